@@ -1,0 +1,214 @@
+# nginx-fanout. "make help" lists what can be made.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -e -o pipefail -c
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+# the NGINX that is to load the module, and its source
+
+NGINX     ?= $(or $(shell PATH="$$PATH:/usr/sbin" command -v nginx),nginx)
+NGINX_SRC ?= /usr/share/nginx/src
+
+PORT      ?= 8080
+JOBS      ?= 2
+FUZZ_TIME ?= 600
+T         ?=
+
+ROOT   := $(CURDIR)
+BUILD  := $(ROOT)/build
+MODULE := $(BUILD)/ngx_http_fanout_module.so
+
+export NGINX NGINX_SRC
+
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(JOBS)
+endif
+
+
+.PHONY: all help deps run test units fuzzers fuzz sanitize bench install \
+        clean FORCE
+
+all: $(MODULE)
+
+help:
+	@echo 'make               build/ngx_http_fanout_module.so for $(NGINX)'
+	@echo 'make run           install, build, and start it on 127.0.0.1:PORT'
+	@echo 'make test          install, build, run all tests; T=t/x.t for one'
+	@echo 'make sanitize      all tests on an NGINX built with ASan and UBSan'
+	@echo 'make fuzz          each fuzzer for FUZZ_TIME seconds; F=name for one'
+	@echo 'make bench         the figures of docs/benchmarks.md'
+	@echo 'make deps          install what building and testing need (root)'
+	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
+	@echo 'make clean         remove build/'
+	@echo
+	@echo 'PORT=$(PORT) JOBS=$(JOBS) FUZZ_TIME=$(FUZZ_TIME)'
+	@echo 'NGINX=$(NGINX) NGINX_SRC=$(NGINX_SRC)'
+	@echo 'NODEPS=1 installs nothing'
+
+deps:
+ifndef NODEPS
+	@tools/deps build test
+endif
+
+
+# The module. NGINX's configure runs again when it would come out different:
+# another NGINX, another list of files, other flags.
+
+CODE  := $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
+SETUP := config tools/configure $(wildcard $(NGINX_SRC)/conf_flags)
+
+ifneq ($(origin CC),default)
+export MODULE_CC := $(CC)
+endif
+
+export MODULE_CFLAGS MODULE_LDFLAGS NGINX_FLAGS
+
+$(BUILD)/state: FORCE
+	@mkdir -p $(BUILD)
+	@{ $(NGINX) -V 2>&1 || true; echo $(CODE); \
+	   echo '$(NGINX_SRC)|$(MODULE_CC)|$(MODULE_CFLAGS)|$(MODULE_LDFLAGS)'; \
+	   sed -n '/NGINX_VERSION/p' $(NGINX_SRC)/src/core/nginx.h \
+	       2> /dev/null || true; } > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(BUILD)/nginx/configured: $(BUILD)/state $(SETUP)
+	@echo configuring
+	@tools/configure $(NGINX_SRC) $(BUILD)/nginx
+	@touch $@
+
+$(MODULE): $(BUILD)/nginx/configured src/ngx_http_fanout_module.map FORCE
+	@if [ src/ngx_http_fanout_module.map -nt $@ ]; then \
+	    rm -f $(BUILD)/nginx/objs/$(@F); fi
+	@+$(MAKE) -s --no-print-directory -C $(BUILD)/nginx \
+	    -f objs/Makefile modules
+	@if ! cmp -s $(BUILD)/nginx/objs/$(@F) $@; then \
+	    cp $(BUILD)/nginx/objs/$(@F) $@.new; mv $@.new $@; \
+	    echo "built $(@:$(ROOT)/%=%)"; fi
+
+
+# Unit tests and fuzzers: t/unit/NAME_test.c and t/fuzz/fuzz_NAME.c. A test
+# names what it is linked with in its first lines, one after the other:
+#
+#     /* sources: src/transport/a.c src/zone/b.c */
+#     /* libs: -lyajl */
+#     /* cflags: -DX=1 @nginx@ */
+#
+# "@nginx@" stands for the include flags of the configured NGINX.
+
+INCS     := -Isrc $(patsubst %,-I%,$(wildcard src/*)) -It/unit
+NGX_INCS := $(addprefix -I$(BUILD)/nginx/,src/core src/event src/event/modules \
+            src/os/unix src/http src/http/modules src/http/v2 objs)
+WARN     := -Wall -Wextra -Wpointer-arith -Wno-unused-parameter -Werror
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+            -fno-omit-frame-pointer
+
+UNIT_DIR   ?= $(BUILD)/unit
+UNIT_FLAGS ?= -O2
+
+UNITS   := $(patsubst t/unit/%.c,%,$(wildcard t/unit/*_test.c))
+FUZZERS := $(patsubst t/fuzz/%.c,%,$(wildcard t/fuzz/fuzz_*.c))
+
+# $(call said,FILE,WORD): what FILE says after "WORD:" in its first lines
+
+said = $(shell sed -n '1,20s@^/\* $(2): *\(.*[^ ]\) *\*/.*@\1@p' $(1))
+
+define unit_rule
+$(UNIT_DIR)/$(1): t/unit/$(1).c $(call said,t/unit/$(1).c,sources) Makefile \
+        $(if $(findstring @nginx@,$(call said,t/unit/$(1).c,cflags)),\
+        $(BUILD)/nginx/configured)
+	@mkdir -p $(UNIT_DIR)
+	@echo 'building $$(@:$(ROOT)/%=%)'
+	@for c in $$(filter %.c,$$^); do \
+	    o=$$@.$$$$(echo $$$$c | tr / _).o; \
+	    $(or $(MODULE_CC),gcc) -std=gnu11 -g $(UNIT_FLAGS) $(WARN) $(INCS) \
+	        $(subst @nginx@,$(NGX_INCS),$(call said,t/unit/$(1).c,cflags)) \
+	        -MMD -MP -MT $$@ -c -o $$$$o $$$$c; \
+	done
+	@$(or $(MODULE_CC),gcc) -g $(UNIT_FLAGS) \
+	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
+	    $(call said,t/unit/$(1).c,libs) -lpthread
+
+-include $(wildcard $(UNIT_DIR)/$(1).*.d)
+endef
+
+# the same for fuzzers, which are told apart by FUZZING
+
+define fuzz_rule
+$(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources) Makefile \
+        $(if $(findstring @nginx@,$(call said,t/fuzz/$(1).c,cflags)),\
+        $(BUILD)/nginx/configured)
+	@mkdir -p $(BUILD)/fuzz
+	@echo 'building $$(@:$(ROOT)/%=%)'
+	@for c in $$(filter %.c,$$^); do \
+	    o=$$@.$$$$(echo $$$$c | tr / _).o; \
+	    clang -std=gnu11 -g -O1 $(WARN) $(INCS) -It/fuzz -DFUZZING=1 \
+	        -fsanitize=fuzzer-no-link $(SANITIZE) \
+	        $(subst @nginx@,$(NGX_INCS),$(call said,t/fuzz/$(1).c,cflags)) \
+	        -MMD -MP -MT $$@ -c -o $$$$o $$$$c; \
+	done
+	@clang -g -fsanitize=fuzzer $(SANITIZE) \
+	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
+	    $(call said,t/fuzz/$(1).c,libs) -lpthread
+
+-include $(wildcard $(BUILD)/fuzz/$(1).*.d)
+endef
+
+ifneq ($(MAKECMDGOALS),clean)
+$(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
+$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+endif
+
+units: $(UNITS:%=$(UNIT_DIR)/%)
+
+fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
+
+fuzz:
+ifndef NODEPS
+	@tools/deps build fuzz
+endif
+	@$(MAKE) --no-print-directory fuzzers
+	@FUZZ_TIME=$(FUZZ_TIME) tools/fuzz $(or $(F),$(FUZZERS))
+
+
+# Tests. The fuzzers' corpora are run where clang is at hand.
+
+test: deps
+	@$(MAKE) --no-print-directory all units \
+	    $$(tools/fuzz --able && echo fuzzers)
+	@TEST_NGINX_BINARY=$(NGINX) TEST_NGINX_MODULE=$(MODULE) \
+	    TEST_UNIT_DIR=$(UNIT_DIR) \
+	    prove -It/lib -j $(JOBS) $(or $(T),$(sort $(wildcard t/*.t)))
+
+# NGINX and the module, in one binary, with every report fatal
+
+sanitize:
+ifndef NODEPS
+	@tools/deps build test sanitize
+endif
+	@+tools/sanitize build $(BUILD)
+	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \
+	    UNIT_FLAGS='-O1 $(SANITIZE)'
+	@tools/sanitize run $(BUILD) \
+	    prove -It/lib -j $(JOBS) $(or $(T),$(sort $(wildcard t/*.t)))
+
+bench:
+ifndef NODEPS
+	@tools/deps build test bench
+endif
+	@$(MAKE) --no-print-directory all
+	@TEST_NGINX_BINARY=$(NGINX) TEST_NGINX_MODULE=$(MODULE) t/bench/run
+
+
+run: deps
+	@$(MAKE) --no-print-directory all
+	@PORT=$(PORT) tools/run
+
+MODULES_DIR ?= $(or $(shell $(NGINX) -V 2>&1 | tr ' ' '\n' \
+                    | sed -n 's/^--modules-path=//p'),/usr/lib/nginx/modules)
+
+install: all
+	install -D -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,789 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Channels: finding, making, listing, their interests, and the lists they
+ * wait in to expire.
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+static int named(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    const ngx_http_fanout_zone_channel_t *c);
+static void set_policy(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    const ngx_http_fanout_zone_policy_t *policy);
+static void interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t ref, uint32_t local);
+static void describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_zone_info_t *info);
+static uint32_t due(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
+static void wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t now);
+static void idle_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static int wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now,
+    unsigned *left);
+
+
+uint32_t
+fanout_channel_blocks(size_t name_len)
+{
+    uint32_t  n;
+
+    n = 3;      /* hot, cold, first of the name */
+
+    if (name_len > FANOUT_NAME_FIRST) {
+        n += (name_len - FANOUT_NAME_FIRST + FANOUT_PAYLOAD - 1)
+             / FANOUT_PAYLOAD;
+    }
+
+    return n;
+}
+
+
+fanout_ref_t
+fanout_channel_find(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c)
+{
+    fanout_ref_t       ref;
+    fanout_channel_t  *ch;
+
+    if (c->ref && c->incarnation == z->incarnation) {
+        return c->ref;
+    }
+
+    ref = fanout_table(z, channel_hash)[c->hash & z->shm->channel_mask];
+
+    while (ref) {
+        ch = fanout_channel(z, ref);
+
+        if (ch->hash == c->hash && named(z, ch, c)) {
+            return ref;
+        }
+
+        ref = ch->hash_next;
+    }
+
+    return 0;
+}
+
+
+static int
+named(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    const ngx_http_fanout_zone_channel_t *c)
+{
+    size_t           len, n;
+    fanout_ref_t     ref;
+    const uint8_t   *p;
+    fanout_name_t   *name;
+    fanout_block_t  *b;
+
+    len = c->name.len;
+    p = c->name.data;
+
+    if (ch->name_len != len) {
+        return 0;
+    }
+
+    name = fanout_name(z, ch);
+    n = len < FANOUT_NAME_FIRST ? len : FANOUT_NAME_FIRST;
+
+    if (memcmp(name->name, p, n) != 0) {
+        return 0;
+    }
+
+    for (ref = name->chain; len > n; ref = b->next) {
+        len -= n;
+        p += n;
+        b = fanout_block(z, ref);
+        n = len < FANOUT_PAYLOAD ? len : FANOUT_PAYLOAD;
+
+        if (memcmp(b->data, p, n) != 0) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* blocks must be ensured */
+
+fanout_ref_t
+fanout_channel_make(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c)
+{
+    uint32_t           class;
+    fanout_ref_t       ref, *bucket;
+    fanout_pen_t       pen;
+    fanout_cold_t     *cold;
+    fanout_name_t     *name;
+    fanout_channel_t  *ch;
+
+    ref = fanout_alloc(z, 1, FANOUT_CHANNELS, NULL);
+    ch = fanout_channel(z, ref);
+
+    memset((uint8_t *) ch + 4, 0, sizeof(fanout_channel_t) - 4);
+
+    ch->cold = fanout_alloc(z, 1, FANOUT_CHANNELS, NULL);
+    ch->name = fanout_alloc(z, fanout_channel_blocks(c->name.len) - 2,
+                            FANOUT_CHANNELS, NULL);
+
+    cold = fanout_cold(z, ch);
+    fanout_set(z, *(fanout_ref_t *) cold, 0);
+    memset((uint8_t *) cold + 4, 0, sizeof(fanout_cold_t) - 4);
+
+    name = fanout_name(z, ch);
+    name->list_next = name->list_prev = 0;
+
+    pen.z = z;
+    pen.ref = ch->name;
+    pen.pos = offsetof(fanout_name_t, name);
+    fanout_write(&pen, c->name.data, c->name.len);
+
+    class = c->policy ? c->policy->class : 0;
+
+    ch->hash = c->hash;
+    ch->name_len = c->name.len;
+    ch->class = class;
+    ch->epoch = fanout_random(z);
+    cold->touched = fanout_seconds(z);
+
+    bucket = &fanout_table(z, channel_hash)[c->hash & z->shm->channel_mask];
+    fanout_set(z, ch->hash_next, *bucket);
+    fanout_set(z, *bucket, ref);
+
+    fanout_set(z, z->shm->nchannels, z->shm->nchannels + 1);
+    fanout_set(z, z->shm->classes[class].channels,
+               z->shm->classes[class].channels + 1);
+
+    set_policy(z, ch, c->policy);
+
+    return ref;
+}
+
+
+static void
+set_policy(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    const ngx_http_fanout_zone_policy_t *policy)
+{
+    fanout_cold_t  *cold;
+
+    if (policy == NULL) {
+        return;
+    }
+
+    cold = fanout_cold(z, ch);
+
+    if (cold->policy_history != policy->history) {
+        fanout_set(z, cold->policy_history, policy->history);
+    }
+
+    if (cold->policy_bytes != policy->bytes) {
+        fanout_set(z, cold->policy_bytes, policy->bytes);
+    }
+
+    if (cold->policy_ttl != policy->ttl) {
+        fanout_set(z, cold->policy_ttl, policy->ttl);
+    }
+
+    if (ch->class != policy->class) {
+        fanout_set(z, z->shm->classes[ch->class].channels,
+                   z->shm->classes[ch->class].channels - 1);
+        fanout_set(z, z->shm->classes[policy->class].channels,
+                   z->shm->classes[policy->class].channels + 1);
+        fanout_set(z, ch->class, policy->class);
+    }
+}
+
+
+/* nothing may hold it any more */
+
+void
+fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint32_t           n;
+    fanout_ref_t      *link, last;
+    fanout_channel_t  *ch;
+
+    fanout_channel_unlist(z, ref);
+
+    ch = fanout_channel(z, ref);
+
+    link = &fanout_table(z, channel_hash)[ch->hash & z->shm->channel_mask];
+
+    while (*link != ref) {
+        link = &fanout_channel(z, *link)->hash_next;
+    }
+
+    fanout_set(z, *link, ch->hash_next);
+
+    fanout_set(z, z->shm->nchannels, z->shm->nchannels - 1);
+    fanout_set(z, z->shm->classes[ch->class].channels,
+               z->shm->classes[ch->class].channels - 1);
+
+    n = fanout_channel_blocks(ch->name_len) - 2;
+
+    for (last = ch->name;
+         fanout_block(z, last)->next;
+         last = fanout_block(z, last)->next) { /* void */ }
+
+    fanout_free(z, ch->name, last, n, FANOUT_CHANNELS);
+    fanout_free(z, ch->cold, ch->cold, 1, FANOUT_CHANNELS);
+    fanout_free(z, ref, ref, 1, FANOUT_CHANNELS);
+}
+
+
+int
+ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t local)
+{
+    fanout_ref_t       channel, ref;
+
+    if (z->slot == -1) {
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
+
+    (void) fanout_enter(z);
+
+    c->ref = 0;
+
+    if (fanout_ensure(z, fanout_channel_blocks(c->name.len) + 1)
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
+
+    channel = fanout_channel_find(z, c);
+
+    if (channel == 0) {
+        channel = fanout_channel_make(z, c);
+
+    } else {
+        set_policy(z, fanout_channel(z, channel), c->policy);
+    }
+
+    ref = fanout_alloc(z, 1, FANOUT_INTERESTS, NULL);
+    interest_add(z, channel, ref, local);
+    fanout_channel_settle(z, channel);
+
+    c->ref = channel;
+    c->interest = ref;
+    c->incarnation = z->incarnation;
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static void
+interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t ref, uint32_t local)
+{
+    fanout_slot_t      *slot;
+    fanout_channel_t   *ch;
+    fanout_interest_t  *in;
+
+    ch = fanout_channel(z, channel);
+    slot = &z->shm->slots[z->slot];
+    in = fanout_interest(z, ref);
+
+    memset((uint8_t *) in + 4, 0, sizeof(fanout_interest_t) - 4);
+
+    in->next = ch->interests;
+    in->slot_next = slot->interests;
+    in->seq = z->shm->seq;
+    in->offset = ch->offset;
+    in->local = local;
+    in->slot = z->slot;
+
+    fanout_set(z, in->channel, channel);
+
+    if (in->next) {
+        fanout_set(z, fanout_interest(z, in->next)->prev, ref);
+    }
+
+    if (in->slot_next) {
+        fanout_set(z, fanout_interest(z, in->slot_next)->slot_prev, ref);
+    }
+
+    fanout_set(z, ch->interests, ref);
+    fanout_set(z, slot->interests, ref);
+    fanout_set(z, slot->ninterests, slot->ninterests + 1);
+}
+
+
+void
+fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_slot_t      *slot;
+    fanout_channel_t   *ch;
+    fanout_interest_t  *in;
+
+    in = fanout_interest(z, ref);
+    ch = fanout_channel(z, in->channel);
+    slot = &z->shm->slots[in->slot];
+
+    fanout_clean(z, ref);
+
+    if (in->next) {
+        fanout_set(z, fanout_interest(z, in->next)->prev, in->prev);
+    }
+
+    if (in->prev) {
+        fanout_set(z, fanout_interest(z, in->prev)->next, in->next);
+
+    } else {
+        fanout_set(z, ch->interests, in->next);
+    }
+
+    if (in->slot_next) {
+        fanout_set(z, fanout_interest(z, in->slot_next)->slot_prev,
+                   in->slot_prev);
+    }
+
+    if (in->slot_prev) {
+        fanout_set(z, fanout_interest(z, in->slot_prev)->slot_next,
+                   in->slot_next);
+
+    } else {
+        fanout_set(z, slot->interests, in->slot_next);
+    }
+
+    fanout_set(z, slot->ninterests, slot->ninterests - 1);
+    fanout_set(z, ch->subscribers, ch->subscribers - in->subscribers);
+    fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
+
+    (void) fanout_stream_trim(z, in->channel);
+    fanout_channel_settle(z, in->channel);
+
+    fanout_free(z, ref, ref, 1, FANOUT_INTERESTS);
+}
+
+
+void
+ngx_http_fanout_channel_close(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c)
+{
+    (void) fanout_enter(z);
+
+    if (c->ref && c->incarnation == z->incarnation) {
+        fanout_interest_drop(z, c->interest);
+
+        do {
+            fanout_commit(z);
+        } while (fanout_stream_trim(z, c->ref));
+    }
+
+    c->ref = 0;
+    c->interest = 0;
+
+    fanout_leave(z);
+}
+
+
+void
+ngx_http_fanout_channel_subscribers(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t n)
+{
+    fanout_channel_t   *ch;
+    fanout_interest_t  *in;
+
+    (void) fanout_enter(z);
+
+    if (c->ref && c->incarnation == z->incarnation) {
+        ch = fanout_channel(z, c->ref);
+        in = fanout_interest(z, c->interest);
+
+        fanout_set(z, ch->subscribers,
+                   ch->subscribers - in->subscribers + n);
+        fanout_set(z, in->subscribers, n);
+    }
+
+    fanout_leave(z);
+}
+
+
+int
+ngx_http_fanout_channel_info(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, ngx_http_fanout_zone_info_t *info)
+{
+    int           rc;
+    fanout_ref_t  ref;
+
+    (void) fanout_enter(z);
+
+    rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    ref = fanout_channel_find(z, c);
+
+    if (ref) {
+        (void) fanout_history_expire(z, ref);
+        describe(z, ref, info);
+        rc = NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+static void
+describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_zone_info_t *info)
+{
+    fanout_pen_t        pen;
+    fanout_ref_t        in;
+    fanout_cold_t      *cold;
+    fanout_index_t     *ix;
+    fanout_channel_t   *ch;
+
+    ch = fanout_channel(z, ref);
+    cold = fanout_cold(z, ch);
+
+    memset(info, 0, sizeof(ngx_http_fanout_zone_info_t));
+
+    info->epoch = ch->epoch;
+    info->offset = ch->offset;
+    info->messages = ch->history;
+    info->bytes = cold->bytes;
+    info->blocks = cold->blocks;
+    info->subscribers = ch->subscribers;
+    info->class = ch->class;
+    info->len = ch->name_len;
+
+    if (ch->history) {
+        ix = fanout_index(z, ch->index_first);
+        info->first = fanout_entry(z, ix->refs[ch->skip])->offset;
+    }
+
+    for (in = ch->interests; in; in = fanout_interest(z, in)->next) {
+        info->workers++;
+    }
+
+    pen.z = z;
+    pen.ref = ch->name;
+    pen.pos = offsetof(fanout_name_t, name);
+    pen.left = fanout_channel_blocks(info->len);
+    (void) fanout_copy(&pen, info->name, info->len);
+}
+
+
+/* The cursor is the next bucket: a bucket is always seen whole, so it may
+ * hold more than max only if names collide beyond it; then the rest of the
+ * bucket is left out, as it would be for a chain that long anyway. */
+
+int
+ngx_http_fanout_channel_list(ngx_http_fanout_zone_t *z, uint64_t *cursor,
+    ngx_http_fanout_zone_info_t *infos, unsigned max)
+{
+    unsigned       n, before, looked;
+    uint64_t       i;
+    fanout_ref_t   ref;
+
+    (void) fanout_enter(z);
+
+    n = 0;
+    i = *cursor;
+
+    for (looked = 0; i <= z->shm->channel_mask && looked < 4096; looked++) {
+        before = n;
+        ref = fanout_table(z, channel_hash)[i];
+
+        for ( /* void */ ; ref; ref = fanout_channel(z, ref)->hash_next) {
+            if (n == max) {
+                break;
+            }
+
+            describe(z, ref, &infos[n++]);
+        }
+
+        if (ref && before) {
+            n = before;
+            break;
+        }
+
+        i++;
+
+        if (n == max) {
+            break;
+        }
+    }
+
+    *cursor = i > z->shm->channel_mask ? 0 : i;
+
+    fanout_leave(z);
+
+    return n;
+}
+
+
+/*
+ * Lists.  A channel with history and a ttl is in the wheel, in the slot of
+ * the second when its oldest entry is due (or the farthest slot); one with
+ * nothing at all is in the idle list.
+ */
+
+void
+fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint8_t            want;
+    fanout_cold_t     *cold;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, ref);
+    cold = fanout_cold(z, ch);
+
+    if (ch->history) {
+        want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
+
+    } else if (ch->interests || ch->stream_head || cold->keys) {
+        want = FANOUT_LIST_NONE;
+
+    } else {
+        want = FANOUT_LIST_IDLE;
+    }
+
+    if (want == cold->list) {
+        return;
+    }
+
+    fanout_channel_unlist(z, ref);
+
+    if (want == FANOUT_LIST_WHEEL) {
+        wheel_add(z, ref, fanout_seconds(z));
+
+    } else if (want == FANOUT_LIST_IDLE) {
+        idle_add(z, ref);
+    }
+}
+
+
+static uint32_t
+due(ngx_http_fanout_zone_t *z, fanout_channel_t *ch)
+{
+    fanout_index_t  *ix;
+
+    ix = fanout_index(z, ch->index_first);
+
+    return fanout_entry(z, ix->refs[ch->skip])->mono
+           + fanout_cold(z, ch)->policy_ttl;
+}
+
+
+static void
+wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
+{
+    uint32_t           at;
+    fanout_ref_t      *head;
+    fanout_cold_t     *cold;
+    fanout_name_t     *name;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, ref);
+    cold = fanout_cold(z, ch);
+    name = fanout_name(z, ch);
+
+    at = due(z, ch) + 1;
+
+    if (at <= z->shm->wheel_at) {
+        at = z->shm->wheel_at + 1;
+    }
+
+    if (at < now + 1) {
+        at = now + 1;
+    }
+
+    if (at - z->shm->wheel_at >= FANOUT_WHEEL) {
+        at = z->shm->wheel_at + FANOUT_WHEEL - 1;
+    }
+
+    at %= FANOUT_WHEEL;
+    head = &z->shm->wheel[at];
+
+    fanout_set(z, name->list_next, *head);
+    fanout_set(z, name->list_prev, 0);
+
+    if (*head) {
+        fanout_set(z, fanout_name(z, fanout_channel(z, *head))->list_prev,
+                   ref);
+    }
+
+    fanout_set(z, *head, ref);
+    fanout_set(z, cold->wheel, at);
+    fanout_set(z, cold->list, FANOUT_LIST_WHEEL);
+}
+
+
+static void
+idle_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_shm_t      *shm;
+    fanout_name_t     *name;
+    fanout_channel_t  *ch;
+
+    shm = z->shm;
+    ch = fanout_channel(z, ref);
+    name = fanout_name(z, ch);
+
+    fanout_set(z, name->list_next, 0);
+    fanout_set(z, name->list_prev, shm->idle_last);
+
+    if (shm->idle_last) {
+        fanout_set(z,
+               fanout_name(z, fanout_channel(z, shm->idle_last))->list_next,
+               ref);
+
+    } else {
+        fanout_set(z, shm->idle_first, ref);
+    }
+
+    fanout_set(z, shm->idle_last, ref);
+    fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
+    fanout_set(z, fanout_cold(z, ch)->list, FANOUT_LIST_IDLE);
+}
+
+
+void
+fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_shm_t   *shm;
+    fanout_cold_t  *cold;
+    fanout_name_t  *name;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, ref));
+    name = fanout_name(z, fanout_channel(z, ref));
+
+    if (cold->list == FANOUT_LIST_NONE) {
+        return;
+    }
+
+    if (name->list_next) {
+        fanout_set(z,
+               fanout_name(z, fanout_channel(z, name->list_next))->list_prev,
+               name->list_prev);
+
+    } else if (cold->list == FANOUT_LIST_IDLE) {
+        fanout_set(z, shm->idle_last, name->list_prev);
+    }
+
+    if (name->list_prev) {
+        fanout_set(z,
+               fanout_name(z, fanout_channel(z, name->list_prev))->list_next,
+               name->list_next);
+
+    } else if (cold->list == FANOUT_LIST_IDLE) {
+        fanout_set(z, shm->idle_first, name->list_next);
+
+    } else {
+        fanout_set(z, shm->wheel[cold->wheel], name->list_next);
+    }
+
+    fanout_set(z, cold->list, FANOUT_LIST_NONE);
+}
+
+
+int
+fanout_channel_sweep(ngx_http_fanout_zone_t *z)
+{
+    uint32_t           now;
+    unsigned           left;
+    fanout_cold_t     *cold;
+    fanout_ref_t       ref;
+
+    now = fanout_seconds(z);
+    left = FANOUT_STEP;
+
+    if (wheel_turn(z, now, &left)) {
+        return NGX_HTTP_FANOUT_ZONE_AGAIN;
+    }
+
+    while ((ref = z->shm->idle_first) != 0) {
+        cold = fanout_cold(z, fanout_channel(z, ref));
+
+        if (now - cold->touched < z->shm->idle) {
+            break;
+        }
+
+        if (left-- == 0 || !fanout_room(z)) {
+            return NGX_HTTP_FANOUT_ZONE_AGAIN;
+        }
+
+        fanout_channel_free(z, ref);
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* Expires up to *left channels; whether there is more. */
+
+static int
+wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now, unsigned *left)
+{
+    uint32_t        empty;
+    fanout_ref_t    ref;
+    fanout_shm_t   *shm;
+
+    shm = z->shm;
+    empty = 0;
+
+    if (now - shm->wheel_at > FANOUT_WHEEL && now > shm->wheel_at) {
+        /* nobody swept for a turn or more: each slot once is enough */
+        fanout_set(z, shm->wheel_at, now - FANOUT_WHEEL);
+    }
+
+    while (shm->wheel_at < now) {
+        ref = shm->wheel[(shm->wheel_at + 1) % FANOUT_WHEEL];
+
+        if (ref == 0) {
+            fanout_set(z, shm->wheel_at, shm->wheel_at + 1);
+
+            if (++empty == FANOUT_WHEEL) {
+                break;
+            }
+
+            continue;
+        }
+
+        if (*left == 0 || !fanout_room(z)) {
+            return 1;
+        }
+
+        (*left)--;
+
+        if (fanout_history_expire(z, ref)) {
+            *left = 0;
+            return 1;
+        }
+
+        if (fanout_channel(z, ref)->history) {
+            fanout_channel_unlist(z, ref);
+            fanout_set(z, shm->wheel_at, shm->wheel_at + 1);
+            wheel_add(z, ref, now);
+            fanout_set(z, shm->wheel_at, shm->wheel_at - 1);
+
+        } else {
+            fanout_channel_settle(z, ref);
+        }
+    }
+
+    return 0;
+}
+
+
+int
+fanout_channel_evict_idle(ngx_http_fanout_zone_t *z)
+{
+    if (z->shm->idle_first == 0) {
+        return 0;
+    }
+
+    fanout_channel_free(z, z->shm->idle_first);
+
+    return 1;
+}

@@ -1,0 +1,613 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Inside of the zone room: the transactional heap and the layout of all
+ * that lives in it.
+ *
+ * A zone is one mapping:
+ *
+ *   +------------------+ 0
+ *   | shm: stamp, lock,|   fixed part, fanout_shm_t
+ *   | accounts, slots  |
+ *   +------------------+ shm->journal
+ *   | undo journal     |   FANOUT_JOURNAL records of 16 bytes
+ *   +------------------+ shm->channel_hash
+ *   | hash buckets     |   channels, keys, identities: u32 block numbers
+ *   +------------------+ shm->blocks
+ *   | blocks of 64 B   |   block 0 is never used: 0 is "none"
+ *   +------------------+ shm->size
+ *
+ * One block size for everything: a freed block serves any need, so there
+ * is no fragmentation, freeing old history always makes room, and the
+ * accounts are exact.  Long things are chains of blocks.
+ *
+ * Every store to linked state goes through fanout_set(), which first
+ * writes {where, old value} to the journal.  fanout_commit() empties the
+ * journal; a rollback stores the old values back, newest first, and may
+ * itself be killed and done again.  A process dies by SIGKILL at an
+ * instruction, and its stores up to there are seen by all, in program
+ * order: so barriers for the compiler are enough.
+ *
+ * Blocks taken from the free list may be written without the journal until
+ * they are linked: their old content does not matter, but for the first
+ * word, the link of the free list, which is only changed by fanout_set().
+ * For the same reason a block freed in a transaction may not be reused in
+ * it: it goes to the limbo list, which joins the free list when the next
+ * transaction begins.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_HEAP_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_HEAP_H_INCLUDED_
+
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "ngx_http_fanout_zone.h"
+
+
+#define FANOUT_MAGIC          0x74756f6e61665f6eULL
+#define FANOUT_LAYOUT         1
+#define FANOUT_BLOCK          64
+#define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
+#define FANOUT_JOURNAL        8192
+#define FANOUT_JOURNAL_ROOM   2048      /* left for one bounded step */
+#define FANOUT_WHEEL          1024
+#define FANOUT_BUCKETS        32
+#define FANOUT_STEP           64        /* things done in one transaction */
+#define FANOUT_SLICE          256       /* blocks staged in one */
+
+typedef uint32_t  fanout_ref_t;
+
+
+/* who a used block belongs to, for the accounts */
+
+typedef enum {
+    FANOUT_MESSAGES = 0,
+    FANOUT_INDEX,
+    FANOUT_CHANNELS,
+    FANOUT_INTERESTS,
+    FANOUT_KEYS,
+    FANOUT_IDENTITIES,
+    FANOUT_STAGED,
+    FANOUT_NKINDS
+} fanout_kind_e;
+
+
+/* a chain of blocks: the first four bytes of each number the next */
+
+typedef struct {
+    fanout_ref_t         next;
+    uint8_t              data[FANOUT_PAYLOAD];
+} fanout_block_t;
+
+
+/*
+ * An entry of a log, at the start of the first block of its chain.  It is
+ * in the stream (to be read by workers), in the history, or in both; when
+ * it is in neither it is freed.
+ *
+ *   0     4     8        16       24      28   30 31 32   36    39 40 41 42
+ *   |chain|next |offset  |seq     |time   |time|ev|ky|mono|size |us|ty|fl|
+ *
+ * From byte 42 on, running through the chain: last block (4 bytes, if
+ * LONG), client (8 bytes, if CLIENT), length of meta (2 bytes, if META),
+ * event, key, user, meta, data.
+ *
+ * Written before it is linked, then constant but for next and flags.
+ */
+
+typedef struct {
+    fanout_ref_t         chain;
+    fanout_ref_t         next;          /* in the stream */
+    uint64_t             offset;
+    uint64_t             seq;
+    uint32_t             time_low;
+    uint16_t             time_high;
+    uint8_t              event;
+    uint8_t              key;
+    uint32_t             mono;          /* s of the zone's clock */
+    uint16_t             size_low;
+    uint8_t              size_high;
+    uint8_t              user;
+    uint8_t              type;          /* type | kind << 4 */
+    uint8_t              flags;
+    uint8_t              data[22];
+} fanout_entry_t;
+
+#define FANOUT_ENTRY_HEAD     42
+#define FANOUT_LONG_BLOCKS    8         /* chains beyond are LONG */
+
+#define FANOUT_IN_STREAM      0x01
+#define FANOUT_IN_HISTORY     0x02
+/* NGX_HTTP_FANOUT_NOECHO     0x04
+   NGX_HTTP_FANOUT_TRANSIENT  0x08 */
+#define FANOUT_HAS_CLIENT     0x10
+#define FANOUT_HAS_META       0x20
+#define FANOUT_LONG           0x40
+
+
+/*
+ * An index block: eleven entries of a channel's history.  The blocks are a
+ * list with ordinals that grow by one; jump leads back to an older one as
+ * in a skew-binary list, so any entry is found in O(log n).  A jump may lead
+ * to a block that is gone: its ordinal is then below that of the first.
+ */
+
+#define FANOUT_INDEX_REFS     11
+
+/* A purged history waits to be freed: the first block of its index then
+ * has the channel as prev, and as jump the next purged history. */
+
+typedef struct {
+    fanout_ref_t         next;
+    fanout_ref_t         prev;
+    fanout_ref_t         jump;
+    uint32_t             ord;
+    uint32_t             jump_ord;
+    fanout_ref_t         refs[FANOUT_INDEX_REFS];
+} fanout_index_t;
+
+
+/*
+ * A channel: the first block is what a publish touches.  The lock guards
+ * all of it.
+ */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    uint32_t             hash;
+    uint64_t             epoch;
+    uint64_t             offset;        /* last assigned */
+    fanout_ref_t         stream_head;   /* oldest some worker has to read */
+    fanout_ref_t         stream_tail;
+    fanout_ref_t         interests;
+    fanout_ref_t         cold;
+    fanout_ref_t         index_first;
+    fanout_ref_t         index_last;
+    uint32_t             history;       /* entries in it */
+    uint8_t              skip;          /* refs gone in index_first */
+    uint8_t              fill;          /* refs used in index_last */
+    uint8_t              class;
+    uint8_t              name_len;
+    fanout_ref_t         name;
+    uint32_t             subscribers;
+} fanout_channel_t;
+
+
+typedef struct {
+    uint64_t             lost;          /* highest offset let go of */
+    uint64_t             bytes;         /* payload in the history */
+    uint32_t             blocks;        /* of the history's entries */
+    fanout_ref_t         bucket_next;   /* channels of about that many */
+    fanout_ref_t         bucket_prev;
+    uint32_t             held;          /* blocks only the stream holds */
+    fanout_ref_t         held_next;
+    fanout_ref_t         held_prev;
+    uint32_t             keys;          /* remembered for it */
+    uint32_t             touched;       /* s of the zone's clock */
+    uint32_t             policy_history;
+    uint32_t             policy_bytes;
+    uint32_t             policy_ttl;
+    uint8_t              bucket;        /* index + 1, 0: in none */
+    uint8_t              list;          /* FANOUT_LIST_* */
+    uint16_t             wheel;
+} fanout_cold_t;
+
+
+/* The first block of the name also holds the links of the list that the
+ * channel waits in: the wheel, as long as it has history with a ttl, or
+ * the idle list, when it has nothing. */
+
+#define FANOUT_LIST_NONE      0
+#define FANOUT_LIST_WHEEL     1
+#define FANOUT_LIST_IDLE      2
+
+#define FANOUT_NAME_FIRST     52
+
+typedef struct {
+    fanout_ref_t         chain;
+    fanout_ref_t         list_next;
+    fanout_ref_t         list_prev;
+    uint8_t              name[FANOUT_NAME_FIRST];
+} fanout_name_t;
+
+
+/*
+ * An interest: one worker reads one channel.  It belongs to a slot; only
+ * the worker of that slot moves the cursor, but for the drop of a stalled
+ * one, which sets lost.
+ */
+
+typedef struct {
+    fanout_ref_t         channel;
+    fanout_ref_t         next;          /* of the channel */
+    fanout_ref_t         prev;
+    fanout_ref_t         slot_next;     /* of the slot */
+    fanout_ref_t         slot_prev;
+    fanout_ref_t         dirty_next;    /* of the slot's dirty list */
+    fanout_ref_t         dirty_prev;
+    fanout_ref_t         cursor;        /* next entry to read, 0: at end */
+    uint64_t             seq;           /* of the last entry consumed */
+    uint64_t             offset;        /* of the same */
+    uint32_t             local;
+    uint32_t             subscribers;
+    uint8_t              slot;
+    uint8_t              dirty;
+    uint8_t              lost;
+    uint8_t              unused;
+} fanout_interest_t;
+
+
+/* A remembered idempotence key, in the list of all by age. */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         next;
+    fanout_ref_t         channel;
+    uint32_t             expires;       /* s of the zone's clock */
+    uint64_t             hash[2];       /* of epoch, scope and key */
+    uint64_t             offset;
+    uint64_t             time;
+    uint64_t             unused[2];
+} fanout_key_t;
+
+
+/* An identity: live in the list of its slot, or lingering in the list of
+ * all that do. */
+
+#define FANOUT_ID_LIVE        1
+#define FANOUT_ID_LINGERS     2
+#define FANOUT_ID_REPLACED    3         /* waits to be told to its slot */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         next;
+    fanout_ref_t         prev;
+    uint32_t             expires;       /* s of the zone's clock */
+    uint64_t             client;
+    uint64_t             user;
+    uint64_t             secret[2];
+    uint8_t              slot;
+    uint8_t              state;
+    uint8_t              unused[14];
+} fanout_identity_t;
+
+
+/*
+ * A slot: a worker.  life is held by it for as long as it lives.  notified
+ * and the counters are its own or hints, outside of transactions.
+ */
+
+typedef struct {
+    fanout_ref_t         head;
+    fanout_ref_t         tail;
+    uint32_t             n;
+} fanout_stage_t;
+
+#define FANOUT_SLOT_FREE      0
+#define FANOUT_SLOT_LIVE      1
+#define FANOUT_SLOT_DEAD      2
+
+typedef struct {
+    pthread_mutex_t      life;
+    int                  efd;
+    uint32_t             state;
+    uint32_t             pid;
+    uint32_t             notified;
+    fanout_ref_t         dirty_head;
+    fanout_ref_t         dirty_tail;
+    fanout_ref_t         interests;
+    uint32_t             ninterests;
+    fanout_ref_t         identities;
+    fanout_ref_t         replaced;      /* identities to be told of */
+    uint32_t             nstaged;
+    fanout_stage_t       staged[NGX_HTTP_FANOUT_ZONE_BATCH];
+    uint64_t             sessions;
+    uint64_t             counters[NGX_HTTP_FANOUT_NCOUNTERS];
+} fanout_slot_t;
+
+
+/* where: offset in the zone << 8 | size of the store */
+
+typedef struct {
+    uint64_t             where;
+    uint64_t             old;
+} fanout_undo_t;
+
+
+#define FANOUT_READY          1
+#define FANOUT_REBUILDING     2
+
+struct ngx_http_fanout_shm_s {
+    uint64_t             magic;
+    uint32_t             layout;
+    uint32_t             sizes;         /* hash of the struct sizes */
+    uint64_t             size;
+
+    pthread_mutex_t      lock;
+    uint32_t             state;
+    uint32_t             njournal;      /* records that count */
+
+    uint64_t             incarnation;
+    uint64_t             seq;
+    uint64_t             wall;          /* last time told, Unix ms */
+    uint64_t             start;         /* monotonic s at the format */
+    uint64_t             seed[2];
+    uint64_t             random[2];     /* of epochs */
+
+    uint64_t             journal;       /* offsets in the mapping */
+    uint64_t             channel_hash;
+    uint64_t             key_hash;
+    uint64_t             identity_hash;
+    uint64_t             blocks;
+    uint32_t             channel_mask;
+    uint32_t             key_mask;
+    uint32_t             identity_mask;
+
+    uint32_t             nblocks;       /* block 0 included */
+    uint32_t             fresh;         /* blocks from here never used */
+    uint32_t             nfree;         /* in the free list or fresh */
+    fanout_ref_t         free;
+    fanout_ref_t         limbo;
+    fanout_ref_t         limbo_tail;
+    uint32_t             nlimbo;
+    uint32_t             used[FANOUT_NKINDS];
+
+    uint32_t             nchannels;
+    uint32_t             nkeys;
+    uint32_t             nidentities;
+    uint32_t             nlingering;
+    uint32_t             held;
+    uint32_t             held_max;
+    fanout_ref_t         held_first;    /* channels, longest first */
+    fanout_ref_t         held_last;
+    fanout_ref_t         idle_first;    /* channels, longest first */
+    fanout_ref_t         idle_last;
+    fanout_ref_t         key_first;     /* by age */
+    fanout_ref_t         key_last;
+    fanout_ref_t         lingering_first;
+    fanout_ref_t         lingering_last;
+    fanout_ref_t         doomed;        /* purged histories, see below */
+    uint32_t             wheel_at;      /* s the wheel has turned to */
+    fanout_ref_t         bucket[FANOUT_BUCKETS];
+    fanout_ref_t         wheel[FANOUT_WHEEL];
+
+    uint32_t             idle;          /* configuration */
+    uint32_t             dedupe;
+    uint32_t             nslots;
+    uint32_t             nclasses;
+
+    uint64_t             evicted;
+    uint64_t             expired;
+    uint64_t             dropped;
+    uint64_t             full;
+    uint64_t             rollbacks;
+    uint64_t             reaped;
+    uint64_t             overflows;
+
+    ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
+    uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
+    fanout_slot_t        slots[NGX_HTTP_FANOUT_ZONE_SLOTS];
+};
+
+typedef ngx_http_fanout_shm_t  fanout_shm_t;
+
+
+/*
+ * A build for the crash harness has a point before and after every store;
+ * others have nothing.
+ */
+
+#if (NGX_HTTP_FANOUT_CRASH)
+extern void fanout_crash_point(void);
+#else
+#define fanout_crash_point()
+#endif
+
+#define fanout_barrier()   __asm__ __volatile__ ("" ::: "memory")
+
+
+static inline void
+fanout_undo(fanout_shm_t *shm, void *p, unsigned size)
+{
+    uint32_t        n;
+    uint64_t        old;
+    fanout_undo_t  *u;
+
+    n = shm->njournal;
+
+    if (__builtin_expect(n == FANOUT_JOURNAL, 0)) {
+        /* a bug: this store can't be undone; told by the status */
+        shm->overflows++;
+        return;
+    }
+
+    switch (size) {
+    case 8:  old = *(uint64_t *) p; break;
+    case 4:  old = *(uint32_t *) p; break;
+    case 2:  old = *(uint16_t *) p; break;
+    default: old = *(uint8_t *) p;
+    }
+
+    u = (fanout_undo_t *) ((uint8_t *) shm + shm->journal) + n;
+    u->where = (uint64_t) ((uint8_t *) p - (uint8_t *) shm) << 8 | size;
+    u->old = old;
+
+    fanout_barrier();
+    fanout_crash_point();
+
+    shm->njournal = n + 1;
+
+    fanout_barrier();
+    fanout_crash_point();
+}
+
+
+/* the one way to change linked state; the zone lock must be held */
+
+#define fanout_set(z, lvalue, value)                                          \
+    do {                                                                      \
+        __typeof__(lvalue)  fanout_v_ = (value);                              \
+        fanout_undo((z)->shm, &(lvalue), sizeof(lvalue));                     \
+        (lvalue) = fanout_v_;                                                 \
+        fanout_barrier();                                                     \
+        fanout_crash_point();                                                 \
+    } while (0)
+
+
+static inline void *
+fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    return z->base + (uint64_t) ref * FANOUT_BLOCK;
+}
+
+#define fanout_channel(z, ref)   ((fanout_channel_t *) fanout_at(z, ref))
+#define fanout_cold(z, ch)       ((fanout_cold_t *) fanout_at(z, (ch)->cold))
+#define fanout_name(z, ch)       ((fanout_name_t *) fanout_at(z, (ch)->name))
+#define fanout_entry(z, ref)     ((fanout_entry_t *) fanout_at(z, ref))
+#define fanout_index(z, ref)     ((fanout_index_t *) fanout_at(z, ref))
+#define fanout_interest(z, ref)  ((fanout_interest_t *) fanout_at(z, ref))
+#define fanout_key(z, ref)       ((fanout_key_t *) fanout_at(z, ref))
+#define fanout_identity(z, ref)  ((fanout_identity_t *) fanout_at(z, ref))
+#define fanout_block(z, ref)     ((fanout_block_t *) fanout_at(z, ref))
+
+#define fanout_table(z, which)                                                \
+    ((fanout_ref_t *) ((uint8_t *) (z)->shm + (z)->shm->which))
+
+
+/* zone: lock and transactions; but for enter, the lock must be held */
+
+/* Takes the lock, rolls back what a dead holder left, joins the limbo to
+ * the free list.  STALE if the zone was rebuilt since this handle last
+ * entered (the lock is held all the same). */
+int fanout_enter(ngx_http_fanout_zone_t *z);
+
+/* Commits, unlocks, wakes. */
+void fanout_leave(ngx_http_fanout_zone_t *z);
+
+/* What was stored since the last commit stands, the limbo is free. */
+void fanout_commit(ngx_http_fanout_zone_t *z);
+
+/* What was stored since the last commit is undone. */
+void fanout_abort(ngx_http_fanout_zone_t *z);
+
+/* Whether a loop may take one more bounded step in this transaction. */
+static inline int
+fanout_room(ngx_http_fanout_zone_t *z)
+{
+    return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
+}
+
+uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */
+uint64_t fanout_wall(ngx_http_fanout_zone_t *z);        /* clamped, Unix ms */
+uint64_t fanout_random(ngx_http_fanout_zone_t *z);      /* never 0 */
+void fanout_hash(ngx_http_fanout_zone_t *z, const void *a, size_t alen,
+    const void *b, size_t blen, uint64_t salt, uint64_t out[2]);
+
+
+/* blocks */
+
+/* Makes n blocks allocatable, evicting in transactions of its own: to be
+ * called at the start of one.  FULL. */
+int fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n);
+
+/* Takes a chain of n blocks, ended by 0; ensured before. */
+fanout_ref_t fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n,
+    fanout_kind_e kind, fanout_ref_t *last);
+
+/* Frees a chain by its ends; it becomes usable by the next transaction. */
+void fanout_free(ngx_http_fanout_zone_t *z, fanout_ref_t first,
+    fanout_ref_t last, uint32_t n, fanout_kind_e kind);
+
+
+/* reading and writing along a chain */
+
+typedef struct {
+    ngx_http_fanout_zone_t  *z;
+    fanout_ref_t             ref;
+    uint32_t                 pos;       /* in the block */
+    uint32_t                 left;      /* blocks, ends a chain torn by a
+                                           race */
+} fanout_pen_t;
+
+void fanout_write(fanout_pen_t *pen, const void *src, size_t n);
+int fanout_copy(fanout_pen_t *pen, void *dst, size_t n);
+
+
+/* channels */
+
+fanout_ref_t fanout_channel_find(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c);
+fanout_ref_t fanout_channel_make(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c);
+void fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+uint32_t fanout_channel_blocks(size_t name_len);
+
+/* Puts the channel into the list it belongs to after a change: idle, wheel
+ * or none. */
+void fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+void fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+void fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Turns the wheel and removes idle channels; AGAIN when more is due. */
+int fanout_channel_sweep(ngx_http_fanout_zone_t *z);
+int fanout_channel_evict_idle(ngx_http_fanout_zone_t *z);
+
+
+/* the log */
+
+/* Lets go of the n oldest kept entries. */
+void fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t n);
+
+/* Lets go of what is too old, up to a step.  Whether there is more. */
+int fanout_history_expire(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Takes from the stream what all have read, up to a step.  Whether there is
+ * more. */
+int fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Moves the slowest cursor forward on the channel that has held blocks for
+ * longest: to the oldest kept entry, or to the end.  Whether there was one. */
+int fanout_stream_drop(ngx_http_fanout_zone_t *z);
+
+/* Takes from a few streams what all have read; whether there was any. */
+int fanout_held_sweep(ngx_http_fanout_zone_t *z);
+
+/* Frees up to a step of purged history; whether there was any. */
+int fanout_doomed_free(ngx_http_fanout_zone_t *z);
+
+uint32_t fanout_entry_size(const fanout_entry_t *e);
+uint32_t fanout_entry_blocks(ngx_http_fanout_zone_t *z,
+    const fanout_entry_t *e);
+
+
+/* keys and identities */
+
+uint32_t fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
+void fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const uint64_t hash[2], uint64_t offset, uint64_t time);
+int fanout_key_sweep(ngx_http_fanout_zone_t *z);
+
+int fanout_identity_sweep(ngx_http_fanout_zone_t *z);
+int fanout_identity_evict(ngx_http_fanout_zone_t *z);
+
+/* Takes up to a step of the identities of a dead slot; whether there are
+ * more. */
+int fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned slot,
+    uint32_t linger);
+
+
+/* slots */
+
+/* Marks an interest dirty and its slot to be woken. */
+void fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
+void fanout_clean(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
+void fanout_notify(ngx_http_fanout_zone_t *z, unsigned slot);
+
+
+#endif /* _NGX_HTTP_FANOUT_HEAP_H_INCLUDED_ */

@@ -1,0 +1,131 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Idempotence keys: what a publish with a key answered, for as long as the
+ * zone remembers.  Keys are kept as 128 bits of a keyed hash over the
+ * channel's epoch, the scope and the key.  All live equally long, so the
+ * list of all is in the order in which they expire.
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+uint32_t
+fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
+{
+    uint32_t       now;
+    fanout_ref_t   ref;
+    fanout_key_t  *key;
+
+    now = fanout_seconds(z);
+    ref = fanout_table(z, key_hash)[hash[1] & z->shm->key_mask];
+
+    for ( /* void */ ; ref; ref = key->hash_next) {
+        key = fanout_key(z, ref);
+
+        if (key->hash[0] == hash[0] && key->hash[1] == hash[1]
+            && key->expires >= now)
+        {
+            return ref;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const uint64_t hash[2], uint64_t offset, uint64_t time)
+{
+    fanout_ref_t    ref, *bucket;
+    fanout_shm_t   *shm;
+    fanout_key_t   *key;
+    fanout_cold_t  *cold;
+
+    shm = z->shm;
+
+    ref = fanout_alloc(z, 1, FANOUT_KEYS, NULL);
+    key = fanout_key(z, ref);
+
+    memset((uint8_t *) key + 4, 0, sizeof(fanout_key_t) - 4);
+
+    key->channel = channel;
+    key->expires = fanout_seconds(z) + shm->dedupe;
+    key->hash[0] = hash[0];
+    key->hash[1] = hash[1];
+    key->offset = offset;
+    key->time = time;
+
+    bucket = &fanout_table(z, key_hash)[hash[1] & shm->key_mask];
+    fanout_set(z, key->hash_next, *bucket);
+    fanout_set(z, *bucket, ref);
+
+    if (shm->key_last) {
+        fanout_set(z, fanout_key(z, shm->key_last)->next, ref);
+
+    } else {
+        fanout_set(z, shm->key_first, ref);
+    }
+
+    fanout_set(z, shm->key_last, ref);
+    fanout_set(z, shm->nkeys, shm->nkeys + 1);
+
+    cold = fanout_cold(z, fanout_channel(z, channel));
+    fanout_set(z, cold->keys, cold->keys + 1);
+}
+
+
+int
+fanout_key_sweep(ngx_http_fanout_zone_t *z)
+{
+    uint32_t        now;
+    unsigned        n;
+    fanout_ref_t    ref, *link;
+    fanout_shm_t   *shm;
+    fanout_key_t   *key;
+    fanout_cold_t  *cold;
+
+    shm = z->shm;
+    now = fanout_seconds(z);
+
+    for (n = 0; (ref = shm->key_first) != 0; n++) {
+        key = fanout_key(z, ref);
+
+        if (key->expires >= now) {
+            break;
+        }
+
+        if (n == FANOUT_STEP) {
+            return NGX_HTTP_FANOUT_ZONE_AGAIN;
+        }
+
+        link = &fanout_table(z, key_hash)[key->hash[1] & shm->key_mask];
+
+        while (*link != ref) {
+            link = &fanout_key(z, *link)->hash_next;
+        }
+
+        fanout_set(z, *link, key->hash_next);
+        fanout_set(z, shm->key_first, key->next);
+
+        if (key->next == 0) {
+            fanout_set(z, shm->key_last, 0);
+        }
+
+        fanout_set(z, shm->nkeys, shm->nkeys - 1);
+
+        cold = fanout_cold(z, fanout_channel(z, key->channel));
+        fanout_set(z, cold->keys, cold->keys - 1);
+
+        if (cold->keys == 0) {
+            fanout_channel_settle(z, key->channel);
+        }
+
+        fanout_free(z, ref, ref, 1, FANOUT_KEYS);
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}

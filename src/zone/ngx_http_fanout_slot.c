@@ -1,0 +1,385 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Slots: which workers there are, what each has to read, and what becomes
+ * of it when one dies.
+ *
+ * A worker holds the robust mutex "life" of its slot as long as it lives, so
+ * that a try by another tells death from life, whatever became of its pid.
+ * Who finds a dead one holds its "life" while cleaning up, in steps; if it
+ * dies as well, the next goes on.
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+static int claim(ngx_http_fanout_zone_t *z, unsigned n, uint32_t pid);
+static int abandoned(fanout_slot_t *slot);
+static void reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger);
+static int reap_step(ngx_http_fanout_zone_t *z, unsigned n,
+    uint32_t linger);
+static void reap_staged(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
+static void retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
+
+
+static uint64_t  private_counters[NGX_HTTP_FANOUT_NCOUNTERS];
+
+
+int
+ngx_http_fanout_slot_claim(ngx_http_fanout_zone_t *z, uint32_t pid)
+{
+    unsigned  n;
+
+    for (n = 0; n < z->shm->nslots; n++) {
+        if (z->shm->slots[n].state == FANOUT_SLOT_FREE && claim(z, n, pid)) {
+            return NGX_HTTP_FANOUT_ZONE_OK;
+        }
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_FULL;
+}
+
+
+static int
+claim(ngx_http_fanout_zone_t *z, unsigned n, uint32_t pid)
+{
+    int             rc;
+    fanout_slot_t  *slot;
+
+    slot = &z->shm->slots[n];
+
+    rc = pthread_mutex_trylock(&slot->life);
+
+    if (rc == EOWNERDEAD) {
+        (void) pthread_mutex_consistent(&slot->life);
+        rc = 0;
+    }
+
+    if (rc != 0) {
+        return 0;
+    }
+
+    (void) fanout_enter(z);
+
+    if (slot->state != FANOUT_SLOT_FREE) {
+        fanout_leave(z);
+        (void) pthread_mutex_unlock(&slot->life);
+        return 0;
+    }
+
+    fanout_set(z, slot->state, FANOUT_SLOT_LIVE);
+    fanout_set(z, slot->pid, pid);
+    slot->notified = 0;
+    z->slot = n;
+
+    fanout_leave(z);
+
+    return 1;
+}
+
+
+void
+ngx_http_fanout_slot_release(ngx_http_fanout_zone_t *z)
+{
+    unsigned  n;
+
+    if (z->slot == -1) {
+        return;
+    }
+
+    n = z->slot;
+
+    (void) fanout_enter(z);
+    fanout_set(z, z->shm->slots[n].state, FANOUT_SLOT_DEAD);
+    fanout_leave(z);
+
+    z->slot = -1;
+
+    reap(z, n, 0);
+
+    (void) pthread_mutex_unlock(&z->shm->slots[n].life);
+}
+
+
+int
+ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger)
+{
+    int             reaped;
+    unsigned        n;
+    fanout_slot_t  *slot;
+
+    reaped = 0;
+
+    for (n = 0; n < z->shm->nslots; n++) {
+        slot = &z->shm->slots[n];
+
+        if ((int) n == z->slot || slot->state == FANOUT_SLOT_FREE
+            || !abandoned(slot))
+        {
+            continue;
+        }
+
+        (void) fanout_enter(z);
+
+        if (slot->state == FANOUT_SLOT_FREE) {
+            fanout_leave(z);
+            (void) pthread_mutex_unlock(&slot->life);
+            continue;
+        }
+
+        fanout_set(z, slot->state, FANOUT_SLOT_DEAD);
+        fanout_leave(z);
+
+        reap(z, n, linger);
+
+        (void) pthread_mutex_unlock(&slot->life);
+
+        z->shm->reaped++;
+        reaped++;
+    }
+
+    return reaped;
+}
+
+
+static int
+abandoned(fanout_slot_t *slot)
+{
+    int  rc;
+
+    rc = pthread_mutex_trylock(&slot->life);
+
+    if (rc == EOWNERDEAD) {
+        (void) pthread_mutex_consistent(&slot->life);
+        rc = 0;
+    }
+
+    return rc == 0;
+}
+
+
+static void
+reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
+{
+    int       more;
+    unsigned  i;
+
+    do {
+        (void) fanout_enter(z);
+        more = reap_step(z, n, linger);
+        fanout_leave(z);
+
+    } while (more);
+
+    /* let all look, whatever the dead one owed them */
+
+    (void) fanout_enter(z);
+
+    for (i = 0; i < z->shm->nslots; i++) {
+        if (z->shm->slots[i].state == FANOUT_SLOT_LIVE) {
+            fanout_notify(z, i);
+        }
+    }
+
+    fanout_leave(z);
+}
+
+
+static int
+reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
+{
+    unsigned            i;
+    fanout_slot_t      *slot;
+    fanout_interest_t  *in;
+
+    slot = &z->shm->slots[n];
+
+    if (slot->nstaged) {
+        reap_staged(z, slot);
+        return 1;
+    }
+
+    /* a cursor that held a long stream is let go first, then the stream
+     * shrinks step by step, then the interest goes */
+
+    for (i = 0; slot->interests && i < 16; i++) {
+        in = fanout_interest(z, slot->interests);
+
+        if (in->cursor) {
+            fanout_clean(z, slot->interests);
+            fanout_set(z, in->cursor, 0);
+        }
+
+        if (fanout_stream_trim(z, in->channel)) {
+            return 1;
+        }
+
+        fanout_interest_drop(z, slot->interests);
+    }
+
+    if (slot->interests || fanout_identity_orphan(z, n, linger)) {
+        return 1;
+    }
+
+    retire(z, slot);
+
+    return 0;
+}
+
+
+static void
+reap_staged(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
+{
+    fanout_stage_t  *st;
+
+    st = &slot->staged[slot->nstaged - 1];
+
+    fanout_free(z, st->head, st->tail, st->n, FANOUT_STAGED);
+    fanout_set(z, slot->nstaged, slot->nstaged - 1);
+}
+
+
+static void
+retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
+{
+    unsigned  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_NCOUNTERS; i++) {
+        if (slot->counters[i]) {
+            fanout_set(z, z->shm->retired[i],
+                       z->shm->retired[i] + slot->counters[i]);
+            fanout_set(z, slot->counters[i], 0);
+        }
+    }
+
+    fanout_set(z, slot->sessions, 0);
+    fanout_set(z, slot->pid, 0);
+    fanout_set(z, slot->state, FANOUT_SLOT_FREE);
+}
+
+
+int
+ngx_http_fanout_slot_eventfd(ngx_http_fanout_zone_t *z)
+{
+    return z->slot == -1 ? -1 : z->shm->slots[z->slot].efd;
+}
+
+
+uint64_t *
+ngx_http_fanout_slot_counters(ngx_http_fanout_zone_t *z)
+{
+    return z->slot == -1 ? private_counters
+                         : z->shm->slots[z->slot].counters;
+}
+
+
+void
+ngx_http_fanout_slot_sessions(ngx_http_fanout_zone_t *z, uint64_t n)
+{
+    if (z->slot != -1) {
+        z->shm->slots[z->slot].sessions = n;
+    }
+}
+
+
+int
+ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
+    ngx_http_fanout_zone_worker_t *w)
+{
+    fanout_slot_t  *slot;
+
+    if (n >= z->shm->nslots) {
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    (void) fanout_enter(z);
+
+    slot = &z->shm->slots[n];
+
+    w->pid = slot->pid;
+    w->state = slot->state;
+    w->sessions = slot->sessions;
+    w->interests = slot->ninterests;
+    memcpy(w->counters, slot->counters, sizeof(w->counters));
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+void
+fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_slot_t      *slot;
+    fanout_interest_t  *in;
+
+    in = fanout_interest(z, ref);
+    slot = &z->shm->slots[in->slot];
+
+    fanout_set(z, in->dirty_next, 0);
+    fanout_set(z, in->dirty_prev, slot->dirty_tail);
+
+    if (slot->dirty_tail) {
+        fanout_set(z, fanout_interest(z, slot->dirty_tail)->dirty_next, ref);
+
+    } else {
+        fanout_set(z, slot->dirty_head, ref);
+    }
+
+    fanout_set(z, slot->dirty_tail, ref);
+    fanout_set(z, in->dirty, 1);
+
+    fanout_notify(z, in->slot);
+}
+
+
+void
+fanout_clean(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_slot_t      *slot;
+    fanout_interest_t  *in;
+
+    in = fanout_interest(z, ref);
+
+    if (!in->dirty) {
+        return;
+    }
+
+    slot = &z->shm->slots[in->slot];
+
+    if (in->dirty_next) {
+        fanout_set(z, fanout_interest(z, in->dirty_next)->dirty_prev,
+                   in->dirty_prev);
+
+    } else {
+        fanout_set(z, slot->dirty_tail, in->dirty_prev);
+    }
+
+    if (in->dirty_prev) {
+        fanout_set(z, fanout_interest(z, in->dirty_prev)->dirty_next,
+                   in->dirty_next);
+
+    } else {
+        fanout_set(z, slot->dirty_head, in->dirty_next);
+    }
+
+    fanout_set(z, in->dirty, 0);
+}
+
+
+/* Outside of transactions: at worst a worker is woken for nothing. */
+
+void
+fanout_notify(ngx_http_fanout_zone_t *z, unsigned n)
+{
+    uint32_t  *notified;
+
+    notified = &z->shm->slots[n].notified;
+
+    if (__atomic_exchange_n(notified, 1, __ATOMIC_SEQ_CST) == 0) {
+        z->wake |= 1ULL << n;
+    }
+}
