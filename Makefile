@@ -7,19 +7,22 @@ SHELL := /bin/bash
 
 # the NGINX that is to load the module, and its source
 
-NGINX     ?= $(or $(shell PATH="$$PATH:/usr/sbin" command -v nginx),nginx)
-NGINX_SRC ?= /usr/share/nginx/src
+ifndef NGINX_BINARY
+NGINX_BINARY := $(or $(shell command -v nginx),/usr/sbin/nginx)
+endif
 
-PORT      ?= 8080
-JOBS      ?= 2
-FUZZ_TIME ?= 600
-T         ?=
+NGINX_SRC    ?= /usr/share/nginx/src
+
+PORT         ?= 8080
+JOBS         ?= 2
+FUZZ_TIME    ?= 600
+T            ?=
 
 ROOT   := $(CURDIR)
 BUILD  := $(ROOT)/build
 MODULE := $(BUILD)/ngx_http_fanout_module.so
 
-export NGINX NGINX_SRC
+export NGINX_BINARY NGINX_SRC
 
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(JOBS)
@@ -32,7 +35,7 @@ endif
 all: $(MODULE)
 
 help:
-	@echo 'make               build/ngx_http_fanout_module.so for $(NGINX)'
+	@echo 'make               build/ngx_http_fanout_module.so for $(NGINX_BINARY)'
 	@echo 'make run           install, build, and start it on 127.0.0.1:PORT'
 	@echo 'make test          install, build, run all tests; T=t/x.t for one'
 	@echo 'make sanitize      all tests on an NGINX built with ASan and UBSan'
@@ -43,12 +46,12 @@ help:
 	@echo 'make clean         remove build/'
 	@echo
 	@echo 'PORT=$(PORT) JOBS=$(JOBS) FUZZ_TIME=$(FUZZ_TIME)'
-	@echo 'NGINX=$(NGINX) NGINX_SRC=$(NGINX_SRC)'
+	@echo 'NGINX_BINARY=$(NGINX_BINARY) NGINX_SRC=$(NGINX_SRC)'
 	@echo 'NODEPS=1 installs nothing'
 
 deps:
 ifndef NODEPS
-	@tools/deps build test
+	@t/tools/deps build test
 endif
 
 
@@ -56,7 +59,7 @@ endif
 # another NGINX, another list of files, other flags.
 
 CODE  := $(sort $(wildcard src/*.[ch] src/*/*.[ch]))
-SETUP := config tools/configure $(wildcard $(NGINX_SRC)/conf_flags)
+SETUP := config t/tools/configure $(wildcard $(NGINX_SRC)/conf_flags)
 
 ifneq ($(origin CC),default)
 export MODULE_CC := $(CC)
@@ -66,7 +69,7 @@ export MODULE_CFLAGS MODULE_LDFLAGS NGINX_FLAGS
 
 $(BUILD)/state: FORCE
 	@mkdir -p $(BUILD)
-	@{ $(NGINX) -V 2>&1 || true; echo $(CODE); \
+	@{ $(NGINX_BINARY) -V 2>&1 || true; echo $(CODE); \
 	   echo '$(NGINX_SRC)|$(MODULE_CC)|$(MODULE_CFLAGS)|$(MODULE_LDFLAGS)'; \
 	   sed -n '/NGINX_VERSION/p' $(NGINX_SRC)/src/core/nginx.h \
 	       2> /dev/null || true; } > $@.new
@@ -74,7 +77,7 @@ $(BUILD)/state: FORCE
 
 $(BUILD)/nginx/configured: $(BUILD)/state $(SETUP)
 	@echo configuring
-	@tools/configure $(NGINX_SRC) $(BUILD)/nginx
+	@t/tools/configure $(NGINX_SRC) $(BUILD)/nginx
 	@touch $@
 
 $(MODULE): $(BUILD)/nginx/configured src/ngx_http_fanout_module.map FORCE
@@ -96,7 +99,7 @@ $(MODULE): $(BUILD)/nginx/configured src/ngx_http_fanout_module.map FORCE
 #
 # "@nginx@" stands for the include flags of the configured NGINX.
 
-INCS     := -Isrc $(patsubst %,-I%,$(wildcard src/*)) -It/unit
+INCS     := -Isrc $(patsubst %/.,-I%,$(wildcard src/*/.)) -It/unit
 NGX_INCS := $(addprefix -I$(BUILD)/nginx/,src/core src/event src/event/modules \
             src/os/unix src/http src/http/modules src/http/v2 objs)
 WARN     := -Wall -Wextra -Wpointer-arith -Wno-unused-parameter -Werror
@@ -165,18 +168,18 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
 fuzz:
 ifndef NODEPS
-	@tools/deps build fuzz
+	@t/tools/deps build fuzz
 endif
 	@$(MAKE) --no-print-directory fuzzers
-	@FUZZ_TIME=$(FUZZ_TIME) tools/fuzz $(or $(F),$(FUZZERS))
+	@FUZZ_TIME=$(FUZZ_TIME) t/tools/fuzz $(or $(F),$(FUZZERS))
 
 
 # Tests. The fuzzers' corpora are run where clang is at hand.
 
 test: deps
 	@$(MAKE) --no-print-directory all units \
-	    $$(tools/fuzz --able && echo fuzzers)
-	@TEST_NGINX_BINARY=$(NGINX) TEST_NGINX_MODULE=$(MODULE) \
+	    $$(t/tools/fuzz --able && echo fuzzers)
+	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) \
 	    TEST_UNIT_DIR=$(UNIT_DIR) \
 	    prove -It/lib -j $(JOBS) $(or $(T),$(sort $(wildcard t/*.t)))
 
@@ -184,27 +187,27 @@ test: deps
 
 sanitize:
 ifndef NODEPS
-	@tools/deps build test sanitize
+	@t/tools/deps build test sanitize
 endif
-	@+tools/sanitize build $(BUILD)
+	@+t/tools/sanitize build $(BUILD)
 	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \
 	    UNIT_FLAGS='-O1 $(SANITIZE)'
-	@tools/sanitize run $(BUILD) \
+	@t/tools/sanitize run $(BUILD) \
 	    prove -It/lib -j $(JOBS) $(or $(T),$(sort $(wildcard t/*.t)))
 
 bench:
 ifndef NODEPS
-	@tools/deps build test bench
+	@t/tools/deps build test bench
 endif
 	@$(MAKE) --no-print-directory all
-	@TEST_NGINX_BINARY=$(NGINX) TEST_NGINX_MODULE=$(MODULE) t/bench/run
+	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) t/bench/run
 
 
 run: deps
 	@$(MAKE) --no-print-directory all
-	@PORT=$(PORT) tools/run
+	@PORT=$(PORT) t/tools/run
 
-MODULES_DIR ?= $(or $(shell $(NGINX) -V 2>&1 | tr ' ' '\n' \
+MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
                     | sed -n 's/^--modules-path=//p'),/usr/lib/nginx/modules)
 
 install: all

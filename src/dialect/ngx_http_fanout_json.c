@@ -324,6 +324,11 @@ json_close(void *ctx)
 }
 
 
+/*
+ * yajl forgets about a string that was begun behind the value and has no end:
+ * {} "x.  A newline, legal in no string, brings it out.
+ */
+
 static int
 check_grammar(yajl_handle yajl, json_depth_t *depth, const uint8_t *text,
     size_t len, ngx_http_fanout_json_error_t *err)
@@ -346,6 +351,11 @@ check_grammar(yajl_handle yajl, json_depth_t *depth, const uint8_t *text,
         }
 
         return fail_yajl(err, yajl, at);
+    }
+
+    if (yajl_parse(yajl, (const uint8_t *) "\n", 1) != yajl_status_ok) {
+        return fail(err, NGX_HTTP_FANOUT_JSON_INVALID, len,
+                    "incomplete or trailing token");
     }
 
     if (yajl_complete_parse(yajl) != yajl_status_ok) {

@@ -12,13 +12,13 @@
 
 static int named(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     const ngx_http_fanout_zone_channel_t *c);
-static void set_policy(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+static void set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_zone_policy_t *policy);
 static void interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t ref, uint32_t local);
 static void describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_zone_info_t *info);
-static uint32_t due(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
+static uint64_t due(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
 static void wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t now);
 static void idle_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -49,7 +49,7 @@ fanout_channel_find(ngx_http_fanout_zone_t *z,
     fanout_ref_t       ref;
     fanout_channel_t  *ch;
 
-    if (c->ref && c->incarnation == z->incarnation) {
+    if (fanout_channel_opened(z, c)) {
         return c->ref;
     }
 
@@ -158,22 +158,24 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     fanout_set(z, z->shm->classes[class].channels,
                z->shm->classes[class].channels + 1);
 
-    set_policy(z, ch, c->policy);
+    set_policy(z, ref, c->policy);
 
     return ref;
 }
 
 
 static void
-set_policy(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_zone_policy_t *policy)
 {
-    fanout_cold_t  *cold;
+    fanout_cold_t     *cold;
+    fanout_channel_t  *ch;
 
     if (policy == NULL) {
         return;
     }
 
+    ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
 
     if (cold->policy_history != policy->history) {
@@ -185,6 +187,8 @@ set_policy(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     }
 
     if (cold->policy_ttl != policy->ttl) {
+        /* due at another time: the caller settles it again */
+        fanout_channel_unlist(z, ref);
         fanout_set(z, cold->policy_ttl, policy->ttl);
     }
 
@@ -245,7 +249,19 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
+    if (c->name.len > 255) {
+        return NGX_HTTP_FANOUT_ZONE_LARGE;
+    }
+
     (void) fanout_enter(z);
+
+    if (fanout_channel_opened(z, c)) {
+        set_policy(z, c->ref, c->policy);
+        fanout_channel_settle(z, c->ref);
+        fanout_set(z, fanout_interest(z, c->interest)->local, local);
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
 
     c->ref = 0;
 
@@ -262,7 +278,7 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
         channel = fanout_channel_make(z, c);
 
     } else {
-        set_policy(z, fanout_channel(z, channel), c->policy);
+        set_policy(z, channel, c->policy);
     }
 
     ref = fanout_alloc(z, 1, FANOUT_INTERESTS, NULL);
@@ -370,12 +386,9 @@ ngx_http_fanout_channel_close(ngx_http_fanout_zone_t *z,
 {
     (void) fanout_enter(z);
 
-    if (c->ref && c->incarnation == z->incarnation) {
+    if (fanout_channel_opened(z, c)) {
+        /* what of a long stream is left after this, the sweep takes */
         fanout_interest_drop(z, c->interest);
-
-        do {
-            fanout_commit(z);
-        } while (fanout_stream_trim(z, c->ref));
     }
 
     c->ref = 0;
@@ -394,7 +407,7 @@ ngx_http_fanout_channel_subscribers(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
-    if (c->ref && c->incarnation == z->incarnation) {
+    if (fanout_channel_opened(z, c)) {
         ch = fanout_channel(z, c->ref);
         in = fanout_interest(z, c->interest);
 
@@ -562,14 +575,14 @@ fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-static uint32_t
+static uint64_t
 due(ngx_http_fanout_zone_t *z, fanout_channel_t *ch)
 {
     fanout_index_t  *ix;
 
     ix = fanout_index(z, ch->index_first);
 
-    return fanout_entry(z, ix->refs[ch->skip])->mono
+    return (uint64_t) fanout_entry(z, ix->refs[ch->skip])->mono
            + fanout_cold(z, ch)->policy_ttl;
 }
 
@@ -577,7 +590,7 @@ due(ngx_http_fanout_zone_t *z, fanout_channel_t *ch)
 static void
 wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
 {
-    uint32_t           at;
+    uint64_t           at;
     fanout_ref_t      *head;
     fanout_cold_t     *cold;
     fanout_name_t     *name;
@@ -593,8 +606,8 @@ wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
         at = z->shm->wheel_at + 1;
     }
 
-    if (at < now + 1) {
-        at = now + 1;
+    if (at < now + 1ULL) {
+        at = now + 1ULL;
     }
 
     if (at - z->shm->wheel_at >= FANOUT_WHEEL) {
@@ -644,6 +657,22 @@ idle_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, shm->idle_last, ref);
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
     fanout_set(z, fanout_cold(z, ch)->list, FANOUT_LIST_IDLE);
+}
+
+
+/* An empty channel that is published to is not idle. */
+
+void
+fanout_channel_touch(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t now)
+{
+    fanout_cold_t  *cold;
+
+    cold = fanout_cold(z, fanout_channel(z, ref));
+
+    if (cold->list == FANOUT_LIST_IDLE && cold->touched != now) {
+        fanout_channel_unlist(z, ref);
+    }
 }
 
 

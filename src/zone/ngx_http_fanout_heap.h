@@ -219,7 +219,8 @@ typedef struct {
 /*
  * An interest: one worker reads one channel.  It belongs to a slot; only
  * the worker of that slot moves the cursor, but for the drop of a stalled
- * one, which sets lost.
+ * one, which sets lost.  A purge adds one to the epoch, so the epoch of what
+ * is at the cursor is the channel's less the resets still to be read.
  */
 
 typedef struct {
@@ -239,6 +240,7 @@ typedef struct {
     uint8_t              dirty;
     uint8_t              lost;
     uint8_t              unused;
+    uint32_t             resets;        /* from the cursor on */
 } fanout_interest_t;
 
 
@@ -363,7 +365,7 @@ struct ngx_http_fanout_shm_s {
     uint32_t             nlingering;
     uint32_t             held;
     uint32_t             held_max;
-    fanout_ref_t         held_first;    /* channels, longest first */
+    fanout_ref_t         held_first;    /* channels, longest unmoved first */
     fanout_ref_t         held_last;
     fanout_ref_t         idle_first;    /* channels, longest first */
     fanout_ref_t         idle_last;
@@ -502,6 +504,11 @@ fanout_room(ngx_http_fanout_zone_t *z)
     return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
 }
 
+/* A build for tests can set the zone's clock, unless this is 0. */
+#if (NGX_HTTP_FANOUT_TEST)
+extern uint32_t  fanout_test_seconds;
+#endif
+
 uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */
 uint64_t fanout_wall(ngx_http_fanout_zone_t *z);        /* clamped, Unix ms */
 uint64_t fanout_random(ngx_http_fanout_zone_t *z);      /* never 0 */
@@ -547,10 +554,20 @@ fanout_ref_t fanout_channel_make(ngx_http_fanout_zone_t *z,
 void fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 uint32_t fanout_channel_blocks(size_t name_len);
 
+/* Whether c holds an interest of this process in this incarnation. */
+static inline int
+fanout_channel_opened(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c)
+{
+    return c->ref && z->slot != -1 && c->incarnation == z->incarnation;
+}
+
 /* Puts the channel into the list it belongs to after a change: idle, wheel
  * or none. */
 void fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 void fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+void fanout_channel_touch(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t now);
 void fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 /* Turns the wheel and removes idle channels; AGAIN when more is due. */
@@ -571,8 +588,9 @@ int fanout_history_expire(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
  * more. */
 int fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
-/* Moves the slowest cursor forward on the channel that has held blocks for
- * longest: to the oldest kept entry, or to the end.  Whether there was one. */
+/* Moves the slowest cursor forward on the channel whose stream has not moved
+ * for longest: to the oldest kept entry, or to the end.  Whether there was
+ * one. */
 int fanout_stream_drop(ngx_http_fanout_zone_t *z);
 
 /* Takes from a few streams what all have read; whether there was any. */
@@ -607,7 +625,13 @@ int fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned slot,
 /* Marks an interest dirty and its slot to be woken. */
 void fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
 void fanout_clean(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
+
+/* Puts a dirty interest behind the others of its slot. */
+void fanout_dirty_last(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
 void fanout_notify(ngx_http_fanout_zone_t *z, unsigned slot);
+
+/* Wakes all live slots, whatever they were told before. */
+void fanout_notify_all(ngx_http_fanout_zone_t *z);
 
 
 #endif /* _NGX_HTTP_FANOUT_HEAP_H_INCLUDED_ */

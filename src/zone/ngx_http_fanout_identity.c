@@ -14,6 +14,8 @@
 #include "ngx_http_fanout_heap.h"
 
 
+static int own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_identity_t *id);
 static fanout_ref_t find(ngx_http_fanout_zone_t *z, uint64_t client);
 static void hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -91,11 +93,6 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
-    if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_FULL;
-    }
-
     ref = find(z, id->client);
 
     if (ref == 0) {
@@ -104,6 +101,15 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     }
 
     e = fanout_identity(z, ref);
+
+    /* to tell the other worker; a live one is not taken to make room */
+
+    if (e->state == FANOUT_ID_LIVE
+        && fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
 
     /* in constant time */
 
@@ -150,18 +156,9 @@ void
 ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger)
 {
-    fanout_identity_t  *e;
-
     (void) fanout_enter(z);
 
-    e = fanout_identity(z, ref);
-
-    /* not if it was taken over, or the zone rebuilt */
-
-    if (ref && ref < z->shm->fresh && find(z, id->client) == ref
-        && e->state == FANOUT_ID_LIVE && (int) e->slot == z->slot
-        && memcmp(e->secret, id->secret, sizeof(e->secret)) == 0)
-    {
+    if (own(z, ref, id)) {
         unlink_live(z, ref);
 
         if (linger) {
@@ -173,6 +170,39 @@ ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     }
 
     fanout_leave(z);
+}
+
+
+int
+ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id)
+{
+    int  lost;
+
+    (void) fanout_enter(z);
+    lost = !own(z, ref, id);
+    fanout_leave(z);
+
+    return lost;
+}
+
+
+/* not if it was taken over, or the zone rebuilt */
+
+static int
+own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_identity_t *id)
+{
+    fanout_identity_t  *e;
+
+    if (ref == 0 || find(z, id->client) != ref) {
+        return 0;
+    }
+
+    e = fanout_identity(z, ref);
+
+    return e->state == FANOUT_ID_LIVE && (int) e->slot == z->slot
+           && memcmp(e->secret, id->secret, sizeof(e->secret)) == 0;
 }
 
 

@@ -67,6 +67,8 @@ static void entry_release(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
 static void entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void held_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     int blocks);
+static void held_link(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+static void held_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 static uint64_t stream_min(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
 static fanout_ref_t index_seek(ngx_http_fanout_zone_t *z,
     fanout_channel_t *ch, uint64_t after, unsigned *pos);
@@ -74,15 +76,24 @@ static fanout_ref_t index_nth(ngx_http_fanout_zone_t *z,
     fanout_channel_t *ch, uint64_t nth, unsigned *pos);
 static uint64_t index_position(fanout_channel_t *ch, fanout_index_t *ix,
     unsigned pos, ngx_http_fanout_zone_t *z);
+static fanout_ref_t enter_fresh(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c);
 static int copy_entry(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_arena_t *a);
 static int drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    ngx_http_fanout_arena_t *a, fanout_ref_t *large);
+    ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
+    fanout_ref_t *large);
+static void tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    ngx_http_fanout_arena_t *a);
+static void put_gap(ngx_http_fanout_arena_t *a, fanout_interest_t *in,
+    uint64_t epoch, uint64_t offset, uint64_t seq);
+static int bounded(ngx_http_fanout_arena_t *a, uint32_t n, size_t start);
 static int drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t in,
     fanout_ref_t ref, ngx_http_fanout_arena_t *a);
 static int read_large(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint64_t epoch, uint64_t after,
-    fanout_ref_t ref, ngx_http_fanout_arena_t *a);
+    fanout_ref_t entry, uint64_t seq, ngx_http_fanout_arena_t *a);
+static int is_large(ngx_http_fanout_zone_t *z, fanout_entry_t *e);
 static int fits(ngx_http_fanout_arena_t *a, uint32_t size);
 
 
@@ -170,7 +181,7 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     uint32_t  total;
     unsigned  i, large;
 
-    if (n == 0 || n > NGX_HTTP_FANOUT_ZONE_BATCH) {
+    if (n == 0 || n > NGX_HTTP_FANOUT_ZONE_BATCH || c->name.len > 255) {
         return NGX_HTTP_FANOUT_ZONE_LARGE;
     }
 
@@ -289,6 +300,11 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     now = fanout_seconds(z);
     r->time = fanout_wall(z);
+
+    if (ch->interests == 0) {
+        fanout_channel_touch(z, ref, now);
+        (void) fanout_stream_trim(z, ref);
+    }
 
     for (i = 0; i < n; i++) {
         if (d[i].blocks && !d[i].staged) {
@@ -523,6 +539,10 @@ fill(fill_t *f, size_t n)
         s = &f->left[i];
         part = s->len < n ? s->len : n;
 
+        if (s->len == 0) {
+            continue;
+        }
+
         fanout_write(&f->pen, s->data, part);
 
         s->data += part;
@@ -571,9 +591,6 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     if (ch->interests) {
         e->flags |= FANOUT_IN_STREAM;
         stream_push(z, ch, d->first);
-
-    } else if (ch->stream_head) {
-        (void) fanout_stream_trim(z, channel);
     }
 
     if (!(e->flags & NGX_HTTP_FANOUT_TRANSIENT)) {
@@ -598,8 +615,13 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
 static void
 stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref)
 {
+    unsigned            reset;
     fanout_ref_t        i;
+    fanout_entry_t     *e;
     fanout_interest_t  *in;
+
+    e = fanout_entry(z, ref);
+    reset = (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET;
 
     if (ch->stream_head == 0) {
         fanout_set(z, ch->stream_head, ref);
@@ -615,6 +637,11 @@ stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref)
 
         if (in->cursor == 0) {
             fanout_set(z, in->cursor, ref);
+            fanout_set(z, in->seq, e->seq - 1);
+        }
+
+        if (reset) {
+            fanout_set(z, in->resets, in->resets + 1);
         }
 
         if (!in->dirty) {
@@ -723,13 +750,15 @@ history_limit(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
 
     for (n = 0;
          cold->policy_bytes && cold->bytes > cold->policy_bytes
-         && ch->history && n < 2 * FANOUT_STEP;
+         && ch->history && n < 2 * FANOUT_STEP && fanout_room(z);
          n++)
     {
         fanout_history_drop(z, channel, 1);
     }
 
-    (void) fanout_history_expire(z, channel);
+    if (fanout_room(z)) {
+        (void) fanout_history_expire(z, channel);
+    }
 
     bucket_move(z, channel);
 }
@@ -771,7 +800,10 @@ fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
 
         size += fanout_entry_size(e);
         blocks += fanout_entry_blocks(z, e);
-        lost = e->offset;
+
+        if (lost < e->offset) {
+            lost = e->offset;
+        }
 
         fanout_set(z, ix->refs[ch->skip], 0);
         fanout_set(z, ch->skip, ch->skip + 1);
@@ -976,38 +1008,63 @@ held_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel, int blocks)
     fanout_set(z, shm->held, shm->held + blocks);
 
     if (was == 0 && cold->held) {
-        fanout_set(z, cold->held_next, 0);
-        fanout_set(z, cold->held_prev, shm->held_last);
-
-        if (shm->held_last) {
-            fanout_set(z, fanout_cold(z,
-                       fanout_channel(z, shm->held_last))->held_next,
-                       channel);
-
-        } else {
-            fanout_set(z, shm->held_first, channel);
-        }
-
-        fanout_set(z, shm->held_last, channel);
+        held_link(z, channel);
 
     } else if (was && cold->held == 0) {
-        if (cold->held_next) {
-            fanout_set(z, fanout_cold(z,
-                       fanout_channel(z, cold->held_next))->held_prev,
-                       cold->held_prev);
+        held_unlink(z, channel);
+    }
+}
 
-        } else {
-            fanout_set(z, shm->held_last, cold->held_prev);
-        }
 
-        if (cold->held_prev) {
-            fanout_set(z, fanout_cold(z,
-                       fanout_channel(z, cold->held_prev))->held_next,
-                       cold->held_next);
+static void
+held_link(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_shm_t   *shm;
+    fanout_cold_t  *cold;
 
-        } else {
-            fanout_set(z, shm->held_first, cold->held_next);
-        }
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+
+    fanout_set(z, cold->held_next, 0);
+    fanout_set(z, cold->held_prev, shm->held_last);
+
+    if (shm->held_last) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, shm->held_last))->held_next, channel);
+
+    } else {
+        fanout_set(z, shm->held_first, channel);
+    }
+
+    fanout_set(z, shm->held_last, channel);
+}
+
+
+static void
+held_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_shm_t   *shm;
+    fanout_cold_t  *cold;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+
+    if (cold->held_next) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, cold->held_next))->held_prev,
+                   cold->held_prev);
+
+    } else {
+        fanout_set(z, shm->held_last, cold->held_prev);
+    }
+
+    if (cold->held_prev) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, cold->held_prev))->held_next,
+                   cold->held_next);
+
+    } else {
+        fanout_set(z, shm->held_first, cold->held_next);
     }
 }
 
@@ -1041,6 +1098,7 @@ fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
     uint64_t           min;
     unsigned           n;
     fanout_ref_t       ref, next;
+    fanout_cold_t     *cold;
     fanout_entry_t    *e;
     fanout_channel_t  *ch;
 
@@ -1072,6 +1130,15 @@ fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
             fanout_set(z, ch->stream_tail, 0);
             fanout_channel_settle(z, channel);
         }
+
+        /* it moves: those that do not come first when one is to be dropped */
+
+        cold = fanout_cold(z, ch);
+
+        if (cold->held && cold->held_next) {
+            held_unlink(z, channel);
+            held_link(z, channel);
+        }
     }
 
     return n == FANOUT_STEP && ref;
@@ -1082,7 +1149,7 @@ int
 fanout_stream_drop(ngx_http_fanout_zone_t *z)
 {
     uint64_t            min;
-    fanout_ref_t        i, channel, target;
+    fanout_ref_t        i, head, channel, target;
     fanout_entry_t     *e;
     fanout_channel_t   *ch;
     fanout_interest_t  *in;
@@ -1093,11 +1160,15 @@ fanout_stream_drop(ngx_http_fanout_zone_t *z)
         return 0;
     }
 
-    if (fanout_stream_trim(z, channel)) {
+    ch = fanout_channel(z, channel);
+    head = ch->stream_head;
+
+    (void) fanout_stream_trim(z, channel);
+
+    if (head != ch->stream_head) {
         return 1;
     }
 
-    ch = fanout_channel(z, channel);
     min = stream_min(z, ch);
     target = 0;
 
@@ -1119,6 +1190,11 @@ fanout_stream_drop(ngx_http_fanout_zone_t *z)
 
         if (target == in->cursor) {
             target = 0;
+        }
+
+        if (in->resets) {
+            fanout_set(z, in->resets, 0);
+            fanout_set(z, in->offset, 0);
         }
 
         fanout_set(z, in->cursor, target);
@@ -1224,7 +1300,7 @@ ngx_http_fanout_channel_purge(ngx_http_fanout_zone_t *z,
         bucket_move(z, ref);
     }
 
-    fanout_set(z, ch->epoch, fanout_random(z));
+    fanout_set(z, ch->epoch, ch->epoch + 1);
     fanout_set(z, ch->offset, 0);
     fanout_set(z, cold->lost, 0);
 
@@ -1390,6 +1466,28 @@ index_nth(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, uint64_t nth,
 }
 
 
+/* Enters with the channel found and nothing too old in its history; a long
+ * one is expired in many short sections. */
+
+static fanout_ref_t
+enter_fresh(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c)
+{
+    fanout_ref_t  ref;
+
+    for ( ;; ) {
+        (void) fanout_enter(z);
+
+        ref = fanout_channel_find(z, c);
+
+        if (ref == 0 || !fanout_history_expire(z, ref)) {
+            return ref;
+        }
+
+        fanout_leave(z);
+    }
+}
+
+
 int
 ngx_http_fanout_log_join(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, int since, uint64_t epoch,
@@ -1399,18 +1497,14 @@ ngx_http_fanout_log_join(ngx_http_fanout_zone_t *z,
     fanout_ref_t       ref;
     fanout_channel_t  *ch;
 
-    (void) fanout_enter(z);
+    (void) enter_fresh(z, c);
 
-    if (c->ref == 0 || c->incarnation != z->incarnation) {
+    if (!fanout_channel_opened(z, c)) {
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_STALE;
     }
 
     ch = fanout_channel(z, c->ref);
-
-    while (fanout_history_expire(z, c->ref)) {
-        fanout_commit(z);
-    }
 
     j->epoch = ch->epoch;
     j->offset = ch->offset;
@@ -1458,9 +1552,7 @@ ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
     fanout_ref_t       ref;
     fanout_channel_t  *ch;
 
-    (void) fanout_enter(z);
-
-    ref = fanout_channel_find(z, c);
+    ref = enter_fresh(z, c);
 
     if (ref == 0) {
         fanout_leave(z);
@@ -1469,16 +1561,13 @@ ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
 
     ch = fanout_channel(z, ref);
 
-    while (fanout_history_expire(z, ref)) {
-        fanout_commit(z);
-    }
-
     j->epoch = ch->epoch;
     j->offset = ch->offset;
     j->after = ch->offset;
     j->seq = z->shm->seq;
     j->missed = 0;
     j->recovered = 0;
+    j->older = 0;
 
     end = ch->history;
 
@@ -1495,6 +1584,7 @@ ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
     }
 
     if (n) {
+        j->older = end > n;
         ref = index_nth(z, ch, end - n, &pos);
         j->after = fanout_entry(z, fanout_index(z, ref)->refs[pos])->offset
                    - 1;
@@ -1612,6 +1702,7 @@ ngx_http_fanout_log_read(ngx_http_fanout_zone_t *z,
     int                rc;
     size_t             start;
     uint32_t           n;
+    uint64_t           seq;
     unsigned           pos;
     fanout_ref_t       channel, ref, entry;
     fanout_entry_t    *e;
@@ -1657,14 +1748,15 @@ ngx_http_fanout_log_read(ngx_http_fanout_zone_t *z,
             break;
         }
 
-        if (fanout_entry_size(e) > NGX_HTTP_FANOUT_ZONE_COPY) {
+        if (is_large(z, e)) {
             if (n || a->n) {
                 rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
                 break;
             }
 
+            seq = e->seq;
             fanout_leave(z);
-            return read_large(z, c, epoch, after, entry, a);
+            return read_large(z, c, epoch, after, entry, seq, a);
         }
 
         rc = copy_entry(z, entry, a);
@@ -1695,20 +1787,18 @@ ngx_http_fanout_log_read(ngx_http_fanout_zone_t *z,
 
 static int
 read_large(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
-    uint64_t epoch, uint64_t after, fanout_ref_t entry,
+    uint64_t epoch, uint64_t after, fanout_ref_t entry, uint64_t seq,
     ngx_http_fanout_arena_t *a)
 {
     int                rc;
     size_t             used;
     uint32_t           n;
-    uint64_t           seq;
     unsigned           pos, valid;
     fanout_ref_t       channel, ref;
     fanout_channel_t  *ch;
 
     n = a->n;
     used = a->used;
-    seq = fanout_entry(z, entry)->seq;
 
     rc = copy_entry(z, entry, a);
 
@@ -1752,7 +1842,6 @@ ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
     int             rc;
     size_t          start;
     uint32_t        n;
-    uint64_t        incarnation;
     fanout_ref_t    in, large;
     fanout_slot_t  *slot;
 
@@ -1761,13 +1850,13 @@ ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
     }
 
     slot = &z->shm->slots[z->slot];
-    incarnation = z->incarnation;
 
     __atomic_store_n(&slot->notified, 0, __ATOMIC_SEQ_CST);
 
     (void) fanout_enter(z);
 
-    if (incarnation != z->incarnation) {
+    if (z->told != z->incarnation) {
+        z->told = z->incarnation;
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_STALE;
     }
@@ -1776,26 +1865,19 @@ ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
     start = a->used;
     rc = NGX_HTTP_FANOUT_ZONE_OK;
 
-    while ((in = slot->dirty_head) != 0) {
+    while (rc == NGX_HTTP_FANOUT_ZONE_OK && (in = slot->dirty_head) != 0) {
 
-        if (a->n - n >= NGX_HTTP_FANOUT_ZONE_ENTRIES || a->n == a->max
-            || a->used - start > NGX_HTTP_FANOUT_ZONE_COPY
-            || !fanout_room(z))
-        {
+        if (bounded(a, n, start) || !fanout_room(z)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
             break;
         }
 
         large = 0;
-        rc = drain_channel(z, in, a, &large);
+        rc = drain_channel(z, in, a, n, start, &large);
 
         if (large) {
             fanout_leave(z);
             return drain_large(z, in, large, a);
-        }
-
-        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
-            break;
         }
     }
 
@@ -1806,107 +1888,159 @@ ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
 
 
 static int
+bounded(ngx_http_fanout_arena_t *a, uint32_t n, size_t start)
+{
+    return a->n - n >= NGX_HTTP_FANOUT_ZONE_ENTRIES || a->n == a->max
+           || a->used - start > NGX_HTTP_FANOUT_ZONE_COPY;
+}
+
+
+/* too much to be copied under the lock */
+
+static int
+is_large(ngx_http_fanout_zone_t *z, fanout_entry_t *e)
+{
+    return fanout_entry_size(e) > NGX_HTTP_FANOUT_ZONE_COPY
+           || (e->flags & FANOUT_HAS_META
+               && fanout_entry_blocks(z, e)
+                  > NGX_HTTP_FANOUT_ZONE_COPY / FANOUT_PAYLOAD);
+}
+
+
+static int
 drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    ngx_http_fanout_arena_t *a, fanout_ref_t *large)
+    ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
+    fanout_ref_t *large)
 {
     int                       rc;
-    size_t                    start;
-    uint32_t                  n;
-    uint64_t                  seq, offset;
+    uint32_t                  resets;
+    uint64_t                  epoch;
     fanout_ref_t              cursor;
-    fanout_entry_t           *e;
+    fanout_entry_t           *e, *last;
     fanout_channel_t         *ch;
     fanout_interest_t        *in;
-    ngx_http_fanout_entry_t  *gap;
+    ngx_http_fanout_entry_t  *to;
 
     in = fanout_interest(z, ref);
     ch = fanout_channel(z, in->channel);
 
-    n = a->n;
-    start = a->used;
-    rc = NGX_HTTP_FANOUT_ZONE_OK;
-
-    cursor = in->cursor;
-    seq = in->seq;
-    offset = in->offset;
-
     if (in->lost) {
-        gap = &a->entries[a->n++];
-        memset(gap, 0, sizeof(ngx_http_fanout_entry_t));
-
-        gap->type = NGX_HTTP_FANOUT_GAP;
-        gap->local = in->local;
-        gap->epoch = ch->epoch;
-        gap->from = offset;
-        gap->offset = cursor ? fanout_entry(z, cursor)->offset - 1
-                             : ch->offset;
-        gap->seq = seq;
-        offset = gap->offset;
-
-        fanout_set(z, in->lost, 0);
+        tell_lost(z, in, a);
     }
 
-    while (cursor) {
+    rc = NGX_HTTP_FANOUT_ZONE_OK;
+    resets = in->resets;
+    last = NULL;
+
+    for (cursor = in->cursor; cursor; cursor = e->next) {
         e = fanout_entry(z, cursor);
 
-        if (a->n - n >= NGX_HTTP_FANOUT_ZONE_ENTRIES || a->n == a->max
-            || a->used - start > NGX_HTTP_FANOUT_ZONE_COPY)
-        {
+        if (bounded(a, n, start) || (is_large(z, e) && a->n)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
             break;
         }
 
-        if (fanout_entry_size(e) > NGX_HTTP_FANOUT_ZONE_COPY) {
-            if (a->n) {
-                rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
-
-            } else {
-                *large = cursor;
-            }
-
+        if (is_large(z, e)) {
+            *large = cursor;
             break;
         }
 
+        to = &a->entries[a->n];
         rc = copy_entry(z, cursor, a);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
             break;
         }
 
+        if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
+            resets--;
+        }
+
+        epoch = ch->epoch - resets;
+
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-            a->entries[a->n - 1].local = in->local;
-            a->entries[a->n - 1].epoch = ch->epoch;
+            to->local = in->local;
+            to->epoch = epoch;
+
+        } else {
+            /* no memory could be had for it */
+            put_gap(a, in, epoch, e->offset, e->seq);
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
         }
 
-        /* one that no memory could be had for is skipped as a gap */
-
-        seq = e->seq;
-        offset = e->offset;
-        cursor = e->next;
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
-            fanout_set(z, in->lost, 1);
-            rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
-            offset = in->offset;
-            break;
-        }
+        last = e;
     }
 
-    if (cursor != in->cursor) {
+    if (last) {
         fanout_set(z, in->cursor, cursor);
-        fanout_set(z, in->seq, seq);
-        fanout_set(z, in->offset, offset);
-        (void) fanout_stream_trim(z, in->channel);
+        fanout_set(z, in->seq, last->seq);
+        fanout_set(z, in->offset, last->offset);
 
-    } else if (offset != in->offset) {
-        fanout_set(z, in->offset, offset);
+        if (resets != in->resets) {
+            fanout_set(z, in->resets, resets);
+        }
+
+        (void) fanout_stream_trim(z, in->channel);
     }
 
-    if (cursor == 0 && !in->lost) {
+    if (cursor == 0) {
         fanout_clean(z, ref);
+
+    } else if (last) {
+        /* let the other channels have their turn */
+        fanout_dirty_last(z, ref);
     }
 
     return rc;
+}
+
+
+/* The cursor was moved.  Nothing to tell if all that was lost is told by the
+ * reset that comes next. */
+
+static void
+tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    ngx_http_fanout_arena_t *a)
+{
+    uint64_t           offset;
+    fanout_entry_t    *e;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, in->channel);
+    offset = ch->offset;
+
+    fanout_set(z, in->lost, 0);
+
+    if (in->cursor) {
+        e = fanout_entry(z, in->cursor);
+
+        if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
+            return;
+        }
+
+        offset = e->offset - 1;
+    }
+
+    put_gap(a, in, ch->epoch - in->resets, offset, in->seq);
+    fanout_set(z, in->offset, offset);
+}
+
+
+static void
+put_gap(ngx_http_fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
+    uint64_t offset, uint64_t seq)
+{
+    ngx_http_fanout_entry_t  *gap;
+
+    gap = &a->entries[a->n++];
+    memset(gap, 0, sizeof(ngx_http_fanout_entry_t));
+
+    gap->type = NGX_HTTP_FANOUT_GAP;
+    gap->local = in->local;
+    gap->epoch = epoch;
+    gap->from = in->offset;
+    gap->offset = offset;
+    gap->seq = seq;
 }
 
 
@@ -1918,62 +2052,56 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
     ngx_http_fanout_arena_t *a)
 {
     int                 rc;
-    size_t              used;
-    uint32_t            n;
-    uint64_t            incarnation;
     fanout_entry_t     *e;
     fanout_channel_t   *ch;
     fanout_interest_t  *in;
 
-    n = a->n;
-    used = a->used;
-    incarnation = z->incarnation;
+    /* a is empty */
 
     rc = copy_entry(z, entry, a);
 
     (void) fanout_enter(z);
 
-    in = fanout_interest(z, ref);
-
-    if (incarnation != z->incarnation) {
-        rc = NGX_HTTP_FANOUT_ZONE_STALE;
-
-    } else if (in->cursor != entry || in->lost
-               || rc == NGX_HTTP_FANOUT_ZONE_STALE)
-    {
-        rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
-
-    } else {
-        ch = fanout_channel(z, in->channel);
-        e = fanout_entry(z, entry);
-
-        fanout_set(z, in->cursor, e->next);
-        fanout_set(z, in->seq, e->seq);
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-            a->entries[a->n - 1].local = in->local;
-            a->entries[a->n - 1].epoch = ch->epoch;
-            fanout_set(z, in->offset, e->offset);
-            n = a->n;
-            used = a->used;
-
-        } else {
-            fanout_set(z, in->lost, 1);
-        }
-
-        if (in->cursor == 0 && !in->lost) {
-            fanout_clean(z, ref);
-        }
-
-        (void) fanout_stream_trim(z, in->channel);
-
-        rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
+    if (z->told != z->incarnation) {
+        z->told = z->incarnation;
+        a->n = a->used = 0;
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_STALE;
     }
 
-    a->n = n;
-    a->used = used;
+    in = fanout_interest(z, ref);
+
+    if (in->cursor != entry || in->lost || rc == NGX_HTTP_FANOUT_ZONE_STALE) {
+        a->n = a->used = 0;
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_AGAIN;
+    }
+
+    ch = fanout_channel(z, in->channel);
+    e = fanout_entry(z, entry);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        a->entries[a->n - 1].local = in->local;
+        a->entries[a->n - 1].epoch = ch->epoch - in->resets;
+
+    } else {
+        put_gap(a, in, ch->epoch - in->resets, e->offset, e->seq);
+    }
+
+    fanout_set(z, in->cursor, e->next);
+    fanout_set(z, in->seq, e->seq);
+    fanout_set(z, in->offset, e->offset);
+
+    (void) fanout_stream_trim(z, in->channel);
+
+    if (in->cursor == 0) {
+        fanout_clean(z, ref);
+
+    } else {
+        fanout_dirty_last(z, ref);
+    }
 
     fanout_leave(z);
 
-    return rc;
+    return NGX_HTTP_FANOUT_ZONE_AGAIN;
 }

@@ -22,6 +22,7 @@ static int reap_step(ngx_http_fanout_zone_t *z, unsigned n,
     uint32_t linger);
 static void reap_staged(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
+static void dirty_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 
 static uint64_t  private_counters[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -129,6 +130,10 @@ ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger)
             continue;
         }
 
+        if (slot->state == FANOUT_SLOT_LIVE) {
+            fanout_set(z, z->shm->reaped, z->shm->reaped + 1);
+        }
+
         fanout_set(z, slot->state, FANOUT_SLOT_DEAD);
         fanout_leave(z);
 
@@ -136,7 +141,6 @@ ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger)
 
         (void) pthread_mutex_unlock(&slot->life);
 
-        z->shm->reaped++;
         reaped++;
     }
 
@@ -163,8 +167,7 @@ abandoned(fanout_slot_t *slot)
 static void
 reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
 {
-    int       more;
-    unsigned  i;
+    int  more;
 
     do {
         (void) fanout_enter(z);
@@ -173,16 +176,10 @@ reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
 
     } while (more);
 
-    /* let all look, whatever the dead one owed them */
+    /* let all look: the dead one may have marked and not written */
 
     (void) fanout_enter(z);
-
-    for (i = 0; i < z->shm->nslots; i++) {
-        if (z->shm->slots[i].state == FANOUT_SLOT_LIVE) {
-            fanout_notify(z, i);
-        }
-    }
-
+    fanout_notify_all(z);
     fanout_leave(z);
 }
 
@@ -204,12 +201,14 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
     /* a cursor that held a long stream is let go first, then the stream
      * shrinks step by step, then the interest goes */
 
-    for (i = 0; slot->interests && i < 16; i++) {
+    for (i = 0; slot->interests && i < 16 && fanout_room(z); i++) {
         in = fanout_interest(z, slot->interests);
 
         if (in->cursor) {
             fanout_clean(z, slot->interests);
             fanout_set(z, in->cursor, 0);
+            fanout_set(z, in->lost, 0);
+            fanout_set(z, in->resets, 0);
         }
 
         if (fanout_stream_trim(z, in->channel)) {
@@ -219,7 +218,9 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
         fanout_interest_drop(z, slot->interests);
     }
 
-    if (slot->interests || fanout_identity_orphan(z, n, linger)) {
+    if (slot->interests || !fanout_room(z)
+        || fanout_identity_orphan(z, n, linger))
+    {
         return 1;
     }
 
@@ -313,6 +314,24 @@ ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
 void
 fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
+    dirty_link(z, ref);
+    fanout_notify(z, fanout_interest(z, ref)->slot);
+}
+
+
+void
+fanout_dirty_last(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    if (fanout_interest(z, ref)->dirty_next) {
+        fanout_clean(z, ref);
+        dirty_link(z, ref);
+    }
+}
+
+
+static void
+dirty_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
     fanout_slot_t      *slot;
     fanout_interest_t  *in;
 
@@ -331,8 +350,6 @@ fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, slot->dirty_tail, ref);
     fanout_set(z, in->dirty, 1);
-
-    fanout_notify(z, in->slot);
 }
 
 
@@ -381,5 +398,19 @@ fanout_notify(ngx_http_fanout_zone_t *z, unsigned n)
 
     if (__atomic_exchange_n(notified, 1, __ATOMIC_SEQ_CST) == 0) {
         z->wake |= 1ULL << n;
+    }
+}
+
+
+void
+fanout_notify_all(ngx_http_fanout_zone_t *z)
+{
+    unsigned  n;
+
+    for (n = 0; n < z->shm->nslots; n++) {
+        if (z->shm->slots[n].state == FANOUT_SLOT_LIVE) {
+            z->shm->slots[n].notified = 1;
+            z->wake |= 1ULL << n;
+        }
     }
 }

@@ -31,7 +31,12 @@ static uint32_t power(uint64_t n);
 uint32_t
 ngx_http_fanout_zone_slots(uint32_t configured)
 {
-    return configured ? configured : 32;
+    if (configured == 0) {
+        return 32;
+    }
+
+    return configured < NGX_HTTP_FANOUT_ZONE_SLOTS
+           ? configured : NGX_HTTP_FANOUT_ZONE_SLOTS;
 }
 
 
@@ -277,6 +282,7 @@ ngx_http_fanout_zone_attach(ngx_http_fanout_zone_t *z, void *mem, size_t size)
     z->shm = mem;
     z->base = (uint8_t *) mem + z->shm->blocks;
     z->incarnation = z->shm->incarnation;
+    z->told = z->incarnation;
     z->slot = -1;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
@@ -513,6 +519,9 @@ rebuild(ngx_http_fanout_zone_t *z)
     if (layout(shm) == NGX_HTTP_FANOUT_ZONE_OK) {
         format(shm);
     }
+
+    /* all have to open their channels again */
+    fanout_notify_all(z);
 }
 
 
@@ -554,6 +563,12 @@ fanout_seconds(ngx_http_fanout_zone_t *z)
     struct timespec  ts;
 
     clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+
+#if (NGX_HTTP_FANOUT_TEST)
+    if (fanout_test_seconds) {
+        return fanout_test_seconds;
+    }
+#endif
 
     return ts.tv_sec - z->shm->start;
 }
@@ -650,7 +665,15 @@ make_room(ngx_http_fanout_zone_t *z)
     }
 
     if (fanout_channel_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || fanout_key_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
+        || z->shm->nlimbo)
+    {
+        return 1;
+    }
+
+    /* the turn of the wheel may have filled the journal */
+    fanout_commit(z);
+
+    if (fanout_key_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
         || fanout_identity_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
         || z->shm->nlimbo)
     {

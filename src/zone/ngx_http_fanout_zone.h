@@ -118,6 +118,7 @@ typedef struct {
     ngx_http_fanout_shm_t      *shm;
     uint8_t                    *base;
     uint64_t                    incarnation;  /* as last seen under lock */
+    uint64_t                    told;       /* the one that drains know of */
     uint64_t                    wake;       /* slots to wake at the unlock */
     uint64_t                    recoveries; /* rollbacks done here */
     int                         slot;       /* own, -1 without one */
@@ -163,7 +164,9 @@ typedef struct {
 #define NGX_HTTP_FANOUT_RESET     2         /* data: the reason */
 #define NGX_HTTP_FANOUT_GAP       3         /* made by a drain, not stored:
                                                entries after .from up to
-                                               .offset are lost */
+                                               .offset are lost; .from is
+                                               0 and .epoch another when a
+                                               RESET was among them */
 
 /* payload kinds */
 
@@ -215,7 +218,7 @@ typedef struct {
     uint64_t                    seq;
     uint64_t                    time;       /* Unix ms */
     uint64_t                    client;     /* 0: none */
-    uint64_t                    epoch;
+    uint64_t                    epoch;      /* that it was appended in */
     uint64_t                    from;       /* GAP: last offset consumed */
     ngx_http_fanout_zstr_t      event;
     ngx_http_fanout_zstr_t      key;
@@ -246,8 +249,9 @@ struct ngx_http_fanout_arena_s {
     size_t                      used;
     size_t                      size;
     int                       (*grow)(ngx_http_fanout_arena_t *a, size_t n);
-                                            /* 0, or -1: entry skipped with
-                                               FULL */
+                                            /* 0, or -1: a read ends with
+                                               FULL, a drain puts a GAP in
+                                               the entry's place */
 };
 
 
@@ -258,6 +262,7 @@ typedef struct {
     uint64_t                    missed;     /* kept entries in between */
     uint64_t                    seq;        /* a subscriber skips up to it */
     unsigned                    recovered:1;
+    unsigned                    older:1;    /* kept before .after: seek */
 } ngx_http_fanout_zone_join_t;
 
 
@@ -389,7 +394,8 @@ int ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
 
 /* Opens a channel for this worker: finds or makes it, applies c->policy,
  * registers an interest that starts at the channel's end.  local comes back
- * with every drained entry.  FULL, or FULL without a slot. */
+ * with every drained entry.  If it is open, policy and local are set.  FULL,
+ * or FULL without a slot; LARGE for a name of more than 255 bytes. */
 int ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t local);
 
@@ -411,7 +417,7 @@ int ngx_http_fanout_channel_list(ngx_http_fanout_zone_t *z,
     uint64_t *cursor, ngx_http_fanout_zone_info_t *infos, unsigned max);
 
 /* Drops all history, gives a new epoch, appends a RESET entry with the
- * reason.  NOTFOUND. */
+ * reason (at most 1024 bytes of it) for who reads now.  NOTFOUND, FULL. */
 int ngx_http_fanout_channel_purge(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, const uint8_t *reason, size_t len,
     ngx_http_fanout_zone_result_t *r);
@@ -450,8 +456,9 @@ int ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_join_t *j);
 
 /* Copies what this worker has not read of all its channels, within the
- * bounds of a section.  AGAIN when there is more, STALE when the zone was
- * rebuilt: every channel has to be opened again. */
+ * bounds of a section.  AGAIN when there is more, STALE, once, when the zone
+ * was rebuilt: every channel has to be opened again (open does nothing for
+ * one that was since). */
 int ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_arena_t *a);
 
@@ -480,6 +487,11 @@ int ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
  * Nothing if it was taken over: the secret then is another. */
 void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger);
+
+/* Whether an identity registered by this worker is not its own any more: 1
+ * or 0. */
+int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id);
 
 /* Clients of this worker that were taken over elsewhere; up to max. */
 unsigned ngx_http_fanout_identity_replaced(ngx_http_fanout_zone_t *z,

@@ -152,6 +152,8 @@ proc_mem(const proc_set_t *set, proc_mem_t *mem)
     for (i = 0; i < set->n; i++) {
         snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", set->pid[i]);
         add_kilobytes(path, "Pss:", &mem->pss);
+        add_kilobytes(path, "Pss_Anon:", &mem->own);
+        add_kilobytes(path, "Pss_Shmem:", &mem->own);
         add_kilobytes(path, "Pss_Shmem:", &mem->shmem);
         add_kilobytes(path, "Rss:", &mem->rss);
     }

@@ -21,8 +21,9 @@ typedef struct {
 /* Bytes; a page that several of the processes share is counted once. */
 
 typedef struct {
-    int64_t  pss;            /* all of it */
+    int64_t  own;            /* anonymous and shared memory: what grows */
     int64_t  shmem;          /* the part that is shared memory */
+    int64_t  pss;            /* with files, which others may map as well */
     int64_t  rss;            /* as it is without that care */
     int64_t  slab;           /* of the whole system: both ends of a socket */
     int64_t  sockmem;        /* the same, pages of TCP buffers */

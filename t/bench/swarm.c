@@ -47,6 +47,7 @@ swarm_conf_t  conf = {
 
 swarm_counts_t                count;
 uint64_t                      now;
+char                          swarm_failure[64];
 
 
 static uint64_t               began, ends;
@@ -127,8 +128,9 @@ swarm_data(char *buf, int p, int channel, uint32_t n)
     len = sprintf(buf, "{\"p\":%d,\"n\":%u,\"t\":[\"\\\"},{\",\"\xe2\x80\xa8\","
                        "{\"offset\":7,\"a\":[]}],\"x\":\"", p, n);
 
-    while ((size_t) len + 2 < size) {
-        buf[len++] = 'a' + h % 26;
+    if ((size_t) len + 2 < size) {
+        memset(buf + len, 'a' + h % 26, size - len - 2);
+        len = size - 2;
     }
 
     buf[len++] = '"';
@@ -325,6 +327,21 @@ run(void)
 
 
 static void
+print_failure(void)
+{
+    char  *p;
+
+    for (p = swarm_failure; *p; p++) {
+        if (*p < ' ' || *p == '"' || *p == '\\') {
+            *p = '?';
+        }
+    }
+
+    printf(",\"last_failure\":\"%s\"", swarm_failure);
+}
+
+
+static void
 report(void)
 {
     printf("{\"ok\":%s,\"violations\":%u,\"first\":",
@@ -338,6 +355,7 @@ report(void)
 
     printf(",\"subs\":%d,\"channels\":%d,\"epochs\":%d", conf.subs,
            conf.channels, ledger_books());
+    print_failure();
     printf(",\"live_p50_ms\":%.3f,\"live_p99_ms\":%.3f,\"live_max_ms\":%.3f,"
            "\"replay_max_ms\":%.3f,\"rejoin_max_ms\":%.3f",
            delay_ms(50), delay_ms(99), count.live_max / 1e6,
@@ -444,7 +462,7 @@ read_options(int argc, char **argv)
 {
     int            c;
     size_t         i;
-    struct option  list[OPTIONS + 3];
+    struct option  list[OPTIONS + 4];
 
     memset(list, 0, sizeof(list));
 
@@ -459,6 +477,8 @@ read_options(int argc, char **argv)
     list[i].val = OPTIONS;
     list[i + 1].name = "no-data-check";
     list[i + 1].val = OPTIONS + 1;
+    list[i + 2].name = "help";
+    list[i + 2].val = '?';
 
     while ((c = getopt_long(argc, argv, "", list, NULL)) != -1) {
         if (c == '?') {

@@ -71,6 +71,7 @@ typedef struct {
 extern swarm_conf_t    conf;
 extern swarm_counts_t  count;
 extern uint64_t        now;      /* monotonic ns */
+extern char            swarm_failure[64];    /* why the last connect failed */
 
 
 /* Latency of a live delivery, for percentiles. */

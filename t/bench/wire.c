@@ -580,9 +580,8 @@ understand(wire_t *w, size_t n)
         }
 
         if (used < 0) {
-            snprintf(refused, sizeof(refused), "bad input: %.12s",
-                     w->state == WIRE_OPEN ? "frame" : in + at);
-            lost(w, refused);
+            snprintf(refused, sizeof(refused), "answered %.12s", in + at);
+            lost(w, w->state == WIRE_OPEN ? WIRE_BAD_FRAME : refused);
             return;
         }
 

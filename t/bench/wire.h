@@ -21,6 +21,9 @@
 #define WIRE_PING    9
 #define WIRE_PONG    10
 
+/* What down() is told when the peer sent what is no frame. */
+#define WIRE_BAD_FRAME  "not a frame"
+
 
 typedef enum {
     WIRE_DOWN = 0,

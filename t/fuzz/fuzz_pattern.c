@@ -17,7 +17,7 @@
 
 
 #define RULE_MAX   48
-#define NAME_MAX_  64
+#define NAME_SIZE  64
 #define ANY        0x100
 
 
@@ -32,7 +32,7 @@ typedef struct {
 
 static int
 reference(const rule_t *r, size_t i, const uint8_t *name, size_t n, size_t j,
-    uint8_t seen[RULE_MAX + 1][NAME_MAX_ + 1])
+    uint8_t seen[RULE_MAX + 1][NAME_SIZE + 1])
 {
     if (seen[i][j]) {
         return 0;
@@ -127,9 +127,9 @@ static void
 compare(const rule_t *r, const uint8_t *name, size_t n)
 {
     int      want;
-    uint8_t  seen[RULE_MAX + 1][NAME_MAX_ + 1];
+    uint8_t  seen[RULE_MAX + 1][NAME_SIZE + 1];
 
-    if (n > NAME_MAX_) {
+    if (n > NAME_SIZE) {
         return;
     }
 

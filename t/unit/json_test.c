@@ -77,6 +77,15 @@ static const case_t  texts[] = {
     { c("1 2"), INVALID, "two numbers" },
     { c("{}x"), INVALID, "trailing garbage" },
     { c("{}\0"), INVALID, "trailing NUL" },
+    { c("{}\"x"), INVALID, "a trailing string without an end" },
+    { c("{} \""), INVALID, "a trailing quote" },
+    { c("\"\"\""), INVALID, "three quotes" },
+    { c("1 \"\\"), INVALID, "a trailing string that ends in a backslash" },
+    { c("1 \"\\u12"), INVALID, "a trailing string that ends in an escape" },
+    { c("[]t"), INVALID, "a trailing piece of a literal" },
+    { c("[]-"), INVALID, "a trailing minus" },
+    { c("[]/"), INVALID, "a trailing slash" },
+    { c("[] 1"), INVALID, "a trailing number" },
     { c("\0{}"), INVALID, "leading NUL" },
     { c("\0"), INVALID, "a NUL" },
     { c("\xef\xbb\xbf{}"), INVALID, "a byte order mark" },
@@ -339,6 +348,10 @@ test_reasons(void)
     ngx_http_fanout_json_check(s("{\"a\":1"), 2, &v, &err);
     is_str(err.reason, "premature EOF at byte 6", "reason: cut short");
 
+    ngx_http_fanout_json_check(s("{}\"x"), 2, &v, &err);
+    is_str(err.reason, "incomplete or trailing token at byte 4",
+           "reason: trailing string");
+
     ngx_http_fanout_json_check(s("[1}"), 2, &v, &err);
     is_int(err.at, 2, "position: grammar");
     ok(strstr(err.reason, " at byte 2"), "reason: %s", err.reason);
@@ -566,6 +579,13 @@ test_arrays(void)
     is_int(ngx_http_fanout_json_array(&v, NULL, 3, &n), 0, "counted only");
     is_int(n, 3, "three");
 
+    v = span("[\"0123456789012345678901234567890\\\"]\","
+             "\"12345678901234567\"]");
+    is_int(ngx_http_fanout_json_array(&v, items, 3, &n), 0, "long strings");
+    is_int(n, 2, "two");
+    is_int(items[0].len, 36, "a quote inside the first");
+    is_int(items[1].len, 19, "the second");
+
     v = span("[ ]");
     is_int(ngx_http_fanout_json_array(&v, items, 0, &n), 0, "empty");
     is_int(n, 0, "none");
@@ -627,6 +647,7 @@ static const string_case_t  strings[] = {
       c("\xf0\x90\x80\x80\xf4\x8f\xbf\xbf") },
     { "\"\\ud83d\"", SURROGATE, c("") },
     { "\"\\ude00\"", SURROGATE, c("") },
+    { "\"\\ude00\\ude00\"", SURROGATE, c("") },
     { "\"\\ud83d\\ud83d\\ude00\"", SURROGATE, c("") },
     { "\"\\ud83dx\\ude00\"", SURROGATE, c("") },
     { "\"\\ud83d\\n\"", SURROGATE, c("") },

@@ -881,6 +881,9 @@ test_key(void)
 
     static const char     good[] = "dGhlIHNhbXBsZSBub25jZQ==";
     static const char     last[] = "AQgw";
+    static const char     alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                       "abcdefghijklmnopqrstuvwxyz"
+                                       "0123456789+/";
 
 #define key(s)  ngx_http_fanout_ws_key_valid((const unsigned char *) s,       \
                                              sizeof(s) - 1)
@@ -905,6 +908,15 @@ test_key(void)
     }
 
     is_int(bad, 0, "4.2.1: every byte as the last");
+
+    for (bad = 0, i = 0; i < 256; i++) {
+        memcpy(s, good, 24);
+        s[20] = i;
+        bad += ngx_http_fanout_ws_key_valid(s, 24)
+               != (i != 0 && strchr(alphabet, i) != NULL);
+    }
+
+    is_int(bad, 0, "4.2.1: every byte before the last");
 
     for (bad = 0, i = 0; i < 24; i++) {
         memcpy(s, good, 24);

@@ -167,6 +167,9 @@ trace_event(trace_t *t, int rc, const ngx_http_fanout_ws_event_t *ev)
     default:
         trace_check(t, rc == NGX_HTTP_FANOUT_WS_EV_ERROR, "a known event");
         trace_check(t, ev->text != NULL && ev->code >= 1000, "error");
+        trace_check(t, ev->data == NULL && !ev->len && !ev->first && !ev->last
+                       && !ev->opcode && !ev->rest && !ev->size,
+                    "an error has no fields of a message");
         t->code = ev->code;
         trace_record(t, "error", ev->code, ev->text, strlen(ev->text));
     }

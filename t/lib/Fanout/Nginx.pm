@@ -197,6 +197,7 @@ sub launch {
         open STDIN, '<', '/dev/null';
         open STDOUT, '>>', "$dir/stderr";
         open STDERR, '>>', "$dir/stderr";
+        delete $ENV{NGINX};     # inherited sockets, to NGINX
         die_with_parent();
         exec { binary() } 'nginx', '-p', $dir, '-c', "$dir/nginx.conf",
              '-e', "$dir/error.log" or POSIX::_exit(127);

@@ -1,0 +1,98 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The table of dialects, and what they share.
+ */
+
+
+#include "ngx_http_fanout_dialect.h"
+
+
+#define NGX_HTTP_FANOUT_HEAD  4     /* of most frames: 126 to 65535 bytes */
+
+
+static const ngx_http_fanout_dialect_t  *dialects[] = {
+    &ngx_http_fanout_native,
+    &ngx_http_fanout_raw,
+    NULL
+};
+
+
+const ngx_http_fanout_dialect_t *
+ngx_http_fanout_dialect(ngx_uint_t format)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; dialects[i]; i++) {
+        if (dialects[i]->format == format) {
+            break;
+        }
+    }
+
+    return dialects[i];
+}
+
+
+const ngx_http_fanout_dialect_t *
+ngx_http_fanout_dialect_named(ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; dialects[i]; i++) {
+        if (dialects[i]->name.len == name->len
+            && ngx_strncmp(dialects[i]->name.data, name->data, name->len)
+               == 0)
+        {
+            break;
+        }
+    }
+
+    return dialects[i];
+}
+
+
+ngx_int_t
+ngx_http_fanout_frame_begin(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t *start)
+{
+    if (ngx_http_fanout_frame_reserve(hub, f, NGX_HTTP_FANOUT_HEAD)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *start = f->used;
+    f->used += NGX_HTTP_FANOUT_HEAD;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_frame_end(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode)
+{
+    u_char  head[NGX_HTTP_FANOUT_WS_HEADER_MAX];
+    size_t  len, n;
+
+    len = f->used - start - NGX_HTTP_FANOUT_HEAD;
+    n = ngx_http_fanout_ws_header(head, opcode, 1, len);
+
+    if (n != NGX_HTTP_FANOUT_HEAD) {
+        if (ngx_http_fanout_frame_reserve(hub, f,
+                                          NGX_HTTP_FANOUT_WS_HEADER_MAX)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ngx_memmove(f->data + start + n,
+                    f->data + start + NGX_HTTP_FANOUT_HEAD, len);
+    }
+
+    ngx_memcpy(f->data + start, head, n);
+    f->used = start + n + len;
+
+    return NGX_OK;
+}

@@ -1,0 +1,81 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The seam between sessions and what clients speak.  A dialect is a table;
+ * neither hub nor zone knows which there are.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_DIALECT_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_DIALECT_H_INCLUDED_
+
+
+#include "ngx_http_fanout_session.h"
+
+
+struct ngx_http_fanout_dialect_s {
+    ngx_str_t    name;
+    ngx_uint_t   format;        /* of entries over WebSocket */
+
+    /* The handshake: checks what is particular (arguments, subprotocols).
+     * NULL, or why it is refused, static, and the status. */
+    const char  *(*accept)(ngx_http_request_t *r,
+                   ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
+
+    /* The session is there: greets. */
+    void       (*open)(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+
+    /* One whole message of the client, text or binary; data may be changed
+     * during the call.  May start a job: then no more is given until it is
+     * done. */
+    void       (*receive)(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
+                   u_char *data, size_t len);
+
+    /* Whether a subscription wants an entry; only asked for those that are
+     * not plain. */
+    ngx_uint_t (*match)(ngx_http_fanout_subscription_t *sub,
+                   ngx_http_fanout_entry_t *e);
+
+    /* Appends an entry as whole frames.  Messages, gaps and resets.
+     * NGX_ERROR on lack of memory. */
+    ngx_int_t  (*encode)(ngx_http_fanout_hub_t *hub,
+                   ngx_http_fanout_channel_t *ch,
+                   ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
+
+    /* Goes on with the session's job within its output limit; NGX_AGAIN if
+     * the limit was reached, NGX_OK when done. */
+    ngx_int_t  (*work)(ngx_http_fanout_session_t *s);
+
+    /* Frees what the dialect put into s->batch. */
+    void       (*close)(ngx_http_fanout_session_t *s);
+
+    /* What is said before a close: code and, for a restart, when to come
+     * back (ms). */
+    void       (*closing)(ngx_http_fanout_session_t *s, ngx_uint_t code,
+                   ngx_msec_t after);
+
+    /* A sign of life for clients that can't see pings; may be NULL. */
+    void       (*heartbeat)(ngx_http_fanout_session_t *s);
+};
+
+
+extern const ngx_http_fanout_dialect_t  ngx_http_fanout_native;
+extern const ngx_http_fanout_dialect_t  ngx_http_fanout_raw;
+
+/* Opens a WebSocket message in a frame: returns where it starts.  NGX_ERROR
+ * from either on lack of memory. */
+ngx_int_t ngx_http_fanout_frame_begin(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t *start);
+
+/* Closes it: all that was appended since is its payload. */
+ngx_int_t ngx_http_fanout_frame_end(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode);
+
+/* The dialect of a format, and the one of a name; NULL. */
+const ngx_http_fanout_dialect_t *ngx_http_fanout_dialect(ngx_uint_t format);
+const ngx_http_fanout_dialect_t *ngx_http_fanout_dialect_named(
+    ngx_str_t *name);
+
+
+#endif /* _NGX_HTTP_FANOUT_DIALECT_H_INCLUDED_ */

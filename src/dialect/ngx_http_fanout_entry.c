@@ -1,0 +1,357 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ */
+
+
+#include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_json.h"
+
+
+#define NGX_HTTP_FANOUT_OFFSET_MAX  (((uint64_t) 1 << 53) - 1)
+
+
+static size_t data_size(ngx_http_fanout_entry_t *e);
+static u_char *put_data(u_char *p, ngx_http_fanout_entry_t *e);
+static u_char *put_from(u_char *p, ngx_http_fanout_entry_t *e);
+static u_char *put_string(u_char *p, ngx_http_fanout_zstr_t *s);
+static size_t string_size(ngx_http_fanout_zstr_t *s);
+static ngx_int_t hex_parse(u_char *p, uint64_t *n);
+
+
+ngx_int_t
+ngx_http_fanout_frame_append(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, const void *data, size_t len)
+{
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_fanout_frame_reserve(hub, f, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(f->data + f->used, data, len);
+    f->used += len;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_frame_printf(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, size_t size, const char *fmt, ...)
+{
+    u_char   *p, *last;
+    va_list   args;
+
+    if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(p, p + size, fmt, args);
+    va_end(args);
+
+    f->used += last - p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_frame_string(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, const void *data, size_t len)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = (len ? ngx_http_fanout_json_escape_len(data, len) : 0) + 2;
+
+    if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    *p++ = '"';
+
+    if (len) {
+        p = ngx_http_fanout_json_escape(p, data, len);
+    }
+
+    *p++ = '"';
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+/* The room is made once for all: this runs for every entry and dialect. */
+
+ngx_int_t
+ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("\"offset\":,\"time\":,\"event\":,\"data\":,\"enc\":"
+                  "\"base64\",\"key\":,\"meta\":,"
+                  "\"from\":{\"client\":\"\",\"user\":}")
+           + 2 * NGX_INT64_LEN + NGX_HTTP_FANOUT_CLIENT_LEN
+           + string_size(&e->event) + data_size(e) + string_size(&e->key)
+           + e->meta.len + string_size(&e->user);
+
+    if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+    p = ngx_sprintf(p, "\"offset\":%uL,\"time\":%uL", e->offset, e->time);
+
+    if (e->event.len) {
+        p = ngx_cpymem(p, ",\"event\":", sizeof(",\"event\":") - 1);
+        p = put_string(p, &e->event);
+    }
+
+    p = put_data(p, e);
+
+    if (e->key.len) {
+        p = ngx_cpymem(p, ",\"key\":", sizeof(",\"key\":") - 1);
+        p = put_string(p, &e->key);
+    }
+
+    if (e->meta.len) {
+        p = ngx_cpymem(p, ",\"meta\":", sizeof(",\"meta\":") - 1);
+        p = ngx_cpymem(p, e->meta.data, e->meta.len);
+    }
+
+    if (e->client || e->user.len) {
+        p = put_from(p, e);
+    }
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+static size_t
+data_size(ngx_http_fanout_entry_t *e)
+{
+    switch (e->kind) {
+
+    case NGX_HTTP_FANOUT_TEXT:
+        return string_size(&e->data);
+
+    case NGX_HTTP_FANOUT_BINARY:
+        return ngx_base64_encoded_length(e->data.len) + 2;
+
+    default:
+        return e->data.len;
+    }
+}
+
+
+static u_char *
+put_data(u_char *p, ngx_http_fanout_entry_t *e)
+{
+    ngx_str_t  src, dst;
+
+    p = ngx_cpymem(p, ",\"data\":", sizeof(",\"data\":") - 1);
+
+    switch (e->kind) {
+
+    case NGX_HTTP_FANOUT_TEXT:
+        return put_string(p, &e->data);
+
+    case NGX_HTTP_FANOUT_BINARY:
+        src.data = (u_char *) e->data.data;
+        src.len = e->data.len;
+
+        *p++ = '"';
+        dst.data = p;
+        ngx_encode_base64(&dst, &src);
+
+        return ngx_cpymem(p + dst.len, "\",\"enc\":\"base64\"",
+                          sizeof("\",\"enc\":\"base64\"") - 1);
+
+    default:
+        return ngx_cpymem(p, e->data.data, e->data.len);
+    }
+}
+
+
+static u_char *
+put_from(u_char *p, ngx_http_fanout_entry_t *e)
+{
+    p = ngx_cpymem(p, ",\"from\":{", sizeof(",\"from\":{") - 1);
+
+    if (e->client) {
+        p = ngx_cpymem(p, "\"client\":\"", sizeof("\"client\":\"") - 1);
+        p = ngx_http_fanout_client_format(p, e->client);
+        *p++ = '"';
+
+        if (e->user.len) {
+            *p++ = ',';
+        }
+    }
+
+    if (e->user.len) {
+        p = ngx_cpymem(p, "\"user\":", sizeof("\"user\":") - 1);
+        p = put_string(p, &e->user);
+    }
+
+    *p++ = '}';
+
+    return p;
+}
+
+
+static u_char *
+put_string(u_char *p, ngx_http_fanout_zstr_t *s)
+{
+    *p++ = '"';
+
+    if (s->len) {
+        p = ngx_http_fanout_json_escape(p, s->data, s->len);
+    }
+
+    *p++ = '"';
+
+    return p;
+}
+
+
+static size_t
+string_size(ngx_http_fanout_zstr_t *s)
+{
+    return s->len ? ngx_http_fanout_json_escape_len(s->data, s->len) + 2 : 2;
+}
+
+
+u_char *
+ngx_http_fanout_client_format(u_char *p, uint64_t client)
+{
+    return ngx_sprintf(p, "c_%016xL", client);
+}
+
+
+ngx_int_t
+ngx_http_fanout_client_parse(ngx_str_t *text, uint64_t *client)
+{
+    if (text->len != NGX_HTTP_FANOUT_CLIENT_LEN
+        || text->data[0] != 'c' || text->data[1] != '_')
+    {
+        return NGX_ERROR;
+    }
+
+    return hex_parse(text->data + 2, client);
+}
+
+
+u_char *
+ngx_http_fanout_epoch_format(u_char *p, uint64_t epoch)
+{
+    return ngx_sprintf(p, "%016xL", epoch);
+}
+
+
+ngx_int_t
+ngx_http_fanout_epoch_parse(ngx_str_t *text, uint64_t *epoch)
+{
+    if (text->len != NGX_HTTP_FANOUT_EPOCH_LEN) {
+        return NGX_ERROR;
+    }
+
+    return hex_parse(text->data, epoch);
+}
+
+
+ngx_int_t
+ngx_http_fanout_offset_parse(ngx_str_t *text, uint64_t *offset)
+{
+    size_t    i;
+    uint64_t  n;
+
+    if (text->len == 0 || text->len > sizeof("9007199254740991") - 1) {
+        return NGX_ERROR;
+    }
+
+    n = 0;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] < '0' || text->data[i] > '9') {
+            return NGX_ERROR;
+        }
+
+        n = n * 10 + (text->data[i] - '0');
+    }
+
+    if (n > NGX_HTTP_FANOUT_OFFSET_MAX) {
+        return NGX_ERROR;
+    }
+
+    *offset = n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_position_parse(ngx_str_t *text, uint64_t *epoch,
+    uint64_t *offset)
+{
+    ngx_str_t  part;
+
+    if (text->len < NGX_HTTP_FANOUT_EPOCH_LEN + 2
+        || text->data[NGX_HTTP_FANOUT_EPOCH_LEN] != ':')
+    {
+        return NGX_ERROR;
+    }
+
+    part.len = NGX_HTTP_FANOUT_EPOCH_LEN;
+    part.data = text->data;
+
+    if (ngx_http_fanout_epoch_parse(&part, epoch) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    part.len = text->len - NGX_HTTP_FANOUT_EPOCH_LEN - 1;
+    part.data = text->data + NGX_HTTP_FANOUT_EPOCH_LEN + 1;
+
+    return ngx_http_fanout_offset_parse(&part, offset);
+}
+
+
+/* 16 digits, lower case: an id has one spelling */
+
+static ngx_int_t
+hex_parse(u_char *p, uint64_t *n)
+{
+    u_char    *last;
+    uint64_t   v;
+
+    v = 0;
+
+    for (last = p + 16; p < last; p++) {
+
+        if (*p >= '0' && *p <= '9') {
+            v = v << 4 | (*p - '0');
+
+        } else if (*p >= 'a' && *p <= 'f') {
+            v = v << 4 | (*p - 'a' + 10);
+
+        } else {
+            return NGX_ERROR;
+        }
+    }
+
+    *n = v;
+
+    return NGX_OK;
+}

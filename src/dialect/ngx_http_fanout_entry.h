@@ -1,0 +1,72 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What entries, clients and positions look like as text, for the dialects
+ * and the HTTP API alike, and how text is appended to a frame.
+ *
+ * No locks; all appends may move f->data, and only while the frame has not
+ * been sent.  What was written before an NGX_ERROR stays.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_ENTRY_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_ENTRY_H_INCLUDED_
+
+
+#include "ngx_http_fanout_hub.h"
+
+
+#define NGX_HTTP_FANOUT_EPOCH_LEN   16          /* hex digits */
+#define NGX_HTTP_FANOUT_CLIENT_LEN  (2 + 16)    /* "c_" and hex digits */
+
+
+/* Appends bytes as they are.  NGX_ERROR on lack of memory. */
+ngx_int_t ngx_http_fanout_frame_append(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, const void *data, size_t len);
+
+#define ngx_http_fanout_frame_literal(hub, f, text)                           \
+    ngx_http_fanout_frame_append(hub, f, text, sizeof(text) - 1)
+
+/* Appends what ngx_sprintf() makes of the format, cut at size bytes. */
+ngx_int_t ngx_http_fanout_frame_printf(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, size_t size, const char *fmt, ...);
+
+/* Appends bytes as a JSON string, quotes included. */
+ngx_int_t ngx_http_fanout_frame_string(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, const void *data, size_t len);
+
+/*
+ * Appends the members of a message as JSON, without braces:
+ *
+ *   "offset":42,"time":…,"event":"msg","data":…,"enc":"base64","key":…,
+ *   "meta":…,"from":{"client":"c_…","user":"ann"}
+ *
+ * in that order, without those that the entry has not.  Data of the kind
+ * JSON is taken as it is, text becomes a string, binary a string of base64
+ * (RFC 4648, section 4) with "enc".
+ */
+ngx_int_t ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
+
+/* Writes a client's id, CLIENT_LEN bytes; returns the end. */
+u_char *ngx_http_fanout_client_format(u_char *p, uint64_t client);
+
+/* NGX_ERROR if a text is no client's id. */
+ngx_int_t ngx_http_fanout_client_parse(ngx_str_t *text, uint64_t *client);
+
+/* Writes an epoch, EPOCH_LEN bytes; returns the end. */
+u_char *ngx_http_fanout_epoch_format(u_char *p, uint64_t epoch);
+
+/* NGX_ERROR if a text is no epoch as written here. */
+ngx_int_t ngx_http_fanout_epoch_parse(ngx_str_t *text, uint64_t *epoch);
+
+/* Reads an offset, a decimal number below 2^53.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_offset_parse(ngx_str_t *text, uint64_t *offset);
+
+/* Reads "epoch:offset".  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_position_parse(ngx_str_t *text, uint64_t *epoch,
+    uint64_t *offset);
+
+
+#endif /* _NGX_HTTP_FANOUT_ENTRY_H_INCLUDED_ */

@@ -1,0 +1,560 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The native protocol, version 1 (docs/protocol.md): text frames with a JSON
+ * object or an array of them.
+ *
+ * An array is worked off as a batch: its replies are gathered and sent as
+ * one array.  A join or a history with much to tell becomes the job of the
+ * session: it sends parts as the socket takes them, and the commands behind
+ * it wait.
+ */
+
+
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_json.h"
+#include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_random.h"
+#include "ngx_http_fanout_websocket.h"
+
+
+#define NGX_HTTP_FANOUT_TOKEN_LEN  (2 + 16 + 32)
+
+
+static const char *native_accept(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
+static void native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static void native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
+    u_char *data, size_t len);
+static ngx_uint_t native_match(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_entry_t *e);
+static ngx_int_t native_encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_http_fanout_frame_t *f);
+static void native_close(ngx_http_fanout_session_t *s);
+static void native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    ngx_msec_t after);
+static void native_heartbeat(ngx_http_fanout_session_t *s);
+
+static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static ngx_uint_t resume_token(ngx_http_request_t *r,
+    ngx_http_fanout_identity_t *id);
+static void welcome(ngx_http_fanout_session_t *s);
+static void batch_run(ngx_http_fanout_session_t *s);
+static void batch_start(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_json_t *array);
+static void send_printf(ngx_http_fanout_session_t *s, const char *fmt, ...);
+
+
+const ngx_http_fanout_dialect_t  ngx_http_fanout_native = {
+    ngx_string("native"),
+    NGX_HTTP_FANOUT_NATIVE_WS,
+    native_accept,
+    native_open,
+    native_receive,
+    native_match,
+    native_encode,
+    ngx_http_fanout_native_work,
+    native_close,
+    native_closing,
+    native_heartbeat
+};
+
+
+static const char *
+native_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t *status)
+{
+    return NULL;
+}
+
+
+/* opening */
+
+static void
+native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    ngx_str_t  value;
+
+    identify(s, r);
+
+    if (s->dead) {
+        return;
+    }
+
+    if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
+        && value.len == 1 && value.data[0] == '1' && s->conf->ping)
+    {
+        s->heartbeat = 1;
+        s->beat_at = ngx_current_msec + s->conf->ping;
+    }
+
+    welcome(s);
+}
+
+
+static void
+identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    uint64_t                     secret[2];
+    ngx_http_fanout_hub_t       *hub;
+    ngx_http_fanout_identity_t   id;
+
+    hub = s->hub;
+
+    secret[0] = ngx_http_fanout_random();
+    secret[1] = ngx_http_fanout_random();
+
+    s->identity.user = s->user.len
+                       ? ngx_http_fanout_zone_hash(&hub->zone, s->user.data,
+                                                   s->user.len)
+                       : 0;
+
+    if (s->conf->resume && resume_token(r, &id)) {
+        id.user = s->identity.user;
+
+        if (ngx_http_fanout_identity_resume(&hub->zone, &id,
+                                            (u_char *) secret,
+                                            &s->identity_ref)
+            == NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            s->identity.client = id.client;
+            ngx_memcpy(s->identity.secret, secret, sizeof(secret));
+            s->resumed = 1;
+
+            ngx_http_fanout_count(hub, resumes);
+            ngx_http_fanout_hub_kick(hub);
+            return;
+        }
+
+        ngx_http_fanout_count(hub, resume_failures);
+    }
+
+    s->identity.client = ngx_http_fanout_random();
+    ngx_memcpy(s->identity.secret, secret, sizeof(secret));
+
+    if (ngx_http_fanout_identity_add(&hub->zone, &s->identity,
+                                     &s->identity_ref)
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        ngx_http_fanout_count(hub, zone_full);
+        ngx_http_fanout_session_close(s, 1013, "zone_full");
+    }
+}
+
+
+/* "fanout.resume.r_" client secret, both in hex, among the subprotocols */
+
+static ngx_uint_t
+resume_token(ngx_http_request_t *r, ngx_http_fanout_identity_t *id)
+{
+    ngx_int_t                  n;
+    ngx_str_t                  list, token;
+    ngx_uint_t                 i;
+    ngx_http_fanout_headers_t  h;
+
+    static const char  prefix[] = "fanout.resume.r_";
+
+    ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
+
+    while (ngx_http_fanout_next_header(r, "sec-websocket-protocol", &h,
+                                       &list))
+    {
+        while (ngx_http_fanout_next_token(&list, &token)) {
+
+            if (token.len != sizeof(prefix) - 1 + 16 + 32
+                || ngx_strncmp(token.data, prefix, sizeof(prefix) - 1) != 0)
+            {
+                continue;
+            }
+
+            token.data += sizeof(prefix) - 1;
+
+            id->client = 0;
+
+            for (i = 0; i < 8; i++) {
+                n = ngx_hextoi(token.data + i * 2, 2);
+                if (n == NGX_ERROR) {
+                    return 0;
+                }
+
+                id->client = id->client << 8 | n;
+            }
+
+            for (i = 0; i < 16; i++) {
+                n = ngx_hextoi(token.data + 16 + i * 2, 2);
+                if (n == NGX_ERROR) {
+                    return 0;
+                }
+
+                id->secret[i] = n;
+            }
+
+            return id->client != 0;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+welcome(ngx_http_fanout_session_t *s)
+{
+    u_char                       client[NGX_HTTP_FANOUT_CLIENT_LEN];
+    u_char                       secret[32];
+    uint32_t                     start;
+    ngx_http_fanout_hub_t       *hub;
+    ngx_http_fanout_frame_t     *f;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    hub = s->hub;
+    conf = s->conf;
+
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
+        return;
+    }
+
+    f = ngx_http_fanout_frame_create(hub, 512);
+    if (f == NULL) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    (void) ngx_http_fanout_client_format(client, s->identity.client);
+    ngx_hex_dump(secret, s->identity.secret, 16);
+
+    if (ngx_http_fanout_frame_begin(hub, f, &start) != NGX_OK
+        || ngx_http_fanout_frame_printf(hub, f, 256,
+               "{\"welcome\":{\"client\":\"%*s\",\"resume\":\"r_%*s%*s\","
+               "\"resumed\":%s",
+               sizeof(client), client, (size_t) 16, client + 2,
+               sizeof(secret), secret, s->resumed ? "true" : "false")
+           != NGX_OK
+        || (s->user.len
+            && (ngx_http_fanout_frame_literal(hub, f, ",\"user\":") != NGX_OK
+                || ngx_http_fanout_frame_string(hub, f, s->user.data,
+                                                s->user.len)
+                   != NGX_OK))
+        || ngx_http_fanout_frame_printf(hub, f, 256,
+               ",\"ping\":%M,\"time\":%uL,\"limits\":{\"message\":%uz,"
+               "\"batch\":%ui,\"channels\":%ui,\"history\":%ui}}}",
+               conf->ping, ngx_http_fanout_native_time(), conf->message_size,
+               conf->batch, conf->channels, conf->history)
+           != NGX_OK
+        || ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT)
+           != NGX_OK)
+    {
+        ngx_http_fanout_frame_release(hub, f);
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    ngx_http_fanout_session_push(s, f, 0, f->used);
+    ngx_http_fanout_frame_release(hub, f);
+}
+
+
+/* receiving */
+
+static void
+native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len)
+{
+    int                           type;
+    ngx_str_t                     text;
+    ngx_http_fanout_json_t        value;
+    ngx_http_fanout_json_error_t  err;
+
+    if (opcode != NGX_HTTP_FANOUT_WS_TEXT) {
+        ngx_http_fanout_count(s->hub, protocol_errors);
+        ngx_http_fanout_session_close(s, 1003, "text frames are needed");
+        return;
+    }
+
+    type = ngx_http_fanout_json_check(data, len, NGX_HTTP_FANOUT_JSON_DEPTH,
+                                      &value, &err);
+
+    switch (type) {
+
+    case NGX_HTTP_FANOUT_JSON_OBJECT:
+        ngx_http_fanout_native_command(s, &value, 0);
+        return;
+
+    case NGX_HTTP_FANOUT_JSON_ARRAY:
+        batch_start(s, &value);
+        return;
+
+    default:
+        if (type > 0) {
+            ngx_str_set(&text, "a frame is an object or an array of them");
+
+        } else {
+            text.data = (u_char *) err.reason;
+            text.len = ngx_strlen(err.reason);
+        }
+
+        ngx_http_fanout_native_error(s, NULL, NULL, 0,
+                                     NGX_HTTP_FANOUT_E_BAD_REQUEST, &text,
+                                     NULL);
+    }
+}
+
+
+static void
+batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array)
+{
+    size_t                          i, n;
+    u_char                         *copy, data[64];
+    ngx_str_t                       text, more;
+    ngx_http_fanout_native_batch_t *b;
+
+    if (ngx_http_fanout_json_array(array, NULL, s->conf->batch, &n)
+        != NGX_HTTP_FANOUT_JSON_OK)
+    {
+        ngx_str_set(&text, "too many commands in an array: fanout_batch");
+        more.data = data;
+        more.len = ngx_sprintf(data, "{\"limit\":\"batch\",\"max\":%ui}",
+                               s->conf->batch)
+                   - data;
+
+        ngx_http_fanout_native_error(s, NULL, NULL, 0,
+                                     NGX_HTTP_FANOUT_E_TOO_MANY, &text,
+                                     &more);
+        return;
+    }
+
+    if (n == 0) {
+        return;
+    }
+
+    /* a job may hold it for longer than the input lives */
+
+    b = ngx_calloc(sizeof(ngx_http_fanout_native_batch_t)
+                   + n * sizeof(ngx_http_fanout_json_t) + array->len,
+                   ngx_cycle->log);
+    if (b == NULL) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    s->batch = b;
+    b->hub = s->hub;
+    b->n = n;
+    b->items = (ngx_http_fanout_json_t *) (b + 1);
+
+    (void) ngx_http_fanout_json_array(array, b->items, n, &n);
+
+    copy = (u_char *) (b->items + b->n);
+    ngx_memcpy(copy, array->data, array->len);
+
+    for (i = 0; i < b->n; i++) {
+        b->items[i].data = copy + (b->items[i].data - array->data);
+    }
+
+    batch_run(s);
+}
+
+
+/* Goes on with the commands of the array until one becomes a job, then sends
+ * the replies. */
+
+static void
+batch_run(ngx_http_fanout_session_t *s)
+{
+    ngx_uint_t                      at;
+    ngx_http_fanout_native_batch_t *b;
+
+    b = s->batch;
+
+    while (b->i < b->n) {
+        at = b->i++;
+        ngx_http_fanout_native_command(s, &b->items[at], at);
+
+        if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+            native_close(s);
+            return;
+        }
+
+        if (s->job) {
+            return;
+        }
+    }
+
+    if (b->frame) {
+        if (ngx_http_fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
+            || ngx_http_fanout_frame_end(s->hub, b->frame, b->start,
+                                         NGX_HTTP_FANOUT_WS_TEXT)
+               != NGX_OK)
+        {
+            native_close(s);
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return;
+        }
+
+        ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
+    }
+
+    native_close(s);
+}
+
+
+void
+ngx_http_fanout_native_continue(ngx_http_fanout_session_t *s)
+{
+    if (s->batch && s->job == NULL && !s->dead) {
+        batch_run(s);
+    }
+}
+
+
+static void
+native_close(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_native_batch_t  *b;
+
+    b = s->batch;
+
+    if (b == NULL) {
+        return;
+    }
+
+    s->batch = NULL;
+
+    if (b->frame) {
+        ngx_http_fanout_frame_release(b->hub, b->frame);
+    }
+
+    ngx_free(b);
+}
+
+
+/* sending */
+
+static ngx_uint_t
+native_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+{
+    ngx_uint_t   i;
+    ngx_str_t   *event;
+
+    if (sub->no_messages) {
+        return 0;
+    }
+
+    if (sub->events == NULL) {
+        return 1;
+    }
+
+    event = sub->events->names;
+
+    for (i = 0; i < sub->events->n; i++) {
+        if (event[i].len == e->event.len
+            && ngx_memcmp(event[i].data, e->event.data, e->event.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+native_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    u_char     epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    uint32_t   start;
+    ngx_int_t  rc;
+
+    if (ngx_http_fanout_frame_begin(hub, f, &start) != NGX_OK
+        || ngx_http_fanout_frame_literal(hub, f, "{\"channel\":") != NGX_OK
+        || ngx_http_fanout_frame_string(hub, f, ch->name.data, ch->name.len)
+           != NGX_OK
+        || ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    switch (e->type) {
+
+    case NGX_HTTP_FANOUT_GAP:
+        rc = ngx_http_fanout_frame_printf(hub, f, 96,
+                 "\"gap\":{\"from\":%uL,\"to\":%uL}", e->from + 1, e->offset);
+        break;
+
+    case NGX_HTTP_FANOUT_RESET:
+        (void) ngx_http_fanout_epoch_format(epoch, e->epoch);
+
+        rc = ngx_http_fanout_frame_printf(hub, f, 96,
+                 "\"reset\":{\"epoch\":\"%*s\",\"offset\":0,\"reason\":",
+                 sizeof(epoch), epoch);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_frame_string(hub, f, e->data.data,
+                                              e->data.len);
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_frame_literal(hub, f, "}");
+        }
+
+        break;
+
+    default:
+        rc = ngx_http_fanout_entry_json(hub, e, f);
+    }
+
+    if (rc != NGX_OK
+        || ngx_http_fanout_frame_literal(hub, f, "}") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT);
+}
+
+
+static void
+native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    ngx_msec_t after)
+{
+    if (code == 1012) {
+        send_printf(s, "{\"closing\":{\"code\":\"drain\",\"reconnect\":true,"
+                       "\"after\":%M}}", after);
+    }
+}
+
+
+static void
+native_heartbeat(ngx_http_fanout_session_t *s)
+{
+    send_printf(s, "{\"ping\":%uL}", ngx_http_fanout_native_time());
+}
+
+
+static void
+send_printf(ngx_http_fanout_session_t *s, const char *fmt, ...)
+{
+    u_char   buf[256], *p;
+    va_list  args;
+
+    va_start(args, fmt);
+    p = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
+    va_end(args);
+
+    ngx_http_fanout_session_send(s, NGX_HTTP_FANOUT_WS_TEXT, buf, p - buf);
+}
+
+
+uint64_t
+ngx_http_fanout_native_time(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}

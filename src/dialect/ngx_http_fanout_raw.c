@@ -1,0 +1,268 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The raw dialect: one channel a connection, bare bodies both ways.  What it
+ * can't say in a body it says with a close: 1013 after a gap, 1012 after a
+ * reset.
+ */
+
+
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_random.h"
+
+
+static const char *raw_accept(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
+static void raw_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static void raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
+    u_char *data, size_t len);
+static ngx_uint_t raw_match(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_entry_t *e);
+static ngx_int_t raw_encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_http_fanout_frame_t *f);
+static ngx_int_t raw_work(ngx_http_fanout_session_t *s);
+static void raw_close(ngx_http_fanout_session_t *s);
+static void raw_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    ngx_msec_t after);
+
+
+const ngx_http_fanout_dialect_t  ngx_http_fanout_raw = {
+    ngx_string("raw"),
+    NGX_HTTP_FANOUT_RAW_WS,
+    raw_accept,
+    raw_open,
+    raw_receive,
+    raw_match,
+    raw_encode,
+    raw_work,
+    raw_close,
+    raw_closing,
+    NULL
+};
+
+
+static const char *
+raw_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t *status)
+{
+    uint64_t                   epoch, offset;
+    ngx_str_t                  channel, since;
+    ngx_uint_t                 permitted;
+    ngx_http_fanout_access_t  *access;
+
+    *status = NGX_HTTP_BAD_REQUEST;
+
+    if (ngx_http_fanout_http_arg(r, "channel", &channel) != NGX_OK) {
+        return "the argument \"channel\" is missing\n";
+    }
+
+    if (ngx_http_fanout_hub_name(&channel) != NGX_OK) {
+        return "the channel is not a name: 1 to 255 bytes of UTF-8 without "
+               "control characters and \"*\"\n";
+    }
+
+    if (ngx_http_fanout_http_arg(r, "since", &since) == NGX_OK
+        && ngx_http_fanout_position_parse(&since, &epoch, &offset) != NGX_OK)
+    {
+        return "the argument \"since\" is not epoch:offset\n";
+    }
+
+    access = ngx_http_fanout_access_create(r, conf->permits);
+
+    if (access == NULL) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "out of memory\n";
+    }
+
+    permitted = ngx_http_fanout_access_check(access, NGX_HTTP_FANOUT_MAY_JOIN,
+                                             &channel);
+    ngx_http_fanout_access_release(access);
+
+    if (!permitted) {
+        *status = NGX_HTTP_FORBIDDEN;
+        return "no \"fanout_permit join\" allows this channel\n";
+    }
+
+    return NULL;
+}
+
+
+static void
+raw_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    uint64_t                         epoch, offset;
+    ngx_str_t                        channel, since;
+    ngx_uint_t                       has_since;
+    ngx_http_fanout_error_e          rc;
+    ngx_http_fanout_zone_join_t      j;
+    ngx_http_fanout_subscription_t  *sub;
+
+    s->identity.client = ngx_http_fanout_random();
+
+    if (ngx_http_fanout_http_arg(r, "channel", &channel) != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
+        return;
+    }
+
+    epoch = 0;
+    offset = 0;
+    has_since = ngx_http_fanout_http_arg(r, "since", &since) == NGX_OK
+                && ngx_http_fanout_position_parse(&since, &epoch, &offset)
+                   == NGX_OK;
+
+    s->channel.data = ngx_alloc(channel.len, ngx_cycle->log);
+
+    if (s->channel.data == NULL) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
+        return;
+    }
+
+    ngx_memcpy(s->channel.data, channel.data, channel.len);
+    s->channel.len = channel.len;
+
+    rc = ngx_http_fanout_hub_join(s, &s->channel, has_since, epoch, offset, 0,
+                                  &sub, &j);
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        ngx_http_fanout_session_close(s, 1013,
+                         (char *) ngx_http_fanout_errors[rc].text.data);
+        return;
+    }
+
+    if (has_since && !j.recovered) {
+        ngx_http_fanout_session_close(s, 1013, "since is not kept any more");
+        return;
+    }
+
+    if (j.missed) {
+        sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
+        sub->offset = j.after;
+        s->behind = 1;
+        ngx_http_fanout_session_catch_up(s);
+    }
+}
+
+
+static void
+raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len)
+{
+    ngx_http_fanout_error_e         rc;
+    ngx_http_fanout_zone_result_t   result;
+    ngx_http_fanout_zone_message_t  m;
+
+    if (len > s->conf->message_size) {
+        ngx_http_fanout_session_close(s, NGX_HTTP_FANOUT_WS_TOO_BIG,
+                                      "message too big: fanout_message_size");
+        return;
+    }
+
+    if (!ngx_http_fanout_session_rate(s, NULL)) {
+        ngx_http_fanout_session_close(s, 4429, "too many messages");
+        return;
+    }
+
+    if (!ngx_http_fanout_access_check(s->access, NGX_HTTP_FANOUT_MAY_PUBLISH,
+                                      &s->channel))
+    {
+        ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_session_close(s, 4403,
+                                      "no \"fanout_permit publish\" allows it");
+        return;
+    }
+
+    ngx_memzero(&m, sizeof(ngx_http_fanout_zone_message_t));
+
+    m.client = s->identity.client;
+    m.user.data = s->user.data;
+    m.user.len = s->user.len;
+    m.data.data = data;
+    m.data.len = len;
+    m.kind = opcode == NGX_HTTP_FANOUT_WS_BINARY ? NGX_HTTP_FANOUT_BINARY
+                                                 : NGX_HTTP_FANOUT_TEXT;
+
+    rc = ngx_http_fanout_hub_publish(s->hub, &s->channel, &m, 1, NULL,
+                                     &result);
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        ngx_http_fanout_count(s->hub, errors);
+        ngx_http_fanout_session_close(s, 1013,
+                         (char *) ngx_http_fanout_errors[rc].text.data);
+        return;
+    }
+
+    ngx_http_fanout_count(s->hub, published);
+}
+
+
+static ngx_uint_t
+raw_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+{
+    return 1;
+}
+
+
+static ngx_int_t
+raw_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    u_char       payload[NGX_HTTP_FANOUT_WS_CONTROL_MAX];
+    size_t       len;
+    uint32_t     start;
+    ngx_uint_t   opcode;
+    const char  *reason;
+
+    if (ngx_http_fanout_frame_begin(hub, f, &start) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_MESSAGE) {
+        opcode = e->kind == NGX_HTTP_FANOUT_BINARY
+                 ? NGX_HTTP_FANOUT_WS_BINARY : NGX_HTTP_FANOUT_WS_TEXT;
+
+        if (ngx_http_fanout_frame_append(hub, f, e->data.data, e->data.len)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } else {
+        opcode = NGX_HTTP_FANOUT_WS_CLOSE;
+        reason = e->type == NGX_HTTP_FANOUT_GAP ? "gap" : "reset";
+
+        len = ngx_http_fanout_ws_close_payload(payload,
+                                e->type == NGX_HTTP_FANOUT_GAP ? 1013 : 1012,
+                                reason, ngx_strlen(reason));
+
+        if (ngx_http_fanout_frame_append(hub, f, payload, len) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_fanout_frame_end(hub, f, start, opcode);
+}
+
+
+static ngx_int_t
+raw_work(ngx_http_fanout_session_t *s)
+{
+    return NGX_OK;
+}
+
+
+static void
+raw_close(ngx_http_fanout_session_t *s)
+{
+    /* void */
+}
+
+
+static void
+raw_closing(ngx_http_fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
+{
+    /* void */
+}

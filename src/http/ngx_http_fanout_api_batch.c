@@ -1,0 +1,734 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Many operations in one request.
+ *
+ * batch: an array of {"op":"publish","channel":…}, with the members that the
+ * native protocol has: publish takes "data", "event", "key", "user", "store",
+ * "if" {"epoch","offset"}, "enc":"base64", "meta"; history takes "since"
+ * {"epoch","offset"}, "before", "limit"; purge takes "reason"; info nothing.
+ * Each runs on its own, an error doesn't stop the rest.  The answer is an
+ * array in the same order of {"ok":{…}} and {"error":{…}}.
+ *
+ * broadcast: {"channels":["a","b"],"data":…}, with all that publish takes but
+ * "if".  The answer is {"results":[{"channel":"a","ok":{…}},…]}, in order.
+ */
+
+
+#include "ngx_http_fanout_api.h"
+
+
+typedef struct {
+    ngx_http_fanout_json_t  op;
+    ngx_http_fanout_json_t  channel;
+    ngx_http_fanout_json_t  channels;
+    ngx_http_fanout_json_t  data;
+    ngx_http_fanout_json_t  enc;
+    ngx_http_fanout_json_t  event;
+    ngx_http_fanout_json_t  key;
+    ngx_http_fanout_json_t  user;
+    ngx_http_fanout_json_t  meta;
+    ngx_http_fanout_json_t  store;
+    ngx_http_fanout_json_t  condition;
+    ngx_http_fanout_json_t  since;
+    ngx_http_fanout_json_t  before;
+    ngx_http_fanout_json_t  limit;
+    ngx_http_fanout_json_t  reason;
+} item_t;
+
+typedef struct {
+    ngx_http_fanout_json_t  epoch;
+    ngx_http_fanout_json_t  offset;
+} position_t;
+
+typedef struct {
+    ngx_str_t                 name;
+    ngx_http_fanout_error_e (*read)(ngx_http_fanout_api_t *api, item_t *item,
+                                ngx_http_fanout_api_op_t *op);
+    ngx_http_fanout_error_e (*run)(ngx_http_fanout_api_t *api,
+                                ngx_http_fanout_api_op_t *op);
+} verb_t;
+
+
+static ngx_http_fanout_error_e read_body(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *value);
+static ngx_http_fanout_error_e split_array(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *array, const char *limit, size_t max,
+    ngx_http_fanout_json_t **items, size_t *n);
+static ngx_int_t run_item(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *value);
+static ngx_http_fanout_error_e run_verb(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *value);
+static ngx_http_fanout_error_e find_verb(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *name, const verb_t **verb);
+static ngx_int_t run_channel(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *name, ngx_http_fanout_api_op_t *op);
+static ngx_int_t end_result(ngx_http_fanout_api_t *api, size_t start,
+    ngx_http_fanout_error_e error);
+
+static ngx_http_fanout_error_e read_item(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *value, item_t *item);
+static ngx_http_fanout_error_e read_publish(ngx_http_fanout_api_t *api,
+    item_t *item, ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e read_history(ngx_http_fanout_api_t *api,
+    item_t *item, ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e read_purge(ngx_http_fanout_api_t *api,
+    item_t *item, ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e read_info(ngx_http_fanout_api_t *api,
+    item_t *item, ngx_http_fanout_api_op_t *op);
+
+static ngx_http_fanout_error_e read_data(ngx_http_fanout_api_t *api,
+    item_t *item, ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e decode_data(ngx_http_fanout_api_t *api,
+    item_t *item, ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e read_position(ngx_http_fanout_api_t *api,
+    const char *name, ngx_http_fanout_json_t *value,
+    ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e read_text(ngx_http_fanout_api_t *api,
+    const char *name, ngx_http_fanout_json_t *value, ngx_str_t *text);
+static ngx_http_fanout_error_e read_number(ngx_http_fanout_api_t *api,
+    const char *name, ngx_http_fanout_json_t *value, uint64_t *n);
+static ngx_http_fanout_error_e copy_json(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *value, ngx_str_t *text);
+static ngx_uint_t absent(ngx_http_fanout_json_t *value);
+
+
+#define item_field(name, member)                                              \
+    ngx_http_fanout_json_field(name, item_t, member)
+
+static const ngx_http_fanout_json_field_t  item_fields[] = {
+    item_field("op", op),
+    item_field("channel", channel),
+    item_field("channels", channels),
+    item_field("data", data),
+    item_field("enc", enc),
+    item_field("event", event),
+    item_field("key", key),
+    item_field("user", user),
+    item_field("meta", meta),
+    item_field("store", store),
+    item_field("if", condition),
+    item_field("since", since),
+    item_field("before", before),
+    item_field("limit", limit),
+    item_field("reason", reason)
+};
+
+static const ngx_http_fanout_json_field_t  position_fields[] = {
+    ngx_http_fanout_json_field("epoch", position_t, epoch),
+    ngx_http_fanout_json_field("offset", position_t, offset)
+};
+
+#define nfields(fields)  (sizeof(fields) / sizeof(fields[0]))
+
+
+static const verb_t  verbs[] = {
+    { ngx_string("publish"), read_publish, ngx_http_fanout_api_publish },
+    { ngx_string("history"), read_history, ngx_http_fanout_api_history },
+    { ngx_string("info"), read_info, ngx_http_fanout_api_info },
+    { ngx_string("purge"), read_purge, ngx_http_fanout_api_purge },
+    { ngx_null_string, NULL, NULL }
+};
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_batch_handler(ngx_http_fanout_api_t *api)
+{
+    size_t                    i, n;
+    ngx_http_fanout_json_t    value, *items;
+    ngx_http_fanout_error_e   error;
+
+    if ((error = read_body(api, &value))
+        || (error = split_array(api, &value, "batch", api->conf->batch,
+                                &items, &n)))
+    {
+        return error;
+    }
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "[") != NGX_OK) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (i && ngx_http_fanout_frame_literal(api->hub, api->out, ",")
+                 != NGX_OK)
+        {
+            return NGX_HTTP_FANOUT_E_INTERNAL;
+        }
+
+        if (run_item(api, &items[i]) != NGX_OK) {
+            return NGX_HTTP_FANOUT_E_INTERNAL;
+        }
+    }
+
+    api->status = NGX_HTTP_OK;
+
+    return ngx_http_fanout_api_done(
+               ngx_http_fanout_frame_literal(api->hub, api->out, "]"));
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_broadcast_handler(ngx_http_fanout_api_t *api)
+{
+    size_t                     i, n;
+    item_t                     item;
+    ngx_http_fanout_json_t     value, *names;
+    ngx_http_fanout_error_e    error;
+    ngx_http_fanout_api_op_t   op;
+
+    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+
+    if ((error = read_body(api, &value))
+        || (error = read_item(api, &value, &item)))
+    {
+        return error;
+    }
+
+    if (absent(&item.channels)) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"channels\" is missing");
+    }
+
+    if (!absent(&item.condition)) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"if\" is for one channel only");
+    }
+
+    if ((error = split_array(api, &item.channels, "channels",
+                             NGX_HTTP_FANOUT_API_CHANNELS, &names, &n))
+        || (error = read_publish(api, &item, &op)))
+    {
+        return error;
+    }
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "{\"results\":[")
+        != NGX_OK)
+    {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (i && ngx_http_fanout_frame_literal(api->hub, api->out, ",")
+                 != NGX_OK)
+        {
+            return NGX_HTTP_FANOUT_E_INTERNAL;
+        }
+
+        if (run_channel(api, &names[i], &op) != NGX_OK) {
+            return NGX_HTTP_FANOUT_E_INTERNAL;
+        }
+    }
+
+    api->status = NGX_HTTP_OK;
+
+    return ngx_http_fanout_api_done(
+               ngx_http_fanout_frame_literal(api->hub, api->out, "]}"));
+}
+
+
+static ngx_http_fanout_error_e
+read_body(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
+{
+    int                           type;
+    ngx_str_t                     body;
+    ngx_http_fanout_json_error_t  err;
+
+    if (ngx_http_fanout_http_body(api->request, &body) != NGX_OK) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    if (body.len == 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "the body is empty");
+    }
+
+    type = ngx_http_fanout_json_check(body.data, body.len,
+                                      NGX_HTTP_FANOUT_JSON_DEPTH, value,
+                                      &err);
+
+    if (type == NGX_HTTP_FANOUT_JSON_NO_MEMORY) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    if (type < 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "body is no JSON: %s", err.reason);
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+split_array(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *array,
+    const char *limit, size_t max, ngx_http_fanout_json_t **items, size_t *n)
+{
+    int  rc;
+
+    *items = ngx_palloc(api->request->pool,
+                        max * sizeof(ngx_http_fanout_json_t));
+    if (*items == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    rc = ngx_http_fanout_json_array(array, *items, max, n);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_JSON_OK:
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    case NGX_HTTP_FANOUT_JSON_TOO_MANY:
+        return ngx_http_fanout_api_exceed(api, NGX_HTTP_FANOUT_E_TOO_MANY,
+                                          limit, max);
+
+    default:
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"%s\" is no array", limit);
+    }
+}
+
+
+/* results */
+
+static ngx_int_t
+run_item(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
+{
+    size_t                    start;
+    ngx_http_fanout_error_e   error;
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "{") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    start = api->out->used;
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "\"ok\":")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    error = run_verb(api, value);
+
+    return end_result(api, start, error);
+}
+
+
+static ngx_http_fanout_error_e
+run_verb(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
+{
+    item_t                    item;
+    const verb_t             *verb;
+    ngx_http_fanout_error_e   error;
+    ngx_http_fanout_api_op_t  op;
+
+    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+    verb = NULL;
+
+    if ((error = read_item(api, value, &item))
+        || (error = find_verb(api, &item.op, &verb))
+        || (error = read_text(api, "channel", &item.channel, &op.channel)))
+    {
+        return error;
+    }
+
+    if (absent(&item.channel)) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"channel\" is missing");
+    }
+
+    error = verb->read(api, &item, &op);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    return verb->run(api, &op);
+}
+
+
+static ngx_http_fanout_error_e
+find_verb(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *name,
+    const verb_t **verb)
+{
+    ngx_str_t                 text;
+    const verb_t             *v;
+    ngx_http_fanout_error_e   error;
+
+    if (absent(name)) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"op\" is missing");
+    }
+
+    error = read_text(api, "op", name, &text);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    for (v = verbs; v->name.len; v++) {
+        if (v->name.len == text.len
+            && ngx_memcmp(v->name.data, text.data, text.len) == 0)
+        {
+            *verb = v;
+            return NGX_HTTP_FANOUT_E_NONE;
+        }
+    }
+
+    return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_UNKNOWN_OP,
+                                    "there is no op \"%V\"", &text);
+}
+
+
+/* The name as it was sent comes first, so that it is there on errors. */
+
+static ngx_int_t
+run_channel(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *name,
+    ngx_http_fanout_api_op_t *op)
+{
+    size_t                    start;
+    ngx_http_fanout_error_e   error;
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "{\"channel\":")
+        != NGX_OK
+        || ngx_http_fanout_frame_append(api->hub, api->out, name->data,
+                                        name->len)
+           != NGX_OK
+        || ngx_http_fanout_frame_literal(api->hub, api->out, ",") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    start = api->out->used;
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "\"ok\":")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    error = read_text(api, "channels", name, &op->channel);
+
+    if (error == NGX_HTTP_FANOUT_E_NONE) {
+        error = ngx_http_fanout_api_publish(api, op);
+    }
+
+    return end_result(api, start, error);
+}
+
+
+static ngx_int_t
+end_result(ngx_http_fanout_api_t *api, size_t start,
+    ngx_http_fanout_error_e error)
+{
+    ngx_str_t                 text;
+    ngx_http_fanout_error_t  *e;
+
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        e = &ngx_http_fanout_errors[error];
+        api->out->used = start;
+
+        if (ngx_http_fanout_http_error_text(api->request, &e->code,
+                                  api->message.len ? &api->message : &e->text,
+                                  &api->data, &text)
+            != NGX_OK
+            || ngx_http_fanout_frame_literal(api->hub, api->out, "\"error\":")
+               != NGX_OK
+            || ngx_http_fanout_frame_append(api->hub, api->out, text.data,
+                                            text.len)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ngx_str_null(&api->message);
+        ngx_str_null(&api->data);
+    }
+
+    return ngx_http_fanout_frame_literal(api->hub, api->out, "}");
+}
+
+
+/* members of operations */
+
+static ngx_http_fanout_error_e
+read_item(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value,
+    item_t *item)
+{
+    int                           rc;
+    ngx_http_fanout_json_error_t  err;
+
+    rc = ngx_http_fanout_json_members(value, item_fields,
+                                      nfields(item_fields), item, &err);
+
+    if (rc == NGX_HTTP_FANOUT_JSON_OK) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                    "%s", err.reason);
+}
+
+
+static ngx_http_fanout_error_e
+read_publish(ngx_http_fanout_api_t *api, item_t *item,
+    ngx_http_fanout_api_op_t *op)
+{
+    int                      store;
+    ngx_http_fanout_error_e  error;
+
+    if (!absent(&item->store)) {
+        if (ngx_http_fanout_json_bool(&item->store, &store)
+            != NGX_HTTP_FANOUT_JSON_OK)
+        {
+            return ngx_http_fanout_api_fail(api,
+                                            NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                            "\"store\" is no boolean");
+        }
+
+        op->transient = !store;
+    }
+
+    if (!absent(&item->meta)
+        && (error = copy_json(api, &item->meta, &op->meta)))
+    {
+        return error;
+    }
+
+    if ((error = read_text(api, "event", &item->event, &op->event))
+        || (error = read_text(api, "key", &item->key, &op->key))
+        || (error = read_text(api, "user", &item->user, &op->user))
+        || (error = read_position(api, "if", &item->condition, op)))
+    {
+        return error;
+    }
+
+    return read_data(api, item, op);
+}
+
+
+static ngx_http_fanout_error_e
+read_history(ngx_http_fanout_api_t *api, item_t *item,
+    ngx_http_fanout_api_op_t *op)
+{
+    uint64_t                 limit;
+    ngx_http_fanout_error_e  error;
+
+    limit = NGX_HTTP_FANOUT_API_LIMIT;
+
+    if ((error = read_position(api, "since", &item->since, op))
+        || (error = read_number(api, "before", &item->before, &op->before))
+        || (error = read_number(api, "limit", &item->limit, &limit)))
+    {
+        return error;
+    }
+
+    op->limit = ngx_min(limit, api->conf->history);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+read_purge(ngx_http_fanout_api_t *api, item_t *item,
+    ngx_http_fanout_api_op_t *op)
+{
+    return read_text(api, "reason", &item->reason, &op->reason);
+}
+
+
+static ngx_http_fanout_error_e
+read_info(ngx_http_fanout_api_t *api, item_t *item,
+    ngx_http_fanout_api_op_t *op)
+{
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* values */
+
+static ngx_http_fanout_error_e
+read_data(ngx_http_fanout_api_t *api, item_t *item,
+    ngx_http_fanout_api_op_t *op)
+{
+    ngx_str_t                enc;
+    ngx_http_fanout_error_e  error;
+
+    if (item->data.len == 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"data\" is missing");
+    }
+
+    if (absent(&item->enc)) {
+        op->kind = NGX_HTTP_FANOUT_JSON;
+        return copy_json(api, &item->data, &op->data);
+    }
+
+    error = read_text(api, "enc", &item->enc, &enc);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    if (enc.len != sizeof("base64") - 1
+        || ngx_memcmp(enc.data, "base64", sizeof("base64") - 1) != 0)
+    {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"enc\" is not \"base64\"");
+    }
+
+    return decode_data(api, item, op);
+}
+
+
+static ngx_http_fanout_error_e
+decode_data(ngx_http_fanout_api_t *api, item_t *item,
+    ngx_http_fanout_api_op_t *op)
+{
+    ngx_str_t                text;
+    ngx_http_fanout_error_e  error;
+
+    error = read_text(api, "data", &item->data, &text);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    op->kind = NGX_HTTP_FANOUT_BINARY;
+    op->data.data = ngx_pnalloc(api->request->pool,
+                                ngx_base64_decoded_length(text.len) + 1);
+    if (op->data.data == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    if (ngx_decode_base64(&op->data, &text) != NGX_OK) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"data\" is no base64");
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+read_position(ngx_http_fanout_api_t *api, const char *name,
+    ngx_http_fanout_json_t *value, ngx_http_fanout_api_op_t *op)
+{
+    ngx_str_t                epoch;
+    position_t               pos;
+    ngx_http_fanout_error_e  error;
+
+    if (absent(value)) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    if (ngx_http_fanout_json_members(value, position_fields,
+                                     nfields(position_fields), &pos, NULL)
+        != NGX_HTTP_FANOUT_JSON_OK
+        || absent(&pos.epoch) || absent(&pos.offset))
+    {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"%s\" is no object with \"epoch\" "
+                                        "and \"offset\"", name);
+    }
+
+    if ((error = read_text(api, "epoch", &pos.epoch, &epoch))
+        || (error = read_number(api, "offset", &pos.offset, &op->offset)))
+    {
+        return error;
+    }
+
+    if (ngx_http_fanout_epoch_parse(&epoch, &op->epoch) != NGX_OK) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"epoch\" of \"%s\" is none", name);
+    }
+
+    op->positioned = 1;
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+read_text(ngx_http_fanout_api_t *api, const char *name,
+    ngx_http_fanout_json_t *value, ngx_str_t *text)
+{
+    int                      rc;
+    u_char                  *buf;
+    ngx_http_fanout_json_t   span;
+
+    ngx_str_null(text);
+
+    if (absent(value)) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    buf = ngx_pnalloc(api->request->pool, value->len);
+    if (buf == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    rc = ngx_http_fanout_json_text(value, buf, value->len, &span);
+
+    if (rc != NGX_HTTP_FANOUT_JSON_OK) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"%s\": %s", name,
+                                        ngx_http_fanout_json_strerror(rc));
+    }
+
+    text->data = (u_char *) span.data;
+    text->len = span.len;
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+read_number(ngx_http_fanout_api_t *api, const char *name,
+    ngx_http_fanout_json_t *value, uint64_t *n)
+{
+    int64_t  number;
+
+    if (absent(value)) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    if (ngx_http_fanout_json_int(value, &number) != NGX_HTTP_FANOUT_JSON_OK
+        || number < 0)
+    {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"%s\" is no number from 0 on",
+                                        name);
+    }
+
+    *n = number;
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+copy_json(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value,
+    ngx_str_t *text)
+{
+    text->data = ngx_pnalloc(api->request->pool, value->len);
+    if (text->data == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    text->len = ngx_http_fanout_json_minify(text->data, value->data,
+                                            value->len);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* null is as good as nothing, but for data */
+
+static ngx_uint_t
+absent(ngx_http_fanout_json_t *value)
+{
+    return value->len == 0
+           || ngx_http_fanout_json_type(value) == NGX_HTTP_FANOUT_JSON_NULL;
+}

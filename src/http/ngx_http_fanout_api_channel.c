@@ -1,0 +1,749 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The operations on one channel, and the list of all.
+ *
+ *   publish  {"epoch","offset","time","duplicate"?}
+ *   history  {"epoch","offset","messages":[…],"recovered"?,"next"?}
+ *   info     {"name","epoch","offset","first","messages","bytes",
+ *             "subscribers","workers"}
+ *   purge    {"epoch","offset","time"}
+ *   list     {"channels":[info…],"cursor"?}
+ *
+ * A page of history is in ascending order.  With "since" it begins after
+ * that offset, "recovered" says whether nothing in between is missing (if so
+ * it begins with the oldest that is kept), and "next" is the offset to go on
+ * from, with the epoch, as "since".  Without, it is the last ones, and "next"
+ * is what to give as "before" for those that precede them.
+ */
+
+
+#include "ngx_http_fanout_api.h"
+#include "ngx_http_fanout_pattern.h"
+
+
+/* a page of history in work */
+
+typedef struct {
+    ngx_http_fanout_zone_channel_t   zc;
+    uint64_t                         epoch;
+    uint64_t                         offset;    /* the channel's */
+    uint64_t                         first;     /* kept at the start, or 0 */
+    uint64_t                         start;     /* read after it */
+    uint64_t                         after;     /* read up to here */
+    uint64_t                         upto;
+    ngx_uint_t                       limit;
+    ngx_uint_t                       n;         /* written */
+    size_t                           end;       /* of out, not to pass with
+                                                   more than one entry */
+    unsigned                         recovered:1;
+    unsigned                         more:1;    /* between after and upto */
+} page_t;
+
+
+static ngx_http_fanout_error_e check_publish(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e check_label(ngx_http_fanout_api_t *api,
+    const char *what, ngx_str_t *label, size_t max);
+static void fill_message(ngx_http_fanout_api_op_t *op,
+    ngx_http_fanout_zone_message_t *m, ngx_http_fanout_zone_publish_t *opts);
+static ngx_http_fanout_error_e published(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_zone_result_t *r);
+static ngx_http_fanout_error_e conflict(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_zone_result_t *r);
+
+static int seek_page(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op, page_t *page);
+static int read_page(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op, page_t *page);
+static ngx_int_t write_entries(ngx_http_fanout_api_t *api, page_t *page);
+static ngx_int_t write_page_end(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op, page_t *page);
+static ngx_http_fanout_error_e zone_error(ngx_http_fanout_api_t *api,
+    ngx_str_t *channel, int rc);
+
+static ngx_int_t write_info(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_zone_info_t *info);
+static ngx_http_fanout_error_e list_pattern(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_pattern_t *pattern);
+static ngx_int_t list_some(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_pattern_t *pattern, ngx_http_fanout_zone_info_t *infos,
+    ngx_uint_t n, ngx_uint_t *written);
+
+
+/*
+ * Fewer would do, but a bucket of the zone's table is listed whole or cut, so
+ * there must be room for the fullest.  A page may be this much too long.
+ */
+#define NGX_HTTP_FANOUT_API_SECTION  32
+
+/* sections of the lock that one list may take */
+#define NGX_HTTP_FANOUT_API_SECTIONS  128
+
+
+#define set_zstr(z, s)                                                        \
+    (z)->data = (s)->data;                                                    \
+    (z)->len = (s)->len
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_channel(ngx_http_fanout_api_t *api, ngx_str_t *name)
+{
+    if (ngx_http_fanout_hub_name(name) == NGX_OK) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                    "a channel's name has 1 to %d bytes of "
+                                    "UTF-8 without control characters and "
+                                    "\"*\"", NGX_HTTP_FANOUT_NAME);
+}
+
+
+/* publish */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_publish(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op)
+{
+    ngx_http_fanout_error_e         error;
+    ngx_http_fanout_zone_result_t   r;
+    ngx_http_fanout_zone_message_t  m;
+    ngx_http_fanout_zone_publish_t  opts;
+
+    error = check_publish(api, op);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    fill_message(op, &m, &opts);
+
+    error = ngx_http_fanout_hub_publish(api->hub, &op->channel, &m, 1, &opts,
+                                        &r);
+    switch (error) {
+
+    case NGX_HTTP_FANOUT_E_NONE:
+        return published(api, &r);
+
+    case NGX_HTTP_FANOUT_E_CONFLICT:
+        return conflict(api, &r);
+
+    case NGX_HTTP_FANOUT_E_TOO_LARGE:
+        return ngx_http_fanout_api_fail(api, error,
+                                        "a message of %uz bytes is too large "
+                                        "for the zone", op->data.len);
+
+    default:
+        return error;
+    }
+}
+
+
+static ngx_http_fanout_error_e
+check_publish(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
+{
+    ngx_http_fanout_error_e  error;
+
+    if ((error = ngx_http_fanout_api_channel(api, &op->channel))
+        || (error = check_label(api, "event", &op->event,
+                                NGX_HTTP_FANOUT_KEY))
+        || (error = check_label(api, "key", &op->key, NGX_HTTP_FANOUT_KEY))
+        || (error = check_label(api, "user", &op->user,
+                                NGX_HTTP_FANOUT_NAME)))
+    {
+        return error;
+    }
+
+    if (op->meta.len > NGX_HTTP_FANOUT_META) {
+        return ngx_http_fanout_api_exceed(api, NGX_HTTP_FANOUT_E_TOO_LARGE,
+                                          "meta", NGX_HTTP_FANOUT_META);
+    }
+
+    if (op->data.len > api->conf->message_size) {
+        return ngx_http_fanout_api_exceed(api, NGX_HTTP_FANOUT_E_TOO_LARGE,
+                                          "message",
+                                          api->conf->message_size);
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+check_label(ngx_http_fanout_api_t *api, const char *what, ngx_str_t *label,
+    size_t max)
+{
+    if (label->len == 0
+        || ngx_http_fanout_hub_label(label, max) == NGX_OK)
+    {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                    "\"%s\" has at most %uz bytes of UTF-8 "
+                                    "without control characters", what, max);
+}
+
+
+static void
+fill_message(ngx_http_fanout_api_op_t *op, ngx_http_fanout_zone_message_t *m,
+    ngx_http_fanout_zone_publish_t *opts)
+{
+    ngx_memzero(m, sizeof(ngx_http_fanout_zone_message_t));
+    ngx_memzero(opts, sizeof(ngx_http_fanout_zone_publish_t));
+
+    set_zstr(&m->event, &op->event);
+    set_zstr(&m->key, &op->key);
+    set_zstr(&m->user, &op->user);
+    set_zstr(&m->meta, &op->meta);
+    set_zstr(&m->data, &op->data);
+
+    m->kind = op->kind;
+    m->flags = op->transient ? NGX_HTTP_FANOUT_TRANSIENT : 0;
+
+    set_zstr(&opts->key, &op->key);
+    set_zstr(&opts->scope, &op->user);
+
+    opts->if_set = op->positioned;
+    opts->if_epoch = op->epoch;
+    opts->if_offset = op->offset;
+}
+
+
+static ngx_http_fanout_error_e
+published(ngx_http_fanout_api_t *api, ngx_http_fanout_zone_result_t *r)
+{
+    ngx_int_t  rc;
+
+    if (r->duplicate) {
+        ngx_http_fanout_count(api->hub, duplicates);
+
+    } else {
+        ngx_http_fanout_count(api->hub, api_published);
+        api->status = NGX_HTTP_CREATED;
+    }
+
+    rc = ngx_http_fanout_frame_printf(api->hub, api->out, 128,
+                                      "{\"epoch\":\"%016xL\",\"offset\":%uL,"
+                                      "\"time\":%uL%s}",
+                                      r->epoch, r->offset, r->time,
+                                      r->duplicate ? ",\"duplicate\":true"
+                                                   : "");
+    return ngx_http_fanout_api_done(rc);
+}
+
+
+/* A condition that did not hold: what the channel has instead. */
+
+static ngx_http_fanout_error_e
+conflict(ngx_http_fanout_api_t *api, ngx_http_fanout_zone_result_t *r)
+{
+    u_char                   *p;
+    ngx_http_fanout_error_e   error;
+
+    error = ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_CONFLICT,
+                                     "the channel is at %016xL:%uL",
+                                     r->epoch, r->offset);
+
+    p = ngx_pnalloc(api->request->pool, 128);
+    if (p == NULL) {
+        return error;
+    }
+
+    api->data.data = p;
+    api->data.len = ngx_sprintf(p, "{\"epoch\":\"%016xL\",\"offset\":%uL}",
+                                r->epoch, r->offset)
+                    - p;
+
+    return error;
+}
+
+
+/* history */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_history(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op)
+{
+    int                      rc;
+    size_t                   start;
+    page_t                   page;
+    ngx_uint_t               tries;
+    ngx_http_fanout_error_e  error;
+
+    error = ngx_http_fanout_api_channel(api, &op->channel);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    ngx_memzero(&page, sizeof(page_t));
+
+    ngx_http_fanout_hub_view(api->hub, &op->channel, &page.zc);
+
+    /* pages of a batch share the room of one, but none is left without */
+
+    start = api->out->used;
+    page.end = ngx_max(NGX_HTTP_FANOUT_API_PAGE,
+                       start + NGX_HTTP_FANOUT_API_PAGE / 16);
+    page.limit = op->limit;
+    tries = 0;
+
+    for ( ;; ) {
+        api->out->used = start;
+
+        rc = seek_page(api, op, &page);
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+            rc = read_page(api, op, &page);
+        }
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_STALE && tries++ < 3) {
+            /* purged or rebuilt in between */
+            page.zc.ref = 0;
+            continue;
+        }
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            return zone_error(api, &op->channel, rc);
+        }
+
+        if (!page.more || op->positioned || page.limit <= 1) {
+            break;
+        }
+
+        /* The last ones are too many bytes: fewer of them.  Halved at least,
+         * for the large ones may be the last. */
+
+        page.limit = ngx_max(1, ngx_min(page.n, page.limit / 2));
+    }
+
+    return ngx_http_fanout_api_done(write_page_end(api, op, &page));
+}
+
+
+static int
+seek_page(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
+    page_t *page)
+{
+    int                           rc;
+    ngx_uint_t                    n;
+    ngx_http_fanout_zone_join_t   j;
+    ngx_http_fanout_zone_info_t   info;
+
+    rc = ngx_http_fanout_channel_info(&api->hub->zone, &page->zc, &info);
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return rc;
+    }
+
+    n = op->positioned ? 0 : page->limit;
+
+    rc = ngx_http_fanout_log_seek(&api->hub->zone, &page->zc, op->before, n,
+                                  &j);
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return rc;
+    }
+
+    page->epoch = j.epoch;
+    page->offset = j.offset;
+    page->first = info.first;
+    page->start = j.after;
+    page->upto = j.offset;
+    page->n = 0;
+    page->more = 0;
+
+    if (op->before && op->before <= j.offset) {
+        page->upto = op->before - 1;
+    }
+
+    if (op->positioned) {
+        page->recovered = op->epoch == j.epoch && op->offset <= j.offset;
+        page->start = page->recovered ? op->offset : 0;
+    }
+
+    page->after = page->start;
+
+    if (ngx_http_fanout_frame_printf(api->hub, api->out, 128,
+                                     "{\"epoch\":\"%016xL\",\"offset\":%uL,"
+                                     "\"messages\":[",
+                                     page->epoch, page->offset)
+        != NGX_OK)
+    {
+        return NGX_HTTP_FANOUT_ZONE_ERROR;
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static int
+read_page(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
+    page_t *page)
+{
+    int                       rc;
+    uint64_t                  lost;
+    ngx_http_fanout_arena_t  *arena;
+
+    arena = &api->hub->pages;
+
+    do {
+        arena->n = 0;
+        arena->used = 0;
+        lost = 0;
+
+        rc = ngx_http_fanout_log_read(&api->hub->zone, &page->zc,
+                                      page->epoch, page->after, page->upto,
+                                      arena, &lost);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK && rc != NGX_HTTP_FANOUT_ZONE_AGAIN)
+        {
+            return rc;
+        }
+
+        if (page->after == page->start && lost > op->offset) {
+            page->recovered = 0;
+        }
+
+        if (write_entries(api, page) != NGX_OK) {
+            return NGX_HTTP_FANOUT_ZONE_ERROR;
+        }
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN && page->n == page->limit) {
+            page->more = 1;
+        }
+
+    } while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN && !page->more);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static ngx_int_t
+write_entries(ngx_http_fanout_api_t *api, page_t *page)
+{
+    uint32_t                  i;
+    ngx_http_fanout_frame_t  *out;
+    ngx_http_fanout_entry_t  *e;
+
+    out = api->out;
+
+    for (i = 0; i < api->hub->pages.n; i++) {
+        e = &api->hub->pages.entries[i];
+
+        if (page->n == page->limit
+            || (page->n && out->used + e->data.len > page->end))
+        {
+            page->more = 1;
+            break;
+        }
+
+        if (ngx_http_fanout_frame_printf(api->hub, out, 2,
+                                         page->n ? ",{" : "{")
+            != NGX_OK
+            || ngx_http_fanout_entry_json(api->hub, e, out) != NGX_OK
+            || ngx_http_fanout_frame_append(api->hub, out, "}", 1) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        page->n++;
+        page->after = e->offset;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+write_page_end(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
+    page_t *page)
+{
+    uint64_t  next;
+
+    next = 0;
+
+    if (op->positioned) {
+        if (page->more) {
+            next = page->after;
+        }
+
+    } else if (page->n && page->first && page->first <= page->start) {
+        next = page->start + 1;
+    }
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "]") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (op->positioned
+        && ngx_http_fanout_frame_printf(api->hub, api->out, 32,
+                                        ",\"recovered\":%s",
+                                        page->recovered ? "true" : "false")
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (next
+        && ngx_http_fanout_frame_printf(api->hub, api->out, 64,
+                                        ",\"next\":%uL", next)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_fanout_frame_literal(api->hub, api->out, "}");
+}
+
+
+static ngx_http_fanout_error_e
+zone_error(ngx_http_fanout_api_t *api, ngx_str_t *channel, int rc)
+{
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
+                                        "there is no channel \"%V\"",
+                                        channel);
+
+    case NGX_HTTP_FANOUT_ZONE_FULL:
+        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+
+    default:
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+}
+
+
+/* info and purge */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_info(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op)
+{
+    int                             rc;
+    ngx_http_fanout_error_e         error;
+    ngx_http_fanout_zone_info_t     info;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    error = ngx_http_fanout_api_channel(api, &op->channel);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    ngx_http_fanout_hub_view(api->hub, &op->channel, &zc);
+
+    rc = ngx_http_fanout_channel_info(&api->hub->zone, &zc, &info);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return zone_error(api, &op->channel, rc);
+    }
+
+    return ngx_http_fanout_api_done(write_info(api, &info));
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_purge(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op)
+{
+    int                             rc;
+    ngx_str_t                       reason;
+    ngx_http_fanout_error_e         error;
+    ngx_http_fanout_zone_result_t   r;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    if ((error = ngx_http_fanout_api_channel(api, &op->channel))
+        || (error = check_label(api, "reason", &op->reason,
+                                NGX_HTTP_FANOUT_KEY)))
+    {
+        return error;
+    }
+
+    ngx_str_set(&reason, "purged");
+
+    if (op->reason.len) {
+        reason = op->reason;
+    }
+
+    ngx_http_fanout_hub_view(api->hub, &op->channel, &zc);
+
+    rc = ngx_http_fanout_channel_purge(&api->hub->zone, &zc, reason.data,
+                                       reason.len, &r);
+
+    ngx_http_fanout_hub_kick(api->hub);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+            ngx_http_fanout_count(api->hub, zone_full);
+        }
+
+        return zone_error(api, &op->channel, rc);
+    }
+
+    rc = ngx_http_fanout_frame_printf(api->hub, api->out, 128,
+                                      "{\"epoch\":\"%016xL\",\"offset\":%uL,"
+                                      "\"time\":%uL}",
+                                      r.epoch, r.offset, r.time);
+
+    return ngx_http_fanout_api_done(rc);
+}
+
+
+static ngx_int_t
+write_info(ngx_http_fanout_api_t *api, ngx_http_fanout_zone_info_t *info)
+{
+    ngx_http_fanout_frame_t  *out;
+
+    out = api->out;
+
+    if (ngx_http_fanout_frame_literal(api->hub, out, "{\"name\":") != NGX_OK
+        || ngx_http_fanout_frame_string(api->hub, out, info->name, info->len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_fanout_frame_printf(api->hub, out, 320,
+                                        ",\"epoch\":\"%016xL\",\"offset\":%uL"
+                                        ",\"first\":%uL,\"messages\":%uD"
+                                        ",\"bytes\":%uL,\"subscribers\":%uD"
+                                        ",\"workers\":%uD}",
+                                        info->epoch, info->offset,
+                                        info->first, info->messages,
+                                        info->bytes, info->subscribers,
+                                        info->workers);
+}
+
+
+/* list */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_list_handler(ngx_http_fanout_api_t *api)
+{
+    uint64_t                      cursor, limit;
+    ngx_uint_t                    i, n, room, written;
+    ngx_http_fanout_error_e       error;
+    ngx_http_fanout_pattern_t     pattern;
+    ngx_http_fanout_zone_info_t  *infos;
+
+    cursor = 0;
+    limit = NGX_HTTP_FANOUT_API_LIMIT;
+
+    if ((error = list_pattern(api, &pattern))
+        || (error = ngx_http_fanout_api_number_arg(api, "cursor", &cursor))
+        || (error = ngx_http_fanout_api_number_arg(api, "limit", &limit)))
+    {
+        return error;
+    }
+
+    limit = ngx_min(limit, NGX_HTTP_FANOUT_API_CHANNELS);
+
+    infos = ngx_palloc(api->request->pool,
+                       NGX_HTTP_FANOUT_ZONE_ENTRIES
+                       * sizeof(ngx_http_fanout_zone_info_t));
+    if (infos == NULL
+        || ngx_http_fanout_frame_literal(api->hub, api->out,
+                                         "{\"channels\":[")
+           != NGX_OK)
+    {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    written = 0;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_API_SECTIONS; i++) {
+
+        room = limit - written;
+        room = ngx_max(room, NGX_HTTP_FANOUT_API_SECTION);
+        room = ngx_min(room, NGX_HTTP_FANOUT_ZONE_ENTRIES);
+
+        n = ngx_http_fanout_channel_list(&api->hub->zone, &cursor, infos,
+                                         room);
+
+        if (list_some(api, &pattern, infos, n, &written) != NGX_OK) {
+            return NGX_HTTP_FANOUT_E_INTERNAL;
+        }
+
+        if (cursor == 0 || written >= limit) {
+            break;
+        }
+    }
+
+    if (cursor == 0) {
+        return ngx_http_fanout_api_done(
+                   ngx_http_fanout_frame_literal(api->hub, api->out, "]}"));
+    }
+
+    return ngx_http_fanout_api_done(
+               ngx_http_fanout_frame_printf(api->hub, api->out, 64,
+                                            "],\"cursor\":\"%uL\"}", cursor));
+}
+
+
+/* Without "match" the pattern is empty and stands for all. */
+
+static ngx_http_fanout_error_e
+list_pattern(ngx_http_fanout_api_t *api, ngx_http_fanout_pattern_t *pattern)
+{
+    ngx_str_t                match;
+    ngx_http_fanout_error_e  error;
+
+    ngx_memzero(pattern, sizeof(ngx_http_fanout_pattern_t));
+
+    error = ngx_http_fanout_api_text_arg(api, "match", &match);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE || match.len == 0) {
+        return error;
+    }
+
+    pattern->size = match.len;
+    pattern->data = ngx_pnalloc(api->request->pool, match.len);
+
+    if (pattern->data == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    if (ngx_http_fanout_pattern_append_text(pattern, match.data, match.len)
+        != NGX_HTTP_FANOUT_PATTERN_OK)
+    {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "argument \"match\" has a control "
+                                        "character");
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_int_t
+list_some(ngx_http_fanout_api_t *api, ngx_http_fanout_pattern_t *pattern,
+    ngx_http_fanout_zone_info_t *infos, ngx_uint_t n, ngx_uint_t *written)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < n; i++) {
+
+        if (pattern->len
+            && !ngx_http_fanout_pattern_match(pattern->data, pattern->len,
+                                              infos[i].name, infos[i].len))
+        {
+            continue;
+        }
+
+        if (*written
+            && ngx_http_fanout_frame_append(api->hub, api->out, ",", 1)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (write_info(api, &infos[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        (*written)++;
+    }
+
+    return NGX_OK;
+}

@@ -1,0 +1,385 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a request for one channel says in its query, headers and body.
+ */
+
+
+#include "ngx_http_fanout_api.h"
+#include "ngx_http_fanout_utf8.h"
+
+
+/* a kind of body to be found out by looking at it */
+#define NGX_HTTP_FANOUT_API_GUESS  255
+
+
+static ngx_http_fanout_error_e read_data(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op);
+static ngx_uint_t body_kind(ngx_str_t *type);
+static ngx_uint_t is_json(ngx_str_t *type);
+static ngx_http_fanout_error_e guess_data(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op, ngx_str_t *body);
+static ngx_http_fanout_error_e store_arg(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e meta_arg(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e position_arg(ngx_http_fanout_api_t *api,
+    const char *name, ngx_http_fanout_api_op_t *op);
+
+
+/* handlers of one channel */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_publish_handler(ngx_http_fanout_api_t *api)
+{
+    ngx_http_fanout_error_e   error;
+    ngx_http_fanout_api_op_t  op;
+
+    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+
+    op.channel = api->words[1];
+    op.key = ngx_http_fanout_http_header(api->request, "fanout-key");
+
+    if ((error = ngx_http_fanout_api_text_arg(api, "event", &op.event))
+        || (error = ngx_http_fanout_api_text_arg(api, "user", &op.user))
+        || (error = store_arg(api, &op))
+        || (error = meta_arg(api, &op))
+        || (error = position_arg(api, "if", &op))
+        || (error = read_data(api, &op)))
+    {
+        return error;
+    }
+
+    return ngx_http_fanout_api_publish(api, &op);
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_history_handler(ngx_http_fanout_api_t *api)
+{
+    uint64_t                  limit;
+    ngx_http_fanout_error_e   error;
+    ngx_http_fanout_api_op_t  op;
+
+    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+
+    op.channel = api->words[1];
+    limit = NGX_HTTP_FANOUT_API_LIMIT;
+
+    if ((error = position_arg(api, "since", &op))
+        || (error = ngx_http_fanout_api_number_arg(api, "before", &op.before))
+        || (error = ngx_http_fanout_api_number_arg(api, "limit", &limit)))
+    {
+        return error;
+    }
+
+    op.limit = ngx_min(limit, api->conf->history);
+
+    return ngx_http_fanout_api_history(api, &op);
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_info_handler(ngx_http_fanout_api_t *api)
+{
+    ngx_http_fanout_api_op_t  op;
+
+    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+
+    op.channel = api->words[1];
+
+    return ngx_http_fanout_api_info(api, &op);
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_purge_handler(ngx_http_fanout_api_t *api)
+{
+    ngx_http_fanout_error_e   error;
+    ngx_http_fanout_api_op_t  op;
+
+    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+
+    op.channel = api->words[1];
+
+    error = ngx_http_fanout_api_text_arg(api, "reason", &op.reason);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    return ngx_http_fanout_api_purge(api, &op);
+}
+
+
+/* the data of a publish */
+
+static ngx_http_fanout_error_e
+read_data(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
+{
+    size_t      max;
+    ngx_str_t   body, type;
+
+    max = api->conf->message_size;
+
+    if (ngx_http_fanout_http_body_size(api->request) > (off_t) max) {
+        return ngx_http_fanout_api_exceed(api, NGX_HTTP_FANOUT_E_TOO_LARGE,
+                                          "message", max);
+    }
+
+    if (ngx_http_fanout_http_body(api->request, &body) != NGX_OK) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    if (body.len == 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "the body is empty");
+    }
+
+    type = ngx_http_fanout_http_header(api->request, "content-type");
+    op->kind = body_kind(&type);
+
+    switch (op->kind) {
+
+    case NGX_HTTP_FANOUT_JSON:
+        return ngx_http_fanout_api_json(api, "body", &body, &op->data);
+
+    case NGX_HTTP_FANOUT_TEXT:
+
+        if (ngx_http_fanout_utf8_check(body.data, body.len)
+            != NGX_HTTP_FANOUT_UTF8_OK)
+        {
+            return ngx_http_fanout_api_fail(api,
+                                            NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                            "body is text, but not UTF-8");
+        }
+
+        /* fall through */
+
+    case NGX_HTTP_FANOUT_BINARY:
+        op->data = body;
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    default:
+        return guess_data(api, op, &body);
+    }
+}
+
+
+/* What curl sends for -d says nothing: it is guessed as well. */
+
+static ngx_uint_t
+body_kind(ngx_str_t *type)
+{
+    u_char     *p, *last;
+    ngx_str_t   media;
+
+    static ngx_str_t  form = ngx_string("application/x-www-form-urlencoded");
+
+    media.data = type->data;
+    last = type->data + type->len;
+
+    for (p = type->data; p < last && *p != ';' && *p != ' '; p++) {
+        /* void */
+    }
+
+    media.len = p - media.data;
+
+    if (media.len == 0
+        || (media.len == form.len
+            && ngx_strncasecmp(media.data, form.data, form.len) == 0))
+    {
+        return NGX_HTTP_FANOUT_API_GUESS;
+    }
+
+    if (is_json(&media)) {
+        return NGX_HTTP_FANOUT_JSON;
+    }
+
+    if (media.len > 5
+        && ngx_strncasecmp(media.data, (u_char *) "text/", 5) == 0)
+    {
+        return NGX_HTTP_FANOUT_TEXT;
+    }
+
+    return NGX_HTTP_FANOUT_BINARY;
+}
+
+
+/* application/json, text/json, and all that end in +json: RFC 6839 */
+
+static ngx_uint_t
+is_json(ngx_str_t *type)
+{
+    u_char  *p;
+
+    if (type->len < 6) {
+        return 0;
+    }
+
+    p = type->data + type->len - 5;
+
+    return ngx_strncasecmp(p, (u_char *) "+json", 5) == 0
+           || ngx_strncasecmp(p, (u_char *) "/json", 5) == 0;
+}
+
+
+/* JSON if it is, otherwise text if it may be, otherwise bytes */
+
+static ngx_http_fanout_error_e
+guess_data(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
+    ngx_str_t *body)
+{
+    ngx_http_fanout_error_e  error;
+
+    op->kind = NGX_HTTP_FANOUT_JSON;
+
+    error = ngx_http_fanout_api_json(api, "body", body, &op->data);
+
+    if (error != NGX_HTTP_FANOUT_E_BAD_REQUEST) {
+        return error;
+    }
+
+    op->data = *body;
+    op->kind = ngx_http_fanout_utf8_check(body->data, body->len)
+               == NGX_HTTP_FANOUT_UTF8_OK
+               ? NGX_HTTP_FANOUT_TEXT : NGX_HTTP_FANOUT_BINARY;
+
+    ngx_str_null(&api->message);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_json(ngx_http_fanout_api_t *api, const char *what,
+    ngx_str_t *text, ngx_str_t *value)
+{
+    int                           type;
+    ngx_http_fanout_json_t        json;
+    ngx_http_fanout_json_error_t  err;
+
+    type = ngx_http_fanout_json_check(text->data, text->len,
+                                      NGX_HTTP_FANOUT_JSON_DEPTH, &json,
+                                      &err);
+
+    if (type == NGX_HTTP_FANOUT_JSON_NO_MEMORY) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    if (type < 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "%s is no JSON: %s", what,
+                                        err.reason);
+    }
+
+    value->data = ngx_pnalloc(api->request->pool, json.len);
+    if (value->data == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    value->len = ngx_http_fanout_json_minify(value->data, json.data,
+                                             json.len);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* arguments */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_text_arg(ngx_http_fanout_api_t *api, const char *name,
+    ngx_str_t *value)
+{
+    return ngx_http_fanout_http_arg(api->request, name, value) == NGX_ERROR
+           ? NGX_HTTP_FANOUT_E_INTERNAL : NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+store_arg(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
+{
+    ngx_str_t                value;
+    ngx_http_fanout_error_e  error;
+
+    error = ngx_http_fanout_api_text_arg(api, "store", &value);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE || value.len == 0) {
+        return error;
+    }
+
+    if (value.len != 1 || (value.data[0] != '0' && value.data[0] != '1')) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "argument \"store\" is not 0 or 1");
+    }
+
+    op->transient = (value.data[0] == '0');
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_http_fanout_error_e
+meta_arg(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
+{
+    ngx_str_t                value;
+    ngx_http_fanout_error_e  error;
+
+    error = ngx_http_fanout_api_text_arg(api, "meta", &value);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE || value.len == 0) {
+        return error;
+    }
+
+    return ngx_http_fanout_api_json(api, "argument \"meta\"", &value,
+                                    &op->meta);
+}
+
+
+static ngx_http_fanout_error_e
+position_arg(ngx_http_fanout_api_t *api, const char *name,
+    ngx_http_fanout_api_op_t *op)
+{
+    ngx_str_t                value;
+    ngx_http_fanout_error_e  error;
+
+    error = ngx_http_fanout_api_text_arg(api, name, &value);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE || value.len == 0) {
+        return error;
+    }
+
+    if (ngx_http_fanout_position_parse(&value, &op->epoch, &op->offset)
+        != NGX_OK)
+    {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "argument \"%s\" is no epoch:offset",
+                                        name);
+    }
+
+    op->positioned = 1;
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_number_arg(ngx_http_fanout_api_t *api,
+    const char *name, uint64_t *n)
+{
+    ngx_str_t                value;
+    ngx_http_fanout_error_e  error;
+
+    error = ngx_http_fanout_api_text_arg(api, name, &value);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE || value.len == 0) {
+        return error;
+    }
+
+    if (ngx_http_fanout_offset_parse(&value, n) != NGX_OK) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "argument \"%s\" is no number", name);
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}

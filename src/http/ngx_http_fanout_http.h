@@ -1,0 +1,79 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What the API and the status share: reading requests, writing responses.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_HTTP_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_HTTP_H_INCLUDED_
+
+
+#include "ngx_http_fanout_hub.h"
+
+
+/* The content handlers of locations with "fanout_api", "fanout_status". */
+ngx_int_t ngx_http_fanout_api_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_fanout_status_handler(ngx_http_request_t *r);
+
+
+extern ngx_str_t  ngx_http_fanout_type_json;
+extern ngx_str_t  ngx_http_fanout_type_text;
+
+
+/*
+ * An argument of the query, decoded, "+" as a space.  NGX_OK; NGX_DECLINED if
+ * it is not there or empty, value then has len 0; NGX_ERROR on lack of
+ * memory.  From the request's pool.
+ */
+ngx_int_t ngx_http_fanout_http_arg(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+/* A header of the request by its name in lower case; len 0 if it is not
+ * there. */
+ngx_str_t ngx_http_fanout_http_header(ngx_http_request_t *r,
+    const char *name);
+
+/*
+ * The body that ngx_http_read_client_request_body() has read, in memory or in
+ * a file.  Only to be read: others, as "mirror", send the same bytes.
+ * NGX_ERROR on lack of memory or a read error.
+ */
+ngx_int_t ngx_http_fanout_http_body(ngx_http_request_t *r, ngx_str_t *body);
+
+/* Size of that body in bytes. */
+off_t ngx_http_fanout_http_body_size(ngx_http_request_t *r);
+
+/* Adds a header to the response; value must last as long as the request. */
+ngx_int_t ngx_http_fanout_http_add(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+
+/* Sends a whole response; data must last as long as the request.  Returns
+ * what ngx_http_finalize_request() takes. */
+ngx_int_t ngx_http_fanout_http_send(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *type, u_char *data, size_t len);
+
+/* The same with a frame, whose reference it takes over in any case. */
+ngx_int_t ngx_http_fanout_http_send_frame(ngx_http_request_t *r,
+    ngx_http_fanout_hub_t *hub, ngx_uint_t status, ngx_str_t *type,
+    ngx_http_fanout_frame_t *f);
+
+/* Writes {"code":,"message":,"data":} to the request's pool; data is raw
+ * JSON or has len 0.  NGX_ERROR on lack of memory. */
+ngx_int_t ngx_http_fanout_http_error_text(ngx_http_request_t *r,
+    ngx_str_t *code, ngx_str_t *message, ngx_str_t *data, ngx_str_t *text);
+
+/* Sends {"error":…} with that. */
+ngx_int_t ngx_http_fanout_http_send_error(ngx_http_request_t *r,
+    ngx_uint_t status, ngx_str_t *code, ngx_str_t *message, ngx_str_t *data);
+
+/* Refuses a request for its method: 405 with "Allow". */
+ngx_int_t ngx_http_fanout_http_send_not_allowed(ngx_http_request_t *r,
+    ngx_str_t *allow);
+
+/* Refuses a request because this worker has no zone: 503. */
+ngx_int_t ngx_http_fanout_http_send_unavailable(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_FANOUT_HTTP_H_INCLUDED_ */

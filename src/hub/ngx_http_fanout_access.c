@@ -1,0 +1,217 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Permissions.  The rules of a location are evaluated once, at the
+ * handshake, into one string: for each rule a byte of operations, two bytes
+ * of length and the compiled pattern.  Equal strings are shared by all
+ * sessions of the worker.
+ */
+
+
+#include "ngx_http_fanout_hub.h"
+#include "ngx_http_fanout_pattern.h"
+
+
+#define NGX_HTTP_FANOUT_RULE_HEAD  3
+
+
+static size_t rule_size(ngx_http_request_t *r,
+    ngx_http_fanout_permit_t *permit);
+static u_char *rule_pack(ngx_http_request_t *r,
+    ngx_http_fanout_permit_t *permit, u_char *p, size_t size);
+static ngx_http_fanout_access_t *intern(u_char *data, size_t len);
+
+
+static ngx_rbtree_t       interned;
+static ngx_rbtree_node_t  interned_sentinel;
+
+
+ngx_http_fanout_access_t *
+ngx_http_fanout_access_create(ngx_http_request_t *r, ngx_array_t *permits)
+{
+    size_t                     size;
+    u_char                    *p, *data;
+    ngx_uint_t                 i;
+    ngx_http_fanout_permit_t  *permit;
+
+    if (permits == NULL) {
+        return intern(NULL, 0);
+    }
+
+    permit = permits->elts;
+    size = 0;
+
+    for (i = 0; i < permits->nelts; i++) {
+        size += rule_size(r, &permit[i]);
+    }
+
+    data = ngx_pnalloc(r->pool, size);
+    if (data == NULL) {
+        return NULL;
+    }
+
+    p = data;
+
+    for (i = 0; i < permits->nelts; i++) {
+        p = rule_pack(r, &permit[i], p, data + size - p);
+    }
+
+    return intern(data, p - data);
+}
+
+
+static size_t
+rule_size(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit)
+{
+    size_t                      size;
+    ngx_uint_t                  i;
+    ngx_http_fanout_part_t     *part;
+    ngx_http_variable_value_t  *v;
+
+    size = NGX_HTTP_FANOUT_RULE_HEAD;
+    part = permit->parts->elts;
+
+    for (i = 0; i < permit->parts->nelts; i++) {
+        if (part[i].variable == -1) {
+            size += part[i].text.len;
+            continue;
+        }
+
+        v = ngx_http_get_indexed_variable(r, part[i].variable);
+        size += (v && !v->not_found) ? v->len : 0;
+    }
+
+    return size;
+}
+
+
+/* a rule that can't be formed grants nothing: it is left out */
+
+static u_char *
+rule_pack(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit, u_char *p,
+    size_t size)
+{
+    int                          rc;
+    ngx_uint_t                   i;
+    ngx_http_fanout_part_t      *part;
+    ngx_http_fanout_pattern_t    pattern;
+    ngx_http_variable_value_t   *v;
+
+    pattern.data = p + NGX_HTTP_FANOUT_RULE_HEAD;
+    pattern.len = 0;
+    pattern.size = ngx_min(size - NGX_HTTP_FANOUT_RULE_HEAD, 65535);
+
+    part = permit->parts->elts;
+
+    for (i = 0; i < permit->parts->nelts; i++) {
+
+        if (part[i].variable == -1) {
+            rc = ngx_http_fanout_pattern_append_text(&pattern,
+                                       part[i].text.data, part[i].text.len);
+
+        } else {
+            v = ngx_http_get_indexed_variable(r, part[i].variable);
+
+            rc = (v == NULL || v->not_found)
+                 ? NGX_HTTP_FANOUT_PATTERN_EMPTY
+                 : ngx_http_fanout_pattern_append_literal(&pattern, v->data,
+                                                          v->len);
+        }
+
+        if (rc != NGX_HTTP_FANOUT_PATTERN_OK) {
+            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                          "fanout_permit \"%V\" grants nothing to this client:"
+                          " a variable in it is empty or not a name",
+                          &permit->text);
+            return p;
+        }
+    }
+
+    p[0] = (u_char) permit->ops;
+    p[1] = (u_char) (pattern.len >> 8);
+    p[2] = (u_char) (pattern.len & 0xff);
+
+    return pattern.data + pattern.len;
+}
+
+
+static ngx_http_fanout_access_t *
+intern(u_char *data, size_t len)
+{
+    uint32_t                   hash;
+    ngx_str_t                  s;
+    ngx_http_fanout_access_t  *a;
+
+    if (interned.root == NULL) {
+        ngx_rbtree_init(&interned, &interned_sentinel,
+                        ngx_str_rbtree_insert_value);
+    }
+
+    s.data = data;
+    s.len = len;
+    hash = ngx_murmur_hash2(data, len);
+
+    a = (ngx_http_fanout_access_t *) ngx_str_rbtree_lookup(&interned, &s,
+                                                           hash);
+    if (a) {
+        a->refs++;
+        return a;
+    }
+
+    a = ngx_alloc(sizeof(ngx_http_fanout_access_t) + len, ngx_cycle->log);
+    if (a == NULL) {
+        return NULL;
+    }
+
+    a->refs = 1;
+    a->node.node.key = hash;
+    a->node.str.len = len;
+    a->node.str.data = (u_char *) (a + 1);
+
+    if (len) {
+        ngx_memcpy(a->node.str.data, data, len);
+    }
+
+    ngx_rbtree_insert(&interned, &a->node.node);
+
+    return a;
+}
+
+
+void
+ngx_http_fanout_access_release(ngx_http_fanout_access_t *a)
+{
+    if (--a->refs == 0) {
+        ngx_rbtree_delete(&interned, &a->node.node);
+        ngx_free(a);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_fanout_access_check(ngx_http_fanout_access_t *a, ngx_uint_t op,
+    ngx_str_t *channel)
+{
+    size_t   len;
+    u_char  *p, *last;
+
+    p = a->node.str.data;
+    last = p + a->node.str.len;
+
+    while (p < last) {
+        len = (size_t) p[1] << 8 | p[2];
+
+        if ((p[0] & op)
+            && ngx_http_fanout_pattern_match(p + NGX_HTTP_FANOUT_RULE_HEAD,
+                                             len, channel->data,
+                                             channel->len))
+        {
+            return 1;
+        }
+
+        p += NGX_HTTP_FANOUT_RULE_HEAD + len;
+    }
+
+    return 0;
+}

@@ -1,0 +1,249 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The hub: what can be done with channels, for sessions of any dialect and
+ * for HTTP.  One hub per zone and worker process; it has the worker's handle
+ * of the zone, the channels it reads, and their subscribers here.
+ *
+ * All of it is worker-local memory, touched by the worker's one thread.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_HUB_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_HUB_H_INCLUDED_
+
+
+#include "ngx_http_fanout_module.h"
+
+
+/* dialect and transport together: what bytes an entry becomes */
+#define NGX_HTTP_FANOUT_FORMATS   4
+
+#define NGX_HTTP_FANOUT_NATIVE_WS 0
+#define NGX_HTTP_FANOUT_RAW_WS    1
+
+
+/* bytes shared by all outboxes that send them */
+
+typedef struct {
+    uint32_t                         refs;
+    uint32_t                         size;
+    uint32_t                         used;
+    u_char                          *data;
+} ngx_http_fanout_frame_t;
+
+
+typedef struct ngx_http_fanout_channel_s       ngx_http_fanout_channel_t;
+typedef struct ngx_http_fanout_subscription_s  ngx_http_fanout_subscription_t;
+
+
+/* a channel that this worker has subscribers on */
+
+struct ngx_http_fanout_channel_s {
+    ngx_rbtree_node_t                node;      /* key: hash of the name */
+    ngx_str_t                        name;
+    ngx_http_fanout_policy_t        *policy;
+    ngx_http_fanout_zone_channel_t   zc;
+    ngx_queue_t                      subs;      /* by .in_channel */
+    ngx_queue_t                      counted;   /* hub->counted: the zone has
+                                                   to be told nsubs */
+    uint32_t                         nsubs;
+    uint32_t                         formats[NGX_HTTP_FANOUT_FORMATS];
+    uint32_t                         local;     /* index in hub->channels */
+    uint64_t                         epoch;
+    uint64_t                         offset;    /* last delivered here */
+    unsigned                         told:1;    /* not in counted */
+};
+
+
+/* names of events a subscriber wants; one block of memory */
+
+typedef struct {
+    ngx_uint_t                       n;
+    ngx_str_t                        names[];
+} ngx_http_fanout_events_t;
+
+
+#define NGX_HTTP_FANOUT_SUB_LIVE     0
+#define NGX_HTTP_FANOUT_SUB_BEHIND   1          /* reads the log itself */
+#define NGX_HTTP_FANOUT_SUB_JOINING  2          /* its reply is being sent */
+
+struct ngx_http_fanout_subscription_s {
+    ngx_queue_t                      in_channel;
+    ngx_queue_t                      in_session;
+    ngx_http_fanout_channel_t       *channel;
+    ngx_http_fanout_session_t       *session;
+    uint64_t                         seq;       /* entries up to it: skipped */
+    uint64_t                         offset;    /* unless live: last sent */
+    uint64_t                         floor;     /* had up to it at the join */
+    ngx_http_fanout_events_t        *events;    /* NULL: all */
+    uint8_t                          state;
+    uint8_t                          format;
+    unsigned                         no_echo:1;
+    unsigned                         no_messages:1;
+    unsigned                         reset:1;   /* to be told while behind */
+};
+
+
+struct ngx_http_fanout_hub_s {
+    ngx_http_fanout_zone_t           zone;
+    ngx_http_fanout_app_t           *app;
+    uint64_t                         incarnation;
+    uint64_t                        *counters;
+
+    ngx_rbtree_t                     names;
+    ngx_rbtree_node_t                sentinel;
+    ngx_http_fanout_channel_t      **channels;  /* by local, some NULL */
+    uint32_t                         nchannels; /* size of it */
+    uint32_t                         used;      /* not NULL */
+    uint32_t                         next;      /* look for a NULL from here */
+    ngx_queue_t                      counted;
+
+    ngx_queue_t                      sessions;
+    ngx_uint_t                       nsessions;
+    ngx_queue_t                      flush;     /* sessions with output */
+
+    ngx_http_fanout_arena_t          arena;     /* of drains */
+    ngx_http_fanout_arena_t          pages;     /* of reads for a session */
+
+    ngx_connection_t                *wake;      /* the eventfd */
+    ngx_event_t                      drain;     /* posted */
+    ngx_event_t                      tick;      /* every 250 ms */
+    ngx_event_t                      leave;     /* holds a draining worker */
+    ngx_uint_t                       ticks;
+    size_t                           frames;    /* bytes of all frames */
+    unsigned                         draining:1;
+    unsigned                         in_turn:1; /* it ends with a flush */
+};
+
+
+#define ngx_http_fanout_count(hub, name)                                      \
+    (hub)->counters[NGX_HTTP_FANOUT_N_##name]++
+
+#define ngx_http_fanout_add(hub, name, n)                                     \
+    (hub)->counters[NGX_HTTP_FANOUT_N_##name] += (n)
+
+
+/* errors of operations, as the native protocol and the API name them */
+
+typedef enum {
+    NGX_HTTP_FANOUT_E_NONE = 0,
+    NGX_HTTP_FANOUT_E_BAD_REQUEST,
+    NGX_HTTP_FANOUT_E_UNKNOWN_OP,
+    NGX_HTTP_FANOUT_E_TOO_LARGE,
+    NGX_HTTP_FANOUT_E_TOO_MANY,
+    NGX_HTTP_FANOUT_E_FORBIDDEN,
+    NGX_HTTP_FANOUT_E_NOT_JOINED,
+    NGX_HTTP_FANOUT_E_NOT_FOUND,
+    NGX_HTTP_FANOUT_E_CONFLICT,
+    NGX_HTTP_FANOUT_E_RATE_LIMITED,
+    NGX_HTTP_FANOUT_E_ZONE_FULL,
+    NGX_HTTP_FANOUT_E_INTERNAL
+} ngx_http_fanout_error_e;
+
+typedef struct {
+    ngx_str_t                        code;      /* "bad_request" */
+    ngx_uint_t                       status;    /* of HTTP */
+    ngx_str_t                        text;      /* when nothing better */
+} ngx_http_fanout_error_t;
+
+extern ngx_http_fanout_error_t  ngx_http_fanout_errors[];
+
+
+/* life: called in the worker, see the module's process hooks */
+
+/* Attaches to the zone, claims a slot, starts reading.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app,
+    ngx_cycle_t *cycle);
+
+/* Gives the slot back; the process is about to exit. */
+void ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app);
+
+/* Posts a drain if an operation left work for this worker itself; to be
+ * called after every zone operation that may append. */
+void ngx_http_fanout_hub_kick(ngx_http_fanout_hub_t *hub);
+
+
+/* operations; names must have been validated */
+
+/*
+ * Appends n messages to a channel under its policy, all or none.  The
+ * strings are only read during the call.  r->duplicate tells that the key
+ * was known and nothing was appended.  On CONFLICT r has epoch and offset
+ * that the channel has.
+ *
+ * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
+    ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
+    ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
+    ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r);
+
+/* Fills a zone's view of a channel by name, for calls of the zone; uses the
+ * open interest where this worker has one.  name must outlive zc. */
+void ngx_http_fanout_hub_view(ngx_http_fanout_hub_t *hub, ngx_str_t *name,
+    ngx_http_fanout_zone_channel_t *zc);
+
+/* Whether a text is a channel's name: NGX_OK, NGX_DECLINED. */
+ngx_int_t ngx_http_fanout_hub_name(ngx_str_t *name);
+
+/* Whether a text is a name of an event or key of at most max bytes. */
+ngx_int_t ngx_http_fanout_hub_label(ngx_str_t *name, size_t max);
+
+/* The channel as this worker has it open, NULL if it has not. */
+ngx_http_fanout_channel_t *ngx_http_fanout_hub_find(
+    ngx_http_fanout_hub_t *hub, ngx_str_t *name);
+
+/*
+ * Subscribes a session: opens the channel if need be and registers at its
+ * end; entries with a seq above the one in j are delivered from then on, if
+ * the state is LIVE.  *subp is the existing one after a second join.  Owned by
+ * the session.
+ *
+ * NONE, TOO_MANY, ZONE_FULL, INTERNAL.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_join(
+    ngx_http_fanout_session_t *s, ngx_str_t *channel, ngx_uint_t since,
+    uint64_t epoch, uint64_t offset, ngx_uint_t history,
+    ngx_http_fanout_subscription_t **subp, ngx_http_fanout_zone_join_t *j);
+
+/* Ends a subscription; closes the channel with the last. */
+void ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub);
+
+
+/* frames */
+
+/* A frame with room for size bytes, one reference; NULL. */
+ngx_http_fanout_frame_t *ngx_http_fanout_frame_create(
+    ngx_http_fanout_hub_t *hub, size_t size);
+
+/* Makes room for n more bytes; only while it has not been sent.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_frame_reserve(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, size_t n);
+
+void ngx_http_fanout_frame_release(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f);
+
+
+/* permissions: evaluated at the handshake, interned per worker */
+
+typedef struct {
+    ngx_str_node_t                   node;      /* the packed rules */
+    ngx_uint_t                       refs;
+} ngx_http_fanout_access_t;
+
+/* Evaluates the rules of a location for a request.  NULL on lack of
+ * memory.  A rule with an empty variable, or one with a control character
+ * in it, grants nothing. */
+ngx_http_fanout_access_t *ngx_http_fanout_access_create(
+    ngx_http_request_t *r, ngx_array_t *permits);
+
+void ngx_http_fanout_access_release(ngx_http_fanout_access_t *a);
+
+/* Whether op (one of MAY_*) is permitted on the channel: 1 or 0. */
+ngx_uint_t ngx_http_fanout_access_check(ngx_http_fanout_access_t *a,
+    ngx_uint_t op, ngx_str_t *channel);
+
+
+#endif /* _NGX_HTTP_FANOUT_HUB_H_INCLUDED_ */

@@ -1,0 +1,118 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Configuration as the rooms see it.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_MODULE_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_MODULE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "ngx_http_fanout_zone.h"
+#include "ngx_http_fanout_ws.h"
+
+
+#define NGX_HTTP_FANOUT_VERSION   "0.1.0"
+
+/* names of channels, events, records: bytes of UTF-8 */
+#define NGX_HTTP_FANOUT_NAME      255
+#define NGX_HTTP_FANOUT_KEY       128
+#define NGX_HTTP_FANOUT_META      1024
+
+/* bytes of a command around its data */
+#define NGX_HTTP_FANOUT_ENVELOPE  4096
+
+
+typedef struct ngx_http_fanout_hub_s      ngx_http_fanout_hub_t;
+typedef struct ngx_http_fanout_session_s  ngx_http_fanout_session_t;
+typedef struct ngx_http_fanout_dialect_s  ngx_http_fanout_dialect_t;
+
+
+/* fanout_channel: the policy of channels whose names match */
+
+typedef struct {
+    ngx_str_t                       text;       /* the pattern as written */
+    ngx_str_t                       pattern;    /* compiled */
+    ngx_http_fanout_zone_policy_t   keep;
+} ngx_http_fanout_policy_t;
+
+
+/* fanout_zone */
+
+typedef struct {
+    ngx_str_t                       name;
+    ngx_shm_zone_t                 *shm_zone;
+    ngx_http_fanout_zone_conf_t     conf;
+    ngx_array_t                     policies;   /* policy_t, in order */
+    ngx_http_fanout_policy_t        none;       /* for names none matches */
+    ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */
+} ngx_http_fanout_app_t;
+
+
+typedef struct {
+    ngx_array_t                     apps;       /* ngx_http_fanout_app_t * */
+} ngx_http_fanout_main_conf_t;
+
+
+/* fanout_permit */
+
+#define NGX_HTTP_FANOUT_MAY_JOIN      0x01
+#define NGX_HTTP_FANOUT_MAY_PUBLISH   0x02
+#define NGX_HTTP_FANOUT_MAY_HISTORY   0x04
+#define NGX_HTTP_FANOUT_MAY_ALL       0x07
+
+typedef struct {
+    ngx_uint_t                      ops;
+    ngx_str_t                       text;       /* as written */
+    ngx_array_t                    *parts;      /* ngx_http_fanout_part_t */
+} ngx_http_fanout_permit_t;
+
+typedef struct {
+    ngx_str_t                       text;
+    ngx_int_t                       variable;   /* index, or -1: text */
+} ngx_http_fanout_part_t;
+
+
+typedef struct {
+    ngx_http_fanout_app_t          *app;        /* NULL: not enabled */
+    ngx_http_fanout_app_t          *api;
+    ngx_http_fanout_app_t          *status;
+    const ngx_http_fanout_dialect_t  *dialect;
+
+    ngx_http_complex_value_t       *user;
+    ngx_array_t                    *permits;    /* permit_t, NULL: deny all */
+    ngx_array_t                    *origins;    /* ngx_str_t, NULL: same */
+
+    ngx_msec_t                      ping;       /* 0: no pings */
+    ngx_msec_t                      timeout;    /* of an answer to one, and of
+                                                   a partial frame */
+    ngx_msec_t                      resume;
+    ngx_msec_t                      drain;
+    size_t                          buffer;
+    size_t                          message_size;
+    ngx_uint_t                      channels;   /* per session */
+    ngx_uint_t                      sessions;   /* per worker, 0: any */
+    ngx_uint_t                      batch;      /* commands in a frame,
+                                                   messages in a publish */
+    ngx_uint_t                      history;    /* most entries in a reply */
+    ngx_uint_t                      rate;       /* commands a second, 0: any */
+    ngx_uint_t                      burst;
+    ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
+} ngx_http_fanout_loc_conf_t;
+
+
+extern ngx_module_t  ngx_http_fanout_module;
+
+
+/* the policy of a channel: the first whose pattern matches, or none */
+ngx_http_fanout_policy_t *ngx_http_fanout_policy(ngx_http_fanout_app_t *app,
+    ngx_str_t *channel);
+
+
+#endif /* _NGX_HTTP_FANOUT_MODULE_H_INCLUDED_ */

@@ -1,0 +1,301 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Delivery: entries drained from the log go to the subscribers in the order
+ * of the zone's seq.  Consecutive entries of a channel are a span: encoded
+ * once for each format that has subscribers, one run of bytes which all
+ * outboxes share.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_dialect.h"
+
+
+#define NGX_HTTP_FANOUT_SPAN  256
+
+
+typedef struct {
+    ngx_http_fanout_frame_t  *frame;
+    uint32_t                  ends[NGX_HTTP_FANOUT_SPAN];
+} run_t;
+
+
+static int by_seq(const void *one, const void *two);
+static void span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n);
+static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
+    ngx_uint_t format, run_t *run);
+static void give(ngx_http_fanout_subscription_t *sub, run_t *run,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n);
+static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_entry_t *e);
+static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
+    uint32_t start, uint32_t end, uint64_t before);
+static void discontinue(ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e);
+
+
+void
+ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *entries, ngx_uint_t n)
+{
+    ngx_uint_t                  i, j;
+    ngx_http_fanout_channel_t  *ch;
+
+    for (i = 1; i < n; i++) {
+        if (entries[i].seq < entries[i - 1].seq) {
+            ngx_qsort(entries, n, sizeof(ngx_http_fanout_entry_t), by_seq);
+            break;
+        }
+    }
+
+    for (i = 0; i < n; i = j) {
+        j = i + 1;
+
+        ch = entries[i].local < hub->nchannels
+             ? hub->channels[entries[i].local] : NULL;
+
+        if (ch == NULL) {
+            continue;
+        }
+
+        if (entries[i].type != NGX_HTTP_FANOUT_MESSAGE) {
+            discontinue(ch, &entries[i]);
+            span(hub, ch, &entries[i], 1);
+            continue;
+        }
+
+        while (j < n && j - i < NGX_HTTP_FANOUT_SPAN
+               && entries[j].local == entries[i].local
+               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE)
+        {
+            j++;
+        }
+
+        span(hub, ch, &entries[i], j - i);
+
+        ch->offset = entries[j - 1].offset;
+    }
+}
+
+
+static int
+by_seq(const void *one, const void *two)
+{
+    const ngx_http_fanout_entry_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+
+/* A gap or a reset: those who are behind find out by themselves or are told
+ * when they get there. */
+
+static void
+discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    if (e->type == NGX_HTTP_FANOUT_GAP) {
+
+        if (e->epoch == ch->epoch) {
+            ch->offset = e->offset;
+            return;
+        }
+
+        /* the reset itself is in the gap */
+
+        e->type = NGX_HTTP_FANOUT_RESET;
+        e->kind = NGX_HTTP_FANOUT_TEXT;
+        e->data.data = (u_char *) "purged";
+        e->data.len = sizeof("purged") - 1;
+    }
+
+    ch->epoch = e->epoch;
+    ch->offset = 0;
+
+    for (q = ngx_queue_head(&ch->subs);
+         q != ngx_queue_sentinel(&ch->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
+
+        sub->floor = 0;
+
+        if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE) {
+            sub->reset = 1;
+            sub->offset = 0;
+        }
+    }
+}
+
+
+static void
+span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n)
+{
+    ngx_uint_t                       i;
+    ngx_queue_t                     *q, *next;
+    ngx_http_fanout_subscription_t  *sub;
+    static run_t                     runs[NGX_HTTP_FANOUT_FORMATS];
+
+    for (i = 0; i < NGX_HTTP_FANOUT_FORMATS; i++) {
+        runs[i].frame = NULL;
+
+        if (ch->formats[i]
+            && encode(hub, ch, e, n, i, &runs[i]) != NGX_OK
+            && runs[i].frame)
+        {
+            ngx_http_fanout_frame_release(hub, runs[i].frame);
+            runs[i].frame = NULL;
+        }
+    }
+
+    for (q = ngx_queue_head(&ch->subs);
+         q != ngx_queue_sentinel(&ch->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
+
+        if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE) {
+            continue;
+        }
+
+        if (runs[sub->format].frame == NULL) {
+            /* no memory: they read it again from the log */
+            ngx_http_fanout_session_lag(sub->session);
+            continue;
+        }
+
+        give(sub, &runs[sub->format], e, n);
+    }
+
+    for (i = 0; i < NGX_HTTP_FANOUT_FORMATS; i++) {
+        if (runs[i].frame) {
+            ngx_http_fanout_frame_release(hub, runs[i].frame);
+        }
+    }
+}
+
+
+static ngx_int_t
+encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *run)
+{
+    size_t                            size;
+    ngx_uint_t                        i;
+    const ngx_http_fanout_dialect_t  *dialect;
+
+    dialect = ngx_http_fanout_dialect(format);
+    size = 0;
+
+    for (i = 0; i < n; i++) {
+        size += e[i].data.len + e[i].event.len + e[i].user.len + 192
+                + ch->name.len;
+    }
+
+    run->frame = ngx_http_fanout_frame_create(hub, size);
+    if (run->frame == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (dialect->encode(hub, ch, &e[i], run->frame) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        run->ends[i] = run->frame->used;
+    }
+
+    ngx_http_fanout_add(hub, encoded, n);
+
+    return NGX_OK;
+}
+
+
+static void
+give(ngx_http_fanout_subscription_t *sub, run_t *run,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n)
+{
+    uint32_t    start;
+    uint64_t    before;
+    ngx_uint_t  i, plain;
+
+    plain = !(sub->no_echo || sub->no_messages || sub->events)
+            && sub->seq < e[0].seq;
+
+    for (i = 0; plain && i < n; i++) {
+        plain = !(e[i].flags & NGX_HTTP_FANOUT_NOECHO);
+    }
+
+    if (plain) {
+        ngx_http_fanout_add(sub->session->hub, delivered, n);
+        (void) hand(sub, run, 0, run->ends[n - 1], sub->channel->offset);
+        return;
+    }
+
+    start = 0;
+    before = sub->channel->offset;
+
+    for (i = 0; i < n; i++) {
+
+        if (e[i].seq > sub->seq && wanted(sub, &e[i])) {
+            ngx_http_fanout_count(sub->session->hub, delivered);
+
+            if (!hand(sub, run, start, run->ends[i], before)) {
+                return;
+            }
+        }
+
+        start = run->ends[i];
+        before = e[i].offset;
+    }
+}
+
+
+static ngx_uint_t
+wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+{
+    if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
+        return 1;
+    }
+
+    if (e->client && e->client == sub->session->identity.client
+        && (sub->no_echo || (e->flags & NGX_HTTP_FANOUT_NOECHO)))
+    {
+        return 0;
+    }
+
+    return sub->session->dialect->match(sub, e);
+}
+
+
+/* 0 if the session has all it may hold: it goes on after "before" when it
+ * has been sent */
+
+static ngx_uint_t
+hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
+    uint32_t end, uint64_t before)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (s->pending && s->pending + (end - start) > s->conf->buffer) {
+        ngx_http_fanout_session_lag(s);
+        sub->offset = ngx_max(before, sub->floor);
+        return 0;
+    }
+
+    ngx_http_fanout_session_push(s, run->frame, start, end);
+
+    return 1;
+}

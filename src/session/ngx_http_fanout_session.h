@@ -1,0 +1,210 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * A session is one client connection.  It begins attached to the request of
+ * its handshake and, where that may be freed, goes on detached from it:
+ * then it has the connection and this memory, nothing else.
+ *
+ *   OPEN ──────► CLOSING ──────► gone
+ *     │  close sent, awaiting  ▲
+ *     └────────────────────────┘ cut, refused, or the close answered
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_SESSION_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_SESSION_H_INCLUDED_
+
+
+#include "ngx_http_fanout_hub.h"
+#include "ngx_http_fanout_ws.h"
+
+
+/* why a session ended, which says whether it may come back */
+
+#define NGX_HTTP_FANOUT_END_CLEAN    0          /* 1000 or 1005: gone */
+#define NGX_HTTP_FANOUT_END_CUT      1          /* lingers */
+#define NGX_HTTP_FANOUT_END_REPLACED 2          /* somebody else has it */
+
+
+typedef enum {
+    NGX_HTTP_FANOUT_OPEN = 0,
+    NGX_HTTP_FANOUT_CLOSING
+} ngx_http_fanout_state_e;
+
+
+/* a piece of output: bytes of a frame that others may send as well */
+
+typedef struct {
+    ngx_http_fanout_frame_t         *frame;
+    uint32_t                         start;
+    uint32_t                         end;
+} ngx_http_fanout_piece_t;
+
+
+/* A reply that is sent as the socket takes it: of a join with history, or of
+ * history.  Reads the log from after up to upto. */
+
+typedef struct {
+    ngx_str_t                        id;        /* raw JSON, len 0: none */
+    ngx_str_t                        channel;
+    ngx_http_fanout_subscription_t  *sub;       /* of a join */
+    uint64_t                         epoch;
+    uint64_t                         offset;    /* of the reply */
+    uint64_t                         after;
+    uint64_t                         upto;
+    uint64_t                         missed;
+    uint64_t                         first;     /* offset of the first told */
+    uint64_t                         next;      /* history: page on here */
+    ngx_uint_t                       left;      /* entries still to send */
+    ngx_http_fanout_frame_t         *messages;  /* gathered for a part */
+    unsigned                         since:1;
+    unsigned                         recovered:1;
+    unsigned                         newest:1;  /* history: pages backwards */
+    unsigned                         older:1;   /* and there is more */
+} ngx_http_fanout_job_t;
+
+
+/* waits until the request can be let go; of neither pool */
+
+typedef struct {
+    ngx_event_t                      event;
+    ngx_http_fanout_session_t       *session;
+} ngx_http_fanout_detach_t;
+
+
+struct ngx_http_fanout_session_s {
+    ngx_queue_t                      queue;     /* hub->sessions */
+    ngx_queue_t                      flush;     /* hub->flush */
+    ngx_connection_t                *connection;
+    ngx_http_request_t              *request;   /* attached, or NULL */
+    ngx_http_fanout_hub_t           *hub;
+    ngx_http_fanout_loc_conf_t      *conf;
+    const ngx_http_fanout_dialect_t *dialect;
+    ngx_http_fanout_access_t        *access;
+
+    ngx_http_fanout_piece_t         *out;       /* ring of size nout_max */
+    uint32_t                         out_head;
+    uint32_t                         nout;
+    uint32_t                         nout_max;
+    size_t                           pending;   /* bytes in all pieces */
+    ngx_http_fanout_piece_t          few[2];    /* out, when that is enough */
+
+    ngx_queue_t                      subs;      /* by .in_session */
+    uint32_t                         nsubs;
+    uint32_t                         tokens;    /* of the rate, in 1/1000 */
+    ngx_msec_t                       tokens_at;
+
+    ngx_http_fanout_ws_parser_t      ws;
+    u_char                          *message;   /* being received */
+    size_t                           message_len;
+    size_t                           message_size;
+    u_char                          *input;     /* received, to be read when
+                                                   the job is done */
+    size_t                           input_len;
+    ngx_http_fanout_job_t           *job;
+    void                            *batch;     /* of the dialect */
+    ngx_http_fanout_detach_t        *detach;
+
+    ngx_http_fanout_identity_t       identity;
+    uint32_t                         identity_ref;
+    ngx_str_t                        user;
+    ngx_str_t                        channel;   /* raw: the one */
+
+    ngx_msec_t                       received_at;
+    ngx_msec_t                       frame_at;  /* partial since, 0: none */
+    ngx_msec_t                       close_at;  /* CLOSING: cut then;
+                                                   OPEN: drain then */
+    uint16_t                         close_code;
+    uint16_t                         pings;     /* budget used */
+    ngx_msec_t                       pings_at;
+    ngx_msec_t                       beat_at;   /* next heartbeat */
+    uint8_t                          state;
+    uint8_t                          format;
+    unsigned                         queued:1;  /* in hub->flush */
+    unsigned                         blocked:1; /* the socket is full */
+    unsigned                         behind:1;  /* some sub is */
+    unsigned                         pinged:1;  /* no answer yet */
+    unsigned                         draining:1;
+    unsigned                         resumed:1;
+    unsigned                         reading:1; /* in the read handler */
+    unsigned                         dead:1;    /* destroyed at its end */
+    unsigned                         detaching:1;
+    unsigned                         heartbeat:1;   /* asked for */
+    unsigned                         close_after:2;  /* 1 + how: the session
+                                                   ends when all is sent */
+};
+
+
+/*
+ * Opens a session for a handshake that was answered and flushed; takes over
+ * the request.  The caller returns NGX_DONE to the phase engine.  Owned by
+ * itself from then on.  NULL: nothing was changed.
+ */
+ngx_http_fanout_session_t *ngx_http_fanout_session_create(
+    ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user);
+
+/* Begins: dialect greets, input is read, the request is let go. */
+void ngx_http_fanout_session_start(ngx_http_fanout_session_t *s);
+
+/* The subscription of a session on a channel, NULL. */
+ngx_http_fanout_subscription_t *ngx_http_fanout_session_sub(
+    ngx_http_fanout_session_t *s, ngx_str_t *channel);
+
+/* Appends output; the frame gets a reference.  A reply is always taken, an
+ * entry only through deliver.  Sent at the end of the turn. */
+void ngx_http_fanout_session_push(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end);
+
+/* Sends a payload of its own as one text or binary message. */
+void ngx_http_fanout_session_send(ngx_http_fanout_session_t *s,
+    ngx_uint_t opcode, u_char *data, size_t len);
+
+/* Sends bytes that are framed already. */
+void ngx_http_fanout_session_bytes(ngx_http_fanout_session_t *s,
+    u_char *data, size_t len);
+
+/* Takes a token of the rate: 1, or 0 and in how many ms there is one (wait
+ * may be NULL). */
+ngx_uint_t ngx_http_fanout_session_rate(ngx_http_fanout_session_t *s,
+    ngx_uint_t *wait);
+
+/* Starts or ends the deadline of a message that is received in part. */
+void ngx_http_fanout_session_deadline(ngx_http_fanout_session_t *s);
+
+/* Sends the output of all sessions that have some; ends the turn. */
+void ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub);
+
+/* The job is done: frees it. */
+void ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s);
+
+/* Says goodbye with a close code and ends the session when the client
+ * answers, or after a while. */
+void ngx_http_fanout_session_close(ngx_http_fanout_session_t *s,
+    ngx_uint_t code, const char *reason);
+
+/* Ends it now.  It may be called from anywhere below the session's handlers:
+ * the memory lives until these return. */
+void ngx_http_fanout_session_end(ngx_http_fanout_session_t *s,
+    ngx_uint_t how);
+
+/* Says goodbye to all within the drain time; the worker is shutting down. */
+void ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub);
+
+/* Marks a session that can't take more entries: its subscriptions read the
+ * log when the socket has drained. */
+void ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s);
+
+/* Goes on with the job and with what is behind, as far as the output limit
+ * allows. */
+void ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s);
+
+
+/* delivery.c: hands drained entries to subscribers */
+
+void ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *entries, ngx_uint_t n);
+
+
+#endif /* _NGX_HTTP_FANOUT_SESSION_H_INCLUDED_ */

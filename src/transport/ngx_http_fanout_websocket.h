@@ -1,0 +1,57 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * WebSocket over HTTP/1.1 (RFC 6455).
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_WEBSOCKET_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_WEBSOCKET_H_INCLUDED_
+
+
+#include "ngx_http_fanout_session.h"
+
+
+/* The content handler of a location with "fanout". */
+ngx_int_t ngx_http_fanout_websocket_handler(ngx_http_request_t *r);
+
+/* What all parsers of a location share; when its values are known. */
+void ngx_http_fanout_websocket_configure(ngx_http_fanout_loc_conf_t *conf);
+
+/* Prepares a session's parser. */
+void ngx_http_fanout_websocket_init(ngx_http_fanout_session_t *s);
+
+/* Reads frames out of received bytes, which are changed; stops when a job
+ * begins and keeps the rest.  The session may be dead afterwards. */
+void ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s,
+    u_char *data, size_t len);
+
+
+/* headers of a request; a zeroed iterator begins */
+
+typedef struct {
+    ngx_list_part_t  *part;
+    ngx_uint_t        i;
+} ngx_http_fanout_headers_t;
+
+/* The first, or the next header of a name: 1, or 0 if there is none. */
+ngx_uint_t ngx_http_fanout_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value);
+ngx_uint_t ngx_http_fanout_next_header(ngx_http_request_t *r,
+    const char *name, ngx_http_fanout_headers_t *h, ngx_str_t *value);
+
+/* Takes the next element off a list separated by commas: 1, or 0 at the
+ * end. */
+ngx_uint_t ngx_http_fanout_next_token(ngx_str_t *list, ngx_str_t *token);
+
+/* Whether a header has an element, in any case: 1 or 0. */
+ngx_uint_t ngx_http_fanout_has_token(ngx_http_request_t *r, const char *name,
+    const char *wanted);
+
+/* The subprotocol to answer with: 1, or 0 for none. */
+ngx_uint_t ngx_http_fanout_subprotocol(ngx_http_request_t *r,
+    ngx_str_t *protocol);
+
+
+#endif /* _NGX_HTTP_FANOUT_WEBSOCKET_H_INCLUDED_ */

@@ -1,0 +1,172 @@
+#!/usr/bin/env perl
+
+# The status: if this fails, an operator sees numbers that are not true, loses
+# those of a worker that died, or a balancer is told of a worker that doesn't
+# serve.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Fanout::JSON;
+use Fanout::Nginx;
+
+
+my $nginx = Fanout::Nginx->start(
+    http => <<'END',
+        fanout_zone app 8m;
+        fanout_zone other 4m;
+        fanout_channel app room:* history=10 ttl=1h;
+        fanout_channel app * history=100;
+END
+    server => <<'END',
+        location /fanout/ { fanout_api app; }
+        location = /status { fanout_status app; }
+        location = /other  { fanout_status other; }
+END
+);
+
+my @pids = $nginx->worker_pids;
+my ($one, $two) = map { $nginx->http(worker => $_) } @pids;
+
+
+sub status { ($_[0] || $one)->get('/status')->json }
+
+
+subtest 'what there is' => sub {
+    my $r = $one->get('/status');
+
+    is($r->{status}, 200);
+    is($r->{headers}{'content-type'}, 'application/json');
+
+    my $s = $r->json;
+    my $z = $s->{zone};
+
+    like($s->{version}, qr/^\d+\.\d+\.\d+$/, 'version');
+    like($s->{nginx}, qr/^1\.\d+\.\d+$/, 'version of NGINX');
+    is($s->{pid}, $pids[0], 'the worker that answers');
+    is($s->{worker}{pid}, $pids[0], 'and what it knows');
+    is($z->{name}, 'app', 'name of the zone');
+    is($z->{size}, 8 * 1024 * 1024, 'size of the zone');
+
+    my $used = 0;
+    $used += $_ for values %{ $z->{used} };
+
+    is($used + $z->{free}, $z->{blocks}, 'every block is accounted for');
+    cmp_ok($z->{blocks} * $z->{block_size}, '<=', $z->{size}, 'blocks are in the zone');
+    is($z->{overflows}, 0, 'the journal never overflows');
+    is($z->{limits}{workers}, 2, 'two slots in use');
+    cmp_ok($z->{limits}{slots}, '>=', 2, 'of some more');
+    is($one->get('/other')->json->{zone}{name}, 'other', 'another zone');
+};
+
+
+subtest 'counters are those of the source' => sub {
+    open my $f, '<', "$FindBin::Bin/../src/zone/ngx_http_fanout_zone.h" or die $!;
+    my ($list) = do { local $/; <$f> } =~ /define NGX_HTTP_FANOUT_COUNTERS\(_\)(.*?)\n\n/s;
+    my @names = $list =~ /_\((\w+),/g;
+
+    cmp_ok(@names, '>', 20, 'there are some');
+
+    my $s = status();
+
+    is_deeply([ sort keys %{ $s->{counters} } ], [ sort @names ], 'of the zone');
+    is_deeply([ sort keys %{ $_->{counters} } ], [ sort @names ], "of worker $_->{pid}")
+        for @{ $s->{workers} };
+};
+
+
+subtest 'counters count' => sub {
+    my $before = status()->{counters};
+
+    $one->post('/fanout/channels/room:1/messages', '"x"') for 1 .. 3;
+    $two->post('/fanout/channels/room:2/messages', '"xy"') for 1 .. 4;
+    $two->post('/fanout/channels/other/messages', '1', headers => { 'Fanout-Key' => 'k' })
+        for 1, 2;
+    $two->get('/fanout/channels');
+
+    my $s = status();
+    my %w = map { $_->{pid} => $_ } @{ $s->{workers} };
+
+    is($s->{counters}{api_published} - $before->{api_published}, 8, 'published in all');
+    is($s->{counters}{api_requests} - $before->{api_requests}, 10, 'requests in all');
+    is($s->{counters}{duplicates} - $before->{duplicates}, 1, 'duplicates');
+
+    is_deeply([ sort { $a <=> $b } keys %w ], [ sort { $a <=> $b } @pids ], 'both workers');
+    is($w{$pids[0]}{counters}{api_published}, 3, 'of the first');
+    is($w{$pids[1]}{counters}{api_published}, 5, 'of the second');
+    is($w{$_}{state}, 'live', "$_ is live") for @pids;
+
+    is_deeply(status($two)->{counters}, $s->{counters}, 'every worker says the same');
+
+    my $z = $s->{zone};
+    is($z->{channels}, 3, 'channels');
+    is($z->{keys}, 1, 'keys');
+    cmp_ok($z->{seq}, '>=', 8, 'entries of the zone');
+
+    my %class = map { $_->{pattern} => $_ } @{ $s->{classes} };
+    is_deeply($class{'room:*'}, { pattern => 'room:*', channels => 2, messages => 7,
+                                  bytes => 3 * 3 + 4 * 4 }, 'a class');
+    is($class{'*'}{messages}, 1, 'another class');
+};
+
+
+subtest 'formats' => sub {
+    my $h = $one->get('/status?format=health');
+
+    is($h->{status}, 200, 'healthy');
+    is($h->{headers}{'content-type'}, 'text/plain');
+    is($h->{body}, "ok\n", 'in a word');
+    is($two->get('/status?format=health')->{status}, 200, 'also the other');
+
+    is($one->get('/status?format=json')->json->{pid}, $pids[0], 'JSON by argument');
+    is($one->get('/status', headers => { Accept => $_ })->{headers}{'content-type'},
+       'application/json', "JSON for Accept: $_")
+        for '*/*', 'application/json', 'text/html, application/json;q=0.5', '';
+
+    my $r = $one->get('/status?format=nonsense');
+    is($r->{status}, 400, 'no such format');
+    is($r->json->{error}{code}, 'bad_request', 'and that is said');
+
+    $r = $one->head('/status');
+    is($r->{status}, 200, 'HEAD');
+    is($r->{body}, '', 'without a body');
+
+    for my $method (qw( POST PUT DELETE OPTIONS )) {
+        $r = $one->request($method, '/status', body => 'x');
+        is($r->{status}, 405, "no $method");
+        is($r->{headers}{allow}, 'GET, HEAD', "no $method: Allow");
+    }
+
+    is($one->get('/status')->{status}, 200, 'the connection is as good as before');
+};
+
+
+subtest 'a worker dies' => sub {
+    my $before = status()->{counters};
+
+    $nginx->kill_worker($pids[1]);
+
+    my $s = wait_for(sub {
+        my $s = status();
+        my @live = grep { $_->{state} eq 'live' && $_->{pid} != $pids[1] } @{ $s->{workers} };
+
+        return @live == 2 && $s->{zone}{reaped} == 1 && $s;
+    });
+
+    ok($s, 'its slot is given back and a new worker has one') or return;
+
+    is($s->{counters}{api_published}, $before->{api_published}, 'what it counted is kept');
+    is($s->{zone}{limits}{workers}, 2, 'two slots in use again');
+
+    my %w = map { $_->{pid} => $_ } @{ $s->{workers} };
+    ok(!$w{$pids[1]}, 'the dead one is not listed');
+
+    is($nginx->http(worker => $_)->get('/status?format=health')->{body}, "ok\n",
+       "worker $_ is healthy")
+        for $nginx->worker_pids;
+};

@@ -1,0 +1,1265 @@
+/*
+ * A simple model of what a zone must answer, and random operations on both.
+ * The operations are drawn from a function, so that a seed or the input of a
+ * fuzzer replays them.
+ *
+ * The model keeps every entry ever appended to a channel.  What is still kept
+ * follows from the policy, or, when the zone is so small that history is
+ * evicted, is read from the zone and must be the newest of it.
+ */
+
+
+#ifndef _ZONE_MODEL_H_INCLUDED_
+#define _ZONE_MODEL_H_INCLUDED_
+
+
+#include "zone_util.h"
+
+
+#define M_CHANNELS    10
+#define M_HANDLES     4                 /* the last has no slot */
+#define M_IDENTITIES  12
+#define M_KEYS        8
+
+typedef struct {
+    uint64_t              epoch;
+    uint64_t              offset;
+    uint64_t              time;
+    uint64_t              client;
+    uint32_t              seed;
+    uint32_t              len;
+    uint32_t              mono;
+    uint8_t               type;
+    uint8_t               flags;
+    uint8_t               kept;
+} m_rec_t;
+
+typedef struct {
+    char                  name[256];
+    int                   exists;
+    policy_t              policy;       /* in force */
+    uint64_t              epoch;
+    uint64_t              offset;
+    uint64_t              lost;
+    m_rec_t              *recs;
+    uint32_t              n;
+    uint32_t              max;
+    uint32_t              first;        /* none before it is kept */
+    uint64_t              key_offset[M_KEYS];
+    uint64_t              key_time[M_KEYS];
+    uint32_t              key_expires[M_KEYS];
+} m_channel_t;
+
+typedef struct {
+    identity_t            id;
+    int                   handle;       /* live there, -1: lingers or gone */
+    uint32_t              ref;
+    uint32_t              expires;      /* 0: gone */
+} m_identity_t;
+
+typedef struct {
+    zone_t                z[M_HANDLES];
+    channel_t             c[M_HANDLES][M_CHANNELS];
+    policy_t              p[M_HANDLES][M_CHANNELS];
+    uint32_t              pos[M_HANDLES][M_CHANNELS];
+    uint32_t              subscribers[M_HANDLES][M_CHANNELS];
+    m_channel_t           ch[M_CHANNELS];
+    m_identity_t          id[M_IDENTITIES];
+    uint64_t              replaced[M_HANDLES][64];
+    uint32_t              nreplaced[M_HANDLES];
+    uint64_t              clients;
+    arena_t               a;
+    uint32_t              dedupe;
+    uint32_t              seeds;
+    uint32_t              steps;
+    uint32_t              gaps;
+    uint32_t              fulls;
+    uint32_t              max_len;
+    int                   pressure;     /* the zone is small */
+    uint32_t            (*next)(void *data);
+    void                 *data;
+    char                  error[512];
+} model_t;
+
+
+#define want(m, cond, ...)                                                    \
+    if (!(cond)) {                                                            \
+        m_fail(m, __LINE__, #cond, __VA_ARGS__);                              \
+        return -1;                                                            \
+    }
+
+#define pass(call)                                                            \
+    if (call) {                                                               \
+        return -1;                                                            \
+    }
+
+
+__attribute__((format(printf, 4, 5)))
+util_fn void
+m_fail(model_t *m, int line, const char *cond, const char *fmt, ...)
+{
+    int      n;
+    va_list  ap;
+
+    n = snprintf(m->error, sizeof(m->error), "step %u, line %d: %s: ",
+                 m->steps, line, cond);
+    va_start(ap, fmt);
+    vsnprintf(m->error + n, sizeof(m->error) - n, fmt, ap);
+    va_end(ap);
+}
+
+
+util_fn uint32_t
+m_draw(model_t *m, uint32_t n)
+{
+    return m->next(m->data) % n;
+}
+
+
+util_fn void
+m_policy(model_t *m, policy_t *p)
+{
+    static const uint32_t  history[] = { 0, 1, 10, 12, 40, 100, 100, 64 };
+    static const uint32_t  bytes[] = { 0, 0, 0, 3000 };
+    static const uint32_t  ttl[] = { 0, 0, 5, 60, 2000 };
+
+    p->history = history[m_draw(m, 8)];
+    p->bytes = bytes[m_draw(m, 4)];
+    p->ttl = ttl[m_draw(m, 5)];
+    p->class = m_draw(m, 3);
+}
+
+
+util_fn void
+m_init(model_t *m, void *mem, size_t size, uint32_t dedupe)
+{
+    unsigned  h, i;
+
+    for (i = 0; i < M_CHANNELS; i++) {
+        snprintf(m->ch[i].name, sizeof(m->ch[i].name), "room:%u", i);
+
+        if (i >= 7) {
+            memset(m->ch[i].name + 6, 'x', i == 7 ? 46 : i == 8 ? 47 : 249);
+        }
+    }
+
+    for (h = 0; h < M_HANDLES; h++) {
+        (void) ngx_http_fanout_zone_attach(&m->z[h], mem, size);
+
+        if (h != M_HANDLES - 1) {
+            (void) ngx_http_fanout_slot_claim(&m->z[h], h + 1);
+        }
+
+        for (i = 0; i < M_CHANNELS; i++) {
+            m->p[h][i].history = 10;
+            m->c[h][i] = view(&m->z[h], m->ch[i].name, &m->p[h][i]);
+        }
+    }
+
+    m->dedupe = dedupe;
+    m->max_len = 100000;
+    arena_init(&m->a);
+    fanout_test_seconds = 10;
+}
+
+
+util_fn void
+m_done(model_t *m)
+{
+    unsigned  h, i;
+
+    for (h = 0; h < M_HANDLES; h++) {
+        ngx_http_fanout_slot_release(&m->z[h]);
+    }
+
+    for (i = 0; i < M_CHANNELS; i++) {
+        free(m->ch[i].recs);
+    }
+
+    arena_done(&m->a);
+}
+
+
+util_fn int
+m_opened(model_t *m, unsigned i)
+{
+    unsigned  h, n;
+
+    for (n = 0, h = 0; h < M_HANDLES; h++) {
+        n += m->c[h][i].ref != 0;
+    }
+
+    return n;
+}
+
+
+/* the strings beside the data follow from the seed as well */
+
+util_fn void
+m_compose(message_t *msg, uint8_t *buf, uint32_t seed, uint32_t len)
+{
+    memset(msg, 0, sizeof(*msg));
+
+    data_fill(buf, seed, len);
+    data_fill(buf + len, ~seed, 4096);
+
+    msg->data = zstr(buf, len);
+    msg->event = zstr(buf + len, seed & 1 ? seed % 37 : 0);
+    msg->key = zstr(buf + len + 1, seed & 2 ? seed % 256 : 0);
+    msg->user = zstr(buf + len + 2, seed & 4 ? seed % 11 : 0);
+    msg->meta = zstr(buf + len + 3, seed & 8 ? seed % 701 : 0);
+    msg->client = seed & 16 ? seed * 7ULL + 1 : 0;
+    msg->kind = seed % 3;
+}
+
+
+/* what the policy lets go of */
+
+util_fn void
+m_drop(m_channel_t *ch)
+{
+    while (ch->first < ch->n) {
+        if (ch->recs[ch->first].kept) {
+            ch->recs[ch->first].kept = 0;
+
+            if (ch->lost < ch->recs[ch->first].offset) {
+                ch->lost = ch->recs[ch->first].offset;
+            }
+
+            ch->first++;
+            return;
+        }
+
+        ch->first++;
+    }
+}
+
+
+util_fn uint32_t
+m_kept(m_channel_t *ch, uint64_t *bytes)
+{
+    uint32_t  i, n;
+
+    *bytes = 0;
+
+    for (n = 0, i = ch->first; i < ch->n; i++) {
+        if (ch->recs[i].kept) {
+            *bytes += ch->recs[i].len;
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
+util_fn void
+m_expire(m_channel_t *ch)
+{
+    if (ch->policy.ttl == 0) {
+        return;
+    }
+
+    while (ch->first < ch->n
+           && (!ch->recs[ch->first].kept
+               || fanout_test_seconds - ch->recs[ch->first].mono
+                  > ch->policy.ttl))
+    {
+        if (ch->recs[ch->first].kept) {
+            m_drop(ch);
+
+        } else {
+            ch->first++;
+        }
+    }
+}
+
+
+util_fn void
+m_limit(m_channel_t *ch)
+{
+    uint32_t  n;
+    uint64_t  bytes;
+
+    n = m_kept(ch, &bytes);
+
+    while (n > ch->policy.history
+           || (ch->policy.bytes && n && bytes > ch->policy.bytes))
+    {
+        m_drop(ch);
+        n = m_kept(ch, &bytes);
+    }
+
+    m_expire(ch);
+}
+
+
+util_fn m_rec_t *
+m_push(m_channel_t *ch)
+{
+    if (ch->n == ch->max) {
+        ch->max = ch->max ? ch->max * 2 : 64;
+        ch->recs = realloc(ch->recs, ch->max * sizeof(m_rec_t));
+    }
+
+    memset(&ch->recs[ch->n], 0, sizeof(m_rec_t));
+
+    return &ch->recs[ch->n++];
+}
+
+
+/* The zone's channel is another than the model's: it went as idle. */
+
+util_fn int
+m_renew(model_t *m, unsigned i, uint64_t epoch, unsigned h)
+{
+    uint64_t      bytes;
+    unsigned      k;
+    m_channel_t  *ch;
+
+    ch = &m->ch[i];
+
+    if (ch->exists && ch->epoch == epoch) {
+        return 0;
+    }
+
+    if (ch->exists) {
+        m_expire(ch);
+        want(m, !m_opened(m, i), "channel %u went while open", i);
+        want(m, m->pressure || m_kept(ch, &bytes) == 0,
+             "channel %u went with history", i);
+
+        for (k = 0; k < M_KEYS; k++) {
+            want(m, ch->key_expires[k] < fanout_test_seconds,
+                 "channel %u went with a key", i);
+        }
+    }
+
+    ch->exists = 1;
+    ch->epoch = epoch;
+    ch->offset = 0;
+    ch->lost = 0;
+    ch->first = ch->n = 0;
+    memset(ch->key_expires, 0, sizeof(ch->key_expires));
+    ch->policy = m->p[h][i];
+
+    return 0;
+}
+
+
+util_fn int
+m_check(model_t *m)
+{
+    char  text[256];
+    int   rc;
+
+    rc = ngx_http_fanout_zone_check(&m->z[0], text, sizeof(text));
+    want(m, rc == 0, "%s", text);
+
+    return 0;
+}
+
+
+/* compares an entry with what was appended */
+
+util_fn int
+m_compare(model_t *m, entry_t *e, m_rec_t *r, uint64_t epoch)
+{
+    int        same;
+    uint8_t   *buf;
+    message_t  msg;
+
+    want(m, e->type == r->type, "type %u, not %u", e->type, r->type);
+    want(m, e->offset == r->offset, "offset %llu, not %llu",
+         (unsigned long long) e->offset, (unsigned long long) r->offset);
+    want(m, e->epoch == epoch, "epoch at offset %llu",
+         (unsigned long long) r->offset);
+
+    if (r->type == NGX_HTTP_FANOUT_RESET) {
+        want(m, e->data.len == 4 && memcmp(e->data.data, "gone", 4) == 0,
+             "reason");
+        return 0;
+    }
+
+    want(m, e->time == r->time, "time");
+    want(m, e->data.len == r->len, "length %u, not %u", e->data.len, r->len);
+
+    buf = malloc(r->len + 4096);
+    m_compose(&msg, buf, r->seed, r->len);
+
+    same = memcmp(e->data.data, msg.data.data, r->len) == 0
+           && e->event.len == msg.event.len && e->key.len == msg.key.len
+           && e->user.len == msg.user.len && e->meta.len == msg.meta.len
+           && memcmp(e->event.data, msg.event.data, msg.event.len) == 0
+           && memcmp(e->key.data, msg.key.data, msg.key.len) == 0
+           && memcmp(e->user.data, msg.user.data, msg.user.len) == 0
+           && memcmp(e->meta.data, msg.meta.data, msg.meta.len) == 0
+           && e->client == msg.client && e->kind == msg.kind
+           && e->flags == r->flags;
+    free(buf);
+
+    want(m, same, "content at offset %llu", (unsigned long long) r->offset);
+
+    return 0;
+}
+
+
+util_fn uint32_t
+m_length(model_t *m)
+{
+    uint32_t  n;
+
+    n = m_draw(m, 100);
+
+    return n < 70 ? m_draw(m, 300)
+           : n < 95 ? m_draw(m, 4000)
+           : n < 98 ? m_draw(m, 20000)
+           : m_draw(m, m->max_len);
+}
+
+
+util_fn int
+m_publish(model_t *m, unsigned n)
+{
+    int           rc, k, conflict;
+    uint8_t      *bufs[NGX_HTTP_FANOUT_ZONE_BATCH], flags;
+    uint32_t      seeds[NGX_HTTP_FANOUT_ZONE_BATCH];
+    unsigned      h, i, j;
+    m_rec_t      *r;
+    message_t     msgs[NGX_HTTP_FANOUT_ZONE_BATCH];
+    result_t      res;
+    publish_t     opts;
+    char          key[8];
+    m_channel_t  *ch;
+
+    h = m_draw(m, M_HANDLES);
+    i = m_draw(m, M_CHANNELS);
+    ch = &m->ch[i];
+
+    memset(&opts, 0, sizeof(opts));
+    k = -1;
+    conflict = 0;
+
+    if (m_draw(m, 8) == 0) {
+        k = m_draw(m, M_KEYS);
+        snprintf(key, sizeof(key), "k%d", k);
+        opts.key = zstr(key, strlen(key));
+        opts.scope = zstr("user", k & 1 ? 4 : 0);
+
+    } else if (m_draw(m, 8) == 0 && ch->exists
+               && (m_opened(m, i) || m->p[h][i].history == 0))
+    {
+        conflict = m_opened(m, i) ? m_draw(m, 2) : 0;
+        opts.if_set = m_opened(m, i) != 0;
+        opts.if_epoch = m_draw(m, 2) ? ch->epoch : 0;
+        opts.if_offset = ch->offset + conflict;
+    }
+
+    for (j = 0; j < n; j++) {
+        seeds[j] = ++m->seeds * 2654435761U;
+        r = NULL;
+        msgs[j].data.len = m_length(m);
+        bufs[j] = malloc(msgs[j].data.len + 4096);
+        m_compose(&msgs[j], bufs[j], seeds[j], msgs[j].data.len);
+        flags = m_draw(m, 6) == 0 ? NGX_HTTP_FANOUT_TRANSIENT : 0;
+        flags |= m_draw(m, 6) == 0 ? NGX_HTTP_FANOUT_NOECHO : 0;
+        msgs[j].flags = flags;
+    }
+
+    memset(&res, 0, sizeof(res));
+    rc = ngx_http_fanout_log_publish(&m->z[h], &m->c[h][i], msgs, n, &opts,
+                                     &res);
+
+    for (j = 0; j < n; j++) {
+        free(bufs[j]);
+    }
+
+    if (rc == FULL || rc == LARGE) {
+        want(m, m->pressure, "publish: %d", rc);
+        m->fulls++;
+        return 0;
+    }
+
+    if (conflict) {
+        want(m, rc == CONFLICT, "conflict: %d", rc);
+        want(m, res.epoch == ch->epoch && res.offset == ch->offset,
+             "what a conflict tells");
+        return 0;
+    }
+
+    want(m, rc == OK, "publish: %d", rc);
+    pass(m_renew(m, i, res.epoch, h));
+
+    if (k != -1 && ch->key_expires[k] >= fanout_test_seconds) {
+        want(m, res.duplicate && res.offset == ch->key_offset[k]
+                && res.time == ch->key_time[k], "duplicate of key %d", k);
+        return 0;
+    }
+
+    want(m, !res.duplicate, "no duplicate");
+    want(m, res.offset == ch->offset + n, "offset %llu after %llu + %u",
+         (unsigned long long) res.offset, (unsigned long long) ch->offset, n);
+
+    for (j = 0; j < n; j++) {
+        r = m_push(ch);
+        r->epoch = ch->epoch;
+        r->offset = ++ch->offset;
+        r->time = res.time;
+        r->seed = seeds[j];
+        r->len = msgs[j].data.len;
+        r->flags = msgs[j].flags;
+        r->type = NGX_HTTP_FANOUT_MESSAGE;
+        r->mono = fanout_test_seconds;
+
+        if ((r->flags & NGX_HTTP_FANOUT_TRANSIENT) == 0) {
+            r->kept = ch->policy.history != 0;
+
+            if (!r->kept) {
+                ch->lost = r->offset;
+            }
+        }
+    }
+
+    m_limit(ch);
+
+    if (k != -1) {
+        ch->key_expires[k] = fanout_test_seconds + m->dedupe;
+        ch->key_offset[k] = res.offset;
+        ch->key_time[k] = res.time;
+    }
+
+    return 0;
+}
+
+
+util_fn int
+m_skip(model_t *m, m_channel_t *ch, uint32_t *pos, entry_t *e)
+{
+    uint32_t  from;
+    m_rec_t  *r;
+
+    want(m, m->pressure, "a gap in a zone with room");
+
+    from = *pos;
+
+    while (*pos < ch->n) {
+        r = &ch->recs[*pos];
+
+        if (r->epoch == e->epoch && r->offset > e->offset) {
+            break;
+        }
+
+        (*pos)++;
+    }
+
+    want(m, *pos > from, "a gap of nothing");
+    want(m, ch->recs[*pos - 1].epoch == e->epoch
+            && ch->recs[*pos - 1].offset == e->offset,
+         "a gap up to %llu", (unsigned long long) e->offset);
+    m->gaps++;
+
+    return 0;
+}
+
+
+util_fn int
+m_drain(model_t *m, unsigned h)
+{
+    int           rc, turns;
+    uint64_t      used;
+    uint32_t      j, *pos;
+    entry_t      *e;
+    unsigned      i;
+    m_channel_t  *ch;
+
+    turns = 0;
+
+    do {
+        arena_reset(&m->a);
+        rc = ngx_http_fanout_log_drain(&m->z[h], &m->a);
+        want(m, rc == OK || rc == AGAIN, "drain: %d", rc);
+        want(m, ++turns < 100000, "an endless drain");
+        want(m, m->a.n <= NGX_HTTP_FANOUT_ZONE_ENTRIES, "a long section");
+
+        used = 0;
+
+        for (j = 0; j < m->a.n; j++) {
+            e = &m->a.entries[j];
+            i = e->local;
+            want(m, i < M_CHANNELS && m->c[h][i].ref, "local %u", i);
+
+            ch = &m->ch[i];
+            pos = &m->pos[h][i];
+
+            if (e->type == NGX_HTTP_FANOUT_GAP) {
+                pass(m_skip(m, ch, pos, e));
+                continue;
+            }
+
+            want(m, *pos < ch->n, "an entry too many on %u", i);
+            /* what was lost before a reset is not told of */
+
+            while (m->pressure && e->type == NGX_HTTP_FANOUT_RESET
+                   && *pos + 1 < ch->n && ch->recs[*pos].epoch != e->epoch)
+            {
+                (*pos)++;
+            }
+
+            pass(m_compare(m, e, &ch->recs[*pos], ch->recs[*pos].epoch));
+            (*pos)++;
+            used += e->data.len;
+        }
+
+        want(m, m->a.n == 1 || used <= 2 * NGX_HTTP_FANOUT_ZONE_COPY + 4096,
+             "%llu bytes in a section", (unsigned long long) used);
+
+    } while (rc == AGAIN);
+
+    for (i = 0; i < M_CHANNELS; i++) {
+        want(m, !m->c[h][i].ref || m->pos[h][i] == m->ch[i].n,
+             "channel %u not drained: %u of %u", i, m->pos[h][i],
+             m->ch[i].n);
+    }
+
+    return 0;
+}
+
+
+static int m_sync(model_t *m, unsigned h, unsigned i);
+
+
+util_fn int
+m_open(model_t *m)
+{
+    int           rc;
+    unsigned      h, i;
+    info_t        info;
+    m_channel_t  *ch;
+
+    h = m_draw(m, M_HANDLES - 1);
+    i = m_draw(m, M_CHANNELS);
+    ch = &m->ch[i];
+
+    if (m->c[h][i].ref && m_draw(m, 4)) {
+        return 0;
+    }
+
+    /* what is too old by the policy of before */
+    rc = m_sync(m, h, i);
+
+    if (rc == -1) {
+        return -1;
+    }
+
+    m_policy(m, &m->p[h][i]);
+
+    if (m->c[h][i].ref == 0) {
+        m->subscribers[h][i] = 0;
+    }
+
+    rc = ngx_http_fanout_channel_open(&m->z[h], &m->c[h][i], i);
+
+    if (rc == FULL) {
+        want(m, m->pressure, "open: full");
+        want(m, m->c[h][i].ref == 0, "open: full but open");
+        m->p[h][i] = ch->policy;
+        m->fulls++;
+        return 0;
+    }
+
+    want(m, rc == OK && m->c[h][i].ref, "open: %d", rc);
+
+    rc = ngx_http_fanout_channel_info(&m->z[h], &m->c[h][i], &info);
+    want(m, rc == OK, "info: %d", rc);
+
+    /* before m_renew(), or it were open in the model */
+    if (ch->exists && ch->epoch == info.epoch) {
+        ch->policy = m->p[h][i];
+
+    } else {
+        rc = m->c[h][i].ref;
+        m->c[h][i].ref = 0;
+        pass(m_renew(m, i, info.epoch, h));
+        m->c[h][i].ref = rc;
+    }
+
+    if (m->subscribers[h][i] == 0) {
+        m->subscribers[h][i] = 1 + m_draw(m, 9);
+        m->pos[h][i] = ch->n;
+        ngx_http_fanout_channel_subscribers(&m->z[h], &m->c[h][i],
+                                            m->subscribers[h][i]);
+    }
+
+    return 0;
+}
+
+
+util_fn int
+m_close(model_t *m)
+{
+    unsigned  h, i;
+
+    h = m_draw(m, M_HANDLES - 1);
+    i = m_draw(m, M_CHANNELS);
+
+    ngx_http_fanout_channel_close(&m->z[h], &m->c[h][i]);
+    m->subscribers[h][i] = 0;
+
+    return 0;
+}
+
+
+util_fn int
+m_purge(model_t *m)
+{
+    int           rc;
+    unsigned      h, i;
+    m_rec_t      *r;
+    result_t      res;
+    m_channel_t  *ch;
+
+    h = m_draw(m, M_HANDLES);
+    i = m_draw(m, M_CHANNELS);
+    ch = &m->ch[i];
+
+    rc = ngx_http_fanout_channel_purge(&m->z[h], &m->c[h][i],
+                                       (uint8_t *) "gone", 4, &res);
+
+    if (rc == FULL) {
+        want(m, m->pressure, "purge: full");
+        return 0;
+    }
+
+    if (rc == NOTFOUND) {
+        want(m, !m_opened(m, i), "purge: not found");
+        return 0;
+    }
+
+    want(m, rc == OK, "purge: %d", rc);
+    want(m, res.epoch != ch->epoch, "the same epoch");
+
+    while (ch->first < ch->n) {
+        m_drop(ch);
+    }
+
+    memset(ch->key_expires, 0, sizeof(ch->key_expires));
+    ch->epoch = res.epoch;
+    ch->offset = 0;
+    ch->lost = 0;
+
+    if (m_opened(m, i)) {
+        r = m_push(ch);
+        r->type = NGX_HTTP_FANOUT_RESET;
+        r->epoch = res.epoch;
+    }
+
+    return 0;
+}
+
+
+/* Reads all that is kept, which must be the newest of what the model says
+ * is, or all of it. */
+
+util_fn int
+m_history(model_t *m, unsigned h, unsigned i, uint64_t after, int exact)
+{
+    int           rc, turns;
+    uint32_t      j, at;
+    uint64_t      lost;
+    m_channel_t  *ch;
+
+    ch = &m->ch[i];
+    at = ch->first;
+    turns = 0;
+
+    do {
+        arena_reset(&m->a);
+        rc = ngx_http_fanout_log_read(&m->z[h], &m->c[h][i], ch->epoch,
+                                      after, UINT64_MAX, &m->a, &lost);
+        want(m, rc == OK || rc == AGAIN, "read: %d", rc);
+        want(m, ++turns < 100000, "an endless read");
+
+        for (j = 0; j < m->a.n; j++) {
+            while (at < ch->n
+                   && (!ch->recs[at].kept || ch->recs[at].offset <= after
+                       || (!exact
+                           && ch->recs[at].offset
+                              < m->a.entries[j].offset)))
+            {
+                if (ch->recs[at].kept && ch->recs[at].offset > after) {
+                    /* evicted */
+                    want(m, m->pressure, "history lost at %u", at);
+                    m_drop(ch);
+                }
+
+                at++;
+            }
+
+            want(m, at < ch->n, "an entry too many in the history");
+            pass(m_compare(m, &m->a.entries[j], &ch->recs[at], ch->epoch));
+
+            after = m->a.entries[j].offset;
+            exact = 1;
+            at++;
+        }
+
+    } while (rc == AGAIN);
+
+    if (lost > ch->lost) {
+        want(m, m->pressure, "lost %llu, not %llu",
+             (unsigned long long) lost, (unsigned long long) ch->lost);
+    }
+
+    want(m, lost >= ch->lost, "lost %llu, not %llu",
+         (unsigned long long) lost, (unsigned long long) ch->lost);
+    ch->lost = lost;
+
+    for ( /* void */ ; at < ch->n; at++) {
+        if (!ch->recs[at].kept || ch->recs[at].offset <= after) {
+            continue;
+        }
+
+        want(m, m->pressure && !exact, "history ends early: %u of %u", at,
+             ch->n);
+        m_drop(ch);
+    }
+
+    return 0;
+}
+
+
+/* makes the model know what is kept */
+
+util_fn int
+m_sync(model_t *m, unsigned h, unsigned i)
+{
+    int           rc;
+    uint64_t      bytes;
+    uint32_t      n;
+    join_t        j;
+    info_t        info;
+    m_channel_t  *ch;
+
+    ch = &m->ch[i];
+    m_expire(ch);
+
+    rc = ngx_http_fanout_log_seek(&m->z[h], &m->c[h][i], 0, UINT32_MAX, &j);
+
+    if (rc == NOTFOUND) {
+        if (ch->exists) {
+            pass(m_renew(m, i, 0, h));
+            ch->exists = 0;
+        }
+
+        return 1;
+    }
+
+    want(m, rc == OK, "seek: %d", rc);
+    want(m, ch->exists && j.epoch == ch->epoch, "seek: epoch");
+    want(m, j.offset == ch->offset, "seek: offset");
+
+    pass(m_history(m, h, i, 0, !m->pressure));
+
+    n = m_kept(ch, &bytes);
+    want(m, j.missed == n, "seek: %llu of %u", (unsigned long long) j.missed,
+         n);
+
+    rc = ngx_http_fanout_channel_info(&m->z[h], &m->c[h][i], &info);
+    want(m, rc == OK, "info: %d", rc);
+    want(m, info.messages == n && info.bytes == bytes
+            && info.epoch == ch->epoch && info.offset == ch->offset
+            && info.len == strlen(ch->name)
+            && memcmp(info.name, ch->name, info.len) == 0, "info");
+
+    return 0;
+}
+
+
+util_fn int
+m_seek(model_t *m)
+{
+    int           rc;
+    uint32_t      at, n;
+    uint64_t      before, after;
+    unsigned      h, i, k;
+    join_t        j;
+    m_channel_t  *ch;
+
+    h = m_draw(m, M_HANDLES);
+    i = m_draw(m, M_CHANNELS);
+    ch = &m->ch[i];
+
+    rc = m_sync(m, h, i);
+
+    if (rc) {
+        return rc == 1 ? 0 : rc;
+    }
+
+    before = m_draw(m, 3) ? m_draw(m, ch->offset + 2) : 0;
+    n = m_draw(m, 50);
+    after = ch->offset;
+    k = 0;
+
+    for (at = ch->n; at > ch->first && k < n; at--) {
+        if (ch->recs[at - 1].kept
+            && (before == 0 || ch->recs[at - 1].offset < before))
+        {
+            after = ch->recs[at - 1].offset - 1;
+            k++;
+        }
+    }
+
+    rc = ngx_http_fanout_log_seek(&m->z[h], &m->c[h][i], before, n, &j);
+    want(m, rc == OK && j.missed == k && j.after == after,
+         "seek: after %llu with %llu, not %llu with %u",
+         (unsigned long long) j.after, (unsigned long long) j.missed,
+         (unsigned long long) after, k);
+
+    return 0;
+}
+
+
+util_fn int
+m_join(model_t *m)
+{
+    int           rc, since;
+    uint32_t      at, k;
+    uint64_t      offset, bytes;
+    unsigned      h, i;
+    join_t        j;
+    m_channel_t  *ch;
+
+    h = m_draw(m, M_HANDLES - 1);
+    i = m_draw(m, M_CHANNELS);
+    ch = &m->ch[i];
+
+    if (m->c[h][i].ref == 0) {
+        return 0;
+    }
+
+    pass(m_sync(m, h, i));
+
+    since = m_draw(m, 3) != 0;
+    offset = m_draw(m, ch->offset + 2);
+
+    rc = ngx_http_fanout_log_join(&m->z[h], &m->c[h][i], since, ch->epoch,
+                                  offset, offset, &j);
+    want(m, rc == OK, "join: %d", rc);
+    want(m, j.epoch == ch->epoch && j.offset == ch->offset, "join: where");
+
+    k = 0;
+
+    if (since) {
+        want(m, j.recovered == (offset <= ch->offset && offset >= ch->lost),
+             "recovered %u: offset %llu, lost %llu, last %llu", j.recovered,
+             (unsigned long long) offset, (unsigned long long) ch->lost,
+             (unsigned long long) ch->offset);
+
+        if (j.recovered) {
+            for (at = ch->first; at < ch->n; at++) {
+                k += ch->recs[at].kept && ch->recs[at].offset > offset;
+            }
+
+            want(m, j.after == offset, "join: after");
+        }
+
+    } else {
+        k = m_kept(ch, &bytes);
+        k = k < offset ? k : offset;
+    }
+
+    want(m, j.missed == k, "join: %llu of %u", (unsigned long long) j.missed,
+         k);
+
+    return m_history(m, h, i, j.after, 1);
+}
+
+
+util_fn int
+m_list(model_t *m)
+{
+    int       n, j;
+    info_t    infos[4];
+    uint64_t  cursor, seen;
+    unsigned  i, rounds;
+
+    cursor = seen = 0;
+    rounds = 0;
+
+    do {
+        n = ngx_http_fanout_channel_list(&m->z[0], &cursor, infos, 4);
+        want(m, n >= 0 && n <= 4 && ++rounds < 10000, "list: %d", n);
+
+        for (j = 0; j < n; j++) {
+            i = infos[j].name[5] - '0';
+            want(m, i < M_CHANNELS && !(seen & 1U << i), "list: twice");
+            want(m, infos[j].len == strlen(m->ch[i].name), "list: name");
+            want(m, infos[j].workers == (uint32_t) m_opened(m, i),
+                 "list: workers");
+            seen |= 1U << i;
+        }
+
+    } while (cursor);
+
+    for (i = 0; i < M_CHANNELS; i++) {
+        want(m, !m_opened(m, i) || (seen & 1U << i), "list: %u missing", i);
+    }
+
+    return 0;
+}
+
+
+util_fn int
+m_identity(model_t *m)
+{
+    int            rc, wrong;
+    uint8_t        next[16];
+    unsigned       h;
+    uint32_t       ref, linger;
+    identity_t     id;
+    m_identity_t  *e;
+
+    e = &m->id[m_draw(m, M_IDENTITIES)];
+    h = m_draw(m, M_HANDLES - 1);
+
+    if (e->expires == 0 && e->handle == 0) {
+
+        /* not known: e->handle is the handle + 1 */
+
+        e->id.client = ++m->clients * 0x10001;
+        e->id.user = m_draw(m, 100);
+        data_fill(e->id.secret, m->clients, 16);
+
+        rc = ngx_http_fanout_identity_add(&m->z[h], &e->id, &e->ref);
+        want(m, rc == OK || (rc == FULL && m->pressure), "add: %d", rc);
+        e->handle = rc == OK ? (int) h + 1 : 0;
+        return 0;
+    }
+
+    if (e->handle && m_draw(m, 2)) {
+        linger = m_draw(m, 3) * 10000;
+        ngx_http_fanout_identity_end(&m->z[e->handle - 1], e->ref, &e->id,
+                                     linger);
+        e->handle = 0;
+        e->expires = linger ? fanout_test_seconds + linger / 1000 : 0;
+        return 0;
+    }
+
+    id = e->id;
+    wrong = m_draw(m, 3);
+
+    if (wrong == 1) {
+        id.secret[m_draw(m, 16)] ^= 1;
+
+    } else if (wrong == 2) {
+        id.user++;
+    }
+
+    data_fill(next, m->steps, 16);
+    rc = ngx_http_fanout_identity_resume(&m->z[h], &id, next, &ref);
+
+    if (wrong || (e->handle == 0 && e->expires < fanout_test_seconds)) {
+        want(m, rc == NOTFOUND || (rc == FULL && m->pressure),
+             "resume: %d though it must not", rc);
+
+        if (e->handle == 0 && e->expires < fanout_test_seconds) {
+            e->expires = 0;
+        }
+
+        return 0;
+    }
+
+    if (rc != OK) {
+        want(m, m->pressure, "resume: %d", rc);
+
+        if (rc == NOTFOUND) {
+            want(m, e->handle == 0, "a live identity is gone");
+            e->expires = 0;
+        }
+
+        return 0;
+    }
+
+    if (e->handle) {
+        want(m, m->nreplaced[e->handle - 1] < 64, "too many replaced");
+        m->replaced[e->handle - 1][m->nreplaced[e->handle - 1]++]
+            = e->id.client;
+    }
+
+    e->handle = h + 1;
+    e->expires = 0;
+    e->ref = ref;
+    memcpy(e->id.secret, next, 16);
+
+    return 0;
+}
+
+
+util_fn int
+m_replaced(model_t *m)
+{
+    uint64_t  clients[64];
+    unsigned  h, i, j, n;
+
+    for (h = 0; h < M_HANDLES; h++) {
+        n = ngx_http_fanout_identity_replaced(&m->z[h], clients, 64);
+        want(m, n == m->nreplaced[h], "%u replaced, not %u", n,
+             m->nreplaced[h]);
+
+        for (i = 0; i < n; i++) {
+            for (j = 0; j < n && m->replaced[h][j] != clients[i]; j++) {
+                /* void */
+            }
+
+            want(m, j < n, "an unknown client replaced");
+        }
+
+        m->nreplaced[h] = 0;
+    }
+
+    return 0;
+}
+
+
+/* a worker leaves and another comes */
+
+util_fn int
+m_restart(model_t *m)
+{
+    int       rc;
+    unsigned  h, i;
+
+    h = m_draw(m, M_HANDLES - 1);
+
+    ngx_http_fanout_slot_release(&m->z[h]);
+    rc = ngx_http_fanout_slot_claim(&m->z[h], 100 + h);
+    want(m, rc == OK, "claim: %d", rc);
+
+    for (i = 0; i < M_CHANNELS; i++) {
+        m->c[h][i].ref = 0;
+        m->subscribers[h][i] = 0;
+    }
+
+    for (i = 0; i < M_IDENTITIES; i++) {
+        if (m->id[i].handle == (int) h + 1) {
+            m->id[i].handle = 0;
+            m->id[i].expires = 0;
+        }
+    }
+
+    m->nreplaced[h] = 0;
+
+    return 0;
+}
+
+
+util_fn int
+m_step(model_t *m)
+{
+    int       rc;
+    unsigned  op, i;
+
+    m->steps++;
+    op = m_draw(m, 100);
+
+    if (op < 42) {
+        return m_publish(m, 1);
+    }
+
+    if (op < 46) {
+        return m_publish(m, 1 + m_draw(m, NGX_HTTP_FANOUT_ZONE_BATCH));
+    }
+
+    if (op < 60) {
+        return m_drain(m, m_draw(m, M_HANDLES));
+    }
+
+    if (op < 67) {
+        return m_open(m);
+    }
+
+    if (op < 71) {
+        return m_close(m);
+    }
+
+    if (op < 73) {
+        return m_purge(m);
+    }
+
+    if (op < 79) {
+        return m_join(m);
+    }
+
+    if (op < 85) {
+        return m_seek(m);
+    }
+
+    if (op < 87) {
+        return m_list(m);
+    }
+
+    if (op < 90) {
+        (void) ngx_http_fanout_zone_sweep(&m->z[m_draw(m, M_HANDLES)]);
+        return 0;
+    }
+
+    if (op < 92) {
+        i = m_draw(m, 30);
+        fanout_test_seconds += i < 20 ? i / 4 : i < 28 ? i : 1500;
+        return 0;
+    }
+
+    if (op < 98) {
+        return m_identity(m);
+    }
+
+    if (op < 99) {
+        return m_replaced(m);
+    }
+
+    if (m_draw(m, 3)) {
+        return 0;
+    }
+
+    rc = m_restart(m);
+
+    return rc;
+}
+
+
+/* Everything is given back: the zone must be as empty as it was. */
+
+util_fn int
+m_empty(model_t *m, uint64_t start)
+{
+    unsigned  i;
+    uint64_t  n;
+
+    for (i = 0; i < M_HANDLES - 1; i++) {
+        ngx_http_fanout_slot_release(&m->z[i]);
+    }
+
+    memset(m->c, 0, sizeof(m->c));
+
+    for (i = 0; i < M_CHANNELS; i++) {
+        result_t   res;
+        channel_t  c;
+
+        c = view(&m->z[0], m->ch[i].name, NULL);
+        (void) ngx_http_fanout_channel_purge(&m->z[0], &c, NULL, 0, &res);
+    }
+
+    fanout_test_seconds += 100000;
+    want(m, sweep_all(&m->z[0]) != -1, "an endless sweep");
+    fanout_test_seconds += 100000;
+    want(m, sweep_all(&m->z[0]) != -1, "an endless sweep");
+
+    n = free_blocks(&m->z[0]);
+    want(m, n == start, "%llu blocks free, not %llu", (unsigned long long) n,
+         (unsigned long long) start);
+
+    return m_check(m);
+}
+
+
+#endif /* _ZONE_MODEL_H_INCLUDED_ */

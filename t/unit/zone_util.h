@@ -1,0 +1,314 @@
+/*
+ * What the tests of the zone share: a mapping, handles, arenas, a seeded
+ * generator, and messages that tell by themselves whether they are whole.
+ */
+
+
+#ifndef _ZONE_UTIL_H_INCLUDED_
+#define _ZONE_UTIL_H_INCLUDED_
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../../src/zone/ngx_http_fanout_heap.h"
+
+
+#define util_fn     static __attribute__((unused))
+
+#define MB          (1024 * 1024)
+
+#define OK          NGX_HTTP_FANOUT_ZONE_OK
+#define AGAIN       NGX_HTTP_FANOUT_ZONE_AGAIN
+#define FULL        NGX_HTTP_FANOUT_ZONE_FULL
+#define STALE       NGX_HTTP_FANOUT_ZONE_STALE
+#define NOTFOUND    NGX_HTTP_FANOUT_ZONE_NOTFOUND
+#define CONFLICT    NGX_HTTP_FANOUT_ZONE_CONFLICT
+#define LARGE       NGX_HTTP_FANOUT_ZONE_LARGE
+#define LAYOUT      NGX_HTTP_FANOUT_ZONE_LAYOUT
+#define SMALL       NGX_HTTP_FANOUT_ZONE_SMALL
+
+#define ARENA_N     128
+
+
+typedef ngx_http_fanout_zone_t          zone_t;
+typedef ngx_http_fanout_entry_t         entry_t;
+typedef ngx_http_fanout_arena_t         arena_t;
+typedef ngx_http_fanout_identity_t      identity_t;
+typedef ngx_http_fanout_zone_channel_t  channel_t;
+typedef ngx_http_fanout_zone_policy_t   policy_t;
+typedef ngx_http_fanout_zone_message_t  message_t;
+typedef ngx_http_fanout_zone_publish_t  publish_t;
+typedef ngx_http_fanout_zone_result_t   result_t;
+typedef ngx_http_fanout_zone_join_t     join_t;
+typedef ngx_http_fanout_zone_info_t     info_t;
+typedef ngx_http_fanout_zone_stat_t     stat_t;
+typedef ngx_http_fanout_zone_conf_t     conf_t;
+
+
+#if (NGX_HTTP_FANOUT_TEST)
+uint32_t  fanout_test_seconds;
+#endif
+
+
+/* a generator of random numbers that a seed replays */
+
+util_fn uint64_t
+rnd(uint64_t *s)
+{
+    uint64_t  z;
+
+    z = (*s += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+
+    return z ^ (z >> 31);
+}
+
+
+util_fn uint64_t
+seed_of_run(void)
+{
+    char             *s;
+    struct timespec   ts;
+
+    s = getenv("ZONE_SEED");
+
+    if (s) {
+        return strtoull(s, NULL, 0);
+    }
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+
+    return (uint64_t) ts.tv_nsec << 20 ^ ts.tv_sec ^ getpid();
+}
+
+
+util_fn void *
+map(size_t size)
+{
+    void  *p;
+
+    p = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
+             0);
+
+    if (p == MAP_FAILED) {
+        perror("mmap");
+        exit(2);
+    }
+
+    return p;
+}
+
+
+util_fn void *
+zone_make(size_t size, uint32_t idle, uint32_t dedupe)
+{
+    void    *mem;
+    conf_t   conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.slots = 16;
+    conf.idle = idle;
+    conf.dedupe = dedupe;
+
+    mem = map(size);
+
+    if (ngx_http_fanout_zone_create(mem, size, &conf, NULL) != OK) {
+        fprintf(stderr, "zone_create failed\n");
+        exit(2);
+    }
+
+    return mem;
+}
+
+
+util_fn ngx_http_fanout_zstr_t
+zstr(const void *data, size_t len)
+{
+    ngx_http_fanout_zstr_t  s;
+
+    s.data = data;
+    s.len = len;
+
+    return s;
+}
+
+
+util_fn channel_t
+view(zone_t *z, const char *name, policy_t *policy)
+{
+    channel_t  c;
+
+    memset(&c, 0, sizeof(c));
+    c.name = zstr(name, strlen(name));
+    c.policy = policy;
+    c.hash = ngx_http_fanout_zone_hash(z, name, strlen(name));
+
+    return c;
+}
+
+
+util_fn int
+arena_grow(arena_t *a, size_t n)
+{
+    uint8_t  *p;
+
+    p = realloc(a->bytes, n);
+
+    if (p == NULL) {
+        return -1;
+    }
+
+    a->bytes = p;
+    a->size = n;
+
+    return 0;
+}
+
+
+util_fn void
+arena_init(arena_t *a)
+{
+    memset(a, 0, sizeof(*a));
+    a->entries = calloc(ARENA_N, sizeof(entry_t));
+    a->max = ARENA_N;
+    a->size = 16384;
+    a->bytes = malloc(a->size);
+    a->grow = arena_grow;
+}
+
+
+util_fn void
+arena_reset(arena_t *a)
+{
+    a->n = 0;
+    a->used = 0;
+}
+
+
+util_fn void
+arena_done(arena_t *a)
+{
+    free(a->entries);
+    free(a->bytes);
+}
+
+
+/* Data of len bytes that follow from seed; from eight on the first eight are
+ * seed and length. */
+
+util_fn void
+data_fill(uint8_t *p, uint32_t seed, uint32_t len)
+{
+    uint32_t  i, x;
+
+    x = seed * 2654435761U ^ len;
+
+    for (i = 0; i < len; i++) {
+        x = x * 1664525 + 1013904223;
+        p[i] = x >> 24;
+    }
+
+    if (len >= 8) {
+        memcpy(p, &seed, 4);
+        memcpy(p + 4, &len, 4);
+    }
+}
+
+
+util_fn int
+data_is(const uint8_t *p, uint32_t got, uint32_t seed, uint32_t len)
+{
+    int       rc;
+    uint8_t  *q;
+
+    if (got != len) {
+        return 0;
+    }
+
+    q = malloc(len + 1);
+    data_fill(q, seed, len);
+    rc = memcmp(p, q, len) == 0;
+    free(q);
+
+    return rc;
+}
+
+
+/* whether data made by data_fill() is whole; at least eight bytes */
+
+util_fn int
+data_whole(const uint8_t *p, uint32_t got)
+{
+    uint32_t  seed, len;
+
+    if (got < 8) {
+        return 0;
+    }
+
+    memcpy(&seed, p, 4);
+    memcpy(&len, p + 4, 4);
+
+    return data_is(p, got, seed, len);
+}
+
+
+/* publishes len bytes that follow from seed */
+
+util_fn int
+put(zone_t *z, channel_t *c, uint32_t seed, uint32_t len, uint8_t flags,
+    const publish_t *opts, result_t *r)
+{
+    int        rc;
+    uint8_t   *p;
+    message_t  m;
+
+    p = malloc(len + 1);
+    data_fill(p, seed, len);
+
+    memset(&m, 0, sizeof(m));
+    m.data = zstr(p, len);
+    m.flags = flags;
+    m.kind = NGX_HTTP_FANOUT_BINARY;
+
+    rc = ngx_http_fanout_log_publish(z, c, &m, 1, opts, r);
+
+    free(p);
+
+    return rc;
+}
+
+
+util_fn int
+sweep_all(zone_t *z)
+{
+    int  n, rc;
+
+    for (n = 0; n < 1000000; n++) {
+        rc = ngx_http_fanout_zone_sweep(z);
+        if (rc == OK) {
+            return n;
+        }
+    }
+
+    return -1;
+}
+
+
+util_fn uint64_t
+free_blocks(zone_t *z)
+{
+    stat_t  st;
+
+    ngx_http_fanout_zone_stat(z, &st);
+
+    return st.free;
+}
+
+
+#endif /* _ZONE_UTIL_H_INCLUDED_ */
