@@ -11,6 +11,7 @@
 #include "ngx_http_fanout_module.h"
 #include "ngx_http_fanout_websocket.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_http.h"
 
@@ -20,6 +21,8 @@ static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static ngx_int_t add_variables(ngx_conf_t *cf);
 static ngx_int_t user_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t client_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t init_process(ngx_cycle_t *cycle);
 static void exit_process(ngx_cycle_t *cycle);
@@ -55,7 +58,7 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2|NGX_CONF_TAKE3|NGX_CONF_TAKE4
-                        |NGX_CONF_TAKE5|NGX_CONF_TAKE6,
+                        |NGX_CONF_TAKE5|NGX_CONF_TAKE6|NGX_CONF_TAKE7,
       set_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
@@ -515,6 +518,10 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->app && conf->app->resume < conf->resume) {
+        conf->app->resume = conf->resume;
+    }
+
     ngx_http_fanout_websocket_configure(conf);
 
     return NGX_CONF_OK;
@@ -577,6 +584,7 @@ set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     app->name = value[1];
+    app->frames = 64 * 1024 * 1024;
     ngx_str_set(&app->none.text, "");
 
     if (ngx_array_init(&app->policies, cf->pool, 4,
@@ -619,6 +627,23 @@ set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             continue;
         }
 
+        if (ngx_strncmp(value[i].data, "frames=", 7) == 0) {
+            s.data = value[i].data + 7;
+            s.len = value[i].len - 7;
+
+            size = ngx_parse_size(&s);
+
+            if (size < 1024 * 1024) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "invalid \"%V\": a size of 1m or more is "
+                                   "needed", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+
+            app->frames = size;
+            continue;
+        }
+
         if (ngx_strncmp(value[i].data, "idle=", 5) == 0
             || ngx_strncmp(value[i].data, "dedupe=", 7) == 0)
         {
@@ -647,9 +672,12 @@ set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid parameter \"%V\": \"fanout_zone\" has "
-                           "slots=, held=, idle= and dedupe=", &value[i]);
+                           "slots=, held=, idle=, dedupe= and frames=",
+                           &value[i]);
         return NGX_CONF_ERROR;
     }
+
+    size = ngx_parse_size(&value[2]);
 
     app->shm_zone = ngx_shared_memory_add(cf, &value[1], size,
                                           &ngx_http_fanout_module);
@@ -1202,20 +1230,69 @@ invalid:
 
 /* variables */
 
+static ngx_http_variable_t  variables[] = {
+
+    { ngx_string("fanout_user"), NULL, user_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("fanout_client"), NULL, client_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+      ngx_http_null_variable
+};
+
+
 static ngx_int_t
 add_variables(ngx_conf_t *cf)
 {
-    ngx_str_t             name;
-    ngx_http_variable_t  *var;
+    ngx_http_variable_t  *var, *v;
 
-    ngx_str_set(&name, "fanout_user");
+    for (v = variables; v->name.len; v++) {
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
 
-    var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
-    if (var == NULL) {
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+/* known once the handshake is accepted, so in the access log */
+
+static ngx_int_t
+client_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    u_char                      *p;
+    ngx_http_fanout_session_t   *s;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    /* the context of an API request is another */
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+    s = conf->app ? ngx_http_get_module_ctx(r, ngx_http_fanout_module) : NULL;
+
+    if (s == NULL || s->identity.client == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_CLIENT_LEN);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    var->get_handler = user_variable;
+    (void) ngx_http_fanout_client_format(p, s->identity.client);
+
+    v->data = p;
+    v->len = NGX_HTTP_FANOUT_CLIENT_LEN;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
 
     return NGX_OK;
 }

@@ -49,6 +49,9 @@ typedef struct {
     ngx_str_t                       name;
     ngx_shm_zone_t                 *shm_zone;
     ngx_http_fanout_zone_conf_t     conf;
+    size_t                          frames;     /* bytes of output a worker
+                                                   may hold */
+    ngx_msec_t                      resume;     /* the longest of the zone */
     ngx_array_t                     policies;   /* policy_t, in order */
     ngx_http_fanout_policy_t        none;       /* for names none matches */
     ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */

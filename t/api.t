@@ -28,6 +28,7 @@ my $nginx = Fanout::Nginx->start(
 END
     server => <<'END',
         location /fanout/  { fanout_api app; }
+        location /realtime { fanout app; fanout_permit all *; }
         location /noslash  { fanout_api app; }
         location ~ ^/re/   { fanout_api app; }
         location /old/     { rewrite ^/old/(.*) /fanout/$1 last; }
@@ -453,6 +454,58 @@ subtest 'two workers' => sub {
     $one->post(url('both'), '1', headers => { 'Fanout-Key' => 'x' });
     is($two->post(url('both'), '1', headers => { 'Fanout-Key' => 'x' })->{status}, 200,
        'a key is known to both');
+};
+
+
+subtest 'subscribers' => sub {
+    my @clients = map { $nginx->native(worker => $_) } $nginx->worker_pids;
+
+    $_->ok('join', channel => 'live') for @clients;
+
+    my $info = wait_for(sub {
+        my $r = $http->get('/fanout/channels/live');
+        return $r->{status} == 200 && $r->json->{subscribers} == 2 && $r->json;
+    });
+
+    is($info->{workers}, 2, 'both are counted');
+
+    my $r = $http->post(url('live', '?event=e&user=ann&meta=%5B1%5D'), ' { "x" : 1 } ',
+                        headers => { 'Fanout-Key' => 'k' })->json;
+    my %m = (channel => 'live', offset => 1, time => $r->{time}, event => 'e', key => 'k',
+             data => { x => 1 }, from => { user => 'ann' }, meta => [1]);
+
+    is_deeply($_->next_push, \%m, 'JSON') for @clients;
+
+    publish('live', "t\xe2\x80\xa8", 'Content-Type' => 'text/plain');
+    is($_->next_push->{data}, "t\x{2028}", 'text') for @clients;
+
+    publish('live', "\xff", 'Content-Type' => 'image/png');
+    is_deeply([ @{ $_->next_push }{qw( data enc )} ], [ '/w==', 'base64' ], 'binary')
+        for @clients;
+
+    $http->post(url('live', '?store=0'), '"passing"');
+    is($_->next_push->{data}, 'passing', 'what is not kept') for @clients;
+
+    $http->post('/fanout/broadcast', '{"channels":["other","live"],"data":"all"}');
+    is($_->next_push->{data}, 'all', 'a broadcast') for @clients;
+
+    $http->post('/fanout/batch', '[{"op":"publish","channel":"live","data":"many"}]');
+    is($_->next_push->{data}, 'many', 'a batch') for @clients;
+
+    my $new = $http->delete('/fanout/channels/live?reason=tidy%20up')->json;
+    is_deeply($_->next_push, { channel => 'live',
+                               reset => { epoch => $new->{epoch}, offset => 0,
+                                          reason => 'tidy up' } }, 'a purge')
+        for @clients;
+
+    publish('live', '"after"');
+    is($_->next_push->{offset}, 1, 'and what follows') for @clients;
+
+    my $p = $clients[0]->ok('publish', channel => 'live', data => 'hi');
+    my $last = last_of('live');
+    is_deeply($last, { offset => $p->{offset}, time => $p->{time}, data => 'hi',
+                       from => { client => $clients[0]->welcome->{client} } },
+              'what a client says is read with its name');
 };
 
 

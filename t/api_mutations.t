@@ -134,12 +134,22 @@ for my $n (1 .. $count) {
     my $answer = ${ $s->buffer };
 
     if ($answer =~ m{^HTTP/1\.[01] (\d+) }) {
-        $statuses{$1}++;
+        my $status = $1;
+        $statuses{$status}++;
 
         my ($head, $text) = split /\r\n\r\n/, $answer, 2;
 
+        # what was the body may have become a request of its own
+
+        $text = substr $text, 0, $1
+            if $head =~ /^Content-Length: (\d+)/mi && $1 < length $text;
+
+        # half a pair of surrogates is JSON, but no decoder of Perl takes it
+
+        $text =~ s/(\\\\)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}/$1 || '?'/ge;
+
         push @odd, [ $bytes, $answer ]
-            if $1 == 500
+            if $status == 500
                || ($head =~ m{^Content-Type: application/json}mi && $bytes !~ /^HEAD/
                    && !eval { Fanout::JSON::decode($text); 1 });
 
@@ -153,7 +163,8 @@ for my $n (1 .. $count) {
     $s->disconnect;
 }
 
-is_deeply(\@odd, [], "every answer is one (seed $seed)");
+diag(Fanout::JSON::encode($_)) for @odd[0 .. (@odd > 3 ? 2 : $#odd)];
+is(scalar @odd, 0, "every answer is one (seed $seed)");
 note(join ', ', map { "$_: $statuses{$_}" } sort keys %statuses);
 
 cmp_ok($statuses{$_} || 0, '>', 0, "some were answered by $_") for 200, 201, 400, 404;

@@ -25,6 +25,7 @@ my $nginx = Fanout::Nginx->start(
 END
     server => <<'END',
         location /fanout/ { fanout_api app; }
+        location /realtime { fanout app; fanout_permit all *; }
         location = /status { fanout_status app; }
         location = /other  { fanout_status other; }
 END
@@ -112,6 +113,31 @@ subtest 'counters count' => sub {
     is_deeply($class{'room:*'}, { pattern => 'room:*', channels => 2, messages => 7,
                                   bytes => 3 * 3 + 4 * 4 }, 'a class');
     is($class{'*'}{messages}, 1, 'another class');
+};
+
+
+subtest 'sessions' => sub {
+    my @clients = map { $nginx->native(worker => $pids[1]) } 1 .. 3;
+
+    $_->ok('join', channel => 'room:1') for @clients;
+    $_->ok('join', channel => 'room:2') for @clients[0, 1];
+
+    my $s = wait_for(sub {
+        my ($w) = grep { $_->{pid} == $pids[1] } @{ status()->{workers} };
+        return $w->{sessions} == 3 && $w->{channels} == 2 && status();
+    });
+
+    ok($s, 'sessions and channels of a worker') or return;
+    is($s->{counters}{connects}, 3, 'connects');
+    is($s->{counters}{joins}, 5, 'joins');
+    is($s->{worker}{sessions}, 0, 'none of them is on the first');
+    is_deeply([ @{ status($two)->{worker} }{qw( sessions channels )} ], [ 3, 2 ],
+              'all on the second');
+
+    $_->disconnect for @clients;
+
+    ok(wait_for(sub { status($two)->{worker}{sessions} == 0 }), 'all are gone');
+    is(status()->{counters}{disconnects}, 3, 'and counted');
 };
 
 

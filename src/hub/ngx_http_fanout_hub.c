@@ -101,7 +101,7 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     {
         /* the slots of dead workers may not be cleaned up yet */
 
-        (void) ngx_http_fanout_slot_reap(&hub->zone, 120000);
+        (void) ngx_http_fanout_slot_reap(&hub->zone, app->resume);
 
         if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
             != NGX_HTTP_FANOUT_ZONE_OK)
@@ -321,7 +321,7 @@ tick_handler(ngx_event_t *ev)
     }
 
     if (++hub->ticks % 4 == 0) {
-        if (ngx_http_fanout_slot_reap(&hub->zone, 120000)) {
+        if (ngx_http_fanout_slot_reap(&hub->zone, hub->app->resume)) {
             ngx_log_error(NGX_LOG_NOTICE, ev->log, 0,
                           "fanout zone \"%V\": cleaned up after a dead worker",
                           &hub->app->name);

@@ -289,7 +289,10 @@ hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
 
     s = sub->session;
 
-    if (s->pending && s->pending + (end - start) > s->conf->buffer) {
+    if (s->pending
+        && (s->pending + (end - start) > s->conf->buffer
+            || s->hub->frames > s->hub->app->frames))
+    {
         ngx_http_fanout_session_lag(s);
         sub->offset = ngx_max(before, sub->floor);
         return 0;
