@@ -6,14 +6,14 @@
  */
 
 
-#include <sys/eventfd.h>
-
 #include "ngx_http_fanout_module.h"
 #include "ngx_http_fanout_websocket.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_http.h"
+
+#include <sys/eventfd.h>
 
 
 static void *create_main_conf(ngx_conf_t *cf);

@@ -32,6 +32,9 @@ END
         location /noslash  { fanout_api app; }
         location ~ ^/re/   { fanout_api app; }
         location /old/     { rewrite ^/old/(.*) /fanout/$1 last; }
+        location /if/      { if ($arg_event) { set $e 1; } fanout_api app; }
+        location /except/  { fanout_api app; limit_except GET { deny 127.0.0.2; } }
+        location /never/   { fanout_api app; limit_except GET { deny all; } }
         location /small/   { fanout_api app; fanout_message_size 100; }
         location /file/    { fanout_api app; client_body_buffer_size 1k;
                              fanout_message_size 4m; }
@@ -248,7 +251,11 @@ subtest 'locations' => sub {
     is($http->post('/re/channels/where/messages', '1')->{status}, 201, 'a regex');
     is($http->post('/old/channels/where/messages', '1')->{status}, 201, 'a rewrite');
     is($http->post('/f%61nout/channels/wh%65re/messages', '1')->{status}, 201, 'encoded');
-    is($http->get('/fanout/channels/where')->json->{offset}, 4, 'all the same channel');
+    is($http->post('/if/channels/where/messages', '1')->{status}, 201, 'an "if" not taken');
+    is($http->post('/if/channels/where/messages?event=e', '1')->{status}, 201, 'one taken');
+    is($http->post('/except/channels/where/messages', '1')->{status}, 201, 'limit_except');
+    is($http->post('/never/channels/where/messages', '1')->{status}, 403, 'one that denies');
+    is($http->get('/never/channels/where')->json->{offset}, 7, 'all the same channel');
 
     refused($http->get('/noslashchannels'), 404, 'not_found', qr/no such route/, 'half a word');
 };

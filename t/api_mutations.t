@@ -177,9 +177,14 @@ for my $pid (@pids) {
     is($http->post('/fanout/channels/after/messages', '1')->{status}, 201, "$pid publishes");
     is($http->get('/fanout/channels/after/messages')->{status}, 200, "$pid reads");
 
-    my $z = $http->get('/status')->json->{zone};
+    my $status = $http->get('/status')->json;
+    my $z = $status->{zone};
     my $used = 0;
     $used += $_ for values %{ $z->{used} };
 
     is($used + $z->{free}, $z->{blocks}, "$pid: every block is accounted for");
+
+    # the status itself is written to a frame
+
+    cmp_ok($status->{worker}{frames}, '<', 65536, "$pid: no answer is left behind");
 }

@@ -1048,7 +1048,12 @@ job_create(ngx_http_fanout_session_t *s, command_t *cmd)
 
     job->id.data = p;
     job->id.len = cmd->id.len;
-    job->channel.data = ngx_cpymem(p, cmd->id.data, cmd->id.len);
+
+    if (cmd->id.len) {
+        ngx_memcpy(p, cmd->id.data, cmd->id.len);
+    }
+
+    job->channel.data = p + cmd->id.len;
     job->channel.len = cmd->name.len;
     ngx_memcpy(job->channel.data, cmd->name.data, cmd->name.len);
 

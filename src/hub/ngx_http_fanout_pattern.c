@@ -81,8 +81,10 @@ ngx_http_fanout_pattern_append_literal(ngx_http_fanout_pattern_t *pattern,
         return NGX_HTTP_FANOUT_PATTERN_NO_ROOM;
     }
 
-    memcpy(pattern->data + pattern->len, value, len);
-    pattern->len += len;
+    if (len) {
+        memcpy(pattern->data + pattern->len, value, len);
+        pattern->len += len;
+    }
 
     return NGX_HTTP_FANOUT_PATTERN_OK;
 }

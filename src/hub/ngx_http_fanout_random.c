@@ -4,9 +4,9 @@
  */
 
 
-#include <sys/random.h>
-
 #include "ngx_http_fanout_random.h"
+
+#include <sys/random.h>
 
 
 uint64_t

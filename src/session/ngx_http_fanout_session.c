@@ -6,11 +6,11 @@
  */
 
 
-#include <netinet/tcp.h>
-
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_websocket.h"
+
+#include <netinet/tcp.h>
 
 
 #define NGX_HTTP_FANOUT_INPUT      65536
@@ -99,7 +99,10 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
 
     s->user.data = (u_char *) (s + 1);
     s->user.len = user->len;
-    ngx_memcpy(s->user.data, user->data, user->len);
+
+    if (user->len) {
+        ngx_memcpy(s->user.data, user->data, user->len);
+    }
 
     ngx_queue_init(&s->subs);
     ngx_queue_insert_tail(&hub->sessions, &s->queue);
@@ -459,7 +462,7 @@ session_read(ngx_http_fanout_session_t *s)
 
     for (i = 0; i < NGX_HTTP_FANOUT_READS && !s->dead; i++) {
 
-        if (s->job || s->input_len) {
+        if (ngx_http_fanout_session_busy(s) || s->input_len) {
             /* the rest waits in the socket */
             break;
         }
@@ -512,7 +515,7 @@ take_input(ngx_http_fanout_session_t *s)
     size_t   len;
     u_char  *data;
 
-    while (s->input_len && s->job == NULL && !s->dead) {
+    while (s->input_len && !s->dead && !ngx_http_fanout_session_busy(s)) {
         data = s->input;
         len = s->input_len;
         s->input = NULL;
@@ -522,6 +525,20 @@ take_input(ngx_http_fanout_session_t *s)
 
         ngx_free(data);
     }
+}
+
+
+/* A client that does not read its replies is not read from either. */
+
+ngx_uint_t
+ngx_http_fanout_session_busy(ngx_http_fanout_session_t *s)
+{
+    if (s->pending >= s->conf->buffer) {
+        s->held = 1;
+        return 1;
+    }
+
+    return s->job != NULL;
 }
 
 
@@ -964,8 +981,18 @@ send_output(ngx_http_fanout_session_t *s)
         }
     }
 
-    if (s->close_after && !s->dead) {
+    if (s->dead) {
+        return;
+    }
+
+    if (s->close_after) {
         ngx_http_fanout_session_end(s, s->close_after - 1);
+        return;
+    }
+
+    if (s->held) {
+        s->held = 0;
+        ngx_post_event(s->connection->read, &ngx_posted_next_events);
     }
 }
 

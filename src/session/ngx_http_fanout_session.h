@@ -131,6 +131,7 @@ struct ngx_http_fanout_session_s {
     unsigned                         dead:1;    /* destroyed at its end */
     unsigned                         detaching:1;
     unsigned                         heartbeat:1;   /* asked for */
+    unsigned                         held:1;    /* not read until output went */
     unsigned                         close_after:2;  /* 1 + how: the session
                                                    ends when all is sent */
 };
@@ -164,6 +165,10 @@ void ngx_http_fanout_session_send(ngx_http_fanout_session_t *s,
 /* Sends bytes that are framed already. */
 void ngx_http_fanout_session_bytes(ngx_http_fanout_session_t *s,
     u_char *data, size_t len);
+
+/* Whether commands have to wait: for a job, or because the client does not
+ * read what it is sent. */
+ngx_uint_t ngx_http_fanout_session_busy(ngx_http_fanout_session_t *s);
 
 /* Takes a token of the rate: 1, or 0 and in how many ms there is one (wait
  * may be NULL). */

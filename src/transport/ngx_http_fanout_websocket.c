@@ -700,7 +700,7 @@ ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s, u_char *data,
             return;
         }
 
-        if (s->job && data < last) {
+        if (data < last && ngx_http_fanout_session_busy(s)) {
             keep_rest(s, data, last);
             return;
         }
@@ -788,7 +788,10 @@ pong(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
     }
 
     n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_PONG, 1, ev->len);
-    ngx_memcpy(buf + n, ev->data, ev->len);
+
+    if (ev->len) {
+        ngx_memcpy(buf + n, ev->data, ev->len);
+    }
 
     ngx_http_fanout_session_bytes(s, buf, n + ev->len);
 }

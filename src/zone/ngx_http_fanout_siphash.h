@@ -53,12 +53,9 @@ fanout_siphash_init(fanout_siphash_t *s, const uint64_t key[2])
 static inline void
 fanout_siphash_update(fanout_siphash_t *s, const void *data, size_t n)
 {
-    const uint8_t  *p, *last;
+    const uint8_t  *p;
 
-    p = data;
-    last = p + n;
-
-    for ( ; p < last; p++) {
+    for (p = data; n; n--, p++) {
         s->word |= (uint64_t) *p << (8 * (s->len & 7));
         s->len++;
 
