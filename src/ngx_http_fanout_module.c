@@ -19,6 +19,8 @@
 static void *create_main_conf(ngx_conf_t *cf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
+    ngx_http_fanout_loc_conf_t *conf);
 static ngx_int_t add_variables(ngx_conf_t *cf);
 static ngx_int_t user_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
@@ -482,6 +484,8 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_loc_conf_t  *prev = parent;
     ngx_http_fanout_loc_conf_t  *conf = child;
 
+    merge_handler(cf, prev, conf);
+
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect,
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
@@ -525,6 +529,30 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_websocket_configure(conf);
 
     return NGX_CONF_OK;
+}
+
+
+/* "if" and "limit_except" are locations without a name: they do what the one
+ * around them does, unless they have a handler of another kind. */
+
+static void
+merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
+    ngx_http_fanout_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (!clcf->noname || clcf->handler || prev->handler == NULL) {
+        return;
+    }
+
+    conf->app = prev->app;
+    conf->api = prev->api;
+    conf->status = prev->status;
+    conf->handler = prev->handler;
+
+    clcf->handler = prev->handler;
 }
 
 
@@ -892,6 +920,8 @@ ngx_http_fanout_policy(ngx_http_fanout_app_t *app, ngx_str_t *channel)
 static char *
 set_fanout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
     ngx_str_t                   *value;
     ngx_http_fanout_app_t      **app;
     ngx_http_core_loc_conf_t    *clcf;
@@ -919,6 +949,7 @@ set_fanout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf->handler = (ngx_http_handler_pt) cmd->post;
+    flcf->handler = clcf->handler;
 
     return NGX_CONF_OK;
 }

@@ -86,6 +86,7 @@ typedef struct {
     ngx_http_fanout_app_t          *app;        /* NULL: not enabled */
     ngx_http_fanout_app_t          *api;
     ngx_http_fanout_app_t          *status;
+    ngx_http_handler_pt             handler;    /* of the one that is set */
     const ngx_http_fanout_dialect_t  *dialect;
 
     ngx_http_complex_value_t       *user;

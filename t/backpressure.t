@@ -30,11 +30,11 @@ my @near = (path => '/rt', worker => $one);
 
 my $other = $nginx->native(@near);
 $other->ok(join => channel => 'room');
-$other->ok(publish => channel => 'room', data => 'x' x 20000) for 1 .. 100;
+$other->ok(publish => channel => 'room', data => 'x' x 3000) for 1 .. 100;
 $other->drain;
 
 
-# 4,000 times two megabytes: eight gigabytes if all were answered at once
+# 4,000 times 300 kilobytes: more than a gigabyte if all were answered at once
 
 my $greedy = $nginx->ws(@near);
 my $all = join '', map {

@@ -180,6 +180,8 @@ life(void)
     ok(st.retired[0] == 42 && st.live == 2 && st.slots == 2,
        "its counters live on");
 
+    ngx_http_fanout_slot_release(&z[1]);
+    ngx_http_fanout_slot_release(&z[2]);
     munmap(mem, MB);
 }
 

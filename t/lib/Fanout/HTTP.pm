@@ -337,11 +337,16 @@ sub read_chunks {
     my $buffer = $c->buffer;
 
     while (1) {
-        while ($$buffer !~ /^([0-9a-fA-F]+)[^\r\n]*\r\n/) {
-            $more->() or return 0;
-        }
+        my ($head, $size);
 
-        my ($head, $size) = ($+[0], hex $1);
+        while (!defined $head) {
+            if ($$buffer =~ /^([0-9a-fA-F]+)[^\r\n]*\r\n/) {
+                ($head, $size) = ($+[0], hex $1);
+
+            } else {
+                $more->() or return 0;
+            }
+        }
 
         while (length $$buffer < $head + $size + 2) {
             $more->() or return 0;
