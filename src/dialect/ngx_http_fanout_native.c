@@ -379,6 +379,8 @@ batch_run(ngx_http_fanout_session_t *s)
         }
 
         if (s->job) {
+            /* nothing may come before the replies */
+            ngx_http_fanout_session_hold(s);
             return;
         }
     }
@@ -398,6 +400,7 @@ batch_run(ngx_http_fanout_session_t *s)
     }
 
     native_close(s);
+    ngx_http_fanout_session_settle(s);
 }
 
 

@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_replay.h"
 #include "ngx_http_fanout_utf8.h"
 
 
@@ -113,8 +114,14 @@ static void op_ping(ngx_http_fanout_session_t *s, command_t *cmd);
 
 static ngx_http_fanout_job_t *job_create(ngx_http_fanout_session_t *s,
     command_t *cmd);
+static ngx_int_t job_run(ngx_http_fanout_session_t *s);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static ngx_uint_t job_replay(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+static void job_remember(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, uint64_t after, uint32_t start,
+    ngx_http_fanout_arena_t *a);
 static ngx_int_t job_add(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_entry_t *e);
 static ngx_int_t job_frame(ngx_http_fanout_hub_t *hub,
@@ -501,7 +508,7 @@ op_join(ngx_http_fanout_session_t *s, command_t *cmd)
     sub->state = NGX_HTTP_FANOUT_SUB_JOINING;
     s->job = job;
 
-    (void) ngx_http_fanout_native_work(s);
+    (void) job_run(s);
 }
 
 
@@ -1012,7 +1019,7 @@ op_history(ngx_http_fanout_session_t *s, command_t *cmd)
 
     s->job = job;
 
-    (void) ngx_http_fanout_native_work(s);
+    (void) job_run(s);
 }
 
 
@@ -1061,8 +1068,24 @@ job_create(ngx_http_fanout_session_t *s, command_t *cmd)
 }
 
 
+/* Called when the socket has taken what was there.  Commands behind the job
+ * in its array go on from here, never from within another command. */
+
 ngx_int_t
 ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
+{
+    if (job_run(s) == NGX_OK && !s->dead) {
+        ngx_http_fanout_native_continue(s);
+    }
+
+    return s->job ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* AGAIN when the output limit was reached before the end. */
+
+static ngx_int_t
+job_run(ngx_http_fanout_session_t *s)
 {
     ngx_int_t               rc;
     ngx_http_fanout_job_t  *job;
@@ -1084,11 +1107,7 @@ ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
 
     job_finish(s, job);
 
-    if (!s->dead && !s->reading) {
-        ngx_http_fanout_native_continue(s);
-    }
-
-    return s->job ? NGX_AGAIN : NGX_OK;
+    return NGX_OK;
 }
 
 
@@ -1098,13 +1117,21 @@ static ngx_int_t
 job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
     int                              rc;
-    uint64_t                         lost;
-    ngx_uint_t                       i;
+    uint32_t                         start;
+    uint64_t                         lost, after;
+    ngx_uint_t                       i, whole;
     ngx_http_fanout_arena_t         *a;
     ngx_http_fanout_zone_channel_t   zc;
 
     if (job->after >= job->upto || job->left == 0) {
         return NGX_OK;
+    }
+
+    if (job_replay(s, job)) {
+        return job->messages->used >= NGX_HTTP_FANOUT_PART
+               && job->after < job->upto
+               && job_part(s, job) != NGX_OK
+               ? NGX_ERROR : NGX_AGAIN;
     }
 
     a = &s->hub->pages;
@@ -1128,6 +1155,10 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         job->recovered = 0;
     }
 
+    after = job->after;
+    start = job->messages ? job->messages->used : 0;
+    whole = 1;
+
     for (i = 0; i < a->n; i++) {
 
         if (job->left == 0) {
@@ -1149,12 +1180,19 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         job->left--;
 
         if (job->messages->used >= NGX_HTTP_FANOUT_PART
-            && (i + 1 < a->n || rc == NGX_HTTP_FANOUT_ZONE_AGAIN)
-            && job_part(s, job) != NGX_OK)
+            && (i + 1 < a->n || rc == NGX_HTTP_FANOUT_ZONE_AGAIN))
         {
-            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
-            return NGX_ERROR;
+            whole = 0;
+
+            if (job_part(s, job) != NGX_OK) {
+                ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+                return NGX_ERROR;
+            }
         }
+    }
+
+    if (whole && a->n && job->messages->used > start) {
+        job_remember(s, job, after, start, a);
     }
 
     if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN && job->left == 0) {
@@ -1163,6 +1201,80 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     }
 
     return rc == NGX_HTTP_FANOUT_ZONE_AGAIN ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* Takes a section from what another joiner was told a moment ago. */
+
+static ngx_uint_t
+job_replay(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    ngx_http_fanout_hub_t     *hub;
+    ngx_http_fanout_replay_t  *r;
+
+    hub = s->hub;
+
+    if (job->sub == NULL || !ngx_http_fanout_sub_plain(job->sub)) {
+        return 0;
+    }
+
+    r = ngx_http_fanout_replay_find(hub, job->sub->channel,
+                                    NGX_HTTP_FANOUT_NATIVE_ITEMS, job->epoch,
+                                    job->after, job->upto);
+
+    if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
+        || ngx_http_fanout_frame_reserve(hub, job->messages,
+                                         r->frame->used + 1)
+           != NGX_OK)
+    {
+        return 0;
+    }
+
+    if (job->messages->used) {
+        (void) ngx_http_fanout_frame_literal(hub, job->messages, ",");
+    }
+
+    (void) ngx_http_fanout_frame_append(hub, job->messages, r->frame->data,
+                                        r->frame->used);
+
+    job->after = r->last;
+    job->left -= r->n;
+
+    return 1;
+}
+
+
+/* Keeps a section that lies whole in the messages from start on. */
+
+static void
+job_remember(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    uint64_t after, uint32_t start, ngx_http_fanout_arena_t *a)
+{
+    u_char                   *p;
+    ngx_http_fanout_frame_t  *f;
+
+    if (job->sub == NULL || !ngx_http_fanout_sub_plain(job->sub)
+        || job->after != a->entries[a->n - 1].offset)
+    {
+        return;
+    }
+
+    p = job->messages->data + start;
+    start += (start && *p == ',');
+
+    f = ngx_http_fanout_frame_create(s->hub, job->messages->used - start);
+    if (f == NULL) {
+        return;
+    }
+
+    (void) ngx_http_fanout_frame_append(s->hub, f,
+                                        job->messages->data + start,
+                                        job->messages->used - start);
+
+    ngx_http_fanout_replay_add(s->hub, job->sub->channel,
+                               NGX_HTTP_FANOUT_NATIVE_ITEMS, job->epoch,
+                               after, a->entries, a->n, f);
+    ngx_http_fanout_frame_release(s->hub, f);
 }
 
 
@@ -1244,9 +1356,8 @@ job_part(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 static void
 job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
-    u_char                           epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
-    reply_t                          rp;
-    ngx_http_fanout_subscription_t  *sub;
+    u_char   epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    reply_t  rp;
 
     (void) ngx_http_fanout_epoch_format(epoch, job->epoch);
 
@@ -1281,20 +1392,15 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     reply_literal(&rp, "}");
     reply_close(&rp);
 
-    sub = job->sub;
-
-    if (sub && !s->dead) {
-        sub->offset = job->upto;
-        sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
-
-        if (sub->reset || sub->channel->offset > sub->offset) {
-            sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
-            sub->offset = sub->reset ? 0 : sub->offset;
-            s->behind = 1;
-        }
+    if (job->sub && !job->sub->reset) {
+        job->sub->offset = job->upto;
     }
 
     ngx_http_fanout_session_job_done(s);
+
+    if (s->batch == NULL) {
+        ngx_http_fanout_session_settle(s);
+    }
 }
 
 

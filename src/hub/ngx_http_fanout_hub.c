@@ -10,6 +10,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_pattern.h"
+#include "ngx_http_fanout_replay.h"
 
 
 #define NGX_HTTP_FANOUT_TICK     250        /* ms */
@@ -336,6 +337,7 @@ tick_handler(ngx_event_t *ev)
         }
 
         ngx_http_fanout_slot_sessions(&hub->zone, hub->nsessions);
+        ngx_http_fanout_replay_expire(hub);
     }
 
     if (hub->zone.recoveries) {
@@ -642,6 +644,8 @@ channel_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch)
     if (!ch->told) {
         ngx_queue_remove(&ch->counted);
     }
+
+    ngx_http_fanout_replay_forget(hub, ch);
 
     ngx_rbtree_delete(&hub->names, &ch->node);
     hub->channels[ch->local] = NULL;

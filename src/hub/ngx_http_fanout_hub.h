@@ -23,6 +23,9 @@
 #define NGX_HTTP_FANOUT_NATIVE_WS 0
 #define NGX_HTTP_FANOUT_RAW_WS    1
 
+/* no format of a session: items of a native reply's "messages" */
+#define NGX_HTTP_FANOUT_NATIVE_ITEMS  NGX_HTTP_FANOUT_FORMATS
+
 
 /* bytes shared by all outboxes that send them */
 
@@ -86,6 +89,27 @@ struct ngx_http_fanout_subscription_s {
 };
 
 
+/* takes every entry, but for a publisher's wish not to hear itself */
+#define ngx_http_fanout_sub_plain(sub)                                        \
+    (!((sub)->no_echo || (sub)->no_messages || (sub)->events))
+
+
+/* a section of a log as bytes, see replay.h */
+
+#define NGX_HTTP_FANOUT_REPLAYS   64
+
+typedef struct {
+    ngx_http_fanout_frame_t         *frame;     /* NULL: none */
+    ngx_http_fanout_channel_t       *channel;
+    uint64_t                         epoch;
+    uint64_t                         after;
+    uint64_t                         last;      /* offset of its last entry */
+    ngx_msec_t                       at;
+    uint32_t                         n;         /* entries */
+    uint32_t                         format;
+} ngx_http_fanout_replay_t;
+
+
 struct ngx_http_fanout_hub_s {
     ngx_http_fanout_zone_t           zone;
     ngx_http_fanout_app_t           *app;
@@ -106,6 +130,7 @@ struct ngx_http_fanout_hub_s {
 
     ngx_http_fanout_arena_t          arena;     /* of drains */
     ngx_http_fanout_arena_t          pages;     /* of reads for a session */
+    ngx_http_fanout_replay_t         replay[NGX_HTTP_FANOUT_REPLAYS];
 
     ngx_connection_t                *wake;      /* the eventfd */
     ngx_event_t                      drain;     /* posted */

@@ -229,8 +229,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
     uint64_t    before;
     ngx_uint_t  i, plain;
 
-    plain = !(sub->no_echo || sub->no_messages || sub->events)
-            && sub->seq < e[0].seq;
+    plain = ngx_http_fanout_sub_plain(sub) && sub->seq < e[0].seq;
 
     for (i = 0; plain && i < n; i++) {
         plain = !(e[i].flags & NGX_HTTP_FANOUT_NOECHO);

@@ -9,6 +9,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_websocket.h"
+#include "ngx_http_fanout_replay.h"
 
 #include <netinet/tcp.h>
 
@@ -48,6 +49,8 @@ static ssize_t out_send(ngx_http_fanout_session_t *s);
 static void send_output(ngx_http_fanout_session_t *s);
 static void wants_flush(ngx_http_fanout_session_t *s);
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
+static ngx_uint_t tell_again(ngx_http_fanout_subscription_t *sub,
+    uint64_t upto);
 static ngx_int_t tell(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
 static void forget_work(ngx_http_fanout_session_t *s);
@@ -281,6 +284,7 @@ detach(ngx_http_fanout_session_t *s)
     s->detaching = 1;
     s->request = NULL;
 
+    r->request_complete = 1;
     ngx_http_free_request(r, 0);
 
     s->detaching = 0;
@@ -1120,6 +1124,61 @@ ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s)
 
 
 void
+ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            sub->offset = ngx_max(sub->channel->offset, sub->floor);
+        }
+
+        sub->state = NGX_HTTP_FANOUT_SUB_JOINING;
+    }
+}
+
+
+void
+ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    if (s->dead) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->state != NGX_HTTP_FANOUT_SUB_JOINING) {
+            continue;
+        }
+
+        sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
+
+        if (sub->reset || sub->channel->offset > sub->offset) {
+            sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
+            s->behind = 1;
+        }
+    }
+
+    if (s->behind) {
+        wants_flush(s);
+    }
+}
+
+
+void
 ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
 {
     ngx_queue_t                     *q, *next;
@@ -1207,6 +1266,10 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             return;
         }
 
+        if (tell_again(sub, upto)) {
+            continue;
+        }
+
         a->n = 0;
         a->used = 0;
 
@@ -1257,6 +1320,34 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 }
 
 
+/* sends what another subscriber was sent a moment ago */
+
+static ngx_uint_t
+tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
+{
+    ngx_http_fanout_hub_t     *hub;
+    ngx_http_fanout_replay_t  *r;
+
+    if (!ngx_http_fanout_sub_plain(sub)) {
+        return 0;
+    }
+
+    hub = sub->session->hub;
+
+    r = ngx_http_fanout_replay_find(hub, sub->channel, sub->format,
+                                    sub->channel->epoch, sub->offset, upto);
+    if (r == NULL) {
+        return 0;
+    }
+
+    ngx_http_fanout_session_push(sub->session, r->frame, 0, r->frame->used);
+    ngx_http_fanout_add(hub, delivered, r->n);
+    sub->offset = r->last;
+
+    return 1;
+}
+
+
 /* sends entries to one subscriber alone */
 
 static ngx_int_t
@@ -1301,6 +1392,11 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
         } else {
             ngx_http_fanout_count(hub, delivered);
         }
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)) {
+        ngx_http_fanout_replay_add(hub, sub->channel, sub->format, e->epoch,
+                                   sub->offset, e, n, f);
     }
 
     ngx_http_fanout_session_push(s, f, 0, f->used);

@@ -201,6 +201,14 @@ void ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub);
  * log when the socket has drained. */
 void ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s);
 
+/* Keeps entries from a session until replies have been sent: its
+ * subscriptions are JOINING until they are settled. */
+void ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s);
+
+/* Makes subscriptions that are JOINING live, or lets them read what they
+ * have not been given meanwhile. */
+void ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s);
+
 /* Goes on with the job and with what is behind, as far as the output limit
  * allows. */
 void ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s);

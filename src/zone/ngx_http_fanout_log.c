@@ -277,6 +277,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
                     opts->key.len, 4, hash);
         hash[0] ^= scoped;
+        hash[1] ^= ch->epoch;       /* one key on many channels */
 
         i = fanout_key_find(z, hash);
 
@@ -617,11 +618,9 @@ stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref)
 {
     unsigned            reset;
     fanout_ref_t        i;
-    fanout_entry_t     *e;
     fanout_interest_t  *in;
 
-    e = fanout_entry(z, ref);
-    reset = (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET;
+    reset = (fanout_entry(z, ref)->type & 0x0f) == NGX_HTTP_FANOUT_RESET;
 
     if (ch->stream_head == 0) {
         fanout_set(z, ch->stream_head, ref);
@@ -637,7 +636,6 @@ stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref)
 
         if (in->cursor == 0) {
             fanout_set(z, in->cursor, ref);
-            fanout_set(z, in->seq, e->seq - 1);
         }
 
         if (reset) {

@@ -263,6 +263,55 @@ c_identity(c_worker_t *w)
 }
 
 
+/* history that others overwrite meanwhile */
+
+static int
+c_read(c_worker_t *w, unsigned i)
+{
+    int       rc, turns;
+    uint64_t  after, lost;
+    uint32_t  k;
+    info_t    info;
+
+    if (ngx_http_fanout_channel_info(&w->z, &w->c[i], &info) != OK) {
+        return 0;
+    }
+
+    after = 0;
+    turns = 0;
+
+    do {
+        arena_reset(&arena);
+        rc = ngx_http_fanout_log_read(&w->z, &w->c[i], info.epoch, after,
+                                      UINT64_MAX, &arena, &lost);
+
+        if (rc == STALE && i >= C_SAFE) {
+            return 0;
+        }
+
+        if (rc != OK && rc != AGAIN) {
+            return c_fail(w, "read: %d", rc);
+        }
+
+        for (k = 0; k < arena.n; k++) {
+            if (arena.entries[k].offset <= after
+                || (i < C_SAFE && arena.entries[k].offset != after + 1)
+                || !data_whole(arena.entries[k].data.data,
+                               arena.entries[k].data.len))
+            {
+                return c_fail(w, "read: broken at %llu",
+                              (unsigned long long) after);
+            }
+
+            after = arena.entries[k].offset;
+        }
+
+    } while (rc == AGAIN && ++turns < 1000);
+
+    return 0;
+}
+
+
 static int
 c_step(c_worker_t *w)
 {
@@ -272,8 +321,12 @@ c_step(c_worker_t *w)
     op = c_draw(w, 100);
     i = c_draw(w, C_CHANNELS);
 
-    if (op < 50) {
+    if (op < 46) {
         return c_publish(w);
+    }
+
+    if (op < 50) {
+        return c_read(w, i);
     }
 
     if (op < 75) {

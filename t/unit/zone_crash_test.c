@@ -260,6 +260,13 @@ setup_some(zone_t *z)
 
 
 static void
+setup_few(zone_t *z)
+{
+    fill_rooms(z, 3);
+}
+
+
+static void
 setup_drained(zone_t *z)
 {
     fill_rooms(z, 40);
@@ -887,6 +894,7 @@ static const op_t  ops[] = {
     { "drain", setup_some, prepare_pending, run_drain, 0 },
     { "drain as the parent", setup_some, NULL, run_drain,
       SERIES|AS_PARENT },
+    { "drain a few", setup_few, NULL, run_drain, AS_PARENT },
     { "drain a reset", setup_purged, NULL, run_drain, SERIES|AS_PARENT },
     { "drain large", setup_large, NULL, run_drain, SERIES|AS_PARENT },
     { "drain a gap", setup_stalled, NULL, run_drain, SERIES|AS_PARENT },
@@ -1362,7 +1370,7 @@ instructions(void)
         name = ops[i].name;
 
         if (strcmp(name, "publish") == 0 || strcmp(name, "purge") == 0
-            || strcmp(name, "drain as the parent") == 0
+            || strcmp(name, "drain a few") == 0
             || strcmp(name, "resume a live identity") == 0)
         {
             every_instruction(&ops[i]);
