@@ -17,6 +17,7 @@
 struct ngx_http_fanout_dialect_s {
     ngx_str_t    name;
     ngx_uint_t   format;        /* of entries over WebSocket */
+    ngx_uint_t   closes;        /* 1: a gap and a reset are close frames */
 
     /* The handshake: checks what is particular (arguments, subprotocols).
      * NULL, or why it is refused, static, and the status. */

@@ -51,6 +51,7 @@ static void send_printf(ngx_http_fanout_session_t *s, const char *fmt, ...);
 const ngx_http_fanout_dialect_t  ngx_http_fanout_native = {
     ngx_string("native"),
     NGX_HTTP_FANOUT_NATIVE_WS,
+    0,
     native_accept,
     native_open,
     native_receive,

@@ -33,6 +33,7 @@ static void raw_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
 const ngx_http_fanout_dialect_t  ngx_http_fanout_raw = {
     ngx_string("raw"),
     NGX_HTTP_FANOUT_RAW_WS,
+    1,
     raw_accept,
     raw_open,
     raw_receive,

@@ -165,7 +165,9 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
 
-        if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE) {
+        if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE
+            || sub->session->state != NGX_HTTP_FANOUT_OPEN)
+        {
             continue;
         }
 
@@ -176,6 +178,12 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
         }
 
         give(sub, &runs[sub->format], e, n);
+
+        if (e->type != NGX_HTTP_FANOUT_MESSAGE
+            && sub->session->dialect->closes)
+        {
+            ngx_http_fanout_session_closing(sub->session);
+        }
     }
 
     for (i = 0; i < NGX_HTTP_FANOUT_FORMATS; i++) {
@@ -233,6 +241,13 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     for (i = 0; plain && i < n; i++) {
         plain = !(e[i].flags & NGX_HTTP_FANOUT_NOECHO);
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_GAP) {
+        ngx_http_fanout_count(sub->session->hub, gaps);
+
+    } else if (e->type == NGX_HTTP_FANOUT_RESET) {
+        ngx_http_fanout_count(sub->session->hub, resets);
     }
 
     if (plain) {

@@ -1383,6 +1383,13 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
             goto failed;
         }
 
+        if (e[i].type != NGX_HTTP_FANOUT_MESSAGE && s->dialect->closes) {
+            ngx_http_fanout_session_push(s, f, 0, f->used);
+            ngx_http_fanout_frame_release(hub, f);
+            ngx_http_fanout_session_closing(s);
+            return NGX_ERROR;
+        }
+
         if (e[i].type == NGX_HTTP_FANOUT_GAP) {
             ngx_http_fanout_count(hub, gaps);
 
@@ -1446,6 +1453,24 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     if (!s->dead) {
         set_timer(s);
     }
+}
+
+
+/* Its subscription is left to the end of the session: this may be called
+ * while the subscribers of the channel are walked. */
+
+void
+ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s)
+{
+    if (s->dead || s->state == NGX_HTTP_FANOUT_CLOSING) {
+        return;
+    }
+
+    s->state = NGX_HTTP_FANOUT_CLOSING;
+    s->close_at = ngx_current_msec + NGX_HTTP_FANOUT_CLOSE_WAIT;
+    s->behind = 0;
+
+    set_timer(s);
 }
 
 

@@ -189,6 +189,9 @@ void ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_close(ngx_http_fanout_session_t *s,
     ngx_uint_t code, const char *reason);
 
+/* A close frame was sent by other means: nothing may follow it. */
+void ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s);
+
 /* Ends it now.  It may be called from anywhere below the session's handlers:
  * the memory lives until these return. */
 void ngx_http_fanout_session_end(ngx_http_fanout_session_t *s,

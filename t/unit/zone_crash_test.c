@@ -923,14 +923,6 @@ static const op_t  ops[] = {
 /* one trial */
 
 static void
-died(const char *what)
-{
-    printf("not ok %d - %s\n", ++tap_count, what);
-    fflush(stdout);
-}
-
-
-static void
 hung(int sig)
 {
     static const char  text[] = "Bail out! a survivor hangs\n";
@@ -1494,7 +1486,6 @@ main(int argc, char **argv)
 {
     unsigned  i;
 
-    (void) died;
     (void) signal(SIGALRM, hung);
 
     seed = seed_of_run();

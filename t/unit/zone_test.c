@@ -754,7 +754,7 @@ finding(void)
 static void
 journal(void)
 {
-    char        name[16];
+    char        name[16], names[40][16];
     uint32_t    i, k, ref;
     uint8_t     data[8];
     policy_t    none = { 0, 0, 0, 0 }, ttl = { 1000, 0, 5, 0 },
@@ -778,9 +778,8 @@ journal(void)
     /* a slot with many streams that only it held */
 
     for (i = 0; i < 40; i++) {
-        snprintf(name, sizeof(name), "c%u", i);
-        c[i] = view(&za, name, &none);
-        c[i].name.data = (uint8_t *) strdup(name);
+        snprintf(names[i], sizeof(names[i]), "c%u", i);
+        c[i] = view(&za, names[i], &none);
         (void) ngx_http_fanout_channel_open(&za, &c[i], i);
         (void) ngx_http_fanout_log_publish(&za, &c[i], m, 63, NULL, &r);
     }
