@@ -217,6 +217,40 @@ void ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s);
 
 
+/* inside of the room */
+
+/* Ends a handler that had set reading: 1 if the session died meanwhile and is
+ * freed now. */
+ngx_uint_t ngx_http_fanout_session_done(ngx_http_fanout_session_t *s);
+
+/* The cleanup of the request that a session is attached to. */
+void ngx_http_fanout_session_cleanup(void *data);
+
+/* Handlers of a detached connection. */
+void ngx_http_fanout_session_read_handler(ngx_event_t *rev);
+void ngx_http_fanout_session_write_handler(ngx_event_t *wev);
+
+/* What they do, attached or not; each may end and free the session. */
+void ngx_http_fanout_session_read(ngx_http_fanout_session_t *s);
+void ngx_http_fanout_session_write(ngx_http_fanout_session_t *s);
+void ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s);
+
+/* Reads what was received before and had to wait; within a handler. */
+void ngx_http_fanout_session_input(ngx_http_fanout_session_t *s);
+
+/* The worker wants to exit. */
+void ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s);
+
+/* Sets the one timer to what is due first. */
+void ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s);
+
+/* Puts it among those whose output goes at the end of the turn. */
+void ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s);
+
+/* Drops all output. */
+void ngx_http_fanout_outbox_clear(ngx_http_fanout_session_t *s);
+
+
 /* delivery.c: hands drained entries to subscribers */
 
 void ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,

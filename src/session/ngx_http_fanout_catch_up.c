@@ -1,0 +1,373 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Falling behind and catching up: a session whose output is full reads the
+ * log itself when its socket has drained.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_replay.h"
+
+
+static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
+static ngx_uint_t tell_again(ngx_http_fanout_subscription_t *sub,
+    uint64_t upto);
+static ngx_int_t tell(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n);
+
+
+/* falling behind and catching up */
+
+ngx_http_fanout_subscription_t *
+ngx_http_fanout_session_sub(ngx_http_fanout_session_t *s, ngx_str_t *channel)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->channel->name.len == channel->len
+            && ngx_memcmp(sub->channel->name.data, channel->data,
+                          channel->len) == 0)
+        {
+            return sub;
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
+            sub->offset = ngx_max(sub->channel->offset, sub->floor);
+        }
+    }
+
+    if (!s->behind) {
+        ngx_http_fanout_count(s->hub, lags);
+    }
+
+    s->behind = 1;
+
+    ngx_http_fanout_outbox_queue(s);
+}
+
+
+void
+ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            sub->offset = ngx_max(sub->channel->offset, sub->floor);
+        }
+
+        sub->state = NGX_HTTP_FANOUT_SUB_JOINING;
+    }
+}
+
+
+void
+ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    if (s->dead) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->state != NGX_HTTP_FANOUT_SUB_JOINING) {
+            continue;
+        }
+
+        sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
+
+        if (sub->reset || sub->channel->offset > sub->offset) {
+            sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
+            s->behind = 1;
+        }
+    }
+
+    if (s->behind) {
+        ngx_http_fanout_outbox_queue(s);
+    }
+}
+
+
+void
+ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q, *next;
+    ngx_http_fanout_subscription_t  *sub;
+
+    if (s->state != NGX_HTTP_FANOUT_OPEN || s->dead) {
+        return;
+    }
+
+    if (s->job) {
+        if (s->dialect->work(s) == NGX_AGAIN || s->dead) {
+            return;
+        }
+
+        if (!s->reading) {
+            /* commands may have waited for it */
+            ngx_post_event(s->connection->read, &ngx_posted_next_events);
+        }
+    }
+
+    s->behind = 0;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->state == NGX_HTTP_FANOUT_SUB_BEHIND) {
+            catch_up_sub(sub);
+
+            if (s->dead) {
+                return;
+            }
+
+            if (sub->state == NGX_HTTP_FANOUT_SUB_BEHIND) {
+                s->behind = 1;
+            }
+        }
+    }
+}
+
+
+/* Reads the log on from what the subscriber was sent last, up to what this
+ * worker has delivered; from there it is live again. */
+
+static void
+catch_up_sub(ngx_http_fanout_subscription_t *sub)
+{
+    int                         rc;
+    uint64_t                    lost, upto;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_entry_t     e;
+    ngx_http_fanout_arena_t    *a;
+    ngx_http_fanout_session_t  *s;
+    ngx_http_fanout_channel_t  *ch;
+
+    s = sub->session;
+    hub = s->hub;
+    ch = sub->channel;
+    a = &hub->pages;
+
+    ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
+
+    if (sub->reset) {
+        sub->reset = 0;
+        sub->floor = 0;
+        e.type = NGX_HTTP_FANOUT_RESET;
+        e.kind = NGX_HTTP_FANOUT_TEXT;
+        e.epoch = ch->epoch;
+        e.data.data = (u_char *) "purged";
+        e.data.len = sizeof("purged") - 1;
+
+        if (tell(sub, &e, 1) != NGX_OK) {
+            return;
+        }
+    }
+
+    upto = ngx_max(ch->offset, sub->floor);
+
+    while (sub->offset < upto) {
+
+        if (s->pending && s->pending >= s->conf->buffer / 2) {
+            return;
+        }
+
+        if (tell_again(sub, upto)) {
+            continue;
+        }
+
+        a->n = 0;
+        a->used = 0;
+
+        rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
+                                      sub->offset, upto, a, &lost);
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_STALE
+            || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
+        {
+            /* purged: the reset is on its way */
+            break;
+        }
+
+        if (lost > sub->offset) {
+            lost = ngx_min(lost, upto);
+            e.type = NGX_HTTP_FANOUT_GAP;
+            e.epoch = ch->epoch;
+            e.from = sub->offset;
+            e.offset = lost;
+
+            if (tell(sub, &e, 1) != NGX_OK) {
+                return;
+            }
+
+            sub->offset = lost;
+        }
+
+        if (a->n) {
+            if (tell(sub, a->entries, a->n) != NGX_OK) {
+                return;
+            }
+
+            sub->offset = a->entries[a->n - 1].offset;
+        }
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+            break;
+        }
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+            /* no memory for one large message */
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return;
+        }
+    }
+
+    sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
+}
+
+
+/* sends what another subscriber was sent a moment ago */
+
+static ngx_uint_t
+tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
+{
+    ngx_http_fanout_hub_t     *hub;
+    ngx_http_fanout_replay_t  *r;
+
+    if (!ngx_http_fanout_sub_plain(sub)) {
+        return 0;
+    }
+
+    hub = sub->session->hub;
+
+    r = ngx_http_fanout_replay_find(hub, sub->channel, sub->format,
+                                    sub->channel->epoch, sub->offset, upto);
+    if (r == NULL) {
+        return 0;
+    }
+
+    ngx_http_fanout_session_push(sub->session, r->frame, 0, r->frame->used);
+    ngx_http_fanout_add(hub, delivered, r->n);
+    sub->offset = r->last;
+
+    return 1;
+}
+
+
+/* sends entries to one subscriber alone */
+
+static ngx_int_t
+tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
+    ngx_uint_t n)
+{
+    ngx_uint_t                  i;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_frame_t    *f;
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+    hub = s->hub;
+
+    f = ngx_http_fanout_frame_create(hub, 1024 + (n > 1 ? hub->pages.used
+                                                          + 256 * n : 0));
+    if (f == NULL) {
+        goto failed;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (e[i].type == NGX_HTTP_FANOUT_MESSAGE
+            && ((e[i].client && e[i].client == s->identity.client
+                 && (sub->no_echo || (e[i].flags & NGX_HTTP_FANOUT_NOECHO)))
+                || !s->dialect->match(sub, &e[i])))
+        {
+            continue;
+        }
+
+        if (s->dialect->encode(hub, sub->channel, &e[i], f) != NGX_OK) {
+            ngx_http_fanout_frame_release(hub, f);
+            goto failed;
+        }
+
+        if (e[i].type != NGX_HTTP_FANOUT_MESSAGE && s->dialect->closes) {
+            ngx_http_fanout_session_push(s, f, 0, f->used);
+            ngx_http_fanout_frame_release(hub, f);
+            ngx_http_fanout_session_closing(s);
+            return NGX_ERROR;
+        }
+
+        if (e[i].type == NGX_HTTP_FANOUT_GAP) {
+            ngx_http_fanout_count(hub, gaps);
+
+        } else if (e[i].type == NGX_HTTP_FANOUT_RESET) {
+            ngx_http_fanout_count(hub, resets);
+
+        } else {
+            ngx_http_fanout_count(hub, delivered);
+        }
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)) {
+        ngx_http_fanout_replay_add(hub, sub->channel, sub->format, e->epoch,
+                                   sub->offset, e, n, f);
+    }
+
+    ngx_http_fanout_session_push(s, f, 0, f->used);
+    ngx_http_fanout_frame_release(hub, f);
+
+    return NGX_OK;
+
+failed:
+
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+
+    return NGX_ERROR;
+}

@@ -1,0 +1,294 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * A session begins attached to the request of its handshake, and lets it go
+ * as soon as nothing else needs it.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_dialect.h"
+
+#include <netinet/tcp.h>
+
+
+#define NGX_HTTP_FANOUT_NOTSENT    131072
+
+
+static void attached_read(ngx_http_request_t *r);
+static void attached_write(ngx_http_request_t *r);
+static void detach_handler(ngx_event_t *ev);
+static ngx_uint_t detachable(ngx_http_request_t *r);
+static void detach(ngx_http_fanout_session_t *s);
+static void free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc);
+static void set_socket(ngx_http_fanout_session_t *s);
+
+
+void
+ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_detach_t            *d;
+    ngx_http_request_t  *r;
+
+    r = s->request;
+
+    r->read_event_handler = attached_read;
+    r->write_event_handler = attached_write;
+    r->keepalive = 0;
+    r->lingering_close = 0;
+
+    ngx_http_fanout_count(s->hub, connects);
+
+    set_socket(s);
+
+    s->reading = 1;
+    s->dialect->open(s, r);
+    if (ngx_http_fanout_session_done(s)) {
+        return;
+    }
+
+    d = ngx_calloc(sizeof(ngx_http_fanout_detach_t), s->connection->log);
+
+    if (d == NULL) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    d->event.handler = detach_handler;
+    d->event.data = d;
+    d->event.log = ngx_cycle->log;
+    d->event.cancelable = 1;
+    d->session = s;
+    s->detach = d;
+
+    ngx_post_event(&d->event, &ngx_posted_events);
+    ngx_post_event(&s->hub->drain, &ngx_posted_events);
+
+    if (s->connection->read->timer_set) {
+        ngx_del_timer(s->connection->read);
+    }
+
+    ngx_http_fanout_session_timer(s);
+}
+
+
+/* The request ends while the session is attached to it. */
+
+void
+ngx_http_fanout_session_cleanup(void *data)
+{
+    ngx_http_fanout_session_t *s = data;
+
+    if (s->detaching || s->request == NULL) {
+        return;
+    }
+
+    s->request = NULL;
+    s->connection = NULL;
+
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+}
+
+
+static void
+attached_read(ngx_http_request_t *r)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
+
+    if (r->connection->read->timedout) {
+        r->connection->read->timedout = 0;
+        ngx_http_fanout_session_tick(s);
+        return;
+    }
+
+    ngx_http_fanout_session_read(s);
+}
+
+
+static void
+attached_write(ngx_http_request_t *r)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
+
+    ngx_http_fanout_session_write(s);
+}
+
+
+static void
+detach_handler(ngx_event_t *ev)
+{
+    ngx_http_fanout_detach_t                   *d;
+    ngx_http_fanout_session_t  *s;
+
+    d = ev->data;
+    s = d->session;
+
+    if (!detachable(s->request)) {
+        /* a subrequest in the background still needs it */
+        ngx_add_timer(ev, 50);
+        return;
+    }
+
+    s->detach = NULL;
+    ngx_free(d);
+
+    detach(s);
+}
+
+
+static ngx_uint_t
+detachable(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    return r->main == r && r->count == 1 && !r->blocked && r->out == NULL
+           && !c->buffered && r->postponed == NULL && c->data == r;
+}
+
+
+/* Lets the request go: logged, its memory freed; the session keeps the
+ * connection. */
+
+static void
+detach(ngx_http_fanout_session_t *s)
+{
+    size_t                  len;
+    ngx_buf_t              *b;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_log_ctx_t     *ctx;
+    ngx_http_connection_t  *hc;
+
+    r = s->request;
+    c = r->connection;
+    hc = r->http_connection;
+
+    b = r->header_in;
+    len = b->last - b->pos;
+
+    if (len) {
+        s->input = ngx_alloc(len, c->log);
+        if (s->input == NULL) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return;
+        }
+
+        ngx_memcpy(s->input, b->pos, len);
+        s->input_len = len;
+    }
+
+    s->detaching = 1;
+    s->request = NULL;
+
+    r->request_complete = 1;
+    ngx_http_free_request(r, 0);
+
+    s->detaching = 0;
+
+    c->destroyed = 0;
+    c->data = s;
+    c->sent = 0;
+
+    ctx = c->log->data;
+    ctx->request = NULL;
+    ctx->current_request = NULL;
+    c->log->action = "serving a fanout session";
+
+    free_buffers(c, hc);
+
+    c->read->handler = ngx_http_fanout_session_read_handler;
+    c->write->handler = ngx_http_fanout_session_write_handler;
+    c->idle = 1;
+    c->close = 0;
+
+    if (ngx_exiting) {
+        ngx_http_fanout_session_shutdown(s);
+    }
+
+    s->reading = 1;
+    ngx_http_fanout_session_input(s);
+    if (ngx_http_fanout_session_done(s)) {
+        return;
+    }
+
+    if (c->read->ready) {
+        ngx_http_fanout_session_read(s);
+        return;
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+    }
+}
+
+
+static void
+free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    for (cl = hc->free; cl; cl = cl->next) {
+        if (cl->buf->start && ngx_pfree(c->pool, cl->buf->start) == NGX_OK) {
+            cl->buf->start = NULL;
+        }
+    }
+
+    for (cl = hc->busy; cl; cl = cl->next) {
+        if (cl->buf->start && ngx_pfree(c->pool, cl->buf->start) == NGX_OK) {
+            cl->buf->start = NULL;
+        }
+    }
+
+    hc->free = NULL;
+    hc->busy = NULL;
+    hc->nbusy = 0;
+
+    b = c->buffer;
+
+    if (b && b->start && ngx_pfree(c->pool, b->start) == NGX_OK) {
+        b->start = NULL;
+        b->pos = NULL;
+        b->last = NULL;
+    }
+
+    c->buffer = NULL;
+}
+
+
+static void
+set_socket(ngx_http_fanout_session_t *s)
+{
+    ngx_connection_t  *c;
+
+    c = s->connection;
+
+    if (c->tcp_nodelay == NGX_TCP_NODELAY_UNSET) {
+        (void) ngx_tcp_nodelay(c);
+    }
+
+#ifdef TCP_NOTSENT_LOWAT
+    {
+    int  lowat = NGX_HTTP_FANOUT_NOTSENT;
+
+    (void) setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
+                      sizeof(int));
+    }
+#endif
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        SSL_set_mode(c->ssl->connection,
+                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
+                     |SSL_MODE_ENABLE_PARTIAL_WRITE);
+        c->ssl->no_wait_shutdown = 1;
+    }
+#endif
+}

@@ -1,0 +1,345 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What the socket and the clock do to a session.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_websocket.h"
+
+
+#define NGX_HTTP_FANOUT_INPUT      65536
+#define NGX_HTTP_FANOUT_READS      8       /* a read event, at most */
+
+
+static u_char  scratch[NGX_HTTP_FANOUT_INPUT];
+
+
+/* events */
+
+void
+ngx_http_fanout_session_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t           *c;
+    ngx_http_fanout_session_t  *s;
+
+    c = rev->data;
+    s = c->data;
+
+    if (c->close) {
+        c->close = 0;
+        ngx_http_fanout_session_shutdown(s);
+        return;
+    }
+
+    if (rev->timedout) {
+        rev->timedout = 0;
+        ngx_http_fanout_session_tick(s);
+        return;
+    }
+
+    ngx_http_fanout_session_read(s);
+}
+
+
+void
+ngx_http_fanout_session_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+    ngx_http_fanout_session_write(c->data);
+}
+
+
+void
+ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s)
+{
+    if (s->connection->error) {
+        /* worker_shutdown_timeout is over */
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    ngx_http_fanout_session_drain(s->hub);
+
+    if (!s->draining) {
+        s->draining = 1;
+        s->close_at = ngx_current_msec;
+        ngx_http_fanout_session_timer(s);
+    }
+}
+
+
+void
+ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
+{
+    ssize_t            n;
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+
+    s->reading = 1;
+
+    ngx_http_fanout_session_input(s);
+
+    for (i = 0; i < NGX_HTTP_FANOUT_READS && !s->dead; i++) {
+
+        if (ngx_http_fanout_session_busy(s) || s->input_len) {
+            /* the rest waits in the socket */
+            break;
+        }
+
+        n = c->recv(c, scratch, NGX_HTTP_FANOUT_INPUT);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            break;
+        }
+
+        s->received_at = ngx_current_msec;
+        s->pinged = 0;
+
+        ngx_http_fanout_websocket_input(s, scratch, n);
+
+        if (s->dead || !c->read->ready) {
+            break;
+        }
+    }
+
+    if (ngx_http_fanout_session_done(s)) {
+        return;
+    }
+
+    if (i == NGX_HTTP_FANOUT_READS && c->read->ready) {
+        /* others first */
+        ngx_post_event(c->read, &ngx_posted_next_events);
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+    }
+}
+
+
+/* what was received before and could not be read then */
+
+void
+ngx_http_fanout_session_input(ngx_http_fanout_session_t *s)
+{
+    size_t   len;
+    u_char  *data;
+
+    while (s->input_len && !s->dead && !ngx_http_fanout_session_busy(s)) {
+        data = s->input;
+        len = s->input_len;
+        s->input = NULL;
+        s->input_len = 0;
+
+        ngx_http_fanout_websocket_input(s, data, len);
+
+        ngx_free(data);
+    }
+}
+
+
+/* A client that does not read its replies is not read from either. */
+
+ngx_uint_t
+ngx_http_fanout_session_busy(ngx_http_fanout_session_t *s)
+{
+    if (s->pending >= s->conf->buffer) {
+        s->held = 1;
+        return 1;
+    }
+
+    return s->job != NULL;
+}
+
+
+void
+ngx_http_fanout_session_write(ngx_http_fanout_session_t *s)
+{
+    if (s->connection->write->timedout) {
+        s->connection->write->timedout = 0;
+    }
+
+    s->blocked = 0;
+
+    ngx_http_fanout_outbox_queue(s);
+    ngx_http_fanout_session_flush(s->hub);
+}
+
+
+/* One timer serves pings, deadlines and the wait for a close; it is set
+ * anew only when it fires, so that traffic costs nothing. */
+
+void
+ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s)
+{
+    u_char              buf[NGX_HTTP_FANOUT_WS_HEADER_MAX];
+    size_t              n;
+    ngx_msec_t          quiet, now;
+
+    now = ngx_current_msec;
+
+    if (s->state == NGX_HTTP_FANOUT_CLOSING) {
+        if ((ngx_msec_int_t) (now - s->close_at) >= 0) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return;
+        }
+
+        ngx_http_fanout_session_timer(s);
+        return;
+    }
+
+    if (s->draining && (ngx_msec_int_t) (now - s->close_at) >= 0) {
+        s->dialect->closing(s, 1012, 0);
+        ngx_http_fanout_session_close(s, 1012, "restart");
+        ngx_http_fanout_session_flush(s->hub);
+        return;
+    }
+
+    if (s->frame_at && now - s->frame_at >= s->conf->timeout) {
+        ngx_http_fanout_count(s->hub, timeouts);
+        ngx_http_fanout_session_close(s, 4408, "message not finished in time");
+        ngx_http_fanout_session_flush(s->hub);
+        return;
+    }
+
+    quiet = now - s->received_at;
+
+    if (s->conf->ping) {
+
+        if (s->pinged && quiet >= s->conf->ping + s->conf->timeout) {
+            ngx_http_fanout_count(s->hub, timeouts);
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                          "fanout client does not answer pings");
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return;
+        }
+
+        if (!s->pinged && quiet >= s->conf->ping) {
+            s->pinged = 1;
+
+            if (s->pending == 0) {
+                n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_PING, 1,
+                                              0);
+                ngx_http_fanout_session_bytes(s, buf, n);
+
+                if (s->dead) {
+                    return;
+                }
+            }
+        }
+    }
+
+    if (s->heartbeat && (ngx_msec_int_t) (now - s->beat_at) >= 0) {
+        s->beat_at = now + s->conf->ping;
+
+        if (s->pending == 0) {
+            s->dialect->heartbeat(s);
+        }
+    }
+
+    ngx_http_fanout_session_timer(s);
+}
+
+
+void
+ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
+{
+    ngx_event_t  *rev;
+    ngx_msec_t    now, at;
+
+    rev = s->connection->read;
+    now = ngx_current_msec;
+    at = now + 3600 * 1000;
+
+#define sooner(t)                                                             \
+    if ((ngx_msec_int_t) ((t) - at) < 0) { at = (t); }
+
+    if (s->state == NGX_HTTP_FANOUT_CLOSING || s->draining) {
+        sooner(s->close_at);
+    }
+
+    if (s->state == NGX_HTTP_FANOUT_OPEN) {
+
+        if (s->frame_at) {
+            sooner(s->frame_at + s->conf->timeout);
+        }
+
+        if (s->conf->ping) {
+            sooner(s->received_at + s->conf->ping
+                   + (s->pinged ? s->conf->timeout : 0));
+
+            if (s->heartbeat) {
+                sooner(s->beat_at);
+            }
+        }
+    }
+
+#undef sooner
+
+    rev->cancelable = 1;
+
+    ngx_add_timer(rev, (ngx_msec_int_t) (at - now) > 0 ? at - now : 1);
+}
+
+
+void
+ngx_http_fanout_session_deadline(ngx_http_fanout_session_t *s)
+{
+    ngx_uint_t  within;
+
+    within = ngx_http_fanout_ws_within_frame(&s->ws)
+             || ngx_http_fanout_ws_within_message(&s->ws);
+
+    if (within == (s->frame_at != 0)) {
+        return;
+    }
+
+    s->frame_at = within ? (ngx_current_msec ? ngx_current_msec : 1) : 0;
+
+    if (within) {
+        ngx_http_fanout_session_timer(s);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_fanout_session_rate(ngx_http_fanout_session_t *s, ngx_uint_t *wait)
+{
+    uint64_t                     tokens;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    conf = s->conf;
+
+    if (conf->rate == 0) {
+        return 1;
+    }
+
+    tokens = s->tokens + (uint64_t) (ngx_current_msec - s->tokens_at)
+                         * conf->rate;
+    s->tokens = ngx_min(tokens, (uint64_t) conf->burst * 1000);
+    s->tokens_at = ngx_current_msec;
+
+    if (s->tokens >= 1000) {
+        s->tokens -= 1000;
+        return 1;
+    }
+
+    if (wait) {
+        *wait = (1000 - s->tokens + conf->rate - 1) / conf->rate;
+    }
+
+    return 0;
+}

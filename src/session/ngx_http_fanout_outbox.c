@@ -1,0 +1,362 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Output: pieces of shared frames, sent once a turn.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+
+
+#define NGX_HTTP_FANOUT_GATHER     65536
+#define NGX_HTTP_FANOUT_TLS_RECORD 16384
+#define NGX_HTTP_FANOUT_ROUNDS     16      /* of catching up in a turn */
+
+
+static ngx_int_t out_grow(ngx_http_fanout_session_t *s);
+static void out_consume(ngx_http_fanout_session_t *s, size_t n);
+static void send_output(ngx_http_fanout_session_t *s);
+static ssize_t out_send(ngx_http_fanout_session_t *s);
+
+
+static u_char  gather[NGX_HTTP_FANOUT_GATHER];
+
+
+/* output */
+
+void
+ngx_http_fanout_session_push(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end)
+{
+    ngx_http_fanout_piece_t  *p;
+
+    if (s->dead || start == end) {
+        return;
+    }
+
+    s->pending += end - start;
+
+    if (s->nout) {
+        p = &s->out[(s->out_head + s->nout - 1) & (s->nout_max - 1)];
+
+        if (p->frame == f && p->end == start) {
+            p->end = end;
+            goto queue;
+        }
+    }
+
+    if (s->nout == s->nout_max && out_grow(s) != NGX_OK) {
+        s->pending -= end - start;
+        ngx_http_fanout_session_lag(s);
+        return;
+    }
+
+    p = &s->out[(s->out_head + s->nout) & (s->nout_max - 1)];
+
+    p->frame = f;
+    p->start = start;
+    p->end = end;
+    f->refs++;
+    s->nout++;
+
+queue:
+
+    ngx_http_fanout_outbox_queue(s);
+}
+
+
+static ngx_int_t
+out_grow(ngx_http_fanout_session_t *s)
+{
+    uint32_t                  i, n;
+    ngx_http_fanout_piece_t  *out;
+
+    n = s->nout_max * 2;
+
+    out = ngx_alloc(n * sizeof(ngx_http_fanout_piece_t), ngx_cycle->log);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < s->nout; i++) {
+        out[i] = s->out[(s->out_head + i) & (s->nout_max - 1)];
+    }
+
+    if (s->out != s->few) {
+        ngx_free(s->out);
+    }
+
+    s->out = out;
+    s->out_head = 0;
+    s->nout_max = n;
+
+    return NGX_OK;
+}
+
+
+static void
+out_consume(ngx_http_fanout_session_t *s, size_t n)
+{
+    size_t                    left;
+    ngx_http_fanout_piece_t  *p;
+
+    s->pending -= n;
+
+    while (n) {
+        p = &s->out[s->out_head];
+        left = p->end - p->start;
+
+        if (n < left) {
+            p->start += n;
+            return;
+        }
+
+        n -= left;
+
+        ngx_http_fanout_frame_release(s->hub, p->frame);
+        s->out_head = (s->out_head + 1) & (s->nout_max - 1);
+        s->nout--;
+    }
+
+    if (s->nout == 0 && s->out != s->few) {
+        ngx_http_fanout_outbox_clear(s);
+    }
+}
+
+
+void
+ngx_http_fanout_outbox_clear(ngx_http_fanout_session_t *s)
+{
+    uint32_t  i;
+
+    for (i = 0; i < s->nout; i++) {
+        ngx_http_fanout_frame_release(s->hub,
+                     s->out[(s->out_head + i) & (s->nout_max - 1)].frame);
+    }
+
+    if (s->out != s->few) {
+        ngx_free(s->out);
+    }
+
+    s->out = s->few;
+    s->nout_max = 2;
+    s->out_head = 0;
+    s->nout = 0;
+    s->pending = 0;
+}
+
+
+void
+ngx_http_fanout_session_bytes(ngx_http_fanout_session_t *s, u_char *data,
+    size_t len)
+{
+    ngx_http_fanout_frame_t  *f;
+
+    f = ngx_http_fanout_frame_create(s->hub, len);
+
+    if (f == NULL) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    ngx_memcpy(f->data, data, len);
+    f->used = len;
+
+    ngx_http_fanout_session_push(s, f, 0, len);
+    ngx_http_fanout_frame_release(s->hub, f);
+}
+
+
+void
+ngx_http_fanout_session_send(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
+    u_char *data, size_t len)
+{
+    size_t                    n;
+    ngx_http_fanout_frame_t  *f;
+
+    if (s->state != NGX_HTTP_FANOUT_OPEN || s->dead) {
+        return;
+    }
+
+    f = ngx_http_fanout_frame_create(s->hub,
+                                     len + NGX_HTTP_FANOUT_WS_HEADER_MAX);
+    if (f == NULL) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    n = ngx_http_fanout_ws_header(f->data, opcode, 1, len);
+    ngx_memcpy(f->data + n, data, len);
+    f->used = n + len;
+
+    ngx_http_fanout_session_push(s, f, 0, f->used);
+    ngx_http_fanout_frame_release(s->hub, f);
+}
+
+
+void
+ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
+{
+    ngx_queue_t                *q, now;
+    ngx_http_fanout_session_t  *s;
+
+    if (ngx_queue_empty(&hub->flush)) {
+        return;
+    }
+
+    /* those that come back meanwhile wait for the next turn */
+
+    ngx_queue_init(&now);
+    ngx_queue_add(&now, &hub->flush);
+    ngx_queue_init(&hub->flush);
+
+    while (!ngx_queue_empty(&now)) {
+        q = ngx_queue_head(&now);
+        s = ngx_queue_data(q, ngx_http_fanout_session_t, flush);
+
+        ngx_queue_remove(q);
+        s->queued = 0;
+
+        if (!s->blocked) {
+            send_output(s);
+        }
+    }
+
+    if (!ngx_queue_empty(&hub->flush)) {
+        ngx_post_event(&hub->drain, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+send_output(ngx_http_fanout_session_t *s)
+{
+    ssize_t            n;
+    ngx_uint_t         rounds;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+
+    for (rounds = 0; /* void */ ; rounds++) {
+
+        if (s->nout == 0) {
+
+            if (!(s->behind || s->job)) {
+                break;
+            }
+
+            if (rounds >= NGX_HTTP_FANOUT_ROUNDS) {
+                /* a long way to catch up: others first */
+                ngx_http_fanout_outbox_queue(s);
+                return;
+            }
+
+            ngx_http_fanout_session_catch_up(s);
+
+            if (s->dead || s->nout == 0) {
+                break;
+            }
+        }
+
+        n = out_send(s);
+
+        if (n == NGX_ERROR) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return;
+        }
+
+        if (n > 0) {
+            ngx_http_fanout_add(s->hub, sent_bytes, n);
+            out_consume(s, n);
+        }
+
+        if (s->nout && (n == NGX_AGAIN || n == 0 || !c->write->ready)) {
+            s->blocked = 1;
+
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            }
+
+            return;
+        }
+    }
+
+    if (s->dead) {
+        return;
+    }
+
+    if (s->close_after) {
+        ngx_http_fanout_session_end(s, s->close_after - 1);
+        return;
+    }
+
+    if (s->held) {
+        s->held = 0;
+        ngx_post_event(s->connection->read, &ngx_posted_next_events);
+    }
+}
+
+
+/* Puts it among those whose output goes at the end of the turn. */
+
+void
+ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s)
+{
+    if (!s->queued) {
+        s->queued = 1;
+        ngx_queue_insert_tail(&s->hub->flush, &s->flush);
+
+        if (!s->hub->in_turn) {
+            ngx_post_event(&s->hub->drain, &ngx_posted_events);
+        }
+    }
+}
+
+
+static ssize_t
+out_send(ngx_http_fanout_session_t *s)
+{
+    size_t                    len, n, max;
+    uint32_t                  i;
+    ngx_connection_t         *c;
+    ngx_http_fanout_piece_t  *p;
+
+    c = s->connection;
+    p = &s->out[s->out_head];
+
+    ngx_http_fanout_count(s->hub, sends);
+
+    max = NGX_HTTP_FANOUT_GATHER;
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        /* one record; the same bytes come again if it has to be retried */
+        max = NGX_HTTP_FANOUT_TLS_RECORD;
+    }
+#endif
+
+    if (s->nout == 1) {
+        len = p->end - p->start;
+
+#if (NGX_HTTP_SSL)
+        if (c->ssl) {
+            len = ngx_min(len, max);
+        }
+#endif
+
+        return c->send(c, p->frame->data + p->start, len);
+    }
+
+    len = 0;
+
+    for (i = 0; i < s->nout && len < max; i++) {
+        p = &s->out[(s->out_head + i) & (s->nout_max - 1)];
+
+        n = ngx_min(p->end - p->start, max - len);
+        ngx_memcpy(gather + len, p->frame->data + p->start, n);
+        len += n;
+    }
+
+    return c->send(c, gather, len);
+}
