@@ -194,13 +194,29 @@ wake_up_by(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
 void
 ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
 {
-    ngx_http_fanout_hub_t  *hub;
+    ngx_queue_t                *q;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_session_t  *s;
 
     hub = app->hub;
 
-    if (hub) {
-        ngx_http_fanout_slot_release(&hub->zone);
+    if (hub == NULL) {
+        return;
     }
+
+    /* a worker that is told to exit at once: its clients may come back */
+
+    for (q = ngx_queue_head(&hub->sessions);
+         q != ngx_queue_sentinel(&hub->sessions);
+         q = ngx_queue_next(q))
+    {
+        s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
+
+        ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
+                                     &s->identity, s->conf->resume);
+    }
+
+    ngx_http_fanout_slot_release(&hub->zone);
 }
 
 
@@ -246,6 +262,7 @@ static int
 drain(ngx_http_fanout_hub_t *hub)
 {
     int                       rc;
+    uint32_t                  n;
     ngx_http_fanout_arena_t  *a;
 
     a = &hub->arena;
@@ -255,9 +272,11 @@ drain(ngx_http_fanout_hub_t *hub)
     ngx_http_fanout_count(hub, turns);
 
     do {
+        /* a large entry is read only when nothing was read before */
+        n = a->n;
         rc = ngx_http_fanout_log_drain(&hub->zone, a);
 
-    } while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN
+    } while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN && a->n > n
              && a->n + NGX_HTTP_FANOUT_ZONE_ENTRIES < a->max
              && a->used + 2 * NGX_HTTP_FANOUT_ZONE_COPY < a->size
              && a->size <= NGX_HTTP_FANOUT_ARENA);

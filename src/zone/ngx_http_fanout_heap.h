@@ -575,7 +575,55 @@ int fanout_channel_sweep(ngx_http_fanout_zone_t *z);
 int fanout_channel_evict_idle(ngx_http_fanout_zone_t *z);
 
 
-/* the log */
+/* the log: entries */
+
+uint32_t fanout_entry_size(const fanout_entry_t *e);     /* of the data */
+uint32_t fanout_entry_blocks(ngx_http_fanout_zone_t *z,
+    const fanout_entry_t *e);
+
+/* Whether an entry is too large to be copied under the lock. */
+int fanout_entry_large(ngx_http_fanout_zone_t *z, fanout_entry_t *e);
+
+/*
+ * Copies an entry into the arena; without the lock only if the caller looks
+ * afterwards whether it was there all the while.  AGAIN if the arena has to
+ * be emptied first, FULL if it can't grow, STALE if it is no entry (a lost
+ * race).
+ */
+int fanout_entry_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_arena_t *a);
+
+/* Takes an entry out of the stream or the history: the flag says which.  It
+ * is freed when it is in neither. */
+void fanout_entry_release(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t ref, uint8_t flag);
+
+
+/* the log: history */
+
+void fanout_history_push(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t ref, uint32_t size, uint32_t blocks);
+
+/* Lets go of what the policy does not keep, up to a step. */
+void fanout_history_limit(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+
+/* Frees up to a step of purged history; whether there was any. */
+int fanout_doomed_free(ngx_http_fanout_zone_t *z);
+
+/* Puts the channel into the bucket of its size. */
+void fanout_bucket_move(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+
+/* The first kept entry above an offset, as its index block and the position
+ * in it; 0 if there is none. */
+fanout_ref_t fanout_index_seek(ngx_http_fanout_zone_t *z,
+    fanout_channel_t *ch, uint64_t after, unsigned *pos);
+
+/* The number of an entry counted from the oldest kept, which is 0, and the
+ * entry of a number, which must be below ch->history. */
+uint64_t fanout_index_position(fanout_channel_t *ch, fanout_index_t *ix,
+    unsigned pos, ngx_http_fanout_zone_t *z);
+fanout_ref_t fanout_index_nth(ngx_http_fanout_zone_t *z,
+    fanout_channel_t *ch, uint64_t nth, unsigned *pos);
 
 /* Lets go of the n oldest kept entries. */
 void fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -583,6 +631,17 @@ void fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
 /* Lets go of what is too old, up to a step.  Whether there is more. */
 int fanout_history_expire(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+
+/* the log: stream */
+
+/* Links an entry at the end, and marks those with an interest dirty. */
+void fanout_stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    fanout_ref_t ref);
+
+/* Accounts for blocks that only the stream holds (negative: no more). */
+void fanout_held_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    int blocks);
 
 /* Takes from the stream what all have read, up to a step.  Whether there is
  * more. */
@@ -595,13 +654,6 @@ int fanout_stream_drop(ngx_http_fanout_zone_t *z);
 
 /* Takes from a few streams what all have read; whether there was any. */
 int fanout_held_sweep(ngx_http_fanout_zone_t *z);
-
-/* Frees up to a step of purged history; whether there was any. */
-int fanout_doomed_free(ngx_http_fanout_zone_t *z);
-
-uint32_t fanout_entry_size(const fanout_entry_t *e);
-uint32_t fanout_entry_blocks(ngx_http_fanout_zone_t *z,
-    const fanout_entry_t *e);
 
 
 /* keys and identities */

@@ -1,0 +1,659 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Appending to a channel's log.
+ *
+ * An entry is put into the stream if some worker has an interest in the
+ * channel, and into the history if the policy keeps any; out of both, it is
+ * freed.  Large messages are staged in transactions of their own before the
+ * one that appends them.
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+typedef struct {
+    fanout_ref_t  first;
+    fanout_ref_t  last;
+    uint32_t      blocks;
+    unsigned      staged:1;
+} draft_t;
+
+
+/* what of a message is still to be written */
+
+typedef struct {
+    fanout_pen_t            pen;
+    ngx_http_fanout_zstr_t  left[5];
+} fill_t;
+
+
+static uint32_t message_size(const ngx_http_fanout_zone_message_t *m);
+static uint32_t size_blocks(uint32_t size);
+static int publish_locked(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m, unsigned n,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
+    ngx_http_fanout_zone_result_t *r);
+static int stage(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d);
+static int stage_fill(ngx_http_fanout_zone_t *z, const draft_t *d,
+    const ngx_http_fanout_zone_message_t *m);
+static int stage_blocks(ngx_http_fanout_zone_t *z, draft_t *d, unsigned i,
+    uint32_t blocks);
+static void unstage(ngx_http_fanout_zone_t *z);
+static void compose(ngx_http_fanout_zone_t *z, const draft_t *d,
+    const ngx_http_fanout_zone_message_t *m, fill_t *f);
+static int fill(fill_t *f, size_t n);
+static void append(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const draft_t *d, const ngx_http_fanout_zone_message_t *m, uint8_t type,
+    uint64_t time, uint32_t now);
+
+
+/* sizes */
+
+static uint32_t
+message_size(const ngx_http_fanout_zone_message_t *m)
+{
+    return m->event.len + m->key.len + m->user.len + m->meta.len
+           + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0);
+}
+
+
+static uint32_t
+size_blocks(uint32_t size)
+{
+    uint32_t  n;
+
+    size += FANOUT_ENTRY_HEAD;
+
+    if (size <= FANOUT_BLOCK) {
+        return 1;
+    }
+
+    n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+
+    if (n > FANOUT_LONG_BLOCKS) {
+        size += 4;
+        n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    }
+
+    return n;
+}
+
+
+uint32_t
+fanout_entry_size(const fanout_entry_t *e)
+{
+    return (uint32_t) e->size_high << 16 | e->size_low;
+}
+
+
+uint32_t
+fanout_entry_blocks(ngx_http_fanout_zone_t *z, const fanout_entry_t *e)
+{
+    uint32_t        size;
+    uint16_t        meta;
+    fanout_pen_t    pen;
+
+    size = fanout_entry_size(e) + e->event + e->key + e->user;
+
+    if (e->flags & FANOUT_HAS_CLIENT) {
+        size += 8;
+    }
+
+    if (e->flags & FANOUT_HAS_META) {
+        pen.z = z;
+        pen.ref = ((const uint8_t *) e - z->base) / FANOUT_BLOCK;
+        pen.pos = FANOUT_ENTRY_HEAD;
+        pen.left = 1;
+
+        (void) fanout_copy(&pen, NULL,
+                           (e->flags & FANOUT_LONG ? 4 : 0)
+                           + (e->flags & FANOUT_HAS_CLIENT ? 8 : 0));
+        (void) fanout_copy(&pen, &meta, 2);
+
+        size += 2 + meta;
+    }
+
+    return size_blocks(size);
+}
+
+
+/* publishing */
+
+int
+ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m, unsigned n,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r)
+{
+    int       rc;
+    draft_t   drafts[NGX_HTTP_FANOUT_ZONE_BATCH];
+    uint32_t  total;
+    unsigned  i, large;
+
+    if (n == 0 || n > NGX_HTTP_FANOUT_ZONE_BATCH || c->name.len > 255) {
+        return NGX_HTTP_FANOUT_ZONE_LARGE;
+    }
+
+    total = 0;
+
+    for (i = 0; i < n; i++) {
+        if (m[i].data.len > NGX_HTTP_FANOUT_ZONE_DATA
+            || m[i].event.len > 255 || m[i].key.len > 255
+            || m[i].user.len > 255 || m[i].meta.len > 65535)
+        {
+            return NGX_HTTP_FANOUT_ZONE_LARGE;
+        }
+
+        drafts[i].blocks = size_blocks(message_size(&m[i]));
+        drafts[i].staged = 0;
+        total += drafts[i].blocks;
+
+        if (total > z->shm->nblocks / 2) {
+            return NGX_HTTP_FANOUT_ZONE_LARGE;
+        }
+    }
+
+    large = total > FANOUT_SLICE && z->slot != -1;
+
+    if (large) {
+        rc = stage(z, m, n, drafts);
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            return rc;
+        }
+
+        total = 0;
+    }
+
+    (void) fanout_enter(z);
+
+    if (large && z->shm->slots[z->slot].nstaged != n) {
+        /* rebuilt in between */
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_STALE;
+    }
+
+    /* the channel, an index block an entry at most, a key */
+    total += fanout_channel_blocks(c->name.len) + n + 1;
+
+    rc = fanout_ensure(z, total);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        rc = publish_locked(z, c, m, n, opts, drafts, r);
+    }
+
+    if (large && (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate)) {
+        unstage(z);
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+static int
+publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m, unsigned n,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
+    ngx_http_fanout_zone_result_t *r)
+{
+    uint32_t           now;
+    uint64_t           hash[2], scoped;
+    fill_t             f;
+    unsigned           i;
+    fanout_key_t      *key;
+    fanout_ref_t       ref;
+    fanout_channel_t  *ch;
+
+    ref = fanout_channel_find(z, c);
+
+    if (ref == 0) {
+        if (opts && opts->if_set && (opts->if_epoch || opts->if_offset)) {
+            memset(r, 0, sizeof(ngx_http_fanout_zone_result_t));
+            return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+        }
+
+        ref = fanout_channel_make(z, c);
+    }
+
+    ch = fanout_channel(z, ref);
+
+    r->epoch = ch->epoch;
+    r->duplicate = 0;
+
+    if (opts && opts->key.len) {
+        scoped = ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
+        fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
+                    opts->key.len, 4, hash);
+        hash[0] ^= scoped;
+        hash[1] ^= ch->epoch;       /* one key on many channels */
+
+        i = fanout_key_find(z, hash);
+
+        if (i) {
+            key = fanout_key(z, i);
+            r->offset = key->offset;
+            r->time = key->time;
+            r->duplicate = 1;
+            return NGX_HTTP_FANOUT_ZONE_OK;
+        }
+    }
+
+    if (opts && opts->if_set
+        && (opts->if_offset != ch->offset
+            || (opts->if_epoch && opts->if_epoch != ch->epoch)))
+    {
+        r->offset = ch->offset;
+        r->time = 0;
+        return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+    }
+
+    now = fanout_seconds(z);
+    r->time = fanout_wall(z);
+
+    if (ch->interests == 0) {
+        fanout_channel_touch(z, ref, now);
+        (void) fanout_stream_trim(z, ref);
+    }
+
+    for (i = 0; i < n; i++) {
+        if (d[i].blocks && !d[i].staged) {
+            d[i].first = fanout_alloc(z, d[i].blocks, FANOUT_MESSAGES,
+                                      &d[i].last);
+            compose(z, &d[i], &m[i], &f);
+            (void) fill(&f, SIZE_MAX);
+
+        } else {
+            fanout_set(z, z->shm->used[FANOUT_STAGED],
+                       z->shm->used[FANOUT_STAGED] - d[i].blocks);
+            fanout_set(z, z->shm->used[FANOUT_MESSAGES],
+                       z->shm->used[FANOUT_MESSAGES] + d[i].blocks);
+        }
+
+        append(z, ref, &d[i], &m[i], NGX_HTTP_FANOUT_MESSAGE, r->time, now);
+    }
+
+    if (d[0].staged) {
+        fanout_set(z, z->shm->slots[z->slot].nstaged, 0);
+    }
+
+    fanout_history_limit(z, ref);
+
+    r->offset = ch->offset;
+
+    if (opts && opts->key.len) {
+        fanout_key_add(z, ref, hash, r->offset, r->time);
+    }
+
+    fanout_channel_settle(z, ref);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* Takes the blocks in slices, each a transaction that lists them in the
+ * slot, and fills them in slices: until they are linked nobody else looks at
+ * them, and if this process dies they are freed with its slot. */
+
+static int
+stage(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_message_t *m,
+    unsigned n, draft_t *d)
+{
+    int       rc;
+    unsigned  i;
+
+    for (i = 0; i < n; i++) {
+        d[i].staged = 1;
+        d[i].first = d[i].last = 0;
+
+        rc = stage_blocks(z, d, i, d[i].blocks);
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+            rc = stage_fill(z, &d[i], &m[i]);
+        }
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            (void) fanout_enter(z);
+            unstage(z);
+            fanout_leave(z);
+            return rc;
+        }
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static int
+stage_fill(ngx_http_fanout_zone_t *z, const draft_t *d,
+    const ngx_http_fanout_zone_message_t *m)
+{
+    int       more;
+    fill_t    f;
+    uint64_t  incarnation;
+
+    incarnation = z->incarnation;
+    more = -1;
+
+    while (more) {
+        (void) fanout_enter(z);
+
+        if (incarnation != z->incarnation) {
+            fanout_leave(z);
+            return NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+
+        if (more == -1) {
+            compose(z, d, m, &f);
+        }
+
+        more = fill(&f, NGX_HTTP_FANOUT_ZONE_COPY);
+
+        fanout_leave(z);
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static int
+stage_blocks(ngx_http_fanout_zone_t *z, draft_t *d, unsigned i,
+    uint32_t blocks)
+{
+    uint32_t         n;
+    uint64_t         incarnation;
+    fanout_ref_t     first, last;
+    fanout_slot_t   *slot;
+    fanout_stage_t  *st;
+
+    slot = &z->shm->slots[z->slot];
+    st = &slot->staged[i];
+    incarnation = z->incarnation;
+
+    while (blocks) {
+        n = blocks < FANOUT_SLICE ? blocks : FANOUT_SLICE;
+
+        (void) fanout_enter(z);
+
+        if (incarnation != z->incarnation) {
+            fanout_leave(z);
+            return NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+
+        if (fanout_ensure(z, n) != NGX_HTTP_FANOUT_ZONE_OK) {
+            fanout_leave(z);
+            return NGX_HTTP_FANOUT_ZONE_FULL;
+        }
+
+        first = fanout_alloc(z, n, FANOUT_STAGED, &last);
+
+        if (d[i].first == 0) {
+            d[i].first = first;
+            fanout_set(z, st->head, first);
+            fanout_set(z, st->n, n);
+            fanout_set(z, slot->nstaged, i + 1);
+
+        } else {
+            fanout_set(z, fanout_block(z, d[i].last)->next, first);
+            fanout_set(z, st->n, st->n + n);
+        }
+
+        fanout_set(z, st->tail, last);
+        d[i].last = last;
+        blocks -= n;
+
+        fanout_leave(z);
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static void
+unstage(ngx_http_fanout_zone_t *z)
+{
+    unsigned        i;
+    fanout_slot_t  *slot;
+
+    slot = &z->shm->slots[z->slot];
+
+    for (i = 0; i < slot->nstaged; i++) {
+        fanout_free(z, slot->staged[i].head, slot->staged[i].tail,
+                    slot->staged[i].n, FANOUT_STAGED);
+    }
+
+    fanout_set(z, slot->nstaged, 0);
+}
+
+
+/* Writes the head of an entry that is not linked, and says what is to be
+ * filled in behind it; the block numbers of the chain stay. */
+
+static void
+compose(ngx_http_fanout_zone_t *z, const draft_t *d,
+    const ngx_http_fanout_zone_message_t *m, fill_t *f)
+{
+    uint16_t         len;
+    fanout_pen_t    *pen;
+    fanout_entry_t  *e;
+
+    e = fanout_entry(z, d->first);
+
+    e->next = 0;
+    e->event = m->event.len;
+    e->key = m->key.len;
+    e->user = m->user.len;
+    e->size_low = m->data.len & 0xffff;
+    e->size_high = m->data.len >> 16;
+    e->flags = m->flags & (NGX_HTTP_FANOUT_NOECHO|NGX_HTTP_FANOUT_TRANSIENT);
+
+    pen = &f->pen;
+    pen->z = z;
+    pen->ref = d->first;
+    pen->pos = FANOUT_ENTRY_HEAD;
+
+    if (d->blocks > FANOUT_LONG_BLOCKS) {
+        e->flags |= FANOUT_LONG;
+        fanout_write(pen, &d->last, sizeof(fanout_ref_t));
+    }
+
+    if (m->client) {
+        e->flags |= FANOUT_HAS_CLIENT;
+        fanout_write(pen, &m->client, sizeof(uint64_t));
+    }
+
+    if (m->meta.len) {
+        e->flags |= FANOUT_HAS_META;
+        len = m->meta.len;
+        fanout_write(pen, &len, sizeof(uint16_t));
+    }
+
+    f->left[0] = m->event;
+    f->left[1] = m->key;
+    f->left[2] = m->user;
+    f->left[3] = m->meta;
+    f->left[4] = m->data;
+}
+
+
+/* Writes at most n bytes of it; whether there is more. */
+
+static int
+fill(fill_t *f, size_t n)
+{
+    size_t                   part;
+    unsigned                 i;
+    ngx_http_fanout_zstr_t  *s;
+
+    for (i = 0; i < 5; i++) {
+        s = &f->left[i];
+        part = s->len < n ? s->len : n;
+
+        if (s->len == 0) {
+            continue;
+        }
+
+        fanout_write(&f->pen, s->data, part);
+
+        s->data += part;
+        s->len -= part;
+        n -= part;
+
+        if (s->len) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
+    const ngx_http_fanout_zone_message_t *m, uint8_t type, uint64_t time,
+    uint32_t now)
+{
+    fanout_shm_t                  *shm;
+    fanout_cold_t                 *cold;
+    fanout_entry_t                *e;
+    fanout_channel_t              *ch;
+    ngx_http_fanout_zone_class_t  *class;
+
+    shm = z->shm;
+    ch = fanout_channel(z, channel);
+    cold = fanout_cold(z, ch);
+    e = fanout_entry(z, d->first);
+
+    fanout_set(z, ch->offset, ch->offset + 1);
+    fanout_set(z, shm->seq, shm->seq + 1);
+
+    e->offset = ch->offset;
+    e->seq = shm->seq;
+    e->time_low = time & 0xffffffff;
+    e->time_high = time >> 32;
+    e->mono = now;
+    e->type = type | m->kind << 4;
+
+    class = &shm->classes[ch->class];
+    fanout_set(z, class->messages, class->messages + 1);
+    fanout_set(z, class->bytes, class->bytes + m->data.len);
+
+    if (ch->interests) {
+        e->flags |= FANOUT_IN_STREAM;
+        fanout_stream_push(z, ch, d->first);
+    }
+
+    if (!(e->flags & NGX_HTTP_FANOUT_TRANSIENT)) {
+        if (cold->policy_history) {
+            e->flags |= FANOUT_IN_HISTORY;
+            fanout_history_push(z, channel, d->first, m->data.len, d->blocks);
+            return;
+        }
+
+        fanout_set(z, cold->lost, ch->offset);
+    }
+
+    if (e->flags & FANOUT_IN_STREAM) {
+        fanout_held_add(z, channel, d->blocks);
+
+    } else {
+        fanout_free(z, d->first, d->last, d->blocks, FANOUT_MESSAGES);
+    }
+}
+
+
+/* purging */
+
+int
+ngx_http_fanout_channel_purge(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, const uint8_t *reason, size_t len,
+    ngx_http_fanout_zone_result_t *r)
+{
+    fill_t                           f;
+    draft_t                          d;
+    fanout_ref_t                     ref;
+    fanout_cold_t                   *cold;
+    fanout_index_t                  *ix;
+    fanout_channel_t                *ch;
+    ngx_http_fanout_zone_message_t   m;
+
+    memset(&m, 0, sizeof(ngx_http_fanout_zone_message_t));
+    m.data.data = reason;
+    m.data.len = len < 1024 ? len : 1024;
+    m.kind = NGX_HTTP_FANOUT_TEXT;
+    m.flags = NGX_HTTP_FANOUT_TRANSIENT;
+
+    d.blocks = size_blocks(message_size(&m));
+
+    (void) fanout_enter(z);
+
+    ref = fanout_channel_find(z, c);
+
+    if (ref == 0) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    if (fanout_ensure(z, d.blocks) != NGX_HTTP_FANOUT_ZONE_OK) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
+
+    /* making room may have taken the channel */
+
+    ref = fanout_channel_find(z, c);
+
+    if (ref == 0) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    ch = fanout_channel(z, ref);
+    cold = fanout_cold(z, ch);
+
+    if (ch->index_first) {
+        ix = fanout_index(z, ch->index_first);
+        fanout_set(z, ix->prev, ref);
+        fanout_set(z, ix->jump, z->shm->doomed);
+        fanout_set(z, z->shm->doomed, ch->index_first);
+
+        fanout_set(z, ch->index_first, 0);
+        fanout_set(z, ch->index_last, 0);
+        fanout_set(z, ch->history, 0);
+        fanout_set(z, cold->bytes, 0);
+        fanout_set(z, cold->blocks, 0);
+        fanout_bucket_move(z, ref);
+    }
+
+    fanout_set(z, ch->epoch, ch->epoch + 1);
+    fanout_set(z, ch->offset, 0);
+    fanout_set(z, cold->lost, 0);
+
+    r->epoch = ch->epoch;
+    r->offset = 0;
+    r->duplicate = 0;
+    r->time = fanout_wall(z);
+
+    if (ch->interests) {
+        d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
+        compose(z, &d, &m, &f);
+        (void) fill(&f, SIZE_MAX);
+        append(z, ref, &d, &m, NGX_HTTP_FANOUT_RESET, r->time,
+               fanout_seconds(z));
+
+        /* a reset is the start of the epoch: it takes no offset */
+        fanout_set(z, ch->offset, 0);
+        fanout_entry(z, d.first)->offset = 0;
+    }
+
+    fanout_channel_settle(z, ref);
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}

@@ -1,0 +1,386 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Reading the history: for joins, pages and those who fell behind.
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+static fanout_ref_t enter_fresh(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c);
+static int fits(ngx_http_fanout_arena_t *a, uint32_t size);
+static int read_large(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t epoch, uint64_t after,
+    fanout_ref_t entry, uint64_t seq, ngx_http_fanout_arena_t *a);
+
+
+/* Enters with the channel found and nothing too old in its history; a long
+ * one is expired in many short sections. */
+
+static fanout_ref_t
+enter_fresh(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c)
+{
+    fanout_ref_t  ref;
+
+    for ( ;; ) {
+        (void) fanout_enter(z);
+
+        ref = fanout_channel_find(z, c);
+
+        if (ref == 0 || !fanout_history_expire(z, ref)) {
+            return ref;
+        }
+
+        fanout_leave(z);
+    }
+}
+
+
+int
+ngx_http_fanout_log_join(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, int since, uint64_t epoch,
+    uint64_t offset, uint32_t history, ngx_http_fanout_zone_join_t *j)
+{
+    unsigned           pos;
+    fanout_ref_t       ref;
+    fanout_channel_t  *ch;
+
+    (void) enter_fresh(z, c);
+
+    if (!fanout_channel_opened(z, c)) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_STALE;
+    }
+
+    ch = fanout_channel(z, c->ref);
+
+    j->epoch = ch->epoch;
+    j->offset = ch->offset;
+    j->after = ch->offset;
+    j->seq = z->shm->seq;
+    j->missed = 0;
+    j->recovered = 0;
+
+    if (since && epoch == ch->epoch && offset <= ch->offset
+        && offset >= fanout_cold(z, ch)->lost)
+    {
+        j->recovered = 1;
+        j->after = offset;
+        ref = fanout_index_seek(z, ch, offset, &pos);
+
+        if (ref) {
+            j->missed = ch->history
+                        - fanout_index_position(ch, fanout_index(z, ref), pos, z);
+        }
+
+    } else if (!since && history && ch->history) {
+        if (history > ch->history) {
+            history = ch->history;
+        }
+
+        ref = fanout_index_nth(z, ch, ch->history - history, &pos);
+        j->after = fanout_entry(z, fanout_index(z, ref)->refs[pos])->offset
+                   - 1;
+        j->missed = history;
+    }
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+int
+ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t before, uint32_t n,
+    ngx_http_fanout_zone_join_t *j)
+{
+    unsigned           pos;
+    uint64_t           end;
+    fanout_ref_t       ref;
+    fanout_channel_t  *ch;
+
+    ref = enter_fresh(z, c);
+
+    if (ref == 0) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    ch = fanout_channel(z, ref);
+
+    j->epoch = ch->epoch;
+    j->offset = ch->offset;
+    j->after = ch->offset;
+    j->seq = z->shm->seq;
+    j->missed = 0;
+    j->recovered = 0;
+    j->older = 0;
+
+    end = ch->history;
+
+    if (before) {
+        ref = fanout_index_seek(z, ch, before - 1, &pos);
+
+        if (ref) {
+            end = fanout_index_position(ch, fanout_index(z, ref), pos, z);
+        }
+    }
+
+    if (n > end) {
+        n = end;
+    }
+
+    if (n) {
+        j->older = end > n;
+        ref = fanout_index_nth(z, ch, end - n, &pos);
+        j->after = fanout_entry(z, fanout_index(z, ref)->refs[pos])->offset
+                   - 1;
+        j->missed = n;
+    }
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* reading */
+
+/* Copies an entry into the arena.  FULL if the arena can't grow, AGAIN if it
+ * has to be emptied first, STALE if the entry is none: only without the lock,
+ * in a lost race. */
+
+int
+fanout_entry_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_arena_t *a)
+{
+    uint8_t                  *p;
+    uint16_t                  meta;
+    uint32_t                  size, head;
+    fanout_pen_t              pen;
+    fanout_entry_t           *e;
+    ngx_http_fanout_entry_t  *to;
+
+    e = fanout_entry(z, ref);
+    to = &a->entries[a->n];
+    memset(to, 0, sizeof(ngx_http_fanout_entry_t));
+
+    to->offset = e->offset;
+    to->seq = e->seq;
+    to->time = (uint64_t) e->time_high << 32 | e->time_low;
+    to->type = e->type & 0x0f;
+    to->kind = e->type >> 4;
+    to->flags = e->flags
+                & (NGX_HTTP_FANOUT_NOECHO|NGX_HTTP_FANOUT_TRANSIENT);
+
+    meta = 0;
+    head = fanout_entry_size(e) + e->event + e->key + e->user;
+
+    pen.z = z;
+    pen.ref = ref;
+    pen.pos = FANOUT_ENTRY_HEAD;
+    pen.left = head / FANOUT_PAYLOAD + 65536 / FANOUT_PAYLOAD + 4;
+
+    to->event.len = e->event;
+    to->key.len = e->key;
+    to->user.len = e->user;
+    to->data.len = fanout_entry_size(e);
+
+    if (e->flags & FANOUT_LONG) {
+        (void) fanout_copy(&pen, NULL, 4);
+    }
+
+    if (e->flags & FANOUT_HAS_CLIENT) {
+        if (fanout_copy(&pen, &to->client, 8) != 0) {
+            return NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+    }
+
+    if (e->flags & FANOUT_HAS_META) {
+        if (fanout_copy(&pen, &meta, 2) != 0) {
+            return NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+    }
+
+    to->meta.len = meta;
+    size = to->event.len + to->key.len + to->user.len + meta + to->data.len;
+
+    if (!fits(a, size)) {
+        if (a->n) {
+            return NGX_HTTP_FANOUT_ZONE_AGAIN;
+        }
+
+        if (a->grow == NULL || a->grow(a, size) != 0) {
+            return NGX_HTTP_FANOUT_ZONE_FULL;
+        }
+    }
+
+    p = a->bytes + a->used;
+
+    to->event.data = p;
+    to->key.data = to->event.data + to->event.len;
+    to->user.data = to->key.data + to->key.len;
+    to->meta.data = to->user.data + to->user.len;
+    to->data.data = to->meta.data + meta;
+
+    if (fanout_copy(&pen, p, size) != 0) {
+        return NGX_HTTP_FANOUT_ZONE_STALE;
+    }
+
+    a->used += size;
+    a->n++;
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static int
+fits(ngx_http_fanout_arena_t *a, uint32_t size)
+{
+    return a->used + size <= a->size;
+}
+
+
+int
+ngx_http_fanout_log_read(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t epoch, uint64_t after,
+    uint64_t upto, ngx_http_fanout_arena_t *a, uint64_t *lost)
+{
+    int                rc;
+    size_t             start;
+    uint32_t           n;
+    uint64_t           seq;
+    unsigned           pos;
+    fanout_ref_t       channel, ref, entry;
+    fanout_entry_t    *e;
+    fanout_index_t    *ix;
+    fanout_channel_t  *ch;
+
+    (void) fanout_enter(z);
+
+    channel = fanout_channel_find(z, c);
+
+    if (channel == 0) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    ch = fanout_channel(z, channel);
+
+    if (ch->epoch != epoch
+        || (c->ref && c->incarnation != z->incarnation))
+    {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_STALE;
+    }
+
+    *lost = fanout_cold(z, ch)->lost;
+    ref = fanout_index_seek(z, ch, after, &pos);
+    start = a->used;
+    rc = NGX_HTTP_FANOUT_ZONE_OK;
+
+    for (n = 0; ref; n++) {
+        ix = fanout_index(z, ref);
+        entry = ix->refs[pos];
+        e = fanout_entry(z, entry);
+
+        if (e->offset > upto) {
+            break;
+        }
+
+        if (n == NGX_HTTP_FANOUT_ZONE_ENTRIES || a->n == a->max
+            || a->used - start > NGX_HTTP_FANOUT_ZONE_COPY)
+        {
+            rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
+            break;
+        }
+
+        if (fanout_entry_large(z, e)) {
+            if (n || a->n) {
+                rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
+                break;
+            }
+
+            seq = e->seq;
+            fanout_leave(z);
+            return read_large(z, c, epoch, after, entry, seq, a);
+        }
+
+        rc = fanout_entry_copy(z, entry, a);
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            break;
+        }
+
+        a->entries[a->n - 1].epoch = epoch;
+
+        if (ref == ch->index_last && pos + 1 == ch->fill) {
+            break;
+        }
+
+        if (++pos == FANOUT_INDEX_REFS) {
+            pos = 0;
+            ref = ix->next;
+        }
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+/* Copies without the lock and looks afterwards whether the entry was there
+ * all the while. */
+
+static int
+read_large(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
+    uint64_t epoch, uint64_t after, fanout_ref_t entry, uint64_t seq,
+    ngx_http_fanout_arena_t *a)
+{
+    int                rc;
+    size_t             used;
+    uint32_t           n;
+    unsigned           pos, valid;
+    fanout_ref_t       channel, ref;
+    fanout_channel_t  *ch;
+
+    n = a->n;
+    used = a->used;
+
+    rc = fanout_entry_copy(z, entry, a);
+
+    (void) fanout_enter(z);
+
+    valid = 0;
+    channel = fanout_channel_find(z, c);
+
+    if (channel) {
+        ch = fanout_channel(z, channel);
+
+        if (ch->epoch == epoch) {
+            ref = fanout_index_seek(z, ch, after, &pos);
+
+            valid = ref && fanout_index(z, ref)->refs[pos] == entry
+                    && fanout_entry(z, entry)->seq == seq;
+        }
+    }
+
+    fanout_leave(z);
+
+    if (!valid) {
+        a->n = n;
+        a->used = used;
+        return NGX_HTTP_FANOUT_ZONE_AGAIN;
+    }
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        a->entries[a->n - 1].epoch = epoch;
+        return NGX_HTTP_FANOUT_ZONE_AGAIN;
+    }
+
+    return rc;
+}

@@ -1,0 +1,641 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The stream of a channel: what workers have not read yet.  An entry leaves
+ * it when every cursor has passed it.  Cursors compare by the zone's seq,
+ * which never goes back, as offsets do when a channel is purged.
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+static void entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void held_link(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+static void held_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+static uint64_t stream_min(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
+static int bounded(ngx_http_fanout_arena_t *a, uint32_t n, size_t start);
+static int drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
+    fanout_ref_t *large);
+static void tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    ngx_http_fanout_arena_t *a);
+static void put_gap(ngx_http_fanout_arena_t *a, fanout_interest_t *in,
+    uint64_t epoch, uint64_t offset, uint64_t seq);
+static int drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    fanout_ref_t entry, ngx_http_fanout_arena_t *a);
+
+
+void
+fanout_stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref)
+{
+    unsigned            reset;
+    fanout_ref_t        i;
+    fanout_interest_t  *in;
+
+    reset = (fanout_entry(z, ref)->type & 0x0f) == NGX_HTTP_FANOUT_RESET;
+
+    if (ch->stream_head == 0) {
+        fanout_set(z, ch->stream_head, ref);
+
+    } else {
+        fanout_set(z, fanout_entry(z, ch->stream_tail)->next, ref);
+    }
+
+    fanout_set(z, ch->stream_tail, ref);
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        if (in->cursor == 0) {
+            fanout_set(z, in->cursor, ref);
+        }
+
+        if (reset) {
+            fanout_set(z, in->resets, in->resets + 1);
+        }
+
+        if (!in->dirty) {
+            fanout_dirty(z, i);
+        }
+    }
+}
+
+
+/* Takes an entry out of the stream or the history. */
+
+void
+fanout_entry_release(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t ref, uint8_t flag)
+{
+    uint32_t         blocks;
+    fanout_entry_t  *e;
+
+    e = fanout_entry(z, ref);
+
+    if (flag == FANOUT_IN_HISTORY && (e->flags & FANOUT_IN_STREAM)) {
+        fanout_set(z, e->flags, e->flags & ~flag);
+        fanout_held_add(z, channel, fanout_entry_blocks(z, e));
+        return;
+    }
+
+    if (flag == FANOUT_IN_STREAM) {
+        if (e->flags & FANOUT_IN_HISTORY) {
+            fanout_set(z, e->flags, e->flags & ~flag);
+            return;
+        }
+
+        blocks = fanout_entry_blocks(z, e);
+        fanout_held_add(z, channel, -(int) blocks);
+    }
+
+    entry_free(z, ref);
+}
+
+
+static void
+entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint32_t         n;
+    fanout_pen_t     pen;
+    fanout_ref_t     last;
+    fanout_entry_t  *e;
+
+    e = fanout_entry(z, ref);
+    n = fanout_entry_blocks(z, e);
+
+    if (e->flags & FANOUT_LONG) {
+        pen.z = z;
+        pen.ref = ref;
+        pen.pos = FANOUT_ENTRY_HEAD;
+        pen.left = 1;
+        (void) fanout_copy(&pen, &last, sizeof(fanout_ref_t));
+
+    } else {
+        for (last = ref;
+             fanout_block(z, last)->next;
+             last = fanout_block(z, last)->next) { /* void */ }
+    }
+
+    fanout_free(z, ref, last, n, FANOUT_MESSAGES);
+}
+
+
+/* Accounts for blocks that only the stream holds, and keeps the list of
+ * channels that have such. */
+
+void
+fanout_held_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel, int blocks)
+{
+    uint32_t           was;
+    fanout_shm_t      *shm;
+    fanout_cold_t     *cold;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+    was = cold->held;
+
+    fanout_set(z, cold->held, was + blocks);
+    fanout_set(z, shm->held, shm->held + blocks);
+
+    if (was == 0 && cold->held) {
+        held_link(z, channel);
+
+    } else if (was && cold->held == 0) {
+        held_unlink(z, channel);
+    }
+}
+
+
+static void
+held_link(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_shm_t   *shm;
+    fanout_cold_t  *cold;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+
+    fanout_set(z, cold->held_next, 0);
+    fanout_set(z, cold->held_prev, shm->held_last);
+
+    if (shm->held_last) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, shm->held_last))->held_next, channel);
+
+    } else {
+        fanout_set(z, shm->held_first, channel);
+    }
+
+    fanout_set(z, shm->held_last, channel);
+}
+
+
+static void
+held_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_shm_t   *shm;
+    fanout_cold_t  *cold;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+
+    if (cold->held_next) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, cold->held_next))->held_prev,
+                   cold->held_prev);
+
+    } else {
+        fanout_set(z, shm->held_last, cold->held_prev);
+    }
+
+    if (cold->held_prev) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, cold->held_prev))->held_next,
+                   cold->held_next);
+
+    } else {
+        fanout_set(z, shm->held_first, cold->held_next);
+    }
+}
+
+
+/* the stream */
+
+static uint64_t
+stream_min(ngx_http_fanout_zone_t *z, fanout_channel_t *ch)
+{
+    uint64_t            min;
+    fanout_ref_t        i;
+    fanout_interest_t  *in;
+
+    min = UINT64_MAX;
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        if (in->cursor && in->seq < min) {
+            min = in->seq;
+        }
+    }
+
+    return min;
+}
+
+
+int
+fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
+{
+    uint64_t           min;
+    unsigned           n;
+    fanout_ref_t       ref, next;
+    fanout_cold_t     *cold;
+    fanout_entry_t    *e;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, channel);
+
+    if (ch->stream_head == 0) {
+        return 0;
+    }
+
+    min = stream_min(z, ch);
+    ref = ch->stream_head;
+
+    for (n = 0; ref && n < FANOUT_STEP; n++) {
+        e = fanout_entry(z, ref);
+
+        if (e->seq > min) {
+            break;
+        }
+
+        next = e->next;
+        fanout_entry_release(z, channel, ref, FANOUT_IN_STREAM);
+        ref = next;
+    }
+
+    if (n) {
+        fanout_set(z, ch->stream_head, ref);
+
+        if (ref == 0) {
+            fanout_set(z, ch->stream_tail, 0);
+            fanout_channel_settle(z, channel);
+        }
+
+        /* it moves: those that do not come first when one is to be dropped */
+
+        cold = fanout_cold(z, ch);
+
+        if (cold->held && cold->held_next) {
+            held_unlink(z, channel);
+            held_link(z, channel);
+        }
+    }
+
+    return n == FANOUT_STEP && ref;
+}
+
+
+int
+fanout_stream_drop(ngx_http_fanout_zone_t *z)
+{
+    uint64_t            min;
+    fanout_ref_t        i, head, channel, target;
+    fanout_entry_t     *e;
+    fanout_channel_t   *ch;
+    fanout_interest_t  *in;
+
+    channel = z->shm->held_first;
+
+    if (channel == 0) {
+        return 0;
+    }
+
+    ch = fanout_channel(z, channel);
+    head = ch->stream_head;
+
+    (void) fanout_stream_trim(z, channel);
+
+    if (head != ch->stream_head) {
+        return 1;
+    }
+
+    min = stream_min(z, ch);
+    target = 0;
+
+    if (ch->history) {
+        target = fanout_index(z, ch->index_first)->refs[ch->skip];
+        e = fanout_entry(z, target);
+
+        if (!(e->flags & FANOUT_IN_STREAM) || e->seq <= min + 1) {
+            target = 0;
+        }
+    }
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        if (in->cursor == 0 || in->seq != min) {
+            continue;
+        }
+
+        if (target == in->cursor) {
+            target = 0;
+        }
+
+        if (in->resets) {
+            fanout_set(z, in->resets, 0);
+            fanout_set(z, in->offset, 0);
+        }
+
+        fanout_set(z, in->cursor, target);
+        fanout_set(z, in->lost, 1);
+        fanout_set(z, in->seq, target ? fanout_entry(z, target)->seq - 1
+                                      : z->shm->seq);
+
+        if (!in->dirty) {
+            fanout_dirty(z, i);
+        }
+    }
+
+    fanout_set(z, z->shm->dropped, z->shm->dropped + 1);
+    (void) fanout_stream_trim(z, channel);
+
+    return 1;
+}
+
+
+/* Streams are trimmed by those who read them; this is for one whose last
+ * reader died halfway. */
+
+int
+fanout_held_sweep(ngx_http_fanout_zone_t *z)
+{
+    int            more;
+    unsigned       n;
+    fanout_ref_t   channel, next;
+
+    more = 0;
+    channel = z->shm->held_first;
+
+    for (n = 0; channel && n < 8; n++) {
+        next = fanout_cold(z, fanout_channel(z, channel))->held_next;
+        more |= fanout_stream_trim(z, channel);
+        channel = next;
+    }
+
+    return more;
+}
+
+
+int
+ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_arena_t *a)
+{
+    int             rc;
+    size_t          start;
+    uint32_t        n;
+    fanout_ref_t    in, large;
+    fanout_slot_t  *slot;
+
+    if (z->slot == -1) {
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    slot = &z->shm->slots[z->slot];
+
+    __atomic_store_n(&slot->notified, 0, __ATOMIC_SEQ_CST);
+
+    (void) fanout_enter(z);
+
+    if (z->told != z->incarnation) {
+        z->told = z->incarnation;
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_STALE;
+    }
+
+    n = a->n;
+    start = a->used;
+    rc = NGX_HTTP_FANOUT_ZONE_OK;
+
+    while (rc == NGX_HTTP_FANOUT_ZONE_OK && (in = slot->dirty_head) != 0) {
+
+        if (bounded(a, n, start) || !fanout_room(z)) {
+            rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
+            break;
+        }
+
+        large = 0;
+        rc = drain_channel(z, in, a, n, start, &large);
+
+        if (large) {
+            fanout_leave(z);
+            return drain_large(z, in, large, a);
+        }
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+static int
+bounded(ngx_http_fanout_arena_t *a, uint32_t n, size_t start)
+{
+    return a->n - n >= NGX_HTTP_FANOUT_ZONE_ENTRIES || a->n == a->max
+           || a->used - start > NGX_HTTP_FANOUT_ZONE_COPY;
+}
+
+
+/* too much to be copied under the lock */
+
+int
+fanout_entry_large(ngx_http_fanout_zone_t *z, fanout_entry_t *e)
+{
+    return fanout_entry_size(e) > NGX_HTTP_FANOUT_ZONE_COPY
+           || (e->flags & FANOUT_HAS_META
+               && fanout_entry_blocks(z, e)
+                  > NGX_HTTP_FANOUT_ZONE_COPY / FANOUT_PAYLOAD);
+}
+
+
+static int
+drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
+    fanout_ref_t *large)
+{
+    int                       rc;
+    uint32_t                  resets;
+    uint64_t                  epoch;
+    fanout_ref_t              cursor;
+    fanout_entry_t           *e, *last;
+    fanout_channel_t         *ch;
+    fanout_interest_t        *in;
+    ngx_http_fanout_entry_t  *to;
+
+    in = fanout_interest(z, ref);
+    ch = fanout_channel(z, in->channel);
+
+    if (in->lost) {
+        tell_lost(z, in, a);
+    }
+
+    rc = NGX_HTTP_FANOUT_ZONE_OK;
+    resets = in->resets;
+    last = NULL;
+
+    for (cursor = in->cursor; cursor; cursor = e->next) {
+        e = fanout_entry(z, cursor);
+
+        if (bounded(a, n, start) || (fanout_entry_large(z, e) && a->n)) {
+            rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
+            break;
+        }
+
+        if (fanout_entry_large(z, e)) {
+            *large = cursor;
+            break;
+        }
+
+        to = &a->entries[a->n];
+        rc = fanout_entry_copy(z, cursor, a);
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+            break;
+        }
+
+        if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
+            resets--;
+        }
+
+        epoch = ch->epoch - resets;
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+            to->local = in->local;
+            to->epoch = epoch;
+
+        } else {
+            /* no memory could be had for it */
+            put_gap(a, in, epoch, e->offset, e->seq);
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
+        }
+
+        last = e;
+    }
+
+    if (last) {
+        fanout_set(z, in->cursor, cursor);
+        fanout_set(z, in->seq, last->seq);
+        fanout_set(z, in->offset, last->offset);
+
+        if (resets != in->resets) {
+            fanout_set(z, in->resets, resets);
+        }
+
+        (void) fanout_stream_trim(z, in->channel);
+    }
+
+    if (cursor == 0) {
+        fanout_clean(z, ref);
+
+    } else if (last) {
+        /* let the other channels have their turn */
+        fanout_dirty_last(z, ref);
+    }
+
+    return rc;
+}
+
+
+/* The cursor was moved.  Nothing to tell if all that was lost is told by the
+ * reset that comes next. */
+
+static void
+tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    ngx_http_fanout_arena_t *a)
+{
+    uint64_t           offset;
+    fanout_entry_t    *e;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, in->channel);
+    offset = ch->offset;
+
+    fanout_set(z, in->lost, 0);
+
+    if (in->cursor) {
+        e = fanout_entry(z, in->cursor);
+
+        if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
+            return;
+        }
+
+        offset = e->offset - 1;
+    }
+
+    put_gap(a, in, ch->epoch - in->resets, offset, in->seq);
+    fanout_set(z, in->offset, offset);
+}
+
+
+static void
+put_gap(ngx_http_fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
+    uint64_t offset, uint64_t seq)
+{
+    ngx_http_fanout_entry_t  *gap;
+
+    gap = &a->entries[a->n++];
+    memset(gap, 0, sizeof(ngx_http_fanout_entry_t));
+
+    gap->type = NGX_HTTP_FANOUT_GAP;
+    gap->local = in->local;
+    gap->epoch = epoch;
+    gap->from = in->offset;
+    gap->offset = offset;
+    gap->seq = seq;
+}
+
+
+/* The own cursor pins the entry while it is copied without the lock, unless
+ * the cursor is moved because the zone is full. */
+
+static int
+drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
+    ngx_http_fanout_arena_t *a)
+{
+    int                 rc;
+    fanout_entry_t     *e;
+    fanout_channel_t   *ch;
+    fanout_interest_t  *in;
+
+    /* a is empty */
+
+    rc = fanout_entry_copy(z, entry, a);
+
+    (void) fanout_enter(z);
+
+    if (z->told != z->incarnation) {
+        z->told = z->incarnation;
+        a->n = a->used = 0;
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_STALE;
+    }
+
+    in = fanout_interest(z, ref);
+
+    if (in->cursor != entry || in->lost || rc == NGX_HTTP_FANOUT_ZONE_STALE) {
+        a->n = a->used = 0;
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_AGAIN;
+    }
+
+    ch = fanout_channel(z, in->channel);
+    e = fanout_entry(z, entry);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        a->entries[a->n - 1].local = in->local;
+        a->entries[a->n - 1].epoch = ch->epoch - in->resets;
+
+    } else {
+        put_gap(a, in, ch->epoch - in->resets, e->offset, e->seq);
+    }
+
+    fanout_set(z, in->cursor, e->next);
+    fanout_set(z, in->seq, e->seq);
+    fanout_set(z, in->offset, e->offset);
+
+    (void) fanout_stream_trim(z, in->channel);
+
+    if (in->cursor == 0) {
+        fanout_clean(z, ref);
+
+    } else {
+        fanout_dirty_last(z, ref);
+    }
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_AGAIN;
+}

@@ -1,0 +1,80 @@
+#!/usr/bin/env perl
+
+# Order: if this fails, two people on one channel see the same messages in
+# different orders, miss some, or see some twice, when many publish at once or
+# somebody joins or comes back at the wrong moment.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Nginx;
+use Fanout::Swarm;
+
+
+my $messages = $ENV{TEST_LONG} ? 200_000 : 20_000;
+
+my $nginx = Fanout::Nginx->start(
+    http   => 'fanout_zone app 64m;
+               fanout_channel app swarm* history=300000 ttl=1h;',
+    server => 'location /rt { fanout app; fanout_permit all *;
+                              fanout_resume 30s; }
+               location /fanout { fanout_api app; }
+               location = /status { fanout_status app; }'
+);
+
+
+sub workers { @{ $nginx->http->get('/status')->json->{workers} } }
+
+
+sub least {
+    my ($least) = sort { $a <=> $b } @_;
+    return $least;
+}
+
+
+sub swarm {
+    my ($name, %o) = @_;
+
+    my $swarm = Fanout::Swarm->start($nginx, prefix => "swarm-$name-",
+        subs => 200, churn => 200, limit => 300, settle => 30000,
+        need_resumed => 1, seed => $$, %o);
+
+    ok($swarm->wait_ready, "$name: all have joined")
+        or diag($swarm->failure);
+
+    ok(wait_for(sub { least(map { $_->{sessions} } workers()) >= 20 }),
+       "$name: on both workers");
+
+    my $r = $swarm->report;
+
+    $swarm->check("$name: one order, no gap, no duplicate");
+    is($r->{acked}, $o{messages}, "$name: every message was acknowledged");
+    cmp_ok($r->{own_cuts}, '>', 20, "$name: there were reconnects");
+    cmp_ok($r->{recovered}, '>', 20, "$name: and joins with since");
+    cmp_ok($r->{leaves}, '>', 20, "$name: and leaves");
+    cmp_ok($r->{delivered}, '>', $o{messages}, "$name: and deliveries");
+
+    note(join ', ', map { "$_ $r->{$_}" }
+         qw( delivered replayed recovered own_cuts leaves live_p99_ms
+             publish_s elapsed_s ));
+}
+
+
+# 8 publishers: 6 over a WebSocket, on both workers, and 2 through the API
+
+swarm('one', channels => 1, pubs => 6, api_pubs => 2,
+      messages => $messages);
+swarm('four', channels => 4, per_sub => 3, pubs => 6, api_pubs => 2,
+      messages => $messages / 10, size => 20, size_to => 9000);
+
+my @workers = workers();
+
+for my $name (qw( published api_published )) {
+    cmp_ok(least(map { $_->{counters}{$name} } @workers), '>', 100,
+           "both workers $name");
+}
+
+done_testing();
