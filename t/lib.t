@@ -138,7 +138,7 @@ my $ws   = Fanout::WS->connect(port => $port, subprotocols => [ 'a', 'b' ]);
 
 is($ws->subprotocol, 'b', 'the subprotocol');
 
-for my $size (0, 1, 125, 126, 65535, 65536, 200_000) {
+for my $size (0, 1, 125, 126, 127, 128, 65535, 65536, 200_000) {
     my $payload = join('', 'a' .. 'z') x ($size / 26 + 1);
     $payload = substr $payload, 0, $size;
 

@@ -206,7 +206,8 @@ subtest 'ends' => sub {
     $ws->cut;
 
     $ws = $nginx->ws(tls => 1, path => '/raw?channel=a');
-    $ws->sock->stop_SSL(SSL_no_shutdown => 0, SSL_fast_shutdown => 1);
+    $ws->sock->stop_SSL(SSL_fast_shutdown => 1);
+    $ws->{tls} = 0;
     $ws->disconnect;
 
     $ws = $nginx->ws(tls => 1, path => '/raw?channel=a');

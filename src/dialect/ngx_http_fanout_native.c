@@ -522,8 +522,7 @@ native_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 
 
 static void
-native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
-    ngx_msec_t after)
+native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
     if (code == 1012) {
         send_printf(s, "{\"closing\":{\"code\":\"drain\",\"reconnect\":true,"

@@ -26,6 +26,49 @@ typedef struct {
 } ngx_http_fanout_native_batch_t;
 
 
+/* a command as it was sent; members that are not there have len 0 */
+
+typedef struct {
+    ngx_http_fanout_json_t    id;
+    ngx_http_fanout_json_t    op;
+    ngx_http_fanout_json_t    channel;
+    ngx_http_fanout_json_t    since;
+    ngx_http_fanout_json_t    history;
+    ngx_http_fanout_json_t    want;
+    ngx_http_fanout_json_t    events;
+    ngx_http_fanout_json_t    echo;
+    ngx_http_fanout_json_t    event;
+    ngx_http_fanout_json_t    data;
+    ngx_http_fanout_json_t    messages;
+    ngx_http_fanout_json_t    key;
+    ngx_http_fanout_json_t    to;
+    ngx_http_fanout_json_t    store;
+    ngx_http_fanout_json_t    condition;
+    ngx_http_fanout_json_t    enc;
+    ngx_http_fanout_json_t    meta;
+    ngx_http_fanout_json_t    before;
+    ngx_http_fanout_json_t    limit;
+
+    ngx_uint_t                at;       /* in an array */
+    ngx_str_t                 name;     /* of the channel */
+    u_char                    buf[NGX_HTTP_FANOUT_NAME];
+} fanout_command_t;
+
+
+/* a reply being written: into the batch or a frame of its own */
+
+typedef struct {
+    ngx_http_fanout_session_t       *s;
+    ngx_http_fanout_native_batch_t  *batch;
+    ngx_http_fanout_frame_t         *f;
+    uint32_t                         start;
+    ngx_int_t                        rc;
+} fanout_reply_t;
+
+
+#define fanout_nelts(a)  (sizeof(a) / sizeof((a)[0]))
+
+
 /* Runs a command, at is its index in an array.  Replies, or starts a job. */
 void ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     ngx_http_fanout_json_t *object, ngx_uint_t at);
@@ -44,6 +87,66 @@ void ngx_http_fanout_native_continue(ngx_http_fanout_session_t *s);
 
 /* Unix ms. */
 uint64_t ngx_http_fanout_native_time(void);
+
+
+/* the commands; each replies, or starts a job */
+
+void fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
+void fanout_native_publish(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+void fanout_native_history(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+
+/* Members of a command: 1, or 0 after an error was replied.  Those that are
+ * not there leave what is given, labels become empty. */
+
+/* The channel's name into cmd->name; with op, whether it is permitted. */
+ngx_uint_t fanout_native_channel(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_uint_t op);
+
+/* A number from 0 to max. */
+ngx_uint_t fanout_native_count(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_json_t *value, const char *name,
+    ngx_uint_t max, ngx_uint_t *n);
+
+ngx_uint_t fanout_native_flag(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_json_t *value, const char *name,
+    int *flag);
+
+/* {epoch,offset}; an epoch that can't be ours becomes 0. */
+ngx_uint_t fanout_native_position(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_json_t *value, const char *name,
+    uint64_t *epoch, uint64_t *offset);
+
+/* A name of at most KEY bytes; buf has room for them, label may point into
+ * the command instead. */
+ngx_uint_t fanout_native_label(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_json_t *value, const char *name,
+    u_char *buf, ngx_http_fanout_zstr_t *label);
+
+
+/* Replies: open, write, end; a lack of memory ends the session at the end. */
+
+void fanout_native_open(fanout_reply_t *rp, ngx_http_fanout_session_t *s,
+    u_char *id, size_t len);
+void fanout_native_text(fanout_reply_t *rp, const void *data, size_t len);
+void fanout_native_printf(fanout_reply_t *rp, const char *fmt, ...);
+void fanout_native_string(fanout_reply_t *rp, const void *data, size_t len);
+void fanout_native_end(fanout_reply_t *rp);
+
+#define fanout_native_literal(rp, text)                              \
+    fanout_native_text(rp, text, sizeof(text) - 1)
+
+/* Replies with an error to a command; the text is a format of at most 255
+ * bytes. */
+void fanout_native_refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_error_e code, const char *fmt, ...);
+
+/* The same for a limit, which is named with its maximum in the data. */
+void fanout_native_refuse_limit(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_error_e code, const char *limit,
+    ngx_uint_t max, const char *directive);
 
 
 #endif /* _NGX_HTTP_FANOUT_NATIVE_H_INCLUDED_ */

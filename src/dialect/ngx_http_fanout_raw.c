@@ -172,7 +172,7 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     {
         ngx_http_fanout_count(s->hub, forbidden);
         ngx_http_fanout_session_close(s, 4403,
-                                      "no \"fanout_permit publish\" allows it");
+                                      "fanout_permit publish");
         return;
     }
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The hub of a worker: its handle of the zone, the channels it reads, and
- * the operations on them.
+ * The hub of a worker: its handle of the zone, its clock, and how it reads the
+ * log.
  */
 
 
@@ -21,40 +21,13 @@
 static ngx_int_t wake_up_by(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
 static void wake_handler(ngx_event_t *ev);
 static void drain_handler(ngx_event_t *ev);
-static void tick_handler(ngx_event_t *ev);
-static int drain(ngx_http_fanout_hub_t *hub);
 static void read_log(ngx_http_fanout_hub_t *hub);
-static void rebuilt(ngx_http_fanout_hub_t *hub);
+static void tick_handler(ngx_event_t *ev);
 static void replaced(ngx_http_fanout_hub_t *hub);
 static void tell_counts(ngx_http_fanout_hub_t *hub);
-static int arena_grow(ngx_http_fanout_arena_t *a, size_t n);
 static ngx_int_t arena_init(ngx_http_fanout_arena_t *a, ngx_uint_t entries,
     size_t bytes);
-static ngx_http_fanout_channel_t *channel_open(ngx_http_fanout_hub_t *hub,
-    ngx_str_t *name);
-static void channel_close(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_channel_t *ch);
-static ngx_int_t channel_place(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_channel_t *ch);
-static void channel_counted(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_channel_t *ch);
-
-
-ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
-    { ngx_string(""), 200, ngx_string("") },
-    { ngx_string("bad_request"), 400, ngx_string("the request is malformed") },
-    { ngx_string("unknown_op"), 400, ngx_string("there is no such op") },
-    { ngx_string("too_large"), 413, ngx_string("a limit is exceeded") },
-    { ngx_string("too_many"), 400, ngx_string("a limit is exceeded") },
-    { ngx_string("forbidden"), 403, ngx_string("not permitted") },
-    { ngx_string("not_joined"), 409, ngx_string("the channel is not joined") },
-    { ngx_string("not_found"), 404, ngx_string("there is no such channel") },
-    { ngx_string("conflict"), 409, ngx_string("the condition does not hold") },
-    { ngx_string("rate_limited"), 429, ngx_string("too many commands") },
-    { ngx_string("zone_full"), 507,
-      ngx_string("the shared memory of the zone is full") },
-    { ngx_string("internal"), 500, ngx_string("internal error") }
-};
+static int arena_grow(ngx_http_fanout_arena_t *a, size_t n);
 
 
 ngx_int_t
@@ -83,7 +56,8 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (arena_init(&hub->arena, NGX_HTTP_FANOUT_TURN, NGX_HTTP_FANOUT_ARENA) != NGX_OK
+    if (arena_init(&hub->arena, NGX_HTTP_FANOUT_TURN, NGX_HTTP_FANOUT_ARENA)
+        != NGX_OK
         || arena_init(&hub->pages, NGX_HTTP_FANOUT_ZONE_ENTRIES, 65536)
            != NGX_OK)
     {
@@ -258,8 +232,8 @@ drain_handler(ngx_event_t *ev)
 }
 
 
-static int
-drain(ngx_http_fanout_hub_t *hub)
+int
+ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
 {
     int                       rc;
     uint32_t                  n;
@@ -304,12 +278,12 @@ read_log(ngx_http_fanout_hub_t *hub)
 {
     hub->in_turn = 1;
 
-    if (drain(hub) == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+    if (ngx_http_fanout_hub_drain(hub) == NGX_HTTP_FANOUT_ZONE_AGAIN) {
         ngx_post_event(&hub->drain, &ngx_posted_next_events);
     }
 
     if (hub->zone.incarnation != hub->incarnation) {
-        rebuilt(hub);
+        ngx_http_fanout_hub_rebuilt(hub);
     }
 
     replaced(hub);
@@ -375,8 +349,8 @@ tick_handler(ngx_event_t *ev)
 /* The zone lost everything: what lives here registers again, subscribers are
  * told. */
 
-static void
-rebuilt(ngx_http_fanout_hub_t *hub)
+void
+ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
 {
     ngx_uint_t                   i;
     ngx_queue_t                 *q;
@@ -406,7 +380,7 @@ rebuilt(ngx_http_fanout_hub_t *hub)
             continue;
         }
 
-        channel_counted(hub, ch);
+        ngx_http_fanout_hub_counted(hub, ch);
 
         ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
 
@@ -528,429 +502,4 @@ arena_grow(ngx_http_fanout_arena_t *a, size_t n)
     a->size = n;
 
     return 0;
-}
-
-
-/* channels */
-
-ngx_http_fanout_channel_t *
-ngx_http_fanout_hub_find(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
-{
-    uint32_t  hash;
-
-    hash = ngx_murmur_hash2(name->data, name->len);
-
-    return (ngx_http_fanout_channel_t *)
-               ngx_str_rbtree_lookup(&hub->names, name, hash);
-}
-
-
-void
-ngx_http_fanout_hub_view(ngx_http_fanout_hub_t *hub, ngx_str_t *name,
-    ngx_http_fanout_zone_channel_t *zc)
-{
-    ngx_http_fanout_channel_t  *ch;
-
-    ch = ngx_http_fanout_hub_find(hub, name);
-
-    if (ch) {
-        *zc = ch->zc;
-        return;
-    }
-
-    ngx_memzero(zc, sizeof(ngx_http_fanout_zone_channel_t));
-
-    zc->name.data = name->data;
-    zc->name.len = name->len;
-    zc->hash = ngx_http_fanout_zone_hash(&hub->zone, name->data, name->len);
-    zc->policy = &ngx_http_fanout_policy(hub->app, name)->keep;
-}
-
-
-static ngx_http_fanout_channel_t *
-channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
-{
-    ngx_http_fanout_channel_t    *ch;
-    ngx_http_fanout_zone_info_t   info;
-
-    ch = ngx_calloc(sizeof(ngx_http_fanout_channel_t) + name->len,
-                    ngx_cycle->log);
-    if (ch == NULL) {
-        return NULL;
-    }
-
-    ch->name.len = name->len;
-    ch->name.data = (u_char *) (ch + 1);
-    ngx_memcpy(ch->name.data, name->data, name->len);
-
-    ngx_http_fanout_hub_view(hub, &ch->name, &ch->zc);
-
-    ch->policy = ngx_http_fanout_policy(hub->app, &ch->name);
-    ch->node.key = ngx_murmur_hash2(name->data, name->len);
-    ch->told = 1;
-
-    ngx_queue_init(&ch->subs);
-
-    if (channel_place(hub, ch) != NGX_OK) {
-        ngx_free(ch);
-        return NULL;
-    }
-
-    if (ngx_http_fanout_channel_open(&hub->zone, &ch->zc, ch->local)
-        != NGX_HTTP_FANOUT_ZONE_OK
-        || ngx_http_fanout_channel_info(&hub->zone, &ch->zc, &info)
-           != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        hub->channels[ch->local] = NULL;
-        hub->used--;
-        ngx_free(ch);
-        return NULL;
-    }
-
-    ch->epoch = info.epoch;
-    ch->offset = info.offset;
-
-    ngx_rbtree_insert(&hub->names, &ch->node);
-
-    return ch;
-}
-
-
-static ngx_int_t
-channel_place(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch)
-{
-    uint32_t                     i, n;
-    ngx_http_fanout_channel_t  **channels;
-
-    if (hub->used == hub->nchannels) {
-        n = hub->nchannels ? hub->nchannels * 2 : 64;
-
-        channels = ngx_calloc(n * sizeof(ngx_http_fanout_channel_t *),
-                              ngx_cycle->log);
-        if (channels == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (hub->channels) {
-            ngx_memcpy(channels, hub->channels,
-                       hub->nchannels * sizeof(ngx_http_fanout_channel_t *));
-            ngx_free(hub->channels);
-        }
-
-        hub->channels = channels;
-        hub->next = hub->nchannels;
-        hub->nchannels = n;
-    }
-
-    for (i = hub->next; hub->channels[i]; i = (i + 1) % hub->nchannels) {
-        /* void */
-    }
-
-    hub->channels[i] = ch;
-    hub->next = (i + 1) % hub->nchannels;
-    hub->used++;
-    ch->local = i;
-
-    return NGX_OK;
-}
-
-
-static void
-channel_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch)
-{
-    ngx_http_fanout_channel_close(&hub->zone, &ch->zc);
-
-    if (!ch->told) {
-        ngx_queue_remove(&ch->counted);
-    }
-
-    ngx_http_fanout_replay_forget(hub, ch);
-
-    ngx_rbtree_delete(&hub->names, &ch->node);
-    hub->channels[ch->local] = NULL;
-    hub->used--;
-
-    ngx_free(ch);
-}
-
-
-static void
-channel_counted(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch)
-{
-    if (ch->told) {
-        ch->told = 0;
-        ngx_queue_insert_tail(&hub->counted, &ch->counted);
-        ngx_post_event(&hub->drain, &ngx_posted_events);
-    }
-}
-
-
-/* operations */
-
-ngx_int_t
-ngx_http_fanout_hub_name(ngx_str_t *name)
-{
-    return ngx_http_fanout_name_valid(name->data, name->len,
-                                      NGX_HTTP_FANOUT_NAME_CHANNEL)
-           ? NGX_OK : NGX_DECLINED;
-}
-
-
-ngx_int_t
-ngx_http_fanout_hub_label(ngx_str_t *name, size_t max)
-{
-    return name->len <= max
-           && ngx_http_fanout_name_valid(name->data, name->len, 0)
-           ? NGX_OK : NGX_DECLINED;
-}
-
-
-ngx_http_fanout_error_e
-ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
-    ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
-    ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r)
-{
-    int                             rc;
-    ngx_uint_t                      tries;
-    ngx_http_fanout_zone_channel_t  zc;
-
-    ngx_memzero(r, sizeof(ngx_http_fanout_zone_result_t));
-
-    ngx_http_fanout_hub_view(hub, channel, &zc);
-
-    for (tries = 0; tries < 3; tries++) {
-        rc = ngx_http_fanout_log_publish(&hub->zone, &zc, m, n, opts, r);
-
-        if (rc != NGX_HTTP_FANOUT_ZONE_STALE) {
-            break;
-        }
-
-        zc.ref = 0;
-    }
-
-    ngx_http_fanout_hub_kick(hub);
-
-    switch (rc) {
-
-    case NGX_HTTP_FANOUT_ZONE_OK:
-        return NGX_HTTP_FANOUT_E_NONE;
-
-    case NGX_HTTP_FANOUT_ZONE_FULL:
-        ngx_http_fanout_count(hub, zone_full);
-        return NGX_HTTP_FANOUT_E_ZONE_FULL;
-
-    case NGX_HTTP_FANOUT_ZONE_CONFLICT:
-        return NGX_HTTP_FANOUT_E_CONFLICT;
-
-    case NGX_HTTP_FANOUT_ZONE_LARGE:
-        return NGX_HTTP_FANOUT_E_TOO_LARGE;
-
-    default:
-        return NGX_HTTP_FANOUT_E_INTERNAL;
-    }
-}
-
-
-ngx_http_fanout_error_e
-ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
-    ngx_uint_t since, uint64_t epoch, uint64_t offset, ngx_uint_t history,
-    ngx_http_fanout_subscription_t **subp, ngx_http_fanout_zone_join_t *j)
-{
-    ngx_uint_t                       tries;
-    ngx_http_fanout_hub_t           *hub;
-    ngx_http_fanout_channel_t       *ch;
-    ngx_http_fanout_subscription_t  *sub;
-
-    hub = s->hub;
-    sub = ngx_http_fanout_session_sub(s, channel);
-
-    if (sub == NULL && s->nsubs >= s->conf->channels) {
-        return NGX_HTTP_FANOUT_E_TOO_MANY;
-    }
-
-    ch = sub ? sub->channel : ngx_http_fanout_hub_find(hub, channel);
-
-    if (ch == NULL) {
-        ch = channel_open(hub, channel);
-
-        if (ch == NULL) {
-            ngx_http_fanout_count(hub, zone_full);
-            return NGX_HTTP_FANOUT_E_ZONE_FULL;
-        }
-    }
-
-    for (tries = 0; tries < 16; tries++) {
-
-        if (ngx_http_fanout_log_join(&hub->zone, &ch->zc, since, epoch,
-                                     offset, history, j)
-            != NGX_HTTP_FANOUT_ZONE_OK)
-        {
-            if (hub->zone.incarnation != hub->incarnation) {
-                rebuilt(hub);
-                continue;
-            }
-
-            goto failed;
-        }
-
-        if (sub == NULL || j->offset == ch->offset) {
-            break;
-        }
-
-        /* joined again: first what is on its way to it */
-        (void) drain(hub);
-        ngx_post_event(&hub->drain, &ngx_posted_events);
-    }
-
-    if (sub == NULL) {
-        sub = ngx_calloc(sizeof(ngx_http_fanout_subscription_t),
-                         ngx_cycle->log);
-        if (sub == NULL) {
-            goto failed;
-        }
-
-        sub->channel = ch;
-        sub->session = s;
-        sub->format = s->format;
-
-        ngx_queue_insert_tail(&ch->subs, &sub->in_channel);
-        ngx_queue_insert_tail(&s->subs, &sub->in_session);
-        s->nsubs++;
-        ch->nsubs++;
-        ch->formats[sub->format]++;
-        channel_counted(hub, ch);
-    }
-
-    sub->seq = j->seq;
-    sub->floor = j->offset;
-    sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
-    sub->reset = 0;
-
-    ngx_http_fanout_count(hub, joins);
-
-    if (since) {
-        if (j->recovered) {
-            ngx_http_fanout_count(hub, recoveries);
-        } else {
-            ngx_http_fanout_count(hub, recovery_failures);
-        }
-    }
-
-    *subp = sub;
-
-    return NGX_HTTP_FANOUT_E_NONE;
-
-failed:
-
-    if (ch->nsubs == 0) {
-        channel_close(hub, ch);
-    }
-
-    return NGX_HTTP_FANOUT_E_INTERNAL;
-}
-
-
-void
-ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub)
-{
-    ngx_http_fanout_hub_t      *hub;
-    ngx_http_fanout_channel_t  *ch;
-
-    ch = sub->channel;
-    hub = sub->session->hub;
-
-    ngx_queue_remove(&sub->in_channel);
-    ngx_queue_remove(&sub->in_session);
-    sub->session->nsubs--;
-
-    ch->nsubs--;
-    ch->formats[sub->format]--;
-
-    if (sub->events) {
-        ngx_free(sub->events);
-    }
-
-    ngx_free(sub);
-
-    ngx_http_fanout_count(hub, leaves);
-
-    if (ch->nsubs == 0) {
-        channel_close(hub, ch);
-
-    } else {
-        channel_counted(hub, ch);
-    }
-}
-
-
-/* frames */
-
-ngx_http_fanout_frame_t *
-ngx_http_fanout_frame_create(ngx_http_fanout_hub_t *hub, size_t size)
-{
-    ngx_http_fanout_frame_t  *f;
-
-    f = ngx_alloc(sizeof(ngx_http_fanout_frame_t), ngx_cycle->log);
-    if (f == NULL) {
-        return NULL;
-    }
-
-    f->data = ngx_alloc(size, ngx_cycle->log);
-    if (f->data == NULL) {
-        ngx_free(f);
-        return NULL;
-    }
-
-    f->refs = 1;
-    f->size = size;
-    f->used = 0;
-
-    hub->frames += size;
-
-    return f;
-}
-
-
-ngx_int_t
-ngx_http_fanout_frame_reserve(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_frame_t *f, size_t n)
-{
-    size_t   size;
-    u_char  *p;
-
-    if (f->size - f->used >= n) {
-        return NGX_OK;
-    }
-
-    size = ngx_max((size_t) f->size * 2, (size_t) f->used + n);
-
-    if (size > 0x7fffffff) {
-        return NGX_ERROR;
-    }
-
-    p = realloc(f->data, size);
-    if (p == NULL) {
-        ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, ngx_errno,
-                      "realloc(%uz) failed", size);
-        return NGX_ERROR;
-    }
-
-    hub->frames += size - f->size;
-
-    f->data = p;
-    f->size = size;
-
-    return NGX_OK;
-}
-
-
-void
-ngx_http_fanout_frame_release(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_frame_t *f)
-{
-    if (--f->refs == 0) {
-        hub->frames -= f->size;
-        ngx_free(f->data);
-        ngx_free(f);
-    }
 }

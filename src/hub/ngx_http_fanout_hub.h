@@ -190,6 +190,21 @@ void ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app);
 void ngx_http_fanout_hub_kick(ngx_http_fanout_hub_t *hub);
 
 
+/* inside of the room */
+
+/* Delivers what this worker has not read, within the bounds of a turn; AGAIN
+ * (of the zone) when there is more. */
+int ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub);
+
+/* The zone lost everything: registers again what lives here, tells the
+ * subscribers. */
+void ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub);
+
+/* The zone has to be told how many subscribers a channel has here. */
+void ngx_http_fanout_hub_counted(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch);
+
+
 /* operations; names must have been validated */
 
 /*

@@ -131,7 +131,7 @@ struct ngx_http_fanout_session_s {
     unsigned                         dead:1;    /* destroyed at its end */
     unsigned                         detaching:1;
     unsigned                         heartbeat:1;   /* asked for */
-    unsigned                         held:1;    /* not read until output went */
+    unsigned                         held:1;    /* until output is gone */
     unsigned                         close_after:2;  /* 1 + how: the session
                                                    ends when all is sent */
 };

@@ -339,8 +339,8 @@ fanout_doomed_free(ngx_http_fanout_zone_t *z)
  * position in it; 0 if there is none. */
 
 fanout_ref_t
-fanout_index_seek(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, uint64_t after,
-    unsigned *pos)
+fanout_index_seek(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    uint64_t after, unsigned *pos)
 {
     unsigned         i, end;
     uint32_t         first;

@@ -73,7 +73,8 @@ ngx_http_fanout_log_join(ngx_http_fanout_zone_t *z,
 
         if (ref) {
             j->missed = ch->history
-                        - fanout_index_position(ch, fanout_index(z, ref), pos, z);
+                        - fanout_index_position(ch, fanout_index(z, ref), pos,
+                                                z);
         }
 
     } else if (!since && history && ch->history) {

@@ -28,7 +28,8 @@ static int drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
 
 void
-fanout_stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref)
+fanout_stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    fanout_ref_t ref)
 {
     unsigned            reset;
     fanout_ref_t        i;

@@ -290,8 +290,9 @@ sub take_frame {
 
     return undef if $have < $head;
 
-    $len = unpack 'x2n', $$buffer if $len == 126;
-    $len = unpack 'x2Q>', $$buffer if $len == 127;
+    $len = $len == 126 ? unpack('x2n', $$buffer)
+         : $len == 127 ? unpack('x2Q>', $$buffer)
+         :               $len;
 
     return undef if $have < $head + $len;
 

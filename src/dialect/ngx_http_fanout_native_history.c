@@ -1,0 +1,670 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The commands "join" and "history" of the native protocol: both read the
+ * log, as a job if it is much.
+ */
+
+
+#include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_replay.h"
+
+
+#define NGX_HTTP_FANOUT_PART  32768     /* bytes of messages in a part */
+
+
+static ngx_uint_t join_options(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub);
+static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+static ngx_http_fanout_job_t *job_create(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+static ngx_int_t job_run(ngx_http_fanout_session_t *s);
+static ngx_int_t job_read(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+static ngx_uint_t job_replay(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+static void job_remember(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, uint64_t after, uint32_t start,
+    ngx_http_fanout_arena_t *a);
+static ngx_int_t job_add(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, ngx_http_fanout_entry_t *e);
+static ngx_int_t job_frame(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_job_t *job);
+static ngx_int_t job_part(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+static void job_finish(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+
+
+/* join */
+
+void
+fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    uint64_t                         epoch, offset;
+    ngx_uint_t                       history, since;
+    ngx_http_fanout_job_t           *job;
+    ngx_http_fanout_error_e          rc;
+    ngx_http_fanout_zone_join_t      j;
+    ngx_http_fanout_subscription_t  *sub;
+
+    epoch = 0;
+    offset = 0;
+    history = 0;
+    since = cmd->since.len != 0;
+
+    if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_JOIN)
+        || !fanout_native_count(s, cmd, &cmd->history, "history",
+                                s->conf->history, &history)
+        || (since
+            && !fanout_native_position(s, cmd, &cmd->since, "since", &epoch,
+                                       &offset))) {
+        return;
+    }
+
+    if (history && !since
+        && !fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_HISTORY))
+    {
+        return;
+    }
+
+    if (!join_options(s, cmd, NULL)) {
+        return;
+    }
+
+    job = job_create(s, cmd);
+
+    if (job == NULL) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_INTERNAL,
+                             "out of memory");
+        return;
+    }
+
+    rc = ngx_http_fanout_hub_join(s, &job->channel, since, epoch, offset,
+                                  history, &sub, &j);
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        ngx_free(job);
+
+        if (rc == NGX_HTTP_FANOUT_E_TOO_MANY) {
+            fanout_native_refuse_limit(s, cmd, rc, "channels",
+                                       s->conf->channels,
+                                       "fanout_channels_per_session");
+            return;
+        }
+
+        fanout_native_refuse(s, cmd, rc, "%V",
+                             &ngx_http_fanout_errors[rc].text);
+        return;
+    }
+
+    (void) join_options(s, cmd, sub);
+
+    job->sub = sub;
+    job->epoch = j.epoch;
+    job->offset = j.offset;
+    job->after = j.after;
+    job->upto = j.offset;
+    job->missed = j.missed;
+    job->left = j.missed;
+    job->since = since;
+    job->recovered = j.recovered;
+
+    sub->state = NGX_HTTP_FANOUT_SUB_JOINING;
+    s->job = job;
+
+    (void) job_run(s);
+}
+
+
+/* checks the options, or sets them on a subscription */
+
+static ngx_uint_t
+join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_subscription_t *sub)
+{
+    int                        echo, messages;
+    u_char                     buf[32];
+    ngx_http_fanout_json_t                     item, text;
+    ngx_http_fanout_events_t  *events;
+    ngx_http_fanout_json_iter_t  it;
+
+    echo = 1;
+    messages = 1;
+
+    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)) {
+        return 0;
+    }
+
+    if (cmd->want.len) {
+        messages = 0;
+
+        if (ngx_http_fanout_json_iter(&it, &cmd->want)
+            != NGX_HTTP_FANOUT_JSON_OK
+            || ngx_http_fanout_json_type(&cmd->want)
+               != NGX_HTTP_FANOUT_JSON_ARRAY)
+        {
+            fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                   "\"want\" is an array of strings");
+            return 0;
+        }
+
+        while (ngx_http_fanout_json_next(&it, NULL, &item) == 1) {
+            if (ngx_http_fanout_json_text(&item, buf, sizeof(buf), &text)
+                == NGX_HTTP_FANOUT_JSON_OK
+                && text.len == 8 && ngx_memcmp(text.data, "messages", 8) == 0)
+            {
+                messages = 1;
+            }
+        }
+    }
+
+    events = NULL;
+
+    if (cmd->events.len) {
+        events = join_events(s, cmd);
+
+        if (events == NULL) {
+            return 0;
+        }
+
+        if (sub == NULL) {
+            ngx_free(events);
+        }
+    }
+
+    if (sub) {
+        if (sub->events) {
+            ngx_free(sub->events);
+        }
+
+        sub->events = events;
+        sub->no_echo = !echo;
+        sub->no_messages = !messages;
+    }
+
+    return 1;
+}
+
+
+static ngx_http_fanout_events_t *
+join_events(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    size_t                     i, n;
+    u_char                    *p;
+    ngx_http_fanout_json_t                     items[64];
+    ngx_http_fanout_zstr_t     label;
+    ngx_http_fanout_events_t  *events;
+
+    if (ngx_http_fanout_json_array(&cmd->events, items, fanout_nelts(items),
+                                   &n)
+        != NGX_HTTP_FANOUT_JSON_OK) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+               "\"events\" is an array of at most 64 names");
+        return NULL;
+    }
+
+    events = ngx_alloc(sizeof(ngx_http_fanout_events_t)
+                       + n * (sizeof(ngx_str_t) + NGX_HTTP_FANOUT_KEY),
+                       ngx_cycle->log);
+    if (events == NULL) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_INTERNAL,
+                             "out of memory");
+        return NULL;
+    }
+
+    events->n = n;
+    p = (u_char *) &events->names[n];
+
+    for (i = 0; i < n; i++) {
+        if (!fanout_native_label(s, cmd, &items[i], "events", p, &label)) {
+            ngx_free(events);
+            return NULL;
+        }
+
+        ngx_memmove(p, label.data, label.len);
+        events->names[i].data = p;
+        events->names[i].len = label.len;
+        p += label.len;
+    }
+
+    return events;
+}
+
+
+/* history: after since, or the newest before an offset */
+
+void
+fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    int                              rc;
+    uint64_t                         epoch, offset;
+    ngx_uint_t                       limit, before;
+    ngx_http_fanout_job_t           *job;
+    ngx_http_fanout_zone_join_t      j;
+    ngx_http_fanout_zone_channel_t   zc;
+
+    epoch = 0;
+    offset = 0;
+    before = 0;
+    limit = ngx_min(100, s->conf->history);
+
+    if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_HISTORY)
+        || !fanout_native_count(s, cmd, &cmd->limit, "limit", s->conf->history,
+                                &limit)
+        || !fanout_native_count(s, cmd, &cmd->before, "before",
+                                NGX_MAX_INT_T_VALUE, &before)
+        || (cmd->since.len
+            && !fanout_native_position(s, cmd, &cmd->since, "since", &epoch,
+                                       &offset))) {
+        return;
+    }
+
+    job = job_create(s, cmd);
+
+    if (job == NULL) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_INTERNAL,
+                             "out of memory");
+        return;
+    }
+
+    ngx_http_fanout_hub_view(s->hub, &job->channel, &zc);
+
+    rc = ngx_http_fanout_log_seek(&s->hub->zone, &zc, before,
+                                  cmd->since.len ? 0 : limit, &j);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        /* nobody said anything here yet */
+        ngx_memzero(&j, sizeof(ngx_http_fanout_zone_join_t));
+    }
+
+    job->epoch = j.epoch;
+    job->offset = j.offset;
+    job->after = j.after;
+    job->upto = before ? before - 1 : j.offset;
+    job->upto = ngx_min(job->upto, j.offset);
+    job->left = limit;
+    job->newest = 1;
+    job->older = j.older;
+
+    if (cmd->since.len) {
+        job->since = 1;
+        job->recovered = (epoch == j.epoch);
+        job->after = job->recovered ? offset : job->upto;
+        job->newest = 0;
+    }
+
+    s->job = job;
+
+    (void) job_run(s);
+}
+
+
+/* jobs */
+
+static ngx_http_fanout_job_t *
+job_create(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    u_char                 *p;
+    ngx_http_fanout_job_t  *job;
+
+    job = ngx_calloc(sizeof(ngx_http_fanout_job_t) + cmd->id.len
+                     + cmd->name.len, ngx_cycle->log);
+    if (job == NULL) {
+        return NULL;
+    }
+
+    p = (u_char *) (job + 1);
+
+    job->id.data = p;
+    job->id.len = cmd->id.len;
+
+    if (cmd->id.len) {
+        ngx_memcpy(p, cmd->id.data, cmd->id.len);
+    }
+
+    job->channel.data = p + cmd->id.len;
+    job->channel.len = cmd->name.len;
+    ngx_memcpy(job->channel.data, cmd->name.data, cmd->name.len);
+
+    return job;
+}
+
+
+/* Called when the socket has taken what was there.  Commands behind the job
+ * in its array go on from here, never from within another command. */
+
+ngx_int_t
+ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
+{
+    if (job_run(s) == NGX_OK && !s->dead) {
+        ngx_http_fanout_native_continue(s);
+    }
+
+    return s->job ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* AGAIN when the output limit was reached before the end. */
+
+static ngx_int_t
+job_run(ngx_http_fanout_session_t *s)
+{
+    ngx_int_t               rc;
+    ngx_http_fanout_job_t  *job;
+
+    job = s->job;
+
+    do {
+        if (s->pending && s->pending >= s->conf->buffer / 2) {
+            return NGX_AGAIN;
+        }
+
+        rc = job_read(s, job);
+
+        if (s->dead) {
+            return NGX_OK;
+        }
+
+    } while (rc == NGX_AGAIN);
+
+    job_finish(s, job);
+
+    return NGX_OK;
+}
+
+
+/* Reads a section of the log; AGAIN when there may be more. */
+
+static ngx_int_t
+job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    int                              rc;
+    uint32_t                         start;
+    uint64_t                         lost, after;
+    ngx_uint_t                       i, whole;
+    ngx_http_fanout_arena_t         *a;
+    ngx_http_fanout_zone_channel_t   zc;
+
+    if (job->after >= job->upto || job->left == 0) {
+        return NGX_OK;
+    }
+
+    if (job_replay(s, job)) {
+        return job->messages->used >= NGX_HTTP_FANOUT_PART
+               && job->after < job->upto
+               && job_part(s, job) != NGX_OK
+               ? NGX_ERROR : NGX_AGAIN;
+    }
+
+    a = &s->hub->pages;
+    a->n = 0;
+    a->used = 0;
+
+    ngx_http_fanout_hub_view(s->hub, &job->channel, &zc);
+
+    rc = ngx_http_fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after,
+                                  job->upto, a, &lost);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND
+        || rc == NGX_HTTP_FANOUT_ZONE_FULL)
+    {
+        /* purged, or no memory for a message, while it was being told */
+        job->recovered = 0;
+        return NGX_OK;
+    }
+
+    if (lost > job->after) {
+        job->recovered = 0;
+    }
+
+    after = job->after;
+    start = job->messages ? job->messages->used : 0;
+    whole = 1;
+
+    for (i = 0; i < a->n; i++) {
+
+        if (job->left == 0) {
+            job->next = job->after;
+            return NGX_OK;
+        }
+
+        if (job_add(s, job, &a->entries[i]) != NGX_OK) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+
+        job->after = a->entries[i].offset;
+
+        if (!job->first) {
+            job->first = job->after;
+        }
+
+        job->left--;
+
+        if (job->messages->used >= NGX_HTTP_FANOUT_PART
+            && (i + 1 < a->n || rc == NGX_HTTP_FANOUT_ZONE_AGAIN))
+        {
+            whole = 0;
+
+            if (job_part(s, job) != NGX_OK) {
+                ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    if (whole && a->n && job->messages->used > start) {
+        job_remember(s, job, after, start, a);
+    }
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN && job->left == 0) {
+        job->next = job->after;
+        return NGX_OK;
+    }
+
+    return rc == NGX_HTTP_FANOUT_ZONE_AGAIN ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* Takes a section from what another joiner was told a moment ago. */
+
+static ngx_uint_t
+job_replay(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    ngx_http_fanout_hub_t     *hub;
+    ngx_http_fanout_replay_t  *r;
+
+    hub = s->hub;
+
+    if (job->sub == NULL || !ngx_http_fanout_sub_plain(job->sub)) {
+        return 0;
+    }
+
+    r = ngx_http_fanout_replay_find(hub, job->sub->channel,
+                                    NGX_HTTP_FANOUT_NATIVE_ITEMS, job->epoch,
+                                    job->after, job->upto);
+
+    if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
+        || ngx_http_fanout_frame_reserve(hub, job->messages,
+                                         r->frame->used + 1)
+           != NGX_OK)
+    {
+        return 0;
+    }
+
+    if (job->messages->used) {
+        (void) ngx_http_fanout_frame_literal(hub, job->messages, ",");
+    }
+
+    (void) ngx_http_fanout_frame_append(hub, job->messages, r->frame->data,
+                                        r->frame->used);
+
+    job->after = r->last;
+    job->left -= r->n;
+
+    return 1;
+}
+
+
+/* Keeps a section that lies whole in the messages from start on. */
+
+static void
+job_remember(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    uint64_t after, uint32_t start, ngx_http_fanout_arena_t *a)
+{
+    u_char                   *p;
+    ngx_http_fanout_frame_t  *f;
+
+    if (job->sub == NULL || !ngx_http_fanout_sub_plain(job->sub)
+        || job->after != a->entries[a->n - 1].offset)
+    {
+        return;
+    }
+
+    p = job->messages->data + start;
+    start += (start && *p == ',');
+
+    f = ngx_http_fanout_frame_create(s->hub, job->messages->used - start);
+    if (f == NULL) {
+        return;
+    }
+
+    (void) ngx_http_fanout_frame_append(s->hub, f,
+                                        job->messages->data + start,
+                                        job->messages->used - start);
+
+    ngx_http_fanout_replay_add(s->hub, job->sub->channel,
+                               NGX_HTTP_FANOUT_NATIVE_ITEMS, job->epoch,
+                               after, a->entries, a->n, f);
+    ngx_http_fanout_frame_release(s->hub, f);
+}
+
+
+static ngx_int_t
+job_add(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    ngx_http_fanout_entry_t *e)
+{
+    ngx_http_fanout_hub_t    *hub;
+    ngx_http_fanout_frame_t  *f;
+
+    hub = s->hub;
+
+    if (job->sub && (!s->dialect->match(job->sub, e)
+                     || (e->client && e->client == s->identity.client
+                         && (job->sub->no_echo
+                             || (e->flags & NGX_HTTP_FANOUT_NOECHO)))))
+    {
+        return job_frame(hub, job);
+    }
+
+    if (job_frame(hub, job) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    f = job->messages;
+
+    if (f->used && ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_fanout_frame_literal(hub, f, "{") != NGX_OK
+        || ngx_http_fanout_entry_json(hub, e, f) != NGX_OK
+        || ngx_http_fanout_frame_literal(hub, f, "}") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+job_frame(ngx_http_fanout_hub_t *hub, ngx_http_fanout_job_t *job)
+{
+    if (job->messages == NULL) {
+        job->messages = ngx_http_fanout_frame_create(hub, 4096);
+    }
+
+    return job->messages ? NGX_OK : NGX_ERROR;
+}
+
+
+/* A part is always a message of its own, also of a command in an array. */
+
+static ngx_int_t
+job_part(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    void     *batch;
+    fanout_reply_t   rp;
+
+    batch = s->batch;
+    s->batch = NULL;
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"part\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_literal(&rp, ",\"messages\":[");
+    fanout_native_text(&rp, job->messages->data, job->messages->used);
+    fanout_native_literal(&rp, "]}");
+    fanout_native_end(&rp);
+
+    s->batch = batch;
+    job->messages->used = 0;
+
+    return s->dead ? NGX_ERROR : NGX_OK;
+}
+
+
+static void
+job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    u_char   epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    fanout_reply_t  rp;
+
+    (void) ngx_http_fanout_epoch_format(epoch, job->epoch);
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"ok\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_printf(&rp, ",\"epoch\":\"%*s\",\"offset\":%uL",
+                         sizeof(epoch), epoch, job->offset);
+
+    if (job->since) {
+        fanout_native_printf(&rp, ",\"recovered\":%s",
+                     job->recovered ? "true" : "false");
+
+        if (job->sub) {
+            fanout_native_printf(&rp, ",\"missed\":%uL", job->missed);
+        }
+    }
+
+    fanout_native_literal(&rp, ",\"messages\":[");
+
+    if (job->messages) {
+        fanout_native_text(&rp, job->messages->data, job->messages->used);
+    }
+
+    fanout_native_literal(&rp, "]");
+
+    if (job->sub == NULL && (job->newest ? job->older : job->next)) {
+        fanout_native_printf(&rp, ",\"next\":%uL",
+                     job->newest ? job->first : job->next);
+    }
+
+    fanout_native_literal(&rp, "}");
+    fanout_native_end(&rp);
+
+    if (job->sub && !job->sub->reset) {
+        job->sub->offset = job->upto;
+    }
+
+    ngx_http_fanout_session_job_done(s);
+
+    if (s->batch == NULL) {
+        ngx_http_fanout_session_settle(s);
+    }
+}

@@ -1,0 +1,612 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The handshake of WebSocket over HTTP/1.1 (RFC 6455, section 4.2).
+ */
+
+
+#include <ngx_sha1.h>
+
+#include "ngx_http_fanout_websocket.h"
+#include "ngx_http_fanout_dialect.h"
+
+
+static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
+static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
+static const char *check_origin(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
+static ngx_uint_t same_origin(ngx_http_request_t *r, ngx_str_t *origin);
+static const char *check_hub(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
+static const char *check_user(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
+static ngx_int_t refuse(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text);
+static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
+    u_char *value, size_t len);
+static ngx_int_t switch_protocols(ngx_http_request_t *r);
+static ngx_int_t accept_key(ngx_http_request_t *r, u_char *dst);
+static void flush_handshake(ngx_http_request_t *r);
+
+
+/* the handshake */
+
+ngx_int_t
+ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
+{
+    ngx_str_t                    user;
+    ngx_uint_t                   status;
+    const char                  *why;
+    ngx_http_fanout_session_t   *s;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    ngx_str_null(&user);
+
+    why = check_request(r, &status);
+
+    if (why == NULL) {
+        why = check_upgrade(r, &status);
+    }
+
+    if (why == NULL) {
+        why = check_origin(r, conf, &status);
+    }
+
+    if (why == NULL) {
+        why = check_hub(r, conf, &status);
+    }
+
+    if (why == NULL) {
+        why = check_user(r, conf, &user, &status);
+    }
+
+    if (why == NULL) {
+        why = conf->dialect->accept(r, conf, &status);
+    }
+
+    if (why) {
+        if (conf->app->hub) {
+            ngx_http_fanout_count(conf->app->hub, rejects);
+        }
+
+        return refuse(r, status, why);
+    }
+
+    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+    ngx_http_fanout_websocket_init(s);
+
+    if (switch_protocols(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->main->count++;
+
+    if (r->out || r->connection->buffered) {
+        /* something pipelined before is not sent yet */
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = flush_handshake;
+        return NGX_DONE;
+    }
+
+    ngx_http_fanout_session_start(s);
+
+    return NGX_DONE;
+}
+
+
+static const char *
+check_request(ngx_http_request_t *r, ngx_uint_t *status)
+{
+    if (r->method != NGX_HTTP_GET) {
+        *status = NGX_HTTP_NOT_ALLOWED;
+        return "only GET: this is a WebSocket endpoint\n";
+    }
+
+    if (r != r->main) {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "a subrequest can't be upgraded\n";
+    }
+
+    if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "a handshake has no body\n";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
+{
+    ngx_str_t  value;
+
+    if (r->http_version < NGX_HTTP_VERSION_11
+        || r->http_version >= NGX_HTTP_VERSION_20
+        || !ngx_http_fanout_has_token(r, "upgrade", "websocket")
+        || !ngx_http_fanout_has_token(r, "connection", "upgrade"))
+    {
+        if (r->http_version < NGX_HTTP_VERSION_20) {
+            (void) add_header(r, "Upgrade", (u_char *) "websocket", 9);
+        }
+
+        *status = 426;
+        return "this is a WebSocket endpoint: upgrade over HTTP/1.1 "
+               "is needed\n";
+    }
+
+    if (!ngx_http_fanout_header(r, "sec-websocket-version", &value)
+        || value.len != 2 || ngx_strncmp(value.data, "13", 2) != 0)
+    {
+        (void) add_header(r, "Sec-WebSocket-Version", (u_char *) "13", 2);
+
+        *status = 426;
+        return "only version 13 of WebSocket is spoken\n";
+    }
+
+    if (!ngx_http_fanout_header(r, "sec-websocket-key", &value)
+        || !ngx_http_fanout_ws_key_valid(value.data, value.len))
+    {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "Sec-WebSocket-Key is missing or not 16 bytes in "
+               "base64\n";
+    }
+
+    return NULL;
+}
+
+
+/* RFC 6455, section 10.2; who sends no Origin is no browser */
+
+static const char *
+check_origin(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t *status)
+{
+    ngx_str_t   origin, *allowed;
+    ngx_uint_t  i;
+
+    if (!ngx_http_fanout_header(r, "origin", &origin)) {
+        return NULL;
+    }
+
+    if (conf->origins == NULL) {
+        if (same_origin(r, &origin)) {
+            return NULL;
+        }
+
+        goto refused;
+    }
+
+    allowed = conf->origins->elts;
+
+    for (i = 0; i < conf->origins->nelts; i++) {
+
+        if (allowed[i].len == 1 && allowed[i].data[0] == '*') {
+            return NULL;
+        }
+
+        if (allowed[i].len == 4
+            && ngx_strncmp(allowed[i].data, "same", 4) == 0)
+        {
+            if (same_origin(r, &origin)) {
+                return NULL;
+            }
+
+            continue;
+        }
+
+        if (allowed[i].len == origin.len
+            && ngx_strncasecmp(allowed[i].data, origin.data, origin.len) == 0)
+        {
+            return NULL;
+        }
+    }
+
+refused:
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "fanout refused the origin \"%V\"", &origin);
+
+    *status = NGX_HTTP_FORBIDDEN;
+    return "this origin is not allowed: fanout_origin\n";
+}
+
+
+/* The same host and port as the Host header; the scheme may differ where TLS
+ * ends in front of NGINX. */
+
+static ngx_uint_t
+same_origin(ngx_http_request_t *r, ngx_str_t *origin)
+{
+    u_char     *p, *last;
+    ngx_str_t   host;
+
+    if (r->headers_in.host == NULL) {
+        return 0;
+    }
+
+    last = origin->data + origin->len;
+    p = ngx_strlchr(origin->data, last, ':');
+
+    if (p == NULL || last - p < 3 || p[1] != '/' || p[2] != '/') {
+        return 0;
+    }
+
+    p += 3;
+    host = r->headers_in.host->value;
+
+    return (size_t) (last - p) == host.len
+           && ngx_strncasecmp(p, host.data, host.len) == 0;
+}
+
+
+static const char *
+check_hub(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t *status)
+{
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = conf->app->hub;
+
+    if (hub == NULL || hub->zone.slot == -1 || ngx_exiting || ngx_terminate) {
+        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        return "this worker takes no sessions now, try again\n";
+    }
+
+    if (conf->sessions && hub->nsessions >= conf->sessions) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "limit of %ui sessions is reached in this worker: "
+                      "fanout_sessions", conf->sessions);
+
+        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        return "too many sessions: fanout_sessions\n";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+check_user(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status)
+{
+    if (conf->user == NULL) {
+        return NULL;
+    }
+
+    if (ngx_http_complex_value(r, conf->user, user) != NGX_OK) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "the user could not be evaluated\n";
+    }
+
+    if (user->len
+        && ngx_http_fanout_hub_label(user, NGX_HTTP_FANOUT_NAME) != NGX_OK)
+    {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "the user is not a name: 1 to 255 bytes of UTF-8 without "
+               "control characters\n";
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
+{
+    ngx_int_t    rc;
+    ngx_buf_t   *b;
+    ngx_chain_t  out;
+
+    (void) ngx_http_discard_request_body(r);
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->pos = (u_char *) text;
+    b->last = b->pos + ngx_strlen(text);
+    b->memory = 1;
+    b->last_buf = 1;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "text/plain");
+    r->headers_out.content_type_len = sizeof("text/plain") - 1;
+
+    if (status == 426) {
+        ngx_str_set(&r->headers_out.status_line, "426 Upgrade Required");
+    }
+
+    ngx_http_clear_accept_ranges(r);
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_int_t
+add_header(ngx_http_request_t *r, const char *name, u_char *value, size_t len)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value.data = value;
+    h->value.len = len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+switch_protocols(ngx_http_request_t *r)
+{
+    u_char     *key;
+    ngx_str_t   protocol;
+    ngx_int_t   rc;
+
+    key = ngx_pnalloc(r->pool, ngx_base64_encoded_length(20));
+    if (key == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (add_header(r, "Upgrade", (u_char *) "websocket", 9) != NGX_OK
+        || add_header(r, "Sec-WebSocket-Accept", key, accept_key(r, key))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_fanout_subprotocol(r, &protocol)
+        && add_header(r, "Sec-WebSocket-Protocol", protocol.data,
+                      protocol.len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
+    r->headers_out.content_length_n = -1;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_send_special(r, NGX_HTTP_FLUSH);
+
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
+/* RFC 6455, section 4.2.2, 5.4; the length written */
+
+static ngx_int_t
+accept_key(ngx_http_request_t *r, u_char *dst)
+{
+    u_char      digest[20];
+    ngx_str_t   key, src, to;
+    ngx_sha1_t  sha1;
+
+    static const char  guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+    (void) ngx_http_fanout_header(r, "sec-websocket-key", &key);
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, key.data, key.len);
+    ngx_sha1_update(&sha1, guid, sizeof(guid) - 1);
+    ngx_sha1_final(digest, &sha1);
+
+    src.data = digest;
+    src.len = sizeof(digest);
+    to.data = dst;
+
+    ngx_encode_base64(&to, &src);
+
+    return to.len;
+}
+
+
+static void
+flush_handshake(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_event_t                *wev;
+    ngx_connection_t           *c;
+    ngx_http_core_loc_conf_t   *clcf;
+    ngx_http_fanout_session_t  *s;
+
+    c = r->connection;
+    wev = c->write;
+
+    if (wev->timedout) {
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    rc = ngx_http_output_filter(r, NULL);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    if (r->out || c->buffered) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+        ngx_add_timer(wev, clcf->send_timeout);
+
+        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    if (wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
+
+    ngx_http_fanout_session_start(s);
+}
+
+
+/* headers of the request */
+
+ngx_uint_t
+ngx_http_fanout_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_http_fanout_headers_t  h;
+
+    ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
+
+    return ngx_http_fanout_next_header(r, name, &h, value);
+}
+
+
+ngx_uint_t
+ngx_http_fanout_next_header(ngx_http_request_t *r, const char *name,
+    ngx_http_fanout_headers_t *h, ngx_str_t *value)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *elts;
+
+    len = ngx_strlen(name);
+
+    if (h->part == NULL) {
+        h->part = &r->headers_in.headers.part;
+        h->i = 0;
+    }
+
+    for ( ;; ) {
+
+        if (h->i >= h->part->nelts) {
+            if (h->part->next == NULL) {
+                return 0;
+            }
+
+            h->part = h->part->next;
+            h->i = 0;
+            continue;
+        }
+
+        elts = h->part->elts;
+        i = h->i++;
+
+        if (elts[i].key.len == len
+            && ngx_strncasecmp(elts[i].key.data, (u_char *) name, len) == 0)
+        {
+            *value = elts[i].value;
+            return 1;
+        }
+    }
+}
+
+
+ngx_uint_t
+ngx_http_fanout_next_token(ngx_str_t *list, ngx_str_t *token)
+{
+    u_char  *p, *last, *end;
+
+    p = list->data;
+    last = p + list->len;
+
+    while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
+        p++;
+    }
+
+    if (p == last) {
+        return 0;
+    }
+
+    end = ngx_strlchr(p, last, ',');
+
+    if (end == NULL) {
+        end = last;
+    }
+
+    list->data = end;
+    list->len = last - end;
+
+    while (end > p && (end[-1] == ' ' || end[-1] == '\t')) {
+        end--;
+    }
+
+    token->data = p;
+    token->len = end - p;
+
+    return 1;
+}
+
+
+ngx_uint_t
+ngx_http_fanout_has_token(ngx_http_request_t *r, const char *name,
+    const char *wanted)
+{
+    size_t                     len;
+    ngx_str_t                  value, token;
+    ngx_http_fanout_headers_t  h;
+
+    len = ngx_strlen(wanted);
+    ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
+
+    while (ngx_http_fanout_next_header(r, name, &h, &value)) {
+        while (ngx_http_fanout_next_token(&value, &token)) {
+            if (token.len == len
+                && ngx_strncasecmp(token.data, (u_char *) wanted, len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/* The subprotocol to answer with: fanout.v1 if it was offered.  Those that
+ * carry secrets are never echoed. */
+
+ngx_uint_t
+ngx_http_fanout_subprotocol(ngx_http_request_t *r, ngx_str_t *protocol)
+{
+    if (ngx_http_fanout_has_token(r, "sec-websocket-protocol", "fanout.v1")) {
+        ngx_str_set(protocol, "fanout.v1");
+        return 1;
+    }
+
+    return 0;
+}
