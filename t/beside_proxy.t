@@ -50,7 +50,7 @@ my $cache = 'proxy_cache_path %%DIR%%/cache keys_zone=files:1m;';
 my $nginx = Fanout::Nginx->start(
     main => 'thread_pool default threads=2;',
     http => <<"END",
-        fanout_zone app 8m slots=3;
+        fanout_zone app 8m slots=4;
         fanout_channel app * history=100;
         $cache
 END
@@ -208,7 +208,7 @@ subtest 'helpers take no slots' => sub {
     ok(scalar @helpers, 'there are some');
     wait_for(sub { !$nginx->stopping_pids });
 
-    # three slots: two workers and one to spare at a reload
+    # four slots: two workers, and two more at a reload
 
     my $s = wait_for(sub {
         my $s = $nginx->http->get('/status')->json;

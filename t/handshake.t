@@ -177,9 +177,8 @@ subtest 'not an upgrade' => sub {
 
         is(lc($ws->headers->{upgrade} || ''), 'websocket',
            'names the protocol to upgrade to');
-        like($ws->headers->{connection} || '', qr/upgrade/i,
-             'Connection names Upgrade: RFC 9110, section 7.8')
-            if $ENV{TEST_STRICT_UPGRADE};
+        like($ws->headers->{connection} || '', qr/\bupgrade\b/i,
+             'in the way of RFC 9110, section 7.8');
     }
 
     my $r = $nginx->http->get('/native');
@@ -189,12 +188,7 @@ subtest 'not an upgrade' => sub {
     is($nginx->http->get('/plain')->{body}, 'plain',
        'the connection is one for others');
 
-    for ('1.0', '0.9') {
-        my $ws = try([], version => $_) if $_ eq '1.0';
-        next if !$ws;
-        is($ws->status, 426, "HTTP/$_");
-        like($ws->body, qr/HTTP\/1\.1/, "HTTP/$_: why");
-    }
+    refused('HTTP/1.0', 426, qr/HTTP\/1\.1/, [], version => '1.0');
 };
 
 
@@ -225,17 +219,19 @@ subtest 'keys' => sub {
 
     refused("key: $_", 400, qr/Sec-WebSocket-Key/,
             [ [ 'Sec-WebSocket-Key' => $bad{$_} ] ]) for sort keys %bad;
+
+    refused('two keys', 400, qr/Sec-WebSocket-Key/,
+            [ map { [ 'Sec-WebSocket-Key' => $_ ] } $key, $key ]);
+    refused('two versions', 426, qr/version 13/,
+            [ map { [ 'Sec-WebSocket-Version' => $_ ] } 13, 13 ]);
 };
 
 
 subtest 'methods and bodies' => sub {
-    for my $method (qw( POST PUT DELETE OPTIONS HEAD PATCH )) {
-        my $ws = try([ [ 'Content-Length' => 0 ] ], method => $method);
+    refused($_, 405, qr/only GET/, [ [ 'Content-Length' => 0 ] ], method => $_)
+        for qw( POST PUT DELETE OPTIONS PATCH );
 
-        is($ws->status, 405, $method);
-        like($ws->body || '', qr/only GET/, "$method: why")
-            if $method ne 'HEAD';
-    }
+    is($nginx->http->head('/raw?channel=a')->{status}, 405, 'HEAD');
 
     refused('a body', 400, qr/no body/, [ [ 'Content-Length' => 4 ] ],
             body => 'body');

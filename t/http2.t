@@ -21,6 +21,7 @@ my $version = `@{[ Fanout::Nginx::binary() ]} -v 2>&1`;
 my ($minor) = $version =~ m{/1\.(\d+)};
 
 my $locations = <<'END';
+        access_log %%DIR%%/access.log short;
         location /realtime { fanout app; fanout_permit all *; }
         location /raw      { fanout app; fanout_dialect raw;
                              fanout_permit all *; }
@@ -39,7 +40,6 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone app 16m;
         fanout_channel app * history=100;
         log_format short '$status $server_protocol $request_uri';
-        access_log %%DIR%%/access.log short;
 END
     server => $locations,
     servers => <<"END",
@@ -104,8 +104,8 @@ for my $kind ([ 'TLS', $https, '--http2' ],
         $got = curl($option, '-I', "$base/status");
         like($got, qr/^HTTP\/2 200/, 'HEAD');
 
-        $got = curl($option, '-X', 'PUT', '-d', 'x', "$base/realtime");
-        like($got, qr/\n2 4\d\d\n$/, 'a body for the endpoint');
+        $got = curl($option, '-X', 'DELETE', "$base/realtime");
+        like($got, qr/\n2 405\n$/, 'another method');
 
         my $data = '"' . 'x' x 50_000 . '"';
 
@@ -119,7 +119,11 @@ for my $kind ([ 'TLS', $https, '--http2' ],
         my $r = $nginx->http->get('/fanout/channels/up/messages?limit=1');
         is(length $r->json->{messages}[0]{data}, 50_000, 'is whole');
 
-        $got = curl($option, '-Z', map { ("$base/$_") }
+        # curl has no streams side by side with prior knowledge
+
+        return if $name ne 'TLS';
+
+        $got = curl($option, '-Z', '--no-progress-meter', map { ("$base/$_") }
                     ('plain', 'status', 'realtime', 'fanout/channels') x 10);
         is(scalar(my @n = $got =~ /^2 200$/mg), 30, 'streams side by side');
         is(scalar(@n = $got =~ /^2 426$/mg), 10, 'each with its own answer');

@@ -112,9 +112,14 @@ is($tabs->texts('ann', '#epoch')->[0], $tabs->texts('bob', '#epoch')->[0],
 
 my $client = $tabs->texts('ann', '#client')->[0];
 
+# time stands still, so that it doesn't matter how fast bob types
+
+$tabs->evaluate('ann', 'window.later = window.setTimeout;
+    window.setTimeout = (call, ms) => { window.held = { call, ms }; }; 0');
 $tabs->click('ann', '#cut');
 
-ok($tabs->wait('ann', '#state', 'cut'), 'ann is cut');
+ok($tabs->wait('ann', '#state', 'cut, back in 3 s'), 'ann is cut');
+is($tabs->evaluate('ann', 'held.ms'), 3000, 'for three seconds');
 
 say_in('bob', 'said while cut, 1');
 say_in('bob', 'said while cut, 2');
@@ -122,6 +127,8 @@ say_in('bob', 'said while cut, 2');
 ok($tabs->wait('bob', $said, 'said while cut, 2'), 'bob goes on');
 ok(!grep({ /while cut/ } @{ $tabs->texts('ann', $said) }),
    'ann does not hear it yet');
+
+$tabs->evaluate('ann', 'window.setTimeout = later; held.call(); 0');
 
 ok($tabs->wait('ann', '#recovered', 'yes: 2 missed'),
    'back again, ann has recovered 2');

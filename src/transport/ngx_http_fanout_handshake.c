@@ -136,6 +136,7 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
     {
         if (r->http_version < NGX_HTTP_VERSION_20) {
             (void) add_header(r, "Upgrade", (u_char *) "websocket", 9);
+            (void) add_header(r, "Connection", (u_char *) "upgrade", 7);
         }
 
         *status = 426;
@@ -143,7 +144,7 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
                "is needed\n";
     }
 
-    if (!ngx_http_fanout_header(r, "sec-websocket-version", &value)
+    if (ngx_http_fanout_header(r, "sec-websocket-version", &value) != 1
         || value.len != 2 || ngx_strncmp(value.data, "13", 2) != 0)
     {
         (void) add_header(r, "Sec-WebSocket-Version", (u_char *) "13", 2);
@@ -152,7 +153,7 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
         return "only version 13 of WebSocket is spoken\n";
     }
 
-    if (!ngx_http_fanout_header(r, "sec-websocket-key", &value)
+    if (ngx_http_fanout_header(r, "sec-websocket-key", &value) != 1
         || !ngx_http_fanout_ws_key_valid(value.data, value.len))
     {
         *status = NGX_HTTP_BAD_REQUEST;
@@ -171,10 +172,16 @@ check_origin(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     ngx_uint_t *status)
 {
     ngx_str_t   origin, *allowed;
-    ngx_uint_t  i;
+    ngx_uint_t  i, n;
 
-    if (!ngx_http_fanout_header(r, "origin", &origin)) {
+    n = ngx_http_fanout_header(r, "origin", &origin);
+
+    if (n == 0) {
         return NULL;
+    }
+
+    if (n > 1) {
+        goto refused;
     }
 
     if (conf->origins == NULL) {
@@ -488,11 +495,16 @@ ngx_uint_t
 ngx_http_fanout_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)
 {
+    ngx_str_t                  other;
     ngx_http_fanout_headers_t  h;
 
     ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
 
-    return ngx_http_fanout_next_header(r, name, &h, value);
+    if (!ngx_http_fanout_next_header(r, name, &h, value)) {
+        return 0;
+    }
+
+    return 1 + ngx_http_fanout_next_header(r, name, &h, &other);
 }
 
 

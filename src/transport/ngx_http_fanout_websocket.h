@@ -35,9 +35,11 @@ typedef struct {
     ngx_uint_t        i;
 } ngx_http_fanout_headers_t;
 
-/* The first, or the next header of a name: 1, or 0 if there is none. */
+/* The first header of a name: 1, 2 if there are more of it, 0 if none. */
 ngx_uint_t ngx_http_fanout_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
+
+/* The next header of a name: 1, or 0 if there is none. */
 ngx_uint_t ngx_http_fanout_next_header(ngx_http_request_t *r,
     const char *name, ngx_http_fanout_headers_t *h, ngx_str_t *value);
 

@@ -481,6 +481,12 @@ fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     ((fanout_ref_t *) ((uint8_t *) (z)->shm + (z)->shm->which))
 
 
+/* zone: its regions by its size, SMALL if they don't fit; and an empty heap,
+ * which may be killed and done again.  For who holds the lock, or is alone. */
+int fanout_layout(fanout_shm_t *shm);
+void fanout_format(fanout_shm_t *shm);
+
+
 /* zone: lock and transactions; but for enter, the lock must be held */
 
 /* Takes the lock, rolls back what a dead holder left, joins the limbo to

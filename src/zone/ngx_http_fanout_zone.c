@@ -2,30 +2,19 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The life of a zone: format, lock, recovery, blocks.
+ * The life of a zone: format, layout, housekeeping, accounts.
  */
 
 
 #include <sys/random.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "ngx_http_fanout_heap.h"
-#include "ngx_http_fanout_siphash.h"
 
 
-static void format(fanout_shm_t *shm);
-static int layout(fanout_shm_t *shm);
-static uint32_t sizes(void);
-static int mutex_init(pthread_mutex_t *m);
-static void recover(ngx_http_fanout_zone_t *z);
-static void rollback(fanout_shm_t *shm);
-static int sound(fanout_shm_t *shm);
-static void rebuild(ngx_http_fanout_zone_t *z);
-static int make_room(ngx_http_fanout_zone_t *z);
-static int evict_largest(ngx_http_fanout_zone_t *z);
-static void wake(ngx_http_fanout_zone_t *z);
 static uint32_t power(uint64_t n);
+static int mutex_init(pthread_mutex_t *m);
+static uint32_t sizes(void);
 
 
 uint32_t
@@ -59,7 +48,7 @@ ngx_http_fanout_zone_create(void *mem, size_t size,
     shm->idle = conf->idle ? conf->idle : 300;
     shm->dedupe = conf->dedupe ? conf->dedupe : 120;
 
-    if (layout(shm) != NGX_HTTP_FANOUT_ZONE_OK) {
+    if (fanout_layout(shm) != NGX_HTTP_FANOUT_ZONE_OK) {
         return NGX_HTTP_FANOUT_ZONE_SMALL;
     }
 
@@ -87,7 +76,7 @@ ngx_http_fanout_zone_create(void *mem, size_t size,
         }
     }
 
-    format(shm);
+    fanout_format(shm);
 
     shm->layout = FANOUT_LAYOUT;
     shm->sizes = sizes();
@@ -99,8 +88,8 @@ ngx_http_fanout_zone_create(void *mem, size_t size,
 
 /* places the regions behind the fixed part, by the size alone */
 
-static int
-layout(fanout_shm_t *shm)
+int
+fanout_layout(fanout_shm_t *shm)
 {
     uint64_t  at, n;
 
@@ -152,8 +141,8 @@ power(uint64_t n)
 
 /* Makes the heap empty; may be killed and done again. */
 
-static void
-format(fanout_shm_t *shm)
+void
+fanout_format(fanout_shm_t *shm)
 {
     uint32_t          i;
     struct timespec   ts;
@@ -349,518 +338,6 @@ ngx_http_fanout_zone_get_class(ngx_http_fanout_zone_t *z, unsigned n,
     fanout_leave(z);
 
     return rc;
-}
-
-
-/* the lock */
-
-int
-fanout_enter(ngx_http_fanout_zone_t *z)
-{
-    int  rc;
-
-    rc = pthread_mutex_lock(&z->shm->lock);
-
-    if (__builtin_expect(rc == EOWNERDEAD, 0)) {
-        recover(z);
-        (void) pthread_mutex_consistent(&z->shm->lock);
-    }
-
-    fanout_crash_point();
-
-    fanout_commit(z);
-
-    if (__builtin_expect(z->incarnation != z->shm->incarnation, 0)) {
-        z->incarnation = z->shm->incarnation;
-        return NGX_HTTP_FANOUT_ZONE_STALE;
-    }
-
-    return NGX_HTTP_FANOUT_ZONE_OK;
-}
-
-
-void
-fanout_leave(ngx_http_fanout_zone_t *z)
-{
-    fanout_barrier();
-    fanout_crash_point();
-
-    z->shm->njournal = 0;
-
-    fanout_barrier();
-    fanout_crash_point();
-
-    (void) pthread_mutex_unlock(&z->shm->lock);
-
-    if (z->wake) {
-        wake(z);
-    }
-}
-
-
-void
-fanout_commit(ngx_http_fanout_zone_t *z)
-{
-    fanout_shm_t  *shm;
-
-    shm = z->shm;
-
-    fanout_barrier();
-    shm->njournal = 0;
-    fanout_barrier();
-    fanout_crash_point();
-
-    if (shm->limbo == 0) {
-        return;
-    }
-
-    fanout_set(z, fanout_block(z, shm->limbo_tail)->next, shm->free);
-    fanout_set(z, shm->free, shm->limbo);
-    fanout_set(z, shm->nfree, shm->nfree + shm->nlimbo);
-    fanout_set(z, shm->limbo, 0);
-    fanout_set(z, shm->nlimbo, 0);
-
-    fanout_barrier();
-    shm->njournal = 0;
-    fanout_barrier();
-}
-
-
-void
-fanout_abort(ngx_http_fanout_zone_t *z)
-{
-    rollback(z->shm);
-}
-
-
-static void
-recover(ngx_http_fanout_zone_t *z)
-{
-    if (z->shm->state == FANOUT_READY) {
-        rollback(z->shm);
-
-        if (sound(z->shm)) {
-            z->shm->rollbacks++;
-            z->recoveries++;
-            return;
-        }
-    }
-
-    rebuild(z);
-}
-
-
-static void
-rollback(fanout_shm_t *shm)
-{
-    uint8_t        *p;
-    uint32_t        n;
-    fanout_undo_t  *u;
-
-    u = (fanout_undo_t *) ((uint8_t *) shm + shm->journal);
-
-    if (shm->njournal > FANOUT_JOURNAL) {
-        shm->state = 0;
-        return;
-    }
-
-    for (n = shm->njournal; n > 0; n--) {
-        p = (uint8_t *) shm + (u[n - 1].where >> 8);
-
-        switch (u[n - 1].where & 0xff) {
-        case 8:  *(uint64_t *) p = u[n - 1].old; break;
-        case 4:  *(uint32_t *) p = u[n - 1].old; break;
-        case 2:  *(uint16_t *) p = u[n - 1].old; break;
-        default: *p = u[n - 1].old;
-        }
-
-        fanout_barrier();
-        fanout_crash_point();
-    }
-
-    shm->njournal = 0;
-    fanout_barrier();
-}
-
-
-/* What can be told without a walk: a process that wrote over the zone by
- * another bug would most likely show here. */
-
-static int
-sound(fanout_shm_t *shm)
-{
-    uint64_t  n;
-    uint32_t  i;
-
-    n = (uint64_t) shm->nfree + shm->nlimbo;
-
-    for (i = 0; i < FANOUT_NKINDS; i++) {
-        n += shm->used[i];
-    }
-
-    return shm->state == FANOUT_READY
-           && shm->magic == FANOUT_MAGIC
-           && n == shm->nblocks - 1
-           && shm->fresh <= shm->nblocks
-           && shm->free < shm->fresh
-           && shm->limbo < shm->fresh;
-}
-
-
-static void
-rebuild(ngx_http_fanout_zone_t *z)
-{
-    fanout_shm_t  *shm;
-
-    shm = z->shm;
-    shm->state = FANOUT_REBUILDING;
-    fanout_barrier();
-
-    if (layout(shm) == NGX_HTTP_FANOUT_ZONE_OK) {
-        format(shm);
-    }
-
-    /* all have to open their channels again */
-    fanout_notify_all(z);
-}
-
-
-static void
-wake(ngx_http_fanout_zone_t *z)
-{
-    int       fd;
-    unsigned  n;
-    uint64_t  one, mask;
-
-    one = 1;
-    mask = z->wake;
-    z->wake = 0;
-
-    while (mask) {
-        n = __builtin_ctzll(mask);
-        mask &= mask - 1;
-
-        if ((int) n == z->slot) {
-            z->self_woken = 1;
-            continue;
-        }
-
-        fd = z->shm->slots[n].efd;
-
-        if (fd != -1) {
-            /* EAGAIN means it has plenty to wake up for */
-            (void) !write(fd, &one, sizeof(one));
-        }
-    }
-}
-
-
-/* clocks */
-
-uint32_t
-fanout_seconds(ngx_http_fanout_zone_t *z)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-
-#if (NGX_HTTP_FANOUT_TEST)
-    if (fanout_test_seconds) {
-        return fanout_test_seconds;
-    }
-#endif
-
-    return ts.tv_sec - z->shm->start;
-}
-
-
-uint64_t
-fanout_wall(ngx_http_fanout_zone_t *z)
-{
-    uint64_t         ms;
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    ms = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-
-    if (ms > z->shm->wall) {
-        fanout_set(z, z->shm->wall, ms);
-    }
-
-    return z->shm->wall;
-}
-
-
-uint64_t
-fanout_random(ngx_http_fanout_zone_t *z)
-{
-    uint64_t  h[2];
-
-    fanout_set(z, z->shm->random[0], z->shm->random[0] + 1);
-    fanout_hash(z, z->shm->random, sizeof(z->shm->random), NULL, 0, 2, h);
-
-    return h[0] ? h[0] : 1;
-}
-
-
-void
-fanout_hash(ngx_http_fanout_zone_t *z, const void *a, size_t alen,
-    const void *b, size_t blen, uint64_t salt, uint64_t out[2])
-{
-    unsigned          i;
-    uint64_t          n;
-    fanout_siphash_t  s;
-
-    for (i = 0; i < 2; i++) {
-        n = (salt << 1 | i) << 32 | alen;
-
-        fanout_siphash_init(&s, z->shm->seed);
-        fanout_siphash_update(&s, &n, sizeof(n));
-        fanout_siphash_update(&s, a, alen);
-        fanout_siphash_update(&s, b, blen);
-        out[i] = fanout_siphash_final(&s);
-    }
-}
-
-
-uint64_t
-ngx_http_fanout_zone_hash(ngx_http_fanout_zone_t *z, const void *data,
-    size_t len)
-{
-    fanout_siphash_t  s;
-
-    fanout_siphash_init(&s, z->shm->seed);
-    fanout_siphash_update(&s, data, len);
-
-    return fanout_siphash_final(&s);
-}
-
-
-/* blocks */
-
-int
-fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n)
-{
-    while (z->shm->nfree < n) {
-        if (!make_room(z)) {
-            z->shm->full++;
-            return NGX_HTTP_FANOUT_ZONE_FULL;
-        }
-
-        fanout_commit(z);
-    }
-
-    return NGX_HTTP_FANOUT_ZONE_OK;
-}
-
-
-/* the order under pressure; one step, one transaction */
-
-static int
-make_room(ngx_http_fanout_zone_t *z)
-{
-    if (fanout_doomed_free(z)) {
-        return 1;
-    }
-
-    if (fanout_channel_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || z->shm->nlimbo)
-    {
-        return 1;
-    }
-
-    /* the turn of the wheel may have filled the journal */
-    fanout_commit(z);
-
-    if (fanout_key_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || fanout_identity_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || z->shm->nlimbo)
-    {
-        return 1;
-    }
-
-    if (z->shm->held > z->shm->held_max && fanout_stream_drop(z)) {
-        return 1;
-    }
-
-    return evict_largest(z)
-           || fanout_channel_evict_idle(z)
-           || fanout_identity_evict(z)
-           || fanout_stream_drop(z);
-}
-
-
-static int
-evict_largest(ngx_http_fanout_zone_t *z)
-{
-    uint32_t           i, n;
-    fanout_channel_t  *ch;
-
-    for (i = FANOUT_BUCKETS; i > 0; i--) {
-        if (z->shm->bucket[i - 1]) {
-            ch = fanout_channel(z, z->shm->bucket[i - 1]);
-
-            n = ch->history < FANOUT_STEP ? ch->history : FANOUT_STEP;
-            fanout_set(z, z->shm->evicted, z->shm->evicted + n);
-            fanout_history_drop(z, z->shm->bucket[i - 1], n);
-
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-fanout_ref_t
-fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n, fanout_kind_e kind,
-    fanout_ref_t *last)
-{
-    uint32_t       left;
-    fanout_ref_t   first, prev, ref;
-    fanout_shm_t  *shm;
-
-    shm = z->shm;
-    first = ref = shm->free;
-    prev = 0;
-    left = n;
-
-    while (left && ref) {
-        prev = ref;
-        ref = fanout_block(z, ref)->next;
-        left--;
-    }
-
-    if (prev) {
-        fanout_set(z, shm->free, ref);
-        fanout_set(z, fanout_block(z, prev)->next, left ? shm->fresh : 0);
-    }
-
-    if (left) {
-        ref = shm->fresh;
-
-        if (prev == 0) {
-            first = ref;
-        }
-
-        fanout_set(z, shm->fresh, ref + left);
-
-        /* never used before: no content worth a journal */
-
-        for ( /* void */ ; left > 1; left--, ref++) {
-            fanout_block(z, ref)->next = ref + 1;
-        }
-
-        fanout_block(z, ref)->next = 0;
-        prev = ref;
-    }
-
-    fanout_set(z, shm->nfree, shm->nfree - n);
-    fanout_set(z, shm->used[kind], shm->used[kind] + n);
-
-    if (last) {
-        *last = prev;
-    }
-
-    return first;
-}
-
-
-void
-fanout_free(ngx_http_fanout_zone_t *z, fanout_ref_t first, fanout_ref_t last,
-    uint32_t n, fanout_kind_e kind)
-{
-    fanout_shm_t  *shm;
-
-    shm = z->shm;
-
-    fanout_set(z, fanout_block(z, last)->next, shm->limbo);
-
-    if (shm->limbo == 0) {
-        fanout_set(z, shm->limbo_tail, last);
-    }
-
-    fanout_set(z, shm->limbo, first);
-    fanout_set(z, shm->nlimbo, shm->nlimbo + n);
-    fanout_set(z, shm->used[kind], shm->used[kind] - n);
-}
-
-
-void
-fanout_write(fanout_pen_t *pen, const void *src, size_t n)
-{
-    size_t           part;
-    const uint8_t   *p;
-    fanout_block_t  *b;
-
-    p = src;
-
-    while (n) {
-        if (pen->pos == FANOUT_BLOCK) {
-            pen->ref = fanout_block(pen->z, pen->ref)->next;
-            pen->pos = sizeof(fanout_ref_t);
-        }
-
-        b = fanout_block(pen->z, pen->ref);
-
-        part = FANOUT_BLOCK - pen->pos;
-        if (part > n) {
-            part = n;
-        }
-
-        memcpy((uint8_t *) b + pen->pos, p, part);
-
-        pen->pos += part;
-        p += part;
-        n -= part;
-    }
-}
-
-
-/* -1 if the chain is not one: only without the lock, in a lost race */
-
-int
-fanout_copy(fanout_pen_t *pen, void *dst, size_t n)
-{
-    size_t           part;
-    uint8_t         *p;
-    fanout_block_t  *b;
-
-    p = dst;
-
-    while (n) {
-        if (pen->pos == FANOUT_BLOCK) {
-            pen->ref = *(volatile fanout_ref_t *)
-                           &fanout_block(pen->z, pen->ref)->next;
-            pen->pos = sizeof(fanout_ref_t);
-
-            if (pen->left-- == 0) {
-                return -1;
-            }
-        }
-
-        if (pen->ref == 0 || pen->ref >= pen->z->shm->nblocks) {
-            return -1;
-        }
-
-        b = fanout_block(pen->z, pen->ref);
-
-        part = FANOUT_BLOCK - pen->pos;
-        if (part > n) {
-            part = n;
-        }
-
-        if (p) {
-            memcpy(p, (uint8_t *) b + pen->pos, part);
-            p += part;
-        }
-
-        pen->pos += part;
-        n -= part;
-    }
-
-    return 0;
 }
 
 
