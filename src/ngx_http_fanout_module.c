@@ -11,49 +11,33 @@
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
+#include "ngx_http_fanout_conf.h"
 #include "ngx_http_fanout_http.h"
 
 #include <sys/eventfd.h>
 
 
+static ngx_int_t init_process(ngx_cycle_t *cycle);
+static void exit_process(ngx_cycle_t *cycle);
+static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
 static void *create_main_conf(ngx_conf_t *cf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_int_t add_variables(ngx_conf_t *cf);
-static ngx_int_t user_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t client_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t init_process(ngx_cycle_t *cycle);
-static void exit_process(ngx_cycle_t *cycle);
-static ngx_int_t init_zone(ngx_shm_zone_t *shm_zone, void *data);
-static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
-
-static char *set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_policy_t *policy);
-static char *set_fanout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *set_dialect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_uint_t *ops);
-static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_permit_t *permit);
-static char *set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static char *set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-static ngx_http_fanout_app_t *find_app(ngx_conf_t *cf, ngx_str_t *name);
-static char *check_number(ngx_conf_t *cf, void *post, void *data);
+static ngx_int_t user_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
 
 
 static ngx_conf_num_bounds_t  number_bounds = {
-    check_number, 1, 1000000
+    ngx_conf_check_num_bounds, 1, 1000000
 };
 
 
-static ngx_conf_post_t  size_post = { check_number };
+static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
 
 
 static ngx_command_t  commands[] = {
@@ -61,42 +45,42 @@ static ngx_command_t  commands[] = {
     { ngx_string("fanout_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2|NGX_CONF_TAKE3|NGX_CONF_TAKE4
                         |NGX_CONF_TAKE5|NGX_CONF_TAKE6|NGX_CONF_TAKE7,
-      set_zone,
+      ngx_http_fanout_set_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_channel"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      set_channel,
+      ngx_http_fanout_set_channel,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      set_fanout,
+      ngx_http_fanout_set_fanout,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, app),
       ngx_http_fanout_websocket_handler },
 
     { ngx_string("fanout_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      set_fanout,
+      ngx_http_fanout_set_fanout,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, api),
       ngx_http_fanout_api_handler },
 
     { ngx_string("fanout_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      set_fanout,
+      ngx_http_fanout_set_fanout,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, status),
       ngx_http_fanout_status_handler },
 
     { ngx_string("fanout_dialect"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      set_dialect,
+      ngx_http_fanout_set_dialect,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -110,14 +94,14 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_permit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
-      set_permit,
+      ngx_http_fanout_set_permit,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_origin"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      set_origin,
+      ngx_http_fanout_set_origin,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -194,7 +178,7 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_rate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
-      set_rate,
+      ngx_http_fanout_set_rate,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -231,17 +215,6 @@ ngx_module_t  ngx_http_fanout_module = {
     exit_process,                          /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
-};
-
-
-/* parameters of channel policies that are not served yet */
-
-static ngx_str_t  later[] = {
-    ngx_string("presence"), ngx_string("linger"), ngx_string("idle"),
-    ngx_string("expire"), ngx_string("alive"), ngx_string("members"),
-    ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
-    ngx_string("batch"), ngx_string("publish"), ngx_string("seen"),
-    ngx_null_string
 };
 
 
@@ -302,8 +275,8 @@ exit_process(ngx_cycle_t *cycle)
 /* In the master, or the single process.  A zone that is kept over a reload is
  * only read here: workers of the old cycle are at work in it. */
 
-static ngx_int_t
-init_zone(ngx_shm_zone_t *shm_zone, void *data)
+ngx_int_t
+ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
     int                    *efds;
     u_char                 *mem;
@@ -556,344 +529,6 @@ merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
 }
 
 
-static char *
-check_number(ngx_conf_t *cf, void *post, void *data)
-{
-    if (post == &size_post) {
-        if (*(size_t *) data == 0 || *(size_t *) data > 1024 * 1024 * 1024) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "the size must be between 1 and 1024m");
-            return NGX_CONF_ERROR;
-        }
-
-        return NGX_CONF_OK;
-    }
-
-    return ngx_conf_check_num_bounds(cf, post, data);
-}
-
-
-static char *
-set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fanout_main_conf_t  *mcf = conf;
-
-    ssize_t                  size;
-    time_t                   sec;
-    ngx_int_t                n;
-    ngx_str_t               *value, s;
-    ngx_uint_t               i;
-    ngx_http_fanout_app_t   *app, **appp;
-
-    value = cf->args->elts;
-
-    if (find_app(cf, &value[1])) {
-        return "is duplicate: there is a zone of this name";
-    }
-
-    size = ngx_parse_size(&value[2]);
-
-    if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone size \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (size < 2 * NGX_HTTP_FANOUT_ZONE_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" is too small: a fanout zone needs "
-                           "2m at least", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    app = ngx_pcalloc(cf->pool, sizeof(ngx_http_fanout_app_t));
-    if (app == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    app->name = value[1];
-    app->frames = 64 * 1024 * 1024;
-    ngx_str_set(&app->none.text, "");
-
-    if (ngx_array_init(&app->policies, cf->pool, 4,
-                       sizeof(ngx_http_fanout_policy_t))
-        != NGX_OK)
-    {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 3; i < cf->args->nelts; i++) {
-
-        if (ngx_strncmp(value[i].data, "slots=", 6) == 0) {
-            n = ngx_atoi(value[i].data + 6, value[i].len - 6);
-
-            if (n < 1 || n > NGX_HTTP_FANOUT_ZONE_SLOTS) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": a number from 1 to %d is "
-                                   "needed", &value[i],
-                                   NGX_HTTP_FANOUT_ZONE_SLOTS);
-                return NGX_CONF_ERROR;
-            }
-
-            app->conf.slots = n;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "held=", 5) == 0
-            && value[i].data[value[i].len - 1] == '%')
-        {
-            n = ngx_atoi(value[i].data + 5, value[i].len - 6);
-
-            if (n < 1 || n > 90) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": a percentage from 1%% to "
-                                   "90%% is needed", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            app->conf.held = n;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "frames=", 7) == 0) {
-            s.data = value[i].data + 7;
-            s.len = value[i].len - 7;
-
-            size = ngx_parse_size(&s);
-
-            if (size < 1024 * 1024) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": a size of 1m or more is "
-                                   "needed", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            app->frames = size;
-            continue;
-        }
-
-        if (ngx_strncmp(value[i].data, "idle=", 5) == 0
-            || ngx_strncmp(value[i].data, "dedupe=", 7) == 0)
-        {
-            s.data = (u_char *) ngx_strchr(value[i].data, '=') + 1;
-            s.len = value[i].data + value[i].len - s.data;
-
-            sec = ngx_parse_time(&s, 1);
-
-            if (sec == (time_t) NGX_ERROR || sec < 1
-                || sec > 365 * 24 * 3600)
-            {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "invalid \"%V\": a time from 1s to 365d is "
-                                   "needed", &value[i]);
-                return NGX_CONF_ERROR;
-            }
-
-            if (value[i].data[0] == 'i') {
-                app->conf.idle = sec;
-            } else {
-                app->conf.dedupe = sec;
-            }
-
-            continue;
-        }
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid parameter \"%V\": \"fanout_zone\" has "
-                           "slots=, held=, idle=, dedupe= and frames=",
-                           &value[i]);
-        return NGX_CONF_ERROR;
-    }
-
-    size = ngx_parse_size(&value[2]);
-
-    app->shm_zone = ngx_shared_memory_add(cf, &value[1], size,
-                                          &ngx_http_fanout_module);
-    if (app->shm_zone == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (app->shm_zone->data) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate zone \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    app->shm_zone->init = init_zone;
-    app->shm_zone->data = app;
-
-    appp = ngx_array_push(&mcf->apps);
-    if (appp == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    *appp = app;
-
-    return NGX_CONF_OK;
-}
-
-
-static ngx_http_fanout_app_t *
-find_app(ngx_conf_t *cf, ngx_str_t *name)
-{
-    ngx_uint_t                     i;
-    ngx_http_fanout_app_t        **app;
-    ngx_http_fanout_main_conf_t   *mcf;
-
-    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
-    app = mcf->apps.elts;
-
-    for (i = 0; i < mcf->apps.nelts; i++) {
-        if (app[i]->name.len == name->len
-            && ngx_strncmp(app[i]->name.data, name->data, name->len) == 0)
-        {
-            return app[i];
-        }
-    }
-
-    return NULL;
-}
-
-
-static char *
-set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_str_t                  *value;
-    ngx_uint_t                  i;
-    ngx_http_fanout_app_t      *app;
-    ngx_http_fanout_policy_t   *policy;
-    ngx_http_fanout_pattern_t   pattern;
-
-    value = cf->args->elts;
-    app = find_app(cf, &value[1]);
-
-    if (app == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "unknown zone \"%V\": a \"fanout_zone\" of this "
-                           "name must come first", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    policy = ngx_array_push(&app->policies);
-    if (policy == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(policy, sizeof(ngx_http_fanout_policy_t));
-
-    policy->text = value[2];
-
-    pattern.size = value[2].len;
-    pattern.len = 0;
-    pattern.data = ngx_pnalloc(cf->pool, pattern.size + 1);
-    if (pattern.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (value[2].len == 0
-        || ngx_http_fanout_pattern_append_text(&pattern, value[2].data,
-                                               value[2].len)
-           != NGX_HTTP_FANOUT_PATTERN_OK)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid channel pattern \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    policy->pattern.data = pattern.data;
-    policy->pattern.len = pattern.len;
-
-    for (i = 3; i < cf->args->nelts; i++) {
-        if (channel_parameter(cf, &value[i], policy) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_policy_t *policy)
-{
-    time_t       sec;
-    ssize_t      size;
-    ngx_int_t    n;
-    ngx_str_t    s, *name;
-
-    s.data = ngx_strlchr(value->data, value->data + value->len, '=');
-
-    if (s.data == NULL) {
-        goto invalid;
-    }
-
-    s.data++;
-    s.len = value->data + value->len - s.data;
-
-    if (ngx_strncmp(value->data, "history=", 8) == 0) {
-        n = ngx_atoi(s.data, s.len);
-
-        if (n == NGX_ERROR || n > 10000000) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a number from 0 to 10000000 "
-                               "is needed", value);
-            return NGX_CONF_ERROR;
-        }
-
-        policy->keep.history = n;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "bytes=", 6) == 0) {
-        size = ngx_parse_size(&s);
-
-        if (size == NGX_ERROR || size > (ssize_t) 0xffffffff) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a size below 4096m is needed",
-                               value);
-            return NGX_CONF_ERROR;
-        }
-
-        policy->keep.bytes = size;
-        return NGX_CONF_OK;
-    }
-
-    if (ngx_strncmp(value->data, "ttl=", 4) == 0) {
-        sec = ngx_parse_time(&s, 1);
-
-        if (sec == (time_t) NGX_ERROR || sec < 1 || sec > 365 * 24 * 3600) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a time from 1s to 365d is "
-                               "needed", value);
-            return NGX_CONF_ERROR;
-        }
-
-        policy->keep.ttl = sec;
-        return NGX_CONF_OK;
-    }
-
-    for (name = later; name->len; name++) {
-        if ((size_t) (s.data - 1 - value->data) == name->len
-            && ngx_strncmp(value->data, name->data, name->len) == 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "the parameter \"%V\" of \"fanout_channel\" is "
-                               "not served by this version", name);
-            return NGX_CONF_ERROR;
-        }
-    }
-
-invalid:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid parameter \"%V\": \"fanout_channel\" has "
-                       "history=, bytes= and ttl=", value);
-
-    return NGX_CONF_ERROR;
-}
-
-
 ngx_http_fanout_policy_t *
 ngx_http_fanout_policy(ngx_http_fanout_app_t *app, ngx_str_t *channel)
 {
@@ -914,352 +549,6 @@ ngx_http_fanout_policy(ngx_http_fanout_app_t *app, ngx_str_t *channel)
     return &app->none;
 }
 
-
-/* fanout, fanout_api, fanout_status: a zone and a handler */
-
-static char *
-set_fanout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fanout_loc_conf_t  *flcf = conf;
-
-    ngx_str_t                   *value;
-    ngx_http_fanout_app_t      **app;
-    ngx_http_core_loc_conf_t    *clcf;
-
-    app = (ngx_http_fanout_app_t **) ((u_char *) conf + cmd->offset);
-
-    if (*app) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    *app = find_app(cf, &value[1]);
-
-    if (*app == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "unknown zone \"%V\": a \"fanout_zone\" of this "
-                           "name must come first", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (clcf->handler) {
-        return "conflicts with another handler of this location";
-    }
-
-    clcf->handler = (ngx_http_handler_pt) cmd->post;
-    flcf->handler = clcf->handler;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-set_dialect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fanout_loc_conf_t  *flcf = conf;
-
-    ngx_str_t  *value;
-
-    if (flcf->dialect != NGX_CONF_UNSET_PTR) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-    flcf->dialect = ngx_http_fanout_dialect_named(&value[1]);
-
-    if (flcf->dialect == NULL) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "unknown dialect \"%V\": there are \"native\" and "
-                           "\"raw\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fanout_loc_conf_t  *flcf = conf;
-
-    ngx_str_t                 *value;
-    ngx_uint_t                 i, ops;
-    ngx_http_fanout_permit_t  *permit;
-
-    value = cf->args->elts;
-
-    if (permit_operations(cf, &value[1], &ops) != NGX_CONF_OK) {
-        return NGX_CONF_ERROR;
-    }
-
-    if (flcf->permits == NGX_CONF_UNSET_PTR) {
-        flcf->permits = ngx_array_create(cf->pool, 4,
-                                         sizeof(ngx_http_fanout_permit_t));
-        if (flcf->permits == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    for (i = 2; i < cf->args->nelts; i++) {
-        permit = ngx_array_push(flcf->permits);
-        if (permit == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        permit->ops = ops;
-        permit->text = value[i];
-
-        if (permit_pattern(cf, &value[i], permit) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
-{
-    u_char      *p, *last, *comma;
-    ngx_str_t    op;
-    ngx_uint_t   i;
-
-    static struct {
-        ngx_str_t   name;
-        ngx_uint_t  op;
-    } names[] = {
-        { ngx_string("join"), NGX_HTTP_FANOUT_MAY_JOIN },
-        { ngx_string("publish"), NGX_HTTP_FANOUT_MAY_PUBLISH },
-        { ngx_string("history"), NGX_HTTP_FANOUT_MAY_HISTORY },
-        { ngx_string("all"), NGX_HTTP_FANOUT_MAY_ALL },
-        { ngx_null_string, 0 }
-    };
-
-    *ops = 0;
-    last = value->data + value->len;
-
-    for (p = value->data; p <= last; p = comma + 1) {
-        comma = ngx_strlchr(p, last, ',');
-
-        if (comma == NULL) {
-            comma = last;
-        }
-
-        op.data = p;
-        op.len = comma - p;
-
-        for (i = 0; names[i].name.len; i++) {
-            if (names[i].name.len == op.len
-                && ngx_strncmp(names[i].name.data, op.data, op.len) == 0)
-            {
-                break;
-            }
-        }
-
-        if (names[i].name.len == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "unknown operation \"%V\" in \"%V\": there are "
-                               "join, publish, history and all", &op, value);
-            return NGX_CONF_ERROR;
-        }
-
-        *ops |= names[i].op;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* splits "user:$fanout_user:*" into text and variables */
-
-static char *
-permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_permit_t *permit)
-{
-    u_char                  *p, *last, *start;
-    ngx_str_t                name;
-    ngx_uint_t               bracket;
-    ngx_http_fanout_part_t  *part;
-
-    permit->parts = ngx_array_create(cf->pool, 4,
-                                     sizeof(ngx_http_fanout_part_t));
-    if (permit->parts == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    last = value->data + value->len;
-
-    for (p = value->data; p < last; /* void */ ) {
-
-        part = ngx_array_push(permit->parts);
-        if (part == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        part->variable = -1;
-        start = p;
-
-        if (*p != '$') {
-            while (p < last && *p != '$') {
-                p++;
-            }
-
-            part->text.data = start;
-            part->text.len = p - start;
-            continue;
-        }
-
-        p++;
-        bracket = (p < last && *p == '{');
-        p += bracket;
-        name.data = p;
-
-        while (p < last
-               && ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
-                   || (*p >= '0' && *p <= '9') || *p == '_'))
-        {
-            p++;
-        }
-
-        name.len = p - name.data;
-
-        if (name.len == 0 || (bracket && (p == last || *p != '}'))) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid variable in channel pattern \"%V\"",
-                               value);
-            return NGX_CONF_ERROR;
-        }
-
-        p += bracket;
-
-        part->variable = ngx_http_get_variable_index(cf, &name);
-
-        if (part->variable == NGX_ERROR) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (permit->parts->nelts == 0) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "empty channel pattern");
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fanout_loc_conf_t  *flcf = conf;
-
-    ngx_str_t   *value, *origin;
-    ngx_uint_t   i;
-
-    value = cf->args->elts;
-
-    if (flcf->origins == NGX_CONF_UNSET_PTR) {
-        flcf->origins = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
-        if (flcf->origins == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (!(value[i].len == 1 && value[i].data[0] == '*')
-            && !(value[i].len == 4
-                 && ngx_strncmp(value[i].data, "same", 4) == 0)
-            && ngx_strstr(value[i].data, "://") == NULL)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid origin \"%V\": \"*\", \"same\" or "
-                               "\"scheme://host[:port]\" is needed",
-                               &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        origin = ngx_array_push(flcf->origins);
-        if (origin == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *origin = value[i];
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fanout_loc_conf_t  *flcf = conf;
-
-    size_t      len;
-    ngx_int_t   rate, burst;
-    ngx_str_t  *value;
-
-    if (flcf->rate != NGX_CONF_UNSET_UINT) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    if (value[1].len == 3 && ngx_strncmp(value[1].data, "off", 3) == 0) {
-        flcf->rate = 0;
-        flcf->burst = 0;
-        return NGX_CONF_OK;
-    }
-
-    len = value[1].len;
-
-    if (len < 4 || ngx_strncmp(value[1].data + len - 3, "r/s", 3) != 0) {
-        goto invalid;
-    }
-
-    rate = ngx_atoi(value[1].data, len - 3);
-
-    if (rate < 1 || rate > 1000000) {
-        goto invalid;
-    }
-
-    burst = rate;
-
-    if (cf->args->nelts == 3) {
-        if (value[2].len < 7
-            || ngx_strncmp(value[2].data, "burst=", 6) != 0)
-        {
-            goto invalid;
-        }
-
-        burst = ngx_atoi(value[2].data + 6, value[2].len - 6);
-
-        if (burst < 1 || burst > 1000000) {
-            goto invalid;
-        }
-    }
-
-    flcf->rate = rate;
-    flcf->burst = burst;
-
-    return NGX_CONF_OK;
-
-invalid:
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid \"fanout_rate\": \"off\" or \"Nr/s "
-                       "[burst=N]\" is needed, with N from 1 to 1000000");
-
-    return NGX_CONF_ERROR;
-}
-
-
-/* variables */
 
 static ngx_http_variable_t  variables[] = {
 

@@ -16,7 +16,7 @@ use Fanout::Nginx;
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 16m;
-        fanout_zone tiny 1m;
+        fanout_zone tiny 2m;
         fanout_channel app none*  history=0;
         fanout_channel app few*   history=5;
         fanout_channel app short* history=100 ttl=1s;
@@ -54,16 +54,56 @@ sub publish {
 }
 
 
+# On a certain worker, by one handshake only: a token is good for one
+
 sub connect_as {
     my ($user, %o) = @_;
 
-    return $nginx->native(path => "/rt?user=$user", %o);
+    if (my $pid = delete $o{worker}) {
+        $o{socket} = $nginx->on_worker($pid, sub {
+            my $socket = Fanout::Socket->open(port => $nginx->port);
+            wait_for(sub { Fanout::Nginx::server_inode($socket) }, 2);
+            $socket;
+        });
+    }
+
+    return Fanout::Test::Native->connect(port => $nginx->port,
+                                         path => "/rt?user=$user", %o);
+}
+
+
+{
+    package Fanout::Test::Native;
+
+    our @ISA = 'Fanout::Native';
+
+    sub open {
+        my ($class, %o) = @_;
+
+        return $o{socket} ? bless $o{socket}, $class
+                          : $class->SUPER::open(%o);
+    }
 }
 
 
 sub place { { epoch => $_[0]{epoch}, offset => $_[0]{offset} + ($_[1] || 0) } }
 
 sub data { [ map { $_->{data} } @{ $_[0]{messages} } ] }
+
+
+# the first, since it waits until nobody lingers
+
+subtest 'fanout_resume' => sub {
+    my $ann = $nginx->native(path => '/soon?user=ann');
+    $ann->cut;
+
+    ok(wait_for(sub { status()->{zone}{lingering} }),
+       'a cut session lingers');
+    ok(wait_for(sub { !status()->{zone}{lingering} }, 20),
+       'for some time');
+    ok(!$nginx->native(path => '/soon?user=ann', resume => $ann->resume)
+           ->welcome->{resumed}, 'then it is forgotten');
+};
 
 
 subtest 'the identity' => sub {
@@ -194,20 +234,6 @@ subtest 'a clean end is an end' => sub {
 };
 
 
-subtest 'fanout_resume' => sub {
-    my $before = status()->{zone}{lingering};
-    my $ann = $nginx->native(path => '/soon?user=ann');
-    $ann->cut;
-
-    ok(wait_for(sub { status()->{zone}{lingering} > $before }),
-       'a cut session lingers');
-    ok(wait_for(sub { status()->{zone}{lingering} <= $before }, 20),
-       'for some time');
-    ok(!$nginx->native(path => '/soon?user=ann', resume => $ann->resume)
-           ->welcome->{resumed}, 'then it is forgotten');
-};
-
-
 subtest 'after a killed worker' => sub {
     my ($one, $two) = pids();
 
@@ -244,7 +270,7 @@ subtest 'after a reload' => sub {
     $nginx->reload;
     publish('reloaded', 'a', 'b');
     $ann->next_where(sub { 0 }, 20);
-    is($ann->close_code, 1012, '1012');
+    is($ann->close_code, 1012, 'told to come back');
     publish('reloaded', 'c');
 
     # all that it was given already, and all else by since
@@ -380,7 +406,7 @@ subtest 'evicted for want of room' => sub {
     my $first = $http->post($path, $body)->json;
     my $last;
 
-    for (1 .. 400) {
+    for (1 .. 800) {
         my $r = $http->post($path, $body);
         $last = $r->json;
         is($r->{status}, 201, 'a publish') if $r->{status} != 201;

@@ -399,6 +399,9 @@ switch_protocols(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
+    /* an error_page that led here must not put its status on it */
+
+    r->err_status = 0;
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
     ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
     r->headers_out.content_length_n = -1;

@@ -1,0 +1,42 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The setters of the directives: each checks its arguments and says what is
+ * wrong with them.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_CONF_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_CONF_H_INCLUDED_
+
+
+#include "ngx_http_fanout_module.h"
+
+
+char *ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_dialect(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* fanout, fanout_api, fanout_status: cmd->offset is where the zone goes,
+ * cmd->post the content handler. */
+char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* What to do with a size that was set: it is between 1 and 1024m. */
+char *ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data);
+
+/* The init of a zone's shared memory, see module.c. */
+ngx_int_t ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);
+
+
+#endif /* _NGX_HTTP_FANOUT_CONF_H_INCLUDED_ */
