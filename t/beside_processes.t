@@ -121,12 +121,6 @@ subtest 'stub_status' => sub {
 subtest 'worker_shutdown_timeout' => sub {
     my $nginx = Fanout::Nginx->start(
         main   => 'worker_shutdown_timeout 300ms;',
-        http   => $http . 'fanout_drain 1h;',
-        server => $server,
-    ) if 0;
-
-    $nginx = Fanout::Nginx->start(
-        main   => 'worker_shutdown_timeout 300ms;',
         http   => $http =~ s/100ms/1h/r,
         server => $server,
     );

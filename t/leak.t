@@ -68,20 +68,6 @@ sub short {
 }
 
 
-sub quiet {
-    my ($pid) = @_;
-
-    return wait_for(sub {
-        my $s = $http->get('/status')->json;
-        return !grep { ($_->{sessions} // 0) != 0 } @{ $s->{workers} || [] };
-    }) && wait_for(sub {
-        my $open = grep { (readlink($_) || '') =~ /^socket:/ }
-                   glob "/proc/$pid/fd/*";
-        return $open <= $_[0] // 0 || 1;
-    });
-}
-
-
 subtest 'short sessions' => sub {
     my ($pid) = $nginx->worker_pids;
 

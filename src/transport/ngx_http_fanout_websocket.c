@@ -20,6 +20,7 @@ static ngx_int_t message(ngx_http_fanout_session_t *s,
 static void pong(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev);
 static void closed(ngx_http_fanout_session_t *s,
     ngx_http_fanout_ws_event_t *ev);
+static void own_first(ngx_http_fanout_session_t *s);
 static void keep_rest(ngx_http_fanout_session_t *s, u_char *pos, u_char *last);
 
 
@@ -97,6 +98,7 @@ ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s, u_char *data,
 
             if (s->state == NGX_HTTP_FANOUT_OPEN) {
                 ngx_http_fanout_count(s->hub, protocol_errors);
+                own_first(s);
                 ngx_http_fanout_session_close(s, ev.code, ev.text);
             }
 
@@ -228,8 +230,22 @@ closed(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
         return;
     }
 
+    own_first(s);
+
     ngx_http_fanout_session_close(s, ev->code, "");
     s->close_after = 1 + how;
+}
+
+
+/* Messages on their way through the zone, the client's own among them, go
+ * ahead of a close. */
+
+static void
+own_first(ngx_http_fanout_session_t *s)
+{
+    if (s->hub->drain.posted) {
+        (void) ngx_http_fanout_hub_drain(s->hub);
+    }
 }
 
 

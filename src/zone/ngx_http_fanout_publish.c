@@ -224,6 +224,13 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     ch = fanout_channel(z, ref);
 
+    /* far apart in memory, and all needed soon */
+    __builtin_prefetch(fanout_at(z, ch->cold));
+    __builtin_prefetch(fanout_at(z, ch->interests));
+    __builtin_prefetch(fanout_at(z, ch->index_first));
+    __builtin_prefetch(fanout_at(z, ch->index_last));
+    __builtin_prefetch(fanout_at(z, z->shm->free));
+
     r->epoch = ch->epoch;
     r->duplicate = 0;
 
