@@ -132,7 +132,8 @@ $(UNIT_DIR)/$(1): t/unit/$(1).c $(call said,t/unit/$(1).c,sources) Makefile \
 	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
 	    $(call said,t/unit/$(1).c,libs) -lpthread
 
--include $(wildcard $(UNIT_DIR)/$(1).*.d)
+-include $(foreach c,t/unit/$(1).c $(call said,t/unit/$(1).c,sources),\
+    $(UNIT_DIR)/$(1).$(subst /,_,$(c)).d)
 endef
 
 # the same for fuzzers, which are told apart by FUZZING
@@ -154,7 +155,8 @@ $(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources) Makefile \
 	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
 	    $(call said,t/fuzz/$(1).c,libs) -lpthread
 
--include $(wildcard $(BUILD)/fuzz/$(1).*.d)
+-include $(foreach c,t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources),\
+    $(BUILD)/fuzz/$(1).$(subst /,_,$(c)).d)
 endef
 
 ifneq ($(MAKECMDGOALS),clean)

@@ -14,6 +14,8 @@ use lib "$FindBin::Bin/lib";
 use Fanout::Nginx;
 
 
+my @daemons;
+
 my $http = <<'END';
     fanout_zone app 8m;
     fanout_channel app * history=100;
@@ -157,11 +159,14 @@ subtest 'quit with sessions' => sub {
 subtest 'a binary upgrade' => sub {
     my $nginx = Fanout::Nginx->start(http => $http, server => $server);
     my $dir   = $nginx->dir;
-    my @old   = $nginx->worker_pids;
-    my $ann   = $nginx->native;
+
+    daemonize($nginx) or return fail('a daemon');
+
+    my @old = $nginx->worker_pids;
+    my $ann = $nginx->native;
 
     talk('before', 'a', $ann);
-    $nginx->signal($nginx->master_pid, 'USR2');
+    kill 'USR2', $nginx->master_pid;
 
     my $new = wait_for(sub {
         my ($old, $pid) = map { Fanout::Nginx::slurp("$dir/$_") }
@@ -171,6 +176,7 @@ subtest 'a binary upgrade' => sub {
     });
 
     ok($new, 'a new master') or return;
+    push @daemons, $new;
 
     my $born = bless { %$nginx, pid => $new }, 'Fanout::Nginx';
     my @new;
@@ -188,8 +194,7 @@ subtest 'a binary upgrade' => sub {
     is(status($born)->{zone}{limits}{workers}, 2, 'with slots of their own');
 
     kill 'QUIT', $nginx->master_pid;
-    ok(wait_for(sub { waitpid($nginx->master_pid, POSIX::WNOHANG()) }),
-       'the old master goes');
+    ok($nginx->wait_gone(10, $nginx->master_pid), 'the old master goes');
     $nginx->{pid} = 0;
 
     my @in = map { $nginx->native } 1 .. 4;
@@ -200,6 +205,47 @@ subtest 'a binary upgrade' => sub {
     kill 'QUIT', $new;
     ok($nginx->wait_gone(10, $new, @new), 'and the new one, when told');
 };
+
+
+# Only a daemon can be upgraded: NGINX takes a master whose parent lives for
+# one that was upgraded just now.
+
+sub daemonize {
+    my ($nginx) = @_;
+
+    my $dir  = $nginx->dir;
+    my $text = Fanout::Nginx::slurp("$dir/nginx.conf");
+
+    $nginx->stop;
+    $text =~ s/^daemon off;/daemon on;/m or die 'no "daemon off"';
+
+    open my $f, '>', "$dir/nginx.conf" or die $!;
+    print $f $text;
+    close $f;
+
+    system(Fanout::Nginx::binary(), '-p', $dir, '-c', "$dir/nginx.conf",
+           '-e', "$dir/error.log") == 0 or die 'no daemon';
+
+    my $pid = wait_for(sub {
+        Fanout::Nginx::slurp("$dir/nginx.pid") =~ /^(\d+)$/ && $1;
+    }) or die 'no pid';
+
+    push @daemons, $pid;
+    $nginx->{pid} = $pid;
+
+    return wait_for(sub { $nginx->worker_pids == 2 });
+}
+
+
+END {
+    my $status = $?;
+
+    kill 'TERM', $_ for grep {
+        Fanout::Nginx::slurp("/proc/$_/cmdline") =~ /^nginx: master/
+    } @daemons;
+
+    $? = $status;
+}
 
 
 sub status { $_[0]->http->get('/status')->json }

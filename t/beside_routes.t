@@ -68,7 +68,7 @@ END
         }
         location = /index.html { return 200 "index\n"; }
         location = /sub    { ssi on; ssi_types *; root %%DIR%%; }
-        location = /auth   { auth_request /realtime; return 204; }
+        location = /auth   { auth_request /realtime; root %%DIR%%; }
         location /api/app/   { fanout_api app; }
         location /api/other/ { fanout_api other; }
 END
@@ -158,7 +158,7 @@ is($nginx->native(path => '/realtime', server_port => 'PORT1')
 is($http->get('/realtime')->{status}, 426, 'a plain GET');
 is($http->get('/exact')->{status}, 426, 'also after a redirect');
 is($http->get('/index.html')->{body}, "index\n", 'other locations work');
-is($nginx->ws(path => '/auth', expect => undef)->status, 500,
+is($http->raw(handshake('/auth'))->{status}, 500,
    'a subrequest is no handshake');
 
 open my $f, '>', $nginx->dir . '/sub' or die $!;
@@ -168,8 +168,13 @@ close $f;
 my $r = $http->get('/sub');
 is($r->{status}, 200, 'not in a page either');
 like($r->{body}, qr/^\[.*\]$/s, 'which is whole');
-is($nginx->ws(path => '/sub', expect => undef)->status, 200,
+is($http->raw(handshake('/sub'))->{body}, $r->{body},
    'whatever the client asks for');
+
+
+sub handshake {
+    return Fanout::WS::request('AAAAAAAAAAAAAAAAAAAAAA==', path => $_[0]);
+}
 
 
 done_testing();

@@ -14,7 +14,7 @@ use Fanout::Nginx;
 
 # LEAK_SESSIONS: how many short sessions, in all
 
-my $sessions = $ENV{LEAK_SESSIONS} || ($ENV{TEST_SANITIZE} ? 1500 : 8000);
+my $sessions = $ENV{LEAK_SESSIONS} || ($ENV{TEST_SANITIZE} ? 1000 : 2400);
 
 my $nginx = Fanout::Nginx->start(
     workers => 1,
@@ -106,8 +106,11 @@ subtest 'reloads' => sub {
     for my $i (1 .. 20) {
         my @in = map { $nginx->native(path => '/realtime?r=1') } 1 .. 5;
 
-        $nginx->reload(wait_old => 1);
+        my @old = $nginx->worker_pids;
+
+        $nginx->reload;
         $_->disconnect for @in;
+        $nginx->wait_gone(10, @old) or return fail("reload $i: old workers go");
 
         my ($pid) = $nginx->worker_pids;
 

@@ -30,6 +30,7 @@ sub open_on {
         # one that was stopped inside a lock of the zone holds up all
 
         $nginx->signal($_, 'STOP') for @others;
+        wait_for(sub { !grep { !Fanout::Nginx::halted($_) } @others });
         my $opened = eval {
             $tabs->open($tab, $nginx->uri('/'));
             $tabs->wait($tab, '#state', 'connected');

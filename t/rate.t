@@ -18,13 +18,13 @@ use Fanout::Nginx;
 
 
 my $total = $ENV{TEST_LONG} ? 1_400_000 : 70_000;
-my $batch = 500;
+my $batch = 50;
 
 my $nginx = Fanout::Nginx->start(
     http   => 'fanout_zone app 256m;
                fanout_channel app * history=2000000 ttl=1h;
                client_body_buffer_size 256k;',
-    server => 'fanout_batch 1000; fanout_message_size 256k;
+    server => 'fanout_message_size 256k;
                location /rt { fanout app; fanout_permit all *; }
                location /fanout { fanout_api app; }
                location = /status { fanout_status app; }',

@@ -19,7 +19,7 @@ use Fanout::Nginx;
 my $seconds = $ENV{TEST_LONG} ? 20 : 5;
 
 my $nginx = Fanout::Nginx->start(
-    http   => 'fanout_zone app 8m held=20%;
+    http   => 'fanout_zone app 2m held=20%;
                fanout_channel app few* history=10;
                fanout_channel app *    history=1000 ttl=1h;',
     server => 'location /rt { fanout app; fanout_permit all *; }
@@ -154,11 +154,11 @@ subtest 'with more than may be held' => sub {
     ok(stop_worker(), 'it is stopped');
     publish('quiet', 'one');
 
-    # 16 MB through a zone of 8
+    # 4 MB through a zone of 2
 
     my ($missed, %last) = (0);
 
-    for my $i (1 .. 4000) {
+    for my $i (1 .. 1000) {
         my $name = $names[$i % @names];
 
         publish($name, "$i " . 'x' x 4000) or $missed++;
@@ -182,7 +182,6 @@ subtest 'with more than may be held' => sub {
 
     wait_for(sub {
         push @{ $mine{$_->{channel}} }, $_ for $client->drain;
-        return !grep { $mine{$_}[-1]{offset} || 0 } @names if 0;
         return @names == grep {
             my $l = $mine{$_}[-1];
             $l && ($l->{offset} || 0) == $last{$_}

@@ -16,6 +16,7 @@ typedef struct {
 } position_t;
 
 
+static ngx_uint_t valid_id(ngx_http_fanout_json_t *id);
 static void op_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
 static void op_ping(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
 
@@ -88,13 +89,7 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
         return;
     }
 
-    type = ngx_http_fanout_json_type(&cmd.id);
-
-    if ((type != NGX_HTTP_FANOUT_JSON_NONE
-         && type != NGX_HTTP_FANOUT_JSON_NUMBER
-         && type != NGX_HTTP_FANOUT_JSON_STRING)
-        || cmd.id.len > NGX_HTTP_FANOUT_KEY)
-    {
+    if (!valid_id(&cmd.id)) {
         cmd.id.len = 0;
         fanout_native_refuse(s, &cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
                "\"id\" is a number or a string of at most 128 bytes");
@@ -130,6 +125,31 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
            cmd.op.len ? "there is no such op; there are publish, join, leave, "
                         "history and ping"
                       : "\"op\" is missing");
+}
+
+
+/* It comes back as it was sent, so half a surrogate is no harm. */
+
+static ngx_uint_t
+valid_id(ngx_http_fanout_json_t *id)
+{
+    size_t  len;
+
+    switch (ngx_http_fanout_json_type(id)) {
+
+    case NGX_HTTP_FANOUT_JSON_NONE:
+        return 1;
+
+    case NGX_HTTP_FANOUT_JSON_NUMBER:
+        return id->len <= NGX_HTTP_FANOUT_KEY;
+
+    case NGX_HTTP_FANOUT_JSON_STRING:
+        return ngx_http_fanout_json_string(id, NULL, NGX_HTTP_FANOUT_KEY, &len)
+               != NGX_HTTP_FANOUT_JSON_TOO_LONG;
+
+    default:
+        return 0;
+    }
 }
 
 

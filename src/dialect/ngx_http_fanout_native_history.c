@@ -417,13 +417,16 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         return NGX_OK;
     }
 
+    whole = 1;
+
     if (lost > job->after) {
+        /* a section with a hole in it is nobody else's */
         job->recovered = 0;
+        whole = 0;
     }
 
     after = job->after;
     start = job->messages ? job->messages->used : 0;
-    whole = 1;
 
     for (i = 0; i < a->n; i++) {
 

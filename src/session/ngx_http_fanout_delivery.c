@@ -34,6 +34,8 @@ static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_entry_t *e);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
     uint32_t start, uint32_t end, uint64_t before);
+static void tell_reset(ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e);
 static void discontinue(ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 
@@ -63,8 +65,9 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
         }
 
         if (entries[i].type != NGX_HTTP_FANOUT_MESSAGE) {
-            discontinue(ch, &entries[i]);
+            tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
+            discontinue(ch, &entries[i]);
             continue;
         }
 
@@ -94,8 +97,23 @@ by_seq(const void *one, const void *two)
 }
 
 
-/* A gap or a reset: those who are behind find out by themselves or are told
- * when they get there. */
+/* A gap that holds a reset is one. */
+
+static void
+tell_reset(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
+{
+    if (e->type == NGX_HTTP_FANOUT_GAP && e->epoch != ch->epoch) {
+        e->type = NGX_HTTP_FANOUT_RESET;
+        e->kind = NGX_HTTP_FANOUT_TEXT;
+        e->data.data = (u_char *) "purged";
+        e->data.len = sizeof("purged") - 1;
+    }
+}
+
+
+/* After a gap or a reset was told to those who are live.  Who is behind, and
+ * be it since a moment ago because it could not take even this, finds a gap
+ * by itself when it reads on, and is told of a reset then. */
 
 static void
 discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
@@ -104,18 +122,8 @@ discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
     ngx_http_fanout_subscription_t  *sub;
 
     if (e->type == NGX_HTTP_FANOUT_GAP) {
-
-        if (e->epoch == ch->epoch) {
-            ch->offset = e->offset;
-            return;
-        }
-
-        /* the reset itself is in the gap */
-
-        e->type = NGX_HTTP_FANOUT_RESET;
-        e->kind = NGX_HTTP_FANOUT_TEXT;
-        e->data.data = (u_char *) "purged";
-        e->data.len = sizeof("purged") - 1;
+        ch->offset = e->offset;
+        return;
     }
 
     ch->epoch = e->epoch;

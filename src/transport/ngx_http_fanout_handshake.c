@@ -323,7 +323,8 @@ refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
     b->pos = (u_char *) text;
     b->last = b->pos + ngx_strlen(text);
     b->memory = 1;
-    b->last_buf = 1;
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
 
     r->headers_out.status = status;
     r->headers_out.content_length_n = b->last - b->pos;

@@ -507,6 +507,18 @@ sub gone {
 }
 
 
+# A signal is taken a moment later: until then the worker can be woken for a
+# connection, which it would hold up.
+
+sub halted {
+    my ($pid) = @_;
+
+    my $stat = slurp("/proc/$pid/stat");
+
+    return $stat eq '' || $stat =~ /\) [TtZ] /;
+}
+
+
 sub wait_gone {
     my ($self, $timeout, @pids) = @_;
 
@@ -568,6 +580,7 @@ sub on_worker {
         # others: let it go on and try again.
 
         kill 'STOP', @others if @others;
+        wait_for(sub { !grep { !halted($_) } @others }, 2);
         my $client = eval { $connect->($try < 4 ? 2 : 10) };
         my $error  = $@;
         kill 'CONT', @others if @others;

@@ -87,15 +87,26 @@ sub open {
 }
 
 
+# A context of its own for each connection would read the system's
+# certificates each time.
+
+my $context;
+
+
 sub start_tls {
     my ($sock, $o, $timeout) = @_;
 
     require IO::Socket::SSL;
 
+    $context ||= IO::Socket::SSL::SSL_Context->new(
+        SSL_server => 0, SSL_verify_mode => 0
+    ) if !$o->{alpn};
+
     IO::Socket::SSL->start_SSL(
         $sock,
         SSL_verify_mode => 0,
         SSL_hostname    => 'localhost',
+        $o->{alpn} ? () : (SSL_reuse_ctx => $context),
         Timeout         => $timeout,
         $o->{alpn} ? (SSL_alpn_protocols => $o->{alpn}) : (),
     ) or die "TLS handshake failed: "

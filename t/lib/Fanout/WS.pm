@@ -357,10 +357,11 @@ sub accept_frame {
     my $opcode = $frame->{opcode};
 
     if ($opcode == 8) {
-        my ($code, $reason) = unpack 'na*', $frame->{payload};
+        my ($code, $reason) = length $frame->{payload} > 1
+                            ? unpack('na*', $frame->{payload}) : (1005, '');
 
-        $self->{close_code}   = defined $code ? $code : 1005;
-        $self->{close_reason} = defined $reason ? $reason : '';
+        $self->{close_code}   = $code;
+        $self->{close_reason} = $reason;
         return undef;
     }
 

@@ -1,0 +1,422 @@
+#!/usr/bin/perl
+
+# What README.md and docs/ say is tried: configurations are given to NGINX,
+# commands and frames to a running one, directives are compared with the source,
+# the sizes of things with the status. If this fails, somebody who follows the
+# documentation does not get what it promises.
+
+use strict;
+use warnings;
+
+use Cwd qw( abs_path );
+use File::Basename qw( basename dirname );
+use File::Path qw( make_path );
+use File::Temp qw( tempdir );
+
+use Fanout::JSON;
+use Fanout::Nginx;
+use Fanout::Quickstart;
+
+my $root  = abs_path(dirname(__FILE__) . '/..');
+my @files = grep { -e } "$root/README.md", glob("$root/docs/*.md");
+
+my %text = map { $_ => slurp($_) } @files;
+
+
+sub slurp {
+    my ($path) = @_;
+
+    open my $f, '<', $path or die "$path: $!";
+    local $/;
+
+    return readline $f;
+}
+
+
+# fenced blocks as {info, body, line}
+
+sub blocks {
+    my ($file) = @_;
+
+    my @blocks;
+
+    while ($text{$file} =~ /^```([^\n]*)\n(.*?)^```$/gms) {
+        my ($info, $body) = ($1, $2);
+        my $line = 1 + (substr($text{$file}, 0, $-[0]) =~ tr/\n//);
+
+        push @blocks, { info => $info, body => $body,
+                        where => basename($file) . ":$line" };
+    }
+
+    return @blocks;
+}
+
+
+# "…" in a string stands for anything, a time for any other time
+
+sub same {
+    my ($want, $got, $at) = @_;
+
+    if (ref $want eq 'HASH') {
+        return "$at is no object" if ref $got ne 'HASH';
+
+        for my $key (sort keys %$want, keys %$got) {
+            return "$at.$key is missing"  if !exists $got->{$key};
+            return "$at.$key is not said" if !exists $want->{$key};
+
+            my $why = same($want->{$key}, $got->{$key}, "$at.$key");
+            return $why if $why;
+        }
+
+        return '';
+    }
+
+    if (ref $want eq 'ARRAY') {
+        return "$at is no array" if ref $got ne 'ARRAY';
+        return "$at has " . @$got . " elements" if @$want != @$got;
+
+        for my $i (0 .. $#$want) {
+            my $why = same($want->[$i], $got->[$i], "$at\[$i\]");
+            return $why if $why;
+        }
+
+        return '';
+    }
+
+    return "$at is a " . ref $got if ref $got && !is_boolean($got);
+    return '' if $want =~ /\x{2026}/;
+    return '' if $want =~ /^17636832/ && $got =~ /^\d{13}$/;
+
+    return $want eq $got ? '' : "$at is \"$got\"";
+}
+
+
+sub is_boolean { ref($_[0]) =~ /Boolean/ }
+
+
+# configurations
+
+my $dir  = tempdir(CLEANUP => 1);
+my $port = free_port();
+make_path("$dir/temp", "$dir/html");
+
+my %wrap = (
+    complete => '%s',
+    http     => "events { }\nhttp {\n%s\n}\n",
+    server   => "events { }\nhttp {\nfanout_zone app 8m;\n"
+                . "server {\nlisten 127.0.0.1:8080;\n%s\n}\n}\n",
+);
+
+my $configurations = 0;
+
+for my $block (map { blocks($_) } @files) {
+
+    next if $block->{info} !~ /^nginx/;
+
+    my ($kind) = $block->{info} =~ /^nginx (complete|http|server)$/;
+
+    if (!$kind) {
+        fail("$block->{where}: an nginx block says how complete it is");
+        next;
+    }
+
+    my $conf = sprintf $wrap{$kind}, $block->{body};
+
+    $conf = "load_module x;\n$conf" if $kind ne 'complete';
+    $conf = runnable($conf);
+    $conf =~ s/%%DIR%%/$dir/g;
+    $conf =~ s/%%PORT%%/$port/g;
+
+    open my $f, '>', "$dir/nginx.conf" or die $!;
+    print $f $conf;
+    close $f;
+
+    my $nginx = Fanout::Nginx::binary();
+    my $said  = `$nginx -t -p $dir -c $dir/nginx.conf -e $dir/error.log 2>&1`;
+
+    ok($said =~ /test is successful/, "$block->{where}: NGINX takes it")
+        or diag($said);
+
+    $configurations++;
+}
+
+ok($configurations >= 5, "there were configurations: $configurations");
+
+
+# commands and frames
+
+my $nginx = Fanout::Nginx->start(conf => quickstart());
+my $here  = '127.0.0.1:' . $nginx->port;
+
+
+sub shell {
+    my ($command) = @_;
+
+    $command =~ s/127\.0\.0\.1:8080/$here/g;
+
+    my @answers;
+
+    # one command may go over several lines
+
+    for my $one (split /^(?=curl )/m, $command) {
+        next if $one !~ /\S/;
+
+        $one =~ s/^curl /curl -sS -w '\\n%{http_code}' /;
+
+        my $out = `$one`;
+        return (1, @answers) if $?;
+
+        my ($body, $status) = $out =~ /^(.*)\n(\d+)$/s;
+        return ($status, $body) if !defined $status || $status !~ /^2/;
+
+        push @answers, $body;
+    }
+
+    return (0, @answers);
+}
+
+
+sub run_shell {
+    my ($block, $next) = @_;
+
+    my ($failed, @answers) = shell($block->{body});
+
+    ok(!$failed, "$block->{where}: works") or diag("$failed: @answers");
+
+    return if !$next || $next->{info} ne 'json';
+
+    is(same(Fanout::JSON::decode($next->{body}),
+            Fanout::JSON::decode($answers[-1]), 'answer'),
+       '', "$next->{where}: is the answer") or diag($answers[-1]);
+}
+
+
+sub run_frames {
+    my ($block) = @_;
+
+    my $client = $nginx->ws(path => '/realtime?user=ann',
+                            subprotocols => ['fanout.v1']);
+
+    for my $line (split /\n/, $block->{body}) {
+
+        if ($line =~ s/^→ //) {
+            $client->send_text($line);
+
+        } elsif ($line =~ s/^\$ //) {
+            my ($failed, @answers) = shell($line);
+
+            ok(!$failed, "$block->{where}: $line") or diag(@answers);
+
+        } elsif ($line =~ s/^← //) {
+            my $got  = $client->recv_text;
+            my $what = substr $line, 0, 40;
+
+            if (!defined $got) {
+                fail("$block->{where}: $what: nothing came");
+                last;
+            }
+
+            is(same(Fanout::JSON::decode($line), Fanout::JSON::decode($got),
+                    'frame'), '', "$block->{where}: $what") or diag($got);
+
+        } else {
+            fail("$block->{where}: \"$line\" is neither sent nor received");
+        }
+    }
+}
+
+
+my ($commands, $frames) = (0, 0);
+
+for my $file (@files) {
+    my @blocks = blocks($file);
+
+    for my $i (0 .. $#blocks) {
+
+        if ($blocks[$i]{info} eq 'sh run') {
+            run_shell($blocks[$i], $blocks[$i + 1]);
+            $commands++;
+
+        } elsif ($blocks[$i]{info} eq 'native') {
+            run_frames($blocks[$i]);
+            $frames++;
+        }
+    }
+}
+
+ok($commands > 5, "there were commands: $commands");
+ok($frames > 3, "there were frames: $frames");
+
+
+# directives, parameters, variables
+
+my $module     = join '', map { slurp($_) } glob("$root/src/*.c");
+my $directives = $text{"$root/docs/directives.md"};
+
+my ($table) = $module =~ /^static ngx_command_t\s+commands\[\] = \{(.*?)^\};/ms;
+my @there   = sort $table =~ /ngx_string\("(fanout\w*)"\)/g;
+my @said    = sort $directives =~ /^## (fanout\w*)$/mg;
+
+is("@said", "@there", 'the directives are those of the source');
+
+my ($variables) = $module =~ /variables\[\] = \{(.*?)^\};/ms;
+
+is(join(' ', sort $directives =~ /^- \*\*`\$(fanout_\w+)`\*\*/mg),
+   join(' ', sort $variables =~ /ngx_string\("(\w+)"\)/g),
+   'so are the variables');
+
+for my $name (@there) {
+    my ($part) = $directives =~ /^## $name\n(.*?)(?=^## |\z)/ms;
+
+    ok($part =~ /^\| Syntax \| `$name [^|]*(?:\\\|[^|]*)*;` \|$/m
+       && $part =~ /^\| Default \| (?:`$name .*;`|–) \|$/m
+       && $part =~ /^\| Context \| .+ \|$/m, "$name has all of its table");
+
+    ok($directives =~ /\[$name\]\(#$name\)/, "$name is in the list at the top");
+}
+
+for my $name (map { /"(\w+)=", \d/g } $module) {
+    like($directives, qr/\[$name=/, "the parameter $name= is there");
+}
+
+my ($later) = $module =~ /later\[\] = \{(.*?)^\};/ms;
+
+for my $name ($later =~ /ngx_string\("(\w+)"\)/g) {
+    like($directives, qr/`$name=`/, "$name= is told to be refused");
+}
+
+
+# layouts: compiled against the header of the zone
+
+my @layouts = grep { $_->{info} =~ /^layout / } map { blocks($_) } @files;
+
+for my $block (@layouts) {
+    my ($type) = $block->{info} =~ /(\w+)$/;
+
+    my $c = "#include <stddef.h>\n#include \"ngx_http_fanout_heap.h\"\n";
+    my ($bytes, $fields) = (0, 0);
+
+    for my $line (split /\n/, $block->{body}) {
+        my ($at, $size, $name) = $line =~ /^ *(\d+) +(\d+)  (\w+)/
+            or die "$block->{where}: $line";
+
+        $c .= "_Static_assert(offsetof($type, $name) == $at"
+            . " && sizeof((($type *) 0)->$name) == $size, \"$name\");\n";
+        $bytes += $size;
+        $fields++;
+    }
+
+    # nothing is left out but what aligns the next
+
+    $c .= "_Static_assert(sizeof($type) >= $bytes"
+        . " && sizeof($type) - $bytes < 16, \"all of it\");\n";
+
+    my $path = "$dir/$type.c";
+
+    open my $f, '>', $path or die $!;
+    print $f $c;
+    close $f;
+
+    my $said = `cc -std=gnu11 -I$root/src/zone -c -o $dir/x.o $path 2>&1`;
+
+    ok(!$?, "$block->{where}: $type is laid out so") or diag($said);
+}
+
+ok(@layouts >= 10, 'all shared structs are drawn: ' . @layouts);
+
+
+# links
+
+for my $file (@files) {
+    my $text = $text{$file} =~ s/^```.*?^```$//gmsr;
+
+    while ($text =~ /\]\(([^)\s]+)\)/g) {
+        my $target = $1;
+
+        next if $target =~ m{^https?://};
+
+        my ($path, $anchor) = split /#/, $target, 2;
+        my $to = length $path ? abs_path(dirname($file) . "/$path") : $file;
+
+        if (!$to || !-e $to) {
+            fail(basename($file) . ": $target is there");
+            next;
+        }
+
+        next if !defined $anchor;
+
+        my %anchors = map {
+            my $a = lc; $a =~ s/[^\w\- ]//g; $a =~ s/ /-/g; $a => 1
+        } $text{$to} =~ /^#+ +(.*)$/mg;
+
+        ok($anchors{$anchor}, basename($file) . ": $target is there");
+    }
+}
+
+
+# sizes: the formulas of operations.md
+
+sub zone {
+    my $zone = $nginx->http->get('/status')->json->{zone};
+
+    return { %{ $zone->{used} }, block_size => $zone->{block_size} };
+}
+
+
+sub blocks_of_message {
+    my ($size) = @_;
+
+    $size += 42;
+    $size += 4 if $size > 64 + 7 * 60;
+
+    return $size <= 64 ? 1 : 1 + int(($size - 64 + 59) / 60);
+}
+
+
+my $http = $nginx->http;
+
+is(zone()->{block_size}, 64, 'a block has 64 bytes');
+
+for my $size (1, 22, 23, 82, 83, 128, 442, 443, 1000, 5000) {
+    my $body   = $size == 1 ? '1' : '"' . 'x' x ($size - 2) . '"';
+    my $before = zone();
+
+    $http->post("/fanout/channels/room:size-$size/messages", $body);
+
+    my $after = zone();
+
+    is($after->{messages} - $before->{messages}, blocks_of_message($size),
+       "a message of $size bytes takes what is said");
+    is($after->{channels} - $before->{channels}, 3, 'its channel three blocks');
+}
+
+my $name   = 'room:' . 'n' x 100;
+my $before = zone();
+
+$http->post("/fanout/channels/$name/messages?event=abc&user=ann", '1',
+            headers => { 'Fanout-Key' => 'key' });
+
+my $after = zone();
+
+is($after->{channels} - $before->{channels}, 4, 'a long name a block more');
+is($after->{messages} - $before->{messages}, blocks_of_message(1 + 3 + 3 + 3),
+   'event, user and key count as data does');
+is($after->{keys} - $before->{keys}, 1, 'a key one block');
+
+$before = zone();
+
+my $ann = $nginx->native(path => '/realtime?user=ann');
+$ann->ok('join', channel => $name);
+
+$after = zone();
+
+is($after->{identities} - $before->{identities}, 1, 'a session one block');
+is($after->{interests} - $before->{interests}, 1,
+   'a channel with subscribers in a worker one block');
+
+$before = zone();
+$http->post("/fanout/channels/room:many/messages", $_) for 1 .. 110;
+$after = zone();
+
+is($after->{messages} - $before->{messages}, 100, 'history=100 keeps 100');
+ok($after->{index} - $before->{index} <= 11 + 1, 'an index block for eleven');
