@@ -173,7 +173,7 @@ subtest 'ids' => sub {
     }
 
     for my $id ('null', 'true', '[1]', '{}', '"' . 'x' x 129 . '"',
-                '1' x 129, '"' . '\u00e9' x 65 . '"')
+                '1' x 129, '"' . '\u00e9' x 65 . '"', '"\ud800"')
     {
         my $r = Fanout::JSON::decode(
             text_of($ws, "{\"id\":$id,\"op\":\"ping\"}"));
@@ -393,12 +393,8 @@ subtest 'permissions' => sub {
         my $eve = user($user, path => '/some');
 
         is($may->($eve, 'user:ann:x'), '', "\"$user\" is no pattern");
-        is($may->($eve, "user:$user:x"), $user =~ /\*/ ? explain(
-            $try{history}->($eve, "user:$user:x"))
-            . join('', map { ' ' . explain($try{$_}->($eve, "user:$user:x")) }
-                       qw( join joinh publish ))
-            : 'history join joinh publish', 'but has its own')
-            if $user !~ /\*/;
+        is($may->($eve, "user:$user:x"), 'history join joinh publish',
+           'but has its own') if $user !~ /\*/;
     }
 
     my $nobody = $nginx->native(path => '/some');

@@ -68,11 +68,11 @@ void
 ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     ngx_http_fanout_json_t *object, ngx_uint_t at)
 {
-    int                           rc, type;
+    int                           rc;
     u_char                        buf[32];
-    ngx_http_fanout_json_t                        name;
     ngx_uint_t                    i, wait;
-    fanout_command_t                     cmd;
+    fanout_command_t              cmd;
+    ngx_http_fanout_json_t        name;
     ngx_http_fanout_json_error_t  err;
 
     cmd.at = at;
@@ -128,8 +128,6 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
 }
 
 
-/* It comes back as it was sent, so half a surrogate is no harm. */
-
 static ngx_uint_t
 valid_id(ngx_http_fanout_json_t *id)
 {
@@ -145,7 +143,7 @@ valid_id(ngx_http_fanout_json_t *id)
 
     case NGX_HTTP_FANOUT_JSON_STRING:
         return ngx_http_fanout_json_string(id, NULL, NGX_HTTP_FANOUT_KEY, &len)
-               != NGX_HTTP_FANOUT_JSON_TOO_LONG;
+               == NGX_HTTP_FANOUT_JSON_OK;
 
     default:
         return 0;

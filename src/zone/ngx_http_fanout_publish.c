@@ -37,6 +37,13 @@ static int publish_locked(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
     const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
     ngx_http_fanout_zone_result_t *r);
+static int publish_full(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r);
+static int duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash,
+    ngx_http_fanout_zone_result_t *r);
 static int stage(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d);
 static int stage_fill(ngx_http_fanout_zone_t *z, const draft_t *d,
@@ -159,11 +166,19 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
         }
     }
 
+    r->duplicate = 0;
     large = total > FANOUT_SLICE && z->slot != -1;
 
     if (large) {
         rc = stage(z, m, n, drafts);
-        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+            (void) fanout_enter(z);
+            rc = publish_full(z, c, opts, r);
+            fanout_leave(z);
+        }
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate) {
             return rc;
         }
 
@@ -185,6 +200,9 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
 
     if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
         rc = publish_locked(z, c, m, n, opts, drafts, r);
+
+    } else {
+        rc = publish_full(z, c, opts, r);
     }
 
     if (large && (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate)) {
@@ -204,10 +222,9 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     ngx_http_fanout_zone_result_t *r)
 {
     uint32_t           now;
-    uint64_t           hash[2], scoped;
+    uint64_t           hash[2];
     fill_t             f;
     unsigned           i;
-    fanout_key_t      *key;
     fanout_ref_t       ref;
     fanout_channel_t  *ch;
 
@@ -232,24 +249,9 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     __builtin_prefetch(fanout_at(z, z->shm->free));
 
     r->epoch = ch->epoch;
-    r->duplicate = 0;
 
-    if (opts && opts->key.len) {
-        scoped = ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
-        fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
-                    opts->key.len, 4, hash);
-        hash[0] ^= scoped;
-        hash[1] ^= ch->epoch;       /* one key on many channels */
-
-        i = fanout_key_find(z, hash);
-
-        if (i) {
-            key = fanout_key(z, i);
-            r->offset = key->offset;
-            r->time = key->time;
-            r->duplicate = 1;
-            return NGX_HTTP_FANOUT_ZONE_OK;
-        }
+    if (opts && opts->key.len && duplicate(z, ch, opts, hash, r)) {
+        return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
     if (opts && opts->if_set
@@ -301,6 +303,60 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     fanout_channel_settle(z, ref);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* What was acknowledged is so again: a duplicate needs no room. */
+
+static int
+publish_full(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r)
+{
+    uint64_t      hash[2];
+    fanout_ref_t  ref;
+
+    ref = fanout_channel_find(z, c);
+
+    if (ref && opts && opts->key.len
+        && duplicate(z, fanout_channel(z, ref), opts, hash, r))
+    {
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_FULL;
+}
+
+
+/* One key on many channels, or of many users, is many keys. */
+
+static int
+duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash,
+    ngx_http_fanout_zone_result_t *r)
+{
+    fanout_key_t  *key;
+    fanout_ref_t   ref;
+
+    fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
+                opts->key.len, 4, hash);
+    hash[0] ^= ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
+    hash[1] ^= ch->epoch;
+
+    ref = fanout_key_find(z, hash);
+
+    if (ref == 0) {
+        return 0;
+    }
+
+    key = fanout_key(z, ref);
+
+    r->epoch = ch->epoch;
+    r->offset = key->offset;
+    r->time = key->time;
+    r->duplicate = 1;
+
+    return 1;
 }
 
 
