@@ -49,10 +49,14 @@ help:
 	@echo 'NGINX_BINARY=$(NGINX_BINARY) NGINX_SRC=$(NGINX_SRC)'
 	@echo 'NODEPS=1 installs nothing'
 
+DEPS := build
+
 deps:
 ifndef NODEPS
-	@t/tools/deps build test
+	@t/tools/deps $(DEPS)
 endif
+
+test: DEPS := build test page
 
 
 # The module. NGINX's configure runs again when it would come out different:
@@ -189,7 +193,7 @@ test: deps
 
 sanitize:
 ifndef NODEPS
-	@t/tools/deps build test sanitize
+	@t/tools/deps build test page sanitize
 endif
 	@+t/tools/sanitize build $(BUILD)
 	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \

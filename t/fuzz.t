@@ -14,7 +14,7 @@ my @names = map { m{([^/]+)\.c$} } sort glob "$root/t/fuzz/fuzz_*.c";
 
 plan skip_all => 'there are no fuzzers' if !@names;
 plan skip_all => 'fuzzers are built with clang, which is not here'
-    if system("$root/tools/fuzz", '--able');
+    if system("$root/t/tools/fuzz", '--able');
 
 for my $name (@names) {
     my ($short) = $name =~ /^fuzz_(.*)/;

@@ -89,7 +89,8 @@ say_in('bob', '<img src=x onerror=alert(1)><b>bold</b>');
 
 ok($tabs->wait('ann', $said, '<img src=x onerror=alert(1)><b>bold</b>'),
    'ann sees what bob says, letter by letter');
-is($tabs->evaluate('ann', 'document.querySelectorAll("#log b, #log img").length'),
+is($tabs->evaluate('ann',
+       'document.querySelectorAll("#log b, #log img").length'),
    0, 'a message is text, never HTML');
 
 my $curl = $tabs->texts('ann', '#curl')->[0];
@@ -148,13 +149,14 @@ ok($tabs->wait('ann', $said, 'after the cut'), 'ann hears bob again');
 
 $nginx->reload(wait_old => 1);
 
-ok($tabs->wait($_, "#log .note", "Recovered: 0 missed"), "$_ comes back")
+ok($tabs->wait($_, '#log .note', 'Recovered: 0 missed'), "$_ comes back")
     for qw( ann bob );
 ok($tabs->wait('bob', '#client', 'resumed'), 'bob is who he was');
 
 say_in('ann', 'after the reload');
 
-ok($tabs->wait($_, $said, 'after the reload'), "$_ hears ann") for qw( ann bob );
+ok($tabs->wait($_, $said, 'after the reload'), "$_ hears ann")
+    for qw( ann bob );
 
 is_deeply($tabs->texts('ann', $said), $tabs->texts('bob', $said),
           'both have seen the same messages in the same order');
@@ -175,7 +177,8 @@ ok($tabs->wait('bob', '#log .who', 'Ann of Green Gables'),
 $tabs->open('cat', $nginx->uri('/'), width => 360, height => 640,
             scheme => 'dark');
 
-ok($tabs->wait('cat', $said, 'who am I?'), 'who comes later sees what was said');
+ok($tabs->wait('cat', $said, 'who am I?'),
+   'who comes later sees what was said');
 
 is_deeply($tabs->texts('cat', $said), $tabs->texts('bob', $said),
           'all of it');

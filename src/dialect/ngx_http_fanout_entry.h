@@ -49,6 +49,10 @@ ngx_int_t ngx_http_fanout_frame_string(ngx_http_fanout_hub_t *hub,
 ngx_int_t ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
 
+/* Decodes base64 (RFC 4648, section 4; the padding may be left out) into dst,
+ * which may be src.  NGX_ERROR, also if "=" is anywhere but at the end. */
+ngx_int_t ngx_http_fanout_base64_decode(ngx_str_t *dst, ngx_str_t *src);
+
 /* Writes a client's id, CLIENT_LEN bytes; returns the end. */
 u_char *ngx_http_fanout_client_format(u_char *p, uint64_t client);
 

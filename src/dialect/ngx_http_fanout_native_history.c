@@ -292,7 +292,7 @@ fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     if (cmd->since.len) {
         job->since = 1;
-        job->recovered = (epoch == j.epoch);
+        job->recovered = (epoch == j.epoch && offset <= j.offset);
         job->after = job->recovered ? offset : job->upto;
         job->newest = 0;
     }
@@ -653,7 +653,9 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     fanout_native_literal(&rp, "]");
 
-    if (job->sub == NULL && (job->newest ? job->older : job->next)) {
+    if (job->sub == NULL
+        && (job->newest ? job->older && job->first : job->next))
+    {
         fanout_native_printf(&rp, ",\"next\":%uL",
                      job->newest ? job->first : job->next);
     }

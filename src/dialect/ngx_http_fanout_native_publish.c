@@ -299,7 +299,7 @@ publish_data(ngx_http_fanout_session_t *s, fanout_command_t *cmd, item_t *item,
 
         dst.data = p;
 
-        if (ngx_decode_base64(&dst, &src) != NGX_OK) {
+        if (ngx_http_fanout_base64_decode(&dst, &src) != NGX_OK) {
             goto invalid;
         }
 

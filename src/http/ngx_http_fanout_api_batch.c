@@ -602,7 +602,7 @@ decode_data(ngx_http_fanout_api_t *api, item_t *item,
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
 
-    if (ngx_decode_base64(&op->data, &text) != NGX_OK) {
+    if (ngx_http_fanout_base64_decode(&op->data, &text) != NGX_OK) {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
                                         "\"data\" is no base64");
     }

@@ -34,6 +34,8 @@ static ngx_int_t channel_place(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch);
 static void channel_close(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch);
+static ngx_uint_t goes_on(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t since, ngx_http_fanout_zone_join_t *j);
 
 
 /* operations */
@@ -143,13 +145,14 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t since, uint64_t epoch, uint64_t offset, ngx_uint_t history,
     ngx_http_fanout_subscription_t **subp, ngx_http_fanout_zone_join_t *j)
 {
-    ngx_uint_t                       tries;
+    ngx_uint_t                       tries, again;
     ngx_http_fanout_hub_t           *hub;
     ngx_http_fanout_channel_t       *ch;
     ngx_http_fanout_subscription_t  *sub;
 
     hub = s->hub;
     sub = ngx_http_fanout_session_sub(s, channel);
+    again = (sub != NULL);
 
     if (sub == NULL && s->nsubs >= s->conf->channels) {
         return NGX_HTTP_FANOUT_E_TOO_MANY;
@@ -180,11 +183,14 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
             goto failed;
         }
 
-        if (sub == NULL || j->offset == ch->offset) {
+        if (j->epoch == ch->epoch
+            && (sub == NULL || s->batch || j->offset == ch->offset))
+        {
             break;
         }
 
-        /* joined again: first what is on its way to it */
+        /* joined again: first what is on its way to it, but for an array,
+         * whose replies come first; and a reset is before the join */
         (void) ngx_http_fanout_hub_drain(hub);
         ngx_post_event(&hub->drain, &ngx_posted_events);
     }
@@ -208,10 +214,13 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
         ngx_http_fanout_hub_counted(hub, ch);
     }
 
-    sub->seq = j->seq;
-    sub->floor = j->offset;
+    if (!again || !goes_on(sub, since, j)) {
+        sub->seq = j->seq;
+        sub->floor = j->offset;
+        sub->reset = 0;
+    }
+
     sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
-    sub->reset = 0;
 
     ngx_http_fanout_count(hub, joins);
 
@@ -234,6 +243,36 @@ failed:
     }
 
     return NGX_HTTP_FANOUT_E_INTERNAL;
+}
+
+
+/* Joined again without "since": what it has not been told yet still comes, so
+ * that the join is at the offset it was told up to. */
+
+static ngx_uint_t
+goes_on(ngx_http_fanout_subscription_t *sub, ngx_uint_t since,
+    ngx_http_fanout_zone_join_t *j)
+{
+    uint64_t                    told;
+    ngx_http_fanout_channel_t  *ch;
+
+    ch = sub->channel;
+
+    if (since || sub->reset || j->epoch != ch->epoch) {
+        return 0;
+    }
+
+    told = sub->state == NGX_HTTP_FANOUT_SUB_LIVE
+           ? ngx_max(ch->offset, sub->floor) : sub->offset;
+
+    if (told >= j->offset) {
+        return 0;
+    }
+
+    j->offset = told;
+    j->after = ngx_min(j->after, told);
+
+    return 1;
 }
 
 

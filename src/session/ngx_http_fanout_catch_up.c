@@ -147,10 +147,8 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
             return;
         }
 
-        if (!s->reading) {
-            /* commands may have waited for it */
-            ngx_post_event(s->connection->read, &ngx_posted_next_events);
-        }
+        /* commands may have waited for it */
+        ngx_post_event(s->connection->read, &ngx_posted_next_events);
     }
 
     s->behind = 0;

@@ -135,6 +135,11 @@ discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
     {
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
 
+        if (e->seq <= sub->seq) {
+            /* joined after it */
+            continue;
+        }
+
         sub->floor = 0;
 
         if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE) {
@@ -182,12 +187,15 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
         if (runs[sub->format].frame == NULL) {
             /* no memory: they read it again from the log */
             ngx_http_fanout_session_lag(sub->session);
+            sub->reset = (e->type == NGX_HTTP_FANOUT_RESET
+                          && e->seq > sub->seq);
             continue;
         }
 
         give(sub, &runs[sub->format], e, n);
 
         if (e->type != NGX_HTTP_FANOUT_MESSAGE
+            && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
             ngx_http_fanout_session_closing(sub->session);
@@ -260,7 +268,11 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
-        (void) hand(sub, run, 0, run->ends[n - 1], sub->channel->offset);
+
+        if (!hand(sub, run, 0, run->ends[n - 1], sub->channel->offset)) {
+            sub->reset = (e->type == NGX_HTTP_FANOUT_RESET);
+        }
+
         return;
     }
 
@@ -273,6 +285,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
             ngx_http_fanout_count(sub->session->hub, delivered);
 
             if (!hand(sub, run, start, run->ends[i], before)) {
+                sub->reset = (e->type == NGX_HTTP_FANOUT_RESET);
                 return;
             }
         }

@@ -16,6 +16,7 @@
 #define NGX_HTTP_FANOUT_NOTSENT    131072
 
 
+static ngx_int_t take_input(ngx_http_fanout_session_t *s, ngx_buf_t *b);
 static void attached_read(ngx_http_request_t *r);
 static void attached_write(ngx_http_request_t *r);
 static void detach_handler(ngx_event_t *ev);
@@ -50,7 +51,11 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
 
     d = ngx_calloc(sizeof(ngx_http_fanout_detach_t), s->connection->log);
 
-    if (d == NULL) {
+    if (d == NULL || take_input(s, r->header_in) != NGX_OK) {
+        if (d) {
+            ngx_free(d);
+        }
+
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }
@@ -70,6 +75,33 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
     }
 
     ngx_http_fanout_session_timer(s);
+}
+
+
+/* What came right behind the handshake is read before all that comes later,
+ * also while the session is attached. */
+
+static ngx_int_t
+take_input(ngx_http_fanout_session_t *s, ngx_buf_t *b)
+{
+    size_t  len;
+
+    len = b->last - b->pos;
+
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    s->input = ngx_alloc(len, s->connection->log);
+    if (s->input == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(s->input, b->pos, len);
+    s->input_len = len;
+    b->pos = b->last;
+
+    return NGX_OK;
 }
 
 
@@ -159,8 +191,6 @@ detachable(ngx_http_request_t *r)
 static void
 detach(ngx_http_fanout_session_t *s)
 {
-    size_t                  len;
-    ngx_buf_t              *b;
     ngx_connection_t       *c;
     ngx_http_request_t     *r;
     ngx_http_log_ctx_t     *ctx;
@@ -169,20 +199,6 @@ detach(ngx_http_fanout_session_t *s)
     r = s->request;
     c = r->connection;
     hc = r->http_connection;
-
-    b = r->header_in;
-    len = b->last - b->pos;
-
-    if (len) {
-        s->input = ngx_alloc(len, c->log);
-        if (s->input == NULL) {
-            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
-            return;
-        }
-
-        ngx_memcpy(s->input, b->pos, len);
-        s->input_len = len;
-    }
 
     s->detaching = 1;
     s->request = NULL;
@@ -208,11 +224,12 @@ detach(ngx_http_fanout_session_t *s)
     c->idle = 1;
     c->close = 0;
 
+    s->reading = 1;
+
     if (ngx_exiting) {
         ngx_http_fanout_session_shutdown(s);
     }
 
-    s->reading = 1;
     ngx_http_fanout_session_input(s);
     if (ngx_http_fanout_session_done(s)) {
         return;

@@ -172,7 +172,12 @@ ngx_http_fanout_session_write(ngx_http_fanout_session_t *s)
         s->connection->write->timedout = 0;
     }
 
-    s->blocked = 0;
+    if (s->blocked) {
+        /* it took some of what is sent: it lives, though it says nothing */
+        s->blocked = 0;
+        s->received_at = ngx_current_msec;
+        s->pinged = 0;
+    }
 
     ngx_http_fanout_outbox_queue(s);
     ngx_http_fanout_session_flush(s->hub);

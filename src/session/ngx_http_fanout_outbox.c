@@ -219,7 +219,10 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
         s->queued = 0;
 
         if (!s->blocked) {
+            /* it may end within: freed when all below has returned */
+            s->reading = 1;
             send_output(s);
+            (void) ngx_http_fanout_session_done(s);
         }
     }
 

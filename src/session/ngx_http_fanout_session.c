@@ -253,6 +253,9 @@ close_connection(ngx_http_fanout_session_t *s)
         r->keepalive = 0;
         r->read_event_handler = ngx_http_block_reading;
         r->write_event_handler = ngx_http_request_empty_handler;
+
+        /* what ends the request may have to be run by an event of it */
+        ngx_post_event(c->write, &ngx_posted_events);
         ngx_http_finalize_request(r, NGX_ERROR);
         return;
     }

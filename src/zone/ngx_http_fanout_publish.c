@@ -32,6 +32,7 @@ typedef struct {
 
 static uint32_t message_size(const ngx_http_fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
+static void cap_held(ngx_http_fanout_zone_t *z);
 static int publish_locked(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
@@ -209,9 +210,28 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
         unstage(z);
     }
 
+    cap_held(z);
+
     fanout_leave(z);
 
     return rc;
+}
+
+
+/* Workers that are stalled may hold so much, and a step more. */
+
+static void
+cap_held(ngx_http_fanout_zone_t *z)
+{
+    unsigned  n;
+
+    for (n = 0; n < 4 && z->shm->held > z->shm->held_max; n++) {
+        fanout_commit(z);
+
+        if (!fanout_stream_drop(z)) {
+            return;
+        }
+    }
 }
 
 

@@ -51,7 +51,8 @@ sub runnable {
 
     $text =~ s/^load_module\s[^;]*;/$load/m;
     $text =~ s/^\s*user\s[^;]*;//m;
-    $text =~ s/\blisten\s+(?:127\.0\.0\.1:)?80(?:80)?;/listen 127.0.0.1:%%PORT%%;/;
+    $text =~ s/\blisten\s+(?:127\.0\.0\.1:)?80(?:80)?;
+              /listen 127.0.0.1:%%PORT%%;/x;
     $text =~ s|\broot\s+html;|root $root/conf/html;|g;
 
     my $http = join "\n    ", 'http {', 'access_log off;', map {
