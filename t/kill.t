@@ -18,7 +18,7 @@ use Fanout::Swarm;
 
 
 my $channels = 64;
-my $kills    = $ENV{TEST_LONG} ? 40 : 6;
+my $kills   = $ENV{TEST_LONG} ? 40 : 6;
 
 my $nginx = Fanout::Nginx->start(
     http   => 'fanout_zone app 64m;
@@ -126,6 +126,20 @@ for my $i (1 .. $kills) {
 
     $_->cut for $witness, $new;
 }
+
+
+# Both at once: nobody is left who could clean up or wake anybody
+
+my @both = $nginx->worker_pids;
+
+$nginx->allow(qr/worker process $_ exited on signal/) for @both;
+kill 'KILL', @both;
+
+ok($nginx->wait_gone(10, @both)
+   && wait_for(sub { $nginx->worker_pids == 2 }), 'both: two workers');
+ok(served(time, newcomer(), map { newcomer($_) } $nginx->worker_pids),
+   'both: and their subscribers get all channels');
+$kills += 2;
 
 
 $swarm->stop;

@@ -192,6 +192,62 @@ subtest 'worker_shutdown_timeout' => sub {
 };
 
 
+subtest 'more workers than slots' => sub {
+    $nginx->reload(http => $http =~ s/64m/16m slots=3/r,
+                   server => server('10m'), wait_old => 1);
+
+    my $first = $nginx->native(path => '/rt');
+    my $epoch = $first->ok(join => channel => 'room')->{epoch};
+    my @old   = $nginx->worker_pids;
+    my @held  = map { $nginx->native(path => '/rt', worker => $_) } @old;
+
+    # the old two stay as long as their clients do
+
+    $nginx->reload;
+    ok(wait_for(sub { slots() == 3 }), 'a new worker found the last slot');
+
+    my %http   = map { $_ => $nginx->http(worker => $_) } $nginx->worker_pids;
+    my %health = map {
+        $http{$_}->get('/status?format=health')->{status} => $_
+    } keys %http;
+
+    is_deeply([ sort keys %health ], [ 200, 503 ],
+              'the one without a slot says that it is not well');
+
+    # it refuses sessions, which may come to the other one, rather than to
+    # leave them without messages
+
+    my $refused = $nginx->native(path => '/rt', worker => $health{503},
+                                 expect => undef);
+    is($refused->status, 503, 'and takes no session');
+
+    my $new = $nginx->native(path => '/rt', worker => $health{200});
+    is($new->ok(join => channel => 'room')->{epoch}, $epoch,
+       'the other one does');
+
+    for my $pid (sort keys %http) {
+        my $r = $http{$pid}->post('/fanout/channels/room/messages',
+                                  qq("$pid"));
+
+        is($r->{status}, 201, 'each takes a publish');
+        is(eval { $_->next_push->{data} }, $pid, 'which all get')
+            for $new, $first;
+    }
+
+    $_->cut for @held, $first;
+    ok($nginx->wait_gone(20, @old), 'the old workers are gone');
+    ok(wait_for(sub { slots() == 2 }), 'and each new one has a slot');
+
+    my $last = $nginx->native(path => '/rt', worker => $health{503});
+    $last->ok(join => channel => 'room');
+    $http{$health{200}}->post('/fanout/channels/room/messages', '"last"');
+    is($_->next_push->{data}, 'last', 'and serves') for $new, $last;
+    $_->cut for $new, $last;
+
+    $nginx->reload(http => $http, server => server('2s'), wait_old => 1);
+};
+
+
 subtest 'a configuration that is wrong' => sub {
     my @pids   = $nginx->worker_pids;
     my $client = $nginx->native(path => '/rt');

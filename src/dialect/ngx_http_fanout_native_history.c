@@ -292,7 +292,7 @@ fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     if (cmd->since.len) {
         job->since = 1;
-        job->recovered = (epoch == j.epoch && offset <= j.offset);
+        job->recovered = (epoch && epoch == j.epoch && offset <= j.offset);
         job->after = job->recovered ? offset : job->upto;
         job->newest = 0;
     }
@@ -354,12 +354,20 @@ static ngx_int_t
 job_run(ngx_http_fanout_session_t *s)
 {
     ngx_int_t               rc;
+    ngx_uint_t              n;
     ngx_http_fanout_job_t  *job;
 
     job = s->job;
+    n = 0;
 
     do {
         if (s->pending && s->pending >= s->conf->buffer / 2) {
+            return NGX_AGAIN;
+        }
+
+        if (n++ == NGX_HTTP_FANOUT_SECTIONS) {
+            /* much that is not wanted */
+            ngx_http_fanout_outbox_queue(s);
             return NGX_AGAIN;
         }
 
@@ -616,17 +624,34 @@ job_part(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     fanout_native_end(&rp);
 
     s->batch = batch;
+
+    if (s->dead) {
+        /* and the job with it */
+        return NGX_ERROR;
+    }
+
     job->messages->used = 0;
 
-    return s->dead ? NGX_ERROR : NGX_OK;
+    return NGX_OK;
 }
 
 
 static void
 job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
-    u_char   epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
-    fanout_reply_t  rp;
+    u_char                           epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    fanout_reply_t                   rp;
+    ngx_http_fanout_native_batch_t  *b;
+
+    b = s->batch;
+
+    if (b && b->frame && job->messages
+        && b->frame->used + job->messages->used > NGX_HTTP_FANOUT_PART
+        && job->messages->used && job_part(s, job) != NGX_OK)
+    {
+        /* the replies of an array wait for its end: not with much in them */
+        return;
+    }
 
     (void) ngx_http_fanout_epoch_format(epoch, job->epoch);
 
@@ -662,6 +687,10 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     fanout_native_literal(&rp, "}");
     fanout_native_end(&rp);
+
+    if (s->dead) {
+        return;
+    }
 
     if (job->sub && !job->sub->reset) {
         job->sub->offset = job->upto;

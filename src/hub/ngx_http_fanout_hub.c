@@ -440,7 +440,9 @@ replaced(ngx_http_fanout_hub_t *hub)
                                         s->identity_ref, &s->identity))
                 {
                     s->identity.client = 0;
+                    s->reading = 1;
                     ngx_http_fanout_session_close(s, 4409, "replaced");
+                    (void) ngx_http_fanout_session_done(s);
                     break;
                 }
             }

@@ -183,6 +183,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 {
     int                         rc;
     uint64_t                    lost, upto;
+    ngx_uint_t                  n;
     ngx_http_fanout_hub_t      *hub;
     ngx_http_fanout_entry_t     e;
     ngx_http_fanout_arena_t    *a;
@@ -212,9 +213,15 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 
     upto = ngx_max(ch->offset, sub->floor);
 
-    while (sub->offset < upto) {
+    for (n = 0; sub->offset < upto; n++) {
 
         if (s->pending && s->pending >= s->conf->buffer / 2) {
+            return;
+        }
+
+        if (n == NGX_HTTP_FANOUT_SECTIONS) {
+            /* much that it does not want */
+            ngx_http_fanout_outbox_queue(s);
             return;
         }
 

@@ -187,8 +187,6 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
         if (runs[sub->format].frame == NULL) {
             /* no memory: they read it again from the log */
             ngx_http_fanout_session_lag(sub->session);
-            sub->reset = (e->type == NGX_HTTP_FANOUT_RESET
-                          && e->seq > sub->seq);
             continue;
         }
 
@@ -268,11 +266,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
-
-        if (!hand(sub, run, 0, run->ends[n - 1], sub->channel->offset)) {
-            sub->reset = (e->type == NGX_HTTP_FANOUT_RESET);
-        }
-
+        (void) hand(sub, run, 0, run->ends[n - 1], sub->channel->offset);
         return;
     }
 
@@ -285,7 +279,6 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
             ngx_http_fanout_count(sub->session->hub, delivered);
 
             if (!hand(sub, run, start, run->ends[i], before)) {
-                sub->reset = (e->type == NGX_HTTP_FANOUT_RESET);
                 return;
             }
         }

@@ -15,6 +15,9 @@
 #define NGX_HTTP_FANOUT_READS      8       /* a read event, at most */
 
 
+static void due(ngx_http_fanout_session_t *s);
+
+
 static u_char  scratch[NGX_HTTP_FANOUT_INPUT];
 
 
@@ -190,6 +193,21 @@ ngx_http_fanout_session_write(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s)
 {
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = s->hub;
+
+    s->reading = 1;
+    due(s);
+    (void) ngx_http_fanout_session_done(s);
+
+    ngx_http_fanout_session_flush(hub);
+}
+
+
+static void
+due(ngx_http_fanout_session_t *s)
+{
     u_char              buf[NGX_HTTP_FANOUT_WS_HEADER_MAX];
     size_t              n;
     ngx_msec_t          quiet, now;
@@ -209,14 +227,17 @@ ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s)
     if (s->draining && (ngx_msec_int_t) (now - s->close_at) >= 0) {
         s->dialect->closing(s, 1012, 0);
         ngx_http_fanout_session_close(s, 1012, "restart");
-        ngx_http_fanout_session_flush(s->hub);
         return;
+    }
+
+    if (s->frame_at && ngx_http_fanout_session_busy(s)) {
+        /* it is here that nothing is read */
+        s->frame_at = now ? now : 1;
     }
 
     if (s->frame_at && now - s->frame_at >= s->conf->timeout) {
         ngx_http_fanout_count(s->hub, timeouts);
         ngx_http_fanout_session_close(s, 4408, "message not finished in time");
-        ngx_http_fanout_session_flush(s->hub);
         return;
     }
 

@@ -20,6 +20,10 @@
 #include "ngx_http_fanout_ws.h"
 
 
+/* sections of a log read for a session before others have their turn */
+#define NGX_HTTP_FANOUT_SECTIONS     64
+
+
 /* why a session ended, which says whether it may come back */
 
 #define NGX_HTTP_FANOUT_END_CLEAN    0          /* 1000 or 1005: gone */

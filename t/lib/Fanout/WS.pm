@@ -236,7 +236,8 @@ sub masked {
 
     my $n = length $payload;
 
-    return $payload ^ substr($mask x (($n + 3) / 4), 0, $n);
+    # a number would be taken for one
+    return "$payload" ^ substr($mask x (($n + 3) / 4), 0, $n);
 }
 
 

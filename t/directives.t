@@ -1,0 +1,352 @@
+#!/usr/bin/env perl
+
+# The directives: if this fails, a mistake in a configuration is found out by
+# users instead of "nginx -t", or a setting of an outer block is lost or leaks
+# into a location it was not meant for.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Nginx;
+
+
+my $nginx = Fanout::Nginx->start(
+    http => <<'END',
+        fanout_zone app 8m;
+        fanout_zone other 8m slots=16 held=10% idle=1m dedupe=10s frames=8m;
+        fanout_channel app * history=10;
+
+        fanout_message_size 1000;
+        fanout_batch 5;
+        fanout_history 50;
+        fanout_permit join http;
+        fanout_ping 11s;
+        fanout_user $arg_user;
+END
+    server => <<'END',
+        fanout_message_size 2000;
+        fanout_permit all server;
+        fanout_origin https://server.test;
+
+        location /outer { fanout app; }
+        location /own {
+            fanout app;
+            fanout_message_size 3k;
+            fanout_batch 64;
+            fanout_channels_per_session 7;
+            fanout_history 1000000;
+            fanout_permit publish own;
+            fanout_permit join own a*z;
+            fanout_permit history own;
+            fanout_ping 0;
+            fanout_origin *;
+            fanout_user "fixed";
+        }
+        location /nested {
+            fanout app;
+            fanout_batch 9;
+            location /nested/in  { fanout app; }
+            location /nested/not { return 204; }
+        }
+        location /raw { fanout app; fanout_dialect raw; fanout_permit all *; }
+        location /if {
+            fanout app;
+            fanout_batch 3;
+            if ($arg_x) { set $y 1; }
+        }
+END
+    servers => <<'END',
+        server {
+            listen 127.0.0.1:%%PORT1%%;
+            location /outer { fanout app; }
+        }
+END
+);
+
+
+subtest 'what a location has' => sub {
+    my $limits = sub { my $ws = $nginx->native(@_);
+                       return ($ws->welcome->{limits}, $ws->welcome) };
+
+    my ($l, $w) = $limits->(path => '/outer?user=u');
+    is_deeply($l, { message => 2000, batch => 5, channels => 50,
+                    history => 50 }, 'from the server, http and by default');
+    is($w->{ping}, 11000, 'a time');
+    is($w->{user}, 'u', 'a variable');
+
+    ($l, $w) = $limits->(path => '/own?user=u');
+    is_deeply($l, { message => 3072, batch => 64, channels => 7,
+                    history => 1000000 }, 'its own');
+    is($w->{ping}, 0, 'none');
+    is($w->{user}, 'fixed', 'its own user');
+
+    ($l) = $limits->(path => '/nested');
+    is($l->{batch}, 9, 'a location');
+    ($l) = $limits->(path => '/nested/in');
+    is($l->{batch}, 9, 'and one inside it');
+    is($nginx->http->get('/nested/not')->{status}, 204,
+       'but what it does is not inherited');
+
+    ($l) = $limits->(path => '/if');
+    is($l->{batch}, 3, 'beside an if');
+    ($l) = $limits->(path => '/if?x=1');
+    is($l->{batch}, 3, 'and inside');
+
+    ($l) = $limits->(path => '/outer', server_port => 'PORT1');
+    is($l->{message}, 1000, 'another server knows only http');
+
+    my $ws = $nginx->ws(path => '/raw?channel=a');
+    $ws->send_text('raw');
+    is($ws->recv_text, 'raw', 'a dialect');
+};
+
+
+subtest 'lists replace those around them' => sub {
+    my $may = sub {
+        my ($op, $channel, %o) = @_;
+
+        my $r = $nginx->native(%o)->cmd($op, channel => $channel, data => 1);
+        return $r->{ok} ? 1 : $r->{error}{code};
+    };
+
+    is($may->(publish => 'server', path => '/outer'), 1, 'the server\'s');
+    is($may->(join => 'http', path => '/outer'), 'forbidden', 'not http\'s');
+    is($may->(join => 'http', path => '/outer', server_port => 'PORT1'), 1,
+       'which is for others');
+    is($may->(publish => 'http', path => '/outer', server_port => 'PORT1'),
+       'forbidden', 'and only join');
+    is($may->(publish => 'own', path => '/own'), 1, 'its own');
+    is($may->($_->[0], $_->[1], path => '/own'), 1, 'which add up')
+        for [ join => 'own' ], [ history => 'own' ], [ join => 'aXz' ];
+    is($may->(publish => 'aXz', path => '/own'), 'forbidden',
+       'each for its operations');
+    is($may->(publish => 'server', path => '/own'), 'forbidden',
+       'not the server\'s');
+
+    my $from = sub {
+        my ($path, $origin) = @_;
+        $nginx->ws(path => $path, expect => undef,
+                   headers => { Origin => $origin })->status;
+    };
+
+    is($from->('/outer', 'https://server.test'), 101, 'an origin');
+    is($from->('/outer', 'http://localhost'), 403, 'no more the same');
+    is($from->('/own', 'https://any.test'), 101, 'any');
+};
+
+
+# every way to be wrong and a part of what is said about it
+
+my @zone = (
+    'fanout_zone'                  => 'invalid number of arguments',
+    'fanout_zone z'                => 'invalid number of arguments',
+    'fanout_zone app 8m'           => 'fanout_zone.* is duplicate',
+    'fanout_zone z lots'           => 'invalid zone size "lots"',
+    'fanout_zone z -1m'            => 'invalid zone size "-1m"',
+    'fanout_zone z 0'              => 'zone "z" is too small',
+    'fanout_zone z 64k'            => 'zone "z" is too small.*2m',
+    'fanout_zone z 8m x'           => 'invalid parameter "x"',
+    'fanout_zone z 8m slot=4'      => 'invalid parameter "slot=4".*slots=',
+    'fanout_zone z 8m state=/x'    => 'invalid parameter "state=/x"',
+    'fanout_zone z 8m slots=0'     => 'invalid "slots=0"',
+    'fanout_zone z 8m slots=65'    => 'invalid "slots=65".*64',
+    'fanout_zone z 8m slots=x'     => 'invalid "slots=x"',
+    'fanout_zone z 8m slots='      => 'invalid "slots="',
+    'fanout_zone z 8m held=0%'     => 'invalid "held=0%"',
+    'fanout_zone z 8m held=91%'    => 'invalid "held=91%"',
+    'fanout_zone z 8m held=%'      => 'invalid "held=%"',
+    'fanout_zone z 8m held=5'      => 'invalid "held=5".*1% to 90%',
+    'fanout_zone z 8m idle=0'      => 'invalid "idle=0"',
+    'fanout_zone z 8m idle=soon'   => 'invalid "idle=soon"',
+    'fanout_zone z 8m dedupe=0'    => 'invalid "dedupe=0"',
+    'fanout_zone z 8m dedupe=9y'   => 'invalid "dedupe=9y"',
+    'fanout_zone z 8m frames=1k'   => 'invalid "frames=1k"',
+);
+
+my @channel = (
+    'fanout_channel'               => 'invalid number of arguments',
+    'fanout_channel app'           => 'invalid number of arguments',
+    'fanout_channel nope *'        => 'unknown zone "nope"',
+    'fanout_channel app ""'        => 'invalid channel pattern ""',
+    'fanout_channel app * x'       => 'invalid parameter "x"',
+    'fanout_channel app * x=1'     => 'invalid parameter "x=1"',
+    'fanout_channel app * history' => 'invalid parameter "history"',
+    'fanout_channel app * history=x'        => 'invalid "history=x"',
+    'fanout_channel app * history=-1'       => 'invalid "history=-1"',
+    'fanout_channel app * history='         => 'invalid "history="',
+    'fanout_channel app * history=10000001' => 'invalid "history=10000001"',
+    'fanout_channel app * bytes=x'          => 'invalid "bytes=x"',
+    'fanout_channel app * bytes=5g'         => 'invalid "bytes=5g"',
+    'fanout_channel app * ttl=0'            => 'invalid "ttl=0"',
+    'fanout_channel app * ttl=x'            => 'invalid "ttl=x"',
+    'fanout_channel app * ttl=366d'         => 'invalid "ttl=366d"',
+);
+
+push @channel, "fanout_channel app * $_=1" =>
+    "parameter \"$_\" of \"fanout_channel\" is not served"
+    for qw( presence linger idle expire alive members records locks dedupe
+            batch publish seen );
+
+my @location = (
+    'fanout'                       => 'invalid number of arguments',
+    'fanout nope'                  => 'unknown zone "nope"',
+    'fanout app; fanout other'     => 'fanout.* is duplicate',
+    'fanout app; fanout_api app'   => 'fanout_api.* conflicts',
+    'fanout_api app; fanout_status app' => 'fanout_status.* conflicts',
+    'fanout_api nope'              => 'unknown zone "nope"',
+    'fanout_status nope'           => 'unknown zone "nope"',
+    'stub_status; fanout app'      => 'fanout.* conflicts',
+    'fanout_dialect pidgin'        => 'unknown dialect "pidgin".*raw',
+    'fanout_dialect raw; fanout_dialect raw' => 'fanout_dialect.* is duplicate',
+    'fanout_user $arg_a; fanout_user $arg_b' => 'fanout_user.* is duplicate',
+    'fanout_user $nope_no'         => 'unknown "nope_no" variable',
+    'fanout_permit all'            => 'invalid number of arguments',
+    'fanout_permit write *'        => 'unknown operation "write"',
+    'fanout_permit join,write *'   => 'unknown operation "write".*join',
+    'fanout_permit join, *'        => 'unknown operation ""',
+    'fanout_permit join,,all *'    => 'unknown operation ""',
+    'fanout_permit presence *'     => 'unknown operation "presence"',
+    'fanout_permit all ""'         => 'empty channel pattern',
+    'fanout_permit all a$'         => 'invalid variable in channel pattern "a\$"',
+    'fanout_permit all a${b'       => '(?:invalid variable|variable name).*',
+    'fanout_permit all $nope_no'   => 'unknown "nope_no" variable',
+    'fanout_origin'                => 'invalid number of arguments',
+    'fanout_origin one.test'       => 'invalid origin "one.test"',
+    'fanout_origin * none'         => 'invalid origin "none"',
+    'fanout_rate 5'                => 'invalid "fanout_rate"',
+    'fanout_rate 0r/s'             => 'invalid "fanout_rate"',
+    'fanout_rate 5r/m'             => 'invalid "fanout_rate"',
+    'fanout_rate xr/s'             => 'invalid "fanout_rate"',
+    'fanout_rate 5r/s burst=0'     => 'invalid "fanout_rate"',
+    'fanout_rate 5r/s burst=x'     => 'invalid "fanout_rate"',
+    'fanout_rate 5r/s 5'           => 'invalid "fanout_rate"',
+    'fanout_rate 1r/s; fanout_rate off' => 'fanout_rate.* is duplicate',
+    'fanout_rate 2000000r/s'       => 'invalid "fanout_rate"',
+    'fanout_message_size 17m'      => 'fanout_message_size" must be less than 16m',
+    'fanout_batch 65'              => 'fanout_batch" must be 64 at most',
+);
+
+for (qw( fanout_ping fanout_timeout fanout_resume fanout_drain )) {
+    push @location, "$_ soon" => "$_.* invalid value",
+                    "$_ -1"   => "$_.* invalid value",
+                    "$_ 1s 2s" => 'invalid number of arguments',
+                    "$_ 1s; $_ 2s" => "$_.* is duplicate";
+}
+
+for (qw( fanout_buffer fanout_message_size )) {
+    push @location, "$_ x"  => "$_.* invalid value",
+                    "$_ 0"  => 'size must be between 1 and 1024m',
+                    "$_ 2g" => "(?:$_.* invalid value|between 1 and 1024m)",
+                    "$_ 1k; $_ 2k" => "$_.* is duplicate";
+}
+
+for (qw( fanout_channels_per_session fanout_batch fanout_history )) {
+    push @location, "$_ x"  => "$_.* invalid number|invalid number",
+                    "$_ 0"  => 'must be between 1 and 1000000',
+                    "$_ -1" => 'invalid number',
+                    "$_ 1000001" => 'must be between 1 and 1000000',
+                    "$_ 1; $_ 2" => "$_.* is duplicate";
+}
+
+push @location, 'fanout_sessions x' => 'invalid number',
+                'fanout_sessions -1' => 'invalid number',
+                'fanout_sessions 1; fanout_sessions 2' => 'is duplicate';
+
+
+sub check {
+    my ($http, $server) = @_;
+
+    my $dir  = $nginx->dir;
+    my $text = $nginx->expand($nginx->template);
+
+    $text =~ s/(fanout_channel app \* history=10;)/$1 $http;/ if $http;
+    $text =~ s/location \/outer/location \/test { $server; }\nlocation \/outer/
+        if $server;
+
+    open my $f, '>', "$dir/test.conf" or die "test.conf: $!";
+    print $f $text;
+    close $f;
+
+    my $said = qx{@{[ Fanout::Nginx::binary() ]} -t -p $dir -c $dir/test.conf -e $dir/test.log 2>&1};
+
+    return ($? >> 8, $said);
+}
+
+
+sub refused {
+    my ($block, @cases) = @_;
+
+    for (my $i = 0; $i < @cases; $i += 2) {
+        my ($line, $regex) = @cases[$i, $i + 1];
+        my ($status, $said)
+            = check($block eq 'http' ? ($line, '') : ('', $line));
+
+        ok($status, $line) or next;
+
+        # variables are looked up when all has been read
+
+        my $where = $regex =~ /unknown "\w+" variable/
+                  ? '' : '.* in .*test\.conf:\d+';
+
+        like($said, qr/\[emerg\] .*$regex$where/, 'says what, and where');
+    }
+}
+
+
+subtest 'fanout_zone'    => sub { refused('http', @zone) };
+subtest 'fanout_channel' => sub { refused('http', @channel) };
+subtest 'in a location'  => sub { refused('location', @location) };
+
+subtest 'places' => sub {
+    for my $line ('fanout app', 'fanout_api app', 'fanout_status app') {
+        my ($status, $said) = check($line, '');
+        like($said, qr/"\w+" directive is not allowed here/, "$line in http");
+    }
+
+    for my $line ('fanout_zone z 8m', 'fanout_channel app *') {
+        my ($status, $said) = check('', $line);
+        like($said, qr/"\w+" directive is not allowed here/,
+             "$line in a location");
+    }
+};
+
+subtest 'and what is right' => sub {
+    for my $line ('fanout_channel app a* history=0 bytes=1m ttl=1s',
+                  'fanout_channel app a:*:b:* history=10000000',
+                  'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%')
+    {
+        my ($status, $said) = check($line, '');
+        is($status, 0, $line) or diag($said);
+    }
+
+    for my $line ('fanout app; fanout_rate off', 'fanout_rate 1r/s',
+                  'fanout_rate 1000000r/s burst=1000000',
+                  'fanout_permit join,publish,history a b* $arg_a ${arg_b}c',
+                  'fanout_permit all *', 'fanout_origin * https://x',
+                  'fanout_origin same', 'fanout_ping 0', 'fanout_resume 0',
+                  'fanout_drain 0', 'fanout_sessions 0', 'fanout_batch 64',
+                  'fanout_message_size 15m', 'fanout_buffer 1024m',
+                  'fanout_user $remote_addr:$arg_a', 'fanout_dialect native')
+    {
+        my ($status, $said) = check('', $line);
+        is($status, 0, $line) or diag($said);
+    }
+};
+
+
+subtest 'a reload with a mistake changes nothing' => sub {
+    my $ws = $nginx->native(path => '/outer');
+
+    ok($nginx->try_reload(qr/unknown zone "gone"/,
+                          server => 'location /x { fanout gone; }'),
+       'it is refused');
+    $ws->ok('join', channel => 'server');
+    $ws->ok('publish', channel => 'server', data => 1);
+    is($ws->next_push->{data}, 1, 'all goes on');
+    is($nginx->native(path => '/own')->welcome->{user}, 'fixed', 'for all');
+};
+
+done_testing();
