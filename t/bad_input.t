@@ -44,6 +44,8 @@ END
         location /calm  { fanout app; fanout_permit all calm; }
         location /api/  { fanout_api app; client_max_body_size 64k; }
         location = /status { fanout_status app; }
+        # those who ask stay at their worker
+        keepalive_requests 1000000;
         location = /sync   { return 204; }
 END
 );

@@ -28,6 +28,8 @@ END
         }
         location /native  { fanout app; fanout_permit all *; }
         location = /status { fanout_status app; }
+        # those who ask stay at their worker
+        keepalive_requests 1000000;
         location = /sync   { return 204; }
 END
 );

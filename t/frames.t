@@ -36,6 +36,8 @@ END
             fanout_message_size 1k;
         }
         location /native { fanout app; fanout_permit all *; }
+        # those who ask stay at their worker
+        keepalive_requests 1000000;
         location = /sync { return 204; }
 END
 );

@@ -158,6 +158,7 @@ subtest 'names and tokens in any form' => sub {
         [ upgrade => 'websocket' ], [ cONNECTION => 'Upgrade' ],
         [ 'SEC-WEBSOCKET-KEY' => $key ], [ 'sec-websocket-version' => 13 ]
     ]);
+    accepted('a whole URI', [], path => 'http://localhost/raw?channel=a');
     accepted('cookies and headers that nobody knows',
              [ [ Cookie => 'a=b' ], [ 'X-Any' => 'thing' ] ]);
     accepted('extensions that are not spoken', [

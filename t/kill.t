@@ -137,7 +137,8 @@ kill 'KILL', @both;
 
 ok($nginx->wait_gone(10, @both)
    && wait_for(sub { $nginx->worker_pids == 2 }), 'both: two workers');
-ok(served(time, newcomer(), map { newcomer($_) } $nginx->worker_pids),
+ok(served(time, newcomer(),
+          map { newcomer($_) } $nginx->worker_pids),
    'both: and their subscribers get all channels');
 $kills += 2;
 
@@ -152,8 +153,8 @@ is($r->{acked}, $r->{sent}, 'all that was published is acknowledged');
 cmp_ok($r->{recovered}, '>=', $r->{cuts}, 'all recovered');
 
 diag(sprintf '%d kills: a channel of the others was served again after at'
-     . ' most %.0f ms (chosen at random among 64), the slowest subscriber was back'
-     . ' after %.0f ms, a delivery took at most %.0f ms live, %.0f replayed',
+     . ' most %.0f ms (chosen at random among 64), the slowest subscriber was'
+     . ' back after %.0f ms, a delivery took at most %.0f ms live, %.0f replayed',
      $kills, 1000 * max(@took), $r->{rejoin_max_ms}, $r->{live_max_ms},
      $r->{replay_max_ms});
 

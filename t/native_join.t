@@ -525,7 +525,12 @@ sub long_one {
             }
         }
 
-        last if @live && $live[-1]{data} =~ /^live60x/ && "@order" =~ /then/;
+        next if "@order" !~ /then/;
+
+        # a join that was read late has all of it in its reply
+
+        last if @live && $live[-1]{data} =~ /^live60x/;
+        last if $op eq 'join' && $state[-1]{data} =~ /^live60x/;
     }
 
     return ($ok, \@state, \@live, join ' ', @order);

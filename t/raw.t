@@ -100,6 +100,20 @@ subtest 'bodies' => sub {
     is_deeply([ map { $_->recv_message->{payload} } $a, $b ],
               [ ("\0\1") x 2 ], 'binary by HTTP');
 
+    # RFC 6455, 8.1: a text frame is UTF-8, wherever the text is from
+
+    for my $type ('text/plain', 'application/json', 'text/plain; charset=x') {
+        for my $bytes ("\xff", "\xed\xa0\x80", "\"\xc0\x80\"") {
+            my $r = $http->post('/api/channels/bodies/messages', $bytes,
+                                headers => { 'Content-Type' => $type });
+            is($r->{status}, 400, unpack('H*', $bytes) . " is no $type");
+        }
+    }
+
+    publish('bodies', 'next', 'text/plain');
+    is_deeply([ map { $_->recv_text } $a, $b ], [ ('next') x 2 ],
+              'and reaches nobody');
+
     my $native = $nginx->native(path => '/native');
     $native->ok('publish', channel => 'bodies', event => 'e', data => 'str');
     is_deeply([ map { $_->recv_text } $a, $b ], [ ('"str"') x 2 ],

@@ -8,6 +8,7 @@
 
 
 #define NGX_HTTP_FANOUT_REPLAY_AGE  1500    /* ms */
+#define NGX_HTTP_FANOUT_REPLAY_SIZE 262144  /* of one, all: 16 MB */
 
 
 static ngx_http_fanout_replay_t *place(ngx_http_fanout_hub_t *hub,
@@ -38,6 +39,10 @@ ngx_http_fanout_replay_add(ngx_http_fanout_hub_t *hub,
 {
     ngx_uint_t                 i;
     ngx_http_fanout_replay_t  *r;
+
+    if (f->size > NGX_HTTP_FANOUT_REPLAY_SIZE) {
+        return;
+    }
 
     for (i = 0; i < n; i++) {
         if (e[i].flags & NGX_HTTP_FANOUT_NOECHO) {

@@ -306,8 +306,10 @@ sub read_response {
         return $c->fill($left > 0 ? $left : 0);
     };
 
-    return $r if ($o{method} || '') eq 'HEAD'
-              || $r->{status} =~ /^(?:1..|204|304)$/;
+    if (($o{method} || '') eq 'HEAD' || $r->{status} =~ /^(?:1..|204|304)$/) {
+        $self->disconnect if lc($h->{connection} || '') eq 'close';
+        return $r;
+    }
 
     if (lc($h->{'transfer-encoding'} || '') eq 'chunked') {
         read_chunks($c, $r, $more) or return undef;
