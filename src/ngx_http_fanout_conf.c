@@ -720,11 +720,34 @@ invalid:
 char *
 ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data)
 {
-    size_t  *size = data;
+    size_t     *size = data;
+    ngx_str_t  *value;
 
     if (*size == 0 || *size > 1024 * 1024 * 1024) {
+        value = cf->args->elts;
+
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the size must be between 1 and 1024m");
+                           "the size of \"%V\" must be between 1 and 1024m",
+                           &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_int_t  *n = data;
+    ngx_str_t  *value;
+
+    if (*n < 1 || *n > NGX_HTTP_FANOUT_NUMBER) {
+        value = cf->args->elts;
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the number of \"%V\" must be between 1 and %d",
+                           &value[0], NGX_HTTP_FANOUT_NUMBER);
         return NGX_CONF_ERROR;
     }
 

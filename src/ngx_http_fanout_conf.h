@@ -32,8 +32,12 @@ char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* What to do with a size that was set: it is between 1 and 1024m. */
+/* Posts: a size is between 1 and 1024m, a number between 1 and NUMBER. */
+
+#define NGX_HTTP_FANOUT_NUMBER  1000000
+
 char *ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data);
 
 /* The init of a zone's shared memory, see module.c. */
 ngx_int_t ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);

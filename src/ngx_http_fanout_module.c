@@ -32,12 +32,8 @@ static ngx_int_t user_variable(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
 
-static ngx_conf_num_bounds_t  number_bounds = {
-    ngx_conf_check_num_bounds, 1, 1000000
-};
-
-
 static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
+static ngx_conf_post_t  number_post = { ngx_http_fanout_check_number };
 
 
 static ngx_command_t  commands[] = {
@@ -153,7 +149,7 @@ static ngx_command_t  commands[] = {
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, channels),
-      &number_bounds },
+      &number_post },
 
     { ngx_string("fanout_sessions"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -167,14 +163,14 @@ static ngx_command_t  commands[] = {
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, batch),
-      &number_bounds },
+      &number_post },
 
     { ngx_string("fanout_history"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, history),
-      &number_bounds },
+      &number_post },
 
     { ngx_string("fanout_rate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,

@@ -238,16 +238,16 @@ for (qw( fanout_ping fanout_timeout fanout_resume fanout_drain )) {
 
 for (qw( fanout_buffer fanout_message_size )) {
     push @location, "$_ x"  => "$_.* invalid value",
-                    "$_ 0"  => 'size must be between 1 and 1024m',
+                    "$_ 0"  => "the size of \"$_\" must be between 1 and 1024m",
                     "$_ 2g" => "(?:$_.* invalid value|between 1 and 1024m)",
                     "$_ 1k; $_ 2k" => "$_.* is duplicate";
 }
 
 for (qw( fanout_channels_per_session fanout_batch fanout_history )) {
     push @location, "$_ x"  => "$_.* invalid number|invalid number",
-                    "$_ 0"  => 'must be between 1 and 1000000',
+                    "$_ 0"  => "the number of \"$_\" must be between 1 and 1000000",
                     "$_ -1" => 'invalid number',
-                    "$_ 1000001" => 'must be between 1 and 1000000',
+                    "$_ 1000001" => "the number of \"$_\" must be between 1 and 1000000",
                     "$_ 1; $_ 2" => "$_.* is duplicate";
 }
 

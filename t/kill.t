@@ -154,7 +154,8 @@ cmp_ok($r->{recovered}, '>=', $r->{cuts}, 'all recovered');
 
 diag(sprintf '%d kills: a channel of the others was served again after at'
      . ' most %.0f ms (chosen at random among 64), the slowest subscriber was'
-     . ' back after %.0f ms, a delivery took at most %.0f ms live, %.0f replayed',
+     . ' back after %.0f ms, a delivery took at most %.0f ms live,'
+     . ' %.0f replayed',
      $kills, 1000 * max(@took), $r->{rejoin_max_ms}, $r->{live_max_ms},
      $r->{replay_max_ms});
 

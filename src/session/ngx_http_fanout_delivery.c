@@ -25,6 +25,7 @@ typedef struct {
 static int by_seq(const void *one, const void *two);
 static void span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
+static void fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next);
 static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
     ngx_uint_t format, run_t *run);
@@ -178,6 +179,8 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
 
+        fetch(ch, next);
+
         if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE
             || sub->session->state != NGX_HTTP_FANOUT_OPEN)
         {
@@ -205,6 +208,26 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
             ngx_http_fanout_frame_release(hub, runs[i].frame);
         }
     }
+}
+
+
+/* with thousands of subscribers each step meets cold memory */
+
+static void
+fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next)
+{
+    ngx_http_fanout_subscription_t  *sub;
+
+    if (next == ngx_queue_sentinel(&ch->subs)) {
+        return;
+    }
+
+    sub = ngx_queue_data(next, ngx_http_fanout_subscription_t, in_channel);
+
+    __builtin_prefetch(ngx_queue_next(next));
+    __builtin_prefetch((u_char *) sub->session);
+    __builtin_prefetch((u_char *) sub->session + 64);
+    __builtin_prefetch((u_char *) sub->session + 128);
 }
 
 

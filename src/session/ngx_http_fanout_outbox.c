@@ -16,6 +16,7 @@
 
 static ngx_int_t out_grow(ngx_http_fanout_session_t *s);
 static void out_consume(ngx_http_fanout_session_t *s, size_t n);
+static void fetch(ngx_http_fanout_session_t *s);
 static void send_output(ngx_http_fanout_session_t *s);
 static ssize_t out_send(ngx_http_fanout_session_t *s);
 
@@ -215,6 +216,11 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
         q = ngx_queue_head(&now);
         s = ngx_queue_data(q, ngx_http_fanout_session_t, flush);
 
+        if (ngx_queue_next(q) != ngx_queue_sentinel(&now)) {
+            fetch(ngx_queue_data(ngx_queue_next(q),
+                                 ngx_http_fanout_session_t, flush));
+        }
+
         ngx_queue_remove(q);
         s->queued = 0;
 
@@ -229,6 +235,17 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
     if (!ngx_queue_empty(&hub->flush)) {
         ngx_post_event(&hub->drain, &ngx_posted_next_events);
     }
+}
+
+
+/* what its send needs */
+
+static void
+fetch(ngx_http_fanout_session_t *s)
+{
+    __builtin_prefetch((u_char *) s->connection);
+    __builtin_prefetch((u_char *) s->connection + 64);
+    __builtin_prefetch(ngx_queue_next(&s->flush));
 }
 
 
