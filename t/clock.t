@@ -51,7 +51,7 @@ my $nginx = do {
                    fanout_channel app * history=100000 ttl=1h;',
         server => 'location /rt { fanout app; fanout_permit all *;
                                   fanout_resume 1h; fanout_ping 2s;
-                                  fanout_timeout 2s; }
+                                  fanout_timeout 30s; }
                    location /fanout { fanout_api app; }
                    location = /status { fanout_status app; }',
     );
