@@ -53,7 +53,7 @@ fanout_channel_find(ngx_http_fanout_zone_t *z,
         return c->ref;
     }
 
-    ref = fanout_table(z, channel_hash)[c->hash & z->shm->channel_mask];
+    ref = fanout_hash_table(z, channel_hash)[c->hash & z->shm->channel_mask];
 
     while (ref) {
         ch = fanout_channel(z, ref);
@@ -150,7 +150,8 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     ch->epoch = fanout_random(z);
     cold->touched = fanout_seconds(z);
 
-    bucket = &fanout_table(z, channel_hash)[c->hash & z->shm->channel_mask];
+    bucket = &fanout_hash_table(z, channel_hash)[c->hash
+                                                 & z->shm->channel_mask];
     fanout_set(z, ch->hash_next, *bucket);
     fanout_set(z, *bucket, ref);
 
@@ -215,7 +216,7 @@ fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     ch = fanout_channel(z, ref);
 
-    link = &fanout_table(z, channel_hash)[ch->hash & z->shm->channel_mask];
+    link = &fanout_hash_table(z, channel_hash)[ch->hash & z->shm->channel_mask];
 
     while (*link != ref) {
         link = &fanout_channel(z, *link)->hash_next;
@@ -504,7 +505,7 @@ ngx_http_fanout_channel_list(ngx_http_fanout_zone_t *z, uint64_t *cursor,
 
     for (looked = 0; i <= z->shm->channel_mask && looked < 4096; looked++) {
         before = n;
-        ref = fanout_table(z, channel_hash)[i];
+        ref = fanout_hash_table(z, channel_hash)[i];
 
         for ( /* void */ ; ref; ref = fanout_channel(z, ref)->hash_next) {
             if (n == max) {
@@ -738,7 +739,7 @@ fanout_channel_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (left-- == 0 || !fanout_room(z)) {
+        if (left-- == 0 || !fanout_journal_room(z)) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
@@ -779,7 +780,7 @@ wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now, unsigned *left)
             continue;
         }
 
-        if (*left == 0 || !fanout_room(z)) {
+        if (*left == 0 || !fanout_journal_room(z)) {
             return 1;
         }
 

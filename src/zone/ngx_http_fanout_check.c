@@ -369,7 +369,7 @@ check_channels(walk_t *w, visit_pt visit)
     fanout_channel_t  *ch;
 
     for (i = 0; i <= w->shm->channel_mask; i++) {
-        ref = fanout_table(w->z, channel_hash)[i];
+        ref = fanout_hash_table(w->z, channel_hash)[i];
 
         for ( /* void */ ; ref; ref = ch->hash_next) {
             must_of(w, ref, ref < w->shm->fresh);
@@ -654,7 +654,7 @@ check_keys(walk_t *w)
     must(w, n == w->shm->nkeys && last == w->shm->key_last);
 
     for (i = 0; i <= w->shm->key_mask; i++) {
-        ref = fanout_table(w->z, key_hash)[i];
+        ref = fanout_hash_table(w->z, key_hash)[i];
 
         for ( /* void */ ; ref; ref = key->hash_next) {
             must_of(w, ref, met(w, ref, SEEN_KEY));
@@ -706,7 +706,7 @@ check_identities(walk_t *w)
     must(w, w->identities == w->shm->nidentities);
 
     for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
-        ref = fanout_table(w->z, identity_hash)[i];
+        ref = fanout_hash_table(w->z, identity_hash)[i];
 
         for ( /* void */ ; ref; ref = id->hash_next) {
             must_of(w, ref, met(w, ref, SEEN_IDENTITY));

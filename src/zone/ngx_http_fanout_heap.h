@@ -56,6 +56,7 @@
 #define FANOUT_JOURNAL        8192
 #define FANOUT_JOURNAL_ROOM   2048      /* left for one bounded step */
 #define FANOUT_WHEEL          1024
+#define FANOUT_SEATS_WHEEL    256
 #define FANOUT_BUCKETS        32
 #define FANOUT_STEP           64        /* things done in one transaction */
 #define FANOUT_SLICE          256       /* blocks staged in one */
@@ -71,8 +72,13 @@ typedef enum {
     FANOUT_CHANNELS,
     FANOUT_INTERESTS,
     FANOUT_KEYS,
-    FANOUT_IDENTITIES,
+    FANOUT_IDENTITIES,                  /* users, their names, info too */
     FANOUT_STAGED,
+    FANOUT_ROOMS,
+    FANOUT_SEATS,
+    FANOUT_MEMBERS,
+    FANOUT_MAIL,
+    FANOUT_SIGNALS,
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -95,7 +101,7 @@ typedef struct {
  *
  * From byte 42 on, running through the chain: last block (4 bytes, if
  * LONG), client (8 bytes, if CLIENT), length of meta (2 bytes, if META),
- * event, key, user, meta, data.
+ * target (16 bytes, if TARGET), event, key, user, meta, data.
  *
  * Written before it is linked, then constant but for next and flags.
  */
@@ -128,6 +134,7 @@ typedef struct {
 #define FANOUT_HAS_CLIENT     0x10
 #define FANOUT_HAS_META       0x20
 #define FANOUT_LONG           0x40
+#define FANOUT_HAS_TARGET     0x80      /* 16 bytes: client, user's hash */
 
 
 /*
@@ -206,12 +213,13 @@ typedef struct {
 #define FANOUT_LIST_WHEEL     1
 #define FANOUT_LIST_IDLE      2
 
-#define FANOUT_NAME_FIRST     52
+#define FANOUT_NAME_FIRST     48
 
 typedef struct {
     fanout_ref_t         chain;
     fanout_ref_t         list_next;
     fanout_ref_t         list_prev;
+    fanout_ref_t         room;          /* 0: nobody ever sat down */
     uint8_t              name[FANOUT_NAME_FIRST];
 } fanout_name_t;
 
@@ -258,12 +266,33 @@ typedef struct {
 } fanout_key_t;
 
 
-/* An identity: live in the list of its slot, or lingering in the list of
- * all that do. */
+/*
+ * A user who has clients; lives as long as one of them.  The name runs on
+ * through the chain.
+ */
+
+#define FANOUT_USER_FIRST     39
+
+typedef struct {
+    fanout_ref_t         chain;
+    fanout_ref_t         hash_next;
+    fanout_ref_t         identities;
+    uint32_t             n;             /* of them */
+    uint64_t             hash;
+    uint8_t              name_len;
+    uint8_t              name[FANOUT_USER_FIRST];
+} fanout_user_t;
+
+
+/*
+ * An identity: live in the list of its slot, or lingering in the list of all
+ * that do.  One that ENDED is nobody's any more, but members that left are
+ * still to be told: it goes with its last seat.
+ */
 
 #define FANOUT_ID_LIVE        1
 #define FANOUT_ID_LINGERS     2
-#define FANOUT_ID_REPLACED    3         /* waits to be told to its slot */
+#define FANOUT_ID_ENDED       3
 
 typedef struct {
     fanout_ref_t         hash_next;
@@ -271,12 +300,153 @@ typedef struct {
     fanout_ref_t         prev;
     uint32_t             expires;       /* s of the zone's clock */
     uint64_t             client;
-    uint64_t             user;
     uint64_t             secret[2];
+    fanout_ref_t         user;          /* 0: none */
+    fanout_ref_t         user_next;
+    fanout_ref_t         user_prev;
+    fanout_ref_t         seats;
+    fanout_ref_t         info;          /* chain, 0: none */
     uint8_t              slot;
     uint8_t              state;
-    uint8_t              unused[14];
+    uint16_t             info_len;
 } fanout_identity_t;
+
+
+/*
+ * A seat: a client's subscription to a channel.  While it lingers it is in
+ * the wheel of seats, at the second when it is to be given up.  A seat that is
+ * GONE waits until the leaves of its members were told.  Its mail is a list of
+ * entries by their next.
+ */
+
+#define FANOUT_SEAT_LIVE      1
+#define FANOUT_SEAT_LINGERS   2
+#define FANOUT_SEAT_GONE      3
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         channel;
+    uint64_t             client;
+    fanout_ref_t         identity;
+    fanout_ref_t         id_next;       /* of the identity */
+    fanout_ref_t         id_prev;
+    fanout_ref_t         members;
+    fanout_ref_t         mail_head;
+    fanout_ref_t         mail_tail;
+    uint64_t             mail_lost;     /* highest offset let go of */
+    uint16_t             nmail;
+    uint8_t              state;
+    uint8_t              counted;       /* in a room that only counts */
+    uint32_t             due;           /* s of the zone's clock */
+    fanout_ref_t         due_next;
+    fanout_ref_t         due_prev;
+} fanout_seat_t;
+
+
+/*
+ * A member.  Key and data are in it if they are short, else in a chain.  While
+ * a change is to be told it is in the pending list of its room.
+ */
+
+#define FANOUT_PENDING_JOIN   1
+#define FANOUT_PENDING_UPDATE 2
+#define FANOUT_PENDING_LEAVE  3
+
+#define FANOUT_MEMBER_IDLE       0x01
+#define FANOUT_MEMBER_ANONYMOUS  0x02
+
+#define FANOUT_MEMBER_SHORT   16
+
+typedef struct {
+    fanout_ref_t         next;          /* of the seat */
+    fanout_ref_t         seat;
+    uint32_t             slot;
+    fanout_ref_t         chain;         /* 0: key and data are below */
+    uint64_t             joined_at;     /* Unix ms */
+    uint64_t             seen;          /* Unix ms */
+    fanout_ref_t         pend_next;
+    fanout_ref_t         pend_prev;
+    uint16_t             data_len;
+    uint8_t              key_len;
+    uint8_t              pending;
+    uint8_t              flags;
+    uint8_t              reason;
+    uint8_t              unused[2];
+    uint64_t             words[FANOUT_MEMBER_SHORT / 8];
+} fanout_member_t;
+
+
+/*
+ * A room: what of a channel has to do with who is there.  It is there as long
+ * as the channel has seats or signals.  root leads to the members by slot: a
+ * tree of tables, depth levels of them.
+ */
+
+typedef struct {
+    uint32_t             nsignals;
+    fanout_ref_t         channel;
+    uint32_t             members;       /* but for those with a pending leave;
+                                           in SUMMARY: seats that count */
+    uint32_t             seats;         /* but for those that are gone */
+    fanout_ref_t         root;
+    fanout_ref_t         pend_head;
+    fanout_ref_t         pend_tail;
+    uint32_t             npending;
+    fanout_ref_t         due_next;      /* of rooms with something pending */
+    fanout_ref_t         due_prev;
+    uint32_t             last;          /* ms, of the last delta */
+    fanout_ref_t         signal_head;
+    fanout_ref_t         signal_tail;
+    uint16_t             linger;        /* s */
+    uint16_t             batch;         /* ms */
+    uint32_t             max;           /* members, 0: any */
+    uint8_t              mode;
+    uint8_t              depth;
+    uint8_t              listed;        /* in the list of rooms */
+    uint8_t              count;         /* SUMMARY: the number is pending */
+} fanout_room_t;
+
+
+/* A table of a room's tree: leaves hold members, others tables.  A bit of full
+ * says that nothing is free below. */
+
+#define FANOUT_TABLE_REFS     14
+#define FANOUT_TABLE_FULL     ((1 << FANOUT_TABLE_REFS) - 1)
+
+typedef struct {
+    fanout_ref_t         refs[FANOUT_TABLE_REFS];
+    uint16_t             full;
+    uint16_t             n;             /* refs that are not 0 */
+    uint32_t             unused;
+} fanout_table_t;
+
+
+/* A signal that some worker has not read, by seq in the list of its room. */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         next;
+    fanout_ref_t         prev;
+    fanout_ref_t         room;
+    fanout_ref_t         entry;
+    uint32_t             blocks;        /* of the entry */
+    uint64_t             hash[2];       /* of channel, client, event, tag */
+    uint64_t             seq;
+    uint64_t             unused[2];
+} fanout_signal_t;
+
+
+/* An order to a worker: see ngx_http_fanout_order_t. */
+
+typedef struct {
+    fanout_ref_t         next;
+    uint32_t             local;
+    uint64_t             client;
+    uint16_t             code;
+    uint8_t              op;
+    uint8_t              reason;
+    uint8_t              unused[44];
+} fanout_order_t;
 
 
 /*
@@ -305,7 +475,8 @@ typedef struct {
     fanout_ref_t         interests;
     uint32_t             ninterests;
     fanout_ref_t         identities;
-    fanout_ref_t         replaced;      /* identities to be told of */
+    fanout_ref_t         order_first;   /* what others want of it */
+    fanout_ref_t         order_last;
     uint32_t             nstaged;
     fanout_stage_t       staged[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint64_t             sessions;
@@ -345,10 +516,15 @@ struct ngx_http_fanout_shm_s {
     uint64_t             channel_hash;
     uint64_t             key_hash;
     uint64_t             identity_hash;
+    uint64_t             user_hash;
+    uint64_t             seat_hash;
+    uint64_t             signal_hash;
     uint64_t             blocks;
     uint32_t             channel_mask;
     uint32_t             key_mask;
-    uint32_t             identity_mask;
+    uint32_t             identity_mask; /* of users, too */
+    uint32_t             seat_mask;
+    uint32_t             signal_mask;
 
     uint32_t             nblocks;       /* block 0 included */
     uint32_t             fresh;         /* blocks from here never used */
@@ -363,6 +539,11 @@ struct ngx_http_fanout_shm_s {
     uint32_t             nkeys;
     uint32_t             nidentities;
     uint32_t             nlingering;
+    uint32_t             nusers;
+    uint32_t             nseats;        /* those that are gone, too */
+    uint32_t             nseats_lingering;
+    uint32_t             nmembers;      /* pending leaves, too */
+    uint32_t             nsignals;
     uint32_t             held;
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unmoved first */
@@ -374,9 +555,13 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         lingering_first;
     fanout_ref_t         lingering_last;
     fanout_ref_t         doomed;        /* purged histories, see below */
+    fanout_ref_t         room_first;    /* rooms with something pending */
+    fanout_ref_t         room_last;
     uint32_t             wheel_at;      /* s the wheel has turned to */
+    uint32_t             seats_at;      /* s that of seats has turned to */
     fanout_ref_t         bucket[FANOUT_BUCKETS];
     fanout_ref_t         wheel[FANOUT_WHEEL];
+    fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
 
     uint32_t             idle;          /* configuration */
     uint32_t             dedupe;
@@ -390,6 +575,11 @@ struct ngx_http_fanout_shm_s {
     uint64_t             rollbacks;
     uint64_t             reaped;
     uint64_t             overflows;
+    uint64_t             deltas;
+    uint64_t             changes;
+    uint64_t             cancelled;
+    uint64_t             conflated;
+    uint64_t             signals_dropped;
 
     ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -475,9 +665,16 @@ fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 #define fanout_interest(z, ref)  ((fanout_interest_t *) fanout_at(z, ref))
 #define fanout_key(z, ref)       ((fanout_key_t *) fanout_at(z, ref))
 #define fanout_identity(z, ref)  ((fanout_identity_t *) fanout_at(z, ref))
+#define fanout_user(z, ref)      ((fanout_user_t *) fanout_at(z, ref))
+#define fanout_seat(z, ref)      ((fanout_seat_t *) fanout_at(z, ref))
+#define fanout_member(z, ref)    ((fanout_member_t *) fanout_at(z, ref))
+#define fanout_room(z, ref)      ((fanout_room_t *) fanout_at(z, ref))
+#define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
+#define fanout_signal(z, ref)    ((fanout_signal_t *) fanout_at(z, ref))
+#define fanout_order(z, ref)     ((fanout_order_t *) fanout_at(z, ref))
 #define fanout_block(z, ref)     ((fanout_block_t *) fanout_at(z, ref))
 
-#define fanout_table(z, which)                                                \
+#define fanout_hash_table(z, which)                                           \
     ((fanout_ref_t *) ((uint8_t *) (z)->shm + (z)->shm->which))
 
 
@@ -505,7 +702,7 @@ void fanout_abort(ngx_http_fanout_zone_t *z);
 
 /* Whether a loop may take one more bounded step in this transaction. */
 static inline int
-fanout_room(ngx_http_fanout_zone_t *z)
+fanout_journal_room(ngx_http_fanout_zone_t *z)
 {
     return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
 }

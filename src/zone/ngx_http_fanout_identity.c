@@ -58,7 +58,7 @@ ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
     e->user = id->user;
     memcpy(e->secret, id->secret, sizeof(e->secret));
 
-    bucket = &fanout_table(z, identity_hash)[id->client
+    bucket = &fanout_hash_table(z, identity_hash)[id->client
                                              & z->shm->identity_mask];
     fanout_set(z, e->hash_next, *bucket);
     fanout_set(z, *bucket, ref);
@@ -323,7 +323,7 @@ find(ngx_http_fanout_zone_t *z, uint64_t client)
 {
     fanout_ref_t  ref;
 
-    ref = fanout_table(z, identity_hash)[client & z->shm->identity_mask];
+    ref = fanout_hash_table(z, identity_hash)[client & z->shm->identity_mask];
 
     while (ref && fanout_identity(z, ref)->client != client) {
         ref = fanout_identity(z, ref)->hash_next;
@@ -340,7 +340,7 @@ hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_identity_t  *e;
 
     e = fanout_identity(z, ref);
-    link = &fanout_table(z, identity_hash)[e->client
+    link = &fanout_hash_table(z, identity_hash)[e->client
                                            & z->shm->identity_mask];
 
     while (*link != ref) {

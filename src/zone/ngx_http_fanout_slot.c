@@ -201,7 +201,7 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
     /* a cursor that held a long stream is let go first, then the stream
      * shrinks step by step, then the interest goes */
 
-    for (i = 0; slot->interests && i < 16 && fanout_room(z); i++) {
+    for (i = 0; slot->interests && i < 16 && fanout_journal_room(z); i++) {
         in = fanout_interest(z, slot->interests);
 
         if (in->cursor) {
@@ -218,7 +218,7 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
         fanout_interest_drop(z, slot->interests);
     }
 
-    if (slot->interests || !fanout_room(z)
+    if (slot->interests || !fanout_journal_room(z)
         || fanout_identity_orphan(z, n, linger))
     {
         return 1;

@@ -402,7 +402,7 @@ ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
 
     while (rc == NGX_HTTP_FANOUT_ZONE_OK && (in = slot->dirty_head) != 0) {
 
-        if (bounded(a, n, start) || !fanout_room(z)) {
+        if (bounded(a, n, start) || !fanout_journal_room(z)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
             break;
         }
