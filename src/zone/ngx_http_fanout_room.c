@@ -565,6 +565,9 @@ flush(ngx_http_fanout_zone_t *z, uint32_t *next)
 
         tell(z, ref, blocks > z->shm->nfree);
         fanout_commit(z);
+
+        fanout_held_cap(z);
+        fanout_commit(z);
     }
 
     return 1;
