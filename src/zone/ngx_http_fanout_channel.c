@@ -136,6 +136,8 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
 
     name = fanout_name(z, ch);
     name->list_next = name->list_prev = 0;
+    name->room = 0;
+    name->lost_seq = z->shm->seq;
 
     pen.z = z;
     pen.ref = ch->name;
