@@ -9,6 +9,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_transport.h"
 
 #include <netinet/tcp.h>
 
@@ -125,6 +126,8 @@ ngx_http_fanout_session_cleanup(void *data)
     if (s->detaching || s->request == NULL) {
         return;
     }
+
+    ngx_http_set_ctx(s->request, NULL, ngx_http_fanout_module);
 
     s->request = NULL;
     s->connection = NULL;
@@ -306,6 +309,16 @@ set_socket(ngx_http_fanout_session_t *s)
     if (c->tcp_nodelay == NGX_TCP_NODELAY_UNSET) {
         (void) ngx_tcp_nodelay(c);
     }
+
+#ifdef TCP_USER_TIMEOUT
+    if (s->transport->ping == NULL && s->conf->ping) {
+        /* nothing answers a heartbeat but the peer's kernel */
+        unsigned  ms = s->conf->ping + s->conf->timeout;
+
+        (void) setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms,
+                          sizeof(unsigned));
+    }
+#endif
 
 #ifdef TCP_NOTSENT_LOWAT
     {

@@ -477,3 +477,38 @@ replace(ngx_http_fanout_zone_t *z, unsigned slot, uint64_t client)
     fanout_set(z, s->replaced, ref);
     fanout_notify(z, slot);
 }
+
+
+int
+ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id)
+{
+    unsigned            i, differ;
+    fanout_ref_t        ref;
+    const uint8_t      *a;
+    fanout_identity_t  *e;
+
+    (void) fanout_enter(z);
+
+    differ = 1;
+    ref = find(z, id->client);
+
+    if (ref) {
+        e = fanout_identity(z, ref);
+        a = (const uint8_t *) e->secret;
+
+        differ = (e->user != id->user)
+                 || (e->state == FANOUT_ID_LINGERS
+                     && e->expires < fanout_seconds(z));
+
+        /* in constant time */
+
+        for (i = 0; i < sizeof(e->secret); i++) {
+            differ |= a[i] ^ id->secret[i];
+        }
+    }
+
+    fanout_leave(z);
+
+    return !differ;
+}

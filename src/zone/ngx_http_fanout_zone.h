@@ -502,6 +502,11 @@ void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
 int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
 
+/* Whether a secret and a user are those of an identity, live or lingering: 1
+ * or 0. */
+int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+
 /* Clients of this worker that were taken over elsewhere; up to max. */
 unsigned ngx_http_fanout_identity_replaced(ngx_http_fanout_zone_t *z,
     uint64_t *clients, unsigned max);
