@@ -240,6 +240,7 @@ detach(ngx_http_fanout_session_t *s)
 
     c->read->handler = ngx_http_fanout_session_read_handler;
     c->write->handler = ngx_http_fanout_session_write_handler;
+    c->read->cancelable = 1;
     c->idle = 1;
     c->close = 0;
 

@@ -330,7 +330,9 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
 
 #undef sooner
 
-    rev->cancelable = 1;
+    /* one that is attached is no idle connection: nothing else tells it that
+     * the worker wants to exit, or keeps the worker */
+    rev->cancelable = (s->request == NULL);
 
     ngx_add_timer(rev, (ngx_msec_int_t) (at - now) > 0 ? at - now : 1);
 }
