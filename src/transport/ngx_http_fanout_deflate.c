@@ -13,7 +13,7 @@
 #include "ngx_http_fanout_utf8.h"
 
 
-#define DEFLATE_MEMORY    8     /* zlib's memLevel: also size of a block */
+#define DEFLATE_MEMORY    6     /* memLevel of zlib: blocks of 8k symbols */
 #define DEFLATE_MEMORY_S  5
 #define DEFLATE_MAX       0x7fffffff
 
@@ -399,7 +399,7 @@ ngx_http_fanout_deflate(int how, const unsigned char *s, size_t len,
 
     n -= sizeof(tail);
 
-    return n < len ? n : 0;
+    return n;
 }
 
 
