@@ -283,6 +283,22 @@ subtest 'a gap' => sub {
 };
 
 
+subtest 'who has seen the 101 is subscribed' => sub {
+    my $missed = 0;
+
+    for my $n (1 .. 200) {
+        my $ws = $nginx->ws(path => "/raw?channel=at-once$n",
+                            worker => $n % 2 ? $one : $two);
+        publish("at-once$n", qq("$n"));
+
+        my $text = $ws->recv_text;
+        $missed++ if !defined $text || $text ne qq("$n");
+    }
+
+    is($missed, 0, 'a message published right after it is not missed');
+};
+
+
 subtest 'nothing is native' => sub {
     my $ws = raw('plain?heartbeat=1');
 

@@ -26,11 +26,26 @@ static void free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc);
 static void set_socket(ngx_http_fanout_session_t *s);
 
 
+ngx_int_t
+ngx_http_fanout_session_begin(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_count(s->hub, connects);
+
+    s->blocked = 1;
+
+    s->reading = 1;
+    s->dialect->open(s, s->request);
+    s->reading = 0;
+
+    return s->dead ? NGX_ERROR : NGX_OK;
+}
+
+
 void
 ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
 {
-    ngx_http_fanout_detach_t            *d;
-    ngx_http_request_t  *r;
+    ngx_http_request_t        *r;
+    ngx_http_fanout_detach_t  *d;
 
     r = s->request;
 
@@ -39,15 +54,10 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
     r->keepalive = 0;
     r->lingering_close = 0;
 
-    ngx_http_fanout_count(s->hub, connects);
-
     set_socket(s);
 
-    s->reading = 1;
-    s->dialect->open(s, r);
-    if (ngx_http_fanout_session_done(s)) {
-        return;
-    }
+    s->blocked = 0;
+    ngx_http_fanout_outbox_queue(s);
 
     d = ngx_calloc(sizeof(ngx_http_fanout_detach_t), s->connection->log);
 
@@ -118,6 +128,12 @@ ngx_http_fanout_session_cleanup(void *data)
 
     s->request = NULL;
     s->connection = NULL;
+
+    if (s->dead) {
+        /* before it had begun */
+        (void) ngx_http_fanout_session_done(s);
+        return;
+    }
 
     ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
 }

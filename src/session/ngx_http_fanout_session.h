@@ -142,15 +142,19 @@ struct ngx_http_fanout_session_s {
 
 
 /*
- * Opens a session for a handshake that was answered and flushed; takes over
- * the request.  The caller returns NGX_DONE to the phase engine.  Owned by
- * itself from then on.  NULL: nothing was changed.
+ * Makes a session for a handshake that is to be accepted.  Owned by the
+ * request until it is detached, then by itself.  NULL: nothing was changed.
  */
 ngx_http_fanout_session_t *ngx_http_fanout_session_create(
     ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user);
 
-/* Begins: dialect greets, input is read, the request is let go. */
+/* The dialect greets and subscribes; what it says waits for the start.
+ * NGX_ERROR if the session ended within: it is freed with the request. */
+ngx_int_t ngx_http_fanout_session_begin(ngx_http_fanout_session_t *s);
+
+/* The handshake was answered and flushed: output goes, input is read, the
+ * request is let go. */
 void ngx_http_fanout_session_start(ngx_http_fanout_session_t *s);
 
 /* The subscription of a session on a channel, NULL. */

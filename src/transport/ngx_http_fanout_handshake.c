@@ -89,6 +89,12 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
 
     ngx_http_fanout_websocket_init(s);
 
+    /* who sees the 101 is subscribed already */
+
+    if (ngx_http_fanout_session_begin(s) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     if (switch_protocols(r, &extension) != NGX_OK) {
         return NGX_ERROR;
     }

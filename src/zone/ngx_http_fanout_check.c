@@ -13,74 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_check.h"
 
 
-/* what a block was met as */
-
-#define SEEN_FREE        1
-#define SEEN_CHANNEL     2
-#define SEEN_REST        3              /* not the first of its chain */
-#define SEEN_INDEX       4
-#define SEEN_ENTRY       5
-#define SEEN_INTEREST    6
-#define SEEN_KEY         7
-#define SEEN_IDENTITY    8
-#define SEEN_STAGED      9
-
-
-typedef struct {
-    uint8_t                 seen;
-    uint8_t                 streamed;   /* entry: met in a stream */
-    uint8_t                 listed;     /* met in a list beside the owner's */
-    uint32_t                owner;      /* channel */
-    uint32_t                n;          /* channel: keys */
-    uint64_t                before;     /* entry: seq of its predecessor */
-} mark_t;
-
-typedef struct {
-    ngx_http_fanout_zone_t *z;
-    fanout_shm_t           *shm;
-    mark_t                 *marks;
-    char                   *text;
-    size_t                  len;
-    int                     line;
-    uint32_t                used[FANOUT_NKINDS];
-    uint32_t                channels;
-    uint32_t                identities;
-    uint64_t                held;
-    uint64_t                nheld;
-    uint64_t                nbuckets;
-    uint64_t                nwheel;
-    uint64_t                nidle;
-    uint64_t                class[NGX_HTTP_FANOUT_ZONE_CLASSES];
-    uint32_t                interests[NGX_HTTP_FANOUT_ZONE_SLOTS];
-    uint32_t                dirty[NGX_HTTP_FANOUT_ZONE_SLOTS];
-} walk_t;
-
-typedef int (*visit_pt)(walk_t *w, fanout_ref_t ref);
-
-
-/* the number of an invariant is the line that tells it */
-
-#define must(w, cond)                                                         \
-    if (!(cond)) {                                                            \
-        return broken(w, __LINE__, #cond, 0);                                 \
-    }
-
-#define must_of(w, ref, cond)                                                 \
-    if (!(cond)) {                                                            \
-        return broken(w, __LINE__, #cond, ref);                               \
-    }
-
-#define try(call)                                                             \
-    if (call) {                                                               \
-        return w->line;                                                       \
-    }
-
-
-static int
-broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
+int
+fanout_check_broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
 {
     w->line = line;
 
@@ -92,8 +29,8 @@ broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
 }
 
 
-static int
-meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
+int
+fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 {
     must_of(w, ref, ref != 0 && ref < w->shm->fresh);
     must_of(w, ref, w->marks[ref].seen == 0);
@@ -105,8 +42,8 @@ meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 }
 
 
-static int
-met(walk_t *w, fanout_ref_t ref, uint8_t as)
+int
+fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as)
 {
     return ref != 0 && ref < w->shm->fresh && w->marks[ref].seen == as;
 }
@@ -114,8 +51,8 @@ met(walk_t *w, fanout_ref_t ref, uint8_t as)
 
 /* a chain of n blocks from first to last, of which the first is met */
 
-static int
-meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last, uint32_t n,
+int
+fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last, uint32_t n,
     fanout_kind_e kind)
 {
     uint32_t      i;
@@ -369,7 +306,7 @@ check_channels(walk_t *w, visit_pt visit)
     fanout_channel_t  *ch;
 
     for (i = 0; i <= w->shm->channel_mask; i++) {
-        ref = fanout_table(w->z, channel_hash)[i];
+        ref = fanout_hash_table(w->z, channel_hash)[i];
 
         for ( /* void */ ; ref; ref = ch->hash_next) {
             must_of(w, ref, ref < w->shm->fresh);
@@ -601,12 +538,15 @@ check_slot(walk_t *w, unsigned n)
         prev = ref;
     }
 
-    for (ref = slot->replaced; ref; ref = id->next) {
-        try (meet(w, ref, SEEN_REST, 0));
-        id = fanout_identity(w->z, ref);
-        must_of(w, ref, id->state == FANOUT_ID_REPLACED && id->slot == n);
+    prev = 0;
+
+    for (ref = slot->order_first; ref; ref = fanout_order(w->z, ref)->next) {
+        try (meet(w, ref, SEEN_ORDER, 0));
         w->used[FANOUT_IDENTITIES]++;
+        prev = ref;
     }
+
+    must(w, prev == slot->order_last);
 
     must(w, slot->nstaged <= NGX_HTTP_FANOUT_ZONE_BATCH);
 
@@ -619,7 +559,7 @@ check_slot(walk_t *w, unsigned n)
     must(w, slot->state <= FANOUT_SLOT_DEAD);
     must(w, slot->state != FANOUT_SLOT_FREE
             || (slot->interests == 0 && slot->identities == 0
-                && slot->replaced == 0 && slot->nstaged == 0));
+                && slot->order_first == 0 && slot->nstaged == 0));
 
     return 0;
 }
@@ -654,7 +594,7 @@ check_keys(walk_t *w)
     must(w, n == w->shm->nkeys && last == w->shm->key_last);
 
     for (i = 0; i <= w->shm->key_mask; i++) {
-        ref = fanout_table(w->z, key_hash)[i];
+        ref = fanout_hash_table(w->z, key_hash)[i];
 
         for ( /* void */ ; ref; ref = key->hash_next) {
             must_of(w, ref, met(w, ref, SEEN_KEY));
@@ -677,48 +617,6 @@ check_channel_keys(walk_t *w, fanout_ref_t ref)
 {
     must_of(w, ref, fanout_cold(w->z, fanout_channel(w->z, ref))->keys
                     == w->marks[ref].n);
-
-    return 0;
-}
-
-
-static int
-check_identities(walk_t *w)
-{
-    uint32_t            n;
-    uint64_t            i;
-    fanout_ref_t        ref, prev;
-    fanout_identity_t  *id;
-
-    n = prev = 0;
-
-    for (ref = w->shm->lingering_first; ref; ref = id->next) {
-        try (meet(w, ref, SEEN_IDENTITY, 0));
-        id = fanout_identity(w->z, ref);
-        must_of(w, ref, id->state == FANOUT_ID_LINGERS && id->prev == prev);
-        w->used[FANOUT_IDENTITIES]++;
-        w->identities++;
-        prev = ref;
-        n++;
-    }
-
-    must(w, n == w->shm->nlingering && prev == w->shm->lingering_last);
-    must(w, w->identities == w->shm->nidentities);
-
-    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
-        ref = fanout_table(w->z, identity_hash)[i];
-
-        for ( /* void */ ; ref; ref = id->hash_next) {
-            must_of(w, ref, met(w, ref, SEEN_IDENTITY));
-            must_of(w, ref, !w->marks[ref].listed);
-            w->marks[ref].listed = 1;
-            id = fanout_identity(w->z, ref);
-            must_of(w, ref, (id->client & w->shm->identity_mask) == i);
-            n++;
-        }
-    }
-
-    must(w, n == w->identities);
 
     return 0;
 }
@@ -887,7 +785,9 @@ check_all(walk_t *w)
 
     try (check_keys(w));
     try (check_channels(w, check_channel_keys));
-    try (check_identities(w));
+    try (fanout_check_identities(w));
+    try (fanout_check_seats(w));
+    try (fanout_check_rooms(w));
     try (check_held(w));
     try (check_buckets(w));
     try (check_lists(w));

@@ -32,7 +32,6 @@ typedef struct {
 
 static uint32_t message_size(const ngx_http_fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
-static void cap_held(ngx_http_fanout_zone_t *z);
 static int publish_locked(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
@@ -89,6 +88,13 @@ size_blocks(uint32_t size)
     }
 
     return n;
+}
+
+
+uint32_t
+fanout_message_blocks(const ngx_http_fanout_zone_message_t *m)
+{
+    return size_blocks(message_size(m));
 }
 
 
@@ -210,7 +216,7 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
         unstage(z);
     }
 
-    cap_held(z);
+    fanout_held_cap(z);
 
     fanout_leave(z);
 
@@ -220,8 +226,8 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
 
 /* Workers that are stalled may hold so much, and a step more. */
 
-static void
-cap_held(ngx_http_fanout_zone_t *z)
+void
+fanout_held_cap(ngx_http_fanout_zone_t *z)
 {
     unsigned  n;
 
@@ -623,9 +629,11 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     e->mono = now;
     e->type = type | m->kind << 4;
 
-    class = &shm->classes[ch->class];
-    fanout_set(z, class->messages, class->messages + 1);
-    fanout_set(z, class->bytes, class->bytes + m->data.len);
+    if (type == NGX_HTTP_FANOUT_MESSAGE) {
+        class = &shm->classes[ch->class];
+        fanout_set(z, class->messages, class->messages + 1);
+        fanout_set(z, class->bytes, class->bytes + m->data.len);
+    }
 
     if (ch->interests) {
         e->flags |= FANOUT_IN_STREAM;
@@ -648,6 +656,24 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     } else {
         fanout_free(z, d->first, d->last, d->blocks, FANOUT_MESSAGES);
     }
+}
+
+
+void
+fanout_log_append(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_message_t *m, uint8_t type)
+{
+    fill_t   f;
+    draft_t  d;
+
+    d.staged = 0;
+    d.blocks = fanout_message_blocks(m);
+    d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
+
+    compose(z, &d, m, &f);
+    (void) fill(&f, SIZE_MAX);
+
+    append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
 }
 
 
