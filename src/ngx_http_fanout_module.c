@@ -12,6 +12,7 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_http.h"
 
 #include <sys/eventfd.h>
@@ -179,6 +180,13 @@ static ngx_command_t  commands[] = {
       0,
       NULL },
 
+    { ngx_string("fanout_log"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_log,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -265,6 +273,8 @@ exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < mcf->apps.nelts; i++) {
         ngx_http_fanout_hub_exit(app[i]);
     }
+
+    ngx_http_fanout_eventlog_flush(cycle);
 }
 
 
@@ -430,6 +440,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->dialect = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
     conf->origins = NGX_CONF_UNSET_PTR;
+    conf->logs = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->resume = NGX_CONF_UNSET_MSEC;
@@ -459,6 +470,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+    ngx_conf_merge_ptr_value(conf->logs, prev->logs, NULL);
 
     if (conf->user == NULL) {
         conf->user = prev->user;

@@ -108,6 +108,7 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
+    ngx_array_t                    *logs;       /* fanout_log, NULL: off */
 } ngx_http_fanout_loc_conf_t;
 
 

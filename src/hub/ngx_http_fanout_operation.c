@@ -224,6 +224,10 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ngx_http_fanout_count(hub, joins);
 
+    if (!again) {
+        ngx_http_fanout_eventlog_join(s, &ch->name);
+    }
+
     if (since) {
         if (j->recovered) {
             ngx_http_fanout_count(hub, recoveries);
@@ -284,6 +288,8 @@ ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub)
 
     ch = sub->channel;
     hub = sub->session->hub;
+
+    ngx_http_fanout_eventlog_leave(sub->session, &ch->name);
 
     ngx_queue_remove(&sub->in_channel);
     ngx_queue_remove(&sub->in_session);

@@ -17,6 +17,7 @@
 
 
 #include "ngx_http_fanout_hub.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_ws.h"
 
 
@@ -138,6 +139,7 @@ struct ngx_http_fanout_session_s {
     unsigned                         held:1;    /* until output is gone */
     unsigned                         close_after:2;  /* 1 + how: the session
                                                    ends when all is sent */
+    unsigned                         logged:1;  /* a log record follows */
 };
 
 

@@ -135,6 +135,7 @@ message(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
     if (ev->first && ev->last) {
         ngx_http_fanout_count(s->hub, received);
         ngx_http_fanout_add(s->hub, received_bytes, ev->len);
+        ngx_http_fanout_eventlog_add(s, messages_in, 1);
         s->dialect->receive(s, ev->opcode, ev->data, ev->len);
         return NGX_OK;
     }
@@ -170,6 +171,7 @@ message(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
 
     ngx_http_fanout_count(s->hub, received);
     ngx_http_fanout_add(s->hub, received_bytes, size);
+    ngx_http_fanout_eventlog_add(s, messages_in, 1);
 
     s->dialect->receive(s, ev->opcode, p ? p : (u_char *) "", size);
 
@@ -230,6 +232,7 @@ closed(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
         return;
     }
 
+    ngx_http_fanout_eventlog_left(s, ev->code, ev->data, ev->len);
     own_first(s);
 
     ngx_http_fanout_session_close(s, ev->code, "");
