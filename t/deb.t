@@ -58,7 +58,7 @@ my ($version) = `sed -n 's/^#define NGX_HTTP_FANOUT_VERSION *//p' \\
 my %field = map { /^(\S+): (.*)/ ? ($1, $2) : () } `dpkg-deb -f $deb`;
 
 is($field{Package}, 'libnginx-mod-http-fanout', 'its name');
-is(scalar(grep { /@w+@/ } values %field), 0, 'nothing is left open');
+is(scalar(grep { /@\w+@/ } values %field), 0, 'nothing is left open');
 is($field{Version}, "$version-1", 'the version of the module');
 like($field{Depends}, qr/\bnginx-abi-\S+.*\blibyajl2\b/,
      'needs the nginx that it was built for');
