@@ -12,6 +12,7 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_compress.h"
@@ -215,6 +216,7 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, poll_timeout),
       &time_post },
+
     { ngx_string("fanout_deflate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -249,6 +251,13 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_fanout_main_conf_t, deflate_window),
       &window_post },
+
+    { ngx_string("fanout_log"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_log,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
       ngx_null_command
 };
@@ -338,6 +347,8 @@ exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < mcf->apps.nelts; i++) {
         ngx_http_fanout_hub_exit(app[i]);
     }
+
+    ngx_http_fanout_eventlog_flush(cycle);
 }
 
 
@@ -520,6 +531,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->dialect = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
     conf->origins = NGX_CONF_UNSET_PTR;
+    conf->logs = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->resume = NGX_CONF_UNSET_MSEC;
@@ -553,6 +565,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+    ngx_conf_merge_ptr_value(conf->logs, prev->logs, NULL);
 
     if (conf->user == NULL) {
         conf->user = prev->user;

@@ -112,13 +112,13 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
-
     ngx_uint_t                      transports; /* those that are served */
     ngx_msec_t                      retry;      /* told to event streams */
     ngx_msec_t                      poll_timeout;
     ngx_flag_t                      deflate;
     ngx_uint_t                      deflate_ratio;      /* 0: any */
     ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
+    ngx_array_t                    *logs;       /* fanout_log, NULL: off */
 } ngx_http_fanout_loc_conf_t;
 
 

@@ -196,6 +196,7 @@ fanout_native_channel(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
                : op == NGX_HTTP_FANOUT_MAY_PUBLISH ? "publish" : "history";
 
         ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_eventlog_forbidden(s, verb, &cmd->name);
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
                "no \"fanout_permit %s\" allows this channel", verb);
         return 0;

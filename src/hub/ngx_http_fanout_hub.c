@@ -186,6 +186,9 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
+        ngx_http_fanout_eventlog_close(s);
+
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
                                      &s->identity, s->conf->resume,
                                      NGX_HTTP_FANOUT_LEFT_NETWORK);

@@ -225,6 +225,10 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ngx_http_fanout_count(hub, joins);
 
+    if (!again) {
+        ngx_http_fanout_eventlog_join(s, &ch->name);
+    }
+
     if (since != NGX_HTTP_FANOUT_SINCE_NONE) {
         if (j->recovered) {
             ngx_http_fanout_count(hub, recoveries);
@@ -285,6 +289,8 @@ ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub)
 
     ch = sub->channel;
     hub = sub->session->hub;
+
+    ngx_http_fanout_eventlog_leave(sub->session, &ch->name);
 
     ngx_queue_remove(&sub->in_channel);
     ngx_queue_remove(&sub->in_session);

@@ -307,6 +307,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
 
     ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
+    ngx_http_fanout_eventlog_add(sub->session, messages_out, r->n);
     sub->offset = r->last;
     sub->sent = r->seq;
 
@@ -352,6 +353,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
         if (e[i].type != NGX_HTTP_FANOUT_MESSAGE && s->dialect->closes) {
             ngx_http_fanout_session_push(s, f, 0, f->used);
             ngx_http_fanout_frame_release(hub, f);
+            ngx_http_fanout_eventlog_broken(s, e[i].type);
             ngx_http_fanout_session_closing(s);
             return NGX_ERROR;
         }
@@ -364,6 +366,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
 
         } else {
             ngx_http_fanout_count(hub, delivered);
+            ngx_http_fanout_eventlog_add(s, messages_out, 1);
         }
     }
 

@@ -227,6 +227,7 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
             && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
+            ngx_http_fanout_eventlog_broken(sub->session, e->type);
             ngx_http_fanout_session_closing(sub->session);
         }
     }
@@ -349,6 +350,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
+        ngx_http_fanout_eventlog_add(sub->session, messages_out, n);
         (void) hand(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
@@ -360,6 +362,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
         if (e[i].seq > sub->seq && wanted(sub, &e[i])) {
             ngx_http_fanout_count(sub->session->hub, delivered);
+            ngx_http_fanout_eventlog_add(sub->session, messages_out, 1);
 
             if (!hand(sub, run, start, run->ends[i], before)) {
                 return;

@@ -331,6 +331,7 @@ send_output(ngx_http_fanout_session_t *s)
 
         if (n > 0) {
             ngx_http_fanout_add(s->hub, sent_bytes, n);
+            ngx_http_fanout_eventlog_add(s, bytes_out, n);
             out_consume(s, n);
         }
 

@@ -17,6 +17,7 @@
 
 
 #include "ngx_http_fanout_hub.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_ws.h"
 
 
@@ -150,6 +151,7 @@ struct ngx_http_fanout_session_s {
                                                    begin, or the last reply */
     ngx_http_cleanup_t              *cleanup;   /* of the request */
     ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
+    unsigned                         logged:1;  /* a log record follows */
 };
 
 

@@ -74,6 +74,8 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
             ngx_http_fanout_count(conf->app->hub, rejects);
         }
 
+        ngx_http_fanout_eventlog_deny(r, conf, &user, status, why);
+
         return refuse(r, status, why);
     }
 

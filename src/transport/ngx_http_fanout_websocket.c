@@ -282,6 +282,7 @@ receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 {
     ngx_http_fanout_count(s->hub, received);
     ngx_http_fanout_add(s->hub, received_bytes, len);
+    ngx_http_fanout_eventlog_add(s, messages_in, 1);
 
     s->dialect->receive(s, opcode, data, len);
 }
@@ -425,6 +426,7 @@ closed(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
         return;
     }
 
+    ngx_http_fanout_eventlog_left(s, ev->code, ev->data, ev->len);
     own_first(s);
 
     ngx_http_fanout_session_close(s, ev->code, "");
