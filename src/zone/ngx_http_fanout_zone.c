@@ -162,6 +162,8 @@ fanout_format(fanout_shm_t *shm)
     shm->key_first = shm->key_last = 0;
     shm->lingering_first = shm->lingering_last = 0;
     shm->doomed = 0;
+    shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
+    shm->signal_first = shm->signal_last = 0;
     memset(shm->bucket, 0, sizeof(shm->bucket));
     memset(shm->wheel, 0, sizeof(shm->wheel));
 
@@ -373,6 +375,14 @@ ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z)
 
     rc = fanout_identity_sweep(z);
     more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    rc = fanout_mail_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    rc = fanout_signal_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
 
     fanout_leave(z);
 
@@ -407,6 +417,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->nkeys = shm->nkeys;
     st->nidentities = shm->nidentities;
     st->lingering = shm->nlingering;
+    st->mail_dropped = shm->mail_dropped;
     st->seq = shm->seq;
     st->incarnation = shm->incarnation;
     st->evicted = shm->evicted;
