@@ -97,7 +97,7 @@ $(MODULE): $(BUILD)/nginx/configured src/ngx_http_fanout_module.map FORCE
 # Unit tests and fuzzers: t/unit/NAME_test.c and t/fuzz/fuzz_NAME.c. A test
 # names what it is linked with in its first lines, one after the other:
 #
-#     /* sources: src/transport/a.c src/zone/b.c */
+#     /* sources: src/transport/a.c src/zone/b*.c */
 #     /* libs: -lyajl */
 #     /* cflags: -DX=1 @nginx@ */
 #
@@ -119,9 +119,10 @@ FUZZERS := $(patsubst t/fuzz/%.c,%,$(wildcard t/fuzz/fuzz_*.c))
 # $(call said,FILE,WORD): what FILE says after "WORD:" in its first lines
 
 said = $(shell sed -n '1,20s@^/\* $(2): *\(.*[^ ]\) *\*/.*@\1@p' $(1))
+sources = $(wildcard $(call said,$(1),sources))
 
 define unit_rule
-$(UNIT_DIR)/$(1): t/unit/$(1).c $(call said,t/unit/$(1).c,sources) Makefile \
+$(UNIT_DIR)/$(1): t/unit/$(1).c $(call sources,t/unit/$(1).c) Makefile \
         $(if $(findstring @nginx@,$(call said,t/unit/$(1).c,cflags)),\
         $(BUILD)/nginx/configured)
 	@mkdir -p $(UNIT_DIR)
@@ -136,14 +137,14 @@ $(UNIT_DIR)/$(1): t/unit/$(1).c $(call said,t/unit/$(1).c,sources) Makefile \
 	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
 	    $(call said,t/unit/$(1).c,libs) -lpthread
 
--include $(foreach c,t/unit/$(1).c $(call said,t/unit/$(1).c,sources),\
+-include $(foreach c,t/unit/$(1).c $(call sources,t/unit/$(1).c),\
     $(UNIT_DIR)/$(1).$(subst /,_,$(c)).d)
 endef
 
 # the same for fuzzers, which are told apart by FUZZING
 
 define fuzz_rule
-$(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources) Makefile \
+$(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call sources,t/fuzz/$(1).c) Makefile \
         $(if $(findstring @nginx@,$(call said,t/fuzz/$(1).c,cflags)),\
         $(BUILD)/nginx/configured)
 	@mkdir -p $(BUILD)/fuzz
@@ -159,7 +160,7 @@ $(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources) Makefile \
 	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
 	    $(call said,t/fuzz/$(1).c,libs) -lpthread
 
--include $(foreach c,t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources),\
+-include $(foreach c,t/fuzz/$(1).c $(call sources,t/fuzz/$(1).c),\
     $(BUILD)/fuzz/$(1).$(subst /,_,$(c)).d)
 endef
 

@@ -101,6 +101,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
     uint64_t                     secret[2];
     ngx_http_fanout_hub_t       *hub;
+    ngx_http_fanout_zstr_t       user, info;
     ngx_http_fanout_identity_t   id;
 
     hub = s->hub;
@@ -136,8 +137,13 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     s->identity.client = ngx_http_fanout_random();
     ngx_memcpy(s->identity.secret, secret, sizeof(secret));
 
-    if (ngx_http_fanout_identity_add(&hub->zone, &s->identity,
-                                     &s->identity_ref)
+    user.data = s->user.data;
+    user.len = s->user.len;
+    info.data = NULL;
+    info.len = 0;
+
+    if (ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user, &info,
+                                     0, &s->identity_ref)
         != NGX_HTTP_FANOUT_ZONE_OK)
     {
         ngx_http_fanout_count(hub, zone_full);

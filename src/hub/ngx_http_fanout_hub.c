@@ -198,7 +198,8 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
-                                     &s->identity, s->conf->resume);
+                                     &s->identity, s->conf->resume,
+                                     NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 
     ngx_http_fanout_slot_release(&hub->zone);
@@ -368,7 +369,11 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
     ngx_http_fanout_entry_t      e;
     ngx_http_fanout_channel_t   *ch;
     ngx_http_fanout_session_t   *s;
+    ngx_http_fanout_zstr_t       user, none;
     ngx_http_fanout_zone_info_t  info;
+
+    none.data = NULL;
+    none.len = 0;
 
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                   "fanout zone \"%V\" was rebuilt empty after it was found "
@@ -413,7 +418,11 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
         if (s->identity_ref) {
+            user.data = s->user.data;
+            user.len = s->user.len;
+
             (void) ngx_http_fanout_identity_add(&hub->zone, &s->identity,
+                                                &user, &none, 0,
                                                 &s->identity_ref);
         }
     }
@@ -425,13 +434,13 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
 static void
 replaced(ngx_http_fanout_hub_t *hub)
 {
-    uint64_t                    clients[16];
     ngx_uint_t                  i, n;
     ngx_queue_t                *q, *next;
+    ngx_http_fanout_order_t     orders[16];
     ngx_http_fanout_session_t  *s;
 
     do {
-        n = ngx_http_fanout_identity_replaced(&hub->zone, clients, 16);
+        n = ngx_http_fanout_slot_orders(&hub->zone, orders, 16);
 
         if (n == 0) {
             return;
@@ -445,7 +454,7 @@ replaced(ngx_http_fanout_hub_t *hub)
             s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
             for (i = 0; i < n; i++) {
-                if (s->identity.client == clients[i]
+                if (s->identity.client == orders[i].client
                     && s->state == NGX_HTTP_FANOUT_OPEN
                     && ngx_http_fanout_identity_lost(&hub->zone,
                                         s->identity_ref, &s->identity))

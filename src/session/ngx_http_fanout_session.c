@@ -181,7 +181,8 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
     if (s->identity.client) {
         linger = how == NGX_HTTP_FANOUT_END_CUT ? s->conf->resume : 0;
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
-                                     &s->identity, linger);
+                                     &s->identity, linger,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 
     if (s->queued) {

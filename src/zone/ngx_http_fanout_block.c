@@ -153,6 +153,17 @@ fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n, fanout_kind_e kind,
 }
 
 
+fanout_ref_t
+fanout_chain_last(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    while (fanout_block(z, ref)->next) {
+        ref = fanout_block(z, ref)->next;
+    }
+
+    return ref;
+}
+
+
 void
 fanout_free(ngx_http_fanout_zone_t *z, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, fanout_kind_e kind)

@@ -135,7 +135,7 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     memset((uint8_t *) cold + 4, 0, sizeof(fanout_cold_t) - 4);
 
     name = fanout_name(z, ch);
-    name->list_next = name->list_prev = 0;
+    name->list_next = name->list_prev = name->room = 0;
 
     pen.z = z;
     pen.ref = ch->name;
@@ -176,6 +176,8 @@ set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         return;
     }
 
+    fanout_room_policy(z, ref, policy);
+
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
 
@@ -209,7 +211,7 @@ void
 fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
     uint32_t           n;
-    fanout_ref_t      *link, last;
+    fanout_ref_t      *link;
     fanout_channel_t  *ch;
 
     fanout_channel_unlist(z, ref);
@@ -230,11 +232,8 @@ fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     n = fanout_channel_blocks(ch->name_len) - 2;
 
-    for (last = ch->name;
-         fanout_block(z, last)->next;
-         last = fanout_block(z, last)->next) { /* void */ }
-
-    fanout_free(z, ch->name, last, n, FANOUT_CHANNELS);
+    fanout_free(z, ch->name, fanout_chain_last(z, ch->name), n,
+                FANOUT_CHANNELS);
     fanout_free(z, ch->cold, ch->cold, 1, FANOUT_CHANNELS);
     fanout_free(z, ref, ref, 1, FANOUT_CHANNELS);
 }
@@ -450,7 +449,6 @@ static void
 describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_zone_info_t *info)
 {
-    fanout_pen_t        pen;
     fanout_ref_t        in;
     fanout_cold_t      *cold;
     fanout_index_t     *ix;
@@ -468,7 +466,7 @@ describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     info->blocks = cold->blocks;
     info->subscribers = ch->subscribers;
     info->class = ch->class;
-    info->len = ch->name_len;
+    info->len = fanout_channel_name(z, ref, info->name);
 
     if (ch->history) {
         ix = fanout_index(z, ch->index_first);
@@ -478,12 +476,25 @@ describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     for (in = ch->interests; in; in = fanout_interest(z, in)->next) {
         info->workers++;
     }
+}
+
+
+uint8_t
+fanout_channel_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf)
+{
+    fanout_pen_t       pen;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, ref);
 
     pen.z = z;
     pen.ref = ch->name;
     pen.pos = offsetof(fanout_name_t, name);
-    pen.left = fanout_channel_blocks(info->len);
-    (void) fanout_copy(&pen, info->name, info->len);
+    pen.left = fanout_channel_blocks(ch->name_len);
+    (void) fanout_copy(&pen, buf, ch->name_len);
+
+    return ch->name_len;
 }
 
 
@@ -555,7 +566,9 @@ fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     if (ch->history) {
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
-    } else if (ch->interests || ch->stream_head || cold->keys) {
+    } else if (ch->interests || ch->stream_head || cold->keys
+               || fanout_room_of(z, ref))
+    {
         want = FANOUT_LIST_NONE;
 
     } else {

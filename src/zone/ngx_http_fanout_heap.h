@@ -50,7 +50,7 @@
 
 
 #define FANOUT_MAGIC          0x74756f6e61665f6eULL
-#define FANOUT_LAYOUT         1
+#define FANOUT_LAYOUT         2
 #define FANOUT_BLOCK          64
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
@@ -249,10 +249,13 @@ typedef struct {
     uint32_t             subscribers;
     uint8_t              slot;
     uint8_t              dirty;
-    uint8_t              lost;
+    uint8_t              lost;          /* FANOUT_LOST_* */
     uint8_t              unused;
     uint32_t             resets;        /* from the cursor on */
 } fanout_interest_t;
+
+#define FANOUT_LOST_BEFORE    1         /* the cursor was moved */
+#define FANOUT_LOST_BEHIND    2         /* after the last of the stream */
 
 
 /* A remembered idempotence key, in the list of all by age. */
@@ -341,9 +344,10 @@ typedef struct {
     uint64_t             mail_lost;     /* highest offset let go of, and in
                                            the upper 16 bits those of its
                                            epoch that change */
-    uint16_t             nmail;
+    uint8_t              nmail;
     uint8_t              state;
     uint8_t              counted;       /* in a room that only counts */
+    uint8_t              due_at;        /* place in the wheel */
     uint32_t             due;           /* s of the zone's clock */
     fanout_ref_t         due_next;
     fanout_ref_t         due_prev;
@@ -363,6 +367,7 @@ typedef struct {
 #define FANOUT_MEMBER_ANONYMOUS  0x02
 
 #define FANOUT_MEMBER_SHORT   16
+#define FANOUT_SEAT_MEMBERS   32        /* most on a seat */
 
 typedef struct {
     fanout_ref_t         next;          /* of the seat */
@@ -417,6 +422,8 @@ typedef struct {
 /* A table of a room's tree: leaves hold members, others tables.  A bit of full
  * says that nothing is free below. */
 
+#define FANOUT_ROOM_BLOCKS    1
+#define FANOUT_DEPTH          7         /* of tables, at most */
 #define FANOUT_TABLE_REFS     14
 #define FANOUT_TABLE_FULL     ((1 << FANOUT_TABLE_REFS) - 1)
 
@@ -750,6 +757,7 @@ extern uint32_t  fanout_test_seconds;
 #endif
 
 uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */
+uint32_t fanout_msec(ngx_http_fanout_zone_t *z);        /* runs over */
 uint64_t fanout_wall(ngx_http_fanout_zone_t *z);        /* clamped, Unix ms */
 uint64_t fanout_random(ngx_http_fanout_zone_t *z);      /* never 0 */
 void fanout_hash(ngx_http_fanout_zone_t *z, const void *a, size_t alen,
@@ -765,6 +773,9 @@ int fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n);
 /* Takes a chain of n blocks, ended by 0; ensured before. */
 fanout_ref_t fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n,
     fanout_kind_e kind, fanout_ref_t *last);
+
+/* The last block of a chain. */
+fanout_ref_t fanout_chain_last(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 /* Frees a chain by its ends; it becomes usable by the next transaction. */
 void fanout_free(ngx_http_fanout_zone_t *z, fanout_ref_t first,
@@ -815,6 +826,11 @@ int fanout_channel_sweep(ngx_http_fanout_zone_t *z);
 int fanout_channel_evict_idle(ngx_http_fanout_zone_t *z);
 
 
+/* Copies the name, which ends no text; its length. */
+uint8_t fanout_channel_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf);
+
+
 /* the log: entries */
 
 /* Blocks that a message takes as an entry. */
@@ -828,6 +844,10 @@ fanout_ref_t fanout_message_write(ngx_http_fanout_zone_t *z,
 
 void fanout_entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     fanout_kind_e kind);
+
+/* Appends one; its blocks must be ensured. */
+void fanout_log_append(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_message_t *m, uint8_t type);
 
 uint32_t fanout_entry_size(const fanout_entry_t *e);     /* of the data */
 uint32_t fanout_entry_blocks(ngx_http_fanout_zone_t *z,
@@ -890,6 +910,9 @@ int fanout_history_expire(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 /* Links an entry at the end, and marks those with an interest dirty. */
 void fanout_stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     fanout_ref_t ref);
+
+/* An offset goes by without an entry: those who read are told of a gap. */
+void fanout_stream_lose(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 
 /* Accounts for blocks that only the stream holds (negative: no more). */
 void fanout_held_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
@@ -975,13 +998,125 @@ int fanout_key_sweep(ngx_http_fanout_zone_t *z);
 int fanout_identity_sweep(ngx_http_fanout_zone_t *z);
 int fanout_identity_evict(ngx_http_fanout_zone_t *z);
 
+/* Of any state; 0. */
+fanout_ref_t fanout_identity_find(ngx_http_fanout_zone_t *z,
+    uint64_t client);
+
+/* Whether it is live, this worker's, and not taken over since. */
+int fanout_identity_own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_identity_t *id);
+
+/* Frees one that has ended, after its last seat. */
+void fanout_identity_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Copies its info into buf; the length. */
+size_t fanout_identity_info(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf);
+
 /* Takes up to a step of the identities of a dead slot; whether there are
  * more. */
 int fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned slot,
     uint32_t linger);
 
 
+/* users */
+
+fanout_ref_t fanout_user_find(ngx_http_fanout_zone_t *z, uint64_t hash);
+uint32_t fanout_user_blocks(size_t name_len);
+
+/* Makes an identity one of the user's, and takes it from him; user_blocks()
+ * must be ensured for the first. */
+void fanout_user_join(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    uint64_t hash, const ngx_http_fanout_zstr_t *name);
+void fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity);
+
+/* Copies the name into buf of 255 bytes; the length, 0 for no user. */
+size_t fanout_user_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf);
+
+
+/* seats: see ngx_http_fanout_seat.c */
+
+unsigned fanout_seat_bucket(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    uint64_t client);
+
+/* Of any state; 0. */
+fanout_ref_t fanout_seat_find(ngx_http_fanout_zone_t *z,
+    fanout_ref_t channel, uint64_t client);
+
+/* Frees one that is gone, after its last member. */
+void fanout_seat_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* What becomes of an identity's seats, up to max of them and the journal's
+ * room; whether there are more. */
+int fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max);
+int fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max);
+int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max, uint8_t reason);
+
+/* Gives up those that lingered long enough, up to a step; AGAIN. */
+int fanout_seat_sweep(ngx_http_fanout_zone_t *z);
+
+
+/* rooms: see ngx_http_fanout_room.c */
+
+/* The room of a channel, 0; the same, made if there is none, ROOM_BLOCKS must
+ * be ensured (policy may be NULL). */
+fanout_ref_t fanout_room_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+fanout_ref_t fanout_room_make(ngx_http_fanout_zone_t *z,
+    fanout_ref_t channel, const ngx_http_fanout_zone_policy_t *policy);
+void fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_policy_t *policy);
+
+/* Frees one that holds nothing. */
+void fanout_room_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* A seat more or less in a room that only counts. */
+void fanout_room_count(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int n);
+
+/* Slots: the smallest free one for a member (DEPTH + 1 blocks must be
+ * ensured); back; the first member at or above one, which *slot becomes. */
+uint32_t fanout_slot_take(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    fanout_ref_t member);
+void fanout_slot_give(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t slot);
+fanout_ref_t fanout_slot_next(ngx_http_fanout_zone_t *z,
+    const fanout_room_t *room, uint32_t *slot);
+
+/* A member's change is to be told, or not any more. */
+void fanout_pending_set(ngx_http_fanout_zone_t *z, fanout_ref_t member,
+    uint8_t pending);
+void fanout_pending_clear(ngx_http_fanout_zone_t *z, fanout_ref_t member);
+
+
+/* members: see ngx_http_fanout_member.c */
+
+/* It leaves: to be told, or freed if it was never told that it had come.  The
+ * caller settles the seat. */
+void fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason);
+
+/* Frees one with nothing pending. */
+void fanout_member_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Copies key or data; the length. */
+size_t fanout_member_key(ngx_http_fanout_zone_t *z, const fanout_member_t *m,
+    uint8_t *buf);
+size_t fanout_member_data(ngx_http_fanout_zone_t *z,
+    const fanout_member_t *m, uint8_t *buf);
+
+/* Copies a member into buf; how much of it was used. */
+size_t fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_member_t *to, uint8_t *buf);
+
+
 /* slots */
+
+/* Gives an order to a worker; a block must be ensured. */
+void fanout_order_give(ngx_http_fanout_zone_t *z, unsigned slot, uint8_t op,
+    uint64_t client, uint32_t local, uint16_t code, uint8_t reason);
 
 /* Marks an interest dirty and its slot to be woken. */
 void fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t interest);

@@ -697,9 +697,11 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     e->mono = now;
     e->type = type | m->kind << 4;
 
-    class = &shm->classes[ch->class];
-    fanout_set(z, class->messages, class->messages + 1);
-    fanout_set(z, class->bytes, class->bytes + m->data.len);
+    if (type == NGX_HTTP_FANOUT_MESSAGE) {
+        class = &shm->classes[ch->class];
+        fanout_set(z, class->messages, class->messages + 1);
+        fanout_set(z, class->bytes, class->bytes + m->data.len);
+    }
 
     if (ch->interests) {
         e->flags |= FANOUT_IN_STREAM;
@@ -727,6 +729,24 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     } else {
         fanout_free(z, d->first, d->last, d->blocks, FANOUT_MESSAGES);
     }
+}
+
+
+void
+fanout_log_append(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_message_t *m, uint8_t type)
+{
+    fill_t   f;
+    draft_t  d;
+
+    d.staged = 0;
+    d.blocks = fanout_message_blocks(m);
+    d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
+
+    compose(z, &d, m, &f);
+    (void) fill(&f, SIZE_MAX);
+
+    append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
 }
 
 

@@ -333,7 +333,7 @@ fanout_stream_drop(ngx_http_fanout_zone_t *z)
         }
 
         fanout_set(z, in->cursor, target);
-        fanout_set(z, in->lost, 1);
+        fanout_set(z, in->lost, in->lost | FANOUT_LOST_BEFORE);
         fanout_set(z, in->seq, target ? fanout_entry(z, target)->seq - 1
                                       : z->shm->seq);
 
@@ -346,6 +346,30 @@ fanout_stream_drop(ngx_http_fanout_zone_t *z)
     (void) fanout_stream_trim(z, channel);
 
     return 1;
+}
+
+
+void
+fanout_stream_lose(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_ref_t        i;
+    fanout_channel_t   *ch;
+    fanout_interest_t  *in;
+
+    ch = fanout_channel(z, channel);
+
+    fanout_set(z, ch->offset, ch->offset + 1);
+    fanout_set(z, z->shm->seq, z->shm->seq + 1);
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        fanout_set(z, in->lost, in->lost | FANOUT_LOST_BEHIND);
+
+        if (!in->dirty) {
+            fanout_dirty(z, i);
+        }
+    }
 }
 
 
@@ -463,7 +487,7 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     in = fanout_interest(z, ref);
     ch = fanout_channel(z, in->channel);
 
-    if (in->lost) {
+    if ((in->lost & FANOUT_LOST_BEFORE) || (in->lost && in->cursor == 0)) {
         tell_lost(z, in, a);
     }
 
@@ -551,7 +575,7 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         moved = 1;
     }
 
-    if (cursor == 0 && signal == 0) {
+    if (cursor == 0 && signal == 0 && in->lost == 0) {
         fanout_clean(z, ref);
 
     } else if (moved) {
@@ -599,7 +623,8 @@ tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
     ch = fanout_channel(z, in->channel);
     offset = ch->offset;
 
-    fanout_set(z, in->lost, 0);
+    fanout_set(z, in->lost,
+               in->cursor ? in->lost & ~FANOUT_LOST_BEFORE : 0);
 
     if (in->cursor) {
         e = fanout_entry(z, in->cursor);
@@ -661,7 +686,9 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
 
     in = fanout_interest(z, ref);
 
-    if (in->cursor != entry || in->lost || rc == NGX_HTTP_FANOUT_ZONE_STALE) {
+    if (in->cursor != entry || (in->lost & FANOUT_LOST_BEFORE)
+        || rc == NGX_HTTP_FANOUT_ZONE_STALE)
+    {
         a->n = a->used = 0;
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_AGAIN;
@@ -680,7 +707,9 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
 
     consumed(z, in, e->next, e->seq, e->offset, in->resets);
 
-    if (in->cursor == 0 && fanout_signal_after(z, ch, in->seq) == 0) {
+    if (in->cursor == 0 && in->lost == 0
+        && fanout_signal_after(z, ch, in->seq) == 0)
+    {
         fanout_clean(z, ref);
 
     } else {

@@ -595,7 +595,8 @@ unsigned ngx_http_fanout_slot_orders(ngx_http_fanout_zone_t *z,
 typedef struct {
     uint64_t                    client;
     uint64_t                    joined_at;  /* Unix ms */
-    uint64_t                    seen;       /* Unix ms, as of the change */
+    uint64_t                    seen;       /* Unix ms, as of the change; put:
+                                               0 is now */
     ngx_http_fanout_zstr_t      key;        /* at most 255 bytes */
     ngx_http_fanout_zstr_t      user;       /* empty if anonymous */
     ngx_http_fanout_zstr_t      info;       /* empty if anonymous */

@@ -1,4 +1,4 @@
-/* sources: src/zone/ngx_http_fanout_zone.c src/zone/ngx_http_fanout_lock.c src/zone/ngx_http_fanout_block.c src/zone/ngx_http_fanout_channel.c src/zone/ngx_http_fanout_publish.c src/zone/ngx_http_fanout_stream.c src/zone/ngx_http_fanout_history.c src/zone/ngx_http_fanout_read.c src/zone/ngx_http_fanout_slot.c src/zone/ngx_http_fanout_key.c src/zone/ngx_http_fanout_identity.c src/zone/ngx_http_fanout_check.c */
+/* sources: src/zone/ngx*.c */
 /* cflags: -DNGX_HTTP_FANOUT_CRASH=1 -DNGX_HTTP_FANOUT_TEST=1 */
 
 /*
@@ -75,10 +75,10 @@ static uint64_t    seed;
 static volatile int   armed;
 static volatile long  points, crash_at;
 
-static policy_t    keep = { 100, 0, 60, 1 };
-static policy_t    few = { 10, 0, 0, 0 };
-static policy_t    none = { 0, 0, 0, 0 };
-static policy_t    bytes = { 1000, 2000, 0, 0 };
+static policy_t    keep = { .history = 100, .bytes = 0, .ttl = 60 };
+static policy_t    few = { .history = 10, .bytes = 0, .ttl = 0 };
+static policy_t    none = { .history = 0, .bytes = 0, .ttl = 0 };
+static policy_t    bytes = { .history = 1000, .bytes = 2000, .ttl = 0 };
 
 
 void
@@ -212,7 +212,7 @@ say_state(char *s, zone_t *z)
 
     } while (cursor);
 
-    rc = ngx_http_fanout_identity_replaced(z, clients, 16);
+    rc = util_orders(z, clients, 16);
 
     for (i = 0; i < rc; i++) {
         n = say(s, n, "replaced %llu\n", (unsigned long long) clients[i]);
@@ -549,8 +549,9 @@ setup_old(zone_t *z)
 
         memset(&id, 0, sizeof(id));
         id.client = i + 1;
-        (void) ngx_http_fanout_identity_add(z, &id, &ref);
-        ngx_http_fanout_identity_end(z, ref, &id, 10000);
+        (void) util_add(z, &id, &ref);
+        ngx_http_fanout_identity_end(z, ref, &id, 10000,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 }
 
@@ -663,14 +664,14 @@ run_identity_add(zone_t *z)
 {
     uint32_t  ref;
 
-    return ngx_http_fanout_identity_add(z, &someone, &ref);
+    return util_add(z, &someone, &ref);
 }
 
 
 static void
 setup_identity(zone_t *z)
 {
-    (void) ngx_http_fanout_identity_add(z, &someone, &someone_ref);
+    (void) util_add(z, &someone, &someone_ref);
 }
 
 
@@ -678,7 +679,8 @@ static void
 setup_lingering(zone_t *z)
 {
     setup_identity(z);
-    ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000);
+    ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 }
 
 
@@ -696,7 +698,8 @@ run_identity_resume(zone_t *z)
 static int
 run_identity_end(zone_t *z)
 {
-    ngx_http_fanout_identity_end(z, someone_ref, &someone, 0);
+    ngx_http_fanout_identity_end(z, someone_ref, &someone, 0,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -705,7 +708,8 @@ run_identity_end(zone_t *z)
 static int
 run_identity_linger(zone_t *z)
 {
-    ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000);
+    ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -736,7 +740,7 @@ run_identity_replaced(zone_t *z)
 {
     uint64_t  clients[8];
 
-    return ngx_http_fanout_identity_replaced(z, clients, 8);
+    return util_orders(z, clients, 8);
 }
 
 
@@ -766,7 +770,7 @@ prepare_much(zone_t *z)
     for (i = 0; i < 5; i++) {
         memset(&id, 0, sizeof(id));
         id.client = 1000 + i;
-        (void) ngx_http_fanout_identity_add(z, &id, &ref);
+        (void) util_add(z, &id, &ref);
     }
 
     ngx_http_fanout_slot_counters(z)[3] = 5;
