@@ -32,6 +32,7 @@
 #define SEEN_TABLE       15
 #define SEEN_MAIL        16
 #define SEEN_SIGNAL      17
+#define SEEN_SEEN        18
 
 
 typedef struct {
@@ -128,6 +129,7 @@ int fanout_check_signals(walk_t *w);
 int fanout_check_identities(walk_t *w);
 int fanout_check_seats(walk_t *w);
 int fanout_check_rooms(walk_t *w);
+int fanout_check_seen(walk_t *w);
 
 
 #endif /* _NGX_HTTP_FANOUT_CHECK_H_INCLUDED_ */
