@@ -493,6 +493,8 @@ permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
         { ngx_string("join"), NGX_HTTP_FANOUT_MAY_JOIN },
         { ngx_string("publish"), NGX_HTTP_FANOUT_MAY_PUBLISH },
         { ngx_string("history"), NGX_HTTP_FANOUT_MAY_HISTORY },
+        { ngx_string("presence"), NGX_HTTP_FANOUT_MAY_PRESENCE },
+        { ngx_string("signal"), NGX_HTTP_FANOUT_MAY_SIGNAL },
         { ngx_string("all"), NGX_HTTP_FANOUT_MAY_ALL },
         { ngx_null_string, 0 }
     };
