@@ -54,7 +54,7 @@
 #define FANOUT_BLOCK          64
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
-#define FANOUT_JOURNAL_ROOM   2048      /* left for one bounded step */
+#define FANOUT_JOURNAL_ROOM   4096      /* left for one bounded step */
 #define FANOUT_WHEEL          1024
 #define FANOUT_SEATS_WHEEL    256
 #define FANOUT_BUCKETS        32
