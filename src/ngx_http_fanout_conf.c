@@ -28,7 +28,7 @@ static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
 /* parameters of channel policies that are not served yet */
 
 static ngx_str_t  later[] = {
-    ngx_string("presence"), ngx_string("linger"), ngx_string("idle"),
+    ngx_string("presence"), ngx_string("idle"),
     ngx_string("expire"), ngx_string("alive"), ngx_string("members"),
     ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
     ngx_string("batch"), ngx_string("publish"), ngx_string("seen"),
@@ -353,6 +353,15 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
         }
 
         policy->keep.ttl = sec;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "linger", &s)) {
+        if (time_parameter(cf, value, &s, &sec) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.linger = ngx_min(sec, 65535);
         return NGX_CONF_OK;
     }
 
