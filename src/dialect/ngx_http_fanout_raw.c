@@ -42,6 +42,8 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_raw = {
     raw_work,
     raw_close,
     raw_closing,
+    NULL,
+    NULL,
     NULL
 };
 

@@ -22,6 +22,7 @@
 
 #define NGX_HTTP_FANOUT_NATIVE_WS 0
 #define NGX_HTTP_FANOUT_RAW_WS    1
+#define NGX_HTTP_FANOUT_NATIVE_SSE  2
 
 /* no format of a session: items of a native reply's "messages" */
 #define NGX_HTTP_FANOUT_NATIVE_ITEMS  NGX_HTTP_FANOUT_FORMATS
@@ -57,6 +58,7 @@ struct ngx_http_fanout_channel_s {
     uint64_t                         epoch;
     uint64_t                         offset;    /* last delivered here */
     unsigned                         told:1;    /* not in counted */
+    uint64_t                         seq;       /* of that */
 
     ngx_queue_t                      signals;   /* kept, by seq */
     uint32_t                         nsignals;
@@ -109,6 +111,8 @@ struct ngx_http_fanout_subscription_s {
     unsigned                         waiting:1; /* there are signals for it */
     unsigned                         timed:1;   /* in hub->every */
     unsigned                         mail:1;    /* it has not read its mail */
+    uint64_t                         sent;      /* unless live: seq up to
+                                                   which all was sent */
 };
 
 
@@ -130,6 +134,7 @@ typedef struct {
     ngx_msec_t                       at;
     uint32_t                         n;         /* entries */
     uint32_t                         format;
+    uint64_t                         seq;       /* of its last entry */
 } ngx_http_fanout_replay_t;
 
 
@@ -169,6 +174,12 @@ struct ngx_http_fanout_hub_s {
     ngx_event_t                      pace;      /* then */
     unsigned                         draining:1;
     unsigned                         in_turn:1; /* it ends with a flush */
+
+    uint64_t                         high;      /* highest seq delivered */
+    uint64_t                         safe;      /* all up to it was */
+    unsigned                         whole:1;   /* a drain read all there is */
+    unsigned                         ordered:1; /* what is being delivered
+                                                   comes after all that was */
 };
 
 
@@ -283,7 +294,7 @@ ngx_http_fanout_channel_t *ngx_http_fanout_hub_find(
 
 /*
  * Subscribes a session: opens the channel if need be and registers at its
- * end; entries with a seq above the one in j are delivered from then on, if
+ * end; since is one of SINCE_* and says what epoch and offset are; entries with a seq above the one in j are delivered from then on, if
  * the state is LIVE.  *subp is the existing one after a second join.  Owned by
  * the session.
  *

@@ -264,6 +264,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     }
 
     if (!again || !goes_on(sub, since, j)) {
+        sub->sent = j->from;
         sub->seq = j->seq;
         sub->floor = j->offset;
         sub->reset = 0;
@@ -273,7 +274,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ngx_http_fanout_count(hub, joins);
 
-    if (since) {
+    if (since != NGX_HTTP_FANOUT_SINCE_NONE) {
         if (j->recovered) {
             ngx_http_fanout_count(hub, recoveries);
         } else {

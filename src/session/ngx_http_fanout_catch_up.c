@@ -9,7 +9,9 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_replay.h"
+#include "ngx_http_fanout_transport.h"
 
 
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
@@ -62,6 +64,7 @@ ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s)
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
         if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            ngx_http_fanout_position_mark(sub);
             sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
             sub->offset = ngx_max(sub->channel->offset, sub->floor);
         }
@@ -90,6 +93,7 @@ ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s)
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
         if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            ngx_http_fanout_position_mark(sub);
             sub->offset = ngx_max(sub->channel->offset, sub->floor);
         }
 
@@ -246,6 +250,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
                 }
 
                 sub->offset = letter->offset;
+                sub->sent = ngx_max(sub->sent, letter->seq);
                 continue;
 
             } else {
@@ -290,6 +295,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             }
 
             sub->offset = a->entries[a->n - 1].offset;
+            sub->sent = a->entries[a->n - 1].seq;
         }
 
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
@@ -333,9 +339,10 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
         return 0;
     }
 
-    ngx_http_fanout_session_push(sub->session, r->frame, 0, r->frame->used);
+    ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
     sub->offset = r->last;
+    sub->sent = r->seq;
 
     return 1;
 }
@@ -399,7 +406,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
                                    sub->offset, e, n, f);
     }
 
-    ngx_http_fanout_session_push(s, f, 0, f->used);
+    ngx_http_fanout_session_give(sub, f, 0, f->used);
     ngx_http_fanout_frame_release(hub, f);
 
     return NGX_OK;

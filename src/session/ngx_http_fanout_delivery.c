@@ -35,10 +35,12 @@ static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
 static void give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
-    uint32_t start, uint32_t end, uint64_t before);
+    uint32_t start, uint32_t end, ngx_http_fanout_entry_t *before);
 static void tell_reset(ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 static void discontinue(ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e);
+static void passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 
 
@@ -55,6 +57,8 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             break;
         }
     }
+
+    hub->ordered = hub->whole && entries[0].seq > hub->high;
 
     for (i = 0; i < n; i = j) {
         j = i + 1;
@@ -74,6 +78,7 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
         if (directed(&entries[i])) {
             ngx_http_fanout_direct(hub, ch, &entries[i]);
             ch->offset = entries[i].offset;
+            passed(hub, ch, &entries[i]);
             continue;
         }
 
@@ -81,6 +86,7 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
             discontinue(ch, &entries[i]);
+            passed(hub, ch, &entries[i]);
             continue;
         }
 
@@ -95,7 +101,30 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
         span(hub, ch, &entries[i], j - i);
 
         ch->offset = entries[j - 1].offset;
+        passed(hub, ch, &entries[j - 1]);
     }
+
+    hub->ordered = 0;
+
+    if (hub->whole) {
+        hub->safe = hub->high;
+    }
+}
+
+
+/* how far the channel and the hub have come */
+
+static void
+passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e)
+{
+    if (e->seq == UINT64_MAX) {
+        /* the zone was rebuilt */
+        return;
+    }
+
+    ch->seq = e->seq;
+    hub->high = ngx_max(hub->high, e->seq);
 }
 
 
@@ -301,9 +330,9 @@ static void
 give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n)
 {
-    uint32_t    start;
-    uint64_t    before;
-    ngx_uint_t  i, plain;
+    uint32_t                  start;
+    ngx_uint_t                i, plain;
+    ngx_http_fanout_entry_t  *before;
 
     plain = ngx_http_fanout_sub_plain(sub) && sub->seq < e[0].seq;
 
@@ -320,12 +349,12 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
-        (void) hand(sub, run, 0, run->ends[n - 1], sub->channel->offset);
+        (void) hand(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
 
     start = 0;
-    before = sub->channel->offset;
+    before = NULL;
 
     for (i = 0; i < n; i++) {
 
@@ -338,7 +367,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
         }
 
         start = run->ends[i];
-        before = e[i].offset;
+        before = &e[i];
     }
 }
 
@@ -365,7 +394,7 @@ ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entr
 
 static ngx_uint_t
 hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
-    uint32_t end, uint64_t before)
+    uint32_t end, ngx_http_fanout_entry_t *before)
 {
     ngx_http_fanout_session_t  *s;
 
@@ -376,11 +405,16 @@ hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
             || s->hub->frames > s->hub->app->frames))
     {
         ngx_http_fanout_session_lag(s);
-        sub->offset = ngx_max(before, sub->floor);
+
+        if (before) {
+            sub->offset = ngx_max(before->offset, sub->floor);
+            sub->sent = ngx_max(before->seq, sub->seq);
+        }
+
         return 0;
     }
 
-    ngx_http_fanout_session_push(s, run->frame, start, end);
+    ngx_http_fanout_session_give(sub, run->frame, start, end);
 
     return 1;
 }

@@ -253,7 +253,7 @@ hand_direct(ngx_http_fanout_subscription_t *sub, direct_t *d)
         return 0;
     }
 
-    ngx_http_fanout_session_push(s, f, 0, f->used);
+    ngx_http_fanout_session_give(sub, f, 0, f->used);
 
     return 1;
 }
