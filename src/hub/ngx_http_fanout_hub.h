@@ -18,11 +18,14 @@
 
 
 /* dialect and transport together: what bytes an entry becomes */
-#define NGX_HTTP_FANOUT_FORMATS   4
+#define NGX_HTTP_FANOUT_BASES     4
 
 #define NGX_HTTP_FANOUT_NATIVE_WS 0
 #define NGX_HTTP_FANOUT_RAW_WS    1
 #define NGX_HTTP_FANOUT_NATIVE_SSE  2
+
+/* each of them plain and in the ways to deflate, see compress.h */
+#define NGX_HTTP_FANOUT_FORMATS   (3 * NGX_HTTP_FANOUT_BASES)
 
 /* no format of a session: items of a native reply's "messages" */
 #define NGX_HTTP_FANOUT_NATIVE_ITEMS  NGX_HTTP_FANOUT_FORMATS

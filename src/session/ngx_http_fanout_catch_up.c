@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_replay.h"
@@ -398,6 +399,8 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
             ngx_http_fanout_count(hub, delivered);
         }
     }
+
+    ngx_http_fanout_compress_frame(hub, sub->format, &f);
 
     if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)
         && !(e->to_client || e->to_user))

@@ -10,6 +10,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 
 
@@ -29,6 +30,9 @@ static int by_seq(const void *one, const void *two);
 static void span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
 static void fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next);
+static void encode_format(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
+    ngx_uint_t format, run_t *runs);
 static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
     ngx_uint_t format, run_t *run);
@@ -205,12 +209,8 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     for (i = 0; i < NGX_HTTP_FANOUT_FORMATS; i++) {
         runs[i].frame = NULL;
 
-        if (ch->formats[i]
-            && encode(hub, ch, e, n, i, &runs[i]) != NGX_OK
-            && runs[i].frame)
-        {
-            ngx_http_fanout_frame_release(hub, runs[i].frame);
-            runs[i].frame = NULL;
+        if (ch->formats[i]) {
+            encode_format(hub, ch, e, n, i, runs);
         }
     }
 
@@ -273,6 +273,38 @@ fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next)
 }
 
 
+/* A run that is deflated is made of the plain one, which may be there already;
+ * its frame is NULL on lack of memory. */
+
+static void
+encode_format(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *runs)
+{
+    run_t       *plain;
+    ngx_uint_t   base;
+
+    base = ngx_http_fanout_base_of(format);
+    plain = &runs[base];
+
+    if (plain->frame == NULL
+        && encode(hub, ch, e, n, base, plain) != NGX_OK
+        && plain->frame)
+    {
+        ngx_http_fanout_frame_release(hub, plain->frame);
+        plain->frame = NULL;
+    }
+
+    if (base != format && plain->frame
+        && ngx_http_fanout_compress_run(hub, format, plain->frame, plain->ends,
+                                        n, &runs[format].frame,
+                                        runs[format].ends)
+           != NGX_OK)
+    {
+        runs[format].frame = NULL;
+    }
+}
+
+
 static ngx_int_t
 encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *run)
@@ -317,10 +349,17 @@ ngx_http_fanout_encode(ngx_http_fanout_hub_t *hub,
 
     run.frame = NULL;
 
-    if (encode(hub, ch, e, 1, format, &run) != NGX_OK && run.frame) {
-        ngx_http_fanout_frame_release(hub, run.frame);
-        run.frame = NULL;
+    if (encode(hub, ch, e, 1, ngx_http_fanout_base_of(format), &run)
+        != NGX_OK)
+    {
+        if (run.frame) {
+            ngx_http_fanout_frame_release(hub, run.frame);
+        }
+
+        return NULL;
     }
+
+    ngx_http_fanout_compress_frame(hub, format, &run.frame);
 
     return run.frame;
 }

@@ -95,7 +95,16 @@
     _(wakes,           "times this worker was woken by another")              \
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
-    _(api_requests,    "HTTP API requests")
+    _(api_requests,    "HTTP API requests")                                   \
+    _(deflate_connects, "handshakes that agreed on permessage-deflate")       \
+    _(deflated,        "messages deflated, each once for all who get it")     \
+    _(deflated_in,     "bytes of them before")                                \
+    _(deflated_out,    "bytes of them after")                                 \
+    _(deflate_vain,    "messages that did not shrink and went as they are")   \
+    _(inflated,        "messages of clients inflated")                        \
+    _(inflated_in,     "bytes of them as received")                           \
+    _(inflated_out,    "bytes of them after")                                 \
+    _(inflate_errors,  "messages refused: broken, too big, or a bomb")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
