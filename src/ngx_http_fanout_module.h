@@ -72,7 +72,9 @@ typedef struct {
 #define NGX_HTTP_FANOUT_MAY_JOIN      0x01
 #define NGX_HTTP_FANOUT_MAY_PUBLISH   0x02
 #define NGX_HTTP_FANOUT_MAY_HISTORY   0x04
-#define NGX_HTTP_FANOUT_MAY_ALL       0x07
+#define NGX_HTTP_FANOUT_MAY_PRESENCE  0x08
+#define NGX_HTTP_FANOUT_MAY_SIGNAL    0x10
+#define NGX_HTTP_FANOUT_MAY_ALL       0x1f
 
 typedef struct {
     ngx_uint_t                      ops;

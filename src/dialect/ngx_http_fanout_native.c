@@ -89,6 +89,8 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
+    ngx_http_fanout_session_index(s);
+
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1' && s->conf->ping)
     {
@@ -475,7 +477,7 @@ native_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
     ngx_uint_t   i;
     ngx_str_t   *event;
 
-    if (sub->no_messages) {
+    if (sub->no_messages && e->type == NGX_HTTP_FANOUT_MESSAGE) {
         return 0;
     }
 
@@ -552,6 +554,10 @@ ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
             rc = ngx_http_fanout_frame_literal(hub, f, "}");
         }
 
+        break;
+
+    case NGX_HTTP_FANOUT_SIGNAL:
+        rc = ngx_http_fanout_signal_json(hub, e, f);
         break;
 
     default:

@@ -23,6 +23,9 @@ typedef struct {
 } run_t;
 
 
+#define directed(e)  ((e)->to_client || (e)->to_user)
+
+
 static int by_seq(const void *one, const void *two);
 static void span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
@@ -35,8 +38,6 @@ static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
     ngx_uint_t format, run_t *run);
 static void give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
-static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
-    ngx_http_fanout_entry_t *e);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
     uint32_t start, uint32_t end, ngx_http_fanout_entry_t *before);
 static void tell_reset(ngx_http_fanout_channel_t *ch,
@@ -73,6 +74,18 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             continue;
         }
 
+        if (entries[i].type == NGX_HTTP_FANOUT_SIGNAL) {
+            ngx_http_fanout_signal(hub, ch, &entries[i]);
+            continue;
+        }
+
+        if (directed(&entries[i])) {
+            ngx_http_fanout_direct(hub, ch, &entries[i]);
+            ch->offset = entries[i].offset;
+            passed(hub, ch, &entries[i]);
+            continue;
+        }
+
         if (entries[i].type != NGX_HTTP_FANOUT_MESSAGE) {
             tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
@@ -83,7 +96,8 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
 
         while (j < n && j - i < NGX_HTTP_FANOUT_SPAN
                && entries[j].local == entries[i].local
-               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE)
+               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE
+               && !directed(&entries[j]))
         {
             j++;
         }
@@ -327,6 +341,31 @@ encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 }
 
 
+ngx_http_fanout_frame_t *
+ngx_http_fanout_encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_uint_t format)
+{
+    static run_t  run;
+
+    run.frame = NULL;
+
+    if (encode(hub, ch, e, 1, ngx_http_fanout_base_of(format), &run)
+        != NGX_OK)
+    {
+        if (run.frame) {
+            ngx_http_fanout_frame_release(hub, run.frame);
+        }
+
+        return NULL;
+    }
+
+    ngx_http_fanout_compress_frame(hub, format, &run.frame);
+
+    return run.frame;
+}
+
+
 static void
 give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n)
@@ -360,7 +399,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     for (i = 0; i < n; i++) {
 
-        if (e[i].seq > sub->seq && wanted(sub, &e[i])) {
+        if (e[i].seq > sub->seq && ngx_http_fanout_wanted(sub, &e[i])) {
             ngx_http_fanout_count(sub->session->hub, delivered);
             ngx_http_fanout_eventlog_add(sub->session, messages_out, 1);
 
@@ -375,8 +414,8 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 }
 
 
-static ngx_uint_t
-wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+ngx_uint_t
+ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
 {
     if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
         return 1;

@@ -301,7 +301,7 @@ send_output(ngx_http_fanout_session_t *s)
 
         if (s->nout == 0) {
 
-            if (!(s->behind || s->job)) {
+            if (!(s->behind || s->job || s->waiting)) {
                 break;
             }
 

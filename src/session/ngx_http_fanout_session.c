@@ -193,6 +193,7 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
         s->queued = 0;
     }
 
+    ngx_http_fanout_session_unindex(s);
     ngx_queue_remove(&s->queue);
     hub->nsessions--;
 
