@@ -13,6 +13,7 @@
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_conf.h"
 #include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_broadcast.h"
 
 #include <sys/eventfd.h>
 
@@ -178,6 +179,20 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("fanout_broadcast"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_broadcast,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_broadcast_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, broadcast_size),
+      &size_post },
 
       ngx_null_command
 };
@@ -442,6 +457,8 @@ create_loc_conf(ngx_conf_t *cf)
     conf->history = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_UINT;
     conf->burst = NGX_CONF_UNSET_UINT;
+    conf->broadcasts = NGX_CONF_UNSET_PTR;
+    conf->broadcast_size = NGX_CONF_UNSET_SIZE;
 
     return conf;
 }
@@ -477,6 +494,9 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->history, prev->history, 1000);
     ngx_conf_merge_uint_value(conf->rate, prev->rate, 0);
     ngx_conf_merge_uint_value(conf->burst, prev->burst, 0);
+    ngx_conf_merge_ptr_value(conf->broadcasts, prev->broadcasts, NULL);
+    ngx_conf_merge_size_value(conf->broadcast_size, prev->broadcast_size,
+                              64 * 1024);
 
     if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -488,6 +508,12 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->message_size > NGX_HTTP_FANOUT_ZONE_DATA) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fanout_message_size\" must be less than 16m");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->broadcast_size > NGX_HTTP_FANOUT_ZONE_DATA) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_broadcast_size\" must be less than 16m");
         return NGX_CONF_ERROR;
     }
 

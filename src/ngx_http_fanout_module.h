@@ -60,6 +60,7 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                     apps;       /* ngx_http_fanout_app_t * */
+    unsigned                        broadcast:1;  /* somewhere */
 } ngx_http_fanout_main_conf_t;
 
 
@@ -108,6 +109,8 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
+    ngx_array_t                    *broadcasts; /* rules, NULL: none */
+    size_t                          broadcast_size;
 } ngx_http_fanout_loc_conf_t;
 
 

@@ -87,7 +87,10 @@
     _(wakes,           "times this worker was woken by another")              \
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
-    _(api_requests,    "HTTP API requests")
+    _(api_requests,    "HTTP API requests")                                   \
+    _(broadcasts,      "entries appended for responses")                      \
+    _(broadcast_failures, "responses that could not be published")            \
+    _(broadcast_skipped, "responses published without their body")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
