@@ -28,12 +28,13 @@ request that has no script is answered by 201 and a JSON of its method, path
 and body. The steps of a script:
 
     send => bytes       sends them
+    fill => n           sends n bytes of a pattern
     wait => name        until the test says let(name); 30 s at most
     close => 1          closes the connection
 
 C<response(status, headers, body)> makes the bytes of a response, headers as
 an array of pairs, with Content-Length unless there is one or it is chunked.
-C<requests> are the raw bytes of all requests so far, in the order in which
+C<pattern(n)> is what fill sends. C<requests> are the raw bytes of all requests so far, in the order in which
 they were complete. C<wait_requests(n)> waits until there are as many.
 
 =cut
@@ -52,7 +53,7 @@ use Time::HiRes qw( sleep time );
 use Fanout::JSON;
 use Fanout::Nginx ();
 
-our @EXPORT = qw( script response );
+our @EXPORT = qw( script response pattern );
 
 
 sub start {
@@ -150,6 +151,13 @@ sub response {
 }
 
 
+sub pattern {
+    my ($size) = @_;
+
+    return substr '0123456789abcde' x ($size / 15 + 1), 0, $size;
+}
+
+
 # in processes of its own from here on
 
 sub accept_all {
@@ -242,6 +250,9 @@ sub run {
 
         if ($verb eq 'send') {
             put($c, $what);
+
+        } elsif ($verb eq 'fill') {
+            put($c, pattern($what));
 
         } elsif ($verb eq 'wait') {
             my $end = time + 30;
