@@ -56,7 +56,7 @@ ifndef NODEPS
 	@t/tools/deps $(DEPS)
 endif
 
-test: DEPS := build test page
+test: DEPS := build test page rest
 
 
 # The module. NGINX's configure runs again when it would come out different:
@@ -193,7 +193,7 @@ test: deps
 
 sanitize:
 ifndef NODEPS
-	@t/tools/deps build test page sanitize
+	@t/tools/deps build test page rest sanitize
 endif
 	@+t/tools/sanitize build $(BUILD)
 	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \
