@@ -134,7 +134,8 @@ check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     must_of(w, ref, (e->flags & FANOUT_LONG) || n <= FANOUT_LONG_BLOCKS);
     must_of(w, ref, e->seq != 0 && e->seq <= w->shm->seq);
     must_of(w, ref, (e->type & 0x0f) == NGX_HTTP_FANOUT_MESSAGE
-                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET);
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_PRESENCE);
 
     if (e->flags & FANOUT_LONG) {
         pen.z = w->z;
@@ -279,7 +280,9 @@ check_channel(walk_t *w, fanout_ref_t ref)
     if (ch->history) {
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
-    } else if (ch->interests || ch->stream_head || cold->keys) {
+    } else if (ch->interests || ch->stream_head || cold->keys
+               || fanout_room_of(w->z, ref))
+    {
         want = FANOUT_LIST_NONE;
 
     } else {
