@@ -359,6 +359,7 @@ typedef struct {
 
 #define FANOUT_MEMBER_IDLE       0x01
 #define FANOUT_MEMBER_ANONYMOUS  0x02
+#define FANOUT_MEMBER_UNTOLD     0x04   /* left with an update pending */
 
 #define FANOUT_MEMBER_SHORT   16
 #define FANOUT_SEAT_MEMBERS   32        /* most on a seat */
@@ -735,9 +736,11 @@ fanout_journal_room(ngx_http_fanout_zone_t *z)
     return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
 }
 
-/* A build for tests can set the zone's clock, unless this is 0. */
+/* A build for tests can set the zone's clock, unless this is 0, and the ms
+ * beside it. */
 #if (NGX_HTTP_FANOUT_TEST)
 extern uint32_t  fanout_test_seconds;
+extern uint32_t  fanout_test_msec;
 #endif
 
 uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */
