@@ -473,7 +473,7 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 {
     int                       rc;
     uint32_t                  resets;
-    uint64_t                  epoch;
+    uint64_t                  epoch, offset;
     fanout_ref_t              cursor;
     fanout_entry_t           *e, *last;
     fanout_channel_t         *ch;
@@ -489,10 +489,21 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     rc = NGX_HTTP_FANOUT_ZONE_OK;
     resets = in->resets;
+    offset = in->offset;
     last = NULL;
 
     for (cursor = in->cursor; cursor; cursor = e->next) {
         e = fanout_entry(z, cursor);
+
+        if (in->lost && e->offset > offset + 1 && !bounded(a, n, start)) {
+
+            /* what was lost behind those that were there before it */
+
+            fanout_set(z, in->offset, offset);
+            put_gap(a, in, ch->epoch - resets, e->offset - 1, e->seq - 1);
+            offset = e->offset - 1;
+            fanout_set(z, in->offset, offset);
+        }
 
         if (bounded(a, n, start) || (fanout_entry_large(z, e) && a->n)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
@@ -527,6 +538,7 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
             rc = NGX_HTTP_FANOUT_ZONE_OK;
         }
 
+        offset = e->offset;
         last = e;
     }
 
@@ -554,34 +566,41 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 }
 
 
-/* The cursor was moved.  Nothing to tell if all that was lost is told by the
- * reset that comes next. */
+/* The cursor was moved, or something was lost behind the last.  Nothing to tell
+ * if all that was lost is told by the reset that comes next, or was told before
+ * what came after it. */
 
 static void
 tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
     ngx_http_fanout_arena_t *a)
 {
-    uint64_t           offset;
+    uint8_t            lost;
+    uint64_t           offset, seq;
     fanout_entry_t    *e;
     fanout_channel_t  *ch;
 
     ch = fanout_channel(z, in->channel);
     offset = ch->offset;
+    seq = z->shm->seq;
+    lost = in->lost;
 
-    fanout_set(z, in->lost,
-               in->cursor ? in->lost & ~FANOUT_LOST_BEFORE : 0);
+    fanout_set(z, in->lost, in->cursor ? lost & ~FANOUT_LOST_BEFORE : 0);
 
     if (in->cursor) {
         e = fanout_entry(z, in->cursor);
+        seq = in->seq;
 
         if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
             return;
         }
 
         offset = e->offset - 1;
+
+    } else if (!(lost & FANOUT_LOST_BEFORE) && in->offset == offset) {
+        return;
     }
 
-    put_gap(a, in, ch->epoch - in->resets, offset, in->seq);
+    put_gap(a, in, ch->epoch - in->resets, offset, seq);
     fanout_set(z, in->offset, offset);
 }
 
