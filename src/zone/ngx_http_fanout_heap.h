@@ -952,6 +952,10 @@ void fanout_user_join(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     uint64_t hash, const ngx_http_fanout_zstr_t *name);
 void fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity);
 
+/* How many clients the user has, without those that ended; at most max. */
+uint32_t fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t max);
+
 /* Copies the name into buf of 255 bytes; the length, 0 for no user. */
 size_t fanout_user_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t *buf);
