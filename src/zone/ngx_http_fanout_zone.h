@@ -190,7 +190,9 @@ typedef struct {
 /* entry types */
 
 #define NGX_HTTP_FANOUT_MESSAGE   1
-#define NGX_HTTP_FANOUT_RESET     2         /* data: the reason */
+#define NGX_HTTP_FANOUT_RESET     2         /* data: the reason.  It takes the
+                                               place of a GAP before it, so
+                                               members have to be read again */
 #define NGX_HTTP_FANOUT_GAP       3         /* made by a drain, not stored:
                                                entries after .from up to
                                                .offset are lost; .from is
