@@ -282,14 +282,23 @@ write_zone(writer_t *w, ngx_http_fanout_zone_stat_t *st)
     put_number(w, "free", st->free);
 
     put(w, ",\"used\":{\"messages\":%uL,\"index\":%uL,\"channels\":%uL,"
-        "\"interests\":%uL,\"keys\":%uL,\"identities\":%uL,\"staged\":%uL}",
+        "\"interests\":%uL,\"keys\":%uL,\"identities\":%uL,\"staged\":%uL",
         st->messages, st->index, st->channels, st->interests, st->keys,
         st->identities, st->staged);
+    put(w, ",\"rooms\":%uL,\"seats\":%uL,\"members\":%uL}",
+        st->rooms, st->seats, st->members);
 
     put_number(w, "channels", st->nchannels);
     put_number(w, "keys", st->nkeys);
     put_number(w, "identities", st->nidentities);
     put_number(w, "lingering", st->lingering);
+    put_number(w, "users", st->nusers);
+    put_number(w, "seats", st->nseats);
+    put_number(w, "seats_lingering", st->seats_lingering);
+    put_number(w, "members", st->nmembers);
+    put_number(w, "deltas", st->deltas);
+    put_number(w, "changes", st->changes);
+    put_number(w, "cancelled", st->cancelled);
     put_number(w, "held", st->held);
     put_number(w, "held_max", st->held_max);
     put_number(w, "seq", st->seq);

@@ -11,6 +11,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_roster.h"
 
 
 #define NGX_HTTP_FANOUT_SPAN  256
@@ -35,17 +36,20 @@ static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_entry_t *e);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
     uint32_t start, uint32_t end, uint64_t before);
-static void tell_reset(ngx_http_fanout_channel_t *ch,
+static ngx_uint_t breaks(ngx_http_fanout_entry_t *e);
+static void advance(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
-static void discontinue(ngx_http_fanout_channel_t *ch,
+static ngx_uint_t tell_reset(ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
+static void discontinue(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e);
 
 
 void
 ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_entry_t *entries, ngx_uint_t n)
 {
-    ngx_uint_t                  i, j;
+    ngx_uint_t                  i, j, k, lost;
     ngx_http_fanout_channel_t  *ch;
 
     for (i = 1; i < n; i++) {
@@ -65,23 +69,59 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             continue;
         }
 
-        if (entries[i].type != NGX_HTTP_FANOUT_MESSAGE) {
-            tell_reset(ch, &entries[i]);
+        if (entries[i].seq <= ch->opened
+            && entries[i].type != NGX_HTTP_FANOUT_GAP)
+        {
+            /* appended while the channel was opened: all joined after it */
+            continue;
+        }
+
+        if (breaks(&entries[i])) {
+            lost = tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
-            discontinue(ch, &entries[i]);
+            discontinue(hub, ch, &entries[i], lost);
+            advance(hub, ch, &entries[i]);
             continue;
         }
 
         while (j < n && j - i < NGX_HTTP_FANOUT_SPAN
                && entries[j].local == entries[i].local
-               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE)
+               && entries[j].type == entries[i].type)
         {
             j++;
+        }
+
+        for (k = i; k < j && ch->roster
+                    && entries[k].type == NGX_HTTP_FANOUT_PRESENCE; k++)
+        {
+            ngx_http_fanout_roster_apply(hub, ch->roster, &entries[k]);
         }
 
         span(hub, ch, &entries[i], j - i);
 
         ch->offset = entries[j - 1].offset;
+        advance(hub, ch, &entries[j - 1]);
+    }
+}
+
+
+static ngx_uint_t
+breaks(ngx_http_fanout_entry_t *e)
+{
+    return e->type == NGX_HTTP_FANOUT_GAP || e->type == NGX_HTTP_FANOUT_RESET;
+}
+
+
+static void
+advance(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e)
+{
+    if (e->seq > ch->seq && e->seq != UINT64_MAX) {
+        ch->seq = e->seq;
+    }
+
+    if (ch->roster && !ch->roster->ready) {
+        ngx_http_fanout_roster_reached(hub, ch->roster);
     }
 }
 
@@ -98,17 +138,23 @@ by_seq(const void *one, const void *two)
 }
 
 
-/* A gap that holds a reset is one. */
+/* A gap that holds a reset is one.  Tells whether something was lost. */
 
-static void
+static ngx_uint_t
 tell_reset(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
 {
-    if (e->type == NGX_HTTP_FANOUT_GAP && e->epoch != ch->epoch) {
+    if (e->type != NGX_HTTP_FANOUT_GAP) {
+        return 0;
+    }
+
+    if (e->epoch != ch->epoch) {
         e->type = NGX_HTTP_FANOUT_RESET;
         e->kind = NGX_HTTP_FANOUT_TEXT;
         e->data.data = (u_char *) "purged";
         e->data.len = sizeof("purged") - 1;
     }
+
+    return 1;
 }
 
 
@@ -117,18 +163,33 @@ tell_reset(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
  * by itself when it reads on, and is told of a reset then. */
 
 static void
-discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
+discontinue(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t lost)
 {
     ngx_queue_t                     *q;
     ngx_http_fanout_subscription_t  *sub;
 
     if (e->type == NGX_HTTP_FANOUT_GAP) {
         ch->offset = e->offset;
+
+        if (ch->roster) {
+            ngx_http_fanout_roster_restart(hub, ch->roster, e->offset);
+        }
+
         return;
     }
 
     ch->epoch = e->epoch;
-    ch->offset = 0;
+    ch->offset = lost ? e->offset : 0;
+
+    if (ch->roster) {
+        if (lost) {
+            ngx_http_fanout_roster_restart(hub, ch->roster, ch->offset);
+
+        } else {
+            ngx_http_fanout_roster_purged(hub, ch->roster);
+        }
+    }
 
     for (q = ngx_queue_head(&ch->subs);
          q != ngx_queue_sentinel(&ch->subs);
@@ -142,6 +203,7 @@ discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
         }
 
         sub->floor = 0;
+        sub->known = 0;
 
         if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE) {
             sub->reset = 1;
@@ -163,7 +225,8 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     for (i = 0; i < NGX_HTTP_FANOUT_FORMATS; i++) {
         runs[i].frame = NULL;
 
-        if (ch->formats[i]
+        if ((e->type == NGX_HTTP_FANOUT_PRESENCE ? ch->watchers[i]
+                                                 : ch->formats[i])
             && encode(hub, ch, e, n, i, &runs[i]) != NGX_OK
             && runs[i].frame)
         {
@@ -187,6 +250,12 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
             continue;
         }
 
+        if (e->type == NGX_HTTP_FANOUT_PRESENCE
+            && !(sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE))
+        {
+            continue;
+        }
+
         if (runs[sub->format].frame == NULL) {
             /* no memory: they read it again from the log */
             ngx_http_fanout_session_lag(sub->session);
@@ -195,8 +264,7 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 
         give(sub, &runs[sub->format], e, n);
 
-        if (e->type != NGX_HTTP_FANOUT_MESSAGE
-            && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
+        if (breaks(e) && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
             ngx_http_fanout_session_closing(sub->session);
@@ -274,7 +342,9 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
     uint64_t    before;
     ngx_uint_t  i, plain;
 
-    plain = ngx_http_fanout_sub_plain(sub) && sub->seq < e[0].seq;
+    plain = (e->type == NGX_HTTP_FANOUT_PRESENCE
+             || ngx_http_fanout_sub_plain(sub))
+            && sub->seq < e[0].seq;
 
     for (i = 0; plain && i < n; i++) {
         plain = !(e[i].flags & NGX_HTTP_FANOUT_NOECHO);

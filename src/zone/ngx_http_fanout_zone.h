@@ -87,7 +87,10 @@
     _(wakes,           "times this worker was woken by another")              \
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
-    _(api_requests,    "HTTP API requests")
+    _(api_requests,    "HTTP API requests")                                   \
+    _(presence_joins,  "members made by sessions")                            \
+    _(presence_updates, "members changed by sessions")                        \
+    _(presence_leaves, "members that left while their session lives")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
