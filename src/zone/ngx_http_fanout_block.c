@@ -60,7 +60,8 @@ make_room(ngx_http_fanout_zone_t *z)
         return 1;
     }
 
-    return evict_largest(z)
+    return fanout_seen_evict(z)
+           || evict_largest(z)
            || fanout_channel_evict_idle(z)
            || fanout_identity_evict(z)
            || fanout_stream_drop(z);

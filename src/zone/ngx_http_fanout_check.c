@@ -788,6 +788,7 @@ check_all(walk_t *w)
     try (fanout_check_identities(w));
     try (fanout_check_seats(w));
     try (fanout_check_rooms(w));
+    try (fanout_check_seen(w));
     try (check_held(w));
     try (check_buckets(w));
     try (check_lists(w));

@@ -30,6 +30,7 @@
 #define SEEN_MEMBER      13
 #define SEEN_ROOM        14
 #define SEEN_TABLE       15
+#define SEEN_SEEN        16
 
 
 typedef struct {
@@ -114,6 +115,7 @@ int fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
 int fanout_check_identities(walk_t *w);
 int fanout_check_seats(walk_t *w);
 int fanout_check_rooms(walk_t *w);
+int fanout_check_seen(walk_t *w);
 
 
 #endif /* _NGX_HTTP_FANOUT_CHECK_H_INCLUDED_ */

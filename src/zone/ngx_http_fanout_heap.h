@@ -54,7 +54,7 @@
 #define FANOUT_BLOCK          64
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
-#define FANOUT_JOURNAL_ROOM   2048      /* left for one bounded step */
+#define FANOUT_JOURNAL_ROOM   4096      /* left for one bounded step */
 #define FANOUT_WHEEL          1024
 #define FANOUT_SEATS_WHEEL    256
 #define FANOUT_BUCKETS        32
@@ -79,6 +79,7 @@ typedef enum {
     FANOUT_MEMBERS,
     FANOUT_MAIL,
     FANOUT_SIGNALS,
+    FANOUT_SEEN,
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -388,7 +389,8 @@ typedef struct {
  */
 
 typedef struct {
-    uint32_t             nsignals;
+    uint16_t             nsignals;
+    uint16_t             seen;          /* min a leave is remembered */
     fanout_ref_t         channel;
     uint32_t             members;       /* but for those with a pending leave;
                                            in SUMMARY: seats that count */
@@ -441,6 +443,19 @@ typedef struct {
     uint64_t             seq;
     uint64_t             unused[2];
 } fanout_signal_t;
+
+
+/* When a user was last seen on a channel, in the list of all. */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         next;
+    fanout_ref_t         prev;
+    uint32_t             expires;       /* s of the zone's clock */
+    uint64_t             hash[2];       /* of the two names */
+    uint64_t             time;          /* Unix ms */
+    uint64_t             unused[3];
+} fanout_seen_t;
 
 
 /* An order to a worker: see ngx_http_fanout_order_t. */
@@ -526,12 +541,14 @@ struct ngx_http_fanout_shm_s {
     uint64_t             user_hash;
     uint64_t             seat_hash;
     uint64_t             signal_hash;
+    uint64_t             seen_hash;
     uint64_t             blocks;
     uint32_t             channel_mask;
     uint32_t             key_mask;
     uint32_t             identity_mask; /* of users, too */
     uint32_t             seat_mask;
     uint32_t             signal_mask;
+    uint32_t             seen_mask;
 
     uint32_t             nblocks;       /* block 0 included */
     uint32_t             fresh;         /* blocks from here never used */
@@ -551,6 +568,7 @@ struct ngx_http_fanout_shm_s {
     uint32_t             nseats_lingering;
     uint32_t             nmembers;      /* pending leaves, too */
     uint32_t             nsignals;
+    uint32_t             nseen;
     uint32_t             held;
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unmoved first */
@@ -564,6 +582,8 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         doomed;        /* purged histories, see below */
     fanout_ref_t         room_first;    /* rooms with something pending */
     fanout_ref_t         room_last;
+    fanout_ref_t         seen_first;
+    fanout_ref_t         seen_last;
     uint32_t             wheel_at;      /* s the wheel has turned to */
     uint32_t             seats_at;      /* s that of seats has turned to */
     fanout_ref_t         bucket[FANOUT_BUCKETS];
@@ -678,6 +698,7 @@ fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 #define fanout_room(z, ref)      ((fanout_room_t *) fanout_at(z, ref))
 #define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
 #define fanout_signal(z, ref)    ((fanout_signal_t *) fanout_at(z, ref))
+#define fanout_seen(z, ref)      ((fanout_seen_t *) fanout_at(z, ref))
 #define fanout_order(z, ref)     ((fanout_order_t *) fanout_at(z, ref))
 #define fanout_block(z, ref)     ((fanout_block_t *) fanout_at(z, ref))
 
@@ -879,6 +900,9 @@ int fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
  * one. */
 int fanout_stream_drop(ngx_http_fanout_zone_t *z);
 
+/* Drops what stalled workers hold beyond their share, after an append. */
+void fanout_held_cap(ngx_http_fanout_zone_t *z);
+
 /* Takes from a few streams what all have read; whether there was any. */
 int fanout_held_sweep(ngx_http_fanout_zone_t *z);
 
@@ -1005,6 +1029,16 @@ size_t fanout_member_data(ngx_http_fanout_zone_t *z,
 /* Copies a member into buf; how much of it was used. */
 size_t fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_member_t *to, uint8_t *buf);
+
+
+/* what is remembered: see ngx_http_fanout_seen.c */
+
+/* A user has left a channel; kept for so many s, if there is plenty of
+ * room. */
+void fanout_seen_put(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t user, uint64_t time, uint32_t keep);
+void fanout_seen_sweep(ngx_http_fanout_zone_t *z);
+int fanout_seen_evict(ngx_http_fanout_zone_t *z);
 
 
 /* mail: see ngx_http_fanout_mail.c */

@@ -32,7 +32,6 @@ typedef struct {
 
 static uint32_t message_size(const ngx_http_fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
-static void cap_held(ngx_http_fanout_zone_t *z);
 static int publish_locked(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
@@ -217,7 +216,7 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
         unstage(z);
     }
 
-    cap_held(z);
+    fanout_held_cap(z);
 
     fanout_leave(z);
 
@@ -227,8 +226,8 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
 
 /* Workers that are stalled may hold so much, and a step more. */
 
-static void
-cap_held(ngx_http_fanout_zone_t *z)
+void
+fanout_held_cap(ngx_http_fanout_zone_t *z)
 {
     unsigned  n;
 

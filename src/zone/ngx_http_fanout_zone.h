@@ -145,6 +145,7 @@ typedef struct {
     uint32_t                    members;    /* most of them, 0: any */
     uint16_t                    linger;     /* s a cut seat is kept */
     uint16_t                    batch;      /* ms deltas are gathered */
+    uint16_t                    seen;       /* min a leave is remembered */
     uint8_t                     presence;   /* NGX_HTTP_FANOUT_PRESENCE_* */
 } ngx_http_fanout_zone_policy_t;
 
@@ -328,6 +329,7 @@ typedef struct {
     uint64_t                    members;
     uint64_t                    mail;
     uint64_t                    signals;
+    uint64_t                    seen;
     uint64_t                    staged;
     uint64_t                    held;       /* by stalled workers, part of
                                                messages */
@@ -338,6 +340,7 @@ typedef struct {
     uint64_t                    nusers;
     uint64_t                    nseats;
     uint64_t                    nmembers;
+    uint64_t                    nseen;      /* records of users who left */
     uint64_t                    lingering;
     uint64_t                    seats_lingering;
     uint64_t                    deltas;     /* PRESENCE entries, ever */
@@ -686,6 +689,12 @@ int ngx_http_fanout_room_read(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t *slot,
     ngx_http_fanout_member_t *members, unsigned max, uint8_t *buf,
     size_t size, unsigned *n, ngx_http_fanout_room_t *room);
+
+/* When a user, who is not there now, was last seen on a channel, by both
+ * names: Unix ms.  NOTFOUND if it is not remembered. */
+int ngx_http_fanout_seen_get(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zstr_t *channel, const ngx_http_fanout_zstr_t *user,
+    uint64_t *time);
 
 /* Appends the entries of pending changes that are due, of any channel.  To
  * be called after each operation on seats and members, and when the ms that it
