@@ -15,6 +15,14 @@
 #define NGX_HTTP_FANOUT_BATCH   50      /* ms */
 
 
+/* a word that a parameter may have */
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_uint_t   value;
+} word_t;
+
+
 static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_app_t *app);
 static ngx_uint_t parameter(ngx_str_t *value, const char *name, ngx_str_t *s);
@@ -45,13 +53,6 @@ static ngx_str_t  later[] = {
     ngx_string("seen"), ngx_null_string
 };
 
-
-/* parameters that choose between words */
-
-typedef struct {
-    ngx_str_t    name;
-    ngx_uint_t   value;
-} word_t;
 
 static const word_t  presence_words[] = {
     { ngx_string("on"), NGX_HTTP_FANOUT_PRESENCE_ON },

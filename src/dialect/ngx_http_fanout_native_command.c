@@ -133,7 +133,7 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     fanout_native_refuse(s, &cmd, cmd.op.len ? NGX_HTTP_FANOUT_E_UNKNOWN_OP
                                : NGX_HTTP_FANOUT_E_BAD_REQUEST,
            cmd.op.len ? "there is no such op; there are publish, join, leave, "
-                        "presence, members, history and ping"
+                        "history, presence, members and ping"
                       : "\"op\" is missing");
 }
 

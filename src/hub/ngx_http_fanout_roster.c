@@ -35,7 +35,7 @@ static void recent_clear(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_roster_t *r);
 
 
-#define mirror_of(n)  ngx_rbtree_data(n, ngx_http_fanout_mirror_t, node)
+#define mirror_of(n)  (ngx_rbtree_data(n, ngx_http_fanout_mirror_t, node))
 
 
 /* life */

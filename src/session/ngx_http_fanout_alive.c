@@ -15,7 +15,8 @@
 
 static void look_at(ngx_http_fanout_subscription_t *sub);
 static ngx_uint_t set_state(ngx_http_fanout_subscription_t *sub,
-    ngx_uint_t idle);
+    ngx_uint_t idle, ngx_msec_t quiet);
+static uint64_t now(void);
 static void expire(ngx_http_fanout_subscription_t *sub);
 static void sooner(ngx_http_fanout_session_t *s, ngx_msec_t at);
 
@@ -88,7 +89,7 @@ look_at(ngx_http_fanout_subscription_t *sub)
         return;
     }
 
-    if (!set_state(sub, quiet >= policy->idle)) {
+    if (!set_state(sub, quiet >= policy->idle, quiet)) {
         sooner(s, ngx_current_msec + NGX_HTTP_FANOUT_ALIVE_AGAIN);
     }
 
@@ -103,7 +104,8 @@ look_at(ngx_http_fanout_subscription_t *sub)
 
 
 static ngx_uint_t
-set_state(ngx_http_fanout_subscription_t *sub, ngx_uint_t idle)
+set_state(ngx_http_fanout_subscription_t *sub, ngx_uint_t idle,
+    ngx_msec_t quiet)
 {
     ngx_http_fanout_own_t     *own;
     ngx_http_fanout_put_t      put;
@@ -118,6 +120,7 @@ set_state(ngx_http_fanout_subscription_t *sub, ngx_uint_t idle)
             m.key.data = own->key;
             m.key.len = own->len;
             m.idle = idle;
+            m.seen = idle ? now() - quiet : 0;
 
             if (ngx_http_fanout_hub_member_put(sub, &m,
                                                NGX_HTTP_FANOUT_PUT_STATE, 1,
@@ -134,6 +137,17 @@ set_state(ngx_http_fanout_subscription_t *sub, ngx_uint_t idle)
     }
 
     return 1;
+}
+
+
+static uint64_t
+now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
 }
 
 

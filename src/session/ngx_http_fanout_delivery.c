@@ -42,7 +42,8 @@ static void advance(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 static ngx_uint_t tell_reset(ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 static void discontinue(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e);
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_uint_t lost);
 
 
 void
