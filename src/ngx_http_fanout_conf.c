@@ -1110,6 +1110,23 @@ ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data)
 
 
 char *
+ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_str_t   *value;
+    ngx_msec_t  *ms = data;
+
+    if (*ms == 0 || *ms > 24 * 3600 * 1000) {
+        value = cf->args->elts;
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must be between 1ms and 1d", &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
 ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data)
 {
     ngx_int_t  *n = data;

@@ -43,6 +43,9 @@ char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data);
 
+/* A post: a time that is not 0 and a day at most. */
+char *ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data);
+
 /* The init of a zone's shared memory, see module.c. */
 ngx_int_t ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);
 

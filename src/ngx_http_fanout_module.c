@@ -13,6 +13,7 @@
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_conf.h"
 #include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_transport.h"
 
 #include <sys/eventfd.h>
 
@@ -34,6 +35,16 @@ static ngx_int_t user_variable(ngx_http_request_t *r,
 
 static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
 static ngx_conf_post_t  number_post = { ngx_http_fanout_check_number };
+static ngx_conf_post_t  time_post = { ngx_http_fanout_check_time };
+
+
+static ngx_conf_bitmask_t  transports[] = {
+    { ngx_string("websocket"), NGX_HTTP_FANOUT_WEBSOCKET },
+    { ngx_string("sse"), NGX_HTTP_FANOUT_SSE },
+    { ngx_string("poll"), NGX_HTTP_FANOUT_POLL },
+    { ngx_string("post"), NGX_HTTP_FANOUT_POST },
+    { ngx_null_string, 0 }
+};
 
 
 static ngx_command_t  commands[] = {
@@ -58,7 +69,7 @@ static ngx_command_t  commands[] = {
       ngx_http_fanout_set_fanout,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, app),
-      ngx_http_fanout_websocket_handler },
+      ngx_http_fanout_handler },
 
     { ngx_string("fanout_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -206,6 +217,27 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("fanout_transports"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, transports),
+      &transports },
+
+    { ngx_string("fanout_retry"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, retry),
+      &time_post },
+
+    { ngx_string("fanout_poll_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, poll_timeout),
+      &time_post },
 
       ngx_null_command
 };
@@ -474,6 +506,8 @@ create_loc_conf(ngx_conf_t *cf)
     conf->autojoin = NGX_CONF_UNSET_PTR;
     conf->per_user = NGX_CONF_UNSET_UINT;
     conf->presence_size = NGX_CONF_UNSET_SIZE;
+    conf->retry = NGX_CONF_UNSET_MSEC;
+    conf->poll_timeout = NGX_CONF_UNSET_MSEC;
 
     return conf;
 }
@@ -526,6 +560,14 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                            "\"fanout_channels_per_session\" allows");
         return NGX_CONF_ERROR;
     }
+    ngx_conf_merge_msec_value(conf->retry, prev->retry, 2000);
+    ngx_conf_merge_msec_value(conf->poll_timeout, prev->poll_timeout, 25000);
+    ngx_conf_merge_bitmask_value(conf->transports, prev->transports,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_HTTP_FANOUT_WEBSOCKET
+                                  |NGX_HTTP_FANOUT_SSE
+                                  |NGX_HTTP_FANOUT_POLL
+                                  |NGX_HTTP_FANOUT_POST));
 
     if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

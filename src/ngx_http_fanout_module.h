@@ -32,6 +32,7 @@
 typedef struct ngx_http_fanout_hub_s      ngx_http_fanout_hub_t;
 typedef struct ngx_http_fanout_session_s  ngx_http_fanout_session_t;
 typedef struct ngx_http_fanout_dialect_s  ngx_http_fanout_dialect_t;
+typedef struct ngx_http_fanout_transport_s  ngx_http_fanout_transport_t;
 
 
 /* fanout_channel: the policy of channels whose names match */
@@ -127,7 +128,19 @@ typedef struct {
     ngx_array_t                    *autojoin;   /* permit_t, NULL: none */
     ngx_uint_t                      per_user;   /* sessions, 0: any */
     size_t                          presence_size;
+
+    ngx_uint_t                      transports; /* those that are served */
+    ngx_msec_t                      retry;      /* told to event streams */
+    ngx_msec_t                      poll_timeout;
 } ngx_http_fanout_loc_conf_t;
+
+
+/* fanout_transports */
+
+#define NGX_HTTP_FANOUT_WEBSOCKET     0x0002
+#define NGX_HTTP_FANOUT_SSE           0x0004
+#define NGX_HTTP_FANOUT_POLL          0x0008
+#define NGX_HTTP_FANOUT_POST          0x0010
 
 
 extern ngx_module_t  ngx_http_fanout_module;

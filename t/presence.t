@@ -32,7 +32,7 @@ END
         location /realtime {
             fanout app;
             fanout_user $arg_user;
-            fanout_user_info name=$arg_name avatar=$arg_avatar;
+            fanout_user_info name=$arg_name 'avatar=a"b' none=$arg_none;
             fanout_permit all *;
             fanout_channels_per_session 5000;
         }
@@ -126,7 +126,7 @@ sub silent {
 
 
 subtest 'a list and its changes' => sub {
-    my $ann = client($one, user => 'ann', more => '&name=Ann%20%22A%22');
+    my $ann = client($one, user => 'ann', more => '&name=Ann%22');
     my $bob = client($two, user => 'bob');
 
     my $ok = $ann->ok('join', channel => 'room:1', presence => { x => 1 });
@@ -141,7 +141,7 @@ subtest 'a list and its changes' => sub {
               'what is told of one');
     is($m->{client}, $ann->client, 'itself');
     is($m->{user}, 'ann', 'user');
-    is_deeply($m->{info}, { name => 'Ann "A"' }, 'info');
+    is_deeply($m->{info}, { name => 'Ann%22', avatar => 'a"b' }, 'info');
     is_deeply($m->{data}, { x => 1 }, 'data');
     is($m->{state}, 'active', 'state');
     is($m->{slot}, 0, 'the first slot');
@@ -151,7 +151,7 @@ subtest 'a list and its changes' => sub {
     is_deeply(ids($state->{members}), ids([ map { { client => $_->client } }
               $ann, $bob ]), 'the second sees both');
     my ($mine) = grep { $_->{client} eq $bob->client } @{ $state->{members} };
-    ok(!exists $mine->{data} && !exists $mine->{info}, 'without data');
+    ok(!exists $mine->{data}, 'without data');
     is($mine->{slot}, 1, 'the next slot');
 
     my $push = $ann->next_where(sub { $_[0]{presence} });
@@ -280,11 +280,6 @@ subtest 'merge' => sub {
     my $data = sub {
         $ws->ok('presence', channel => $at, merge => Fanout::JSON::true,
                 data => $_[0]);
-        $ws->drain;
-        wait_for(5, sub {
-            my $m = $ws->ok('members', channel => $at)->{members}[0]{data};
-            Fanout::JSON::encode($m // {}) eq Fanout::JSON::encode($_[1] // {})
-        }) if 0;
         return change($ws, 'updated')->[0]{data};
     };
 
@@ -359,10 +354,10 @@ subtest 'channel_full' => sub {
        'channel_full', 'nor enter later');
 
     $all[0]->ok('leave', channel => 'small:1');
-    wait_for(5, sub {
+    wait_for(sub {
         code($all[3]->cmd('presence', channel => 'small:1', data => {}))
             eq 'no error'
-    });
+    }, 5);
     is(@{ $all[1]->ok('members', channel => 'small:1')->{members} }, 3,
        'until one has left');
 };
@@ -439,11 +434,6 @@ subtest 'permissions' => sub {
     is(code($ann->cmd('publish', channel => 'closed:1', data => 1)),
        'forbidden', 'not when it is none any more');
 
-    my $raw = $nginx->ws(path => '/raw?channel=closed%3A1');
-    $raw->send_text('x');
-    $raw->read_until_close if $raw->can('read_until_close');
-    wait_for(5, sub { $raw->read_message if $raw->can('read_message');
-                      defined $raw->close_code }) if 0;
 };
 
 
@@ -575,11 +565,11 @@ subtest 'fanout_sessions_per_user' => sub {
     ok($nginx->native(path => '/few?user=tom'), 'another user may');
 
     $ws[0]->close(1000);
-    wait_for(5, sub {
+    wait_for(sub {
         my $next = $nginx->native(path => '/few?user=sam', welcome => 0);
         my $push = $next->next_push(5);
         $push && $push->{welcome};
-    });
+    }, 5);
     pass('until one has gone');
 };
 
@@ -590,29 +580,39 @@ subtest 'a long list' => sub {
 
     $ann->ok('join', channel => 'big:1');
 
-    for (1 .. 2000) {
-        $ann->send_cmd('presence', channel => 'big:1', key => "k$_",
-                       data => { n => $_, text => 'x' x 40 });
+    # as many on a seat as there may be, and one more
+
+    my @crowd = map { client(0) } 1 .. 63;
+
+    for my $ws (@crowd) {
+        $ws->send_cmd('join', channel => 'big:1', want => ['messages']);
+        $ws->send_cmd('presence', channel => 'big:1', key => "k$_",
+                      data => { n => $_, text => 'x' x 40 }) for 1 .. 32;
     }
 
-    wait_for(30, sub {
+    my $r = $crowd[0]->cmd('presence', channel => 'big:1', key => 'more',
+                           data => {});
+    is(code($r), 'too_many', 'members of one client');
+    is_deeply($r->{error}{data}, { limit => 'keys', max => 32 }, 'the limit');
+
+    wait_for(sub {
         apply(\%members, $_->{presence})
             for grep { $_->{presence} } $ann->drain;
         $ann->ok('ping');
-        keys %members == 2000;
-    });
-    is(keys %members, 2000, 'all are told');
+        keys %members == 2016;
+    }, 30);
+    is(keys %members, 2016, 'all are told');
 
     for my $worker ($one, $two) {
         my $ws = client($worker);
         my $r = $ws->cmd('join', channel => 'big:1', presence => {});
         my @all = map { @{ $_->{members} || [] } } @{ $r->{part} || [] },
                   $r->{ok};
-        is(@all, 2001, 'all of them in the reply');
+        is(@all, 2017, 'all of them in the reply');
         cmp_ok(scalar @{ $r->{part} || [] }, '>', 5, 'in parts');
         my %seen;
         $seen{ $_->{slot} }++ for @all;
-        is(keys %seen, 2001, 'each once');
+        is(keys %seen, 2017, 'each once');
         is(join(',', map { $_->{slot} } @all),
            join(',', sort { $a <=> $b } keys %seen), 'by slot');
         $ws->close(1000);
@@ -620,6 +620,6 @@ subtest 'a long list' => sub {
         $r = $ws->cmd('members', channel => 'big:1');
         @all = map { @{ $_->{members} || [] } } @{ $r->{part} || [] },
                $r->{ok};
-        cmp_ok(scalar @all, '>=', 2000, 'members as well');
+        cmp_ok(scalar @all, '>=', 2016, 'members as well');
     }
 };

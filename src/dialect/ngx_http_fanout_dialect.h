@@ -60,6 +60,10 @@ struct ngx_http_fanout_dialect_s {
     /* A sign of life for clients that can't see pings; may be NULL. */
     void       (*heartbeat)(ngx_http_fanout_session_t *s);
 
+    /* The same as a stream of events and as polls; NULL: WebSocket only. */
+    const ngx_http_fanout_dialect_t  *stream;
+    const ngx_http_fanout_dialect_t  *poll;
+
     /* Its subscription to a channel was ended by others, for the reason
      * (NGX_HTTP_FANOUT_LEFT_*); NULL where sessions have no seats. */
     void       (*parted)(ngx_http_fanout_session_t *s, ngx_str_t *channel,
@@ -69,6 +73,8 @@ struct ngx_http_fanout_dialect_s {
 
 extern const ngx_http_fanout_dialect_t  ngx_http_fanout_native;
 extern const ngx_http_fanout_dialect_t  ngx_http_fanout_raw;
+extern const ngx_http_fanout_dialect_t  ngx_http_fanout_native_stream;
+extern const ngx_http_fanout_dialect_t  ngx_http_fanout_native_poll;
 
 /* Opens a WebSocket message in a frame: returns where it starts.  NGX_ERROR
  * from either on lack of memory. */

@@ -101,6 +101,16 @@ ngx_int_t ngx_http_fanout_native_work(ngx_http_fanout_session_t *s);
 /* After a job: the rest of the array it was in. */
 void ngx_http_fanout_native_continue(ngx_http_fanout_session_t *s);
 
+/* Appends an entry as the object that the protocol shows it as.  NGX_ERROR on
+ * lack of memory. */
+ngx_int_t ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_http_fanout_frame_t *f);
+
+/* The resume token of a request: 1, or 0 if there is none. */
+ngx_uint_t ngx_http_fanout_native_token(ngx_http_request_t *r,
+    ngx_http_fanout_identity_t *id);
+
 /* Unix ms. */
 uint64_t ngx_http_fanout_native_time(void);
 
@@ -130,6 +140,10 @@ ngx_uint_t fanout_native_presence_options(ngx_http_fanout_session_t *s,
 ngx_http_fanout_error_e fanout_native_enter(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, fanout_presence_t *p);
 
+/* Replies with an error of seats and members. */
+void fanout_native_refuse_member(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_error_e rc);
+
 /* Whether the job can begin: the roster is ready and has its member; then it
  * is registered.  NGX_OK, NGX_AGAIN, NGX_ERROR. */
 ngx_int_t fanout_native_ready(ngx_http_fanout_session_t *s,
@@ -158,6 +172,12 @@ ngx_http_fanout_job_t *fanout_native_job(ngx_http_fanout_session_t *s,
 
 /* Goes on with the session's job.  AGAIN: the output limit was reached. */
 ngx_int_t fanout_native_run(ngx_http_fanout_session_t *s);
+
+
+/* Whether the session stays after the command, as those need that join: 1, or
+ * 0 after an error was replied. */
+ngx_uint_t fanout_native_stays(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
 
 
 /* Members of a command: 1, or 0 after an error was replied.  Those that are

@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_transport.h"
 
 
 typedef struct {
@@ -158,6 +159,21 @@ valid_id(ngx_http_fanout_json_t *id)
     default:
         return 0;
     }
+}
+
+
+ngx_uint_t
+fanout_native_stays(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    if (!s->transport->commands) {
+        return 1;
+    }
+
+    fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+           "a POST can't join or leave: the channels of a stream are in its "
+           "URL");
+
+    return 0;
 }
 
 
@@ -338,7 +354,7 @@ op_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     fanout_reply_t                          rp;
     ngx_http_fanout_subscription_t  *sub;
 
-    if (!fanout_native_channel(s, cmd, 0)) {
+    if (!fanout_native_stays(s, cmd) || !fanout_native_channel(s, cmd, 0)) {
         return;
     }
 

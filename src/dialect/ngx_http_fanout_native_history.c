@@ -58,7 +58,8 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     history = 0;
     since = cmd->since.len != 0;
 
-    if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_JOIN)
+    if (!fanout_native_stays(s, cmd)
+        || !fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_JOIN)
         || !fanout_native_count(s, cmd, &cmd->history, "history",
                                 s->conf->history, &history)
         || (since
@@ -132,14 +133,7 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
             ngx_http_fanout_hub_leave(sub, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
         }
 
-        if (rc == NGX_HTTP_FANOUT_E_CHANNEL_FULL) {
-            fanout_native_refuse(s, cmd, rc, "the channel has all the members "
-                                 "it may: \"fanout_channel members=\"");
-            return;
-        }
-
-        fanout_native_refuse(s, cmd, rc, "%V",
-                             &ngx_http_fanout_errors[rc].text);
+        fanout_native_refuse_member(s, cmd, rc);
         return;
     }
 

@@ -15,12 +15,14 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
 #include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_JOIN_WAIT   2000    /* ms, beyond the batch time */
 #define NGX_HTTP_FANOUT_JOIN_FAIL   10000
 #define NGX_HTTP_FANOUT_DIRECT      16      /* sections a turn */
 #define NGX_HTTP_FANOUT_COPIED      1024    /* members that are rather copied */
+#define NGX_HTTP_FANOUT_KEYS        32      /* on a seat, as the zone has it */
 
 
 static ngx_uint_t want_options(ngx_http_fanout_session_t *s,
@@ -46,8 +48,6 @@ static ngx_uint_t find_key(ngx_http_fanout_json_t *object,
 static ngx_uint_t same_key(ngx_http_fanout_json_t *one,
     ngx_http_fanout_json_t *two);
 static void done(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
-static void refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
-    ngx_http_fanout_error_e rc);
 static ngx_int_t ready_roster(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_roster_t *r);
 static ngx_int_t ready_join(ngx_http_fanout_session_t *s,
@@ -58,6 +58,8 @@ static ngx_int_t own_members(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_roster_t *r);
 static ngx_int_t read_direct(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static void end_around(fanout_reply_t *rp, ngx_http_fanout_snapshot_t *sn,
+    ngx_http_fanout_chunk_t *chunk);
 static ngx_int_t read_section(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 
@@ -336,7 +338,7 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     sub = ngx_http_fanout_session_sub(s, &cmd->name);
 
     if (sub == NULL) {
-        refuse(s, cmd, NGX_HTTP_FANOUT_E_NOT_JOINED);
+        fanout_native_refuse_member(s, cmd, NGX_HTTP_FANOUT_E_NOT_JOINED);
         return;
     }
 
@@ -376,7 +378,7 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     rc = ngx_http_fanout_hub_member_put(sub, &m, what, 0, &put);
 
     if (rc != NGX_HTTP_FANOUT_E_NONE) {
-        refuse(s, cmd, rc);
+        fanout_native_refuse_member(s, cmd, rc);
         return;
     }
 
@@ -599,8 +601,8 @@ done(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
-static void
-refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+void
+fanout_native_refuse_member(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_http_fanout_error_e rc)
 {
     switch (rc) {
@@ -613,6 +615,12 @@ refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     case NGX_HTTP_FANOUT_E_NOT_FOUND:
         fanout_native_refuse(s, cmd, rc, "there is no member of yours here: "
                              "\"data\" makes one");
+        return;
+
+    case NGX_HTTP_FANOUT_E_TOO_MANY:
+        fanout_native_refuse_limit(s, cmd, rc, "keys",
+                                   NGX_HTTP_FANOUT_KEYS,
+                                   "members of a client on a channel");
         return;
 
     default:
@@ -944,7 +952,6 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job)
 {
     void                            *batch;
-    uint32_t                         split;
     fanout_reply_t                   rp;
     ngx_http_fanout_chunk_t         *chunk;
     ngx_http_fanout_native_batch_t  *b;
@@ -972,12 +979,7 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
     fanout_native_literal(&rp, "\"part\":{\"channel\":");
     fanout_native_string(&rp, job->channel.data, job->channel.len);
     fanout_native_literal(&rp, ",\"members\":[");
-
-    split = rp.f ? rp.f->used : 0;
-
-    fanout_native_literal(&rp, "]}");
-    fanout_native_end_around(&rp, job->snapshot->frame, chunk->start,
-                             chunk->end, split);
+    end_around(&rp, job->snapshot, chunk);
 
     s->batch = batch;
 
@@ -995,7 +997,6 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
 void
 fanout_native_members_reply(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
 {
-    uint32_t                     split;
     ngx_http_fanout_chunk_t     *chunk;
     ngx_http_fanout_snapshot_t  *sn;
 
@@ -1015,10 +1016,24 @@ fanout_native_members_reply(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
     sn = job->snapshot;
     chunk = sn && job->chunk < sn->nchunks ? &sn->chunks[job->chunk] : NULL;
 
-    if (chunk && rp->batch == NULL
+    end_around(rp, sn, chunk);
+}
+
+
+/* Members are sent from where all have them, where a message is made of
+ * pieces. */
+
+static void
+end_around(fanout_reply_t *rp, ngx_http_fanout_snapshot_t *sn,
+    ngx_http_fanout_chunk_t *chunk)
+{
+    uint32_t  split;
+
+    if (chunk && rp->batch == NULL && rp->f
+        && rp->s->transport == &ngx_http_fanout_websocket
         && chunk->end - chunk->start > NGX_HTTP_FANOUT_COPIED)
     {
-        split = rp->f ? rp->f->used : 0;
+        split = rp->f->used;
         fanout_native_literal(rp, "]}");
         fanout_native_end_around(rp, sn->frame, chunk->start, chunk->end,
                                  split);

@@ -43,6 +43,8 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_raw = {
     raw_close,
     raw_closing,
     NULL,
+    NULL,
+    NULL,
     NULL
 };
 

@@ -267,6 +267,7 @@ ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
              && a->size <= NGX_HTTP_FANOUT_ARENA);
 
     hub->zone.self_woken = 0;
+    hub->whole = (rc == NGX_HTTP_FANOUT_ZONE_OK);
 
     if (a->n) {
         ngx_http_fanout_deliver(hub, a->entries, a->n);
@@ -382,6 +383,7 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
                   "damaged", &hub->app->name);
 
     hub->incarnation = hub->zone.incarnation;
+    hub->whole = 0;
 
     restore(hub, 0);
 

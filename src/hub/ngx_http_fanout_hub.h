@@ -22,6 +22,7 @@
 
 #define NGX_HTTP_FANOUT_NATIVE_WS 0
 #define NGX_HTTP_FANOUT_RAW_WS    1
+#define NGX_HTTP_FANOUT_NATIVE_SSE  2
 
 /* no format of a session: items of a native reply's "messages" */
 #define NGX_HTTP_FANOUT_NATIVE_ITEMS  NGX_HTTP_FANOUT_FORMATS
@@ -123,6 +124,8 @@ struct ngx_http_fanout_subscription_s {
     uint64_t                         known;     /* changes of members up to it
                                                    were told in a reply */
     ngx_http_fanout_own_t           *own;       /* its members */
+    uint64_t                         sent;      /* unless live: seq up to
+                                                   which all was sent */
 };
 
 
@@ -144,6 +147,7 @@ typedef struct {
     ngx_msec_t                       at;
     uint32_t                         n;         /* entries */
     uint32_t                         format;
+    uint64_t                         seq;       /* of its last entry */
 } ngx_http_fanout_replay_t;
 
 
@@ -180,6 +184,12 @@ struct ngx_http_fanout_hub_s {
     size_t                           frames;    /* bytes of all frames */
     unsigned                         draining:1;
     unsigned                         in_turn:1; /* it ends with a flush */
+
+    uint64_t                         high;      /* highest seq delivered */
+    uint64_t                         safe;      /* all up to it was */
+    unsigned                         whole:1;   /* a drain read all there is */
+    unsigned                         ordered:1; /* what is being delivered
+                                                   comes after all that was */
 };
 
 
@@ -279,7 +289,7 @@ ngx_http_fanout_channel_t *ngx_http_fanout_hub_find(
 
 /*
  * Subscribes a session: opens the channel if need be and registers at its
- * end; entries with a seq above the one in j are delivered from then on, if
+ * end; since is one of SINCE_* and says what epoch and offset are; entries with a seq above the one in j are delivered from then on, if
  * the state is LIVE.  *subp is the existing one after a second join.  Owned by
  * the session.
  *

@@ -221,6 +221,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     }
 
     if (!again || !goes_on(sub, since, j)) {
+        sub->sent = j->from;
         sub->seq = j->seq;
         sub->floor = j->offset;
         sub->reset = 0;
@@ -230,7 +231,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ngx_http_fanout_count(hub, joins);
 
-    if (since) {
+    if (since != NGX_HTTP_FANOUT_SINCE_NONE) {
         if (j->recovered) {
             ngx_http_fanout_count(hub, recoveries);
         } else {
@@ -289,6 +290,7 @@ ngx_http_fanout_hub_register(ngx_http_fanout_subscription_t *sub,
     j->offset = ch->offset;
     j->after = ngx_min(j->after, ch->offset);
 
+    sub->sent = ch->seq;
     sub->seq = ch->seq;
     sub->floor = ch->offset;
     sub->reset = 0;

@@ -161,8 +161,18 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
             ngx_free(own);
         }
 
-        return rc == NGX_HTTP_FANOUT_ZONE_CONFLICT
-               ? NGX_HTTP_FANOUT_E_CHANNEL_FULL : refused(hub, rc);
+        switch (rc) {
+
+        case NGX_HTTP_FANOUT_ZONE_CONFLICT:
+            return NGX_HTTP_FANOUT_E_CHANNEL_FULL;
+
+        case NGX_HTTP_FANOUT_ZONE_LARGE:
+            /* sizes are checked before */
+            return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+        default:
+            return refused(hub, rc);
+        }
     }
 
     own = own_find(sub, m->key.data, m->key.len);

@@ -9,8 +9,10 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_replay.h"
 #include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_MERGED  (2 * NGX_HTTP_FANOUT_ZONE_ENTRIES)
@@ -71,6 +73,7 @@ ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s)
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
         if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            ngx_http_fanout_position_mark(sub);
             sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
             sub->offset = ngx_max(sub->channel->offset, sub->floor);
         }
@@ -99,6 +102,7 @@ ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s)
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
         if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            ngx_http_fanout_position_mark(sub);
             sub->offset = ngx_max(sub->channel->offset, sub->floor);
         }
 
@@ -297,6 +301,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             }
 
             sub->offset = a->entries[a->n - 1].offset;
+            sub->sent = a->entries[a->n - 1].seq;
         }
 
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
@@ -403,7 +408,13 @@ merge(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_arena_t *a,
         }
     }
 
-    return n ? tell(sub, merged, n) : NGX_OK;
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    sub->sent = merged[n - 1].seq;
+
+    return tell(sub, merged, n);
 }
 
 
@@ -427,9 +438,10 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
         return 0;
     }
 
-    ngx_http_fanout_session_push(sub->session, r->frame, 0, r->frame->used);
+    ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
     sub->offset = r->last;
+    sub->sent = r->seq;
 
     return 1;
 }
@@ -504,7 +516,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
                                    sub->offset, e, n, f);
     }
 
-    ngx_http_fanout_session_push(s, f, 0, f->used);
+    ngx_http_fanout_session_give(sub, f, 0, f->used);
     ngx_http_fanout_frame_release(hub, f);
 
     return NGX_OK;

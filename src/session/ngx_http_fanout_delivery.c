@@ -35,15 +35,15 @@ static void give(ngx_http_fanout_subscription_t *sub, run_t *run,
 static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_entry_t *e);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
-    uint32_t start, uint32_t end, uint64_t before);
+    uint32_t start, uint32_t end, ngx_http_fanout_entry_t *before);
 static ngx_uint_t breaks(ngx_http_fanout_entry_t *e);
-static void advance(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
-    ngx_http_fanout_entry_t *e);
 static ngx_uint_t tell_reset(ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 static void discontinue(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
     ngx_uint_t lost);
+static void passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e);
 
 
 void
@@ -59,6 +59,8 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             break;
         }
     }
+
+    hub->ordered = hub->whole && entries[0].seq > hub->high;
 
     for (i = 0; i < n; i = j) {
         j = i + 1;
@@ -81,7 +83,7 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             lost = tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
             discontinue(hub, ch, &entries[i], lost);
-            advance(hub, ch, &entries[i]);
+            passed(hub, ch, &entries[i]);
             continue;
         }
 
@@ -101,7 +103,33 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
         span(hub, ch, &entries[i], j - i);
 
         ch->offset = entries[j - 1].offset;
-        advance(hub, ch, &entries[j - 1]);
+        passed(hub, ch, &entries[j - 1]);
+    }
+
+    hub->ordered = 0;
+
+    if (hub->whole) {
+        hub->safe = hub->high;
+    }
+}
+
+
+/* how far the channel and the hub have come */
+
+static void
+passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e)
+{
+    if (e->seq == UINT64_MAX) {
+        /* the zone was rebuilt */
+        return;
+    }
+
+    ch->seq = e->seq;
+    hub->high = ngx_max(hub->high, e->seq);
+
+    if (ch->roster && !ch->roster->ready) {
+        ngx_http_fanout_roster_reached(hub, ch->roster);
     }
 }
 
@@ -110,20 +138,6 @@ static ngx_uint_t
 breaks(ngx_http_fanout_entry_t *e)
 {
     return e->type == NGX_HTTP_FANOUT_GAP || e->type == NGX_HTTP_FANOUT_RESET;
-}
-
-
-static void
-advance(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
-    ngx_http_fanout_entry_t *e)
-{
-    if (e->seq > ch->seq && e->seq != UINT64_MAX) {
-        ch->seq = e->seq;
-    }
-
-    if (ch->roster && !ch->roster->ready) {
-        ngx_http_fanout_roster_reached(hub, ch->roster);
-    }
 }
 
 
@@ -339,9 +353,9 @@ static void
 give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n)
 {
-    uint32_t    start;
-    uint64_t    before;
-    ngx_uint_t  i, plain;
+    uint32_t                  start;
+    ngx_uint_t                i, plain;
+    ngx_http_fanout_entry_t  *before;
 
     plain = (e->type == NGX_HTTP_FANOUT_PRESENCE
              || ngx_http_fanout_sub_plain(sub))
@@ -360,12 +374,12 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
-        (void) hand(sub, run, 0, run->ends[n - 1], sub->channel->offset);
+        (void) hand(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
 
     start = 0;
-    before = sub->channel->offset;
+    before = NULL;
 
     for (i = 0; i < n; i++) {
 
@@ -378,7 +392,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
         }
 
         start = run->ends[i];
-        before = e[i].offset;
+        before = &e[i];
     }
 }
 
@@ -405,7 +419,7 @@ wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
 
 static ngx_uint_t
 hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
-    uint32_t end, uint64_t before)
+    uint32_t end, ngx_http_fanout_entry_t *before)
 {
     ngx_http_fanout_session_t  *s;
 
@@ -416,11 +430,16 @@ hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
             || s->hub->frames > s->hub->app->frames))
     {
         ngx_http_fanout_session_lag(s);
-        sub->offset = ngx_max(before, sub->floor);
+
+        if (before) {
+            sub->offset = ngx_max(before->offset, sub->floor);
+            sub->sent = ngx_max(before->seq, sub->seq);
+        }
+
         return 0;
     }
 
-    ngx_http_fanout_session_push(s, run->frame, start, end);
+    ngx_http_fanout_session_give(sub, run->frame, start, end);
 
     return 1;
 }

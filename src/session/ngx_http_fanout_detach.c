@@ -9,6 +9,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_transport.h"
 
 #include <netinet/tcp.h>
 
@@ -127,6 +128,8 @@ ngx_http_fanout_session_cleanup(void *data)
         return;
     }
 
+    ngx_http_set_ctx(s->request, NULL, ngx_http_fanout_module);
+
     s->request = NULL;
     s->connection = NULL;
 
@@ -238,6 +241,7 @@ detach(ngx_http_fanout_session_t *s)
 
     c->read->handler = ngx_http_fanout_session_read_handler;
     c->write->handler = ngx_http_fanout_session_write_handler;
+    c->read->cancelable = 1;
     c->idle = 1;
     c->close = 0;
 
@@ -307,6 +311,16 @@ set_socket(ngx_http_fanout_session_t *s)
     if (c->tcp_nodelay == NGX_TCP_NODELAY_UNSET) {
         (void) ngx_tcp_nodelay(c);
     }
+
+#ifdef TCP_USER_TIMEOUT
+    if (s->transport->ping == NULL && s->conf->ping) {
+        /* nothing answers a heartbeat but the peer's kernel */
+        unsigned  ms = s->conf->ping + s->conf->timeout;
+
+        (void) setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms,
+                          sizeof(unsigned));
+    }
+#endif
 
 #ifdef TCP_NOTSENT_LOWAT
     {

@@ -9,6 +9,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_CLOSE_WAIT 2000    /* ms, for an answer to a close */
@@ -50,6 +51,7 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     s->hub = hub;
     s->conf = conf;
     s->dialect = conf->dialect;
+    s->transport = &ngx_http_fanout_websocket;
     s->format = conf->dialect->format;
     s->out = s->few;
     s->nout_max = 2;
@@ -72,6 +74,8 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     cln->handler = ngx_http_fanout_session_cleanup;
     cln->data = s;
 
+    s->cleanup = cln;
+
     return s;
 }
 
@@ -82,11 +86,6 @@ void
 ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     const char *reason)
 {
-    u_char  buf[NGX_HTTP_FANOUT_WS_HEADER_MAX
-                + NGX_HTTP_FANOUT_WS_CONTROL_MAX];
-    u_char  payload[NGX_HTTP_FANOUT_WS_CONTROL_MAX];
-    size_t  n, len;
-
     if (s->dead || s->state == NGX_HTTP_FANOUT_CLOSING) {
         return;
     }
@@ -104,12 +103,7 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
 
     forget_work(s);
 
-    len = ngx_http_fanout_ws_close_payload(payload, code, reason,
-                                           ngx_strlen(reason));
-    n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_CLOSE, 1, len);
-    ngx_memcpy(buf + n, payload, len);
-
-    ngx_http_fanout_session_bytes(s, buf, n + len);
+    s->transport->close(s, code, reason);
 
     if (!s->dead) {
         ngx_http_fanout_session_timer(s);
@@ -283,9 +277,19 @@ close_connection(ngx_http_fanout_session_t *s)
     s->request = NULL;
 
     if (r) {
+        /* it may be logged when the session is no more */
+        ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
+
         r->keepalive = 0;
         r->read_event_handler = ngx_http_block_reading;
         r->write_event_handler = ngx_http_request_empty_handler;
+
+        if (s->finish && s->stream) {
+            ngx_http_finalize_request(r,
+                                 ngx_http_send_special(r, NGX_HTTP_LAST));
+            ngx_http_run_posted_requests(c);
+            return;
+        }
 
         /* what ends the request may have to be run by an event of it */
         ngx_post_event(c->write, &ngx_posted_events);

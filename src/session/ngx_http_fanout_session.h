@@ -100,6 +100,11 @@ typedef struct {
 } ngx_http_fanout_detach_t;
 
 
+/* output through the filters of a request, see attached.c; of its pool */
+
+typedef struct ngx_http_fanout_stream_s  ngx_http_fanout_stream_t;
+
+
 struct ngx_http_fanout_session_s {
     ngx_queue_t                      queue;     /* hub->sessions */
     ngx_queue_t                      flush;     /* hub->flush */
@@ -108,6 +113,7 @@ struct ngx_http_fanout_session_s {
     ngx_http_fanout_hub_t           *hub;
     ngx_http_fanout_loc_conf_t      *conf;
     const ngx_http_fanout_dialect_t *dialect;
+    const ngx_http_fanout_transport_t  *transport;
     ngx_http_fanout_access_t        *access;
 
     ngx_http_fanout_piece_t         *out;       /* ring of size nout_max */
@@ -170,6 +176,12 @@ struct ngx_http_fanout_session_s {
     ngx_str_t                        info;      /* profile, JSON */
     ngx_msec_t                       active_at; /* last command */
     ngx_msec_t                       alive_at;  /* look for silence then */
+    unsigned                         finish:1;  /* attached: the response ends
+                                                   as one that is whole */
+    uint8_t                          refused;   /* error_e: why it could not
+                                                   begin, or the last reply */
+    ngx_http_cleanup_t              *cleanup;   /* of the request */
+    ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
 };
 
 
@@ -189,6 +201,14 @@ ngx_int_t ngx_http_fanout_session_begin(ngx_http_fanout_session_t *s);
  * request is let go. */
 void ngx_http_fanout_session_start(ngx_http_fanout_session_t *s);
 
+/* The same for one that stays attached: its request is answered in time, or
+ * its output goes through the filters as a stream. */
+void ngx_http_fanout_session_attach(ngx_http_fanout_session_t *s);
+
+/* Parts a session from its request, which then is the caller's to answer and
+ * finalize, and ends it.  The session must not be used any more. */
+void ngx_http_fanout_session_part(ngx_http_fanout_session_t *s);
+
 /* The subscription of a session on a channel, NULL. */
 ngx_http_fanout_subscription_t *ngx_http_fanout_session_sub(
     ngx_http_fanout_session_t *s, ngx_str_t *channel);
@@ -196,6 +216,11 @@ ngx_http_fanout_subscription_t *ngx_http_fanout_session_sub(
 /* Appends output; the frame gets a reference.  A reply is always taken, an
  * entry only through deliver.  Sent at the end of the turn. */
 void ngx_http_fanout_session_push(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end);
+
+/* Appends entries of a subscription, which many may share: as they are, or
+ * placed by the transport where the session is not in their order. */
+void ngx_http_fanout_session_give(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end);
 
 /* Sends a payload of its own as one text or binary message. */
@@ -293,6 +318,14 @@ void ngx_http_fanout_session_active(ngx_http_fanout_session_t *s);
 
 /* Sets the one timer to what is due first. */
 void ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s);
+
+/* Sends what fits of the pieces through the filters of the request: how much
+ * was taken, AGAIN, or ERROR. */
+ssize_t ngx_http_fanout_stream_send(ngx_http_fanout_session_t *s);
+
+/* Copies up to size bytes of output; nothing is taken off.  How many. */
+size_t ngx_http_fanout_outbox_copy(ngx_http_fanout_session_t *s, u_char *p,
+    size_t size);
 
 /* Puts it among those whose output goes at the end of the turn. */
 void ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s);

@@ -136,6 +136,7 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
 
     name = fanout_name(z, ch);
     name->list_next = name->list_prev = name->room = 0;
+    name->lost_seq = z->shm->seq;
 
     pen.z = z;
     pen.ref = ch->name;

@@ -183,7 +183,7 @@ static int
 check_history(walk_t *w, fanout_ref_t channel)
 {
     uint32_t           n, blocks, sum, from, to, i;
-    uint64_t           bytes, seq, offset;
+    uint64_t           bytes, seq, offset, first;
     fanout_ref_t       ref, prev;
     fanout_cold_t     *cold;
     fanout_entry_t    *e;
@@ -194,7 +194,7 @@ check_history(walk_t *w, fanout_ref_t channel)
     cold = fanout_cold(w->z, ch);
 
     n = sum = 0;
-    bytes = seq = offset = 0;
+    bytes = seq = offset = first = 0;
     prev = 0;
 
     must_of(w, channel, (ch->index_first == 0) == (ch->index_last == 0));
@@ -227,6 +227,7 @@ check_history(walk_t *w, fanout_ref_t channel)
 
             offset = e->offset;
             seq = e->seq;
+            first = first ? first : seq;
             bytes += fanout_entry_size(e);
             sum += blocks;
             n++;
@@ -239,6 +240,9 @@ check_history(walk_t *w, fanout_ref_t channel)
     must_of(w, channel, bytes == cold->bytes);
     must_of(w, channel, sum == cold->blocks);
     must_of(w, channel, cold->lost <= ch->offset);
+    must_of(w, channel, fanout_name(w->z, ch)->lost_seq <= w->z->shm->seq);
+    must_of(w, channel, first == 0
+                        || fanout_name(w->z, ch)->lost_seq < first);
     must_of(w, channel, cold->bucket
                         == (sum ? 32 - __builtin_clz(sum) : 0));
 

@@ -208,19 +208,22 @@ typedef struct {
 
 /* The first block of the name also holds the links of the list that the
  * channel waits in: the wheel, as long as it has history with a ttl, or
- * the idle list, when it has nothing. */
+ * the idle list, when it has nothing; and lost as a seq of the zone, for who
+ * comes back with one position for many channels.  Of a channel that is made
+ * it is the last seq there was: nobody knows what one of its name had. */
 
 #define FANOUT_LIST_NONE      0
 #define FANOUT_LIST_WHEEL     1
 #define FANOUT_LIST_IDLE      2
 
-#define FANOUT_NAME_FIRST     48
+#define FANOUT_NAME_FIRST     40
 
 typedef struct {
     fanout_ref_t         chain;
     fanout_ref_t         list_next;
     fanout_ref_t         list_prev;
     fanout_ref_t         room;          /* 0: nobody ever sat down */
+    uint64_t             lost_seq;      /* highest seq let go of */
     uint8_t              name[FANOUT_NAME_FIRST];
 } fanout_name_t;
 
@@ -861,6 +864,8 @@ void fanout_bucket_move(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 /* The first kept entry above an offset, as its index block and the position
  * in it; 0 if there is none. */
 fanout_ref_t fanout_index_seek(ngx_http_fanout_zone_t *z,
+    fanout_channel_t *ch, uint64_t after, unsigned *pos);
+fanout_ref_t fanout_index_seek_seq(ngx_http_fanout_zone_t *z,
     fanout_channel_t *ch, uint64_t after, unsigned *pos);
 
 /* The number of an entry counted from the oldest kept, which is 0, and the

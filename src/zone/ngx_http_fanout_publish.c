@@ -648,6 +648,7 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
         }
 
         fanout_set(z, cold->lost, ch->offset);
+        fanout_set(z, fanout_name(z, ch)->lost_seq, shm->seq);
     }
 
     if (e->flags & FANOUT_IN_STREAM) {
@@ -759,7 +760,13 @@ ngx_http_fanout_channel_purge(ngx_http_fanout_zone_t *z,
         /* a reset is the start of the epoch: it takes no offset */
         fanout_set(z, ch->offset, 0);
         fanout_entry(z, d.first)->offset = 0;
+
+    } else {
+        /* but always a seq: who was last told the one before has missed it */
+        fanout_set(z, z->shm->seq, z->shm->seq + 1);
     }
+
+    fanout_set(z, fanout_name(z, ch)->lost_seq, z->shm->seq);
 
     fanout_channel_settle(z, ref);
     fanout_leave(z);

@@ -286,6 +286,8 @@ typedef struct {
     uint64_t                    after;      /* read from here, exclusive */
     uint64_t                    missed;     /* kept entries in between */
     uint64_t                    seq;        /* a subscriber skips up to it */
+    uint64_t                    from;       /* .after as a seq: all of the
+                                               channel up to it is known */
     unsigned                    recovered:1;
     unsigned                    older:1;    /* kept before .after: seek */
 } ngx_http_fanout_zone_join_t;
@@ -475,6 +477,13 @@ int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
 
+/* what the position of a joiner is */
+
+#define NGX_HTTP_FANOUT_SINCE_NONE    0
+#define NGX_HTTP_FANOUT_SINCE_OFFSET  1         /* epoch and offset */
+#define NGX_HTTP_FANOUT_SINCE_SEQ     2         /* of the zone: incarnation
+                                                   and seq in their place */
+
 /* Joins an opened channel: what the joiner is told, and where it has to read
  * from to get its history.  With since: exactly what it missed, or
  * recovered 0.  STALE. */
@@ -543,6 +552,12 @@ void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
  * or 0. */
 int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
+
+/* Whether a secret and a user are those of an identity, live or lingering: 1
+ * or 0. */
+int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+
 
 /* orders: what others want of sessions of this worker */
 

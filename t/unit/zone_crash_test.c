@@ -507,6 +507,20 @@ run_purge(zone_t *z)
 }
 
 
+/* of a channel that nobody reads: no entry tells of it */
+
+static int
+run_purge_unread(zone_t *z)
+{
+    result_t   r;
+    channel_t  c;
+
+    c = view(z, "few", &few);
+
+    return ngx_http_fanout_channel_purge(z, &c, (uint8_t *) "why", 3, &r);
+}
+
+
 static void
 setup_purged(zone_t *z)
 {
@@ -888,6 +902,7 @@ static const op_t  ops[] = {
       run_publish_several, SERIES },
     { "purge", setup_some, prepare_slot, run_purge, 0 },
     { "purge drained", setup_drained, prepare_slot, run_purge, 0 },
+    { "purge unread", setup_limits, prepare_slot, run_purge_unread, 0 },
     { "free a purged history", setup_purged, prepare_slot, run_sweep, 0 },
     { "sweep", setup_old, prepare_slot, run_sweep_later, SERIES },
     { "sweep stalled", setup_stalled, prepare_slot, run_sweep, SERIES },
