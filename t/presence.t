@@ -27,6 +27,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app closed:*  presence=on publish=members;
         fanout_channel app nobody:*  history=10;
         fanout_channel app big:*     presence=on linger=1s batch=50ms;
+        fanout_channel app lag:*     presence=on linger=0 batch=0 history=1000;
 END
     server => <<'END',
         location /realtime {
@@ -622,4 +623,146 @@ subtest 'a long list' => sub {
                $r->{ok};
         cmp_ok(scalar @all, '>=', 2016, 'members as well');
     }
+};
+
+
+subtest 'a reader that is behind' => sub {
+    my $at = 'lag:1';
+
+    for my $worker ($one, $two) {
+        my $ann  = client($one);
+        my $slow = $nginx->native(path => '/small', worker => $worker,
+                                  rcvbuf => 4096);
+        my (%list, @messages, @gaps);
+        my $lags = $http->get('/status')->json->{counters}{lags};
+
+        apply(\%list, { joined => $slow->ok('join', channel => $at)->{members} });
+        $ann->ok('join', channel => $at, presence => { n => 0 },
+                 want => ['messages']);
+
+        # more than its socket and its buffer hold, which all is kept
+
+        for my $n (1 .. 60) {
+            $ann->ok('presence', channel => $at,
+                     data => { n => $n, text => 'x' x 2000 });
+            $http->post("/api/channels/lag%3A1/messages",
+                        Fanout::JSON::encode([ $n, 'y' x 50000 ]));
+        }
+
+        wait_for(sub {
+            for ($slow->drain) {
+                push @messages, $_->{data}[0] if $_->{data};
+                push @gaps, $_->{gap} if $_->{gap};
+                apply(\%list, $_->{presence}) if $_->{presence};
+            }
+            my ($m) = grep { $_->{client} eq $ann->client } values %list;
+            @messages == 60 && $m && $m->{data}{n} == 60;
+        }, 20);
+
+        is_deeply(\@messages, [ 1 .. 60 ], 'gets all messages');
+        is_deeply([ map { $_->{data}{n} }
+                    grep { $_->{client} eq $ann->client } values %list ],
+                  [ 60 ], 'and all changes');
+        is_deeply(\@gaps, [], 'without a gap');
+        cmp_ok($http->get('/status')->json->{counters}{lags}, '>', $lags,
+               'though it had fallen behind');
+
+        # more than is kept of changes
+
+        for my $n (1 .. 1500) {
+            $ann->send_cmd('presence', channel => $at,
+                           data => { n => $n, text => 'z' x 4000 });
+        }
+        $ann->ok('ping', timeout => 30);
+        $http->post("/api/channels/lag%3A1/messages", '["end"]');
+
+        my ($gap, $end);
+        wait_for(sub {
+            for ($slow->drain) {
+                $gap ||= $_->{gap};
+                $end = 1 if $_->{data} && $_->{data}[0] eq 'end';
+            }
+            $end;
+        }, 20);
+        ok($end, 'it comes to the end');
+        is($gap && $gap->{of}, 'presence', 'and is told what it has lost');
+
+        my @all = @{ $slow->ok('members', channel => $at)->{members} };
+        my ($m) = grep { $_->{client} eq $ann->client } @all;
+        is($m->{data}{n}, 1500, 'it reads the state again');
+
+        $_->close(1000) for $ann, $slow;
+    }
+};
+
+
+subtest 'many come and go at once' => sub {
+    my $at = 'room:crowd';
+    my @watch = (client($one), client($two));
+    my @list = ({}, {});
+
+    apply($list[$_], { joined => $watch[$_]->ok('join', channel => $at)
+                                           ->{members} }) for 0, 1;
+
+    for (1 .. 3) {
+        my @crowd = map { client(0) } 1 .. 60;
+        my @ids = map { $_->send_cmd('join', channel => $at,
+                                     presence => { n => 1 }) } @crowd;
+
+        for my $i (0 .. $#crowd) {
+            my $r = $crowd[$i]->reply($ids[$i]);
+            my %mine = map { ("$_->{client}/" => $_) } map {
+                @{ $_->{members} || [] } } @{ $r->{part} || [] }, $r->{ok};
+            ok($mine{ $crowd[$i]->client . '/' }, 'is in its own list')
+                if $i % 20 == 0;
+            $crowd[$i]{list} = \%mine;
+        }
+
+        # half of them go, each as it likes
+
+        my @stay = @crowd[ 0 .. 29 ];
+        $_ % 3 == 0 ? $crowd[$_]->cut : $_ % 3 == 1 ? $crowd[$_]->close(1000)
+            : $crowd[$_]->send_cmd('leave', channel => $at) for 30 .. 59;
+
+        my $want = join ' ', sort map { $_->client . '/' } @stay;
+
+        for my $ws (@stay, @watch) {
+            my $list = $ws->{list} || ($ws == $watch[0] ? $list[0] : $list[1]);
+            my $same = wait_for(sub {
+                apply($list, $_->{presence})
+                    for grep { $_->{presence} } $ws->drain;
+                join(' ', sort keys %$list) eq $want;
+            }, 15);
+            ok($same, 'sees who is there') or last;
+        }
+
+        $_->close(1000) for @stay;
+
+        wait_for(sub {
+            for my $i (0, 1) {
+                apply($list[$i], $_->{presence})
+                    for grep { $_->{presence} } $watch[$i]->drain;
+            }
+            !%{ $list[0] } && !%{ $list[1] };
+        }, 15);
+        is_deeply(\@list, [ {}, {} ], 'all are gone');
+    }
+};
+
+
+subtest 'an array of commands' => sub {
+    my ($ann, $bob) = (client($one), client($two));
+    $bob->ok('join', channel => 'slow:b');
+    $bob->ok('presence', channel => 'slow:b', data => {});
+
+    # the first change went at once: this one waits for the batch
+
+    my @r = $ann->batch({ op => 'join', channel => 'slow:b', presence => {} },
+                        { op => 'ping' },
+                        { op => 'members', channel => 'slow:b' });
+    @r = @{ $r[0] } if ref $r[0] eq 'ARRAY';
+    is(@{ $r[0]{ok}{members} }, 2, 'its join waits until it is told');
+    ok($r[1]{ok}{time}, 'what is behind it comes behind it');
+    is(@{ $r[2]{ok}{members} }, 2, 'and knows it');
+    silent($ann, 'no own joined');
 };
