@@ -9,6 +9,7 @@
 
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_roster.h"
 
 #include <nginx.h>
 
@@ -332,14 +333,18 @@ write_limits(writer_t *w, ngx_http_fanout_zone_stat_t *st)
 static void
 write_worker(writer_t *w)
 {
+    size_t                  bytes;
+    ngx_uint_t              rosters;
     ngx_http_fanout_hub_t  *hub;
 
     hub = w->hub;
+    rosters = ngx_http_fanout_roster_sizes(hub, &bytes);
 
     put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%ui,\"channels\":%uD,"
-        "\"frames\":%uz,\"draining\":%s}",
+        "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
+        "\"draining\":%s}",
         ngx_pid, hub->zone.slot, hub->nsessions, hub->used, hub->frames,
-        hub->draining ? "true" : "false");
+        rosters, bytes, hub->draining ? "true" : "false");
 }
 
 

@@ -545,6 +545,29 @@ ngx_http_fanout_roster_expire(ngx_http_fanout_hub_t *hub)
 }
 
 
+ngx_uint_t
+ngx_http_fanout_roster_sizes(ngx_http_fanout_hub_t *hub, size_t *bytes)
+{
+    ngx_uint_t                 n;
+    ngx_queue_t               *q;
+    ngx_http_fanout_roster_t  *r;
+
+    n = 0;
+    *bytes = 0;
+
+    for (q = ngx_queue_head(&hub->rosters);
+         q != ngx_queue_sentinel(&hub->rosters);
+         q = ngx_queue_next(q))
+    {
+        r = ngx_queue_data(q, ngx_http_fanout_roster_t, queue);
+        *bytes += sizeof(ngx_http_fanout_roster_t) + r->bytes;
+        n++;
+    }
+
+    return n;
+}
+
+
 /* snapshots */
 
 ngx_int_t

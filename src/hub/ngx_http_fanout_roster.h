@@ -170,6 +170,10 @@ void ngx_http_fanout_roster_work(ngx_http_fanout_hub_t *hub);
 /* Drops what is old, and lets all that wait look again; every second. */
 void ngx_http_fanout_roster_expire(ngx_http_fanout_hub_t *hub);
 
+/* How many there are, and the bytes of their members. */
+ngx_uint_t ngx_http_fanout_roster_sizes(ngx_http_fanout_hub_t *hub,
+    size_t *bytes);
+
 /* There is something to do for a roster at the end of the turn. */
 void ngx_http_fanout_roster_touch(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_roster_t *r);
