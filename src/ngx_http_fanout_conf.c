@@ -44,6 +44,8 @@ static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_permit_t *permit);
 static ngx_uint_t profile_name(u_char *p, u_char *last);
+static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
+    ngx_int_t max);
 
 
 /* parameters of channel policies that are not served yet */
@@ -1138,6 +1140,45 @@ ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "the number of \"%V\" must be between 1 and %d",
                            &value[0], NGX_HTTP_FANOUT_NUMBER);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 0, 1032);
+}
+
+
+char *
+ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 1, 9);
+}
+
+
+char *
+ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 9, 15);
+}
+
+
+static char *
+check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min, ngx_int_t max)
+{
+    ngx_str_t  *value;
+
+    if (n < min || n > max) {
+        value = cf->args->elts;
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the number of \"%V\" must be between %i and %i",
+                           &value[0], min, max);
         return NGX_CONF_ERROR;
     }
 

@@ -66,6 +66,9 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                     apps;       /* ngx_http_fanout_app_t * */
+    size_t                          deflate_min;
+    ngx_int_t                       deflate_level;
+    ngx_int_t                       deflate_window;     /* bits */
 } ngx_http_fanout_main_conf_t;
 
 
@@ -132,6 +135,10 @@ typedef struct {
     ngx_uint_t                      transports; /* those that are served */
     ngx_msec_t                      retry;      /* told to event streams */
     ngx_msec_t                      poll_timeout;
+    ngx_flag_t                      deflate;
+    ngx_uint_t                      deflate_ratio;      /* 0: any */
+    ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
+    ngx_array_t                    *logs;       /* fanout_log, NULL: off */
 } ngx_http_fanout_loc_conf_t;
 
 

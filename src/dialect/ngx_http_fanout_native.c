@@ -12,6 +12,7 @@
  */
 
 
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_json.h"
@@ -107,6 +108,8 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     if (s->dead) {
         return;
     }
+
+    ngx_http_fanout_session_index(s);
 
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1' && s->conf->ping)
@@ -531,6 +534,7 @@ batch_run(ngx_http_fanout_session_t *s)
             return;
         }
 
+        ngx_http_fanout_compress_frame(s->hub, s->format, &b->frame);
         ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
     }
 
@@ -578,7 +582,7 @@ native_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
     ngx_uint_t   i;
     ngx_str_t   *event;
 
-    if (sub->no_messages) {
+    if (sub->no_messages && e->type == NGX_HTTP_FANOUT_MESSAGE) {
         return 0;
     }
 
@@ -671,6 +675,10 @@ ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
             rc = ngx_http_fanout_frame_literal(hub, f, "}");
         }
 
+        break;
+
+    case NGX_HTTP_FANOUT_SIGNAL:
+        rc = ngx_http_fanout_signal_json(hub, e, f);
         break;
 
     default:

@@ -52,6 +52,9 @@ typedef struct {
     ngx_http_fanout_json_t    anonymous;
     ngx_http_fanout_json_t    merge;
     ngx_http_fanout_json_t    state;
+    ngx_http_fanout_json_t    tag;
+    ngx_http_fanout_json_t    live;
+    ngx_http_fanout_json_t    every;
 
     ngx_uint_t                at;       /* in an array */
     ngx_str_t                 name;     /* of the channel */
@@ -172,6 +175,21 @@ ngx_http_fanout_job_t *fanout_native_job(ngx_http_fanout_session_t *s,
 
 /* Goes on with the session's job.  AGAIN: the output limit was reached. */
 ngx_int_t fanout_native_run(ngx_http_fanout_session_t *s);
+void fanout_native_signal(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+
+/* Whom "to" names, into the message: 0 after an error was replied. */
+ngx_uint_t fanout_native_to(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_zone_message_t *m);
+
+/* How often it wants to be told of signals, ms: 0 after an error. */
+ngx_uint_t fanout_native_every(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_uint_t *every);
+
+/* The text of an error of a direct message or signal. */
+void fanout_native_unreached(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_error_e rc);
 
 
 /* Whether the session stays after the command, as those need that join: 1, or

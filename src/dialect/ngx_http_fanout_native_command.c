@@ -45,7 +45,10 @@ static const ngx_http_fanout_json_field_t  fields[] = {
     ngx_http_fanout_json_field("presence", fanout_command_t, presence),
     ngx_http_fanout_json_field("anonymous", fanout_command_t, anonymous),
     ngx_http_fanout_json_field("merge", fanout_command_t, merge),
-    ngx_http_fanout_json_field("state", fanout_command_t, state)
+    ngx_http_fanout_json_field("state", fanout_command_t, state),
+    ngx_http_fanout_json_field("tag", fanout_command_t, tag),
+    ngx_http_fanout_json_field("live", fanout_command_t, live),
+    ngx_http_fanout_json_field("every", fanout_command_t, every)
 };
 
 static const ngx_http_fanout_json_field_t  position_fields[] = {
@@ -63,6 +66,7 @@ static op_t  ops[] = {
     { ngx_string("publish"), fanout_native_publish },
     { ngx_string("join"), fanout_native_join },
     { ngx_string("leave"), op_leave },
+    { ngx_string("signal"), fanout_native_signal },
     { ngx_string("history"), fanout_native_history },
     { ngx_string("presence"), fanout_native_presence },
     { ngx_string("members"), fanout_native_members },
@@ -133,8 +137,8 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
 
     fanout_native_refuse(s, &cmd, cmd.op.len ? NGX_HTTP_FANOUT_E_UNKNOWN_OP
                                : NGX_HTTP_FANOUT_E_BAD_REQUEST,
-           cmd.op.len ? "there is no such op; there are publish, join, leave, "
-                        "history, presence, members and ping"
+           cmd.op.len ? "there is no such op; there are publish, signal, join, "
+                        "leave, history, presence, members and ping"
                       : "\"op\" is missing");
 }
 
@@ -208,6 +212,7 @@ fanout_native_channel(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
                : op == NGX_HTTP_FANOUT_MAY_SIGNAL ? "signal" : "history";
 
         ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_eventlog_forbidden(s, verb, &cmd->name);
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
                "no \"fanout_permit %s\" allows this channel", verb);
         return 0;

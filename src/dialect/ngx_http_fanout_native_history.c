@@ -21,6 +21,8 @@ static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static ngx_int_t job_mail(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, uint64_t *upto);
 static ngx_uint_t job_replay(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static void job_remember(ngx_http_fanout_session_t *s,
@@ -119,6 +121,7 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     job->left = j.missed;
     job->since = since;
     job->recovered = j.recovered;
+    job->mail = since && j.recovered;
     job->again = (before != NULL);
     job->since_epoch = epoch;
     job->since_offset = offset;
@@ -151,11 +154,15 @@ join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_http_fanout_subscription_t *sub)
 {
     int                        echo;
+    ngx_uint_t                 every;
     ngx_http_fanout_events_t  *events;
 
     echo = 1;
+    every = 0;
 
-    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)) {
+    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
+        || !fanout_native_every(s, cmd, &every))
+    {
         return 0;
     }
 
@@ -180,6 +187,7 @@ join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 
         sub->events = events;
         sub->no_echo = !echo;
+        sub->every = every;
     }
 
     return 1;
@@ -419,16 +427,27 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
     int                              rc;
     uint32_t                         start;
-    uint64_t                         lost, after;
+    uint64_t                         lost, after, upto;
+    ngx_int_t                        done;
     ngx_uint_t                       i, whole;
     ngx_http_fanout_arena_t         *a;
     ngx_http_fanout_zone_channel_t   zc;
 
-    if (job->after >= job->upto || job->left == 0) {
+    upto = job->upto;
+
+    if (job->mail) {
+        done = job_mail(s, job, &upto);
+
+        if (done != NGX_DECLINED) {
+            return done;
+        }
+    }
+
+    if (job->after >= upto || job->left == 0) {
         return NGX_OK;
     }
 
-    if (job_replay(s, job)) {
+    if (upto == job->upto && job_replay(s, job)) {
         return job->messages->used >= NGX_HTTP_FANOUT_PART
                && job->after < job->upto
                && job_part(s, job) != NGX_OK
@@ -442,7 +461,7 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     ngx_http_fanout_hub_view(s->hub, &job->channel, &zc);
 
     rc = ngx_http_fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after,
-                                  job->upto, a, &lost);
+                                  upto, a, &lost);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND
         || rc == NGX_HTTP_FANOUT_ZONE_FULL)
@@ -504,7 +523,60 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         return NGX_OK;
     }
 
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK && upto < job->upto) {
+        /* now a piece of mail */
+        job->after = upto;
+        return NGX_AGAIN;
+    }
+
     return rc == NGX_HTTP_FANOUT_ZONE_AGAIN ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* What was addressed to the client while it was away stands between the
+ * messages of the log: *upto is what of these comes before the next piece.
+ * DECLINED if there is none, or messages come first. */
+
+static ngx_int_t
+job_mail(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    uint64_t *upto)
+{
+    ngx_http_fanout_entry_t  *e;
+
+    e = ngx_http_fanout_letter(s, &job->channel, job->epoch, job->after,
+                               job->upto);
+
+    if (e == NULL) {
+        job->mail = 0;
+        return NGX_DECLINED;
+    }
+
+    if (job->left && e->offset > job->after + 1) {
+        *upto = e->offset - 1;
+        return NGX_DECLINED;
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_GAP) {
+        job->recovered = 0;
+
+    } else {
+        job->missed++;
+
+        if (job_add(s, job, e) != NGX_OK) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+    }
+
+    job->after = e->offset;
+
+    if (job->messages && job->messages->used >= NGX_HTTP_FANOUT_PART
+        && job->after < job->upto && job_part(s, job) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
 }
 
 

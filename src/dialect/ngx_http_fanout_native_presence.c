@@ -777,6 +777,7 @@ ready_join(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     job->missed = j.missed;
     job->left = j.missed;
     job->recovered = j.recovered;
+    job->mail = job->since && j.recovered;
     job->sub->offset = j.offset;
 
     if (job->resumed) {

@@ -60,7 +60,8 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     if (arena_init(&hub->arena, NGX_HTTP_FANOUT_TURN, NGX_HTTP_FANOUT_ARENA)
         != NGX_OK
         || arena_init(&hub->pages, NGX_HTTP_FANOUT_ZONE_ENTRIES, 65536)
-           != NGX_OK)
+           != NGX_OK
+        || arena_init(&hub->letter, 1, 4096) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -73,6 +74,11 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     ngx_queue_init(&hub->flush);
     ngx_queue_init(&hub->rosters);
     ngx_queue_init(&hub->active);
+    ngx_queue_init(&hub->every);
+    ngx_rbtree_init(&hub->clients, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
+    ngx_rbtree_init(&hub->users, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
 
     if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
         != NGX_HTTP_FANOUT_ZONE_OK)
@@ -119,6 +125,11 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     hub->presence.cancelable = 1;
 
     hub->leave.log = cycle->log;
+
+    hub->pace.handler = ngx_http_fanout_signals_handler;
+    hub->pace.data = hub;
+    hub->pace.log = cycle->log;
+    hub->pace.cancelable = 1;
 
     ngx_add_timer(&hub->tick, NGX_HTTP_FANOUT_TICK);
 
@@ -193,6 +204,9 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
          q = ngx_queue_next(q))
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
+
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
+        ngx_http_fanout_eventlog_close(s);
 
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
                                      &s->identity, s->conf->resume,

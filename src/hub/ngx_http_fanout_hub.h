@@ -18,11 +18,14 @@
 
 
 /* dialect and transport together: what bytes an entry becomes */
-#define NGX_HTTP_FANOUT_FORMATS   4
+#define NGX_HTTP_FANOUT_BASES     4
 
 #define NGX_HTTP_FANOUT_NATIVE_WS 0
 #define NGX_HTTP_FANOUT_RAW_WS    1
 #define NGX_HTTP_FANOUT_NATIVE_SSE  2
+
+/* each of them plain and in the ways to deflate, see compress.h */
+#define NGX_HTTP_FANOUT_FORMATS   (3 * NGX_HTTP_FANOUT_BASES)
 
 /* no format of a session: items of a native reply's "messages" */
 #define NGX_HTTP_FANOUT_NATIVE_ITEMS  NGX_HTTP_FANOUT_FORMATS
@@ -66,6 +69,10 @@ struct ngx_http_fanout_channel_s {
     ngx_http_fanout_roster_t        *roster;    /* NULL: nobody asked yet */
     uint32_t                         watchers[NGX_HTTP_FANOUT_FORMATS];
                                                 /* subs that want presence */
+
+    ngx_queue_t                      signals;   /* kept, by seq */
+    uint32_t                         nsignals;
+    uint32_t                         waiting;   /* subs that are to be told */
 };
 
 
@@ -124,6 +131,14 @@ struct ngx_http_fanout_subscription_s {
     uint64_t                         known;     /* changes of members up to it
                                                    were told in a reply */
     ngx_http_fanout_own_t           *own;       /* its members */
+
+    ngx_queue_t                      in_every;  /* hub->every */
+    uint64_t                         signal_seq;    /* told up to it */
+    ngx_msec_t                       signal_at; /* last told */
+    uint32_t                         every;     /* ms between, 0: any */
+    unsigned                         waiting:1; /* there are signals for it */
+    unsigned                         timed:1;   /* in hub->every */
+    unsigned                         mail:1;    /* it has not read its mail */
     uint64_t                         sent;      /* unless live: seq up to
                                                    which all was sent */
 };
@@ -168,9 +183,12 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      sessions;
     ngx_uint_t                       nsessions;
     ngx_queue_t                      flush;     /* sessions with output */
+    ngx_rbtree_t                     clients;   /* sessions by client */
+    ngx_rbtree_t                     users;     /* sessions by user's hash */
 
     ngx_http_fanout_arena_t          arena;     /* of drains */
     ngx_http_fanout_arena_t          pages;     /* of reads for a session */
+    ngx_http_fanout_arena_t          letter;    /* one piece of mail */
     ngx_http_fanout_replay_t         replay[NGX_HTTP_FANOUT_REPLAYS];
 
     ngx_connection_t                *wake;      /* the eventfd */
@@ -182,6 +200,9 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      rosters;   /* all */
     ngx_queue_t                      active;    /* rosters with work to do */
     size_t                           frames;    /* bytes of all frames */
+    size_t                           kept;      /* of signals */
+    ngx_queue_t                      every;     /* subs that wait for time */
+    ngx_event_t                      pace;      /* then */
     unsigned                         draining:1;
     unsigned                         in_turn:1; /* it ends with a flush */
 
@@ -265,12 +286,27 @@ void ngx_http_fanout_hub_counted(ngx_http_fanout_hub_t *hub,
  * was known and nothing was appended.  On CONFLICT r has epoch and offset
  * that the channel has.
  *
- * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL.
+ * A direct message (one, with to_client or to_user) is for those who have
+ * joined: r->delivered of them are there, r->pending may come back.
+ *
+ * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if nobody
+ * it is addressed to is there, TOO_MANY if a mailbox is full.
  */
 ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
     ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r);
+
+/*
+ * Sends a signal: m->key is its tag.  Who has joined and can hear it now does,
+ * and nobody else.
+ *
+ * NONE, TOO_LARGE, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if it is addressed
+ * and nobody is there.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_signal(
+    ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
+    ngx_http_fanout_zone_message_t *m);
 
 /* Fills a zone's view of a channel by name, for calls of the zone; uses the
  * open interest where this worker has one.  name must outlive zc. */
@@ -367,6 +403,14 @@ void ngx_http_fanout_hub_restore(ngx_http_fanout_session_t *s,
 void ngx_http_fanout_hub_orders(ngx_http_fanout_hub_t *hub);
 
 void ngx_http_fanout_hub_presence_handler(ngx_event_t *ev);
+
+
+/* Lets go of all signals kept for a channel, or, when a subscriber goes, of
+ * what only it was waiting for. */
+void ngx_http_fanout_signals_clear(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch);
+void ngx_http_fanout_signals_forget(ngx_http_fanout_subscription_t *sub);
+
 
 
 /* frames */

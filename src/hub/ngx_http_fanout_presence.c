@@ -480,6 +480,7 @@ order_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
             continue;
         }
 
+        ngx_http_fanout_session_unindex(s);
         s->identity.client = 0;
         s->reading = 1;
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_replay.h"
@@ -139,7 +140,7 @@ ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
         }
     }
 
-    if (s->behind) {
+    if (s->behind || s->waiting) {
         ngx_http_fanout_outbox_queue(s);
     }
 }
@@ -193,6 +194,10 @@ others:
             }
         }
     }
+
+    if (s->waiting) {
+        ngx_http_fanout_signals_tell(s);
+    }
 }
 
 
@@ -203,10 +208,10 @@ static void
 catch_up_sub(ngx_http_fanout_subscription_t *sub)
 {
     int                         rc;
-    uint64_t                    lost, upto, last, told;
+    uint64_t                    lost, upto, stop, last, told;
     ngx_uint_t                  n;
     ngx_http_fanout_hub_t      *hub;
-    ngx_http_fanout_entry_t     e;
+    ngx_http_fanout_entry_t     e, *letter;
     ngx_http_fanout_arena_t    *a;
     ngx_http_fanout_session_t  *s;
     ngx_http_fanout_channel_t  *ch;
@@ -250,7 +255,32 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             return;
         }
 
-        if (tell_again(sub, upto)) {
+        letter = NULL;
+        stop = upto;
+
+        if (sub->mail) {
+            letter = ngx_http_fanout_letter(s, &ch->name, ch->epoch,
+                                            sub->offset, upto);
+
+            if (letter == NULL) {
+                sub->mail = 0;
+
+            } else if (letter->offset == sub->offset + 1) {
+
+                if (tell(sub, letter, 1) != NGX_OK) {
+                    return;
+                }
+
+                sub->offset = letter->offset;
+                sub->sent = ngx_max(sub->sent, letter->seq);
+                continue;
+
+            } else {
+                stop = letter->offset - 1;
+            }
+        }
+
+        if (tell_again(sub, stop)) {
             continue;
         }
 
@@ -258,7 +288,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         a->used = 0;
 
         rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
-                                      sub->offset, upto, a, &lost);
+                                      sub->offset, stop, a, &lost);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_STALE
             || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
@@ -268,7 +298,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         }
 
         if (lost > sub->offset) {
-            lost = ngx_min(lost, upto);
+            lost = ngx_min(lost, stop);
             e.type = NGX_HTTP_FANOUT_GAP;
             e.epoch = ch->epoch;
             e.from = sub->offset;
@@ -283,7 +313,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 
         if (watches(sub)) {
             last = rc == NGX_HTTP_FANOUT_ZONE_AGAIN && a->n
-                   ? a->entries[a->n - 1].offset : upto;
+                   ? a->entries[a->n - 1].offset : stop;
 
             if (merge(sub, a, last, &told) != NGX_OK) {
                 return;
@@ -305,6 +335,12 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         }
 
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+
+            if (stop < upto) {
+                sub->offset = stop;
+                continue;
+            }
+
             break;
         }
 
@@ -440,6 +476,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
 
     ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
+    ngx_http_fanout_eventlog_add(sub->session, messages_out, r->n);
     sub->offset = r->last;
     sub->sent = r->seq;
 
@@ -470,9 +507,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
     for (i = 0; i < n; i++) {
 
         if (e[i].type == NGX_HTTP_FANOUT_MESSAGE
-            && ((e[i].client && e[i].client == s->identity.client
-                 && (sub->no_echo || (e[i].flags & NGX_HTTP_FANOUT_NOECHO)))
-                || !s->dialect->match(sub, &e[i])))
+            && !ngx_http_fanout_wanted(sub, &e[i]))
         {
             continue;
         }
@@ -494,6 +529,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
         {
             ngx_http_fanout_session_push(s, f, 0, f->used);
             ngx_http_fanout_frame_release(hub, f);
+            ngx_http_fanout_eventlog_broken(s, e[i].type);
             ngx_http_fanout_session_closing(s);
             return NGX_ERROR;
         }
@@ -506,11 +542,14 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
 
         } else {
             ngx_http_fanout_count(hub, delivered);
+            ngx_http_fanout_eventlog_add(s, messages_out, 1);
         }
     }
 
+    ngx_http_fanout_compress_frame(hub, sub->format, &f);
+
     if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)
-        && !watches(sub))
+        && !(e->to_client || e->to_user) && !watches(sub))
     {
         ngx_http_fanout_replay_add(hub, sub->channel, sub->format, e->epoch,
                                    sub->offset, e, n, f);
