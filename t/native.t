@@ -230,7 +230,7 @@ subtest 'what is no command' => sub {
                 'x' x 300, "\0", '*')
     {
         my $r = $ws->cmd($op, channel => 'a', data => 1);
-        is(code($r, qr/publish, join, leave, history/), 'unknown_op',
+        is(code($r, qr/publish, signal, join, leave, history/), 'unknown_op',
            'op ' . Fanout::JSON::encode(substr $op, 0, 20));
     }
 
