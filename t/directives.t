@@ -232,6 +232,7 @@ my @location = (
     'fanout_permit join,write *'   => 'unknown operation "write".*join',
     'fanout_permit join, *'        => 'unknown operation ""',
     'fanout_permit join,,all *'    => 'unknown operation ""',
+    'fanout_permit presences *'    => 'unknown operation "presences"',
     'fanout_user_info'             => 'invalid number of arguments',
     'fanout_user_info name'        => 'invalid "name": NAME=VALUE',
     'fanout_user_info =x'          => 'invalid "=x": NAME=VALUE',
