@@ -96,6 +96,9 @@
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
     _(api_requests,    "HTTP API requests")                                   \
+    _(presence_joins,  "members made by sessions")                            \
+    _(presence_updates, "members changed by sessions")                        \
+    _(presence_leaves, "members that left while their session lives")         \
     _(deflate_connects, "handshakes that agreed on permessage-deflate")       \
     _(deflated,        "messages deflated, each once for all who get it")     \
     _(deflated_in,     "bytes of them before")                                \
