@@ -132,8 +132,8 @@ END
         }
         location /sub/ {
             proxy_pass http://127.0.0.1:$port;
-            sub_filter_types *;
-            sub_filter before after;
+            @{[ has('http_sub_module')
+                ? 'sub_filter_types *; sub_filter before after;' : '' ]}
             fanout_broadcast app sub;
         }
         location /ssi/ {
@@ -213,7 +213,7 @@ END
         }
         location /dav/ {
             alias %%DIR%%/dav/;
-            dav_methods PUT DELETE;
+            @{[ has('http_dav_module') ? 'dav_methods PUT DELETE;' : '' ]}
             fanout_broadcast app dav;
         }
         location /inherit/ {
@@ -561,8 +561,10 @@ subtest 'headers of the backend' => sub {
                [ 'X-Other' => 'stays' ], $plain);
 
     for my $path (qw( named deaf api )) {
-        my $r = http()->get("/$path/x",
-                            headers => answered(200, [ @say ], 'x'));
+        # a key would hide what should not have been
+
+        my $r = http()->get("/$path/x", headers => answered(200,
+            [ grep { $path eq 'named' || $_->[0] !~ /-Key/ } @say ], 'x'));
 
         unlike($r->{head}, qr/x-accel/i, "$path: they are stripped");
         is($r->{headers}{'x-other'}, 'stays', 'no other one');
@@ -575,6 +577,7 @@ subtest 'headers of the backend' => sub {
         } elsif ($path eq 'deaf') {
             is_deeply([ @{ heard() }{qw( channel event )} ], [ 'deaf', 'said' ],
                       'not with headers=off');
+            silent('it is all');
 
         } else {
             silent('nor with the default methods');
