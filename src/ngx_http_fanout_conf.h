@@ -24,6 +24,10 @@ char *ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 

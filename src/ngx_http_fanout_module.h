@@ -41,6 +41,10 @@ typedef struct {
     ngx_str_t                       text;       /* the pattern as written */
     ngx_str_t                       pattern;    /* compiled */
     ngx_http_fanout_zone_policy_t   keep;
+    ngx_msec_t                      idle;       /* of silence, 0: never */
+    ngx_msec_t                      expire;
+    unsigned                        pongs:1;    /* they break the silence */
+    unsigned                        members_publish:1;  /* only they may */
 } ngx_http_fanout_policy_t;
 
 
@@ -55,6 +59,7 @@ typedef struct {
     ngx_msec_t                      resume;     /* the longest of the zone */
     ngx_array_t                     policies;   /* policy_t, in order */
     ngx_http_fanout_policy_t        none;       /* for names none matches */
+    unsigned                        members_publish:1;  /* some policy says */
     ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */
 } ngx_http_fanout_app_t;
 
@@ -89,6 +94,14 @@ typedef struct {
 } ngx_http_fanout_part_t;
 
 
+/* fanout_user_info: a member of the profile */
+
+typedef struct {
+    ngx_str_t                       name;
+    ngx_http_complex_value_t        value;
+} ngx_http_fanout_profile_t;
+
+
 typedef struct {
     ngx_http_fanout_app_t          *app;        /* NULL: not enabled */
     ngx_http_fanout_app_t          *api;
@@ -115,6 +128,11 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
+    ngx_array_t                    *user_info;  /* profile_t, NULL: none */
+    ngx_array_t                    *autojoin;   /* permit_t, NULL: none */
+    ngx_uint_t                      per_user;   /* sessions, 0: any */
+    size_t                          presence_size;
+
     ngx_uint_t                      transports; /* those that are served */
     ngx_msec_t                      retry;      /* told to event streams */
     ngx_msec_t                      poll_timeout;
