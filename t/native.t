@@ -226,7 +226,7 @@ subtest 'what is no command' => sub {
         ok(exists $r->{at} && !exists $r->{id}, 'with at, without id');
     }
 
-    for my $op ('x', '', 'Ping', 'ping ', 'signal', 'set', 'auth',
+    for my $op ('x', '', 'Ping', 'ping ', 'signals', 'set', 'auth',
                 'x' x 300, "\0", '*')
     {
         my $r = $ws->cmd($op, channel => 'a', data => 1);
