@@ -499,7 +499,10 @@ open_sub(sub_t *s)
     s->ready = 0;
     run.nopening++;
 
-    if (wire_open(&s->wire, &sub_calls, path, run.rejoining ? protocols : NULL)
+    if ((conf.events
+         ? wire_open_events(&s->wire, &sub_calls, path)
+         : wire_open(&s->wire, &sub_calls, path,
+                     run.rejoining ? protocols : NULL))
         < 0)
     {
         load_die("connect: %s", strerror(errno));
