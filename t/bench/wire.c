@@ -135,7 +135,7 @@ int
 wire_open_events(wire_t *w, const wire_calls_t *calls, const char *path)
 {
     int   n;
-    char  text[1024];
+    char  text[8192];
 
     w->http = 0;
     w->events = 1;
@@ -312,7 +312,7 @@ arm(wire_t *w, int on)
 void
 wire_pause(wire_t *w, int paused)
 {
-    if (w->state == WIRE_OPEN) {
+    if (w->state == WIRE_OPEN || w->state == WIRE_EVENTS) {
         w->paused = paused;
         interest(w);
     }
@@ -509,7 +509,7 @@ take_upgrade(wire_t *w, char *p, size_t have)
 static ssize_t
 take_event(wire_t *w, char *p, size_t have)
 {
-    char  *end, *data;
+    char  *end, *data, *id, *eol;
 
     end = memmem(p, have, "\n\n", 2);
 
@@ -517,10 +517,16 @@ take_event(wire_t *w, char *p, size_t have)
         return 0;
     }
 
-    data = memmem(p, end - p, "data: ", 6);
+    id = strncmp(p, "id: ", 4) == 0 ? p + 4 : NULL;
+    eol = id ? memchr(id, '\n', end + 1 - id) : NULL;
+    data = eol ? eol + 1 : p;
 
-    if (data) {
+    if (data < end && strncmp(data, "data: ", 6) == 0) {
         w->calls->frame(w, WIRE_TEXT, data + 6, end - data - 6);
+    }
+
+    if (eol && w->calls->id && w->state != WIRE_DOWN) {
+        w->calls->id(w, id, eol - id);
     }
 
     return end + 2 - p;

@@ -50,6 +50,9 @@ typedef struct {
 
     /* a response, HTTP only; the body may be moved within its buffer */
     void    (*response)(wire_t *w, int status, char *body, size_t n);
+
+    /* the id of an event, behind its frame; events only, may be NULL */
+    void    (*id)(wire_t *w, const char *id, size_t n);
 } wire_calls_t;
 
 
