@@ -69,6 +69,13 @@ ngx_http_fanout_handler(ngx_http_request_t *r)
                                "fanout_transports");
     }
 
+    if (t & (NGX_HTTP_FANOUT_SSE|NGX_HTTP_FANOUT_POLL)
+        && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+    {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
+                                      "a GET has no body here");
+    }
+
     switch (t) {
 
     case NGX_HTTP_FANOUT_SSE:

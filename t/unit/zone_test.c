@@ -595,7 +595,9 @@ by_seq(void)
 {
     uint32_t   i;
     uint64_t   one, inc;
-    policy_t   p = { 100, 0, 0, 0 }, few = { 3, 0, 0, 0 }, none = { 0, 0, 0, 0 };
+    policy_t   p = { 100, 0, 0, 0 };
+    policy_t   few = { 3, 0, 0, 0 };
+    policy_t   none = { 0, 0, 0, 0 };
     result_t   r;
     join_t     j;
     channel_t  a, b, n, later;
@@ -638,7 +640,8 @@ by_seq(void)
     join_seq(&b, 73);
     ok(!j.recovered, "one that was let go of is told");
     join_seq(&b, 74);
-    ok(j.recovered && j.missed == 3 && j.after == 37, "the last of them is not");
+    ok(j.recovered && j.missed == 3 && j.after == 37,
+       "the last of them is not");
 
     (void) put(&za, &n, 1, 10, 0, NULL, &r);
     join_seq(&n, 80);
