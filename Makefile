@@ -30,7 +30,7 @@ endif
 
 
 .PHONY: all help deps run test units fuzzers fuzz sanitize bench install \
-        clean FORCE
+        deb clean FORCE
 
 all: $(MODULE)
 
@@ -43,6 +43,7 @@ help:
 	@echo 'make bench         the figures of docs/benchmarks.md'
 	@echo 'make deps          install what building and testing need (root)'
 	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
+	@echo 'make deb           a package for Debian, in build/deb/'
 	@echo 'make clean         remove build/'
 	@echo
 	@echo 'PORT=$(PORT) JOBS=$(JOBS) FUZZ_TIME=$(FUZZ_TIME)'
@@ -97,7 +98,7 @@ $(MODULE): $(BUILD)/nginx/configured src/ngx_http_fanout_module.map FORCE
 # Unit tests and fuzzers: t/unit/NAME_test.c and t/fuzz/fuzz_NAME.c. A test
 # names what it is linked with in its first lines, one after the other:
 #
-#     /* sources: src/transport/a.c src/zone/b.c */
+#     /* sources: src/transport/a.c src/zone/b*.c */
 #     /* libs: -lyajl */
 #     /* cflags: -DX=1 @nginx@ */
 #
@@ -119,9 +120,10 @@ FUZZERS := $(patsubst t/fuzz/%.c,%,$(wildcard t/fuzz/fuzz_*.c))
 # $(call said,FILE,WORD): what FILE says after "WORD:" in its first lines
 
 said = $(shell sed -n '1,20s@^/\* $(2): *\(.*[^ ]\) *\*/.*@\1@p' $(1))
+sources = $(wildcard $(call said,$(1),sources))
 
 define unit_rule
-$(UNIT_DIR)/$(1): t/unit/$(1).c $(call said,t/unit/$(1).c,sources) Makefile \
+$(UNIT_DIR)/$(1): t/unit/$(1).c $(call sources,t/unit/$(1).c) Makefile \
         $(if $(findstring @nginx@,$(call said,t/unit/$(1).c,cflags)),\
         $(BUILD)/nginx/configured)
 	@mkdir -p $(UNIT_DIR)
@@ -136,14 +138,14 @@ $(UNIT_DIR)/$(1): t/unit/$(1).c $(call said,t/unit/$(1).c,sources) Makefile \
 	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
 	    $(call said,t/unit/$(1).c,libs) -lpthread
 
--include $(foreach c,t/unit/$(1).c $(call said,t/unit/$(1).c,sources),\
+-include $(foreach c,t/unit/$(1).c $(call sources,t/unit/$(1).c),\
     $(UNIT_DIR)/$(1).$(subst /,_,$(c)).d)
 endef
 
 # the same for fuzzers, which are told apart by FUZZING
 
 define fuzz_rule
-$(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources) Makefile \
+$(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call sources,t/fuzz/$(1).c) Makefile \
         $(if $(findstring @nginx@,$(call said,t/fuzz/$(1).c,cflags)),\
         $(BUILD)/nginx/configured)
 	@mkdir -p $(BUILD)/fuzz
@@ -159,7 +161,7 @@ $(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources) Makefile \
 	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
 	    $(call said,t/fuzz/$(1).c,libs) -lpthread
 
--include $(foreach c,t/fuzz/$(1).c $(call said,t/fuzz/$(1).c,sources),\
+-include $(foreach c,t/fuzz/$(1).c $(call sources,t/fuzz/$(1).c),\
     $(BUILD)/fuzz/$(1).$(subst /,_,$(c)).d)
 endef
 
@@ -218,6 +220,12 @@ MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
 
 install: all
 	install -D -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+
+deb: DEPS := build deb
+
+deb: deps
+	@$(MAKE) --no-print-directory all
+	@t/tools/deb $(MODULE) $(BUILD)/deb
 
 clean:
 	rm -rf $(BUILD)

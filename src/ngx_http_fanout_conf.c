@@ -23,12 +23,14 @@ static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t *ops);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_permit_t *permit);
+static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
+    ngx_int_t max);
 
 
 /* parameters of channel policies that are not served yet */
 
 static ngx_str_t  later[] = {
-    ngx_string("presence"), ngx_string("linger"), ngx_string("idle"),
+    ngx_string("presence"), ngx_string("idle"),
     ngx_string("expire"), ngx_string("alive"), ngx_string("members"),
     ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
     ngx_string("batch"), ngx_string("publish"), ngx_string("seen"),
@@ -356,6 +358,15 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
         return NGX_CONF_OK;
     }
 
+    if (parameter(value, "linger", &s)) {
+        if (time_parameter(cf, value, &s, &sec) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.linger = ngx_min(sec, 65535);
+        return NGX_CONF_OK;
+    }
+
     for (name = later; name->len; name++) {
         if (parameter(value, (char *) name->data, &s)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -493,6 +504,8 @@ permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
         { ngx_string("join"), NGX_HTTP_FANOUT_MAY_JOIN },
         { ngx_string("publish"), NGX_HTTP_FANOUT_MAY_PUBLISH },
         { ngx_string("history"), NGX_HTTP_FANOUT_MAY_HISTORY },
+        { ngx_string("presence"), NGX_HTTP_FANOUT_MAY_PRESENCE },
+        { ngx_string("signal"), NGX_HTTP_FANOUT_MAY_SIGNAL },
         { ngx_string("all"), NGX_HTTP_FANOUT_MAY_ALL },
         { ngx_null_string, 0 }
     };
@@ -765,6 +778,45 @@ ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "the number of \"%V\" must be between 1 and %d",
                            &value[0], NGX_HTTP_FANOUT_NUMBER);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 0, 1032);
+}
+
+
+char *
+ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 1, 9);
+}
+
+
+char *
+ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 9, 15);
+}
+
+
+static char *
+check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min, ngx_int_t max)
+{
+    ngx_str_t  *value;
+
+    if (n < min || n > max) {
+        value = cf->args->elts;
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the number of \"%V\" must be between %i and %i",
+                           &value[0], min, max);
         return NGX_CONF_ERROR;
     }
 

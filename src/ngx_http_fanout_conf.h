@@ -41,6 +41,12 @@ char *ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data);
 
 /* A post: a time that is not 0 and a day at most. */
 char *ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data);
+/* A ratio is from 0 to 1032 (zlib's best), a level from 1 to 9, the bits of a
+ * window from 9 to 15. */
+
+char *ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data);
 
 /* The init of a zone's shared memory, see module.c. */
 ngx_int_t ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);

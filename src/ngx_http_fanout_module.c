@@ -12,8 +12,10 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_transport.h"
+#include "ngx_http_fanout_compress.h"
 
 #include <sys/eventfd.h>
 
@@ -22,6 +24,7 @@ static ngx_int_t init_process(ngx_cycle_t *cycle);
 static void exit_process(ngx_cycle_t *cycle);
 static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
 static void *create_main_conf(ngx_conf_t *cf);
+static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
@@ -36,6 +39,9 @@ static ngx_int_t user_variable(ngx_http_request_t *r,
 static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
 static ngx_conf_post_t  number_post = { ngx_http_fanout_check_number };
 static ngx_conf_post_t  time_post = { ngx_http_fanout_check_time };
+static ngx_conf_post_t  ratio_post = { ngx_http_fanout_check_ratio };
+static ngx_conf_post_t  level_post = { ngx_http_fanout_check_level };
+static ngx_conf_post_t  window_post = { ngx_http_fanout_check_window };
 
 
 static ngx_conf_bitmask_t  transports[] = {
@@ -211,6 +217,48 @@ static ngx_command_t  commands[] = {
       offsetof(ngx_http_fanout_loc_conf_t, poll_timeout),
       &time_post },
 
+    { ngx_string("fanout_deflate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, deflate),
+      NULL },
+
+    { ngx_string("fanout_deflate_ratio"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, deflate_ratio),
+      &ratio_post },
+
+    { ngx_string("fanout_deflate_min_length"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_fanout_main_conf_t, deflate_min),
+      &size_post },
+
+    { ngx_string("fanout_deflate_level"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_fanout_main_conf_t, deflate_level),
+      &level_post },
+
+    { ngx_string("fanout_deflate_window"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_fanout_main_conf_t, deflate_window),
+      &window_post },
+
+    { ngx_string("fanout_log"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_log,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
@@ -220,7 +268,7 @@ static ngx_http_module_t  module_ctx = {
     NULL,                                  /* postconfiguration */
 
     create_main_conf,                      /* create main configuration */
-    NULL,                                  /* init main configuration */
+    init_main_conf,                        /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -267,6 +315,8 @@ init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    ngx_http_fanout_compress_configure(mcf);
+
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
@@ -297,6 +347,8 @@ exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < mcf->apps.nelts; i++) {
         ngx_http_fanout_hub_exit(app[i]);
     }
+
+    ngx_http_fanout_eventlog_flush(cycle);
 }
 
 
@@ -445,7 +497,24 @@ create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    mcf->deflate_min = NGX_CONF_UNSET_SIZE;
+    mcf->deflate_level = NGX_CONF_UNSET;
+    mcf->deflate_window = NGX_CONF_UNSET;
+
     return mcf;
+}
+
+
+static char *
+init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_fanout_main_conf_t  *mcf = conf;
+
+    ngx_conf_init_size_value(mcf->deflate_min, 256);
+    ngx_conf_init_value(mcf->deflate_level, 1);
+    ngx_conf_init_value(mcf->deflate_window, 15);
+
+    return NGX_CONF_OK;
 }
 
 
@@ -462,6 +531,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->dialect = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
     conf->origins = NGX_CONF_UNSET_PTR;
+    conf->logs = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->resume = NGX_CONF_UNSET_MSEC;
@@ -476,6 +546,8 @@ create_loc_conf(ngx_conf_t *cf)
     conf->burst = NGX_CONF_UNSET_UINT;
     conf->retry = NGX_CONF_UNSET_MSEC;
     conf->poll_timeout = NGX_CONF_UNSET_MSEC;
+    conf->deflate = NGX_CONF_UNSET;
+    conf->deflate_ratio = NGX_CONF_UNSET_UINT;
 
     return conf;
 }
@@ -493,6 +565,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+    ngx_conf_merge_ptr_value(conf->logs, prev->logs, NULL);
 
     if (conf->user == NULL) {
         conf->user = prev->user;
@@ -519,6 +592,8 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                   |NGX_HTTP_FANOUT_SSE
                                   |NGX_HTTP_FANOUT_POLL
                                   |NGX_HTTP_FANOUT_POST));
+    ngx_conf_merge_value(conf->deflate, prev->deflate, 0);
+    ngx_conf_merge_uint_value(conf->deflate_ratio, prev->deflate_ratio, 100);
 
     if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -61,6 +61,9 @@ typedef struct {
 
 typedef struct {
     ngx_array_t                     apps;       /* ngx_http_fanout_app_t * */
+    size_t                          deflate_min;
+    ngx_int_t                       deflate_level;
+    ngx_int_t                       deflate_window;     /* bits */
 } ngx_http_fanout_main_conf_t;
 
 
@@ -69,7 +72,9 @@ typedef struct {
 #define NGX_HTTP_FANOUT_MAY_JOIN      0x01
 #define NGX_HTTP_FANOUT_MAY_PUBLISH   0x02
 #define NGX_HTTP_FANOUT_MAY_HISTORY   0x04
-#define NGX_HTTP_FANOUT_MAY_ALL       0x07
+#define NGX_HTTP_FANOUT_MAY_PRESENCE  0x08
+#define NGX_HTTP_FANOUT_MAY_SIGNAL    0x10
+#define NGX_HTTP_FANOUT_MAY_ALL       0x1f
 
 typedef struct {
     ngx_uint_t                      ops;
@@ -109,10 +114,13 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
-
     ngx_uint_t                      transports; /* those that are served */
     ngx_msec_t                      retry;      /* told to event streams */
     ngx_msec_t                      poll_timeout;
+    ngx_flag_t                      deflate;
+    ngx_uint_t                      deflate_ratio;      /* 0: any */
+    ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
+    ngx_array_t                    *logs;       /* fanout_log, NULL: off */
 } ngx_http_fanout_loc_conf_t;
 
 

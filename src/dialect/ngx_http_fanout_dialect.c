@@ -25,6 +25,8 @@ ngx_http_fanout_dialect(ngx_uint_t format)
 {
     ngx_uint_t  i;
 
+    format %= NGX_HTTP_FANOUT_BASES;
+
     for (i = 0; dialects[i]; i++) {
         if (dialects[i]->format == format) {
             break;

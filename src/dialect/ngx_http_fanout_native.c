@@ -12,6 +12,7 @@
  */
 
 
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_json.h"
@@ -88,6 +89,8 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
+    ngx_http_fanout_session_index(s);
+
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1' && s->conf->ping)
     {
@@ -104,6 +107,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
     uint64_t                     secret[2];
     ngx_http_fanout_hub_t       *hub;
+    ngx_http_fanout_zstr_t       user, info;
     ngx_http_fanout_identity_t   id;
 
     hub = s->hub;
@@ -139,8 +143,13 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     s->identity.client = ngx_http_fanout_random();
     ngx_memcpy(s->identity.secret, secret, sizeof(secret));
 
-    if (ngx_http_fanout_identity_add(&hub->zone, &s->identity,
-                                     &s->identity_ref)
+    user.data = s->user.data;
+    user.len = s->user.len;
+    info.data = NULL;
+    info.len = 0;
+
+    if (ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user, &info,
+                                     0, &s->identity_ref)
         != NGX_HTTP_FANOUT_ZONE_OK)
     {
         ngx_http_fanout_count(hub, zone_full);
@@ -421,6 +430,7 @@ batch_run(ngx_http_fanout_session_t *s)
             return;
         }
 
+        ngx_http_fanout_compress_frame(s->hub, s->format, &b->frame);
         ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
     }
 
@@ -467,7 +477,7 @@ native_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
     ngx_uint_t   i;
     ngx_str_t   *event;
 
-    if (sub->no_messages) {
+    if (sub->no_messages && e->type == NGX_HTTP_FANOUT_MESSAGE) {
         return 0;
     }
 
@@ -544,6 +554,10 @@ ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
             rc = ngx_http_fanout_frame_literal(hub, f, "}");
         }
 
+        break;
+
+    case NGX_HTTP_FANOUT_SIGNAL:
+        rc = ngx_http_fanout_signal_json(hub, e, f);
         break;
 
     default:

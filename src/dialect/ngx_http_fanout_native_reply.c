@@ -6,6 +6,7 @@
  */
 
 
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
 #include "ngx_http_fanout_transport.h"
@@ -182,6 +183,7 @@ fanout_native_end(fanout_reply_t *rp)
         }
 
         if (rp->rc == NGX_OK) {
+            ngx_http_fanout_compress_frame(rp->s->hub, rp->s->format, &rp->f);
             ngx_http_fanout_session_push(rp->s, rp->f, 0, rp->f->used);
         }
 

@@ -231,6 +231,10 @@ join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
         return NGX_ERROR;
     }
 
+    if (!q->polls) {
+        sub->want |= NGX_HTTP_FANOUT_WANT_SIGNALS;
+    }
+
     if (j->missed) {
         sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
         sub->offset = j->after;
@@ -350,7 +354,9 @@ static ngx_int_t
 stream_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
 {
-    if (e->seq && e->seq != UINT64_MAX
+    /* a signal has no place in the order */
+
+    if (e->seq && e->seq != UINT64_MAX && e->type != NGX_HTTP_FANOUT_SIGNAL
         && ngx_http_fanout_position_id(hub, e->seq, f) != NGX_OK)
     {
         return NGX_ERROR;

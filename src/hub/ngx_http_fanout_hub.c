@@ -59,7 +59,8 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     if (arena_init(&hub->arena, NGX_HTTP_FANOUT_TURN, NGX_HTTP_FANOUT_ARENA)
         != NGX_OK
         || arena_init(&hub->pages, NGX_HTTP_FANOUT_ZONE_ENTRIES, 65536)
-           != NGX_OK)
+           != NGX_OK
+        || arena_init(&hub->letter, 1, 4096) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -70,6 +71,11 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     ngx_queue_init(&hub->counted);
     ngx_queue_init(&hub->sessions);
     ngx_queue_init(&hub->flush);
+    ngx_queue_init(&hub->every);
+    ngx_rbtree_init(&hub->clients, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
+    ngx_rbtree_init(&hub->users, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
 
     if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
         != NGX_HTTP_FANOUT_ZONE_OK)
@@ -111,6 +117,11 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     hub->tick.cancelable = 1;
 
     hub->leave.log = cycle->log;
+
+    hub->pace.handler = ngx_http_fanout_signals_handler;
+    hub->pace.data = hub;
+    hub->pace.log = cycle->log;
+    hub->pace.cancelable = 1;
 
     ngx_add_timer(&hub->tick, NGX_HTTP_FANOUT_TICK);
 
@@ -186,8 +197,12 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
+        ngx_http_fanout_eventlog_close(s);
+
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
-                                     &s->identity, s->conf->resume);
+                                     &s->identity, s->conf->resume,
+                                     NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 
     ngx_http_fanout_slot_release(&hub->zone);
@@ -358,7 +373,11 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
     ngx_http_fanout_entry_t      e;
     ngx_http_fanout_channel_t   *ch;
     ngx_http_fanout_session_t   *s;
+    ngx_http_fanout_zstr_t       user, none;
     ngx_http_fanout_zone_info_t  info;
+
+    none.data = NULL;
+    none.len = 0;
 
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                   "fanout zone \"%V\" was rebuilt empty after it was found "
@@ -404,7 +423,11 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
         if (s->identity_ref) {
+            user.data = s->user.data;
+            user.len = s->user.len;
+
             (void) ngx_http_fanout_identity_add(&hub->zone, &s->identity,
+                                                &user, &none, 0,
                                                 &s->identity_ref);
         }
     }
@@ -416,13 +439,13 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
 static void
 replaced(ngx_http_fanout_hub_t *hub)
 {
-    uint64_t                    clients[16];
     ngx_uint_t                  i, n;
     ngx_queue_t                *q, *next;
+    ngx_http_fanout_order_t     orders[16];
     ngx_http_fanout_session_t  *s;
 
     do {
-        n = ngx_http_fanout_identity_replaced(&hub->zone, clients, 16);
+        n = ngx_http_fanout_slot_orders(&hub->zone, orders, 16);
 
         if (n == 0) {
             return;
@@ -436,11 +459,12 @@ replaced(ngx_http_fanout_hub_t *hub)
             s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
             for (i = 0; i < n; i++) {
-                if (s->identity.client == clients[i]
+                if (s->identity.client == orders[i].client
                     && s->state == NGX_HTTP_FANOUT_OPEN
                     && ngx_http_fanout_identity_lost(&hub->zone,
                                         s->identity_ref, &s->identity))
                 {
+                    ngx_http_fanout_session_unindex(s);
                     s->identity.client = 0;
                     s->reading = 1;
                     ngx_http_fanout_session_close(s, 4409, "replaced");

@@ -10,6 +10,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 
 
@@ -22,17 +23,21 @@ typedef struct {
 } run_t;
 
 
+#define directed(e)  ((e)->to_client || (e)->to_user)
+
+
 static int by_seq(const void *one, const void *two);
 static void span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
 static void fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next);
+static void encode_format(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
+    ngx_uint_t format, run_t *runs);
 static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
     ngx_uint_t format, run_t *run);
 static void give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
-static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
-    ngx_http_fanout_entry_t *e);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
     uint32_t start, uint32_t end, ngx_http_fanout_entry_t *before);
 static void tell_reset(ngx_http_fanout_channel_t *ch,
@@ -69,6 +74,18 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             continue;
         }
 
+        if (entries[i].type == NGX_HTTP_FANOUT_SIGNAL) {
+            ngx_http_fanout_signal(hub, ch, &entries[i]);
+            continue;
+        }
+
+        if (directed(&entries[i])) {
+            ngx_http_fanout_direct(hub, ch, &entries[i]);
+            ch->offset = entries[i].offset;
+            passed(hub, ch, &entries[i]);
+            continue;
+        }
+
         if (entries[i].type != NGX_HTTP_FANOUT_MESSAGE) {
             tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
@@ -79,7 +96,8 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
 
         while (j < n && j - i < NGX_HTTP_FANOUT_SPAN
                && entries[j].local == entries[i].local
-               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE)
+               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE
+               && !directed(&entries[j]))
         {
             j++;
         }
@@ -191,12 +209,8 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     for (i = 0; i < NGX_HTTP_FANOUT_FORMATS; i++) {
         runs[i].frame = NULL;
 
-        if (ch->formats[i]
-            && encode(hub, ch, e, n, i, &runs[i]) != NGX_OK
-            && runs[i].frame)
-        {
-            ngx_http_fanout_frame_release(hub, runs[i].frame);
-            runs[i].frame = NULL;
+        if (ch->formats[i]) {
+            encode_format(hub, ch, e, n, i, runs);
         }
     }
 
@@ -227,6 +241,7 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
             && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
+            ngx_http_fanout_eventlog_broken(sub->session, e->type);
             ngx_http_fanout_session_closing(sub->session);
         }
     }
@@ -256,6 +271,38 @@ fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next)
     __builtin_prefetch((u_char *) sub->session);
     __builtin_prefetch((u_char *) sub->session + 64);
     __builtin_prefetch((u_char *) sub->session + 128);
+}
+
+
+/* A run that is deflated is made of the plain one, which may be there already;
+ * its frame is NULL on lack of memory. */
+
+static void
+encode_format(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *runs)
+{
+    run_t       *plain;
+    ngx_uint_t   base;
+
+    base = ngx_http_fanout_base_of(format);
+    plain = &runs[base];
+
+    if (plain->frame == NULL
+        && encode(hub, ch, e, n, base, plain) != NGX_OK
+        && plain->frame)
+    {
+        ngx_http_fanout_frame_release(hub, plain->frame);
+        plain->frame = NULL;
+    }
+
+    if (base != format && plain->frame
+        && ngx_http_fanout_compress_run(hub, format, plain->frame, plain->ends,
+                                        n, &runs[format].frame,
+                                        runs[format].ends)
+           != NGX_OK)
+    {
+        runs[format].frame = NULL;
+    }
 }
 
 
@@ -294,6 +341,31 @@ encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 }
 
 
+ngx_http_fanout_frame_t *
+ngx_http_fanout_encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_uint_t format)
+{
+    static run_t  run;
+
+    run.frame = NULL;
+
+    if (encode(hub, ch, e, 1, ngx_http_fanout_base_of(format), &run)
+        != NGX_OK)
+    {
+        if (run.frame) {
+            ngx_http_fanout_frame_release(hub, run.frame);
+        }
+
+        return NULL;
+    }
+
+    ngx_http_fanout_compress_frame(hub, format, &run.frame);
+
+    return run.frame;
+}
+
+
 static void
 give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n)
@@ -317,6 +389,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
+        ngx_http_fanout_eventlog_add(sub->session, messages_out, n);
         (void) hand(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
@@ -326,8 +399,9 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     for (i = 0; i < n; i++) {
 
-        if (e[i].seq > sub->seq && wanted(sub, &e[i])) {
+        if (e[i].seq > sub->seq && ngx_http_fanout_wanted(sub, &e[i])) {
             ngx_http_fanout_count(sub->session->hub, delivered);
+            ngx_http_fanout_eventlog_add(sub->session, messages_out, 1);
 
             if (!hand(sub, run, start, run->ends[i], before)) {
                 return;
@@ -340,8 +414,8 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 }
 
 
-static ngx_uint_t
-wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+ngx_uint_t
+ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
 {
     if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
         return 1;

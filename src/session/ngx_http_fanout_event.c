@@ -63,6 +63,7 @@ ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s)
 {
     if (s->connection->error) {
         /* worker_shutdown_timeout is over */
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }
@@ -110,6 +111,8 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 
         s->received_at = ngx_current_msec;
         s->pinged = 0;
+
+        ngx_http_fanout_eventlog_add(s, bytes_in, n);
 
         s->transport->input(s, scratch, n);
 
@@ -262,6 +265,7 @@ due(ngx_http_fanout_session_t *s)
             ngx_http_fanout_count(s->hub, timeouts);
             ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                           "fanout client does not answer pings");
+            ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
             return;
         }

@@ -25,6 +25,7 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     ngx_http_fanout_hub_t *hub, ngx_http_fanout_loc_conf_t *conf,
     ngx_str_t *user)
 {
+    size_t                      log;
     ngx_http_cleanup_t         *cln;
     ngx_http_fanout_session_t  *s;
 
@@ -33,7 +34,9 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
         return NULL;
     }
 
-    s = ngx_calloc(sizeof(ngx_http_fanout_session_t) + user->len,
+    log = ngx_http_fanout_eventlog_size(conf, r->connection);
+
+    s = ngx_calloc(sizeof(ngx_http_fanout_session_t) + log + user->len,
                    r->connection->log);
     if (s == NULL) {
         return NULL;
@@ -58,12 +61,14 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     s->tokens_at = ngx_current_msec;
     s->tokens = conf->burst * 1000;
 
-    s->user.data = (u_char *) (s + 1);
+    s->user.data = (u_char *) (s + 1) + log;
     s->user.len = user->len;
 
     if (user->len) {
         ngx_memcpy(s->user.data, user->data, user->len);
     }
+
+    ngx_http_fanout_eventlog_open(s, r->connection);
 
     ngx_queue_init(&s->subs);
     ngx_queue_insert_tail(&hub->sessions, &s->queue);
@@ -94,6 +99,8 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->connection->log, 0,
                    "fanout close %ui: %s", code, reason);
+
+    ngx_http_fanout_eventlog_ended(s, code, reason);
 
     forget_work(s);
 
@@ -172,10 +179,13 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
 
     forget_work(s);
 
+    ngx_http_fanout_eventlog_close(s);
+
     if (s->identity.client) {
         linger = how == NGX_HTTP_FANOUT_END_CUT ? s->conf->resume : 0;
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
-                                     &s->identity, linger);
+                                     &s->identity, linger,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 
     if (s->queued) {
@@ -183,6 +193,7 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
         s->queued = 0;
     }
 
+    ngx_http_fanout_session_unindex(s);
     ngx_queue_remove(&s->queue);
     hub->nsessions--;
 
@@ -272,6 +283,7 @@ static void
 session_free(ngx_http_fanout_session_t *s)
 {
     ngx_http_fanout_access_release(s->access);
+    ngx_http_fanout_eventlog_free(s);
 
     if (s->message) {
         ngx_free(s->message);
@@ -347,8 +359,9 @@ ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub)
 static void
 leave_handler(ngx_event_t *ev)
 {
-    ngx_queue_t            *q, *next;
-    ngx_http_fanout_hub_t  *hub;
+    ngx_queue_t                *q, *next;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_session_t  *s;
 
     hub = ev->data;
 
@@ -357,8 +370,9 @@ leave_handler(ngx_event_t *ev)
          q = next)
     {
         next = ngx_queue_next(q);
-        ngx_http_fanout_session_end(ngx_queue_data(q,
-                                        ngx_http_fanout_session_t, queue),
-                                    NGX_HTTP_FANOUT_END_CUT);
+        s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
+
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
     }
 }

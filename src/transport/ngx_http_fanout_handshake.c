@@ -26,7 +26,8 @@ static ngx_int_t refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
     u_char *value, size_t len);
-static ngx_int_t switch_protocols(ngx_http_request_t *r);
+static ngx_int_t switch_protocols(ngx_http_request_t *r,
+    ngx_str_t *extension);
 static ngx_int_t accept_key(ngx_http_request_t *r, u_char *dst);
 static void flush_handshake(ngx_http_request_t *r);
 
@@ -36,7 +37,7 @@ static void flush_handshake(ngx_http_request_t *r);
 ngx_int_t
 ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
 {
-    ngx_str_t                    user;
+    ngx_str_t                    user, extension;
     ngx_uint_t                   status;
     const char                  *why;
     ngx_http_fanout_session_t   *s;
@@ -73,6 +74,8 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
             ngx_http_fanout_count(conf->app->hub, rejects);
         }
 
+        ngx_http_fanout_eventlog_deny(r, conf, &user, status, why);
+
         return refuse(r, status, why);
     }
 
@@ -82,6 +85,11 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
     }
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+
+    if (ngx_http_fanout_websocket_extend(r, s, &extension) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_fanout_websocket_init(s);
 
     /* who sees the 101 is subscribed already */
@@ -90,7 +98,7 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (switch_protocols(r) != NGX_OK) {
+    if (switch_protocols(r, &extension) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -399,7 +407,7 @@ add_header(ngx_http_request_t *r, const char *name, u_char *value, size_t len)
 
 
 static ngx_int_t
-switch_protocols(ngx_http_request_t *r)
+switch_protocols(ngx_http_request_t *r, ngx_str_t *extension)
 {
     u_char     *key;
     ngx_str_t   protocol;
@@ -420,6 +428,14 @@ switch_protocols(ngx_http_request_t *r)
     if (ngx_http_fanout_subprotocol(r, &protocol)
         && add_header(r, "Sec-WebSocket-Protocol", protocol.data,
                       protocol.len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (extension->len
+        && add_header(r, "Sec-WebSocket-Extensions", extension->data,
+                      extension->len)
            != NGX_OK)
     {
         return NGX_ERROR;

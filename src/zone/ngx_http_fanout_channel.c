@@ -53,7 +53,7 @@ fanout_channel_find(ngx_http_fanout_zone_t *z,
         return c->ref;
     }
 
-    ref = fanout_table(z, channel_hash)[c->hash & z->shm->channel_mask];
+    ref = fanout_hash_table(z, channel_hash)[c->hash & z->shm->channel_mask];
 
     while (ref) {
         ch = fanout_channel(z, ref);
@@ -135,8 +135,7 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     memset((uint8_t *) cold + 4, 0, sizeof(fanout_cold_t) - 4);
 
     name = fanout_name(z, ch);
-    name->list_next = name->list_prev = 0;
-    name->room = 0;
+    name->list_next = name->list_prev = name->room = 0;
     name->lost_seq = z->shm->seq;
 
     pen.z = z;
@@ -152,7 +151,8 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     ch->epoch = fanout_random(z);
     cold->touched = fanout_seconds(z);
 
-    bucket = &fanout_table(z, channel_hash)[c->hash & z->shm->channel_mask];
+    bucket = &fanout_hash_table(z, channel_hash)[c->hash
+                                                 & z->shm->channel_mask];
     fanout_set(z, ch->hash_next, *bucket);
     fanout_set(z, *bucket, ref);
 
@@ -176,6 +176,8 @@ set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     if (policy == NULL) {
         return;
     }
+
+    fanout_room_policy(z, ref, policy);
 
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
@@ -210,14 +212,14 @@ void
 fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
     uint32_t           n;
-    fanout_ref_t      *link, last;
+    fanout_ref_t      *link;
     fanout_channel_t  *ch;
 
     fanout_channel_unlist(z, ref);
 
     ch = fanout_channel(z, ref);
 
-    link = &fanout_table(z, channel_hash)[ch->hash & z->shm->channel_mask];
+    link = &fanout_hash_table(z, channel_hash)[ch->hash & z->shm->channel_mask];
 
     while (*link != ref) {
         link = &fanout_channel(z, *link)->hash_next;
@@ -231,11 +233,8 @@ fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     n = fanout_channel_blocks(ch->name_len) - 2;
 
-    for (last = ch->name;
-         fanout_block(z, last)->next;
-         last = fanout_block(z, last)->next) { /* void */ }
-
-    fanout_free(z, ch->name, last, n, FANOUT_CHANNELS);
+    fanout_free(z, ch->name, fanout_chain_last(z, ch->name), n,
+                FANOUT_CHANNELS);
     fanout_free(z, ch->cold, ch->cold, 1, FANOUT_CHANNELS);
     fanout_free(z, ref, ref, 1, FANOUT_CHANNELS);
 }
@@ -376,6 +375,7 @@ fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
 
     (void) fanout_stream_trim(z, in->channel);
+    fanout_signal_trim(z, in->channel);
     fanout_channel_settle(z, in->channel);
 
     fanout_free(z, ref, ref, 1, FANOUT_INTERESTS);
@@ -450,7 +450,6 @@ static void
 describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_zone_info_t *info)
 {
-    fanout_pen_t        pen;
     fanout_ref_t        in;
     fanout_cold_t      *cold;
     fanout_index_t     *ix;
@@ -468,7 +467,7 @@ describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     info->blocks = cold->blocks;
     info->subscribers = ch->subscribers;
     info->class = ch->class;
-    info->len = ch->name_len;
+    info->len = fanout_channel_name(z, ref, info->name);
 
     if (ch->history) {
         ix = fanout_index(z, ch->index_first);
@@ -478,12 +477,25 @@ describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     for (in = ch->interests; in; in = fanout_interest(z, in)->next) {
         info->workers++;
     }
+}
+
+
+uint8_t
+fanout_channel_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf)
+{
+    fanout_pen_t       pen;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, ref);
 
     pen.z = z;
     pen.ref = ch->name;
     pen.pos = offsetof(fanout_name_t, name);
-    pen.left = fanout_channel_blocks(info->len);
-    (void) fanout_copy(&pen, info->name, info->len);
+    pen.left = fanout_channel_blocks(ch->name_len);
+    (void) fanout_copy(&pen, buf, ch->name_len);
+
+    return ch->name_len;
 }
 
 
@@ -506,7 +518,7 @@ ngx_http_fanout_channel_list(ngx_http_fanout_zone_t *z, uint64_t *cursor,
 
     for (looked = 0; i <= z->shm->channel_mask && looked < 4096; looked++) {
         before = n;
-        ref = fanout_table(z, channel_hash)[i];
+        ref = fanout_hash_table(z, channel_hash)[i];
 
         for ( /* void */ ; ref; ref = fanout_channel(z, ref)->hash_next) {
             if (n == max) {
@@ -555,7 +567,9 @@ fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     if (ch->history) {
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
-    } else if (ch->interests || ch->stream_head || cold->keys) {
+    } else if (ch->interests || ch->stream_head || cold->keys
+               || fanout_room_of(z, ref))
+    {
         want = FANOUT_LIST_NONE;
 
     } else {
@@ -740,7 +754,7 @@ fanout_channel_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (left-- == 0 || !fanout_room(z)) {
+        if (left-- == 0 || !fanout_journal_room(z)) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
@@ -781,7 +795,7 @@ wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now, unsigned *left)
             continue;
         }
 
-        if (*left == 0 || !fanout_room(z)) {
+        if (*left == 0 || !fanout_journal_room(z)) {
             return 1;
         }
 

@@ -13,74 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_check.h"
 
 
-/* what a block was met as */
-
-#define SEEN_FREE        1
-#define SEEN_CHANNEL     2
-#define SEEN_REST        3              /* not the first of its chain */
-#define SEEN_INDEX       4
-#define SEEN_ENTRY       5
-#define SEEN_INTEREST    6
-#define SEEN_KEY         7
-#define SEEN_IDENTITY    8
-#define SEEN_STAGED      9
-
-
-typedef struct {
-    uint8_t                 seen;
-    uint8_t                 streamed;   /* entry: met in a stream */
-    uint8_t                 listed;     /* met in a list beside the owner's */
-    uint32_t                owner;      /* channel */
-    uint32_t                n;          /* channel: keys */
-    uint64_t                before;     /* entry: seq of its predecessor */
-} mark_t;
-
-typedef struct {
-    ngx_http_fanout_zone_t *z;
-    fanout_shm_t           *shm;
-    mark_t                 *marks;
-    char                   *text;
-    size_t                  len;
-    int                     line;
-    uint32_t                used[FANOUT_NKINDS];
-    uint32_t                channels;
-    uint32_t                identities;
-    uint64_t                held;
-    uint64_t                nheld;
-    uint64_t                nbuckets;
-    uint64_t                nwheel;
-    uint64_t                nidle;
-    uint64_t                class[NGX_HTTP_FANOUT_ZONE_CLASSES];
-    uint32_t                interests[NGX_HTTP_FANOUT_ZONE_SLOTS];
-    uint32_t                dirty[NGX_HTTP_FANOUT_ZONE_SLOTS];
-} walk_t;
-
-typedef int (*visit_pt)(walk_t *w, fanout_ref_t ref);
-
-
-/* the number of an invariant is the line that tells it */
-
-#define must(w, cond)                                                         \
-    if (!(cond)) {                                                            \
-        return broken(w, __LINE__, #cond, 0);                                 \
-    }
-
-#define must_of(w, ref, cond)                                                 \
-    if (!(cond)) {                                                            \
-        return broken(w, __LINE__, #cond, ref);                               \
-    }
-
-#define try(call)                                                             \
-    if (call) {                                                               \
-        return w->line;                                                       \
-    }
-
-
-static int
-broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
+int
+fanout_check_broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
 {
     w->line = line;
 
@@ -92,8 +29,8 @@ broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
 }
 
 
-static int
-meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
+int
+fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 {
     must_of(w, ref, ref != 0 && ref < w->shm->fresh);
     must_of(w, ref, w->marks[ref].seen == 0);
@@ -105,8 +42,8 @@ meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 }
 
 
-static int
-met(walk_t *w, fanout_ref_t ref, uint8_t as)
+int
+fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as)
 {
     return ref != 0 && ref < w->shm->fresh && w->marks[ref].seen == as;
 }
@@ -114,8 +51,8 @@ met(walk_t *w, fanout_ref_t ref, uint8_t as)
 
 /* a chain of n blocks from first to last, of which the first is met */
 
-static int
-meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last, uint32_t n,
+int
+fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last, uint32_t n,
     fanout_kind_e kind)
 {
     uint32_t      i;
@@ -176,8 +113,8 @@ check_free(walk_t *w)
 
 /* an entry of a history; the stream is compared later */
 
-static int
-check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
+int
+fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     uint32_t *blocks)
 {
     uint32_t         n;
@@ -197,7 +134,10 @@ check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     must_of(w, ref, (e->flags & FANOUT_LONG) || n <= FANOUT_LONG_BLOCKS);
     must_of(w, ref, e->seq != 0 && e->seq <= w->shm->seq);
     must_of(w, ref, (e->type & 0x0f) == NGX_HTTP_FANOUT_MESSAGE
-                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET);
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_PRESENCE);
+    must_of(w, ref, (e->flags & FANOUT_HAS_TARGET) == 0
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_MESSAGE);
 
     if (e->flags & FANOUT_LONG) {
         pen.z = w->z;
@@ -279,14 +219,15 @@ check_history(walk_t *w, fanout_ref_t channel)
                 continue;
             }
 
-            try (check_entry(w, ix->refs[i], channel, &blocks));
+            try (fanout_check_entry(w, ix->refs[i], channel, &blocks));
 
             e = fanout_entry(w->z, ix->refs[i]);
 
             must_of(w, ref, e->flags & FANOUT_IN_HISTORY);
             must_of(w, ref, e->offset > offset && e->seq > seq);
             must_of(w, ref, e->offset <= ch->offset);
-            must_of(w, ref, (e->flags & NGX_HTTP_FANOUT_TRANSIENT) == 0);
+            must_of(w, ref, (e->flags & (NGX_HTTP_FANOUT_TRANSIENT
+                                         |FANOUT_HAS_TARGET)) == 0);
 
             offset = e->offset;
             seq = e->seq;
@@ -373,7 +314,7 @@ check_channels(walk_t *w, visit_pt visit)
     fanout_channel_t  *ch;
 
     for (i = 0; i <= w->shm->channel_mask; i++) {
-        ref = fanout_table(w->z, channel_hash)[i];
+        ref = fanout_hash_table(w->z, channel_hash)[i];
 
         for ( /* void */ ; ref; ref = ch->hash_next) {
             must_of(w, ref, ref < w->shm->fresh);
@@ -411,7 +352,7 @@ check_doomed(walk_t *w)
                     continue;
                 }
 
-                try (check_entry(w, ix->refs[i],
+                try (fanout_check_entry(w, ix->refs[i],
                                  fanout_index(w->z, first)->prev, &blocks));
 
                 e = fanout_entry(w->z, ix->refs[i]);
@@ -454,7 +395,7 @@ check_stream(walk_t *w, fanout_ref_t channel)
             must_of(w, ref, w->marks[ref].owner == channel);
 
         } else {
-            try (check_entry(w, ref, channel, &blocks));
+            try (fanout_check_entry(w, ref, channel, &blocks));
             held += blocks;
         }
 
@@ -486,7 +427,16 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
     must_of(w, ref, in->slot < w->shm->nslots);
     must_of(w, ref, w->shm->slots[in->slot].state != FANOUT_SLOT_FREE);
     must_of(w, ref, in->seq <= w->shm->seq);
-    must_of(w, ref, in->dirty == (in->cursor || in->lost));
+    must_of(w, ref, in->dirty || !(in->cursor || in->lost));
+
+    /* what a signal marked may be gone before it is read, and a dead worker's
+     * interests are cleaned first */
+    must_of(w, ref, in->dirty
+                    || w->shm->slots[in->slot].state == FANOUT_SLOT_DEAD
+                    || fanout_signal_after(w->z,
+                                           fanout_channel(w->z, channel),
+                                           in->seq)
+                       == 0);
 
     if (in->cursor) {
         must_of(w, ref, met(w, in->cursor, SEEN_ENTRY));
@@ -605,12 +555,15 @@ check_slot(walk_t *w, unsigned n)
         prev = ref;
     }
 
-    for (ref = slot->replaced; ref; ref = id->next) {
-        try (meet(w, ref, SEEN_REST, 0));
-        id = fanout_identity(w->z, ref);
-        must_of(w, ref, id->state == FANOUT_ID_REPLACED && id->slot == n);
+    prev = 0;
+
+    for (ref = slot->order_first; ref; ref = fanout_order(w->z, ref)->next) {
+        try (meet(w, ref, SEEN_ORDER, 0));
         w->used[FANOUT_IDENTITIES]++;
+        prev = ref;
     }
+
+    must(w, prev == slot->order_last);
 
     must(w, slot->nstaged <= NGX_HTTP_FANOUT_ZONE_BATCH);
 
@@ -623,7 +576,7 @@ check_slot(walk_t *w, unsigned n)
     must(w, slot->state <= FANOUT_SLOT_DEAD);
     must(w, slot->state != FANOUT_SLOT_FREE
             || (slot->interests == 0 && slot->identities == 0
-                && slot->replaced == 0 && slot->nstaged == 0));
+                && slot->order_first == 0 && slot->nstaged == 0));
 
     return 0;
 }
@@ -658,7 +611,7 @@ check_keys(walk_t *w)
     must(w, n == w->shm->nkeys && last == w->shm->key_last);
 
     for (i = 0; i <= w->shm->key_mask; i++) {
-        ref = fanout_table(w->z, key_hash)[i];
+        ref = fanout_hash_table(w->z, key_hash)[i];
 
         for ( /* void */ ; ref; ref = key->hash_next) {
             must_of(w, ref, met(w, ref, SEEN_KEY));
@@ -681,48 +634,6 @@ check_channel_keys(walk_t *w, fanout_ref_t ref)
 {
     must_of(w, ref, fanout_cold(w->z, fanout_channel(w->z, ref))->keys
                     == w->marks[ref].n);
-
-    return 0;
-}
-
-
-static int
-check_identities(walk_t *w)
-{
-    uint32_t            n;
-    uint64_t            i;
-    fanout_ref_t        ref, prev;
-    fanout_identity_t  *id;
-
-    n = prev = 0;
-
-    for (ref = w->shm->lingering_first; ref; ref = id->next) {
-        try (meet(w, ref, SEEN_IDENTITY, 0));
-        id = fanout_identity(w->z, ref);
-        must_of(w, ref, id->state == FANOUT_ID_LINGERS && id->prev == prev);
-        w->used[FANOUT_IDENTITIES]++;
-        w->identities++;
-        prev = ref;
-        n++;
-    }
-
-    must(w, n == w->shm->nlingering && prev == w->shm->lingering_last);
-    must(w, w->identities == w->shm->nidentities);
-
-    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
-        ref = fanout_table(w->z, identity_hash)[i];
-
-        for ( /* void */ ; ref; ref = id->hash_next) {
-            must_of(w, ref, met(w, ref, SEEN_IDENTITY));
-            must_of(w, ref, !w->marks[ref].listed);
-            w->marks[ref].listed = 1;
-            id = fanout_identity(w->z, ref);
-            must_of(w, ref, (id->client & w->shm->identity_mask) == i);
-            n++;
-        }
-    }
-
-    must(w, n == w->identities);
 
     return 0;
 }
@@ -882,6 +793,7 @@ check_all(walk_t *w)
     try (check_free(w));
     try (check_channels(w, check_channel));
     try (check_doomed(w));
+    try (fanout_check_mail(w));
     try (check_channels(w, check_stream));
     try (check_channels(w, check_interests));
 
@@ -891,7 +803,12 @@ check_all(walk_t *w)
 
     try (check_keys(w));
     try (check_channels(w, check_channel_keys));
-    try (check_identities(w));
+    try (fanout_check_identities(w));
+    try (fanout_check_seats(w));
+    try (fanout_check_mailboxes(w));
+    try (fanout_check_rooms(w));
+    try (fanout_check_signals(w));
+    try (fanout_check_seen(w));
     try (check_held(w));
     try (check_buckets(w));
     try (check_lists(w));

@@ -54,8 +54,9 @@
 #define FANOUT_BLOCK          64
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
-#define FANOUT_JOURNAL_ROOM   2048      /* left for one bounded step */
+#define FANOUT_JOURNAL_ROOM   4096      /* left for one bounded step */
 #define FANOUT_WHEEL          1024
+#define FANOUT_SEATS_WHEEL    256
 #define FANOUT_BUCKETS        32
 #define FANOUT_STEP           64        /* things done in one transaction */
 #define FANOUT_SLICE          256       /* blocks staged in one */
@@ -71,8 +72,14 @@ typedef enum {
     FANOUT_CHANNELS,
     FANOUT_INTERESTS,
     FANOUT_KEYS,
-    FANOUT_IDENTITIES,
+    FANOUT_IDENTITIES,                  /* users, their names, info too */
     FANOUT_STAGED,
+    FANOUT_ROOMS,
+    FANOUT_SEATS,
+    FANOUT_MEMBERS,
+    FANOUT_MAIL,
+    FANOUT_SIGNALS,
+    FANOUT_SEEN,
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -95,7 +102,7 @@ typedef struct {
  *
  * From byte 42 on, running through the chain: last block (4 bytes, if
  * LONG), client (8 bytes, if CLIENT), length of meta (2 bytes, if META),
- * event, key, user, meta, data.
+ * target (16 bytes, if TARGET), event, key, user, meta, data.
  *
  * Written before it is linked, then constant but for next and flags.
  */
@@ -128,6 +135,10 @@ typedef struct {
 #define FANOUT_HAS_CLIENT     0x10
 #define FANOUT_HAS_META       0x20
 #define FANOUT_LONG           0x40
+#define FANOUT_HAS_TARGET     0x80      /* 16 bytes: client, user's hash */
+
+/* the same bit: one with a target is kept by mail, never by the history */
+#define FANOUT_IN_MAIL        FANOUT_IN_HISTORY
 
 
 /*
@@ -214,7 +225,7 @@ typedef struct {
     fanout_ref_t         chain;
     fanout_ref_t         list_next;
     fanout_ref_t         list_prev;
-    uint32_t             room;
+    fanout_ref_t         room;          /* 0: nobody ever sat down */
     uint64_t             lost_seq;      /* highest seq let go of */
     uint8_t              name[FANOUT_NAME_FIRST];
 } fanout_name_t;
@@ -242,10 +253,13 @@ typedef struct {
     uint32_t             subscribers;
     uint8_t              slot;
     uint8_t              dirty;
-    uint8_t              lost;
+    uint8_t              lost;          /* FANOUT_LOST_* */
     uint8_t              unused;
     uint32_t             resets;        /* from the cursor on */
 } fanout_interest_t;
+
+#define FANOUT_LOST_BEFORE    1         /* the cursor was moved */
+#define FANOUT_LOST_BEHIND    2         /* after the last of the stream */
 
 
 /* A remembered idempotence key, in the list of all by age. */
@@ -258,16 +272,39 @@ typedef struct {
     uint64_t             hash[2];       /* of epoch, scope and key */
     uint64_t             offset;
     uint64_t             time;
-    uint64_t             unused[2];
+    uint32_t             delivered;     /* of a direct message */
+    uint32_t             pending;
+    uint64_t             unused;
 } fanout_key_t;
 
 
-/* An identity: live in the list of its slot, or lingering in the list of
- * all that do. */
+/*
+ * A user who has clients; lives as long as one of them.  The name runs on
+ * through the chain.
+ */
+
+#define FANOUT_USER_FIRST     39
+
+typedef struct {
+    fanout_ref_t         chain;
+    fanout_ref_t         hash_next;
+    fanout_ref_t         identities;
+    uint32_t             n;             /* of them */
+    uint64_t             hash;
+    uint8_t              name_len;
+    uint8_t              name[FANOUT_USER_FIRST];
+} fanout_user_t;
+
+
+/*
+ * An identity: live in the list of its slot, or lingering in the list of all
+ * that do.  One that ENDED is nobody's any more, but members that left are
+ * still to be told: it goes with its last seat.
+ */
 
 #define FANOUT_ID_LIVE        1
 #define FANOUT_ID_LINGERS     2
-#define FANOUT_ID_REPLACED    3         /* waits to be told to its slot */
+#define FANOUT_ID_ENDED       3
 
 typedef struct {
     fanout_ref_t         hash_next;
@@ -275,12 +312,196 @@ typedef struct {
     fanout_ref_t         prev;
     uint32_t             expires;       /* s of the zone's clock */
     uint64_t             client;
-    uint64_t             user;
     uint64_t             secret[2];
+    fanout_ref_t         user;          /* 0: none */
+    fanout_ref_t         user_next;
+    fanout_ref_t         user_prev;
+    fanout_ref_t         seats;
+    fanout_ref_t         info;          /* chain, 0: none */
     uint8_t              slot;
     uint8_t              state;
-    uint8_t              unused[14];
+    uint16_t             info_len;
 } fanout_identity_t;
+
+
+/*
+ * A seat: a client's subscription to a channel.  While it lingers it is in
+ * the wheel of seats, at the second when it is to be given up.  A seat that is
+ * GONE waits until the leaves of its members were told.  Its mail is a list of
+ * entries by their next.
+ */
+
+#define FANOUT_SEAT_LIVE      1
+#define FANOUT_SEAT_LINGERS   2
+#define FANOUT_SEAT_GONE      3
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         channel;
+    uint64_t             client;
+    fanout_ref_t         identity;
+    fanout_ref_t         id_next;       /* of the identity */
+    fanout_ref_t         id_prev;
+    fanout_ref_t         members;
+    fanout_ref_t         mail_head;
+    fanout_ref_t         mail_tail;
+    uint64_t             mail_lost;     /* highest offset let go of, and in
+                                           the upper 16 bits those of its
+                                           epoch that change */
+    uint8_t              nmail;
+    uint8_t              state;
+    uint8_t              counted;       /* in a room that only counts */
+    uint8_t              due_at;        /* place in the wheel */
+    uint32_t             due;           /* s of the zone's clock */
+    fanout_ref_t         due_next;
+    fanout_ref_t         due_prev;
+} fanout_seat_t;
+
+
+/*
+ * A member.  Key and data are in it if they are short, else in a chain.  While
+ * a change is to be told it is in the pending list of its room.
+ */
+
+#define FANOUT_PENDING_JOIN   1
+#define FANOUT_PENDING_UPDATE 2
+#define FANOUT_PENDING_LEAVE  3
+
+#define FANOUT_MEMBER_IDLE       0x01
+#define FANOUT_MEMBER_ANONYMOUS  0x02
+
+#define FANOUT_MEMBER_SHORT   16
+#define FANOUT_SEAT_MEMBERS   32        /* most on a seat */
+
+typedef struct {
+    fanout_ref_t         next;          /* of the seat */
+    fanout_ref_t         seat;
+    uint32_t             slot;
+    fanout_ref_t         chain;         /* 0: key and data are below */
+    uint64_t             joined_at;     /* Unix ms */
+    uint64_t             seen;          /* Unix ms */
+    fanout_ref_t         pend_next;
+    fanout_ref_t         pend_prev;
+    uint16_t             data_len;
+    uint8_t              key_len;
+    uint8_t              pending;
+    uint8_t              flags;
+    uint8_t              reason;
+    uint8_t              unused[2];
+    uint64_t             words[FANOUT_MEMBER_SHORT / 8];
+} fanout_member_t;
+
+
+/*
+ * A room: what of a channel has to do with who is there.  It is there as long
+ * as the channel has seats or signals.  root leads to the members by slot: a
+ * tree of tables, depth levels of them.
+ */
+
+typedef struct {
+    uint16_t             nsignals;
+    uint16_t             seen;          /* min a leave is remembered */
+    fanout_ref_t         channel;
+    uint32_t             members;       /* but for those with a pending leave;
+                                           in SUMMARY: seats that count */
+    uint32_t             seats;         /* but for those that are gone */
+    fanout_ref_t         root;
+    fanout_ref_t         pend_head;
+    fanout_ref_t         pend_tail;
+    uint32_t             npending;
+    fanout_ref_t         due_next;      /* of rooms with something pending */
+    fanout_ref_t         due_prev;
+    uint32_t             last;          /* ms, of the last delta */
+    fanout_ref_t         signal_head;
+    fanout_ref_t         signal_tail;
+    uint16_t             linger;        /* s */
+    uint16_t             batch;         /* ms */
+    uint32_t             max;           /* members, 0: any */
+    uint8_t              mode;
+    uint8_t              depth;
+    uint8_t              listed;        /* in the list of rooms */
+    uint8_t              count;         /* SUMMARY: the number is pending */
+} fanout_room_t;
+
+
+/* A table of a room's tree: leaves hold members, others tables.  A bit of full
+ * says that nothing is free below. */
+
+#define FANOUT_ROOM_BLOCKS    1
+#define FANOUT_DEPTH          7         /* of tables, at most */
+#define FANOUT_TABLE_REFS     14
+#define FANOUT_TABLE_FULL     ((1 << FANOUT_TABLE_REFS) - 1)
+
+typedef struct {
+    fanout_ref_t         refs[FANOUT_TABLE_REFS];
+    uint16_t             full;
+    uint16_t             n;             /* refs that are not 0 */
+    uint32_t             unused;
+} fanout_table_t;
+
+
+/* A signal that some worker has not read, by seq in the list of its room. */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         next;
+    fanout_ref_t         prev;
+    fanout_ref_t         room;
+    fanout_ref_t         entry;
+    uint32_t             blocks;        /* of the entry */
+    uint64_t             hash[2];       /* of room, client, target, event,
+                                           tag */
+    uint64_t             seq;
+    fanout_ref_t         all_next;      /* of all, by seq */
+    fanout_ref_t         all_prev;
+    uint64_t             unused;
+} fanout_signal_t;
+
+
+/*
+ * A piece of mail: an entry with a target that a seat keeps.  All seats that
+ * it was addressed to share the entry; their pieces are a ring, and the last
+ * one lets go of it.
+ */
+
+typedef struct {
+    fanout_ref_t         next;          /* of the seat, by seq */
+    fanout_ref_t         seat;
+    fanout_ref_t         entry;
+    uint32_t             blocks;        /* of the entry */
+    fanout_ref_t         ring_next;
+    fanout_ref_t         ring_prev;
+    fanout_ref_t         all_next;      /* of all, by age */
+    fanout_ref_t         all_prev;
+    uint64_t             epoch;         /* that the offset is of */
+    uint64_t             unused[3];
+} fanout_mail_t;
+
+
+/* When a user was last seen on a channel, in the list of all. */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         next;
+    fanout_ref_t         prev;
+    uint32_t             expires;       /* s of the zone's clock */
+    uint64_t             hash[2];       /* of the two names */
+    uint64_t             time;          /* Unix ms */
+    uint64_t             unused[3];
+} fanout_seen_t;
+
+
+/* An order to a worker: see ngx_http_fanout_order_t. */
+
+typedef struct {
+    fanout_ref_t         next;
+    uint32_t             local;
+    uint64_t             client;
+    uint16_t             code;
+    uint8_t              op;
+    uint8_t              reason;
+    uint8_t              unused[44];
+} fanout_order_t;
 
 
 /*
@@ -309,7 +530,8 @@ typedef struct {
     fanout_ref_t         interests;
     uint32_t             ninterests;
     fanout_ref_t         identities;
-    fanout_ref_t         replaced;      /* identities to be told of */
+    fanout_ref_t         order_first;   /* what others want of it */
+    fanout_ref_t         order_last;
     uint32_t             nstaged;
     fanout_stage_t       staged[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint64_t             sessions;
@@ -349,10 +571,17 @@ struct ngx_http_fanout_shm_s {
     uint64_t             channel_hash;
     uint64_t             key_hash;
     uint64_t             identity_hash;
+    uint64_t             user_hash;
+    uint64_t             seat_hash;
+    uint64_t             signal_hash;
+    uint64_t             seen_hash;
     uint64_t             blocks;
     uint32_t             channel_mask;
     uint32_t             key_mask;
-    uint32_t             identity_mask;
+    uint32_t             identity_mask; /* of users, too */
+    uint32_t             seat_mask;
+    uint32_t             signal_mask;
+    uint32_t             seen_mask;
 
     uint32_t             nblocks;       /* block 0 included */
     uint32_t             fresh;         /* blocks from here never used */
@@ -367,6 +596,12 @@ struct ngx_http_fanout_shm_s {
     uint32_t             nkeys;
     uint32_t             nidentities;
     uint32_t             nlingering;
+    uint32_t             nusers;
+    uint32_t             nseats;        /* those that are gone, too */
+    uint32_t             nseats_lingering;
+    uint32_t             nmembers;      /* pending leaves, too */
+    uint32_t             nsignals;
+    uint32_t             nseen;
     uint32_t             held;
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unmoved first */
@@ -378,9 +613,20 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         lingering_first;
     fanout_ref_t         lingering_last;
     fanout_ref_t         doomed;        /* purged histories, see below */
+    fanout_ref_t         room_first;    /* rooms with something pending */
+    fanout_ref_t         room_last;
+    fanout_ref_t         mail_first;    /* of all seats, by age */
+    fanout_ref_t         mail_last;
+    uint32_t             mail_blocks;   /* of entries that mail keeps */
+    fanout_ref_t         signal_first;  /* of all rooms, by seq */
+    fanout_ref_t         signal_last;
+    fanout_ref_t         seen_first;
+    fanout_ref_t         seen_last;
     uint32_t             wheel_at;      /* s the wheel has turned to */
+    uint32_t             seats_at;      /* s that of seats has turned to */
     fanout_ref_t         bucket[FANOUT_BUCKETS];
     fanout_ref_t         wheel[FANOUT_WHEEL];
+    fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
 
     uint32_t             idle;          /* configuration */
     uint32_t             dedupe;
@@ -394,6 +640,12 @@ struct ngx_http_fanout_shm_s {
     uint64_t             rollbacks;
     uint64_t             reaped;
     uint64_t             overflows;
+    uint64_t             deltas;
+    uint64_t             changes;
+    uint64_t             cancelled;
+    uint64_t             conflated;
+    uint64_t             signals_dropped;
+    uint64_t             mail_dropped;
 
     ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -479,9 +731,18 @@ fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 #define fanout_interest(z, ref)  ((fanout_interest_t *) fanout_at(z, ref))
 #define fanout_key(z, ref)       ((fanout_key_t *) fanout_at(z, ref))
 #define fanout_identity(z, ref)  ((fanout_identity_t *) fanout_at(z, ref))
+#define fanout_user(z, ref)      ((fanout_user_t *) fanout_at(z, ref))
+#define fanout_seat(z, ref)      ((fanout_seat_t *) fanout_at(z, ref))
+#define fanout_member(z, ref)    ((fanout_member_t *) fanout_at(z, ref))
+#define fanout_room(z, ref)      ((fanout_room_t *) fanout_at(z, ref))
+#define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
+#define fanout_signal(z, ref)    ((fanout_signal_t *) fanout_at(z, ref))
+#define fanout_mail(z, ref)      ((fanout_mail_t *) fanout_at(z, ref))
+#define fanout_seen(z, ref)      ((fanout_seen_t *) fanout_at(z, ref))
+#define fanout_order(z, ref)     ((fanout_order_t *) fanout_at(z, ref))
 #define fanout_block(z, ref)     ((fanout_block_t *) fanout_at(z, ref))
 
-#define fanout_table(z, which)                                                \
+#define fanout_hash_table(z, which)                                           \
     ((fanout_ref_t *) ((uint8_t *) (z)->shm + (z)->shm->which))
 
 
@@ -509,7 +770,7 @@ void fanout_abort(ngx_http_fanout_zone_t *z);
 
 /* Whether a loop may take one more bounded step in this transaction. */
 static inline int
-fanout_room(ngx_http_fanout_zone_t *z)
+fanout_journal_room(ngx_http_fanout_zone_t *z)
 {
     return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
 }
@@ -520,6 +781,7 @@ extern uint32_t  fanout_test_seconds;
 #endif
 
 uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */
+uint32_t fanout_msec(ngx_http_fanout_zone_t *z);        /* runs over */
 uint64_t fanout_wall(ngx_http_fanout_zone_t *z);        /* clamped, Unix ms */
 uint64_t fanout_random(ngx_http_fanout_zone_t *z);      /* never 0 */
 void fanout_hash(ngx_http_fanout_zone_t *z, const void *a, size_t alen,
@@ -535,6 +797,9 @@ int fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n);
 /* Takes a chain of n blocks, ended by 0; ensured before. */
 fanout_ref_t fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n,
     fanout_kind_e kind, fanout_ref_t *last);
+
+/* The last block of a chain. */
+fanout_ref_t fanout_chain_last(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 /* Frees a chain by its ends; it becomes usable by the next transaction. */
 void fanout_free(ngx_http_fanout_zone_t *z, fanout_ref_t first,
@@ -585,7 +850,28 @@ int fanout_channel_sweep(ngx_http_fanout_zone_t *z);
 int fanout_channel_evict_idle(ngx_http_fanout_zone_t *z);
 
 
+/* Copies the name, which ends no text; its length. */
+uint8_t fanout_channel_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf);
+
+
 /* the log: entries */
+
+/* Blocks that a message takes as an entry. */
+uint32_t fanout_message_blocks(const ngx_http_fanout_zone_message_t *m);
+
+/* Takes so many and writes a message into them; it is not linked, and has no
+ * place in an order yet.  Ensured before. */
+fanout_ref_t fanout_message_write(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m, uint32_t blocks,
+    fanout_kind_e kind, fanout_ref_t *last);
+
+void fanout_entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    fanout_kind_e kind);
+
+/* Appends one; its blocks must be ensured. */
+void fanout_log_append(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_message_t *m, uint8_t type);
 
 uint32_t fanout_entry_size(const fanout_entry_t *e);     /* of the data */
 uint32_t fanout_entry_blocks(ngx_http_fanout_zone_t *z,
@@ -651,6 +937,9 @@ int fanout_history_expire(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 void fanout_stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     fanout_ref_t ref);
 
+/* An offset goes by without an entry: those who read are told of a gap. */
+void fanout_stream_lose(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+
 /* Accounts for blocks that only the stream holds (negative: no more). */
 void fanout_held_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     int blocks);
@@ -664,19 +953,94 @@ int fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
  * one. */
 int fanout_stream_drop(ngx_http_fanout_zone_t *z);
 
+/* Drops what stalled workers hold beyond their share, after an append. */
+void fanout_held_cap(ngx_http_fanout_zone_t *z);
+
 /* Takes from a few streams what all have read; whether there was any. */
 int fanout_held_sweep(ngx_http_fanout_zone_t *z);
+
+
+/* direct messages */
+
+#define FANOUT_ADDRESSED      256       /* most clients of a user */
+#define FANOUT_MAIL_AGE       300       /* s that mail is kept */
+
+typedef struct {
+    fanout_ref_t         seats[FANOUT_ADDRESSED];
+    unsigned             n;
+} fanout_addressed_t;
+
+/* Blocks that mail of a message may take. */
+uint32_t fanout_mail_blocks(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m);
+
+/* Finds who a message is for, and makes room in their mailboxes; counts them
+ * in r.  May commit.  NOTFOUND; MANY if no mailbox takes it, or a user has too
+ * many clients. */
+int fanout_mail_address(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_message_t *m, int live,
+    fanout_addressed_t *to, ngx_http_fanout_zone_result_t *r);
+
+/* Puts an entry that was appended into their mailboxes. */
+void fanout_mail_post(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks);
+
+/* Lets go of all mail of a seat: a bounded step. */
+void fanout_mail_free(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
+
+/* Lets go of mail that is too old, or that takes more than its share of the
+ * zone, up to a step; AGAIN when there is more. */
+int fanout_mail_sweep(ngx_http_fanout_zone_t *z);
+
+/* Lets go of the oldest; whether there was any. */
+int fanout_mail_evict(ngx_http_fanout_zone_t *z);
+
+
+/* signals */
+
+#define FANOUT_SIGNALS_ROOM   256       /* most pending on a channel */
+#define FANOUT_SIGNAL_AGE     60        /* s that one is kept for a worker
+                                           that does not read */
+
+/* The first one after a seq on a channel, 0. */
+fanout_ref_t fanout_signal_after(ngx_http_fanout_zone_t *z,
+    fanout_channel_t *ch, uint64_t seq);
+
+/* Frees those that all workers have read, up to a step. */
+void fanout_signal_trim(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+
+/* Frees those that nobody reads any more, up to a step; AGAIN when there is
+ * more. */
+int fanout_signal_sweep(ngx_http_fanout_zone_t *z);
+
+/* Frees a step of the oldest; whether there were any. */
+int fanout_signal_evict(ngx_http_fanout_zone_t *z);
 
 
 /* keys and identities */
 
 uint32_t fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
 void fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const uint64_t hash[2], uint64_t offset, uint64_t time);
+    const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r);
 int fanout_key_sweep(ngx_http_fanout_zone_t *z);
 
 int fanout_identity_sweep(ngx_http_fanout_zone_t *z);
 int fanout_identity_evict(ngx_http_fanout_zone_t *z);
+
+/* Of any state; 0. */
+fanout_ref_t fanout_identity_find(ngx_http_fanout_zone_t *z,
+    uint64_t client);
+
+/* Whether it is live, this worker's, and not taken over since. */
+int fanout_identity_own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_identity_t *id);
+
+/* Frees one that has ended, after its last seat. */
+void fanout_identity_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Copies its info into buf; the length. */
+size_t fanout_identity_info(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf);
 
 /* Takes up to a step of the identities of a dead slot; whether there are
  * more. */
@@ -684,7 +1048,114 @@ int fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned slot,
     uint32_t linger);
 
 
+/* users */
+
+fanout_ref_t fanout_user_find(ngx_http_fanout_zone_t *z, uint64_t hash);
+uint32_t fanout_user_blocks(size_t name_len);
+
+/* Makes an identity one of the user's, and takes it from him; user_blocks()
+ * must be ensured for the first. */
+void fanout_user_join(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    uint64_t hash, const ngx_http_fanout_zstr_t *name);
+void fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity);
+
+/* Copies the name into buf of 255 bytes; the length, 0 for no user. */
+size_t fanout_user_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf);
+
+
+/* seats: see ngx_http_fanout_seat.c */
+
+unsigned fanout_seat_bucket(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    uint64_t client);
+
+/* Of any state; 0. */
+fanout_ref_t fanout_seat_find(ngx_http_fanout_zone_t *z,
+    fanout_ref_t channel, uint64_t client);
+
+/* Frees one that is gone, after its last member. */
+void fanout_seat_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* What becomes of an identity's seats, up to max of them and the journal's
+ * room; whether there are more. */
+int fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max);
+int fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max);
+int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max, uint8_t reason);
+
+/* Gives up those that lingered long enough, up to a step; AGAIN. */
+int fanout_seat_sweep(ngx_http_fanout_zone_t *z);
+
+
+/* rooms: see ngx_http_fanout_room.c */
+
+/* The room of a channel, 0; the same, made if there is none, ROOM_BLOCKS must
+ * be ensured (policy may be NULL). */
+fanout_ref_t fanout_room_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+fanout_ref_t fanout_room_make(ngx_http_fanout_zone_t *z,
+    fanout_ref_t channel, const ngx_http_fanout_zone_policy_t *policy);
+void fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_policy_t *policy);
+
+/* Frees one that holds nothing. */
+void fanout_room_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* A seat more or less in a room that only counts. */
+void fanout_room_count(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int n);
+
+/* Slots: the smallest free one for a member (DEPTH + 1 blocks must be
+ * ensured); back; the first member at or above one, which *slot becomes. */
+uint32_t fanout_slot_take(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    fanout_ref_t member);
+void fanout_slot_give(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t slot);
+fanout_ref_t fanout_slot_next(ngx_http_fanout_zone_t *z,
+    const fanout_room_t *room, uint32_t *slot);
+
+/* A member's change is to be told, or not any more. */
+void fanout_pending_set(ngx_http_fanout_zone_t *z, fanout_ref_t member,
+    uint8_t pending);
+void fanout_pending_clear(ngx_http_fanout_zone_t *z, fanout_ref_t member);
+
+
+/* members: see ngx_http_fanout_member.c */
+
+/* It leaves: to be told, or freed if it was never told that it had come.  The
+ * caller settles the seat. */
+void fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason);
+
+/* Frees one with nothing pending. */
+void fanout_member_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Copies key or data; the length. */
+size_t fanout_member_key(ngx_http_fanout_zone_t *z, const fanout_member_t *m,
+    uint8_t *buf);
+size_t fanout_member_data(ngx_http_fanout_zone_t *z,
+    const fanout_member_t *m, uint8_t *buf);
+
+/* Copies a member into buf; how much of it was used. */
+size_t fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_member_t *to, uint8_t *buf);
+
+
+/* what is remembered: see ngx_http_fanout_seen.c */
+
+/* A user has left a channel; kept for so many s, if there is plenty of
+ * room. */
+void fanout_seen_put(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t user, uint64_t time, uint32_t keep);
+void fanout_seen_sweep(ngx_http_fanout_zone_t *z);
+int fanout_seen_evict(ngx_http_fanout_zone_t *z);
+
+
 /* slots */
+
+/* Gives an order to a worker; a block must be ensured. */
+void fanout_order_give(ngx_http_fanout_zone_t *z, unsigned slot, uint8_t op,
+    uint64_t client, uint32_t local, uint16_t code, uint8_t reason);
 
 /* Marks an interest dirty and its slot to be woken. */
 void fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t interest);

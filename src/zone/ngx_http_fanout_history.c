@@ -117,13 +117,13 @@ fanout_history_limit(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
 
     for (n = 0;
          cold->policy_bytes && cold->bytes > cold->policy_bytes
-         && ch->history && n < 2 * FANOUT_STEP && fanout_room(z);
+         && ch->history && n < 2 * FANOUT_STEP && fanout_journal_room(z);
          n++)
     {
         fanout_history_drop(z, channel, 1);
     }
 
-    if (fanout_room(z)) {
+    if (fanout_journal_room(z)) {
         (void) fanout_history_expire(z, channel);
     }
 

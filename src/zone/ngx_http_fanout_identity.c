@@ -6,17 +6,24 @@
  * list of its worker's slot; when its connection is lost it lingers in the
  * list of all that do, until it is resumed or too old.
  *
- * When a resume takes a client over from a worker where it is still live,
- * that worker is told by a block of state REPLACED in its slot's list.
+ * What ends takes several transactions, in an order that leaves no ghost: seats
+ * first, then the identity.  Who dies in between leaves a live identity in the
+ * slot of a dead worker, and all of it is done again.
  */
 
 
 #include "ngx_http_fanout_heap.h"
 
 
-static int own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+#define FANOUT_SEATS_STEP  16
+
+
+static int add(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
+    const ngx_http_fanout_zstr_t *info, uint32_t max, fanout_ref_t *refp);
+static uint32_t info_blocks(size_t len);
+static fanout_ref_t known(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id);
-static fanout_ref_t find(ngx_http_fanout_zone_t *z, uint64_t client);
 static void hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     unsigned slot);
@@ -24,17 +31,19 @@ static void unlink_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t linger);
 static void unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t linger, uint8_t reason);
+static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
-static void replace(ngx_http_fanout_zone_t *z,
-    unsigned slot, uint64_t client);
+static void identity_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 
 int
 ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_identity_t *id, uint32_t *refp)
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
+    const ngx_http_fanout_zstr_t *info, uint32_t max, uint32_t *refp)
 {
-    fanout_ref_t        ref, *bucket;
-    fanout_identity_t  *e;
+    int  rc;
 
     *refp = 0;
 
@@ -42,11 +51,40 @@ ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
-    (void) fanout_enter(z);
+    if (user->len > 255 || info->len > NGX_HTTP_FANOUT_ZONE_INFO) {
+        return NGX_HTTP_FANOUT_ZONE_LARGE;
+    }
 
-    if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
-        fanout_leave(z);
+    (void) fanout_enter(z);
+    rc = add(z, id, user, info, max, refp);
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+static int
+add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
+    const ngx_http_fanout_zstr_t *user, const ngx_http_fanout_zstr_t *info,
+    uint32_t max, fanout_ref_t *refp)
+{
+    fanout_ref_t        ref, *bucket;
+    fanout_pen_t        pen;
+    fanout_identity_t  *e;
+
+    if (fanout_ensure(z, 1 + fanout_user_blocks(user->len)
+                         + info_blocks(info->len))
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
         return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
+
+    if (max && user->len) {
+        ref = fanout_user_find(z, id->user);
+
+        if (ref && fanout_user(z, ref)->n >= max) {
+            return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+        }
     }
 
     ref = fanout_alloc(z, 1, FANOUT_IDENTITIES, NULL);
@@ -55,22 +93,40 @@ ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
     memset((uint8_t *) e + 4, 0, sizeof(fanout_identity_t) - 4);
 
     e->client = id->client;
-    e->user = id->user;
     memcpy(e->secret, id->secret, sizeof(e->secret));
 
-    bucket = &fanout_table(z, identity_hash)[id->client
-                                             & z->shm->identity_mask];
+    if (info->len) {
+        e->info_len = info->len;
+        e->info = fanout_alloc(z, info_blocks(info->len), FANOUT_IDENTITIES,
+                               NULL);
+        pen.z = z;
+        pen.ref = e->info;
+        pen.pos = sizeof(fanout_ref_t);
+        fanout_write(&pen, info->data, info->len);
+    }
+
+    bucket = &fanout_hash_table(z, identity_hash)[id->client
+                                                  & z->shm->identity_mask];
     fanout_set(z, e->hash_next, *bucket);
     fanout_set(z, *bucket, ref);
     fanout_set(z, z->shm->nidentities, z->shm->nidentities + 1);
 
-    link_live(z, ref, z->slot);
+    if (user->len) {
+        fanout_user_join(z, ref, id->user, user);
+    }
 
-    fanout_leave(z);
+    link_live(z, ref, z->slot);
 
     *refp = ref;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static uint32_t
+info_blocks(size_t len)
+{
+    return (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
 }
 
 
@@ -79,10 +135,8 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const uint8_t *next,
     uint32_t *refp)
 {
-    unsigned            i, differ;
     uint64_t            secret[2];
     fanout_ref_t        ref;
-    const uint8_t      *a;
     fanout_identity_t  *e;
 
     *refp = 0;
@@ -93,7 +147,7 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
-    ref = find(z, id->client);
+    ref = known(z, id);
 
     if (ref == 0) {
         fanout_leave(z);
@@ -111,25 +165,10 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
-    /* in constant time */
-
-    a = (const uint8_t *) e->secret;
-    differ = (e->user != id->user);
-
-    for (i = 0; i < sizeof(e->secret); i++) {
-        differ |= a[i] ^ id->secret[i];
-    }
-
-    if (differ || (e->state == FANOUT_ID_LINGERS
-                   && e->expires < fanout_seconds(z)))
-    {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
-    }
-
     if (e->state == FANOUT_ID_LIVE) {
         if (z->shm->slots[e->slot].state == FANOUT_SLOT_LIVE) {
-            replace(z, e->slot, e->client);
+            fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_REPLACED,
+                         e->client, 0, 0, 0);
         }
 
         unlink_live(z, ref);
@@ -144,6 +183,10 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     link_live(z, ref, z->slot);
 
+    while (fanout_seats_revive(z, ref, FANOUT_SEATS_STEP)) {
+        fanout_commit(z);
+    }
+
     fanout_leave(z);
 
     *refp = ref;
@@ -152,24 +195,93 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 }
 
 
-void
-ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
-    const ngx_http_fanout_identity_t *id, uint32_t linger)
+int
+ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id)
 {
+    int  rc;
+
     (void) fanout_enter(z);
+    rc = known(z, id) != 0;
+    fanout_leave(z);
 
-    if (own(z, ref, id)) {
-        unlink_live(z, ref);
+    return rc;
+}
 
-        if (linger) {
-            link_lingering(z, ref, linger);
 
-        } else {
-            forget(z, ref);
-        }
+/* The identity that a secret and a user are those of, 0; in constant time. */
+
+static fanout_ref_t
+known(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
+{
+    unsigned            i, differ;
+    uint64_t            user;
+    fanout_ref_t        ref;
+    const uint8_t      *a;
+    fanout_identity_t  *e;
+
+    ref = fanout_identity_find(z, id->client);
+
+    if (ref == 0) {
+        return 0;
     }
 
-    fanout_leave(z);
+    e = fanout_identity(z, ref);
+    a = (const uint8_t *) e->secret;
+    user = e->user ? fanout_user(z, e->user)->hash : 0;
+
+    differ = user != id->user || e->state == FANOUT_ID_ENDED
+             || (e->state == FANOUT_ID_LINGERS
+                 && e->expires < fanout_seconds(z));
+
+    for (i = 0; i < sizeof(e->secret); i++) {
+        differ |= a[i] ^ id->secret[i];
+    }
+
+    return differ ? 0 : ref;
+}
+
+
+void
+ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason)
+{
+    int  more;
+
+    do {
+        (void) fanout_enter(z);
+
+        more = fanout_identity_own(z, ref, id)
+               && end_step(z, ref, linger, reason);
+
+        fanout_leave(z);
+
+    } while (more);
+}
+
+
+/* whether there is more */
+
+static int
+end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
+    uint8_t reason)
+{
+    if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP)
+               : fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP, reason))
+    {
+        return 1;
+    }
+
+    unlink_live(z, ref);
+
+    if (linger) {
+        link_lingering(z, ref, linger);
+
+    } else {
+        forget(z, ref);
+    }
+
+    return 0;
 }
 
 
@@ -180,7 +292,7 @@ ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     int  lost;
 
     (void) fanout_enter(z);
-    lost = !own(z, ref, id);
+    lost = !fanout_identity_own(z, ref, id);
     fanout_leave(z);
 
     return lost;
@@ -189,13 +301,13 @@ ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
 
 /* not if it was taken over, or the zone rebuilt */
 
-static int
-own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+int
+fanout_identity_own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_identity_t *id)
 {
     fanout_identity_t  *e;
 
-    if (ref == 0 || find(z, id->client) != ref) {
+    if (ref == 0 || fanout_identity_find(z, id->client) != ref) {
         return 0;
     }
 
@@ -206,71 +318,23 @@ own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 }
 
 
-unsigned
-ngx_http_fanout_identity_replaced(ngx_http_fanout_zone_t *z,
-    uint64_t *clients, unsigned max)
-{
-    unsigned            n;
-    fanout_ref_t        ref;
-    fanout_slot_t      *slot;
-    fanout_identity_t  *e;
-
-    if (z->slot == -1) {
-        return 0;
-    }
-
-    slot = &z->shm->slots[z->slot];
-
-    if (slot->replaced == 0) {
-        return 0;
-    }
-
-    (void) fanout_enter(z);
-
-    for (n = 0; n < max && n < FANOUT_STEP && slot->replaced; n++) {
-        ref = slot->replaced;
-        e = fanout_identity(z, ref);
-        clients[n] = e->client;
-
-        fanout_set(z, slot->replaced, e->next);
-        fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
-    }
-
-    fanout_leave(z);
-
-    return n;
-}
-
-
 int
 fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
     uint32_t linger)
 {
-    unsigned            i;
-    fanout_ref_t        ref;
-    fanout_slot_t      *slot;
+    unsigned        i;
+    fanout_slot_t  *slot;
 
     slot = &z->shm->slots[n];
 
-    for (i = 0; slot->identities && i < FANOUT_STEP; i++) {
-        ref = slot->identities;
-        unlink_live(z, ref);
-
-        if (linger) {
-            link_lingering(z, ref, linger);
-
-        } else {
-            forget(z, ref);
-        }
+    for (i = 0; slot->identities && i < FANOUT_STEP
+                && fanout_journal_room(z); i++)
+    {
+        (void) end_step(z, slot->identities, linger,
+                        NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 
-    for ( /* void */ ; slot->replaced && i < FANOUT_STEP; i++) {
-        ref = slot->replaced;
-        fanout_set(z, slot->replaced, fanout_identity(z, ref)->next);
-        fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
-    }
-
-    return slot->identities || slot->replaced;
+    return slot->identities != 0;
 }
 
 
@@ -288,12 +352,11 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (n == FANOUT_STEP) {
+        if (n == FANOUT_STEP || !fanout_journal_room(z)) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
-        unlink_lingering(z, ref);
-        forget(z, ref);
+        (void) forget_step(z, ref);
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
@@ -311,19 +374,37 @@ fanout_identity_evict(ngx_http_fanout_zone_t *z)
         return 0;
     }
 
-    unlink_lingering(z, ref);
-    forget(z, ref);
+    (void) forget_step(z, ref);
 
     return 1;
 }
 
 
-static fanout_ref_t
-find(ngx_http_fanout_zone_t *z, uint64_t client)
+/* a lingering one; whether there is more */
+
+static int
+forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP,
+                             NGX_HTTP_FANOUT_LEFT_NETWORK))
+    {
+        return 1;
+    }
+
+    unlink_lingering(z, ref);
+    forget(z, ref);
+
+    return 0;
+}
+
+
+fanout_ref_t
+fanout_identity_find(ngx_http_fanout_zone_t *z, uint64_t client)
 {
     fanout_ref_t  ref;
 
-    ref = fanout_table(z, identity_hash)[client & z->shm->identity_mask];
+    ref = fanout_hash_table(z, identity_hash)[client
+                                              & z->shm->identity_mask];
 
     while (ref && fanout_identity(z, ref)->client != client) {
         ref = fanout_identity(z, ref)->hash_next;
@@ -340,8 +421,8 @@ hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_identity_t  *e;
 
     e = fanout_identity(z, ref);
-    link = &fanout_table(z, identity_hash)[e->client
-                                           & z->shm->identity_mask];
+    link = &fanout_hash_table(z, identity_hash)[e->client
+                                                & z->shm->identity_mask];
 
     while (*link != ref) {
         link = &fanout_identity(z, *link)->hash_next;
@@ -351,12 +432,69 @@ hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
+/* It is in no list any more.  What its seats still have to tell keeps it. */
+
 static void
 forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
+    fanout_set(z, fanout_identity(z, ref)->state, FANOUT_ID_ENDED);
+    fanout_identity_settle(z, ref);
+}
+
+
+void
+fanout_identity_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, ref);
+
+    if (e->state == FANOUT_ID_ENDED && e->seats == 0) {
+        identity_free(z, ref);
+    }
+}
+
+
+static void
+identity_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, ref);
+
+    fanout_user_part(z, ref);
+
+    if (e->info) {
+        fanout_free(z, e->info, fanout_chain_last(z, e->info),
+                    info_blocks(e->info_len), FANOUT_IDENTITIES);
+    }
+
     hash_remove(z, ref);
     fanout_set(z, z->shm->nidentities, z->shm->nidentities - 1);
     fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
+}
+
+
+size_t
+fanout_identity_info(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t *buf)
+{
+    fanout_pen_t        pen;
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, ref);
+
+    if (e->info == 0) {
+        return 0;
+    }
+
+    pen.z = z;
+    pen.ref = e->info;
+    pen.pos = sizeof(fanout_ref_t);
+    pen.left = info_blocks(e->info_len);
+    (void) fanout_copy(&pen, buf, e->info_len);
+
+    return e->info_len;
 }
 
 
@@ -455,60 +593,129 @@ unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-static void
-replace(ngx_http_fanout_zone_t *z, unsigned slot, uint64_t client)
-{
-    fanout_ref_t        ref;
-    fanout_slot_t      *s;
-    fanout_identity_t  *e;
-
-    s = &z->shm->slots[slot];
-    ref = fanout_alloc(z, 1, FANOUT_IDENTITIES, NULL);
-    e = fanout_identity(z, ref);
-
-    memset((uint8_t *) e + 4, 0, sizeof(fanout_identity_t) - 4);
-
-    fanout_set(z, e->hash_next, 0);
-    e->client = client;
-    e->slot = slot;
-    e->state = FANOUT_ID_REPLACED;
-    e->next = s->replaced;
-
-    fanout_set(z, s->replaced, ref);
-    fanout_notify(z, slot);
-}
-
+/* for who asks from outside */
 
 int
-ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_identity_t *id)
+ngx_http_fanout_client_get(ngx_http_fanout_zone_t *z, uint64_t client,
+    ngx_http_fanout_zone_client_t *info, uint8_t *buf)
 {
-    unsigned            i, differ;
-    fanout_ref_t        ref;
-    const uint8_t      *a;
+    fanout_ref_t        ref, seat;
     fanout_identity_t  *e;
 
     (void) fanout_enter(z);
 
-    differ = 1;
-    ref = find(z, id->client);
+    ref = fanout_identity_find(z, client);
 
-    if (ref) {
-        e = fanout_identity(z, ref);
-        a = (const uint8_t *) e->secret;
+    if (ref == 0 || fanout_identity(z, ref)->state == FANOUT_ID_ENDED) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
 
-        differ = (e->user != id->user)
-                 || (e->state == FANOUT_ID_LINGERS
-                     && e->expires < fanout_seconds(z));
+    e = fanout_identity(z, ref);
 
-        /* in constant time */
+    info->client = client;
+    info->user.data = buf;
+    info->user.len = fanout_user_name(z, e->user, buf);
+    info->info.data = buf + info->user.len;
+    info->info.len = fanout_identity_info(z, ref, buf + info->user.len);
+    info->pid = e->state == FANOUT_ID_LIVE ? z->shm->slots[e->slot].pid : 0;
+    info->seats = 0;
 
-        for (i = 0; i < sizeof(e->secret); i++) {
-            differ |= a[i] ^ id->secret[i];
-        }
+    for (seat = e->seats; seat; seat = fanout_seat(z, seat)->id_next) {
+        info->seats += fanout_seat(z, seat)->state != FANOUT_SEAT_GONE;
     }
 
     fanout_leave(z);
 
-    return !differ;
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+int
+ngx_http_fanout_client_channels(ngx_http_fanout_zone_t *z, uint64_t client,
+    uint32_t *cursor, uint8_t names[][256], uint8_t *lens, unsigned max,
+    unsigned *n)
+{
+    uint32_t            i;
+    fanout_ref_t        ref, seat;
+    fanout_seat_t      *s;
+
+    *n = 0;
+
+    (void) fanout_enter(z);
+
+    ref = fanout_identity_find(z, client);
+
+    if (ref == 0 || fanout_identity(z, ref)->state == FANOUT_ID_ENDED) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    i = 0;
+
+    for (seat = fanout_identity(z, ref)->seats; seat; seat = s->id_next) {
+        s = fanout_seat(z, seat);
+
+        if (s->state == FANOUT_SEAT_GONE || i++ < *cursor) {
+            continue;
+        }
+
+        if (*n == max) {
+            break;
+        }
+
+        lens[*n] = fanout_channel_name(z, s->channel, names[*n]);
+        (*n)++;
+    }
+
+    *cursor = seat ? *cursor + *n : 0;
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+int
+ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
+    uint16_t code)
+{
+    int                 rc;
+    fanout_ref_t        ref;
+    fanout_identity_t  *e;
+
+    rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
+
+    while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+        (void) fanout_enter(z);
+
+        ref = fanout_identity_find(z, client);
+        e = ref ? fanout_identity(z, ref) : NULL;
+
+        if (e == NULL || e->state == FANOUT_ID_ENDED) {
+            rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+
+        } else if (e->state == FANOUT_ID_LINGERS) {
+            if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP,
+                                     NGX_HTTP_FANOUT_LEFT_KICKED)
+                == 0)
+            {
+                unlink_lingering(z, ref);
+                forget(z, ref);
+                rc = NGX_HTTP_FANOUT_ZONE_OK;
+            }
+
+        } else if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
+            rc = NGX_HTTP_FANOUT_ZONE_FULL;
+
+        } else {
+            fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_DISCONNECT, client,
+                         0, code, NGX_HTTP_FANOUT_LEFT_KICKED);
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
+        }
+
+        fanout_leave(z);
+    }
+
+    return rc;
 }

@@ -20,7 +20,7 @@ fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
     fanout_key_t  *key;
 
     now = fanout_seconds(z);
-    ref = fanout_table(z, key_hash)[hash[1] & z->shm->key_mask];
+    ref = fanout_hash_table(z, key_hash)[hash[1] & z->shm->key_mask];
 
     for ( /* void */ ; ref; ref = key->hash_next) {
         key = fanout_key(z, ref);
@@ -38,7 +38,7 @@ fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
 
 void
 fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const uint64_t hash[2], uint64_t offset, uint64_t time)
+    const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r)
 {
     fanout_ref_t    ref, *bucket;
     fanout_shm_t   *shm;
@@ -56,10 +56,12 @@ fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     key->expires = fanout_seconds(z) + shm->dedupe;
     key->hash[0] = hash[0];
     key->hash[1] = hash[1];
-    key->offset = offset;
-    key->time = time;
+    key->offset = r->offset;
+    key->time = r->time;
+    key->delivered = r->delivered;
+    key->pending = r->pending;
 
-    bucket = &fanout_table(z, key_hash)[hash[1] & shm->key_mask];
+    bucket = &fanout_hash_table(z, key_hash)[hash[1] & shm->key_mask];
     fanout_set(z, key->hash_next, *bucket);
     fanout_set(z, *bucket, ref);
 
@@ -102,7 +104,7 @@ fanout_key_sweep(ngx_http_fanout_zone_t *z)
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
-        link = &fanout_table(z, key_hash)[key->hash[1] & shm->key_mask];
+        link = &fanout_hash_table(z, key_hash)[key->hash[1] & shm->key_mask];
 
         while (*link != ref) {
             link = &fanout_key(z, *link)->hash_next;

@@ -242,6 +242,25 @@ fanout_seconds(ngx_http_fanout_zone_t *z)
 }
 
 
+uint32_t
+fanout_msec(ngx_http_fanout_zone_t *z)
+{
+    struct timespec  ts;
+
+#if (NGX_HTTP_FANOUT_TEST)
+    if (fanout_test_seconds) {
+        return fanout_test_seconds * 1000;
+    }
+#endif
+
+    (void) z;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+
+    return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+
 uint64_t
 fanout_wall(ngx_http_fanout_zone_t *z)
 {

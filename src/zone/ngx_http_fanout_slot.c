@@ -21,6 +21,7 @@ static void reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger);
 static int reap_step(ngx_http_fanout_zone_t *z, unsigned n,
     uint32_t linger);
 static void reap_staged(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
+static void reap_orders(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void dirty_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
@@ -201,7 +202,7 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
     /* a cursor that held a long stream is let go first, then the stream
      * shrinks step by step, then the interest goes */
 
-    for (i = 0; slot->interests && i < 16 && fanout_room(z); i++) {
+    for (i = 0; slot->interests && i < 16 && fanout_journal_room(z); i++) {
         in = fanout_interest(z, slot->interests);
 
         if (in->cursor) {
@@ -218,9 +219,14 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
         fanout_interest_drop(z, slot->interests);
     }
 
-    if (slot->interests || !fanout_room(z)
+    if (slot->interests || !fanout_journal_room(z)
         || fanout_identity_orphan(z, n, linger))
     {
+        return 1;
+    }
+
+    if (slot->order_first) {
+        reap_orders(z, slot);
         return 1;
     }
 
@@ -239,6 +245,24 @@ reap_staged(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
 
     fanout_free(z, st->head, st->tail, st->n, FANOUT_STAGED);
     fanout_set(z, slot->nstaged, slot->nstaged - 1);
+}
+
+
+static void
+reap_orders(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
+{
+    unsigned      n;
+    fanout_ref_t  ref;
+
+    for (n = 0; slot->order_first && n < FANOUT_STEP; n++) {
+        ref = slot->order_first;
+        fanout_set(z, slot->order_first, fanout_order(z, ref)->next);
+        fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
+    }
+
+    if (slot->order_first == 0) {
+        fanout_set(z, slot->order_last, 0);
+    }
 }
 
 
@@ -310,6 +334,88 @@ ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
     return NGX_HTTP_FANOUT_ZONE_OK;
 }
 
+
+/* orders */
+
+void
+fanout_order_give(ngx_http_fanout_zone_t *z, unsigned n, uint8_t op,
+    uint64_t client, uint32_t local, uint16_t code, uint8_t reason)
+{
+    fanout_ref_t     ref;
+    fanout_slot_t   *slot;
+    fanout_order_t  *o;
+
+    slot = &z->shm->slots[n];
+    ref = fanout_alloc(z, 1, FANOUT_IDENTITIES, NULL);
+    o = fanout_order(z, ref);
+
+    memset((uint8_t *) o + 4, 0, sizeof(fanout_order_t) - 4);
+
+    fanout_set(z, o->next, 0);
+    o->op = op;
+    o->client = client;
+    o->local = local;
+    o->code = code;
+    o->reason = reason;
+
+    if (slot->order_last) {
+        fanout_set(z, fanout_order(z, slot->order_last)->next, ref);
+
+    } else {
+        fanout_set(z, slot->order_first, ref);
+    }
+
+    fanout_set(z, slot->order_last, ref);
+    fanout_notify(z, n);
+}
+
+
+unsigned
+ngx_http_fanout_slot_orders(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_order_t *orders, unsigned max)
+{
+    unsigned         n;
+    fanout_ref_t     ref;
+    fanout_slot_t   *slot;
+    fanout_order_t  *o;
+
+    if (z->slot == -1) {
+        return 0;
+    }
+
+    slot = &z->shm->slots[z->slot];
+
+    if (slot->order_first == 0) {
+        return 0;
+    }
+
+    (void) fanout_enter(z);
+
+    for (n = 0; n < max && n < FANOUT_STEP && slot->order_first; n++) {
+        ref = slot->order_first;
+        o = fanout_order(z, ref);
+
+        orders[n].client = o->client;
+        orders[n].local = o->local;
+        orders[n].code = o->code;
+        orders[n].op = o->op;
+        orders[n].reason = o->reason;
+
+        fanout_set(z, slot->order_first, o->next);
+        fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
+    }
+
+    if (slot->order_first == 0 && slot->order_last) {
+        fanout_set(z, slot->order_last, 0);
+    }
+
+    fanout_leave(z);
+
+    return n;
+}
+
+
+/* what there is to read */
 
 void
 fanout_dirty(ngx_http_fanout_zone_t *z, fanout_ref_t ref)

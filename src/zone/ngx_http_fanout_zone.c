@@ -98,6 +98,9 @@ fanout_layout(fanout_shm_t *shm)
     shm->channel_mask = power(n / 8) - 1;
     shm->key_mask = power(n / 16) - 1;
     shm->identity_mask = power(n / 32) - 1;
+    shm->seat_mask = power(n / 16) - 1;
+    shm->signal_mask = power(n / 64) - 1;
+    shm->seen_mask = power(n / 64) - 1;
 
     at = (sizeof(fanout_shm_t) + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
 
@@ -112,6 +115,18 @@ fanout_layout(fanout_shm_t *shm)
 
     shm->identity_hash = at;
     at += (shm->identity_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->user_hash = at;
+    at += (shm->identity_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->seat_hash = at;
+    at += (shm->seat_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->signal_hash = at;
+    at += (shm->signal_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->seen_hash = at;
+    at += (shm->seen_mask + 1ULL) * sizeof(fanout_ref_t);
 
     at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
     shm->blocks = at;
@@ -156,14 +171,21 @@ fanout_format(fanout_shm_t *shm)
     memset(shm->used, 0, sizeof(shm->used));
 
     shm->nchannels = shm->nkeys = shm->nidentities = shm->nlingering = 0;
+    shm->nusers = shm->nseats = shm->nseats_lingering = 0;
+    shm->nmembers = shm->nsignals = shm->nseen = 0;
     shm->held = 0;
     shm->held_first = shm->held_last = 0;
     shm->idle_first = shm->idle_last = 0;
     shm->key_first = shm->key_last = 0;
     shm->lingering_first = shm->lingering_last = 0;
+    shm->room_first = shm->room_last = 0;
+    shm->seen_first = shm->seen_last = 0;
     shm->doomed = 0;
+    shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
+    shm->signal_first = shm->signal_last = 0;
     memset(shm->bucket, 0, sizeof(shm->bucket));
     memset(shm->wheel, 0, sizeof(shm->wheel));
+    memset(shm->seats, 0, sizeof(shm->seats));
 
     for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
         shm->classes[i].channels = 0;
@@ -172,7 +194,8 @@ fanout_format(fanout_shm_t *shm)
     for (i = 0; i < shm->nslots; i++) {
         shm->slots[i].dirty_head = shm->slots[i].dirty_tail = 0;
         shm->slots[i].interests = shm->slots[i].ninterests = 0;
-        shm->slots[i].identities = shm->slots[i].replaced = 0;
+        shm->slots[i].identities = 0;
+        shm->slots[i].order_first = shm->slots[i].order_last = 0;
         shm->slots[i].nstaged = 0;
     }
 
@@ -227,6 +250,11 @@ sizes(void)
         sizeof(fanout_channel_t), sizeof(fanout_cold_t),
         sizeof(fanout_name_t), sizeof(fanout_interest_t),
         sizeof(fanout_key_t), sizeof(fanout_identity_t),
+        sizeof(fanout_user_t), sizeof(fanout_seat_t),
+        sizeof(fanout_member_t), sizeof(fanout_room_t),
+        sizeof(fanout_table_t), sizeof(fanout_signal_t),
+        sizeof(fanout_order_t), sizeof(fanout_mail_t),
+        sizeof(fanout_seen_t),
         sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS
     };
 
@@ -371,8 +399,23 @@ ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z)
     more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
     fanout_commit(z);
 
+    rc = fanout_seat_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
     rc = fanout_identity_sweep(z);
     more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    rc = fanout_mail_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    rc = fanout_signal_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    fanout_seen_sweep(z);
 
     fanout_leave(z);
 
@@ -400,13 +443,30 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->interests = shm->used[FANOUT_INTERESTS];
     st->keys = shm->used[FANOUT_KEYS];
     st->identities = shm->used[FANOUT_IDENTITIES];
+    st->rooms = shm->used[FANOUT_ROOMS];
+    st->seats = shm->used[FANOUT_SEATS];
+    st->members = shm->used[FANOUT_MEMBERS];
+    st->mail = shm->used[FANOUT_MAIL];
+    st->signals = shm->used[FANOUT_SIGNALS];
+    st->seen = shm->used[FANOUT_SEEN];
     st->staged = shm->used[FANOUT_STAGED];
     st->held = shm->held;
     st->held_max = shm->held_max;
     st->nchannels = shm->nchannels;
     st->nkeys = shm->nkeys;
     st->nidentities = shm->nidentities;
+    st->nusers = shm->nusers;
+    st->nseats = shm->nseats;
+    st->nmembers = shm->nmembers;
+    st->nseen = shm->nseen;
     st->lingering = shm->nlingering;
+    st->seats_lingering = shm->nseats_lingering;
+    st->deltas = shm->deltas;
+    st->changes = shm->changes;
+    st->cancelled = shm->cancelled;
+    st->conflated = shm->conflated;
+    st->signals_dropped = shm->signals_dropped;
+    st->mail_dropped = shm->mail_dropped;
     st->seq = shm->seq;
     st->incarnation = shm->incarnation;
     st->evicted = shm->evicted;

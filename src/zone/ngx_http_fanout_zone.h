@@ -39,6 +39,8 @@
 #define NGX_HTTP_FANOUT_ZONE_LAYOUT    -6   /* made by another build */
 #define NGX_HTTP_FANOUT_ZONE_SMALL     -7   /* mapping too small */
 #define NGX_HTTP_FANOUT_ZONE_ERROR     -8   /* errno of a system call */
+#define NGX_HTTP_FANOUT_ZONE_MANY      -9   /* a mailbox is full, or too many
+                                               clients are addressed */
 
 
 #define NGX_HTTP_FANOUT_ZONE_SLOTS      64  /* most workers at a time */
@@ -84,10 +86,25 @@
     _(rate_limited,    "connections or commands refused for their rate")      \
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
+    _(direct_delivered, "direct messages handed to a session's output")       \
+    _(direct_offline,  "direct messages and signals with nobody there")       \
+    _(signals,         "signals accepted from clients and the HTTP API")      \
+    _(signals_told,    "signals handed to a session's output")                \
+    _(signals_conflated, "signals replaced by a newer one while kept")        \
+    _(signals_dropped, "signals kept for slow sessions and let go of")        \
     _(wakes,           "times this worker was woken by another")              \
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
-    _(api_requests,    "HTTP API requests")
+    _(api_requests,    "HTTP API requests")                                   \
+    _(deflate_connects, "handshakes that agreed on permessage-deflate")       \
+    _(deflated,        "messages deflated, each once for all who get it")     \
+    _(deflated_in,     "bytes of them before")                                \
+    _(deflated_out,    "bytes of them after")                                 \
+    _(deflate_vain,    "messages that did not shrink and went as they are")   \
+    _(inflated,        "messages of clients inflated")                        \
+    _(inflated_in,     "bytes of them as received")                           \
+    _(inflated_out,    "bytes of them after")                                 \
+    _(inflate_errors,  "messages refused: broken, too big, or a bomb")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
@@ -139,7 +156,16 @@ typedef struct {
     uint32_t                    bytes;      /* of payload kept, 0: any */
     uint32_t                    ttl;        /* s, 0: for ever */
     uint32_t                    class;      /* index of a registered class */
+    uint32_t                    members;    /* most of them, 0: any */
+    uint16_t                    linger;     /* s a cut seat is kept */
+    uint16_t                    batch;      /* ms deltas are gathered */
+    uint16_t                    seen;       /* min a leave is remembered */
+    uint8_t                     presence;   /* NGX_HTTP_FANOUT_PRESENCE_* */
 } ngx_http_fanout_zone_policy_t;
+
+#define NGX_HTTP_FANOUT_PRESENCE_OFF      0
+#define NGX_HTTP_FANOUT_PRESENCE_ON       1
+#define NGX_HTTP_FANOUT_PRESENCE_SUMMARY  2     /* only how many */
 
 
 /*
@@ -167,6 +193,11 @@ typedef struct {
                                                .offset are lost; .from is
                                                0 and .epoch another when a
                                                RESET was among them */
+#define NGX_HTTP_FANOUT_PRESENCE  4         /* data: changes of members, see
+                                               change_next(); never kept in
+                                               the history */
+#define NGX_HTTP_FANOUT_SIGNAL    5         /* key: the tag; offset: that of
+                                               the entry before it */
 
 /* payload kinds */
 
@@ -189,6 +220,8 @@ typedef struct {
     ngx_http_fanout_zstr_t      user;       /* at most 255 bytes */
     ngx_http_fanout_zstr_t      meta;       /* at most 65535 bytes */
     ngx_http_fanout_zstr_t      data;       /* at most DATA bytes */
+    uint64_t                    to_client;  /* 0: not for one client */
+    uint64_t                    to_user;    /* hash, 0: not for one user */
     uint8_t                     kind;
     uint8_t                     flags;
 } ngx_http_fanout_zone_message_t;
@@ -200,6 +233,8 @@ typedef struct {
     uint64_t                    if_epoch;   /* with if_set: the channel's */
     uint64_t                    if_offset;  /* last offset must be this */
     unsigned                    if_set:1;
+    unsigned                    live:1;     /* a direct message: not for those
+                                               who linger */
 } ngx_http_fanout_zone_publish_t;
 
 
@@ -207,6 +242,8 @@ typedef struct {
     uint64_t                    epoch;
     uint64_t                    offset;     /* of the last entry */
     uint64_t                    time;       /* Unix ms */
+    uint32_t                    delivered;  /* direct: seats that live */
+    uint32_t                    pending;    /* direct: seats that linger */
     unsigned                    duplicate:1;
 } ngx_http_fanout_zone_result_t;
 
@@ -220,11 +257,15 @@ typedef struct {
     uint64_t                    client;     /* 0: none */
     uint64_t                    epoch;      /* that it was appended in */
     uint64_t                    from;       /* GAP: last offset consumed */
+    uint64_t                    to_client;  /* only for this client */
+    uint64_t                    to_user;    /* only for this user: hash */
     ngx_http_fanout_zstr_t      event;
     ngx_http_fanout_zstr_t      key;
     ngx_http_fanout_zstr_t      user;
     ngx_http_fanout_zstr_t      meta;
     ngx_http_fanout_zstr_t      data;
+    ngx_http_fanout_zstr_t      to;         /* name of the user it is for: not
+                                               known here, for who delivers */
     uint32_t                    local;      /* given at open */
     uint8_t                     type;
     uint8_t                     kind;
@@ -301,6 +342,12 @@ typedef struct {
     uint64_t                    interests;
     uint64_t                    keys;
     uint64_t                    identities;
+    uint64_t                    rooms;
+    uint64_t                    seats;
+    uint64_t                    members;
+    uint64_t                    mail;
+    uint64_t                    signals;
+    uint64_t                    seen;
     uint64_t                    staged;
     uint64_t                    held;       /* by stalled workers, part of
                                                messages */
@@ -308,7 +355,18 @@ typedef struct {
     uint64_t                    nchannels;
     uint64_t                    nkeys;
     uint64_t                    nidentities;
+    uint64_t                    nusers;
+    uint64_t                    nseats;
+    uint64_t                    nmembers;
+    uint64_t                    nseen;      /* records of users who left */
     uint64_t                    lingering;
+    uint64_t                    seats_lingering;
+    uint64_t                    deltas;     /* PRESENCE entries, ever */
+    uint64_t                    changes;    /* told in them */
+    uint64_t                    cancelled;  /* netted to nothing */
+    uint64_t                    conflated;  /* signals replaced unread */
+    uint64_t                    signals_dropped;
+    uint64_t                    mail_dropped;   /* by pressure */
     uint64_t                    seq;
     uint64_t                    incarnation;
     uint64_t                    evicted;    /* entries, by pressure */
@@ -472,30 +530,40 @@ int ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_arena_t *a);
 
 
-/* identities: who may come back */
+/*
+ * Identities: who may come back.  An identity has a seat on each channel that
+ * its session joined; members of the channel sit on it.
+ */
 
 typedef struct {
     uint64_t                    client;     /* not 0 */
-    uint64_t                    user;       /* hash of the user's name */
+    uint64_t                    user;       /* hash of the user's name, 0:
+                                               without */
     uint8_t                     secret[16];
 } ngx_http_fanout_identity_t;
 
-/* Registers a live session.  FULL. */
+#define NGX_HTTP_FANOUT_ZONE_INFO  4096     /* most bytes of info */
+
+/* Registers a live session; user (at most 255 bytes) and info may be empty.
+ * FULL; CONFLICT if the user has max clients already (0: any). */
 int ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_identity_t *id, uint32_t *ref);
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
+    const ngx_http_fanout_zstr_t *info, uint32_t max, uint32_t *ref);
 
 /* Takes a session back: the secret and the user must match an identity that
- * lingers, or one that is still live, whose worker is told to replace it.
- * The identity then is this worker's, with the secret given as next.
- * NOTFOUND otherwise. */
+ * lingers, or one that is still live, whose worker is ordered to replace it.
+ * The identity then is this worker's, with the secret given as next; its
+ * seats linger no more.  NOTFOUND otherwise. */
 int ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const uint8_t *next,
     uint32_t *ref);
 
-/* The session ended: kept for linger ms more, or gone at once with 0.
- * Nothing if it was taken over: the secret then is another. */
+/* The session ended: kept for linger ms more, or gone at once with 0.  Its
+ * seats then linger as their channels have it, or are given up for the reason.
+ * Several transactions.  Nothing if it was taken over: the secret then is
+ * another. */
 void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
-    const ngx_http_fanout_identity_t *id, uint32_t linger);
+    const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason);
 
 /* Whether an identity registered by this worker is not its own any more: 1
  * or 0. */
@@ -507,9 +575,236 @@ int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
 int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id);
 
-/* Clients of this worker that were taken over elsewhere; up to max. */
-unsigned ngx_http_fanout_identity_replaced(ngx_http_fanout_zone_t *z,
-    uint64_t *clients, unsigned max);
+
+/* orders: what others want of sessions of this worker */
+
+#define NGX_HTTP_FANOUT_ORDER_REPLACED    1 /* the client is elsewhere now */
+#define NGX_HTTP_FANOUT_ORDER_DISCONNECT  2 /* close it with .code */
+#define NGX_HTTP_FANOUT_ORDER_PART        3 /* its seat on the channel .local
+                                               is gone, for .reason */
+
+typedef struct {
+    uint64_t                    client;
+    uint32_t                    local;
+    uint16_t                    code;
+    uint8_t                     op;
+    uint8_t                     reason;
+} ngx_http_fanout_order_t;
+
+/* Takes up to max of them, oldest first. */
+unsigned ngx_http_fanout_slot_orders(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_order_t *orders, unsigned max);
+
+
+/*
+ * Seats and members.  A seat is a client's subscription to a channel, a
+ * member (client, key) sits on it.  Changes of members reach subscribers as
+ * entries of type PRESENCE: the first goes at once, later ones are gathered
+ * for the channel's batch time.  Until the entry is appended the change is
+ * pending; what nets to nothing meanwhile is never told.
+ */
+
+#define NGX_HTTP_FANOUT_ZONE_MEMBER  8192   /* most bytes of data */
+
+/* why a member left */
+#define NGX_HTTP_FANOUT_LEFT_INTENTIONAL  1
+#define NGX_HTTP_FANOUT_LEFT_NETWORK      2
+#define NGX_HTTP_FANOUT_LEFT_TIMEOUT      3
+#define NGX_HTTP_FANOUT_LEFT_KICKED       4
+#define NGX_HTTP_FANOUT_LEFT_EXPIRED      5
+
+/* what a change is */
+#define NGX_HTTP_FANOUT_JOINED            1
+#define NGX_HTTP_FANOUT_UPDATED           2
+#define NGX_HTTP_FANOUT_LEFT              3
+#define NGX_HTTP_FANOUT_COUNTED           4 /* summary: .count are there */
+
+typedef struct {
+    uint64_t                    client;
+    uint64_t                    joined_at;  /* Unix ms */
+    uint64_t                    seen;       /* Unix ms, as of the change; put:
+                                               0 is now */
+    ngx_http_fanout_zstr_t      key;        /* at most 255 bytes */
+    ngx_http_fanout_zstr_t      user;       /* empty if anonymous */
+    ngx_http_fanout_zstr_t      info;       /* empty if anonymous */
+    ngx_http_fanout_zstr_t      data;       /* JSON, may be empty */
+    uint32_t                    slot;       /* from 0 */
+    uint32_t                    count;      /* COUNTED */
+    uint8_t                     change;     /* in an entry */
+    uint8_t                     reason;     /* LEFT */
+    unsigned                    idle:1;
+    unsigned                    anonymous:1;
+    unsigned                    lingers:1;  /* room_read() alone */
+} ngx_http_fanout_member_t;
+
+/* Takes the next change out of the data of a PRESENCE entry: 1, 0 at the
+ * end, -1 if it is none.  The strings point into the data. */
+int ngx_http_fanout_change_next(const uint8_t **p, const uint8_t *last,
+    ngx_http_fanout_member_t *m);
+
+/* A client of this worker sits down on an opened channel, or does so again:
+ * its seat lingers no more.  FULL; STALE if the channel or the identity is
+ * not this worker's. */
+int ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id);
+
+/* Gives the seat up, its members leave for the reason.  Nothing if there is
+ * none. */
+void ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, uint8_t reason);
+
+/* what of a member is put */
+#define NGX_HTTP_FANOUT_PUT_DATA   0x01
+#define NGX_HTTP_FANOUT_PUT_STATE  0x02     /* .idle */
+#define NGX_HTTP_FANOUT_PUT_ENTER  0x04     /* make it if it is missing, with
+                                               .anonymous */
+
+typedef struct {
+    uint32_t                    slot;
+    unsigned                    created:1;  /* or back from a pending leave */
+    unsigned                    changed:1;  /* a change is or was pending */
+} ngx_http_fanout_put_t;
+
+/* Makes or changes the member m->key of the seat.  With the same data and
+ * state nothing is told.  On a channel of the mode SUMMARY the seat counts,
+ * and nothing else is kept.
+ *
+ * FULL; CONFLICT if the channel has all members it may; LARGE; NOTFOUND
+ * without a seat, or without a member unless it is to enter. */
+int ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_member_t *m,
+    unsigned what, ngx_http_fanout_put_t *r);
+
+/* The member leaves, the seat stays.  NOTFOUND. */
+int ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *key,
+    uint8_t reason);
+
+/* Copies a member as it is now into buf of at least 2 * 255 + INFO + MEMBER
+ * bytes.  NOTFOUND. */
+#define NGX_HTTP_FANOUT_ZONE_MEMBER_BUF                                       \
+    (2 * 255 + NGX_HTTP_FANOUT_ZONE_INFO + NGX_HTTP_FANOUT_ZONE_MEMBER)
+
+int ngx_http_fanout_member_get(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t client,
+    const ngx_http_fanout_zstr_t *key, ngx_http_fanout_member_t *m,
+    uint8_t *buf);
+
+typedef struct {
+    uint64_t                    epoch;
+    uint64_t                    offset;     /* of the channel's last entry */
+    uint32_t                    members;    /* listed now, pending joins too */
+    uint32_t                    seats;
+    uint8_t                     presence;   /* the mode */
+} ngx_http_fanout_room_t;
+
+/*
+ * Copies members of a channel as they were told to its subscribers, so that
+ * this is the state at room->offset: pending joins are left out, pending
+ * leaves are in; of a pending update the new data may be there already.
+ * Ordered by slot, from *slot on, as many as fit into max and size (at least
+ * MEMBER_BUF) and a section of the lock may copy; *n are filled.  *slot is
+ * UINT32_MAX after the last.
+ *
+ * To read all of it in several calls while it changes: the PRESENCE entries
+ * from the offset of the first call on up to that of the last, put upon what
+ * was read (joined and updated: as it is told, left: gone), make it the state
+ * at the offset of the last.
+ *
+ * NOTFOUND without such a channel.
+ */
+int ngx_http_fanout_room_read(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t *slot,
+    ngx_http_fanout_member_t *members, unsigned max, uint8_t *buf,
+    size_t size, unsigned *n, ngx_http_fanout_room_t *room);
+
+/* When a user, who is not there now, was last seen on a channel, by both
+ * names: Unix ms.  NOTFOUND if it is not remembered. */
+int ngx_http_fanout_seen_get(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zstr_t *channel, const ngx_http_fanout_zstr_t *user,
+    uint64_t *time);
+
+/* Appends the entries of pending changes that are due, of any channel.  To
+ * be called after each operation on seats and members, and when the ms that it
+ * returns have passed: UINT32_MAX if nothing is pending. */
+uint32_t ngx_http_fanout_presence_flush(ngx_http_fanout_zone_t *z);
+
+/* Takes a client's seat on a channel away; its worker is ordered to PART.
+ * NOTFOUND. */
+int ngx_http_fanout_seat_kick(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t client, uint8_t reason);
+
+
+/* clients and users, for who asks from outside */
+
+typedef struct {
+    uint64_t                    client;
+    ngx_http_fanout_zstr_t      user;       /* into the buf of the call */
+    ngx_http_fanout_zstr_t      info;
+    uint32_t                    pid;        /* of its worker, 0: lingers */
+    uint32_t                    seats;
+} ngx_http_fanout_zone_client_t;
+
+/* Describes a client; buf has room for 255 + INFO bytes.  NOTFOUND. */
+int ngx_http_fanout_client_get(ngx_http_fanout_zone_t *z, uint64_t client,
+    ngx_http_fanout_zone_client_t *info, uint8_t *buf);
+
+/* Names of the channels that a client sits on: skips the first *cursor,
+ * copies up to max (255 bytes each, lens beside); *cursor is 0 at the end.
+ * NOTFOUND. */
+int ngx_http_fanout_client_channels(ngx_http_fanout_zone_t *z,
+    uint64_t client, uint32_t *cursor, uint8_t names[][256], uint8_t *lens,
+    unsigned max, unsigned *n);
+
+/* Clients of a user (its hash), lingering ones too: up to max of those after
+ * the client *cursor (0: from the first); *cursor is 0 at the end.
+ * NOTFOUND. */
+int ngx_http_fanout_user_clients(ngx_http_fanout_zone_t *z, uint64_t user,
+    uint64_t *cursor, uint64_t *clients, unsigned max, unsigned *n);
+
+/* Ends a client's session for the reason KICKED: its worker is ordered to
+ * DISCONNECT with the close code; one that lingers is forgotten.
+ * NOTFOUND. */
+int ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z,
+    uint64_t client, uint16_t code);
+
+
+/*
+ * Direct messages: log_publish() of a message with to_client or to_user (one
+ * of them, n is 1) appends an entry that only the addressed are to see: it is
+ * never kept in the history, and each addressed seat keeps a copy for a
+ * while, for who is cut before it has read it.  r->delivered seats are live,
+ * r->pending linger; NOTFOUND (nothing is appended) if there is none, or with
+ * opts->live no live one.
+ */
+
+#define NGX_HTTP_FANOUT_ZONE_MAIL  64       /* most kept for a seat */
+
+/* Copies what was addressed to the client on the channel after an offset,
+ * oldest first, as log_read() does.  *lost is the highest offset of those it
+ * does not have any more. */
+int ngx_http_fanout_mail_read(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, const ngx_http_fanout_identity_t *id,
+    uint64_t after, uint64_t upto, ngx_http_fanout_arena_t *a,
+    uint64_t *lost);
+
+/*
+ * Signals: not stored, no offset, no place in the history.  In the zone the
+ * latest of (client, event, tag) replaces the one before it that some worker
+ * has not read; log_drain() hands them out in the order of seq among the
+ * entries.  They are the first to go when the zone is full.  To one client or
+ * user by to_client, to_user.  m->key is the tag.
+ *
+ * OK, FULL, LARGE (data beyond 16384 bytes); NOTFOUND if it is addressed and
+ * nobody is there.
+ */
+int ngx_http_fanout_signal_put(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m);
 
 
 /* housekeeping */

@@ -1,4 +1,4 @@
-/* sources: src/zone/ngx_http_fanout_zone.c src/zone/ngx_http_fanout_lock.c src/zone/ngx_http_fanout_block.c src/zone/ngx_http_fanout_channel.c src/zone/ngx_http_fanout_publish.c src/zone/ngx_http_fanout_stream.c src/zone/ngx_http_fanout_history.c src/zone/ngx_http_fanout_read.c src/zone/ngx_http_fanout_slot.c src/zone/ngx_http_fanout_key.c src/zone/ngx_http_fanout_identity.c src/zone/ngx_http_fanout_check.c */
+/* sources: src/zone/ngx*.c */
 /* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
 
 /*

@@ -246,7 +246,7 @@ c_identity(c_worker_t *w)
     rc = ngx_http_fanout_identity_resume(&w->z, &id, id.secret, &ref);
 
     if (rc == NOTFOUND) {
-        rc = ngx_http_fanout_identity_add(&w->z, &id, &ref);
+        rc = util_add(&w->z, &id, &ref);
     }
 
     if (rc != OK) {
@@ -254,10 +254,11 @@ c_identity(c_worker_t *w)
     }
 
     if (c_draw(w, 2)) {
-        ngx_http_fanout_identity_end(&w->z, ref, &id, c_draw(w, 3) * 1000);
+        ngx_http_fanout_identity_end(&w->z, ref, &id, c_draw(w, 3) * 1000,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 
-    (void) ngx_http_fanout_identity_replaced(&w->z, clients, 8);
+    (void) util_orders(&w->z, clients, 8);
 
     return 0;
 }

@@ -1030,7 +1030,7 @@ m_identity(model_t *m)
         e->id.user = m_draw(m, 100);
         data_fill(e->id.secret, m->clients, 16);
 
-        rc = ngx_http_fanout_identity_add(&m->z[h], &e->id, &e->ref);
+        rc = util_add(&m->z[h], &e->id, &e->ref);
         want(m, rc == OK || (rc == FULL && m->pressure), "add: %d", rc);
         e->handle = rc == OK ? (int) h + 1 : 0;
         return 0;
@@ -1039,7 +1039,8 @@ m_identity(model_t *m)
     if (e->handle && m_draw(m, 2)) {
         linger = m_draw(m, 3) * 10000;
         ngx_http_fanout_identity_end(&m->z[e->handle - 1], e->ref, &e->id,
-                                     linger);
+                                     linger,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
         e->handle = 0;
         e->expires = linger ? fanout_test_seconds + linger / 1000 : 0;
         return 0;
@@ -1102,7 +1103,7 @@ m_replaced(model_t *m)
     unsigned  h, i, j, n;
 
     for (h = 0; h < M_HANDLES; h++) {
-        n = ngx_http_fanout_identity_replaced(&m->z[h], clients, 64);
+        n = util_orders(&m->z[h], clients, 64);
         want(m, n == m->nreplaced[h], "%u replaced, not %u", n,
              m->nreplaced[h]);
 

@@ -1,4 +1,4 @@
-/* sources: src/zone/ngx_http_fanout_zone.c src/zone/ngx_http_fanout_lock.c src/zone/ngx_http_fanout_block.c src/zone/ngx_http_fanout_channel.c src/zone/ngx_http_fanout_publish.c src/zone/ngx_http_fanout_stream.c src/zone/ngx_http_fanout_history.c src/zone/ngx_http_fanout_read.c src/zone/ngx_http_fanout_slot.c src/zone/ngx_http_fanout_key.c src/zone/ngx_http_fanout_identity.c src/zone/ngx_http_fanout_check.c */
+/* sources: src/zone/ngx*.c */
 /* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
 
 /*
@@ -194,7 +194,7 @@ sizes_promised(void)
     uint32_t   i, n;
     uint64_t   used;
     stat_t     st;
-    policy_t   p = { 10000, 0, 0, 0 };
+    policy_t   p = { .history = 10000, .bytes = 0, .ttl = 0 };
     result_t   r;
     channel_t  c;
 
@@ -236,7 +236,7 @@ large(void)
     };
 
     int        rc, good, i;
-    policy_t   p = { 100, 0, 0, 0 };
+    policy_t   p = { .history = 100, .bytes = 0, .ttl = 0 };
     result_t   r;
     uint64_t   lost;
     channel_t  c, d;
@@ -308,7 +308,7 @@ static void
 no_memory(void)
 {
     int        rc;
-    policy_t   p = { 100, 0, 0, 0 };
+    policy_t   p = { .history = 100, .bytes = 0, .ttl = 0 };
     result_t   r;
     channel_t  c;
 
@@ -353,8 +353,9 @@ full(void)
 {
     int          rc;
     stat_t       st;
-    policy_t     kept_for_ever = { 1000000, 0, 0, 0 }, ttl = { 1000, 0, 5, 0 },
-                 none = { 0, 0, 0, 0 };
+    policy_t     kept_for_ever = { .history = 1000000 };
+    policy_t     ttl = { .history = 1000, .ttl = 5 };
+    policy_t     none = { .history = 0 };
     result_t     r;
     uint64_t     first;
     uint32_t     i, ref;
@@ -372,8 +373,9 @@ full(void)
 
     memset(&id, 0, sizeof(id));
     id.client = 5;
-    (void) ngx_http_fanout_identity_add(&za, &id, &ref);
-    ngx_http_fanout_identity_end(&za, ref, &id, 1000000);
+    (void) util_add(&za, &id, &ref);
+    ngx_http_fanout_identity_end(&za, ref, &id, 1000000,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     (void) put(&za, &idle, 1, 1, 0, NULL, &r);
 
@@ -471,7 +473,7 @@ stalled_worker(void)
     stat_t     st;
     uint64_t   max, at;
     uint32_t   i, k, lost;
-    policy_t   none = { 0, 0, 0, 0 };
+    policy_t   none = { .history = 0, .bytes = 0, .ttl = 0 };
     result_t   r;
     channel_t  busy, shared, mine;
 
@@ -546,7 +548,7 @@ static void
 policies(void)
 {
     uint32_t   i;
-    policy_t   p = { 100, 0, 0, 0 };
+    policy_t   p = { .history = 100, .bytes = 0, .ttl = 0 };
     result_t   r;
     join_t     j;
     channel_t  c;
@@ -595,9 +597,8 @@ by_seq(void)
 {
     uint32_t   i;
     uint64_t   one, inc;
-    policy_t   p = { 100, 0, 0, 0 };
-    policy_t   few = { 3, 0, 0, 0 };
-    policy_t   none = { 0, 0, 0, 0 };
+    policy_t   p = { .history = 100 }, few = { .history = 3 };
+    policy_t   none = { .history = 0 };
     result_t   r;
     join_t     j;
     channel_t  a, b, n, later;
@@ -674,7 +675,7 @@ by_seq(void)
 static void
 idempotence(void)
 {
-    policy_t   p = { 10, 0, 0, 0 };
+    policy_t   p = { .history = 10, .bytes = 0, .ttl = 0 };
     result_t   r, again;
     publish_t  opts;
     channel_t  c;
@@ -728,7 +729,7 @@ one_key(void)
 {
     char       name[16];
     uint32_t   i, n, most;
-    policy_t   none = { 0, 0, 0, 0 };
+    policy_t   none = { .history = 0, .bytes = 0, .ttl = 0 };
     result_t   r;
     publish_t  opts;
     channel_t  c;
@@ -749,7 +750,7 @@ one_key(void)
     for (i = 0; i <= za.shm->key_mask; i++) {
         fanout_ref_t  ref;
 
-        ref = fanout_table(&za, key_hash)[i];
+        ref = fanout_hash_table(&za, key_hash)[i];
 
         for (n = 0; ref; ref = fanout_key(&za, ref)->hash_next) {
             n++;
@@ -787,7 +788,7 @@ finding(void)
 {
     uint32_t           i, n, most;
     result_t           r;
-    policy_t           p = { 20000, 0, 0, 0 };
+    policy_t           p = { .history = 20000, .bytes = 0, .ttl = 0 };
     channel_t          c;
     fanout_channel_t  *ch;
 
@@ -840,8 +841,8 @@ journal(void)
     char        name[16], names[40][16];
     uint32_t    i, k, ref;
     uint8_t     data[8];
-    policy_t    none = { 0, 0, 0, 0 }, ttl = { 1000, 0, 5, 0 },
-                some = { 1000, 0, 0, 0 };
+    policy_t    none = { .history = 0 }, ttl = { .history = 1000, .ttl = 5 },
+                some = { .history = 1000 };
     result_t    r;
     message_t   m[64];
     channel_t   c[40], d;
@@ -915,8 +916,9 @@ journal(void)
 
         memset(&id, 0, sizeof(id));
         id.client = i + 1;
-        (void) ngx_http_fanout_identity_add(&za, &id, &ref);
-        ngx_http_fanout_identity_end(&za, ref, &id, 1000);
+        (void) util_add(&za, &id, &ref);
+        ngx_http_fanout_identity_end(&za, ref, &id, 1000,
+                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 
     fanout_test_seconds += 3000;
@@ -964,7 +966,7 @@ hash(void)
 static void
 wakes(void)
 {
-    policy_t   p = { 10, 0, 0, 0 };
+    policy_t   p = { .history = 10, .bytes = 0, .ttl = 0 };
     result_t   r;
     channel_t  c;
 

@@ -55,6 +55,39 @@ uint32_t  fanout_test_seconds;
 #endif
 
 
+/* a client whose user's name is the hash of it, as bytes */
+
+util_fn int
+util_add(zone_t *z, const identity_t *id, uint32_t *ref)
+{
+    ngx_http_fanout_zstr_t  user, info;
+
+    info.data = user.data = (const uint8_t *) &id->user;
+    info.len = 0;
+    user.len = id->user ? sizeof(id->user) : 0;
+
+    return ngx_http_fanout_identity_add(z, id, &user, &info, 0, ref);
+}
+
+
+/* the clients of the orders that a worker has */
+
+util_fn unsigned
+util_orders(zone_t *z, uint64_t *clients, unsigned max)
+{
+    unsigned                 i, n;
+    ngx_http_fanout_order_t  orders[64];
+
+    n = ngx_http_fanout_slot_orders(z, orders, max < 64 ? max : 64);
+
+    for (i = 0; i < n; i++) {
+        clients[i] = orders[i].client;
+    }
+
+    return n;
+}
+
+
 /* a generator of random numbers that a seed replays */
 
 util_fn uint64_t

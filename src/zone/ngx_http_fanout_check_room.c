@@ -1,0 +1,514 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What must hold of who is there: identities, users, seats, members, rooms.
+ */
+
+
+#include "ngx_http_fanout_check.h"
+
+
+static int check_identity(walk_t *w, fanout_ref_t ref);
+static int check_users(walk_t *w);
+static int check_user(walk_t *w, fanout_ref_t ref);
+static int check_seat(walk_t *w, fanout_ref_t ref);
+static int check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
+static int check_seats_of(walk_t *w);
+static int check_wheel(walk_t *w);
+static int check_room(walk_t *w, fanout_ref_t channel);
+static int check_table(walk_t *w, fanout_ref_t ref, unsigned depth,
+    uint32_t base, fanout_ref_t channel, uint32_t *n);
+static int check_pending(walk_t *w, fanout_ref_t ref);
+static int check_listed(walk_t *w);
+
+
+int
+fanout_check_identities(walk_t *w)
+{
+    uint32_t            n;
+    uint64_t            i;
+    fanout_ref_t        ref, prev;
+    fanout_identity_t  *id;
+
+    n = prev = 0;
+
+    for (ref = w->shm->lingering_first; ref; ref = id->next) {
+        try (meet(w, ref, SEEN_IDENTITY, 0));
+        id = fanout_identity(w->z, ref);
+        must_of(w, ref, id->state == FANOUT_ID_LINGERS && id->prev == prev);
+        w->used[FANOUT_IDENTITIES]++;
+        w->identities++;
+        prev = ref;
+        n++;
+    }
+
+    must(w, n == w->shm->nlingering && prev == w->shm->lingering_last);
+
+    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
+        ref = fanout_hash_table(w->z, identity_hash)[i];
+
+        for ( /* void */ ; ref; ref = id->hash_next) {
+            id = fanout_identity(w->z, ref);
+
+            if (id->state == FANOUT_ID_ENDED) {
+                try (meet(w, ref, SEEN_IDENTITY, 0));
+                must_of(w, ref, id->seats);
+                w->used[FANOUT_IDENTITIES]++;
+                w->identities++;
+            }
+
+            must_of(w, ref, met(w, ref, SEEN_IDENTITY));
+            must_of(w, ref, !w->marks[ref].listed);
+            w->marks[ref].listed = 1;
+            must_of(w, ref, (id->client & w->shm->identity_mask) == i);
+            try (check_identity(w, ref));
+            n++;
+        }
+    }
+
+    must(w, n == w->identities && n == w->shm->nidentities);
+
+    return check_users(w);
+}
+
+
+static int
+check_identity(walk_t *w, fanout_ref_t ref)
+{
+    fanout_identity_t  *id;
+
+    id = fanout_identity(w->z, ref);
+
+    must_of(w, ref, (id->info == 0) == (id->info_len == 0));
+
+    if (id->info) {
+        try (meet(w, id->info, SEEN_REST, ref));
+        try (meet_rest(w, id->info, 0,
+                       (id->info_len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
+                       FANOUT_IDENTITIES));
+    }
+
+    w->users += (id->user != 0);
+
+    return 0;
+}
+
+
+static int
+check_users(walk_t *w)
+{
+    uint32_t        n;
+    uint64_t        i;
+    fanout_ref_t    ref;
+    fanout_user_t  *u;
+
+    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
+        ref = fanout_hash_table(w->z, user_hash)[i];
+
+        for ( /* void */ ; ref; ref = u->hash_next) {
+            try (meet(w, ref, SEEN_USER, 0));
+            u = fanout_user(w->z, ref);
+            must_of(w, ref, (u->hash & w->shm->identity_mask) == i);
+            try (meet_rest(w, ref, 0, fanout_user_blocks(u->name_len),
+                           FANOUT_IDENTITIES));
+            try (check_user(w, ref));
+            n++;
+        }
+    }
+
+    must(w, n == w->shm->nusers);
+    must(w, w->users == 0);
+
+    return 0;
+}
+
+
+static int
+check_user(walk_t *w, fanout_ref_t ref)
+{
+    uint32_t            n;
+    fanout_ref_t        i, prev;
+    fanout_identity_t  *id;
+
+    n = prev = 0;
+
+    for (i = fanout_user(w->z, ref)->identities; i; i = id->user_next) {
+        must_of(w, i, met(w, i, SEEN_IDENTITY));
+        id = fanout_identity(w->z, i);
+        must_of(w, i, id->user == ref && id->user_prev == prev);
+        prev = i;
+        n++;
+        w->users--;
+    }
+
+    must_of(w, ref, n && n == fanout_user(w->z, ref)->n);
+
+    return 0;
+}
+
+
+/* seats */
+
+int
+fanout_check_seats(walk_t *w)
+{
+    uint64_t        i;
+    fanout_ref_t    ref;
+    fanout_seat_t  *s;
+
+    for (i = 0; i <= w->shm->seat_mask; i++) {
+        ref = fanout_hash_table(w->z, seat_hash)[i];
+
+        for ( /* void */ ; ref; ref = s->hash_next) {
+            try (meet(w, ref, SEEN_SEAT, 0));
+            w->used[FANOUT_SEATS]++;
+            w->seats++;
+            s = fanout_seat(w->z, ref);
+            must_of(w, ref, fanout_seat_bucket(w->z, s->channel, s->client)
+                            == i);
+            try (check_seat(w, ref));
+        }
+    }
+
+    must(w, w->seats == w->shm->nseats);
+    must(w, w->lingering == w->shm->nseats_lingering);
+    must(w, w->members == w->shm->nmembers);
+
+    try (check_seats_of(w));
+
+    return check_wheel(w);
+}
+
+
+static int
+check_seat(walk_t *w, fanout_ref_t ref)
+{
+    fanout_ref_t    m, room;
+    fanout_seat_t  *s;
+
+    s = fanout_seat(w->z, ref);
+
+    must_of(w, ref, met(w, s->channel, SEEN_CHANNEL));
+    must_of(w, ref, met(w, s->identity, SEEN_IDENTITY));
+    must_of(w, ref, fanout_identity(w->z, s->identity)->client == s->client);
+
+    room = fanout_room_of(w->z, s->channel);
+    must_of(w, ref, room && room < w->shm->fresh);
+
+    must_of(w, ref, s->state >= FANOUT_SEAT_LIVE
+                    && s->state <= FANOUT_SEAT_GONE);
+    must_of(w, ref, s->state != FANOUT_SEAT_GONE
+                    || (s->members && !s->counted && s->nmail == 0));
+    must_of(w, ref, fanout_identity(w->z, s->identity)->state
+                    != FANOUT_ID_ENDED
+                    || s->state == FANOUT_SEAT_GONE);
+
+    w->marks[room].seats += (s->state != FANOUT_SEAT_GONE);
+    w->marks[room].counted += s->counted;
+    w->lingering += (s->state == FANOUT_SEAT_LINGERS);
+
+    for (m = s->members; m; m = fanout_member(w->z, m)->next) {
+        try (check_member(w, m, ref));
+    }
+
+    return 0;
+}
+
+
+static int
+check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
+{
+    size_t            len;
+    fanout_ref_t      room;
+    fanout_seat_t    *s;
+    fanout_member_t  *m;
+
+    try (meet(w, ref, SEEN_MEMBER, seat));
+
+    m = fanout_member(w->z, ref);
+    s = fanout_seat(w->z, seat);
+    room = fanout_room_of(w->z, s->channel);
+    len = m->key_len + m->data_len;
+
+    w->used[FANOUT_MEMBERS]++;
+    w->members++;
+
+    must_of(w, ref, m->seat == seat && m->pending <= FANOUT_PENDING_LEAVE);
+    must_of(w, ref, s->state != FANOUT_SEAT_GONE
+                    || m->pending == FANOUT_PENDING_LEAVE);
+    must_of(w, ref, (m->chain != 0) == (len > FANOUT_MEMBER_SHORT));
+
+    if (m->chain) {
+        try (meet(w, m->chain, SEEN_REST, ref));
+        try (meet_rest(w, m->chain, 0,
+                       (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
+                       FANOUT_MEMBERS));
+    }
+
+    w->marks[room].n++;
+    w->marks[room].pending += (m->pending != 0);
+    w->marks[room].leaving += (m->pending == FANOUT_PENDING_LEAVE);
+
+    return 0;
+}
+
+
+/* by their identities */
+
+static int
+check_seats_of(walk_t *w)
+{
+    uint32_t            n;
+    uint64_t            i;
+    fanout_ref_t        ref, seat, prev;
+    fanout_seat_t      *s;
+    fanout_identity_t  *id;
+
+    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
+        ref = fanout_hash_table(w->z, identity_hash)[i];
+
+        for ( /* void */ ; ref; ref = id->hash_next) {
+            id = fanout_identity(w->z, ref);
+            prev = 0;
+
+            for (seat = id->seats; seat; seat = s->id_next) {
+                must_of(w, seat, met(w, seat, SEEN_SEAT));
+                s = fanout_seat(w->z, seat);
+                must_of(w, seat, s->identity == ref && s->id_prev == prev);
+                prev = seat;
+                must(w, n++ < w->seats);
+            }
+        }
+    }
+
+    must(w, n == w->seats);
+
+    return 0;
+}
+
+
+static int
+check_wheel(walk_t *w)
+{
+    uint32_t        n;
+    unsigned        i;
+    fanout_ref_t    ref, prev;
+    fanout_seat_t  *s;
+
+    for (n = 0, i = 0; i < FANOUT_SEATS_WHEEL; i++) {
+        prev = 0;
+
+        for (ref = w->shm->seats[i]; ref; ref = s->due_next) {
+            must_of(w, ref, met(w, ref, SEEN_SEAT) && n++ < w->lingering);
+            s = fanout_seat(w->z, ref);
+            must_of(w, ref, s->state == FANOUT_SEAT_LINGERS);
+            must_of(w, ref, s->due_prev == prev && s->due_at == i);
+            prev = ref;
+        }
+    }
+
+    must(w, n == w->lingering);
+
+    return 0;
+}
+
+
+/* rooms */
+
+int
+fanout_check_rooms(walk_t *w)
+{
+    uint64_t           i;
+    fanout_ref_t       ref;
+    fanout_channel_t  *ch;
+
+    for (i = 0; i <= w->shm->channel_mask; i++) {
+        ref = fanout_hash_table(w->z, channel_hash)[i];
+
+        for ( /* void */ ; ref; ref = ch->hash_next) {
+            ch = fanout_channel(w->z, ref);
+
+            if (fanout_name(w->z, ch)->room) {
+                try (check_room(w, ref));
+            }
+        }
+    }
+
+    return check_listed(w);
+}
+
+
+static int
+check_room(walk_t *w, fanout_ref_t channel)
+{
+    mark_t         *mark;
+    uint32_t        n;
+    fanout_ref_t    ref;
+    fanout_room_t  *room;
+
+    ref = fanout_room_of(w->z, channel);
+    room = fanout_room(w->z, ref);
+    mark = &w->marks[ref];
+
+    try (meet(w, ref, SEEN_ROOM, channel));
+    w->used[FANOUT_ROOMS]++;
+
+    must_of(w, ref, room->channel == channel);
+    must_of(w, ref, room->seats || room->root || room->listed
+                    || room->nsignals);
+    must_of(w, ref, room->seats == mark->seats);
+    must_of(w, ref, room->members
+                    == mark->n - mark->leaving + mark->counted);
+    must_of(w, ref, room->npending == mark->pending);
+    must_of(w, ref, (room->root == 0) == (room->depth == 0));
+    must_of(w, ref, room->listed == (room->pend_head || room->count));
+
+    n = 0;
+
+    if (room->root) {
+        try (check_table(w, room->root, room->depth, 0, channel, &n));
+        must_of(w, ref, n);
+    }
+
+    must_of(w, ref, n == mark->n);
+    w->listed += room->listed;
+
+    return check_pending(w, ref);
+}
+
+
+static int
+check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
+    fanout_ref_t channel, uint32_t *n)
+{
+    int               full;
+    unsigned          i, refs;
+    fanout_table_t   *t;
+    fanout_member_t  *m;
+
+    try (meet(w, ref, SEEN_TABLE, channel));
+    w->used[FANOUT_ROOMS]++;
+
+    t = fanout_table(w->z, ref);
+    refs = 0;
+
+    for (i = 0; i < FANOUT_TABLE_REFS; i++) {
+        full = 0;
+
+        if (t->refs[i]) {
+            refs++;
+
+            if (depth == 1) {
+                must_of(w, t->refs[i], met(w, t->refs[i], SEEN_MEMBER));
+                m = fanout_member(w->z, t->refs[i]);
+                must_of(w, t->refs[i],
+                        m->slot == base * FANOUT_TABLE_REFS + i);
+                must_of(w, t->refs[i],
+                        fanout_seat(w->z, m->seat)->channel == channel);
+                full = 1;
+                (*n)++;
+
+            } else {
+                try (check_table(w, t->refs[i], depth - 1,
+                                 base * FANOUT_TABLE_REFS + i, channel, n));
+                full = fanout_table(w->z, t->refs[i])->full
+                       == FANOUT_TABLE_FULL;
+            }
+        }
+
+        must_of(w, ref, ((t->full >> i & 1) != 0) == full);
+    }
+
+    must_of(w, ref, refs && refs == t->n);
+
+    return 0;
+}
+
+
+static int
+check_pending(walk_t *w, fanout_ref_t ref)
+{
+    uint32_t          n;
+    fanout_ref_t      i, prev;
+    fanout_room_t    *room;
+    fanout_member_t  *m;
+
+    room = fanout_room(w->z, ref);
+    n = prev = 0;
+
+    for (i = room->pend_head; i; i = m->pend_next) {
+        must_of(w, i, met(w, i, SEEN_MEMBER) && n++ < room->npending);
+        m = fanout_member(w->z, i);
+        must_of(w, i, m->pending && m->pend_prev == prev);
+        must_of(w, i, fanout_seat(w->z, m->seat)->channel == room->channel);
+        prev = i;
+    }
+
+    must_of(w, ref, n == room->npending && prev == room->pend_tail);
+
+    return 0;
+}
+
+
+static int
+check_listed(walk_t *w)
+{
+    uint32_t        n;
+    fanout_ref_t    ref, prev;
+    fanout_room_t  *room;
+
+    n = prev = 0;
+
+    for (ref = w->shm->room_first; ref; ref = room->due_next) {
+        must_of(w, ref, met(w, ref, SEEN_ROOM) && n++ < w->listed);
+        room = fanout_room(w->z, ref);
+        must_of(w, ref, room->listed && room->due_prev == prev);
+        prev = ref;
+    }
+
+    must(w, n == w->listed && prev == w->shm->room_last);
+
+    return 0;
+}
+
+
+/* what is remembered of those who left */
+
+int
+fanout_check_seen(walk_t *w)
+{
+    uint32_t        n;
+    uint64_t        i;
+    fanout_ref_t    ref, prev;
+    fanout_seen_t  *e;
+
+    n = prev = 0;
+
+    for (ref = w->shm->seen_first; ref; ref = e->next) {
+        try (meet(w, ref, SEEN_SEEN, 0));
+        w->used[FANOUT_SEEN]++;
+        e = fanout_seen(w->z, ref);
+        must_of(w, ref, e->prev == prev);
+        prev = ref;
+        n++;
+    }
+
+    must(w, n == w->shm->nseen && prev == w->shm->seen_last);
+
+    for (i = 0; i <= w->shm->seen_mask; i++) {
+        ref = fanout_hash_table(w->z, seen_hash)[i];
+
+        for ( /* void */ ; ref; ref = e->hash_next) {
+            must_of(w, ref, met(w, ref, SEEN_SEEN) && !w->marks[ref].listed);
+            w->marks[ref].listed = 1;
+            e = fanout_seen(w->z, ref);
+            must_of(w, ref, (e->hash[1] & w->shm->seen_mask) == i);
+            n--;
+        }
+    }
+
+    must(w, n == 0);
+
+    return 0;
+}

@@ -1,0 +1,608 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Members: who of those on a channel wants to be seen there, and as what.
+ *
+ *              put                    told
+ *   (none) ──────────► pending JOIN ─────────► listed ──► pending UPDATE
+ *      ▲                    │                    │ ▲            │
+ *      │ leave: never told  │            leave   │ │ put again, │ leave
+ *      ├────────────────────┘                    ▼ │ the same   ▼
+ *      └─────────────────────── told ────────── pending LEAVE ◄─┘
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+static fanout_ref_t find(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    const ngx_http_fanout_zstr_t *key);
+static fanout_ref_t own_seat(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, fanout_ref_t identity,
+    const ngx_http_fanout_identity_t *id);
+static int put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r);
+static int count(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    unsigned what, ngx_http_fanout_put_t *r);
+static int enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r);
+static int update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r);
+static uint8_t flags_of(const ngx_http_fanout_member_t *m, unsigned what,
+    uint8_t flags);
+static int same(ngx_http_fanout_zone_t *z, const fanout_member_t *e,
+    const ngx_http_fanout_zstr_t *data);
+static uint32_t text_blocks(size_t len);
+static fanout_ref_t text_write(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zstr_t *key, const ngx_http_fanout_zstr_t *data,
+    uint64_t words[2]);
+static void text_free(ngx_http_fanout_zone_t *z, const fanout_member_t *m);
+static void text_copy(ngx_http_fanout_zone_t *z, const fanout_member_t *m,
+    size_t skip, uint8_t *buf, size_t n);
+
+
+/* finding */
+
+static fanout_ref_t
+find(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    const ngx_http_fanout_zstr_t *key)
+{
+    uint8_t           buf[255];
+    fanout_ref_t      ref;
+    fanout_member_t  *m;
+
+    for (ref = fanout_seat(z, seat)->members; ref; ref = m->next) {
+        m = fanout_member(z, ref);
+
+        if (m->key_len == key->len
+            && (key->len == 0
+                || memcmp(buf, key->data, fanout_member_key(z, m, buf)) == 0))
+        {
+            break;
+        }
+    }
+
+    return ref;
+}
+
+
+static fanout_ref_t
+own_seat(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
+    fanout_ref_t identity, const ngx_http_fanout_identity_t *id)
+{
+    fanout_ref_t  ref;
+
+    if (!fanout_channel_opened(z, c) || !fanout_identity_own(z, identity, id))
+    {
+        return 0;
+    }
+
+    ref = fanout_seat_find(z, c->ref, id->client);
+
+    return ref && fanout_seat(z, ref)->state == FANOUT_SEAT_LIVE ? ref : 0;
+}
+
+
+/* putting */
+
+int
+ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_member_t *m,
+    unsigned what, ngx_http_fanout_put_t *r)
+{
+    int           rc;
+    fanout_ref_t  seat;
+
+    memset(r, 0, sizeof(ngx_http_fanout_put_t));
+
+    if (m->key.len > 255 || m->data.len > NGX_HTTP_FANOUT_ZONE_MEMBER) {
+        return NGX_HTTP_FANOUT_ZONE_LARGE;
+    }
+
+    (void) fanout_enter(z);
+
+    rc = fanout_ensure(z, 1 + FANOUT_DEPTH + 1
+                          + text_blocks(m->key.len + m->data.len));
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        seat = own_seat(z, c, identity, id);
+        rc = seat ? put(z, seat, m, what, r) : NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+static int
+put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r)
+{
+    fanout_ref_t    ref, room_ref;
+    fanout_room_t  *room;
+
+    room_ref = fanout_room_of(z, fanout_seat(z, seat)->channel);
+    room = fanout_room(z, room_ref);
+
+    if (room->mode == NGX_HTTP_FANOUT_PRESENCE_SUMMARY) {
+        return count(z, seat, what, r);
+    }
+
+    ref = find(z, seat, &m->key);
+
+    if (ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE) {
+        return update(z, ref, m, what, r);
+    }
+
+    if (!(what & NGX_HTTP_FANOUT_PUT_ENTER)
+        || room->mode == NGX_HTTP_FANOUT_PRESENCE_OFF)
+    {
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    if (room->max && room->members >= room->max) {
+        return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+    }
+
+    r->created = 1;
+
+    if (ref == 0) {
+        return enter(z, seat, m, what, r);
+    }
+
+    /* it was about to be told that it had left */
+
+    fanout_set(z, room->members, room->members + 1);
+    fanout_set(z, z->shm->cancelled, z->shm->cancelled + 1);
+    fanout_pending_clear(z, ref);
+
+    return update(z, ref, m, what, r);
+}
+
+
+static int
+count(ngx_http_fanout_zone_t *z, fanout_ref_t seat, unsigned what,
+    ngx_http_fanout_put_t *r)
+{
+    fanout_ref_t    room;
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, seat);
+    room = fanout_room_of(z, s->channel);
+
+    if (s->counted) {
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    if (!(what & NGX_HTTP_FANOUT_PUT_ENTER)) {
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    if (fanout_room(z, room)->max
+        && fanout_room(z, room)->members >= fanout_room(z, room)->max)
+    {
+        return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+    }
+
+    fanout_set(z, s->counted, 1);
+    fanout_room_count(z, room, 1);
+
+    r->created = 1;
+    r->changed = 1;
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static int
+enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r)
+{
+    unsigned          n;
+    fanout_ref_t      ref, room;
+    fanout_seat_t    *s;
+    fanout_member_t  *e;
+
+    s = fanout_seat(z, seat);
+    room = fanout_room_of(z, s->channel);
+    n = 0;
+
+    for (ref = s->members; ref; ref = fanout_member(z, ref)->next) {
+        n++;
+    }
+
+    if (n == FANOUT_SEAT_MEMBERS) {
+        return NGX_HTTP_FANOUT_ZONE_LARGE;
+    }
+
+    ref = fanout_alloc(z, 1, FANOUT_MEMBERS, NULL);
+    e = fanout_member(z, ref);
+
+    memset((uint8_t *) e + 4, 0, sizeof(fanout_member_t) - 4);
+
+    e->seat = seat;
+    e->joined_at = fanout_wall(z);
+    e->seen = e->joined_at;
+    e->key_len = m->key.len;
+    e->data_len = m->data.len;
+    e->flags = flags_of(m, what, 0);
+    e->chain = text_write(z, &m->key, &m->data, e->words);
+    e->slot = fanout_slot_take(z, room, ref);
+
+    fanout_set(z, e->next, s->members);
+    fanout_set(z, s->members, ref);
+    fanout_set(z, z->shm->nmembers, z->shm->nmembers + 1);
+    fanout_set(z, fanout_room(z, room)->members,
+               fanout_room(z, room)->members + 1);
+
+    fanout_pending_set(z, ref, FANOUT_PENDING_JOIN);
+
+    r->slot = e->slot;
+    r->changed = 1;
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static int
+update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r)
+{
+    uint8_t           flags;
+    uint64_t          words[2];
+    fanout_ref_t      chain;
+    fanout_member_t  *e;
+
+    e = fanout_member(z, ref);
+    flags = flags_of(m, what, e->flags);
+
+    r->slot = e->slot;
+
+    if ((what & NGX_HTTP_FANOUT_PUT_DATA) && !same(z, e, &m->data)) {
+        chain = text_write(z, &m->key, &m->data, words);
+        text_free(z, e);
+
+        fanout_set(z, e->chain, chain);
+        fanout_set(z, e->data_len, m->data.len);
+
+        if (chain == 0) {
+            fanout_set(z, e->words[0], words[0]);
+            fanout_set(z, e->words[1], words[1]);
+        }
+
+        r->changed = 1;
+    }
+
+    if (flags != e->flags) {
+        fanout_set(z, e->flags, flags);
+        r->changed = 1;
+    }
+
+    if (r->changed) {
+        fanout_set(z, e->seen, m->seen ? m->seen : fanout_wall(z));
+
+        if (e->pending == 0) {
+            fanout_pending_set(z, ref, FANOUT_PENDING_UPDATE);
+        }
+    }
+
+    r->changed = (e->pending != 0);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static uint8_t
+flags_of(const ngx_http_fanout_member_t *m, unsigned what, uint8_t flags)
+{
+    if (what & NGX_HTTP_FANOUT_PUT_STATE) {
+        flags = m->idle ? flags | FANOUT_MEMBER_IDLE
+                        : flags & ~FANOUT_MEMBER_IDLE;
+    }
+
+    if (what & NGX_HTTP_FANOUT_PUT_ENTER) {
+        flags = m->anonymous ? flags | FANOUT_MEMBER_ANONYMOUS
+                             : flags & ~FANOUT_MEMBER_ANONYMOUS;
+    }
+
+    return flags;
+}
+
+
+/* leaving */
+
+int
+ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *key,
+    uint8_t reason)
+{
+    int             rc;
+    fanout_ref_t    seat, ref;
+    fanout_seat_t  *s;
+
+    (void) fanout_enter(z);
+
+    rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    seat = own_seat(z, c, identity, id);
+
+    if (seat) {
+        s = fanout_seat(z, seat);
+        ref = find(z, seat, key);
+
+        if (s->counted) {
+            fanout_set(z, s->counted, 0);
+            fanout_room_count(z, fanout_room_of(z, s->channel), -1);
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
+        }
+
+        if (ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE) {
+            fanout_member_leave(z, ref, reason);
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
+        }
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+void
+fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason)
+{
+    fanout_ref_t      user;
+    fanout_seat_t    *s;
+    fanout_room_t    *room;
+    fanout_member_t  *m;
+
+    m = fanout_member(z, ref);
+
+    if (m->pending == FANOUT_PENDING_LEAVE) {
+        return;
+    }
+
+    s = fanout_seat(z, m->seat);
+    user = fanout_identity(z, s->identity)->user;
+    room = fanout_room(z, fanout_room_of(z, s->channel));
+
+    fanout_set(z, room->members, room->members - 1);
+
+    if (m->pending == FANOUT_PENDING_JOIN) {
+        fanout_set(z, z->shm->cancelled, z->shm->cancelled + 1);
+        fanout_pending_clear(z, ref);
+        fanout_member_free(z, ref);
+        return;
+    }
+
+    if (reason == NGX_HTTP_FANOUT_LEFT_INTENTIONAL) {
+        fanout_set(z, m->seen, fanout_wall(z));
+    }
+
+    if (room->seen && user && !(m->flags & FANOUT_MEMBER_ANONYMOUS)) {
+        fanout_seen_put(z, s->channel, user, m->seen, room->seen * 60);
+    }
+
+    fanout_set(z, m->reason, reason);
+    fanout_pending_set(z, ref, FANOUT_PENDING_LEAVE);
+}
+
+
+void
+fanout_member_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_ref_t     *link;
+    fanout_seat_t    *s;
+    fanout_member_t  *m;
+
+    m = fanout_member(z, ref);
+    s = fanout_seat(z, m->seat);
+
+    for (link = &s->members; *link != ref;
+         link = &fanout_member(z, *link)->next) { /* void */ }
+
+    fanout_set(z, *link, m->next);
+    fanout_set(z, z->shm->nmembers, z->shm->nmembers - 1);
+
+    fanout_slot_give(z, fanout_room_of(z, s->channel), m->slot);
+
+    text_free(z, m);
+    fanout_free(z, ref, ref, 1, FANOUT_MEMBERS);
+}
+
+
+/* reading */
+
+int
+ngx_http_fanout_member_get(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t client,
+    const ngx_http_fanout_zstr_t *key, ngx_http_fanout_member_t *m,
+    uint8_t *buf)
+{
+    int           rc;
+    fanout_ref_t  channel, seat, ref;
+
+    (void) fanout_enter(z);
+
+    rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    channel = fanout_channel_find(z, c);
+    seat = channel ? fanout_seat_find(z, channel, client) : 0;
+    ref = seat ? find(z, seat, key) : 0;
+
+    if (ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE) {
+        (void) fanout_member_copy(z, ref, m, buf);
+        rc = NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+size_t
+fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    ngx_http_fanout_member_t *to, uint8_t *buf)
+{
+    uint8_t            *p;
+    fanout_seat_t      *s;
+    fanout_member_t    *m;
+
+    m = fanout_member(z, ref);
+    s = fanout_seat(z, m->seat);
+
+    memset(to, 0, sizeof(ngx_http_fanout_member_t));
+
+    to->client = s->client;
+    to->joined_at = m->joined_at;
+    to->seen = m->seen;
+    to->slot = m->slot;
+    to->idle = (m->flags & FANOUT_MEMBER_IDLE) != 0;
+    to->anonymous = (m->flags & FANOUT_MEMBER_ANONYMOUS) != 0;
+    to->lingers = (s->state == FANOUT_SEAT_LINGERS);
+
+    p = buf;
+
+    to->key.data = p;
+    to->key.len = fanout_member_key(z, m, p);
+    p += to->key.len;
+
+    to->user.data = p;
+    to->info.data = p;
+
+    if (!to->anonymous) {
+        to->user.len = fanout_user_name(z,
+                                   fanout_identity(z, s->identity)->user, p);
+        p += to->user.len;
+
+        to->info.data = p;
+        to->info.len = fanout_identity_info(z, s->identity, p);
+        p += to->info.len;
+    }
+
+    to->data.data = p;
+    to->data.len = fanout_member_data(z, m, p);
+    p += to->data.len;
+
+    return p - buf;
+}
+
+
+/* key and data: short ones are in the member, others in a chain */
+
+static uint32_t
+text_blocks(size_t len)
+{
+    return len <= FANOUT_MEMBER_SHORT
+           ? 0 : (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+}
+
+
+/* The chain, or 0 and the words. */
+
+static fanout_ref_t
+text_write(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zstr_t *key,
+    const ngx_http_fanout_zstr_t *data, uint64_t words[2])
+{
+    uint32_t       n;
+    fanout_ref_t   ref;
+    fanout_pen_t   pen;
+
+    n = text_blocks(key->len + data->len);
+
+    if (n == 0) {
+        words[0] = words[1] = 0;
+
+        if (key->len) {
+            memcpy(words, key->data, key->len);
+        }
+
+        if (data->len) {
+            memcpy((uint8_t *) words + key->len, data->data, data->len);
+        }
+
+        return 0;
+    }
+
+    ref = fanout_alloc(z, n, FANOUT_MEMBERS, NULL);
+
+    pen.z = z;
+    pen.ref = ref;
+    pen.pos = sizeof(fanout_ref_t);
+    fanout_write(&pen, key->data, key->len);
+    fanout_write(&pen, data->data, data->len);
+
+    return ref;
+}
+
+
+static void
+text_free(ngx_http_fanout_zone_t *z, const fanout_member_t *m)
+{
+    if (m->chain) {
+        fanout_free(z, m->chain, fanout_chain_last(z, m->chain),
+                    text_blocks(m->key_len + m->data_len), FANOUT_MEMBERS);
+    }
+}
+
+
+static void
+text_copy(ngx_http_fanout_zone_t *z, const fanout_member_t *m, size_t skip,
+    uint8_t *buf, size_t n)
+{
+    fanout_pen_t  pen;
+
+    if (m->chain == 0) {
+        memcpy(buf, (const uint8_t *) m->words + skip, n);
+        return;
+    }
+
+    pen.z = z;
+    pen.ref = m->chain;
+    pen.pos = sizeof(fanout_ref_t);
+    pen.left = text_blocks(m->key_len + m->data_len);
+
+    (void) fanout_copy(&pen, NULL, skip);
+    (void) fanout_copy(&pen, buf, n);
+}
+
+
+size_t
+fanout_member_key(ngx_http_fanout_zone_t *z, const fanout_member_t *m,
+    uint8_t *buf)
+{
+    text_copy(z, m, 0, buf, m->key_len);
+
+    return m->key_len;
+}
+
+
+size_t
+fanout_member_data(ngx_http_fanout_zone_t *z, const fanout_member_t *m,
+    uint8_t *buf)
+{
+    text_copy(z, m, m->key_len, buf, m->data_len);
+
+    return m->data_len;
+}
+
+
+static int
+same(ngx_http_fanout_zone_t *z, const fanout_member_t *e,
+    const ngx_http_fanout_zstr_t *data)
+{
+    static uint8_t  buf[NGX_HTTP_FANOUT_ZONE_MEMBER];
+
+    return e->data_len == data->len
+           && memcmp(buf, data->data, fanout_member_data(z, e, buf)) == 0;
+}

@@ -1,0 +1,542 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Seats: which clients are on which channels.
+ *
+ *   LIVE ───────► LINGERS      the connection was cut
+ *     ▲ ◄───────────┘ │        resumed
+ *     │               │ due
+ *     └──── GONE ◄────┘        given up: freed when the leaves of its members
+ *    sat down again            were told, at once without any
+ */
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+#define FANOUT_SEATS_TURN  16
+
+
+static fanout_ref_t sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t identity, uint64_t client);
+static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason);
+static uint32_t local_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    unsigned slot);
+
+
+unsigned
+fanout_seat_bucket(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    uint64_t client)
+{
+    uint64_t  h;
+
+    h = (client ^ channel) * 0x9e3779b97f4a7c15ULL;
+
+    return (h ^ h >> 32) & z->shm->seat_mask;
+}
+
+
+fanout_ref_t
+fanout_seat_find(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    uint64_t client)
+{
+    fanout_ref_t    ref;
+    fanout_seat_t  *s;
+
+    ref = fanout_hash_table(z, seat_hash)[fanout_seat_bucket(z, channel,
+                                                           client)];
+
+    for ( /* void */ ; ref; ref = s->hash_next) {
+        s = fanout_seat(z, ref);
+
+        if (s->client == client && s->channel == channel) {
+            break;
+        }
+    }
+
+    return ref;
+}
+
+
+int
+ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id)
+{
+    fanout_ref_t    ref, room;
+    fanout_seat_t  *s;
+
+    (void) fanout_enter(z);
+
+    if (!fanout_channel_opened(z, c) || !fanout_identity_own(z, identity, id))
+    {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_STALE;
+    }
+
+    if (fanout_ensure(z, 1 + FANOUT_ROOM_BLOCKS) != NGX_HTTP_FANOUT_ZONE_OK) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
+
+    room = fanout_room_make(z, c->ref, c->policy);
+    ref = fanout_seat_find(z, c->ref, id->client);
+
+    if (ref == 0) {
+        ref = sit(z, c->ref, identity, id->client);
+    }
+
+    s = fanout_seat(z, ref);
+
+    if (s->state == FANOUT_SEAT_LINGERS) {
+        revive(z, ref);
+
+    } else if (s->state != FANOUT_SEAT_LIVE) {
+        fanout_set(z, s->state, FANOUT_SEAT_LIVE);
+        fanout_set(z, fanout_room(z, room)->seats,
+                   fanout_room(z, room)->seats + 1);
+    }
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* a new one, which is GONE until it is made live */
+
+static fanout_ref_t
+sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
+    uint64_t client)
+{
+    fanout_ref_t        ref, *head;
+    fanout_seat_t      *s;
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, identity);
+    ref = fanout_alloc(z, 1, FANOUT_SEATS, NULL);
+    s = fanout_seat(z, ref);
+
+    memset((uint8_t *) s + 4, 0, sizeof(fanout_seat_t) - 4);
+
+    s->channel = channel;
+    s->client = client;
+    s->identity = identity;
+    s->id_next = e->seats;
+    s->state = FANOUT_SEAT_GONE;
+
+    if (s->id_next) {
+        fanout_set(z, fanout_seat(z, s->id_next)->id_prev, ref);
+    }
+
+    fanout_set(z, e->seats, ref);
+
+    head = &fanout_hash_table(z, seat_hash)[fanout_seat_bucket(z, channel,
+                                                           client)];
+    fanout_set(z, s->hash_next, *head);
+    fanout_set(z, *head, ref);
+    fanout_set(z, z->shm->nseats, z->shm->nseats + 1);
+
+    return ref;
+}
+
+
+void
+ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id, uint8_t reason)
+{
+    fanout_ref_t  ref;
+
+    (void) fanout_enter(z);
+
+    if (fanout_channel_opened(z, c) && fanout_identity_own(z, identity, id)) {
+        ref = fanout_seat_find(z, c->ref, id->client);
+
+        if (ref) {
+            give_up(z, ref, reason);
+        }
+    }
+
+    fanout_leave(z);
+}
+
+
+int
+ngx_http_fanout_seat_kick(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t client, uint8_t reason)
+{
+    uint32_t            local;
+    fanout_ref_t        channel, ref;
+    fanout_seat_t      *s;
+    fanout_identity_t  *e;
+
+    (void) fanout_enter(z);
+
+    if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
+
+    channel = fanout_channel_find(z, c);
+    ref = channel ? fanout_seat_find(z, channel, client) : 0;
+    s = ref ? fanout_seat(z, ref) : NULL;
+
+    if (s == NULL || s->state == FANOUT_SEAT_GONE) {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+    }
+
+    e = fanout_identity(z, s->identity);
+
+    if (e->state == FANOUT_ID_LIVE) {
+        local = local_of(z, channel, e->slot);
+
+        if (local != UINT32_MAX) {
+            fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_PART, client,
+                         local, 0, reason);
+        }
+    }
+
+    give_up(z, ref, reason);
+
+    fanout_leave(z);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* what the worker of a slot knows the channel by */
+
+static uint32_t
+local_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
+{
+    fanout_ref_t        ref;
+    fanout_interest_t  *in;
+
+    for (ref = fanout_channel(z, channel)->interests; ref; ref = in->next) {
+        in = fanout_interest(z, ref);
+
+        if (in->slot == slot) {
+            return in->local;
+        }
+    }
+
+    return UINT32_MAX;
+}
+
+
+/* all seats of an identity, in steps; whether there are more */
+
+int
+fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max)
+{
+    unsigned        n;
+    fanout_ref_t    ref, next;
+    fanout_seat_t  *s;
+
+    n = 0;
+
+    for (ref = fanout_identity(z, identity)->seats; ref; ref = next) {
+        s = fanout_seat(z, ref);
+        next = s->id_next;
+
+        if (s->state != FANOUT_SEAT_LIVE) {
+            continue;
+        }
+
+        if (n++ == max || !fanout_journal_room(z)) {
+            return 1;
+        }
+
+        linger(z, ref);
+    }
+
+    return 0;
+}
+
+
+int
+fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max)
+{
+    unsigned        n;
+    fanout_ref_t    ref;
+    fanout_seat_t  *s;
+
+    n = 0;
+
+    for (ref = fanout_identity(z, identity)->seats; ref; ref = s->id_next) {
+        s = fanout_seat(z, ref);
+
+        if (s->state != FANOUT_SEAT_LINGERS) {
+            continue;
+        }
+
+        if (n++ == max || !fanout_journal_room(z)) {
+            return 1;
+        }
+
+        revive(z, ref);
+    }
+
+    return 0;
+}
+
+
+int
+fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned max, uint8_t reason)
+{
+    unsigned        n;
+    fanout_ref_t    ref, next;
+    fanout_seat_t  *s;
+
+    n = 0;
+
+    for (ref = fanout_identity(z, identity)->seats; ref; ref = next) {
+        s = fanout_seat(z, ref);
+        next = s->id_next;
+
+        if (s->state == FANOUT_SEAT_GONE) {
+            continue;
+        }
+
+        if (n++ == max || !fanout_journal_room(z)) {
+            return 1;
+        }
+
+        give_up(z, ref, reason);
+    }
+
+    return 0;
+}
+
+
+static void
+linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint32_t        now;
+    uint64_t        wall;
+    fanout_seat_t  *s;
+    fanout_ref_t    m;
+    fanout_room_t  *room;
+
+    s = fanout_seat(z, ref);
+    room = fanout_room(z, fanout_room_of(z, s->channel));
+
+    if (room->linger == 0) {
+        give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+        return;
+    }
+
+    now = fanout_seconds(z);
+    wall = fanout_wall(z);
+
+    for (m = s->members; m; m = fanout_member(z, m)->next) {
+        fanout_set(z, fanout_member(z, m)->seen, wall);
+    }
+
+    /* the second that has begun does not count */
+    fanout_set(z, s->due, now + room->linger + 1);
+    fanout_set(z, s->state, FANOUT_SEAT_LINGERS);
+
+    if (z->shm->nseats_lingering == 0) {
+        fanout_set(z, z->shm->seats_at, now);
+    }
+
+    fanout_set(z, z->shm->nseats_lingering, z->shm->nseats_lingering + 1);
+    due_link(z, ref);
+}
+
+
+static void
+revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    due_unlink(z, ref);
+    fanout_set(z, fanout_seat(z, ref)->state, FANOUT_SEAT_LIVE);
+    fanout_set(z, z->shm->nseats_lingering, z->shm->nseats_lingering - 1);
+}
+
+
+/* the wheel: a seat that is due beyond its rim is met before, and goes on */
+
+static void
+due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint32_t        at;
+    fanout_ref_t   *head;
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, ref);
+    at = s->due;
+
+    if (at <= z->shm->seats_at) {
+        at = z->shm->seats_at + 1;
+    }
+
+    if (at - z->shm->seats_at >= FANOUT_SEATS_WHEEL) {
+        at = z->shm->seats_at + FANOUT_SEATS_WHEEL - 1;
+    }
+
+    fanout_set(z, s->due_at, at % FANOUT_SEATS_WHEEL);
+    head = &z->shm->seats[s->due_at];
+
+    fanout_set(z, s->due_next, *head);
+    fanout_set(z, s->due_prev, 0);
+
+    if (*head) {
+        fanout_set(z, fanout_seat(z, *head)->due_prev, ref);
+    }
+
+    fanout_set(z, *head, ref);
+}
+
+
+static void
+due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, ref);
+
+    if (s->due_next) {
+        fanout_set(z, fanout_seat(z, s->due_next)->due_prev, s->due_prev);
+    }
+
+    if (s->due_prev) {
+        fanout_set(z, fanout_seat(z, s->due_prev)->due_next, s->due_next);
+
+    } else {
+        fanout_set(z, z->shm->seats[s->due_at], s->due_next);
+    }
+}
+
+
+int
+fanout_seat_sweep(ngx_http_fanout_zone_t *z)
+{
+    uint32_t       now, at;
+    unsigned       n;
+    fanout_shm_t  *shm;
+    fanout_ref_t   ref;
+
+    shm = z->shm;
+    now = fanout_seconds(z);
+    n = 0;
+
+    while (shm->nseats_lingering && shm->seats_at < now) {
+        at = shm->seats_at + 1;
+
+        while ((ref = shm->seats[at % FANOUT_SEATS_WHEEL]) != 0) {
+
+            if (n++ == FANOUT_SEATS_TURN || !fanout_journal_room(z)) {
+                return NGX_HTTP_FANOUT_ZONE_AGAIN;
+            }
+
+            if (fanout_seat(z, ref)->due <= at) {
+                give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+                continue;
+            }
+
+            due_unlink(z, ref);
+            due_link(z, ref);
+        }
+
+        fanout_set(z, shm->seats_at, at);
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static void
+give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+{
+    fanout_ref_t    m, next, room;
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, ref);
+
+    if (s->state == FANOUT_SEAT_GONE) {
+        return;
+    }
+
+    if (s->state == FANOUT_SEAT_LINGERS) {
+        revive(z, ref);
+    }
+
+    room = fanout_room_of(z, s->channel);
+
+    fanout_set(z, s->state, FANOUT_SEAT_GONE);
+    fanout_set(z, fanout_room(z, room)->seats,
+               fanout_room(z, room)->seats - 1);
+
+    if (s->counted) {
+        fanout_set(z, s->counted, 0);
+        fanout_room_count(z, room, -1);
+    }
+
+    fanout_mail_free(z, ref);
+
+    /* what was never told goes at once, and the seat stays for this loop */
+
+    for (m = s->members; m; m = next) {
+        next = fanout_member(z, m)->next;
+        fanout_member_leave(z, m, reason);
+    }
+
+    fanout_seat_settle(z, ref);
+}
+
+
+/* Frees a seat that is gone, when no member waits to be told. */
+
+void
+fanout_seat_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_ref_t    *link, room, identity;
+    fanout_seat_t   *s;
+
+    s = fanout_seat(z, ref);
+
+    if (s->state != FANOUT_SEAT_GONE || s->members) {
+        return;
+    }
+
+    link = &fanout_hash_table(z, seat_hash)[fanout_seat_bucket(z, s->channel,
+                                                               s->client)];
+    while (*link != ref) {
+        link = &fanout_seat(z, *link)->hash_next;
+    }
+
+    fanout_set(z, *link, s->hash_next);
+
+    if (s->id_next) {
+        fanout_set(z, fanout_seat(z, s->id_next)->id_prev, s->id_prev);
+    }
+
+    if (s->id_prev) {
+        fanout_set(z, fanout_seat(z, s->id_prev)->id_next, s->id_next);
+
+    } else {
+        fanout_set(z, fanout_identity(z, s->identity)->seats, s->id_next);
+    }
+
+    fanout_set(z, z->shm->nseats, z->shm->nseats - 1);
+
+    room = fanout_room_of(z, s->channel);
+    identity = s->identity;
+
+    fanout_free(z, ref, ref, 1, FANOUT_SEATS);
+
+    fanout_identity_settle(z, identity);
+    fanout_room_settle(z, room);
+}
