@@ -822,3 +822,20 @@ check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min, ngx_int_t max)
 
     return NGX_CONF_OK;
 }
+
+
+ngx_http_fanout_app_t *
+ngx_http_fanout_conf_zone(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_http_fanout_app_t  *app;
+
+    app = find_app(cf, name);
+
+    if (app == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown zone \"%V\": a \"fanout_zone\" of this "
+                           "name must come first", name);
+    }
+
+    return app;
+}

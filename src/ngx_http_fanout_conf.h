@@ -32,6 +32,10 @@ char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* The zone of a name, or NULL and an error that says so. */
+ngx_http_fanout_app_t *ngx_http_fanout_conf_zone(ngx_conf_t *cf,
+    ngx_str_t *name);
+
 /* Posts: a size is between 1 and 1024m, a number between 1 and NUMBER. */
 
 #define NGX_HTTP_FANOUT_NUMBER  1000000

@@ -16,6 +16,7 @@
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_compress.h"
+#include "ngx_http_fanout_broadcast.h"
 
 #include <sys/eventfd.h>
 
@@ -258,6 +259,20 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("fanout_broadcast"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_broadcast,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_broadcast_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, broadcast_size),
+      &size_post },
 
       ngx_null_command
 };
@@ -548,6 +563,8 @@ create_loc_conf(ngx_conf_t *cf)
     conf->poll_timeout = NGX_CONF_UNSET_MSEC;
     conf->deflate = NGX_CONF_UNSET;
     conf->deflate_ratio = NGX_CONF_UNSET_UINT;
+    conf->broadcasts = NGX_CONF_UNSET_PTR;
+    conf->broadcast_size = NGX_CONF_UNSET_SIZE;
 
     return conf;
 }
@@ -594,6 +611,9 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                   |NGX_HTTP_FANOUT_POST));
     ngx_conf_merge_value(conf->deflate, prev->deflate, 0);
     ngx_conf_merge_uint_value(conf->deflate_ratio, prev->deflate_ratio, 100);
+    ngx_conf_merge_ptr_value(conf->broadcasts, prev->broadcasts, NULL);
+    ngx_conf_merge_size_value(conf->broadcast_size, prev->broadcast_size,
+                              64 * 1024);
 
     if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -605,6 +625,12 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->message_size > NGX_HTTP_FANOUT_ZONE_DATA) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fanout_message_size\" must be less than 16m");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->broadcast_size > NGX_HTTP_FANOUT_ZONE_DATA) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_broadcast_size\" must be less than 16m");
         return NGX_CONF_ERROR;
     }
 

@@ -64,6 +64,7 @@ typedef struct {
     size_t                          deflate_min;
     ngx_int_t                       deflate_level;
     ngx_int_t                       deflate_window;     /* bits */
+    unsigned                        broadcast:1;  /* somewhere */
 } ngx_http_fanout_main_conf_t;
 
 
@@ -121,6 +122,8 @@ typedef struct {
     ngx_uint_t                      deflate_ratio;      /* 0: any */
     ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
     ngx_array_t                    *logs;       /* fanout_log, NULL: off */
+    ngx_array_t                    *broadcasts; /* rules, NULL: none */
+    size_t                          broadcast_size;
 } ngx_http_fanout_loc_conf_t;
 
 

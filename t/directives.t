@@ -187,7 +187,7 @@ my @channel = (
 
 push @channel, "fanout_channel app * $_=1" =>
     "parameter \"$_\" of \"fanout_channel\" is not served"
-    for qw( presence linger idle expire alive members records locks dedupe
+    for qw( presence idle expire alive members records locks dedupe
             batch publish seen );
 
 my @location = (
@@ -208,7 +208,7 @@ my @location = (
     'fanout_permit join,write *'   => 'unknown operation "write".*join',
     'fanout_permit join, *'        => 'unknown operation ""',
     'fanout_permit join,,all *'    => 'unknown operation ""',
-    'fanout_permit presence *'     => 'unknown operation "presence"',
+    'fanout_permit presences *'    => 'unknown operation "presences"',
     'fanout_permit all ""'         => 'empty channel pattern',
     'fanout_permit all a$'         => 'invalid variable in channel pattern "a\$"',
     'fanout_permit all a${b'       => '(?:invalid variable|variable name).*',
