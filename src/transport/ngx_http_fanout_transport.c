@@ -199,6 +199,10 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
         ngx_http_fanout_count(conf->app->hub, rejects);
     }
 
+    ngx_str_null(&none);
+
+    ngx_http_fanout_eventlog_deny(r, conf, &none, status, text);
+
     (void) ngx_http_discard_request_body(r);
 
     switch (status) {
@@ -227,7 +231,6 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
         ngx_str_set(&code, "bad_request");
     }
 
-    ngx_str_null(&none);
     message.data = (u_char *) text;
     message.len = ngx_strlen(text);
 
