@@ -271,6 +271,16 @@ for (qw( fanout_ping fanout_timeout fanout_resume fanout_drain )) {
                     "$_ 1s; $_ 2s" => "$_.* is duplicate";
 }
 
+for (qw( fanout_retry fanout_poll_timeout )) {
+    push @location, "$_ soon" => "$_.* invalid value",
+                    "$_ 0"    => "\"$_\" must be between 1ms and 1d",
+                    "$_ 25h"  => "\"$_\" must be between 1ms and 1d",
+                    "$_ 1s; $_ 2s" => "$_.* is duplicate";
+}
+
+push @location, 'fanout_transports'     => 'invalid number of arguments',
+                'fanout_transports all' => 'invalid value "all"';
+
 for (qw( fanout_buffer fanout_message_size fanout_presence_size )) {
     push @location, "$_ x"  => "$_.* invalid value",
                     "$_ 0"  => "the size of \"$_\" must be between 1 and 1024m",
@@ -400,6 +410,8 @@ subtest 'and what is right' => sub {
                   'fanout_drain 0', 'fanout_sessions 0', 'fanout_batch 64',
                   'fanout_message_size 15m', 'fanout_buffer 1024m',
                   'fanout_user $remote_addr:$arg_a', 'fanout_dialect native',
+                  'fanout_transports sse poll', 'fanout_retry 1ms',
+                  'fanout_poll_timeout 1d',
                   'fanout_log off', 'fanout_log x', 'fanout_log x json',
                   'fanout_log x events=connect', 'fanout_log x buffer=1k',
                   'fanout_log x $time buffer=4k flush=5s events=join,leave',

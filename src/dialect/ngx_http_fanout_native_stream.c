@@ -237,7 +237,13 @@ join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
         sub->want |= NGX_HTTP_FANOUT_WANT_SIGNALS;
     }
 
+    if (s->identity_ref) {
+        (void) ngx_http_fanout_seat_open(&s->hub->zone, &sub->channel->zc,
+                                         s->identity_ref, &s->identity);
+    }
+
     if (j->missed) {
+        sub->mail = s->resumed && j->recovered;
         sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
         sub->offset = j->after;
         sub->sent = j->from;

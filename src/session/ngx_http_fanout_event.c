@@ -255,6 +255,7 @@ due(ngx_http_fanout_session_t *s)
         ngx_http_fanout_count(s->hub, timeouts);
         ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                       "fanout client takes nothing of what it is sent");
+        ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }

@@ -60,7 +60,7 @@
  */
 
 #define NGX_HTTP_FANOUT_COUNTERS(_)                                           \
-    _(connects,        "WebSocket handshakes accepted")                       \
+    _(connects,        "sessions begun, by any transport")                    \
     _(rejects,         "handshakes refused")                                  \
     _(disconnects,     "sessions ended")                                      \
     _(resumes,         "sessions resumed with their identity")                \

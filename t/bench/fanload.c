@@ -54,6 +54,7 @@ usage(void)
 "\n"
 "  --native         subscribers join by the native dialect, otherwise the\n"
 "                   path alone subscribes\n"
+"  --events         subscribers take server-sent events\n"
 "  --sub-path=P     path of subscribers, %s is the channel\n"
 "  --pub-path=P     path of the publisher, likewise\n"
 "  --via=native|raw|http   how messages are published\n"
@@ -79,7 +80,8 @@ usage(void)
 enum {
     O_PORT = 1, O_MODE, O_NATIVE, O_SUB, O_PUB, O_VIA, O_CHANNEL, O_SUBS,
     O_MESSAGES, O_SIZE, O_WINDOW, O_GAP, O_WARM, O_CHANNELS, O_SPREAD,
-    O_MISSED, O_CONNECTS, O_SETTLE, O_PIDS, O_MASTER, O_LIMIT, O_LABEL, O_SPIN
+    O_MISSED, O_CONNECTS, O_SETTLE, O_PIDS, O_MASTER, O_LIMIT, O_LABEL, O_SPIN,
+    O_EVENTS
 };
 
 
@@ -107,6 +109,7 @@ static const struct option  options[] = {
     { "limit", 1, NULL, O_LIMIT },
     { "label", 1, NULL, O_LABEL },
     { "spin", 0, NULL, O_SPIN },
+    { "events", 0, NULL, O_EVENTS },
     { "help", 0, NULL, 0 },
     { NULL, 0, NULL, 0 }
 };
@@ -181,6 +184,10 @@ set_option(int option)
 
     case O_SPIN:
         conf.spin = 1;
+        return;
+
+    case O_EVENTS:
+        conf.events = 1;
         return;
 
     case O_SPREAD:

@@ -36,6 +36,7 @@ typedef struct {
     int          port;
     int          native;
     int          reload;
+    int          events;
     via_e        via;
     int          subs;
     int          window;

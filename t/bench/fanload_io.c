@@ -294,7 +294,9 @@ sub_down(wire_t *w, const char *why)
 }
 
 
-static const wire_calls_t  sub_calls = { sub_open, sub_frame, sub_down, NULL };
+static const wire_calls_t  sub_calls = {
+    sub_open, sub_frame, sub_down, NULL, NULL
+};
 
 
 /* Publishing */
@@ -358,7 +360,7 @@ pub_response(wire_t *w, int status, char *body, size_t n)
 
 
 static const wire_calls_t  pub_calls = {
-    pub_is_open, pub_frame, pub_down, pub_response
+    pub_is_open, pub_frame, pub_down, pub_response, NULL
 };
 
 
@@ -499,7 +501,10 @@ open_sub(sub_t *s)
     s->ready = 0;
     run.nopening++;
 
-    if (wire_open(&s->wire, &sub_calls, path, run.rejoining ? protocols : NULL)
+    if ((conf.events
+         ? wire_open_events(&s->wire, &sub_calls, path)
+         : wire_open(&s->wire, &sub_calls, path,
+                     run.rejoining ? protocols : NULL))
         < 0)
     {
         load_die("connect: %s", strerror(errno));

@@ -125,8 +125,39 @@ int
 wire_open_http(wire_t *w, const wire_calls_t *calls)
 {
     w->http = 1;
+    w->events = 0;
 
     return dial(w, calls);
+}
+
+
+int
+wire_open_events(wire_t *w, const wire_calls_t *calls, const char *path)
+{
+    int   n;
+    char  text[8192];
+
+    w->http = 0;
+    w->events = 1;
+
+    if (dial(w, calls) < 0) {
+        return -1;
+    }
+
+    n = snprintf(text, sizeof(text),
+                 "GET %s HTTP/1.1\r\n"
+                 "Host: 127.0.0.1:%d\r\n"
+                 "Accept: text/event-stream\r\n\r\n",
+                 path, ntohs(to.sin_port));
+
+    if (n < 0 || (size_t) n >= sizeof(text)) {
+        errno = ENAMETOOLONG;
+        give_up("wire_open_events");
+    }
+
+    wire_bytes(w, text, n);
+
+    return 0;
 }
 
 
@@ -138,6 +169,7 @@ wire_open(wire_t *w, const wire_calls_t *calls, const char *path,
     char  text[1024];
 
     w->http = 0;
+    w->events = 0;
 
     if (dial(w, calls) < 0) {
         return -1;
@@ -280,7 +312,7 @@ arm(wire_t *w, int on)
 void
 wire_pause(wire_t *w, int paused)
 {
-    if (w->state == WIRE_OPEN) {
+    if (w->state == WIRE_OPEN || w->state == WIRE_EVENTS) {
         w->paused = paused;
         interest(w);
     }
@@ -441,6 +473,20 @@ take_upgrade(wire_t *w, char *p, size_t have)
     n = end + 4 - p;
     end[2] = '\0';
 
+    if (w->events) {
+        if (strncmp(p, "HTTP/1.1 200", 12) != 0
+            || header(p, "\r\nContent-Type: text/event-stream") == NULL
+            || header(p, "\r\nTransfer-Encoding:") != NULL)
+        {
+            return -1;
+        }
+
+        w->state = WIRE_EVENTS;
+        w->calls->open(w);
+
+        return n;
+    }
+
     if (strncmp(p, "HTTP/1.1 101", 12) != 0) {
         return -1;
     }
@@ -455,6 +501,35 @@ take_upgrade(wire_t *w, char *p, size_t have)
     w->calls->open(w);
 
     return n;
+}
+
+
+/* One event: its length, 0 if it is not all there. */
+
+static ssize_t
+take_event(wire_t *w, char *p, size_t have)
+{
+    char  *end, *data, *id, *eol;
+
+    end = memmem(p, have, "\n\n", 2);
+
+    if (end == NULL) {
+        return 0;
+    }
+
+    id = strncmp(p, "id: ", 4) == 0 ? p + 4 : NULL;
+    eol = id ? memchr(id, '\n', end + 1 - id) : NULL;
+    data = eol ? eol + 1 : p;
+
+    if (data < end && strncmp(data, "data: ", 6) == 0) {
+        w->calls->frame(w, WIRE_TEXT, data + 6, end - data - 6);
+    }
+
+    if (eol && w->calls->id && w->state != WIRE_DOWN) {
+        w->calls->id(w, id, eol - id);
+    }
+
+    return end + 2 - p;
 }
 
 
@@ -556,6 +631,9 @@ take(wire_t *w, char *p, size_t have)
 
     case WIRE_OPEN:
         return take_frame(w, p, have);
+
+    case WIRE_EVENTS:
+        return take_event(w, p, have);
 
     default:
         return take_response(w, p, have);
