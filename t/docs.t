@@ -149,6 +149,39 @@ my $nginx = Fanout::Nginx->start(conf => quickstart());
 my $here  = '127.0.0.1:' . $nginx->port;
 
 
+# a block is one script; what its last curl answers, and with which status
+
+sub script {
+    my ($command) = @_;
+
+    $command =~ s/127\.0\.0\.1:8080/$here/g;
+
+    my $path = "$dir/script";
+    my $curl = 'curl() { command curl -sS -w \'\n%{http_code}\n\' "$@"; }';
+
+    # within $(...) it answers as ever
+
+    $command =~ s/\$\(curl /\$(command curl /g;
+
+    open my $f, '>', $path or die $!;
+    print $f "set -e\n$curl\n$command";
+    close $f;
+
+    my $out = `bash $path 2>&1`;
+
+    return ("exit $?", $out) if $?;
+
+    my @all = $out =~ /^(\d{3})$/mg;
+
+    pop @all;
+    return ((grep { !/^2/ } @all)[0], $out) if grep { !/^2/ } @all;
+
+    my ($body, $status) = $out =~ /([^\n]*)\n*\n(\d{3})\n\z/;
+
+    return ($status // 'none', $body // $out);
+}
+
+
 sub shell {
     my ($command) = @_;
 
@@ -179,9 +212,11 @@ sub shell {
 sub run_shell {
     my ($block, $next) = @_;
 
-    my ($failed, @answers) = shell($block->{body});
+    my ($status, @answers) = script($block->{body});
+    my ($want) = $block->{info} =~ /(\d+)$/;
 
-    ok(!$failed, "$block->{where}: works") or diag("$failed: @answers");
+    like($status, $want ? qr/^$want$/ : qr/^2\d\d$/,
+         "$block->{where}: works") or diag("$status: @answers");
 
     return if !$next || $next->{info} ne 'json';
 
@@ -233,7 +268,7 @@ for my $file (@files) {
 
     for my $i (0 .. $#blocks) {
 
-        if ($blocks[$i]{info} eq 'sh run') {
+        if ($blocks[$i]{info} =~ /^sh run(?: \d+)?$/) {
             run_shell($blocks[$i], $blocks[$i + 1]);
             $commands++;
 

@@ -250,7 +250,7 @@ due(ngx_http_fanout_session_t *s)
 
         if (s->pinged && quiet >= s->conf->ping + s->conf->timeout) {
             ngx_http_fanout_count(s->hub, timeouts);
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, NGX_ETIMEDOUT,
                           "fanout client does not answer pings");
             ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);

@@ -101,6 +101,11 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->connection->log, 0,
                    "fanout close %ui: %s", code, reason);
 
+    if (*reason && code != 1012) {
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout session is closed with %ui: %s", code, reason);
+    }
+
     ngx_http_fanout_eventlog_ended(s, code, reason);
 
     forget_work(s);
