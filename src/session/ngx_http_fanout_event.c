@@ -311,6 +311,9 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
             sooner(s->received_at + s->conf->ping
                    + (s->pinged ? s->conf->timeout : 0));
 
+            /* when the answer has come, the next ping is due before that */
+            sooner(now + s->conf->ping);
+
             if (s->heartbeat) {
                 sooner(s->beat_at);
             }
