@@ -39,6 +39,8 @@ static char *silence_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *s, ngx_msec_t *msec);
 static char *check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
+static void channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_str_t *pattern);
 static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t *ops);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
@@ -46,6 +48,7 @@ static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
 static ngx_uint_t profile_name(u_char *p, u_char *last);
 static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
     ngx_int_t max);
+static ngx_uint_t is_origin(ngx_str_t *value);
 
 
 /* parameters of channel policies that are not served yet */
@@ -313,6 +316,8 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    channel_pattern(cf, app, &value[2]);
+
     policy = ngx_array_push(&app->policies);
     if (policy == NULL) {
         return NGX_CONF_ERROR;
@@ -351,6 +356,35 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return check_policy(cf, app, policy);
+}
+
+
+/* The first that matches counts: what comes after the same, or after one for
+ * all, is never asked. */
+
+static void
+channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_str_t *pattern)
+{
+    ngx_str_t                 *text;
+    ngx_uint_t                 i;
+    ngx_http_fanout_policy_t  *policy;
+
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        text = &policy[i].text;
+
+        if ((text->len == 1 && text->data[0] == '*')
+            || (text->len == pattern->len
+                && ngx_strncmp(text->data, pattern->data, text->len) == 0))
+        {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "the channel pattern \"%V\" is never reached: "
+                               "\"%V\" comes first", pattern, text);
+            return;
+        }
+    }
 }
 
 
@@ -1007,7 +1041,7 @@ ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (!(value[i].len == 1 && value[i].data[0] == '*')
             && !(value[i].len == 4
                  && ngx_strncmp(value[i].data, "same", 4) == 0)
-            && ngx_strstr(value[i].data, "://") == NULL)
+            && !is_origin(&value[i]))
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid origin \"%V\": \"*\", \"same\" or "
@@ -1025,6 +1059,20 @@ ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* as browsers send it: with a path, even "/", or a "*" it would never fit */
+
+static ngx_uint_t
+is_origin(ngx_str_t *value)
+{
+    char  *p;
+
+    p = ngx_strstr(value->data, "://");
+
+    return p && p > (char *) value->data && p[3] != '\0'
+           && strpbrk(p + 3, "/*?#@$ ") == NULL;
 }
 
 

@@ -21,6 +21,7 @@
 #include <sys/eventfd.h>
 
 
+static ngx_int_t init_module(ngx_cycle_t *cycle);
 static ngx_int_t init_process(ngx_cycle_t *cycle);
 static void exit_process(ngx_cycle_t *cycle);
 static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
@@ -28,6 +29,8 @@ static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static ngx_int_t check_location(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_int_t add_variables(ngx_conf_t *cf);
@@ -327,7 +330,7 @@ ngx_module_t  ngx_http_fanout_module = {
     commands,                              /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    init_module,                           /* init module */
     init_process,                          /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -338,6 +341,42 @@ ngx_module_t  ngx_http_fanout_module = {
 
 
 /* processes */
+
+/* Also under "nginx -t".  What is found here may not end a reload, which would
+ * end the master. */
+
+static ngx_int_t
+init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i, slots;
+    ngx_core_conf_t               *ccf;
+    ngx_http_fanout_app_t        **app;
+    ngx_http_fanout_main_conf_t   *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
+
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+    app = mcf->apps.elts;
+
+    for (i = 0; i < mcf->apps.nelts; i++) {
+        slots = ngx_http_fanout_zone_slots(app[i]->conf.slots);
+
+        if ((ngx_uint_t) ccf->worker_processes > slots) {
+            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                          "fanout zone \"%V\" has %ui slots for %i worker "
+                          "processes: those without take no sessions; "
+                          "increase \"slots=\"",
+                          &app[i]->name, slots, ccf->worker_processes);
+        }
+    }
+
+    return NGX_OK;
+}
+
 
 static ngx_int_t
 init_process(ngx_cycle_t *cycle)
@@ -608,6 +647,10 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_loc_conf_t  *prev = parent;
     ngx_http_fanout_loc_conf_t  *conf = child;
 
+    if (check_location(cf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     merge_handler(cf, prev, conf);
 
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect,
@@ -690,6 +733,45 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_websocket_configure(conf);
 
     return NGX_CONF_OK;
+}
+
+
+/* A handler that was set later took the place of ours; or there is none, and
+ * what was said about sessions is for nobody. */
+
+static ngx_int_t
+check_location(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
+{
+    const char                *name;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (conf->handler && clcf->handler != conf->handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%s\" conflicts with another handler in location "
+                      "\"%V\"",
+                      conf->app ? "fanout" : conf->api ? "fanout_api"
+                                                       : "fanout_status",
+                      &clcf->name);
+        return NGX_ERROR;
+    }
+
+    if (conf->app || clcf->noname || clcf->locations || clcf->name.len == 0) {
+        return NGX_OK;
+    }
+
+    name = conf->dialect != NGX_CONF_UNSET_PTR ? "fanout_dialect"
+           : conf->permits != NGX_CONF_UNSET_PTR ? "fanout_permit"
+           : conf->origins != NGX_CONF_UNSET_PTR ? "fanout_origin" : NULL;
+
+    if (name) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"%s\" does nothing in location \"%V\", which has no "
+                      "\"fanout\"", name, &clcf->name);
+    }
+
+    return NGX_OK;
 }
 
 

@@ -164,6 +164,11 @@ my @zone = (
     'fanout_zone z 8m dedupe=0'    => 'invalid "dedupe=0"',
     'fanout_zone z 8m dedupe=9y'   => 'invalid "dedupe=9y"',
     'fanout_zone z 8m frames=1k'   => 'invalid "frames=1k"',
+    'fanout_zone z 8m; fanout_zone z 8m' => 'fanout_zone.* is duplicate',
+    'limit_req_zone $uri zone=z:1m rate=1r/s; fanout_zone z 8m'
+                                   => '"z" is already declared|"z" conflicts',
+    'fanout_zone z 8m; limit_req_zone $uri zone=z:9m rate=1r/s'
+                                   => 'size .* "z" conflicts|"z" is already',
 );
 
 my @channel = (
@@ -223,6 +228,13 @@ my @location = (
     'fanout_api nope'              => 'unknown zone "nope"',
     'fanout_status nope'           => 'unknown zone "nope"',
     'stub_status; fanout app'      => 'fanout.* conflicts',
+    'fanout app; stub_status'      => '"fanout" conflicts .* "/test"',
+    'fanout app; proxy_pass http://127.0.0.1:1'
+                                   => '"fanout" conflicts .* "/test"',
+    'fanout_api app; proxy_pass http://127.0.0.1:1'
+                                   => '"fanout_api" conflicts .* "/test"',
+    'fanout_status app; empty_gif' => '"fanout_status" conflicts .* "/test"',
+    'proxy_pass http://127.0.0.1:1; fanout_api app' => 'fanout_api.* conflicts',
     'fanout_dialect pidgin'        => 'unknown dialect "pidgin".*raw',
     'fanout_dialect raw; fanout_dialect raw' => 'fanout_dialect.* is duplicate',
     'fanout_user $arg_a; fanout_user $arg_b' => 'fanout_user.* is duplicate',
@@ -251,6 +263,12 @@ my @location = (
     'fanout_origin'                => 'invalid number of arguments',
     'fanout_origin one.test'       => 'invalid origin "one.test"',
     'fanout_origin * none'         => 'invalid origin "none"',
+    'fanout_origin https://'       => 'invalid origin "https://"',
+    'fanout_origin ://a.test'      => 'invalid origin "://a.test"',
+    'fanout_origin https://a.test/'      => 'invalid origin "https://a.test/"',
+    'fanout_origin https://a.test/app'   => 'invalid origin .*host',
+    'fanout_origin https://*.a.test'     => 'invalid origin ".*a.test"',
+    'fanout_origin $http_origin'         => 'invalid origin "\$http_origin"',
     'fanout_rate 5'                => 'invalid "fanout_rate"',
     'fanout_rate 0r/s'             => 'invalid "fanout_rate"',
     'fanout_rate 5r/m'             => 'invalid "fanout_rate"',
@@ -336,12 +354,13 @@ my @log = (
 
 
 sub check {
-    my ($http, $server) = @_;
+    my ($http, $server, $main) = @_;
 
     my $dir  = $nginx->dir;
     my $text = $nginx->expand($nginx->template);
 
     $text =~ s/(fanout_channel app \* history=10;)/$1 $http;/ if $http;
+    $text =~ s/^events/$main;\nevents/m if $main;
     $text =~ s/location \/outer/location \/test { $server; }\nlocation \/outer/
         if $server;
 
@@ -367,7 +386,7 @@ sub refused {
 
         # variables are looked up when all has been read
 
-        my $where = $regex =~ /unknown "\w+" variable|failed/
+        my $where = $regex =~ /unknown "\w+" variable|failed|conflicts \./
                   ? '' : '.* in .*test\.conf:\d+';
 
         like($said, qr/\[emerg\] .*$regex$where/, 'says what, and where');
@@ -380,21 +399,81 @@ subtest 'fanout_channel' => sub { refused('http', @channel) };
 subtest 'in a location'  => sub { refused('location', @location) };
 subtest 'fanout_log'     => sub { refused('location', @log) };
 
+# where each may be, as the documentation says it
+
 subtest 'places' => sub {
-    for my $line ('fanout app', 'fanout_api app', 'fanout_status app') {
-        my ($status, $said) = check($line, '');
-        like($said, qr/"\w+" directive is not allowed here/, "$line in http");
+    open my $f, '<', "$FindBin::Bin/../docs/directives.md" or die $!;
+    my $docs = do { local $/; readline $f };
+
+    my %argument = (
+        fanout_zone => 'z 8m', fanout_channel => 'app a', fanout => 'app',
+        fanout_api => 'app', fanout_status => 'app',
+        fanout_dialect => 'raw', fanout_user => 'u',
+        fanout_permit => 'all *', fanout_origin => 'same',
+        fanout_log => 'off', fanout_rate => 'off',
+        (map { $_ => '1s' } qw( fanout_ping fanout_timeout fanout_resume
+                                fanout_drain )),
+        (map { $_ => '1k' } qw( fanout_buffer fanout_message_size )),
+        (map { $_ => '1' } qw( fanout_channels_per_session fanout_sessions
+                               fanout_batch fanout_history )),
+    );
+
+    for my $name ($docs =~ /^## (fanout\w*)$/mg) {
+        my ($context) = $docs =~ /^## $name\n.*?^\| Context \| (.*?) \|$/ms;
+        my %may  = map { $_ => 1 } split /, /, $context;
+        my $line = "$name " . ($argument{$name} // next);
+
+        my %try = (
+            main     => [ '', '', $line ],
+            http     => [ $line, "" ],
+            location => [ '', $line ],
+            'if'     => [ '', "if (\$arg_a) { $line; }" ],
+            limit_except => [ '', "limit_except GET { $line; }" ],
+            upstream => [ "upstream u { server 127.0.0.1:1; $line; }", '' ],
+        );
+
+        for my $place (sort keys %try) {
+            my ($status, $said) = check(@{ $try{$place} });
+            my $refused = $said =~ /"$name" directive is not allowed here/;
+
+            is($refused ? 'not' : 'allowed',
+               $may{$place} ? 'allowed' : 'not', "$name in $place");
+        }
+    }
+};
+
+
+# what may be meant, but seldom is
+
+subtest 'warnings' => sub {
+    my @warn = (
+        [ 'fanout_channel app room:*', '' ] => 'room:\*" is never reached',
+        [ 'fanout_channel other a; fanout_channel other a ttl=1s', '' ]
+                                     => '"a" is never reached: "a" comes',
+        [ '', 'fanout_dialect raw' ] => '"fanout_dialect" does nothing in '
+                                      . 'location "/test"',
+        [ '', 'fanout_api app; fanout_permit all *' ]
+                                     => '"fanout_permit" does nothing',
+        [ '', 'fanout_origin same' ] => '"fanout_origin" does nothing',
+        [ 'fanout_zone z 8m slots=1', '' ]
+                         => 'zone "z" has 1 slots for 2 worker processes',
+    );
+
+    while (my ($where, $regex) = splice @warn, 0, 2) {
+        my ($status, $said) = check(@$where);
+
+        is($status, 0, "@$where is taken");
+        like($said, qr/\[warn\] .*$regex/, 'but not without a word');
     }
 
-    for my $line ('fanout_zone z 8m', 'fanout_channel app *') {
-        my ($status, $said) = check('', $line);
-        like($said, qr/"\w+" directive is not allowed here/,
-             "$line in a location");
-    }
+    my ($status, $said) = check('', 'fanout_permit all *; '
+                                . 'location /test/in { fanout app; }');
+    unlike($said, qr/does nothing/, 'nothing is said where it is inherited');
 };
 
 subtest 'and what is right' => sub {
     for my $line ('fanout_channel app a* history=0 bytes=1m ttl=1s',
+                  'fanout_channel other * ttl=1s',
                   'fanout_channel app a:*:b:* history=10000000',
                   'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%')
     {

@@ -264,7 +264,7 @@ due(ngx_http_fanout_session_t *s)
 
         if (s->pinged && quiet >= s->conf->ping + s->conf->timeout) {
             ngx_http_fanout_count(s->hub, timeouts);
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, NGX_ETIMEDOUT,
                           "fanout client does not answer pings");
             ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
@@ -334,6 +334,9 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
         if (s->conf->ping && s->transport->ping) {
             sooner(s->received_at + s->conf->ping
                    + (s->pinged ? s->conf->timeout : 0));
+
+            /* when the answer has come, the next ping is due before that */
+            sooner(now + s->conf->ping);
         }
 
         if (s->heartbeat) {

@@ -105,6 +105,12 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     if (code == 4408) {
         s->reason = NGX_HTTP_FANOUT_LEFT_TIMEOUT;
     }
+
+    if (*reason && code != 1012) {
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout session is closed with %ui: %s", code, reason);
+    }
+
     ngx_http_fanout_eventlog_ended(s, code, reason);
 
     forget_work(s);

@@ -37,7 +37,7 @@ static void flush_handshake(ngx_http_request_t *r);
 ngx_int_t
 ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
 {
-    ngx_str_t                    user, extension;
+    ngx_str_t                    user, origin, extension;
     ngx_uint_t                   status;
     const char                  *why;
     ngx_http_fanout_session_t   *s;
@@ -75,6 +75,14 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
         }
 
         ngx_http_fanout_eventlog_deny(r, conf, &user, status, why);
+
+        ngx_str_null(&origin);
+        (void) ngx_http_fanout_header(r, "origin", &origin);
+
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fanout refused a handshake with %ui: %*s, "
+                      "origin: \"%V\"", status, strcspn(why, "\n"), why,
+                      &origin);
 
         return refuse(r, status, why);
     }
@@ -251,9 +259,6 @@ check_origin(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     }
 
 refused:
-
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "fanout refused the origin \"%V\"", &origin);
 
     *status = NGX_HTTP_FORBIDDEN;
     return "this origin is not allowed: fanout_origin\n";
