@@ -84,6 +84,9 @@ void wire_init(int port);
 int wire_open(wire_t *w, const wire_calls_t *calls, const char *path,
     const char *protocols);
 
+/* From now on permessage-deflate is offered, and must be agreed on. */
+void wire_deflate(void);
+
 /* Connects for HTTP/1.1. */
 int wire_open_http(wire_t *w, const wire_calls_t *calls);
 
