@@ -30,7 +30,7 @@ endif
 
 
 .PHONY: all help deps run test units fuzzers fuzz sanitize bench install \
-        clean FORCE
+        deb clean FORCE
 
 all: $(MODULE)
 
@@ -43,6 +43,7 @@ help:
 	@echo 'make bench         the figures of docs/benchmarks.md'
 	@echo 'make deps          install what building and testing need (root)'
 	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
+	@echo 'make deb           a package for Debian, in build/deb/'
 	@echo 'make clean         remove build/'
 	@echo
 	@echo 'PORT=$(PORT) JOBS=$(JOBS) FUZZ_TIME=$(FUZZ_TIME)'
@@ -219,6 +220,12 @@ MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
 
 install: all
 	install -D -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+
+deb: DEPS := build deb
+
+deb: deps
+	@$(MAKE) --no-print-directory all
+	@t/tools/deb $(MODULE) $(BUILD)/deb
 
 clean:
 	rm -rf $(BUILD)

@@ -30,7 +30,7 @@ static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
 /* parameters of channel policies that are not served yet */
 
 static ngx_str_t  later[] = {
-    ngx_string("presence"), ngx_string("linger"), ngx_string("idle"),
+    ngx_string("presence"), ngx_string("idle"),
     ngx_string("expire"), ngx_string("alive"), ngx_string("members"),
     ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
     ngx_string("batch"), ngx_string("publish"), ngx_string("seen"),
@@ -358,6 +358,15 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
         return NGX_CONF_OK;
     }
 
+    if (parameter(value, "linger", &s)) {
+        if (time_parameter(cf, value, &s, &sec) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.linger = ngx_min(sec, 65535);
+        return NGX_CONF_OK;
+    }
+
     for (name = later; name->len; name++) {
         if (parameter(value, (char *) name->data, &s)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -495,6 +504,8 @@ permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
         { ngx_string("join"), NGX_HTTP_FANOUT_MAY_JOIN },
         { ngx_string("publish"), NGX_HTTP_FANOUT_MAY_PUBLISH },
         { ngx_string("history"), NGX_HTTP_FANOUT_MAY_HISTORY },
+        { ngx_string("presence"), NGX_HTTP_FANOUT_MAY_PRESENCE },
+        { ngx_string("signal"), NGX_HTTP_FANOUT_MAY_SIGNAL },
         { ngx_string("all"), NGX_HTTP_FANOUT_MAY_ALL },
         { ngx_null_string, 0 }
     };
@@ -731,6 +742,23 @@ ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "the size of \"%V\" must be between 1 and 1024m",
                            &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_str_t   *value;
+    ngx_msec_t  *ms = data;
+
+    if (*ms == 0 || *ms > 24 * 3600 * 1000) {
+        value = cf->args->elts;
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must be between 1ms and 1d", &value[0]);
         return NGX_CONF_ERROR;
     }
 

@@ -39,6 +39,8 @@ char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data);
 
+/* A post: a time that is not 0 and a day at most. */
+char *ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data);
 /* A ratio is from 0 to 1032 (zlib's best), a level from 1 to 9, the bits of a
  * window from 9 to 15. */
 

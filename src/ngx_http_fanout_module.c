@@ -12,7 +12,9 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_compress.h"
 
 #include <sys/eventfd.h>
@@ -36,9 +38,19 @@ static ngx_int_t user_variable(ngx_http_request_t *r,
 
 static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
 static ngx_conf_post_t  number_post = { ngx_http_fanout_check_number };
+static ngx_conf_post_t  time_post = { ngx_http_fanout_check_time };
 static ngx_conf_post_t  ratio_post = { ngx_http_fanout_check_ratio };
 static ngx_conf_post_t  level_post = { ngx_http_fanout_check_level };
 static ngx_conf_post_t  window_post = { ngx_http_fanout_check_window };
+
+
+static ngx_conf_bitmask_t  transports[] = {
+    { ngx_string("websocket"), NGX_HTTP_FANOUT_WEBSOCKET },
+    { ngx_string("sse"), NGX_HTTP_FANOUT_SSE },
+    { ngx_string("poll"), NGX_HTTP_FANOUT_POLL },
+    { ngx_string("post"), NGX_HTTP_FANOUT_POST },
+    { ngx_null_string, 0 }
+};
 
 
 static ngx_command_t  commands[] = {
@@ -63,7 +75,7 @@ static ngx_command_t  commands[] = {
       ngx_http_fanout_set_fanout,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, app),
-      ngx_http_fanout_websocket_handler },
+      ngx_http_fanout_handler },
 
     { ngx_string("fanout_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -184,6 +196,27 @@ static ngx_command_t  commands[] = {
       0,
       NULL },
 
+    { ngx_string("fanout_transports"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, transports),
+      &transports },
+
+    { ngx_string("fanout_retry"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, retry),
+      &time_post },
+
+    { ngx_string("fanout_poll_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, poll_timeout),
+      &time_post },
+
     { ngx_string("fanout_deflate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -218,6 +251,13 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_fanout_main_conf_t, deflate_window),
       &window_post },
+
+    { ngx_string("fanout_log"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_log,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
       ngx_null_command
 };
@@ -307,6 +347,8 @@ exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < mcf->apps.nelts; i++) {
         ngx_http_fanout_hub_exit(app[i]);
     }
+
+    ngx_http_fanout_eventlog_flush(cycle);
 }
 
 
@@ -489,6 +531,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->dialect = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
     conf->origins = NGX_CONF_UNSET_PTR;
+    conf->logs = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->resume = NGX_CONF_UNSET_MSEC;
@@ -501,6 +544,8 @@ create_loc_conf(ngx_conf_t *cf)
     conf->history = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_UINT;
     conf->burst = NGX_CONF_UNSET_UINT;
+    conf->retry = NGX_CONF_UNSET_MSEC;
+    conf->poll_timeout = NGX_CONF_UNSET_MSEC;
     conf->deflate = NGX_CONF_UNSET;
     conf->deflate_ratio = NGX_CONF_UNSET_UINT;
 
@@ -520,6 +565,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+    ngx_conf_merge_ptr_value(conf->logs, prev->logs, NULL);
 
     if (conf->user == NULL) {
         conf->user = prev->user;
@@ -538,6 +584,14 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->history, prev->history, 1000);
     ngx_conf_merge_uint_value(conf->rate, prev->rate, 0);
     ngx_conf_merge_uint_value(conf->burst, prev->burst, 0);
+    ngx_conf_merge_msec_value(conf->retry, prev->retry, 2000);
+    ngx_conf_merge_msec_value(conf->poll_timeout, prev->poll_timeout, 25000);
+    ngx_conf_merge_bitmask_value(conf->transports, prev->transports,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_HTTP_FANOUT_WEBSOCKET
+                                  |NGX_HTTP_FANOUT_SSE
+                                  |NGX_HTTP_FANOUT_POLL
+                                  |NGX_HTTP_FANOUT_POST));
     ngx_conf_merge_value(conf->deflate, prev->deflate, 0);
     ngx_conf_merge_uint_value(conf->deflate_ratio, prev->deflate_ratio, 100);
 

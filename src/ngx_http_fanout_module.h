@@ -32,6 +32,7 @@
 typedef struct ngx_http_fanout_hub_s      ngx_http_fanout_hub_t;
 typedef struct ngx_http_fanout_session_s  ngx_http_fanout_session_t;
 typedef struct ngx_http_fanout_dialect_s  ngx_http_fanout_dialect_t;
+typedef struct ngx_http_fanout_transport_s  ngx_http_fanout_transport_t;
 
 
 /* fanout_channel: the policy of channels whose names match */
@@ -71,7 +72,9 @@ typedef struct {
 #define NGX_HTTP_FANOUT_MAY_JOIN      0x01
 #define NGX_HTTP_FANOUT_MAY_PUBLISH   0x02
 #define NGX_HTTP_FANOUT_MAY_HISTORY   0x04
-#define NGX_HTTP_FANOUT_MAY_ALL       0x07
+#define NGX_HTTP_FANOUT_MAY_PRESENCE  0x08
+#define NGX_HTTP_FANOUT_MAY_SIGNAL    0x10
+#define NGX_HTTP_FANOUT_MAY_ALL       0x1f
 
 typedef struct {
     ngx_uint_t                      ops;
@@ -111,11 +114,22 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
-
+    ngx_uint_t                      transports; /* those that are served */
+    ngx_msec_t                      retry;      /* told to event streams */
+    ngx_msec_t                      poll_timeout;
     ngx_flag_t                      deflate;
     ngx_uint_t                      deflate_ratio;      /* 0: any */
     ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
+    ngx_array_t                    *logs;       /* fanout_log, NULL: off */
 } ngx_http_fanout_loc_conf_t;
+
+
+/* fanout_transports */
+
+#define NGX_HTTP_FANOUT_WEBSOCKET     0x0002
+#define NGX_HTTP_FANOUT_SSE           0x0004
+#define NGX_HTTP_FANOUT_POLL          0x0008
+#define NGX_HTTP_FANOUT_POST          0x0010
 
 
 extern ngx_module_t  ngx_http_fanout_module;

@@ -256,6 +256,38 @@ push @location, 'fanout_sessions x' => 'invalid number',
                 'fanout_sessions 1; fanout_sessions 2' => 'is duplicate';
 
 
+my @log = (
+    'fanout_log'                   => 'invalid number of arguments',
+    'fanout_log ""'                => 'invalid log ""',
+    'fanout_log $arg_x.log'        => 'invalid log "\$arg_x.log".*without',
+    'fanout_log syslog:server=a'   => 'invalid log "syslog:server=a"',
+    'fanout_log x combined'        => 'invalid parameter "combined".*json',
+    'fanout_log x off'             => 'invalid parameter "off"',
+    'fanout_log x json $time'      => 'invalid parameter "\$time"',
+    'fanout_log x $nope'           => 'unknown name in a format.*"nope"',
+    'fanout_log x "$time $"'       => 'unknown name in a format.*""',
+    'fanout_log x "${time"'        => '(?:a brace is not closed|variable name)',
+    'fanout_log x events='         => 'unknown event "" in "events="',
+    'fanout_log x events=open'     => 'unknown event "open" in.*connect',
+    'fanout_log x events=join,'    => 'unknown event ""',
+    'fanout_log x events=join,x'   => 'unknown event "x"',
+    'fanout_log x buffer=0'        => 'invalid buffer size "0"',
+    'fanout_log x buffer=x'        => 'invalid buffer size "x"',
+    'fanout_log x buffer=1g'       => 'invalid buffer size "1g"',
+    'fanout_log x buffer=1k flush=0'   => 'invalid flush time "0"',
+    'fanout_log x buffer=1k flush=x'   => 'invalid flush time "x"',
+    'fanout_log x flush=1s'        => 'no buffer is defined for fanout_log',
+    'fanout_log x buf=1k'          => 'invalid parameter "buf=1k"',
+    'fanout_log x buffer=1k; fanout_log x buffer=2k' => 'conflicting',
+    'access_log x combined buffer=1k; fanout_log x buffer=1k' => 'conflicting',
+    'fanout_log x buffer=1k; access_log x combined buffer=2k' => 'conflicting',
+    'fanout_log off; fanout_log x' => 'fanout_log.* is duplicate: it is off',
+    'fanout_log x; fanout_log off' => 'fanout_log.* is duplicate',
+    'fanout_log x ' . ('$user' x 20) => 'too long a format',
+    'fanout_log /nowhere/x'        => '/nowhere/x" failed',
+);
+
+
 sub check {
     my ($http, $server) = @_;
 
@@ -288,7 +320,7 @@ sub refused {
 
         # variables are looked up when all has been read
 
-        my $where = $regex =~ /unknown "\w+" variable/
+        my $where = $regex =~ /unknown "\w+" variable|failed/
                   ? '' : '.* in .*test\.conf:\d+';
 
         like($said, qr/\[emerg\] .*$regex$where/, 'says what, and where');
@@ -299,6 +331,7 @@ sub refused {
 subtest 'fanout_zone'    => sub { refused('http', @zone) };
 subtest 'fanout_channel' => sub { refused('http', @channel) };
 subtest 'in a location'  => sub { refused('location', @location) };
+subtest 'fanout_log'     => sub { refused('location', @log) };
 
 subtest 'places' => sub {
     for my $line ('fanout app', 'fanout_api app', 'fanout_status app') {
@@ -329,7 +362,13 @@ subtest 'and what is right' => sub {
                   'fanout_origin same', 'fanout_ping 0', 'fanout_resume 0',
                   'fanout_drain 0', 'fanout_sessions 0', 'fanout_batch 64',
                   'fanout_message_size 15m', 'fanout_buffer 1024m',
-                  'fanout_user $remote_addr:$arg_a', 'fanout_dialect native')
+                  'fanout_user $remote_addr:$arg_a', 'fanout_dialect native',
+                  'fanout_log off', 'fanout_log x', 'fanout_log x json',
+                  'fanout_log x events=connect', 'fanout_log x buffer=1k',
+                  'fanout_log x $time buffer=4k flush=5s events=join,leave',
+                  'fanout_log x "$time " "$event"; fanout_log y json',
+                  'fanout_log x; fanout_log x events=deny; access_log x',
+                  'fanout_log x buffer=4k; fanout_log x json buffer=4k')
     {
         my ($status, $said) = check('', $line);
         is($status, 0, $line) or diag($said);

@@ -15,6 +15,7 @@
 static const ngx_http_fanout_dialect_t  *dialects[] = {
     &ngx_http_fanout_native,
     &ngx_http_fanout_raw,
+    &ngx_http_fanout_native_stream,
     NULL
 };
 

@@ -58,11 +58,17 @@ struct ngx_http_fanout_dialect_s {
 
     /* A sign of life for clients that can't see pings; may be NULL. */
     void       (*heartbeat)(ngx_http_fanout_session_t *s);
+
+    /* The same as a stream of events and as polls; NULL: WebSocket only. */
+    const ngx_http_fanout_dialect_t  *stream;
+    const ngx_http_fanout_dialect_t  *poll;
 };
 
 
 extern const ngx_http_fanout_dialect_t  ngx_http_fanout_native;
 extern const ngx_http_fanout_dialect_t  ngx_http_fanout_raw;
+extern const ngx_http_fanout_dialect_t  ngx_http_fanout_native_stream;
+extern const ngx_http_fanout_dialect_t  ngx_http_fanout_native_poll;
 
 /* Opens a WebSocket message in a frame: returns where it starts.  NGX_ERROR
  * from either on lack of memory. */

@@ -13,7 +13,9 @@
 
 static size_t data_size(ngx_http_fanout_entry_t *e);
 static u_char *put_data(u_char *p, ngx_http_fanout_entry_t *e);
-static u_char *put_from(u_char *p, ngx_http_fanout_entry_t *e);
+static u_char *put_person(u_char *p, const char *name, uint64_t client,
+    ngx_http_fanout_zstr_t *user);
+static u_char *put_to(u_char *p, ngx_http_fanout_entry_t *e);
 static u_char *put_string(u_char *p, ngx_http_fanout_zstr_t *s);
 static size_t string_size(ngx_http_fanout_zstr_t *s);
 static ngx_int_t hex_parse(u_char *p, uint64_t *n);
@@ -101,9 +103,10 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
 
     size = sizeof("\"offset\":,\"time\":,\"event\":,\"data\":,\"enc\":"
                   "\"base64\",\"key\":,\"meta\":,"
-                  "\"from\":{\"client\":\"\",\"user\":}")
-           + 2 * NGX_INT64_LEN + NGX_HTTP_FANOUT_CLIENT_LEN
-           + string_size(&e->event) + data_size(e) + string_size(&e->key)
+                  "\"from\":{\"client\":\"\",\"user\":},"
+                  "\"to\":{\"client\":\"\",\"user\":}")
+           + 2 * NGX_INT64_LEN + 2 * NGX_HTTP_FANOUT_CLIENT_LEN
+           + string_size(&e->to) + string_size(&e->event) + data_size(e) + string_size(&e->key)
            + e->meta.len + string_size(&e->user);
 
     if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
@@ -131,12 +134,76 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
     }
 
     if (e->client || e->user.len) {
-        p = put_from(p, e);
+        p = put_person(p, ",\"from\":{", e->client, &e->user);
     }
+
+    p = put_to(p, e);
 
     f->used = p - f->data;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_signal_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("\"signal\":,\"tag\":,\"data\":,\"enc\":\"base64\","
+                  "\"from\":{\"client\":\"\",\"user\":},"
+                  "\"to\":{\"client\":\"\",\"user\":}")
+           + 2 * NGX_HTTP_FANOUT_CLIENT_LEN + string_size(&e->event)
+           + string_size(&e->key) + data_size(e) + string_size(&e->user)
+           + string_size(&e->to);
+
+    if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    p = ngx_cpymem(p, "\"signal\":", sizeof("\"signal\":") - 1);
+    p = put_string(p, &e->event);
+
+    if (e->key.len) {
+        p = ngx_cpymem(p, ",\"tag\":", sizeof(",\"tag\":") - 1);
+        p = put_string(p, &e->key);
+    }
+
+    p = put_data(p, e);
+
+    if (e->client || e->user.len) {
+        p = put_person(p, ",\"from\":{", e->client, &e->user);
+    }
+
+    p = put_to(p, e);
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+/* who gets it knows by this that nobody else does */
+
+static u_char *
+put_to(u_char *p, ngx_http_fanout_entry_t *e)
+{
+    ngx_http_fanout_zstr_t  nobody;
+
+    if (e->to_client) {
+        nobody.len = 0;
+        return put_person(p, ",\"to\":{", e->to_client, &nobody);
+    }
+
+    if (e->to_user) {
+        return put_person(p, ",\"to\":{", 0, &e->to);
+    }
+
+    return p;
 }
 
 
@@ -187,23 +254,24 @@ put_data(u_char *p, ngx_http_fanout_entry_t *e)
 
 
 static u_char *
-put_from(u_char *p, ngx_http_fanout_entry_t *e)
+put_person(u_char *p, const char *name, uint64_t client,
+    ngx_http_fanout_zstr_t *user)
 {
-    p = ngx_cpymem(p, ",\"from\":{", sizeof(",\"from\":{") - 1);
+    p = ngx_cpymem(p, name, ngx_strlen(name));
 
-    if (e->client) {
+    if (client) {
         p = ngx_cpymem(p, "\"client\":\"", sizeof("\"client\":\"") - 1);
-        p = ngx_http_fanout_client_format(p, e->client);
+        p = ngx_http_fanout_client_format(p, client);
         *p++ = '"';
 
-        if (e->user.len) {
+        if (user->len) {
             *p++ = ',';
         }
     }
 
-    if (e->user.len) {
+    if (user->len) {
         p = ngx_cpymem(p, "\"user\":", sizeof("\"user\":") - 1);
-        p = put_string(p, &e->user);
+        p = put_string(p, user);
     }
 
     *p++ = '}';

@@ -40,13 +40,21 @@ ngx_int_t ngx_http_fanout_frame_string(ngx_http_fanout_hub_t *hub,
  * Appends the members of a message as JSON, without braces:
  *
  *   "offset":42,"time":…,"event":"msg","data":…,"enc":"base64","key":…,
- *   "meta":…,"from":{"client":"c_…","user":"ann"}
+ *   "meta":…,"from":{"client":"c_…","user":"ann"},"to":{"user":"bob"}
  *
  * in that order, without those that the entry has not.  Data of the kind
  * JSON is taken as it is, text becomes a string, binary a string of base64
  * (RFC 4648, section 4) with "enc".
  */
 ngx_int_t ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
+
+/*
+ * The same for a signal:
+ *
+ *   "signal":"cursor","tag":…,"data":…,"from":{…},"to":{…}
+ */
+ngx_int_t ngx_http_fanout_signal_json(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
 
 /* Decodes base64 (RFC 4648, section 4; the padding may be left out) into dst,

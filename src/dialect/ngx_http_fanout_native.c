@@ -18,6 +18,7 @@
 #include "ngx_http_fanout_json.h"
 #include "ngx_http_fanout_native.h"
 #include "ngx_http_fanout_random.h"
+#include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_websocket.h"
 
 
@@ -40,7 +41,7 @@ static void native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
 static void native_heartbeat(ngx_http_fanout_session_t *s);
 
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
-static ngx_uint_t resume_token(ngx_http_request_t *r,
+static ngx_uint_t read_token(ngx_str_t *token,
     ngx_http_fanout_identity_t *id);
 static void welcome(ngx_http_fanout_session_t *s);
 static void batch_run(ngx_http_fanout_session_t *s);
@@ -61,7 +62,9 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native = {
     ngx_http_fanout_native_work,
     native_close,
     native_closing,
-    native_heartbeat
+    native_heartbeat,
+    &ngx_http_fanout_native_stream,
+    &ngx_http_fanout_native_poll
 };
 
 
@@ -85,6 +88,8 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     if (s->dead) {
         return;
     }
+
+    ngx_http_fanout_session_index(s);
 
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1' && s->conf->ping)
@@ -115,7 +120,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
                                                    s->user.len)
                        : 0;
 
-    if (s->conf->resume && resume_token(r, &id)) {
+    if (s->conf->resume && ngx_http_fanout_native_token(r, &id)) {
         id.user = s->identity.user;
 
         if (ngx_http_fanout_identity_resume(&hub->zone, &id,
@@ -153,17 +158,21 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-/* "fanout.resume.r_" client secret, both in hex, among the subprotocols */
+/* "r_" client secret, both in hex, in a header, or behind "fanout.resume."
+ * among the subprotocols */
 
-static ngx_uint_t
-resume_token(ngx_http_request_t *r, ngx_http_fanout_identity_t *id)
+ngx_uint_t
+ngx_http_fanout_native_token(ngx_http_request_t *r,
+    ngx_http_fanout_identity_t *id)
 {
-    ngx_int_t                  n;
     ngx_str_t                  list, token;
-    ngx_uint_t                 i;
     ngx_http_fanout_headers_t  h;
 
-    static const char  prefix[] = "fanout.resume.r_";
+    static const char  prefix[] = "fanout.resume.";
+
+    if (ngx_http_fanout_header(r, "fanout-resume", &token) == 1) {
+        return read_token(&token, id);
+    }
 
     ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
 
@@ -172,39 +181,56 @@ resume_token(ngx_http_request_t *r, ngx_http_fanout_identity_t *id)
     {
         while (ngx_http_fanout_next_token(&list, &token)) {
 
-            if (token.len != sizeof(prefix) - 1 + 16 + 32
-                || ngx_strncmp(token.data, prefix, sizeof(prefix) - 1) != 0)
+            if (token.len == sizeof(prefix) - 1 + NGX_HTTP_FANOUT_TOKEN_LEN
+                && ngx_strncmp(token.data, prefix, sizeof(prefix) - 1) == 0)
             {
-                continue;
+                token.data += sizeof(prefix) - 1;
+                token.len -= sizeof(prefix) - 1;
+
+                return read_token(&token, id);
             }
-
-            token.data += sizeof(prefix) - 1;
-
-            id->client = 0;
-
-            for (i = 0; i < 8; i++) {
-                n = ngx_hextoi(token.data + i * 2, 2);
-                if (n == NGX_ERROR) {
-                    return 0;
-                }
-
-                id->client = id->client << 8 | n;
-            }
-
-            for (i = 0; i < 16; i++) {
-                n = ngx_hextoi(token.data + 16 + i * 2, 2);
-                if (n == NGX_ERROR) {
-                    return 0;
-                }
-
-                id->secret[i] = n;
-            }
-
-            return id->client != 0;
         }
     }
 
     return 0;
+}
+
+
+static ngx_uint_t
+read_token(ngx_str_t *token, ngx_http_fanout_identity_t *id)
+{
+    u_char     *p;
+    ngx_int_t   n;
+    ngx_uint_t  i;
+
+    p = token->data;
+
+    if (token->len != NGX_HTTP_FANOUT_TOKEN_LEN || p[0] != 'r' || p[1] != '_')
+    {
+        return 0;
+    }
+
+    id->client = 0;
+
+    for (i = 0; i < 8; i++) {
+        n = ngx_hextoi(p + 2 + i * 2, 2);
+        if (n == NGX_ERROR) {
+            return 0;
+        }
+
+        id->client = id->client << 8 | n;
+    }
+
+    for (i = 0; i < 16; i++) {
+        n = ngx_hextoi(p + 18 + i * 2, 2);
+        if (n == NGX_ERROR) {
+            return 0;
+        }
+
+        id->secret[i] = n;
+    }
+
+    return id->client != 0;
 }
 
 
@@ -234,7 +260,7 @@ welcome(ngx_http_fanout_session_t *s)
     (void) ngx_http_fanout_client_format(client, s->identity.client);
     ngx_hex_dump(secret, s->identity.secret, 16);
 
-    if (ngx_http_fanout_frame_begin(hub, f, &start) != NGX_OK
+    if (s->transport->begin(hub, f, &start) != NGX_OK
         || ngx_http_fanout_frame_printf(hub, f, 256,
                "{\"welcome\":{\"client\":\"%*s\",\"resume\":\"r_%*s%*s\","
                "\"resumed\":%s",
@@ -252,7 +278,7 @@ welcome(ngx_http_fanout_session_t *s)
                conf->ping, ngx_http_fanout_native_time(), conf->message_size,
                conf->batch, conf->channels, conf->history)
            != NGX_OK
-        || ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT)
+        || s->transport->end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT)
            != NGX_OK)
     {
         ngx_http_fanout_frame_release(hub, f);
@@ -395,8 +421,8 @@ batch_run(ngx_http_fanout_session_t *s)
 
     if (b->frame) {
         if (ngx_http_fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
-            || ngx_http_fanout_frame_end(s->hub, b->frame, b->start,
-                                         NGX_HTTP_FANOUT_WS_TEXT)
+            || s->transport->end(s->hub, b->frame, b->start,
+                                 NGX_HTTP_FANOUT_WS_TEXT)
                != NGX_OK)
         {
             native_close(s);
@@ -451,7 +477,7 @@ native_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
     ngx_uint_t   i;
     ngx_str_t   *event;
 
-    if (sub->no_messages) {
+    if (sub->no_messages && e->type == NGX_HTTP_FANOUT_MESSAGE) {
         return 0;
     }
 
@@ -477,12 +503,27 @@ static ngx_int_t
 native_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
 {
-    u_char     epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
-    uint32_t   start;
-    ngx_int_t  rc;
+    uint32_t  start;
 
     if (ngx_http_fanout_frame_begin(hub, f, &start) != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, "{\"channel\":") != NGX_OK
+        || ngx_http_fanout_native_object(hub, ch, e, f) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT);
+}
+
+
+ngx_int_t
+ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_http_fanout_frame_t *f)
+{
+    u_char     epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    ngx_int_t  rc;
+
+    if (ngx_http_fanout_frame_literal(hub, f, "{\"channel\":") != NGX_OK
         || ngx_http_fanout_frame_string(hub, f, ch->name.data, ch->name.len)
            != NGX_OK
         || ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK)
@@ -515,17 +556,15 @@ native_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 
         break;
 
+    case NGX_HTTP_FANOUT_SIGNAL:
+        rc = ngx_http_fanout_signal_json(hub, e, f);
+        break;
+
     default:
         rc = ngx_http_fanout_entry_json(hub, e, f);
     }
 
-    if (rc != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, "}") != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT);
+    return rc == NGX_OK ? ngx_http_fanout_frame_literal(hub, f, "}") : rc;
 }
 
 

@@ -48,6 +48,9 @@ typedef struct {
     ngx_http_fanout_json_t    meta;
     ngx_http_fanout_json_t    before;
     ngx_http_fanout_json_t    limit;
+    ngx_http_fanout_json_t    tag;
+    ngx_http_fanout_json_t    live;
+    ngx_http_fanout_json_t    every;
 
     ngx_uint_t                at;       /* in an array */
     ngx_str_t                 name;     /* of the channel */
@@ -85,6 +88,16 @@ ngx_int_t ngx_http_fanout_native_work(ngx_http_fanout_session_t *s);
 /* After a job: the rest of the array it was in. */
 void ngx_http_fanout_native_continue(ngx_http_fanout_session_t *s);
 
+/* Appends an entry as the object that the protocol shows it as.  NGX_ERROR on
+ * lack of memory. */
+ngx_int_t ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_http_fanout_frame_t *f);
+
+/* The resume token of a request: 1, or 0 if there is none. */
+ngx_uint_t ngx_http_fanout_native_token(ngx_http_request_t *r,
+    ngx_http_fanout_identity_t *id);
+
 /* Unix ms. */
 uint64_t ngx_http_fanout_native_time(void);
 
@@ -95,6 +108,27 @@ void fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
 void fanout_native_publish(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 void fanout_native_history(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+void fanout_native_signal(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+
+/* Whom "to" names, into the message: 0 after an error was replied. */
+ngx_uint_t fanout_native_to(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_zone_message_t *m);
+
+/* How often it wants to be told of signals, ms: 0 after an error. */
+ngx_uint_t fanout_native_every(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_uint_t *every);
+
+/* The text of an error of a direct message or signal. */
+void fanout_native_unreached(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_error_e rc);
+
+
+/* Whether the session stays after the command, as those need that join: 1, or
+ * 0 after an error was replied. */
+ngx_uint_t fanout_native_stays(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 
 

@@ -24,6 +24,8 @@ static ngx_http_fanout_job_t *job_create(ngx_http_fanout_session_t *s,
 static ngx_int_t job_run(ngx_http_fanout_session_t *s);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static ngx_int_t job_mail(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, uint64_t *upto);
 static ngx_uint_t job_replay(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static void job_remember(ngx_http_fanout_session_t *s,
@@ -56,7 +58,8 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     history = 0;
     since = cmd->since.len != 0;
 
-    if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_JOIN)
+    if (!fanout_native_stays(s, cmd)
+        || !fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_JOIN)
         || !fanout_native_count(s, cmd, &cmd->history, "history",
                                 s->conf->history, &history)
         || (since
@@ -103,6 +106,9 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     (void) join_options(s, cmd, sub);
 
+    (void) ngx_http_fanout_seat_open(&s->hub->zone, &sub->channel->zc,
+                                     s->identity_ref, &s->identity);
+
     job->sub = sub;
     job->epoch = j.epoch;
     job->offset = j.offset;
@@ -112,6 +118,7 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     job->left = j.missed;
     job->since = since;
     job->recovered = j.recovered;
+    job->mail = since && j.recovered;
 
     sub->state = NGX_HTTP_FANOUT_SUB_JOINING;
     s->job = job;
@@ -126,7 +133,8 @@ static ngx_uint_t
 join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_http_fanout_subscription_t *sub)
 {
-    int                        echo, messages;
+    int                        echo, messages, signals;
+    ngx_uint_t                 every;
     u_char                     buf[32];
     ngx_http_fanout_json_t                     item, text;
     ngx_http_fanout_events_t  *events;
@@ -134,13 +142,18 @@ join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 
     echo = 1;
     messages = 1;
+    signals = 1;
+    every = 0;
 
-    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)) {
+    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
+        || !fanout_native_every(s, cmd, &every))
+    {
         return 0;
     }
 
     if (cmd->want.len) {
         messages = 0;
+        signals = 0;
 
         if (ngx_http_fanout_json_iter(&it, &cmd->want)
             != NGX_HTTP_FANOUT_JSON_OK
@@ -154,10 +167,17 @@ join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 
         while (ngx_http_fanout_json_next(&it, NULL, &item) == 1) {
             if (ngx_http_fanout_json_text(&item, buf, sizeof(buf), &text)
-                == NGX_HTTP_FANOUT_JSON_OK
-                && text.len == 8 && ngx_memcmp(text.data, "messages", 8) == 0)
+                != NGX_HTTP_FANOUT_JSON_OK)
             {
+                continue;
+            }
+
+            if (text.len == 8 && ngx_memcmp(text.data, "messages", 8) == 0) {
                 messages = 1;
+            }
+
+            if (text.len == 7 && ngx_memcmp(text.data, "signals", 7) == 0) {
+                signals = 1;
             }
         }
     }
@@ -184,6 +204,10 @@ join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
         sub->events = events;
         sub->no_echo = !echo;
         sub->no_messages = !messages;
+        sub->every = every;
+
+        sub->want = (messages ? NGX_HTTP_FANOUT_WANT_MESSAGES : 0)
+                    | (signals ? NGX_HTTP_FANOUT_WANT_SIGNALS : 0);
     }
 
     return 1;
@@ -392,16 +416,27 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
     int                              rc;
     uint32_t                         start;
-    uint64_t                         lost, after;
+    uint64_t                         lost, after, upto;
+    ngx_int_t                        done;
     ngx_uint_t                       i, whole;
     ngx_http_fanout_arena_t         *a;
     ngx_http_fanout_zone_channel_t   zc;
 
-    if (job->after >= job->upto || job->left == 0) {
+    upto = job->upto;
+
+    if (job->mail) {
+        done = job_mail(s, job, &upto);
+
+        if (done != NGX_DECLINED) {
+            return done;
+        }
+    }
+
+    if (job->after >= upto || job->left == 0) {
         return NGX_OK;
     }
 
-    if (job_replay(s, job)) {
+    if (upto == job->upto && job_replay(s, job)) {
         return job->messages->used >= NGX_HTTP_FANOUT_PART
                && job->after < job->upto
                && job_part(s, job) != NGX_OK
@@ -415,7 +450,7 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     ngx_http_fanout_hub_view(s->hub, &job->channel, &zc);
 
     rc = ngx_http_fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after,
-                                  job->upto, a, &lost);
+                                  upto, a, &lost);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND
         || rc == NGX_HTTP_FANOUT_ZONE_FULL)
@@ -477,7 +512,60 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         return NGX_OK;
     }
 
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK && upto < job->upto) {
+        /* now a piece of mail */
+        job->after = upto;
+        return NGX_AGAIN;
+    }
+
     return rc == NGX_HTTP_FANOUT_ZONE_AGAIN ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* What was addressed to the client while it was away stands between the
+ * messages of the log: *upto is what of these comes before the next piece.
+ * DECLINED if there is none, or messages come first. */
+
+static ngx_int_t
+job_mail(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    uint64_t *upto)
+{
+    ngx_http_fanout_entry_t  *e;
+
+    e = ngx_http_fanout_letter(s, &job->channel, job->epoch, job->after,
+                               job->upto);
+
+    if (e == NULL) {
+        job->mail = 0;
+        return NGX_DECLINED;
+    }
+
+    if (job->left && e->offset > job->after + 1) {
+        *upto = e->offset - 1;
+        return NGX_DECLINED;
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_GAP) {
+        job->recovered = 0;
+
+    } else {
+        job->missed++;
+
+        if (job_add(s, job, e) != NGX_OK) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+    }
+
+    job->after = e->offset;
+
+    if (job->messages && job->messages->used >= NGX_HTTP_FANOUT_PART
+        && job->after < job->upto && job_part(s, job) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
 }
 
 

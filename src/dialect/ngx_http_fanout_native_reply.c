@@ -9,6 +9,7 @@
 #include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_transport.h"
 
 
 void
@@ -26,6 +27,7 @@ ngx_http_fanout_native_error(ngx_http_fanout_session_t *s,
     }
 
     ngx_http_fanout_count(s->hub, errors);
+    s->refused = code;
 
     fanout_native_open(&rp, s, id ? (u_char *) id->data : NULL,
                        id ? id->len : 0);
@@ -113,8 +115,7 @@ fanout_native_open(fanout_reply_t *rp, ngx_http_fanout_session_t *s,
         rp->f = ngx_http_fanout_frame_create(s->hub, 256);
 
         if (rp->f == NULL
-            || ngx_http_fanout_frame_begin(s->hub, rp->f, &rp->start)
-               != NGX_OK)
+            || s->transport->begin(s->hub, rp->f, &rp->start) != NGX_OK)
         {
             rp->rc = NGX_ERROR;
             return;
@@ -177,8 +178,8 @@ fanout_native_end(fanout_reply_t *rp)
     if (rp->batch == NULL) {
 
         if (rp->rc == NGX_OK) {
-            rp->rc = ngx_http_fanout_frame_end(rp->s->hub, rp->f, rp->start,
-                                               NGX_HTTP_FANOUT_WS_TEXT);
+            rp->rc = rp->s->transport->end(rp->s->hub, rp->f, rp->start,
+                                           NGX_HTTP_FANOUT_WS_TEXT);
         }
 
         if (rp->rc == NGX_OK) {

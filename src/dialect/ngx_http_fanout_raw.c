@@ -42,6 +42,8 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_raw = {
     raw_work,
     raw_close,
     raw_closing,
+    NULL,
+    NULL,
     NULL
 };
 
@@ -171,6 +173,7 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
                                       &s->channel))
     {
         ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_eventlog_forbidden(s, "publish", &s->channel);
         ngx_http_fanout_session_close(s, 4403,
                                       "fanout_permit publish");
         return;

@@ -290,6 +290,11 @@ write_zone(writer_t *w, ngx_http_fanout_zone_stat_t *st)
     put_number(w, "keys", st->nkeys);
     put_number(w, "identities", st->nidentities);
     put_number(w, "lingering", st->lingering);
+    put_number(w, "mail", st->mail);
+    put_number(w, "mail_dropped", st->mail_dropped);
+    put_number(w, "signals", st->signals);
+    put_number(w, "conflated", st->conflated);
+    put_number(w, "signals_dropped", st->signals_dropped);
     put_number(w, "held", st->held);
     put_number(w, "held_max", st->held_max);
     put_number(w, "seq", st->seq);

@@ -59,7 +59,8 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     if (arena_init(&hub->arena, NGX_HTTP_FANOUT_TURN, NGX_HTTP_FANOUT_ARENA)
         != NGX_OK
         || arena_init(&hub->pages, NGX_HTTP_FANOUT_ZONE_ENTRIES, 65536)
-           != NGX_OK)
+           != NGX_OK
+        || arena_init(&hub->letter, 1, 4096) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -70,6 +71,11 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     ngx_queue_init(&hub->counted);
     ngx_queue_init(&hub->sessions);
     ngx_queue_init(&hub->flush);
+    ngx_queue_init(&hub->every);
+    ngx_rbtree_init(&hub->clients, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
+    ngx_rbtree_init(&hub->users, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
 
     if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
         != NGX_HTTP_FANOUT_ZONE_OK)
@@ -111,6 +117,11 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     hub->tick.cancelable = 1;
 
     hub->leave.log = cycle->log;
+
+    hub->pace.handler = ngx_http_fanout_signals_handler;
+    hub->pace.data = hub;
+    hub->pace.log = cycle->log;
+    hub->pace.cancelable = 1;
 
     ngx_add_timer(&hub->tick, NGX_HTTP_FANOUT_TICK);
 
@@ -186,6 +197,9 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
+        ngx_http_fanout_eventlog_close(s);
+
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
                                      &s->identity, s->conf->resume,
                                      NGX_HTTP_FANOUT_LEFT_NETWORK);
@@ -257,6 +271,7 @@ ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
              && a->size <= NGX_HTTP_FANOUT_ARENA);
 
     hub->zone.self_woken = 0;
+    hub->whole = (rc == NGX_HTTP_FANOUT_ZONE_OK);
 
     if (a->n) {
         ngx_http_fanout_deliver(hub, a->entries, a->n);
@@ -369,6 +384,7 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
                   "damaged", &hub->app->name);
 
     hub->incarnation = hub->zone.incarnation;
+    hub->whole = 0;
 
     for (i = 0; i < hub->nchannels; i++) {
         ch = hub->channels[i];
@@ -448,6 +464,7 @@ replaced(ngx_http_fanout_hub_t *hub)
                     && ngx_http_fanout_identity_lost(&hub->zone,
                                         s->identity_ref, &s->identity))
                 {
+                    ngx_http_fanout_session_unindex(s);
                     s->identity.client = 0;
                     s->reading = 1;
                     ngx_http_fanout_session_close(s, 4409, "replaced");

@@ -22,6 +22,7 @@
 
 #define NGX_HTTP_FANOUT_NATIVE_WS 0
 #define NGX_HTTP_FANOUT_RAW_WS    1
+#define NGX_HTTP_FANOUT_NATIVE_SSE  2
 
 /* each of them plain and in the ways to deflate, see compress.h */
 #define NGX_HTTP_FANOUT_FORMATS   (3 * NGX_HTTP_FANOUT_BASES)
@@ -62,6 +63,11 @@ struct ngx_http_fanout_channel_s {
     uint8_t                          vain;      /* in a row: did not shrink */
     uint8_t                          skip;      /* not tried: so many more */
     unsigned                         told:1;    /* not in counted */
+    uint64_t                         seq;       /* of that */
+
+    ngx_queue_t                      signals;   /* kept, by seq */
+    uint32_t                         nsignals;
+    uint32_t                         waiting;   /* subs that are to be told */
 };
 
 
@@ -71,6 +77,16 @@ typedef struct {
     ngx_uint_t                       n;
     ngx_str_t                        names[];
 } ngx_http_fanout_events_t;
+
+
+/* what a subscriber wants; PRESENCE only if it may and there is some */
+
+#define NGX_HTTP_FANOUT_WANT_MESSAGES  0x01
+#define NGX_HTTP_FANOUT_WANT_SIGNALS   0x02
+#define NGX_HTTP_FANOUT_WANT_PRESENCE  0x04
+#define NGX_HTTP_FANOUT_WANT_RECORDS   0x08
+#define NGX_HTTP_FANOUT_WANT_LOCKS     0x10
+#define NGX_HTTP_FANOUT_WANT_ALL       0x1f
 
 
 #define NGX_HTTP_FANOUT_SUB_LIVE     0
@@ -91,6 +107,17 @@ struct ngx_http_fanout_subscription_s {
     unsigned                         no_echo:1;
     unsigned                         no_messages:1;
     unsigned                         reset:1;   /* to be told while behind */
+    uint8_t                          want;      /* NGX_HTTP_FANOUT_WANT_* */
+
+    ngx_queue_t                      in_every;  /* hub->every */
+    uint64_t                         signal_seq;    /* told up to it */
+    ngx_msec_t                       signal_at; /* last told */
+    uint32_t                         every;     /* ms between, 0: any */
+    unsigned                         waiting:1; /* there are signals for it */
+    unsigned                         timed:1;   /* in hub->every */
+    unsigned                         mail:1;    /* it has not read its mail */
+    uint64_t                         sent;      /* unless live: seq up to
+                                                   which all was sent */
 };
 
 
@@ -112,6 +139,7 @@ typedef struct {
     ngx_msec_t                       at;
     uint32_t                         n;         /* entries */
     uint32_t                         format;
+    uint64_t                         seq;       /* of its last entry */
 } ngx_http_fanout_replay_t;
 
 
@@ -132,9 +160,12 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      sessions;
     ngx_uint_t                       nsessions;
     ngx_queue_t                      flush;     /* sessions with output */
+    ngx_rbtree_t                     clients;   /* sessions by client */
+    ngx_rbtree_t                     users;     /* sessions by user's hash */
 
     ngx_http_fanout_arena_t          arena;     /* of drains */
     ngx_http_fanout_arena_t          pages;     /* of reads for a session */
+    ngx_http_fanout_arena_t          letter;    /* one piece of mail */
     ngx_http_fanout_replay_t         replay[NGX_HTTP_FANOUT_REPLAYS];
 
     ngx_connection_t                *wake;      /* the eventfd */
@@ -143,8 +174,17 @@ struct ngx_http_fanout_hub_s {
     ngx_event_t                      leave;     /* holds a draining worker */
     ngx_uint_t                       ticks;
     size_t                           frames;    /* bytes of all frames */
+    size_t                           kept;      /* of signals */
+    ngx_queue_t                      every;     /* subs that wait for time */
+    ngx_event_t                      pace;      /* then */
     unsigned                         draining:1;
     unsigned                         in_turn:1; /* it ends with a flush */
+
+    uint64_t                         high;      /* highest seq delivered */
+    uint64_t                         safe;      /* all up to it was */
+    unsigned                         whole:1;   /* a drain read all there is */
+    unsigned                         ordered:1; /* what is being delivered
+                                                   comes after all that was */
 };
 
 
@@ -169,7 +209,9 @@ typedef enum {
     NGX_HTTP_FANOUT_E_CONFLICT,
     NGX_HTTP_FANOUT_E_RATE_LIMITED,
     NGX_HTTP_FANOUT_E_ZONE_FULL,
-    NGX_HTTP_FANOUT_E_INTERNAL
+    NGX_HTTP_FANOUT_E_INTERNAL,
+    NGX_HTTP_FANOUT_E_CHANNEL_FULL,
+    NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE
 } ngx_http_fanout_error_e;
 
 typedef struct {
@@ -218,12 +260,27 @@ void ngx_http_fanout_hub_counted(ngx_http_fanout_hub_t *hub,
  * was known and nothing was appended.  On CONFLICT r has epoch and offset
  * that the channel has.
  *
- * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL.
+ * A direct message (one, with to_client or to_user) is for those who have
+ * joined: r->delivered of them are there, r->pending may come back.
+ *
+ * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if nobody
+ * it is addressed to is there, TOO_MANY if a mailbox is full.
  */
 ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
     ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r);
+
+/*
+ * Sends a signal: m->key is its tag.  Who has joined and can hear it now does,
+ * and nobody else.
+ *
+ * NONE, TOO_LARGE, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if it is addressed
+ * and nobody is there.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_signal(
+    ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
+    ngx_http_fanout_zone_message_t *m);
 
 /* Fills a zone's view of a channel by name, for calls of the zone; uses the
  * open interest where this worker has one.  name must outlive zc. */
@@ -242,7 +299,7 @@ ngx_http_fanout_channel_t *ngx_http_fanout_hub_find(
 
 /*
  * Subscribes a session: opens the channel if need be and registers at its
- * end; entries with a seq above the one in j are delivered from then on, if
+ * end; since is one of SINCE_* and says what epoch and offset are; entries with a seq above the one in j are delivered from then on, if
  * the state is LIVE.  *subp is the existing one after a second join.  Owned by
  * the session.
  *
@@ -252,6 +309,12 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_join(
     ngx_http_fanout_session_t *s, ngx_str_t *channel, ngx_uint_t since,
     uint64_t epoch, uint64_t offset, ngx_uint_t history,
     ngx_http_fanout_subscription_t **subp, ngx_http_fanout_zone_join_t *j);
+
+/* Lets go of all signals kept for a channel, or, when a subscriber goes, of
+ * what only it was waiting for. */
+void ngx_http_fanout_signals_clear(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch);
+void ngx_http_fanout_signals_forget(ngx_http_fanout_subscription_t *sub);
 
 /* Ends a subscription; closes the channel with the last. */
 void ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub);

@@ -24,7 +24,11 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("rate_limited"), 429, ngx_string("too many commands") },
     { ngx_string("zone_full"), 507,
       ngx_string("the shared memory of the zone is full") },
-    { ngx_string("internal"), 500, ngx_string("internal error") }
+    { ngx_string("internal"), 500, ngx_string("internal error") },
+    { ngx_string("channel_full"), 409,
+      ngx_string("the channel has all members it may have") },
+    { ngx_string("recipient_offline"), 404,
+      ngx_string("nobody it is addressed to is there") }
 };
 
 
@@ -134,6 +138,49 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     case NGX_HTTP_FANOUT_ZONE_LARGE:
         return NGX_HTTP_FANOUT_E_TOO_LARGE;
 
+    case NGX_HTTP_FANOUT_ZONE_MANY:
+        return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+    case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
+        ngx_http_fanout_count(hub, direct_offline);
+        return NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE;
+
+    default:
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_hub_signal(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
+    ngx_http_fanout_zone_message_t *m)
+{
+    int                             rc;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    ngx_http_fanout_hub_view(hub, channel, &zc);
+
+    rc = ngx_http_fanout_signal_put(&hub->zone, &zc, m);
+
+    ngx_http_fanout_hub_kick(hub);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        ngx_http_fanout_count(hub, signals);
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    case NGX_HTTP_FANOUT_ZONE_FULL:
+        ngx_http_fanout_count(hub, zone_full);
+        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+
+    case NGX_HTTP_FANOUT_ZONE_LARGE:
+        return NGX_HTTP_FANOUT_E_TOO_LARGE;
+
+    case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
+        ngx_http_fanout_count(hub, direct_offline);
+        return NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE;
+
     default:
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
@@ -205,6 +252,8 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
         sub->channel = ch;
         sub->session = s;
         sub->format = s->format;
+        sub->want = NGX_HTTP_FANOUT_WANT_MESSAGES;
+        sub->signal_seq = j->seq;
 
         ngx_queue_insert_tail(&ch->subs, &sub->in_channel);
         ngx_queue_insert_tail(&s->subs, &sub->in_session);
@@ -215,6 +264,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     }
 
     if (!again || !goes_on(sub, since, j)) {
+        sub->sent = j->from;
         sub->seq = j->seq;
         sub->floor = j->offset;
         sub->reset = 0;
@@ -224,7 +274,11 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ngx_http_fanout_count(hub, joins);
 
-    if (since) {
+    if (!again) {
+        ngx_http_fanout_eventlog_join(s, &ch->name);
+    }
+
+    if (since != NGX_HTTP_FANOUT_SINCE_NONE) {
         if (j->recovered) {
             ngx_http_fanout_count(hub, recoveries);
         } else {
@@ -285,12 +339,16 @@ ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub)
     ch = sub->channel;
     hub = sub->session->hub;
 
+    ngx_http_fanout_eventlog_leave(sub->session, &ch->name);
+
     ngx_queue_remove(&sub->in_channel);
     ngx_queue_remove(&sub->in_session);
     sub->session->nsubs--;
 
     ch->nsubs--;
     ch->formats[sub->format]--;
+
+    ngx_http_fanout_signals_forget(sub);
 
     if (sub->events) {
         ngx_free(sub->events);
@@ -332,6 +390,7 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
     ch->told = 1;
 
     ngx_queue_init(&ch->subs);
+    ngx_queue_init(&ch->signals);
 
     if (channel_place(hub, ch) != NGX_OK) {
         ngx_free(ch);
@@ -407,6 +466,7 @@ channel_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch)
     }
 
     ngx_http_fanout_replay_forget(hub, ch);
+    ngx_http_fanout_signals_clear(hub, ch);
 
     ngx_rbtree_delete(&hub->names, &ch->node);
     hub->channels[ch->local] = NULL;

@@ -10,7 +10,9 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_replay.h"
+#include "ngx_http_fanout_transport.h"
 
 
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
@@ -63,6 +65,7 @@ ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s)
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
         if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            ngx_http_fanout_position_mark(sub);
             sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
             sub->offset = ngx_max(sub->channel->offset, sub->floor);
         }
@@ -91,6 +94,7 @@ ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s)
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
         if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+            ngx_http_fanout_position_mark(sub);
             sub->offset = ngx_max(sub->channel->offset, sub->floor);
         }
 
@@ -127,7 +131,7 @@ ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
         }
     }
 
-    if (s->behind) {
+    if (s->behind || s->waiting) {
         ngx_http_fanout_outbox_queue(s);
     }
 }
@@ -173,6 +177,10 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
             }
         }
     }
+
+    if (s->waiting) {
+        ngx_http_fanout_signals_tell(s);
+    }
 }
 
 
@@ -183,10 +191,10 @@ static void
 catch_up_sub(ngx_http_fanout_subscription_t *sub)
 {
     int                         rc;
-    uint64_t                    lost, upto;
+    uint64_t                    lost, upto, stop;
     ngx_uint_t                  n;
     ngx_http_fanout_hub_t      *hub;
-    ngx_http_fanout_entry_t     e;
+    ngx_http_fanout_entry_t     e, *letter;
     ngx_http_fanout_arena_t    *a;
     ngx_http_fanout_session_t  *s;
     ngx_http_fanout_channel_t  *ch;
@@ -226,7 +234,32 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             return;
         }
 
-        if (tell_again(sub, upto)) {
+        letter = NULL;
+        stop = upto;
+
+        if (sub->mail) {
+            letter = ngx_http_fanout_letter(s, &ch->name, ch->epoch,
+                                            sub->offset, upto);
+
+            if (letter == NULL) {
+                sub->mail = 0;
+
+            } else if (letter->offset == sub->offset + 1) {
+
+                if (tell(sub, letter, 1) != NGX_OK) {
+                    return;
+                }
+
+                sub->offset = letter->offset;
+                sub->sent = ngx_max(sub->sent, letter->seq);
+                continue;
+
+            } else {
+                stop = letter->offset - 1;
+            }
+        }
+
+        if (tell_again(sub, stop)) {
             continue;
         }
 
@@ -234,7 +267,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         a->used = 0;
 
         rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
-                                      sub->offset, upto, a, &lost);
+                                      sub->offset, stop, a, &lost);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_STALE
             || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
@@ -244,7 +277,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         }
 
         if (lost > sub->offset) {
-            lost = ngx_min(lost, upto);
+            lost = ngx_min(lost, stop);
             e.type = NGX_HTTP_FANOUT_GAP;
             e.epoch = ch->epoch;
             e.from = sub->offset;
@@ -263,9 +296,16 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             }
 
             sub->offset = a->entries[a->n - 1].offset;
+            sub->sent = a->entries[a->n - 1].seq;
         }
 
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+
+            if (stop < upto) {
+                sub->offset = stop;
+                continue;
+            }
+
             break;
         }
 
@@ -300,9 +340,11 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
         return 0;
     }
 
-    ngx_http_fanout_session_push(sub->session, r->frame, 0, r->frame->used);
+    ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
+    ngx_http_fanout_eventlog_add(sub->session, messages_out, r->n);
     sub->offset = r->last;
+    sub->sent = r->seq;
 
     return 1;
 }
@@ -331,9 +373,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
     for (i = 0; i < n; i++) {
 
         if (e[i].type == NGX_HTTP_FANOUT_MESSAGE
-            && ((e[i].client && e[i].client == s->identity.client
-                 && (sub->no_echo || (e[i].flags & NGX_HTTP_FANOUT_NOECHO)))
-                || !s->dialect->match(sub, &e[i])))
+            && !ngx_http_fanout_wanted(sub, &e[i]))
         {
             continue;
         }
@@ -346,6 +386,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
         if (e[i].type != NGX_HTTP_FANOUT_MESSAGE && s->dialect->closes) {
             ngx_http_fanout_session_push(s, f, 0, f->used);
             ngx_http_fanout_frame_release(hub, f);
+            ngx_http_fanout_eventlog_broken(s, e[i].type);
             ngx_http_fanout_session_closing(s);
             return NGX_ERROR;
         }
@@ -358,17 +399,20 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
 
         } else {
             ngx_http_fanout_count(hub, delivered);
+            ngx_http_fanout_eventlog_add(s, messages_out, 1);
         }
     }
 
     ngx_http_fanout_compress_frame(hub, sub->format, &f);
 
-    if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)) {
+    if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)
+        && !(e->to_client || e->to_user))
+    {
         ngx_http_fanout_replay_add(hub, sub->channel, sub->format, e->epoch,
                                    sub->offset, e, n, f);
     }
 
-    ngx_http_fanout_session_push(s, f, 0, f->used);
+    ngx_http_fanout_session_give(sub, f, 0, f->used);
     ngx_http_fanout_frame_release(hub, f);
 
     return NGX_OK;

@@ -23,6 +23,9 @@ typedef struct {
 } run_t;
 
 
+#define directed(e)  ((e)->to_client || (e)->to_user)
+
+
 static int by_seq(const void *one, const void *two);
 static void span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
@@ -35,13 +38,13 @@ static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
     ngx_uint_t format, run_t *run);
 static void give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
-static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
-    ngx_http_fanout_entry_t *e);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
-    uint32_t start, uint32_t end, uint64_t before);
+    uint32_t start, uint32_t end, ngx_http_fanout_entry_t *before);
 static void tell_reset(ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 static void discontinue(ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e);
+static void passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 
 
@@ -59,6 +62,8 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
         }
     }
 
+    hub->ordered = hub->whole && entries[0].seq > hub->high;
+
     for (i = 0; i < n; i = j) {
         j = i + 1;
 
@@ -69,16 +74,30 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             continue;
         }
 
+        if (entries[i].type == NGX_HTTP_FANOUT_SIGNAL) {
+            ngx_http_fanout_signal(hub, ch, &entries[i]);
+            continue;
+        }
+
+        if (directed(&entries[i])) {
+            ngx_http_fanout_direct(hub, ch, &entries[i]);
+            ch->offset = entries[i].offset;
+            passed(hub, ch, &entries[i]);
+            continue;
+        }
+
         if (entries[i].type != NGX_HTTP_FANOUT_MESSAGE) {
             tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
             discontinue(ch, &entries[i]);
+            passed(hub, ch, &entries[i]);
             continue;
         }
 
         while (j < n && j - i < NGX_HTTP_FANOUT_SPAN
                && entries[j].local == entries[i].local
-               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE)
+               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE
+               && !directed(&entries[j]))
         {
             j++;
         }
@@ -86,7 +105,30 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
         span(hub, ch, &entries[i], j - i);
 
         ch->offset = entries[j - 1].offset;
+        passed(hub, ch, &entries[j - 1]);
     }
+
+    hub->ordered = 0;
+
+    if (hub->whole) {
+        hub->safe = hub->high;
+    }
+}
+
+
+/* how far the channel and the hub have come */
+
+static void
+passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e)
+{
+    if (e->seq == UINT64_MAX) {
+        /* the zone was rebuilt */
+        return;
+    }
+
+    ch->seq = e->seq;
+    hub->high = ngx_max(hub->high, e->seq);
 }
 
 
@@ -199,6 +241,7 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
             && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
+            ngx_http_fanout_eventlog_broken(sub->session, e->type);
             ngx_http_fanout_session_closing(sub->session);
         }
     }
@@ -298,13 +341,38 @@ encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 }
 
 
+ngx_http_fanout_frame_t *
+ngx_http_fanout_encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_uint_t format)
+{
+    static run_t  run;
+
+    run.frame = NULL;
+
+    if (encode(hub, ch, e, 1, ngx_http_fanout_base_of(format), &run)
+        != NGX_OK)
+    {
+        if (run.frame) {
+            ngx_http_fanout_frame_release(hub, run.frame);
+        }
+
+        return NULL;
+    }
+
+    ngx_http_fanout_compress_frame(hub, format, &run.frame);
+
+    return run.frame;
+}
+
+
 static void
 give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n)
 {
-    uint32_t    start;
-    uint64_t    before;
-    ngx_uint_t  i, plain;
+    uint32_t                  start;
+    ngx_uint_t                i, plain;
+    ngx_http_fanout_entry_t  *before;
 
     plain = ngx_http_fanout_sub_plain(sub) && sub->seq < e[0].seq;
 
@@ -321,17 +389,19 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
-        (void) hand(sub, run, 0, run->ends[n - 1], sub->channel->offset);
+        ngx_http_fanout_eventlog_add(sub->session, messages_out, n);
+        (void) hand(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
 
     start = 0;
-    before = sub->channel->offset;
+    before = NULL;
 
     for (i = 0; i < n; i++) {
 
-        if (e[i].seq > sub->seq && wanted(sub, &e[i])) {
+        if (e[i].seq > sub->seq && ngx_http_fanout_wanted(sub, &e[i])) {
             ngx_http_fanout_count(sub->session->hub, delivered);
+            ngx_http_fanout_eventlog_add(sub->session, messages_out, 1);
 
             if (!hand(sub, run, start, run->ends[i], before)) {
                 return;
@@ -339,13 +409,13 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
         }
 
         start = run->ends[i];
-        before = e[i].offset;
+        before = &e[i];
     }
 }
 
 
-static ngx_uint_t
-wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+ngx_uint_t
+ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
 {
     if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
         return 1;
@@ -366,7 +436,7 @@ wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
 
 static ngx_uint_t
 hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
-    uint32_t end, uint64_t before)
+    uint32_t end, ngx_http_fanout_entry_t *before)
 {
     ngx_http_fanout_session_t  *s;
 
@@ -377,11 +447,16 @@ hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
             || s->hub->frames > s->hub->app->frames))
     {
         ngx_http_fanout_session_lag(s);
-        sub->offset = ngx_max(before, sub->floor);
+
+        if (before) {
+            sub->offset = ngx_max(before->offset, sub->floor);
+            sub->sent = ngx_max(before->seq, sub->seq);
+        }
+
         return 0;
     }
 
-    ngx_http_fanout_session_push(s, run->frame, start, end);
+    ngx_http_fanout_session_give(sub, run->frame, start, end);
 
     return 1;
 }

@@ -10,6 +10,7 @@
 
 #include "ngx_http_fanout_websocket.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_transport.h"
 
 
 static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
@@ -73,6 +74,8 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
             ngx_http_fanout_count(conf->app->hub, rejects);
         }
 
+        ngx_http_fanout_eventlog_deny(r, conf, &user, status, why);
+
         return refuse(r, status, why);
     }
 
@@ -111,6 +114,24 @@ ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
     ngx_http_fanout_session_start(s);
 
     return NGX_DONE;
+}
+
+
+const char *
+ngx_http_fanout_handshake_check(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status)
+{
+    const char  *why;
+
+    ngx_str_null(user);
+
+    why = check_origin(r, conf, status);
+
+    if (why == NULL) {
+        why = check_hub(r, conf, status);
+    }
+
+    return why ? why : check_user(r, conf, user, status);
 }
 
 

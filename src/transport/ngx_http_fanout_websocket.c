@@ -11,6 +11,7 @@
 #include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_deflate.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_FRAGMENTS     4096
@@ -28,8 +29,25 @@ static void receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
 static void pong(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev);
 static void closed(ngx_http_fanout_session_t *s,
     ngx_http_fanout_ws_event_t *ev);
+static void say_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
+static void ping(ngx_http_fanout_session_t *s);
 static void own_first(ngx_http_fanout_session_t *s);
 static void keep_rest(ngx_http_fanout_session_t *s, u_char *pos, u_char *last);
+
+
+const ngx_http_fanout_transport_t  ngx_http_fanout_websocket = {
+    ngx_string("websocket"),
+    NGX_HTTP_FANOUT_WEBSOCKET,
+    0,
+    ngx_http_fanout_frame_begin,
+    ngx_http_fanout_frame_end,
+    ngx_http_fanout_websocket_input,
+    say_close,
+    ping,
+    NULL,
+    NULL
+};
 
 
 void
@@ -264,6 +282,7 @@ receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 {
     ngx_http_fanout_count(s->hub, received);
     ngx_http_fanout_add(s->hub, received_bytes, len);
+    ngx_http_fanout_eventlog_add(s, messages_in, 1);
 
     s->dialect->receive(s, opcode, data, len);
 }
@@ -362,6 +381,34 @@ pong(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
 }
 
 
+static void
+say_close(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    u_char  buf[NGX_HTTP_FANOUT_WS_HEADER_MAX
+                + NGX_HTTP_FANOUT_WS_CONTROL_MAX];
+    u_char  payload[NGX_HTTP_FANOUT_WS_CONTROL_MAX];
+    size_t  n, len;
+
+    len = ngx_http_fanout_ws_close_payload(payload, code, reason,
+                                           ngx_strlen(reason));
+    n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_CLOSE, 1, len);
+    ngx_memcpy(buf + n, payload, len);
+
+    ngx_http_fanout_session_bytes(s, buf, n + len);
+}
+
+
+static void
+ping(ngx_http_fanout_session_t *s)
+{
+    u_char  buf[NGX_HTTP_FANOUT_WS_HEADER_MAX];
+    size_t  n;
+
+    n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_PING, 1, 0);
+    ngx_http_fanout_session_bytes(s, buf, n);
+}
+
+
 /* RFC 6455, section 5.5.1: answered with the same code, then the server
  * closes the connection (7.1.1) */
 
@@ -379,6 +426,7 @@ closed(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
         return;
     }
 
+    ngx_http_fanout_eventlog_left(s, ev->code, ev->data, ev->len);
     own_first(s);
 
     ngx_http_fanout_session_close(s, ev->code, "");

@@ -471,3 +471,44 @@ check_listed(walk_t *w)
 
     return 0;
 }
+
+
+/* what is remembered of those who left */
+
+int
+fanout_check_seen(walk_t *w)
+{
+    uint32_t        n;
+    uint64_t        i;
+    fanout_ref_t    ref, prev;
+    fanout_seen_t  *e;
+
+    n = prev = 0;
+
+    for (ref = w->shm->seen_first; ref; ref = e->next) {
+        try (meet(w, ref, SEEN_SEEN, 0));
+        w->used[FANOUT_SEEN]++;
+        e = fanout_seen(w->z, ref);
+        must_of(w, ref, e->prev == prev);
+        prev = ref;
+        n++;
+    }
+
+    must(w, n == w->shm->nseen && prev == w->shm->seen_last);
+
+    for (i = 0; i <= w->shm->seen_mask; i++) {
+        ref = fanout_hash_table(w->z, seen_hash)[i];
+
+        for ( /* void */ ; ref; ref = e->hash_next) {
+            must_of(w, ref, met(w, ref, SEEN_SEEN) && !w->marks[ref].listed);
+            w->marks[ref].listed = 1;
+            e = fanout_seen(w->z, ref);
+            must_of(w, ref, (e->hash[1] & w->shm->seen_mask) == i);
+            n--;
+        }
+    }
+
+    must(w, n == 0);
+
+    return 0;
+}

@@ -361,6 +361,8 @@ void
 fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason)
 {
+    fanout_ref_t      user;
+    fanout_seat_t    *s;
     fanout_room_t    *room;
     fanout_member_t  *m;
 
@@ -370,8 +372,9 @@ fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         return;
     }
 
-    room = fanout_room(z, fanout_room_of(z,
-                                   fanout_seat(z, m->seat)->channel));
+    s = fanout_seat(z, m->seat);
+    user = fanout_identity(z, s->identity)->user;
+    room = fanout_room(z, fanout_room_of(z, s->channel));
 
     fanout_set(z, room->members, room->members - 1);
 
@@ -384,6 +387,10 @@ fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     if (reason == NGX_HTTP_FANOUT_LEFT_INTENTIONAL) {
         fanout_set(z, m->seen, fanout_wall(z));
+    }
+
+    if (room->seen && user && !(m->flags & FANOUT_MEMBER_ANONYMOUS)) {
+        fanout_seen_put(z, s->channel, user, m->seen, room->seen * 60);
     }
 
     fanout_set(z, m->reason, reason);

@@ -95,6 +95,7 @@ fanout_room_make(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
 
     memset((uint8_t *) room + 4, 0, sizeof(fanout_room_t) - 4);
     fanout_set(z, room->nsignals, 0);
+    fanout_set(z, room->seen, 0);
 
     room->channel = channel;
     room->last = fanout_msec(z) - (1 << 30);
@@ -131,6 +132,10 @@ fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
 
     if (room->batch != policy->batch) {
         fanout_set(z, room->batch, policy->batch);
+    }
+
+    if (room->seen != policy->seen) {
+        fanout_set(z, room->seen, policy->seen);
     }
 
     if (room->max != policy->members) {

@@ -100,6 +100,7 @@ fanout_layout(fanout_shm_t *shm)
     shm->identity_mask = power(n / 32) - 1;
     shm->seat_mask = power(n / 16) - 1;
     shm->signal_mask = power(n / 64) - 1;
+    shm->seen_mask = power(n / 64) - 1;
 
     at = (sizeof(fanout_shm_t) + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
 
@@ -123,6 +124,9 @@ fanout_layout(fanout_shm_t *shm)
 
     shm->signal_hash = at;
     at += (shm->signal_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->seen_hash = at;
+    at += (shm->seen_mask + 1ULL) * sizeof(fanout_ref_t);
 
     at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
     shm->blocks = at;
@@ -168,14 +172,17 @@ fanout_format(fanout_shm_t *shm)
 
     shm->nchannels = shm->nkeys = shm->nidentities = shm->nlingering = 0;
     shm->nusers = shm->nseats = shm->nseats_lingering = 0;
-    shm->nmembers = shm->nsignals = 0;
+    shm->nmembers = shm->nsignals = shm->nseen = 0;
     shm->held = 0;
     shm->held_first = shm->held_last = 0;
     shm->idle_first = shm->idle_last = 0;
     shm->key_first = shm->key_last = 0;
     shm->lingering_first = shm->lingering_last = 0;
     shm->room_first = shm->room_last = 0;
+    shm->seen_first = shm->seen_last = 0;
     shm->doomed = 0;
+    shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
+    shm->signal_first = shm->signal_last = 0;
     memset(shm->bucket, 0, sizeof(shm->bucket));
     memset(shm->wheel, 0, sizeof(shm->wheel));
     memset(shm->seats, 0, sizeof(shm->seats));
@@ -246,7 +253,8 @@ sizes(void)
         sizeof(fanout_user_t), sizeof(fanout_seat_t),
         sizeof(fanout_member_t), sizeof(fanout_room_t),
         sizeof(fanout_table_t), sizeof(fanout_signal_t),
-        sizeof(fanout_order_t),
+        sizeof(fanout_order_t), sizeof(fanout_mail_t),
+        sizeof(fanout_seen_t),
         sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS
     };
 
@@ -397,6 +405,17 @@ ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z)
 
     rc = fanout_identity_sweep(z);
     more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    rc = fanout_mail_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    rc = fanout_signal_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    fanout_seen_sweep(z);
 
     fanout_leave(z);
 
@@ -429,6 +448,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->members = shm->used[FANOUT_MEMBERS];
     st->mail = shm->used[FANOUT_MAIL];
     st->signals = shm->used[FANOUT_SIGNALS];
+    st->seen = shm->used[FANOUT_SEEN];
     st->staged = shm->used[FANOUT_STAGED];
     st->held = shm->held;
     st->held_max = shm->held_max;
@@ -438,6 +458,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->nusers = shm->nusers;
     st->nseats = shm->nseats;
     st->nmembers = shm->nmembers;
+    st->nseen = shm->nseen;
     st->lingering = shm->nlingering;
     st->seats_lingering = shm->nseats_lingering;
     st->deltas = shm->deltas;
@@ -445,6 +466,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->cancelled = shm->cancelled;
     st->conflated = shm->conflated;
     st->signals_dropped = shm->signals_dropped;
+    st->mail_dropped = shm->mail_dropped;
     st->seq = shm->seq;
     st->incarnation = shm->incarnation;
     st->evicted = shm->evicted;

@@ -39,6 +39,8 @@
 #define NGX_HTTP_FANOUT_ZONE_LAYOUT    -6   /* made by another build */
 #define NGX_HTTP_FANOUT_ZONE_SMALL     -7   /* mapping too small */
 #define NGX_HTTP_FANOUT_ZONE_ERROR     -8   /* errno of a system call */
+#define NGX_HTTP_FANOUT_ZONE_MANY      -9   /* a mailbox is full, or too many
+                                               clients are addressed */
 
 
 #define NGX_HTTP_FANOUT_ZONE_SLOTS      64  /* most workers at a time */
@@ -84,6 +86,12 @@
     _(rate_limited,    "connections or commands refused for their rate")      \
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
+    _(direct_delivered, "direct messages handed to a session's output")       \
+    _(direct_offline,  "direct messages and signals with nobody there")       \
+    _(signals,         "signals accepted from clients and the HTTP API")      \
+    _(signals_told,    "signals handed to a session's output")                \
+    _(signals_conflated, "signals replaced by a newer one while kept")        \
+    _(signals_dropped, "signals kept for slow sessions and let go of")        \
     _(wakes,           "times this worker was woken by another")              \
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
@@ -151,6 +159,7 @@ typedef struct {
     uint32_t                    members;    /* most of them, 0: any */
     uint16_t                    linger;     /* s a cut seat is kept */
     uint16_t                    batch;      /* ms deltas are gathered */
+    uint16_t                    seen;       /* min a leave is remembered */
     uint8_t                     presence;   /* NGX_HTTP_FANOUT_PRESENCE_* */
 } ngx_http_fanout_zone_policy_t;
 
@@ -255,6 +264,8 @@ typedef struct {
     ngx_http_fanout_zstr_t      user;
     ngx_http_fanout_zstr_t      meta;
     ngx_http_fanout_zstr_t      data;
+    ngx_http_fanout_zstr_t      to;         /* name of the user it is for: not
+                                               known here, for who delivers */
     uint32_t                    local;      /* given at open */
     uint8_t                     type;
     uint8_t                     kind;
@@ -291,6 +302,8 @@ typedef struct {
     uint64_t                    after;      /* read from here, exclusive */
     uint64_t                    missed;     /* kept entries in between */
     uint64_t                    seq;        /* a subscriber skips up to it */
+    uint64_t                    from;       /* .after as a seq: all of the
+                                               channel up to it is known */
     unsigned                    recovered:1;
     unsigned                    older:1;    /* kept before .after: seek */
 } ngx_http_fanout_zone_join_t;
@@ -334,6 +347,7 @@ typedef struct {
     uint64_t                    members;
     uint64_t                    mail;
     uint64_t                    signals;
+    uint64_t                    seen;
     uint64_t                    staged;
     uint64_t                    held;       /* by stalled workers, part of
                                                messages */
@@ -344,6 +358,7 @@ typedef struct {
     uint64_t                    nusers;
     uint64_t                    nseats;
     uint64_t                    nmembers;
+    uint64_t                    nseen;      /* records of users who left */
     uint64_t                    lingering;
     uint64_t                    seats_lingering;
     uint64_t                    deltas;     /* PRESENCE entries, ever */
@@ -351,6 +366,7 @@ typedef struct {
     uint64_t                    cancelled;  /* netted to nothing */
     uint64_t                    conflated;  /* signals replaced unread */
     uint64_t                    signals_dropped;
+    uint64_t                    mail_dropped;   /* by pressure */
     uint64_t                    seq;
     uint64_t                    incarnation;
     uint64_t                    evicted;    /* entries, by pressure */
@@ -478,6 +494,13 @@ int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
 
+/* what the position of a joiner is */
+
+#define NGX_HTTP_FANOUT_SINCE_NONE    0
+#define NGX_HTTP_FANOUT_SINCE_OFFSET  1         /* epoch and offset */
+#define NGX_HTTP_FANOUT_SINCE_SEQ     2         /* of the zone: incarnation
+                                                   and seq in their place */
+
 /* Joins an opened channel: what the joiner is told, and where it has to read
  * from to get its history.  With since: exactly what it missed, or
  * recovered 0.  STALE. */
@@ -546,6 +569,12 @@ void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
  * or 0. */
 int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
+
+/* Whether a secret and a user are those of an identity, live or lingering: 1
+ * or 0. */
+int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+
 
 /* orders: what others want of sessions of this worker */
 
@@ -692,6 +721,12 @@ int ngx_http_fanout_room_read(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t *slot,
     ngx_http_fanout_member_t *members, unsigned max, uint8_t *buf,
     size_t size, unsigned *n, ngx_http_fanout_room_t *room);
+
+/* When a user, who is not there now, was last seen on a channel, by both
+ * names: Unix ms.  NOTFOUND if it is not remembered. */
+int ngx_http_fanout_seen_get(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zstr_t *channel, const ngx_http_fanout_zstr_t *user,
+    uint64_t *time);
 
 /* Appends the entries of pending changes that are due, of any channel.  To
  * be called after each operation on seats and members, and when the ms that it
