@@ -585,7 +585,7 @@ subtest 'bombs' => sub {
     for my $worker ($one, $two) {
         my $grown = $nginx->rss($worker) - $before{$worker};
 
-        cmp_ok($grown, '<', ($ENV{TEST_SANITIZE} ? 64 : 6) << 20,
+        cmp_ok($grown, '<', ($ENV{TEST_SANITIZE} ? 512 : 6) << 20,
                "a worker does not grow: $grown");
     }
 
