@@ -29,7 +29,7 @@ MAKEFLAGS += -j$(JOBS)
 endif
 
 
-.PHONY: all help deps run test units fuzzers fuzz sanitize bench install \
+.PHONY: all help deps run demo test units fuzzers fuzz sanitize bench install \
         deb clean FORCE
 
 all: $(MODULE)
@@ -37,6 +37,7 @@ all: $(MODULE)
 help:
 	@echo 'make               build/ngx_http_fanout_module.so for $(NGINX_BINARY)'
 	@echo 'make run           install, build, and start it on 127.0.0.1:PORT'
+	@echo 'make demo          the same with a REST server, whose writes are shown live'
 	@echo 'make test          install, build, run all tests; T=t/x.t for one'
 	@echo 'make sanitize      all tests on an NGINX built with ASan and UBSan'
 	@echo 'make fuzz          each fuzzer for FUZZ_TIME seconds; F=name for one'
@@ -57,7 +58,7 @@ ifndef NODEPS
 	@t/tools/deps $(DEPS)
 endif
 
-test: DEPS := build test page
+test: DEPS := build test page rest
 
 
 # The module. NGINX's configure runs again when it would come out different:
@@ -195,7 +196,7 @@ test: deps
 
 sanitize:
 ifndef NODEPS
-	@t/tools/deps build test page sanitize
+	@t/tools/deps build test page rest sanitize
 endif
 	@+t/tools/sanitize build $(BUILD)
 	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \
@@ -214,6 +215,12 @@ endif
 run: deps
 	@$(MAKE) --no-print-directory all
 	@PORT=$(PORT) t/tools/run
+
+demo: DEPS := build rest
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@PORT=$(PORT) t/tools/run demo
 
 MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
                     | sed -n 's/^--modules-path=//p'),/usr/lib/nginx/modules)

@@ -24,6 +24,10 @@ char *ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -31,6 +35,10 @@ char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
  * cmd->post the content handler. */
 char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* The zone of a name, or NULL and an error that says so. */
+ngx_http_fanout_app_t *ngx_http_fanout_conf_zone(ngx_conf_t *cf,
+    ngx_str_t *name);
 
 /* Posts: a size is between 1 and 1024m, a number between 1 and NUMBER. */
 

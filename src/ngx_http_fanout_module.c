@@ -16,6 +16,7 @@
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_compress.h"
+#include "ngx_http_fanout_broadcast.h"
 
 #include <sys/eventfd.h>
 
@@ -104,6 +105,34 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, user),
       NULL },
+
+    { ngx_string("fanout_user_info"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_user_info,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_autojoin"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_autojoin,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_sessions_per_user"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, per_user),
+      &number_post },
+
+    { ngx_string("fanout_presence_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, presence_size),
+      &size_post },
 
     { ngx_string("fanout_permit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
@@ -258,6 +287,20 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("fanout_broadcast"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_broadcast,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_broadcast_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, broadcast_size),
+      &size_post },
 
       ngx_null_command
 };
@@ -544,10 +587,16 @@ create_loc_conf(ngx_conf_t *cf)
     conf->history = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_UINT;
     conf->burst = NGX_CONF_UNSET_UINT;
+    conf->user_info = NGX_CONF_UNSET_PTR;
+    conf->autojoin = NGX_CONF_UNSET_PTR;
+    conf->per_user = NGX_CONF_UNSET_UINT;
+    conf->presence_size = NGX_CONF_UNSET_SIZE;
     conf->retry = NGX_CONF_UNSET_MSEC;
     conf->poll_timeout = NGX_CONF_UNSET_MSEC;
     conf->deflate = NGX_CONF_UNSET;
     conf->deflate_ratio = NGX_CONF_UNSET_UINT;
+    conf->broadcasts = NGX_CONF_UNSET_PTR;
+    conf->broadcast_size = NGX_CONF_UNSET_SIZE;
 
     return conf;
 }
@@ -584,6 +633,23 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->history, prev->history, 1000);
     ngx_conf_merge_uint_value(conf->rate, prev->rate, 0);
     ngx_conf_merge_uint_value(conf->burst, prev->burst, 0);
+    ngx_conf_merge_ptr_value(conf->user_info, prev->user_info, NULL);
+    ngx_conf_merge_ptr_value(conf->autojoin, prev->autojoin, NULL);
+    ngx_conf_merge_uint_value(conf->per_user, prev->per_user, 0);
+    ngx_conf_merge_size_value(conf->presence_size, prev->presence_size, 4096);
+
+    if (conf->presence_size > NGX_HTTP_FANOUT_ZONE_MEMBER) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_presence_size\" must be 8k at most");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->autojoin && conf->autojoin->nelts > conf->channels) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_autojoin\" has more channels than "
+                           "\"fanout_channels_per_session\" allows");
+        return NGX_CONF_ERROR;
+    }
     ngx_conf_merge_msec_value(conf->retry, prev->retry, 2000);
     ngx_conf_merge_msec_value(conf->poll_timeout, prev->poll_timeout, 25000);
     ngx_conf_merge_bitmask_value(conf->transports, prev->transports,
@@ -594,6 +660,9 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                   |NGX_HTTP_FANOUT_POST));
     ngx_conf_merge_value(conf->deflate, prev->deflate, 0);
     ngx_conf_merge_uint_value(conf->deflate_ratio, prev->deflate_ratio, 100);
+    ngx_conf_merge_ptr_value(conf->broadcasts, prev->broadcasts, NULL);
+    ngx_conf_merge_size_value(conf->broadcast_size, prev->broadcast_size,
+                              64 * 1024);
 
     if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -605,6 +674,12 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->message_size > NGX_HTTP_FANOUT_ZONE_DATA) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fanout_message_size\" must be less than 16m");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->broadcast_size > NGX_HTTP_FANOUT_ZONE_DATA) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_broadcast_size\" must be less than 16m");
         return NGX_CONF_ERROR;
     }
 

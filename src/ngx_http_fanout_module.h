@@ -41,6 +41,10 @@ typedef struct {
     ngx_str_t                       text;       /* the pattern as written */
     ngx_str_t                       pattern;    /* compiled */
     ngx_http_fanout_zone_policy_t   keep;
+    ngx_msec_t                      idle;       /* of silence, 0: never */
+    ngx_msec_t                      expire;
+    unsigned                        pongs:1;    /* they break the silence */
+    unsigned                        members_publish:1;  /* only they may */
 } ngx_http_fanout_policy_t;
 
 
@@ -55,6 +59,7 @@ typedef struct {
     ngx_msec_t                      resume;     /* the longest of the zone */
     ngx_array_t                     policies;   /* policy_t, in order */
     ngx_http_fanout_policy_t        none;       /* for names none matches */
+    unsigned                        members_publish:1;  /* some policy says */
     ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */
 } ngx_http_fanout_app_t;
 
@@ -64,6 +69,7 @@ typedef struct {
     size_t                          deflate_min;
     ngx_int_t                       deflate_level;
     ngx_int_t                       deflate_window;     /* bits */
+    unsigned                        broadcast:1;  /* somewhere */
 } ngx_http_fanout_main_conf_t;
 
 
@@ -86,6 +92,14 @@ typedef struct {
     ngx_str_t                       text;
     ngx_int_t                       variable;   /* index, or -1: text */
 } ngx_http_fanout_part_t;
+
+
+/* fanout_user_info: a member of the profile */
+
+typedef struct {
+    ngx_str_t                       name;
+    ngx_http_complex_value_t        value;
+} ngx_http_fanout_profile_t;
 
 
 typedef struct {
@@ -114,6 +128,11 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
+    ngx_array_t                    *user_info;  /* profile_t, NULL: none */
+    ngx_array_t                    *autojoin;   /* permit_t, NULL: none */
+    ngx_uint_t                      per_user;   /* sessions, 0: any */
+    size_t                          presence_size;
+
     ngx_uint_t                      transports; /* those that are served */
     ngx_msec_t                      retry;      /* told to event streams */
     ngx_msec_t                      poll_timeout;
@@ -121,6 +140,8 @@ typedef struct {
     ngx_uint_t                      deflate_ratio;      /* 0: any */
     ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
     ngx_array_t                    *logs;       /* fanout_log, NULL: off */
+    ngx_array_t                    *broadcasts; /* rules, NULL: none */
+    size_t                          broadcast_size;
 } ngx_http_fanout_loc_conf_t;
 
 

@@ -187,8 +187,32 @@ my @channel = (
 
 push @channel, "fanout_channel app * $_=1" =>
     "parameter \"$_\" of \"fanout_channel\" is not served"
-    for qw( presence linger idle expire alive members records locks dedupe
-            batch publish seen );
+    for qw( records locks dedupe seen );
+
+push @channel, map {
+    my ($parameters, $regex) = @$_;
+    ("fanout_channel app * $parameters" => $regex)
+} (
+    [ 'presence=1',     'invalid "presence=1": "on", "off" or "summary"' ],
+    [ 'presence=onn',   'invalid "presence=onn"' ],
+    [ 'members=0 presence=on', 'invalid "members=0"' ],
+    [ 'members=x presence=on', 'invalid "members=x"' ],
+    [ 'linger=x',       'invalid "linger=x": a time from 0 to 1h' ],
+    [ 'linger=2h',      'invalid "linger=2h"' ],
+    [ 'batch=11s',      'invalid "batch=11s": a time from 0 to 10s' ],
+    [ 'batch=-1',       'invalid "batch=-1"' ],
+    [ 'presence=on idle=1ms',  'invalid "idle=1ms": a time from 100ms' ],
+    [ 'presence=on expire=2d', 'invalid "expire=2d"' ],
+    [ 'alive=ping',     'invalid "alive=ping": "command" or "pong"' ],
+    [ 'publish=all',    'invalid "publish=all": "members" or "any"' ],
+    [ 'idle=1m',        '"idle" of "fanout_channel" needs "presence=on"' ],
+    [ 'expire=1m',      '"expire" of "fanout_channel" needs' ],
+    [ 'members=3',      '"members" of "fanout_channel" needs' ],
+    [ 'alive=pong',     '"alive" of "fanout_channel" needs' ],
+    [ 'publish=members', '"publish=members" of "fanout_channel" needs' ],
+    [ 'presence=summary idle=1m', '"idle".* needs "presence=on"' ],
+    [ 'presence=on idle=2m expire=1m', '"idle".* must be less than "expire"' ],
+);
 
 my @location = (
     'fanout'                       => 'invalid number of arguments',
@@ -208,7 +232,18 @@ my @location = (
     'fanout_permit join,write *'   => 'unknown operation "write".*join',
     'fanout_permit join, *'        => 'unknown operation ""',
     'fanout_permit join,,all *'    => 'unknown operation ""',
-    'fanout_permit presence *'     => 'unknown operation "presence"',
+    'fanout_permit presences *'    => 'unknown operation "presences"',
+    'fanout_user_info'             => 'invalid number of arguments',
+    'fanout_user_info name'        => 'invalid "name": NAME=VALUE',
+    'fanout_user_info =x'          => 'invalid "=x": NAME=VALUE',
+    'fanout_user_info na-me=x'     => 'invalid "na-me=x"',
+    'fanout_user_info a=$nope_no'  => 'unknown "nope_no" variable',
+    'fanout_autojoin'              => 'invalid number of arguments',
+    'fanout_autojoin room:*'       => 'invalid channel "room:\*": .*no wildcards',
+    'fanout_autojoin a$'           => 'invalid variable in channel pattern "a\$"',
+    'fanout_channels_per_session 1; fanout_autojoin a b'
+        => '"fanout_autojoin" has more channels',
+    'fanout_presence_size 9k'      => '"fanout_presence_size" must be 8k at most',
     'fanout_permit all ""'         => 'empty channel pattern',
     'fanout_permit all a$'         => 'invalid variable in channel pattern "a\$"',
     'fanout_permit all a${b'       => '(?:invalid variable|variable name).*',
@@ -236,14 +271,16 @@ for (qw( fanout_ping fanout_timeout fanout_resume fanout_drain )) {
                     "$_ 1s; $_ 2s" => "$_.* is duplicate";
 }
 
-for (qw( fanout_buffer fanout_message_size )) {
+for (qw( fanout_buffer fanout_message_size fanout_presence_size )) {
     push @location, "$_ x"  => "$_.* invalid value",
                     "$_ 0"  => "the size of \"$_\" must be between 1 and 1024m",
                     "$_ 2g" => "(?:$_.* invalid value|between 1 and 1024m)",
                     "$_ 1k; $_ 2k" => "$_.* is duplicate";
 }
 
-for (qw( fanout_channels_per_session fanout_batch fanout_history )) {
+for (qw( fanout_channels_per_session fanout_batch fanout_history
+         fanout_sessions_per_user ))
+{
     push @location, "$_ x"  => "$_.* invalid number|invalid number",
                     "$_ 0"  => "the number of \"$_\" must be between 1 and 1000000",
                     "$_ -1" => 'invalid number',

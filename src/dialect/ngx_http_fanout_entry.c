@@ -302,6 +302,158 @@ string_size(ngx_http_fanout_zstr_t *s)
 }
 
 
+/* The room is made once for all, as above. */
+
+ngx_int_t
+ngx_http_fanout_member_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_member_t *m, ngx_uint_t left, ngx_http_fanout_frame_t *f,
+    size_t *data_at)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("{\"client\":\"\",\"key\":,\"user\":,\"info\":,\"data\":,"
+                  "\"state\":\"active\",\"joined_at\":,\"seen\":,\"slot\":,"
+                  "\"reason\":\"intentional\"}")
+           + 2 * NGX_INT64_LEN + NGX_INT32_LEN + NGX_HTTP_FANOUT_CLIENT_LEN
+           + string_size(&m->key) + string_size(&m->user) + m->info.len
+           + m->data.len;
+
+    if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    p = ngx_cpymem(p, "{\"client\":\"", sizeof("{\"client\":\"") - 1);
+    p = ngx_http_fanout_client_format(p, m->client);
+    *p++ = '"';
+
+    if (m->key.len) {
+        p = ngx_cpymem(p, ",\"key\":", sizeof(",\"key\":") - 1);
+        p = put_string(p, &m->key);
+    }
+
+    if (m->user.len) {
+        p = ngx_cpymem(p, ",\"user\":", sizeof(",\"user\":") - 1);
+        p = put_string(p, &m->user);
+    }
+
+    if (m->info.len && !left) {
+        p = ngx_cpymem(p, ",\"info\":", sizeof(",\"info\":") - 1);
+        p = ngx_cpymem(p, m->info.data, m->info.len);
+    }
+
+    *data_at = 0;
+
+    if (m->data.len) {
+        p = ngx_cpymem(p, ",\"data\":", sizeof(",\"data\":") - 1);
+        *data_at = p - (f->data + f->used);
+        p = ngx_cpymem(p, m->data.data, m->data.len);
+    }
+
+    if (left) {
+        p = ngx_sprintf(p, ",\"reason\":\"%s\"}",
+                        ngx_http_fanout_left_reason(m->reason));
+
+    } else {
+        p = ngx_sprintf(p, ",\"state\":\"%s\",\"joined_at\":%uL,"
+                        "\"seen\":%uL,\"slot\":%uD}",
+                        m->idle ? "idle" : "active", m->joined_at, m->seen,
+                        m->slot);
+    }
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_changes_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    size_t                     at;
+    ngx_uint_t                 i, n, lists;
+    const uint8_t             *p;
+    ngx_http_fanout_member_t   m;
+
+    static const struct {
+        uint8_t      change;
+        const char  *name;
+    } kinds[] = {
+        { NGX_HTTP_FANOUT_JOINED, "joined" },
+        { NGX_HTTP_FANOUT_UPDATED, "updated" },
+        { NGX_HTTP_FANOUT_LEFT, "left" }
+    };
+
+    lists = 0;
+
+    for (i = 0; i < 3; i++) {
+        p = e->data.data;
+        n = 0;
+
+        while (ngx_http_fanout_change_next(&p, e->data.data + e->data.len,
+                                           &m) == 1)
+        {
+            if (m.change == NGX_HTTP_FANOUT_COUNTED) {
+                return ngx_http_fanout_frame_printf(hub, f, 64,
+                                 "\"summary\":{\"members\":%uD}", m.count);
+            }
+
+            if (m.change != kinds[i].change) {
+                continue;
+            }
+
+            if ((n == 0
+                 && ngx_http_fanout_frame_printf(hub, f, 16, "%s\"%s\":[",
+                                                 lists++ ? "," : "",
+                                                 kinds[i].name)
+                    != NGX_OK)
+                || (n && ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK)
+                || ngx_http_fanout_member_json(hub, &m,
+                                       m.change == NGX_HTTP_FANOUT_LEFT, f,
+                                       &at)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            n++;
+        }
+
+        if (n && ngx_http_fanout_frame_literal(hub, f, "]") != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+const char *
+ngx_http_fanout_left_reason(ngx_uint_t reason)
+{
+    switch (reason) {
+
+    case NGX_HTTP_FANOUT_LEFT_INTENTIONAL:
+        return "intentional";
+
+    case NGX_HTTP_FANOUT_LEFT_TIMEOUT:
+        return "timeout";
+
+    case NGX_HTTP_FANOUT_LEFT_KICKED:
+        return "kicked";
+
+    case NGX_HTTP_FANOUT_LEFT_EXPIRED:
+        return "expired";
+
+    default:
+        return "network";
+    }
+}
+
+
 ngx_int_t
 ngx_http_fanout_base64_decode(ngx_str_t *dst, ngx_str_t *src)
 {

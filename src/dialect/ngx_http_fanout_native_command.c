@@ -42,6 +42,10 @@ static const ngx_http_fanout_json_field_t  fields[] = {
     ngx_http_fanout_json_field("meta", fanout_command_t, meta),
     ngx_http_fanout_json_field("before", fanout_command_t, before),
     ngx_http_fanout_json_field("limit", fanout_command_t, limit),
+    ngx_http_fanout_json_field("presence", fanout_command_t, presence),
+    ngx_http_fanout_json_field("anonymous", fanout_command_t, anonymous),
+    ngx_http_fanout_json_field("merge", fanout_command_t, merge),
+    ngx_http_fanout_json_field("state", fanout_command_t, state),
     ngx_http_fanout_json_field("tag", fanout_command_t, tag),
     ngx_http_fanout_json_field("live", fanout_command_t, live),
     ngx_http_fanout_json_field("every", fanout_command_t, every)
@@ -64,6 +68,8 @@ static op_t  ops[] = {
     { ngx_string("leave"), op_leave },
     { ngx_string("signal"), fanout_native_signal },
     { ngx_string("history"), fanout_native_history },
+    { ngx_string("presence"), fanout_native_presence },
+    { ngx_string("members"), fanout_native_members },
     { ngx_string("ping"), op_ping },
     { ngx_null_string, NULL }
 };
@@ -81,6 +87,10 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     ngx_http_fanout_json_error_t  err;
 
     cmd.at = at;
+
+    if (!s->autojoin) {
+        ngx_http_fanout_session_active(s);
+    }
 
     rc = ngx_http_fanout_json_members(object, fields, fanout_nelts(fields),
                                       &cmd, &err);
@@ -101,7 +111,7 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
         return;
     }
 
-    if (!ngx_http_fanout_session_rate(s, &wait)) {
+    if (!s->autojoin && !ngx_http_fanout_session_rate(s, &wait)) {
         ngx_http_fanout_count(s->hub, rate_limited);
         cmd.name.len = ngx_sprintf(cmd.buf, "{\"retry_after\":%ui}", wait)
                        - cmd.buf;
@@ -128,7 +138,7 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     fanout_native_refuse(s, &cmd, cmd.op.len ? NGX_HTTP_FANOUT_E_UNKNOWN_OP
                                : NGX_HTTP_FANOUT_E_BAD_REQUEST,
            cmd.op.len ? "there is no such op; there are publish, signal, join, "
-                        "leave, history and ping"
+                        "leave, history, presence, members and ping"
                       : "\"op\" is missing");
 }
 
@@ -361,10 +371,7 @@ op_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    ngx_http_fanout_seat_close(&s->hub->zone, &sub->channel->zc,
-                               s->identity_ref, &s->identity,
-                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
-    ngx_http_fanout_hub_leave(sub);
+    ngx_http_fanout_hub_leave(sub, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     if (cmd->id.len) {
         fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);

@@ -73,6 +73,13 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
+    if (!ngx_http_fanout_hub_may_publish(s, &cmd->name)) {
+        ngx_http_fanout_count(s->hub, forbidden);
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
+               "only members publish here: \"fanout_channel publish=members\"");
+        return;
+    }
+
     if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
         || !fanout_native_flag(s, cmd, &cmd->store, "store", &store)
         || !fanout_native_flag(s, cmd, &cmd->live, "live", &live)

@@ -29,6 +29,11 @@ ngx_http_fanout_native_error(ngx_http_fanout_session_t *s,
     ngx_http_fanout_count(s->hub, errors);
     s->refused = code;
 
+    if (s->autojoin) {
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout_autojoin: %V: %V", &e->code, text);
+    }
+
     fanout_native_open(&rp, s, id ? (u_char *) id->data : NULL,
                        id ? id->len : 0);
     fanout_native_literal(&rp, "\"error\":{\"code\":\"");
@@ -166,6 +171,38 @@ fanout_native_string(fanout_reply_t *rp, const void *data, size_t len)
 {
     if (rp->rc == NGX_OK) {
         rp->rc = ngx_http_fanout_frame_string(rp->s->hub, rp->f, data, len);
+    }
+}
+
+
+void
+fanout_native_end_around(fanout_reply_t *rp, ngx_http_fanout_frame_t *f,
+    uint32_t start, uint32_t end, uint32_t split)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = rp->s;
+
+    fanout_native_literal(rp, "}");
+
+    if (rp->rc == NGX_OK) {
+        rp->rc = ngx_http_fanout_frame_end_around(s->hub, rp->f, rp->start,
+                                                  NGX_HTTP_FANOUT_WS_TEXT,
+                                                  end - start, &split);
+    }
+
+    if (rp->rc == NGX_OK) {
+        ngx_http_fanout_session_push(s, rp->f, 0, split);
+        ngx_http_fanout_session_push(s, f, start, end);
+        ngx_http_fanout_session_push(s, rp->f, split, rp->f->used);
+    }
+
+    if (rp->f) {
+        ngx_http_fanout_frame_release(s->hub, rp->f);
+    }
+
+    if (rp->rc != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
     }
 }
 

@@ -60,6 +60,7 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native_stream = {
     stream_closing,
     stream_heartbeat,
     NULL,
+    NULL,
     NULL
 };
 
@@ -77,6 +78,7 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native_poll = {
     stream_close,
     poll_closing,
     poll_heartbeat,
+    NULL,
     NULL,
     NULL
 };

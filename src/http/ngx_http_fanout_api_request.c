@@ -10,14 +10,8 @@
 #include "ngx_http_fanout_utf8.h"
 
 
-/* a kind of body to be found out by looking at it */
-#define NGX_HTTP_FANOUT_API_GUESS  255
-
-
 static ngx_http_fanout_error_e read_data(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op);
-static ngx_uint_t body_kind(ngx_str_t *type);
-static ngx_uint_t is_json(ngx_str_t *type);
 static ngx_http_fanout_error_e guess_data(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op, ngx_str_t *body);
 static ngx_http_fanout_error_e to_args(ngx_http_fanout_api_t *api,
@@ -170,7 +164,7 @@ read_data(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
     }
 
     type = ngx_http_fanout_http_header(api->request, "content-type");
-    op->kind = body_kind(&type);
+    op->kind = ngx_http_fanout_http_kind(&type);
 
     switch (op->kind) {
 
@@ -196,64 +190,6 @@ read_data(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
     default:
         return guess_data(api, op, &body);
     }
-}
-
-
-/* What curl sends for -d says nothing: it is guessed as well. */
-
-static ngx_uint_t
-body_kind(ngx_str_t *type)
-{
-    u_char     *p, *last;
-    ngx_str_t   media;
-
-    static ngx_str_t  form = ngx_string("application/x-www-form-urlencoded");
-
-    media.data = type->data;
-    last = type->data + type->len;
-
-    for (p = type->data; p < last && *p != ';' && *p != ' '; p++) {
-        /* void */
-    }
-
-    media.len = p - media.data;
-
-    if (media.len == 0
-        || (media.len == form.len
-            && ngx_strncasecmp(media.data, form.data, form.len) == 0))
-    {
-        return NGX_HTTP_FANOUT_API_GUESS;
-    }
-
-    if (is_json(&media)) {
-        return NGX_HTTP_FANOUT_JSON;
-    }
-
-    if (media.len > 5
-        && ngx_strncasecmp(media.data, (u_char *) "text/", 5) == 0)
-    {
-        return NGX_HTTP_FANOUT_TEXT;
-    }
-
-    return NGX_HTTP_FANOUT_BINARY;
-}
-
-
-/* application/json, text/json, and all that end in +json: RFC 6839 */
-
-static ngx_uint_t
-is_json(ngx_str_t *type)
-{
-    u_char  *p;
-
-    if (type->len < 6) {
-        return 0;
-    }
-
-    p = type->data + type->len - 5;
-
-    return ngx_strncasecmp(p, (u_char *) "+json", 5) == 0
-           || ngx_strncasecmp(p, (u_char *) "/json", 5) == 0;
 }
 
 

@@ -43,6 +43,7 @@ typedef struct {
 
 typedef struct ngx_http_fanout_channel_s       ngx_http_fanout_channel_t;
 typedef struct ngx_http_fanout_subscription_s  ngx_http_fanout_subscription_t;
+typedef struct ngx_http_fanout_roster_s        ngx_http_fanout_roster_t;
 
 
 /* a channel that this worker has subscribers on */
@@ -63,7 +64,13 @@ struct ngx_http_fanout_channel_s {
     uint8_t                          vain;      /* in a row: did not shrink */
     uint8_t                          skip;      /* not tried: so many more */
     unsigned                         told:1;    /* not in counted */
-    uint64_t                         seq;       /* of that */
+    uint64_t                         seq;       /* of what came last, or of
+                                                   the opening */
+    uint64_t                         opened;    /* entries up to it came
+                                                   before */
+    ngx_http_fanout_roster_t        *roster;    /* NULL: nobody asked yet */
+    uint32_t                         watchers[NGX_HTTP_FANOUT_FORMATS];
+                                                /* subs that want presence */
 
     ngx_queue_t                      signals;   /* kept, by seq */
     uint32_t                         nsignals;
@@ -89,6 +96,20 @@ typedef struct {
 #define NGX_HTTP_FANOUT_WANT_ALL       0x1f
 
 
+/* a member that a session put; the zone has its data */
+
+typedef struct ngx_http_fanout_own_s  ngx_http_fanout_own_t;
+
+struct ngx_http_fanout_own_s {
+    ngx_http_fanout_own_t           *next;
+    unsigned                         idle:1;
+    unsigned                         timed:1;   /* for silence, not asked */
+    unsigned                         anonymous:1;
+    uint8_t                          len;
+    u_char                           key[];
+};
+
+
 #define NGX_HTTP_FANOUT_SUB_LIVE     0
 #define NGX_HTTP_FANOUT_SUB_BEHIND   1          /* reads the log itself */
 #define NGX_HTTP_FANOUT_SUB_JOINING  2          /* its reply is being sent */
@@ -107,7 +128,11 @@ struct ngx_http_fanout_subscription_s {
     unsigned                         no_echo:1;
     unsigned                         no_messages:1;
     unsigned                         reset:1;   /* to be told while behind */
+    unsigned                         seat:1;    /* it has one in the zone */
     uint8_t                          want;      /* NGX_HTTP_FANOUT_WANT_* */
+    uint64_t                         known;     /* changes of members up to it
+                                                   were told in a reply */
+    ngx_http_fanout_own_t           *own;       /* its members */
 
     ngx_queue_t                      in_every;  /* hub->every */
     uint64_t                         signal_seq;    /* told up to it */
@@ -173,6 +198,9 @@ struct ngx_http_fanout_hub_s {
     ngx_event_t                      tick;      /* every 250 ms */
     ngx_event_t                      leave;     /* holds a draining worker */
     ngx_uint_t                       ticks;
+    ngx_event_t                      presence;  /* changes are due */
+    ngx_queue_t                      rosters;   /* all */
+    ngx_queue_t                      active;    /* rosters with work to do */
     size_t                           frames;    /* bytes of all frames */
     size_t                           kept;      /* of signals */
     ngx_queue_t                      every;     /* subs that wait for time */
@@ -310,14 +338,81 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_join(
     uint64_t epoch, uint64_t offset, ngx_uint_t history,
     ngx_http_fanout_subscription_t **subp, ngx_http_fanout_zone_join_t *j);
 
+/*
+ * The join of a subscriber that is told who is there: registers it again, at
+ * what this worker has delivered by now, so that all it is told is the state
+ * at one offset.  One that was subscribed before and did not say since when
+ * stays where it is.
+ *
+ * NGX_OK; NGX_AGAIN: a reset is on its way, or the zone was rebuilt; NGX_ERROR.
+ */
+ngx_int_t ngx_http_fanout_hub_register(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t again, ngx_uint_t since, uint64_t epoch, uint64_t offset,
+    ngx_uint_t history, ngx_http_fanout_zone_join_t *j);
+
+/* Ends a subscription; closes the channel with the last.  Its seat is given
+ * up for the reason (NGX_HTTP_FANOUT_LEFT_*), or with 0 stays as it is. */
+void ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t reason);
+
+
+/* presence, see presence.c */
+
+/* Sets what a subscriber is told of; PRESENCE makes the channel's roster.
+ * NGX_ERROR on lack of memory. */
+ngx_int_t ngx_http_fanout_hub_want(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t want);
+
+/* The subscriber takes its seat, or takes it again.  NONE, ZONE_FULL,
+ * INTERNAL. */
+ngx_http_fanout_error_e ngx_http_fanout_hub_seat(
+    ngx_http_fanout_subscription_t *sub);
+
+/*
+ * Puts what of a member of the subscriber's (NGX_HTTP_FANOUT_PUT_*); data is
+ * minified JSON, empty for none.  timed: the state is the clock's doing.
+ *
+ * NONE, CHANNEL_FULL, TOO_LARGE, NOT_FOUND (no such member, and not to enter),
+ * ZONE_FULL, INTERNAL.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_member_put(
+    ngx_http_fanout_subscription_t *sub, ngx_http_fanout_member_t *m,
+    ngx_uint_t what, ngx_uint_t timed, ngx_http_fanout_put_t *put);
+
+/* The member leaves.  NONE, NOT_FOUND. */
+ngx_http_fanout_error_e ngx_http_fanout_hub_member_drop(
+    ngx_http_fanout_subscription_t *sub, ngx_http_fanout_zstr_t *key,
+    ngx_uint_t reason);
+
+/* Notes a member that the subscriber has already, since it was resumed. */
+ngx_int_t ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
+    const u_char *key, size_t len, ngx_uint_t idle, ngx_uint_t anonymous);
+
+/* Changes of members may be pending: they are appended when they are due.  To
+ * be called after every operation on seats and members. */
+void ngx_http_fanout_hub_presence(ngx_http_fanout_hub_t *hub);
+
+/* Whether the policy lets this session publish there: 1 or 0. */
+ngx_uint_t ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel);
+
+/* Registers a session and all it has anew, after the zone was rebuilt.  With
+ * members it is the turn of its seats: the channels are open again by then. */
+void ngx_http_fanout_hub_restore(ngx_http_fanout_session_t *s,
+    ngx_uint_t members);
+
+/* Does what others want of sessions of this worker. */
+void ngx_http_fanout_hub_orders(ngx_http_fanout_hub_t *hub);
+
+void ngx_http_fanout_hub_presence_handler(ngx_event_t *ev);
+
+
 /* Lets go of all signals kept for a channel, or, when a subscriber goes, of
  * what only it was waiting for. */
 void ngx_http_fanout_signals_clear(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch);
 void ngx_http_fanout_signals_forget(ngx_http_fanout_subscription_t *sub);
 
-/* Ends a subscription; closes the channel with the last. */
-void ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub);
 
 
 /* frames */
@@ -346,6 +441,11 @@ typedef struct {
  * in it, grants nothing. */
 ngx_http_fanout_access_t *ngx_http_fanout_access_create(
     ngx_http_request_t *r, ngx_array_t *permits);
+
+/* What a pattern without wildcards becomes for a request, from its pool; len 0
+ * if it is no channel's name.  NGX_ERROR on lack of memory. */
+ngx_int_t ngx_http_fanout_access_name(ngx_http_request_t *r,
+    ngx_http_fanout_permit_t *pattern, ngx_str_t *name);
 
 void ngx_http_fanout_access_release(ngx_http_fanout_access_t *a);
 

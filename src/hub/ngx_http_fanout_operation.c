@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_replay.h"
+#include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_utf8.h"
 
 
@@ -300,6 +301,52 @@ failed:
 }
 
 
+/* What was drained is what all here were told: no lock is needed to be at one
+ * offset with it. */
+
+ngx_int_t
+ngx_http_fanout_hub_register(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t again, ngx_uint_t since, uint64_t epoch, uint64_t offset,
+    ngx_uint_t history, ngx_http_fanout_zone_join_t *j)
+{
+    int                         rc;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_channel_t  *ch;
+
+    ch = sub->channel;
+    hub = sub->session->hub;
+
+    rc = ngx_http_fanout_log_join(&hub->zone, &ch->zc, since, epoch, offset,
+                                  history, j);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return hub->zone.incarnation != hub->incarnation ? NGX_AGAIN
+                                                         : NGX_ERROR;
+    }
+
+    if (j->epoch != ch->epoch) {
+        return NGX_AGAIN;
+    }
+
+    sub->known = ch->offset;
+
+    if (again && !since && !sub->reset) {
+        (void) goes_on(sub, since, j);
+        return NGX_OK;
+    }
+
+    j->offset = ch->offset;
+    j->after = ngx_min(j->after, ch->offset);
+
+    sub->sent = ch->seq;
+    sub->seq = ch->seq;
+    sub->floor = ch->offset;
+    sub->reset = 0;
+
+    return NGX_OK;
+}
+
+
 /* Joined again without "since": what it has not been told yet still comes, so
  * that the join is at the offset it was told up to. */
 
@@ -331,14 +378,34 @@ goes_on(ngx_http_fanout_subscription_t *sub, ngx_uint_t since,
 
 
 void
-ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub)
+ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t reason)
 {
     ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_own_t      *own;
     ngx_http_fanout_channel_t  *ch;
 
     ch = sub->channel;
     hub = sub->session->hub;
 
+    if (sub->seat && reason) {
+        ngx_http_fanout_seat_close(&hub->zone, &ch->zc,
+                                   sub->session->identity_ref,
+                                   &sub->session->identity, reason);
+        ngx_http_fanout_hub_presence(hub);
+    }
+
+    while (sub->own) {
+        own = sub->own;
+        sub->own = own->next;
+        ngx_free(own);
+
+        if (reason) {
+            ngx_http_fanout_count(hub, presence_leaves);
+        }
+    }
+
+    (void) ngx_http_fanout_hub_want(sub, 0);
     ngx_http_fanout_eventlog_leave(sub->session, &ch->name);
 
     ngx_queue_remove(&sub->in_channel);
@@ -371,7 +438,7 @@ static ngx_http_fanout_channel_t *
 channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 {
     ngx_http_fanout_channel_t    *ch;
-    ngx_http_fanout_zone_info_t   info;
+    ngx_http_fanout_zone_join_t   j;
 
     ch = ngx_calloc(sizeof(ngx_http_fanout_channel_t) + name->len,
                     ngx_cycle->log);
@@ -399,7 +466,7 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 
     if (ngx_http_fanout_channel_open(&hub->zone, &ch->zc, ch->local)
         != NGX_HTTP_FANOUT_ZONE_OK
-        || ngx_http_fanout_channel_info(&hub->zone, &ch->zc, &info)
+        || ngx_http_fanout_log_join(&hub->zone, &ch->zc, 0, 0, 0, 0, &j)
            != NGX_HTTP_FANOUT_ZONE_OK)
     {
         hub->channels[ch->local] = NULL;
@@ -408,8 +475,12 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
         return NULL;
     }
 
-    ch->epoch = info.epoch;
-    ch->offset = info.offset;
+    /* what was appended since the opening comes by the drain: it is skipped */
+
+    ch->epoch = j.epoch;
+    ch->offset = j.offset;
+    ch->seq = j.seq;
+    ch->opened = j.seq;
 
     ngx_rbtree_insert(&hub->names, &ch->node);
 
@@ -467,6 +538,10 @@ channel_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch)
 
     ngx_http_fanout_replay_forget(hub, ch);
     ngx_http_fanout_signals_clear(hub, ch);
+
+    if (ch->roster) {
+        ngx_http_fanout_roster_free(hub, ch->roster);
+    }
 
     ngx_rbtree_delete(&hub->names, &ch->node);
     hub->channels[ch->local] = NULL;

@@ -12,10 +12,19 @@
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_replay.h"
+#include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_transport.h"
 
 
+#define NGX_HTTP_FANOUT_MERGED  (2 * NGX_HTTP_FANOUT_ZONE_ENTRIES)
+
+
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
+static ngx_uint_t watches(ngx_http_fanout_subscription_t *sub);
+static ngx_int_t tell_lost(ngx_http_fanout_subscription_t *sub,
+    uint64_t upto);
+static ngx_int_t merge(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_arena_t *a, uint64_t upto, uint64_t *last);
 static ngx_uint_t tell_again(ngx_http_fanout_subscription_t *sub,
     uint64_t upto);
 static ngx_int_t tell(ngx_http_fanout_subscription_t *sub,
@@ -149,12 +158,20 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
 
     if (s->job) {
         if (s->dialect->work(s) == NGX_AGAIN || s->dead) {
-            return;
+
+            if (s->dead || !s->job->waits) {
+                return;
+            }
+
+            /* it has nothing to say yet: others may */
+            goto others;
         }
 
         /* commands may have waited for it */
         ngx_post_event(s->connection->read, &ngx_posted_next_events);
     }
+
+others:
 
     s->behind = 0;
 
@@ -191,7 +208,7 @@ static void
 catch_up_sub(ngx_http_fanout_subscription_t *sub)
 {
     int                         rc;
-    uint64_t                    lost, upto, stop;
+    uint64_t                    lost, upto, stop, last, told;
     ngx_uint_t                  n;
     ngx_http_fanout_hub_t      *hub;
     ngx_http_fanout_entry_t     e, *letter;
@@ -221,6 +238,10 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
     }
 
     upto = ngx_max(ch->offset, sub->floor);
+
+    if (watches(sub) && tell_lost(sub, upto) != NGX_OK) {
+        return;
+    }
 
     for (n = 0; sub->offset < upto; n++) {
 
@@ -290,7 +311,21 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             sub->offset = lost;
         }
 
-        if (a->n) {
+        if (watches(sub)) {
+            last = rc == NGX_HTTP_FANOUT_ZONE_AGAIN && a->n
+                   ? a->entries[a->n - 1].offset : stop;
+
+            if (merge(sub, a, last, &told) != NGX_OK) {
+                return;
+            }
+
+            sub->offset = told;
+
+            if (told < last) {
+                continue;
+            }
+
+        } else if (a->n) {
             if (tell(sub, a->entries, a->n) != NGX_OK) {
                 return;
             }
@@ -320,6 +355,105 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 }
 
 
+/* Changes of members are not in the log that is kept: the roster has the
+ * latest. */
+
+static ngx_uint_t
+watches(ngx_http_fanout_subscription_t *sub)
+{
+    return (sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE)
+           && sub->channel->roster != NULL;
+}
+
+
+static ngx_int_t
+tell_lost(ngx_http_fanout_subscription_t *sub, uint64_t upto)
+{
+    uint64_t                 after;
+    ngx_http_fanout_entry_t  e;
+
+    after = ngx_max(sub->offset, sub->known);
+
+    if (sub->channel->roster->lost <= after) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
+
+    e.type = NGX_HTTP_FANOUT_GAP;
+    e.epoch = sub->channel->epoch;
+    e.from = after;
+    e.offset = ngx_min(sub->channel->roster->lost, upto);
+    e.event.data = (u_char *) "presence";
+    e.event.len = sizeof("presence") - 1;
+
+    sub->known = e.offset;
+
+    return tell(sub, &e, 1);
+}
+
+
+/* Tells what was read of the log together with changes of members, up to an
+ * offset; *last is how far it came. */
+
+static ngx_int_t
+merge(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_arena_t *a,
+    uint64_t upto, uint64_t *last)
+{
+    size_t                            size;
+    ngx_uint_t                        i, n;
+    ngx_http_fanout_recent_t         *recent;
+    ngx_http_fanout_roster_t         *r;
+
+    static ngx_http_fanout_entry_t    merged[NGX_HTTP_FANOUT_MERGED];
+
+    r = sub->channel->roster;
+    recent = ngx_http_fanout_roster_recent(r, ngx_max(sub->offset,
+                                                      sub->known));
+    *last = upto;
+    size = 0;
+    i = 0;
+    n = 0;
+
+    for ( ;; ) {
+
+        if (recent && recent->entry.offset > upto) {
+            recent = NULL;
+        }
+
+        if (recent == NULL && i == a->n) {
+            break;
+        }
+
+        if (n == NGX_HTTP_FANOUT_MERGED
+            || size > NGX_HTTP_FANOUT_ZONE_COPY * 2)
+        {
+            *last = merged[n - 1].offset;
+            break;
+        }
+
+        if (recent
+            && (i == a->n || recent->entry.offset < a->entries[i].offset))
+        {
+            size += recent->entry.data.len;
+            merged[n++] = recent->entry;
+            recent = ngx_http_fanout_roster_later(r, recent);
+
+        } else {
+            merged[n++] = a->entries[i++];
+        }
+    }
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    sub->sent = merged[n - 1].seq;
+
+    return tell(sub, merged, n);
+}
+
+
 /* sends what another subscriber was sent a moment ago */
 
 static ngx_uint_t
@@ -328,7 +462,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
     ngx_http_fanout_hub_t     *hub;
     ngx_http_fanout_replay_t  *r;
 
-    if (!ngx_http_fanout_sub_plain(sub)) {
+    if (!ngx_http_fanout_sub_plain(sub) || watches(sub)) {
         return 0;
     }
 
@@ -378,12 +512,21 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
             continue;
         }
 
+        if (e[i].type == NGX_HTTP_FANOUT_PRESENCE
+            && !(sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE))
+        {
+            continue;
+        }
+
         if (s->dialect->encode(hub, sub->channel, &e[i], f) != NGX_OK) {
             ngx_http_fanout_frame_release(hub, f);
             goto failed;
         }
 
-        if (e[i].type != NGX_HTTP_FANOUT_MESSAGE && s->dialect->closes) {
+        if ((e[i].type == NGX_HTTP_FANOUT_GAP
+             || e[i].type == NGX_HTTP_FANOUT_RESET)
+            && s->dialect->closes)
+        {
             ngx_http_fanout_session_push(s, f, 0, f->used);
             ngx_http_fanout_frame_release(hub, f);
             ngx_http_fanout_eventlog_broken(s, e[i].type);
@@ -406,7 +549,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
     ngx_http_fanout_compress_frame(hub, sub->format, &f);
 
     if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)
-        && !(e->to_client || e->to_user))
+        && !(e->to_client || e->to_user) && !watches(sub))
     {
         ngx_http_fanout_replay_add(hub, sub->channel, sub->format, e->epoch,
                                    sub->offset, e, n, f);

@@ -79,6 +79,7 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
     d->event.cancelable = 1;
     d->session = s;
     s->detach = d;
+    s->started = 1;
 
     ngx_post_event(&d->event, &ngx_posted_events);
     ngx_post_event(&s->hub->drain, &ngx_posted_events);

@@ -283,6 +283,10 @@ due(ngx_http_fanout_session_t *s)
         }
     }
 
+    if (s->alive && (ngx_msec_int_t) (now - s->alive_at) >= 0) {
+        ngx_http_fanout_session_alive(s);
+    }
+
     if (s->heartbeat && (ngx_msec_int_t) (now - s->beat_at) >= 0) {
         s->beat_at = now + s->conf->ping;
 
@@ -320,6 +324,10 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
 
         if (s->frame_at) {
             sooner(s->frame_at + s->conf->timeout);
+        }
+
+        if (s->alive) {
+            sooner(s->alive_at);
         }
 
         if (s->conf->ping && s->transport->ping) {

@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_transport.h"
 
 
@@ -60,6 +61,7 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     s->received_at = ngx_current_msec;
     s->tokens_at = ngx_current_msec;
     s->tokens = conf->burst * 1000;
+    s->active_at = ngx_current_msec;
 
     s->user.data = (u_char *) (s + 1) + log;
     s->user.len = user->len;
@@ -100,6 +102,9 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->connection->log, 0,
                    "fanout close %ui: %s", code, reason);
 
+    if (code == 4408) {
+        s->reason = NGX_HTTP_FANOUT_LEFT_TIMEOUT;
+    }
     ngx_http_fanout_eventlog_ended(s, code, reason);
 
     forget_work(s);
@@ -135,13 +140,14 @@ ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s)
 static void
 forget_work(ngx_http_fanout_session_t *s)
 {
-    while (!ngx_queue_empty(&s->subs)) {
-        ngx_http_fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
-                              ngx_http_fanout_subscription_t, in_session));
-    }
-
     ngx_http_fanout_session_job_done(s);
 
+    while (!ngx_queue_empty(&s->subs)) {
+        ngx_http_fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
+                              ngx_http_fanout_subscription_t, in_session), 0);
+    }
+
+    s->alive = 0;
     s->behind = 0;
 }
 
@@ -153,8 +159,18 @@ ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s)
         return;
     }
 
+    ngx_http_fanout_session_job_unqueue(s);
+
     if (s->job->messages) {
         ngx_http_fanout_frame_release(s->hub, s->job->messages);
+    }
+
+    if (s->job->key.data) {
+        ngx_free(s->job->key.data);
+    }
+
+    if (s->job->snapshot) {
+        ngx_http_fanout_snapshot_release(s->hub, s->job->snapshot);
     }
 
     ngx_free(s->job);
@@ -163,8 +179,19 @@ ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s)
 
 
 void
+ngx_http_fanout_session_job_unqueue(ngx_http_fanout_session_t *s)
+{
+    if (s->job->queued) {
+        s->job->queued = 0;
+        ngx_queue_remove(&s->job->waiting);
+    }
+}
+
+
+void
 ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
 {
+    uint8_t                 reason;
     uint32_t                linger;
     ngx_http_fanout_hub_t  *hub;
 
@@ -181,11 +208,15 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
 
     ngx_http_fanout_eventlog_close(s);
 
-    if (s->identity.client) {
+    if (s->identity.client && s->identity_ref) {
         linger = how == NGX_HTTP_FANOUT_END_CUT ? s->conf->resume : 0;
+        reason = how == NGX_HTTP_FANOUT_END_CLEAN
+                 ? NGX_HTTP_FANOUT_LEFT_INTENTIONAL
+                 : s->reason ? s->reason : NGX_HTTP_FANOUT_LEFT_NETWORK;
+
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
-                                     &s->identity, linger,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     &s->identity, linger, reason);
+        ngx_http_fanout_hub_presence(hub);
     }
 
     if (s->queued) {
@@ -303,6 +334,10 @@ session_free(ngx_http_fanout_session_t *s)
 
     if (s->channel.data) {
         ngx_free(s->channel.data);
+    }
+
+    if (s->info.data) {
+        ngx_free(s->info.data);
     }
 
     ngx_free(s);

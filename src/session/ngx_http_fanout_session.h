@@ -67,6 +67,29 @@ typedef struct {
     unsigned                         recovered:1;
     unsigned                         newest:1;  /* history: pages backwards */
     unsigned                         older:1;   /* and there is more */
+
+    /* of a join on a channel with a roster, and of "members" */
+    unsigned                         waits:1;   /* the roster is not ready */
+    unsigned                         queued:1;  /* in roster->waiting */
+    unsigned                         enters:1;  /* until its member is told */
+    unsigned                         again:1;   /* was subscribed before */
+    unsigned                         resumed:1; /* its members are to be found */
+    unsigned                         members:1; /* tells them */
+    unsigned                         counts:1;  /* only how many */
+    unsigned                         direct:1;  /* read without a roster */
+    unsigned                         parted:1;  /* lost its seat meanwhile */
+    ngx_queue_t                      waiting;   /* roster->waiting */
+    ngx_http_fanout_session_t       *session;
+    struct ngx_http_fanout_snapshot_s  *snapshot;
+    ngx_uint_t                       chunk;     /* next to send */
+    uint32_t                         count;     /* of a summary */
+    uint32_t                         slot;      /* direct: next to read */
+    uint64_t                         version;   /* of a roster that counts */
+    uint64_t                         since_epoch;
+    uint64_t                         since_offset;
+    ngx_uint_t                       history;
+    ngx_msec_t                       deadline;  /* of waiting */
+    ngx_str_t                        key;       /* of its member */
     unsigned                         mail:1;    /* there may be some */
 } ngx_http_fanout_job_t;
 
@@ -151,6 +174,15 @@ struct ngx_http_fanout_session_s {
     unsigned                         owned:1;   /* and by user */
     unsigned                         close_after:2;  /* 1 + how: the session
                                                    ends when all is sent */
+    unsigned                         started:1; /* has its timer */
+    unsigned                         autojoin:1;    /* commands of ours */
+    unsigned                         alive:1;   /* alive_at is set */
+    unsigned                         idles:1;   /* a member is idle, by time */
+    uint8_t                          reason;    /* its members leave for, 0:
+                                                   by how it ends */
+    ngx_str_t                        info;      /* profile, JSON */
+    ngx_msec_t                       active_at; /* last command */
+    ngx_msec_t                       alive_at;  /* look for silence then */
     unsigned                         finish:1;  /* attached: the response ends
                                                    as one that is whole */
     uint8_t                          refused;   /* error_e: why it could not
@@ -225,6 +257,9 @@ void ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub);
 /* The job is done: frees it. */
 void ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s);
 
+/* The job waits for no roster any more. */
+void ngx_http_fanout_session_job_unqueue(ngx_http_fanout_session_t *s);
+
 /* Says goodbye with a close code and ends the session when the client
  * answers, or after a while. */
 void ngx_http_fanout_session_close(ngx_http_fanout_session_t *s,
@@ -281,6 +316,13 @@ void ngx_http_fanout_session_input(ngx_http_fanout_session_t *s);
 
 /* The worker wants to exit. */
 void ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s);
+
+/* What the policies of its channels say to its silence: members become idle,
+ * or leave.  Sets alive_at. */
+void ngx_http_fanout_session_alive(ngx_http_fanout_session_t *s);
+
+/* It was heard of: members that were idle for its silence are active. */
+void ngx_http_fanout_session_active(ngx_http_fanout_session_t *s);
 
 /* Sets the one timer to what is due first. */
 void ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s);

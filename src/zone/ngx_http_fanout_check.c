@@ -287,7 +287,9 @@ check_channel(walk_t *w, fanout_ref_t ref)
     if (ch->history) {
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
-    } else if (ch->interests || ch->stream_head || cold->keys) {
+    } else if (ch->interests || ch->stream_head || cold->keys
+               || fanout_room_of(w->z, ref))
+    {
         want = FANOUT_LIST_NONE;
 
     } else {

@@ -369,6 +369,7 @@ typedef struct {
 
 #define FANOUT_MEMBER_IDLE       0x01
 #define FANOUT_MEMBER_ANONYMOUS  0x02
+#define FANOUT_MEMBER_UNTOLD     0x04   /* left with an update pending */
 
 #define FANOUT_MEMBER_SHORT   16
 #define FANOUT_SEAT_MEMBERS   32        /* most on a seat */
@@ -775,9 +776,11 @@ fanout_journal_room(ngx_http_fanout_zone_t *z)
     return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
 }
 
-/* A build for tests can set the zone's clock, unless this is 0. */
+/* A build for tests can set the zone's clock, unless this is 0, and the ms
+ * beside it. */
 #if (NGX_HTTP_FANOUT_TEST)
 extern uint32_t  fanout_test_seconds;
+extern uint32_t  fanout_test_msec;
 #endif
 
 uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */
@@ -1058,6 +1061,10 @@ uint32_t fanout_user_blocks(size_t name_len);
 void fanout_user_join(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     uint64_t hash, const ngx_http_fanout_zstr_t *name);
 void fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity);
+
+/* How many clients the user has, without those that ended; at most max. */
+uint32_t fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t max);
 
 /* Copies the name into buf of 255 bytes; the length, 0 for no user. */
 size_t fanout_user_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,

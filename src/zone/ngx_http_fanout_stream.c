@@ -532,6 +532,17 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
         e = fanout_entry(z, cursor);
 
+        if (in->lost && e->offset > offset + 1) {
+
+            /* what was lost behind those that were there before it */
+
+            fanout_set(z, in->offset, offset);
+            put_gap(a, in, ch->epoch - resets, e->offset - 1, e->seq - 1);
+            offset = e->offset - 1;
+            fanout_set(z, in->offset, offset);
+            continue;
+        }
+
         if (fanout_entry_large(z, e)) {
             if (a->n) {
                 rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
@@ -609,34 +620,41 @@ consumed(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
 }
 
 
-/* The cursor was moved.  Nothing to tell if all that was lost is told by the
- * reset that comes next. */
+/* The cursor was moved, or something was lost behind the last.  Nothing to tell
+ * if all that was lost is told by the reset that comes next, or was told before
+ * what came after it. */
 
 static void
 tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
     ngx_http_fanout_arena_t *a)
 {
-    uint64_t           offset;
+    uint8_t            lost;
+    uint64_t           offset, seq;
     fanout_entry_t    *e;
     fanout_channel_t  *ch;
 
     ch = fanout_channel(z, in->channel);
     offset = ch->offset;
+    seq = z->shm->seq;
+    lost = in->lost;
 
-    fanout_set(z, in->lost,
-               in->cursor ? in->lost & ~FANOUT_LOST_BEFORE : 0);
+    fanout_set(z, in->lost, in->cursor ? lost & ~FANOUT_LOST_BEFORE : 0);
 
     if (in->cursor) {
         e = fanout_entry(z, in->cursor);
+        seq = in->seq;
 
         if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
             return;
         }
 
         offset = e->offset - 1;
+
+    } else if (!(lost & FANOUT_LOST_BEFORE) && in->offset == offset) {
+        return;
     }
 
-    put_gap(a, in, ch->epoch - in->resets, offset, in->seq);
+    put_gap(a, in, ch->epoch - in->resets, offset, seq);
     fanout_set(z, in->offset, offset);
 }
 

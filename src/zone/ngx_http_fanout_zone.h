@@ -96,6 +96,9 @@
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
     _(api_requests,    "HTTP API requests")                                   \
+    _(presence_joins,  "members made by sessions")                            \
+    _(presence_updates, "members changed by sessions")                        \
+    _(presence_leaves, "members that left while their session lives")         \
     _(deflate_connects, "handshakes that agreed on permessage-deflate")       \
     _(deflated,        "messages deflated, each once for all who get it")     \
     _(deflated_in,     "bytes of them before")                                \
@@ -104,7 +107,10 @@
     _(inflated,        "messages of clients inflated")                        \
     _(inflated_in,     "bytes of them as received")                           \
     _(inflated_out,    "bytes of them after")                                 \
-    _(inflate_errors,  "messages refused: broken, too big, or a bomb")
+    _(inflate_errors,  "messages refused: broken, too big, or a bomb")            \
+    _(broadcasts,      "entries appended for responses")                      \
+    _(broadcast_failures, "responses that could not be published")            \
+    _(broadcast_skipped, "responses published without their body")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
@@ -187,7 +193,9 @@ typedef struct {
 /* entry types */
 
 #define NGX_HTTP_FANOUT_MESSAGE   1
-#define NGX_HTTP_FANOUT_RESET     2         /* data: the reason */
+#define NGX_HTTP_FANOUT_RESET     2         /* data: the reason.  It takes the
+                                               place of a GAP before it, so
+                                               members have to be read again */
 #define NGX_HTTP_FANOUT_GAP       3         /* made by a drain, not stored:
                                                entries after .from up to
                                                .offset are lost; .from is
