@@ -61,6 +61,8 @@ struct ngx_http_fanout_channel_s {
     uint32_t                         local;     /* index in hub->channels */
     uint64_t                         epoch;
     uint64_t                         offset;    /* last delivered here */
+    uint8_t                          vain;      /* in a row: did not shrink */
+    uint8_t                          skip;      /* not tried: so many more */
     unsigned                         told:1;    /* not in counted */
     uint64_t                         seq;       /* of what came last, or of
                                                    the opening */

@@ -11,6 +11,10 @@
 
 #define NGX_HTTP_FANOUT_SLACK  256      /* bytes a frame may have unused */
 
+/* after so many in a row that did not shrink one is left out, then 2, 4, ... */
+#define NGX_HTTP_FANOUT_VAIN   4
+#define NGX_HTTP_FANOUT_SKIP   6        /* to 1 << 6 */
+
 
 /* one frame of a server, as it lies there */
 
@@ -24,10 +28,13 @@ typedef struct {
 
 static u_char *read_frame(u_char *p, frame_t *fr);
 static ngx_uint_t worth(u_char *p, u_char *last);
-static ngx_int_t stretch(ngx_http_fanout_hub_t *hub, ngx_uint_t how, u_char *p,
-    u_char *last, ngx_http_fanout_frame_t *to);
-static ngx_int_t one(ngx_http_fanout_hub_t *hub, ngx_uint_t how, frame_t *fr,
+static ngx_int_t stretch(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_uint_t how, u_char *p, u_char *last,
     ngx_http_fanout_frame_t *to);
+static ngx_int_t one(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_uint_t how, frame_t *fr, ngx_http_fanout_frame_t *to);
+static ngx_uint_t tried(ngx_http_fanout_channel_t *ch, frame_t *fr);
+static void learn(ngx_http_fanout_channel_t *ch, ngx_uint_t shrunk);
 static void trim(ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f);
 
 
@@ -44,7 +51,8 @@ ngx_http_fanout_compress_configure(ngx_http_fanout_main_conf_t *mcf)
 
 
 ngx_int_t
-ngx_http_fanout_compress_run(ngx_http_fanout_hub_t *hub, ngx_uint_t format,
+ngx_http_fanout_compress_run(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_uint_t format,
     ngx_http_fanout_frame_t *from, uint32_t *ends, ngx_uint_t n,
     ngx_http_fanout_frame_t **to, uint32_t *toends)
 {
@@ -69,7 +77,7 @@ ngx_http_fanout_compress_run(ngx_http_fanout_hub_t *hub, ngx_uint_t format,
     p = from->data;
 
     for (i = 0; i < n; i++) {
-        if (stretch(hub, how, p, from->data + ends[i], f) != NGX_OK) {
+        if (stretch(hub, ch, how, p, from->data + ends[i], f) != NGX_OK) {
             ngx_http_fanout_frame_release(hub, f);
             return NGX_ERROR;
         }
@@ -93,8 +101,8 @@ ngx_http_fanout_compress_frame(ngx_http_fanout_hub_t *hub, ngx_uint_t format,
     ngx_http_fanout_frame_t  *to;
 
     if (ngx_http_fanout_deflate_of(format) == NGX_HTTP_FANOUT_DEFLATE_NONE
-        || ngx_http_fanout_compress_run(hub, format, *f, &(*f)->used, 1, &to,
-                                        &end)
+        || ngx_http_fanout_compress_run(hub, NULL, format, *f, &(*f)->used, 1,
+                                        &to, &end)
            != NGX_OK)
     {
         return;
@@ -125,15 +133,15 @@ worth(u_char *p, u_char *last)
 
 
 static ngx_int_t
-stretch(ngx_http_fanout_hub_t *hub, ngx_uint_t how, u_char *p, u_char *last,
-    ngx_http_fanout_frame_t *to)
+stretch(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_uint_t how, u_char *p, u_char *last, ngx_http_fanout_frame_t *to)
 {
     frame_t  fr;
 
     while (p < last) {
         p = read_frame(p, &fr);
 
-        if (one(hub, how, &fr, to) != NGX_OK) {
+        if (one(hub, ch, how, &fr, to) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -143,8 +151,8 @@ stretch(ngx_http_fanout_hub_t *hub, ngx_uint_t how, u_char *p, u_char *last,
 
 
 static ngx_int_t
-one(ngx_http_fanout_hub_t *hub, ngx_uint_t how, frame_t *fr,
-    ngx_http_fanout_frame_t *to)
+one(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch, ngx_uint_t how,
+    frame_t *fr, ngx_http_fanout_frame_t *to)
 {
     size_t    n, whole;
     uint32_t  start;
@@ -159,7 +167,7 @@ one(ngx_http_fanout_hub_t *hub, ngx_uint_t how, frame_t *fr,
         return NGX_ERROR;
     }
 
-    if (fr->len >= min_length && fr->opcode <= NGX_HTTP_FANOUT_WS_BINARY) {
+    if (tried(ch, fr)) {
 
         if (ngx_http_fanout_frame_begin(hub, to, &start) != NGX_OK) {
             return NGX_ERROR;
@@ -167,6 +175,8 @@ one(ngx_http_fanout_hub_t *hub, ngx_uint_t how, frame_t *fr,
 
         n = ngx_http_fanout_deflate(how, fr->payload, fr->len,
                                     to->data + to->used);
+        learn(ch, n);
+
         if (n) {
             ngx_http_fanout_count(hub, deflated);
             ngx_http_fanout_add(hub, deflated_in, fr->len);
@@ -185,6 +195,44 @@ one(ngx_http_fanout_hub_t *hub, ngx_uint_t how, frame_t *fr,
     to->used += whole;
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+tried(ngx_http_fanout_channel_t *ch, frame_t *fr)
+{
+    if (fr->len < min_length || fr->opcode > NGX_HTTP_FANOUT_WS_BINARY) {
+        return 0;
+    }
+
+    if (ch && ch->skip) {
+        ch->skip--;
+        return 0;
+    }
+
+    return 1;
+}
+
+
+static void
+learn(ngx_http_fanout_channel_t *ch, ngx_uint_t shrunk)
+{
+    if (ch == NULL) {
+        return;
+    }
+
+    if (shrunk) {
+        ch->vain = 0;
+        return;
+    }
+
+    if (ch->vain < NGX_HTTP_FANOUT_VAIN + NGX_HTTP_FANOUT_SKIP) {
+        ch->vain++;
+    }
+
+    if (ch->vain >= NGX_HTTP_FANOUT_VAIN) {
+        ch->skip = 1 << (ch->vain - NGX_HTTP_FANOUT_VAIN);
+    }
 }
 
 

@@ -32,10 +32,14 @@ void ngx_http_fanout_compress_configure(ngx_http_fanout_main_conf_t *mcf);
  * stretches of whole frames, ends has where each of them does; toends is
  * filled in likewise.  When nothing is worth it, *to is the same frame with a
  * reference more.  NGX_ERROR on lack of memory.
+ *
+ * When messages of the channel (NULL: of none) have not shrunk several times
+ * running, most are sent as they are, and only some are tried.
  */
 ngx_int_t ngx_http_fanout_compress_run(ngx_http_fanout_hub_t *hub,
-    ngx_uint_t format, ngx_http_fanout_frame_t *from, uint32_t *ends,
-    ngx_uint_t n, ngx_http_fanout_frame_t **to, uint32_t *toends);
+    ngx_http_fanout_channel_t *ch, ngx_uint_t format,
+    ngx_http_fanout_frame_t *from, uint32_t *ends, ngx_uint_t n,
+    ngx_http_fanout_frame_t **to, uint32_t *toends);
 
 /* Replaces whole frames that are for sessions of one format by what these
  * get, if that is shorter; one reference to f is used up.  Without memory it

@@ -352,8 +352,8 @@ encode_format(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     }
 
     if (base != format && plain->frame
-        && ngx_http_fanout_compress_run(hub, format, plain->frame, plain->ends,
-                                        n, &runs[format].frame,
+        && ngx_http_fanout_compress_run(hub, ch, format, plain->frame,
+                                        plain->ends, n, &runs[format].frame,
                                         runs[format].ends)
            != NGX_OK)
     {

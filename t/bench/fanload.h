@@ -50,6 +50,7 @@ typedef struct {
     int          missed;
     int          limit_s;
     int          spin;
+    int          text;           /* payloads like JSON */
     long         messages;
     pid_t        master;
     const char  *mode;

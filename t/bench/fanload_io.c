@@ -364,12 +364,37 @@ static const wire_calls_t  pub_calls = {
 };
 
 
+/* Something like JSON in a string: names that come again, numbers that don't. */
+
+static void
+fill_text(char *buf, size_t len)
+{
+    size_t                    i, n;
+    char                      item[64];
+    static const char *const  words[] = { "id", "name", "status", "lat" };
+
+    for (i = 0; i < len; i += n) {
+        n = snprintf(item, sizeof(item), "%s:%llu,", words[wire_random() & 3],
+                     (unsigned long long) (wire_random() & 0xffffff));
+        n = n > len - i ? len - i : n;
+        memcpy(buf + i, item, n);
+    }
+}
+
+
 static size_t
 make_payload(char *buf, uint64_t seq)
 {
     snprintf(buf, conf.size, MARK "%016llx:", (unsigned long long) seq);
-    memset(buf + MARK_LEN + SEQ_LEN + 1, 'x',
-           conf.size - MARK_LEN - SEQ_LEN - 2);
+
+    if (conf.text) {
+        fill_text(buf + MARK_LEN + SEQ_LEN + 1,
+                  conf.size - MARK_LEN - SEQ_LEN - 2);
+    } else {
+        memset(buf + MARK_LEN + SEQ_LEN + 1, 'x',
+               conf.size - MARK_LEN - SEQ_LEN - 2);
+    }
+
     buf[conf.size - 1] = '"';
 
     return conf.size;

@@ -93,6 +93,9 @@ int wire_open(wire_t *w, const wire_calls_t *calls, const char *path,
  * what stands behind "data: " up to its end. */
 int wire_open_events(wire_t *w, const wire_calls_t *calls, const char *path);
 
+/* From now on permessage-deflate is offered, and must be agreed on. */
+void wire_deflate(void);
+
 /* Connects for HTTP/1.1. */
 int wire_open_http(wire_t *w, const wire_calls_t *calls);
 
