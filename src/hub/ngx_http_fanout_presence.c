@@ -25,7 +25,8 @@ static void order_close(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_order_t *order);
 static void order_part(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_order_t *order);
-static void part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason);
+static void part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason,
+    ngx_uint_t seat);
 
 
 /* what is told, and when */
@@ -500,7 +501,8 @@ order_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 static void
 order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 {
-    ngx_queue_t                     *q;
+    ngx_queue_t                     *q, *next;
+    ngx_uint_t                       last;
     ngx_http_fanout_channel_t       *ch;
     ngx_http_fanout_subscription_t  *sub;
 
@@ -512,20 +514,37 @@ order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 
     for (q = ngx_queue_head(&ch->subs);
          q != ngx_queue_sentinel(&ch->subs);
-         q = ngx_queue_next(q))
+         q = next)
     {
+        next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
 
+        if (order->client == 0) {
+
+            /* the channel is closed, and with its last subscriber gone here */
+
+            last = (ch->nsubs == 1);
+            part(sub, order->reason, order->reason);
+
+            if (last) {
+                return;
+            }
+
+            continue;
+        }
+
         if (sub->seat && sub->session->identity.client == order->client) {
-            part(sub, order->reason);
+            part(sub, order->reason, 0);
             return;
         }
     }
 }
 
 
+/* Its seat is given up for seat, or with 0 is gone already. */
+
 static void
-part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason)
+part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
 {
     ngx_str_t                   name;
     u_char                      buf[NGX_HTTP_FANOUT_NAME];
@@ -547,7 +566,7 @@ part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason)
 
     s->reading = 1;
 
-    ngx_http_fanout_hub_leave(sub, 0);
+    ngx_http_fanout_hub_leave(sub, seat);
 
     if (s->state == NGX_HTTP_FANOUT_OPEN && s->dialect->parted) {
         s->dialect->parted(s, &name, reason);
