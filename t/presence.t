@@ -669,11 +669,12 @@ subtest 'a reader that is behind' => sub {
 
         # more than is kept of changes
 
-        for my $n (1 .. 1500) {
-            $ann->send_cmd('presence', channel => $at,
-                           data => { n => $n, text => 'z' x 4000 });
+        # one by one: of those in a turn only the latest is told
+
+        for my $n (1 .. 400) {
+            $ann->ok('presence', channel => $at,
+                     data => { n => $n, text => 'z' x 4000 });
         }
-        $ann->ok('ping', timeout => 30);
         $http->post("/api/channels/lag%3A1/messages", '["end"]');
 
         my ($gap, $end);
@@ -689,7 +690,7 @@ subtest 'a reader that is behind' => sub {
 
         my @all = @{ $slow->ok('members', channel => $at)->{members} };
         my ($m) = grep { $_->{client} eq $ann->client } @all;
-        is($m->{data}{n}, 1500, 'it reads the state again');
+        is($m->{data}{n}, 400, 'it reads the state again');
 
         $_->close(1000) for $ann, $slow;
     }

@@ -19,6 +19,8 @@ static ngx_http_fanout_error_e refused(ngx_http_fanout_hub_t *hub, int rc);
 static ngx_uint_t again(ngx_http_fanout_hub_t *hub, int rc);
 static ngx_http_fanout_own_t *own_find(ngx_http_fanout_subscription_t *sub,
     const u_char *key, size_t len);
+static ngx_uint_t same(ngx_http_fanout_own_t *own, const u_char *key,
+    size_t len);
 static void restore_member(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_own_t *own);
 static void order_close(ngx_http_fanout_hub_t *hub,
@@ -209,9 +211,7 @@ ngx_http_fanout_hub_member_drop(ngx_http_fanout_subscription_t *sub,
     for (p = &sub->own; *p; p = &(*p)->next) {
         own = *p;
 
-        if (own->len == key->len
-            && ngx_memcmp(own->key, key->data, own->len) == 0)
-        {
+        if (same(own, key->data, key->len)) {
             *p = own->next;
             ngx_free(own);
             break;
@@ -275,12 +275,22 @@ own_find(ngx_http_fanout_subscription_t *sub, const u_char *key, size_t len)
     ngx_http_fanout_own_t  *own;
 
     for (own = sub->own; own; own = own->next) {
-        if (own->len == len && ngx_memcmp(own->key, key, len) == 0) {
+        if (same(own, key, len)) {
             break;
         }
     }
 
     return own;
+}
+
+
+/* the key may be none, of no length */
+
+static ngx_uint_t
+same(ngx_http_fanout_own_t *own, const u_char *key, size_t len)
+{
+    return own->len == len
+           && (len == 0 || ngx_memcmp(own->key, key, len) == 0);
 }
 
 
