@@ -12,9 +12,12 @@
  * the zone is sound, the mirror agrees with the room when all is told, and when
  * time has passed nobody is there whose session is not.
  *
+ * Then several processes do random things, and some of them die.
+ *
  * ZONE_KILLS (60) says how many kills an operation gets, 0: one at every point;
- * ZONE_STEP=1 kills at instructions of some of them, too; ZONE_OP=name does one
- * alone.
+ * ZONE_STEP=1 kills at every instruction of the short ones, too; ZONE_OP=name
+ * does one alone, or "random", of which there are ZONE_HISTORIES (40), replayed
+ * by ZONE_SEED.
  */
 
 
@@ -725,6 +728,7 @@ every_instruction(const op_t *op)
 
 
 #include "zone_room_ops.h"
+#include "zone_room_chaos.h"
 
 
 int
@@ -758,6 +762,10 @@ main(int argc, char **argv)
                 every_instruction(&ops[i]);
             }
         }
+    }
+
+    if (only == NULL || strcmp(only, "random") == 0) {
+        chaos();
     }
 
     return done_testing();
