@@ -14,7 +14,7 @@
  *
  * Then several processes do random things, and some of them die.
  *
- * ZONE_KILLS (60) says how many kills an operation gets, 0: one at every point;
+ * ZONE_KILLS (80) says how many kills an operation gets, 0: one at every point;
  * ZONE_STEP=1 kills at every instruction of the short ones, too; ZONE_OP=name
  * does one alone, or "random", of which there are ZONE_HISTORIES (40), replayed
  * by ZONE_SEED.
@@ -740,7 +740,7 @@ main(int argc, char **argv)
     (void) signal(SIGALRM, hung);
 
     s = getenv("ZONE_KILLS");
-    nkills = s ? atoi(s) : SLOW ? 10 : 60;
+    nkills = s ? atoi(s) : SLOW ? 10 : 80;
     only = getenv("ZONE_OP");
 
     shared = map(sizeof(shared_t));

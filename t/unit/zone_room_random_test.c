@@ -6,7 +6,7 @@
  * who are not there, after some order of joins, leaves, cuts, resumes, deaths
  * and a full zone.
  *
- * ZONE_SEED replays what failed; ZONE_HISTORIES (30) says how many are tried.
+ * ZONE_SEED replays what failed; ZONE_HISTORIES (60) says how many are tried.
  */
 
 
@@ -82,8 +82,6 @@ history(size_t size, unsigned most, int pressure, unsigned n)
 }
 
 
-/* the rest of a small zone is taken by clients who stay */
-
 int
 main(int argc, char **argv)
 {
@@ -92,7 +90,7 @@ main(int argc, char **argv)
 
     seed = seed_of_run();
     s = getenv("ZONE_HISTORIES");
-    n = s ? atoi(s) : 30;
+    n = s ? atoi(s) : 60;
 
     for (i = 0; i < n && !tap_failed; i++) {
         history(i & 1 ? MB : 16 * MB, 3000, i & 1, i);
