@@ -32,6 +32,7 @@
 typedef struct ngx_http_fanout_hub_s      ngx_http_fanout_hub_t;
 typedef struct ngx_http_fanout_session_s  ngx_http_fanout_session_t;
 typedef struct ngx_http_fanout_dialect_s  ngx_http_fanout_dialect_t;
+typedef struct ngx_http_fanout_transport_s  ngx_http_fanout_transport_t;
 
 
 /* fanout_channel: the policy of channels whose names match */
@@ -40,6 +41,10 @@ typedef struct {
     ngx_str_t                       text;       /* the pattern as written */
     ngx_str_t                       pattern;    /* compiled */
     ngx_http_fanout_zone_policy_t   keep;
+    ngx_msec_t                      idle;       /* of silence, 0: never */
+    ngx_msec_t                      expire;
+    unsigned                        pongs:1;    /* they break the silence */
+    unsigned                        members_publish:1;  /* only they may */
 } ngx_http_fanout_policy_t;
 
 
@@ -54,12 +59,17 @@ typedef struct {
     ngx_msec_t                      resume;     /* the longest of the zone */
     ngx_array_t                     policies;   /* policy_t, in order */
     ngx_http_fanout_policy_t        none;       /* for names none matches */
+    unsigned                        members_publish:1;  /* some policy says */
     ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */
 } ngx_http_fanout_app_t;
 
 
 typedef struct {
     ngx_array_t                     apps;       /* ngx_http_fanout_app_t * */
+    size_t                          deflate_min;
+    ngx_int_t                       deflate_level;
+    ngx_int_t                       deflate_window;     /* bits */
+    unsigned                        broadcast:1;  /* somewhere */
 } ngx_http_fanout_main_conf_t;
 
 
@@ -68,7 +78,9 @@ typedef struct {
 #define NGX_HTTP_FANOUT_MAY_JOIN      0x01
 #define NGX_HTTP_FANOUT_MAY_PUBLISH   0x02
 #define NGX_HTTP_FANOUT_MAY_HISTORY   0x04
-#define NGX_HTTP_FANOUT_MAY_ALL       0x07
+#define NGX_HTTP_FANOUT_MAY_PRESENCE  0x08
+#define NGX_HTTP_FANOUT_MAY_SIGNAL    0x10
+#define NGX_HTTP_FANOUT_MAY_ALL       0x1f
 
 typedef struct {
     ngx_uint_t                      ops;
@@ -80,6 +92,14 @@ typedef struct {
     ngx_str_t                       text;
     ngx_int_t                       variable;   /* index, or -1: text */
 } ngx_http_fanout_part_t;
+
+
+/* fanout_user_info: a member of the profile */
+
+typedef struct {
+    ngx_str_t                       name;
+    ngx_http_complex_value_t        value;
+} ngx_http_fanout_profile_t;
 
 
 typedef struct {
@@ -108,7 +128,29 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
+    ngx_array_t                    *user_info;  /* profile_t, NULL: none */
+    ngx_array_t                    *autojoin;   /* permit_t, NULL: none */
+    ngx_uint_t                      per_user;   /* sessions, 0: any */
+    size_t                          presence_size;
+
+    ngx_uint_t                      transports; /* those that are served */
+    ngx_msec_t                      retry;      /* told to event streams */
+    ngx_msec_t                      poll_timeout;
+    ngx_flag_t                      deflate;
+    ngx_uint_t                      deflate_ratio;      /* 0: any */
+    ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
+    ngx_array_t                    *logs;       /* fanout_log, NULL: off */
+    ngx_array_t                    *broadcasts; /* rules, NULL: none */
+    size_t                          broadcast_size;
 } ngx_http_fanout_loc_conf_t;
+
+
+/* fanout_transports */
+
+#define NGX_HTTP_FANOUT_WEBSOCKET     0x0002
+#define NGX_HTTP_FANOUT_SSE           0x0004
+#define NGX_HTTP_FANOUT_POLL          0x0008
+#define NGX_HTTP_FANOUT_POST          0x0010
 
 
 extern ngx_module_t  ngx_http_fanout_module;

@@ -12,11 +12,13 @@
  */
 
 
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_json.h"
 #include "ngx_http_fanout_native.h"
 #include "ngx_http_fanout_random.h"
+#include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_websocket.h"
 
 
@@ -37,14 +39,19 @@ static void native_close(ngx_http_fanout_session_t *s);
 static void native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 static void native_heartbeat(ngx_http_fanout_session_t *s);
+static void native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t reason);
 
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
-static ngx_uint_t resume_token(ngx_http_request_t *r,
+static ngx_int_t take_info(ngx_http_fanout_session_t *s,
+    ngx_http_request_t *r);
+static ngx_uint_t read_token(ngx_str_t *token,
     ngx_http_fanout_identity_t *id);
 static void welcome(ngx_http_fanout_session_t *s);
+static void autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
 static void batch_run(ngx_http_fanout_session_t *s);
 static void batch_start(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_json_t *array);
+    ngx_http_fanout_json_t *array, ngx_uint_t max);
 static void send_printf(ngx_http_fanout_session_t *s, const char *fmt, ...);
 
 
@@ -60,7 +67,10 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native = {
     ngx_http_fanout_native_work,
     native_close,
     native_closing,
-    native_heartbeat
+    native_heartbeat,
+    &ngx_http_fanout_native_stream,
+    &ngx_http_fanout_native_poll,
+    native_parted
 };
 
 
@@ -68,7 +78,21 @@ static const char *
 native_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     ngx_uint_t *status)
 {
-    return NULL;
+    ngx_str_t  info;
+
+    switch (fanout_native_user_info(r, conf, &info)) {
+
+    case NGX_OK:
+        return NULL;
+
+    case NGX_DECLINED:
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "the profile has more than 4096 bytes: fanout_user_info\n";
+
+    default:
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "the profile could not be made\n";
+    }
 }
 
 
@@ -85,6 +109,8 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
+    ngx_http_fanout_session_index(s);
+
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1' && s->conf->ping)
     {
@@ -93,6 +119,43 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     }
 
     welcome(s);
+
+    if (!s->resumed) {
+        autojoin(s, r);
+    }
+}
+
+
+/* Commands of the configuration: what they answer comes without an id. */
+
+static void
+autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    ngx_str_t                     text;
+    ngx_http_fanout_json_t        value;
+    ngx_http_fanout_json_error_t  err;
+
+    if (s->conf->autojoin == NULL || s->dead
+        || s->transport != &ngx_http_fanout_websocket
+        || s->state != NGX_HTTP_FANOUT_OPEN)
+    {
+        return;
+    }
+
+    if (fanout_native_autojoin(s, r, &text) != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    if (text.len
+        && ngx_http_fanout_json_check(text.data, text.len,
+                                      NGX_HTTP_FANOUT_JSON_DEPTH, &value,
+                                      &err)
+           == NGX_HTTP_FANOUT_JSON_ARRAY)
+    {
+        s->autojoin = 1;
+        batch_start(s, &value, s->conf->channels);
+    }
 }
 
 
@@ -106,6 +169,11 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     hub = s->hub;
 
+    if (take_info(s, r) != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
     secret[0] = ngx_http_fanout_random();
     secret[1] = ngx_http_fanout_random();
 
@@ -114,7 +182,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
                                                    s->user.len)
                        : 0;
 
-    if (s->conf->resume && resume_token(r, &id)) {
+    if (s->conf->resume && ngx_http_fanout_native_token(r, &id)) {
         id.user = s->identity.user;
 
         if (ngx_http_fanout_identity_resume(&hub->zone, &id,
@@ -139,30 +207,75 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     user.data = s->user.data;
     user.len = s->user.len;
-    info.data = NULL;
-    info.len = 0;
+    info.data = s->info.data;
+    info.len = s->info.len;
 
-    if (ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user, &info,
-                                     0, &s->identity_ref)
-        != NGX_HTTP_FANOUT_ZONE_OK)
+    switch (ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user,
+                                         &info, s->conf->per_user,
+                                         &s->identity_ref))
     {
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        return;
+
+    case NGX_HTTP_FANOUT_ZONE_CONFLICT:
+        ngx_http_fanout_count(hub, rate_limited);
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "limit of %ui sessions of a user is reached: "
+                      "fanout_sessions_per_user", s->conf->per_user);
+        s->identity_ref = 0;
+        ngx_http_fanout_session_close(s, 4429, "fanout_sessions_per_user");
+        return;
+
+    default:
         ngx_http_fanout_count(hub, zone_full);
+        s->identity_ref = 0;
         ngx_http_fanout_session_close(s, 1013, "zone_full");
     }
 }
 
 
-/* "fanout.resume.r_" client secret, both in hex, among the subprotocols */
+/* The profile outlives the request. */
 
-static ngx_uint_t
-resume_token(ngx_http_request_t *r, ngx_http_fanout_identity_t *id)
+static ngx_int_t
+take_info(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
-    ngx_int_t                  n;
+    ngx_str_t  info;
+
+    if (fanout_native_user_info(r, s->conf, &info) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (info.len == 0) {
+        return NGX_OK;
+    }
+
+    s->info.data = ngx_alloc(info.len, ngx_cycle->log);
+    if (s->info.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(s->info.data, info.data, info.len);
+    s->info.len = info.len;
+
+    return NGX_OK;
+}
+
+
+/* "r_" client secret, both in hex, in a header, or behind "fanout.resume."
+ * among the subprotocols */
+
+ngx_uint_t
+ngx_http_fanout_native_token(ngx_http_request_t *r,
+    ngx_http_fanout_identity_t *id)
+{
     ngx_str_t                  list, token;
-    ngx_uint_t                 i;
     ngx_http_fanout_headers_t  h;
 
-    static const char  prefix[] = "fanout.resume.r_";
+    static const char  prefix[] = "fanout.resume.";
+
+    if (ngx_http_fanout_header(r, "fanout-resume", &token) == 1) {
+        return read_token(&token, id);
+    }
 
     ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
 
@@ -171,39 +284,56 @@ resume_token(ngx_http_request_t *r, ngx_http_fanout_identity_t *id)
     {
         while (ngx_http_fanout_next_token(&list, &token)) {
 
-            if (token.len != sizeof(prefix) - 1 + 16 + 32
-                || ngx_strncmp(token.data, prefix, sizeof(prefix) - 1) != 0)
+            if (token.len == sizeof(prefix) - 1 + NGX_HTTP_FANOUT_TOKEN_LEN
+                && ngx_strncmp(token.data, prefix, sizeof(prefix) - 1) == 0)
             {
-                continue;
+                token.data += sizeof(prefix) - 1;
+                token.len -= sizeof(prefix) - 1;
+
+                return read_token(&token, id);
             }
-
-            token.data += sizeof(prefix) - 1;
-
-            id->client = 0;
-
-            for (i = 0; i < 8; i++) {
-                n = ngx_hextoi(token.data + i * 2, 2);
-                if (n == NGX_ERROR) {
-                    return 0;
-                }
-
-                id->client = id->client << 8 | n;
-            }
-
-            for (i = 0; i < 16; i++) {
-                n = ngx_hextoi(token.data + 16 + i * 2, 2);
-                if (n == NGX_ERROR) {
-                    return 0;
-                }
-
-                id->secret[i] = n;
-            }
-
-            return id->client != 0;
         }
     }
 
     return 0;
+}
+
+
+static ngx_uint_t
+read_token(ngx_str_t *token, ngx_http_fanout_identity_t *id)
+{
+    u_char     *p;
+    ngx_int_t   n;
+    ngx_uint_t  i;
+
+    p = token->data;
+
+    if (token->len != NGX_HTTP_FANOUT_TOKEN_LEN || p[0] != 'r' || p[1] != '_')
+    {
+        return 0;
+    }
+
+    id->client = 0;
+
+    for (i = 0; i < 8; i++) {
+        n = ngx_hextoi(p + 2 + i * 2, 2);
+        if (n == NGX_ERROR) {
+            return 0;
+        }
+
+        id->client = id->client << 8 | n;
+    }
+
+    for (i = 0; i < 16; i++) {
+        n = ngx_hextoi(p + 18 + i * 2, 2);
+        if (n == NGX_ERROR) {
+            return 0;
+        }
+
+        id->secret[i] = n;
+    }
+
+    return id->client != 0;
 }
 
 
@@ -233,7 +363,7 @@ welcome(ngx_http_fanout_session_t *s)
     (void) ngx_http_fanout_client_format(client, s->identity.client);
     ngx_hex_dump(secret, s->identity.secret, 16);
 
-    if (ngx_http_fanout_frame_begin(hub, f, &start) != NGX_OK
+    if (s->transport->begin(hub, f, &start) != NGX_OK
         || ngx_http_fanout_frame_printf(hub, f, 256,
                "{\"welcome\":{\"client\":\"%*s\",\"resume\":\"r_%*s%*s\","
                "\"resumed\":%s",
@@ -251,7 +381,7 @@ welcome(ngx_http_fanout_session_t *s)
                conf->ping, ngx_http_fanout_native_time(), conf->message_size,
                conf->batch, conf->channels, conf->history)
            != NGX_OK
-        || ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT)
+        || s->transport->end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT)
            != NGX_OK)
     {
         ngx_http_fanout_frame_release(hub, f);
@@ -291,7 +421,7 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         return;
 
     case NGX_HTTP_FANOUT_JSON_ARRAY:
-        batch_start(s, &value);
+        batch_start(s, &value, s->conf->batch);
         return;
 
     default:
@@ -311,14 +441,15 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 
 
 static void
-batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array)
+batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array,
+    ngx_uint_t max)
 {
     size_t                          i, n;
     u_char                         *copy, data[64];
     ngx_str_t                       text, more;
     ngx_http_fanout_native_batch_t *b;
 
-    if (ngx_http_fanout_json_array(array, NULL, s->conf->batch, &n)
+    if (ngx_http_fanout_json_array(array, NULL, max, &n)
         != NGX_HTTP_FANOUT_JSON_OK)
     {
         ngx_str_set(&text, "too many commands in an array: fanout_batch");
@@ -394,8 +525,8 @@ batch_run(ngx_http_fanout_session_t *s)
 
     if (b->frame) {
         if (ngx_http_fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
-            || ngx_http_fanout_frame_end(s->hub, b->frame, b->start,
-                                         NGX_HTTP_FANOUT_WS_TEXT)
+            || s->transport->end(s->hub, b->frame, b->start,
+                                 NGX_HTTP_FANOUT_WS_TEXT)
                != NGX_OK)
         {
             native_close(s);
@@ -403,10 +534,12 @@ batch_run(ngx_http_fanout_session_t *s)
             return;
         }
 
+        ngx_http_fanout_compress_frame(s->hub, s->format, &b->frame);
         ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
     }
 
     native_close(s);
+    s->autojoin = 0;
     ngx_http_fanout_session_settle(s);
 }
 
@@ -449,7 +582,7 @@ native_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
     ngx_uint_t   i;
     ngx_str_t   *event;
 
-    if (sub->no_messages) {
+    if (sub->no_messages && e->type == NGX_HTTP_FANOUT_MESSAGE) {
         return 0;
     }
 
@@ -475,12 +608,27 @@ static ngx_int_t
 native_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
 {
-    u_char     epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
-    uint32_t   start;
-    ngx_int_t  rc;
+    uint32_t  start;
 
     if (ngx_http_fanout_frame_begin(hub, f, &start) != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, "{\"channel\":") != NGX_OK
+        || ngx_http_fanout_native_object(hub, ch, e, f) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT);
+}
+
+
+ngx_int_t
+ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_http_fanout_frame_t *f)
+{
+    u_char     epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    ngx_int_t  rc;
+
+    if (ngx_http_fanout_frame_literal(hub, f, "{\"channel\":") != NGX_OK
         || ngx_http_fanout_frame_string(hub, f, ch->name.data, ch->name.len)
            != NGX_OK
         || ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK)
@@ -491,8 +639,24 @@ native_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     switch (e->type) {
 
     case NGX_HTTP_FANOUT_GAP:
+        rc = ngx_http_fanout_frame_printf(hub, f, 128,
+                 "\"gap\":{\"from\":%uL,\"to\":%uL%s}", e->from + 1, e->offset,
+                 e->event.len ? ",\"of\":\"presence\"" : "");
+        break;
+
+    case NGX_HTTP_FANOUT_PRESENCE:
         rc = ngx_http_fanout_frame_printf(hub, f, 96,
-                 "\"gap\":{\"from\":%uL,\"to\":%uL}", e->from + 1, e->offset);
+                 "\"offset\":%uL,\"time\":%uL,\"presence\":{", e->offset,
+                 e->time);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_changes_json(hub, e, f);
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_frame_literal(hub, f, "}");
+        }
+
         break;
 
     case NGX_HTTP_FANOUT_RESET:
@@ -513,17 +677,15 @@ native_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 
         break;
 
+    case NGX_HTTP_FANOUT_SIGNAL:
+        rc = ngx_http_fanout_signal_json(hub, e, f);
+        break;
+
     default:
         rc = ngx_http_fanout_entry_json(hub, e, f);
     }
 
-    if (rc != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, "}") != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_fanout_frame_end(hub, f, start, NGX_HTTP_FANOUT_WS_TEXT);
+    return rc == NGX_OK ? ngx_http_fanout_frame_literal(hub, f, "}") : rc;
 }
 
 
@@ -541,6 +703,29 @@ static void
 native_heartbeat(ngx_http_fanout_session_t *s)
 {
     send_printf(s, "{\"ping\":%uL}", ngx_http_fanout_native_time());
+}
+
+
+static void
+native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t reason)
+{
+    fanout_reply_t                   rp;
+    ngx_http_fanout_native_batch_t  *b;
+
+    /* it is no reply: not into the array of some */
+
+    b = s->batch;
+    s->batch = NULL;
+
+    fanout_native_open(&rp, s, NULL, 0);
+    fanout_native_literal(&rp, "\"channel\":");
+    fanout_native_string(&rp, channel->data, channel->len);
+    fanout_native_printf(&rp, ",\"left\":{\"reason\":\"%s\"}",
+                         ngx_http_fanout_left_reason(reason));
+    fanout_native_end(&rp);
+
+    s->batch = b;
 }
 
 

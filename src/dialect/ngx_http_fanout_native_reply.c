@@ -6,8 +6,10 @@
  */
 
 
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_transport.h"
 
 
 void
@@ -25,6 +27,12 @@ ngx_http_fanout_native_error(ngx_http_fanout_session_t *s,
     }
 
     ngx_http_fanout_count(s->hub, errors);
+    s->refused = code;
+
+    if (s->autojoin) {
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout_autojoin: %V: %V", &e->code, text);
+    }
 
     fanout_native_open(&rp, s, id ? (u_char *) id->data : NULL,
                        id ? id->len : 0);
@@ -112,8 +120,7 @@ fanout_native_open(fanout_reply_t *rp, ngx_http_fanout_session_t *s,
         rp->f = ngx_http_fanout_frame_create(s->hub, 256);
 
         if (rp->f == NULL
-            || ngx_http_fanout_frame_begin(s->hub, rp->f, &rp->start)
-               != NGX_OK)
+            || s->transport->begin(s->hub, rp->f, &rp->start) != NGX_OK)
         {
             rp->rc = NGX_ERROR;
             return;
@@ -169,6 +176,38 @@ fanout_native_string(fanout_reply_t *rp, const void *data, size_t len)
 
 
 void
+fanout_native_end_around(fanout_reply_t *rp, ngx_http_fanout_frame_t *f,
+    uint32_t start, uint32_t end, uint32_t split)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = rp->s;
+
+    fanout_native_literal(rp, "}");
+
+    if (rp->rc == NGX_OK) {
+        rp->rc = ngx_http_fanout_frame_end_around(s->hub, rp->f, rp->start,
+                                                  NGX_HTTP_FANOUT_WS_TEXT,
+                                                  end - start, &split);
+    }
+
+    if (rp->rc == NGX_OK) {
+        ngx_http_fanout_session_push(s, rp->f, 0, split);
+        ngx_http_fanout_session_push(s, f, start, end);
+        ngx_http_fanout_session_push(s, rp->f, split, rp->f->used);
+    }
+
+    if (rp->f) {
+        ngx_http_fanout_frame_release(s->hub, rp->f);
+    }
+
+    if (rp->rc != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+    }
+}
+
+
+void
 fanout_native_end(fanout_reply_t *rp)
 {
     fanout_native_literal(rp, "}");
@@ -176,11 +215,12 @@ fanout_native_end(fanout_reply_t *rp)
     if (rp->batch == NULL) {
 
         if (rp->rc == NGX_OK) {
-            rp->rc = ngx_http_fanout_frame_end(rp->s->hub, rp->f, rp->start,
-                                               NGX_HTTP_FANOUT_WS_TEXT);
+            rp->rc = rp->s->transport->end(rp->s->hub, rp->f, rp->start,
+                                           NGX_HTTP_FANOUT_WS_TEXT);
         }
 
         if (rp->rc == NGX_OK) {
+            ngx_http_fanout_compress_frame(rp->s->hub, rp->s->format, &rp->f);
             ngx_http_fanout_session_push(rp->s, rp->f, 0, rp->f->used);
         }
 

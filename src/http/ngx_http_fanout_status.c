@@ -9,6 +9,7 @@
 
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_roster.h"
 
 #include <nginx.h>
 
@@ -282,14 +283,28 @@ write_zone(writer_t *w, ngx_http_fanout_zone_stat_t *st)
     put_number(w, "free", st->free);
 
     put(w, ",\"used\":{\"messages\":%uL,\"index\":%uL,\"channels\":%uL,"
-        "\"interests\":%uL,\"keys\":%uL,\"identities\":%uL,\"staged\":%uL}",
+        "\"interests\":%uL,\"keys\":%uL,\"identities\":%uL,\"staged\":%uL",
         st->messages, st->index, st->channels, st->interests, st->keys,
         st->identities, st->staged);
+    put(w, ",\"rooms\":%uL,\"seats\":%uL,\"members\":%uL}",
+        st->rooms, st->seats, st->members);
 
     put_number(w, "channels", st->nchannels);
     put_number(w, "keys", st->nkeys);
     put_number(w, "identities", st->nidentities);
     put_number(w, "lingering", st->lingering);
+    put_number(w, "users", st->nusers);
+    put_number(w, "seats", st->nseats);
+    put_number(w, "seats_lingering", st->seats_lingering);
+    put_number(w, "members", st->nmembers);
+    put_number(w, "deltas", st->deltas);
+    put_number(w, "changes", st->changes);
+    put_number(w, "cancelled", st->cancelled);
+    put_number(w, "mail", st->mail);
+    put_number(w, "mail_dropped", st->mail_dropped);
+    put_number(w, "signals", st->signals);
+    put_number(w, "conflated", st->conflated);
+    put_number(w, "signals_dropped", st->signals_dropped);
     put_number(w, "held", st->held);
     put_number(w, "held_max", st->held_max);
     put_number(w, "seq", st->seq);
@@ -323,14 +338,18 @@ write_limits(writer_t *w, ngx_http_fanout_zone_stat_t *st)
 static void
 write_worker(writer_t *w)
 {
+    size_t                  bytes;
+    ngx_uint_t              rosters;
     ngx_http_fanout_hub_t  *hub;
 
     hub = w->hub;
+    rosters = ngx_http_fanout_roster_sizes(hub, &bytes);
 
     put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%ui,\"channels\":%uD,"
-        "\"frames\":%uz,\"draining\":%s}",
+        "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
+        "\"draining\":%s}",
         ngx_pid, hub->zone.slot, hub->nsessions, hub->used, hub->frames,
-        hub->draining ? "true" : "false");
+        rosters, bytes, hub->draining ? "true" : "false");
 }
 
 

@@ -9,6 +9,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_transport.h"
 
 #include <netinet/tcp.h>
 
@@ -59,6 +60,8 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
     s->blocked = 0;
     ngx_http_fanout_outbox_queue(s);
 
+    ngx_http_fanout_eventlog_connect(s);
+
     d = ngx_calloc(sizeof(ngx_http_fanout_detach_t), s->connection->log);
 
     if (d == NULL || take_input(s, r->header_in) != NGX_OK) {
@@ -76,6 +79,7 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
     d->event.cancelable = 1;
     d->session = s;
     s->detach = d;
+    s->started = 1;
 
     ngx_post_event(&d->event, &ngx_posted_events);
     ngx_post_event(&s->hub->drain, &ngx_posted_events);
@@ -111,6 +115,8 @@ take_input(ngx_http_fanout_session_t *s, ngx_buf_t *b)
     s->input_len = len;
     b->pos = b->last;
 
+    ngx_http_fanout_eventlog_add(s, bytes_in, len);
+
     return NGX_OK;
 }
 
@@ -125,6 +131,8 @@ ngx_http_fanout_session_cleanup(void *data)
     if (s->detaching || s->request == NULL) {
         return;
     }
+
+    ngx_http_set_ctx(s->request, NULL, ngx_http_fanout_module);
 
     s->request = NULL;
     s->connection = NULL;
@@ -237,6 +245,7 @@ detach(ngx_http_fanout_session_t *s)
 
     c->read->handler = ngx_http_fanout_session_read_handler;
     c->write->handler = ngx_http_fanout_session_write_handler;
+    c->read->cancelable = 1;
     c->idle = 1;
     c->close = 0;
 
@@ -306,6 +315,16 @@ set_socket(ngx_http_fanout_session_t *s)
     if (c->tcp_nodelay == NGX_TCP_NODELAY_UNSET) {
         (void) ngx_tcp_nodelay(c);
     }
+
+#ifdef TCP_USER_TIMEOUT
+    if (s->transport->ping == NULL && s->conf->ping) {
+        /* nothing answers a heartbeat but the peer's kernel */
+        unsigned  ms = s->conf->ping + s->conf->timeout;
+
+        (void) setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms,
+                          sizeof(unsigned));
+    }
+#endif
 
 #ifdef TCP_NOTSENT_LOWAT
     {

@@ -8,7 +8,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
-#include "ngx_http_fanout_websocket.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_INPUT      65536
@@ -63,6 +63,7 @@ ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s)
 {
     if (s->connection->error) {
         /* worker_shutdown_timeout is over */
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }
@@ -111,7 +112,9 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
         s->received_at = ngx_current_msec;
         s->pinged = 0;
 
-        ngx_http_fanout_websocket_input(s, scratch, n);
+        ngx_http_fanout_eventlog_add(s, bytes_in, n);
+
+        s->transport->input(s, scratch, n);
 
         if (s->dead || !c->read->ready) {
             break;
@@ -147,7 +150,7 @@ ngx_http_fanout_session_input(ngx_http_fanout_session_t *s)
         s->input = NULL;
         s->input_len = 0;
 
-        ngx_http_fanout_websocket_input(s, data, len);
+        s->transport->input(s, data, len);
 
         ngx_free(data);
     }
@@ -208,9 +211,7 @@ ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s)
 static void
 due(ngx_http_fanout_session_t *s)
 {
-    u_char              buf[NGX_HTTP_FANOUT_WS_HEADER_MAX];
-    size_t              n;
-    ngx_msec_t          quiet, now;
+    ngx_msec_t  quiet, now;
 
     now = ngx_current_msec;
 
@@ -226,6 +227,11 @@ due(ngx_http_fanout_session_t *s)
 
     if (s->draining && (ngx_msec_int_t) (now - s->close_at) >= 0) {
         s->dialect->closing(s, 1012, 0);
+
+        if (s->dead) {
+            return;
+        }
+
         ngx_http_fanout_session_close(s, 1012, "restart");
         return;
     }
@@ -243,12 +249,24 @@ due(ngx_http_fanout_session_t *s)
 
     quiet = now - s->received_at;
 
-    if (s->conf->ping) {
+    if (s->conf->ping && s->transport->ping == NULL && s->blocked
+        && quiet >= s->conf->ping + s->conf->timeout)
+    {
+        ngx_http_fanout_count(s->hub, timeouts);
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout client takes nothing of what it is sent");
+        ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    if (s->conf->ping && s->transport->ping) {
 
         if (s->pinged && quiet >= s->conf->ping + s->conf->timeout) {
             ngx_http_fanout_count(s->hub, timeouts);
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, NGX_ETIMEDOUT,
                           "fanout client does not answer pings");
+            ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
             return;
         }
@@ -257,9 +275,7 @@ due(ngx_http_fanout_session_t *s)
             s->pinged = 1;
 
             if (s->pending == 0) {
-                n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_PING, 1,
-                                              0);
-                ngx_http_fanout_session_bytes(s, buf, n);
+                s->transport->ping(s);
 
                 if (s->dead) {
                     return;
@@ -268,11 +284,19 @@ due(ngx_http_fanout_session_t *s)
         }
     }
 
+    if (s->alive && (ngx_msec_int_t) (now - s->alive_at) >= 0) {
+        ngx_http_fanout_session_alive(s);
+    }
+
     if (s->heartbeat && (ngx_msec_int_t) (now - s->beat_at) >= 0) {
         s->beat_at = now + s->conf->ping;
 
         if (s->pending == 0) {
             s->dialect->heartbeat(s);
+
+            if (s->dead) {
+                return;
+            }
         }
     }
 
@@ -303,19 +327,28 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
             sooner(s->frame_at + s->conf->timeout);
         }
 
-        if (s->conf->ping) {
+        if (s->alive) {
+            sooner(s->alive_at);
+        }
+
+        if (s->conf->ping && s->transport->ping) {
             sooner(s->received_at + s->conf->ping
                    + (s->pinged ? s->conf->timeout : 0));
 
-            if (s->heartbeat) {
-                sooner(s->beat_at);
-            }
+            /* when the answer has come, the next ping is due before that */
+            sooner(now + s->conf->ping);
+        }
+
+        if (s->heartbeat) {
+            sooner(s->beat_at);
         }
     }
 
 #undef sooner
 
-    rev->cancelable = 1;
+    /* one that is attached is no idle connection: nothing else tells it that
+     * the worker wants to exit, or keeps the worker */
+    rev->cancelable = (s->request == NULL);
 
     ngx_add_timer(rev, (ngx_msec_int_t) (at - now) > 0 ? at - now : 1);
 }

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_GATHER     65536
@@ -64,6 +65,26 @@ ngx_http_fanout_session_push(ngx_http_fanout_session_t *s,
 queue:
 
     ngx_http_fanout_outbox_queue(s);
+}
+
+
+void
+ngx_http_fanout_session_give(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (s->transport->place && s->nsubs > 1
+        && (s->behind || !s->hub->ordered
+            || sub->state != NGX_HTTP_FANOUT_SUB_LIVE))
+    {
+        s->transport->place(sub, f, start, end);
+        return;
+    }
+
+    ngx_http_fanout_session_push(s, f, start, end);
 }
 
 
@@ -173,26 +194,44 @@ void
 ngx_http_fanout_session_send(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len)
 {
-    size_t                    n;
+    uint32_t                  start;
+    ngx_http_fanout_hub_t    *hub;
     ngx_http_fanout_frame_t  *f;
 
     if (s->state != NGX_HTTP_FANOUT_OPEN || s->dead) {
         return;
     }
 
-    f = ngx_http_fanout_frame_create(s->hub,
+    hub = s->hub;
+    f = ngx_http_fanout_frame_create(hub,
                                      len + NGX_HTTP_FANOUT_WS_HEADER_MAX);
-    if (f == NULL) {
-        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
-        return;
+
+    if (f == NULL
+        || s->transport->begin(hub, f, &start) != NGX_OK
+        || ngx_http_fanout_frame_reserve(hub, f, len) != NGX_OK)
+    {
+        goto failed;
     }
 
-    n = ngx_http_fanout_ws_header(f->data, opcode, 1, len);
-    ngx_memcpy(f->data + n, data, len);
-    f->used = n + len;
+    ngx_memcpy(f->data + f->used, data, len);
+    f->used += len;
+
+    if (s->transport->end(hub, f, start, opcode) != NGX_OK) {
+        goto failed;
+    }
 
     ngx_http_fanout_session_push(s, f, 0, f->used);
-    ngx_http_fanout_frame_release(s->hub, f);
+    ngx_http_fanout_frame_release(hub, f);
+
+    return;
+
+failed:
+
+    if (f) {
+        ngx_http_fanout_frame_release(hub, f);
+    }
+
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
 }
 
 
@@ -262,7 +301,7 @@ send_output(ngx_http_fanout_session_t *s)
 
         if (s->nout == 0) {
 
-            if (!(s->behind || s->job)) {
+            if (!(s->behind || s->job || s->waiting)) {
                 break;
             }
 
@@ -279,7 +318,11 @@ send_output(ngx_http_fanout_session_t *s)
             }
         }
 
-        n = out_send(s);
+        n = s->transport->send ? s->transport->send(s) : out_send(s);
+
+        if (s->dead) {
+            break;
+        }
 
         if (n == NGX_ERROR) {
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
@@ -288,11 +331,17 @@ send_output(ngx_http_fanout_session_t *s)
 
         if (n > 0) {
             ngx_http_fanout_add(s->hub, sent_bytes, n);
+            ngx_http_fanout_eventlog_add(s, bytes_out, n);
             out_consume(s, n);
         }
 
         if (s->nout && (n == NGX_AGAIN || n == 0 || !c->write->ready)) {
             s->blocked = 1;
+
+            if (s->request && s->request->stream) {
+                /* no socket of its own: told by HTTP/2 */
+                return;
+            }
 
             if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
                 ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
@@ -307,6 +356,7 @@ send_output(ngx_http_fanout_session_t *s)
     }
 
     if (s->close_after) {
+        s->finish = 1;
         ngx_http_fanout_session_end(s, s->close_after - 1);
         return;
     }
@@ -337,8 +387,7 @@ ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s)
 static ssize_t
 out_send(ngx_http_fanout_session_t *s)
 {
-    size_t                    len, n, max;
-    uint32_t                  i;
+    size_t                    len, max;
     ngx_connection_t         *c;
     ngx_http_fanout_piece_t  *p;
 
@@ -368,15 +417,29 @@ out_send(ngx_http_fanout_session_t *s)
         return c->send(c, p->frame->data + p->start, len);
     }
 
+    len = ngx_http_fanout_outbox_copy(s, gather, max);
+
+    return c->send(c, gather, len);
+}
+
+
+size_t
+ngx_http_fanout_outbox_copy(ngx_http_fanout_session_t *s, u_char *p,
+    size_t size)
+{
+    size_t                    len, n;
+    uint32_t                  i;
+    ngx_http_fanout_piece_t  *piece;
+
     len = 0;
 
-    for (i = 0; i < s->nout && len < max; i++) {
-        p = &s->out[(s->out_head + i) & (s->nout_max - 1)];
+    for (i = 0; i < s->nout && len < size; i++) {
+        piece = &s->out[(s->out_head + i) & (s->nout_max - 1)];
 
-        n = ngx_min(p->end - p->start, max - len);
-        ngx_memcpy(gather + len, p->frame->data + p->start, n);
+        n = ngx_min(piece->end - piece->start, size - len);
+        ngx_memcpy(p + len, piece->frame->data + piece->start, n);
         len += n;
     }
 
-    return c->send(c, gather, len);
+    return len;
 }

@@ -60,6 +60,7 @@ ngx_http_fanout_replay_add(ngx_http_fanout_hub_t *hub,
     r->epoch = epoch;
     r->after = after;
     r->last = e[n - 1].offset;
+    r->seq = e[n - 1].seq;
     r->n = n;
     r->at = ngx_current_msec;
 

@@ -136,6 +136,7 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
 
     name = fanout_name(z, ch);
     name->list_next = name->list_prev = name->room = 0;
+    name->lost_seq = z->shm->seq;
 
     pen.z = z;
     pen.ref = ch->name;
@@ -374,6 +375,7 @@ fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
 
     (void) fanout_stream_trim(z, in->channel);
+    fanout_signal_trim(z, in->channel);
     fanout_channel_settle(z, in->channel);
 
     fanout_free(z, ref, ref, 1, FANOUT_INTERESTS);

@@ -12,6 +12,10 @@
 
 static fanout_ref_t index_append(ngx_http_fanout_zone_t *z,
     fanout_channel_t *ch);
+static uint64_t head_of(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    fanout_ref_t ref, int by_seq);
+static fanout_ref_t index_find(ngx_http_fanout_zone_t *z,
+    fanout_channel_t *ch, uint64_t after, int by_seq, unsigned *pos);
 
 
 void
@@ -132,9 +136,10 @@ fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     uint32_t n)
 {
     uint32_t           size, blocks;
-    uint64_t           lost;
+    uint64_t           lost, seq;
     fanout_ref_t       ref, first;
     fanout_cold_t     *cold;
+    fanout_name_t     *name;
     fanout_entry_t    *e;
     fanout_index_t    *ix;
     fanout_channel_t  *ch;
@@ -154,6 +159,8 @@ fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
 
     size = blocks = 0;
     lost = cold->lost;
+    name = fanout_name(z, ch);
+    seq = name->lost_seq;
 
     while (n--) {
         first = ch->index_first;
@@ -166,6 +173,10 @@ fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
 
         if (lost < e->offset) {
             lost = e->offset;
+        }
+
+        if (seq < e->seq) {
+            seq = e->seq;
         }
 
         fanout_set(z, ix->refs[ch->skip], 0);
@@ -188,6 +199,7 @@ fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_set(z, cold->bytes, cold->bytes - size);
     fanout_set(z, cold->blocks, cold->blocks - blocks);
     fanout_set(z, cold->lost, lost);
+    fanout_set(z, name->lost_seq, seq);
 
     fanout_bucket_move(z, channel);
     fanout_channel_settle(z, channel);
@@ -342,14 +354,44 @@ fanout_ref_t
 fanout_index_seek(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     uint64_t after, unsigned *pos)
 {
+    return index_find(z, ch, after, 0, pos);
+}
+
+
+/* The same by the seq of the zone, which grows along a history as well. */
+
+fanout_ref_t
+fanout_index_seek_seq(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    uint64_t after, unsigned *pos)
+{
+    return index_find(z, ch, after, 1, pos);
+}
+
+
+#define place_of(e, by_seq)  ((by_seq) ? (e)->seq : (e)->offset)
+
+
+static uint64_t
+head_of(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref,
+    int by_seq)
+{
+    fanout_entry_t  *e;
+
+    e = fanout_entry(z, fanout_index(z, ref)->refs[ref == ch->index_first
+                                                   ? ch->skip : 0]);
+
+    return place_of(e, by_seq);
+}
+
+
+static fanout_ref_t
+index_find(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, uint64_t after,
+    int by_seq, unsigned *pos)
+{
     unsigned         i, end;
     uint32_t         first;
     fanout_ref_t     ref;
     fanout_index_t  *ix;
-
-#define head_offset(r)                                                        \
-    fanout_entry(z, fanout_index(z, r)->refs[(r) == ch->index_first           \
-                                             ? ch->skip : 0])->offset
 
     if (ch->history == 0) {
         return 0;
@@ -360,11 +402,11 @@ fanout_index_seek(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
 
     /* back to the last block that starts at or below */
 
-    while (ref != ch->index_first && head_offset(ref) > after) {
+    while (ref != ch->index_first && head_of(z, ch, ref, by_seq) > after) {
         ix = fanout_index(z, ref);
 
         if (ix->jump && ix->jump_ord >= first
-            && head_offset(ix->jump) > after)
+            && head_of(z, ch, ix->jump, by_seq) > after)
         {
             ref = ix->jump;
 
@@ -373,8 +415,6 @@ fanout_index_seek(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
         }
     }
 
-#undef head_offset
-
     for ( /* void */ ; ref; ref = ix->next) {
         ix = fanout_index(z, ref);
 
@@ -382,7 +422,7 @@ fanout_index_seek(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
         end = ref == ch->index_last ? ch->fill : FANOUT_INDEX_REFS;
 
         for ( /* void */ ; i < end; i++) {
-            if (fanout_entry(z, ix->refs[i])->offset > after) {
+            if (place_of(fanout_entry(z, ix->refs[i]), by_seq) > after) {
                 *pos = i;
                 return ref;
             }

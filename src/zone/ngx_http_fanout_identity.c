@@ -22,6 +22,8 @@ static int add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, fanout_ref_t *refp);
 static uint32_t info_blocks(size_t len);
+static fanout_ref_t known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
 static void hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     unsigned slot);
@@ -133,10 +135,8 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const uint8_t *next,
     uint32_t *refp)
 {
-    unsigned            i, differ;
-    uint64_t            secret[2], user;
+    uint64_t            secret[2];
     fanout_ref_t        ref;
-    const uint8_t      *a;
     fanout_identity_t  *e;
 
     *refp = 0;
@@ -147,9 +147,9 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
-    ref = fanout_identity_find(z, id->client);
+    ref = known(z, id);
 
-    if (ref == 0 || fanout_identity(z, ref)->state == FANOUT_ID_ENDED) {
+    if (ref == 0) {
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
     }
@@ -163,23 +163,6 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     {
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_FULL;
-    }
-
-    /* in constant time */
-
-    a = (const uint8_t *) e->secret;
-    user = e->user ? fanout_user(z, e->user)->hash : 0;
-    differ = (user != id->user);
-
-    for (i = 0; i < sizeof(e->secret); i++) {
-        differ |= a[i] ^ id->secret[i];
-    }
-
-    if (differ || (e->state == FANOUT_ID_LINGERS
-                   && e->expires < fanout_seconds(z)))
-    {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
     }
 
     if (e->state == FANOUT_ID_LIVE) {
@@ -209,6 +192,53 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     *refp = ref;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+int
+ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id)
+{
+    int  rc;
+
+    (void) fanout_enter(z);
+    rc = known(z, id) != 0;
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+/* The identity that a secret and a user are those of, 0; in constant time. */
+
+static fanout_ref_t
+known(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
+{
+    unsigned            i, differ;
+    uint64_t            user;
+    fanout_ref_t        ref;
+    const uint8_t      *a;
+    fanout_identity_t  *e;
+
+    ref = fanout_identity_find(z, id->client);
+
+    if (ref == 0) {
+        return 0;
+    }
+
+    e = fanout_identity(z, ref);
+    a = (const uint8_t *) e->secret;
+    user = e->user ? fanout_user(z, e->user)->hash : 0;
+
+    differ = user != id->user || e->state == FANOUT_ID_ENDED
+             || (e->state == FANOUT_ID_LINGERS
+                 && e->expires < fanout_seconds(z));
+
+    for (i = 0; i < sizeof(e->secret); i++) {
+        differ |= a[i] ^ id->secret[i];
+    }
+
+    return differ ? 0 : ref;
 }
 
 

@@ -11,6 +11,10 @@
 
 static fanout_ref_t enter_fresh(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c);
+static int recoverable(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    int since, uint64_t epoch, uint64_t offset);
+static uint64_t missed(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    fanout_ref_t ref, unsigned pos);
 static int fits(ngx_http_fanout_arena_t *a, uint32_t size);
 static int read_large(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint64_t epoch, uint64_t after,
@@ -46,6 +50,7 @@ ngx_http_fanout_log_join(ngx_http_fanout_zone_t *z,
 {
     unsigned           pos;
     fanout_ref_t       ref;
+    fanout_entry_t    *e;
     fanout_channel_t  *ch;
 
     (void) enter_fresh(z, c);
@@ -61,20 +66,31 @@ ngx_http_fanout_log_join(ngx_http_fanout_zone_t *z,
     j->offset = ch->offset;
     j->after = ch->offset;
     j->seq = z->shm->seq;
+    j->from = z->shm->seq;
     j->missed = 0;
     j->recovered = 0;
 
-    if (since && epoch == ch->epoch && offset <= ch->offset
-        && offset >= fanout_cold(z, ch)->lost)
-    {
+    if (since && recoverable(z, ch, since, epoch, offset)) {
         j->recovered = 1;
-        j->after = offset;
-        ref = fanout_index_seek(z, ch, offset, &pos);
+
+        if (since == NGX_HTTP_FANOUT_SINCE_SEQ) {
+            ref = fanout_index_seek_seq(z, ch, offset, &pos);
+
+        } else {
+            j->after = offset;
+            ref = fanout_index_seek(z, ch, offset, &pos);
+        }
 
         if (ref) {
-            j->missed = ch->history
-                        - fanout_index_position(ch, fanout_index(z, ref), pos,
-                                                z);
+            e = fanout_entry(z, fanout_index(z, ref)->refs[pos]);
+
+            j->missed = missed(z, ch, ref, pos);
+            j->from = e->seq - 1;
+
+            if (since == NGX_HTTP_FANOUT_SINCE_SEQ) {
+                j->after = e->offset - 1;
+                j->from = offset;
+            }
         }
 
     } else if (!since && history && ch->history) {
@@ -83,14 +99,41 @@ ngx_http_fanout_log_join(ngx_http_fanout_zone_t *z,
         }
 
         ref = fanout_index_nth(z, ch, ch->history - history, &pos);
-        j->after = fanout_entry(z, fanout_index(z, ref)->refs[pos])->offset
-                   - 1;
+        e = fanout_entry(z, fanout_index(z, ref)->refs[pos]);
+
+        j->after = e->offset - 1;
+        j->from = e->seq - 1;
         j->missed = history;
     }
 
     fanout_leave(z);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* Whether the log still has all that came after a position. */
+
+static int
+recoverable(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, int since,
+    uint64_t epoch, uint64_t offset)
+{
+    if (since == NGX_HTTP_FANOUT_SINCE_SEQ) {
+        return epoch == z->incarnation && offset <= z->shm->seq
+               && offset >= fanout_name(z, ch)->lost_seq;
+    }
+
+    return epoch == ch->epoch && offset <= ch->offset
+           && offset >= fanout_cold(z, ch)->lost;
+}
+
+
+static uint64_t
+missed(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, fanout_ref_t ref,
+    unsigned pos)
+{
+    return ch->history
+           - fanout_index_position(ch, fanout_index(z, ref), pos, z);
 }
 
 
@@ -203,6 +246,14 @@ fanout_entry_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     if (e->flags & FANOUT_HAS_META) {
         if (fanout_copy(&pen, &meta, 2) != 0) {
+            return NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+    }
+
+    if (e->flags & FANOUT_HAS_TARGET) {
+        if (fanout_copy(&pen, &to->to_client, 8) != 0
+            || fanout_copy(&pen, &to->to_user, 8) != 0)
+        {
             return NGX_HTTP_FANOUT_ZONE_STALE;
         }
     }

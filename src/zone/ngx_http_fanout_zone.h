@@ -39,6 +39,8 @@
 #define NGX_HTTP_FANOUT_ZONE_LAYOUT    -6   /* made by another build */
 #define NGX_HTTP_FANOUT_ZONE_SMALL     -7   /* mapping too small */
 #define NGX_HTTP_FANOUT_ZONE_ERROR     -8   /* errno of a system call */
+#define NGX_HTTP_FANOUT_ZONE_MANY      -9   /* a mailbox is full, or too many
+                                               clients are addressed */
 
 
 #define NGX_HTTP_FANOUT_ZONE_SLOTS      64  /* most workers at a time */
@@ -58,7 +60,7 @@
  */
 
 #define NGX_HTTP_FANOUT_COUNTERS(_)                                           \
-    _(connects,        "WebSocket handshakes accepted")                       \
+    _(connects,        "sessions begun, by any transport")                    \
     _(rejects,         "handshakes refused")                                  \
     _(disconnects,     "sessions ended")                                      \
     _(resumes,         "sessions resumed with their identity")                \
@@ -84,10 +86,31 @@
     _(rate_limited,    "connections or commands refused for their rate")      \
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
+    _(direct_delivered, "direct messages handed to a session's output")       \
+    _(direct_offline,  "direct messages and signals with nobody there")       \
+    _(signals,         "signals accepted from clients and the HTTP API")      \
+    _(signals_told,    "signals handed to a session's output")                \
+    _(signals_conflated, "signals replaced by a newer one while kept")        \
+    _(signals_dropped, "signals kept for slow sessions and let go of")        \
     _(wakes,           "times this worker was woken by another")              \
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
-    _(api_requests,    "HTTP API requests")
+    _(api_requests,    "HTTP API requests")                                   \
+    _(presence_joins,  "members made by sessions")                            \
+    _(presence_updates, "members changed by sessions")                        \
+    _(presence_leaves, "members that left while their session lives")         \
+    _(deflate_connects, "handshakes that agreed on permessage-deflate")       \
+    _(deflated,        "messages deflated, each once for all who get it")     \
+    _(deflated_in,     "bytes of them before")                                \
+    _(deflated_out,    "bytes of them after")                                 \
+    _(deflate_vain,    "messages that did not shrink and went as they are")   \
+    _(inflated,        "messages of clients inflated")                        \
+    _(inflated_in,     "bytes of them as received")                           \
+    _(inflated_out,    "bytes of them after")                                 \
+    _(inflate_errors,  "messages refused: broken, too big, or a bomb")            \
+    _(broadcasts,      "entries appended for responses")                      \
+    _(broadcast_failures, "responses that could not be published")            \
+    _(broadcast_skipped, "responses published without their body")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
@@ -249,6 +272,8 @@ typedef struct {
     ngx_http_fanout_zstr_t      user;
     ngx_http_fanout_zstr_t      meta;
     ngx_http_fanout_zstr_t      data;
+    ngx_http_fanout_zstr_t      to;         /* name of the user it is for: not
+                                               known here, for who delivers */
     uint32_t                    local;      /* given at open */
     uint8_t                     type;
     uint8_t                     kind;
@@ -285,6 +310,8 @@ typedef struct {
     uint64_t                    after;      /* read from here, exclusive */
     uint64_t                    missed;     /* kept entries in between */
     uint64_t                    seq;        /* a subscriber skips up to it */
+    uint64_t                    from;       /* .after as a seq: all of the
+                                               channel up to it is known */
     unsigned                    recovered:1;
     unsigned                    older:1;    /* kept before .after: seek */
 } ngx_http_fanout_zone_join_t;
@@ -347,6 +374,7 @@ typedef struct {
     uint64_t                    cancelled;  /* netted to nothing */
     uint64_t                    conflated;  /* signals replaced unread */
     uint64_t                    signals_dropped;
+    uint64_t                    mail_dropped;   /* by pressure */
     uint64_t                    seq;
     uint64_t                    incarnation;
     uint64_t                    evicted;    /* entries, by pressure */
@@ -474,6 +502,13 @@ int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
 
+/* what the position of a joiner is */
+
+#define NGX_HTTP_FANOUT_SINCE_NONE    0
+#define NGX_HTTP_FANOUT_SINCE_OFFSET  1         /* epoch and offset */
+#define NGX_HTTP_FANOUT_SINCE_SEQ     2         /* of the zone: incarnation
+                                                   and seq in their place */
+
 /* Joins an opened channel: what the joiner is told, and where it has to read
  * from to get its history.  With since: exactly what it missed, or
  * recovered 0.  STALE. */
@@ -542,6 +577,12 @@ void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
  * or 0. */
 int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
+
+/* Whether a secret and a user are those of an identity, live or lingering: 1
+ * or 0. */
+int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+
 
 /* orders: what others want of sessions of this worker */
 

@@ -590,6 +590,88 @@ policies(void)
 }
 
 
+/* one position of the zone for many channels */
+
+static void
+by_seq(void)
+{
+    uint32_t   i;
+    uint64_t   one, inc;
+    policy_t   p = { .history = 100 }, few = { .history = 3 };
+    policy_t   none = { .history = 0 };
+    result_t   r;
+    join_t     j;
+    channel_t  a, b, n, later;
+
+    start(MB);
+
+    a = view(&za, "a", &p);
+    b = view(&za, "b", &few);
+    n = view(&za, "n", &none);
+    (void) ngx_http_fanout_channel_open(&za, &a, 0);
+    (void) ngx_http_fanout_channel_open(&za, &b, 1);
+    (void) ngx_http_fanout_channel_open(&za, &n, 2);
+    inc = za.incarnation;
+
+    for (i = 0; i < 40; i++) {
+        (void) put(&za, &a, i, 10, 0, NULL, &r);
+        (void) put(&za, &b, i, 10, 0, NULL, &r);
+    }
+
+#define join_seq(c, at)                                                       \
+    (void) ngx_http_fanout_log_join(&za, c, NGX_HTTP_FANOUT_SINCE_SEQ, inc,   \
+                                    at, 0, &j)
+
+    join_seq(&a, 21);
+    ok(j.recovered && j.missed == 29 && j.after == 11 && j.from == 21,
+       "what one channel has behind a position of the zone");
+    join_seq(&a, 0);
+    ok(j.recovered && j.missed == 40 && j.after == 0, "all of it");
+    join_seq(&a, 80);
+    ok(j.recovered && j.missed == 0 && j.after == 40, "none of it");
+    join_seq(&a, 81);
+    ok(!j.recovered && j.missed == 0, "no position that is still to come");
+
+    one = inc;
+    inc++;
+    join_seq(&a, 80);
+    ok(!j.recovered, "nor one of another life of the zone");
+    inc = one;
+
+    join_seq(&b, 73);
+    ok(!j.recovered, "one that was let go of is told");
+    join_seq(&b, 74);
+    ok(j.recovered && j.missed == 3 && j.after == 37,
+       "the last of them is not");
+
+    (void) put(&za, &n, 1, 10, 0, NULL, &r);
+    join_seq(&n, 80);
+    ok(!j.recovered, "what is not kept is missed");
+    join_seq(&n, 81);
+    ok(j.recovered, "by who was not told");
+
+    later = view(&za, "later", &p);
+    (void) ngx_http_fanout_channel_open(&za, &later, 3);
+    join_seq(&later, 80);
+    ok(!j.recovered, "nobody knows what a channel of that name had before");
+    join_seq(&later, 81);
+    ok(j.recovered, "from its making on it is known");
+
+    (void) ngx_http_fanout_channel_close(&za, &a);
+    a = view(&za, "a", &p);
+    (void) ngx_http_fanout_channel_purge(&za, &a, NULL, 0, &r);
+    (void) ngx_http_fanout_channel_open(&za, &a, 0);
+    join_seq(&a, 81);
+    ok(!j.recovered, "a purge is told, though nobody read the channel");
+    join_seq(&a, 82);
+    ok(j.recovered, "once");
+
+#undef join_seq
+
+    stop(MB, "by seq");
+}
+
+
 static void
 idempotence(void)
 {
@@ -925,6 +1007,7 @@ main(int argc, char **argv)
     full();
     stalled_worker();
     policies();
+    by_seq();
     idempotence();
     one_key();
     finding();

@@ -1,0 +1,227 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Sessions that stay attached to their request: one that will be answered, or
+ * a stream over HTTP/2, whose output goes through the filters of the request.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+
+
+#define NGX_HTTP_FANOUT_STREAM  16384      /* bytes on their way, at most */
+
+
+struct ngx_http_fanout_stream_s {
+    ngx_buf_t     buf;
+    ngx_chain_t   out;
+    u_char       *data;         /* NULL: nothing is on its way */
+};
+
+
+static void attached_read(ngx_http_request_t *r);
+static void attached_write(ngx_http_request_t *r);
+static ngx_http_fanout_stream_t *stream_create(ngx_http_request_t *r);
+static void stream_cleanup(void *data);
+static void stream_settle(ngx_http_fanout_stream_t *st);
+
+
+void
+ngx_http_fanout_session_attach(ngx_http_fanout_session_t *s)
+{
+    ngx_http_request_t  *r;
+
+    r = s->request;
+
+    r->read_event_handler = attached_read;
+    r->write_event_handler = attached_write;
+
+    s->blocked = 0;
+
+    if (s->nout || s->behind || s->close_after) {
+        ngx_http_fanout_outbox_queue(s);
+    }
+
+    ngx_post_event(&s->hub->drain, &ngx_posted_events);
+
+    ngx_http_fanout_session_timer(s);
+}
+
+
+void
+ngx_http_fanout_session_part(ngx_http_fanout_session_t *s)
+{
+    ngx_event_t         *rev;
+    ngx_http_request_t  *r;
+
+    r = s->request;
+    rev = r->connection->read;
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+
+    rev->cancelable = 0;
+
+    s->cleanup->handler = NULL;
+    ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    s->request = NULL;
+    s->connection = NULL;
+
+    if (s->dead) {
+        /* before it had begun */
+        (void) ngx_http_fanout_session_done(s);
+        return;
+    }
+
+    ngx_http_fanout_eventlog_ended(s, 1000, "answered");
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
+}
+
+
+/* What comes from the client is not for the session; that it has gone is. */
+
+static void
+attached_read(ngx_http_request_t *r)
+{
+    ngx_event_t                *rev;
+    ngx_http_fanout_session_t  *s;
+
+    rev = r->connection->read;
+
+    if (rev->timedout) {
+        rev->timedout = 0;
+        s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
+        ngx_http_fanout_session_tick(s);
+        return;
+    }
+
+    ngx_http_test_reading(r);
+}
+
+
+static void
+attached_write(ngx_http_request_t *r)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
+
+    if (s->stream) {
+        ngx_http_fanout_session_write(s);
+    }
+}
+
+
+/* output through filters */
+
+ssize_t
+ngx_http_fanout_stream_send(ngx_http_fanout_session_t *s)
+{
+    size_t                     len;
+    ngx_buf_t                 *b;
+    ngx_http_request_t        *r;
+    ngx_http_fanout_stream_t  *st;
+
+    r = s->request;
+
+    if (s->stream == NULL) {
+        s->stream = stream_create(r);
+
+        if (s->stream == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    st = s->stream;
+
+    if (st->data) {
+        if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        stream_settle(st);
+
+        if (st->data) {
+            return NGX_AGAIN;
+        }
+    }
+
+    len = ngx_min(s->pending, NGX_HTTP_FANOUT_STREAM);
+
+    st->data = ngx_alloc(len, ngx_cycle->log);
+    if (st->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = &st->buf;
+    ngx_memzero(b, sizeof(ngx_buf_t));
+
+    b->start = st->data;
+    b->pos = st->data;
+    b->last = st->data + ngx_http_fanout_outbox_copy(s, st->data, len);
+    b->end = b->last;
+    b->temporary = 1;
+    b->flush = 1;
+    b->tag = (ngx_buf_tag_t) &ngx_http_fanout_module;
+
+    st->out.buf = b;
+    st->out.next = NULL;
+
+    if (ngx_http_output_filter(r, &st->out) == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    stream_settle(st);
+
+    return len;
+}
+
+
+/* The bytes may be on their way for longer than the session lives. */
+
+static ngx_http_fanout_stream_t *
+stream_create(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t        *cln;
+    ngx_http_fanout_stream_t  *st;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_fanout_stream_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    st = cln->data;
+    ngx_memzero(st, sizeof(ngx_http_fanout_stream_t));
+
+    cln->handler = stream_cleanup;
+
+    return st;
+}
+
+
+static void
+stream_cleanup(void *data)
+{
+    ngx_http_fanout_stream_t  *st = data;
+
+    if (st->data) {
+        ngx_free(st->data);
+        st->data = NULL;
+    }
+}
+
+
+static void
+stream_settle(ngx_http_fanout_stream_t *st)
+{
+    if (st->buf.pos == st->buf.last) {
+        ngx_free(st->data);
+        st->data = NULL;
+    }
+}

@@ -1,0 +1,333 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ */
+
+
+#include "ngx_http_fanout_position.h"
+#include "ngx_http_fanout_entry.h"
+
+
+#define NGX_HTTP_FANOUT_POSITION_PART  (1 + 16 + 1 + NGX_INT64_LEN)
+
+
+static uint64_t sent(ngx_http_fanout_subscription_t *sub);
+static u_char *write_others(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_subscription_t *but, uint64_t base, u_char *p,
+    u_char *last);
+static uint64_t lowest(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_subscription_t *but);
+static uint64_t name_hash(ngx_http_fanout_hub_t *hub, ngx_str_t *name);
+static u_char *number(u_char *p, u_char *last, ngx_uint_t hex, uint64_t *n);
+static u_char *head(u_char *p, u_char *last, uint64_t *incarnation,
+    uint64_t *seq);
+static u_char *part(u_char *p, u_char *last, uint64_t *hash, uint64_t *seq);
+static ngx_http_fanout_frame_t *prefix(ngx_http_fanout_subscription_t *sub,
+    uint64_t seq);
+
+
+/* seq up to which all of a channel was sent to the session */
+
+static uint64_t
+sent(ngx_http_fanout_subscription_t *sub)
+{
+    uint64_t  seq;
+
+    if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE) {
+        return sub->sent;
+    }
+
+    seq = ngx_max(sub->seq, sub->channel->seq);
+
+    return ngx_max(seq, sub->session->hub->safe);
+}
+
+
+void
+ngx_http_fanout_position_mark(ngx_http_fanout_subscription_t *sub)
+{
+    sub->sent = sent(sub);
+}
+
+
+u_char *
+ngx_http_fanout_position_write(ngx_http_fanout_session_t *s, u_char *p)
+{
+    u_char    *last;
+    uint64_t   base;
+
+    last = p + NGX_HTTP_FANOUT_POSITION_LEN;
+    base = lowest(s, NULL);
+
+    p = ngx_slprintf(p, last, "%xL.%uL", s->hub->zone.incarnation, base);
+
+    return write_others(s, NULL, base, p, last);
+}
+
+
+static uint64_t
+lowest(ngx_http_fanout_session_t *s, ngx_http_fanout_subscription_t *but)
+{
+    uint64_t                         seq, base;
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    base = UINT64_MAX;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub != but) {
+            seq = sent(sub);
+            base = ngx_min(base, seq);
+        }
+    }
+
+    return base == UINT64_MAX ? 0 : base;
+}
+
+
+/* channels of which more was sent than the base says; none if not all fit */
+
+static u_char *
+write_others(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_subscription_t *but, uint64_t base, u_char *p,
+    u_char *last)
+{
+    u_char                          *start;
+    uint64_t                         seq;
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    start = p;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+        seq = sent(sub);
+
+        if (sub == but || seq <= base) {
+            continue;
+        }
+
+        if (last - p < (ssize_t) NGX_HTTP_FANOUT_POSITION_PART) {
+            return start;
+        }
+
+        p = ngx_sprintf(p, ".%xL-%uL", name_hash(s->hub, &sub->channel->name),
+                        seq);
+    }
+
+    return p;
+}
+
+
+/* keyed, so that nobody can make two names that meet */
+
+static uint64_t
+name_hash(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
+{
+    return ngx_http_fanout_zone_hash(&hub->zone, name->data, name->len);
+}
+
+
+ngx_int_t
+ngx_http_fanout_position_check(ngx_str_t *text)
+{
+    u_char    *p, *last;
+    uint64_t   n, m;
+
+    p = text->data;
+    last = p + text->len;
+
+    if (text->len > NGX_HTTP_FANOUT_POSITION_LEN) {
+        return NGX_ERROR;
+    }
+
+    p = head(p, last, &n, &m);
+
+    while (p && p < last) {
+        p = part(p, last, &n, &m);
+    }
+
+    return p ? NGX_OK : NGX_ERROR;
+}
+
+
+void
+ngx_http_fanout_position_of(ngx_http_fanout_hub_t *hub, ngx_str_t *text,
+    ngx_str_t *channel, uint64_t *incarnation, uint64_t *seq)
+{
+    u_char    *p, *last;
+    uint64_t   hash, own, n;
+
+    last = text->data + text->len;
+    p = head(text->data, last, incarnation, seq);
+    own = name_hash(hub, channel);
+
+    while (p && p < last) {
+        p = part(p, last, &hash, &n);
+
+        if (p && hash == own) {
+            *seq = n;
+        }
+    }
+}
+
+
+static u_char *
+head(u_char *p, u_char *last, uint64_t *incarnation, uint64_t *seq)
+{
+    p = number(p, last, 1, incarnation);
+
+    if (p == NULL || p == last || *p != '.') {
+        return NULL;
+    }
+
+    return number(p + 1, last, 0, seq);
+}
+
+
+static u_char *
+part(u_char *p, u_char *last, uint64_t *hash, uint64_t *seq)
+{
+    if (*p != '.') {
+        return NULL;
+    }
+
+    p = number(p + 1, last, 1, hash);
+
+    if (p == NULL || p == last || *p != '-') {
+        return NULL;
+    }
+
+    return number(p + 1, last, 0, seq);
+}
+
+
+/* NULL if there is none, or one of more than 64 bits */
+
+static u_char *
+number(u_char *p, u_char *last, ngx_uint_t hex, uint64_t *n)
+{
+    u_char    *start;
+    uint64_t   digit;
+
+    *n = 0;
+
+    for (start = p; p < last; p++) {
+
+        if (*p >= '0' && *p <= '9') {
+            digit = *p - '0';
+
+        } else if (hex && *p >= 'a' && *p <= 'f') {
+            digit = *p - 'a' + 10;
+
+        } else {
+            break;
+        }
+
+        if (p - start == (hex ? 16 : 19)) {
+            return NULL;
+        }
+
+        *n = *n * (hex ? 16 : 10) + digit;
+    }
+
+    return p == start ? NULL : p;
+}
+
+
+/* ids of events */
+
+ngx_int_t
+ngx_http_fanout_position_id(ngx_http_fanout_hub_t *hub, uint64_t seq,
+    ngx_http_fanout_frame_t *f)
+{
+    return ngx_http_fanout_frame_printf(hub, f, 64, "id: %xL.%uL\n",
+                                        hub->zone.incarnation, seq);
+}
+
+
+/* Of the id that is shared only the end is used, the seq of the event: in
+ * front of it goes what the session says of all of its channels. */
+
+void
+ngx_http_fanout_position_place(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end)
+{
+    u_char                     *p, *dot, *next, *last;
+    uint64_t                    seq;
+    ngx_http_fanout_frame_t    *own;
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+    p = f->data + start;
+    last = f->data + end;
+    own = NULL;
+
+    for ( /* void */ ; p < last && !s->dead; p = next) {
+
+        next = (u_char *) memmem(p, last - p, "\n\n", 2);
+        next = next ? next + 2 : last;
+
+        dot = ngx_strncmp(p, "id: ", 4) == 0 ? ngx_strlchr(p, next, '.')
+                                             : NULL;
+
+        if (dot == NULL || number(dot + 1, next, 0, &seq) == NULL) {
+            ngx_http_fanout_session_push(s, f, p - f->data, next - f->data);
+            continue;
+        }
+
+        if (own == NULL) {
+            own = prefix(sub, seq);
+
+            if (own == NULL) {
+                ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+                return;
+            }
+        }
+
+        ngx_http_fanout_session_push(s, own, 0, own->used);
+        ngx_http_fanout_session_push(s, f, dot + 1 - f->data, next - f->data);
+    }
+
+    if (own) {
+        ngx_http_fanout_frame_release(s->hub, own);
+    }
+}
+
+
+/* The first seq is below those of the events it is put before. */
+
+static ngx_http_fanout_frame_t *
+prefix(ngx_http_fanout_subscription_t *sub, uint64_t seq)
+{
+    u_char                     *p;
+    u_char                      buf[4 + NGX_HTTP_FANOUT_POSITION_LEN];
+    uint64_t                    base;
+    ngx_http_fanout_frame_t    *f;
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+    base = ngx_min(lowest(s, sub), seq);
+
+    p = ngx_sprintf(buf, "id: %xL.%uL", s->hub->zone.incarnation, base);
+    p = write_others(s, sub, base, p, buf + sizeof(buf)
+                                      - NGX_HTTP_FANOUT_POSITION_PART);
+    p = ngx_sprintf(p, ".%xL-", name_hash(s->hub, &sub->channel->name));
+
+    f = ngx_http_fanout_frame_create(s->hub, p - buf);
+
+    if (f) {
+        ngx_memcpy(f->data, buf, p - buf);
+        f->used = p - buf;
+    }
+
+    return f;
+}

@@ -1,0 +1,412 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Commands by POST, for clients that have no way back: one, or an array of
+ * them, run as those of a session that lives for the request.
+ */
+
+
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_transport.h"
+
+
+#define NGX_HTTP_FANOUT_MORE  1024
+
+
+static ngx_int_t post_begin(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t *start);
+static ngx_int_t post_end(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode);
+static void post_input(ngx_http_fanout_session_t *s, u_char *data,
+    size_t len);
+static void post_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
+static const char *check_body(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
+static ngx_uint_t is_json(ngx_http_request_t *r);
+static void body_handler(ngx_http_request_t *r);
+static ngx_int_t run(ngx_http_request_t *r);
+static ngx_uint_t author(ngx_http_fanout_session_t *s,
+    ngx_http_request_t *r);
+static ngx_int_t answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
+    ngx_str_t *body);
+static ngx_int_t harvest(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_frame_t *f, ngx_uint_t *n);
+static ngx_int_t send_replies(ngx_http_request_t *r,
+    ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f, ngx_uint_t n,
+    ngx_uint_t status);
+
+
+const ngx_http_fanout_transport_t  ngx_http_fanout_post = {
+    ngx_string("post"),
+    NGX_HTTP_FANOUT_POST,
+    1,
+    post_begin,
+    post_end,
+    post_input,
+    post_close,
+    NULL,
+    NULL,
+    NULL
+};
+
+
+ngx_int_t
+ngx_http_fanout_post_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    user;
+    ngx_uint_t                   status;
+    const char                  *why;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
+
+    if (why == NULL) {
+        why = check_body(r, conf, &status);
+    }
+
+    if (why) {
+        return ngx_http_fanout_refuse(r, status, why);
+    }
+
+    rc = ngx_http_read_client_request_body(r, body_handler);
+
+    return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+}
+
+
+/* Another type would let a form of any page send commands. */
+
+static const char *
+check_body(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t *status)
+{
+    if (!is_json(r)) {
+        *status = NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
+        return "commands are sent as application/json";
+    }
+
+    if (r->headers_in.content_length_n
+        > (off_t) (conf->message_size + NGX_HTTP_FANOUT_ENVELOPE))
+    {
+        *status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        return "the body is too large: fanout_message_size";
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+is_json(ngx_http_request_t *r)
+{
+    size_t     len;
+    ngx_str_t  type;
+
+    len = ngx_http_fanout_type_json.len;
+    type = ngx_http_fanout_http_header(r, "content-type");
+
+    return type.len >= len
+           && ngx_strncasecmp(type.data, ngx_http_fanout_type_json.data, len)
+              == 0
+           && (type.len == len || type.data[len] == ';'
+               || type.data[len] == ' ');
+}
+
+
+static void
+body_handler(ngx_http_request_t *r)
+{
+    ngx_http_finalize_request(r, run(r));
+}
+
+
+static ngx_int_t
+run(ngx_http_request_t *r)
+{
+    off_t                        size;
+    ngx_int_t                    rc;
+    ngx_str_t                    user, body;
+    ngx_uint_t                   status;
+    const char                  *why;
+    ngx_http_fanout_session_t   *s;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+    size = ngx_http_fanout_http_body_size(r);
+
+    if (size > (off_t) (conf->message_size + NGX_HTTP_FANOUT_ENVELOPE)) {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                  "the body is too large: "
+                                  "fanout_message_size");
+    }
+
+    if (size == 0) {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
+                                      "the body is empty");
+    }
+
+    /* it may have taken its time */
+
+    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
+
+    if (why) {
+        return ngx_http_fanout_refuse(r, status, why);
+    }
+
+    if (ngx_http_fanout_http_body(r, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    s->transport = &ngx_http_fanout_post;
+    s->blocked = 1;
+
+    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+    ngx_http_fanout_count(s->hub, connects);
+
+    if (!author(s, r)) {
+        ngx_http_fanout_session_part(s);
+        return ngx_http_fanout_refuse(r, NGX_HTTP_FORBIDDEN,
+                                  "the client of Fanout-Client is not proved "
+                                  "by Fanout-Resume");
+    }
+
+    s->reading = 1;
+    rc = answer(s, r, &body);
+
+    if (!s->dead) {
+        ngx_http_fanout_session_part(s);
+    }
+
+    (void) ngx_http_fanout_session_done(s);
+
+    return rc;
+}
+
+
+/* Who has the token of a session may speak as its client. */
+
+static ngx_uint_t
+author(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    uint64_t                     client;
+    ngx_str_t                    value;
+    ngx_http_fanout_identity_t   id;
+
+    value = ngx_http_fanout_http_header(r, "fanout-client");
+
+    if (!ngx_http_fanout_native_token(r, &id)) {
+        return value.len == 0
+               && ngx_http_fanout_http_header(r, "fanout-resume").len == 0;
+    }
+
+    id.user = s->user.len
+              ? ngx_http_fanout_zone_hash(&s->hub->zone, s->user.data,
+                                          s->user.len)
+              : 0;
+
+    if (value.len
+        && (ngx_http_fanout_client_parse(&value, &client) != NGX_OK
+            || client != id.client))
+    {
+        return 0;
+    }
+
+    if (!ngx_http_fanout_identity_known(&s->hub->zone, &id)) {
+        return 0;
+    }
+
+    s->identity.client = id.client;
+
+    return 1;
+}
+
+
+static ngx_int_t
+answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *body)
+{
+    u_char                   *copy;
+    ngx_uint_t                n, status;
+    ngx_http_fanout_hub_t    *hub;
+    ngx_http_fanout_frame_t  *f;
+
+    hub = s->hub;
+    n = 0;
+
+    /* others read the body as well */
+
+    copy = ngx_pnalloc(r->pool, body->len);
+    f = ngx_http_fanout_frame_create(hub, 1024);
+
+    if (copy == NULL || f == NULL) {
+        goto failed;
+    }
+
+    ngx_memcpy(copy, body->data, body->len);
+
+    s->dialect->receive(s, NGX_HTTP_FANOUT_WS_TEXT, copy, body->len);
+
+    for ( ;; ) {
+
+        if (s->dead || harvest(s, f, &n) != NGX_OK) {
+            goto failed;
+        }
+
+        if (f->used > s->conf->buffer) {
+            ngx_http_fanout_session_part(s);
+            ngx_http_fanout_frame_release(hub, f);
+            return ngx_http_fanout_refuse(r,
+                                  NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                  "the reply is larger than fanout_buffer: "
+                                  "ask for less at once");
+        }
+
+        if (s->job == NULL) {
+            break;
+        }
+
+        (void) s->dialect->work(s);
+    }
+
+    /* several replies can't have one status */
+
+    status = NGX_HTTP_OK;
+
+    if (n == 1 && f->data[0] == '{' && s->refused) {
+        status = ngx_http_fanout_errors[s->refused].status;
+    }
+
+    ngx_http_fanout_session_part(s);
+
+    return send_replies(r, hub, f, n, status);
+
+failed:
+
+    if (f) {
+        ngx_http_fanout_frame_release(hub, f);
+    }
+
+    return NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+
+/* Takes the payloads that were pushed, each a piece, as elements of an array;
+ * one that is an array itself is no nested one. */
+
+static ngx_int_t
+harvest(ngx_http_fanout_session_t *s, ngx_http_fanout_frame_t *f,
+    ngx_uint_t *n)
+{
+    size_t                    len;
+    u_char                   *p;
+    uint32_t                  i;
+    ngx_http_fanout_piece_t  *piece;
+
+    for (i = 0; i < s->nout; i++) {
+        piece = &s->out[(s->out_head + i) & (s->nout_max - 1)];
+
+        p = piece->frame->data + piece->start;
+        len = piece->end - piece->start;
+
+        if (*n && p[0] == '[') {
+            p++;
+            len -= 2;
+        }
+
+        if ((*n && ngx_http_fanout_frame_literal(s->hub, f, ",") != NGX_OK)
+            || ngx_http_fanout_frame_append(s->hub, f, p, len) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        (*n)++;
+    }
+
+    ngx_http_fanout_outbox_clear(s);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+send_replies(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, ngx_uint_t n, ngx_uint_t status)
+{
+    if (n > 1) {
+        /* parts, and what they are of */
+
+        if (ngx_http_fanout_frame_reserve(hub, f, 2) != NGX_OK) {
+            ngx_http_fanout_frame_release(hub, f);
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memmove(f->data + 1, f->data, f->used);
+        f->data[0] = '[';
+        f->used++;
+        f->data[f->used++] = ']';
+    }
+
+    if (ngx_http_fanout_answer_headers(r) != NGX_OK
+        || ngx_http_fanout_frame_literal(hub, f, "\n") != NGX_OK)
+    {
+        ngx_http_fanout_frame_release(hub, f);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (n == 0) {
+        /* none of the commands wanted a reply */
+        ngx_http_fanout_frame_release(hub, f);
+        r->headers_out.status = NGX_HTTP_NO_CONTENT;
+        r->header_only = 1;
+        return ngx_http_send_header(r);
+    }
+
+    return ngx_http_fanout_http_send_frame(r, hub, status,
+                                           &ngx_http_fanout_type_json, f);
+}
+
+
+/* payloads as they are */
+
+static ngx_int_t
+post_begin(ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f,
+    uint32_t *start)
+{
+    *start = f->used;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+post_end(ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f,
+    uint32_t start, ngx_uint_t opcode)
+{
+    return NGX_OK;
+}
+
+
+static void
+post_input(ngx_http_fanout_session_t *s, u_char *data, size_t len)
+{
+    /* void */
+}
+
+
+static void
+post_close(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
+}

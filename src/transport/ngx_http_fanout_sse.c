@@ -1,0 +1,317 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Server-sent events (HTML, section 9.2).
+ *
+ * Over HTTP/1.1 the response ends with the connection: no length, no chunks.
+ * So its bytes are those that all share, and the session can let the request
+ * go as one of WebSocket does.  Over HTTP/2 it stays attached to its stream.
+ */
+
+
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_position.h"
+#include "ngx_http_fanout_transport.h"
+
+
+static ngx_int_t sse_begin(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t *start);
+static ngx_int_t sse_end(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode);
+static void sse_input(ngx_http_fanout_session_t *s, u_char *data, size_t len);
+static void sse_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
+static ngx_int_t send_header(ngx_http_request_t *r);
+static ngx_uint_t own_body(ngx_http_request_t *r);
+static void flush_header(ngx_http_request_t *r);
+static void start(ngx_http_fanout_session_t *s);
+
+
+/* on a connection of its own */
+
+const ngx_http_fanout_transport_t  ngx_http_fanout_sse = {
+    ngx_string("sse"),
+    NGX_HTTP_FANOUT_SSE,
+    0,
+    sse_begin,
+    sse_end,
+    sse_input,
+    sse_close,
+    NULL,
+    NULL,
+    ngx_http_fanout_position_place
+};
+
+
+/* through the filters of its request */
+
+const ngx_http_fanout_transport_t  ngx_http_fanout_sse_stream = {
+    ngx_string("sse"),
+    NGX_HTTP_FANOUT_SSE,
+    0,
+    sse_begin,
+    sse_end,
+    sse_input,
+    sse_close,
+    NULL,
+    ngx_http_fanout_stream_send,
+    ngx_http_fanout_position_place
+};
+
+
+ngx_int_t
+ngx_http_fanout_sse_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_str_t                    user;
+    ngx_uint_t                   status;
+    const char                  *why;
+    ngx_http_fanout_session_t   *s;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
+
+    if (why == NULL) {
+        why = conf->dialect->stream->accept(r, conf, &status);
+    }
+
+    if (why) {
+        return ngx_http_fanout_refuse(r, status, why);
+    }
+
+    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    s->dialect = conf->dialect->stream;
+    s->format = s->dialect->format;
+    s->transport = &ngx_http_fanout_sse;
+
+    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+
+    if (ngx_http_fanout_session_begin(s) != NGX_OK
+        || s->state != NGX_HTTP_FANOUT_OPEN)
+    {
+        return ngx_http_fanout_refuse_error(r, s->refused);
+    }
+
+    rc = send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return rc;
+    }
+
+    if (!own_body(r)) {
+        s->transport = &ngx_http_fanout_sse_stream;
+    }
+
+    r->main->count++;
+
+    if (s->transport == &ngx_http_fanout_sse
+        && (r->out || r->connection->buffered))
+    {
+        /* something pipelined before is not sent yet */
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = flush_header;
+        return NGX_DONE;
+    }
+
+    start(s);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+send_header(ngx_http_request_t *r)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  version;
+
+    static ngx_str_t  type = ngx_string("text/event-stream");
+    static ngx_str_t  no = ngx_string("no");
+
+    if (ngx_http_fanout_answer_headers(r) != NGX_OK
+        || ngx_http_fanout_http_add(r, "X-Accel-Buffering", &no) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    r->err_status = 0;
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = -1;
+    r->headers_out.content_type = type;
+    r->headers_out.content_type_len = type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    ngx_http_clear_accept_ranges(r);
+
+#if (NGX_HTTP_GZIP)
+    r->gzip_tested = 1;
+    r->gzip_ok = 0;
+#endif
+
+    /* to HTTP/1.0 nobody sends chunks */
+
+    version = r->http_version;
+
+    if (version < NGX_HTTP_VERSION_20) {
+        r->keepalive = 0;
+        r->http_version = NGX_HTTP_VERSION_10;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    r->http_version = version;
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR ? NGX_ERROR
+                                                                 : NGX_OK;
+}
+
+
+/* whether what is written to the connection is the body */
+
+static ngx_uint_t
+own_body(ngx_http_request_t *r)
+{
+    return r->http_version < NGX_HTTP_VERSION_20 && !r->chunked
+           && r->headers_out.content_encoding == NULL && r == r->main;
+}
+
+
+static void
+flush_header(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = r->connection;
+    wev = c->write;
+
+    if (wev->timedout) {
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return;
+    }
+
+    rc = ngx_http_output_filter(r, NULL);
+
+    if (rc == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return;
+    }
+
+    if (r->out || c->buffered) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+        ngx_add_timer(wev, clcf->send_timeout);
+
+        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    if (wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    start(ngx_http_get_module_ctx(r, ngx_http_fanout_module));
+}
+
+
+static void
+start(ngx_http_fanout_session_t *s)
+{
+    if (s->transport == &ngx_http_fanout_sse) {
+        ngx_http_fanout_session_start(s);
+
+    } else {
+        ngx_http_fanout_session_attach(s);
+    }
+}
+
+
+/* framing */
+
+static ngx_int_t
+sse_begin(ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f,
+    uint32_t *start)
+{
+    if (ngx_http_fanout_frame_reserve(hub, f, sizeof("data: ") - 1)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *start = f->used;
+    ngx_memcpy(f->data + f->used, "data: ", sizeof("data: ") - 1);
+    f->used += sizeof("data: ") - 1;
+
+    return NGX_OK;
+}
+
+
+/* JSON has no line feeds between its tokens here, and none in strings */
+
+static ngx_int_t
+sse_end(ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f,
+    uint32_t start, ngx_uint_t opcode)
+{
+    if (ngx_http_fanout_frame_reserve(hub, f, 2) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    f->data[f->used++] = '\n';
+    f->data[f->used++] = '\n';
+
+    return NGX_OK;
+}
+
+
+/* The response ends with the connection: no request can follow. */
+
+static void
+sse_input(ngx_http_fanout_session_t *s, u_char *data, size_t len)
+{
+    ngx_http_fanout_count(s->hub, protocol_errors);
+
+    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                  "fanout client sent data on an event stream");
+
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+}
+
+
+static void
+sse_close(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    u_char  *p, buf[256];
+
+    if (code != 1012) {
+        /* a restart was announced already */
+        p = ngx_slprintf(buf, buf + sizeof(buf),
+                         "data: {\"closing\":{\"code\":\"%s\",\"status\":%ui,"
+                         "\"reconnect\":%s}}\n\n", reason, code,
+                         code == 4409 ? "false" : "true");
+
+        ngx_http_fanout_session_bytes(s, buf, p - buf);
+    }
+
+    s->close_after = 1 + NGX_HTTP_FANOUT_END_CUT;
+
+    if (!s->dead) {
+        ngx_http_fanout_outbox_queue(s);
+    }
+}

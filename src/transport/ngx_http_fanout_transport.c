@@ -1,0 +1,560 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Which transport a request asks for, and what those of plain HTTP share.
+ */
+
+
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_position.h"
+#include "ngx_http_fanout_transport.h"
+#include "ngx_http_fanout_websocket.h"
+
+
+typedef struct {
+    u_char  *pos;
+    u_char  *last;
+} args_t;
+
+
+static ngx_uint_t transport(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf);
+static ngx_int_t preflight(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf);
+static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
+static ngx_int_t decode(ngx_http_request_t *r, ngx_str_t *value,
+    ngx_str_t *text);
+static const char *query_arg(ngx_http_request_t *r,
+    ngx_http_fanout_query_t *q, ngx_str_t *name, ngx_str_t *value);
+static const char *query_channel(ngx_http_fanout_query_t *q,
+    ngx_str_t *channel);
+static const char *query_permits(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
+    ngx_uint_t *status);
+static const char *query_position(ngx_http_request_t *r,
+    ngx_http_fanout_query_t *q);
+
+
+#define named(s, text)                                                        \
+    ((s)->len == sizeof(text) - 1                                             \
+     && ngx_strncmp((s)->data, text, sizeof(text) - 1) == 0)
+
+
+ngx_int_t
+ngx_http_fanout_handler(ngx_http_request_t *r)
+{
+    ngx_uint_t                   t;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    t = transport(r, conf);
+
+    if (r->method == NGX_HTTP_OPTIONS && t != NGX_HTTP_FANOUT_WEBSOCKET) {
+        return preflight(r, conf);
+    }
+
+    if (!(conf->transports & t)) {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_FORBIDDEN,
+                         t == NGX_HTTP_FANOUT_SSE
+                         ? "event streams are not served here: "
+                           "fanout_transports"
+                         : t == NGX_HTTP_FANOUT_POLL
+                           ? "polls are not served here: fanout_transports"
+                           : t == NGX_HTTP_FANOUT_POST
+                             ? "POST is not served here: fanout_transports"
+                             : "WebSocket is not served here: "
+                               "fanout_transports");
+    }
+
+    if (t & (NGX_HTTP_FANOUT_SSE|NGX_HTTP_FANOUT_POLL)
+        && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+    {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
+                                      "a GET has no body here");
+    }
+
+    switch (t) {
+
+    case NGX_HTTP_FANOUT_SSE:
+        return ngx_http_fanout_sse_handler(r);
+
+    case NGX_HTTP_FANOUT_POLL:
+        return ngx_http_fanout_poll_handler(r);
+
+    case NGX_HTTP_FANOUT_POST:
+        return ngx_http_fanout_post_handler(r);
+
+    default:
+        return ngx_http_fanout_websocket_handler(r);
+    }
+}
+
+
+/* A request that asks for an upgrade is of WebSocket, whatever its query. */
+
+static ngx_uint_t
+transport(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
+{
+    ngx_str_t  value;
+
+    if (conf->dialect->stream == NULL || r != r->main
+        || ngx_http_fanout_header(r, "upgrade", &value))
+    {
+        return NGX_HTTP_FANOUT_WEBSOCKET;
+    }
+
+    switch (r->method) {
+
+    case NGX_HTTP_POST:
+    case NGX_HTTP_OPTIONS:
+        return NGX_HTTP_FANOUT_POST;
+
+    case NGX_HTTP_GET:
+        break;
+
+    default:
+        return NGX_HTTP_FANOUT_WEBSOCKET;
+    }
+
+    if (ngx_http_arg(r, (u_char *) "poll", 4, &value) == NGX_OK
+        && named(&value, "1"))
+    {
+        return NGX_HTTP_FANOUT_POLL;
+    }
+
+    if (ngx_http_arg(r, (u_char *) "channel", 7, &value) == NGX_OK) {
+        return NGX_HTTP_FANOUT_SSE;
+    }
+
+    value = ngx_http_fanout_http_header(r, "accept");
+
+    return value.len
+           && ngx_strlcasestrn(value.data, value.data + value.len,
+                               (u_char *) "text/event-stream",
+                               sizeof("text/event-stream") - 2)
+           ? NGX_HTTP_FANOUT_SSE : NGX_HTTP_FANOUT_WEBSOCKET;
+}
+
+
+/* What a browser asks before a page of another origin may send a POST. */
+
+static ngx_int_t
+preflight(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
+{
+    ngx_int_t    rc;
+    ngx_str_t    user;
+    ngx_uint_t   status;
+    const char  *why;
+
+    static ngx_str_t  methods = ngx_string("GET, POST");
+    static ngx_str_t  headers = ngx_string("Content-Type, Fanout-Client, "
+                                           "Fanout-Resume, Last-Event-ID, "
+                                           "Authorization");
+    static ngx_str_t  age = ngx_string("600");
+
+    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
+
+    if (why) {
+        return ngx_http_fanout_refuse(r, status, why);
+    }
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_fanout_answer_headers(r) != NGX_OK
+        || ngx_http_fanout_http_add(r, "Access-Control-Allow-Methods",
+                                    &methods) != NGX_OK
+        || ngx_http_fanout_http_add(r, "Access-Control-Allow-Headers",
+                                    &headers) != NGX_OK
+        || ngx_http_fanout_http_add(r, "Access-Control-Max-Age", &age)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    r->headers_out.status = NGX_HTTP_NO_CONTENT;
+    r->header_only = 1;
+
+    return ngx_http_send_header(r);
+}
+
+
+/* answers */
+
+ngx_int_t
+ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text)
+{
+    ngx_str_t                    code, message, none;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    if (conf->app->hub) {
+        ngx_http_fanout_count(conf->app->hub, rejects);
+    }
+
+    ngx_str_null(&none);
+
+    ngx_http_fanout_eventlog_deny(r, conf, &none, status, text);
+
+    (void) ngx_http_discard_request_body(r);
+
+    switch (status) {
+
+    case NGX_HTTP_FORBIDDEN:
+        ngx_str_set(&code, "forbidden");
+        break;
+
+    case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
+        ngx_str_set(&code, "too_large");
+        break;
+
+    case NGX_HTTP_UNSUPPORTED_MEDIA_TYPE:
+        ngx_str_set(&code, "unsupported_media_type");
+        break;
+
+    case NGX_HTTP_SERVICE_UNAVAILABLE:
+        ngx_str_set(&code, "unavailable");
+        break;
+
+    case NGX_HTTP_INTERNAL_SERVER_ERROR:
+        ngx_str_set(&code, "internal");
+        break;
+
+    default:
+        ngx_str_set(&code, "bad_request");
+    }
+
+    message.data = (u_char *) text;
+    message.len = ngx_strlen(text);
+
+    if (message.len && text[message.len - 1] == '\n') {
+        message.len--;
+    }
+
+    return ngx_http_fanout_http_send_error(r, status, &code, &message, &none);
+}
+
+
+ngx_int_t
+ngx_http_fanout_refuse_error(ngx_http_request_t *r,
+    ngx_http_fanout_error_e error)
+{
+    ngx_str_t                   none;
+    ngx_http_fanout_error_t    *e;
+    ngx_http_fanout_session_t  *s;
+
+    s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
+
+    if (s) {
+        ngx_http_fanout_count(s->hub, rejects);
+        ngx_http_fanout_session_part(s);
+    }
+
+    if (error == NGX_HTTP_FANOUT_E_NONE) {
+        error = NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    e = &ngx_http_fanout_errors[error];
+    ngx_str_null(&none);
+
+    return ngx_http_fanout_http_send_error(r, e->status, &e->code, &e->text,
+                                           &none);
+}
+
+
+/* An origin that was let in may read what it gets, as it may with WebSocket;
+ * the own one needs no leave. */
+
+ngx_int_t
+ngx_http_fanout_answer_headers(ngx_http_request_t *r)
+{
+    ngx_str_t  origin;
+
+    static ngx_str_t  no_store = ngx_string("no-store");
+    static ngx_str_t  yes = ngx_string("true");
+    static ngx_str_t  expose = ngx_string("Fanout-Position");
+    static ngx_str_t  vary = ngx_string("Origin");
+
+    if (ngx_http_fanout_http_add(r, "Cache-Control", &no_store) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_fanout_header(r, "origin", &origin) != 1) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_fanout_http_add(r, "Access-Control-Allow-Origin", &origin)
+        != NGX_OK
+        || ngx_http_fanout_http_add(r, "Access-Control-Allow-Credentials",
+                                    &yes) != NGX_OK
+        || ngx_http_fanout_http_add(r, "Access-Control-Expose-Headers",
+                                    &expose) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_fanout_http_add(r, "Vary", &vary);
+}
+
+
+/* the query */
+
+const char *
+ngx_http_fanout_query(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
+    ngx_uint_t *status)
+{
+    args_t       args;
+    ngx_str_t    name, value;
+    ngx_uint_t   n;
+    const char  *why;
+
+    ngx_memzero(q, sizeof(ngx_http_fanout_query_t));
+
+    args.pos = r->args.data;
+    args.last = args.pos + r->args.len;
+
+    for (n = 0; next_arg(&args, &name, &value); /* void */ ) {
+        n += named(&name, "channel");
+    }
+
+    *status = NGX_HTTP_BAD_REQUEST;
+
+    if (n == 0) {
+        return "the argument \"channel\" is missing";
+    }
+
+    if (n > conf->channels) {
+        return "too many channels: fanout_channels_per_session";
+    }
+
+    q->channels = ngx_palloc(r->pool, n * sizeof(ngx_str_t));
+    if (q->channels == NULL) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "out of memory";
+    }
+
+    args.pos = r->args.data;
+
+    while (next_arg(&args, &name, &value)) {
+        why = query_arg(r, q, &name, &value);
+
+        if (why) {
+            return why;
+        }
+    }
+
+    if (q->history > conf->history) {
+        return "the argument \"history\" is above fanout_history";
+    }
+
+    why = query_position(r, q);
+
+    return why ? why : query_permits(r, conf, q, status);
+}
+
+
+static ngx_uint_t
+next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value)
+{
+    u_char  *end, *eq;
+
+    if (args->pos >= args->last) {
+        return 0;
+    }
+
+    end = ngx_strlchr(args->pos, args->last, '&');
+    end = end ? end : args->last;
+
+    eq = ngx_strlchr(args->pos, end, '=');
+    eq = eq ? eq : end;
+
+    name->data = args->pos;
+    name->len = eq - args->pos;
+
+    value->data = eq < end ? eq + 1 : end;
+    value->len = end - value->data;
+
+    args->pos = end + 1;
+
+    return 1;
+}
+
+
+static ngx_int_t
+decode(ngx_http_request_t *r, ngx_str_t *value, ngx_str_t *text)
+{
+    u_char  *src, *dst;
+    size_t   i;
+
+    src = ngx_pnalloc(r->pool, value->len + 1);
+    if (src == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < value->len; i++) {
+        src[i] = value->data[i] == '+' ? ' ' : value->data[i];
+    }
+
+    text->data = src;
+    dst = src;
+    ngx_unescape_uri(&dst, &src, value->len, 0);
+    text->len = dst - text->data;
+
+    return NGX_OK;
+}
+
+
+static const char *
+query_arg(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *name,
+    ngx_str_t *value)
+{
+    ngx_int_t  n;
+    ngx_str_t  text;
+
+    if (named(name, "channel")) {
+        return decode(r, value, &text) == NGX_OK ? query_channel(q, &text)
+                                                 : "out of memory";
+    }
+
+    if (named(name, "history")) {
+        n = ngx_atoi(value->data, value->len);
+
+        if (n == NGX_ERROR) {
+            return "the argument \"history\" is no number";
+        }
+
+        q->history = n;
+
+    } else if (named(name, "timeout")) {
+        n = ngx_atoi(value->data, value->len);
+
+        if (n == NGX_ERROR || n > 86400) {
+            return "the argument \"timeout\" is no number of seconds";
+        }
+
+        q->timeout = n;
+        q->timed = 1;
+
+    } else if (named(name, "poll")) {
+
+        if (!named(value, "1") && !named(value, "0")) {
+            return "the argument \"poll\" is not 0 or 1";
+        }
+
+        q->polls = named(value, "1");
+
+    } else if (named(name, "since") || named(name, "lastEventId")) {
+        q->position = *value;
+
+    } else if (named(name, "resume")) {
+        return "a resume token is a secret: it goes into the header "
+               "Fanout-Resume, never into a URL";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel)
+{
+    ngx_uint_t  i;
+
+    if (ngx_http_fanout_hub_name(channel) != NGX_OK) {
+        return "the argument \"channel\" is not a name: 1 to 255 bytes of "
+               "UTF-8 without control characters and \"*\"";
+    }
+
+    for (i = 0; i < q->n; i++) {
+        if (q->channels[i].len == channel->len
+            && ngx_memcmp(q->channels[i].data, channel->data, channel->len)
+               == 0)
+        {
+            return NULL;
+        }
+    }
+
+    q->channels[q->n++] = *channel;
+
+    return NULL;
+}
+
+
+/* The header is what a browser says when it comes back by itself, so it is
+ * newer than what the page has put into the URL. */
+
+static const char *
+query_position(ngx_http_request_t *r, ngx_http_fanout_query_t *q)
+{
+    ngx_str_t  value;
+
+    value = ngx_http_fanout_http_header(r, "last-event-id");
+
+    if (value.len && !q->polls) {
+        q->position = value;
+    }
+
+    if (q->position.len
+        && ngx_http_fanout_position_check(&q->position) != NGX_OK)
+    {
+        return "the position (Last-Event-ID, \"lastEventId\" or \"since\") "
+               "is none that was given here";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+query_permits(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_query_t *q, ngx_uint_t *status)
+{
+    ngx_uint_t                 i;
+    const char                *why;
+    ngx_http_fanout_access_t  *access;
+
+    access = ngx_http_fanout_access_create(r, conf->permits);
+
+    if (access == NULL) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "out of memory";
+    }
+
+    why = NULL;
+
+    for (i = 0; i < q->n && why == NULL; i++) {
+
+        if (!ngx_http_fanout_access_check(access, NGX_HTTP_FANOUT_MAY_JOIN,
+                                          &q->channels[i]))
+        {
+            why = "no \"fanout_permit join\" allows this channel";
+
+        } else if (q->history && q->position.len == 0
+                   && !ngx_http_fanout_access_check(access,
+                                               NGX_HTTP_FANOUT_MAY_HISTORY,
+                                               &q->channels[i]))
+        {
+            why = "no \"fanout_permit history\" allows this channel";
+        }
+    }
+
+    ngx_http_fanout_access_release(access);
+
+    if (why) {
+        *status = NGX_HTTP_FORBIDDEN;
+
+        if (conf->app->hub) {
+            ngx_http_fanout_count(conf->app->hub, forbidden);
+        }
+    }
+
+    return why;
+}

@@ -1,0 +1,112 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The seam between sessions and how their bytes travel: WebSocket, a stream of
+ * events, a poll, a POST.  A transport is a table, beside the one of the
+ * dialect.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_TRANSPORT_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_TRANSPORT_H_INCLUDED_
+
+
+#include "ngx_http_fanout_session.h"
+
+
+struct ngx_http_fanout_transport_s {
+    ngx_str_t    name;
+    ngx_uint_t   bit;           /* of fanout_transports */
+    ngx_uint_t   commands;      /* 1: a request of its own, which joins
+                                   nothing */
+
+    /* Opens a payload of a session in a frame and closes it; start is theirs.
+     * The opcode is one of WebSocket.  NGX_ERROR on lack of memory. */
+    ngx_int_t  (*begin)(ngx_http_fanout_hub_t *hub,
+                   ngx_http_fanout_frame_t *f, uint32_t *start);
+    ngx_int_t  (*end)(ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f,
+                   uint32_t start, ngx_uint_t opcode);
+
+    /* Received bytes, which may be changed; stops when a job begins and keeps
+     * the rest.  The session may be dead afterwards. */
+    void       (*input)(ngx_http_fanout_session_t *s, u_char *data,
+                   size_t len);
+
+    /* Says goodbye to a session that is CLOSING now.  It may end it. */
+    void       (*close)(ngx_http_fanout_session_t *s, ngx_uint_t code,
+                   const char *reason);
+
+    /* Asks for a sign of life; NULL: there is no answer to wait for. */
+    void       (*ping)(ngx_http_fanout_session_t *s);
+
+    /* Sends what it can of the output: how much, AGAIN, or ERROR; it may end
+     * the session.  NULL: to the socket, as it is. */
+    ssize_t    (*send)(ngx_http_fanout_session_t *s);
+
+    /* Pushes shared entries to a session with several channels that is not
+     * in the order of the zone.  NULL: as they are. */
+    void       (*place)(ngx_http_fanout_subscription_t *sub,
+                   ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end);
+};
+
+
+extern const ngx_http_fanout_transport_t  ngx_http_fanout_websocket;
+extern const ngx_http_fanout_transport_t  ngx_http_fanout_sse;
+extern const ngx_http_fanout_transport_t  ngx_http_fanout_sse_stream;
+extern const ngx_http_fanout_transport_t  ngx_http_fanout_poll;
+extern const ngx_http_fanout_transport_t  ngx_http_fanout_post;
+
+
+/* The content handler of a location with "fanout": finds the transport that a
+ * request asks for. */
+ngx_int_t ngx_http_fanout_handler(ngx_http_request_t *r);
+
+
+/* content handlers of the transports */
+
+ngx_int_t ngx_http_fanout_sse_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_fanout_poll_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_fanout_post_handler(ngx_http_request_t *r);
+
+
+/* what the three of plain HTTP share */
+
+/* Why a session can't begin, as text and status, or NULL and its user.  For
+ * all transports: the origin, the worker, limits. */
+const char *ngx_http_fanout_handshake_check(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
+
+/* Refuses a request by a JSON error. */
+ngx_int_t ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text);
+
+/* The same for an error of an operation. */
+ngx_int_t ngx_http_fanout_refuse_error(ngx_http_request_t *r,
+    ngx_http_fanout_error_e error);
+
+/* Lets a page of another origin, which was allowed, read the response; not
+ * cached.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_answer_headers(ngx_http_request_t *r);
+
+
+/* what the query of a stream or a poll asks for */
+
+typedef struct {
+    ngx_str_t   *channels;      /* decoded, each once */
+    ngx_uint_t   n;
+    ngx_uint_t   history;
+    ngx_str_t    position;      /* len 0: none */
+    ngx_uint_t   timeout;       /* s, of a poll */
+    unsigned     polls:1;
+    unsigned     timed:1;       /* timeout was given */
+} ngx_http_fanout_query_t;
+
+/* Reads it, and checks the permissions.  NULL, or why it is refused and the
+ * status.  From the request's pool. */
+const char *ngx_http_fanout_query(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
+    ngx_uint_t *status);
+
+
+#endif /* _NGX_HTTP_FANOUT_TRANSPORT_H_INCLUDED_ */
