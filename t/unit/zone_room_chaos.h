@@ -159,7 +159,7 @@ static int
 c_act(c_worker_t *w, unsigned k)
 {
     int           rc;
-    char          data[400], key[4];
+    char          data[400], key[16];
     unsigned      i, len;
     c_client_t   *cl;
 

@@ -258,7 +258,8 @@ say_state(size_t n)
 
     ngx_http_fanout_zone_stat(&survivor, &st);
     n = say(n, "members %u counted %u identities %llu %llu users %llu seats "
-            "%llu %llu members %llu evicted %llu gaps %u\n", mirror.n, r.members,
+            "%llu %llu members %llu evicted %llu gaps %u\n", mirror.n,
+            r.members,
             (unsigned long long) st.nidentities,
             (unsigned long long) st.lingering,
             (unsigned long long) st.nusers, (unsigned long long) st.nseats,

@@ -49,7 +49,7 @@ inhabit(void)
 static void
 crowd(unsigned n)
 {
-    char      key[8];
+    char      key[16];
     unsigned  i;
 
     for (i = 0; i < n; i++) {
@@ -239,7 +239,7 @@ prepare_gone(void)
 static void
 prepare_32(void)
 {
-    char      key[8], data[100];
+    char      key[16], data[100];
     unsigned  i;
 
     prepare_seat();
@@ -375,7 +375,7 @@ prepare_full_cut(void)
 static void
 setup_dead(void)
 {
-    char      key[8];
+    char      key[16];
     pid_t     pid;
     unsigned  i;
 

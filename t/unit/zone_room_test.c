@@ -524,7 +524,7 @@ static void
 unseen(void)
 {
     int        calls;
-    char       key[8];
+    char       key[16];
     stat_t     st;
     unsigned   i;
     person_t   p[25];
@@ -588,7 +588,7 @@ long_quiet(void)
 {
     unsigned  i;
     person_t  a;
-    char      key[8];
+    char      key[16];
 
     start(2 * MB);
     (void) person_add(&za, &a, 1, "", "", 0);
