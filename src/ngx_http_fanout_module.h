@@ -113,6 +113,8 @@ typedef struct {
     ngx_uint_t                      transports; /* those that are served */
     ngx_msec_t                      retry;      /* told to event streams */
     ngx_msec_t                      poll_timeout;
+    void                           *watch;      /* loc_conf_t of those who
+                                                   watch the status */
 } ngx_http_fanout_loc_conf_t;
 
 

@@ -197,6 +197,9 @@ fanout_format(fanout_shm_t *shm)
         shm->slots[i].nstaged = 0;
     }
 
+    shm->nsamples = 0;
+    shm->sampled_at = 0;
+
     /* the clock of the zone goes on over a rebuild */
 
     if (shm->start == 0) {
@@ -252,7 +255,8 @@ sizes(void)
         sizeof(fanout_member_t), sizeof(fanout_room_t),
         sizeof(fanout_table_t), sizeof(fanout_signal_t),
         sizeof(fanout_order_t), sizeof(fanout_seen_t),
-        sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS
+        sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS,
+        NGX_HTTP_FANOUT_NSERIES
     };
 
     h = 2166136261;
@@ -467,6 +471,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->slots = shm->nslots;
     st->block_size = FANOUT_BLOCK;
     memcpy(st->retired, shm->retired, sizeof(st->retired));
+    st->samples = shm->nsamples;
 
     for (i = 0; i < shm->nslots; i++) {
         st->live += (shm->slots[i].state == FANOUT_SLOT_LIVE);
