@@ -191,7 +191,7 @@ accepted(ngx_str_t *accept)
         q = quality(&range);
 
         for (i = 0; i < NFORMATS && q > best; i++) {
-            if (formats[i].accept.len == range.len
+            if (range.len && formats[i].accept.len == range.len
                 && ngx_strncasecmp(formats[i].accept.data, range.data,
                                    range.len)
                    == 0)
