@@ -148,6 +148,8 @@ ok($tabs->wait('empty', '#verdict', 'Nothing is wrong'), 'nothing is wrong');
 ok($tabs->wait('empty', '#zone-name', 'app'), 'the zone');
 
 shot('empty', 'empty');
+is_deeply($tabs->errors('empty'), [], 'nothing in the console');
+$tabs->close('empty');
 
 
 # an hour of life
@@ -166,7 +168,8 @@ for my $i (1 .. $samples) {
 
     publish('room:lobby', 1 + int $day);
     publish($evil, $day > 6 ? 2 : 1) if $i % 2;
-    publish('orders', int rand 4);
+    $clients[3]->ok('publish', channel => 'orders', data => { n => $_ })
+        for 1 .. 2 + 3 * rand;
     publish("user:" . int rand 40, 1);
 
     if ($i % 5 == 0) {
@@ -235,11 +238,12 @@ for my $width (1440, 768, 360) {
         # a few seconds of it for the sparklines
 
         if ($ENV{TEST_SCREENSHOTS}) {
-            for (1 .. 16) {
-                publish('room:lobby', 3 + int rand 9);
-                publish('orders', int rand 3);
+            for (1 .. 20) {
+                publish('room:lobby', 1);
+                publish($evil, 1) if rand() < 0.3;
+                $clients[3]->ok('publish', channel => 'orders', data => 'x') if rand() < 0.6;
                 $_->drain for @clients;
-                select undef, undef, undef, 0.25;
+                select undef, undef, undef, 0.4 + rand 0.3;
             }
         }
 
@@ -335,4 +339,4 @@ ok(wait_for(sub {
 is(status()->{history}{samples} >= $samples, 1, 'the hour is still there');
 
 is_deeply($tabs->errors($_), [], "nothing in the console of $_")
-    for '1440 light', '1440 dark', '768 light', '360 light', '360 dark', 'full', 'empty';
+    for '1440 light', '1440 dark', '768 light', '360 light', '360 dark', 'full';
