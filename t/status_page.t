@@ -63,7 +63,8 @@ close $users;
 
 my $http = $nginx->http;
 my $tabs = Fanout::Tabs->start;
-my $evil = 'room:<img src=x onerror=alert(1)>';
+my $evil = $ENV{TEST_SCREENSHOTS} ? 'room:support'
+                                  : 'room:<img src=x onerror=alert(1)>';
 
 
 sub status { $http->get('/status' . ($_[0] || ''))->json }
@@ -79,8 +80,12 @@ sub publish {
     my ($channel, $n) = @_;
 
     $channel =~ s/([^\w:.-])/sprintf '%%%02X', ord $1/ge;
-    $http->post("/fanout/channels/$channel/messages", '{"text":"hello there"}')
+
+    my $last;
+    $last = $http->post("/fanout/channels/$channel/messages", '{"text":"hello there"}')->json
         for 1 .. $n;
+
+    return $last->{offset};
 }
 
 
@@ -166,7 +171,6 @@ my $began   = status()->{history}{samples};
 for my $i (1 .. $samples) {
     my $day = 6 + 5 * sin($i / 37) + 3 * sin($i / 11) + rand 2;
 
-    publish('room:lobby', 1 + int $day);
     publish($evil, $day > 6 ? 2 : 1) if $i % 2;
     $clients[3]->ok('publish', channel => 'orders', data => { n => $_ })
         for 1 .. 2 + 3 * rand;
@@ -176,9 +180,19 @@ for my $i (1 .. $samples) {
         (pop @clients)->close if $i % 2 == 0;
         unshift @clients, $nginx->native(path => '/realtime');
         $clients[0]->ok('join', channel => 'room:lobby');
+        $clients[0]->ok('join', channel => 'orders') if $i % 10 == 0;
+        $clients[0]->ok('join', channel => $evil) if $i % 15 == 0;
     }
 
-    $_->drain for @clients;
+    # all have read what there is before time goes on
+
+    my $last = publish('room:lobby', 1 + int $day);
+
+    for my $client (@clients) {
+        $client->next_where(sub { ($_[0]{channel} || '') eq 'room:lobby'
+                                  && ($_[0]{offset} || 0) == $last });
+        $client->drain;
+    }
 
     my $had = status()->{history}{samples};
     $clock->forward(10_000);
