@@ -29,20 +29,22 @@ MAKEFLAGS += -j$(JOBS)
 endif
 
 
-.PHONY: all help deps run test units fuzzers fuzz sanitize bench install \
-        clean FORCE
+.PHONY: all help deps run demo test units fuzzers fuzz sanitize bench install \
+        deb clean FORCE
 
 all: $(MODULE)
 
 help:
 	@echo 'make               build/ngx_http_fanout_module.so for $(NGINX_BINARY)'
 	@echo 'make run           install, build, and start it on 127.0.0.1:PORT'
+	@echo 'make demo          the same with a REST server, whose writes are shown live'
 	@echo 'make test          install, build, run all tests; T=t/x.t for one'
 	@echo 'make sanitize      all tests on an NGINX built with ASan and UBSan'
 	@echo 'make fuzz          each fuzzer for FUZZ_TIME seconds; F=name for one'
 	@echo 'make bench         the figures of docs/benchmarks.md'
 	@echo 'make deps          install what building and testing need (root)'
 	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
+	@echo 'make deb           a package for Debian, in build/deb/'
 	@echo 'make clean         remove build/'
 	@echo
 	@echo 'PORT=$(PORT) JOBS=$(JOBS) FUZZ_TIME=$(FUZZ_TIME)'
@@ -56,7 +58,7 @@ ifndef NODEPS
 	@t/tools/deps $(DEPS)
 endif
 
-test: DEPS := build test page
+test: DEPS := build test page rest
 
 
 # The module. NGINX's configure runs again when it would come out different:
@@ -194,7 +196,7 @@ test: deps
 
 sanitize:
 ifndef NODEPS
-	@t/tools/deps build test page sanitize
+	@t/tools/deps build test page rest sanitize
 endif
 	@+t/tools/sanitize build $(BUILD)
 	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \
@@ -214,11 +216,23 @@ run: deps
 	@$(MAKE) --no-print-directory all
 	@PORT=$(PORT) t/tools/run
 
+demo: DEPS := build rest
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@PORT=$(PORT) t/tools/run demo
+
 MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
                     | sed -n 's/^--modules-path=//p'),/usr/lib/nginx/modules)
 
 install: all
 	install -D -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+
+deb: DEPS := build deb
+
+deb: deps
+	@$(MAKE) --no-print-directory all
+	@t/tools/deb $(MODULE) $(BUILD)/deb
 
 clean:
 	rm -rf $(BUILD)

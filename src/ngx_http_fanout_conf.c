@@ -11,6 +11,18 @@
 #include "ngx_http_fanout_pattern.h"
 
 
+#define NGX_HTTP_FANOUT_LINGER  5       /* s */
+#define NGX_HTTP_FANOUT_BATCH   50      /* ms */
+
+
+/* a word that a parameter may have */
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_uint_t   value;
+} word_t;
+
+
 static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_app_t *app);
 static ngx_uint_t parameter(ngx_str_t *value, const char *name, ngx_str_t *s);
@@ -19,20 +31,51 @@ static char *time_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
 static ngx_http_fanout_app_t *find_app(ngx_conf_t *cf, ngx_str_t *name);
 static char *channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_policy_t *policy);
+static char *presence_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_policy_t *policy, ngx_uint_t *known);
+static char *word_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    const word_t *words, const char *needed, ngx_uint_t *n);
+static char *silence_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *s, ngx_msec_t *msec);
+static char *check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_http_fanout_policy_t *policy);
+static void channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_str_t *pattern);
 static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t *ops);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_permit_t *permit);
+static ngx_uint_t profile_name(u_char *p, u_char *last);
+static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
+    ngx_int_t max);
+static ngx_uint_t is_origin(ngx_str_t *value);
 
 
 /* parameters of channel policies that are not served yet */
 
 static ngx_str_t  later[] = {
-    ngx_string("presence"), ngx_string("linger"), ngx_string("idle"),
-    ngx_string("expire"), ngx_string("alive"), ngx_string("members"),
     ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
-    ngx_string("batch"), ngx_string("publish"), ngx_string("seen"),
-    ngx_null_string
+    ngx_string("seen"), ngx_null_string
+};
+
+
+static const word_t  presence_words[] = {
+    { ngx_string("on"), NGX_HTTP_FANOUT_PRESENCE_ON },
+    { ngx_string("off"), NGX_HTTP_FANOUT_PRESENCE_OFF },
+    { ngx_string("summary"), NGX_HTTP_FANOUT_PRESENCE_SUMMARY },
+    { ngx_null_string, 0 }
+};
+
+static const word_t  alive_words[] = {
+    { ngx_string("command"), 0 },
+    { ngx_string("pong"), 1 },
+    { ngx_null_string, 0 }
+};
+
+static const word_t  publish_words[] = {
+    { ngx_string("any"), 0 },
+    { ngx_string("members"), 1 },
+    { ngx_null_string, 0 }
 };
 
 
@@ -75,6 +118,8 @@ ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     app->name = value[1];
     app->frames = 64 * 1024 * 1024;
     ngx_str_set(&app->none.text, "");
+    app->none.keep.linger = NGX_HTTP_FANOUT_LINGER;
+    app->none.keep.batch = NGX_HTTP_FANOUT_BATCH;
 
     if (ngx_array_init(&app->policies, cf->pool, 4,
                        sizeof(ngx_http_fanout_policy_t))
@@ -271,6 +316,8 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    channel_pattern(cf, app, &value[2]);
+
     policy = ngx_array_push(&app->policies);
     if (policy == NULL) {
         return NGX_CONF_ERROR;
@@ -279,6 +326,8 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_memzero(policy, sizeof(ngx_http_fanout_policy_t));
 
     policy->text = value[2];
+    policy->keep.linger = NGX_HTTP_FANOUT_LINGER;
+    policy->keep.batch = NGX_HTTP_FANOUT_BATCH;
 
     pattern.size = value[2].len;
     pattern.len = 0;
@@ -306,7 +355,36 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    return NGX_CONF_OK;
+    return check_policy(cf, app, policy);
+}
+
+
+/* The first that matches counts: what comes after the same, or after one for
+ * all, is never asked. */
+
+static void
+channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_str_t *pattern)
+{
+    ngx_str_t                 *text;
+    ngx_uint_t                 i;
+    ngx_http_fanout_policy_t  *policy;
+
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        text = &policy[i].text;
+
+        if ((text->len == 1 && text->data[0] == '*')
+            || (text->len == pattern->len
+                && ngx_strncmp(text->data, pattern->data, text->len) == 0))
+        {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "the channel pattern \"%V\" is never reached: "
+                               "\"%V\" comes first", pattern, text);
+            return;
+        }
+    }
 }
 
 
@@ -314,10 +392,18 @@ static char *
 channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_policy_t *policy)
 {
+    char        *rv;
     time_t       sec;
     ssize_t      size;
     ngx_int_t    n;
     ngx_str_t    s, *name;
+    ngx_uint_t   known;
+
+    rv = presence_parameter(cf, value, policy, &known);
+
+    if (known) {
+        return rv;
+    }
 
     if (parameter(value, "history", &s)) {
         n = ngx_atoi(s.data, s.len);
@@ -367,9 +453,205 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_channel\" has "
-                       "history=, bytes= and ttl=", value);
+                       "history=, bytes=, ttl=, presence=, members=, linger=, "
+                       "batch=, idle=, expire=, alive= and publish=", value);
 
     return NGX_CONF_ERROR;
+}
+
+
+static char *
+presence_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_policy_t *policy, ngx_uint_t *known)
+{
+    time_t       sec;
+    ngx_int_t    n;
+    ngx_str_t    s;
+    ngx_uint_t   word;
+
+    *known = 1;
+
+    if (parameter(value, "presence", &s)) {
+        if (word_parameter(cf, value, &s, presence_words,
+                           "\"on\", \"off\" or \"summary\"", &word)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.presence = word;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "alive", &s)) {
+        if (word_parameter(cf, value, &s, alive_words,
+                           "\"command\" or \"pong\"", &word)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->pongs = word;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "publish", &s)) {
+        if (word_parameter(cf, value, &s, publish_words,
+                           "\"members\" or \"any\"", &word)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->members_publish = word;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "members", &s)) {
+        n = ngx_atoi(s.data, s.len);
+
+        if (n < 1 || n > 10000000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a number from 1 to 10000000 "
+                               "is needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.members = n;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "linger", &s)) {
+        sec = ngx_parse_time(&s, 1);
+
+        if (sec == (time_t) NGX_ERROR || sec > 3600) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a time from 0 to 1h is "
+                               "needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.linger = sec;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "batch", &s)) {
+        n = ngx_parse_time(&s, 0);
+
+        if (n == NGX_ERROR || n > 10000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a time from 0 to 10s is "
+                               "needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.batch = n;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "idle", &s)) {
+        return silence_parameter(cf, value, &s, &policy->idle);
+    }
+
+    if (parameter(value, "expire", &s)) {
+        return silence_parameter(cf, value, &s, &policy->expire);
+    }
+
+    *known = 0;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+word_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    const word_t *words, const char *needed, ngx_uint_t *n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; words[i].name.len; i++) {
+        if (words[i].name.len == s->len
+            && ngx_strncmp(words[i].name.data, s->data, s->len) == 0)
+        {
+            *n = words[i].value;
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid \"%V\": %s is needed",
+                       value, needed);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+silence_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    ngx_msec_t *msec)
+{
+    ngx_int_t  n;
+
+    n = ngx_parse_time(s, 0);
+
+    if (n == NGX_ERROR || n < 100 || n > 24 * 3600 * 1000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": a time from 100ms to 24h is "
+                           "needed", value);
+        return NGX_CONF_ERROR;
+    }
+
+    *msec = n;
+
+    return NGX_CONF_OK;
+}
+
+
+/* what makes no sense together */
+
+static char *
+check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_http_fanout_policy_t *policy)
+{
+    const char  *name;
+
+    if (policy->members_publish) {
+        app->members_publish = 1;
+    }
+
+    name = NULL;
+
+    if (policy->keep.presence == NGX_HTTP_FANOUT_PRESENCE_OFF) {
+        name = policy->keep.members ? "members"
+               : policy->expire ? "expire"
+               : policy->idle ? "idle"
+               : policy->pongs ? "alive"
+               : policy->members_publish ? "publish=members" : NULL;
+    }
+
+    if (name) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%s\" of \"fanout_channel\" needs "
+                           "\"presence=on\" or \"presence=summary\"", name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (policy->keep.presence == NGX_HTTP_FANOUT_PRESENCE_SUMMARY
+        && policy->idle)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"idle\" of \"fanout_channel\" needs "
+                           "\"presence=on\": a summary has no states");
+        return NGX_CONF_ERROR;
+    }
+
+    if (policy->idle && policy->expire && policy->idle >= policy->expire) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"idle\" of \"fanout_channel\" must be less than "
+                           "\"expire\"");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -493,6 +775,8 @@ permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
         { ngx_string("join"), NGX_HTTP_FANOUT_MAY_JOIN },
         { ngx_string("publish"), NGX_HTTP_FANOUT_MAY_PUBLISH },
         { ngx_string("history"), NGX_HTTP_FANOUT_MAY_HISTORY },
+        { ngx_string("presence"), NGX_HTTP_FANOUT_MAY_PRESENCE },
+        { ngx_string("signal"), NGX_HTTP_FANOUT_MAY_SIGNAL },
         { ngx_string("all"), NGX_HTTP_FANOUT_MAY_ALL },
         { ngx_null_string, 0 }
     };
@@ -521,7 +805,8 @@ permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
         if (names[i].name.len == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown operation \"%V\" in \"%V\": there are "
-                               "join, publish, history and all", &op, value);
+                               "join, publish, history, presence, signal and "
+                               "all", &op, value);
             return NGX_CONF_ERROR;
         }
 
@@ -611,6 +896,130 @@ permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
 
 
 char *
+ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_http_fanout_permit_t  *channel;
+
+    if (flcf->autojoin == NGX_CONF_UNSET_PTR) {
+        flcf->autojoin = ngx_array_create(cf->pool, 4,
+                                          sizeof(ngx_http_fanout_permit_t));
+        if (flcf->autojoin == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strlchr(value[i].data, value[i].data + value[i].len, '*')) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid channel \"%V\": \"fanout_autojoin\" "
+                               "takes no wildcards", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        channel = ngx_array_push(flcf->autojoin);
+        if (channel == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        channel->ops = 0;
+        channel->text = value[i];
+
+        if (permit_pattern(cf, &value[i], channel) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* NAME=VALUE...: the members of a user's profile */
+
+char *
+ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
+    u_char                            *p;
+    ngx_str_t                         *value, s;
+    ngx_uint_t                         i;
+    ngx_http_fanout_profile_t         *profile;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (flcf->user_info == NGX_CONF_UNSET_PTR) {
+        flcf->user_info = ngx_array_create(cf->pool, 4,
+                                           sizeof(ngx_http_fanout_profile_t));
+        if (flcf->user_info == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        p = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
+
+        if (p == NULL || !profile_name(value[i].data, p)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": NAME=VALUE is needed, the name "
+                               "of letters, digits and \"_\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        profile = ngx_array_push(flcf->user_info);
+        if (profile == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        profile->name.data = value[i].data;
+        profile->name.len = p - value[i].data;
+
+        s.data = p + 1;
+        s.len = value[i].data + value[i].len - s.data;
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &s;
+        ccv.complex_value = &profile->value;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+profile_name(u_char *p, u_char *last)
+{
+    if (p == last) {
+        return 0;
+    }
+
+    for ( /* void */ ; p < last; p++) {
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
+              || (*p >= '0' && *p <= '9') || *p == '_'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+char *
 ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_fanout_loc_conf_t  *flcf = conf;
@@ -632,7 +1041,7 @@ ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (!(value[i].len == 1 && value[i].data[0] == '*')
             && !(value[i].len == 4
                  && ngx_strncmp(value[i].data, "same", 4) == 0)
-            && ngx_strstr(value[i].data, "://") == NULL)
+            && !is_origin(&value[i]))
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid origin \"%V\": \"*\", \"same\" or "
@@ -650,6 +1059,20 @@ ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* as browsers send it: with a path, even "/", or a "*" it would never fit */
+
+static ngx_uint_t
+is_origin(ngx_str_t *value)
+{
+    char  *p;
+
+    p = ngx_strstr(value->data, "://");
+
+    return p && p > (char *) value->data && p[3] != '\0'
+           && strpbrk(p + 3, "/*?#@$ ") == NULL;
 }
 
 
@@ -769,4 +1192,60 @@ ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data)
     }
 
     return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 0, 1032);
+}
+
+
+char *
+ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 1, 9);
+}
+
+
+char *
+ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_range(cf, *(ngx_int_t *) data, 9, 15);
+}
+
+
+static char *
+check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min, ngx_int_t max)
+{
+    ngx_str_t  *value;
+
+    if (n < min || n > max) {
+        value = cf->args->elts;
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the number of \"%V\" must be between %i and %i",
+                           &value[0], min, max);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_http_fanout_app_t *
+ngx_http_fanout_conf_zone(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_http_fanout_app_t  *app;
+
+    app = find_app(cf, name);
+
+    if (app == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown zone \"%V\": a \"fanout_zone\" of this "
+                           "name must come first", name);
+    }
+
+    return app;
 }

@@ -24,6 +24,10 @@ char *ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -31,6 +35,10 @@ char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
  * cmd->post the content handler. */
 char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* The zone of a name, or NULL and an error that says so. */
+ngx_http_fanout_app_t *ngx_http_fanout_conf_zone(ngx_conf_t *cf,
+    ngx_str_t *name);
 
 /* Posts: a size is between 1 and 1024m, a number between 1 and NUMBER. */
 
@@ -41,6 +49,12 @@ char *ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data);
 
 /* A post: a time that is not 0 and a day at most. */
 char *ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data);
+/* A ratio is from 0 to 1032 (zlib's best), a level from 1 to 9, the bits of a
+ * window from 9 to 15. */
+
+char *ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data);
 
 /* The init of a zone's shared memory, see module.c. */
 ngx_int_t ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);

@@ -12,18 +12,25 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_transport.h"
+#include "ngx_http_fanout_compress.h"
+#include "ngx_http_fanout_broadcast.h"
 
 #include <sys/eventfd.h>
 
 
+static ngx_int_t init_module(ngx_cycle_t *cycle);
 static ngx_int_t init_process(ngx_cycle_t *cycle);
 static void exit_process(ngx_cycle_t *cycle);
 static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
 static void *create_main_conf(ngx_conf_t *cf);
+static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static ngx_int_t check_location(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_int_t add_variables(ngx_conf_t *cf);
@@ -36,6 +43,9 @@ static ngx_int_t user_variable(ngx_http_request_t *r,
 static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
 static ngx_conf_post_t  number_post = { ngx_http_fanout_check_number };
 static ngx_conf_post_t  time_post = { ngx_http_fanout_check_time };
+static ngx_conf_post_t  ratio_post = { ngx_http_fanout_check_ratio };
+static ngx_conf_post_t  level_post = { ngx_http_fanout_check_level };
+static ngx_conf_post_t  window_post = { ngx_http_fanout_check_window };
 
 
 static ngx_conf_bitmask_t  transports[] = {
@@ -98,6 +108,34 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, user),
       NULL },
+
+    { ngx_string("fanout_user_info"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_user_info,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_autojoin"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_autojoin,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_sessions_per_user"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, per_user),
+      &number_post },
+
+    { ngx_string("fanout_presence_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, presence_size),
+      &size_post },
 
     { ngx_string("fanout_permit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
@@ -211,6 +249,62 @@ static ngx_command_t  commands[] = {
       offsetof(ngx_http_fanout_loc_conf_t, poll_timeout),
       &time_post },
 
+    { ngx_string("fanout_deflate"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, deflate),
+      NULL },
+
+    { ngx_string("fanout_deflate_ratio"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, deflate_ratio),
+      &ratio_post },
+
+    { ngx_string("fanout_deflate_min_length"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_fanout_main_conf_t, deflate_min),
+      &size_post },
+
+    { ngx_string("fanout_deflate_level"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_fanout_main_conf_t, deflate_level),
+      &level_post },
+
+    { ngx_string("fanout_deflate_window"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_fanout_main_conf_t, deflate_window),
+      &window_post },
+
+    { ngx_string("fanout_log"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_log,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_broadcast"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_broadcast,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_broadcast_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, broadcast_size),
+      &size_post },
+
       ngx_null_command
 };
 
@@ -220,7 +314,7 @@ static ngx_http_module_t  module_ctx = {
     NULL,                                  /* postconfiguration */
 
     create_main_conf,                      /* create main configuration */
-    NULL,                                  /* init main configuration */
+    init_main_conf,                        /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
@@ -236,7 +330,7 @@ ngx_module_t  ngx_http_fanout_module = {
     commands,                              /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    init_module,                           /* init module */
     init_process,                          /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -247,6 +341,42 @@ ngx_module_t  ngx_http_fanout_module = {
 
 
 /* processes */
+
+/* Also under "nginx -t".  What is found here may not end a reload, which would
+ * end the master. */
+
+static ngx_int_t
+init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i, slots;
+    ngx_core_conf_t               *ccf;
+    ngx_http_fanout_app_t        **app;
+    ngx_http_fanout_main_conf_t   *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
+
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+    app = mcf->apps.elts;
+
+    for (i = 0; i < mcf->apps.nelts; i++) {
+        slots = ngx_http_fanout_zone_slots(app[i]->conf.slots);
+
+        if ((ngx_uint_t) ccf->worker_processes > slots) {
+            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                          "fanout zone \"%V\" has %ui slots for %i worker "
+                          "processes: those without take no sessions; "
+                          "increase \"slots=\"",
+                          &app[i]->name, slots, ccf->worker_processes);
+        }
+    }
+
+    return NGX_OK;
+}
+
 
 static ngx_int_t
 init_process(ngx_cycle_t *cycle)
@@ -266,6 +396,8 @@ init_process(ngx_cycle_t *cycle)
     if (mcf == NULL) {
         return NGX_OK;
     }
+
+    ngx_http_fanout_compress_configure(mcf);
 
     app = mcf->apps.elts;
 
@@ -297,6 +429,8 @@ exit_process(ngx_cycle_t *cycle)
     for (i = 0; i < mcf->apps.nelts; i++) {
         ngx_http_fanout_hub_exit(app[i]);
     }
+
+    ngx_http_fanout_eventlog_flush(cycle);
 }
 
 
@@ -445,7 +579,24 @@ create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    mcf->deflate_min = NGX_CONF_UNSET_SIZE;
+    mcf->deflate_level = NGX_CONF_UNSET;
+    mcf->deflate_window = NGX_CONF_UNSET;
+
     return mcf;
+}
+
+
+static char *
+init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_fanout_main_conf_t  *mcf = conf;
+
+    ngx_conf_init_size_value(mcf->deflate_min, 256);
+    ngx_conf_init_value(mcf->deflate_level, 1);
+    ngx_conf_init_value(mcf->deflate_window, 15);
+
+    return NGX_CONF_OK;
 }
 
 
@@ -462,6 +613,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->dialect = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
     conf->origins = NGX_CONF_UNSET_PTR;
+    conf->logs = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->resume = NGX_CONF_UNSET_MSEC;
@@ -474,8 +626,16 @@ create_loc_conf(ngx_conf_t *cf)
     conf->history = NGX_CONF_UNSET_UINT;
     conf->rate = NGX_CONF_UNSET_UINT;
     conf->burst = NGX_CONF_UNSET_UINT;
+    conf->user_info = NGX_CONF_UNSET_PTR;
+    conf->autojoin = NGX_CONF_UNSET_PTR;
+    conf->per_user = NGX_CONF_UNSET_UINT;
+    conf->presence_size = NGX_CONF_UNSET_SIZE;
     conf->retry = NGX_CONF_UNSET_MSEC;
     conf->poll_timeout = NGX_CONF_UNSET_MSEC;
+    conf->deflate = NGX_CONF_UNSET;
+    conf->deflate_ratio = NGX_CONF_UNSET_UINT;
+    conf->broadcasts = NGX_CONF_UNSET_PTR;
+    conf->broadcast_size = NGX_CONF_UNSET_SIZE;
 
     return conf;
 }
@@ -487,12 +647,17 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_loc_conf_t  *prev = parent;
     ngx_http_fanout_loc_conf_t  *conf = child;
 
+    if (check_location(cf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     merge_handler(cf, prev, conf);
 
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect,
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
     ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+    ngx_conf_merge_ptr_value(conf->logs, prev->logs, NULL);
 
     if (conf->user == NULL) {
         conf->user = prev->user;
@@ -511,6 +676,23 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->history, prev->history, 1000);
     ngx_conf_merge_uint_value(conf->rate, prev->rate, 0);
     ngx_conf_merge_uint_value(conf->burst, prev->burst, 0);
+    ngx_conf_merge_ptr_value(conf->user_info, prev->user_info, NULL);
+    ngx_conf_merge_ptr_value(conf->autojoin, prev->autojoin, NULL);
+    ngx_conf_merge_uint_value(conf->per_user, prev->per_user, 0);
+    ngx_conf_merge_size_value(conf->presence_size, prev->presence_size, 4096);
+
+    if (conf->presence_size > NGX_HTTP_FANOUT_ZONE_MEMBER) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_presence_size\" must be 8k at most");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->autojoin && conf->autojoin->nelts > conf->channels) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_autojoin\" has more channels than "
+                           "\"fanout_channels_per_session\" allows");
+        return NGX_CONF_ERROR;
+    }
     ngx_conf_merge_msec_value(conf->retry, prev->retry, 2000);
     ngx_conf_merge_msec_value(conf->poll_timeout, prev->poll_timeout, 25000);
     ngx_conf_merge_bitmask_value(conf->transports, prev->transports,
@@ -519,6 +701,11 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
                                   |NGX_HTTP_FANOUT_SSE
                                   |NGX_HTTP_FANOUT_POLL
                                   |NGX_HTTP_FANOUT_POST));
+    ngx_conf_merge_value(conf->deflate, prev->deflate, 0);
+    ngx_conf_merge_uint_value(conf->deflate_ratio, prev->deflate_ratio, 100);
+    ngx_conf_merge_ptr_value(conf->broadcasts, prev->broadcasts, NULL);
+    ngx_conf_merge_size_value(conf->broadcast_size, prev->broadcast_size,
+                              64 * 1024);
 
     if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -533,6 +720,12 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
+    if (conf->broadcast_size > NGX_HTTP_FANOUT_ZONE_DATA) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_broadcast_size\" must be less than 16m");
+        return NGX_CONF_ERROR;
+    }
+
     if (conf->app && conf->app->resume < conf->resume) {
         conf->app->resume = conf->resume;
     }
@@ -541,6 +734,45 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     return conf->status ? ngx_http_fanout_watch_configure(cf, conf)
                         : NGX_CONF_OK;
+}
+
+
+/* A handler that was set later took the place of ours; or there is none, and
+ * what was said about sessions is for nobody. */
+
+static ngx_int_t
+check_location(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
+{
+    const char                *name;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (conf->handler && clcf->handler != conf->handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%s\" conflicts with another handler in location "
+                      "\"%V\"",
+                      conf->app ? "fanout" : conf->api ? "fanout_api"
+                                                       : "fanout_status",
+                      &clcf->name);
+        return NGX_ERROR;
+    }
+
+    if (conf->app || clcf->noname || clcf->locations || clcf->name.len == 0) {
+        return NGX_OK;
+    }
+
+    name = conf->dialect != NGX_CONF_UNSET_PTR ? "fanout_dialect"
+           : conf->permits != NGX_CONF_UNSET_PTR ? "fanout_permit"
+           : conf->origins != NGX_CONF_UNSET_PTR ? "fanout_origin" : NULL;
+
+    if (name) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"%s\" does nothing in location \"%V\", which has no "
+                      "\"fanout\"", name, &clcf->name);
+    }
+
+    return NGX_OK;
 }
 
 

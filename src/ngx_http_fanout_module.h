@@ -41,6 +41,10 @@ typedef struct {
     ngx_str_t                       text;       /* the pattern as written */
     ngx_str_t                       pattern;    /* compiled */
     ngx_http_fanout_zone_policy_t   keep;
+    ngx_msec_t                      idle;       /* of silence, 0: never */
+    ngx_msec_t                      expire;
+    unsigned                        pongs:1;    /* they break the silence */
+    unsigned                        members_publish:1;  /* only they may */
 } ngx_http_fanout_policy_t;
 
 
@@ -55,12 +59,17 @@ typedef struct {
     ngx_msec_t                      resume;     /* the longest of the zone */
     ngx_array_t                     policies;   /* policy_t, in order */
     ngx_http_fanout_policy_t        none;       /* for names none matches */
+    unsigned                        members_publish:1;  /* some policy says */
     ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */
 } ngx_http_fanout_app_t;
 
 
 typedef struct {
     ngx_array_t                     apps;       /* ngx_http_fanout_app_t * */
+    size_t                          deflate_min;
+    ngx_int_t                       deflate_level;
+    ngx_int_t                       deflate_window;     /* bits */
+    unsigned                        broadcast:1;  /* somewhere */
 } ngx_http_fanout_main_conf_t;
 
 
@@ -69,7 +78,9 @@ typedef struct {
 #define NGX_HTTP_FANOUT_MAY_JOIN      0x01
 #define NGX_HTTP_FANOUT_MAY_PUBLISH   0x02
 #define NGX_HTTP_FANOUT_MAY_HISTORY   0x04
-#define NGX_HTTP_FANOUT_MAY_ALL       0x07
+#define NGX_HTTP_FANOUT_MAY_PRESENCE  0x08
+#define NGX_HTTP_FANOUT_MAY_SIGNAL    0x10
+#define NGX_HTTP_FANOUT_MAY_ALL       0x1f
 
 typedef struct {
     ngx_uint_t                      ops;
@@ -81,6 +92,14 @@ typedef struct {
     ngx_str_t                       text;
     ngx_int_t                       variable;   /* index, or -1: text */
 } ngx_http_fanout_part_t;
+
+
+/* fanout_user_info: a member of the profile */
+
+typedef struct {
+    ngx_str_t                       name;
+    ngx_http_complex_value_t        value;
+} ngx_http_fanout_profile_t;
 
 
 typedef struct {
@@ -109,10 +128,20 @@ typedef struct {
     ngx_uint_t                      rate;       /* commands a second, 0: any */
     ngx_uint_t                      burst;
     ngx_http_fanout_ws_opts_t       ws;         /* of all parsers */
+    ngx_array_t                    *user_info;  /* profile_t, NULL: none */
+    ngx_array_t                    *autojoin;   /* permit_t, NULL: none */
+    ngx_uint_t                      per_user;   /* sessions, 0: any */
+    size_t                          presence_size;
 
     ngx_uint_t                      transports; /* those that are served */
     ngx_msec_t                      retry;      /* told to event streams */
     ngx_msec_t                      poll_timeout;
+    ngx_flag_t                      deflate;
+    ngx_uint_t                      deflate_ratio;      /* 0: any */
+    ngx_http_fanout_ws_opts_t       ws_deflate; /* of those that agreed */
+    ngx_array_t                    *logs;       /* fanout_log, NULL: off */
+    ngx_array_t                    *broadcasts; /* rules, NULL: none */
+    size_t                          broadcast_size;
     void                           *watch;      /* loc_conf_t of those who
                                                    watch the status */
 } ngx_http_fanout_loc_conf_t;

@@ -207,6 +207,56 @@ subtest 'a binary upgrade' => sub {
 };
 
 
+# The old master keeps its zone, so what was published before the upgrade is
+# there again; what was published through the new one goes with it.
+
+subtest 'a binary upgrade that is taken back' => sub {
+    my $nginx = Fanout::Nginx->start(http => $http, server => $server);
+    my $dir   = $nginx->dir;
+
+    daemonize($nginx) or return fail('a daemon');
+
+    my @old = $nginx->worker_pids;
+
+    $nginx->native->ok('publish', channel => 'kept', data => 'before');
+    kill 'USR2', $nginx->master_pid;
+
+    my $new = wait_for(sub {
+        my $pid = Fanout::Nginx::slurp("$dir/nginx.pid");
+        chomp $pid;
+        return -e "$dir/nginx.pid.oldbin" && $pid
+               && $pid ne $nginx->master_pid && $pid;
+    });
+
+    ok($new, 'a new master') or return;
+    push @daemons, $new;
+
+    my $born = bless { %$nginx, pid => $new }, 'Fanout::Nginx';
+
+    wait_for(sub { $born->worker_pids == 2 });
+    $nginx->signal($nginx->master_pid, 'WINCH');
+    ok($nginx->wait_gone(10, @old), 'the old workers go');
+
+    my $there = sub {
+        my $r = $nginx->native->ok('history', channel => 'kept');
+        return join ' ', map { $_->{data} } @{ $r->{messages} };
+    };
+
+    is($there->(), '', 'the new ones begin with nothing');
+
+    my $in = $nginx->native;
+
+    $nginx->signal($nginx->master_pid, 'HUP');
+    ok(wait_for(sub { $nginx->worker_pids == 2 }), 'the old master has workers');
+    kill 'QUIT', $new;
+
+    is($in->wait_close(20), 1012, 'sessions of the new one are sent away');
+    $in->disconnect;
+    ok($nginx->wait_gone(20, $new), 'the new master goes');
+    is($there->(), 'before', 'all is as it was');
+};
+
+
 # Only a daemon can be upgraded: NGINX takes a master whose parent lives for
 # one that was upgraded just now.
 

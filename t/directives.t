@@ -164,6 +164,11 @@ my @zone = (
     'fanout_zone z 8m dedupe=0'    => 'invalid "dedupe=0"',
     'fanout_zone z 8m dedupe=9y'   => 'invalid "dedupe=9y"',
     'fanout_zone z 8m frames=1k'   => 'invalid "frames=1k"',
+    'fanout_zone z 8m; fanout_zone z 8m' => 'fanout_zone.* is duplicate',
+    'limit_req_zone $uri zone=z:1m rate=1r/s; fanout_zone z 8m'
+                                   => '"z" is already declared|"z" conflicts',
+    'fanout_zone z 8m; limit_req_zone $uri zone=z:9m rate=1r/s'
+                                   => 'size .* "z" conflicts|"z" is already',
 );
 
 my @channel = (
@@ -187,8 +192,32 @@ my @channel = (
 
 push @channel, "fanout_channel app * $_=1" =>
     "parameter \"$_\" of \"fanout_channel\" is not served"
-    for qw( presence linger idle expire alive members records locks dedupe
-            batch publish seen );
+    for qw( records locks dedupe seen );
+
+push @channel, map {
+    my ($parameters, $regex) = @$_;
+    ("fanout_channel app * $parameters" => $regex)
+} (
+    [ 'presence=1',     'invalid "presence=1": "on", "off" or "summary"' ],
+    [ 'presence=onn',   'invalid "presence=onn"' ],
+    [ 'members=0 presence=on', 'invalid "members=0"' ],
+    [ 'members=x presence=on', 'invalid "members=x"' ],
+    [ 'linger=x',       'invalid "linger=x": a time from 0 to 1h' ],
+    [ 'linger=2h',      'invalid "linger=2h"' ],
+    [ 'batch=11s',      'invalid "batch=11s": a time from 0 to 10s' ],
+    [ 'batch=-1',       'invalid "batch=-1"' ],
+    [ 'presence=on idle=1ms',  'invalid "idle=1ms": a time from 100ms' ],
+    [ 'presence=on expire=2d', 'invalid "expire=2d"' ],
+    [ 'alive=ping',     'invalid "alive=ping": "command" or "pong"' ],
+    [ 'publish=all',    'invalid "publish=all": "members" or "any"' ],
+    [ 'idle=1m',        '"idle" of "fanout_channel" needs "presence=on"' ],
+    [ 'expire=1m',      '"expire" of "fanout_channel" needs' ],
+    [ 'members=3',      '"members" of "fanout_channel" needs' ],
+    [ 'alive=pong',     '"alive" of "fanout_channel" needs' ],
+    [ 'publish=members', '"publish=members" of "fanout_channel" needs' ],
+    [ 'presence=summary idle=1m', '"idle".* needs "presence=on"' ],
+    [ 'presence=on idle=2m expire=1m', '"idle".* must be less than "expire"' ],
+);
 
 my @location = (
     'fanout'                       => 'invalid number of arguments',
@@ -199,6 +228,13 @@ my @location = (
     'fanout_api nope'              => 'unknown zone "nope"',
     'fanout_status nope'           => 'unknown zone "nope"',
     'stub_status; fanout app'      => 'fanout.* conflicts',
+    'fanout app; stub_status'      => '"fanout" conflicts .* "/test"',
+    'fanout app; proxy_pass http://127.0.0.1:1'
+                                   => '"fanout" conflicts .* "/test"',
+    'fanout_api app; proxy_pass http://127.0.0.1:1'
+                                   => '"fanout_api" conflicts .* "/test"',
+    'fanout_status app; empty_gif' => '"fanout_status" conflicts .* "/test"',
+    'proxy_pass http://127.0.0.1:1; fanout_api app' => 'fanout_api.* conflicts',
     'fanout_dialect pidgin'        => 'unknown dialect "pidgin".*raw',
     'fanout_dialect raw; fanout_dialect raw' => 'fanout_dialect.* is duplicate',
     'fanout_user $arg_a; fanout_user $arg_b' => 'fanout_user.* is duplicate',
@@ -208,7 +244,18 @@ my @location = (
     'fanout_permit join,write *'   => 'unknown operation "write".*join',
     'fanout_permit join, *'        => 'unknown operation ""',
     'fanout_permit join,,all *'    => 'unknown operation ""',
-    'fanout_permit presence *'     => 'unknown operation "presence"',
+    'fanout_permit presences *'    => 'unknown operation "presences"',
+    'fanout_user_info'             => 'invalid number of arguments',
+    'fanout_user_info name'        => 'invalid "name": NAME=VALUE',
+    'fanout_user_info =x'          => 'invalid "=x": NAME=VALUE',
+    'fanout_user_info na-me=x'     => 'invalid "na-me=x"',
+    'fanout_user_info a=$nope_no'  => 'unknown "nope_no" variable',
+    'fanout_autojoin'              => 'invalid number of arguments',
+    'fanout_autojoin room:*'       => 'invalid channel "room:\*": .*no wildcards',
+    'fanout_autojoin a$'           => 'invalid variable in channel pattern "a\$"',
+    'fanout_channels_per_session 1; fanout_autojoin a b'
+        => '"fanout_autojoin" has more channels',
+    'fanout_presence_size 9k'      => '"fanout_presence_size" must be 8k at most',
     'fanout_permit all ""'         => 'empty channel pattern',
     'fanout_permit all a$'         => 'invalid variable in channel pattern "a\$"',
     'fanout_permit all a${b'       => '(?:invalid variable|variable name).*',
@@ -216,6 +263,12 @@ my @location = (
     'fanout_origin'                => 'invalid number of arguments',
     'fanout_origin one.test'       => 'invalid origin "one.test"',
     'fanout_origin * none'         => 'invalid origin "none"',
+    'fanout_origin https://'       => 'invalid origin "https://"',
+    'fanout_origin ://a.test'      => 'invalid origin "://a.test"',
+    'fanout_origin https://a.test/'      => 'invalid origin "https://a.test/"',
+    'fanout_origin https://a.test/app'   => 'invalid origin .*host',
+    'fanout_origin https://*.a.test'     => 'invalid origin ".*a.test"',
+    'fanout_origin $http_origin'         => 'invalid origin "\$http_origin"',
     'fanout_rate 5'                => 'invalid "fanout_rate"',
     'fanout_rate 0r/s'             => 'invalid "fanout_rate"',
     'fanout_rate 5r/m'             => 'invalid "fanout_rate"',
@@ -236,14 +289,26 @@ for (qw( fanout_ping fanout_timeout fanout_resume fanout_drain )) {
                     "$_ 1s; $_ 2s" => "$_.* is duplicate";
 }
 
-for (qw( fanout_buffer fanout_message_size )) {
+for (qw( fanout_retry fanout_poll_timeout )) {
+    push @location, "$_ soon" => "$_.* invalid value",
+                    "$_ 0"    => "\"$_\" must be between 1ms and 1d",
+                    "$_ 25h"  => "\"$_\" must be between 1ms and 1d",
+                    "$_ 1s; $_ 2s" => "$_.* is duplicate";
+}
+
+push @location, 'fanout_transports'     => 'invalid number of arguments',
+                'fanout_transports all' => 'invalid value "all"';
+
+for (qw( fanout_buffer fanout_message_size fanout_presence_size )) {
     push @location, "$_ x"  => "$_.* invalid value",
                     "$_ 0"  => "the size of \"$_\" must be between 1 and 1024m",
                     "$_ 2g" => "(?:$_.* invalid value|between 1 and 1024m)",
                     "$_ 1k; $_ 2k" => "$_.* is duplicate";
 }
 
-for (qw( fanout_channels_per_session fanout_batch fanout_history )) {
+for (qw( fanout_channels_per_session fanout_batch fanout_history
+         fanout_sessions_per_user ))
+{
     push @location, "$_ x"  => "$_.* invalid number|invalid number",
                     "$_ 0"  => "the number of \"$_\" must be between 1 and 1000000",
                     "$_ -1" => 'invalid number',
@@ -256,13 +321,46 @@ push @location, 'fanout_sessions x' => 'invalid number',
                 'fanout_sessions 1; fanout_sessions 2' => 'is duplicate';
 
 
+my @log = (
+    'fanout_log'                   => 'invalid number of arguments',
+    'fanout_log ""'                => 'invalid log ""',
+    'fanout_log $arg_x.log'        => 'invalid log "\$arg_x.log".*without',
+    'fanout_log syslog:server=a'   => 'invalid log "syslog:server=a"',
+    'fanout_log x combined'        => 'invalid parameter "combined".*json',
+    'fanout_log x off'             => 'invalid parameter "off"',
+    'fanout_log x json $time'      => 'invalid parameter "\$time"',
+    'fanout_log x $nope'           => 'unknown name in a format.*"nope"',
+    'fanout_log x "$time $"'       => 'unknown name in a format.*""',
+    'fanout_log x "${time"'        => '(?:a brace is not closed|variable name)',
+    'fanout_log x events='         => 'unknown event "" in "events="',
+    'fanout_log x events=open'     => 'unknown event "open" in.*connect',
+    'fanout_log x events=join,'    => 'unknown event ""',
+    'fanout_log x events=join,x'   => 'unknown event "x"',
+    'fanout_log x buffer=0'        => 'invalid buffer size "0"',
+    'fanout_log x buffer=x'        => 'invalid buffer size "x"',
+    'fanout_log x buffer=1g'       => 'invalid buffer size "1g"',
+    'fanout_log x buffer=1k flush=0'   => 'invalid flush time "0"',
+    'fanout_log x buffer=1k flush=x'   => 'invalid flush time "x"',
+    'fanout_log x flush=1s'        => 'no buffer is defined for fanout_log',
+    'fanout_log x buf=1k'          => 'invalid parameter "buf=1k"',
+    'fanout_log x buffer=1k; fanout_log x buffer=2k' => 'conflicting',
+    'access_log x combined buffer=1k; fanout_log x buffer=1k' => 'conflicting',
+    'fanout_log x buffer=1k; access_log x combined buffer=2k' => 'conflicting',
+    'fanout_log off; fanout_log x' => 'fanout_log.* is duplicate: it is off',
+    'fanout_log x; fanout_log off' => 'fanout_log.* is duplicate',
+    'fanout_log x ' . ('$user' x 20) => 'too long a format',
+    'fanout_log /nowhere/x'        => '/nowhere/x" failed',
+);
+
+
 sub check {
-    my ($http, $server) = @_;
+    my ($http, $server, $main) = @_;
 
     my $dir  = $nginx->dir;
     my $text = $nginx->expand($nginx->template);
 
     $text =~ s/(fanout_channel app \* history=10;)/$1 $http;/ if $http;
+    $text =~ s/^events/$main;\nevents/m if $main;
     $text =~ s/location \/outer/location \/test { $server; }\nlocation \/outer/
         if $server;
 
@@ -288,7 +386,7 @@ sub refused {
 
         # variables are looked up when all has been read
 
-        my $where = $regex =~ /unknown "\w+" variable/
+        my $where = $regex =~ /unknown "\w+" variable|failed|conflicts \./
                   ? '' : '.* in .*test\.conf:\d+';
 
         like($said, qr/\[emerg\] .*$regex$where/, 'says what, and where');
@@ -299,22 +397,83 @@ sub refused {
 subtest 'fanout_zone'    => sub { refused('http', @zone) };
 subtest 'fanout_channel' => sub { refused('http', @channel) };
 subtest 'in a location'  => sub { refused('location', @location) };
+subtest 'fanout_log'     => sub { refused('location', @log) };
+
+# where each may be, as the documentation says it
 
 subtest 'places' => sub {
-    for my $line ('fanout app', 'fanout_api app', 'fanout_status app') {
-        my ($status, $said) = check($line, '');
-        like($said, qr/"\w+" directive is not allowed here/, "$line in http");
+    open my $f, '<', "$FindBin::Bin/../docs/directives.md" or die $!;
+    my $docs = do { local $/; readline $f };
+
+    my %argument = (
+        fanout_zone => 'z 8m', fanout_channel => 'app a', fanout => 'app',
+        fanout_api => 'app', fanout_status => 'app',
+        fanout_dialect => 'raw', fanout_user => 'u',
+        fanout_permit => 'all *', fanout_origin => 'same',
+        fanout_log => 'off', fanout_rate => 'off',
+        (map { $_ => '1s' } qw( fanout_ping fanout_timeout fanout_resume
+                                fanout_drain )),
+        (map { $_ => '1k' } qw( fanout_buffer fanout_message_size )),
+        (map { $_ => '1' } qw( fanout_channels_per_session fanout_sessions
+                               fanout_batch fanout_history )),
+    );
+
+    for my $name ($docs =~ /^## (fanout\w*)$/mg) {
+        my ($context) = $docs =~ /^## $name\n.*?^\| Context \| (.*?) \|$/ms;
+        my %may  = map { $_ => 1 } split /, /, $context;
+        my $line = "$name " . ($argument{$name} // next);
+
+        my %try = (
+            main     => [ '', '', $line ],
+            http     => [ $line, "" ],
+            location => [ '', $line ],
+            'if'     => [ '', "if (\$arg_a) { $line; }" ],
+            limit_except => [ '', "limit_except GET { $line; }" ],
+            upstream => [ "upstream u { server 127.0.0.1:1; $line; }", '' ],
+        );
+
+        for my $place (sort keys %try) {
+            my ($status, $said) = check(@{ $try{$place} });
+            my $refused = $said =~ /"$name" directive is not allowed here/;
+
+            is($refused ? 'not' : 'allowed',
+               $may{$place} ? 'allowed' : 'not', "$name in $place");
+        }
+    }
+};
+
+
+# what may be meant, but seldom is
+
+subtest 'warnings' => sub {
+    my @warn = (
+        [ 'fanout_channel app room:*', '' ] => 'room:\*" is never reached',
+        [ 'fanout_channel other a; fanout_channel other a ttl=1s', '' ]
+                                     => '"a" is never reached: "a" comes',
+        [ '', 'fanout_dialect raw' ] => '"fanout_dialect" does nothing in '
+                                      . 'location "/test"',
+        [ '', 'fanout_api app; fanout_permit all *' ]
+                                     => '"fanout_permit" does nothing',
+        [ '', 'fanout_origin same' ] => '"fanout_origin" does nothing',
+        [ 'fanout_zone z 8m slots=1', '' ]
+                         => 'zone "z" has 1 slots for 2 worker processes',
+    );
+
+    while (my ($where, $regex) = splice @warn, 0, 2) {
+        my ($status, $said) = check(@$where);
+
+        is($status, 0, "@$where is taken");
+        like($said, qr/\[warn\] .*$regex/, 'but not without a word');
     }
 
-    for my $line ('fanout_zone z 8m', 'fanout_channel app *') {
-        my ($status, $said) = check('', $line);
-        like($said, qr/"\w+" directive is not allowed here/,
-             "$line in a location");
-    }
+    my ($status, $said) = check('', 'fanout_permit all *; '
+                                . 'location /test/in { fanout app; }');
+    unlike($said, qr/does nothing/, 'nothing is said where it is inherited');
 };
 
 subtest 'and what is right' => sub {
     for my $line ('fanout_channel app a* history=0 bytes=1m ttl=1s',
+                  'fanout_channel other * ttl=1s',
                   'fanout_channel app a:*:b:* history=10000000',
                   'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%')
     {
@@ -329,7 +488,15 @@ subtest 'and what is right' => sub {
                   'fanout_origin same', 'fanout_ping 0', 'fanout_resume 0',
                   'fanout_drain 0', 'fanout_sessions 0', 'fanout_batch 64',
                   'fanout_message_size 15m', 'fanout_buffer 1024m',
-                  'fanout_user $remote_addr:$arg_a', 'fanout_dialect native')
+                  'fanout_user $remote_addr:$arg_a', 'fanout_dialect native',
+                  'fanout_transports sse poll', 'fanout_retry 1ms',
+                  'fanout_poll_timeout 1d',
+                  'fanout_log off', 'fanout_log x', 'fanout_log x json',
+                  'fanout_log x events=connect', 'fanout_log x buffer=1k',
+                  'fanout_log x $time buffer=4k flush=5s events=join,leave',
+                  'fanout_log x "$time " "$event"; fanout_log y json',
+                  'fanout_log x; fanout_log x events=deny; access_log x',
+                  'fanout_log x buffer=4k; fanout_log x json buffer=4k')
     {
         my ($status, $said) = check('', $line);
         is($status, 0, $line) or diag($said);

@@ -149,6 +149,39 @@ my $nginx = Fanout::Nginx->start(conf => quickstart());
 my $here  = '127.0.0.1:' . $nginx->port;
 
 
+# a block is one script; what its last curl answers, and with which status
+
+sub script {
+    my ($command) = @_;
+
+    $command =~ s/127\.0\.0\.1:8080/$here/g;
+
+    my $path = "$dir/script";
+    my $curl = 'curl() { command curl -sS -w \'\n%{http_code}\n\' "$@"; }';
+
+    # within $(...) it answers as ever
+
+    $command =~ s/\$\(curl /\$(command curl /g;
+
+    open my $f, '>', $path or die $!;
+    print $f "set -e\n$curl\n$command";
+    close $f;
+
+    my $out = `bash $path 2>&1`;
+
+    return ("exit $?", $out) if $?;
+
+    my @all = $out =~ /^(\d{3})$/mg;
+
+    pop @all;
+    return ((grep { !/^2/ } @all)[0], $out) if grep { !/^2/ } @all;
+
+    my ($body, $status) = $out =~ /([^\n]*)\n*\n(\d{3})\n\z/;
+
+    return ($status // 'none', $body // $out);
+}
+
+
 sub shell {
     my ($command) = @_;
 
@@ -179,9 +212,11 @@ sub shell {
 sub run_shell {
     my ($block, $next) = @_;
 
-    my ($failed, @answers) = shell($block->{body});
+    my ($status, @answers) = script($block->{body});
+    my ($want) = $block->{info} =~ /(\d+)$/;
 
-    ok(!$failed, "$block->{where}: works") or diag("$failed: @answers");
+    like($status, $want ? qr/^$want$/ : qr/^2\d\d$/,
+         "$block->{where}: works") or diag("$status: @answers");
 
     return if !$next || $next->{info} ne 'json';
 
@@ -233,7 +268,7 @@ for my $file (@files) {
 
     for my $i (0 .. $#blocks) {
 
-        if ($blocks[$i]{info} eq 'sh run') {
+        if ($blocks[$i]{info} =~ /^sh run(?: \d+)?$/) {
             run_shell($blocks[$i], $blocks[$i + 1]);
             $commands++;
 
@@ -420,3 +455,75 @@ $after = zone();
 
 is($after->{messages} - $before->{messages}, 100, 'history=100 keeps 100');
 ok($after->{index} - $before->{index} <= 11 + 1, 'an index block for eleven');
+
+
+# the formula for a whole zone: C channels with M messages, S sessions that
+# have joined some of them, K keys; then the size that it gives is tried
+
+my ($C, $M, $S, $K) = (150, 30, 20, 40);
+my $big = Fanout::Nginx->start(
+    http   => 'fanout_zone app 16m; fanout_zone fit 2m;
+               fanout_channel app * history=30; fanout_channel fit * history=30;',
+    server => 'location /realtime { fanout app; fanout_permit all *; }
+               location /app/ { fanout_api app; }
+               location /fit/ { fanout_api fit; }
+               location = /status { fanout_status app; }
+               location = /status/fit { fanout_status fit; }',
+);
+
+sub fill {
+    my ($zone, $channels, $messages) = @_;
+
+    my $http = $big->http;
+    my @all  = map { "room:$_" } 1 .. $channels;
+    my $data = 'x' x 198;
+
+    for (1 .. $messages) {
+        my $r = $http->post("/$zone/broadcast", Fanout::JSON::encode(
+                            { channels => \@all, data => $data }));
+
+        return 0 if $r->{status} != 200 || $r->{body} =~ /"error"/;
+    }
+
+    return 1;
+}
+
+sub used {
+    my $zone = $big->http->get('/status' . ($_[0] || ''))->json->{zone};
+    my $sum  = 0;
+
+    $sum += $_ for values %{ $zone->{used} };
+
+    return ($sum, $zone);
+}
+
+my ($empty) = used();
+
+ok(fill('app', $C, $M), "$C channels with $M messages");
+$big->http->post('/app/channels/room:1/messages', '"' . 'x' x 198 . '"',
+                 headers => { 'Fanout-Key' => "k$_" }) for 1 .. $K;
+
+my @pids = $big->worker_pids;
+my @in   = map { $big->native(worker => $pids[$_ % 2]) } 1 .. $S;
+
+$_->ok('join', channel => 'room:1') for @in;
+
+my ($sum) = used();
+my $b     = blocks_of_message(200);
+my $want  = $C * (3 + $M * $b + int(($M + 10) / 11) + 1) + 2 + $S + $K;
+
+is($b, 4, '200 bytes are 4 blocks, as in the example');
+cmp_ok($sum - $empty, '<=', $want, 'takes no more than the formula says');
+cmp_ok($sum - $empty, '>=', $want - 2 * $C, 'and not much less') or diag($want);
+
+# what fits into 2 MB by the formula, the third more included
+
+my $fit = int((2 * 1024 * 1024 / (4 / 3) - 512 * 1024) * 0.98 / 64
+              / (3 + $M * $b + int(($M + 10) / 11) + 1));
+
+ok(fill('fit', $fit, $M), "$fit channels are said to fit into 2m");
+
+my (undef, $z) = used('/fit');
+
+is($z->{evicted}, 0, 'without eviction');
+cmp_ok($z->{used}{messages}, '==', $fit * $M * $b, 'all is there');

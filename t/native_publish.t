@@ -168,7 +168,7 @@ subtest 'what is wrong' => sub {
         'if, half'       => { data => 1, if => { offset => 1 } },
         'enc'            => { data => 'x', enc => 'hex' },
         'enc, type'      => { data => 'x', enc => 1 },
-        'to'             => { data => 1, to => { client => 'c_1' } },
+        'to'             => { data => 1, to => { client => 5 } },
         'messages'       => { messages => {} },
         'no message'     => { messages => [] },
         'messages, data' => { messages => [ { data => 1 } ], data => 1 },

@@ -167,6 +167,23 @@ subtest 'who says it' => sub {
 };
 
 
+subtest 'to a stream alone' => sub {
+    my $s = Fanout::Stream->new($nginx, '/rt', channels => [ 'direct' ]);
+    my $other = Fanout::Stream->new($nginx, '/rt', channels => [ 'direct' ]);
+
+    my $r = post({ id => 1, op => 'publish', channel => 'direct', data => 1,
+                   to => { client => $s->welcome->{client} } });
+
+    is($r->{status}, 200, 'a direct message');
+    is($s->next_push->{data}, 1, 'reaches it');
+
+    post({ id => 1, op => 'signal', channel => 'direct', event => 'e',
+           data => 2 });
+    is($other->next_push->{signal}, 'e', 'nobody else: what comes next');
+    is($s->next_push->{signal}, 'e', 'is a signal to all');
+};
+
+
 subtest 'refused' => sub {
     my $r = post({ id => 1, op => 'join', channel => 'a' });
     is($r->{status}, 400, 'a join');

@@ -180,6 +180,11 @@ subtest 'refused before it begins' => sub {
             qr/fanout_permit join/, 'one of two');
     refused('/user?channel=quiet:1&history=1', 403, qr/fanout_permit history/,
             'history');
+    for my $path ('/rt?channel=a', '/rt?channel=a&poll=1') {
+        my $r = $nginx->http->request(GET => $path, body => 'x');
+        is($r->{status}, 400, 'a body');
+    }
+
     refused('/rt?channel=a', 403, qr/fanout_origin/, 'an origin',
             Origin => 'https://evil.example');
 
@@ -302,6 +307,15 @@ SKIP: {
         my @got = $text =~ /"channel":"h2",[^\n]*"data":(\d+)/g;
         is_deeply(\@got, [ 1 .. 50 ], 'in order');
         is(scalar(() = $text =~ /"y{60000}"/g), 30, 'large ones too');
+
+        open my $post, '-|', 'curl', '-s', '--max-time', 20,
+             '--http2-prior-knowledge', '-H', 'Content-Type: application/json',
+             '-d', '{"id":1,"op":"publish","channel":"h2","data":"post"}',
+             "$url/rt" or die;
+        my $said = readline($post) // '';
+
+        like($said, qr/^\{"id":1,"ok":/, 'a POST by HTTP/2');
+        ok($read->(qr/"data":"post"/), 'is heard');
 
         $nginx->reload;
         ok($read->(qr/"closing":\{"code":"drain"/), 'a reload is announced');

@@ -17,6 +17,11 @@ use Fanout::Nginx;
 use Fanout::Stream;
 
 
+# what is freed goes at once, or a worker with ASan grows as a matter of course
+
+$ENV{ASAN_OPTIONS} = join ':', grep { defined } $ENV{ASAN_OPTIONS},
+                                                'quarantine_size_mb=1';
+
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 64m;
@@ -137,7 +142,7 @@ subtest 'what is not kept is told' => sub {
     $s->come_back;
     is($s->joined('a')->{recovered}, Fanout::JSON::true, 'once');
 
-    (my $other = $s->last_id) =~ s/^./f/;
+    (my $other = $s->last_id) =~ s/^(.)/$1 eq 'f' ? 'e' : 'f'/e;
     $s = stream('/rt', channels => [ 'a' ], since => $other);
     is($s->joined('a')->{recovered}, Fanout::JSON::false,
        'a zone of another life');

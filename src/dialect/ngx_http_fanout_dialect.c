@@ -25,6 +25,8 @@ ngx_http_fanout_dialect(ngx_uint_t format)
 {
     ngx_uint_t  i;
 
+    format %= NGX_HTTP_FANOUT_BASES;
+
     for (i = 0; dialects[i]; i++) {
         if (dialects[i]->format == format) {
             break;
@@ -74,11 +76,24 @@ ngx_int_t
 ngx_http_fanout_frame_end(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode)
 {
+    uint32_t  split;
+
+    split = f->used;
+
+    return ngx_http_fanout_frame_end_around(hub, f, start, opcode, 0, &split);
+}
+
+
+ngx_int_t
+ngx_http_fanout_frame_end_around(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode,
+    size_t more, uint32_t *split)
+{
     u_char  head[NGX_HTTP_FANOUT_WS_HEADER_MAX];
     size_t  len, n;
 
     len = f->used - start - NGX_HTTP_FANOUT_HEAD;
-    n = ngx_http_fanout_ws_header(head, opcode, 1, len);
+    n = ngx_http_fanout_ws_header(head, opcode, 1, len + more);
 
     if (n != NGX_HTTP_FANOUT_HEAD) {
         if (ngx_http_fanout_frame_reserve(hub, f,
@@ -92,6 +107,7 @@ ngx_http_fanout_frame_end(ngx_http_fanout_hub_t *hub,
                     f->data + start + NGX_HTTP_FANOUT_HEAD, len);
     }
 
+    *split = *split - NGX_HTTP_FANOUT_HEAD + n;
     ngx_memcpy(f->data + start, head, n);
     f->used = start + n + len;
 

@@ -38,7 +38,8 @@ struct ngx_http_fanout_dialect_s {
     ngx_uint_t (*match)(ngx_http_fanout_subscription_t *sub,
                    ngx_http_fanout_entry_t *e);
 
-    /* Appends an entry as whole frames.  Messages, gaps and resets.
+    /* Appends an entry as whole frames.  Messages, gaps and resets; changes of
+     * members where there are subscribers that want them.
      * NGX_ERROR on lack of memory. */
     ngx_int_t  (*encode)(ngx_http_fanout_hub_t *hub,
                    ngx_http_fanout_channel_t *ch,
@@ -62,6 +63,11 @@ struct ngx_http_fanout_dialect_s {
     /* The same as a stream of events and as polls; NULL: WebSocket only. */
     const ngx_http_fanout_dialect_t  *stream;
     const ngx_http_fanout_dialect_t  *poll;
+
+    /* Its subscription to a channel was ended by others, for the reason
+     * (NGX_HTTP_FANOUT_LEFT_*); NULL where sessions have no seats. */
+    void       (*parted)(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+                   ngx_uint_t reason);
 };
 
 
@@ -78,6 +84,13 @@ ngx_int_t ngx_http_fanout_frame_begin(ngx_http_fanout_hub_t *hub,
 /* Closes it: all that was appended since is its payload. */
 ngx_int_t ngx_http_fanout_frame_end(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode);
+
+/* The same for a message whose payload goes on with "more" bytes of another
+ * frame: they belong behind *split.  What was appended behind *split, which
+ * may move, follows them. */
+ngx_int_t ngx_http_fanout_frame_end_around(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, uint32_t start, ngx_uint_t opcode,
+    size_t more, uint32_t *split);
 
 /* The dialect of a format, and the one of a name; NULL. */
 const ngx_http_fanout_dialect_t *ngx_http_fanout_dialect(ngx_uint_t format);

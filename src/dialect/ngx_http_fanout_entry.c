@@ -13,7 +13,9 @@
 
 static size_t data_size(ngx_http_fanout_entry_t *e);
 static u_char *put_data(u_char *p, ngx_http_fanout_entry_t *e);
-static u_char *put_from(u_char *p, ngx_http_fanout_entry_t *e);
+static u_char *put_person(u_char *p, const char *name, uint64_t client,
+    ngx_http_fanout_zstr_t *user);
+static u_char *put_to(u_char *p, ngx_http_fanout_entry_t *e);
 static u_char *put_string(u_char *p, ngx_http_fanout_zstr_t *s);
 static size_t string_size(ngx_http_fanout_zstr_t *s);
 static ngx_int_t hex_parse(u_char *p, uint64_t *n);
@@ -101,9 +103,10 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
 
     size = sizeof("\"offset\":,\"time\":,\"event\":,\"data\":,\"enc\":"
                   "\"base64\",\"key\":,\"meta\":,"
-                  "\"from\":{\"client\":\"\",\"user\":}")
-           + 2 * NGX_INT64_LEN + NGX_HTTP_FANOUT_CLIENT_LEN
-           + string_size(&e->event) + data_size(e) + string_size(&e->key)
+                  "\"from\":{\"client\":\"\",\"user\":},"
+                  "\"to\":{\"client\":\"\",\"user\":}")
+           + 2 * NGX_INT64_LEN + 2 * NGX_HTTP_FANOUT_CLIENT_LEN
+           + string_size(&e->to) + string_size(&e->event) + data_size(e) + string_size(&e->key)
            + e->meta.len + string_size(&e->user);
 
     if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
@@ -131,12 +134,76 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
     }
 
     if (e->client || e->user.len) {
-        p = put_from(p, e);
+        p = put_person(p, ",\"from\":{", e->client, &e->user);
     }
+
+    p = put_to(p, e);
 
     f->used = p - f->data;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_signal_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("\"signal\":,\"tag\":,\"data\":,\"enc\":\"base64\","
+                  "\"from\":{\"client\":\"\",\"user\":},"
+                  "\"to\":{\"client\":\"\",\"user\":}")
+           + 2 * NGX_HTTP_FANOUT_CLIENT_LEN + string_size(&e->event)
+           + string_size(&e->key) + data_size(e) + string_size(&e->user)
+           + string_size(&e->to);
+
+    if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    p = ngx_cpymem(p, "\"signal\":", sizeof("\"signal\":") - 1);
+    p = put_string(p, &e->event);
+
+    if (e->key.len) {
+        p = ngx_cpymem(p, ",\"tag\":", sizeof(",\"tag\":") - 1);
+        p = put_string(p, &e->key);
+    }
+
+    p = put_data(p, e);
+
+    if (e->client || e->user.len) {
+        p = put_person(p, ",\"from\":{", e->client, &e->user);
+    }
+
+    p = put_to(p, e);
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+/* who gets it knows by this that nobody else does */
+
+static u_char *
+put_to(u_char *p, ngx_http_fanout_entry_t *e)
+{
+    ngx_http_fanout_zstr_t  nobody;
+
+    if (e->to_client) {
+        nobody.len = 0;
+        return put_person(p, ",\"to\":{", e->to_client, &nobody);
+    }
+
+    if (e->to_user) {
+        return put_person(p, ",\"to\":{", 0, &e->to);
+    }
+
+    return p;
 }
 
 
@@ -187,23 +254,24 @@ put_data(u_char *p, ngx_http_fanout_entry_t *e)
 
 
 static u_char *
-put_from(u_char *p, ngx_http_fanout_entry_t *e)
+put_person(u_char *p, const char *name, uint64_t client,
+    ngx_http_fanout_zstr_t *user)
 {
-    p = ngx_cpymem(p, ",\"from\":{", sizeof(",\"from\":{") - 1);
+    p = ngx_cpymem(p, name, ngx_strlen(name));
 
-    if (e->client) {
+    if (client) {
         p = ngx_cpymem(p, "\"client\":\"", sizeof("\"client\":\"") - 1);
-        p = ngx_http_fanout_client_format(p, e->client);
+        p = ngx_http_fanout_client_format(p, client);
         *p++ = '"';
 
-        if (e->user.len) {
+        if (user->len) {
             *p++ = ',';
         }
     }
 
-    if (e->user.len) {
+    if (user->len) {
         p = ngx_cpymem(p, "\"user\":", sizeof("\"user\":") - 1);
-        p = put_string(p, &e->user);
+        p = put_string(p, user);
     }
 
     *p++ = '}';
@@ -231,6 +299,158 @@ static size_t
 string_size(ngx_http_fanout_zstr_t *s)
 {
     return s->len ? ngx_http_fanout_json_escape_len(s->data, s->len) + 2 : 2;
+}
+
+
+/* The room is made once for all, as above. */
+
+ngx_int_t
+ngx_http_fanout_member_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_member_t *m, ngx_uint_t left, ngx_http_fanout_frame_t *f,
+    size_t *data_at)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("{\"client\":\"\",\"key\":,\"user\":,\"info\":,\"data\":,"
+                  "\"state\":\"active\",\"joined_at\":,\"seen\":,\"slot\":,"
+                  "\"reason\":\"intentional\"}")
+           + 2 * NGX_INT64_LEN + NGX_INT32_LEN + NGX_HTTP_FANOUT_CLIENT_LEN
+           + string_size(&m->key) + string_size(&m->user) + m->info.len
+           + m->data.len;
+
+    if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    p = ngx_cpymem(p, "{\"client\":\"", sizeof("{\"client\":\"") - 1);
+    p = ngx_http_fanout_client_format(p, m->client);
+    *p++ = '"';
+
+    if (m->key.len) {
+        p = ngx_cpymem(p, ",\"key\":", sizeof(",\"key\":") - 1);
+        p = put_string(p, &m->key);
+    }
+
+    if (m->user.len) {
+        p = ngx_cpymem(p, ",\"user\":", sizeof(",\"user\":") - 1);
+        p = put_string(p, &m->user);
+    }
+
+    if (m->info.len && !left) {
+        p = ngx_cpymem(p, ",\"info\":", sizeof(",\"info\":") - 1);
+        p = ngx_cpymem(p, m->info.data, m->info.len);
+    }
+
+    *data_at = 0;
+
+    if (m->data.len) {
+        p = ngx_cpymem(p, ",\"data\":", sizeof(",\"data\":") - 1);
+        *data_at = p - (f->data + f->used);
+        p = ngx_cpymem(p, m->data.data, m->data.len);
+    }
+
+    if (left) {
+        p = ngx_sprintf(p, ",\"reason\":\"%s\"}",
+                        ngx_http_fanout_left_reason(m->reason));
+
+    } else {
+        p = ngx_sprintf(p, ",\"state\":\"%s\",\"joined_at\":%uL,"
+                        "\"seen\":%uL,\"slot\":%uD}",
+                        m->idle ? "idle" : "active", m->joined_at, m->seen,
+                        m->slot);
+    }
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_changes_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    size_t                     at;
+    ngx_uint_t                 i, n, lists;
+    const uint8_t             *p;
+    ngx_http_fanout_member_t   m;
+
+    static const struct {
+        uint8_t      change;
+        const char  *name;
+    } kinds[] = {
+        { NGX_HTTP_FANOUT_JOINED, "joined" },
+        { NGX_HTTP_FANOUT_UPDATED, "updated" },
+        { NGX_HTTP_FANOUT_LEFT, "left" }
+    };
+
+    lists = 0;
+
+    for (i = 0; i < 3; i++) {
+        p = e->data.data;
+        n = 0;
+
+        while (ngx_http_fanout_change_next(&p, e->data.data + e->data.len,
+                                           &m) == 1)
+        {
+            if (m.change == NGX_HTTP_FANOUT_COUNTED) {
+                return ngx_http_fanout_frame_printf(hub, f, 64,
+                                 "\"summary\":{\"members\":%uD}", m.count);
+            }
+
+            if (m.change != kinds[i].change) {
+                continue;
+            }
+
+            if ((n == 0
+                 && ngx_http_fanout_frame_printf(hub, f, 16, "%s\"%s\":[",
+                                                 lists++ ? "," : "",
+                                                 kinds[i].name)
+                    != NGX_OK)
+                || (n && ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK)
+                || ngx_http_fanout_member_json(hub, &m,
+                                       m.change == NGX_HTTP_FANOUT_LEFT, f,
+                                       &at)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            n++;
+        }
+
+        if (n && ngx_http_fanout_frame_literal(hub, f, "]") != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+const char *
+ngx_http_fanout_left_reason(ngx_uint_t reason)
+{
+    switch (reason) {
+
+    case NGX_HTTP_FANOUT_LEFT_INTENTIONAL:
+        return "intentional";
+
+    case NGX_HTTP_FANOUT_LEFT_TIMEOUT:
+        return "timeout";
+
+    case NGX_HTTP_FANOUT_LEFT_KICKED:
+        return "kicked";
+
+    case NGX_HTTP_FANOUT_LEFT_EXPIRED:
+        return "expired";
+
+    default:
+        return "network";
+    }
 }
 
 

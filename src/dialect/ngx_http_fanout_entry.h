@@ -40,13 +40,51 @@ ngx_int_t ngx_http_fanout_frame_string(ngx_http_fanout_hub_t *hub,
  * Appends the members of a message as JSON, without braces:
  *
  *   "offset":42,"time":…,"event":"msg","data":…,"enc":"base64","key":…,
- *   "meta":…,"from":{"client":"c_…","user":"ann"}
+ *   "meta":…,"from":{"client":"c_…","user":"ann"},"to":{"user":"bob"}
  *
  * in that order, without those that the entry has not.  Data of the kind
  * JSON is taken as it is, text becomes a string, binary a string of base64
  * (RFC 4648, section 4) with "enc".
  */
 ngx_int_t ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
+
+/*
+ * Appends a member as JSON, with braces:
+ *
+ *   {"client":"c_…","key":…,"user":"ann","info":{…},"data":…,
+ *    "state":"active","joined_at":…,"seen":…,"slot":0}
+ *
+ * in that order, without those that the member has not; of one that left
+ *
+ *   {"client":"c_…","key":…,"user":"ann","data":…,"reason":"network"}
+ *
+ * data_at gets where the data stands behind f->used of before.
+ */
+ngx_int_t ngx_http_fanout_member_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_member_t *m, ngx_uint_t left, ngx_http_fanout_frame_t *f,
+    size_t *data_at);
+
+/*
+ * Appends the changes of a PRESENCE entry as the members of an object,
+ * without braces:
+ *
+ *   "joined":[member…],"updated":[member…],"left":[member…]
+ *
+ * without those that are empty, or "summary":{"members":N}.
+ */
+ngx_int_t ngx_http_fanout_changes_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
+
+/* The name of a reason (NGX_HTTP_FANOUT_LEFT_*). */
+const char *ngx_http_fanout_left_reason(ngx_uint_t reason);
+
+/*
+ * The same for a signal:
+ *
+ *   "signal":"cursor","tag":…,"data":…,"from":{…},"to":{…}
+ */
+ngx_int_t ngx_http_fanout_signal_json(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
 
 /* Decodes base64 (RFC 4648, section 4; the padding may be left out) into dst,

@@ -12,6 +12,7 @@
  */
 
 
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_json.h"
@@ -38,14 +39,19 @@ static void native_close(ngx_http_fanout_session_t *s);
 static void native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 static void native_heartbeat(ngx_http_fanout_session_t *s);
+static void native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t reason);
 
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static ngx_int_t take_info(ngx_http_fanout_session_t *s,
+    ngx_http_request_t *r);
 static ngx_uint_t read_token(ngx_str_t *token,
     ngx_http_fanout_identity_t *id);
 static void welcome(ngx_http_fanout_session_t *s);
+static void autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
 static void batch_run(ngx_http_fanout_session_t *s);
 static void batch_start(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_json_t *array);
+    ngx_http_fanout_json_t *array, ngx_uint_t max);
 static void send_printf(ngx_http_fanout_session_t *s, const char *fmt, ...);
 
 
@@ -63,7 +69,8 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native = {
     native_closing,
     native_heartbeat,
     &ngx_http_fanout_native_stream,
-    &ngx_http_fanout_native_poll
+    &ngx_http_fanout_native_poll,
+    native_parted
 };
 
 
@@ -71,7 +78,21 @@ static const char *
 native_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     ngx_uint_t *status)
 {
-    return NULL;
+    ngx_str_t  info;
+
+    switch (fanout_native_user_info(r, conf, &info)) {
+
+    case NGX_OK:
+        return NULL;
+
+    case NGX_DECLINED:
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "the profile has more than 4096 bytes: fanout_user_info\n";
+
+    default:
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "the profile could not be made\n";
+    }
 }
 
 
@@ -88,6 +109,8 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
+    ngx_http_fanout_session_index(s);
+
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1' && s->conf->ping)
     {
@@ -96,6 +119,43 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     }
 
     welcome(s);
+
+    if (!s->resumed) {
+        autojoin(s, r);
+    }
+}
+
+
+/* Commands of the configuration: what they answer comes without an id. */
+
+static void
+autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    ngx_str_t                     text;
+    ngx_http_fanout_json_t        value;
+    ngx_http_fanout_json_error_t  err;
+
+    if (s->conf->autojoin == NULL || s->dead
+        || s->transport != &ngx_http_fanout_websocket
+        || s->state != NGX_HTTP_FANOUT_OPEN)
+    {
+        return;
+    }
+
+    if (fanout_native_autojoin(s, r, &text) != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
+    if (text.len
+        && ngx_http_fanout_json_check(text.data, text.len,
+                                      NGX_HTTP_FANOUT_JSON_DEPTH, &value,
+                                      &err)
+           == NGX_HTTP_FANOUT_JSON_ARRAY)
+    {
+        s->autojoin = 1;
+        batch_start(s, &value, s->conf->channels);
+    }
 }
 
 
@@ -108,6 +168,11 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     ngx_http_fanout_identity_t   id;
 
     hub = s->hub;
+
+    if (take_info(s, r) != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
 
     secret[0] = ngx_http_fanout_random();
     secret[1] = ngx_http_fanout_random();
@@ -142,16 +207,57 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     user.data = s->user.data;
     user.len = s->user.len;
-    info.data = NULL;
-    info.len = 0;
+    info.data = s->info.data;
+    info.len = s->info.len;
 
-    if (ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user, &info,
-                                     0, &s->identity_ref)
-        != NGX_HTTP_FANOUT_ZONE_OK)
+    switch (ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user,
+                                         &info, s->conf->per_user,
+                                         &s->identity_ref))
     {
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        return;
+
+    case NGX_HTTP_FANOUT_ZONE_CONFLICT:
+        ngx_http_fanout_count(hub, rate_limited);
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "limit of %ui sessions of a user is reached: "
+                      "fanout_sessions_per_user", s->conf->per_user);
+        s->identity_ref = 0;
+        ngx_http_fanout_session_close(s, 4429, "fanout_sessions_per_user");
+        return;
+
+    default:
         ngx_http_fanout_count(hub, zone_full);
+        s->identity_ref = 0;
         ngx_http_fanout_session_close(s, 1013, "zone_full");
     }
+}
+
+
+/* The profile outlives the request. */
+
+static ngx_int_t
+take_info(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    ngx_str_t  info;
+
+    if (fanout_native_user_info(r, s->conf, &info) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (info.len == 0) {
+        return NGX_OK;
+    }
+
+    s->info.data = ngx_alloc(info.len, ngx_cycle->log);
+    if (s->info.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(s->info.data, info.data, info.len);
+    s->info.len = info.len;
+
+    return NGX_OK;
 }
 
 
@@ -315,7 +421,7 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         return;
 
     case NGX_HTTP_FANOUT_JSON_ARRAY:
-        batch_start(s, &value);
+        batch_start(s, &value, s->conf->batch);
         return;
 
     default:
@@ -335,14 +441,15 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 
 
 static void
-batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array)
+batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array,
+    ngx_uint_t max)
 {
     size_t                          i, n;
     u_char                         *copy, data[64];
     ngx_str_t                       text, more;
     ngx_http_fanout_native_batch_t *b;
 
-    if (ngx_http_fanout_json_array(array, NULL, s->conf->batch, &n)
+    if (ngx_http_fanout_json_array(array, NULL, max, &n)
         != NGX_HTTP_FANOUT_JSON_OK)
     {
         ngx_str_set(&text, "too many commands in an array: fanout_batch");
@@ -427,10 +534,12 @@ batch_run(ngx_http_fanout_session_t *s)
             return;
         }
 
+        ngx_http_fanout_compress_frame(s->hub, s->format, &b->frame);
         ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
     }
 
     native_close(s);
+    s->autojoin = 0;
     ngx_http_fanout_session_settle(s);
 }
 
@@ -473,7 +582,7 @@ native_match(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
     ngx_uint_t   i;
     ngx_str_t   *event;
 
-    if (sub->no_messages) {
+    if (sub->no_messages && e->type == NGX_HTTP_FANOUT_MESSAGE) {
         return 0;
     }
 
@@ -530,8 +639,24 @@ ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
     switch (e->type) {
 
     case NGX_HTTP_FANOUT_GAP:
+        rc = ngx_http_fanout_frame_printf(hub, f, 128,
+                 "\"gap\":{\"from\":%uL,\"to\":%uL%s}", e->from + 1, e->offset,
+                 e->event.len ? ",\"of\":\"presence\"" : "");
+        break;
+
+    case NGX_HTTP_FANOUT_PRESENCE:
         rc = ngx_http_fanout_frame_printf(hub, f, 96,
-                 "\"gap\":{\"from\":%uL,\"to\":%uL}", e->from + 1, e->offset);
+                 "\"offset\":%uL,\"time\":%uL,\"presence\":{", e->offset,
+                 e->time);
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_changes_json(hub, e, f);
+        }
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_frame_literal(hub, f, "}");
+        }
+
         break;
 
     case NGX_HTTP_FANOUT_RESET:
@@ -550,6 +675,10 @@ ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
             rc = ngx_http_fanout_frame_literal(hub, f, "}");
         }
 
+        break;
+
+    case NGX_HTTP_FANOUT_SIGNAL:
+        rc = ngx_http_fanout_signal_json(hub, e, f);
         break;
 
     default:
@@ -574,6 +703,29 @@ static void
 native_heartbeat(ngx_http_fanout_session_t *s)
 {
     send_printf(s, "{\"ping\":%uL}", ngx_http_fanout_native_time());
+}
+
+
+static void
+native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t reason)
+{
+    fanout_reply_t                   rp;
+    ngx_http_fanout_native_batch_t  *b;
+
+    /* it is no reply: not into the array of some */
+
+    b = s->batch;
+    s->batch = NULL;
+
+    fanout_native_open(&rp, s, NULL, 0);
+    fanout_native_literal(&rp, "\"channel\":");
+    fanout_native_string(&rp, channel->data, channel->len);
+    fanout_native_printf(&rp, ",\"left\":{\"reason\":\"%s\"}",
+                         ngx_http_fanout_left_reason(reason));
+    fanout_native_end(&rp);
+
+    s->batch = b;
 }
 
 

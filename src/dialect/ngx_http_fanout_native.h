@@ -48,6 +48,13 @@ typedef struct {
     ngx_http_fanout_json_t    meta;
     ngx_http_fanout_json_t    before;
     ngx_http_fanout_json_t    limit;
+    ngx_http_fanout_json_t    presence;
+    ngx_http_fanout_json_t    anonymous;
+    ngx_http_fanout_json_t    merge;
+    ngx_http_fanout_json_t    state;
+    ngx_http_fanout_json_t    tag;
+    ngx_http_fanout_json_t    live;
+    ngx_http_fanout_json_t    every;
 
     ngx_uint_t                at;       /* in an array */
     ngx_str_t                 name;     /* of the channel */
@@ -64,6 +71,18 @@ typedef struct {
     uint32_t                         start;
     ngx_int_t                        rc;
 } fanout_reply_t;
+
+
+/* what a join says of presence */
+
+typedef struct {
+    ngx_http_fanout_zstr_t           key;
+    ngx_http_fanout_zstr_t           data;
+    ngx_uint_t                       want;      /* NGX_HTTP_FANOUT_WANT_* */
+    int                              anonymous;
+    unsigned                         member:1;  /* it is to be one */
+    u_char                           buf[NGX_HTTP_FANOUT_KEY];
+} fanout_presence_t;
 
 
 #define fanout_nelts(a)  (sizeof(a) / sizeof((a)[0]))
@@ -106,6 +125,71 @@ void fanout_native_publish(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 void fanout_native_history(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
+void fanout_native_presence(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+void fanout_native_members(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+
+/* Presence in a join, and members in a reply; see native_presence.c. */
+
+/* Reads what the join says, 0 after an error was replied.  cmd->name is
+ * set. */
+ngx_uint_t fanout_native_presence_options(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, fanout_presence_t *p);
+
+/* The subscription takes its seat, and its member is put; then the job is to
+ * wait, if there is anything to wait for.  An error is the reply. */
+ngx_http_fanout_error_e fanout_native_enter(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, fanout_presence_t *p);
+
+/* Replies with an error of seats and members. */
+void fanout_native_refuse_member(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_error_e rc);
+
+/* Whether the job can begin: the roster is ready and has its member; then it
+ * is registered.  NGX_OK, NGX_AGAIN, NGX_ERROR. */
+ngx_int_t fanout_native_ready(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+
+/* Sends members in parts, all but the last; NGX_AGAIN for more. */
+ngx_int_t fanout_native_members_part(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+
+/* Appends ,"members":[…] or ,"summary":{…} to the reply of a job. */
+void fanout_native_members_reply(fanout_reply_t *rp,
+    ngx_http_fanout_job_t *job);
+
+/* What the session's profile is to be.  NGX_DECLINED if it is too large. */
+ngx_int_t fanout_native_user_info(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *info);
+
+/* The commands that join what fanout_autojoin says, as an array; len 0:
+ * none. */
+ngx_int_t fanout_native_autojoin(ngx_http_fanout_session_t *s,
+    ngx_http_request_t *r, ngx_str_t *text);
+
+/* The job of a command; owned by the session. */
+ngx_http_fanout_job_t *fanout_native_job(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+/* Goes on with the session's job.  AGAIN: the output limit was reached. */
+ngx_int_t fanout_native_run(ngx_http_fanout_session_t *s);
+void fanout_native_signal(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+
+/* Whom "to" names, into the message: 0 after an error was replied. */
+ngx_uint_t fanout_native_to(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_zone_message_t *m);
+
+/* How often it wants to be told of signals, ms: 0 after an error. */
+ngx_uint_t fanout_native_every(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_uint_t *every);
+
+/* The text of an error of a direct message or signal. */
+void fanout_native_unreached(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_error_e rc);
 
 
 /* Whether the session stays after the command, as those need that join: 1, or
@@ -150,6 +234,11 @@ void fanout_native_text(fanout_reply_t *rp, const void *data, size_t len);
 void fanout_native_printf(fanout_reply_t *rp, const char *fmt, ...);
 void fanout_native_string(fanout_reply_t *rp, const void *data, size_t len);
 void fanout_native_end(fanout_reply_t *rp);
+
+/* The end of a reply around bytes of another frame, which belong at "split"
+ * of the reply's; never of one in an array. */
+void fanout_native_end_around(fanout_reply_t *rp,
+    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end, uint32_t split);
 
 #define fanout_native_literal(rp, text)                              \
     fanout_native_text(rp, text, sizeof(text) - 1)

@@ -41,7 +41,14 @@ static const ngx_http_fanout_json_field_t  fields[] = {
     ngx_http_fanout_json_field("enc", fanout_command_t, enc),
     ngx_http_fanout_json_field("meta", fanout_command_t, meta),
     ngx_http_fanout_json_field("before", fanout_command_t, before),
-    ngx_http_fanout_json_field("limit", fanout_command_t, limit)
+    ngx_http_fanout_json_field("limit", fanout_command_t, limit),
+    ngx_http_fanout_json_field("presence", fanout_command_t, presence),
+    ngx_http_fanout_json_field("anonymous", fanout_command_t, anonymous),
+    ngx_http_fanout_json_field("merge", fanout_command_t, merge),
+    ngx_http_fanout_json_field("state", fanout_command_t, state),
+    ngx_http_fanout_json_field("tag", fanout_command_t, tag),
+    ngx_http_fanout_json_field("live", fanout_command_t, live),
+    ngx_http_fanout_json_field("every", fanout_command_t, every)
 };
 
 static const ngx_http_fanout_json_field_t  position_fields[] = {
@@ -59,7 +66,10 @@ static op_t  ops[] = {
     { ngx_string("publish"), fanout_native_publish },
     { ngx_string("join"), fanout_native_join },
     { ngx_string("leave"), op_leave },
+    { ngx_string("signal"), fanout_native_signal },
     { ngx_string("history"), fanout_native_history },
+    { ngx_string("presence"), fanout_native_presence },
+    { ngx_string("members"), fanout_native_members },
     { ngx_string("ping"), op_ping },
     { ngx_null_string, NULL }
 };
@@ -77,6 +87,10 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     ngx_http_fanout_json_error_t  err;
 
     cmd.at = at;
+
+    if (!s->autojoin) {
+        ngx_http_fanout_session_active(s);
+    }
 
     rc = ngx_http_fanout_json_members(object, fields, fanout_nelts(fields),
                                       &cmd, &err);
@@ -97,7 +111,7 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
         return;
     }
 
-    if (!ngx_http_fanout_session_rate(s, &wait)) {
+    if (!s->autojoin && !ngx_http_fanout_session_rate(s, &wait)) {
         ngx_http_fanout_count(s->hub, rate_limited);
         cmd.name.len = ngx_sprintf(cmd.buf, "{\"retry_after\":%ui}", wait)
                        - cmd.buf;
@@ -123,8 +137,8 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
 
     fanout_native_refuse(s, &cmd, cmd.op.len ? NGX_HTTP_FANOUT_E_UNKNOWN_OP
                                : NGX_HTTP_FANOUT_E_BAD_REQUEST,
-           cmd.op.len ? "there is no such op; there are publish, join, leave, "
-                        "history and ping"
+           cmd.op.len ? "there is no such op; there are publish, signal, join, "
+                        "leave, history, presence, members and ping"
                       : "\"op\" is missing");
 }
 
@@ -193,9 +207,12 @@ fanout_native_channel(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     if (op && !ngx_http_fanout_access_check(s->access, op, &cmd->name)) {
 
         verb = op == NGX_HTTP_FANOUT_MAY_JOIN ? "join"
-               : op == NGX_HTTP_FANOUT_MAY_PUBLISH ? "publish" : "history";
+               : op == NGX_HTTP_FANOUT_MAY_PUBLISH ? "publish"
+               : op == NGX_HTTP_FANOUT_MAY_PRESENCE ? "presence"
+               : op == NGX_HTTP_FANOUT_MAY_SIGNAL ? "signal" : "history";
 
         ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_eventlog_forbidden(s, verb, &cmd->name);
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
                "no \"fanout_permit %s\" allows this channel", verb);
         return 0;
@@ -354,7 +371,7 @@ op_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    ngx_http_fanout_hub_leave(sub);
+    ngx_http_fanout_hub_leave(sub, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     if (cmd->id.len) {
         fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);

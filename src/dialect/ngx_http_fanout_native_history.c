@@ -19,11 +19,10 @@ static ngx_uint_t join_options(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub);
 static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
-static ngx_http_fanout_job_t *job_create(ngx_http_fanout_session_t *s,
-    fanout_command_t *cmd);
-static ngx_int_t job_run(ngx_http_fanout_session_t *s);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static ngx_int_t job_mail(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, uint64_t *upto);
 static ngx_uint_t job_replay(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static void job_remember(ngx_http_fanout_session_t *s,
@@ -37,6 +36,10 @@ static ngx_int_t job_part(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static void job_finish(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static void job_messages(fanout_reply_t *rp, ngx_http_fanout_job_t *job);
+static void job_refuse(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, ngx_http_fanout_error_e code,
+    const char *text);
 
 
 /* join */
@@ -46,10 +49,11 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
     uint64_t                         epoch, offset;
     ngx_uint_t                       history, since;
+    fanout_presence_t                presence;
     ngx_http_fanout_job_t           *job;
     ngx_http_fanout_error_e          rc;
     ngx_http_fanout_zone_join_t      j;
-    ngx_http_fanout_subscription_t  *sub;
+    ngx_http_fanout_subscription_t  *sub, *before;
 
     epoch = 0;
     offset = 0;
@@ -72,17 +76,21 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    if (!join_options(s, cmd, NULL)) {
+    if (!join_options(s, cmd, NULL)
+        || !fanout_native_presence_options(s, cmd, &presence))
+    {
         return;
     }
 
-    job = job_create(s, cmd);
+    job = fanout_native_job(s, cmd);
 
     if (job == NULL) {
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_INTERNAL,
                              "out of memory");
         return;
     }
+
+    before = ngx_http_fanout_session_sub(s, &job->channel);
 
     rc = ngx_http_fanout_hub_join(s, &job->channel, since, epoch, offset,
                                   history, &sub, &j);
@@ -113,11 +121,29 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     job->left = j.missed;
     job->since = since;
     job->recovered = j.recovered;
+    job->mail = since && j.recovered;
+    job->again = (before != NULL);
+    job->since_epoch = epoch;
+    job->since_offset = offset;
+    job->history = history;
+
+    rc = fanout_native_enter(s, job, &presence);
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        ngx_free(job);
+
+        if (before == NULL) {
+            ngx_http_fanout_hub_leave(sub, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+        }
+
+        fanout_native_refuse_member(s, cmd, rc);
+        return;
+    }
 
     sub->state = NGX_HTTP_FANOUT_SUB_JOINING;
     s->job = job;
 
-    (void) job_run(s);
+    (void) fanout_native_run(s);
 }
 
 
@@ -127,40 +153,17 @@ static ngx_uint_t
 join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_http_fanout_subscription_t *sub)
 {
-    int                        echo, messages;
-    u_char                     buf[32];
-    ngx_http_fanout_json_t                     item, text;
+    int                        echo;
+    ngx_uint_t                 every;
     ngx_http_fanout_events_t  *events;
-    ngx_http_fanout_json_iter_t  it;
 
     echo = 1;
-    messages = 1;
+    every = 0;
 
-    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)) {
+    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
+        || !fanout_native_every(s, cmd, &every))
+    {
         return 0;
-    }
-
-    if (cmd->want.len) {
-        messages = 0;
-
-        if (ngx_http_fanout_json_iter(&it, &cmd->want)
-            != NGX_HTTP_FANOUT_JSON_OK
-            || ngx_http_fanout_json_type(&cmd->want)
-               != NGX_HTTP_FANOUT_JSON_ARRAY)
-        {
-            fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                   "\"want\" is an array of strings");
-            return 0;
-        }
-
-        while (ngx_http_fanout_json_next(&it, NULL, &item) == 1) {
-            if (ngx_http_fanout_json_text(&item, buf, sizeof(buf), &text)
-                == NGX_HTTP_FANOUT_JSON_OK
-                && text.len == 8 && ngx_memcmp(text.data, "messages", 8) == 0)
-            {
-                messages = 1;
-            }
-        }
     }
 
     events = NULL;
@@ -184,7 +187,7 @@ join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 
         sub->events = events;
         sub->no_echo = !echo;
-        sub->no_messages = !messages;
+        sub->every = every;
     }
 
     return 1;
@@ -264,7 +267,7 @@ fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    job = job_create(s, cmd);
+    job = fanout_native_job(s, cmd);
 
     if (job == NULL) {
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_INTERNAL,
@@ -300,14 +303,14 @@ fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     s->job = job;
 
-    (void) job_run(s);
+    (void) fanout_native_run(s);
 }
 
 
 /* jobs */
 
-static ngx_http_fanout_job_t *
-job_create(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+ngx_http_fanout_job_t *
+fanout_native_job(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
     u_char                 *p;
     ngx_http_fanout_job_t  *job;
@@ -320,6 +323,7 @@ job_create(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     p = (u_char *) (job + 1);
 
+    job->session = s;
     job->id.data = p;
     job->id.len = cmd->id.len;
 
@@ -341,7 +345,7 @@ job_create(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 ngx_int_t
 ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
 {
-    if (job_run(s) == NGX_OK && !s->dead) {
+    if (fanout_native_run(s) == NGX_OK && !s->dead) {
         ngx_http_fanout_native_continue(s);
     }
 
@@ -351,8 +355,8 @@ ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
 
 /* AGAIN when the output limit was reached before the end. */
 
-static ngx_int_t
-job_run(ngx_http_fanout_session_t *s)
+ngx_int_t
+fanout_native_run(ngx_http_fanout_session_t *s)
 {
     ngx_int_t               rc;
     ngx_uint_t              n;
@@ -360,6 +364,28 @@ job_run(ngx_http_fanout_session_t *s)
 
     job = s->job;
     n = 0;
+
+    if (job->parted) {
+        job_refuse(s, job, NGX_HTTP_FANOUT_E_NOT_JOINED,
+                   "it was made to leave while it joined");
+        return NGX_OK;
+    }
+
+    if (job->waits) {
+        switch (fanout_native_ready(s, job)) {
+
+        case NGX_AGAIN:
+            return NGX_AGAIN;
+
+        case NGX_OK:
+            break;
+
+        default:
+            job_refuse(s, job, NGX_HTTP_FANOUT_E_INTERNAL,
+                       "the members could not be read");
+            return NGX_OK;
+        }
+    }
 
     do {
         if (s->pending && s->pending >= s->conf->buffer / 2) {
@@ -378,6 +404,14 @@ job_run(ngx_http_fanout_session_t *s)
             return NGX_OK;
         }
 
+        if (rc != NGX_AGAIN) {
+            rc = fanout_native_members_part(s, job);
+
+            if (s->dead) {
+                return NGX_OK;
+            }
+        }
+
     } while (rc == NGX_AGAIN);
 
     job_finish(s, job);
@@ -393,16 +427,27 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
     int                              rc;
     uint32_t                         start;
-    uint64_t                         lost, after;
+    uint64_t                         lost, after, upto;
+    ngx_int_t                        done;
     ngx_uint_t                       i, whole;
     ngx_http_fanout_arena_t         *a;
     ngx_http_fanout_zone_channel_t   zc;
 
-    if (job->after >= job->upto || job->left == 0) {
+    upto = job->upto;
+
+    if (job->mail) {
+        done = job_mail(s, job, &upto);
+
+        if (done != NGX_DECLINED) {
+            return done;
+        }
+    }
+
+    if (job->after >= upto || job->left == 0) {
         return NGX_OK;
     }
 
-    if (job_replay(s, job)) {
+    if (upto == job->upto && job_replay(s, job)) {
         return job->messages->used >= NGX_HTTP_FANOUT_PART
                && job->after < job->upto
                && job_part(s, job) != NGX_OK
@@ -416,7 +461,7 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     ngx_http_fanout_hub_view(s->hub, &job->channel, &zc);
 
     rc = ngx_http_fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after,
-                                  job->upto, a, &lost);
+                                  upto, a, &lost);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND
         || rc == NGX_HTTP_FANOUT_ZONE_FULL)
@@ -478,7 +523,60 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         return NGX_OK;
     }
 
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK && upto < job->upto) {
+        /* now a piece of mail */
+        job->after = upto;
+        return NGX_AGAIN;
+    }
+
     return rc == NGX_HTTP_FANOUT_ZONE_AGAIN ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* What was addressed to the client while it was away stands between the
+ * messages of the log: *upto is what of these comes before the next piece.
+ * DECLINED if there is none, or messages come first. */
+
+static ngx_int_t
+job_mail(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    uint64_t *upto)
+{
+    ngx_http_fanout_entry_t  *e;
+
+    e = ngx_http_fanout_letter(s, &job->channel, job->epoch, job->after,
+                               job->upto);
+
+    if (e == NULL) {
+        job->mail = 0;
+        return NGX_DECLINED;
+    }
+
+    if (job->left && e->offset > job->after + 1) {
+        *upto = e->offset - 1;
+        return NGX_DECLINED;
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_GAP) {
+        job->recovered = 0;
+
+    } else {
+        job->missed++;
+
+        if (job_add(s, job, e) != NGX_OK) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+    }
+
+    job->after = e->offset;
+
+    if (job->messages && job->messages->used >= NGX_HTTP_FANOUT_PART
+        && job->after < job->upto && job_part(s, job) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
 }
 
 
@@ -671,13 +769,9 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         }
     }
 
-    fanout_native_literal(&rp, ",\"messages\":[");
-
-    if (job->messages) {
-        fanout_native_text(&rp, job->messages->data, job->messages->used);
+    if (job->sub || !(job->members || job->counts)) {
+        job_messages(&rp, job);
     }
-
-    fanout_native_literal(&rp, "]");
 
     if (job->sub == NULL
         && (job->newest ? job->older && job->first : job->next))
@@ -686,8 +780,7 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
                      job->newest ? job->first : job->next);
     }
 
-    fanout_native_literal(&rp, "}");
-    fanout_native_end(&rp);
+    fanout_native_members_reply(&rp, job);
 
     if (s->dead) {
         return;
@@ -695,6 +788,53 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     if (job->sub && !job->sub->reset) {
         job->sub->offset = job->upto;
+    }
+
+    ngx_http_fanout_session_job_done(s);
+
+    if (s->batch == NULL) {
+        ngx_http_fanout_session_settle(s);
+    }
+}
+
+
+static void
+job_messages(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
+{
+    fanout_native_literal(rp, ",\"messages\":[");
+
+    if (job->messages) {
+        fanout_native_text(rp, job->messages->data, job->messages->used);
+    }
+
+    fanout_native_literal(rp, "]");
+}
+
+
+/* The reply is an error after all. */
+
+static void
+job_refuse(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    ngx_http_fanout_error_e code, const char *text)
+{
+    ngx_str_t               message;
+    ngx_http_fanout_json_t  id;
+
+    id.data = job->id.data;
+    id.len = job->id.len;
+
+    message.data = (u_char *) text;
+    message.len = ngx_strlen(text);
+
+    if (job->sub && !job->again) {
+        ngx_http_fanout_hub_leave(job->sub, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+        job->sub = NULL;
+    }
+
+    ngx_http_fanout_native_error(s, &id, NULL, 0, code, &message, NULL);
+
+    if (s->dead) {
+        return;
     }
 
     ngx_http_fanout_session_job_done(s);

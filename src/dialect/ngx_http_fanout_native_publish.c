@@ -54,7 +54,7 @@ static const ngx_http_fanout_json_field_t  item_fields[] = {
 void
 fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
-    int                              echo, store;
+    int                              echo, store, live;
     u_char                           key[NGX_HTTP_FANOUT_KEY];
     u_char                           data[96], epoch[16];
     ngx_str_t                        text, more;
@@ -66,20 +66,23 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     echo = 1;
     store = 1;
+    live = 0;
     ngx_memzero(&opts, sizeof(ngx_http_fanout_zone_publish_t));
 
     if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_PUBLISH)) {
         return;
     }
 
-    if (cmd->to.len) {
-        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-               "direct messages (\"to\") are not served by this version");
+    if (!ngx_http_fanout_hub_may_publish(s, &cmd->name)) {
+        ngx_http_fanout_count(s->hub, forbidden);
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
+               "only members publish here: \"fanout_channel publish=members\"");
         return;
     }
 
     if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
         || !fanout_native_flag(s, cmd, &cmd->store, "store", &store)
+        || !fanout_native_flag(s, cmd, &cmd->live, "live", &live)
         || !fanout_native_label(s, cmd, &cmd->key, "key", key, &opts.key))
     {
         return;
@@ -99,6 +102,7 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         }
     }
 
+    opts.live = live;
     opts.scope.data = s->user.data;
     opts.scope.len = s->user.len;
 
@@ -113,6 +117,18 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         d.m[i].user = opts.scope;
         d.m[i].flags = (echo ? 0 : NGX_HTTP_FANOUT_NOECHO)
                        | (store ? 0 : NGX_HTTP_FANOUT_TRANSIENT);
+    }
+
+    if (cmd->to.len) {
+        if (n > 1) {
+            fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                   "with \"to\" one message can be sent, as \"data\"");
+            goto done;
+        }
+
+        if (!fanout_native_to(s, cmd, &d.m[0])) {
+            goto done;
+        }
     }
 
     rc = ngx_http_fanout_hub_publish(s->hub, &cmd->name, d.m, n, &opts, &r);
@@ -133,8 +149,7 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
                                      &text, &more);
 
     } else {
-        fanout_native_refuse(s, cmd, rc, "%V",
-                             &ngx_http_fanout_errors[rc].text);
+        fanout_native_unreached(s, cmd, rc);
     }
 
 done:
@@ -350,9 +365,15 @@ published(ngx_http_fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t n,
     fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
     fanout_native_printf(
         &rp,
-        "\"ok\":{\"epoch\":\"%*s\",\"offset\":%uL,\"time\":%uL"
-        "%s}",
-        sizeof(epoch), epoch, r->offset, r->time,
-        r->duplicate ? ",\"duplicate\":true" : "");
+        "\"ok\":{\"epoch\":\"%*s\",\"offset\":%uL,\"time\":%uL",
+        sizeof(epoch), epoch, r->offset, r->time);
+
+    if (cmd->to.len) {
+        fanout_native_printf(&rp, ",\"delivered\":%uD,\"pending\":%uD",
+                             r->delivered, r->pending);
+    }
+
+    fanout_native_printf(&rp, "%s}",
+                         r->duplicate ? ",\"duplicate\":true" : "");
     fanout_native_end(&rp);
 }

@@ -6,6 +6,7 @@
  */
 
 
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
 #include "ngx_http_fanout_transport.h"
@@ -27,6 +28,11 @@ ngx_http_fanout_native_error(ngx_http_fanout_session_t *s,
 
     ngx_http_fanout_count(s->hub, errors);
     s->refused = code;
+
+    if (s->autojoin) {
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout_autojoin: %V: %V", &e->code, text);
+    }
 
     fanout_native_open(&rp, s, id ? (u_char *) id->data : NULL,
                        id ? id->len : 0);
@@ -170,6 +176,38 @@ fanout_native_string(fanout_reply_t *rp, const void *data, size_t len)
 
 
 void
+fanout_native_end_around(fanout_reply_t *rp, ngx_http_fanout_frame_t *f,
+    uint32_t start, uint32_t end, uint32_t split)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = rp->s;
+
+    fanout_native_literal(rp, "}");
+
+    if (rp->rc == NGX_OK) {
+        rp->rc = ngx_http_fanout_frame_end_around(s->hub, rp->f, rp->start,
+                                                  NGX_HTTP_FANOUT_WS_TEXT,
+                                                  end - start, &split);
+    }
+
+    if (rp->rc == NGX_OK) {
+        ngx_http_fanout_session_push(s, rp->f, 0, split);
+        ngx_http_fanout_session_push(s, f, start, end);
+        ngx_http_fanout_session_push(s, rp->f, split, rp->f->used);
+    }
+
+    if (rp->f) {
+        ngx_http_fanout_frame_release(s->hub, rp->f);
+    }
+
+    if (rp->rc != NGX_OK) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+    }
+}
+
+
+void
 fanout_native_end(fanout_reply_t *rp)
 {
     fanout_native_literal(rp, "}");
@@ -182,6 +220,7 @@ fanout_native_end(fanout_reply_t *rp)
         }
 
         if (rp->rc == NGX_OK) {
+            ngx_http_fanout_compress_frame(rp->s->hub, rp->s->format, &rp->f);
             ngx_http_fanout_session_push(rp->s, rp->f, 0, rp->f->used);
         }
 

@@ -60,6 +60,7 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native_stream = {
     stream_closing,
     stream_heartbeat,
     NULL,
+    NULL,
     NULL
 };
 
@@ -77,6 +78,7 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native_poll = {
     stream_close,
     poll_closing,
     poll_heartbeat,
+    NULL,
     NULL,
     NULL
 };
@@ -231,7 +233,17 @@ join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
         return NGX_ERROR;
     }
 
+    if (!q->polls) {
+        sub->want |= NGX_HTTP_FANOUT_WANT_SIGNALS;
+    }
+
+    if (s->identity_ref) {
+        (void) ngx_http_fanout_seat_open(&s->hub->zone, &sub->channel->zc,
+                                         s->identity_ref, &s->identity);
+    }
+
     if (j->missed) {
+        sub->mail = s->resumed && j->recovered;
         sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
         sub->offset = j->after;
         sub->sent = j->from;
@@ -350,7 +362,9 @@ static ngx_int_t
 stream_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
 {
-    if (e->seq && e->seq != UINT64_MAX
+    /* a signal has no place in the order */
+
+    if (e->seq && e->seq != UINT64_MAX && e->type != NGX_HTTP_FANOUT_SIGNAL
         && ngx_http_fanout_position_id(hub, e->seq, f) != NGX_OK)
     {
         return NGX_ERROR;

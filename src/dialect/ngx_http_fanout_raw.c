@@ -44,6 +44,7 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_raw = {
     raw_closing,
     NULL,
     NULL,
+    NULL,
     NULL
 };
 
@@ -173,8 +174,16 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
                                       &s->channel))
     {
         ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_eventlog_forbidden(s, "publish", &s->channel);
         ngx_http_fanout_session_close(s, 4403,
                                       "fanout_permit publish");
+        return;
+    }
+
+    if (!ngx_http_fanout_hub_may_publish(s, &s->channel)) {
+        ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_session_close(s, 4403,
+                                      "fanout_channel publish=members");
         return;
     }
 

@@ -9,6 +9,7 @@
  *   GET     channels/NAME                 inspect
  *   DELETE  channels/NAME                 purge     ?reason=
  *   GET     channels/NAME/messages        history   ?since= &before= &limit=
+ *   POST    channels/NAME/signals         signal    ?event= &tag= &user=
  *   POST    channels/NAME/messages        publish   ?event= &user= &meta=
  *                                                   &store=0 &if=
  *   POST    batch                         many operations
@@ -64,6 +65,10 @@ static const ngx_http_fanout_api_route_t  routes[] = {
       ngx_http_fanout_api_history_handler,
       ngx_http_fanout_api_publish_handler, NULL,
       ngx_string("GET, HEAD, POST") },
+
+    { ngx_string("channels"), 3, ngx_string("signals"),
+      NULL, ngx_http_fanout_api_signal_handler, NULL,
+      ngx_string("POST") },
 
     { ngx_string("batch"), 1, ngx_null_string,
       NULL, ngx_http_fanout_api_batch_handler, NULL,

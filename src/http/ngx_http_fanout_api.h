@@ -66,6 +66,9 @@ typedef struct {
     ngx_str_t                      meta;
     ngx_str_t                      data;
     ngx_str_t                      reason;      /* purge */
+    ngx_str_t                      to_client;
+    ngx_str_t                      to_user;
+    ngx_str_t                      tag;         /* signal */
     uint64_t                       epoch;       /* of "if" and "since" */
     uint64_t                       offset;
     uint64_t                       before;      /* history, 0: none */
@@ -73,6 +76,7 @@ typedef struct {
     ngx_uint_t                     kind;
     unsigned                       positioned:1;  /* epoch, offset given */
     unsigned                       transient:1;
+    unsigned                       live:1;
 } ngx_http_fanout_api_op_t;
 
 
@@ -103,6 +107,8 @@ ngx_http_fanout_error_e ngx_http_fanout_api_json(ngx_http_fanout_api_t *api,
 
 ngx_http_fanout_error_e ngx_http_fanout_api_publish(
     ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op);
+ngx_http_fanout_error_e ngx_http_fanout_api_signal(
+    ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op);
 ngx_http_fanout_error_e ngx_http_fanout_api_history(
     ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op);
 ngx_http_fanout_error_e ngx_http_fanout_api_info(
@@ -125,6 +131,8 @@ ngx_http_fanout_error_e ngx_http_fanout_api_number_arg(
 /* handlers of routes */
 
 ngx_http_fanout_error_e ngx_http_fanout_api_publish_handler(
+    ngx_http_fanout_api_t *api);
+ngx_http_fanout_error_e ngx_http_fanout_api_signal_handler(
     ngx_http_fanout_api_t *api);
 ngx_http_fanout_error_e ngx_http_fanout_api_history_handler(
     ngx_http_fanout_api_t *api);

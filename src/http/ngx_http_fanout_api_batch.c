@@ -35,7 +35,15 @@ typedef struct {
     ngx_http_fanout_json_t  before;
     ngx_http_fanout_json_t  limit;
     ngx_http_fanout_json_t  reason;
+    ngx_http_fanout_json_t  to;
+    ngx_http_fanout_json_t  live;
+    ngx_http_fanout_json_t  tag;
 } item_t;
+
+typedef struct {
+    ngx_http_fanout_json_t  client;
+    ngx_http_fanout_json_t  user;
+} to_t;
 
 typedef struct {
     ngx_http_fanout_json_t  epoch;
@@ -73,6 +81,10 @@ static ngx_http_fanout_error_e read_publish(ngx_http_fanout_api_t *api,
     item_t *item, ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e read_history(ngx_http_fanout_api_t *api,
     item_t *item, ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e read_signal(ngx_http_fanout_api_t *api,
+    item_t *item, ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e read_to(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_json_t *value, ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e read_purge(ngx_http_fanout_api_t *api,
     item_t *item, ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e read_info(ngx_http_fanout_api_t *api,
@@ -112,7 +124,15 @@ static const ngx_http_fanout_json_field_t  item_fields[] = {
     item_field("since", since),
     item_field("before", before),
     item_field("limit", limit),
-    item_field("reason", reason)
+    item_field("reason", reason),
+    item_field("to", to),
+    item_field("live", live),
+    item_field("tag", tag)
+};
+
+static const ngx_http_fanout_json_field_t  to_fields[] = {
+    ngx_http_fanout_json_field("client", to_t, client),
+    ngx_http_fanout_json_field("user", to_t, user)
 };
 
 static const ngx_http_fanout_json_field_t  position_fields[] = {
@@ -125,6 +145,7 @@ static const ngx_http_fanout_json_field_t  position_fields[] = {
 
 static const verb_t  verbs[] = {
     { ngx_string("publish"), read_publish, ngx_http_fanout_api_publish },
+    { ngx_string("signal"), read_signal, ngx_http_fanout_api_signal },
     { ngx_string("history"), read_history, ngx_http_fanout_api_history },
     { ngx_string("info"), read_info, ngx_http_fanout_api_info },
     { ngx_string("purge"), read_purge, ngx_http_fanout_api_purge },
@@ -477,7 +498,7 @@ static ngx_http_fanout_error_e
 read_publish(ngx_http_fanout_api_t *api, item_t *item,
     ngx_http_fanout_api_op_t *op)
 {
-    int                      store;
+    int                      store, live;
     ngx_http_fanout_error_e  error;
 
     if (!absent(&item->store)) {
@@ -492,6 +513,18 @@ read_publish(ngx_http_fanout_api_t *api, item_t *item,
         op->transient = !store;
     }
 
+    if (!absent(&item->live)) {
+        if (ngx_http_fanout_json_bool(&item->live, &live)
+            != NGX_HTTP_FANOUT_JSON_OK)
+        {
+            return ngx_http_fanout_api_fail(api,
+                                            NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                            "\"live\" is no boolean");
+        }
+
+        op->live = live;
+    }
+
     if (!absent(&item->meta)
         && (error = copy_json(api, &item->meta, &op->meta)))
     {
@@ -501,12 +534,67 @@ read_publish(ngx_http_fanout_api_t *api, item_t *item,
     if ((error = read_text(api, "event", &item->event, &op->event))
         || (error = read_text(api, "key", &item->key, &op->key))
         || (error = read_text(api, "user", &item->user, &op->user))
+        || (error = read_to(api, &item->to, op))
         || (error = read_position(api, "if", &item->condition, op)))
     {
         return error;
     }
 
     return read_data(api, item, op);
+}
+
+
+static ngx_http_fanout_error_e
+read_signal(ngx_http_fanout_api_t *api, item_t *item,
+    ngx_http_fanout_api_op_t *op)
+{
+    ngx_http_fanout_error_e  error;
+
+    if ((error = read_text(api, "event", &item->event, &op->event))
+        || (error = read_text(api, "tag", &item->tag, &op->tag))
+        || (error = read_text(api, "user", &item->user, &op->user))
+        || (error = read_to(api, &item->to, op)))
+    {
+        return error;
+    }
+
+    return read_data(api, item, op);
+}
+
+
+static ngx_http_fanout_error_e
+read_to(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value,
+    ngx_http_fanout_api_op_t *op)
+{
+    to_t                     to;
+    ngx_http_fanout_error_e  error;
+
+    if (absent(value)) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    if (ngx_http_fanout_json_members(value, to_fields, nfields(to_fields),
+                                     &to, NULL)
+        != NGX_HTTP_FANOUT_JSON_OK)
+    {
+        goto invalid;
+    }
+
+    if ((error = read_text(api, "client", &to.client, &op->to_client))
+        || (error = read_text(api, "user", &to.user, &op->to_user)))
+    {
+        return error;
+    }
+
+    if (op->to_client.len || op->to_user.len) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+invalid:
+
+    return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                    "\"to\" is {\"client\":string} or "
+                                    "{\"user\":string}");
 }
 
 

@@ -4,7 +4,8 @@
  *
  * The operations on one channel, and the list of all.
  *
- *   publish  {"epoch","offset","time","duplicate"?}
+ *   publish  {"epoch","offset","time","delivered"?,"pending"?,"duplicate"?}
+ *   signal   {}
  *   history  {"epoch","offset","messages":[…],"recovered"?,"next"?}
  *   info     {"name","epoch","offset","first","messages","bytes",
  *             "subscribers","workers"}
@@ -48,8 +49,10 @@ static ngx_http_fanout_error_e check_label(ngx_http_fanout_api_t *api,
     const char *what, ngx_str_t *label, size_t max);
 static void fill_message(ngx_http_fanout_api_op_t *op,
     ngx_http_fanout_zone_message_t *m, ngx_http_fanout_zone_publish_t *opts);
+static ngx_http_fanout_error_e address(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op, ngx_http_fanout_zone_message_t *m);
 static ngx_http_fanout_error_e published(ngx_http_fanout_api_t *api,
-    ngx_http_fanout_zone_result_t *r);
+    ngx_http_fanout_zone_message_t *m, ngx_http_fanout_zone_result_t *r);
 static ngx_http_fanout_error_e conflict(ngx_http_fanout_api_t *api,
     ngx_http_fanout_zone_result_t *r);
 
@@ -119,12 +122,17 @@ ngx_http_fanout_api_publish(ngx_http_fanout_api_t *api,
 
     fill_message(op, &m, &opts);
 
+    error = address(api, op, &m);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
     error = ngx_http_fanout_hub_publish(api->hub, &op->channel, &m, 1, &opts,
                                         &r);
     switch (error) {
 
     case NGX_HTTP_FANOUT_E_NONE:
-        return published(api, &r);
+        return published(api, &m, &r);
 
     case NGX_HTTP_FANOUT_E_CONFLICT:
         return conflict(api, &r);
@@ -134,9 +142,86 @@ ngx_http_fanout_api_publish(ngx_http_fanout_api_t *api,
                                         "a message of %uz bytes is too large "
                                         "for the zone", op->data.len);
 
+    case NGX_HTTP_FANOUT_E_TOO_MANY:
+        return ngx_http_fanout_api_exceed(api, error, "mail",
+                                          NGX_HTTP_FANOUT_ZONE_MAIL);
+
     default:
         return error;
     }
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_signal(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op)
+{
+    ngx_http_fanout_error_e         error;
+    ngx_http_fanout_zone_message_t  m;
+    ngx_http_fanout_zone_publish_t  opts;
+
+    if ((error = check_publish(api, op))
+        || (error = check_label(api, "tag", &op->tag, NGX_HTTP_FANOUT_KEY)))
+    {
+        return error;
+    }
+
+    if (op->event.len == 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "a signal has an \"event\"");
+    }
+
+    op->key = op->tag;
+    op->meta.len = 0;
+    fill_message(op, &m, &opts);
+
+    error = address(api, op, &m);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    error = ngx_http_fanout_hub_signal(api->hub, &op->channel, &m);
+
+    if (error == NGX_HTTP_FANOUT_E_TOO_LARGE) {
+        return ngx_http_fanout_api_exceed(api, error, "signal", 16384);
+    }
+
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    return ngx_http_fanout_api_done(
+               ngx_http_fanout_frame_literal(api->hub, api->out, "{}"));
+}
+
+
+/* A client that can't be one of ours is one that is not there. */
+
+static ngx_http_fanout_error_e
+address(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
+    ngx_http_fanout_zone_message_t *m)
+{
+    if (op->to_client.len && op->to_user.len) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "to a client or to a user, not both");
+    }
+
+    if (op->to_user.len) {
+        m->to_user = ngx_http_fanout_zone_hash(&api->hub->zone,
+                                               op->to_user.data,
+                                               op->to_user.len);
+
+    } else if (op->to_client.len
+               && (ngx_http_fanout_client_parse(&op->to_client,
+                                                &m->to_client)
+                   != NGX_OK
+                   || m->to_client == 0))
+    {
+        ngx_http_fanout_count(api->hub, direct_offline);
+        return NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE;
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
 }
 
 
@@ -205,6 +290,7 @@ fill_message(ngx_http_fanout_api_op_t *op, ngx_http_fanout_zone_message_t *m,
     set_zstr(&opts->key, &op->key);
     set_zstr(&opts->scope, &op->user);
 
+    opts->live = op->live;
     opts->if_set = op->positioned;
     opts->if_epoch = op->epoch;
     opts->if_offset = op->offset;
@@ -212,7 +298,8 @@ fill_message(ngx_http_fanout_api_op_t *op, ngx_http_fanout_zone_message_t *m,
 
 
 static ngx_http_fanout_error_e
-published(ngx_http_fanout_api_t *api, ngx_http_fanout_zone_result_t *r)
+published(ngx_http_fanout_api_t *api, ngx_http_fanout_zone_message_t *m,
+    ngx_http_fanout_zone_result_t *r)
 {
     ngx_int_t  rc;
 
@@ -226,10 +313,22 @@ published(ngx_http_fanout_api_t *api, ngx_http_fanout_zone_result_t *r)
 
     rc = ngx_http_fanout_frame_printf(api->hub, api->out, 128,
                                       "{\"epoch\":\"%016xL\",\"offset\":%uL,"
-                                      "\"time\":%uL%s}",
-                                      r->epoch, r->offset, r->time,
-                                      r->duplicate ? ",\"duplicate\":true"
-                                                   : "");
+                                      "\"time\":%uL",
+                                      r->epoch, r->offset, r->time);
+
+    if (rc == NGX_OK && (m->to_client || m->to_user)) {
+        rc = ngx_http_fanout_frame_printf(api->hub, api->out, 64,
+                                          ",\"delivered\":%uD,"
+                                          "\"pending\":%uD",
+                                          r->delivered, r->pending);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_fanout_frame_printf(api->hub, api->out, 32, "%s}",
+                                          r->duplicate ? ",\"duplicate\":true"
+                                                       : "");
+    }
+
     return ngx_http_fanout_api_done(rc);
 }
 

@@ -10,18 +10,14 @@
 #include "ngx_http_fanout_utf8.h"
 
 
-/* a kind of body to be found out by looking at it */
-#define NGX_HTTP_FANOUT_API_GUESS  255
-
-
 static ngx_http_fanout_error_e read_data(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op);
-static ngx_uint_t body_kind(ngx_str_t *type);
-static ngx_uint_t is_json(ngx_str_t *type);
 static ngx_http_fanout_error_e guess_data(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op, ngx_str_t *body);
-static ngx_http_fanout_error_e store_arg(ngx_http_fanout_api_t *api,
+static ngx_http_fanout_error_e to_args(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op);
+static ngx_http_fanout_error_e flag_arg(ngx_http_fanout_api_t *api,
+    const char *name, ngx_uint_t *flag);
 static ngx_http_fanout_error_e meta_arg(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e position_arg(ngx_http_fanout_api_t *api,
@@ -33,17 +29,22 @@ static ngx_http_fanout_error_e position_arg(ngx_http_fanout_api_t *api,
 ngx_http_fanout_error_e
 ngx_http_fanout_api_publish_handler(ngx_http_fanout_api_t *api)
 {
+    ngx_uint_t                store, live;
     ngx_http_fanout_error_e   error;
     ngx_http_fanout_api_op_t  op;
 
     ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
 
+    store = 1;
+    live = 0;
     op.channel = api->words[1];
     op.key = ngx_http_fanout_http_header(api->request, "fanout-key");
 
     if ((error = ngx_http_fanout_api_text_arg(api, "event", &op.event))
         || (error = ngx_http_fanout_api_text_arg(api, "user", &op.user))
-        || (error = store_arg(api, &op))
+        || (error = flag_arg(api, "store", &store))
+        || (error = flag_arg(api, "live", &live))
+        || (error = to_args(api, &op))
         || (error = meta_arg(api, &op))
         || (error = position_arg(api, "if", &op))
         || (error = read_data(api, &op)))
@@ -51,7 +52,33 @@ ngx_http_fanout_api_publish_handler(ngx_http_fanout_api_t *api)
         return error;
     }
 
+    op.transient = !store;
+    op.live = live;
+
     return ngx_http_fanout_api_publish(api, &op);
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_signal_handler(ngx_http_fanout_api_t *api)
+{
+    ngx_http_fanout_error_e   error;
+    ngx_http_fanout_api_op_t  op;
+
+    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+
+    op.channel = api->words[1];
+
+    if ((error = ngx_http_fanout_api_text_arg(api, "event", &op.event))
+        || (error = ngx_http_fanout_api_text_arg(api, "tag", &op.tag))
+        || (error = ngx_http_fanout_api_text_arg(api, "user", &op.user))
+        || (error = to_args(api, &op))
+        || (error = read_data(api, &op)))
+    {
+        return error;
+    }
+
+    return ngx_http_fanout_api_signal(api, &op);
 }
 
 
@@ -137,7 +164,7 @@ read_data(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
     }
 
     type = ngx_http_fanout_http_header(api->request, "content-type");
-    op->kind = body_kind(&type);
+    op->kind = ngx_http_fanout_http_kind(&type);
 
     switch (op->kind) {
 
@@ -163,64 +190,6 @@ read_data(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
     default:
         return guess_data(api, op, &body);
     }
-}
-
-
-/* What curl sends for -d says nothing: it is guessed as well. */
-
-static ngx_uint_t
-body_kind(ngx_str_t *type)
-{
-    u_char     *p, *last;
-    ngx_str_t   media;
-
-    static ngx_str_t  form = ngx_string("application/x-www-form-urlencoded");
-
-    media.data = type->data;
-    last = type->data + type->len;
-
-    for (p = type->data; p < last && *p != ';' && *p != ' '; p++) {
-        /* void */
-    }
-
-    media.len = p - media.data;
-
-    if (media.len == 0
-        || (media.len == form.len
-            && ngx_strncasecmp(media.data, form.data, form.len) == 0))
-    {
-        return NGX_HTTP_FANOUT_API_GUESS;
-    }
-
-    if (is_json(&media)) {
-        return NGX_HTTP_FANOUT_JSON;
-    }
-
-    if (media.len > 5
-        && ngx_strncasecmp(media.data, (u_char *) "text/", 5) == 0)
-    {
-        return NGX_HTTP_FANOUT_TEXT;
-    }
-
-    return NGX_HTTP_FANOUT_BINARY;
-}
-
-
-/* application/json, text/json, and all that end in +json: RFC 6839 */
-
-static ngx_uint_t
-is_json(ngx_str_t *type)
-{
-    u_char  *p;
-
-    if (type->len < 6) {
-        return 0;
-    }
-
-    p = type->data + type->len - 5;
-
-    return ngx_strncasecmp(p, (u_char *) "+json", 5) == 0
-           || ngx_strncasecmp(p, (u_char *) "/json", 5) == 0;
 }
 
 
@@ -297,12 +266,25 @@ ngx_http_fanout_api_text_arg(ngx_http_fanout_api_t *api, const char *name,
 
 
 static ngx_http_fanout_error_e
-store_arg(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
+to_args(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
+{
+    ngx_http_fanout_error_e  error;
+
+    error = ngx_http_fanout_api_text_arg(api, "to_client", &op->to_client);
+
+    return error ? error
+                 : ngx_http_fanout_api_text_arg(api, "to_user",
+                                                &op->to_user);
+}
+
+
+static ngx_http_fanout_error_e
+flag_arg(ngx_http_fanout_api_t *api, const char *name, ngx_uint_t *flag)
 {
     ngx_str_t                value;
     ngx_http_fanout_error_e  error;
 
-    error = ngx_http_fanout_api_text_arg(api, "store", &value);
+    error = ngx_http_fanout_api_text_arg(api, name, &value);
 
     if (error != NGX_HTTP_FANOUT_E_NONE || value.len == 0) {
         return error;
@@ -310,10 +292,11 @@ store_arg(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
 
     if (value.len != 1 || (value.data[0] != '0' && value.data[0] != '1')) {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "argument \"store\" is not 0 or 1");
+                                        "argument \"%s\" is not 0 or 1",
+                                        name);
     }
 
-    op->transient = (value.data[0] == '0');
+    *flag = (value.data[0] == '1');
 
     return NGX_HTTP_FANOUT_E_NONE;
 }

@@ -15,6 +15,7 @@ typedef struct {
 
 
 static ngx_int_t copy_body(ngx_http_request_t *r, u_char *p);
+static ngx_uint_t is_json(ngx_str_t *type);
 static void release_frame(void *data);
 
 
@@ -171,6 +172,64 @@ copy_body(ngx_http_request_t *r, u_char *p)
     }
 
     return NGX_OK;
+}
+
+
+/* What curl sends for -d says nothing: it is guessed as well. */
+
+ngx_uint_t
+ngx_http_fanout_http_kind(ngx_str_t *type)
+{
+    u_char     *p, *last;
+    ngx_str_t   media;
+
+    static ngx_str_t  form = ngx_string("application/x-www-form-urlencoded");
+
+    media.data = type->data;
+    last = type->data + type->len;
+
+    for (p = type->data; p < last && *p != ';' && *p != ' '; p++) {
+        /* void */
+    }
+
+    media.len = p - media.data;
+
+    if (media.len == 0
+        || (media.len == form.len
+            && ngx_strncasecmp(media.data, form.data, form.len) == 0))
+    {
+        return NGX_HTTP_FANOUT_GUESS;
+    }
+
+    if (is_json(&media)) {
+        return NGX_HTTP_FANOUT_JSON;
+    }
+
+    if (media.len > 5
+        && ngx_strncasecmp(media.data, (u_char *) "text/", 5) == 0)
+    {
+        return NGX_HTTP_FANOUT_TEXT;
+    }
+
+    return NGX_HTTP_FANOUT_BINARY;
+}
+
+
+/* application/json, text/json, and all that end in +json: RFC 6839 */
+
+static ngx_uint_t
+is_json(ngx_str_t *type)
+{
+    u_char  *p;
+
+    if (type->len < 6) {
+        return 0;
+    }
+
+    p = type->data + type->len - 5;
+
+    return ngx_strncasecmp(p, (u_char *) "+json", 5) == 0
+           || ngx_strncasecmp(p, (u_char *) "/json", 5) == 0;
 }
 
 

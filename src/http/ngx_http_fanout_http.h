@@ -50,6 +50,12 @@ ngx_int_t ngx_http_fanout_http_body(ngx_http_request_t *r, ngx_str_t *body);
 /* Size of that body in bytes. */
 off_t ngx_http_fanout_http_body_size(ngx_http_request_t *r);
 
+/* The kind of a body by its media type: JSON, TEXT or BINARY, or GUESS when
+ * that says nothing. */
+#define NGX_HTTP_FANOUT_GUESS  255
+
+ngx_uint_t ngx_http_fanout_http_kind(ngx_str_t *type);
+
 /* Adds a header to the response; value must last as long as the request. */
 ngx_int_t ngx_http_fanout_http_add(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);

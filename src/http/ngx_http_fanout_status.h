@@ -64,6 +64,8 @@
       "Signals replaced by newer ones before they were read")                 \
     _(signals_dropped, signals_dropped, "zone_signals_dropped", COUNTER,      \
       "Signals dropped")                                                      \
+    _(mail_dropped, mail_dropped, "zone_mail_dropped", COUNTER,               \
+      "Mail of clients dropped for lack of room")                             \
     _(held, held, "zone_held_bytes", BYTES,                                   \
       "Memory that only workers that don't read hold")                        \
     _(held_max, held_max, "zone_held_limit_bytes", BYTES,                     \

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_fanout_status.h"
+#include "ngx_http_fanout_roster.h"
 
 #include <nginx.h>
 
@@ -215,14 +216,19 @@ write_classes(ngx_http_fanout_writer_t *w)
 static void
 write_worker(ngx_http_fanout_writer_t *w)
 {
+    size_t                  bytes;
+    ngx_uint_t              rosters;
     ngx_http_fanout_hub_t  *hub;
 
     hub = w->hub;
+    rosters = ngx_http_fanout_roster_sizes(hub, &bytes);
 
     put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%uL,\"channels\":%uD,"
-        "\"frames\":%uz,\"draining\":%s}",
+        "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
+        "\"draining\":%s}",
         ngx_pid, hub->zone.slot, hub->nsessions - hub->vitals.watchers,
-        hub->used, hub->frames, hub->draining ? "true" : "false");
+        hub->used, hub->frames, rosters, bytes,
+        hub->draining ? "true" : "false");
 }
 
 

@@ -63,21 +63,20 @@ static ngx_http_fanout_frame_t *message(ngx_http_fanout_hub_t *hub,
     const ngx_http_fanout_transport_t *transport, ngx_uint_t with);
 
 
+/* of what it doesn't subscribe to it is never told */
+
 static const ngx_http_fanout_dialect_t  dialect = {
-    ngx_string("status"),
-    NGX_HTTP_FANOUT_RAW_WS,     /* subscribes to nothing */
-    1,
-    watch_accept,
-    watch_open,
-    watch_receive,
-    watch_match,
-    watch_encode,
-    watch_work,
-    watch_close,
-    watch_closing,
-    NULL,
-    NULL,
-    NULL
+    .name = ngx_string("status"),
+    .format = NGX_HTTP_FANOUT_RAW_WS,
+    .closes = 1,
+    .accept = watch_accept,
+    .open = watch_open,
+    .receive = watch_receive,
+    .match = watch_match,
+    .encode = watch_encode,
+    .work = watch_work,
+    .close = watch_close,
+    .closing = watch_closing
 };
 
 

@@ -136,6 +136,54 @@ rule_pack(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit, u_char *p,
 }
 
 
+ngx_int_t
+ngx_http_fanout_access_name(ngx_http_request_t *r,
+    ngx_http_fanout_permit_t *pattern, ngx_str_t *name)
+{
+    u_char                     *p;
+    ngx_uint_t                  i;
+    ngx_http_fanout_part_t     *part;
+    ngx_http_variable_value_t  *v;
+
+    p = ngx_pnalloc(r->pool, rule_size(r, pattern));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    name->data = p;
+    part = pattern->parts->elts;
+
+    for (i = 0; i < pattern->parts->nelts; i++) {
+
+        if (part[i].variable == -1) {
+            p = ngx_cpymem(p, part[i].text.data, part[i].text.len);
+            continue;
+        }
+
+        v = ngx_http_get_indexed_variable(r, part[i].variable);
+
+        if (v == NULL || v->not_found || v->len == 0) {
+            p = name->data;
+            break;
+        }
+
+        p = ngx_cpymem(p, v->data, v->len);
+    }
+
+    name->len = p - name->data;
+
+    if (ngx_http_fanout_hub_name(name) != NGX_OK) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fanout_autojoin \"%V\" joins nothing for this client:"
+                      " a variable in it is empty or not a name",
+                      &pattern->text);
+        name->len = 0;
+    }
+
+    return NGX_OK;
+}
+
+
 static ngx_http_fanout_access_t *
 intern(u_char *data, size_t len)
 {

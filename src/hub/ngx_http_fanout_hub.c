@@ -11,6 +11,7 @@
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_pattern.h"
 #include "ngx_http_fanout_replay.h"
+#include "ngx_http_fanout_roster.h"
 
 
 #define NGX_HTTP_FANOUT_TICK     250        /* ms */
@@ -24,7 +25,7 @@ static void drain_handler(ngx_event_t *ev);
 static void tell_lag(ngx_http_fanout_hub_t *hub, ngx_http_fanout_entry_t *e);
 static void read_log(ngx_http_fanout_hub_t *hub);
 static void tick_handler(ngx_event_t *ev);
-static void replaced(ngx_http_fanout_hub_t *hub);
+static void restore(ngx_http_fanout_hub_t *hub, ngx_uint_t members);
 static void tell_counts(ngx_http_fanout_hub_t *hub);
 static ngx_int_t arena_init(ngx_http_fanout_arena_t *a, ngx_uint_t entries,
     size_t bytes);
@@ -60,7 +61,8 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     if (arena_init(&hub->arena, NGX_HTTP_FANOUT_TURN, NGX_HTTP_FANOUT_ARENA)
         != NGX_OK
         || arena_init(&hub->pages, NGX_HTTP_FANOUT_ZONE_ENTRIES, 65536)
-           != NGX_OK)
+           != NGX_OK
+        || arena_init(&hub->letter, 1, 4096) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -71,6 +73,13 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     ngx_queue_init(&hub->counted);
     ngx_queue_init(&hub->sessions);
     ngx_queue_init(&hub->flush);
+    ngx_queue_init(&hub->rosters);
+    ngx_queue_init(&hub->active);
+    ngx_queue_init(&hub->every);
+    ngx_rbtree_init(&hub->clients, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
+    ngx_rbtree_init(&hub->users, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
 
     if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
         != NGX_HTTP_FANOUT_ZONE_OK)
@@ -111,7 +120,17 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     hub->tick.log = cycle->log;
     hub->tick.cancelable = 1;
 
+    hub->presence.handler = ngx_http_fanout_hub_presence_handler;
+    hub->presence.data = hub;
+    hub->presence.log = cycle->log;
+    hub->presence.cancelable = 1;
+
     hub->leave.log = cycle->log;
+
+    hub->pace.handler = ngx_http_fanout_signals_handler;
+    hub->pace.data = hub;
+    hub->pace.log = cycle->log;
+    hub->pace.cancelable = 1;
 
     ngx_add_timer(&hub->tick, NGX_HTTP_FANOUT_TICK);
 
@@ -189,10 +208,15 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
+        ngx_http_fanout_eventlog_close(s);
+
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
                                      &s->identity, s->conf->resume,
                                      NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
+
+    (void) ngx_http_fanout_presence_flush(&hub->zone);
 
     ngx_http_fanout_slot_release(&hub->zone);
 }
@@ -310,11 +334,17 @@ read_log(ngx_http_fanout_hub_t *hub)
         ngx_http_fanout_hub_rebuilt(hub);
     }
 
-    replaced(hub);
+    ngx_http_fanout_hub_orders(hub);
+    ngx_http_fanout_roster_work(hub);
     ngx_http_fanout_session_flush(hub);
     tell_counts(hub);
 
     hub->in_turn = 0;
+
+    if (!ngx_queue_empty(&hub->active)) {
+        /* by what was sent and read on */
+        ngx_post_event(&hub->drain, &ngx_posted_next_events);
+    }
 }
 
 
@@ -355,6 +385,7 @@ tick_handler(ngx_event_t *ev)
 
         ngx_http_fanout_hub_vitals(hub);
         ngx_http_fanout_replay_expire(hub);
+        ngx_http_fanout_roster_expire(hub);
     }
 
     if (hub->zone.recoveries) {
@@ -363,6 +394,8 @@ tick_handler(ngx_event_t *ev)
                       "left half done", &hub->app->name);
         hub->zone.recoveries = 0;
     }
+
+    ngx_http_fanout_hub_presence_handler(&hub->presence);
 
     read_log(hub);
 
@@ -377,15 +410,9 @@ void
 ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
 {
     ngx_uint_t                   i;
-    ngx_queue_t                 *q;
     ngx_http_fanout_entry_t      e;
     ngx_http_fanout_channel_t   *ch;
-    ngx_http_fanout_session_t   *s;
-    ngx_http_fanout_zstr_t       user, none;
-    ngx_http_fanout_zone_info_t  info;
-
-    none.data = NULL;
-    none.len = 0;
+    ngx_http_fanout_zone_join_t  j;
 
     ngx_log_error(NGX_LOG_CRIT, ngx_cycle->log, 0,
                   "fanout zone \"%V\" was rebuilt empty after it was found "
@@ -394,94 +421,71 @@ ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub)
     hub->incarnation = hub->zone.incarnation;
     hub->whole = 0;
 
+    restore(hub, 0);
+
     for (i = 0; i < hub->nchannels; i++) {
         ch = hub->channels[i];
 
-        if (ch == NULL) {
-            continue;
+        if (ch
+            && ngx_http_fanout_channel_open(&hub->zone, &ch->zc, ch->local)
+               == NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            ngx_http_fanout_hub_counted(hub, ch);
         }
+    }
 
-        if (ngx_http_fanout_channel_open(&hub->zone, &ch->zc, ch->local)
-            != NGX_HTTP_FANOUT_ZONE_OK
-            || ngx_http_fanout_channel_info(&hub->zone, &ch->zc, &info)
+    /* members come back by the log, under the new epoch */
+
+    restore(hub, 1);
+
+    for (i = 0; i < hub->nchannels; i++) {
+        ch = hub->channels[i];
+
+        if (ch == NULL
+            || ngx_http_fanout_log_join(&hub->zone, &ch->zc, 0, 0, 0, 0, &j)
                != NGX_HTTP_FANOUT_ZONE_OK)
         {
             continue;
         }
 
-        ngx_http_fanout_hub_counted(hub, ch);
-
         ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
 
         e.type = NGX_HTTP_FANOUT_RESET;
         e.kind = NGX_HTTP_FANOUT_TEXT;
-        e.epoch = info.epoch;
+        e.epoch = j.epoch;
         e.local = ch->local;
         e.seq = UINT64_MAX;
         e.data.data = (u_char *) "rebuilt";
         e.data.len = sizeof("rebuilt") - 1;
 
         ngx_http_fanout_deliver(hub, &e, 1);
+
+        ch->offset = j.offset;
+        ch->seq = j.seq;
+        ch->opened = j.seq;
+
+        if (ch->roster) {
+            ngx_http_fanout_roster_restart(hub, ch->roster, j.offset);
+        }
     }
+
+    ngx_http_fanout_hub_presence(hub);
+}
+
+
+static void
+restore(ngx_http_fanout_hub_t *hub, ngx_uint_t members)
+{
+    ngx_queue_t  *q;
 
     for (q = ngx_queue_head(&hub->sessions);
          q != ngx_queue_sentinel(&hub->sessions);
          q = ngx_queue_next(q))
     {
-        s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
-
-        if (s->identity_ref) {
-            user.data = s->user.data;
-            user.len = s->user.len;
-
-            (void) ngx_http_fanout_identity_add(&hub->zone, &s->identity,
-                                                &user, &none, 0,
-                                                &s->identity_ref);
-        }
+        ngx_http_fanout_hub_restore(ngx_queue_data(q,
+                                        ngx_http_fanout_session_t, queue),
+                                    members);
     }
-}
-
-
-/* Clients whose identity was taken over by another socket. */
-
-static void
-replaced(ngx_http_fanout_hub_t *hub)
-{
-    ngx_uint_t                  i, n;
-    ngx_queue_t                *q, *next;
-    ngx_http_fanout_order_t     orders[16];
-    ngx_http_fanout_session_t  *s;
-
-    do {
-        n = ngx_http_fanout_slot_orders(&hub->zone, orders, 16);
-
-        if (n == 0) {
-            return;
-        }
-
-        for (q = ngx_queue_head(&hub->sessions);
-             q != ngx_queue_sentinel(&hub->sessions);
-             q = next)
-        {
-            next = ngx_queue_next(q);
-            s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
-
-            for (i = 0; i < n; i++) {
-                if (s->identity.client == orders[i].client
-                    && s->state == NGX_HTTP_FANOUT_OPEN
-                    && ngx_http_fanout_identity_lost(&hub->zone,
-                                        s->identity_ref, &s->identity))
-                {
-                    s->identity.client = 0;
-                    s->reading = 1;
-                    ngx_http_fanout_session_close(s, 4409, "replaced");
-                    (void) ngx_http_fanout_session_done(s);
-                    break;
-                }
-            }
-        }
-
-    } while (n == 16);
 }
 
 

@@ -18,11 +18,14 @@
 
 
 /* dialect and transport together: what bytes an entry becomes */
-#define NGX_HTTP_FANOUT_FORMATS   4
+#define NGX_HTTP_FANOUT_BASES     4
 
 #define NGX_HTTP_FANOUT_NATIVE_WS 0
 #define NGX_HTTP_FANOUT_RAW_WS    1
 #define NGX_HTTP_FANOUT_NATIVE_SSE  2
+
+/* each of them plain and in the ways to deflate, see compress.h */
+#define NGX_HTTP_FANOUT_FORMATS   (3 * NGX_HTTP_FANOUT_BASES)
 
 /* no format of a session: items of a native reply's "messages" */
 #define NGX_HTTP_FANOUT_NATIVE_ITEMS  NGX_HTTP_FANOUT_FORMATS
@@ -40,6 +43,7 @@ typedef struct {
 
 typedef struct ngx_http_fanout_channel_s       ngx_http_fanout_channel_t;
 typedef struct ngx_http_fanout_subscription_s  ngx_http_fanout_subscription_t;
+typedef struct ngx_http_fanout_roster_s        ngx_http_fanout_roster_t;
 
 
 /* a channel that this worker has subscribers on */
@@ -57,8 +61,20 @@ struct ngx_http_fanout_channel_s {
     uint32_t                         local;     /* index in hub->channels */
     uint64_t                         epoch;
     uint64_t                         offset;    /* last delivered here */
+    uint8_t                          vain;      /* in a row: did not shrink */
+    uint8_t                          skip;      /* not tried: so many more */
     unsigned                         told:1;    /* not in counted */
-    uint64_t                         seq;       /* of that */
+    uint64_t                         seq;       /* of what came last, or of
+                                                   the opening */
+    uint64_t                         opened;    /* entries up to it came
+                                                   before */
+    ngx_http_fanout_roster_t        *roster;    /* NULL: nobody asked yet */
+    uint32_t                         watchers[NGX_HTTP_FANOUT_FORMATS];
+                                                /* subs that want presence */
+
+    ngx_queue_t                      signals;   /* kept, by seq */
+    uint32_t                         nsignals;
+    uint32_t                         waiting;   /* subs that are to be told */
 };
 
 
@@ -68,6 +84,30 @@ typedef struct {
     ngx_uint_t                       n;
     ngx_str_t                        names[];
 } ngx_http_fanout_events_t;
+
+
+/* what a subscriber wants; PRESENCE only if it may and there is some */
+
+#define NGX_HTTP_FANOUT_WANT_MESSAGES  0x01
+#define NGX_HTTP_FANOUT_WANT_SIGNALS   0x02
+#define NGX_HTTP_FANOUT_WANT_PRESENCE  0x04
+#define NGX_HTTP_FANOUT_WANT_RECORDS   0x08
+#define NGX_HTTP_FANOUT_WANT_LOCKS     0x10
+#define NGX_HTTP_FANOUT_WANT_ALL       0x1f
+
+
+/* a member that a session put; the zone has its data */
+
+typedef struct ngx_http_fanout_own_s  ngx_http_fanout_own_t;
+
+struct ngx_http_fanout_own_s {
+    ngx_http_fanout_own_t           *next;
+    unsigned                         idle:1;
+    unsigned                         timed:1;   /* for silence, not asked */
+    unsigned                         anonymous:1;
+    uint8_t                          len;
+    u_char                           key[];
+};
 
 
 #define NGX_HTTP_FANOUT_SUB_LIVE     0
@@ -88,6 +128,19 @@ struct ngx_http_fanout_subscription_s {
     unsigned                         no_echo:1;
     unsigned                         no_messages:1;
     unsigned                         reset:1;   /* to be told while behind */
+    unsigned                         seat:1;    /* it has one in the zone */
+    uint8_t                          want;      /* NGX_HTTP_FANOUT_WANT_* */
+    uint64_t                         known;     /* changes of members up to it
+                                                   were told in a reply */
+    ngx_http_fanout_own_t           *own;       /* its members */
+
+    ngx_queue_t                      in_every;  /* hub->every */
+    uint64_t                         signal_seq;    /* told up to it */
+    ngx_msec_t                       signal_at; /* last told */
+    uint32_t                         every;     /* ms between, 0: any */
+    unsigned                         waiting:1; /* there are signals for it */
+    unsigned                         timed:1;   /* in hub->every */
+    unsigned                         mail:1;    /* it has not read its mail */
     uint64_t                         sent;      /* unless live: seq up to
                                                    which all was sent */
 };
@@ -132,9 +185,12 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      sessions;
     ngx_uint_t                       nsessions;
     ngx_queue_t                      flush;     /* sessions with output */
+    ngx_rbtree_t                     clients;   /* sessions by client */
+    ngx_rbtree_t                     users;     /* sessions by user's hash */
 
     ngx_http_fanout_arena_t          arena;     /* of drains */
     ngx_http_fanout_arena_t          pages;     /* of reads for a session */
+    ngx_http_fanout_arena_t          letter;    /* one piece of mail */
     ngx_http_fanout_replay_t         replay[NGX_HTTP_FANOUT_REPLAYS];
 
     ngx_connection_t                *wake;      /* the eventfd */
@@ -142,7 +198,13 @@ struct ngx_http_fanout_hub_s {
     ngx_event_t                      tick;      /* every 250 ms */
     ngx_event_t                      leave;     /* holds a draining worker */
     ngx_uint_t                       ticks;
+    ngx_event_t                      presence;  /* changes are due */
+    ngx_queue_t                      rosters;   /* all */
+    ngx_queue_t                      active;    /* rosters with work to do */
     size_t                           frames;    /* bytes of all frames */
+    size_t                           kept;      /* of signals */
+    ngx_queue_t                      every;     /* subs that wait for time */
+    ngx_event_t                      pace;      /* then */
     unsigned                         draining:1;
     unsigned                         in_turn:1; /* it ends with a flush */
 
@@ -180,7 +242,9 @@ typedef enum {
     NGX_HTTP_FANOUT_E_CONFLICT,
     NGX_HTTP_FANOUT_E_RATE_LIMITED,
     NGX_HTTP_FANOUT_E_ZONE_FULL,
-    NGX_HTTP_FANOUT_E_INTERNAL
+    NGX_HTTP_FANOUT_E_INTERNAL,
+    NGX_HTTP_FANOUT_E_CHANNEL_FULL,
+    NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE
 } ngx_http_fanout_error_e;
 
 typedef struct {
@@ -233,12 +297,27 @@ void ngx_http_fanout_hub_counted(ngx_http_fanout_hub_t *hub,
  * was known and nothing was appended.  On CONFLICT r has epoch and offset
  * that the channel has.
  *
- * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL.
+ * A direct message (one, with to_client or to_user) is for those who have
+ * joined: r->delivered of them are there, r->pending may come back.
+ *
+ * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if nobody
+ * it is addressed to is there, TOO_MANY if a mailbox is full.
  */
 ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
     ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r);
+
+/*
+ * Sends a signal: m->key is its tag.  Who has joined and can hear it now does,
+ * and nobody else.
+ *
+ * NONE, TOO_LARGE, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if it is addressed
+ * and nobody is there.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_signal(
+    ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
+    ngx_http_fanout_zone_message_t *m);
 
 /* Fills a zone's view of a channel by name, for calls of the zone; uses the
  * open interest where this worker has one.  name must outlive zc. */
@@ -268,8 +347,81 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_join(
     uint64_t epoch, uint64_t offset, ngx_uint_t history,
     ngx_http_fanout_subscription_t **subp, ngx_http_fanout_zone_join_t *j);
 
-/* Ends a subscription; closes the channel with the last. */
-void ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub);
+/*
+ * The join of a subscriber that is told who is there: registers it again, at
+ * what this worker has delivered by now, so that all it is told is the state
+ * at one offset.  One that was subscribed before and did not say since when
+ * stays where it is.
+ *
+ * NGX_OK; NGX_AGAIN: a reset is on its way, or the zone was rebuilt; NGX_ERROR.
+ */
+ngx_int_t ngx_http_fanout_hub_register(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t again, ngx_uint_t since, uint64_t epoch, uint64_t offset,
+    ngx_uint_t history, ngx_http_fanout_zone_join_t *j);
+
+/* Ends a subscription; closes the channel with the last.  Its seat is given
+ * up for the reason (NGX_HTTP_FANOUT_LEFT_*), or with 0 stays as it is. */
+void ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t reason);
+
+
+/* presence, see presence.c */
+
+/* Sets what a subscriber is told of; PRESENCE makes the channel's roster.
+ * NGX_ERROR on lack of memory. */
+ngx_int_t ngx_http_fanout_hub_want(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t want);
+
+/* The subscriber takes its seat, or takes it again.  NONE, ZONE_FULL,
+ * INTERNAL. */
+ngx_http_fanout_error_e ngx_http_fanout_hub_seat(
+    ngx_http_fanout_subscription_t *sub);
+
+/*
+ * Puts what of a member of the subscriber's (NGX_HTTP_FANOUT_PUT_*); data is
+ * minified JSON, empty for none.  timed: the state is the clock's doing.
+ *
+ * NONE, CHANNEL_FULL, TOO_LARGE, NOT_FOUND (no such member, and not to enter),
+ * ZONE_FULL, INTERNAL.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_member_put(
+    ngx_http_fanout_subscription_t *sub, ngx_http_fanout_member_t *m,
+    ngx_uint_t what, ngx_uint_t timed, ngx_http_fanout_put_t *put);
+
+/* The member leaves.  NONE, NOT_FOUND. */
+ngx_http_fanout_error_e ngx_http_fanout_hub_member_drop(
+    ngx_http_fanout_subscription_t *sub, ngx_http_fanout_zstr_t *key,
+    ngx_uint_t reason);
+
+/* Notes a member that the subscriber has already, since it was resumed. */
+ngx_int_t ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
+    const u_char *key, size_t len, ngx_uint_t idle, ngx_uint_t anonymous);
+
+/* Changes of members may be pending: they are appended when they are due.  To
+ * be called after every operation on seats and members. */
+void ngx_http_fanout_hub_presence(ngx_http_fanout_hub_t *hub);
+
+/* Whether the policy lets this session publish there: 1 or 0. */
+ngx_uint_t ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel);
+
+/* Registers a session and all it has anew, after the zone was rebuilt.  With
+ * members it is the turn of its seats: the channels are open again by then. */
+void ngx_http_fanout_hub_restore(ngx_http_fanout_session_t *s,
+    ngx_uint_t members);
+
+/* Does what others want of sessions of this worker. */
+void ngx_http_fanout_hub_orders(ngx_http_fanout_hub_t *hub);
+
+void ngx_http_fanout_hub_presence_handler(ngx_event_t *ev);
+
+
+/* Lets go of all signals kept for a channel, or, when a subscriber goes, of
+ * what only it was waiting for. */
+void ngx_http_fanout_signals_clear(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch);
+void ngx_http_fanout_signals_forget(ngx_http_fanout_subscription_t *sub);
+
 
 
 /* frames */
@@ -298,6 +450,11 @@ typedef struct {
  * in it, grants nothing. */
 ngx_http_fanout_access_t *ngx_http_fanout_access_create(
     ngx_http_request_t *r, ngx_array_t *permits);
+
+/* What a pattern without wildcards becomes for a request, from its pool; len 0
+ * if it is no channel's name.  NGX_ERROR on lack of memory. */
+ngx_int_t ngx_http_fanout_access_name(ngx_http_request_t *r,
+    ngx_http_fanout_permit_t *pattern, ngx_str_t *name);
 
 void ngx_http_fanout_access_release(ngx_http_fanout_access_t *a);
 

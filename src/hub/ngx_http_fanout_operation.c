@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_replay.h"
+#include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_utf8.h"
 
 
@@ -24,7 +25,11 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("rate_limited"), 429, ngx_string("too many commands") },
     { ngx_string("zone_full"), 507,
       ngx_string("the shared memory of the zone is full") },
-    { ngx_string("internal"), 500, ngx_string("internal error") }
+    { ngx_string("internal"), 500, ngx_string("internal error") },
+    { ngx_string("channel_full"), 409,
+      ngx_string("the channel has all members it may have") },
+    { ngx_string("recipient_offline"), 404,
+      ngx_string("nobody it is addressed to is there") }
 };
 
 
@@ -134,6 +139,49 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     case NGX_HTTP_FANOUT_ZONE_LARGE:
         return NGX_HTTP_FANOUT_E_TOO_LARGE;
 
+    case NGX_HTTP_FANOUT_ZONE_MANY:
+        return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+    case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
+        ngx_http_fanout_count(hub, direct_offline);
+        return NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE;
+
+    default:
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_hub_signal(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
+    ngx_http_fanout_zone_message_t *m)
+{
+    int                             rc;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    ngx_http_fanout_hub_view(hub, channel, &zc);
+
+    rc = ngx_http_fanout_signal_put(&hub->zone, &zc, m);
+
+    ngx_http_fanout_hub_kick(hub);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        ngx_http_fanout_count(hub, signals);
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    case NGX_HTTP_FANOUT_ZONE_FULL:
+        ngx_http_fanout_count(hub, zone_full);
+        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+
+    case NGX_HTTP_FANOUT_ZONE_LARGE:
+        return NGX_HTTP_FANOUT_E_TOO_LARGE;
+
+    case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
+        ngx_http_fanout_count(hub, direct_offline);
+        return NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE;
+
     default:
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
@@ -205,6 +253,8 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
         sub->channel = ch;
         sub->session = s;
         sub->format = s->format;
+        sub->want = NGX_HTTP_FANOUT_WANT_MESSAGES;
+        sub->signal_seq = j->seq;
 
         ngx_queue_insert_tail(&ch->subs, &sub->in_channel);
         ngx_queue_insert_tail(&s->subs, &sub->in_session);
@@ -225,6 +275,10 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ngx_http_fanout_count(hub, joins);
 
+    if (!again) {
+        ngx_http_fanout_eventlog_join(s, &ch->name);
+    }
+
     if (since != NGX_HTTP_FANOUT_SINCE_NONE) {
         if (j->recovered) {
             ngx_http_fanout_count(hub, recoveries);
@@ -244,6 +298,52 @@ failed:
     }
 
     return NGX_HTTP_FANOUT_E_INTERNAL;
+}
+
+
+/* What was drained is what all here were told: no lock is needed to be at one
+ * offset with it. */
+
+ngx_int_t
+ngx_http_fanout_hub_register(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t again, ngx_uint_t since, uint64_t epoch, uint64_t offset,
+    ngx_uint_t history, ngx_http_fanout_zone_join_t *j)
+{
+    int                         rc;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_channel_t  *ch;
+
+    ch = sub->channel;
+    hub = sub->session->hub;
+
+    rc = ngx_http_fanout_log_join(&hub->zone, &ch->zc, since, epoch, offset,
+                                  history, j);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return hub->zone.incarnation != hub->incarnation ? NGX_AGAIN
+                                                         : NGX_ERROR;
+    }
+
+    if (j->epoch != ch->epoch) {
+        return NGX_AGAIN;
+    }
+
+    sub->known = ch->offset;
+
+    if (again && !since && !sub->reset) {
+        (void) goes_on(sub, since, j);
+        return NGX_OK;
+    }
+
+    j->offset = ch->offset;
+    j->after = ngx_min(j->after, ch->offset);
+
+    sub->sent = ch->seq;
+    sub->seq = ch->seq;
+    sub->floor = ch->offset;
+    sub->reset = 0;
+
+    return NGX_OK;
 }
 
 
@@ -278,13 +378,35 @@ goes_on(ngx_http_fanout_subscription_t *sub, ngx_uint_t since,
 
 
 void
-ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub)
+ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t reason)
 {
     ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_own_t      *own;
     ngx_http_fanout_channel_t  *ch;
 
     ch = sub->channel;
     hub = sub->session->hub;
+
+    if (sub->seat && reason) {
+        ngx_http_fanout_seat_close(&hub->zone, &ch->zc,
+                                   sub->session->identity_ref,
+                                   &sub->session->identity, reason);
+        ngx_http_fanout_hub_presence(hub);
+    }
+
+    while (sub->own) {
+        own = sub->own;
+        sub->own = own->next;
+        ngx_free(own);
+
+        if (reason) {
+            ngx_http_fanout_count(hub, presence_leaves);
+        }
+    }
+
+    (void) ngx_http_fanout_hub_want(sub, 0);
+    ngx_http_fanout_eventlog_leave(sub->session, &ch->name);
 
     ngx_queue_remove(&sub->in_channel);
     ngx_queue_remove(&sub->in_session);
@@ -292,6 +414,8 @@ ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub)
 
     ch->nsubs--;
     ch->formats[sub->format]--;
+
+    ngx_http_fanout_signals_forget(sub);
 
     if (sub->events) {
         ngx_free(sub->events);
@@ -314,7 +438,7 @@ static ngx_http_fanout_channel_t *
 channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 {
     ngx_http_fanout_channel_t    *ch;
-    ngx_http_fanout_zone_info_t   info;
+    ngx_http_fanout_zone_join_t   j;
 
     ch = ngx_calloc(sizeof(ngx_http_fanout_channel_t) + name->len,
                     ngx_cycle->log);
@@ -333,6 +457,7 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
     ch->told = 1;
 
     ngx_queue_init(&ch->subs);
+    ngx_queue_init(&ch->signals);
 
     if (channel_place(hub, ch) != NGX_OK) {
         ngx_free(ch);
@@ -341,7 +466,7 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 
     if (ngx_http_fanout_channel_open(&hub->zone, &ch->zc, ch->local)
         != NGX_HTTP_FANOUT_ZONE_OK
-        || ngx_http_fanout_channel_info(&hub->zone, &ch->zc, &info)
+        || ngx_http_fanout_log_join(&hub->zone, &ch->zc, 0, 0, 0, 0, &j)
            != NGX_HTTP_FANOUT_ZONE_OK)
     {
         hub->channels[ch->local] = NULL;
@@ -350,8 +475,12 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
         return NULL;
     }
 
-    ch->epoch = info.epoch;
-    ch->offset = info.offset;
+    /* what was appended since the opening comes by the drain: it is skipped */
+
+    ch->epoch = j.epoch;
+    ch->offset = j.offset;
+    ch->seq = j.seq;
+    ch->opened = j.seq;
 
     ngx_rbtree_insert(&hub->names, &ch->node);
 
@@ -408,6 +537,11 @@ channel_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch)
     }
 
     ngx_http_fanout_replay_forget(hub, ch);
+    ngx_http_fanout_signals_clear(hub, ch);
+
+    if (ch->roster) {
+        ngx_http_fanout_roster_free(hub, ch->roster);
+    }
 
     ngx_rbtree_delete(&hub->names, &ch->node);
     hub->channels[ch->local] = NULL;

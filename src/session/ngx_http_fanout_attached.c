@@ -79,6 +79,7 @@ ngx_http_fanout_session_part(ngx_http_fanout_session_t *s)
         return;
     }
 
+    ngx_http_fanout_eventlog_ended(s, 1000, "answered");
     ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
 }
 

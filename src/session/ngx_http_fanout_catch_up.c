@@ -8,13 +8,23 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_replay.h"
+#include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_transport.h"
 
 
+#define NGX_HTTP_FANOUT_MERGED  (2 * NGX_HTTP_FANOUT_ZONE_ENTRIES)
+
+
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
+static ngx_uint_t watches(ngx_http_fanout_subscription_t *sub);
+static ngx_int_t tell_lost(ngx_http_fanout_subscription_t *sub,
+    uint64_t upto);
+static ngx_int_t merge(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_arena_t *a, uint64_t upto, uint64_t *last);
 static ngx_uint_t tell_again(ngx_http_fanout_subscription_t *sub,
     uint64_t upto);
 static ngx_int_t tell(ngx_http_fanout_subscription_t *sub,
@@ -130,7 +140,7 @@ ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
         }
     }
 
-    if (s->behind) {
+    if (s->behind || s->waiting) {
         ngx_http_fanout_outbox_queue(s);
     }
 }
@@ -148,12 +158,20 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
 
     if (s->job) {
         if (s->dialect->work(s) == NGX_AGAIN || s->dead) {
-            return;
+
+            if (s->dead || !s->job->waits) {
+                return;
+            }
+
+            /* it has nothing to say yet: others may */
+            goto others;
         }
 
         /* commands may have waited for it */
         ngx_post_event(s->connection->read, &ngx_posted_next_events);
     }
+
+others:
 
     s->behind = 0;
 
@@ -176,6 +194,10 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
             }
         }
     }
+
+    if (s->waiting) {
+        ngx_http_fanout_signals_tell(s);
+    }
 }
 
 
@@ -186,10 +208,10 @@ static void
 catch_up_sub(ngx_http_fanout_subscription_t *sub)
 {
     int                         rc;
-    uint64_t                    lost, upto;
+    uint64_t                    lost, upto, stop, last, told;
     ngx_uint_t                  n;
     ngx_http_fanout_hub_t      *hub;
-    ngx_http_fanout_entry_t     e;
+    ngx_http_fanout_entry_t     e, *letter;
     ngx_http_fanout_arena_t    *a;
     ngx_http_fanout_session_t  *s;
     ngx_http_fanout_channel_t  *ch;
@@ -217,6 +239,10 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 
     upto = ngx_max(ch->offset, sub->floor);
 
+    if (watches(sub) && tell_lost(sub, upto) != NGX_OK) {
+        return;
+    }
+
     for (n = 0; sub->offset < upto; n++) {
 
         if (s->pending && s->pending >= s->conf->buffer / 2) {
@@ -229,7 +255,32 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             return;
         }
 
-        if (tell_again(sub, upto)) {
+        letter = NULL;
+        stop = upto;
+
+        if (sub->mail) {
+            letter = ngx_http_fanout_letter(s, &ch->name, ch->epoch,
+                                            sub->offset, upto);
+
+            if (letter == NULL) {
+                sub->mail = 0;
+
+            } else if (letter->offset == sub->offset + 1) {
+
+                if (tell(sub, letter, 1) != NGX_OK) {
+                    return;
+                }
+
+                sub->offset = letter->offset;
+                sub->sent = ngx_max(sub->sent, letter->seq);
+                continue;
+
+            } else {
+                stop = letter->offset - 1;
+            }
+        }
+
+        if (tell_again(sub, stop)) {
             continue;
         }
 
@@ -237,7 +288,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         a->used = 0;
 
         rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
-                                      sub->offset, upto, a, &lost);
+                                      sub->offset, stop, a, &lost);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_STALE
             || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
@@ -247,7 +298,7 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         }
 
         if (lost > sub->offset) {
-            lost = ngx_min(lost, upto);
+            lost = ngx_min(lost, stop);
             e.type = NGX_HTTP_FANOUT_GAP;
             e.epoch = ch->epoch;
             e.from = sub->offset;
@@ -260,7 +311,21 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             sub->offset = lost;
         }
 
-        if (a->n) {
+        if (watches(sub)) {
+            last = rc == NGX_HTTP_FANOUT_ZONE_AGAIN && a->n
+                   ? a->entries[a->n - 1].offset : stop;
+
+            if (merge(sub, a, last, &told) != NGX_OK) {
+                return;
+            }
+
+            sub->offset = told;
+
+            if (told < last) {
+                continue;
+            }
+
+        } else if (a->n) {
             if (tell(sub, a->entries, a->n) != NGX_OK) {
                 return;
             }
@@ -270,6 +335,12 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         }
 
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+
+            if (stop < upto) {
+                sub->offset = stop;
+                continue;
+            }
+
             break;
         }
 
@@ -284,6 +355,105 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 }
 
 
+/* Changes of members are not in the log that is kept: the roster has the
+ * latest. */
+
+static ngx_uint_t
+watches(ngx_http_fanout_subscription_t *sub)
+{
+    return (sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE)
+           && sub->channel->roster != NULL;
+}
+
+
+static ngx_int_t
+tell_lost(ngx_http_fanout_subscription_t *sub, uint64_t upto)
+{
+    uint64_t                 after;
+    ngx_http_fanout_entry_t  e;
+
+    after = ngx_max(sub->offset, sub->known);
+
+    if (sub->channel->roster->lost <= after) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
+
+    e.type = NGX_HTTP_FANOUT_GAP;
+    e.epoch = sub->channel->epoch;
+    e.from = after;
+    e.offset = ngx_min(sub->channel->roster->lost, upto);
+    e.event.data = (u_char *) "presence";
+    e.event.len = sizeof("presence") - 1;
+
+    sub->known = e.offset;
+
+    return tell(sub, &e, 1);
+}
+
+
+/* Tells what was read of the log together with changes of members, up to an
+ * offset; *last is how far it came. */
+
+static ngx_int_t
+merge(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_arena_t *a,
+    uint64_t upto, uint64_t *last)
+{
+    size_t                            size;
+    ngx_uint_t                        i, n;
+    ngx_http_fanout_recent_t         *recent;
+    ngx_http_fanout_roster_t         *r;
+
+    static ngx_http_fanout_entry_t    merged[NGX_HTTP_FANOUT_MERGED];
+
+    r = sub->channel->roster;
+    recent = ngx_http_fanout_roster_recent(r, ngx_max(sub->offset,
+                                                      sub->known));
+    *last = upto;
+    size = 0;
+    i = 0;
+    n = 0;
+
+    for ( ;; ) {
+
+        if (recent && recent->entry.offset > upto) {
+            recent = NULL;
+        }
+
+        if (recent == NULL && i == a->n) {
+            break;
+        }
+
+        if (n == NGX_HTTP_FANOUT_MERGED
+            || size > NGX_HTTP_FANOUT_ZONE_COPY * 2)
+        {
+            *last = merged[n - 1].offset;
+            break;
+        }
+
+        if (recent
+            && (i == a->n || recent->entry.offset < a->entries[i].offset))
+        {
+            size += recent->entry.data.len;
+            merged[n++] = recent->entry;
+            recent = ngx_http_fanout_roster_later(r, recent);
+
+        } else {
+            merged[n++] = a->entries[i++];
+        }
+    }
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    sub->sent = merged[n - 1].seq;
+
+    return tell(sub, merged, n);
+}
+
+
 /* sends what another subscriber was sent a moment ago */
 
 static ngx_uint_t
@@ -292,7 +462,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
     ngx_http_fanout_hub_t     *hub;
     ngx_http_fanout_replay_t  *r;
 
-    if (!ngx_http_fanout_sub_plain(sub)) {
+    if (!ngx_http_fanout_sub_plain(sub) || watches(sub)) {
         return 0;
     }
 
@@ -306,6 +476,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
 
     ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
+    ngx_http_fanout_eventlog_add(sub->session, messages_out, r->n);
     sub->offset = r->last;
     sub->sent = r->seq;
 
@@ -336,9 +507,13 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
     for (i = 0; i < n; i++) {
 
         if (e[i].type == NGX_HTTP_FANOUT_MESSAGE
-            && ((e[i].client && e[i].client == s->identity.client
-                 && (sub->no_echo || (e[i].flags & NGX_HTTP_FANOUT_NOECHO)))
-                || !s->dialect->match(sub, &e[i])))
+            && !ngx_http_fanout_wanted(sub, &e[i]))
+        {
+            continue;
+        }
+
+        if (e[i].type == NGX_HTTP_FANOUT_PRESENCE
+            && !(sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE))
         {
             continue;
         }
@@ -348,9 +523,13 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
             goto failed;
         }
 
-        if (e[i].type != NGX_HTTP_FANOUT_MESSAGE && s->dialect->closes) {
+        if ((e[i].type == NGX_HTTP_FANOUT_GAP
+             || e[i].type == NGX_HTTP_FANOUT_RESET)
+            && s->dialect->closes)
+        {
             ngx_http_fanout_session_push(s, f, 0, f->used);
             ngx_http_fanout_frame_release(hub, f);
+            ngx_http_fanout_eventlog_broken(s, e[i].type);
             ngx_http_fanout_session_closing(s);
             return NGX_ERROR;
         }
@@ -363,10 +542,15 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
 
         } else {
             ngx_http_fanout_count(hub, delivered);
+            ngx_http_fanout_eventlog_add(s, messages_out, 1);
         }
     }
 
-    if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)) {
+    ngx_http_fanout_compress_frame(hub, sub->format, &f);
+
+    if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)
+        && !(e->to_client || e->to_user) && !watches(sub))
+    {
         ngx_http_fanout_replay_add(hub, sub->channel, sub->format, e->epoch,
                                    sub->offset, e, n, f);
     }

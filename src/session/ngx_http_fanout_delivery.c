@@ -10,7 +10,9 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_roster.h"
 
 
 #define NGX_HTTP_FANOUT_SPAN  256
@@ -22,23 +24,29 @@ typedef struct {
 } run_t;
 
 
+#define directed(e)  ((e)->to_client || (e)->to_user)
+
+
 static int by_seq(const void *one, const void *two);
 static void span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
 static void fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next);
+static void encode_format(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
+    ngx_uint_t format, run_t *runs);
 static ngx_int_t encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e, ngx_uint_t n,
     ngx_uint_t format, run_t *run);
 static void give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
-static ngx_uint_t wanted(ngx_http_fanout_subscription_t *sub,
-    ngx_http_fanout_entry_t *e);
 static ngx_uint_t hand(ngx_http_fanout_subscription_t *sub, run_t *run,
     uint32_t start, uint32_t end, ngx_http_fanout_entry_t *before);
-static void tell_reset(ngx_http_fanout_channel_t *ch,
+static ngx_uint_t breaks(ngx_http_fanout_entry_t *e);
+static ngx_uint_t tell_reset(ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
-static void discontinue(ngx_http_fanout_channel_t *ch,
-    ngx_http_fanout_entry_t *e);
+static void discontinue(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_uint_t lost);
 static void passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ngx_http_fanout_entry_t *e);
 
@@ -47,7 +55,7 @@ void
 ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_entry_t *entries, ngx_uint_t n)
 {
-    ngx_uint_t                  i, j;
+    ngx_uint_t                  i, j, k, lost;
     ngx_http_fanout_channel_t  *ch;
 
     for (i = 1; i < n; i++) {
@@ -69,19 +77,45 @@ ngx_http_fanout_deliver(ngx_http_fanout_hub_t *hub,
             continue;
         }
 
-        if (entries[i].type != NGX_HTTP_FANOUT_MESSAGE) {
-            tell_reset(ch, &entries[i]);
+        if (entries[i].type == NGX_HTTP_FANOUT_SIGNAL) {
+            ngx_http_fanout_signal(hub, ch, &entries[i]);
+            continue;
+        }
+
+        if (entries[i].seq <= ch->opened
+            && entries[i].type != NGX_HTTP_FANOUT_GAP)
+        {
+            /* appended while the channel was opened: all joined after it */
+            continue;
+        }
+
+        if (directed(&entries[i])) {
+            ngx_http_fanout_direct(hub, ch, &entries[i]);
+            ch->offset = entries[i].offset;
+            passed(hub, ch, &entries[i]);
+            continue;
+        }
+
+        if (breaks(&entries[i])) {
+            lost = tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
-            discontinue(ch, &entries[i]);
+            discontinue(hub, ch, &entries[i], lost);
             passed(hub, ch, &entries[i]);
             continue;
         }
 
         while (j < n && j - i < NGX_HTTP_FANOUT_SPAN
                && entries[j].local == entries[i].local
-               && entries[j].type == NGX_HTTP_FANOUT_MESSAGE)
+               && entries[j].type == entries[i].type
+               && !directed(&entries[j]))
         {
             j++;
+        }
+
+        for (k = i; k < j && ch->roster
+                    && entries[k].type == NGX_HTTP_FANOUT_PRESENCE; k++)
+        {
+            ngx_http_fanout_roster_apply(hub, ch->roster, &entries[k]);
         }
 
         span(hub, ch, &entries[i], j - i);
@@ -111,6 +145,17 @@ passed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 
     ch->seq = e->seq;
     hub->high = ngx_max(hub->high, e->seq);
+
+    if (ch->roster && !ch->roster->ready) {
+        ngx_http_fanout_roster_reached(hub, ch->roster);
+    }
+}
+
+
+static ngx_uint_t
+breaks(ngx_http_fanout_entry_t *e)
+{
+    return e->type == NGX_HTTP_FANOUT_GAP || e->type == NGX_HTTP_FANOUT_RESET;
 }
 
 
@@ -126,17 +171,23 @@ by_seq(const void *one, const void *two)
 }
 
 
-/* A gap that holds a reset is one. */
+/* A gap that holds a reset is one.  Tells whether something was lost. */
 
-static void
+static ngx_uint_t
 tell_reset(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
 {
-    if (e->type == NGX_HTTP_FANOUT_GAP && e->epoch != ch->epoch) {
+    if (e->type != NGX_HTTP_FANOUT_GAP) {
+        return 0;
+    }
+
+    if (e->epoch != ch->epoch) {
         e->type = NGX_HTTP_FANOUT_RESET;
         e->kind = NGX_HTTP_FANOUT_TEXT;
         e->data.data = (u_char *) "purged";
         e->data.len = sizeof("purged") - 1;
     }
+
+    return 1;
 }
 
 
@@ -145,18 +196,33 @@ tell_reset(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
  * by itself when it reads on, and is told of a reset then. */
 
 static void
-discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
+discontinue(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t lost)
 {
     ngx_queue_t                     *q;
     ngx_http_fanout_subscription_t  *sub;
 
     if (e->type == NGX_HTTP_FANOUT_GAP) {
         ch->offset = e->offset;
+
+        if (ch->roster) {
+            ngx_http_fanout_roster_restart(hub, ch->roster, e->offset);
+        }
+
         return;
     }
 
     ch->epoch = e->epoch;
-    ch->offset = 0;
+    ch->offset = lost ? e->offset : 0;
+
+    if (ch->roster) {
+        if (lost) {
+            ngx_http_fanout_roster_restart(hub, ch->roster, ch->offset);
+
+        } else {
+            ngx_http_fanout_roster_purged(hub, ch->roster);
+        }
+    }
 
     for (q = ngx_queue_head(&ch->subs);
          q != ngx_queue_sentinel(&ch->subs);
@@ -170,6 +236,7 @@ discontinue(ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e)
         }
 
         sub->floor = 0;
+        sub->known = 0;
 
         if (sub->state != NGX_HTTP_FANOUT_SUB_LIVE) {
             sub->reset = 1;
@@ -191,12 +258,10 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     for (i = 0; i < NGX_HTTP_FANOUT_FORMATS; i++) {
         runs[i].frame = NULL;
 
-        if (ch->formats[i]
-            && encode(hub, ch, e, n, i, &runs[i]) != NGX_OK
-            && runs[i].frame)
+        if (e->type == NGX_HTTP_FANOUT_PRESENCE ? ch->watchers[i]
+                                                : ch->formats[i])
         {
-            ngx_http_fanout_frame_release(hub, runs[i].frame);
-            runs[i].frame = NULL;
+            encode_format(hub, ch, e, n, i, runs);
         }
     }
 
@@ -215,6 +280,12 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
             continue;
         }
 
+        if (e->type == NGX_HTTP_FANOUT_PRESENCE
+            && !(sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE))
+        {
+            continue;
+        }
+
         if (runs[sub->format].frame == NULL) {
             /* no memory: they read it again from the log */
             ngx_http_fanout_session_lag(sub->session);
@@ -223,10 +294,10 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 
         give(sub, &runs[sub->format], e, n);
 
-        if (e->type != NGX_HTTP_FANOUT_MESSAGE
-            && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
+        if (breaks(e) && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
+            ngx_http_fanout_eventlog_broken(sub->session, e->type);
             ngx_http_fanout_session_closing(sub->session);
         }
     }
@@ -256,6 +327,38 @@ fetch(ngx_http_fanout_channel_t *ch, ngx_queue_t *next)
     __builtin_prefetch((u_char *) sub->session);
     __builtin_prefetch((u_char *) sub->session + 64);
     __builtin_prefetch((u_char *) sub->session + 128);
+}
+
+
+/* A run that is deflated is made of the plain one, which may be there already;
+ * its frame is NULL on lack of memory. */
+
+static void
+encode_format(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *runs)
+{
+    run_t       *plain;
+    ngx_uint_t   base;
+
+    base = ngx_http_fanout_base_of(format);
+    plain = &runs[base];
+
+    if (plain->frame == NULL
+        && encode(hub, ch, e, n, base, plain) != NGX_OK
+        && plain->frame)
+    {
+        ngx_http_fanout_frame_release(hub, plain->frame);
+        plain->frame = NULL;
+    }
+
+    if (base != format && plain->frame
+        && ngx_http_fanout_compress_run(hub, ch, format, plain->frame,
+                                        plain->ends, n, &runs[format].frame,
+                                        runs[format].ends)
+           != NGX_OK)
+    {
+        runs[format].frame = NULL;
+    }
 }
 
 
@@ -294,6 +397,31 @@ encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 }
 
 
+ngx_http_fanout_frame_t *
+ngx_http_fanout_encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_uint_t format)
+{
+    static run_t  run;
+
+    run.frame = NULL;
+
+    if (encode(hub, ch, e, 1, ngx_http_fanout_base_of(format), &run)
+        != NGX_OK)
+    {
+        if (run.frame) {
+            ngx_http_fanout_frame_release(hub, run.frame);
+        }
+
+        return NULL;
+    }
+
+    ngx_http_fanout_compress_frame(hub, format, &run.frame);
+
+    return run.frame;
+}
+
+
 static void
 give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_http_fanout_entry_t *e, ngx_uint_t n)
@@ -302,7 +430,9 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
     ngx_uint_t                i, plain;
     ngx_http_fanout_entry_t  *before;
 
-    plain = ngx_http_fanout_sub_plain(sub) && sub->seq < e[0].seq;
+    plain = (e->type == NGX_HTTP_FANOUT_PRESENCE
+             || ngx_http_fanout_sub_plain(sub))
+            && sub->seq < e[0].seq;
 
     for (i = 0; plain && i < n; i++) {
         plain = !(e[i].flags & NGX_HTTP_FANOUT_NOECHO);
@@ -317,6 +447,7 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     if (plain) {
         ngx_http_fanout_add(sub->session->hub, delivered, n);
+        ngx_http_fanout_eventlog_add(sub->session, messages_out, n);
         (void) hand(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
@@ -326,8 +457,9 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
     for (i = 0; i < n; i++) {
 
-        if (e[i].seq > sub->seq && wanted(sub, &e[i])) {
+        if (e[i].seq > sub->seq && ngx_http_fanout_wanted(sub, &e[i])) {
             ngx_http_fanout_count(sub->session->hub, delivered);
+            ngx_http_fanout_eventlog_add(sub->session, messages_out, 1);
 
             if (!hand(sub, run, start, run->ends[i], before)) {
                 return;
@@ -340,8 +472,8 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 }
 
 
-static ngx_uint_t
-wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+ngx_uint_t
+ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
 {
     if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
         return 1;

@@ -60,6 +60,8 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
     s->blocked = 0;
     ngx_http_fanout_outbox_queue(s);
 
+    ngx_http_fanout_eventlog_connect(s);
+
     d = ngx_calloc(sizeof(ngx_http_fanout_detach_t), s->connection->log);
 
     if (d == NULL || take_input(s, r->header_in) != NGX_OK) {
@@ -77,6 +79,7 @@ ngx_http_fanout_session_start(ngx_http_fanout_session_t *s)
     d->event.cancelable = 1;
     d->session = s;
     s->detach = d;
+    s->started = 1;
 
     ngx_post_event(&d->event, &ngx_posted_events);
     ngx_post_event(&s->hub->drain, &ngx_posted_events);
@@ -111,6 +114,8 @@ take_input(ngx_http_fanout_session_t *s, ngx_buf_t *b)
     ngx_memcpy(s->input, b->pos, len);
     s->input_len = len;
     b->pos = b->last;
+
+    ngx_http_fanout_eventlog_add(s, bytes_in, len);
 
     return NGX_OK;
 }

@@ -63,6 +63,7 @@ ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s)
 {
     if (s->connection->error) {
         /* worker_shutdown_timeout is over */
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }
@@ -110,6 +111,8 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 
         s->received_at = ngx_current_msec;
         s->pinged = 0;
+
+        ngx_http_fanout_eventlog_add(s, bytes_in, n);
 
         s->transport->input(s, scratch, n);
 
@@ -252,6 +255,7 @@ due(ngx_http_fanout_session_t *s)
         ngx_http_fanout_count(s->hub, timeouts);
         ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                       "fanout client takes nothing of what it is sent");
+        ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }
@@ -260,8 +264,9 @@ due(ngx_http_fanout_session_t *s)
 
         if (s->pinged && quiet >= s->conf->ping + s->conf->timeout) {
             ngx_http_fanout_count(s->hub, timeouts);
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, NGX_ETIMEDOUT,
                           "fanout client does not answer pings");
+            ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
             return;
         }
@@ -277,6 +282,10 @@ due(ngx_http_fanout_session_t *s)
                 }
             }
         }
+    }
+
+    if (s->alive && (ngx_msec_int_t) (now - s->alive_at) >= 0) {
+        ngx_http_fanout_session_alive(s);
     }
 
     if (s->heartbeat && (ngx_msec_int_t) (now - s->beat_at) >= 0) {
@@ -318,9 +327,16 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
             sooner(s->frame_at + s->conf->timeout);
         }
 
+        if (s->alive) {
+            sooner(s->alive_at);
+        }
+
         if (s->conf->ping && s->transport->ping) {
             sooner(s->received_at + s->conf->ping
                    + (s->pinged ? s->conf->timeout : 0));
+
+            /* when the answer has come, the next ping is due before that */
+            sooner(now + s->conf->ping);
         }
 
         if (s->heartbeat) {

@@ -301,7 +301,7 @@ send_output(ngx_http_fanout_session_t *s)
 
         if (s->nout == 0) {
 
-            if (!(s->behind || s->job)) {
+            if (!(s->behind || s->job || s->waiting)) {
                 break;
             }
 
@@ -331,6 +331,7 @@ send_output(ngx_http_fanout_session_t *s)
 
         if (n > 0) {
             ngx_http_fanout_add(s->hub, sent_bytes, n);
+            ngx_http_fanout_eventlog_add(s, bytes_out, n);
             out_consume(s, n);
         }
 

@@ -309,26 +309,25 @@ static ngx_http_fanout_frame_t *
 prefix(ngx_http_fanout_subscription_t *sub, uint64_t seq)
 {
     u_char                     *p;
+    u_char                      buf[4 + NGX_HTTP_FANOUT_POSITION_LEN];
     uint64_t                    base;
     ngx_http_fanout_frame_t    *f;
     ngx_http_fanout_session_t  *s;
 
     s = sub->session;
-
-    f = ngx_http_fanout_frame_create(s->hub, 64
-                                     + NGX_HTTP_FANOUT_POSITION_LEN);
-    if (f == NULL) {
-        return NULL;
-    }
-
     base = ngx_min(lowest(s, sub), seq);
 
-    p = ngx_sprintf(f->data, "id: %xL.%uL", s->hub->zone.incarnation, base);
-    p = write_others(s, sub, base, p, f->data + NGX_HTTP_FANOUT_POSITION_LEN
+    p = ngx_sprintf(buf, "id: %xL.%uL", s->hub->zone.incarnation, base);
+    p = write_others(s, sub, base, p, buf + sizeof(buf)
                                       - NGX_HTTP_FANOUT_POSITION_PART);
     p = ngx_sprintf(p, ".%xL-", name_hash(s->hub, &sub->channel->name));
 
-    f->used = p - f->data;
+    f = ngx_http_fanout_frame_create(s->hub, p - buf);
+
+    if (f) {
+        ngx_memcpy(f->data, buf, p - buf);
+        f->used = p - buf;
+    }
 
     return f;
 }

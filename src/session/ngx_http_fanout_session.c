@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_transport.h"
 
 
@@ -25,6 +26,7 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     ngx_http_fanout_hub_t *hub, ngx_http_fanout_loc_conf_t *conf,
     ngx_str_t *user)
 {
+    size_t                      log;
     ngx_http_cleanup_t         *cln;
     ngx_http_fanout_session_t  *s;
 
@@ -33,7 +35,9 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
         return NULL;
     }
 
-    s = ngx_calloc(sizeof(ngx_http_fanout_session_t) + user->len,
+    log = ngx_http_fanout_eventlog_size(conf, r->connection);
+
+    s = ngx_calloc(sizeof(ngx_http_fanout_session_t) + log + user->len,
                    r->connection->log);
     if (s == NULL) {
         return NULL;
@@ -57,13 +61,16 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     s->received_at = ngx_current_msec;
     s->tokens_at = ngx_current_msec;
     s->tokens = conf->burst * 1000;
+    s->active_at = ngx_current_msec;
 
-    s->user.data = (u_char *) (s + 1);
+    s->user.data = (u_char *) (s + 1) + log;
     s->user.len = user->len;
 
     if (user->len) {
         ngx_memcpy(s->user.data, user->data, user->len);
     }
+
+    ngx_http_fanout_eventlog_open(s, r->connection);
 
     ngx_queue_init(&s->subs);
     ngx_queue_insert_tail(&hub->sessions, &s->queue);
@@ -94,6 +101,17 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
 
     ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->connection->log, 0,
                    "fanout close %ui: %s", code, reason);
+
+    if (code == 4408) {
+        s->reason = NGX_HTTP_FANOUT_LEFT_TIMEOUT;
+    }
+
+    if (*reason && code != 1012) {
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout session is closed with %ui: %s", code, reason);
+    }
+
+    ngx_http_fanout_eventlog_ended(s, code, reason);
 
     forget_work(s);
 
@@ -128,13 +146,14 @@ ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s)
 static void
 forget_work(ngx_http_fanout_session_t *s)
 {
-    while (!ngx_queue_empty(&s->subs)) {
-        ngx_http_fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
-                              ngx_http_fanout_subscription_t, in_session));
-    }
-
     ngx_http_fanout_session_job_done(s);
 
+    while (!ngx_queue_empty(&s->subs)) {
+        ngx_http_fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
+                              ngx_http_fanout_subscription_t, in_session), 0);
+    }
+
+    s->alive = 0;
     s->behind = 0;
 }
 
@@ -146,8 +165,18 @@ ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s)
         return;
     }
 
+    ngx_http_fanout_session_job_unqueue(s);
+
     if (s->job->messages) {
         ngx_http_fanout_frame_release(s->hub, s->job->messages);
+    }
+
+    if (s->job->key.data) {
+        ngx_free(s->job->key.data);
+    }
+
+    if (s->job->snapshot) {
+        ngx_http_fanout_snapshot_release(s->hub, s->job->snapshot);
     }
 
     ngx_free(s->job);
@@ -156,8 +185,19 @@ ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s)
 
 
 void
+ngx_http_fanout_session_job_unqueue(ngx_http_fanout_session_t *s)
+{
+    if (s->job->queued) {
+        s->job->queued = 0;
+        ngx_queue_remove(&s->job->waiting);
+    }
+}
+
+
+void
 ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
 {
+    uint8_t                 reason;
     uint32_t                linger;
     ngx_http_fanout_hub_t  *hub;
 
@@ -172,11 +212,17 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
 
     forget_work(s);
 
-    if (s->identity.client) {
+    ngx_http_fanout_eventlog_close(s);
+
+    if (s->identity.client && s->identity_ref) {
         linger = how == NGX_HTTP_FANOUT_END_CUT ? s->conf->resume : 0;
+        reason = how == NGX_HTTP_FANOUT_END_CLEAN
+                 ? NGX_HTTP_FANOUT_LEFT_INTENTIONAL
+                 : s->reason ? s->reason : NGX_HTTP_FANOUT_LEFT_NETWORK;
+
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
-                                     &s->identity, linger,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     &s->identity, linger, reason);
+        ngx_http_fanout_hub_presence(hub);
     }
 
     if (s->queued) {
@@ -184,6 +230,7 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
         s->queued = 0;
     }
 
+    ngx_http_fanout_session_unindex(s);
     ngx_queue_remove(&s->queue);
     hub->nsessions--;
 
@@ -273,6 +320,7 @@ static void
 session_free(ngx_http_fanout_session_t *s)
 {
     ngx_http_fanout_access_release(s->access);
+    ngx_http_fanout_eventlog_free(s);
 
     if (s->message) {
         ngx_free(s->message);
@@ -292,6 +340,10 @@ session_free(ngx_http_fanout_session_t *s)
 
     if (s->channel.data) {
         ngx_free(s->channel.data);
+    }
+
+    if (s->info.data) {
+        ngx_free(s->info.data);
     }
 
     ngx_free(s);
@@ -348,8 +400,9 @@ ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub)
 static void
 leave_handler(ngx_event_t *ev)
 {
-    ngx_queue_t            *q, *next;
-    ngx_http_fanout_hub_t  *hub;
+    ngx_queue_t                *q, *next;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_session_t  *s;
 
     hub = ev->data;
 
@@ -358,8 +411,9 @@ leave_handler(ngx_event_t *ev)
          q = next)
     {
         next = ngx_queue_next(q);
-        ngx_http_fanout_session_end(ngx_queue_data(q,
-                                        ngx_http_fanout_session_t, queue),
-                                    NGX_HTTP_FANOUT_END_CUT);
+        s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
+
+        ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
     }
 }

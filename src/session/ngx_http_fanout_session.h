@@ -17,6 +17,7 @@
 
 
 #include "ngx_http_fanout_hub.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_ws.h"
 
 
@@ -66,6 +67,30 @@ typedef struct {
     unsigned                         recovered:1;
     unsigned                         newest:1;  /* history: pages backwards */
     unsigned                         older:1;   /* and there is more */
+
+    /* of a join on a channel with a roster, and of "members" */
+    unsigned                         waits:1;   /* the roster is not ready */
+    unsigned                         queued:1;  /* in roster->waiting */
+    unsigned                         enters:1;  /* until its member is told */
+    unsigned                         again:1;   /* was subscribed before */
+    unsigned                         resumed:1; /* its members are to be found */
+    unsigned                         members:1; /* tells them */
+    unsigned                         counts:1;  /* only how many */
+    unsigned                         direct:1;  /* read without a roster */
+    unsigned                         parted:1;  /* lost its seat meanwhile */
+    ngx_queue_t                      waiting;   /* roster->waiting */
+    ngx_http_fanout_session_t       *session;
+    struct ngx_http_fanout_snapshot_s  *snapshot;
+    ngx_uint_t                       chunk;     /* next to send */
+    uint32_t                         count;     /* of a summary */
+    uint32_t                         slot;      /* direct: next to read */
+    uint64_t                         version;   /* of a roster that counts */
+    uint64_t                         since_epoch;
+    uint64_t                         since_offset;
+    ngx_uint_t                       history;
+    ngx_msec_t                       deadline;  /* of waiting */
+    ngx_str_t                        key;       /* of its member */
+    unsigned                         mail:1;    /* there may be some */
 } ngx_http_fanout_job_t;
 
 
@@ -102,6 +127,9 @@ struct ngx_http_fanout_session_s {
 
     ngx_queue_t                      subs;      /* by .in_session */
     uint32_t                         nsubs;
+    uint32_t                         waiting;   /* of them, for signals */
+    ngx_rbtree_node_t                by_client; /* hub->clients */
+    ngx_rbtree_node_t                by_user;   /* hub->users */
     uint32_t                         tokens;    /* of the rate, in 1/1000 */
     ngx_msec_t                       tokens_at;
 
@@ -142,14 +170,26 @@ struct ngx_http_fanout_session_s {
     unsigned                         detaching:1;
     unsigned                         heartbeat:1;   /* asked for */
     unsigned                         held:1;    /* until output is gone */
+    unsigned                         indexed:1; /* by client */
+    unsigned                         owned:1;   /* and by user */
     unsigned                         close_after:2;  /* 1 + how: the session
                                                    ends when all is sent */
+    unsigned                         started:1; /* has its timer */
+    unsigned                         autojoin:1;    /* commands of ours */
+    unsigned                         alive:1;   /* alive_at is set */
+    unsigned                         idles:1;   /* a member is idle, by time */
+    uint8_t                          reason;    /* its members leave for, 0:
+                                                   by how it ends */
+    ngx_str_t                        info;      /* profile, JSON */
+    ngx_msec_t                       active_at; /* last command */
+    ngx_msec_t                       alive_at;  /* look for silence then */
     unsigned                         finish:1;  /* attached: the response ends
                                                    as one that is whole */
     uint8_t                          refused;   /* error_e: why it could not
                                                    begin, or the last reply */
     ngx_http_cleanup_t              *cleanup;   /* of the request */
     ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
+    unsigned                         logged:1;  /* a log record follows */
 };
 
 
@@ -217,6 +257,9 @@ void ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub);
 /* The job is done: frees it. */
 void ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s);
 
+/* The job waits for no roster any more. */
+void ngx_http_fanout_session_job_unqueue(ngx_http_fanout_session_t *s);
+
 /* Says goodbye with a close code and ends the session when the client
  * answers, or after a while. */
 void ngx_http_fanout_session_close(ngx_http_fanout_session_t *s,
@@ -274,6 +317,13 @@ void ngx_http_fanout_session_input(ngx_http_fanout_session_t *s);
 /* The worker wants to exit. */
 void ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s);
 
+/* What the policies of its channels say to its silence: members become idle,
+ * or leave.  Sets alive_at. */
+void ngx_http_fanout_session_alive(ngx_http_fanout_session_t *s);
+
+/* It was heard of: members that were idle for its silence are active. */
+void ngx_http_fanout_session_active(ngx_http_fanout_session_t *s);
+
 /* Sets the one timer to what is due first. */
 void ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s);
 
@@ -290,6 +340,57 @@ void ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s);
 
 /* Drops all output. */
 void ngx_http_fanout_outbox_clear(ngx_http_fanout_session_t *s);
+
+
+/* direct.c: who is addressed, and what waits for them */
+
+/* Makes a session found by its identity, once that is known; and no more. */
+void ngx_http_fanout_session_index(ngx_http_fanout_session_t *s);
+void ngx_http_fanout_session_unindex(ngx_http_fanout_session_t *s);
+void ngx_http_fanout_index_insert(ngx_rbtree_node_t *temp,
+    ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
+
+/* Calls back for each subscriber of the channel here that an entry is
+ * addressed to. */
+typedef void (*ngx_http_fanout_addressed_pt)(
+    ngx_http_fanout_subscription_t *sub, void *data);
+void ngx_http_fanout_addressed(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_http_fanout_addressed_pt tell, void *data);
+
+/* A direct message of the log: only for those. */
+void ngx_http_fanout_direct(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e);
+
+/*
+ * The next piece of a client's mail on a channel after an offset, in
+ * hub->letter until the next call; or a GAP of one offset where some is lost.
+ * NULL: there is none up to upto, or the memory for it is missing.
+ */
+ngx_http_fanout_entry_t *ngx_http_fanout_letter(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel, uint64_t epoch, uint64_t after, uint64_t upto);
+
+
+/* signals.c: those of the log, and those kept for who could not be told */
+
+void ngx_http_fanout_signal(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e);
+
+/* The session can take output: tells what its subscriptions wait for. */
+void ngx_http_fanout_signals_tell(ngx_http_fanout_session_t *s);
+
+void ngx_http_fanout_signals_handler(ngx_event_t *ev);
+
+
+/* delivery.c: whether a subscriber wants a message, its own echo included */
+
+ngx_uint_t ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_entry_t *e);
+
+/* Encodes one entry for a format; NULL. */
+ngx_http_fanout_frame_t *ngx_http_fanout_encode(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
+    ngx_uint_t format);
 
 
 /* delivery.c: hands drained entries to subscribers */

@@ -26,7 +26,8 @@ static ngx_int_t refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
     u_char *value, size_t len);
-static ngx_int_t switch_protocols(ngx_http_request_t *r);
+static ngx_int_t switch_protocols(ngx_http_request_t *r,
+    ngx_str_t *extension);
 static ngx_int_t accept_key(ngx_http_request_t *r, u_char *dst);
 static void flush_handshake(ngx_http_request_t *r);
 
@@ -45,7 +46,7 @@ ngx_int_t
 ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf)
 {
-    ngx_str_t                   user;
+    ngx_str_t                   user, origin, extension;
     ngx_uint_t                  status;
     const char                 *why;
     ngx_http_fanout_session_t  *s;
@@ -79,6 +80,16 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
             ngx_http_fanout_count(conf->app->hub, rejects);
         }
 
+        ngx_http_fanout_eventlog_deny(r, conf, &user, status, why);
+
+        ngx_str_null(&origin);
+        (void) ngx_http_fanout_header(r, "origin", &origin);
+
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fanout refused a handshake with %ui: %*s, "
+                      "origin: \"%V\"", status, strcspn(why, "\n"), why,
+                      &origin);
+
         return refuse(r, status, why);
     }
 
@@ -88,6 +99,11 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     }
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+
+    if (ngx_http_fanout_websocket_extend(r, s, &extension) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_http_fanout_websocket_init(s);
 
     /* who sees the 101 is subscribed already */
@@ -96,7 +112,7 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (switch_protocols(r) != NGX_OK) {
+    if (switch_protocols(r, &extension) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -250,9 +266,6 @@ check_origin(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
 refused:
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "fanout refused the origin \"%V\"", &origin);
-
     *status = NGX_HTTP_FORBIDDEN;
     return "this origin is not allowed: fanout_origin\n";
 }
@@ -405,7 +418,7 @@ add_header(ngx_http_request_t *r, const char *name, u_char *value, size_t len)
 
 
 static ngx_int_t
-switch_protocols(ngx_http_request_t *r)
+switch_protocols(ngx_http_request_t *r, ngx_str_t *extension)
 {
     u_char     *key;
     ngx_str_t   protocol;
@@ -426,6 +439,14 @@ switch_protocols(ngx_http_request_t *r)
     if (ngx_http_fanout_subprotocol(r, &protocol)
         && add_header(r, "Sec-WebSocket-Protocol", protocol.data,
                       protocol.len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (extension->len
+        && add_header(r, "Sec-WebSocket-Extensions", extension->data,
+                      extension->len)
            != NGX_OK)
     {
         return NGX_ERROR;

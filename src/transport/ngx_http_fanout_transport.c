@@ -69,6 +69,13 @@ ngx_http_fanout_handler(ngx_http_request_t *r)
                                "fanout_transports");
     }
 
+    if (t & (NGX_HTTP_FANOUT_SSE|NGX_HTTP_FANOUT_POLL)
+        && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+    {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
+                                      "a GET has no body here");
+    }
+
     switch (t) {
 
     case NGX_HTTP_FANOUT_SSE:
@@ -192,6 +199,10 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
         ngx_http_fanout_count(conf->app->hub, rejects);
     }
 
+    ngx_str_null(&none);
+
+    ngx_http_fanout_eventlog_deny(r, conf, &none, status, text);
+
     (void) ngx_http_discard_request_body(r);
 
     switch (status) {
@@ -220,7 +231,6 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
         ngx_str_set(&code, "bad_request");
     }
 
-    ngx_str_null(&none);
     message.data = (u_char *) text;
     message.len = ngx_strlen(text);
 

@@ -8,6 +8,8 @@
 
 
 #include "ngx_http_fanout_websocket.h"
+#include "ngx_http_fanout_compress.h"
+#include "ngx_http_fanout_deflate.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_transport.h"
 
@@ -18,6 +20,12 @@
 
 static ngx_int_t message(ngx_http_fanout_session_t *s,
     ngx_http_fanout_ws_event_t *ev);
+static ngx_int_t complete(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_ws_event_t *ev, u_char *data, size_t len);
+static ngx_int_t inflate_message(ngx_http_fanout_session_t *s,
+    ngx_uint_t opcode, u_char *data, size_t len);
+static void receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
+    u_char *data, size_t len);
 static void pong(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev);
 static void closed(ngx_http_fanout_session_t *s,
     ngx_http_fanout_ws_event_t *ev);
@@ -45,7 +53,9 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_websocket = {
 void
 ngx_http_fanout_websocket_init(ngx_http_fanout_session_t *s)
 {
-    ngx_http_fanout_ws_init(&s->ws, &s->conf->ws);
+    ngx_http_fanout_ws_init(&s->ws,
+                            ngx_http_fanout_deflate_of(s->format)
+                            ? &s->conf->ws_deflate : &s->conf->ws);
 }
 
 
@@ -55,6 +65,64 @@ ngx_http_fanout_websocket_configure(ngx_http_fanout_loc_conf_t *conf)
     conf->ws.size = conf->message_size + NGX_HTTP_FANOUT_ENVELOPE;
     conf->ws.frames = NGX_HTTP_FANOUT_FRAGMENTS;
     conf->ws.rsv1 = 0;
+
+    conf->ws_deflate = conf->ws;
+    conf->ws_deflate.rsv1 = 1;
+}
+
+
+ngx_int_t
+ngx_http_fanout_websocket_extend(ngx_http_request_t *r,
+    ngx_http_fanout_session_t *s, ngx_str_t *answer)
+{
+    u_char                           *p;
+    unsigned                          bits;
+    ngx_str_t                         value;
+    ngx_uint_t                        how;
+    ngx_http_fanout_headers_t         h;
+    ngx_http_fanout_deflate_offer_t   offer;
+
+    static const char  agreed[] = "permessage-deflate; "
+                                  "server_no_context_takeover; "
+                                  "client_no_context_takeover";
+
+    ngx_str_null(answer);
+
+    if (!s->conf->deflate) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
+
+    do {
+        if (!ngx_http_fanout_next_header(r, "sec-websocket-extensions", &h,
+                                         &value))
+        {
+            return NGX_OK;
+        }
+    } while (!ngx_http_fanout_deflate_offered(value.data, value.len, &offer));
+
+    p = ngx_pnalloc(r->pool, sizeof(agreed)
+                             + sizeof("; server_max_window_bits=15"));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    how = ngx_http_fanout_deflate_choose(&offer, &bits);
+
+    answer->data = p;
+    p = ngx_sprintf(p, "%s", agreed);
+
+    if (bits) {
+        p = ngx_sprintf(p, "; server_max_window_bits=%ud", bits);
+    }
+
+    answer->len = p - answer->data;
+
+    s->format += how * NGX_HTTP_FANOUT_BASES;
+    ngx_http_fanout_count(s->hub, deflate_connects);
+
+    return NGX_OK;
 }
 
 
@@ -147,14 +215,12 @@ ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s, u_char *data,
 static ngx_int_t
 message(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
 {
-    u_char  *p;
-    size_t   size;
+    u_char     *p;
+    size_t      size;
+    ngx_int_t   rc;
 
     if (ev->first && ev->last) {
-        ngx_http_fanout_count(s->hub, received);
-        ngx_http_fanout_add(s->hub, received_bytes, ev->len);
-        s->dialect->receive(s, ev->opcode, ev->data, ev->len);
-        return NGX_OK;
+        return complete(s, ev, ev->data, ev->len);
     }
 
     if (s->message_len + ev->len > s->message_size) {
@@ -186,14 +252,98 @@ message(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
     s->message_len = 0;
     s->message_size = 0;
 
-    ngx_http_fanout_count(s->hub, received);
-    ngx_http_fanout_add(s->hub, received_bytes, size);
-
-    s->dialect->receive(s, ev->opcode, p ? p : (u_char *) "", size);
+    rc = complete(s, ev, p ? p : (u_char *) "", size);
 
     if (p) {
         ngx_free(p);
     }
+
+    return rc;
+}
+
+
+static ngx_int_t
+complete(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev,
+    u_char *data, size_t len)
+{
+    if (ev->rsv1) {
+        return inflate_message(s, ev->opcode, data, len);
+    }
+
+    receive(s, ev->opcode, data, len);
+
+    return NGX_OK;
+}
+
+
+static void
+receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len)
+{
+    ngx_http_fanout_count(s->hub, received);
+    ngx_http_fanout_add(s->hub, received_bytes, len);
+    ngx_http_fanout_eventlog_add(s, messages_in, 1);
+
+    s->dialect->receive(s, opcode, data, len);
+}
+
+
+/* Only when all of it has come: so there is one inflater for all sessions, and
+ * what a message may grow to is known from its length. */
+
+static ngx_int_t
+inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len)
+{
+    u_char      *out;
+    size_t       outlen;
+    ngx_uint_t   code;
+    const char  *why;
+
+    switch (ngx_http_fanout_inflate(data, len, s->conf->ws.size,
+                                    s->conf->deflate_ratio,
+                                    opcode == NGX_HTTP_FANOUT_WS_TEXT,
+                                    &out, &outlen))
+    {
+    case NGX_HTTP_FANOUT_INFLATE_OK:
+        ngx_http_fanout_count(s->hub, inflated);
+        ngx_http_fanout_add(s->hub, inflated_in, len);
+        ngx_http_fanout_add(s->hub, inflated_out, outlen);
+
+        receive(s, opcode, out ? out : (u_char *) "", outlen);
+        free(out);
+
+        return NGX_OK;
+
+    case NGX_HTTP_FANOUT_INFLATE_BROKEN:
+        code = NGX_HTTP_FANOUT_WS_NOT_UTF8;
+        why = "compressed message is broken";
+        break;
+
+    case NGX_HTTP_FANOUT_INFLATE_NOT_UTF8:
+        code = NGX_HTTP_FANOUT_WS_NOT_UTF8;
+        why = "text message is not UTF-8";
+        break;
+
+    case NGX_HTTP_FANOUT_INFLATE_SIZE:
+        code = NGX_HTTP_FANOUT_WS_TOO_BIG;
+        why = "message too big: fanout_message_size";
+        break;
+
+    case NGX_HTTP_FANOUT_INFLATE_RATIO:
+        code = NGX_HTTP_FANOUT_WS_TOO_BIG;
+        why = "message too big for its length: fanout_deflate_ratio";
+        break;
+
+    default: /* NGX_HTTP_FANOUT_INFLATE_MEMORY */
+        return NGX_ERROR;
+    }
+
+    ngx_http_fanout_count(s->hub, inflate_errors);
+    ngx_http_fanout_count(s->hub, protocol_errors);
+
+    own_first(s);
+    ngx_http_fanout_session_close(s, code, why);
 
     return NGX_OK;
 }
@@ -276,6 +426,7 @@ closed(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
         return;
     }
 
+    ngx_http_fanout_eventlog_left(s, ev->code, ev->data, ev->len);
     own_first(s);
 
     ngx_http_fanout_session_close(s, ev->code, "");

@@ -27,6 +27,12 @@ void ngx_http_fanout_websocket_configure(ngx_http_fanout_loc_conf_t *conf);
 /* Prepares a session's parser. */
 void ngx_http_fanout_websocket_init(ngx_http_fanout_session_t *s);
 
+/* Agrees on permessage-deflate if the location and the client want it: what
+ * to answer (len 0: nothing), of the request's pool, and the session's format.
+ * NGX_ERROR on lack of memory. */
+ngx_int_t ngx_http_fanout_websocket_extend(ngx_http_request_t *r,
+    ngx_http_fanout_session_t *s, ngx_str_t *answer);
+
 /* Reads frames out of received bytes, which are changed; stops when a job
  * begins and keeps the rest.  The session may be dead afterwards. */
 void ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s,

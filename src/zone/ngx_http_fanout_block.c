@@ -56,6 +56,15 @@ make_room(ngx_http_fanout_zone_t *z)
         return 1;
     }
 
+    fanout_commit(z);
+
+    if (fanout_mail_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
+        || fanout_signal_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
+        || z->shm->nlimbo || fanout_signal_evict(z))
+    {
+        return 1;
+    }
+
     if (z->shm->held > z->shm->held_max && fanout_stream_drop(z)) {
         return 1;
     }
@@ -63,6 +72,7 @@ make_room(ngx_http_fanout_zone_t *z)
     return fanout_seen_evict(z)
            || evict_largest(z)
            || fanout_channel_evict_idle(z)
+           || fanout_mail_evict(z)
            || fanout_identity_evict(z)
            || fanout_stream_drop(z);
 }

@@ -375,6 +375,7 @@ fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
 
     (void) fanout_stream_trim(z, in->channel);
+    fanout_signal_trim(z, in->channel);
     fanout_channel_settle(z, in->channel);
 
     fanout_free(z, ref, ref, 1, FANOUT_INTERESTS);

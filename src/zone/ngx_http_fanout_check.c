@@ -113,8 +113,8 @@ check_free(walk_t *w)
 
 /* an entry of a history; the stream is compared later */
 
-static int
-check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
+int
+fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     uint32_t *blocks)
 {
     uint32_t         n;
@@ -134,7 +134,10 @@ check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     must_of(w, ref, (e->flags & FANOUT_LONG) || n <= FANOUT_LONG_BLOCKS);
     must_of(w, ref, e->seq != 0 && e->seq <= w->shm->seq);
     must_of(w, ref, (e->type & 0x0f) == NGX_HTTP_FANOUT_MESSAGE
-                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET);
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_RESET
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_PRESENCE);
+    must_of(w, ref, (e->flags & FANOUT_HAS_TARGET) == 0
+                    || (e->type & 0x0f) == NGX_HTTP_FANOUT_MESSAGE);
 
     if (e->flags & FANOUT_LONG) {
         pen.z = w->z;
@@ -216,14 +219,15 @@ check_history(walk_t *w, fanout_ref_t channel)
                 continue;
             }
 
-            try (check_entry(w, ix->refs[i], channel, &blocks));
+            try (fanout_check_entry(w, ix->refs[i], channel, &blocks));
 
             e = fanout_entry(w->z, ix->refs[i]);
 
             must_of(w, ref, e->flags & FANOUT_IN_HISTORY);
             must_of(w, ref, e->offset > offset && e->seq > seq);
             must_of(w, ref, e->offset <= ch->offset);
-            must_of(w, ref, (e->flags & NGX_HTTP_FANOUT_TRANSIENT) == 0);
+            must_of(w, ref, (e->flags & (NGX_HTTP_FANOUT_TRANSIENT
+                                         |FANOUT_HAS_TARGET)) == 0);
 
             offset = e->offset;
             seq = e->seq;
@@ -283,7 +287,9 @@ check_channel(walk_t *w, fanout_ref_t ref)
     if (ch->history) {
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
-    } else if (ch->interests || ch->stream_head || cold->keys) {
+    } else if (ch->interests || ch->stream_head || cold->keys
+               || fanout_room_of(w->z, ref))
+    {
         want = FANOUT_LIST_NONE;
 
     } else {
@@ -348,7 +354,7 @@ check_doomed(walk_t *w)
                     continue;
                 }
 
-                try (check_entry(w, ix->refs[i],
+                try (fanout_check_entry(w, ix->refs[i],
                                  fanout_index(w->z, first)->prev, &blocks));
 
                 e = fanout_entry(w->z, ix->refs[i]);
@@ -391,7 +397,7 @@ check_stream(walk_t *w, fanout_ref_t channel)
             must_of(w, ref, w->marks[ref].owner == channel);
 
         } else {
-            try (check_entry(w, ref, channel, &blocks));
+            try (fanout_check_entry(w, ref, channel, &blocks));
             held += blocks;
         }
 
@@ -423,7 +429,16 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
     must_of(w, ref, in->slot < w->shm->nslots);
     must_of(w, ref, w->shm->slots[in->slot].state != FANOUT_SLOT_FREE);
     must_of(w, ref, in->seq <= w->shm->seq);
-    must_of(w, ref, in->dirty == (in->cursor || in->lost));
+    must_of(w, ref, in->dirty || !(in->cursor || in->lost));
+
+    /* what a signal marked may be gone before it is read, and a dead worker's
+     * interests are cleaned first */
+    must_of(w, ref, in->dirty
+                    || w->shm->slots[in->slot].state == FANOUT_SLOT_DEAD
+                    || fanout_signal_after(w->z,
+                                           fanout_channel(w->z, channel),
+                                           in->seq)
+                       == 0);
 
     if (in->cursor) {
         must_of(w, ref, met(w, in->cursor, SEEN_ENTRY));
@@ -780,6 +795,7 @@ check_all(walk_t *w)
     try (check_free(w));
     try (check_channels(w, check_channel));
     try (check_doomed(w));
+    try (fanout_check_mail(w));
     try (check_channels(w, check_stream));
     try (check_channels(w, check_interests));
 
@@ -791,7 +807,9 @@ check_all(walk_t *w)
     try (check_channels(w, check_channel_keys));
     try (fanout_check_identities(w));
     try (fanout_check_seats(w));
+    try (fanout_check_mailboxes(w));
     try (fanout_check_rooms(w));
+    try (fanout_check_signals(w));
     try (fanout_check_seen(w));
     try (check_held(w));
     try (check_buckets(w));

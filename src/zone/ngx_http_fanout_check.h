@@ -30,7 +30,9 @@
 #define SEEN_MEMBER      13
 #define SEEN_ROOM        14
 #define SEEN_TABLE       15
-#define SEEN_SEEN        16
+#define SEEN_MAIL        16
+#define SEEN_SIGNAL      17
+#define SEEN_SEEN        18
 
 
 typedef struct {
@@ -61,6 +63,8 @@ typedef struct {
     uint32_t                lingering;  /* seats */
     uint32_t                members;
     uint32_t                listed;     /* rooms */
+    uint32_t                mail;
+    uint32_t                signals;
     uint64_t                held;
     uint64_t                nheld;
     uint64_t                nbuckets;
@@ -110,6 +114,16 @@ int fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as);
  * met. */
 int fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, fanout_kind_e kind);
+
+/* An entry that nothing else is; its blocks. */
+int fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
+    uint32_t *blocks);
+
+/* Mail, before the streams that share its entries; and when seats and rooms
+ * are known, what they have of it. */
+int fanout_check_mail(walk_t *w);
+int fanout_check_mailboxes(walk_t *w);
+int fanout_check_signals(walk_t *w);
 
 /* The parts: identities and users, seats with their members, rooms. */
 int fanout_check_identities(walk_t *w);

@@ -137,6 +137,9 @@ typedef struct {
 #define FANOUT_LONG           0x40
 #define FANOUT_HAS_TARGET     0x80      /* 16 bytes: client, user's hash */
 
+/* the same bit: one with a target is kept by mail, never by the history */
+#define FANOUT_IN_MAIL        FANOUT_IN_HISTORY
+
 
 /*
  * An index block: eleven entries of a channel's history.  The blocks are a
@@ -269,7 +272,9 @@ typedef struct {
     uint64_t             hash[2];       /* of epoch, scope and key */
     uint64_t             offset;
     uint64_t             time;
-    uint64_t             unused[2];
+    uint32_t             delivered;     /* of a direct message */
+    uint32_t             pending;
+    uint64_t             unused;
 } fanout_key_t;
 
 
@@ -340,7 +345,9 @@ typedef struct {
     fanout_ref_t         members;
     fanout_ref_t         mail_head;
     fanout_ref_t         mail_tail;
-    uint64_t             mail_lost;     /* highest offset let go of */
+    uint64_t             mail_lost;     /* highest offset let go of, and in
+                                           the upper 16 bits those of its
+                                           epoch that change */
     uint8_t              nmail;
     uint8_t              state;
     uint8_t              counted;       /* in a room that only counts */
@@ -362,6 +369,7 @@ typedef struct {
 
 #define FANOUT_MEMBER_IDLE       0x01
 #define FANOUT_MEMBER_ANONYMOUS  0x02
+#define FANOUT_MEMBER_UNTOLD     0x04   /* left with an update pending */
 
 #define FANOUT_MEMBER_SHORT   16
 #define FANOUT_SEAT_MEMBERS   32        /* most on a seat */
@@ -442,10 +450,33 @@ typedef struct {
     fanout_ref_t         room;
     fanout_ref_t         entry;
     uint32_t             blocks;        /* of the entry */
-    uint64_t             hash[2];       /* of channel, client, event, tag */
+    uint64_t             hash[2];       /* of room, client, target, event,
+                                           tag */
     uint64_t             seq;
-    uint64_t             unused[2];
+    fanout_ref_t         all_next;      /* of all, by seq */
+    fanout_ref_t         all_prev;
+    uint64_t             unused;
 } fanout_signal_t;
+
+
+/*
+ * A piece of mail: an entry with a target that a seat keeps.  All seats that
+ * it was addressed to share the entry; their pieces are a ring, and the last
+ * one lets go of it.
+ */
+
+typedef struct {
+    fanout_ref_t         next;          /* of the seat, by seq */
+    fanout_ref_t         seat;
+    fanout_ref_t         entry;
+    uint32_t             blocks;        /* of the entry */
+    fanout_ref_t         ring_next;
+    fanout_ref_t         ring_prev;
+    fanout_ref_t         all_next;      /* of all, by age */
+    fanout_ref_t         all_prev;
+    uint64_t             epoch;         /* that the offset is of */
+    uint64_t             unused[3];
+} fanout_mail_t;
 
 
 /* When a user was last seen on a channel, in the list of all. */
@@ -586,6 +617,11 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         doomed;        /* purged histories, see below */
     fanout_ref_t         room_first;    /* rooms with something pending */
     fanout_ref_t         room_last;
+    fanout_ref_t         mail_first;    /* of all seats, by age */
+    fanout_ref_t         mail_last;
+    uint32_t             mail_blocks;   /* of entries that mail keeps */
+    fanout_ref_t         signal_first;  /* of all rooms, by seq */
+    fanout_ref_t         signal_last;
     fanout_ref_t         seen_first;
     fanout_ref_t         seen_last;
     uint32_t             wheel_at;      /* s the wheel has turned to */
@@ -611,6 +647,7 @@ struct ngx_http_fanout_shm_s {
     uint64_t             cancelled;
     uint64_t             conflated;
     uint64_t             signals_dropped;
+    uint64_t             mail_dropped;
 
     ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -708,6 +745,7 @@ fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 #define fanout_room(z, ref)      ((fanout_room_t *) fanout_at(z, ref))
 #define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
 #define fanout_signal(z, ref)    ((fanout_signal_t *) fanout_at(z, ref))
+#define fanout_mail(z, ref)      ((fanout_mail_t *) fanout_at(z, ref))
 #define fanout_seen(z, ref)      ((fanout_seen_t *) fanout_at(z, ref))
 #define fanout_order(z, ref)     ((fanout_order_t *) fanout_at(z, ref))
 #define fanout_block(z, ref)     ((fanout_block_t *) fanout_at(z, ref))
@@ -745,9 +783,11 @@ fanout_journal_room(ngx_http_fanout_zone_t *z)
     return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
 }
 
-/* A build for tests can set the zone's clock, unless this is 0. */
+/* A build for tests can set the zone's clock, unless this is 0, and the ms
+ * beside it. */
 #if (NGX_HTTP_FANOUT_TEST)
 extern uint32_t  fanout_test_seconds;
+extern uint32_t  fanout_test_msec;
 #endif
 
 uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */
@@ -827,8 +867,19 @@ uint8_t fanout_channel_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
 /* the log: entries */
 
-/* Blocks of an entry, and one appended; they must be ensured. */
+/* Blocks that a message takes as an entry. */
 uint32_t fanout_message_blocks(const ngx_http_fanout_zone_message_t *m);
+
+/* Takes so many and writes a message into them; it is not linked, and has no
+ * place in an order yet.  Ensured before. */
+fanout_ref_t fanout_message_write(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m, uint32_t blocks,
+    fanout_kind_e kind, fanout_ref_t *last);
+
+void fanout_entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    fanout_kind_e kind);
+
+/* Appends one; its blocks must be ensured. */
 void fanout_log_append(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     const ngx_http_fanout_zone_message_t *m, uint8_t type);
 
@@ -919,11 +970,68 @@ void fanout_held_cap(ngx_http_fanout_zone_t *z);
 int fanout_held_sweep(ngx_http_fanout_zone_t *z);
 
 
+/* direct messages */
+
+#define FANOUT_ADDRESSED      256       /* most clients of a user */
+#define FANOUT_MAIL_AGE       300       /* s that mail is kept */
+
+typedef struct {
+    fanout_ref_t         seats[FANOUT_ADDRESSED];
+    unsigned             n;
+} fanout_addressed_t;
+
+/* Blocks that mail of a message may take. */
+uint32_t fanout_mail_blocks(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m);
+
+/* Finds who a message is for, and makes room in their mailboxes; counts them
+ * in r.  May commit.  NOTFOUND; MANY if no mailbox takes it, or a user has too
+ * many clients. */
+int fanout_mail_address(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_message_t *m, int live,
+    fanout_addressed_t *to, ngx_http_fanout_zone_result_t *r);
+
+/* Puts an entry that was appended into their mailboxes. */
+void fanout_mail_post(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks);
+
+/* Lets go of all mail of a seat: a bounded step. */
+void fanout_mail_free(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
+
+/* Lets go of mail that is too old, or that takes more than its share of the
+ * zone, up to a step; AGAIN when there is more. */
+int fanout_mail_sweep(ngx_http_fanout_zone_t *z);
+
+/* Lets go of the oldest; whether there was any. */
+int fanout_mail_evict(ngx_http_fanout_zone_t *z);
+
+
+/* signals */
+
+#define FANOUT_SIGNALS_ROOM   256       /* most pending on a channel */
+#define FANOUT_SIGNAL_AGE     60        /* s that one is kept for a worker
+                                           that does not read */
+
+/* The first one after a seq on a channel, 0. */
+fanout_ref_t fanout_signal_after(ngx_http_fanout_zone_t *z,
+    fanout_channel_t *ch, uint64_t seq);
+
+/* Frees those that all workers have read, up to a step. */
+void fanout_signal_trim(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+
+/* Frees those that nobody reads any more, up to a step; AGAIN when there is
+ * more. */
+int fanout_signal_sweep(ngx_http_fanout_zone_t *z);
+
+/* Frees a step of the oldest; whether there were any. */
+int fanout_signal_evict(ngx_http_fanout_zone_t *z);
+
+
 /* keys and identities */
 
 uint32_t fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
 void fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const uint64_t hash[2], uint64_t offset, uint64_t time);
+    const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r);
 int fanout_key_sweep(ngx_http_fanout_zone_t *z);
 
 int fanout_identity_sweep(ngx_http_fanout_zone_t *z);
@@ -960,6 +1068,10 @@ uint32_t fanout_user_blocks(size_t name_len);
 void fanout_user_join(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     uint64_t hash, const ngx_http_fanout_zstr_t *name);
 void fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity);
+
+/* How many clients the user has, without those that ended; at most max. */
+uint32_t fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t max);
 
 /* Copies the name into buf of 255 bytes; the length, 0 for no user. */
 size_t fanout_user_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -1051,12 +1163,6 @@ void fanout_seen_put(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t user, uint64_t time, uint32_t keep);
 void fanout_seen_sweep(ngx_http_fanout_zone_t *z);
 int fanout_seen_evict(ngx_http_fanout_zone_t *z);
-
-
-/* mail: see ngx_http_fanout_mail.c */
-
-/* Frees all that a seat keeps. */
-void fanout_mail_free(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
 
 
 /* slots */

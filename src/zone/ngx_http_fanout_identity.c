@@ -82,7 +82,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     if (max && user->len) {
         ref = fanout_user_find(z, id->user);
 
-        if (ref && fanout_user(z, ref)->n >= max) {
+        if (ref && fanout_user_clients(z, ref, max) == max) {
             return NGX_HTTP_FANOUT_ZONE_CONFLICT;
         }
     }

@@ -38,7 +38,7 @@ fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
 
 void
 fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const uint64_t hash[2], uint64_t offset, uint64_t time)
+    const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r)
 {
     fanout_ref_t    ref, *bucket;
     fanout_shm_t   *shm;
@@ -56,8 +56,10 @@ fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     key->expires = fanout_seconds(z) + shm->dedupe;
     key->hash[0] = hash[0];
     key->hash[1] = hash[1];
-    key->offset = offset;
-    key->time = time;
+    key->offset = r->offset;
+    key->time = r->time;
+    key->delivered = r->delivered;
+    key->pending = r->pending;
 
     bucket = &fanout_hash_table(z, key_hash)[hash[1] & shm->key_mask];
     fanout_set(z, key->hash_next, *bucket);

@@ -249,7 +249,7 @@ fanout_msec(ngx_http_fanout_zone_t *z)
 
 #if (NGX_HTTP_FANOUT_TEST)
     if (fanout_test_seconds) {
-        return fanout_test_seconds * 1000;
+        return fanout_test_seconds * 1000 + fanout_test_msec;
     }
 #endif
 

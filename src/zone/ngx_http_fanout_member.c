@@ -29,6 +29,9 @@ static int count(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
 static int enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     const ngx_http_fanout_member_t *m, unsigned what,
     ngx_http_fanout_put_t *r);
+static int again(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r);
 static int update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_member_t *m, unsigned what,
     ngx_http_fanout_put_t *r);
@@ -157,13 +160,9 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
         return enter(z, seat, m, what, r);
     }
 
-    /* it was about to be told that it had left */
-
     fanout_set(z, room->members, room->members + 1);
-    fanout_set(z, z->shm->cancelled, z->shm->cancelled + 1);
-    fanout_pending_clear(z, ref);
 
-    return update(z, ref, m, what, r);
+    return again(z, ref, m, what, r);
 }
 
 
@@ -249,6 +248,39 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     r->changed = 1;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* It was about to be told that it had left; what it is now, is as of one that
+ * comes. */
+
+static int
+again(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_member_t *m, unsigned what,
+    ngx_http_fanout_put_t *r)
+{
+    fanout_member_t           *e;
+    ngx_http_fanout_member_t   as;
+
+    e = fanout_member(z, ref);
+
+    if (e->flags & FANOUT_MEMBER_UNTOLD) {
+        fanout_set(z, e->flags, e->flags & ~FANOUT_MEMBER_UNTOLD);
+        fanout_pending_set(z, ref, FANOUT_PENDING_UPDATE);
+
+    } else {
+        fanout_set(z, z->shm->cancelled, z->shm->cancelled + 1);
+        fanout_pending_clear(z, ref);
+    }
+
+    as = *m;
+
+    if (!(what & NGX_HTTP_FANOUT_PUT_STATE)) {
+        as.idle = 0;
+    }
+
+    return update(z, ref, &as, what | NGX_HTTP_FANOUT_PUT_DATA
+                                    | NGX_HTTP_FANOUT_PUT_STATE, r);
 }
 
 
@@ -383,6 +415,10 @@ fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         fanout_pending_clear(z, ref);
         fanout_member_free(z, ref);
         return;
+    }
+
+    if (m->pending == FANOUT_PENDING_UPDATE) {
+        fanout_set(z, m->flags, m->flags | FANOUT_MEMBER_UNTOLD);
     }
 
     if (reason == NGX_HTTP_FANOUT_LEFT_INTENTIONAL) {

@@ -30,6 +30,7 @@ typedef struct {
 } fill_t;
 
 
+static int directed(const ngx_http_fanout_zone_message_t *m);
 static uint32_t message_size(const ngx_http_fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
 static int publish_locked(ngx_http_fanout_zone_t *z,
@@ -65,7 +66,22 @@ static uint32_t
 message_size(const ngx_http_fanout_zone_message_t *m)
 {
     return m->event.len + m->key.len + m->user.len + m->meta.len
-           + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0);
+           + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0)
+           + (directed(m) ? 16 : 0);
+}
+
+
+static int
+directed(const ngx_http_fanout_zone_message_t *m)
+{
+    return m->to_client || m->to_user;
+}
+
+
+uint32_t
+fanout_message_blocks(const ngx_http_fanout_zone_message_t *m)
+{
+    return size_blocks(message_size(m));
 }
 
 
@@ -88,13 +104,6 @@ size_blocks(uint32_t size)
     }
 
     return n;
-}
-
-
-uint32_t
-fanout_message_blocks(const ngx_http_fanout_zone_message_t *m)
-{
-    return size_blocks(message_size(m));
 }
 
 
@@ -132,6 +141,10 @@ fanout_entry_blocks(ngx_http_fanout_zone_t *z, const fanout_entry_t *e)
         size += 2 + meta;
     }
 
+    if (e->flags & FANOUT_HAS_TARGET) {
+        size += 16;
+    }
+
     return size_blocks(size);
 }
 
@@ -150,7 +163,9 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     uint32_t  total;
     unsigned  i, large;
 
-    if (n == 0 || n > NGX_HTTP_FANOUT_ZONE_BATCH || c->name.len > 255) {
+    if (n == 0 || n > NGX_HTTP_FANOUT_ZONE_BATCH || c->name.len > 255
+        || (directed(m) && n > 1))
+    {
         return NGX_HTTP_FANOUT_ZONE_LARGE;
     }
 
@@ -174,6 +189,7 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     }
 
     r->duplicate = 0;
+    r->delivered = r->pending = 0;
     large = total > FANOUT_SLICE && z->slot != -1;
 
     if (large) {
@@ -201,7 +217,8 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     }
 
     /* the channel, an index block an entry at most, a key */
-    total += fanout_channel_blocks(c->name.len) + n + 1;
+    total += fanout_channel_blocks(c->name.len) + n + 1
+             + (directed(m) ? fanout_mail_blocks(z, m) : 0);
 
     rc = fanout_ensure(z, total);
 
@@ -217,6 +234,11 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     }
 
     fanout_held_cap(z);
+
+    if (directed(m)) {
+        fanout_commit(z);
+        (void) fanout_mail_sweep(z);
+    }
 
     fanout_leave(z);
 
@@ -247,12 +269,14 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
     ngx_http_fanout_zone_result_t *r)
 {
-    uint32_t           now;
-    uint64_t           hash[2];
-    fill_t             f;
-    unsigned           i;
-    fanout_ref_t       ref;
-    fanout_channel_t  *ch;
+    int                 rc;
+    uint32_t            now;
+    uint64_t            hash[2];
+    fill_t              f;
+    unsigned            i;
+    fanout_ref_t        ref;
+    fanout_channel_t   *ch;
+    fanout_addressed_t  to;
 
     ref = fanout_channel_find(z, c);
 
@@ -260,6 +284,10 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         if (opts && opts->if_set && (opts->if_epoch || opts->if_offset)) {
             memset(r, 0, sizeof(ngx_http_fanout_zone_result_t));
             return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+        }
+
+        if (directed(m)) {
+            return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
         }
 
         ref = fanout_channel_make(z, c);
@@ -289,6 +317,14 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         return NGX_HTTP_FANOUT_ZONE_CONFLICT;
     }
 
+    if (directed(m)) {
+        rc = fanout_mail_address(z, ref, m, opts && opts->live, &to, r);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            return rc;
+        }
+    }
+
     now = fanout_seconds(z);
     r->time = fanout_wall(z);
 
@@ -314,6 +350,10 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         append(z, ref, &d[i], &m[i], NGX_HTTP_FANOUT_MESSAGE, r->time, now);
     }
 
+    if (directed(m)) {
+        fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks);
+    }
+
     if (d[0].staged) {
         fanout_set(z, z->shm->slots[z->slot].nstaged, 0);
     }
@@ -323,7 +363,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     r->offset = ch->offset;
 
     if (opts && opts->key.len) {
-        fanout_key_add(z, ref, hash, r->offset, r->time);
+        fanout_key_add(z, ref, hash, r);
     }
 
     fanout_channel_settle(z, ref);
@@ -380,6 +420,8 @@ duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     r->epoch = ch->epoch;
     r->offset = key->offset;
     r->time = key->time;
+    r->delivered = key->delivered;
+    r->pending = key->pending;
     r->duplicate = 1;
 
     return 1;
@@ -563,6 +605,12 @@ compose(ngx_http_fanout_zone_t *z, const draft_t *d,
         fanout_write(pen, &len, sizeof(uint16_t));
     }
 
+    if (directed(m)) {
+        e->flags |= FANOUT_HAS_TARGET;
+        fanout_write(pen, &m->to_client, sizeof(uint64_t));
+        fanout_write(pen, &m->to_user, sizeof(uint64_t));
+    }
+
     f->left[0] = m->event;
     f->left[1] = m->key;
     f->left[2] = m->user;
@@ -603,6 +651,25 @@ fill(fill_t *f, size_t n)
 }
 
 
+fanout_ref_t
+fanout_message_write(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m, uint32_t blocks,
+    fanout_kind_e kind, fanout_ref_t *last)
+{
+    fill_t   f;
+    draft_t  d;
+
+    d.blocks = blocks;
+    d.first = fanout_alloc(z, blocks, kind, &d.last);
+    compose(z, &d, m, &f);
+    (void) fill(&f, SIZE_MAX);
+
+    *last = d.last;
+
+    return d.first;
+}
+
+
 static void
 append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     const ngx_http_fanout_zone_message_t *m, uint8_t type, uint64_t time,
@@ -638,6 +705,11 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     if (ch->interests) {
         e->flags |= FANOUT_IN_STREAM;
         fanout_stream_push(z, ch, d->first);
+    }
+
+    if (e->flags & FANOUT_HAS_TARGET) {
+        e->flags |= FANOUT_IN_MAIL;
+        return;
     }
 
     if (!(e->flags & NGX_HTTP_FANOUT_TRANSIENT)) {

@@ -250,6 +250,14 @@ fanout_entry_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         }
     }
 
+    if (e->flags & FANOUT_HAS_TARGET) {
+        if (fanout_copy(&pen, &to->to_client, 8) != 0
+            || fanout_copy(&pen, &to->to_user, 8) != 0)
+        {
+            return NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+    }
+
     to->meta.len = meta;
     size = to->event.len + to->key.len + to->user.len + meta + to->data.len;
 

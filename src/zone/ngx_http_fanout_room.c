@@ -582,8 +582,7 @@ flush(ngx_http_fanout_zone_t *z, uint32_t *next)
 static fanout_ref_t
 first_due(ngx_http_fanout_zone_t *z, uint32_t *next)
 {
-    int32_t         wait;
-    uint32_t        now;
+    uint32_t        now, wait;
     unsigned        n;
     fanout_ref_t    ref;
     fanout_room_t  *room;
@@ -594,14 +593,14 @@ first_due(ngx_http_fanout_zone_t *z, uint32_t *next)
 
     for (n = 0; ref && n < FANOUT_ROOMS_TURN; n++) {
         room = fanout_room(z, ref);
-        wait = room->batch - (int32_t) (now - room->last);
+        wait = now - room->last;
 
-        if (wait <= 0) {
+        if (wait >= room->batch) {
             return ref;
         }
 
-        if ((uint32_t) wait < *next) {
-            *next = wait;
+        if (room->batch - wait < *next) {
+            *next = room->batch - wait;
         }
 
         ref = room->due_next;

@@ -435,6 +435,10 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
     while (shm->nseats_lingering && shm->seats_at < now) {
         at = shm->seats_at + 1;
 
+        if (!fanout_journal_room(z)) {
+            return NGX_HTTP_FANOUT_ZONE_AGAIN;
+        }
+
         while ((ref = shm->seats[at % FANOUT_SEATS_WHEEL]) != 0) {
 
             if (n++ == FANOUT_SEATS_TURN || !fanout_journal_room(z)) {

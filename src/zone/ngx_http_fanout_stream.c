@@ -11,7 +11,6 @@
 #include "ngx_http_fanout_heap.h"
 
 
-static void entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void held_link(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 static void held_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 static uint64_t stream_min(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
@@ -19,6 +18,8 @@ static int bounded(ngx_http_fanout_arena_t *a, uint32_t n, size_t start);
 static int drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
     fanout_ref_t *large);
+static void consumed(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    fanout_ref_t cursor, uint64_t seq, uint64_t offset, uint32_t resets);
 static void tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
     ngx_http_fanout_arena_t *a);
 static void put_gap(ngx_http_fanout_arena_t *a, fanout_interest_t *in,
@@ -91,12 +92,13 @@ fanout_entry_release(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
         fanout_held_add(z, channel, -(int) blocks);
     }
 
-    entry_free(z, ref);
+    fanout_entry_free(z, ref, FANOUT_MESSAGES);
 }
 
 
-static void
-entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+void
+fanout_entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    fanout_kind_e kind)
 {
     uint32_t         n;
     fanout_pen_t     pen;
@@ -119,7 +121,7 @@ entry_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
              last = fanout_block(z, last)->next) { /* void */ }
     }
 
-    fanout_free(z, ref, last, n, FANOUT_MESSAGES);
+    fanout_free(z, ref, last, n, kind);
 }
 
 
@@ -466,16 +468,18 @@ fanout_entry_large(ngx_http_fanout_zone_t *z, fanout_entry_t *e)
 }
 
 
+/* Entries and signals in the order of seq. */
+
 static int
 drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
     fanout_ref_t *large)
 {
-    int                       rc;
+    int                       rc, moved;
     uint32_t                  resets;
-    uint64_t                  epoch;
-    fanout_ref_t              cursor;
-    fanout_entry_t           *e, *last;
+    uint64_t                  epoch, seq, offset;
+    fanout_ref_t              cursor, signal;
+    fanout_entry_t           *e;
     fanout_channel_t         *ch;
     fanout_interest_t        *in;
     ngx_http_fanout_entry_t  *to;
@@ -488,23 +492,68 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     }
 
     rc = NGX_HTTP_FANOUT_ZONE_OK;
+    moved = 0;
     resets = in->resets;
-    last = NULL;
+    seq = in->seq;
+    offset = in->offset;
+    cursor = in->cursor;
+    signal = fanout_signal_after(z, ch, seq);
 
-    for (cursor = in->cursor; cursor; cursor = e->next) {
-        e = fanout_entry(z, cursor);
+    while (cursor || signal) {
 
-        if (bounded(a, n, start) || (fanout_entry_large(z, e) && a->n)) {
+        if (bounded(a, n, start)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
             break;
         }
 
+        to = &a->entries[a->n];
+
+        if (signal
+            && (cursor == 0 || fanout_signal(z, signal)->seq
+                               < fanout_entry(z, cursor)->seq))
+        {
+            rc = fanout_entry_copy(z, fanout_signal(z, signal)->entry, a);
+
+            if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+                break;
+            }
+
+            if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+                to->local = in->local;
+                to->epoch = ch->epoch - resets;
+                to->offset = offset;
+            }
+
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
+            seq = fanout_signal(z, signal)->seq;
+            signal = fanout_signal(z, signal)->next;
+            continue;
+        }
+
+        e = fanout_entry(z, cursor);
+
+        if (in->lost && e->offset > offset + 1) {
+
+            /* what was lost behind those that were there before it */
+
+            fanout_set(z, in->offset, offset);
+            put_gap(a, in, ch->epoch - resets, e->offset - 1, e->seq - 1);
+            offset = e->offset - 1;
+            fanout_set(z, in->offset, offset);
+            continue;
+        }
+
         if (fanout_entry_large(z, e)) {
-            *large = cursor;
+            if (a->n) {
+                rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
+
+            } else {
+                *large = cursor;
+            }
+
             break;
         }
 
-        to = &a->entries[a->n];
         rc = fanout_entry_copy(z, cursor, a);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
@@ -527,25 +576,20 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
             rc = NGX_HTTP_FANOUT_ZONE_OK;
         }
 
-        last = e;
+        seq = e->seq;
+        offset = e->offset;
+        cursor = e->next;
     }
 
-    if (last) {
-        fanout_set(z, in->cursor, cursor);
-        fanout_set(z, in->seq, last->seq);
-        fanout_set(z, in->offset, last->offset);
-
-        if (resets != in->resets) {
-            fanout_set(z, in->resets, resets);
-        }
-
-        (void) fanout_stream_trim(z, in->channel);
+    if (seq != in->seq) {
+        consumed(z, in, cursor, seq, offset, resets);
+        moved = 1;
     }
 
-    if (cursor == 0 && in->lost == 0) {
+    if (cursor == 0 && signal == 0 && in->lost == 0) {
         fanout_clean(z, ref);
 
-    } else if (last) {
+    } else if (moved) {
         /* let the other channels have their turn */
         fanout_dirty_last(z, ref);
     }
@@ -554,34 +598,63 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 }
 
 
-/* The cursor was moved.  Nothing to tell if all that was lost is told by the
- * reset that comes next. */
+/* A worker has read up to here. */
+
+static void
+consumed(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    fanout_ref_t cursor, uint64_t seq, uint64_t offset, uint32_t resets)
+{
+    fanout_set(z, in->seq, seq);
+
+    if (cursor != in->cursor) {
+        fanout_set(z, in->cursor, cursor);
+        fanout_set(z, in->offset, offset);
+    }
+
+    if (resets != in->resets) {
+        fanout_set(z, in->resets, resets);
+    }
+
+    (void) fanout_stream_trim(z, in->channel);
+    fanout_signal_trim(z, in->channel);
+}
+
+
+/* The cursor was moved, or something was lost behind the last.  Nothing to tell
+ * if all that was lost is told by the reset that comes next, or was told before
+ * what came after it. */
 
 static void
 tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
     ngx_http_fanout_arena_t *a)
 {
-    uint64_t           offset;
+    uint8_t            lost;
+    uint64_t           offset, seq;
     fanout_entry_t    *e;
     fanout_channel_t  *ch;
 
     ch = fanout_channel(z, in->channel);
     offset = ch->offset;
+    seq = z->shm->seq;
+    lost = in->lost;
 
-    fanout_set(z, in->lost,
-               in->cursor ? in->lost & ~FANOUT_LOST_BEFORE : 0);
+    fanout_set(z, in->lost, in->cursor ? lost & ~FANOUT_LOST_BEFORE : 0);
 
     if (in->cursor) {
         e = fanout_entry(z, in->cursor);
+        seq = in->seq;
 
         if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
             return;
         }
 
         offset = e->offset - 1;
+
+    } else if (!(lost & FANOUT_LOST_BEFORE) && in->offset == offset) {
+        return;
     }
 
-    put_gap(a, in, ch->epoch - in->resets, offset, in->seq);
+    put_gap(a, in, ch->epoch - in->resets, offset, seq);
     fanout_set(z, in->offset, offset);
 }
 
@@ -650,13 +723,11 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
         put_gap(a, in, ch->epoch - in->resets, e->offset, e->seq);
     }
 
-    fanout_set(z, in->cursor, e->next);
-    fanout_set(z, in->seq, e->seq);
-    fanout_set(z, in->offset, e->offset);
+    consumed(z, in, e->next, e->seq, e->offset, in->resets);
 
-    (void) fanout_stream_trim(z, in->channel);
-
-    if (in->cursor == 0 && in->lost == 0) {
+    if (in->cursor == 0 && in->lost == 0
+        && fanout_signal_after(z, ch, in->seq) == 0)
+    {
         fanout_clean(z, ref);
 
     } else {

@@ -155,6 +155,30 @@ fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity)
 }
 
 
+uint32_t
+fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t max)
+{
+    uint32_t            n;
+    fanout_user_t      *u;
+    fanout_identity_t  *e;
+
+    u = fanout_user(z, ref);
+
+    if (u->n < max) {
+        return u->n;
+    }
+
+    n = 0;
+
+    for (ref = u->identities; ref && n < max; ref = e->user_next) {
+        e = fanout_identity(z, ref);
+        n += e->state != FANOUT_ID_ENDED;
+    }
+
+    return n;
+}
+
+
 size_t
 fanout_user_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf)
 {

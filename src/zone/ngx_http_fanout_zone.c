@@ -181,6 +181,8 @@ fanout_format(fanout_shm_t *shm)
     shm->room_first = shm->room_last = 0;
     shm->seen_first = shm->seen_last = 0;
     shm->doomed = 0;
+    shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
+    shm->signal_first = shm->signal_last = 0;
     memset(shm->bucket, 0, sizeof(shm->bucket));
     memset(shm->wheel, 0, sizeof(shm->wheel));
     memset(shm->seats, 0, sizeof(shm->seats));
@@ -254,7 +256,8 @@ sizes(void)
         sizeof(fanout_user_t), sizeof(fanout_seat_t),
         sizeof(fanout_member_t), sizeof(fanout_room_t),
         sizeof(fanout_table_t), sizeof(fanout_signal_t),
-        sizeof(fanout_order_t), sizeof(fanout_seen_t),
+        sizeof(fanout_order_t), sizeof(fanout_mail_t),
+        sizeof(fanout_seen_t),
         sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS,
         NGX_HTTP_FANOUT_NSERIES
     };
@@ -408,6 +411,14 @@ ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z)
     more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
     fanout_commit(z);
 
+    rc = fanout_mail_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
+    rc = fanout_signal_sweep(z);
+    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+    fanout_commit(z);
+
     fanout_seen_sweep(z);
 
     fanout_leave(z);
@@ -459,6 +470,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->cancelled = shm->cancelled;
     st->conflated = shm->conflated;
     st->signals_dropped = shm->signals_dropped;
+    st->mail_dropped = shm->mail_dropped;
     st->seq = shm->seq;
     st->incarnation = shm->incarnation;
     st->evicted = shm->evicted;

@@ -39,6 +39,8 @@
 #define NGX_HTTP_FANOUT_ZONE_LAYOUT    -6   /* made by another build */
 #define NGX_HTTP_FANOUT_ZONE_SMALL     -7   /* mapping too small */
 #define NGX_HTTP_FANOUT_ZONE_ERROR     -8   /* errno of a system call */
+#define NGX_HTTP_FANOUT_ZONE_MANY      -9   /* a mailbox is full, or too many
+                                               clients are addressed */
 
 
 #define NGX_HTTP_FANOUT_ZONE_SLOTS      64  /* most workers at a time */
@@ -58,7 +60,7 @@
  */
 
 #define NGX_HTTP_FANOUT_COUNTERS(_)                                           \
-    _(connects,        "WebSocket handshakes accepted")                       \
+    _(connects,        "sessions begun, by any transport")                    \
     _(rejects,         "handshakes refused")                                  \
     _(disconnects,     "sessions ended")                                      \
     _(resumes,         "sessions resumed with their identity")                \
@@ -84,10 +86,31 @@
     _(rate_limited,    "connections or commands refused for their rate")      \
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
+    _(direct_delivered, "direct messages handed to a session's output")       \
+    _(direct_offline,  "direct messages and signals with nobody there")       \
+    _(signals,         "signals accepted from clients and the HTTP API")      \
+    _(signals_told,    "signals handed to a session's output")                \
+    _(signals_conflated, "signals replaced by a newer one while kept")        \
+    _(signals_dropped, "signals kept for slow sessions and let go of")        \
     _(wakes,           "times this worker was woken by another")              \
     _(turns,           "delivery turns")                                      \
     _(encoded,         "entries encoded for a dialect")                       \
-    _(api_requests,    "HTTP API requests")
+    _(api_requests,    "HTTP API requests")                                   \
+    _(presence_joins,  "members made by sessions")                            \
+    _(presence_updates, "members changed by sessions")                        \
+    _(presence_leaves, "members that left while their session lives")         \
+    _(deflate_connects, "handshakes that agreed on permessage-deflate")       \
+    _(deflated,        "messages deflated, each once for all who get it")     \
+    _(deflated_in,     "bytes of them before")                                \
+    _(deflated_out,    "bytes of them after")                                 \
+    _(deflate_vain,    "messages that did not shrink and went as they are")   \
+    _(inflated,        "messages of clients inflated")                        \
+    _(inflated_in,     "bytes of them as received")                           \
+    _(inflated_out,    "bytes of them after")                                 \
+    _(inflate_errors,  "messages refused: broken, too big, or a bomb")            \
+    _(broadcasts,      "entries appended for responses")                      \
+    _(broadcast_failures, "responses that could not be published")            \
+    _(broadcast_skipped, "responses published without their body")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
@@ -236,7 +259,9 @@ typedef struct {
 /* entry types */
 
 #define NGX_HTTP_FANOUT_MESSAGE   1
-#define NGX_HTTP_FANOUT_RESET     2         /* data: the reason */
+#define NGX_HTTP_FANOUT_RESET     2         /* data: the reason.  It takes the
+                                               place of a GAP before it, so
+                                               members have to be read again */
 #define NGX_HTTP_FANOUT_GAP       3         /* made by a drain, not stored:
                                                entries after .from up to
                                                .offset are lost; .from is
@@ -313,6 +338,8 @@ typedef struct {
     ngx_http_fanout_zstr_t      user;
     ngx_http_fanout_zstr_t      meta;
     ngx_http_fanout_zstr_t      data;
+    ngx_http_fanout_zstr_t      to;         /* name of the user it is for: not
+                                               known here, for who delivers */
     uint32_t                    local;      /* given at open */
     uint8_t                     type;
     uint8_t                     kind;
@@ -413,6 +440,7 @@ typedef struct {
     uint64_t                    cancelled;  /* netted to nothing */
     uint64_t                    conflated;  /* signals replaced unread */
     uint64_t                    signals_dropped;
+    uint64_t                    mail_dropped;   /* by pressure */
     uint64_t                    seq;
     uint64_t                    incarnation;
     uint64_t                    evicted;    /* entries, by pressure */

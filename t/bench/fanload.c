@@ -54,6 +54,7 @@ usage(void)
 "\n"
 "  --native         subscribers join by the native dialect, otherwise the\n"
 "                   path alone subscribes\n"
+"  --events         subscribers take server-sent events\n"
 "  --sub-path=P     path of subscribers, %s is the channel\n"
 "  --pub-path=P     path of the publisher, likewise\n"
 "  --via=native|raw|http   how messages are published\n"
@@ -70,6 +71,8 @@ usage(void)
 "  --master=PID     the master process and its children\n"
 "  --spin           never sleeps: no send pays for waking the receiver\n"
 "  --limit=S        gives up after that\n"
+"  --text           payloads like JSON, instead of a letter repeated\n"
+"  --deflate        subscribers and publisher agree on permessage-deflate\n"
 "  --label=TEXT     comes back in the output\n", stderr);
 
     exit(2);
@@ -79,7 +82,8 @@ usage(void)
 enum {
     O_PORT = 1, O_MODE, O_NATIVE, O_SUB, O_PUB, O_VIA, O_CHANNEL, O_SUBS,
     O_MESSAGES, O_SIZE, O_WINDOW, O_GAP, O_WARM, O_CHANNELS, O_SPREAD,
-    O_MISSED, O_CONNECTS, O_SETTLE, O_PIDS, O_MASTER, O_LIMIT, O_LABEL, O_SPIN
+    O_MISSED, O_CONNECTS, O_SETTLE, O_PIDS, O_MASTER, O_LIMIT, O_LABEL, O_SPIN,
+    O_EVENTS, O_DEFLATE, O_TEXT
 };
 
 
@@ -107,6 +111,9 @@ static const struct option  options[] = {
     { "limit", 1, NULL, O_LIMIT },
     { "label", 1, NULL, O_LABEL },
     { "spin", 0, NULL, O_SPIN },
+    { "events", 0, NULL, O_EVENTS },
+    { "deflate", 0, NULL, O_DEFLATE },
+    { "text", 0, NULL, O_TEXT },
     { "help", 0, NULL, 0 },
     { NULL, 0, NULL, 0 }
 };
@@ -181,6 +188,18 @@ set_option(int option)
 
     case O_SPIN:
         conf.spin = 1;
+        return;
+
+    case O_EVENTS:
+        conf.events = 1;
+        return;
+
+    case O_TEXT:
+        conf.text = 1;
+        return;
+
+    case O_DEFLATE:
+        wire_deflate();
         return;
 
     case O_SPREAD:

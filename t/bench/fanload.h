@@ -36,6 +36,7 @@ typedef struct {
     int          port;
     int          native;
     int          reload;
+    int          events;
     via_e        via;
     int          subs;
     int          window;
@@ -49,6 +50,7 @@ typedef struct {
     int          missed;
     int          limit_s;
     int          spin;
+    int          text;           /* payloads like JSON */
     long         messages;
     pid_t        master;
     const char  *mode;

@@ -294,7 +294,9 @@ sub_down(wire_t *w, const char *why)
 }
 
 
-static const wire_calls_t  sub_calls = { sub_open, sub_frame, sub_down, NULL };
+static const wire_calls_t  sub_calls = {
+    sub_open, sub_frame, sub_down, NULL, NULL
+};
 
 
 /* Publishing */
@@ -358,16 +360,41 @@ pub_response(wire_t *w, int status, char *body, size_t n)
 
 
 static const wire_calls_t  pub_calls = {
-    pub_is_open, pub_frame, pub_down, pub_response
+    pub_is_open, pub_frame, pub_down, pub_response, NULL
 };
+
+
+/* Something like JSON in a string: names that come again, numbers that don't. */
+
+static void
+fill_text(char *buf, size_t len)
+{
+    size_t                    i, n;
+    char                      item[64];
+    static const char *const  words[] = { "id", "name", "status", "lat" };
+
+    for (i = 0; i < len; i += n) {
+        n = snprintf(item, sizeof(item), "%s:%llu,", words[wire_random() & 3],
+                     (unsigned long long) (wire_random() & 0xffffff));
+        n = n > len - i ? len - i : n;
+        memcpy(buf + i, item, n);
+    }
+}
 
 
 static size_t
 make_payload(char *buf, uint64_t seq)
 {
     snprintf(buf, conf.size, MARK "%016llx:", (unsigned long long) seq);
-    memset(buf + MARK_LEN + SEQ_LEN + 1, 'x',
-           conf.size - MARK_LEN - SEQ_LEN - 2);
+
+    if (conf.text) {
+        fill_text(buf + MARK_LEN + SEQ_LEN + 1,
+                  conf.size - MARK_LEN - SEQ_LEN - 2);
+    } else {
+        memset(buf + MARK_LEN + SEQ_LEN + 1, 'x',
+               conf.size - MARK_LEN - SEQ_LEN - 2);
+    }
+
     buf[conf.size - 1] = '"';
 
     return conf.size;
@@ -499,7 +526,10 @@ open_sub(sub_t *s)
     s->ready = 0;
     run.nopening++;
 
-    if (wire_open(&s->wire, &sub_calls, path, run.rejoining ? protocols : NULL)
+    if ((conf.events
+         ? wire_open_events(&s->wire, &sub_calls, path)
+         : wire_open(&s->wire, &sub_calls, path,
+                     run.rejoining ? protocols : NULL))
         < 0)
     {
         load_die("connect: %s", strerror(errno));

@@ -399,6 +399,7 @@ usage(void)
 "  --settle=MS        patience at the end, 10000\n"
 "  --connect=MS       patience with one attempt to connect, 5000\n"
 "  --retry=MS         pause before the next one: up to twice that, 20\n"
+"  --events           subscribers take server-sent events, and join by URL\n"
 "  --obey-after       waits as long as \"closing\" says, in addition\n"
 "  --progress=MS      prints {\"progress\":...} lines\n"
 "  --seed=N           of what is random\n"
@@ -430,7 +431,8 @@ static const struct {
     INT("settle", settle_ms), INT("connect", connect_ms),
     INT("retry", retry_ms), INT("progress", progress_ms),
     INT("seed", seed),
-    FLAG("obey-after", obey_after), FLAG("drop-refused", drop_refused),
+    FLAG("events", events), FLAG("obey-after", obey_after),
+    FLAG("drop-refused", drop_refused),
     FLAG("allow-gap", allow_gap), FLAG("allow-reset", allow_reset),
     FLAG("allow-unrecovered", allow_unrecovered),
     FLAG("need-resumed", need_resumed),

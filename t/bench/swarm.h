@@ -34,6 +34,7 @@ typedef struct {
     int          progress_ms;
     int          seed;
     int          obey_after;
+    int          events;         /* subscribers take server-sent events */
     int          check_data;
     int          drop_refused;
     int          allow_gap;

@@ -297,7 +297,7 @@ pub_response(wire_t *w, int status, char *body, size_t n)
 
 
 static const wire_calls_t  calls = {
-    pub_open, pub_frame, pub_down, pub_response
+    pub_open, pub_frame, pub_down, pub_response, NULL
 };
 
 

@@ -349,7 +349,11 @@ continued(int who, seat_t *t, json_t ok, uint64_t offset)
                   (unsigned long long) t->batch.first);
     }
 
-    if (json_get(ok, "missed", &v) && json_number(v) != t->batch.n) {
+    /* of events, what was missed comes behind */
+
+    if (!conf.events && json_get(ok, "missed", &v)
+        && json_number(v) != t->batch.n)
+    {
         violation("subscriber %d, channel %d: missed %.*s, but %u messages",
                   who, t->channel, (int) v.n, v.s, t->batch.n);
     }
@@ -487,6 +491,15 @@ seat_reply(int who, seat_t *t, json_t o)
     } else {
         joined(who, t, v);
     }
+}
+
+
+void
+seat_begin(seat_t *t, int placed)
+{
+    t->since = (placed && t->epoch[0]);
+    t->state = SEAT_JOINING;
+    memset(&t->batch, 0, sizeof(seat_batch_t));
 }
 
 

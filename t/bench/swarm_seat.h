@@ -56,6 +56,9 @@ typedef struct {
 /* Writes a join with this id, continuing from the place unless "fresh". */
 void seat_join(seat_t *t, uint64_t id, int fresh, char *text, size_t size);
 
+/* It is joined by the URL of a stream, which was opened with a position. */
+void seat_begin(seat_t *t, int placed);
+
 /* A reply to its command: {"id":…,"ok":…}, a part of one, or an error. */
 void seat_reply(int who, seat_t *t, json_t o);
 

@@ -33,6 +33,7 @@ typedef struct {
     uint64_t      stall_until;
     uint64_t      after_ms;      /* what "closing" asked for */
     char          resume[80];
+    char          last_id[2100]; /* of an event */
     seat_t       *seats;
 } sub_t;
 
@@ -248,7 +249,32 @@ welcome(sub_t *s, json_t v)
     }
 
     s->welcomed = 1;
-    join_all(s);
+
+    if (!conf.events) {
+        join_all(s);
+    }
+}
+
+
+/* Of a stream of events: what its URL has joined. */
+
+static void
+began(sub_t *s, json_t ok, json_t o)
+{
+    json_t   v;
+    seat_t  *t;
+
+    if (!json_get(ok, "channel", &v) || (t = seat_named(s, v)) == NULL) {
+        violation("subscriber %d: joined to %.*s", s->no, (int) o.n, o.s);
+        return;
+    }
+
+    seat_begin(t, s->last_id[0] != '\0');
+    seat_reply(s->no, t, o);
+
+    if (t->state == SEAT_IN) {
+        note_back(s);
+    }
 }
 
 
@@ -265,6 +291,9 @@ object(sub_t *s, json_t o)
 
     } else if (json_get(o, "welcome", &v)) {
         welcome(s, v);
+
+    } else if (conf.events && json_get(o, "ok", &v)) {
+        began(s, v, o);
 
     } else if (json_get(o, "closing", &v)) {
         count.closings++;
@@ -393,6 +422,20 @@ sub_down(wire_t *w, const char *why)
 
 
 static void
+sub_id(wire_t *w, const char *id, size_t n)
+{
+    sub_t  *s;
+
+    s = (sub_t *) w;
+
+    if (n < sizeof(s->last_id)) {
+        memcpy(s->last_id, id, n);
+        s->last_id[n] = '\0';
+    }
+}
+
+
+static void
 sub_open(wire_t *w)
 {
     (void) w;
@@ -401,7 +444,33 @@ sub_open(wire_t *w)
 }
 
 
-static const wire_calls_t  calls = { sub_open, sub_frame, sub_down, NULL };
+static const wire_calls_t  calls = {
+    sub_open, sub_frame, sub_down, NULL, sub_id
+};
+
+
+static void
+dial_events(sub_t *s)
+{
+    int   i, n;
+    char  path[4096];
+
+    n = snprintf(path, sizeof(path), "%s", conf.path);
+
+    for (i = 0; i < s->nseats && n < 1800; i++) {
+        n += snprintf(path + n, sizeof(path) - n, "%cchannel=%s%d",
+                      i ? '&' : '?', conf.prefix, s->seats[i].channel);
+    }
+
+    if (s->last_id[0]) {
+        snprintf(path + n, sizeof(path) - n, "&lastEventId=%s", s->last_id);
+    }
+
+    if (wire_open_events(&s->wire, &calls, path) < 0) {
+        count.failed_connects++;
+        s->retry_at = swarm_retry_at();
+    }
+}
 
 
 static void
@@ -409,8 +478,14 @@ dial(sub_t *s)
 {
     char  protocols[128];
 
-    s->offered = (s->resume[0] != '\0');
     s->dialled_at = now;
+
+    if (conf.events) {
+        dial_events(s);
+        return;
+    }
+
+    s->offered = (s->resume[0] != '\0');
 
     snprintf(protocols, sizeof(protocols), "fanout.v1%s%s",
              s->offered ? ", fanout.resume." : "", s->resume);
@@ -428,7 +503,7 @@ cut(sub_t *s)
     count.own_cuts++;
 
     /* half of the time politely */
-    if (wire_random() % 2) {
+    if (!conf.events && wire_random() % 2) {
         wire_frame(&s->wire, WIRE_CLOSE, "\x03\xe9", 2);
         wire_flush(&s->wire);
         wire_close(&s->wire, 0);
@@ -453,7 +528,7 @@ act_at_random(void)
         return;
     }
 
-    if (wire_random() % 2) {
+    if (conf.events || wire_random() % 2) {
         cut(s);
         return;
     }

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 
 #define EVENTS    512
@@ -31,6 +32,8 @@ static char               *in;
 static size_t              in_cap;
 static uint64_t            rnd = 0x9e3779b97f4a7c15;
 static struct sockaddr_in  to;
+static int                 deflate_on;
+static z_stream            inflater;
 
 
 static void
@@ -49,6 +52,17 @@ wire_random(void)
     rnd ^= rnd << 17;
 
     return rnd;
+}
+
+
+void
+wire_deflate(void)
+{
+    deflate_on = 1;
+
+    if (inflateInit2(&inflater, -15) != Z_OK) {
+        give_up("inflateInit2");
+    }
 }
 
 
@@ -125,8 +139,39 @@ int
 wire_open_http(wire_t *w, const wire_calls_t *calls)
 {
     w->http = 1;
+    w->events = 0;
 
     return dial(w, calls);
+}
+
+
+int
+wire_open_events(wire_t *w, const wire_calls_t *calls, const char *path)
+{
+    int   n;
+    char  text[8192];
+
+    w->http = 0;
+    w->events = 1;
+
+    if (dial(w, calls) < 0) {
+        return -1;
+    }
+
+    n = snprintf(text, sizeof(text),
+                 "GET %s HTTP/1.1\r\n"
+                 "Host: 127.0.0.1:%d\r\n"
+                 "Accept: text/event-stream\r\n\r\n",
+                 path, ntohs(to.sin_port));
+
+    if (n < 0 || (size_t) n >= sizeof(text)) {
+        errno = ENAMETOOLONG;
+        give_up("wire_open_events");
+    }
+
+    wire_bytes(w, text, n);
+
+    return 0;
 }
 
 
@@ -138,6 +183,7 @@ wire_open(wire_t *w, const wire_calls_t *calls, const char *path,
     char  text[1024];
 
     w->http = 0;
+    w->events = 0;
 
     if (dial(w, calls) < 0) {
         return -1;
@@ -150,8 +196,10 @@ wire_open(wire_t *w, const wire_calls_t *calls, const char *path,
                  "Upgrade: websocket\r\n"
                  "Sec-WebSocket-Version: 13\r\n"
                  "Sec-WebSocket-Key: " KEY "\r\n"
-                 "%s%s%s\r\n",
+                 "%s%s%s%s\r\n",
                  path, ntohs(to.sin_port),
+                 deflate_on ? "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+                            : "",
                  protocols ? "Sec-WebSocket-Protocol: " : "",
                  protocols ? protocols : "", protocols ? "\r\n" : "");
 
@@ -280,7 +328,7 @@ arm(wire_t *w, int on)
 void
 wire_pause(wire_t *w, int paused)
 {
-    if (w->state == WIRE_OPEN) {
+    if (w->state == WIRE_OPEN || w->state == WIRE_EVENTS) {
         w->paused = paused;
         interest(w);
     }
@@ -360,13 +408,58 @@ message(wire_t *w, int fin, int op, char *data, size_t n)
 }
 
 
+/*
+ * Inflates a message.  All subscribers are sent the same bytes, so what was
+ * inflated last mostly is what comes next.
+ */
+
+static char *
+inflated(const char *data, size_t *n)
+{
+    static char    last[65536], text[262144], result[262144];
+    static size_t  nlast, nresult;
+
+    if (*n != nlast || memcmp(data, last, *n) != 0) {
+
+        if (*n + 4 > sizeof(last)) {
+            return NULL;
+        }
+
+        memcpy(last, data, *n);
+        memcpy(last + *n, "\0\0\377\377", 4);
+        nlast = *n;
+
+        inflateReset(&inflater);
+        inflater.next_in = (unsigned char *) last;
+        inflater.avail_in = *n + 4;
+        inflater.next_out = (unsigned char *) result;
+        inflater.avail_out = sizeof(result);
+
+        if (inflate(&inflater, Z_SYNC_FLUSH) != Z_OK || inflater.avail_in) {
+            nlast = 0;
+            return NULL;
+        }
+
+        nresult = sizeof(result) - inflater.avail_out;
+    }
+
+    /* who gets it may write into it */
+
+    memcpy(text, result, nresult);
+    *n = nresult;
+
+    return text;
+}
+
+
 /* One frame at p: its whole length, 0 if it is not all there, -1 if bad. */
 
 static ssize_t
 take_frame(wire_t *w, char *p, size_t have)
 {
     int            op, fin;
-    size_t         i, head, n;
+    char           *text;
+    size_t         i, head, n, plain;
     unsigned char  *u;
 
     u = (unsigned char *) p;
@@ -375,7 +468,7 @@ take_frame(wire_t *w, char *p, size_t have)
         return 0;
     }
 
-    if (u[0] & 0x70 || u[1] & 0x80) {
+    if (u[0] & (deflate_on ? 0x30 : 0x70) || u[1] & 0x80) {
         return -1;
     }
 
@@ -398,6 +491,19 @@ take_frame(wire_t *w, char *p, size_t have)
 
     op = u[0] & 15;
     fin = u[0] >> 7;
+
+    if (u[0] & 0x40) {
+        plain = n;
+        text = fin ? inflated(p + head, &plain) : NULL;
+
+        if (text == NULL) {
+            return -1;
+        }
+
+        message(w, fin, op, text, plain);
+
+        return head + n;
+    }
 
     if (op == WIRE_PING) {
         wire_frame(w, WIRE_PONG, p + head, n);
@@ -441,6 +547,20 @@ take_upgrade(wire_t *w, char *p, size_t have)
     n = end + 4 - p;
     end[2] = '\0';
 
+    if (w->events) {
+        if (strncmp(p, "HTTP/1.1 200", 12) != 0
+            || header(p, "\r\nContent-Type: text/event-stream") == NULL
+            || header(p, "\r\nTransfer-Encoding:") != NULL)
+        {
+            return -1;
+        }
+
+        w->state = WIRE_EVENTS;
+        w->calls->open(w);
+
+        return n;
+    }
+
     if (strncmp(p, "HTTP/1.1 101", 12) != 0) {
         return -1;
     }
@@ -451,10 +571,46 @@ take_upgrade(wire_t *w, char *p, size_t have)
         return -1;
     }
 
+    if (deflate_on
+        && header(p, "\r\nSec-WebSocket-Extensions: permessage-deflate")
+           == NULL)
+    {
+        return -1;
+    }
+
     w->state = WIRE_OPEN;
     w->calls->open(w);
 
     return n;
+}
+
+
+/* One event: its length, 0 if it is not all there. */
+
+static ssize_t
+take_event(wire_t *w, char *p, size_t have)
+{
+    char  *end, *data, *id, *eol;
+
+    end = memmem(p, have, "\n\n", 2);
+
+    if (end == NULL) {
+        return 0;
+    }
+
+    id = strncmp(p, "id: ", 4) == 0 ? p + 4 : NULL;
+    eol = id ? memchr(id, '\n', end + 1 - id) : NULL;
+    data = eol ? eol + 1 : p;
+
+    if (data < end && strncmp(data, "data: ", 6) == 0) {
+        w->calls->frame(w, WIRE_TEXT, data + 6, end - data - 6);
+    }
+
+    if (eol && w->calls->id && w->state != WIRE_DOWN) {
+        w->calls->id(w, id, eol - id);
+    }
+
+    return end + 2 - p;
 }
 
 
@@ -556,6 +712,9 @@ take(wire_t *w, char *p, size_t have)
 
     case WIRE_OPEN:
         return take_frame(w, p, have);
+
+    case WIRE_EVENTS:
+        return take_event(w, p, have);
 
     default:
         return take_response(w, p, have);

@@ -30,6 +30,7 @@ typedef enum {
     WIRE_CONNECTING,
     WIRE_UPGRADING,
     WIRE_OPEN,
+    WIRE_EVENTS,
     WIRE_HTTP
 } wire_state_e;
 
@@ -49,6 +50,9 @@ typedef struct {
 
     /* a response, HTTP only; the body may be moved within its buffer */
     void    (*response)(wire_t *w, int status, char *body, size_t n);
+
+    /* the id of an event, behind its frame; events only, may be NULL */
+    void    (*id)(wire_t *w, const char *id, size_t n);
 } wire_calls_t;
 
 
@@ -56,6 +60,7 @@ struct wire_s {
     int                  fd;           /* valid unless WIRE_DOWN */
     wire_state_e         state;
     int                  http;
+    int                  events;       /* a stream of them is asked for */
     int                  armed;        /* waits to be writable */
     int                  paused;
     int                  part_op;
@@ -83,6 +88,13 @@ void wire_init(int port);
  */
 int wire_open(wire_t *w, const wire_calls_t *calls, const char *path,
     const char *protocols);
+
+/* The same for a stream of server-sent events: each is a frame of text, with
+ * what stands behind "data: " up to its end. */
+int wire_open_events(wire_t *w, const wire_calls_t *calls, const char *path);
+
+/* From now on permessage-deflate is offered, and must be agreed on. */
+void wire_deflate(void);
 
 /* Connects for HTTP/1.1. */
 int wire_open_http(wire_t *w, const wire_calls_t *calls);

@@ -86,6 +86,11 @@ c_entry(c_worker_t *w, entry_t *e)
 
     w->seq[i] = e->seq;
 
+    if (e->type == NGX_HTTP_FANOUT_SIGNAL) {
+        return data_whole(e->data.data, e->data.len)
+               ? 0 : c_fail(w, "half a signal on %u", i);
+    }
+
     if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
         if (i < C_SAFE) {
             return c_fail(w, "type %u on channel %u", e->type, i);
@@ -232,6 +237,78 @@ c_publish(c_worker_t *w)
 }
 
 
+/* What is addressed to a client is in its mailbox, and told to all by the
+ * offset alone; a signal goes by. */
+
+static int
+c_direct(c_worker_t *w, uint32_t ref, identity_t *id)
+{
+    int        rc;
+    char       tag[8];
+    uint8_t    data[600];
+    uint64_t   lost;
+    unsigned   i;
+    result_t   r;
+    message_t  m;
+
+    i = C_SAFE + c_draw(w, C_CHANNELS - C_SAFE);
+
+    if (w->c[i].ref == 0) {
+        return 0;
+    }
+
+    memset(&m, 0, sizeof(m));
+    data_fill(data, id->client, sizeof(data));
+    snprintf(tag, sizeof(tag), "t%u", c_draw(w, 4));
+    m.event = zstr("cursor", 6);
+    m.key = zstr(tag, strlen(tag));
+    m.client = w->n + 1;
+    m.data = zstr(data, sizeof(data));
+
+    rc = ngx_http_fanout_signal_put(&w->z, &w->c[i], &m);
+
+    if (rc != OK) {
+        return c_fail(w, "signal: %d", rc);
+    }
+
+    rc = ngx_http_fanout_seat_open(&w->z, &w->c[i], ref, id);
+
+    if (rc == STALE) {
+        /* it was taken over meanwhile */
+        return 0;
+    }
+
+    if (rc != OK) {
+        return c_fail(w, "seat: %d", rc);
+    }
+
+    m.to_client = id->client;
+    rc = ngx_http_fanout_log_publish(&w->z, &w->c[i], &m, 1, NULL, &r);
+
+    if (rc == NOTFOUND || rc == NGX_HTTP_FANOUT_ZONE_MANY) {
+        /* it was ended meanwhile */
+        return 0;
+    }
+
+    if (rc != OK || r.delivered + r.pending != 1) {
+        return c_fail(w, "direct: %d", rc);
+    }
+
+    arena_reset(&arena);
+    rc = ngx_http_fanout_mail_read(&w->z, &w->c[i], id, 0, UINT64_MAX,
+                                   &arena, &lost);
+
+    if (rc == NOTFOUND) {
+        return 0;
+    }
+
+    return (rc == OK || rc == AGAIN)
+           && (arena.n == 0 || data_whole(arena.entries[0].data.data,
+                                          arena.entries[0].data.len))
+           ? 0 : c_fail(w, "mail: %d", rc);
+}
+
+
 static int
 c_identity(c_worker_t *w)
 {
@@ -251,6 +328,10 @@ c_identity(c_worker_t *w)
 
     if (rc != OK) {
         return c_fail(w, "identity: %d", rc);
+    }
+
+    if (c_draw(w, 3) && c_direct(w, ref, &id) != 0) {
+        return -1;
     }
 
     if (c_draw(w, 2)) {

@@ -75,7 +75,10 @@ static uint64_t    seed;
 static volatile int   armed;
 static volatile long  points, crash_at;
 
-static policy_t    keep = { .history = 100, .bytes = 0, .ttl = 60 };
+static identity_t  heard[12];          /* of direct messages */
+static uint32_t    heard_ref[12];
+
+static policy_t    keep = { .history = 100, .ttl = 60, .linger = 60 };
 static policy_t    few = { .history = 10, .bytes = 0, .ttl = 0 };
 static policy_t    none = { .history = 0, .bytes = 0, .ttl = 0 };
 static policy_t    bytes = { .history = 1000, .bytes = 2000, .ttl = 0 };
@@ -197,7 +200,7 @@ say_state(char *s, zone_t *z)
     size_t                        n;
     stat_t                        st;
     info_t                        infos[8];
-    uint64_t                      cursor, clients[16];
+    uint64_t                      cursor, lost, clients[16];
     ngx_http_fanout_zone_class_t  class;
 
     n = say_drained(s, 0, z);
@@ -225,7 +228,27 @@ say_state(char *s, zone_t *z)
                 (unsigned long long) class.bytes);
     }
 
+    for (cursor = 0; ; cursor = arena.entries[arena.n - 1].offset) {
+        arena_reset(&arena);
+        rc = ngx_http_fanout_mail_read(z, &rooms[0], &heard[0], cursor,
+                                       UINT64_MAX, &arena, &lost);
+
+        for (i = 0; i < (int) arena.n; i++) {
+            n = say_entry(s, n, "mail", &arena.entries[i]);
+        }
+
+        if (rc != AGAIN || arena.n == 0) {
+            break;
+        }
+    }
+
     ngx_http_fanout_zone_stat(z, &st);
+    n = say(s, n, "mail %llu lost %llu dropped %llu signals %llu %llu "
+            "%llu\n", (unsigned long long) st.mail,
+            (unsigned long long) lost, (unsigned long long) st.mail_dropped,
+            (unsigned long long) st.signals,
+            (unsigned long long) st.conflated,
+            (unsigned long long) st.signals_dropped);
     n = say(s, n, "keys %llu identities %llu %llu seq %llu staged %llu "
             "live %u evicted %llu expired %llu dropped %llu\n",
             (unsigned long long) st.nkeys,
@@ -850,6 +873,213 @@ setup_stalled(zone_t *z)
 }
 
 
+/* direct messages and signals: a client of the parent, one that lingers, and
+ * more of its user */
+
+static int
+put_to(zone_t *z, uint64_t client, uint64_t user, uint32_t len,
+    const char *key)
+{
+    int        rc;
+    uint8_t   *data;
+    result_t   r;
+    message_t  m;
+    publish_t  opts;
+
+    memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
+    data = malloc(len);
+    data_fill(data, len, len);
+    m.data = zstr(data, len);
+    m.client = 5;
+    m.to_client = client;
+    m.to_user = user;
+
+    if (key) {
+        opts.key = zstr(key, strlen(key));
+    }
+
+    rc = ngx_http_fanout_log_publish(z, &rooms[0], &m, 1, &opts, &r);
+    free(data);
+
+    return rc;
+}
+
+
+static int
+signal_of(zone_t *z, const char *event, unsigned tag, uint32_t len)
+{
+    int        rc;
+    char       text[16];
+    uint8_t   *data;
+    message_t  m;
+
+    memset(&m, 0, sizeof(m));
+    data = malloc(len);
+    data_fill(data, tag, len);
+    snprintf(text, sizeof(text), "t%u", tag);
+    m.event = zstr(event, strlen(event));
+    m.key = zstr(text, strlen(text));
+    m.data = zstr(data, len);
+    m.client = 5;
+    rc = ngx_http_fanout_signal_put(z, &rooms[0], &m);
+    free(data);
+
+    return rc;
+}
+
+
+static void
+setup_heard(zone_t *z)
+{
+    unsigned  i;
+
+    setup_few(z);
+
+    for (i = 0; i < 12; i++) {
+        memset(&heard[i], 0, sizeof(identity_t));
+        heard[i].client = 500 + i;
+        heard[i].user = 99;
+        (void) util_add(z, &heard[i], &heard_ref[i]);
+        (void) ngx_http_fanout_seat_open(z, &rooms[0], heard_ref[i],
+                                         &heard[i]);
+    }
+
+    ngx_http_fanout_identity_end(z, heard_ref[1], &heard[1], 100000,
+                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
+}
+
+
+static void
+setup_mail(zone_t *z)
+{
+    unsigned  i;
+
+    setup_heard(z);
+
+    for (i = 0; i < 64; i++) {
+        (void) put_to(z, i % 2 ? 0 : 500, i % 2 ? 99 : 0, 8 + i * 3, NULL);
+        (void) put_to(z, 502, 0, 8 + i, NULL);
+    }
+
+    (void) put_to(z, 500, 0, 40000, NULL);
+    (void) say_drained(state, 0, z);
+}
+
+
+static void
+setup_mail_key(zone_t *z)
+{
+    setup_heard(z);
+    (void) put_to(z, 0, 99, 50, "key");
+}
+
+
+static int
+run_direct(zone_t *z)
+{
+    return put_to(z, 503, 0, 100, "key");
+}
+
+
+static int
+run_direct_user(zone_t *z)
+{
+    return put_to(z, 0, 99, 1000, "key");
+}
+
+
+static int
+run_direct_large(zone_t *z)
+{
+    return put_to(z, 0, 99, 40000, NULL);
+}
+
+
+static int
+run_mail_read(zone_t *z)
+{
+    int       rc;
+    uint64_t  lost, after;
+
+    after = 0;
+
+    do {
+        arena_reset(&arena);
+        rc = ngx_http_fanout_mail_read(z, &rooms[0], &heard[0], after,
+                                       UINT64_MAX, &arena, &lost);
+
+        if (arena.n) {
+            after = arena.entries[arena.n - 1].offset;
+        }
+
+    } while (rc == AGAIN);
+
+    return rc;
+}
+
+
+static int
+run_seat_close(zone_t *z)
+{
+    ngx_http_fanout_seat_close(z, &rooms[0], heard_ref[2], &heard[2],
+                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+
+    return 0;
+}
+
+
+static void
+setup_signals(zone_t *z)
+{
+    unsigned  i;
+
+    setup_heard(z);
+
+    for (i = 0; i < 20; i++) {
+        (void) signal_of(z, "cursor", i, 8 + i * 20);
+        (void) put(z, &rooms[0], i, 20, 0, NULL, &(result_t) { 0 });
+    }
+}
+
+
+static void
+setup_signals_full(zone_t *z)
+{
+    unsigned  i;
+
+    setup_heard(z);
+
+    for (i = 0; i < 260; i++) {
+        (void) signal_of(z, "cursor", i, 8);
+    }
+}
+
+
+static void
+setup_full_of_mail(zone_t *z)
+{
+    setup_mail(z);
+    (void) signal_of(z, "typing", 1, 5000);
+    setup_full(z);
+    (void) signal_of(z, "typing", 2, 300);
+}
+
+
+static int
+run_signal(zone_t *z)
+{
+    return signal_of(z, "cursor", 3, 500);
+}
+
+
+static int
+run_signal_new(zone_t *z)
+{
+    return signal_of(z, "other", 3, 16000);
+}
+
+
 static int
 run_class(zone_t *z)
 {
@@ -935,6 +1165,35 @@ static const op_t  ops[] = {
     { "claim a slot", setup_some, prepare_attached, run_claim, 0 },
     { "release a slot", setup_some, prepare_much, run_release, SERIES },
     { "reap", setup_dead, prepare_slot, run_reap, SERIES },
+    { "direct message", setup_heard, prepare_slot, run_direct, 0 },
+    { "direct message to a user", setup_heard, prepare_slot,
+      run_direct_user, 0 },
+    { "direct message to full mailboxes", setup_mail, prepare_slot,
+      run_direct_user, SERIES },
+    { "direct message, large", setup_heard, prepare_slot, run_direct_large,
+      0 },
+    { "direct message, a duplicate", setup_mail_key, prepare_slot,
+      run_direct_user, 0 },
+    { "direct message evicting", setup_full_of_mail, prepare_slot,
+      run_direct_large, SERIES },
+    { "read mail", setup_mail, NULL, run_mail_read, SERIES|AS_PARENT },
+    { "drain mail", setup_mail_key, NULL, run_drain, AS_PARENT },
+    { "free mail with a seat", setup_mail, NULL, run_seat_close,
+      SERIES|AS_PARENT },
+    { "free old mail", setup_mail, prepare_slot, run_sweep_later, SERIES },
+    { "signal", setup_signals, prepare_slot, run_signal, 0 },
+    { "signal, a new one", setup_signals, prepare_slot, run_signal_new, 0 },
+    { "signal past the most", setup_signals_full, prepare_slot,
+      run_signal_new, 0 },
+    { "signal evicting", setup_full_of_mail, prepare_slot, run_signal_new,
+      SERIES },
+    { "drain signals", setup_signals, NULL, run_drain, AS_PARENT },
+    { "drain many signals", setup_signals_full, NULL, run_drain,
+      SERIES|AS_PARENT },
+    { "close with signals", setup_signals_full, NULL, run_close,
+      SERIES|AS_PARENT },
+    { "free old signals", setup_signals_full, prepare_slot,
+      run_sweep_later, SERIES },
     { "class", setup_some, prepare_slot, run_class, 0 }
 };
 

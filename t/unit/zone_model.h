@@ -20,6 +20,7 @@
 #define M_HANDLES     4                 /* the last has no slot */
 #define M_IDENTITIES  12
 #define M_KEYS        8
+#define M_TAGS        6
 
 typedef struct {
     uint64_t              epoch;
@@ -32,7 +33,15 @@ typedef struct {
     uint8_t               type;
     uint8_t               flags;
     uint8_t               kept;
+    uint64_t              to_client;
 } m_rec_t;
+
+typedef struct {
+    uint32_t              seed;         /* of the latest */
+    uint32_t              len;
+    uint32_t              at;           /* s */
+    uint8_t               due[M_HANDLES];   /* they have not read it */
+} m_signal_t;
 
 typedef struct {
     char                  name[256];
@@ -48,6 +57,7 @@ typedef struct {
     uint64_t              key_offset[M_KEYS];
     uint64_t              key_time[M_KEYS];
     uint32_t              key_expires[M_KEYS];
+    m_signal_t            signals[M_TAGS];
 } m_channel_t;
 
 typedef struct {
@@ -381,6 +391,7 @@ m_compare(model_t *m, entry_t *e, m_rec_t *r, uint64_t epoch)
         return 0;
     }
 
+    want(m, e->to_client == r->to_client && e->to_user == 0, "for whom");
     want(m, e->time == r->time, "time");
     want(m, e->data.len == r->len, "length %u, not %u", e->data.len, r->len);
 
@@ -562,6 +573,201 @@ m_skip(model_t *m, m_channel_t *ch, uint32_t *pos, entry_t *e)
 }
 
 
+/* Signals: what is told is the latest of its tag, once; only a zone under
+ * pressure and one that nobody reads for a minute let go of it. */
+
+util_fn int
+m_signal(model_t *m)
+{
+    int           rc;
+    char          tag[8];
+    uint8_t      *buf;
+    uint32_t      seed, len;
+    unsigned      h, i, t, k;
+    message_t     msg;
+    m_signal_t   *sg;
+
+    h = m_draw(m, M_HANDLES);
+    i = m_draw(m, M_CHANNELS);
+    t = m_draw(m, M_TAGS);
+    len = 8 + m_draw(m, m_draw(m, 8) ? 200 : 16000);
+    seed = ++m->seeds;
+    sg = &m->ch[i].signals[t];
+
+    memset(&msg, 0, sizeof(msg));
+    snprintf(tag, sizeof(tag), "t%u", t);
+    buf = malloc(len);
+    data_fill(buf, seed, len);
+    msg.event = zstr("cursor", 6);
+    msg.key = zstr(tag, strlen(tag));
+    msg.data = zstr(buf, len);
+    msg.client = 5;
+
+    rc = ngx_http_fanout_signal_put(&m->z[h], &m->c[h][i], &msg);
+    free(buf);
+
+    if (rc == FULL) {
+        want(m, m->pressure, "signal: %d", rc);
+        return 0;
+    }
+
+    want(m, rc == OK, "signal: %d", rc);
+
+    sg->seed = seed;
+    sg->len = len;
+    sg->at = fanout_test_seconds;
+
+    for (k = 0; k < M_HANDLES; k++) {
+        sg->due[k] = m->c[k][i].ref != 0;
+    }
+
+    return 0;
+}
+
+
+/* Who opens a channel is told of none before. */
+
+util_fn void
+m_signals_forget(model_t *m, unsigned h, unsigned i)
+{
+    unsigned  t;
+
+    for (t = 0; t < M_TAGS; t++) {
+        m->ch[i].signals[t].due[h] = 0;
+    }
+}
+
+
+util_fn int
+m_signal_told(model_t *m, unsigned h, entry_t *e)
+{
+    unsigned     t;
+    m_signal_t  *sg;
+
+    want(m, e->key.len == 2 && e->key.data[0] == 't', "a tag");
+    t = e->key.data[1] - '0';
+    want(m, t < M_TAGS, "tag %u", t);
+
+    sg = &m->ch[e->local].signals[t];
+
+    want(m, sg->due[h], "a signal twice, or of before");
+    want(m, data_is(e->data.data, e->data.len, sg->seed, sg->len),
+         "not the latest");
+
+    sg->due[h] = 0;
+
+    return 0;
+}
+
+
+util_fn int
+m_signals_told(model_t *m, unsigned h, unsigned i)
+{
+    unsigned     t;
+    m_signal_t  *sg;
+
+    for (t = 0; t < M_TAGS; t++) {
+        sg = &m->ch[i].signals[t];
+
+        want(m, !sg->due[h] || !m->c[h][i].ref || m->pressure
+                || fanout_test_seconds - sg->at > 60,
+             "signal %u of channel %u was not told", t, i);
+        sg->due[h] = 0;
+    }
+
+    return 0;
+}
+
+
+/* A direct message to a client that is there; it is in the stream of all, and
+ * in its mailbox unless there is too much. */
+
+util_fn int
+m_direct(model_t *m)
+{
+    int            rc;
+    uint8_t       *buf;
+    uint32_t       seed;
+    uint64_t       lost;
+    unsigned       h, i;
+    m_rec_t       *r;
+    message_t      msg;
+    result_t       res;
+    m_channel_t   *ch;
+    m_identity_t  *e;
+
+    e = &m->id[m_draw(m, M_IDENTITIES)];
+    i = m_draw(m, M_CHANNELS);
+    ch = &m->ch[i];
+
+    if (e->handle == 0) {
+        return 0;
+    }
+
+    h = e->handle - 1;
+
+    if (m->c[h][i].ref == 0) {
+        return 0;
+    }
+
+    rc = ngx_http_fanout_seat_open(&m->z[h], &m->c[h][i], e->ref, &e->id);
+
+    if (rc == FULL && m->pressure) {
+        return 0;
+    }
+
+    want(m, rc == OK, "seat: %d", rc);
+
+    seed = ++m->seeds * 2654435761U;
+    msg.data.len = m_length(m);
+    buf = malloc(msg.data.len + 4096);
+    m_compose(&msg, buf, seed, msg.data.len);
+    msg.to_client = e->id.client;
+    memset(&res, 0, sizeof(res));
+
+    rc = ngx_http_fanout_log_publish(&m->z[h], &m->c[h][i], &msg, 1, NULL,
+                                     &res);
+    free(buf);
+
+    if (rc == FULL || rc == LARGE) {
+        want(m, m->pressure, "direct: %d", rc);
+        m->fulls++;
+        return 0;
+    }
+
+    want(m, rc == OK, "direct: %d", rc);
+    want(m, res.delivered == 1 && res.pending == 0, "delivered %u",
+         res.delivered);
+    want(m, res.offset == ch->offset + 1 && res.epoch == ch->epoch,
+         "where it is");
+
+    r = m_push(ch);
+    r->epoch = ch->epoch;
+    r->offset = ++ch->offset;
+    r->time = res.time;
+    r->seed = seed;
+    r->len = msg.data.len;
+    r->type = NGX_HTTP_FANOUT_MESSAGE;
+    r->mono = fanout_test_seconds;
+    r->to_client = e->id.client;
+    m_limit(ch);
+
+    arena_reset(&m->a);
+    rc = ngx_http_fanout_mail_read(&m->z[h], &m->c[h][i], &e->id,
+                                   r->offset - 1, UINT64_MAX, &m->a, &lost);
+    want(m, rc == OK || rc == AGAIN, "mail: %d", rc);
+
+    if (lost >= r->offset) {
+        want(m, m->pressure, "mail lost");
+        return 0;
+    }
+
+    want(m, m->a.n == 1, "%u pieces of mail", m->a.n);
+
+    return m_compare(m, &m->a.entries[0], r, ch->epoch);
+}
+
+
 util_fn int
 m_drain(model_t *m, unsigned h)
 {
@@ -591,6 +797,11 @@ m_drain(model_t *m, unsigned h)
             ch = &m->ch[i];
             pos = &m->pos[h][i];
 
+            if (e->type == NGX_HTTP_FANOUT_SIGNAL) {
+                pass(m_signal_told(m, h, e));
+                continue;
+            }
+
             if (e->type == NGX_HTTP_FANOUT_GAP) {
                 pass(m_skip(m, ch, pos, e));
                 continue;
@@ -619,6 +830,7 @@ m_drain(model_t *m, unsigned h)
         want(m, !m->c[h][i].ref || m->pos[h][i] == m->ch[i].n,
              "channel %u not drained: %u of %u", i, m->pos[h][i],
              m->ch[i].n);
+        pass(m_signals_told(m, h, i));
     }
 
     return 0;
@@ -703,6 +915,7 @@ m_close(model_t *m)
     i = m_draw(m, M_CHANNELS);
 
     ngx_http_fanout_channel_close(&m->z[h], &m->c[h][i]);
+    m_signals_forget(m, h, i);
     m->subscribers[h][i] = 0;
 
     return 0;
@@ -1139,6 +1352,7 @@ m_restart(model_t *m)
     for (i = 0; i < M_CHANNELS; i++) {
         m->c[h][i].ref = 0;
         m->subscribers[h][i] = 0;
+        m_signals_forget(m, h, i);
     }
 
     for (i = 0; i < M_IDENTITIES; i++) {
@@ -1163,8 +1377,16 @@ m_step(model_t *m)
     m->steps++;
     op = m_draw(m, 100);
 
-    if (op < 42) {
+    if (op < 34) {
         return m_publish(m, 1);
+    }
+
+    if (op < 38) {
+        return m_direct(m);
+    }
+
+    if (op < 42) {
+        return m_signal(m);
     }
 
     if (op < 46) {

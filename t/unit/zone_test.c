@@ -641,7 +641,8 @@ by_seq(void)
     join_seq(&b, 73);
     ok(!j.recovered, "one that was let go of is told");
     join_seq(&b, 74);
-    ok(j.recovered && j.missed == 3 && j.after == 37, "the last of them is not");
+    ok(j.recovered && j.missed == 3 && j.after == 37,
+       "the last of them is not");
 
     (void) put(&za, &n, 1, 10, 0, NULL, &r);
     join_seq(&n, 80);

@@ -52,6 +52,7 @@ typedef ngx_http_fanout_zone_conf_t     conf_t;
 
 #if (NGX_HTTP_FANOUT_TEST)
 uint32_t  fanout_test_seconds;
+uint32_t  fanout_test_msec;
 #endif
 
 

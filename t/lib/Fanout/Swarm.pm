@@ -93,7 +93,8 @@ sub start {
 
     my @args = map {
         my $name = $_ =~ tr/_/-/r;
-        $name =~ /^(?:obey|drop|allow|need|no)-/ ? "--$name" : "--$name=$o{$_}"
+        $name =~ /^(?:events$|(?:obey|drop|allow|need|no)-)/
+            ? "--$name" : "--$name=$o{$_}"
     } sort keys %o;
 
     pipe my $read, my $write or die "pipe: $!";

@@ -33,7 +33,8 @@ C<headers> (an array of pairs, or a hash; they replace those of the same
 name, an undefined value removes one), C<method>, C<version> ("1.1"),
 C<request> (the whole request as bytes), C<after> (bytes sent in the same
 write behind the request), C<expect> (the status, 101 by default; undef takes
-any). Dies when the status is another. Afterwards C<status>, C<headers>,
+any), C<deflate> (1, or what to offer: permessage-deflate, see below). Dies
+when the status is another. Afterwards C<status>, C<headers>,
 C<body> and C<subprotocol> tell what came back.
 
 =item frame(opcode, payload, %o), send_frame(...)
@@ -61,6 +62,22 @@ close frame came: then C<close_code> and C<close_reason> are set.
 
 The payload of the next message. Dies if it is not text.
 
+=item deflate
+
+What was agreed on, as {parameter => value}, undef if nothing was. Dies if the
+answer is none to permessage-deflate. Messages that come deflated are inflated,
+with the window agreed on and nothing of messages before, and have {deflated}:
+the length they came in.
+
+=item deflated(bytes, %o)
+
+A message's payload as a client may deflate it. Options: C<bits> (15),
+C<level> (6), C<final> (1: its last block says so).
+
+=item send_deflated(opcode, bytes, %o)
+
+Sends it. Options: those of C<frame> and C<deflated>.
+
 =item close(code?, reason?), wait_close(timeout?)
 
 The close handshake; waits for the server's: both return its code, 1005 for
@@ -73,6 +90,7 @@ none, 1006 for an end without a close frame, undef at a time-out.
 use strict;
 use warnings;
 
+use Compress::Raw::Zlib ();
 use Digest::SHA qw( sha1_base64 );
 use MIME::Base64 qw( encode_base64 );
 use Time::HiRes qw( time );
@@ -129,6 +147,7 @@ sub connect {
 
     if ($r->{status} == 101) {
         check_accept($r, $key) if !defined $o{request};
+        $self->{deflate} = agreed($r->{headers}{'sec-websocket-extensions'});
 
     } else {
         $self->read_body($end);
@@ -161,6 +180,10 @@ sub request {
         [ 'Sec-WebSocket-Protocol', join ', ', @{ $o{subprotocols} } ]
         if $o{subprotocols};
 
+    push @headers, [ 'Sec-WebSocket-Extensions',
+                     $o{deflate} eq '1' ? 'permessage-deflate' : $o{deflate} ]
+        if $o{deflate};
+
     my @own = ref $o{headers} eq 'HASH'
             ? map { [ $_, $o{headers}{$_} ] } sort keys %{ $o{headers} }
             : @{ $o{headers} || [] };
@@ -185,6 +208,36 @@ sub check_accept {
 }
 
 
+# RFC 7692, section 7.1: parameters of the answer
+
+sub agreed {
+    my ($header) = @_;
+
+    return undef if !defined $header;
+
+    my ($name, @parameters) = split /\s*;\s*/, $header;
+
+    die "the extension is \"$header\"\n" if $name ne 'permessage-deflate';
+
+    my %agreed;
+
+    for (@parameters) {
+        my ($key, $value) = /^(\w+)(?:=(\d+))?$/;
+
+        die "agreed on \"$header\"\n"
+            if !defined $key || exists $agreed{$key}
+               || $key !~ /^(?:client|server)_(?:no_context_takeover
+                                              |max_window_bits)$/x
+               || ($key =~ /bits/) != defined $value
+               || (defined $value && ($value < 8 || $value > 15));
+
+        $agreed{$key} = $value;
+    }
+
+    return \%agreed;
+}
+
+
 sub read_body {
     my ($self, $end) = @_;
 
@@ -204,6 +257,7 @@ sub status       { $_[0]{status} }
 sub headers      { $_[0]{headers} }
 sub body         { $_[0]{body} }
 sub subprotocol  { $_[0]{headers}{'sec-websocket-protocol'} }
+sub deflate      { $_[0]{deflate} }
 sub close_code   { $_[0]{close_code} }
 sub close_reason { $_[0]{close_reason} }
 
@@ -250,6 +304,66 @@ sub send_frame {
 
 sub send_text   { my $s = shift; $s->send_frame(1, @_) }
 sub send_binary { my $s = shift; $s->send_frame(2, @_) }
+
+sub deflated {
+    my ($self, $bytes, %o) = @_;
+
+    my $bits = $o{bits} || 15;
+
+    # zlib makes none of 8 bits, but one of 9 refers to 250 bytes at most
+
+    my ($d, $rc) = Compress::Raw::Zlib::Deflate->new(
+        -Level      => defined $o{level} ? $o{level} : 6,
+        -WindowBits => -($bits == 8 ? 9 : $bits));
+
+    die "deflateInit: $rc\n" if !$d;
+
+    $d->deflate($bytes, my $one) == 0 or die;
+    $d->flush(my $two, $o{final} ? Compress::Raw::Zlib::Z_FINISH()
+                                 : Compress::Raw::Zlib::Z_SYNC_FLUSH()) == 0
+        or die;
+
+    my $out = $one . $two;
+
+    return "$out\0" if $o{final};
+
+    $out =~ s/\x00\x00\xff\xff\z// or die "no sync\n";
+
+    return $out;
+}
+
+
+sub inflated {
+    my ($self, $bytes) = @_;
+
+    my $agreed = $self->{deflate}
+        or die "a deflated message, which was not agreed on\n";
+
+    my ($i, $rc) = Compress::Raw::Zlib::Inflate->new(
+        -WindowBits => -($agreed->{server_max_window_bits} || 15),
+        -Bufsize    => 64);
+
+    die "inflateInit: $rc\n" if !$i;
+
+    my $in = "$bytes\x00\x00\xff\xff";
+
+    $rc = $i->inflate($in, my $out);
+
+    die "inflate: $rc\n"
+        if ($rc != 0 && $rc != Compress::Raw::Zlib::Z_BUF_ERROR())
+           || length $in;
+
+    return $out;
+}
+
+
+sub send_deflated {
+    my ($self, $opcode, $bytes, %o) = @_;
+
+    return $self->send_frame($opcode, $self->deflated($bytes, %o), rsv => 4,
+                             %o);
+}
+
 
 sub send_ping {
     my ($self, $payload, %o) = @_;
@@ -357,6 +471,9 @@ sub accept_frame {
 
     my $opcode = $frame->{opcode};
 
+    die "reserved bits $frame->{rsv} in a control frame\n"
+        if $opcode > 7 && $frame->{rsv};
+
     if ($opcode == 8) {
         my ($code, $reason) = length $frame->{payload} > 1
                             ? unpack('na*', $frame->{payload}) : (1005, '');
@@ -373,6 +490,9 @@ sub accept_frame {
 
     return undef if $opcode > 2;
 
+    die "reserved bits $frame->{rsv} in a frame of opcode $opcode\n"
+        if $frame->{rsv} && ($frame->{rsv} != 4 || $opcode == 0);
+
     if ($opcode == 0) {
         die "a continuation of nothing\n" if !$self->{part};
         $self->{part}{payload} .= $frame->{payload};
@@ -380,9 +500,19 @@ sub accept_frame {
     } else {
         die "a message inside another's fragments\n" if $self->{part};
         $self->{part} = { opcode => $opcode, payload => $frame->{payload} };
+        $self->{part}{deflated} = 1 if $frame->{rsv};
     }
 
-    return $frame->{fin} ? delete $self->{part} : undef;
+    return undef if !$frame->{fin};
+
+    my $message = delete $self->{part};
+
+    if ($message->{deflated}) {
+        $message->{deflated} = length $message->{payload};
+        $message->{payload}  = $self->inflated($message->{payload});
+    }
+
+    return $message;
 }
 
 

@@ -1,0 +1,273 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What is published of a response: its data, and as "meta"
+ *
+ *   {"method":"POST","path":"/api/items","status":201,"omitted":"large"}
+ *
+ * where "omitted" says why there is no body, if there should be one.
+ */
+
+
+#include "ngx_http_fanout_broadcast.h"
+#include "ngx_http_fanout_json.h"
+#include "ngx_http_fanout_utf8.h"
+
+
+/* bytes of a method and a path in "meta"; longer ones are left out */
+
+#define NGX_HTTP_FANOUT_BROADCAST_METHOD  32
+#define NGX_HTTP_FANOUT_BROADCAST_PATH    768
+
+
+static void publish(ngx_http_fanout_broadcast_t *b,
+    ngx_http_fanout_broadcast_target_t *t);
+static ngx_http_fanout_error_e append(ngx_http_fanout_broadcast_t *b,
+    ngx_http_fanout_broadcast_target_t *t, const char *omitted,
+    ngx_uint_t *duplicate);
+static void prepare(ngx_http_fanout_broadcast_t *b,
+    ngx_http_fanout_broadcast_body_t *body);
+static ngx_int_t prepare_json(ngx_http_fanout_broadcast_t *b,
+    ngx_http_fanout_broadcast_body_t *body);
+static size_t write_meta(ngx_http_fanout_broadcast_t *b, u_char *meta,
+    const char *omitted);
+
+
+static ngx_str_t  null = ngx_string("null");
+
+
+#define set_zstr(z, s)                                                        \
+    (z)->data = (s)->data;                                                    \
+    (z)->len = (s)->len
+
+
+void
+ngx_http_fanout_broadcast_publish(ngx_http_fanout_broadcast_t *b)
+{
+    ngx_uint_t                           i;
+    ngx_http_fanout_broadcast_target_t  *t;
+
+    b->done = 1;
+    b->copying = 0;
+
+    t = b->targets.elts;
+
+    for (i = 0; i < b->targets.nelts; i++) {
+        publish(b, &t[i]);
+    }
+}
+
+
+static void
+publish(ngx_http_fanout_broadcast_t *b, ngx_http_fanout_broadcast_target_t *t)
+{
+    ngx_log_t                         *log;
+    ngx_uint_t                         duplicate;
+    const char                        *omitted;
+    ngx_http_fanout_hub_t             *hub;
+    ngx_http_fanout_error_e            error;
+    ngx_http_fanout_broadcast_body_t  *body;
+
+    hub = t->app->hub;
+    log = b->request->connection->log;
+
+    if (hub == NULL) {
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "fanout_broadcast to zone \"%V\" failed: this process "
+                      "has no zone", &t->app->name);
+        return;
+    }
+
+    body = &b->bodies[t->body];
+    prepare(b, body);
+
+    omitted = body->omitted;
+    error = append(b, t, omitted, &duplicate);
+
+    if (error == NGX_HTTP_FANOUT_E_TOO_LARGE && omitted == NULL) {
+        omitted = "large";
+        error = append(b, t, omitted, &duplicate);
+    }
+
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        ngx_http_fanout_count(hub, broadcast_failures);
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      "fanout_broadcast to channel \"%V\" in zone \"%V\" "
+                      "failed: %V", &t->channel, &t->app->name,
+                      &ngx_http_fanout_errors[error].text);
+        return;
+    }
+
+    if (duplicate) {
+        ngx_http_fanout_count(hub, duplicates);
+        return;
+    }
+
+    ngx_http_fanout_count(hub, broadcasts);
+
+    if (omitted) {
+        ngx_http_fanout_count(hub, broadcast_skipped);
+        ngx_log_error(NGX_LOG_INFO, log, 0,
+                      "fanout_broadcast to channel \"%V\" in zone \"%V\" is "
+                      "without the body: %s", &t->channel, &t->app->name,
+                      omitted);
+    }
+}
+
+
+static ngx_http_fanout_error_e
+append(ngx_http_fanout_broadcast_t *b, ngx_http_fanout_broadcast_target_t *t,
+    const char *omitted, ngx_uint_t *duplicate)
+{
+    u_char                             meta[NGX_HTTP_FANOUT_META];
+    ngx_str_t                         *data;
+    ngx_http_fanout_error_e            error;
+    ngx_http_fanout_zone_result_t      result;
+    ngx_http_fanout_zone_message_t     m;
+    ngx_http_fanout_zone_publish_t     opts;
+    ngx_http_fanout_broadcast_body_t  *body;
+
+    ngx_memzero(&m, sizeof(ngx_http_fanout_zone_message_t));
+    ngx_memzero(&opts, sizeof(ngx_http_fanout_zone_publish_t));
+
+    body = &b->bodies[t->body];
+    data = omitted ? &null : &body->data;
+
+    set_zstr(&m.data, data);
+    set_zstr(&m.event, &t->event);
+    set_zstr(&m.user, &t->user);
+    set_zstr(&m.key, &t->key);
+
+    m.kind = omitted ? NGX_HTTP_FANOUT_JSON : body->kind;
+    m.client = t->client;
+    m.flags = t->client ? NGX_HTTP_FANOUT_NOECHO : 0;
+
+    if (t->meta) {
+        m.meta.data = meta;
+        m.meta.len = write_meta(b, meta, omitted);
+    }
+
+    opts.key = m.key;
+    opts.scope = m.user;
+
+    error = ngx_http_fanout_hub_publish(t->app->hub, &t->channel, &m, 1,
+                                        &opts, &result);
+    *duplicate = result.duplicate;
+
+    return error;
+}
+
+
+/* JSON if it is, else text if it may be, else bytes.  Only what says that it
+ * is JSON or does not say what it is can be JSON. */
+
+static void
+prepare(ngx_http_fanout_broadcast_t *b,
+    ngx_http_fanout_broadcast_body_t *body)
+{
+    ngx_uint_t  kind;
+
+    if (body->ready) {
+        return;
+    }
+
+    body->ready = 1;
+
+    if (body->body.len == 0 || body->omitted) {
+        body->data = null;
+        body->kind = NGX_HTTP_FANOUT_JSON;
+        return;
+    }
+
+    kind = ngx_http_fanout_http_kind(&body->type);
+    body->data = body->body;
+
+    if (kind == NGX_HTTP_FANOUT_BINARY) {
+        body->kind = NGX_HTTP_FANOUT_BINARY;
+        return;
+    }
+
+    if (kind != NGX_HTTP_FANOUT_TEXT && prepare_json(b, body) == NGX_OK) {
+        body->kind = NGX_HTTP_FANOUT_JSON;
+        return;
+    }
+
+    body->kind = ngx_http_fanout_utf8_check(body->body.data, body->body.len)
+                 == NGX_HTTP_FANOUT_UTF8_OK
+                 ? NGX_HTTP_FANOUT_TEXT : NGX_HTTP_FANOUT_BINARY;
+}
+
+
+static ngx_int_t
+prepare_json(ngx_http_fanout_broadcast_t *b,
+    ngx_http_fanout_broadcast_body_t *body)
+{
+    u_char                  *p;
+    ngx_http_fanout_json_t   json;
+
+    if (ngx_http_fanout_json_check(body->body.data, body->body.len,
+                                   NGX_HTTP_FANOUT_JSON_DEPTH, &json, NULL)
+        < 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    /* the request's body is not ours to change */
+
+    p = ngx_pnalloc(b->request->pool, json.len);
+    if (p == NULL) {
+        return NGX_DECLINED;
+    }
+
+    body->data.data = p;
+    body->data.len = ngx_http_fanout_json_minify(p, json.data, json.len);
+
+    return NGX_OK;
+}
+
+
+/* The path as the client knows it, without arguments: these may be secret. */
+
+static size_t
+write_meta(ngx_http_fanout_broadcast_t *b, u_char *meta, const char *omitted)
+{
+    u_char     *p, *q;
+    ngx_str_t   path;
+
+    p = meta;
+    *p++ = '{';
+
+    if (b->method.len && b->method.len <= NGX_HTTP_FANOUT_BROADCAST_METHOD) {
+        p = ngx_sprintf(p, "\"method\":\"%V\",", &b->method);
+    }
+
+    path = b->request->unparsed_uri;
+
+    for (q = path.data; q < path.data + path.len; q++) {
+        if (*q == '?' || *q == '#') {
+            path.len = q - path.data;
+            break;
+        }
+    }
+
+    if (path.len
+        && ngx_http_fanout_json_escape_len(path.data, path.len)
+           <= NGX_HTTP_FANOUT_BROADCAST_PATH)
+    {
+        p = ngx_cpymem(p, "\"path\":\"", sizeof("\"path\":\"") - 1);
+        p = ngx_http_fanout_json_escape(p, path.data, path.len);
+        *p++ = '"';
+        *p++ = ',';
+    }
+
+    p = ngx_sprintf(p, "\"status\":%ui", b->status);
+
+    if (omitted) {
+        p = ngx_sprintf(p, ",\"omitted\":\"%s\"", omitted);
+    }
+
+    *p++ = '}';
+
+    return p - meta;
+}

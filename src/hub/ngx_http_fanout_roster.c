@@ -1,0 +1,816 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ */
+
+
+#include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_entry.h"
+
+
+#define NGX_HTTP_FANOUT_ROSTER_READS     16     /* sections a turn */
+#define NGX_HTTP_FANOUT_ROSTER_BUF                                            \
+    (NGX_HTTP_FANOUT_ZONE_MEMBER_BUF + NGX_HTTP_FANOUT_ZONE_COPY)
+#define NGX_HTTP_FANOUT_SNAPSHOT_AGE     1000   /* ms */
+
+
+static void by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel);
+static ngx_int_t compare(ngx_http_fanout_mirror_t *m, uint64_t client,
+    const u_char *key, size_t len);
+static ngx_int_t put(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r,
+    ngx_http_fanout_member_t *m);
+static void drop(ngx_http_fanout_roster_t *r, ngx_http_fanout_mirror_t *m);
+static void clear(ngx_http_fanout_roster_t *r);
+static void changed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r);
+static void read_section(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r);
+static void wake(ngx_http_fanout_roster_t *r);
+static void recent_add(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r, ngx_http_fanout_entry_t *e);
+static void recent_drop(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r);
+static void recent_clear(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r);
+
+
+#define mirror_of(n)  (ngx_rbtree_data(n, ngx_http_fanout_mirror_t, node))
+
+
+/* life */
+
+ngx_http_fanout_roster_t *
+ngx_http_fanout_roster_create(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch)
+{
+    ngx_http_fanout_roster_t  *r;
+
+    r = ngx_calloc(sizeof(ngx_http_fanout_roster_t), ngx_cycle->log);
+    if (r == NULL) {
+        return NULL;
+    }
+
+    r->channel = ch;
+    r->summary = (ch->policy->keep.presence
+                  == NGX_HTTP_FANOUT_PRESENCE_SUMMARY);
+
+    ngx_rbtree_init(&r->members, &r->sentinel, by_client);
+    ngx_rbtree_init(&r->places, &r->nowhere, ngx_rbtree_insert_value);
+    ngx_queue_init(&r->waiting);
+    ngx_queue_init(&r->recent);
+    ngx_queue_insert_tail(&hub->rosters, &r->queue);
+
+    ngx_http_fanout_roster_restart(hub, r, ch->offset);
+
+    return r;
+}
+
+
+void
+ngx_http_fanout_roster_free(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r)
+{
+    ngx_queue_t            *q;
+    ngx_http_fanout_job_t  *job;
+
+    while (!ngx_queue_empty(&r->waiting)) {
+        q = ngx_queue_head(&r->waiting);
+        job = ngx_queue_data(q, ngx_http_fanout_job_t, waiting);
+
+        /* it asks the zone instead */
+        ngx_http_fanout_session_job_unqueue(job->session);
+        ngx_http_fanout_outbox_queue(job->session);
+    }
+
+    clear(r);
+    recent_clear(hub, r);
+
+    if (r->snapshot) {
+        ngx_http_fanout_snapshot_release(hub, r->snapshot);
+    }
+
+    if (r->queued) {
+        ngx_queue_remove(&r->active);
+    }
+
+    ngx_queue_remove(&r->queue);
+    ngx_free(r);
+}
+
+
+void
+ngx_http_fanout_roster_restart(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r, uint64_t lost)
+{
+    clear(r);
+    recent_clear(hub, r);
+
+    r->lost = lost;
+    r->slot = 0;
+    r->until = UINT64_MAX;
+    r->reading = 1;
+    r->ready = 0;
+
+    changed(hub, r);
+}
+
+
+void
+ngx_http_fanout_roster_purged(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r)
+{
+    if (!r->ready) {
+        ngx_http_fanout_roster_restart(hub, r, 0);
+        return;
+    }
+
+    recent_clear(hub, r);
+    r->lost = 0;
+
+    ngx_http_fanout_roster_touch(hub, r);
+}
+
+
+/* members */
+
+static void
+by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    ngx_rbtree_node_t         **p;
+    ngx_http_fanout_mirror_t   *m;
+
+    m = mirror_of(node);
+
+    for ( ;; ) {
+        p = compare(mirror_of(temp), m->client, m->bytes, m->key_len) > 0
+            ? &temp->left : &temp->right;
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+    ngx_rbt_red(node);
+}
+
+
+static ngx_int_t
+compare(ngx_http_fanout_mirror_t *m, uint64_t client, const u_char *key,
+    size_t len)
+{
+    ngx_int_t  rc;
+
+    if (m->client != client) {
+        return m->client < client ? -1 : 1;
+    }
+
+    rc = ngx_memcmp(m->bytes, key, ngx_min(m->key_len, len));
+
+    return rc ? rc : (ngx_int_t) m->key_len - (ngx_int_t) len;
+}
+
+
+ngx_http_fanout_mirror_t *
+ngx_http_fanout_roster_find(ngx_http_fanout_roster_t *r, uint64_t client,
+    const u_char *key, size_t len)
+{
+    ngx_int_t           rc;
+    ngx_rbtree_node_t  *node;
+
+    if (key == NULL) {
+        key = (u_char *) "";
+    }
+
+    node = r->members.root;
+
+    while (node != &r->sentinel) {
+        rc = compare(mirror_of(node), client, key, len);
+
+        if (rc == 0) {
+            return mirror_of(node);
+        }
+
+        node = rc > 0 ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+/* the first one has the least key, which may be the empty one */
+
+ngx_http_fanout_mirror_t *
+ngx_http_fanout_roster_next(ngx_http_fanout_roster_t *r, uint64_t client,
+    ngx_http_fanout_mirror_t *m)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    if (m) {
+        found = ngx_rbtree_next(&r->members, &m->node);
+
+    } else {
+        found = NULL;
+        node = r->members.root;
+
+        while (node != &r->sentinel) {
+            if (mirror_of(node)->client >= client) {
+                found = node;
+                node = node->left;
+
+            } else {
+                node = node->right;
+            }
+        }
+    }
+
+    return found && mirror_of(found)->client == client ? mirror_of(found)
+                                                       : NULL;
+}
+
+
+static ngx_int_t
+put(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r,
+    ngx_http_fanout_member_t *member)
+{
+    size_t                     at, len;
+    ngx_http_fanout_frame_t   *f;
+    ngx_http_fanout_mirror_t  *m;
+
+    f = ngx_http_fanout_frame_create(hub, 1024);
+    if (f == NULL) {
+        return NGX_ERROR;
+    }
+
+    m = NULL;
+
+    if (ngx_http_fanout_member_json(hub, member, 0, f, &at) == NGX_OK) {
+        len = sizeof(ngx_http_fanout_mirror_t) + member->key.len + f->used;
+        m = ngx_alloc(len, ngx_cycle->log);
+    }
+
+    if (m == NULL) {
+        ngx_http_fanout_frame_release(hub, f);
+        return NGX_ERROR;
+    }
+
+    m->client = member->client;
+    m->slot = member->slot;
+    m->idle = member->idle;
+    m->anonymous = member->anonymous;
+    m->json_len = f->used;
+    m->data_at = at;
+    m->data_len = member->data.len;
+    m->key_len = member->key.len;
+
+    if (m->key_len) {
+        ngx_memcpy(m->bytes, member->key.data, m->key_len);
+    }
+
+    ngx_memcpy(ngx_http_fanout_mirror_json(m), f->data, f->used);
+    ngx_http_fanout_frame_release(hub, f);
+
+    drop(r, ngx_http_fanout_roster_find(r, m->client, m->bytes, m->key_len));
+
+    m->node.key = 0;
+    m->place.key = m->slot;
+    ngx_rbtree_insert(&r->members, &m->node);
+    ngx_rbtree_insert(&r->places, &m->place);
+
+    r->count++;
+    r->json += m->json_len;
+    r->bytes += len;
+
+    return NGX_OK;
+}
+
+
+static void
+drop(ngx_http_fanout_roster_t *r, ngx_http_fanout_mirror_t *m)
+{
+    if (m == NULL) {
+        return;
+    }
+
+    ngx_rbtree_delete(&r->members, &m->node);
+    ngx_rbtree_delete(&r->places, &m->place);
+
+    r->count--;
+    r->json -= m->json_len;
+    r->bytes -= sizeof(ngx_http_fanout_mirror_t) + m->key_len + m->json_len;
+
+    ngx_free(m);
+}
+
+
+static void
+clear(ngx_http_fanout_roster_t *r)
+{
+    while (r->members.root != &r->sentinel) {
+        drop(r, mirror_of(r->members.root));
+    }
+
+    r->count = 0;
+}
+
+
+static void
+changed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r)
+{
+    r->version++;
+
+    if (r->snapshot) {
+        ngx_http_fanout_snapshot_release(hub, r->snapshot);
+        r->snapshot = NULL;
+    }
+
+    ngx_http_fanout_roster_touch(hub, r);
+}
+
+
+void
+ngx_http_fanout_roster_apply(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r, ngx_http_fanout_entry_t *e)
+{
+    ngx_int_t                  rc;
+    const uint8_t             *p, *last;
+    ngx_http_fanout_member_t   m;
+
+    p = e->data.data;
+    last = p + e->data.len;
+    rc = NGX_OK;
+
+    while (rc == NGX_OK && ngx_http_fanout_change_next(&p, last, &m) == 1) {
+
+        switch (m.change) {
+
+        case NGX_HTTP_FANOUT_COUNTED:
+            r->count = m.count;
+            break;
+
+        case NGX_HTTP_FANOUT_LEFT:
+            drop(r, ngx_http_fanout_roster_find(r, m.client, m.key.data,
+                                                m.key.len));
+            break;
+
+        default:
+            rc = put(hub, r, &m);
+        }
+    }
+
+    recent_add(hub, r, e);
+
+    if (rc != NGX_OK) {
+        ngx_http_fanout_roster_restart(hub, r, r->lost);
+        return;
+    }
+
+    changed(hub, r);
+}
+
+
+void
+ngx_http_fanout_roster_reached(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r)
+{
+    if (!r->ready && !r->reading && r->channel->offset >= r->until) {
+        r->ready = 1;
+        ngx_http_fanout_roster_touch(hub, r);
+    }
+}
+
+
+/* reading */
+
+static void
+read_section(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r)
+{
+    int                        rc;
+    unsigned                   i, n;
+    ngx_http_fanout_room_t     room;
+
+    static u_char                    buf[NGX_HTTP_FANOUT_ROSTER_BUF];
+    static ngx_http_fanout_member_t  members[NGX_HTTP_FANOUT_ZONE_ENTRIES];
+
+    ngx_memzero(&room, sizeof(ngx_http_fanout_room_t));
+    n = 0;
+
+    rc = ngx_http_fanout_room_read(&hub->zone, &r->channel->zc, &r->slot,
+                                   members, NGX_HTTP_FANOUT_ZONE_ENTRIES, buf,
+                                   sizeof(buf), &n, &room);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND) {
+        /* the zone was rebuilt: this starts again when that is seen */
+        r->slot = UINT32_MAX;
+        room.epoch = 0;
+    }
+
+    for (i = 0; i < n && !r->summary; i++) {
+        if (put(hub, r, &members[i]) != NGX_OK) {
+            r->slot = 0;
+            return;
+        }
+    }
+
+    if (r->summary) {
+        r->count = room.members;
+        r->slot = UINT32_MAX;
+    }
+
+    r->until = room.epoch == r->channel->epoch ? room.offset : UINT64_MAX;
+
+    if (r->slot == UINT32_MAX) {
+        r->reading = 0;
+        ngx_http_fanout_roster_reached(hub, r);
+    }
+}
+
+
+void
+ngx_http_fanout_roster_touch(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r)
+{
+    if (!r->queued) {
+        r->queued = 1;
+        ngx_queue_insert_tail(&hub->active, &r->active);
+    }
+
+    if (!hub->in_turn) {
+        ngx_post_event(&hub->drain, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_fanout_roster_work(ngx_http_fanout_hub_t *hub)
+{
+    ngx_uint_t                 n;
+    ngx_queue_t               *q, now;
+    ngx_http_fanout_roster_t  *r;
+
+    if (ngx_queue_empty(&hub->active)) {
+        return;
+    }
+
+    ngx_queue_init(&now);
+    ngx_queue_add(&now, &hub->active);
+    ngx_queue_init(&hub->active);
+
+    for (n = 0; !ngx_queue_empty(&now); /* void */ ) {
+        q = ngx_queue_head(&now);
+        r = ngx_queue_data(q, ngx_http_fanout_roster_t, active);
+
+        ngx_queue_remove(q);
+        r->queued = 0;
+
+        while (r->reading && n++ < NGX_HTTP_FANOUT_ROSTER_READS) {
+            read_section(hub, r);
+        }
+
+        if (r->reading && !r->queued) {
+            r->queued = 1;
+            ngx_queue_insert_tail(&hub->active, &r->active);
+        }
+
+        if (r->ready) {
+            wake(r);
+        }
+    }
+
+    if (!ngx_queue_empty(&hub->active)) {
+        ngx_post_event(&hub->drain, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+wake(ngx_http_fanout_roster_t *r)
+{
+    ngx_queue_t            *q;
+    ngx_http_fanout_job_t  *job;
+
+    for (q = ngx_queue_head(&r->waiting);
+         q != ngx_queue_sentinel(&r->waiting);
+         q = ngx_queue_next(q))
+    {
+        job = ngx_queue_data(q, ngx_http_fanout_job_t, waiting);
+        ngx_http_fanout_outbox_queue(job->session);
+    }
+}
+
+
+void
+ngx_http_fanout_roster_expire(ngx_http_fanout_hub_t *hub)
+{
+    ngx_queue_t               *q, *oldest;
+    ngx_http_fanout_roster_t  *r;
+    ngx_http_fanout_recent_t  *e;
+
+    for (q = ngx_queue_head(&hub->rosters);
+         q != ngx_queue_sentinel(&hub->rosters);
+         q = ngx_queue_next(q))
+    {
+        r = ngx_queue_data(q, ngx_http_fanout_roster_t, queue);
+
+        while (!ngx_queue_empty(&r->recent)) {
+            oldest = ngx_queue_head(&r->recent);
+            e = ngx_queue_data(oldest, ngx_http_fanout_recent_t, queue);
+
+            if (ngx_current_msec - e->at < NGX_HTTP_FANOUT_RECENT_AGE
+                && hub->frames <= hub->app->frames)
+            {
+                break;
+            }
+
+            recent_drop(hub, r);
+        }
+
+        if (r->snapshot
+            && ngx_current_msec - r->snapshot_at
+               > NGX_HTTP_FANOUT_SNAPSHOT_AGE)
+        {
+            ngx_http_fanout_snapshot_release(hub, r->snapshot);
+            r->snapshot = NULL;
+        }
+
+        wake(r);
+    }
+}
+
+
+ngx_uint_t
+ngx_http_fanout_roster_sizes(ngx_http_fanout_hub_t *hub, size_t *bytes)
+{
+    ngx_uint_t                 n;
+    ngx_queue_t               *q;
+    ngx_http_fanout_roster_t  *r;
+
+    n = 0;
+    *bytes = 0;
+
+    for (q = ngx_queue_head(&hub->rosters);
+         q != ngx_queue_sentinel(&hub->rosters);
+         q = ngx_queue_next(q))
+    {
+        r = ngx_queue_data(q, ngx_http_fanout_roster_t, queue);
+        *bytes += sizeof(ngx_http_fanout_roster_t) + r->bytes;
+        n++;
+    }
+
+    return n;
+}
+
+
+/* snapshots */
+
+ngx_int_t
+ngx_http_fanout_roster_snapshot(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_roster_t *r, ngx_http_fanout_snapshot_t **sn)
+{
+    ngx_rbtree_node_t           *node;
+    ngx_http_fanout_mirror_t    *m;
+    ngx_http_fanout_snapshot_t  *s;
+
+    if (r->snapshot == NULL) {
+
+        if (hub->frames > hub->app->frames) {
+            return NGX_AGAIN;
+        }
+
+        s = ngx_http_fanout_snapshot_create(hub, r->json + r->count + 1);
+        if (s == NULL) {
+            return NGX_ERROR;
+        }
+
+        node = r->places.root == &r->nowhere
+               ? NULL : ngx_rbtree_min(r->places.root, &r->nowhere);
+
+        for ( /* void */ ; node; node = ngx_rbtree_next(&r->places, node)) {
+            m = ngx_rbtree_data(node, ngx_http_fanout_mirror_t, place);
+
+            if (ngx_http_fanout_snapshot_add(hub, s,
+                                             ngx_http_fanout_mirror_json(m),
+                                             m->json_len)
+                != NGX_OK)
+            {
+                ngx_http_fanout_snapshot_release(hub, s);
+                return NGX_ERROR;
+            }
+        }
+
+        r->snapshot = s;
+        r->snapshot_at = ngx_current_msec;
+    }
+
+    r->snapshot->refs++;
+    *sn = r->snapshot;
+
+    return NGX_OK;
+}
+
+
+ngx_http_fanout_snapshot_t *
+ngx_http_fanout_snapshot_create(ngx_http_fanout_hub_t *hub, size_t size)
+{
+    ngx_http_fanout_snapshot_t  *sn;
+
+    sn = ngx_calloc(sizeof(ngx_http_fanout_snapshot_t), ngx_cycle->log);
+    if (sn == NULL) {
+        return NULL;
+    }
+
+    sn->refs = 1;
+    sn->frame = ngx_http_fanout_frame_create(hub, size);
+
+    if (sn->frame == NULL) {
+        ngx_free(sn);
+        return NULL;
+    }
+
+    return sn;
+}
+
+
+ngx_int_t
+ngx_http_fanout_snapshot_add(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_snapshot_t *sn, const u_char *json, size_t len)
+{
+    uint32_t                  n;
+    ngx_http_fanout_frame_t  *f;
+    ngx_http_fanout_chunk_t  *chunk;
+
+    f = sn->frame;
+    chunk = sn->nchunks ? &sn->chunks[sn->nchunks - 1] : NULL;
+
+    if (chunk && chunk->end - chunk->start + len < NGX_HTTP_FANOUT_CHUNK) {
+
+        if (ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+    } else {
+
+        if (sn->nchunks == sn->max) {
+            n = sn->max ? sn->max * 2 : 1;
+
+            chunk = realloc(sn->chunks, n * sizeof(ngx_http_fanout_chunk_t));
+            if (chunk == NULL) {
+                return NGX_ERROR;
+            }
+
+            sn->chunks = chunk;
+            sn->max = n;
+        }
+
+        chunk = &sn->chunks[sn->nchunks++];
+        chunk->start = f->used;
+        chunk->end = f->used;
+    }
+
+    if (ngx_http_fanout_frame_append(hub, f, json, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    chunk->end = f->used;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_fanout_snapshot_release(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_snapshot_t *sn)
+{
+    if (--sn->refs == 0) {
+        ngx_http_fanout_frame_release(hub, sn->frame);
+
+        if (sn->chunks) {
+            free(sn->chunks);
+        }
+
+        ngx_free(sn);
+    }
+}
+
+
+/* the latest entries */
+
+static void
+recent_add(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r,
+    ngx_http_fanout_entry_t *e)
+{
+    size_t                     size;
+    ngx_http_fanout_recent_t  *recent;
+
+    size = sizeof(ngx_http_fanout_recent_t) + e->data.len;
+
+    while (!ngx_queue_empty(&r->recent)
+           && (r->recent_bytes + size > NGX_HTTP_FANOUT_RECENT
+               || hub->frames > hub->app->frames))
+    {
+        recent_drop(hub, r);
+    }
+
+    recent = size <= NGX_HTTP_FANOUT_RECENT ? ngx_alloc(size, ngx_cycle->log)
+                                            : NULL;
+
+    if (recent == NULL) {
+        recent_clear(hub, r);
+        r->lost = e->offset;
+        return;
+    }
+
+    ngx_memzero(&recent->entry, sizeof(ngx_http_fanout_entry_t));
+    recent->entry.type = e->type;
+    recent->entry.offset = e->offset;
+    recent->entry.seq = e->seq;
+    recent->entry.time = e->time;
+    recent->entry.epoch = e->epoch;
+    recent->entry.local = e->local;
+    recent->entry.data.data = recent->data;
+    recent->entry.data.len = e->data.len;
+    recent->at = ngx_current_msec;
+    ngx_memcpy(recent->data, e->data.data, e->data.len);
+
+    ngx_queue_insert_tail(&r->recent, &recent->queue);
+
+    r->recent_bytes += size;
+    hub->frames += size;
+}
+
+
+static void
+recent_drop(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r)
+{
+    size_t                     size;
+    ngx_queue_t               *q;
+    ngx_http_fanout_recent_t  *e;
+
+    q = ngx_queue_head(&r->recent);
+    e = ngx_queue_data(q, ngx_http_fanout_recent_t, queue);
+
+    size = sizeof(ngx_http_fanout_recent_t) + e->entry.data.len;
+
+    r->lost = e->entry.offset;
+    r->recent_bytes -= size;
+    hub->frames -= size;
+
+    ngx_queue_remove(q);
+    ngx_free(e);
+}
+
+
+static void
+recent_clear(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r)
+{
+    while (!ngx_queue_empty(&r->recent)) {
+        recent_drop(hub, r);
+    }
+}
+
+
+ngx_http_fanout_recent_t *
+ngx_http_fanout_roster_recent(ngx_http_fanout_roster_t *r, uint64_t after)
+{
+    ngx_queue_t               *q;
+    ngx_http_fanout_recent_t  *e, *found;
+
+    found = NULL;
+
+    /* who is behind is so by little as a rule */
+
+    for (q = ngx_queue_last(&r->recent);
+         q != ngx_queue_sentinel(&r->recent);
+         q = ngx_queue_prev(q))
+    {
+        e = ngx_queue_data(q, ngx_http_fanout_recent_t, queue);
+
+        if (e->entry.offset <= after) {
+            break;
+        }
+
+        found = e;
+    }
+
+    return found;
+}
+
+
+ngx_http_fanout_recent_t *
+ngx_http_fanout_roster_later(ngx_http_fanout_roster_t *r,
+    ngx_http_fanout_recent_t *e)
+{
+    ngx_queue_t  *q;
+
+    q = ngx_queue_next(&e->queue);
+
+    return q == ngx_queue_sentinel(&r->recent)
+           ? NULL : ngx_queue_data(q, ngx_http_fanout_recent_t, queue);
+}

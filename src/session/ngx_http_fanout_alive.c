@@ -1,0 +1,181 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Silence: what the policies of channels make of members whose client says
+ * nothing.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+
+
+#define NGX_HTTP_FANOUT_ALIVE_AGAIN  1000       /* ms, after a full zone */
+
+
+static void look_at(ngx_http_fanout_subscription_t *sub);
+static ngx_uint_t set_state(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t idle, ngx_msec_t quiet);
+static uint64_t now(void);
+static void expire(ngx_http_fanout_subscription_t *sub);
+static void sooner(ngx_http_fanout_session_t *s, ngx_msec_t at);
+
+
+void
+ngx_http_fanout_session_alive(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t  *q;
+
+    s->alive = 0;
+    s->idles = 0;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        look_at(ngx_queue_data(q, ngx_http_fanout_subscription_t,
+                               in_session));
+    }
+
+    if (s->alive && s->started) {
+        ngx_http_fanout_session_timer(s);
+    }
+}
+
+
+void
+ngx_http_fanout_session_active(ngx_http_fanout_session_t *s)
+{
+    s->active_at = ngx_current_msec;
+
+    if (s->idles) {
+        ngx_http_fanout_session_alive(s);
+    }
+}
+
+
+static void
+look_at(ngx_http_fanout_subscription_t *sub)
+{
+    ngx_msec_t                  last, quiet;
+    ngx_http_fanout_policy_t   *policy;
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+    policy = sub->channel->policy;
+
+    if (sub->own == NULL || !(policy->idle || policy->expire)) {
+        return;
+    }
+
+    last = s->active_at;
+
+    if (policy->pongs && (ngx_msec_int_t) (s->received_at - last) > 0) {
+        last = s->received_at;
+    }
+
+    quiet = ngx_current_msec - last;
+
+    if (policy->expire && quiet >= policy->expire) {
+        expire(sub);
+        return;
+    }
+
+    if (policy->expire) {
+        sooner(s, last + policy->expire);
+    }
+
+    if (policy->idle == 0) {
+        return;
+    }
+
+    if (!set_state(sub, quiet >= policy->idle, quiet)) {
+        sooner(s, ngx_current_msec + NGX_HTTP_FANOUT_ALIVE_AGAIN);
+    }
+
+    if (quiet < policy->idle) {
+        sooner(s, last + policy->idle);
+
+    } else if (policy->pongs) {
+        /* it may be heard of without a command */
+        sooner(s, ngx_current_msec + policy->idle);
+    }
+}
+
+
+static ngx_uint_t
+set_state(ngx_http_fanout_subscription_t *sub, ngx_uint_t idle,
+    ngx_msec_t quiet)
+{
+    ngx_http_fanout_own_t     *own;
+    ngx_http_fanout_put_t      put;
+    ngx_http_fanout_member_t   m;
+
+    for (own = sub->own; own; own = own->next) {
+
+        if (idle ? !own->idle : own->timed) {
+            ngx_memzero(&m, sizeof(ngx_http_fanout_member_t));
+
+            m.client = sub->session->identity.client;
+            m.key.data = own->key;
+            m.key.len = own->len;
+            m.idle = idle;
+            m.seen = idle ? now() - quiet : 0;
+
+            if (ngx_http_fanout_hub_member_put(sub, &m,
+                                               NGX_HTTP_FANOUT_PUT_STATE, 1,
+                                               &put)
+                != NGX_HTTP_FANOUT_E_NONE)
+            {
+                return 0;
+            }
+        }
+
+        if (own->timed) {
+            sub->session->idles = 1;
+        }
+    }
+
+    return 1;
+}
+
+
+static uint64_t
+now(void)
+{
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+
+    return (uint64_t) tp->sec * 1000 + tp->msec;
+}
+
+
+/* The subscription stays: it may become a member again. */
+
+static void
+expire(ngx_http_fanout_subscription_t *sub)
+{
+    u_char                  buf[255];
+    ngx_http_fanout_zstr_t  key;
+
+    while (sub->own) {
+        key.data = buf;
+        key.len = sub->own->len;
+        ngx_memcpy(buf, sub->own->key, key.len);
+
+        (void) ngx_http_fanout_hub_member_drop(sub, &key,
+                                               NGX_HTTP_FANOUT_LEFT_TIMEOUT);
+    }
+}
+
+
+static void
+sooner(ngx_http_fanout_session_t *s, ngx_msec_t at)
+{
+    if (!s->alive || (ngx_msec_int_t) (at - s->alive_at) < 0) {
+        s->alive_at = at;
+    }
+
+    s->alive = 1;
+}

@@ -1,0 +1,51 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Frames that were encoded plain, deflated for the sessions that agreed on it
+ * (RFC 7692): once for all of a format.
+ *
+ * A format of a dialect has two more, that much further on: with a large
+ * window and with a small one.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_COMPRESS_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_COMPRESS_H_INCLUDED_
+
+
+#include "ngx_http_fanout_hub.h"
+
+
+/* NGX_HTTP_FANOUT_DEFLATE_* of a format, and the plain one of it */
+#define ngx_http_fanout_deflate_of(format)                                    \
+    ((format) / NGX_HTTP_FANOUT_BASES)
+#define ngx_http_fanout_base_of(format)                                       \
+    ((format) % NGX_HTTP_FANOUT_BASES)
+
+
+/* Takes over the level, the window and the threshold; in the worker. */
+void ngx_http_fanout_compress_configure(ngx_http_fanout_main_conf_t *mcf);
+
+/*
+ * Makes of a plain run the one of a format that deflates.  "from" has n
+ * stretches of whole frames, ends has where each of them does; toends is
+ * filled in likewise.  When nothing is worth it, *to is the same frame with a
+ * reference more.  NGX_ERROR on lack of memory.
+ *
+ * When messages of the channel (NULL: of none) have not shrunk several times
+ * running, most are sent as they are, and only some are tried.
+ */
+ngx_int_t ngx_http_fanout_compress_run(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_channel_t *ch, ngx_uint_t format,
+    ngx_http_fanout_frame_t *from, uint32_t *ends, ngx_uint_t n,
+    ngx_http_fanout_frame_t **to, uint32_t *toends);
+
+/* Replaces whole frames that are for sessions of one format by what these
+ * get, if that is shorter; one reference to f is used up.  Without memory it
+ * is left. */
+void ngx_http_fanout_compress_frame(ngx_http_fanout_hub_t *hub,
+    ngx_uint_t format, ngx_http_fanout_frame_t **f);
+
+
+#endif /* _NGX_HTTP_FANOUT_COMPRESS_H_INCLUDED_ */

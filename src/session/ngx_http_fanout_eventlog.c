@@ -1,0 +1,332 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * fanout_log: what is told of sessions, and when.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_http.h"
+
+
+static ngx_http_fanout_eventlog_record_t *ending(
+    ngx_http_fanout_session_t *s, ngx_uint_t by, ngx_uint_t code);
+static void describe(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_eventlog_line_t *line, ngx_uint_t event);
+static void put(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_eventlog_line_t *line);
+
+
+static ngx_str_t  whose[] = {
+    ngx_string("network"),
+    ngx_string("client"),
+    ngx_string("server")
+};
+
+
+size_t
+ngx_http_fanout_eventlog_size(ngx_http_fanout_loc_conf_t *conf,
+    ngx_connection_t *c)
+{
+    return conf->logs ? sizeof(ngx_http_fanout_eventlog_record_t)
+                        + c->addr_text.len
+                      : 0;
+}
+
+
+void
+ngx_http_fanout_eventlog_open(ngx_http_fanout_session_t *s, ngx_connection_t *c)
+{
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    if (s->conf->logs == NULL) {
+        return;
+    }
+
+    s->logged = 1;
+
+    rec = ngx_http_fanout_eventlog_record(s);
+
+    rec->start = ngx_current_msec;
+    rec->connection = c->number;
+    rec->addr.data = (u_char *) (rec + 1);
+    rec->addr.len = c->addr_text.len;
+    ngx_memcpy(rec->addr.data, c->addr_text.data, c->addr_text.len);
+}
+
+
+void
+ngx_http_fanout_eventlog_connect(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_eventlog_line_t     line;
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return;
+    }
+
+    rec = ngx_http_fanout_eventlog_record(s);
+
+    if (rec->connected) {
+        return;
+    }
+
+    rec->connected = 1;
+    rec->client = s->identity.client;
+
+    describe(s, &line, NGX_HTTP_FANOUT_LOG_CONNECT);
+
+    line.resumed = s->resumed;
+
+    put(s->conf, &line);
+}
+
+
+void
+ngx_http_fanout_eventlog_join(ngx_http_fanout_session_t *s, ngx_str_t *channel)
+{
+    ngx_http_fanout_eventlog_line_t  line;
+
+    if (!s->logged) {
+        return;
+    }
+
+    ngx_http_fanout_eventlog_connect(s);
+    describe(s, &line, NGX_HTTP_FANOUT_LOG_JOIN);
+
+    line.channel = *channel;
+
+    put(s->conf, &line);
+}
+
+
+void
+ngx_http_fanout_eventlog_leave(ngx_http_fanout_session_t *s, ngx_str_t *channel)
+{
+    ngx_http_fanout_eventlog_line_t  line;
+
+    if (!s->logged) {
+        return;
+    }
+
+    describe(s, &line, NGX_HTTP_FANOUT_LOG_LEAVE);
+
+    line.channel = *channel;
+
+    put(s->conf, &line);
+}
+
+
+void
+ngx_http_fanout_eventlog_close(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_eventlog_line_t     line;
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return;
+    }
+
+    rec = ngx_http_fanout_eventlog_record(s);
+
+    if (!rec->connected) {
+        /* the handshake was not answered, nothing was said of it */
+        return;
+    }
+
+    describe(s, &line, NGX_HTTP_FANOUT_LOG_CLOSE);
+
+    line.code = rec->code ? rec->code : 1006;
+    line.reason = rec->reason;
+    line.by = whose[rec->by];
+    line.duration = ngx_current_msec - rec->start;
+    line.messages_in = rec->messages_in;
+    line.messages_out = rec->messages_out;
+    line.bytes_in = rec->bytes_in;
+    line.bytes_out = rec->bytes_out;
+
+    put(s->conf, &line);
+
+    rec->connected = 0;
+}
+
+
+void
+ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
+    const char *why)
+{
+    ngx_http_fanout_eventlog_line_t  line;
+
+    if (conf->logs == NULL) {
+        return;
+    }
+
+    ngx_memzero(&line, sizeof(ngx_http_fanout_eventlog_line_t));
+
+    line.kind = NGX_HTTP_FANOUT_LOG_DENY;
+    line.zone = conf->app->name;
+    line.dialect = conf->dialect->name;
+    line.pid = ngx_pid;
+    line.connection = r->connection->number;
+    line.addr = r->connection->addr_text;
+    line.user = *user;
+    line.origin = ngx_http_fanout_http_header(r, "origin");
+    line.status = status;
+    line.reason.data = (u_char *) why;
+    line.reason.len = ngx_strlen(why);
+
+    if (line.reason.len && why[line.reason.len - 1] == '\n') {
+        /* it is a body */
+        line.reason.len--;
+    }
+
+    (void) ngx_http_fanout_http_arg(r, "channel", &line.channel);
+
+    put(conf, &line);
+}
+
+
+void
+ngx_http_fanout_eventlog_forbidden(ngx_http_fanout_session_t *s, const char *op,
+    ngx_str_t *channel)
+{
+    ngx_http_fanout_eventlog_line_t  line;
+
+    if (!s->logged) {
+        return;
+    }
+
+    describe(s, &line, NGX_HTTP_FANOUT_LOG_DENY);
+
+    line.status = NGX_HTTP_FORBIDDEN;
+    line.op.data = (u_char *) op;
+    line.op.len = ngx_strlen(op);
+    line.channel = *channel;
+
+    put(s->conf, &line);
+}
+
+
+void
+ngx_http_fanout_eventlog_ended(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    const char *reason)
+{
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    rec = ending(s, NGX_HTTP_FANOUT_BY_SERVER, code);
+
+    if (rec) {
+        rec->reason.data = (u_char *) reason;
+        rec->reason.len = ngx_strlen(reason);
+    }
+}
+
+
+void
+ngx_http_fanout_eventlog_left(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    u_char *reason, size_t len)
+{
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    rec = ending(s, NGX_HTTP_FANOUT_BY_CLIENT, code);
+
+    if (rec == NULL || len == 0) {
+        return;
+    }
+
+    rec->reason.data = ngx_alloc(len, ngx_cycle->log);
+
+    if (rec->reason.data) {
+        ngx_memcpy(rec->reason.data, reason, len);
+        rec->reason.len = len;
+        rec->copied = 1;
+    }
+}
+
+
+static ngx_http_fanout_eventlog_record_t *
+ending(ngx_http_fanout_session_t *s, ngx_uint_t by, ngx_uint_t code)
+{
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return NULL;
+    }
+
+    rec = ngx_http_fanout_eventlog_record(s);
+
+    if (rec->code) {
+        return NULL;
+    }
+
+    rec->code = code;
+    rec->by = by;
+
+    return rec;
+}
+
+
+void
+ngx_http_fanout_eventlog_broken(ngx_http_fanout_session_t *s, ngx_uint_t type)
+{
+    if (type == NGX_HTTP_FANOUT_GAP) {
+        ngx_http_fanout_eventlog_ended(s, 1013, "gap");
+        return;
+    }
+
+    ngx_http_fanout_eventlog_ended(s, 1012, "reset");
+}
+
+
+void
+ngx_http_fanout_eventlog_free(ngx_http_fanout_session_t *s)
+{
+    if (s->logged && ngx_http_fanout_eventlog_record(s)->copied) {
+        ngx_free(ngx_http_fanout_eventlog_record(s)->reason.data);
+    }
+}
+
+
+/* what all lines of a session have */
+
+static void
+describe(ngx_http_fanout_session_t *s, ngx_http_fanout_eventlog_line_t *line,
+    ngx_uint_t event)
+{
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    rec = ngx_http_fanout_eventlog_record(s);
+
+    ngx_memzero(line, sizeof(ngx_http_fanout_eventlog_line_t));
+
+    line->kind = event;
+    line->zone = s->hub->app->name;
+    line->dialect = s->dialect->name;
+    line->pid = ngx_pid;
+    line->connection = rec->connection;
+    line->addr = rec->addr;
+    line->client = rec->client;
+    line->user = s->user;
+}
+
+
+static void
+put(ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_eventlog_line_t *line)
+{
+    u_char                      *last;
+    ngx_uint_t                   i;
+    ngx_http_fanout_eventlog_t  *log;
+    static u_char                text[NGX_HTTP_FANOUT_LOG_LINE];
+
+    log = conf->logs->elts;
+
+    for (i = 0; i < conf->logs->nelts; i++) {
+        if (log[i].events & line->kind) {
+            last = ngx_http_fanout_eventlog_format(text, &log[i], line);
+            ngx_http_fanout_eventlog_write(&log[i], text, last - text);
+        }
+    }
+}

@@ -1,0 +1,438 @@
+#!/usr/bin/env perl
+
+# docs/openapi.json: if this fails, clients that were made from the description
+# call what is not there, or don't understand what they are answered.
+
+use strict;
+use warnings;
+
+use Cwd qw( abs_path );
+use File::Basename qw( dirname );
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::JSON;
+use Fanout::Nginx;
+use Fanout::Schema;
+
+my $root = abs_path(dirname(__FILE__) . '/..');
+
+
+sub slurp {
+    my ($path) = @_;
+
+    open my $f, '<', $path or die "$path: $!";
+    local $/;
+
+    return readline $f;
+}
+
+
+my $doc    = Fanout::JSON::decode(slurp("$root/docs/openapi.json"));
+my $schema = Fanout::Schema->new($doc);
+my $source = slurp("$root/src/http/ngx_http_fanout_api.c");
+
+my %verb = map { $_ => 1 } qw( get post put patch delete );
+my %operation;      # by operationId
+
+for my $path (sort keys %{ $doc->{paths} }) {
+    my $item = $doc->{paths}{$path};
+
+    for my $method (grep { $verb{$_} } sort keys %$item) {
+        my $op = $item->{$method};
+
+        $operation{ $op->{operationId} } = {
+            %$op, path => $path, method => uc $method,
+            parameters => [ map { $schema->resolve($_) }
+                            @{ $item->{parameters} || [] },
+                            @{ $op->{parameters} || [] } ],
+        };
+    }
+}
+
+
+subtest 'the document' => sub {
+    like($doc->{openapi}, qr/^3\.1\.\d+$/, 'a version of OpenAPI');
+    ok($doc->{info}{$_}, "info has $_") for qw( title version description );
+
+    my ($version) = slurp("$root/src/ngx_http_fanout_module.h")
+                    =~ /NGX_HTTP_FANOUT_VERSION\s+"(.*)"/;
+    is($doc->{info}{version}, $version, 'the version of the module');
+
+    my %tags = map { $_->{name} => 1 } @{ $doc->{tags} };
+    my %seen;
+
+    for my $op (values %operation) {
+        my $name = $op->{operationId};
+
+        ok($op->{summary} && $op->{responses}, "$name is described");
+        is(scalar(grep { !$tags{$_} } @{ $op->{tags} }), 0, "$name: its tags");
+
+        my @in_path = $op->{path} =~ /\{(\w+)\}/g;
+        my @said    = map { $_->{name} } grep { $_->{in} eq 'path' }
+                      @{ $op->{parameters} };
+
+        is("@said", "@in_path", "$name: the parameters of its path");
+        ok(!(grep { !$_->{description} || !$_->{schema} }
+             @{ $op->{parameters} }), "$name: all parameters are described");
+        is(scalar(grep { $seen{ $_->{in} . $_->{name} . $name }++ }
+                  @{ $op->{parameters} }), 0, "$name: each once");
+    }
+
+    my %used;
+    my @todo = ($doc);
+
+    while (@todo) {
+        my $value = shift @todo;
+
+        if (ref $value eq 'HASH') {
+            if (my $to = $value->{'$ref'}) {
+                ok(eval { $schema->resolve($value); 1 }, "$to is there")
+                    if !$used{$to}++;
+            }
+            push @todo, values %$value;
+
+        } elsif (ref $value eq 'ARRAY') {
+            push @todo, @$value;
+        }
+    }
+
+    for my $kind (sort keys %{ $doc->{components} }) {
+        for my $name (sort keys %{ $doc->{components}{$kind} }) {
+            ok($used{"#/components/$kind/$name"}, "$kind/$name is used");
+        }
+    }
+};
+
+
+# the examples are what they are examples of
+
+subtest 'examples' => sub {
+    my $n = 0;
+    my $try = sub {
+        my ($what, $content) = @_;
+
+        for my $type (sort keys %{ $content || {} }) {
+            next if !exists $content->{$type}{example};
+
+            is($schema->check($content->{$type}{schema},
+                              $content->{$type}{example}), '', $what);
+            $n++;
+        }
+    };
+
+    for my $name (sort keys %operation) {
+        my $op = $operation{$name};
+
+        $try->("$name: request", $op->{requestBody}{content});
+        $try->("$name: $_", $schema->resolve($op->{responses}{$_})->{content})
+            for sort keys %{ $op->{responses} };
+    }
+
+    cmp_ok($n, '>', 10, 'there are some');
+};
+
+
+# the table of routes in the source: first word, words, last word, GET, POST,
+# DELETE, what is allowed
+
+subtest 'the routes are those of the source' => sub {
+    my ($table) = $source =~ /^static const .* routes\[\] = \{(.*?)^\};/ms;
+    my %there;
+
+    for my $route ($table =~ /\{ (ngx_string.*?ngx_string\("[^"]*"\)) \}/gs) {
+        my ($first, $words, $last, @methods) =
+            $route =~ /^ngx_string\("(\w+)"\), (\d), (?:ngx_null_string|ngx_string\("(\w+)"\)),\s*(\w+),\s*(\w+),\s*(\w+),\s*ngx_string/;
+        my $path = "/$first" . ($words > 1 ? '/{name}' : '')
+                   . ($last ? "/$last" : '');
+
+        for my $i (0 .. 2) {
+            $there{ (qw( GET POST DELETE ))[$i] . " $path" } = 1
+                if $methods[$i] ne 'NULL';
+        }
+    }
+
+    is_deeply([ sort map { "$_->{method} $_->{path}" } values %operation ],
+              [ sort keys %there ], 'all, and no more');
+};
+
+
+# a real server
+
+my $nginx = Fanout::Nginx->start(
+    http => <<'END',
+        fanout_zone app 8m;
+        fanout_zone full 2m;
+        fanout_channel app * history=100;
+        fanout_channel full * history=100;
+        fanout_channels_per_session 1000;
+END
+    server => <<'END',
+        location /fanout/ { fanout_api app; fanout_message_size 1000;
+                            fanout_batch 5; }
+        location /full/   { fanout_api full; }
+        location /take    { fanout full; fanout_permit all *; }
+        location /realtime { fanout app; fanout_user ann;
+                             fanout_permit all *; }
+END
+);
+
+my $http = $nginx->http;
+my %covered;
+
+
+# The response to an operation: its status, what it is of, and its body against
+# the schema of that.
+
+sub call {
+    my ($name, $status, %o) = @_;
+
+    my $op   = $operation{$name} or die "no operation $name";
+    my $path = $op->{path};
+    my $what = "$name: " . ($o{what} // $status);
+
+    $path =~ s/\{name\}/$o{name}/;
+    $path .= "?$o{query}" if defined $o{query};
+
+    my %known = map { ("$_->{in} $_->{name}" => 1) } @{ $op->{parameters} };
+
+    for my $given ($o{query} ? $o{query} =~ /(?:^|&)(\w+)=/g : ()) {
+        ok($known{"query $given"}, "$what: \"$given\" is described");
+        $covered{"$name ?$given"} = 1;
+    }
+
+    $covered{"$name Fanout-Key"} = 1 if $o{headers}{'Fanout-Key'};
+
+    my $r = $http->request($op->{method}, ($o{at} || '/fanout') . $path,
+                           exists $o{body} ? (body => $o{body}) : (),
+                           headers => $o{headers} || {});
+
+    is($r->{status}, $status, "$what: $status") or diag($r->{body});
+
+    my $response = $schema->resolve($op->{responses}{$status});
+
+    ok($response, "$what: $status is described") or return;
+    is($r->{headers}{'content-type'}, (keys %{ $response->{content} })[0],
+       "$what: its type");
+
+    my $json = eval { $r->json };
+    my $type = $response->{content}{'application/json'}{schema};
+
+    is($schema->check($type, $json), '', "$what: what it says")
+        or diag($r->{body});
+    ok(exists $r->{headers}{lc $_}, "$what: it has $_")
+        for keys %{ $response->{headers} || {} };
+
+    $covered{"$name $status"} = 1;
+
+    return $json;
+}
+
+
+subtest 'publish and history' => sub {
+    my $n = 'room%2F1';
+
+    my $one = call(publish => 201, name => $n, body => '{"a":1}',
+        query => 'event=msg&user=ann&meta=%7B%22m%22:1%7D&store=1',
+        headers => { 'Fanout-Key' => 'k1', 'Content-Type' => 'a/x+json' });
+    call(publish => 200, name => $n, body => '{"a":1}', query => 'user=ann',
+         headers => { 'Fanout-Key' => 'k1' });
+    call(publish => 201, name => $n, body => 'text', what => 'text',
+         headers => { 'Content-Type' => 'text/plain' });
+    call(publish => 201, name => $n, body => "\x00\xff", what => 'bytes',
+         headers => { 'Content-Type' => 'application/octet-stream' });
+    call(publish => 201, name => $n, body => '1',
+         query => "if=$one->{epoch}:3");
+
+    call(publish => 409, name => $n, body => '1',
+         query => "if=$one->{epoch}:1");
+    call(publish => 400, name => $n, body => '{', what => 'no JSON',
+         headers => { 'Content-Type' => 'application/json' });
+    call(publish => 400, name => $n, body => '', what => 'nothing');
+    call(publish => 400, name => $n, body => '1', query => 'store=2');
+    call(publish => 400, name => '%2A', body => '1', what => 'no name');
+    call(publish => 413, name => $n, body => '"' . 'x' x 1000 . '"');
+    call(publish => 413, name => $n, body => '1', what => 'meta',
+         query => 'meta=%22' . 'x' x 1100 . '%22');
+    call(publish => 415, name => $n, body => '1',
+         headers => { 'Content-Encoding' => 'gzip' });
+
+    $nginx->native->ok('publish', channel => 'room/1', data => 'of a client');
+
+    my $page = call(getMessages => 200, name => $n, query => 'limit=2');
+    is(scalar @{ $page->{messages} }, 2, 'as many as asked for');
+    ok($page->{next}, 'and how to go on');
+
+    $page = call(getMessages => 200, name => $n, query => 'before=3');
+    is($page->{messages}[0]{meta}{m}, 1, 'with all that there is');
+    $page = call(getMessages => 200, name => $n,
+                 query => "since=$one->{epoch}:1&limit=2");
+    ok($page->{recovered}, 'recovered');
+    $page = call(getMessages => 200, name => $n, query => 'since=0000000000000000:1');
+    ok(!$page->{recovered}, 'or not');
+    call(getMessages => 400, name => $n, query => 'since=x');
+    call(getMessages => 400, name => $n, query => 'limit=x');
+    call(getMessages => 404, name => 'nowhere');
+};
+
+
+subtest 'channels' => sub {
+    call(publish => 201, name => "list-$_", body => '1') for 1 .. 80;
+
+    my $list = call(listChannels => 200);
+    cmp_ok(scalar @{ $list->{channels} }, '>', 80, 'all');
+
+    $list = call(listChannels => 200, query => 'limit=1&match=list-*');
+    ok(defined $list->{cursor}, 'there are more');
+    call(listChannels => 200, query => "cursor=$list->{cursor}");
+    call(listChannels => 400, query => 'limit=x');
+
+    my $in = $nginx->native;
+    $in->ok('join', channel => 'list-1');
+
+    my $c = call(getChannel => 200, name => 'list-1');
+    call(getChannel => 404, name => 'nowhere');
+    call(getChannel => 400, name => "%01");
+
+    my $p = call(purgeChannel => 200, name => 'list-1', query => 'reason=x');
+    isnt($p->{epoch}, $c->{epoch}, 'a new epoch');
+    call(purgeChannel => 404, name => 'nowhere');
+    call(purgeChannel => 400, name => 'list-1', query => 'reason=%0A');
+};
+
+
+subtest 'many at once' => sub {
+    my $ops = [
+        { op => 'publish', channel => 'b', data => 1, event => 'e', user => 'u',
+          key => 'k', meta => { m => 1 } },
+        { op => 'publish', channel => 'b', data => 1, key => 'k', user => 'u' },
+        { op => 'history', channel => 'b', limit => 1 },
+        { op => 'info', channel => 'nowhere' },
+        { op => 'purge', channel => 'b', reason => 'r' },
+    ];
+
+    is($schema->check({ '$ref' => "#/components/schemas/Operation" }, $_), '',
+       "$_->{op} is as described") for @$ops;
+
+    my $r = call(batch => 200, body => Fanout::JSON::encode($ops));
+
+    is(join(' ', map { join ' ', keys %$_ } @$r), 'ok ok ok error ok',
+       'each has its result');
+    ok($r->[1]{ok}{duplicate}, 'known');
+
+    $r = call(batch => 200, what => 'wrong ones', body => Fanout::JSON::encode([
+        { op => 'nope', channel => 'b' }, { op => 'info' }, 1,
+        { op => 'publish', channel => 'b', data => 'x' x 2000 },
+        { op => 'publish', channel => 'b', data => 1,
+          if => { epoch => "0" x 16, offset => 7 } },
+    ]));
+
+    is(join(' ', map { $_->{error}{code} } @$r),
+       'unknown_op bad_request bad_request too_large conflict',
+       'each its error');
+
+    call(batch => 400, body => '{}');
+    call(batch => 400, body => Fanout::JSON::encode([ (1) x 6 ]),
+         what => 'too many');
+    call(batch => 415, body => '[]', headers => { 'Content-Encoding' => 'br' });
+
+    my $all = { channels => [ 'b', 'c' ], data => { n => 1 }, event => 'e',
+                enc => undef };
+
+    delete $all->{enc};
+    is($schema->check({ '$ref' => "#/components/schemas/Broadcast" }, $all),
+       '', 'a broadcast is as described');
+    call(broadcast => 200, body => Fanout::JSON::encode($all));
+    call(broadcast => 200, what => 'one is none', body =>
+         Fanout::JSON::encode({ channels => [ 'b', '*', 7 ], data => 1 }));
+    call(broadcast => 400, body => '{}');
+    call(broadcast => 415, body => '{}',
+         headers => { 'Content-Encoding' => 'br' });
+};
+
+
+subtest 'a full zone' => sub {
+    my @in;
+
+    for my $i (1 .. 200) {
+        my $ws = $nginx->native(path => '/take');
+        push @in, $ws;
+
+        my @r = $ws->batch(map {
+            { op => 'join', channel => "p$i-$_-" . 'x' x 200 }
+        } 1 .. 64);
+
+        last if grep { $_->{error} } @r;
+    }
+
+    call(publish => 507, name => 'other', body => '"' . 'y' x 3000 . '"',
+         at => '/full');
+
+    $_->disconnect for @in;
+};
+
+
+subtest 'methods and paths that are not' => sub {
+    for my $path (sort keys %{ $doc->{paths} }) {
+        my $item  = $doc->{paths}{$path};
+        my %has   = map { uc $_ => 1 } grep { $verb{$_} } keys %$item;
+        my $real  = '/fanout' . $path =~ s/\{name\}/list-1/r;
+        my $type  = $schema->resolve($item->{'x-method-not-allowed'});
+        my $allow = join ', ', grep { $has{$_} || $_ eq 'HEAD' && $has{GET} }
+                               qw( GET HEAD POST DELETE );
+
+        for my $method (grep { !$has{$_} } qw( GET POST PUT PATCH DELETE )) {
+            my $r = $http->request($method, $real);
+
+            is($r->{status}, 405, "$method $path");
+            is($r->{headers}{allow}, $allow, 'what is there');
+            is($schema->check($type->{content}{'application/json'}{schema},
+                              $r->json), '', 'said as described');
+        }
+
+        is($http->head($real)->{status}, 200, "HEAD $path") if $has{GET};
+    }
+
+    my $r = $http->get('/fanout/nothing');
+
+    is($r->{status}, 404, 'no path');
+    is($schema->check({ '$ref' => '#/components/schemas/Error' }, $r->json),
+       '', 'is said the same way');
+};
+
+
+# all that is described was seen, but for what needs a worker without a zone or
+# without memory, or a purge that finds no place for what it tells
+
+subtest 'nothing is left out' => sub {
+    for my $name (sort keys %operation) {
+        my $op = $operation{$name};
+
+        for my $status (sort keys %{ $op->{responses} }) {
+            next if $status == 500 || $status == 503;
+            next if "$name $status" eq 'purgeChannel 507';
+            ok($covered{"$name $status"}, "$name $status");
+        }
+
+        for my $p (@{ $op->{parameters} }) {
+            next if $p->{in} eq 'path';
+            ok($covered{"$name " . ($p->{in} eq 'query' ? '?' : '')
+                        . $p->{name}}, "$name: $p->{name}");
+        }
+    }
+
+    my %codes = map { $_ => 1 }
+                @{ $doc->{components}{schemas}{ErrorObject}{properties}{code}
+                       {enum} };
+    my @there = slurp("$root/src/hub/ngx_http_fanout_operation.c")
+                =~ /\{ ngx_string\("(\w+)"\), \d+/g;
+
+    # those of sessions
+
+    my %not = map { $_ => 1 } qw( forbidden not_joined rate_limited );
+
+    is(join(' ', sort keys %codes),
+       join(' ', sort grep({ !$not{$_} } @there),
+            qw( method_not_allowed unavailable )), 'all codes of errors');
+};
