@@ -21,6 +21,7 @@
 
 
 uint32_t  fanout_test_seconds;
+uint32_t  fanout_test_msec;
 
 static ngx_http_fanout_zone_t         zone;
 static ngx_http_fanout_zone_sample_t  all[KEPT + 8];
