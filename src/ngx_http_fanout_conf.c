@@ -55,7 +55,7 @@ static ngx_uint_t is_origin(ngx_str_t *value);
 
 static ngx_str_t  later[] = {
     ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
-    ngx_string("seen"), ngx_null_string
+    ngx_null_string
 };
 
 
@@ -532,6 +532,20 @@ presence_parameter(ngx_conf_t *cf, ngx_str_t *value,
         }
 
         policy->keep.linger = sec;
+        return NGX_CONF_OK;
+    }
+
+    if (parameter(value, "seen", &s)) {
+        sec = ngx_parse_time(&s, 1);
+
+        if (sec == (time_t) NGX_ERROR || sec < 60 || sec > 30 * 24 * 3600) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a time from 1m to 30d is "
+                               "needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.seen = (sec + 59) / 60;
         return NGX_CONF_OK;
     }
 

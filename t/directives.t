@@ -192,7 +192,7 @@ my @channel = (
 
 push @channel, "fanout_channel app * $_=1" =>
     "parameter \"$_\" of \"fanout_channel\" is not served"
-    for qw( records locks dedupe seen );
+    for qw( records locks dedupe );
 
 push @channel, map {
     my ($parameters, $regex) = @$_;

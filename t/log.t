@@ -376,8 +376,6 @@ subtest 'rotation' => sub {
     for my $round (1, 2) {
         rename "$dir/all.log", "$dir/all.log.$round" or die $!;
 
-        my $size = -s "$dir/all.log.$round";
-
         $nginx->signal($nginx->master_pid, 'USR1');
 
         for my $pid ($nginx->worker_pids) {
@@ -387,7 +385,11 @@ subtest 'rotation' => sub {
                 return grep({ $_ eq "$dir/all.log" } @open)
                        && !grep { /all\.log\.\d/ } @open;
             }), "worker $pid has opened it again");
+        }
 
+        my $size = -s "$dir/all.log.$round";
+
+        for my $pid ($nginx->worker_pids) {
             my $new = $nginx->native(path => '/realtime', worker => $pid);
             ok(wait_for(sub { of($new) }), 'and writes there');
         }

@@ -88,6 +88,9 @@ fanout_native_presence_options(ngx_http_fanout_session_t *s,
     p->want = NGX_HTTP_FANOUT_WANT_ALL;
     p->anonymous = 0;
     p->member = 0;
+    p->key.data = p->buf;
+    p->data.data = p->buf;
+    p->data.len = 0;
 
     may = ngx_http_fanout_access_check(s->access,
                                        NGX_HTTP_FANOUT_MAY_PRESENCE,

@@ -7,11 +7,18 @@
  *
  *   GET     channels                      list      ?match= &cursor= &limit=
  *   GET     channels/NAME                 inspect
- *   DELETE  channels/NAME                 purge     ?reason=
+ *   DELETE  channels/NAME                 purge     ?reason= &close=1
  *   GET     channels/NAME/messages        history   ?since= &before= &limit=
  *   POST    channels/NAME/signals         signal    ?event= &tag= &user=
  *   POST    channels/NAME/messages        publish   ?event= &user= &meta=
  *                                                   &store=0 &if=
+ *   GET     channels/NAME/presence        members   ?cursor= &limit= &user=
+ *                                                   &summary=1
+ *   GET     clients/ID                    inspect   ?cursor= &limit=
+ *   DELETE  clients/ID                    disconnect, with ?channel= only
+ *                                         take it from there
+ *   GET     users/NAME                    clients   ?cursor= &limit=
+ *   DELETE  users/NAME                    all of them, as one
  *   POST    batch                         many operations
  *   POST    broadcast                     one message to many channels
  */
@@ -69,6 +76,20 @@ static const ngx_http_fanout_api_route_t  routes[] = {
     { ngx_string("channels"), 3, ngx_string("signals"),
       NULL, ngx_http_fanout_api_signal_handler, NULL,
       ngx_string("POST") },
+
+    { ngx_string("channels"), 3, ngx_string("presence"),
+      ngx_http_fanout_api_presence_handler, NULL, NULL,
+      ngx_string("GET, HEAD") },
+
+    { ngx_string("clients"), 2, ngx_null_string,
+      ngx_http_fanout_api_client_handler, NULL,
+      ngx_http_fanout_api_client_delete_handler,
+      ngx_string("GET, HEAD, DELETE") },
+
+    { ngx_string("users"), 2, ngx_null_string,
+      ngx_http_fanout_api_user_handler, NULL,
+      ngx_http_fanout_api_user_delete_handler,
+      ngx_string("GET, HEAD, DELETE") },
 
     { ngx_string("batch"), 1, ngx_null_string,
       NULL, ngx_http_fanout_api_batch_handler, NULL,

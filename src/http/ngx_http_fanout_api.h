@@ -76,6 +76,7 @@ typedef struct {
     ngx_uint_t                     kind;
     unsigned                       positioned:1;  /* epoch, offset given */
     unsigned                       transient:1;
+    unsigned                       close:1;     /* purge: and let go of all */
     unsigned                       live:1;
 } ngx_http_fanout_api_op_t;
 
@@ -145,6 +146,16 @@ ngx_http_fanout_error_e ngx_http_fanout_api_list_handler(
 ngx_http_fanout_error_e ngx_http_fanout_api_batch_handler(
     ngx_http_fanout_api_t *api);
 ngx_http_fanout_error_e ngx_http_fanout_api_broadcast_handler(
+    ngx_http_fanout_api_t *api);
+ngx_http_fanout_error_e ngx_http_fanout_api_presence_handler(
+    ngx_http_fanout_api_t *api);
+ngx_http_fanout_error_e ngx_http_fanout_api_client_handler(
+    ngx_http_fanout_api_t *api);
+ngx_http_fanout_error_e ngx_http_fanout_api_client_delete_handler(
+    ngx_http_fanout_api_t *api);
+ngx_http_fanout_error_e ngx_http_fanout_api_user_handler(
+    ngx_http_fanout_api_t *api);
+ngx_http_fanout_error_e ngx_http_fanout_api_user_delete_handler(
     ngx_http_fanout_api_t *api);
 
 

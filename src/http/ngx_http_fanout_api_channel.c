@@ -661,14 +661,21 @@ ngx_http_fanout_api_purge(ngx_http_fanout_api_t *api,
 
     ngx_str_set(&reason, "purged");
 
+    if (op->close) {
+        ngx_str_set(&reason, "closed");
+    }
+
     if (op->reason.len) {
         reason = op->reason;
     }
 
     ngx_http_fanout_hub_view(api->hub, &op->channel, &zc);
 
-    rc = ngx_http_fanout_channel_purge(&api->hub->zone, &zc, reason.data,
-                                       reason.len, &r);
+    rc = op->close
+         ? ngx_http_fanout_channel_end(&api->hub->zone, &zc, reason.data,
+                                       reason.len, &r)
+         : ngx_http_fanout_channel_purge(&api->hub->zone, &zc, reason.data,
+                                         reason.len, &r);
 
     ngx_http_fanout_hub_kick(api->hub);
 

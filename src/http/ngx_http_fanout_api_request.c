@@ -123,17 +123,22 @@ ngx_http_fanout_api_info_handler(ngx_http_fanout_api_t *api)
 ngx_http_fanout_error_e
 ngx_http_fanout_api_purge_handler(ngx_http_fanout_api_t *api)
 {
+    uint64_t                  closes;
     ngx_http_fanout_error_e   error;
     ngx_http_fanout_api_op_t  op;
 
     ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
 
     op.channel = api->words[1];
+    closes = 0;
 
-    error = ngx_http_fanout_api_text_arg(api, "reason", &op.reason);
-    if (error != NGX_HTTP_FANOUT_E_NONE) {
+    if ((error = ngx_http_fanout_api_text_arg(api, "reason", &op.reason))
+        || (error = ngx_http_fanout_api_number_arg(api, "close", &closes)))
+    {
         return error;
     }
+
+    op.close = (closes != 0);
 
     return ngx_http_fanout_api_purge(api, &op);
 }

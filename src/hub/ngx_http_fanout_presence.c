@@ -19,13 +19,16 @@ static ngx_http_fanout_error_e refused(ngx_http_fanout_hub_t *hub, int rc);
 static ngx_uint_t again(ngx_http_fanout_hub_t *hub, int rc);
 static ngx_http_fanout_own_t *own_find(ngx_http_fanout_subscription_t *sub,
     const u_char *key, size_t len);
+static ngx_uint_t same(ngx_http_fanout_own_t *own, const u_char *key,
+    size_t len);
 static void restore_member(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_own_t *own);
 static void order_close(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_order_t *order);
 static void order_part(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_order_t *order);
-static void part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason);
+static void part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason,
+    ngx_uint_t seat);
 
 
 /* what is told, and when */
@@ -208,9 +211,7 @@ ngx_http_fanout_hub_member_drop(ngx_http_fanout_subscription_t *sub,
     for (p = &sub->own; *p; p = &(*p)->next) {
         own = *p;
 
-        if (own->len == key->len
-            && ngx_memcmp(own->key, key->data, own->len) == 0)
-        {
+        if (same(own, key->data, key->len)) {
             *p = own->next;
             ngx_free(own);
             break;
@@ -274,12 +275,22 @@ own_find(ngx_http_fanout_subscription_t *sub, const u_char *key, size_t len)
     ngx_http_fanout_own_t  *own;
 
     for (own = sub->own; own; own = own->next) {
-        if (own->len == len && ngx_memcmp(own->key, key, len) == 0) {
+        if (same(own, key, len)) {
             break;
         }
     }
 
     return own;
+}
+
+
+/* the key may be none, of no length */
+
+static ngx_uint_t
+same(ngx_http_fanout_own_t *own, const u_char *key, size_t len)
+{
+    return own->len == len
+           && (len == 0 || ngx_memcmp(own->key, key, len) == 0);
 }
 
 
@@ -500,7 +511,8 @@ order_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 static void
 order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 {
-    ngx_queue_t                     *q;
+    ngx_queue_t                     *q, *next;
+    ngx_uint_t                       last;
     ngx_http_fanout_channel_t       *ch;
     ngx_http_fanout_subscription_t  *sub;
 
@@ -512,20 +524,37 @@ order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 
     for (q = ngx_queue_head(&ch->subs);
          q != ngx_queue_sentinel(&ch->subs);
-         q = ngx_queue_next(q))
+         q = next)
     {
+        next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
 
+        if (order->client == 0) {
+
+            /* the channel is closed, and with its last subscriber gone here */
+
+            last = (ch->nsubs == 1);
+            part(sub, order->reason, order->reason);
+
+            if (last) {
+                return;
+            }
+
+            continue;
+        }
+
         if (sub->seat && sub->session->identity.client == order->client) {
-            part(sub, order->reason);
+            part(sub, order->reason, 0);
             return;
         }
     }
 }
 
 
+/* Its seat is given up for seat, or with 0 is gone already. */
+
 static void
-part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason)
+part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
 {
     ngx_str_t                   name;
     u_char                      buf[NGX_HTTP_FANOUT_NAME];
@@ -547,7 +576,7 @@ part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason)
 
     s->reading = 1;
 
-    ngx_http_fanout_hub_leave(sub, 0);
+    ngx_http_fanout_hub_leave(sub, seat);
 
     if (s->state == NGX_HTTP_FANOUT_OPEN && s->dialect->parted) {
         s->dialect->parted(s, &name, reason);

@@ -36,6 +36,8 @@ static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void identity_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint16_t code);
 
 
 int
@@ -695,22 +697,16 @@ ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
         if (e == NULL || e->state == FANOUT_ID_ENDED) {
             rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
 
-        } else if (e->state == FANOUT_ID_LINGERS) {
-            if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP,
-                                     NGX_HTTP_FANOUT_LEFT_KICKED)
-                == 0)
-            {
-                unlink_lingering(z, ref);
-                forget(z, ref);
-                rc = NGX_HTTP_FANOUT_ZONE_OK;
-            }
-
-        } else if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
+        } else if (e->state == FANOUT_ID_LIVE
+                   && fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK)
+        {
             rc = NGX_HTTP_FANOUT_ZONE_FULL;
 
-        } else {
-            fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_DISCONNECT, client,
-                         0, code, NGX_HTTP_FANOUT_LEFT_KICKED);
+        } else if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP,
+                                        NGX_HTTP_FANOUT_LEFT_KICKED)
+                   == 0)
+        {
+            disconnect(z, ref, code);
             rc = NGX_HTTP_FANOUT_ZONE_OK;
         }
 
@@ -718,4 +714,26 @@ ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
     }
 
     return rc;
+}
+
+
+/* It has no seat any more; a worker that has it is told. */
+
+static void
+disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
+{
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, ref);
+
+    if (e->state == FANOUT_ID_LINGERS) {
+        unlink_lingering(z, ref);
+
+    } else {
+        fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_DISCONNECT,
+                          e->client, 0, code, NGX_HTTP_FANOUT_LEFT_KICKED);
+        unlink_live(z, ref);
+    }
+
+    forget(z, ref);
 }

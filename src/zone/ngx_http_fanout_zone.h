@@ -562,6 +562,12 @@ int ngx_http_fanout_channel_purge(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, const uint8_t *reason, size_t len,
     ngx_http_fanout_zone_result_t *r);
 
+/* The same, and its subscribers are let go: workers are ordered to PART all of
+ * them (.client is 0).  NOTFOUND, FULL. */
+int ngx_http_fanout_channel_end(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, const uint8_t *reason, size_t len,
+    ngx_http_fanout_zone_result_t *r);
+
 
 /* the log */
 
@@ -661,7 +667,9 @@ int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
 #define NGX_HTTP_FANOUT_ORDER_REPLACED    1 /* the client is elsewhere now */
 #define NGX_HTTP_FANOUT_ORDER_DISCONNECT  2 /* close it with .code */
 #define NGX_HTTP_FANOUT_ORDER_PART        3 /* its seat on the channel .local
-                                               is gone, for .reason */
+                                               is gone, for .reason; with 0 as
+                                               .client: all subscribers are to
+                                               go */
 
 typedef struct {
     uint64_t                    client;
@@ -846,9 +854,9 @@ int ngx_http_fanout_client_channels(ngx_http_fanout_zone_t *z,
 int ngx_http_fanout_user_clients(ngx_http_fanout_zone_t *z, uint64_t user,
     uint64_t *cursor, uint64_t *clients, unsigned max, unsigned *n);
 
-/* Ends a client's session for the reason KICKED: its worker is ordered to
- * DISCONNECT with the close code; one that lingers is forgotten.
- * NOTFOUND. */
+/* Ends a client's session for the reason KICKED: it can't come back, and its
+ * worker, if it lives, is ordered to DISCONNECT it with the close code.
+ * NOTFOUND, FULL. */
 int ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z,
     uint64_t client, uint16_t code);
 

@@ -524,7 +524,7 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
     }
 
     if (m->slot != UINT32_MAX) {
-        return n || max == 0 ? 0 : 0;
+        return 0;
     }
 
     if (room.presence == NGX_HTTP_FANOUT_PRESENCE_SUMMARY) {

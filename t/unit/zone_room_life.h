@@ -355,7 +355,7 @@ kicks(void)
     ok(ngx_http_fanout_slot_orders(&za, o, 8) == 1
        && o[0].op == NGX_HTTP_FANOUT_ORDER_DISCONNECT && o[0].client == 102
        && o[0].code == 4003, "by an order");
-    is_int(lingers(&p[2]), 0, "it is its worker that does it");
+    is_int(person_resume(&za, &p[2]), NOTFOUND, "and can't come back");
 
     person_end(&za, &p[3], 120000);
     is_int(ngx_http_fanout_client_disconnect(&zb, 103, 4003), OK,
@@ -364,13 +364,13 @@ kicks(void)
     is_int(ngx_http_fanout_client_disconnect(&zb, 103, 4003), NOTFOUND,
            "once");
     (void) flush_all(&zb);
-    ok(drain(&zb) == OK && nseen == 2 && seen[1].client == 103
-       && seen[1].reason == KICKED, "and has left");
+    ok(drain(&zb) == OK && nseen == 3 && seen[1].client == 102
+       && seen[2].client == 103 && seen[2].reason == KICKED, "both have left");
     is_int(ngx_http_fanout_client_disconnect(&zb, 999, 4003), NOTFOUND,
            "no such client to send away");
 
     ngx_http_fanout_zone_stat(&za, &st);
-    ok(settled(&zb) && mirrors[1].n == 1 && st.nseats == 1, "one is left");
+    ok(settled(&zb) && mirrors[1].n == 0 && st.nseats == 0, "nobody is left");
     stop(2 * MB, "kicks");
 }
 
@@ -542,9 +542,10 @@ fill_zone(zone_t *z)
 
     /* to the last one */
 
-    while (ngx_http_fanout_client_disconnect(z, 1000000, 1) == OK) {
-        /* void */
-    }
+    while (ngx_http_fanout_identity_resume(z, &stones[0].id,
+                                           stones[0].id.secret,
+                                           &stones[0].ref)
+           == OK) { /* void */ }
 }
 
 

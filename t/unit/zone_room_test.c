@@ -518,6 +518,66 @@ many(void)
 }
 
 
+/* those who are still to be told of take their part of a section */
+
+static void
+unseen(void)
+{
+    int        calls;
+    char       key[16];
+    stat_t     st;
+    unsigned   i;
+    person_t   p[25];
+    mirror_t   m;
+
+    start(4 * MB);
+
+    for (i = 0; i < 800; i++) {
+        if (i % 32 == 0) {
+            (void) person_add(&za, &p[i / 32], 100 + i / 32, "user", "", 0);
+            (void) person_sit(&za, &ca, &p[i / 32]);
+        }
+
+        snprintf(key, sizeof(key), "%u", i);
+        (void) person_put(&za, &ca, &p[i / 32], key, "", ENTER, NULL);
+
+        if (i == 0) {
+            (void) ngx_http_fanout_presence_flush(&za);
+        }
+    }
+
+    mirror_init(&m);
+    calls = 1;
+
+    while (mirror_load(&m, &zb, &cb, 64) == 0) {
+        calls++;
+    }
+
+    ok(calls == 4 && m.n == 1, "one of 800, in %d sections", calls);
+    is_int(ngx_http_fanout_presence_flush(&za), 100, "the others wait");
+    mirror_done(&m);
+
+    /* more than an entry can tell */
+
+    fanout_test_msec += 100;
+    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+           "then all of them go at once");
+
+    ok(drain(&zb) == OK && nseen == 800 && presences > 2, "799 in %d entries",
+       presences - 1);
+    ngx_http_fanout_zone_stat(&za, &st);
+    ok(st.deltas == (uint64_t) presences && st.changes == 800, "as counted");
+    ok(settled(&zb) && mirrors[1].n == 800, "and all are there");
+
+    for (i = 0; i < 25; i++) {
+        person_end(&za, &p[i], 0);
+    }
+
+    ok(settled(&zb) && mirrors[1].n == 0, "and gone");
+    stop(4 * MB, "unseen");
+}
+
+
 /* not told of a clock that ran over: 25 and 50 days of nothing */
 
 static void
@@ -525,7 +585,7 @@ long_quiet(void)
 {
     unsigned  i;
     person_t  a;
-    char      key[8];
+    char      key[16];
 
     start(2 * MB);
     (void) person_add(&za, &a, 1, "", "", 0);
@@ -861,6 +921,7 @@ main(int argc, char **argv)
     telling();
     netting();
     many();
+    unseen();
     long_quiet();
     summary();
     limits();

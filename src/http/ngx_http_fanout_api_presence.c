@@ -1,0 +1,704 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Who is there: the members of a channel, clients, users.
+ *
+ *   presence    {"members":[member…],"epoch","offset","presence","count",
+ *                "seen"?,"cursor"?}, with "summary" no members
+ *   client      {"client","user"?,"info"?,"state","worker"?,
+ *                "channels":[name…],"cursor"?}
+ *   user        {"user","clients":[client…],"cursor"?}
+ *   disconnect  {"disconnected":N,"more"?}, or {"left":N} from one channel
+ *
+ * A page of members is read in sections: it is who was there when its section
+ * was read, and says up to which offset of the channel that is told.
+ */
+
+
+#include "ngx_http_fanout_api.h"
+
+
+/* clients that one request may disconnect; "more" then says to go on */
+#define NGX_HTTP_FANOUT_API_CLIENTS  1000
+
+/* the close code of who is disconnected */
+#define NGX_HTTP_FANOUT_API_KICKED   4403
+
+/* channels told of a client in a list of them */
+#define NGX_HTTP_FANOUT_API_NAMES    50
+
+#define NGX_HTTP_FANOUT_API_BUF      65536
+
+
+/* what a page of members asks for and how far it is */
+
+typedef struct {
+    ngx_http_fanout_zone_channel_t   zc;
+    ngx_http_fanout_room_t           room;
+    ngx_http_fanout_member_t        *members;
+    u_char                          *buf;
+    ngx_str_t                        user;      /* only of this one */
+    ngx_uint_t                       limit;
+    ngx_uint_t                       n;         /* written */
+    uint32_t                         slot;      /* next */
+    unsigned                         summary:1;
+} page_t;
+
+
+static ngx_http_fanout_error_e page_args(ngx_http_fanout_api_t *api,
+    page_t *page);
+static ngx_int_t page_alloc(ngx_http_fanout_api_t *api, page_t *page);
+static int page_section(ngx_http_fanout_api_t *api, page_t *page,
+    unsigned *n);
+static ngx_int_t page_write(ngx_http_fanout_api_t *api, page_t *page,
+    unsigned n);
+static ngx_int_t page_end(ngx_http_fanout_api_t *api, page_t *page);
+static ngx_int_t seen_write(ngx_http_fanout_api_t *api, page_t *page);
+
+static ngx_http_fanout_error_e client_word(ngx_http_fanout_api_t *api,
+    uint64_t *client);
+static ngx_http_fanout_error_e user_word(ngx_http_fanout_api_t *api,
+    uint64_t *user);
+static ngx_http_fanout_error_e client_write(ngx_http_fanout_api_t *api,
+    uint64_t client, uint32_t *cursor, ngx_uint_t max);
+static ngx_int_t client_channels(ngx_http_fanout_api_t *api,
+    uint64_t client, uint32_t *cursor, ngx_uint_t max);
+static ngx_http_fanout_error_e user_all(ngx_http_fanout_api_t *api,
+    uint64_t user, uint64_t *clients, ngx_uint_t *n, uint64_t *cursor);
+static ngx_http_fanout_error_e end_clients(ngx_http_fanout_api_t *api,
+    uint64_t *clients, ngx_uint_t n);
+
+
+static const char  *modes[] = { "off", "on", "summary" };
+
+
+/* the members of a channel */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_presence_handler(ngx_http_fanout_api_t *api)
+{
+    int                      rc;
+    page_t                   page;
+    unsigned                 n;
+    ngx_uint_t               full;
+    ngx_http_fanout_error_e  error;
+
+    ngx_memzero(&page, sizeof(page_t));
+
+    if ((error = ngx_http_fanout_api_channel(api, &api->words[1]))
+        || (error = page_args(api, &page)))
+    {
+        return error;
+    }
+
+    if (page_alloc(api, &page) != NGX_OK
+        || ngx_http_fanout_frame_literal(api->hub, api->out,
+                                         "{\"members\":[")
+           != NGX_OK)
+    {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    ngx_http_fanout_hub_view(api->hub, &api->words[1], &page.zc);
+
+    do {
+        rc = page_section(api, &page, &n);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
+                                            "there is no channel \"%V\"",
+                                            &api->words[1]);
+        }
+
+        if (page_write(api, &page, n) != NGX_OK) {
+            return NGX_HTTP_FANOUT_E_INTERNAL;
+        }
+
+        full = page.n >= page.limit
+               || api->out->used > NGX_HTTP_FANOUT_API_PAGE;
+
+    } while (page.slot != UINT32_MAX && !full && !page.summary);
+
+    return ngx_http_fanout_api_done(page_end(api, &page));
+}
+
+
+static ngx_http_fanout_error_e
+page_args(ngx_http_fanout_api_t *api, page_t *page)
+{
+    uint64_t                 cursor, limit, summary;
+    ngx_http_fanout_error_e  error;
+
+    cursor = 0;
+    summary = 0;
+    limit = NGX_HTTP_FANOUT_API_LIMIT;
+
+    if ((error = ngx_http_fanout_api_number_arg(api, "cursor", &cursor))
+        || (error = ngx_http_fanout_api_number_arg(api, "limit", &limit))
+        || (error = ngx_http_fanout_api_number_arg(api, "summary", &summary))
+        || (error = ngx_http_fanout_api_text_arg(api, "user", &page->user)))
+    {
+        return error;
+    }
+
+    page->limit = ngx_max(1, ngx_min(limit, NGX_HTTP_FANOUT_API_CHANNELS));
+    page->slot = ngx_min(cursor, UINT32_MAX - 1);
+    page->summary = (summary != 0);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_int_t
+page_alloc(ngx_http_fanout_api_t *api, page_t *page)
+{
+    page->buf = ngx_palloc(api->request->pool, NGX_HTTP_FANOUT_API_BUF);
+    page->members = ngx_palloc(api->request->pool,
+                               NGX_HTTP_FANOUT_ZONE_ENTRIES
+                               * sizeof(ngx_http_fanout_member_t));
+
+    return page->buf && page->members ? NGX_OK : NGX_ERROR;
+}
+
+
+static int
+page_section(ngx_http_fanout_api_t *api, page_t *page, unsigned *n)
+{
+    int       rc;
+    unsigned  max;
+
+    max = ngx_min(page->limit - page->n, NGX_HTTP_FANOUT_ZONE_ENTRIES);
+
+    rc = ngx_http_fanout_room_read(&api->hub->zone, &page->zc, &page->slot,
+                                   page->members, max, page->buf,
+                                   NGX_HTTP_FANOUT_API_BUF, n, &page->room);
+    return rc;
+}
+
+
+static ngx_int_t
+page_write(ngx_http_fanout_api_t *api, page_t *page, unsigned n)
+{
+    size_t                     at;
+    unsigned                   i;
+    ngx_http_fanout_member_t  *m;
+
+    for (i = 0; i < n && !page->summary; i++) {
+        m = &page->members[i];
+
+        if (page->user.len
+            && (m->user.len != page->user.len
+                || ngx_memcmp(m->user.data, page->user.data, m->user.len)
+                   != 0))
+        {
+            continue;
+        }
+
+        if ((page->n && ngx_http_fanout_frame_literal(api->hub, api->out, ",")
+                        != NGX_OK)
+            || ngx_http_fanout_member_json(api->hub, m, 0, api->out, &at)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        if (m->lingers) {
+            /* into the object */
+            api->out->used--;
+
+            if (ngx_http_fanout_frame_literal(api->hub, api->out,
+                                              ",\"lingers\":true}")
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+        }
+
+        page->n++;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+page_end(ngx_http_fanout_api_t *api, page_t *page)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_fanout_frame_printf(api->hub, api->out, 256,
+             "],\"epoch\":\"%016xL\",\"offset\":%uL,\"presence\":\"%s\","
+             "\"count\":%uD", page->room.epoch, page->room.offset,
+             modes[page->room.presence], page->room.members);
+
+    if (rc == NGX_OK && page->user.len && page->n == 0 && !page->summary) {
+        rc = seen_write(api, page);
+    }
+
+    if (rc == NGX_OK && page->slot != UINT32_MAX && !page->summary) {
+        rc = ngx_http_fanout_frame_printf(api->hub, api->out, 32,
+                                          ",\"cursor\":\"%uD\"", page->slot);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_fanout_frame_literal(api->hub, api->out, "}");
+    }
+
+    return rc;
+}
+
+
+/* When the user, who is not there, was there last. */
+
+static ngx_int_t
+seen_write(ngx_http_fanout_api_t *api, page_t *page)
+{
+    uint64_t                time;
+    ngx_http_fanout_zstr_t  channel, user;
+
+    channel.data = api->words[1].data;
+    channel.len = api->words[1].len;
+    user.data = page->user.data;
+    user.len = page->user.len;
+
+    if (ngx_http_fanout_seen_get(&api->hub->zone, &channel, &user, &time)
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return NGX_OK;
+    }
+
+    return ngx_http_fanout_frame_printf(api->hub, api->out, 64,
+                                        ",\"seen\":%uL", time);
+}
+
+
+/* one client */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_client_handler(ngx_http_fanout_api_t *api)
+{
+    uint64_t                 client, cursor, limit;
+    uint32_t                 from;
+    ngx_http_fanout_error_e  error;
+
+    cursor = 0;
+    limit = NGX_HTTP_FANOUT_API_LIMIT;
+
+    if ((error = client_word(api, &client))
+        || (error = ngx_http_fanout_api_number_arg(api, "cursor", &cursor))
+        || (error = ngx_http_fanout_api_number_arg(api, "limit", &limit)))
+    {
+        return error;
+    }
+
+    from = ngx_min(cursor, UINT32_MAX);
+    limit = ngx_max(1, ngx_min(limit, NGX_HTTP_FANOUT_API_CHANNELS));
+
+    error = client_write(api, client, &from, limit);
+
+    if (error == NGX_HTTP_FANOUT_E_NOT_FOUND) {
+        return ngx_http_fanout_api_fail(api, error, "there is no such client");
+    }
+
+    return error;
+}
+
+
+static ngx_http_fanout_error_e
+client_word(ngx_http_fanout_api_t *api, uint64_t *client)
+{
+    if (ngx_http_fanout_client_parse(&api->words[1], client) == NGX_OK) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                    "a client is \"c_\" and 16 hex digits");
+}
+
+
+static ngx_http_fanout_error_e
+client_write(ngx_http_fanout_api_t *api, uint64_t client, uint32_t *cursor,
+    ngx_uint_t max)
+{
+    u_char                          id[NGX_HTTP_FANOUT_CLIENT_LEN];
+    ngx_int_t                       rc;
+    ngx_http_fanout_hub_t          *hub;
+    ngx_http_fanout_frame_t        *out;
+    ngx_http_fanout_zone_client_t   info;
+    static u_char                   buf[255 + NGX_HTTP_FANOUT_ZONE_INFO];
+
+    hub = api->hub;
+    out = api->out;
+
+    if (ngx_http_fanout_client_get(&hub->zone, client, &info, buf)
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return NGX_HTTP_FANOUT_E_NOT_FOUND;
+    }
+
+    (void) ngx_http_fanout_client_format(id, client);
+
+    rc = ngx_http_fanout_frame_printf(hub, out, 64, "{\"client\":\"%*s\"",
+                                      sizeof(id), id);
+
+    if (rc == NGX_OK && info.user.len) {
+        rc = ngx_http_fanout_frame_literal(hub, out, ",\"user\":");
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_frame_string(hub, out, info.user.data,
+                                              info.user.len);
+        }
+    }
+
+    if (rc == NGX_OK && info.info.len) {
+        rc = ngx_http_fanout_frame_literal(hub, out, ",\"info\":");
+
+        if (rc == NGX_OK) {
+            rc = ngx_http_fanout_frame_append(hub, out, info.info.data,
+                                              info.info.len);
+        }
+    }
+
+    if (rc == NGX_OK) {
+        rc = info.pid ? ngx_http_fanout_frame_printf(hub, out, 64,
+                            ",\"state\":\"live\",\"worker\":%uD", info.pid)
+                      : ngx_http_fanout_frame_literal(hub, out,
+                            ",\"state\":\"lingers\"");
+    }
+
+    if (rc == NGX_OK) {
+        rc = client_channels(api, client, cursor, max);
+    }
+
+    return ngx_http_fanout_api_done(rc);
+}
+
+
+static ngx_int_t
+client_channels(ngx_http_fanout_api_t *api, uint64_t client,
+    uint32_t *cursor, ngx_uint_t max)
+{
+    uint8_t                   lens[16];
+    unsigned                  i, n;
+    ngx_uint_t                written;
+    ngx_http_fanout_hub_t    *hub;
+    ngx_http_fanout_frame_t  *out;
+    static uint8_t            names[16][256];
+
+    hub = api->hub;
+    out = api->out;
+    written = 0;
+
+    if (ngx_http_fanout_frame_literal(hub, out, ",\"channels\":[") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    do {
+        if (ngx_http_fanout_client_channels(&hub->zone, client, cursor,
+                                            names, lens,
+                                            ngx_min(16, max - written), &n)
+            != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            /* gone meanwhile */
+            *cursor = 0;
+            break;
+        }
+
+        for (i = 0; i < n; i++) {
+            if ((written++
+                 && ngx_http_fanout_frame_literal(hub, out, ",") != NGX_OK)
+                || ngx_http_fanout_frame_string(hub, out, names[i], lens[i])
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+        }
+
+    } while (*cursor && written < max);
+
+    if (*cursor) {
+        return ngx_http_fanout_frame_printf(hub, out, 64,
+                                            "],\"cursor\":\"%uD\"}", *cursor);
+    }
+
+    return ngx_http_fanout_frame_literal(hub, out, "]}");
+}
+
+
+/* one user: all clients */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_user_handler(ngx_http_fanout_api_t *api)
+{
+    unsigned                 i, n;
+    uint32_t                 from;
+    uint64_t                 user, cursor, limit, clients[64];
+    ngx_uint_t               written;
+    u_char                   id[NGX_HTTP_FANOUT_CLIENT_LEN];
+    ngx_str_t                after;
+    ngx_http_fanout_error_e  error;
+
+    cursor = 0;
+    limit = NGX_HTTP_FANOUT_API_LIMIT;
+
+    if ((error = user_word(api, &user))
+        || (error = ngx_http_fanout_api_text_arg(api, "cursor", &after))
+        || (error = ngx_http_fanout_api_number_arg(api, "limit", &limit)))
+    {
+        return error;
+    }
+
+    if (after.len && ngx_http_fanout_client_parse(&after, &cursor) != NGX_OK) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"cursor\" is not one of ours");
+    }
+
+    limit = ngx_max(1, ngx_min(limit, NGX_HTTP_FANOUT_API_CHANNELS));
+    written = 0;
+
+    if (ngx_http_fanout_frame_literal(api->hub, api->out, "{\"user\":")
+        != NGX_OK
+        || ngx_http_fanout_frame_string(api->hub, api->out,
+                                        api->words[1].data,
+                                        api->words[1].len)
+           != NGX_OK
+        || ngx_http_fanout_frame_literal(api->hub, api->out,
+                                         ",\"clients\":[")
+           != NGX_OK)
+    {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    do {
+        if (ngx_http_fanout_user_clients(&api->hub->zone, user, &cursor,
+                                         clients,
+                                         ngx_min(64, limit - written), &n)
+            != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            if (written) {
+                cursor = 0;
+                break;
+            }
+
+            return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
+                                            "the user has no client");
+        }
+
+        for (i = 0; i < n; i++) {
+            from = 0;
+
+            if (written
+                && ngx_http_fanout_frame_literal(api->hub, api->out, ",")
+                   != NGX_OK)
+            {
+                return NGX_HTTP_FANOUT_E_INTERNAL;
+            }
+
+            error = client_write(api, clients[i], &from,
+                                 NGX_HTTP_FANOUT_API_NAMES);
+
+            if (error == NGX_HTTP_FANOUT_E_NOT_FOUND) {
+                /* gone meanwhile, and so is its comma */
+                api->out->used -= (written != 0);
+                continue;
+            }
+
+            if (error != NGX_HTTP_FANOUT_E_NONE) {
+                return error;
+            }
+
+            written++;
+        }
+
+    } while (cursor && written < limit);
+
+    if (cursor) {
+        (void) ngx_http_fanout_client_format(id, cursor);
+
+        return ngx_http_fanout_api_done(
+                   ngx_http_fanout_frame_printf(api->hub, api->out, 64,
+                                                "],\"cursor\":\"%*s\"}",
+                                                sizeof(id), id));
+    }
+
+    return ngx_http_fanout_api_done(
+               ngx_http_fanout_frame_literal(api->hub, api->out, "]}"));
+}
+
+
+static ngx_http_fanout_error_e
+user_word(ngx_http_fanout_api_t *api, uint64_t *user)
+{
+    ngx_str_t  *name;
+
+    name = &api->words[1];
+
+    if (ngx_http_fanout_hub_label(name, NGX_HTTP_FANOUT_NAME) != NGX_OK) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "a user has 1 to %d bytes of UTF-8 "
+                                        "without control characters",
+                                        NGX_HTTP_FANOUT_NAME);
+    }
+
+    *user = ngx_http_fanout_zone_hash(&api->hub->zone, name->data, name->len);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* disconnecting, or taking from one channel */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_client_delete_handler(ngx_http_fanout_api_t *api)
+{
+    uint64_t                 client;
+    ngx_http_fanout_error_e  error;
+
+    error = client_word(api, &client);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    return end_clients(api, &client, 1);
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_user_delete_handler(ngx_http_fanout_api_t *api)
+{
+    uint64_t                 user, cursor, *clients;
+    ngx_uint_t               n;
+    ngx_http_fanout_error_e  error;
+
+    error = user_word(api, &user);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    clients = ngx_palloc(api->request->pool,
+                         NGX_HTTP_FANOUT_API_CLIENTS * sizeof(uint64_t));
+    if (clients == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    error = user_all(api, user, clients, &n, &cursor);
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    error = end_clients(api, clients, n);
+
+    if (error == NGX_HTTP_FANOUT_E_NONE && cursor) {
+        /* into the object: there are more */
+        api->out->used--;
+
+        return ngx_http_fanout_api_done(
+                   ngx_http_fanout_frame_literal(api->hub, api->out,
+                                                 ",\"more\":true}"));
+    }
+
+    return error;
+}
+
+
+/* All of them before any is ended, for the list then changes. */
+
+static ngx_http_fanout_error_e
+user_all(ngx_http_fanout_api_t *api, uint64_t user, uint64_t *clients,
+    ngx_uint_t *n, uint64_t *cursor)
+{
+    unsigned  some;
+
+    *n = 0;
+    *cursor = 0;
+
+    do {
+        if (ngx_http_fanout_user_clients(&api->hub->zone, user, cursor,
+                                         clients + *n,
+                                         NGX_HTTP_FANOUT_API_CLIENTS - *n,
+                                         &some)
+            != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            *cursor = 0;
+            break;
+        }
+
+        *n += some;
+
+    } while (*cursor && *n < NGX_HTTP_FANOUT_API_CLIENTS);
+
+    if (*n == 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
+                                        "the user has no client");
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* With "channel" they only lose their seat there. */
+
+static ngx_http_fanout_error_e
+end_clients(ngx_http_fanout_api_t *api, uint64_t *clients, ngx_uint_t n)
+{
+    int                              rc;
+    ngx_str_t                        channel;
+    ngx_uint_t                       i, ended;
+    ngx_http_fanout_error_e          error;
+    ngx_http_fanout_zone_channel_t   zc;
+
+    error = ngx_http_fanout_api_text_arg(api, "channel", &channel);
+
+    if (error == NGX_HTTP_FANOUT_E_NONE && channel.len) {
+        error = ngx_http_fanout_api_channel(api, &channel);
+    }
+
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    if (channel.len) {
+        ngx_http_fanout_hub_view(api->hub, &channel, &zc);
+    }
+
+    ended = 0;
+
+    for (i = 0; i < n; i++) {
+        rc = channel.len
+             ? ngx_http_fanout_seat_kick(&api->hub->zone, &zc, clients[i],
+                                         NGX_HTTP_FANOUT_LEFT_KICKED)
+             : ngx_http_fanout_client_disconnect(&api->hub->zone, clients[i],
+                                                 NGX_HTTP_FANOUT_API_KICKED);
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+            ngx_http_fanout_count(api->hub, zone_full);
+            error = NGX_HTTP_FANOUT_E_ZONE_FULL;
+            break;
+        }
+
+        ended += (rc == NGX_HTTP_FANOUT_ZONE_OK);
+    }
+
+    ngx_http_fanout_hub_presence(api->hub);
+    ngx_http_fanout_hub_kick(api->hub);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    if (ended == 0) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
+                                        channel.len
+                                        ? "no such client is on the channel"
+                                        : "there is no such client");
+    }
+
+    return ngx_http_fanout_api_done(
+               ngx_http_fanout_frame_printf(api->hub, api->out, 64,
+                                            "{\"%s\":%ui}",
+                                            channel.len ? "left"
+                                                        : "disconnected",
+                                            ended));
+}

@@ -1,0 +1,593 @@
+/*
+ * Workers that let clients come, go and move between them, until one is killed
+ * at a random crash point or at a random time; others come.  Part of
+ * zone_room_crash_test.c.
+ *
+ * Every worker keeps mirrors by what it drains; in the end those who live must
+ * agree, and when all have gone, so has everybody.
+ */
+
+#define C_WORKERS    4
+#define C_LIVES      7                  /* workers, the killed included */
+#define C_CHANNELS   3
+#define C_CLIENTS    24
+#define C_OPS        800
+#define C_SIZE       (4 * MB)
+
+
+typedef struct {
+    uint32_t          seconds;          /* the clock of all */
+    uint32_t          msec;
+    uint32_t          next;             /* client */
+    volatile int      stop;
+    volatile int      done[C_LIVES];
+    identity_t        known[C_CLIENTS]; /* as somebody had it last */
+    char              error[C_LIVES][256];
+    uint32_t          changes;
+} c_shared_t;
+
+typedef struct {
+    person_t          p;
+    int               own;
+} c_client_t;
+
+typedef struct {
+    zone_t            z;
+    channel_t         c[C_CHANNELS];
+    mirror_t          mirror[C_CHANNELS];
+    c_client_t        cl[C_CLIENTS];
+    uint64_t          random;
+    unsigned          n;                /* which life */
+    c_shared_t       *shared;
+} c_worker_t;
+
+
+static char      c_names[C_CHANNELS][8];
+static policy_t  c_policies[C_CHANNELS];
+
+
+__attribute__((format(printf, 2, 3)))
+static int
+c_fail(c_worker_t *w, const char *fmt, ...)
+{
+    va_list  ap;
+
+    va_start(ap, fmt);
+    vsnprintf(w->shared->error[w->n], 256, fmt, ap);
+    va_end(ap);
+
+    return -1;
+}
+
+
+static unsigned
+c_draw(c_worker_t *w, unsigned n)
+{
+    return (rnd(&w->random) >> 32) % n;
+}
+
+
+static void
+c_clock(c_worker_t *w, unsigned ms)
+{
+    uint32_t  total;
+
+    total = __atomic_add_fetch(&w->shared->msec, ms, __ATOMIC_SEQ_CST);
+    fanout_test_seconds = 100 + total / 1000;
+    fanout_test_msec = total % 1000;
+}
+
+
+static int
+c_drain(c_worker_t *w, int turns)
+{
+    int        rc;
+    uint32_t   i;
+    entry_t   *e;
+
+    do {
+        arena_reset(&arena);
+        rc = ngx_http_fanout_log_drain(&w->z, &arena);
+
+        if (rc != OK && rc != AGAIN) {
+            return c_fail(w, "drain: %d", rc);
+        }
+
+        for (i = 0; i < arena.n; i++) {
+            e = &arena.entries[i];
+
+            if (e->local >= C_CHANNELS
+                || mirror_entry(&w->mirror[e->local], e) != 0)
+            {
+                return c_fail(w, "channel %u: %.200s", e->local,
+                              w->mirror[e->local % C_CHANNELS].error);
+            }
+        }
+
+    } while (rc == AGAIN && --turns);
+
+    return 0;
+}
+
+
+static int
+c_load(c_worker_t *w, unsigned i, unsigned max)
+{
+    if (w->mirror[i].state != MIRROR_KNOWN
+        && mirror_load(&w->mirror[i], &w->z, &w->c[i], max) < 0)
+    {
+        return c_fail(w, "channel %u: %.200s", i, w->mirror[i].error);
+    }
+
+    return 0;
+}
+
+
+/* a new client, or one that another worker has or had */
+
+static int
+c_come(c_worker_t *w, unsigned k)
+{
+    int          rc;
+    char         name[8];
+    c_client_t  *cl;
+
+    cl = &w->cl[k];
+    cl->p.id = w->shared->known[k];
+    rc = cl->p.id.client ? person_resume(&w->z, &cl->p) : NOTFOUND;
+
+    if (rc == NOTFOUND) {
+        snprintf(name, sizeof(name), "u%u", k % 5);
+        rc = person_add(&w->z, &cl->p,
+                        __atomic_add_fetch(&w->shared->next, 1,
+                                           __ATOMIC_SEQ_CST) * 0x10001ULL,
+                        name, "info", 0);
+    }
+
+    if (rc != OK) {
+        return c_fail(w, "come: %d", rc);
+    }
+
+    w->shared->known[k] = cl->p.id;
+    cl->own = 1;
+
+    return 0;
+}
+
+
+static int
+c_act(c_worker_t *w, unsigned k)
+{
+    int           rc;
+    char          data[400], key[16];
+    unsigned      i, len;
+    c_client_t   *cl;
+
+    cl = &w->cl[k];
+    i = c_draw(w, C_CHANNELS);
+    len = c_draw(w, 5) ? c_draw(w, 30) : c_draw(w, 400);
+    memset(data, 'a' + c_draw(w, 26), sizeof(data));
+    data[len] = '\0';
+    snprintf(key, sizeof(key), "%u", c_draw(w, 3));
+
+    switch (c_draw(w, 8)) {
+    case 0:
+    case 1:
+        rc = person_sit(&w->z, &w->c[i], &cl->p);
+        break;
+    case 2:
+        rc = person_drop(&w->z, &w->c[i], &cl->p, key);
+        break;
+    case 3:
+        ngx_http_fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id, 1);
+        rc = OK;
+        break;
+    default:
+        rc = person_put(&w->z, &w->c[i], &cl->p, key, data, ENTER|DATA, NULL);
+    }
+
+    /* it may have been taken over */
+
+    return rc == OK || rc == NOTFOUND || rc == STALE
+           ? 0 : c_fail(w, "client %u: %d", k, rc);
+}
+
+
+static int
+c_step(c_worker_t *w)
+{
+    int          rc;
+    unsigned     op, k;
+    order_t      o[16];
+    c_client_t  *cl;
+
+    c_clock(w, c_draw(w, 3) ? 0 : c_draw(w, 60));
+    op = c_draw(w, 100);
+    k = c_draw(w, C_CLIENTS);
+    cl = &w->cl[k];
+
+    if (op < 55) {
+        return cl->own ? c_act(w, k) : c_draw(w, 4) ? 0 : c_come(w, k);
+    }
+
+    if (op < 60) {
+        person_end(&w->z, &cl->p, cl->own ? c_draw(w, 3) * 4000 : 1000);
+        cl->own = 0;
+        return 0;
+    }
+
+    if (op < 72) {
+        (void) ngx_http_fanout_presence_flush(&w->z);
+        return 0;
+    }
+
+    if (op < 84) {
+        return c_drain(w, 1 + c_draw(w, 4));
+    }
+
+    if (op < 90) {
+        return c_load(w, c_draw(w, C_CHANNELS), 1 + c_draw(w, 10));
+    }
+
+    if (op < 93) {
+        (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+        return 0;
+    }
+
+    if (op < 95) {
+        (void) ngx_http_fanout_zone_sweep(&w->z);
+        return 0;
+    }
+
+    if (op < 97) {
+        (void) ngx_http_fanout_slot_orders(&w->z, o, 16);
+        return 0;
+    }
+
+    if (op < 98) {
+        rc = c_draw(w, 2)
+             ? ngx_http_fanout_client_disconnect(&w->z,
+                                       w->shared->known[k].client, 4000)
+             : ngx_http_fanout_seat_kick(&w->z,
+                                       &w->c[c_draw(w, C_CHANNELS)],
+                                       w->shared->known[k].client, 4);
+
+        return rc == OK || rc == NOTFOUND ? 0 : c_fail(w, "kick: %d", rc);
+    }
+
+    if (op < 99) {
+        result_t  r;
+
+        (void) ngx_http_fanout_channel_purge(&w->z,
+                                             &w->c[c_draw(w, C_CHANNELS)],
+                                             NULL, 0, &r);
+        return 0;
+    }
+
+    c_clock(w, c_draw(w, 3000));
+
+    return 0;
+}
+
+
+/* until nothing moves any more */
+
+static int
+c_agree(c_worker_t *w)
+{
+    int       rc;
+    unsigned  i, n;
+    mirror_t  now;
+
+    for (i = 0; i < C_CHANNELS; i++) {
+        for (n = 0, rc = -1; rc && n < 5000; n++) {
+            (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+            c_clock(w, 7);
+            (void) ngx_http_fanout_presence_flush(&w->z);
+
+            if (c_drain(w, 0) != 0 || c_load(w, i, 64) != 0) {
+                return -1;
+            }
+
+            if (w->mirror[i].state != MIRROR_KNOWN) {
+                continue;
+            }
+
+            mirror_init(&now);
+            rc = mirror_read(&now, &w->z, &w->c[i]) == 0
+                 ? mirror_same(&w->mirror[i], &now, 1) : -1;
+            mirror_done(&now);
+
+            if (rc) {
+                (void) usleep(500);
+            }
+        }
+
+        if (rc) {
+            return c_fail(w, "channel %u, never the same: %.200s", i,
+                          w->mirror[i].error);
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+c_work(c_worker_t *w, void *zone, long at)
+{
+    unsigned  i, n;
+
+    (void) alarm(60);
+    (void) ngx_http_fanout_zone_attach(&w->z, zone, C_SIZE);
+    c_clock(w, 0);
+
+    for (i = 0; i < C_CHANNELS; i++) {
+        w->c[i] = view(&w->z, c_names[i], &c_policies[i]);
+        mirror_init(&w->mirror[i]);
+    }
+
+    arm(at);
+    (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+
+    if (ngx_http_fanout_slot_claim(&w->z, getpid()) != OK) {
+        (void) c_fail(w, "no slot");
+        _exit(1);
+    }
+
+    for (i = 0; i < C_CHANNELS; i++) {
+        if (ngx_http_fanout_channel_open(&w->z, &w->c[i], i) != OK) {
+            (void) c_fail(w, "open");
+            _exit(1);
+        }
+    }
+
+    for (n = 0; n < C_OPS; n++) {
+        if (c_step(w) != 0) {
+            _exit(1);
+        }
+    }
+
+    armed = 0;
+    w->shared->done[w->n] = 1;
+
+    while (!w->shared->stop) {
+        if (c_drain(w, 100) != 0) {
+            _exit(1);
+        }
+
+        (void) usleep(200);
+    }
+
+    if (c_agree(w) != 0) {
+        _exit(1);
+    }
+
+    for (i = 0; i < C_CHANNELS; i++) {
+        (void) __atomic_add_fetch(&w->shared->changes, w->mirror[i].changes,
+                                  __ATOMIC_SEQ_CST);
+    }
+
+    /* some go as they should, the others are found dead */
+
+    w->shared->done[w->n] = 2;
+
+    while (w->shared->stop != 2) {
+        (void) c_drain(w, 100);
+        (void) usleep(200);
+    }
+
+    if (c_draw(w, 2)) {
+        ngx_http_fanout_slot_release(&w->z);
+    }
+
+    _exit(0);
+}
+
+
+static pid_t
+c_spawn(c_worker_t *w, void *zone, long at)
+{
+    pid_t  pid;
+
+    pid = fork();
+
+    if (pid == 0) {
+        c_work(w, zone, at);
+    }
+
+    return pid;
+}
+
+
+/* when all have gone nobody is there */
+
+static int
+c_after(c_worker_t *w, void *zone, char *error)
+{
+    char    why[256];
+    stat_t  st;
+
+    (void) ngx_http_fanout_zone_attach(&w->z, zone, C_SIZE);
+    c_clock(w, 0);
+    (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+
+    if (ngx_http_fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
+        snprintf(error, 512, "%s", why);
+        return -1;
+    }
+
+    fanout_test_seconds += 100;
+    (void) sweep_all(&w->z);
+    (void) flush_all(&w->z);
+    ngx_http_fanout_zone_stat(&w->z, &st);
+
+    if (st.nmembers || st.nseats || st.nidentities || st.nusers || st.rooms
+        || st.overflows)
+    {
+        snprintf(error, 512, "%llu members, %llu seats, %llu identities, "
+                 "%llu users, %llu rooms, %llu overflows are left",
+                 (unsigned long long) st.nmembers,
+                 (unsigned long long) st.nseats,
+                 (unsigned long long) st.nidentities,
+                 (unsigned long long) st.nusers,
+                 (unsigned long long) st.rooms,
+                 (unsigned long long) st.overflows);
+        return -1;
+    }
+
+    if (ngx_http_fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
+        snprintf(error, 512, "%s", why);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+static int
+c_all(const c_shared_t *of, const pid_t *pids, unsigned lives, int done)
+{
+    unsigned  i;
+
+    for (i = 0; i < lives; i++) {
+        if (pids[i] && of->done[i] < done) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* one history; the number of those that were killed, or -1 */
+
+static int
+c_history(void *zone, c_shared_t *of, uint64_t own, char *error)
+{
+    int         status, kills, i, alive, rc;
+    long        at;
+    pid_t       pids[C_LIVES], pid;
+    conf_t      conf;
+    unsigned    lives;
+    c_worker_t  w;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.slots = 8;
+    memset(of, 0, sizeof(c_shared_t));
+    (void) ngx_http_fanout_zone_create(zone, C_SIZE, &conf, NULL);
+
+    memset(&w, 0, sizeof(w));
+    w.shared = of;
+    kills = rc = 0;
+    lives = 0;
+
+    while (lives < C_WORKERS) {
+        w.n = lives;
+        w.random = own + lives;
+        at = rnd(&own) % 3 ? (long) (1 + rnd(&own) % 60000) : -1;
+        pids[lives++] = c_spawn(&w, zone, at);
+    }
+
+    if (rnd(&own) % 2) {
+        (void) usleep(rnd(&own) % 20000);
+        (void) kill(pids[rnd(&own) % C_WORKERS], SIGKILL);
+    }
+
+    alive = lives;
+    (void) alarm(60);
+
+    while (alive) {
+        pid = waitpid(-1, &status, WNOHANG);
+
+        if (pid == 0) {
+            if (of->stop < 2 && c_all(of, pids, lives, of->stop + 1)) {
+                of->stop++;
+            }
+
+            (void) usleep(100);
+            continue;
+        }
+
+        for (i = 0; i < (int) lives && pids[i] != pid; i++) { /* void */ }
+
+        if (i == (int) lives) {
+            continue;
+        }
+
+        pids[i] = 0;
+        alive--;
+
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
+            kills++;
+
+            if (lives < C_LIVES && !of->stop) {
+                w.n = lives;
+                w.random = own + lives * 77;
+                pids[lives++] = c_spawn(&w, zone, -1);
+                alive++;
+            }
+
+        } else if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+            snprintf(error, 512, "worker %d: status %x %.200s", i, status,
+                     of->error[i]);
+            rc = -1;
+            of->stop = 2;
+        }
+    }
+
+    rc = rc ? rc : c_after(&w, zone, error);
+    (void) alarm(0);
+
+    return rc ? rc : kills;
+}
+
+
+static void
+chaos(void)
+{
+    int           rc;
+    void         *zone;
+    char          error[512], *s;
+    long          n, histories, kills;
+    uint64_t      own;
+    uint64_t      changes;
+    unsigned      i;
+    c_shared_t   *of;
+
+    own = seed_of_run();
+    s = getenv("ZONE_HISTORIES");
+    n = s ? atol(s) : SLOW ? 5 : 40;
+
+    for (i = 0; i < C_CHANNELS; i++) {
+        snprintf(c_names[i], sizeof(c_names[i]), "c%u", i);
+        c_policies[i].presence = NGX_HTTP_FANOUT_PRESENCE_ON;
+        c_policies[i].linger = i * 2;
+        c_policies[i].batch = i * 40;
+        c_policies[i].history = i * 5;
+    }
+
+    zone = map(C_SIZE);
+    of = map(sizeof(c_shared_t));
+    kills = 0;
+    changes = 0;
+
+    for (histories = 0; histories < n; histories++) {
+        rc = c_history(zone, of, own, error);
+
+        if (rc < 0) {
+            ok(0, "history %ld: %s", histories, error);
+            diag("ZONE_SEED=%llu replays it, but for the kernel's part",
+                 (unsigned long long) own);
+            return;
+        }
+
+        kills += rc;
+        changes += of->changes;
+        (void) rnd(&own);
+    }
+
+    ok(n == 0 || (kills > 0 && changes > 0), "%ld random histories, %ld "
+       "workers killed, %llu changes told", histories, kills,
+       (unsigned long long) changes);
+}

@@ -1,0 +1,898 @@
+/*
+ * A model of who is on which channel, and random operations on it and a zone
+ * by several workers in one process.  Each has a mirror of the members of each
+ * channel it reads, kept by what it drains alone.  A seed, or the input of a
+ * fuzzer, replays all of it.
+ *
+ * In a small zone lingering clients may be evicted: the model then asks.
+ */
+
+
+#ifndef _ZONE_ROOM_MODEL_H_INCLUDED_
+#define _ZONE_ROOM_MODEL_H_INCLUDED_
+
+
+#include "zone_room.h"
+
+
+#define R_HANDLES    5
+#define R_CHANNELS   6
+#define R_SUMMARY    5                  /* the channel that only counts */
+#define R_CLIENTS    24
+#define R_USERS      4
+#define R_KEYS       4
+#define R_ORDERS     256
+#define R_STONES     2000
+
+/* where a client is, if not at a handle */
+#define R_NONE       -1
+#define R_LINGERS    -2
+#define R_ORPHAN     -3                 /* its worker died */
+
+#define R_LIVE       1
+#define R_CUT        2
+
+typedef struct {
+    uint32_t             data;          /* seed */
+    uint32_t             len;
+    uint8_t              there;
+    uint8_t              idle;
+    uint8_t              anonymous;
+} r_member_t;
+
+typedef struct {
+    uint8_t              state;         /* 0, R_LIVE, R_CUT */
+    uint8_t              counted;
+    uint32_t             due;
+    r_member_t           m[R_KEYS];
+} r_seat_t;
+
+typedef struct {
+    person_t             p;
+    int                  where;
+    unsigned             user;
+    uint32_t             expires;
+    r_seat_t             seat[R_CHANNELS];
+    person_t             old;           /* as somebody had it before */
+    int                  old_at;        /* his handle + 1 */
+} r_client_t;
+
+typedef struct {
+    zone_t               z;
+    int                  alive;
+    int                  stopped;
+    channel_t            c[R_CHANNELS];
+    mirror_t             mirror[R_CHANNELS];
+    order_t              orders[R_ORDERS];
+    uint32_t             norders;
+} r_handle_t;
+
+typedef struct {
+    r_handle_t           h[R_HANDLES];
+    r_client_t           cl[R_CLIENTS];
+    policy_t             policy[R_CHANNELS];
+    char                 names[R_CHANNELS][300];
+    uint64_t             clients;
+    uint32_t             steps;
+    uint32_t             seeds;
+    uint32_t             full;          /* answers */
+    uint32_t             gaps;
+    uint32_t             changes;
+    uint32_t             kills;
+    uint32_t             settled;
+    zone_t               stone;         /* a worker who fills the zone */
+    person_t             stones[R_STONES];
+    uint32_t             nstones;
+    int                  pressure;
+    uint32_t             linger;        /* ms, of all identities */
+    void                *mem;
+    size_t               size;
+    arena_t              a;
+    uint32_t           (*next)(void *data);
+    void                *data;
+    char                 error[512];
+} rmodel_t;
+
+
+static const char  *r_users[R_USERS] = {
+    "", "ann", "bob",
+    "a user whose name is so long that it does not fit into one block"
+};
+
+static const char  *r_keys[R_KEYS] = { "", "k", "tab-2",
+                                       "a key of more than sixteen bytes" };
+
+
+#define r_want(m, cond, ...)                                                  \
+    if (!(cond)) {                                                            \
+        r_fail(m, __LINE__, #cond, __VA_ARGS__);                              \
+        return -1;                                                            \
+    }
+
+#define r_pass(call)                                                          \
+    if (call) {                                                               \
+        return -1;                                                            \
+    }
+
+
+__attribute__((format(printf, 4, 5)))
+util_fn void
+r_fail(rmodel_t *m, int line, const char *cond, const char *fmt, ...)
+{
+    int      n;
+    va_list  ap;
+
+    n = snprintf(m->error, sizeof(m->error), "step %u, line %d: %s: ",
+                 m->steps, line, cond);
+    va_start(ap, fmt);
+    vsnprintf(m->error + n, sizeof(m->error) - n, fmt, ap);
+    va_end(ap);
+}
+
+
+util_fn uint32_t
+r_draw(rmodel_t *m, uint32_t n)
+{
+    return m->next(m->data) % n;
+}
+
+
+/* workers */
+
+util_fn void
+r_attach(rmodel_t *m, unsigned h)
+{
+    unsigned     i;
+    r_handle_t  *w;
+
+    w = &m->h[h];
+    (void) ngx_http_fanout_zone_attach(&w->z, m->mem, m->size);
+
+    for (i = 0; i < R_CHANNELS; i++) {
+        w->c[i] = view(&w->z, m->names[i], &m->policy[i]);
+        mirror_forget(&w->mirror[i]);
+        w->mirror[i].follows = 0;
+    }
+
+    w->norders = 0;
+    w->stopped = 0;
+}
+
+
+util_fn int
+r_claim(rmodel_t *m, unsigned h)
+{
+    r_attach(m, h);
+    m->h[h].alive = ngx_http_fanout_slot_claim(&m->h[h].z, h + 1) == OK;
+
+    return m->h[h].alive;
+}
+
+
+util_fn void
+r_init(rmodel_t *m, void *mem, size_t size)
+{
+    unsigned  h, i;
+
+    m->mem = mem;
+    m->size = size;
+    arena_init(&m->a);
+    fanout_test_seconds = 10;
+    fanout_test_msec = 0;
+    m->linger = r_draw(m, 30) * 700;
+
+    for (i = 0; i < R_CHANNELS; i++) {
+        snprintf(m->names[i], 300, "channel %u", i);
+
+        if (i == 4) {
+            memset(m->names[i] + 9, 'x', 200);
+        }
+
+        m->policy[i].history = i % 2 ? 20 : 0;
+        m->policy[i].presence = i == R_SUMMARY
+                                ? NGX_HTTP_FANOUT_PRESENCE_SUMMARY
+                                : NGX_HTTP_FANOUT_PRESENCE_ON;
+        m->policy[i].linger = i * 3;
+        m->policy[i].batch = i * 70;
+    }
+
+    for (i = 0; i < R_CLIENTS; i++) {
+        m->cl[i].where = R_NONE;
+    }
+
+    for (h = 0; h < R_HANDLES; h++) {
+        for (i = 0; i < R_CHANNELS; i++) {
+            mirror_init(&m->h[h].mirror[i]);
+        }
+
+        (void) r_claim(m, h);
+    }
+
+    (void) ngx_http_fanout_zone_attach(&m->stone, mem, size);
+    (void) ngx_http_fanout_slot_claim(&m->stone, 99);
+}
+
+
+util_fn void
+r_done(rmodel_t *m)
+{
+    unsigned  h, i;
+
+    ngx_http_fanout_slot_release(&m->stone);
+
+    for (h = 0; h < R_HANDLES; h++) {
+        if (m->h[h].alive) {
+            ngx_http_fanout_slot_release(&m->h[h].z);
+        }
+
+        for (i = 0; i < R_CHANNELS; i++) {
+            mirror_done(&m->h[h].mirror[i]);
+        }
+    }
+
+    arena_done(&m->a);
+}
+
+
+/* one that is alive; there always is one */
+
+util_fn unsigned
+r_worker(rmodel_t *m)
+{
+    unsigned  h;
+
+    for (h = r_draw(m, R_HANDLES); !m->h[h].alive; h = (h + 1) % R_HANDLES) {
+        /* void */
+    }
+
+    return h;
+}
+
+
+/* clients in the model */
+
+util_fn void
+r_gone(r_client_t *cl)
+{
+    cl->where = R_NONE;
+    memset(cl->seat, 0, sizeof(cl->seat));
+}
+
+
+util_fn void
+r_cut(rmodel_t *m, r_client_t *cl, uint32_t linger)
+{
+    unsigned  i;
+
+    if (linger == 0) {
+        r_gone(cl);
+        return;
+    }
+
+    cl->where = R_LINGERS;
+    cl->expires = fanout_test_seconds + (linger + 999) / 1000;
+
+    for (i = 0; i < R_CHANNELS; i++) {
+        if (cl->seat[i].state != R_LIVE) {
+            continue;
+        }
+
+        if (m->policy[i].linger == 0) {
+            memset(&cl->seat[i], 0, sizeof(r_seat_t));
+            continue;
+        }
+
+        cl->seat[i].state = R_CUT;
+        cl->seat[i].due = fanout_test_seconds + m->policy[i].linger + 1;
+    }
+}
+
+
+util_fn uint32_t
+r_members(rmodel_t *m, unsigned i)
+{
+    uint32_t   n;
+    unsigned   c, k;
+    r_seat_t  *s;
+
+    for (n = 0, c = 0; c < R_CLIENTS; c++) {
+        s = &m->cl[c].seat[i];
+        n += s->counted;
+
+        for (k = 0; k < R_KEYS; k++) {
+            n += s->m[k].there;
+        }
+    }
+
+    return n;
+}
+
+
+/* What pressure has taken, the model did not see. */
+
+util_fn int
+r_ask(rmodel_t *m)
+{
+    int         rc, h;
+    unsigned    i, c;
+    client_t    info;
+    uint8_t     buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF];
+
+    h = r_worker(m);
+
+    for (c = 0; c < R_CLIENTS; c++) {
+        if (m->cl[c].where == R_NONE) {
+            continue;
+        }
+
+        rc = ngx_http_fanout_client_get(&m->h[h].z, m->cl[c].p.id.client,
+                                        &info, buf);
+
+        if (rc == NOTFOUND) {
+            r_want(m, m->pressure && m->cl[c].where == R_LINGERS,
+                   "client %u is gone", c);
+            r_gone(&m->cl[c]);
+            continue;
+        }
+
+        r_want(m, rc == OK, "client_get: %d", rc);
+        r_want(m, (info.pid != 0) == (m->cl[c].where != R_LINGERS),
+               "client %u: pid %u", c, info.pid);
+        r_want(m, info.user.len == strlen(r_users[m->cl[c].user]),
+               "client %u: user", c);
+
+        for (i = 0, rc = 0; i < R_CHANNELS; i++) {
+            rc += m->cl[c].seat[i].state != 0;
+        }
+
+        r_want(m, (int) info.seats == rc, "client %u: %u seats, not %d", c,
+               info.seats, rc);
+    }
+
+    return 0;
+}
+
+
+/* operations */
+
+util_fn int
+r_add(rmodel_t *m, r_client_t *cl)
+{
+    int       rc;
+    uint32_t  max, n;
+    unsigned  h, c;
+
+    h = r_worker(m);
+    cl->user = r_draw(m, R_USERS);
+    max = r_draw(m, 3) ? 0 : 4;
+
+    if (m->pressure) {
+        r_pass(r_ask(m));
+    }
+
+    for (n = 0, c = 0; c < R_CLIENTS; c++) {
+        n += m->cl[c].where != R_NONE && m->cl[c].user == cl->user;
+    }
+
+    rc = person_add(&m->h[h].z, &cl->p, ++m->clients * 0x10001,
+                    r_users[cl->user], cl->user & 1 ? "some info" : "", max);
+
+    if (rc == FULL) {
+        r_want(m, m->pressure, "add: full");
+        m->full++;
+        return 0;
+    }
+
+    if (cl->user && max && n >= max) {
+        /* making room may have taken some of them */
+        r_want(m, rc == CONFLICT || (rc == OK && m->pressure),
+               "%u clients: %d", n, rc);
+
+    } else {
+        r_want(m, rc == OK, "add: %d", rc);
+    }
+
+    if (rc == OK) {
+        cl->where = h;
+        cl->old_at = 0;
+    }
+
+    return 0;
+}
+
+
+util_fn int
+r_open(rmodel_t *m, unsigned h, unsigned i)
+{
+    int          rc;
+    room_t       room;
+    uint32_t     slot;
+    unsigned     n;
+    member_t     one;
+    mirror_t    *mi;
+    r_handle_t  *w;
+
+    static uint8_t  buf[SECTION];
+
+    w = &m->h[h];
+
+    if (w->c[i].ref) {
+        return 0;
+    }
+
+    rc = ngx_http_fanout_channel_open(&w->z, &w->c[i], i);
+
+    if (rc == FULL) {
+        r_want(m, m->pressure, "open: full");
+        m->full++;
+        return 1;
+    }
+
+    r_want(m, rc == OK, "open: %d", rc);
+
+    slot = UINT32_MAX;
+    rc = ngx_http_fanout_room_read(&w->z, &w->c[i], &slot, &one, 1, buf,
+                                   SECTION, &n, &room);
+    r_want(m, rc == OK && n == 0, "room: %d", rc);
+
+    mi = &w->mirror[i];
+    mirror_forget(mi);
+    mi->at_epoch = room.epoch;
+    mi->at = room.offset;
+    mi->follows = 1;
+
+    return 0;
+}
+
+
+/* the smallest slot that nobody has, those who are still to leave included */
+
+util_fn uint32_t
+r_smallest(zone_t *z, channel_t *c)
+{
+    uint32_t       slot, free;
+    fanout_ref_t   room;
+
+    free = 0;
+    (void) fanout_enter(z);
+    room = fanout_room_of(z, c->ref);
+
+    for (slot = 0; room; slot++, free++) {
+        if (fanout_slot_next(z, fanout_room(z, room), &slot) == 0
+            || slot != free)
+        {
+            break;
+        }
+    }
+
+    fanout_leave(z);
+
+    return free;
+}
+
+
+/* a channel, most often one that the client sits on */
+
+util_fn unsigned
+r_seat(rmodel_t *m, r_client_t *cl)
+{
+    unsigned  i, n;
+
+    i = r_draw(m, R_CHANNELS);
+
+    for (n = r_draw(m, 8) ? 0 : R_CHANNELS; n < R_CHANNELS; n++) {
+        if (cl->seat[i].state) {
+            break;
+        }
+
+        i = (i + 1) % R_CHANNELS;
+    }
+
+    return i;
+}
+
+
+util_fn int
+r_put(rmodel_t *m, r_client_t *cl)
+{
+    int           rc, counted;
+    put_t         r;
+    uint8_t       data[NGX_HTTP_FANOUT_ZONE_MEMBER];
+    uint32_t      len, seed, members, smallest, kept;
+    unsigned      i, k, what;
+    member_t      one;
+    r_seat_t     *s;
+    r_handle_t   *w;
+    r_member_t   *e;
+
+    if (cl->where < 0) {
+        return 0;
+    }
+
+    w = &m->h[cl->where];
+    i = r_seat(m, cl);
+    k = r_draw(m, R_KEYS);
+    s = &cl->seat[i];
+    e = &s->m[k];
+    what = 1 + r_draw(m, 7);
+    what = r_draw(m, 3) ? what | ENTER : what;
+    counted = i == R_SUMMARY;
+
+    len = r_draw(m, 8);
+    len = len < 5 ? r_draw(m, 20) : len < 7 ? r_draw(m, 200)
+                                            : r_draw(m, 8193);
+    seed = r_draw(m, 3) ? ++m->seeds : 1;
+    data_fill(data, seed, len);
+
+    memset(&one, 0, sizeof(one));
+    one.key = zstr(r_keys[k], strlen(r_keys[k]));
+    one.data = zstr(data, len);
+    one.idle = (what & STATE) ? r_draw(m, 2) : 0;
+    one.anonymous = r_draw(m, 4) == 0;
+
+    if (m->pressure) {
+        r_pass(r_ask(m));
+    }
+
+    members = r_members(m, i);
+    smallest = w->c[i].ref ? r_smallest(&w->z, &w->c[i]) : 0;
+    kept = w->z.shm->nmembers;
+
+    rc = ngx_http_fanout_member_put(&w->z, &w->c[i], cl->p.ref, &cl->p.id,
+                                    &one, what, &r);
+
+    if (rc == FULL) {
+        r_want(m, m->pressure, "put: full");
+        m->full++;
+        return 0;
+    }
+
+    if (s->state == 0 || w->c[i].ref == 0
+        || (!(what & ENTER) && !(counted ? s->counted : e->there)))
+    {
+        r_want(m, rc == NOTFOUND, "put: %d", rc);
+        return 0;
+    }
+
+    if (!(counted ? s->counted : e->there) && m->policy[i].members
+        && members >= m->policy[i].members)
+    {
+        r_want(m, rc == CONFLICT || (rc == OK && m->pressure),
+               "put: %d, of %u", rc, members);
+
+        if (rc == CONFLICT) {
+            return 0;
+        }
+    }
+
+    r_want(m, rc == OK, "put: %d", rc);
+    r_want(m, r.created == !(counted ? s->counted : e->there), "created: %u",
+           r.created);
+
+    if (counted) {
+        s->counted = 1;
+        return 0;
+    }
+
+    if (r.created) {
+
+        /* who was not told to have left has the place of before */
+
+        r_want(m, r.slot == smallest || m->pressure
+                  || w->z.shm->nmembers == kept, "slot %u, not %u", r.slot,
+               smallest);
+        memset(e, 0, sizeof(*e));
+        e->there = 1;
+        what |= DATA;
+    }
+
+    if (what & DATA) {
+        e->data = seed;
+        e->len = len;
+    }
+
+    if (what & STATE) {
+        e->idle = one.idle;
+    }
+
+    if (what & ENTER) {
+        e->anonymous = one.anonymous;
+    }
+
+    return 0;
+}
+
+
+util_fn int
+r_sit(rmodel_t *m, r_client_t *cl)
+{
+    int          rc;
+    unsigned     i;
+    r_handle_t  *w;
+
+    if (cl->where < 0) {
+        return 0;
+    }
+
+    w = &m->h[cl->where];
+    i = r_draw(m, R_CHANNELS);
+    rc = r_draw(m, 8) ? r_open(m, cl->where, i) : 0;
+
+    if (rc) {
+        return rc == -1 ? -1 : 0;
+    }
+
+    rc = person_sit(&w->z, &w->c[i], &cl->p);
+
+    if (rc == FULL) {
+        r_want(m, m->pressure, "sit: full");
+        m->full++;
+        return 0;
+    }
+
+    r_want(m, rc == (w->c[i].ref ? OK : STALE), "sit: %d", rc);
+
+    if (rc == OK) {
+        cl->seat[i].state = R_LIVE;
+    }
+
+    return 0;
+}
+
+
+util_fn int
+r_drop(rmodel_t *m, r_client_t *cl)
+{
+    int          rc, there;
+    unsigned     i, k;
+    r_seat_t    *s;
+    r_handle_t  *w;
+
+    if (cl->where < 0) {
+        return 0;
+    }
+
+    w = &m->h[cl->where];
+    i = r_seat(m, cl);
+    k = r_draw(m, R_KEYS);
+    s = &cl->seat[i];
+    there = s->state && w->c[i].ref
+            && (i == R_SUMMARY ? s->counted : s->m[k].there);
+
+    rc = person_drop(&w->z, &w->c[i], &cl->p, r_keys[k]);
+    r_want(m, rc == (there ? OK : NOTFOUND), "drop: %d", rc);
+
+    if (there) {
+        s->counted = 0;
+        memset(&s->m[k], 0, sizeof(r_member_t));
+    }
+
+    return 0;
+}
+
+
+util_fn void
+r_close_seat(rmodel_t *m, r_client_t *cl, unsigned i)
+{
+    r_handle_t  *w;
+
+    if (cl->where < 0) {
+        return;
+    }
+
+    w = &m->h[cl->where];
+    ngx_http_fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id,
+                               1 + r_draw(m, 5));
+
+    if (w->c[i].ref) {
+        memset(&cl->seat[i], 0, sizeof(r_seat_t));
+    }
+}
+
+
+util_fn int
+r_end(rmodel_t *m, r_client_t *cl)
+{
+    uint32_t  linger;
+
+    if (cl->where < 0) {
+        return 0;
+    }
+
+    linger = r_draw(m, 4) ? m->linger : 0;
+    person_end(&m->h[cl->where].z, &cl->p, linger);
+    r_cut(m, cl, linger);
+
+    return 0;
+}
+
+
+util_fn void
+r_order(rmodel_t *m, int h, uint8_t op, uint64_t client, uint32_t local)
+{
+    order_t  *o;
+
+    if (h >= 0 && m->h[h].norders < R_ORDERS) {
+        o = &m->h[h].orders[m->h[h].norders++];
+        memset(o, 0, sizeof(*o));
+        o->op = op;
+        o->client = client;
+        o->local = local;
+    }
+}
+
+
+util_fn int
+r_resume(rmodel_t *m, r_client_t *cl)
+{
+    int       rc, wrong;
+    unsigned  h, i;
+    person_t  was;
+
+    if (cl->where == R_NONE) {
+        return 0;
+    }
+
+    h = r_worker(m);
+    wrong = r_draw(m, 6) == 0;
+    was = cl->p;
+
+    if (wrong) {
+        cl->p.id.secret[r_draw(m, 16)] ^= 1;
+    }
+
+    rc = person_resume(&m->h[h].z, &cl->p);
+
+    if (wrong || (cl->where == R_LINGERS
+                  && cl->expires < fanout_test_seconds))
+    {
+        cl->p = was;
+        r_want(m, rc == NOTFOUND || (rc == FULL && m->pressure),
+               "resume: %d", rc);
+        return 0;
+    }
+
+    if (rc != OK) {
+        cl->p = was;
+        r_want(m, m->pressure && (rc == FULL || cl->where == R_LINGERS),
+               "resume: %d", rc);
+
+        if (rc == NOTFOUND) {
+            r_gone(cl);
+        }
+
+        return 0;
+    }
+
+    if (cl->where >= 0) {
+        r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_REPLACED,
+                cl->p.id.client, 0);
+        cl->old = was;
+        cl->old_at = cl->where + 1;
+    }
+
+    cl->where = h;
+
+    for (i = 0; i < R_CHANNELS; i++) {
+        if (cl->seat[i].state == R_CUT) {
+            cl->seat[i].state = R_LIVE;
+        }
+    }
+
+    return m->pressure ? r_ask(m) : 0;
+}
+
+
+/* who had the session before changes nothing */
+
+util_fn int
+r_stale(rmodel_t *m, r_client_t *cl)
+{
+    unsigned     i;
+    r_handle_t  *w;
+
+    if (cl->old_at == 0 || !m->h[cl->old_at - 1].alive) {
+        return 0;
+    }
+
+    w = &m->h[cl->old_at - 1];
+    i = r_draw(m, R_CHANNELS);
+
+    r_want(m, ngx_http_fanout_identity_lost(&w->z, cl->old.ref,
+                                            &cl->old.id), "not lost");
+
+    switch (r_draw(m, 4)) {
+    case 0:
+        person_end(&w->z, &cl->old, r_draw(m, 2) * 1000);
+        break;
+    case 1:
+        ngx_http_fanout_seat_close(&w->z, &w->c[i], cl->old.ref, &cl->old.id,
+                                   1);
+        break;
+    case 2:
+        r_want(m, person_drop(&w->z, &w->c[i], &cl->old, r_keys[0])
+                  == NOTFOUND, "dropped by the old session");
+        break;
+    default:
+        r_want(m, person_sit(&w->z, &w->c[i], &cl->old) == STALE,
+               "sat down by the old session");
+    }
+
+    return 0;
+}
+
+
+util_fn int
+r_kick(rmodel_t *m, r_client_t *cl)
+{
+    int       rc;
+    unsigned  h, i;
+
+    h = r_worker(m);
+    i = r_draw(m, R_CHANNELS);
+
+    rc = ngx_http_fanout_seat_kick(&m->h[h].z, &m->h[h].c[i],
+                                   cl->p.id.client, 4);
+
+    if (rc == FULL) {
+        r_want(m, m->pressure, "kick: full");
+        m->full++;
+        return 0;
+    }
+
+    if (cl->where == R_NONE || cl->seat[i].state == 0) {
+        r_want(m, rc == NOTFOUND, "kick: %d", rc);
+        return 0;
+    }
+
+    r_want(m, rc == OK || (m->pressure && cl->where == R_LINGERS),
+           "kick: %d", rc);
+
+    if (cl->where >= 0 && m->h[cl->where].c[i].ref) {
+        r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_PART, cl->p.id.client, i);
+    }
+
+    memset(&cl->seat[i], 0, sizeof(r_seat_t));
+
+    return 0;
+}
+
+
+util_fn int
+r_disconnect(rmodel_t *m, r_client_t *cl)
+{
+    int       rc;
+    unsigned  h;
+
+    h = r_worker(m);
+    rc = ngx_http_fanout_client_disconnect(&m->h[h].z, cl->p.id.client, 4000);
+
+    if (cl->where == R_NONE) {
+        r_want(m, rc == NOTFOUND, "disconnect: %d", rc);
+        return 0;
+    }
+
+    if (rc == FULL) {
+        r_want(m, m->pressure, "disconnect: full");
+        m->full++;
+        return 0;
+    }
+
+    r_want(m, rc == OK || (m->pressure && cl->where == R_LINGERS),
+           "disconnect: %d", rc);
+
+    if (cl->where != R_LINGERS) {
+        r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_DISCONNECT,
+                cl->p.id.client, 0);
+    }
+
+    r_gone(cl);
+
+    return 0;
+}
+
+
+#include "zone_room_steps.h"
+
+
+#endif /* _ZONE_ROOM_MODEL_H_INCLUDED_ */

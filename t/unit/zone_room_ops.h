@@ -1,0 +1,702 @@
+/*
+ * Operations on seats and members that are killed: part of
+ * zone_room_crash_test.c.
+ *
+ * PEOPLE of the survivor are there, some are in "summary", too; what is
+ * prepared belongs to the process that is killed.
+ */
+
+
+/* the world before */
+
+static void
+inhabit(void)
+{
+    unsigned  i;
+
+    (void) ngx_http_fanout_zone_attach(&survivor, mem, SIZE);
+    (void) ngx_http_fanout_slot_claim(&survivor, 1);
+
+    ca = view(&survivor, "room", &room);
+    sa = view(&survivor, "summary", &summary);
+    (void) ngx_http_fanout_channel_open(&survivor, &ca, 7);
+    (void) ngx_http_fanout_channel_open(&survivor, &sa, 8);
+    (void) mirror_read(&mirror, &survivor, &ca);
+
+    for (i = 0; i < PEOPLE; i++) {
+        (void) person_add(&survivor, &people[i], 100 + i,
+                          i & 1 ? "odd" : "even", i & 2 ? "info" : "", 0);
+        (void) person_sit(&survivor, &ca, &people[i]);
+        (void) person_sit(&survivor, &sa, &people[i]);
+        (void) person_put(&survivor, &ca, &people[i], "", "data", ENTER|DATA,
+                          NULL);
+
+        if (i & 1) {
+            (void) person_put(&survivor, &sa, &people[i], "", "", ENTER, NULL);
+        }
+    }
+
+    (void) settle();
+
+    for (i = 0; i < SEATS; i++) {
+        snprintf(names[i], sizeof(names[i]), "r%u", i);
+    }
+}
+
+
+/* more of the survivor: n members on as few seats as can be */
+
+static void
+crowd(unsigned n)
+{
+    char      key[16];
+    unsigned  i;
+
+    for (i = 0; i < n; i++) {
+        if (i % 32 == 0) {
+            (void) person_add(&survivor, &people[PEOPLE + i / 32], 200 + i / 32,
+                              "crowd", "", 0);
+            (void) person_sit(&survivor, &ca, &people[PEOPLE + i / 32]);
+        }
+
+        snprintf(key, sizeof(key), "%u", i);
+        (void) person_put(&survivor, &ca, &people[PEOPLE + i / 32], key, "",
+                          ENTER, NULL);
+    }
+}
+
+
+static void
+setup_full_table(void)
+{
+    crowd(196 - PEOPLE);
+}
+
+
+static void
+setup_pending(void)
+{
+    (void) person_put(&survivor, &ca, &people[0], "", "new", DATA, NULL);
+    (void) person_drop(&survivor, &ca, &people[1], "");
+    (void) person_put(&survivor, &ca, &people[2], "k", "", ENTER, NULL);
+    (void) person_drop(&survivor, &sa, &people[3], "");
+    fanout_test_seconds++;
+}
+
+
+static void
+setup_crowd_leaves(void)
+{
+    unsigned  i;
+
+    crowd(300);
+    (void) flush_all(&survivor);
+
+    for (i = PEOPLE; i < PEOPLE + 10; i++) {
+        person_end(&survivor, &people[i], 0);
+    }
+}
+
+
+/* a client of the survivor with many seats, cut */
+
+static void
+setup_many_seats(void)
+{
+    unsigned   i;
+    channel_t  r;
+
+    for (i = 0; i < SEATS; i++) {
+        r = view(&survivor, names[i], &room);
+        (void) ngx_http_fanout_channel_open(&survivor, &r, 20 + i);
+        (void) person_sit(&survivor, &r, &people[0]);
+
+        if (i % 3 == 0) {
+            (void) person_put(&survivor, &r, &people[0], "", "", ENTER, NULL);
+        }
+    }
+}
+
+
+static void
+setup_cut(void)
+{
+    setup_many_seats();
+    person_end(&survivor, &people[0], 30000);
+}
+
+
+static void
+setup_cuts(void)
+{
+    unsigned  i;
+
+    setup_many_seats();
+
+    for (i = 0; i < PEOPLE; i += 2) {
+        person_end(&survivor, &people[i], i % 4 ? 2000 : 30000);
+    }
+}
+
+
+static void
+setup_orders(void)
+{
+    unsigned  i;
+
+    for (i = 0; i < 5; i++) {
+        (void) ngx_http_fanout_client_disconnect(&survivor, 100 + i, 4000);
+    }
+}
+
+
+/* who is killed */
+
+static void
+prepare_slot(void)
+{
+    (void) ngx_http_fanout_zone_attach(&own, mem, SIZE);
+    (void) ngx_http_fanout_slot_claim(&own, 2);
+    co = view(&own, "room", &room);
+    so = view(&own, "summary", &summary);
+    (void) ngx_http_fanout_channel_open(&own, &co, 7);
+    (void) ngx_http_fanout_channel_open(&own, &so, 8);
+}
+
+
+static void
+prepare_client(void)
+{
+    prepare_slot();
+    (void) person_add(&own, &p, 500, "someone", "who is described", 0);
+}
+
+
+static void
+prepare_seat(void)
+{
+    prepare_client();
+    (void) person_sit(&own, &co, &p);
+    (void) person_sit(&own, &so, &p);
+}
+
+
+static void
+prepare_member(void)
+{
+    prepare_seat();
+    (void) person_put(&own, &co, &p, "k", "data", ENTER|DATA, NULL);
+}
+
+
+static void
+prepare_told(void)
+{
+    prepare_member();
+    (void) person_put(&own, &so, &p, "", "", ENTER, NULL);
+    (void) flush_all(&own);
+}
+
+
+static void
+prepare_left(void)
+{
+    prepare_told();
+    (void) person_drop(&own, &co, &p, "k");
+}
+
+
+static void
+prepare_left_untold(void)
+{
+    prepare_told();
+    (void) person_put(&own, &co, &p, "k", "more", DATA, NULL);
+    (void) person_drop(&own, &co, &p, "k");
+}
+
+
+static void
+prepare_long(void)
+{
+    char  data[3000];
+
+    prepare_told();
+    memset(data, 'd', sizeof(data));
+    data[2999] = '\0';
+    (void) person_put(&own, &co, &p, "k", data, DATA, NULL);
+}
+
+
+static void
+prepare_gone(void)
+{
+    prepare_told();
+    ngx_http_fanout_seat_close(&own, &co, p.ref, &p.id,
+                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+}
+
+
+static void
+prepare_32(void)
+{
+    char      key[16], data[100];
+    unsigned  i;
+
+    prepare_seat();
+
+    for (i = 0; i < 32; i++) {
+        snprintf(key, sizeof(key), "%u", i);
+        snprintf(data, sizeof(data), "%0*u", i * 3, i);
+        (void) person_put(&own, &co, &p, key, data, ENTER|DATA, NULL);
+
+        if (i == 20) {
+            (void) flush_all(&own);
+        }
+    }
+
+    (void) person_put(&own, &co, &p, "3", "other", DATA, NULL);
+}
+
+
+static void
+prepare_many_seats(void)
+{
+    unsigned  i;
+
+    prepare_told();
+
+    for (i = 0; i < SEATS; i++) {
+        rooms[i] = view(&own, names[i], &room);
+        (void) ngx_http_fanout_channel_open(&own, &rooms[i], 20 + i);
+        (void) person_sit(&own, &rooms[i], &p);
+
+        if (i % 3 == 0) {
+            (void) person_put(&own, &rooms[i], &p, "", "", ENTER, NULL);
+        }
+
+        if (i == SEATS / 2) {
+            (void) flush_all(&own);
+        }
+    }
+}
+
+
+static void
+prepare_cut(void)
+{
+    prepare_many_seats();
+    person_end(&own, &p, 30000);
+}
+
+
+/* Every block is taken: by history, or by what nothing can evict. */
+
+static void
+prepare_history(void)
+{
+    stat_t     st;
+    result_t   r;
+    unsigned   i;
+    channel_t  h;
+
+    prepare_seat();
+    h = view(&own, "history", &kept);
+
+    for (i = 0; i < 10000; i++) {
+        ngx_http_fanout_zone_stat(&own, &st);
+
+        if (st.free < 12) {
+            break;
+        }
+
+        (void) put(&own, &h, i, st.free > 200 ? 5000 : 1, 0, NULL, &r);
+    }
+}
+
+
+static void
+stones(zone_t *of)
+{
+    char      info[4001];
+    unsigned  i, len;
+    person_t  one, first;
+
+    memset(info, 'i', sizeof(info));
+    i = 0;
+
+    for (len = 4000; ; len /= 2) {
+        info[len] = '\0';
+
+        while (person_add(of, &one, 5000 + i, "", info, 0) == OK) {
+            if (i++ == 0) {
+                first = one;
+            }
+        }
+
+        if (len == 0) {
+            break;
+        }
+    }
+
+    while (i && ngx_http_fanout_identity_resume(of, &first.id,
+                                                first.id.secret, &first.ref)
+                == OK) { /* void */ }
+}
+
+
+/* nor is there one to tell of who left */
+
+static void
+setup_no_block(void)
+{
+    stones(&survivor);
+    (void) drain();
+    (void) person_drop(&survivor, &ca, &people[1], "");
+    fanout_test_seconds++;
+}
+
+
+static void
+prepare_attached(void)
+{
+    (void) ngx_http_fanout_zone_attach(&own, mem, SIZE);
+}
+
+
+static void
+prepare_full_cut(void)
+{
+    prepare_many_seats();
+    stones(&own);
+    person_end(&own, &p, 30000);
+}
+
+
+/* another worker, that died with 5,000 members */
+
+static void
+setup_dead(void)
+{
+    char      key[16];
+    pid_t     pid;
+    unsigned  i;
+
+    pid = fork();
+
+    if (pid == 0) {
+        prepare_slot();
+
+        for (i = 0; i < 5000; i++) {
+            if (i % 32 == 0) {
+                (void) person_add(&own, &many[i / 32], 1000 + i / 32, "many",
+                                  "", 0);
+                (void) person_sit(&own, &co, &many[i / 32]);
+            }
+
+            snprintf(key, sizeof(key), "%u", i);
+            (void) person_put(&own, &co, &many[i / 32], key, "", ENTER, NULL);
+
+            if (i == 2500) {
+                (void) flush_all(&own);
+            }
+        }
+
+        (void) kill(getpid(), SIGKILL);
+    }
+
+    (void) waitpid(pid, NULL, 0);
+    (void) settle();
+}
+
+
+/* what it does */
+
+static int
+run_add(void)
+{
+    return person_add(z, &p, 500, "a user with a name of more than 39 bytes, "
+                      "which takes two blocks", "and an info that is long, "
+                      "too, so that there is a chain of blocks for it", 0);
+}
+
+
+static int
+run_add_same(void)
+{
+    return person_add(z, &p, 500, "odd", "", 100);
+}
+
+
+static int
+run_add_another(void)
+{
+    return person_add(z, &p, 501, "odd", "", 0);
+}
+
+
+static int
+run_sit(void)
+{
+    return person_sit(z, c, &p);
+}
+
+
+static int
+run_enter(void)
+{
+    return person_put(z, c, &p, "k", "data", ENTER|DATA, NULL);
+}
+
+
+static int
+run_enter_long(void)
+{
+    char  data[8193];
+
+    memset(data, 'd', sizeof(data));
+    data[8192] = '\0';
+
+    return person_put(z, c, &p, "a key of many bytes, more than the member has",
+                      data, ENTER|DATA, NULL);
+}
+
+
+static int
+run_update_long(void)
+{
+    char  data[8193];
+
+    memset(data, 'd', sizeof(data));
+    data[8192] = '\0';
+
+    return person_put(z, c, &p, "k", data, DATA, NULL);
+}
+
+
+static int
+run_update_short(void)
+{
+    return person_put(z, c, &p, "k", "s", DATA, NULL);
+}
+
+
+static int
+run_update_state(void)
+{
+    put_t     r;
+    member_t  m;
+
+    memset(&m, 0, sizeof(m));
+    m.key = zstr("k", 1);
+    m.idle = 1;
+
+    return ngx_http_fanout_member_put(z, c, p.ref, &p.id, &m, STATE, &r);
+}
+
+
+static int
+run_count(void)
+{
+    return person_put(z, cs, &p, "", "", ENTER, NULL);
+}
+
+
+static int
+run_uncount(void)
+{
+    return person_drop(z, cs, &p, "");
+}
+
+
+static int
+run_drop(void)
+{
+    return person_drop(z, c, &p, "k");
+}
+
+
+static int
+run_close(void)
+{
+    ngx_http_fanout_seat_close(z, c, p.ref, &p.id,
+                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    return 0;
+}
+
+
+static int
+run_flush(void)
+{
+    (void) ngx_http_fanout_presence_flush(z);
+
+    return 0;
+}
+
+
+static int
+run_flush_all(void)
+{
+    return flush_all(z);
+}
+
+
+static int
+run_end(void)
+{
+    person_end(z, &p, 0);
+
+    return 0;
+}
+
+
+static int
+run_end_linger(void)
+{
+    person_end(z, &p, 30000);
+
+    return 0;
+}
+
+
+static int
+run_resume(void)
+{
+    return person_resume(z, &p);
+}
+
+
+static int
+run_resume_other(void)
+{
+    return person_resume(z, &people[0]);
+}
+
+
+static int
+run_kick(void)
+{
+    return ngx_http_fanout_seat_kick(z, c, 100,
+                                     NGX_HTTP_FANOUT_LEFT_KICKED);
+}
+
+
+static int
+run_disconnect(void)
+{
+    return ngx_http_fanout_client_disconnect(z, 100, 4000);
+}
+
+
+static int
+run_orders(void)
+{
+    order_t  o[8];
+
+    return ngx_http_fanout_slot_orders(&survivor, o, 3);
+}
+
+
+static int
+run_sweep(void)
+{
+    fanout_test_seconds += 10;
+
+    return sweep_all(z);
+}
+
+
+static int
+run_sweep_late(void)
+{
+    fanout_test_seconds += 40000;
+
+    return sweep_all(z);
+}
+
+
+static int
+run_reap(void)
+{
+    return ngx_http_fanout_slot_reap(z, 20000);
+}
+
+
+static int
+run_reap_at_once(void)
+{
+    return ngx_http_fanout_slot_reap(z, 0);
+}
+
+
+static int
+run_release(void)
+{
+    ngx_http_fanout_slot_release(z);
+
+    return 0;
+}
+
+
+static int
+run_reopen(void)
+{
+    policy_t  other;
+
+    other = room;
+    other.linger = 9;
+    other.members = 300;
+    c->policy = &other;
+
+    return ngx_http_fanout_channel_open(z, c, 3);
+}
+
+
+static const op_t  ops[] = {
+    { "add a client", NULL, prepare_slot, run_add, 0 },
+    { "add a client of a user", NULL, prepare_slot, run_add_same, 0 },
+    { "sit down", NULL, prepare_client, run_sit, 0 },
+    { "sit down again", NULL, prepare_gone, run_sit, 0 },
+    { "enter", NULL, prepare_seat, run_enter, 0 },
+    { "enter with much", NULL, prepare_seat, run_enter_long, 0 },
+    { "enter at a full table", setup_full_table, prepare_seat, run_enter, 0 },
+    { "enter by evicting", NULL, prepare_history, run_enter_long, SERIES },
+    { "add by evicting one who is cut", NULL, prepare_full_cut,
+      run_add_another, SERIES },
+    { "change to much", NULL, prepare_told, run_update_long, 0 },
+    { "change to little", NULL, prepare_long, run_update_short, 0 },
+    { "change the state", NULL, prepare_told, run_update_state, 0 },
+    { "come back", NULL, prepare_left, run_enter, 0 },
+    { "come back otherwise", NULL, prepare_left_untold, run_enter_long, 0 },
+    { "come back with it untold", NULL, prepare_left_untold, run_enter, 0 },
+    { "leave", NULL, prepare_told, run_drop, 0 },
+    { "leave before it is told", NULL, prepare_member, run_drop, 0 },
+    { "leave the full table", setup_full_table, prepare_told, run_drop, 0 },
+    { "be counted", NULL, prepare_seat, run_count, 0 },
+    { "be counted no more", NULL, prepare_told, run_uncount, 0 },
+    { "give up a seat", NULL, prepare_told, run_close, 0 },
+    { "give up a seat of 32", NULL, prepare_32, run_close, 0 },
+    { "tell", setup_pending, prepare_slot, run_flush, SERIES },
+    { "tell of 300", setup_crowd_leaves, prepare_slot, run_flush_all,
+      SERIES },
+    { "tell where no block is free", setup_no_block, prepare_attached,
+      run_flush, SERIES },
+    { "end", NULL, prepare_told, run_end, SERIES },
+    { "end 60 seats", NULL, prepare_many_seats, run_end, SERIES },
+    { "cut 60 seats", NULL, prepare_many_seats, run_end_linger, SERIES },
+    { "resume 60 seats", NULL, prepare_cut, run_resume, SERIES },
+    { "resume another's", setup_cut, prepare_slot, run_resume_other, SERIES },
+    { "take over", setup_many_seats, prepare_slot, run_resume_other, SERIES },
+    { "kick", NULL, prepare_slot, run_kick, 0 },
+    { "kick one who lingers", setup_cut, prepare_slot, run_kick, 0 },
+    { "disconnect", NULL, prepare_slot, run_disconnect, 0 },
+    { "disconnect one who lingers", setup_cut, prepare_slot, run_disconnect,
+      SERIES },
+    { "take orders", setup_orders, prepare_slot, run_orders, 0 },
+    { "sweep", setup_cuts, prepare_slot, run_sweep, SERIES },
+    { "sweep after hours", setup_cuts, prepare_slot, run_sweep_late, SERIES },
+    { "reap 5000 members", setup_dead, prepare_slot, run_reap, SERIES },
+    { "reap 5000 members at once", setup_dead, prepare_slot,
+      run_reap_at_once, SERIES },
+    { "release a slot", NULL, prepare_many_seats, run_release, SERIES },
+    { "another policy", setup_pending, prepare_slot, run_reopen, 0 },
+};

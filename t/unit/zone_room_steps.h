@@ -1,0 +1,720 @@
+/*
+ * Orders, deaths, what is read, and whether all agree: the other part of
+ * zone_room_model.h.
+ */
+
+
+util_fn int
+r_orders(rmodel_t *m, unsigned h)
+{
+    unsigned     i, n;
+    order_t      o[R_ORDERS], *want;
+    r_handle_t  *w;
+
+    w = &m->h[h];
+    n = 0;
+
+    do {
+        i = ngx_http_fanout_slot_orders(&w->z, o + n, 1 + r_draw(m, 9));
+        n += i;
+    } while (i && n < R_ORDERS - 10);
+
+    if (w->norders < R_ORDERS - 10) {
+        r_want(m, n == w->norders, "%u orders, not %u", n, w->norders);
+    }
+
+    for (i = 0; i < n && w->norders < R_ORDERS - 10; i++) {
+        want = &w->orders[i];
+        r_want(m, o[i].op == want->op && o[i].client == want->client
+                  && o[i].local == want->local, "order %u: %u of %llx", i,
+               o[i].op, (unsigned long long) o[i].client);
+
+    }
+
+    w->norders = 0;
+
+    return 0;
+}
+
+
+/* workers die, are reaped, and come */
+
+util_fn int
+r_kill(rmodel_t *m)
+{
+    unsigned     h, n, c;
+    r_handle_t  *w;
+
+    for (n = 0, h = 0; h < R_HANDLES; h++) {
+        n += m->h[h].alive;
+    }
+
+    h = r_draw(m, R_HANDLES);
+    w = &m->h[h];
+
+    if (!w->alive) {
+        (void) r_claim(m, h);
+        return 0;
+    }
+
+    if (n < 3) {
+        return 0;
+    }
+
+    w->alive = 0;
+    m->kills++;
+
+    if (r_draw(m, 3)) {
+
+        /* what death does to its mutex */
+
+        (void) pthread_mutex_unlock(&w->z.shm->slots[w->z.slot].life);
+
+    } else {
+        ngx_http_fanout_slot_release(&w->z);
+    }
+
+    for (c = 0; c < R_CLIENTS; c++) {
+        if (m->cl[c].where != (int) h) {
+            continue;
+        }
+
+        if (w->z.slot == -1) {
+            r_gone(&m->cl[c]);
+
+        } else {
+            m->cl[c].where = R_ORPHAN;
+        }
+    }
+
+    r_attach(m, h);
+
+    return 0;
+}
+
+
+util_fn int
+r_reap(rmodel_t *m)
+{
+    uint32_t  linger;
+    unsigned  c;
+
+    linger = r_draw(m, 4) ? m->linger : 0;
+    (void) ngx_http_fanout_slot_reap(&m->h[r_worker(m)].z, linger);
+
+    for (c = 0; c < R_CLIENTS; c++) {
+        if (m->cl[c].where == R_ORPHAN) {
+            r_cut(m, &m->cl[c], linger);
+        }
+    }
+
+    return 0;
+}
+
+
+util_fn int
+r_sweep(rmodel_t *m)
+{
+    unsigned     c, i;
+    r_client_t  *cl;
+
+    r_want(m, sweep_all(&m->h[r_worker(m)].z) != -1, "an endless sweep");
+
+    for (c = 0; c < R_CLIENTS; c++) {
+        cl = &m->cl[c];
+
+        if (cl->where != R_LINGERS) {
+            continue;
+        }
+
+        if (cl->expires < fanout_test_seconds) {
+            r_gone(cl);
+            continue;
+        }
+
+        for (i = 0; i < R_CHANNELS; i++) {
+            if (cl->seat[i].state == R_CUT
+                && cl->seat[i].due <= fanout_test_seconds)
+            {
+                memset(&cl->seat[i], 0, sizeof(r_seat_t));
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/* what they read */
+
+util_fn int
+r_drain(rmodel_t *m, unsigned h, int turns)
+{
+    int          rc;
+    uint32_t     k;
+    entry_t     *e;
+    r_handle_t  *w;
+
+    w = &m->h[h];
+
+    do {
+        arena_reset(&m->a);
+        rc = ngx_http_fanout_log_drain(&w->z, &m->a);
+        r_want(m, rc == OK || rc == AGAIN, "drain: %d", rc);
+
+        for (k = 0; k < m->a.n; k++) {
+            e = &m->a.entries[k];
+            r_want(m, e->local < R_CHANNELS && w->c[e->local].ref,
+                   "local %u", e->local);
+            r_want(m, mirror_entry(&w->mirror[e->local], e) == 0,
+                   "worker %u, channel %u: %s", h, e->local,
+                   w->mirror[e->local].error);
+            m->gaps += e->type == NGX_HTTP_FANOUT_GAP;
+        }
+
+    } while (rc == AGAIN && --turns);
+
+    return 0;
+}
+
+
+util_fn int
+r_load(rmodel_t *m, unsigned h, unsigned i, unsigned max)
+{
+    mirror_t  *mi;
+
+    mi = &m->h[h].mirror[i];
+
+    if (m->h[h].c[i].ref && mi->state != MIRROR_KNOWN) {
+        r_want(m, mirror_load(mi, &m->h[h].z, &m->h[h].c[i], max) >= 0,
+               "worker %u, channel %u: %s", h, i, mi->error);
+    }
+
+    return 0;
+}
+
+
+util_fn int
+r_publish(rmodel_t *m)
+{
+    int       rc;
+    result_t  r;
+    unsigned  h, i;
+    uint32_t  len;
+
+    h = r_worker(m);
+    i = r_draw(m, R_CHANNELS);
+    len = r_draw(m, 10) ? r_draw(m, 300) : r_draw(m, 20000);
+
+    if (r_draw(m, 40) == 0) {
+        rc = ngx_http_fanout_channel_purge(&m->h[h].z, &m->h[h].c[i], NULL, 0,
+                                           &r);
+        r_want(m, rc == OK || rc == NOTFOUND || (rc == FULL && m->pressure),
+               "purge: %d", rc);
+        return 0;
+    }
+
+    rc = put(&m->h[h].z, &m->h[h].c[i], ++m->seeds, len,
+             r_draw(m, 2) ? NGX_HTTP_FANOUT_TRANSIENT : 0, NULL, &r);
+    r_want(m, rc == OK || (rc == FULL && m->pressure), "publish: %d", rc);
+
+    return 0;
+}
+
+
+util_fn int
+r_close(rmodel_t *m)
+{
+    unsigned     h, i, c;
+    r_handle_t  *w;
+
+    h = r_worker(m);
+    i = r_draw(m, R_CHANNELS);
+    w = &m->h[h];
+
+    for (c = 0; r_draw(m, 4) && c < R_CLIENTS; c++) {
+        if (m->cl[c].where == (int) h) {
+            r_close_seat(m, &m->cl[c], i);
+        }
+    }
+
+    /* an order to PART names the channel as it is known when it is given */
+
+    ngx_http_fanout_channel_close(&w->z, &w->c[i]);
+    mirror_forget(&w->mirror[i]);
+    w->mirror[i].follows = 0;
+
+    return 0;
+}
+
+
+util_fn int
+r_policy(rmodel_t *m)
+{
+    unsigned     h, i;
+    policy_t    *p;
+    r_handle_t  *w;
+
+    h = r_worker(m);
+    i = r_draw(m, R_CHANNELS);
+    w = &m->h[h];
+    p = &m->policy[i];
+
+    if (w->c[i].ref == 0) {
+        return 0;
+    }
+
+    p->linger = r_draw(m, 4) ? r_draw(m, 10) : r_draw(m, 600);
+    p->batch = r_draw(m, 4) ? r_draw(m, 500) : 0;
+    p->members = r_draw(m, 3) ? 0 : 1 + r_draw(m, 20);
+    (void) ngx_http_fanout_channel_open(&w->z, &w->c[i], i);
+
+    return 0;
+}
+
+
+/* The zone is full of what can't be evicted, down to the last block or nearly,
+ * or it is not any more. */
+
+util_fn void
+r_fill(rmodel_t *m)
+{
+    char      info[4001];
+    unsigned  len, least;
+    order_t   o[64];
+
+    while (ngx_http_fanout_slot_orders(&m->stone, o, 64)) { /* void */ }
+
+    if (m->nstones) {
+        while (m->nstones) {
+            person_end(&m->stone, &m->stones[--m->nstones], 0);
+        }
+
+        return;
+    }
+
+    memset(info, 'i', sizeof(info));
+    least = r_draw(m, 3) ? 0 : r_draw(m, 4000);
+
+    for (len = 4000; ; len /= 2) {
+        info[len] = '\0';
+
+        while (m->nstones < R_STONES
+               && person_add(&m->stone, &m->stones[m->nstones],
+                             1ULL << 62 | m->nstones, "", info, 0) == OK)
+        {
+            m->nstones++;
+        }
+
+        if (len <= least) {
+            break;
+        }
+    }
+
+    while (least == 0 && m->nstones && m->nstones < R_STONES
+           && ngx_http_fanout_identity_resume(&m->stone, &m->stones[0].id,
+                                              m->stones[0].id.secret,
+                                              &m->stones[0].ref)
+              == OK)
+    {
+        /* void */
+    }
+}
+
+
+/* all is told: zone, mirrors and model agree */
+
+util_fn int
+r_compare(rmodel_t *m, unsigned i, mirror_t *now)
+{
+    uint8_t      data[NGX_HTTP_FANOUT_ZONE_MEMBER];
+    face_t      *f;
+    uint32_t     s, n;
+    unsigned     c, k;
+    r_member_t  *e;
+
+    n = 0;
+
+    for (s = 0; s < now->max; s++) {
+        f = &now->faces[s];
+
+        if (!f->there) {
+            continue;
+        }
+
+        n++;
+
+        for (c = 0; c < R_CLIENTS; c++) {
+            if (m->cl[c].where != R_NONE
+                && m->cl[c].p.id.client == f->client)
+            {
+                break;
+            }
+        }
+
+        r_want(m, c < R_CLIENTS, "channel %u: a ghost in slot %u", i, s);
+
+        for (k = 0; k < R_KEYS; k++) {
+            if (sum(zstr(r_keys[k], strlen(r_keys[k]))) == f->key) {
+                break;
+            }
+        }
+
+        r_want(m, k < R_KEYS && m->cl[c].seat[i].m[k].there,
+               "channel %u: client %u has no member", i, c);
+
+        e = &m->cl[c].seat[i].m[k];
+        data_fill(data, e->data, e->len);
+        r_want(m, f->data == sum(zstr(data, e->len)), "channel %u: data of %u",
+               i, c);
+        r_want(m, f->idle == e->idle && f->anonymous == e->anonymous,
+               "channel %u: state of client %u", i, c);
+        r_want(m, f->user
+                  == sum(zstr(r_users[e->anonymous ? 0 : m->cl[c].user],
+                              strlen(r_users[e->anonymous ? 0
+                                             : m->cl[c].user]))),
+               "channel %u: user of client %u", i, c);
+    }
+
+    r_want(m, i == R_SUMMARY || n == r_members(m, i),
+           "channel %u: %u members, not %u", i, n, r_members(m, i));
+
+    return 0;
+}
+
+
+util_fn int
+r_settle(rmodel_t *m)
+{
+    int          rc, turns;
+    uint32_t     ms;
+    unsigned     h, i, seats, c;
+    zone_t      *z;
+    room_t       room;
+    member_t     one;
+    mirror_t     now, *mi;
+
+    static uint8_t  buf[SECTION];
+
+    z = &m->h[r_worker(m)].z;
+
+    for (turns = 0; turns < 10000; turns++) {
+        ms = ngx_http_fanout_presence_flush(z);
+
+        for (h = 0; h < R_HANDLES; h++) {
+            if (m->h[h].alive && !m->h[h].stopped) {
+                r_pass(r_drain(m, h, 0));
+            }
+        }
+
+        if (ms == UINT32_MAX) {
+            break;
+        }
+
+        fanout_test_msec += ms;
+        fanout_test_seconds += fanout_test_msec / 1000;
+        fanout_test_msec %= 1000;
+    }
+
+    r_want(m, turns < 10000, "endless");
+
+    r_pass(r_ask(m));
+    m->settled++;
+
+    for (i = 0; i < R_CHANNELS; i++) {
+        channel_t  c0;
+        uint32_t   slot;
+        unsigned   n;
+
+        c0 = view(z, m->names[i], NULL);
+        mirror_init(&now);
+        rc = mirror_read(&now, z, &c0);
+
+        if (rc != 0) {
+            mirror_done(&now);
+
+            /* no such channel */
+
+            r_want(m, r_members(m, i) == 0, "%s", now.error);
+            continue;
+        }
+
+        rc = r_compare(m, i, &now);
+
+        for (h = 0; rc == 0 && h < R_HANDLES; h++) {
+            mi = &m->h[h].mirror[i];
+
+            if (!m->h[h].alive || m->h[h].stopped
+                || m->h[h].c[i].ref == 0)
+            {
+                continue;
+            }
+
+            while (rc == 0 && mi->state != MIRROR_KNOWN) {
+                rc = r_load(m, h, i, 7);
+            }
+
+            if (rc == 0 && (mirror_same(mi, &now, 1) != 0
+                            || (i == R_SUMMARY && mi->count != now.count)))
+            {
+                r_fail(m, __LINE__, "mirror", "worker %u, channel %u: %s", h,
+                       i, mi->error);
+                rc = -1;
+            }
+        }
+
+        mirror_done(&now);
+        r_pass(rc);
+
+        slot = UINT32_MAX;
+        (void) ngx_http_fanout_room_read(z, &c0, &slot, &one, 1, buf, SECTION,
+                                         &n, &room);
+
+        for (seats = 0, c = 0; c < R_CLIENTS; c++) {
+            seats += m->cl[c].seat[i].state != 0;
+        }
+
+        r_want(m, room.seats == seats, "channel %u: %u seats, not %u", i,
+               room.seats, seats);
+        r_want(m, room.members == r_members(m, i),
+               "channel %u: %u members, not %u", i, room.members,
+               r_members(m, i));
+    }
+
+    return 0;
+}
+
+
+/* what users have, page by page */
+
+util_fn int
+r_asked(rmodel_t *m)
+{
+    int       rc;
+    uint64_t  user, cursor, clients[3], all;
+    unsigned  u, c, i, n, found, rounds;
+    zone_t   *z;
+
+    z = &m->h[r_worker(m)].z;
+    u = 1 + r_draw(m, R_USERS - 1);
+    user = ngx_http_fanout_zone_hash(z, r_users[u], strlen(r_users[u]));
+    r_pass(r_ask(m));
+
+    cursor = all = 0;
+    found = rounds = 0;
+
+    do {
+        rc = ngx_http_fanout_user_clients(z, user, &cursor, clients, 3, &n);
+        r_want(m, ++rounds < 100, "endless");
+
+        for (i = 0; rc == OK && i < n; i++, found++) {
+            for (c = 0; c < R_CLIENTS; c++) {
+                if (m->cl[c].where != R_NONE
+                    && m->cl[c].p.id.client == clients[i])
+                {
+                    break;
+                }
+            }
+
+            r_want(m, c < R_CLIENTS && m->cl[c].user == u, "user %u", u);
+            r_want(m, !(all & 1ULL << c), "twice");
+            all |= 1ULL << c;
+        }
+
+    } while (rc == OK && cursor);
+
+    for (n = 0, c = 0; c < R_CLIENTS; c++) {
+        n += m->cl[c].where != R_NONE && m->cl[c].user == u;
+    }
+
+    r_want(m, n == found, "%u clients of %u, not %u", found, u, n);
+
+    return 0;
+}
+
+
+util_fn int
+r_check(rmodel_t *m)
+{
+    int       rc;
+    char      text[256];
+    stat_t    st;
+    zone_t   *z;
+
+    z = &m->h[r_worker(m)].z;
+    rc = ngx_http_fanout_zone_check(z, text, sizeof(text));
+    r_want(m, rc == 0, "%s", text);
+
+    ngx_http_fanout_zone_stat(z, &st);
+    r_want(m, st.overflows == 0, "the journal is too short");
+
+    return 0;
+}
+
+
+util_fn int
+r_step(rmodel_t *m)
+{
+    unsigned     op, h, i;
+    r_client_t  *cl;
+
+    m->steps++;
+    op = r_draw(m, 200);
+    cl = &m->cl[r_draw(m, R_CLIENTS)];
+
+    if (op < 98) {
+        if (cl->where == R_NONE) {
+            return r_add(m, cl);
+        }
+
+        return op < 20 ? r_sit(m, cl) : op < 80 ? r_put(m, cl)
+                                                : r_drop(m, cl);
+    }
+
+    if (op < 101) {
+        r_close_seat(m, cl, r_draw(m, R_CHANNELS));
+        return 0;
+    }
+
+    if (op < 106) {
+        return r_end(m, cl);
+    }
+
+    if (op < 114) {
+        return r_resume(m, cl);
+    }
+
+    if (op < 116) {
+        return r_stale(m, cl);
+    }
+
+    if (op < 118) {
+        return r_kick(m, cl);
+    }
+
+    if (op < 120) {
+        return r_disconnect(m, cl);
+    }
+
+    if (op < 122) {
+        return r_orders(m, r_worker(m));
+    }
+
+    if (op < 124) {
+        return r_draw(m, 2) ? 0 : r_kill(m);
+    }
+
+    if (op < 126) {
+        return r_reap(m);
+    }
+
+    if (op < 129) {
+        return r_sweep(m);
+    }
+
+    if (op < 145) {
+        h = r_worker(m);
+        return m->h[h].stopped ? 0 : r_drain(m, h, 1 + r_draw(m, 4));
+    }
+
+    if (op < 160) {
+        h = r_worker(m);
+        i = r_draw(m, R_CHANNELS);
+        r_pass(r_draw(m, 3) ? 0 : r_open(m, h, i) == -1);
+        return r_load(m, h, i, 1 + r_draw(m, 20));
+    }
+
+    if (op < 172) {
+        (void) ngx_http_fanout_presence_flush(&m->h[r_worker(m)].z);
+        return 0;
+    }
+
+    if (op < 182) {
+        fanout_test_msec += r_draw(m, 300);
+        fanout_test_seconds += fanout_test_msec / 1000;
+        fanout_test_msec %= 1000;
+        return 0;
+    }
+
+    if (op < 185) {
+        fanout_test_seconds += r_draw(m, 8) ? r_draw(m, 6) : r_draw(m, 400);
+        return 0;
+    }
+
+    if (op < 191) {
+        return r_publish(m);
+    }
+
+    if (op < 192) {
+        return r_draw(m, 2) ? 0 : r_close(m);
+    }
+
+    if (op < 194) {
+        return r_policy(m);
+    }
+
+    if (op < 195) {
+        if (m->pressure && r_draw(m, 3) == 0) {
+            r_fill(m);
+        }
+
+        return 0;
+    }
+
+    if (op < 197) {
+        h = r_worker(m);
+        m->h[h].stopped = r_draw(m, 3) == 0;
+        return 0;
+    }
+
+    if (op < 198) {
+        return r_asked(m);
+    }
+
+    return r_settle(m);
+}
+
+
+/* Everything is given back: the zone must be as empty as it was. */
+
+util_fn int
+r_empty(rmodel_t *m, uint64_t start)
+{
+    unsigned   h, i;
+    uint64_t   n;
+    zone_t    *z;
+    channel_t  c;
+
+    for (h = 0; h < R_HANDLES; h++) {
+        if (m->h[h].alive) {
+            ngx_http_fanout_slot_release(&m->h[h].z);
+            m->h[h].alive = 0;
+        }
+    }
+
+    z = &m->h[0].z;
+    ngx_http_fanout_slot_release(&m->stone);
+    (void) ngx_http_fanout_slot_reap(z, 0);
+    fanout_test_seconds += 100000;
+    r_want(m, sweep_all(z) != -1, "an endless sweep");
+    r_want(m, flush_all(z) != -1, "an endless flush");
+
+    for (i = 0; i < R_CHANNELS; i++) {
+        c = view(z, m->names[i], NULL);
+        (void) ngx_http_fanout_channel_purge(z, &c, NULL, 0,
+                                             &(result_t) { 0 });
+    }
+
+    fanout_test_seconds += 100000;
+    r_want(m, sweep_all(z) != -1, "an endless sweep");
+
+    n = free_blocks(z);
+    r_want(m, n == start, "%llu blocks free, not %llu", (unsigned long long) n,
+           (unsigned long long) start);
+
+    m->h[0].alive = 1;
+    h = r_check(m);
+    m->h[0].alive = 0;
+
+    return h;
+}
