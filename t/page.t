@@ -262,7 +262,8 @@ my @notes = @{ $tabs->texts('bob', '#log .note') };
 
 $nginx->reload(wait_old => 1);
 
-ok($tabs->wait($_, '#log .note', 'Recovered: 0 missed'), "$_ comes back")
+ok($tabs->wait($_, '#log .note', 'NGINX was reloaded. Recovered: 0 missed'),
+   "$_ comes back")
     for qw( ann bob );
 ok($tabs->wait('bob', '#client', 'resumed'), 'bob is who he was');
 is(people('bob'), 'B A', 'both are still here');
@@ -313,6 +314,7 @@ is(keys %seen, 3, 'in three colours');
 
 say_in('cat', 'x' x 300);
 $tabs->wait('cat', $said, 'xxx');
+$tabs->click('cat', '#people li:first-child button');
 $tabs->click('cat', 'summary');
 
 for my $width (360, 768, 1440) {

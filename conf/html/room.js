@@ -30,8 +30,10 @@ let position = null;                    // { epoch, offset } last seen
 let recovering = false;                 // the join under way has a "since"
 let attempts = 0;
 let timer = 0;
+let news = "";                          // why we come back
 let countdown = 0;                      // while we are cut on purpose
 let whisperTo = null;                   // a client id
+let said = 0;                           // when others heard that we type
 let asked = 0;                          // whispers, for their ids
 
 const members = new Map();              // by client id
@@ -253,6 +255,7 @@ function receive(frame) {
         // NGINX was reloaded: a new worker waits for us
         const ws = socket;
 
+        news = "NGINX was reloaded.";
         lost(0, frame.closing.after);
         ws.close(4000);
 
@@ -286,8 +289,10 @@ function joined(ok) {
 
     if (recovering) {
         $("recovered").textContent = "yes: " + ok.missed + " missed";
-        note("Back again. Recovered: " + ok.missed + " missed.");
+        note(news + " Recovered: " + ok.missed + " missed.");
     }
+
+    news = "Back again.";
 
     show("connected", "connected");
 }
@@ -693,6 +698,7 @@ function rename() {
     if (wanted && wanted !== name()) {
         localStorage.setItem("name", wanted);
         keep(wanted);
+        news = "You are " + wanted + " now.";
         restart();
     }
 
@@ -743,8 +749,6 @@ $("say").onsubmit = (e) => {
 };
 
 // what is whispered is nobody else's business, that it is typed neither
-
-let said = 0;
 
 $("text").oninput = () => {
     if (!$("text").value) {
