@@ -13,7 +13,13 @@ use Fanout::Nginx;
 use Fanout::Quickstart;
 use Fanout::Tabs;
 
-my $nginx = Fanout::Nginx->start(conf => quickstart());
+# nobody's speed matters while the linger is long; a reload makes it short
+
+my $conf = quickstart();
+(my $patient = $conf) =~ s/linger=5s/linger=100s/ or die 'no linger';
+(my $hasty   = $conf) =~ s/linger=5s/linger=1s/;
+
+my $nginx = Fanout::Nginx->start(conf => $patient);
 my $http  = $nginx->http;
 my $tabs  = Fanout::Tabs->start;
 
@@ -224,25 +230,6 @@ say_in('bob', 'after the cut');
 ok($tabs->wait('ann', $said, 'after the cut'), 'ann hears bob again');
 
 
-# a cut that lasts
-
-my $slot = colours('bob')->[0];
-
-$tabs->click('ann', '#cut');
-
-ok($tabs->wait('bob', '#log .note', 'Ann left (network)'),
-   'who stays away is seen leaving');
-ok(wait_for(sub { people('bob') eq 'B' }), 'the picture goes');
-ok($tabs->wait('ann', '#away', 'Others saw you leave'), 'ann is told so');
-
-$tabs->click('ann', '#return');
-
-ok($tabs->wait('bob', '#log .note', 'Ann joined'), 'and seen coming');
-ok(wait_for(sub { people('bob') eq 'B A' }), 'with her picture')
-    or diag(people('bob'));
-is(colours('bob')->[1], $slot, 'of the colour that was free');
-
-
 # a whisper
 
 $tabs->click('ann', "$here:not(.you) button");
@@ -266,7 +253,7 @@ ok($tabs->wait($_, '#log .note', 'NGINX was reloaded. Recovered: 0 missed'),
    "$_ comes back")
     for qw( ann bob );
 ok($tabs->wait('bob', '#client', 'resumed'), 'bob is who he was');
-is(people('bob'), 'B A', 'both are still here');
+is(people('bob'), 'A B', 'both are still here');
 is(scalar(grep { / (?:joined|left)/ } @{ $tabs->texts('bob', '#log .note') }),
    scalar(grep { / (?:joined|left)/ } @notes), 'and never left');
 
@@ -277,6 +264,36 @@ ok($tabs->wait($_, $said, 'after the reload'), "$_ hears ann")
 
 is_deeply($tabs->texts('ann', $said), $tabs->texts('bob', $said),
           'both have seen the same messages in the same order');
+
+
+# a cut that lasts
+
+my $slot = colours('ann')->[0];
+
+$nginx->reload(conf => $hasty, wait_old => 1);
+
+for my $tab (qw( ann bob )) {
+    wait_for(sub {
+        my @back = grep { /reloaded/ } @{ $tabs->texts($tab, '#log .note') };
+
+        return @back == 2;
+    });
+    $tabs->wait($tab, '#state', 'connected');
+}
+
+$tabs->click('ann', '#cut');
+
+ok($tabs->wait('bob', '#log .note', 'Ann left (network)'),
+   'who stays away is seen leaving');
+ok(wait_for(sub { people('bob') eq 'B' }), 'the picture goes');
+ok($tabs->wait('ann', '#away', 'Others saw you leave'), 'ann is told so');
+
+$tabs->click('ann', '#return');
+
+ok($tabs->wait('bob', '#log .note', 'Ann joined'), 'and seen coming');
+ok(wait_for(sub { people('bob') eq 'B A' }), 'with her picture')
+    or diag(people('bob'));
+is(colours('bob')->[1], $slot, 'of the colour that was free');
 
 
 # another name, and somebody who comes later
@@ -333,9 +350,17 @@ $tabs->screenshot('ann', "$ENV{TEST_SCREENSHOTS}/page.png")
 
 is_deeply($tabs->errors('cat'), [], 'nothing in the console of cat');
 
+$tabs->evaluate('cat', "document.querySelector('#stage').dispatchEvent(
+    new PointerEvent('pointermove', { clientX: 30, clientY: 300 })); 0");
+ok(wait_for(sub { $tabs->evaluate('bob', 'pointers.size') == 1 }),
+   'the pointer of cat is seen');
+$tabs->evaluate('bob', 'for (const { timer } of pointers.values()) {
+    clearTimeout(timer) } 0');
 $tabs->close('cat');
 
 ok(wait_for(sub { @{ colours('bob') } == 2 }), 'a tab that is closed is gone');
+is($tabs->evaluate('bob', 'document.querySelectorAll(".cursor").length'), 0,
+   'and so is its pointer');
 
 is_deeply($tabs->errors($_), [], "nothing in the console of $_")
     for qw( ann bob );
