@@ -732,7 +732,8 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_http_fanout_websocket_configure(conf);
 
-    return NGX_CONF_OK;
+    return conf->status ? ngx_http_fanout_watch_configure(cf, conf)
+                        : NGX_CONF_OK;
 }
 
 

@@ -142,6 +142,8 @@ typedef struct {
     ngx_array_t                    *logs;       /* fanout_log, NULL: off */
     ngx_array_t                    *broadcasts; /* rules, NULL: none */
     size_t                          broadcast_size;
+    void                           *watch;      /* loc_conf_t of those who
+                                                   watch the status */
 } ngx_http_fanout_loc_conf_t;
 
 

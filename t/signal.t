@@ -274,8 +274,8 @@ subtest 'a worker that stands still' => sub {
        'others are told');
 
     my $zone = $mine->get('/status')->json->{zone};
-    cmp_ok($zone->{signals}, '<=', 256 * 3 * 2, 'the zone holds few of them');
-    cmp_ok($zone->{signals}, '>', 0, 'but some');
+    cmp_ok($zone->{used}{signals}, '<=', 256 * 3 * 2, 'the zone holds few of them');
+    cmp_ok($zone->{used}{signals}, '>', 0, 'but some');
     cmp_ok($zone->{conflated}, '>=', 499, 'replaced ones are counted');
     cmp_ok($zone->{signals_dropped}, '>=', 1700, 'and dropped ones');
 
@@ -292,7 +292,7 @@ subtest 'a worker that stands still' => sub {
     cmp_ok(scalar @got, '<=', 257, 'of those that are left');
     is($got[-2]{data}, 2000, 'which are the newest');
 
-    ok(wait_for(sub { !status()->{zone}{signals} }),
+    ok(wait_for(sub { !status()->{zone}{used}{signals} }),
        'nothing is left in the zone');
 
     $_->cut for $ann, $bob, $eve;

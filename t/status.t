@@ -152,7 +152,7 @@ subtest 'formats' => sub {
     is($one->get('/status?format=json')->json->{pid}, $pids[0], 'JSON by argument');
     is($one->get('/status', headers => { Accept => $_ })->{headers}{'content-type'},
        'application/json', "JSON for Accept: $_")
-        for '*/*', 'application/json', 'text/html, application/json;q=0.5', '';
+        for '*/*', 'application/json', 'text/html;q=0.5, application/json', 'image/png', '';
 
     my $r = $one->get('/status?format=nonsense');
     is($r->{status}, 400, 'no such format');

@@ -17,6 +17,11 @@
 ngx_int_t ngx_http_fanout_api_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_fanout_status_handler(ngx_http_request_t *r);
 
+/* Makes what a location with "fanout_status" needs to be watched; when its
+ * values are known. */
+char *ngx_http_fanout_watch_configure(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf);
+
 
 extern ngx_str_t  ngx_http_fanout_type_json;
 extern ngx_str_t  ngx_http_fanout_type_text;

@@ -3,15 +3,15 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * The status of a zone, as "?format=" or "Accept" ask for it: numbers as
- * JSON, or one line that says whether this worker serves.
+ * JSON or for Prometheus, a page for people, or one line that says whether
+ * this worker serves.  Who asks for an upgrade watches it live.
  */
 
 
-#include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_status.h"
+#include "ngx_http_fanout_status_page.h"
 #include "ngx_http_fanout_entry.h"
-#include "ngx_http_fanout_roster.h"
-
-#include <nginx.h>
+#include "ngx_http_fanout_websocket.h"
 
 
 #define NGX_HTTP_FANOUT_STATUS_SIZE  16384
@@ -20,49 +20,66 @@
 typedef struct {
     ngx_str_t    name;
     ngx_str_t    accept;        /* the media type that asks for it */
-    ngx_int_t  (*respond)(ngx_http_request_t *r, ngx_http_fanout_app_t *app);
+    ngx_str_t    type;          /* and the one of the answer */
+    ngx_int_t  (*respond)(ngx_http_request_t *r,
+                   ngx_http_fanout_hub_t *hub, ngx_str_t *type);
 } ngx_http_fanout_status_format_t;
 
 
-/* what is appended to, and whether that has failed */
-
-typedef struct {
-    ngx_http_fanout_hub_t     *hub;
-    ngx_http_fanout_frame_t   *out;
-    ngx_uint_t                 failed;
-} writer_t;
-
-
 static ngx_int_t find_format(ngx_http_request_t *r,
-    const ngx_http_fanout_status_format_t **format);
+    ngx_http_fanout_status_format_t **format);
+static ngx_http_fanout_status_format_t *accepted(ngx_str_t *accept);
+static ngx_uint_t quality(ngx_str_t *range);
 static ngx_int_t respond_json(ngx_http_request_t *r,
-    ngx_http_fanout_app_t *app);
+    ngx_http_fanout_hub_t *hub, ngx_str_t *type);
+static ngx_int_t respond_prometheus(ngx_http_request_t *r,
+    ngx_http_fanout_hub_t *hub, ngx_str_t *type);
+static ngx_int_t respond_openmetrics(ngx_http_request_t *r,
+    ngx_http_fanout_hub_t *hub, ngx_str_t *type);
+static ngx_int_t respond_numbers(ngx_http_request_t *r,
+    ngx_http_fanout_hub_t *hub, ngx_str_t *type,
+    void (*write)(ngx_http_fanout_writer_t *w, ngx_uint_t arg),
+    ngx_uint_t arg);
+static ngx_int_t respond_page(ngx_http_request_t *r,
+    ngx_http_fanout_hub_t *hub, ngx_str_t *type);
 static ngx_int_t respond_health(ngx_http_request_t *r,
-    ngx_http_fanout_app_t *app);
+    ngx_http_fanout_hub_t *hub, ngx_str_t *type);
 static const char *health(ngx_http_fanout_hub_t *hub);
-
-static void write_status(writer_t *w);
-static void write_zone(writer_t *w, ngx_http_fanout_zone_stat_t *st);
-static void write_limits(writer_t *w, ngx_http_fanout_zone_stat_t *st);
-static void write_worker(writer_t *w);
-static void write_workers(writer_t *w, ngx_uint_t slots, uint64_t *sums);
-static void write_counters(writer_t *w, uint64_t *counters);
-static void write_classes(writer_t *w);
-static void put(writer_t *w, const char *fmt, ...);
-static void put_string(writer_t *w, const void *data, size_t len);
-static void put_number(writer_t *w, const char *name, uint64_t n);
+static ngx_uint_t asked(ngx_http_request_t *r, const char *name);
 
 
-static const ngx_http_fanout_status_format_t  formats[] = {
-    { ngx_string("json"), ngx_string("application/json"), respond_json },
-    { ngx_string("health"), ngx_null_string, respond_health }
+static ngx_http_fanout_status_format_t  formats[] = {
+
+    { ngx_string("json"), ngx_string("application/json"),
+      ngx_string("application/json"), respond_json },
+
+    { ngx_string("html"), ngx_string("text/html"),
+      ngx_string("text/html; charset=utf-8"), respond_page },
+
+    { ngx_string("prometheus"), ngx_string("text/plain"),
+      ngx_string("text/plain; version=0.0.4; charset=utf-8"),
+      respond_prometheus },
+
+    { ngx_string("openmetrics"), ngx_string("application/openmetrics-text"),
+      ngx_string("application/openmetrics-text; version=1.0.0; "
+                 "charset=utf-8"),
+      respond_openmetrics },
+
+    { ngx_string("health"), ngx_null_string, ngx_string("text/plain"),
+      respond_health }
 };
 
 #define NFORMATS  (sizeof(formats) / sizeof(formats[0]))
 
 
-static const char *const  counter_names[] = {
+const char *const  ngx_http_fanout_counter_names[] = {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  #name,
+    NGX_HTTP_FANOUT_COUNTERS(NGX_HTTP_FANOUT_COUNTER)
+#undef NGX_HTTP_FANOUT_COUNTER
+};
+
+const char *const  ngx_http_fanout_counter_texts[] = {
+#define NGX_HTTP_FANOUT_COUNTER(name, text)  text,
     NGX_HTTP_FANOUT_COUNTERS(NGX_HTTP_FANOUT_COUNTER)
 #undef NGX_HTTP_FANOUT_COUNTER
 };
@@ -71,13 +88,23 @@ static const char *const  counter_names[] = {
 ngx_int_t
 ngx_http_fanout_status_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                               rc;
-    ngx_str_t                               none, allow;
-    ngx_http_fanout_loc_conf_t             *conf;
-    const ngx_http_fanout_status_format_t  *format;
+    ngx_int_t                         rc;
+    ngx_str_t                         none, allow;
+    ngx_http_fanout_loc_conf_t       *conf;
+    ngx_http_fanout_status_format_t  *format;
 
     static ngx_str_t  code = ngx_string("bad_request");
     static ngx_str_t  message = ngx_string("there is no such format");
+    static ngx_str_t  fresh = ngx_string("no-store");
+    static ngx_str_t  accept = ngx_string("Accept");
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    if (r == r->main
+        && ngx_http_fanout_has_token(r, "upgrade", "websocket"))
+    {
+        return ngx_http_fanout_websocket_upgrade(r, conf->watch);
+    }
 
     rc = ngx_http_discard_request_body(r);
 
@@ -102,23 +129,24 @@ ngx_http_fanout_status_handler(ngx_http_request_t *r)
                                                &message, &none);
     }
 
-    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+    if (ngx_http_fanout_http_add(r, "Cache-Control", &fresh) != NGX_OK
+        || ngx_http_fanout_http_add(r, "Vary", &accept) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
-    return format->respond(r, conf->status);
+    return format->respond(r, conf->status->hub, &format->type);
 }
 
 
-/* The first is for all who don't say what they want. */
+/* which format */
 
 static ngx_int_t
-find_format(ngx_http_request_t *r,
-    const ngx_http_fanout_status_format_t **format)
+find_format(ngx_http_request_t *r, ngx_http_fanout_status_format_t **format)
 {
     ngx_int_t   rc;
     ngx_str_t   name, accept;
     ngx_uint_t  i;
-
-    *format = &formats[0];
 
     rc = ngx_http_fanout_http_arg(r, "format", &name);
 
@@ -126,46 +154,111 @@ find_format(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (rc == NGX_OK) {
-        for (i = 0; i < NFORMATS; i++) {
-            if (formats[i].name.len == name.len
-                && ngx_memcmp(formats[i].name.data, name.data, name.len) == 0)
-            {
-                *format = &formats[i];
-                return NGX_OK;
-            }
-        }
-
-        return NGX_DECLINED;
+    if (rc == NGX_DECLINED) {
+        accept = ngx_http_fanout_http_header(r, "accept");
+        *format = accepted(&accept);
+        return NGX_OK;
     }
 
-    accept = ngx_http_fanout_http_header(r, "accept");
-
-    for (i = 0; i < NFORMATS && accept.len; i++) {
-        if (formats[i].accept.len
-            && ngx_strlcasestrn(accept.data, accept.data + accept.len,
-                                formats[i].accept.data,
-                                formats[i].accept.len - 1))
+    for (i = 0; i < NFORMATS; i++) {
+        if (formats[i].name.len == name.len
+            && ngx_memcmp(formats[i].name.data, name.data, name.len) == 0)
         {
             *format = &formats[i];
-            break;
+            return NGX_OK;
         }
     }
 
-    return NGX_OK;
+    return NGX_DECLINED;
+}
+
+
+/* RFC 9110, section 12.5.1, of those that are named: the best, the first of
+ * several.  JSON is for all who name none. */
+
+static ngx_http_fanout_status_format_t *
+accepted(ngx_str_t *accept)
+{
+    ngx_str_t                         list, range;
+    ngx_uint_t                        i, q, best;
+    ngx_http_fanout_status_format_t  *format;
+
+    format = &formats[0];
+    list = *accept;
+    best = 0;
+
+    while (ngx_http_fanout_next_token(&list, &range)) {
+        q = quality(&range);
+
+        for (i = 0; i < NFORMATS && q > best; i++) {
+            if (range.len && formats[i].accept.len == range.len
+                && ngx_strncasecmp(formats[i].accept.data, range.data,
+                                   range.len)
+                   == 0)
+            {
+                format = &formats[i];
+                best = q;
+            }
+        }
+    }
+
+    return format;
+}
+
+
+/* Takes the parameters off a media range; its q in thousandths. */
+
+static ngx_uint_t
+quality(ngx_str_t *range)
+{
+    u_char     *p, *last;
+    ngx_int_t   q;
+
+    last = range->data + range->len;
+    p = ngx_strlchr(range->data, last, ';');
+
+    if (p == NULL) {
+        return 1000;
+    }
+
+    range->len = p - range->data;
+
+    while (range->len && (p[-1] == ' ' || p[-1] == '\t')) {
+        range->len--;
+        p--;
+    }
+
+    while (p && p < last) {
+        while (p < last && (*p == ';' || *p == ' ' || *p == '\t')) {
+            p++;
+        }
+
+        if (last - p > 2 && (p[0] | 0x20) == 'q' && p[1] == '=') {
+            p += 2;
+            last = ngx_strlchr(p, last, ';') ? ngx_strlchr(p, last, ';')
+                                             : last;
+            q = ngx_atofp(p, last - p, 3);
+            return q == NGX_ERROR ? 0 : ngx_min((ngx_uint_t) q, 1000);
+        }
+
+        p = ngx_strlchr(p, last, ';');
+    }
+
+    return 1000;
 }
 
 
 /* health */
 
 static ngx_int_t
-respond_health(ngx_http_request_t *r, ngx_http_fanout_app_t *app)
+respond_health(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_str_t *type)
 {
     u_char      *p;
     ngx_uint_t   status;
     const char  *reason;
 
-    reason = health(app->hub);
+    reason = health(hub);
     status = reason ? NGX_HTTP_SERVICE_UNAVAILABLE : NGX_HTTP_OK;
 
     p = ngx_pnalloc(r->pool, 128);
@@ -173,7 +266,7 @@ respond_health(ngx_http_request_t *r, ngx_http_fanout_app_t *app)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_fanout_http_send(r, status, &ngx_http_fanout_type_text, p,
+    return ngx_http_fanout_http_send(r, status, type, p,
                                      ngx_snprintf(p, 128, "%s\n",
                                                   reason ? reason : "ok")
                                      - p);
@@ -210,228 +303,146 @@ health(ngx_http_fanout_hub_t *hub)
 }
 
 
-/* JSON */
+/* numbers */
 
 static ngx_int_t
-respond_json(ngx_http_request_t *r, ngx_http_fanout_app_t *app)
+respond_json(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_str_t *type)
 {
-    writer_t  w;
+    ngx_uint_t  with;
 
-    if (app->hub == NULL) {
+    with = 0;
+
+    if (asked(r, "history")) {
+        with |= NGX_HTTP_FANOUT_STATUS_HISTORY;
+    }
+
+    if (asked(r, "busiest")) {
+        with |= NGX_HTTP_FANOUT_STATUS_BUSIEST;
+
+        if (hub) {
+            ngx_http_fanout_watch_poll(hub);
+        }
+    }
+
+    return respond_numbers(r, hub, type, ngx_http_fanout_status_json, with);
+}
+
+
+static ngx_int_t
+respond_prometheus(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_str_t *type)
+{
+    return respond_numbers(r, hub, type, ngx_http_fanout_status_metrics, 0);
+}
+
+
+static ngx_int_t
+respond_openmetrics(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_str_t *type)
+{
+    return respond_numbers(r, hub, type, ngx_http_fanout_status_metrics, 1);
+}
+
+
+static ngx_int_t
+respond_numbers(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_str_t *type, void (*write)(ngx_http_fanout_writer_t *w,
+    ngx_uint_t arg), ngx_uint_t arg)
+{
+    ngx_http_fanout_frame_t  *f;
+
+    if (hub == NULL) {
         return ngx_http_fanout_http_send_unavailable(r);
     }
 
-    w.hub = app->hub;
-    w.failed = 0;
-    w.out = ngx_http_fanout_frame_create(w.hub, NGX_HTTP_FANOUT_STATUS_SIZE);
+    f = ngx_http_fanout_frame_create(hub, NGX_HTTP_FANOUT_STATUS_SIZE);
 
-    if (w.out == NULL) {
+    if (f == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    write_status(&w);
-
-    if (w.failed) {
-        ngx_http_fanout_frame_release(w.hub, w.out);
+    if (ngx_http_fanout_status_write(hub, f, write, arg) != NGX_OK) {
+        ngx_http_fanout_frame_release(hub, f);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_fanout_http_send_frame(r, w.hub, NGX_HTTP_OK,
-                                           &ngx_http_fanout_type_json, w.out);
+    return ngx_http_fanout_http_send_frame(r, hub, NGX_HTTP_OK, type, f);
 }
 
 
-static void
-write_status(writer_t *w)
+static ngx_uint_t
+asked(ngx_http_request_t *r, const char *name)
 {
-    uint64_t                     sums[NGX_HTTP_FANOUT_NCOUNTERS];
-    ngx_http_fanout_zone_stat_t  st;
+    ngx_str_t  value;
 
-    ngx_http_fanout_zone_stat(&w->hub->zone, &st);
-    ngx_memcpy(sums, st.retired, sizeof(sums));
-
-    put(w, "{\"version\":\"%s\",\"nginx\":\"%s\",\"pid\":%P",
-        NGX_HTTP_FANOUT_VERSION, NGINX_VERSION, ngx_pid);
-
-    put(w, ",\"zone\":{\"name\":");
-    put_string(w, w->hub->app->name.data, w->hub->app->name.len);
-    put_number(w, "size", w->hub->app->shm_zone->shm.size);
-    write_zone(w, &st);
-    write_limits(w, &st);
-
-    put(w, "},\"workers\":[");
-    write_workers(w, st.slots, sums);
-
-    put(w, "],\"counters\":");
-    write_counters(w, sums);
-
-    put(w, ",\"classes\":[");
-    write_classes(w);
-
-    put(w, "],\"worker\":");
-    write_worker(w);
-
-    put(w, "}\n");
+    return ngx_http_fanout_http_arg(r, name, &value) == NGX_OK
+           && value.len == 1 && value.data[0] == '1';
 }
 
 
-static void
-write_zone(writer_t *w, ngx_http_fanout_zone_stat_t *st)
-{
-    put_number(w, "block_size", st->block_size);
-    put_number(w, "blocks", st->blocks);
-    put_number(w, "free", st->free);
+/* the page */
 
-    put(w, ",\"used\":{\"messages\":%uL,\"index\":%uL,\"channels\":%uL,"
-        "\"interests\":%uL,\"keys\":%uL,\"identities\":%uL,\"staged\":%uL",
-        st->messages, st->index, st->channels, st->interests, st->keys,
-        st->identities, st->staged);
-    put(w, ",\"rooms\":%uL,\"seats\":%uL,\"members\":%uL}",
-        st->rooms, st->seats, st->members);
-
-    put_number(w, "channels", st->nchannels);
-    put_number(w, "keys", st->nkeys);
-    put_number(w, "identities", st->nidentities);
-    put_number(w, "lingering", st->lingering);
-    put_number(w, "users", st->nusers);
-    put_number(w, "seats", st->nseats);
-    put_number(w, "seats_lingering", st->seats_lingering);
-    put_number(w, "members", st->nmembers);
-    put_number(w, "deltas", st->deltas);
-    put_number(w, "changes", st->changes);
-    put_number(w, "cancelled", st->cancelled);
-    put_number(w, "mail", st->mail);
-    put_number(w, "mail_dropped", st->mail_dropped);
-    put_number(w, "signals", st->signals);
-    put_number(w, "conflated", st->conflated);
-    put_number(w, "signals_dropped", st->signals_dropped);
-    put_number(w, "held", st->held);
-    put_number(w, "held_max", st->held_max);
-    put_number(w, "seq", st->seq);
-    put_number(w, "incarnation", st->incarnation);
-    put_number(w, "evicted", st->evicted);
-    put_number(w, "expired", st->expired);
-    put_number(w, "dropped", st->dropped);
-    put_number(w, "full", st->full);
-    put_number(w, "rollbacks", st->rollbacks);
-    put_number(w, "reaped", st->reaped);
-    put_number(w, "overflows", st->overflows);
-}
-
-
-static void
-write_limits(writer_t *w, ngx_http_fanout_zone_stat_t *st)
-{
-    ngx_http_fanout_zone_conf_t  *conf;
-
-    conf = &w->hub->app->conf;
-
-    put(w, ",\"limits\":{\"slots\":%uD,\"workers\":%uD,\"idle\":%uD,"
-        "\"dedupe\":%uD}",
-        st->slots, st->live, conf->idle ? conf->idle : 300,
-        conf->dedupe ? conf->dedupe : 120);
-}
-
-
-/* what only the worker that answers knows */
-
-static void
-write_worker(writer_t *w)
-{
-    size_t                  bytes;
-    ngx_uint_t              rosters;
-    ngx_http_fanout_hub_t  *hub;
-
-    hub = w->hub;
-    rosters = ngx_http_fanout_roster_sizes(hub, &bytes);
-
-    put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%ui,\"channels\":%uD,"
-        "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
-        "\"draining\":%s}",
-        ngx_pid, hub->zone.slot, hub->nsessions, hub->used, hub->frames,
-        rosters, bytes, hub->draining ? "true" : "false");
-}
-
-
-/* Adds the counters of the living to the sums. */
-
-static void
-write_workers(writer_t *w, ngx_uint_t slots, uint64_t *sums)
-{
-    ngx_uint_t                     i, k, n;
-    ngx_http_fanout_zone_worker_t  worker;
-
-    n = 0;
-
-    for (i = 0; i < slots; i++) {
-
-        if (ngx_http_fanout_slot_get(&w->hub->zone, i, &worker)
-            != NGX_HTTP_FANOUT_ZONE_OK)
-        {
-            break;
-        }
-
-        if (worker.state == 0) {
-            continue;
-        }
-
-        put(w, "%s{\"slot\":%ui,\"pid\":%uD,\"state\":\"%s\","
-            "\"sessions\":%uL,\"channels\":%uL,\"counters\":",
-            n++ ? "," : "", i, worker.pid,
-            worker.state == 1 ? "live" : "dead", worker.sessions,
-            worker.interests);
-
-        write_counters(w, worker.counters);
-        put(w, "}");
-
-        for (k = 0; k < NGX_HTTP_FANOUT_NCOUNTERS; k++) {
-            sums[k] += worker.counters[k];
-        }
-    }
-}
-
-
-static void
-write_counters(writer_t *w, uint64_t *counters)
+static ngx_int_t
+respond_page(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_str_t *type)
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_HTTP_FANOUT_NCOUNTERS; i++) {
-        put(w, "%s\"%s\":%uL", i ? "," : "{", counter_names[i], counters[i]);
-    }
+    static struct {
+        const char  *name;
+        ngx_str_t    value;
+    } headers[] = {
+        { "Content-Security-Policy",
+          ngx_string("default-src 'none'; connect-src 'self'; "
+                     "img-src data:; "
+                     "script-src '" NGX_HTTP_FANOUT_PAGE_SCRIPT "'; "
+                     "style-src '" NGX_HTTP_FANOUT_PAGE_STYLE "'; "
+                     "base-uri 'none'; form-action 'none'; "
+                     "frame-ancestors 'self'") },
+        { "X-Content-Type-Options", ngx_string("nosniff") },
+        { "Referrer-Policy", ngx_string("no-referrer") }
+    };
 
-    put(w, "}");
-}
-
-
-static void
-write_classes(writer_t *w)
-{
-    ngx_uint_t                    i;
-    ngx_http_fanout_zone_class_t  class;
-
-    for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
-
-        if (ngx_http_fanout_zone_get_class(&w->hub->zone, i, &class)
-            != NGX_HTTP_FANOUT_ZONE_OK)
+    for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        if (ngx_http_fanout_http_add(r, headers[i].name, &headers[i].value)
+            != NGX_OK)
         {
-            break;
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
-
-        put(w, "%s{\"pattern\":", i ? "," : "");
-        put_string(w, class.pattern, class.len);
-        put_number(w, "channels", class.channels);
-        put_number(w, "messages", class.messages);
-        put_number(w, "bytes", class.bytes);
-        put(w, "}");
     }
+
+    return ngx_http_fanout_http_send(r, NGX_HTTP_OK, type,
+                                   (u_char *) ngx_http_fanout_page,
+                                   sizeof(ngx_http_fanout_page));
 }
 
 
-/* Short things: names and numbers. */
+/* writing */
 
-static void
-put(writer_t *w, const char *fmt, ...)
+ngx_int_t
+ngx_http_fanout_status_write(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, void (*format)(ngx_http_fanout_writer_t *w,
+    ngx_uint_t arg), ngx_uint_t arg)
+{
+    ngx_http_fanout_writer_t     w;
+    ngx_http_fanout_zone_stat_t  stat;
+
+    ngx_http_fanout_zone_stat(&hub->zone, &stat);
+
+    w.hub = hub;
+    w.out = f;
+    w.stat = &stat;
+    w.failed = 0;
+
+    format(&w, arg);
+
+    return w.failed ? NGX_ERROR : NGX_OK;
+}
+
+
+void
+ngx_http_fanout_put(ngx_http_fanout_writer_t *w, const char *fmt, ...)
 {
     u_char   *last, text[512];
     va_list   args;
@@ -440,25 +451,25 @@ put(writer_t *w, const char *fmt, ...)
     last = ngx_vslprintf(text, text + sizeof(text), fmt, args);
     va_end(args);
 
-    if (ngx_http_fanout_frame_append(w->hub, w->out, text, last - text)
-        != NGX_OK)
-    {
+    ngx_http_fanout_put_bytes(w, text, last - text);
+}
+
+
+void
+ngx_http_fanout_put_bytes(ngx_http_fanout_writer_t *w, const void *data,
+    size_t len)
+{
+    if (ngx_http_fanout_frame_append(w->hub, w->out, data, len) != NGX_OK) {
         w->failed = 1;
     }
 }
 
 
-static void
-put_string(writer_t *w, const void *data, size_t len)
+void
+ngx_http_fanout_put_string(ngx_http_fanout_writer_t *w, const void *data,
+    size_t len)
 {
     if (ngx_http_fanout_frame_string(w->hub, w->out, data, len) != NGX_OK) {
         w->failed = 1;
     }
-}
-
-
-static void
-put_number(writer_t *w, const char *name, uint64_t n)
-{
-    put(w, ",\"%s\":%uL", name, n);
 }

@@ -22,6 +22,7 @@
 static ngx_int_t wake_up_by(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
 static void wake_handler(ngx_event_t *ev);
 static void drain_handler(ngx_event_t *ev);
+static void tell_lag(ngx_http_fanout_hub_t *hub, ngx_http_fanout_entry_t *e);
 static void read_log(ngx_http_fanout_hub_t *hub);
 static void tick_handler(ngx_event_t *ev);
 static void restore(ngx_http_fanout_hub_t *hub, ngx_uint_t members);
@@ -136,6 +137,8 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     if (wake_up_by(hub, cycle) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ngx_http_fanout_hub_vitals(hub);
 
     app->hub = hub;
 
@@ -284,6 +287,7 @@ ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
     hub->whole = (rc == NGX_HTTP_FANOUT_ZONE_OK);
 
     if (a->n) {
+        tell_lag(hub, &a->entries[0]);
         ngx_http_fanout_deliver(hub, a->entries, a->n);
     }
 
@@ -296,6 +300,24 @@ ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
     }
 
     return rc;
+}
+
+
+/* the age of the first that was read: channels are read in the order in which
+ * they got something to read */
+
+static void
+tell_lag(ngx_http_fanout_hub_t *hub, ngx_http_fanout_entry_t *e)
+{
+    uint64_t     now;
+    ngx_time_t  *tp;
+
+    tp = ngx_timeofday();
+    now = (uint64_t) tp->sec * 1000 + tp->msec;
+
+    if (e->time && now > e->time) {
+        hub->lag = ngx_max(hub->lag, now - e->time);
+    }
 }
 
 
@@ -361,7 +383,7 @@ tick_handler(ngx_event_t *ev)
             }
         }
 
-        ngx_http_fanout_slot_sessions(&hub->zone, hub->nsessions);
+        ngx_http_fanout_hub_vitals(hub);
         ngx_http_fanout_replay_expire(hub);
         ngx_http_fanout_roster_expire(hub);
     }

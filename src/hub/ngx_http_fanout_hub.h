@@ -213,6 +213,11 @@ struct ngx_http_fanout_hub_s {
     unsigned                         whole:1;   /* a drain read all there is */
     unsigned                         ordered:1; /* what is being delivered
                                                    comes after all that was */
+
+    ngx_http_fanout_zone_vitals_t    vitals;
+    uint64_t                         lag;       /* ms, of this second */
+    void                            *watch;     /* of the status, see
+                                                   status_watch.c */
 };
 
 
@@ -274,6 +279,10 @@ int ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub);
 /* The zone lost everything: registers again what lives here, tells the
  * subscribers. */
 void ngx_http_fanout_hub_rebuilt(ngx_http_fanout_hub_t *hub);
+
+/* Tells the status how this worker is, and takes a sample if one is due; every
+ * second. */
+void ngx_http_fanout_hub_vitals(ngx_http_fanout_hub_t *hub);
 
 /* The zone has to be told how many subscribers a channel has here. */
 void ngx_http_fanout_hub_counted(ngx_http_fanout_hub_t *hub,

@@ -116,22 +116,6 @@ ngx_http_fanout_roster_restart(ngx_http_fanout_hub_t *hub,
 }
 
 
-void
-ngx_http_fanout_roster_purged(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_roster_t *r)
-{
-    if (!r->ready) {
-        ngx_http_fanout_roster_restart(hub, r, 0);
-        return;
-    }
-
-    recent_clear(hub, r);
-    r->lost = 0;
-
-    ngx_http_fanout_roster_touch(hub, r);
-}
-
-
 /* members */
 
 static void

@@ -8,8 +8,8 @@
  * in sections, and kept by the PRESENCE entries that this worker drains, each
  * put upon it before it is delivered.  It is ready once the channel has
  * delivered up to the offset of the last section: from then on it is the
- * state at the channel's offset, exactly.  A gap makes it read anew, a purge
- * leaves it as it is.
+ * state at the channel's offset, exactly.  A gap makes it read anew, and so does a
+ * reset, before which something may have been lost untold.
  *
  * Members are kept as the JSON that all are told, so that a snapshot is a
  * copy.  Of a channel that only counts, the roster is the count.
@@ -128,10 +128,6 @@ void ngx_http_fanout_roster_reached(ngx_http_fanout_hub_t *hub,
  * to the offset is not kept any more. */
 void ngx_http_fanout_roster_restart(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_roster_t *r, uint64_t lost);
-
-/* The channel was purged: offsets begin again, members stay. */
-void ngx_http_fanout_roster_purged(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_roster_t *r);
 
 /* The member of a client, and its first or next one; NULL. */
 ngx_http_fanout_mirror_t *ngx_http_fanout_roster_find(

@@ -216,12 +216,7 @@ discontinue(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     ch->offset = lost ? e->offset : 0;
 
     if (ch->roster) {
-        if (lost) {
-            ngx_http_fanout_roster_restart(hub, ch->roster, ch->offset);
-
-        } else {
-            ngx_http_fanout_roster_purged(hub, ch->roster);
-        }
+        ngx_http_fanout_roster_restart(hub, ch->roster, ch->offset);
     }
 
     for (q = ngx_queue_head(&ch->subs);

@@ -37,13 +37,19 @@ static void flush_handshake(ngx_http_request_t *r);
 ngx_int_t
 ngx_http_fanout_websocket_handler(ngx_http_request_t *r)
 {
-    ngx_str_t                    user, origin, extension;
-    ngx_uint_t                   status;
-    const char                  *why;
-    ngx_http_fanout_session_t   *s;
-    ngx_http_fanout_loc_conf_t  *conf;
+    return ngx_http_fanout_websocket_upgrade(r,
+                 ngx_http_get_module_loc_conf(r, ngx_http_fanout_module));
+}
 
-    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+ngx_int_t
+ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf)
+{
+    ngx_str_t                   user, origin, extension;
+    ngx_uint_t                  status;
+    const char                 *why;
+    ngx_http_fanout_session_t  *s;
 
     ngx_str_null(&user);
 

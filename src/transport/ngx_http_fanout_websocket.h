@@ -16,6 +16,11 @@
 /* The content handler of a location with "fanout". */
 ngx_int_t ngx_http_fanout_websocket_handler(ngx_http_request_t *r);
 
+/* The same with another configuration than the location's own, which must
+ * last as long as it. */
+ngx_int_t ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf);
+
 /* What all parsers of a location share; when its values are known. */
 void ngx_http_fanout_websocket_configure(ngx_http_fanout_loc_conf_t *conf);
 

@@ -537,6 +537,7 @@ typedef struct {
     fanout_stage_t       staged[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint64_t             sessions;
     uint64_t             counters[NGX_HTTP_FANOUT_NCOUNTERS];
+    ngx_http_fanout_zone_vitals_t  vitals;
 } fanout_slot_t;
 
 
@@ -651,6 +652,12 @@ struct ngx_http_fanout_shm_s {
     ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
     fanout_slot_t        slots[NGX_HTTP_FANOUT_ZONE_SLOTS];
+
+    uint64_t             nsamples;      /* ever */
+    uint64_t             sampled[NGX_HTTP_FANOUT_NRATES];
+                                        /* counters at the last one */
+    uint32_t             sampled_at;    /* s of the zone's clock, 0: never */
+    ngx_http_fanout_zone_sample_t  samples[NGX_HTTP_FANOUT_SAMPLES + 1];
 };
 
 typedef ngx_http_fanout_shm_t  fanout_shm_t;

@@ -36,7 +36,7 @@ static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void identity_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
-static int disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+static void disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint16_t code);
 
 
@@ -697,11 +697,17 @@ ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
         if (e == NULL || e->state == FANOUT_ID_ENDED) {
             rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
 
+        } else if (e->state == FANOUT_ID_LIVE
+                   && fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            rc = NGX_HTTP_FANOUT_ZONE_FULL;
+
         } else if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP,
                                         NGX_HTTP_FANOUT_LEFT_KICKED)
                    == 0)
         {
-            rc = disconnect(z, ref, code);
+            disconnect(z, ref, code);
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
         }
 
         fanout_leave(z);
@@ -713,7 +719,7 @@ ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
 
 /* It has no seat any more; a worker that has it is told. */
 
-static int
+static void
 disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
 {
     fanout_identity_t  *e;
@@ -722,23 +728,12 @@ disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
 
     if (e->state == FANOUT_ID_LINGERS) {
         unlink_lingering(z, ref);
-        forget(z, ref);
-        return NGX_HTTP_FANOUT_ZONE_OK;
+
+    } else {
+        fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_DISCONNECT,
+                          e->client, 0, code, NGX_HTTP_FANOUT_LEFT_KICKED);
+        unlink_live(z, ref);
     }
 
-    /* giving up seats has filled the journal, and what makes room commits; a
-     * live one stays */
-
-    fanout_commit(z);
-
-    if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
-        return NGX_HTTP_FANOUT_ZONE_FULL;
-    }
-
-    fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_DISCONNECT, e->client,
-                      0, code, NGX_HTTP_FANOUT_LEFT_KICKED);
-    unlink_live(z, ref);
     forget(z, ref);
-
-    return NGX_HTTP_FANOUT_ZONE_OK;
 }

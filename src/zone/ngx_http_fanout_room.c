@@ -44,6 +44,7 @@ static fanout_ref_t table_make(ngx_http_fanout_zone_t *z, fanout_ref_t first,
     unsigned full);
 static uint32_t power14(unsigned n);
 static void list(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static uint32_t left(const fanout_room_t *room, uint32_t now);
 static void unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static int flush(ngx_http_fanout_zone_t *z, uint32_t *next);
 static fanout_ref_t first_due(ngx_http_fanout_zone_t *z, uint32_t *next);
@@ -371,11 +372,16 @@ again:
 
 /* what is pending */
 
+/* In the order in which rooms are due, as far as a step goes. */
+
 static void
 list(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
+    uint32_t        now;
+    unsigned        n;
     fanout_shm_t   *shm;
-    fanout_room_t  *room;
+    fanout_ref_t    prev, next;
+    fanout_room_t  *room, *before;
 
     shm = z->shm;
     room = fanout_room(z, ref);
@@ -384,18 +390,51 @@ list(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
         return;
     }
 
-    fanout_set(z, room->listed, 1);
-    fanout_set(z, room->due_next, 0);
-    fanout_set(z, room->due_prev, shm->room_last);
+    now = fanout_msec(z);
+    prev = shm->room_last;
 
-    if (shm->room_last) {
-        fanout_set(z, fanout_room(z, shm->room_last)->due_next, ref);
+    for (n = 0; prev && n < FANOUT_ROOMS_TURN; n++) {
+        before = fanout_room(z, prev);
+
+        if (left(before, now) <= left(room, now)) {
+            break;
+        }
+
+        prev = before->due_prev;
+    }
+
+    next = prev ? fanout_room(z, prev)->due_next : shm->room_first;
+
+    fanout_set(z, room->listed, 1);
+    fanout_set(z, room->due_next, next);
+    fanout_set(z, room->due_prev, prev);
+
+    if (prev) {
+        fanout_set(z, fanout_room(z, prev)->due_next, ref);
 
     } else {
         fanout_set(z, shm->room_first, ref);
     }
 
-    fanout_set(z, shm->room_last, ref);
+    if (next) {
+        fanout_set(z, fanout_room(z, next)->due_prev, ref);
+
+    } else {
+        fanout_set(z, shm->room_last, ref);
+    }
+}
+
+
+/* ms until a room is due, 0 if it is */
+
+static uint32_t
+left(const fanout_room_t *room, uint32_t now)
+{
+    uint32_t  passed;
+
+    passed = now - room->last;
+
+    return passed < room->batch ? room->batch - passed : 0;
 }
 
 
@@ -593,14 +632,14 @@ first_due(ngx_http_fanout_zone_t *z, uint32_t *next)
 
     for (n = 0; ref && n < FANOUT_ROOMS_TURN; n++) {
         room = fanout_room(z, ref);
-        wait = now - room->last;
+        wait = left(room, now);
 
-        if (wait >= room->batch) {
+        if (wait == 0) {
             return ref;
         }
 
-        if (room->batch - wait < *next) {
-            *next = room->batch - wait;
+        if (wait < *next) {
+            *next = wait;
         }
 
         ref = room->due_next;
@@ -654,8 +693,12 @@ tell(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int loss)
 
     fanout_set(z, z->shm->deltas, z->shm->deltas + 1);
     fanout_set(z, z->shm->changes, z->shm->changes + n);
-    fanout_set(z, room->last, fanout_msec(z));
     fanout_set(z, room->count, 0);
+
+    if (n == room->npending) {
+        /* what did not fit follows at once */
+        fanout_set(z, room->last, fanout_msec(z));
+    }
 
     told(z, room, n);
 

@@ -279,6 +279,8 @@ retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
         }
     }
 
+    memset(&slot->vitals, 0, sizeof(slot->vitals));
+
     fanout_set(z, slot->sessions, 0);
     fanout_set(z, slot->pid, 0);
     fanout_set(z, slot->state, FANOUT_SLOT_FREE);
@@ -309,6 +311,16 @@ ngx_http_fanout_slot_sessions(ngx_http_fanout_zone_t *z, uint64_t n)
 }
 
 
+void
+ngx_http_fanout_slot_vitals(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_vitals_t *vitals)
+{
+    if (z->slot != -1) {
+        z->shm->slots[z->slot].vitals = *vitals;
+    }
+}
+
+
 int
 ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
     ngx_http_fanout_zone_worker_t *w)
@@ -328,6 +340,7 @@ ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
     w->sessions = slot->sessions;
     w->interests = slot->ninterests;
     memcpy(w->counters, slot->counters, sizeof(w->counters));
+    w->vitals = slot->vitals;
 
     fanout_leave(z);
 

@@ -199,6 +199,9 @@ fanout_format(fanout_shm_t *shm)
         shm->slots[i].nstaged = 0;
     }
 
+    shm->nsamples = 0;
+    shm->sampled_at = 0;
+
     /* the clock of the zone goes on over a rebuild */
 
     if (shm->start == 0) {
@@ -255,7 +258,8 @@ sizes(void)
         sizeof(fanout_table_t), sizeof(fanout_signal_t),
         sizeof(fanout_order_t), sizeof(fanout_mail_t),
         sizeof(fanout_seen_t),
-        sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS
+        sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS,
+        NGX_HTTP_FANOUT_NSERIES
     };
 
     h = 2166136261;
@@ -479,6 +483,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->slots = shm->nslots;
     st->block_size = FANOUT_BLOCK;
     memcpy(st->retired, shm->retired, sizeof(st->retired));
+    st->samples = shm->nsamples;
 
     for (i = 0; i < shm->nslots; i++) {
         st->live += (shm->slots[i].state == FANOUT_SLOT_LIVE);

@@ -120,6 +120,72 @@ typedef enum {
 } ngx_http_fanout_counter_e;
 
 
+/*
+ * What the zone keeps the last hour of.  RATES are counters from the list
+ * above, kept as so many a second.  GAUGES are taken as they are: a name and
+ * what it is, in terms of the zone's inside.
+ */
+
+#define NGX_HTTP_FANOUT_RATES(_)                                              \
+    _(published)                                                              \
+    _(api_published)                                                          \
+    _(delivered)                                                              \
+    _(received_bytes)                                                         \
+    _(sent_bytes)                                                             \
+    _(connects)                                                               \
+    _(disconnects)                                                            \
+    _(rejects)                                                                \
+    _(recovery_failures)                                                      \
+    _(lags)                                                                   \
+    _(gaps)                                                                   \
+    _(resets)                                                                 \
+    _(errors)                                                                 \
+    _(protocol_errors)                                                        \
+    _(timeouts)                                                               \
+    _(rate_limited)                                                           \
+    _(zone_full)
+
+#define NGX_HTTP_FANOUT_GAUGES(_)                                             \
+    _(sessions,  fanout_slots_sum(shm, sessions))                             \
+    _(channels,  shm->nchannels)                                              \
+    _(members,   shm->nmembers)                                               \
+    _(used,      shm->nblocks - 1 - shm->nfree - shm->nlimbo)                 \
+    _(held,      shm->held)                                                   \
+    _(memory,    fanout_slots_sum(shm, vitals.memory))                        \
+    _(lag,       fanout_slots_max(shm, vitals.lag))
+
+typedef enum {
+#define NGX_HTTP_FANOUT_RATE(name)          NGX_HTTP_FANOUT_S_##name,
+#define NGX_HTTP_FANOUT_GAUGE(name, value)  NGX_HTTP_FANOUT_S_##name,
+    NGX_HTTP_FANOUT_RATES(NGX_HTTP_FANOUT_RATE)
+    NGX_HTTP_FANOUT_NRATES,
+    NGX_HTTP_FANOUT_BEFORE_GAUGES = NGX_HTTP_FANOUT_NRATES - 1,
+    NGX_HTTP_FANOUT_GAUGES(NGX_HTTP_FANOUT_GAUGE)
+    NGX_HTTP_FANOUT_NSERIES
+#undef NGX_HTTP_FANOUT_GAUGE
+#undef NGX_HTTP_FANOUT_RATE
+} ngx_http_fanout_series_e;
+
+#define NGX_HTTP_FANOUT_SAMPLES         360     /* kept */
+#define NGX_HTTP_FANOUT_INTERVAL        10      /* s from one to the next */
+
+typedef struct {
+    uint64_t                    time;       /* Unix ms */
+    float                       value[NGX_HTTP_FANOUT_NSERIES];
+} ngx_http_fanout_zone_sample_t;
+
+
+/* what a worker tells of itself */
+
+typedef struct {
+    uint64_t                    memory;     /* private and resident, bytes */
+    uint64_t                    base;       /* the same before it served */
+    uint64_t                    lag;        /* ms, of the last second: the
+                                               age of what it read */
+    uint64_t                    watchers;   /* who look at the status */
+} ngx_http_fanout_zone_vitals_t;
+
+
 typedef struct ngx_http_fanout_shm_s  ngx_http_fanout_shm_t;
 
 
@@ -388,6 +454,7 @@ typedef struct {
     uint32_t                    live;       /* slots in use */
     uint32_t                    block_size;
     uint64_t                    retired[NGX_HTTP_FANOUT_NCOUNTERS];
+    uint64_t                    samples;    /* ever taken */
 } ngx_http_fanout_zone_stat_t;
 
 
@@ -397,6 +464,7 @@ typedef struct {
     uint64_t                    sessions;
     uint64_t                    interests;
     uint64_t                    counters[NGX_HTTP_FANOUT_NCOUNTERS];
+    ngx_http_fanout_zone_vitals_t  vitals;
 } ngx_http_fanout_zone_worker_t;
 
 
@@ -452,6 +520,10 @@ uint64_t *ngx_http_fanout_slot_counters(ngx_http_fanout_zone_t *z);
 
 /* Tells the number of live sessions for the status. */
 void ngx_http_fanout_slot_sessions(ngx_http_fanout_zone_t *z, uint64_t n);
+
+/* Tells the worker's vitals for the status; no lock. */
+void ngx_http_fanout_slot_vitals(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_vitals_t *vitals);
 
 /* Copies what the status shows of slot n; NOTFOUND past the last. */
 int ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
@@ -831,6 +903,16 @@ int ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z);
 
 void ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_stat_t *st);
+
+/* Takes a sample if one is due: of all workers that ask, one does it.  Call
+ * every second. */
+void ngx_http_fanout_sample_take(ngx_http_fanout_zone_t *z);
+
+/* Copies samples, oldest first, from number *next (of all that were ever
+ * taken, 0 at first) on, as many as a section may.  How many; *next is moved
+ * past them, also past those that are no longer kept. */
+unsigned ngx_http_fanout_sample_read(ngx_http_fanout_zone_t *z,
+    uint64_t *next, ngx_http_fanout_zone_sample_t *samples, unsigned max);
 
 /* Random bytes from the zone's own generator are not for secrets; this is
  * the keyed 64-bit hash of the zone (SipHash-2-4). */

@@ -1,7 +1,8 @@
 
 /*
  * Preloaded by clock.t: shifts the wall clock, and only that, by the number
- * of milliseconds in the first eight bytes of the file $FANOUT_TEST_CLOCK.
+ * of milliseconds in the first eight bytes of the file $FANOUT_TEST_CLOCK; with
+ * $FANOUT_TEST_CLOCKS set, the monotonic clock as well.
  */
 
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@
 
 
 static volatile int64_t  *shift;
+static int                all;
 
 
 __attribute__((constructor)) static void
@@ -27,6 +29,7 @@ open_file(void)
     const char  *name;
 
     name = getenv("FANOUT_TEST_CLOCK");
+    all = getenv("FANOUT_TEST_CLOCKS") != NULL;
     fd = name ? open(name, O_RDONLY|O_CLOEXEC) : -1;
 
     if (fd < 0) {
@@ -51,7 +54,9 @@ clock_gettime(clockid_t id, struct timespec *ts)
     rc = syscall(SYS_clock_gettime, id, ts);
 
     if (rc == 0 && shift
-        && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+        && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE
+            || (all && (id == CLOCK_MONOTONIC
+                        || id == CLOCK_MONOTONIC_COARSE))))
     {
         ns = ts->tv_nsec + *shift % 1000 * 1000000;
         ts->tv_sec += *shift / 1000 + (ns >= 1000000000) - (ns < 0);

@@ -881,13 +881,12 @@ r_disconnect(rmodel_t *m, r_client_t *cl)
     r_want(m, rc == OK || (m->pressure && cl->where == R_LINGERS),
            "disconnect: %d", rc);
 
-    if (cl->where == R_LINGERS) {
-        r_gone(cl);
-
-    } else {
+    if (cl->where != R_LINGERS) {
         r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_DISCONNECT,
                 cl->p.id.client, 0);
     }
+
+    r_gone(cl);
 
     return 0;
 }

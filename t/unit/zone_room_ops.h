@@ -319,7 +319,7 @@ stones(zone_t *of)
 {
     char      info[4001];
     unsigned  i, len;
-    person_t  one;
+    person_t  one, first;
 
     memset(info, 'i', sizeof(info));
     i = 0;
@@ -328,7 +328,9 @@ stones(zone_t *of)
         info[len] = '\0';
 
         while (person_add(of, &one, 5000 + i, "", info, 0) == OK) {
-            i++;
+            if (i++ == 0) {
+                first = one;
+            }
         }
 
         if (len == 0) {
@@ -336,9 +338,9 @@ stones(zone_t *of)
         }
     }
 
-    while (ngx_http_fanout_client_disconnect(of, 5000, 1) == OK) {
-        /* void */
-    }
+    while (i && ngx_http_fanout_identity_resume(of, &first.id,
+                                                first.id.secret, &first.ref)
+                == OK) { /* void */ }
 }
 
 

@@ -7,7 +7,7 @@
 util_fn int
 r_orders(rmodel_t *m, unsigned h)
 {
-    unsigned     i, n, c;
+    unsigned     i, n;
     order_t      o[R_ORDERS], *want;
     r_handle_t  *w;
 
@@ -29,18 +29,6 @@ r_orders(rmodel_t *m, unsigned h)
                   && o[i].local == want->local, "order %u: %u of %llx", i,
                o[i].op, (unsigned long long) o[i].client);
 
-        if (o[i].op != NGX_HTTP_FANOUT_ORDER_DISCONNECT || r_draw(m, 2)) {
-            continue;
-        }
-
-        for (c = 0; c < R_CLIENTS; c++) {
-            if (m->cl[c].where == (int) h
-                && m->cl[c].p.id.client == o[i].client)
-            {
-                person_end(&w->z, &m->cl[c].p, 0);
-                r_gone(&m->cl[c]);
-            }
-        }
     }
 
     w->norders = 0;
@@ -324,7 +312,9 @@ r_fill(rmodel_t *m)
     }
 
     while (least == 0 && m->nstones && m->nstones < R_STONES
-           && ngx_http_fanout_client_disconnect(&m->stone, 1ULL << 62, 1)
+           && ngx_http_fanout_identity_resume(&m->stone, &m->stones[0].id,
+                                              m->stones[0].id.secret,
+                                              &m->stones[0].ref)
               == OK)
     {
         /* void */

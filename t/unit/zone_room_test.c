@@ -559,17 +559,14 @@ unseen(void)
 
     /* more than an entry can tell */
 
-    i = 0;
+    fanout_test_msec += 100;
+    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+           "then all of them go at once");
 
-    while (ngx_http_fanout_presence_flush(&za) != UINT32_MAX) {
-        fanout_test_msec += 100;
-        i++;
-    }
-
-    ok(drain(&zb) == OK && nseen == 800 && presences == (int) i + 1,
-       "799 in %u entries", i);
+    ok(drain(&zb) == OK && nseen == 800 && presences > 2, "799 in %d entries",
+       presences - 1);
     ngx_http_fanout_zone_stat(&za, &st);
-    ok(st.deltas == i + 1 && st.changes == 800, "as counted");
+    ok(st.deltas == (uint64_t) presences && st.changes == 800, "as counted");
     ok(settled(&zb) && mirrors[1].n == 800, "and all are there");
 
     for (i = 0; i < 25; i++) {

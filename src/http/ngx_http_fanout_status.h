@@ -1,0 +1,162 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The numbers of the status, once for all its formats.
+ *
+ * A counter in the zone's list of counters appears in all of them by itself;
+ * a number of the zone needs a line below, a series of the last hour one in
+ * NGX_HTTP_FANOUT_RATES or _GAUGES.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_STATUS_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_STATUS_H_INCLUDED_
+
+
+#include "ngx_http_fanout_http.h"
+
+
+/* what blocks are used for: names in zone_stat_t and in all formats */
+
+#define NGX_HTTP_FANOUT_STATUS_USES(_)                                        \
+    _(messages)                                                               \
+    _(index)                                                                  \
+    _(channels)                                                               \
+    _(interests)                                                              \
+    _(keys)                                                                   \
+    _(identities)                                                             \
+    _(rooms)                                                                  \
+    _(seats)                                                                  \
+    _(members)                                                                \
+    _(mail)                                                                   \
+    _(signals)                                                                \
+    _(seen)                                                                   \
+    _(staged)
+
+/*
+ * Numbers of the zone: the name in JSON; the member of zone_stat_t; the name
+ * for Prometheus, which of BYTES (of blocks), GAUGE and COUNTER it is there;
+ * and what it is.
+ */
+
+#define NGX_HTTP_FANOUT_STATUS_NUMBERS(_)                                     \
+    _(channels, nchannels, "zone_channels", GAUGE, "Channels")                \
+    _(keys, nkeys, "zone_keys", GAUGE, "Idempotence keys remembered")         \
+    _(identities, nidentities, "zone_identities", GAUGE,                      \
+      "Identities of sessions, live or kept for a resume")                    \
+    _(lingering, lingering, "zone_identities_lingering", GAUGE,               \
+      "Identities kept for a resume")                                         \
+    _(users, nusers, "zone_users", GAUGE, "Users with a session")             \
+    _(seats, nseats, "zone_seats", GAUGE, "Seats of clients on channels")     \
+    _(seats_lingering, seats_lingering, "zone_seats_lingering", GAUGE,        \
+      "Seats kept for a resume")                                              \
+    _(members, nmembers, "zone_members", GAUGE, "Members of channels")        \
+    _(seen, nseen, "zone_seen", GAUGE,                                        \
+      "Records of when a user left a channel")                                \
+    _(deltas, deltas, "zone_presence_deltas", COUNTER,                        \
+      "Changes of presence told, as entries")                                 \
+    _(changes, changes, "zone_presence_changes", COUNTER,                     \
+      "Joins, leaves and changes in them")                                    \
+    _(cancelled, cancelled, "zone_presence_cancelled", COUNTER,               \
+      "Changes of presence that undid each other before they were told")      \
+    _(conflated, conflated, "zone_signals_conflated", COUNTER,                \
+      "Signals replaced by newer ones before they were read")                 \
+    _(signals_dropped, signals_dropped, "zone_signals_dropped", COUNTER,      \
+      "Signals dropped")                                                      \
+    _(mail_dropped, mail_dropped, "zone_mail_dropped", COUNTER,               \
+      "Mail of clients dropped for lack of room")                             \
+    _(held, held, "zone_held_bytes", BYTES,                                   \
+      "Memory that only workers that don't read hold")                        \
+    _(held_max, held_max, "zone_held_limit_bytes", BYTES,                     \
+      "What they may hold: held=")                                            \
+    _(seq, seq, "zone_entries", COUNTER, "Entries appended to any channel")   \
+    _(incarnation, incarnation, NULL, GAUGE,                                  \
+      "Changes when the zone was rebuilt empty")                              \
+    _(evicted, evicted, "zone_evicted", COUNTER,                              \
+      "Entries evicted for lack of room")                                     \
+    _(expired, expired, "zone_expired", COUNTER, "Entries expired by ttl=")   \
+    _(dropped, dropped, "zone_dropped", COUNTER,                              \
+      "Cursors of workers moved on, which leaves gaps")                       \
+    _(full, full, "zone_refused", COUNTER,                                    \
+      "Operations refused because nothing could be evicted")                  \
+    _(rollbacks, rollbacks, "zone_rollbacks", COUNTER,                        \
+      "Transactions of dead workers undone")                                  \
+    _(reaped, reaped, "zone_reaped", COUNTER, "Workers that died")            \
+    _(overflows, overflows, "zone_overflows", COUNTER,                        \
+      "Overflows of the journal: a bug")
+
+
+/* what is appended to, and whether that has failed */
+
+typedef struct {
+    ngx_http_fanout_hub_t         *hub;
+    ngx_http_fanout_frame_t       *out;
+    ngx_http_fanout_zone_stat_t   *stat;
+    ngx_uint_t                     failed;
+} ngx_http_fanout_writer_t;
+
+/* Appends what ngx_sprintf() makes of it, 511 bytes at most; bytes; a string
+ * of JSON. */
+void ngx_http_fanout_put(ngx_http_fanout_writer_t *w, const char *fmt, ...);
+void ngx_http_fanout_put_bytes(ngx_http_fanout_writer_t *w, const void *data,
+    size_t len);
+void ngx_http_fanout_put_string(ngx_http_fanout_writer_t *w,
+    const void *data, size_t len);
+
+#define ngx_http_fanout_put_text(w, text)                                     \
+    ngx_http_fanout_put_bytes(w, text, sizeof(text) - 1)
+
+
+/* formats: append the whole of it; w->stat is filled */
+
+#define NGX_HTTP_FANOUT_STATUS_HISTORY  1       /* the last hour as well */
+#define NGX_HTTP_FANOUT_STATUS_BUSIEST  2       /* channels by traffic */
+
+void ngx_http_fanout_status_json(ngx_http_fanout_writer_t *w,
+    ngx_uint_t with);
+
+void ngx_http_fanout_status_metrics(ngx_http_fanout_writer_t *w,
+    ngx_uint_t openmetrics);
+
+/* The names of counters, in their order, and what they count. */
+extern const char *const  ngx_http_fanout_counter_names[];
+extern const char *const  ngx_http_fanout_counter_texts[];
+
+/* Calls one of them for a frame: NGX_ERROR. */
+ngx_int_t ngx_http_fanout_status_write(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_frame_t *f, void (*format)(ngx_http_fanout_writer_t *w,
+    ngx_uint_t arg), ngx_uint_t arg);
+
+
+/* watching: see status_watch.c */
+
+/* Somebody polls: what is only known while somebody watches is gathered for
+ * some time. */
+void ngx_http_fanout_watch_poll(ngx_http_fanout_hub_t *hub);
+
+
+/* channels by traffic: see status_busiest.c */
+
+#define NGX_HTTP_FANOUT_BUSIEST  20
+
+typedef struct ngx_http_fanout_busiest_s  ngx_http_fanout_busiest_t;
+
+/* NULL on lack of memory. */
+ngx_http_fanout_busiest_t *ngx_http_fanout_busiest_create(void);
+void ngx_http_fanout_busiest_free(ngx_http_fanout_busiest_t *b);
+
+/* Goes on with the walk through the zone, a bounded part of it. */
+void ngx_http_fanout_busiest_walk(ngx_http_fanout_busiest_t *b,
+    ngx_http_fanout_hub_t *hub);
+
+/* Appends an object of JSON. */
+void ngx_http_fanout_busiest_json(ngx_http_fanout_busiest_t *b,
+    ngx_http_fanout_writer_t *w);
+
+/* That of the worker, NULL if nobody watches. */
+ngx_http_fanout_busiest_t *ngx_http_fanout_watch_busiest(
+    ngx_http_fanout_hub_t *hub);
+
+
+#endif /* _NGX_HTTP_FANOUT_STATUS_H_INCLUDED_ */

@@ -1,0 +1,336 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The status as JSON; docs/status.md describes each member.
+ */
+
+
+#include "ngx_http_fanout_status.h"
+#include "ngx_http_fanout_roster.h"
+
+#include <nginx.h>
+
+
+#define put         ngx_http_fanout_put
+#define put_text    ngx_http_fanout_put_text
+#define put_string  ngx_http_fanout_put_string
+
+
+static void write_zone(ngx_http_fanout_writer_t *w);
+static void write_limits(ngx_http_fanout_writer_t *w);
+static void write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums);
+static void write_counters(ngx_http_fanout_writer_t *w, uint64_t *counters);
+static void write_classes(ngx_http_fanout_writer_t *w);
+static void write_worker(ngx_http_fanout_writer_t *w);
+static void write_history(ngx_http_fanout_writer_t *w, ngx_uint_t whole);
+static ngx_uint_t read_samples(ngx_http_fanout_writer_t *w,
+    ngx_http_fanout_zone_sample_t *samples, ngx_uint_t whole,
+    uint64_t *number);
+static void write_series(ngx_http_fanout_writer_t *w,
+    ngx_http_fanout_zone_sample_t *samples, ngx_uint_t n);
+static void put_number(ngx_http_fanout_writer_t *w, const char *name,
+    uint64_t n);
+static void put_value(ngx_http_fanout_writer_t *w, float value);
+
+
+static const char *const  series_names[] = {
+#define NGX_HTTP_FANOUT_RATE(name)          #name,
+#define NGX_HTTP_FANOUT_GAUGE(name, value)  #name,
+    NGX_HTTP_FANOUT_RATES(NGX_HTTP_FANOUT_RATE)
+    NGX_HTTP_FANOUT_GAUGES(NGX_HTTP_FANOUT_GAUGE)
+#undef NGX_HTTP_FANOUT_GAUGE
+#undef NGX_HTTP_FANOUT_RATE
+};
+
+
+void
+ngx_http_fanout_status_json(ngx_http_fanout_writer_t *w, ngx_uint_t with)
+{
+    uint64_t                    sums[NGX_HTTP_FANOUT_NCOUNTERS];
+    ngx_time_t                 *tp;
+    ngx_http_fanout_busiest_t  *busiest;
+
+    ngx_memcpy(sums, w->stat->retired, sizeof(sums));
+    tp = ngx_timeofday();
+
+    put(w, "{\"version\":\"%s\",\"nginx\":\"%s\",\"pid\":%P,\"time\":%uL",
+        NGX_HTTP_FANOUT_VERSION, NGINX_VERSION, ngx_pid,
+        (uint64_t) tp->sec * 1000 + tp->msec);
+
+    put_text(w, ",\"zone\":{\"name\":");
+    put_string(w, w->hub->app->name.data, w->hub->app->name.len);
+    put_number(w, "size", w->hub->app->shm_zone->shm.size);
+    write_zone(w);
+    write_limits(w);
+
+    put_text(w, "},\"workers\":[");
+    write_workers(w, sums);
+
+    put_text(w, "],\"counters\":");
+    write_counters(w, sums);
+
+    put_text(w, ",\"classes\":[");
+    write_classes(w);
+
+    put_text(w, "],\"worker\":");
+    write_worker(w);
+
+    put_text(w, ",\"history\":");
+    write_history(w, with & NGX_HTTP_FANOUT_STATUS_HISTORY);
+
+    busiest = ngx_http_fanout_watch_busiest(w->hub);
+
+    if (busiest && (with & NGX_HTTP_FANOUT_STATUS_BUSIEST)) {
+        put_text(w, ",\"busiest\":");
+        ngx_http_fanout_busiest_json(busiest, w);
+    }
+
+    put_text(w, "}\n");
+}
+
+
+static void
+write_zone(ngx_http_fanout_writer_t *w)
+{
+    ngx_uint_t                    n;
+    ngx_http_fanout_zone_stat_t  *st;
+
+    st = w->stat;
+    n = 0;
+
+    put_number(w, "block_size", st->block_size);
+    put_number(w, "blocks", st->blocks);
+    put_number(w, "free", st->free);
+
+    put_text(w, ",\"used\":{");
+
+#define NGX_HTTP_FANOUT_USE(name)                                             \
+    put(w, "%s\"%s\":%uL", n++ ? "," : "", #name, (uint64_t) st->name);
+    NGX_HTTP_FANOUT_STATUS_USES(NGX_HTTP_FANOUT_USE)
+#undef NGX_HTTP_FANOUT_USE
+
+    put_text(w, "}");
+
+#define NGX_HTTP_FANOUT_NUMBER_OF(name, member, metric, type, text)           \
+    put_number(w, #name, st->member);
+    NGX_HTTP_FANOUT_STATUS_NUMBERS(NGX_HTTP_FANOUT_NUMBER_OF)
+#undef NGX_HTTP_FANOUT_NUMBER_OF
+}
+
+
+static void
+write_limits(ngx_http_fanout_writer_t *w)
+{
+    ngx_http_fanout_zone_conf_t  *conf;
+
+    conf = &w->hub->app->conf;
+
+    put(w, ",\"limits\":{\"slots\":%uD,\"workers\":%uD,\"idle\":%uD,"
+        "\"dedupe\":%uD}",
+        w->stat->slots, w->stat->live, conf->idle ? conf->idle : 300,
+        conf->dedupe ? conf->dedupe : 120);
+}
+
+
+/* Adds the counters of the living to the sums. */
+
+static void
+write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums)
+{
+    ngx_uint_t                     i, k, n;
+    ngx_http_fanout_zone_worker_t  worker;
+
+    n = 0;
+
+    for (i = 0; i < w->stat->slots; i++) {
+
+        if (ngx_http_fanout_slot_get(&w->hub->zone, i, &worker)
+            != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            break;
+        }
+
+        if (worker.state == 0) {
+            continue;
+        }
+
+        put(w, "%s{\"slot\":%ui,\"pid\":%uD,\"state\":\"%s\","
+            "\"sessions\":%uL,\"channels\":%uL,\"memory\":%uL,"
+            "\"memory_base\":%uL,\"lag\":%uL,\"watchers\":%uL,\"counters\":",
+            n++ ? "," : "", i, worker.pid,
+            worker.state == 1 ? "live" : "dead", worker.sessions,
+            worker.interests, worker.vitals.memory, worker.vitals.base,
+            worker.vitals.lag, worker.vitals.watchers);
+
+        write_counters(w, worker.counters);
+        put_text(w, "}");
+
+        for (k = 0; k < NGX_HTTP_FANOUT_NCOUNTERS; k++) {
+            sums[k] += worker.counters[k];
+        }
+    }
+}
+
+
+static void
+write_counters(ngx_http_fanout_writer_t *w, uint64_t *counters)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_NCOUNTERS; i++) {
+        put(w, "%s\"%s\":%uL", i ? "," : "{",
+            ngx_http_fanout_counter_names[i], counters[i]);
+    }
+
+    put_text(w, "}");
+}
+
+
+static void
+write_classes(ngx_http_fanout_writer_t *w)
+{
+    ngx_uint_t                    i;
+    ngx_http_fanout_zone_class_t  class;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
+
+        if (ngx_http_fanout_zone_get_class(&w->hub->zone, i, &class)
+            != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            break;
+        }
+
+        put(w, "%s{\"pattern\":", i ? "," : "");
+        put_string(w, class.pattern, class.len);
+        put_number(w, "channels", class.channels);
+        put_number(w, "messages", class.messages);
+        put_number(w, "bytes", class.bytes);
+        put_text(w, "}");
+    }
+}
+
+
+/* what only the worker that answers knows */
+
+static void
+write_worker(ngx_http_fanout_writer_t *w)
+{
+    size_t                  bytes;
+    ngx_uint_t              rosters;
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = w->hub;
+    rosters = ngx_http_fanout_roster_sizes(hub, &bytes);
+
+    put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%uL,\"channels\":%uD,"
+        "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
+        "\"draining\":%s}",
+        ngx_pid, hub->zone.slot, hub->nsessions - hub->vitals.watchers,
+        hub->used, hub->frames, rosters, bytes,
+        hub->draining ? "true" : "false");
+}
+
+
+/* the last hour, or its last sample */
+
+static void
+write_history(ngx_http_fanout_writer_t *w, ngx_uint_t whole)
+{
+    uint64_t                        number;
+    ngx_uint_t                      n;
+    ngx_http_fanout_zone_sample_t  *samples;
+
+    samples = ngx_alloc(NGX_HTTP_FANOUT_SAMPLES
+                        * sizeof(ngx_http_fanout_zone_sample_t),
+                        ngx_cycle->log);
+
+    if (samples == NULL) {
+        w->failed = 1;
+        return;
+    }
+
+    n = read_samples(w, samples, whole, &number);
+
+    put(w, "{\"interval\":%d,\"samples\":%uL,", NGX_HTTP_FANOUT_INTERVAL,
+        number);
+    write_series(w, samples, n);
+    put_text(w, "}");
+
+    ngx_free(samples);
+}
+
+
+/* How many were read, and how many were ever taken. */
+
+static ngx_uint_t
+read_samples(ngx_http_fanout_writer_t *w,
+    ngx_http_fanout_zone_sample_t *samples, ngx_uint_t whole,
+    uint64_t *number)
+{
+    unsigned    got;
+    ngx_uint_t  n;
+
+    n = 0;
+    *number = whole || w->stat->samples == 0 ? 0 : w->stat->samples - 1;
+
+    do {
+        got = ngx_http_fanout_sample_read(&w->hub->zone, number, &samples[n],
+                                          NGX_HTTP_FANOUT_SAMPLES - n);
+        n += got;
+
+    } while (got && n < NGX_HTTP_FANOUT_SAMPLES);
+
+    return n;
+}
+
+
+static void
+write_series(ngx_http_fanout_writer_t *w,
+    ngx_http_fanout_zone_sample_t *samples, ngx_uint_t n)
+{
+    ngx_uint_t  i, k;
+
+    put_text(w, "\"time\":[");
+
+    for (i = 0; i < n; i++) {
+        put(w, "%s%uL", i ? "," : "", samples[i].time);
+    }
+
+    put_text(w, "],\"series\":{");
+
+    for (k = 0; k < NGX_HTTP_FANOUT_NSERIES; k++) {
+        put(w, "%s\"%s\":[", k ? "," : "", series_names[k]);
+
+        for (i = 0; i < n; i++) {
+            if (i) {
+                put_text(w, ",");
+            }
+
+            put_value(w, samples[i].value[k]);
+        }
+
+        put_text(w, "]");
+    }
+
+    put_text(w, "}");
+}
+
+
+static void
+put_number(ngx_http_fanout_writer_t *w, const char *name, uint64_t n)
+{
+    put(w, ",\"%s\":%uL", name, n);
+}
+
+
+static void
+put_value(ngx_http_fanout_writer_t *w, float value)
+{
+    if (value == (float) (uint64_t) value) {
+        put(w, "%uL", (uint64_t) value);
+
+    } else {
+        put(w, "%.2f", (double) value);
+    }
+}

@@ -1,0 +1,136 @@
+#!/usr/bin/env perl
+
+# docs/status.md against the status. If this fails, somebody who builds on the
+# JSON or on the metrics reads of one that isn't there, or never learns of one
+# that is.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Nginx;
+
+
+my $nginx = Fanout::Nginx->start(
+    http => 'fanout_zone app 8m; fanout_channel app * history=10;',
+    server => 'location /fanout/  { fanout_api app; }
+               location = /status { fanout_status app; }',
+);
+
+my $http = $nginx->http(worker => ($nginx->worker_pids)[0]);
+
+open my $f, '<', "$FindBin::Bin/../docs/status.md" or die "status.md: $!";
+my $doc = do { local $/; <$f> };
+
+
+sub source {
+    my ($name) = @_;
+
+    open my $f, '<', "$FindBin::Bin/../src/$name" or die "$name: $!";
+    local $/;
+
+    return readline $f;
+}
+
+sub list_of {
+    my ($text, $macro) = @_;
+
+    my ($list) = $text =~ /define $macro\(_\)(.*?)\n\n/s;
+
+    return $list =~ /_\((\w+)[,)]/g;
+}
+
+my $zone     = source('zone/ngx_http_fanout_zone.h');
+my @counters = list_of($zone, 'NGX_HTTP_FANOUT_COUNTERS');
+my @series   = (list_of($zone, 'NGX_HTTP_FANOUT_RATES'),
+                list_of($zone, 'NGX_HTTP_FANOUT_GAUGES'));
+
+
+# members by their paths; those of counters and series go by lists of their own
+
+my %real;
+
+sub walk {
+    my ($value, $path) = @_;
+
+    if (ref $value eq 'HASH') {
+        if ($path =~ /(?:^|\.)(?:counters|series)$/) {
+            my @names = $path =~ /series$/ ? @series : @counters;
+
+            is(join(' ', sort keys %$value), join(' ', sort @names),
+               "$path: those of the source");
+
+            walk((values %$value)[0], "$path.*");
+            return;
+        }
+
+        walk($value->{$_}, length $path ? "$path.$_" : $_) for keys %$value;
+
+    } elsif (ref $value eq 'ARRAY') {
+        ok(scalar @$value, "$path: there are some");
+        walk($_, $path . '[]') for @$value;
+
+    } else {
+        $real{$path} = 1;
+    }
+}
+
+
+$http->post('/fanout/channels/a/messages', '1');
+$http->get('/status?busiest=1');
+
+my $status = wait_for(sub {
+    my $s = $http->get('/status?history=1&busiest=1')->json;
+    return $s->{history}{samples} && @{ $s->{busiest}{channels} || [] } && $s;
+}, 30);
+
+ok($status, 'a sample was taken, a channel was seen') or exit;
+
+walk($status, '');
+
+my ($json) = $doc =~ /^## JSON\n(.*?)^## /ms;
+my %said   = map { $_ => 1 } $json =~ /^\| `([^`]+)` \|/mg;
+
+is_deeply([ grep { !$said{$_} } sort keys %real ], [], 'every member is described');
+is_deeply([ grep { !$real{$_} } sort keys %said ], [], 'every one described is there');
+
+my ($paragraph) = $json =~ /^(Of the series,.*?)\n\n/ms;
+
+is_deeply([ sort grep { !/^(?:ms|bytes)$/ } $paragraph =~ /`(\w+)`/g ], [ sort @series ],
+          'every series');
+
+is_deeply([ grep { $status->{counters}{$_} !~ /^\d+$/ } @counters ], [],
+          'counters are numbers');
+
+
+# metrics
+
+my ($metrics) = $doc =~ /^## Prometheus\n(.*?)^## /ms;
+my %told = map { $_ => 1 } $metrics =~ /^\| `(nginx_fanout_\w+)` \|/mg;
+my %counter = map { ("nginx_fanout_${_}_total" => 1, "nginx_fanout_worker_${_}_total" => 1) }
+              @counters;
+
+my %there = map { $_ => 1 }
+            $http->get('/status?format=prometheus')->{body} =~ /^(nginx_fanout_\w+)\{/mg;
+
+ok(delete $told{"nginx_fanout_${_}COUNTER_total"}, "${_}counters are told of")
+    for '', 'worker_';
+
+is_deeply([ grep { !$there{$_} } sort keys %counter ], [], 'every counter is a metric');
+is_deeply([ grep { !$told{$_} && !$counter{$_} } sort keys %there ], [],
+          'every metric is described');
+is_deeply([ grep { !$there{$_} } sort keys %told ], [], 'every one described is there');
+
+# what alerts and the page build on
+
+for my $name ($metrics =~ /\b(nginx_fanout_[a-z_]+)\b(?!`)/g) {
+    ok($there{$name}, "an alert uses $name");
+}
+
+my ($uses) = source('http/status.html') =~ /^const specs = \[(.*?)^\];/ms;
+my %series = map { $_ => 1 } @series;
+my @drawn  = $uses =~ /\["(\w+)",/g;
+
+is_deeply([ grep { !$series{$_} } @drawn ], [], 'the page draws what there is');

@@ -1,0 +1,181 @@
+/* sources: src/zone/ngx*.c */
+/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+
+/*
+ * The last hour of the status.  If this fails, its plots are of another time,
+ * have the wrong height, or show what a killed worker left half written.
+ */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "ngx_http_fanout_heap.h"
+#include "tap.h"
+
+
+#define SIZE      (4 * 1024 * 1024)
+#define INTERVAL  NGX_HTTP_FANOUT_INTERVAL
+#define KEPT      NGX_HTTP_FANOUT_SAMPLES
+
+
+uint32_t  fanout_test_seconds;
+uint32_t  fanout_test_msec;
+
+static ngx_http_fanout_zone_t         zone;
+static ngx_http_fanout_zone_sample_t  all[KEPT + 8];
+
+
+static void
+later(unsigned s)
+{
+    fanout_test_seconds += s;
+    ngx_http_fanout_sample_take(&zone);
+}
+
+
+/* all that is kept, in sections; the number of the first */
+
+static unsigned
+read_all(uint64_t *first)
+{
+    uint64_t  next;
+    unsigned  n, got;
+
+    next = 0;
+    n = 0;
+
+    do {
+        got = ngx_http_fanout_sample_read(&zone, &next, &all[n],
+                                          KEPT + 8 - n);
+        n += got;
+    } while (got && n < KEPT + 8);
+
+    *first = next - n;
+
+    return n;
+}
+
+
+int
+main(void)
+{
+    void                           *mem;
+    uint64_t                        first, next, *counters;
+    unsigned                        i, n, torn;
+    fanout_shm_t                   *shm;
+    ngx_http_fanout_zone_conf_t     conf;
+    ngx_http_fanout_zone_vitals_t   vitals;
+
+    memset(&conf, 0, sizeof(conf));
+    memset(&vitals, 0, sizeof(vitals));
+
+    mem = mmap(NULL, SIZE, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS,
+               -1, 0);
+    fanout_test_seconds = 1000;
+
+    if (mem == MAP_FAILED
+        || ngx_http_fanout_zone_create(mem, SIZE, &conf, NULL) != 0
+        || ngx_http_fanout_zone_attach(&zone, mem, SIZE) != 0
+        || ngx_http_fanout_slot_claim(&zone, 1) != 0)
+    {
+        printf("Bail out! no zone\n");
+        return 1;
+    }
+
+    shm = zone.shm;
+    counters = ngx_http_fanout_slot_counters(&zone);
+
+    ngx_http_fanout_sample_take(&zone);
+    ok(read_all(&first) == 0, "the first look only remembers");
+
+    counters[NGX_HTTP_FANOUT_N_delivered] += 1000;
+    later(INTERVAL - 1);
+    ok(read_all(&first) == 0, "it is not due");
+
+    later(1);
+    later(0);
+    n = read_all(&first);
+    ok(n == 1, "one is taken, once");
+    ok(all[0].value[NGX_HTTP_FANOUT_S_delivered] == 100, "a rate");
+    ok(all[0].value[NGX_HTTP_FANOUT_S_gaps] == 0, "another");
+
+    vitals.memory = 4096;
+    vitals.lag = 7;
+    ngx_http_fanout_slot_vitals(&zone, &vitals);
+    ngx_http_fanout_slot_sessions(&zone, 42);
+    counters[NGX_HTTP_FANOUT_N_delivered] += 600;
+    later(3 * INTERVAL);
+    (void) read_all(&first);
+    ok(all[1].value[NGX_HTTP_FANOUT_S_delivered] == 20,
+       "a rate is over the time since the last one");
+    ok(all[1].value[NGX_HTTP_FANOUT_S_sessions] == 42
+       && all[1].value[NGX_HTTP_FANOUT_S_memory] == 4096
+       && all[1].value[NGX_HTTP_FANOUT_S_lag] == 7
+       && all[1].value[NGX_HTTP_FANOUT_S_used] == 0, "gauges");
+    ok(all[1].time >= all[0].time, "in order");
+
+    /* a worker that goes takes nothing with it */
+
+    counters[NGX_HTTP_FANOUT_N_delivered] += 50;
+    ngx_http_fanout_slot_release(&zone);
+    (void) ngx_http_fanout_slot_claim(&zone, 2);
+    counters = ngx_http_fanout_slot_counters(&zone);
+    later(INTERVAL);
+    n = read_all(&first);
+    ok(all[n - 1].value[NGX_HTTP_FANOUT_S_delivered] == 5
+       && all[n - 1].value[NGX_HTTP_FANOUT_S_sessions] == 0,
+       "what a worker counted stays, what it had does not");
+
+    /* the ring turns: each sample's rate tells its number */
+
+    for (i = n; i < KEPT + 100; i++) {
+        counters[NGX_HTTP_FANOUT_N_delivered] += i * INTERVAL;
+        later(INTERVAL);
+    }
+
+    n = read_all(&first);
+    ok(n == KEPT && first == 100, "the last hour is kept");
+
+    torn = 0;
+
+    for (i = 0; i < n; i++) {
+        torn += (all[i].value[NGX_HTTP_FANOUT_S_delivered] != first + i);
+    }
+
+    ok(torn == 0, "oldest first");
+
+    next = first + n - 1;
+    ok(ngx_http_fanout_sample_read(&zone, &next, all, 8) == 1
+       && next == first + n, "the last one alone");
+    ok(ngx_http_fanout_sample_read(&zone, &next, all, 8) == 0, "no more");
+
+    /* who dies after the sample was written and before the commit: the count
+     * is rolled back, the place is one that nobody reads */
+
+    n = read_all(&first);
+    (void) fanout_enter(&zone);
+    memset(&shm->samples[shm->nsamples % (KEPT + 1)], 0xff,
+           sizeof(ngx_http_fanout_zone_sample_t));
+    fanout_set(&zone, shm->nsamples, shm->nsamples + 1);
+    fanout_abort(&zone);
+    fanout_leave(&zone);
+
+    n = read_all(&first);
+    torn = 0;
+
+    for (i = 0; i < n; i++) {
+        torn += (all[i].value[NGX_HTTP_FANOUT_S_delivered] != first + i);
+    }
+
+    ok(n == KEPT && first == 100 && torn == 0, "half a sample is never seen");
+
+    counters[NGX_HTTP_FANOUT_N_delivered] += (KEPT + 100) * INTERVAL;
+    later(INTERVAL);
+    n = read_all(&first);
+    ok(first == 101 && all[n - 1].value[NGX_HTTP_FANOUT_S_delivered]
+                       == first + n - 1, "and the next one takes its place");
+
+    return done_testing();
+}
