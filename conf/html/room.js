@@ -5,12 +5,21 @@
  * A client keeps two things over a cut: the resume token, which gives it its
  * client id back, and the position of the last message it has seen, from
  * which the server tells it exactly what it missed.
+ *
+ * Who is here comes as a list with the reply to the join and as changes of it
+ * from then on; what is of no use later, pointers and typing, by signals.
  */
 
 "use strict";
 
 const channel = "room:lobby";
-const pause = 3000;                     // ms that "cut" stays cut
+const linger = 5000;                    // ms, "linger=" in the configuration
+
+// by slot; white is readable on each
+
+const colours = ["#0369a1", "#c2410c", "#7c3aed", "#15803d", "#be185d",
+                 "#966008", "#0f766e", "#b91c1c", "#4338ca", "#4d7c0f",
+                 "#86198f", "#475569"];
 
 const $ = (id) => document.getElementById(id);
 
@@ -21,6 +30,17 @@ let position = null;                    // { epoch, offset } last seen
 let recovering = false;                 // the join under way has a "since"
 let attempts = 0;
 let timer = 0;
+let news = "";                          // why we come back
+let countdown = 0;                      // while we are cut on purpose
+let whisperTo = null;                   // a client id
+let said = 0;                           // when others heard that we type
+let asked = 0;                          // whispers, for their ids
+
+const members = new Map();              // by client id
+const slots = new Map();                // client id: slot, also of the gone
+const whispers = new Map();             // id of the command: what was said
+const typists = new Map();              // client id: timer
+const pointers = new Map();             // client id: { element, timer }
 
 
 // connecting
@@ -62,6 +82,7 @@ function lost(code, after) {
 
     socket = null;
     attempts++;
+    still();
 
     if (taken) {
         show("cut", "taken over by another connection");
@@ -81,10 +102,42 @@ function lost(code, after) {
 
 function cut() {
     const ws = socket;
+    const until = Date.now() + linger;
 
-    lost(0, pause);
+    socket = null;
     ws.close(4000, "cut");
+
+    show("cut", "cut");
     note("The connection is cut. Say something in the other tab.");
+    still();
+
+    $("fuse").style.transform = "";
+    $("away").hidden = false;
+    $("return").focus();
+
+    const tick = () => {
+        const ms = Math.max(0, until - Date.now());
+
+        $("left").textContent = ms
+            ? "You are cut. Others still see you for "
+              + Math.ceil(ms / 1000) + " s."
+            : "You are cut. Others saw you leave.";
+        $("fuse").style.transform = "scaleX(" + ms / linger + ")";
+
+        if (!ms) {
+            clearInterval(countdown);
+        }
+    };
+
+    tick();
+    countdown = setInterval(tick, 250);
+}
+
+function back() {
+    clearInterval(countdown);
+    $("away").hidden = true;
+    $("text").focus();
+    connect();
 }
 
 // a name belongs to a session: another name is another session, which
@@ -94,6 +147,9 @@ function restart() {
     const ws = socket;
 
     clearTimeout(timer);
+    clearInterval(countdown);
+    $("away").hidden = true;
+    still();
     token = null;
     socket = null;
 
@@ -114,8 +170,33 @@ function send(command) {
     socket.send(text);
 }
 
+// the last call within so many ms is never lost
+
+function throttled(ms, call) {
+    let next = 0;
+    let timer = 0;
+
+    return (...args) => {
+        clearTimeout(timer);
+        timer = setTimeout(() => {
+            next = Date.now() + ms;
+            call(...args);
+        }, Math.max(0, next - Date.now()));
+    };
+}
+
+function signal(event, data) {
+    if (connected()) {
+        send({ op: "signal", channel, event, data });
+    }
+}
+
+function connected() {
+    return $("state").dataset.state === "connected";
+}
+
 function join() {
-    const command = { id: "join", op: "join", channel };
+    const command = { id: "join", op: "join", channel, presence: {} };
 
     recovering = position !== null;
 
@@ -139,8 +220,27 @@ function receive(frame) {
     } else if (frame.id === "join" && frame.ok) {
         joined(frame.ok);
 
+    } else if (whispers.has(frame.id)) {
+        whispered(frame);
+
+    } else if (frame.id === "members" && frame.ok) {
+        everybody(frame.ok.members);
+
     } else if (frame.error) {
         note(frame.error.code + ": " + frame.error.message);
+
+    } else if (frame.signal) {
+        signalled(frame);
+
+    } else if (frame.presence) {
+        changed(frame.presence);
+        moveTo(position.epoch, frame.offset);
+
+    } else if (frame.left) {
+        note("You were taken out of the room: " + frame.left.reason);
+
+    } else if (frame.gap && frame.gap.of === "presence") {
+        send({ id: "members", op: "members", channel });
 
     } else if (frame.gap) {
         note("Fell behind: messages " + frame.gap.from + " to "
@@ -155,6 +255,7 @@ function receive(frame) {
         // NGINX was reloaded: a new worker waits for us
         const ws = socket;
 
+        news = "NGINX was reloaded.";
         lost(0, frame.closing.after);
         ws.close(4000);
 
@@ -182,15 +283,256 @@ function joined(ok) {
         return;
     }
 
+    everybody(ok.members || []);
     ok.messages.forEach((m) => message(m, recovering));
     moveTo(ok.epoch, ok.offset);
 
     if (recovering) {
         $("recovered").textContent = "yes: " + ok.missed + " missed";
-        note("Back again. Recovered: " + ok.missed + " missed.");
+        note(news + " Recovered: " + ok.missed + " missed.");
     }
 
+    news = "Back again.";
+
     show("connected", "connected");
+}
+
+
+// who is here
+
+function everybody(list) {
+    const here = new Set(list.map((m) => m.client));
+
+    for (const id of [...members.keys()]) {
+        if (!here.has(id)) {
+            gone(id);
+        }
+    }
+
+    list.sort((a, b) => a.joined_at - b.joined_at).forEach(person);
+}
+
+function changed({ joined = [], updated = [], left = [] }) {
+    for (const m of joined) {
+        person(m);
+        note(decoded(m.user) + " joined");
+    }
+
+    updated.forEach(person);
+
+    for (const m of left) {
+        gone(m.client);
+        note(decoded(m.user) + " left"
+             + (m.reason === "intentional" ? "" : " (" + m.reason + ")"));
+    }
+}
+
+function person(m) {
+    const who = decoded(m.user) || "somebody";
+    const you = m.client === client;
+    const button = element("button", "",
+        element("span", "face", initials(who)),
+        element("span", "called", you ? "you" : who));
+    const old = members.get(m.client);
+    const li = element("li", you ? "you" : "", button);
+
+    button.type = "button";
+    button.disabled = you;
+    button.title = who + (m.state === "idle" ? " (idle)" : "");
+    button.setAttribute("aria-label", you ? who + ", you"
+        : who + (m.state === "idle" ? ", idle" : "") + ". Whisper to " + who);
+    button.onclick = () => choose(whisperTo === m.client ? null : m.client);
+
+    li.classList.toggle("idle", m.state === "idle");
+    li.classList.toggle("chosen", whisperTo === m.client);
+
+    members.set(m.client, { ...m, who, li });
+    slots.set(m.client, m.slot);
+    tint(li, m.client);
+
+    if (!old) {
+        $("people").append(li);
+        return;
+    }
+
+    const focused = old.li.contains(document.activeElement);
+
+    li.style.animation = "none";
+    old.li.replaceWith(li);
+
+    if (focused) {
+        button.focus();
+    }
+}
+
+function gone(id) {
+    const { li } = members.get(id) || {};
+
+    if (!li) {
+        return;
+    }
+
+    members.delete(id);
+    unpoint(id);
+    typing(id, false);
+
+    if (whisperTo === id) {
+        choose(null);
+    }
+
+    li.classList.add("gone");
+    li.inert = true;
+    setTimeout(() => li.remove(), 300);
+}
+
+function initials(who) {
+    const words = who.split(/\s+/).filter(Boolean);
+
+    return words.slice(0, 2).map((w) => [...w][0]).join("").toUpperCase();
+}
+
+function tint(e, id) {
+    if (slots.has(id)) {
+        e.style.setProperty("--slot", colours[slots.get(id) % colours.length]);
+    }
+}
+
+
+// pointers and typing
+
+function signalled({ signal, data, from }) {
+    const id = from && from.client;
+
+    if (!members.has(id)) {
+        return;
+    }
+
+    if (signal === "typing") {
+        typing(id, data === true);
+
+    } else if (signal === "cursor" && data) {
+        point(id, data);
+
+    } else if (signal === "cursor") {
+        unpoint(id);
+    }
+}
+
+function typing(id, on) {
+    clearTimeout(typists.get(id));
+    typists.delete(id);
+
+    if (on) {
+        typists.set(id, setTimeout(typing, 4000, id, false));
+    }
+
+    const names = [...typists.keys()].map((id) => members.get(id).who);
+
+    $("typing").textContent = names.length === 0 ? ""
+        : names.length > 3 ? names.length + " people are typing…"
+        : names.join(", ") + (names.length > 1 ? " are" : " is") + " typing…";
+}
+
+function point(id, { x, y }) {
+    if (!(x >= 0 && x <= 1 && y >= 0 && y <= 1)) {
+        return;
+    }
+
+    const old = pointers.get(id);
+    const e = old ? old.element : arrow(id);
+
+    if (old) {
+        clearTimeout(old.timer);
+    }
+
+    e.style.left = x * 100 + "%";
+    e.style.top = y * 100 + "%";
+    e.classList.toggle("flip", x > 0.7);
+
+    pointers.set(id, { element: e, timer: setTimeout(unpoint, 6000, id) });
+}
+
+function arrow(id) {
+    const e = element("div", "cursor");
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const path = document.createElementNS(svg.namespaceURI, "path");
+
+    svg.setAttribute("viewBox", "0 0 16 20");
+    path.setAttribute("d", "M1 1v15l4-4 3 7 3-1-3-7h6z");
+    svg.append(path);
+    e.append(svg, element("span", "", members.get(id).who));
+    tint(e, id);
+    $("cursors").append(e);
+
+    return e;
+}
+
+function unpoint(id) {
+    const old = pointers.get(id);
+
+    if (old) {
+        clearTimeout(old.timer);
+        old.element.remove();
+        pointers.delete(id);
+    }
+}
+
+// who is cut off can't know what others are doing
+
+function still() {
+    [...pointers.keys()].forEach(unpoint);
+    [...typists.keys()].forEach((id) => typing(id, false));
+}
+
+
+// whispers: a message to one client
+
+function choose(id) {
+    whisperTo = id;
+
+    for (const [client, { li }] of members) {
+        li.classList.toggle("chosen", client === id);
+    }
+
+    $("aloud").hidden = !id;
+
+    if (id) {
+        const { who } = members.get(id);
+
+        $("aloud").textContent = "Whispering to " + who + " ×";
+        $("aloud").setAttribute("aria-label", "Stop whispering to " + who);
+        $("text").focus();
+    }
+
+    $("text").placeholder = id ? "Only this person hears it"
+        : "Say something";
+}
+
+function whisper(text) {
+    const id = "whisper " + ++asked;
+
+    whispers.set(id, { text, who: members.get(whisperTo).who });
+    send({ id, op: "publish", channel, event: "msg", to: { client: whisperTo },
+           data: { text } });
+}
+
+// nobody but the recipient is told, so we show our own
+
+function whispered({ id, ok, error }) {
+    const { text, who } = whispers.get(id);
+
+    whispers.delete(id);
+
+    if (error) {
+        note(error.code === "recipient_offline" ? who + " is not here any more."
+             : error.code + ": " + error.message);
+        return;
+    }
+
+    message({ offset: ok.offset, time: ok.time, data: { text },
+              from: { client, user: encodeURIComponent(name()) },
+              to: {} }, false, "to " + who
+            + (ok.delivered ? "" : ", who is cut: it waits"));
 }
 
 
@@ -201,6 +543,7 @@ function show(state, text) {
     $("state").textContent = text;
 
     $("send").disabled = $("cut").disabled = state !== "connected";
+    $("people").style.opacity = state === "connected" ? "" : "0.5";
 }
 
 function moveTo(epoch, offset) {
@@ -210,7 +553,7 @@ function moveTo(epoch, offset) {
     $("offset").textContent = offset;
 }
 
-function message(m, recovered) {
+function message(m, recovered, whispered = "to you") {
     const from = m.from || {};
     const text = m.data && typeof m.data.text === "string"
         ? m.data.text : JSON.stringify(m.data);
@@ -224,8 +567,16 @@ function message(m, recovered) {
         about.append(element("span", "mark", "recovered"));
     }
 
-    append(element("li", from.client === client ? "mine" : "",
-        about, element("div", "said", text)));
+    if (m.to) {
+        about.append(element("span", "mark", "whispered " + whispered));
+    }
+
+    tint(about, from.client);
+    typing(from.client, false);
+
+    append(element("li", (from.client === client ? "mine" : "")
+                         + (m.to ? " whisper" : ""),
+                   about, element("div", "said", text)));
 }
 
 // $arg_user in the configuration is what stands in our URL, as it stands there
@@ -259,8 +610,20 @@ function wire(direction, text) {
     const list = $("wire");
     const arrow = direction === "out" ? "→ " : "← ";
 
+    // a row of pointers would push out all else
+
+    const moves = text.includes('"cursor"');
+    const last = list.lastChild;
+
     text = text.replace(/"r_[0-9a-f]+"/g, '"r_…"');
+
+    if (moves && last && last.dataset.moves === direction) {
+        last.textContent = arrow + text;
+        return;
+    }
+
     list.append(element("li", direction, arrow + text));
+    list.lastChild.dataset.moves = moves ? direction : "";
 
     while (list.childElementCount > 30) {
         list.firstChild.remove();
@@ -279,30 +642,63 @@ function element(tag, className, ...children) {
 }
 
 
-// who we are
+// who we are: a tab keeps its name, a browser the one that was typed last: a second tab
+// beside the first is somebody else
 
 function name() {
+    return sessionStorage.getItem("name") || "";
+}
+
+function keep(name) {
+    sessionStorage.setItem("name", name);
+    taken(name);
+}
+
+function taken(name) {
+    return new Promise((resolve) => {
+        if (!navigator.locks) {
+            resolve(false);
+            return;
+        }
+
+        navigator.locks.request("name " + name, { ifAvailable: true },
+            (lock) => {
+                resolve(!lock);
+                return lock ? new Promise(() => {}) : null;
+            });
+    });
+}
+
+async function introduce() {
     const pick = (words) => words[Math.floor(Math.random() * words.length)];
+    const kept = name() || localStorage.getItem("name");
 
-    let name = sessionStorage.getItem("name");
+    let who = kept;
 
-    if (!name) {
-        name = pick(["Amber", "Brave", "Calm", "Dapper", "Eager", "Gentle",
-                     "Jolly", "Keen", "Lucky", "Merry", "Nimble", "Quiet"])
-             + " " + pick(["Badger", "Crane", "Dolphin", "Finch", "Gecko",
-                           "Heron", "Lynx", "Otter", "Puffin", "Raven",
-                           "Seal", "Wren"]);
-        sessionStorage.setItem("name", name);
+    if (!who || await taken(who)) {
+        who = pick(["Amber", "Brave", "Calm", "Dapper", "Eager", "Gentle",
+                    "Jolly", "Keen", "Lucky", "Merry", "Nimble", "Quiet"])
+              + " " + pick(["Badger", "Crane", "Dolphin", "Finch", "Gecko",
+                            "Heron", "Lynx", "Otter", "Puffin", "Raven",
+                            "Seal", "Wren"]);
+        taken(who);
     }
 
-    return name;
+    if (!kept) {
+        localStorage.setItem("name", who);
+    }
+
+    sessionStorage.setItem("name", who);
+    $("name").value = who;
 }
 
 function rename() {
     const wanted = $("name").value.trim();
 
     if (wanted && wanted !== name()) {
-        sessionStorage.setItem("name", wanted);
+        localStorage.setItem("name", wanted);
+        keep(wanted);
+        news = "You are " + wanted + " now.";
         restart();
     }
 
@@ -325,7 +721,6 @@ async function copy(button) {
 }
 
 
-$("name").value = name();
 $("channel").textContent = channel;
 $("curl").textContent = "curl -d '{\"text\":\"hello from curl\"}' "
     + new URL("fanout/channels/" + channel + "/messages", location.href);
@@ -333,6 +728,8 @@ $("curl").textContent = "curl -d '{\"text\":\"hello from curl\"}' "
 $("rename").onsubmit = (e) => { e.preventDefault(); $("name").blur(); };
 $("name").onblur = rename;
 $("cut").onclick = cut;
+$("return").onclick = back;
+$("aloud").onclick = () => { choose(null); $("text").focus(); };
 
 $("say").onsubmit = (e) => {
     const text = $("text").value.trim();
@@ -340,13 +737,70 @@ $("say").onsubmit = (e) => {
     e.preventDefault();
 
     if (text && !$("send").disabled) {
-        send({ op: "publish", channel, event: "msg", data: { text } });
+        if (whisperTo) {
+            whisper(text);
+        } else {
+            send({ op: "publish", channel, event: "msg", data: { text } });
+        }
+
         $("text").value = "";
+        said = 0;
     }
 };
+
+// what is whispered is nobody else's business, that it is typed neither
+
+$("text").oninput = () => {
+    if (!$("text").value) {
+        said = 0;
+        signal("typing", false);
+
+    } else if (!whisperTo && Date.now() - said > 2000) {
+        said = Date.now();
+        signal("typing", true);
+    }
+};
+
+$("text").onkeydown = (e) => {
+    if (e.key === "Escape" && whisperTo) {
+        choose(null);
+    }
+};
+
+// as a part of the room, which is of another size elsewhere
+
+const moved = throttled(50, (at) => signal("cursor", at));
+
+$("stage").onpointermove = (e) => {
+    const box = $("stage").getBoundingClientRect();
+    const part = (v, size) => Math.min(1, Math.max(0,
+        Math.round(v / size * 1000) / 1000));
+
+    moved({ x: part(e.clientX - box.left, box.width),
+            y: part(e.clientY - box.top, box.height) });
+};
+
+$("stage").onpointerleave = () => moved(null);
 
 for (const button of document.querySelectorAll("[data-copy]")) {
     button.onclick = () => copy(button);
 }
 
-connect();
+// who closes the tab leaves at once; one that is shown again comes back
+
+window.onpagehide = () => {
+    if (socket) {
+        const ws = socket;
+
+        socket = null;
+        ws.close(1000);
+    }
+};
+
+window.onpageshow = (e) => {
+    if (e.persisted) {
+        restart();
+    }
+};
+
+introduce().then(connect);
