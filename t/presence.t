@@ -359,6 +359,9 @@ subtest 'channel_full' => sub {
         code($all[3]->cmd('presence', channel => 'small:1', data => {}))
             eq 'no error'
     }, 5);
+    wait_for(sub {
+        @{ $all[1]->ok('members', channel => 'small:1')->{members} } == 3
+    }, 5);
     is(@{ $all[1]->ok('members', channel => 'small:1')->{members} }, 3,
        'until one has left');
 };
