@@ -106,7 +106,8 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
                   "\"from\":{\"client\":\"\",\"user\":},"
                   "\"to\":{\"client\":\"\",\"user\":}")
            + 2 * NGX_INT64_LEN + 2 * NGX_HTTP_FANOUT_CLIENT_LEN
-           + string_size(&e->to) + string_size(&e->event) + data_size(e) + string_size(&e->key)
+           + string_size(&e->to) + string_size(&e->event) + data_size(e)
+           + string_size(&e->key)
            + e->meta.len + string_size(&e->user);
 
     if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {

@@ -336,9 +336,9 @@ ngx_http_fanout_channel_t *ngx_http_fanout_hub_find(
 
 /*
  * Subscribes a session: opens the channel if need be and registers at its
- * end; since is one of SINCE_* and says what epoch and offset are; entries with a seq above the one in j are delivered from then on, if
- * the state is LIVE.  *subp is the existing one after a second join.  Owned by
- * the session.
+ * end; since is one of SINCE_* and says what epoch and offset are.  Entries
+ * with a seq above the one in j are delivered from then on, if the state is
+ * LIVE.  *subp is the existing one after a second join.  Owned by the session.
  *
  * NONE, TOO_MANY, ZONE_FULL, INTERNAL.
  */

@@ -8,8 +8,8 @@
  * in sections, and kept by the PRESENCE entries that this worker drains, each
  * put upon it before it is delivered.  It is ready once the channel has
  * delivered up to the offset of the last section: from then on it is the
- * state at the channel's offset, exactly.  A gap makes it read anew, and so does a
- * reset, before which something may have been lost untold.
+ * state at the channel's offset, exactly.  A gap makes it read anew, and so
+ * does a reset, before which something may have been lost untold.
  *
  * Members are kept as the JSON that all are told, so that a snapshot is a
  * copy.  Of a channel that only counts, the roster is the count.

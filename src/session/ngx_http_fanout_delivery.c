@@ -289,7 +289,8 @@ span(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 
         give(sub, &runs[sub->format], e, n);
 
-        if (breaks(e) && e->seq > sub->seq && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
+        if (breaks(e) && e->seq > sub->seq
+            && sub->state == NGX_HTTP_FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
             ngx_http_fanout_eventlog_broken(sub->session, e->type);
@@ -468,7 +469,8 @@ give(ngx_http_fanout_subscription_t *sub, run_t *run,
 
 
 ngx_uint_t
-ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e)
+ngx_http_fanout_wanted(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_entry_t *e)
 {
     if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
         return 1;

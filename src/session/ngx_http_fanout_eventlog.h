@@ -125,7 +125,8 @@ void ngx_http_fanout_eventlog_ended(ngx_http_fanout_session_t *s,
 void ngx_http_fanout_eventlog_left(ngx_http_fanout_session_t *s,
     ngx_uint_t code, u_char *reason, size_t len);
 
-/* By the server, in a dialect that closes at a gap or a reset: the type of it. */
+/* By the server, in a dialect that closes at a gap or a reset: the type of
+ * it. */
 void ngx_http_fanout_eventlog_broken(ngx_http_fanout_session_t *s,
     ngx_uint_t type);
 
@@ -179,8 +180,8 @@ u_char *ngx_http_fanout_eventlog_format(u_char *p,
 ngx_uint_t ngx_http_fanout_eventlog_events(ngx_str_t *list);
 
 /* Writes a line to its file, or to the file's buffer. */
-void ngx_http_fanout_eventlog_write(ngx_http_fanout_eventlog_t *log, u_char *line,
-    size_t len);
+void ngx_http_fanout_eventlog_write(ngx_http_fanout_eventlog_t *log,
+    u_char *line, size_t len);
 
 /* The setter of the directive. */
 char *ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -73,7 +73,7 @@ typedef struct {
     unsigned                         queued:1;  /* in roster->waiting */
     unsigned                         enters:1;  /* until its member is told */
     unsigned                         again:1;   /* was subscribed before */
-    unsigned                         resumed:1; /* its members are to be found */
+    unsigned                         resumed:1; /* find its members */
     unsigned                         members:1; /* tells them */
     unsigned                         counts:1;  /* only how many */
     unsigned                         direct:1;  /* read without a roster */

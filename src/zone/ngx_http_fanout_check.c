@@ -52,8 +52,8 @@ fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as)
 /* a chain of n blocks from first to last, of which the first is met */
 
 int
-fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last, uint32_t n,
-    fanout_kind_e kind)
+fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
+    uint32_t n, fanout_kind_e kind)
 {
     uint32_t      i;
     fanout_ref_t  ref;

@@ -82,12 +82,12 @@ typedef int (*visit_pt)(walk_t *w, fanout_ref_t ref);
 
 #define must(w, cond)                                                         \
     if (!(cond)) {                                                            \
-        return fanout_check_broken(w, __LINE__, #cond, 0);                                 \
+        return fanout_check_broken(w, __LINE__, #cond, 0);                    \
     }
 
 #define must_of(w, ref, cond)                                                 \
     if (!(cond)) {                                                            \
-        return fanout_check_broken(w, __LINE__, #cond, ref);                               \
+        return fanout_check_broken(w, __LINE__, #cond, ref);                  \
     }
 
 #define try(call)                                                             \
