@@ -594,3 +594,24 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
 
     return NGX_CONF_OK;
 }
+
+
+ngx_http_fanout_policy_t *
+ngx_http_fanout_policy(ngx_http_fanout_app_t *app, ngx_str_t *channel)
+{
+    ngx_uint_t                 i;
+    ngx_http_fanout_policy_t  *policy;
+
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        if (ngx_http_fanout_pattern_match(policy[i].pattern.data,
+                                          policy[i].pattern.len,
+                                          channel->data, channel->len))
+        {
+            return &policy[i];
+        }
+    }
+
+    return &app->none;
+}
