@@ -40,6 +40,18 @@ char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
 ngx_http_fanout_app_t *ngx_http_fanout_conf_zone(ngx_conf_t *cf,
     ngx_str_t *name);
 
+/* For setters.  Whether value is name=, and what comes behind that. */
+ngx_uint_t fanout_conf_parameter(ngx_str_t *value, const char *name,
+    ngx_str_t *s);
+
+/* The time of a parameter, of which s is what comes behind the "=": from 1 s
+ * to 365 days, or an error that names value. */
+char *fanout_conf_time(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    time_t *sec);
+
+/* The zone of a name, NULL: none so far. */
+ngx_http_fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);
+
 /* Posts: a size is between 1 and 1024m, a number between 1 and NUMBER. */
 
 #define NGX_HTTP_FANOUT_NUMBER  1000000
@@ -56,7 +68,7 @@ char *ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data);
 
-/* The init of a zone's shared memory, see module.c. */
+/* The init of a zone's shared memory, see process.c. */
 ngx_int_t ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);
 
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The front door: directives, variables, the hooks of the processes.
+ * The front door: directives, their defaults and how they are inherited.
  */
 
 
@@ -18,13 +18,7 @@
 #include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_broadcast.h"
 
-#include <sys/eventfd.h>
 
-
-static ngx_int_t init_module(ngx_cycle_t *cycle);
-static ngx_int_t init_process(ngx_cycle_t *cycle);
-static void exit_process(ngx_cycle_t *cycle);
-static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
 static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
@@ -33,11 +27,6 @@ static ngx_int_t check_location(ngx_conf_t *cf,
     ngx_http_fanout_loc_conf_t *conf);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
-static ngx_int_t add_variables(ngx_conf_t *cf);
-static ngx_int_t client_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t user_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
 
 
 static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
@@ -310,7 +299,7 @@ static ngx_command_t  commands[] = {
 
 
 static ngx_http_module_t  module_ctx = {
-    add_variables,                         /* preconfiguration */
+    ngx_http_fanout_add_variables,         /* preconfiguration */
     NULL,                                  /* postconfiguration */
 
     create_main_conf,                      /* create main configuration */
@@ -330,234 +319,14 @@ ngx_module_t  ngx_http_fanout_module = {
     commands,                              /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    init_module,                           /* init module */
-    init_process,                          /* init process */
+    ngx_http_fanout_init_module,           /* init module */
+    ngx_http_fanout_init_process,          /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    exit_process,                          /* exit process */
+    ngx_http_fanout_exit_process,          /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
-
-
-/* processes */
-
-/* Also under "nginx -t".  What is found here may not end a reload, which would
- * end the master. */
-
-static ngx_int_t
-init_module(ngx_cycle_t *cycle)
-{
-    ngx_uint_t                     i, slots;
-    ngx_core_conf_t               *ccf;
-    ngx_http_fanout_app_t        **app;
-    ngx_http_fanout_main_conf_t   *mcf;
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
-
-    if (mcf == NULL) {
-        return NGX_OK;
-    }
-
-    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
-    app = mcf->apps.elts;
-
-    for (i = 0; i < mcf->apps.nelts; i++) {
-        slots = ngx_http_fanout_zone_slots(app[i]->conf.slots);
-
-        if ((ngx_uint_t) ccf->worker_processes > slots) {
-            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                          "fanout zone \"%V\" has %ui slots for %i worker "
-                          "processes: those without take no sessions; "
-                          "increase \"slots=\"",
-                          &app[i]->name, slots, ccf->worker_processes);
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-init_process(ngx_cycle_t *cycle)
-{
-    ngx_uint_t                     i;
-    ngx_http_fanout_app_t        **app;
-    ngx_http_fanout_main_conf_t   *mcf;
-
-    if (ngx_process != NGX_PROCESS_WORKER
-        && ngx_process != NGX_PROCESS_SINGLE)
-    {
-        return NGX_OK;
-    }
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
-
-    if (mcf == NULL) {
-        return NGX_OK;
-    }
-
-    ngx_http_fanout_compress_configure(mcf);
-
-    app = mcf->apps.elts;
-
-    for (i = 0; i < mcf->apps.nelts; i++) {
-        if (ngx_http_fanout_hub_init(app[i], cycle) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static void
-exit_process(ngx_cycle_t *cycle)
-{
-    ngx_uint_t                     i;
-    ngx_http_fanout_app_t        **app;
-    ngx_http_fanout_main_conf_t   *mcf;
-
-    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
-
-    if (mcf == NULL) {
-        return;
-    }
-
-    app = mcf->apps.elts;
-
-    for (i = 0; i < mcf->apps.nelts; i++) {
-        ngx_http_fanout_hub_exit(app[i]);
-    }
-
-    ngx_http_fanout_eventlog_flush(cycle);
-}
-
-
-/* In the master, or the single process.  A zone that is kept over a reload is
- * only read here: workers of the old cycle are at work in it. */
-
-ngx_int_t
-ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
-{
-    int                    *efds;
-    u_char                 *mem;
-    size_t                  size;
-    ngx_slab_pool_t        *shpool;
-    ngx_http_fanout_app_t  *app;
-
-    app = shm_zone->data;
-    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
-
-    if (data) {
-        mem = shpool->data;
-
-        if (mem == NULL
-            || ngx_http_fanout_zone_check_layout(mem, shpool->end - mem)
-               != NGX_HTTP_FANOUT_ZONE_OK)
-        {
-            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                          "fanout zone \"%V\" was made by another build of "
-                          "the module; restart NGINX to load this one",
-                          &app->name);
-            return NGX_ERROR;
-        }
-
-        return NGX_OK;
-    }
-
-    size = shpool->pfree << ngx_pagesize_shift;
-
-    mem = ngx_slab_alloc(shpool, size);
-    if (mem == NULL) {
-        return NGX_ERROR;
-    }
-
-    efds = eventfds(&app->name,
-                    ngx_http_fanout_zone_slots(app->conf.slots),
-                    shm_zone->shm.log);
-    if (efds == NULL) {
-        return NGX_ERROR;
-    }
-
-    switch (ngx_http_fanout_zone_create(mem, shpool->end - mem, &app->conf,
-                                        efds))
-    {
-    case NGX_HTTP_FANOUT_ZONE_OK:
-        shpool->data = mem;
-        return NGX_OK;
-
-    case NGX_HTTP_FANOUT_ZONE_SMALL:
-        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                      "fanout zone \"%V\" is too small", &app->name);
-        return NGX_ERROR;
-
-    default:
-        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, ngx_errno,
-                      "fanout zone \"%V\" could not be formatted",
-                      &app->name);
-        return NGX_ERROR;
-    }
-}
-
-
-/* The eventfds of a zone's slots: made once a name, for the life of the
- * master, so that workers of all generations know them by the same numbers.
- * A zone that is dropped and made anew takes them over: at worst a worker is
- * woken for nothing. */
-
-static int *
-eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log)
-{
-    typedef struct set_s  set_t;
-
-    struct set_s {
-        set_t       *next;
-        ngx_str_t    name;
-        ngx_uint_t   n;
-        int          fds[NGX_HTTP_FANOUT_ZONE_SLOTS];
-    };
-
-    set_t          *set;
-    static set_t   *sets;
-
-    for (set = sets; set; set = set->next) {
-        if (set->name.len == name->len
-            && ngx_memcmp(set->name.data, name->data, name->len) == 0)
-        {
-            break;
-        }
-    }
-
-    if (set == NULL) {
-        set = ngx_calloc(sizeof(set_t) + name->len, log);
-        if (set == NULL) {
-            return NULL;
-        }
-
-        set->name.len = name->len;
-        set->name.data = (u_char *) (set + 1);
-        ngx_memcpy(set->name.data, name->data, name->len);
-
-        set->next = sets;
-        sets = set;
-    }
-
-    while (set->n < n) {
-        set->fds[set->n] = eventfd(0, EFD_NONBLOCK|EFD_CLOEXEC);
-
-        if (set->fds[set->n] == -1) {
-            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
-                          "eventfd() failed: a fanout zone needs a file "
-                          "descriptor for each of its %ui slots", n);
-            return NULL;
-        }
-
-        set->n++;
-    }
-
-    return set->fds;
-}
 
 
 /* configuration */
@@ -797,121 +566,4 @@ merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     conf->handler = prev->handler;
 
     clcf->handler = prev->handler;
-}
-
-
-ngx_http_fanout_policy_t *
-ngx_http_fanout_policy(ngx_http_fanout_app_t *app, ngx_str_t *channel)
-{
-    ngx_uint_t                 i;
-    ngx_http_fanout_policy_t  *policy;
-
-    policy = app->policies.elts;
-
-    for (i = 0; i < app->policies.nelts; i++) {
-        if (ngx_http_fanout_pattern_match(policy[i].pattern.data,
-                                          policy[i].pattern.len,
-                                          channel->data, channel->len))
-        {
-            return &policy[i];
-        }
-    }
-
-    return &app->none;
-}
-
-
-static ngx_http_variable_t  variables[] = {
-
-    { ngx_string("fanout_user"), NULL, user_variable, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("fanout_client"), NULL, client_variable, 0,
-      NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
-};
-
-
-static ngx_int_t
-add_variables(ngx_conf_t *cf)
-{
-    ngx_http_variable_t  *var, *v;
-
-    for (v = variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
-        }
-
-        var->get_handler = v->get_handler;
-        var->data = v->data;
-    }
-
-    return NGX_OK;
-}
-
-
-/* known once the handshake is accepted, so in the access log */
-
-static ngx_int_t
-client_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    u_char                      *p;
-    ngx_http_fanout_session_t   *s;
-    ngx_http_fanout_loc_conf_t  *conf;
-
-    /* the context of an API request is another */
-
-    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
-    s = conf->app ? ngx_http_get_module_ctx(r, ngx_http_fanout_module) : NULL;
-
-    if (s == NULL || s->identity.client == 0) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_CLIENT_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    (void) ngx_http_fanout_client_format(p, s->identity.client);
-
-    v->data = p;
-    v->len = NGX_HTTP_FANOUT_CLIENT_LEN;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-user_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    ngx_str_t                    user;
-    ngx_http_fanout_loc_conf_t  *conf;
-
-    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
-
-    if (conf->user == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    if (ngx_http_complex_value(r, conf->user, &user) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    v->data = user.data;
-    v->len = user.len;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
 }

@@ -163,4 +163,14 @@ ngx_http_fanout_policy_t *ngx_http_fanout_policy(ngx_http_fanout_app_t *app,
     ngx_str_t *channel);
 
 
+/* the hooks of the processes, see process.c; init_module is called in the
+ * master and under "nginx -t" */
+ngx_int_t ngx_http_fanout_init_module(ngx_cycle_t *cycle);
+ngx_int_t ngx_http_fanout_init_process(ngx_cycle_t *cycle);
+void ngx_http_fanout_exit_process(ngx_cycle_t *cycle);
+
+/* before the configuration is read, see variables.c */
+ngx_int_t ngx_http_fanout_add_variables(ngx_conf_t *cf);
+
+
 #endif /* _NGX_HTTP_FANOUT_MODULE_H_INCLUDED_ */

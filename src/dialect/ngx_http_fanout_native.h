@@ -131,7 +131,8 @@ void fanout_native_members(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 
 
-/* Presence in a join, and members in a reply; see native_presence.c. */
+/* Presence in a join, and members in a reply; see native_presence.c,
+ * native_members.c and native_handshake.c. */
 
 /* Reads what the join says, 0 after an error was replied.  cmd->name is
  * set. */
@@ -142,6 +143,12 @@ ngx_uint_t fanout_native_presence_options(ngx_http_fanout_session_t *s,
  * wait, if there is anything to wait for.  An error is the reply. */
 ngx_http_fanout_error_e fanout_native_enter(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, fanout_presence_t *p);
+
+/* Merges m->data into what the member has, see native_merge.c; the result is
+ * static.  0 after an error was replied. */
+ngx_uint_t fanout_native_presence_merge(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_member_t *m);
 
 /* Replies with an error of seats and members. */
 void fanout_native_refuse_member(ngx_http_fanout_session_t *s,

@@ -1103,7 +1103,7 @@ int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 int fanout_seat_sweep(ngx_http_fanout_zone_t *z);
 
 
-/* rooms: see ngx_http_fanout_room.c */
+/* rooms: see ngx_http_fanout_room.c, room_slot.c and room_tell.c */
 
 /* The room of a channel, 0; the same, made if there is none, ROOM_BLOCKS must
  * be ensured (policy may be NULL). */

@@ -1,4 +1,4 @@
-/* sources: src/dialect/ngx_http_fanout_json.c */
+/* sources: src/dialect/ngx_http_fanout_json*.c */
 /* libs: -lyajl */
 
 /*

@@ -1,0 +1,388 @@
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ngx_http_fanout_json_text.h"
+
+
+/* no wanted member has a longer name */
+
+#define JSON_NAME_MAX  64
+
+
+/* walking over what is valid */
+
+
+/* eight bytes without a quote or a backslash; wrong to the safe side only */
+
+static int
+is_quiet_word(const uint8_t *p)
+{
+    uint64_t  w, quote, slash;
+
+    memcpy(&w, p, sizeof(w));
+
+    quote = w ^ (JSON_ONES * '"');
+    slash = w ^ (JSON_ONES * '\\');
+
+    quote = (quote - JSON_ONES) & ~quote;
+    slash = (slash - JSON_ONES) & ~slash;
+
+    return ((quote | slash) & (JSON_ONES * 0x80)) == 0;
+}
+
+
+const uint8_t *
+fanout_json_skip_string(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t  *quiet;
+
+    for (quiet = ++p; p < end; p++) {
+
+        /* words do not pay for the short strings that most are */
+
+        while (p - quiet >= 16 && end - p > 8 && is_quiet_word(p)) {
+            p += 8;
+        }
+
+        if (*p == '"') {
+            return p + 1;
+        }
+
+        if (*p == '\\') {
+            quiet = ++p;
+
+            if (p == end) {
+                break;
+            }
+        }
+    }
+
+    return NULL;
+}
+
+
+static const uint8_t *
+skip_nested(const uint8_t *p, const uint8_t *end)
+{
+    size_t  level;
+
+    level = 0;
+
+    while (p && p < end) {
+
+        switch (*p) {
+
+        case '"':
+            p = fanout_json_skip_string(p, end);
+            continue;
+
+        case '{':
+        case '[':
+            level++;
+            break;
+
+        case '}':
+        case ']':
+            if (--level == 0) {
+                return p + 1;
+            }
+
+            break;
+        }
+
+        p++;
+    }
+
+    return NULL;
+}
+
+
+static const uint8_t *
+skip_scalar(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t  *start;
+
+    for (start = p; p < end; p++) {
+        if (is_space(*p) || *p == ',' || *p == '}' || *p == ']') {
+            break;
+        }
+    }
+
+    return p > start ? p : NULL;
+}
+
+
+static const uint8_t *
+skip_value(const uint8_t *p, const uint8_t *end)
+{
+    if (p == end) {
+        return NULL;
+    }
+
+    switch (*p) {
+
+    case '"':
+        return fanout_json_skip_string(p, end);
+
+    case '{':
+    case '[':
+        return skip_nested(p, end);
+
+    default:
+        return skip_scalar(p, end);
+    }
+}
+
+
+/* takes the name and the colon behind it */
+
+static const uint8_t *
+read_key(const uint8_t *p, const uint8_t *end, ngx_http_fanout_json_t *key)
+{
+    key->data = p;
+
+    if (p == end || *p != '"') {
+        return NULL;
+    }
+
+    p = fanout_json_skip_string(p, end);
+
+    if (p == NULL) {
+        return NULL;
+    }
+
+    key->len = p - key->data;
+
+    p = skip_space(p, end);
+
+    if (p == end || *p != ':') {
+        return NULL;
+    }
+
+    return skip_space(p + 1, end);
+}
+
+
+int
+ngx_http_fanout_json_iter(ngx_http_fanout_json_iter_t *it,
+    const ngx_http_fanout_json_t *value)
+{
+    int  type;
+
+    type = ngx_http_fanout_json_type(value);
+
+    if (type != NGX_HTTP_FANOUT_JSON_OBJECT
+        && type != NGX_HTTP_FANOUT_JSON_ARRAY)
+    {
+        return NGX_HTTP_FANOUT_JSON_TYPE;
+    }
+
+    it->pos = value->data + 1;
+    it->end = value->data + value->len;
+    it->close = type == NGX_HTTP_FANOUT_JSON_OBJECT ? '}' : ']';
+    it->started = 0;
+
+    return NGX_HTTP_FANOUT_JSON_OK;
+}
+
+
+int
+ngx_http_fanout_json_next(ngx_http_fanout_json_iter_t *it,
+    ngx_http_fanout_json_t *key, ngx_http_fanout_json_t *value)
+{
+    const uint8_t           *p;
+    ngx_http_fanout_json_t   name;
+
+    name.data = NULL;
+    name.len = 0;
+
+    p = skip_space(it->pos, it->end);
+
+    if (p == it->end) {
+        return NGX_HTTP_FANOUT_JSON_INVALID;
+    }
+
+    if (*p == it->close) {
+        it->pos = p;
+        return 0;
+    }
+
+    if (it->started) {
+        if (*p != ',') {
+            return NGX_HTTP_FANOUT_JSON_INVALID;
+        }
+
+        p = skip_space(p + 1, it->end);
+    }
+
+    if (it->close == '}') {
+        p = read_key(p, it->end, &name);
+
+        if (p == NULL) {
+            return NGX_HTTP_FANOUT_JSON_INVALID;
+        }
+    }
+
+    value->data = p;
+
+    p = skip_value(p, it->end);
+
+    if (p == NULL) {
+        return NGX_HTTP_FANOUT_JSON_INVALID;
+    }
+
+    value->len = p - value->data;
+
+    if (key) {
+        *key = name;
+    }
+
+    it->pos = p;
+    it->started = 1;
+
+    return 1;
+}
+
+
+static const ngx_http_fanout_json_field_t *
+find_field(const ngx_http_fanout_json_field_t *fields, unsigned n,
+    const ngx_http_fanout_json_t *key)
+{
+    uint8_t                  buf[JSON_NAME_MAX];
+    unsigned                 i;
+    ngx_http_fanout_json_t   name;
+
+    if (ngx_http_fanout_json_text(key, buf, sizeof(buf), &name)
+        != NGX_HTTP_FANOUT_JSON_OK)
+    {
+        return NULL;
+    }
+
+    for (i = 0; i < n; i++) {
+        if (fields[i].len == name.len
+            && memcmp(fields[i].name, name.data, name.len) == 0)
+        {
+            return &fields[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_http_fanout_json_t *
+field_slot(const ngx_http_fanout_json_field_t *field, void *dst)
+{
+    return (ngx_http_fanout_json_t *) (void *)
+           ((uint8_t *) dst + field->offset);
+}
+
+
+static int
+fail_duplicate(ngx_http_fanout_json_error_t *err, size_t at, const char *name)
+{
+    char  reason[JSON_NAME_MAX];
+
+    (void) snprintf(reason, sizeof(reason), "duplicate member '%.32s'", name);
+
+    return fanout_json_fail(err, NGX_HTTP_FANOUT_JSON_DUPLICATE, at, reason);
+}
+
+
+int
+ngx_http_fanout_json_members(const ngx_http_fanout_json_t *object,
+    const ngx_http_fanout_json_field_t *fields, unsigned n, void *dst,
+    ngx_http_fanout_json_error_t *err)
+{
+    int                                  rc;
+    unsigned                             i;
+    ngx_http_fanout_json_t               key, value, *slot;
+    ngx_http_fanout_json_iter_t          it;
+    const ngx_http_fanout_json_field_t  *field;
+
+    for (i = 0; i < n; i++) {
+        slot = field_slot(&fields[i], dst);
+        slot->data = NULL;
+        slot->len = 0;
+    }
+
+    if (ngx_http_fanout_json_type(object) != NGX_HTTP_FANOUT_JSON_OBJECT) {
+        return fanout_json_fail(err, NGX_HTTP_FANOUT_JSON_TYPE, 0,
+                                "an object is needed");
+    }
+
+    (void) ngx_http_fanout_json_iter(&it, object);
+
+    while ((rc = ngx_http_fanout_json_next(&it, &key, &value)) == 1) {
+
+        field = find_field(fields, n, &key);
+
+        if (field == NULL) {
+            continue;
+        }
+
+        slot = field_slot(field, dst);
+
+        if (slot->len) {
+            return fail_duplicate(err, key.data - object->data, field->name);
+        }
+
+        *slot = value;
+    }
+
+    return rc == 0 ? NGX_HTTP_FANOUT_JSON_OK
+                   : fanout_json_fail(err, rc, it.pos - object->data,
+                                      "invalid object");
+}
+
+
+int
+ngx_http_fanout_json_object(const uint8_t *text, size_t len, unsigned depth,
+    const ngx_http_fanout_json_field_t *fields, unsigned n, void *dst,
+    ngx_http_fanout_json_error_t *err)
+{
+    int                     rc;
+    ngx_http_fanout_json_t  value;
+
+    rc = ngx_http_fanout_json_check(text, len, depth, &value, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+
+    return ngx_http_fanout_json_members(&value, fields, n, dst, err);
+}
+
+
+int
+ngx_http_fanout_json_array(const ngx_http_fanout_json_t *array,
+    ngx_http_fanout_json_t *items, size_t max, size_t *n)
+{
+    int                          rc;
+    ngx_http_fanout_json_t       value;
+    ngx_http_fanout_json_iter_t  it;
+
+    *n = 0;
+
+    if (ngx_http_fanout_json_type(array) != NGX_HTTP_FANOUT_JSON_ARRAY) {
+        return NGX_HTTP_FANOUT_JSON_TYPE;
+    }
+
+    (void) ngx_http_fanout_json_iter(&it, array);
+
+    while ((rc = ngx_http_fanout_json_next(&it, NULL, &value)) == 1) {
+
+        if (*n == max) {
+            return NGX_HTTP_FANOUT_JSON_TOO_MANY;
+        }
+
+        if (items) {
+            items[*n] = value;
+        }
+
+        (*n)++;
+    }
+
+    return rc;
+}

@@ -1,0 +1,415 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Members in the reply of a join or of the command "members".
+ *
+ * A join that is told who is there waits until the channel's roster is ready
+ * and, if it makes a member, until that was told to all: then it is
+ * registered where the worker is in the log, and the reply is the state
+ * there.
+ */
+
+
+#include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_transport.h"
+
+
+#define NGX_HTTP_FANOUT_JOIN_FAIL   10000
+#define NGX_HTTP_FANOUT_DIRECT      16      /* sections a turn */
+#define NGX_HTTP_FANOUT_COPIED      1024    /* members that are rather copied */
+
+
+static ngx_int_t ready_roster(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, ngx_http_fanout_roster_t *r);
+static ngx_int_t ready_join(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, ngx_http_fanout_roster_t *r);
+static void ready_members(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, ngx_http_fanout_channel_t *ch);
+static ngx_int_t own_members(ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_roster_t *r);
+static ngx_int_t read_direct(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+static void end_around(fanout_reply_t *rp, ngx_http_fanout_snapshot_t *sn,
+    ngx_http_fanout_chunk_t *chunk);
+static ngx_int_t read_section(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+
+
+/* waiting */
+
+ngx_int_t
+fanout_native_ready(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    ngx_int_t                   rc;
+    ngx_http_fanout_channel_t  *ch;
+
+    ch = job->sub ? job->sub->channel
+                  : ngx_http_fanout_hub_find(s->hub, &job->channel);
+
+    if (job->direct || ch == NULL || ch->roster == NULL) {
+        rc = read_direct(s, job);
+
+    } else {
+        rc = ready_roster(s, job, ch->roster);
+    }
+
+    if (rc == NGX_OK) {
+        ngx_http_fanout_session_job_unqueue(s);
+        job->waits = 0;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    ngx_http_fanout_roster_t *r)
+{
+    ngx_int_t       rc;
+    ngx_msec_int_t  late;
+
+    if (!job->queued) {
+        job->queued = 1;
+        ngx_queue_insert_tail(&r->waiting, &job->waiting);
+    }
+
+    late = ngx_current_msec - job->deadline;
+
+    if (!r->ready) {
+        return late > NGX_HTTP_FANOUT_JOIN_FAIL ? NGX_ERROR : NGX_AGAIN;
+    }
+
+    if (job->enters && late < 0
+        && (r->summary ? r->version == job->version
+                       : ngx_http_fanout_roster_find(r, s->identity.client,
+                                             job->key.data, job->key.len)
+                         == NULL))
+    {
+        return NGX_AGAIN;
+    }
+
+    if (job->members && job->snapshot == NULL) {
+        rc = ngx_http_fanout_roster_snapshot(s->hub, r, &job->snapshot);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_AGAIN && late > NGX_HTTP_FANOUT_JOIN_FAIL
+                   ? NGX_ERROR : rc;
+        }
+    }
+
+    job->count = r->count;
+
+    if (job->sub == NULL) {
+        ready_members(s, job, r->channel);
+        return NGX_OK;
+    }
+
+    rc = ready_join(s, job, r);
+
+    if (rc == NGX_AGAIN && job->snapshot) {
+        /* it is to be that of the offset */
+        ngx_http_fanout_snapshot_release(s->hub, job->snapshot);
+        job->snapshot = NULL;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ready_join(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    ngx_http_fanout_roster_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_http_fanout_zone_join_t  j;
+
+    rc = ngx_http_fanout_hub_register(job->sub, job->again, job->since,
+                                      job->since_epoch, job->since_offset,
+                                      job->history, &j);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    job->epoch = j.epoch;
+    job->offset = j.offset;
+    job->after = j.after;
+    job->upto = j.offset;
+    job->missed = j.missed;
+    job->left = j.missed;
+    job->recovered = j.recovered;
+    job->mail = job->since && j.recovered;
+    job->sub->offset = j.offset;
+
+    if (job->resumed) {
+        if (own_members(job->sub, r) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_fanout_session_alive(s);
+    }
+
+    return NGX_OK;
+}
+
+
+/* Entries of the channel don't come between the parts of its state, and it is
+ * told no change that is in there. */
+
+static void
+ready_members(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    ngx_http_fanout_channel_t *ch)
+{
+    ngx_http_fanout_subscription_t  *sub;
+
+    job->epoch = ch->epoch;
+    job->offset = ch->offset;
+
+    sub = ngx_http_fanout_session_sub(s, &job->channel);
+
+    if (sub == NULL) {
+        return;
+    }
+
+    if (sub->state == NGX_HTTP_FANOUT_SUB_LIVE) {
+        sub->offset = ngx_max(ch->offset, sub->floor);
+        sub->state = NGX_HTTP_FANOUT_SUB_JOINING;
+    }
+
+    if (!sub->reset) {
+        sub->known = ch->offset;
+    }
+}
+
+
+/* A client that came back has the members it had. */
+
+static ngx_int_t
+own_members(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_roster_t *r)
+{
+    ngx_http_fanout_mirror_t   *m;
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+
+    for (m = ngx_http_fanout_roster_next(r, s->identity.client, NULL);
+         m;
+         m = ngx_http_fanout_roster_next(r, s->identity.client, m))
+    {
+        if (ngx_http_fanout_hub_member_own(sub, m->bytes, m->key_len, m->idle,
+                                           m->anonymous)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* Of a channel that this worker does not read: a copy of what the zone has,
+ * at the offset of its first section if it changes meanwhile. */
+
+static ngx_int_t
+read_direct(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    ngx_int_t   rc;
+    ngx_uint_t  n;
+
+    job->direct = 1;
+
+    if (s->hub->frames > s->hub->app->frames) {
+        return NGX_ERROR;
+    }
+
+    if (job->snapshot == NULL) {
+        job->snapshot = ngx_http_fanout_snapshot_create(s->hub, 1024);
+
+        if (job->snapshot == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (n = 0; n < NGX_HTTP_FANOUT_DIRECT; n++) {
+        rc = read_section(s, job);
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+    }
+
+    ngx_http_fanout_outbox_queue(s);
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_int_t
+read_section(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    int                             rc;
+    size_t                          at;
+    unsigned                        i, n;
+    ngx_uint_t                      failed;
+    ngx_http_fanout_room_t          room;
+    ngx_http_fanout_frame_t        *f;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    static u_char                    buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF
+                                         + NGX_HTTP_FANOUT_ZONE_COPY];
+    static ngx_http_fanout_member_t  members[NGX_HTTP_FANOUT_ZONE_ENTRIES];
+
+    ngx_http_fanout_hub_view(s->hub, &job->channel, &zc);
+
+    rc = ngx_http_fanout_room_read(&s->hub->zone, &zc, &job->slot, members,
+                                   NGX_HTTP_FANOUT_ZONE_ENTRIES, buf,
+                                   sizeof(buf), &n, &room);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        /* nobody is there */
+        return NGX_OK;
+    }
+
+    if (job->epoch == 0) {
+        job->epoch = room.epoch;
+        job->offset = room.offset;
+        job->count = room.members;
+    }
+
+    if (job->counts) {
+        return NGX_OK;
+    }
+
+    f = ngx_http_fanout_frame_create(s->hub, 1024);
+    if (f == NULL) {
+        return NGX_ERROR;
+    }
+
+    failed = 0;
+
+    for (i = 0; i < n && !failed; i++) {
+        f->used = 0;
+        failed = ngx_http_fanout_member_json(s->hub, &members[i], 0, f, &at)
+                 != NGX_OK
+                 || ngx_http_fanout_snapshot_add(s->hub, job->snapshot,
+                                                 f->data, f->used)
+                    != NGX_OK;
+    }
+
+    ngx_http_fanout_frame_release(s->hub, f);
+
+    if (failed) {
+        return NGX_ERROR;
+    }
+
+    return job->slot == UINT32_MAX ? NGX_OK : NGX_AGAIN;
+}
+
+
+/* members in a reply */
+
+ngx_int_t
+fanout_native_members_part(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job)
+{
+    void                            *batch;
+    fanout_reply_t                   rp;
+    ngx_http_fanout_chunk_t         *chunk;
+    ngx_http_fanout_native_batch_t  *b;
+
+    if (job->snapshot == NULL || job->chunk == job->snapshot->nchunks) {
+        return NGX_OK;
+    }
+
+    b = s->batch;
+    chunk = &job->snapshot->chunks[job->chunk];
+
+    if (job->chunk + 1 == job->snapshot->nchunks
+        && (b == NULL
+            || (b->frame ? b->frame->used : 0) + chunk->end - chunk->start
+               < NGX_HTTP_FANOUT_CHUNK))
+    {
+        /* the last one is part of the reply */
+        return NGX_OK;
+    }
+
+    batch = s->batch;
+    s->batch = NULL;
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"part\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_literal(&rp, ",\"members\":[");
+    end_around(&rp, job->snapshot, chunk);
+
+    s->batch = batch;
+
+    if (s->dead) {
+        /* and the job with it */
+        return NGX_ERROR;
+    }
+
+    job->chunk++;
+
+    return NGX_AGAIN;
+}
+
+
+void
+fanout_native_members_reply(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
+{
+    ngx_http_fanout_chunk_t     *chunk;
+    ngx_http_fanout_snapshot_t  *sn;
+
+    if (job->counts) {
+        fanout_native_printf(rp, ",\"summary\":{\"members\":%uD}",
+                             job->count);
+    }
+
+    if (!job->members) {
+        fanout_native_literal(rp, "}");
+        fanout_native_end(rp);
+        return;
+    }
+
+    fanout_native_literal(rp, ",\"members\":[");
+
+    sn = job->snapshot;
+    chunk = sn && job->chunk < sn->nchunks ? &sn->chunks[job->chunk] : NULL;
+
+    end_around(rp, sn, chunk);
+}
+
+
+/* Members are sent from where all have them, where a message is made of
+ * pieces. */
+
+static void
+end_around(fanout_reply_t *rp, ngx_http_fanout_snapshot_t *sn,
+    ngx_http_fanout_chunk_t *chunk)
+{
+    uint32_t  split;
+
+    if (chunk && rp->batch == NULL && rp->f
+        && rp->s->transport == &ngx_http_fanout_websocket
+        && chunk->end - chunk->start > NGX_HTTP_FANOUT_COPIED)
+    {
+        split = rp->f->used;
+        fanout_native_literal(rp, "]}");
+        fanout_native_end_around(rp, sn->frame, chunk->start, chunk->end,
+                                 split);
+        return;
+    }
+
+    if (chunk) {
+        fanout_native_text(rp, sn->frame->data + chunk->start,
+                           chunk->end - chunk->start);
+    }
+
+    fanout_native_literal(rp, "]}");
+    fanout_native_end(rp);
+}

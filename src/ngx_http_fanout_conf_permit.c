@@ -1,0 +1,316 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * fanout_permit, fanout_autojoin, fanout_user_info: what a session may do, is
+ * joined to and is known as, with variables in it.
+ */
+
+
+#include "ngx_http_fanout_conf.h"
+
+
+static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_uint_t *ops);
+static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_permit_t *permit);
+static ngx_uint_t profile_name(u_char *p, u_char *last);
+
+
+char *
+ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
+    ngx_str_t                 *value;
+    ngx_uint_t                 i, ops;
+    ngx_http_fanout_permit_t  *permit;
+
+    value = cf->args->elts;
+
+    if (permit_operations(cf, &value[1], &ops) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (flcf->permits == NGX_CONF_UNSET_PTR) {
+        flcf->permits = ngx_array_create(cf->pool, 4,
+                                         sizeof(ngx_http_fanout_permit_t));
+        if (flcf->permits == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        permit = ngx_array_push(flcf->permits);
+        if (permit == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        permit->ops = ops;
+        permit->text = value[i];
+
+        if (permit_pattern(cf, &value[i], permit) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
+{
+    u_char      *p, *last, *comma;
+    ngx_str_t    op;
+    ngx_uint_t   i;
+
+    static struct {
+        ngx_str_t   name;
+        ngx_uint_t  op;
+    } names[] = {
+        { ngx_string("join"), NGX_HTTP_FANOUT_MAY_JOIN },
+        { ngx_string("publish"), NGX_HTTP_FANOUT_MAY_PUBLISH },
+        { ngx_string("history"), NGX_HTTP_FANOUT_MAY_HISTORY },
+        { ngx_string("presence"), NGX_HTTP_FANOUT_MAY_PRESENCE },
+        { ngx_string("signal"), NGX_HTTP_FANOUT_MAY_SIGNAL },
+        { ngx_string("all"), NGX_HTTP_FANOUT_MAY_ALL },
+        { ngx_null_string, 0 }
+    };
+
+    *ops = 0;
+    last = value->data + value->len;
+
+    for (p = value->data; p <= last; p = comma + 1) {
+        comma = ngx_strlchr(p, last, ',');
+
+        if (comma == NULL) {
+            comma = last;
+        }
+
+        op.data = p;
+        op.len = comma - p;
+
+        for (i = 0; names[i].name.len; i++) {
+            if (names[i].name.len == op.len
+                && ngx_strncmp(names[i].name.data, op.data, op.len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (names[i].name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown operation \"%V\" in \"%V\": there are "
+                               "join, publish, history, presence, signal and "
+                               "all", &op, value);
+            return NGX_CONF_ERROR;
+        }
+
+        *ops |= names[i].op;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* splits "user:$fanout_user:*" into text and variables */
+
+static char *
+permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_permit_t *permit)
+{
+    u_char                  *p, *last, *start;
+    ngx_str_t                name;
+    ngx_uint_t               bracket;
+    ngx_http_fanout_part_t  *part;
+
+    permit->parts = ngx_array_create(cf->pool, 4,
+                                     sizeof(ngx_http_fanout_part_t));
+    if (permit->parts == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    last = value->data + value->len;
+
+    for (p = value->data; p < last; /* void */ ) {
+
+        part = ngx_array_push(permit->parts);
+        if (part == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        part->variable = -1;
+        start = p;
+
+        if (*p != '$') {
+            while (p < last && *p != '$') {
+                p++;
+            }
+
+            part->text.data = start;
+            part->text.len = p - start;
+            continue;
+        }
+
+        p++;
+        bracket = (p < last && *p == '{');
+        p += bracket;
+        name.data = p;
+
+        while (p < last
+               && ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
+                   || (*p >= '0' && *p <= '9') || *p == '_'))
+        {
+            p++;
+        }
+
+        name.len = p - name.data;
+
+        if (name.len == 0 || (bracket && (p == last || *p != '}'))) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid variable in channel pattern \"%V\"",
+                               value);
+            return NGX_CONF_ERROR;
+        }
+
+        p += bracket;
+
+        part->variable = ngx_http_get_variable_index(cf, &name);
+
+        if (part->variable == NGX_ERROR) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (permit->parts->nelts == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "empty channel pattern");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
+    ngx_str_t                 *value;
+    ngx_uint_t                 i;
+    ngx_http_fanout_permit_t  *channel;
+
+    if (flcf->autojoin == NGX_CONF_UNSET_PTR) {
+        flcf->autojoin = ngx_array_create(cf->pool, 4,
+                                          sizeof(ngx_http_fanout_permit_t));
+        if (flcf->autojoin == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strlchr(value[i].data, value[i].data + value[i].len, '*')) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid channel \"%V\": \"fanout_autojoin\" "
+                               "takes no wildcards", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        channel = ngx_array_push(flcf->autojoin);
+        if (channel == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        channel->ops = 0;
+        channel->text = value[i];
+
+        if (permit_pattern(cf, &value[i], channel) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* NAME=VALUE...: the members of a user's profile */
+
+char *
+ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
+    u_char                            *p;
+    ngx_str_t                         *value, s;
+    ngx_uint_t                         i;
+    ngx_http_fanout_profile_t         *profile;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (flcf->user_info == NGX_CONF_UNSET_PTR) {
+        flcf->user_info = ngx_array_create(cf->pool, 4,
+                                           sizeof(ngx_http_fanout_profile_t));
+        if (flcf->user_info == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        p = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
+
+        if (p == NULL || !profile_name(value[i].data, p)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": NAME=VALUE is needed, the name "
+                               "of letters, digits and \"_\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        profile = ngx_array_push(flcf->user_info);
+        if (profile == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        profile->name.data = value[i].data;
+        profile->name.len = p - value[i].data;
+
+        s.data = p + 1;
+        s.len = value[i].data + value[i].len - s.data;
+
+        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+        ccv.cf = cf;
+        ccv.value = &s;
+        ccv.complex_value = &profile->value;
+
+        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+profile_name(u_char *p, u_char *last)
+{
+    if (p == last) {
+        return 0;
+    }
+
+    for ( /* void */ ; p < last; p++) {
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
+              || (*p >= '0' && *p <= '9') || *p == '_'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}

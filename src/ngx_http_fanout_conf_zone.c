@@ -1,0 +1,617 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * fanout_zone and fanout_channel: zones and the policies of their channels.
+ */
+
+
+#include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_pattern.h"
+
+
+#define NGX_HTTP_FANOUT_LINGER  5       /* s */
+#define NGX_HTTP_FANOUT_BATCH   50      /* ms */
+
+
+/* a word that a parameter may have */
+
+typedef struct {
+    ngx_str_t    name;
+    ngx_uint_t   value;
+} word_t;
+
+
+static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_app_t *app);
+static char *channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_policy_t *policy);
+static char *presence_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_policy_t *policy, ngx_uint_t *known);
+static char *word_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    const word_t *words, const char *needed, ngx_uint_t *n);
+static char *silence_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *s, ngx_msec_t *msec);
+static char *check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_http_fanout_policy_t *policy);
+static void channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_str_t *pattern);
+
+
+/* parameters of channel policies that are not served yet */
+
+static ngx_str_t  later[] = {
+    ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
+    ngx_null_string
+};
+
+
+static const word_t  presence_words[] = {
+    { ngx_string("on"), NGX_HTTP_FANOUT_PRESENCE_ON },
+    { ngx_string("off"), NGX_HTTP_FANOUT_PRESENCE_OFF },
+    { ngx_string("summary"), NGX_HTTP_FANOUT_PRESENCE_SUMMARY },
+    { ngx_null_string, 0 }
+};
+
+static const word_t  alive_words[] = {
+    { ngx_string("command"), 0 },
+    { ngx_string("pong"), 1 },
+    { ngx_null_string, 0 }
+};
+
+static const word_t  publish_words[] = {
+    { ngx_string("any"), 0 },
+    { ngx_string("members"), 1 },
+    { ngx_null_string, 0 }
+};
+
+
+char *
+ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fanout_main_conf_t  *mcf = conf;
+
+    ssize_t                  size;
+    ngx_str_t               *value;
+    ngx_uint_t               i;
+    ngx_http_fanout_app_t   *app, **appp;
+
+    value = cf->args->elts;
+
+    if (fanout_conf_find(cf, &value[1])) {
+        return "is duplicate: there is a zone of this name";
+    }
+
+    size = ngx_parse_size(&value[2]);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (size < 2 * NGX_HTTP_FANOUT_ZONE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is too small: a fanout zone needs "
+                           "2m at least", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    app = ngx_pcalloc(cf->pool, sizeof(ngx_http_fanout_app_t));
+    if (app == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    app->name = value[1];
+    app->frames = 64 * 1024 * 1024;
+    ngx_str_set(&app->none.text, "");
+    app->none.keep.linger = NGX_HTTP_FANOUT_LINGER;
+    app->none.keep.batch = NGX_HTTP_FANOUT_BATCH;
+
+    if (ngx_array_init(&app->policies, cf->pool, 4,
+                       sizeof(ngx_http_fanout_policy_t))
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 3; i < cf->args->nelts; i++) {
+        if (zone_parameter(cf, &value[i], app) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    app->shm_zone = ngx_shared_memory_add(cf, &value[1], size,
+                                          &ngx_http_fanout_module);
+    if (app->shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (app->shm_zone->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate zone \"%V\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    app->shm_zone->init = ngx_http_fanout_init_zone;
+    app->shm_zone->data = app;
+
+    appp = ngx_array_push(&mcf->apps);
+    if (appp == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *appp = app;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+zone_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_http_fanout_app_t *app)
+{
+    time_t      sec;
+    ssize_t     size;
+    ngx_int_t   n;
+    ngx_str_t   s;
+
+    if (fanout_conf_parameter(value, "slots", &s)) {
+        n = ngx_atoi(s.data, s.len);
+
+        if (n < 1 || n > NGX_HTTP_FANOUT_ZONE_SLOTS) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a number from 1 to %d is "
+                               "needed", value, NGX_HTTP_FANOUT_ZONE_SLOTS);
+            return NGX_CONF_ERROR;
+        }
+
+        app->conf.slots = n;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "held", &s)) {
+        n = s.len && s.data[s.len - 1] == '%' ? ngx_atoi(s.data, s.len - 1)
+                                              : NGX_ERROR;
+
+        if (n < 1 || n > 90) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a percentage from 1%% to 90%% "
+                               "is needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        app->conf.held = n;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "frames", &s)) {
+        size = ngx_parse_size(&s);
+
+        if (size < 1024 * 1024) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a size of 1m or more is "
+                               "needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        app->frames = size;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "idle", &s)) {
+        if (fanout_conf_time(cf, value, &s, &sec) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        app->conf.idle = sec;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "dedupe", &s)) {
+        if (fanout_conf_time(cf, value, &s, &sec) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        app->conf.dedupe = sec;
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\": \"fanout_zone\" has "
+                       "slots=, held=, idle=, dedupe= and frames=", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                  *value;
+    ngx_uint_t                  i;
+    ngx_http_fanout_app_t      *app;
+    ngx_http_fanout_policy_t   *policy;
+    ngx_http_fanout_pattern_t   pattern;
+
+    value = cf->args->elts;
+    app = fanout_conf_find(cf, &value[1]);
+
+    if (app == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown zone \"%V\": a \"fanout_zone\" of this "
+                           "name must come first", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    channel_pattern(cf, app, &value[2]);
+
+    policy = ngx_array_push(&app->policies);
+    if (policy == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(policy, sizeof(ngx_http_fanout_policy_t));
+
+    policy->text = value[2];
+    policy->keep.linger = NGX_HTTP_FANOUT_LINGER;
+    policy->keep.batch = NGX_HTTP_FANOUT_BATCH;
+
+    pattern.size = value[2].len;
+    pattern.len = 0;
+    pattern.data = ngx_pnalloc(cf->pool, pattern.size + 1);
+    if (pattern.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (value[2].len == 0
+        || ngx_http_fanout_pattern_append_text(&pattern, value[2].data,
+                                               value[2].len)
+           != NGX_HTTP_FANOUT_PATTERN_OK)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid channel pattern \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    policy->pattern.data = pattern.data;
+    policy->pattern.len = pattern.len;
+
+    for (i = 3; i < cf->args->nelts; i++) {
+        if (channel_parameter(cf, &value[i], policy) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return check_policy(cf, app, policy);
+}
+
+
+/* The first that matches counts: what comes after the same, or after one for
+ * all, is never asked. */
+
+static void
+channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_str_t *pattern)
+{
+    ngx_str_t                 *text;
+    ngx_uint_t                 i;
+    ngx_http_fanout_policy_t  *policy;
+
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        text = &policy[i].text;
+
+        if ((text->len == 1 && text->data[0] == '*')
+            || (text->len == pattern->len
+                && ngx_strncmp(text->data, pattern->data, text->len) == 0))
+        {
+            ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                               "the channel pattern \"%V\" is never reached: "
+                               "\"%V\" comes first", pattern, text);
+            return;
+        }
+    }
+}
+
+
+static char *
+channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_policy_t *policy)
+{
+    char        *rv;
+    time_t       sec;
+    ssize_t      size;
+    ngx_int_t    n;
+    ngx_str_t    s, *name;
+    ngx_uint_t   known;
+
+    rv = presence_parameter(cf, value, policy, &known);
+
+    if (known) {
+        return rv;
+    }
+
+    if (fanout_conf_parameter(value, "history", &s)) {
+        n = ngx_atoi(s.data, s.len);
+
+        if (n == NGX_ERROR || n > 10000000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a number from 0 to 10000000 "
+                               "is needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.history = n;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "bytes", &s)) {
+        size = ngx_parse_size(&s);
+
+        if (size == NGX_ERROR || size > (ssize_t) 0xffffffff) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a size below 4096m is needed",
+                               value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.bytes = size;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "ttl", &s)) {
+        if (fanout_conf_time(cf, value, &s, &sec) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.ttl = sec;
+        return NGX_CONF_OK;
+    }
+
+    for (name = later; name->len; name++) {
+        if (fanout_conf_parameter(value, (char *) name->data, &s)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the parameter \"%V\" of \"fanout_channel\" is "
+                               "not served by this version", name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\": \"fanout_channel\" has "
+                       "history=, bytes=, ttl=, presence=, members=, linger=, "
+                       "batch=, idle=, expire=, alive= and publish=", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+presence_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_policy_t *policy, ngx_uint_t *known)
+{
+    time_t       sec;
+    ngx_int_t    n;
+    ngx_str_t    s;
+    ngx_uint_t   word;
+
+    *known = 1;
+
+    if (fanout_conf_parameter(value, "presence", &s)) {
+        if (word_parameter(cf, value, &s, presence_words,
+                           "\"on\", \"off\" or \"summary\"", &word)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.presence = word;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "alive", &s)) {
+        if (word_parameter(cf, value, &s, alive_words,
+                           "\"command\" or \"pong\"", &word)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->pongs = word;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "publish", &s)) {
+        if (word_parameter(cf, value, &s, publish_words,
+                           "\"members\" or \"any\"", &word)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->members_publish = word;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "members", &s)) {
+        n = ngx_atoi(s.data, s.len);
+
+        if (n < 1 || n > 10000000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a number from 1 to 10000000 "
+                               "is needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.members = n;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "linger", &s)) {
+        sec = ngx_parse_time(&s, 1);
+
+        if (sec == (time_t) NGX_ERROR || sec > 3600) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a time from 0 to 1h is "
+                               "needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.linger = sec;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "seen", &s)) {
+        sec = ngx_parse_time(&s, 1);
+
+        if (sec == (time_t) NGX_ERROR || sec < 60 || sec > 30 * 24 * 3600) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a time from 1m to 30d is "
+                               "needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.seen = (sec + 59) / 60;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "batch", &s)) {
+        n = ngx_parse_time(&s, 0);
+
+        if (n == NGX_ERROR || n > 10000) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a time from 0 to 10s is "
+                               "needed", value);
+            return NGX_CONF_ERROR;
+        }
+
+        policy->keep.batch = n;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(value, "idle", &s)) {
+        return silence_parameter(cf, value, &s, &policy->idle);
+    }
+
+    if (fanout_conf_parameter(value, "expire", &s)) {
+        return silence_parameter(cf, value, &s, &policy->expire);
+    }
+
+    *known = 0;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+word_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    const word_t *words, const char *needed, ngx_uint_t *n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; words[i].name.len; i++) {
+        if (words[i].name.len == s->len
+            && ngx_strncmp(words[i].name.data, s->data, s->len) == 0)
+        {
+            *n = words[i].value;
+            return NGX_CONF_OK;
+        }
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid \"%V\": %s is needed",
+                       value, needed);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+silence_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    ngx_msec_t *msec)
+{
+    ngx_int_t  n;
+
+    n = ngx_parse_time(s, 0);
+
+    if (n == NGX_ERROR || n < 100 || n > 24 * 3600 * 1000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": a time from 100ms to 24h is "
+                           "needed", value);
+        return NGX_CONF_ERROR;
+    }
+
+    *msec = n;
+
+    return NGX_CONF_OK;
+}
+
+
+/* what makes no sense together */
+
+static char *
+check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_http_fanout_policy_t *policy)
+{
+    const char  *name;
+
+    if (policy->members_publish) {
+        app->members_publish = 1;
+    }
+
+    name = NULL;
+
+    if (policy->keep.presence == NGX_HTTP_FANOUT_PRESENCE_OFF) {
+        name = policy->keep.members ? "members"
+               : policy->expire ? "expire"
+               : policy->idle ? "idle"
+               : policy->pongs ? "alive"
+               : policy->members_publish ? "publish=members" : NULL;
+    }
+
+    if (name) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%s\" of \"fanout_channel\" needs "
+                           "\"presence=on\" or \"presence=summary\"", name);
+        return NGX_CONF_ERROR;
+    }
+
+    if (policy->keep.presence == NGX_HTTP_FANOUT_PRESENCE_SUMMARY
+        && policy->idle)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"idle\" of \"fanout_channel\" needs "
+                           "\"presence=on\": a summary has no states");
+        return NGX_CONF_ERROR;
+    }
+
+    if (policy->idle && policy->expire && policy->idle >= policy->expire) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"idle\" of \"fanout_channel\" must be less than "
+                           "\"expire\"");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_http_fanout_policy_t *
+ngx_http_fanout_policy(ngx_http_fanout_app_t *app, ngx_str_t *channel)
+{
+    ngx_uint_t                 i;
+    ngx_http_fanout_policy_t  *policy;
+
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        if (ngx_http_fanout_pattern_match(policy[i].pattern.data,
+                                          policy[i].pattern.len,
+                                          channel->data, channel->len))
+        {
+            return &policy[i];
+        }
+    }
+
+    return &app->none;
+}

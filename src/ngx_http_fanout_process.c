@@ -1,0 +1,235 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The hooks of the processes, and the zones' memory.
+ */
+
+
+#include "ngx_http_fanout_module.h"
+#include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_eventlog.h"
+#include "ngx_http_fanout_compress.h"
+
+#include <sys/eventfd.h>
+
+
+static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
+
+
+/* Also under "nginx -t".  What is found here may not end a reload, which would
+ * end the master. */
+
+ngx_int_t
+ngx_http_fanout_init_module(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i, slots;
+    ngx_core_conf_t               *ccf;
+    ngx_http_fanout_app_t        **app;
+    ngx_http_fanout_main_conf_t   *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
+
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
+    app = mcf->apps.elts;
+
+    for (i = 0; i < mcf->apps.nelts; i++) {
+        slots = ngx_http_fanout_zone_slots(app[i]->conf.slots);
+
+        if ((ngx_uint_t) ccf->worker_processes > slots) {
+            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                          "fanout zone \"%V\" has %ui slots for %i worker "
+                          "processes: those without take no sessions; "
+                          "increase \"slots=\"",
+                          &app[i]->name, slots, ccf->worker_processes);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i;
+    ngx_http_fanout_app_t        **app;
+    ngx_http_fanout_main_conf_t   *mcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
+
+    if (mcf == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_http_fanout_compress_configure(mcf);
+
+    app = mcf->apps.elts;
+
+    for (i = 0; i < mcf->apps.nelts; i++) {
+        if (ngx_http_fanout_hub_init(app[i], cycle) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_fanout_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                     i;
+    ngx_http_fanout_app_t        **app;
+    ngx_http_fanout_main_conf_t   *mcf;
+
+    mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
+
+    if (mcf == NULL) {
+        return;
+    }
+
+    app = mcf->apps.elts;
+
+    for (i = 0; i < mcf->apps.nelts; i++) {
+        ngx_http_fanout_hub_exit(app[i]);
+    }
+
+    ngx_http_fanout_eventlog_flush(cycle);
+}
+
+
+/* In the master, or the single process.  A zone that is kept over a reload is
+ * only read here: workers of the old cycle are at work in it. */
+
+ngx_int_t
+ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
+{
+    int                    *efds;
+    u_char                 *mem;
+    size_t                  size;
+    ngx_slab_pool_t        *shpool;
+    ngx_http_fanout_app_t  *app;
+
+    app = shm_zone->data;
+    shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+    if (data) {
+        mem = shpool->data;
+
+        if (mem == NULL
+            || ngx_http_fanout_zone_check_layout(mem, shpool->end - mem)
+               != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                          "fanout zone \"%V\" was made by another build of "
+                          "the module; restart NGINX to load this one",
+                          &app->name);
+            return NGX_ERROR;
+        }
+
+        return NGX_OK;
+    }
+
+    size = shpool->pfree << ngx_pagesize_shift;
+
+    mem = ngx_slab_alloc(shpool, size);
+    if (mem == NULL) {
+        return NGX_ERROR;
+    }
+
+    efds = eventfds(&app->name,
+                    ngx_http_fanout_zone_slots(app->conf.slots),
+                    shm_zone->shm.log);
+    if (efds == NULL) {
+        return NGX_ERROR;
+    }
+
+    switch (ngx_http_fanout_zone_create(mem, shpool->end - mem, &app->conf,
+                                        efds))
+    {
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        shpool->data = mem;
+        return NGX_OK;
+
+    case NGX_HTTP_FANOUT_ZONE_SMALL:
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "fanout zone \"%V\" is too small", &app->name);
+        return NGX_ERROR;
+
+    default:
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, ngx_errno,
+                      "fanout zone \"%V\" could not be formatted",
+                      &app->name);
+        return NGX_ERROR;
+    }
+}
+
+
+/* The eventfds of a zone's slots: made once a name, for the life of the
+ * master, so that workers of all generations know them by the same numbers.
+ * A zone that is dropped and made anew takes them over: at worst a worker is
+ * woken for nothing. */
+
+static int *
+eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log)
+{
+    typedef struct set_s  set_t;
+
+    struct set_s {
+        set_t       *next;
+        ngx_str_t    name;
+        ngx_uint_t   n;
+        int          fds[NGX_HTTP_FANOUT_ZONE_SLOTS];
+    };
+
+    set_t          *set;
+    static set_t   *sets;
+
+    for (set = sets; set; set = set->next) {
+        if (set->name.len == name->len
+            && ngx_memcmp(set->name.data, name->data, name->len) == 0)
+        {
+            break;
+        }
+    }
+
+    if (set == NULL) {
+        set = ngx_calloc(sizeof(set_t) + name->len, log);
+        if (set == NULL) {
+            return NULL;
+        }
+
+        set->name.len = name->len;
+        set->name.data = (u_char *) (set + 1);
+        ngx_memcpy(set->name.data, name->data, name->len);
+
+        set->next = sets;
+        sets = set;
+    }
+
+    while (set->n < n) {
+        set->fds[set->n] = eventfd(0, EFD_NONBLOCK|EFD_CLOEXEC);
+
+        if (set->fds[set->n] == -1) {
+            ngx_log_error(NGX_LOG_EMERG, log, ngx_errno,
+                          "eventfd() failed: a fanout zone needs a file "
+                          "descriptor for each of its %ui slots", n);
+            return NULL;
+        }
+
+        set->n++;
+    }
+
+    return set->fds;
+}

@@ -1,0 +1,442 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What of a room has not been told yet, and telling it.
+ *
+ * A member's change is pending from the transaction that made it until the one
+ * that appends an entry about it to the channel's log.  So what subscribers
+ * were told, up to the last entry, are the members without a pending join: a
+ * pending leave is kept, with all that is to be told of it, until then.
+ */
+
+
+#include "ngx_http_fanout_room.h"
+
+
+#define FANOUT_DELTA_CHANGES  48        /* in an entry */
+#define FANOUT_DELTA_SIZE     16000     /* bytes of it */
+#define FANOUT_DELTA_TURN     4         /* entries in a section of the lock */
+#define FANOUT_ROOMS_TURN     256       /* rooms looked at in one */
+
+
+static void list(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static uint32_t left(const fanout_room_t *room, uint32_t now);
+static void unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static int flush(ngx_http_fanout_zone_t *z, uint32_t *next);
+static fanout_ref_t first_due(ngx_http_fanout_zone_t *z, uint32_t *next);
+static uint32_t delta_blocks(ngx_http_fanout_zone_t *z, fanout_room_t *room);
+static void tell(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int loss);
+static void told(ngx_http_fanout_zone_t *z, fanout_room_t *room, unsigned n);
+static unsigned gather(ngx_http_fanout_zone_t *z, fanout_room_t *room,
+    uint8_t *buf, uint32_t *size);
+
+
+static uint8_t  delta[FANOUT_DELTA_SIZE];
+
+
+/* what is pending */
+
+/* In the order in which rooms are due, as far as a step goes. */
+
+static void
+list(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint32_t        now;
+    unsigned        n;
+    fanout_shm_t   *shm;
+    fanout_ref_t    prev, next;
+    fanout_room_t  *room, *before;
+
+    shm = z->shm;
+    room = fanout_room(z, ref);
+
+    if (room->listed) {
+        return;
+    }
+
+    now = fanout_msec(z);
+    prev = shm->room_last;
+
+    for (n = 0; prev && n < FANOUT_ROOMS_TURN; n++) {
+        before = fanout_room(z, prev);
+
+        if (left(before, now) <= left(room, now)) {
+            break;
+        }
+
+        prev = before->due_prev;
+    }
+
+    next = prev ? fanout_room(z, prev)->due_next : shm->room_first;
+
+    fanout_set(z, room->listed, 1);
+    fanout_set(z, room->due_next, next);
+    fanout_set(z, room->due_prev, prev);
+
+    if (prev) {
+        fanout_set(z, fanout_room(z, prev)->due_next, ref);
+
+    } else {
+        fanout_set(z, shm->room_first, ref);
+    }
+
+    if (next) {
+        fanout_set(z, fanout_room(z, next)->due_prev, ref);
+
+    } else {
+        fanout_set(z, shm->room_last, ref);
+    }
+}
+
+
+/* ms until a room is due, 0 if it is */
+
+static uint32_t
+left(const fanout_room_t *room, uint32_t now)
+{
+    uint32_t  passed;
+
+    passed = now - room->last;
+
+    return passed < room->batch ? room->batch - passed : 0;
+}
+
+
+static void
+unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_shm_t   *shm;
+    fanout_room_t  *room;
+
+    shm = z->shm;
+    room = fanout_room(z, ref);
+
+    if (!room->listed || room->pend_head || room->count) {
+        return;
+    }
+
+    fanout_set(z, room->listed, 0);
+
+    if (room->due_next) {
+        fanout_set(z, fanout_room(z, room->due_next)->due_prev,
+                   room->due_prev);
+
+    } else {
+        fanout_set(z, shm->room_last, room->due_prev);
+    }
+
+    if (room->due_prev) {
+        fanout_set(z, fanout_room(z, room->due_prev)->due_next,
+                   room->due_next);
+
+    } else {
+        fanout_set(z, shm->room_first, room->due_next);
+    }
+}
+
+
+void
+fanout_pending_set(ngx_http_fanout_zone_t *z, fanout_ref_t member,
+    uint8_t pending)
+{
+    fanout_ref_t      ref;
+    fanout_room_t    *room;
+    fanout_member_t  *m;
+
+    m = fanout_member(z, member);
+
+    if (m->pending == 0) {
+        ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
+        room = fanout_room(z, ref);
+
+        fanout_set(z, m->pend_next, 0);
+        fanout_set(z, m->pend_prev, room->pend_tail);
+
+        if (room->pend_tail) {
+            fanout_set(z, fanout_member(z, room->pend_tail)->pend_next,
+                       member);
+
+        } else {
+            fanout_set(z, room->pend_head, member);
+        }
+
+        fanout_set(z, room->pend_tail, member);
+        fanout_set(z, room->npending, room->npending + 1);
+        list(z, ref);
+    }
+
+    fanout_set(z, m->pending, pending);
+}
+
+
+void
+fanout_pending_clear(ngx_http_fanout_zone_t *z, fanout_ref_t member)
+{
+    fanout_ref_t      ref;
+    fanout_room_t    *room;
+    fanout_member_t  *m;
+
+    m = fanout_member(z, member);
+    ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
+    room = fanout_room(z, ref);
+
+    if (m->pend_next) {
+        fanout_set(z, fanout_member(z, m->pend_next)->pend_prev,
+                   m->pend_prev);
+
+    } else {
+        fanout_set(z, room->pend_tail, m->pend_prev);
+    }
+
+    if (m->pend_prev) {
+        fanout_set(z, fanout_member(z, m->pend_prev)->pend_next,
+                   m->pend_next);
+
+    } else {
+        fanout_set(z, room->pend_head, m->pend_next);
+    }
+
+    fanout_set(z, room->npending, room->npending - 1);
+    fanout_set(z, m->pending, 0);
+
+    unlist(z, ref);
+}
+
+
+void
+fanout_room_count(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int n)
+{
+    fanout_room_t  *room;
+
+    room = fanout_room(z, ref);
+
+    fanout_set(z, room->members, room->members + n);
+
+    if (!room->count) {
+        fanout_set(z, room->count, 1);
+        list(z, ref);
+    }
+}
+
+
+/* telling */
+
+uint32_t
+ngx_http_fanout_presence_flush(ngx_http_fanout_zone_t *z)
+{
+    int       again;
+    uint32_t  next;
+
+    do {
+        /* a look without the lock: what others add they flush as well */
+
+        if (*(volatile fanout_ref_t *) &z->shm->room_first == 0) {
+            return UINT32_MAX;
+        }
+
+        (void) fanout_enter(z);
+        again = flush(z, &next);
+        fanout_leave(z);
+
+    } while (again);
+
+    return next;
+}
+
+
+/* Some entries, each a transaction; whether more is due. */
+
+static int
+flush(ngx_http_fanout_zone_t *z, uint32_t *next)
+{
+    int             full;
+    uint32_t        blocks;
+    unsigned        n;
+    fanout_ref_t    ref;
+
+    full = 0;
+
+    for (n = 0; n < FANOUT_DELTA_TURN; n++) {
+        ref = first_due(z, next);
+
+        if (ref == 0) {
+            return 0;
+        }
+
+        blocks = delta_blocks(z, fanout_room(z, ref));
+
+        if (blocks > z->shm->nfree && !full) {
+            /* what is due may be another thing after this */
+            full = (fanout_ensure(z, blocks) != NGX_HTTP_FANOUT_ZONE_OK);
+            continue;
+        }
+
+        tell(z, ref, blocks > z->shm->nfree);
+        fanout_commit(z);
+
+        fanout_held_cap(z);
+        fanout_commit(z);
+    }
+
+    return 1;
+}
+
+
+static fanout_ref_t
+first_due(ngx_http_fanout_zone_t *z, uint32_t *next)
+{
+    uint32_t        now, wait;
+    unsigned        n;
+    fanout_ref_t    ref;
+    fanout_room_t  *room;
+
+    now = fanout_msec(z);
+    *next = UINT32_MAX;
+    ref = z->shm->room_first;
+
+    for (n = 0; ref && n < FANOUT_ROOMS_TURN; n++) {
+        room = fanout_room(z, ref);
+        wait = left(room, now);
+
+        if (wait == 0) {
+            return ref;
+        }
+
+        if (wait < *next) {
+            *next = wait;
+        }
+
+        ref = room->due_next;
+    }
+
+    return 0;
+}
+
+
+/* Of the entry about what is pending, or the first part of it. */
+
+static uint32_t
+delta_blocks(ngx_http_fanout_zone_t *z, fanout_room_t *room)
+{
+    ngx_http_fanout_zone_message_t  m;
+
+    memset(&m, 0, sizeof(ngx_http_fanout_zone_message_t));
+    (void) gather(z, room, NULL, &m.data.len);
+
+    return fanout_message_blocks(&m);
+}
+
+
+/* What is not told by an entry, for there is no block to be had for it, is
+ * told as a loss: who reads the channel then reads the members again. */
+
+static void
+tell(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int loss)
+{
+    unsigned                         n;
+    fanout_ref_t                     channel;
+    fanout_room_t                   *room;
+    ngx_http_fanout_zone_message_t   m;
+
+    room = fanout_room(z, ref);
+    channel = room->channel;
+
+    if (loss) {
+        n = gather(z, room, NULL, NULL);
+        fanout_stream_lose(z, channel);
+
+    } else {
+        memset(&m, 0, sizeof(ngx_http_fanout_zone_message_t));
+        m.kind = NGX_HTTP_FANOUT_BINARY;
+        m.flags = NGX_HTTP_FANOUT_TRANSIENT;
+        m.data.data = delta;
+        n = gather(z, room, delta, &m.data.len);
+
+        fanout_log_append(z, channel, &m, NGX_HTTP_FANOUT_PRESENCE);
+    }
+
+    fanout_set(z, z->shm->deltas, z->shm->deltas + 1);
+    fanout_set(z, z->shm->changes, z->shm->changes + n);
+    fanout_set(z, room->count, 0);
+
+    if (n == room->npending) {
+        /* what did not fit follows at once */
+        fanout_set(z, room->last, fanout_msec(z));
+    }
+
+    told(z, room, n);
+
+    /* with its last seat the room may have gone */
+
+    if (fanout_room_of(z, channel) == ref) {
+        unlist(z, ref);
+        fanout_room_settle(z, ref);
+    }
+}
+
+
+/* The first n that are pending are no more. */
+
+static void
+told(ngx_http_fanout_zone_t *z, fanout_room_t *room, unsigned n)
+{
+    uint8_t           was;
+    fanout_ref_t      ref, next, seat;
+    fanout_member_t  *m;
+
+    for (ref = room->pend_head; n; ref = next, n--) {
+        m = fanout_member(z, ref);
+        next = m->pend_next;
+        seat = m->seat;
+        was = m->pending;
+
+        fanout_pending_clear(z, ref);
+
+        if (was == FANOUT_PENDING_LEAVE) {
+            fanout_member_free(z, ref);
+            fanout_seat_settle(z, seat);
+        }
+    }
+}
+
+
+/* Writes what is pending as far as it goes into an entry; buf and size may be
+ * NULL.  The number of members. */
+
+static unsigned
+gather(ngx_http_fanout_zone_t *z, fanout_room_t *room, uint8_t *buf,
+    uint32_t *size)
+{
+    size_t            left, need;
+    unsigned          n;
+    fanout_ref_t      ref;
+    fanout_member_t  *m;
+
+    left = FANOUT_DELTA_SIZE;
+    n = 0;
+
+    if (room->count) {
+        buf = buf ? fanout_count_write(room, buf) : NULL;
+        left -= FANOUT_CHANGE_HEAD;
+    }
+
+    for (ref = room->pend_head; ref; ref = m->pend_next) {
+        m = fanout_member(z, ref);
+        need = fanout_change_size(z, m);
+
+        if (n == FANOUT_DELTA_CHANGES || need > left) {
+            break;
+        }
+
+        buf = buf ? fanout_change_write(z, m, buf) : NULL;
+        left -= need;
+        n++;
+    }
+
+    if (size) {
+        *size = FANOUT_DELTA_SIZE - left;
+    }
+
+    return n;
+}
