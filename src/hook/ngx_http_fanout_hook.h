@@ -79,6 +79,7 @@ struct ngx_http_fanout_ask_s {
     ngx_str_t                        channel;
     ngx_http_fanout_zone_message_t  *messages;
     ngx_uint_t                       n;
+    ngx_http_fanout_zstr_t           to;        /* name of the user it is for */
     ngx_http_fanout_zone_publish_t   opts;
     size_t                           max;       /* bytes of a message */
 
@@ -96,7 +97,8 @@ ngx_uint_t ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub,
 
 /*
  * Asks for a publish that could be made right away: arguments as for
- * hub_publish(), all copied.  When it is answered, and what was let through is
+ * hub_publish(), all copied; to is the name of the
+ * user that the message is for, or NULL.  When it is answered, and what was let through is
  * published, the job of the session, which must wait, is gone on with.  The
  * session must let go of the ask when its job ends.
  *
@@ -104,7 +106,8 @@ ngx_uint_t ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub,
  */
 ngx_http_fanout_ask_t *ngx_http_fanout_ask(ngx_http_fanout_session_t *s,
     ngx_str_t *channel, ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
-    ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_error_e *rc);
+    ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_error_e *rc);
 
 /* The session does not wait any more: frees an ask that is answered, and
  * leaves another to itself. */

@@ -319,15 +319,15 @@ ngx_http_fanout_hook_finish(ngx_conf_t *cf, ngx_http_fanout_app_t *app)
 
     hook = app->tell;
 
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        policy[i].keep.hooks = hook && !policy[i].no_hooks;
+    }
+
+    app->none.keep.hooks = (hook != NULL);
+
     if (hook == NULL) {
-        policy = app->policies.elts;
-
-        for (i = 0; i < app->policies.nelts; i++) {
-            policy[i].keep.hooks = 0;
-        }
-
-        app->none.keep.hooks = 0;
-
         return NGX_CONF_OK;
     }
 

@@ -110,7 +110,13 @@
     _(inflate_errors,  "messages refused: broken, too big, or a bomb")        \
     _(broadcasts,      "entries appended for responses")                      \
     _(broadcast_failures, "responses that could not be published")            \
-    _(broadcast_skipped, "responses published without their body")
+    _(broadcast_skipped, "responses published without their body")            \
+    _(hook_calls,      "requests to hooks")                                   \
+    _(hook_failures,   "of them that failed")                                 \
+    _(hook_events,     "events that a hook has taken")                        \
+    _(hook_asks,       "publishes that a hook was asked for")                 \
+    _(hook_refusals,   "of them that it refused")                             \
+    _(hook_changes,    "of them that it changed")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
