@@ -18,6 +18,7 @@
 
 #include "ngx_http_fanout_call.h"
 #include "ngx_http_fanout_session.h"
+#include "stub_events.h"
 
 
 /* beside the events of the zone */

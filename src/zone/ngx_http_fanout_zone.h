@@ -239,6 +239,7 @@ typedef struct {
     uint16_t                    batch;      /* ms deltas are gathered */
     uint16_t                    seen;       /* min a leave is remembered */
     uint8_t                     presence;   /* NGX_HTTP_FANOUT_PRESENCE_* */
+    uint8_t                     hooks;
 } ngx_http_fanout_zone_policy_t;
 
 #define NGX_HTTP_FANOUT_PRESENCE_OFF      0
