@@ -21,6 +21,7 @@
 #include "ngx_http_fanout_hook.h"
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_json.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_LANES       4
@@ -784,15 +785,24 @@ publish(ngx_http_fanout_ask_t *ask, ngx_http_fanout_zone_message_t *m,
 static void
 finish(ngx_http_fanout_ask_t *ask)
 {
+    ngx_http_fanout_session_t  *s;
+
+    s = ask->session;
     ask->answered = 1;
 
-    if (ask->session) {
-        ask->session->job->waits = 0;
-        ngx_http_fanout_outbox_queue(ask->session);
-        ngx_post_event(&ask->hub->drain, &ngx_posted_events);
+    if (s == NULL) {
+        ngx_http_fanout_ask_release(ask);
+        return;
+    }
+
+    s->job->waits = 0;
+
+    if (s->transport->resume) {
+        s->transport->resume(s);
 
     } else {
-        ngx_http_fanout_ask_release(ask);
+        ngx_http_fanout_outbox_queue(s);
+        ngx_post_event(&ask->hub->drain, &ngx_posted_events);
     }
 }
 

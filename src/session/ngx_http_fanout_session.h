@@ -195,6 +195,7 @@ struct ngx_http_fanout_session_s {
     ngx_http_cleanup_t              *cleanup;   /* of the request */
     ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
     unsigned                         logged:1;  /* a log record follows */
+    void                            *answer;    /* of a POST, see post.c */
 };
 
 
