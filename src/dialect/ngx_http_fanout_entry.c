@@ -484,6 +484,9 @@ ngx_http_fanout_left_reason(ngx_uint_t reason)
     case NGX_HTTP_FANOUT_LEFT_EXPIRED:
         return "expired";
 
+    case NGX_HTTP_FANOUT_LEFT_REPLACED:
+        return "replaced";
+
     default:
         return "network";
     }

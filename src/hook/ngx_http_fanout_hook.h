@@ -18,14 +18,13 @@
 
 #include "ngx_http_fanout_call.h"
 #include "ngx_http_fanout_session.h"
-#include "stub_events.h"
 
 
 /* beside the events of the zone */
 #define NGX_HTTP_FANOUT_HOOK_PUBLISH   0x100
 
 /* things in one call, at most */
-#define NGX_HTTP_FANOUT_HOOK_BATCH     256
+#define NGX_HTTP_FANOUT_HOOK_BATCH     NGX_HTTP_FANOUT_ZONE_EVENTS
 
 
 /* a fanout_hook */

@@ -76,7 +76,7 @@ ngx_http_fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     hook->callee.ctx = cscf->ctx;
     hook->callee.timeout = 30000;
     hook->callee.limit = 1024 * 1024;
-    hook->batch = 64;
+    hook->batch = NGX_HTTP_FANOUT_HOOK_BATCH;
 
     rv = set_uri(cf, hook, &value[2]);
 

@@ -34,7 +34,7 @@ typedef struct {
     unsigned                 leads:1;
     unsigned                 asked:1;
 
-    ngx_http_fanout_event_t  events[NGX_HTTP_FANOUT_HOOK_BATCH];
+    ngx_http_fanout_event_t  events[NGX_HTTP_FANOUT_ZONE_EVENTS];
     u_char                   strings[NGX_HTTP_FANOUT_TELL_BYTES];
 } teller_t;
 
@@ -75,7 +75,7 @@ ngx_http_fanout_hook_events_init(ngx_http_fanout_hub_t *hub,
 
     if (hub->app->tell == NULL) {
         /* an earlier configuration may have wanted them */
-        (void) ngx_http_fanout_events_ask(&hub->zone, 0, 0);
+        ngx_http_fanout_events_ask(&hub->zone, 0, 0);
         return NGX_OK;
     }
 
@@ -131,10 +131,10 @@ ask_for_events(teller_t *t)
         return;
     }
 
-    t->asked = ngx_http_fanout_events_ask(&hub->zone,
-                             t->hook->mask & 0xff, t->hook->queue)
-               == NGX_HTTP_FANOUT_ZONE_OK;
+    ngx_http_fanout_events_ask(&hub->zone, t->hook->mask & 0xff,
+                               t->hook->queue);
 
+    t->asked = 1;
     t->incarnation = hub->zone.incarnation;
 }
 
@@ -176,7 +176,6 @@ work_handler(ngx_event_t *ev)
 static void
 tell(teller_t *t)
 {
-    int                     rc;
     unsigned                n;
     uint64_t                lost;
     ngx_str_t               body;
@@ -196,14 +195,12 @@ tell(teller_t *t)
         return;
     }
 
-    rc = ngx_http_fanout_events_read(&hub->zone, 0, t->events,
-                                     t->hook->batch, t->strings,
-                                     sizeof(t->strings), &n, &t->epoch,
-                                     &lost);
+    (void) ngx_http_fanout_events_read(&hub->zone, t->events,
+                                       t->hook->batch, t->strings,
+                                       sizeof(t->strings), &n, &t->epoch,
+                                       &lost);
 
-    if ((rc != NGX_HTTP_FANOUT_ZONE_OK && rc != NGX_HTTP_FANOUT_ZONE_AGAIN)
-        || n == 0)
-    {
+    if (n == 0) {
         return;
     }
 

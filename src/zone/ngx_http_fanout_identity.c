@@ -70,13 +70,16 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     const ngx_http_fanout_zstr_t *user, const ngx_http_fanout_zstr_t *info,
     uint32_t max, fanout_ref_t *refp)
 {
+    uint32_t            n;
     fanout_ref_t        ref, *bucket;
     fanout_pen_t        pen;
     fanout_identity_t  *e;
 
-    if (fanout_ensure(z, 1 + fanout_user_blocks(user->len)
-                         + info_blocks(info->len))
-        != NGX_HTTP_FANOUT_ZONE_OK)
+    n = 1 + fanout_user_blocks(user->len) + info_blocks(info->len);
+
+    fanout_event_room(z, n);
+
+    if (fanout_ensure(z, n) != NGX_HTTP_FANOUT_ZONE_OK)
     {
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
@@ -118,6 +121,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     }
 
     link_live(z, ref, z->slot);
+    fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_CONNECT, 0, 0);
 
     *refp = ref;
 
@@ -149,6 +153,7 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
+    fanout_event_room(z, 1);
     ref = known(z, id);
 
     if (ref == 0) {
@@ -174,6 +179,8 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
         }
 
         unlink_live(z, ref);
+        fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT,
+                            NGX_HTTP_FANOUT_LEFT_REPLACED, 0);
 
     } else {
         unlink_lingering(z, ref);
@@ -184,6 +191,8 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     fanout_set(z, e->secret[1], secret[1]);
 
     link_live(z, ref, z->slot);
+    fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_CONNECT, 0,
+                        FANOUT_EVENT_RESUMED);
 
     while (fanout_seats_revive(z, ref, FANOUT_SEATS_STEP)) {
         fanout_commit(z);
@@ -253,6 +262,7 @@ ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     do {
         (void) fanout_enter(z);
 
+        fanout_event_room(z, 0);
         more = fanout_identity_own(z, ref, id)
                && end_step(z, ref, linger, reason);
 
@@ -275,6 +285,7 @@ end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
     }
 
     unlink_live(z, ref);
+    fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT, reason, 0);
 
     if (linger) {
         link_lingering(z, ref, linger);
@@ -328,6 +339,8 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
     fanout_slot_t  *slot;
 
     slot = &z->shm->slots[n];
+
+    fanout_event_room(z, 0);
 
     for (i = 0; slot->identities && i < FANOUT_STEP
                 && fanout_journal_room(z); i++)
@@ -691,6 +704,7 @@ ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
     while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
         (void) fanout_enter(z);
 
+        fanout_event_room(z, 1);
         ref = fanout_identity_find(z, client);
         e = ref ? fanout_identity(z, ref) : NULL;
 
@@ -733,6 +747,8 @@ disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
         fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_DISCONNECT,
                           e->client, 0, code, NGX_HTTP_FANOUT_LEFT_KICKED);
         unlink_live(z, ref);
+        fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT,
+                            NGX_HTTP_FANOUT_LEFT_KICKED, 0);
     }
 
     forget(z, ref);
