@@ -418,6 +418,9 @@ prepare_connection(ngx_http_fanout_call_t *call, ngx_connection_t *c)
     c->recv_chain = ngx_recv_chain;
     c->send_chain = ngx_send_chain;
 
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+
     address.sun_family = AF_UNIX;
 
     c->listening = &listening;
