@@ -301,6 +301,15 @@ part 'what is asked' => sub {
 };
 
 
+part 'keepalive' => sub {
+    $backend->forget;
+    publish($ann, 'alive', $_) for 1 .. 20;
+
+    is($backend->asked, 20, 'each is asked for');
+    cmp_ok($backend->served, '<=', 4, 'by connections that stay open');
+};
+
+
 part 'who is not asked for' => sub {
     $backend->forget;
 
