@@ -68,7 +68,27 @@ my @places = (
     [ realtime   => 'hook_failed', 'fanout app;' ],
 );
 
+# and those where it is not over in time
+
+my @slow = (
+    [ delayed => 'limit_req zone=slow burst=5; proxy_pass http://hooks;' ],
+    [ ignoring => 'proxy_ignore_client_abort on; proxy_pass http://hooks;' ],
+    [ asking  => 'auth_request /hang; proxy_pass http://hooks;' ],
+    [ copied  => 'mirror /hang; proxy_pass http://hooks;' ],
+    [ storing => 'proxy_store on; proxy_pass http://hooks;' ],
+);
+
 my ($zones, $locations, $hooks) = ('', '', '');
+
+for my $place (@slow) {
+    my ($name, $text) = @$place;
+
+    $zones     .= "fanout_zone p_$name 2m slots=8;\n";
+    $hooks     .= "fanout_hook p_$name /place/$name publish timeout=400ms;\n";
+    $locations .= "location = /rt/$name { fanout p_$name;"
+                . " fanout_permit all *; }\n"
+                . "location /place/$name { internal; $text }\n";
+}
 
 for my $place (@places) {
     my ($name, undef, $text) = @$place;
@@ -85,6 +105,7 @@ my $nginx = Fanout::Nginx->start(
         log_format hook '\$remote_addr \$request_method \$uri \$status'
                         ' \$http_user_agent';
         limit_req_zone \$uri zone=once:1m rate=1r/m;
+        limit_req_zone \$uri zone=slow:1m rate=1r/m;
 
         upstream hooks {
             server 127.0.0.1:@{[ $backend->port ]};
@@ -139,6 +160,7 @@ END
 
         location = /yes { internal; return 204; }
         location = /no { internal; return 403; }
+        location = /hang { internal; proxy_pass http://hooks/hang; }
         location = /mirror { internal; proxy_pass http://hooks/mirror; }
         location \@none { return 204; }
         $locations
@@ -1072,6 +1094,29 @@ part 'locations' => sub {
 
     like($_, qr{^unix: POST /hooks/app 200 nginx-fanout/})
         for @lines[0, -1];
+};
+
+
+part 'locations that take too long' => sub {
+    my $delayed = client($one, 'ann', path => '/rt/delayed');
+
+    is(code(publish($delayed, 'x', 1)), 'ok', 'the first is not delayed');
+    is(code(publish($delayed, 'x', 2)), 'hook_failed', 'the second is');
+
+    while_it([ wait => 'slow' ], sub {
+        for my $place (@slow) {
+            my ($name) = @$place;
+            my $ws = client($one, 'ann', path => "/rt/$name");
+
+            is(code(publish($ws, 'x', $_)), 'hook_failed', "$name, $_")
+                for 1, 2;
+            $ws->disconnect;
+        }
+
+        $backend->let('slow');
+    });
+
+    $delayed->disconnect;
 };
 
 
