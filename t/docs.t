@@ -13,6 +13,10 @@ use File::Basename qw( basename dirname );
 use File::Path qw( make_path );
 use File::Temp qw( tempdir );
 
+use IO::Socket::INET;
+use POSIX ();
+
+use Fanout::HookBackend;
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Quickstart;
@@ -227,9 +231,9 @@ sub run_shell {
 
 
 sub run_frames {
-    my ($block) = @_;
+    my ($block, $server) = @_;
 
-    my $client = $nginx->ws(path => '/realtime?user=ann',
+    my $client = ($server || $nginx)->ws(path => '/realtime?user=ann',
                             subprotocols => ['fanout.v1']);
 
     for my $line (split /\n/, $block->{body}) {
@@ -281,6 +285,73 @@ for my $file (@files) {
 
 ok($commands > 5, "there were commands: $commands");
 ok($frames > 3, "there were frames: $frames");
+
+
+# hooks.md: its configuration with its backend, and with one that remembers
+
+sub hooked {
+    my ($port) = @_;
+
+    my ($block) = grep { $_->{info} eq 'nginx complete' }
+                  blocks("$root/docs/hooks.md");
+
+    my $conf = runnable($block->{body});
+
+    $conf =~ s/127\.0\.0\.1:3000/127.0.0.1:$port/ or die 'no backend';
+
+    return Fanout::Nginx->start(conf => $conf, workers => 1);
+}
+
+
+sub start_backend {
+    my ($code) = @_;
+
+    my $backend = free_port();
+
+    $code =~ s/listen\(3000/listen($backend/ or die 'no port';
+
+    open my $f, '>', "$dir/backend.js" or die $!;
+    print $f $code;
+    close $f;
+
+    my $pid = fork;
+    die "fork: $!" if !defined $pid;
+
+    if (!$pid) {
+        Fanout::Nginx::die_with_parent();
+        open STDOUT, '>', "$dir/backend.log";
+        exec 'node', "$dir/backend.js" or POSIX::_exit(127);
+    }
+
+    Fanout::Nginx::wait_for(sub {
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $backend)
+    }, 30) or die "the backend of hooks.md does not start\n";
+
+    return ($pid, $backend);
+}
+
+
+subtest 'hooks.md' => sub {
+    my %block = map { $_->{info} => $_ } blocks("$root/docs/hooks.md");
+
+    my ($pid, $port) = start_backend($block{'js backend'}{body});
+
+    run_frames($block{hooked}, hooked($port));
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+
+    my $backend = Fanout::HookBackend->start;
+    my $ann = hooked($backend->port)->native(path => '/realtime?user=ann');
+
+    $ann->ok('publish', channel => 'room:1', event => 'msg', key => 'k1',
+             data => { text => 'hello' });
+
+    my ($asked) = grep { $_->{publishes} } $backend->calls;
+
+    is(same(Fanout::JSON::decode($block{'json asked'}{body}), $asked, 'asked'),
+       '', 'what is asked');
+    ok(Fanout::JSON::decode($block{'json answer'}{body}), 'an answer');
+};
 
 
 # directives, parameters, variables

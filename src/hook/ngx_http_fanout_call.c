@@ -418,6 +418,9 @@ prepare_connection(ngx_http_fanout_call_t *call, ngx_connection_t *c)
     c->recv_chain = ngx_recv_chain;
     c->send_chain = ngx_send_chain;
 
+    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
+    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
+
     address.sun_family = AF_UNIX;
 
     c->listening = &listening;
@@ -678,15 +681,24 @@ static void
 timed_out(ngx_event_t *ev)
 {
     ngx_connection_t        *c;
+    ngx_http_request_t      *r;
     ngx_http_fanout_call_t  *call;
 
     call = ev->data;
-    c = call->request->connection;
+    r = call->request;
+    c = r->connection;
 
     call->failure = "it took too long";
 
-    ngx_http_finalize_request(call->request, NGX_HTTP_REQUEST_TIME_OUT);
-    ngx_http_run_posted_requests(c);
+    if (r->headers_out.status == 0) {
+        r->headers_out.status = NGX_HTTP_REQUEST_TIME_OUT;
+    }
+
+    /* As an HTTP/1 connection is ended from outside: a finalize would free
+     * the request while its cleanups run, if an upstream is one of them. */
+
+    c->close = 1;
+    c->read->handler(c->read);
 }
 
 

@@ -747,6 +747,12 @@ change_message(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *item,
     if (c.enc.len) {
         src.data = *p;
 
+        if (c.enc.len != sizeof("\"base64\"") - 1
+            || ngx_memcmp(c.enc.data, "\"base64\"", c.enc.len) != 0)
+        {
+            return "\"enc\" can be \"base64\" only";
+        }
+
         if (ngx_http_fanout_json_string(&c.data, *p, c.data.len, &src.len)
             != NGX_HTTP_FANOUT_JSON_OK
             || ngx_http_fanout_base64_decode(&src, &src) != NGX_OK)

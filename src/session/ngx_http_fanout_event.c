@@ -247,6 +247,12 @@ due(ngx_http_fanout_session_t *s)
         return;
     }
 
+    if (s->job && s->job->ask) {
+        /* the backend may take longer than a client */
+        s->received_at = now;
+        s->pinged = 0;
+    }
+
     quiet = now - s->received_at;
 
     if (s->conf->ping && s->transport->ping == NULL && s->blocked

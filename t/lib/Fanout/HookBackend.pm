@@ -40,6 +40,7 @@ Besides those of Fanout::Backend there are
     random => seconds   waits, as long at most
     trickle => n        sends n bytes, one by one, 10 a second
 
+C<served> is how many connections the requests came by.
 C<forget> forgets what was asked so far. C<wait_calls(n)> waits until there are as
 many calls.
 
@@ -90,6 +91,13 @@ sub calls {
 
 
 sub asked { map { @{ $_->{publishes} } } $_[0]->calls }
+
+sub served {
+    my %pids = map { /-(\d+)$/ ? ($1 => 1) : () } glob "$_[0]{dir}/requests/*";
+
+    return scalar keys %pids;
+}
+
 
 sub wait_calls { $_[0]->wait_requests($_[1]) }
 
