@@ -91,6 +91,10 @@ struct ngx_http_fanout_ask_s {
     ngx_str_t                        details;   /* JSON, or empty */
 };
 
+/* How many wait in this worker, and how many may; 0 without a hook. */
+ngx_uint_t ngx_http_fanout_asks_waiting(ngx_http_fanout_hub_t *hub);
+ngx_uint_t ngx_http_fanout_asks_max(ngx_http_fanout_hub_t *hub);
+
 /* Whether publishes of clients to a channel are asked for: 1 or 0. */
 ngx_uint_t ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub,
     ngx_str_t *channel);

@@ -163,6 +163,28 @@ ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub, ngx_str_t *channel)
 }
 
 
+ngx_uint_t
+ngx_http_fanout_asks_waiting(ngx_http_fanout_hub_t *hub)
+{
+    asker_t  *a = hub->asker;
+
+    return a ? a->n : 0;
+}
+
+
+ngx_uint_t
+ngx_http_fanout_asks_max(ngx_http_fanout_hub_t *hub)
+{
+    asker_t  *a = hub->asker;
+
+    if (a == NULL) {
+        return 0;
+    }
+
+    return a->hook->queue ? a->hook->queue : NGX_HTTP_FANOUT_ASK_QUEUE;
+}
+
+
 /* asking */
 
 ngx_http_fanout_ask_t *
@@ -173,13 +195,10 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 {
     lane_t                 *lane;
     asker_t                *a;
-    ngx_uint_t              max;
     ngx_http_fanout_ask_t  *ask;
 
     a = s->hub->asker;
-    max = a->hook->queue ? a->hook->queue : NGX_HTTP_FANOUT_ASK_QUEUE;
-
-    if (a->n >= max) {
+    if (a->n >= ngx_http_fanout_asks_max(s->hub)) {
         ngx_http_fanout_count(s->hub, hook_failures);
         *rc = NGX_HTTP_FANOUT_E_HOOK_FAILED;
         return NULL;

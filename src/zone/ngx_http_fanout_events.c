@@ -561,7 +561,8 @@ fanout_event_stat(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_stat_t *st)
     st->events_lost = shm->events_lost;
 
     if (shm->event_first) {
-        st->events_oldest = fanout_event(z, shm->event_first)->time;
+        st->events_lag = fanout_wall(z)
+                         - fanout_event(z, shm->event_first)->time;
     }
 
     if (shm->event_lead) {

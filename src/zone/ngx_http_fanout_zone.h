@@ -443,7 +443,7 @@ typedef struct {
     uint64_t                    events;     /* blocks in use by the queue */
     uint64_t                    nevents;    /* in the queue */
     uint64_t                    events_max;
-    uint64_t                    events_oldest;  /* Unix ms, 0: none */
+    uint64_t                    events_lag; /* ms, age of the oldest */
     uint64_t                    events_told;    /* ever put into it */
     uint64_t                    events_lost;    /* ever, never taken */
     uint32_t                    events_leader;  /* pid, 0: nobody */
