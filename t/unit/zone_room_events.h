@@ -4,9 +4,7 @@
  */
 
 
-#define EVENTS  0xff
-
-typedef ngx_http_fanout_event_t  event_t;
+#define EVENTS  E_ALL
 
 static event_t   ev[NGX_HTTP_FANOUT_ZONE_EVENTS];
 static uint8_t   evbuf[NGX_HTTP_FANOUT_ZONE_EVENTS * 510];
@@ -226,8 +224,7 @@ ev_masks(void)
     person_t   p[3];
     channel_t  c;
 
-    ev_start(MB, NGX_HTTP_FANOUT_EVENT_OCCUPIED|NGX_HTTP_FANOUT_EVENT_LAST_OUT,
-             1000);
+    ev_start(MB, E_OCCUPIED|E_LAST_OUT, 1000);
     ev_people(p);
     (void) person_sit(&za, &ca, &p[0]);
     (void) person_sit(&za, &ca, &p[1]);
@@ -242,7 +239,7 @@ ev_masks(void)
     ok(ngx_http_fanout_events_any(&zb) == 0, "nobody asks any more");
     ngx_http_fanout_zone_stat(&za, &st);
     ok(st.events == 0 && st.nevents == 0 && st.events_lost == 0
-       && st.events_max == 0 && st.events_told == 3 && st.events_oldest == 0,
+       && st.events_max == 0 && st.events_told == 3 && st.events_lag == 0,
        "it is gone, and not lost");
     (void) person_sit(&zb, &cb, &p[2]);
     is_str(told(), "", "and nothing is written");
@@ -352,7 +349,7 @@ ev_sizes(void)
     channel_t  c;
     policy_t   pol;
 
-    ev_start(4 * MB, NGX_HTTP_FANOUT_EVENT_JOIN, 1000);
+    ev_start(4 * MB, E_JOIN, 1000);
     pol = *ca.policy;
     is_int(sizeof(fanout_event_t), FANOUT_BLOCK, "an event has a block");
     memset(name, 'n', 255);
@@ -632,8 +629,7 @@ ev_crowd(void)
     person_t  *p;
     channel_t  c;
 
-    ev_start(4 * MB, NGX_HTTP_FANOUT_EVENT_FIRST_IN
-                     |NGX_HTTP_FANOUT_EVENT_LAST_OUT, 10000);
+    ev_start(4 * MB, E_FIRST_IN|E_LAST_OUT, 10000);
     p = calloc(300, sizeof(person_t));
 
     for (i = 0; i < FANOUT_ADDRESSED; i++) {
