@@ -331,20 +331,25 @@ ngx_http_fanout_events_ask(ngx_http_fanout_zone_t *z, uint8_t mask,
         fanout_set(z, shm->event_max, max);
     }
 
+    /* what nobody asks for any more is not lost */
+
     for (n = 1; shm->nevents > limit(shm); n++) {
-        drop_first(z);
 
         if (shm->event_mask) {
             lose(z);
+
+        } else {
+            fanout_set(z, shm->event_done,
+                       fanout_event(z, shm->event_first)->offset);
         }
+
+        drop_first(z);
 
         if (n % FANOUT_STEP == 0) {
             fanout_leave(z);
             (void) fanout_enter(z);
         }
     }
-
-    /* what nobody asks for any more was not lost */
 
     if (shm->event_mask == 0) {
         fanout_set(z, shm->event_done, shm->event_offset);
