@@ -669,6 +669,15 @@ setup_many_events(void)
 
 
 static void
+setup_empty_queue(void)
+{
+    (void) ngx_http_fanout_events_lead(&survivor);
+    ngx_http_fanout_events_done(&survivor, survivor.shm->event_epoch,
+                                survivor.shm->event_offset);
+}
+
+
+static void
 setup_full_queue(void)
 {
     ngx_http_fanout_events_ask(&survivor, E_ALL, 3);
@@ -837,6 +846,7 @@ static const op_t  ops[] = {
     { "lead", setup_leader, prepare_slot, run_lead, 0 },
     { "die as the leader", NULL, prepare_leader, run_release, SERIES },
     { "lead no more", NULL, prepare_leader, run_yield, 0 },
+    { "add at an empty queue", setup_empty_queue, prepare_slot, run_add, 0 },
     { "sit down at a full queue", setup_full_queue, prepare_client, run_sit,
       0 },
     { "resume at a full queue", setup_full_queue, prepare_cut, run_resume,
