@@ -540,7 +540,12 @@ fanout_check_events(walk_t *w)
 
     must(w, offset <= w->shm->event_offset);
     must(w, n == w->shm->nevents && prev == w->shm->event_last);
+    must(w, w->shm->used[FANOUT_EVENTS] <= FANOUT_EVENT_SHARE(w->shm));
+    must(w, n == 0 || w->shm->event_epoch != 0);
     must(w, w->shm->event_lead <= w->shm->nslots);
+    must(w, w->shm->event_lead == 0
+            || w->shm->slots[w->shm->event_lead - 1].state
+               != FANOUT_SLOT_FREE);
 
     return 0;
 }

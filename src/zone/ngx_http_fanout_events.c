@@ -10,7 +10,9 @@
  *   |  lost, if any |  in the queue, with holes |  of the last one told
  *
  * An event that can't be kept, for lack of blocks or over the queue's bound,
- * leaves its offset behind: who reads knows how many there were.
+ * leaves its offset behind: who reads knows how many there were.  The bound is
+ * what was asked for, and a quarter of the zone: a backend that is away must
+ * not take the room of what works.
  */
 
 
@@ -20,14 +22,21 @@
 
 
 #define FANOUT_LEAD_AGE     10          /* s until another takes the lead */
-#define FANOUT_EVENT_SPARE  8           /* blocks left to others */
+#define FANOUT_EVENT_DROPS  FANOUT_EVENT_BLOCKS   /* most that give way to
+                                                     one */
 
 
 static void tell(ngx_http_fanout_zone_t *z, unsigned events,
     fanout_ref_t identity, fanout_ref_t channel, uint8_t reason,
     uint8_t flags);
+static int over(ngx_http_fanout_zone_t *z, uint32_t blocks);
 static void drop_first(ngx_http_fanout_zone_t *z);
+static void lose(ngx_http_fanout_zone_t *z);
+static void known_by(ngx_http_fanout_zone_t *z);
 static uint32_t blocks_of(size_t strings);
+static uint32_t limit(const fanout_shm_t *shm);
+static int done_step(ngx_http_fanout_zone_t *z, uint64_t epoch,
+    uint64_t offset);
 static int alone(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     fanout_ref_t channel);
 
@@ -136,7 +145,7 @@ alone(ngx_http_fanout_zone_t *z, fanout_ref_t identity, fanout_ref_t channel)
             continue;
         }
 
-        if (n++ == FANOUT_ADDRESSED) {
+        if (++n == FANOUT_ADDRESSED) {
             return 0;
         }
 
@@ -161,6 +170,7 @@ tell(ngx_http_fanout_zone_t *z, unsigned events, fanout_ref_t identity,
     size_t              clen, ulen;
     uint8_t             strings[2 * 255];
     uint32_t            n;
+    unsigned            i;
     fanout_pen_t        pen;
     fanout_shm_t       *shm;
     fanout_ref_t        ref, last;
@@ -174,20 +184,21 @@ tell(ngx_http_fanout_zone_t *z, unsigned events, fanout_ref_t identity,
         return;
     }
 
+    known_by(z);
     fanout_set(z, shm->event_offset, shm->event_offset + 1);
-
-    while (shm->nevents >= shm->event_max) {
-        drop_first(z);
-        fanout_set(z, shm->events_lost, shm->events_lost + 1);
-    }
 
     id = fanout_identity(z, identity);
     clen = channel ? fanout_channel_name(z, channel, strings) : 0;
     ulen = fanout_user_name(z, id->user, strings + clen);
     n = blocks_of(clen + ulen);
 
-    if (shm->nfree < n + FANOUT_EVENT_SPARE) {
-        fanout_set(z, shm->events_lost, shm->events_lost + 1);
+    for (i = 0; over(z, n) && i < FANOUT_EVENT_DROPS; i++) {
+        drop_first(z);
+        lose(z);
+    }
+
+    if (over(z, n) || shm->nfree < n + FANOUT_EVENT_SPARE) {
+        lose(z);
         return;
     }
 
@@ -226,6 +237,40 @@ tell(ngx_http_fanout_zone_t *z, unsigned events, fanout_ref_t identity,
     fanout_set(z, shm->event_last, ref);
     fanout_set(z, shm->nevents, shm->nevents + 1);
     fanout_set(z, shm->events_told, shm->events_told + 1);
+}
+
+
+/* Whether the queue would be beyond its bound with one more of so many
+ * blocks; not when it is empty. */
+
+static int
+over(ngx_http_fanout_zone_t *z, uint32_t blocks)
+{
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    return shm->nevents
+           && (shm->nevents >= shm->event_max
+               || shm->used[FANOUT_EVENTS] + blocks > FANOUT_EVENT_SHARE(shm));
+}
+
+
+static void
+lose(ngx_http_fanout_zone_t *z)
+{
+    fanout_set(z, z->shm->events_lost, z->shm->events_lost + 1);
+}
+
+
+/* After a rebuild, offsets begin again. */
+
+static void
+known_by(ngx_http_fanout_zone_t *z)
+{
+    if (z->shm->event_epoch == 0) {
+        fanout_set(z, z->shm->event_epoch, fanout_random(z));
+    }
 }
 
 
@@ -272,43 +317,55 @@ ngx_http_fanout_events_ask(ngx_http_fanout_zone_t *z, uint8_t mask,
     unsigned       n;
     fanout_shm_t  *shm;
 
+    if (max == 0) {
+        mask = 0;
+    }
+
     (void) fanout_enter(z);
 
     shm = z->shm;
-
-    if (shm->event_epoch == 0) {
-        fanout_set(z, shm->event_epoch, fanout_random(z));
-    }
+    known_by(z);
 
     if (shm->event_mask != mask || shm->event_max != max) {
         fanout_set(z, shm->event_mask, mask);
         fanout_set(z, shm->event_max, max);
     }
 
-    n = 0;
+    /* what nobody asks for any more is not lost */
 
-    while (shm->nevents > (mask ? max : 0)) {
+    for (n = 1; shm->nevents > limit(shm); n++) {
 
-        if (n++ == FANOUT_STEP) {
-            fanout_leave(z);
-            (void) fanout_enter(z);
-            n = 1;
-            continue;
+        if (shm->event_mask) {
+            lose(z);
+
+        } else {
+            fanout_set(z, shm->event_done,
+                       fanout_event(z, shm->event_first)->offset);
         }
 
         drop_first(z);
 
-        if (mask) {
-            fanout_set(z, shm->events_lost, shm->events_lost + 1);
+        if (n % FANOUT_STEP == 0) {
+            fanout_leave(z);
+            (void) fanout_enter(z);
         }
     }
 
-    if (mask == 0) {
+    if (shm->event_mask == 0) {
         fanout_set(z, shm->event_done, shm->event_offset);
         fanout_set(z, shm->event_lead, 0);
     }
 
     fanout_leave(z);
+}
+
+
+/* by what was asked for last, maybe by another in between */
+
+static uint32_t
+limit(const fanout_shm_t *shm)
+{
+    return shm->event_mask ? shm->event_max : 0;
 }
 
 
@@ -351,11 +408,24 @@ ngx_http_fanout_events_yield(ngx_http_fanout_zone_t *z)
 {
     (void) fanout_enter(z);
 
-    if (z->slot != -1 && z->shm->event_lead == (unsigned) z->slot + 1) {
-        fanout_set(z, z->shm->event_lead, 0);
+    if (z->slot != -1) {
+        fanout_event_unlead(z, z->slot);
     }
 
     fanout_leave(z);
+}
+
+
+void
+fanout_event_unlead(ngx_http_fanout_zone_t *z, unsigned slot)
+{
+    if (z->shm->event_lead == slot + 1) {
+        fanout_set(z, z->shm->event_lead, 0);
+
+        if (z->shm->nevents) {
+            fanout_notify_all(z);
+        }
+    }
 }
 
 
@@ -371,7 +441,7 @@ ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_event_t *events, unsigned max, uint8_t *buf, size_t size,
     unsigned *n, uint64_t *epoch, uint64_t *lost)
 {
-    size_t                    len;
+    size_t                    len, used;
     fanout_pen_t              pen;
     fanout_ref_t              ref;
     fanout_event_t           *e;
@@ -386,12 +456,13 @@ ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
     *n = 0;
     *epoch = z->shm->event_epoch;
     *lost = 0;
+    used = 0;
 
     for (ref = z->shm->event_first; ref && *n < max; ref = e->next) {
         e = fanout_event(z, ref);
         len = e->channel + e->user;
 
-        if (len > size) {
+        if (len > size - used || used > NGX_HTTP_FANOUT_ZONE_COPY) {
             break;
         }
 
@@ -399,7 +470,7 @@ ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
         pen.ref = ref;
         pen.pos = offsetof(fanout_event_t, data);
         pen.left = e->blocks;
-        (void) fanout_copy(&pen, buf, len);
+        (void) fanout_copy(&pen, buf + used, len);
 
         to = &events[(*n)++];
         to->offset = e->offset;
@@ -408,13 +479,12 @@ ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
         to->events = e->events;
         to->reason = e->reason;
         to->resumed = (e->flags & FANOUT_EVENT_RESUMED) != 0;
-        to->channel.data = buf;
+        to->channel.data = buf + used;
         to->channel.len = e->channel;
-        to->user.data = buf + e->channel;
+        to->user.data = buf + used + e->channel;
         to->user.len = e->user;
 
-        buf += len;
-        size -= len;
+        used += len;
     }
 
     if (*n) {
@@ -431,25 +501,52 @@ void
 ngx_http_fanout_events_done(ngx_http_fanout_zone_t *z, uint64_t epoch,
     uint64_t offset)
 {
-    fanout_shm_t  *shm;
+    int  more;
 
-    (void) fanout_enter(z);
+    do {
+        (void) fanout_enter(z);
+        more = done_step(z, epoch, offset);
+        fanout_leave(z);
+
+    } while (more);
+}
+
+
+/* whether there is more */
+
+static int
+done_step(ngx_http_fanout_zone_t *z, uint64_t epoch, uint64_t offset)
+{
+    unsigned         n;
+    fanout_shm_t    *shm;
+    fanout_event_t  *e;
 
     shm = z->shm;
 
-    if (shm->event_epoch == epoch && offset <= shm->event_offset
-        && offset > shm->event_done)
+    if (shm->event_epoch != epoch || offset > shm->event_offset
+        || offset <= shm->event_done)
     {
-        while (shm->event_first
-               && fanout_event(z, shm->event_first)->offset <= offset)
-        {
-            drop_first(z);
-        }
-
-        fanout_set(z, shm->event_done, offset);
+        return 0;
     }
 
-    fanout_leave(z);
+    for (n = 0; shm->event_first; n++) {
+        e = fanout_event(z, shm->event_first);
+
+        if (e->offset > offset) {
+            break;
+        }
+
+        if (n == FANOUT_STEP) {
+            return 1;
+        }
+
+        fanout_set(z, shm->event_done, e->offset);
+        drop_first(z);
+    }
+
+    fanout_set(z, shm->event_done, offset);
+
+    return 0;
 }
 
 

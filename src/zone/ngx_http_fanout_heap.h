@@ -1214,11 +1214,25 @@ int fanout_seen_evict(ngx_http_fanout_zone_t *z);
 
 /* events: see ngx_http_fanout_events.c */
 
-#define FANOUT_EVENTS_ROOM    (16 * FANOUT_EVENT_BLOCKS)
+#define FANOUT_EVENT_SPARE    8         /* blocks left to others */
+#define FANOUT_EVENT_STEP     17        /* events: of a step of seats and their
+                                           client */
+#define FANOUT_EVENTS_ROOM                                                    \
+    (FANOUT_EVENT_STEP * FANOUT_EVENT_BLOCKS + FANOUT_EVENT_SPARE)
+
+/* blocks that the queue may take */
+#define FANOUT_EVENT_SHARE(shm)  ((shm)->nblocks / 4)
 
 /* Tries to ensure n blocks and those of a step of events; at the start of a
  * transaction. */
 void fanout_event_room(ngx_http_fanout_zone_t *z, uint32_t n);
+
+/* Whether there is room for one more step in this transaction. */
+static inline int
+fanout_event_fits(ngx_http_fanout_zone_t *z)
+{
+    return z->shm->event_mask == 0 || z->shm->nfree >= FANOUT_EVENTS_ROOM;
+}
 
 /* A client has connected or gone (NGX_HTTP_FANOUT_EVENT_*).  Nothing if
  * nobody asked for it; lost, and counted, if there is no block. */
@@ -1229,6 +1243,9 @@ void fanout_event_client(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 void fanout_event_joined(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
 void fanout_event_left(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     uint8_t reason);
+
+/* A slot leads no more, if it did. */
+void fanout_event_unlead(ngx_http_fanout_zone_t *z, unsigned slot);
 
 void fanout_event_stat(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_stat_t *st);

@@ -340,10 +340,13 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
 
     slot = &z->shm->slots[n];
 
-    fanout_event_room(z, 0);
+    if (slot->identities) {
+        fanout_event_room(z, 0);
+    }
 
     for (i = 0; slot->identities && i < FANOUT_STEP
-                && fanout_journal_room(z); i++)
+                && fanout_journal_room(z)
+                && (i == 0 || fanout_event_fits(z)); i++)
     {
         (void) end_step(z, slot->identities, linger,
                         NGX_HTTP_FANOUT_LEFT_NETWORK);
@@ -367,7 +370,12 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (n == FANOUT_STEP || !fanout_journal_room(z)) {
+        if (n == 0) {
+            fanout_event_room(z, 0);
+
+        } else if (n == FANOUT_STEP || !fanout_journal_room(z)
+                   || !fanout_event_fits(z))
+        {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 

@@ -439,6 +439,10 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
     now = fanout_seconds(z);
     n = 0;
 
+    if (shm->nseats_lingering && shm->seats_at < now) {
+        fanout_event_room(z, 0);
+    }
+
     while (shm->nseats_lingering && shm->seats_at < now) {
         at = shm->seats_at + 1;
 

@@ -406,10 +406,6 @@ ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z)
     more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
     fanout_commit(z);
 
-    if (z->shm->nseats_lingering || z->shm->nlingering) {
-        fanout_event_room(z, 0);
-    }
-
     rc = fanout_seat_sweep(z);
     more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
     fanout_commit(z);

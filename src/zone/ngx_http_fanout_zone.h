@@ -913,7 +913,9 @@ int ngx_http_fanout_signal_put(ngx_http_fanout_zone_t *z,
 /*
  * Events: what a backend is to be told of.  A queue that is written in the
  * transactions of what happens, read by the one worker that leads, and freed
- * when the backend has taken it.  It is never evicted.
+ * when the backend has taken it.  It is never evicted, but takes no more than
+ * a quarter of the zone.  What happens never fails for lack of room for its
+ * event: the event is lost, counted, and leaves a hole in the offsets.
  */
 
 #define NGX_HTTP_FANOUT_EVENT_CONNECT     0x01  /* or resumed */
@@ -942,8 +944,11 @@ typedef struct {
 } ngx_http_fanout_event_t;
 
 /* Asks for the events of mask from now on, of which up to max are queued: the
- * oldest give way.  0: for none, and what is queued is freed.  To be called by
- * every worker at its start and after a rebuild.  Several transactions. */
+ * oldest give way, and are lost.  0 as one of them: for none, and what is
+ * queued is freed, and not lost.  What was asked for last counts, for all
+ * workers.  To be called by every worker at its start; a rebuild leaves it as
+ * it is, and begins an epoch.  Several transactions: who dies in between leaves
+ * some of what is beyond max to the next call. */
 void ngx_http_fanout_events_ask(ngx_http_fanout_zone_t *z, uint8_t mask,
     uint32_t max);
 
@@ -952,21 +957,26 @@ void ngx_http_fanout_events_ask(ngx_http_fanout_zone_t *z, uint8_t mask,
  * second; who leads is woken when an event comes into the empty queue. */
 int ngx_http_fanout_events_lead(ngx_http_fanout_zone_t *z);
 
-/* Gives the lead up, if it has it. */
+/* Gives the lead up, if it has it: the others are woken if there is
+ * something to deliver.  The death of a worker does the same, once it is
+ * reaped. */
 void ngx_http_fanout_events_yield(ngx_http_fanout_zone_t *z);
 
-/* Whether there may be some; without the lock. */
+/* Whether there may be some: 1 or 0.  A hint, read without the lock. */
 int ngx_http_fanout_events_any(ngx_http_fanout_zone_t *z);
 
-/* Copies the oldest, up to max and to what buf of size (at least 510) holds of
- * their strings.  *lost is how many came between the last that was done and
- * the last of these and are not there.  OK; AGAIN if there are more. */
+/* Copies the oldest, *n of them: up to max and ZONE_EVENTS, to what buf of size
+ * (at least 510) holds of their strings, and to what a section copies.  They
+ * point into buf.  *lost is how many came between the last that was done and
+ * the last of these and are not there.  Whoever asks gets them, and again until
+ * they are done: who leads should.  OK; AGAIN if there are more. */
 int ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_event_t *events, unsigned max, uint8_t *buf, size_t size,
     unsigned *n, uint64_t *epoch, uint64_t *lost);
 
 /* They were taken, up to an offset that was read: they are freed.  Nothing if
- * the epoch is another, or they are gone already. */
+ * the epoch is another, or they are gone already.  A transaction for every 64:
+ * who dies in between has the rest read again. */
 void ngx_http_fanout_events_done(ngx_http_fanout_zone_t *z, uint64_t epoch,
     uint64_t offset);
 
