@@ -228,8 +228,7 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
 
         rc = ngx_http_fanout_hub_member_put(sub, &m,
                                             NGX_HTTP_FANOUT_PUT_ENTER
-                                            |NGX_HTTP_FANOUT_PUT_DATA
-                                            |NGX_HTTP_FANOUT_PUT_STATE, 0,
+                                            |NGX_HTTP_FANOUT_PUT_DATA, 0,
                                             &put);
         if (rc != NGX_HTTP_FANOUT_E_NONE) {
             return rc;

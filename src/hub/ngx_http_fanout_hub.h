@@ -395,7 +395,7 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_member_drop(
 
 /* Notes a member that the subscriber has already, since it was resumed. */
 ngx_int_t ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
-    const u_char *key, size_t len, ngx_uint_t idle, ngx_uint_t anonymous);
+    const ngx_http_fanout_member_t *m);
 
 /* Changes of members may be pending: they are appended when they are due.  To
  * be called after every operation on seats and members. */

@@ -136,12 +136,12 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
 
     ngx_memzero(put, sizeof(ngx_http_fanout_put_t));
 
+    m->timed = timed && m->idle;
+
     own = own_find(sub, m->key.data, m->key.len);
 
     if (own == NULL && (what & NGX_HTTP_FANOUT_PUT_ENTER)
-        && ngx_http_fanout_hub_member_own(sub, m->key.data, m->key.len,
-                                          m->idle, m->anonymous)
-           != NGX_OK)
+        && ngx_http_fanout_hub_member_own(sub, m) != NGX_OK)
     {
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
@@ -180,9 +180,13 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
 
     own = own_find(sub, m->key.data, m->key.len);
 
-    if (own && (what & NGX_HTTP_FANOUT_PUT_STATE)) {
-        own->idle = m->idle;
-        own->timed = timed && m->idle;
+    if (own) {
+        own->idle = put->idle;
+        own->timed = put->timed;
+
+        if (own->timed) {
+            s->idles = 1;
+        }
     }
 
     if (put->created) {
@@ -236,32 +240,33 @@ ngx_http_fanout_hub_member_drop(ngx_http_fanout_subscription_t *sub,
 
 ngx_int_t
 ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
-    const u_char *key, size_t len, ngx_uint_t idle, ngx_uint_t anonymous)
+    const ngx_http_fanout_member_t *m)
 {
     ngx_http_fanout_own_t  *own;
 
-    if (own_find(sub, key, len)) {
+    if (own_find(sub, m->key.data, m->key.len)) {
         return NGX_OK;
     }
 
-    own = ngx_alloc(sizeof(ngx_http_fanout_own_t) + len, ngx_cycle->log);
+    own = ngx_alloc(sizeof(ngx_http_fanout_own_t) + m->key.len,
+                    ngx_cycle->log);
     if (own == NULL) {
         return NGX_ERROR;
     }
 
-    own->idle = idle;
-    own->timed = idle;
-    own->anonymous = anonymous;
-    own->len = len;
+    own->idle = m->idle;
+    own->timed = m->timed;
+    own->anonymous = m->anonymous;
+    own->len = m->key.len;
 
-    if (len) {
-        ngx_memcpy(own->key, key, len);
+    if (own->len) {
+        ngx_memcpy(own->key, m->key.data, own->len);
     }
 
     own->next = sub->own;
     sub->own = own;
 
-    if (idle) {
+    if (own->timed) {
         sub->session->idles = 1;
     }
 
@@ -423,6 +428,7 @@ restore_member(ngx_http_fanout_subscription_t *sub,
     m.key.data = own->key;
     m.key.len = own->len;
     m.idle = own->idle;
+    m.timed = own->timed;
     m.anonymous = own->anonymous;
 
     mirror = sub->channel->roster

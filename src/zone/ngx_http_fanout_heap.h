@@ -370,6 +370,7 @@ typedef struct {
 #define FANOUT_MEMBER_IDLE       0x01
 #define FANOUT_MEMBER_ANONYMOUS  0x02
 #define FANOUT_MEMBER_UNTOLD     0x04   /* left with an update pending */
+#define FANOUT_MEMBER_TIMED      0x08   /* idle by the clock: is not told */
 
 #define FANOUT_MEMBER_SHORT   16
 #define FANOUT_SEAT_MEMBERS   32        /* most on a seat */

@@ -246,6 +246,8 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
 
     r->slot = e->slot;
     r->changed = 1;
+    r->idle = (e->flags & FANOUT_MEMBER_IDLE) != 0;
+    r->timed = (e->flags & FANOUT_MEMBER_TIMED) != 0;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
 }
@@ -277,6 +279,7 @@ again(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     if (!(what & NGX_HTTP_FANOUT_PUT_STATE)) {
         as.idle = 0;
+        as.timed = 0;
     }
 
     return update(z, ref, &as, what | NGX_HTTP_FANOUT_PUT_DATA
@@ -314,9 +317,12 @@ update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         r->changed = 1;
     }
 
+    r->idle = (flags & FANOUT_MEMBER_IDLE) != 0;
+    r->timed = (flags & FANOUT_MEMBER_TIMED) != 0;
+
     if (flags != e->flags) {
+        r->changed |= ((flags ^ e->flags) & ~FANOUT_MEMBER_TIMED) != 0;
         fanout_set(z, e->flags, flags);
-        r->changed = 1;
     }
 
     if (r->changed) {
@@ -339,6 +345,8 @@ flags_of(const ngx_http_fanout_member_t *m, unsigned what, uint8_t flags)
     if (what & NGX_HTTP_FANOUT_PUT_STATE) {
         flags = m->idle ? flags | FANOUT_MEMBER_IDLE
                         : flags & ~FANOUT_MEMBER_IDLE;
+        flags = m->idle && m->timed ? flags | FANOUT_MEMBER_TIMED
+                                    : flags & ~FANOUT_MEMBER_TIMED;
     }
 
     if (what & NGX_HTTP_FANOUT_PUT_ENTER) {
@@ -504,6 +512,7 @@ fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     to->seen = m->seen;
     to->slot = m->slot;
     to->idle = (m->flags & FANOUT_MEMBER_IDLE) != 0;
+    to->timed = (m->flags & FANOUT_MEMBER_TIMED) != 0;
     to->anonymous = (m->flags & FANOUT_MEMBER_ANONYMOUS) != 0;
     to->lingers = (s->state == FANOUT_SEAT_LINGERS);
 

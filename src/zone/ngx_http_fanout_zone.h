@@ -721,6 +721,8 @@ typedef struct {
     uint8_t                     change;     /* in an entry */
     uint8_t                     reason;     /* LEFT */
     unsigned                    idle:1;
+    unsigned                    timed:1;    /* idle by the clock, not asked;
+                                               not in an entry */
     unsigned                    anonymous:1;
     unsigned                    lingers:1;  /* room_read() alone */
 } ngx_http_fanout_member_t;
@@ -745,7 +747,7 @@ void ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
 
 /* what of a member is put */
 #define NGX_HTTP_FANOUT_PUT_DATA   0x01
-#define NGX_HTTP_FANOUT_PUT_STATE  0x02     /* .idle */
+#define NGX_HTTP_FANOUT_PUT_STATE  0x02     /* .idle, .timed */
 #define NGX_HTTP_FANOUT_PUT_ENTER  0x04     /* make it if it is missing, with
                                                .anonymous */
 
@@ -753,6 +755,8 @@ typedef struct {
     uint32_t                    slot;
     unsigned                    created:1;  /* or back from a pending leave */
     unsigned                    changed:1;  /* a change is or was pending */
+    unsigned                    idle:1;     /* as it is now */
+    unsigned                    timed:1;
 } ngx_http_fanout_put_t;
 
 /* Makes or changes the member m->key of the seat.  With the same data and
