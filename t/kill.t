@@ -100,9 +100,9 @@ sub kill_under {
     my $before = $kills;
 
     my $swarm = Fanout::Swarm->start($nginx, subs => $subs,
-        prefix => $transport, channels => $channels, pubs => 4, api_pubs => 3, post_pubs => 1,
-        rate => 800, duration => 600_000, limit => 700, settle => 30000,
-        retry => 5, need_resumed => 1, @how);
+        prefix => $transport, channels => $channels, pubs => 4, api_pubs => 3,
+        post_pubs => 1, rate => 800, duration => 600_000, limit => 700,
+        settle => 30000, retry => 5, need_resumed => 1, @how);
 
     ok($swarm->wait_ready(60), "$transport: $subs subscribers have joined")
         or diag($swarm->failure);

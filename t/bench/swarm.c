@@ -427,7 +427,8 @@ static const struct {
 } table[] = {
     INT("port", port), INT("subs", subs), INT("channels", channels),
     INT("per-sub", per_sub), INT("pubs", pubs), INT("api-pubs", api_pubs),
-    INT("post-pubs", post_pubs), INT("window", window), INT("rate", rate), INT("duration", duration_ms),
+    INT("post-pubs", post_pubs), INT("window", window), INT("rate", rate),
+    INT("duration", duration_ms),
     INT("size", size), INT("size-to", size_to), INT("churn", churn),
     INT("stalled", stalled), INT("stall", stall_ms), INT("limit", limit_s),
     INT("settle", settle_ms), INT("connect", connect_ms),
@@ -526,7 +527,9 @@ check_options(void)
     r.rlim_cur = r.rlim_max;
     setrlimit(RLIMIT_NOFILE, &r);
 
-    if ((rlim_t) conf.subs + conf.pubs + conf.api_pubs + conf.post_pubs + 32 > r.rlim_cur) {
+    if ((rlim_t) conf.subs + conf.pubs + conf.api_pubs + conf.post_pubs + 32
+        > r.rlim_cur)
+    {
         fprintf(stderr, "swarm: only %llu open files are allowed\n",
                 (unsigned long long) r.rlim_cur);
         exit(2);

@@ -31,8 +31,9 @@ The names: websocket, sse, poll.
 
 =item open(nginx, transport, path, %o)
 
-Connects and joins. Options: C<channels>, C<history>; C<user>, which becomes
-an argument of the URL; C<query>, more of these; C<worker>, a pid; C<since>, a
+Connects and joins. Options: C<channels>; C<joins>, objects as the command
+takes them, instead; C<history>; C<session>, for a poll that is a client;
+C<user>, which becomes an argument of the URL; C<query>, more of these; C<worker>, a pid; C<since>, a
 hash of positions by channel, or what C<place> gave, to begin with; C<resume>.
 Dies if that is refused.
 
@@ -40,6 +41,15 @@ Dies if that is refused.
 
 What the join was answered; of the welcome. (A poll is told nothing of a
 channel that it continues: this stands for C<recovered>.)
+
+=item members(channel)
+
+Who is there, by what was told so far. C<< {presences} >> has the changes,
+C<< {reasons} >> those of leaves, C<< {summary} >> the numbers by channel.
+
+=item next_message(timeout?)
+
+The next entry that is no change of members.
 
 =item next_entry(timeout?), entries(n, timeout?)
 
@@ -96,10 +106,12 @@ sub open {
     my $self = bless {
         nginx    => $nginx,
         path     => $path,
-        channels => $o{channels} || [],
+        channels => $o{channels} || [ map { $_->{channel} }
+                                          @{ $o{joins} || [] } ],
         o        => \%o,
         queue    => [],
         joined   => {},
+        presences => [],
         token    => $o{resume},
     }, $classes{$transport} || die "no transport $transport\n";
 
@@ -130,10 +142,91 @@ sub query {
 sub channel_query {
     my ($self, $begin) = @_;
 
-    return (map { 'channel=' . Fanout::Stream::escape($_) }
-                @{ $self->{channels} }),
+    my $joins = $self->{o}{joins};
+
+    return ($joins ? (map { 'join=' . Fanout::Stream::escape(
+                                Fanout::JSON::encode($_)) } @$joins)
+                   : (map { 'channel=' . Fanout::Stream::escape($_) }
+                          @{ $self->{channels} })),
+           ($self->{o}{session} && $self->isa('Fanout::Client::Poll')
+            ? 'session=1' : ()),
            ($begin && $self->{o}{history}
             ? "history=$self->{o}{history}" : ());
+}
+
+
+# members, by lists and by changes of these
+
+sub listed {
+    my ($self, $ok) = @_;
+
+    my $channel = $ok->{channel};
+
+    $self->{summary}{$channel} = $ok->{summary}{members} if $ok->{summary};
+
+    return if !$ok->{members};
+
+    $self->{members}{$channel} = {
+        map { ($_->{client} . '/' . ($_->{key} // '')) => $_ }
+            @{ $ok->{members} }
+    };
+}
+
+
+sub changed {
+    my ($self, $entry) = @_;
+
+    my $p = $entry->{presence} or return;
+    my $members = $self->{members}{ $entry->{channel} } ||= {};
+
+    push @{ $self->{presences} }, $p;
+
+    $self->{summary}{ $entry->{channel} } = $p->{summary}{members}
+        if $p->{summary};
+
+    $members->{ $_->{client} . '/' . ($_->{key} // '') } = $_
+        for map { @{ $p->{$_} || [] } } qw( joined updated );
+
+    for (@{ $p->{left} || [] }) {
+        delete $members->{ $_->{client} . '/' . ($_->{key} // '') };
+        push @{ $self->{reasons} }, $_->{reason};
+    }
+}
+
+
+# what was lost of changes is read again
+
+sub next_entry {
+    my ($self, $timeout) = @_;
+
+    my $entry = $self->take($timeout) or return undef;
+
+    $self->changed($entry);
+
+    if ($entry->{gap} && ($entry->{gap}{of} || '') eq 'presence') {
+        $self->listed($self->ok(members => channel => $entry->{channel}));
+    }
+
+    return $entry;
+}
+
+
+sub next_message {
+    my ($self, $timeout) = @_;
+
+    while (my $entry = $self->next_entry($timeout)) {
+        return $entry if !$entry->{presence} && !$entry->{gap}{of}
+                         && !$entry->{left};
+    }
+
+    return undef;
+}
+
+
+sub members {
+    my ($self, $channel) = @_;
+
+    return values %{ $self->{members}{$channel} || {} };
 }
 
 
@@ -217,14 +310,24 @@ sub start {
     my $history = $o{begin} && $self->{o}{history};
 
     for my $channel (@{ $self->{channels} }) {
-        my $at    = $self->{place}{$channel};
-        my $reply = $ws->cmd(join => channel => $channel,
+        my $at     = $self->{place}{$channel};
+        my ($join) = grep { $_->{channel} eq $channel }
+                     @{ $self->{o}{joins} || [] };
+
+        my %join   = %{ $join || {} };
+
+        # who comes back has its member as it is
+
+        delete $join{presence} if !$o{begin};
+
+        my $reply = $ws->cmd(join => %join, channel => $channel,
                              ($at ? (since => $at) : ()),
                              ($history ? (history => $history) : ()));
 
         my $ok = $reply->{ok}
             or die Fanout::JSON::encode($reply->{error}) . "\n";
 
+        $self->listed($ok);
         $self->{joined}{$channel} = $ok;
         $self->{place}{$channel}
             = { epoch => $ok->{epoch}, offset => $ok->{offset} };
@@ -241,7 +344,7 @@ sub eof    { $_[0]{ws}->eof }
 sub worker { $_[0]{ws}->headers->{'x-worker'} }
 
 
-sub next_entry {
+sub take {
     my ($self, $timeout) = @_;
 
     return shift @{ $self->{queue} } if @{ $self->{queue} };
@@ -274,11 +377,15 @@ sub closing {
 
 package Fanout::Client::Events;
 
+use Time::HiRes qw( time );
+
 our @ISA = 'Fanout::Client';
 
 
 sub start {
     my ($self, %o) = @_;
+
+    $self->{queue} = [];
 
     my $s = $self->{stream} = Fanout::Stream->new(
         $self->{nginx}, $self->{path},
@@ -307,14 +414,32 @@ sub cut {
 }
 
 
-sub next_entry {
+sub take {
     my ($self, $timeout) = @_;
 
-    my $push = $self->{stream}->next_push($timeout) or return undef;
+    my $end = time + (defined $timeout ? $timeout : 10);
 
-    $self->{closing} = $push->{closing} if $push->{closing};
+    while (!@{ $self->{queue} }) {
+        my $left = $end - time;
+        my $push = $self->{stream}->next_push($left > 0 ? $left : 0)
+            or return undef;
 
-    return $push->{closing} ? $self->next_entry($timeout) : $push;
+        for (ref $push eq 'ARRAY' ? @$push : $push) {
+            if ($_->{closing}) {
+                $self->{closing} = $_->{closing};
+                return undef;
+            }
+
+            if ($_->{ok} || $_->{part}) {
+                $self->listed($_->{ok} || $_->{part});
+
+            } else {
+                push @{ $self->{queue} }, $_;
+            }
+        }
+    }
+
+    return shift @{ $self->{queue} };
 }
 
 
@@ -386,8 +511,13 @@ sub ask {
 
     $self->{place} = $r->{headers}{'fanout-position'};
 
-    for my $object (@{ $r->json }) {
-        if ($object->{welcome}) {
+    for my $object (map { ref $_ eq 'ARRAY' ? @$_ : $_ } @{ $r->json }) {
+        $self->listed($object->{ok}) if $object->{ok};
+
+        if ($object->{ok} && $object->{ok}{members}) {
+            # of the members
+
+        } elsif ($object->{welcome}) {
             $self->{welcome} = $object->{welcome};
 
         } elsif ($object->{ok}) {
@@ -408,7 +538,7 @@ sub worker { $_[0]{worker} }
 sub cut    { $_[0]{http}->socket->cut if $_[0]{http}->socket }
 
 
-sub next_entry {
+sub take {
     my ($self, $timeout) = @_;
 
     $timeout = 10 if !defined $timeout;
