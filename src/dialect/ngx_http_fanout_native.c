@@ -118,7 +118,11 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         s->beat_at = ngx_current_msec + s->conf->ping;
     }
 
-    if (s->transport != &ngx_http_fanout_poll || !s->resumed) {
+    /* a poll that goes on is answered when there is something */
+
+    if (s->transport != &ngx_http_fanout_poll || !s->resumed
+        || ngx_http_arg(r, (u_char *) "since", 5, &value) != NGX_OK)
+    {
         welcome(s);
     }
 

@@ -33,7 +33,8 @@ The names: websocket, sse, poll.
 
 Connects and joins. Options: C<channels>; C<joins>, objects as the command
 takes them, instead; C<history>; C<session>, for a poll that is a client;
-C<user>, which becomes an argument of the URL; C<query>, more of these; C<worker>, a pid; C<since>, a
+C<user>, which becomes an argument of the URL; C<query>, more of these;
+C<worker>, a pid; C<since>, a
 hash of positions by channel, or what C<place> gave, to begin with; C<resume>.
 Dies if that is refused.
 
@@ -296,9 +297,23 @@ our @ISA = 'Fanout::Client';
 sub start {
     my ($self, %o) = @_;
 
-    my $ws = $self->{ws} = $self->{nginx}->native(
-        path => "$self->{path}?" . $self->query,
-        ($o{worker} ? (worker => $o{worker}) : ()),
+    my $nginx = $self->{nginx};
+    my %to;
+
+    # by one handshake only: a token is good for one
+
+    if ($o{worker}) {
+        $to{socket} = $nginx->on_worker($o{worker}, sub {
+            my $socket = Fanout::Socket->open(port => $nginx->port);
+            Fanout::Nginx::wait_for(sub {
+                Fanout::Nginx::server_inode($socket)
+            }, 2);
+            return $socket;
+        });
+    }
+
+    my $ws = $self->{ws} = Fanout::Client::Native->connect(
+        port => $nginx->port, path => "$self->{path}?" . $self->query, %to,
         (defined $self->{token} ? (resume => $self->{token}) : ()));
 
     die "no WebSocket: " . $ws->status . "\n" if !$ws->welcome;
@@ -372,6 +387,18 @@ sub closing {
     $self->{ws}->next_where(sub { 0 }, $timeout);
 
     return $self->{ws}->close_code;
+}
+
+
+package Fanout::Client::Native;
+
+our @ISA = 'Fanout::Native';
+
+
+sub open {
+    my ($class, %o) = @_;
+
+    return $o{socket} ? bless $o{socket}, $class : $class->SUPER::open(%o);
 }
 
 
@@ -476,7 +503,13 @@ sub start {
     $self->{joined} = {};
     delete $self->{worker};
 
+    my $was = delete $self->{welcome};
+
     $self->ask(0, $o{begin});
+
+    # nor that it is who it was
+
+    $self->{welcome} ||= { %$was, resumed => Fanout::JSON::true } if $was;
 
     # what is continued is not told
 
