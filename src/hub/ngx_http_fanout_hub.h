@@ -401,6 +401,21 @@ ngx_int_t ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
  * be called after every operation on seats and members. */
 void ngx_http_fanout_hub_presence(ngx_http_fanout_hub_t *hub);
 
+/*
+ * The same for a session that has proved to be a client which is somewhere
+ * else, maybe on another worker: its identity is known by the secret.  With m
+ * NULL the member of that key leaves.  As above, and NOT_JOINED without a seat
+ * on the channel.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_member_as(
+    ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_http_fanout_zstr_t *key, ngx_http_fanout_member_t *m,
+    ngx_uint_t what);
+
+/* It leaves the channel, its own worker is ordered to part it. */
+ngx_http_fanout_error_e ngx_http_fanout_hub_leave_as(
+    ngx_http_fanout_session_t *s, ngx_str_t *channel);
+
 /* Whether the policy lets this session publish there: 1 or 0. */
 ngx_uint_t ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,
     ngx_str_t *channel);

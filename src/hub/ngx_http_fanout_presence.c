@@ -10,6 +10,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_ORDERS  16
@@ -238,6 +239,106 @@ ngx_http_fanout_hub_member_drop(ngx_http_fanout_subscription_t *sub,
 }
 
 
+/* Who has a member by this becomes its owner when it is told of it. */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_hub_member_as(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel, ngx_http_fanout_zstr_t *key,
+    ngx_http_fanout_member_t *m, ngx_uint_t what)
+{
+    int                             rc, member;
+    ngx_http_fanout_put_t           put;
+    ngx_http_fanout_hub_t          *hub;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    hub = s->hub;
+
+    ngx_http_fanout_hub_view(hub, channel, &zc);
+
+    if (!ngx_http_fanout_member_any(&hub->zone, &zc, 0, &s->identity,
+                                    &member))
+    {
+        return NGX_HTTP_FANOUT_E_NOT_JOINED;
+    }
+
+    if (m == NULL) {
+        rc = ngx_http_fanout_member_drop(&hub->zone, &zc, 0, &s->identity,
+                                         key,
+                                         NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+            ngx_http_fanout_count(hub, presence_leaves);
+        }
+
+        ngx_http_fanout_hub_presence(hub);
+
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    rc = ngx_http_fanout_member_put(&hub->zone, &zc, 0, &s->identity, m, what,
+                                    &put);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        break;
+
+    case NGX_HTTP_FANOUT_ZONE_CONFLICT:
+        return NGX_HTTP_FANOUT_E_CHANNEL_FULL;
+
+    case NGX_HTTP_FANOUT_ZONE_LARGE:
+        return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+    default:
+        return refused(hub, rc);
+    }
+
+    if (put.created) {
+        ngx_http_fanout_count(hub, presence_joins);
+
+    } else if (put.changed) {
+        ngx_http_fanout_count(hub, presence_updates);
+    }
+
+    ngx_http_fanout_hub_presence(hub);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_hub_leave_as(ngx_http_fanout_session_t *s, ngx_str_t *channel)
+{
+    int                             rc, member;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    ngx_http_fanout_hub_view(s->hub, channel, &zc);
+
+    if (!ngx_http_fanout_member_any(&s->hub->zone, &zc, 0, &s->identity,
+                                    &member))
+    {
+        return NGX_HTTP_FANOUT_E_NOT_JOINED;
+    }
+
+    rc = ngx_http_fanout_seat_kick(&s->hub->zone, &zc, s->identity.client,
+                                   NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+
+    ngx_http_fanout_hub_presence(s->hub);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
+        return NGX_HTTP_FANOUT_E_NOT_JOINED;
+
+    default:
+        return refused(s->hub, rc);
+    }
+}
+
+
 ngx_int_t
 ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
     const ngx_http_fanout_member_t *m)
@@ -341,8 +442,10 @@ ngx_uint_t
 ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,
     ngx_str_t *channel)
 {
+    int                              member;
     ngx_http_fanout_policy_t        *policy;
     ngx_http_fanout_channel_t       *ch;
+    ngx_http_fanout_zone_channel_t   zc;
     ngx_http_fanout_subscription_t  *sub;
 
     if (!s->hub->app->members_publish) {
@@ -354,6 +457,16 @@ ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,
 
     if (!policy->members_publish) {
         return 1;
+    }
+
+    if (s->transport->commands) {
+        /* of a client that is elsewhere */
+        ngx_http_fanout_hub_view(s->hub, channel, &zc);
+
+        return s->identity.client
+               && ngx_http_fanout_member_any(&s->hub->zone, &zc, 0,
+                                             &s->identity, &member)
+               && member;
     }
 
     sub = ch ? ngx_http_fanout_session_sub(s, channel) : NULL;

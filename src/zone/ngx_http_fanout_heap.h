@@ -1046,6 +1046,10 @@ fanout_ref_t fanout_identity_find(ngx_http_fanout_zone_t *z,
 int fanout_identity_own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_identity_t *id);
 
+/* The identity with that secret and user, live or lingering; 0. */
+fanout_ref_t fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+
 /* Frees one that has ended, after its last seat. */
 void fanout_identity_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 

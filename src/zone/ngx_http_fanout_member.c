@@ -77,7 +77,21 @@ static fanout_ref_t
 own_seat(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     fanout_ref_t identity, const ngx_http_fanout_identity_t *id)
 {
-    fanout_ref_t  ref;
+    fanout_ref_t  ref, channel;
+
+    if (identity == 0) {
+        /* who has the secret, on whichever worker */
+
+        channel = fanout_channel_find(z, c);
+
+        if (channel == 0 || !fanout_identity_known(z, id)) {
+            return 0;
+        }
+
+        ref = fanout_seat_find(z, channel, id->client);
+
+        return ref && fanout_seat(z, ref)->state != FANOUT_SEAT_GONE ? ref : 0;
+    }
 
     if (!fanout_channel_opened(z, c) || !fanout_identity_own(z, identity, id))
     {
@@ -359,6 +373,37 @@ flags_of(const ngx_http_fanout_member_t *m, unsigned what, uint8_t flags)
 
 
 /* leaving */
+
+int
+ngx_http_fanout_member_any(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id, int *member)
+{
+    fanout_ref_t    seat, ref;
+    fanout_seat_t  *s;
+
+    *member = 0;
+
+    (void) fanout_enter(z);
+
+    seat = own_seat(z, c, identity, id);
+
+    if (seat) {
+        s = fanout_seat(z, seat);
+        *member = s->counted != 0;
+
+        for (ref = s->members; ref && !*member;
+             ref = fanout_member(z, ref)->next)
+        {
+            *member = fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE;
+        }
+    }
+
+    fanout_leave(z);
+
+    return seat != 0;
+}
+
 
 int
 ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,

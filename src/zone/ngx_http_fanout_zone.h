@@ -763,6 +763,9 @@ typedef struct {
  * state nothing is told.  On a channel of the mode SUMMARY the seat counts,
  * and nothing else is kept.
  *
+ * With 0 as ref the identity is found by its secret, whose worker it is, and
+ * the channel by its name.
+ *
  * FULL; CONFLICT if the channel has all members it may; LARGE; NOTFOUND
  * without a seat, or without a member unless it is to enter. */
 int ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
@@ -770,11 +773,16 @@ int ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_member_t *m,
     unsigned what, ngx_http_fanout_put_t *r);
 
-/* The member leaves, the seat stays.  NOTFOUND. */
+/* The member leaves, the seat stays; ref as above.  NOTFOUND. */
 int ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *key,
     uint8_t reason);
+
+/* Whether it has a seat, with a member; ref as above: 1 or 0. */
+int ngx_http_fanout_member_any(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, int *member);
 
 /* Copies a member as it is now into buf of at least 2 * 255 + INFO + MEMBER
  * bytes.  NOTFOUND. */
