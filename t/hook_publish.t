@@ -681,6 +681,41 @@ part 'order' => sub {
 };
 
 
+part 'order on a channel' => sub {
+    my @pubs = map { client($one, "u$_") } 1 .. 12;
+
+    while_it([ wait => 'lane', answer => 1 ], sub {
+        $backend->forget;
+
+        my @ids = $pubs[0]->send_cmd('publish', channel => 'lane', data => 0);
+        $backend->wait_calls(1);
+
+        push @ids, $pubs[$_]->send_cmd('publish', channel => 'lane',
+                                       data => $_) for 1 .. 9;
+
+        # another channel, of which there are other calls
+
+        my @others = map { $pubs[$_]->send_cmd('publish',
+                               channel => "lane$_", data => 1) } 10, 11;
+
+        client($one)->ok('ping');
+        is((grep { $_->{channel} eq 'lane' } $backend->asked), 1,
+           'nothing overtakes what is asked for');
+
+        $backend->let('lane');
+        is(code($pubs[$_]->reply($ids[$_])), 'ok', "answer $_") for 0 .. 9;
+        is(code($pubs[$_ + 10]->reply($others[$_])), 'ok', 'others') for 0, 1;
+
+        is_deeply(data_of($ann, 'lane'),
+                  [ map { $_->{messages}[0]{data} }
+                    grep { $_->{channel} eq 'lane' } $backend->asked ],
+                  'made as they were asked for');
+    });
+
+    $_->disconnect for @pubs;
+};
+
+
 part 'batches' => sub {
     my @pubs = map { client($one, "u$_") } 1 .. 150;
 
