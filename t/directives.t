@@ -374,8 +374,8 @@ my @hook = (
     'fanout_hook app /h join batch='    => 'invalid number in "batch="',
     'fanout_hook app /h join batch=0'   => 'invalid number in "batch=0"',
     'fanout_hook app /h join batch=x'   => 'invalid number in "batch=x"',
-    'fanout_hook app /h join batch=257' => 'invalid number in "batch=257", it '
-                                         . 'is from 1 to 256',
+    'fanout_hook app /h join batch=65' => 'invalid number in "batch=65", it '
+                                         . 'is from 1 to 64',
     'fanout_hook app /h join queue=0'   => 'invalid number in "queue=0"',
     'fanout_hook app /h join queue=-1'  => 'invalid number in "queue=-1"',
     'fanout_hook app /h join queue=1k'  => 'invalid number in "queue=1k"',
@@ -543,7 +543,7 @@ subtest 'and what is right' => sub {
 
     for my $line ('fanout_hook app /h publish',
                   'fanout_hook app /h?a=b connect disconnect join leave '
-                  . 'first-in last-out occupied vacated publish batch=256 '
+                  . 'first-in last-out occupied vacated publish batch=64 '
                   . 'queue=1 timeout=1h retry=1ms limit=64m fail=pass',
                   'fanout_hook app /h publish fail=deny batch=1 limit=1',
                   'fanout_hook app /h join; fanout_hook app /i publish; '
