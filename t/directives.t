@@ -380,7 +380,7 @@ my @hook = (
     'fanout_hook app /h join queue=-1'  => 'invalid number in "queue=-1"',
     'fanout_hook app /h join queue=1k'  => 'invalid number in "queue=1k"',
     'fanout_hook app /h join queue=10000' => '"queue=10000" of fanout_hook '
-                                  . '"/h" is more than half of zone "app" can '
+                                  . '"/h" is more than a quarter of zone "app" can '
                                   . 'hold: it is at most \d+',
     'fanout_hook app /h join timeout=0'  => 'invalid time in "timeout=0", it '
                                           . 'is from 1ms to 1h',

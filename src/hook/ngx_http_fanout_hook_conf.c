@@ -336,7 +336,7 @@ ngx_http_fanout_hook_finish(ngx_conf_t *cf, ngx_http_fanout_app_t *app)
     }
 
     size = app->shm_zone->shm.size;
-    most = size / 2 / NGX_HTTP_FANOUT_HOOK_LARGEST;
+    most = size / 4 / NGX_HTTP_FANOUT_HOOK_LARGEST;
 
     if (hook->queue == 0) {
         hook->queue = ngx_min(10000, most);
@@ -344,8 +344,8 @@ ngx_http_fanout_hook_finish(ngx_conf_t *cf, ngx_http_fanout_app_t *app)
 
     if (hook->queue > most) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"queue=%ui\" of %V is more than half of zone "
-                           "\"%V\" can hold: it is at most %ui",
+                           "\"queue=%ui\" of %V is more than a quarter of "
+                           "zone \"%V\" can hold: it is at most %ui",
                            hook->queue, &hook->callee.what, &app->name, most);
         return NGX_CONF_ERROR;
     }
