@@ -25,7 +25,7 @@ my $backend = Fanout::HookBackend->start;
 my $port    = $backend->port;
 
 my $http = <<'END';
-    fanout_zone app 16m;
+    fanout_zone app 32m;
     fanout_channel app quiet:* hooks=off;
     fanout_channel app slow:* linger=1s presence=on;
     fanout_channel app * linger=1s;
