@@ -30,7 +30,7 @@ endif
 
 
 .PHONY: all help deps run demo test units fuzzers fuzz sanitize bench install \
-        deb clean FORCE
+        deb page clean FORCE
 
 all: $(MODULE)
 
@@ -45,6 +45,7 @@ help:
 	@echo 'make deps          install what building and testing need (root)'
 	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
 	@echo 'make deb           a package for Debian, in build/deb/'
+	@echo 'make page          build src/http/status.html into its header'
 	@echo 'make clean         remove build/'
 	@echo
 	@echo 'PORT=$(PORT) JOBS=$(JOBS) FUZZ_TIME=$(FUZZ_TIME)'
@@ -233,6 +234,9 @@ deb: DEPS := build deb
 deb: deps
 	@$(MAKE) --no-print-directory all
 	@t/tools/deb $(MODULE) $(BUILD)/deb
+
+page:
+	@t/tools/embed
 
 clean:
 	rm -rf $(BUILD)

@@ -24,6 +24,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app small:*   presence=on members=3 linger=0;
         fanout_channel app count:*   presence=summary linger=0 batch=0;
         fanout_channel app quiet:*   presence=on linger=0 idle=300ms expire=2s;
+        fanout_channel app calm:*    presence=on linger=30s batch=20ms idle=300ms;
         fanout_channel app closed:*  presence=on publish=members;
         fanout_channel app nobody:*  history=10;
         fanout_channel app big:*     presence=on linger=1s batch=50ms;
@@ -526,6 +527,78 @@ subtest 'idle and expire' => sub {
               [ $ann->client ], 'it is told as well');
     is(code($ann->cmd('leave', channel => 'quiet:1')), 'no error',
        'the subscription stayed');
+};
+
+
+sub state_of {
+    my ($ws, $at, $client) = @_;
+
+    my ($m) = grep { $_->{client} eq $client }
+              @{ $ws->ok('members', channel => $at)->{members} };
+
+    return $m && $m->{state};
+}
+
+
+subtest 'a state that was asked for stays' => sub {
+    my $at = 'long:state';
+    my ($ann, $watch) = (client($one), client($two));
+
+    $watch->ok('join', channel => $at);
+    $ann->ok('join', channel => $at, presence => { x => 1 });
+    change($watch, 'joined');
+    $ann->ok('presence', channel => $at, state => 'idle');
+    is(change($watch, 'updated')->[0]{state}, 'idle', 'idle');
+
+    my $r = $ann->ok('join', channel => $at, presence => { x => 1 });
+    is($r->{members}[0]{state}, 'idle', 'joined again: as it was');
+    $ann->ok('join', channel => $at, presence => { x => 2 });
+    my $u = change($watch, 'updated')->[0];
+    is_deeply([ $u->{data}{x}, $u->{state} ], [ 2, 'idle' ],
+              'with other data, nobody is told a thing in between');
+
+    $ann->cut;
+    my $back = client($two, user => 'u' . ($users - 1),
+                      resume => $ann->resume);
+    ok($back->welcome->{resumed}, 'resumed');
+    $back->ok('join', channel => $at, presence => { x => 2 });
+    is(state_of($back, $at, $back->client), 'idle', 'and after a cut');
+
+    $back->ok('presence', channel => $at, data => undef);
+    change($watch, 'left');
+    $back->ok('join', channel => $at, presence => { x => 2 });
+    is(change($watch, 'joined')->[0]{state}, 'active', 'a new one is active');
+};
+
+
+subtest 'a state that is asked for, and silence' => sub {
+    my $at = 'calm:1';
+    my ($ann, $bob, $watch) = (client($one), client($one), client($two));
+
+    $watch->ok('join', channel => $at);
+    $ann->ok('join', channel => $at, presence => { x => 1 });
+    change($watch, 'joined');
+    $ann->ok('presence', channel => $at, state => 'idle');
+    is(change($watch, 'updated')->[0]{state}, 'idle', 'asked to be idle');
+    $ann->cut;
+
+    $bob->ok('join', channel => $at, presence => { x => 2 });
+    change($watch, 'joined');
+    is(change($watch, 'updated')->[0]{state}, 'idle', 'idle by silence');
+    $bob->cut;
+
+    $ann = client($two, user => 'u' . ($users - 2), resume => $ann->resume);
+    $bob = client($two, user => 'u' . ($users - 1), resume => $bob->resume);
+    ok($ann->welcome->{resumed} && $bob->welcome->{resumed}, 'both resumed');
+
+    $ann->ok('join', channel => $at);
+    $ann->ok('ping');
+    is(state_of($watch, $at, $ann->client), 'idle', 'is still idle');
+
+    $bob->ok('join', channel => $at, presence => { x => 2 });
+    my $u = change($watch, 'updated')->[0];
+    is_deeply([ @$u{qw( client state )} ], [ $bob->client, 'active' ],
+              'the other is heard of');
 };
 
 

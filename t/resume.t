@@ -2,7 +2,8 @@
 
 # Coming back: if this fails, a client that was cut loses its identity or what
 # was said meanwhile, is told that it has everything when it has not, or
-# somebody else gets its place.
+# somebody else gets its place: over a WebSocket, by server-sent events or by
+# long polls.
 
 use strict;
 use warnings;
@@ -10,6 +11,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fanout::Client;
 use Fanout::Nginx;
 
 
@@ -54,66 +56,77 @@ sub publish {
 }
 
 
-# On a certain worker, by one handshake only: a token is good for one
+my $transport;                  # the one whose turn it is
+
+
+# A client of it, on a certain worker if that matters
 
 sub connect_as {
     my ($user, %o) = @_;
 
-    if (my $pid = delete $o{worker}) {
-        $o{socket} = $nginx->on_worker($pid, sub {
-            my $socket = Fanout::Socket->open(port => $nginx->port);
-            wait_for(sub { Fanout::Nginx::server_inode($socket) }, 2);
-            $socket;
-        });
-    }
+    my $path = delete $o{path} || '/rt';
 
-    return Fanout::Test::Native->connect(port => $nginx->port,
-                                         path => "/rt?user=$user", %o);
+    return Fanout::Client->open($nginx, $transport, $path, user => $user,
+                                ($o{joins} ? () : (channels => [ 'all' ])),
+                                session => 1, %o);
 }
 
 
-{
-    package Fanout::Test::Native;
+# One that joins a channel behind a place of it
 
-    our @ISA = 'Fanout::Native';
+sub since {
+    my ($channel, $place, %o) = @_;
 
-    sub open {
-        my ($class, %o) = @_;
-
-        return $o{socket} ? bless $o{socket}, $class
-                          : $class->SUPER::open(%o);
-    }
+    return connect_as($o{user} || 'bob', joins => [
+        { channel => $channel, ($place ? (since => $place) : ()) }
+    ], %o);
 }
 
 
 sub place { { epoch => $_[0]{epoch}, offset => $_[0]{offset} + ($_[1] || 0) } }
 
-sub data { [ map { $_->{data} } @{ $_[0]{messages} } ] }
+
+sub resumed { $_[0]->resumed ? 1 : 0 }
 
 
 # the first, since it waits until nobody lingers
 
-subtest 'fanout_resume' => sub {
-    my $ann = $nginx->native(path => '/soon?user=ann');
+for (Fanout::Client->transports) {
+
+$transport = $_;
+
+subtest "$transport: fanout_resume" => sub {
+    my $ann = connect_as('ann', path => '/soon');
+    my $was = $ann->client;
     $ann->cut;
 
     ok(wait_for(sub { status()->{zone}{lingering} }),
        'a cut session lingers');
     ok(wait_for(sub { !status()->{zone}{lingering} }, 20),
        'for some time');
-    ok(!$nginx->native(path => '/soon?user=ann', resume => $ann->resume)
-           ->welcome->{resumed}, 'then it is forgotten');
+    $ann->come_back;
+    ok(!resumed($ann), 'then it is forgotten');
+    isnt($ann->client, $was, 'and another one');
+    $ann->cut;
+    ok(wait_for(sub { !status()->{zone}{lingering} }, 20), 'in its turn');
 };
 
+}
 
-subtest 'the identity' => sub {
+
+for (Fanout::Client->transports) {
+
+$transport = $_;
+
+
+subtest "$transport: the identity" => sub {
     my ($one, $two) = pids();
 
     for my $to ([ $one, $one ], [ $one, $two ], [ $two, $one ]) {
         my $name = $to->[0] == $to->[1] ? 'same worker' : 'other worker';
 
         my $ann = connect_as('ann', worker => $to->[0]);
-        my $w   = $ann->welcome;
+        my $w   = $ann->{welcome};
 
         is($w->{user}, 'ann', "$name: the user");
         ok(!$w->{resumed}, "$name: new at first");
@@ -123,79 +136,82 @@ subtest 'the identity' => sub {
         my $again = connect_as('ann', worker => $to->[1],
                                resume => $w->{resume});
 
-        ok($again->welcome->{resumed}, "$name: then resumed");
+        ok(resumed($again), "$name: then resumed");
         is($again->client, $w->{client}, "$name: the same client");
-        isnt($again->resume, $w->{resume}, "$name: with a new token");
 
-        my $thief = connect_as('ann', resume => $w->{resume});
+        # a poll's stays, as an answer with another might get lost
 
-        ok(!$thief->welcome->{resumed}, "$name: a used token is refused");
-        isnt($thief->client, $w->{client}, "$name: as somebody else");
+        if ($transport ne 'poll') {
+            isnt($again->token, $w->{resume}, "$name: with a new token");
+
+            my $thief = connect_as('ann', resume => $w->{resume});
+
+            ok(!resumed($thief), "$name: a used token is refused");
+            isnt($thief->client, $w->{client}, "$name: as somebody else");
+            $thief->cut;
+        }
+
         ok($again->ok('ping'), "$name: who has the place keeps it");
 
         $again->cut;
         my $third = connect_as('ann', worker => $to->[0],
-                               resume => $again->resume);
-        ok($third->welcome->{resumed}, "$name: the new token is good");
-        $_->cut for $thief, $third;
+                               resume => $again->token);
+        ok(resumed($third), "$name: the new token is good");
+        is($third->client, $w->{client}, "$name: for the same client");
+        $third->cut;
     }
 };
 
 
-subtest 'whose it is' => sub {
+subtest "$transport: whose it is" => sub {
     my $ann = connect_as('ann');
     $ann->cut;
 
     for my $user ('bob', '') {
-        my $bob = connect_as($user, resume => $ann->resume);
+        my $bob = connect_as($user, resume => $ann->token);
 
-        ok(!$bob->welcome->{resumed}, "user '$user' is refused");
+        ok(!resumed($bob), "user '$user' is refused");
         isnt($bob->client, $ann->client, 'and is somebody else');
         $bob->cut;
     }
 
-    my $again = connect_as('ann', resume => $ann->resume);
+    my $again = connect_as('ann', resume => $ann->token);
 
-    ok($again->welcome->{resumed}, 'which does not cost the owner');
+    ok(resumed($again), 'which does not cost the owner');
     is($again->client, $ann->client, 'the place');
     $again->cut;
 
-    my $length = length $ann->resume;
+    my $length = length $ann->token;
 
     for my $bad ('r_', 'r_x', 'nonsense', 'r_' . '0' x ($length - 2),
-                 substr($again->resume, 0, -1), $again->resume . 'x',
+                 substr($again->token, 0, -1), $again->token . 'x',
                  'x' x 200)
     {
         my $client = connect_as('ann', resume => $bad);
 
-        ok(!$client->welcome->{resumed}, "token '$bad' is nobody's");
+        ok(!resumed($client), "token '$bad' is nobody's");
         $client->cut;
     }
 
-    ok(connect_as('ann', resume => $again->resume)->welcome->{resumed},
+    ok(resumed(connect_as('ann', resume => $again->token)),
        'none of which hurts it');
 };
 
 
-subtest 'one socket for one client' => sub {
+subtest "$transport: one connection for one client" => sub {
     my ($one, $two) = pids();
 
     for my $to ([ $one, $one ], [ $one, $two ]) {
         my $old = connect_as('ann', worker => $to->[0]);
-        $old->ok(join => channel => 'room');
-
         my $new = connect_as('ann', worker => $to->[1],
-                             resume => $old->resume);
+                             channels => [ 'room' ], resume => $old->token);
 
-        ok($new->welcome->{resumed}, 'a second socket takes the place');
+        ok(resumed($new), 'a second connection takes the place');
         is($new->client, $old->client, 'of the same client');
+        is($old->closing(20), 4409, 'the first is told 4409');
 
-        $old->next_where(sub { 0 });
-        is($old->close_code, 4409, 'the first is told 4409');
-
-        $new->ok(join => channel => 'room');
         publish('room', 'to the new');
-        is($new->next_push->{data}, 'to the new', 'the second goes on');
+        is($new->next_entry->{data}, 'to the new', 'the second goes on');
 
         # and back and forth, as a client does that has lost its nerve
 
@@ -203,59 +219,62 @@ subtest 'one socket for one client' => sub {
 
         for my $i (1 .. 6) {
             push @all, connect_as('ann', worker => $to->[$i % 2],
-                                  resume => $all[-1]->resume);
+                                  resume => $all[-1]->token);
         }
 
         my $last = pop @all;
 
-        is(scalar(grep { $_->welcome->{resumed} } @all, $last), 7,
-           'six more times');
-        $_->next_where(sub { 0 }) for @all;
-        is_deeply([ map { $_->close_code } @all ], [ (4409) x 6 ],
+        is(scalar(grep { resumed($_) } @all, $last), 7, 'six more times');
+        is_deeply([ map { $_->closing(20) } @all ], [ (4409) x 6 ],
                   'each of them is told');
         ok($last->ok('ping'), 'the last one lives');
         $last->cut;
     }
-};
+} if $transport ne 'poll';
 
 
 subtest 'a clean end is an end' => sub {
     my $ann = connect_as('ann');
-    $ann->close(1000);
+    $ann->{ws}->close(1000);
 
-    ok(!connect_as('ann', resume => $ann->resume)->welcome->{resumed},
+    ok(!resumed(connect_as('ann', resume => $ann->token)),
        'closed with 1000: gone');
 
     my $bob = connect_as('bob');
-    $bob->close(1001);
+    $bob->{ws}->close(1001);
 
-    ok(connect_as('bob', resume => $bob->resume)->welcome->{resumed},
+    ok(resumed(connect_as('bob', resume => $bob->token)),
        'with 1001: may come back');
-};
+} if $transport eq 'websocket';
 
 
-subtest 'after a killed worker' => sub {
+subtest "$transport: after a killed worker" => sub {
     my ($one, $two) = pids();
+    my $channel = "killed-$transport";
 
-    my @clients = map { connect_as('ann', worker => $one) } 1 .. 5;
-    my @places  = map { $_->ok(join => channel => 'killed') } @clients;
+    my @clients = map {
+        connect_as('ann', worker => $one, channels => [ $channel ])
+    } 1 .. 5;
+
+    my @ids = map { $_->client } @clients;
 
     $nginx->signal($one, 'KILL');
     $nginx->allow(qr/worker process $one exited on signal/);
-    publish('killed', 'a', 'b', 'c');
+    publish($channel, 'a', 'b', 'c');
 
     for my $i (0 .. 4) {
-        my $again = connect_as('ann', resume => $clients[$i]->resume);
+        my $again = $clients[$i];
+        $again->cut;
+        ok(wait_for(sub { eval { $again->come_back; 1 } }), 'back');
 
-        ok($again->welcome->{resumed}, 'resumed');
-        is($again->client, $clients[$i]->client, 'the same client');
+        ok(resumed($again), 'resumed');
+        is($again->client, $ids[$i], 'the same client');
 
-        my $join = $again->ok(join => channel => 'killed',
-                              since => place($places[$i]));
+        my $join = $again->joined($channel);
 
         ok($join->{recovered}, 'recovered');
-        is($join->{missed}, 3, 'three missed');
-        is_deeply(data($join), [qw( a b c )], 'and here they are');
+        is($join->{missed}, 3, 'three missed') if $transport ne 'poll';
+        is($again->entries(3), 'a b c', 'and here they are');
         $again->cut;
     }
 
@@ -263,42 +282,46 @@ subtest 'after a killed worker' => sub {
 };
 
 
-subtest 'after a reload' => sub {
-    my $ann  = connect_as('ann');
-    my $join = $ann->ok(join => channel => 'reloaded');
+subtest "$transport: after a reload" => sub {
+    my $channel = "reloaded-$transport";
+    my $ann  = connect_as('ann', channels => [ $channel ]);
+    my $was  = $ann->client;
+    my $join = $ann->joined($channel);
 
     $nginx->reload;
-    publish('reloaded', 'a', 'b');
-    $ann->next_where(sub { 0 }, 20);
-    is($ann->close_code, 1012, 'told to come back');
-    publish('reloaded', 'c');
+    publish($channel, 'a', 'b');
+
+    is($ann->closing(20), 1012, 'told to come back')
+        if $transport ne 'poll';
+
+    publish($channel, 'c');
 
     # all that it was given already, and all else by since
 
-    my $seen  = $join->{offset};
-    my $again = connect_as('ann', resume => $ann->resume);
-    ok($again->welcome->{resumed}, 'resumed');
-    is($again->client, $ann->client, 'the same client');
-
-    $join = $again->ok(join => channel => 'reloaded', since => place($join));
-    ok($join->{recovered}, 'recovered');
-    is_deeply(data($join), [qw( a b c )], 'with what it missed');
+    my $again = since($channel, place($join), user => 'ann',
+                      resume => $ann->token);
+    ok(resumed($again), 'resumed');
+    is($again->client, $was, 'the same client');
+    ok($again->joined($channel)->{recovered}, 'recovered');
+    is($again->entries(3), 'a b c', 'with what it missed');
+    $again->cut;
 };
 
 
-subtest 'since: exactly what was missed' => sub {
-    my $ann  = connect_as('ann', worker => (pids())[0]);
-    my $join = $ann->ok(join => channel => 'since');
-    my @r    = publish('since', map { "m$_" } 1 .. 600);
-    my $bob  = connect_as('bob', worker => (pids())[1]);
+subtest "$transport: since: exactly what was missed" => sub {
+    my $channel = "since-$transport";
+    my $ann  = connect_as('ann', worker => (pids())[0],
+                          channels => [ $channel ]);
+    my $join = $ann->joined($channel);
+    my @r    = publish($channel, map { "m$_" } 1 .. 600);
+    my $to   = (pids())[1];
 
     is($r[-1]{offset}, $join->{offset} + 600, 'offsets grow by one');
 
     for my $n (0, 1, 2, 63, 64, 65, 255, 256, 257, 599, 600) {
-        my $got = $bob->cmd(join => channel => 'since',
-                            since => place($r[-1], -$n));
-        my $ok  = $got->{ok};
-        my @all = map { @{ $_->{messages} } } @{ $got->{part} || [] }, $ok;
+        my $bob = since($channel, place($r[-1], -$n), worker => $to);
+        my $ok  = $bob->joined($channel);
+        my @all = map { $bob->next_entry } 1 .. $n;
 
         ok($ok->{recovered} && $ok->{missed} == $n, "$n missed");
         is_deeply([ map { $_->{data} } @all ],
@@ -306,103 +329,140 @@ subtest 'since: exactly what was missed' => sub {
         is_deeply([ map { $_->{offset} } @all ],
                   [ map { $r[-1]{offset} - $n + $_ } 1 .. $n ],
                   "$n: and their offsets");
-        is($ok->{offset}, $r[-1]{offset}, "$n: the place to go on from");
-        $bob->ok(leave => channel => 'since');
+
+        # over a WebSocket they are in the reply, else behind it
+
+        is($ok->{offset}, $r[-1]{offset}
+                          - ($transport eq 'websocket' ? 0 : $n),
+           "$n: the place to go on from");
+        $bob->cut;
     }
 
-    my $both = $bob->ok(join => channel => 'since', history => 50,
-                        since => place($r[-1], -2));
-    is_deeply(data($both), [qw( m599 m600 )], 'since beats history');
-    publish('since', 'live');
-    is($bob->next_push->{data}, 'live', 'and then it is live');
-    is_deeply([ $bob->drain ], [], 'nothing twice');
+    my $both = since($channel, undef, joins => [
+        { channel => $channel, history => 50, since => place($r[-1], -2) }
+    ]);
+    is($both->entries(2), 'm599 m600', 'since beats history');
+    publish($channel, 'live');
+    is($both->entries(1), 'live', 'and then it is live');
+    ok(!$both->next_entry(0.2), 'nothing twice');
 };
 
 
 # Never silence: when it can't be told exactly, it is said
 
 sub unrecovered {
-    my ($name, $client, $channel, $since, $data) = @_;
+    my ($name, $channel, $since, $data) = @_;
 
-    my $join = $client->ok(join => channel => $channel, since => $since);
+    my $client = since($channel, $since);
+    my $join   = $client->joined($channel);
 
     ok(defined $join->{recovered} && !$join->{recovered},
        "$name: recovered is false");
 
     if ($data) {
         publish($channel, $data);
-        is($client->next_push->{data}, $data, "$name: and then it is live");
+        is($client->next_entry->{data}, $data, "$name: and then it is live");
     }
+
+    $client->cut;
 
     return $join;
 }
 
 
-subtest 'recovered: false' => sub {
-    my $ann = connect_as('ann');
+subtest "$transport: recovered: false" => sub {
+    my $few = "few-$transport";
 
-    my ($first) = publish('few', map { "m$_" } 1 .. 20);
-    unrecovered('too old', $ann, 'few', place($first), 'few goes on');
+    my ($first) = publish($few, map { "m$_" } 1 .. 20);
+    unrecovered('too old', $few, place($first), 'few goes on');
 
-    my ($last) = (publish('few2', map { "m$_" } 1 .. 20))[-1];
-    my $edge = $ann->ok(join => channel => 'few2', since => place($last, -5));
-    is_deeply(data($edge), [ map { "m$_" } 16 .. 20 ],
-              'the oldest that is kept is recovered');
-    ok($edge->{recovered}, 'and said to be');
-    unrecovered('one more', $ann, 'few2', place($last, -6));
+    my ($last) = (publish("${few}2", map { "m$_" } 1 .. 20))[-1];
+    my $edge = since("${few}2", place($last, -5));
+    ok($edge->joined("${few}2")->{recovered}, 'the oldest that is kept is');
+    is($edge->entries(5), 'm16 m17 m18 m19 m20', 'and is recovered');
+    unrecovered('one more', "${few}2", place($last, -6));
 
-    unrecovered('another epoch', $ann, 'few',
-                { epoch => 'nonsense', offset => 1 });
+    unrecovered('another epoch', $few, { epoch => 'nonsense', offset => 1 });
 
-    my ($p) = publish('purged', 'a', 'b');
-    is($nginx->http->delete('/fanout/channels/purged')->{status}, 200,
+    my $purged = "purged-$transport";
+    my ($p) = publish($purged, 'a', 'b');
+    is($nginx->http->delete("/fanout/channels/$purged")->{status}, 200,
        'a purge');
-    my $join = unrecovered('purged', $ann, 'purged', place($p), 'anew');
+    my $join = unrecovered('purged', $purged, place($p), 'anew');
     isnt($join->{epoch}, $p->{epoch}, 'purged: another epoch');
 
-    ($p) = publish('ahead', 'a');
-    unrecovered('an offset that is not yet there', $ann, 'ahead',
+    ($p) = publish("ahead-$transport", 'a');
+    unrecovered('an offset that is not yet there', "ahead-$transport",
                 place($p, 10), 'b');
 
-    unrecovered('a channel that never was', $ann, 'never',
+    unrecovered('a channel that never was', "never-$transport",
                 { epoch => $p->{epoch}, offset => 1 }, 'c');
 
-    ($p) = publish('short', 'a', 'b', 'c');
+    my $short = "short-$transport";
+    ($p) = publish($short, 'a', 'b', 'c');
     ok(wait_for(sub {
-        !@{ $nginx->http->get('/fanout/channels/short/messages')
+        !@{ $nginx->http->get("/fanout/channels/$short/messages")
                   ->json->{messages} }
     }, 20), 'a ttl runs out');
-    unrecovered('expired', $ann, 'short', place($p), 'd');
+    unrecovered('expired', $short, place($p), 'd');
 };
 
 
-subtest 'channels without history' => sub {
-    my $ann  = connect_as('ann');
-    my $join = $ann->ok(join => channel => 'none');
+# The same by the place that a client has come to itself
 
-    my $same = connect_as('bob')->ok(join => channel => 'none',
-                                     since => place($join));
-    ok($same->{recovered}, 'nothing missed: recovered');
-    is($same->{missed}, 0, 'none');
-    is_deeply($same->{messages}, [], 'none');
+subtest "$transport: recovered: false, coming back" => sub {
+    my ($few, $purged) = ("few-back-$transport", "purged-back-$transport");
+    my $ann = connect_as('ann', channels => [ $few, $purged ]);
 
-    publish('none', 'x');
-    is($ann->next_push->{data}, 'x', 'they are delivered');
+    publish($_, 'a') for $few, $purged;
+    $ann->entries(2);
+    $ann->cut;
+    publish($few, 'b' .. 'h');
+    $nginx->http->delete("/fanout/channels/$purged");
+    $ann->come_back;
 
-    unrecovered('one missed', connect_as('bob'), 'none', place($join));
+    ok(!$ann->joined($_)->{recovered}, "$_: recovered is false")
+        for $few, $purged;
+    publish($_, 'live') for $few, $purged;
+    is($ann->entries(2), 'live live', 'and then it is live');
+};
 
-    my $now = $ann->ok(join => channel => 'none');
-    ok(connect_as('bob')->ok(join => channel => 'none',
-                             since => place($now))->{recovered},
+
+subtest "$transport: channels without history" => sub {
+    my $none = "none-$transport";
+    my $ann  = connect_as('ann', channels => [ $none ]);
+    my $join = $ann->joined($none);
+
+    my $same = since($none, place($join));
+    ok($same->joined($none)->{recovered}, 'nothing missed: recovered');
+    is($same->joined($none)->{missed}, 0, 'none');
+    is_deeply($same->joined($none)->{messages}, [], 'none');
+
+    publish($none, 'x');
+
+    if ($transport eq 'poll') {
+        # nobody is there between two polls
+        $ann->next_entry(0);
+        ok(!$ann->joined($none)->{recovered}, 'that one is missed is told');
+
+    } else {
+        is($ann->entries(1), 'x', 'they are delivered');
+    }
+
+    unrecovered('one missed', $none, place($join));
+
+    my $now = connect_as('ann', channels => [ $none ])->joined($none);
+    ok(since($none, place($now))->joined($none)->{recovered},
        'none missed again: recovered');
 };
 
 
-subtest 'evicted for want of room' => sub {
+subtest "$transport: evicted for want of room" => sub {
     my $http = $nginx->http;
     my $body = '"' . 'x' x 4000 . '"';
 
-    my $path  = '/api-tiny/channels/room/messages';
+    my $room  = "room-$transport";
+    my $path  = "/api-tiny/channels/$room/messages";
     my $first = $http->post($path, $body)->json;
     my $last;
 
@@ -412,13 +472,14 @@ subtest 'evicted for want of room' => sub {
         is($r->{status}, 201, 'a publish') if $r->{status} != 201;
     }
 
-    my $ann = $nginx->native(path => '/tiny');
-    my $join = $ann->ok(join => channel => 'room', since => place($first));
+    my $join = since($room, place($first), path => '/tiny')->joined($room);
 
     ok(defined $join->{recovered} && !$join->{recovered}, 'not recovered');
 
-    $join = $ann->ok(join => channel => 'room', since => place($last, -2));
+    $join = since($room, place($last, -2), path => '/tiny')->joined($room);
     ok($join->{recovered} && $join->{missed} == 2, 'what is left is');
 };
+
+}
 
 done_testing();

@@ -45,6 +45,7 @@ my $nginx = Fanout::Nginx->start(
     workers => 1,
     http    => 'fanout_zone app 32m;
                 fanout_channel app few* history=20;
+                fanout_channel app room* presence=on batch=20ms;
                 fanout_channel app * history=1000;
                 client_body_buffer_size 256k;',
     server  => $locations,
@@ -287,3 +288,50 @@ subtest 'who never reads on' => sub {
     ok(read_until($c, sub { $c->{reset}{1} || $c->{end}{1} }),
        'is reset after a while');
 };
+
+
+# members, by a client that others have made
+
+SKIP: {
+    skip('no curl with HTTP/2', 4)
+        if `curl --version 2>&1` !~ /^Features:.*\bHTTP2\b/m;
+
+    my $curl = sub {
+        my ($query) = @_;
+
+        my $uri = 'http://127.0.0.1:' . $nginx->port('PORT1') . "/rt?$query";
+        my $pid = open my $out, '-|', 'curl', '-sSN', '--max-time', 60,
+            '--http2-prior-knowledge', $uri or die "curl: $!";
+
+        return ($pid, $out);
+    };
+
+    my $find = sub {
+        my ($out, $what) = @_;
+
+        while (my $line = readline $out) {
+            return 1 if $line =~ $what;
+        }
+
+        return 0;
+    };
+
+    my $join = 'join=%7B%22channel%22:%22room%22,%22presence%22:%7B%22n%22:';
+
+    my ($pid, $out) = $curl->($join . '1%7D%7D');
+    ok($find->($out, qr/^data: .*"ok":.*"members":/), 'a list of members');
+
+    my ($other, $out2) = $curl->($join . '2%7D%7D');
+    ok($find->($out, qr/^data: .*"presence":\{"joined":.*"n":2/),
+       'one who comes');
+    ok($find->($out2, qr/^data: .*"members":.*"n":1/), 'sees who is there');
+    kill 'TERM', $other;
+    close $out2;
+
+    my ($third, $out3) = $curl->('poll=1&session=1&' . $join . '3%7D%7D');
+    ok($find->($out3, qr/"welcome":.*"members":/), 'and a poll');
+    close $out3;
+
+    kill 'TERM', $pid;
+    close $out;
+}

@@ -26,6 +26,10 @@ my $nginx = Fanout::Nginx->start(
         location /rt { fanout app; }
         location /open { fanout app;
                          fanout_origin http://localhost:%%PORT%%; }
+        location /closed {
+            if (-f %%DIR%%/closed) { return 503; }
+            rewrite ^ /rt last;
+        }
         location /fanout { fanout_api app; }
         location = /status { fanout_status app; }
         location = / { default_type text/html; return 200 "
@@ -152,3 +156,49 @@ is($tabs->evaluate('other', sprintf <<'END', $nginx->port('PORT')), 'no',
         .then(r => r.status, e => 'no')
 END
    'another may not');
+
+
+# A status other than 200 is final to EventSource: what the documentation says
+# to do about it
+
+open my $doc, '<', "$FindBin::Bin/../docs/protocol.md" or die $!;
+my ($pattern) = do { local $/; readline $doc }
+                =~ /^(let events, last = .*?)^```/ms or die 'no pattern';
+
+$pattern =~ s{/realtime\?channel=room:a}{/closed?channel=a} or die 'no URL';
+
+my $closed = $nginx->dir . '/closed';
+my $shut = sub { open my $f, '>', $closed or die $! };
+
+$shut->();
+$tabs->open('patient', $nginx->uri('/'));
+$tabs->evaluate('patient', "(() => {
+    window.told = [];
+    const handle = o => { if (o.data) told.push(o.data); };
+    $pattern
+    open();
+    window.shown = () => events.readyState;
+})()");
+
+ok(wait_for(sub { $tabs->evaluate('patient', 'shown()') == 2 }, 20),
+   'a stream that is refused is closed for good');
+unlink $closed or die $!;
+ok(wait_for(sub { $tabs->evaluate('patient', 'shown()') == 1 }, 40),
+   'but a page that follows the documentation comes back');
+
+$said = 'said to the patient';
+$http->post('/fanout/channels/a/messages', qq("$said"));
+ok(wait_for(sub { $tabs->evaluate('patient', 'told.join()') eq $said }, 20),
+   'and is told');
+
+# from where it was
+
+$shut->();
+$nginx->kill_worker($_) for $nginx->worker_pids;
+ok(wait_for(sub { $tabs->evaluate('patient', 'shown()') == 2 }, 40),
+   'cut, and refused');
+$nginx->http->post('/fanout/channels/a/messages', '"meanwhile"');
+unlink $closed or die $!;
+ok(wait_for(sub {
+    $tabs->evaluate('patient', 'told.join()') eq "$said,meanwhile"
+}, 60), 'it misses nothing');

@@ -25,6 +25,8 @@ my $is = do { local $/; <$made> };
 ok($is eq `$^X $root/t/tools/embed -n`,
    'the page that is built in is made of status.html: t/tools/embed');
 
+like(`make -C $root -n page 2>&1`, qr{t/tools/embed}, '"make page" makes it');
+
 
 my $clock = Fanout::Clock->new;
 

@@ -1,6 +1,6 @@
 /*
  * A room over the native protocol of nginx-fanout (docs/protocol.md), with
- * nothing but a WebSocket.
+ * nothing but a WebSocket, or by wire.js where there is none.
  *
  * A client keeps two things over a cut: the resume token, which gives it its
  * client id back, and the position of the last message it has seen, from
@@ -48,18 +48,12 @@ const pointers = new Map();             // client id: { element, timer }
 function connect() {
     const url = new URL("realtime", location.href);
 
-    url.protocol = url.protocol.replace("http", "ws");
     url.search = "?user=" + encodeURIComponent(name());
 
-    const protocols = ["fanout.v1"];
-
-    if (token) {
-        protocols.push("fanout.resume." + token);
-    }
-
     show("connecting", token ? "reconnecting" : "connecting");
+    $("state").dataset.way = Wire.way();
 
-    const ws = socket = new WebSocket(url, protocols);
+    const ws = socket = Wire.open(url, token, joining);
 
     // what a socket says after it was given up is not heard
 
@@ -195,19 +189,26 @@ function connected() {
     return $("state").dataset.state === "connected";
 }
 
-function join() {
+function joining() {
     const command = { id: "join", op: "join", channel, presence: {} };
 
-    recovering = position !== null;
-
-    if (recovering) {
+    if (position !== null) {
         command.since = position;
     } else {
         command.history = 50;
+    }
+
+    return command;
+}
+
+function join() {
+    recovering = position !== null;
+
+    if (!recovering) {
         $("log").replaceChildren();
     }
 
-    send(command);
+    send(joining());
 }
 
 function receive(frame) {

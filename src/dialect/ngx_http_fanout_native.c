@@ -118,7 +118,13 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         s->beat_at = ngx_current_msec + s->conf->ping;
     }
 
-    welcome(s);
+    /* a poll that goes on is answered when there is something */
+
+    if (s->transport != &ngx_http_fanout_poll || !s->resumed
+        || ngx_http_arg(r, (u_char *) "since", 5, &value) != NGX_OK)
+    {
+        welcome(s);
+    }
 
     if (!s->resumed) {
         autojoin(s, r);
@@ -131,9 +137,7 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 static void
 autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
-    ngx_str_t                     text;
-    ngx_http_fanout_json_t        value;
-    ngx_http_fanout_json_error_t  err;
+    ngx_str_t  text;
 
     if (s->conf->autojoin == NULL || s->dead
         || s->transport != &ngx_http_fanout_websocket
@@ -147,10 +151,19 @@ autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
-    if (text.len
-        && ngx_http_fanout_json_check(text.data, text.len,
+    fanout_native_batch(s, &text);
+}
+
+
+void
+fanout_native_batch(ngx_http_fanout_session_t *s, ngx_str_t *text)
+{
+    ngx_http_fanout_json_t  value;
+
+    if (text->len
+        && ngx_http_fanout_json_check(text->data, text->len,
                                       NGX_HTTP_FANOUT_JSON_DEPTH, &value,
-                                      &err)
+                                      NULL)
            == NGX_HTTP_FANOUT_JSON_ARRAY)
     {
         s->autojoin = 1;
@@ -185,6 +198,15 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     if (s->conf->resume && ngx_http_fanout_native_token(r, &id)) {
         id.user = s->identity.user;
 
+        if (s->transport == &ngx_http_fanout_poll
+            && ngx_http_fanout_identity_known(&hub->zone, &id))
+        {
+            /* An answer may get lost, so the token stays; and a poll that
+             * still waits must not end what goes on here. */
+            ngx_memcpy(secret, id.secret, sizeof(secret));
+            ngx_http_fanout_session_replace(hub, id.client);
+        }
+
         if (ngx_http_fanout_identity_resume(&hub->zone, &id,
                                             (u_char *) secret,
                                             &s->identity_ref)
@@ -200,6 +222,9 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         }
 
         ngx_http_fanout_count(hub, resume_failures);
+
+        secret[0] = ngx_http_fanout_random();
+        secret[1] = ngx_http_fanout_random();
     }
 
     s->identity.client = ngx_http_fanout_random();

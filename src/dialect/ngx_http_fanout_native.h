@@ -147,8 +147,7 @@ ngx_http_fanout_error_e fanout_native_enter(ngx_http_fanout_session_t *s,
 /* Merges m->data into what the member has, see native_merge.c; the result is
  * static.  0 after an error was replied. */
 ngx_uint_t fanout_native_presence_merge(ngx_http_fanout_session_t *s,
-    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub,
-    ngx_http_fanout_member_t *m);
+    fanout_command_t *cmd, ngx_http_fanout_member_t *m);
 
 /* Replies with an error of seats and members. */
 void fanout_native_refuse_member(ngx_http_fanout_session_t *s,
@@ -203,6 +202,23 @@ void fanout_native_unreached(ngx_http_fanout_session_t *s,
  * 0 after an error was replied. */
 ngx_uint_t fanout_native_stays(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
+
+/* Whether the command is of a client that is elsewhere, and has proved it by
+ * its token; without a proof an error is replied and it is 0 as well. */
+ngx_uint_t fanout_native_proved(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+/* Reads the members of a command: NGX_HTTP_FANOUT_JSON_OK, or an error. */
+int fanout_native_parse(ngx_http_fanout_json_t *object,
+    fanout_command_t *cmd, ngx_http_fanout_json_error_t *err);
+
+/* Checks the options of a join, or sets them on its subscription: 0 after an
+ * error was replied. */
+ngx_uint_t fanout_native_join_options(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub);
+
+/* Runs an array of commands of ours, which answer without an id. */
+void fanout_native_batch(ngx_http_fanout_session_t *s, ngx_str_t *text);
 
 
 /* Members of a command: 1, or 0 after an error was replied.  Those that are

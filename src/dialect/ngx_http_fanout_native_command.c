@@ -92,8 +92,7 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
         ngx_http_fanout_session_active(s);
     }
 
-    rc = ngx_http_fanout_json_members(object, fields, fanout_nelts(fields),
-                                      &cmd, &err);
+    rc = fanout_native_parse(object, &cmd, &err);
 
     if (rc != NGX_HTTP_FANOUT_JSON_OK) {
         ngx_memzero(&cmd.id, sizeof(ngx_http_fanout_json_t));
@@ -143,6 +142,15 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
 }
 
 
+int
+fanout_native_parse(ngx_http_fanout_json_t *object, fanout_command_t *cmd,
+    ngx_http_fanout_json_error_t *err)
+{
+    return ngx_http_fanout_json_members(object, fields, fanout_nelts(fields),
+                                        cmd, err);
+}
+
+
 static ngx_uint_t
 valid_id(ngx_http_fanout_json_t *id)
 {
@@ -174,8 +182,27 @@ fanout_native_stays(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     }
 
     fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-           "a POST can't join or leave: the channels of a stream are in its "
-           "URL");
+           "a POST can't join: the channels of a stream are in its URL, with "
+           "which it also comes back; open it anew, from its last position");
+
+    return 0;
+}
+
+
+ngx_uint_t
+fanout_native_proved(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    if (!s->transport->commands) {
+        return 0;
+    }
+
+    if (s->identity.client) {
+        return 1;
+    }
+
+    fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+           "by POST this is for who says which client it is, by the header "
+           "Fanout-Resume");
 
     return 0;
 }
@@ -356,22 +383,39 @@ fanout_native_label(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 static void
 op_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
-    fanout_reply_t                          rp;
+    fanout_reply_t                   rp;
+    ngx_http_fanout_error_e          rc;
     ngx_http_fanout_subscription_t  *sub;
 
-    if (!fanout_native_stays(s, cmd) || !fanout_native_channel(s, cmd, 0)) {
+    if (!fanout_native_channel(s, cmd, 0)) {
         return;
     }
 
-    sub = ngx_http_fanout_session_sub(s, &cmd->name);
+    sub = NULL;
 
-    if (sub == NULL) {
-        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_NOT_JOINED,
-               "the channel is not joined");
+    if (s->transport->commands) {
+        if (!fanout_native_proved(s, cmd)) {
+            return;
+        }
+
+        rc = ngx_http_fanout_hub_leave_as(s, &cmd->name);
+
+    } else {
+        sub = ngx_http_fanout_session_sub(s, &cmd->name);
+        rc = sub ? NGX_HTTP_FANOUT_E_NONE : NGX_HTTP_FANOUT_E_NOT_JOINED;
+    }
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        fanout_native_refuse(s, cmd, rc, "%s",
+                             rc == NGX_HTTP_FANOUT_E_NOT_JOINED
+                             ? "the channel is not joined"
+                             : "it can't be left now");
         return;
     }
 
-    ngx_http_fanout_hub_leave(sub, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    if (sub) {
+        ngx_http_fanout_hub_leave(sub, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    }
 
     if (cmd->id.len) {
         fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);

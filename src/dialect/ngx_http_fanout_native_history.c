@@ -15,8 +15,6 @@
 #define NGX_HTTP_FANOUT_PART  32768     /* bytes of messages in a part */
 
 
-static ngx_uint_t join_options(ngx_http_fanout_session_t *s,
-    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub);
 static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
@@ -76,7 +74,7 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    if (!join_options(s, cmd, NULL)
+    if (!fanout_native_join_options(s, cmd, NULL)
         || !fanout_native_presence_options(s, cmd, &presence))
     {
         return;
@@ -110,7 +108,7 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    (void) join_options(s, cmd, sub);
+    (void) fanout_native_join_options(s, cmd, sub);
 
     job->sub = sub;
     job->epoch = j.epoch;
@@ -149,9 +147,9 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
 /* checks the options, or sets them on a subscription */
 
-static ngx_uint_t
-join_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
-    ngx_http_fanout_subscription_t *sub)
+ngx_uint_t
+fanout_native_join_options(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub)
 {
     int                        echo;
     ngx_uint_t                 every;

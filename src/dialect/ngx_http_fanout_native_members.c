@@ -188,13 +188,18 @@ ready_members(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
 }
 
 
-/* A client that came back has the members it had. */
+/* A client that came back has the members it had, as the zone has them: what
+ * was told does not say who made them idle. */
 
 static ngx_int_t
 own_members(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_roster_t *r)
 {
+    ngx_http_fanout_zstr_t      key;
     ngx_http_fanout_mirror_t   *m;
+    ngx_http_fanout_member_t    now;
     ngx_http_fanout_session_t  *s;
+
+    static u_char  buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF];
 
     s = sub->session;
 
@@ -202,10 +207,18 @@ own_members(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_roster_t *r)
          m;
          m = ngx_http_fanout_roster_next(r, s->identity.client, m))
     {
-        if (ngx_http_fanout_hub_member_own(sub, m->bytes, m->key_len, m->idle,
-                                           m->anonymous)
-            != NGX_OK)
+        key.data = m->bytes;
+        key.len = m->key_len;
+
+        if (ngx_http_fanout_member_get(&s->hub->zone, &sub->channel->zc,
+                                       s->identity.client, &key, &now, buf)
+            != NGX_HTTP_FANOUT_ZONE_OK)
         {
+            /* it is about to leave */
+            continue;
+        }
+
+        if (ngx_http_fanout_hub_member_own(sub, &now) != NGX_OK) {
             return NGX_ERROR;
         }
     }

@@ -23,11 +23,11 @@ static ngx_uint_t same_key(ngx_http_fanout_json_t *one,
 
 ngx_uint_t
 fanout_native_presence_merge(ngx_http_fanout_session_t *s,
-    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub,
-    ngx_http_fanout_member_t *m)
+    fanout_command_t *cmd, ngx_http_fanout_member_t *m)
 {
-    ngx_http_fanout_json_t    old, patch;
-    ngx_http_fanout_member_t  now;
+    ngx_http_fanout_json_t          old, patch;
+    ngx_http_fanout_member_t        now;
+    ngx_http_fanout_zone_channel_t  zc;
 
     static u_char  buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF];
     static u_char  merged[2 * NGX_HTTP_FANOUT_ZONE_MEMBER + 8];
@@ -49,8 +49,10 @@ fanout_native_presence_merge(ngx_http_fanout_session_t *s,
     old.data = (u_char *) "{}";
     old.len = 2;
 
-    if (ngx_http_fanout_member_get(&s->hub->zone, &sub->channel->zc,
-                                   s->identity.client, &m->key, &now, buf)
+    ngx_http_fanout_hub_view(s->hub, &cmd->name, &zc);
+
+    if (ngx_http_fanout_member_get(&s->hub->zone, &zc, s->identity.client,
+                                   &m->key, &now, buf)
         == NGX_HTTP_FANOUT_ZONE_OK
         && now.data.len && now.data.data[0] == '{')
     {

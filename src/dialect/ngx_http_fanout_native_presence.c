@@ -228,8 +228,7 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
 
         rc = ngx_http_fanout_hub_member_put(sub, &m,
                                             NGX_HTTP_FANOUT_PUT_ENTER
-                                            |NGX_HTTP_FANOUT_PUT_DATA
-                                            |NGX_HTTP_FANOUT_PUT_STATE, 0,
+                                            |NGX_HTTP_FANOUT_PUT_DATA, 0,
                                             &put);
         if (rc != NGX_HTTP_FANOUT_E_NONE) {
             return rc;
@@ -306,7 +305,12 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     sub = ngx_http_fanout_session_sub(s, &cmd->name);
 
-    if (sub == NULL) {
+    if (s->transport->commands) {
+        if (!fanout_native_proved(s, cmd)) {
+            return;
+        }
+
+    } else if (sub == NULL) {
         fanout_native_refuse_member(s, cmd, NGX_HTTP_FANOUT_E_NOT_JOINED);
         return;
     }
@@ -318,8 +322,21 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     type = ngx_http_fanout_json_type(&cmd->data);
 
     if (type == NGX_HTTP_FANOUT_JSON_NULL) {
-        (void) ngx_http_fanout_hub_member_drop(sub, &m.key,
+        rc = NGX_HTTP_FANOUT_E_NONE;
+
+        if (sub) {
+            (void) ngx_http_fanout_hub_member_drop(sub, &m.key,
                                            NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+        } else {
+            rc = ngx_http_fanout_hub_member_as(s, &cmd->name, &m.key, NULL,
+                                               0);
+        }
+
+        if (rc != NGX_HTTP_FANOUT_E_NONE) {
+            fanout_native_refuse_member(s, cmd, rc);
+            return;
+        }
+
         done(s, cmd);
         return;
     }
@@ -336,7 +353,7 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     if (type != NGX_HTTP_FANOUT_JSON_NONE) {
 
         if (!presence_data(s, cmd, &cmd->data, &m.data)
-            || (merges && !fanout_native_presence_merge(s, cmd, sub, &m)))
+            || (merges && !fanout_native_presence_merge(s, cmd, &m)))
         {
             return;
         }
@@ -344,7 +361,8 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         what |= NGX_HTTP_FANOUT_PUT_DATA|NGX_HTTP_FANOUT_PUT_ENTER;
     }
 
-    rc = ngx_http_fanout_hub_member_put(sub, &m, what, 0, &put);
+    rc = sub ? ngx_http_fanout_hub_member_put(sub, &m, what, 0, &put)
+             : ngx_http_fanout_hub_member_as(s, &cmd->name, &m.key, &m, what);
 
     if (rc != NGX_HTTP_FANOUT_E_NONE) {
         fanout_native_refuse_member(s, cmd, rc);

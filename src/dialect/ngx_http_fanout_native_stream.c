@@ -11,7 +11,24 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
 #include "ngx_http_fanout_position.h"
+#include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_transport.h"
+
+
+/* a channel of the query while it is joined */
+
+typedef struct {
+    ngx_str_t                       *channel;
+    ngx_str_t                       *join;      /* len 0: none */
+    ngx_http_fanout_zone_join_t      j;
+    ngx_http_fanout_subscription_t  *sub;
+    ngx_uint_t                       since;     /* SINCE_* */
+    uint64_t                         epoch;     /* of since, or incarnation */
+    uint64_t                         offset;    /* or seq */
+    ngx_uint_t                       history;
+    uint64_t                         known;     /* of members, by a poll */
+    unsigned                         lists:1;   /* is told all members */
+} joined_t;
 
 
 static const char *stream_accept(ngx_http_request_t *r,
@@ -25,8 +42,9 @@ static ngx_uint_t stream_match(ngx_http_fanout_subscription_t *sub,
 static ngx_int_t stream_encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
     ngx_http_fanout_frame_t *f);
-static ngx_int_t stream_work(ngx_http_fanout_session_t *s);
 static void stream_close(ngx_http_fanout_session_t *s);
+static void stream_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t reason);
 static void stream_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 static void stream_heartbeat(ngx_http_fanout_session_t *s);
@@ -37,11 +55,20 @@ static void poll_heartbeat(ngx_http_fanout_session_t *s);
 static ngx_int_t join(ngx_http_fanout_session_t *s,
     ngx_http_fanout_query_t *q);
 static ngx_int_t join_one(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_query_t *q, ngx_str_t *channel,
-    ngx_http_fanout_zone_join_t *j);
+    ngx_http_fanout_query_t *q, joined_t *o);
+static ngx_uint_t join_mail(ngx_http_fanout_session_t *s, joined_t *o);
+static ngx_uint_t join_read(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_query_t *q, joined_t *o, fanout_command_t *cmd,
+    fanout_presence_t *p);
+static ngx_int_t join_failed(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_error_e rc);
+static ngx_http_fanout_error_e join_member(
+    ngx_http_fanout_subscription_t *sub, fanout_presence_t *p);
+static void join_changes(ngx_http_fanout_query_t *q, joined_t *o);
+static ngx_int_t list_members(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_query_t *q, joined_t *o);
 static ngx_int_t told(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_query_t *q, ngx_str_t *channel,
-    ngx_http_fanout_zone_join_t *j);
+    ngx_http_fanout_query_t *q, joined_t *o);
 static void where(ngx_http_fanout_session_t *s);
 static ngx_msec_t retry(ngx_http_fanout_session_t *s);
 
@@ -55,13 +82,13 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native_stream = {
     stream_receive,
     stream_match,
     stream_encode,
-    stream_work,
+    ngx_http_fanout_native_work,
     stream_close,
     stream_closing,
     stream_heartbeat,
     NULL,
     NULL,
-    NULL
+    stream_parted
 };
 
 
@@ -74,13 +101,13 @@ const ngx_http_fanout_dialect_t  ngx_http_fanout_native_poll = {
     stream_receive,
     stream_match,
     stream_encode,
-    stream_work,
+    ngx_http_fanout_native_work,
     stream_close,
     poll_closing,
     poll_heartbeat,
     NULL,
     NULL,
-    NULL
+    stream_parted
 };
 
 
@@ -126,9 +153,7 @@ stream_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     s->heartbeat = s->conf->ping != 0;
     s->beat_at = ngx_current_msec + s->conf->ping;
 
-    if (join(s, &q) == NGX_OK) {
-        where(s);
-    }
+    (void) join(s, &q);
 }
 
 
@@ -138,13 +163,23 @@ stream_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 static void
 poll_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
-    ngx_uint_t               status;
-    ngx_http_fanout_query_t  q;
+    ngx_uint_t                  status;
+    ngx_http_fanout_query_t     q;
+    ngx_http_fanout_identity_t  id;
 
     if (ngx_http_fanout_query(r, s->conf, &q, &status) != NULL) {
         s->refused = NGX_HTTP_FANOUT_E_INTERNAL;
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
         return;
+    }
+
+    if (q.session || ngx_http_fanout_native_token(r, &id)) {
+        ngx_http_fanout_native.open(s, r);
+
+        if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+            s->refused = NGX_HTTP_FANOUT_E_ZONE_FULL;
+            return;
+        }
     }
 
     s->heartbeat = 1;
@@ -159,47 +194,53 @@ poll_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 static ngx_int_t
 join(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q)
 {
-    ngx_uint_t                    i;
-    ngx_http_fanout_zone_join_t  *j;
+    joined_t    *o;
+    ngx_int_t    rc;
+    ngx_uint_t   i;
 
-    j = ngx_alloc(q->n * sizeof(ngx_http_fanout_zone_join_t),
-                  ngx_cycle->log);
-    if (j == NULL) {
+    o = ngx_calloc(q->n * sizeof(joined_t), ngx_cycle->log);
+    if (o == NULL) {
         s->refused = NGX_HTTP_FANOUT_E_INTERNAL;
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
         return NGX_ERROR;
     }
 
+    rc = NGX_OK;
+
     /* all before any is told: where the session is depends on all */
 
-    for (i = 0; i < q->n; i++) {
-        if (join_one(s, q, &q->channels[i], &j[i]) != NGX_OK) {
-            goto failed;
-        }
+    for (i = 0; i < q->n && rc == NGX_OK; i++) {
+        o[i].channel = &q->channels[i];
+        o[i].join = &q->joins[i];
+        rc = join_one(s, q, &o[i]);
     }
 
-    for (i = 0; i < q->n; i++) {
+    for (i = 0; i < q->n && rc == NGX_OK; i++) {
 
-        if (q->polls && q->position.len && j[i].recovered) {
+        if (q->polls && q->position.len && o[i].j.recovered) {
+            join_changes(q, &o[i]);
             continue;
         }
 
-        if (told(s, q, &q->channels[i], &j[i]) != NGX_OK) {
+        rc = told(s, q, &o[i]);
+
+        if (rc != NGX_OK) {
             s->refused = NGX_HTTP_FANOUT_E_INTERNAL;
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
-            goto failed;
         }
     }
 
-    ngx_free(j);
+    if (rc == NGX_OK) {
+        if (!q->polls) {
+            where(s);
+        }
 
-    return NGX_OK;
+        rc = list_members(s, q, o);
+    }
 
-failed:
+    ngx_free(o);
 
-    ngx_free(j);
-
-    return NGX_ERROR;
+    return rc;
 }
 
 
@@ -207,25 +248,31 @@ failed:
 
 static ngx_int_t
 join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
-    ngx_str_t *channel, ngx_http_fanout_zone_join_t *j)
+    joined_t *o)
 {
-    uint64_t                         incarnation, seq;
-    ngx_uint_t                       since;
+    fanout_command_t                 cmd;
+    fanout_presence_t                p;
     ngx_http_fanout_error_e          rc;
+    ngx_http_fanout_zone_join_t     *j;
     ngx_http_fanout_subscription_t  *sub;
 
-    since = NGX_HTTP_FANOUT_SINCE_NONE;
-    incarnation = 0;
-    seq = 0;
+    o->history = q->history;
 
-    if (q->position.len) {
-        since = NGX_HTTP_FANOUT_SINCE_SEQ;
-        ngx_http_fanout_position_of(s->hub, &q->position, channel,
-                                    &incarnation, &seq);
+    if (o->join->len && !join_read(s, q, o, &cmd, &p)) {
+        s->state = NGX_HTTP_FANOUT_CLOSING;
+        return NGX_ERROR;
     }
 
-    rc = ngx_http_fanout_hub_join(s, channel, since, incarnation, seq,
-                                  q->history, &sub, j);
+    if (q->position.len) {
+        o->since = NGX_HTTP_FANOUT_SINCE_SEQ;
+        ngx_http_fanout_position_of(s->hub, &q->position, o->channel,
+                                    &o->epoch, &o->offset);
+    }
+
+    j = &o->j;
+
+    rc = ngx_http_fanout_hub_join(s, o->channel, o->since, o->epoch,
+                                  o->offset, o->history, &sub, j);
 
     if (rc != NGX_HTTP_FANOUT_E_NONE) {
         s->refused = rc;
@@ -233,17 +280,48 @@ join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
         return NGX_ERROR;
     }
 
+    o->sub = sub;
+
     if (!q->polls) {
         sub->want |= NGX_HTTP_FANOUT_WANT_SIGNALS;
     }
 
     if (s->identity_ref) {
-        (void) ngx_http_fanout_seat_open(&s->hub->zone, &sub->channel->zc,
-                                         s->identity_ref, &s->identity);
+        rc = ngx_http_fanout_hub_seat(sub);
+
+        if (rc != NGX_HTTP_FANOUT_E_NONE) {
+            return join_failed(s, o->join->len ? &cmd : NULL, rc);
+        }
     }
 
-    if (j->missed) {
-        sub->mail = s->resumed && j->recovered;
+    if (o->join->len) {
+        (void) fanout_native_join_options(s, &cmd, sub);
+
+        if (q->polls) {
+            /* they are of now, and a poll is not */
+            p.want &= ~NGX_HTTP_FANOUT_WANT_SIGNALS;
+        }
+
+        rc = ngx_http_fanout_hub_want(sub, p.want) == NGX_OK
+             ? NGX_HTTP_FANOUT_E_NONE : NGX_HTTP_FANOUT_E_INTERNAL;
+
+        if (rc == NGX_HTTP_FANOUT_E_NONE && p.member) {
+            rc = join_member(sub, &p);
+        }
+
+        if (rc != NGX_HTTP_FANOUT_E_NONE) {
+            return join_failed(s, &cmd, rc);
+        }
+
+        /* the list that follows is later than this */
+
+        sub->known = j->offset;
+        o->lists = (sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE) != 0;
+    }
+
+    sub->mail = s->resumed && j->recovered && join_mail(s, o);
+
+    if (j->missed || sub->mail) {
         sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
         sub->offset = j->after;
         sub->sent = j->from;
@@ -254,19 +332,316 @@ join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
 }
 
 
+/* What was addressed to it while it was away is in no history, so that it may
+ * begin before what is missed of that.  Whether there is any. */
+
+static ngx_uint_t
+join_mail(ngx_http_fanout_session_t *s, joined_t *o)
+{
+    uint64_t                  after;
+    ngx_http_fanout_entry_t  *e;
+
+    after = o->since == NGX_HTTP_FANOUT_SINCE_SEQ ? 0 : o->offset;
+
+    for ( ;; ) {
+        e = ngx_http_fanout_letter(s, o->channel, o->j.epoch, after,
+                                   o->j.offset);
+
+        if (e == NULL) {
+            return o->j.missed != 0;
+        }
+
+        if (e->type != NGX_HTTP_FANOUT_GAP
+            && (o->since != NGX_HTTP_FANOUT_SINCE_SEQ
+                || e->seq > o->offset))
+        {
+            o->j.after = ngx_min(o->j.after, e->offset - 1);
+            o->j.from = ngx_min(o->j.from, e->seq - 1);
+            return 1;
+        }
+
+        after = e->offset;
+    }
+}
+
+
+/* As of the command; an error is left in the output for who asked. */
+
+static ngx_uint_t
+join_read(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
+    joined_t *o, fanout_command_t *cmd, fanout_presence_t *p)
+{
+    ngx_http_fanout_json_t        object;
+    ngx_http_fanout_json_error_t  err;
+
+    object.data = o->join->data;
+    object.len = o->join->len;
+
+    if (fanout_native_parse(&object, cmd, &err) != NGX_HTTP_FANOUT_JSON_OK) {
+        ngx_memzero(cmd, sizeof(fanout_command_t));
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST, "%s",
+                             err.reason);
+        return 0;
+    }
+
+    cmd->at = 0;
+    cmd->id.len = 0;
+    cmd->op.len = 0;
+    cmd->name = *o->channel;
+
+    if (cmd->since.len) {
+        o->since = NGX_HTTP_FANOUT_SINCE_OFFSET;
+
+        if (!fanout_native_position(s, cmd, &cmd->since, "since", &o->epoch,
+                                    &o->offset))
+        {
+            return 0;
+        }
+    }
+
+    if (!fanout_native_count(s, cmd, &cmd->history, "history",
+                             s->conf->history, &o->history)
+        || (cmd->history.len && o->history && cmd->since.len == 0
+            && q->position.len == 0
+            && !fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_HISTORY)))
+    {
+        return 0;
+    }
+
+    cmd->name = *o->channel;
+
+    if (!fanout_native_join_options(s, cmd, NULL)
+        || !fanout_native_presence_options(s, cmd, p))
+    {
+        return 0;
+    }
+
+    if (p->member && s->identity_ref == 0) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                             "a poll that makes a member needs \"session=1\", "
+                             "and then the header Fanout-Resume");
+        return 0;
+    }
+
+    return 1;
+}
+
+
+static ngx_int_t
+join_failed(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_error_e rc)
+{
+    s->refused = rc;
+
+    if (cmd) {
+        fanout_native_refuse_member(s, cmd, rc);
+    }
+
+    s->state = NGX_HTTP_FANOUT_CLOSING;
+
+    return NGX_ERROR;
+}
+
+
+/* Who has come back by the URL it began with has the member it has: that may
+ * have been changed since. */
+
+static ngx_http_fanout_error_e
+join_member(ngx_http_fanout_subscription_t *sub, fanout_presence_t *p)
+{
+    ngx_http_fanout_put_t       put;
+    ngx_http_fanout_error_e     rc;
+    ngx_http_fanout_member_t    m;
+    ngx_http_fanout_session_t  *s;
+
+    static u_char  buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF];
+
+    s = sub->session;
+
+    if (s->resumed
+        && ngx_http_fanout_member_get(&s->hub->zone, &sub->channel->zc,
+                                      s->identity.client, &p->key, &m, buf)
+           == NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return ngx_http_fanout_hub_member_own(sub, p->key.data, p->key.len,
+                                              m.idle, m.anonymous)
+               == NGX_OK
+               ? NGX_HTTP_FANOUT_E_NONE : NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    ngx_memzero(&m, sizeof(ngx_http_fanout_member_t));
+
+    m.client = s->identity.client;
+    m.key = p->key;
+    m.data = p->data;
+    m.anonymous = p->anonymous;
+
+    rc = ngx_http_fanout_hub_member_put(sub, &m, NGX_HTTP_FANOUT_PUT_ENTER
+                                                 |NGX_HTTP_FANOUT_PUT_DATA
+                                                 |NGX_HTTP_FANOUT_PUT_STATE,
+                                        0, &put);
+
+    if (rc == NGX_HTTP_FANOUT_E_NONE) {
+        ngx_http_fanout_session_alive(s);
+    }
+
+    return rc;
+}
+
+
+/* A poll goes on with the members: the changes since, or a gap for those that
+ * this worker can't tell. */
+
+static void
+join_changes(ngx_http_fanout_query_t *q, joined_t *o)
+{
+    uint64_t                         known;
+    ngx_http_fanout_entry_t          e;
+    ngx_http_fanout_frame_t         *f;
+    ngx_http_fanout_recent_t        *recent;
+    ngx_http_fanout_roster_t        *r;
+    ngx_http_fanout_session_t       *s;
+    ngx_http_fanout_subscription_t  *sub;
+
+    sub = o->sub;
+    s = sub->session;
+    r = sub->channel->roster;
+
+    if (!o->lists || r == NULL
+        || !ngx_http_fanout_position_members(s->hub, &q->position, o->channel,
+                                             &known))
+    {
+        return;
+    }
+
+    o->lists = 0;
+
+    if (known >= o->j.offset) {
+        return;
+    }
+
+    if (r->lost > known) {
+        ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
+
+        e.type = NGX_HTTP_FANOUT_GAP;
+        e.epoch = sub->channel->epoch;
+        e.from = known;
+        e.offset = r->lost;
+        e.event.data = (u_char *) "presence";
+        e.event.len = sizeof("presence") - 1;
+
+        f = ngx_http_fanout_encode(s->hub, sub->channel, &e, s->format);
+
+        if (f) {
+            ngx_http_fanout_session_push(s, f, 0, f->used);
+            ngx_http_fanout_frame_release(s->hub, f);
+        }
+
+        known = r->lost;
+    }
+
+    for (recent = ngx_http_fanout_roster_recent(r, known);
+         recent && !s->dead;
+         recent = ngx_http_fanout_roster_later(r, recent))
+    {
+        known = recent->entry.offset;
+
+        f = ngx_http_fanout_encode(s->hub, sub->channel, &recent->entry,
+                                   s->format);
+
+        if (f) {
+            ngx_http_fanout_session_push(s, f, 0, f->used);
+            ngx_http_fanout_frame_release(s->hub, f);
+        }
+    }
+
+    /* what is not yet here comes as it does for all */
+
+    sub->known = known;
+}
+
+
+/* Who is there, as by commands that ask for it, behind all that is said of the
+ * joins. */
+
+static ngx_int_t
+list_members(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
+    joined_t *o)
+{
+    u_char      *p;
+    size_t       size;
+    ngx_str_t    text;
+    ngx_uint_t   i;
+
+    static const char  head[] = "{\"op\":\"members\",\"channel\":\"";
+
+    size = sizeof("[]");
+
+    for (i = 0; i < q->n; i++) {
+        if (o[i].lists) {
+            size += sizeof(head) + sizeof("\"},") + o[i].channel->len
+                    + ngx_http_fanout_json_escape_len(o[i].channel->data,
+                                                      o[i].channel->len);
+        }
+    }
+
+    if (size == sizeof("[]")) {
+        return NGX_OK;
+    }
+
+    text.data = ngx_alloc(size, ngx_cycle->log);
+    if (text.data == NULL) {
+        s->refused = NGX_HTTP_FANOUT_E_INTERNAL;
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
+        return NGX_ERROR;
+    }
+
+    p = text.data;
+    *p++ = '[';
+
+    for (i = 0; i < q->n; i++) {
+        if (!o[i].lists) {
+            continue;
+        }
+
+        if (p[-1] != '[') {
+            *p++ = ',';
+        }
+
+        p = ngx_cpymem(p, head, sizeof(head) - 1);
+        p = ngx_http_fanout_json_escape(p, o[i].channel->data,
+                                        o[i].channel->len);
+        *p++ = '"';
+        *p++ = '}';
+    }
+
+    *p++ = ']';
+    text.len = p - text.data;
+
+    fanout_native_batch(s, &text);
+
+    ngx_free(text.data);
+
+    return s->dead ? NGX_ERROR : NGX_OK;
+}
+
+
 /* The reply of a join, as of one that was sent: entries after its offset come
  * as events of their own. */
 
 static ngx_int_t
-told(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
-    ngx_str_t *channel, ngx_http_fanout_zone_join_t *j)
+told(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q, joined_t *o)
 {
-    u_char                    epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
-    ngx_int_t                 rc;
-    ngx_http_fanout_hub_t    *hub;
-    ngx_http_fanout_frame_t  *f;
+    u_char                        epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    ngx_int_t                     rc;
+    ngx_str_t                    *channel;
+    ngx_http_fanout_hub_t        *hub;
+    ngx_http_fanout_frame_t      *f;
+    ngx_http_fanout_zone_join_t  *j;
 
     hub = s->hub;
+    channel = o->channel;
+    j = &o->j;
 
     f = ngx_http_fanout_frame_create(hub, 512);
     if (f == NULL) {
@@ -288,7 +663,7 @@ told(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
                                           sizeof(epoch), epoch, j->after);
     }
 
-    if (rc == NGX_OK && q->position.len) {
+    if (rc == NGX_OK && o->since) {
         rc = ngx_http_fanout_frame_printf(hub, f, 64,
                                       ",\"recovered\":%s,\"missed\":%uL",
                                       j->recovered ? "true" : "false",
@@ -380,17 +755,18 @@ stream_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 }
 
 
-static ngx_int_t
-stream_work(ngx_http_fanout_session_t *s)
+static void
+stream_close(ngx_http_fanout_session_t *s)
 {
-    return NGX_OK;
+    ngx_http_fanout_native.close(s);
 }
 
 
 static void
-stream_close(ngx_http_fanout_session_t *s)
+stream_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t reason)
 {
-    /* void */
+    ngx_http_fanout_native.parted(s, channel, reason);
 }
 
 

@@ -395,11 +395,26 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_member_drop(
 
 /* Notes a member that the subscriber has already, since it was resumed. */
 ngx_int_t ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
-    const u_char *key, size_t len, ngx_uint_t idle, ngx_uint_t anonymous);
+    const ngx_http_fanout_member_t *m);
 
 /* Changes of members may be pending: they are appended when they are due.  To
  * be called after every operation on seats and members. */
 void ngx_http_fanout_hub_presence(ngx_http_fanout_hub_t *hub);
+
+/*
+ * The same for a session that has proved to be a client which is somewhere
+ * else, maybe on another worker: its identity is known by the secret.  With m
+ * NULL the member of that key leaves.  As above, and NOT_JOINED without a seat
+ * on the channel.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_member_as(
+    ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_http_fanout_zstr_t *key, ngx_http_fanout_member_t *m,
+    ngx_uint_t what);
+
+/* It leaves the channel, its own worker is ordered to part it. */
+ngx_http_fanout_error_e ngx_http_fanout_hub_leave_as(
+    ngx_http_fanout_session_t *s, ngx_str_t *channel);
 
 /* Whether the policy lets this session publish there: 1 or 0. */
 ngx_uint_t ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,

@@ -10,6 +10,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_ORDERS  16
@@ -136,12 +137,12 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
 
     ngx_memzero(put, sizeof(ngx_http_fanout_put_t));
 
+    m->timed = timed && m->idle;
+
     own = own_find(sub, m->key.data, m->key.len);
 
     if (own == NULL && (what & NGX_HTTP_FANOUT_PUT_ENTER)
-        && ngx_http_fanout_hub_member_own(sub, m->key.data, m->key.len,
-                                          m->idle, m->anonymous)
-           != NGX_OK)
+        && ngx_http_fanout_hub_member_own(sub, m) != NGX_OK)
     {
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
@@ -180,9 +181,13 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
 
     own = own_find(sub, m->key.data, m->key.len);
 
-    if (own && (what & NGX_HTTP_FANOUT_PUT_STATE)) {
-        own->idle = m->idle;
-        own->timed = timed && m->idle;
+    if (own) {
+        own->idle = put->idle;
+        own->timed = put->timed;
+
+        if (own->timed) {
+            s->idles = 1;
+        }
     }
 
     if (put->created) {
@@ -234,34 +239,135 @@ ngx_http_fanout_hub_member_drop(ngx_http_fanout_subscription_t *sub,
 }
 
 
+/* Who has a member by this becomes its owner when it is told of it. */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_hub_member_as(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel, ngx_http_fanout_zstr_t *key,
+    ngx_http_fanout_member_t *m, ngx_uint_t what)
+{
+    int                             rc, member;
+    ngx_http_fanout_put_t           put;
+    ngx_http_fanout_hub_t          *hub;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    hub = s->hub;
+
+    ngx_http_fanout_hub_view(hub, channel, &zc);
+
+    if (!ngx_http_fanout_member_any(&hub->zone, &zc, 0, &s->identity,
+                                    &member))
+    {
+        return NGX_HTTP_FANOUT_E_NOT_JOINED;
+    }
+
+    if (m == NULL) {
+        rc = ngx_http_fanout_member_drop(&hub->zone, &zc, 0, &s->identity,
+                                         key,
+                                         NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+            ngx_http_fanout_count(hub, presence_leaves);
+        }
+
+        ngx_http_fanout_hub_presence(hub);
+
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    rc = ngx_http_fanout_member_put(&hub->zone, &zc, 0, &s->identity, m, what,
+                                    &put);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        break;
+
+    case NGX_HTTP_FANOUT_ZONE_CONFLICT:
+        return NGX_HTTP_FANOUT_E_CHANNEL_FULL;
+
+    case NGX_HTTP_FANOUT_ZONE_LARGE:
+        return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+    default:
+        return refused(hub, rc);
+    }
+
+    if (put.created) {
+        ngx_http_fanout_count(hub, presence_joins);
+
+    } else if (put.changed) {
+        ngx_http_fanout_count(hub, presence_updates);
+    }
+
+    ngx_http_fanout_hub_presence(hub);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+ngx_http_fanout_error_e
+ngx_http_fanout_hub_leave_as(ngx_http_fanout_session_t *s, ngx_str_t *channel)
+{
+    int                             rc, member;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    ngx_http_fanout_hub_view(s->hub, channel, &zc);
+
+    if (!ngx_http_fanout_member_any(&s->hub->zone, &zc, 0, &s->identity,
+                                    &member))
+    {
+        return NGX_HTTP_FANOUT_E_NOT_JOINED;
+    }
+
+    rc = ngx_http_fanout_seat_kick(&s->hub->zone, &zc, s->identity.client,
+                                   NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+
+    ngx_http_fanout_hub_presence(s->hub);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
+        return NGX_HTTP_FANOUT_E_NOT_JOINED;
+
+    default:
+        return refused(s->hub, rc);
+    }
+}
+
+
 ngx_int_t
 ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
-    const u_char *key, size_t len, ngx_uint_t idle, ngx_uint_t anonymous)
+    const ngx_http_fanout_member_t *m)
 {
     ngx_http_fanout_own_t  *own;
 
-    if (own_find(sub, key, len)) {
+    if (own_find(sub, m->key.data, m->key.len)) {
         return NGX_OK;
     }
 
-    own = ngx_alloc(sizeof(ngx_http_fanout_own_t) + len, ngx_cycle->log);
+    own = ngx_alloc(sizeof(ngx_http_fanout_own_t) + m->key.len,
+                    ngx_cycle->log);
     if (own == NULL) {
         return NGX_ERROR;
     }
 
-    own->idle = idle;
-    own->timed = idle;
-    own->anonymous = anonymous;
-    own->len = len;
+    own->idle = m->idle;
+    own->timed = m->timed;
+    own->anonymous = m->anonymous;
+    own->len = m->key.len;
 
-    if (len) {
-        ngx_memcpy(own->key, key, len);
+    if (own->len) {
+        ngx_memcpy(own->key, m->key.data, own->len);
     }
 
     own->next = sub->own;
     sub->own = own;
 
-    if (idle) {
+    if (own->timed) {
         sub->session->idles = 1;
     }
 
@@ -336,8 +442,10 @@ ngx_uint_t
 ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,
     ngx_str_t *channel)
 {
+    int                              member;
     ngx_http_fanout_policy_t        *policy;
     ngx_http_fanout_channel_t       *ch;
+    ngx_http_fanout_zone_channel_t   zc;
     ngx_http_fanout_subscription_t  *sub;
 
     if (!s->hub->app->members_publish) {
@@ -349,6 +457,16 @@ ngx_http_fanout_hub_may_publish(ngx_http_fanout_session_t *s,
 
     if (!policy->members_publish) {
         return 1;
+    }
+
+    if (s->transport->commands) {
+        /* of a client that is elsewhere */
+        ngx_http_fanout_hub_view(s->hub, channel, &zc);
+
+        return s->identity.client
+               && ngx_http_fanout_member_any(&s->hub->zone, &zc, 0,
+                                             &s->identity, &member)
+               && member;
     }
 
     sub = ch ? ngx_http_fanout_session_sub(s, channel) : NULL;
@@ -423,6 +541,7 @@ restore_member(ngx_http_fanout_subscription_t *sub,
     m.key.data = own->key;
     m.key.len = own->len;
     m.idle = own->idle;
+    m.timed = own->timed;
     m.anonymous = own->anonymous;
 
     mirror = sub->channel->roster

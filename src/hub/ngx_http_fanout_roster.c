@@ -7,6 +7,7 @@
 #include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_ROSTER_READS     16     /* sections a turn */
@@ -33,6 +34,9 @@ static void recent_drop(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_roster_t *r);
 static void recent_clear(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_roster_t *r);
+static void own(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_member_t *m);
+static void own_member(ngx_http_fanout_subscription_t *sub, void *data);
 
 
 #define mirror_of(n)  (ngx_rbtree_data(n, ngx_http_fanout_mirror_t, node))
@@ -319,6 +323,37 @@ changed(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r)
 }
 
 
+/* What a client without a way back has made of itself by a POST, on any
+ * worker, is its session's. */
+
+static void
+own(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_member_t *m)
+{
+    ngx_http_fanout_entry_t  e;
+
+    ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
+    e.to_client = m->client;
+
+    ngx_http_fanout_addressed(hub, ch, &e, own_member, m);
+}
+
+
+static void
+own_member(ngx_http_fanout_subscription_t *sub, void *data)
+{
+    ngx_http_fanout_member_t *m = data;
+
+    if (sub->session->transport != &ngx_http_fanout_websocket
+        && ngx_http_fanout_hub_member_own(sub, m->key.data, m->key.len,
+                                          m->idle, m->anonymous)
+           == NGX_OK)
+    {
+        ngx_http_fanout_session_alive(sub->session);
+    }
+}
+
+
 void
 ngx_http_fanout_roster_apply(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_roster_t *r, ngx_http_fanout_entry_t *e)
@@ -346,6 +381,10 @@ ngx_http_fanout_roster_apply(ngx_http_fanout_hub_t *hub,
 
         default:
             rc = put(hub, r, &m);
+
+            if (m.change == NGX_HTTP_FANOUT_JOINED) {
+                own(hub, r->channel, &m);
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_STREAM  16384      /* bytes on their way, at most */
@@ -80,7 +81,12 @@ ngx_http_fanout_session_part(ngx_http_fanout_session_t *s)
     }
 
     ngx_http_fanout_eventlog_ended(s, 1000, "answered");
-    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
+
+    /* who has polled will do so again */
+
+    ngx_http_fanout_session_end(s, s->transport == &ngx_http_fanout_poll
+                                   ? NGX_HTTP_FANOUT_END_CUT
+                                   : NGX_HTTP_FANOUT_END_CLEAN);
 }
 
 

@@ -134,7 +134,9 @@ ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
 
         sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
 
-        if (sub->reset || sub->channel->offset > sub->offset) {
+        if (sub->reset
+            || ngx_max(sub->channel->offset, sub->floor) > sub->offset)
+        {
             sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
             s->behind = 1;
         }

@@ -102,6 +102,42 @@ ngx_http_fanout_session_unindex(ngx_http_fanout_session_t *s)
 }
 
 
+void
+ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
+    uint64_t client)
+{
+    ngx_uint_t                  reading;
+    ngx_rbtree_key_t            key;
+    ngx_rbtree_node_t          *node, *next;
+    ngx_http_fanout_session_t  *s;
+
+    key = (ngx_rbtree_key_t) client;
+
+    for (node = first(&hub->clients, key); node && node->key == key;
+         node = next)
+    {
+        next = ngx_rbtree_next(&hub->clients, node);
+        s = by_client(node);
+
+        if (s->identity.client != client || s->dead) {
+            continue;
+        }
+
+        ngx_http_fanout_session_unindex(s);
+        s->identity.client = 0;
+
+        reading = s->reading;
+        s->reading = 1;
+
+        ngx_http_fanout_session_close(s, 4409, "replaced");
+
+        if (!reading) {
+            (void) ngx_http_fanout_session_done(s);
+        }
+    }
+}
+
+
 static ngx_rbtree_node_t *
 first(ngx_rbtree_t *tree, ngx_rbtree_key_t key)
 {

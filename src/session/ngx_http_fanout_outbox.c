@@ -329,6 +329,10 @@ send_output(ngx_http_fanout_session_t *s)
             return;
         }
 
+        if (n == NGX_DECLINED) {
+            return;
+        }
+
         if (n > 0) {
             ngx_http_fanout_add(s->hub, sent_bytes, n);
             ngx_http_fanout_eventlog_add(s, bytes_out, n);

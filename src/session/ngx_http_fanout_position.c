@@ -6,6 +6,7 @@
 
 #include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_POSITION_PART  (1 + 16 + 1 + NGX_INT64_LEN)
@@ -15,6 +16,9 @@ static uint64_t sent(ngx_http_fanout_subscription_t *sub);
 static u_char *write_others(ngx_http_fanout_session_t *s,
     ngx_http_fanout_subscription_t *but, uint64_t base, u_char *p,
     u_char *last);
+static u_char *write_members(ngx_http_fanout_session_t *s, u_char *p,
+    u_char *last);
+static uint64_t members_hash(ngx_http_fanout_hub_t *hub, ngx_str_t *name);
 static uint64_t lowest(ngx_http_fanout_session_t *s,
     ngx_http_fanout_subscription_t *but);
 static uint64_t name_hash(ngx_http_fanout_hub_t *hub, ngx_str_t *name);
@@ -60,8 +64,75 @@ ngx_http_fanout_position_write(ngx_http_fanout_session_t *s, u_char *p)
     base = lowest(s, NULL);
 
     p = ngx_slprintf(p, last, "%xL.%uL", s->hub->zone.incarnation, base);
+    p = write_others(s, NULL, base, p, last);
 
-    return write_others(s, NULL, base, p, last);
+    return s->transport == &ngx_http_fanout_poll ? write_members(s, p, last)
+                                                 : p;
+}
+
+
+/* Changes of members are in no history: what a poll has not been told is known
+ * by the offset of the channel. */
+
+static u_char *
+write_members(ngx_http_fanout_session_t *s, u_char *p, u_char *last)
+{
+    uint64_t                         offset;
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (!(sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE)
+            || last - p < (ssize_t) NGX_HTTP_FANOUT_POSITION_PART)
+        {
+            continue;
+        }
+
+        offset = sub->state == NGX_HTTP_FANOUT_SUB_LIVE
+                 ? ngx_max(sub->channel->offset, sub->floor) : sub->offset;
+        offset = ngx_max(offset, sub->known);
+
+        p = ngx_sprintf(p, ".%xL-%uL",
+                        members_hash(s->hub, &sub->channel->name), offset);
+    }
+
+    return p;
+}
+
+
+ngx_uint_t
+ngx_http_fanout_position_members(ngx_http_fanout_hub_t *hub, ngx_str_t *text,
+    ngx_str_t *channel, uint64_t *offset)
+{
+    u_char    *p, *last;
+    uint64_t   hash, own, n;
+
+    last = text->data + text->len;
+    p = head(text->data, last, &hash, &n);
+    own = members_hash(hub, channel);
+
+    while (p && p < last) {
+        p = part(p, last, &hash, &n);
+
+        if (p && hash == own) {
+            *offset = n;
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+static uint64_t
+members_hash(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
+{
+    return name_hash(hub, name) ^ 0x6d656d6265727321;
 }
 
 

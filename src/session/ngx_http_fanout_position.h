@@ -45,6 +45,11 @@ ngx_int_t ngx_http_fanout_position_check(ngx_str_t *text);
 void ngx_http_fanout_position_of(ngx_http_fanout_hub_t *hub, ngx_str_t *text,
     ngx_str_t *channel, uint64_t *incarnation, uint64_t *seq);
 
+/* Up to which offset a poll was told of changes of members of the channel: 1,
+ * or 0 if the position doesn't say. */
+ngx_uint_t ngx_http_fanout_position_members(ngx_http_fanout_hub_t *hub,
+    ngx_str_t *text, ngx_str_t *channel, uint64_t *offset);
+
 /* Appends "id: incarnation.seq" and a line feed to an event that is shared.
  * NGX_ERROR on lack of memory. */
 ngx_int_t ngx_http_fanout_position_id(ngx_http_fanout_hub_t *hub,

@@ -347,6 +347,10 @@ void ngx_http_fanout_outbox_clear(ngx_http_fanout_session_t *s);
 /* Makes a session found by its identity, once that is known; and no more. */
 void ngx_http_fanout_session_index(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_unindex(ngx_http_fanout_session_t *s);
+
+/* Closes the session here that is this client, who lives on with another. */
+void ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
+    uint64_t client);
 void ngx_http_fanout_index_insert(ngx_rbtree_node_t *temp,
     ngx_rbtree_node_t *node, ngx_rbtree_node_t *sentinel);
 

@@ -133,12 +133,30 @@ poll_send(ngx_http_fanout_session_t *s)
     r = s->request;
     c = s->connection;
 
-    if (s->behind) {
+    if (s->behind || s->job) {
         ngx_http_fanout_session_catch_up(s);
 
         if (s->dead) {
             return NGX_ERROR;
         }
+    }
+
+    if (s->job && s->state == NGX_HTTP_FANOUT_OPEN && !s->draining) {
+
+        if (s->pending < s->conf->buffer / 2) {
+            /* it is queued when there are members to tell */
+            return NGX_DECLINED;
+        }
+
+        ngx_http_fanout_session_part(s);
+
+        ngx_http_finalize_request(r, ngx_http_fanout_refuse(r,
+                                      NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                      "the members are more than "
+                                      "fanout_buffer: ask for them by POST"));
+        ngx_http_run_posted_requests(c);
+
+        return 0;
     }
 
     if (gather(s, r, &body, &position) != NGX_OK) {

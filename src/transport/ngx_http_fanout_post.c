@@ -228,7 +228,7 @@ author(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return 0;
     }
 
-    s->identity.client = id.client;
+    s->identity = id;
 
     return 1;
 }

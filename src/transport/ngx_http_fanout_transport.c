@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_json.h"
 #include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_websocket.h"
@@ -26,10 +27,16 @@ static ngx_int_t preflight(ngx_http_request_t *r,
 static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t decode(ngx_http_request_t *r, ngx_str_t *value,
     ngx_str_t *text);
+static ngx_int_t last_error(ngx_http_fanout_session_t *s,
+    ngx_http_request_t *r, ngx_str_t *said);
 static const char *query_arg(ngx_http_request_t *r,
     ngx_http_fanout_query_t *q, ngx_str_t *name, ngx_str_t *value);
 static const char *query_channel(ngx_http_fanout_query_t *q,
-    ngx_str_t *channel);
+    ngx_str_t *channel, ngx_str_t *join);
+static const char *query_join(ngx_http_request_t *r,
+    ngx_http_fanout_query_t *q, ngx_str_t *join);
+static const char *query_autojoin(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q);
 static const char *query_permits(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
     ngx_uint_t *status);
@@ -125,7 +132,9 @@ transport(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
         return NGX_HTTP_FANOUT_POLL;
     }
 
-    if (ngx_http_arg(r, (u_char *) "channel", 7, &value) == NGX_OK) {
+    if (ngx_http_arg(r, (u_char *) "channel", 7, &value) == NGX_OK
+        || ngx_http_arg(r, (u_char *) "join", 4, &value) == NGX_OK)
+    {
         return NGX_HTTP_FANOUT_SSE;
     }
 
@@ -246,16 +255,11 @@ ngx_int_t
 ngx_http_fanout_refuse_error(ngx_http_request_t *r,
     ngx_http_fanout_error_e error)
 {
-    ngx_str_t                   none;
+    ngx_str_t                   none, said;
     ngx_http_fanout_error_t    *e;
     ngx_http_fanout_session_t  *s;
 
     s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
-
-    if (s) {
-        ngx_http_fanout_count(s->hub, rejects);
-        ngx_http_fanout_session_part(s);
-    }
 
     if (error == NGX_HTTP_FANOUT_E_NONE) {
         error = NGX_HTTP_FANOUT_E_INTERNAL;
@@ -263,9 +267,65 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
 
     e = &ngx_http_fanout_errors[error];
     ngx_str_null(&none);
+    ngx_str_null(&said);
+
+    if (s) {
+        ngx_http_fanout_count(s->hub, rejects);
+
+        if (last_error(s, r, &said) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_http_fanout_session_part(s);
+    }
+
+    if (said.len) {
+        return ngx_http_fanout_http_send(r, e->status,
+                                         &ngx_http_fanout_type_json,
+                                         said.data, said.len);
+    }
 
     return ngx_http_fanout_http_send_error(r, e->status, &e->code, &e->text,
                                            &none);
+}
+
+
+/* An error that the dialect has put into the output says more. */
+
+static ngx_int_t
+last_error(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
+    ngx_str_t *said)
+{
+    size_t                    len;
+    u_char                   *p;
+    ngx_http_fanout_piece_t  *piece;
+
+    static const char  head[] = "data: {\"error\":";
+
+    if (s->dead || s->nout == 0) {
+        return NGX_OK;
+    }
+
+    piece = &s->out[(s->out_head + s->nout - 1) & (s->nout_max - 1)];
+    p = piece->frame->data + piece->start;
+    len = piece->end - piece->start;
+
+    if (len < sizeof(head) || ngx_strncmp(p, head, sizeof(head) - 1) != 0) {
+        return NGX_OK;
+    }
+
+    /* between "data: " and the empty line, of which one line feed stays */
+
+    said->len = len - 6 - 1;
+    said->data = ngx_pnalloc(r->pool, said->len);
+
+    if (said->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(said->data, p + 6, said->len);
+
+    return NGX_OK;
 }
 
 
@@ -322,24 +382,26 @@ ngx_http_fanout_query(ngx_http_request_t *r,
     args.last = args.pos + r->args.len;
 
     for (n = 0; next_arg(&args, &name, &value); /* void */ ) {
-        n += named(&name, "channel");
+        n += named(&name, "channel") || named(&name, "join");
     }
 
     *status = NGX_HTTP_BAD_REQUEST;
+
+    if (conf->autojoin) {
+        n += conf->autojoin->nelts;
+    }
 
     if (n == 0) {
         return "the argument \"channel\" is missing";
     }
 
-    if (n > conf->channels) {
-        return "too many channels: fanout_channels_per_session";
-    }
-
-    q->channels = ngx_palloc(r->pool, n * sizeof(ngx_str_t));
+    q->channels = ngx_pcalloc(r->pool, 2 * n * sizeof(ngx_str_t));
     if (q->channels == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
         return "out of memory";
     }
+
+    q->joins = q->channels + n;
 
     args.pos = r->args.data;
 
@@ -357,7 +419,27 @@ ngx_http_fanout_query(ngx_http_request_t *r,
 
     why = query_position(r, q);
 
-    return why ? why : query_permits(r, conf, q, status);
+    if (why == NULL) {
+        why = query_permits(r, conf, q, status);
+    }
+
+    if (why == NULL) {
+        why = query_autojoin(r, conf, q);
+    }
+
+    if (why) {
+        return why;
+    }
+
+    if (q->n == 0) {
+        return "the argument \"channel\" is missing";
+    }
+
+    if (q->n > conf->channels) {
+        return "too many channels: fanout_channels_per_session";
+    }
+
+    return NULL;
 }
 
 
@@ -420,7 +502,12 @@ query_arg(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *name,
     ngx_str_t  text;
 
     if (named(name, "channel")) {
-        return decode(r, value, &text) == NGX_OK ? query_channel(q, &text)
+        return decode(r, value, &text) == NGX_OK
+               ? query_channel(q, &text, NULL) : "out of memory";
+    }
+
+    if (named(name, "join")) {
+        return decode(r, value, &text) == NGX_OK ? query_join(r, q, &text)
                                                  : "out of memory";
     }
 
@@ -451,6 +538,14 @@ query_arg(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *name,
 
         q->polls = named(value, "1");
 
+    } else if (named(name, "session")) {
+
+        if (!named(value, "1") && !named(value, "0")) {
+            return "the argument \"session\" is not 0 or 1";
+        }
+
+        q->session = named(value, "1");
+
     } else if (named(name, "since") || named(name, "lastEventId")) {
         q->position = *value;
 
@@ -464,7 +559,7 @@ query_arg(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *name,
 
 
 static const char *
-query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel)
+query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
 {
     ngx_uint_t  i;
 
@@ -478,11 +573,115 @@ query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel)
             && ngx_memcmp(q->channels[i].data, channel->data, channel->len)
                == 0)
         {
-            return NULL;
+            return join ? "the channel of an argument \"join\" is there twice"
+                        : NULL;
         }
     }
 
+    if (join) {
+        q->joins[q->n] = *join;
+    }
+
     q->channels[q->n++] = *channel;
+
+    return NULL;
+}
+
+
+/* What the command "join" takes: its members are read by who joins. */
+
+static const char *
+query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
+{
+    ngx_str_t               channel;
+    ngx_http_fanout_json_t  object, name, text;
+
+    static const ngx_http_fanout_json_field_t  field = {
+        "channel", sizeof("channel") - 1, 0
+    };
+
+    channel.data = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_NAME);
+
+    if (channel.data == NULL) {
+        return "out of memory";
+    }
+
+    if (ngx_http_fanout_json_check(join->data, join->len,
+                                   NGX_HTTP_FANOUT_JSON_DEPTH, &object, NULL)
+        != NGX_HTTP_FANOUT_JSON_OBJECT
+        || ngx_http_fanout_json_members(&object, &field, 1, &name, NULL)
+           != NGX_HTTP_FANOUT_JSON_OK)
+    {
+        return "the argument \"join\" is no object of JSON";
+    }
+
+    if (ngx_http_fanout_json_text(&name, channel.data, NGX_HTTP_FANOUT_NAME,
+                                  &text)
+        != NGX_HTTP_FANOUT_JSON_OK)
+    {
+        return "the argument \"join\" has no \"channel\" that is a name";
+    }
+
+    channel.data = (u_char *) text.data;
+    channel.len = text.len;
+
+    join->data = (u_char *) object.data;
+    join->len = object.len;
+
+    return query_channel(q, &channel, join);
+}
+
+
+/* As over a WebSocket: one that is not permitted is left out. */
+
+static const char *
+query_autojoin(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_query_t *q)
+{
+    ngx_str_t                  name, join;
+    ngx_uint_t                 i;
+    ngx_http_fanout_access_t  *access;
+    ngx_http_fanout_permit_t  *channels;
+
+    if (conf->autojoin == NULL) {
+        return NULL;
+    }
+
+    access = ngx_http_fanout_access_create(r, conf->permits);
+
+    if (access == NULL) {
+        return "out of memory";
+    }
+
+    channels = conf->autojoin->elts;
+
+    for (i = 0; i < conf->autojoin->nelts; i++) {
+
+        if (ngx_http_fanout_access_name(r, &channels[i], &name) != NGX_OK) {
+            ngx_http_fanout_access_release(access);
+            return "out of memory";
+        }
+
+        if (name.len == 0) {
+            continue;
+        }
+
+        if (!ngx_http_fanout_access_check(access, NGX_HTTP_FANOUT_MAY_JOIN,
+                                          &name))
+        {
+            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                          "fanout_autojoin: no \"fanout_permit join\" allows "
+                          "\"%V\"", &name);
+            continue;
+        }
+
+        ngx_str_set(&join, "{}");
+
+        /* what the query says of it comes first */
+        (void) query_channel(q, &name, &join);
+    }
+
+    ngx_http_fanout_access_release(access);
 
     return NULL;
 }

@@ -94,12 +94,15 @@ ngx_int_t ngx_http_fanout_answer_headers(ngx_http_request_t *r);
 
 typedef struct {
     ngx_str_t   *channels;      /* decoded, each once */
+    ngx_str_t   *joins;         /* of each: what its join says, an object of
+                                   JSON, or len 0 for a mere "channel=" */
     ngx_uint_t   n;
     ngx_uint_t   history;
     ngx_str_t    position;      /* len 0: none */
     ngx_uint_t   timeout;       /* s, of a poll */
     unsigned     polls:1;
     unsigned     timed:1;       /* timeout was given */
+    unsigned     session:1;     /* of a poll: who asks is a client */
 } ngx_http_fanout_query_t;
 
 /* Reads it, and checks the permissions.  NULL, or why it is refused and the

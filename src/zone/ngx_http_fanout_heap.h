@@ -370,6 +370,7 @@ typedef struct {
 #define FANOUT_MEMBER_IDLE       0x01
 #define FANOUT_MEMBER_ANONYMOUS  0x02
 #define FANOUT_MEMBER_UNTOLD     0x04   /* left with an update pending */
+#define FANOUT_MEMBER_TIMED      0x08   /* idle by the clock: is not told */
 
 #define FANOUT_MEMBER_SHORT   16
 #define FANOUT_SEAT_MEMBERS   32        /* most on a seat */
@@ -1043,6 +1044,10 @@ fanout_ref_t fanout_identity_find(ngx_http_fanout_zone_t *z,
 
 /* Whether it is live, this worker's, and not taken over since. */
 int fanout_identity_own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_identity_t *id);
+
+/* The identity with that secret and user, live or lingering; 0. */
+fanout_ref_t fanout_identity_known(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id);
 
 /* Frees one that has ended, after its last seat. */

@@ -22,8 +22,6 @@ static int add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, fanout_ref_t *refp);
 static uint32_t info_blocks(size_t len);
-static fanout_ref_t known(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_identity_t *id);
 static void hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     unsigned slot);
@@ -149,7 +147,7 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
-    ref = known(z, id);
+    ref = fanout_identity_known(z, id);
 
     if (ref == 0) {
         fanout_leave(z);
@@ -204,7 +202,7 @@ ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
     int  rc;
 
     (void) fanout_enter(z);
-    rc = known(z, id) != 0;
+    rc = fanout_identity_known(z, id) != 0;
     fanout_leave(z);
 
     return rc;
@@ -213,8 +211,8 @@ ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
 
 /* The identity that a secret and a user are those of, 0; in constant time. */
 
-static fanout_ref_t
-known(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
+fanout_ref_t
+fanout_identity_known(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
 {
     unsigned            i, differ;
     uint64_t            user;

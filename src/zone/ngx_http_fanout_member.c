@@ -77,7 +77,21 @@ static fanout_ref_t
 own_seat(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     fanout_ref_t identity, const ngx_http_fanout_identity_t *id)
 {
-    fanout_ref_t  ref;
+    fanout_ref_t  ref, channel;
+
+    if (identity == 0) {
+        /* who has the secret, on whichever worker */
+
+        channel = fanout_channel_find(z, c);
+
+        if (channel == 0 || !fanout_identity_known(z, id)) {
+            return 0;
+        }
+
+        ref = fanout_seat_find(z, channel, id->client);
+
+        return ref && fanout_seat(z, ref)->state != FANOUT_SEAT_GONE ? ref : 0;
+    }
 
     if (!fanout_channel_opened(z, c) || !fanout_identity_own(z, identity, id))
     {
@@ -246,6 +260,8 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
 
     r->slot = e->slot;
     r->changed = 1;
+    r->idle = (e->flags & FANOUT_MEMBER_IDLE) != 0;
+    r->timed = (e->flags & FANOUT_MEMBER_TIMED) != 0;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
 }
@@ -277,6 +293,7 @@ again(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     if (!(what & NGX_HTTP_FANOUT_PUT_STATE)) {
         as.idle = 0;
+        as.timed = 0;
     }
 
     return update(z, ref, &as, what | NGX_HTTP_FANOUT_PUT_DATA
@@ -314,9 +331,12 @@ update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         r->changed = 1;
     }
 
+    r->idle = (flags & FANOUT_MEMBER_IDLE) != 0;
+    r->timed = (flags & FANOUT_MEMBER_TIMED) != 0;
+
     if (flags != e->flags) {
+        r->changed |= ((flags ^ e->flags) & ~FANOUT_MEMBER_TIMED) != 0;
         fanout_set(z, e->flags, flags);
-        r->changed = 1;
     }
 
     if (r->changed) {
@@ -339,6 +359,8 @@ flags_of(const ngx_http_fanout_member_t *m, unsigned what, uint8_t flags)
     if (what & NGX_HTTP_FANOUT_PUT_STATE) {
         flags = m->idle ? flags | FANOUT_MEMBER_IDLE
                         : flags & ~FANOUT_MEMBER_IDLE;
+        flags = m->idle && m->timed ? flags | FANOUT_MEMBER_TIMED
+                                    : flags & ~FANOUT_MEMBER_TIMED;
     }
 
     if (what & NGX_HTTP_FANOUT_PUT_ENTER) {
@@ -351,6 +373,37 @@ flags_of(const ngx_http_fanout_member_t *m, unsigned what, uint8_t flags)
 
 
 /* leaving */
+
+int
+ngx_http_fanout_member_any(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id, int *member)
+{
+    fanout_ref_t    seat, ref;
+    fanout_seat_t  *s;
+
+    *member = 0;
+
+    (void) fanout_enter(z);
+
+    seat = own_seat(z, c, identity, id);
+
+    if (seat) {
+        s = fanout_seat(z, seat);
+        *member = s->counted != 0;
+
+        for (ref = s->members; ref && !*member;
+             ref = fanout_member(z, ref)->next)
+        {
+            *member = fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE;
+        }
+    }
+
+    fanout_leave(z);
+
+    return seat != 0;
+}
+
 
 int
 ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,
@@ -504,6 +557,7 @@ fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     to->seen = m->seen;
     to->slot = m->slot;
     to->idle = (m->flags & FANOUT_MEMBER_IDLE) != 0;
+    to->timed = (m->flags & FANOUT_MEMBER_TIMED) != 0;
     to->anonymous = (m->flags & FANOUT_MEMBER_ANONYMOUS) != 0;
     to->lingers = (s->state == FANOUT_SEAT_LINGERS);
 

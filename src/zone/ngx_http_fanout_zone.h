@@ -721,6 +721,8 @@ typedef struct {
     uint8_t                     change;     /* in an entry */
     uint8_t                     reason;     /* LEFT */
     unsigned                    idle:1;
+    unsigned                    timed:1;    /* idle by the clock, not asked;
+                                               not in an entry */
     unsigned                    anonymous:1;
     unsigned                    lingers:1;  /* room_read() alone */
 } ngx_http_fanout_member_t;
@@ -745,7 +747,7 @@ void ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
 
 /* what of a member is put */
 #define NGX_HTTP_FANOUT_PUT_DATA   0x01
-#define NGX_HTTP_FANOUT_PUT_STATE  0x02     /* .idle */
+#define NGX_HTTP_FANOUT_PUT_STATE  0x02     /* .idle, .timed */
 #define NGX_HTTP_FANOUT_PUT_ENTER  0x04     /* make it if it is missing, with
                                                .anonymous */
 
@@ -753,11 +755,16 @@ typedef struct {
     uint32_t                    slot;
     unsigned                    created:1;  /* or back from a pending leave */
     unsigned                    changed:1;  /* a change is or was pending */
+    unsigned                    idle:1;     /* as it is now */
+    unsigned                    timed:1;
 } ngx_http_fanout_put_t;
 
 /* Makes or changes the member m->key of the seat.  With the same data and
  * state nothing is told.  On a channel of the mode SUMMARY the seat counts,
  * and nothing else is kept.
+ *
+ * With 0 as ref the identity is found by its secret, whose worker it is, and
+ * the channel by its name.
  *
  * FULL; CONFLICT if the channel has all members it may; LARGE; NOTFOUND
  * without a seat, or without a member unless it is to enter. */
@@ -766,11 +773,16 @@ int ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_member_t *m,
     unsigned what, ngx_http_fanout_put_t *r);
 
-/* The member leaves, the seat stays.  NOTFOUND. */
+/* The member leaves, the seat stays; ref as above.  NOTFOUND. */
 int ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *key,
     uint8_t reason);
+
+/* Whether it has a seat, with a member; ref as above: 1 or 0. */
+int ngx_http_fanout_member_any(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, int *member);
 
 /* Copies a member as it is now into buf of at least 2 * 255 + INFO + MEMBER
  * bytes.  NOTFOUND. */

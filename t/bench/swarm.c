@@ -384,6 +384,7 @@ usage(void)
 "  --per-sub=N        channels each subscriber joins, 1\n"
 "  --pubs=N           publishers over WebSocket, 2\n"
 "  --api-pubs=N       publishers by HTTP POST, 0\n"
+"  --post-pubs=N      publishers by commands that are POSTed, 0\n"
 "  --window=N         unanswered publishes of one over WebSocket, 8\n"
 "  --rate=N           publishes a second of all together, 0: flat out\n"
 "  --messages=N       publishes, 1000, or\n"
@@ -400,6 +401,7 @@ usage(void)
 "  --connect=MS       patience with one attempt to connect, 5000\n"
 "  --retry=MS         pause before the next one: up to twice that, 20\n"
 "  --events           subscribers take server-sent events, and join by URL\n"
+"  --polls            subscribers take long polls\n"
 "  --obey-after       waits as long as \"closing\" says, in addition\n"
 "  --progress=MS      prints {\"progress\":...} lines\n"
 "  --seed=N           of what is random\n"
@@ -425,13 +427,15 @@ static const struct {
 } table[] = {
     INT("port", port), INT("subs", subs), INT("channels", channels),
     INT("per-sub", per_sub), INT("pubs", pubs), INT("api-pubs", api_pubs),
-    INT("window", window), INT("rate", rate), INT("duration", duration_ms),
+    INT("post-pubs", post_pubs), INT("window", window), INT("rate", rate),
+    INT("duration", duration_ms),
     INT("size", size), INT("size-to", size_to), INT("churn", churn),
     INT("stalled", stalled), INT("stall", stall_ms), INT("limit", limit_s),
     INT("settle", settle_ms), INT("connect", connect_ms),
     INT("retry", retry_ms), INT("progress", progress_ms),
     INT("seed", seed),
-    FLAG("events", events), FLAG("obey-after", obey_after),
+    FLAG("events", events), FLAG("polls", polls),
+    FLAG("obey-after", obey_after),
     FLAG("drop-refused", drop_refused),
     FLAG("allow-gap", allow_gap), FLAG("allow-reset", allow_reset),
     FLAG("allow-unrecovered", allow_unrecovered),
@@ -504,6 +508,8 @@ check_options(void)
 {
     struct rlimit  r;
 
+    conf.events |= conf.polls;
+
     if (conf.pub_path == NULL) {
         conf.pub_path = conf.path;
     }
@@ -521,7 +527,9 @@ check_options(void)
     r.rlim_cur = r.rlim_max;
     setrlimit(RLIMIT_NOFILE, &r);
 
-    if ((rlim_t) conf.subs + conf.pubs + conf.api_pubs + 32 > r.rlim_cur) {
+    if ((rlim_t) conf.subs + conf.pubs + conf.api_pubs + conf.post_pubs + 32
+        > r.rlim_cur)
+    {
         fprintf(stderr, "swarm: only %llu open files are allowed\n",
                 (unsigned long long) r.rlim_cur);
         exit(2);
@@ -543,7 +551,8 @@ main(int argc, char **argv)
 
     wire_seed(conf.seed);
     wire_init(conf.port);
-    ledger_init(conf.channels, conf.pubs + conf.api_pubs);
+    ledger_init(conf.channels,
+                conf.pubs + conf.api_pubs + conf.post_pubs);
     subs_init();
     pubs_init();
 

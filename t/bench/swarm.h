@@ -19,6 +19,7 @@ typedef struct {
     int          per_sub;
     int          pubs;           /* over WebSocket */
     int          api_pubs;
+    int          post_pubs;      /* commands by POST */
     int          window;
     int          rate;           /* publishes a second, 0: flat out */
     int          size;           /* bytes of a payload, and at most */
@@ -35,6 +36,7 @@ typedef struct {
     int          seed;
     int          obey_after;
     int          events;         /* subscribers take server-sent events */
+    int          polls;          /* or long polls; events is set as well */
     int          check_data;
     int          drop_refused;
     int          allow_gap;

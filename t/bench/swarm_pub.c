@@ -1,5 +1,6 @@
 
-/* Publishers of swarm, over a WebSocket or by the HTTP API. */
+/* Publishers of swarm: over a WebSocket, by the HTTP API, by commands that
+ * are POSTed. */
 
 #define _GNU_SOURCE
 
@@ -26,6 +27,8 @@ typedef struct {
     wire_t     wire;
     int        no;
     int        api;
+    int        post;         /* a command, to where WebSockets go */
+    int        http;         /* one of both */
     int        up;
     int        window;
     int        nitems;
@@ -45,7 +48,8 @@ static char    data[DATA_MAX], text[DATA_MAX + 1024];
 static void
 send_command(pub_t *p, item_t *it, size_t len)
 {
-    int  n;
+    int   n, h;
+    char  head[512];
 
     n = snprintf(text, sizeof(text),
                  "{\"id\":%llu,\"op\":\"publish\",\"channel\":\"%s%d\","
@@ -55,7 +59,19 @@ send_command(pub_t *p, item_t *it, size_t len)
     memcpy(text + n, data, len);
     text[n + len] = '}';
 
-    wire_frame(&p->wire, WIRE_TEXT, text, n + len + 1);
+    if (!p->post) {
+        wire_frame(&p->wire, WIRE_TEXT, text, n + len + 1);
+        return;
+    }
+
+    h = snprintf(head, sizeof(head),
+                 "POST %s HTTP/1.1\r\n"
+                 "Host: 127.0.0.1\r\n"
+                 "Content-Type: application/json\r\n"
+                 "Content-Length: %zu\r\n\r\n",
+                 conf.pub_path, n + len + 1);
+    wire_bytes(&p->wire, head, h);
+    wire_bytes(&p->wire, text, n + len + 1);
 }
 
 
@@ -254,7 +270,7 @@ pub_open(wire_t *w)
     p = (pub_t *) w;
 
     /* over a WebSocket the welcome comes first */
-    p->up = p->api;
+    p->up = p->http;
 }
 
 
@@ -282,6 +298,9 @@ pub_response(wire_t *w, int status, char *body, size_t n)
     if (p->nitems == 0) {
         violation("publisher %d: HTTP %d to nothing", p->no, status);
 
+    } else if (p->post && body[0] == '{') {
+        reply(p, json_slice(body, n));
+
     } else if (status >= 200 && status < 300) {
         acknowledged(p, 0, json_slice(body, n));
 
@@ -307,14 +326,16 @@ pubs_init(void)
     int     i;
     pub_t  *p;
 
-    npubs = conf.pubs + conf.api_pubs;
+    npubs = conf.pubs + conf.api_pubs + conf.post_pubs;
     pubs = calloc(npubs ? npubs : 1, sizeof(pub_t));
 
     for (i = 0; pubs && i < npubs; i++) {
         p = &pubs[i];
         p->no = i;
-        p->api = (i >= conf.pubs);
-        p->window = p->api ? 1 : conf.window;
+        p->http = (i >= conf.pubs);
+        p->post = (i >= conf.pubs + conf.api_pubs);
+        p->api = p->http && !p->post;
+        p->window = p->http ? 1 : conf.window;
         p->next = calloc(conf.channels, sizeof(uint32_t));
         p->items = calloc(p->window, sizeof(item_t));
 
@@ -340,8 +361,8 @@ dial(pub_t *p)
     }
 
     p->dialled_at = now;
-    rc = p->api ? wire_open_http(&p->wire, &calls)
-                : wire_open(&p->wire, &calls, conf.pub_path, "fanout.v1");
+    rc = p->http ? wire_open_http(&p->wire, &calls)
+                 : wire_open(&p->wire, &calls, conf.pub_path, "fanout.v1");
 
     if (rc < 0) {
         count.failed_connects++;

@@ -392,6 +392,11 @@ went_down(sub_t *s)
         s->cut_at = now;
     }
 
+    if (conf.polls) {
+        /* what a poll continues is not told: the seats go on as they were */
+        return;
+    }
+
     for (i = 0; i < s->nseats; i++) {
         seat_cut(&s->seats[i]);
     }
@@ -436,37 +441,101 @@ sub_id(wire_t *w, const char *id, size_t n)
 
 
 static void
+url(sub_t *s, char *path, size_t size)
+{
+    int  i, n;
+
+    n = snprintf(path, size, "%s", conf.path);
+
+    for (i = 0; i < s->nseats && n < 1800; i++) {
+        n += snprintf(path + n, size - n, "%cchannel=%s%d", i ? '&' : '?',
+                      conf.prefix, s->seats[i].channel);
+    }
+
+    if (s->last_id[0]) {
+        n += snprintf(path + n, size - n, "&%s=%s",
+                      conf.polls ? "since" : "lastEventId", s->last_id);
+    }
+
+    snprintf(path + n, size - n, "%s", conf.polls ? "&poll=1" : "");
+}
+
+
+static void
+ask(sub_t *s)
+{
+    int   n;
+    char  path[4096], text[4400];
+
+    url(s, path, sizeof(path));
+    n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\n"
+                                     "Host: 127.0.0.1\r\n\r\n", path);
+    wire_bytes(&s->wire, text, n);
+    wire_flush(&s->wire);
+}
+
+
+static void
 sub_open(wire_t *w)
 {
-    (void) w;
+    sub_t  *s;
 
+    s = (sub_t *) w;
     count.connects++;
+
+    if (!conf.polls) {
+        return;
+    }
+
+    if (s->last_id[0]) {
+        /* of what can't be recovered it is told */
+        s->welcomed = 1;
+        count.recovered++;
+    }
+
+    ask(s);
+}
+
+
+static void
+sub_response(wire_t *w, int status, char *body, size_t n)
+{
+    char    text[32];
+    sub_t  *s;
+
+    s = (sub_t *) w;
+
+    if (status != 200) {
+        snprintf(text, sizeof(text), "answered %d", status);
+        wire_close(w, 1);
+        sub_down(w, text);
+        return;
+    }
+
+    s->welcomed = 1;
+    sub_frame(w, WIRE_TEXT, body, n);
+    note_back(s);
+    ask(s);
 }
 
 
 static const wire_calls_t  calls = {
-    sub_open, sub_frame, sub_down, NULL, sub_id
+    sub_open, sub_frame, sub_down, sub_response, sub_id
 };
 
 
 static void
 dial_events(sub_t *s)
 {
-    int   i, n;
+    int   rc;
     char  path[4096];
 
-    n = snprintf(path, sizeof(path), "%s", conf.path);
+    url(s, path, sizeof(path));
 
-    for (i = 0; i < s->nseats && n < 1800; i++) {
-        n += snprintf(path + n, sizeof(path) - n, "%cchannel=%s%d",
-                      i ? '&' : '?', conf.prefix, s->seats[i].channel);
-    }
+    rc = conf.polls ? wire_open_http(&s->wire, &calls)
+                    : wire_open_events(&s->wire, &calls, path);
 
-    if (s->last_id[0]) {
-        snprintf(path + n, sizeof(path) - n, "&lastEventId=%s", s->last_id);
-    }
-
-    if (wire_open_events(&s->wire, &calls, path) < 0) {
+    if (rc < 0) {
         count.failed_connects++;
         s->retry_at = swarm_retry_at();
     }

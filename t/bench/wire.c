@@ -660,8 +660,8 @@ static ssize_t
 take_response(wire_t *w, char *p, size_t have)
 {
     int      status;
-    char    *end, *length;
-    size_t   head, n;
+    char    *end, *length, *id;
+    size_t   head, n, nid;
     ssize_t  all;
 
     end = memmem(p, have, "\r\n\r\n", 4);
@@ -680,6 +680,8 @@ take_response(wire_t *w, char *p, size_t have)
     length = header(p, "\r\nContent-Length:");
     n = length ? strtoul(length, NULL, 10) : 0;
     all = n;
+    id = header(p, "\r\nFanout-Position: ");
+    nid = id ? strcspn(id, "\r") : 0;
 
     if (header(p, "\r\nTransfer-Encoding: chunked")) {
         all = take_chunks(p + head, have - head, &n);
@@ -694,6 +696,10 @@ take_response(wire_t *w, char *p, size_t have)
 
     if (have - head < (size_t) all) {
         return 0;
+    }
+
+    if (id && w->calls->id) {
+        w->calls->id(w, id, nid);
     }
 
     w->calls->response(w, status, p + head, n);

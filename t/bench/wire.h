@@ -48,10 +48,11 @@ typedef struct {
     /* the peer is gone or the upgrade refused; the wire is closed */
     void    (*down)(wire_t *w, const char *why);
 
-    /* a response, HTTP only; the body may be moved within its buffer */
+    /* a response, HTTP only; the body may be moved within its buffer; id()
+     * was called with its Fanout-Position, if it has one */
     void    (*response)(wire_t *w, int status, char *body, size_t n);
 
-    /* the id of an event, behind its frame; events only, may be NULL */
+    /* the id of an event, behind its frame, or of a poll; may be NULL */
     void    (*id)(wire_t *w, const char *id, size_t n);
 } wire_calls_t;
 

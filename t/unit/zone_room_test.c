@@ -854,6 +854,74 @@ anonymous(void)
 }
 
 
+/* who has the secret, on a worker that has not the session */
+
+static void
+elsewhere(void)
+{
+    int         member;
+    put_t       r;
+    person_t    a, other;
+    channel_t   c;
+
+    start(2 * MB);
+    (void) person_add(&za, &a, 1, "ann", "info", 0);
+    other = a;
+    other.ref = 0;
+
+    ok(!ngx_http_fanout_member_any(&zb, &cb, 0, &other.id, &member),
+       "who is not there has no seat");
+    is_int(person_put(&zb, &cb, &other, "", "1", ENTER|DATA, &r), NOTFOUND,
+           "and makes no member");
+
+    (void) person_sit(&za, &ca, &a);
+    ok(ngx_http_fanout_member_any(&zb, &cb, 0, &other.id, &member)
+       && !member, "then a seat");
+    is_int(person_put(&zb, &cb, &other, "", "1", ENTER|DATA, &r), OK,
+           "a member is made from elsewhere");
+    ok(r.created && ngx_http_fanout_member_any(&zb, &cb, 0, &other.id,
+                                               &member) && member,
+       "and is there");
+    ok(settled(&zb) && nseen == 1 && is_str_of(seen[0].data, "1"),
+       "as all are told");
+
+    /* by the channel's name alone */
+
+    memset(&c, 0, sizeof(c));
+    c.name = cb.name;
+    c.hash = cb.hash;
+    c.policy = cb.policy;
+    is_int(person_put(&zb, &c, &other, "", "2", DATA, &r), OK,
+           "where the channel is not open");
+
+    other.id.secret[15] ^= 1;
+    is_int(person_put(&zb, &cb, &other, "", "3", DATA, &r), NOTFOUND,
+           "not by another secret");
+    is_int(person_drop(&zb, &cb, &other, ""), NOTFOUND, "neither goes it");
+    other.id.secret[15] ^= 1;
+    other.id.user++;
+    is_int(person_put(&zb, &cb, &other, "", "3", DATA, &r), NOTFOUND,
+           "not as another user");
+    other.id.user--;
+
+    person_end(&za, &a, 60000);
+    is_int(person_put(&zb, &cb, &other, "k", "4", ENTER|DATA, &r), OK,
+           "also while it lingers");
+    checked(&zb, "elsewhere");
+    ok(settled(&zb), "which is told");
+    is_int(person_drop(&zb, &cb, &other, ""), OK, "and dropped");
+    ok(settled(&zb) && nseen == 1 && seen[0].change == LEFT, "is gone");
+
+    fanout_test_seconds += 7;
+    (void) sweep_all(&zb);
+    (void) flush_all(&zb);
+    is_int(person_put(&zb, &cb, &other, "k", "5", DATA, &r), NOTFOUND,
+           "not when the seat was given up");
+
+    stop(2 * MB, "elsewhere");
+}
+
+
 /* broken bytes are no changes */
 
 static void
@@ -926,6 +994,7 @@ main(int argc, char **argv)
     summary();
     limits();
     anonymous();
+    elsewhere();
     bytes();
 
     lives();

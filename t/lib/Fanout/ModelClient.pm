@@ -32,7 +32,7 @@ before it came back, is said again after the next join.
 
 =item new(port, path, linger)
 
-C<linger>: seconds after which what is not joined again may have left.
+C<linger>: seconds after which who does not come back leaves, at the earliest.
 
 =item open(resume?), cut, fin, finish, mute
 
@@ -44,9 +44,15 @@ writes.
 
 Commands.
 
-=item lost(time)
+=item alive(time)
 
-The worker died then.
+Nothing was to be read from it then, nor its end.
+
+=item meant(client, channel), away(client)
+
+Of all clients there are: whether what the client has on the channel may have
+left as it said so itself; for how many seconds it has been away at most, at
+once, up to now.
 
 =item up, idle
 
@@ -66,6 +72,8 @@ use Fanout::WS;
 
 our @ISA = qw( Fanout::WS );
 
+my (%meant, %away, %since);
+
 
 sub new {
     my ($class, %o) = @_;
@@ -76,7 +84,7 @@ sub new {
         port => $o{port}, path => $o{path}, linger => $o{linger},
         buffer => \$buffer, eof => 1, state => 'none', channels => {},
         wait => {}, id => 0, faults => [], opened => 0, resumed => 0,
-        changes => 0, again => 0, seen => 0,
+        changes => 0, again => 0, alive => 0,
     }, $class;
 }
 
@@ -108,6 +116,7 @@ sub open {
     $self->{buffer} = $socket->buffer;
     $self->{state}  = 'opening';
     $self->{worker} = 0;
+    $self->{alive}  = time;
     $self->{out}    = '';
     $self->{wait}   = {};
     delete $self->{part};
@@ -143,11 +152,13 @@ sub send_bytes { $_[0]->put($_[1]); 1 }
 # All that was on its way is not known
 
 sub ended {
-    my ($self, $when) = @_;
+    my ($self) = @_;
 
-    my $lost = $self->{seen} && $self->{seen} < $when ? $self->{seen} : $when;
+    # the server may have ended it as early as that
 
-    $lost = $self->{died} if $self->{died} && $self->{died} < $lost;
+    my $lost = $self->{alive};
+
+    $since{ $self->{client} } //= $lost if $self->{client};
 
     for my $w (values %{ $self->{wait} }) {
         my $ch = $self->{channels}{ $w->{channel} || '' } or next;
@@ -167,7 +178,6 @@ sub ended {
     }
 
     $self->{wait}  = {};
-    $self->{died}  = 0;
     $self->{state} = 'none';
 }
 
@@ -186,7 +196,7 @@ sub cut {
     my ($self) = @_;
 
     $self->SUPER::cut;
-    $self->ended(time);
+    $self->ended;
 }
 
 
@@ -194,7 +204,7 @@ sub fin {
     my ($self) = @_;
 
     $self->disconnect;
-    $self->ended(time);
+    $self->ended;
 }
 
 
@@ -203,14 +213,43 @@ sub finish {
 
     $self->send_close(1000);
     $self->fin;
-    $self->{clean}{ $self->{client} } = 1 if $self->{client};
+    $meant{ $self->{client} } = 1 if $self->{client};
     $self->forget;
 }
 
 
-sub mute { $_[0]{state} = 'mute' }
+sub mute {
+    my ($self) = @_;
 
-sub lost { $_[0]{died} = $_[1] }
+    $self->{state} = 'mute';
+    $since{ $self->{client} } //= $self->{alive};
+}
+
+
+sub alive { $_[0]{alive} = $_[1] }
+
+
+# What can be of others
+
+sub meant { $meant{ $_[0] } || $meant{"$_[0] $_[1]"} }
+
+
+sub away {
+    my ($client) = @_;
+
+    my $now = defined $since{$client} ? time - $since{$client} : 0;
+    my $max = $away{$client} || 0;
+
+    return $now > $max ? $now : $max;
+}
+
+
+sub back {
+    my ($client) = @_;
+
+    $away{$client} = away($client);
+    delete $since{$client};
+}
 
 
 # Commands
@@ -234,6 +273,8 @@ sub join {
     my ($self, $channel, %o) = @_;
 
     my $ch = $self->{channels}{$channel} ||= { own => {}, unsure => {} };
+
+    $ch->{leaving} = 0;
 
     if (!exists $o{data}) {
         $self->command('join', $channel, {});
@@ -275,7 +316,7 @@ sub state {
 sub withdraw {
     my ($self, $channel, $key) = @_;
 
-    $self->{meant}{"$self->{client} $channel"} = 1;
+    $meant{"$self->{client} $channel"} = 1;
     $self->command('presence', $channel, { data => undef, keyed($key) },
                    key => $key, gone => 1);
 }
@@ -284,7 +325,8 @@ sub withdraw {
 sub leave {
     my ($self, $channel) = @_;
 
-    $self->{meant}{"$self->{client} $channel"} = 1;
+    $meant{"$self->{client} $channel"} = 1;
+    $self->{channels}{$channel}{leaving} = 1;
     $self->command('leave', $channel, {});
 }
 
@@ -298,13 +340,14 @@ sub read {
 
 sub joined { ($_[0]{channels}{ $_[1] } || {})->{joined} }
 
-# a join is acknowledged or on its way
+# a join is acknowledged or on its way, and no leave was sent after it
 
 sub knows {
     my ($self, $channel) = @_;
 
     my $ch = $self->{channels}{$channel} or return 0;
 
+    return 0 if $ch->{leaving};
     return $ch->{joined} || grep { $_->{op} eq 'join'
                                    && $_->{channel} eq $channel }
                                  values %{ $self->{wait} };
@@ -353,13 +396,12 @@ sub pump {
 
     return if $self->{state} eq 'none' || $self->{state} eq 'mute';
 
+    my $before = time;
+
     $self->put('') if length $self->{out};
 
-    my $more = 1;
-
     for (1 .. 20) {
-        $more = $self->fill(0) or last;
-        $self->{seen} = time;
+        $self->fill(0) or last;
     }
 
     if ($self->{state} eq 'opening') {
@@ -373,6 +415,7 @@ sub pump {
     }
 
     $self->over if $self->eof || defined $self->{close_code};
+    $self->{alive} = $before if $self->{state} ne 'none';
 }
 
 
@@ -387,7 +430,7 @@ sub over {
            && $self->{close_code} != 4409;
 
     $self->disconnect;
-    $self->ended(time);
+    $self->ended;
 }
 
 
@@ -437,11 +480,12 @@ sub welcomed {
         $self->fault("resumed as $w->{client}")
             if $w->{client} ne $self->{client};
         $self->{resumed}++;
+        back($w->{client});
 
         # of what it was in some remains, most of the time
 
         for my $name (keys %{ $self->{channels} }) {
-            $self->join($name) if !$self->{channels}{$name}{drop};
+            $self->join($name);
         }
 
         return;
@@ -490,10 +534,9 @@ sub reply_join {
     my ($self, $w, $ch, $ok) = @_;
 
     my $lost = delete $ch->{lost};
-    my $late = defined $lost && time - $lost > $self->{linger};
+    my $late = defined $lost && time - $lost > $self->{linger} - 1;
 
     $ch->{joined} = 1;
-    delete $ch->{drop};
     $self->snapshot($ch, $w, $ok);
     $self->reply_presence($w, $ch) if exists $w->{data};
 
@@ -562,10 +605,18 @@ sub reply_presence {
 }
 
 
+# A join that was sent right behind it is still to be answered.
+
 sub reply_leave {
     my ($self, $w, $ch) = @_;
 
-    delete $self->{channels}{ $w->{channel} };
+    if ($ch->{leaving}) {
+        delete $self->{channels}{ $w->{channel} };
+        return;
+    }
+
+    delete @$ch{ grep { $_ ne 'leaving' } keys %$ch };
+    @$ch{qw( own unsure joined )} = ({}, {}, 0);
 }
 
 
@@ -640,8 +691,7 @@ sub changed {
 
         $self->fault("$f->{channel} at $f->{offset}: left, but was not"
                      . " there: $id") if !delete $list->{$id};
-        push @{ $self->{left} },
-             [ $m->{client}, $f->{channel}, $m->{reason} // 'none' ];
+        $self->left($f, $m);
     }
 
     for my $kind (qw( joined updated )) {
@@ -655,6 +705,23 @@ sub changed {
             $list->{$id} = plain($m);
         }
     }
+}
+
+
+# For a reason that there is: who was told to go, or was away for the linger
+
+sub left {
+    my ($self, $f, $m) = @_;
+
+    my $reason = $m->{reason} // 'none';
+    my $away   = away($m->{client});
+
+    return if $reason eq 'intentional' && meant($m->{client}, $f->{channel});
+    return if $reason eq 'network' && $away >= $self->{linger};
+
+    $self->fault(sprintf "%s at %s: %s/%s left: %s, away for %.3f s",
+                 $f->{channel}, $f->{offset}, $m->{client}, $m->{key} // '',
+                 $reason, $away);
 }
 
 

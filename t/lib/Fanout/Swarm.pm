@@ -93,7 +93,7 @@ sub start {
 
     my @args = map {
         my $name = $_ =~ tr/_/-/r;
-        $name =~ /^(?:events$|(?:obey|drop|allow|need|no)-)/
+        $name =~ /^(?:events$|polls$|(?:obey|drop|allow|need|no)-)/
             ? "--$name" : "--$name=$o{$_}"
     } sort keys %o;
 
