@@ -756,7 +756,12 @@ act_ask(int from, int to, const char *what)
         c = &clients[i];
         expect(c);
 
-        if (strcmp(what, "leave") == 0) {
+        if (strcmp(what, "enter") == 0) {
+            c->member = 1;
+            command(c, "{\"id\":3,\"op\":\"presence\",\"channel\":\"%s\","
+                       "\"data\":{\"n\":%d}}", conf.channel, i);
+
+        } else if (strcmp(what, "leave") == 0) {
             command(c, "{\"id\":2,\"op\":\"leave\",\"channel\":\"%s\"}",
                     conf.channel);
 
@@ -971,7 +976,9 @@ obey(char *line)
     } else if (strcmp(verb, "resume") == 0) {
         act_open(from, to, "resume");
 
-    } else if (strcmp(verb, "leave") == 0 || strcmp(verb, "ping") == 0) {
+    } else if (strcmp(verb, "leave") == 0 || strcmp(verb, "ping") == 0
+               || strcmp(verb, "enter") == 0)
+    {
         act_ask(from, to, verb);
 
     } else if (strcmp(verb, "wake") == 0) {
@@ -1046,6 +1053,7 @@ usage(void)
 "                   narrow, which is at PATH/narrow\n"
 "  resume A B       those that are not in, with what they had and from where\n"
 "                   they were\n"
+"  enter A B        those that have joined become members\n"
 "  leave A B\n"
 "  ping A B         a reply of each, behind all that came before\n"
 "  wake A B         those that are slow read, and get their reply\n"
