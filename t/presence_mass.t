@@ -17,10 +17,12 @@ use Fanout::Nginx;
 my $n     = $ENV{TEST_SANITIZE} ? 1000 : 5000;
 my $grown = $ENV{TEST_SANITIZE} ? 64 << 20 : 4 << 20;
 
-# those who see, and behind them the members
+# those who see, behind them the members; one place for who comes later, and
+# members who see
 
 my $eyes = 4;
 my $all  = $eyes + $n;
+my $both = 20;
 
 my ($nginx, $http, $crowd);
 
@@ -97,7 +99,7 @@ sub told_anew {
 sub gather {
     my ($channel, $dies, @stay) = @_;
 
-    $crowd = Fanout::Crowd->start($nginx, clients => $all + 1,
+    $crowd = Fanout::Crowd->start($nginx, clients => $all + 1 + $both,
                                   channel => $channel);
 
     $crowd->on_worker($dies, "open $eyes $all member");
@@ -208,24 +210,41 @@ subtest 'all come back' => sub {
 
     gather('crowd', $dies, @stay);
 
+    my ($from, $to) = ($all + 1, $all + 1 + $both);
+
+    $crowd->on_worker($dies, "open $from $to member,sees");
+    $crowd->until(sub {
+        !grep { $_->{listed} != $n + $both } @{ $_[0]{seers} }
+    });
+    $crowd->act('zero');
+
     $nginx->kill_worker($dies);
 
     my $r = $crowd->until(sub { $_[0]{in} == $eyes });
-    is($r->{downs}, $n, 'all are cut');
+    is($r->{downs}, $n + $both, 'all are cut');
 
+    $crowd->act("resume $from $to");
     $r = $crowd->act("resume $eyes $all");
     ok($r->{ok}, 'all come back') or diag($r->{why});
-    is($r->{in}, $all, 'so many');
-    is($r->{resumed}, $n, 'as who they were');
-    is($r->{recovered}, $n, 'where they were');
+    is($r->{in}, $all + $both, 'so many');
+    is($r->{resumed}, $n + $both, 'as who they were');
+    is($r->{recovered}, $n + $both, 'where they were');
 
-    $r = barrier('crowd', $all);
-    is($r->{messages}, $all, 'each is told a message, once');
-    is_deeply([ map { $_->{changes} } @{ $r->{seers} } ], [ (0) x $eyes ],
-              'no change of members is told');
-    is_deeply([ map { $_->{frames} } @{ $r->{seers} } ], [ (1) x $eyes ],
-              'nothing but the message is');
+    $r = barrier('crowd', $all + $both);
+    is($r->{messages}, $all + $both, 'each is told a message, once');
+    is_deeply([ map { $_->{changes} } @{ $r->{seers} } ],
+              [ (0) x ($eyes + $both) ], 'no change of members is told');
+    is_deeply([ map { $_->{frames} } grep { $_->{n} < $eyes }
+                @{ $r->{seers} } ], [ (1) x $eyes ],
+              'to those who stayed nothing but the message is');
+    is_deeply([ map { $_->{listed} } @{ $r->{seers} } ],
+              [ ($n + $both) x ($eyes + $both) ],
+              'who came back and sees has the whole list');
 
+    $crowd->act("bye $from $to");
+    $crowd->until(sub {
+        !grep { $_->{listed} != $n } @{ $_[0]{seers} }
+    });
     is(status()->{zone}{seats_lingering}, 0, 'nobody is waited for');
     is(listed('crowd'), $n, 'all are listed');
     told_anew('crowd', $n);
