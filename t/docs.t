@@ -533,6 +533,65 @@ is($after->{messages} - $before->{messages}, 100, 'history=100 keeps 100');
 ok($after->{index} - $before->{index} <= 11 + 1, 'an index block for eleven');
 
 
+# members: the subscription of each, its user, what it tells of itself
+
+my $there = Fanout::Nginx->start(
+    http   => 'fanout_zone app 4m; fanout_channel app * presence=on;',
+    server => 'location /realtime { fanout app; fanout_user $arg_user;
+                                    fanout_permit all *; }
+               location = /status { fanout_status app; }',
+);
+
+sub grown {
+    my ($make) = @_;
+
+    my $before = $there->http->get('/status')->json->{zone}{used};
+    $make->();
+    my $after = $there->http->get('/status')->json->{zone}{used};
+
+    return { map { $_ => $after->{$_} - $before->{$_} } keys %$after };
+}
+
+my (@one, $grown);
+
+$grown = grown(sub { push @one, $there->native(path => '/realtime?user=ann') });
+is($grown->{identities}, 2, 'a session and its user two blocks');
+
+$grown = grown(sub { push @one, $there->native(path => '/realtime?user=ann') });
+is($grown->{identities}, 1, 'another of that user one');
+
+$grown = grown(sub {
+    push @one, $there->native(path => '/realtime?user=' . 'u' x 40);
+});
+is($grown->{identities}, 3, 'a long name one more');
+
+$grown = grown(sub { $one[0]->ok('join', channel => 'room:1') });
+is($grown->{seats}, 1, 'a subscription one block');
+
+for ([2, 1], [16, 1], [17, 2], [60, 2], [61, 3]) {
+    my ($size, $blocks) = @$_;
+
+    # with the quotes
+
+    $grown = grown(sub {
+        $one[0]->ok('presence', channel => 'room:1', data => 'x' x ($size - 2));
+    });
+    is($grown->{members}, $blocks, "a member with $size bytes");
+    $one[0]->ok('presence', channel => 'room:1', data => undef);
+
+    ok(wait_for(sub {
+        !$there->http->get('/status')->json->{zone}{members}
+    }), 'which leaves');
+}
+
+$grown = grown(sub {
+    for my $i (1 .. 26) {
+        $one[0]->ok('presence', channel => 'room:1', key => "k$i", data => 1);
+    }
+});
+cmp_ok($grown->{rooms}, '<=', 3, 'slots of 26 members');
+
+
 # the formula for a whole zone: C channels with M messages, S sessions that
 # have joined some of them, K keys; then the size that it gives is tried
 
@@ -586,7 +645,7 @@ $_->ok('join', channel => 'room:1') for @in;
 
 my ($sum) = used();
 my $b     = blocks_of_message(200);
-my $want  = $C * (3 + $M * $b + int(($M + 10) / 11) + 1) + 2 + $S + $K;
+my $want  = $C * (3 + $M * $b + int(($M + 10) / 11) + 1) + 2 + 2 * $S + $K;
 
 is($b, 4, '200 bytes are 4 blocks, as in the example');
 cmp_ok($sum - $empty, '<=', $want, 'takes no more than the formula says');

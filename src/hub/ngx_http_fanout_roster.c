@@ -670,14 +670,13 @@ ngx_http_fanout_snapshot_add(ngx_http_fanout_hub_t *hub,
     f = sn->frame;
     chunk = sn->nchunks ? &sn->chunks[sn->nchunks - 1] : NULL;
 
-    if (chunk && chunk->end - chunk->start + len < NGX_HTTP_FANOUT_CHUNK) {
+    if (chunk && ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-        if (ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-    } else {
-
+    if (chunk == NULL
+        || chunk->end - chunk->start + len >= NGX_HTTP_FANOUT_CHUNK)
+    {
         if (sn->nchunks == sn->max) {
             n = sn->max ? sn->max * 2 : 1;
 
