@@ -41,7 +41,7 @@ help:
 	@echo 'make test          install, build, run all tests; T=t/x.t for one'
 	@echo 'make sanitize      all tests on an NGINX built with ASan and UBSan'
 	@echo 'make fuzz          each fuzzer for FUZZ_TIME seconds; F=name for one'
-	@echo 'make bench         the figures of docs/benchmarks.md'
+	@echo 'make bench         the figures of docs/benchmarks.md; F=name,name for some'
 	@echo 'make deps          install what building and testing need (root)'
 	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
 	@echo 'make deb           a package for Debian, in build/deb/'
@@ -210,7 +210,8 @@ ifndef NODEPS
 	@t/tools/deps build test bench
 endif
 	@$(MAKE) --no-print-directory all
-	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) t/bench/run
+	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) t/bench/run \
+	    $(if $(F),--figure=$(F))
 
 
 run: deps

@@ -59,6 +59,12 @@ static const word_t  alive_words[] = {
     { ngx_null_string, 0 }
 };
 
+static const word_t  switch_words[] = {
+    { ngx_string("off"), 0 },
+    { ngx_string("on"), 1 },
+    { ngx_null_string, 0 }
+};
+
 static const word_t  publish_words[] = {
     { ngx_string("any"), 0 },
     { ngx_string("members"), 1 },
@@ -324,7 +330,7 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ssize_t      size;
     ngx_int_t    n;
     ngx_str_t    s, *name;
-    ngx_uint_t   known;
+    ngx_uint_t   known, word;
 
     rv = presence_parameter(cf, value, policy, &known);
 
@@ -369,6 +375,18 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
         return NGX_CONF_OK;
     }
 
+    if (fanout_conf_parameter(value, "hooks", &s)) {
+        if (word_parameter(cf, value, &s, switch_words, "\"on\" or \"off\"",
+                           &word)
+            != NGX_CONF_OK)
+        {
+            return NGX_CONF_ERROR;
+        }
+
+        policy->no_hooks = !word;
+        return NGX_CONF_OK;
+    }
+
     for (name = later; name->len; name++) {
         if (fanout_conf_parameter(value, (char *) name->data, &s)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -381,7 +399,8 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_channel\" has "
                        "history=, bytes=, ttl=, presence=, members=, linger=, "
-                       "batch=, idle=, expire=, alive= and publish=", value);
+                       "batch=, idle=, expire=, alive=, publish= and hooks=",
+                       value);
 
     return NGX_CONF_ERROR;
 }

@@ -17,6 +17,7 @@
 #include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_broadcast.h"
+#include "ngx_http_fanout_hook.h"
 
 
 static void *create_main_conf(ngx_conf_t *cf);
@@ -60,6 +61,13 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       ngx_http_fanout_set_channel,
       NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_hook"),
+      NGX_HTTP_SRV_CONF|NGX_CONF_2MORE,
+      ngx_http_fanout_set_hook,
+      NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
@@ -361,9 +369,20 @@ init_main_conf(ngx_conf_t *cf, void *conf)
 {
     ngx_http_fanout_main_conf_t  *mcf = conf;
 
+    ngx_uint_t               i;
+    ngx_http_fanout_app_t  **app;
+
     ngx_conf_init_size_value(mcf->deflate_min, 256);
     ngx_conf_init_value(mcf->deflate_level, 1);
     ngx_conf_init_value(mcf->deflate_window, 15);
+
+    app = mcf->apps.elts;
+
+    for (i = 0; i < mcf->apps.nelts; i++) {
+        if (ngx_http_fanout_hook_finish(cf, app[i]) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
 
     return NGX_CONF_OK;
 }

@@ -33,6 +33,7 @@ typedef struct ngx_http_fanout_hub_s      ngx_http_fanout_hub_t;
 typedef struct ngx_http_fanout_session_s  ngx_http_fanout_session_t;
 typedef struct ngx_http_fanout_dialect_s  ngx_http_fanout_dialect_t;
 typedef struct ngx_http_fanout_transport_s  ngx_http_fanout_transport_t;
+typedef struct ngx_http_fanout_hook_s     ngx_http_fanout_hook_t;
 
 
 /* fanout_channel: the policy of channels whose names match */
@@ -45,6 +46,7 @@ typedef struct {
     ngx_msec_t                      expire;
     unsigned                        pongs:1;    /* they break the silence */
     unsigned                        members_publish:1;  /* only they may */
+    unsigned                        no_hooks:1; /* its channels have none */
 } ngx_http_fanout_policy_t;
 
 
@@ -60,6 +62,8 @@ typedef struct {
     ngx_array_t                     policies;   /* policy_t, in order */
     ngx_http_fanout_policy_t        none;       /* for names none matches */
     unsigned                        members_publish:1;  /* some policy says */
+    ngx_http_fanout_hook_t         *tell;       /* of events, or NULL */
+    ngx_http_fanout_hook_t         *ask;        /* for publishes, or NULL */
     ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */
 } ngx_http_fanout_app_t;
 
@@ -70,6 +74,7 @@ typedef struct {
     ngx_int_t                       deflate_level;
     ngx_int_t                       deflate_window;     /* bits */
     unsigned                        broadcast:1;  /* somewhere */
+    unsigned                        hooks:1;
 } ngx_http_fanout_main_conf_t;
 
 

@@ -10,6 +10,7 @@
 #include "ngx_http_fanout_conf.h"
 #include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_compress.h"
+#include "ngx_http_fanout_hook.h"
 
 #include <sys/eventfd.h>
 
@@ -77,7 +78,9 @@ ngx_http_fanout_init_process(ngx_cycle_t *cycle)
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
-        if (ngx_http_fanout_hub_init(app[i], cycle) != NGX_OK) {
+        if (ngx_http_fanout_hub_init(app[i], cycle) != NGX_OK
+            || ngx_http_fanout_hook_init(app[i], cycle) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -102,6 +105,7 @@ ngx_http_fanout_exit_process(ngx_cycle_t *cycle)
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
+        ngx_http_fanout_hook_exit(app[i]);
         ngx_http_fanout_hub_exit(app[i]);
     }
 

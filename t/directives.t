@@ -210,6 +210,8 @@ push @channel, map {
     [ 'presence=on expire=2d', 'invalid "expire=2d"' ],
     [ 'alive=ping',     'invalid "alive=ping": "command" or "pong"' ],
     [ 'publish=all',    'invalid "publish=all": "members" or "any"' ],
+    [ 'hooks=',         'invalid "hooks=": "on" or "off"' ],
+    [ 'hooks=publish',  'invalid "hooks=publish": "on" or "off"' ],
     [ 'idle=1m',        '"idle" of "fanout_channel" needs "presence=on"' ],
     [ 'expire=1m',      '"expire" of "fanout_channel" needs' ],
     [ 'members=3',      '"members" of "fanout_channel" needs' ],
@@ -352,9 +354,60 @@ my @log = (
     'fanout_log /nowhere/x'        => '/nowhere/x" failed',
 );
 
+my @hook = (
+    'fanout_hook'                  => 'invalid number of arguments',
+    'fanout_hook app'              => 'invalid number of arguments',
+    'fanout_hook app /h'           => 'a hook needs at least one event',
+    'fanout_hook nope /h join'     => 'unknown zone "nope"',
+    'fanout_hook app h join'       => 'invalid URI "h" of a hook',
+    'fanout_hook app "" join'      => 'invalid URI "" of a hook',
+    'fanout_hook app @h join'      => 'invalid URI "@h" of a hook, it begins '
+                                    . 'with "/"',
+    'fanout_hook app http://h/ join' => 'invalid URI "http://h/" of a hook',
+    'fanout_hook app /h joined'    => 'invalid event or parameter "joined".*'
+                                    . 'connect, .*first-in.* fail=',
+    'fanout_hook app /h JOIN'      => 'invalid event or parameter "JOIN"',
+    'fanout_hook app /h ""'        => 'invalid event or parameter ""',
+    'fanout_hook app /h join size=1' => 'invalid event or parameter "size=1"',
+    'fanout_hook app /h join leave join' => 'duplicate event "join"',
+    'fanout_hook app /h batch=1'   => 'a hook needs at least one event',
+    'fanout_hook app /h join batch='    => 'invalid number in "batch="',
+    'fanout_hook app /h join batch=0'   => 'invalid number in "batch=0"',
+    'fanout_hook app /h join batch=x'   => 'invalid number in "batch=x"',
+    'fanout_hook app /h join batch=65' => 'invalid number in "batch=65", it '
+                                         . 'is from 1 to 64',
+    'fanout_hook app /h join queue=0'   => 'invalid number in "queue=0"',
+    'fanout_hook app /h join queue=-1'  => 'invalid number in "queue=-1"',
+    'fanout_hook app /h join queue=1k'  => 'invalid number in "queue=1k"',
+    'fanout_hook app /h join queue=10000' => '"queue=10000" of fanout_hook '
+                                  . '"/h" is more than a quarter of zone "app" can '
+                                  . 'hold: it is at most \d+',
+    'fanout_hook app /h join timeout=0'  => 'invalid time in "timeout=0", it '
+                                          . 'is from 1ms to 1h',
+    'fanout_hook app /h join timeout=2h' => 'invalid time in "timeout=2h"',
+    'fanout_hook app /h join timeout=x'  => 'invalid time in "timeout=x"',
+    'fanout_hook app /h join retry=0'    => 'invalid time in "retry=0"',
+    'fanout_hook app /h join retry=61m'  => 'invalid time in "retry=61m"',
+    'fanout_hook app /h join limit=0'    => 'invalid size in "limit=0", it is '
+                                          . 'from 1 to 64m',
+    'fanout_hook app /h join limit=65m'  => 'invalid size in "limit=65m"',
+    'fanout_hook app /h join limit=x'    => 'invalid size in "limit=x"',
+    'fanout_hook app /h publish fail='     => 'invalid value in "fail=", it is '
+                                            . '"deny" or "pass"',
+    'fanout_hook app /h publish fail=open' => 'invalid value in "fail=open"',
+    'fanout_hook app /h join fail=pass'    => '"fail=" is for "publish"',
+    'fanout_hook app /h publish retry=1s'  => '"retry=" is for events',
+    'fanout_hook app /a publish; fanout_hook app /b publish'
+                    => '"publish" of zone "app" has a hook already, "/a"',
+    'fanout_hook app /a join; fanout_hook app /b leave'
+                    => 'an event of zone "app" has a hook already, "/a"',
+    'fanout_hook app /a join; fanout_hook app /b publish leave'
+                    => 'an event of zone "app" has a hook already, "/a"',
+);
+
 
 sub check {
-    my ($http, $server, $main) = @_;
+    my ($http, $server, $main, $in_server) = @_;
 
     my $dir  = $nginx->dir;
     my $text = $nginx->expand($nginx->template);
@@ -363,6 +416,8 @@ sub check {
     $text =~ s/^events/$main;\nevents/m if $main;
     $text =~ s/location \/outer/location \/test { $server; }\nlocation \/outer/
         if $server;
+    $text =~ s/location \/outer/$in_server;\nlocation \/outer/
+        if $in_server;
 
     open my $f, '>', "$dir/test.conf" or die "test.conf: $!";
     print $f $text;
@@ -380,7 +435,8 @@ sub refused {
     for (my $i = 0; $i < @cases; $i += 2) {
         my ($line, $regex) = @cases[$i, $i + 1];
         my ($status, $said)
-            = check($block eq 'http' ? ($line, '') : ('', $line));
+            = check($block eq 'http'   ? ($line, '')
+                  : $block eq 'server' ? ('', '', '', $line) : ('', $line));
 
         ok($status, $line) or next;
 
@@ -398,6 +454,7 @@ subtest 'fanout_zone'    => sub { refused('http', @zone) };
 subtest 'fanout_channel' => sub { refused('http', @channel) };
 subtest 'in a location'  => sub { refused('location', @location) };
 subtest 'fanout_log'     => sub { refused('location', @log) };
+subtest 'fanout_hook'    => sub { refused('server', @hook) };
 
 # where each may be, as the documentation says it
 
@@ -411,6 +468,7 @@ subtest 'places' => sub {
         fanout_dialect => 'raw', fanout_user => 'u',
         fanout_permit => 'all *', fanout_origin => 'same',
         fanout_log => 'off', fanout_rate => 'off',
+        fanout_hook => 'app /h publish',
         (map { $_ => '1s' } qw( fanout_ping fanout_timeout fanout_resume
                                 fanout_drain )),
         (map { $_ => '1k' } qw( fanout_buffer fanout_message_size )),
@@ -475,9 +533,23 @@ subtest 'and what is right' => sub {
     for my $line ('fanout_channel app a* history=0 bytes=1m ttl=1s',
                   'fanout_channel other * ttl=1s',
                   'fanout_channel app a:*:b:* history=10000000',
+                  'fanout_channel app a hooks=off',
+                  'fanout_channel app a hooks=on history=1',
                   'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%')
     {
         my ($status, $said) = check($line, '');
+        is($status, 0, $line) or diag($said);
+    }
+
+    for my $line ('fanout_hook app /h publish',
+                  'fanout_hook app /h?a=b connect disconnect join leave '
+                  . 'first-in last-out occupied vacated publish batch=64 '
+                  . 'queue=1 timeout=1h retry=1ms limit=64m fail=pass',
+                  'fanout_hook app /h publish fail=deny batch=1 limit=1',
+                  'fanout_hook app /h join; fanout_hook app /i publish; '
+                  . 'fanout_hook other /h join publish')
+    {
+        my ($status, $said) = check('', '', '', $line);
         is($status, 0, $line) or diag($said);
     }
 

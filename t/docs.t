@@ -13,6 +13,10 @@ use File::Basename qw( basename dirname );
 use File::Path qw( make_path );
 use File::Temp qw( tempdir );
 
+use IO::Socket::INET;
+use POSIX ();
+
+use Fanout::HookBackend;
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Quickstart;
@@ -227,9 +231,9 @@ sub run_shell {
 
 
 sub run_frames {
-    my ($block) = @_;
+    my ($block, $server) = @_;
 
-    my $client = $nginx->ws(path => '/realtime?user=ann',
+    my $client = ($server || $nginx)->ws(path => '/realtime?user=ann',
                             subprotocols => ['fanout.v1']);
 
     for my $line (split /\n/, $block->{body}) {
@@ -281,6 +285,73 @@ for my $file (@files) {
 
 ok($commands > 5, "there were commands: $commands");
 ok($frames > 3, "there were frames: $frames");
+
+
+# hooks.md: its configuration with its backend, and with one that remembers
+
+sub hooked {
+    my ($port) = @_;
+
+    my ($block) = grep { $_->{info} eq 'nginx complete' }
+                  blocks("$root/docs/hooks.md");
+
+    my $conf = runnable($block->{body});
+
+    $conf =~ s/127\.0\.0\.1:3000/127.0.0.1:$port/ or die 'no backend';
+
+    return Fanout::Nginx->start(conf => $conf, workers => 1);
+}
+
+
+sub start_backend {
+    my ($code) = @_;
+
+    my $backend = free_port();
+
+    $code =~ s/listen\(3000/listen($backend/ or die 'no port';
+
+    open my $f, '>', "$dir/backend.js" or die $!;
+    print $f $code;
+    close $f;
+
+    my $pid = fork;
+    die "fork: $!" if !defined $pid;
+
+    if (!$pid) {
+        Fanout::Nginx::die_with_parent();
+        open STDOUT, '>', "$dir/backend.log";
+        exec 'node', "$dir/backend.js" or POSIX::_exit(127);
+    }
+
+    Fanout::Nginx::wait_for(sub {
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $backend)
+    }, 30) or die "the backend of hooks.md does not start\n";
+
+    return ($pid, $backend);
+}
+
+
+subtest 'hooks.md' => sub {
+    my %block = map { $_->{info} => $_ } blocks("$root/docs/hooks.md");
+
+    my ($pid, $port) = start_backend($block{'js backend'}{body});
+
+    run_frames($block{hooked}, hooked($port));
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+
+    my $backend = Fanout::HookBackend->start;
+    my $ann = hooked($backend->port)->native(path => '/realtime?user=ann');
+
+    $ann->ok('publish', channel => 'room:1', event => 'msg', key => 'k1',
+             data => { text => 'hello' });
+
+    my ($asked) = grep { $_->{publishes} } $backend->calls;
+
+    is(same(Fanout::JSON::decode($block{'json asked'}{body}), $asked, 'asked'),
+       '', 'what is asked');
+    ok(Fanout::JSON::decode($block{'json answer'}{body}), 'an answer');
+};
 
 
 # directives, parameters, variables
@@ -462,6 +533,65 @@ is($after->{messages} - $before->{messages}, 100, 'history=100 keeps 100');
 ok($after->{index} - $before->{index} <= 11 + 1, 'an index block for eleven');
 
 
+# members: the subscription of each, its user, what it tells of itself
+
+my $there = Fanout::Nginx->start(
+    http   => 'fanout_zone app 4m; fanout_channel app * presence=on;',
+    server => 'location /realtime { fanout app; fanout_user $arg_user;
+                                    fanout_permit all *; }
+               location = /status { fanout_status app; }',
+);
+
+sub grown {
+    my ($make) = @_;
+
+    my $before = $there->http->get('/status')->json->{zone}{used};
+    $make->();
+    my $after = $there->http->get('/status')->json->{zone}{used};
+
+    return { map { $_ => $after->{$_} - $before->{$_} } keys %$after };
+}
+
+my (@one, $grown);
+
+$grown = grown(sub { push @one, $there->native(path => '/realtime?user=ann') });
+is($grown->{identities}, 2, 'a session and its user two blocks');
+
+$grown = grown(sub { push @one, $there->native(path => '/realtime?user=ann') });
+is($grown->{identities}, 1, 'another of that user one');
+
+$grown = grown(sub {
+    push @one, $there->native(path => '/realtime?user=' . 'u' x 40);
+});
+is($grown->{identities}, 3, 'a long name one more');
+
+$grown = grown(sub { $one[0]->ok('join', channel => 'room:1') });
+is($grown->{seats}, 1, 'a subscription one block');
+
+for ([2, 1], [16, 1], [17, 2], [60, 2], [61, 3]) {
+    my ($size, $blocks) = @$_;
+
+    # with the quotes
+
+    $grown = grown(sub {
+        $one[0]->ok('presence', channel => 'room:1', data => 'x' x ($size - 2));
+    });
+    is($grown->{members}, $blocks, "a member with $size bytes");
+    $one[0]->ok('presence', channel => 'room:1', data => undef);
+
+    ok(wait_for(sub {
+        !$there->http->get('/status')->json->{zone}{members}
+    }), 'which leaves');
+}
+
+$grown = grown(sub {
+    for my $i (1 .. 26) {
+        $one[0]->ok('presence', channel => 'room:1', key => "k$i", data => 1);
+    }
+});
+cmp_ok($grown->{rooms}, '<=', 3, 'slots of 26 members');
+
+
 # the formula for a whole zone: C channels with M messages, S sessions that
 # have joined some of them, K keys; then the size that it gives is tried
 
@@ -515,7 +645,7 @@ $_->ok('join', channel => 'room:1') for @in;
 
 my ($sum) = used();
 my $b     = blocks_of_message(200);
-my $want  = $C * (3 + $M * $b + int(($M + 10) / 11) + 1) + 2 + $S + $K;
+my $want  = $C * (3 + $M * $b + int(($M + 10) / 11) + 1) + 2 + 2 * $S + $K;
 
 is($b, 4, '200 bytes are 4 blocks, as in the example');
 cmp_ok($sum - $empty, '<=', $want, 'takes no more than the formula says');

@@ -11,6 +11,8 @@
 #define NGX_HTTP_FANOUT_OFFSET_MAX  (((uint64_t) 1 << 53) - 1)
 
 
+static size_t message_size(ngx_http_fanout_entry_t *e);
+static u_char *put_message(u_char *p, ngx_http_fanout_entry_t *e);
 static size_t data_size(ngx_http_fanout_entry_t *e);
 static u_char *put_data(u_char *p, ngx_http_fanout_entry_t *e);
 static u_char *put_person(u_char *p, const char *name, uint64_t client,
@@ -101,14 +103,8 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
     size_t   size;
     u_char  *p;
 
-    size = sizeof("\"offset\":,\"time\":,\"event\":,\"data\":,\"enc\":"
-                  "\"base64\",\"key\":,\"meta\":,"
-                  "\"from\":{\"client\":\"\",\"user\":},"
-                  "\"to\":{\"client\":\"\",\"user\":}")
-           + 2 * NGX_INT64_LEN + 2 * NGX_HTTP_FANOUT_CLIENT_LEN
-           + string_size(&e->to) + string_size(&e->event) + data_size(e)
-           + string_size(&e->key)
-           + e->meta.len + string_size(&e->user);
+    size = sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN
+           + message_size(e);
 
     if (ngx_http_fanout_frame_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
@@ -116,7 +112,50 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
 
     p = f->data + f->used;
     p = ngx_sprintf(p, "\"offset\":%uL,\"time\":%uL", e->offset, e->time);
+    f->used = put_message(p, e) - f->data;
 
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_message_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f)
+{
+    u_char  *p, *last;
+
+    if (ngx_http_fanout_frame_reserve(hub, f, message_size(e)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+    last = put_message(p, e);
+
+    /* without the first comma */
+    ngx_memmove(p, p + 1, last - (p + 1));
+    f->used = last - 1 - f->data;
+
+    return NGX_OK;
+}
+
+
+static size_t
+message_size(ngx_http_fanout_entry_t *e)
+{
+    return sizeof(",\"event\":,\"data\":,\"enc\":\"base64\",\"key\":,\"meta\":,"
+                  "\"from\":{\"client\":\"\",\"user\":},"
+                  "\"to\":{\"client\":\"\",\"user\":}")
+           + 2 * NGX_HTTP_FANOUT_CLIENT_LEN
+           + string_size(&e->to) + string_size(&e->event) + data_size(e)
+           + string_size(&e->key) + e->meta.len + string_size(&e->user);
+}
+
+
+/* each with a comma before it */
+
+static u_char *
+put_message(u_char *p, ngx_http_fanout_entry_t *e)
+{
     if (e->event.len) {
         p = ngx_cpymem(p, ",\"event\":", sizeof(",\"event\":") - 1);
         p = put_string(p, &e->event);
@@ -138,11 +177,7 @@ ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
         p = put_person(p, ",\"from\":{", e->client, &e->user);
     }
 
-    p = put_to(p, e);
-
-    f->used = p - f->data;
-
-    return NGX_OK;
+    return put_to(p, e);
 }
 
 
@@ -448,6 +483,9 @@ ngx_http_fanout_left_reason(ngx_uint_t reason)
 
     case NGX_HTTP_FANOUT_LEFT_EXPIRED:
         return "expired";
+
+    case NGX_HTTP_FANOUT_LEFT_REPLACED:
+        return "replaced";
 
     default:
         return "network";

@@ -49,6 +49,10 @@ ngx_int_t ngx_http_fanout_frame_string(ngx_http_fanout_hub_t *hub,
 ngx_int_t ngx_http_fanout_entry_json(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
 
+/* The same without "offset" and "time", for what is no entry yet. */
+ngx_int_t ngx_http_fanout_message_json(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_entry_t *e, ngx_http_fanout_frame_t *f);
+
 /*
  * Appends a member as JSON, with braces:
  *

@@ -131,6 +131,12 @@ void fanout_native_members(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 
 
+/* Replies to a publish that the backend was asked for.  AGAIN: it has not
+ * answered yet. */
+ngx_int_t fanout_native_answered(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+
+
 /* Presence in a join, and members in a reply; see native_presence.c,
  * native_members.c and native_handshake.c. */
 
@@ -185,9 +191,17 @@ void fanout_native_signal(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 
 
-/* Whom "to" names, into the message: 0 after an error was replied. */
+/* Whom "to" names, into the message: 0 after an error was replied.  to, which
+ * may be NULL, gets the name of a user. */
+
+typedef struct {
+    ngx_http_fanout_zstr_t           name;      /* len 0: it is a client */
+    u_char                           buf[NGX_HTTP_FANOUT_NAME];
+} fanout_native_to_t;
+
 ngx_uint_t fanout_native_to(ngx_http_fanout_session_t *s,
-    fanout_command_t *cmd, ngx_http_fanout_zone_message_t *m);
+    fanout_command_t *cmd, ngx_http_fanout_zone_message_t *m,
+    fanout_native_to_t *to);
 
 /* How often it wants to be told of signals, ms: 0 after an error. */
 ngx_uint_t fanout_native_every(ngx_http_fanout_session_t *s,

@@ -42,7 +42,7 @@ static const ngx_http_fanout_json_field_t  to_fields[] = {
 
 ngx_uint_t
 fanout_native_to(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
-    ngx_http_fanout_zone_message_t *m)
+    ngx_http_fanout_zone_message_t *m, fanout_native_to_t *name)
 {
     to_t                     to;
     u_char                   buf[NGX_HTTP_FANOUT_NAME];
@@ -69,6 +69,13 @@ fanout_native_to(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     if (to.user.len) {
         m->to_user = ngx_http_fanout_zone_hash(&s->hub->zone, str.data,
                                                str.len);
+
+        if (name) {
+            ngx_memcpy(name->buf, str.data, str.len);
+            name->name.data = name->buf;
+            name->name.len = str.len;
+        }
+
         return 1;
     }
 
@@ -150,7 +157,7 @@ fanout_native_signal(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
                              &m.event)
         || !fanout_native_label(s, cmd, &cmd->tag, "tag", sg.tag, &m.key)
         || !signal_data(s, cmd, &sg, &m)
-        || (cmd->to.len && !fanout_native_to(s, cmd, &m)))
+        || (cmd->to.len && !fanout_native_to(s, cmd, &m, NULL)))
     {
         return;
     }

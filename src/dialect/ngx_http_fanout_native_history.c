@@ -369,6 +369,10 @@ fanout_native_run(ngx_http_fanout_session_t *s)
         return NGX_OK;
     }
 
+    if (job->ask) {
+        return fanout_native_answered(s, job);
+    }
+
     if (job->waits) {
         switch (fanout_native_ready(s, job)) {
 

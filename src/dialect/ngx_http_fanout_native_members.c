@@ -20,6 +20,7 @@
 #define NGX_HTTP_FANOUT_JOIN_FAIL   10000
 #define NGX_HTTP_FANOUT_DIRECT      16      /* sections a turn */
 #define NGX_HTTP_FANOUT_COPIED      1024    /* members that are rather copied */
+#define NGX_HTTP_FANOUT_AROUND      256     /* bytes of a reply around them */
 
 
 static ngx_int_t ready_roster(ngx_http_fanout_session_t *s,
@@ -32,8 +33,10 @@ static ngx_int_t own_members(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_roster_t *r);
 static ngx_int_t read_direct(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static size_t part_room(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
 static void end_around(fanout_reply_t *rp, ngx_http_fanout_snapshot_t *sn,
-    ngx_http_fanout_chunk_t *chunk);
+    uint32_t from, uint32_t to);
 static ngx_int_t read_section(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 
@@ -330,24 +333,34 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job)
 {
     void                            *batch;
+    size_t                           room, used;
+    uint32_t                         to, start;
     fanout_reply_t                   rp;
-    ngx_http_fanout_chunk_t         *chunk;
+    ngx_http_fanout_snapshot_t      *sn;
     ngx_http_fanout_native_batch_t  *b;
 
-    if (job->snapshot == NULL || job->chunk == job->snapshot->nchunks) {
+    sn = job->snapshot;
+
+    if (sn == NULL || job->chunk == sn->nchunks) {
         return NGX_OK;
     }
 
     b = s->batch;
-    chunk = &job->snapshot->chunks[job->chunk];
+    used = b && b->frame ? b->frame->used : 0;
+    room = part_room(s, job);
+    start = sn->chunks[job->chunk].start;
 
-    if (job->chunk + 1 == job->snapshot->nchunks
-        && (b == NULL
-            || (b->frame ? b->frame->used : 0) + chunk->end - chunk->start
-               < NGX_HTTP_FANOUT_CHUNK))
+    if (used + sn->chunks[sn->nchunks - 1].end - start < room
+        || (b == NULL && job->chunk + 1 == sn->nchunks))
     {
-        /* the last one is part of the reply */
+        /* the last ones are part of the reply */
         return NGX_OK;
+    }
+
+    for (to = job->chunk + 1; to < sn->nchunks; to++) {
+        if (sn->chunks[to].end - start > room) {
+            break;
+        }
     }
 
     batch = s->batch;
@@ -357,7 +370,7 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
     fanout_native_literal(&rp, "\"part\":{\"channel\":");
     fanout_native_string(&rp, job->channel.data, job->channel.len);
     fanout_native_literal(&rp, ",\"members\":[");
-    end_around(&rp, job->snapshot, chunk);
+    end_around(&rp, sn, job->chunk, to);
 
     s->batch = batch;
 
@@ -366,18 +379,29 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
         return NGX_ERROR;
     }
 
-    job->chunk++;
+    job->chunk = to;
 
     return NGX_AGAIN;
+}
+
+
+/* More is read when half of what may wait has been sent. */
+
+static size_t
+part_room(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    size_t  room, around;
+
+    room = ngx_min(s->conf->buffer / 2, NGX_HTTP_FANOUT_PART);
+    around = NGX_HTTP_FANOUT_AROUND + job->id.len + job->channel.len;
+
+    return room > around ? room - around : 0;
 }
 
 
 void
 fanout_native_members_reply(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
 {
-    ngx_http_fanout_chunk_t     *chunk;
-    ngx_http_fanout_snapshot_t  *sn;
-
     if (job->counts) {
         fanout_native_printf(rp, ",\"summary\":{\"members\":%uD}",
                              job->count);
@@ -391,10 +415,8 @@ fanout_native_members_reply(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
 
     fanout_native_literal(rp, ",\"members\":[");
 
-    sn = job->snapshot;
-    chunk = sn && job->chunk < sn->nchunks ? &sn->chunks[job->chunk] : NULL;
-
-    end_around(rp, sn, chunk);
+    end_around(rp, job->snapshot, job->chunk,
+               job->snapshot ? job->snapshot->nchunks : 0);
 }
 
 
@@ -402,25 +424,26 @@ fanout_native_members_reply(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
  * pieces. */
 
 static void
-end_around(fanout_reply_t *rp, ngx_http_fanout_snapshot_t *sn,
-    ngx_http_fanout_chunk_t *chunk)
+end_around(fanout_reply_t *rp, ngx_http_fanout_snapshot_t *sn, uint32_t from,
+    uint32_t to)
 {
-    uint32_t  split;
+    uint32_t  split, start, end;
 
-    if (chunk && rp->batch == NULL && rp->f
-        && rp->s->transport == &ngx_http_fanout_websocket
-        && chunk->end - chunk->start > NGX_HTTP_FANOUT_COPIED)
-    {
-        split = rp->f->used;
-        fanout_native_literal(rp, "]}");
-        fanout_native_end_around(rp, sn->frame, chunk->start, chunk->end,
-                                 split);
-        return;
-    }
+    if (from < to) {
+        start = sn->chunks[from].start;
+        end = sn->chunks[to - 1].end;
 
-    if (chunk) {
-        fanout_native_text(rp, sn->frame->data + chunk->start,
-                           chunk->end - chunk->start);
+        if (rp->batch == NULL && rp->f
+            && rp->s->transport == &ngx_http_fanout_websocket
+            && end - start > NGX_HTTP_FANOUT_COPIED)
+        {
+            split = rp->f->used;
+            fanout_native_literal(rp, "]}");
+            fanout_native_end_around(rp, sn->frame, start, end, split);
+            return;
+        }
+
+        fanout_native_text(rp, sn->frame->data + start, end - start);
     }
 
     fanout_native_literal(rp, "]}");

@@ -2,12 +2,14 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The command "publish" of the native protocol.
+ * The command "publish" of the native protocol: at once, or when the backend
+ * has been asked.
  */
 
 
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_hook.h"
 
 
 typedef struct {
@@ -23,21 +25,37 @@ typedef struct {
 
 typedef struct {
     ngx_http_fanout_zone_message_t  m[NGX_HTTP_FANOUT_ZONE_BATCH];
+    ngx_uint_t                      n;
+    ngx_http_fanout_zone_publish_t  opts;
+    uint8_t                         flags;
+    fanout_native_to_t              to;
+    u_char                          key[NGX_HTTP_FANOUT_KEY];
     u_char                         *pool;
     size_t                          used;
 } draft_t;
 
 
+static ngx_uint_t publish_options(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, draft_t *d);
+static void publish_now(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    draft_t *d);
+static void publish_ask(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    draft_t *d);
+static void conflict(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_zone_result_t *r);
 static ngx_uint_t publish_messages(ngx_http_fanout_session_t *s,
-    fanout_command_t *cmd, draft_t *d, ngx_uint_t *n);
+    fanout_command_t *cmd, draft_t *d);
+static ngx_uint_t publish_items(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, draft_t *d);
 static ngx_uint_t publish_item(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, item_t *item, draft_t *d,
     ngx_http_fanout_zone_message_t *m);
 static ngx_uint_t publish_data(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, item_t *item, draft_t *d,
     ngx_http_fanout_zone_message_t *m);
-static void published(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
-    ngx_uint_t n, ngx_http_fanout_zone_result_t *r);
+static void published(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_json_t *id, ngx_uint_t direct,
+    ngx_http_fanout_zone_result_t *r);
 
 
 static const ngx_http_fanout_json_field_t  item_fields[] = {
@@ -54,20 +72,7 @@ static const ngx_http_fanout_json_field_t  item_fields[] = {
 void
 fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
-    int                              echo, store, live;
-    u_char                           key[NGX_HTTP_FANOUT_KEY];
-    u_char                           data[96], epoch[16];
-    ngx_str_t                        text, more;
-    ngx_uint_t                       i, n;
-    ngx_http_fanout_error_e          rc;
-    ngx_http_fanout_zone_result_t    r;
-    ngx_http_fanout_zone_publish_t   opts;
-    static draft_t                   d;
-
-    echo = 1;
-    store = 1;
-    live = 0;
-    ngx_memzero(&opts, sizeof(ngx_http_fanout_zone_publish_t));
+    static draft_t  d;
 
     if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_PUBLISH)) {
         return;
@@ -80,79 +85,17 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
-        || !fanout_native_flag(s, cmd, &cmd->store, "store", &store)
-        || !fanout_native_flag(s, cmd, &cmd->live, "live", &live)
-        || !fanout_native_label(s, cmd, &cmd->key, "key", key, &opts.key))
-    {
-        return;
-    }
-
-    if (cmd->condition.len) {
-        opts.if_set = 1;
-
-        if (!fanout_native_position(s, cmd, &cmd->condition, "if",
-                                    &opts.if_epoch, &opts.if_offset)) {
-            return;
-        }
-
-        if (opts.if_epoch == 0) {
-            /* not one of ours: it can't be the channel's */
-            opts.if_offset = UINT64_MAX;
-        }
-    }
-
-    opts.live = live;
-    opts.scope.data = s->user.data;
-    opts.scope.len = s->user.len;
-
     d.pool = NULL;
 
-    if (!publish_messages(s, cmd, &d, &n)) {
-        goto done;
-    }
+    if (publish_options(s, cmd, &d) && publish_messages(s, cmd, &d)) {
 
-    for (i = 0; i < n; i++) {
-        d.m[i].client = s->identity.client;
-        d.m[i].user = opts.scope;
-        d.m[i].flags = (echo ? 0 : NGX_HTTP_FANOUT_NOECHO)
-                       | (store ? 0 : NGX_HTTP_FANOUT_TRANSIENT);
-    }
+        if (ngx_http_fanout_asks(s->hub, &cmd->name)) {
+            publish_ask(s, cmd, &d);
 
-    if (cmd->to.len) {
-        if (n > 1) {
-            fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                   "with \"to\" one message can be sent, as \"data\"");
-            goto done;
-        }
-
-        if (!fanout_native_to(s, cmd, &d.m[0])) {
-            goto done;
+        } else {
+            publish_now(s, cmd, &d);
         }
     }
-
-    rc = ngx_http_fanout_hub_publish(s->hub, &cmd->name, d.m, n, &opts, &r);
-
-    if (rc == NGX_HTTP_FANOUT_E_NONE) {
-        published(s, cmd, n, &r);
-
-    } else if (rc == NGX_HTTP_FANOUT_E_CONFLICT) {
-        (void) ngx_http_fanout_epoch_format(epoch, r.epoch);
-
-        ngx_str_set(&text, "the channel is not where \"if\" says");
-        more.data = data;
-        more.len = ngx_sprintf(data, "{\"epoch\":\"%*s\",\"offset\":%uL}",
-                               sizeof(epoch), epoch, r.offset)
-                   - data;
-
-        ngx_http_fanout_native_error(s, &cmd->id, &cmd->op, cmd->at, rc,
-                                     &text, &more);
-
-    } else {
-        fanout_native_unreached(s, cmd, rc);
-    }
-
-done:
 
     if (d.pool) {
         ngx_free(d.pool);
@@ -161,8 +104,227 @@ done:
 
 
 static ngx_uint_t
+publish_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    draft_t *d)
+{
+    int                              echo, store, live;
+    ngx_http_fanout_zone_publish_t  *opts;
+
+    echo = 1;
+    store = 1;
+    live = 0;
+    opts = &d->opts;
+
+    ngx_memzero(opts, sizeof(ngx_http_fanout_zone_publish_t));
+
+    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
+        || !fanout_native_flag(s, cmd, &cmd->store, "store", &store)
+        || !fanout_native_flag(s, cmd, &cmd->live, "live", &live)
+        || !fanout_native_label(s, cmd, &cmd->key, "key", d->key, &opts->key))
+    {
+        return 0;
+    }
+
+    if (cmd->condition.len) {
+        opts->if_set = 1;
+
+        if (!fanout_native_position(s, cmd, &cmd->condition, "if",
+                                    &opts->if_epoch, &opts->if_offset))
+        {
+            return 0;
+        }
+
+        if (opts->if_epoch == 0) {
+            /* not one of ours: it can't be the channel's */
+            opts->if_offset = UINT64_MAX;
+        }
+    }
+
+    opts->live = live;
+    opts->scope.data = s->user.data;
+    opts->scope.len = s->user.len;
+
+    d->flags = (echo ? 0 : NGX_HTTP_FANOUT_NOECHO)
+               | (store ? 0 : NGX_HTTP_FANOUT_TRANSIENT);
+
+    return 1;
+}
+
+
+static void
+publish_now(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
+{
+    ngx_http_fanout_error_e        rc;
+    ngx_http_fanout_zone_result_t  r;
+
+    rc = ngx_http_fanout_hub_publish(s->hub, &cmd->name, d->m, d->n, &d->opts,
+                                     &r);
+
+    if (rc == NGX_HTTP_FANOUT_E_NONE) {
+        if (r.duplicate) {
+            ngx_http_fanout_count(s->hub, duplicates);
+        } else {
+            ngx_http_fanout_add(s->hub, published, d->n);
+        }
+
+        published(s, &cmd->id, cmd->to.len, &r);
+
+    } else if (rc == NGX_HTTP_FANOUT_E_CONFLICT) {
+        conflict(s, cmd, &r);
+
+    } else {
+        fanout_native_unreached(s, cmd, rc);
+    }
+}
+
+
+/* The reply, and commands behind it, wait for what the backend says. */
+
+static void
+publish_ask(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
+{
+    ngx_http_fanout_job_t    *job;
+    ngx_http_fanout_error_e   rc;
+
+    job = fanout_native_job(s, cmd);
+
+    if (job == NULL) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_INTERNAL,
+                             "out of memory");
+        return;
+    }
+
+    job->ask = ngx_http_fanout_ask(s, &cmd->name, d->m, d->n,
+                                   cmd->to.len ? &d->to.name : NULL, &d->opts,
+                                   &rc);
+
+    if (job->ask == NULL) {
+        ngx_free(job);
+        fanout_native_refuse(s, cmd, rc, "%V",
+                             &ngx_http_fanout_errors[rc].text);
+        return;
+    }
+
+    job->at = cmd->at;
+    job->waits = 1;
+    s->job = job;
+}
+
+
+ngx_int_t
+fanout_native_answered(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job)
+{
+    fanout_command_t        cmd;
+    ngx_http_fanout_ask_t  *ask;
+
+    ask = job->ask;
+
+    if (!ask->answered) {
+        return NGX_AGAIN;
+    }
+
+    ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
+
+    cmd.at = job->at;
+    cmd.id.data = job->id.data;
+    cmd.id.len = job->id.len;
+    cmd.op.data = (u_char *) "\"publish\"";
+    cmd.op.len = sizeof("\"publish\"") - 1;
+
+    switch (ask->rc) {
+
+    case NGX_HTTP_FANOUT_E_NONE:
+        published(s, &cmd.id,
+                  ask->messages[0].to_client || ask->messages[0].to_user,
+                  &ask->result);
+        break;
+
+    case NGX_HTTP_FANOUT_E_CONFLICT:
+        conflict(s, &cmd, &ask->result);
+        break;
+
+    case NGX_HTTP_FANOUT_E_REFUSED:
+        ngx_http_fanout_native_error(s, &cmd.id, &cmd.op, cmd.at, ask->rc,
+                                     ask->text.len ? &ask->text : NULL,
+                                     ask->details.len ? &ask->details : NULL);
+        break;
+
+    default:
+        fanout_native_unreached(s, &cmd, ask->rc);
+    }
+
+    if (s->dead) {
+        return NGX_OK;
+    }
+
+    ngx_http_fanout_session_job_done(s);
+
+    if (s->batch == NULL) {
+        ngx_http_fanout_session_settle(s);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+conflict(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_zone_result_t *r)
+{
+    u_char     data[96], epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    ngx_str_t  text, more;
+
+    (void) ngx_http_fanout_epoch_format(epoch, r->epoch);
+
+    ngx_str_set(&text, "the channel is not where \"if\" says");
+    more.data = data;
+    more.len = ngx_sprintf(data, "{\"epoch\":\"%*s\",\"offset\":%uL}",
+                           sizeof(epoch), epoch, r->offset)
+               - data;
+
+    ngx_http_fanout_native_error(s, &cmd->id, &cmd->op, cmd->at,
+                                 NGX_HTTP_FANOUT_E_CONFLICT, &text, &more);
+}
+
+
+/* All messages, with what is the same for each. */
+
+static ngx_uint_t
 publish_messages(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
-    draft_t *d, ngx_uint_t *n)
+    draft_t *d)
+{
+    ngx_uint_t  i;
+
+    if (!publish_items(s, cmd, d)) {
+        return 0;
+    }
+
+    for (i = 0; i < d->n; i++) {
+        d->m[i].client = s->identity.client;
+        d->m[i].user = d->opts.scope;
+        d->m[i].flags = d->flags;
+    }
+
+    if (cmd->to.len == 0) {
+        return 1;
+    }
+
+    if (d->n > 1) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+               "with \"to\" one message can be sent, as \"data\"");
+        return 0;
+    }
+
+    d->to.name.len = 0;
+
+    return fanout_native_to(s, cmd, &d->m[0], &d->to);
+}
+
+
+static ngx_uint_t
+publish_items(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    draft_t *d)
 {
     size_t                         i, count, size;
     item_t                         item;
@@ -179,7 +341,7 @@ publish_messages(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
         d->pool = ngx_alloc(item.data.len + item.meta.len
                             + 3 * NGX_HTTP_FANOUT_KEY, ngx_cycle->log);
         d->used = 0;
-        *n = 1;
+        d->n = 1;
 
         return publish_item(s, cmd, &item, d, &d->m[0]);
     }
@@ -209,7 +371,7 @@ publish_messages(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     size = cmd->messages.len + count * 3 * NGX_HTTP_FANOUT_KEY;
     d->pool = ngx_alloc(size, ngx_cycle->log);
     d->used = 0;
-    *n = count;
+    d->n = count;
 
     for (i = 0; i < count; i++) {
 
@@ -344,31 +506,25 @@ invalid:
 
 
 static void
-published(ngx_http_fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t n,
-    ngx_http_fanout_zone_result_t *r)
+published(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *id,
+    ngx_uint_t direct, ngx_http_fanout_zone_result_t *r)
 {
-    u_char   epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
+    u_char          epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
     fanout_reply_t  rp;
 
-    if (r->duplicate) {
-        ngx_http_fanout_count(s->hub, duplicates);
-    } else {
-        ngx_http_fanout_add(s->hub, published, n);
-    }
-
-    if (cmd->id.len == 0) {
+    if (id->len == 0) {
         return;
     }
 
     (void) ngx_http_fanout_epoch_format(epoch, r->epoch);
 
-    fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
+    fanout_native_open(&rp, s, (u_char *) id->data, id->len);
     fanout_native_printf(
         &rp,
         "\"ok\":{\"epoch\":\"%*s\",\"offset\":%uL,\"time\":%uL",
         sizeof(epoch), epoch, r->offset, r->time);
 
-    if (cmd->to.len) {
+    if (direct) {
         fanout_native_printf(&rp, ",\"delivered\":%uD,\"pending\":%uD",
                              r->delivered, r->pending);
     }

@@ -12,6 +12,7 @@
 #include "ngx_http_fanout_entry.h"
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_random.h"
+#include "ngx_http_fanout_hook.h"
 
 
 static const char *raw_accept(ngx_http_request_t *r,
@@ -24,6 +25,10 @@ static ngx_uint_t raw_match(ngx_http_fanout_subscription_t *sub,
 static ngx_int_t raw_encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
     ngx_http_fanout_frame_t *f);
+static ngx_http_fanout_error_e ask(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_zone_message_t *m);
+static void refuse(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_error_e rc);
 static ngx_int_t raw_work(ngx_http_fanout_session_t *s);
 static void raw_close(ngx_http_fanout_session_t *s);
 static void raw_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
@@ -197,17 +202,61 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     m.kind = opcode == NGX_HTTP_FANOUT_WS_BINARY ? NGX_HTTP_FANOUT_BINARY
                                                  : NGX_HTTP_FANOUT_TEXT;
 
-    rc = ngx_http_fanout_hub_publish(s->hub, &s->channel, &m, 1, NULL,
-                                     &result);
+    if (ngx_http_fanout_asks(s->hub, &s->channel)) {
+        rc = ask(s, &m);
 
-    if (rc != NGX_HTTP_FANOUT_E_NONE) {
-        ngx_http_fanout_count(s->hub, errors);
-        ngx_http_fanout_session_close(s, 1013,
-                         (char *) ngx_http_fanout_errors[rc].text.data);
-        return;
+    } else {
+        rc = ngx_http_fanout_hub_publish(s->hub, &s->channel, &m, 1, NULL,
+                                         &result);
+
+        if (rc == NGX_HTTP_FANOUT_E_NONE) {
+            ngx_http_fanout_count(s->hub, published);
+        }
     }
 
-    ngx_http_fanout_count(s->hub, published);
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        refuse(s, rc);
+    }
+}
+
+
+/* What comes after it waits for the answer. */
+
+static ngx_http_fanout_error_e
+ask(ngx_http_fanout_session_t *s, ngx_http_fanout_zone_message_t *m)
+{
+    ngx_http_fanout_job_t    *job;
+    ngx_http_fanout_error_e   rc;
+
+    job = ngx_calloc(sizeof(ngx_http_fanout_job_t), ngx_cycle->log);
+    if (job == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    job->session = s;
+    job->waits = 1;
+    job->ask = ngx_http_fanout_ask(s, &s->channel, m, 1, NULL, NULL, &rc);
+
+    if (job->ask == NULL) {
+        ngx_free(job);
+        return rc;
+    }
+
+    s->job = job;
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* There are no replies: a publish that was not made ends the connection. */
+
+static void
+refuse(ngx_http_fanout_session_t *s, ngx_http_fanout_error_e rc)
+{
+    ngx_http_fanout_count(s->hub, errors);
+    ngx_http_fanout_session_close(s,
+                         rc == NGX_HTTP_FANOUT_E_REFUSED ? 4403 : 1013,
+                         (char *) ngx_http_fanout_errors[rc].text.data);
 }
 
 
@@ -262,6 +311,19 @@ raw_encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
 static ngx_int_t
 raw_work(ngx_http_fanout_session_t *s)
 {
+    ngx_http_fanout_error_e  rc;
+
+    if (s->job->waits) {
+        return NGX_AGAIN;
+    }
+
+    rc = s->job->ask->rc;
+    ngx_http_fanout_session_job_done(s);
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        refuse(s, rc);
+    }
+
     return NGX_OK;
 }
 

@@ -32,6 +32,7 @@
     _(mail)                                                                   \
     _(signals)                                                                \
     _(seen)                                                                   \
+    _(events)                                                                 \
     _(staged)
 
 /*
@@ -66,6 +67,18 @@
       "Signals dropped")                                                      \
     _(mail_dropped, mail_dropped, "zone_mail_dropped", COUNTER,               \
       "Mail of clients dropped for lack of room")                             \
+    _(events_queued, nevents, "zone_events_queued", GAUGE,                    \
+      "Events that wait for the backend")                                     \
+    _(events_limit, events_max, "zone_events_limit", GAUGE,                   \
+      "Events that may wait: queue= of fanout_hook")                          \
+    _(events_lag, events_lag, "zone_events_lag_milliseconds", GAUGE,          \
+      "Age of the oldest event that waits")                                   \
+    _(events_told, events_told, "zone_events", COUNTER,                       \
+      "Events put into the queue")                                            \
+    _(events_lost, events_lost, "zone_events_lost", COUNTER,                  \
+      "Events dropped for lack of room, never told")                          \
+    _(events_leader, events_leader, NULL, GAUGE,                              \
+      "Process that delivers them")                                           \
     _(held, held, "zone_held_bytes", BYTES,                                   \
       "Memory that only workers that don't read hold")                        \
     _(held_max, held_max, "zone_held_limit_bytes", BYTES,                     \

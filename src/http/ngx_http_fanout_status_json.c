@@ -10,6 +10,7 @@
 #include "ngx_http_fanout_roster.h"
 
 #include <nginx.h>
+#include "ngx_http_fanout_hook.h"
 
 
 #define put         ngx_http_fanout_put
@@ -127,9 +128,10 @@ write_limits(ngx_http_fanout_writer_t *w)
     conf = &w->hub->app->conf;
 
     put(w, ",\"limits\":{\"slots\":%uD,\"workers\":%uD,\"idle\":%uD,"
-        "\"dedupe\":%uD}",
+        "\"dedupe\":%uD,\"asks\":%ui}",
         w->stat->slots, w->stat->live, conf->idle ? conf->idle : 300,
-        conf->dedupe ? conf->dedupe : 120);
+        conf->dedupe ? conf->dedupe : 120,
+        ngx_http_fanout_asks_max(w->hub));
 }
 
 
@@ -225,9 +227,10 @@ write_worker(ngx_http_fanout_writer_t *w)
 
     put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%uL,\"channels\":%uD,"
         "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
-        "\"draining\":%s}",
+        "\"asks\":%ui,\"draining\":%s}",
         ngx_pid, hub->zone.slot, hub->nsessions - hub->vitals.watchers,
         hub->used, hub->frames, rosters, bytes,
+        ngx_http_fanout_asks_waiting(hub),
         hub->draining ? "true" : "false");
 }
 

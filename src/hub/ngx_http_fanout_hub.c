@@ -341,6 +341,10 @@ read_log(ngx_http_fanout_hub_t *hub)
 
     hub->in_turn = 0;
 
+    if (hub->after) {
+        ngx_post_event(hub->after, &ngx_posted_events);
+    }
+
     if (!ngx_queue_empty(&hub->active)) {
         /* by what was sent and read on */
         ngx_post_event(&hub->drain, &ngx_posted_next_events);

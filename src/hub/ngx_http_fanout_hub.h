@@ -218,6 +218,12 @@ struct ngx_http_fanout_hub_s {
     uint64_t                         lag;       /* ms, of this second */
     void                            *watch;     /* of the status, see
                                                    status_watch.c */
+
+    ngx_event_t                     *after;     /* posted after a turn, NULL:
+                                                   nobody asked for it */
+    void                            *teller;    /* of events to the backend,
+                                                   see hook_events.c */
+    void                            *asker;     /* see hook_publish.c */
 };
 
 
@@ -244,7 +250,9 @@ typedef enum {
     NGX_HTTP_FANOUT_E_ZONE_FULL,
     NGX_HTTP_FANOUT_E_INTERNAL,
     NGX_HTTP_FANOUT_E_CHANNEL_FULL,
-    NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE
+    NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE,
+    NGX_HTTP_FANOUT_E_REFUSED,
+    NGX_HTTP_FANOUT_E_HOOK_FAILED
 } ngx_http_fanout_error_e;
 
 typedef struct {

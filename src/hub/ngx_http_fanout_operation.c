@@ -29,7 +29,11 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("channel_full"), 409,
       ngx_string("the channel has all members it may have") },
     { ngx_string("recipient_offline"), 404,
-      ngx_string("nobody it is addressed to is there") }
+      ngx_string("nobody it is addressed to is there") },
+    { ngx_string("refused"), 403,
+      ngx_string("the backend did not let it through") },
+    { ngx_string("hook_failed"), 502,
+      ngx_string("the backend could not be asked: try again later") }
 };
 
 

@@ -345,9 +345,7 @@ own_member(ngx_http_fanout_subscription_t *sub, void *data)
     ngx_http_fanout_member_t *m = data;
 
     if (sub->session->transport != &ngx_http_fanout_websocket
-        && ngx_http_fanout_hub_member_own(sub, m->key.data, m->key.len,
-                                          m->idle, m->anonymous)
-           == NGX_OK)
+        && ngx_http_fanout_hub_member_own(sub, m) == NGX_OK)
     {
         ngx_http_fanout_session_alive(sub->session);
     }
@@ -672,14 +670,13 @@ ngx_http_fanout_snapshot_add(ngx_http_fanout_hub_t *hub,
     f = sn->frame;
     chunk = sn->nchunks ? &sn->chunks[sn->nchunks - 1] : NULL;
 
-    if (chunk && chunk->end - chunk->start + len < NGX_HTTP_FANOUT_CHUNK) {
+    if (chunk && ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK) {
+        return NGX_ERROR;
+    }
 
-        if (ngx_http_fanout_frame_literal(hub, f, ",") != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-    } else {
-
+    if (chunk == NULL
+        || chunk->end - chunk->start + len >= NGX_HTTP_FANOUT_CHUNK)
+    {
         if (sn->nchunks == sn->max) {
             n = sn->max ? sn->max * 2 : 1;
 

@@ -30,8 +30,10 @@
 #define NGX_HTTP_FANOUT_RECENT      262144
 #define NGX_HTTP_FANOUT_RECENT_AGE  60000       /* ms */
 
-/* members in a part of a reply, in bytes, unless one alone is more */
-#define NGX_HTTP_FANOUT_CHUNK       32768
+/* of the members of a snapshot, in bytes, unless one alone is more: a part of a
+ * reply at most, and what it is made of */
+#define NGX_HTTP_FANOUT_PART        32768
+#define NGX_HTTP_FANOUT_CHUNK       1024
 
 
 typedef struct {
@@ -61,7 +63,7 @@ typedef struct {
 typedef struct ngx_http_fanout_snapshot_s {
     ngx_uint_t                       refs;
     ngx_http_fanout_frame_t         *frame;
-    ngx_http_fanout_chunk_t         *chunks;    /* no comma in between */
+    ngx_http_fanout_chunk_t         *chunks;    /* a comma in between */
     uint32_t                         nchunks;
     uint32_t                         max;
 } ngx_http_fanout_snapshot_t;

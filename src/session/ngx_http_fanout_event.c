@@ -11,8 +11,9 @@
 #include "ngx_http_fanout_transport.h"
 
 
-#define NGX_HTTP_FANOUT_INPUT      65536
-#define NGX_HTTP_FANOUT_READS      8       /* a read event, at most */
+/* a read event, at most: some hundreds of the shortest commands, for which the
+ * others of the worker wait */
+#define NGX_HTTP_FANOUT_INPUT      16384
 
 
 static void due(ngx_http_fanout_session_t *s);
@@ -81,8 +82,8 @@ ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 {
+    size_t             left;
     ssize_t            n;
-    ngx_uint_t         i;
     ngx_connection_t  *c;
 
     c = s->connection;
@@ -91,14 +92,14 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 
     ngx_http_fanout_session_input(s);
 
-    for (i = 0; i < NGX_HTTP_FANOUT_READS && !s->dead; i++) {
+    for (left = NGX_HTTP_FANOUT_INPUT; left && !s->dead; left -= n) {
 
         if (ngx_http_fanout_session_busy(s) || s->input_len) {
             /* the rest waits in the socket */
             break;
         }
 
-        n = c->recv(c, scratch, NGX_HTTP_FANOUT_INPUT);
+        n = c->recv(c, scratch, left);
 
         if (n == NGX_AGAIN) {
             break;
@@ -125,7 +126,7 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
         return;
     }
 
-    if (i == NGX_HTTP_FANOUT_READS && c->read->ready) {
+    if (left == 0 && c->read->ready) {
         /* others first */
         ngx_post_event(c->read, &ngx_posted_next_events);
     }
@@ -245,6 +246,12 @@ due(ngx_http_fanout_session_t *s)
         ngx_http_fanout_count(s->hub, timeouts);
         ngx_http_fanout_session_close(s, 4408, "message not finished in time");
         return;
+    }
+
+    if (s->job && s->job->ask) {
+        /* the backend may take longer than a client */
+        s->received_at = now;
+        s->pinged = 0;
     }
 
     quiet = now - s->received_at;

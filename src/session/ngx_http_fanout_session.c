@@ -10,6 +10,7 @@
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_roster.h"
 #include "ngx_http_fanout_transport.h"
+#include "ngx_http_fanout_hook.h"
 
 
 #define NGX_HTTP_FANOUT_CLOSE_WAIT 2000    /* ms, for an answer to a close */
@@ -173,6 +174,10 @@ ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s)
 
     if (s->job->key.data) {
         ngx_free(s->job->key.data);
+    }
+
+    if (s->job->ask) {
+        ngx_http_fanout_ask_release(s->job->ask);
     }
 
     if (s->job->snapshot) {

@@ -91,6 +91,11 @@ typedef struct {
     ngx_msec_t                       deadline;  /* of waiting */
     ngx_str_t                        key;       /* of its member */
     unsigned                         mail:1;    /* there may be some */
+
+    /* of a publish that the backend is asked for */
+    struct ngx_http_fanout_ask_s    *ask;
+    ngx_uint_t                       at;        /* of the command in an array
+                                                   */
 } ngx_http_fanout_job_t;
 
 
@@ -190,6 +195,7 @@ struct ngx_http_fanout_session_s {
     ngx_http_cleanup_t              *cleanup;   /* of the request */
     ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
     unsigned                         logged:1;  /* a log record follows */
+    void                            *answer;    /* of a POST, see post.c */
 };
 
 

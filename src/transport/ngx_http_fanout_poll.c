@@ -38,6 +38,7 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_poll = {
     poll_close,
     NULL,
     poll_send,
+    NULL,
     NULL
 };
 

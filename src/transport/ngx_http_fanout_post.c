@@ -14,7 +14,13 @@
 #include "ngx_http_fanout_transport.h"
 
 
-#define NGX_HTTP_FANOUT_MORE  1024
+/* the replies so far; of the request's pool */
+
+typedef struct {
+    ngx_http_fanout_hub_t    *hub;
+    ngx_http_fanout_frame_t  *frame;        /* NULL: sent, or gone */
+    ngx_uint_t                n;
+} answer_t;
 
 
 static ngx_int_t post_begin(ngx_http_fanout_hub_t *hub,
@@ -25,20 +31,22 @@ static void post_input(ngx_http_fanout_session_t *s, u_char *data,
     size_t len);
 static void post_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     const char *reason);
+static void post_resume(ngx_http_fanout_session_t *s);
 static const char *check_body(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
 static ngx_uint_t is_json(ngx_http_request_t *r);
 static void body_handler(ngx_http_request_t *r);
 static ngx_int_t run(ngx_http_request_t *r);
+static ngx_int_t finish(ngx_http_fanout_session_t *s, ngx_int_t rc);
 static ngx_uint_t author(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r);
-static ngx_int_t answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
+static ngx_int_t begin(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
     ngx_str_t *body);
-static ngx_int_t harvest(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_frame_t *f, ngx_uint_t *n);
-static ngx_int_t send_replies(ngx_http_request_t *r,
-    ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f, ngx_uint_t n,
+static ngx_int_t answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static ngx_int_t harvest(ngx_http_fanout_session_t *s, answer_t *a);
+static ngx_int_t send_replies(ngx_http_request_t *r, answer_t *a,
     ngx_uint_t status);
+static void answer_free(void *data);
 
 
 const ngx_http_fanout_transport_t  ngx_http_fanout_post = {
@@ -51,7 +59,8 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_post = {
     post_close,
     NULL,
     NULL,
-    NULL
+    NULL,
+    post_resume
 };
 
 
@@ -184,15 +193,46 @@ run(ngx_http_request_t *r)
     }
 
     s->reading = 1;
-    rc = answer(s, r, &body);
+    rc = begin(s, r, &body);
 
-    if (!s->dead) {
+    return finish(s, rc);
+}
+
+
+/* DONE: the request goes on, in post_resume(). */
+
+static ngx_int_t
+finish(ngx_http_fanout_session_t *s, ngx_int_t rc)
+{
+    if (rc != NGX_DONE && !s->dead) {
         ngx_http_fanout_session_part(s);
     }
 
     (void) ngx_http_fanout_session_done(s);
 
     return rc;
+}
+
+
+static void
+post_resume(ngx_http_fanout_session_t *s)
+{
+    ngx_int_t            rc;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = s->request;
+    c = r->connection;
+
+    s->reading = 1;
+    (void) s->dialect->work(s);
+
+    rc = finish(s, answer(s, r));
+
+    if (rc != NGX_DONE) {
+        ngx_http_finalize_request(r, rc);
+        ngx_http_run_posted_requests(c);
+    }
 }
 
 
@@ -235,38 +275,59 @@ author(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
 
 static ngx_int_t
-answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *body)
+begin(ngx_http_fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *body)
 {
-    u_char                   *copy;
-    ngx_uint_t                n, status;
-    ngx_http_fanout_hub_t    *hub;
-    ngx_http_fanout_frame_t  *f;
-
-    hub = s->hub;
-    n = 0;
+    u_char              *copy;
+    answer_t            *a;
+    ngx_pool_cleanup_t  *cln;
 
     /* others read the body as well */
 
     copy = ngx_pnalloc(r->pool, body->len);
-    f = ngx_http_fanout_frame_create(hub, 1024);
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(answer_t));
 
-    if (copy == NULL || f == NULL) {
-        goto failed;
+    if (copy == NULL || cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    a = cln->data;
+    a->hub = s->hub;
+    a->n = 0;
+    a->frame = ngx_http_fanout_frame_create(s->hub, 1024);
+
+    cln->handler = answer_free;
+    s->answer = a;
+
+    if (a->frame == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ngx_memcpy(copy, body->data, body->len);
 
     s->dialect->receive(s, NGX_HTTP_FANOUT_WS_TEXT, copy, body->len);
 
+    return answer(s, r);
+}
+
+
+/* Gathers the replies until there are all. */
+
+static ngx_int_t
+answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+{
+    answer_t    *a;
+    ngx_uint_t   status;
+
+    a = s->answer;
+
     for ( ;; ) {
 
-        if (s->dead || harvest(s, f, &n) != NGX_OK) {
-            goto failed;
+        if (s->dead || harvest(s, a) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        if (f->used > s->conf->buffer) {
+        if (a->frame->used > s->conf->buffer) {
             ngx_http_fanout_session_part(s);
-            ngx_http_fanout_frame_release(hub, f);
             return ngx_http_fanout_refuse(r,
                                   NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
                                   "the reply is larger than fanout_buffer: "
@@ -277,6 +338,12 @@ answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *body)
             break;
         }
 
+        if (s->job->ask && s->job->waits) {
+            /* a client that goes does not wait */
+            r->read_event_handler = ngx_http_test_reading;
+            return NGX_DONE;
+        }
+
         (void) s->dialect->work(s);
     }
 
@@ -284,21 +351,24 @@ answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *body)
 
     status = NGX_HTTP_OK;
 
-    if (n == 1 && f->data[0] == '{' && s->refused) {
+    if (a->n == 1 && a->frame->data[0] == '{' && s->refused) {
         status = ngx_http_fanout_errors[s->refused].status;
     }
 
     ngx_http_fanout_session_part(s);
 
-    return send_replies(r, hub, f, n, status);
+    return send_replies(r, a, status);
+}
 
-failed:
 
-    if (f) {
-        ngx_http_fanout_frame_release(hub, f);
+static void
+answer_free(void *data)
+{
+    answer_t  *a = data;
+
+    if (a->frame) {
+        ngx_http_fanout_frame_release(a->hub, a->frame);
     }
-
-    return NGX_HTTP_INTERNAL_SERVER_ERROR;
 }
 
 
@@ -306,8 +376,7 @@ failed:
  * one that is an array itself is no nested one. */
 
 static ngx_int_t
-harvest(ngx_http_fanout_session_t *s, ngx_http_fanout_frame_t *f,
-    ngx_uint_t *n)
+harvest(ngx_http_fanout_session_t *s, answer_t *a)
 {
     size_t                    len;
     u_char                   *p;
@@ -320,18 +389,21 @@ harvest(ngx_http_fanout_session_t *s, ngx_http_fanout_frame_t *f,
         p = piece->frame->data + piece->start;
         len = piece->end - piece->start;
 
-        if (*n && p[0] == '[') {
+        if (a->n && p[0] == '[') {
             p++;
             len -= 2;
         }
 
-        if ((*n && ngx_http_fanout_frame_literal(s->hub, f, ",") != NGX_OK)
-            || ngx_http_fanout_frame_append(s->hub, f, p, len) != NGX_OK)
+        if ((a->n
+             && ngx_http_fanout_frame_literal(s->hub, a->frame, ",")
+                != NGX_OK)
+            || ngx_http_fanout_frame_append(s->hub, a->frame, p, len)
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        (*n)++;
+        a->n++;
     }
 
     ngx_http_fanout_outbox_clear(s);
@@ -341,14 +413,16 @@ harvest(ngx_http_fanout_session_t *s, ngx_http_fanout_frame_t *f,
 
 
 static ngx_int_t
-send_replies(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_frame_t *f, ngx_uint_t n, ngx_uint_t status)
+send_replies(ngx_http_request_t *r, answer_t *a, ngx_uint_t status)
 {
-    if (n > 1) {
+    ngx_http_fanout_frame_t  *f;
+
+    f = a->frame;
+
+    if (a->n > 1) {
         /* parts, and what they are of */
 
-        if (ngx_http_fanout_frame_reserve(hub, f, 2) != NGX_OK) {
-            ngx_http_fanout_frame_release(hub, f);
+        if (ngx_http_fanout_frame_reserve(a->hub, f, 2) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -359,21 +433,21 @@ send_replies(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
     }
 
     if (ngx_http_fanout_answer_headers(r) != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, "\n") != NGX_OK)
+        || ngx_http_fanout_frame_literal(a->hub, f, "\n") != NGX_OK)
     {
-        ngx_http_fanout_frame_release(hub, f);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (n == 0) {
+    if (a->n == 0) {
         /* none of the commands wanted a reply */
-        ngx_http_fanout_frame_release(hub, f);
         r->headers_out.status = NGX_HTTP_NO_CONTENT;
         r->header_only = 1;
         return ngx_http_send_header(r);
     }
 
-    return ngx_http_fanout_http_send_frame(r, hub, status,
+    a->frame = NULL;
+
+    return ngx_http_fanout_http_send_frame(r, a->hub, status,
                                            &ngx_http_fanout_type_json, f);
 }
 

@@ -41,7 +41,8 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_sse = {
     sse_close,
     NULL,
     NULL,
-    ngx_http_fanout_position_place
+    ngx_http_fanout_position_place,
+    NULL
 };
 
 
@@ -57,7 +58,8 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_sse_stream = {
     sse_close,
     NULL,
     ngx_http_fanout_stream_send,
-    ngx_http_fanout_position_place
+    ngx_http_fanout_position_place,
+    NULL
 };
 
 

@@ -48,6 +48,10 @@ struct ngx_http_fanout_transport_s {
      * in the order of the zone.  NULL: as they are. */
     void       (*place)(ngx_http_fanout_subscription_t *sub,
                    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end);
+
+    /* Goes on with the job, for which a backend was asked; it may end the
+     * session.  NULL: with the output of the next turn. */
+    void       (*resume)(ngx_http_fanout_session_t *s);
 };
 
 

@@ -46,6 +46,7 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_websocket = {
     say_close,
     ping,
     NULL,
+    NULL,
     NULL
 };
 

@@ -31,6 +31,22 @@ fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n)
 }
 
 
+void
+fanout_ensure_spare(ngx_http_fanout_zone_t *z, uint32_t n)
+{
+    if (z->shm->nfree < n && z->shm->nlimbo) {
+        fanout_commit(z);
+    }
+
+    while (z->shm->nfree < n
+           && (fanout_doomed_free(z) || fanout_seen_evict(z)
+               || evict_largest(z)))
+    {
+        fanout_commit(z);
+    }
+}
+
+
 /* the order under pressure; one step, one transaction */
 
 static int

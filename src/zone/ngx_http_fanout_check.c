@@ -811,6 +811,7 @@ check_all(walk_t *w)
     try (fanout_check_rooms(w));
     try (fanout_check_signals(w));
     try (fanout_check_seen(w));
+    try (fanout_check_events(w));
     try (check_held(w));
     try (check_buckets(w));
     try (check_lists(w));

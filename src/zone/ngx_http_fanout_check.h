@@ -33,6 +33,7 @@
 #define SEEN_MAIL        16
 #define SEEN_SIGNAL      17
 #define SEEN_SEEN        18
+#define SEEN_EVENT       19
 
 
 typedef struct {
@@ -130,6 +131,9 @@ int fanout_check_identities(walk_t *w);
 int fanout_check_seats(walk_t *w);
 int fanout_check_rooms(walk_t *w);
 int fanout_check_seen(walk_t *w);
+
+/* The queue of events. */
+int fanout_check_events(walk_t *w);
 
 
 #endif /* _NGX_HTTP_FANOUT_CHECK_H_INCLUDED_ */

@@ -362,7 +362,8 @@ check_room(walk_t *w, fanout_ref_t channel)
                     == mark->n - mark->leaving + mark->counted);
     must_of(w, ref, room->npending == mark->pending);
     must_of(w, ref, (room->root == 0) == (room->depth == 0));
-    must_of(w, ref, room->listed == (room->pend_head || room->count));
+    must_of(w, ref, room->listed == (room->pend_head
+                                      || (room->flags & FANOUT_ROOM_COUNT)));
 
     n = 0;
 
@@ -509,6 +510,42 @@ fanout_check_seen(walk_t *w)
     }
 
     must(w, n == 0);
+
+    return 0;
+}
+
+
+/* what a backend is to be told */
+
+int
+fanout_check_events(walk_t *w)
+{
+    uint32_t         n;
+    uint64_t         offset;
+    fanout_ref_t     ref, prev;
+    fanout_event_t  *e;
+
+    n = prev = 0;
+    offset = w->shm->event_done;
+
+    for (ref = w->shm->event_first; ref; ref = e->next) {
+        try (meet(w, ref, SEEN_EVENT, 0));
+        e = fanout_event(w->z, ref);
+        try (meet_rest(w, ref, e->last, e->blocks, FANOUT_EVENTS));
+        must_of(w, ref, e->offset > offset && e->events != 0);
+        offset = e->offset;
+        prev = ref;
+        n++;
+    }
+
+    must(w, offset <= w->shm->event_offset);
+    must(w, n == w->shm->nevents && prev == w->shm->event_last);
+    must(w, w->shm->used[FANOUT_EVENTS] <= FANOUT_EVENT_SHARE(w->shm));
+    must(w, n == 0 || w->shm->event_epoch != 0);
+    must(w, w->shm->event_lead <= w->shm->nslots);
+    must(w, w->shm->event_lead == 0
+            || w->shm->slots[w->shm->event_lead - 1].state
+               != FANOUT_SLOT_FREE);
 
     return 0;
 }

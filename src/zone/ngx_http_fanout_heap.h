@@ -50,7 +50,7 @@
 
 
 #define FANOUT_MAGIC          0x74756f6e61665f6eULL
-#define FANOUT_LAYOUT         2
+#define FANOUT_LAYOUT         3
 #define FANOUT_BLOCK          64
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
@@ -80,6 +80,7 @@ typedef enum {
     FANOUT_MAIL,
     FANOUT_SIGNALS,
     FANOUT_SEEN,
+    FANOUT_EVENTS,
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -422,8 +423,11 @@ typedef struct {
     uint8_t              mode;
     uint8_t              depth;
     uint8_t              listed;        /* in the list of rooms */
-    uint8_t              count;         /* SUMMARY: the number is pending */
+    uint8_t              flags;         /* FANOUT_ROOM_* */
 } fanout_room_t;
+
+#define FANOUT_ROOM_COUNT     0x01      /* SUMMARY: the number is pending */
+#define FANOUT_ROOM_HOOKS     0x02      /* its seats write events */
 
 
 /* A table of a room's tree: leaves hold members, others tables.  A bit of full
@@ -491,6 +495,32 @@ typedef struct {
     uint64_t             time;          /* Unix ms */
     uint64_t             unused[3];
 } fanout_seen_t;
+
+
+/* An event for a backend, in the queue of all.  The names of the channel and
+ * the user run on through the chain. */
+
+#define FANOUT_EVENT_RESUMED  0x01
+
+#define FANOUT_EVENT_FIRST    20
+#define FANOUT_EVENT_BLOCKS   10        /* of the largest */
+
+typedef struct {
+    fanout_ref_t         chain;
+    fanout_ref_t         next;
+    fanout_ref_t         last;          /* block of the chain */
+    uint16_t             blocks;
+    uint8_t              events;        /* NGX_HTTP_FANOUT_EVENT_* */
+    uint8_t              reason;
+    uint64_t             offset;
+    uint64_t             time;          /* Unix ms */
+    uint64_t             client;
+    uint8_t              channel;       /* lengths */
+    uint8_t              user;
+    uint8_t              flags;
+    uint8_t              unused[1];
+    uint8_t              data[FANOUT_EVENT_FIRST];
+} fanout_event_t;
 
 
 /* An order to a worker: see ngx_http_fanout_order_t. */
@@ -625,6 +655,13 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         signal_last;
     fanout_ref_t         seen_first;
     fanout_ref_t         seen_last;
+    fanout_ref_t         event_first;
+    fanout_ref_t         event_last;
+    uint32_t             nevents;
+    uint32_t             event_max;
+    uint32_t             event_mask;    /* asked for, 0: none */
+    uint32_t             event_lead;    /* slot + 1 of who delivers, 0 */
+    uint32_t             event_lead_at; /* s, when it last said so */
     uint32_t             wheel_at;      /* s the wheel has turned to */
     uint32_t             seats_at;      /* s that of seats has turned to */
     fanout_ref_t         bucket[FANOUT_BUCKETS];
@@ -649,6 +686,11 @@ struct ngx_http_fanout_shm_s {
     uint64_t             conflated;
     uint64_t             signals_dropped;
     uint64_t             mail_dropped;
+    uint64_t             event_epoch;
+    uint64_t             event_offset;  /* last given */
+    uint64_t             event_done;    /* taken up to it */
+    uint64_t             events_told;
+    uint64_t             events_lost;
 
     ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -749,6 +791,7 @@ fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 #define fanout_mail(z, ref)      ((fanout_mail_t *) fanout_at(z, ref))
 #define fanout_seen(z, ref)      ((fanout_seen_t *) fanout_at(z, ref))
 #define fanout_order(z, ref)     ((fanout_order_t *) fanout_at(z, ref))
+#define fanout_event(z, ref)     ((fanout_event_t *) fanout_at(z, ref))
 #define fanout_block(z, ref)     ((fanout_block_t *) fanout_at(z, ref))
 
 #define fanout_hash_table(z, which)                                           \
@@ -804,6 +847,10 @@ void fanout_hash(ngx_http_fanout_zone_t *z, const void *a, size_t alen,
 /* Makes n blocks allocatable, evicting in transactions of its own: to be
  * called at the start of one.  FULL. */
 int fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n);
+
+/* Tries to have n blocks, for what may be lost: at the expense of history and
+ * of what is remembered alone; as above. */
+void fanout_ensure_spare(ngx_http_fanout_zone_t *z, uint32_t n);
 
 /* Takes a chain of n blocks, ended by 0; ensured before. */
 fanout_ref_t fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n,
@@ -1168,6 +1215,45 @@ void fanout_seen_put(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t user, uint64_t time, uint32_t keep);
 void fanout_seen_sweep(ngx_http_fanout_zone_t *z);
 int fanout_seen_evict(ngx_http_fanout_zone_t *z);
+
+
+/* events: see ngx_http_fanout_events.c */
+
+#define FANOUT_EVENT_SPARE    8         /* blocks left to others */
+#define FANOUT_EVENT_STEP     17        /* events: of a step of seats and their
+                                           client */
+#define FANOUT_EVENTS_ROOM                                                    \
+    (FANOUT_EVENT_STEP * FANOUT_EVENT_BLOCKS + FANOUT_EVENT_SPARE)
+
+/* blocks that the queue may take */
+#define FANOUT_EVENT_SHARE(shm)  ((shm)->nblocks / 4)
+
+/* Tries to ensure n blocks and those of a step of events; at the start of a
+ * transaction. */
+void fanout_event_room(ngx_http_fanout_zone_t *z, uint32_t n);
+
+/* Whether there is room for one more step in this transaction. */
+static inline int
+fanout_event_fits(ngx_http_fanout_zone_t *z)
+{
+    return z->shm->event_mask == 0 || z->shm->nfree >= FANOUT_EVENTS_ROOM;
+}
+
+/* A client has connected or gone (NGX_HTTP_FANOUT_EVENT_*).  Nothing if
+ * nobody asked for it; lost, and counted, if there is no block. */
+void fanout_event_client(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    unsigned events, uint8_t reason, uint8_t flags);
+
+/* A seat is taken, or given up; the room has counted it. */
+void fanout_event_joined(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
+void fanout_event_left(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
+    uint8_t reason);
+
+/* A slot leads no more, if it did. */
+void fanout_event_unlead(ngx_http_fanout_zone_t *z, unsigned slot);
+
+void fanout_event_stat(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_stat_t *st);
 
 
 /* slots */

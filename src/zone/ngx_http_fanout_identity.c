@@ -68,13 +68,16 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     const ngx_http_fanout_zstr_t *user, const ngx_http_fanout_zstr_t *info,
     uint32_t max, fanout_ref_t *refp)
 {
+    uint32_t            n;
     fanout_ref_t        ref, *bucket;
     fanout_pen_t        pen;
     fanout_identity_t  *e;
 
-    if (fanout_ensure(z, 1 + fanout_user_blocks(user->len)
-                         + info_blocks(info->len))
-        != NGX_HTTP_FANOUT_ZONE_OK)
+    n = 1 + fanout_user_blocks(user->len) + info_blocks(info->len);
+
+    fanout_event_room(z, n);
+
+    if (fanout_ensure(z, n) != NGX_HTTP_FANOUT_ZONE_OK)
     {
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
@@ -116,6 +119,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     }
 
     link_live(z, ref, z->slot);
+    fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_CONNECT, 0, 0);
 
     *refp = ref;
 
@@ -147,6 +151,7 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
+    fanout_event_room(z, 1);
     ref = fanout_identity_known(z, id);
 
     if (ref == 0) {
@@ -172,6 +177,8 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
         }
 
         unlink_live(z, ref);
+        fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT,
+                            NGX_HTTP_FANOUT_LEFT_REPLACED, 0);
 
     } else {
         unlink_lingering(z, ref);
@@ -182,6 +189,8 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     fanout_set(z, e->secret[1], secret[1]);
 
     link_live(z, ref, z->slot);
+    fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_CONNECT, 0,
+                        FANOUT_EVENT_RESUMED);
 
     while (fanout_seats_revive(z, ref, FANOUT_SEATS_STEP)) {
         fanout_commit(z);
@@ -251,6 +260,7 @@ ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     do {
         (void) fanout_enter(z);
 
+        fanout_event_room(z, 0);
         more = fanout_identity_own(z, ref, id)
                && end_step(z, ref, linger, reason);
 
@@ -273,6 +283,7 @@ end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
     }
 
     unlink_live(z, ref);
+    fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT, reason, 0);
 
     if (linger) {
         link_lingering(z, ref, linger);
@@ -327,8 +338,13 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
 
     slot = &z->shm->slots[n];
 
+    if (slot->identities) {
+        fanout_event_room(z, 0);
+    }
+
     for (i = 0; slot->identities && i < FANOUT_STEP
-                && fanout_journal_room(z); i++)
+                && fanout_journal_room(z)
+                && (i == 0 || fanout_event_fits(z)); i++)
     {
         (void) end_step(z, slot->identities, linger,
                         NGX_HTTP_FANOUT_LEFT_NETWORK);
@@ -352,7 +368,12 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (n == FANOUT_STEP || !fanout_journal_room(z)) {
+        if (n == 0) {
+            fanout_event_room(z, 0);
+
+        } else if (n == FANOUT_STEP || !fanout_journal_room(z)
+                   || !fanout_event_fits(z))
+        {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
@@ -689,6 +710,7 @@ ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
     while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
         (void) fanout_enter(z);
 
+        fanout_event_room(z, 1);
         ref = fanout_identity_find(z, client);
         e = ref ? fanout_identity(z, ref) : NULL;
 
@@ -731,6 +753,8 @@ disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
         fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_DISCONNECT,
                           e->client, 0, code, NGX_HTTP_FANOUT_LEFT_KICKED);
         unlink_live(z, ref);
+        fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT,
+                            NGX_HTTP_FANOUT_LEFT_KICKED, 0);
     }
 
     forget(z, ref);

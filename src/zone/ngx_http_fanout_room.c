@@ -87,6 +87,10 @@ fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
         fanout_set(z, room->seen, policy->seen);
     }
 
+    if (!(room->flags & FANOUT_ROOM_HOOKS) != !policy->hooks) {
+        fanout_set(z, room->flags, room->flags ^ FANOUT_ROOM_HOOKS);
+    }
+
     if (room->max != policy->members) {
         fanout_set(z, room->max, policy->members);
     }

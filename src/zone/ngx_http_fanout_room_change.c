@@ -133,6 +133,7 @@ ngx_http_fanout_change_next(const uint8_t **p, const uint8_t *last,
     m->change = c.change;
     m->reason = c.reason;
     m->idle = (c.flags & FANOUT_MEMBER_IDLE) != 0;
+    m->timed = (c.flags & FANOUT_MEMBER_TIMED) != 0;
     m->anonymous = (c.flags & FANOUT_MEMBER_ANONYMOUS) != 0;
     m->client = c.client;
     m->joined_at = c.joined_at;

@@ -112,7 +112,8 @@ unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     shm = z->shm;
     room = fanout_room(z, ref);
 
-    if (!room->listed || room->pend_head || room->count) {
+    if (!room->listed || room->pend_head
+        || (room->flags & FANOUT_ROOM_COUNT)) {
         return;
     }
 
@@ -213,8 +214,8 @@ fanout_room_count(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int n)
 
     fanout_set(z, room->members, room->members + n);
 
-    if (!room->count) {
-        fanout_set(z, room->count, 1);
+    if (!(room->flags & FANOUT_ROOM_COUNT)) {
+        fanout_set(z, room->flags, room->flags | FANOUT_ROOM_COUNT);
         list(z, ref);
     }
 }
@@ -358,7 +359,7 @@ tell(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int loss)
 
     fanout_set(z, z->shm->deltas, z->shm->deltas + 1);
     fanout_set(z, z->shm->changes, z->shm->changes + n);
-    fanout_set(z, room->count, 0);
+    fanout_set(z, room->flags, room->flags & ~FANOUT_ROOM_COUNT);
 
     if (n == room->npending) {
         /* what did not fit follows at once */
@@ -416,7 +417,7 @@ gather(ngx_http_fanout_zone_t *z, fanout_room_t *room, uint8_t *buf,
     left = FANOUT_DELTA_SIZE;
     n = 0;
 
-    if (room->count) {
+    if (room->flags & FANOUT_ROOM_COUNT) {
         buf = buf ? fanout_count_write(room, buf) : NULL;
         left -= FANOUT_CHANGE_HEAD;
     }

@@ -80,6 +80,8 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
         return NGX_HTTP_FANOUT_ZONE_STALE;
     }
 
+    fanout_event_room(z, 1 + FANOUT_ROOM_BLOCKS);
+
     if (fanout_ensure(z, 1 + FANOUT_ROOM_BLOCKS) != NGX_HTTP_FANOUT_ZONE_OK) {
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_FULL;
@@ -101,6 +103,7 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
         fanout_set(z, s->state, FANOUT_SEAT_LIVE);
         fanout_set(z, fanout_room(z, room)->seats,
                    fanout_room(z, room)->seats + 1);
+        fanout_event_joined(z, ref);
     }
 
     fanout_leave(z);
@@ -156,6 +159,8 @@ ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
+    fanout_event_room(z, 0);
+
     if (fanout_channel_opened(z, c) && fanout_identity_own(z, identity, id)) {
         ref = fanout_seat_find(z, c->ref, id->client);
 
@@ -178,6 +183,8 @@ ngx_http_fanout_seat_kick(ngx_http_fanout_zone_t *z,
     fanout_identity_t  *e;
 
     (void) fanout_enter(z);
+
+    fanout_event_room(z, 1);
 
     if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
         fanout_leave(z);
@@ -432,6 +439,10 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
     now = fanout_seconds(z);
     n = 0;
 
+    if (shm->nseats_lingering && shm->seats_at < now) {
+        fanout_event_room(z, 0);
+    }
+
     while (shm->nseats_lingering && shm->seats_at < now) {
         at = shm->seats_at + 1;
 
@@ -482,6 +493,7 @@ give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     fanout_set(z, s->state, FANOUT_SEAT_GONE);
     fanout_set(z, fanout_room(z, room)->seats,
                fanout_room(z, room)->seats - 1);
+    fanout_event_left(z, ref, reason);
 
     if (s->counted) {
         fanout_set(z, s->counted, 0);

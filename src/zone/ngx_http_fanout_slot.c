@@ -281,6 +281,8 @@ retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
 
     memset(&slot->vitals, 0, sizeof(slot->vitals));
 
+    fanout_event_unlead(z, slot - z->shm->slots);
+
     fanout_set(z, slot->sessions, 0);
     fanout_set(z, slot->pid, 0);
     fanout_set(z, slot->state, FANOUT_SLOT_FREE);

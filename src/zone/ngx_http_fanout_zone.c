@@ -180,6 +180,9 @@ fanout_format(fanout_shm_t *shm)
     shm->lingering_first = shm->lingering_last = 0;
     shm->room_first = shm->room_last = 0;
     shm->seen_first = shm->seen_last = 0;
+    shm->event_first = shm->event_last = shm->nevents = 0;
+    shm->event_lead = 0;
+    shm->event_epoch = shm->event_offset = shm->event_done = 0;
     shm->doomed = 0;
     shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
     shm->signal_first = shm->signal_last = 0;
@@ -257,7 +260,7 @@ sizes(void)
         sizeof(fanout_member_t), sizeof(fanout_room_t),
         sizeof(fanout_table_t), sizeof(fanout_signal_t),
         sizeof(fanout_order_t), sizeof(fanout_mail_t),
-        sizeof(fanout_seen_t),
+        sizeof(fanout_seen_t), sizeof(fanout_event_t),
         sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS,
         NGX_HTTP_FANOUT_NSERIES
     };
@@ -484,6 +487,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->block_size = FANOUT_BLOCK;
     memcpy(st->retired, shm->retired, sizeof(st->retired));
     st->samples = shm->nsamples;
+    fanout_event_stat(z, st);
 
     for (i = 0; i < shm->nslots; i++) {
         st->live += (shm->slots[i].state == FANOUT_SLOT_LIVE);

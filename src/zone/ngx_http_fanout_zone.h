@@ -110,7 +110,13 @@
     _(inflate_errors,  "messages refused: broken, too big, or a bomb")        \
     _(broadcasts,      "entries appended for responses")                      \
     _(broadcast_failures, "responses that could not be published")            \
-    _(broadcast_skipped, "responses published without their body")
+    _(broadcast_skipped, "responses published without their body")            \
+    _(hook_calls,      "requests to hooks")                                   \
+    _(hook_failures,   "of them that failed")                                 \
+    _(hook_events,     "events that a hook has taken")                        \
+    _(hook_asks,       "publishes that a hook was asked for")                 \
+    _(hook_refusals,   "of them that it refused")                             \
+    _(hook_changes,    "of them that it changed")
 
 typedef enum {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  NGX_HTTP_FANOUT_N_##name,
@@ -233,6 +239,7 @@ typedef struct {
     uint16_t                    batch;      /* ms deltas are gathered */
     uint16_t                    seen;       /* min a leave is remembered */
     uint8_t                     presence;   /* NGX_HTTP_FANOUT_PRESENCE_* */
+    uint8_t                     hooks;      /* its seats write events */
 } ngx_http_fanout_zone_policy_t;
 
 #define NGX_HTTP_FANOUT_PRESENCE_OFF      0
@@ -433,6 +440,13 @@ typedef struct {
     uint64_t                    nseats;
     uint64_t                    nmembers;
     uint64_t                    nseen;      /* records of users who left */
+    uint64_t                    events;     /* blocks in use by the queue */
+    uint64_t                    nevents;    /* in the queue */
+    uint64_t                    events_max;
+    uint64_t                    events_lag; /* ms, age of the oldest */
+    uint64_t                    events_told;    /* ever put into it */
+    uint64_t                    events_lost;    /* ever, never taken */
+    uint32_t                    events_leader;  /* pid, 0: nobody */
     uint64_t                    lingering;
     uint64_t                    seats_lingering;
     uint64_t                    deltas;     /* PRESENCE entries, ever */
@@ -700,6 +714,7 @@ unsigned ngx_http_fanout_slot_orders(ngx_http_fanout_zone_t *z,
 #define NGX_HTTP_FANOUT_LEFT_TIMEOUT      3
 #define NGX_HTTP_FANOUT_LEFT_KICKED       4
 #define NGX_HTTP_FANOUT_LEFT_EXPIRED      5
+#define NGX_HTTP_FANOUT_LEFT_REPLACED     6 /* of a DISCONNECT event alone */
 
 /* what a change is */
 #define NGX_HTTP_FANOUT_JOINED            1
@@ -905,6 +920,77 @@ int ngx_http_fanout_mail_read(ngx_http_fanout_zone_t *z,
 int ngx_http_fanout_signal_put(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m);
+
+
+/*
+ * Events: what a backend is to be told of.  A queue that is written in the
+ * transactions of what happens, read by the one worker that leads, and freed
+ * when the backend has taken it.  It is never evicted, but takes no more than
+ * a quarter of the zone.  What happens never fails for lack of room for its
+ * event: the event is lost, counted, and leaves a hole in the offsets.
+ */
+
+#define NGX_HTTP_FANOUT_EVENT_CONNECT     0x01  /* or resumed */
+#define NGX_HTTP_FANOUT_EVENT_DISCONNECT  0x02  /* lingering or not */
+#define NGX_HTTP_FANOUT_EVENT_JOIN        0x04  /* a seat is taken */
+#define NGX_HTTP_FANOUT_EVENT_LEAVE       0x08  /* it is given up */
+#define NGX_HTTP_FANOUT_EVENT_FIRST_IN    0x10  /* with JOIN: of its user; not
+                                                   of one with more than 256
+                                                   clients */
+#define NGX_HTTP_FANOUT_EVENT_LAST_OUT    0x20  /* with LEAVE: the last one */
+#define NGX_HTTP_FANOUT_EVENT_OCCUPIED    0x40  /* with JOIN: of all */
+#define NGX_HTTP_FANOUT_EVENT_VACATED     0x80  /* with LEAVE: the last */
+
+#define NGX_HTTP_FANOUT_ZONE_EVENTS       64    /* most in a read */
+
+typedef struct {
+    uint64_t                    offset;     /* grows by one, but for those
+                                               lost */
+    uint64_t                    time;       /* Unix ms */
+    uint64_t                    client;
+    ngx_http_fanout_zstr_t      channel;    /* empty: of the connection */
+    ngx_http_fanout_zstr_t      user;       /* empty: none */
+    uint8_t                     events;     /* those asked for alone */
+    uint8_t                     reason;     /* DISCONNECT, LEAVE */
+    unsigned                    resumed:1;  /* CONNECT */
+} ngx_http_fanout_event_t;
+
+/* Asks for the events of mask from now on, of which up to max are queued: the
+ * oldest give way, and are lost.  0 as one of them: for none, and what is
+ * queued is freed, and not lost.  What was asked for last counts, for all
+ * workers.  To be called by every worker at its start; a rebuild leaves it as
+ * it is, and begins an epoch.  Several transactions: who dies in between leaves
+ * some of what is beyond max to the next call. */
+void ngx_http_fanout_events_ask(ngx_http_fanout_zone_t *z, uint8_t mask,
+    uint32_t max);
+
+/* Whether this worker is to deliver: 1 or 0.  It takes the lead if nobody has
+ * it, or who has it is dead or was not heard of for 10 s.  To be called every
+ * second; who leads is woken when an event comes into the empty queue. */
+int ngx_http_fanout_events_lead(ngx_http_fanout_zone_t *z);
+
+/* Gives the lead up, if it has it: the others are woken if there is
+ * something to deliver.  The death of a worker does the same, once it is
+ * reaped. */
+void ngx_http_fanout_events_yield(ngx_http_fanout_zone_t *z);
+
+/* Whether there may be some: 1 or 0.  A hint, read without the lock. */
+int ngx_http_fanout_events_any(ngx_http_fanout_zone_t *z);
+
+/* Copies the oldest, *n of them: up to max and ZONE_EVENTS, to what buf of size
+ * (at least 510) holds of their strings, and to what a section copies.  They
+ * point into buf.  *lost is how many came between the last that was done and
+ * the last of these and are not there.  Whoever asks gets them, and again until
+ * they are done: who leads should.  OK; AGAIN if there are more. */
+int ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_event_t *events, unsigned max, uint8_t *buf, size_t size,
+    unsigned *n, uint64_t *epoch, uint64_t *lost);
+
+/* They were taken, up to an offset that was read: they are freed.  Nothing if
+ * the epoch is another, or they are gone already.  A transaction for every 64:
+ * who dies in between has the rest read again. */
+void ngx_http_fanout_events_done(ngx_http_fanout_zone_t *z, uint64_t epoch,
+    uint64_t offset);
 
 
 /* housekeeping */

@@ -27,6 +27,7 @@ load_conf_t  conf = {
     .connects = 256,
     .settle_ms = 300,
     .limit_s = 120,
+    .batch_ms = 80,
     .mode = "fan",
     .channel = "bench",
     .sub_path = "/sub",
@@ -47,6 +48,8 @@ usage(void)
 "fanload --port=N --mode=MODE [options]\n"
 "\n"
 "  --mode=fan       publish to all subscribers, count each delivery\n"
+"  --mode=lobby     one comes and goes, seen by the subscribers, who are members\n"
+"                   (native dialect; batch= of the channel is below --batch)\n"
 "  --mode=idle      memory of the server per idle subscriber\n"
 "  --mode=publish   publish without subscribers, each acknowledged\n"
 "  --mode=storm     upgrades, no join\n"
@@ -64,6 +67,7 @@ usage(void)
 "  --gap=US         pause after each\n"
 "  --warm=N         messages before those that count\n"
 "  --channels=N --spread   with --mode=publish\n"
+"  --batch=MS       with --mode=lobby: pause before each change, 80\n"
 "  --missed=N       with --mode=resume: published while all are away\n"
 "  --connects=N     handshakes at a time\n"
 "  --settle=MS      pause between phases\n"
@@ -83,7 +87,7 @@ enum {
     O_PORT = 1, O_MODE, O_NATIVE, O_SUB, O_PUB, O_VIA, O_CHANNEL, O_SUBS,
     O_MESSAGES, O_SIZE, O_WINDOW, O_GAP, O_WARM, O_CHANNELS, O_SPREAD,
     O_MISSED, O_CONNECTS, O_SETTLE, O_PIDS, O_MASTER, O_LIMIT, O_LABEL, O_SPIN,
-    O_EVENTS, O_DEFLATE, O_TEXT
+    O_EVENTS, O_DEFLATE, O_TEXT, O_BATCH
 };
 
 
@@ -114,6 +118,7 @@ static const struct option  options[] = {
     { "events", 0, NULL, O_EVENTS },
     { "deflate", 0, NULL, O_DEFLATE },
     { "text", 0, NULL, O_TEXT },
+    { "batch", 1, NULL, O_BATCH },
     { "help", 0, NULL, 0 },
     { NULL, 0, NULL, 0 }
 };
@@ -147,6 +152,7 @@ number_option(int option)
     case O_CONNECTS:  return &conf.connects;
     case O_SETTLE:    return &conf.settle_ms;
     case O_LIMIT:     return &conf.limit_s;
+    case O_BATCH:     return &conf.batch_ms;
     case O_MASTER:    return &conf.master;
     default:          return NULL;
     }
@@ -245,7 +251,11 @@ read_options(int argc, char **argv)
 
     conf.reload = (strcmp(conf.mode, "resume") == 0);
 
-    if (conf.reload && (conf.master == 0 || !conf.native)) {
+    conf.lobby = (strcmp(conf.mode, "lobby") == 0);
+
+    if ((conf.reload && (conf.master == 0 || !conf.native))
+        || (conf.lobby && (!conf.native || conf.size > 200)))
+    {
         usage();
     }
 }

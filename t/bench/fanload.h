@@ -51,6 +51,8 @@ typedef struct {
     int          limit_s;
     int          spin;
     int          text;           /* payloads like JSON */
+    int          lobby;          /* members who see each other */
+    int          batch_ms;       /* that gathers their changes, and more */
     long         messages;
     pid_t        master;
     const char  *mode;
@@ -79,6 +81,8 @@ typedef struct {
     uint64_t     deliveries;
     uint64_t     wrong;          /* out of order, twice or never sent */
     uint64_t     replayed;
+    uint64_t     left;           /* deliveries of one who left the lobby */
+    size_t       change;         /* bytes of the last frame about one who came */
     uint32_t    *lacks;          /* deliveries each message lacks */
     uint64_t    *sent_at;
     uint32_t    *delays;         /* ns, of each delivery */
@@ -116,6 +120,10 @@ void load_publish(const char *channel, uint64_t seq, int with_id);
 
 /* Publishes so many to all subscribers, until each has received all. */
 void load_fan(uint64_t count);
+
+/* One comes to the lobby and leaves it, so many times, until each of the
+ * others was told of it. */
+void load_lobby(uint64_t count);
 
 /* Publishes so many, until each was acknowledged. */
 void load_publish_acked(uint64_t count, int spread);

@@ -151,8 +151,9 @@ send_join(sub_t *s)
     }
 
     n = snprintf(text, sizeof(text),
-                 "{\"id\":1,\"op\":\"join\",\"channel\":\"%s\"%s}",
-                 conf.channel, since);
+                 "{\"id\":1,\"op\":\"join\",\"channel\":\"%s\"%s%s}",
+                 conf.channel, since,
+                 conf.lobby ? ",\"presence\":{}" : "");
 
     wire_frame(&s->wire, WIRE_TEXT, text, n);
     wire_flush(&s->wire);
@@ -229,6 +230,20 @@ sub_object(sub_t *s, json_t o)
 }
 
 
+/* The last data is told of one who leaves as well. */
+
+static void
+lobby_frame(sub_t *s, char *data, size_t n)
+{
+    if (memmem(data, n, "\"left\":", 7)) {
+        run.left++;
+
+    } else if (find_payloads(s, data, n)) {
+        run.change = n;
+    }
+}
+
+
 static void
 sub_frame(wire_t *w, int op, char *data, size_t n)
 {
@@ -246,6 +261,11 @@ sub_frame(wire_t *w, int op, char *data, size_t n)
     }
 
     if (op > WIRE_BINARY) {
+        return;
+    }
+
+    if (conf.lobby && s->ready) {
+        lobby_frame(s, data, n);
         return;
     }
 
@@ -318,6 +338,10 @@ pub_frame(wire_t *w, int op, char *data, size_t n)
     (void) w;
 
     if (op != WIRE_TEXT || conf.via != VIA_NATIVE) {
+        return;
+    }
+
+    if (conf.lobby && memmem(data, n, "\"part\":", 7)) {
         return;
     }
 
@@ -588,6 +612,57 @@ load_fan(uint64_t count)
         if (conf.gap_us) {
             load_rest(conf.gap_us / 1000);
         }
+    }
+}
+
+
+/* What is done to the lobby, and answered. */
+
+static void
+visit(const char *op, const char *more)
+{
+    int   n;
+    char  text[1024];
+
+    run.acked = 0;
+    n = snprintf(text, sizeof(text),
+                 "{\"id\":1,\"op\":\"%s\",\"channel\":\"%s\"%s}", op,
+                 conf.channel, more);
+    wire_frame(&run.pub, WIRE_TEXT, text, n);
+    wire_flush(&run.pub);
+}
+
+
+void
+load_lobby(uint64_t count)
+{
+    char      data[256], more[512];
+    uint64_t  end;
+
+    for (end = run.sent + count; run.sent < end; ) {
+        snprintf(more, sizeof(more), ",\"presence\":%.*s",
+                 (int) make_payload(data, run.sent), data);
+
+        run.left = 0;
+        run.lacks[run.sent] = conf.subs;
+        run.sent_at[run.sent] = proc_now();
+        run.sent++;
+        visit("join", more);
+
+        while (run.completed < run.sent || run.acked == 0) {
+            load_step(1000);
+        }
+
+        /* neither this change nor the next one waits to be gathered */
+
+        load_rest(conf.batch_ms);
+        visit("leave", "");
+
+        while (run.left < (uint64_t) conf.subs || run.acked == 0) {
+            load_step(1000);
+        }
+
+        load_rest(conf.batch_ms);
     }
 }
 

@@ -108,6 +108,18 @@ look_at_procs(void)
 
 /* Modes */
 
+static void
+send_all(uint64_t count)
+{
+    if (conf.lobby) {
+        load_lobby(count);
+
+    } else {
+        load_fan(count);
+    }
+}
+
+
 static int
 mode_fan(void)
 {
@@ -126,7 +138,7 @@ mode_fan(void)
     load_open_publisher();
     load_rest(conf.settle_ms);
 
-    load_fan(conf.warm);
+    send_all(conf.warm);
     look_at_procs();
 
     run.counting = 1;
@@ -134,7 +146,7 @@ mode_fan(void)
     cpu = proc_cpu_all(&run.procs);
     begin = proc_now();
 
-    load_fan(conf.messages);
+    send_all(conf.messages);
 
     begin = proc_now() - begin;
     cpu = proc_cpu_all(&run.procs) - cpu;
@@ -153,6 +165,7 @@ mode_fan(void)
            (unsigned long long) counted, (unsigned long long) run.wrong,
            begin / 1e9, cpu / 1e9, cpu / 1e3 / counted,
            counted / (begin / 1e9));
+    printf(",\"change_bytes\":%zu", run.change);
     print_delays("delivery", run.delays, run.ndelays);
     print_delays("last", run.lasts, run.nlasts);
     print_end(ok);
@@ -374,6 +387,7 @@ load_mode(void)
         int        (*run)(void);
     } modes[] = {
         { "fan", mode_fan },
+        { "lobby", mode_fan },
         { "idle", mode_idle },
         { "publish", mode_publish },
         { "storm", mode_storm },

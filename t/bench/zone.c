@@ -6,6 +6,11 @@
  * under the lock, not the wait for it.
  *
  *     zone [CHANNELS [ROUNDS]]
+ *     zone members [MEMBERS [ROUNDS]]
+ *
+ * The second: those for a member who comes ("enter") to one channel that has
+ * so many and goes ("leave"), for telling it ("flush"), and for reading up to
+ * 64 of them ("read"), somewhere in the list.
  *
  * Prints one line of JSON, times in ns; "clock" is the cost of reading the
  * clock, which every figure contains once.
@@ -63,12 +68,12 @@ fail(const char *what, int rc)
 }
 
 
-int
-main(int argc, char **argv)
+static int
+channels(size_t n, size_t rounds)
 {
     int                              rc;
     void                            *mem;
-    size_t                           i, k, n, rounds;
+    size_t                           i, k;
     uint8_t                          data[128];
     uint64_t                         start, *append, *drain, *clock;
     ngx_http_fanout_zone_t           z[2];
@@ -78,9 +83,6 @@ main(int argc, char **argv)
     ngx_http_fanout_zone_result_t    r;
     ngx_http_fanout_zone_channel_t  *c[2];
     ngx_http_fanout_zone_message_t   m;
-
-    n = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000;
-    rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 200000;
 
     memset(&conf, 0, sizeof(conf));
     memset(&policy, 0, sizeof(policy));
@@ -174,4 +176,231 @@ main(int argc, char **argv)
     printf("}\n");
 
     return 0;
+}
+
+
+/* Members, each on a seat of his own. */
+
+static ngx_http_fanout_zone_t          z;
+static ngx_http_fanout_zone_channel_t  c;
+static ngx_http_fanout_arena_t         arena;
+
+
+static int
+enter(ngx_http_fanout_identity_t *id, uint32_t ref)
+{
+    ngx_http_fanout_put_t     r;
+    ngx_http_fanout_member_t  m;
+
+    memset(&m, 0, sizeof(m));
+    m.data.data = (const uint8_t *) "{\"n\":1234}";
+    m.data.len = 10;
+
+    return ngx_http_fanout_member_put(&z, &c, ref, id, &m,
+                                      NGX_HTTP_FANOUT_PUT_ENTER
+                                      |NGX_HTTP_FANOUT_PUT_DATA, &r);
+}
+
+
+static int
+leave(ngx_http_fanout_identity_t *id, uint32_t ref)
+{
+    ngx_http_fanout_zstr_t  key;
+
+    memset(&key, 0, sizeof(key));
+
+    return ngx_http_fanout_member_drop(&z, &c, ref, id, &key,
+                                       NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+}
+
+
+static uint64_t
+flush(void)
+{
+    uint64_t  start;
+
+    start = now();
+    (void) ngx_http_fanout_presence_flush(&z);
+    start = now() - start;
+
+    arena.n = arena.used = 0;
+    (void) ngx_http_fanout_log_drain(&z, &arena);
+
+    return start;
+}
+
+
+static int
+read_some(uint32_t slot, uint64_t *t)
+{
+    int                              rc;
+    unsigned                         got;
+    uint64_t                         start;
+    ngx_http_fanout_room_t           room;
+
+    static uint8_t                   buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF
+                                         + NGX_HTTP_FANOUT_ZONE_COPY];
+    static ngx_http_fanout_member_t  members[NGX_HTTP_FANOUT_ZONE_ENTRIES];
+
+    start = now();
+    rc = ngx_http_fanout_room_read(&z, &c, &slot, members,
+                                   NGX_HTTP_FANOUT_ZONE_ENTRIES, buf,
+                                   sizeof(buf), &got, &room);
+    *t = now() - start;
+
+    return rc == 0 && got ? 0 : -1;
+}
+
+
+static int
+sit_down(ngx_http_fanout_identity_t *id, uint32_t *ref, size_t i)
+{
+    int                     rc;
+    char                    name[32];
+    ngx_http_fanout_zstr_t  user, info;
+
+    memset(&info, 0, sizeof(info));
+    user.len = snprintf(name, sizeof(name), "user%zu", i);
+    user.data = (uint8_t *) name;
+
+    id->client = (uint64_t) (i + 1) * 0x9e3779b97f4a7c15;
+    id->user = ngx_http_fanout_zone_hash(&z, name, user.len);
+
+    rc = ngx_http_fanout_identity_add(&z, id, &user, &info, 0, ref);
+
+    return rc ? rc : ngx_http_fanout_seat_open(&z, &c, *ref, id);
+}
+
+
+static int
+open_room(void)
+{
+    int                                   rc;
+    void                                 *mem;
+    ngx_http_fanout_zone_conf_t           conf;
+    static ngx_http_fanout_zone_policy_t  policy;
+
+    memset(&conf, 0, sizeof(conf));
+    policy.presence = NGX_HTTP_FANOUT_PRESENCE_ON;
+
+    arena.max = 1024;
+    arena.entries = malloc(arena.max * sizeof(ngx_http_fanout_entry_t));
+    arena.size = 256 * 1024;
+    arena.bytes = malloc(arena.size);
+
+    mem = mmap(NULL, SIZE, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS,
+               -1, 0);
+
+    if ((rc = ngx_http_fanout_zone_create(mem, SIZE, &conf, NULL)) != 0
+        || (rc = ngx_http_fanout_zone_attach(&z, mem, SIZE)) != 0
+        || (rc = ngx_http_fanout_slot_claim(&z, 1)) != 0)
+    {
+        return fail("zone", rc);
+    }
+
+    c.name.data = (const uint8_t *) "lobby";
+    c.name.len = 5;
+    c.hash = ngx_http_fanout_zone_hash(&z, "lobby", 5);
+    c.policy = &policy;
+
+    rc = ngx_http_fanout_channel_open(&z, &c, 0);
+
+    return rc ? fail("open", rc) : 0;
+}
+
+
+static int
+members(size_t n, size_t rounds)
+{
+    int                          rc;
+    size_t                       i, k;
+    uint32_t                    *ref;
+    uint64_t                    *t[5], start;
+    ngx_http_fanout_identity_t  *id;
+
+    static const char *const     names[] = {
+        "enter", "leave", "flush", "read", "clock"
+    };
+
+    id = calloc(n, sizeof(ngx_http_fanout_identity_t));
+    ref = calloc(n, sizeof(uint32_t));
+
+    for (i = 0; i < 5; i++) {
+        t[i] = malloc(rounds * sizeof(uint64_t));
+    }
+
+    if (open_room() != 0) {
+        return 1;
+    }
+
+    for (i = 0; i < n; i++) {
+        if ((rc = sit_down(&id[i], &ref[i], i)) != 0
+            || (rc = enter(&id[i], ref[i])) != 0)
+        {
+            return fail("member", rc);
+        }
+
+        if (i % 48 == 47 || i == n - 1) {
+            (void) flush();
+        }
+    }
+
+    srandom(1);
+
+    for (i = 0; i < rounds; i++) {
+        k = random() % n;
+
+        start = now();
+        t[4][i] = now() - start;
+
+        start = now();
+        rc = leave(&id[k], ref[k]);
+        t[1][i] = now() - start;
+
+        (void) flush();
+
+        start = now();
+        rc |= enter(&id[k], ref[k]);
+        t[0][i] = now() - start;
+
+        t[2][i] = flush();
+        rc |= read_some(random() % n, &t[3][i]);
+
+        if (rc != 0) {
+            return fail("round", rc);
+        }
+    }
+
+    printf("{\"members\":%zu", n);
+
+    for (i = 0; i < 5; i++) {
+        printf(",");
+        print(names[i], t[i], rounds);
+    }
+
+    printf("}\n");
+
+    return 0;
+}
+
+
+int
+main(int argc, char **argv)
+{
+    int     of_members;
+    size_t  n, rounds;
+
+    of_members = (argc > 1 && strcmp(argv[1], "members") == 0);
+    argc -= of_members;
+    argv += of_members;
+
+    n = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000;
+    rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 200000;
+
+    if (n == 0 || rounds == 0) {
+        fputs("zone [members] [N [ROUNDS]]\n", stderr);
+        return 2;
+    }
+
+    return of_members ? members(n, rounds) : channels(n, rounds);
 }

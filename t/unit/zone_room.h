@@ -14,7 +14,7 @@
 
 #include <stdarg.h>
 
-#include "zone_util.h"
+#include "zone_events.h"
 
 
 typedef ngx_http_fanout_member_t       member_t;

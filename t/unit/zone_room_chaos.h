@@ -4,7 +4,9 @@
  * zone_room_crash_test.c.
  *
  * Every worker keeps mirrors by what it drains; in the end those who live must
- * agree, and when all have gone, so has everybody.
+ * agree, and when all have gone, so has everybody.  Who leads reads events and
+ * writes down what it is told: each is told, always as the same, and a witness
+ * who is told all of them in order believes them.
  */
 
 #define C_WORKERS    4
@@ -13,7 +15,20 @@
 #define C_CLIENTS    24
 #define C_OPS        800
 #define C_SIZE       (4 * MB)
+#define C_EVENTS     32768
 
+
+typedef struct {
+    uint64_t          client;
+    uint64_t          time;
+    uint8_t           events;
+    uint8_t           reason;
+    uint8_t           resumed;
+    uint8_t           channel;          /* lengths */
+    uint8_t           user;
+    uint8_t           names[16];        /* of both */
+    uint32_t          reads;            /* written last */
+} c_event_t;
 
 typedef struct {
     uint32_t          seconds;          /* the clock of all */
@@ -24,6 +39,9 @@ typedef struct {
     identity_t        known[C_CLIENTS]; /* as somebody had it last */
     char              error[C_LIVES][256];
     uint32_t          changes;
+    uint32_t          leads;            /* reads by who leads */
+    uint64_t          epoch;
+    c_event_t         log[C_EVENTS];    /* by offset */
 } c_shared_t;
 
 typedef struct {
@@ -193,6 +211,85 @@ c_act(c_worker_t *w, unsigned k)
 }
 
 
+/* one read, by a leader who may have been taken for dead by another */
+
+static int
+c_tell(c_worker_t *w, int take)
+{
+    int         rc;
+    event_t     e[64], was;
+    unsigned    n, i;
+    uint64_t    epoch, lost;
+    c_event_t  *l;
+
+    static uint8_t  text[64 * 510];
+
+    rc = ngx_http_fanout_events_read(&w->z, e, 64, text, sizeof(text), &n,
+                                     &epoch, &lost);
+
+    for (i = 0; i < n; i++) {
+        if (e[i].offset >= C_EVENTS
+            || e[i].channel.len + e[i].user.len > sizeof(l->names))
+        {
+            return c_fail(w, "event %llu", (unsigned long long) e[i].offset);
+        }
+
+        l = &w->shared->log[e[i].offset];
+        was.client = l->client;
+        was.events = l->events;
+        was.reason = l->reason;
+        was.resumed = l->resumed;
+        was.channel = zstr(l->names, l->channel);
+        was.user = zstr(l->names + l->channel, l->user);
+
+        if (l->reads == 0) {
+            l->client = e[i].client;
+            l->time = e[i].time;
+            l->events = e[i].events;
+            l->reason = e[i].reason;
+            l->resumed = e[i].resumed;
+            l->channel = e[i].channel.len;
+            l->user = e[i].user.len;
+            memcpy(l->names, e[i].channel.data, l->channel);
+            memcpy(l->names + l->channel, e[i].user.data, l->user);
+
+        } else if (w_event_sum(&was) != w_event_sum(&e[i])) {
+            return c_fail(w, "event %llu is another now",
+                          (unsigned long long) e[i].offset);
+        }
+
+        (void) __atomic_add_fetch(&l->reads, 1, __ATOMIC_SEQ_CST);
+    }
+
+    if (n && take) {
+        ngx_http_fanout_events_done(&w->z, epoch, e[n - 1].offset);
+    }
+
+    return rc;
+}
+
+
+static int
+c_lead(c_worker_t *w)
+{
+    int  rc;
+
+    if (c_draw(w, 20) == 0) {
+        ngx_http_fanout_events_yield(&w->z);
+        return 0;
+    }
+
+    if (!ngx_http_fanout_events_lead(&w->z)) {
+        return 0;
+    }
+
+    rc = c_tell(w, c_draw(w, 4));
+    (void) __atomic_add_fetch(&w->shared->leads, 1, __ATOMIC_SEQ_CST);
+
+    return rc == OK || rc == AGAIN ? 0 : -1;
+}
+
+
 static int
 c_step(c_worker_t *w)
 {
@@ -202,7 +299,7 @@ c_step(c_worker_t *w)
     c_client_t  *cl;
 
     c_clock(w, c_draw(w, 3) ? 0 : c_draw(w, 60));
-    op = c_draw(w, 100);
+    op = c_draw(w, 108);
     k = c_draw(w, C_CLIENTS);
     cl = &w->cl[k];
 
@@ -264,9 +361,12 @@ c_step(c_worker_t *w)
         return 0;
     }
 
-    c_clock(w, c_draw(w, 3000));
+    if (op < 100) {
+        c_clock(w, c_draw(w, 3000));
+        return 0;
+    }
 
-    return 0;
+    return c_lead(w);
 }
 
 
@@ -335,6 +435,8 @@ c_work(c_worker_t *w, void *zone, long at)
         _exit(1);
     }
 
+    ngx_http_fanout_events_ask(&w->z, E_ALL, 100000);
+
     for (i = 0; i < C_CHANNELS; i++) {
         if (ngx_http_fanout_channel_open(&w->z, &w->c[i], i) != OK) {
             (void) c_fail(w, "open");
@@ -400,6 +502,64 @@ c_spawn(c_worker_t *w, void *zone, long at)
 }
 
 
+/* what was told, and what is left, is all that happened */
+
+static int
+c_told(c_worker_t *w, char *error)
+{
+    int         rc;
+    stat_t      st;
+    event_t     e;
+    uint64_t    i;
+    witness_t   of;
+    c_event_t  *l;
+
+    do {
+        rc = c_tell(w, 1);
+    } while (rc == AGAIN);
+
+    ngx_http_fanout_zone_stat(&w->z, &st);
+    w_init(&of, E_ALL, NULL);
+
+    for (i = 1; rc == OK && i <= w->z.shm->event_offset; i++) {
+        l = &w->shared->log[i];
+
+        if (l->reads == 0) {
+            rc = w_fail(&of, "event %llu was never told",
+                        (unsigned long long) i);
+            break;
+        }
+
+        e.offset = i;
+        e.client = l->client;
+        e.time = l->time;
+        e.events = l->events;
+        e.reason = l->reason;
+        e.resumed = l->resumed;
+        e.channel = zstr(l->names, l->channel);
+        e.user = zstr(l->names + l->channel, l->user);
+        rc = w_event(&of, &e);
+    }
+
+    if (rc == OK && (st.events_lost || st.nevents || st.events)) {
+        rc = w_fail(&of, "%llu lost, %llu left",
+                    (unsigned long long) st.events_lost,
+                    (unsigned long long) st.nevents);
+    }
+
+    rc = rc ? rc : w_true(&of, &w->z);
+
+    if (rc) {
+        snprintf(error, 512, "events: %s%s", of.error,
+                 w->shared->error[w->n]);
+    }
+
+    w_free(&of);
+
+    return rc ? -1 : 0;
+}
+
+
 /* when all have gone nobody is there */
 
 static int
@@ -441,7 +601,7 @@ c_after(c_worker_t *w, void *zone, char *error)
         return -1;
     }
 
-    return 0;
+    return c_told(w, error);
 }
 
 
@@ -551,7 +711,7 @@ chaos(void)
     char          error[512], *s;
     long          n, histories, kills;
     uint64_t      own;
-    uint64_t      changes;
+    uint64_t      changes, leads;
     unsigned      i;
     c_shared_t   *of;
 
@@ -565,12 +725,13 @@ chaos(void)
         c_policies[i].linger = i * 2;
         c_policies[i].batch = i * 40;
         c_policies[i].history = i * 5;
+        c_policies[i].hooks = 1;
     }
 
     zone = map(C_SIZE);
     of = map(sizeof(c_shared_t));
     kills = 0;
-    changes = 0;
+    changes = leads = 0;
 
     for (histories = 0; histories < n; histories++) {
         rc = c_history(zone, of, own, error);
@@ -584,10 +745,12 @@ chaos(void)
 
         kills += rc;
         changes += of->changes;
+        leads += of->leads;
         (void) rnd(&own);
     }
 
-    ok(n == 0 || (kills > 0 && changes > 0), "%ld random histories, %ld "
-       "workers killed, %llu changes told", histories, kills,
-       (unsigned long long) changes);
+    ok(n == 0 || (kills > 0 && changes > 0 && leads > 0),
+       "%ld random histories, %ld workers killed, %llu changes told, %llu "
+       "reads of events", histories, kills, (unsigned long long) changes,
+       (unsigned long long) leads);
 }

@@ -3,14 +3,15 @@
 
 /*
  * If this fails, a worker killed in the middle of a join, a leave or a cleanup
- * leaves a ghost among the members, loses one who is there, or leaves the zone
- * broken for all.
+ * leaves a ghost among the members, loses one who is there, has a backend told
+ * what did not happen or not told what did, or leaves the zone broken for all.
  *
  * A process is killed by SIGKILL at every crash point of an operation on
  * seats and members, before and after each store, or at a sample of them.  A
  * survivor then goes on, with a mirror of the members that it had from before:
  * the zone is sound, the mirror agrees with the room when all is told, and when
- * time has passed nobody is there whose session is not.
+ * time has passed nobody is there whose session is not.  What a witness knows
+ * by the events is what is.
  *
  * Then several processes do random things, and some of them die.
  *
@@ -78,6 +79,7 @@ static channel_t   rooms[SEATS];        /* of the killed */
 static person_t    people[200], p;      /* people of the survivor */
 static person_t    many[160];
 static mirror_t    mirror;
+static witness_t   witness;
 static arena_t     arena;
 static shared_t   *shared;
 static char        names[SEATS][8];
@@ -89,10 +91,11 @@ static volatile long  points, crash_at;
 
 static policy_t    room = {
     .history = 10, .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5,
-    .batch = 100
+    .batch = 100, .hooks = 1
 };
 static policy_t    summary = {
-    .presence = NGX_HTTP_FANOUT_PRESENCE_SUMMARY, .linger = 5, .batch = 100
+    .presence = NGX_HTTP_FANOUT_PRESENCE_SUMMARY, .linger = 5, .batch = 100,
+    .hooks = 1
 };
 static policy_t    kept = { .history = 100000 };
 
@@ -212,6 +215,17 @@ sound(const char *when)
 }
 
 
+/* all events are told, and are what is */
+
+static int
+heed(void)
+{
+    return w_read_all(&witness, &survivor) != 0
+           || w_true(&witness, &survivor) != 0
+           ? fail("events: %s", witness.error) : 0;
+}
+
+
 /* what others can see, as text */
 
 static size_t
@@ -266,6 +280,12 @@ say_state(size_t n)
             (unsigned long long) st.seats_lingering,
             (unsigned long long) st.nmembers,
             (unsigned long long) st.evicted, mirror.gaps);
+
+    n = say(n, "events %llu of %llu sum %x, lost %llu, asked for %llu, leader "
+            "%u\n", (unsigned long long) witness.read,
+            (unsigned long long) survivor.shm->event_offset, witness.sum,
+            (unsigned long long) st.events_lost,
+            (unsigned long long) st.events_max, st.events_leader);
 
     while ((k = ngx_http_fanout_slot_orders(&survivor, o, 64)) != 0) {
         for (i = 0; i < k; i++) {
@@ -363,7 +383,16 @@ survive(void)
         return fail("rebuilt");
     }
 
-    if (sound("reaped") != 0 || settle() != 0 || sound("told") != 0) {
+    w_init(&witness, E_ALL, NULL);
+
+    /* what was taken it was not told */
+
+    witness.last = witness.done = witness.read = survivor.shm->event_done;
+    witness.soft = witness.done != 0;
+
+    if (sound("reaped") != 0 || settle() != 0 || heed() != 0
+        || sound("told") != 0)
+    {
         return -1;
     }
 
@@ -375,8 +404,8 @@ survive(void)
         return fail("an endless sweep");
     }
 
-    if (settle() != 0 || sound("swept") != 0 || ghosts() != 0
-        || goes_on() != 0)
+    if (settle() != 0 || heed() != 0 || sound("swept") != 0 || ghosts() != 0
+        || goes_on() != 0 || heed() != 0)
     {
         return -1;
     }

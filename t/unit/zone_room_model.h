@@ -1,8 +1,8 @@
 /*
  * A model of who is on which channel, and random operations on it and a zone
  * by several workers in one process.  Each has a mirror of the members of each
- * channel it reads, kept by what it drains alone.  A seed, or the input of a
- * fuzzer, replays all of it.
+ * channel it reads, kept by what it drains alone; a witness knows what events
+ * tell.  A seed, or the input of a fuzzer, replays all of it.
  *
  * In a small zone lingering clients may be evicted: the model then asks.
  */
@@ -18,6 +18,7 @@
 #define R_HANDLES    5
 #define R_CHANNELS   6
 #define R_SUMMARY    5                  /* the channel that only counts */
+#define R_QUIET      2                  /* the channel without hooks */
 #define R_CLIENTS    24
 #define R_USERS      4
 #define R_KEYS       4
@@ -84,6 +85,13 @@ typedef struct {
     person_t             stones[R_STONES];
     uint32_t             nstones;
     int                  pressure;
+    witness_t            w;
+    uint32_t             events;        /* most queued */
+    unsigned             lead;          /* slot + 1, 0 */
+    uint32_t             lead_at;
+    uint64_t             dead;          /* slots, not reaped */
+    uint32_t             repeated;      /* reads */
+    uint32_t             known;         /* times all was known of events */
     uint32_t             linger;        /* ms, of all identities */
     void                *mem;
     size_t               size;
@@ -194,7 +202,12 @@ r_init(rmodel_t *m, void *mem, size_t size)
                                 : NGX_HTTP_FANOUT_PRESENCE_ON;
         m->policy[i].linger = i * 3;
         m->policy[i].batch = i * 70;
+        m->policy[i].hooks = i != R_QUIET;
     }
+
+    w_init(&m->w, r_draw(m, 4) ? E_ALL : r_draw(m, 256),
+           m->names[R_QUIET]);
+    m->events = r_draw(m, 4) ? 100000 : 1 + r_draw(m, 40);
 
     for (i = 0; i < R_CLIENTS; i++) {
         m->cl[i].where = R_NONE;
@@ -208,6 +221,7 @@ r_init(rmodel_t *m, void *mem, size_t size)
         (void) r_claim(m, h);
     }
 
+    ngx_http_fanout_events_ask(&m->h[0].z, m->w.mask, m->events);
     (void) ngx_http_fanout_zone_attach(&m->stone, mem, size);
     (void) ngx_http_fanout_slot_claim(&m->stone, 99);
 }
@@ -231,6 +245,7 @@ r_done(rmodel_t *m)
     }
 
     arena_done(&m->a);
+    w_free(&m->w);
 }
 
 

@@ -17,6 +17,7 @@ inhabit(void)
     (void) ngx_http_fanout_zone_attach(&survivor, mem, SIZE);
     (void) ngx_http_fanout_slot_claim(&survivor, 1);
 
+    ngx_http_fanout_events_ask(&survivor, E_ALL, 10000);
     ca = view(&survivor, "room", &room);
     sa = view(&survivor, "summary", &summary);
     (void) ngx_http_fanout_channel_open(&survivor, &ca, 7);
@@ -651,6 +652,143 @@ run_reopen(void)
 }
 
 
+/* the queue of events */
+
+static void
+setup_many_events(void)
+{
+    unsigned  i;
+    person_t  one;
+
+    for (i = 0; i < 90; i++) {
+        (void) person_add(&survivor, &one, 3000 + i, i & 1 ? "some" : "a user "
+                          "with a name of more than 39 bytes", "", 0);
+        person_end(&survivor, &one, 0);
+    }
+}
+
+
+static void
+setup_empty_queue(void)
+{
+    (void) ngx_http_fanout_events_lead(&survivor);
+    ngx_http_fanout_events_done(&survivor, survivor.shm->event_epoch,
+                                survivor.shm->event_offset);
+}
+
+
+static void
+setup_full_queue(void)
+{
+    ngx_http_fanout_events_ask(&survivor, E_ALL, 3);
+}
+
+
+/* events have their share of the zone; the oldest are of one block */
+
+static void
+setup_full_share(void)
+{
+    stat_t    st;
+    char      name[256];
+    unsigned  i;
+    person_t  one;
+
+    memset(name, 'n', 255);
+    ngx_http_fanout_events_ask(&survivor, E_ALL, 1000000);
+
+    for (i = 0; ; i++) {
+        name[i < 3000 ? 1 : 200] = '\0';
+        (void) person_add(&survivor, &one, 3000 + i, name, "", 0);
+        person_end(&survivor, &one, 0);
+        name[i < 3000 ? 1 : 200] = 'n';
+        ngx_http_fanout_zone_stat(&survivor, &st);
+
+        if (st.events_lost) {
+            break;
+        }
+    }
+}
+
+
+static void
+setup_leader(void)
+{
+    (void) ngx_http_fanout_events_lead(&survivor);
+    fanout_test_seconds += 11;
+}
+
+
+static void
+prepare_leader(void)
+{
+    prepare_slot();
+    (void) ngx_http_fanout_events_lead(&own);
+}
+
+
+static int
+run_take(void)
+{
+    int        rc;
+    unsigned   n;
+    event_t    e[64];
+    uint64_t   epoch, lost;
+
+    static uint8_t  text[64 * 510];
+
+    rc = ngx_http_fanout_events_read(z, e, 64, text, sizeof(text), &n, &epoch,
+                                     &lost);
+    ngx_http_fanout_events_done(z, epoch, e[n - 1].offset);
+
+    return rc;
+}
+
+
+static int
+run_take_all(void)
+{
+    ngx_http_fanout_events_done(z, z->shm->event_epoch,
+                                z->shm->event_offset);
+
+    return 0;
+}
+
+
+static int
+run_ask_fewer(void)
+{
+    ngx_http_fanout_events_ask(z, E_ALL, 5);
+
+    return 0;
+}
+
+
+static int
+run_ask_none(void)
+{
+    ngx_http_fanout_events_ask(z, 0, 0);
+
+    return 0;
+}
+
+
+static int
+run_lead(void)
+{
+    return ngx_http_fanout_events_lead(z);
+}
+
+
+static int
+run_yield(void)
+{
+    ngx_http_fanout_events_yield(z);
+
+    return 0;
+}
+
+
 static const op_t  ops[] = {
     { "add a client", NULL, prepare_slot, run_add, 0 },
     { "add a client of a user", NULL, prepare_slot, run_add_same, 0 },
@@ -699,4 +837,24 @@ static const op_t  ops[] = {
       run_reap_at_once, SERIES },
     { "release a slot", NULL, prepare_many_seats, run_release, SERIES },
     { "another policy", setup_pending, prepare_slot, run_reopen, 0 },
+    { "take events", setup_many_events, prepare_slot, run_take, 0 },
+    { "take all events", setup_many_events, prepare_slot, run_take_all,
+      SERIES },
+    { "ask for fewer", setup_many_events, prepare_slot, run_ask_fewer,
+      SERIES },
+    { "ask for none", setup_many_events, prepare_slot, run_ask_none, SERIES },
+    { "lead", setup_leader, prepare_slot, run_lead, 0 },
+    { "die as the leader", NULL, prepare_leader, run_release, SERIES },
+    { "lead no more", NULL, prepare_leader, run_yield, 0 },
+    { "add at an empty queue", setup_empty_queue, prepare_slot, run_add, 0 },
+    { "sit down at a full queue", setup_full_queue, prepare_client, run_sit,
+      0 },
+    { "resume at a full queue", setup_full_queue, prepare_cut, run_resume,
+      SERIES },
+    { "end 60 seats at a full queue", setup_full_queue, prepare_many_seats,
+      run_end, SERIES },
+    { "add when events have their share", setup_full_share, prepare_slot,
+      run_add, 0 },
+    { "end 60 seats when they have it", setup_full_share, prepare_many_seats,
+      run_end, SERIES },
 };

@@ -3,8 +3,8 @@
 
 /*
  * If this fails, two workers show different members of one channel, or some
- * who are not there, after some order of joins, leaves, cuts, resumes, deaths
- * and a full zone.
+ * who are not there, or a backend is told what is not so, after some order of
+ * joins, leaves, cuts, resumes, deaths and a full zone.
  *
  * ZONE_SEED replays what failed; ZONE_HISTORIES (60) says how many are tried.
  */
@@ -15,7 +15,8 @@
 
 
 static uint64_t  seed;
-static uint32_t  steps, changes, gaps, full, kills, settled;
+static uint32_t  steps, changes, gaps, full, kills, settled,
+                 told, lost, repeated, known;
 
 
 static uint32_t
@@ -64,6 +65,10 @@ history(size_t size, unsigned most, int pressure, unsigned n)
     full += m->full;
     kills += m->kills;
     settled += m->settled;
+    told += m->w.read;
+    lost += m->w.lost;
+    repeated += m->repeated;
+    known += m->known;
 
     for (h = 0; h < R_HANDLES; h++) {
         for (i = 0; i < R_CHANNELS; i++) {
@@ -101,6 +106,9 @@ main(int argc, char **argv)
        gaps, full, settled);
     ok(changes > 0 && gaps > 0 && full > 0 && kills > 0 && settled > 0,
        "all of it was met");
+    ok(told > 0 && lost > 0 && repeated > 0 && known > 0, "%u events, %u lost,"
+       " %u reads to be repeated, %u times all was known by them", told, lost,
+       repeated, known);
 
     return done_testing();
 }

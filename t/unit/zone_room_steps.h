@@ -65,12 +65,14 @@ r_kill(rmodel_t *m)
     m->kills++;
 
     if (r_draw(m, 3)) {
+        m->dead |= 1ULL << w->z.slot;
 
         /* what death does to its mutex */
 
         (void) pthread_mutex_unlock(&w->z.shm->slots[w->z.slot].life);
 
     } else {
+        m->lead = m->lead == (unsigned) w->z.slot + 1 ? 0 : m->lead;
         ngx_http_fanout_slot_release(&w->z);
     }
 
@@ -101,6 +103,12 @@ r_reap(rmodel_t *m)
 
     linger = r_draw(m, 4) ? m->linger : 0;
     (void) ngx_http_fanout_slot_reap(&m->h[r_worker(m)].z, linger);
+
+    if (m->lead && m->dead >> (m->lead - 1) & 1) {
+        m->lead = 0;
+    }
+
+    m->dead = 0;
 
     for (c = 0; c < R_CLIENTS; c++) {
         if (m->cl[c].where == R_ORPHAN) {
@@ -280,6 +288,7 @@ util_fn void
 r_fill(rmodel_t *m)
 {
     char      info[4001];
+    uint32_t  ref;
     unsigned  len, least;
     order_t   o[64];
 
@@ -313,12 +322,97 @@ r_fill(rmodel_t *m)
 
     while (least == 0 && m->nstones && m->nstones < R_STONES
            && ngx_http_fanout_identity_resume(&m->stone, &m->stones[0].id,
-                                              m->stones[0].id.secret,
-                                              &m->stones[0].ref)
+                                              m->stones[0].id.secret, &ref)
               == OK)
     {
         /* void */
     }
+}
+
+
+/* who leads reads what happened, and has it taken, or not */
+
+util_fn int
+r_events(rmodel_t *m)
+{
+    int       rc, leads;
+    zone_t   *z;
+    unsigned  n;
+
+    z = &m->h[r_worker(m)].z;
+
+    switch (r_draw(m, 12)) {
+    case 0:
+        ngx_http_fanout_events_yield(z);
+        m->lead = m->lead == (unsigned) z->slot + 1 ? 0 : m->lead;
+        return 0;
+
+    case 1:
+        m->events = r_draw(m, 2) ? m->events : 1 + r_draw(m, 300);
+        ngx_http_fanout_events_ask(z, m->w.mask, m->events);
+        m->lead = m->w.mask ? m->lead : 0;
+        r_want(m, z->shm->nevents <= (m->w.mask ? m->events : 0), "%u queued",
+               z->shm->nevents);
+        return 0;
+    }
+
+    leads = m->lead == 0 || m->lead == (unsigned) z->slot + 1
+            || fanout_test_seconds - m->lead_at > 10;
+    rc = ngx_http_fanout_events_lead(z);
+    r_want(m, rc == leads, "leads: %d", rc);
+
+    if (!leads) {
+        return 0;
+    }
+
+    m->lead = z->slot + 1;
+    m->lead_at = fanout_test_seconds;
+
+    for (n = r_draw(m, 4); n; n--) {
+        leads = r_draw(m, 3) != 0;
+        m->repeated += !leads;
+        rc = w_read(&m->w, z, 1 + r_draw(m, 80), 510 + r_draw(m, 20000),
+                    leads);
+        r_want(m, rc == OK || rc == AGAIN, "%s", m->w.error);
+    }
+
+    return 0;
+}
+
+
+/* all of it is read, and is what is */
+
+util_fn int
+r_known(rmodel_t *m, zone_t *z)
+{
+    unsigned  c, n;
+
+    r_want(m, w_read_all(&m->w, z) == 0, "%s", m->w.error);
+
+    if (m->w.mask != E_ALL) {
+        return 0;
+    }
+
+    if (m->w.soft) {
+        w_forget(&m->w);
+
+        for (c = 0; c < R_CLIENTS; c++) {
+            if (m->cl[c].where != R_NONE) {
+                w_learn(&m->w, z, m->cl[c].p.id.client);
+            }
+        }
+
+        for (n = 0; n < m->nstones; n++) {
+            w_learn(&m->w, z, m->stones[n].id.client);
+        }
+
+        return 0;
+    }
+
+    m->known++;
+    r_want(m, w_true(&m->w, z) == 0, "%s", m->w.error);
+
+    return 0;
 }
 
 
@@ -419,6 +513,7 @@ r_settle(rmodel_t *m)
     r_want(m, turns < 10000, "endless");
 
     r_pass(r_ask(m));
+    r_pass(r_known(m, z));
     m->settled++;
 
     for (i = 0; i < R_CHANNELS; i++) {
@@ -559,7 +654,7 @@ r_step(rmodel_t *m)
     r_client_t  *cl;
 
     m->steps++;
-    op = r_draw(m, 200);
+    op = r_draw(m, 208);
     cl = &m->cl[r_draw(m, R_CLIENTS)];
 
     if (op < 98) {
@@ -671,7 +766,11 @@ r_step(rmodel_t *m)
         return r_asked(m);
     }
 
-    return r_settle(m);
+    if (op < 201) {
+        return r_settle(m);
+    }
+
+    return r_events(m);
 }
 
 
@@ -698,6 +797,14 @@ r_empty(rmodel_t *m, uint64_t start)
     fanout_test_seconds += 100000;
     r_want(m, sweep_all(z) != -1, "an endless sweep");
     r_want(m, flush_all(z) != -1, "an endless flush");
+
+    for (h = 0; h < R_CLIENTS; h++) {
+        m->cl[h].where = R_NONE;
+    }
+
+    m->nstones = 0;
+    r_pass(r_known(m, z));
+    ngx_http_fanout_events_ask(z, 0, 0);
 
     for (i = 0; i < R_CHANNELS; i++) {
         c = view(z, m->names[i], NULL);

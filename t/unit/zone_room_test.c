@@ -4,9 +4,13 @@
 /*
  * If this fails, members are shown who are not there, or are there and not
  * shown; one sits in another's place; who was cut flickers, or stays for ever;
- * or a kicked client is not told.
+ * or a kicked client is not told; or a backend is told what did not happen, or
+ * not what did.
  */
 
+
+#include <signal.h>
+#include <sys/wait.h>
 
 #include "tap.h"
 #include "zone_room.h"
@@ -979,6 +983,7 @@ bytes(void)
 
 
 #include "zone_room_life.h"
+#include "zone_room_events.h"
 
 
 int
@@ -998,6 +1003,7 @@ main(int argc, char **argv)
     bytes();
 
     lives();
+    events();
 
     return done_testing();
 }

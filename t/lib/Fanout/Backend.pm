@@ -37,6 +37,10 @@ an array of pairs, with Content-Length unless there is one or it is chunked.
 C<pattern(n)> is what fill sends. C<requests> are the raw bytes of all requests so far, in the order in which
 they were complete. C<wait_requests(n)> waits until there are as many.
 
+C<stop> closes its connections and its port, where nobody answers until
+C<begin>. What answers is C<answer(connection, head, body)>, for others to
+replace.
+
 =cut
 
 use strict;
@@ -59,17 +63,31 @@ our @EXPORT = qw( script response pattern );
 sub start {
     my ($class) = @_;
 
-    my $listen = IO::Socket::INET->new(
+    # not listened on: it keeps the port while the backend is stopped
+
+    my $place = IO::Socket::INET->new(
         LocalAddr => '127.0.0.1', LocalPort => 0, Proto => 'tcp',
-        Listen => 100, ReuseAddr => 1
+        ReuseAddr => 1
     ) or die "no backend: $!";
 
     my $self = bless {
         dir => tempdir('backend-XXXXXX', TMPDIR => 1),
-        port => $listen->sockport, owner => $$,
+        place => $place, port => $place->sockport, owner => $$,
     }, $class;
 
     mkdir "$self->{dir}/$_" for qw( let requests );
+
+    return $self->begin;
+}
+
+
+sub begin {
+    my ($self) = @_;
+
+    my $listen = IO::Socket::INET->new(
+        LocalAddr => '127.0.0.1', LocalPort => $self->{port}, Proto => 'tcp',
+        Listen => 100, ReuseAddr => 1
+    ) or die "no backend: $!";
 
     my $pid = fork;
     die "fork: $!" if !defined $pid;
@@ -85,6 +103,30 @@ sub start {
     $self->{pid} = $pid;
 
     return $self;
+}
+
+
+sub stop {
+    my ($self) = @_;
+
+    kill 'TERM', $self->{pid};
+    waitpid $self->{pid}, 0;
+    $self->{pid} = 0;
+
+    # its connections end with it, a moment later
+    Fanout::Nginx::wait_for(sub { !$self->connections });
+
+    return $self;
+}
+
+
+sub connections {
+    my ($self) = @_;
+
+    my $port = sprintf '%04X', $self->{port};
+
+    return grep { /^\s*\d+: 0100007F:$port \S+ 0[1A] / }
+           split /\n/, Fanout::Nginx::slurp('/proc/net/tcp');
 }
 
 
@@ -186,20 +228,27 @@ sub serve {
 
     while (my ($raw, $head, $body) = read_request($c, \$buffer)) {
         $self->remember($raw);
-
-        my ($method, $path) = $head =~ /^(\S+) (\S+)/;
-
-        if ($head =~ /^X-Script:\s*(.*?)\r?$/mi) {
-            $self->run($c, $1);
-
-        } else {
-            my $text = Fanout::JSON::encode({
-                method => $method, path => $path, body => $body
-            });
-            put($c, response(201, [ [ 'Content-Type' => 'application/json' ] ],
-                             $method eq 'HEAD' ? '' : $text));
-        }
+        $self->answer($c, $head, $body);
     }
+}
+
+
+sub answer {
+    my ($self, $c, $head, $body) = @_;
+
+    my ($method, $path) = $head =~ /^(\S+) (\S+)/;
+
+    if ($head =~ /^X-Script:\s*(.*?)\r?$/mi) {
+        $self->run($c, $1);
+        return;
+    }
+
+    my $text = Fanout::JSON::encode({
+        method => $method, path => $path, body => $body
+    });
+
+    put($c, response(201, [ [ 'Content-Type' => 'application/json' ] ],
+                     $method eq 'HEAD' ? '' : $text));
 }
 
 
@@ -246,21 +295,26 @@ sub run {
     for my $step (split / /, $steps) {
         my ($verb, $what) = split /=/, $step, 2;
 
-        $what = decode_base64($what);
+        $self->step($c, $verb, decode_base64($what));
+    }
+}
 
-        if ($verb eq 'send') {
-            put($c, $what);
 
-        } elsif ($verb eq 'fill') {
-            put($c, pattern($what));
+sub step {
+    my ($self, $c, $verb, $what) = @_;
 
-        } elsif ($verb eq 'wait') {
-            my $end = time + 30;
-            sleep 0.005 while !-e "$self->{dir}/let/$what" && time < $end;
+    if ($verb eq 'send') {
+        put($c, $what);
 
-        } else {
-            POSIX::_exit(0);
-        }
+    } elsif ($verb eq 'fill') {
+        put($c, pattern($what));
+
+    } elsif ($verb eq 'wait') {
+        my $end = time + 30 * $Fanout::Socket::SCALE;
+        sleep 0.005 while !-e "$self->{dir}/let/$what" && time < $end;
+
+    } else {
+        POSIX::_exit(0);
     }
 }
 
@@ -283,8 +337,11 @@ sub DESTROY {
 
     local ($?, $!);
 
-    kill 'TERM', $self->{pid};
-    waitpid $self->{pid}, 0;
+    if ($self->{pid}) {
+        kill 'TERM', $self->{pid};
+        waitpid $self->{pid}, 0;
+    }
+
     remove_tree($self->{dir});
 }
 

@@ -1,0 +1,121 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Hooks: what a backend is told and asked, by calls to a location.
+ *
+ *  - Events (connect, disconnect, join, leave, first-in, last-out, occupied,
+ *    vacated) are told after they happened, in order, at least once.  They wait
+ *    in a queue in the zone, which one worker at a time delivers.
+ *  - A publish is asked for before: it may be let through, refused, or
+ *    changed.  The worker of the publisher asks, and publishes what it is told.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_HOOK_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_HOOK_H_INCLUDED_
+
+
+#include "ngx_http_fanout_call.h"
+#include "ngx_http_fanout_session.h"
+
+
+/* beside the events of the zone */
+#define NGX_HTTP_FANOUT_HOOK_PUBLISH   0x100
+
+/* things in one call, at most */
+#define NGX_HTTP_FANOUT_HOOK_BATCH     NGX_HTTP_FANOUT_ZONE_EVENTS
+
+
+/* a fanout_hook */
+
+struct ngx_http_fanout_hook_s {
+    ngx_http_fanout_callee_t         callee;
+    ngx_uint_t                       mask;      /* what it is told of */
+    ngx_uint_t                       batch;     /* things in one call */
+    ngx_uint_t                       queue;     /* things that may wait, 0:
+                                                   not said */
+    ngx_msec_t                       retry;     /* the longest wait, 0: not
+                                                   said */
+    unsigned                         pass:1;    /* publish if it fails */
+};
+
+
+/* The setter of fanout_hook. */
+char *ngx_http_fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* Sets what was left out, once all is known of the zone; NGX_CONF_ERROR. */
+char *ngx_http_fanout_hook_finish(ngx_conf_t *cf, ngx_http_fanout_app_t *app);
+
+
+/* In a worker, after the hub of the zone was made, and before it is left.
+ * NGX_ERROR. */
+ngx_int_t ngx_http_fanout_hook_init(ngx_http_fanout_app_t *app,
+    ngx_cycle_t *cycle);
+void ngx_http_fanout_hook_exit(ngx_http_fanout_app_t *app);
+
+
+/* The delivery of events by this worker; NGX_ERROR. */
+ngx_int_t ngx_http_fanout_hook_events_init(ngx_http_fanout_hub_t *hub,
+    ngx_cycle_t *cycle);
+void ngx_http_fanout_hook_events_exit(ngx_http_fanout_hub_t *hub);
+
+
+/*
+ * An ask: a publish that waits for what the backend says.  It has a copy of
+ * all it needs, so it outlives the session: who published and was cut before
+ * the answer has published.
+ */
+
+typedef struct ngx_http_fanout_ask_s  ngx_http_fanout_ask_t;
+
+struct ngx_http_fanout_ask_s {
+    ngx_queue_t                      queue;     /* of its lane */
+    ngx_http_fanout_hub_t           *hub;
+    ngx_http_fanout_session_t       *session;   /* NULL: gone */
+    uint64_t                         id;
+
+    ngx_str_t                        channel;
+    ngx_http_fanout_zone_message_t  *messages;
+    ngx_uint_t                       n;
+    ngx_http_fanout_zstr_t           to;        /* name of the user it is for */
+    ngx_http_fanout_zone_publish_t   opts;
+    size_t                           max;       /* bytes of a message */
+
+    /* what came of it */
+    unsigned                         answered:1;
+    ngx_http_fanout_error_e          rc;
+    ngx_http_fanout_zone_result_t    result;
+    ngx_str_t                        text;      /* of the error, or empty */
+    ngx_str_t                        details;   /* JSON, or empty */
+};
+
+/* How many wait in this worker, and how many may; 0 without a hook. */
+ngx_uint_t ngx_http_fanout_asks_waiting(ngx_http_fanout_hub_t *hub);
+ngx_uint_t ngx_http_fanout_asks_max(ngx_http_fanout_hub_t *hub);
+
+/* Whether publishes of clients to a channel are asked for: 1 or 0. */
+ngx_uint_t ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub,
+    ngx_str_t *channel);
+
+/*
+ * Asks for a publish that could be made right away: arguments as for
+ * hub_publish(), all copied; to is the name of the
+ * user that the message is for, or NULL.  When it is answered, and what was let through is
+ * published, the job of the session, which must wait, is gone on with.  The
+ * session must let go of the ask when its job ends.
+ *
+ * NULL, and *rc: INTERNAL, or HOOK_FAILED when too many wait.
+ */
+ngx_http_fanout_ask_t *ngx_http_fanout_ask(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel, ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
+    ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_error_e *rc);
+
+/* The session does not wait any more: frees an ask that is answered, and
+ * leaves another to itself. */
+void ngx_http_fanout_ask_release(ngx_http_fanout_ask_t *ask);
+
+
+#endif /* _NGX_HTTP_FANOUT_HOOK_H_INCLUDED_ */
