@@ -463,9 +463,7 @@ join_member(ngx_http_fanout_subscription_t *sub, fanout_presence_t *p)
                                       s->identity.client, &p->key, &m, buf)
            == NGX_HTTP_FANOUT_ZONE_OK)
     {
-        return ngx_http_fanout_hub_member_own(sub, p->key.data, p->key.len,
-                                              m.idle, m.anonymous)
-               == NGX_OK
+        return ngx_http_fanout_hub_member_own(sub, &m) == NGX_OK
                ? NGX_HTTP_FANOUT_E_NONE : NGX_HTTP_FANOUT_E_INTERNAL;
     }
 

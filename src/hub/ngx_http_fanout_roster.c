@@ -345,9 +345,7 @@ own_member(ngx_http_fanout_subscription_t *sub, void *data)
     ngx_http_fanout_member_t *m = data;
 
     if (sub->session->transport != &ngx_http_fanout_websocket
-        && ngx_http_fanout_hub_member_own(sub, m->key.data, m->key.len,
-                                          m->idle, m->anonymous)
-           == NGX_OK)
+        && ngx_http_fanout_hub_member_own(sub, m) == NGX_OK)
     {
         ngx_http_fanout_session_alive(sub->session);
     }
