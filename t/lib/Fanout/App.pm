@@ -30,9 +30,10 @@ a time that goes back, an entry without a time.
 
 =over
 
-=item new(nginx, path, worker?)
+=item new(nginx, path, worker?, quiet?)
 
-C<worker> is that of the first connection.
+C<worker> is that of the first connection. A C<quiet> one keeps the list and
+nothing of what was told.
 
 =item open(worker?)
 
@@ -44,9 +45,9 @@ time in a row. Who was not resumed joins all its channels anew.
 
 What a page shows of the connection; the Fanout::Native behind it.
 
-=item mount(channel, %join), unmount(channel), tick
+=item mount(channel, %join), unmount(channel), tick, join(channel, async?)
 
-Joins. The leave that an unmount means is said by the next C<tick>, unless the
+Joins; C<join> does it again, and does not wait for the reply if C<async>. The leave that an unmount means is said by the next C<tick>, unless the
 channel is mounted again before: a framework that mounts twice is not seen to
 leave. False if the join is refused: C<channel_state> is C<failed> and
 C<channel_error> the code, whatever the connection does.
@@ -57,16 +58,21 @@ C<channel_error> the code, whatever the connection does.
 
 Changes of oneself are merged. C<put> is any command, without waiting.
 
-=item choose(channel, client), chosen(channel)
+=item choose(channel, user), chosen(channel)
 
-Whom one is about to write to: nobody any more when he has left, which is told
-as C<[ gone => member ]>.
+Whom one is about to write to: nobody any more when the last of his clients has
+left, which is told as C<[ gone => member ]>.
 
 =item told(channel, kind?)
 
 What was told since: C<[ joined => member ]>, C<[ updated => member ]>,
 C<[ left => member ]>, C<[ message => entry ]>, C<[ signal => signal ]>,
 C<[ gap => gap ]>, C<[ recovered => bool ]>.
+
+=item trace(channel, sub)
+
+Is called with each change of members and the list after it; C<< wire->{last} >>
+is the frame as it came.
 
 =item pump, render
 
@@ -97,8 +103,10 @@ use Fanout::Nginx ();
 sub new {
     my ($class, $nginx, %o) = @_;
 
+    my $quiet = delete $o{quiet};
+
     return bless {
-        nginx => $nginx, o => { %o }, state => 'initialized', attempts => 0,
+        nginx => $nginx, o => { %o }, quiet => $quiet, state => 'initialized', attempts => 0,
         channels => {}, faults => [], asked => {}, renders => 0,
     }, $class;
 }
@@ -257,7 +265,7 @@ sub tick {
 # The list as it was is kept until the next is there: a page does not go blank
 
 sub join {
-    my ($self, $channel) = @_;
+    my ($self, $channel, $async) = @_;
 
     my $ch   = $self->of($channel);
     my %args = %{ $ch->{join} };
@@ -270,6 +278,7 @@ sub join {
     my $id = $self->put('join', channel => $channel, %args);
     $self->{asked}{$id} = $ch;
 
+    return 1 if $async;
     return 1 if $self->{wire}->reply($id, 20) && $ch->{state} eq 'attached';
 
     $self->pump;
@@ -325,6 +334,7 @@ sub replace {
     my $old = $ch->{list};
 
     $ch->{list} = $new;
+    return if $self->{quiet};
 
     $self->gone($ch, $old->{$_}) for grep { !$new->{$_} } sort keys %$old;
 
@@ -343,9 +353,11 @@ sub plain { Fanout::JSON::encode([ $_[0]{data}, $_[0]{state} ]) }
 sub gone {
     my ($self, $ch, $m) = @_;
 
-    push @{ $ch->{told} }, [ left => $m ];
+    push @{ $ch->{told} }, [ left => $m ] if !$self->{quiet};
 
-    if (($ch->{chosen} // '') eq $m->{client}) {
+    if (defined $ch->{chosen} && $ch->{chosen} eq ($m->{user} // '')
+        && !$self->users($ch->{name})->{ $ch->{chosen} })
+    {
         delete $ch->{chosen};
         push @{ $ch->{told} }, [ gone => $m ];
     }
@@ -353,9 +365,9 @@ sub gone {
 
 
 sub choose {
-    my ($self, $channel, $client) = @_;
+    my ($self, $channel, $user) = @_;
 
-    $self->of($channel)->{chosen} = $client;
+    $self->of($channel)->{chosen} = $user;
 }
 
 sub chosen { $_[0]->of($_[1])->{chosen} }
@@ -505,7 +517,7 @@ sub change {
             $self->fault("$kind: $m->{client} was " . ($was ? '' : 'not ')
                          . 'there') if $was != ($kind eq 'updated');
             $list->{ id($m) } = $m;
-            push @{ $ch->{told} }, [ $kind => $m ];
+            push @{ $ch->{told} }, [ $kind => $m ] if !$self->{quiet};
         }
     }
 
@@ -541,6 +553,8 @@ sub sort_in {
     my $app = $self->{app} or return $self->SUPER::sort_in($text);
 
     %decoded = () if keys %decoded > 1000;
+
+    $self->{last} = $text;
 
     my $value = $decoded{$text} //= Fanout::JSON::decode($text);
 
