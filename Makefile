@@ -186,12 +186,14 @@ endif
 
 # Tests. The fuzzers' corpora are run where clang is at hand.
 
+TESTS := $(sort $(wildcard t/*.t t/scenarios/*.t))
+
 test: deps
 	@$(MAKE) --no-print-directory all units \
 	    $$(t/tools/fuzz --able && echo fuzzers)
 	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) \
 	    TEST_UNIT_DIR=$(UNIT_DIR) \
-	    prove -It/lib -j $(JOBS) $(or $(T),$(sort $(wildcard t/*.t)))
+	    prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
 
 # NGINX and the module, in one binary, with every report fatal
 
@@ -203,7 +205,7 @@ endif
 	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \
 	    UNIT_FLAGS='-O1 $(SANITIZE)'
 	@t/tools/sanitize run $(BUILD) \
-	    prove -It/lib -j $(JOBS) $(or $(T),$(sort $(wildcard t/*.t)))
+	    prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
 
 bench:
 ifndef NODEPS
