@@ -384,8 +384,18 @@ begun(int who, seat_t *t, uint64_t offset)
     }
 
     end_span(who, t);
-    begin_span(t, t->batch.n ? t->batch.first - 1 : offset);
-    t->count = t->batch.n;
+
+    if (t->since) {
+        /* what is lost may have gone while the reply was on its way, so it
+         * can be missing anywhere in it */
+        begin_span(t, offset);
+        t->count = 0;
+
+    } else {
+        begin_span(t, t->batch.n ? t->batch.first - 1 : offset);
+        t->count = t->batch.n;
+    }
+
     t->last = offset;
     t->time = t->batch.time;
 }
