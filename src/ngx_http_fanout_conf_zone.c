@@ -22,16 +22,51 @@ typedef struct {
 } word_t;
 
 
+/* a parameter of a channel's policy, and what it may be */
+
+typedef enum {
+    POLICY_HISTORY,
+    POLICY_BYTES,
+    POLICY_TTL,
+    POLICY_PRESENCE,
+    POLICY_MEMBERS,
+    POLICY_LINGER,
+    POLICY_BATCH,
+    POLICY_SEEN,
+    POLICY_IDLE,
+    POLICY_EXPIRE,
+    POLICY_ALIVE,
+    POLICY_PUBLISH,
+    POLICY_HOOKS
+} policy_e;
+
+typedef enum {
+    UNIT_NUMBER,
+    UNIT_SIZE,
+    UNIT_SEC,
+    UNIT_MSEC,
+    UNIT_WORD
+} unit_e;
+
+typedef struct {
+    policy_e       id;
+    const char    *name;
+    unit_e         unit;
+    int64_t        min;
+    int64_t        max;
+    const word_t  *words;
+    const char    *needed;
+} parameter_t;
+
+
 static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_app_t *app);
 static char *channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_policy_t *policy);
-static char *presence_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_policy_t *policy, ngx_uint_t *known);
-static char *word_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
-    const word_t *words, const char *needed, ngx_uint_t *n);
-static char *silence_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_str_t *s, ngx_msec_t *msec);
+static int64_t parameter_value(const parameter_t *p, ngx_str_t *s);
+static int64_t word_value(const word_t *word, ngx_str_t *s);
+static void policy_set(ngx_http_fanout_policy_t *policy, policy_e id,
+    int64_t n);
 static char *check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
 static void channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
@@ -69,6 +104,51 @@ static const word_t  publish_words[] = {
     { ngx_string("any"), 0 },
     { ngx_string("members"), 1 },
     { ngx_null_string, 0 }
+};
+
+
+static const parameter_t  parameters[] = {
+
+    { POLICY_HISTORY, "history", UNIT_NUMBER, 0, 10000000, NULL,
+      "a number from 0 to 10000000" },
+
+    { POLICY_BYTES, "bytes", UNIT_SIZE, 0, 0xffffffff, NULL,
+      "a size below 4096m" },
+
+    { POLICY_TTL, "ttl", UNIT_SEC, 1, 365 * 24 * 3600, NULL,
+      "a time from 1s to 365d" },
+
+    { POLICY_PRESENCE, "presence", UNIT_WORD, 0, 2, presence_words,
+      "\"on\", \"off\" or \"summary\"" },
+
+    { POLICY_MEMBERS, "members", UNIT_NUMBER, 1, 10000000, NULL,
+      "a number from 1 to 10000000" },
+
+    { POLICY_LINGER, "linger", UNIT_SEC, 0, 3600, NULL,
+      "a time from 0 to 1h" },
+
+    { POLICY_BATCH, "batch", UNIT_MSEC, 0, 10000, NULL,
+      "a time from 0 to 10s" },
+
+    { POLICY_SEEN, "seen", UNIT_SEC, 60, 30 * 24 * 3600, NULL,
+      "a time from 1m to 30d" },
+
+    { POLICY_IDLE, "idle", UNIT_MSEC, 100, 24 * 3600 * 1000, NULL,
+      "a time from 100ms to 24h" },
+
+    { POLICY_EXPIRE, "expire", UNIT_MSEC, 100, 24 * 3600 * 1000, NULL,
+      "a time from 100ms to 24h" },
+
+    { POLICY_ALIVE, "alive", UNIT_WORD, 0, 1, alive_words,
+      "\"command\" or \"pong\"" },
+
+    { POLICY_PUBLISH, "publish", UNIT_WORD, 0, 1, publish_words,
+      "\"members\" or \"any\"" },
+
+    { POLICY_HOOKS, "hooks", UNIT_WORD, 0, 1, switch_words,
+      "\"on\" or \"off\"" },
+
+    { 0, NULL, 0, 0, 0, NULL, NULL }
 };
 
 
@@ -325,65 +405,26 @@ static char *
 channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_policy_t *policy)
 {
-    char        *rv;
-    time_t       sec;
-    ssize_t      size;
-    ngx_int_t    n;
-    ngx_str_t    s, *name;
-    ngx_uint_t   known, word;
+    int64_t             n;
+    ngx_str_t           s, *name;
+    const parameter_t  *p;
 
-    rv = presence_parameter(cf, value, policy, &known);
+    for (p = parameters; p->name; p++) {
 
-    if (known) {
-        return rv;
-    }
+        if (!fanout_conf_parameter(value, p->name, &s)) {
+            continue;
+        }
 
-    if (fanout_conf_parameter(value, "history", &s)) {
-        n = ngx_atoi(s.data, s.len);
+        n = parameter_value(p, &s);
 
-        if (n == NGX_ERROR || n > 10000000) {
+        if (n < p->min || n > p->max) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a number from 0 to 10000000 "
-                               "is needed", value);
+                               "invalid \"%V\": %s is needed",
+                               value, p->needed);
             return NGX_CONF_ERROR;
         }
 
-        policy->keep.history = n;
-        return NGX_CONF_OK;
-    }
-
-    if (fanout_conf_parameter(value, "bytes", &s)) {
-        size = ngx_parse_size(&s);
-
-        if (size == NGX_ERROR || size > (ssize_t) 0xffffffff) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a size below 4096m is needed",
-                               value);
-            return NGX_CONF_ERROR;
-        }
-
-        policy->keep.bytes = size;
-        return NGX_CONF_OK;
-    }
-
-    if (fanout_conf_parameter(value, "ttl", &s)) {
-        if (fanout_conf_time(cf, value, &s, &sec) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-
-        policy->keep.ttl = sec;
-        return NGX_CONF_OK;
-    }
-
-    if (fanout_conf_parameter(value, "hooks", &s)) {
-        if (word_parameter(cf, value, &s, switch_words, "\"on\" or \"off\"",
-                           &word)
-            != NGX_CONF_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
-
-        policy->no_hooks = !word;
+        policy_set(policy, p->id, n);
         return NGX_CONF_OK;
     }
 
@@ -406,163 +447,103 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
 }
 
 
-static char *
-presence_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_policy_t *policy, ngx_uint_t *known)
+/* NGX_ERROR, which is below all that may be, if it is none */
+
+static int64_t
+parameter_value(const parameter_t *p, ngx_str_t *s)
 {
-    time_t       sec;
-    ngx_int_t    n;
-    ngx_str_t    s;
-    ngx_uint_t   word;
+    switch (p->unit) {
 
-    *known = 1;
+    case UNIT_NUMBER:
+        return ngx_atoi(s->data, s->len);
 
-    if (fanout_conf_parameter(value, "presence", &s)) {
-        if (word_parameter(cf, value, &s, presence_words,
-                           "\"on\", \"off\" or \"summary\"", &word)
-            != NGX_CONF_OK)
+    case UNIT_SIZE:
+        return ngx_parse_size(s);
+
+    case UNIT_SEC:
+        return ngx_parse_time(s, 1);
+
+    case UNIT_MSEC:
+        return ngx_parse_time(s, 0);
+
+    default:
+        return word_value(p->words, s);
+    }
+}
+
+
+static int64_t
+word_value(const word_t *word, ngx_str_t *s)
+{
+    for ( /* void */ ; word->name.len; word++) {
+        if (word->name.len == s->len
+            && ngx_strncmp(word->name.data, s->data, s->len) == 0)
         {
-            return NGX_CONF_ERROR;
+            return word->value;
         }
-
-        policy->keep.presence = word;
-        return NGX_CONF_OK;
     }
 
-    if (fanout_conf_parameter(value, "alive", &s)) {
-        if (word_parameter(cf, value, &s, alive_words,
-                           "\"command\" or \"pong\"", &word)
-            != NGX_CONF_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
+    return NGX_ERROR;
+}
 
-        policy->pongs = word;
-        return NGX_CONF_OK;
-    }
 
-    if (fanout_conf_parameter(value, "publish", &s)) {
-        if (word_parameter(cf, value, &s, publish_words,
-                           "\"members\" or \"any\"", &word)
-            != NGX_CONF_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
+static void
+policy_set(ngx_http_fanout_policy_t *policy, policy_e id, int64_t n)
+{
+    switch (id) {
 
-        policy->members_publish = word;
-        return NGX_CONF_OK;
-    }
+    case POLICY_HISTORY:
+        policy->keep.history = n;
+        break;
 
-    if (fanout_conf_parameter(value, "members", &s)) {
-        n = ngx_atoi(s.data, s.len);
+    case POLICY_BYTES:
+        policy->keep.bytes = n;
+        break;
 
-        if (n < 1 || n > 10000000) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a number from 1 to 10000000 "
-                               "is needed", value);
-            return NGX_CONF_ERROR;
-        }
+    case POLICY_TTL:
+        policy->keep.ttl = n;
+        break;
 
+    case POLICY_PRESENCE:
+        policy->keep.presence = n;
+        break;
+
+    case POLICY_MEMBERS:
         policy->keep.members = n;
-        return NGX_CONF_OK;
-    }
+        break;
 
-    if (fanout_conf_parameter(value, "linger", &s)) {
-        sec = ngx_parse_time(&s, 1);
+    case POLICY_LINGER:
+        policy->keep.linger = n;
+        break;
 
-        if (sec == (time_t) NGX_ERROR || sec > 3600) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a time from 0 to 1h is "
-                               "needed", value);
-            return NGX_CONF_ERROR;
-        }
-
-        policy->keep.linger = sec;
-        return NGX_CONF_OK;
-    }
-
-    if (fanout_conf_parameter(value, "seen", &s)) {
-        sec = ngx_parse_time(&s, 1);
-
-        if (sec == (time_t) NGX_ERROR || sec < 60 || sec > 30 * 24 * 3600) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a time from 1m to 30d is "
-                               "needed", value);
-            return NGX_CONF_ERROR;
-        }
-
-        policy->keep.seen = (sec + 59) / 60;
-        return NGX_CONF_OK;
-    }
-
-    if (fanout_conf_parameter(value, "batch", &s)) {
-        n = ngx_parse_time(&s, 0);
-
-        if (n == NGX_ERROR || n > 10000) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a time from 0 to 10s is "
-                               "needed", value);
-            return NGX_CONF_ERROR;
-        }
-
+    case POLICY_BATCH:
         policy->keep.batch = n;
-        return NGX_CONF_OK;
+        break;
+
+    case POLICY_SEEN:
+        policy->keep.seen = (n + 59) / 60;
+        break;
+
+    case POLICY_IDLE:
+        policy->idle = n;
+        break;
+
+    case POLICY_EXPIRE:
+        policy->expire = n;
+        break;
+
+    case POLICY_ALIVE:
+        policy->pongs = n;
+        break;
+
+    case POLICY_PUBLISH:
+        policy->members_publish = n;
+        break;
+
+    case POLICY_HOOKS:
+        policy->no_hooks = !n;
+        break;
     }
-
-    if (fanout_conf_parameter(value, "idle", &s)) {
-        return silence_parameter(cf, value, &s, &policy->idle);
-    }
-
-    if (fanout_conf_parameter(value, "expire", &s)) {
-        return silence_parameter(cf, value, &s, &policy->expire);
-    }
-
-    *known = 0;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-word_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
-    const word_t *words, const char *needed, ngx_uint_t *n)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; words[i].name.len; i++) {
-        if (words[i].name.len == s->len
-            && ngx_strncmp(words[i].name.data, s->data, s->len) == 0)
-        {
-            *n = words[i].value;
-            return NGX_CONF_OK;
-        }
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid \"%V\": %s is needed",
-                       value, needed);
-
-    return NGX_CONF_ERROR;
-}
-
-
-static char *
-silence_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
-    ngx_msec_t *msec)
-{
-    ngx_int_t  n;
-
-    n = ngx_parse_time(s, 0);
-
-    if (n == NGX_ERROR || n < 100 || n > 24 * 3600 * 1000) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": a time from 100ms to 24h is "
-                           "needed", value);
-        return NGX_CONF_ERROR;
-    }
-
-    *msec = n;
-
-    return NGX_CONF_OK;
 }
 
 
