@@ -20,9 +20,18 @@
 
 
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
+static ngx_int_t tell_section(ngx_http_fanout_subscription_t *sub,
+    uint64_t upto);
+static ngx_int_t tell_mail(ngx_http_fanout_subscription_t *sub,
+    uint64_t *upto);
+static ngx_int_t tell_log(ngx_http_fanout_subscription_t *sub,
+    uint64_t upto);
+static ngx_int_t tell_reset(ngx_http_fanout_subscription_t *sub);
 static ngx_uint_t watches(ngx_http_fanout_subscription_t *sub);
 static ngx_int_t tell_lost(ngx_http_fanout_subscription_t *sub,
     uint64_t upto);
+static ngx_int_t tell_gap(ngx_http_fanout_subscription_t *sub, uint64_t from,
+    uint64_t upto, ngx_uint_t changes);
 static ngx_int_t merge(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_arena_t *a, uint64_t upto, uint64_t *last);
 static ngx_uint_t tell_again(ngx_http_fanout_subscription_t *sub,
@@ -209,37 +218,18 @@ others:
 static void
 catch_up_sub(ngx_http_fanout_subscription_t *sub)
 {
-    int                         rc;
-    uint64_t                    lost, upto, stop, last, told;
+    uint64_t                    upto;
+    ngx_int_t                   rc;
     ngx_uint_t                  n;
-    ngx_http_fanout_hub_t      *hub;
-    ngx_http_fanout_entry_t     e, *letter;
-    ngx_http_fanout_arena_t    *a;
     ngx_http_fanout_session_t  *s;
-    ngx_http_fanout_channel_t  *ch;
 
     s = sub->session;
-    hub = s->hub;
-    ch = sub->channel;
-    a = &hub->pages;
 
-    ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
-
-    if (sub->reset) {
-        sub->reset = 0;
-        sub->floor = 0;
-        e.type = NGX_HTTP_FANOUT_RESET;
-        e.kind = NGX_HTTP_FANOUT_TEXT;
-        e.epoch = ch->epoch;
-        e.data.data = (u_char *) "purged";
-        e.data.len = sizeof("purged") - 1;
-
-        if (tell(sub, &e, 1) != NGX_OK) {
-            return;
-        }
+    if (sub->reset && tell_reset(sub) != NGX_OK) {
+        return;
     }
 
-    upto = ngx_max(ch->offset, sub->floor);
+    upto = ngx_max(sub->channel->offset, sub->floor);
 
     if (watches(sub) && tell_lost(sub, upto) != NGX_OK) {
         return;
@@ -257,103 +247,177 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
             return;
         }
 
-        letter = NULL;
-        stop = upto;
+        rc = tell_section(sub, upto);
 
-        if (sub->mail) {
-            letter = ngx_http_fanout_letter(s, &ch->name, ch->epoch,
-                                            sub->offset, upto);
-
-            if (letter == NULL) {
-                sub->mail = 0;
-
-            } else if (letter->offset == sub->offset + 1) {
-
-                if (tell(sub, letter, 1) != NGX_OK) {
-                    return;
-                }
-
-                sub->offset = letter->offset;
-                sub->sent = ngx_max(sub->sent, letter->seq);
-                continue;
-
-            } else {
-                stop = letter->offset - 1;
-            }
-        }
-
-        if (tell_again(sub, stop)) {
-            continue;
-        }
-
-        a->n = 0;
-        a->used = 0;
-
-        rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
-                                      sub->offset, stop, a, &lost);
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_STALE
-            || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
-        {
-            /* purged: the reset is on its way */
-            break;
-        }
-
-        if (lost > sub->offset) {
-            lost = ngx_min(lost, stop);
-            e.type = NGX_HTTP_FANOUT_GAP;
-            e.epoch = ch->epoch;
-            e.from = sub->offset;
-            e.offset = lost;
-
-            if (tell(sub, &e, 1) != NGX_OK) {
-                return;
-            }
-
-            sub->offset = lost;
-        }
-
-        if (watches(sub)) {
-            last = rc == NGX_HTTP_FANOUT_ZONE_AGAIN && a->n
-                   ? a->entries[a->n - 1].offset : stop;
-
-            if (merge(sub, a, last, &told) != NGX_OK) {
-                return;
-            }
-
-            sub->offset = told;
-
-            if (told < last) {
-                continue;
-            }
-
-        } else if (a->n) {
-            if (tell(sub, a->entries, a->n) != NGX_OK) {
-                return;
-            }
-
-            sub->offset = a->entries[a->n - 1].offset;
-            sub->sent = a->entries[a->n - 1].seq;
-        }
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-
-            if (stop < upto) {
-                sub->offset = stop;
-                continue;
-            }
-
-            break;
-        }
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
-            /* no memory for one large message */
-            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        if (rc == NGX_ERROR) {
             return;
+        }
+
+        if (rc != NGX_AGAIN) {
+            break;
         }
     }
 
     sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
+}
+
+
+/* Tells what comes next: a piece of mail, or a section of the log.  AGAIN when
+ * there may be more; OK, or DONE if the log was purged, when there is not;
+ * ERROR if the session has ended. */
+
+static ngx_int_t
+tell_section(ngx_http_fanout_subscription_t *sub, uint64_t upto)
+{
+    uint64_t   stop;
+    ngx_int_t  rc;
+
+    stop = upto;
+
+    if (sub->mail) {
+        rc = tell_mail(sub, &stop);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    if (tell_again(sub, stop)) {
+        return NGX_AGAIN;
+    }
+
+    rc = tell_log(sub, stop);
+
+    if (rc == NGX_OK && stop < upto) {
+        /* now the mail */
+        sub->offset = stop;
+        return NGX_AGAIN;
+    }
+
+    return rc;
+}
+
+
+/* DECLINED if the log comes first: up to *upto, behind which mail is. */
+
+static ngx_int_t
+tell_mail(ngx_http_fanout_subscription_t *sub, uint64_t *upto)
+{
+    ngx_http_fanout_entry_t    *letter;
+    ngx_http_fanout_channel_t  *ch;
+
+    ch = sub->channel;
+    letter = ngx_http_fanout_letter(sub->session, &ch->name, ch->epoch,
+                                    sub->offset, *upto);
+
+    if (letter == NULL) {
+        sub->mail = 0;
+        return NGX_DECLINED;
+    }
+
+    if (letter->offset > sub->offset + 1) {
+        *upto = letter->offset - 1;
+        return NGX_DECLINED;
+    }
+
+    if (tell(sub, letter, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    sub->offset = letter->offset;
+    sub->sent = ngx_max(sub->sent, letter->seq);
+
+    return NGX_AGAIN;
+}
+
+
+/* As tell_section(); OK when all up to upto is told. */
+
+static ngx_int_t
+tell_log(ngx_http_fanout_subscription_t *sub, uint64_t upto)
+{
+    int                         rc;
+    uint64_t                    lost, last, told;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_arena_t    *a;
+    ngx_http_fanout_channel_t  *ch;
+
+    hub = sub->session->hub;
+    ch = sub->channel;
+    a = &hub->pages;
+    a->n = 0;
+    a->used = 0;
+
+    rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
+                                  sub->offset, upto, a, &lost);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_STALE
+        || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
+    {
+        /* purged: the reset is on its way */
+        return NGX_DONE;
+    }
+
+    if (lost > sub->offset) {
+        lost = ngx_min(lost, upto);
+
+        if (tell_gap(sub, sub->offset, lost, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        sub->offset = lost;
+    }
+
+    if (watches(sub)) {
+        last = rc == NGX_HTTP_FANOUT_ZONE_AGAIN && a->n
+               ? a->entries[a->n - 1].offset : upto;
+
+        if (merge(sub, a, last, &told) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        sub->offset = told;
+
+        if (told < last) {
+            return NGX_AGAIN;
+        }
+
+    } else if (a->n) {
+        if (tell(sub, a->entries, a->n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        sub->offset = a->entries[a->n - 1].offset;
+        sub->sent = a->entries[a->n - 1].seq;
+    }
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+        /* no memory for one large message */
+        ngx_http_fanout_session_end(sub->session, NGX_HTTP_FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    return rc == NGX_HTTP_FANOUT_ZONE_OK ? NGX_OK : NGX_AGAIN;
+}
+
+
+static ngx_int_t
+tell_reset(ngx_http_fanout_subscription_t *sub)
+{
+    ngx_http_fanout_entry_t  e;
+
+    sub->reset = 0;
+    sub->floor = 0;
+
+    ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
+
+    e.type = NGX_HTTP_FANOUT_RESET;
+    e.kind = NGX_HTTP_FANOUT_TEXT;
+    e.epoch = sub->channel->epoch;
+    e.data.data = (u_char *) "purged";
+    e.data.len = sizeof("purged") - 1;
+
+    return tell(sub, &e, 1);
 }
 
 
@@ -371,8 +435,7 @@ watches(ngx_http_fanout_subscription_t *sub)
 static ngx_int_t
 tell_lost(ngx_http_fanout_subscription_t *sub, uint64_t upto)
 {
-    uint64_t                 after;
-    ngx_http_fanout_entry_t  e;
+    uint64_t  after;
 
     after = ngx_max(sub->offset, sub->known);
 
@@ -380,16 +443,31 @@ tell_lost(ngx_http_fanout_subscription_t *sub, uint64_t upto)
         return NGX_OK;
     }
 
+    sub->known = ngx_min(sub->channel->roster->lost, upto);
+
+    return tell_gap(sub, after, sub->known, 1);
+}
+
+
+/* what is lost: changes of members, or entries of the log */
+
+static ngx_int_t
+tell_gap(ngx_http_fanout_subscription_t *sub, uint64_t from, uint64_t upto,
+    ngx_uint_t changes)
+{
+    ngx_http_fanout_entry_t  e;
+
     ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
 
     e.type = NGX_HTTP_FANOUT_GAP;
     e.epoch = sub->channel->epoch;
-    e.from = after;
-    e.offset = ngx_min(sub->channel->roster->lost, upto);
-    e.event.data = (u_char *) "presence";
-    e.event.len = sizeof("presence") - 1;
+    e.from = from;
+    e.offset = upto;
 
-    sub->known = e.offset;
+    if (changes) {
+        e.event.data = (u_char *) "presence";
+        e.event.len = sizeof("presence") - 1;
+    }
 
     return tell(sub, &e, 1);
 }
