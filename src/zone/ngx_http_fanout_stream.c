@@ -11,6 +11,18 @@
 #include "ngx_http_fanout_heap.h"
 
 
+/* how far a worker has read a channel */
+
+typedef struct {
+    uint64_t      seq;
+    uint64_t      offset;
+    uint64_t      epoch;
+    uint32_t      resets;       /* still to come */
+    fanout_ref_t  cursor;       /* the next entry, 0 */
+    fanout_ref_t  signal;       /* and the next signal */
+} place_t;
+
+
 static void held_link(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 static void held_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 static uint64_t stream_min(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
@@ -18,8 +30,16 @@ static int bounded(ngx_http_fanout_arena_t *a, uint32_t n, size_t start);
 static int drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
     fanout_ref_t *large);
+static int signal_first(ngx_http_fanout_zone_t *z, const place_t *at);
+static int drain_signal(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    place_t *at, ngx_http_fanout_arena_t *a);
+static int drain_entry(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    place_t *at, ngx_http_fanout_arena_t *a, fanout_ref_t *large);
+static void place(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
+    place_t *at);
+static void passed(place_t *at, const fanout_entry_t *e);
 static void consumed(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
-    fanout_ref_t cursor, uint64_t seq, uint64_t offset, uint32_t resets);
+    const place_t *at);
 static void tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
     ngx_http_fanout_arena_t *a);
 static void put_gap(ngx_http_fanout_arena_t *a, fanout_interest_t *in,
@@ -475,118 +495,41 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_arena_t *a, uint32_t n, size_t start,
     fanout_ref_t *large)
 {
-    int                       rc, moved;
-    uint32_t                  resets;
-    uint64_t                  epoch, seq, offset;
-    fanout_ref_t              cursor, signal;
-    fanout_entry_t           *e;
-    fanout_channel_t         *ch;
-    fanout_interest_t        *in;
-    ngx_http_fanout_entry_t  *to;
+    int                 rc, moved;
+    place_t             at;
+    fanout_interest_t  *in;
 
     in = fanout_interest(z, ref);
-    ch = fanout_channel(z, in->channel);
 
     if ((in->lost & FANOUT_LOST_BEFORE) || (in->lost && in->cursor == 0)) {
         tell_lost(z, in, a);
     }
 
+    place(z, in, &at);
+    at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);
     rc = NGX_HTTP_FANOUT_ZONE_OK;
-    moved = 0;
-    resets = in->resets;
-    seq = in->seq;
-    offset = in->offset;
-    cursor = in->cursor;
-    signal = fanout_signal_after(z, ch, seq);
 
-    while (cursor || signal) {
-
+    while (rc == NGX_HTTP_FANOUT_ZONE_OK && *large == 0
+           && (at.cursor || at.signal))
+    {
         if (bounded(a, n, start)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
-            break;
-        }
 
-        to = &a->entries[a->n];
-
-        if (signal
-            && (cursor == 0 || fanout_signal(z, signal)->seq
-                               < fanout_entry(z, cursor)->seq))
-        {
-            rc = fanout_entry_copy(z, fanout_signal(z, signal)->entry, a);
-
-            if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
-                break;
-            }
-
-            if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-                to->local = in->local;
-                to->epoch = ch->epoch - resets;
-                to->offset = offset;
-            }
-
-            rc = NGX_HTTP_FANOUT_ZONE_OK;
-            seq = fanout_signal(z, signal)->seq;
-            signal = fanout_signal(z, signal)->next;
-            continue;
-        }
-
-        e = fanout_entry(z, cursor);
-
-        if (in->lost && e->offset > offset + 1) {
-
-            /* what was lost behind those that were there before it */
-
-            fanout_set(z, in->offset, offset);
-            put_gap(a, in, ch->epoch - resets, e->offset - 1, e->seq - 1);
-            offset = e->offset - 1;
-            fanout_set(z, in->offset, offset);
-            continue;
-        }
-
-        if (fanout_entry_large(z, e)) {
-            if (a->n) {
-                rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
-
-            } else {
-                *large = cursor;
-            }
-
-            break;
-        }
-
-        rc = fanout_entry_copy(z, cursor, a);
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
-            break;
-        }
-
-        if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
-            resets--;
-        }
-
-        epoch = ch->epoch - resets;
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-            to->local = in->local;
-            to->epoch = epoch;
+        } else if (signal_first(z, &at)) {
+            rc = drain_signal(z, in, &at, a);
 
         } else {
-            /* no memory could be had for it */
-            put_gap(a, in, epoch, e->offset, e->seq);
-            rc = NGX_HTTP_FANOUT_ZONE_OK;
+            rc = drain_entry(z, in, &at, a, large);
         }
-
-        seq = e->seq;
-        offset = e->offset;
-        cursor = e->next;
     }
 
-    if (seq != in->seq) {
-        consumed(z, in, cursor, seq, offset, resets);
-        moved = 1;
+    moved = (at.seq != in->seq);
+
+    if (moved) {
+        consumed(z, in, &at);
     }
 
-    if (cursor == 0 && signal == 0 && in->lost == 0) {
+    if (at.cursor == 0 && at.signal == 0 && in->lost == 0) {
         fanout_clean(z, ref);
 
     } else if (moved) {
@@ -598,21 +541,141 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 }
 
 
+static int
+signal_first(ngx_http_fanout_zone_t *z, const place_t *at)
+{
+    return at->signal
+           && (at->cursor == 0 || fanout_signal(z, at->signal)->seq
+                                  < fanout_entry(z, at->cursor)->seq);
+}
+
+
+/* A signal that no memory can be had for goes by untold. */
+
+static int
+drain_signal(ngx_http_fanout_zone_t *z, fanout_interest_t *in, place_t *at,
+    ngx_http_fanout_arena_t *a)
+{
+    int                       rc;
+    fanout_signal_t          *signal;
+    ngx_http_fanout_entry_t  *to;
+
+    to = &a->entries[a->n];
+    signal = fanout_signal(z, at->signal);
+    rc = fanout_entry_copy(z, signal->entry, a);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+        return rc;
+    }
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        to->local = in->local;
+        to->epoch = at->epoch;
+        to->offset = at->offset;
+    }
+
+    at->seq = signal->seq;
+    at->signal = signal->next;
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* An entry, or that there was one: it is lost, or no memory can be had for
+ * it.  Nothing but *large if it is to be copied without the lock. */
+
+static int
+drain_entry(ngx_http_fanout_zone_t *z, fanout_interest_t *in, place_t *at,
+    ngx_http_fanout_arena_t *a, fanout_ref_t *large)
+{
+    int                       rc;
+    fanout_entry_t           *e;
+    ngx_http_fanout_entry_t  *to;
+
+    e = fanout_entry(z, at->cursor);
+
+    if (in->lost && e->offset > at->offset + 1) {
+
+        /* what was lost behind those that were there before it */
+
+        fanout_set(z, in->offset, at->offset);
+        put_gap(a, in, at->epoch, e->offset - 1, e->seq - 1);
+        at->offset = e->offset - 1;
+        fanout_set(z, in->offset, at->offset);
+
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    if (fanout_entry_large(z, e)) {
+        if (a->n) {
+            return NGX_HTTP_FANOUT_ZONE_AGAIN;
+        }
+
+        *large = at->cursor;
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    to = &a->entries[a->n];
+    rc = fanout_entry_copy(z, at->cursor, a);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+        return rc;
+    }
+
+    if ((e->type & 0x0f) == NGX_HTTP_FANOUT_RESET) {
+        at->resets--;
+        at->epoch++;
+    }
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        to->local = in->local;
+        to->epoch = at->epoch;
+
+    } else {
+        put_gap(a, in, at->epoch, e->offset, e->seq);
+    }
+
+    passed(at, e);
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static void
+place(ngx_http_fanout_zone_t *z, fanout_interest_t *in, place_t *at)
+{
+    at->seq = in->seq;
+    at->offset = in->offset;
+    at->epoch = fanout_channel(z, in->channel)->epoch - in->resets;
+    at->resets = in->resets;
+    at->cursor = in->cursor;
+}
+
+
+static void
+passed(place_t *at, const fanout_entry_t *e)
+{
+    at->seq = e->seq;
+    at->offset = e->offset;
+    at->cursor = e->next;
+}
+
+
 /* A worker has read up to here. */
 
 static void
 consumed(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
-    fanout_ref_t cursor, uint64_t seq, uint64_t offset, uint32_t resets)
+    const place_t *at)
 {
-    fanout_set(z, in->seq, seq);
+    fanout_set(z, in->seq, at->seq);
 
-    if (cursor != in->cursor) {
-        fanout_set(z, in->cursor, cursor);
-        fanout_set(z, in->offset, offset);
+    if (at->cursor != in->cursor) {
+        fanout_set(z, in->cursor, at->cursor);
+        fanout_set(z, in->offset, at->offset);
     }
 
-    if (resets != in->resets) {
-        fanout_set(z, in->resets, resets);
+    if (at->resets != in->resets) {
+        fanout_set(z, in->resets, at->resets);
     }
 
     (void) fanout_stream_trim(z, in->channel);
@@ -685,8 +748,8 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
     ngx_http_fanout_arena_t *a)
 {
     int                 rc;
+    place_t             at;
     fanout_entry_t     *e;
-    fanout_channel_t   *ch;
     fanout_interest_t  *in;
 
     /* a is empty */
@@ -712,22 +775,23 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
         return NGX_HTTP_FANOUT_ZONE_AGAIN;
     }
 
-    ch = fanout_channel(z, in->channel);
+    place(z, in, &at);
     e = fanout_entry(z, entry);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
         a->entries[a->n - 1].local = in->local;
-        a->entries[a->n - 1].epoch = ch->epoch - in->resets;
+        a->entries[a->n - 1].epoch = at.epoch;
 
     } else {
-        put_gap(a, in, ch->epoch - in->resets, e->offset, e->seq);
+        put_gap(a, in, at.epoch, e->offset, e->seq);
     }
 
-    consumed(z, in, e->next, e->seq, e->offset, in->resets);
+    passed(&at, e);
+    consumed(z, in, &at);
 
-    if (in->cursor == 0 && in->lost == 0
-        && fanout_signal_after(z, ch, in->seq) == 0)
-    {
+    at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);
+
+    if (at.cursor == 0 && at.signal == 0 && in->lost == 0) {
         fanout_clean(z, ref);
 
     } else {
