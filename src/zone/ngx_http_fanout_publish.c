@@ -33,11 +33,19 @@ typedef struct {
 static int directed(const ngx_http_fanout_zone_message_t *m);
 static uint32_t message_size(const ngx_http_fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
+static int measure(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d,
+    uint32_t *total);
 static int publish_locked(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
     const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
     ngx_http_fanout_zone_result_t *r);
+static void prefetch(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch);
+static int conflict(const ngx_http_fanout_zone_publish_t *opts,
+    const fanout_channel_t *ch);
+static void finish(ngx_http_fanout_zone_t *z, draft_t *d,
+    const ngx_http_fanout_zone_message_t *m);
 static int publish_full(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_publish_t *opts,
@@ -161,7 +169,7 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     int       rc;
     draft_t   drafts[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint32_t  total;
-    unsigned  i, large;
+    unsigned  large;
 
     if (n == 0 || n > NGX_HTTP_FANOUT_ZONE_BATCH || c->name.len > 255
         || (directed(m) && n > 1))
@@ -169,23 +177,10 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
         return NGX_HTTP_FANOUT_ZONE_LARGE;
     }
 
-    total = 0;
+    rc = measure(z, m, n, drafts, &total);
 
-    for (i = 0; i < n; i++) {
-        if (m[i].data.len > NGX_HTTP_FANOUT_ZONE_DATA
-            || m[i].event.len > 255 || m[i].key.len > 255
-            || m[i].user.len > 255 || m[i].meta.len > 65535)
-        {
-            return NGX_HTTP_FANOUT_ZONE_LARGE;
-        }
-
-        drafts[i].blocks = size_blocks(message_size(&m[i]));
-        drafts[i].staged = 0;
-        total += drafts[i].blocks;
-
-        if (total > z->shm->nblocks / 2) {
-            return NGX_HTTP_FANOUT_ZONE_LARGE;
-        }
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return rc;
     }
 
     r->duplicate = 0;
@@ -246,6 +241,37 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
 }
 
 
+/* What each takes, and all of them. */
+
+static int
+measure(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_message_t *m,
+    unsigned n, draft_t *d, uint32_t *total)
+{
+    unsigned  i;
+
+    *total = 0;
+
+    for (i = 0; i < n; i++) {
+        if (m[i].data.len > NGX_HTTP_FANOUT_ZONE_DATA
+            || m[i].event.len > 255 || m[i].key.len > 255
+            || m[i].user.len > 255 || m[i].meta.len > 65535)
+        {
+            return NGX_HTTP_FANOUT_ZONE_LARGE;
+        }
+
+        d[i].blocks = size_blocks(message_size(&m[i]));
+        d[i].staged = 0;
+        *total += d[i].blocks;
+
+        if (*total > z->shm->nblocks / 2) {
+            return NGX_HTTP_FANOUT_ZONE_LARGE;
+        }
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
 /* Workers that are stalled may hold so much, and a step more. */
 
 void
@@ -272,7 +298,6 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     int                 rc;
     uint32_t            now;
     uint64_t            hash[2];
-    fill_t              f;
     unsigned            i;
     fanout_ref_t        ref;
     fanout_channel_t   *ch;
@@ -281,7 +306,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     ref = fanout_channel_find(z, c);
 
     if (ref == 0) {
-        if (opts && opts->if_set && (opts->if_epoch || opts->if_offset)) {
+        if (conflict(opts, NULL)) {
             memset(r, 0, sizeof(ngx_http_fanout_zone_result_t));
             return NGX_HTTP_FANOUT_ZONE_CONFLICT;
         }
@@ -294,13 +319,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     }
 
     ch = fanout_channel(z, ref);
-
-    /* far apart in memory, and all needed soon */
-    __builtin_prefetch(fanout_at(z, ch->cold));
-    __builtin_prefetch(fanout_at(z, ch->interests));
-    __builtin_prefetch(fanout_at(z, ch->index_first));
-    __builtin_prefetch(fanout_at(z, ch->index_last));
-    __builtin_prefetch(fanout_at(z, z->shm->free));
+    prefetch(z, ch);
 
     r->epoch = ch->epoch;
 
@@ -308,10 +327,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
-    if (opts && opts->if_set
-        && (opts->if_offset != ch->offset
-            || (opts->if_epoch && opts->if_epoch != ch->epoch)))
-    {
+    if (conflict(opts, ch)) {
         r->offset = ch->offset;
         r->time = 0;
         return NGX_HTTP_FANOUT_ZONE_CONFLICT;
@@ -334,19 +350,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     }
 
     for (i = 0; i < n; i++) {
-        if (d[i].blocks && !d[i].staged) {
-            d[i].first = fanout_alloc(z, d[i].blocks, FANOUT_MESSAGES,
-                                      &d[i].last);
-            compose(z, &d[i], &m[i], &f);
-            (void) fill(&f, SIZE_MAX);
-
-        } else {
-            fanout_set(z, z->shm->used[FANOUT_STAGED],
-                       z->shm->used[FANOUT_STAGED] - d[i].blocks);
-            fanout_set(z, z->shm->used[FANOUT_MESSAGES],
-                       z->shm->used[FANOUT_MESSAGES] + d[i].blocks);
-        }
-
+        finish(z, &d[i], &m[i]);
         append(z, ref, &d[i], &m[i], NGX_HTTP_FANOUT_MESSAGE, r->time, now);
     }
 
@@ -369,6 +373,60 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     fanout_channel_settle(z, ref);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* far apart in memory, and all needed soon */
+
+static void
+prefetch(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch)
+{
+    __builtin_prefetch(fanout_at(z, ch->cold));
+    __builtin_prefetch(fanout_at(z, ch->interests));
+    __builtin_prefetch(fanout_at(z, ch->index_first));
+    __builtin_prefetch(fanout_at(z, ch->index_last));
+    __builtin_prefetch(fanout_at(z, z->shm->free));
+}
+
+
+/* Whether "if" does not hold; without a channel, only the start would. */
+
+static int
+conflict(const ngx_http_fanout_zone_publish_t *opts,
+    const fanout_channel_t *ch)
+{
+    if (opts == NULL || !opts->if_set) {
+        return 0;
+    }
+
+    if (ch == NULL) {
+        return opts->if_epoch || opts->if_offset;
+    }
+
+    return opts->if_offset != ch->offset
+           || (opts->if_epoch && opts->if_epoch != ch->epoch);
+}
+
+
+/* What is staged is written already: only its blocks change their kind. */
+
+static void
+finish(ngx_http_fanout_zone_t *z, draft_t *d,
+    const ngx_http_fanout_zone_message_t *m)
+{
+    fill_t  f;
+
+    if (d->blocks && !d->staged) {
+        d->first = fanout_alloc(z, d->blocks, FANOUT_MESSAGES, &d->last);
+        compose(z, d, m, &f);
+        (void) fill(&f, SIZE_MAX);
+        return;
+    }
+
+    fanout_set(z, z->shm->used[FANOUT_STAGED],
+               z->shm->used[FANOUT_STAGED] - d->blocks);
+    fanout_set(z, z->shm->used[FANOUT_MESSAGES],
+               z->shm->used[FANOUT_MESSAGES] + d->blocks);
 }
 
 
