@@ -43,6 +43,14 @@ static ngx_int_t channel_place(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch);
 static void channel_close(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch);
+static ngx_int_t join_log(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_channel_t *ch, ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t since, uint64_t epoch, uint64_t offset, ngx_uint_t history,
+    ngx_http_fanout_zone_join_t *j);
+static ngx_http_fanout_subscription_t *subscribe(
+    ngx_http_fanout_session_t *s, ngx_http_fanout_channel_t *ch);
+static void count_join(ngx_http_fanout_hub_t *hub, ngx_uint_t since,
+    ngx_uint_t recovered);
 static ngx_uint_t goes_on(ngx_http_fanout_subscription_t *sub,
     ngx_uint_t since, ngx_http_fanout_zone_join_t *j);
 
@@ -197,7 +205,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t since, uint64_t epoch, uint64_t offset, ngx_uint_t history,
     ngx_http_fanout_subscription_t **subp, ngx_http_fanout_zone_join_t *j)
 {
-    ngx_uint_t                       tries, again;
+    ngx_uint_t                       again;
     ngx_http_fanout_hub_t           *hub;
     ngx_http_fanout_channel_t       *ch;
     ngx_http_fanout_subscription_t  *sub;
@@ -221,6 +229,60 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
         }
     }
 
+    if (join_log(s, ch, sub, since, epoch, offset, history, j) != NGX_OK) {
+        goto failed;
+    }
+
+    if (sub == NULL) {
+        sub = subscribe(s, ch);
+        if (sub == NULL) {
+            goto failed;
+        }
+
+        sub->signal_seq = j->seq;
+    }
+
+    if (!again || !goes_on(sub, since, j)) {
+        sub->sent = j->from;
+        sub->seq = j->seq;
+        sub->floor = j->offset;
+        sub->reset = 0;
+    }
+
+    sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
+
+    count_join(hub, since, j->recovered);
+
+    if (!again) {
+        ngx_http_fanout_eventlog_join(s, &ch->name);
+    }
+
+    *subp = sub;
+
+    return NGX_HTTP_FANOUT_E_NONE;
+
+failed:
+
+    if (ch->nsubs == 0) {
+        channel_close(hub, ch);
+    }
+
+    return NGX_HTTP_FANOUT_E_INTERNAL;
+}
+
+
+/* Joins where this worker has drained to, if it can be had. */
+
+static ngx_int_t
+join_log(ngx_http_fanout_session_t *s, ngx_http_fanout_channel_t *ch,
+    ngx_http_fanout_subscription_t *sub, ngx_uint_t since, uint64_t epoch,
+    uint64_t offset, ngx_uint_t history, ngx_http_fanout_zone_join_t *j)
+{
+    ngx_uint_t              tries;
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = s->hub;
+
     for (tries = 0; tries < 16; tries++) {
 
         if (ngx_http_fanout_log_join(&hub->zone, &ch->zc, since, epoch,
@@ -232,7 +294,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
                 continue;
             }
 
-            goto failed;
+            return NGX_ERROR;
         }
 
         if (j->epoch == ch->epoch
@@ -247,61 +309,52 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
         ngx_post_event(&hub->drain, &ngx_posted_events);
     }
 
+    return NGX_OK;
+}
+
+
+static ngx_http_fanout_subscription_t *
+subscribe(ngx_http_fanout_session_t *s, ngx_http_fanout_channel_t *ch)
+{
+    ngx_http_fanout_subscription_t  *sub;
+
+    sub = ngx_calloc(sizeof(ngx_http_fanout_subscription_t), ngx_cycle->log);
     if (sub == NULL) {
-        sub = ngx_calloc(sizeof(ngx_http_fanout_subscription_t),
-                         ngx_cycle->log);
-        if (sub == NULL) {
-            goto failed;
-        }
-
-        sub->channel = ch;
-        sub->session = s;
-        sub->format = s->format;
-        sub->want = NGX_HTTP_FANOUT_WANT_MESSAGES;
-        sub->signal_seq = j->seq;
-
-        ngx_queue_insert_tail(&ch->subs, &sub->in_channel);
-        ngx_queue_insert_tail(&s->subs, &sub->in_session);
-        s->nsubs++;
-        ch->nsubs++;
-        ch->formats[sub->format]++;
-        ngx_http_fanout_hub_counted(hub, ch);
+        return NULL;
     }
 
-    if (!again || !goes_on(sub, since, j)) {
-        sub->sent = j->from;
-        sub->seq = j->seq;
-        sub->floor = j->offset;
-        sub->reset = 0;
-    }
+    sub->channel = ch;
+    sub->session = s;
+    sub->format = s->format;
+    sub->want = NGX_HTTP_FANOUT_WANT_MESSAGES;
 
-    sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
+    ngx_queue_insert_tail(&ch->subs, &sub->in_channel);
+    ngx_queue_insert_tail(&s->subs, &sub->in_session);
+    s->nsubs++;
+    ch->nsubs++;
+    ch->formats[sub->format]++;
+    ngx_http_fanout_hub_counted(s->hub, ch);
 
+    return sub;
+}
+
+
+static void
+count_join(ngx_http_fanout_hub_t *hub, ngx_uint_t since,
+    ngx_uint_t recovered)
+{
     ngx_http_fanout_count(hub, joins);
 
-    if (!again) {
-        ngx_http_fanout_eventlog_join(s, &ch->name);
+    if (since == NGX_HTTP_FANOUT_SINCE_NONE) {
+        return;
     }
 
-    if (since != NGX_HTTP_FANOUT_SINCE_NONE) {
-        if (j->recovered) {
-            ngx_http_fanout_count(hub, recoveries);
-        } else {
-            ngx_http_fanout_count(hub, recovery_failures);
-        }
+    if (recovered) {
+        ngx_http_fanout_count(hub, recoveries);
+
+    } else {
+        ngx_http_fanout_count(hub, recovery_failures);
     }
-
-    *subp = sub;
-
-    return NGX_HTTP_FANOUT_E_NONE;
-
-failed:
-
-    if (ch->nsubs == 0) {
-        channel_close(hub, ch);
-    }
-
-    return NGX_HTTP_FANOUT_E_INTERNAL;
 }
 
 
