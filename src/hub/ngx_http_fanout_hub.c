@@ -19,6 +19,11 @@
 #define NGX_HTTP_FANOUT_ARENA    262144     /* and their bytes */
 
 
+static ngx_int_t attach(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
+static void lists_init(ngx_http_fanout_hub_t *hub);
+static void claim(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
+static void classes(ngx_http_fanout_hub_t *hub);
+static void events_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log);
 static ngx_int_t wake_up_by(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
 static void wake_handler(ngx_event_t *ev);
 static void drain_handler(ngx_event_t *ev);
@@ -35,25 +40,16 @@ static int arena_grow(ngx_http_fanout_arena_t *a, size_t n);
 ngx_int_t
 ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
 {
-    size_t                     size;
-    ngx_uint_t                 i;
-    ngx_slab_pool_t           *shpool;
-    ngx_http_fanout_hub_t     *hub;
-    ngx_http_fanout_policy_t  *policy;
+    ngx_http_fanout_hub_t  *hub;
 
     hub = ngx_calloc(sizeof(ngx_http_fanout_hub_t), cycle->log);
     if (hub == NULL) {
         return NGX_ERROR;
     }
 
-    shpool = (ngx_slab_pool_t *) app->shm_zone->shm.addr;
-    size = shpool->end - (u_char *) shpool->data;
+    hub->app = app;
 
-    if (ngx_http_fanout_zone_attach(&hub->zone, shpool->data, size)
-        != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
-                      "fanout zone \"%V\" has another layout", &app->name);
+    if (attach(hub, cycle) != NGX_OK) {
         ngx_free(hub);
         return NGX_ERROR;
     }
@@ -67,70 +63,14 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    hub->app = app;
-
-    ngx_rbtree_init(&hub->names, &hub->sentinel, ngx_str_rbtree_insert_value);
-    ngx_queue_init(&hub->counted);
-    ngx_queue_init(&hub->sessions);
-    ngx_queue_init(&hub->flush);
-    ngx_queue_init(&hub->rosters);
-    ngx_queue_init(&hub->active);
-    ngx_queue_init(&hub->every);
-    ngx_rbtree_init(&hub->clients, &hub->sentinel,
-                    ngx_http_fanout_index_insert);
-    ngx_rbtree_init(&hub->users, &hub->sentinel,
-                    ngx_http_fanout_index_insert);
-
-    if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
-        != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        /* the slots of dead workers may not be cleaned up yet */
-
-        (void) ngx_http_fanout_slot_reap(&hub->zone, app->resume);
-
-        if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
-            != NGX_HTTP_FANOUT_ZONE_OK)
-        {
-            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                          "no free worker slot in fanout zone \"%V\", "
-                          "it serves no subscribers in this worker yet; "
-                          "increase \"slots=\"", &app->name);
-        }
-    }
+    lists_init(hub);
+    claim(hub, cycle);
 
     hub->counters = ngx_http_fanout_slot_counters(&hub->zone);
     hub->incarnation = hub->zone.incarnation;
 
-    policy = app->policies.elts;
-
-    for (i = 0; i < app->policies.nelts; i++) {
-        policy[i].keep.class = ngx_http_fanout_zone_class(&hub->zone,
-                                     policy[i].text.data, policy[i].text.len);
-    }
-
-    app->none.keep.class = ngx_http_fanout_zone_class(&hub->zone,
-                                                      (u_char *) "", 0);
-
-    hub->drain.handler = drain_handler;
-    hub->drain.data = hub;
-    hub->drain.log = cycle->log;
-
-    hub->tick.handler = tick_handler;
-    hub->tick.data = hub;
-    hub->tick.log = cycle->log;
-    hub->tick.cancelable = 1;
-
-    hub->presence.handler = ngx_http_fanout_hub_presence_handler;
-    hub->presence.data = hub;
-    hub->presence.log = cycle->log;
-    hub->presence.cancelable = 1;
-
-    hub->leave.log = cycle->log;
-
-    hub->pace.handler = ngx_http_fanout_signals_handler;
-    hub->pace.data = hub;
-    hub->pace.log = cycle->log;
-    hub->pace.cancelable = 1;
+    classes(hub);
+    events_init(hub, cycle->log);
 
     ngx_add_timer(&hub->tick, NGX_HTTP_FANOUT_TICK);
 
@@ -143,6 +83,117 @@ ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
     app->hub = hub;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+attach(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
+{
+    size_t            size;
+    ngx_slab_pool_t  *shpool;
+
+    shpool = (ngx_slab_pool_t *) hub->app->shm_zone->shm.addr;
+    size = shpool->end - (u_char *) shpool->data;
+
+    if (ngx_http_fanout_zone_attach(&hub->zone, shpool->data, size)
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cycle->log, 0,
+                      "fanout zone \"%V\" has another layout",
+                      &hub->app->name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+lists_init(ngx_http_fanout_hub_t *hub)
+{
+    ngx_rbtree_init(&hub->names, &hub->sentinel, ngx_str_rbtree_insert_value);
+    ngx_queue_init(&hub->counted);
+    ngx_queue_init(&hub->sessions);
+    ngx_queue_init(&hub->flush);
+    ngx_queue_init(&hub->rosters);
+    ngx_queue_init(&hub->active);
+    ngx_queue_init(&hub->every);
+    ngx_rbtree_init(&hub->clients, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
+    ngx_rbtree_init(&hub->users, &hub->sentinel,
+                    ngx_http_fanout_index_insert);
+}
+
+
+static void
+claim(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
+{
+    if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
+        == NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return;
+    }
+
+    /* the slots of dead workers may not be cleaned up yet */
+
+    (void) ngx_http_fanout_slot_reap(&hub->zone, hub->app->resume);
+
+    if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "no free worker slot in fanout zone \"%V\", "
+                      "it serves no subscribers in this worker yet; "
+                      "increase \"slots=\"", &hub->app->name);
+    }
+}
+
+
+/* of channels, one for each policy */
+
+static void
+classes(ngx_http_fanout_hub_t *hub)
+{
+    ngx_uint_t                 i;
+    ngx_http_fanout_app_t     *app;
+    ngx_http_fanout_policy_t  *policy;
+
+    app = hub->app;
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        policy[i].keep.class = ngx_http_fanout_zone_class(&hub->zone,
+                                     policy[i].text.data, policy[i].text.len);
+    }
+
+    app->none.keep.class = ngx_http_fanout_zone_class(&hub->zone,
+                                                      (u_char *) "", 0);
+}
+
+
+static void
+events_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log)
+{
+    hub->drain.handler = drain_handler;
+    hub->drain.data = hub;
+    hub->drain.log = log;
+
+    hub->tick.handler = tick_handler;
+    hub->tick.data = hub;
+    hub->tick.log = log;
+    hub->tick.cancelable = 1;
+
+    hub->presence.handler = ngx_http_fanout_hub_presence_handler;
+    hub->presence.data = hub;
+    hub->presence.log = log;
+    hub->presence.cancelable = 1;
+
+    hub->leave.log = log;
+
+    hub->pace.handler = ngx_http_fanout_signals_handler;
+    hub->pace.data = hub;
+    hub->pace.log = log;
+    hub->pace.cancelable = 1;
 }
 
 
