@@ -19,6 +19,9 @@ static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
+static ngx_int_t job_take(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job, ngx_http_fanout_arena_t *a, ngx_uint_t more,
+    ngx_uint_t *parts);
 static ngx_int_t job_mail(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, uint64_t *upto);
 static ngx_uint_t job_replay(ngx_http_fanout_session_t *s,
@@ -29,6 +32,8 @@ static void job_remember(ngx_http_fanout_session_t *s,
 static ngx_int_t job_add(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_entry_t *e);
 static ngx_int_t job_frame(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_job_t *job);
+static ngx_int_t job_full(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static ngx_int_t job_part(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
@@ -431,7 +436,7 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     uint32_t                         start;
     uint64_t                         lost, after, upto;
     ngx_int_t                        done;
-    ngx_uint_t                       i, whole;
+    ngx_uint_t                       more, parts;
     ngx_http_fanout_arena_t         *a;
     ngx_http_fanout_zone_channel_t   zc;
 
@@ -450,10 +455,7 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     }
 
     if (upto == job->upto && job_replay(s, job)) {
-        return job->messages->used >= NGX_HTTP_FANOUT_PART
-               && job->after < job->upto
-               && job_part(s, job) != NGX_OK
-               ? NGX_ERROR : NGX_AGAIN;
+        return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
     }
 
     a = &s->hub->pages;
@@ -473,22 +475,56 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         return NGX_OK;
     }
 
-    whole = 1;
-
-    if (lost > job->after) {
-        /* a section with a hole in it is nobody else's */
-        job->recovered = 0;
-        whole = 0;
-    }
-
+    more = (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
     after = job->after;
     start = job->messages ? job->messages->used : 0;
+
+    if (lost > after) {
+        job->recovered = 0;
+    }
+
+    done = job_take(s, job, a, more, &parts);
+
+    if (done != NGX_OK) {
+        return done == NGX_DONE ? NGX_OK : NGX_ERROR;
+    }
+
+    if (lost <= after && !parts && a->n && job->messages->used > start) {
+        /* a section with a hole in it is nobody else's */
+        job_remember(s, job, after, start, a);
+    }
+
+    if (more && job->left == 0) {
+        job->next = job->after;
+        return NGX_OK;
+    }
+
+    if (!more && upto < job->upto) {
+        /* now a piece of mail */
+        job->after = upto;
+        return NGX_AGAIN;
+    }
+
+    return more ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* Adds what was read to the messages, and tells these in parts.  DONE if no
+ * more are asked for. */
+
+static ngx_int_t
+job_take(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
+    ngx_http_fanout_arena_t *a, ngx_uint_t more, ngx_uint_t *parts)
+{
+    ngx_uint_t  i;
+
+    *parts = 0;
 
     for (i = 0; i < a->n; i++) {
 
         if (job->left == 0) {
             job->next = job->after;
-            return NGX_OK;
+            return NGX_DONE;
         }
 
         if (job_add(s, job, &a->entries[i]) != NGX_OK) {
@@ -505,33 +541,17 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         job->left--;
 
         if (job->messages->used >= NGX_HTTP_FANOUT_PART
-            && (i + 1 < a->n || rc == NGX_HTTP_FANOUT_ZONE_AGAIN))
+            && (i + 1 < a->n || more))
         {
-            whole = 0;
+            *parts = 1;
 
             if (job_part(s, job) != NGX_OK) {
-                ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
                 return NGX_ERROR;
             }
         }
     }
 
-    if (whole && a->n && job->messages->used > start) {
-        job_remember(s, job, after, start, a);
-    }
-
-    if (rc == NGX_HTTP_FANOUT_ZONE_AGAIN && job->left == 0) {
-        job->next = job->after;
-        return NGX_OK;
-    }
-
-    if (rc == NGX_HTTP_FANOUT_ZONE_OK && upto < job->upto) {
-        /* now a piece of mail */
-        job->after = upto;
-        return NGX_AGAIN;
-    }
-
-    return rc == NGX_HTTP_FANOUT_ZONE_AGAIN ? NGX_AGAIN : NGX_OK;
+    return NGX_OK;
 }
 
 
@@ -572,13 +592,7 @@ job_mail(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
 
     job->after = e->offset;
 
-    if (job->messages && job->messages->used >= NGX_HTTP_FANOUT_PART
-        && job->after < job->upto && job_part(s, job) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_AGAIN;
+    return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
 }
 
 
@@ -702,6 +716,21 @@ job_frame(ngx_http_fanout_hub_t *hub, ngx_http_fanout_job_t *job)
     }
 
     return job->messages ? NGX_OK : NGX_ERROR;
+}
+
+
+/* Tells a part if there is enough for one, and more to come. */
+
+static ngx_int_t
+job_full(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    if (job->messages == NULL || job->messages->used < NGX_HTTP_FANOUT_PART
+        || job->after >= job->upto)
+    {
+        return NGX_OK;
+    }
+
+    return job_part(s, job);
 }
 
 
