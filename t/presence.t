@@ -296,6 +296,26 @@ subtest 'merge' => sub {
     is_deeply(change($ws, 'updated')->[0]{data}, { b => 4, c => [ 1 ] },
               'however it is spelled');
 
+    $ws->ok('presence', channel => $at, data => { b => undef, c => 1 });
+    change($ws, 'updated');
+    is_deeply($data->({ c => 2, d => 1 }), { b => undef, c => 2, d => 1 },
+              'a null that was there stays');
+
+    $ws->send_text('{"op":"presence","channel":"room:merge","merge":true,'
+                   . '"data":{"e":1,"d":null,"\u0065":{"f":null},"c":null,'
+                   . '"c":3}}');
+    is_deeply(change($ws, 'updated')->[0]{data},
+              { b => undef, c => 3, e => { f => undef } },
+              'the last of a name counts');
+
+    $ws->send_text('{"op":"presence","channel":"room:merge",'
+                   . '"data":{"b":1,"c":1,"b":2}}');
+    change($ws, 'updated');
+    $ws->send_text('{"op":"presence","channel":"room:merge",'
+                   . '"merge":true,"data":{"c":null}}');
+    is_deeply(change($ws, 'updated')->[0]{data}, { b => 2 },
+              'also in what was there');
+
     is_deeply($data->({ b => undef, c => undef }), undef, 'nothing is left');
 
     is(code($ws->cmd('presence', channel => $at, merge => Fanout::JSON::true,
@@ -460,6 +480,40 @@ subtest 'want' => sub {
     is(@{ $ok->{members} }, 1, 'joined again with more');
     $bob->close(1000);
     is_deeply(ids(change($ann, 'left')), [ $bob->client ], 'now it is told');
+};
+
+
+# one command of many members must not hold up a worker
+
+subtest 'merge of many' => sub {
+    my $ws = client($one);
+    my %many = map { sprintf('%03d', $_) => 1 } 1 .. 400;
+
+    $ws->ok('join', channel => 'room:many', presence => \%many);
+
+    my $spent = sub {
+        open my $f, '<', "/proc/$one/schedstat" or die "schedstat: $!\n";
+        return (split ' ', <$f>)[0] / 1e9;
+    };
+
+    my $cpu = sub {
+        my ($merge, $n) = @_;
+        my $before = $spent->();
+
+        for my $i (1 .. $n) {
+            $many{'001'} = $i % 2;
+            $ws->cmd('presence', channel => 'room:many', data => \%many,
+                     merge => $merge);
+        }
+
+        return $spent->() - $before;
+    };
+
+    my $plain = $cpu->(Fanout::JSON::false, 200);
+    my $merged = $cpu->(Fanout::JSON::true, 200);
+
+    cmp_ok($merged, '<', 10 * $plain + 0.5,
+           "CPU of 200 merges, as without merging ($plain s)");
 };
 
 

@@ -9,14 +9,32 @@
 #include "ngx_http_fanout_native.h"
 
 
+/* a member takes 5 bytes at least: "":0, */
+#define NGX_HTTP_FANOUT_FIELDS  (2 * NGX_HTTP_FANOUT_ZONE_MEMBER / 5 + 2)
+
+
+typedef struct {
+    ngx_http_fanout_json_t   key;       /* as it is written */
+    ngx_http_fanout_json_t   value;
+    const u_char            *name;      /* as it is meant */
+    size_t                   len;
+    uint32_t                 at;        /* its place */
+    unsigned                 raw:1;     /* the name is the key */
+} field_t;
+
+
 static size_t merge(u_char *dst, ngx_http_fanout_json_t *old,
     ngx_http_fanout_json_t *patch);
-static u_char *merge_item(u_char *p, u_char *dst,
-    ngx_http_fanout_json_t *key, ngx_http_fanout_json_t *value);
-static ngx_uint_t find_key(ngx_http_fanout_json_t *object,
-    ngx_http_fanout_json_t *key, ngx_http_fanout_json_t *value);
-static ngx_uint_t same_key(ngx_http_fanout_json_t *one,
-    ngx_http_fanout_json_t *two);
+static ngx_uint_t fields_read(ngx_uint_t n, ngx_http_fanout_json_t *object,
+    u_char **buf);
+static void fields_unite(ngx_uint_t n, ngx_uint_t nold);
+static int by_place(const void *one, const void *two);
+static int by_name(const field_t *a, const field_t *b);
+static u_char *field_write(u_char *p, u_char *dst, field_t *f);
+
+
+static field_t   fields[NGX_HTTP_FANOUT_FIELDS];
+static field_t  *sorted[NGX_HTTP_FANOUT_FIELDS];
 
 
 /* The data that there is with single members of it replaced. */
@@ -78,36 +96,28 @@ fanout_native_presence_merge(ngx_http_fanout_session_t *s,
 }
 
 
-/* Members keep their places, new ones follow; null removes. */
+/* Members keep their places, new ones follow; null removes.  Of members of the
+ * same name the last one counts. */
 
 static size_t
 merge(u_char *dst, ngx_http_fanout_json_t *old, ngx_http_fanout_json_t *patch)
 {
-    u_char                       *p;
-    ngx_http_fanout_json_t        key, value, latest;
-    ngx_http_fanout_json_iter_t   it;
+    u_char         *p, *buf;
+    ngx_uint_t      i, n, nold;
+
+    static u_char   names[2 * NGX_HTTP_FANOUT_ZONE_MEMBER];
+
+    buf = names;
+    nold = fields_read(0, old, &buf);
+    n = fields_read(nold, patch, &buf);
+
+    fields_unite(n, nold);
 
     p = dst;
     *p++ = '{';
 
-    (void) ngx_http_fanout_json_iter(&it, old);
-
-    while (ngx_http_fanout_json_next(&it, &key, &value) == 1) {
-        (void) find_key(patch, &key, &value);
-        p = merge_item(p, dst, &key, &value);
-    }
-
-    (void) ngx_http_fanout_json_iter(&it, patch);
-
-    while (ngx_http_fanout_json_next(&it, &key, &value) == 1) {
-
-        /* of members of the same name the last one counts */
-
-        if (!find_key(old, &key, &latest)
-            && find_key(patch, &key, &latest) && latest.data == value.data)
-        {
-            p = merge_item(p, dst, &key, &value);
-        }
+    for (i = 0; i < n; i++) {
+        p = field_write(p, dst, &fields[i]);
     }
 
     *p++ = '}';
@@ -116,11 +126,110 @@ merge(u_char *dst, ngx_http_fanout_json_t *old, ngx_http_fanout_json_t *patch)
 }
 
 
-static u_char *
-merge_item(u_char *p, u_char *dst, ngx_http_fanout_json_t *key,
-    ngx_http_fanout_json_t *value)
+/* Half a surrogate pair has no other way to be written than as it is. */
+
+static ngx_uint_t
+fields_read(ngx_uint_t n, ngx_http_fanout_json_t *object, u_char **buf)
 {
-    if (ngx_http_fanout_json_type(value) == NGX_HTTP_FANOUT_JSON_NULL) {
+    field_t                      *f;
+    ngx_http_fanout_json_iter_t   it;
+
+    (void) ngx_http_fanout_json_iter(&it, object);
+
+    for ( /* void */ ; n < NGX_HTTP_FANOUT_FIELDS; n++) {
+        f = &fields[n];
+
+        if (ngx_http_fanout_json_next(&it, &f->key, &f->value) != 1) {
+            break;
+        }
+
+        f->at = n;
+        f->raw = 0;
+
+        if (ngx_http_fanout_json_string(&f->key, *buf, f->key.len, &f->len)
+            == NGX_HTTP_FANOUT_JSON_OK)
+        {
+            f->name = *buf;
+            *buf += f->len;
+
+        } else {
+            f->name = f->key.data;
+            f->len = f->key.len;
+            f->raw = 1;
+        }
+    }
+
+    return n;
+}
+
+
+/* The first of a name gets the value of the last one, the others none. */
+
+static void
+fields_unite(ngx_uint_t n, ngx_uint_t nold)
+{
+    field_t     *first, *f;
+    ngx_uint_t   i;
+
+    for (i = 0; i < n; i++) {
+        sorted[i] = &fields[i];
+    }
+
+    ngx_qsort(sorted, n, sizeof(field_t *), by_place);
+
+    for (i = 0; i < n; /* void */ ) {
+        first = sorted[i];
+        f = first;
+
+        for (i++; i < n && by_name(sorted[i], first) == 0; i++) {
+            f = sorted[i];
+            first->value = f->value;
+            f->value.len = 0;
+        }
+
+        if (f->at >= nold
+            && ngx_http_fanout_json_type(&first->value)
+               == NGX_HTTP_FANOUT_JSON_NULL)
+        {
+            first->value.len = 0;
+        }
+    }
+}
+
+
+static int
+by_place(const void *one, const void *two)
+{
+    int             rc;
+    const field_t  *a, *b;
+
+    a = *(field_t *const *) one;
+    b = *(field_t *const *) two;
+    rc = by_name(a, b);
+
+    return rc ? rc : (a->at < b->at ? -1 : 1);
+}
+
+
+static int
+by_name(const field_t *a, const field_t *b)
+{
+    if (a->len != b->len) {
+        return a->len < b->len ? -1 : 1;
+    }
+
+    if (a->raw != b->raw) {
+        return a->raw ? -1 : 1;
+    }
+
+    return ngx_memcmp(a->name, b->name, a->len);
+}
+
+
+static u_char *
+field_write(u_char *p, u_char *dst, field_t *f)
+{
+    if (f->value.len == 0) {
         return p;
     }
 
@@ -128,63 +237,8 @@ merge_item(u_char *p, u_char *dst, ngx_http_fanout_json_t *key,
         *p++ = ',';
     }
 
-    p = ngx_cpymem(p, key->data, key->len);
+    p = ngx_cpymem(p, f->key.data, f->key.len);
     *p++ = ':';
 
-    return ngx_cpymem(p, value->data, value->len);
-}
-
-
-/* the last one of the name; value is left as it is without one */
-
-static ngx_uint_t
-find_key(ngx_http_fanout_json_t *object, ngx_http_fanout_json_t *key,
-    ngx_http_fanout_json_t *value)
-{
-    ngx_uint_t                   found;
-    ngx_http_fanout_json_t       k, v;
-    ngx_http_fanout_json_iter_t  it;
-
-    found = 0;
-    (void) ngx_http_fanout_json_iter(&it, object);
-
-    while (ngx_http_fanout_json_next(&it, &k, &v) == 1) {
-        if (same_key(&k, key)) {
-            *value = v;
-            found = 1;
-        }
-    }
-
-    return found;
-}
-
-
-static ngx_uint_t
-same_key(ngx_http_fanout_json_t *one, ngx_http_fanout_json_t *two)
-{
-    size_t         n, m;
-    static u_char  a[NGX_HTTP_FANOUT_ZONE_MEMBER];
-    static u_char  b[NGX_HTTP_FANOUT_ZONE_MEMBER];
-
-    if (one->len == two->len
-        && ngx_memcmp(one->data, two->data, one->len) == 0)
-    {
-        return 1;
-    }
-
-    if (ngx_strlchr((u_char *) one->data, (u_char *) one->data + one->len,
-                    '\\')
-        == NULL
-        && ngx_strlchr((u_char *) two->data, (u_char *) two->data + two->len,
-                       '\\')
-           == NULL)
-    {
-        return 0;
-    }
-
-    return ngx_http_fanout_json_string(one, a, sizeof(a), &n)
-           == NGX_HTTP_FANOUT_JSON_OK
-           && ngx_http_fanout_json_string(two, b, sizeof(b), &m)
-              == NGX_HTTP_FANOUT_JSON_OK
-           && n == m && ngx_memcmp(a, b, n) == 0;
+    return ngx_cpymem(p, f->value.data, f->value.len);
 }
