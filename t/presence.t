@@ -527,6 +527,41 @@ subtest 'anonymous' => sub {
     my $m = change($bob, 'joined')->[0];
     ok(!exists $m->{user} && !exists $m->{info}, 'neither user nor profile');
     is_deeply($m->{data}, { x => 1 }, 'but data');
+
+    my $hidden = sub {
+        my ($kind, $name, @more) = @_;
+        $ann->ok('presence', channel => 'room:anon', @more);
+        my $m = change($bob, $kind)->[0];
+        ok(!exists $m->{user} && !exists $m->{info}, $name);
+    };
+
+    $hidden->(updated => 'changed data', data => { x => 2 });
+    $hidden->(updated => 'merged', data => { y => 1 },
+              merge => Fanout::JSON::true);
+    $hidden->(updated => 'idle', state => 'idle');
+    $hidden->(joined => 'a member by another key', data => {}, key => 'k');
+    $hidden->(left => 'that left', data => undef, key => 'k');
+
+    $ann->ok('join', channel => 'room:anon2',
+             anonymous => Fanout::JSON::true);
+    $bob->ok('join', channel => 'room:anon2');
+    $ann->ok('presence', channel => 'room:anon2', data => {});
+    ok(!exists change($bob, 'joined')->[0]{user}, 'a member after the join');
+
+    $ann->ok('presence', channel => 'room:anon2', data => {},
+             anonymous => Fanout::JSON::false);
+    is(change($bob, 'updated')->[0]{user}, $ann->welcome->{user},
+       'told when it is asked for');
+    $ann->ok('presence', channel => 'room:anon2', data => { x => 1 });
+    is(change($bob, 'updated')->[0]{user}, $ann->welcome->{user},
+       'and from then on');
+
+    my $token = $ann->resume;
+    $ann->cut;
+    $ann = client($two, user => $ann->welcome->{user}, resume => $token);
+    ok($ann->welcome->{resumed}, 'came back');
+    $ann->ok('join', channel => 'room:anon');
+    $hidden->(updated => 'changed after a return', data => { x => 3 });
 };
 
 

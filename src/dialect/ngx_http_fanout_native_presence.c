@@ -216,6 +216,7 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     }
 
     put.created = 0;
+    sub->anonymous = p->anonymous;
     job->version = ch->roster ? ch->roster->version : 0;
 
     if (p->member) {
@@ -348,7 +349,14 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     }
 
     m.client = s->identity.client;
-    m.anonymous = anonymous;
+
+    if (cmd->anonymous.len) {
+        m.anonymous = anonymous;
+
+    } else {
+        m.anonymous = sub && sub->anonymous;
+        what |= NGX_HTTP_FANOUT_PUT_AS_IS;
+    }
 
     if (type != NGX_HTTP_FANOUT_JSON_NONE) {
 

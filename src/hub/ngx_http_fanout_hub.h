@@ -129,6 +129,7 @@ struct ngx_http_fanout_subscription_s {
     unsigned                         no_messages:1;
     unsigned                         reset:1;   /* to be told while behind */
     unsigned                         seat:1;    /* it has one in the zone */
+    unsigned                         anonymous:1;   /* as it joined */
     uint8_t                          want;      /* NGX_HTTP_FANOUT_WANT_* */
     uint64_t                         known;     /* changes of members up to it
                                                    were told in a reply */

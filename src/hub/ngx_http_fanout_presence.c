@@ -184,6 +184,7 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
     if (own) {
         own->idle = put->idle;
         own->timed = put->timed;
+        own->anonymous = put->anonymous;
 
         if (own->timed) {
             s->idles = 1;

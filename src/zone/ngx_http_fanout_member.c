@@ -246,9 +246,14 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     e->seen = e->joined_at;
     e->key_len = m->key.len;
     e->data_len = m->data.len;
-    e->flags = flags_of(m, what, 0);
+    e->flags = flags_of(m, what & ~NGX_HTTP_FANOUT_PUT_AS_IS, 0);
     e->chain = text_write(z, &m->key, &m->data, e->words);
     e->slot = fanout_slot_take(z, room, ref);
+
+    if ((what & NGX_HTTP_FANOUT_PUT_AS_IS) && s->members) {
+        e->flags |= fanout_member(z, s->members)->flags
+                    & FANOUT_MEMBER_ANONYMOUS;
+    }
 
     fanout_set(z, e->next, s->members);
     fanout_set(z, s->members, ref);
@@ -262,6 +267,7 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     r->changed = 1;
     r->idle = (e->flags & FANOUT_MEMBER_IDLE) != 0;
     r->timed = (e->flags & FANOUT_MEMBER_TIMED) != 0;
+    r->anonymous = (e->flags & FANOUT_MEMBER_ANONYMOUS) != 0;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
 }
@@ -295,6 +301,8 @@ again(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         as.idle = 0;
         as.timed = 0;
     }
+
+    what &= ~NGX_HTTP_FANOUT_PUT_AS_IS;
 
     return update(z, ref, &as, what | NGX_HTTP_FANOUT_PUT_DATA
                                     | NGX_HTTP_FANOUT_PUT_STATE, r);
@@ -333,6 +341,7 @@ update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     r->idle = (flags & FANOUT_MEMBER_IDLE) != 0;
     r->timed = (flags & FANOUT_MEMBER_TIMED) != 0;
+    r->anonymous = (flags & FANOUT_MEMBER_ANONYMOUS) != 0;
 
     if (flags != e->flags) {
         r->changed |= ((flags ^ e->flags) & ~FANOUT_MEMBER_TIMED) != 0;
@@ -363,7 +372,9 @@ flags_of(const ngx_http_fanout_member_t *m, unsigned what, uint8_t flags)
                                     : flags & ~FANOUT_MEMBER_TIMED;
     }
 
-    if (what & NGX_HTTP_FANOUT_PUT_ENTER) {
+    if ((what & NGX_HTTP_FANOUT_PUT_ENTER)
+        && !(what & NGX_HTTP_FANOUT_PUT_AS_IS))
+    {
         flags = m->anonymous ? flags | FANOUT_MEMBER_ANONYMOUS
                              : flags & ~FANOUT_MEMBER_ANONYMOUS;
     }

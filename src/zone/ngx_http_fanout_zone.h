@@ -765,6 +765,9 @@ void ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
 #define NGX_HTTP_FANOUT_PUT_STATE  0x02     /* .idle, .timed */
 #define NGX_HTTP_FANOUT_PUT_ENTER  0x04     /* make it if it is missing, with
                                                .anonymous */
+#define NGX_HTTP_FANOUT_PUT_AS_IS  0x08     /* .anonymous is of one that is
+                                               made, and not less than of
+                                               another one of the seat */
 
 typedef struct {
     uint32_t                    slot;
@@ -772,6 +775,7 @@ typedef struct {
     unsigned                    changed:1;  /* a change is or was pending */
     unsigned                    idle:1;     /* as it is now */
     unsigned                    timed:1;
+    unsigned                    anonymous:1;
 } ngx_http_fanout_put_t;
 
 /* Makes or changes the member m->key of the seat.  With the same data and
