@@ -1,12 +1,13 @@
 #!/usr/bin/env perl
 
 # docs/clients.md: if this fails, a program that is no browser, written as the
-# page says, does not see who is there, misses a message, or does not come back
-# as who it was when its worker has died.
+# page says, does not compile, does not see who is there, misses a message, or
+# does not come back as who it was when its worker has died.
 
 use strict;
 use warnings;
 
+use File::Path qw( make_path );
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
@@ -120,6 +121,76 @@ sub program {
 }
 
 
+# What has not changed keeps its time, so that it is not compiled again.
+
+sub stored {
+    my ($path, $text) = @_;
+
+    return $path if Fanout::Nginx::slurp($path) eq $text;
+
+    open my $f, '>', $path or die "$path: $!";
+    print $f $text;
+    close $f or die "$path: $!";
+
+    return $path;
+}
+
+
+# By Debian's compiler, with what Debian has packaged of crates, and in place of
+# tungstenite, which it has not, t/rust/tungstenite. Answers the executable.
+
+sub compiled {
+    my $dir = "$root/build/rust";
+    my $log = "$dir/log";
+
+    make_path("$dir/src", "$dir/.cargo");
+
+    stored("$dir/src/main.rs", program('rust'));
+    stored("$dir/Cargo.toml", <<'END' . program('toml') . <<'END');
+[package]
+name = "lobby"
+version = "0.0.0"
+edition = "2021"
+
+END
+
+[patch.crates-io]
+tungstenite = { path = "../../t/rust/tungstenite" }
+END
+    stored("$dir/.cargo/config.toml", <<'END');
+[source.crates-io]
+replace-with = "debian"
+
+[source.debian]
+directory = "/usr/share/cargo/registry"
+
+[build]
+rustflags = ["-Dwarnings", "-Cdebuginfo=0"]
+END
+
+    -x "/usr/bin/$_" or die "no /usr/bin/$_: t/tools/deps test\n"
+        for qw( cargo rustc );
+
+    my $pid = fork // die "fork: $!";
+
+    if (!$pid) {
+        delete @ENV{ grep { /^(CARGO|RUST)/ } keys %ENV };
+        $ENV{CARGO_HOME} = "$dir/.cargo";
+        $ENV{RUSTC} = '/usr/bin/rustc';
+        open STDOUT, '>', $log or die;
+        open STDERR, '>&', \*STDOUT;
+        open STDIN, '<', '/dev/null';
+        chdir $dir;
+        exec '/usr/bin/cargo', 'build', '--offline' or POSIX::_exit(127);
+    }
+
+    waitpid $pid, 0;
+    is($?, 0, 'rust: it compiles') or diag(Fanout::Nginx::slurp($log));
+
+    return $? ? undef : "$dir/target/debug/lobby";
+}
+
+
 sub lines_of {
     my ($out, $want) = @_;
 
@@ -169,24 +240,40 @@ sub runs {
     like(lines_of($out, qr/ann: hello, program/), qr/ann: hello, program/,
          'arrives');
 
-    # it comes back by itself, and nobody has seen it go
+    # its worker dies, and something is said before it can know that
 
     $ann->told($at);
     my ($m)  = @{ $ann->users($at)->{$name} || [ {} ] };
     my $info = $http->get("/fanout/clients/$m->{client}")->json;
+    kill 'STOP', $pid;
     $nginx->kill_worker($info->{worker});
+    my $posted = $http->post("/fanout/channels/$at/messages?user=cat",
+                             'all well?');
+    is($posted->{status}, 201, 'its worker dies, something is said');
+    kill 'CONT', $pid;
     ($one, $two) = $nginx->worker_pids;
     ok(wait_for(sub {
-        $ann->open if !$ann->connected;
         $ann->pump;
+        $ann->open if !$ann->connected;
         my $r = $http->get("/fanout/clients/$m->{client}");
-        $r->{status} == 200 && $r->json->{state} eq 'live';
-    }, 20), 'its worker dies: it comes back as who it was')
+        $ann->connected && $r->{status} == 200
+            && $r->json->{state} eq 'live'
+            && $r->json->{worker} != $info->{worker};
+    }, 20), 'it comes back as who it was')
         or diag(lines_of($out, qr/./));
+    like(lines_of($out, qr/cat: all well\?/), qr/cat: all well\?/,
+         'and is told what it missed');
 
     $r = $ann->say($at, 'still there?', to => { user => $name });
     like(lines_of($out, qr/ann: still there\?/), qr/ann: still there\?/,
          'and hears again');
+
+    my $seen = Fanout::Nginx::slurp($out);
+    my @said = $seen =~ /^cat: /mg;
+    is(@said, 1, 'each message once');
+    my @lists = $seen =~ /^here: (.*)$/mg;
+    is($lists[-1], "ann $name", 'it is in its list once');
+    unlike($seen, qr/something was missed/, 'and nothing was lost');
 
     kill 'TERM', $pid;
     waitpid $pid, 0;
@@ -194,12 +281,10 @@ sub runs {
 }
 
 
-my $py = $nginx->dir . '/lobby.py';
+runs('python', '/usr/bin/python3',
+     stored($nginx->dir . '/lobby.py', program('python')));
 
-open my $f, '>', $py or die "$py: $!";
-print $f program('python');
-close $f;
-
-runs('python', '/usr/bin/python3', $py);
+my $lobby = compiled();
+runs('rust', $lobby) if $lobby;
 
 done_testing();
