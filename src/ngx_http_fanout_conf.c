@@ -11,6 +11,7 @@
 #include "ngx_http_fanout_dialect.h"
 
 
+static char *check_msec(ngx_conf_t *cf, ngx_msec_t ms, ngx_uint_t days);
 static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
     ngx_int_t max);
 static ngx_uint_t is_origin(ngx_str_t *value);
@@ -35,6 +36,41 @@ fanout_conf_parameter(ngx_str_t *value, const char *name, ngx_str_t *s)
     s->len = value->len - len - 1;
 
     return 1;
+}
+
+
+char *
+fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_str_t   *value;
+    ngx_uint_t   i, k;
+
+    value = cf->args->elts;
+
+    for (i = first; i < cf->args->nelts; i++) {
+
+        p = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
+
+        if (p == NULL) {
+            continue;
+        }
+
+        len = p + 1 - value[i].data;
+
+        for (k = first; k < i; k++) {
+            if (value[k].len >= len
+                && ngx_memcmp(value[k].data, value[i].data, len) == 0)
+            {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate parameter \"%V\"", &value[i]);
+                return NGX_CONF_ERROR;
+            }
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -214,6 +250,10 @@ ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     if (value[1].len == 3 && ngx_strncmp(value[1].data, "off", 3) == 0) {
+        if (cf->args->nelts == 3) {
+            goto invalid;
+        }
+
         flcf->rate = 0;
         flcf->burst = 0;
         return NGX_CONF_OK;
@@ -291,6 +331,39 @@ ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data)
         value = cf->args->elts;
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"%V\" must be between 1ms and 1d", &value[0]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_fanout_check_pause(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_msec(cf, *(ngx_msec_t *) data, 1);
+}
+
+
+/* the zone has it in 32 bits, as milliseconds */
+
+char *
+ngx_http_fanout_check_resume(ngx_conf_t *cf, void *post, void *data)
+{
+    return check_msec(cf, *(ngx_msec_t *) data, 30);
+}
+
+
+static char *
+check_msec(ngx_conf_t *cf, ngx_msec_t ms, ngx_uint_t days)
+{
+    ngx_str_t  *value;
+
+    if (ms > (ngx_msec_t) days * 24 * 3600 * 1000) {
+        value = cf->args->elts;
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must be between 0 and %uid", &value[0],
+                           days);
         return NGX_CONF_ERROR;
     }
 

@@ -49,6 +49,9 @@ ngx_uint_t fanout_conf_parameter(ngx_str_t *value, const char *name,
 char *fanout_conf_time(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     time_t *sec);
 
+/* An error if a parameter name= is there twice, from an argument on. */
+char *fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first);
+
 /* The zone of a name, NULL: none so far. */
 ngx_http_fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);
 
@@ -59,8 +62,12 @@ ngx_http_fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);
 char *ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data);
 
-/* A post: a time that is not 0 and a day at most. */
+/* Posts: a time that is not 0 and a day at most; one that may be 0; one that
+ * may be 0 and 30 days at most. */
 char *ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_fanout_check_pause(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_fanout_check_resume(ngx_conf_t *cf, void *post, void *data);
+
 /* A ratio is from 0 to 1032 (zlib's best), a level from 1 to 9, the bits of a
  * window from 9 to 15. */
 

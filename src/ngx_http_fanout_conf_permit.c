@@ -14,6 +14,7 @@ static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
     ngx_uint_t *ops);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_permit_t *permit);
+static ngx_uint_t has_profile(ngx_array_t *info, u_char *name, size_t len);
 static ngx_uint_t profile_name(u_char *p, u_char *last);
 
 
@@ -145,6 +146,13 @@ permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
 
         if (*p != '$') {
             while (p < last && *p != '$') {
+                if (*p < 0x20 || *p == 0x7f) {
+                    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                       "control character in channel pattern "
+                                       "\"%V\"", value);
+                    return NGX_CONF_ERROR;
+                }
+
                 p++;
             }
 
@@ -271,6 +279,12 @@ ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
+        if (has_profile(flcf->user_info, value[i].data, p - value[i].data)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate name in \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
         profile = ngx_array_push(flcf->user_info);
         if (profile == NULL) {
             return NGX_CONF_ERROR;
@@ -294,6 +308,26 @@ ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+has_profile(ngx_array_t *info, u_char *name, size_t len)
+{
+    ngx_uint_t                  i;
+    ngx_http_fanout_profile_t  *profile;
+
+    profile = info->elts;
+
+    for (i = 0; i < info->nelts; i++) {
+        if (profile[i].name.len == len
+            && ngx_memcmp(profile[i].name.data, name, len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_fanout_conf.h"
+#include "ngx_http_fanout_hub.h"
 #include "ngx_http_fanout_pattern.h"
 
 
@@ -168,6 +169,14 @@ ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate: there is a zone of this name";
     }
 
+    if (ngx_http_fanout_hub_label(&value[1], NGX_HTTP_FANOUT_NAME) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone name \"%V\": 1 to %d bytes of UTF-8 "
+                           "without control characters are needed", &value[1],
+                           NGX_HTTP_FANOUT_NAME);
+        return NGX_CONF_ERROR;
+    }
+
     size = ngx_parse_size(&value[2]);
 
     if (size == NGX_ERROR) {
@@ -198,6 +207,10 @@ ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                        sizeof(ngx_http_fanout_policy_t))
         != NGX_OK)
     {
+        return NGX_CONF_ERROR;
+    }
+
+    if (fanout_conf_repeated(cf, 3) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -362,6 +375,10 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     policy->pattern.data = pattern.data;
     policy->pattern.len = pattern.len;
 
+    if (fanout_conf_repeated(cf, 3) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     for (i = 3; i < cf->args->nelts; i++) {
         if (channel_parameter(cf, &value[i], policy) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
@@ -372,8 +389,8 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* The first that matches counts: what comes after the same, or after one for
- * all, is never asked. */
+/* The first that matches counts: what comes after one that matches all that it
+ * does, its "*" taken for any character, is never asked. */
 
 static void
 channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
@@ -388,9 +405,9 @@ channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     for (i = 0; i < app->policies.nelts; i++) {
         text = &policy[i].text;
 
-        if ((text->len == 1 && text->data[0] == '*')
-            || (text->len == pattern->len
-                && ngx_strncmp(text->data, pattern->data, text->len) == 0))
+        if (ngx_http_fanout_pattern_match(policy[i].pattern.data,
+                                          policy[i].pattern.len,
+                                          pattern->data, pattern->len))
         {
             ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                                "the channel pattern \"%V\" is never reached: "
@@ -559,6 +576,15 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
         app->members_publish = 1;
     }
 
+    if (policy->keep.history == 0 && (policy->keep.ttl || policy->keep.bytes))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%s\" of \"fanout_channel\" needs \"history\": "
+                           "without it nothing is kept",
+                           policy->keep.ttl ? "ttl" : "bytes");
+        return NGX_CONF_ERROR;
+    }
+
     name = NULL;
 
     if (policy->keep.presence == NGX_HTTP_FANOUT_PRESENCE_OFF) {
@@ -566,6 +592,7 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
                : policy->expire ? "expire"
                : policy->idle ? "idle"
                : policy->pongs ? "alive"
+               : policy->keep.seen ? "seen"
                : policy->members_publish ? "publish=members" : NULL;
     }
 

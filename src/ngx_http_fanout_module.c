@@ -26,6 +26,9 @@ static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 static ngx_int_t check_location(ngx_conf_t *cf,
     ngx_http_fanout_loc_conf_t *conf);
+static const char *idle_directive(ngx_http_fanout_loc_conf_t *conf);
+static ngx_int_t check_sessions(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
 
@@ -33,6 +36,8 @@ static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
 static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
 static ngx_conf_post_t  number_post = { ngx_http_fanout_check_number };
 static ngx_conf_post_t  time_post = { ngx_http_fanout_check_time };
+static ngx_conf_post_t  pause_post = { ngx_http_fanout_check_pause };
+static ngx_conf_post_t  resume_post = { ngx_http_fanout_check_resume };
 static ngx_conf_post_t  ratio_post = { ngx_http_fanout_check_ratio };
 static ngx_conf_post_t  level_post = { ngx_http_fanout_check_level };
 static ngx_conf_post_t  window_post = { ngx_http_fanout_check_window };
@@ -153,28 +158,28 @@ static ngx_command_t  commands[] = {
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, ping),
-      NULL },
+      &pause_post },
 
     { ngx_string("fanout_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, timeout),
-      NULL },
+      &time_post },
 
     { ngx_string("fanout_resume"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, resume),
-      NULL },
+      &resume_post },
 
     { ngx_string("fanout_drain"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, drain),
-      NULL },
+      &pause_post },
 
     { ngx_string("fanout_buffer"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -518,6 +523,10 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->app->resume = conf->resume;
     }
 
+    if (check_sessions(cf, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     ngx_http_fanout_websocket_configure(conf);
 
     return conf->status ? ngx_http_fanout_watch_configure(cf, conf)
@@ -546,18 +555,88 @@ check_location(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
         return NGX_ERROR;
     }
 
+    if (conf->handler && conf->broadcasts != NGX_CONF_UNSET_PTR
+        && conf->broadcasts)
+    {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"fanout_broadcast\" does nothing in location \"%V\": "
+                      "what the module answers is not broadcast",
+                      &clcf->name);
+    }
+
     if (conf->app || clcf->noname || clcf->locations || clcf->name.len == 0) {
         return NGX_OK;
     }
 
-    name = conf->dialect != NGX_CONF_UNSET_PTR ? "fanout_dialect"
-           : conf->permits != NGX_CONF_UNSET_PTR ? "fanout_permit"
-           : conf->origins != NGX_CONF_UNSET_PTR ? "fanout_origin" : NULL;
+    name = idle_directive(conf);
 
     if (name) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"%s\" does nothing in location \"%V\", which has no "
                       "\"fanout\"", name, &clcf->name);
+    }
+
+    return NGX_OK;
+}
+
+
+/* One of those that are for sessions only; "fanout_origin" holds for who
+ * watches the status as well. */
+
+static const char *
+idle_directive(ngx_http_fanout_loc_conf_t *conf)
+{
+    if (conf->origins != NGX_CONF_UNSET_PTR && conf->status == NULL) {
+        return "fanout_origin";
+    }
+
+    return conf->dialect != NGX_CONF_UNSET_PTR ? "fanout_dialect"
+           : conf->permits != NGX_CONF_UNSET_PTR ? "fanout_permit"
+           : conf->autojoin != NGX_CONF_UNSET_PTR ? "fanout_autojoin"
+           : conf->user_info != NGX_CONF_UNSET_PTR ? "fanout_user_info"
+           : conf->transports ? "fanout_transports"
+           : conf->rate != NGX_CONF_UNSET_UINT ? "fanout_rate"
+           : conf->sessions != NGX_CONF_UNSET_UINT ? "fanout_sessions"
+           : conf->per_user != NGX_CONF_UNSET_UINT ? "fanout_sessions_per_user"
+           : conf->channels != NGX_CONF_UNSET_UINT
+             ? "fanout_channels_per_session"
+           : conf->presence_size != NGX_CONF_UNSET_SIZE
+             ? "fanout_presence_size"
+           : conf->resume != NGX_CONF_UNSET_MSEC ? "fanout_resume"
+           : conf->retry != NGX_CONF_UNSET_MSEC ? "fanout_retry"
+           : conf->poll_timeout != NGX_CONF_UNSET_MSEC ? "fanout_poll_timeout"
+           : NULL;
+}
+
+
+/* What is known only when all is inherited. */
+
+static ngx_int_t
+check_sessions(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (conf->app == NULL || clcf->noname) {
+        return NGX_OK;
+    }
+
+    if (conf->dialect == &ngx_http_fanout_raw
+        && !(conf->transports & NGX_HTTP_FANOUT_WEBSOCKET))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"fanout_dialect raw\" conflicts with "
+                      "\"fanout_transports\" without \"websocket\" in "
+                      "location \"%V\"",
+                      &clcf->name);
+        return NGX_ERROR;
+    }
+
+    if (conf->permits == NULL) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "location \"%V\" has no \"fanout_permit\": nobody may "
+                      "do anything there", &clcf->name);
     }
 
     return NGX_OK;

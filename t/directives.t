@@ -164,6 +164,9 @@ my @zone = (
     'fanout_zone z 8m dedupe=0'    => 'invalid "dedupe=0"',
     'fanout_zone z 8m dedupe=9y'   => 'invalid "dedupe=9y"',
     'fanout_zone z 8m frames=1k'   => 'invalid "frames=1k"',
+    'fanout_zone "" 8m'            => 'invalid zone name ""',
+    "fanout_zone 'a\tb' 8m"        => 'invalid zone name "a\tb"',
+    'fanout_zone z 8m slots=4 slots=4' => 'duplicate parameter "slots=4"',
     'fanout_zone z 8m; fanout_zone z 8m' => 'fanout_zone.* is duplicate',
     'limit_req_zone $uri zone=z:1m rate=1r/s; fanout_zone z 8m'
                                    => '"z" is already declared|"z" conflicts',
@@ -188,6 +191,10 @@ my @channel = (
     'fanout_channel app * ttl=0'            => 'invalid "ttl=0"',
     'fanout_channel app * ttl=x'            => 'invalid "ttl=x"',
     'fanout_channel app * ttl=366d'         => 'invalid "ttl=366d"',
+    'fanout_channel app * ttl=1h'   => '"ttl" of .* needs "history"',
+    'fanout_channel app * bytes=1m' => '"bytes" of .* needs "history"',
+    'fanout_channel app * history=1 ttl=1s history=2'
+                                    => 'duplicate parameter "history=2"',
 );
 
 push @channel, "fanout_channel app * $_=1" =>
@@ -215,6 +222,7 @@ push @channel, map {
     [ 'idle=1m',        '"idle" of "fanout_channel" needs "presence=on"' ],
     [ 'expire=1m',      '"expire" of "fanout_channel" needs' ],
     [ 'members=3',      '"members" of "fanout_channel" needs' ],
+    [ 'seen=1h',        '"seen" of "fanout_channel" needs' ],
     [ 'alive=pong',     '"alive" of "fanout_channel" needs' ],
     [ 'publish=members', '"publish=members" of "fanout_channel" needs' ],
     [ 'presence=summary idle=1m', '"idle".* needs "presence=on"' ],
@@ -252,6 +260,8 @@ my @location = (
     'fanout_user_info =x'          => 'invalid "=x": NAME=VALUE',
     'fanout_user_info na-me=x'     => 'invalid "na-me=x"',
     'fanout_user_info a=$nope_no'  => 'unknown "nope_no" variable',
+    'fanout_user_info a=x b=y a=z' => 'duplicate name in "a=z"',
+    'fanout_user_info a=x; fanout_user_info a=z' => 'duplicate name in "a=z"',
     'fanout_autojoin'              => 'invalid number of arguments',
     'fanout_autojoin room:*'       => 'invalid channel "room:\*": .*no wildcards',
     'fanout_autojoin a$'           => 'invalid variable in channel pattern "a\$"',
@@ -259,6 +269,8 @@ my @location = (
         => '"fanout_autojoin" has more channels',
     'fanout_presence_size 9k'      => '"fanout_presence_size" must be 8k at most',
     'fanout_permit all ""'         => 'empty channel pattern',
+    "fanout_permit all 'a\tb'"     => 'control character in .*"a\tb"',
+    "fanout_autojoin 'a\tb'"       => 'control character in .*"a\tb"',
     'fanout_permit all a$'         => 'invalid variable in channel pattern "a\$"',
     'fanout_permit all a${b'       => '(?:invalid variable|variable name).*',
     'fanout_permit all $nope_no'   => 'unknown "nope_no" variable',
@@ -278,10 +290,18 @@ my @location = (
     'fanout_rate 5r/s burst=0'     => 'invalid "fanout_rate"',
     'fanout_rate 5r/s burst=x'     => 'invalid "fanout_rate"',
     'fanout_rate 5r/s 5'           => 'invalid "fanout_rate"',
+    'fanout_rate off burst=5'      => 'invalid "fanout_rate"',
     'fanout_rate 1r/s; fanout_rate off' => 'fanout_rate.* is duplicate',
     'fanout_rate 2000000r/s'       => 'invalid "fanout_rate"',
     'fanout_message_size 17m'      => 'fanout_message_size" must be less than 16m',
     'fanout_batch 65'              => 'fanout_batch" must be 64 at most',
+    'fanout_timeout 0'             => '"fanout_timeout" must be between 1ms',
+    'fanout_timeout 25h'           => '"fanout_timeout" must be between 1ms',
+    'fanout_ping 25h'              => '"fanout_ping" must be between 0 and 1d',
+    'fanout_drain 25h'             => '"fanout_drain" must be between 0 and 1d',
+    'fanout_resume 31d'            => '"fanout_resume" must .* 0 and 30d',
+    'fanout app; fanout_dialect raw; fanout_transports sse poll'
+        => '"fanout_dialect raw" conflicts .* "/test"',
 );
 
 for (qw( fanout_ping fanout_timeout fanout_resume fanout_drain )) {
@@ -342,6 +362,11 @@ my @log = (
     'fanout_log x buffer=x'        => 'invalid buffer size "x"',
     'fanout_log x buffer=1g'       => 'invalid buffer size "1g"',
     'fanout_log x buffer=1k flush=0'   => 'invalid flush time "0"',
+    'fanout_log x buffer=1k flush=2d'  => 'invalid flush time "2d"',
+    'fanout_log x buffer=1k buffer=1k' => 'duplicate parameter "buffer=1k"',
+    'fanout_log x events=deny events=join'
+                                   => 'duplicate parameter "events=join"',
+    'fanout_log off events=deny'   => 'invalid parameter "events=deny"',
     'fanout_log x buffer=1k flush=x'   => 'invalid flush time "x"',
     'fanout_log x flush=1s'        => 'no buffer is defined for fanout_log',
     'fanout_log x buf=1k'          => 'invalid parameter "buf=1k"',
@@ -364,6 +389,9 @@ my @hook = (
     'fanout_hook app @h join'      => 'invalid URI "@h" of a hook, it begins '
                                     . 'with "/"',
     'fanout_hook app http://h/ join' => 'invalid URI "http://h/" of a hook',
+    'fanout_hook app /h$arg_x join' => 'invalid URI "/h\$arg_x" of a hook, '
+                                     . 'it takes no variables',
+    'fanout_hook app /h join batch=1 batch=2' => 'duplicate parameter "batch=2"',
     'fanout_hook app /h joined'    => 'invalid event or parameter "joined".*'
                                     . 'connect, .*first-in.* fail=',
     'fanout_hook app /h JOIN'      => 'invalid event or parameter "JOIN"',
@@ -506,13 +534,31 @@ subtest 'places' => sub {
 subtest 'warnings' => sub {
     my @warn = (
         [ 'fanout_channel app room:*', '' ] => 'room:\*" is never reached',
-        [ 'fanout_channel other a; fanout_channel other a ttl=1s', '' ]
+        [ 'fanout_channel other a; fanout_channel other a history=1', '' ]
                                      => '"a" is never reached: "a" comes',
+        [ 'fanout_channel other a:*; fanout_channel other a:b:*', '' ]
+                                     => '"a:b:\*" is never reached: "a:\*"',
+        [ 'fanout_channel other *:z; fanout_channel other a:*:z', '' ]
+                                     => '"a:\*:z" is never reached',
         [ '', 'fanout_dialect raw' ] => '"fanout_dialect" does nothing in '
                                       . 'location "/test"',
         [ '', 'fanout_api app; fanout_permit all *' ]
                                      => '"fanout_permit" does nothing',
         [ '', 'fanout_origin same' ] => '"fanout_origin" does nothing',
+        [ '', 'fanout_api app; fanout_origin same' ]
+                                     => '"fanout_origin" does nothing',
+        (map { [ '', $_ ] => '"' . (split)[0] . '" does nothing' }
+             'fanout_autojoin a', 'fanout_user_info a=b',
+             'fanout_transports sse', 'fanout_rate off', 'fanout_sessions 1',
+             'fanout_sessions_per_user 1', 'fanout_channels_per_session 1',
+             'fanout_presence_size 1k', 'fanout_resume 1m', 'fanout_retry 1s',
+             'fanout_poll_timeout 1s'),
+        [ '', 'fanout app; fanout_broadcast app x' ]
+                                     => '"fanout_broadcast" does nothing',
+        [ '', 'fanout app; fanout_permit all *' ] => undef,
+        [ '', 'fanout_status app; fanout_origin same' ] => undef,
+        [ 'fanout_channel other a:b; fanout_channel other a:*', '' ] => undef,
+        [ 'fanout_channel other a*c; fanout_channel other a:*', '' ] => undef,
         [ 'fanout_zone z 8m slots=1', '' ]
                          => 'zone "z" has 1 slots for 2 worker processes',
     );
@@ -521,17 +567,36 @@ subtest 'warnings' => sub {
         my ($status, $said) = check(@$where);
 
         is($status, 0, "@$where is taken");
+
+        if (!defined $regex) {
+            unlike($said, qr/\[warn\]/, 'and nothing is said');
+            next;
+        }
+
         like($said, qr/\[warn\] .*$regex/, 'but not without a word');
     }
 
     my ($status, $said) = check('', 'fanout_permit all *; '
                                 . 'location /test/in { fanout app; }');
     unlike($said, qr/does nothing/, 'nothing is said where it is inherited');
+
+    my $text = "load_module @{[ Fanout::Nginx::module({}) ]};" x !!length
+               Fanout::Nginx::module({});
+    my $conf = $nginx->dir . '/none.conf';
+
+    open my $f, '>', $conf or die "$conf: $!";
+    print $f "$text events { } http { fanout_zone app 8m;
+              server { location /all { fanout app; } } }";
+    close $f;
+
+    like(qx{@{[ Fanout::Nginx::binary() ]} -t -c $conf -e $conf.log 2>&1},
+         qr{\[warn\] .*"/all" has no "fanout_permit": nobody may},
+         'who may do nothing');
 };
 
 subtest 'and what is right' => sub {
-    for my $line ('fanout_channel app a* history=0 bytes=1m ttl=1s',
-                  'fanout_channel other * ttl=1s',
+    for my $line ('fanout_channel app a* history=1 bytes=1m ttl=1s',
+                  'fanout_channel other * history=1 ttl=1s',
                   'fanout_channel app a:*:b:* history=10000000',
                   'fanout_channel app a hooks=off',
                   'fanout_channel app a hooks=on history=1',
@@ -558,7 +623,8 @@ subtest 'and what is right' => sub {
                   'fanout_permit join,publish,history a b* $arg_a ${arg_b}c',
                   'fanout_permit all *', 'fanout_origin * https://x',
                   'fanout_origin same', 'fanout_ping 0', 'fanout_resume 0',
-                  'fanout_drain 0', 'fanout_sessions 0', 'fanout_batch 64',
+                  'fanout_drain 0', 'fanout_ping 1d', 'fanout_resume 30d',
+                  'fanout_timeout 1d', 'fanout_sessions 0', 'fanout_batch 64',
                   'fanout_message_size 15m', 'fanout_buffer 1024m',
                   'fanout_user $remote_addr:$arg_a', 'fanout_dialect native',
                   'fanout_transports sse poll', 'fanout_retry 1ms',

@@ -78,7 +78,11 @@ ngx_http_fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     hook->callee.limit = 1024 * 1024;
     hook->batch = NGX_HTTP_FANOUT_HOOK_BATCH;
 
-    rv = set_uri(cf, hook, &value[2]);
+    rv = fanout_conf_repeated(cf, 3);
+
+    if (rv == NGX_CONF_OK) {
+        rv = set_uri(cf, hook, &value[2]);
+    }
 
     for (i = 3; rv == NGX_CONF_OK && i < cf->args->nelts; i++) {
         rv = set_argument(cf, hook, &value[i]);
@@ -116,6 +120,13 @@ set_uri(ngx_conf_t *cf, ngx_http_fanout_hook_t *hook, ngx_str_t *text)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid URI \"%V\" of a hook, it begins with "
                            "\"/\" and names a location of this server", text);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_strlchr(text->data, text->data + text->len, '$')) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid URI \"%V\" of a hook, it takes no "
+                           "variables", text);
         return NGX_CONF_ERROR;
     }
 

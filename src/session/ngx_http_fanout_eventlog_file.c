@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_fanout_eventlog.h"
+#include "ngx_http_fanout_conf.h"
 
 
 /* Begins as the buffer of an access log does: one that names the same file
@@ -190,7 +191,14 @@ ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_strcmp(value[1].data, "off") == 0 && cf->args->nelts == 2) {
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (cf->args->nelts > 2) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\": \"off\" has none",
+                               &value[2]);
+            return NGX_CONF_ERROR;
+        }
 
         if (flcf->logs != NGX_CONF_UNSET_PTR) {
             return "is duplicate";
@@ -240,7 +248,7 @@ ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     i = format(cf, log);
 
-    if (i == 0) {
+    if (i == 0 || fanout_conf_repeated(cf, i) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -366,7 +374,9 @@ parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_http_fanout_eventlog_t *log,
     if (has_prefix(value, "flush=", &s)) {
         *flush = ngx_parse_time(&s, 0);
 
-        if (*flush == (ngx_msec_t) NGX_ERROR || *flush == 0) {
+        if (*flush == (ngx_msec_t) NGX_ERROR || *flush == 0
+            || *flush > 24 * 3600 * 1000)
+        {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid flush time \"%V\"", &s);
             return NGX_CONF_ERROR;
