@@ -122,6 +122,13 @@ subtest 'members' => sub {
          @{ get('channels/room%3A1/presence')->{members} }) == 1;
     }, 'one whose connection broke lingers');
 
+    for (qw( room:0=on count:0=summary other=off )) {
+        my ($name, $mode) = split /=/;
+        $ws[0]->ok('publish', channel => $name, data => 1);
+        is(get("channels/$name/presence")->{presence}, $mode,
+           "how it is kept where nobody is: $mode");
+    }
+
     is(status('channels/none/presence'), 404, 'a channel that is not there');
     is(status('channels/room%3A1/presence?cursor=x'), 400, 'a bad cursor');
     is($http->post('/api/channels/room%3A1/presence', '{}')->{status}, 405,
@@ -159,6 +166,17 @@ subtest 'last seen' => sub {
 
     my $seen = get('channels/room%3Aseen/presence?user=ann')->{seen};
     cmp_ok($seen // 0, '>=', $there->{members}[0]{seen}, 'seen until then');
+
+    enter($ws, 'room:seen');
+    my $later = client($one, 'later');
+    enter($later, 'room:seen');
+
+    my $page = get('channels/room%3Aseen/presence?user=ann&limit=1');
+    is(@{ $page->{members} }, 1, 'there again, on a page of one');
+    my $end = get('channels/room%3Aseen/presence?user=ann&limit=1'
+                  . "&cursor=$page->{cursor}");
+    is_deeply([ $end->{members}, $end->{seen} ], [ [], undef ],
+              'that no more is on the next does not say who is away');
 };
 
 

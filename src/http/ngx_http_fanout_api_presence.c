@@ -43,6 +43,7 @@ typedef struct {
     ngx_uint_t                       n;         /* written */
     uint32_t                         slot;      /* next */
     unsigned                         summary:1;
+    unsigned                         first:1;   /* from the first slot on */
 } page_t;
 
 
@@ -144,6 +145,7 @@ page_args(ngx_http_fanout_api_t *api, page_t *page)
 
     page->limit = ngx_max(1, ngx_min(limit, NGX_HTTP_FANOUT_API_CHANNELS));
     page->slot = ngx_min(cursor, UINT32_MAX - 1);
+    page->first = (cursor == 0);
     page->summary = (summary != 0);
 
     return NGX_HTTP_FANOUT_E_NONE;
@@ -225,14 +227,24 @@ page_write(ngx_http_fanout_api_t *api, page_t *page, unsigned n)
 static ngx_int_t
 page_end(ngx_http_fanout_api_t *api, page_t *page)
 {
-    ngx_int_t  rc;
+    ngx_int_t   rc;
+    ngx_uint_t  mode;
+
+    /* that of those who are there, or of who comes */
+
+    mode = page->room.members
+           ? page->room.presence
+           : ngx_http_fanout_policy(api->hub->app, &api->words[1])
+             ->keep.presence;
 
     rc = ngx_http_fanout_frame_printf(api->hub, api->out, 256,
              "],\"epoch\":\"%016xL\",\"offset\":%uL,\"presence\":\"%s\","
              "\"count\":%uD", page->room.epoch, page->room.offset,
-             modes[page->room.presence], page->room.members);
+             modes[mode], page->room.members);
 
-    if (rc == NGX_OK && page->user.len && page->n == 0 && !page->summary) {
+    if (rc == NGX_OK && page->user.len && page->n == 0 && page->first
+        && !page->summary)
+    {
         rc = seen_write(api, page);
     }
 
