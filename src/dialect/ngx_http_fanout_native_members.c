@@ -29,8 +29,7 @@ static ngx_int_t ready_join(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_roster_t *r);
 static void ready_members(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_channel_t *ch);
-static ngx_int_t own_members(ngx_http_fanout_subscription_t *sub,
-    ngx_http_fanout_roster_t *r);
+static void kept(ngx_http_fanout_job_t *job, ngx_uint_t summary);
 static ngx_int_t read_direct(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static size_t part_room(ngx_http_fanout_session_t *s,
@@ -95,6 +94,8 @@ ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         return NGX_AGAIN;
     }
 
+    kept(job, r->summary);
+
     if (job->members && job->snapshot == NULL) {
         rc = ngx_http_fanout_roster_snapshot(s->hub, r, &job->snapshot);
 
@@ -147,15 +148,17 @@ ready_join(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     job->mail = job->since && j.recovered;
     job->sub->offset = j.offset;
 
-    if (job->resumed) {
-        if (own_members(job->sub, r) != NGX_OK) {
-            return NGX_ERROR;
-        }
-
-        ngx_http_fanout_session_alive(s);
-    }
-
     return NGX_OK;
+}
+
+
+/* All are told, or how many, as the zone keeps it. */
+
+static void
+kept(ngx_http_fanout_job_t *job, ngx_uint_t summary)
+{
+    job->members = job->who && !summary;
+    job->counts = job->who && summary;
 }
 
 
@@ -185,45 +188,6 @@ ready_members(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     if (!sub->reset) {
         sub->known = ch->offset;
     }
-}
-
-
-/* A client that came back has the members it had, as the zone has them: what
- * was told does not say who made them idle. */
-
-static ngx_int_t
-own_members(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_roster_t *r)
-{
-    ngx_http_fanout_zstr_t      key;
-    ngx_http_fanout_mirror_t   *m;
-    ngx_http_fanout_member_t    now;
-    ngx_http_fanout_session_t  *s;
-
-    static u_char  buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF];
-
-    s = sub->session;
-
-    for (m = ngx_http_fanout_roster_next(r, s->identity.client, NULL);
-         m;
-         m = ngx_http_fanout_roster_next(r, s->identity.client, m))
-    {
-        key.data = m->bytes;
-        key.len = m->key_len;
-
-        if (ngx_http_fanout_member_get(&s->hub->zone, &sub->channel->zc,
-                                       s->identity.client, &key, &now, buf)
-            != NGX_HTTP_FANOUT_ZONE_OK)
-        {
-            /* it is about to leave */
-            continue;
-        }
-
-        if (ngx_http_fanout_hub_member_own(sub, &now) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
 }
 
 
@@ -294,6 +258,10 @@ read_section(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         job->epoch = room.epoch;
         job->offset = room.offset;
         job->count = room.members;
+
+        if (room.presence != NGX_HTTP_FANOUT_PRESENCE_OFF) {
+            kept(job, room.presence == NGX_HTTP_FANOUT_PRESENCE_SUMMARY);
+        }
     }
 
     if (job->counts) {

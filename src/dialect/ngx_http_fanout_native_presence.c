@@ -193,7 +193,6 @@ ngx_http_fanout_error_e
 fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     fanout_presence_t *p)
 {
-    ngx_uint_t                       mode, on;
     ngx_http_fanout_put_t            put;
     ngx_http_fanout_error_e          rc;
     ngx_http_fanout_member_t         m;
@@ -202,8 +201,6 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
 
     sub = job->sub;
     ch = sub->channel;
-    mode = ch->policy->keep.presence;
-    on = (mode == NGX_HTTP_FANOUT_PRESENCE_ON);
 
     if (ngx_http_fanout_hub_want(sub, p->want) != NGX_OK) {
         return NGX_HTTP_FANOUT_E_INTERNAL;
@@ -238,13 +235,11 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         ngx_http_fanout_session_alive(s);
     }
 
-    job->resumed = (s->resumed && on);
-    job->members = on && (sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE);
-    job->counts = !on && (sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE);
-
-    if (!job->members && !job->counts && !job->resumed) {
+    if (!(sub->want & NGX_HTTP_FANOUT_WANT_PRESENCE)) {
         return NGX_HTTP_FANOUT_E_NONE;
     }
+
+    job->who = 1;
 
     if (ch->roster == NULL) {
         ch->roster = ngx_http_fanout_roster_create(s->hub, ch);
@@ -254,7 +249,7 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         }
     }
 
-    if (put.created && (job->members || job->counts)) {
+    if (put.created) {
         job->enters = 1;
         job->key.len = p->key.len;
         job->key.data = ngx_alloc(p->key.len + 1, ngx_cycle->log);
@@ -491,6 +486,7 @@ fanout_native_members(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
+    job->who = 1;
     job->members = (mode == NGX_HTTP_FANOUT_PRESENCE_ON);
     job->counts = !job->members;
     job->waits = 1;

@@ -20,6 +20,7 @@ static ngx_http_fanout_error_e refused(ngx_http_fanout_hub_t *hub, int rc);
 static ngx_uint_t again(ngx_http_fanout_hub_t *hub, int rc);
 static ngx_http_fanout_own_t *own_find(ngx_http_fanout_subscription_t *sub,
     const u_char *key, size_t len);
+static ngx_int_t own_members(ngx_http_fanout_subscription_t *sub);
 static ngx_uint_t same(ngx_http_fanout_own_t *own, const u_char *key,
     size_t len);
 static void restore_member(ngx_http_fanout_subscription_t *sub,
@@ -117,7 +118,44 @@ ngx_http_fanout_hub_seat(ngx_http_fanout_subscription_t *sub)
 
     sub->seat = 1;
 
+    if (s->resumed && own_members(sub) != NGX_OK) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
     return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* A client that came back has the members it had. */
+
+static ngx_int_t
+own_members(ngx_http_fanout_subscription_t *sub)
+{
+    ngx_uint_t                  n;
+    ngx_http_fanout_member_t    m;
+    ngx_http_fanout_session_t  *s;
+
+    static u_char  buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF];
+
+    s = sub->session;
+
+    for (n = 0;
+         ngx_http_fanout_member_nth(&s->hub->zone, &sub->channel->zc,
+                                    s->identity_ref, &s->identity, n, &m,
+                                    buf)
+         == NGX_HTTP_FANOUT_ZONE_OK;
+         n++)
+    {
+        if (ngx_http_fanout_hub_member_own(sub, &m) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (sub->own) {
+        ngx_http_fanout_session_alive(s);
+    }
+
+    return NGX_OK;
 }
 
 

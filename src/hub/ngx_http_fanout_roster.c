@@ -193,37 +193,6 @@ ngx_http_fanout_roster_find(ngx_http_fanout_roster_t *r, uint64_t client,
 }
 
 
-/* the first one has the least key, which may be the empty one */
-
-ngx_http_fanout_mirror_t *
-ngx_http_fanout_roster_next(ngx_http_fanout_roster_t *r, uint64_t client,
-    ngx_http_fanout_mirror_t *m)
-{
-    ngx_rbtree_node_t  *node, *found;
-
-    if (m) {
-        found = ngx_rbtree_next(&r->members, &m->node);
-
-    } else {
-        found = NULL;
-        node = r->members.root;
-
-        while (node != &r->sentinel) {
-            if (mirror_of(node)->client >= client) {
-                found = node;
-                node = node->left;
-
-            } else {
-                node = node->right;
-            }
-        }
-    }
-
-    return found && mirror_of(found)->client == client ? mirror_of(found)
-                                                       : NULL;
-}
-
-
 static ngx_int_t
 put(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r,
     ngx_http_fanout_member_t *member)
@@ -366,6 +335,14 @@ ngx_http_fanout_roster_apply(ngx_http_fanout_hub_t *hub,
 
     while (rc == NGX_OK && ngx_http_fanout_change_next(&p, last, &m) == 1) {
 
+        if (m.change != NGX_HTTP_FANOUT_LEFT
+            && (m.change == NGX_HTTP_FANOUT_COUNTED) != r->summary)
+        {
+            /* the zone keeps it in another way than before */
+            rc = NGX_DECLINED;
+            break;
+        }
+
         switch (m.change) {
 
         case NGX_HTTP_FANOUT_COUNTED:
@@ -389,7 +366,7 @@ ngx_http_fanout_roster_apply(ngx_http_fanout_hub_t *hub,
     recent_add(hub, r, e);
 
     if (rc != NGX_OK) {
-        ngx_http_fanout_roster_restart(hub, r, r->lost);
+        ngx_http_fanout_roster_restart(hub, r, e->offset);
         return;
     }
 
@@ -431,6 +408,11 @@ read_section(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r)
         /* the zone was rebuilt: this starts again when that is seen */
         r->slot = UINT32_MAX;
         room.epoch = 0;
+    }
+
+    if (room.presence != NGX_HTTP_FANOUT_PRESENCE_OFF) {
+        /* it may be another one than that of the policy, until all left */
+        r->summary = (room.presence == NGX_HTTP_FANOUT_PRESENCE_SUMMARY);
     }
 
     for (i = 0; i < n && !r->summary; i++) {

@@ -131,13 +131,10 @@ void ngx_http_fanout_roster_reached(ngx_http_fanout_hub_t *hub,
 void ngx_http_fanout_roster_restart(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_roster_t *r, uint64_t lost);
 
-/* The member of a client, and its first or next one; NULL. */
+/* The member of a client, NULL. */
 ngx_http_fanout_mirror_t *ngx_http_fanout_roster_find(
     ngx_http_fanout_roster_t *r, uint64_t client, const u_char *key,
     size_t len);
-ngx_http_fanout_mirror_t *ngx_http_fanout_roster_next(
-    ngx_http_fanout_roster_t *r, uint64_t client,
-    ngx_http_fanout_mirror_t *m);
 
 /*
  * All members as they are now, for one more reader.  NGX_AGAIN if the worker

@@ -73,8 +73,8 @@ typedef struct {
     unsigned                         queued:1;  /* in roster->waiting */
     unsigned                         enters:1;  /* until its member is told */
     unsigned                         again:1;   /* was subscribed before */
-    unsigned                         resumed:1; /* find its members */
-    unsigned                         members:1; /* tells them */
+    unsigned                         who:1;     /* tells who is there: */
+    unsigned                         members:1; /* all of them */
     unsigned                         counts:1;  /* only how many */
     unsigned                         direct:1;  /* read without a roster */
     unsigned                         parted:1;  /* lost its seat meanwhile */

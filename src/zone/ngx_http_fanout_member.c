@@ -550,6 +550,47 @@ ngx_http_fanout_member_get(ngx_http_fanout_zone_t *z,
 }
 
 
+int
+ngx_http_fanout_member_nth(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id, unsigned nth,
+    ngx_http_fanout_member_t *m, uint8_t *buf)
+{
+    int            rc;
+    fanout_ref_t   seat, ref;
+
+    rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+
+    (void) fanout_enter(z);
+
+    seat = own_seat(z, c, identity, id);
+
+    if (seat && fanout_seat(z, seat)->counted && nth-- == 0) {
+        memset(m, 0, sizeof(ngx_http_fanout_member_t));
+        m->client = id->client;
+        rc = NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    ref = seat && rc != NGX_HTTP_FANOUT_ZONE_OK
+          ? fanout_seat(z, seat)->members : 0;
+
+    for ( /* void */ ; ref; ref = fanout_member(z, ref)->next) {
+
+        if (fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE
+            && nth-- == 0)
+        {
+            (void) fanout_member_copy(z, ref, m, buf);
+            rc = NGX_HTTP_FANOUT_ZONE_OK;
+            break;
+        }
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
 size_t
 fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_member_t *to, uint8_t *buf)

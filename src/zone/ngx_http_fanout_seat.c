@@ -88,6 +88,7 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
     }
 
     room = fanout_room_make(z, c->ref, c->policy);
+    fanout_room_policy(z, c->ref, c->policy);
     ref = fanout_seat_find(z, c->ref, id->client);
 
     if (ref == 0) {

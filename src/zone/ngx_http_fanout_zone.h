@@ -803,6 +803,13 @@ int ngx_http_fanout_member_any(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id, int *member);
 
+/* Copies the nth member of the seat that is not about to leave, from 0 on, as
+ * below; of a seat that only counts there is one without a key.  NOTFOUND. */
+int ngx_http_fanout_member_nth(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, unsigned nth,
+    ngx_http_fanout_member_t *m, uint8_t *buf);
+
 /* Copies a member as it is now into buf of at least 2 * 255 + INFO + MEMBER
  * bytes.  NOTFOUND. */
 #define NGX_HTTP_FANOUT_ZONE_MEMBER_BUF                                       \
