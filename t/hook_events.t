@@ -241,6 +241,30 @@ subtest 'cut, resumed, given up, kicked' => sub {
 };
 
 
+subtest 'who says goodbye and does not wait for the answer' => sub {
+    $backend->forget;
+
+    my $a = ann('eve');
+    my $worker = $nginx->worker_of($a);
+
+    $a->ok('join', channel => 'room');
+
+    # so that both are there when it is looked at
+
+    $nginx->signal($worker, 'STOP');
+    ok(Fanout::Nginx::wait_for(sub { Fanout::Nginx::halted($worker) }),
+       'stopped');
+    $a->send_close(1000);
+    $a->disconnect;
+    $nginx->signal($worker, 'CONT');
+
+    ok(wait_told(8), 'told');
+    is(short((told())[4 .. 7]), 'leave:room:eve:intentional '
+       . 'last-out:room:eve:intentional vacated:room:eve:intentional '
+       . 'disconnect:eve:intentional', 'left by its own will, at once');
+};
+
+
 subtest 'what is not to be told' => sub {
     $backend->forget;
 

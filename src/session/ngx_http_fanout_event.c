@@ -106,7 +106,10 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
         }
 
         if (n == 0 || n == NGX_ERROR) {
-            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            /* it may have said goodbye, and not waited for the answer */
+            ngx_http_fanout_session_end(s, s->close_after
+                                           ? s->close_after - 1
+                                           : NGX_HTTP_FANOUT_END_CUT);
             break;
         }
 
