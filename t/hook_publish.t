@@ -115,6 +115,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone app 32m;
         fanout_channel app off:* hooks=off history=1000;
         fanout_channel app crew:* presence=on publish=members;
+        fanout_channel app brief:* presence=on linger=1s history=100;
         fanout_channel app * hooks=on history=1000;
 
         fanout_zone lax 4m;
@@ -822,6 +823,108 @@ part 'who publishes goes away' => sub {
         is_deeply([ map { $bob->next_push->{data} } 1 .. 3 ], [ 1 .. 3 ],
                   'an array');
     });
+};
+
+
+# A member whose connection is gone is no member for as long as a backend takes
+# to answer to what it has published.
+
+part 'its seat does not wait' => sub {
+    my $room = 'brief:room';
+
+    $bob->ok('join', channel => $_) for $room, 'crew:room';
+
+    # the reason, or nothing
+
+    my $leaves = sub {
+        my ($ws) = @_;
+        my $why;
+
+        $bob->next_where(sub {
+            for my $m (@{ ($_[0]{presence} || {})->{left} || [] }) {
+                $why = $m->{reason} if $m->{client} eq $ws->client;
+            }
+            return $why;
+        }, 15);
+
+        return $why;
+    };
+
+    my $held = sub {
+        my ($gate, $room, $sub) = @_;
+
+        while_it([ wait => $gate, answer => 1 ], sub {
+            my $ws = client($one, $gate);
+
+            $ws->ok('join', channel => $room, presence => {});
+            $backend->forget;
+            $sub->($ws);
+        });
+    };
+
+    $held->(cut => $room, sub {
+        my ($ws) = @_;
+
+        $ws->send_cmd('publish', channel => $room, data => 1);
+        $ws->send_cmd('publish', channel => $room, data => 2);
+        $ws->send_cmd('join', channel => 'brief:other', presence => {});
+        $backend->wait_calls(1);
+        $ws->disconnect;
+
+        is($leaves->($ws), 'network',
+           'who is cut leaves before the backend has answered');
+
+        $backend->let('cut');
+        is($bob->next_where(sub { exists $_[0]{data} })->{data}, $_,
+           "what it has sent is done: $_") for 1, 2;
+        is(@{ $bob->ok('members', channel => 'brief:other')->{members} }, 0,
+           'but for a join');
+    });
+
+    $held->(back => $room, sub {
+        my ($ws) = @_;
+        my $token = $ws->resume;
+
+        $ws->send_cmd('publish', channel => $room, data => 3, key => 'k');
+        $ws->send_cmd('publish', channel => $room, data => 'never');
+        $backend->wait_calls(1);
+        $ws->disconnect;
+
+        my $again = client($two, 'back', resume => $token);
+        is($again->client, $ws->client, 'it comes back elsewhere');
+        $again->ok('join', channel => $room, presence => {});
+        my $id = $again->send_cmd('publish', channel => $room, data => 3,
+                                  key => 'k');
+
+        $backend->wait_calls(2);
+        $backend->let('back');
+        is(code($again->reply($id)), 'ok', 'and tries again');
+        $again->ok('publish', channel => $room, data => 4);
+        is($bob->next_where(sub { exists $_[0]{data} })->{data}, $_,
+           "which is told once: $_") for 3, 4;
+        $again->close;
+        is($leaves->($ws), 'intentional', 'then it leaves');
+    });
+
+    $held->(close => 'crew:room', sub {
+        my ($ws) = @_;
+
+        $ws->send_cmd('publish', channel => 'crew:room', data => 5);
+        $backend->wait_calls(1);
+        $ws->send_close(1000);
+        $ws->disconnect;
+        ok(wait_for(sub {
+            $http->get('/api/clients/' . $ws->client)->json->{state}
+                eq 'lingers';
+        }), 'said goodbye, and gone');
+
+        $backend->let('close');
+        is($bob->next_where(sub { exists $_[0]{data} })->{data}, 5,
+           'published');
+        is($leaves->($ws), 'intentional', 'and left by its own will');
+    });
+
+    $bob->ok('leave', channel => $_) for $room, 'crew:room';
 };
 
 

@@ -16,6 +16,7 @@
 #define NGX_HTTP_FANOUT_INPUT      16384
 
 
+static ngx_uint_t outlived(ngx_http_fanout_session_t *s);
 static void due(ngx_http_fanout_session_t *s);
 
 
@@ -90,6 +91,10 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 
     s->reading = 1;
 
+    if (outlived(s)) {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+    }
+
     ngx_http_fanout_session_input(s);
 
     for (left = NGX_HTTP_FANOUT_INPUT; left && !s->dead; left -= n) {
@@ -125,6 +130,13 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
         }
     }
 
+    if (s->identity_ref && c->read->pending_eof && !s->dead && s->job
+        && s->job->ask)
+    {
+        /* the end is not read before the backend has answered */
+        ngx_http_fanout_session_away(s);
+    }
+
     if (ngx_http_fanout_session_done(s)) {
         return;
     }
@@ -137,6 +149,19 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
     if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
     }
+}
+
+
+/* A client that is away has come back as another session, was thrown out, or
+ * can't come back any more: nothing more is done for it here. */
+
+static ngx_uint_t
+outlived(ngx_http_fanout_session_t *s)
+{
+    return s->transport == &ngx_http_fanout_websocket_away
+           && s->job == NULL && s->state == NGX_HTTP_FANOUT_OPEN
+           && s->conf->resume
+           && !ngx_http_fanout_identity_known(&s->hub->zone, &s->identity);
 }
 
 

@@ -324,6 +324,14 @@ send_output(ngx_http_fanout_session_t *s)
             break;
         }
 
+        if (n == NGX_ERROR
+            && s->transport == &ngx_http_fanout_websocket_away)
+        {
+            /* which was to be expected: what it has sent is done */
+            ngx_http_fanout_outbox_clear(s);
+            break;
+        }
+
         if (n == NGX_ERROR) {
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
             return;

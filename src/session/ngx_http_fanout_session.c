@@ -17,6 +17,7 @@
 
 
 static void forget_work(ngx_http_fanout_session_t *s);
+static void forget_subs(ngx_http_fanout_session_t *s);
 static void close_connection(ngx_http_fanout_session_t *s);
 static void session_free(ngx_http_fanout_session_t *s);
 static void leave_handler(ngx_event_t *ev);
@@ -148,7 +149,13 @@ static void
 forget_work(ngx_http_fanout_session_t *s)
 {
     ngx_http_fanout_session_job_done(s);
+    forget_subs(s);
+}
 
+
+static void
+forget_subs(ngx_http_fanout_session_t *s)
+{
     while (!ngx_queue_empty(&s->subs)) {
         ngx_http_fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
                               ngx_http_fanout_subscription_t, in_session), 0);
@@ -156,6 +163,24 @@ forget_work(ngx_http_fanout_session_t *s)
 
     s->alive = 0;
     s->behind = 0;
+}
+
+
+/* To the zone it is as cut; commands are those of a client elsewhere. */
+
+void
+ngx_http_fanout_session_away(ngx_http_fanout_session_t *s)
+{
+    forget_subs(s);
+    ngx_http_fanout_session_unindex(s);
+
+    ngx_http_fanout_identity_end(&s->hub->zone, s->identity_ref, &s->identity,
+                                 s->conf->resume,
+                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
+    ngx_http_fanout_hub_presence(s->hub);
+
+    s->identity_ref = 0;
+    s->transport = &ngx_http_fanout_websocket_away;
 }
 
 
@@ -227,6 +252,13 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
 
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
                                      &s->identity, linger, reason);
+        ngx_http_fanout_hub_presence(hub);
+
+    } else if (s->transport == &ngx_http_fanout_websocket_away
+               && how == NGX_HTTP_FANOUT_END_CLEAN)
+    {
+        ngx_http_fanout_identity_leave(&hub->zone, &s->identity,
+                                       NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
         ngx_http_fanout_hub_presence(hub);
     }
 

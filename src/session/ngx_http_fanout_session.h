@@ -279,6 +279,10 @@ void ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_end(ngx_http_fanout_session_t *s,
     ngx_uint_t how);
 
+/* The client of a session with an identity is gone, but what it has sent is
+ * not all done: its seats linger from now on. */
+void ngx_http_fanout_session_away(ngx_http_fanout_session_t *s);
+
 /* Says goodbye to all within the drain time; the worker is shutting down. */
 void ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub);
 

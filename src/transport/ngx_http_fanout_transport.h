@@ -18,8 +18,8 @@
 struct ngx_http_fanout_transport_s {
     ngx_str_t    name;
     ngx_uint_t   bit;           /* of fanout_transports */
-    ngx_uint_t   commands;      /* 1: a request of its own, which joins
-                                   nothing */
+    ngx_uint_t   commands;      /* 1: of a client that is elsewhere, or
+                                   nowhere: it joins nothing */
 
     /* Opens a payload of a session in a frame and closes it; start is theirs.
      * The opcode is one of WebSocket.  NGX_ERROR on lack of memory. */
@@ -56,6 +56,7 @@ struct ngx_http_fanout_transport_s {
 
 
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_websocket;
+extern const ngx_http_fanout_transport_t  ngx_http_fanout_websocket_away;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_sse;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_sse_stream;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_poll;

@@ -51,6 +51,23 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_websocket = {
 };
 
 
+/* of a client that has gone: only what it has sent is read */
+
+const ngx_http_fanout_transport_t  ngx_http_fanout_websocket_away = {
+    ngx_string("websocket"),
+    NGX_HTTP_FANOUT_WEBSOCKET,
+    1,
+    ngx_http_fanout_frame_begin,
+    ngx_http_fanout_frame_end,
+    ngx_http_fanout_websocket_input,
+    say_close,
+    ping,
+    NULL,
+    NULL,
+    NULL
+};
+
+
 void
 ngx_http_fanout_websocket_init(ngx_http_fanout_session_t *s)
 {

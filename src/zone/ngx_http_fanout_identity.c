@@ -31,7 +31,8 @@ static void link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 static void unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t linger, uint8_t reason);
-static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason);
 static void forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void identity_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -296,6 +297,27 @@ end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
 }
 
 
+void
+ngx_http_fanout_identity_leave(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id, uint8_t reason)
+{
+    int           more;
+    fanout_ref_t  ref;
+
+    do {
+        (void) fanout_enter(z);
+
+        fanout_event_room(z, 0);
+        ref = fanout_identity_known(z, id);
+        more = ref && fanout_identity(z, ref)->state == FANOUT_ID_LINGERS
+               && forget_step(z, ref, reason);
+
+        fanout_leave(z);
+
+    } while (more);
+}
+
+
 int
 ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id)
@@ -377,7 +399,7 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
-        (void) forget_step(z, ref);
+        (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
@@ -395,7 +417,7 @@ fanout_identity_evict(ngx_http_fanout_zone_t *z)
         return 0;
     }
 
-    (void) forget_step(z, ref);
+    (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
 
     return 1;
 }
@@ -404,11 +426,9 @@ fanout_identity_evict(ngx_http_fanout_zone_t *z)
 /* a lingering one; whether there is more */
 
 static int
-forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP,
-                             NGX_HTTP_FANOUT_LEFT_NETWORK))
-    {
+    if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP, reason)) {
         return 1;
     }
 

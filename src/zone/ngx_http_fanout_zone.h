@@ -665,6 +665,12 @@ int ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason);
 
+/* Who lingers says that it will not come back: gone at once, its seats given
+ * up for the reason.  Several transactions.  Nothing if it is live, or the
+ * secret is another. */
+void ngx_http_fanout_identity_leave(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id, uint8_t reason);
+
 /* Whether an identity registered by this worker is not its own any more: 1
  * or 0. */
 int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,

@@ -752,6 +752,16 @@ run_identity_linger(zone_t *z)
 }
 
 
+static int
+run_identity_leave(zone_t *z)
+{
+    ngx_http_fanout_identity_leave(z, &someone,
+                                   NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+
+    return 0;
+}
+
+
 static void
 setup_replaced(zone_t *z)
 {
@@ -1160,6 +1170,8 @@ static const op_t  ops[] = {
       AS_PARENT },
     { "end an identity that lingers", setup_identity, NULL,
       run_identity_linger, AS_PARENT },
+    { "give up a lingering identity", setup_lingering, prepare_slot,
+      run_identity_leave, 0 },
     { "replaced identities", setup_replaced, NULL, run_identity_replaced,
       AS_PARENT },
     { "claim a slot", setup_some, prepare_attached, run_claim, 0 },
