@@ -493,6 +493,39 @@ subtest 'reloads' => sub {
 };
 
 
+# Who exits wakes the others: the first of them that has had its turn leads, and
+# none has to wait for a clock.
+
+subtest 'a graceful exit hands over at once' => sub {
+    ok(wait_empty(), 'taken');
+    $backend->does(send => response(503));
+
+    my $a = ann('ann');
+    $a->ok('join', channel => 'room');
+    $a->close;
+
+    for my $round (1 .. 5) {
+        $nginx->reload(wait_old => 1);
+
+        my $leader = 0;
+
+        for my $pid ($nginx->worker_pids) {
+            my $http = $nginx->http(worker => $pid);
+
+            for (1 .. 2) {
+                $leader = $http->get('/status')->json->{zone}{events_leader};
+            }
+        }
+
+        ok((grep { $_ == $leader } $nginx->worker_pids),
+           "round $round: somebody leads");
+    }
+
+    $backend->does;
+    ok(wait_empty(), 'taken');
+};
+
+
 subtest 'more than the queue holds' => sub {
     $nginx->reload(wait_old => 1, server => server(
         "fanout_hook app /events join leave queue=20 retry=1s batch=7;"));

@@ -42,6 +42,7 @@ typedef struct {
 static void lead_handler(ngx_event_t *ev);
 static void work_handler(ngx_event_t *ev);
 static void ask_for_events(teller_t *t);
+static void yield(teller_t *t);
 static void tell(teller_t *t);
 static ngx_int_t compose(teller_t *t, ngx_uint_t n, uint64_t lost,
     ngx_str_t *body);
@@ -114,8 +115,8 @@ ngx_http_fanout_hook_events_exit(ngx_http_fanout_hub_t *hub)
 {
     teller_t  *t = hub->teller;
 
-    if (t && t->leads) {
-        ngx_http_fanout_events_yield(&hub->zone);
+    if (t) {
+        yield(t);
     }
 }
 
@@ -155,9 +156,8 @@ lead_handler(ngx_event_t *ev)
         ask_for_events(t);
         t->leads = ngx_http_fanout_events_lead(&hub->zone);
 
-    } else if (t->leads && t->call == NULL) {
-        ngx_http_fanout_events_yield(&hub->zone);
-        t->leads = 0;
+    } else if (t->call == NULL) {
+        yield(t);
     }
 
     tell(t);
@@ -166,10 +166,36 @@ lead_handler(ngx_event_t *ev)
 }
 
 
+/* Who gave up the lead, or was reaped, has woken all if there is something to
+ * deliver. */
+
 static void
 work_handler(ngx_event_t *ev)
 {
-    tell(ev->data);
+    teller_t               *t;
+    ngx_http_fanout_hub_t  *hub;
+
+    t = ev->data;
+    hub = t->hub;
+
+    if (!t->leads && !ngx_exiting
+        && ngx_http_fanout_events_any(&hub->zone)
+        && !ngx_http_fanout_events_led(&hub->zone))
+    {
+        t->leads = ngx_http_fanout_events_lead(&hub->zone);
+    }
+
+    tell(t);
+}
+
+
+static void
+yield(teller_t *t)
+{
+    if (t->leads) {
+        ngx_http_fanout_events_yield(&t->hub->zone);
+        t->leads = 0;
+    }
 }
 
 
@@ -190,8 +216,7 @@ tell(teller_t *t)
     }
 
     if (ngx_exiting) {
-        ngx_http_fanout_events_yield(&hub->zone);
-        t->leads = 0;
+        yield(t);
         return;
     }
 
@@ -400,6 +425,11 @@ told(void *data, ngx_uint_t status, ngx_str_t *body)
                       "will be sent again in %M ms: %V",
                       &t->hook->callee.what, t->n, &hub->app->name, t->wait,
                       body);
+    }
+
+    if (ngx_exiting) {
+        yield(t);
+        return;
     }
 
     ngx_add_timer(&t->again, t->wait);

@@ -437,6 +437,13 @@ ngx_http_fanout_events_any(ngx_http_fanout_zone_t *z)
 
 
 int
+ngx_http_fanout_events_led(ngx_http_fanout_zone_t *z)
+{
+    return *(volatile uint32_t *) &z->shm->event_lead != 0;
+}
+
+
+int
 ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_event_t *events, unsigned max, uint8_t *buf, size_t size,
     unsigned *n, uint64_t *epoch, uint64_t *lost)

@@ -991,8 +991,10 @@ int ngx_http_fanout_events_lead(ngx_http_fanout_zone_t *z);
  * reaped. */
 void ngx_http_fanout_events_yield(ngx_http_fanout_zone_t *z);
 
-/* Whether there may be some: 1 or 0.  A hint, read without the lock. */
+/* Whether there may be some, and whether somebody may lead: 1 or 0.  Hints,
+ * read without the lock. */
 int ngx_http_fanout_events_any(ngx_http_fanout_zone_t *z);
+int ngx_http_fanout_events_led(ngx_http_fanout_zone_t *z);
 
 /* Copies the oldest, *n of them: up to max and ZONE_EVENTS, to what buf of size
  * (at least 510) holds of their strings, and to what a section copies.  They
