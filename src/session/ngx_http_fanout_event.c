@@ -18,6 +18,9 @@
 
 static ngx_uint_t outlived(ngx_http_fanout_session_t *s);
 static void due(ngx_http_fanout_session_t *s);
+static const char *silent(ngx_http_fanout_session_t *s, ngx_msec_t quiet);
+static void ping(ngx_http_fanout_session_t *s, ngx_msec_t quiet);
+static void heartbeat(ngx_http_fanout_session_t *s, ngx_msec_t now);
 
 
 static u_char  scratch[NGX_HTTP_FANOUT_INPUT];
@@ -240,7 +243,8 @@ ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s)
 static void
 due(ngx_http_fanout_session_t *s)
 {
-    ngx_msec_t  quiet, now;
+    ngx_msec_t   quiet, now;
+    const char  *why;
 
     now = ngx_current_msec;
 
@@ -283,59 +287,86 @@ due(ngx_http_fanout_session_t *s)
     }
 
     quiet = now - s->received_at;
+    why = silent(s, quiet);
 
-    if (s->conf->ping && s->transport->ping == NULL && s->blocked
-        && quiet >= s->conf->ping + s->conf->timeout)
-    {
+    if (why) {
         ngx_http_fanout_count(s->hub, timeouts);
-        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                      "fanout client takes nothing of what it is sent");
+        ngx_log_error(NGX_LOG_INFO, s->connection->log,
+                      s->transport->ping ? NGX_ETIMEDOUT : 0, "%s", why);
         ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }
 
-    if (s->conf->ping && s->transport->ping) {
+    ping(s, quiet);
 
-        if (s->pinged && quiet >= s->conf->ping + s->conf->timeout) {
-            ngx_http_fanout_count(s->hub, timeouts);
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, NGX_ETIMEDOUT,
-                          "fanout client does not answer pings");
-            ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
-            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
-            return;
-        }
-
-        if (!s->pinged && quiet >= s->conf->ping) {
-            s->pinged = 1;
-
-            if (s->pending == 0) {
-                s->transport->ping(s);
-
-                if (s->dead) {
-                    return;
-                }
-            }
-        }
+    if (s->dead) {
+        return;
     }
 
     if (s->alive && (ngx_msec_int_t) (now - s->alive_at) >= 0) {
         ngx_http_fanout_session_alive(s);
     }
 
-    if (s->heartbeat && (ngx_msec_int_t) (now - s->beat_at) >= 0) {
-        s->beat_at = now + s->conf->ping;
+    heartbeat(s, now);
 
-        if (s->pending == 0) {
-            s->dialect->heartbeat(s);
-
-            if (s->dead) {
-                return;
-            }
-        }
+    if (s->dead) {
+        return;
     }
 
     ngx_http_fanout_session_timer(s);
+}
+
+
+/* Why one who has been quiet for so long is given up, or NULL. */
+
+static const char *
+silent(ngx_http_fanout_session_t *s, ngx_msec_t quiet)
+{
+    if (s->conf->ping == 0 || quiet < s->conf->ping + s->conf->timeout) {
+        return NULL;
+    }
+
+    if (s->transport->ping) {
+        return s->pinged ? "fanout client does not answer pings" : NULL;
+    }
+
+    return s->blocked ? "fanout client takes nothing of what it is sent"
+                      : NULL;
+}
+
+
+/* What is on its way to a client asks for a sign of life as well. */
+
+static void
+ping(ngx_http_fanout_session_t *s, ngx_msec_t quiet)
+{
+    if (s->conf->ping == 0 || s->transport->ping == NULL || s->pinged
+        || quiet < s->conf->ping)
+    {
+        return;
+    }
+
+    s->pinged = 1;
+
+    if (s->pending == 0) {
+        s->transport->ping(s);
+    }
+}
+
+
+static void
+heartbeat(ngx_http_fanout_session_t *s, ngx_msec_t now)
+{
+    if (!s->heartbeat || (ngx_msec_int_t) (now - s->beat_at) < 0) {
+        return;
+    }
+
+    s->beat_at = now + s->conf->ping;
+
+    if (s->pending == 0) {
+        s->dialect->heartbeat(s);
+    }
 }
 
 
