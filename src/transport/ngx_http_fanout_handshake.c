@@ -13,6 +13,8 @@
 #include "ngx_http_fanout_transport.h"
 
 
+static const char *check_all(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_origin(ngx_http_request_t *r,
@@ -22,6 +24,9 @@ static const char *check_hub(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
 static const char *check_user(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
+static ngx_int_t deny(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
+    const char *why);
 static ngx_int_t refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
@@ -46,51 +51,15 @@ ngx_int_t
 ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf)
 {
-    ngx_str_t                   user, origin, extension;
+    ngx_str_t                   user, extension;
     ngx_uint_t                  status;
     const char                 *why;
     ngx_http_fanout_session_t  *s;
 
-    ngx_str_null(&user);
-
-    why = check_request(r, &status);
-
-    if (why == NULL) {
-        why = check_upgrade(r, &status);
-    }
-
-    if (why == NULL) {
-        why = check_origin(r, conf, &status);
-    }
-
-    if (why == NULL) {
-        why = check_hub(r, conf, &status);
-    }
-
-    if (why == NULL) {
-        why = check_user(r, conf, &user, &status);
-    }
-
-    if (why == NULL) {
-        why = conf->dialect->accept(r, conf, &status);
-    }
+    why = check_all(r, conf, &user, &status);
 
     if (why) {
-        if (conf->app->hub) {
-            ngx_http_fanout_count(conf->app->hub, rejects);
-        }
-
-        ngx_http_fanout_eventlog_deny(r, conf, &user, status, why);
-
-        ngx_str_null(&origin);
-        (void) ngx_http_fanout_header(r, "origin", &origin);
-
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "fanout refused a handshake with %ui: %*s, "
-                      "origin: \"%V\"", status, strcspn(why, "\n"), why,
-                      &origin);
-
-        return refuse(r, status, why);
+        return deny(r, conf, &user, status, why);
     }
 
     s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
@@ -128,6 +97,52 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     ngx_http_fanout_session_start(s);
 
     return NGX_DONE;
+}
+
+
+static const char *
+check_all(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status)
+{
+    const char  *why;
+
+    ngx_str_null(user);
+
+    why = check_request(r, status);
+
+    if (why == NULL) {
+        why = check_upgrade(r, status);
+    }
+
+    if (why == NULL) {
+        why = ngx_http_fanout_handshake_check(r, conf, user, status);
+    }
+
+    return why ? why : conf->dialect->accept(r, conf, status);
+}
+
+
+static ngx_int_t
+deny(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_uint_t status, const char *why)
+{
+    ngx_str_t  origin;
+
+    if (conf->app->hub) {
+        ngx_http_fanout_count(conf->app->hub, rejects);
+    }
+
+    ngx_http_fanout_eventlog_deny(r, conf, user, status, why);
+
+    ngx_str_null(&origin);
+    (void) ngx_http_fanout_header(r, "origin", &origin);
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "fanout refused a handshake with %ui: %*s, "
+                  "origin: \"%V\"", status, strcspn(why, "\n"), why,
+                  &origin);
+
+    return refuse(r, status, why);
 }
 
 
@@ -502,46 +517,10 @@ accept_key(ngx_http_request_t *r, u_char *dst)
 static void
 flush_handshake(ngx_http_request_t *r)
 {
-    ngx_int_t                   rc;
-    ngx_event_t                *wev;
-    ngx_connection_t           *c;
-    ngx_http_core_loc_conf_t   *clcf;
-    ngx_http_fanout_session_t  *s;
-
-    c = r->connection;
-    wev = c->write;
-
-    if (wev->timedout) {
-        c->timedout = 1;
-        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
+    if (ngx_http_fanout_flush_header(r) == NGX_OK) {
+        ngx_http_fanout_session_start(ngx_http_get_module_ctx(r,
+                                                    ngx_http_fanout_module));
     }
-
-    rc = ngx_http_output_filter(r, NULL);
-
-    if (rc == NGX_ERROR) {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return;
-    }
-
-    if (r->out || c->buffered) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-        ngx_add_timer(wev, clcf->send_timeout);
-
-        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    if (wev->timer_set) {
-        ngx_del_timer(wev);
-    }
-
-    s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
-
-    ngx_http_fanout_session_start(s);
 }
 
 

@@ -46,39 +46,16 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_poll = {
 ngx_int_t
 ngx_http_fanout_poll_handler(ngx_http_request_t *r)
 {
-    ngx_str_t                    user;
-    ngx_uint_t                   status;
-    const char                  *why;
+    ngx_int_t                    rc;
     ngx_http_fanout_session_t   *s;
     ngx_http_fanout_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
-
-    if (why == NULL) {
-        why = conf->dialect->poll->accept(r, conf, &status);
-    }
-
-    if (why) {
-        return ngx_http_fanout_refuse(r, status, why);
-    }
-
-    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    rc = ngx_http_fanout_attached_begin(r, conf->dialect->poll,
+                                        &ngx_http_fanout_poll, &s);
     if (s == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    s->dialect = conf->dialect->poll;
-    s->format = s->dialect->format;
-    s->transport = &ngx_http_fanout_poll;
-
-    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
-
-    if (ngx_http_fanout_session_begin(s) != NGX_OK
-        || s->state != NGX_HTTP_FANOUT_OPEN)
-    {
-        return ngx_http_fanout_refuse_error(r, s->refused);
+        return rc;
     }
 
     r->main->count++;

@@ -67,39 +67,15 @@ ngx_int_t
 ngx_http_fanout_sse_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
-    ngx_str_t                    user;
-    ngx_uint_t                   status;
-    const char                  *why;
     ngx_http_fanout_session_t   *s;
     ngx_http_fanout_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
-
-    if (why == NULL) {
-        why = conf->dialect->stream->accept(r, conf, &status);
-    }
-
-    if (why) {
-        return ngx_http_fanout_refuse(r, status, why);
-    }
-
-    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    rc = ngx_http_fanout_attached_begin(r, conf->dialect->stream,
+                                        &ngx_http_fanout_sse, &s);
     if (s == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    s->dialect = conf->dialect->stream;
-    s->format = s->dialect->format;
-    s->transport = &ngx_http_fanout_sse;
-
-    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
-
-    if (ngx_http_fanout_session_begin(s) != NGX_OK
-        || s->state != NGX_HTTP_FANOUT_OPEN)
-    {
-        return ngx_http_fanout_refuse_error(r, s->refused);
+        return rc;
     }
 
     rc = send_header(r);
@@ -193,43 +169,9 @@ own_body(ngx_http_request_t *r)
 static void
 flush_header(ngx_http_request_t *r)
 {
-    ngx_int_t                  rc;
-    ngx_event_t               *wev;
-    ngx_connection_t          *c;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    c = r->connection;
-    wev = c->write;
-
-    if (wev->timedout) {
-        c->timedout = 1;
-        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
-        return;
+    if (ngx_http_fanout_flush_header(r) == NGX_OK) {
+        start(ngx_http_get_module_ctx(r, ngx_http_fanout_module));
     }
-
-    rc = ngx_http_output_filter(r, NULL);
-
-    if (rc == NGX_ERROR) {
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return;
-    }
-
-    if (r->out || c->buffered) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-        ngx_add_timer(wev, clcf->send_timeout);
-
-        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
-            ngx_http_finalize_request(r, NGX_ERROR);
-        }
-
-        return;
-    }
-
-    if (wev->timer_set) {
-        ngx_del_timer(wev);
-    }
-
-    start(ngx_http_get_module_ctx(r, ngx_http_fanout_module));
 }
 
 

@@ -193,6 +193,97 @@ preflight(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
 }
 
 
+/* what streams and polls begin with */
+
+ngx_int_t
+ngx_http_fanout_attached_begin(ngx_http_request_t *r,
+    const ngx_http_fanout_dialect_t *dialect,
+    const ngx_http_fanout_transport_t *transport,
+    ngx_http_fanout_session_t **sp)
+{
+    ngx_str_t                    user;
+    ngx_uint_t                   status;
+    const char                  *why;
+    ngx_http_fanout_session_t   *s;
+    ngx_http_fanout_loc_conf_t  *conf;
+
+    *sp = NULL;
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
+
+    if (why == NULL) {
+        why = dialect->accept(r, conf, &status);
+    }
+
+    if (why) {
+        return ngx_http_fanout_refuse(r, status, why);
+    }
+
+    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    s->dialect = dialect;
+    s->format = dialect->format;
+    s->transport = transport;
+
+    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+
+    if (ngx_http_fanout_session_begin(s) != NGX_OK
+        || s->state != NGX_HTTP_FANOUT_OPEN)
+    {
+        return ngx_http_fanout_refuse_error(r, s->refused);
+    }
+
+    *sp = s;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_flush_header(ngx_http_request_t *r)
+{
+    ngx_event_t               *wev;
+    ngx_connection_t          *c;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    c = r->connection;
+    wev = c->write;
+
+    if (wev->timedout) {
+        c->timedout = 1;
+        ngx_http_finalize_request(r, NGX_HTTP_REQUEST_TIME_OUT);
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_output_filter(r, NULL) == NGX_ERROR) {
+        ngx_http_finalize_request(r, NGX_ERROR);
+        return NGX_ERROR;
+    }
+
+    if (r->out || c->buffered) {
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+        ngx_add_timer(wev, clcf->send_timeout);
+
+        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+            return NGX_ERROR;
+        }
+
+        return NGX_AGAIN;
+    }
+
+    if (wev->timer_set) {
+        ngx_del_timer(wev);
+    }
+
+    return NGX_OK;
+}
+
+
 /* answers */
 
 ngx_int_t

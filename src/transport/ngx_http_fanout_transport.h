@@ -82,6 +82,17 @@ ngx_int_t ngx_http_fanout_post_handler(ngx_http_request_t *r);
 const char *ngx_http_fanout_handshake_check(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 
+/* Begins a session of one of them that is told things: *sp, or NULL, and then
+ * what the content handler returns, as the request is refused. */
+ngx_int_t ngx_http_fanout_attached_begin(ngx_http_request_t *r,
+    const ngx_http_fanout_dialect_t *dialect,
+    const ngx_http_fanout_transport_t *transport,
+    ngx_http_fanout_session_t **sp);
+
+/* A write handler's part: sends what the filters still have of a header.  OK
+ * when all of it has gone; AGAIN, or ERROR as the request is finalized. */
+ngx_int_t ngx_http_fanout_flush_header(ngx_http_request_t *r);
+
 /* Refuses a request by a JSON error. */
 ngx_int_t ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
