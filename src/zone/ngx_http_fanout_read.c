@@ -15,6 +15,9 @@ static int recoverable(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     int since, uint64_t epoch, uint64_t offset);
 static uint64_t missed(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     fanout_ref_t ref, unsigned pos);
+static void copy_fixed(const fanout_entry_t *e, ngx_http_fanout_entry_t *to);
+static int copy_optional(fanout_pen_t *pen, uint8_t flags,
+    ngx_http_fanout_entry_t *to);
 static int fits(ngx_http_fanout_arena_t *a, uint32_t size);
 static int read_large(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint64_t epoch, uint64_t after,
@@ -202,64 +205,28 @@ int
 fanout_entry_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_arena_t *a)
 {
-    uint8_t                  *p;
-    uint16_t                  meta;
-    uint32_t                  size, head;
+    uint32_t                  size;
     fanout_pen_t              pen;
     fanout_entry_t           *e;
     ngx_http_fanout_entry_t  *to;
 
     e = fanout_entry(z, ref);
     to = &a->entries[a->n];
-    memset(to, 0, sizeof(ngx_http_fanout_entry_t));
 
-    to->offset = e->offset;
-    to->seq = e->seq;
-    to->time = (uint64_t) e->time_high << 32 | e->time_low;
-    to->type = e->type & 0x0f;
-    to->kind = e->type >> 4;
-    to->flags = e->flags
-                & (NGX_HTTP_FANOUT_NOECHO|NGX_HTTP_FANOUT_TRANSIENT);
-
-    meta = 0;
-    head = fanout_entry_size(e) + e->event + e->key + e->user;
+    copy_fixed(e, to);
 
     pen.z = z;
     pen.ref = ref;
     pen.pos = FANOUT_ENTRY_HEAD;
-    pen.left = head / FANOUT_PAYLOAD + 65536 / FANOUT_PAYLOAD + 4;
+    pen.left = (to->event.len + to->key.len + to->user.len + to->data.len)
+               / FANOUT_PAYLOAD + 65536 / FANOUT_PAYLOAD + 4;
 
-    to->event.len = e->event;
-    to->key.len = e->key;
-    to->user.len = e->user;
-    to->data.len = fanout_entry_size(e);
-
-    if (e->flags & FANOUT_LONG) {
-        (void) fanout_copy(&pen, NULL, 4);
+    if (copy_optional(&pen, e->flags, to) != 0) {
+        return NGX_HTTP_FANOUT_ZONE_STALE;
     }
 
-    if (e->flags & FANOUT_HAS_CLIENT) {
-        if (fanout_copy(&pen, &to->client, 8) != 0) {
-            return NGX_HTTP_FANOUT_ZONE_STALE;
-        }
-    }
-
-    if (e->flags & FANOUT_HAS_META) {
-        if (fanout_copy(&pen, &meta, 2) != 0) {
-            return NGX_HTTP_FANOUT_ZONE_STALE;
-        }
-    }
-
-    if (e->flags & FANOUT_HAS_TARGET) {
-        if (fanout_copy(&pen, &to->to_client, 8) != 0
-            || fanout_copy(&pen, &to->to_user, 8) != 0)
-        {
-            return NGX_HTTP_FANOUT_ZONE_STALE;
-        }
-    }
-
-    to->meta.len = meta;
-    size = to->event.len + to->key.len + to->user.len + meta + to->data.len;
+    size = to->event.len + to->key.len + to->user.len + to->meta.len
+           + to->data.len;
 
     if (!fits(a, size)) {
         if (a->n) {
@@ -271,15 +238,13 @@ fanout_entry_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         }
     }
 
-    p = a->bytes + a->used;
-
-    to->event.data = p;
+    to->event.data = a->bytes + a->used;
     to->key.data = to->event.data + to->event.len;
     to->user.data = to->key.data + to->key.len;
     to->meta.data = to->user.data + to->user.len;
-    to->data.data = to->meta.data + meta;
+    to->data.data = to->meta.data + to->meta.len;
 
-    if (fanout_copy(&pen, p, size) != 0) {
+    if (fanout_copy(&pen, a->bytes + a->used, size) != 0) {
         return NGX_HTTP_FANOUT_ZONE_STALE;
     }
 
@@ -287,6 +252,62 @@ fanout_entry_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     a->n++;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* what every entry has, and the lengths of strings */
+
+static void
+copy_fixed(const fanout_entry_t *e, ngx_http_fanout_entry_t *to)
+{
+    memset(to, 0, sizeof(ngx_http_fanout_entry_t));
+
+    to->offset = e->offset;
+    to->seq = e->seq;
+    to->time = (uint64_t) e->time_high << 32 | e->time_low;
+    to->type = e->type & 0x0f;
+    to->kind = e->type >> 4;
+    to->flags = e->flags
+                & (NGX_HTTP_FANOUT_NOECHO|NGX_HTTP_FANOUT_TRANSIENT);
+
+    to->event.len = e->event;
+    to->key.len = e->key;
+    to->user.len = e->user;
+    to->data.len = fanout_entry_size(e);
+}
+
+
+/* what it may have before its strings; nonzero if the chain is none */
+
+static int
+copy_optional(fanout_pen_t *pen, uint8_t flags, ngx_http_fanout_entry_t *to)
+{
+    uint16_t  meta;
+
+    if (flags & FANOUT_LONG) {
+        (void) fanout_copy(pen, NULL, 4);
+    }
+
+    if (flags & FANOUT_HAS_CLIENT && fanout_copy(pen, &to->client, 8) != 0) {
+        return -1;
+    }
+
+    if (flags & FANOUT_HAS_META) {
+        if (fanout_copy(pen, &meta, 2) != 0) {
+            return -1;
+        }
+
+        to->meta.len = meta;
+    }
+
+    if (flags & FANOUT_HAS_TARGET
+        && (fanout_copy(pen, &to->to_client, 8) != 0
+            || fanout_copy(pen, &to->to_user, 8) != 0))
+    {
+        return -1;
+    }
+
+    return 0;
 }
 
 
