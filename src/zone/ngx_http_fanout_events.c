@@ -26,6 +26,10 @@
                                                      one */
 
 
+static fanout_room_t *hooked_room(ngx_http_fanout_zone_t *z,
+    const fanout_seat_t *s);
+static unsigned of_user(ngx_http_fanout_zone_t *z, const fanout_seat_t *s,
+    unsigned event);
 static void tell(ngx_http_fanout_zone_t *z, unsigned events,
     fanout_ref_t identity, fanout_ref_t channel, uint8_t reason,
     uint8_t flags);
@@ -63,60 +67,59 @@ fanout_event_client(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 void
 fanout_event_joined(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
-    unsigned        events;
     fanout_seat_t  *s;
     fanout_room_t  *room;
 
     s = fanout_seat(z, ref);
-    room = fanout_room(z, fanout_room_of(z, s->channel));
+    room = hooked_room(z, s);
 
-    if (!(room->flags & FANOUT_ROOM_HOOKS)) {
-        return;
+    if (room) {
+        tell(z, NGX_HTTP_FANOUT_EVENT_JOIN
+                | (room->seats == 1 ? NGX_HTTP_FANOUT_EVENT_OCCUPIED : 0)
+                | of_user(z, s, NGX_HTTP_FANOUT_EVENT_FIRST_IN),
+             s->identity, s->channel, 0, 0);
     }
-
-    events = NGX_HTTP_FANOUT_EVENT_JOIN;
-
-    if (room->seats == 1) {
-        events |= NGX_HTTP_FANOUT_EVENT_OCCUPIED;
-    }
-
-    if ((z->shm->event_mask & NGX_HTTP_FANOUT_EVENT_FIRST_IN)
-        && alone(z, s->identity, s->channel))
-    {
-        events |= NGX_HTTP_FANOUT_EVENT_FIRST_IN;
-    }
-
-    tell(z, events, s->identity, s->channel, 0, 0);
 }
 
 
 void
 fanout_event_left(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    unsigned        events;
     fanout_seat_t  *s;
     fanout_room_t  *room;
 
     s = fanout_seat(z, ref);
+    room = hooked_room(z, s);
+
+    if (room) {
+        tell(z, NGX_HTTP_FANOUT_EVENT_LEAVE
+                | (room->seats == 0 ? NGX_HTTP_FANOUT_EVENT_VACATED : 0)
+                | of_user(z, s, NGX_HTTP_FANOUT_EVENT_LAST_OUT),
+             s->identity, s->channel, reason, 0);
+    }
+}
+
+
+/* the room of a seat, or NULL if nobody is told of it */
+
+static fanout_room_t *
+hooked_room(ngx_http_fanout_zone_t *z, const fanout_seat_t *s)
+{
+    fanout_room_t  *room;
+
     room = fanout_room(z, fanout_room_of(z, s->channel));
 
-    if (!(room->flags & FANOUT_ROOM_HOOKS)) {
-        return;
-    }
+    return room->flags & FANOUT_ROOM_HOOKS ? room : NULL;
+}
 
-    events = NGX_HTTP_FANOUT_EVENT_LEAVE;
 
-    if (room->seats == 0) {
-        events |= NGX_HTTP_FANOUT_EVENT_VACATED;
-    }
+/* an event that it is only for the one client of a user */
 
-    if ((z->shm->event_mask & NGX_HTTP_FANOUT_EVENT_LAST_OUT)
-        && alone(z, s->identity, s->channel))
-    {
-        events |= NGX_HTTP_FANOUT_EVENT_LAST_OUT;
-    }
-
-    tell(z, events, s->identity, s->channel, reason, 0);
+static unsigned
+of_user(ngx_http_fanout_zone_t *z, const fanout_seat_t *s, unsigned event)
+{
+    return (z->shm->event_mask & event) && alone(z, s->identity, s->channel)
+           ? event : 0;
 }
 
 
