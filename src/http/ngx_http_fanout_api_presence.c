@@ -57,6 +57,8 @@ static ngx_int_t page_write(ngx_http_fanout_api_t *api, page_t *page,
 static ngx_int_t page_end(ngx_http_fanout_api_t *api, page_t *page);
 static ngx_int_t seen_write(ngx_http_fanout_api_t *api, page_t *page);
 
+static ngx_http_fanout_error_e clients_write(ngx_http_fanout_api_t *api,
+    uint64_t user, uint64_t *cursor, ngx_uint_t limit);
 static ngx_http_fanout_error_e client_word(ngx_http_fanout_api_t *api,
     uint64_t *client);
 static ngx_http_fanout_error_e user_word(ngx_http_fanout_api_t *api,
@@ -444,10 +446,7 @@ client_channels(ngx_http_fanout_api_t *api, uint64_t client,
 ngx_http_fanout_error_e
 ngx_http_fanout_api_user_handler(ngx_http_fanout_api_t *api)
 {
-    unsigned                 i, n;
-    uint32_t                 from;
-    uint64_t                 user, cursor, limit, clients[64];
-    ngx_uint_t               written;
+    uint64_t                 user, cursor, limit;
     u_char                   id[NGX_HTTP_FANOUT_CLIENT_LEN];
     ngx_str_t                after;
     ngx_http_fanout_error_e  error;
@@ -468,7 +467,6 @@ ngx_http_fanout_api_user_handler(ngx_http_fanout_api_t *api)
     }
 
     limit = ngx_max(1, ngx_min(limit, NGX_HTTP_FANOUT_API_CHANNELS));
-    written = 0;
 
     if (ngx_http_fanout_frame_literal(api->hub, api->out, "{\"user\":")
         != NGX_OK
@@ -483,14 +481,49 @@ ngx_http_fanout_api_user_handler(ngx_http_fanout_api_t *api)
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
 
+    error = clients_write(api, user, &cursor, limit);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    if (cursor) {
+        (void) ngx_http_fanout_client_format(id, cursor);
+
+        return ngx_http_fanout_api_done(
+                   ngx_http_fanout_frame_printf(api->hub, api->out, 64,
+                                                "],\"cursor\":\"%*s\"}",
+                                                sizeof(id), id));
+    }
+
+    return ngx_http_fanout_api_done(
+               ngx_http_fanout_frame_literal(api->hub, api->out, "]}"));
+}
+
+
+/* Writes up to limit clients of a user from a cursor on, which becomes that of
+ * the next page, 0. */
+
+static ngx_http_fanout_error_e
+clients_write(ngx_http_fanout_api_t *api, uint64_t user, uint64_t *cursor,
+    ngx_uint_t limit)
+{
+    unsigned                 i, n;
+    uint32_t                 from;
+    uint64_t                 clients[64];
+    ngx_uint_t               written;
+    ngx_http_fanout_error_e  error;
+
+    written = 0;
+
     do {
-        if (ngx_http_fanout_user_clients(&api->hub->zone, user, &cursor,
+        if (ngx_http_fanout_user_clients(&api->hub->zone, user, cursor,
                                          clients,
                                          ngx_min(64, limit - written), &n)
             != NGX_HTTP_FANOUT_ZONE_OK)
         {
             if (written) {
-                cursor = 0;
+                *cursor = 0;
                 break;
             }
 
@@ -524,19 +557,9 @@ ngx_http_fanout_api_user_handler(ngx_http_fanout_api_t *api)
             written++;
         }
 
-    } while (cursor && written < limit);
+    } while (*cursor && written < limit);
 
-    if (cursor) {
-        (void) ngx_http_fanout_client_format(id, cursor);
-
-        return ngx_http_fanout_api_done(
-                   ngx_http_fanout_frame_printf(api->hub, api->out, 64,
-                                                "],\"cursor\":\"%*s\"}",
-                                                sizeof(id), id));
-    }
-
-    return ngx_http_fanout_api_done(
-               ngx_http_fanout_frame_literal(api->hub, api->out, "]}"));
+    return NGX_HTTP_FANOUT_E_NONE;
 }
 
 
