@@ -19,6 +19,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone app 32m;
         fanout_channel app none:*;
         fanout_channel app few:* history=5;
+        fanout_channel app long:* history=400;
         fanout_channel app * history=2000;
 END
     server => <<'END',
@@ -567,6 +568,74 @@ subtest 'parts' => sub {
             my @want  = $op eq 'join' ? ($ok->{offset} + 1 .. 360)
                                       : (301 .. 360);
             is_deeply(\@after, \@want, "$what: what comes live goes on there");
+        }
+    }
+};
+
+# A reply that is read slowly, and a log that moves on meanwhile: what is told
+# of before the hole, the hole, and what is behind it.
+
+subtest 'a hole in a reply' => sub {
+    my $pad = 'x' x 20_000;
+    my $n = 0;
+
+    for my $case ([ join => history => 400 ], [ history => limit => 400 ],
+                  [ join => 'since' ], [ history => 'since' ])
+    {
+        my ($op, $name, $value) = @$case;
+        my $ch = 'long:' . ++$n;
+
+        my $first = publish($ch, "1 $pad");
+        publish($ch, map { "$_ $pad" } 2 .. 400);
+
+        $value ||= { epoch => $first->{epoch}, offset => 0 };
+
+        my $ws = $nginx->native(path => '/small', rcvbuf => 4096);
+        my $id = $ws->send_cmd($op, channel => $ch, $name => $value,
+                               $op eq 'history' ? (limit => 400) : ());
+
+        # it has begun, and can't go on
+
+        my $begun = $ws->recv_text(20);
+        like(substr($begun // '', 0, 40), qr/"part"/, "$op, $name: begun");
+
+        publish($ch, map { "$_ $pad" } 401 .. 780);
+
+        my ($last, $holes, $bad, $ok) = (0, 0, 0);
+
+        for (my $text = $begun; defined $text; $text = $ws->recv_text(20)) {
+            my $m = Fanout::JSON::decode($text);
+            my $from = $m->{part} || $m->{ok} || last;
+
+            if (my $gap = $from->{gap}) {
+                $holes++;
+                $bad++ if $gap->{from} != $last + 1
+                          || $gap->{to} < $gap->{from};
+                $last = $gap->{to};
+            }
+
+            for my $message (@{ $from->{messages} }) {
+                $bad++ if $message->{offset} != ++$last
+                          || $message->{data} !~ /^$last x/;
+            }
+
+            last if $ok = $m->{ok};
+        }
+
+        is($ok->{offset}, 400, "$op, $name: the reply");
+        is($bad, 0, "$op, $name: nothing twice, nothing skipped silently");
+
+        if ($name eq 'since') {
+            is($ok->{recovered}, Fanout::JSON::false, "$op, $name: not all");
+        }
+
+        if ($op eq 'join' && $name eq 'since') {
+            is_deeply($ok->{messages}, [], "$op, $name: read it anew");
+            is($holes, 0, "$op, $name: so no hole is told");
+
+        } else {
+            is($last, 400, "$op, $name: up to ok.offset");
+            is($holes, 1, "$op, $name: told of what is gone");
         }
     }
 };

@@ -22,6 +22,7 @@ static ngx_int_t job_read(ngx_http_fanout_session_t *s,
 static ngx_int_t job_take(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_arena_t *a, ngx_uint_t more,
     ngx_uint_t *parts);
+static ngx_uint_t job_lost(ngx_http_fanout_job_t *job, uint64_t lost);
 static ngx_int_t job_mail(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, uint64_t *upto);
 static ngx_uint_t job_replay(ngx_http_fanout_session_t *s,
@@ -40,6 +41,7 @@ static ngx_int_t job_part(ngx_http_fanout_session_t *s,
 static void job_finish(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static void job_messages(fanout_reply_t *rp, ngx_http_fanout_job_t *job);
+static void job_hole(fanout_reply_t *rp, ngx_http_fanout_job_t *job);
 static void job_refuse(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_error_e code,
     const char *text);
@@ -436,7 +438,7 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     uint32_t                         start;
     uint64_t                         lost, after, upto;
     ngx_int_t                        done;
-    ngx_uint_t                       more, parts;
+    ngx_uint_t                       more, parts, whole;
     ngx_http_fanout_arena_t         *a;
     ngx_http_fanout_zone_channel_t   zc;
 
@@ -467,21 +469,34 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     rc = ngx_http_fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after,
                                   upto, a, &lost);
 
-    if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND
-        || rc == NGX_HTTP_FANOUT_ZONE_FULL)
+    if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
     {
-        /* purged, or no memory for a message, while it was being told */
+        /* purged while it was being told */
         job->recovered = 0;
         return NGX_OK;
+    }
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+        /* no memory for a message: it comes back and asks again */
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    whole = 1;
+
+    if (lost > job->after) {
+
+        if (!job_lost(job, ngx_min(lost, upto))) {
+            return NGX_OK;
+        }
+
+        /* a section with a hole in it is nobody else's */
+        whole = 0;
     }
 
     more = (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
     after = job->after;
     start = job->messages ? job->messages->used : 0;
-
-    if (lost > after) {
-        job->recovered = 0;
-    }
 
     done = job_take(s, job, a, more, &parts);
 
@@ -489,8 +504,7 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         return done == NGX_DONE ? NGX_OK : NGX_ERROR;
     }
 
-    if (lost <= after && !parts && a->n && job->messages->used > start) {
-        /* a section with a hole in it is nobody else's */
+    if (whole && !parts && a->n && job->messages->used > start) {
         job_remember(s, job, after, start, a);
     }
 
@@ -552,6 +566,40 @@ job_take(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     }
 
     return NGX_OK;
+}
+
+
+/* The log has let go of what was to be told next.  What is gathered before the
+ * hole is dropped, so that the messages of a reply are without one; behind parts
+ * that were sent the hole is told.  0: nothing else is to be read, as who asks
+ * for what he has missed has to read all anew. */
+
+static ngx_uint_t
+job_lost(ngx_http_fanout_job_t *job, uint64_t lost)
+{
+    job->recovered = 0;
+
+    if (job->messages) {
+        job->messages->used = 0;
+    }
+
+    if (job->sub && job->since) {
+        job->missed = 0;
+        job->after = job->upto;
+        return 0;
+    }
+
+    if (job->told) {
+        job->hole = lost;
+
+    } else {
+        job->first = 0;
+    }
+
+    job->after = lost;
+    job->older = 0;
+
+    return 1;
 }
 
 
@@ -750,7 +798,9 @@ job_part(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     fanout_native_string(&rp, job->channel.data, job->channel.len);
     fanout_native_literal(&rp, ",\"messages\":[");
     fanout_native_text(&rp, job->messages->data, job->messages->used);
-    fanout_native_literal(&rp, "]}");
+    fanout_native_literal(&rp, "]");
+    job_hole(&rp, job);
+    fanout_native_literal(&rp, "}");
     fanout_native_end(&rp);
 
     s->batch = batch;
@@ -761,6 +811,8 @@ job_part(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     }
 
     job->messages->used = 0;
+    job->told = job->after;
+    job->hole = 0;
 
     return NGX_OK;
 }
@@ -839,6 +891,19 @@ job_messages(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
     }
 
     fanout_native_literal(rp, "]");
+    job_hole(rp, job);
+}
+
+
+/* Between the part before and these messages. */
+
+static void
+job_hole(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
+{
+    if (job->hole) {
+        fanout_native_printf(rp, ",\"gap\":{\"from\":%uL,\"to\":%uL}",
+                             job->told + 1, job->hole);
+    }
 }
 
 

@@ -36,6 +36,7 @@ typedef struct {
     uint64_t                         upto;
     ngx_uint_t                       limit;
     ngx_uint_t                       n;         /* written */
+    size_t                           body;      /* of out: its entries */
     size_t                           end;       /* of out, not to pass with
                                                    more than one entry */
     unsigned                         recovered:1;
@@ -60,6 +61,8 @@ static int seek_page(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op, page_t *page);
 static int read_page(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op, page_t *page);
+static ngx_uint_t lose(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op, page_t *page, uint64_t lost);
 static ngx_int_t write_entries(ngx_http_fanout_api_t *api, page_t *page);
 static ngx_int_t write_page_end(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op, page_t *page);
@@ -471,6 +474,8 @@ seek_page(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
         return NGX_HTTP_FANOUT_ZONE_ERROR;
     }
 
+    page->body = api->out->used;
+
     return NGX_HTTP_FANOUT_ZONE_OK;
 }
 
@@ -499,8 +504,8 @@ read_page(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
             return rc;
         }
 
-        if (page->after == page->start && lost > op->offset) {
-            page->recovered = 0;
+        if (lost > page->after && !lose(api, op, page, lost)) {
+            break;
         }
 
         if (write_entries(api, page) != NGX_OK) {
@@ -514,6 +519,29 @@ read_page(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
     } while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN && !page->more);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* The log has let go of what comes next.  A page has no hole: it ends before
+ * it, as the next one tells then, or begins behind it.  Whether it goes on. */
+
+static ngx_uint_t
+lose(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op, page_t *page,
+    uint64_t lost)
+{
+    if (op->positioned && page->n) {
+        page->more = 1;
+        return 0;
+    }
+
+    api->out->used = page->body;
+
+    page->recovered = 0;
+    page->first = 0;
+    page->n = 0;
+    page->after = ngx_min(lost, page->upto);
+
+    return 1;
 }
 
 

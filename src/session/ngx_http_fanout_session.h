@@ -61,6 +61,9 @@ typedef struct {
     uint64_t                         missed;
     uint64_t                         first;     /* offset of the first told */
     uint64_t                         next;      /* history: page on here */
+    uint64_t                         told;      /* last offset in a part */
+    uint64_t                         hole;      /* behind told up to here is
+                                                   lost, 0: nothing */
     ngx_uint_t                       left;      /* entries still to send */
     ngx_http_fanout_frame_t         *messages;  /* gathered for a part */
     unsigned                         since:1;
