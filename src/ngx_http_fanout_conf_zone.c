@@ -31,6 +31,7 @@ typedef enum {
     POLICY_TTL,
     POLICY_PRESENCE,
     POLICY_MEMBERS,
+    POLICY_KEYS,
     POLICY_LINGER,
     POLICY_BATCH,
     POLICY_SEEN,
@@ -125,6 +126,9 @@ static const parameter_t  parameters[] = {
     { POLICY_MEMBERS, "members", UNIT_NUMBER, 1, 10000000, NULL,
       "a number from 1 to 10000000" },
 
+    { POLICY_KEYS, "keys", UNIT_NUMBER, 1, NGX_HTTP_FANOUT_ZONE_KEYS_MAX, NULL,
+      "a number from 1 to 128" },
+
     { POLICY_LINGER, "linger", UNIT_SEC, 0, 3600, NULL,
       "a time from 0 to 1h" },
 
@@ -202,6 +206,7 @@ ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_str_set(&app->none.text, "");
     app->none.keep.linger = NGX_HTTP_FANOUT_LINGER;
     app->none.keep.batch = NGX_HTTP_FANOUT_BATCH;
+    app->none.keep.keys = NGX_HTTP_FANOUT_ZONE_KEYS;
 
     if (ngx_array_init(&app->policies, cf->pool, 4,
                        sizeof(ngx_http_fanout_policy_t))
@@ -354,6 +359,7 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     policy->text = value[2];
     policy->keep.linger = NGX_HTTP_FANOUT_LINGER;
     policy->keep.batch = NGX_HTTP_FANOUT_BATCH;
+    policy->keep.keys = NGX_HTTP_FANOUT_ZONE_KEYS;
 
     pattern.size = value[2].len;
     pattern.len = 0;
@@ -456,9 +462,9 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_channel\" has "
-                       "history=, bytes=, ttl=, presence=, members=, linger=, "
-                       "batch=, idle=, expire=, alive=, publish= and hooks=",
-                       value);
+                       "history=, bytes=, ttl=, presence=, members=, keys=, "
+                       "linger=, batch=, seen=, idle=, expire=, alive=, "
+                       "publish= and hooks=", value);
 
     return NGX_CONF_ERROR;
 }
@@ -529,6 +535,11 @@ policy_set(ngx_http_fanout_policy_t *policy, policy_e id, int64_t n)
         policy->keep.members = n;
         break;
 
+    case POLICY_KEYS:
+        policy->keep.keys = n;
+        policy->keys = 1;
+        break;
+
     case POLICY_LINGER:
         policy->keep.linger = n;
         break;
@@ -582,6 +593,14 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
                            "\"%s\" of \"fanout_channel\" needs \"history\": "
                            "without it nothing is kept",
                            policy->keep.ttl ? "ttl" : "bytes");
+        return NGX_CONF_ERROR;
+    }
+
+    if (policy->keys && policy->keep.presence != NGX_HTTP_FANOUT_PRESENCE_ON) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"keys\" of \"fanout_channel\" needs "
+                           "\"presence=on\": members are known by keys only "
+                           "where they are listed");
         return NGX_CONF_ERROR;
     }
 

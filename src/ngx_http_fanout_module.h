@@ -47,6 +47,7 @@ typedef struct {
     unsigned                        pongs:1;    /* they break the silence */
     unsigned                        members_publish:1;  /* only they may */
     unsigned                        no_hooks:1; /* its channels have none */
+    unsigned                        keys:1;     /* keys= is set */
 } ngx_http_fanout_policy_t;
 
 

@@ -22,6 +22,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app slow:*    presence=on linger=1s batch=2s;
         fanout_channel app long:*    presence=on linger=30s batch=20ms history=100;
         fanout_channel app small:*   presence=on members=3 linger=0;
+        fanout_channel app keys:*    presence=on linger=0 keys=40;
         fanout_channel app count:*   presence=summary linger=0 batch=0;
         fanout_channel app quiet:*   presence=on linger=0 idle=300ms expire=2s;
         fanout_channel app calm:*    presence=on linger=30s batch=20ms idle=300ms;
@@ -358,6 +359,58 @@ subtest 'several members of a client' => sub {
     my %left = map { $_->{key} // '' => 1 } map {
         @{ change($bob, 'left') || [] } } 1;
     is_deeply([ sort keys %left ], [ '', 'tab"2' ], 'both leave with it');
+};
+
+
+subtest 'keys=' => sub {
+    my $at = 'keys:1';
+    my $ann = client($one, user => 'k');
+    my $bob = client($two);
+
+    $ann->ok('join', channel => $at, presence => {}, key => 'k1');
+    $ann->ok('presence', channel => $at, key => "k$_", data => {}) for 2 .. 40;
+
+    my $full = sub {
+        my ($r, $how) = @_;
+
+        is(code($r), 'too_many', "one more, $how");
+        is_deeply($r->{error}{data}, { limit => 'keys', max => 40 },
+                  'says how many');
+        like($r->{error}{message}, qr/fanout_channel keys=/, 'and by what');
+    };
+
+    $full->($ann->cmd('presence', channel => $at, key => 'k41', data => {}),
+            'by a command');
+    $full->($ann->cmd('join', channel => $at, presence => {}, key => 'k41'),
+            'by a join');
+    $full->($http->post('/realtime?user=k', Fanout::JSON::encode(
+                { id => 1, op => 'presence', channel => $at, key => 'k41',
+                  data => {} }),
+                headers => { 'Content-Type'   => 'application/json',
+                             'Fanout-Client' => $ann->client,
+                             'Fanout-Resume' => $ann->welcome->{resume} })->json,
+            'by a POST');
+
+    $ann->ok('presence', channel => $at, key => 'k7', data => { n => 1 });
+    ok(wait_for(sub {
+        @{ $bob->ok('members', channel => $at)->{members} } == 40;
+    }), 'so many there are');
+
+    $ann->ok('presence', channel => $at, key => 'k7', data => undef);
+    wait_for(sub {
+        !$ann->cmd('presence', channel => $at, key => 'k41', data => {})
+            ->{error};
+    });
+    is(code($ann->cmd('presence', channel => $at, key => 'k41', data => 1)),
+       'no error', 'when one has gone another may come');
+
+    my %limits = map { $_->{pattern} => $_->{limits} }
+                     @{ $http->get('/status')->json->{classes} };
+    is_deeply($limits{'keys:*'}, { members => undef, keys => 40 },
+              'the status has it');
+    is_deeply($limits{'small:*'}, { members => 3, keys => 32 },
+              'and the default');
+    is($limits{'nobody:*'}, undef, 'nothing where there are no members');
 };
 
 

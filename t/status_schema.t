@@ -14,7 +14,7 @@ use Fanout::Nginx;
 
 
 my $nginx = Fanout::Nginx->start(
-    http => 'fanout_zone app 8m; fanout_channel app * history=10;',
+    http => 'fanout_zone app 8m; fanout_channel app * history=10 presence=on;',
     server => 'location /fanout/  { fanout_api app; }
                location = /status { fanout_status app; }',
 );

@@ -13,7 +13,6 @@
 
 
 #define NGX_HTTP_FANOUT_JOIN_WAIT   2000    /* ms, beyond the batch time */
-#define NGX_HTTP_FANOUT_KEYS        32      /* on a seat, as the zone has it */
 
 
 static ngx_uint_t want_options(ngx_http_fanout_session_t *s,
@@ -441,8 +440,8 @@ fanout_native_refuse_member(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 
     case NGX_HTTP_FANOUT_E_TOO_MANY:
         fanout_native_refuse_limit(s, cmd, rc, "keys",
-                                   NGX_HTTP_FANOUT_KEYS,
-                                   "members of a client on a channel");
+                                   policy_of(s, &cmd->name)->keep.keys,
+                                   "\"fanout_channel keys=\"");
         return;
 
     default:

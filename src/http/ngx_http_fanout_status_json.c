@@ -23,6 +23,7 @@ static void write_limits(ngx_http_fanout_writer_t *w);
 static void write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums);
 static void write_counters(ngx_http_fanout_writer_t *w, uint64_t *counters);
 static void write_classes(ngx_http_fanout_writer_t *w);
+static void write_class_limits(ngx_http_fanout_writer_t *w, ngx_uint_t class);
 static void write_worker(ngx_http_fanout_writer_t *w);
 static void write_history(ngx_http_fanout_writer_t *w, ngx_uint_t whole);
 static ngx_uint_t read_samples(ngx_http_fanout_writer_t *w,
@@ -208,7 +209,42 @@ write_classes(ngx_http_fanout_writer_t *w)
         put_number(w, "channels", class.channels);
         put_number(w, "messages", class.messages);
         put_number(w, "bytes", class.bytes);
+        write_class_limits(w, i);
         put_text(w, "}");
+    }
+}
+
+
+/* As this configuration has them: null where there is no limit, nothing where
+ * there are no members. */
+
+static void
+write_class_limits(ngx_http_fanout_writer_t *w, ngx_uint_t class)
+{
+    ngx_uint_t                      i;
+    ngx_http_fanout_policy_t       *policy;
+    ngx_http_fanout_zone_policy_t  *keep;
+
+    policy = w->hub->app->policies.elts;
+
+    for (i = 0; i < w->hub->app->policies.nelts; i++) {
+        keep = &policy[i].keep;
+
+        if (keep->class == class
+            && keep->presence != NGX_HTTP_FANOUT_PRESENCE_OFF)
+        {
+            put_text(w, ",\"limits\":{\"members\":");
+
+            if (keep->members) {
+                put(w, "%uD", keep->members);
+
+            } else {
+                put_text(w, "null");
+            }
+
+            put(w, ",\"keys\":%d}", keep->keys);
+            return;
+        }
     }
 }
 

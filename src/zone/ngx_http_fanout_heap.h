@@ -374,7 +374,6 @@ typedef struct {
 #define FANOUT_MEMBER_TIMED      0x08   /* idle by the clock: is not told */
 
 #define FANOUT_MEMBER_SHORT   16
-#define FANOUT_SEAT_MEMBERS   32        /* most on a seat */
 
 typedef struct {
     fanout_ref_t         next;          /* of the seat */

@@ -22,12 +22,12 @@ static fanout_ref_t own_seat(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, fanout_ref_t identity,
     const ngx_http_fanout_identity_t *id);
 static int put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
-    const ngx_http_fanout_member_t *m, unsigned what,
+    const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r);
 static int count(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     unsigned what, ngx_http_fanout_put_t *r);
 static int enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
-    const ngx_http_fanout_member_t *m, unsigned what,
+    const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r);
 static int again(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_member_t *m, unsigned what,
@@ -128,7 +128,8 @@ ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
 
     if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
         seat = own_seat(z, c, identity, id);
-        rc = seat ? put(z, seat, m, what, r) : NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+        rc = seat ? put(z, seat, m, what, c->policy->keys, r)
+                  : NGX_HTTP_FANOUT_ZONE_NOTFOUND;
     }
 
     fanout_leave(z);
@@ -139,7 +140,7 @@ ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
 
 static int
 put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
-    const ngx_http_fanout_member_t *m, unsigned what,
+    const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r)
 {
     fanout_ref_t    ref, room_ref;
@@ -171,7 +172,7 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     r->created = 1;
 
     if (ref == 0) {
-        return enter(z, seat, m, what, r);
+        return enter(z, seat, m, what, keys, r);
     }
 
     fanout_set(z, room->members, room->members + 1);
@@ -216,7 +217,7 @@ count(ngx_http_fanout_zone_t *z, fanout_ref_t seat, unsigned what,
 
 static int
 enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
-    const ngx_http_fanout_member_t *m, unsigned what,
+    const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r)
 {
     unsigned          n;
@@ -232,7 +233,7 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
         n++;
     }
 
-    if (n == FANOUT_SEAT_MEMBERS) {
+    if (n >= (keys ? keys : NGX_HTTP_FANOUT_ZONE_KEYS)) {
         return NGX_HTTP_FANOUT_ZONE_LARGE;
     }
 

@@ -240,7 +240,14 @@ typedef struct {
     uint16_t                    seen;       /* min a leave is remembered */
     uint8_t                     presence;   /* NGX_HTTP_FANOUT_PRESENCE_* */
     uint8_t                     hooks;      /* its seats write events */
+    uint8_t                     keys;       /* most members of a client, 0:
+                                               ZONE_KEYS */
 } ngx_http_fanout_zone_policy_t;
+
+/* Of a seat: all of them leave in one transaction, whose journal has room for
+ * so many. */
+#define NGX_HTTP_FANOUT_ZONE_KEYS         32
+#define NGX_HTTP_FANOUT_ZONE_KEYS_MAX     128
 
 #define NGX_HTTP_FANOUT_PRESENCE_OFF      0
 #define NGX_HTTP_FANOUT_PRESENCE_ON       1

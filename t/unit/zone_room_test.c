@@ -812,6 +812,67 @@ limits(void)
 }
 
 
+/* All members of the fullest seat leave in one transaction: untold, and
+ * told. */
+
+static void
+fullest(void)
+{
+    int              round, good;
+    char             key[256], *data;
+    put_t            r;
+    unsigned         i;
+    person_t         a;
+    ngx_http_fanout_zone_policy_t  p;
+
+    memset(&p, 0, sizeof(p));
+    p.presence = NGX_HTTP_FANOUT_PRESENCE_ON;
+    p.keys = NGX_HTTP_FANOUT_ZONE_KEYS_MAX;
+    p.seen = 60;
+    p.linger = 5;
+    start_as(8 * MB, &p);
+
+    data = calloc(1, 4096);
+    memset(data, 'd', 4000);
+
+    for (round = 0; round < 3; round++) {
+        (void) person_add(&za, &a, 1, "ann", "", 0);
+        (void) person_sit(&za, &ca, &a);
+
+        good = 1;
+
+        for (i = 0; i < NGX_HTTP_FANOUT_ZONE_KEYS_MAX; i++) {
+            memset(key, 'k', 250);
+            snprintf(key, sizeof(key), "%03u", i);
+            key[3] = 'k';
+            good &= person_put(&za, &ca, &a, key, data, ENTER|DATA, &r) == OK;
+        }
+
+        ok(good, "as many members as a seat may have");
+        is_int(person_put(&za, &ca, &a, "more", "", ENTER, &r), LARGE,
+               "and no more");
+
+        if (round) {
+            (void) flush_all(&za);
+        }
+
+        person_end(&za, &a, round == 2 ? 1 : 0);
+
+        if (round == 2) {
+            checked(&za, "they linger");
+            (void) person_resume(&za, &a);
+            person_end(&za, &a, 0);
+        }
+
+        (void) flush_all(&za);
+        checked(&za, "they leave at once");
+    }
+
+    free(data);
+    stop(8 * MB, "the fullest seat");
+}
+
+
 /* anonymous members, and two who write one channel */
 
 static void
@@ -998,6 +1059,7 @@ main(int argc, char **argv)
     long_quiet();
     summary();
     limits();
+    fullest();
     anonymous();
     elsewhere();
     bytes();
