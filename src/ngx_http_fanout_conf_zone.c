@@ -13,6 +13,7 @@
 
 #define NGX_HTTP_FANOUT_LINGER  5       /* s */
 #define NGX_HTTP_FANOUT_BATCH   50      /* ms */
+#define NGX_HTTP_FANOUT_CHANGES (256 * 1024)
 
 
 /* a word that a parameter may have */
@@ -34,6 +35,7 @@ typedef enum {
     POLICY_KEYS,
     POLICY_LINGER,
     POLICY_BATCH,
+    POLICY_CHANGES,
     POLICY_SEEN,
     POLICY_IDLE,
     POLICY_EXPIRE,
@@ -135,6 +137,9 @@ static const parameter_t  parameters[] = {
     { POLICY_BATCH, "batch", UNIT_MSEC, 0, 10000, NULL,
       "a time from 0 to 10s" },
 
+    { POLICY_CHANGES, "changes", UNIT_SIZE, 0, 1024 * 1024 * 1024, NULL,
+      "a size from 0 to 1024m" },
+
     { POLICY_SEEN, "seen", UNIT_SEC, 60, 30 * 24 * 3600, NULL,
       "a time from 1m to 30d" },
 
@@ -207,6 +212,7 @@ ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     app->none.keep.linger = NGX_HTTP_FANOUT_LINGER;
     app->none.keep.batch = NGX_HTTP_FANOUT_BATCH;
     app->none.keep.keys = NGX_HTTP_FANOUT_ZONE_KEYS;
+    app->none.changes = NGX_HTTP_FANOUT_CHANGES;
 
     if (ngx_array_init(&app->policies, cf->pool, 4,
                        sizeof(ngx_http_fanout_policy_t))
@@ -360,6 +366,7 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     policy->keep.linger = NGX_HTTP_FANOUT_LINGER;
     policy->keep.batch = NGX_HTTP_FANOUT_BATCH;
     policy->keep.keys = NGX_HTTP_FANOUT_ZONE_KEYS;
+    policy->changes = NGX_HTTP_FANOUT_CHANGES;
 
     pattern.size = value[2].len;
     pattern.len = 0;
@@ -463,8 +470,8 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_channel\" has "
                        "history=, bytes=, ttl=, presence=, members=, keys=, "
-                       "linger=, batch=, seen=, idle=, expire=, alive=, "
-                       "publish= and hooks=", value);
+                       "linger=, batch=, changes=, seen=, idle=, expire=, "
+                       "alive=, publish= and hooks=", value);
 
     return NGX_CONF_ERROR;
 }
@@ -548,6 +555,11 @@ policy_set(ngx_http_fanout_policy_t *policy, policy_e id, int64_t n)
         policy->keep.batch = n;
         break;
 
+    case POLICY_CHANGES:
+        policy->changes = n;
+        policy->keeps = 1;
+        break;
+
     case POLICY_SEEN:
         policy->keep.seen = (n + 59) / 60;
         break;
@@ -612,6 +624,7 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
                : policy->idle ? "idle"
                : policy->pongs ? "alive"
                : policy->keep.seen ? "seen"
+               : policy->keeps ? "changes"
                : policy->members_publish ? "publish=members" : NULL;
     }
 

@@ -44,10 +44,13 @@ typedef struct {
     ngx_http_fanout_zone_policy_t   keep;
     ngx_msec_t                      idle;       /* of silence, 0: never */
     ngx_msec_t                      expire;
+    size_t                          changes;    /* of members: bytes that a
+                                                   worker keeps of them */
     unsigned                        pongs:1;    /* they break the silence */
     unsigned                        members_publish:1;  /* only they may */
     unsigned                        no_hooks:1; /* its channels have none */
     unsigned                        keys:1;     /* keys= is set */
+    unsigned                        keeps:1;    /* changes= is set */
 } ngx_http_fanout_policy_t;
 
 

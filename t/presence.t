@@ -406,9 +406,11 @@ subtest 'keys=' => sub {
 
     my %limits = map { $_->{pattern} => $_->{limits} }
                      @{ $http->get('/status')->json->{classes} };
-    is_deeply($limits{'keys:*'}, { members => undef, keys => 40 },
+    is_deeply($limits{'keys:*'}, { members => undef, keys => 40,
+                                    changes => 262144 },
               'the status has it');
-    is_deeply($limits{'small:*'}, { members => 3, keys => 32 },
+    is_deeply($limits{'small:*'}, { members => 3, keys => 32,
+                                     changes => 262144 },
               'and the default');
     is($limits{'nobody:*'}, undef, 'nothing where there are no members');
 };

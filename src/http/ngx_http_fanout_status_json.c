@@ -242,7 +242,8 @@ write_class_limits(ngx_http_fanout_writer_t *w, ngx_uint_t class)
                 put_text(w, "null");
             }
 
-            put(w, ",\"keys\":%d}", keep->keys);
+            put(w, ",\"keys\":%d,\"changes\":%uz}", keep->keys,
+                policy[i].changes);
             return;
         }
     }

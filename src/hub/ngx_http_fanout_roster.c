@@ -708,20 +708,20 @@ static void
 recent_add(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r,
     ngx_http_fanout_entry_t *e)
 {
-    size_t                     size;
+    size_t                     size, max;
     ngx_http_fanout_recent_t  *recent;
 
     size = sizeof(ngx_http_fanout_recent_t) + e->data.len;
+    max = r->channel->policy->changes;
 
     while (!ngx_queue_empty(&r->recent)
-           && (r->recent_bytes + size > NGX_HTTP_FANOUT_RECENT
+           && (r->recent_bytes + size > max
                || hub->frames > hub->app->frames))
     {
         recent_drop(hub, r);
     }
 
-    recent = size <= NGX_HTTP_FANOUT_RECENT ? ngx_alloc(size, ngx_cycle->log)
-                                            : NULL;
+    recent = size <= max ? ngx_alloc(size, ngx_cycle->log) : NULL;
 
     if (recent == NULL) {
         recent_clear(hub, r);

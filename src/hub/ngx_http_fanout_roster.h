@@ -26,8 +26,7 @@
 #include "ngx_http_fanout_hub.h"
 
 
-/* of latest entries, most bytes and how long they are kept */
-#define NGX_HTTP_FANOUT_RECENT      262144
+/* how long latest entries are kept; their bytes are in the policy */
 #define NGX_HTTP_FANOUT_RECENT_AGE  60000       /* ms */
 
 /* of the members of a snapshot, in bytes, unless one alone is more: a part of a
