@@ -22,6 +22,8 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app few:*   presence=on linger=0 batch=0 changes=64k;
         fanout_channel app none:*  presence=on linger=0 batch=0 changes=0;
         fanout_channel app usual:* presence=on linger=0 batch=0;
+        fanout_channel app big:*   presence=on linger=0 batch=0 keys=128
+                                   changes=0;
 END
     server => <<'END',
         listen 127.0.0.1:%%PORT%% sndbuf=16k;
@@ -30,6 +32,12 @@ END
             fanout app;
             fanout_permit all *;
             fanout_buffer 8k;
+            fanout_ping 10m;
+        }
+        location /big {
+            fanout app;
+            fanout_permit all *;
+            fanout_presence_size 8k;
             fanout_ping 10m;
         }
         location = /status { fanout_status app; }
@@ -88,6 +96,81 @@ subtest 'changes=' => sub {
            "$at: $n changes: " . ($lost ? 'a gap' : 'no gap'));
         is($last, $n, "$at: all is told") if !$lost;
     }
+};
+
+
+# A POST is answered at once, by a worker that has not read who is there.
+
+sub post {
+    my ($path, $at) = @_;
+
+    return $http->post($path, Fanout::JSON::encode(
+                           { id => 1, op => 'members', channel => $at }),
+                       headers => { 'Content-Type' => 'application/json' });
+}
+
+subtest 'members by POST, where nobody is told of them' => sub {
+    my $ann = $nginx->native(path => '/rt');
+
+    $ann->ok('join', channel => 'usual:post', want => [ 'messages' ]);
+
+    is_deeply(post('/rt', 'usual:post')->json->{ok}{members}, [],
+              'an empty list');
+};
+
+
+# Each of those who join and don't read holds the list as it was then.
+
+subtest 'slow joiners' => sub {
+    my $at  = 'big:1';
+    my $ann = $nginx->native(path => '/big');
+    my $id  = 0;
+
+    my $frames = sub { $http->get('/status')->json->{worker}{frames} };
+
+    $ann->ok('join', channel => $at, want => [ 'messages' ]);
+    $ann->ok('presence', channel => $at, key => "k$_",
+             data => { n => 0, text => 'x' x 8000 }) for 1 .. 100;
+
+    my @slow;
+
+    while (@slow < 20 && $frames->() <= 8 * 1024 * 1024) {
+        my $slow = $nginx->native(path => '/big', rcvbuf => 4096);
+        my $begun;
+
+        push @slow, $slow;
+        $slow->send_cmd('join', channel => $at);
+        $begun = $slow->recv_text(20);
+        $ann->ok('presence', channel => $at, key => 'k1',
+                 data => { n => ++$id, text => 'x' x 8000 });
+    }
+
+    cmp_ok($frames->(), '>', 8 * 1024 * 1024, @slow . ' hold all there is');
+
+    my $bob = $nginx->native(path => '/big');
+    my $r = $bob->cmd('join', channel => $at, timeout => 30);
+
+    is($r->{error}{code}, 'busy', 'another one is told so');
+    like($r->{error}{message}, qr/fanout_zone frames=/, 'and by what');
+    cmp_ok($r->{error}{data}{retry_after}, '>=', 1000, 'and when to try again');
+    is($bob->cmd('leave', channel => $at)->{error}{code}, 'not_joined',
+       'he has not joined');
+
+    $r = post('/big', $at);
+    is($r->{status}, 503, 'a POST');
+    is($r->json->{error}{code}, 'busy', 'says why');
+
+    ok($bob->ok('join', channel => $at, want => [ 'messages' ]),
+       'who does not ask for members joins');
+    $bob->ok('leave', channel => $at);
+
+    $_->cut for @slow;
+
+    ok(wait_for(sub { $frames->() < 4 * 1024 * 1024 }), 'they are gone');
+
+    $r = $bob->cmd('join', channel => $at);
+    is(scalar(map { @{ $_->{members} } } @{ $r->{part} }, $r->{ok}), 100,
+       'he can join');
 };
 
 done_testing();

@@ -160,7 +160,8 @@ void fanout_native_refuse_member(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_error_e rc);
 
 /* Whether the job can begin: the roster is ready and has its member; then it
- * is registered.  NGX_OK, NGX_AGAIN, NGX_ERROR. */
+ * is registered.  NGX_OK; NGX_AGAIN; NGX_BUSY if the worker has held all the
+ * output it may for too long; NGX_ERROR. */
 ngx_int_t fanout_native_ready(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 

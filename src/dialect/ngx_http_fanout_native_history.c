@@ -13,6 +13,7 @@
 
 
 #define NGX_HTTP_FANOUT_PART  32768     /* bytes of messages in a part */
+#define NGX_HTTP_FANOUT_BUSY  2000      /* ms to come again, and as much more */
 
 
 static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
@@ -44,7 +45,9 @@ static void job_messages(fanout_reply_t *rp, ngx_http_fanout_job_t *job);
 static void job_hole(fanout_reply_t *rp, ngx_http_fanout_job_t *job);
 static void job_refuse(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_error_e code,
-    const char *text);
+    const char *text, ngx_str_t *data);
+static void job_busy(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
 
 
 /* join */
@@ -372,7 +375,7 @@ fanout_native_run(ngx_http_fanout_session_t *s)
 
     if (job->parted) {
         job_refuse(s, job, NGX_HTTP_FANOUT_E_NOT_JOINED,
-                   "it was made to leave while it joined");
+                   "it was made to leave while it joined", NULL);
         return NGX_OK;
     }
 
@@ -389,9 +392,13 @@ fanout_native_run(ngx_http_fanout_session_t *s)
         case NGX_OK:
             break;
 
+        case NGX_BUSY:
+            job_busy(s, job);
+            return NGX_OK;
+
         default:
             job_refuse(s, job, NGX_HTTP_FANOUT_E_INTERNAL,
-                       "the members could not be read");
+                       "the members could not be read", NULL);
             return NGX_OK;
         }
     }
@@ -911,7 +918,7 @@ job_hole(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
 
 static void
 job_refuse(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
-    ngx_http_fanout_error_e code, const char *text)
+    ngx_http_fanout_error_e code, const char *text, ngx_str_t *data)
 {
     ngx_str_t               message;
     ngx_http_fanout_json_t  id;
@@ -927,7 +934,7 @@ job_refuse(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         job->sub = NULL;
     }
 
-    ngx_http_fanout_native_error(s, &id, NULL, 0, code, &message, NULL);
+    ngx_http_fanout_native_error(s, &id, NULL, 0, code, &message, data);
 
     if (s->dead) {
         return;
@@ -938,4 +945,26 @@ job_refuse(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     if (s->batch == NULL) {
         ngx_http_fanout_session_settle(s);
     }
+}
+
+
+/* Those who don't read what they have asked for hold all that the worker may:
+ * until they have, or are cut. */
+
+static void
+job_busy(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
+{
+    u_char      buf[64];
+    ngx_str_t   data;
+    ngx_msec_t  after;
+
+    after = NGX_HTTP_FANOUT_BUSY
+            + (ngx_msec_t) ngx_random() % NGX_HTTP_FANOUT_BUSY;
+
+    data.data = buf;
+    data.len = ngx_sprintf(buf, "{\"retry_after\":%M}", after) - buf;
+
+    job_refuse(s, job, NGX_HTTP_FANOUT_E_BUSY,
+               "the worker holds all the output it may: \"fanout_zone "
+               "frames=\"", &data);
 }

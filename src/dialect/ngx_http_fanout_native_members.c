@@ -25,6 +25,7 @@
 
 static ngx_int_t ready_roster(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_roster_t *r);
+static ngx_uint_t answers_now(ngx_http_fanout_session_t *s);
 static ngx_int_t ready_join(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job, ngx_http_fanout_roster_t *r);
 static void ready_members(ngx_http_fanout_session_t *s,
@@ -51,7 +52,9 @@ fanout_native_ready(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     ch = job->sub ? job->sub->channel
                   : ngx_http_fanout_hub_find(s->hub, &job->channel);
 
-    if (job->direct || ch == NULL || ch->roster == NULL) {
+    if (job->direct || ch == NULL || ch->roster == NULL
+        || (!ch->roster->ready && answers_now(s)))
+    {
         rc = read_direct(s, job);
 
     } else {
@@ -82,7 +85,7 @@ ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     late = ngx_current_msec - job->deadline;
 
     if (!r->ready) {
-        return late > NGX_HTTP_FANOUT_JOIN_FAIL ? NGX_ERROR : NGX_AGAIN;
+        return late > NGX_HTTP_FANOUT_JOIN_FAIL ? NGX_BUSY : NGX_AGAIN;
     }
 
     if (job->enters && late < 0
@@ -100,8 +103,9 @@ ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         rc = ngx_http_fanout_roster_snapshot(s->hub, r, &job->snapshot);
 
         if (rc != NGX_OK) {
-            return rc == NGX_AGAIN && late > NGX_HTTP_FANOUT_JOIN_FAIL
-                   ? NGX_ERROR : rc;
+            return rc == NGX_AGAIN
+                   && (late > NGX_HTTP_FANOUT_JOIN_FAIL || answers_now(s))
+                   ? NGX_BUSY : rc;
         }
     }
 
@@ -121,6 +125,15 @@ ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     }
 
     return rc;
+}
+
+
+/* A POST is answered within its handler, where nothing else moves on. */
+
+static ngx_uint_t
+answers_now(ngx_http_fanout_session_t *s)
+{
+    return s->transport == &ngx_http_fanout_post;
 }
 
 
@@ -203,7 +216,7 @@ read_direct(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     job->direct = 1;
 
     if (s->hub->frames > s->hub->app->frames) {
-        return NGX_ERROR;
+        return NGX_BUSY;
     }
 
     if (job->snapshot == NULL) {

@@ -33,7 +33,9 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("refused"), 403,
       ngx_string("the backend did not let it through") },
     { ngx_string("hook_failed"), 502,
-      ngx_string("the backend could not be asked: try again later") }
+      ngx_string("the backend could not be asked: try again later") },
+    { ngx_string("busy"), 503,
+      ngx_string("the worker holds all the output it may: try again later") }
 };
 
 
