@@ -20,6 +20,8 @@ my $nginx = Fanout::Nginx->start(
     http => 'fanout_zone app 32m;
              fanout_channel app none* history=0;
              fanout_channel app few* history=5;
+             fanout_channel app who* presence=on history=100 linger=60s
+                                     batch=10ms;
              fanout_channel app * history=10000 ttl=1h;',
     server => <<'END',
         fanout_permit all *;
@@ -28,6 +30,7 @@ my $nginx = Fanout::Nginx->start(
         location /soon { fanout app; fanout_poll_timeout 200ms; }
         location /user { fanout app; fanout_permit join,history open:*; }
         location /small { fanout app; fanout_buffer 4k; }
+        location /tiny { fanout app; fanout_buffer 1k; }
         location /no   { fanout app; fanout_transports websocket sse post; }
         location /fanout { fanout_api app; }
         location = /status { fanout_status app; }
@@ -107,6 +110,64 @@ subtest 'between polls' => sub {
                          path => '/soon');
     is_deeply($got, [], 'which a client can\'t prolong');
     ok($same, 'with a position to go on from');
+};
+
+
+# A poll is answered once, with all members: an entry of some size must not
+# make a channel one that nobody can read.
+
+subtest 'large members' => sub {
+    my $ann = $nginx->native(path => '/rt', worker => $one);
+
+    my $get = sub {
+        my ($path, $channel, $more) = @_;
+
+        my $join = Fanout::JSON::encode({ channel => $channel, %{ $more || {} } });
+        $join =~ s/([^\w])/sprintf '%%%02X', ord $1/ge;
+
+        return $nginx->http(worker => $one)
+            ->get("$path?poll=1&join=$join", timeout => 20);
+    };
+
+    my $members = sub {
+        map { @{ ($_->{part} || $_->{ok} || {})->{members} || [] } }
+            map { ref $_ eq 'ARRAY' ? @$_ : $_ } @{ $_[0]->json };
+    };
+
+    $ann->ok('join', channel => 'who1', presence => { x => 'm' x 2800 });
+
+    for my $path ('/small', '/tiny') {
+        my $r = $get->($path, 'who1');
+        is($r->{status}, 200, "$path: one that is more than half, or all, of "
+                              . "fanout_buffer");
+        my ($m, @more) = $members->($r);
+        is(length $m->{data}{x}, 2800, 'is told');
+        is(@more, 0, 'once');
+    }
+
+    my $bob = $nginx->native(path => '/rt', worker => $two);
+    $bob->ok('join', channel => 'who2', presence => { n => $_ }, key => "k$_")
+        for 1 .. 20;
+
+    my $r = $get->('/small', 'who2');
+    is($r->{status}, 200, 'many, more than half of it');
+    is(join(' ', sort { $a <=> $b } map { $_->{data}{n} } $members->($r)),
+       join(' ', 1 .. 20), 'are told');
+
+    # by a worker that has to read who is there, while there is a history
+
+    publish('who3', ('h' x 500) x 10);
+    $bob->ok('join', channel => 'who3', presence => { n => 1 });
+
+    $r = $get->('/small', 'who3', { history => 10 });
+    is($r->{status}, 200, 'with a history of more');
+    is(join(' ', map { $_->{data}{n} } $members->($r)), 1, 'they are told');
+
+    $bob->ok('join', channel => 'who2', presence => { n => $_ }, key => "k$_")
+        for 21 .. 30;
+    $r = $get->('/small', 'who2');
+    is($r->{status}, 413, 'more than that');
+    like($r->json->{error}{message}, qr/fanout_buffer/, 'is refused, and why');
 };
 
 

@@ -169,6 +169,11 @@ ngx_int_t fanout_native_ready(ngx_http_fanout_session_t *s,
 ngx_int_t fanout_native_members_part(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 
+/* Whether all members go at once, as they must into the answer of a poll:
+ * they are within fanout_buffer, or there is but one that is not. */
+ngx_uint_t fanout_native_members_fit(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
+
 /* Appends ,"members":[…] or ,"summary":{…} to the reply of a job. */
 void fanout_native_members_reply(fanout_reply_t *rp,
     ngx_http_fanout_job_t *job);

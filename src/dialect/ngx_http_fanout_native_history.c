@@ -404,7 +404,9 @@ fanout_native_run(ngx_http_fanout_session_t *s)
     }
 
     do {
-        if (s->pending && s->pending >= s->conf->buffer / 2) {
+        if (s->pending && s->pending >= s->conf->buffer / 2
+            && !fanout_native_members_fit(s, job))
+        {
             return NGX_AGAIN;
         }
 

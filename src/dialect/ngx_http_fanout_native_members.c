@@ -366,6 +366,31 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
 }
 
 
+ngx_uint_t
+fanout_native_members_fit(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job)
+{
+    size_t                        left;
+    ngx_http_fanout_snapshot_t   *sn;
+
+    if (s->transport != &ngx_http_fanout_poll
+        || !(job->members || job->counts))
+    {
+        return 0;
+    }
+
+    sn = job->snapshot;
+
+    if (sn == NULL || job->chunk + 1 >= sn->nchunks) {
+        return 1;
+    }
+
+    left = sn->chunks[sn->nchunks - 1].end - sn->chunks[job->chunk].start;
+
+    return s->pending + left <= s->conf->buffer;
+}
+
+
 /* More is read when half of what may wait has been sent. */
 
 static size_t

@@ -170,7 +170,9 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
     if (s->job) {
         if (s->dialect->work(s) == NGX_AGAIN || s->dead) {
 
-            if (s->dead || !s->job->waits) {
+            if (s->dead || !s->job->waits
+                || s->transport == &ngx_http_fanout_poll)
+            {
                 return;
             }
 

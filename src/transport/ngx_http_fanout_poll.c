@@ -121,7 +121,7 @@ poll_send(ngx_http_fanout_session_t *s)
 
     if (s->job && s->state == NGX_HTTP_FANOUT_OPEN && !s->draining) {
 
-        if (s->pending < s->conf->buffer / 2) {
+        if (s->job->waits || s->pending < s->conf->buffer / 2) {
             /* it is queued when there are members to tell */
             return NGX_DECLINED;
         }
@@ -131,7 +131,8 @@ poll_send(ngx_http_fanout_session_t *s)
         ngx_http_finalize_request(r, ngx_http_fanout_refuse(r,
                                       NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
                                       "the members are more than "
-                                      "fanout_buffer: ask for them by POST"));
+                                      "fanout_buffer: ask for them by POST, "
+                                      "channel by channel"));
         ngx_http_run_posted_requests(c);
 
         return 0;
