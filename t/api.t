@@ -306,8 +306,12 @@ subtest 'if' => sub {
 
     refused($http->post(url('if', "?if=$_"), '3'), 400, 'bad_request', qr/"if".*epoch:offset/,
             "if=$_")
-        for '1', 'x:1', "$r->{epoch}", "$r->{epoch}:", "$r->{epoch}:x", "$r->{epoch}:-1",
-            "$r->{epoch}:9007199254740992", uc("abcdef0123456789") . ':1';
+        for '1', ':1', "$r->{epoch}", "$r->{epoch}:", "$r->{epoch}:x", "$r->{epoch}:-1",
+            "$r->{epoch}:9007199254740992", 'x' x 129 . ':1';
+
+    refused($http->post(url('if', "?if=$_:2"), '3'), 409, 'conflict', qr/is at/,
+            'an epoch that is none of ours')
+        for 'x', '0', uc $r->{epoch}, "$r->{epoch}0", '%00', '%C3%A4' x 60;
 };
 
 

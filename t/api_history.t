@@ -101,6 +101,9 @@ subtest 'pages forwards' => sub {
     is_deeply(offsets(history('fore', "?since=$epoch:5&before=9")), [6 .. 8], 'since and before');
     is(history('fore', "?since=$epoch:26")->{recovered}, Fanout::JSON::false(), 'the future');
 
+    is(history('fore', "?since=$_:20")->{recovered}, Fanout::JSON::false(),
+       "an epoch that is none of ours: $_") for 'x', '0', "${epoch}0", uc $epoch, '%F0%9F%98%80';
+
     $h = history('fore', '?since=0123456789abcdef:20&limit=3');
     is($h->{recovered}, Fanout::JSON::false(), 'another epoch');
     is_deeply(offsets($h), [1 .. 3], 'from the oldest on');
@@ -186,7 +189,7 @@ subtest 'bad arguments' => sub {
     publish('args', 1);
 
     refused($http->get(url('args', "?$_->[0]")), 400, 'bad_request', $_->[1], $_->[0])
-        for [ 'since=1', qr/"since" is no epoch:offset/ ], [ 'since=x:1', qr/"since"/ ],
+        for [ 'since=1', qr/"since" is no epoch:offset/ ], [ 'since=:1', qr/"since"/ ],
             [ 'limit=x', qr/"limit" is no number/ ], [ 'limit=-1', qr/"limit"/ ],
             [ 'before=1.5', qr/"before"/ ], [ 'before=99999999999999999999', qr/"before"/ ];
 

@@ -494,7 +494,7 @@ subtest 'nothing is left out' => sub {
     # those of sessions
 
     my %not = map { $_ => 1 } qw( forbidden not_joined rate_limited
-                                  channel_full refused hook_failed );
+                                  channel_full refused hook_failed busy );
 
     is(join(' ', sort keys %codes),
        join(' ', sort grep({ !$not{$_} } @there),

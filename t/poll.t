@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 
 use Time::HiRes qw( time );
 
+use Fanout::Client;
 use Fanout::JSON;
 use Fanout::Nginx;
 
@@ -110,6 +111,23 @@ subtest 'between polls' => sub {
                          path => '/soon');
     is_deeply($got, [], 'which a client can\'t prolong');
     ok($same, 'with a position to go on from');
+};
+
+
+subtest 'an epoch that is none' => sub {
+    publish('made', 1 .. 3);
+
+    for my $transport (Fanout::Client->transports) {
+        for my $epoch ('another', '0', '', 'x' x 128, "\x{e4}:1") {
+            my $client = Fanout::Client->open($nginx, $transport, '/rt', joins => [
+                { channel => 'made', since => { epoch => $epoch, offset => 1 } }
+            ]);
+
+            is($client->joined('made')->{recovered}, Fanout::JSON::false,
+               "$transport: not recovered, and no error");
+            $client->cut;
+        }
+    }
 };
 
 

@@ -228,9 +228,11 @@ subtest 'since' => sub {
     is_deeply([ map { $ws->recv_text } 1 .. 5 ], [ 5 .. 9 ],
               'as far back as is kept');
     is(raw("few:s&since=$epoch:3")->wait_close, 1013, 'no further');
+    is(raw("few:s&since=$_:9")->wait_close, 1013, "an epoch that is none: $_")
+        for 'x', '0', "${epoch}0", uc $epoch;
 
     for my $since ('x', ':', "$epoch:", ':1', "$epoch:-1", "$epoch:x",
-                   "$epoch:1:2", "$epoch:99999999999999999999", "${epoch}0:1")
+                   "$epoch:1:2", "$epoch:99999999999999999999")
     {
         my $ws = $nginx->ws(path => "/raw?channel=few:s&since=$since",
                             expect => undef);

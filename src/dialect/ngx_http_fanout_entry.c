@@ -587,23 +587,27 @@ ngx_int_t
 ngx_http_fanout_position_parse(ngx_str_t *text, uint64_t *epoch,
     uint64_t *offset)
 {
-    ngx_str_t  part;
+    u_char     *p, *last;
+    ngx_str_t   part;
 
-    if (text->len < NGX_HTTP_FANOUT_EPOCH_LEN + 2
-        || text->data[NGX_HTTP_FANOUT_EPOCH_LEN] != ':')
+    last = text->data + text->len;
+    p = ngx_strlchr(text->data, last, ':');
+
+    if (p == NULL || p == text->data
+        || p - text->data > NGX_HTTP_FANOUT_KEY)
     {
         return NGX_ERROR;
     }
 
-    part.len = NGX_HTTP_FANOUT_EPOCH_LEN;
+    part.len = p - text->data;
     part.data = text->data;
 
     if (ngx_http_fanout_epoch_parse(&part, epoch) != NGX_OK) {
-        return NGX_ERROR;
+        *epoch = 0;
     }
 
-    part.len = text->len - NGX_HTTP_FANOUT_EPOCH_LEN - 1;
-    part.data = text->data + NGX_HTTP_FANOUT_EPOCH_LEN + 1;
+    part.len = last - p - 1;
+    part.data = p + 1;
 
     return ngx_http_fanout_offset_parse(&part, offset);
 }

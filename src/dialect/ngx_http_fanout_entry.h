@@ -110,7 +110,8 @@ ngx_int_t ngx_http_fanout_epoch_parse(ngx_str_t *text, uint64_t *epoch);
 /* Reads an offset, a decimal number below 2^53.  NGX_ERROR. */
 ngx_int_t ngx_http_fanout_offset_parse(ngx_str_t *text, uint64_t *offset);
 
-/* Reads "epoch:offset".  NGX_ERROR. */
+/* Reads "epoch:offset"; an epoch that can't be ours becomes 0, which none is,
+ * for who brings it need not know what ours look like.  NGX_ERROR. */
 ngx_int_t ngx_http_fanout_position_parse(ngx_str_t *text, uint64_t *epoch,
     uint64_t *offset);
 

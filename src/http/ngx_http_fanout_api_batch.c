@@ -728,8 +728,8 @@ read_position(ngx_http_fanout_api_t *api, const char *name,
     }
 
     if (ngx_http_fanout_epoch_parse(&epoch, &op->epoch) != NGX_OK) {
-        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "\"epoch\" of \"%s\" is none", name);
+        /* one that can't be ours */
+        op->epoch = 0;
     }
 
     op->positioned = 1;

@@ -297,6 +297,11 @@ fill_message(ngx_http_fanout_api_op_t *op, ngx_http_fanout_zone_message_t *m,
     opts->if_set = op->positioned;
     opts->if_epoch = op->epoch;
     opts->if_offset = op->offset;
+
+    if (op->epoch == 0) {
+        /* not "whatever the epoch", as the zone takes it: it holds nowhere */
+        opts->if_offset = UINT64_MAX;
+    }
 }
 
 
