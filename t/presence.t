@@ -780,8 +780,12 @@ subtest 'fanout_sessions_per_user' => sub {
     my @ws = map { $nginx->native(path => '/few?user=sam') } 1 .. 2;
     my $third = $nginx->native(path => '/few?user=sam', welcome => 0);
 
-    $third->next_push(5);
-    is($third->close_code, 4429, 'the third is closed');
+    my $closing = $third->next_push(5);
+    is($closing->{closing}{code}, 'too_many', 'the third is told');
+    cmp_ok($closing->{closing}{after}, '>=', 2000, 'to come back, but not yet');
+    cmp_ok($closing->{closing}{after}, '<=', 3000, 'nor in a long time');
+    is($third->next_push(5), undef, 'no more');
+    is($third->close_code, 4429, 'it is closed');
     like($third->close_reason, qr/fanout_sessions_per_user/, 'says why');
     ok($nginx->native(path => '/few?user=tom'), 'another user may');
 

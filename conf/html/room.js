@@ -253,10 +253,12 @@ function receive(frame) {
         join();
 
     } else if (frame.closing && frame.closing.reconnect) {
-        // NGINX was reloaded: a new worker waits for us
+        // if NGINX was reloaded a new worker waits for us
         const ws = socket;
 
-        news = "NGINX was reloaded.";
+        news = frame.closing.code === "drain"
+            ? "NGINX was reloaded."
+            : "There was no place: " + frame.closing.code + ".";
         lost(0, frame.closing.after);
         ws.close(4000);
 

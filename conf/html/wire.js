@@ -222,6 +222,10 @@ const Wire = (() => {
             } else if (o.closing && o.closing.reconnect === false) {
                 this.end(o.closing.status);
 
+            } else if (o.closing) {
+                // when to come back, which waits for no reply
+                this.tell(o);
+
             } else if (this.held) {
                 this.held.push(o);
 

@@ -36,6 +36,8 @@ static ngx_int_t native_encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
     ngx_http_fanout_frame_t *f);
 static void native_close(ngx_http_fanout_session_t *s);
+static void give_up(ngx_http_fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
 static void native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 static void native_heartbeat(ngx_http_fanout_session_t *s);
@@ -248,13 +250,32 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
                       "limit of %ui sessions of a user is reached: "
                       "fanout_sessions_per_user", s->conf->per_user);
         s->identity_ref = 0;
-        ngx_http_fanout_session_close(s, 4429, "fanout_sessions_per_user");
+        give_up(s, 4429, "fanout_sessions_per_user");
         return;
 
     default:
         ngx_http_fanout_count(hub, zone_full);
         s->identity_ref = 0;
-        ngx_http_fanout_session_close(s, 1013, "zone_full");
+        give_up(s, 1013, "zone_full");
+    }
+}
+
+
+/* There is no place for it now: it may try again, but not at once, nor with all
+ * others. */
+
+static void
+give_up(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    ngx_msec_t  ms;
+
+    if (s->transport == &ngx_http_fanout_websocket) {
+        ms = s->conf->retry;
+        native_closing(s, code, ms + (ngx_msec_t) ngx_random() % (ms / 2 + 1));
+    }
+
+    if (!s->dead) {
+        ngx_http_fanout_session_close(s, code, reason);
     }
 }
 
@@ -717,10 +738,10 @@ ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
 static void
 native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
-    if (code == 1012) {
-        send_printf(s, "{\"closing\":{\"code\":\"drain\",\"reconnect\":true,"
-                       "\"after\":%M}}", after);
-    }
+    send_printf(s, "{\"closing\":{\"code\":\"%s\",\"reconnect\":true,"
+                   "\"after\":%M}}",
+                code == 1012 ? "drain"
+                : code == 4429 ? "too_many" : "zone_full", after);
 }
 
 

@@ -777,7 +777,7 @@ stream_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_http_fanout_native.closing(s, code, after);
 
     if (code == 1012 && !s->dead) {
-        p = ngx_sprintf(buf, "retry: %M\n\n", retry(s));
+        p = ngx_sprintf(buf, "retry: %M\n\n", retry(s) + after);
         ngx_http_fanout_session_bytes(s, buf, p - buf);
     }
 }

@@ -18,6 +18,7 @@
 
 static ngx_uint_t outlived(ngx_http_fanout_session_t *s);
 static void due(ngx_http_fanout_session_t *s);
+static ngx_msec_t back_after(ngx_http_fanout_session_t *s);
 static const char *silent(ngx_http_fanout_session_t *s, ngx_msec_t quiet);
 static void ping(ngx_http_fanout_session_t *s, ngx_msec_t quiet);
 static void heartbeat(ngx_http_fanout_session_t *s, ngx_msec_t now);
@@ -240,6 +241,33 @@ ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s)
 }
 
 
+/* The moments of closing are spread over the drain time.  When that is too
+ * short for so many, each comes back as much later as it takes for all to do so
+ * evenly. */
+
+static ngx_msec_t
+back_after(ngx_http_fanout_session_t *s)
+{
+    ngx_msec_t              drain, gone;
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = s->hub;
+    drain = s->conf->drain;
+
+    if (hub->return_in <= drain) {
+        return 0;
+    }
+
+    if (drain == 0) {
+        return (ngx_msec_t) ngx_random() % hub->return_in;
+    }
+
+    gone = ngx_min(s->close_at - hub->drain_at, drain);
+
+    return gone * (hub->return_in - drain) / drain;
+}
+
+
 static void
 due(ngx_http_fanout_session_t *s)
 {
@@ -259,7 +287,7 @@ due(ngx_http_fanout_session_t *s)
     }
 
     if (s->draining && (ngx_msec_int_t) (now - s->close_at) >= 0) {
-        s->dialect->closing(s, 1012, 0);
+        s->dialect->closing(s, 1012, back_after(s));
 
         if (s->dead) {
             return;

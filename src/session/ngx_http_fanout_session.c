@@ -399,6 +399,8 @@ ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub)
     }
 
     hub->draining = 1;
+    hub->drain_at = ngx_current_msec;
+    hub->return_in = hub->nsessions * NGX_HTTP_FANOUT_RETURN;
     longest = 0;
 
     for (q = ngx_queue_head(&hub->sessions);

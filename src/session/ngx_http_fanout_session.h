@@ -286,6 +286,9 @@ void ngx_http_fanout_session_end(ngx_http_fanout_session_t *s,
  * not all done: its seats linger from now on. */
 void ngx_http_fanout_session_away(ngx_http_fanout_session_t *s);
 
+/* Of a worker that drains, a ms for each: so a thousand a second come back. */
+#define NGX_HTTP_FANOUT_RETURN       1
+
 /* Says goodbye to all within the drain time; the worker is shutting down. */
 void ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub);
 
