@@ -26,6 +26,8 @@ sub config {
                                  publish=members expire=2s;
         fanout_channel app on:*  presence=on linger=30s batch=20ms
                                  publish=members expire=2s;
+        fanout_channel app p:*   presence=on linger=1s batch=20ms;
+        fanout_channel app q:*   presence=on linger=30s batch=20ms;
 END
 }
 
@@ -151,4 +153,38 @@ subtest 'members of a client that came back' => sub {
         is($back->cmd('publish', channel => $at, data => 1)->{error}{code},
            'forbidden', 'and may not then');
     }
+};
+
+
+subtest 'places that are not taken again' => sub {
+    my ($ws, $watch) = (client('fred'), client('watch'));
+    my @at = qw( p:1 p:2 q:1 other );
+
+    $watch->ok('join', channel => $_) for @at;
+    $ws->ok('join', channel => 'other');
+    $ws->ok('join', channel => $_, presence => {}) for qw( p:1 p:2 q:1 );
+    $ws->cut;
+
+    my $back = come_back($ws, 'fred');
+    my $to = { client => $back->client };
+
+    $back->ok('join', channel => 'p:2');
+    ok($watch->cmd('publish', channel => 'p:1', to => $to, data => 1)->{ok},
+       'they are kept');
+
+    my $p = $watch->next_where(sub { $_[0]{presence}{left} }, 20);
+    is_deeply([ $p && map { $_->{channel}, $_->{presence}{left}[0]{reason} }
+                      $p ],
+              [ 'p:1', 'network' ], 'but not for ever');
+
+    is($watch->cmd('publish', channel => 'p:1', to => $to,
+                   data => 1)->{error}{code},
+       'recipient_offline', 'who has left gets no messages');
+
+    is_deeply([ sort @{ $http->get("/api/clients/$to->{client}")
+                             ->json->{channels} } ],
+              [ 'p:2', 'q:1' ], 'what it joined stays, and what may linger');
+
+    $back->ok('join', channel => 'q:1');
+    is(count('q:1'), 1, 'in time');
 };

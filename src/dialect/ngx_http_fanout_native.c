@@ -217,6 +217,9 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
             s->identity.client = id.client;
             ngx_memcpy(s->identity.secret, secret, sizeof(secret));
             s->resumed = 1;
+            s->returned = 1;
+            s->returned_at = ngx_current_msec;
+            ngx_http_fanout_session_alive(s);
 
             ngx_http_fanout_count(hub, resumes);
             ngx_http_fanout_hub_kick(hub);

@@ -11,8 +11,12 @@
 
 
 #define NGX_HTTP_FANOUT_ALIVE_AGAIN  1000       /* ms, after a full zone */
+#define NGX_HTTP_FANOUT_JOIN_AGAIN   5000       /* ms, to join at the least */
+#define NGX_HTTP_FANOUT_PLACES       16         /* looked at in a section */
 
 
+static void look_around(ngx_http_fanout_session_t *s);
+static ngx_uint_t look_for(ngx_http_fanout_session_t *s, ngx_str_t *name);
 static void look_at(ngx_http_fanout_subscription_t *sub);
 static ngx_uint_t set_state(ngx_http_fanout_subscription_t *sub,
     ngx_uint_t idle, ngx_msec_t quiet);
@@ -29,6 +33,10 @@ ngx_http_fanout_session_alive(ngx_http_fanout_session_t *s)
     s->alive = 0;
     s->idles = 0;
 
+    if (s->returned) {
+        look_around(s);
+    }
+
     for (q = ngx_queue_head(&s->subs);
          q != ngx_queue_sentinel(&s->subs);
          q = ngx_queue_next(q))
@@ -39,6 +47,96 @@ ngx_http_fanout_session_alive(ngx_http_fanout_session_t *s)
 
     if (s->alive && s->started) {
         ngx_http_fanout_session_timer(s);
+    }
+}
+
+
+/* A client that came back has its places again, and joins those it wants. In
+ * those that it lets be it would be a member that no policy looks after. */
+
+static void
+look_around(ngx_http_fanout_session_t *s)
+{
+    uint8_t                 lens[NGX_HTTP_FANOUT_PLACES];
+    uint32_t                cursor;
+    unsigned                i, n, left;
+    ngx_str_t               name;
+    ngx_http_fanout_hub_t  *hub;
+
+    static uint8_t          names[NGX_HTTP_FANOUT_PLACES][256];
+
+    if (ngx_current_msec - s->returned_at < NGX_HTTP_FANOUT_JOIN_AGAIN) {
+        sooner(s, s->returned_at + NGX_HTTP_FANOUT_JOIN_AGAIN);
+        return;
+    }
+
+    hub = s->hub;
+    s->returned = 0;
+    cursor = 0;
+
+    do {
+        if (s->identity.client == 0
+            || ngx_http_fanout_client_channels(&hub->zone, s->identity.client,
+                                               &cursor, names, lens,
+                                               NGX_HTTP_FANOUT_PLACES, &n)
+               != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            break;
+        }
+
+        left = 0;
+
+        for (i = 0; i < n; i++) {
+            name.data = names[i];
+            name.len = lens[i];
+            left += look_for(s, &name);
+        }
+
+        /* they count no more */
+        cursor -= cursor ? left : 0;
+
+    } while (cursor);
+
+    ngx_http_fanout_hub_presence(hub);
+}
+
+
+/* Whether a place was given up. */
+
+static ngx_uint_t
+look_for(ngx_http_fanout_session_t *s, ngx_str_t *name)
+{
+    ngx_msec_t                      at;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    if (ngx_http_fanout_session_sub(s, name)) {
+        return 0;
+    }
+
+    at = s->returned_at
+         + ngx_http_fanout_policy(s->hub->app, name)->keep.linger * 1000;
+
+    if ((ngx_msec_int_t) (ngx_current_msec - at) < 0) {
+        s->returned = 1;
+        sooner(s, at);
+        return 0;
+    }
+
+    ngx_http_fanout_hub_view(s->hub, name, &zc);
+
+    switch (ngx_http_fanout_seat_kick(&s->hub->zone, &zc, s->identity.client,
+                                      NGX_HTTP_FANOUT_LEFT_NETWORK))
+    {
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        return 1;
+
+    case NGX_HTTP_FANOUT_ZONE_FULL:
+        s->returned = 1;
+        sooner(s, ngx_current_msec + NGX_HTTP_FANOUT_ALIVE_AGAIN);
+        return 0;
+
+    default:
+        return 0;
     }
 }
 

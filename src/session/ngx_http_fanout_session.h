@@ -186,11 +186,14 @@ struct ngx_http_fanout_session_s {
     unsigned                         autojoin:1;    /* commands of ours */
     unsigned                         alive:1;   /* alive_at is set */
     unsigned                         idles:1;   /* a member is idle, by time */
+    unsigned                         returned:1;    /* and may have places
+                                                   that it does not join */
     uint8_t                          reason;    /* its members leave for, 0:
                                                    by how it ends */
     ngx_str_t                        info;      /* profile, JSON */
     ngx_msec_t                       active_at; /* last command */
     ngx_msec_t                       alive_at;  /* look for silence then */
+    ngx_msec_t                       returned_at;
     unsigned                         finish:1;  /* attached: the response ends
                                                    as one that is whole */
     uint8_t                          refused;   /* error_e: why it could not
@@ -334,7 +337,8 @@ void ngx_http_fanout_session_input(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s);
 
 /* What the policies of its channels say to its silence: members become idle,
- * or leave.  Sets alive_at. */
+ * or leave; and to places of a client that came back and does not join them.
+ * Sets alive_at. */
 void ngx_http_fanout_session_alive(ngx_http_fanout_session_t *s);
 
 /* It was heard of: members that were idle for its silence are active. */
