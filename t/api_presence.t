@@ -16,7 +16,7 @@ use Fanout::Nginx;
 
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
-        fanout_zone app 16m;
+        fanout_zone app 16m idle=1s;
         fanout_channel app room:*  presence=on linger=30s batch=0 history=10
                                    seen=10m;
         fanout_channel app brief:* presence=on linger=0 batch=0;
@@ -177,6 +177,16 @@ subtest 'last seen' => sub {
                   . "&cursor=$page->{cursor}");
     is_deeply([ $end->{members}, $end->{seen} ], [ [], undef ],
               'that no more is on the next does not say who is away');
+
+    $_->close(1000) for $ws, $stays, $later;
+    until_true(sub { status('channels/room%3Aseen/presence') == 404 },
+               'nobody is there any more, and the channel is forgotten');
+    my $away = get('channels/room%3Aseen/presence?user=ann');
+    cmp_ok($away->{seen} // 0, '>=', $seen, 'but not when he was there');
+    is_deeply([ @$away{qw( members count presence )} ], [ [], 0, 'on' ],
+              'as of a channel with nobody');
+    is(status('channels/room%3Aseen/presence?user=nobody'), 404,
+       'who was never there is not');
 };
 
 

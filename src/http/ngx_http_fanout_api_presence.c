@@ -55,6 +55,9 @@ static int page_section(ngx_http_fanout_api_t *api, page_t *page,
 static ngx_int_t page_write(ngx_http_fanout_api_t *api, page_t *page,
     unsigned n);
 static ngx_int_t page_end(ngx_http_fanout_api_t *api, page_t *page);
+static ngx_uint_t remembers(ngx_http_fanout_api_t *api, page_t *page);
+static ngx_uint_t seen(ngx_http_fanout_api_t *api, page_t *page,
+    uint64_t *time);
 static ngx_int_t seen_write(ngx_http_fanout_api_t *api, page_t *page);
 
 static ngx_http_fanout_error_e clients_write(ngx_http_fanout_api_t *api,
@@ -107,6 +110,12 @@ ngx_http_fanout_api_presence_handler(ngx_http_fanout_api_t *api)
 
     do {
         rc = page_section(api, &page, &n);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK && remembers(api, &page)) {
+            /* it was forgotten, but not who was there */
+            page.slot = UINT32_MAX;
+            break;
+        }
 
         if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
             return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
@@ -263,12 +272,19 @@ page_end(ngx_http_fanout_api_t *api, page_t *page)
 }
 
 
-/* When the user, who is not there, was there last. */
-
-static ngx_int_t
-seen_write(ngx_http_fanout_api_t *api, page_t *page)
+static ngx_uint_t
+remembers(ngx_http_fanout_api_t *api, page_t *page)
 {
-    uint64_t                time;
+    uint64_t  time;
+
+    return page->user.len && page->first && page->n == 0 && !page->summary
+           && seen(api, page, &time);
+}
+
+
+static ngx_uint_t
+seen(ngx_http_fanout_api_t *api, page_t *page, uint64_t *time)
+{
     ngx_http_fanout_zstr_t  channel, user;
 
     channel.data = api->words[1].data;
@@ -276,9 +292,19 @@ seen_write(ngx_http_fanout_api_t *api, page_t *page)
     user.data = page->user.data;
     user.len = page->user.len;
 
-    if (ngx_http_fanout_seen_get(&api->hub->zone, &channel, &user, &time)
-        != NGX_HTTP_FANOUT_ZONE_OK)
-    {
+    return ngx_http_fanout_seen_get(&api->hub->zone, &channel, &user, time)
+           == NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* When the user, who is not there, was there last. */
+
+static ngx_int_t
+seen_write(ngx_http_fanout_api_t *api, page_t *page)
+{
+    uint64_t  time;
+
+    if (!seen(api, page, &time)) {
         return NGX_OK;
     }
 
