@@ -69,13 +69,18 @@ fanout_native_presence_merge(ngx_http_fanout_session_t *s,
 
     ngx_http_fanout_hub_view(s->hub, &cmd->name, &zc);
 
+    m->was.len = 0;
+
     if (ngx_http_fanout_member_get(&s->hub->zone, &zc, s->identity.client,
                                    &m->key, &now, buf)
-        == NGX_HTTP_FANOUT_ZONE_OK
-        && now.data.len && now.data.data[0] == '{')
+        == NGX_HTTP_FANOUT_ZONE_OK)
     {
-        old.data = now.data.data;
-        old.len = now.data.len;
+        m->was = now.data;
+
+        if (now.data.len && now.data.data[0] == '{') {
+            old.data = now.data.data;
+            old.len = now.data.len;
+        }
     }
 
     m->data.data = merged;

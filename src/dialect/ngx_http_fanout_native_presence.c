@@ -13,6 +13,8 @@
 
 
 #define NGX_HTTP_FANOUT_JOIN_WAIT   2000    /* ms, beyond the batch time */
+#define NGX_HTTP_FANOUT_TRIES       64      /* to merge; each time another one
+                                               of the client has succeeded */
 
 
 static ngx_uint_t want_options(ngx_http_fanout_session_t *s,
@@ -24,6 +26,9 @@ static ngx_uint_t presence_served(ngx_http_fanout_session_t *s,
 static ngx_uint_t presence_data(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_json_t *value,
     ngx_http_fanout_zstr_t *data);
+static ngx_uint_t presence_put(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_member_t *m, ngx_uint_t what);
 static ngx_uint_t presence_state(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_member_t *m, ngx_uint_t *what);
 static void done(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
@@ -277,7 +282,6 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     int                              merges, anonymous, type;
     u_char                           key[NGX_HTTP_FANOUT_KEY];
     ngx_uint_t                       what;
-    ngx_http_fanout_put_t            put;
     ngx_http_fanout_error_e          rc;
     ngx_http_fanout_member_t         m;
     ngx_http_fanout_subscription_t  *sub;
@@ -354,25 +358,63 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     if (type != NGX_HTTP_FANOUT_JSON_NONE) {
 
-        if (!presence_data(s, cmd, &cmd->data, &m.data)
-            || (merges && !fanout_native_presence_merge(s, cmd, &m)))
-        {
+        if (!presence_data(s, cmd, &cmd->data, &m.data)) {
             return;
         }
 
         what |= NGX_HTTP_FANOUT_PUT_DATA|NGX_HTTP_FANOUT_PUT_ENTER;
+
+        if (merges) {
+            what |= NGX_HTTP_FANOUT_PUT_IF;
+        }
     }
 
-    rc = sub ? ngx_http_fanout_hub_member_put(sub, &m, what, 0, &put)
-             : ngx_http_fanout_hub_member_as(s, &cmd->name, &m.key, &m, what);
+    if (presence_put(s, cmd, sub, &m, what)) {
+        ngx_http_fanout_session_alive(s);
+        done(s, cmd);
+    }
+}
+
+
+/* What is merged is what was read before: others of the client may have been
+ * faster, by POST. */
+
+static ngx_uint_t
+presence_put(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_subscription_t *sub, ngx_http_fanout_member_t *m,
+    ngx_uint_t what)
+{
+    ngx_uint_t               tries;
+    ngx_http_fanout_put_t    put;
+    ngx_http_fanout_zstr_t   data;
+    ngx_http_fanout_error_e  rc;
+
+    data = m->data;
+    rc = NGX_HTTP_FANOUT_E_CONFLICT;
+
+    for (tries = 0;
+         tries < NGX_HTTP_FANOUT_TRIES && rc == NGX_HTTP_FANOUT_E_CONFLICT;
+         tries++)
+    {
+        m->data = data;
+
+        if ((what & NGX_HTTP_FANOUT_PUT_IF)
+            && !fanout_native_presence_merge(s, cmd, m))
+        {
+            return 0;
+        }
+
+        rc = sub ? ngx_http_fanout_hub_member_put(sub, m, what, 0, &put)
+                 : ngx_http_fanout_hub_member_as(s, &cmd->name, &m->key, m,
+                                                 what);
+    }
 
     if (rc != NGX_HTTP_FANOUT_E_NONE) {
         fanout_native_refuse_member(s, cmd, rc);
-        return;
+        return 0;
     }
 
-    ngx_http_fanout_session_alive(s);
-    done(s, cmd);
+    return 1;
 }
 
 
@@ -436,6 +478,11 @@ fanout_native_refuse_member(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     case NGX_HTTP_FANOUT_E_NOT_FOUND:
         fanout_native_refuse(s, cmd, rc, "there is no member of yours here: "
                              "\"data\" makes one");
+        return;
+
+    case NGX_HTTP_FANOUT_E_CONFLICT:
+        fanout_native_refuse(s, cmd, rc, "others change this member all the "
+                             "time: try again");
         return;
 
     case NGX_HTTP_FANOUT_E_TOO_MANY:

@@ -212,6 +212,9 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
             /* sizes are checked before */
             return NGX_HTTP_FANOUT_E_TOO_MANY;
 
+        case NGX_HTTP_FANOUT_ZONE_AGAIN:
+            return NGX_HTTP_FANOUT_E_CONFLICT;
+
         default:
             return refused(hub, rc);
         }
@@ -327,6 +330,9 @@ ngx_http_fanout_hub_member_as(ngx_http_fanout_session_t *s,
 
     case NGX_HTTP_FANOUT_ZONE_LARGE:
         return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+    case NGX_HTTP_FANOUT_ZONE_AGAIN:
+        return NGX_HTTP_FANOUT_E_CONFLICT;
 
     default:
         return refused(hub, rc);

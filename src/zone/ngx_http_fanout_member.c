@@ -143,6 +143,7 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r)
 {
+    unsigned        there;
     fanout_ref_t    ref, room_ref;
     fanout_room_t  *room;
 
@@ -154,8 +155,16 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     }
 
     ref = find(z, seat, &m->key);
+    there = ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE;
 
-    if (ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE) {
+    if ((what & NGX_HTTP_FANOUT_PUT_IF)
+        && !(there ? same(z, fanout_member(z, ref), &m->was)
+                   : m->was.len == 0))
+    {
+        return NGX_HTTP_FANOUT_ZONE_AGAIN;
+    }
+
+    if (there) {
         return update(z, ref, m, what, r);
     }
 

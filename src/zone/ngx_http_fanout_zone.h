@@ -744,6 +744,7 @@ typedef struct {
     ngx_http_fanout_zstr_t      user;       /* empty if anonymous */
     ngx_http_fanout_zstr_t      info;       /* empty if anonymous */
     ngx_http_fanout_zstr_t      data;       /* JSON, may be empty */
+    ngx_http_fanout_zstr_t      was;        /* put: see PUT_IF */
     uint32_t                    slot;       /* from 0 */
     uint32_t                    count;      /* COUNTED */
     uint8_t                     change;     /* in an entry */
@@ -781,6 +782,8 @@ void ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
 #define NGX_HTTP_FANOUT_PUT_AS_IS  0x08     /* .anonymous is of one that is
                                                made, and not less than of
                                                another one of the seat */
+#define NGX_HTTP_FANOUT_PUT_IF     0x10     /* only if its data is .was, which
+                                               is empty where there is none */
 
 typedef struct {
     uint32_t                    slot;
@@ -798,8 +801,8 @@ typedef struct {
  * With 0 as ref the identity is found by its secret, whose worker it is, and
  * the channel by its name.
  *
- * FULL; CONFLICT if the channel has all members it may; LARGE; NOTFOUND
- * without a seat, or without a member unless it is to enter. */
+ * FULL; CONFLICT if the channel has all members it may; LARGE; AGAIN if PUT_IF
+ * does not hold; NOTFOUND without a seat, or without a member unless it is to enter. */
 int ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_member_t *m,

@@ -873,6 +873,49 @@ fullest(void)
 }
 
 
+/* what is put on what was read before */
+
+static void
+put_if(void)
+{
+    put_t     r;
+    member_t  m;
+    person_t  a;
+
+    start(2 * MB);
+    (void) person_add(&za, &a, 1, "ann", "", 0);
+    (void) person_sit(&za, &ca, &a);
+
+    memset(&m, 0, sizeof(m));
+    m.data = zstr("[1]", 3);
+    m.was = zstr("[0]", 3);
+
+#define PUT_IF  (ENTER | NGX_HTTP_FANOUT_PUT_DATA | NGX_HTTP_FANOUT_PUT_IF)
+
+    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+           AGAIN, "a member that has left is not changed");
+    m.was.len = 0;
+    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+           OK, "there is none: it enters");
+    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+           AGAIN, "one that came meanwhile is not overwritten");
+    m.was = zstr("[1]", 3);
+    m.data = zstr("[2]", 3);
+    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+           OK, "data that is as it was is changed");
+    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+           AGAIN, "and other data is not");
+
+    m.was = zstr("[2]", 3);
+    (void) flush_all(&za);
+    (void) person_drop(&za, &ca, &a, "");
+    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+           AGAIN, "nor that of one who is about to leave");
+
+    stop(2 * MB, "put if");
+}
+
+
 /* anonymous members, and two who write one channel */
 
 static void
@@ -898,6 +941,9 @@ anonymous(void)
        && mirrors[0].faces[0].user == sum(zstr("", 0)), "nor read");
 
     m.anonymous = 0;
+    ok(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m,
+                                  ENTER | NGX_HTTP_FANOUT_PUT_AS_IS, &r) == OK
+       && !r.changed && r.anonymous, "left as it is");
     ok(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, ENTER, &r) == OK
        && r.changed, "named");
     ok(settled(&zb) && nseen == 1 && seen[0].change == UPDATED
@@ -1060,6 +1106,7 @@ main(int argc, char **argv)
     summary();
     limits();
     fullest();
+    put_if();
     anonymous();
     elsewhere();
     bytes();
