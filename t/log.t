@@ -159,6 +159,7 @@ subtest 'the life of a session' => sub {
     is($connect->{addr}, '127.0.0.1', 'the address');
     is($connect->{user}, 'ann', 'the user');
     is($connect->{dialect}, 'native', 'the dialect');
+    is($connect->{transport}, 'websocket', 'and by what');
     is($connect->{pid}, $ann->headers->{'x-worker'}, 'the worker');
     like($connect->{connection}, qr/^\d+$/, 'the connection');
     is($connect->{resumed} ? 1 : 0, 0, 'it is new');
@@ -318,6 +319,61 @@ subtest 'nothing is forged' => sub {
     is(scalar(grep { $_->{event} eq 'forged' } events()), 0,
        'no event of a client\'s own');
     is(scalar(grep { keys %$_ < 6 } events()), 0, 'all are whole');
+};
+
+
+subtest 'streams, polls and POST' => sub {
+    my $new = sub {
+        my ($path, @post) = @_;
+
+        my @before = events();
+        my $r = @post ? $nginx->http->post($path, $post[0],
+                            headers => { 'Content-Type' => $post[1] })
+                      : $nginx->http->get($path);
+
+        wait_for(sub { events() > @before }) or diag("nothing for $path");
+        my @all = events();
+
+        return ($r, @all[@before .. $#all]);
+    };
+
+    my $way = sub { join ' ', map { $_->{transport} // '-' } @_ };
+
+    my ($r, @e) = $new->('/realtime?user=ann&channel=room:1&poll=1');
+
+    is(kinds(@e), 'connect join leave close', 'a poll');
+    is($way->(@e), 'poll - - poll', 'which is told');
+    is($e[-1]{bytes_out}, length $r->{body}, 'what it was answered counts');
+
+    my $stream = $nginx->http;
+    my @before = events();
+
+    $stream->start(GET => '/realtime?user=ann&channel=room:1');
+    $stream->disconnect;
+    ok(wait_for(sub { grep { $_->{event} eq 'close' }
+                      (events())[@before .. events() - 1] }), 'a stream');
+    @e = events();
+    @e = @e[@before .. $#e];
+    is($way->(@e), 'sse - - sse', 'likewise');
+
+    for my $case (
+        [ poll => 400, '/realtime?user=ann&poll=1' ],
+        [ sse  => 400, '/realtime?user=ann&channel=a%2A' ],
+        [ post => 415, '/realtime?user=ann', 'x', 'text/plain' ],
+        [ websocket => 426, '/realtime?user=ann' ],
+    ) {
+        my ($by, $status, @request) = @$case;
+
+        ($r, @e) = $new->(@request);
+        is(kinds(@e), 'deny', "$by: refused");
+        is("$e[0]{transport} $e[0]{status}", "$by $status", 'by what');
+        is($e[0]{user}, 'ann', 'who') if $by ne 'websocket';
+    }
+
+    ($r, @e) = $new->('/realtime?user=ann',
+        '{"op":"publish","channel":"news","data":1}', 'application/json');
+    is_deeply([ @{ $e[0] }{qw( event transport op channel user )} ],
+              [ qw( deny post publish news ann ) ], 'a command by POST');
 };
 
 

@@ -9,6 +9,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_transport.h"
 
 
 static ngx_http_fanout_eventlog_record_t *ending(
@@ -155,8 +156,8 @@ ngx_http_fanout_eventlog_close(ngx_http_fanout_session_t *s)
 
 void
 ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
-    const char *why)
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *transport, ngx_str_t *user,
+    ngx_uint_t status, const char *why)
 {
     ngx_http_fanout_eventlog_line_t  line;
 
@@ -169,6 +170,7 @@ ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
     line.kind = NGX_HTTP_FANOUT_LOG_DENY;
     line.zone = conf->app->name;
     line.dialect = conf->dialect->name;
+    line.transport = *transport;
     line.pid = ngx_pid;
     line.connection = r->connection->number;
     line.addr = r->connection->addr_text;
@@ -305,6 +307,7 @@ describe(ngx_http_fanout_session_t *s, ngx_http_fanout_eventlog_line_t *line,
     line->kind = event;
     line->zone = s->hub->app->name;
     line->dialect = s->dialect->name;
+    line->transport = s->transport->name;
     line->pid = ngx_pid;
     line->connection = rec->connection;
     line->addr = rec->addr;

@@ -107,11 +107,11 @@ void ngx_http_fanout_eventlog_leave(ngx_http_fanout_session_t *s,
     ngx_str_t *channel);
 void ngx_http_fanout_eventlog_close(ngx_http_fanout_session_t *s);
 
-/* A handshake is refused: with a status, and why in words.  The user may be
- * empty, and need not be a name. */
+/* A handshake of a transport is refused: with a status, and why in words.  The
+ * user may be empty, and need not be a name. */
 void ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
-    const char *why);
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *transport, ngx_str_t *user,
+    ngx_uint_t status, const char *why);
 
 /* A command is refused for lack of permission; op is static. */
 void ngx_http_fanout_eventlog_forbidden(ngx_http_fanout_session_t *s,
@@ -146,6 +146,7 @@ typedef struct {
     ngx_str_t                        event;
     ngx_str_t                        zone;
     ngx_str_t                        dialect;
+    ngx_str_t                        transport;
     ngx_str_t                        addr;
     ngx_str_t                        user;
     ngx_str_t                        origin;

@@ -75,6 +75,7 @@ static const field_t  fields[] = {
     field(client, CLIENT, E_ALL),
     field(user, TEXT, E_ALL),
     field(dialect, TEXT, E_CONNECT|E_DENY),
+    field(transport, TEXT, E_CONNECT|E_DENY|E_CLOSE),
     field(resumed, FLAG, E_CONNECT),
     field(origin, TEXT, E_DENY),
     field(op, TEXT, E_DENY),

@@ -126,13 +126,15 @@ static ngx_int_t
 deny(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
     ngx_uint_t status, const char *why)
 {
-    ngx_str_t  origin;
+    ngx_str_t  origin, transport;
 
     if (conf->app->hub) {
         ngx_http_fanout_count(conf->app->hub, rejects);
     }
 
-    ngx_http_fanout_eventlog_deny(r, conf, user, status, why);
+    transport = ngx_http_fanout_websocket.name;
+
+    ngx_http_fanout_eventlog_deny(r, conf, &transport, user, status, why);
 
     ngx_str_null(&origin);
     (void) ngx_http_fanout_header(r, "origin", &origin);

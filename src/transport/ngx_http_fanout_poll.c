@@ -144,6 +144,7 @@ poll_send(ngx_http_fanout_session_t *s)
 
     ngx_http_fanout_add(s->hub, sent_bytes, body.len);
     ngx_http_fanout_count(s->hub, sends);
+    ngx_http_fanout_eventlog_add(s, bytes_out, body.len);
 
     ngx_http_fanout_session_part(s);
 

@@ -22,6 +22,7 @@ typedef struct {
 
 static ngx_uint_t transport(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
+static const ngx_str_t *name_of(ngx_uint_t t);
 static ngx_int_t preflight(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
@@ -145,6 +146,26 @@ transport(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
                                (u_char *) "text/event-stream",
                                sizeof("text/event-stream") - 2)
            ? NGX_HTTP_FANOUT_SSE : NGX_HTTP_FANOUT_WEBSOCKET;
+}
+
+
+static const ngx_str_t *
+name_of(ngx_uint_t t)
+{
+    switch (t) {
+
+    case NGX_HTTP_FANOUT_SSE:
+        return &ngx_http_fanout_sse.name;
+
+    case NGX_HTTP_FANOUT_POLL:
+        return &ngx_http_fanout_poll.name;
+
+    case NGX_HTTP_FANOUT_POST:
+        return &ngx_http_fanout_post.name;
+
+    default:
+        return &ngx_http_fanout_websocket.name;
+    }
 }
 
 
@@ -290,7 +311,7 @@ ngx_int_t
 ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text)
 {
-    ngx_str_t                    code, message, none;
+    ngx_str_t                    code, message, none, user, name;
     ngx_http_fanout_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
@@ -300,8 +321,16 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     }
 
     ngx_str_null(&none);
+    ngx_str_null(&user);
 
-    ngx_http_fanout_eventlog_deny(r, conf, &none, status, text);
+    if (conf->logs && conf->user) {
+        /* who it is, or says to be, if that was not known before */
+        (void) ngx_http_complex_value(r, conf->user, &user);
+    }
+
+    name = *name_of(transport(r, conf));
+
+    ngx_http_fanout_eventlog_deny(r, conf, &name, &user, status, text);
 
     (void) ngx_http_discard_request_body(r);
 
