@@ -121,6 +121,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone lax 4m;
         fanout_zone tight 4m;
         fanout_zone seldom 4m;
+        fanout_zone full 4m;
         $zones
 END
     server => <<"END",
@@ -132,6 +133,7 @@ END
         fanout_hook tight /hooks/tight publish timeout=1s limit=1000
                     queue=4 batch=2;
         fanout_hook seldom /hooks/seldom publish;
+        fanout_hook full /hooks/full publish timeout=60s queue=1;
         $hooks
 
         location /realtime { fanout app; }
@@ -143,6 +145,7 @@ END
         location /lax_raw { fanout lax; fanout_dialect raw; }
         location /tight { fanout tight; }
         location /seldom { fanout seldom; }
+        location /full { fanout full; }
         location /api/ { fanout_api app; }
         location /status { fanout_status app; }
 
@@ -1184,6 +1187,42 @@ part 'bounds' => sub {
     is(code(publish($ws[0], 'q', 8)), 'ok', 'after all this');
 
     $_->disconnect for @ws;
+};
+
+
+part 'a full queue is said, but not each time' => sub {
+    my ($first, $ws) = map { client($one, "u$_", path => '/full') } 1, 2;
+    my $line = qr{"/hooks/full" was not asked for \d+ publishes};
+
+    my $told = sub {
+        my $n = 0;
+        $n += $_ for map { /asked for (\d+)/ } $nginx->log_like($line);
+        return $n;
+    };
+
+    while_it([ wait => 'full', answer => 1 ], sub {
+        $backend->forget;
+
+        my $id = $first->send_cmd('publish', channel => 'q', data => 0);
+        $backend->wait_calls(1);
+
+        is(code(publish($ws, 'q', 1)), 'hook_failed', 'queue=');
+        is($told->(), 1, 'said');
+        like(($nginx->log_like($line))[0],
+             qr/\[warn\].* in zone "full": 1 wait for it already, "queue="/,
+             'as a warning');
+
+        publish($ws, 'q', $_) for 2 .. 300;
+
+        ok(wait_for(sub { $told->() == 300 }, 30), 'all are counted');
+        cmp_ok(scalar(my @said = $nginx->log_like($line)), '<', 100,
+               'in few lines');
+
+        $backend->let('full');
+        is(code($first->reply($id)), 'ok', 'the one that waits');
+    });
+
+    $_->disconnect for $first, $ws;
 };
 
 

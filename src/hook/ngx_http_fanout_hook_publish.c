@@ -26,6 +26,7 @@
 
 #define NGX_HTTP_FANOUT_LANES       4
 #define NGX_HTTP_FANOUT_ASK_QUEUE   1000        /* unless queue= says */
+#define NGX_HTTP_FANOUT_ASK_LOG     1000        /* ms, a line at most */
 #define NGX_HTTP_FANOUT_ASK_BYTES   262144      /* of payload in a call, but
                                                    for a single one */
 #define NGX_HTTP_FANOUT_ASK_DEPTH   (NGX_HTTP_FANOUT_JSON_DEPTH + 4)
@@ -49,6 +50,8 @@ struct asker_s {
     ngx_http_fanout_hook_t  *hook;
     ngx_uint_t               n;             /* asks that are not answered */
     uint64_t                 last;          /* id */
+    ngx_uint_t               turned;        /* away, not yet logged */
+    ngx_event_t              log;           /* timer, set: not yet again */
     lane_t                   lanes[NGX_HTTP_FANOUT_LANES];
 };
 
@@ -70,6 +73,8 @@ typedef struct {
 static ngx_http_fanout_ask_t *ask_create(ngx_http_fanout_session_t *s,
     ngx_str_t *channel, ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts);
+static void turn_away(asker_t *a);
+static void log_handler(ngx_event_t *ev);
 static void work_handler(ngx_event_t *ev);
 static ngx_int_t compose(lane_t *lane, ngx_str_t *body);
 static ngx_int_t compose_ask(ngx_http_fanout_ask_t *ask,
@@ -126,6 +131,11 @@ ngx_http_fanout_hook_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
         a->hub = app->hub;
         a->hook = app->ask;
         a->last = (uint64_t) ngx_random() << 32;
+
+        a->log.handler = log_handler;
+        a->log.data = a;
+        a->log.log = cycle->log;
+        a->log.cancelable = 1;
 
         for (i = 0; i < NGX_HTTP_FANOUT_LANES; i++) {
             lane = &a->lanes[i];
@@ -199,7 +209,7 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     a = s->hub->asker;
     if (a->n >= ngx_http_fanout_asks_max(s->hub)) {
-        ngx_http_fanout_count(s->hub, hook_failures);
+        turn_away(a);
         *rc = NGX_HTTP_FANOUT_E_HOOK_FAILED;
         return NULL;
     }
@@ -222,6 +232,41 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_http_fanout_count(s->hub, hook_asks);
 
     return ask;
+}
+
+
+static void
+turn_away(asker_t *a)
+{
+    ngx_http_fanout_count(a->hub, hook_failures);
+
+    a->turned++;
+
+    if (!a->log.timer_set) {
+        log_handler(&a->log);
+    }
+}
+
+
+/* A backend that is too slow for all must not fill the log as well. */
+
+static void
+log_handler(ngx_event_t *ev)
+{
+    asker_t  *a = ev->data;
+
+    if (a->turned == 0) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                  "%V was not asked for %ui publishes in zone \"%V\": "
+                  "%ui wait for it already, \"queue=\"", &a->hook->callee.what,
+                  a->turned, &a->hub->app->name,
+                  ngx_http_fanout_asks_max(a->hub));
+
+    a->turned = 0;
+    ngx_add_timer(ev, NGX_HTTP_FANOUT_ASK_LOG);
 }
 
 
