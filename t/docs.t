@@ -336,7 +336,36 @@ subtest 'hooks.md' => sub {
 
     my ($pid, $port) = start_backend($block{'js backend'}{body});
 
-    run_frames($block{hooked}, hooked($port));
+    my $nginx = hooked($port);
+    run_frames($block{hooked}, $nginx);
+
+    # what it writes, but for lines of others
+
+    my $wrote = sub {
+        my ($who) = @_;
+        return join '', map { "$_\n" } grep { / $who$/ }
+               split /\n/, slurp("$dir/backend.log");
+    };
+
+    my $bob = $nginx->native(path => '/realtime?user=bob');
+    $bob->ok('join', channel => 'room:1');
+    $bob->close;
+
+    Fanout::Nginx::wait_for(sub { $wrote->('bob') =~ /^disconnect/m }, 30);
+    is($wrote->('bob'), $block{told}{body}, 'what it was told');
+
+    # the same again is nothing new, in another epoch it is
+
+    my $again = $block{'json events'}{body} =~ s/"user":"ann"/"user":"eve"/gr;
+    my $http  = Fanout::HTTP->new(port => $port);
+    my $eve   = "connect  eve\noccupied room:1 eve\njoin room:1 eve\n";
+
+    for my $times (1, 1, 2) {
+        $again =~ s/5f0c1a2b3c4d5e6f/6f0c1a2b3c4d5e6f/g if $times == 2;
+        is($http->post('/hooks/events', $again)->{status}, 204, 'taken');
+        is($wrote->('eve'), $eve x $times, 'each once');
+    }
+
     kill 'KILL', $pid;
     waitpid $pid, 0;
 
