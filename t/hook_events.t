@@ -164,7 +164,7 @@ subtest 'what is told, and in which order' => sub {
 
     $_->close for $a, $b, $c;
 
-    ok(wait_told(16), 'all is told');
+    ok(wait_told(18), 'all is told');
 
     my @events = told();
 
