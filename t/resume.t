@@ -21,6 +21,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone tiny 2m;
         fanout_channel app none*  history=0;
         fanout_channel app few*   history=5;
+        fanout_channel app here*  presence=on linger=1m;
         fanout_channel app short* history=100 ttl=1s;
         fanout_channel app *      history=1000 ttl=1h;
         fanout_channel tiny *     history=100000;
@@ -57,6 +58,17 @@ sub publish {
 
 
 my $transport;                  # the one whose turn it is
+
+
+# The members of a channel by client
+
+sub here {
+    my ($channel) = @_;
+
+    my $r = $nginx->http->get("/fanout/channels/$channel/presence")->json;
+
+    return { map { $_->{client} => $_ } @{ $r->{members} } };
+}
 
 
 # A client of it, on a certain worker if that matters
@@ -144,6 +156,11 @@ subtest "$transport: the identity" => sub {
         if ($transport ne 'poll') {
             isnt($again->token, $w->{resume}, "$name: with a new token");
 
+            # the client is seen to have it: by the answer to a ping that
+            # comes with the welcome, or by its use
+
+            $again->ok('ping') for 1 .. 2;
+
             my $thief = connect_as('ann', resume => $w->{resume});
 
             ok(!resumed($thief), "$name: a used token is refused");
@@ -161,6 +178,111 @@ subtest "$transport: the identity" => sub {
         $third->cut;
     }
 };
+
+
+# Connects with a token and is cut before anything of the welcome is read.
+
+sub lost_welcome {
+    my ($token, $worker) = @_;
+
+    if ($transport eq 'websocket') {
+        my $ws = Fanout::Native->connect(
+            port => $nginx->port, path => '/rt?user=ann', welcome => 0,
+            subprotocols => [ 'fanout.v1', "fanout.resume.$token" ],
+            socket => scalar $nginx->on_worker($worker, sub {
+                my $socket = Fanout::Client::Native->open(
+                    port => $nginx->port);
+                wait_for(sub { Fanout::Nginx::server_inode($socket) }, 2);
+                return $socket;
+            }));
+        $ws->cut;
+        return;
+    }
+
+    my $http = $nginx->http(worker => $worker);
+    $http->start('GET', '/rt?user=ann&channel=all',
+                 headers => { Accept => 'text/event-stream',
+                              'Fanout-Resume' => $token });
+    $http->socket->cut;
+}
+
+
+subtest "$transport: a welcome that is lost" => sub {
+    my ($one, $two) = pids();
+    my $channel = "here-$transport";
+
+    my $bob = Fanout::Client->open($nginx, 'websocket', '/rt', user => 'bob',
+        channels => [ $channel ]);
+
+    my $ann = connect_as('ann', worker => $one, joins => [
+        { channel => $channel, presence => { data => { a => 1 } } } ]);
+    my ($id, $token) = ($ann->client, $ann->token);
+
+    ok(wait_for(sub { here($channel)->{$id} }), 'she is a member');
+    $ann->cut;
+
+    # again and again, by either worker, before the last was seen to be cut
+
+    lost_welcome($token, $_) for $one, $two, $two, $one;
+
+    my $again = connect_as('ann', worker => $two, resume => $token);
+
+    ok(resumed($again), 'the same token is good again');
+    is($again->client, $id, 'for the same client');
+    isnt($again->token, $token, 'with a new token');
+    ok(here($channel)->{$id}, 'whose member is there');
+
+    $again->ok('ping') for 1 .. 2;
+
+    # who has it and uses it has proved that
+
+    my $thief = connect_as('ann', resume => $token);
+
+    ok(!resumed($thief), 'then the old one is refused');
+    $thief->cut;
+    ok($again->ok('ping'), 'which costs her nothing');
+
+    # a client falls back to polls by the token it has
+
+    $token = $again->token;
+    $again->cut;
+    lost_welcome($token, $one);
+
+    my $http = $nginx->http;
+    my $poll = $http->get("/rt?user=ann&channel=all&poll=1&timeout=1",
+                          headers => { 'Fanout-Resume' => $token })->json;
+
+    is($poll->[0]{welcome}{client}, $id, 'a poll goes on by it');
+    ok($poll->[0]{welcome}{resumed}, 'as the same client');
+    isnt($poll->[0]{welcome}{resume}, $token, 'and is told the new one');
+
+    my $with = { 'Fanout-Resume' => $poll->[0]{welcome}{resume} };
+
+    my $next = $http->get("/rt?user=ann&channel=all&poll=1&timeout=1",
+                          headers => $with)->json;
+
+    is($next->[0]{welcome}{client}, $id, 'which the next poll brings');
+    is($next->[0]{welcome}{resume}, $with->{'Fanout-Resume'}, 'and keeps');
+    ok(!resumed(connect_as('ann', resume => $token)), 'so the old is void');
+    ok(here($channel)->{$id}, 'her member never left');
+
+    publish($channel, 'now');
+    1 while ($bob->next_entry->{data} || '') ne 'now';
+    ok((grep { $_->{client} eq $id } $bob->members($channel))
+       && !$bob->{reasons}, 'as all were told');
+    $bob->cut;
+} if $transport ne 'poll';
+
+
+subtest "$transport: not for ever" => sub {
+    my $token = connect_as('ann')->token;
+    my $worker = (pids())[0];
+
+    lost_welcome($token, $worker) for 1 .. 7;
+
+    ok(!resumed(connect_as('ann', resume => $token)),
+       'seven resumes by one token, and no more');
+} if $transport ne 'poll';
 
 
 subtest "$transport: whose it is" => sub {

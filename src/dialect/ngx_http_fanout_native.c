@@ -122,10 +122,17 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     /* a poll that goes on is answered when there is something */
 
-    if (s->transport != &ngx_http_fanout_poll || !s->resumed
+    if (s->transport != &ngx_http_fanout_poll || !s->resumed || s->unproved
         || ngx_http_arg(r, (u_char *) "since", 5, &value) != NGX_OK)
     {
         welcome(s);
+    }
+
+    /* The answer tells that the welcome has come: frames do not, as they may
+     * have been sent before. */
+
+    if (s->unproved && s->transport->ping && !s->dead) {
+        s->transport->ping(s);
     }
 
     if (!s->resumed) {
@@ -178,6 +185,7 @@ static void
 identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
     uint64_t                     secret[2];
+    ngx_uint_t                   keep;
     ngx_http_fanout_hub_t       *hub;
     ngx_http_fanout_zstr_t       user, info;
     ngx_http_fanout_identity_t   id;
@@ -189,9 +197,6 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
-    secret[0] = ngx_http_fanout_random();
-    secret[1] = ngx_http_fanout_random();
-
     s->identity.user = s->user.len
                        ? ngx_http_fanout_zone_hash(&hub->zone, s->user.data,
                                                    s->user.len)
@@ -199,24 +204,24 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     if (s->conf->resume && ngx_http_fanout_native_token(r, &id)) {
         id.user = s->identity.user;
+        keep = s->transport == &ngx_http_fanout_poll;
 
-        if (s->transport == &ngx_http_fanout_poll
-            && ngx_http_fanout_identity_known(&hub->zone, &id))
-        {
+        if (keep && ngx_http_fanout_identity_known(&hub->zone, &id)) {
             /* An answer may get lost, so the token stays; and a poll that
              * still waits must not end what goes on here. */
-            ngx_memcpy(secret, id.secret, sizeof(secret));
             ngx_http_fanout_session_replace(hub, id.client);
         }
 
-        if (ngx_http_fanout_identity_resume(&hub->zone, &id,
-                                            (u_char *) secret,
+        if (ngx_http_fanout_identity_resume(&hub->zone, &id, keep,
+                                            s->identity.secret,
                                             &s->identity_ref)
             == NGX_HTTP_FANOUT_ZONE_OK)
         {
             s->identity.client = id.client;
-            ngx_memcpy(s->identity.secret, secret, sizeof(secret));
             s->resumed = 1;
+            s->unproved = ngx_memcmp(s->identity.secret, id.secret,
+                                     sizeof(id.secret))
+                          != 0;
             s->returned = 1;
             s->returned_at = ngx_current_msec;
             ngx_http_fanout_session_alive(s);
@@ -227,10 +232,10 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         }
 
         ngx_http_fanout_count(hub, resume_failures);
-
-        secret[0] = ngx_http_fanout_random();
-        secret[1] = ngx_http_fanout_random();
     }
+
+    secret[0] = ngx_http_fanout_random();
+    secret[1] = ngx_http_fanout_random();
 
     s->identity.client = ngx_http_fanout_random();
     ngx_memcpy(s->identity.secret, secret, sizeof(secret));

@@ -173,6 +173,8 @@ struct ngx_http_fanout_session_s {
     unsigned                         pinged:1;  /* no answer yet */
     unsigned                         draining:1;
     unsigned                         resumed:1;
+    unsigned                         unproved:1;    /* and its welcome may
+                                                   not have come */
     unsigned                         reading:1; /* in the read handler */
     unsigned                         dead:1;    /* destroyed at its end */
     unsigned                         detaching:1;

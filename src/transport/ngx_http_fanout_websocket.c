@@ -16,6 +16,7 @@
 
 #define NGX_HTTP_FANOUT_FRAGMENTS     4096
 #define NGX_HTTP_FANOUT_PINGS         100   /* answered in ten seconds */
+#define NGX_HTTP_FANOUT_PROOF         'r'   /* data of a ping */
 
 
 static ngx_int_t message(ngx_http_fanout_session_t *s,
@@ -32,6 +33,8 @@ static void closed(ngx_http_fanout_session_t *s,
 static void say_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     const char *reason);
 static void ping(ngx_http_fanout_session_t *s);
+static void ponged(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_ws_event_t *ev);
 static void own_first(ngx_http_fanout_session_t *s);
 static void keep_rest(ngx_http_fanout_session_t *s, u_char *pos, u_char *last);
 
@@ -182,6 +185,7 @@ ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s, u_char *data,
             break;
 
         case NGX_HTTP_FANOUT_WS_EV_PONG:
+            ponged(s, &ev);
             break;
 
         case NGX_HTTP_FANOUT_WS_EV_BUFFER:
@@ -419,11 +423,31 @@ say_close(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
 static void
 ping(ngx_http_fanout_session_t *s)
 {
-    u_char  buf[NGX_HTTP_FANOUT_WS_HEADER_MAX];
+    u_char  buf[NGX_HTTP_FANOUT_WS_HEADER_MAX + 1];
     size_t  n;
 
-    n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_PING, 1, 0);
+    n = ngx_http_fanout_ws_header(buf, NGX_HTTP_FANOUT_WS_PING, 1,
+                                  s->unproved);
+
+    if (s->unproved) {
+        buf[n++] = NGX_HTTP_FANOUT_PROOF;
+    }
+
     ngx_http_fanout_session_bytes(s, buf, n);
+}
+
+
+/* RFC 6455, section 5.5.3: one with the data of a ping answers it, and what
+ * was sent before that has come */
+
+static void
+ponged(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
+{
+    if (s->unproved && ev->len == 1 && ev->data[0] == NGX_HTTP_FANOUT_PROOF) {
+        s->unproved = 0;
+        ngx_http_fanout_identity_prove(&s->hub->zone, s->identity_ref,
+                                       &s->identity);
+    }
 }
 
 

@@ -80,12 +80,13 @@ check_identity(walk_t *w, fanout_ref_t ref)
 
     id = fanout_identity(w->z, ref);
 
-    must_of(w, ref, (id->info == 0) == (id->info_len == 0));
+    must_of(w, ref, (id->info == 0) == (fanout_info_len(id) == 0));
 
     if (id->info) {
         try (meet(w, id->info, SEEN_REST, ref));
         try (meet_rest(w, id->info, 0,
-                       (id->info_len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
+                       (fanout_info_len(id) + FANOUT_PAYLOAD - 1)
+                       / FANOUT_PAYLOAD,
                        FANOUT_IDENTITIES));
     }
 

@@ -307,6 +307,22 @@ typedef struct {
 #define FANOUT_ID_LINGERS     2
 #define FANOUT_ID_ENDED       3
 
+/*
+ * Beside the length of the info: how many resumes with one secret there were
+ * whose answer the client was not seen to have.  0: the secret that was given
+ * last is the only one.  Else the one before it is good once more, and is
+ * known by what the last was made of: it, and this number.
+ */
+
+#define FANOUT_ID_INFO        0x1fff
+#define FANOUT_ID_TRY         0x2000
+#define FANOUT_ID_TRIES       7
+
+#define fanout_info_len(e)    ((e)->info_tries & FANOUT_ID_INFO)
+#define fanout_tries(e)       ((e)->info_tries / FANOUT_ID_TRY)
+
+#define FANOUT_SALT_SECRET    6         /* of fanout_hash() */
+
 typedef struct {
     fanout_ref_t         hash_next;
     fanout_ref_t         next;
@@ -321,7 +337,7 @@ typedef struct {
     fanout_ref_t         info;          /* chain, 0: none */
     uint8_t              slot;
     uint8_t              state;
-    uint16_t             info_len;
+    uint16_t             info_tries;    /* length, FANOUT_ID_TRY */
 } fanout_identity_t;
 
 

@@ -22,6 +22,16 @@ static int add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, fanout_ref_t *refp);
 static uint32_t info_blocks(size_t len);
+static void successor(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id, uint32_t tries, uint8_t *secret);
+static fanout_ref_t known_again(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+static fanout_ref_t candidate(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+static unsigned unlike(const void *a, const void *b);
+static void give_secret(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const uint8_t *next, unsigned tries);
+static void prove(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void hash_remove(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     unsigned slot);
@@ -100,7 +110,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     memcpy(e->secret, id->secret, sizeof(e->secret));
 
     if (info->len) {
-        e->info_len = info->len;
+        e->info_tries = info->len;
         e->info = fanout_alloc(z, info_blocks(info->len), FANOUT_IDENTITIES,
                                NULL);
         pen.z = z;
@@ -137,10 +147,10 @@ info_blocks(size_t len)
 
 int
 ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_identity_t *id, const uint8_t *next,
+    const ngx_http_fanout_identity_t *id, int keep, uint8_t *next,
     uint32_t *refp)
 {
-    uint64_t            secret[2];
+    unsigned            tries;
     fanout_ref_t        ref;
     fanout_identity_t  *e;
 
@@ -153,7 +163,14 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     (void) fanout_enter(z);
 
     fanout_event_room(z, 1);
+    tries = 0;
     ref = fanout_identity_known(z, id);
+
+    if (ref == 0) {
+        keep = 0;
+        ref = known_again(z, id);
+        tries = ref ? fanout_tries(fanout_identity(z, ref)) : 0;
+    }
 
     if (ref == 0) {
         fanout_leave(z);
@@ -185,9 +202,15 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
         unlink_lingering(z, ref);
     }
 
-    memcpy(secret, next, sizeof(secret));
-    fanout_set(z, e->secret[0], secret[0]);
-    fanout_set(z, e->secret[1], secret[1]);
+    if (keep) {
+        memmove(next, id->secret, sizeof(id->secret));
+        prove(z, ref);
+
+    } else {
+        tries++;
+        successor(z, id, tries, next);
+        give_secret(z, ref, next, tries);
+    }
 
     link_live(z, ref, z->slot);
     fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_CONNECT, 0,
@@ -205,29 +228,140 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 }
 
 
+/*
+ * What a resume gives for a secret.  Without the seed of the zone nobody can
+ * tell it from the secret; each try gives another, so that a session that was
+ * taken over is not taken for the one that has the identity.
+ */
+
+static void
+successor(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
+    uint32_t tries, uint8_t *secret)
+{
+    uint64_t  next[2];
+
+    fanout_hash(z, id->secret, sizeof(id->secret), &tries, sizeof(tries),
+                FANOUT_SALT_SECRET, next);
+    memcpy(secret, next, sizeof(next));
+}
+
+
+static void
+give_secret(ngx_http_fanout_zone_t *z, fanout_ref_t ref, const uint8_t *next,
+    unsigned tries)
+{
+    uint64_t            secret[2];
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, ref);
+    memcpy(secret, next, sizeof(secret));
+
+    fanout_set(z, e->secret[0], secret[0]);
+    fanout_set(z, e->secret[1], secret[1]);
+    fanout_set(z, e->info_tries, fanout_info_len(e) + tries * FANOUT_ID_TRY);
+}
+
+
+void
+ngx_http_fanout_identity_prove(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id)
+{
+    (void) fanout_enter(z);
+
+    if (fanout_identity_own(z, ref, id)) {
+        prove(z, ref);
+    }
+
+    fanout_leave(z);
+}
+
+
+static void
+prove(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, ref);
+
+    if (fanout_tries(e)) {
+        fanout_set(z, e->info_tries, fanout_info_len(e));
+    }
+}
+
+
 int
 ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id)
 {
-    int  rc;
+    fanout_ref_t  ref;
 
     (void) fanout_enter(z);
-    rc = fanout_identity_known(z, id) != 0;
+
+    ref = fanout_identity_known(z, id);
+
+    if (ref) {
+        prove(z, ref);
+    }
+
     fanout_leave(z);
 
-    return rc;
+    return ref != 0;
 }
 
 
 /* The identity that a secret and a user are those of, 0; in constant time. */
 
 fanout_ref_t
-fanout_identity_known(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
+fanout_identity_known(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id)
 {
-    unsigned            i, differ;
+    fanout_ref_t  ref;
+
+    ref = candidate(z, id);
+
+    if (ref == 0 || unlike(fanout_identity(z, ref)->secret, id->secret)) {
+        return 0;
+    }
+
+    return ref;
+}
+
+
+/* The same by the secret before, if its client may not have the last. */
+
+static fanout_ref_t
+known_again(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
+{
+    uint8_t             next[16];
+    unsigned            tries;
+    fanout_ref_t        ref;
+    fanout_identity_t  *e;
+
+    ref = candidate(z, id);
+
+    if (ref == 0) {
+        return 0;
+    }
+
+    e = fanout_identity(z, ref);
+    tries = fanout_tries(e);
+    successor(z, id, tries, next);
+
+    if (unlike(e->secret, next) || tries == 0 || tries == FANOUT_ID_TRIES) {
+        return 0;
+    }
+
+    return ref;
+}
+
+
+/* of that client and user, and not ended */
+
+static fanout_ref_t
+candidate(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
+{
     uint64_t            user;
     fanout_ref_t        ref;
-    const uint8_t      *a;
     fanout_identity_t  *e;
 
     ref = fanout_identity_find(z, id->client);
@@ -237,18 +371,35 @@ fanout_identity_known(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_
     }
 
     e = fanout_identity(z, ref);
-    a = (const uint8_t *) e->secret;
     user = e->user ? fanout_user(z, e->user)->hash : 0;
 
-    differ = user != id->user || e->state == FANOUT_ID_ENDED
-             || (e->state == FANOUT_ID_LINGERS
-                 && e->expires < fanout_seconds(z));
-
-    for (i = 0; i < sizeof(e->secret); i++) {
-        differ |= a[i] ^ id->secret[i];
+    if (user != id->user || e->state == FANOUT_ID_ENDED
+        || (e->state == FANOUT_ID_LINGERS && e->expires < fanout_seconds(z)))
+    {
+        return 0;
     }
 
-    return differ ? 0 : ref;
+    return ref;
+}
+
+
+/* of two secrets: 0, or something else */
+
+static unsigned
+unlike(const void *a, const void *b)
+{
+    unsigned        i, differ;
+    const uint8_t  *p, *q;
+
+    p = a;
+    q = b;
+    differ = 0;
+
+    for (i = 0; i < sizeof(((ngx_http_fanout_identity_t *) 0)->secret); i++) {
+        differ |= p[i] ^ q[i];
+    }
+
+    return differ;
 }
 
 
@@ -507,7 +658,7 @@ identity_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     if (e->info) {
         fanout_free(z, e->info, fanout_chain_last(z, e->info),
-                    info_blocks(e->info_len), FANOUT_IDENTITIES);
+                    info_blocks(fanout_info_len(e)), FANOUT_IDENTITIES);
     }
 
     hash_remove(z, ref);
@@ -532,10 +683,10 @@ fanout_identity_info(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     pen.z = z;
     pen.ref = e->info;
     pen.pos = sizeof(fanout_ref_t);
-    pen.left = info_blocks(e->info_len);
-    (void) fanout_copy(&pen, buf, e->info_len);
+    pen.left = info_blocks(fanout_info_len(e));
+    (void) fanout_copy(&pen, buf, fanout_info_len(e));
 
-    return e->info_len;
+    return fanout_info_len(e);
 }
 
 

@@ -27,7 +27,8 @@ fanout_change_size(ngx_http_fanout_zone_t *z, const fanout_member_t *m)
         size += fanout_user(z, e->user)->name_len;
     }
 
-    return m->pending == FANOUT_PENDING_LEAVE ? size : size + e->info_len;
+    return m->pending == FANOUT_PENDING_LEAVE ? size
+                                              : size + fanout_info_len(e);
 }
 
 

@@ -659,11 +659,19 @@ int ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
 
 /* Takes a session back: the secret and the user must match an identity that
  * lingers, or one that is still live, whose worker is ordered to replace it.
- * The identity then is this worker's, with the secret given as next; its
- * seats linger no more.  NOTFOUND otherwise. */
+ * The identity then is this worker's, with the secret that is put into next
+ * (16 bytes); its seats linger no more.  Until that secret is proved to have
+ * arrived the one before it is good again: for six more resumes, each taking
+ * over from the last.  With keep the secret stays if it is the last one, which
+ * proves it.  NOTFOUND otherwise. */
 int ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_identity_t *id, const uint8_t *next,
+    const ngx_http_fanout_identity_t *id, int keep, uint8_t *next,
     uint32_t *ref);
+
+/* The client has the secret: no other is good any more.  Nothing if the
+ * session was taken over. */
+void ngx_http_fanout_identity_prove(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id);
 
 /* The session ended: kept for linger ms more, or gone at once with 0.  Its
  * seats then linger as their channels have it, or are given up for the reason.
@@ -683,8 +691,8 @@ void ngx_http_fanout_identity_leave(ngx_http_fanout_zone_t *z,
 int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
 
-/* Whether a secret and a user are those of an identity, live or lingering: 1
- * or 0. */
+/* Whether a secret and a user are those of an identity, live or lingering: 1,
+ * which proves the secret, or 0. */
 int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id);
 

@@ -320,7 +320,7 @@ c_identity(c_worker_t *w)
     memset(&id, 0, sizeof(id));
     id.client = 1 + c_draw(w, 20);
 
-    rc = ngx_http_fanout_identity_resume(&w->z, &id, id.secret, &ref);
+    rc = ngx_http_fanout_identity_resume(&w->z, &id, 1, id.secret, &ref);
 
     if (rc == NOTFOUND) {
         rc = util_add(&w->z, &id, &ref);

@@ -693,6 +693,7 @@ setup_large_kept(zone_t *z)
 
 
 static identity_t  someone = { 77, 5, "0123456789abcde" };
+static identity_t  heir;
 static uint32_t    someone_ref;
 
 
@@ -724,11 +725,58 @@ setup_lingering(zone_t *z)
 static int
 run_identity_resume(zone_t *z)
 {
+    uint8_t   next[16];
     uint32_t  ref;
 
-    return ngx_http_fanout_identity_resume(z, &someone,
-                                           (uint8_t *) "edcba9876543210",
-                                           &ref);
+    return ngx_http_fanout_identity_resume(z, &someone, 0, next, &ref);
+}
+
+
+/* once more by the same secret */
+
+static void
+setup_again(zone_t *z)
+{
+    setup_identity(z);
+    (void) run_identity_resume(z);
+}
+
+
+/* as who was given the last */
+
+static void
+setup_unproved(zone_t *z)
+{
+    heir = someone;
+    setup_identity(z);
+    (void) ngx_http_fanout_identity_resume(z, &someone, 0, heir.secret,
+                                           &someone_ref);
+}
+
+
+static int
+run_identity_prove(zone_t *z)
+{
+    ngx_http_fanout_identity_prove(z, someone_ref, &heir);
+
+    return 0;
+}
+
+
+static int
+run_identity_known(zone_t *z)
+{
+    return ngx_http_fanout_identity_known(z, &heir);
+}
+
+
+static int
+run_identity_keep(zone_t *z)
+{
+    uint8_t   next[16];
+    uint32_t  ref;
+
+    return ngx_http_fanout_identity_resume(z, &heir, 1, next, &ref);
 }
 
 
@@ -1166,6 +1214,14 @@ static const op_t  ops[] = {
       run_identity_resume, 0 },
     { "resume a live identity", setup_identity, prepare_slot,
       run_identity_resume, 0 },
+    { "resume an identity again", setup_again, prepare_slot,
+      run_identity_resume, 0 },
+    { "resume an identity that keeps its secret", setup_unproved,
+      prepare_slot, run_identity_keep, 0 },
+    { "prove an identity", setup_unproved, NULL, run_identity_prove,
+      AS_PARENT },
+    { "prove an identity by its secret", setup_unproved, prepare_slot,
+      run_identity_known, 0 },
     { "end an identity", setup_identity, NULL, run_identity_end,
       AS_PARENT },
     { "end an identity that lingers", setup_identity, NULL,

@@ -1269,8 +1269,7 @@ m_identity(model_t *m)
         id.user++;
     }
 
-    data_fill(next, m->steps, 16);
-    rc = ngx_http_fanout_identity_resume(&m->z[h], &id, next, &ref);
+    rc = ngx_http_fanout_identity_resume(&m->z[h], &id, 0, next, &ref);
 
     if (wrong || (e->handle == 0 && e->expires < fanout_test_seconds)) {
         want(m, rc == NOTFOUND || (rc == FULL && m->pressure),

@@ -111,8 +111,7 @@ person_resume(zone_t *z, person_t *p)
     int       rc;
     uint8_t   next[16];
 
-    data_fill(next, p->id.secret[0] * 7 + p->id.secret[1] + 1, 16);
-    rc = ngx_http_fanout_identity_resume(z, &p->id, next, &p->ref);
+    rc = ngx_http_fanout_identity_resume(z, &p->id, 0, next, &p->ref);
 
     if (rc == OK) {
         memcpy(p->id.secret, next, 16);

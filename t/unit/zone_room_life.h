@@ -248,6 +248,7 @@ resumes(void)
     is_int(st.seats_lingering, 0, "with its seats");
     is_int(lingers(&p[0]), 0, "and its member");
     is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX, "untold");
+    ngx_http_fanout_identity_prove(&zb, p[0].ref, &p[0].id);
     is_int(person_resume(&zb, &old), NOTFOUND, "the old secret is void");
     ok(ngx_http_fanout_identity_lost(&za, old.ref, &old.id)
        && !ngx_http_fanout_identity_lost(&zb, p[0].ref, &p[0].id),
@@ -309,6 +310,109 @@ resumes(void)
     }
 
     stop(4 * MB, "resumes");
+}
+
+
+/* an answer that was lost: the same secret once more, and again */
+
+static void
+lost_answers(void)
+{
+    order_t   o[8];
+    zone_t   *z;
+    person_t  p[1], was, last, void_one;
+    unsigned  i, n;
+
+    start(2 * MB);
+    people(p, 1);
+    (void) drain(&zb);
+    was = last = p[0];
+
+    for (i = 0; i < 7; i++) {
+        z = i & 1 ? &za : &zb;
+        p[0] = was;
+
+        is_int(person_resume(z, &p[0]), OK, "try %u", i + 1);
+        ok(memcmp(p[0].id.secret, was.id.secret, 16) != 0
+           && memcmp(p[0].id.secret, last.id.secret, 16) != 0,
+           "has another secret");
+        n = ngx_http_fanout_slot_orders(i & 1 ? &zb : &za, o, 8);
+        ok(i == 4 ? n == 0
+                  : n == 1 && o[0].op == NGX_HTTP_FANOUT_ORDER_REPLACED,
+           "takes over from the one before");
+        ok(i == 0 || ngx_http_fanout_identity_lost(i & 1 ? &zb : &za,
+                                                   last.ref, &last.id),
+           "which is told so");
+        ok(!ngx_http_fanout_identity_known(z, &was.id),
+           "nobody may speak by the secret before");
+
+        if (i) {
+            /* nor prove anything */
+            ngx_http_fanout_identity_prove(i & 1 ? &zb : &za, last.ref,
+                                           &last.id);
+        }
+
+        if (i == 3) {
+            /* cut before it was told */
+            person_end(z, &p[0], 5000);
+        }
+
+        last = p[0];
+    }
+
+    p[0] = was;
+    is_int(person_resume(&za, &p[0]), NOTFOUND, "that was the last try");
+    ok(settled(&za) && nseen == 0, "nobody saw anything of it");
+
+    /* the last that was given goes on, and is a first one itself */
+
+    p[0] = last;
+    is_int(person_resume(&za, &p[0]), OK, "the last secret is good");
+    is_int(person_resume(&za, &was), NOTFOUND, "the first is not");
+    was = last;
+    last = p[0];
+    p[0] = was;
+    is_int(person_resume(&zb, &p[0]), OK, "it may be tried again");
+    void_one = last;
+    is_int(person_resume(&za, &void_one), NOTFOUND,
+           "what the try before was given is void");
+
+    ngx_http_fanout_identity_prove(&zb, p[0].ref, &p[0].id);
+    void_one = was;
+    is_int(person_resume(&za, &void_one), NOTFOUND, "until it is proved");
+
+    /* by its use */
+
+    was = p[0];
+    is_int(person_resume(&zb, &p[0]), OK, "once more");
+    ok(ngx_http_fanout_identity_known(&za, &p[0].id), "known");
+    void_one = was;
+    is_int(person_resume(&za, &void_one), NOTFOUND, "is proved");
+
+    /* kept */
+
+    was = p[0];
+    is_int(ngx_http_fanout_identity_resume(&za, &p[0].id, 1, p[0].id.secret,
+                                           &p[0].ref), OK, "to be kept");
+    ok(memcmp(p[0].id.secret, was.id.secret, 16) == 0, "it is the same");
+    is_int(person_resume(&zb, &p[0]), OK, "then another");
+    p[0] = was;
+    is_int(ngx_http_fanout_identity_resume(&za, &p[0].id, 1, p[0].id.secret,
+                                           &p[0].ref), OK,
+           "who keeps one that is not the last");
+    ok(memcmp(p[0].id.secret, was.id.secret, 16) != 0, "gets another");
+
+    /* of one that is too old neither is good */
+
+    person_end(&za, &p[0], 5000);
+    fanout_test_seconds += 7;
+    is_int(person_resume(&za, &was), NOTFOUND, "not when it is too old");
+    checked(&za, "lost answers");
+    fanout_test_seconds += 100;
+    (void) sweep_all(&za);
+    (void) settled(&za);
+
+    stop(2 * MB, "lost answers");
 }
 
 
@@ -542,7 +646,7 @@ fill_zone(zone_t *z)
 
     /* to the last one */
 
-    while (ngx_http_fanout_identity_resume(z, &stones[0].id,
+    while (ngx_http_fanout_identity_resume(z, &stones[0].id, 1,
                                            stones[0].id.secret,
                                            &stones[0].ref)
            == OK) { /* void */ }
@@ -712,6 +816,7 @@ lives(void)
     no_linger();
     wheel();
     resumes();
+    lost_answers();
     kicks();
     asking();
     full_zone();

@@ -56,6 +56,8 @@ typedef struct {
     r_seat_t             seat[R_CHANNELS];
     person_t             old;           /* as somebody had it before */
     int                  old_at;        /* his handle + 1 */
+    person_t             before;        /* what the last was resumed with */
+    unsigned             tries;         /* since it was proved */
 } r_client_t;
 
 typedef struct {
@@ -410,6 +412,8 @@ r_add(rmodel_t *m, r_client_t *cl)
     if (rc == OK) {
         cl->where = h;
         cl->old_at = 0;
+        cl->tries = 0;
+        cl->before.id.client = 0;
     }
 
     return 0;
@@ -740,7 +744,7 @@ r_order(rmodel_t *m, int h, uint8_t op, uint64_t client, uint32_t local)
 util_fn int
 r_resume(rmodel_t *m, r_client_t *cl)
 {
-    int       rc, wrong;
+    int       rc, wrong, again;
     unsigned  h, i;
     person_t  was;
 
@@ -750,11 +754,18 @@ r_resume(rmodel_t *m, r_client_t *cl)
 
     h = r_worker(m);
     wrong = r_draw(m, 6) == 0;
+    again = r_draw(m, 2) && cl->before.id.client;
     was = cl->p;
+
+    if (again) {
+        cl->p.id = cl->before.id;
+    }
 
     if (wrong) {
         cl->p.id.secret[r_draw(m, 16)] ^= 1;
     }
+
+    wrong |= again && (cl->tries == 0 || cl->tries == 7);
 
     rc = person_resume(&m->h[h].z, &cl->p);
 
@@ -779,6 +790,14 @@ r_resume(rmodel_t *m, r_client_t *cl)
         return 0;
     }
 
+    if (again) {
+        cl->tries++;
+
+    } else {
+        cl->tries = 1;
+        cl->before = was;
+    }
+
     if (cl->where >= 0) {
         r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_REPLACED,
                 cl->p.id.client, 0);
@@ -795,6 +814,40 @@ r_resume(rmodel_t *m, r_client_t *cl)
     }
 
     return m->pressure ? r_ask(m) : 0;
+}
+
+
+/* it has its secret, as an answer shows or that it uses it */
+
+util_fn int
+r_prove(rmodel_t *m, r_client_t *cl)
+{
+    unsigned  h;
+
+    if (cl->where == R_NONE) {
+        return 0;
+    }
+
+    if (cl->where >= 0 && r_draw(m, 2)) {
+        ngx_http_fanout_identity_prove(&m->h[cl->where].z, cl->p.ref,
+                                       &cl->p.id);
+        cl->tries = 0;
+        return 0;
+    }
+
+    h = r_worker(m);
+
+    if (cl->tries) {
+        r_want(m, !ngx_http_fanout_identity_known(&m->h[h].z,
+                                                  &cl->before.id),
+               "known by the secret before");
+    }
+
+    if (ngx_http_fanout_identity_known(&m->h[h].z, &cl->p.id)) {
+        cl->tries = 0;
+    }
+
+    return 0;
 }
 
 
@@ -815,6 +868,8 @@ r_stale(rmodel_t *m, r_client_t *cl)
 
     r_want(m, ngx_http_fanout_identity_lost(&w->z, cl->old.ref,
                                             &cl->old.id), "not lost");
+
+    ngx_http_fanout_identity_prove(&w->z, cl->old.ref, &cl->old.id);
 
     switch (r_draw(m, 4)) {
     case 0:

@@ -339,7 +339,7 @@ stones(zone_t *of)
         }
     }
 
-    while (i && ngx_http_fanout_identity_resume(of, &first.id,
+    while (i && ngx_http_fanout_identity_resume(of, &first.id, 1,
                                                 first.id.secret, &first.ref)
                 == OK) { /* void */ }
 }

@@ -321,7 +321,7 @@ r_fill(rmodel_t *m)
     }
 
     while (least == 0 && m->nstones && m->nstones < R_STONES
-           && ngx_http_fanout_identity_resume(&m->stone, &m->stones[0].id,
+           && ngx_http_fanout_identity_resume(&m->stone, &m->stones[0].id, 1,
                                               m->stones[0].id.secret, &ref)
               == OK)
     {
@@ -654,8 +654,12 @@ r_step(rmodel_t *m)
     r_client_t  *cl;
 
     m->steps++;
-    op = r_draw(m, 208);
+    op = r_draw(m, 211);
     cl = &m->cl[r_draw(m, R_CLIENTS)];
+
+    if (op >= 208) {
+        return r_prove(m, cl);
+    }
 
     if (op < 98) {
         if (cl->where == R_NONE) {
