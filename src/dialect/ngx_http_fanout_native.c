@@ -45,6 +45,7 @@ static void native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t reason);
 
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static void refuse_full(ngx_http_fanout_session_t *s);
 static ngx_int_t take_info(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r);
 static ngx_uint_t read_token(ngx_str_t *token,
@@ -212,11 +213,11 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
             ngx_http_fanout_session_replace(hub, id.client);
         }
 
-        if (ngx_http_fanout_identity_resume(&hub->zone, &id, keep,
-                                            s->identity.secret,
-                                            &s->identity_ref)
-            == NGX_HTTP_FANOUT_ZONE_OK)
+        switch (ngx_http_fanout_identity_resume(&hub->zone, &id, keep,
+                                                s->identity.secret,
+                                                &s->identity_ref))
         {
+        case NGX_HTTP_FANOUT_ZONE_OK:
             s->identity.client = id.client;
             s->resumed = 1;
             s->unproved = ngx_memcmp(s->identity.secret, id.secret,
@@ -229,9 +230,14 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
             ngx_http_fanout_count(hub, resumes);
             ngx_http_fanout_hub_kick(hub);
             return;
-        }
 
-        ngx_http_fanout_count(hub, resume_failures);
+        case NGX_HTTP_FANOUT_ZONE_FULL:
+            refuse_full(s);
+            return;
+
+        default:
+            ngx_http_fanout_count(hub, resume_failures);
+        }
     }
 
     secret[0] = ngx_http_fanout_random();
@@ -262,9 +268,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
 
     default:
-        ngx_http_fanout_count(hub, zone_full);
-        s->identity_ref = 0;
-        give_up(s, 1013, "zone_full");
+        refuse_full(s);
     }
 }
 
@@ -285,6 +289,15 @@ give_up(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
     if (!s->dead) {
         ngx_http_fanout_session_close(s, code, reason);
     }
+}
+
+
+static void
+refuse_full(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_count(s->hub, zone_full);
+    s->identity_ref = 0;
+    give_up(s, 1013, "zone_full");
 }
 
 

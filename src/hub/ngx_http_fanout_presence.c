@@ -29,8 +29,14 @@ static void order_close(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_order_t *order);
 static void order_part(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_order_t *order);
+static void close_lost(ngx_http_fanout_session_t *s, ngx_uint_t op,
+    ngx_uint_t code);
+static void order_look(ngx_http_fanout_hub_t *hub);
+static void look_seats(ngx_http_fanout_session_t *s);
 static void part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason,
     ngx_uint_t seat);
+static void leave_parted(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t reason, ngx_uint_t seat);
 
 
 /* what is told, and when */
@@ -623,6 +629,9 @@ ngx_http_fanout_hub_orders(ngx_http_fanout_hub_t *hub)
             if (orders[i].op == NGX_HTTP_FANOUT_ORDER_PART) {
                 order_part(hub, &orders[i]);
 
+            } else if (orders[i].op == NGX_HTTP_FANOUT_ORDER_LOOK) {
+                order_look(hub);
+
             } else {
                 order_close(hub, &orders[i]);
             }
@@ -647,28 +656,94 @@ order_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
         next = ngx_queue_next(q);
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
-        if (s->identity.client != order->client || s->identity_ref == 0
-            || s->state != NGX_HTTP_FANOUT_OPEN
-            || !ngx_http_fanout_identity_lost(&hub->zone, s->identity_ref,
-                                              &s->identity))
+        if (s->identity.client == order->client && s->identity_ref
+            && s->state == NGX_HTTP_FANOUT_OPEN
+            && ngx_http_fanout_identity_lost(&hub->zone, s->identity_ref,
+                                             &s->identity))
+        {
+            close_lost(s, order->op, order->code);
+        }
+    }
+}
+
+
+static void
+close_lost(ngx_http_fanout_session_t *s, ngx_uint_t op, ngx_uint_t code)
+{
+    ngx_http_fanout_session_unindex(s);
+    s->identity.client = 0;
+    s->reading = 1;
+
+    if (op == NGX_HTTP_FANOUT_ORDER_REPLACED) {
+        ngx_http_fanout_session_close(s, 4409, "replaced");
+
+    } else {
+        ngx_http_fanout_session_close(s, code ? code : 4403, "disconnected");
+    }
+
+    (void) ngx_http_fanout_session_done(s);
+}
+
+
+/* The zone had no room for an order: what it would have been shows. */
+
+static void
+order_look(ngx_http_fanout_hub_t *hub)
+{
+    int                         op;
+    ngx_queue_t                *q, *next;
+    ngx_http_fanout_session_t  *s;
+
+    for (q = ngx_queue_head(&hub->sessions);
+         q != ngx_queue_sentinel(&hub->sessions);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
+
+        if (s->identity.client == 0 || s->identity_ref == 0
+            || s->state != NGX_HTTP_FANOUT_OPEN)
         {
             continue;
         }
 
-        ngx_http_fanout_session_unindex(s);
-        s->identity.client = 0;
-        s->reading = 1;
-
-        if (order->op == NGX_HTTP_FANOUT_ORDER_REPLACED) {
-            ngx_http_fanout_session_close(s, 4409, "replaced");
+        op = ngx_http_fanout_identity_lost(&hub->zone, s->identity_ref,
+                                           &s->identity);
+        if (op) {
+            close_lost(s, op, 0);
 
         } else {
-            ngx_http_fanout_session_close(s, order->code ? order->code : 4403,
-                                          "disconnected");
+            look_seats(s);
         }
-
-        (void) ngx_http_fanout_session_done(s);
     }
+}
+
+
+static void
+look_seats(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q, *next;
+    ngx_http_fanout_subscription_t  *sub;
+
+    /* it may end with what it is told of the first */
+    s->reading = 1;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs) && !s->dead;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
+
+        if (sub->seat
+            && ngx_http_fanout_seat_lost(&s->hub->zone, &sub->channel->zc,
+                                         s->identity_ref, &s->identity))
+        {
+            leave_parted(sub, NGX_HTTP_FANOUT_LEFT_KICKED, 0);
+        }
+    }
+
+    (void) ngx_http_fanout_session_done(s);
 }
 
 
@@ -720,6 +795,23 @@ order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 static void
 part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
 {
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+    s->reading = 1;
+
+    leave_parted(sub, reason, seat);
+
+    (void) ngx_http_fanout_session_done(s);
+}
+
+
+/* The same; the session may be dead by it. */
+
+static void
+leave_parted(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason,
+    ngx_uint_t seat)
+{
     ngx_str_t                   name;
     u_char                      buf[NGX_HTTP_FANOUT_NAME];
     ngx_http_fanout_session_t  *s;
@@ -738,13 +830,9 @@ part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
         ngx_http_fanout_outbox_queue(s);
     }
 
-    s->reading = 1;
-
     ngx_http_fanout_hub_leave(sub, seat);
 
     if (s->state == NGX_HTTP_FANOUT_OPEN && s->dialect->parted) {
         s->dialect->parted(s, &name, reason);
     }
-
-    (void) ngx_http_fanout_session_done(s);
 }

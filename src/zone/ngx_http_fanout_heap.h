@@ -579,6 +579,7 @@ typedef struct {
     fanout_ref_t         identities;
     fanout_ref_t         order_first;   /* what others want of it */
     fanout_ref_t         order_last;
+    uint32_t             look;          /* there was no block for one */
     uint32_t             nstaged;
     fanout_stage_t       staged[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint64_t             sessions;
@@ -1273,7 +1274,9 @@ void fanout_event_stat(ngx_http_fanout_zone_t *z,
 
 /* slots */
 
-/* Gives an order to a worker; a block must be ensured. */
+/* Gives an order to a worker; one is freed for it by order_room(), at the start
+ * of a transaction.  Without a block the worker looks for itself. */
+void fanout_order_room(ngx_http_fanout_zone_t *z);
 void fanout_order_give(ngx_http_fanout_zone_t *z, unsigned slot, uint8_t op,
     uint64_t client, uint32_t local, uint16_t code, uint8_t reason);
 

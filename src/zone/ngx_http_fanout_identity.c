@@ -157,12 +157,13 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     *refp = 0;
 
     if (z->slot == -1) {
-        return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
+        return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
     (void) fanout_enter(z);
 
     fanout_event_room(z, 1);
+    fanout_order_room(z);
     tries = 0;
     ref = fanout_identity_known(z, id);
 
@@ -178,15 +179,6 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     }
 
     e = fanout_identity(z, ref);
-
-    /* to tell the other worker; a live one is not taken to make room */
-
-    if (e->state == FANOUT_ID_LIVE
-        && fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_FULL;
-    }
 
     if (e->state == FANOUT_ID_LIVE) {
         if (z->shm->slots[e->slot].state == FANOUT_SLOT_LIVE) {
@@ -476,7 +468,15 @@ ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     int  lost;
 
     (void) fanout_enter(z);
-    lost = !fanout_identity_own(z, ref, id);
+    lost = 0;
+
+    if (!fanout_identity_own(z, ref, id)) {
+        ref = fanout_identity_find(z, id->client);
+        lost = ref && fanout_identity(z, ref)->state != FANOUT_ID_ENDED
+               ? NGX_HTTP_FANOUT_ORDER_REPLACED
+               : NGX_HTTP_FANOUT_ORDER_DISCONNECT;
+    }
+
     fanout_leave(z);
 
     return lost;
@@ -882,16 +882,12 @@ ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z, uint64_t client,
         (void) fanout_enter(z);
 
         fanout_event_room(z, 1);
+        fanout_order_room(z);
         ref = fanout_identity_find(z, client);
         e = ref ? fanout_identity(z, ref) : NULL;
 
         if (e == NULL || e->state == FANOUT_ID_ENDED) {
             rc = NGX_HTTP_FANOUT_ZONE_NOTFOUND;
-
-        } else if (e->state == FANOUT_ID_LIVE
-                   && fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK)
-        {
-            rc = NGX_HTTP_FANOUT_ZONE_FULL;
 
         } else if (fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP,
                                         NGX_HTTP_FANOUT_LEFT_KICKED)

@@ -82,14 +82,20 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
 
     fanout_event_room(z, 1 + FANOUT_ROOM_BLOCKS);
 
-    if (fanout_ensure(z, 1 + FANOUT_ROOM_BLOCKS) != NGX_HTTP_FANOUT_ZONE_OK) {
+    ref = fanout_seat_find(z, c->ref, id->client);
+
+    /* who has one needs no more, and one of a live client is not evicted */
+
+    if (ref == 0
+        && fanout_ensure(z, 1 + FANOUT_ROOM_BLOCKS)
+           != NGX_HTTP_FANOUT_ZONE_OK)
+    {
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
     room = fanout_room_make(z, c->ref, c->policy);
     fanout_room_policy(z, c->ref, c->policy);
-    ref = fanout_seat_find(z, c->ref, id->client);
 
     if (ref == 0) {
         ref = sit(z, c->ref, identity, id->client);
@@ -151,6 +157,29 @@ sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
 }
 
 
+int
+ngx_http_fanout_seat_lost(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t identity,
+    const ngx_http_fanout_identity_t *id)
+{
+    int           lost;
+    fanout_ref_t  ref;
+
+    (void) fanout_enter(z);
+
+    lost = 0;
+
+    if (fanout_channel_opened(z, c) && fanout_identity_own(z, identity, id)) {
+        ref = fanout_seat_find(z, c->ref, id->client);
+        lost = ref == 0 || fanout_seat(z, ref)->state == FANOUT_SEAT_GONE;
+    }
+
+    fanout_leave(z);
+
+    return lost;
+}
+
+
 void
 ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t identity,
@@ -186,11 +215,7 @@ ngx_http_fanout_seat_kick(ngx_http_fanout_zone_t *z,
     (void) fanout_enter(z);
 
     fanout_event_room(z, 1);
-
-    if (fanout_ensure(z, 1) != NGX_HTTP_FANOUT_ZONE_OK) {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_FULL;
-    }
+    fanout_order_room(z);
 
     channel = fanout_channel_find(z, c);
     ref = channel ? fanout_seat_find(z, channel, client) : 0;

@@ -285,6 +285,7 @@ retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
 
     fanout_set(z, slot->sessions, 0);
     fanout_set(z, slot->pid, 0);
+    fanout_set(z, slot->look, 0);
     fanout_set(z, slot->state, FANOUT_SLOT_FREE);
 }
 
@@ -352,6 +353,15 @@ ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
 
 /* orders */
 
+/* What others may come back to is not given up for it. */
+
+void
+fanout_order_room(ngx_http_fanout_zone_t *z)
+{
+    fanout_ensure_spare(z, 1);
+}
+
+
 void
 fanout_order_give(ngx_http_fanout_zone_t *z, unsigned n, uint8_t op,
     uint64_t client, uint32_t local, uint16_t code, uint8_t reason)
@@ -361,6 +371,13 @@ fanout_order_give(ngx_http_fanout_zone_t *z, unsigned n, uint8_t op,
     fanout_order_t  *o;
 
     slot = &z->shm->slots[n];
+
+    if (z->shm->nfree == 0) {
+        fanout_set(z, slot->look, 1);
+        fanout_notify(z, n);
+        return;
+    }
+
     ref = fanout_alloc(z, 1, FANOUT_IDENTITIES, NULL);
     o = fanout_order(z, ref);
 
@@ -400,13 +417,21 @@ ngx_http_fanout_slot_orders(ngx_http_fanout_zone_t *z,
 
     slot = &z->shm->slots[z->slot];
 
-    if (slot->order_first == 0) {
+    if (slot->order_first == 0 && slot->look == 0) {
         return 0;
     }
 
     (void) fanout_enter(z);
 
-    for (n = 0; n < max && n < FANOUT_STEP && slot->order_first; n++) {
+    n = 0;
+
+    if (slot->look) {
+        memset(&orders[0], 0, sizeof(ngx_http_fanout_order_t));
+        orders[n++].op = NGX_HTTP_FANOUT_ORDER_LOOK;
+        fanout_set(z, slot->look, 0);
+    }
+
+    for ( /* void */ ; n < max && n < FANOUT_STEP && slot->order_first; n++) {
         ref = slot->order_first;
         o = fanout_order(z, ref);
 

@@ -663,7 +663,8 @@ int ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
  * (16 bytes); its seats linger no more.  Until that secret is proved to have
  * arrived the one before it is good again: for six more resumes, each taking
  * over from the last.  With keep the secret stays if it is the last one, which
- * proves it.  NOTFOUND otherwise. */
+ * proves it.  NOTFOUND otherwise; FULL only without a slot: it takes no
+ * room. */
 int ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, int keep, uint8_t *next,
     uint32_t *ref);
@@ -686,8 +687,8 @@ void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
 void ngx_http_fanout_identity_leave(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, uint8_t reason);
 
-/* Whether an identity registered by this worker is not its own any more: 1
- * or 0. */
+/* Whether an identity registered by this worker is not its own any more: 0,
+ * or by what order (REPLACED, DISCONNECT). */
 int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
 
@@ -705,6 +706,9 @@ int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
                                                is gone, for .reason; with 0 as
                                                .client: all subscribers are to
                                                go */
+#define NGX_HTTP_FANOUT_ORDER_LOOK        4 /* there was no room for an order:
+                                               identity_lost(), seat_lost()
+                                               tell of each what it was */
 
 typedef struct {
     uint64_t                    client;
@@ -773,6 +777,12 @@ int ngx_http_fanout_change_next(const uint8_t **p, const uint8_t *last,
  * its seat lingers no more.  FULL; STALE if the channel or the identity is
  * not this worker's. */
 int ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint32_t ref,
+    const ngx_http_fanout_identity_t *id);
+
+/* Whether a client of this worker has no seat any more on an opened channel: 1
+ * or 0. */
+int ngx_http_fanout_seat_lost(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
 
@@ -918,7 +928,7 @@ int ngx_http_fanout_user_clients(ngx_http_fanout_zone_t *z, uint64_t user,
 
 /* Ends a client's session for the reason KICKED: it can't come back, and its
  * worker, if it lives, is ordered to DISCONNECT it with the close code.
- * NOTFOUND, FULL. */
+ * NOTFOUND. */
 int ngx_http_fanout_client_disconnect(ngx_http_fanout_zone_t *z,
     uint64_t client, uint16_t code);
 

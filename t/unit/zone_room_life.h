@@ -646,10 +646,11 @@ fill_zone(zone_t *z)
 
     /* to the last one */
 
-    while (ngx_http_fanout_identity_resume(z, &stones[0].id, 1,
-                                           stones[0].id.secret,
-                                           &stones[0].ref)
-           == OK) { /* void */ }
+    while (free_blocks(z)
+           && ngx_http_fanout_identity_resume(z, &stones[0].id, 1,
+                                              stones[0].id.secret,
+                                              &stones[0].ref)
+              == OK) { /* void */ }
 }
 
 
@@ -723,8 +724,8 @@ full_zone(void)
     empty_zone(&zb);
     fill_zone(&zb);
     person_end(&za, &p[1], 0);
-    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 102, KICKED), FULL,
-           "a kick is an order, which needs a block");
+    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 102, KICKED), OK,
+           "a kick needs no block");
     ngx_http_fanout_seat_close(&za, &ca, p[2].ref, &p[2].id, INTENTIONAL);
     (void) flush_all(&zb);
     ok(drain(&zb) == OK && gaps == 1, "again a gap");
@@ -779,6 +780,51 @@ full_zone(void)
 }
 
 
+/* who is replaced, disconnected, kicked when there is no block to say so */
+
+static void
+no_orders(void)
+{
+    order_t   o[8];
+    person_t  p[4], was;
+
+    start(MB);
+    people(p, 4);
+    fill_zone(&zb);
+    (void) ngx_http_fanout_slot_orders(&za, o, 8);
+    (void) say("x");
+
+    was = p[0];
+    is_int(free_blocks(&za), 0, "nothing is free");
+    is_int(person_resume(&zb, &p[0]), OK, "a live one is resumed");
+    is_int(ngx_http_fanout_client_disconnect(&zb, 101, 4444), OK,
+           "another disconnected");
+    fill_zone(&zb);
+    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 102, KICKED), OK,
+           "a third one kicked");
+    ok(ngx_http_fanout_slot_orders(&za, o, 8) >= 1
+       && o[0].op == NGX_HTTP_FANOUT_ORDER_LOOK, "their worker is to look");
+    is_int(ngx_http_fanout_identity_lost(&za, was.ref, &was.id),
+           NGX_HTTP_FANOUT_ORDER_REPLACED, "at who was replaced");
+    is_int(ngx_http_fanout_identity_lost(&za, p[1].ref, &p[1].id),
+           NGX_HTTP_FANOUT_ORDER_DISCONNECT, "who was disconnected");
+    is_int(ngx_http_fanout_identity_lost(&za, p[2].ref, &p[2].id), 0,
+           "who was not");
+    is_int(ngx_http_fanout_seat_lost(&za, &ca, p[2].ref, &p[2].id), 1,
+           "but has no seat any more");
+    is_int(ngx_http_fanout_seat_lost(&za, &ca, p[3].ref, &p[3].id), 0,
+           "and who still has one");
+    is_int(ngx_http_fanout_slot_orders(&za, o, 8), 0, "once");
+    is_int(person_sit(&zb, &cb, &p[0]), OK, "who came back sits down");
+    is_int(person_resume(&za, &p[1]), NOTFOUND, "who was sent away can't");
+    empty_zone(&zb);
+    checked(&za, "no orders");
+    ok(settled(&za) && settled(&zb) && mirrors[1].n == 2, "two are left");
+
+    stop(MB, "no orders");
+}
+
+
 /* a subscriber leaves out what is not above the seq of its join */
 
 static void
@@ -820,5 +866,6 @@ lives(void)
     kicks();
     asking();
     full_zone();
+    no_orders();
     gap_seq();
 }

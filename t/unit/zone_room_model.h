@@ -80,6 +80,7 @@ typedef struct {
     uint32_t             seeds;
     uint32_t             full;          /* answers */
     uint32_t             gaps;
+    uint32_t             looks;         /* for want of an order */
     uint32_t             changes;
     uint32_t             kills;
     uint32_t             settled;
@@ -773,14 +774,13 @@ r_resume(rmodel_t *m, r_client_t *cl)
                   && cl->expires < fanout_test_seconds))
     {
         cl->p = was;
-        r_want(m, rc == NOTFOUND || (rc == FULL && m->pressure),
-               "resume: %d", rc);
+        r_want(m, rc == NOTFOUND, "resume: %d", rc);
         return 0;
     }
 
     if (rc != OK) {
         cl->p = was;
-        r_want(m, m->pressure && (rc == FULL || cl->where == R_LINGERS),
+        r_want(m, m->pressure && rc == NOTFOUND && cl->where == R_LINGERS,
                "resume: %d", rc);
 
         if (rc == NOTFOUND) {
@@ -904,12 +904,6 @@ r_kick(rmodel_t *m, r_client_t *cl)
     rc = ngx_http_fanout_seat_kick(&m->h[h].z, &m->h[h].c[i],
                                    cl->p.id.client, 4);
 
-    if (rc == FULL) {
-        r_want(m, m->pressure, "kick: full");
-        m->full++;
-        return 0;
-    }
-
     if (cl->where == R_NONE || cl->seat[i].state == 0) {
         r_want(m, rc == NOTFOUND, "kick: %d", rc);
         return 0;
@@ -939,12 +933,6 @@ r_disconnect(rmodel_t *m, r_client_t *cl)
 
     if (cl->where == R_NONE) {
         r_want(m, rc == NOTFOUND, "disconnect: %d", rc);
-        return 0;
-    }
-
-    if (rc == FULL) {
-        r_want(m, m->pressure, "disconnect: full");
-        m->full++;
         return 0;
     }
 

@@ -339,7 +339,8 @@ stones(zone_t *of)
         }
     }
 
-    while (i && ngx_http_fanout_identity_resume(of, &first.id, 1,
+    while (i && free_blocks(of)
+           && ngx_http_fanout_identity_resume(of, &first.id, 1,
                                                 first.id.secret, &first.ref)
                 == OK) { /* void */ }
 }
@@ -354,6 +355,15 @@ setup_no_block(void)
     (void) drain();
     (void) person_drop(&survivor, &ca, &people[1], "");
     fanout_test_seconds++;
+}
+
+
+/* nor for an order */
+
+static void
+setup_no_order(void)
+{
+    stones(&survivor);
 }
 
 
@@ -827,6 +837,12 @@ static const op_t  ops[] = {
     { "kick", NULL, prepare_slot, run_kick, 0 },
     { "kick one who lingers", setup_cut, prepare_slot, run_kick, 0 },
     { "disconnect", NULL, prepare_slot, run_disconnect, 0 },
+    { "take over where no block is free", setup_no_order, prepare_slot,
+      run_resume_other, SERIES },
+    { "kick where no block is free", setup_no_order, prepare_slot, run_kick,
+      0 },
+    { "disconnect where no block is free", setup_no_order, prepare_slot,
+      run_disconnect, SERIES },
     { "disconnect one who lingers", setup_cut, prepare_slot, run_disconnect,
       SERIES },
     { "take orders", setup_orders, prepare_slot, run_orders, 0 },

@@ -7,24 +7,47 @@
 util_fn int
 r_orders(rmodel_t *m, unsigned h)
 {
-    unsigned     i, n;
+    unsigned     i, k, n, look;
     order_t      o[R_ORDERS], *want;
     r_handle_t  *w;
 
     w = &m->h[h];
     n = 0;
+    look = 0;
 
     do {
         i = ngx_http_fanout_slot_orders(&w->z, o + n, 1 + r_draw(m, 9));
         n += i;
     } while (i && n < R_ORDERS - 10);
 
-    if (w->norders < R_ORDERS - 10) {
-        r_want(m, n == w->norders, "%u orders, not %u", n, w->norders);
+    for (i = 0, k = 0; i < n; i++) {
+        if (o[i].op == NGX_HTTP_FANOUT_ORDER_LOOK) {
+            r_want(m, m->pressure, "told to look");
+            m->looks++;
+            look = 1;
+            continue;
+        }
+
+        o[k++] = o[i];
     }
 
-    for (i = 0; i < n && w->norders < R_ORDERS - 10; i++) {
-        want = &w->orders[i];
+    n = k;
+
+    if (w->norders < R_ORDERS - 10) {
+        r_want(m, look ? n < w->norders : n == w->norders,
+               "%u orders, not %u", n, w->norders);
+    }
+
+    for (i = 0, k = 0; i < n && w->norders < R_ORDERS - 10; i++, k++) {
+        want = &w->orders[k];
+
+        while (look && k + n < w->norders + i
+               && (o[i].op != want->op || o[i].client != want->client
+                   || o[i].local != want->local))
+        {
+            want = &w->orders[++k];
+        }
+
         r_want(m, o[i].op == want->op && o[i].client == want->client
                   && o[i].local == want->local, "order %u: %u of %llx", i,
                o[i].op, (unsigned long long) o[i].client);
@@ -321,6 +344,7 @@ r_fill(rmodel_t *m)
     }
 
     while (least == 0 && m->nstones && m->nstones < R_STONES
+           && free_blocks(&m->stone)
            && ngx_http_fanout_identity_resume(&m->stone, &m->stones[0].id, 1,
                                               m->stones[0].id.secret, &ref)
               == OK)

@@ -76,16 +76,18 @@ util_add(zone_t *z, const identity_t *id, uint32_t *ref)
 util_fn unsigned
 util_orders(zone_t *z, uint64_t *clients, unsigned max)
 {
-    unsigned                 i, n;
+    unsigned                 i, k, n;
     ngx_http_fanout_order_t  orders[64];
 
     n = ngx_http_fanout_slot_orders(z, orders, max < 64 ? max : 64);
 
-    for (i = 0; i < n; i++) {
-        clients[i] = orders[i].client;
+    for (i = 0, k = 0; i < n; i++) {
+        if (orders[i].op != NGX_HTTP_FANOUT_ORDER_LOOK) {
+            clients[k++] = orders[i].client;
+        }
     }
 
-    return n;
+    return k;
 }
 
 
