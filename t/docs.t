@@ -428,7 +428,9 @@ my @layouts = grep { $_->{info} =~ /^layout / } map { blocks($_) } @files;
 for my $block (@layouts) {
     my ($type) = $block->{info} =~ /(\w+)$/;
 
-    my $c = "#include <stddef.h>\n#include \"ngx_http_fanout_heap.h\"\n";
+    my $c = join '', "#include <stddef.h>\n",
+            map { "#include \"ngx_http_fanout_$_.h\"\n" }
+                qw(heap log mail events);
     my ($bytes, $fields) = (0, 0);
 
     for my $line (split /\n/, $block->{body}) {

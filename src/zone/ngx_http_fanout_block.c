@@ -6,7 +6,8 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 
 static int make_room(ngx_http_fanout_zone_t *z);

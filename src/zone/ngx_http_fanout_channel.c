@@ -7,7 +7,8 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 
 static int named(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,

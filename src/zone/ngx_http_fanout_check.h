@@ -10,7 +10,9 @@
 #define _NGX_HTTP_FANOUT_CHECK_H_INCLUDED_
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_events.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 
 /* what a block was met as */

@@ -16,7 +16,9 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_events.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 #include <stddef.h>
 

@@ -7,7 +7,7 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
 
 
 static fanout_ref_t index_append(ngx_http_fanout_zone_t *z,

@@ -12,7 +12,8 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_events.h"
+#include "ngx_http_fanout_log.h"
 
 
 #define FANOUT_SEATS_STEP  16

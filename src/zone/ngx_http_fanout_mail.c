@@ -18,7 +18,8 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 
 #define FANOUT_LOST_BITS      48

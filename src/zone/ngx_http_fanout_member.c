@@ -13,7 +13,7 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
 
 
 static fanout_ref_t find(ngx_http_fanout_zone_t *z, fanout_ref_t seat,

@@ -11,7 +11,8 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 
 typedef struct {

@@ -6,7 +6,7 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
 
 
 static fanout_ref_t enter_fresh(ngx_http_fanout_zone_t *z,

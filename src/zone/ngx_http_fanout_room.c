@@ -6,7 +6,7 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
 
 
 static void describe(const fanout_room_t *room,

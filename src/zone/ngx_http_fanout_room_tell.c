@@ -11,6 +11,7 @@
  */
 
 
+#include "ngx_http_fanout_log.h"
 #include "ngx_http_fanout_room.h"
 
 

@@ -7,7 +7,7 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
 
 
 #define FANOUT_SEEN_TURN   32           /* records looked at in a sweep */

@@ -12,7 +12,8 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_events.h"
+#include "ngx_http_fanout_log.h"
 
 
 static int claim(ngx_http_fanout_zone_t *z, unsigned n, uint32_t pid);

@@ -8,7 +8,8 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 
 /* how far a worker has read a channel */

@@ -9,7 +9,9 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_events.h"
+#include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_mail.h"
 
 
 static uint32_t power(uint64_t n);

@@ -15,7 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../src/zone/ngx_http_fanout_heap.h"
+#include "../../src/zone/ngx_http_fanout_events.h"
+#include "../../src/zone/ngx_http_fanout_log.h"
+#include "../../src/zone/ngx_http_fanout_mail.h"
 
 
 #define util_fn     static __attribute__((unused))

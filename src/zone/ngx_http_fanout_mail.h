@@ -1,0 +1,116 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What is addressed: mail that waits for clients, and signals, which go by.
+ * The lock must be held for all of it.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_MAIL_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_MAIL_H_INCLUDED_
+
+
+#include "ngx_http_fanout_log.h"
+
+
+/* A signal that some worker has not read, by seq in the list of its room. */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         next;
+    fanout_ref_t         prev;
+    fanout_ref_t         room;
+    fanout_ref_t         entry;
+    uint32_t             blocks;        /* of the entry */
+    uint64_t             hash[2];       /* of room, client, target, event,
+                                           tag */
+    uint64_t             seq;
+    fanout_ref_t         all_next;      /* of all, by seq */
+    fanout_ref_t         all_prev;
+    uint64_t             unused;
+} fanout_signal_t;
+
+
+/*
+ * A piece of mail: an entry with a target that a seat keeps.  All seats that
+ * it was addressed to share the entry; their pieces are a ring, and the last
+ * one lets go of it.
+ */
+
+typedef struct {
+    fanout_ref_t         next;          /* of the seat, by seq */
+    fanout_ref_t         seat;
+    fanout_ref_t         entry;
+    uint32_t             blocks;        /* of the entry */
+    fanout_ref_t         ring_next;
+    fanout_ref_t         ring_prev;
+    fanout_ref_t         all_next;      /* of all, by age */
+    fanout_ref_t         all_prev;
+    uint64_t             epoch;         /* that the offset is of */
+    uint64_t             unused[3];
+} fanout_mail_t;
+
+
+#define fanout_signal(z, ref)    ((fanout_signal_t *) fanout_at(z, ref))
+#define fanout_mail(z, ref)      ((fanout_mail_t *) fanout_at(z, ref))
+
+
+/* direct messages */
+
+#define FANOUT_ADDRESSED      256       /* most clients of a user */
+#define FANOUT_MAIL_AGE       300       /* s that mail is kept */
+
+typedef struct {
+    fanout_ref_t         seats[FANOUT_ADDRESSED];
+    unsigned             n;
+} fanout_addressed_t;
+
+/* Blocks that mail of a message may take. */
+uint32_t fanout_mail_blocks(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_message_t *m);
+
+/* Finds who a message is for, and makes room in their mailboxes; counts them
+ * in r.  May commit.  NOTFOUND; MANY if no mailbox takes it, or a user has too
+ * many clients. */
+int fanout_mail_address(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const ngx_http_fanout_zone_message_t *m, int live,
+    fanout_addressed_t *to, ngx_http_fanout_zone_result_t *r);
+
+/* Puts an entry that was appended into their mailboxes. */
+void fanout_mail_post(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks);
+
+/* Lets go of all mail of a seat: a bounded step. */
+void fanout_mail_free(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
+
+/* Lets go of mail that is too old, or that takes more than its share of the
+ * zone, up to a step; AGAIN when there is more. */
+int fanout_mail_sweep(ngx_http_fanout_zone_t *z);
+
+/* Lets go of the oldest; whether there was any. */
+int fanout_mail_evict(ngx_http_fanout_zone_t *z);
+
+
+/* signals */
+
+#define FANOUT_SIGNALS_ROOM   256       /* most pending on a channel */
+#define FANOUT_SIGNAL_AGE     60        /* s that one is kept for a worker
+                                           that does not read */
+
+/* The first one after a seq on a channel, 0. */
+fanout_ref_t fanout_signal_after(ngx_http_fanout_zone_t *z,
+    fanout_channel_t *ch, uint64_t seq);
+
+/* Frees those that all workers have read, up to a step. */
+void fanout_signal_trim(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+
+/* Frees those that nobody reads any more, up to a step; AGAIN when there is
+ * more. */
+int fanout_signal_sweep(ngx_http_fanout_zone_t *z);
+
+/* Frees a step of the oldest; whether there were any. */
+int fanout_signal_evict(ngx_http_fanout_zone_t *z);
+
+
+#endif /* _NGX_HTTP_FANOUT_MAIL_H_INCLUDED_ */
