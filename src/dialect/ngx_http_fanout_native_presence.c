@@ -29,6 +29,9 @@ static ngx_uint_t presence_data(ngx_http_fanout_session_t *s,
 static ngx_uint_t presence_put(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_member_t *m, ngx_uint_t what);
+static void presence_leave(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_subscription_t *sub,
+    ngx_http_fanout_zstr_t *key);
 static ngx_uint_t presence_state(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_member_t *m, ngx_uint_t *what);
 static void done(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
@@ -282,7 +285,6 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     int                              merges, anonymous, type;
     u_char                           key[NGX_HTTP_FANOUT_KEY];
     ngx_uint_t                       what;
-    ngx_http_fanout_error_e          rc;
     ngx_http_fanout_member_t         m;
     ngx_http_fanout_subscription_t  *sub;
 
@@ -321,22 +323,7 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     type = ngx_http_fanout_json_type(&cmd->data);
 
     if (type == NGX_HTTP_FANOUT_JSON_NULL) {
-        rc = NGX_HTTP_FANOUT_E_NONE;
-
-        if (sub) {
-            (void) ngx_http_fanout_hub_member_drop(sub, &m.key,
-                                           NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
-        } else {
-            rc = ngx_http_fanout_hub_member_as(s, &cmd->name, &m.key, NULL,
-                                               0);
-        }
-
-        if (rc != NGX_HTTP_FANOUT_E_NONE) {
-            fanout_native_refuse_member(s, cmd, rc);
-            return;
-        }
-
-        done(s, cmd);
+        presence_leave(s, cmd, sub, &m.key);
         return;
     }
 
@@ -415,6 +402,30 @@ presence_put(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     }
 
     return 1;
+}
+
+
+static void
+presence_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_subscription_t *sub, ngx_http_fanout_zstr_t *key)
+{
+    ngx_http_fanout_error_e  rc;
+
+    rc = NGX_HTTP_FANOUT_E_NONE;
+
+    if (sub) {
+        (void) ngx_http_fanout_hub_member_drop(sub, key,
+                                           NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    } else {
+        rc = ngx_http_fanout_hub_member_as(s, &cmd->name, key, NULL, 0);
+    }
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        fanout_native_refuse_member(s, cmd, rc);
+        return;
+    }
+
+    done(s, cmd);
 }
 
 
