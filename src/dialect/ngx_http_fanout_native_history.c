@@ -16,6 +16,10 @@
 #define NGX_HTTP_FANOUT_BUSY  2000      /* ms to come again, and as much more */
 
 
+static void join_refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_error_e rc);
+static void join_place(ngx_http_fanout_job_t *job,
+    const ngx_http_fanout_zone_join_t *j);
 static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
@@ -106,34 +110,20 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     if (rc != NGX_HTTP_FANOUT_E_NONE) {
         ngx_free(job);
 
-        if (rc == NGX_HTTP_FANOUT_E_TOO_MANY) {
-            fanout_native_refuse_limit(s, cmd, rc, "channels",
-                                       s->conf->channels,
-                                       "fanout_channels_per_session");
-            return;
-        }
-
-        fanout_native_refuse(s, cmd, rc, "%V",
-                             &ngx_http_fanout_errors[rc].text);
+        join_refuse(s, cmd, rc);
         return;
     }
 
     (void) fanout_native_join_options(s, cmd, sub);
 
     job->sub = sub;
-    job->epoch = j.epoch;
-    job->offset = j.offset;
-    job->after = j.after;
-    job->upto = j.offset;
-    job->missed = j.missed;
-    job->left = j.missed;
     job->since = since;
-    job->recovered = j.recovered;
-    job->mail = since && j.recovered;
-    job->again = (before != NULL);
     job->since_epoch = epoch;
     job->since_offset = offset;
     job->history = history;
+    job->again = (before != NULL);
+
+    join_place(job, &j);
 
     rc = fanout_native_enter(s, job, &presence);
 
@@ -152,6 +142,36 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     s->job = job;
 
     (void) fanout_native_run(s);
+}
+
+
+static void
+join_refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_error_e rc)
+{
+    if (rc == NGX_HTTP_FANOUT_E_TOO_MANY) {
+        fanout_native_refuse_limit(s, cmd, rc, "channels", s->conf->channels,
+                                   "fanout_channels_per_session");
+        return;
+    }
+
+    fanout_native_refuse(s, cmd, rc, "%V", &ngx_http_fanout_errors[rc].text);
+}
+
+
+/* what is to be read for it: mail only for who comes back to all of it */
+
+static void
+join_place(ngx_http_fanout_job_t *job, const ngx_http_fanout_zone_join_t *j)
+{
+    job->epoch = j->epoch;
+    job->offset = j->offset;
+    job->after = j->after;
+    job->upto = j->offset;
+    job->missed = j->missed;
+    job->left = j->missed;
+    job->recovered = j->recovered;
+    job->mail = job->since && j->recovered;
 }
 
 
