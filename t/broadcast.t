@@ -606,6 +606,18 @@ subtest 'headers of the backend' => sub {
     ok(wait_for(sub { counter('broadcast_failures') == $before + 3 }),
        'are failures');
 
+    my $plain = "stra\xc3\x9fe, a%2Fb";
+
+    http()->get('/named/x', headers => answered(200,
+        [ [ 'X-Accel-Fanout-Channel' => $plain ],
+          [ 'X-Accel-Fanout-Event' => 'first' ],
+          [ 'X-Accel-Fanout-Event' => 'last' ] ], 'x'));
+
+    my ($one) = @{ $http[0]->get('/fanout/channels/stra%C3%9Fe%2C%20a%252Fb'
+                                 . '/messages')->json->{messages} };
+
+    is($one->{event}, 'last', 'values as they stand, the last of several');
+
     http()->get('/named/x', headers => answered(200,
         [ map { [ 'X-Accel-Fanout-Channel' => "many:$_" ] } 1 .. 70 ], 'x'));
 
