@@ -196,3 +196,21 @@ subtest 'a worker dies' => sub {
        "worker $_ is healthy")
         for $nginx->worker_pids;
 };
+
+
+# idle= and dedupe= are those that the zone was made with, frames= is not
+
+subtest 'limits of the zone' => sub {
+    my %want = (idle => 300, dedupe => 120, frames => 64 * 1024 * 1024);
+    my $has = sub { my $l = status($nginx->http)->{zone}{limits};
+                    return { map { $_ => $l->{$_} } keys %want } };
+
+    is_deeply($has->(), \%want, 'by default');
+
+    $nginx->reload(http => <<'END', wait_old => 1);
+        fanout_zone app 8m idle=1m dedupe=1s frames=2m;
+        fanout_zone other 4m;
+END
+    is_deeply($has->(), { %want, frames => 2 * 1024 * 1024 },
+              'what is in force, after a reload that says otherwise');
+};

@@ -124,15 +124,10 @@ write_zone(ngx_http_fanout_writer_t *w)
 static void
 write_limits(ngx_http_fanout_writer_t *w)
 {
-    ngx_http_fanout_zone_conf_t  *conf;
-
-    conf = &w->hub->app->conf;
-
     put(w, ",\"limits\":{\"slots\":%uD,\"workers\":%uD,\"idle\":%uD,"
-        "\"dedupe\":%uD,\"asks\":%ui}",
-        w->stat->slots, w->stat->live, conf->idle ? conf->idle : 300,
-        conf->dedupe ? conf->dedupe : 120,
-        ngx_http_fanout_asks_max(w->hub));
+        "\"dedupe\":%uD,\"asks\":%ui,\"frames\":%uz}",
+        w->stat->slots, w->stat->live, w->stat->idle, w->stat->dedupe,
+        ngx_http_fanout_asks_max(w->hub), w->hub->app->frames);
 }
 
 

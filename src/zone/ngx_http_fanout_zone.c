@@ -486,6 +486,8 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->reaped = shm->reaped;
     st->overflows = shm->overflows;
     st->slots = shm->nslots;
+    st->idle = shm->idle;
+    st->dedupe = shm->dedupe;
     st->block_size = FANOUT_BLOCK;
     memcpy(st->retired, shm->retired, sizeof(st->retired));
     st->samples = shm->nsamples;

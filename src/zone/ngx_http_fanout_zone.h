@@ -473,6 +473,8 @@ typedef struct {
     uint64_t                    overflows;  /* of the journal, always 0 */
     uint32_t                    slots;
     uint32_t                    live;       /* slots in use */
+    uint32_t                    idle;       /* s, as the zone was made with */
+    uint32_t                    dedupe;
     uint32_t                    block_size;
     uint64_t                    retired[NGX_HTTP_FANOUT_NCOUNTERS];
     uint64_t                    samples;    /* ever taken */
