@@ -126,6 +126,31 @@ subtest "$transport: fanout_resume" => sub {
 }
 
 
+$transport = 'websocket';
+
+
+subtest 'each for its own time' => sub {
+    my $long  = connect_as('ann');
+    my $short = connect_as('bob', path => '/soon');
+
+    $long->cut;
+    ok(wait_for(sub { status()->{zone}{lingering} == 1 }), 'one is cut');
+    $short->cut;
+
+    my $gone = sub {
+        my $id = $_[0]->client;
+        return $nginx->http->get("/fanout/clients/$id")->{status} == 404;
+    };
+
+    ok(wait_for(sub { $gone->($short) }, 20),
+       'one that was cut later is forgotten before it');
+    ok(!$gone->($long), 'which is kept');
+    $long->come_back;
+    ok(resumed($long), 'and comes back');
+    $long->{ws}->close(1000);
+};
+
+
 for (Fanout::Client->transports) {
 
 $transport = $_;

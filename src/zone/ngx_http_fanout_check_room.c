@@ -26,24 +26,31 @@ static int check_listed(walk_t *w);
 int
 fanout_check_identities(walk_t *w)
 {
-    uint32_t            n;
+    uint32_t            n, early;
     uint64_t            i;
     fanout_ref_t        ref, prev;
     fanout_identity_t  *id;
 
-    n = prev = 0;
+    for (n = 0, i = 0; i < FANOUT_SEATS_WHEEL; i++) {
+        early = (i - w->shm->lingering_at) % FANOUT_SEATS_WHEEL;
+        prev = 0;
 
-    for (ref = w->shm->lingering_first; ref; ref = id->next) {
-        try (meet(w, ref, SEEN_IDENTITY, 0));
-        id = fanout_identity(w->z, ref);
-        must_of(w, ref, id->state == FANOUT_ID_LINGERS && id->prev == prev);
-        w->used[FANOUT_IDENTITIES]++;
-        w->identities++;
-        prev = ref;
-        n++;
+        for (ref = w->shm->lingering[i]; ref; ref = id->next) {
+            try (meet(w, ref, SEEN_IDENTITY, 0));
+            id = fanout_identity(w->z, ref);
+            must_of(w, ref, id->state == FANOUT_ID_LINGERS
+                            && id->prev == prev && id->slot == i);
+            must_of(w, ref, early == 1 || (early && id->expires
+                                           >= w->shm->lingering_at + early
+                                              - 1));
+            w->used[FANOUT_IDENTITIES]++;
+            w->identities++;
+            prev = ref;
+            n++;
+        }
     }
 
-    must(w, n == w->shm->nlingering && prev == w->shm->lingering_last);
+    must(w, n == w->shm->nlingering);
 
     for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
         ref = fanout_hash_table(w->z, identity_hash)[i];

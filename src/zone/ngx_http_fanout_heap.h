@@ -112,8 +112,8 @@ typedef struct {
 
 
 /*
- * An identity: live in the list of its slot, or lingering in the list of all
- * that do.  One that ENDED is nobody's any more, but members that left are
+ * An identity: live in the list of its slot, or lingering in a wheel as that
+ * of seats, by when it is too old.  One that ENDED is nobody's any more, but members that left are
  * still to be told: it goes with its last seat.
  */
 
@@ -149,7 +149,7 @@ typedef struct {
     fanout_ref_t         user_prev;
     fanout_ref_t         seats;
     fanout_ref_t         info;          /* chain, 0: none */
-    uint8_t              slot;
+    uint8_t              slot;          /* lingering: place in the wheel */
     uint8_t              state;
     uint16_t             info_tries;    /* length, FANOUT_ID_TRY */
 } fanout_identity_t;
@@ -409,8 +409,6 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         idle_last;
     fanout_ref_t         key_first;     /* by age */
     fanout_ref_t         key_last;
-    fanout_ref_t         lingering_first;
-    fanout_ref_t         lingering_last;
     fanout_ref_t         doomed;        /* purged histories: fanout_index_t */
     fanout_ref_t         room_first;    /* rooms with something pending */
     fanout_ref_t         room_last;
@@ -430,9 +428,11 @@ struct ngx_http_fanout_shm_s {
     uint32_t             event_lead_at; /* s, when it last said so */
     uint32_t             wheel_at;      /* s the wheel has turned to */
     uint32_t             seats_at;      /* s that of seats has turned to */
+    uint32_t             lingering_at;  /* s that of identities has */
     fanout_ref_t         bucket[FANOUT_BUCKETS];
     fanout_ref_t         wheel[FANOUT_WHEEL];
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
+    fanout_ref_t         lingering[FANOUT_SEATS_WHEEL];
 
     uint32_t             idle;          /* configuration */
     uint32_t             dedupe;

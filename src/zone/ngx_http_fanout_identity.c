@@ -3,8 +3,8 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Identities: sessions that live or may come back.  A live one is in the
- * list of its worker's slot; when its connection is lost it lingers in the
- * list of all that do, until it is resumed or too old.
+ * list of its worker's slot; when its connection is lost it lingers in a
+ * wheel, until it is resumed or too old.
  *
  * What ends takes several transactions, in an order that leaves no ghost: seats
  * first, then the identity.  Who dies in between leaves a live identity in the
@@ -40,6 +40,8 @@ static void unlink_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t linger);
 static void unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void wheel_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void wheel_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t linger, uint8_t reason);
 static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -531,27 +533,45 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
 int
 fanout_identity_sweep(ngx_http_fanout_zone_t *z)
 {
-    uint32_t       now;
+    uint32_t       now, at;
     unsigned       n;
+    fanout_shm_t  *shm;
     fanout_ref_t   ref;
 
+    shm = z->shm;
     now = fanout_seconds(z);
+    n = 0;
 
-    for (n = 0; (ref = z->shm->lingering_first) != 0; n++) {
-        if (fanout_identity(z, ref)->expires >= now) {
-            break;
-        }
+    while (shm->nlingering && shm->lingering_at < now) {
+        at = shm->lingering_at + 1;
 
-        if (n == 0) {
-            fanout_event_room(z, 0);
-
-        } else if (n == FANOUT_STEP || !fanout_journal_room(z)
-                   || !fanout_event_fits(z))
-        {
+        if (!fanout_journal_room(z)) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
-        (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+        while ((ref = shm->lingering[at % FANOUT_SEATS_WHEEL]) != 0) {
+
+            if (n == 0) {
+                fanout_event_room(z, 0);
+
+            } else if (n == FANOUT_STEP || !fanout_journal_room(z)
+                       || !fanout_event_fits(z))
+            {
+                return NGX_HTTP_FANOUT_ZONE_AGAIN;
+            }
+
+            n++;
+
+            if (fanout_identity(z, ref)->expires < at) {
+                (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+                continue;
+            }
+
+            wheel_unlink(z, ref);
+            wheel_link(z, ref);
+        }
+
+        fanout_set(z, shm->lingering_at, at);
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
@@ -561,17 +581,24 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
 int
 fanout_identity_evict(ngx_http_fanout_zone_t *z)
 {
+    uint32_t      at;
     fanout_ref_t  ref;
 
-    ref = z->shm->lingering_first;
+    /* of those that have the least time left */
 
-    if (ref == 0) {
-        return 0;
+    for (at = z->shm->lingering_at + 1;
+         at < z->shm->lingering_at + FANOUT_SEATS_WHEEL;
+         at++)
+    {
+        ref = z->shm->lingering[at % FANOUT_SEATS_WHEEL];
+
+        if (ref) {
+            (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+            return 1;
+        }
     }
 
-    (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
-
-    return 1;
+    return 0;
 }
 
 
@@ -736,53 +763,87 @@ unlink_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 static void
 link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger)
 {
+    uint32_t            now;
     fanout_shm_t       *shm;
     fanout_identity_t  *e;
 
     shm = z->shm;
     e = fanout_identity(z, ref);
+    now = fanout_seconds(z);
 
-    fanout_set(z, e->next, 0);
-    fanout_set(z, e->prev, shm->lingering_last);
-
-    if (shm->lingering_last) {
-        fanout_set(z, fanout_identity(z, shm->lingering_last)->next, ref);
-
-    } else {
-        fanout_set(z, shm->lingering_first, ref);
+    if (shm->nlingering == 0) {
+        fanout_set(z, shm->lingering_at, now);
     }
 
-    fanout_set(z, shm->lingering_last, ref);
     fanout_set(z, shm->nlingering, shm->nlingering + 1);
-    fanout_set(z, e->expires, fanout_seconds(z) + (linger + 999) / 1000);
+    fanout_set(z, e->expires, now + (linger + 999) / 1000);
     fanout_set(z, e->state, FANOUT_ID_LINGERS);
+
+    wheel_link(z, ref);
 }
 
 
 static void
 unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
+    wheel_unlink(z, ref);
+    fanout_set(z, z->shm->nlingering, z->shm->nlingering - 1);
+}
+
+
+/* the wheel: what is too old only beyond its rim is met before, and goes on */
+
+static void
+wheel_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint32_t            at;
     fanout_shm_t       *shm;
+    fanout_ref_t       *head;
     fanout_identity_t  *e;
 
     shm = z->shm;
     e = fanout_identity(z, ref);
+    at = e->expires + 1;
+
+    if (at <= shm->lingering_at) {
+        at = shm->lingering_at + 1;
+    }
+
+    if (at - shm->lingering_at >= FANOUT_SEATS_WHEEL) {
+        at = shm->lingering_at + FANOUT_SEATS_WHEEL - 1;
+    }
+
+    fanout_set(z, e->slot, at % FANOUT_SEATS_WHEEL);
+    head = &shm->lingering[e->slot];
+
+    fanout_set(z, e->next, *head);
+    fanout_set(z, e->prev, 0);
+
+    if (*head) {
+        fanout_set(z, fanout_identity(z, *head)->prev, ref);
+    }
+
+    fanout_set(z, *head, ref);
+}
+
+
+static void
+wheel_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, ref);
 
     if (e->next) {
         fanout_set(z, fanout_identity(z, e->next)->prev, e->prev);
-
-    } else {
-        fanout_set(z, shm->lingering_last, e->prev);
     }
 
     if (e->prev) {
         fanout_set(z, fanout_identity(z, e->prev)->next, e->next);
 
     } else {
-        fanout_set(z, shm->lingering_first, e->next);
+        fanout_set(z, z->shm->lingering[e->slot], e->next);
     }
-
-    fanout_set(z, shm->nlingering, shm->nlingering - 1);
 }
 
 

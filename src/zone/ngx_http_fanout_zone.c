@@ -179,7 +179,6 @@ fanout_format(fanout_shm_t *shm)
     shm->held_first = shm->held_last = 0;
     shm->idle_first = shm->idle_last = 0;
     shm->key_first = shm->key_last = 0;
-    shm->lingering_first = shm->lingering_last = 0;
     shm->room_first = shm->room_last = 0;
     shm->seen_first = shm->seen_last = 0;
     shm->event_first = shm->event_last = shm->nevents = 0;
@@ -191,6 +190,7 @@ fanout_format(fanout_shm_t *shm)
     memset(shm->bucket, 0, sizeof(shm->bucket));
     memset(shm->wheel, 0, sizeof(shm->wheel));
     memset(shm->seats, 0, sizeof(shm->seats));
+    memset(shm->lingering, 0, sizeof(shm->lingering));
 
     for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
         shm->classes[i].channels = 0;
@@ -201,6 +201,7 @@ fanout_format(fanout_shm_t *shm)
         shm->slots[i].interests = shm->slots[i].ninterests = 0;
         shm->slots[i].identities = 0;
         shm->slots[i].order_first = shm->slots[i].order_last = 0;
+        shm->slots[i].look = 0;
         shm->slots[i].nstaged = 0;
     }
 

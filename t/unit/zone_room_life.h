@@ -313,6 +313,47 @@ resumes(void)
 }
 
 
+/* each for its own time, whoever was cut before */
+
+static void
+lingers_apart(void)
+{
+    stat_t    st;
+    person_t  p[4], back;
+    unsigned  i;
+
+    static const uint32_t  linger[] = { 1000, 300, 5, 600 };
+    static const uint32_t  at[] = { 5, 4, 291, 4, 296, 4, 391, 9 };
+    static const unsigned  left[] = { 4, 3, 3, 2, 2, 1, 1, 0 };
+
+    start(2 * MB);
+    people(p, 4);
+
+    for (i = 0; i < 4; i++) {
+        person_end(&za, &p[i], linger[i] * 1000);
+    }
+
+    for (i = 0; i < 8; i++) {
+        fanout_test_seconds += at[i];
+        (void) sweep_all(&za);
+        (void) flush_all(&za);
+        ngx_http_fanout_zone_stat(&za, &st);
+        ok(st.lingering == left[i] && st.nidentities == left[i],
+           "%u of four after so long", left[i]);
+        checked(&za, "lingers apart");
+
+        if (i == 5) {
+            back = p[0];
+            is_int(person_resume(&zb, &back), OK, "it may still come back");
+            person_end(&zb, &back, 396 * 1000);
+        }
+    }
+
+    (void) settled(&za);
+    stop(2 * MB, "lingers apart");
+}
+
+
 /* an answer that was lost: the same secret once more, and again */
 
 static void
@@ -863,6 +904,7 @@ lives(void)
     wheel();
     resumes();
     lost_answers();
+    lingers_apart();
     kicks();
     asking();
     full_zone();

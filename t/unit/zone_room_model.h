@@ -720,6 +720,11 @@ r_end(rmodel_t *m, r_client_t *cl)
     }
 
     linger = r_draw(m, 4) ? m->linger : 0;
+
+    if (linger && r_draw(m, 4) == 0) {
+        linger = r_draw(m, 600) * 1000;
+    }
+
     person_end(&m->h[cl->where].z, &cl->p, linger);
     r_cut(m, cl, linger);
 
