@@ -151,6 +151,62 @@ subtest 'each for its own time' => sub {
 };
 
 
+subtest 'thrown out as its worker has died' => sub {
+    my ($one, $two) = pids();
+
+    my $watch = connect_as('watch', worker => $two, channels => [ 'here' ]);
+    my $http  = $nginx->http(worker => $two);
+
+    my ($ann, $bob, $eve) = map {
+        connect_as($_, worker => $one, joins => [
+            { channel => 'here', presence => { data => 1 } } ])
+    } qw( ann bob eve );
+
+    my @ids = map { $_->client } $ann, $bob, $eve;
+
+    ok(wait_for(sub { keys %{ here('here') } == 3 }), 'three members');
+
+    # before anybody has seen that it is dead
+
+    $nginx->allow(qr/worker process $one exited on signal/);
+    $nginx->signal($one, 'KILL');
+
+    is($http->delete("/fanout/clients/$ids[0]")->{status}, 200,
+       'one is disconnected');
+    is($http->delete("/fanout/clients/$ids[1]?channel=here")->{status}, 200,
+       'one is kicked');
+    is($http->get("/fanout/clients/$ids[0]")->{status}, 404, 'it is gone');
+
+    my %left;
+
+    while (keys %left < 2) {
+        my $entry = $watch->next_entry(20) or last;
+        $left{ $_->{client} } = $_->{reason}
+            for @{ ($entry->{presence} || {})->{left} || [] };
+    }
+
+    is_deeply(\%left, { map { $_ => 'kicked' } @ids[0, 1] },
+              'and all are told why');
+
+    ok(wait_for(sub { pids() == 2 }), 'there is another worker');
+    $_->cut for $ann, $bob, $eve;
+
+    my $again = connect_as('ann', resume => $ann->token);
+    ok(!resumed($again), 'who was disconnected can not come back');
+    $again->cut;
+
+    $again = connect_as('bob', resume => $bob->token);
+    ok(resumed($again), 'who was kicked can');
+    $again->cut;
+
+    $again = connect_as('eve', resume => $eve->token);
+    ok(resumed($again), 'as who was not');
+    is_deeply([ keys %{ here('here') } ], [ $ids[2] ],
+              'who alone is a member still');
+    $again->{ws}->close(1000);
+};
+
+
 for (Fanout::Client->transports) {
 
 $transport = $_;
