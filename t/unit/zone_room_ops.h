@@ -459,6 +459,32 @@ run_enter(void)
 }
 
 
+/* by the secret of a session that another has */
+
+static int
+run_enter_elsewhere(void)
+{
+    person_t  other;
+
+    other = people[0];
+    other.ref = 0;
+
+    return person_put(z, c, &other, "elsewhere", "data", ENTER|DATA, NULL);
+}
+
+
+static int
+run_update_elsewhere(void)
+{
+    person_t  other;
+
+    other = people[0];
+    other.ref = 0;
+
+    return person_put(z, c, &other, "", "other data", DATA, NULL);
+}
+
+
 static int
 run_enter_long(void)
 {
@@ -837,6 +863,12 @@ static const op_t  ops[] = {
     { "kick", NULL, prepare_slot, run_kick, 0 },
     { "kick one who lingers", setup_cut, prepare_slot, run_kick, 0 },
     { "disconnect", NULL, prepare_slot, run_disconnect, 0 },
+    { "enter by the secret of another's", NULL, prepare_slot,
+      run_enter_elsewhere, SERIES },
+    { "update by the secret of another's", NULL, prepare_slot,
+      run_update_elsewhere, 0 },
+    { "update by the secret of one who lingers", setup_cut, prepare_slot,
+      run_update_elsewhere, 0 },
     { "take over where no block is free", setup_no_order, prepare_slot,
       run_resume_other, SERIES },
     { "kick where no block is free", setup_no_order, prepare_slot, run_kick,
