@@ -285,16 +285,26 @@ m_expire(m_channel_t *ch)
 }
 
 
+/* After a policy has shrunk a publish lets go of so many, the next of more. */
+
+#define M_STEP  128
+
 util_fn void
 m_limit(m_channel_t *ch)
 {
-    uint32_t  n;
+    uint32_t  i, n;
     uint64_t  bytes;
 
     n = m_kept(ch, &bytes);
 
-    while (n > ch->policy.history
-           || (ch->policy.bytes && n && bytes > ch->policy.bytes))
+    for (i = 0; i < M_STEP && n > ch->policy.history; i++, n--) {
+        m_drop(ch);
+    }
+
+    n = m_kept(ch, &bytes);
+
+    for (i = 0; i < M_STEP && ch->policy.bytes && n
+                && bytes > ch->policy.bytes; i++)
     {
         m_drop(ch);
         n = m_kept(ch, &bytes);
