@@ -136,6 +136,9 @@ subtest 'identity' => sub {
     ok($again->welcome->{resumed}, 'is told so');
     isnt($again->resume, $resume, 'with another secret');
 
+    # it answers the ping behind its welcome, and that has come
+    $again->ok('ping') for 1 .. 2;
+
     isnt(user('ann', resume => $resume)->client, $client,
          'the old one is spent');
 
