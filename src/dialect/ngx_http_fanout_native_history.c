@@ -599,9 +599,9 @@ job_take(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
 
 
 /* The log has let go of what was to be told next.  What is gathered before the
- * hole is dropped, so that the messages of a reply are without one; behind parts
- * that were sent the hole is told.  0: nothing else is to be read, as who asks
- * for what he has missed has to read all anew. */
+ * hole is dropped, so that the messages of a reply are without one; behind
+ * parts that were sent the hole is told.  0: nothing else is to be read, as
+ * who asks for what he has missed has to read all anew. */
 
 static ngx_uint_t
 job_lost(ngx_http_fanout_job_t *job, uint64_t lost)

@@ -101,10 +101,10 @@ ngx_uint_t ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub,
 
 /*
  * Asks for a publish that could be made right away: arguments as for
- * hub_publish(), all copied; to is the name of the
- * user that the message is for, or NULL.  When it is answered, and what was let through is
- * published, the job of the session, which must wait, is gone on with.  The
- * session must let go of the ask when its job ends.
+ * hub_publish(), all copied; to is the name of the user that the message is
+ * for, or NULL.  When it is answered, and what was let through is published,
+ * the job of the session, which must wait, is gone on with.  The session must
+ * let go of the ask when its job ends.
  *
  * NULL, and *rc: INTERNAL, or HOOK_FAILED when too many wait.
  */

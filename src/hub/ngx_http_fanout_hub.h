@@ -198,8 +198,8 @@ struct ngx_http_fanout_hub_s {
     ngx_event_t                      drain;     /* posted */
     ngx_event_t                      tick;      /* every 250 ms */
     ngx_event_t                      leave;     /* holds a draining worker */
-    ngx_msec_t                       drain_at;  /* the drain began, and in what */
-    ngx_msec_t                       return_in; /* time they may come back */
+    ngx_msec_t                       drain_at;  /* the drain began */
+    ngx_msec_t                       return_in; /* they may come back */
     ngx_uint_t                       ticks;
     ngx_event_t                      presence;  /* changes are due */
     ngx_queue_t                      rosters;   /* all */

@@ -113,8 +113,8 @@ typedef struct {
 
 /*
  * An identity: live in the list of its slot, or lingering in a wheel as that
- * of seats, by when it is too old.  One that ENDED is nobody's any more, but members that left are
- * still to be told: it goes with its last seat.
+ * of seats, by when it is too old.  One that ENDED is nobody's any more, but
+ * members that left are still to be told: it goes with its last seat.
  */
 
 #define FANOUT_ID_LIVE        1

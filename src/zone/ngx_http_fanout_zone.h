@@ -822,7 +822,8 @@ typedef struct {
  * the channel by its name.
  *
  * FULL; CONFLICT if the channel has all members it may; LARGE; AGAIN if PUT_IF
- * does not hold; NOTFOUND without a seat, or without a member unless it is to enter. */
+ * does not hold; NOTFOUND without a seat, or without a member unless it is to
+ * enter. */
 int ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_member_t *m,
