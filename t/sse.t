@@ -347,8 +347,12 @@ subtest 'a reload' => sub {
 subtest 'the access log' => sub {
     my $s = stream('/rt', channels => [ 'logged' ]);
 
-    open my $f, '<', $nginx->dir . '/access.log' or die;
-    my @lines = grep { /channel=logged/ } <$f>;
+    my @lines;
+
+    wait_for(sub {
+        open my $f, '<', $nginx->dir . '/access.log' or die;
+        @lines = grep { /channel=logged/ } <$f>;
+    });
 
     is(@lines, 1, 'has it when the request is let go');
     like($lines[0], qr/ 200 /, 'with its status');
