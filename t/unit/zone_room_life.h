@@ -858,7 +858,7 @@ static void
 kept_mail(void)
 {
     stat_t    st;
-    person_t  p[3];
+    person_t  p[3], who;
     result_t  r;
 
     start(2 * MB);
@@ -879,6 +879,10 @@ kept_mail(void)
     ok(st.nseats == 2 && st.seats_lingering == 2,
        "the seats of those with mail are kept");
     is_int(mail_to(&p[0], &r), NOTFOUND, "which takes no more of it");
+    who = p[0];
+    who.ref = 0;
+    is_int(person_put(&zb, &cb, &who, "", "x", ENTER|DATA, NULL), NOTFOUND,
+           "nor a member by the secret");
     checked(&za, "kept mail");
 
     pass_by(20);
