@@ -338,9 +338,14 @@ raise_lost(ngx_http_fanout_zone_t *z, fanout_seat_t *seat, uint64_t epoch,
     lost = epoch << FANOUT_LOST_BITS
            | (offset & ((1ULL << FANOUT_LOST_BITS) - 1));
 
-    if (seat->mail_lost != lost) {
-        fanout_set(z, seat->mail_lost, lost);
+    if ((seat->mail_lost ^ lost) >> FANOUT_LOST_BITS == 0
+        && seat->mail_lost >= lost)
+    {
+        /* what a full mailbox did not take is newer than what it lets go of */
+        return;
     }
+
+    fanout_set(z, seat->mail_lost, lost);
 }
 
 

@@ -909,6 +909,46 @@ kept_mail(void)
 }
 
 
+/* a full mailbox lost the newest, and then the oldest */
+
+static void
+lost_mail(void)
+{
+    unsigned   i;
+    uint64_t   lost;
+    person_t   p[2];
+    result_t   r;
+    message_t  m;
+
+    start(2 * MB);
+    people(p, 2);
+    person_end(&za, &p[0], 1000000);
+
+    memset(&m, 0, sizeof(m));
+    m.data = zstr("psst", 4);
+    m.to_user = p[0].id.user;
+    r.offset = 0;
+
+    for (i = 0; i <= NGX_HTTP_FANOUT_ZONE_MAIL; i++) {
+        (void) ngx_http_fanout_log_publish(&zb, &cb, &m, 1, NULL, &r);
+        fanout_test_seconds += i == 0 ? 2 : 0;
+    }
+
+    ok(r.delivered == 1 && r.pending == 0, "a mailbox is full");
+
+    for (i = 0; i < 2; i++) {
+        arena_reset(&arena);
+        (void) ngx_http_fanout_mail_read(&zb, &cb, &p[0].id, r.offset - 1,
+                                         UINT64_MAX, &arena, &lost);
+        ok(lost == r.offset && arena.n == 0, "what it did not take is lost%s",
+           i ? ", also when what is older goes" : "");
+        pass_by(299);
+    }
+
+    stop(2 * MB, "lost mail");
+}
+
+
 /* who is replaced, disconnected, kicked when there is no block to say so */
 
 static void
@@ -994,6 +1034,7 @@ lives(void)
     lost_answers();
     lingers_apart();
     kept_mail();
+    lost_mail();
     kicks();
     asking();
     full_zone();
