@@ -165,7 +165,7 @@ outlived(ngx_http_fanout_session_t *s)
     return s->transport == &ngx_http_fanout_websocket_away
            && s->job == NULL && s->state == NGX_HTTP_FANOUT_OPEN
            && s->conf->resume
-           && !ngx_http_fanout_identity_known(&s->hub->zone, &s->identity);
+           && !ngx_http_fanout_identity_stays(&s->hub->zone, &s->identity);
 }
 
 

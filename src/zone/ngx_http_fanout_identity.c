@@ -304,6 +304,20 @@ ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
 }
 
 
+int
+ngx_http_fanout_identity_stays(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id)
+{
+    int  known;
+
+    (void) fanout_enter(z);
+    known = fanout_identity_known(z, id) != 0;
+    fanout_leave(z);
+
+    return known;
+}
+
+
 /* The identity that a secret and a user are those of, 0; in constant time. */
 
 fanout_ref_t

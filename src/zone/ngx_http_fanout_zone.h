@@ -699,6 +699,10 @@ int ngx_http_fanout_identity_lost(ngx_http_fanout_zone_t *z, uint32_t ref,
 int ngx_http_fanout_identity_known(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id);
 
+/* The same of a secret that was not shown by the client: it proves nothing. */
+int ngx_http_fanout_identity_stays(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id);
+
 
 /* orders: what others want of sessions of this worker */
 

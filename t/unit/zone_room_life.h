@@ -386,6 +386,9 @@ lost_answers(void)
            "which is told so");
         ok(!ngx_http_fanout_identity_known(z, &was.id),
            "nobody may speak by the secret before");
+        ok(ngx_http_fanout_identity_stays(z, &p[0].id)
+           && !ngx_http_fanout_identity_stays(z, &was.id),
+           "to ask whether it is there proves nothing");
 
         if (i) {
             /* nor prove anything */
