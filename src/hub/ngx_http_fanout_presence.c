@@ -33,6 +33,7 @@ static void close_lost(ngx_http_fanout_session_t *s, ngx_uint_t op,
     ngx_uint_t code);
 static void order_look(ngx_http_fanout_hub_t *hub);
 static void look_seats(ngx_http_fanout_session_t *s);
+static ngx_uint_t seat_lost(ngx_http_fanout_subscription_t *sub);
 static void part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason,
     ngx_uint_t seat);
 static void leave_parted(ngx_http_fanout_subscription_t *sub,
@@ -735,15 +736,24 @@ look_seats(ngx_http_fanout_session_t *s)
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
-        if (sub->seat
-            && ngx_http_fanout_seat_lost(&s->hub->zone, &sub->channel->zc,
-                                         s->identity_ref, &s->identity))
-        {
+        if (sub->seat && seat_lost(sub)) {
             leave_parted(sub, NGX_HTTP_FANOUT_LEFT_KICKED, 0);
         }
     }
 
     (void) ngx_http_fanout_session_done(s);
+}
+
+
+static ngx_uint_t
+seat_lost(ngx_http_fanout_subscription_t *sub)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+
+    return ngx_http_fanout_seat_lost(&s->hub->zone, &sub->channel->zc,
+                                     s->identity_ref, &s->identity);
 }
 
 
@@ -783,7 +793,10 @@ order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
         }
 
         if (sub->seat && sub->session->identity.client == order->client) {
-            part(sub, order->reason, 0);
+
+            /* it may have sat down again before it was told */
+
+            part(sub, order->reason, seat_lost(sub) ? 0 : order->reason);
             return;
         }
     }
