@@ -17,8 +17,6 @@ my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 16m;
         fanout_channel app gone*  linger=1s;
-        fanout_channel app brief* history=9 presence=on linger=1s;
-        fanout_channel app once*  history=9 linger=0;
         fanout_channel app none*  history=0 linger=1m;
         fanout_channel app short*;
         fanout_channel app *      history=1000 ttl=1h linger=1m;
@@ -250,41 +248,6 @@ subtest 'who lingers' => sub {
               'others do not get it by joining');
 
     leave_all($ann, $back, $eve);
-};
-
-
-subtest 'whose place is not kept any more' => sub {
-    for my $channel ('brief:1', 'once:1') {
-        my $ann = joined($channel, 'ann', worker => $pids[0]);
-        my $bob = $nginx->native(path => '/rt?user=bob', worker => $pids[1]);
-        my $at  = $bob->ok(join => channel => $channel,
-                           ($channel =~ /brief/ ? (presence => {}) : ()));
-
-        # it may have come, and not been read, when its worker sees the cut
-
-        $ann->ok(publish => channel => $channel, data => 'secret',
-                 to => { client => $bob->client });
-        $bob->cut;
-
-        ok(wait_for(sub {
-            my $r = $ann->cmd(publish => channel => $channel, data => 'more',
-                              to => { client => $bob->client });
-            $r->{error} && $r->{error}{code} eq 'recipient_offline';
-        }, 20), "$channel: it takes no more");
-
-        my $back = $nginx->native(path => '/rt?user=bob', worker => $pids[0],
-                                  resume => $bob->resume);
-        ok($back->welcome->{resumed}, "$channel: it is back");
-
-        my $join = $back->ok(join => channel => $channel,
-                             since => { epoch => $at->{epoch},
-                                        offset => $at->{offset} });
-
-        ok($join->{recovered}, "$channel: it has what it missed");
-        is($join->{messages}[0]{data}, 'secret',
-           "$channel: also what was for it alone");
-        leave_all($ann, $back);
-    }
 };
 
 

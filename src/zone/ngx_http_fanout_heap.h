@@ -166,9 +166,6 @@ typedef struct {
 #define FANOUT_SEAT_LINGERS   2
 #define FANOUT_SEAT_GONE      3
 
-/* due of one that has had its time, but has mail: it stays for that alone */
-#define FANOUT_SEAT_KEPT      UINT32_MAX
-
 typedef struct {
     fanout_ref_t         hash_next;
     fanout_ref_t         channel;

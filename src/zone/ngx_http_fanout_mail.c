@@ -130,8 +130,7 @@ consider(ngx_http_fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     seat = fanout_seat(z, ref);
 
     if (seat->state == FANOUT_SEAT_GONE
-        || (seat->state == FANOUT_SEAT_LINGERS
-            && (live || seat->due == FANOUT_SEAT_KEPT)))
+        || (seat->state == FANOUT_SEAT_LINGERS && live))
     {
         return;
     }

@@ -21,7 +21,6 @@ static fanout_ref_t find(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
 static fanout_ref_t own_seat(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, fanout_ref_t identity,
     const ngx_http_fanout_identity_t *id);
-static int taken(const fanout_seat_t *s);
 static int put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r);
@@ -91,7 +90,7 @@ own_seat(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
         ref = fanout_seat_find(z, channel, id->client);
 
-        return ref && taken(fanout_seat(z, ref)) ? ref : 0;
+        return ref && fanout_seat(z, ref)->state != FANOUT_SEAT_GONE ? ref : 0;
     }
 
     if (!fanout_channel_opened(z, c) || !fanout_identity_own(z, identity, id))
@@ -102,16 +101,6 @@ own_seat(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     ref = fanout_seat_find(z, c->ref, id->client);
 
     return ref && fanout_seat(z, ref)->state == FANOUT_SEAT_LIVE ? ref : 0;
-}
-
-
-/* One that is kept for its mail is no place where somebody is. */
-
-static int
-taken(const fanout_seat_t *s)
-{
-    return s->state == FANOUT_SEAT_LIVE
-           || (s->state == FANOUT_SEAT_LINGERS && s->due != FANOUT_SEAT_KEPT);
 }
 
 

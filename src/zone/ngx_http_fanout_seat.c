@@ -6,8 +6,7 @@
  *
  *   LIVE ───────► LINGERS      the connection was cut
  *     ▲ ◄───────────┘ │        resumed
- *     │               │ due; with mail it stays, without members, as long
- *     │               │      as its client may come back
+ *     │               │ due
  *     └──── GONE ◄────┘        given up: freed when the leaves of its members
  *    sat down again            were told, at once without any
  */
@@ -24,8 +23,6 @@
 static fanout_ref_t sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t identity, uint64_t client);
 static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
-static int has_mail(const fanout_seat_t *s);
-static void outlast(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -370,7 +367,7 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     s = fanout_seat(z, ref);
     room = fanout_room(z, fanout_room_of(z, s->channel));
 
-    if (room->linger == 0 && !has_mail(s)) {
+    if (room->linger == 0) {
         give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
         return;
     }
@@ -391,45 +388,6 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     }
 
     fanout_set(z, z->shm->nseats_lingering, z->shm->nseats_lingering + 1);
-    due_link(z, ref);
-
-    if (room->linger == 0) {
-        outlast(z, ref);
-    }
-}
-
-
-/* what was addressed to it, or that some of that is lost */
-
-static int
-has_mail(const fanout_seat_t *s)
-{
-    return s->mail_head || s->mail_lost;
-}
-
-
-/* Its members leave; but who comes back with its identity finds its mail. */
-
-static void
-outlast(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
-{
-    fanout_ref_t    m, next;
-    fanout_seat_t  *s;
-
-    s = fanout_seat(z, ref);
-
-    if (s->counted) {
-        fanout_set(z, s->counted, 0);
-        fanout_room_count(z, fanout_room_of(z, s->channel), -1);
-    }
-
-    for (m = s->members; m; m = next) {
-        next = fanout_member(z, m)->next;
-        fanout_member_leave(z, m, NGX_HTTP_FANOUT_LEFT_NETWORK);
-    }
-
-    due_unlink(z, ref);
-    fanout_set(z, s->due, FANOUT_SEAT_KEPT);
     due_link(z, ref);
 }
 
@@ -500,11 +458,10 @@ due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 int
 fanout_seat_sweep(ngx_http_fanout_zone_t *z)
 {
-    uint32_t        now, at;
-    unsigned        n;
-    fanout_shm_t   *shm;
-    fanout_ref_t    ref;
-    fanout_seat_t  *s;
+    uint32_t       now, at;
+    unsigned       n;
+    fanout_shm_t  *shm;
+    fanout_ref_t   ref;
 
     shm = z->shm;
     now = fanout_seconds(z);
@@ -527,16 +484,8 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
                 return NGX_HTTP_FANOUT_ZONE_AGAIN;
             }
 
-            s = fanout_seat(z, ref);
-
-            if (s->due <= at) {
-                if (has_mail(s)) {
-                    outlast(z, ref);
-
-                } else {
-                    give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
-                }
-
+            if (fanout_seat(z, ref)->due <= at) {
+                give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
                 continue;
             }
 

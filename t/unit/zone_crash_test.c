@@ -839,16 +839,6 @@ run_identity_replaced(zone_t *z)
 }
 
 
-static int
-run_mail_kept(zone_t *z)
-{
-    ngx_http_fanout_identity_end(z, heard_ref[2], &heard[2], 100000,
-                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
-
-    return 0;
-}
-
-
 static void
 prepare_attached(zone_t *z)
 {
@@ -1256,7 +1246,6 @@ static const op_t  ops[] = {
       run_direct_large, SERIES },
     { "read mail", setup_mail, NULL, run_mail_read, SERIES|AS_PARENT },
     { "drain mail", setup_mail_key, NULL, run_drain, AS_PARENT },
-    { "linger with mail", setup_mail, NULL, run_mail_kept, AS_PARENT },
     { "free mail with a seat", setup_mail, NULL, run_seat_close,
       SERIES|AS_PARENT },
     { "free old mail", setup_mail, prepare_slot, run_sweep_later, SERIES },

@@ -824,94 +824,6 @@ full_zone(void)
 }
 
 
-/* mail is there for who may come back, also when its seat has had its time */
-
-static int
-mail_to(person_t *p, result_t *r)
-{
-    message_t  m;
-
-    memset(&m, 0, sizeof(m));
-    memset(r, 0, sizeof(*r));
-    m.data = zstr("psst", 4);
-    m.to_client = p->id.client;
-
-    return ngx_http_fanout_log_publish(&zb, &cb, &m, 1, NULL, r);
-}
-
-
-static int
-mail_of(zone_t *z, channel_t *c, person_t *p)
-{
-    uint64_t  lost;
-
-    arena_reset(&arena);
-
-    if (ngx_http_fanout_mail_read(z, c, &p->id, 0, UINT64_MAX, &arena, &lost)
-        != OK)
-    {
-        return -1;
-    }
-
-    return lost ? -2 : (int) arena.n;
-}
-
-
-static void
-kept_mail(void)
-{
-    stat_t    st;
-    person_t  p[3], who;
-    result_t  r;
-
-    start(2 * MB);
-    people(p, 3);
-
-    ok(mail_to(&p[0], &r) == OK && r.delivered == 1, "mail to who is there");
-    person_end(&za, &p[0], 1000000);
-    person_end(&za, &p[1], 1000000);
-    person_end(&za, &p[2], 20000);
-    ok(mail_to(&p[0], &r) == OK && r.pending == 1, "to who is away");
-    (void) mail_to(&p[2], &r);
-    (void) settled(&zb);
-
-    pass_by(6);
-    ok(drain(&zb) == OK && nseen == 3 && seen[0].reason == NETWORK,
-       "all have left, mail or not");
-    ngx_http_fanout_zone_stat(&za, &st);
-    ok(st.nseats == 2 && st.seats_lingering == 2,
-       "the seats of those with mail are kept");
-    is_int(mail_to(&p[0], &r), NOTFOUND, "which takes no more of it");
-    who = p[0];
-    who.ref = 0;
-    is_int(person_put(&zb, &cb, &who, "", "x", ENTER|DATA, NULL), NOTFOUND,
-           "nor a member by the secret");
-    checked(&za, "kept mail");
-
-    pass_by(20);
-    ngx_http_fanout_zone_stat(&za, &st);
-    ok(st.nseats == 1 && st.nidentities == 2, "one whose time is over goes");
-
-    is_int(person_resume(&zb, &p[0]), OK, "one comes back");
-    ok(person_sit(&zb, &cb, &p[0]) == OK && mail_of(&zb, &cb, &p[0]) == 2,
-       "to find its mail");
-    is_int(members_now(&zb, NULL), 0, "but not its member");
-    person_end(&zb, &p[0], 1000000);
-    pass_by(300);
-    ngx_http_fanout_zone_stat(&za, &st);
-    is_int(st.nseats, 1, "and again, for long");
-    pass_by(100);
-    is_int(person_resume(&zb, &p[0]), OK, "after which it comes back");
-    is_int(mail_of(&zb, &cb, &p[0]), -2, "and is told that it is lost");
-    person_end(&zb, &p[0], 0);
-    pass_by(1000);
-    ngx_http_fanout_zone_stat(&za, &st);
-    ok(st.nseats == 0 && st.nidentities == 0, "with it, all goes");
-
-    stop(2 * MB, "kept mail");
-}
-
-
 /* a full mailbox lost the newest, and then the oldest */
 
 static void
@@ -919,11 +831,13 @@ lost_mail(void)
 {
     unsigned   i;
     uint64_t   lost;
+    policy_t   long_linger = room;
     person_t   p[2];
     result_t   r;
     message_t  m;
 
-    start(2 * MB);
+    long_linger.linger = 1000;
+    start_as(2 * MB, &long_linger);
     people(p, 2);
     person_end(&za, &p[0], 1000000);
 
@@ -1036,7 +950,6 @@ lives(void)
     resumes();
     lost_answers();
     lingers_apart();
-    kept_mail();
     lost_mail();
     kicks();
     asking();
