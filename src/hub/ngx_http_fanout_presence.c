@@ -17,6 +17,8 @@
 
 
 static ngx_http_fanout_error_e refused(ngx_http_fanout_hub_t *hub, int rc);
+static ngx_http_fanout_error_e put_refused(ngx_http_fanout_hub_t *hub, int rc);
+static void put_done(ngx_http_fanout_hub_t *hub, ngx_http_fanout_put_t *put);
 static ngx_uint_t again(ngx_http_fanout_hub_t *hub, int rc);
 static ngx_http_fanout_own_t *own_find(ngx_http_fanout_subscription_t *sub,
     const u_char *key, size_t len);
@@ -210,21 +212,7 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
             ngx_free(own);
         }
 
-        switch (rc) {
-
-        case NGX_HTTP_FANOUT_ZONE_CONFLICT:
-            return NGX_HTTP_FANOUT_E_CHANNEL_FULL;
-
-        case NGX_HTTP_FANOUT_ZONE_LARGE:
-            /* sizes are checked before */
-            return NGX_HTTP_FANOUT_E_TOO_MANY;
-
-        case NGX_HTTP_FANOUT_ZONE_AGAIN:
-            return NGX_HTTP_FANOUT_E_CONFLICT;
-
-        default:
-            return refused(hub, rc);
-        }
+        return put_refused(hub, rc);
     }
 
     own = own_find(sub, m->key.data, m->key.len);
@@ -239,6 +227,15 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
         }
     }
 
+    put_done(hub, put);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static void
+put_done(ngx_http_fanout_hub_t *hub, ngx_http_fanout_put_t *put)
+{
     if (put->created) {
         ngx_http_fanout_count(hub, presence_joins);
 
@@ -247,8 +244,27 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
     }
 
     ngx_http_fanout_hub_presence(hub);
+}
 
-    return NGX_HTTP_FANOUT_E_NONE;
+
+static ngx_http_fanout_error_e
+put_refused(ngx_http_fanout_hub_t *hub, int rc)
+{
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_CONFLICT:
+        return NGX_HTTP_FANOUT_E_CHANNEL_FULL;
+
+    case NGX_HTTP_FANOUT_ZONE_LARGE:
+        /* sizes are checked before */
+        return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+    case NGX_HTTP_FANOUT_ZONE_AGAIN:
+        return NGX_HTTP_FANOUT_E_CONFLICT;
+
+    default:
+        return refused(hub, rc);
+    }
 }
 
 
@@ -327,32 +343,11 @@ ngx_http_fanout_hub_member_as(ngx_http_fanout_session_t *s,
     rc = ngx_http_fanout_member_put(&hub->zone, &zc, 0, &s->identity, m, what,
                                     &put);
 
-    switch (rc) {
-
-    case NGX_HTTP_FANOUT_ZONE_OK:
-        break;
-
-    case NGX_HTTP_FANOUT_ZONE_CONFLICT:
-        return NGX_HTTP_FANOUT_E_CHANNEL_FULL;
-
-    case NGX_HTTP_FANOUT_ZONE_LARGE:
-        return NGX_HTTP_FANOUT_E_TOO_MANY;
-
-    case NGX_HTTP_FANOUT_ZONE_AGAIN:
-        return NGX_HTTP_FANOUT_E_CONFLICT;
-
-    default:
-        return refused(hub, rc);
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return put_refused(hub, rc);
     }
 
-    if (put.created) {
-        ngx_http_fanout_count(hub, presence_joins);
-
-    } else if (put.changed) {
-        ngx_http_fanout_count(hub, presence_updates);
-    }
-
-    ngx_http_fanout_hub_presence(hub);
+    put_done(hub, &put);
 
     return NGX_HTTP_FANOUT_E_NONE;
 }

@@ -39,36 +39,27 @@ static void own_first(ngx_http_fanout_session_t *s);
 static void keep_rest(ngx_http_fanout_session_t *s, u_char *pos, u_char *last);
 
 
-const ngx_http_fanout_transport_t  ngx_http_fanout_websocket = {
-    ngx_string("websocket"),
-    NGX_HTTP_FANOUT_WEBSOCKET,
-    0,
-    ngx_http_fanout_frame_begin,
-    ngx_http_fanout_frame_end,
-    ngx_http_fanout_websocket_input,
-    say_close,
-    ping,
-    NULL,
-    NULL,
-    NULL
-};
+#define websocket(commands)                                                   \
+    {                                                                         \
+        ngx_string("websocket"),                                              \
+        NGX_HTTP_FANOUT_WEBSOCKET,                                            \
+        commands,                                                             \
+        ngx_http_fanout_frame_begin,                                          \
+        ngx_http_fanout_frame_end,                                            \
+        ngx_http_fanout_websocket_input,                                      \
+        say_close,                                                            \
+        ping,                                                                 \
+        NULL,                                                                 \
+        NULL,                                                                 \
+        NULL                                                                  \
+    }
 
+const ngx_http_fanout_transport_t  ngx_http_fanout_websocket = websocket(0);
 
 /* of a client that has gone: only what it has sent is read */
 
-const ngx_http_fanout_transport_t  ngx_http_fanout_websocket_away = {
-    ngx_string("websocket"),
-    NGX_HTTP_FANOUT_WEBSOCKET,
-    1,
-    ngx_http_fanout_frame_begin,
-    ngx_http_fanout_frame_end,
-    ngx_http_fanout_websocket_input,
-    say_close,
-    ping,
-    NULL,
-    NULL,
-    NULL
-};
+const ngx_http_fanout_transport_t  ngx_http_fanout_websocket_away =
+    websocket(1);
 
 
 void
