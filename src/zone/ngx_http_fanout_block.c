@@ -160,6 +160,8 @@ fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n, fanout_kind_e kind,
         prev = ref;
     }
 
+    z->taken += n;
+
     fanout_set(z, shm->nfree, shm->nfree - n);
     fanout_set(z, shm->used[kind], shm->used[kind] + n);
 

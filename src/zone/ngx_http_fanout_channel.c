@@ -122,6 +122,8 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     fanout_name_t     *name;
     fanout_channel_t  *ch;
 
+    z->made++;
+
     ref = fanout_alloc(z, 1, FANOUT_CHANNELS, NULL);
     ch = fanout_channel(z, ref);
 

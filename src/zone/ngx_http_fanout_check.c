@@ -578,7 +578,8 @@ check_slot(walk_t *w, unsigned n)
     must(w, slot->state <= FANOUT_SLOT_DEAD);
     must(w, slot->state != FANOUT_SLOT_FREE
             || (slot->interests == 0 && slot->identities == 0
-                && slot->order_first == 0 && slot->nstaged == 0));
+                && slot->order_first == 0 && slot->nstaged == 0
+                && slot->addresses == 0));
 
     return 0;
 }
@@ -812,6 +813,8 @@ check_all(walk_t *w)
     try (fanout_check_signals(w));
     try (fanout_check_seen(w));
     try (fanout_check_events(w));
+    try (fanout_check_addresses(w));
+    try (fanout_check_budgets(w));
     try (check_held(w));
     try (check_buckets(w));
     try (check_lists(w));

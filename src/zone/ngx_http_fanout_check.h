@@ -36,6 +36,7 @@
 #define SEEN_SIGNAL      17
 #define SEEN_SEEN        18
 #define SEEN_EVENT       19
+#define SEEN_ADDRESS     20
 
 
 typedef struct {
@@ -136,6 +137,10 @@ int fanout_check_seen(walk_t *w);
 
 /* The queue of events. */
 int fanout_check_events(walk_t *w);
+
+/* Sessions of addresses, and the table of budgets. */
+int fanout_check_addresses(walk_t *w);
+int fanout_check_budgets(walk_t *w);
 
 
 #endif /* _NGX_HTTP_FANOUT_CHECK_H_INCLUDED_ */

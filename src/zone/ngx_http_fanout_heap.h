@@ -50,7 +50,7 @@
 
 
 #define FANOUT_MAGIC          0x74756f6e61665f6eULL
-#define FANOUT_LAYOUT         3
+#define FANOUT_LAYOUT         4
 #define FANOUT_BLOCK          64
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
@@ -81,6 +81,7 @@ typedef enum {
     FANOUT_SIGNALS,
     FANOUT_SEEN,
     FANOUT_EVENTS,
+    FANOUT_ADDRESSES,
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -288,6 +289,35 @@ typedef struct {
 } fanout_seen_t;
 
 
+/* The sessions of an address on one worker, in the list of its slot. */
+
+typedef struct {
+    fanout_ref_t         hash_next;
+    fanout_ref_t         slot_next;
+    fanout_ref_t         slot_prev;
+    uint32_t             n;             /* never 0 */
+    uint64_t             address;       /* hash */
+    uint8_t              slot;
+    uint8_t              unused[39];
+} fanout_address_t;
+
+
+/*
+ * What is owed to a budget: it grows by what is taken and shrinks with time.
+ * Outside of the journal: see ngx_http_fanout_budget.c.
+ */
+
+typedef struct {
+    uint64_t             key;           /* 0: never used */
+    uint64_t             owed[NGX_HTTP_FANOUT_BUDGETS];     /* 1/1000 */
+    uint32_t             at;            /* ms of the zone's clock */
+    uint32_t             full_at;       /* ms, nothing is owed from then on */
+    uint64_t             unused[2];
+} fanout_budget_t;
+
+#define FANOUT_BUDGET_WAYS    4         /* entries of a set */
+
+
 /* An order to a worker: see ngx_http_fanout_order_t. */
 
 typedef struct {
@@ -330,6 +360,7 @@ typedef struct {
     fanout_ref_t         order_first;   /* what others want of it */
     fanout_ref_t         order_last;
     uint32_t             look;          /* there was no block for one */
+    fanout_ref_t         addresses;
     uint32_t             nstaged;
     fanout_stage_t       staged[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint64_t             sessions;
@@ -374,6 +405,8 @@ struct ngx_http_fanout_shm_s {
     uint64_t             seat_hash;
     uint64_t             signal_hash;
     uint64_t             seen_hash;
+    uint64_t             address_hash;
+    uint64_t             budgets;
     uint64_t             blocks;
     uint32_t             channel_mask;
     uint32_t             key_mask;
@@ -381,6 +414,8 @@ struct ngx_http_fanout_shm_s {
     uint32_t             seat_mask;
     uint32_t             signal_mask;
     uint32_t             seen_mask;
+    uint32_t             address_mask;
+    uint32_t             budget_mask;   /* of sets */
 
     uint32_t             nblocks;       /* block 0 included */
     uint32_t             fresh;         /* blocks from here never used */
@@ -401,6 +436,8 @@ struct ngx_http_fanout_shm_s {
     uint32_t             nmembers;      /* pending leaves, too */
     uint32_t             nsignals;
     uint32_t             nseen;
+    uint32_t             naddresses;
+    uint32_t             nbudgets;      /* entries that were used */
     uint32_t             held;
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unmoved first */
@@ -457,6 +494,7 @@ struct ngx_http_fanout_shm_s {
     uint64_t             event_done;    /* taken up to it */
     uint64_t             events_told;
     uint64_t             events_lost;
+    uint64_t             budgets_lost;
 
     ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -547,6 +585,7 @@ fanout_at(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 #define fanout_room(z, ref)      ((fanout_room_t *) fanout_at(z, ref))
 #define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
 #define fanout_seen(z, ref)      ((fanout_seen_t *) fanout_at(z, ref))
+#define fanout_address(z, ref)   ((fanout_address_t *) fanout_at(z, ref))
 #define fanout_order(z, ref)     ((fanout_order_t *) fanout_at(z, ref))
 #define fanout_block(z, ref)     ((fanout_block_t *) fanout_at(z, ref))
 
@@ -769,6 +808,12 @@ void fanout_seen_put(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t user, uint64_t time, uint32_t keep);
 void fanout_seen_sweep(ngx_http_fanout_zone_t *z);
 int fanout_seen_evict(ngx_http_fanout_zone_t *z);
+
+
+/* addresses: see ngx_http_fanout_budget.c */
+
+/* Forgets up to a step of those of a dead slot; whether there are more. */
+int fanout_address_orphan(ngx_http_fanout_zone_t *z, unsigned slot);
 
 
 /* slots */

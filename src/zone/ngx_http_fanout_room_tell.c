@@ -229,6 +229,10 @@ ngx_http_fanout_presence_flush(ngx_http_fanout_zone_t *z)
 {
     int       again;
     uint32_t  next;
+    uint64_t  taken;
+
+    /* what is told here may be of others */
+    taken = z->taken;
 
     do {
         /* a look without the lock: what others add they flush as well */
@@ -240,6 +244,8 @@ ngx_http_fanout_presence_flush(ngx_http_fanout_zone_t *z)
         (void) fanout_enter(z);
         again = flush(z, &next);
         fanout_leave(z);
+
+        z->taken = taken;
 
     } while (again);
 

@@ -226,6 +226,10 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
         return 1;
     }
 
+    if (fanout_address_orphan(z, n)) {
+        return 1;
+    }
+
     if (slot->order_first) {
         reap_orders(z, slot);
         return 1;

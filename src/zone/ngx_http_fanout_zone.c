@@ -103,6 +103,8 @@ fanout_layout(fanout_shm_t *shm)
     shm->seat_mask = power(n / 16) - 1;
     shm->signal_mask = power(n / 64) - 1;
     shm->seen_mask = power(n / 64) - 1;
+    shm->address_mask = power(n / 32) - 1;
+    shm->budget_mask = power(n / 128 / FANOUT_BUDGET_WAYS) - 1;
 
     at = (sizeof(fanout_shm_t) + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
 
@@ -129,6 +131,15 @@ fanout_layout(fanout_shm_t *shm)
 
     shm->seen_hash = at;
     at += (shm->seen_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->address_hash = at;
+    at += (shm->address_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
+
+    shm->budgets = at;
+    at += (shm->budget_mask + 1ULL) * FANOUT_BUDGET_WAYS
+          * sizeof(fanout_budget_t);
 
     at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
     shm->blocks = at;
@@ -175,6 +186,7 @@ fanout_format(fanout_shm_t *shm)
     shm->nchannels = shm->nkeys = shm->nidentities = shm->nlingering = 0;
     shm->nusers = shm->nseats = shm->nseats_lingering = 0;
     shm->nmembers = shm->nsignals = shm->nseen = 0;
+    shm->naddresses = shm->nbudgets = 0;
     shm->held = 0;
     shm->held_first = shm->held_last = 0;
     shm->idle_first = shm->idle_last = 0;
@@ -202,6 +214,7 @@ fanout_format(fanout_shm_t *shm)
         shm->slots[i].identities = 0;
         shm->slots[i].order_first = shm->slots[i].order_last = 0;
         shm->slots[i].look = 0;
+        shm->slots[i].addresses = 0;
         shm->slots[i].nstaged = 0;
     }
 
@@ -264,6 +277,7 @@ sizes(void)
         sizeof(fanout_table_t), sizeof(fanout_signal_t),
         sizeof(fanout_order_t), sizeof(fanout_mail_t),
         sizeof(fanout_seen_t), sizeof(fanout_event_t),
+        sizeof(fanout_address_t), sizeof(fanout_budget_t),
         sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS,
         NGX_HTTP_FANOUT_NSERIES
     };
@@ -469,6 +483,11 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->nseats = shm->nseats;
     st->nmembers = shm->nmembers;
     st->nseen = shm->nseen;
+    st->addresses = shm->used[FANOUT_ADDRESSES];
+    st->naddresses = shm->naddresses;
+    st->budgets = shm->nbudgets;
+    st->budgets_max = (shm->budget_mask + 1ULL) * FANOUT_BUDGET_WAYS;
+    st->budgets_lost = shm->budgets_lost;
     st->lingering = shm->nlingering;
     st->seats_lingering = shm->nseats_lingering;
     st->deltas = shm->deltas;

@@ -84,6 +84,15 @@
     _(protocol_errors, "connections closed for breaking the protocol")        \
     _(timeouts,        "connections closed for silence")                      \
     _(rate_limited,    "connections or commands refused for their rate")      \
+    _(limited_commands, "of them because of commands and what they cost")    \
+    _(limited_bytes,   "of them because of bytes written to the zone")        \
+    _(limited_channels, "of them because of channels made")                   \
+    _(limited_sessions, "of them because of sessions begun")                  \
+    _(limited_session, "of them by the limits of their session")              \
+    _(limited_user,    "of them by the limits of their user")                 \
+    _(limited_address, "of them by the limits of their address")              \
+    _(address_full,    "handshakes refused: fanout_sessions_per_address")     \
+    _(log_gathered,    "lines of logs that were counted and not written")     \
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
     _(direct_delivered, "direct messages handed to a session's output")       \
@@ -217,6 +226,9 @@ typedef struct {
     uint64_t                    wake;       /* slots to wake at the unlock */
     uint64_t                    recoveries; /* rollbacks done here */
     int                         slot;       /* own, -1 without one */
+    uint64_t                    taken;      /* blocks allocated by this
+                                               process, ever */
+    uint64_t                    made;       /* channels, ever */
     unsigned                    self_woken:1;  /* own slot has work */
 } ngx_http_fanout_zone_t;
 
@@ -447,6 +459,13 @@ typedef struct {
     uint64_t                    nseats;
     uint64_t                    nmembers;
     uint64_t                    nseen;      /* records of users who left */
+    uint64_t                    addresses;  /* blocks in use by those with
+                                               sessions */
+    uint64_t                    naddresses; /* for each worker */
+    uint64_t                    budgets;    /* entries in use */
+    uint64_t                    budgets_max;
+    uint64_t                    budgets_lost;   /* reused before they were
+                                                   full again */
     uint64_t                    events;     /* blocks in use by the queue */
     uint64_t                    nevents;    /* in the queue */
     uint64_t                    events_max;
@@ -1045,6 +1064,64 @@ int ngx_http_fanout_events_read(ngx_http_fanout_zone_t *z,
  * who dies in between has the rest read again. */
 void ngx_http_fanout_events_done(ngx_http_fanout_zone_t *z, uint64_t epoch,
     uint64_t offset);
+
+
+/*
+ * Budgets: what one address or one user may ask for in a time, over all
+ * workers.  See ngx_http_fanout_budget.c.
+ */
+
+#define NGX_HTTP_FANOUT_BUDGET_COMMANDS   0
+#define NGX_HTTP_FANOUT_BUDGET_BYTES      1     /* of blocks taken */
+#define NGX_HTTP_FANOUT_BUDGET_CHANNELS   2     /* made */
+#define NGX_HTTP_FANOUT_BUDGET_SESSIONS   3     /* begun */
+#define NGX_HTTP_FANOUT_BUDGETS           4
+
+/* all amounts are in thousandths of one */
+
+typedef struct {
+    uint64_t                    rate;       /* per ms, 0: unlimited */
+    uint64_t                    burst;
+} ngx_http_fanout_zone_limit_t;
+
+typedef struct {
+    uint64_t                    key;        /* hash of who, and which limits */
+    const ngx_http_fanout_zone_limit_t  *limits;    /* BUDGETS of them */
+} ngx_http_fanout_zone_budget_t;
+
+typedef struct {
+    uint32_t                    wait;       /* ms until nothing is above its
+                                               burst, 0: nothing is */
+    uint8_t                     over;       /* bit for each BUDGET that is */
+    uint8_t                     budget;     /* index of that with the longest
+                                               wait */
+    uint8_t                     resource;   /* BUDGET_* of it */
+} ngx_http_fanout_zone_drawn_t;
+
+/*
+ * Takes amounts (BUDGETS of them) from n budgets, at most 3.  With check
+ * nothing is taken if a resource that is asked for has no room: AGAIN.  Without
+ * it all is taken, OK; what is above the burst is owed, up to a minute's worth.
+ */
+int ngx_http_fanout_budget_draw(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_budget_t *budgets, unsigned n,
+    const uint64_t *amounts, unsigned check,
+    ngx_http_fanout_zone_drawn_t *drawn);
+
+
+/*
+ * Sessions of an address, a hash, over all workers.  A worker that dies takes
+ * its own with it.
+ */
+
+/* Counts one more, unless there are max (0: any).  *ref is for the drop.  MANY;
+ * FULL; STALE without a slot. */
+int ngx_http_fanout_address_add(ngx_http_fanout_zone_t *z, uint64_t address,
+    uint32_t max, uint32_t *ref);
+
+/* One less.  Nothing if the zone was rebuilt since. */
+void ngx_http_fanout_address_drop(ngx_http_fanout_zone_t *z, uint64_t address,
+    uint32_t ref);
 
 
 /* housekeeping */

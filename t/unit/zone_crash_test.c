@@ -258,10 +258,28 @@ say_state(char *s, zone_t *z)
             (unsigned long long) st.evicted,
             (unsigned long long) st.expired,
             (unsigned long long) st.dropped);
+    (void) say(s, n, "addresses %llu\n", (unsigned long long) st.naddresses);
 }
 
 
 /* operations */
+
+/* the block of an address of this worker, 0 */
+
+static uint32_t
+address_ref(zone_t *z, uint64_t address)
+{
+    uint32_t  ref;
+
+    ref = z->shm->slots[z->slot].addresses;
+
+    while (ref && fanout_address(z, ref)->address != address) {
+        ref = fanout_address(z, ref)->slot_next;
+    }
+
+    return ref;
+}
+
 
 static void
 fill_rooms(zone_t *z, unsigned n)
@@ -866,6 +884,7 @@ prepare_much(zone_t *z)
         memset(&id, 0, sizeof(id));
         id.client = 1000 + i;
         (void) util_add(z, &id, &ref);
+        (void) ngx_http_fanout_address_add(z, 7 + i / 2, 0, &ref);
     }
 
     ngx_http_fanout_slot_counters(z)[3] = 5;
@@ -906,6 +925,69 @@ static int
 run_reap(zone_t *z)
 {
     return ngx_http_fanout_slot_reap(z, 1000);
+}
+
+
+/* sessions of addresses, and budgets */
+
+static void
+prepare_addresses(zone_t *z)
+{
+    uint32_t  ref;
+
+    prepare_slot(z);
+
+    (void) ngx_http_fanout_address_add(z, 7, 0, &ref);
+    (void) ngx_http_fanout_address_add(z, 8, 0, &ref);
+    (void) ngx_http_fanout_address_add(z, 8, 0, &ref);
+    (void) ngx_http_fanout_address_add(z, 9, 0, &ref);
+}
+
+
+static int
+run_address_add(zone_t *z)
+{
+    uint32_t  ref;
+
+    return ngx_http_fanout_address_add(z, 7, 9, &ref);
+}
+
+
+static int
+run_address_drop(zone_t *z)
+{
+    ngx_http_fanout_address_drop(z, 8, address_ref(z, 8));
+
+    return 0;
+}
+
+
+static int
+run_address_last(zone_t *z)
+{
+    ngx_http_fanout_address_drop(z, 7, address_ref(z, 7));
+
+    return 0;
+}
+
+
+static int
+run_budget(zone_t *z)
+{
+    uint64_t                       amounts[] = { 1000, 2000, 3000, 4000 };
+    ngx_http_fanout_zone_drawn_t   drawn;
+    ngx_http_fanout_zone_budget_t  b[2];
+
+    static const ngx_http_fanout_zone_limit_t  limits[] = {
+        { 1, 1000 }, { 1, 1000 }, { 1, 1000 }, { 1, 1000 }
+    };
+
+    b[0].key = 7;
+    b[0].limits = limits;
+    b[1].key = 8;
+    b[1].limits = limits;
+
+    return ngx_http_fanout_budget_draw(z, b, 2, amounts, 0, &drawn);
 }
 
 
@@ -1262,7 +1344,14 @@ static const op_t  ops[] = {
       SERIES|AS_PARENT },
     { "free old signals", setup_signals_full, prepare_slot,
       run_sweep_later, SERIES },
-    { "class", setup_some, prepare_slot, run_class, 0 }
+    { "class", setup_some, prepare_slot, run_class, 0 },
+    { "count a session of an address", setup_some, prepare_slot,
+      run_address_add, 0 },
+    { "count another one", setup_some, prepare_addresses, run_address_add, 0 },
+    { "drop one of two", setup_some, prepare_addresses, run_address_drop, 0 },
+    { "drop the last one", setup_some, prepare_addresses, run_address_last,
+      0 },
+    { "draw from budgets", setup_some, prepare_slot, run_budget, 0 }
 };
 
 

@@ -1,0 +1,111 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The check of a zone: sessions of addresses, and budgets.
+ */
+
+
+#include "ngx_http_fanout_check.h"
+
+
+static int check_slot_addresses(walk_t *w, unsigned n);
+
+
+/* Every worker has one block for an address: in its list, and in the hash. */
+
+int
+fanout_check_addresses(walk_t *w)
+{
+    uint32_t           n;
+    uint64_t           i;
+    fanout_ref_t       ref, other;
+    fanout_address_t  *a;
+
+    for (i = 0; i < w->shm->nslots; i++) {
+        try (check_slot_addresses(w, i));
+    }
+
+    n = 0;
+
+    for (i = 0; i <= w->shm->address_mask; i++) {
+        ref = fanout_hash_table(w->z, address_hash)[i];
+
+        for ( /* void */ ; ref; ref = a->hash_next) {
+            must_of(w, ref, met(w, ref, SEEN_ADDRESS));
+            must_of(w, ref, !w->marks[ref].listed);
+            w->marks[ref].listed = 1;
+
+            a = fanout_address(w->z, ref);
+            must_of(w, ref, (a->address & w->shm->address_mask) == i);
+
+            for (other = a->hash_next; other;
+                 other = fanout_address(w->z, other)->hash_next)
+            {
+                must_of(w, ref, fanout_address(w->z, other)->address
+                                != a->address
+                                || fanout_address(w->z, other)->slot
+                                   != a->slot);
+            }
+
+            n++;
+        }
+    }
+
+    must(w, n == w->shm->naddresses);
+    must(w, n == w->used[FANOUT_ADDRESSES]);
+
+    return 0;
+}
+
+
+static int
+check_slot_addresses(walk_t *w, unsigned n)
+{
+    fanout_ref_t       ref, prev;
+    fanout_address_t  *a;
+
+    prev = 0;
+
+    for (ref = w->shm->slots[n].addresses; ref; ref = a->slot_next) {
+        try (meet(w, ref, SEEN_ADDRESS, 0));
+        w->used[FANOUT_ADDRESSES]++;
+
+        a = fanout_address(w->z, ref);
+        must_of(w, ref, a->slot == n && a->slot_prev == prev && a->n != 0);
+        prev = ref;
+    }
+
+    return 0;
+}
+
+
+/* Amounts are hints: only where they are, and how many. */
+
+int
+fanout_check_budgets(walk_t *w)
+{
+    uint32_t          used;
+    uint64_t          i, k;
+    fanout_budget_t  *set;
+
+    used = 0;
+
+    for (i = 0; i <= w->shm->budget_mask; i++) {
+        set = (fanout_budget_t *) ((uint8_t *) w->shm + w->shm->budgets)
+              + i * FANOUT_BUDGET_WAYS;
+
+        for (k = 0; k < FANOUT_BUDGET_WAYS; k++) {
+            must_of(w, i, set[k].key == 0
+                          || (set[k].key & w->shm->budget_mask) == i);
+            must_of(w, i, k == 0 || set[k].key == 0
+                          || (set[k].key != set[k - 1].key
+                              && set[k - 1].key));
+            used += (set[k].key != 0);
+        }
+    }
+
+    must(w, used <= w->shm->nbudgets);
+
+    return 0;
+}
