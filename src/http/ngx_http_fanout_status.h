@@ -33,6 +33,7 @@
     _(signals)                                                                \
     _(seen)                                                                   \
     _(events)                                                                 \
+    _(addresses)                                                              \
     _(staged)
 
 /*
@@ -55,6 +56,14 @@
     _(members, nmembers, "zone_members", GAUGE, "Members of channels")        \
     _(seen, nseen, "zone_seen", GAUGE,                                        \
       "Records of when a user left a channel")                                \
+    _(addresses, naddresses, "zone_addresses", GAUGE,                         \
+      "Addresses with sessions, once for each worker")                        \
+    _(budgets, budgets, "zone_budgets", GAUGE,                                \
+      "Entries of the table of budgets in use")                               \
+    _(budgets_limit, budgets_max, "zone_budgets_limit", GAUGE,                \
+      "Entries of the table of budgets")                                      \
+    _(budgets_lost, budgets_lost, "zone_budgets_lost", COUNTER,               \
+      "Budgets forgotten for lack of room before they were full again")       \
     _(deltas, deltas, "zone_presence_deltas", COUNTER,                        \
       "Changes of presence told, as entries")                                 \
     _(changes, changes, "zone_presence_changes", COUNTER,                     \
