@@ -34,13 +34,14 @@ let news = "";                          // why we come back
 let countdown = 0;                      // while we are cut on purpose
 let whisperTo = null;                   // a client id
 let said = 0;                           // when others heard that we type
-let asked = 0;                          // whispers, for their ids
+let asked = 0;                          // messages, for their ids
 
 const members = new Map();              // by client id
 const slots = new Map();                // client id: slot, also of the gone
-const whispers = new Map();             // id of the command: what was said
+const unsent = new Map();               // by id: no reply has come yet
 const typists = new Map();              // client id: timer
 const pointers = new Map();             // client id: { element, timer }
+let listed = [];                        // members in the parts of a reply
 
 
 // connecting
@@ -205,9 +206,10 @@ function join() {
     recovering = position !== null;
 
     if (!recovering) {
-        $("log").replaceChildren();
+        $("log").replaceChildren(...[...unsent.values()].map((u) => u.li));
     }
 
+    listed = [];
     send(joining());
 }
 
@@ -215,14 +217,16 @@ function receive(frame) {
     if (frame.welcome) {
         welcome(frame.welcome);
 
-    } else if (frame.id === "join" && frame.part) {
-        frame.part.messages.forEach((m) => message(m, recovering));
+    } else if (frame.part) {
+        // a large reply: each part has messages, members or both
+        listed.push(...frame.part.members || []);
+        (frame.part.messages || []).forEach((m) => message(m, recovering));
 
     } else if (frame.id === "join" && frame.ok) {
         joined(frame.ok);
 
-    } else if (whispers.has(frame.id)) {
-        whispered(frame);
+    } else if (unsent.has(frame.id)) {
+        replied(frame);
 
     } else if (frame.id === "members" && frame.ok) {
         everybody(frame.ok.members);
@@ -241,6 +245,7 @@ function receive(frame) {
         note("You were taken out of the room: " + frame.left.reason);
 
     } else if (frame.gap && frame.gap.of === "presence") {
+        listed = [];
         send({ id: "members", op: "members", channel });
 
     } else if (frame.gap) {
@@ -287,7 +292,7 @@ function joined(ok) {
     }
 
     everybody(ok.members || []);
-    ok.messages.forEach((m) => message(m, recovering));
+    (ok.messages || []).forEach((m) => message(m, recovering));
     moveTo(ok.epoch, ok.offset);
 
     if (recovering) {
@@ -298,12 +303,15 @@ function joined(ok) {
     news = "Back again.";
 
     show("connected", "connected");
+
+    unsent.forEach((u) => send(u.command));
 }
 
 
 // who is here
 
-function everybody(list) {
+function everybody(last) {
+    const list = [...listed, ...last];
     const here = new Set(list.map((m) => m.client));
 
     for (const id of [...members.keys()]) {
@@ -318,14 +326,14 @@ function everybody(list) {
 function changed({ joined = [], updated = [], left = [] }) {
     for (const m of joined) {
         person(m);
-        note(decoded(m.user) + " joined");
+        note((decoded(m.user) || "somebody") + " joined");
     }
 
     updated.forEach(person);
 
     for (const m of left) {
         gone(m.client);
-        note(decoded(m.user) + " left"
+        note((decoded(m.user) || "somebody") + " left"
              + (m.reason === "intentional" ? "" : " (" + m.reason + ")"));
     }
 }
@@ -488,7 +496,7 @@ function still() {
 }
 
 
-// whispers: a message to one client
+// saying something: aloud, or as a whisper to one client
 
 function choose(id) {
     whisperTo = id;
@@ -511,31 +519,60 @@ function choose(id) {
         : "Say something";
 }
 
-function whisper(text) {
-    const id = "whisper " + ++asked;
+// A message is kept until the server has replied.  After a cut it is sent once
+// more: the server knows it by its key, and doesn't publish it twice.
 
-    whispers.set(id, { text, who: members.get(whisperTo).who });
-    send({ id, op: "publish", channel, event: "msg", to: { client: whisperTo },
-           data: { text } });
+function say(text) {
+    const id = "say " + ++asked;
+    const to = whisperTo;
+    const li = element("li", "mine unsent",
+        element("div", "about", element("span", "mark", "not sent yet")),
+        element("div", "said", text));
+
+    const u = {
+        text, li, who: to ? members.get(to).who : "",
+        command: { id, op: "publish", channel, event: "msg", key: random(),
+                   data: { text } },
+    };
+
+    if (to) {
+        u.command.to = { client: to };
+    }
+
+    unsent.set(id, u);
+    append(li);
+
+    if (connected()) {
+        send(u.command);
+    }
 }
 
-// nobody but the recipient is told, so we show our own
+function random() {
+    return [...crypto.getRandomValues(new Uint8Array(16))]
+        .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
-function whispered({ id, ok, error }) {
-    const { text, who } = whispers.get(id);
+function replied({ id, ok, error }) {
+    const { text, li, who } = unsent.get(id);
 
-    whispers.delete(id);
+    unsent.delete(id);
+    li.remove();
 
     if (error) {
         note(error.code === "recipient_offline" ? who + " is not here any more."
-             : error.code + ": " + error.message);
-        return;
-    }
+             : "Not sent: " + error.message);
 
-    message({ offset: ok.offset, time: ok.time, data: { text },
-              from: { client, user: encodeURIComponent(name()) },
-              to: {} }, false, "to " + who
-            + (ok.delivered ? "" : ", who is cut: it waits"));
+        if (!$("text").value) {
+            $("text").value = text;
+        }
+
+    } else if (who) {
+        // nobody but the recipient is told, so we show our own
+        message({ offset: ok.offset, time: ok.time, data: { text },
+                  from: { client, user: encodeURIComponent(name()) },
+                  to: {} }, false, "to " + who
+                + (ok.delivered ? "" : ", who is cut: it waits"));
+    }
 }
 
 
@@ -545,7 +582,7 @@ function show(state, text) {
     $("state").dataset.state = state;
     $("state").textContent = text;
 
-    $("send").disabled = $("cut").disabled = state !== "connected";
+    $("cut").disabled = state !== "connected";
     $("people").style.opacity = state === "connected" ? "" : "0.5";
 }
 
@@ -562,7 +599,8 @@ function message(m, recovered, whispered = "to you") {
         ? m.data.text : JSON.stringify(m.data);
 
     const about = element("div", "about",
-        element("span", "who", decoded(from.user) || "by HTTP"),
+        element("span", "who", decoded(from.user)
+                || (from.client ? "somebody" : "by HTTP")),
         element("span", "", new Date(m.time).toLocaleTimeString()),
         element("span", "", "#" + m.offset));
 
@@ -739,13 +777,8 @@ $("say").onsubmit = (e) => {
 
     e.preventDefault();
 
-    if (text && !$("send").disabled) {
-        if (whisperTo) {
-            whisper(text);
-        } else {
-            send({ op: "publish", channel, event: "msg", data: { text } });
-        }
-
+    if (text) {
+        say(text);
         $("text").value = "";
         said = 0;
     }

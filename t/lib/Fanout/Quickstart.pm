@@ -94,6 +94,7 @@ sub runnable {
     $text =~ s/\blisten\s+(?:127\.0\.0\.1:)?80(?:80)?;
               /listen 127.0.0.1:%%PORT%%;/x;
     $text =~ s|\broot\s+html;|root $root/conf/html;|g;
+    $text =~ s|\broot\s+\.;|root $root;|g;
 
     my $http = join "\n    ", 'http {', 'access_log off;', map {
         "${_}_temp_path %%DIR%%/temp/$_;"
