@@ -135,6 +135,17 @@ for my $width (360, 768, 1440) {
         if $ENV{TEST_SCREENSHOTS};
 }
 
+# all that the page says it takes is what serves it
+
+my %line = map { s/^\s+|\s+$//gr => 1 } split /\n/, $conf;
+
+$line{'proxy_pass http://127.0.0.1:3000/;'} = 1;
+
+is_deeply([ grep { !$line{$_} } map { s/^\s+|\s+$//gr } split /\n/,
+            $tabs->texts('ann', 'pre')->[0] ], [],
+          'what the page says of its configuration is true');
+
+
 # but for sockets that workers took with them
 
 for my $tab (qw( ann bob )) {

@@ -255,12 +255,25 @@ subtest 'all come back' => sub {
     my ($new) = grep { my $pid = $_; !grep { $_ == $pid } @stay }
                 $nginx->worker_pids;
 
+    # the status is told by each worker once a second
+
+    my $lost;
+
+    ok(wait_for(sub {
+        my %has = map { $_->{pid} => $_->{sessions} } @{ status()->{workers} };
+        my $sum = 0;
+
+        $sum += $_ for values %has;
+        $lost = $has{$new};
+        $sum == $all && $lost;
+    }), 'the new worker has some of them');
+
     $nginx->kill_worker($new);
 
-    $r = $crowd->until(sub { $_[0]{downs} && $_[0]{in} + $_[0]{downs}
-                                             == $all });
+    $r = $crowd->until(sub { $_[0]{downs} == $lost });
+    is($r->{downs}, $lost, 'all of these are cut');
+
     my $middle = int($all / 2);
-    my $lost   = $r->{downs};
 
     $r = $crowd->act("resume $eyes $middle");
     ok($r->{ok}, 'a part of those who were cut comes back') or diag($r->{why});
