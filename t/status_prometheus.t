@@ -124,7 +124,7 @@ for my $format (qw( prometheus openmetrics )) {
 
         my %seen;
         is(scalar(grep { $seen{ $_->{name} }++ } @$p), 0, 'each once');
-        is(scalar(grep { $_->{type} !~ /^(?:counter|gauge|info)$/ } @$p), 0, 'each has a type');
+        is(scalar(grep { $_->{type} !~ /^(?:counter|gauge|info|histogram)$/ } @$p), 0, 'each has a type');
         is(scalar(grep { $_->{text} !~ /\S/ } @$p), 0, 'and a text');
         is(scalar(grep { $_->{name} !~ /^nginx_fanout(?:_[a-z_]+)?$/ } @$p), 0, 'and a good name');
 

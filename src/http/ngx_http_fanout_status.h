@@ -38,8 +38,8 @@
 
 /*
  * Numbers of the zone: the name in JSON; the member of zone_stat_t; the name
- * for Prometheus, which of BYTES (of blocks), GAUGE and COUNTER it is there;
- * and what it is.
+ * for Prometheus, which of BYTES (of blocks), SECONDS (of ms), GAUGE and COUNTER
+ * it is there; and what it is.
  */
 
 #define NGX_HTTP_FANOUT_STATUS_NUMBERS(_)                                     \
@@ -80,7 +80,7 @@
       "Events that wait for the backend")                                     \
     _(events_limit, events_max, "zone_events_limit", GAUGE,                   \
       "Events that may wait: queue= of fanout_hook")                          \
-    _(events_lag, events_lag, "zone_events_lag_milliseconds", GAUGE,          \
+    _(events_lag, events_lag, "zone_events_lag_seconds", SECONDS,             \
       "Age of the oldest event that waits")                                   \
     _(events_told, events_told, "zone_events", COUNTER,                       \
       "Events put into the queue")                                            \

@@ -21,6 +21,8 @@
 static void write_zone(ngx_http_fanout_writer_t *w);
 static void write_limits(ngx_http_fanout_writer_t *w);
 static void write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums);
+static void write_latency(ngx_http_fanout_writer_t *w,
+    ngx_http_fanout_zone_vitals_t *v);
 static void write_counters(ngx_http_fanout_writer_t *w, uint64_t *counters);
 static void write_classes(ngx_http_fanout_writer_t *w);
 static void write_class_limits(ngx_http_fanout_writer_t *w, ngx_uint_t class);
@@ -155,12 +157,15 @@ write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums)
 
         put(w, "%s{\"slot\":%ui,\"pid\":%uD,\"state\":\"%s\","
             "\"sessions\":%uL,\"channels\":%uL,\"memory\":%uL,"
-            "\"memory_base\":%uL,\"lag\":%uL,\"watchers\":%uL,\"counters\":",
+            "\"memory_base\":%uL,\"lag\":%uL,\"watchers\":%uL,",
             n++ ? "," : "", i, worker.pid,
             worker.state == 1 ? "live" : "dead", worker.sessions,
             worker.interests, worker.vitals.memory, worker.vitals.base,
             worker.vitals.lag, worker.vitals.watchers);
 
+        write_latency(w, &worker.vitals);
+
+        put_text(w, "\"counters\":");
         write_counters(w, worker.counters);
         put_text(w, "}");
 
@@ -168,6 +173,27 @@ write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums)
             sums[k] += worker.counters[k];
         }
     }
+}
+
+
+static void
+write_latency(ngx_http_fanout_writer_t *w, ngx_http_fanout_zone_vitals_t *v)
+{
+    ngx_uint_t  i;
+
+#define NGX_HTTP_FANOUT_BOUND(ms)  "," #ms
+    static const char  bounds[] =
+        NGX_HTTP_FANOUT_LATENCIES(NGX_HTTP_FANOUT_BOUND);
+#undef NGX_HTTP_FANOUT_BOUND
+
+    put(w, "\"latency\":{\"sum\":%uL,\"bounds\":[%s],\"counts\":",
+        v->latency, &bounds[1]);
+
+    for (i = 0; i <= NGX_HTTP_FANOUT_NLATENCIES; i++) {
+        put(w, "%s%uL", i ? "," : "[", v->latencies[i]);
+    }
+
+    put_text(w, "]},");
 }
 
 

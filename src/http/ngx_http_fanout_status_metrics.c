@@ -22,6 +22,7 @@
 #define GAUGE     1
 #define COUNTER   2
 #define INFO      3
+#define SECONDS   4             /* ms, told as seconds */
 
 
 typedef struct {
@@ -46,6 +47,8 @@ static void read_workers(metrics_t *m);
 static void write_zone(metrics_t *m);
 static void write_counters(metrics_t *m);
 static void write_workers(metrics_t *m);
+static void write_latency(metrics_t *m);
+static void write_latency_of(metrics_t *m, ngx_uint_t slot);
 static void write_classes(metrics_t *m);
 static void family(metrics_t *m, const char *name, ngx_uint_t type,
     const char *text);
@@ -83,8 +86,8 @@ static const metric_t  worker_metrics[] = {
       of(vitals.memory) },
     { "worker_memory_base_bytes", "The same when it began", GAUGE,
       of(vitals.base) },
-    { "worker_lag_milliseconds",
-      "Age of what a worker has read in the last second, at most", GAUGE,
+    { "worker_lag_seconds",
+      "Age of what a worker has read in the last second, at most", SECONDS,
       of(vitals.lag) }
 };
 
@@ -125,6 +128,7 @@ ngx_http_fanout_status_metrics(ngx_http_fanout_writer_t *w,
     write_zone(m);
     write_counters(m);
     write_workers(m);
+    write_latency(m);
     write_classes(m);
 
     if (openmetrics) {
@@ -233,7 +237,7 @@ write_workers(metrics_t *m)
     u_char                          slot[NGX_INT_T_LEN];
     u_char                          name[128];
     size_t                          len;
-    ngx_uint_t                      i, k;
+    ngx_uint_t                      i, k, type;
     const char                     *text;
     const metric_t                 *row;
     ngx_http_fanout_zone_worker_t  *worker;
@@ -250,7 +254,9 @@ write_workers(metrics_t *m)
                       : ngx_http_fanout_counter_names
                             [k - of_array(worker_metrics)]) = '\0';
 
-        family(m, (char *) name, row ? GAUGE : COUNTER, text);
+        type = row ? row->type : COUNTER;
+
+        family(m, (char *) name, type, text);
 
         for (i = 0; i < m->nworkers; i++) {
             worker = &m->workers[i];
@@ -261,14 +267,75 @@ write_workers(metrics_t *m)
 
             len = ngx_sprintf(slot, "%ui", i) - slot;
 
-            sample(m, (char *) name, row ? GAUGE : COUNTER, "worker", slot,
-                   len,
+            sample(m, (char *) name, type, "worker", slot, len,
                    row == NULL
                    ? worker->counters[k - of_array(worker_metrics)]
                    : row->offset ? number(worker, row->offset)
                    : worker->pid);
         }
     }
+}
+
+
+/* a histogram: its classes are cumulative */
+
+static void
+write_latency(metrics_t *m)
+{
+    ngx_uint_t  i;
+
+    put_text(m->w, "# HELP " PREFIX "worker_latency_seconds Age of entries "
+                   "when a worker has read them for its subscribers\n"
+                   "# TYPE " PREFIX "worker_latency_seconds histogram\n");
+
+    for (i = 0; i < m->nworkers; i++) {
+        if (m->workers[i].state) {
+            write_latency_of(m, i);
+        }
+    }
+}
+
+
+static void
+write_latency_of(metrics_t *m, ngx_uint_t slot)
+{
+    uint64_t                        n;
+    ngx_uint_t                      i;
+    ngx_http_fanout_zone_vitals_t  *v;
+
+#define NGX_HTTP_FANOUT_BOUND(ms)  ms,
+    static const ngx_uint_t  bounds[] = {
+        NGX_HTTP_FANOUT_LATENCIES(NGX_HTTP_FANOUT_BOUND)
+    };
+#undef NGX_HTTP_FANOUT_BOUND
+
+    v = &m->workers[slot].vitals;
+    n = 0;
+
+    for (i = 0; i <= NGX_HTTP_FANOUT_NLATENCIES; i++) {
+        n += v->latencies[i];
+
+        put_text(m->w, PREFIX "worker_latency_seconds_bucket{zone=\"");
+        label_value(m->w, m->w->hub->app->name.data,
+                    m->w->hub->app->name.len);
+
+        if (i < NGX_HTTP_FANOUT_NLATENCIES) {
+            put(m->w, "\",worker=\"%ui\",le=\"%ui.%03ui\"} %uL\n", slot,
+                bounds[i] / 1000, bounds[i] % 1000, n);
+
+        } else {
+            put(m->w, "\",worker=\"%ui\",le=\"+Inf\"} %uL\n", slot, n);
+        }
+    }
+
+    put_text(m->w, PREFIX "worker_latency_seconds_sum{zone=\"");
+    label_value(m->w, m->w->hub->app->name.data, m->w->hub->app->name.len);
+    put(m->w, "\",worker=\"%ui\"} %uL.%03uL\n", slot, v->latency / 1000,
+        v->latency % 1000);
+
+    put_text(m->w, PREFIX "worker_latency_seconds_count{zone=\"");
+    label_value(m->w, m->w->hub->app->name.data, m->w->hub->app->name.len);
+    put(m->w, "\",worker=\"%ui\"} %uL\n", slot, n);
 }
 
 
@@ -343,6 +410,11 @@ sample(metrics_t *m, const char *name, ngx_uint_t type, const char *label,
     if (label) {
         put(w, "\",%s=\"", label);
         label_value(w, value, len);
+    }
+
+    if (type == SECONDS) {
+        put(w, "\"} %uL.%03uL\n", n / 1000, n % 1000);
+        return;
     }
 
     put(w, "\"} %uL\n", type == BYTES ? n * w->stat->block_size : n);

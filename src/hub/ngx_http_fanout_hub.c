@@ -27,7 +27,8 @@ static void events_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log);
 static ngx_int_t wake_up_by(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
 static void wake_handler(ngx_event_t *ev);
 static void drain_handler(ngx_event_t *ev);
-static void tell_lag(ngx_http_fanout_hub_t *hub, ngx_http_fanout_entry_t *e);
+static void tell_latency(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_arena_t *a);
 static void read_log(ngx_http_fanout_hub_t *hub);
 static void tick_handler(ngx_event_t *ev);
 static void restore(ngx_http_fanout_hub_t *hub, ngx_uint_t members);
@@ -338,7 +339,7 @@ ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
     hub->whole = (rc == NGX_HTTP_FANOUT_ZONE_OK);
 
     if (a->n) {
-        tell_lag(hub, &a->entries[0]);
+        tell_latency(hub, a);
         ngx_http_fanout_deliver(hub, a->entries, a->n);
     }
 
@@ -354,20 +355,41 @@ ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
 }
 
 
-/* the age of the first that was read: channels are read in the order in which
- * they got something to read */
+/* How old entries are when they are read.  The times are those of the publisher's
+ * and of this worker's last look at the clock. */
 
 static void
-tell_lag(ngx_http_fanout_hub_t *hub, ngx_http_fanout_entry_t *e)
+tell_latency(ngx_http_fanout_hub_t *hub, ngx_http_fanout_arena_t *a)
 {
-    uint64_t     now;
+    uint32_t     i;
+    uint64_t     now, age;
+    ngx_uint_t   k;
     ngx_time_t  *tp;
+
+#define NGX_HTTP_FANOUT_BOUND(ms)  ms,
+    static const uint16_t  bounds[] = {
+        NGX_HTTP_FANOUT_LATENCIES(NGX_HTTP_FANOUT_BOUND)
+    };
+#undef NGX_HTTP_FANOUT_BOUND
 
     tp = ngx_timeofday();
     now = (uint64_t) tp->sec * 1000 + tp->msec;
 
-    if (e->time && now > e->time) {
-        hub->lag = ngx_max(hub->lag, now - e->time);
+    for (i = 0; i < a->n; i++) {
+
+        if (a->entries[i].time == 0) {
+            continue;
+        }
+
+        age = now > a->entries[i].time ? now - a->entries[i].time : 0;
+
+        for (k = 0; k < NGX_HTTP_FANOUT_NLATENCIES && age > bounds[k]; k++) {
+            /* void */
+        }
+
+        hub->vitals.latencies[k]++;
+        hub->vitals.latency += age;
+        hub->lag = ngx_max(hub->lag, age);
     }
 }
 

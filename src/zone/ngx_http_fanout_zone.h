@@ -190,6 +190,19 @@ typedef struct {
 } ngx_http_fanout_zone_sample_t;
 
 
+/*
+ * Upper bounds, in ms, of the classes of latency: how long it took from the
+ * append of an entry until a worker had read it for its subscribers.  One class
+ * more takes what is above the last bound.
+ */
+
+#define NGX_HTTP_FANOUT_LATENCIES(_)                                          \
+    _(1) _(2) _(5) _(10) _(25) _(50) _(100) _(250) _(500) _(1000) _(2500)     \
+    _(5000) _(10000)
+
+#define NGX_HTTP_FANOUT_NLATENCIES      13
+
+
 /* what a worker tells of itself */
 
 typedef struct {
@@ -198,6 +211,9 @@ typedef struct {
     uint64_t                    lag;        /* ms, of the last second: the
                                                age of what it read */
     uint64_t                    watchers;   /* who look at the status */
+    uint64_t                    latencies[NGX_HTTP_FANOUT_NLATENCIES + 1];
+                                            /* entries read, by class */
+    uint64_t                    latency;    /* ms, sum of all of them */
 } ngx_http_fanout_zone_vitals_t;
 
 
