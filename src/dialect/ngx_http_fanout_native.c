@@ -15,6 +15,7 @@
 #include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_entry.h"
+#include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_json.h"
 #include "ngx_http_fanout_native.h"
 #include "ngx_http_fanout_random.h"

@@ -87,6 +87,63 @@ ngx_http_fanout_http_header(ngx_http_request_t *r, const char *name)
 }
 
 
+ngx_uint_t
+ngx_http_fanout_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_str_t                  other;
+    ngx_http_fanout_headers_t  h;
+
+    ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
+
+    if (!ngx_http_fanout_next_header(r, name, &h, value)) {
+        return 0;
+    }
+
+    return 1 + ngx_http_fanout_next_header(r, name, &h, &other);
+}
+
+
+ngx_uint_t
+ngx_http_fanout_next_header(ngx_http_request_t *r, const char *name,
+    ngx_http_fanout_headers_t *h, ngx_str_t *value)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *elts;
+
+    len = ngx_strlen(name);
+
+    if (h->part == NULL) {
+        h->part = &r->headers_in.headers.part;
+        h->i = 0;
+    }
+
+    for ( ;; ) {
+
+        if (h->i >= h->part->nelts) {
+            if (h->part->next == NULL) {
+                return 0;
+            }
+
+            h->part = h->part->next;
+            h->i = 0;
+            continue;
+        }
+
+        elts = h->part->elts;
+        i = h->i++;
+
+        if (elts[i].key.len == len
+            && ngx_strncasecmp(elts[i].key.data, (u_char *) name, len) == 0)
+        {
+            *value = elts[i].value;
+            return 1;
+        }
+    }
+}
+
+
 off_t
 ngx_http_fanout_http_body_size(ngx_http_request_t *r)
 {

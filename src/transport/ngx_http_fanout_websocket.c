@@ -11,6 +11,7 @@
 #include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_deflate.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_transport.h"
 
 

@@ -39,21 +39,6 @@ void ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s,
     u_char *data, size_t len);
 
 
-/* headers of a request; a zeroed iterator begins */
-
-typedef struct {
-    ngx_list_part_t  *part;
-    ngx_uint_t        i;
-} ngx_http_fanout_headers_t;
-
-/* The first header of a name: 1, 2 if there are more of it, 0 if none. */
-ngx_uint_t ngx_http_fanout_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
-
-/* The next header of a name: 1, or 0 if there is none. */
-ngx_uint_t ngx_http_fanout_next_header(ngx_http_request_t *r,
-    const char *name, ngx_http_fanout_headers_t *h, ngx_str_t *value);
-
 /* Takes the next element off a list separated by commas: 1, or 0 at the
  * end. */
 ngx_uint_t ngx_http_fanout_next_token(ngx_str_t *list, ngx_str_t *token);
