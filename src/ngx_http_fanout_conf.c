@@ -14,7 +14,6 @@
 static char *check_msec(ngx_conf_t *cf, ngx_msec_t ms, ngx_uint_t days);
 static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
     ngx_int_t max);
-static ngx_uint_t is_origin(ngx_str_t *value);
 
 
 /* whether it is name=, and what comes behind that */
@@ -174,63 +173,6 @@ ngx_http_fanout_set_dialect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_fanout_loc_conf_t  *flcf = conf;
-
-    ngx_str_t   *value, *origin;
-    ngx_uint_t   i;
-
-    value = cf->args->elts;
-
-    if (flcf->origins == NGX_CONF_UNSET_PTR) {
-        flcf->origins = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
-        if (flcf->origins == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    for (i = 1; i < cf->args->nelts; i++) {
-
-        if (!(value[i].len == 1 && value[i].data[0] == '*')
-            && !(value[i].len == 4
-                 && ngx_strncmp(value[i].data, "same", 4) == 0)
-            && !is_origin(&value[i]))
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid origin \"%V\": \"*\", \"same\" or "
-                               "\"scheme://host[:port]\" is needed",
-                               &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        origin = ngx_array_push(flcf->origins);
-        if (origin == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        *origin = value[i];
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* as browsers send it: with a path, even "/", or a "*" it would never fit */
-
-static ngx_uint_t
-is_origin(ngx_str_t *value)
-{
-    char  *p;
-
-    p = ngx_strstr(value->data, "://");
-
-    return p && p > (char *) value->data && p[3] != '\0'
-           && strpbrk(p + 3, "/*?#@$ ") == NULL;
 }
 
 

@@ -24,6 +24,8 @@ char *ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -74,6 +76,12 @@ char *ngx_http_fanout_check_resume(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data);
 char *ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data);
+
+/* Inherits what fanout_origin and fanout_api say of pages, and takes the names
+ * of the server for those by which the API may be called.  NGX_ERROR on lack
+ * of memory. */
+ngx_int_t ngx_http_fanout_merge_origins(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *prev, ngx_http_fanout_loc_conf_t *conf);
 
 /* The init of a zone's shared memory, see process.c. */
 ngx_int_t ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);

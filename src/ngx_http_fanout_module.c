@@ -84,8 +84,8 @@ static ngx_command_t  commands[] = {
       ngx_http_fanout_handler },
 
     { ngx_string("fanout_api"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_fanout,
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_api,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, api),
       ngx_http_fanout_api_handler },
@@ -405,7 +405,8 @@ create_loc_conf(ngx_conf_t *cf)
 
     conf->dialect = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
-    conf->origins = NGX_CONF_UNSET_PTR;
+    conf->origins.origins = NGX_CONF_UNSET_PTR;
+    conf->api_origins.origins = NGX_CONF_UNSET_PTR;
     conf->logs = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
@@ -449,7 +450,11 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect,
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
-    ngx_conf_merge_ptr_value(conf->origins, prev->origins, NULL);
+
+    if (ngx_http_fanout_merge_origins(cf, prev, conf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     ngx_conf_merge_ptr_value(conf->logs, prev->logs, NULL);
 
     if (conf->user == NULL) {
@@ -586,7 +591,7 @@ check_location(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
 static const char *
 idle_directive(ngx_http_fanout_loc_conf_t *conf)
 {
-    if (conf->origins != NGX_CONF_UNSET_PTR && conf->status == NULL) {
+    if (conf->origins.origins != NGX_CONF_UNSET_PTR && conf->status == NULL) {
         return "fanout_origin";
     }
 

@@ -14,6 +14,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include "ngx_http_fanout_origin.h"
 #include "ngx_http_fanout_zone.h"
 #include "ngx_http_fanout_ws.h"
 
@@ -120,7 +121,11 @@ typedef struct {
 
     ngx_http_complex_value_t       *user;
     ngx_array_t                    *permits;    /* permit_t, NULL: deny all */
-    ngx_array_t                    *origins;    /* ngx_str_t, NULL: same */
+    ngx_http_fanout_origins_t       origins;    /* of pages with sessions */
+    ngx_http_fanout_origins_t       api_origins;
+    ngx_array_t                    *api_hosts;  /* names by which the API is
+                                                   called, NULL: none more */
+    ngx_array_t                    *api_names;  /* those of the server */
 
     ngx_msec_t                      ping;       /* 0: no pings */
     ngx_msec_t                      timeout;    /* of an answer to one, and of

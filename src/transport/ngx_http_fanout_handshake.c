@@ -10,6 +10,7 @@
 
 #include "ngx_http_fanout_websocket.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_transport.h"
 
 
@@ -17,9 +18,6 @@ static const char *check_all(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
-static const char *check_origin(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
-static ngx_uint_t same_origin(ngx_http_request_t *r, ngx_str_t *origin);
 static const char *check_hub(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
 static const char *check_user(ngx_http_request_t *r,
@@ -156,11 +154,15 @@ ngx_http_fanout_handshake_check(ngx_http_request_t *r,
 
     ngx_str_null(user);
 
-    why = check_origin(r, conf, status);
+    why = ngx_http_fanout_origin_check(r, &conf->origins);
 
-    if (why == NULL) {
-        why = check_hub(r, conf, status);
+    if (why) {
+        /* RFC 6455, section 10.2 */
+        *status = NGX_HTTP_FORBIDDEN;
+        return why;
     }
+
+    why = check_hub(r, conf, status);
 
     return why ? why : check_user(r, conf, user, status);
 }
@@ -226,93 +228,6 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
     }
 
     return NULL;
-}
-
-
-/* RFC 6455, section 10.2; who sends no Origin is no browser */
-
-static const char *
-check_origin(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
-    ngx_uint_t *status)
-{
-    ngx_str_t   origin, *allowed;
-    ngx_uint_t  i, n;
-
-    n = ngx_http_fanout_header(r, "origin", &origin);
-
-    if (n == 0) {
-        return NULL;
-    }
-
-    if (n > 1) {
-        goto refused;
-    }
-
-    if (conf->origins == NULL) {
-        if (same_origin(r, &origin)) {
-            return NULL;
-        }
-
-        goto refused;
-    }
-
-    allowed = conf->origins->elts;
-
-    for (i = 0; i < conf->origins->nelts; i++) {
-
-        if (allowed[i].len == 1 && allowed[i].data[0] == '*') {
-            return NULL;
-        }
-
-        if (allowed[i].len == 4
-            && ngx_strncmp(allowed[i].data, "same", 4) == 0)
-        {
-            if (same_origin(r, &origin)) {
-                return NULL;
-            }
-
-            continue;
-        }
-
-        if (allowed[i].len == origin.len
-            && ngx_strncasecmp(allowed[i].data, origin.data, origin.len) == 0)
-        {
-            return NULL;
-        }
-    }
-
-refused:
-
-    *status = NGX_HTTP_FORBIDDEN;
-    return "this origin is not allowed: fanout_origin\n";
-}
-
-
-/* The same host and port as the Host header; the scheme may differ where TLS
- * ends in front of NGINX. */
-
-static ngx_uint_t
-same_origin(ngx_http_request_t *r, ngx_str_t *origin)
-{
-    u_char     *p, *last;
-    ngx_str_t   host;
-
-    if (r->headers_in.host == NULL) {
-        return 0;
-    }
-
-    last = origin->data + origin->len;
-    p = ngx_strlchr(origin->data, last, ':');
-
-    if (p == NULL || last - p < 3 || p[1] != '/' || p[2] != '/') {
-        return 0;
-    }
-
-    p += 3;
-    host = r->headers_in.host->value;
-
-    return (size_t) (last - p) == host.len
-           && ngx_strncasecmp(p, host.data, host.len) == 0;
 }
 
 
@@ -527,63 +442,6 @@ flush_handshake(ngx_http_request_t *r)
 
 
 /* headers of the request */
-
-ngx_uint_t
-ngx_http_fanout_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_str_t                  other;
-    ngx_http_fanout_headers_t  h;
-
-    ngx_memzero(&h, sizeof(ngx_http_fanout_headers_t));
-
-    if (!ngx_http_fanout_next_header(r, name, &h, value)) {
-        return 0;
-    }
-
-    return 1 + ngx_http_fanout_next_header(r, name, &h, &other);
-}
-
-
-ngx_uint_t
-ngx_http_fanout_next_header(ngx_http_request_t *r, const char *name,
-    ngx_http_fanout_headers_t *h, ngx_str_t *value)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *elts;
-
-    len = ngx_strlen(name);
-
-    if (h->part == NULL) {
-        h->part = &r->headers_in.headers.part;
-        h->i = 0;
-    }
-
-    for ( ;; ) {
-
-        if (h->i >= h->part->nelts) {
-            if (h->part->next == NULL) {
-                return 0;
-            }
-
-            h->part = h->part->next;
-            h->i = 0;
-            continue;
-        }
-
-        elts = h->part->elts;
-        i = h->i++;
-
-        if (elts[i].key.len == len
-            && ngx_strncasecmp(elts[i].key.data, (u_char *) name, len) == 0)
-        {
-            *value = elts[i].value;
-            return 1;
-        }
-    }
-}
-
 
 ngx_uint_t
 ngx_http_fanout_next_token(ngx_str_t *list, ngx_str_t *token)

@@ -53,10 +53,19 @@ static const char *query_position(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_fanout_handler(ngx_http_request_t *r)
 {
+    ngx_str_t                    value;
     ngx_uint_t                   t;
     ngx_http_fanout_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    /* a page can't read what comes in the place of a 101 */
+
+    if (!ngx_http_fanout_header(r, "upgrade", &value)
+        && ngx_http_fanout_origin_cors(r, &conf->origins) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     t = transport(r, conf);
 
@@ -174,43 +183,20 @@ name_of(ngx_uint_t t)
 static ngx_int_t
 preflight(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
 {
-    ngx_int_t    rc;
-    ngx_str_t    user;
-    ngx_uint_t   status;
     const char  *why;
 
     static ngx_str_t  methods = ngx_string("GET, POST");
     static ngx_str_t  headers = ngx_string("Content-Type, Fanout-Client, "
                                            "Fanout-Resume, Last-Event-ID, "
                                            "Authorization");
-    static ngx_str_t  age = ngx_string("600");
 
-    why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
+    why = ngx_http_fanout_origin_check(r, &conf->origins);
 
     if (why) {
-        return ngx_http_fanout_refuse(r, status, why);
+        return ngx_http_fanout_refuse(r, NGX_HTTP_FORBIDDEN, why);
     }
 
-    rc = ngx_http_discard_request_body(r);
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (ngx_http_fanout_answer_headers(r) != NGX_OK
-        || ngx_http_fanout_http_add(r, "Access-Control-Allow-Methods",
-                                    &methods) != NGX_OK
-        || ngx_http_fanout_http_add(r, "Access-Control-Allow-Headers",
-                                    &headers) != NGX_OK
-        || ngx_http_fanout_http_add(r, "Access-Control-Max-Age", &age)
-           != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    r->headers_out.status = NGX_HTTP_NO_CONTENT;
-    r->header_only = 1;
-
-    return ngx_http_send_header(r);
+    return ngx_http_fanout_origin_preflight(r, &methods, &headers);
 }
 
 
@@ -449,38 +435,12 @@ last_error(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
 }
 
 
-/* An origin that was let in may read what it gets, as it may with WebSocket;
- * the own one needs no leave. */
-
 ngx_int_t
 ngx_http_fanout_answer_headers(ngx_http_request_t *r)
 {
-    ngx_str_t  origin;
-
     static ngx_str_t  no_store = ngx_string("no-store");
-    static ngx_str_t  yes = ngx_string("true");
-    static ngx_str_t  expose = ngx_string("Fanout-Position");
-    static ngx_str_t  vary = ngx_string("Origin");
 
-    if (ngx_http_fanout_http_add(r, "Cache-Control", &no_store) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_fanout_header(r, "origin", &origin) != 1) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_fanout_http_add(r, "Access-Control-Allow-Origin", &origin)
-        != NGX_OK
-        || ngx_http_fanout_http_add(r, "Access-Control-Allow-Credentials",
-                                    &yes) != NGX_OK
-        || ngx_http_fanout_http_add(r, "Access-Control-Expose-Headers",
-                                    &expose) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_http_fanout_http_add(r, "Vary", &vary);
+    return ngx_http_fanout_http_add(r, "Cache-Control", &no_store);
 }
 
 
@@ -535,6 +495,15 @@ ngx_http_fanout_query(ngx_http_request_t *r,
 
     if (q->history > conf->history) {
         return "the argument \"history\" is above fanout_history";
+    }
+
+    if ((q->session || (q->member && !q->polls))
+        && !ngx_http_fanout_origin_proved(r, &conf->origins))
+    {
+        *status = NGX_HTTP_FORBIDDEN;
+        return "a GET with \"session=1\", or with \"presence\" in a "
+               "\"join\", needs the header X-Requested-With, as any page "
+               "can send one without";
     }
 
     why = query_position(r, q);
@@ -714,10 +683,12 @@ static const char *
 query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
 {
     ngx_str_t               channel;
-    ngx_http_fanout_json_t  object, name, text;
+    ngx_http_fanout_json_t  object, text, member[2];
 
-    static const ngx_http_fanout_json_field_t  field = {
-        "channel", sizeof("channel") - 1, 0
+    static const ngx_http_fanout_json_field_t  fields[] = {
+        { "channel", sizeof("channel") - 1, 0 },
+        { "presence", sizeof("presence") - 1,
+          sizeof(ngx_http_fanout_json_t) }
     };
 
     channel.data = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_NAME);
@@ -729,13 +700,15 @@ query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
     if (ngx_http_fanout_json_check(join->data, join->len,
                                    NGX_HTTP_FANOUT_JSON_DEPTH, &object, NULL)
         != NGX_HTTP_FANOUT_JSON_OBJECT
-        || ngx_http_fanout_json_members(&object, &field, 1, &name, NULL)
+        || ngx_http_fanout_json_members(&object, fields, 2, member, NULL)
            != NGX_HTTP_FANOUT_JSON_OK)
     {
         return "the argument \"join\" is no object of JSON";
     }
 
-    if (ngx_http_fanout_json_text(&name, channel.data, NGX_HTTP_FANOUT_NAME,
+    q->member |= (member[1].len != 0);
+
+    if (ngx_http_fanout_json_text(&member[0], channel.data, NGX_HTTP_FANOUT_NAME,
                                   &text)
         != NGX_HTTP_FANOUT_JSON_OK)
     {

@@ -101,8 +101,7 @@ ngx_int_t ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t ngx_http_fanout_refuse_error(ngx_http_request_t *r,
     ngx_http_fanout_error_e error);
 
-/* Lets a page of another origin, which was allowed, read the response; not
- * cached.  NGX_ERROR. */
+/* The headers of a response that is not to be cached.  NGX_ERROR. */
 ngx_int_t ngx_http_fanout_answer_headers(ngx_http_request_t *r);
 
 
@@ -119,6 +118,7 @@ typedef struct {
     unsigned     polls:1;
     unsigned     timed:1;       /* timeout was given */
     unsigned     session:1;     /* of a poll: who asks is a client */
+    unsigned     member:1;      /* a join makes one */
 } ngx_http_fanout_query_t;
 
 /* Reads it, and checks the permissions.  NULL, or why it is refused and the
