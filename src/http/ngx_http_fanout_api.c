@@ -38,6 +38,7 @@ typedef struct {
 } ngx_http_fanout_api_route_t;
 
 
+static ngx_uint_t is_preflight(ngx_http_request_t *r);
 static ngx_int_t read_path(ngx_http_fanout_api_t *api);
 static ngx_int_t cut_prefix(ngx_http_request_t *r, ngx_str_t *path);
 static ngx_int_t find_route(ngx_str_t *path);
@@ -106,7 +107,11 @@ static const ngx_http_fanout_api_route_t  routes[] = {
 ngx_int_t
 ngx_http_fanout_api_handler(ngx_http_request_t *r)
 {
+    static ngx_str_t  methods = ngx_string("GET, POST, DELETE");
+    static ngx_str_t  headers = ngx_string("Content-Type, Authorization");
+
     ngx_http_fanout_api_t              *api;
+    ngx_http_fanout_error_e             error;
     ngx_http_fanout_loc_conf_t         *conf;
     const ngx_http_fanout_api_route_t  *rt;
 
@@ -130,6 +135,21 @@ ngx_http_fanout_api_handler(ngx_http_request_t *r)
     ngx_http_set_ctx(r, api, ngx_http_fanout_module);
     ngx_http_fanout_count(api->hub, api_requests);
 
+    if (ngx_http_fanout_origin_cors(r, &conf->api_origins) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    error = ngx_http_fanout_api_guard(api);
+
+    if (error) {
+        (void) ngx_http_discard_request_body(r);
+        return respond_error(api, error);
+    }
+
+    if (is_preflight(r)) {
+        return ngx_http_fanout_origin_preflight(r, &methods, &headers);
+    }
+
     if (read_path(api) == NGX_ERROR) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -144,6 +164,18 @@ ngx_http_fanout_api_handler(ngx_http_request_t *r)
     }
 
     return start(api, rt);
+}
+
+
+static ngx_uint_t
+is_preflight(ngx_http_request_t *r)
+{
+    ngx_str_t  value;
+
+    return r->method == NGX_HTTP_OPTIONS
+           && ngx_http_fanout_header(r, "origin", &value)
+           && ngx_http_fanout_header(r, "access-control-request-method",
+                                     &value);
 }
 
 

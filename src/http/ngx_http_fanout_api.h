@@ -81,6 +81,9 @@ typedef struct {
 } ngx_http_fanout_api_op_t;
 
 
+/* Whether no page has sent the request that may not: FORBIDDEN. */
+ngx_http_fanout_error_e ngx_http_fanout_api_guard(ngx_http_fanout_api_t *api);
+
 /* Says what was wrong; returns the error. */
 ngx_http_fanout_error_e ngx_http_fanout_api_fail(ngx_http_fanout_api_t *api,
     ngx_http_fanout_error_e error, const char *fmt, ...);
