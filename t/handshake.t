@@ -301,7 +301,7 @@ subtest 'origins' => sub {
         return $status;
     };
 
-    is($from->('/native', undef), 101, 'no Origin is no browser');
+    is($from->('/native', undef), 101, 'no Origin: a program');
     is($from->('/native', "http://127.0.0.1:$port"), 101, 'the same origin');
     is($from->('/native', "https://127.0.0.1:$port"), 101,
        'TLS may end in front of us');

@@ -465,6 +465,15 @@ subtest 'methods and paths that are not' => sub {
 };
 
 
+subtest 'a name of the host that it was not told' => sub {
+    for my $name (sort keys %operation) {
+        call($name => 403, name => 'list-1',
+             $operation{$name}{method} eq 'POST' ? (body => '{}') : (),
+             headers => { Host => 'rebind.example' });
+    }
+};
+
+
 # all that is described was seen, but for what needs a worker without a zone or
 # without memory, or finds no place in a full zone for what it has to tell
 
@@ -493,7 +502,7 @@ subtest 'nothing is left out' => sub {
 
     # those of sessions
 
-    my %not = map { $_ => 1 } qw( forbidden not_joined rate_limited
+    my %not = map { $_ => 1 } qw( not_joined rate_limited
                                   channel_full refused hook_failed busy );
 
     is(join(' ', sort keys %codes),

@@ -301,7 +301,7 @@ SKIP: {
 
         my $uri = 'http://127.0.0.1:' . $nginx->port('PORT1') . "/rt?$query";
         my $pid = open my $out, '-|', 'curl', '-sSN', '--max-time', 60,
-            '--http2-prior-knowledge', $uri or die "curl: $!";
+            '--http2-prior-knowledge', '-H', 'X-Requested-With: curl', $uri or die "curl: $!";
 
         return ($pid, $out);
     };

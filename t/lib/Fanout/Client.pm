@@ -419,8 +419,9 @@ sub start {
         query => $self->query($self->channel_query($o{begin})),
         ($o{worker} ? (worker => $o{worker}) : ()),
         (defined $self->{place} ? (since => $self->{place}) : ()),
-        (defined $self->{token}
-         ? (headers => { 'Fanout-Resume' => $self->{token} }) : ()));
+        headers => { 'X-Requested-With' => 'Fanout::Client',
+                     defined $self->{token}
+                     ? ('Fanout-Resume' => $self->{token}) : () });
 
     $self->{welcome} = $s->welcome;
     $self->{joined}  = { map { $_ => $s->joined($_) }
@@ -521,7 +522,7 @@ sub start {
 sub ask {
     my ($self, $timeout, $begin) = @_;
 
-    my %headers;
+    my %headers = ('X-Requested-With' => 'Fanout::Client');
 
     $headers{'Fanout-Resume'} = $self->{welcome} ? $self->token
                                                  : $self->{token}
