@@ -108,11 +108,6 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     ngx_str_t  value;
 
     identify(s, r);
-
-    if (s->dead) {
-        return;
-    }
-
     ngx_http_fanout_session_index(s);
 
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
@@ -133,7 +128,7 @@ native_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     /* The answer tells that the welcome has come: frames do not, as they may
      * have been sent before. */
 
-    if (s->unproved && s->transport->ping && !s->dead) {
+    if (s->unproved && s->transport->ping) {
         s->transport->ping(s);
     }
 
@@ -150,7 +145,7 @@ autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
     ngx_str_t  text;
 
-    if (s->conf->autojoin == NULL || s->dead
+    if (s->conf->autojoin == NULL
         || s->transport != &ngx_http_fanout_websocket
         || s->state != NGX_HTTP_FANOUT_OPEN)
     {
@@ -287,9 +282,7 @@ give_up(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
         native_closing(s, code, ms + (ngx_msec_t) ngx_random() % (ms / 2 + 1));
     }
 
-    if (!s->dead) {
-        ngx_http_fanout_session_close(s, code, reason);
-    }
+    ngx_http_fanout_session_close(s, code, reason);
 }
 
 
@@ -579,7 +572,7 @@ batch_run(ngx_http_fanout_session_t *s)
         at = b->i++;
         ngx_http_fanout_native_command(s, &b->items[at], at);
 
-        if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+        if (s->state != NGX_HTTP_FANOUT_OPEN) {
             native_close(s);
             return;
         }
@@ -615,7 +608,7 @@ batch_run(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_native_continue(ngx_http_fanout_session_t *s)
 {
-    if (s->batch && s->job == NULL && !s->dead) {
+    if (s->batch && s->job == NULL && s->state == NGX_HTTP_FANOUT_OPEN) {
         batch_run(s);
     }
 }

@@ -373,7 +373,7 @@ fanout_native_job(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 ngx_int_t
 ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
 {
-    if (fanout_native_run(s) == NGX_OK && !s->dead) {
+    if (fanout_native_run(s) == NGX_OK) {
         ngx_http_fanout_native_continue(s);
     }
 
@@ -438,16 +438,12 @@ fanout_native_run(ngx_http_fanout_session_t *s)
 
         rc = job_read(s, job);
 
-        if (s->dead) {
-            return NGX_OK;
-        }
-
         if (rc != NGX_AGAIN) {
             rc = fanout_native_members_part(s, job);
+        }
 
-            if (s->dead) {
-                return NGX_OK;
-            }
+        if (s->state != NGX_HTTP_FANOUT_OPEN) {
+            return NGX_OK;
         }
 
     } while (rc == NGX_AGAIN);
@@ -834,11 +830,6 @@ job_part(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     s->batch = batch;
 
-    if (s->dead) {
-        /* and the job with it */
-        return NGX_ERROR;
-    }
-
     job->messages->used = 0;
     job->told = job->after;
     job->hole = 0;
@@ -893,10 +884,6 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     }
 
     fanout_native_members_reply(&rp, job);
-
-    if (s->dead) {
-        return;
-    }
 
     if (job->sub && !job->sub->reset) {
         job->sub->offset = job->upto;
@@ -957,10 +944,6 @@ job_refuse(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     }
 
     ngx_http_fanout_native_error(s, &id, NULL, 0, code, &message, data);
-
-    if (s->dead) {
-        return;
-    }
 
     ngx_http_fanout_session_job_done(s);
 

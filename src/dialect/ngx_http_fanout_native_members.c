@@ -355,11 +355,6 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
 
     s->batch = batch;
 
-    if (s->dead) {
-        /* and the job with it */
-        return NGX_ERROR;
-    }
-
     job->chunk = to;
 
     return NGX_AGAIN;

@@ -254,10 +254,6 @@ fanout_native_answered(ngx_http_fanout_session_t *s,
         fanout_native_unreached(s, &cmd, ask->rc);
     }
 
-    if (s->dead) {
-        return NGX_OK;
-    }
-
     ngx_http_fanout_session_job_done(s);
 
     if (s->batch == NULL) {

@@ -139,13 +139,13 @@ stream_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     p = ngx_sprintf(buf, "retry: %M\n\n", retry(s));
     ngx_http_fanout_session_bytes(s, buf, p - buf);
 
-    if (s->dead) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         return;
     }
 
     ngx_http_fanout_native.open(s, r);
 
-    if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         s->refused = NGX_HTTP_FANOUT_E_ZONE_FULL;
         return;
     }
@@ -176,7 +176,7 @@ poll_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     if (q.session || ngx_http_fanout_native_token(r, &id)) {
         ngx_http_fanout_native.open(s, r);
 
-        if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+        if (s->state != NGX_HTTP_FANOUT_OPEN) {
             s->refused = NGX_HTTP_FANOUT_E_ZONE_FULL;
             return;
         }
@@ -539,7 +539,7 @@ join_changes(ngx_http_fanout_query_t *q, joined_t *o)
     }
 
     for (recent = ngx_http_fanout_roster_recent(r, known);
-         recent && !s->dead;
+         recent;
          recent = ngx_http_fanout_roster_later(r, recent))
     {
         known = recent->entry.offset;
@@ -620,7 +620,7 @@ list_members(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
 
     ngx_free(text.data);
 
-    return s->dead ? NGX_ERROR : NGX_OK;
+    return s->state == NGX_HTTP_FANOUT_ENDED ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -776,7 +776,7 @@ stream_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
 
     ngx_http_fanout_native.closing(s, code, after);
 
-    if (code == 1012 && !s->dead) {
+    if (code == 1012) {
         p = ngx_sprintf(buf, "retry: %M\n\n", retry(s) + after);
         ngx_http_fanout_session_bytes(s, buf, p - buf);
     }

@@ -116,6 +116,7 @@ lists_init(ngx_http_fanout_hub_t *hub)
     ngx_queue_init(&hub->counted);
     ngx_queue_init(&hub->sessions);
     ngx_queue_init(&hub->flush);
+    ngx_queue_init(&hub->ended);
     ngx_queue_init(&hub->rosters);
     ngx_queue_init(&hub->active);
     ngx_queue_init(&hub->every);
@@ -178,6 +179,10 @@ events_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log)
     hub->drain.handler = drain_handler;
     hub->drain.data = hub;
     hub->drain.log = log;
+
+    hub->reaper.handler = ngx_http_fanout_session_reap;
+    hub->reaper.data = hub;
+    hub->reaper.log = log;
 
     hub->tick.handler = tick_handler;
     hub->tick.data = hub;
@@ -259,6 +264,10 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
          q = ngx_queue_next(q))
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
+
+        if (s->state == NGX_HTTP_FANOUT_ENDED) {
+            continue;
+        }
 
         ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");
         ngx_http_fanout_eventlog_close(s);

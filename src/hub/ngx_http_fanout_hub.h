@@ -184,8 +184,10 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      counted;
 
     ngx_queue_t                      sessions;
-    ngx_uint_t                       nsessions;
+    ngx_uint_t                       nsessions; /* that have not ended */
     ngx_queue_t                      flush;     /* sessions with output */
+    ngx_queue_t                      ended;     /* sessions to release */
+    ngx_event_t                      reaper;    /* posted: releases them */
     ngx_rbtree_t                     clients;   /* sessions by client */
     ngx_rbtree_t                     users;     /* sessions by user's hash */
 

@@ -38,8 +38,6 @@ static void look_seats(ngx_http_fanout_session_t *s);
 static ngx_uint_t seat_lost(ngx_http_fanout_subscription_t *sub);
 static void part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason,
     ngx_uint_t seat);
-static void leave_parted(ngx_http_fanout_subscription_t *sub,
-    ngx_uint_t reason, ngx_uint_t seat);
 
 
 /* what is told, and when */
@@ -532,7 +530,9 @@ ngx_http_fanout_hub_restore(ngx_http_fanout_session_t *s, ngx_uint_t members)
     ngx_http_fanout_zstr_t           user, info;
     ngx_http_fanout_subscription_t  *sub;
 
-    if (s->identity_ref == 0 || s->identity.client == 0 || s->dead) {
+    if (s->identity_ref == 0 || s->identity.client == 0
+        || s->state == NGX_HTTP_FANOUT_ENDED)
+    {
         return;
     }
 
@@ -668,7 +668,6 @@ close_lost(ngx_http_fanout_session_t *s, ngx_uint_t op, ngx_uint_t code)
 {
     ngx_http_fanout_session_unindex(s);
     s->identity.client = 0;
-    s->reading = 1;
 
     if (op == NGX_HTTP_FANOUT_ORDER_REPLACED) {
         ngx_http_fanout_session_close(s, 4409, "replaced");
@@ -676,8 +675,6 @@ close_lost(ngx_http_fanout_session_t *s, ngx_uint_t op, ngx_uint_t code)
     } else {
         ngx_http_fanout_session_close(s, code ? code : 4403, "disconnected");
     }
-
-    (void) ngx_http_fanout_session_done(s);
 }
 
 
@@ -721,22 +718,17 @@ look_seats(ngx_http_fanout_session_t *s)
     ngx_queue_t                     *q, *next;
     ngx_http_fanout_subscription_t  *sub;
 
-    /* it may end with what it is told of the first */
-    s->reading = 1;
-
     for (q = ngx_queue_head(&s->subs);
-         q != ngx_queue_sentinel(&s->subs) && !s->dead;
+         q != ngx_queue_sentinel(&s->subs);
          q = next)
     {
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
 
         if (sub->seat && seat_lost(sub)) {
-            leave_parted(sub, NGX_HTTP_FANOUT_LEFT_KICKED, 0);
+            part(sub, NGX_HTTP_FANOUT_LEFT_KICKED, 0);
         }
     }
-
-    (void) ngx_http_fanout_session_done(s);
 }
 
 
@@ -773,6 +765,11 @@ order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_channel);
 
+        if (sub->session->state != NGX_HTTP_FANOUT_OPEN) {
+            /* it leaves at the end of the turn, its client may be back */
+            continue;
+        }
+
         if (order->client == 0) {
 
             /* the channel is closed, and with its last subscriber gone here */
@@ -802,23 +799,6 @@ order_part(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
 
 static void
 part(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
-{
-    ngx_http_fanout_session_t  *s;
-
-    s = sub->session;
-    s->reading = 1;
-
-    leave_parted(sub, reason, seat);
-
-    (void) ngx_http_fanout_session_done(s);
-}
-
-
-/* The same; the session may be dead by it. */
-
-static void
-leave_parted(ngx_http_fanout_subscription_t *sub, ngx_uint_t reason,
-    ngx_uint_t seat)
 {
     ngx_str_t                   name;
     u_char                      buf[NGX_HTTP_FANOUT_NAME];

@@ -51,38 +51,19 @@ ngx_http_fanout_session_attach(ngx_http_fanout_session_t *s)
 
 
 void
+ngx_http_fanout_session_hold_request(ngx_http_fanout_session_t *s)
+{
+    s->request->main->count++;
+    s->holds = 1;
+}
+
+
+void
 ngx_http_fanout_session_part(ngx_http_fanout_session_t *s)
 {
-    ngx_event_t         *rev;
-    ngx_http_request_t  *r;
+    ngx_http_fanout_session_release_request(s);
 
-    r = s->request;
-    rev = r->connection->read;
-
-    if (rev->timer_set) {
-        ngx_del_timer(rev);
-    }
-
-    rev->cancelable = 0;
-
-    s->cleanup->handler = NULL;
-    ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
-
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
-
-    s->request = NULL;
-    s->connection = NULL;
-
-    if (s->dead) {
-        /* before it had begun */
-        (void) ngx_http_fanout_session_done(s);
-        return;
-    }
-
-    ngx_http_fanout_eventlog_ended(s, 1000, "answered");
-
-    /* who has polled will do so again */
+    /* a client that polls will do so again */
 
     ngx_http_fanout_session_end(s, s->transport == &ngx_http_fanout_poll
                                    ? NGX_HTTP_FANOUT_END_CUT

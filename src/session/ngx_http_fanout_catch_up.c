@@ -72,7 +72,7 @@ ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s)
     ngx_queue_t                     *q;
     ngx_http_fanout_subscription_t  *sub;
 
-    if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         return;
     }
 
@@ -127,7 +127,7 @@ ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
     ngx_queue_t                     *q;
     ngx_http_fanout_subscription_t  *sub;
 
-    if (s->dead) {
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
         return;
     }
 
@@ -163,16 +163,14 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
     ngx_queue_t                     *q, *next;
     ngx_http_fanout_subscription_t  *sub;
 
-    if (s->state != NGX_HTTP_FANOUT_OPEN || s->dead) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         return;
     }
 
     if (s->job) {
-        if (s->dialect->work(s) == NGX_AGAIN || s->dead) {
+        if (s->dialect->work(s) == NGX_AGAIN) {
 
-            if (s->dead || !s->job->waits
-                || s->transport == &ngx_http_fanout_poll)
-            {
+            if (!s->job->waits || s->transport == &ngx_http_fanout_poll) {
                 return;
             }
 
@@ -198,7 +196,7 @@ others:
         if (sub->state == NGX_HTTP_FANOUT_SUB_BEHIND) {
             catch_up_sub(sub);
 
-            if (s->dead) {
+            if (s->state != NGX_HTTP_FANOUT_OPEN) {
                 return;
             }
 

@@ -34,11 +34,9 @@ ngx_http_fanout_session_begin(ngx_http_fanout_session_t *s)
 
     s->blocked = 1;
 
-    s->reading = 1;
     s->dialect->open(s, s->request);
-    s->reading = 0;
 
-    return s->dead ? NGX_ERROR : NGX_OK;
+    return s->state == NGX_HTTP_FANOUT_ENDED ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -121,28 +119,12 @@ take_input(ngx_http_fanout_session_t *s, ngx_buf_t *b)
 }
 
 
-/* The request ends while the session is attached to it. */
-
 void
 ngx_http_fanout_session_cleanup(void *data)
 {
     ngx_http_fanout_session_t *s = data;
 
-    if (s->detaching || s->request == NULL) {
-        return;
-    }
-
-    ngx_http_set_ctx(s->request, NULL, ngx_http_fanout_module);
-
-    s->request = NULL;
-    s->connection = NULL;
-
-    if (s->dead) {
-        /* before it had begun */
-        (void) ngx_http_fanout_session_done(s);
-        return;
-    }
-
+    ngx_http_fanout_session_release_request(s);
     ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
 }
 
@@ -184,6 +166,10 @@ detach_handler(ngx_event_t *ev)
     d = ev->data;
     s = d->session;
 
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
+        return;
+    }
+
     if (!detachable(s->request)) {
         /* a subrequest in the background still needs it */
         ngx_add_timer(ev, 50);
@@ -224,13 +210,15 @@ detach(ngx_http_fanout_session_t *s)
     c = r->connection;
     hc = r->http_connection;
 
-    s->detaching = 1;
+    /* it is the session's no more, but is logged as its */
+
+    s->cleanup->handler = NULL;
+    s->cleanup = NULL;
     s->request = NULL;
+    s->holds = 0;
 
     r->request_complete = 1;
     ngx_http_free_request(r, 0);
-
-    s->detaching = 0;
 
     c->destroyed = 0;
     c->data = s;
@@ -249,16 +237,11 @@ detach(ngx_http_fanout_session_t *s)
     c->idle = 1;
     c->close = 0;
 
-    s->reading = 1;
-
     if (ngx_exiting) {
         ngx_http_fanout_session_shutdown(s);
     }
 
     ngx_http_fanout_session_input(s);
-    if (ngx_http_fanout_session_done(s)) {
-        return;
-    }
 
     if (c->read->ready) {
         ngx_http_fanout_session_read(s);

@@ -106,7 +106,6 @@ void
 ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
     uint64_t client)
 {
-    ngx_uint_t                  reading;
     ngx_rbtree_key_t            key;
     ngx_rbtree_node_t          *node, *next;
     ngx_http_fanout_session_t  *s;
@@ -119,21 +118,14 @@ ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
         next = ngx_rbtree_next(&hub->clients, node);
         s = by_client(node);
 
-        if (s->identity.client != client || s->dead) {
+        if (s->identity.client != client) {
             continue;
         }
 
         ngx_http_fanout_session_unindex(s);
         s->identity.client = 0;
 
-        reading = s->reading;
-        s->reading = 1;
-
         ngx_http_fanout_session_close(s, 4409, "replaced");
-
-        if (!reading) {
-            (void) ngx_http_fanout_session_done(s);
-        }
     }
 }
 
@@ -204,7 +196,7 @@ tell_session(ngx_http_fanout_session_t *s, ngx_http_fanout_channel_t *ch,
 {
     ngx_http_fanout_subscription_t  *sub;
 
-    if (s->dead || s->state != NGX_HTTP_FANOUT_OPEN) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         return;
     }
 

@@ -93,15 +93,17 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 
     c = s->connection;
 
-    s->reading = 1;
-
     if (outlived(s)) {
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
     }
 
     ngx_http_fanout_session_input(s);
 
-    for (left = NGX_HTTP_FANOUT_INPUT; left && !s->dead; left -= n) {
+    for (left = NGX_HTTP_FANOUT_INPUT; left; left -= n) {
+
+        if (s->state == NGX_HTTP_FANOUT_ENDED) {
+            return;
+        }
 
         if (ngx_http_fanout_session_busy(s) || s->input_len) {
             /* the rest waits in the socket */
@@ -119,7 +121,7 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
             ngx_http_fanout_session_end(s, s->close_after
                                            ? s->close_after - 1
                                            : NGX_HTTP_FANOUT_END_CUT);
-            break;
+            return;
         }
 
         s->received_at = ngx_current_msec;
@@ -129,19 +131,19 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 
         s->transport->input(s, scratch, n);
 
-        if (s->dead || !c->read->ready) {
+        if (!c->read->ready) {
             break;
         }
     }
 
-    if (s->identity_ref && c->read->pending_eof && !s->dead && s->job
-        && s->job->ask)
+    if (s->state == NGX_HTTP_FANOUT_OPEN && s->identity_ref
+        && c->read->pending_eof && s->job && s->job->ask)
     {
         /* the end is not read before the backend has answered */
         ngx_http_fanout_session_away(s);
     }
 
-    if (ngx_http_fanout_session_done(s)) {
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
         return;
     }
 
@@ -177,7 +179,7 @@ ngx_http_fanout_session_input(ngx_http_fanout_session_t *s)
     size_t   len;
     u_char  *data;
 
-    while (s->input_len && !s->dead && !ngx_http_fanout_session_busy(s)) {
+    while (s->input_len && !ngx_http_fanout_session_busy(s)) {
         data = s->input;
         len = s->input_len;
         s->input = NULL;
@@ -190,11 +192,22 @@ ngx_http_fanout_session_input(ngx_http_fanout_session_t *s)
 }
 
 
-/* A client that does not read its replies is not read from either. */
+/* A client that does not read its replies is not read from either, and one
+ * whose session has ended no more. */
 
 ngx_uint_t
 ngx_http_fanout_session_busy(ngx_http_fanout_session_t *s)
 {
+    switch (s->state) {
+
+    case NGX_HTTP_FANOUT_ENDED:
+        return 1;
+
+    case NGX_HTTP_FANOUT_CLOSING:
+        /* the answer to the close is waited for, nothing else */
+        return 0;
+    }
+
     if (s->pending >= s->conf->buffer) {
         s->held = 1;
         return 1;
@@ -233,9 +246,7 @@ ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s)
 
     hub = s->hub;
 
-    s->reading = 1;
     due(s);
-    (void) ngx_http_fanout_session_done(s);
 
     ngx_http_fanout_session_flush(hub);
 }
@@ -288,11 +299,6 @@ due(ngx_http_fanout_session_t *s)
 
     if (s->draining && (ngx_msec_int_t) (now - s->close_at) >= 0) {
         s->dialect->closing(s, 1012, back_after(s));
-
-        if (s->dead) {
-            return;
-        }
-
         ngx_http_fanout_session_close(s, 1012, "restart");
         return;
     }
@@ -328,19 +334,11 @@ due(ngx_http_fanout_session_t *s)
 
     ping(s, quiet);
 
-    if (s->dead) {
-        return;
-    }
-
     if (s->alive && (ngx_msec_int_t) (now - s->alive_at) >= 0) {
         ngx_http_fanout_session_alive(s);
     }
 
     heartbeat(s, now);
-
-    if (s->dead) {
-        return;
-    }
 
     ngx_http_fanout_session_timer(s);
 }
@@ -403,6 +401,10 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
 {
     ngx_event_t  *rev;
     ngx_msec_t    now, at;
+
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
+        return;
+    }
 
     rev = s->connection->read;
     now = ngx_current_msec;

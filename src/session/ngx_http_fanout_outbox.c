@@ -33,7 +33,7 @@ ngx_http_fanout_session_push(ngx_http_fanout_session_t *s,
 {
     ngx_http_fanout_piece_t  *p;
 
-    if (s->dead || start == end) {
+    if (s->state == NGX_HTTP_FANOUT_ENDED || start == end) {
         return;
     }
 
@@ -198,7 +198,7 @@ ngx_http_fanout_session_send(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
     ngx_http_fanout_hub_t    *hub;
     ngx_http_fanout_frame_t  *f;
 
-    if (s->state != NGX_HTTP_FANOUT_OPEN || s->dead) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         return;
     }
 
@@ -264,10 +264,7 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
         s->queued = 0;
 
         if (!s->blocked) {
-            /* it may end within: freed when all below has returned */
-            s->reading = 1;
             send_output(s);
-            (void) ngx_http_fanout_session_done(s);
         }
     }
 
@@ -313,16 +310,12 @@ send_output(ngx_http_fanout_session_t *s)
 
             ngx_http_fanout_session_catch_up(s);
 
-            if (s->dead || s->nout == 0) {
+            if (s->state == NGX_HTTP_FANOUT_ENDED || s->nout == 0) {
                 break;
             }
         }
 
         n = s->transport->send ? s->transport->send(s) : out_send(s);
-
-        if (s->dead) {
-            break;
-        }
 
         if (n == NGX_ERROR
             && s->transport == &ngx_http_fanout_websocket_away)
@@ -363,7 +356,7 @@ send_output(ngx_http_fanout_session_t *s)
         }
     }
 
-    if (s->dead) {
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
         return;
     }
 
@@ -385,7 +378,7 @@ send_output(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s)
 {
-    if (!s->queued) {
+    if (!s->queued && s->state != NGX_HTTP_FANOUT_ENDED) {
         s->queued = 1;
         ngx_queue_insert_tail(&s->hub->flush, &s->flush);
 

@@ -342,7 +342,7 @@ ngx_http_fanout_position_place(ngx_http_fanout_subscription_t *sub,
     last = f->data + end;
     own = NULL;
 
-    for ( /* void */ ; p < last && !s->dead; p = next) {
+    for ( /* void */ ; p < last; p = next) {
 
         next = (u_char *) memmem(p, last - p, "\n\n", 2);
         next = next ? next + 2 : last;

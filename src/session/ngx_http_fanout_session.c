@@ -16,9 +16,14 @@
 #define NGX_HTTP_FANOUT_CLOSE_WAIT 2000    /* ms, for an answer to a close */
 
 
+static void leave_zone(ngx_http_fanout_session_t *s, ngx_uint_t how);
+static void mute(ngx_http_fanout_session_t *s);
+static void to_reaper(ngx_http_fanout_session_t *s);
 static void forget_work(ngx_http_fanout_session_t *s);
 static void forget_subs(ngx_http_fanout_session_t *s);
-static void close_connection(ngx_http_fanout_session_t *s);
+static void release(ngx_http_fanout_session_t *s);
+static void finalize(ngx_http_request_t *r,
+    const ngx_http_fanout_transport_t *transport, void *answer);
 static void session_free(ngx_http_fanout_session_t *s);
 static void leave_handler(ngx_event_t *ev);
 
@@ -93,7 +98,7 @@ void
 ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     const char *reason)
 {
-    if (s->dead || s->state == NGX_HTTP_FANOUT_CLOSING) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         return;
     }
 
@@ -115,29 +120,28 @@ ngx_http_fanout_session_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
 
     ngx_http_fanout_eventlog_ended(s, code, reason);
 
-    forget_work(s);
+    s->behind = 0;
+
+    to_reaper(s);
 
     s->transport->close(s, code, reason);
 
-    if (!s->dead) {
-        ngx_http_fanout_session_timer(s);
-    }
+    ngx_http_fanout_session_timer(s);
 }
 
-
-/* Its subscription is left to the end of the session: this may be called
- * while the subscribers of the channel are walked. */
 
 void
 ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s)
 {
-    if (s->dead || s->state == NGX_HTTP_FANOUT_CLOSING) {
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
         return;
     }
 
     s->state = NGX_HTTP_FANOUT_CLOSING;
     s->close_at = ngx_current_msec + NGX_HTTP_FANOUT_CLOSE_WAIT;
     s->behind = 0;
+
+    to_reaper(s);
 
     ngx_http_fanout_session_timer(s);
 }
@@ -227,22 +231,43 @@ ngx_http_fanout_session_job_unqueue(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
 {
+    ngx_http_fanout_hub_t  *hub;
+
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
+        return;
+    }
+
+    s->state = NGX_HTTP_FANOUT_ENDED;
+    s->alive = 0;
+    s->behind = 0;
+
+    hub = s->hub;
+    hub->nsessions--;
+
+    ngx_http_fanout_count(hub, disconnects);
+
+    leave_zone(s, how);
+
+    ngx_http_fanout_session_unindex(s);
+
+    if (s->queued) {
+        ngx_queue_remove(&s->flush);
+        s->queued = 0;
+    }
+
+    mute(s);
+    to_reaper(s);
+}
+
+
+static void
+leave_zone(ngx_http_fanout_session_t *s, ngx_uint_t how)
+{
     uint8_t                 reason;
     uint32_t                linger;
     ngx_http_fanout_hub_t  *hub;
 
-    if (s->dead) {
-        return;
-    }
-
-    s->dead = 1;
     hub = s->hub;
-
-    ngx_http_fanout_count(hub, disconnects);
-
-    forget_work(s);
-
-    ngx_http_fanout_eventlog_close(s);
 
     if (s->identity.client && s->identity_ref) {
         linger = how == NGX_HTTP_FANOUT_END_CUT ? s->conf->resume : 0;
@@ -262,20 +287,91 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
         ngx_http_fanout_hub_presence(hub);
     }
 
-    if (s->queued) {
-        ngx_queue_remove(&s->flush);
-        s->queued = 0;
+    s->identity_ref = 0;
+}
+
+
+/* Events of this turn may still come for it.  A request that it does not hold
+ * is in the hands of its content handler. */
+
+static void
+mute(ngx_http_fanout_session_t *s)
+{
+    if (s->request == NULL) {
+
+        if (s->connection) {
+            s->connection->read->handler = ngx_http_empty_handler;
+            s->connection->write->handler = ngx_http_empty_handler;
+        }
+
+        return;
     }
 
-    ngx_http_fanout_session_unindex(s);
-    ngx_queue_remove(&s->queue);
-    hub->nsessions--;
+    if (s->holds) {
+        s->request->read_event_handler = ngx_http_block_reading;
+        s->request->write_event_handler = ngx_http_request_empty_handler;
+    }
+}
+
+
+/* the reaper */
+
+static void
+to_reaper(ngx_http_fanout_session_t *s)
+{
+    if (!s->listed) {
+        s->listed = 1;
+        ngx_queue_insert_tail(&s->hub->ended, &s->ended);
+    }
+
+    ngx_post_event(&s->hub->reaper, &ngx_posted_events);
+}
+
+
+void
+ngx_http_fanout_session_reap(ngx_event_t *ev)
+{
+    ngx_queue_t                *q;
+    ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_session_t  *s;
+
+    hub = ev->data;
+
+    while (!ngx_queue_empty(&hub->ended)) {
+        q = ngx_queue_head(&hub->ended);
+        s = ngx_queue_data(q, ngx_http_fanout_session_t, ended);
+
+        ngx_queue_remove(q);
+        s->listed = 0;
+
+        forget_work(s);
+
+        if (s->state == NGX_HTTP_FANOUT_ENDED) {
+            release(s);
+        }
+    }
 
     if (hub->nsessions == 0 && hub->leave.timer_set) {
         ngx_del_timer(&hub->leave);
     }
+}
 
+
+/* First all of the session, then what may run anything. */
+
+static void
+release(ngx_http_fanout_session_t *s)
+{
+    void                               *answer;
+    ngx_connection_t                   *c;
+    ngx_http_request_t                 *r;
+    const ngx_http_fanout_transport_t  *transport;
+
+    ngx_http_fanout_eventlog_close(s);
+    ngx_http_fanout_session_unindex(s);
     ngx_http_fanout_outbox_clear(s);
+
+    ngx_queue_remove(&s->queue);
 
     if (s->detach) {
         if (s->detach->event.timer_set) {
@@ -287,69 +383,71 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
         }
 
         ngx_free(s->detach);
-        s->detach = NULL;
     }
-
-    if (!s->reading) {
-        (void) ngx_http_fanout_session_done(s);
-    }
-}
-
-
-ngx_uint_t
-ngx_http_fanout_session_done(ngx_http_fanout_session_t *s)
-{
-    s->reading = 0;
-
-    if (!s->dead) {
-        return 0;
-    }
-
-    close_connection(s);
-    session_free(s);
-
-    return 1;
-}
-
-
-static void
-close_connection(ngx_http_fanout_session_t *s)
-{
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
 
     c = s->connection;
     r = s->request;
 
-    if (c == NULL) {
-        return;
+    if (r) {
+        ngx_http_fanout_session_release_request(s);
+        r = s->holds ? r : NULL;
+        c = NULL;
     }
 
-    s->connection = NULL;
-    s->request = NULL;
+    transport = s->finish ? s->transport : NULL;
+    answer = s->answer;
+
+    session_free(s);
 
     if (r) {
-        /* it may be logged when the session is no more */
-        ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
+        finalize(r, transport, answer);
 
-        r->keepalive = 0;
-        r->read_event_handler = ngx_http_block_reading;
-        r->write_event_handler = ngx_http_request_empty_handler;
+    } else if (c) {
+        ngx_http_close_connection(c);
+    }
+}
 
-        if (s->finish && s->stream) {
-            ngx_http_finalize_request(r,
-                                 ngx_http_send_special(r, NGX_HTTP_LAST));
-            ngx_http_run_posted_requests(c);
-            return;
-        }
 
-        /* what ends the request may have to be run by an event of it */
-        ngx_post_event(c->write, &ngx_posted_events);
-        ngx_http_finalize_request(r, NGX_ERROR);
-        return;
+void
+ngx_http_fanout_session_release_request(ngx_http_fanout_session_t *s)
+{
+    ngx_event_t         *rev;
+    ngx_http_request_t  *r;
+
+    r = s->request;
+    rev = r->connection->read;
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
     }
 
-    ngx_http_close_connection(c);
+    rev->cancelable = 0;
+
+    /* it may be logged when the session is no more */
+    ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
+
+    s->cleanup->handler = NULL;
+    s->cleanup = NULL;
+
+    s->request = NULL;
+    s->connection = NULL;
+}
+
+
+static void
+finalize(ngx_http_request_t *r, const ngx_http_fanout_transport_t *transport,
+    void *answer)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    rc = transport && transport->answer ? transport->answer(r, answer)
+                                        : NGX_ERROR;
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -409,7 +507,7 @@ ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub)
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
-        if (s->connection == NULL || s->dead) {
+        if (s->state == NGX_HTTP_FANOUT_ENDED) {
             continue;
         }
 
@@ -439,7 +537,7 @@ ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub)
 static void
 leave_handler(ngx_event_t *ev)
 {
-    ngx_queue_t                *q, *next;
+    ngx_queue_t                *q;
     ngx_http_fanout_hub_t      *hub;
     ngx_http_fanout_session_t  *s;
 
@@ -447,9 +545,8 @@ leave_handler(ngx_event_t *ev)
 
     for (q = ngx_queue_head(&hub->sessions);
          q != ngx_queue_sentinel(&hub->sessions);
-         q = next)
+         q = ngx_queue_next(q))
     {
-        next = ngx_queue_next(q);
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
         ngx_http_fanout_eventlog_ended(s, 1006, "shutdown");

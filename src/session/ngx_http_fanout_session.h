@@ -6,9 +6,12 @@
  * its handshake and, where that may be freed, goes on detached from it:
  * then it has the connection and this memory, nothing else.
  *
- *   OPEN ──────► CLOSING ──────► gone
- *     │  close sent, awaiting  ▲
+ *   OPEN ──────► CLOSING ──────► ENDED ──────► released by the reaper
+ *     │  close sent, awaiting  ▲               at the end of the turn
  *     └────────────────────────┘ cut, refused, or the close answered
+ *
+ * What it has is released in one place, see "Life and end" in
+ * docs/architecture.md.
  */
 
 
@@ -34,7 +37,8 @@
 
 typedef enum {
     NGX_HTTP_FANOUT_OPEN = 0,
-    NGX_HTTP_FANOUT_CLOSING
+    NGX_HTTP_FANOUT_CLOSING,
+    NGX_HTTP_FANOUT_ENDED
 } ngx_http_fanout_state_e;
 
 
@@ -118,7 +122,9 @@ typedef struct ngx_http_fanout_stream_s  ngx_http_fanout_stream_t;
 struct ngx_http_fanout_session_s {
     ngx_queue_t                      queue;     /* hub->sessions */
     ngx_queue_t                      flush;     /* hub->flush */
-    ngx_connection_t                *connection;
+    ngx_queue_t                      ended;     /* hub->ended */
+    ngx_connection_t                *connection;    /* NULL: it was part of a
+                                                   request that has gone */
     ngx_http_request_t              *request;   /* attached, or NULL */
     ngx_http_fanout_hub_t           *hub;
     ngx_http_fanout_loc_conf_t      *conf;
@@ -175,9 +181,9 @@ struct ngx_http_fanout_session_s {
     unsigned                         resumed:1;
     unsigned                         unproved:1;    /* and its welcome may
                                                    not have come */
-    unsigned                         reading:1; /* in the read handler */
-    unsigned                         dead:1;    /* destroyed at its end */
-    unsigned                         detaching:1;
+    unsigned                         listed:1;  /* in hub->ended */
+    unsigned                         holds:1;   /* its request, and has to
+                                                   finalize it */
     unsigned                         heartbeat:1;   /* asked for */
     unsigned                         held:1;    /* until output is gone */
     unsigned                         indexed:1; /* by client */
@@ -196,28 +202,35 @@ struct ngx_http_fanout_session_s {
     ngx_msec_t                       active_at; /* last command */
     ngx_msec_t                       alive_at;  /* look for silence then */
     ngx_msec_t                       returned_at;
-    unsigned                         finish:1;  /* attached: the response ends
-                                                   as one that is whole */
+    unsigned                         finish:1;  /* ENDED: the request that it
+                                                   holds is answered */
     uint8_t                          refused;   /* error_e: why it could not
                                                    begin, or the last reply */
     ngx_http_cleanup_t              *cleanup;   /* of the request */
     ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
     unsigned                         logged:1;  /* a log record follows */
-    void                            *answer;    /* of a POST, see post.c */
+    void                            *answer;    /* for transport->answer, of
+                                                   the request's pool */
 };
 
 
 /*
- * Makes a session for a handshake that is to be accepted.  Owned by the
- * request until it is detached, then by itself.  NULL: nothing was changed.
+ * Makes a session for a handshake that is to be accepted, attached to the
+ * request.  It is ended with the request at the latest, unless it is detached
+ * before.  NULL: nothing was changed.
  */
 ngx_http_fanout_session_t *ngx_http_fanout_session_create(
     ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user);
 
 /* The dialect greets and subscribes; what it says waits for the start.
- * NGX_ERROR if the session ended within: it is freed with the request. */
+ * NGX_ERROR if the session ended within: the caller takes its request back by
+ * session_part(), and refuses it. */
 ngx_int_t ngx_http_fanout_session_begin(ngx_http_fanout_session_t *s);
+
+/* The session holds its request from here on: the content handler returns
+ * NGX_DONE, and the end of the session finalizes the request. */
+void ngx_http_fanout_session_hold_request(ngx_http_fanout_session_t *s);
 
 /* The handshake was answered and flushed: output goes, input is read, the
  * request is let go. */
@@ -227,8 +240,8 @@ void ngx_http_fanout_session_start(ngx_http_fanout_session_t *s);
  * its output goes through the filters as a stream. */
 void ngx_http_fanout_session_attach(ngx_http_fanout_session_t *s);
 
-/* Parts a session from its request, which then is the caller's to answer and
- * finalize, and ends it.  The session must not be used any more. */
+/* A content handler takes the request back from a session that does not hold
+ * it, to refuse it, and ends the session. */
 void ngx_http_fanout_session_part(ngx_http_fanout_session_t *s);
 
 /* The subscription of a session on a channel, NULL. */
@@ -282,8 +295,9 @@ void ngx_http_fanout_session_close(ngx_http_fanout_session_t *s,
 /* A close frame was sent by other means: nothing may follow it. */
 void ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s);
 
-/* Ends it now.  It may be called from anywhere below the session's handlers:
- * the memory lives until these return. */
+/* Marks it as ENDED, for good: nothing is sent or received any more, no event
+ * of it is handled.  It may be called from anywhere: the reaper releases it
+ * and what it has at the end of the turn. */
 void ngx_http_fanout_session_end(ngx_http_fanout_session_t *s,
     ngx_uint_t how);
 
@@ -316,18 +330,20 @@ void ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s);
 
 /* inside of the room */
 
-/* Ends a handler that had set reading: 1 if the session died meanwhile and is
- * freed now. */
-ngx_uint_t ngx_http_fanout_session_done(ngx_http_fanout_session_t *s);
+/* The reaper, posted by ends: hub->reaper. */
+void ngx_http_fanout_session_reap(ngx_event_t *ev);
 
-/* The cleanup of the request that a session is attached to. */
+/* Parts a session from its request, which knows nothing of it any more. */
+void ngx_http_fanout_session_release_request(ngx_http_fanout_session_t *s);
+
+/* A cleanup handler: the request ends while the session is attached to it. */
 void ngx_http_fanout_session_cleanup(void *data);
 
 /* Handlers of a detached connection. */
 void ngx_http_fanout_session_read_handler(ngx_event_t *rev);
 void ngx_http_fanout_session_write_handler(ngx_event_t *wev);
 
-/* What they do, attached or not; each may end and free the session. */
+/* What they do, attached or not. */
 void ngx_http_fanout_session_read(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_write(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_tick(ngx_http_fanout_session_t *s);

@@ -427,7 +427,7 @@ ngx_http_fanout_signals_tell(ngx_http_fanout_session_t *s)
     ngx_http_fanout_subscription_t  *sub;
 
     for (q = ngx_queue_head(&s->subs);
-         q != ngx_queue_sentinel(&s->subs) && s->waiting && !s->dead;
+         q != ngx_queue_sentinel(&s->subs) && s->waiting;
          q = next)
     {
         next = ngx_queue_next(q);

@@ -68,7 +68,8 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
 
     if (ngx_http_fanout_websocket_extend(r, s, &extension) != NGX_OK) {
-        return NGX_ERROR;
+        ngx_http_fanout_session_part(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     ngx_http_fanout_websocket_init(s);
@@ -76,14 +77,16 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     /* who sees the 101 is subscribed already */
 
     if (ngx_http_fanout_session_begin(s) != NGX_OK) {
+        ngx_http_fanout_session_part(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (switch_protocols(r, &extension) != NGX_OK) {
+        ngx_http_fanout_session_part(s);
         return NGX_ERROR;
     }
 
-    r->main->count++;
+    ngx_http_fanout_session_hold_request(s);
 
     if (r->out || r->connection->buffered) {
         /* something pipelined before is not sent yet */

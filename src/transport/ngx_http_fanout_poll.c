@@ -14,6 +14,15 @@
 #include "ngx_http_fanout_transport.h"
 
 
+/* what is left to be sent when the session has ended; of the request's pool */
+
+typedef struct {
+    ngx_str_t                 body;
+    ngx_str_t                 position;
+    ngx_uint_t                large;        /* it would be too large */
+} answer_t;
+
+
 static ngx_int_t poll_begin(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_frame_t *f, uint32_t *start);
 static ngx_int_t poll_end(ngx_http_fanout_hub_t *hub,
@@ -23,8 +32,8 @@ static void poll_input(ngx_http_fanout_session_t *s, u_char *data,
 static void poll_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     const char *reason);
 static ssize_t poll_send(ngx_http_fanout_session_t *s);
-static ngx_int_t gather(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
-    ngx_str_t *body, ngx_str_t *position);
+static ngx_int_t poll_answer(ngx_http_request_t *r, void *data);
+static ngx_int_t gather(ngx_http_fanout_session_t *s, answer_t *a);
 static u_char *to_array(u_char *p, u_char *last);
 
 
@@ -39,7 +48,8 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_poll = {
     NULL,
     poll_send,
     NULL,
-    NULL
+    NULL,
+    poll_answer
 };
 
 
@@ -58,8 +68,7 @@ ngx_http_fanout_poll_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    r->main->count++;
-
+    ngx_http_fanout_session_hold_request(s);
     ngx_http_fanout_session_attach(s);
 
     return NGX_DONE;
@@ -98,25 +107,24 @@ poll_close(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
 }
 
 
-/* Answers with all there is, and is gone. */
+/* The first output is the last: with all there is the session ends. */
 
 static ssize_t
 poll_send(ngx_http_fanout_session_t *s)
 {
-    ngx_int_t            rc;
-    ngx_str_t            body, position;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = s->request;
-    c = s->connection;
+    answer_t  *a;
 
     if (s->behind || s->job) {
         ngx_http_fanout_session_catch_up(s);
+    }
 
-        if (s->dead) {
-            return NGX_ERROR;
-        }
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
+        return NGX_DECLINED;
+    }
+
+    a = ngx_pcalloc(s->request->pool, sizeof(answer_t));
+    if (a == NULL) {
+        return NGX_ERROR;
     }
 
     if (s->job && s->state == NGX_HTTP_FANOUT_OPEN && !s->draining) {
@@ -126,75 +134,84 @@ poll_send(ngx_http_fanout_session_t *s)
             return NGX_DECLINED;
         }
 
-        ngx_http_fanout_session_part(s);
+        a->large = 1;
 
-        ngx_http_finalize_request(r, ngx_http_fanout_refuse(r,
-                                      NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                      "the members are more than "
-                                      "fanout_buffer: ask for them by POST, "
-                                      "channel by channel"));
-        ngx_http_run_posted_requests(c);
-
-        return 0;
-    }
-
-    if (gather(s, r, &body, &position) != NGX_OK) {
+    } else if (gather(s, a) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_http_fanout_add(s->hub, sent_bytes, body.len);
-    ngx_http_fanout_count(s->hub, sends);
-    ngx_http_fanout_eventlog_add(s, bytes_out, body.len);
+    s->answer = a;
+    s->finish = 1;
 
-    ngx_http_fanout_session_part(s);
+    ngx_http_fanout_eventlog_ended(s, 1000, "answered");
+
+    /* its client will poll again */
+
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+gather(ngx_http_fanout_session_t *s, answer_t *a)
+{
+    u_char              *p;
+    ngx_http_request_t  *r;
+
+    r = s->request;
+
+    a->position.data = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_POSITION_LEN);
+    a->body.data = ngx_pnalloc(r->pool, s->pending + sizeof("[]\n"));
+
+    if (a->position.data == NULL || a->body.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_http_fanout_position_write(s, a->position.data);
+    a->position.len = p - a->position.data;
+
+    /* an array is shorter than its events */
+
+    p = a->body.data + sizeof("[]\n");
+    p = to_array(a->body.data,
+                 p + ngx_http_fanout_outbox_copy(s, p, s->pending));
+    a->body.len = p - a->body.data;
+
+    ngx_http_fanout_add(s->hub, sent_bytes, a->body.len);
+    ngx_http_fanout_count(s->hub, sends);
+    ngx_http_fanout_eventlog_add(s, bytes_out, a->body.len);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+poll_answer(ngx_http_request_t *r, void *data)
+{
+    answer_t  *a = data;
+
+    if (a->large) {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                      "the members are more than "
+                                      "fanout_buffer: ask for them by POST, "
+                                      "channel by channel");
+    }
 
     if (ngx_exiting || ngx_terminate) {
         r->keepalive = 0;
     }
 
     if (ngx_http_fanout_answer_headers(r) != NGX_OK
-        || ngx_http_fanout_http_add(r, "Fanout-Position", &position)
+        || ngx_http_fanout_http_add(r, "Fanout-Position", &a->position)
            != NGX_OK)
     {
-        rc = NGX_HTTP_INTERNAL_SERVER_ERROR;
-
-    } else {
-        rc = ngx_http_fanout_http_send(r, NGX_HTTP_OK,
-                                       &ngx_http_fanout_type_json, body.data,
-                                       body.len);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
-
-    return 0;
-}
-
-
-static ngx_int_t
-gather(ngx_http_fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *body,
-    ngx_str_t *position)
-{
-    u_char  *p;
-
-    position->data = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_POSITION_LEN);
-    body->data = ngx_pnalloc(r->pool, s->pending + sizeof("[]\n"));
-
-    if (position->data == NULL || body->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    p = ngx_http_fanout_position_write(s, position->data);
-    position->len = p - position->data;
-
-    /* an array is shorter than its events */
-
-    p = body->data + sizeof("[]\n");
-    p = to_array(body->data,
-                 p + ngx_http_fanout_outbox_copy(s, p, s->pending));
-    body->len = p - body->data;
-
-    return NGX_OK;
+    return ngx_http_fanout_http_send(r, NGX_HTTP_OK,
+                                     &ngx_http_fanout_type_json, a->body.data,
+                                     a->body.len);
 }
 
 

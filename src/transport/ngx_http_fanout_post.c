@@ -14,12 +14,14 @@
 #include "ngx_http_fanout_transport.h"
 
 
-/* the replies so far; of the request's pool */
+/* the replies so far, and then what is answered; of the request's pool */
 
 typedef struct {
     ngx_http_fanout_hub_t    *hub;
     ngx_http_fanout_frame_t  *frame;        /* NULL: sent, or gone */
     ngx_uint_t                n;
+    ngx_uint_t                status;
+    const char               *why;          /* it is refused; NULL: it isn't */
 } answer_t;
 
 
@@ -37,15 +39,16 @@ static const char *check_body(ngx_http_request_t *r,
 static ngx_uint_t is_json(ngx_http_request_t *r);
 static void body_handler(ngx_http_request_t *r);
 static ngx_int_t run(ngx_http_request_t *r);
-static ngx_int_t finish(ngx_http_fanout_session_t *s, ngx_int_t rc);
 static ngx_uint_t author(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r);
-static ngx_int_t begin(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
-    ngx_str_t *body);
-static ngx_int_t answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static answer_t *answer_create(ngx_http_fanout_session_t *s,
+    ngx_http_request_t *r);
+static void go_on(ngx_http_fanout_session_t *s);
+static void finish(ngx_http_fanout_session_t *s, ngx_uint_t status,
+    const char *why);
+static ngx_int_t post_answer(ngx_http_request_t *r, void *data);
 static ngx_int_t harvest(ngx_http_fanout_session_t *s, answer_t *a);
-static ngx_int_t send_replies(ngx_http_request_t *r, answer_t *a,
-    ngx_uint_t status);
+static ngx_int_t send_replies(ngx_http_request_t *r, answer_t *a);
 static void answer_free(void *data);
 
 
@@ -60,7 +63,8 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_post = {
     NULL,
     NULL,
     NULL,
-    post_resume
+    post_resume,
+    post_answer
 };
 
 
@@ -141,7 +145,7 @@ static ngx_int_t
 run(ngx_http_request_t *r)
 {
     off_t                        size;
-    ngx_int_t                    rc;
+    u_char                      *copy;
     ngx_str_t                    user, body;
     ngx_uint_t                   status;
     const char                  *why;
@@ -192,47 +196,34 @@ run(ngx_http_request_t *r)
                                   "by Fanout-Resume");
     }
 
-    s->reading = 1;
-    rc = begin(s, r, &body);
+    /* others read the body as well */
 
-    return finish(s, rc);
-}
+    copy = ngx_pnalloc(r->pool, body.len);
+    s->answer = answer_create(s, r);
 
-
-/* DONE: the request goes on, in post_resume(). */
-
-static ngx_int_t
-finish(ngx_http_fanout_session_t *s, ngx_int_t rc)
-{
-    if (rc != NGX_DONE && !s->dead) {
+    if (copy == NULL || s->answer == NULL) {
         ngx_http_fanout_session_part(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    (void) ngx_http_fanout_session_done(s);
+    ngx_memcpy(copy, body.data, body.len);
 
-    return rc;
+    ngx_http_fanout_session_hold_request(s);
+
+    s->dialect->receive(s, NGX_HTTP_FANOUT_WS_TEXT, copy, body.len);
+
+    go_on(s);
+
+    return NGX_DONE;
 }
 
 
 static void
 post_resume(ngx_http_fanout_session_t *s)
 {
-    ngx_int_t            rc;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = s->request;
-    c = r->connection;
-
-    s->reading = 1;
     (void) s->dialect->work(s);
 
-    rc = finish(s, answer(s, r));
-
-    if (rc != NGX_DONE) {
-        ngx_http_finalize_request(r, rc);
-        ngx_http_run_posted_requests(c);
-    }
+    go_on(s);
 }
 
 
@@ -274,46 +265,33 @@ author(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-begin(ngx_http_fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *body)
+static answer_t *
+answer_create(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
-    u_char              *copy;
     answer_t            *a;
     ngx_pool_cleanup_t  *cln;
 
-    /* others read the body as well */
-
-    copy = ngx_pnalloc(r->pool, body->len);
     cln = ngx_pool_cleanup_add(r->pool, sizeof(answer_t));
-
-    if (copy == NULL || cln == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (cln == NULL) {
+        return NULL;
     }
 
     a = cln->data;
+    ngx_memzero(a, sizeof(answer_t));
+
     a->hub = s->hub;
-    a->n = 0;
     a->frame = ngx_http_fanout_frame_create(s->hub, 1024);
 
     cln->handler = answer_free;
-    s->answer = a;
 
-    if (a->frame == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    ngx_memcpy(copy, body->data, body->len);
-
-    s->dialect->receive(s, NGX_HTTP_FANOUT_WS_TEXT, copy, body->len);
-
-    return answer(s, r);
+    return a->frame ? a : NULL;
 }
 
 
-/* Gathers the replies until there are all. */
+/* Gathers the replies until there are all, or a backend is asked. */
 
-static ngx_int_t
-answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
+static void
+go_on(ngx_http_fanout_session_t *s)
 {
     answer_t    *a;
     ngx_uint_t   status;
@@ -322,16 +300,16 @@ answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     for ( ;; ) {
 
-        if (s->dead || harvest(s, a) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        if (s->state != NGX_HTTP_FANOUT_OPEN || harvest(s, a) != NGX_OK) {
+            finish(s, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL);
+            return;
         }
 
         if (a->frame->used > s->conf->buffer) {
-            ngx_http_fanout_session_part(s);
-            return ngx_http_fanout_refuse(r,
-                                  NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                  "the reply is larger than fanout_buffer: "
-                                  "ask for less at once");
+            finish(s, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                   "the reply is larger than fanout_buffer: ask for less at "
+                   "once");
+            return;
         }
 
         if (s->job == NULL) {
@@ -340,8 +318,8 @@ answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
         if (s->job->ask && s->job->waits) {
             /* a client that goes does not wait */
-            r->read_event_handler = ngx_http_test_reading;
-            return NGX_DONE;
+            s->request->read_event_handler = ngx_http_test_reading;
+            return;
         }
 
         (void) s->dialect->work(s);
@@ -355,9 +333,39 @@ answer(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         status = ngx_http_fanout_errors[s->refused].status;
     }
 
-    ngx_http_fanout_session_part(s);
+    finish(s, status, NULL);
+}
 
-    return send_replies(r, a, status);
+
+static void
+finish(ngx_http_fanout_session_t *s, ngx_uint_t status, const char *why)
+{
+    answer_t  *a;
+
+    a = s->answer;
+    a->status = status;
+    a->why = why;
+
+    s->finish = 1;
+
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CLEAN);
+}
+
+
+static ngx_int_t
+post_answer(ngx_http_request_t *r, void *data)
+{
+    answer_t  *a = data;
+
+    if (a->why) {
+        return ngx_http_fanout_refuse(r, a->status, a->why);
+    }
+
+    if (a->status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return send_replies(r, a);
 }
 
 
@@ -413,7 +421,7 @@ harvest(ngx_http_fanout_session_t *s, answer_t *a)
 
 
 static ngx_int_t
-send_replies(ngx_http_request_t *r, answer_t *a, ngx_uint_t status)
+send_replies(ngx_http_request_t *r, answer_t *a)
 {
     ngx_http_fanout_frame_t  *f;
 
@@ -447,7 +455,7 @@ send_replies(ngx_http_request_t *r, answer_t *a, ngx_uint_t status)
 
     a->frame = NULL;
 
-    return ngx_http_fanout_http_send_frame(r, a->hub, status,
+    return ngx_http_fanout_http_send_frame(r, a->hub, a->status,
                                            &ngx_http_fanout_type_json, f);
 }
 

@@ -23,6 +23,7 @@ static ngx_int_t sse_end(ngx_http_fanout_hub_t *hub,
 static void sse_input(ngx_http_fanout_session_t *s, u_char *data, size_t len);
 static void sse_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     const char *reason);
+static ngx_int_t stream_answer(ngx_http_request_t *r, void *data);
 static ngx_int_t send_header(ngx_http_request_t *r);
 static ngx_uint_t own_body(ngx_http_request_t *r);
 static void flush_header(ngx_http_request_t *r);
@@ -42,6 +43,7 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_sse = {
     NULL,
     NULL,
     ngx_http_fanout_position_place,
+    NULL,
     NULL
 };
 
@@ -59,7 +61,8 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_sse_stream = {
     NULL,
     ngx_http_fanout_stream_send,
     ngx_http_fanout_position_place,
-    NULL
+    NULL,
+    stream_answer
 };
 
 
@@ -81,6 +84,7 @@ ngx_http_fanout_sse_handler(ngx_http_request_t *r)
     rc = send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
+        ngx_http_fanout_session_part(s);
         return rc;
     }
 
@@ -88,7 +92,7 @@ ngx_http_fanout_sse_handler(ngx_http_request_t *r)
         s->transport = &ngx_http_fanout_sse_stream;
     }
 
-    r->main->count++;
+    ngx_http_fanout_session_hold_request(s);
 
     if (s->transport == &ngx_http_fanout_sse
         && (r->out || r->connection->buffered))
@@ -255,7 +259,16 @@ sse_close(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
 
     s->close_after = 1 + NGX_HTTP_FANOUT_END_CUT;
 
-    if (!s->dead) {
-        ngx_http_fanout_outbox_queue(s);
-    }
+    ngx_http_fanout_outbox_queue(s);
+}
+
+
+/* All was sent: the response ends as one that is whole. */
+
+static ngx_int_t
+stream_answer(ngx_http_request_t *r, void *data)
+{
+    r->keepalive = 0;
+
+    return ngx_http_send_special(r, NGX_HTTP_LAST);
 }

@@ -408,7 +408,7 @@ last_error(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
 
     static const char  head[] = "data: {\"error\":";
 
-    if (s->dead || s->nout == 0) {
+    if (s->state == NGX_HTTP_FANOUT_ENDED || s->nout == 0) {
         return NGX_OK;
     }
 

@@ -29,7 +29,7 @@ struct ngx_http_fanout_transport_s {
                    uint32_t start, ngx_uint_t opcode);
 
     /* Received bytes, which may be changed; stops when a job begins and keeps
-     * the rest.  The session may be dead afterwards. */
+     * the rest. */
     void       (*input)(ngx_http_fanout_session_t *s, u_char *data,
                    size_t len);
 
@@ -52,6 +52,11 @@ struct ngx_http_fanout_transport_s {
     /* Goes on with the job, for which a backend was asked; it may end the
      * session.  NULL: with the output of the next turn. */
     void       (*resume)(ngx_http_fanout_session_t *s);
+
+    /* Answers the request that an ended session has held, which is no more:
+     * data is its s->answer.  Returns what finalizes the request.  NULL, or
+     * when s->finish was not set: the request is cut. */
+    ngx_int_t  (*answer)(ngx_http_request_t *r, void *data);
 };
 
 

@@ -52,6 +52,7 @@ static void keep_rest(ngx_http_fanout_session_t *s, u_char *pos, u_char *last);
         ping,                                                                 \
         NULL,                                                                 \
         NULL,                                                                 \
+        NULL,                                                                 \
         NULL                                                                  \
     }
 
@@ -212,7 +213,7 @@ ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s, u_char *data,
             s->ws.control = NULL;
         }
 
-        if (s->dead) {
+        if (s->state == NGX_HTTP_FANOUT_ENDED) {
             return;
         }
 
