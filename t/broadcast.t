@@ -961,7 +961,44 @@ subtest 'any content handler' => sub {
     my $r = http()->get('/file/file', headers => { Range => 'bytes=0-9' });
 
     is($r->{body}, '0123456789', 'a range');
-    is(heard()->{meta}{omitted}, 'partial', 'is none of it');
+    my $m = heard();
+
+    is($m->{meta}{omitted}, 'partial', 'is none of it');
+    is($m->{meta}{status}, 206, 'nor a 200');
+
+    # ranges that are longer than the file, with what is put between them
+
+    write_file("$dir/html/short", pattern(1_040));
+
+    for (['short', map { $_ * 5 } 0 .. 199], ['tiny', 0, 4]) {
+        my ($name, @at) = @$_;
+
+        write_file("$dir/html/tiny", 'SEE-THIS') if $name eq 'tiny';
+
+        $r = http()->get("/file/$name", headers => {
+            Range => 'bytes=' . join ',', map { $_ . '-' . ($_ + 2) } @at });
+
+        is($r->{status}, 206, @at . " ranges of $name");
+        like($r->{headers}{'content-type'}, qr{^multipart/byteranges},
+             'in parts');
+
+        $m = heard();
+
+        is($m->{data}, undef, 'are no data');
+        is($m->{meta}{omitted}, 'partial', 'as they are not the file');
+        is($m->{meta}{status}, 206, 'and no 200');
+    }
+
+    # what can't be had is an error page, longer than the file
+
+    $r = http()->get('/file/tiny', headers => { Range => 'bytes=100-' });
+
+    is($r->{status}, 416, 'a range behind the end');
+    is(($m = heard())->{data}, undef, 'its error page is no data');
+    is($m->{meta}{omitted}, 'partial', 'but omitted');
+
+    ok(http()->get('/file/tiny')->{body} eq 'SEE-THIS', 'the whole file');
+    is(decode_base64(heard()->{data}), 'SEE-THIS', 'is heard next');
 
     SKIP: {
         skip 'no WebDAV', 4 if !has('http_dav_module');

@@ -37,6 +37,7 @@ static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static void take_headers(ngx_http_request_t *r, headers_t *h);
 static void take_header(ngx_http_request_t *r, ngx_table_elt_t *header,
     headers_t *h);
+static void take_range(ngx_http_fanout_broadcast_t *b, ngx_int_t rc);
 static ngx_int_t start(ngx_http_request_t *r, ngx_array_t *rules,
     headers_t *h);
 static ngx_http_fanout_broadcast_t *create(ngx_http_request_t *r,
@@ -131,12 +132,15 @@ static ngx_int_t
 header_filter(ngx_http_request_t *r)
 {
     headers_t                     h;
+    ngx_int_t                     rc;
     ngx_http_fanout_loc_conf_t   *conf;
     ngx_http_fanout_broadcast_t  *b;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    if (conf->broadcasts == NULL || conf->handler || r != r->main) {
+    if (conf->broadcasts == NULL || conf->handler || r != r->main
+        || ngx_http_get_module_ctx(r, ngx_http_fanout_broadcast_filter_module))
+    {
         return next_header_filter(r);
     }
 
@@ -165,7 +169,41 @@ header_filter(ngx_http_request_t *r)
         ngx_http_fanout_broadcast_publish(b);
     }
 
-    return next_header_filter(r);
+    rc = next_header_filter(r);
+
+    if (b && !b->done) {
+        take_range(b, rc);
+    }
+
+    return rc;
+}
+
+
+/* NGINX cuts ranges between this header filter and its body filter: what comes
+ * is not the body that the header has announced, and may be longer.  A range
+ * that can't be satisfied makes an error page of the response. */
+
+static void
+take_range(ngx_http_fanout_broadcast_t *b, ngx_int_t rc)
+{
+    ngx_http_request_t  *r;
+
+    r = b->request;
+
+    if (rc <= NGX_OK && r->headers_out.status != NGX_HTTP_PARTIAL_CONTENT) {
+        return;
+    }
+
+    b->copying = 0;
+    b->bodies[NGX_HTTP_FANOUT_BROADCAST_RESPONSE].omitted = "partial";
+
+    if (rc > NGX_OK) {
+        ngx_http_fanout_broadcast_publish(b);
+        return;
+    }
+
+    b->status = r->headers_out.status;
+    b->expected = r->headers_out.content_length_n;
 }
 
 
@@ -667,7 +705,7 @@ collect(ngx_http_fanout_broadcast_t *b, ngx_chain_t *in)
         return 1;
     }
 
-    /* a range of it, or the first slice */
+    /* the first slice */
 
     if (last && b->expected >= 0) {
         b->copying = 0;
@@ -691,6 +729,15 @@ copy(ngx_http_fanout_broadcast_t *b, ngx_buf_t *buf)
     }
 
     body = &b->bodies[NGX_HTTP_FANOUT_BROADCAST_RESPONSE];
+
+    if (b->expected >= 0
+        && (off_t) (body->body.len + size) > b->expected)
+    {
+        /* more than the header has announced, and than there is room for */
+        body->omitted = "partial";
+        b->copying = 0;
+        return;
+    }
 
     if (size > b->limit - body->body.len) {
         body->omitted = "large";
