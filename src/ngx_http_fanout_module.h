@@ -61,6 +61,8 @@ typedef struct {
     ngx_str_t                       name;
     ngx_shm_zone_t                 *shm_zone;
     ngx_http_fanout_zone_conf_t     conf;
+    uint32_t                        generation; /* of this configuration, in
+                                                   the zone */
     size_t                          frames;     /* bytes of output a worker
                                                    may hold */
     ngx_msec_t                      resume;     /* the longest of the zone */

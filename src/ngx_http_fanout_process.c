@@ -114,7 +114,8 @@ ngx_http_fanout_exit_process(ngx_cycle_t *cycle)
 
 
 /* In the master, or the single process.  A zone that is kept over a reload is
- * only read here: workers of the old cycle are at work in it. */
+ * only read here, but for the number of the configuration: workers of the old
+ * cycle are at work in it. */
 
 ngx_int_t
 ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
@@ -142,6 +143,8 @@ ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
             return NGX_ERROR;
         }
 
+        app->generation = ngx_http_fanout_zone_next(mem);
+
         return NGX_OK;
     }
 
@@ -164,6 +167,7 @@ ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     {
     case NGX_HTTP_FANOUT_ZONE_OK:
         shpool->data = mem;
+        app->generation = ngx_http_fanout_zone_next(mem);
         return NGX_OK;
 
     case NGX_HTTP_FANOUT_ZONE_SMALL:

@@ -43,6 +43,8 @@
  */
 
 #define NGX_HTTP_FANOUT_STATUS_NUMBERS(_)                                     \
+    _(generation, generation, "zone_generation", GAUGE,                       \
+      "Number of the configuration in force")                                 \
     _(channels, nchannels, "zone_channels", GAUGE, "Channels")                \
     _(keys, nkeys, "zone_keys", GAUGE, "Idempotence keys remembered")         \
     _(identities, nidentities, "zone_identities", GAUGE,                      \

@@ -156,12 +156,18 @@ write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums)
         }
 
         put(w, "%s{\"slot\":%ui,\"pid\":%uD,\"state\":\"%s\","
+<<<<<<< HEAD
             "\"sessions\":%uL,\"channels\":%uL,\"memory\":%uL,"
             "\"memory_base\":%uL,\"lag\":%uL,\"watchers\":%uL,",
+=======
+            "\"generation\":%uL,\"sessions\":%uL,\"channels\":%uL,"
+            "\"memory\":%uL,\"memory_base\":%uL,\"lag\":%uL,"
+            "\"watchers\":%uL,\"counters\":",
+>>>>>>> dfc9b98 (Policies belong to a generation of the configuration: only newer ones apply)
             n++ ? "," : "", i, worker.pid,
-            worker.state == 1 ? "live" : "dead", worker.sessions,
-            worker.interests, worker.vitals.memory, worker.vitals.base,
-            worker.vitals.lag, worker.vitals.watchers);
+            worker.state == 1 ? "live" : "dead", worker.generation,
+            worker.sessions, worker.interests, worker.vitals.memory,
+            worker.vitals.base, worker.vitals.lag, worker.vitals.watchers);
 
         write_latency(w, &worker.vitals);
 
@@ -285,10 +291,10 @@ write_worker(ngx_http_fanout_writer_t *w)
 
     put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%uL,\"channels\":%uD,"
         "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
-        "\"asks\":%ui,\"draining\":%s}",
+        "\"asks\":%ui,\"generation\":%uD,\"draining\":%s}",
         ngx_pid, hub->zone.slot, hub->nsessions - hub->vitals.watchers,
         hub->used, hub->frames, rosters, bytes,
-        ngx_http_fanout_asks_waiting(hub),
+        ngx_http_fanout_asks_waiting(hub), hub->zone.generation,
         hub->draining ? "true" : "false");
 }
 

@@ -77,6 +77,8 @@ static const metric_t  worker_metrics[] = {
 #define of(member)  offsetof(ngx_http_fanout_zone_worker_t, member)
 
     { "worker_pid", "Process of the worker in a slot", GAUGE, 0 },
+    { "worker_generation", "Number of its configuration", GAUGE,
+      of(generation) },
     { "worker_sessions", "Sessions of a worker", GAUGE, of(sessions) },
     { "worker_channels", "Channels a worker has subscribers on", GAUGE,
       of(interests) },

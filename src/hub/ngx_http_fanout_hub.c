@@ -105,6 +105,9 @@ attach(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    ngx_http_fanout_zone_configure(&hub->zone, hub->app->generation,
+                                   &hub->app->conf);
+
     return NGX_OK;
 }
 

@@ -15,6 +15,8 @@ static int named(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     const ngx_http_fanout_zone_channel_t *c);
 static void set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_zone_policy_t *policy);
+static void set_class(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    uint8_t class);
 static void interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t ref, uint32_t local);
 static void describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -163,9 +165,33 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     fanout_set(z, z->shm->classes[class].channels,
                z->shm->classes[class].channels + 1);
 
+    name->generation = z->generation;
     set_policy(z, ref, c->policy);
 
     return ref;
+}
+
+
+void
+fanout_channel_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_zone_channel_t *c)
+{
+    fanout_name_t  *name;
+
+    name = fanout_name(z, fanout_channel(z, ref));
+
+    if (!fanout_newest(z)
+        || (z->generation && name->generation == z->generation))
+    {
+        return;
+    }
+
+    if (name->generation != z->generation) {
+        fanout_set(z, name->generation, z->generation);
+    }
+
+    set_policy(z, ref, c->policy);
+    fanout_channel_settle(z, ref);
 }
 
 
@@ -180,7 +206,9 @@ set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         return;
     }
 
-    fanout_room_policy(z, ref, policy);
+    if (fanout_room_of(z, ref)) {
+        fanout_room_policy(z, fanout_room_of(z, ref), policy);
+    }
 
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
@@ -200,12 +228,22 @@ set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     }
 
     if (ch->class != policy->class) {
-        fanout_set(z, z->shm->classes[ch->class].channels,
-                   z->shm->classes[ch->class].channels - 1);
-        fanout_set(z, z->shm->classes[policy->class].channels,
-                   z->shm->classes[policy->class].channels + 1);
-        fanout_set(z, ch->class, policy->class);
+        set_class(z, ch, policy->class);
     }
+}
+
+
+static void
+set_class(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, uint8_t class)
+{
+    ngx_http_fanout_zone_class_t  *from, *to;
+
+    from = &z->shm->classes[ch->class];
+    to = &z->shm->classes[class];
+
+    fanout_set(z, from->channels, from->channels - 1);
+    fanout_set(z, to->channels, to->channels + 1);
+    fanout_set(z, ch->class, class);
 }
 
 
@@ -260,8 +298,7 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     (void) fanout_enter(z);
 
     if (fanout_channel_opened(z, c)) {
-        set_policy(z, c->ref, c->policy);
-        fanout_channel_settle(z, c->ref);
+        fanout_channel_policy(z, c->ref, c);
         fanout_set(z, fanout_interest(z, c->interest)->local, local);
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_OK;
@@ -282,7 +319,7 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
         channel = fanout_channel_make(z, c);
 
     } else {
-        set_policy(z, channel, c->policy);
+        fanout_channel_policy(z, channel, c);
     }
 
     ref = fanout_alloc(z, 1, FANOUT_INTERESTS, NULL);

@@ -329,6 +329,12 @@ ngx_http_fanout_events_ask(ngx_http_fanout_zone_t *z, uint8_t mask,
     (void) fanout_enter(z);
 
     shm = z->shm;
+
+    if (!fanout_newest(z)) {
+        fanout_leave(z);
+        return;
+    }
+
     known_by(z);
 
     if (shm->event_mask != mask || shm->event_max != max) {

@@ -258,6 +258,9 @@ typedef struct {
 
 #define FANOUT_ROOM_COUNT     0x01      /* SUMMARY: the number is pending */
 #define FANOUT_ROOM_HOOKS     0x02      /* its seats write events */
+#define FANOUT_ROOM_WANTED    0x04      /* times the mode of the policy */
+
+#define fanout_room_wanted(room)  ((room)->flags / FANOUT_ROOM_WANTED)
 
 
 /* A table of a room's tree: leaves hold members, others tables.  A bit of full
@@ -362,6 +365,7 @@ typedef struct {
     uint32_t             look;          /* there was no block for one */
     fanout_ref_t         addresses;
     uint32_t             nstaged;
+    uint32_t             generation;    /* of its configuration */
     fanout_stage_t       staged[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint64_t             sessions;
     uint64_t             counters[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -475,6 +479,8 @@ struct ngx_http_fanout_shm_s {
     uint32_t             dedupe;
     uint32_t             nslots;
     uint32_t             nclasses;
+    uint32_t             generation;    /* last given, by the master alone */
+    uint32_t             configured;    /* newest that a worker has begun with */
 
     uint64_t             evicted;
     uint64_t             expired;
@@ -755,8 +761,13 @@ int fanout_seat_sweep(ngx_http_fanout_zone_t *z);
 fanout_ref_t fanout_room_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 fanout_ref_t fanout_room_make(ngx_http_fanout_zone_t *z,
     fanout_ref_t channel, const ngx_http_fanout_zone_policy_t *policy);
-void fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+
+/* The room takes over its part of a policy; the mode only when it is empty. */
+void fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_zone_policy_t *policy);
+
+/* A room that is empty takes over the mode that its policy wants. */
+void fanout_room_mode(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 /* Frees one that holds nothing. */
 void fanout_room_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);

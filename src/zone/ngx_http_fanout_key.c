@@ -61,6 +61,13 @@ fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     key->delivered = r->delivered;
     key->pending = r->pending;
 
+    if (shm->key_last
+        && key->expires < fanout_key(z, shm->key_last)->expires)
+    {
+        /* the time was made shorter: the list stays in order */
+        key->expires = fanout_key(z, shm->key_last)->expires;
+    }
+
     bucket = &fanout_hash_table(z, key_hash)[hash[1] & shm->key_mask];
     fanout_set(z, key->hash_next, *bucket);
     fanout_set(z, *bucket, ref);

@@ -142,7 +142,7 @@ typedef struct {
 #define FANOUT_LIST_WHEEL     1
 #define FANOUT_LIST_IDLE      2
 
-#define FANOUT_NAME_FIRST     40
+#define FANOUT_NAME_FIRST     36
 
 typedef struct {
     fanout_ref_t         chain;
@@ -150,6 +150,7 @@ typedef struct {
     fanout_ref_t         list_prev;
     fanout_ref_t         room;          /* 0: nobody ever sat down */
     uint64_t             lost_seq;      /* highest seq let go of */
+    uint32_t             generation;    /* oldest of the policies in force */
     uint8_t              name[FANOUT_NAME_FIRST];
 } fanout_name_t;
 
@@ -219,12 +220,41 @@ fanout_ref_t fanout_channel_make(ngx_http_fanout_zone_t *z,
 void fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 uint32_t fanout_channel_blocks(size_t name_len);
 
+/*
+ * Policies belong to a generation of the configuration.  A channel takes over
+ * the policy of a worker whose generation is the newest in the zone; workers of
+ * an earlier one, which are shutting down, change no policy.  Without a
+ * generation (tests) every policy that is opened with is the newest.
+ */
+
+/* Whether this process has the newest configuration. */
+static inline int
+fanout_newest(ngx_http_fanout_zone_t *z)
+{
+    return z->generation >= z->shm->configured;
+}
+
+/* The channel takes over c->policy, if that is newer; it is settled. */
+void fanout_channel_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_zone_channel_t *c);
+
 /* Whether c holds an interest of this process in this incarnation. */
 static inline int
 fanout_channel_opened(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_channel_t *c)
 {
     return c->ref && z->slot != -1 && c->incarnation == z->incarnation;
+}
+
+/* policy() for a channel that was found by its name: one that this worker has
+ * opened took over the policy then. */
+static inline void
+fanout_channel_renew(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    const ngx_http_fanout_zone_channel_t *c)
+{
+    if (z->generation && !fanout_channel_opened(z, c)) {
+        fanout_channel_policy(z, ref, c);
+    }
 }
 
 /* Puts the channel into the list it belongs to after a change: idle, wheel

@@ -321,6 +321,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     ch = fanout_channel(z, ref);
     prefetch(z, ch);
+    fanout_channel_renew(z, ref, c);
 
     r->epoch = ch->epoch;
 

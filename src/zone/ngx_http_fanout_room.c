@@ -50,28 +50,28 @@ fanout_room_make(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     room->last = fanout_msec(z) - (1 << 30);
 
     fanout_set(z, name->room, ref);
-    fanout_room_policy(z, channel, policy);
+
+    if (policy) {
+        fanout_room_policy(z, ref, policy);
+
+        if (name->generation != z->generation) {
+            /* of another policy than the rest: a newer one is due */
+            fanout_set(z, name->generation, z->generation);
+        }
+    }
+
     fanout_channel_settle(z, channel);
 
     return ref;
 }
 
 
-/* How many are there is not known of those who came before it was asked for:
- * the mode is that of the first, until all have left. */
-
 void
-fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_zone_policy_t *policy)
 {
-    fanout_ref_t    ref;
+    uint8_t         flags;
     fanout_room_t  *room;
-
-    ref = fanout_room_of(z, channel);
-
-    if (ref == 0 || policy == NULL) {
-        return;
-    }
 
     room = fanout_room(z, ref);
 
@@ -87,18 +87,36 @@ fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
         fanout_set(z, room->seen, policy->seen);
     }
 
-    if (!(room->flags & FANOUT_ROOM_HOOKS) != !policy->hooks) {
-        fanout_set(z, room->flags, room->flags ^ FANOUT_ROOM_HOOKS);
-    }
-
     if (room->max != policy->members) {
         fanout_set(z, room->max, policy->members);
     }
 
-    if (room->mode != policy->presence && room->members == 0
+    flags = (room->flags & FANOUT_ROOM_COUNT)
+            | (policy->hooks ? FANOUT_ROOM_HOOKS : 0)
+            | policy->presence * FANOUT_ROOM_WANTED;
+
+    if (room->flags != flags) {
+        fanout_set(z, room->flags, flags);
+    }
+
+    fanout_room_mode(z, ref);
+}
+
+
+/* How many are there is not known of those who came before it was asked for:
+ * the mode is that of the first, until all have left. */
+
+void
+fanout_room_mode(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_room_t  *room;
+
+    room = fanout_room(z, ref);
+
+    if (room->mode != fanout_room_wanted(room) && room->members == 0
         && room->root == 0)
     {
-        fanout_set(z, room->mode, policy->presence);
+        fanout_set(z, room->mode, fanout_room_wanted(room));
     }
 }
 

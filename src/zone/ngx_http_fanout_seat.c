@@ -28,6 +28,8 @@ static void due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason);
+static void members_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason);
 static uint32_t local_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     unsigned slot);
 
@@ -97,7 +99,13 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
     }
 
     room = fanout_room_make(z, c->ref, c->policy);
-    fanout_room_policy(z, c->ref, c->policy);
+
+    if (fanout_newest(z) && c->policy) {
+        fanout_room_policy(z, room, c->policy);
+
+    } else {
+        fanout_room_mode(z, room);
+    }
 
     if (ref == 0) {
         ref = sit(z, c->ref, identity, id->client);
@@ -113,6 +121,12 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
         fanout_set(z, fanout_room(z, room)->seats,
                    fanout_room(z, room)->seats + 1);
         fanout_event_joined(z, ref);
+    }
+
+    if (fanout_room_wanted(fanout_room(z, room))
+        == NGX_HTTP_FANOUT_PRESENCE_OFF)
+    {
+        members_leave(z, ref, NGX_HTTP_FANOUT_LEFT_KICKED);
     }
 
     fanout_leave(z);
@@ -503,7 +517,7 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
 static void
 give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    fanout_ref_t    m, next, room;
+    fanout_ref_t    room;
     fanout_seat_t  *s;
 
     s = fanout_seat(z, ref);
@@ -523,21 +537,32 @@ give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
                fanout_room(z, room)->seats - 1);
     fanout_event_left(z, ref, reason);
 
+    fanout_mail_free(z, ref);
+    members_leave(z, ref, reason);
+
+    fanout_seat_settle(z, ref);
+}
+
+
+/* What was never told goes at once, and the seat stays for this loop. */
+
+static void
+members_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+{
+    fanout_ref_t    m, next;
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, ref);
+
     if (s->counted) {
         fanout_set(z, s->counted, 0);
-        fanout_room_count(z, room, -1);
+        fanout_room_count(z, fanout_room_of(z, s->channel), -1);
     }
-
-    fanout_mail_free(z, ref);
-
-    /* what was never told goes at once, and the seat stays for this loop */
 
     for (m = s->members; m; m = next) {
         next = fanout_member(z, m)->next;
         fanout_member_leave(z, m, reason);
     }
-
-    fanout_seat_settle(z, ref);
 }
 
 

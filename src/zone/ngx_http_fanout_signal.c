@@ -95,6 +95,7 @@ put_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     /* one with interests can't go; its room and its signals can */
 
+    fanout_channel_renew(z, channel, c);
     room = fanout_room_make(z, channel, c->policy);
     rm = fanout_room(z, room);
 

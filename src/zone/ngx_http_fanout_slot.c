@@ -74,6 +74,7 @@ claim(ngx_http_fanout_zone_t *z, unsigned n, uint32_t pid)
 
     fanout_set(z, slot->state, FANOUT_SLOT_LIVE);
     fanout_set(z, slot->pid, pid);
+    fanout_set(z, slot->generation, z->generation);
     slot->notified = 0;
     z->slot = n;
 
@@ -345,6 +346,7 @@ ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
 
     w->pid = slot->pid;
     w->state = slot->state;
+    w->generation = slot->generation;
     w->sessions = slot->sessions;
     w->interests = slot->ninterests;
     memcpy(w->counters, slot->counters, sizeof(w->counters));

@@ -14,6 +14,16 @@
 #include "ngx_http_fanout_mail.h"
 
 
+/* unless the configuration says */
+#define FANOUT_IDLE    300
+#define FANOUT_DEDUPE  120
+#define FANOUT_HELD    12
+
+
+static uint32_t held_max(const fanout_shm_t *shm,
+    const ngx_http_fanout_zone_conf_t *conf);
+static void class_set(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_class_t *c, const uint8_t *pattern, size_t len);
 static uint32_t power(uint64_t n);
 static int mutex_init(pthread_mutex_t *m);
 static uint32_t sizes(void);
@@ -47,15 +57,14 @@ ngx_http_fanout_zone_create(void *mem, size_t size,
 
     shm->size = size;
     shm->nslots = ngx_http_fanout_zone_slots(conf->slots);
-    shm->idle = conf->idle ? conf->idle : 300;
-    shm->dedupe = conf->dedupe ? conf->dedupe : 120;
 
     if (fanout_layout(shm) != NGX_HTTP_FANOUT_ZONE_OK) {
         return NGX_HTTP_FANOUT_ZONE_SMALL;
     }
 
-    shm->held_max = (uint64_t) shm->nblocks * (conf->held ? conf->held : 12)
-                    / 100;
+    shm->idle = conf->idle ? conf->idle : FANOUT_IDLE;
+    shm->dedupe = conf->dedupe ? conf->dedupe : FANOUT_DEDUPE;
+    shm->held_max = held_max(shm, conf);
 
     if (getrandom(shm->seed, sizeof(shm->seed), 0) != sizeof(shm->seed)
         || getrandom(shm->random, sizeof(shm->random), 0)
@@ -85,6 +94,62 @@ ngx_http_fanout_zone_create(void *mem, size_t size,
     shm->magic = FANOUT_MAGIC;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+uint32_t
+ngx_http_fanout_zone_has_slots(const void *mem)
+{
+    const fanout_shm_t  *shm;
+
+    shm = mem;
+
+    return shm->nslots;
+}
+
+
+/* No transaction changes it, so it needs no journal. */
+
+uint32_t
+ngx_http_fanout_zone_next(void *mem)
+{
+    fanout_shm_t  *shm;
+
+    shm = mem;
+
+    return __atomic_add_fetch(&shm->generation, 1, __ATOMIC_SEQ_CST);
+}
+
+
+void
+ngx_http_fanout_zone_configure(ngx_http_fanout_zone_t *z, uint32_t generation,
+    const ngx_http_fanout_zone_conf_t *conf)
+{
+    fanout_shm_t  *shm;
+
+    z->generation = generation;
+
+    (void) fanout_enter(z);
+
+    shm = z->shm;
+
+    if (generation > shm->configured) {
+        fanout_set(z, shm->idle, conf->idle ? conf->idle : FANOUT_IDLE);
+        fanout_set(z, shm->dedupe, conf->dedupe ? conf->dedupe
+                                                : FANOUT_DEDUPE);
+        fanout_set(z, shm->held_max, held_max(shm, conf));
+        fanout_set(z, shm->configured, generation);
+    }
+
+    fanout_leave(z);
+}
+
+
+static uint32_t
+held_max(const fanout_shm_t *shm, const ngx_http_fanout_zone_conf_t *conf)
+{
+    return (uint64_t) shm->nblocks * (conf->held ? conf->held : FANOUT_HELD)
+           / 100;
 }
 
 
@@ -334,7 +399,7 @@ int
 ngx_http_fanout_zone_class(ngx_http_fanout_zone_t *z, const uint8_t *pattern,
     size_t len)
 {
-    uint32_t                       i;
+    uint32_t                       i, spare;
     fanout_shm_t                  *shm;
     ngx_http_fanout_zone_class_t  *c;
 
@@ -345,6 +410,7 @@ ngx_http_fanout_zone_class(ngx_http_fanout_zone_t *z, const uint8_t *pattern,
     (void) fanout_enter(z);
 
     shm = z->shm;
+    spare = NGX_HTTP_FANOUT_ZONE_CLASSES;
 
     for (i = 0; i < shm->nclasses; i++) {
         c = &shm->classes[i];
@@ -352,23 +418,56 @@ ngx_http_fanout_zone_class(ngx_http_fanout_zone_t *z, const uint8_t *pattern,
         if (c->len == len && memcmp(c->pattern, pattern, len) == 0) {
             goto done;
         }
+
+        if (c->channels == 0 && c->generation < z->generation) {
+            spare = i;
+        }
     }
 
-    if (i == NGX_HTTP_FANOUT_ZONE_CLASSES) {
-        i--;
-        goto done;
+    if (i < NGX_HTTP_FANOUT_ZONE_CLASSES) {
+        fanout_set(z, shm->nclasses, i + 1);
+
+    } else if (spare < NGX_HTTP_FANOUT_ZONE_CLASSES && fanout_newest(z)) {
+        /* of an earlier configuration */
+        i = spare;
+
+    } else {
+        fanout_leave(z);
+        return NGX_HTTP_FANOUT_ZONE_CLASSES - 1;
     }
 
-    c = &shm->classes[i];
-    memcpy(c->pattern, pattern, len);
-    fanout_set(z, c->len, len);
-    fanout_set(z, shm->nclasses, i + 1);
+    class_set(z, &shm->classes[i], pattern, len);
 
 done:
+
+    if (shm->classes[i].generation < z->generation) {
+        fanout_set(z, shm->classes[i].generation, z->generation);
+    }
 
     fanout_leave(z);
 
     return i;
+}
+
+
+static void
+class_set(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_class_t *c,
+    const uint8_t *pattern, size_t len)
+{
+    unsigned  i;
+    uint64_t  words[sizeof(c->pattern) / sizeof(uint64_t)], *to;
+
+    memset(words, 0, sizeof(words));
+    memcpy(words, pattern, len);
+    to = (uint64_t *) c->pattern;
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        fanout_set(z, to[i], words[i]);
+    }
+
+    fanout_set(z, c->len, len);
+    fanout_set(z, c->messages, 0);
+    fanout_set(z, c->bytes, 0);
 }
 
 
@@ -508,6 +607,7 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->slots = shm->nslots;
     st->idle = shm->idle;
     st->dedupe = shm->dedupe;
+    st->generation = shm->configured;
     st->block_size = FANOUT_BLOCK;
     memcpy(st->retired, shm->retired, sizeof(st->retired));
     st->samples = shm->nsamples;

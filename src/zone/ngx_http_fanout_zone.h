@@ -245,6 +245,8 @@ typedef struct {
     uint64_t                    taken;      /* blocks allocated by this
                                                process, ever */
     uint64_t                    made;       /* channels, ever */
+    uint32_t                    generation; /* of this process's
+                                               configuration, 0: unknown */
     unsigned                    self_woken:1;  /* own slot has work */
 } ngx_http_fanout_zone_t;
 
@@ -446,6 +448,7 @@ typedef struct {
     uint64_t                    bytes;      /* of payload ever appended */
     uint8_t                     pattern[64];
     uint32_t                    len;
+    uint32_t                    generation; /* newest that has it */
 } ngx_http_fanout_zone_class_t;
 
 
@@ -508,8 +511,9 @@ typedef struct {
     uint64_t                    overflows;  /* of the journal, always 0 */
     uint32_t                    slots;
     uint32_t                    live;       /* slots in use */
-    uint32_t                    idle;       /* s, as the zone was made with */
+    uint32_t                    idle;       /* s, as in force */
     uint32_t                    dedupe;
+    uint64_t                    generation; /* of the configuration in force */
     uint32_t                    block_size;
     uint64_t                    retired[NGX_HTTP_FANOUT_NCOUNTERS];
     uint64_t                    samples;    /* ever taken */
@@ -519,6 +523,7 @@ typedef struct {
 typedef struct {
     uint32_t                    pid;
     uint32_t                    state;      /* 0 free, 1 live, 2 dead */
+    uint64_t                    generation; /* of its configuration */
     uint64_t                    sessions;
     uint64_t                    interests;
     uint64_t                    counters[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -546,8 +551,28 @@ int ngx_http_fanout_zone_attach(ngx_http_fanout_zone_t *z, void *mem,
 /* Slots of a formatted zone, for who has to make as many eventfds. */
 uint32_t ngx_http_fanout_zone_slots(uint32_t configured);
 
-/* Registers a class of channels by its pattern; its index, stable over
- * reloads; patterns beyond CLASSES share the last one. */
+/* The same, as a mapping has them. */
+uint32_t ngx_http_fanout_zone_has_slots(const void *mem);
+
+/*
+ * The generation of a configuration that is about to use a formatted mapping:
+ * above all that were given before, from 1 on.  Only the master may call this,
+ * or whoever is alone; it takes no lock, and a number that is never used does
+ * no harm.
+ */
+uint32_t ngx_http_fanout_zone_next(void *mem);
+
+/*
+ * This process works by the configuration of a generation.  If no worker has
+ * begun with a newer one, held, idle and dedupe of conf are in force from now
+ * on.  Before anything but attach.
+ */
+void ngx_http_fanout_zone_configure(ngx_http_fanout_zone_t *z,
+    uint32_t generation, const ngx_http_fanout_zone_conf_t *conf);
+
+/* Registers a class of channels by its pattern; its index, stable as long as
+ * a configuration or a channel has it; patterns beyond CLASSES share the last
+ * one. */
 int ngx_http_fanout_zone_class(ngx_http_fanout_zone_t *z,
     const uint8_t *pattern, size_t len);
 
@@ -590,8 +615,8 @@ int ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
 
 /* channels */
 
-/* Opens a channel for this worker: finds or makes it, applies c->policy,
- * registers an interest that starts at the channel's end.  local comes back
+/* Opens a channel for this worker: finds or makes it, applies c->policy if
+ * this process has the newest configuration (configure()), registers an interest that starts at the channel's end.  local comes back
  * with every drained entry.  If it is open, policy and local are set.  FULL,
  * or FULL without a slot; LARGE for a name of more than 255 bytes. */
 int ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
@@ -630,7 +655,7 @@ int ngx_http_fanout_channel_end(ngx_http_fanout_zone_t *z,
 /* the log */
 
 /* Appends n messages (1 to BATCH), all or none.  Makes the channel where it
- * is missing.  Large messages are staged first, in transactions of their
+ * is missing, and applies a newer policy where it is not.  Large messages are staged first, in transactions of their
  * own.  FULL, CONFLICT (r holds what the channel has), LARGE, STALE. */
 int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
@@ -1043,7 +1068,8 @@ typedef struct {
 } ngx_http_fanout_event_t;
 
 /* Asks for the events of mask from now on, of which up to max are queued: the
- * oldest give way, and are lost.  0 as one of them: for none, and what is
+ * oldest give way, and are lost.  Nothing if a newer configuration is in
+ * force.  0 as one of them: for none, and what is
  * queued is freed, and not lost.  What was asked for last counts, for all
  * workers.  To be called by every worker at its start; a rebuild leaves it as
  * it is, and begins an epoch.  Several transactions: who dies in between leaves
