@@ -156,14 +156,9 @@ write_workers(ngx_http_fanout_writer_t *w, uint64_t *sums)
         }
 
         put(w, "%s{\"slot\":%ui,\"pid\":%uD,\"state\":\"%s\","
-<<<<<<< HEAD
-            "\"sessions\":%uL,\"channels\":%uL,\"memory\":%uL,"
-            "\"memory_base\":%uL,\"lag\":%uL,\"watchers\":%uL,",
-=======
             "\"generation\":%uL,\"sessions\":%uL,\"channels\":%uL,"
             "\"memory\":%uL,\"memory_base\":%uL,\"lag\":%uL,"
-            "\"watchers\":%uL,\"counters\":",
->>>>>>> dfc9b98 (Policies belong to a generation of the configuration: only newer ones apply)
+            "\"watchers\":%uL,",
             n++ ? "," : "", i, worker.pid,
             worker.state == 1 ? "live" : "dead", worker.generation,
             worker.sessions, worker.interests, worker.vitals.memory,

@@ -276,6 +276,7 @@ check_channel(walk_t *w, fanout_ref_t ref)
 
     must_of(w, ref, ch->epoch != 0);
     must_of(w, ref, ch->class < NGX_HTTP_FANOUT_ZONE_CLASSES);
+    must_of(w, ref, fanout_name(w->z, ch)->generation <= w->shm->configured);
 
     w->channels++;
     w->class[ch->class]++;

@@ -222,7 +222,8 @@ say_state(char *s, zone_t *z)
     }
 
     for (i = 0; ngx_http_fanout_zone_get_class(z, i, &class) == OK; i++) {
-        n = say(s, n, "class %d: %llu %llu %llu\n", i,
+        n = say(s, n, "class %d: %.*s %llu %llu %llu\n", i,
+                (int) class.len, class.pattern,
                 (unsigned long long) class.channels,
                 (unsigned long long) class.messages,
                 (unsigned long long) class.bytes);
@@ -250,14 +251,17 @@ say_state(char *s, zone_t *z)
             (unsigned long long) st.conflated,
             (unsigned long long) st.signals_dropped);
     n = say(s, n, "keys %llu identities %llu %llu seq %llu staged %llu "
-            "live %u evicted %llu expired %llu dropped %llu\n",
+            "live %u evicted %llu expired %llu dropped %llu generation %llu "
+            "idle %u dedupe %u held %llu\n",
             (unsigned long long) st.nkeys,
             (unsigned long long) st.nidentities,
             (unsigned long long) st.lingering, (unsigned long long) st.seq,
             (unsigned long long) st.staged, st.live,
             (unsigned long long) st.evicted,
             (unsigned long long) st.expired,
-            (unsigned long long) st.dropped);
+            (unsigned long long) st.dropped,
+            (unsigned long long) st.generation, st.idle, st.dedupe,
+            (unsigned long long) st.held_max);
     (void) say(s, n, "addresses %llu\n", (unsigned long long) st.naddresses);
 }
 
@@ -1220,6 +1224,56 @@ run_signal_new(zone_t *z)
 }
 
 
+static void
+setup_classes(zone_t *z)
+{
+    char      pattern[8];
+    unsigned  i;
+
+    setup_some(z);
+
+    for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
+        snprintf(pattern, sizeof(pattern), "%u", i);
+        (void) ngx_http_fanout_zone_class(z, (uint8_t *) pattern,
+                                          strlen(pattern));
+    }
+}
+
+
+/* a worker of a newer configuration than all channels are of */
+
+static void
+prepare_newer(zone_t *z)
+{
+    conf_t  conf = { .dedupe = 77 };
+
+    (void) ngx_http_fanout_zone_attach(z, mem, SIZE);
+    ngx_http_fanout_zone_configure(z, 1, &conf);
+    (void) ngx_http_fanout_slot_claim(z, getpid());
+}
+
+
+static int
+run_configure(zone_t *z)
+{
+    conf_t  conf = { .idle = 5, .dedupe = 6, .held = 7 };
+
+    ngx_http_fanout_zone_configure(z, 2, &conf);
+
+    return 0;
+}
+
+
+static int
+run_publish_newer(zone_t *z)
+{
+    static policy_t  newer = { .history = 20, .bytes = 5000, .ttl = 9,
+                               .class = 1 };
+
+    return publish_to(z, "a", &newer, 128, 0, "key");
+}
+
+
 static int
 run_class(zone_t *z)
 {
@@ -1270,6 +1324,13 @@ static const op_t  ops[] = {
       run_publish_large_evicting, SERIES },
     { "publish past stalled", setup_stalled, prepare_slot,
       run_publish_several, SERIES },
+    { "configure", setup_some, prepare_slot, run_configure, 0 },
+    { "publish by a newer policy", setup_some, prepare_newer,
+      run_publish_newer, 0 },
+    { "open by a newer policy", setup_some, prepare_newer,
+      run_open_existing, 0 },
+    { "a class in the place of another", setup_classes, prepare_newer,
+      run_class, 0 },
     { "purge", setup_some, prepare_slot, run_purge, 0 },
     { "purge drained", setup_drained, prepare_slot, run_purge, 0 },
     { "purge unread", setup_limits, prepare_slot, run_purge_unread, 0 },
