@@ -32,6 +32,14 @@ char *ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_fanout_set_budget(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_fanout_set_per_address(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* Inherits budgets, and makes the limits of those and of the rate. */
+void ngx_http_fanout_merge_budgets(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_loc_conf_t *prev);
 
 /* fanout, fanout_api, fanout_status: cmd->offset is where the zone goes,
  * cmd->post the content handler. */

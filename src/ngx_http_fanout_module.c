@@ -132,6 +132,20 @@ static ngx_command_t  commands[] = {
       offsetof(ngx_http_fanout_loc_conf_t, per_user),
       &number_post },
 
+    { ngx_string("fanout_sessions_per_address"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_fanout_set_per_address,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_budget"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_budget,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("fanout_presence_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
@@ -423,6 +437,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->user_info = NGX_CONF_UNSET_PTR;
     conf->autojoin = NGX_CONF_UNSET_PTR;
     conf->per_user = NGX_CONF_UNSET_UINT;
+    conf->per_address = NGX_CONF_UNSET_UINT;
     conf->presence_size = NGX_CONF_UNSET_SIZE;
     conf->retry = NGX_CONF_UNSET_MSEC;
     conf->poll_timeout = NGX_CONF_UNSET_MSEC;
@@ -472,11 +487,13 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->sessions, prev->sessions, 0);
     ngx_conf_merge_uint_value(conf->batch, prev->batch, 64);
     ngx_conf_merge_uint_value(conf->history, prev->history, 1000);
-    ngx_conf_merge_uint_value(conf->rate, prev->rate, 0);
-    ngx_conf_merge_uint_value(conf->burst, prev->burst, 0);
+    ngx_conf_merge_uint_value(conf->rate, prev->rate, 250);
+    ngx_conf_merge_uint_value(conf->burst, prev->burst, 1000);
     ngx_conf_merge_ptr_value(conf->user_info, prev->user_info, NULL);
     ngx_conf_merge_ptr_value(conf->autojoin, prev->autojoin, NULL);
     ngx_conf_merge_uint_value(conf->per_user, prev->per_user, 0);
+    ngx_conf_merge_uint_value(conf->per_address, prev->per_address, 10000);
+    ngx_http_fanout_merge_budgets(conf, prev);
     ngx_conf_merge_size_value(conf->presence_size, prev->presence_size, 4096);
 
     if (conf->presence_size > NGX_HTTP_FANOUT_ZONE_MEMBER) {
@@ -603,6 +620,10 @@ idle_directive(ngx_http_fanout_loc_conf_t *conf)
            : conf->rate != NGX_CONF_UNSET_UINT ? "fanout_rate"
            : conf->sessions != NGX_CONF_UNSET_UINT ? "fanout_sessions"
            : conf->per_user != NGX_CONF_UNSET_UINT ? "fanout_sessions_per_user"
+           : conf->per_address != NGX_CONF_UNSET_UINT
+             ? "fanout_sessions_per_address"
+           : conf->budgets[0].set || conf->budgets[1].set
+             || conf->budgets[2].set ? "fanout_budget"
            : conf->channels != NGX_CONF_UNSET_UINT
              ? "fanout_channels_per_session"
            : conf->presence_size != NGX_CONF_UNSET_SIZE

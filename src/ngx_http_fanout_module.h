@@ -106,6 +106,24 @@ typedef struct {
 } ngx_http_fanout_part_t;
 
 
+/* fanout_budget */
+
+#define NGX_HTTP_FANOUT_SCOPE_SESSION  0
+#define NGX_HTTP_FANOUT_SCOPE_USER     1
+#define NGX_HTTP_FANOUT_SCOPE_ADDRESS  2
+#define NGX_HTTP_FANOUT_SCOPES         3
+
+#define NGX_HTTP_FANOUT_BUDGET_UNSET   UINT64_MAX
+
+typedef struct {
+    uint64_t                        rate[NGX_HTTP_FANOUT_BUDGETS];
+                                                /* a second, 0: off */
+    ngx_msec_t                      burst;      /* 0: unset */
+    unsigned                        set:1;
+    unsigned                        off:1;
+} ngx_http_fanout_budget_conf_t;
+
+
 /* fanout_user_info: a member of the profile */
 
 typedef struct {
@@ -147,6 +165,11 @@ typedef struct {
     ngx_array_t                    *user_info;  /* profile_t, NULL: none */
     ngx_array_t                    *autojoin;   /* permit_t, NULL: none */
     ngx_uint_t                      per_user;   /* sessions, 0: any */
+    ngx_uint_t                      per_address;    /* sessions, 0: any */
+    ngx_http_fanout_budget_conf_t   budgets[NGX_HTTP_FANOUT_SCOPES];
+    ngx_http_fanout_zone_limit_t    limits[NGX_HTTP_FANOUT_SCOPES]
+                                          [NGX_HTTP_FANOUT_BUDGETS];
+    uint64_t                        limits_id[NGX_HTTP_FANOUT_SCOPES];
     size_t                          presence_size;
 
     ngx_uint_t                      transports; /* those that are served */

@@ -39,6 +39,7 @@ END
             fanout_permit all *;
             fanout_rate 4r/s burst=3;
         }
+        location /any { fanout app; fanout_permit all *; fanout_rate off; }
         location /denied { fanout app; }
         location /some {
             fanout app;
@@ -350,8 +351,13 @@ subtest 'rate' => sub {
 
     my $ws = $nginx->native;
     is(scalar(grep { $_->{ok} }
-              map { $ws->batch(map { { op => 'ping' } } 1 .. 64) } 1 .. 20),
-       1280, 'no limit unless there is one');
+              map { $ws->batch(map { { op => 'ping' } } 1 .. 50) } 1 .. 20),
+       1000, 'the burst of the default');
+
+    $ws = $nginx->native(path => '/any');
+    is(scalar(grep { $_->{ok} }
+              map { $ws->batch(map { { op => 'ping' } } 1 .. 64) } 1 .. 80),
+       5120, 'no limit with off');
 };
 
 

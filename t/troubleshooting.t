@@ -31,7 +31,7 @@ my $nginx = Fanout::Nginx->start(
         location /realtime { fanout app; fanout_user $arg_user;
                              fanout_permit all *; fanout_drain 1s; }
         location /other    { fanout other; fanout_permit all *; }
-        location /tight    { fanout tight; fanout_permit all *; }
+        location /tight    { fanout tight; fanout_permit all *; fanout_budget off;  }
         location /var      { fanout app; fanout_permit all user:$arg_user:*; }
         location /listed   { fanout app; fanout_permit all *;
                              fanout_origin same https://app.example.com; }

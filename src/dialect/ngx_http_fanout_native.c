@@ -463,7 +463,9 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 {
     int                           type;
     ngx_str_t                     text;
+    fanout_command_t              cmd;
     ngx_http_fanout_json_t        value;
+    ngx_http_fanout_limited_t     limited;
     ngx_http_fanout_json_error_t  err;
 
     if (opcode != NGX_HTTP_FANOUT_WS_TEXT) {
@@ -486,6 +488,12 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         return;
 
     default:
+        if (!ngx_http_fanout_meter_take(s, NGX_HTTP_FANOUT_COST, &limited)) {
+            ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
+            fanout_native_limited(s, &cmd, &limited);
+            return;
+        }
+
         if (type > 0) {
             ngx_str_set(&text, "a frame is an object or an array of them");
 
@@ -595,6 +603,7 @@ batch_run(ngx_http_fanout_session_t *s)
             return;
         }
 
+        ngx_http_fanout_meter_reply(s, b->frame->used);
         ngx_http_fanout_compress_frame(s->hub, s->format, &b->frame);
         ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
     }

@@ -291,6 +291,15 @@ void fanout_native_end_around(fanout_reply_t *rp,
 void fanout_native_refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_http_fanout_error_e code, const char *fmt, ...);
 
+/* The same for one that is refused for a time. */
+void fanout_native_limited(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_http_fanout_limited_t *limited);
+
+/* Whether the budgets let it write, on the channel of the command, which may
+ * have to be made: 1, or 0 after an error was replied. */
+ngx_uint_t fanout_native_writes(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
 /* The same for a limit, which is named with its maximum in the data. */
 void fanout_native_refuse_limit(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_error_e code, const char *limit,

@@ -17,6 +17,14 @@ typedef struct {
 } position_t;
 
 
+typedef struct {
+    ngx_str_t    name;
+    void       (*run)(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
+    ngx_uint_t   cost;          /* before it is known what it does */
+} op_t;
+
+
+static const op_t *op_named(ngx_http_fanout_json_t *text);
 static ngx_uint_t valid_id(ngx_http_fanout_json_t *id);
 static void op_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
 static void op_ping(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
@@ -57,21 +65,17 @@ static const ngx_http_fanout_json_field_t  position_fields[] = {
 };
 
 
-typedef struct {
-    ngx_str_t    name;
-    void       (*run)(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
-} op_t;
-
-static op_t  ops[] = {
-    { ngx_string("publish"), fanout_native_publish },
-    { ngx_string("join"), fanout_native_join },
-    { ngx_string("leave"), op_leave },
-    { ngx_string("signal"), fanout_native_signal },
-    { ngx_string("history"), fanout_native_history },
-    { ngx_string("presence"), fanout_native_presence },
-    { ngx_string("members"), fanout_native_members },
-    { ngx_string("ping"), op_ping },
-    { ngx_null_string, NULL }
+static const op_t  ops[] = {
+    { ngx_string("publish"), fanout_native_publish, NGX_HTTP_FANOUT_COST },
+    { ngx_string("join"), fanout_native_join, NGX_HTTP_FANOUT_COST },
+    { ngx_string("leave"), op_leave, NGX_HTTP_FANOUT_COST },
+    { ngx_string("signal"), fanout_native_signal,
+      NGX_HTTP_FANOUT_COST_SIGNAL },
+    { ngx_string("history"), fanout_native_history, NGX_HTTP_FANOUT_COST },
+    { ngx_string("presence"), fanout_native_presence, NGX_HTTP_FANOUT_COST },
+    { ngx_string("members"), fanout_native_members, NGX_HTTP_FANOUT_COST },
+    { ngx_string("ping"), op_ping, NGX_HTTP_FANOUT_COST },
+    { ngx_null_string, NULL, 0 }
 };
 
 
@@ -80,13 +84,15 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     ngx_http_fanout_json_t *object, ngx_uint_t at)
 {
     int                           rc;
-    u_char                        buf[32];
-    ngx_uint_t                    i, wait;
+    const op_t                   *op;
+    const char                   *bad;
     fanout_command_t              cmd;
-    ngx_http_fanout_json_t        name;
+    ngx_http_fanout_limited_t     limited;
     ngx_http_fanout_json_error_t  err;
+    ngx_http_fanout_meter_mark_t  mark;
 
     cmd.at = at;
+    bad = NULL;
 
     if (!s->autojoin) {
         ngx_http_fanout_session_active(s);
@@ -97,41 +103,37 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     if (rc != NGX_HTTP_FANOUT_JSON_OK) {
         ngx_memzero(&cmd.id, sizeof(ngx_http_fanout_json_t));
         ngx_memzero(&cmd.op, sizeof(ngx_http_fanout_json_t));
-        fanout_native_refuse(s, &cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-               "%s", rc == NGX_HTTP_FANOUT_JSON_TYPE
-                     ? "a command is an object" : err.reason);
-        return;
-    }
+        bad = rc == NGX_HTTP_FANOUT_JSON_TYPE ? "a command is an object"
+                                              : err.reason;
 
-    if (!valid_id(&cmd.id)) {
+    } else if (!valid_id(&cmd.id)) {
         cmd.id.len = 0;
-        fanout_native_refuse(s, &cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-               "\"id\" is a number or a string of at most 128 bytes");
-        return;
+        bad = "\"id\" is a number or a string of at most 128 bytes";
     }
 
-    if (!s->autojoin && !ngx_http_fanout_session_rate(s, &wait)) {
-        ngx_http_fanout_count(s->hub, rate_limited);
-        cmd.name.len = ngx_sprintf(cmd.buf, "{\"retry_after\":%ui}", wait)
-                       - cmd.buf;
-        cmd.name.data = cmd.buf;
-        ngx_http_fanout_native_error(s, &cmd.id, &cmd.op, at,
-                                     NGX_HTTP_FANOUT_E_RATE_LIMITED, NULL,
-                                     &cmd.name);
-        return;
-    }
+    op = op_named(&cmd.op);
 
-    if (ngx_http_fanout_json_text(&cmd.op, buf, sizeof(buf), &name)
-        == NGX_HTTP_FANOUT_JSON_OK)
+    /* one that is wrong costs as much */
+
+    if (!s->autojoin
+        && !ngx_http_fanout_meter_take(s, op ? op->cost : NGX_HTTP_FANOUT_COST,
+                                       &limited))
     {
-        for (i = 0; ops[i].run; i++) {
-            if (ops[i].name.len == name.len
-                && ngx_memcmp(ops[i].name.data, name.data, name.len) == 0)
-            {
-                ops[i].run(s, &cmd);
-                return;
-            }
-        }
+        fanout_native_limited(s, &cmd, &limited);
+        return;
+    }
+
+    if (bad) {
+        fanout_native_refuse(s, &cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST, "%s",
+                             bad);
+        return;
+    }
+
+    if (op) {
+        ngx_http_fanout_meter_mark(s, &mark);
+        op->run(s, &cmd);
+        ngx_http_fanout_meter_account(s, &mark);
+        return;
     }
 
     fanout_native_refuse(s, &cmd, cmd.op.len ? NGX_HTTP_FANOUT_E_UNKNOWN_OP
@@ -139,6 +141,68 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
            cmd.op.len ? "there is no such op; there are publish, signal, join, "
                         "leave, history, presence, members and ping"
                       : "\"op\" is missing");
+}
+
+
+static const op_t *
+op_named(ngx_http_fanout_json_t *text)
+{
+    u_char                  buf[32];
+    ngx_uint_t              i;
+    ngx_http_fanout_json_t  name;
+
+    if (ngx_http_fanout_json_text(text, buf, sizeof(buf), &name)
+        != NGX_HTTP_FANOUT_JSON_OK)
+    {
+        return NULL;
+    }
+
+    for (i = 0; ops[i].run; i++) {
+        if (ops[i].name.len == name.len
+            && ngx_memcmp(ops[i].name.data, name.data, name.len) == 0)
+        {
+            return &ops[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+void
+fanout_native_limited(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_limited_t *limited)
+{
+    u_char     buf[128];
+    ngx_str_t  text, data;
+
+    text.data = (u_char *) ngx_http_fanout_meter_text(limited);
+    text.len = ngx_strlen(text.data);
+
+    data.data = buf;
+    data.len = ngx_http_fanout_meter_data(limited, buf);
+
+    s->meter.wait = limited->wait;
+
+    ngx_http_fanout_native_error(s, &cmd->id, &cmd->op, cmd->at,
+                                 NGX_HTTP_FANOUT_E_RATE_LIMITED, &text, &data);
+}
+
+
+ngx_uint_t
+fanout_native_writes(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    ngx_http_fanout_limited_t  limited;
+
+    if (s->autojoin
+        || ngx_http_fanout_meter_writes(s, &cmd->name, &limited))
+    {
+        return 1;
+    }
+
+    fanout_native_limited(s, cmd, &limited);
+
+    return 0;
 }
 
 

@@ -137,13 +137,16 @@ fanout_native_signal(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
     fanout_reply_t                   rp;
     ngx_http_fanout_error_e          rc;
+    ngx_http_fanout_channel_t       *ch;
     ngx_http_fanout_zone_message_t   m;
 
     static signal_t                  sg;
 
     ngx_memzero(&m, sizeof(ngx_http_fanout_zone_message_t));
 
-    if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_SIGNAL)) {
+    if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_SIGNAL)
+        || !fanout_native_writes(s, cmd))
+    {
         return;
     }
 
@@ -173,6 +176,9 @@ fanout_native_signal(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         fanout_native_unreached(s, cmd, rc);
         return;
     }
+
+    ch = ngx_http_fanout_hub_find(s->hub, &cmd->name);
+    ngx_http_fanout_meter_audience(s, 1, ch ? ch->nsubs : 0);
 
     if (cmd->id.len) {
         fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);

@@ -74,6 +74,7 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     if (!fanout_native_stays(s, cmd)
         || !fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_JOIN)
+        || !fanout_native_writes(s, cmd)
         || !fanout_native_count(s, cmd, &cmd->history, "history",
                                 s->conf->history, &history)
         || (since

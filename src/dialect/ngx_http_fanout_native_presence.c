@@ -295,6 +295,7 @@ fanout_native_presence(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     ngx_memzero(&m, sizeof(ngx_http_fanout_member_t));
 
     if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_PRESENCE)
+        || !fanout_native_writes(s, cmd)
         || !fanout_native_label(s, cmd, &cmd->key, "key", key, &m.key)
         || !fanout_native_flag(s, cmd, &cmd->merge, "merge", &merges)
         || !fanout_native_flag(s, cmd, &cmd->anonymous, "anonymous",

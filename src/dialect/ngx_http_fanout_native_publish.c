@@ -78,6 +78,10 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
+    if (!fanout_native_writes(s, cmd)) {
+        return;
+    }
+
     if (!ngx_http_fanout_hub_may_publish(s, &cmd->name)) {
         ngx_http_fanout_count(s->hub, forbidden);
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
@@ -161,6 +165,8 @@ publish_now(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
                                      &r);
 
     if (rc == NGX_HTTP_FANOUT_E_NONE) {
+        ngx_http_fanout_meter_audience(s, d->n, r.subscribers);
+
         if (r.duplicate) {
             ngx_http_fanout_count(s->hub, duplicates);
         } else {

@@ -192,6 +192,7 @@ fanout_native_end_around(fanout_reply_t *rp, ngx_http_fanout_frame_t *f,
     }
 
     if (rp->rc == NGX_OK) {
+        ngx_http_fanout_meter_reply(s, rp->f->used + end - start);
         ngx_http_fanout_session_push(s, rp->f, 0, split);
         ngx_http_fanout_session_push(s, f, start, end);
         ngx_http_fanout_session_push(s, rp->f, split, rp->f->used);
@@ -220,6 +221,7 @@ fanout_native_end(fanout_reply_t *rp)
         }
 
         if (rp->rc == NGX_OK) {
+            ngx_http_fanout_meter_reply(rp->s, rp->f->used);
             ngx_http_fanout_compress_frame(rp->s->hub, rp->s->format, &rp->f);
             ngx_http_fanout_session_push(rp->s, rp->f, 0, rp->f->used);
         }

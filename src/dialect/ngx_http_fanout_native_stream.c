@@ -207,6 +207,9 @@ join(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q)
 
     rc = NGX_OK;
 
+    /* the first one was paid for when it was admitted */
+    ngx_http_fanout_meter_charge(s, (q->n - 1) * NGX_HTTP_FANOUT_COST);
+
     /* all before any is told: where the session is depends on all */
 
     for (i = 0; i < q->n && rc == NGX_OK; i++) {
@@ -253,10 +256,19 @@ join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
     fanout_command_t                 cmd;
     fanout_presence_t                p;
     ngx_http_fanout_error_e          rc;
+    ngx_http_fanout_limited_t        limited;
     ngx_http_fanout_zone_join_t     *j;
     ngx_http_fanout_subscription_t  *sub;
 
     o->history = q->history;
+
+    if (!ngx_http_fanout_meter_writes(s, o->channel, &limited)) {
+        ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
+        s->refused = NGX_HTTP_FANOUT_E_RATE_LIMITED;
+        fanout_native_limited(s, &cmd, &limited);
+        s->state = NGX_HTTP_FANOUT_CLOSING;
+        return NGX_ERROR;
+    }
 
     if (o->join->len && !join_read(s, q, o, &cmd, &p)) {
         s->state = NGX_HTTP_FANOUT_CLOSING;

@@ -161,6 +161,8 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len)
 {
     ngx_http_fanout_error_e         rc;
+    ngx_http_fanout_limited_t       limited;
+    ngx_http_fanout_meter_mark_t    mark;
     ngx_http_fanout_zone_result_t   result;
     ngx_http_fanout_zone_message_t  m;
 
@@ -170,8 +172,11 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         return;
     }
 
-    if (!ngx_http_fanout_session_rate(s, NULL)) {
-        ngx_http_fanout_session_close(s, 4429, "too many messages");
+    if (!ngx_http_fanout_meter_take(s, NGX_HTTP_FANOUT_COST, &limited)
+        || !ngx_http_fanout_meter_writes(s, &s->channel, &limited))
+    {
+        ngx_http_fanout_session_close(s, 4429,
+                                      ngx_http_fanout_meter_text(&limited));
         return;
     }
 
@@ -206,10 +211,13 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         rc = ask(s, &m);
 
     } else {
+        ngx_http_fanout_meter_mark(s, &mark);
         rc = ngx_http_fanout_hub_publish(s->hub, &s->channel, &m, 1, NULL,
                                          &result);
+        ngx_http_fanout_meter_account(s, &mark);
 
         if (rc == NGX_HTTP_FANOUT_E_NONE) {
+            ngx_http_fanout_meter_audience(s, 1, result.subscribers);
             ngx_http_fanout_count(s->hub, published);
         }
     }

@@ -839,10 +839,25 @@ static void
 publish(ngx_http_fanout_ask_t *ask, ngx_http_fanout_zone_message_t *m,
     ngx_uint_t n)
 {
+    ngx_http_fanout_meter_mark_t  mark;
+
+    if (ask->session) {
+        ngx_http_fanout_meter_mark(ask->session, &mark);
+    }
+
     ask->rc = ngx_http_fanout_hub_publish(ask->hub, &ask->channel, m, n,
                                           &ask->opts, &ask->result);
 
+    if (ask->session) {
+        ngx_http_fanout_meter_account(ask->session, &mark);
+    }
+
     if (ask->rc == NGX_HTTP_FANOUT_E_NONE) {
+        if (ask->session) {
+            ngx_http_fanout_meter_audience(ask->session, n,
+                                           ask->result.subscribers);
+        }
+
         if (ask->result.duplicate) {
             ngx_http_fanout_count(ask->hub, duplicates);
         } else {

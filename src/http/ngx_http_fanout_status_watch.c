@@ -100,6 +100,8 @@ ngx_http_fanout_watch_configure(ngx_conf_t *cf,
     copy->message_size = 1024;
     copy->rate = 0;
     copy->sessions = 0;
+    copy->per_address = 0;
+    ngx_memzero(copy->limits, sizeof(copy->limits));
 
     ngx_http_fanout_websocket_configure(copy);
 

@@ -530,6 +530,10 @@ ngx_http_fanout_hub_restore(ngx_http_fanout_session_t *s, ngx_uint_t members)
     ngx_http_fanout_zstr_t           user, info;
     ngx_http_fanout_subscription_t  *sub;
 
+    if (!members && s->state != NGX_HTTP_FANOUT_ENDED) {
+        ngx_http_fanout_meter_restore(s);
+    }
+
     if (s->identity_ref == 0 || s->identity.client == 0
         || s->state == NGX_HTTP_FANOUT_ENDED)
     {

@@ -36,6 +36,8 @@ static ngx_int_t merge(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_arena_t *a, uint64_t upto, uint64_t *last);
 static ngx_uint_t tell_again(ngx_http_fanout_subscription_t *sub,
     uint64_t upto);
+static void catch_up_charge(ngx_http_fanout_subscription_t *sub,
+    size_t bytes);
 static ngx_int_t tell(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_entry_t *e, ngx_uint_t n);
 
@@ -554,6 +556,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
         return 0;
     }
 
+    catch_up_charge(sub, r->frame->used);
     ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
     ngx_http_fanout_eventlog_add(sub->session, messages_out, r->n);
@@ -561,6 +564,18 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
     sub->sent = r->seq;
 
     return 1;
+}
+
+
+/* What a stream or a poll is told of the time before it joined was asked for;
+ * what one that is slow reads of the time since then was not. */
+
+static void
+catch_up_charge(ngx_http_fanout_subscription_t *sub, size_t bytes)
+{
+    if (sub->offset < sub->floor) {
+        ngx_http_fanout_meter_told(sub->session, bytes);
+    }
 }
 
 
@@ -626,6 +641,7 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
         }
     }
 
+    catch_up_charge(sub, f->used);
     ngx_http_fanout_compress_frame(hub, sub->format, &f);
 
     if (e->type == NGX_HTTP_FANOUT_MESSAGE && ngx_http_fanout_sub_plain(sub)

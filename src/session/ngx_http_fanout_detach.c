@@ -30,11 +30,15 @@ static void set_socket(ngx_http_fanout_session_t *s);
 ngx_int_t
 ngx_http_fanout_session_begin(ngx_http_fanout_session_t *s)
 {
+    ngx_http_fanout_meter_mark_t  mark;
+
     ngx_http_fanout_count(s->hub, connects);
 
     s->blocked = 1;
 
+    ngx_http_fanout_meter_mark(s, &mark);
     s->dialect->open(s, s->request);
+    ngx_http_fanout_meter_account(s, &mark);
 
     return s->state == NGX_HTTP_FANOUT_ENDED ? NGX_ERROR : NGX_OK;
 }

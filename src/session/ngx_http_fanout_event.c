@@ -468,33 +468,3 @@ ngx_http_fanout_session_deadline(ngx_http_fanout_session_t *s)
         ngx_http_fanout_session_timer(s);
     }
 }
-
-
-ngx_uint_t
-ngx_http_fanout_session_rate(ngx_http_fanout_session_t *s, ngx_uint_t *wait)
-{
-    uint64_t                     tokens;
-    ngx_http_fanout_loc_conf_t  *conf;
-
-    conf = s->conf;
-
-    if (conf->rate == 0) {
-        return 1;
-    }
-
-    tokens = s->tokens + (uint64_t) (ngx_current_msec - s->tokens_at)
-                         * conf->rate;
-    s->tokens = ngx_min(tokens, (uint64_t) conf->burst * 1000);
-    s->tokens_at = ngx_current_msec;
-
-    if (s->tokens >= 1000) {
-        s->tokens -= 1000;
-        return 1;
-    }
-
-    if (wait) {
-        *wait = (1000 - s->tokens + conf->rate - 1) / conf->rate;
-    }
-
-    return 0;
-}

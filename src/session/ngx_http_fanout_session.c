@@ -31,7 +31,7 @@ static void leave_handler(ngx_event_t *ev);
 ngx_http_fanout_session_t *
 ngx_http_fanout_session_create(ngx_http_request_t *r,
     ngx_http_fanout_hub_t *hub, ngx_http_fanout_loc_conf_t *conf,
-    ngx_str_t *user)
+    ngx_str_t *user, ngx_http_fanout_meter_t *meter)
 {
     size_t                      log;
     ngx_http_cleanup_t         *cln;
@@ -66,8 +66,7 @@ ngx_http_fanout_session_create(ngx_http_request_t *r,
     s->out = s->few;
     s->nout_max = 2;
     s->received_at = ngx_current_msec;
-    s->tokens_at = ngx_current_msec;
-    s->tokens = conf->burst * 1000;
+    s->meter = *meter;
     s->active_at = ngx_current_msec;
 
     s->user.data = (u_char *) (s + 1) + log;
@@ -247,6 +246,7 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
     ngx_http_fanout_count(hub, disconnects);
 
     leave_zone(s, how);
+    ngx_http_fanout_meter_end(s);
 
     ngx_http_fanout_session_unindex(s);
 

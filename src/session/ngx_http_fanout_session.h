@@ -21,6 +21,7 @@
 
 #include "ngx_http_fanout_hub.h"
 #include "ngx_http_fanout_eventlog.h"
+#include "ngx_http_fanout_meter.h"
 #include "ngx_http_fanout_ws.h"
 
 
@@ -144,8 +145,7 @@ struct ngx_http_fanout_session_s {
     uint32_t                         waiting;   /* of them, for signals */
     ngx_rbtree_node_t                by_client; /* hub->clients */
     ngx_rbtree_node_t                by_user;   /* hub->users */
-    uint32_t                         tokens;    /* of the rate, in 1/1000 */
-    ngx_msec_t                       tokens_at;
+    ngx_http_fanout_meter_t          meter;
 
     ngx_http_fanout_ws_parser_t      ws;
     u_char                          *message;   /* being received */
@@ -217,11 +217,13 @@ struct ngx_http_fanout_session_s {
 /*
  * Makes a session for a handshake that is to be accepted, attached to the
  * request.  It is ended with the request at the latest, unless it is detached
- * before.  NULL: nothing was changed.
+ * before.  The meter is that with which it was admitted.  NULL: nothing was
+ * changed.
  */
 ngx_http_fanout_session_t *ngx_http_fanout_session_create(
     ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user);
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_http_fanout_meter_t *meter);
 
 /* The dialect greets and subscribes; what it says waits for the start.
  * NGX_ERROR if the session ended within: the caller takes its request back by
@@ -269,11 +271,6 @@ void ngx_http_fanout_session_bytes(ngx_http_fanout_session_t *s,
 /* Whether commands have to wait: for a job, or because the client does not
  * read what it is sent. */
 ngx_uint_t ngx_http_fanout_session_busy(ngx_http_fanout_session_t *s);
-
-/* Takes a token of the rate: 1, or 0 and in how many ms there is one (wait
- * may be NULL). */
-ngx_uint_t ngx_http_fanout_session_rate(ngx_http_fanout_session_t *s,
-    ngx_uint_t *wait);
 
 /* Starts or ends the deadline of a message that is received in part. */
 void ngx_http_fanout_session_deadline(ngx_http_fanout_session_t *s);

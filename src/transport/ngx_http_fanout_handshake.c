@@ -15,7 +15,11 @@
 
 
 static const char *check_all(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_http_fanout_meter_t *meter, ngx_uint_t *status);
+static const char *check_budgets(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_http_fanout_meter_t *meter, ngx_uint_t *status);
 static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_hub(ngx_http_request_t *r,
@@ -52,16 +56,18 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     ngx_str_t                   user, extension;
     ngx_uint_t                  status;
     const char                 *why;
+    ngx_http_fanout_meter_t     meter;
     ngx_http_fanout_session_t  *s;
 
-    why = check_all(r, conf, &user, &status);
+    why = check_all(r, conf, &user, &meter, &status);
 
     if (why) {
         return deny(r, conf, &user, status, why);
     }
 
-    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user, &meter);
     if (s == NULL) {
+        ngx_http_fanout_meter_undo(conf->app->hub, &meter);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -103,7 +109,7 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
 
 static const char *
 check_all(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
-    ngx_str_t *user, ngx_uint_t *status)
+    ngx_str_t *user, ngx_http_fanout_meter_t *meter, ngx_uint_t *status)
 {
     const char  *why;
 
@@ -119,7 +125,52 @@ check_all(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
         why = ngx_http_fanout_handshake_check(r, conf, user, status);
     }
 
-    return why ? why : conf->dialect->accept(r, conf, status);
+    if (why == NULL) {
+        why = check_budgets(r, conf, user, meter, status);
+    }
+
+    if (why) {
+        return why;
+    }
+
+    why = conf->dialect->accept(r, conf, status);
+
+    if (why) {
+        ngx_http_fanout_meter_undo(conf->app->hub, meter);
+    }
+
+    return why;
+}
+
+
+static const char *
+check_budgets(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_http_fanout_meter_t *meter, ngx_uint_t *status)
+{
+    u_char                     *p;
+    ngx_http_fanout_refusal_t   refusal;
+
+    if (ngx_http_fanout_admit(r, conf, NGX_HTTP_FANOUT_WEBSOCKET, user, meter,
+                              &refusal)
+        == NGX_OK)
+    {
+        return NULL;
+    }
+
+    *status = refusal.status;
+
+    /* the body of such a refusal is a line */
+
+    p = ngx_pnalloc(r->pool, ngx_strlen(refusal.text) + sizeof("\n"));
+
+    if (p == NULL || ngx_http_fanout_retry_after(r, refusal.wait) != NGX_OK) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "out of memory\n";
+    }
+
+    *ngx_sprintf(p, "%s\n", refusal.text) = '\0';
+
+    return (char *) p;
 }
 
 

@@ -149,6 +149,8 @@ run(ngx_http_request_t *r)
     ngx_str_t                    user, body;
     ngx_uint_t                   status;
     const char                  *why;
+    ngx_http_fanout_meter_t      meter;
+    ngx_http_fanout_refusal_t    refusal;
     ngx_http_fanout_session_t   *s;
     ngx_http_fanout_loc_conf_t  *conf;
 
@@ -178,7 +180,14 @@ run(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    if (ngx_http_fanout_admit(r, conf, NGX_HTTP_FANOUT_POST, &user, &meter,
+                              &refusal)
+        != NGX_OK)
+    {
+        return ngx_http_fanout_refuse_admission(r, conf, &user, &refusal);
+    }
+
+    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user, &meter);
     if (s == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

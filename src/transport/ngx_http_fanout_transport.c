@@ -22,7 +22,6 @@ typedef struct {
 
 static ngx_uint_t transport(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
-static const ngx_str_t *name_of(ngx_uint_t t);
 static ngx_int_t preflight(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
@@ -158,10 +157,11 @@ transport(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
 }
 
 
-static const ngx_str_t *
-name_of(ngx_uint_t t)
+const ngx_str_t *
+ngx_http_fanout_transport_name(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf)
 {
-    switch (t) {
+    switch (transport(r, conf)) {
 
     case NGX_HTTP_FANOUT_SSE:
         return &ngx_http_fanout_sse.name;
@@ -211,6 +211,8 @@ ngx_http_fanout_attached_begin(ngx_http_request_t *r,
     ngx_str_t                    user;
     ngx_uint_t                   status;
     const char                  *why;
+    ngx_http_fanout_meter_t      meter;
+    ngx_http_fanout_refusal_t    refusal;
     ngx_http_fanout_session_t   *s;
     ngx_http_fanout_loc_conf_t  *conf;
 
@@ -219,16 +221,27 @@ ngx_http_fanout_attached_begin(ngx_http_request_t *r,
 
     why = ngx_http_fanout_handshake_check(r, conf, &user, &status);
 
-    if (why == NULL) {
-        why = dialect->accept(r, conf, &status);
-    }
-
     if (why) {
         return ngx_http_fanout_refuse(r, status, why);
     }
 
-    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user);
+    if (ngx_http_fanout_admit(r, conf, transport->bit, &user, &meter,
+                              &refusal)
+        != NGX_OK)
+    {
+        return ngx_http_fanout_refuse_admission(r, conf, &user, &refusal);
+    }
+
+    why = dialect->accept(r, conf, &status);
+
+    if (why) {
+        ngx_http_fanout_meter_undo(conf->app->hub, &meter);
+        return ngx_http_fanout_refuse(r, status, why);
+    }
+
+    s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user, &meter);
     if (s == NULL) {
+        ngx_http_fanout_meter_undo(conf->app->hub, &meter);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -314,7 +327,7 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
         (void) ngx_http_complex_value(r, conf->user, &user);
     }
 
-    name = *name_of(transport(r, conf));
+    name = *ngx_http_fanout_transport_name(r, conf);
 
     ngx_http_fanout_eventlog_deny(r, conf, &name, &user, status, text);
 
@@ -362,6 +375,7 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
     ngx_http_fanout_error_e error)
 {
     ngx_str_t                   none, said;
+    ngx_uint_t                  wait;
     ngx_http_fanout_error_t    *e;
     ngx_http_fanout_session_t  *s;
 
@@ -374,15 +388,22 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
     e = &ngx_http_fanout_errors[error];
     ngx_str_null(&none);
     ngx_str_null(&said);
+    wait = 0;
 
     if (s) {
         ngx_http_fanout_count(s->hub, rejects);
+
+        wait = error == NGX_HTTP_FANOUT_E_RATE_LIMITED ? s->meter.wait : 0;
 
         if (last_error(s, r, &said) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
         ngx_http_fanout_session_part(s);
+    }
+
+    if (said.len && wait) {
+        return ngx_http_fanout_refuse_for(r, e->status, wait, &said);
     }
 
     if (said.len) {

@@ -87,6 +87,41 @@ ngx_int_t ngx_http_fanout_post_handler(ngx_http_request_t *r);
 const char *ngx_http_fanout_handshake_check(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 
+/* why a request is refused for a time */
+
+typedef struct {
+    ngx_http_fanout_error_e   error;
+    ngx_uint_t                status;
+    const char               *text;
+    ngx_str_t                 data;     /* JSON, in buf; len 0: none */
+    ngx_uint_t                wait;     /* ms */
+    unsigned                  address:1;    /* by a limit of its address */
+    u_char                    buf[128];
+} ngx_http_fanout_refusal_t;
+
+/* Whether the budgets and sessions of a user and the address of a request allow
+ * it, for a transport (its bit): NGX_OK and the meter of a session that is to
+ * be made, NGX_DECLINED and why not.  The handshake was checked before. */
+ngx_int_t ngx_http_fanout_admit(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t t, ngx_str_t *user,
+    ngx_http_fanout_meter_t *meter, ngx_http_fanout_refusal_t *refusal);
+
+/* Refuses it by a JSON error, or by an event to an EventSource. */
+ngx_int_t ngx_http_fanout_refuse_admission(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_http_fanout_refusal_t *refusal);
+
+/* The same with an error as JSON, one line. */
+ngx_int_t ngx_http_fanout_refuse_for(ngx_http_request_t *r,
+    ngx_uint_t status, ngx_uint_t wait, ngx_str_t *error);
+
+/* Adds Retry-After, in s.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_retry_after(ngx_http_request_t *r, ngx_uint_t ms);
+
+/* The name of the transport that a request asks for. */
+const ngx_str_t *ngx_http_fanout_transport_name(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf);
+
 /* Begins a session of one of them that is told things: *sp, or NULL, and then
  * what the content handler returns, as the request is refused. */
 ngx_int_t ngx_http_fanout_attached_begin(ngx_http_request_t *r,

@@ -51,7 +51,7 @@
 
 #define FANOUT_MAGIC          0x74756f6e61665f6eULL
 #define FANOUT_LAYOUT         4
-#define FANOUT_BLOCK          64
+#define FANOUT_BLOCK          NGX_HTTP_FANOUT_ZONE_BLOCK
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
 #define FANOUT_JOURNAL_ROOM   4096      /* left for one bounded step */

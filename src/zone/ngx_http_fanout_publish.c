@@ -324,6 +324,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     fanout_channel_renew(z, ref, c);
 
     r->epoch = ch->epoch;
+    r->subscribers = ch->subscribers;
 
     if (opts && opts->key.len && duplicate(z, ch, opts, hash, r)) {
         return NGX_HTTP_FANOUT_ZONE_OK;

@@ -48,6 +48,7 @@
 #define NGX_HTTP_FANOUT_ZONE_BATCH      64  /* most messages a publish */
 #define NGX_HTTP_FANOUT_ZONE_DATA       (16 * 1024 * 1024 - 1)
 #define NGX_HTTP_FANOUT_ZONE_MIN        (1024 * 1024)
+#define NGX_HTTP_FANOUT_ZONE_BLOCK      64
 
 /* a section of the lock copies no more than this out of the zone or in */
 #define NGX_HTTP_FANOUT_ZONE_ENTRIES    64
@@ -362,6 +363,8 @@ typedef struct {
     uint64_t                    time;       /* Unix ms */
     uint32_t                    delivered;  /* direct: seats that live */
     uint32_t                    pending;    /* direct: seats that linger */
+    uint32_t                    subscribers;    /* of the channel, all
+                                               workers */
     unsigned                    duplicate:1;
 } ngx_http_fanout_zone_result_t;
 

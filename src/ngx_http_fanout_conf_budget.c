@@ -1,0 +1,383 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * fanout_budget: what a session, a user and an address may have in a time.
+ */
+
+
+#include "ngx_http_fanout_conf.h"
+
+
+/* defaults; those of bytes depend on the size of the zone */
+
+#define NGX_HTTP_FANOUT_BURST        10000      /* ms of the rate */
+#define NGX_HTTP_FANOUT_BYTES_MIN    65536      /* a second */
+#define NGX_HTTP_FANOUT_RATE_MAX     1000000000
+
+
+static ngx_uint_t budget_scope(ngx_str_t *name);
+static char *budget_off(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf);
+static char *budget_parameter(ngx_conf_t *cf, ngx_uint_t scope,
+    ngx_http_fanout_budget_conf_t *b, ngx_str_t *value);
+static ngx_int_t budget_rate(ngx_str_t *s, ngx_uint_t bytes, uint64_t *rate);
+static uint64_t budget_default(ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t scope, ngx_uint_t resource);
+static void budget_limits(ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t scope);
+
+
+static ngx_str_t  scopes[] = {
+    ngx_string("session"),
+    ngx_string("user"),
+    ngx_string("address")
+};
+
+static const char  *resources[] = {
+    "commands",
+    "bytes",
+    "channels",
+    "sessions"
+};
+
+
+char *
+ngx_http_fanout_set_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
+    ngx_str_t                      *value;
+    ngx_uint_t                      i, k, scope;
+    ngx_http_fanout_budget_conf_t  *b;
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        return budget_off(cf, flcf);
+    }
+
+    scope = budget_scope(&value[1]);
+
+    if (scope == NGX_HTTP_FANOUT_SCOPES || cf->args->nelts == 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"fanout_budget\": \"off\", or "
+                           "\"session\", \"user\" or \"address\" with "
+                           "parameters, or with \"off\", is needed");
+        return NGX_CONF_ERROR;
+    }
+
+    b = &flcf->budgets[scope];
+
+    if (b->set) {
+        return "is duplicate";
+    }
+
+    b->set = 1;
+
+    for (k = 0; k < NGX_HTTP_FANOUT_BUDGETS; k++) {
+        b->rate[k] = NGX_HTTP_FANOUT_BUDGET_UNSET;
+    }
+
+    if (cf->args->nelts == 3 && ngx_strcmp(value[2].data, "off") == 0) {
+        ngx_memzero(b->rate, sizeof(b->rate));
+        b->off = 1;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_repeated(cf, 2) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+        if (budget_parameter(cf, scope, b, &value[i]) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+budget_scope(ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_SCOPES; i++) {
+        if (scopes[i].len == name->len
+            && ngx_strncmp(scopes[i].data, name->data, name->len) == 0)
+        {
+            break;
+        }
+    }
+
+    return i;
+}
+
+
+/* all of them */
+
+static char *
+budget_off(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_SCOPES; i++) {
+
+        if (flcf->budgets[i].set) {
+            return "is duplicate";
+        }
+
+        flcf->budgets[i].set = 1;
+        flcf->budgets[i].off = 1;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+budget_parameter(ngx_conf_t *cf, ngx_uint_t scope,
+    ngx_http_fanout_budget_conf_t *b, ngx_str_t *value)
+{
+    time_t       burst;
+    ngx_str_t    s;
+    ngx_uint_t   k;
+    const char  *why;
+
+    if (fanout_conf_parameter(value, "burst", &s)) {
+
+        burst = ngx_parse_time(&s, 0);
+
+        if (burst == (time_t) NGX_ERROR || burst < 1 || burst > 3600000) {
+            why = "a time from 1ms to 1h is needed";
+            goto invalid;
+        }
+
+        b->burst = burst;
+        return NGX_CONF_OK;
+    }
+
+    for (k = 0; k < NGX_HTTP_FANOUT_BUDGETS; k++) {
+        if (fanout_conf_parameter(value, resources[k], &s)) {
+            break;
+        }
+    }
+
+    if (k == NGX_HTTP_FANOUT_BUDGETS) {
+        why = "there are \"commands=\", \"bytes=\", \"channels=\", "
+              "\"sessions=\" and \"burst=\"";
+        goto invalid;
+    }
+
+    if (scope == NGX_HTTP_FANOUT_SCOPE_SESSION
+        && k == NGX_HTTP_FANOUT_BUDGET_COMMANDS)
+    {
+        why = "commands of a session are limited by \"fanout_rate\"";
+        goto invalid;
+    }
+
+    if (scope == NGX_HTTP_FANOUT_SCOPE_SESSION
+        && k == NGX_HTTP_FANOUT_BUDGET_SESSIONS)
+    {
+        why = "a session is one";
+        goto invalid;
+    }
+
+    if (budget_rate(&s, k == NGX_HTTP_FANOUT_BUDGET_BYTES, &b->rate[k])
+        != NGX_OK)
+    {
+        why = k == NGX_HTTP_FANOUT_BUDGET_BYTES
+              ? "\"off\", or a size of at least 1k a second as in \"64k/s\" "
+                "is needed"
+              : "\"off\", or a number a second as in \"10/s\" is needed";
+        goto invalid;
+    }
+
+    return NGX_CONF_OK;
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid \"%V\" in "
+                       "\"fanout_budget %V\": %s", value, &scopes[scope],
+                       why);
+
+    return NGX_CONF_ERROR;
+}
+
+
+/* 0 for "off" */
+
+static ngx_int_t
+budget_rate(ngx_str_t *s, ngx_uint_t bytes, uint64_t *rate)
+{
+    off_t      n;
+    ngx_str_t  number;
+
+    if (s->len == 3 && ngx_strncmp(s->data, "off", 3) == 0) {
+        *rate = 0;
+        return NGX_OK;
+    }
+
+    if (s->len < 3 || ngx_strncmp(s->data + s->len - 2, "/s", 2) != 0) {
+        return NGX_ERROR;
+    }
+
+    number.data = s->data;
+    number.len = s->len - 2;
+
+    n = bytes ? ngx_parse_offset(&number)
+              : ngx_atoi(number.data, number.len);
+
+    if (n < (bytes ? 1024 : 1)
+        || n > (bytes ? NGX_HTTP_FANOUT_RATE_MAX : NGX_HTTP_FANOUT_NUMBER))
+    {
+        return NGX_ERROR;
+    }
+
+    *rate = n;
+
+    return NGX_OK;
+}
+
+
+/* when all is inherited; conf->rate and burst are known */
+
+void
+ngx_http_fanout_merge_budgets(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_loc_conf_t *prev)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_SCOPES; i++) {
+
+        if (!conf->budgets[i].set) {
+            conf->budgets[i] = prev->budgets[i];
+        }
+
+        if (conf->app) {
+            budget_limits(conf, i);
+        }
+    }
+}
+
+
+static void
+budget_limits(ngx_http_fanout_loc_conf_t *conf, ngx_uint_t scope)
+{
+    uint64_t                        burst;
+    ngx_uint_t                      k;
+    ngx_http_fanout_zone_limit_t   *limit;
+    ngx_http_fanout_budget_conf_t  *b;
+
+    b = &conf->budgets[scope];
+
+    for (k = 0; k < NGX_HTTP_FANOUT_BUDGETS; k++) {
+
+        limit = &conf->limits[scope][k];
+        burst = b->burst ? b->burst : NGX_HTTP_FANOUT_BURST;
+
+        if (scope == NGX_HTTP_FANOUT_SCOPE_SESSION
+            && k == NGX_HTTP_FANOUT_BUDGET_COMMANDS)
+        {
+            limit->rate = conf->rate;
+            limit->burst = (uint64_t) conf->burst * 1000;
+            continue;
+        }
+
+        if (b->off) {
+            continue;
+        }
+
+        limit->rate = b->set && b->rate[k] != NGX_HTTP_FANOUT_BUDGET_UNSET
+                      ? b->rate[k] : budget_default(conf, scope, k);
+
+        if (k == NGX_HTTP_FANOUT_BUDGET_COMMANDS && b->burst == 0
+            && conf->rate)
+        {
+            /* as much more than the rate as that of a session */
+            burst = conf->burst * 1000 / conf->rate;
+        }
+
+        /* of what there is one of, always one */
+
+        limit->burst = ngx_max(limit->rate * burst, 1000);
+    }
+
+    /* what makes a budget another one */
+
+    conf->limits_id[scope] = ngx_murmur_hash2((u_char *) conf->limits[scope],
+                                              sizeof(conf->limits[scope]))
+                             + scope;
+}
+
+
+static uint64_t
+budget_default(ngx_http_fanout_loc_conf_t *conf, ngx_uint_t scope,
+    ngx_uint_t resource)
+{
+    uint64_t  bytes;
+
+    static const struct {
+        uint64_t  commands;     /* times fanout_rate */
+        uint64_t  bytes;        /* this part of the zone a second */
+        uint64_t  channels;
+        uint64_t  sessions;
+    } defaults[] = {
+        { 1, 256, 20, 0 },
+        { 4, 128, 40, 10 },
+        { 20, 32, 200, 500 }
+    };
+
+    switch (resource) {
+
+    case NGX_HTTP_FANOUT_BUDGET_COMMANDS:
+        return defaults[scope].commands * conf->rate;
+
+    case NGX_HTTP_FANOUT_BUDGET_BYTES:
+        bytes = conf->app->shm_zone->shm.size / defaults[scope].bytes;
+        return ngx_max(bytes, NGX_HTTP_FANOUT_BYTES_MIN);
+
+    case NGX_HTTP_FANOUT_BUDGET_CHANNELS:
+        return defaults[scope].channels;
+
+    default:
+        return defaults[scope].sessions;
+    }
+}
+
+
+char *
+ngx_http_fanout_set_per_address(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_http_fanout_loc_conf_t  *flcf = conf;
+
+    ngx_str_t  *value;
+    ngx_int_t   n;
+
+    if (flcf->per_address != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+        flcf->per_address = 0;
+        return NGX_CONF_OK;
+    }
+
+    n = ngx_atoi(value[1].data, value[1].len);
+
+    if (n < 1 || n > NGX_HTTP_FANOUT_NUMBER) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"fanout_sessions_per_address\": \"off\" "
+                           "or a number from 1 to %d is needed",
+                           NGX_HTTP_FANOUT_NUMBER);
+        return NGX_CONF_ERROR;
+    }
+
+    flcf->per_address = n;
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,629 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a session has cost, and what it may still do.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+
+
+/* told to the zone when it is so much: what a session may have used of a budget
+ * before others see it */
+#define NGX_HTTP_FANOUT_TELL_COMMANDS  (16 * NGX_HTTP_FANOUT_COST)
+#define NGX_HTTP_FANOUT_TELL_BYTES     16384
+
+#define NGX_HTTP_FANOUT_DEBT           60000    /* ms of the rate, at most */
+
+
+static void meter_address(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_meter_t *m);
+static ngx_uint_t meter_budgets(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_meter_t *m, ngx_http_fanout_zone_budget_t *b);
+static void meter_limited(ngx_http_fanout_limited_t *limited,
+    ngx_http_fanout_zone_budget_t *b, ngx_http_fanout_zone_drawn_t *drawn,
+    ngx_http_fanout_loc_conf_t *conf);
+static ngx_http_fanout_error_e meter_count(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_meter_t *m);
+static void meter_refill(ngx_http_fanout_session_t *s);
+static int64_t meter_grown(int64_t tokens, ngx_msec_t ms,
+    const ngx_http_fanout_zone_limit_t *limit, uint64_t unit);
+static ngx_uint_t meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
+    ngx_http_fanout_limited_t *limited);
+static void meter_spend(ngx_http_fanout_session_t *s, ngx_uint_t resource,
+    uint64_t n);
+static void meter_tell(ngx_http_fanout_session_t *s);
+
+
+/* who it is, and whether it may begin */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_meter_admit(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t what,
+    ngx_http_fanout_meter_t *m, ngx_http_fanout_limited_t *limited)
+{
+    uint64_t                        amounts[NGX_HTTP_FANOUT_BUDGETS];
+    ngx_uint_t                      n;
+    ngx_http_fanout_hub_t          *hub;
+    ngx_http_fanout_zone_drawn_t    drawn;
+    ngx_http_fanout_zone_budget_t   b[NGX_HTTP_FANOUT_SCOPES];
+
+    hub = conf->app->hub;
+
+    ngx_memzero(m, sizeof(ngx_http_fanout_meter_t));
+    ngx_memzero(limited, sizeof(ngx_http_fanout_limited_t));
+
+    m->at = ngx_current_msec;
+    m->commands = conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                              [NGX_HTTP_FANOUT_BUDGET_COMMANDS].burst;
+    m->bytes = conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                           [NGX_HTTP_FANOUT_BUDGET_BYTES].burst / 1000;
+    m->channels = ngx_min(conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                                  [NGX_HTTP_FANOUT_BUDGET_CHANNELS].burst,
+                          INT32_MAX);
+
+    meter_address(r, hub, m);
+
+    if (user->len) {
+        m->user = ngx_http_fanout_zone_hash(&hub->zone, user->data,
+                                            user->len);
+    }
+
+    n = meter_budgets(conf, m, b);
+
+    if (n) {
+        ngx_memzero(amounts, sizeof(amounts));
+        amounts[NGX_HTTP_FANOUT_BUDGET_COMMANDS] = NGX_HTTP_FANOUT_COST;
+
+        if (what & NGX_HTTP_FANOUT_ADMIT_SESSION) {
+            amounts[NGX_HTTP_FANOUT_BUDGET_SESSIONS] = 1000;
+        }
+
+        if (ngx_http_fanout_budget_draw(&hub->zone, b, n, amounts, 1, &drawn)
+            == NGX_HTTP_FANOUT_ZONE_AGAIN)
+        {
+            meter_limited(limited, b, &drawn, conf);
+            ngx_http_fanout_meter_refused(hub, limited);
+            return NGX_HTTP_FANOUT_E_RATE_LIMITED;
+        }
+    }
+
+    if ((what & NGX_HTTP_FANOUT_ADMIT_STAYS) && m->address
+        && conf->per_address)
+    {
+        return meter_count(r, conf, m);
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* As realip has it.  Of IPv6 the first 64 bits, for who has one of these
+ * networks has all the addresses in it.  A Unix socket is no address: who
+ * connects by it is a proxy. */
+
+static void
+meter_address(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_meter_t *m)
+{
+    u_char               *p;
+    size_t                len;
+    struct sockaddr      *sa;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    sa = r->connection->sockaddr;
+
+    switch (sa->sa_family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sa;
+        p = sin6->sin6_addr.s6_addr;
+        len = 8;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            p += 12;
+            len = 4;
+        }
+
+        break;
+#endif
+
+    case AF_INET:
+        p = (u_char *) &((struct sockaddr_in *) sa)->sin_addr;
+        len = 4;
+        break;
+
+    default:
+        return;
+    }
+
+    m->address = ngx_http_fanout_zone_hash(&hub->zone, p, len);
+    m->address = m->address ? m->address : 1;
+}
+
+
+/* of its address and its user, as far as there are any */
+
+static ngx_uint_t
+meter_budgets(ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_meter_t *m,
+    ngx_http_fanout_zone_budget_t *b)
+{
+    uint64_t    who;
+    ngx_uint_t  i, k, n;
+
+    n = 0;
+
+    for (i = NGX_HTTP_FANOUT_SCOPE_USER; i < NGX_HTTP_FANOUT_SCOPES; i++) {
+
+        who = i == NGX_HTTP_FANOUT_SCOPE_USER ? m->user : m->address;
+
+        for (k = 0; who && k < NGX_HTTP_FANOUT_BUDGETS; k++) {
+            if (conf->limits[i][k].rate) {
+                b[n].key = who + conf->limits_id[i] * 0x9e3779b97f4a7c15ULL;
+                b[n].limits = conf->limits[i];
+                n++;
+                break;
+            }
+        }
+    }
+
+    return n;
+}
+
+
+static void
+meter_limited(ngx_http_fanout_limited_t *limited,
+    ngx_http_fanout_zone_budget_t *b, ngx_http_fanout_zone_drawn_t *drawn,
+    ngx_http_fanout_loc_conf_t *conf)
+{
+    limited->wait = drawn->wait;
+    limited->resource = drawn->resource;
+    limited->scope = b[drawn->budget].limits
+                     == conf->limits[NGX_HTTP_FANOUT_SCOPE_USER]
+                     ? NGX_HTTP_FANOUT_SCOPE_USER
+                     : NGX_HTTP_FANOUT_SCOPE_ADDRESS;
+}
+
+
+static ngx_http_fanout_error_e
+meter_count(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_meter_t *m)
+{
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = conf->app->hub;
+
+    switch (ngx_http_fanout_address_add(&hub->zone, m->address,
+                                        conf->per_address, &m->ref))
+    {
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    case NGX_HTTP_FANOUT_ZONE_MANY:
+        ngx_http_fanout_count(hub, address_full);
+        return NGX_HTTP_FANOUT_E_TOO_MANY;
+
+    case NGX_HTTP_FANOUT_ZONE_FULL:
+        ngx_http_fanout_count(hub, zone_full);
+        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+
+    default:
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+}
+
+
+void
+ngx_http_fanout_meter_undo(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_meter_t *m)
+{
+    ngx_http_fanout_address_drop(&hub->zone, m->address, m->ref);
+    m->ref = 0;
+}
+
+
+void
+ngx_http_fanout_meter_end(ngx_http_fanout_session_t *s)
+{
+    meter_tell(s);
+    ngx_http_fanout_meter_undo(s->hub, &s->meter);
+}
+
+
+void
+ngx_http_fanout_meter_restore(ngx_http_fanout_session_t *s)
+{
+    if (s->meter.ref) {
+        (void) ngx_http_fanout_address_add(&s->hub->zone, s->meter.address, 0,
+                                           &s->meter.ref);
+    }
+}
+
+
+/* whether there is room */
+
+ngx_uint_t
+ngx_http_fanout_meter_take(ngx_http_fanout_session_t *s, ngx_uint_t cost,
+    ngx_http_fanout_limited_t *limited)
+{
+    ngx_http_fanout_meter_t             *m;
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    limit = &s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                            [NGX_HTTP_FANOUT_BUDGET_COMMANDS];
+
+    meter_refill(s);
+
+    if (limit->rate && m->commands < (int64_t) cost) {
+
+        limited->scope = NGX_HTTP_FANOUT_SCOPE_SESSION;
+        limited->resource = NGX_HTTP_FANOUT_BUDGET_COMMANDS;
+        limited->wait = (cost - m->commands + limit->rate - 1) / limit->rate;
+
+        /* it costs a little, and never more than it had */
+
+        if (m->commands > 0) {
+            m->commands -= ngx_min(m->commands, NGX_HTTP_FANOUT_COST_REFUSED);
+        }
+
+        goto refused;
+    }
+
+    if (meter_over(m, NGX_HTTP_FANOUT_BUDGET_COMMANDS, limited)) {
+        goto refused;
+    }
+
+    ngx_http_fanout_meter_charge(s, cost);
+
+    return 1;
+
+refused:
+
+    meter_spend(s, NGX_HTTP_FANOUT_BUDGET_COMMANDS,
+                NGX_HTTP_FANOUT_COST_REFUSED);
+    ngx_http_fanout_meter_refused(s->hub, limited);
+
+    return 0;
+}
+
+
+ngx_uint_t
+ngx_http_fanout_meter_writes(ngx_http_fanout_session_t *s, ngx_str_t *channel,
+    ngx_http_fanout_limited_t *limited)
+{
+    ngx_http_fanout_meter_t             *m;
+    ngx_http_fanout_zone_info_t          info;
+    ngx_http_fanout_zone_channel_t       zc;
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    limit = s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION];
+
+    limited->scope = NGX_HTTP_FANOUT_SCOPE_SESSION;
+
+    if (limit[NGX_HTTP_FANOUT_BUDGET_BYTES].rate && m->bytes <= 0) {
+        limited->resource = NGX_HTTP_FANOUT_BUDGET_BYTES;
+        limited->wait = 1 + -m->bytes * 1000
+                            / limit[NGX_HTTP_FANOUT_BUDGET_BYTES].rate;
+        goto refused;
+    }
+
+    if (meter_over(m, NGX_HTTP_FANOUT_BUDGET_BYTES, limited)) {
+        goto refused;
+    }
+
+    if (limit[NGX_HTTP_FANOUT_BUDGET_CHANNELS].rate && m->channels < 1000) {
+        limited->resource = NGX_HTTP_FANOUT_BUDGET_CHANNELS;
+        limited->wait = 1 + (1000 - m->channels)
+                            / limit[NGX_HTTP_FANOUT_BUDGET_CHANNELS].rate;
+
+    } else if (!meter_over(m, NGX_HTTP_FANOUT_BUDGET_CHANNELS, limited)) {
+        return 1;
+    }
+
+    /* one that is there can be used all the same */
+
+    ngx_http_fanout_hub_view(s->hub, channel, &zc);
+
+    if (zc.ref
+        || ngx_http_fanout_channel_info(&s->hub->zone, &zc, &info)
+           == NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return 1;
+    }
+
+refused:
+
+    ngx_http_fanout_meter_refused(s->hub, limited);
+
+    return 0;
+}
+
+
+static ngx_uint_t
+meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
+    ngx_http_fanout_limited_t *limited)
+{
+    ngx_msec_int_t  left;
+
+    if (!(m->over & (1 << resource))) {
+        return 0;
+    }
+
+    left = m->until - ngx_current_msec;
+
+    if (left <= 0) {
+        m->over = 0;
+        return 0;
+    }
+
+    limited->wait = left;
+    limited->resource = resource;
+    limited->scope = m->scope;
+
+    return 1;
+}
+
+
+static void
+meter_refill(ngx_http_fanout_session_t *s)
+{
+    ngx_msec_t                           ms;
+    ngx_http_fanout_meter_t             *m;
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    ms = ngx_current_msec - m->at;
+
+    if (ms == 0) {
+        return;
+    }
+
+    limit = s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION];
+
+    m->commands = meter_grown(m->commands, ms,
+                              &limit[NGX_HTTP_FANOUT_BUDGET_COMMANDS], 1);
+    m->channels = meter_grown(m->channels, ms,
+                              &limit[NGX_HTTP_FANOUT_BUDGET_CHANNELS], 1);
+    m->bytes = meter_grown(m->bytes, ms,
+                           &limit[NGX_HTTP_FANOUT_BUDGET_BYTES], 1000);
+    m->at = ngx_current_msec;
+}
+
+
+/* unit: what a token of the meter is of the limit's */
+
+static int64_t
+meter_grown(int64_t tokens, ngx_msec_t ms,
+    const ngx_http_fanout_zone_limit_t *limit, uint64_t unit)
+{
+    uint64_t  grown;
+
+    /* days of silence are no more than that */
+    ms = ngx_min(ms, 3600 * 1000);
+
+    grown = ms * limit->rate / unit;
+    tokens += grown;
+
+    return ngx_min(tokens, (int64_t) (limit->burst / unit));
+}
+
+
+/* costs */
+
+void
+ngx_http_fanout_meter_charge(ngx_http_fanout_session_t *s, uint64_t cost)
+{
+    int64_t                              least;
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    limit = &s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                            [NGX_HTTP_FANOUT_BUDGET_COMMANDS];
+
+    if (limit->rate) {
+        least = -(int64_t) (limit->rate * NGX_HTTP_FANOUT_DEBT);
+        s->meter.commands = ngx_max(s->meter.commands - (int64_t) cost,
+                                    least);
+    }
+
+    meter_spend(s, NGX_HTTP_FANOUT_BUDGET_COMMANDS, cost);
+}
+
+
+void
+ngx_http_fanout_meter_told(ngx_http_fanout_session_t *s, size_t bytes)
+{
+    ngx_http_fanout_meter_charge(s, (uint64_t) bytes * NGX_HTTP_FANOUT_COST
+                                    / NGX_HTTP_FANOUT_COST_BYTES);
+}
+
+
+void
+ngx_http_fanout_meter_reply(ngx_http_fanout_session_t *s, size_t bytes)
+{
+    if (bytes > NGX_HTTP_FANOUT_COST_BYTES) {
+        ngx_http_fanout_meter_told(s, bytes - NGX_HTTP_FANOUT_COST_BYTES);
+    }
+}
+
+
+void
+ngx_http_fanout_meter_audience(ngx_http_fanout_session_t *s, ngx_uint_t n,
+    uint32_t subscribers)
+{
+    ngx_http_fanout_meter_charge(s, (n - 1) * NGX_HTTP_FANOUT_COST
+                                    + (uint64_t) n * subscribers
+                                      * NGX_HTTP_FANOUT_COST
+                                      / NGX_HTTP_FANOUT_COST_AUDIENCE);
+}
+
+
+void
+ngx_http_fanout_meter_mark(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_meter_mark_t *mark)
+{
+    mark->taken = s->hub->zone.taken;
+    mark->made = s->hub->zone.made;
+}
+
+
+void
+ngx_http_fanout_meter_account(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_meter_mark_t *mark)
+{
+    int64_t                              bytes, least;
+    uint32_t                             made;
+    ngx_http_fanout_meter_t             *m;
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    limit = s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION];
+
+    bytes = (s->hub->zone.taken - mark->taken)
+            * NGX_HTTP_FANOUT_ZONE_BLOCK;
+    made = (s->hub->zone.made - mark->made) * 1000;
+
+    if (bytes) {
+        least = -(int64_t) (limit[NGX_HTTP_FANOUT_BUDGET_BYTES].rate
+                            * NGX_HTTP_FANOUT_DEBT / 1000);
+        m->bytes = ngx_max(m->bytes - bytes, least);
+        meter_spend(s, NGX_HTTP_FANOUT_BUDGET_BYTES, bytes * 1000);
+    }
+
+    if (made) {
+        m->channels = ngx_max(m->channels - (int32_t) made, -100000);
+        meter_spend(s, NGX_HTTP_FANOUT_BUDGET_CHANNELS, made);
+    }
+}
+
+
+/* Gathers what is owed to user and address. */
+
+static void
+meter_spend(ngx_http_fanout_session_t *s, ngx_uint_t resource, uint64_t n)
+{
+    ngx_http_fanout_meter_t  *m;
+
+    m = &s->meter;
+    m->spent[resource] += n;
+
+    if (m->spent[NGX_HTTP_FANOUT_BUDGET_COMMANDS]
+        >= NGX_HTTP_FANOUT_TELL_COMMANDS
+        || m->spent[NGX_HTTP_FANOUT_BUDGET_BYTES]
+           >= NGX_HTTP_FANOUT_TELL_BYTES * 1000
+        || m->spent[NGX_HTTP_FANOUT_BUDGET_CHANNELS])
+    {
+        meter_tell(s);
+    }
+}
+
+
+static void
+meter_tell(ngx_http_fanout_session_t *s)
+{
+    uint64_t                        amounts[NGX_HTTP_FANOUT_BUDGETS];
+    ngx_uint_t                      n;
+    ngx_http_fanout_meter_t        *m;
+    ngx_http_fanout_limited_t       limited;
+    ngx_http_fanout_zone_drawn_t    drawn;
+    ngx_http_fanout_zone_budget_t   b[NGX_HTTP_FANOUT_SCOPES];
+
+    m = &s->meter;
+
+    ngx_memcpy(amounts, m->spent, sizeof(m->spent));
+    amounts[NGX_HTTP_FANOUT_BUDGET_SESSIONS] = 0;
+
+    if (amounts[0] + amounts[1] + amounts[2] == 0) {
+        return;
+    }
+
+    ngx_memzero(m->spent, sizeof(m->spent));
+
+    n = meter_budgets(s->conf, m, b);
+
+    if (n == 0) {
+        return;
+    }
+
+    (void) ngx_http_fanout_budget_draw(&s->hub->zone, b, n, amounts, 0,
+                                       &drawn);
+
+    m->over = drawn.over;
+
+    if (drawn.over) {
+        meter_limited(&limited, b, &drawn, s->conf);
+        m->until = ngx_current_msec + drawn.wait;
+        m->resource = limited.resource;
+        m->scope = limited.scope;
+    }
+}
+
+
+/* refusals */
+
+void
+ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_limited_t *limited)
+{
+    static const uint8_t  by_resource[] = {
+        NGX_HTTP_FANOUT_N_limited_commands,
+        NGX_HTTP_FANOUT_N_limited_bytes,
+        NGX_HTTP_FANOUT_N_limited_channels,
+        NGX_HTTP_FANOUT_N_limited_sessions
+    };
+    static const uint8_t  by_scope[] = {
+        NGX_HTTP_FANOUT_N_limited_session,
+        NGX_HTTP_FANOUT_N_limited_user,
+        NGX_HTTP_FANOUT_N_limited_address
+    };
+
+    ngx_http_fanout_count(hub, rate_limited);
+    hub->counters[by_resource[limited->resource]]++;
+    hub->counters[by_scope[limited->scope]]++;
+}
+
+
+const char *
+ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
+{
+    static const char *const  text[NGX_HTTP_FANOUT_SCOPES]
+                                  [NGX_HTTP_FANOUT_BUDGETS] = {
+        { "too many commands: fanout_rate",
+          "too many bytes of a session: fanout_budget session bytes=",
+          "too many new channels of a session: fanout_budget session "
+          "channels=",
+          "" },
+        { "too many commands of a user: fanout_budget user commands=",
+          "too many bytes of a user: fanout_budget user bytes=",
+          "too many new channels of a user: fanout_budget user channels=",
+          "too many new sessions of a user: fanout_budget user sessions=" },
+        { "too many commands of an address: fanout_budget address commands=",
+          "too many bytes of an address: fanout_budget address bytes=",
+          "too many new channels of an address: fanout_budget address "
+          "channels=",
+          "too many new sessions of an address: fanout_budget address "
+          "sessions=" }
+    };
+
+    return text[limited->scope][limited->resource];
+}
+
+
+size_t
+ngx_http_fanout_meter_data(ngx_http_fanout_limited_t *limited, u_char *buf)
+{
+    static const char *const  scope[] = { "session", "user", "address" };
+    static const char *const  resource[] = {
+        "commands", "bytes", "channels", "sessions"
+    };
+
+    return ngx_sprintf(buf, "{\"retry_after\":%ui,\"limit\":\"%s\","
+                       "\"of\":\"%s\"}", limited->wait,
+                       resource[limited->resource], scope[limited->scope])
+           - buf;
+}

@@ -1,0 +1,135 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a session has cost, and what it may still do: fanout_rate and
+ * fanout_budget.
+ *
+ * Costs are paid afterwards, as only then it is known what they are: a command
+ * is let through while nothing is owed beyond the burst, and what it made the
+ * server do is added.  A session has token buckets of its own.  What it owes to
+ * the budgets of its user and its address, which are in the zone, is gathered
+ * here and told to the zone when that is worth a transaction.
+ *
+ * Commands are counted in thousandths.  One costs 1, and as much for each:
+ *  - message that it publishes beyond the first, and 512 subscribers of each;
+ *  - channel that a stream or a poll joins;
+ *  - 4096 bytes of a reply beyond the first, and of what a stream or a poll is
+ *    told of the time before it joined.
+ * A signal costs half of one, a command that is refused for its rate a tenth.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_METER_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_METER_H_INCLUDED_
+
+
+#include "ngx_http_fanout_hub.h"
+
+
+#define NGX_HTTP_FANOUT_COST            1000    /* of one command */
+#define NGX_HTTP_FANOUT_COST_SIGNAL     500
+#define NGX_HTTP_FANOUT_COST_REFUSED    100
+#define NGX_HTTP_FANOUT_COST_BYTES      4096    /* told, as one command */
+#define NGX_HTTP_FANOUT_COST_AUDIENCE   512     /* subscribers, likewise */
+
+
+/* of a session; 0 is one that nothing limits */
+
+typedef struct {
+    uint64_t                         address;   /* hash, 0: none */
+    uint64_t                         user;      /* hash, 0: none */
+    int64_t                          commands;  /* tokens, 1/1000 */
+    int64_t                          bytes;     /* tokens */
+    int32_t                          channels;  /* tokens, 1/1000 */
+    uint32_t                         ref;       /* of the address, 0: not
+                                                   counted */
+    uint32_t                         wait;      /* ms, of the last refusal */
+    ngx_msec_t                       at;        /* so many tokens then */
+    ngx_msec_t                       until;     /* user or address are over
+                                                   their burst */
+    uint64_t                         spent[3];  /* not told to the zone yet */
+    uint8_t                          over;      /* bits of resources until
+                                                   then */
+    uint8_t                          resource;  /* with the longest wait */
+    uint8_t                          scope;     /* of it */
+} ngx_http_fanout_meter_t;
+
+
+/* why something is refused */
+
+typedef struct {
+    ngx_uint_t                       wait;      /* ms */
+    ngx_uint_t                       resource;  /* NGX_HTTP_FANOUT_BUDGET_* */
+    ngx_uint_t                       scope;     /* NGX_HTTP_FANOUT_SCOPE_* */
+} ngx_http_fanout_limited_t;
+
+
+/* what the handle of the zone had done before */
+
+typedef struct {
+    uint64_t                         taken;
+    uint64_t                         made;
+} ngx_http_fanout_meter_mark_t;
+
+
+/* what is admitted */
+
+#define NGX_HTTP_FANOUT_ADMIT_SESSION   0x01    /* it begins one */
+#define NGX_HTTP_FANOUT_ADMIT_STAYS     0x02    /* it is counted by address */
+
+/*
+ * For a request that is to become a session of a location: m is the meter that
+ * it gets.  NONE; RATE_LIMITED, then limited says why; TOO_MANY of the address;
+ * ZONE_FULL, INTERNAL.  Counted and logged if it is refused.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_meter_admit(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t what,
+    ngx_http_fanout_meter_t *m, ngx_http_fanout_limited_t *limited);
+
+/* It became none: it is not counted any more. */
+void ngx_http_fanout_meter_undo(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_meter_t *m);
+
+/* The session has ended. */
+void ngx_http_fanout_meter_end(ngx_http_fanout_session_t *s);
+
+/* The zone was rebuilt: it is counted again. */
+void ngx_http_fanout_meter_restore(ngx_http_fanout_session_t *s);
+
+/* Whether one more command may be done: 1, and its cost is added; or 0, and why
+ * not. */
+ngx_uint_t ngx_http_fanout_meter_take(ngx_http_fanout_session_t *s,
+    ngx_uint_t cost, ngx_http_fanout_limited_t *limited);
+
+/* Whether it may write into the zone, or make the channel if there is none: 1;
+ * or 0, and why not. */
+ngx_uint_t ngx_http_fanout_meter_writes(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel, ngx_http_fanout_limited_t *limited);
+
+/* Adds a cost: of commands, in 1/1000; of bytes that it is told, in a reply
+ * without the first; of n messages to so many subscribers. */
+void ngx_http_fanout_meter_charge(ngx_http_fanout_session_t *s,
+    uint64_t cost);
+void ngx_http_fanout_meter_told(ngx_http_fanout_session_t *s, size_t bytes);
+void ngx_http_fanout_meter_reply(ngx_http_fanout_session_t *s, size_t bytes);
+void ngx_http_fanout_meter_audience(ngx_http_fanout_session_t *s,
+    ngx_uint_t n, uint32_t subscribers);
+
+/* Adds what was taken of the zone in between. */
+void ngx_http_fanout_meter_mark(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_meter_mark_t *mark);
+void ngx_http_fanout_meter_account(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_meter_mark_t *mark);
+
+/* Counts a refusal; the directive that it is for, and what is limited. */
+void ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_limited_t *limited);
+const char *ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited);
+
+/* The data of an error, JSON of at most 128 bytes. */
+size_t ngx_http_fanout_meter_data(ngx_http_fanout_limited_t *limited,
+    u_char *buf);
+
+
+#endif /* _NGX_HTTP_FANOUT_METER_H_INCLUDED_ */

@@ -1,0 +1,254 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Whether a user and an address may have one more session, or one more poll or
+ * POST, and how it is refused: for a time.
+ */
+
+
+#include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_http.h"
+#include "ngx_http_fanout_native.h"
+#include "ngx_http_fanout_transport.h"
+#include "ngx_http_fanout_websocket.h"
+
+
+static ngx_uint_t admit_what(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t t, ngx_str_t *user);
+static void admit_log(ngx_http_request_t *r,
+    ngx_http_fanout_refusal_t *refusal);
+static ngx_uint_t by_event_source(ngx_http_request_t *r);
+static ngx_int_t refuse_event(ngx_http_request_t *r, ngx_uint_t wait,
+    ngx_str_t *error);
+
+
+ngx_int_t
+ngx_http_fanout_admit(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_uint_t t, ngx_str_t *user,
+    ngx_http_fanout_meter_t *meter, ngx_http_fanout_refusal_t *refusal)
+{
+    ngx_http_fanout_error_e    error;
+    ngx_http_fanout_limited_t  limited;
+
+    error = ngx_http_fanout_meter_admit(r, conf, user,
+                                        admit_what(r, conf, t, user), meter,
+                                        &limited);
+
+    if (error == NGX_HTTP_FANOUT_E_NONE) {
+        return NGX_OK;
+    }
+
+    refusal->error = error;
+    refusal->status = ngx_http_fanout_errors[error].status;
+    refusal->data.data = refusal->buf;
+    refusal->address = 0;
+
+    switch (error) {
+
+    case NGX_HTTP_FANOUT_E_RATE_LIMITED:
+        refusal->wait = limited.wait;
+        refusal->text = ngx_http_fanout_meter_text(&limited);
+        refusal->address = limited.scope == NGX_HTTP_FANOUT_SCOPE_ADDRESS;
+        refusal->data.len = ngx_http_fanout_meter_data(&limited,
+                                                       refusal->buf);
+        break;
+
+    case NGX_HTTP_FANOUT_E_TOO_MANY:
+        /* of a command it is 400 */
+        refusal->status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        refusal->wait = conf->retry;
+        refusal->text = "too many sessions of this address: "
+                        "fanout_sessions_per_address";
+        refusal->address = 1;
+        refusal->data.len = ngx_sprintf(refusal->buf, "{\"retry_after\":%M,"
+                                        "\"limit\":\"sessions\",\"max\":%ui}",
+                                        conf->retry, conf->per_address)
+                            - refusal->buf;
+        break;
+
+    default:
+        refusal->wait = conf->retry;
+        refusal->text = (char *) ngx_http_fanout_errors[error].text.data;
+        refusal->data.len = 0;
+    }
+
+    admit_log(r, refusal);
+
+    return NGX_DECLINED;
+}
+
+
+/* Who comes back with the token of an identity begins none. */
+
+static ngx_uint_t
+admit_what(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_uint_t t, ngx_str_t *user)
+{
+    ngx_str_t                   value;
+    ngx_http_fanout_identity_t  id;
+
+    if (t == NGX_HTTP_FANOUT_POST) {
+        return 0;
+    }
+
+    if (t == NGX_HTTP_FANOUT_POLL
+        && (ngx_http_arg(r, (u_char *) "session", 7, &value) != NGX_OK
+            || value.len != 1 || value.data[0] != '1'))
+    {
+        return NGX_HTTP_FANOUT_ADMIT_STAYS;
+    }
+
+    if (conf->resume && ngx_http_fanout_native_token(r, &id)) {
+
+        id.user = user->len
+                  ? ngx_http_fanout_zone_hash(&conf->app->hub->zone,
+                                              user->data, user->len)
+                  : 0;
+
+        if (ngx_http_fanout_identity_known(&conf->app->hub->zone, &id)) {
+            return NGX_HTTP_FANOUT_ADMIT_STAYS;
+        }
+    }
+
+    return NGX_HTTP_FANOUT_ADMIT_STAYS|NGX_HTTP_FANOUT_ADMIT_SESSION;
+}
+
+
+/* A proxy that is taken for a client is the mistake that is made most. */
+
+static void
+admit_log(ngx_http_request_t *r, ngx_http_fanout_refusal_t *refusal)
+{
+    ngx_str_t   value;
+    const char *hint;
+
+    hint = refusal->address
+           && ngx_http_fanout_header(r, "x-forwarded-for", &value)
+           ? "; if the address is a proxy, set_real_ip_from is missing" : "";
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "fanout refused a request with %ui: %s%s", refusal->status,
+                  refusal->text, hint);
+}
+
+
+ngx_int_t
+ngx_http_fanout_retry_after(ngx_http_request_t *r, ngx_uint_t ms)
+{
+    ngx_str_t  value;
+
+    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (value.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = ngx_sprintf(value.data, "%ui", (ms + 999) / 1000)
+                - value.data;
+
+    return ngx_http_fanout_http_add(r, "Retry-After", &value);
+}
+
+
+ngx_int_t
+ngx_http_fanout_refuse_admission(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_http_fanout_refusal_t *refusal)
+{
+    ngx_str_t                 message, name, text, error;
+    ngx_http_fanout_error_t  *e;
+
+    ngx_http_fanout_count(conf->app->hub, rejects);
+
+    name = *ngx_http_fanout_transport_name(r, conf);
+    ngx_http_fanout_eventlog_deny(r, conf, &name, user, refusal->status,
+                                  refusal->text);
+
+    (void) ngx_http_discard_request_body(r);
+
+    e = &ngx_http_fanout_errors[refusal->error];
+    message.data = (u_char *) refusal->text;
+    message.len = ngx_strlen(refusal->text);
+
+    if (ngx_http_fanout_http_error_text(r, &e->code, &message, &refusal->data,
+                                        &text)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    error.data = ngx_pnalloc(r->pool, text.len + sizeof("{\"error\":}\n") - 1);
+
+    if (error.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    error.len = ngx_sprintf(error.data, "{\"error\":%V}\n", &text)
+                - error.data;
+
+    return ngx_http_fanout_refuse_for(r, refusal->status, refusal->wait,
+                                      &error);
+}
+
+
+ngx_int_t
+ngx_http_fanout_refuse_for(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_uint_t wait, ngx_str_t *error)
+{
+    /* the origin was let in: it may read why */
+
+    if (ngx_http_fanout_answer_headers(r) != NGX_OK
+        || ngx_http_fanout_retry_after(r, wait) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (by_event_source(r)) {
+        return refuse_event(r, wait, error);
+    }
+
+    return ngx_http_fanout_http_send(r, status, &ngx_http_fanout_type_json,
+                                     error->data, error->len);
+}
+
+
+/* To an EventSource any status but 200 is final, and says nothing. */
+
+static ngx_uint_t
+by_event_source(ngx_http_request_t *r)
+{
+    ngx_str_t  value;
+
+    static ngx_str_t  type = ngx_string("text/event-stream");
+
+    if (r->method != NGX_HTTP_GET) {
+        return 0;
+    }
+
+    value = ngx_http_fanout_http_header(r, "accept");
+
+    return value.len == type.len
+           && ngx_strncasecmp(value.data, type.data, type.len) == 0;
+}
+
+
+/* The stream ends, and the browser opens it again in time. */
+
+static ngx_int_t
+refuse_event(ngx_http_request_t *r, ngx_uint_t wait, ngx_str_t *error)
+{
+    u_char  *p, *last;
+
+    static ngx_str_t  type = ngx_string("text/event-stream");
+
+    p = ngx_pnalloc(r->pool, sizeof("retry: \ndata: \n\n") + NGX_INT_T_LEN
+                             + error->len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    wait += (ngx_uint_t) ngx_random() % (wait / 2 + 1);
+    last = ngx_sprintf(p, "retry: %ui\ndata: %V\n", wait, error);
+
+    return ngx_http_fanout_http_send(r, NGX_HTTP_OK, &type, p, last - p);
+}
