@@ -77,7 +77,7 @@ export MODULE_CFLAGS MODULE_LDFLAGS NGINX_FLAGS
 $(BUILD)/state: FORCE
 	@mkdir -p $(BUILD)
 	@{ $(NGINX_BINARY) -V 2>&1 || true; echo $(CODE); \
-	   echo '$(NGINX_SRC)|$(MODULE_CC)|$(MODULE_CFLAGS)|$(MODULE_LDFLAGS)'; \
+	   echo '$(NGINX_SRC)|$(MODULE_CC)|$(MODULE_CFLAGS)|$(MODULE_LDFLAGS)|$(NGINX_FLAGS)'; \
 	   sed -n '/NGINX_VERSION/p' $(NGINX_SRC)/src/core/nginx.h \
 	       2> /dev/null || true; } > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi

@@ -126,6 +126,8 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
 
     ngx_http_fanout_hub_view(hub, channel, &zc);
 
+    rc = NGX_HTTP_FANOUT_ZONE_STALE;
+
     for (tries = 0; tries < 3; tries++) {
         rc = ngx_http_fanout_log_publish(&hub->zone, &zc, m, n, opts, r);
 

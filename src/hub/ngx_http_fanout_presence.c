@@ -107,6 +107,7 @@ ngx_http_fanout_hub_seat(ngx_http_fanout_subscription_t *sub)
     ngx_http_fanout_session_t  *s;
 
     s = sub->session;
+    rc = NGX_HTTP_FANOUT_ZONE_STALE;
 
     for (tries = 0; tries < 2; tries++) {
         rc = ngx_http_fanout_seat_open(&s->hub->zone, &sub->channel->zc,
@@ -191,6 +192,8 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
     {
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
+
+    rc = NGX_HTTP_FANOUT_ZONE_STALE;
 
     for (tries = 0; tries < 2; tries++) {
         rc = ngx_http_fanout_member_put(&hub->zone, &sub->channel->zc,

@@ -207,6 +207,7 @@ put(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r,
     }
 
     m = NULL;
+    len = 0;
 
     if (ngx_http_fanout_member_json(hub, member, 0, f, &at) == NGX_OK) {
         len = sizeof(ngx_http_fanout_mirror_t) + member->key.len + f->used;

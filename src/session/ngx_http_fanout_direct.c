@@ -308,6 +308,7 @@ ngx_http_fanout_letter(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     a = &s->hub->letter;
     e = &a->entries[0];
+    lost = 0;
 
     for (tries = 0; tries < 8; tries++) {
         a->n = 0;

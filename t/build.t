@@ -1,0 +1,96 @@
+#!/usr/bin/env perl
+
+# The build: if this fails, the module does not build with the warnings that
+# packagers turn on, or with clang, or make keeps a build that other flags were
+# asked for.
+
+use strict;
+use warnings;
+
+use Cwd qw( abs_path );
+use File::Basename qw( dirname );
+use File::Temp qw( tempdir );
+use Test::More;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Nginx ();
+
+my $root = abs_path(dirname(__FILE__) . '/..');
+my $src  = $ENV{NGINX_SRC} || '/usr/share/nginx/src';
+
+plan skip_all => "no NGINX source in $src"
+    if !-f "$src/src/core/nginx.h";
+
+my $dir    = tempdir(CLEANUP => 1);
+my $strict = '-Wall -Wextra -Wno-unused-parameter -Werror';
+
+delete @ENV{qw( MAKEFLAGS MAKELEVEL MFLAGS )};
+$ENV{NGINX_BINARY} = Fanout::Nginx::binary();
+
+
+# what is asked of the compiler, of NGINX's own checks too
+
+sub configure {
+    my ($cc) = @_;
+
+    local @ENV{qw( MODULE_CC MODULE_CFLAGS )} = ($cc, $strict);
+
+    my $said = `$root/t/tools/configure $src $dir/$cc 2>&1`;
+
+    ok($? == 0, "$cc, $strict: configured") or diag($said);
+    return $? == 0;
+}
+
+
+sub variable {
+    my ($file, $name) = @_;
+
+    my $text = Fanout::Nginx::slurp($file);
+
+    $text =~ s/\\\n//g;
+    return $text =~ /^$name\s*=\s*(.*)/m ? $1 : '';
+}
+
+
+SKIP: {
+    skip 'no clang here', 2 if system 'which clang > /dev/null 2>&1';
+    configure('clang') or skip 'not configured', 1;
+
+    my $make  = "$dir/clang/objs/Makefile";
+    my $flags = variable($make, 'CFLAGS') . ' ' . variable($make, 'ALL_INCS');
+    my @files = (glob("$root/src/*.c"), glob "$root/src/*/*.c");
+
+    my $said = `cd $dir/clang && clang -fsyntax-only $flags @files 2>&1`;
+
+    ok($? == 0, 'clang has no objections to any of ' . @files . ' files')
+        or diag($said);
+}
+
+# the build itself is gcc's opinion
+
+like(variable("$root/build/nginx/objs/Makefile", 'CFLAGS'),
+     qr/-W(extra)? -Wall .*-Werror/, 'make builds with these warnings')
+    if -f "$root/build/nginx/objs/Makefile";
+
+
+subtest 'other flags make another build' => sub {
+    plan skip_all => 'no make here' if system 'which make > /dev/null 2>&1';
+
+    my %state;
+
+    for my $set (qw( NGINX_FLAGS MODULE_CFLAGS MODULE_LDFLAGS MODULE_CC )) {
+        for my $value ('', '--with-some', '--with-other') {
+            system("make -s -C $root NODEPS=1 BUILD=$dir/make "
+                   . "$set=$value $dir/make/state > /dev/null 2>&1") == 0
+                or fail("make state with $set=$value");
+            $state{Fanout::Nginx::slurp("$dir/make/state")}++;
+        }
+    }
+
+    is(scalar keys %state, 9, 'for each of four variables');
+};
+
+
+done_testing();
