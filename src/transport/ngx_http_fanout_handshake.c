@@ -92,14 +92,20 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    ngx_http_fanout_session_hold_request(s);
-
     if (r->out || r->connection->buffered) {
         /* something pipelined before is not sent yet */
-        r->read_event_handler = ngx_http_test_reading;
+
+        if (ngx_http_fanout_await_header(r) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_fanout_session_hold_request(s);
         r->write_event_handler = flush_handshake;
+
         return NGX_DONE;
     }
+
+    ngx_http_fanout_session_hold_request(s);
 
     ngx_http_fanout_session_start(s);
 

@@ -92,16 +92,22 @@ ngx_http_fanout_sse_handler(ngx_http_request_t *r)
         s->transport = &ngx_http_fanout_sse_stream;
     }
 
-    ngx_http_fanout_session_hold_request(s);
-
     if (s->transport == &ngx_http_fanout_sse
         && (r->out || r->connection->buffered))
     {
         /* something pipelined before is not sent yet */
-        r->read_event_handler = ngx_http_test_reading;
+
+        if (ngx_http_fanout_await_header(r) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        ngx_http_fanout_session_hold_request(s);
         r->write_event_handler = flush_header;
+
         return NGX_DONE;
     }
+
+    ngx_http_fanout_session_hold_request(s);
 
     start(s);
 
@@ -238,7 +244,9 @@ sse_input(ngx_http_fanout_session_t *s, u_char *data, size_t len)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "fanout client sent data on an event stream");
 
-    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+    s->lingers = 1;
+    s->close_after = 1 + NGX_HTTP_FANOUT_END_CUT;
+    ngx_http_fanout_outbox_queue(s);
 }
 
 

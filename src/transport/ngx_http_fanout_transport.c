@@ -266,9 +266,8 @@ ngx_http_fanout_attached_begin(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_fanout_flush_header(ngx_http_request_t *r)
 {
-    ngx_event_t               *wev;
-    ngx_connection_t          *c;
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_event_t       *wev;
+    ngx_connection_t  *c;
 
     c = r->connection;
     wev = c->write;
@@ -285,10 +284,8 @@ ngx_http_fanout_flush_header(ngx_http_request_t *r)
     }
 
     if (r->out || c->buffered) {
-        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-        ngx_add_timer(wev, clcf->send_timeout);
 
-        if (ngx_handle_write_event(wev, clcf->send_lowat) != NGX_OK) {
+        if (ngx_http_fanout_await_header(r) != NGX_OK) {
             ngx_http_finalize_request(r, NGX_ERROR);
             return NGX_ERROR;
         }
@@ -301,6 +298,23 @@ ngx_http_fanout_flush_header(ngx_http_request_t *r)
     }
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_fanout_await_header(ngx_http_request_t *r)
+{
+    ngx_event_t               *wev;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    wev = r->connection->write;
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    r->read_event_handler = ngx_http_test_reading;
+
+    ngx_add_timer(wev, clcf->send_timeout);
+
+    return ngx_handle_write_event(wev, clcf->send_lowat);
 }
 
 

@@ -129,6 +129,10 @@ ngx_int_t ngx_http_fanout_attached_begin(ngx_http_request_t *r,
     const ngx_http_fanout_transport_t *transport,
     ngx_http_fanout_session_t **sp);
 
+/* Waits until the client takes a header that is not all sent, for the
+ * location's send_timeout: r->write_event_handler is called.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_await_header(ngx_http_request_t *r);
+
 /* A write handler's part: sends what the filters still have of a header.  OK
  * when all of it has gone; AGAIN, or ERROR as the request is finalized. */
 ngx_int_t ngx_http_fanout_flush_header(ngx_http_request_t *r);
