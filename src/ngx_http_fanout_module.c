@@ -181,6 +181,13 @@ static ngx_command_t  commands[] = {
       offsetof(ngx_http_fanout_loc_conf_t, timeout),
       &time_post },
 
+    { ngx_string("fanout_send_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_fanout_loc_conf_t, send_timeout),
+      &time_post },
+
     { ngx_string("fanout_resume"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
@@ -424,6 +431,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->logs = NGX_CONF_UNSET_PTR;
     conf->ping = NGX_CONF_UNSET_MSEC;
     conf->timeout = NGX_CONF_UNSET_MSEC;
+    conf->send_timeout = NGX_CONF_UNSET_MSEC;
     conf->resume = NGX_CONF_UNSET_MSEC;
     conf->drain = NGX_CONF_UNSET_MSEC;
     conf->buffer = NGX_CONF_UNSET_SIZE;
@@ -462,6 +470,9 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     merge_handler(cf, prev, conf);
 
+    /* that module's were merged before */
+    conf->core = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect,
                              &ngx_http_fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
@@ -478,6 +489,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 25000);
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 20000);
+    ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 60000);
     ngx_conf_merge_msec_value(conf->resume, prev->resume, 120000);
     ngx_conf_merge_msec_value(conf->drain, prev->drain, 5000);
     ngx_conf_merge_size_value(conf->buffer, prev->buffer, 256 * 1024);

@@ -150,6 +150,7 @@ typedef struct {
     ngx_msec_t                      ping;       /* 0: no pings */
     ngx_msec_t                      timeout;    /* of an answer to one, and of
                                                    a partial frame */
+    ngx_msec_t                      send_timeout;
     ngx_msec_t                      resume;
     ngx_msec_t                      drain;
     size_t                          buffer;
@@ -183,6 +184,7 @@ typedef struct {
     size_t                          broadcast_size;
     void                           *watch;      /* loc_conf_t of those who
                                                    watch the status */
+    ngx_http_core_loc_conf_t       *core;       /* of the same location */
 } ngx_http_fanout_loc_conf_t;
 
 

@@ -18,6 +18,7 @@ struct ngx_http_fanout_stream_s {
     ngx_buf_t     buf;
     ngx_chain_t   out;
     u_char       *data;         /* NULL: nothing is on its way */
+    u_char       *seen;         /* buf.pos, as it was last */
 };
 
 
@@ -132,6 +133,11 @@ ngx_http_fanout_stream_send(ngx_http_fanout_session_t *s)
             return NGX_ERROR;
         }
 
+        if (st->buf.pos != st->seen) {
+            st->seen = st->buf.pos;
+            s->sent_at = s->sent_at ? ngx_current_msec : 0;
+        }
+
         stream_settle(st);
 
         if (st->data) {
@@ -151,6 +157,7 @@ ngx_http_fanout_stream_send(ngx_http_fanout_session_t *s)
 
     b->start = st->data;
     b->pos = st->data;
+    st->seen = st->data;
     b->last = st->data + ngx_http_fanout_outbox_copy(s, st->data, len);
     b->end = b->last;
     b->temporary = 1;

@@ -9,6 +9,7 @@
 
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
+#include "ngx_http_fanout_socket.h"
 #include "ngx_http_fanout_transport.h"
 
 #include <netinet/tcp.h>
@@ -289,6 +290,8 @@ free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc)
     }
 
     c->buffer = NULL;
+
+    ngx_http_fanout_socket_shrink(c);
 }
 
 
@@ -319,15 +322,6 @@ set_socket(ngx_http_fanout_session_t *s)
 
     (void) setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &lowat,
                       sizeof(int));
-    }
-#endif
-
-#if (NGX_HTTP_SSL)
-    if (c->ssl) {
-        SSL_set_mode(c->ssl->connection,
-                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                     |SSL_MODE_ENABLE_PARTIAL_WRITE);
-        c->ssl->no_wait_shutdown = 1;
     }
 #endif
 }

@@ -19,6 +19,7 @@
 static ngx_uint_t outlived(ngx_http_fanout_session_t *s);
 static void due(ngx_http_fanout_session_t *s);
 static ngx_msec_t back_after(ngx_http_fanout_session_t *s);
+static void give_up(ngx_http_fanout_session_t *s, const char *why);
 static const char *silent(ngx_http_fanout_session_t *s, ngx_msec_t quiet);
 static void ping(ngx_http_fanout_session_t *s, ngx_msec_t quiet);
 static void heartbeat(ngx_http_fanout_session_t *s, ngx_msec_t now);
@@ -289,6 +290,9 @@ due(ngx_http_fanout_session_t *s)
 
     if (s->state == NGX_HTTP_FANOUT_CLOSING) {
         if ((ngx_msec_int_t) (now - s->close_at) >= 0) {
+            /* its answer may be behind more than was read meanwhile */
+            s->lingers = 1;
+            s->finish = (s->nout == 0);
             ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
             return;
         }
@@ -303,9 +307,12 @@ due(ngx_http_fanout_session_t *s)
         return;
     }
 
-    if (s->frame_at && ngx_http_fanout_session_busy(s)) {
-        /* it is here that nothing is read */
-        s->frame_at = now ? now : 1;
+    if (s->transport->ping && ngx_http_fanout_session_busy(s)) {
+        /* nothing is read from it: it waits for the server, or has to take
+         * its output first, for which it has a time of its own */
+        s->frame_at = s->frame_at ? (now ? now : 1) : 0;
+        s->received_at = now;
+        s->pinged = 0;
     }
 
     if (s->frame_at && now - s->frame_at >= s->conf->timeout) {
@@ -314,10 +321,11 @@ due(ngx_http_fanout_session_t *s)
         return;
     }
 
-    if (s->job && s->job->ask) {
-        /* the backend may take longer than a client */
-        s->received_at = now;
-        s->pinged = 0;
+    if (ngx_http_fanout_session_stalled(s)) {
+        ngx_http_fanout_count(s->hub, send_timeouts);
+        give_up(s, "fanout client takes nothing of what it is sent: "
+                   "fanout_send_timeout");
+        return;
     }
 
     quiet = now - s->received_at;
@@ -325,10 +333,7 @@ due(ngx_http_fanout_session_t *s)
 
     if (why) {
         ngx_http_fanout_count(s->hub, timeouts);
-        ngx_log_error(NGX_LOG_INFO, s->connection->log,
-                      s->transport->ping ? NGX_ETIMEDOUT : 0, "%s", why);
-        ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
-        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        give_up(s, why);
         return;
     }
 
@@ -341,6 +346,17 @@ due(ngx_http_fanout_session_t *s)
     heartbeat(s, now);
 
     ngx_http_fanout_session_timer(s);
+}
+
+
+static void
+give_up(ngx_http_fanout_session_t *s, const char *why)
+{
+    ngx_log_error(NGX_LOG_INFO, s->connection->log,
+                  s->transport->ping ? NGX_ETIMEDOUT : 0, "%s", why);
+
+    ngx_http_fanout_eventlog_ended(s, 1006, "timeout");
+    ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
 }
 
 
@@ -418,6 +434,10 @@ ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s)
     }
 
     if (s->state == NGX_HTTP_FANOUT_OPEN) {
+
+        if (s->blocked && s->sent_at) {
+            sooner(s->sent_at + s->conf->send_timeout);
+        }
 
         if (s->frame_at) {
             sooner(s->frame_at + s->conf->timeout);

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_socket.h"
 #include "ngx_http_fanout_transport.h"
 
 
@@ -20,6 +21,7 @@ static void out_consume(ngx_http_fanout_session_t *s, size_t n);
 static void fetch(ngx_http_fanout_session_t *s);
 static void send_output(ngx_http_fanout_session_t *s);
 static ssize_t out_send(ngx_http_fanout_session_t *s);
+static ssize_t tls_send(ngx_http_fanout_session_t *s);
 
 
 static u_char  gather[NGX_HTTP_FANOUT_GATHER];
@@ -124,6 +126,10 @@ out_consume(ngx_http_fanout_session_t *s, size_t n)
     ngx_http_fanout_piece_t  *p;
 
     s->pending -= n;
+
+    if (s->owed) {
+        s->owed -= ngx_min(s->owed, n);
+    }
 
     while (n) {
         p = &s->out[s->out_head];
@@ -289,12 +295,17 @@ static void
 send_output(ngx_http_fanout_session_t *s)
 {
     ssize_t            n;
-    ngx_uint_t         rounds;
+    ngx_uint_t         rounds, some;
     ngx_connection_t  *c;
 
     c = s->connection;
+    some = 0;
 
     for (rounds = 0; /* void */ ; rounds++) {
+
+        if (s->deaf) {
+            ngx_http_fanout_outbox_clear(s);
+        }
 
         if (s->nout == 0) {
 
@@ -313,6 +324,10 @@ send_output(ngx_http_fanout_session_t *s)
             if (s->state == NGX_HTTP_FANOUT_ENDED || s->nout == 0) {
                 break;
             }
+
+            if (s->deaf) {
+                continue;
+            }
         }
 
         n = s->transport->send ? s->transport->send(s) : out_send(s);
@@ -321,8 +336,8 @@ send_output(ngx_http_fanout_session_t *s)
             && s->transport == &ngx_http_fanout_websocket_away)
         {
             /* which was to be expected: what it has sent is done */
-            ngx_http_fanout_outbox_clear(s);
-            break;
+            s->deaf = 1;
+            continue;
         }
 
         if (n == NGX_ERROR) {
@@ -338,10 +353,11 @@ send_output(ngx_http_fanout_session_t *s)
             ngx_http_fanout_add(s->hub, sent_bytes, n);
             ngx_http_fanout_eventlog_add(s, bytes_out, n);
             out_consume(s, n);
+            some = 1;
         }
 
         if (s->nout && (n == NGX_AGAIN || n == 0 || !c->write->ready)) {
-            s->blocked = 1;
+            ngx_http_fanout_session_blocked(s, some);
 
             if (s->request && s->request->stream) {
                 /* no socket of its own: told by HTTP/2 */
@@ -357,6 +373,17 @@ send_output(ngx_http_fanout_session_t *s)
     }
 
     if (s->state == NGX_HTTP_FANOUT_ENDED) {
+        return;
+    }
+
+    if (s->sent_at) {
+        ngx_http_fanout_session_drained(s);
+    }
+
+    if ((ngx_event_flags & NGX_USE_LEVEL_EVENT) && c->write->active
+        && ngx_handle_write_event(c->write, 0) != NGX_OK)
+    {
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
         return;
     }
 
@@ -392,7 +419,7 @@ ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s)
 static ssize_t
 out_send(ngx_http_fanout_session_t *s)
 {
-    size_t                    len, max;
+    size_t                    len;
     ngx_connection_t         *c;
     ngx_http_fanout_piece_t  *p;
 
@@ -401,30 +428,40 @@ out_send(ngx_http_fanout_session_t *s)
 
     ngx_http_fanout_count(s->hub, sends);
 
-    max = NGX_HTTP_FANOUT_GATHER;
-
-#if (NGX_HTTP_SSL)
-    if (c->ssl) {
-        /* one record; the same bytes come again if it has to be retried */
-        max = NGX_HTTP_FANOUT_TLS_RECORD;
+    if (ngx_http_fanout_socket_tls(c)) {
+        return tls_send(s);
     }
-#endif
 
     if (s->nout == 1) {
-        len = p->end - p->start;
-
-#if (NGX_HTTP_SSL)
-        if (c->ssl) {
-            len = ngx_min(len, max);
-        }
-#endif
-
-        return c->send(c, p->frame->data + p->start, len);
+        return c->send(c, p->frame->data + p->start, p->end - p->start);
     }
 
-    len = ngx_http_fanout_outbox_copy(s, gather, max);
+    len = ngx_http_fanout_outbox_copy(s, gather, NGX_HTTP_FANOUT_GATHER);
 
     return c->send(c, gather, len);
+}
+
+
+/* One record.  A write that has to be retried is repeated as it was: the same
+ * bytes, as many, and from the same address, where others have sent meanwhile. */
+
+static ssize_t
+tls_send(ngx_http_fanout_session_t *s)
+{
+    size_t             len;
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+
+    len = ngx_http_fanout_outbox_copy(s, gather,
+                                      s->retry ? s->retry
+                                               : NGX_HTTP_FANOUT_TLS_RECORD);
+    n = c->send(c, gather, len);
+
+    s->retry = (n == NGX_AGAIN) ? len : 0;
+
+    return n;
 }
 
 

@@ -9,6 +9,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_roster.h"
+#include "ngx_http_fanout_socket.h"
 #include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_hook.h"
 
@@ -363,8 +364,10 @@ static void
 release(ngx_http_fanout_session_t *s)
 {
     void                               *answer;
+    ngx_uint_t                          lingers, unfinished;
     ngx_connection_t                   *c;
     ngx_http_request_t                 *r;
+    ngx_http_core_loc_conf_t           *clcf;
     const ngx_http_fanout_transport_t  *transport;
 
     ngx_http_fanout_eventlog_close(s);
@@ -387,23 +390,33 @@ release(ngx_http_fanout_session_t *s)
 
     c = s->connection;
     r = s->request;
+    unfinished = (s->retry != 0);
 
     if (r) {
+        c->error |= unfinished;
+
         ngx_http_fanout_session_release_request(s);
         r = s->holds ? r : NULL;
         c = NULL;
     }
 
+    lingers = c && s->finish
+              && (s->lingers || s->input_len || c->read->ready);
+
     transport = s->finish ? s->transport : NULL;
     answer = s->answer;
+    clcf = s->conf->core;
 
     session_free(s);
 
     if (r) {
         finalize(r, transport, answer);
 
+    } else if (lingers) {
+        ngx_http_fanout_socket_linger(c, clcf);
+
     } else if (c) {
-        ngx_http_close_connection(c);
+        ngx_http_fanout_socket_close(c, unfinished);
     }
 }
 

@@ -138,7 +138,11 @@ struct ngx_http_fanout_session_s {
     uint32_t                         nout;
     uint32_t                         nout_max;
     size_t                           pending;   /* bytes in all pieces */
+    size_t                           owed;      /* of them, since owed_at; 0:
+                                                   not looked at */
     ngx_http_fanout_piece_t          few[2];    /* out, when that is enough */
+    uint32_t                         retry;     /* bytes of a TLS write that
+                                                   has to be repeated */
 
     ngx_queue_t                      subs;      /* by .in_session */
     uint32_t                         nsubs;
@@ -171,6 +175,10 @@ struct ngx_http_fanout_session_s {
     uint16_t                         pings;     /* budget used */
     ngx_msec_t                       pings_at;
     ngx_msec_t                       beat_at;   /* next heartbeat */
+    ngx_msec_t                       sent_at;   /* last progress of output that
+                                                   is pending, 0: none */
+    ngx_msec_t                       owed_at;
+    ngx_int_t                        unacked;   /* bytes in the socket then */
     uint8_t                          state;
     uint8_t                          format;
     unsigned                         queued:1;  /* in hub->flush */
@@ -192,6 +200,9 @@ struct ngx_http_fanout_session_s {
                                                    ends when all is sent */
     unsigned                         started:1; /* has its timer */
     unsigned                         autojoin:1;    /* commands of ours */
+    unsigned                         deaf:1;    /* nothing can be sent to it */
+    unsigned                         lingers:1; /* its connection, as it may
+                                                   go on sending */
     unsigned                         alive:1;   /* alive_at is set */
     unsigned                         idles:1;   /* a member is idle, by time */
     unsigned                         returned:1;    /* and may have places
@@ -358,6 +369,18 @@ void ngx_http_fanout_session_alive(ngx_http_fanout_session_t *s);
 
 /* It was heard of: members that were idle for its silence are active. */
 void ngx_http_fanout_session_active(ngx_http_fanout_session_t *s);
+
+/* stalled.c: the socket took some of the output now, or nothing, and can take
+ * no more. */
+void ngx_http_fanout_session_blocked(ngx_http_fanout_session_t *s,
+    ngx_uint_t some);
+
+/* Output is taken again; all of it has been. */
+void ngx_http_fanout_session_drained(ngx_http_fanout_session_t *s);
+
+/* Whether a session has to be cut as its client does not take what it is sent,
+ * see fanout_send_timeout.  Looks for what the peer has acknowledged. */
+ngx_uint_t ngx_http_fanout_session_stalled(ngx_http_fanout_session_t *s);
 
 /* Sets the one timer to what is due first. */
 void ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s);

@@ -54,7 +54,7 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf)
 {
     ngx_str_t                   user, extension;
-    ngx_uint_t                  status;
+    ngx_uint_t                  status, waits;
     const char                 *why;
     ngx_http_fanout_meter_t     meter;
     ngx_http_fanout_session_t  *s;
@@ -92,20 +92,21 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (r->out || r->connection->buffered) {
-        /* something pipelined before is not sent yet */
+    /* what was pipelined before may not be sent yet */
 
-        if (ngx_http_fanout_await_header(r) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    waits = (r->out || r->connection->buffered);
 
-        ngx_http_fanout_session_hold_request(s);
-        r->write_event_handler = flush_handshake;
-
-        return NGX_DONE;
+    if (waits && ngx_http_fanout_await_header(r) != NGX_OK) {
+        ngx_http_fanout_session_part(s);
+        return NGX_ERROR;
     }
 
     ngx_http_fanout_session_hold_request(s);
+
+    if (waits) {
+        r->write_event_handler = flush_handshake;
+        return NGX_DONE;
+    }
 
     ngx_http_fanout_session_start(s);
 

@@ -70,6 +70,7 @@ ngx_int_t
 ngx_http_fanout_sse_handler(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
+    ngx_uint_t                   waits;
     ngx_http_fanout_session_t   *s;
     ngx_http_fanout_loc_conf_t  *conf;
 
@@ -92,22 +93,22 @@ ngx_http_fanout_sse_handler(ngx_http_request_t *r)
         s->transport = &ngx_http_fanout_sse_stream;
     }
 
-    if (s->transport == &ngx_http_fanout_sse
-        && (r->out || r->connection->buffered))
-    {
-        /* something pipelined before is not sent yet */
+    /* what was pipelined before may not be sent yet */
 
-        if (ngx_http_fanout_await_header(r) != NGX_OK) {
-            return NGX_ERROR;
-        }
+    waits = (s->transport == &ngx_http_fanout_sse
+             && (r->out || r->connection->buffered));
 
-        ngx_http_fanout_session_hold_request(s);
-        r->write_event_handler = flush_header;
-
-        return NGX_DONE;
+    if (waits && ngx_http_fanout_await_header(r) != NGX_OK) {
+        ngx_http_fanout_session_part(s);
+        return NGX_ERROR;
     }
 
     ngx_http_fanout_session_hold_request(s);
+
+    if (waits) {
+        r->write_event_handler = flush_header;
+        return NGX_DONE;
+    }
 
     start(s);
 

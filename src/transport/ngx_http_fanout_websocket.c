@@ -203,8 +203,11 @@ ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s, u_char *data,
                 ngx_http_fanout_session_close(s, ev.code, ev.text);
             }
 
-            /* nothing that comes can be read: gone when it is sent */
+            /* RFC 6455, section 7.1.7: nothing that comes is read any more,
+             * not even an answer */
+            s->lingers = 1;
             s->close_after = 1 + NGX_HTTP_FANOUT_END_CUT;
+            ngx_http_fanout_outbox_queue(s);
             return;
         }
 

@@ -84,6 +84,7 @@
     _(errors,          "error replies")                                       \
     _(protocol_errors, "connections closed for breaking the protocol")        \
     _(timeouts,        "connections closed for silence")                      \
+    _(send_timeouts,   "connections closed as they took no output")           \
     _(rate_limited,    "connections or commands refused for their rate")      \
     _(limited_commands, "of them because of commands and what they cost")    \
     _(limited_bytes,   "of them because of bytes written to the zone")        \
