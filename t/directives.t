@@ -318,6 +318,8 @@ my @location = (
     'fanout_batch 65'              => 'fanout_batch" must be 64 at most',
     'fanout_timeout 0'             => '"fanout_timeout" must be between 1ms',
     'fanout_timeout 25h'           => '"fanout_timeout" must be between 1ms',
+    'fanout_send_timeout 0'        => '"fanout_send_timeout" must be between 1ms',
+    'fanout_send_timeout 25h'      => '"fanout_send_timeout" must be between 1ms',
     'fanout_ping 25h'              => '"fanout_ping" must be between 0 and 1d',
     'fanout_drain 25h'             => '"fanout_drain" must be between 0 and 1d',
     'fanout_resume 31d'            => '"fanout_resume" must .* 0 and 30d',
@@ -325,7 +327,8 @@ my @location = (
         => '"fanout_dialect raw" conflicts .* "/test"',
 );
 
-for (qw( fanout_ping fanout_timeout fanout_resume fanout_drain )) {
+for (qw( fanout_ping fanout_timeout fanout_send_timeout fanout_resume
+         fanout_drain )) {
     push @location, "$_ soon" => "$_.* invalid value",
                     "$_ -1"   => "$_.* invalid value",
                     "$_ 1s 2s" => 'invalid number of arguments',
@@ -518,8 +521,8 @@ subtest 'places' => sub {
         fanout_permit => 'all *', fanout_origin => 'same',
         fanout_log => 'off', fanout_rate => 'off',
         fanout_hook => 'app /h publish',
-        (map { $_ => '1s' } qw( fanout_ping fanout_timeout fanout_resume
-                                fanout_drain )),
+        (map { $_ => '1s' } qw( fanout_ping fanout_timeout fanout_send_timeout
+                                fanout_resume fanout_drain )),
         (map { $_ => '1k' } qw( fanout_buffer fanout_message_size )),
         (map { $_ => '1' } qw( fanout_channels_per_session fanout_sessions
                                fanout_batch fanout_history )),
@@ -649,7 +652,8 @@ subtest 'and what is right' => sub {
                   'fanout_api app origin=* origin=null host=* host=*.a.b',
                   'fanout_ping 0', 'fanout_resume 0',
                   'fanout_drain 0', 'fanout_ping 1d', 'fanout_resume 30d',
-                  'fanout_timeout 1d', 'fanout_sessions 0', 'fanout_batch 64',
+                  'fanout_timeout 1d', 'fanout_send_timeout 1d',
+                  'fanout_sessions 0', 'fanout_batch 64',
                   'fanout_message_size 15m', 'fanout_buffer 1024m',
                   'fanout_user $remote_addr:$arg_a', 'fanout_dialect native',
                   'fanout_transports sse poll', 'fanout_retry 1ms',
