@@ -1,4 +1,5 @@
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +14,23 @@
 #define JSON_ARENA     1024
 
 
+typedef struct json_block_s  json_block_t;
+
+struct json_block_s {
+    _Alignas(16) size_t   size;
+    json_block_t         *next;         /* outside the arena */
+};
+
+
+/* yajl does not look at what malloc() returns, so its allocator does not return
+ * without memory: it jumps out of yajl, which has no other state */
+
 typedef struct {
     size_t                used;
+    json_block_t         *outside;
+    jmp_buf               no_memory;
     _Alignas(16) uint8_t  mem[JSON_ARENA];
 } json_arena_t;
-
-
-typedef struct {
-    _Alignas(16) size_t   size;
-} json_block_t;
 
 
 typedef struct {
@@ -33,6 +42,7 @@ typedef struct {
 static void *arena_malloc(void *ctx, size_t size);
 static void *arena_realloc(void *ctx, void *p, size_t size);
 static void arena_free(void *ctx, void *p);
+static void arena_clear(json_arena_t *arena);
 static int json_open(void *ctx);
 static int json_close(void *ctx);
 
@@ -67,19 +77,26 @@ arena_malloc(void *ctx, size_t size)
     json_arena_t  *arena = ctx;
     json_block_t  *block;
 
-    if (size > JSON_ARENA) {
-        return malloc(size);
+    if (size <= JSON_ARENA) {
+        need = sizeof(json_block_t) + ((size + 15) & ~(size_t) 15);
+
+        if (need <= JSON_ARENA - arena->used) {
+            block = (json_block_t *) (void *) (arena->mem + arena->used);
+            block->size = size;
+            arena->used += need;
+
+            return block + 1;
+        }
     }
 
-    need = sizeof(json_block_t) + ((size + 15) & ~(size_t) 15);
-
-    if (need > JSON_ARENA - arena->used) {
-        return malloc(size);
+    block = malloc(sizeof(json_block_t) + size);
+    if (block == NULL) {
+        longjmp(arena->no_memory, 1);
     }
 
-    block = (json_block_t *) (void *) (arena->mem + arena->used);
     block->size = size;
-    arena->used += need;
+    block->next = arena->outside;
+    arena->outside = block;
 
     return block + 1;
 }
@@ -88,24 +105,15 @@ arena_malloc(void *ctx, size_t size)
 static void *
 arena_realloc(void *ctx, void *p, size_t size)
 {
-    void          *new;
-    size_t         old;
-    json_arena_t  *arena = ctx;
+    void    *new;
+    size_t   old;
 
-    if (p == NULL) {
-        return arena_malloc(arena, size);
-    }
+    new = arena_malloc(ctx, size);
 
-    if (!arena_has(arena, p)) {
-        return realloc(p, size);
-    }
-
-    old = ((json_block_t *) p - 1)->size;
-
-    new = arena_malloc(arena, size);
-
-    if (new) {
+    if (p) {
+        old = ((json_block_t *) p - 1)->size;
         memcpy(new, p, old < size ? old : size);
+        arena_free(ctx, p);
     }
 
     return new;
@@ -115,8 +123,33 @@ arena_realloc(void *ctx, void *p, size_t size)
 static void
 arena_free(void *ctx, void *p)
 {
-    if (p && !arena_has(ctx, p)) {
-        free(p);
+    json_arena_t   *arena = ctx;
+    json_block_t   *block, **at;
+
+    if (p == NULL || arena_has(arena, p)) {
+        return;
+    }
+
+    block = (json_block_t *) p - 1;
+
+    for (at = &arena->outside; *at != block; at = &(*at)->next) {
+        /* void */
+    }
+
+    *at = block->next;
+    free(block);
+}
+
+
+static void
+arena_clear(json_arena_t *arena)
+{
+    json_block_t  *block;
+
+    while (arena->outside) {
+        block = arena->outside;
+        arena->outside = block->next;
+        free(block);
     }
 }
 
@@ -299,37 +332,48 @@ check_grammar(yajl_handle yajl, json_depth_t *depth, const uint8_t *text,
 
 
 static int
-check_yajl(const uint8_t *text, size_t len, unsigned max,
+check_yajl(json_arena_t *arena, const uint8_t *text, size_t len, unsigned max,
     ngx_http_fanout_json_error_t *err)
 {
     int               rc;
     yajl_handle       yajl;
     json_depth_t      depth;
-    json_arena_t      arena;
     yajl_alloc_funcs  memory;
-
-    arena.used = 0;
 
     memory.malloc = arena_malloc;
     memory.realloc = arena_realloc;
     memory.free = arena_free;
-    memory.ctx = &arena;
+    memory.ctx = arena;
 
     depth.left = max;
     depth.too_deep = 0;
 
     yajl = yajl_alloc(&json_callbacks, &memory, &depth);
 
-    if (yajl == NULL) {
-        return fanout_json_fail(err, NGX_HTTP_FANOUT_JSON_NO_MEMORY, 0,
-                                "no memory");
-    }
-
     rc = check_grammar(yajl, &depth, text, len, err);
 
     yajl_free(yajl);
 
     return rc;
+}
+
+
+static int
+check_text(const uint8_t *text, size_t len, unsigned max,
+    ngx_http_fanout_json_error_t *err)
+{
+    json_arena_t  arena;
+
+    arena.used = 0;
+    arena.outside = NULL;
+
+    if (_setjmp(arena.no_memory)) {
+        arena_clear(&arena);
+        return fanout_json_fail(err, NGX_HTTP_FANOUT_JSON_NO_MEMORY, 0,
+                                "no memory");
+    }
+
+    return check_yajl(&arena, text, len, max, err);
 }
 
 
@@ -359,7 +403,7 @@ ngx_http_fanout_json_check(const uint8_t *text, size_t len, unsigned depth,
                                 "empty text");
     }
 
-    rc = check_yajl(text, len, depth, err);
+    rc = check_text(text, len, depth, err);
 
     if (rc != NGX_HTTP_FANOUT_JSON_OK) {
         return rc;
