@@ -97,7 +97,8 @@ $(MODULE): $(BUILD)/nginx/configured src/ngx_http_fanout_module.map FORCE
 	    echo "built $(@:$(ROOT)/%=%)"; fi
 
 
-# Unit tests and fuzzers: t/unit/NAME_test.c and t/fuzz/fuzz_NAME.c. A test
+# Unit tests and fuzzers: t/unit/NAME_test.c and t/fuzz/fuzz_NAME.c, beside
+# t/fuzz/fuzz_NAME.pl, which are clients of an NGINX with sanitizers. A test
 # names what it is linked with in its first lines, one after the other:
 #
 #     /* sources: src/transport/a.c src/zone/b*.c */
@@ -118,6 +119,7 @@ UNIT_FLAGS ?= -O2
 
 UNITS   := $(patsubst t/unit/%.c,%,$(wildcard t/unit/*_test.c))
 FUZZERS := $(patsubst t/fuzz/%.c,%,$(wildcard t/fuzz/fuzz_*.c))
+CLIENTS := $(patsubst t/fuzz/%.pl,%,$(wildcard t/fuzz/fuzz_*.pl))
 
 # $(call said,FILE,WORD): what FILE says after "WORD:" in its first lines
 
@@ -178,10 +180,14 @@ fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
 
 fuzz:
 ifndef NODEPS
-	@t/tools/deps build fuzz
+	@t/tools/deps build test fuzz sanitize
 endif
-	@$(MAKE) --no-print-directory fuzzers
-	@FUZZ_TIME=$(FUZZ_TIME) t/tools/fuzz $(or $(F),$(FUZZERS))
+	@$(MAKE) --no-print-directory \
+	    $(if $(F),$(or $(filter $(FUZZERS:%=$(BUILD)/fuzz/%),\
+	        $(F:%=$(BUILD)/fuzz/fuzz_%)),FORCE),fuzzers)
+	@+$(if $(F),$(if $(filter $(CLIENTS),$(F:%=fuzz_%)),\
+	    t/tools/sanitize build $(BUILD),:),t/tools/sanitize build $(BUILD))
+	@FUZZ_TIME=$(FUZZ_TIME) t/tools/fuzz $(or $(F),$(FUZZERS) $(CLIENTS))
 
 
 # Tests. The fuzzers' corpora are run where clang is at hand.

@@ -59,6 +59,9 @@ my $bystander = $nginx->native(path => '/rt');
 $bystander->ok('join', channel => 'a');
 
 
+my %page = ('X-Requested-With' => 'x');
+
+
 # the worker is the one that it was, and serves who was there before
 
 sub lives {
@@ -82,7 +85,8 @@ sub sessions {
 
 
 subtest 'polls that are refused' => sub {
-    my $r = $http->get('/one?user=u&poll=1&session=1&channel=b');
+    my $r = $http->get('/one?user=u&poll=1&session=1&channel=b',
+                       headers => { %page });
 
     is($r->{status}, 200, 'a first session of a user');
 
@@ -90,21 +94,22 @@ subtest 'polls that are refused' => sub {
         my $own = Fanout::HTTP->new(port => $nginx->port);
 
         $r = $own->get('/one?user=u&poll=1&session=1&channel=b',
-                       headers => { Connection => $n % 2 ? 'close'
-                                                         : 'keep-alive' });
+                       headers => { %page, Connection =>
+                                    $n % 2 ? 'close' : 'keep-alive' });
         last if $r->{status} < 400 || $r->{body} !~ /^\{"error":\{/;
     }
 
     cmp_ok($r->{status}, '>=', 400, 'a second one is refused');
     like($r->{body}, qr/^\{"error":\{/, 'by an error');
 
-    $r = $http->get('/one?user=u&channel=b');
+    $r = $http->get('/one?user=u&channel=b', headers => { %page });
     cmp_ok($r->{status}, '>=', 400, 'a stream is refused as well');
 
     my $h2 = Fanout::H2->connect(port => $nginx->port('PORT1'));
 
     $h2->get(2 * $_ + 1, '/one?user=u&channel=b'
-                         . ($_ % 2 ? '&poll=1&session=1' : ''))
+                         . ($_ % 2 ? '&poll=1&session=1' : ''),
+             'x-requested-with' => 'x')
         for 0 .. 19;
 
     ok($h2->read_until(sub { keys %{ $h2->{end} } == 20 }),
@@ -195,8 +200,10 @@ subtest 'a zone that is full' => sub {
     for my $n (1 .. 40) {
         my $own = Fanout::HTTP->new(port => $nginx->port);
 
-        $own->get("/full?poll=1&session=1&channel=f$n");
-        $own->get("/elsewhere?poll=1&session=1&channel=f$n&timeout=0");
+        $own->get("/full?poll=1&session=1&channel=f$n",
+                  headers => { %page });
+        $own->get("/elsewhere?poll=1&session=1&channel=f$n&timeout=0",
+                  headers => { %page });
     }
 
     pass('refuses polls, whatever comes of them');
