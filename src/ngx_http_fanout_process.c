@@ -109,6 +109,7 @@ ngx_http_fanout_exit_process(ngx_cycle_t *cycle)
         ngx_http_fanout_hub_exit(app[i]);
     }
 
+    ngx_http_fanout_eventlog_gathered(1);
     ngx_http_fanout_eventlog_flush(cycle);
 }
 

@@ -15,7 +15,7 @@ use Fanout::Nginx;
 my $commands = 4000;
 
 my $nginx = Fanout::Nginx->start(
-    http   => 'fanout_zone app 16m; fanout_channel app * history=100;',
+    http   => 'fanout_zone app 16m; fanout_rate off; fanout_budget off; fanout_channel app * history=100;',
     server => q{
         location /rt {
             fanout        app;

@@ -23,6 +23,8 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app ttl*  history=100000 ttl=1s;
         fanout_channel app *     history=100000;
         client_body_buffer_size 256k;
+        fanout_rate off;
+        fanout_budget off;
 END
     server => <<'END',
         fanout_message_size 128k;

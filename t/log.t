@@ -341,8 +341,9 @@ subtest 'streams, polls and POST' => sub {
 
     my ($r, @e) = $new->('/realtime?user=ann&channel=room:1&poll=1');
 
-    is(kinds(@e), 'connect join leave close', 'a poll');
-    is($way->(@e), 'poll - - poll', 'which is told');
+    is(kinds(@e), 'close', 'a poll is one line');
+    is($way->(@e), 'poll', 'which is told');
+    is($e[-1]{channel}, 'room:1', 'and what it was of');
     is($e[-1]{bytes_out}, length $r->{body}, 'what it was answered counts');
 
     my $stream = $nginx->http;
@@ -374,6 +375,47 @@ subtest 'streams, polls and POST' => sub {
         '{"op":"publish","channel":"news","data":1}', 'application/json');
     is_deeply([ @{ $e[0] }{qw( event transport op channel user )} ],
               [ qw( deny post publish news ann ) ], 'a command by POST');
+};
+
+
+# What one client is refused again and again is not a line each time, and none
+# is forgotten.
+
+subtest 'a flood of refusals' => sub {
+    my $ws = $nginx->native(path => '/realtime?user=flood');
+    my $before = () = events();
+    my $denied = sub {
+        my @all = events();
+        return grep { ($_->{op} // '') eq 'publish' }
+               @all[$before .. $#all];
+    };
+
+    $ws->batch(map { { op => 'publish', channel => 'news', data => $_ } }
+                   1 .. 50);
+
+    my @lines = $denied->();
+    ok(@lines >= 1 && @lines < 20, 'some are written')
+        or diag(scalar(@lines) . ' lines');
+
+    my $all = sub {
+        my $n = 0;
+        $n += $_->{repeated} || 1 for $denied->();
+        return $n;
+    };
+
+    ok(wait_for(sub { $all->() == 50 }, 30), 'the others are counted')
+        or diag($all->());
+
+    for (1 .. 30) {
+        $nginx->ws(path => '/realtime?user=flood', expect => undef,
+                   headers => { Origin => 'https://evil.test' });
+    }
+
+    my $n = () = $nginx->log =~ /fanout refused a handshake with 403/g;
+    ok($n < 25, 'nor in the error log') or diag("$n lines");
+    ok(wait_for(sub { $nginx->log
+                      =~ /fanout refused \d+ more from "127\.0\.0\.1" in/ }, 30),
+       'where they are counted, too');
 };
 
 

@@ -17,7 +17,7 @@ use Fanout::Nginx;
 my $nginx = Fanout::Nginx->start(
     workers => 1,
     http    => <<'END',
-        fanout_zone app 16m frames=8m;
+        fanout_zone app 16m frames=8m; fanout_rate off; fanout_budget off;
         fanout_channel app kept:*  presence=on linger=0 batch=0 changes=4m;
         fanout_channel app few:*   presence=on linger=0 batch=0 changes=64k;
         fanout_channel app none:*  presence=on linger=0 batch=0 changes=0;

@@ -26,7 +26,7 @@ my $nginx = Fanout::Nginx->start(
     http    => "fanout_zone app 16m idle=1s;
                 fanout_channel app rated presence=on batch=${batch}ms;
                 fanout_channel app free presence=on batch=${batch}ms;
-                fanout_user \$arg_user;",
+                fanout_user \$arg_user; fanout_rate off; fanout_budget off;",
     server  => "location /rt { fanout app; fanout_permit all *; }
                 location /rt/narrow {
                     fanout app; fanout_permit all *;

@@ -21,7 +21,7 @@ my $total = $ENV{TEST_LONG} ? 1_400_000 : 70_000;
 my $batch = 50;
 
 my $nginx = Fanout::Nginx->start(
-    http   => 'fanout_zone app 256m;
+    http   => 'fanout_zone app 256m; fanout_rate off; fanout_budget off;
                fanout_channel app * history=2000000 ttl=1h;
                client_body_buffer_size 256k;',
     server => 'fanout_message_size 256k;

@@ -256,9 +256,16 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     case NGX_HTTP_FANOUT_ZONE_CONFLICT:
         ngx_http_fanout_count(hub, rate_limited);
-        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                      "limit of %ui sessions of a user is reached: "
-                      "fanout_sessions_per_user", s->conf->per_user);
+
+        if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_INFO,
+                                                  &s->connection->addr_text,
+                                                  "fanout_sessions_per_user"))
+        {
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                          "limit of %ui sessions of a user is reached: "
+                          "fanout_sessions_per_user", s->conf->per_user);
+        }
+
         s->identity_ref = 0;
         give_up(s, 4429, "fanout_sessions_per_user");
         return;

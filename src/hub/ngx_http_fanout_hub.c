@@ -474,6 +474,7 @@ tick_handler(ngx_event_t *ev)
 
         ngx_http_fanout_hub_vitals(hub);
         ngx_http_fanout_replay_expire(hub);
+        ngx_http_fanout_eventlog_gathered(0);
         ngx_http_fanout_roster_expire(hub);
     }
 

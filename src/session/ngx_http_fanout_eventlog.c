@@ -16,8 +16,9 @@ static ngx_http_fanout_eventlog_record_t *ending(
     ngx_http_fanout_session_t *s, ngx_uint_t by, ngx_uint_t code);
 static void describe(ngx_http_fanout_session_t *s,
     ngx_http_fanout_eventlog_line_t *line, ngx_uint_t event);
-static void put(ngx_http_fanout_loc_conf_t *conf,
-    ngx_http_fanout_eventlog_line_t *line);
+static ngx_uint_t is_poll(ngx_http_fanout_session_t *s);
+static void poll_channel(ngx_http_fanout_eventlog_record_t *rec,
+    ngx_str_t *channel);
 
 
 static ngx_str_t  whose[] = {
@@ -77,11 +78,15 @@ ngx_http_fanout_eventlog_connect(ngx_http_fanout_session_t *s)
     rec->connected = 1;
     rec->client = s->identity.client;
 
+    if (is_poll(s)) {
+        return;
+    }
+
     describe(s, &line, NGX_HTTP_FANOUT_LOG_CONNECT);
 
     line.resumed = s->resumed;
 
-    put(s->conf, &line);
+    ngx_http_fanout_eventlog_put(s->conf, &line);
 }
 
 
@@ -95,11 +100,42 @@ ngx_http_fanout_eventlog_join(ngx_http_fanout_session_t *s, ngx_str_t *channel)
     }
 
     ngx_http_fanout_eventlog_connect(s);
+
+    if (is_poll(s)) {
+        poll_channel(ngx_http_fanout_eventlog_record(s), channel);
+        return;
+    }
+
     describe(s, &line, NGX_HTTP_FANOUT_LOG_JOIN);
 
     line.channel = *channel;
 
-    put(s->conf, &line);
+    ngx_http_fanout_eventlog_put(s->conf, &line);
+}
+
+
+/* A poll comes again and again: one line tells what there is to be told. */
+
+static ngx_uint_t
+is_poll(ngx_http_fanout_session_t *s)
+{
+    return s->transport->bit == NGX_HTTP_FANOUT_POLL;
+}
+
+
+static void
+poll_channel(ngx_http_fanout_eventlog_record_t *rec, ngx_str_t *channel)
+{
+    if (rec->channel.data) {
+        return;
+    }
+
+    rec->channel.data = ngx_alloc(channel->len, ngx_cycle->log);
+
+    if (rec->channel.data) {
+        ngx_memcpy(rec->channel.data, channel->data, channel->len);
+        rec->channel.len = channel->len;
+    }
 }
 
 
@@ -108,7 +144,7 @@ ngx_http_fanout_eventlog_leave(ngx_http_fanout_session_t *s, ngx_str_t *channel)
 {
     ngx_http_fanout_eventlog_line_t  line;
 
-    if (!s->logged) {
+    if (!s->logged || is_poll(s)) {
         return;
     }
 
@@ -116,7 +152,7 @@ ngx_http_fanout_eventlog_leave(ngx_http_fanout_session_t *s, ngx_str_t *channel)
 
     line.channel = *channel;
 
-    put(s->conf, &line);
+    ngx_http_fanout_eventlog_put(s->conf, &line);
 }
 
 
@@ -139,6 +175,7 @@ ngx_http_fanout_eventlog_close(ngx_http_fanout_session_t *s)
 
     describe(s, &line, NGX_HTTP_FANOUT_LOG_CLOSE);
 
+    line.channel = rec->channel;
     line.code = rec->code ? rec->code : 1006;
     line.reason = rec->reason;
     line.by = whose[rec->by];
@@ -148,7 +185,7 @@ ngx_http_fanout_eventlog_close(ngx_http_fanout_session_t *s)
     line.bytes_in = rec->bytes_in;
     line.bytes_out = rec->bytes_out;
 
-    put(s->conf, &line);
+    ngx_http_fanout_eventlog_put(s->conf, &line);
 
     rec->connected = 0;
 }
@@ -187,7 +224,12 @@ ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
 
     (void) ngx_http_fanout_http_arg(r, "channel", &line.channel);
 
-    put(conf, &line);
+    if (ngx_http_fanout_eventlog_gather(conf, &line)) {
+        ngx_http_fanout_eventlog_put(conf, &line);
+
+    } else if (conf->app->hub) {
+        ngx_http_fanout_count(conf->app->hub, log_gathered);
+    }
 }
 
 
@@ -208,7 +250,12 @@ ngx_http_fanout_eventlog_forbidden(ngx_http_fanout_session_t *s, const char *op,
     line.op.len = ngx_strlen(op);
     line.channel = *channel;
 
-    put(s->conf, &line);
+    if (ngx_http_fanout_eventlog_gather(s->conf, &line)) {
+        ngx_http_fanout_eventlog_put(s->conf, &line);
+
+    } else {
+        ngx_http_fanout_count(s->hub, log_gathered);
+    }
 }
 
 
@@ -286,8 +333,20 @@ ngx_http_fanout_eventlog_broken(ngx_http_fanout_session_t *s, ngx_uint_t type)
 void
 ngx_http_fanout_eventlog_free(ngx_http_fanout_session_t *s)
 {
-    if (s->logged && ngx_http_fanout_eventlog_record(s)->copied) {
-        ngx_free(ngx_http_fanout_eventlog_record(s)->reason.data);
+    ngx_http_fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return;
+    }
+
+    rec = ngx_http_fanout_eventlog_record(s);
+
+    if (rec->copied) {
+        ngx_free(rec->reason.data);
+    }
+
+    if (rec->channel.data) {
+        ngx_free(rec->channel.data);
     }
 }
 
@@ -316,8 +375,9 @@ describe(ngx_http_fanout_session_t *s, ngx_http_fanout_eventlog_line_t *line,
 }
 
 
-static void
-put(ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_eventlog_line_t *line)
+void
+ngx_http_fanout_eventlog_put(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_eventlog_line_t *line)
 {
     u_char                      *last;
     ngx_uint_t                   i;

@@ -61,7 +61,8 @@ typedef struct {
 } ngx_http_fanout_eventlog_t;
 
 
-/* what lines of a session need; the address follows it */
+/* what lines of a session need; the address follows it.  A poll has one line,
+ * at its end. */
 
 typedef struct {
     ngx_msec_t                       start;
@@ -73,6 +74,7 @@ typedef struct {
     uint64_t                         bytes_out;
     ngx_str_t                        addr;
     ngx_str_t                        reason;    /* of the end */
+    ngx_str_t                        channel;   /* of a poll: its first */
     uint16_t                         code;      /* 0: not known yet */
     unsigned                         by:2;
     unsigned                         copied:1;  /* reason is to be freed */
@@ -130,6 +132,20 @@ void ngx_http_fanout_eventlog_left(ngx_http_fanout_session_t *s,
 void ngx_http_fanout_eventlog_broken(ngx_http_fanout_session_t *s,
     ngx_uint_t type);
 
+/*
+ * Refusals are gathered by address and reason: the first in ten seconds are
+ * written, then they are counted, see eventlog_gather.c.
+ *
+ * Whether a line is to be written now: of a deny, or of the error log, for
+ * which text is static or lives as long as the call.
+ */
+ngx_uint_t ngx_http_fanout_eventlog_gather_error(ngx_uint_t level,
+    ngx_str_t *addr, const char *text);
+
+/* Writes what was counted for ten seconds, or all; every second, and at the
+ * exit. */
+void ngx_http_fanout_eventlog_gathered(ngx_uint_t all);
+
 /* Writes what buffers hold; the process is about to exit. */
 void ngx_http_fanout_eventlog_flush(ngx_cycle_t *cycle);
 
@@ -158,6 +174,7 @@ typedef struct {
     uint64_t                         client;
     uint64_t                         connection;
     uint64_t                         status;
+    uint64_t                         repeated;
     uint64_t                         code;
     uint64_t                         resumed;
     uint64_t                         duration;  /* ms */
@@ -166,6 +183,12 @@ typedef struct {
     uint64_t                         bytes_in;
     uint64_t                         bytes_out;
 } ngx_http_fanout_eventlog_line_t;
+
+/* The same for a deny; and writes a line to all the logs that want it. */
+ngx_uint_t ngx_http_fanout_eventlog_gather(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_eventlog_line_t *line);
+void ngx_http_fanout_eventlog_put(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_eventlog_line_t *line);
 
 /* Splits a format.  NULL, or what is wrong with it: static text, and the part
  * in question. */

@@ -23,6 +23,7 @@ enum {
     NUMBER,
     FLAG,
     SECONDS,
+    COUNT,
     CLIENT,
     TIME,
     MSEC
@@ -79,8 +80,9 @@ static const field_t  fields[] = {
     field(resumed, FLAG, E_CONNECT),
     field(origin, TEXT, E_DENY),
     field(op, TEXT, E_DENY),
-    field(channel, TEXT, E_DENY|E_JOIN|E_LEAVE),
+    field(channel, TEXT, E_DENY|E_JOIN|E_LEAVE|E_CLOSE),
     field(status, NUMBER, E_DENY),
+    field(repeated, COUNT, E_DENY),
     field(code, NUMBER, E_CLOSE),
     field(reason, TEXT, E_DENY|E_CLOSE),
     field(by, TEXT, E_CLOSE),
@@ -221,6 +223,7 @@ absent(const field_t *f, ngx_http_fanout_eventlog_line_t *line)
         return ((ngx_str_t *) value)->len == 0;
 
     case CLIENT:
+    case COUNT:
         return *(uint64_t *) value == 0;
 
     default:

@@ -120,8 +120,15 @@ admit_what(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 static void
 admit_log(ngx_http_request_t *r, ngx_http_fanout_refusal_t *refusal)
 {
-    ngx_str_t   value;
-    const char *hint;
+    ngx_str_t    value;
+    const char  *hint;
+
+    if (!ngx_http_fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                               &r->connection->addr_text,
+                                               refusal->text))
+    {
+        return;
+    }
 
     hint = refusal->address
            && ngx_http_fanout_header(r, "x-forwarded-for", &value)

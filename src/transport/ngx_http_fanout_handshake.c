@@ -198,10 +198,14 @@ deny(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
     ngx_str_null(&origin);
     (void) ngx_http_fanout_header(r, "origin", &origin);
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "fanout refused a handshake with %ui: %*s, "
-                  "origin: \"%V\"", status, strcspn(why, "\n"), why,
-                  &origin);
+    if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_INFO,
+                                          &r->connection->addr_text, why))
+    {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fanout refused a handshake with %ui: %*s, "
+                      "origin: \"%V\"", status, strcspn(why, "\n"), why,
+                      &origin);
+    }
 
     return refuse(r, status, why);
 }
@@ -306,9 +310,14 @@ check_hub(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     }
 
     if (conf->sessions && hub->nsessions >= conf->sessions) {
-        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "limit of %ui sessions is reached in this worker: "
-                      "fanout_sessions", conf->sessions);
+        if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                                  &r->connection->addr_text,
+                                                  "fanout_sessions"))
+        {
+            ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                          "limit of %ui sessions is reached in this worker: "
+                          "fanout_sessions", conf->sessions);
+        }
 
         *status = NGX_HTTP_SERVICE_UNAVAILABLE;
         return "too many sessions: fanout_sessions\n";
