@@ -15,6 +15,7 @@
 
 
 #define NGX_HTTP_FANOUT_TICK     250        /* ms */
+#define NGX_HTTP_FANOUT_SWEEP    4          /* ms of it in a turn */
 #define NGX_HTTP_FANOUT_TURN     1024       /* entries drained in a turn */
 #define NGX_HTTP_FANOUT_ARENA    262144     /* and their bytes */
 
@@ -31,6 +32,8 @@ static void tell_latency(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_arena_t *a);
 static void read_log(ngx_http_fanout_hub_t *hub);
 static void tick_handler(ngx_event_t *ev);
+static void sweep_handler(ngx_event_t *ev);
+static ngx_uint_t reap(ngx_http_fanout_hub_t *hub);
 static void restore(ngx_http_fanout_hub_t *hub, ngx_uint_t members);
 static void tell_counts(ngx_http_fanout_hub_t *hub);
 static ngx_int_t arena_init(ngx_http_fanout_arena_t *a, ngx_uint_t entries,
@@ -141,7 +144,7 @@ claim(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
 
     /* the slots of dead workers may not be cleaned up yet */
 
-    (void) ngx_http_fanout_slot_reap(&hub->zone, hub->app->resume);
+    (void) ngx_http_fanout_slot_reap(&hub->zone, hub->app->resume, NULL);
 
     if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
         != NGX_HTTP_FANOUT_ZONE_OK)
@@ -191,6 +194,10 @@ events_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log)
     hub->tick.data = hub;
     hub->tick.log = log;
     hub->tick.cancelable = 1;
+
+    hub->sweep.handler = sweep_handler;
+    hub->sweep.data = hub;
+    hub->sweep.log = log;
 
     hub->presence.handler = ngx_http_fanout_hub_presence_handler;
     hub->presence.data = hub;
@@ -280,7 +287,7 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
                                      NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 
-    (void) ngx_http_fanout_presence_flush(&hub->zone);
+    while (ngx_http_fanout_presence_flush(&hub->zone) == 0) { /* void */ }
 
     ngx_http_fanout_slot_release(&hub->zone);
 }
@@ -440,7 +447,6 @@ read_log(ngx_http_fanout_hub_t *hub)
 static void
 tick_handler(ngx_event_t *ev)
 {
-    ngx_uint_t              i;
     ngx_http_fanout_hub_t  *hub;
 
     hub = ev->data;
@@ -458,19 +464,7 @@ tick_handler(ngx_event_t *ev)
     }
 
     if (++hub->ticks % 4 == 0) {
-        if (ngx_http_fanout_slot_reap(&hub->zone, hub->app->resume)) {
-            ngx_log_error(NGX_LOG_NOTICE, ev->log, 0,
-                          "fanout zone \"%V\": cleaned up after a dead worker",
-                          &hub->app->name);
-        }
-
-        for (i = 0; i < 64; i++) {
-            if (ngx_http_fanout_zone_sweep(&hub->zone)
-                != NGX_HTTP_FANOUT_ZONE_AGAIN)
-            {
-                break;
-            }
-        }
+        hub->reap = 1;
 
         ngx_http_fanout_hub_vitals(hub);
         ngx_http_fanout_replay_expire(hub);
@@ -485,11 +479,76 @@ tick_handler(ngx_event_t *ev)
         hub->zone.recoveries = 0;
     }
 
+    if (!hub->sweep.posted) {
+        sweep_handler(&hub->sweep);
+    }
+
     ngx_http_fanout_hub_presence_handler(&hub->presence);
 
     read_log(hub);
 
     ngx_add_timer(&hub->tick, NGX_HTTP_FANOUT_TICK);
+}
+
+
+/* What is due in the zone, for some ms; the rest in the next turns, behind
+ * what clients want meanwhile. */
+
+static void
+sweep_handler(ngx_event_t *ev)
+{
+    ngx_uint_t              more;
+    struct timespec         start, now;
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = ev->data;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+
+    do {
+        more = reap(hub);
+
+        if (ngx_http_fanout_zone_sweep(&hub->zone)
+            == NGX_HTTP_FANOUT_ZONE_AGAIN)
+        {
+            more = 1;
+        }
+
+        clock_gettime(CLOCK_MONOTONIC, &now);
+
+    } while (more
+             && (now.tv_sec - start.tv_sec) * 1000
+                + (now.tv_nsec - start.tv_nsec) / 1000000
+                < NGX_HTTP_FANOUT_SWEEP);
+
+    ngx_http_fanout_hub_presence(hub);
+
+    if (more) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+/* Cleans up after dead workers, if it is time to look; whether there is more
+ * to do. */
+
+static ngx_uint_t
+reap(ngx_http_fanout_hub_t *hub)
+{
+    int  more;
+
+    if (!hub->reap) {
+        return 0;
+    }
+
+    if (ngx_http_fanout_slot_reap(&hub->zone, hub->app->resume, &more)) {
+        ngx_log_error(NGX_LOG_NOTICE, hub->sweep.log, 0,
+                      "fanout zone \"%V\": cleaned up after a dead worker",
+                      &hub->app->name);
+    }
+
+    hub->reap = more;
+
+    return more;
 }
 
 

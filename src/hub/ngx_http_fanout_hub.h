@@ -199,6 +199,7 @@ struct ngx_http_fanout_hub_s {
     ngx_connection_t                *wake;      /* the eventfd */
     ngx_event_t                      drain;     /* posted */
     ngx_event_t                      tick;      /* every 250 ms */
+    ngx_event_t                      sweep;     /* posted: goes on with it */
     ngx_event_t                      leave;     /* holds a draining worker */
     ngx_msec_t                       drain_at;  /* the drain began */
     ngx_msec_t                       return_in; /* they may come back */
@@ -211,6 +212,7 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      every;     /* subs that wait for time */
     ngx_event_t                      pace;      /* then */
     unsigned                         draining:1;
+    unsigned                         reap:1;    /* look for dead workers */
     unsigned                         in_turn:1; /* it ends with a flush */
 
     uint64_t                         high;      /* highest seq delivered */

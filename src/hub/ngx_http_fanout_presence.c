@@ -91,8 +91,12 @@ ngx_http_fanout_hub_presence_handler(ngx_event_t *ev)
 
     ngx_http_fanout_hub_kick(hub);
 
-    if (ms != UINT32_MAX) {
-        ngx_add_timer(ev, ngx_max(ms, 1));
+    if (ms == 0) {
+        /* more is due: behind what clients want meanwhile */
+        ngx_post_event(ev, &ngx_posted_next_events);
+
+    } else if (ms != UINT32_MAX) {
+        ngx_add_timer(ev, ms);
     }
 }
 

@@ -26,7 +26,7 @@ static void wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t now);
 static void idle_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static int wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now,
-    unsigned *left);
+    unsigned *n);
 
 
 uint32_t
@@ -776,14 +776,14 @@ int
 fanout_channel_sweep(ngx_http_fanout_zone_t *z)
 {
     uint32_t           now;
-    unsigned           left;
+    unsigned           n;
     fanout_cold_t     *cold;
     fanout_ref_t       ref;
 
     now = fanout_seconds(z);
-    left = FANOUT_STEP;
+    n = 0;
 
-    if (wheel_turn(z, now, &left)) {
+    if (wheel_turn(z, now, &n)) {
         return NGX_HTTP_FANOUT_ZONE_AGAIN;
     }
 
@@ -794,9 +794,11 @@ fanout_channel_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (left-- == 0 || !fanout_journal_room(z)) {
+        if (n && (n == FANOUT_STEP || !fanout_section_room(z))) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
+
+        n++;
 
         fanout_channel_free(z, ref);
     }
@@ -805,10 +807,10 @@ fanout_channel_sweep(ngx_http_fanout_zone_t *z)
 }
 
 
-/* Expires up to *left channels; whether there is more. */
+/* Expires some channels, which *n counts; whether there is more. */
 
 static int
-wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now, unsigned *left)
+wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now, unsigned *n)
 {
     uint32_t        empty;
     fanout_ref_t    ref;
@@ -835,14 +837,13 @@ wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now, unsigned *left)
             continue;
         }
 
-        if (*left == 0 || !fanout_journal_room(z)) {
+        if (*n && (*n == FANOUT_STEP || !fanout_section_room(z))) {
             return 1;
         }
 
-        (*left)--;
+        (*n)++;
 
         if (fanout_history_expire(z, ref)) {
-            *left = 0;
             return 1;
         }
 

@@ -463,20 +463,37 @@ check_pending(walk_t *w, fanout_ref_t ref)
 static int
 check_listed(walk_t *w)
 {
-    uint32_t        n;
+    int             some;
+    uint32_t        i, n, at;
     fanout_ref_t    ref, prev;
     fanout_room_t  *room;
 
-    n = prev = 0;
+    n = 0;
 
-    for (ref = w->shm->room_first; ref; ref = room->due_next) {
-        must_of(w, ref, met(w, ref, SEEN_ROOM) && n++ < w->listed);
-        room = fanout_room(w->z, ref);
-        must_of(w, ref, room->listed && room->due_prev == prev);
-        prev = ref;
+    for (i = 0; i < FANOUT_ROOMS_WHEEL; i++) {
+        prev = 0;
+        at = i * FANOUT_ROOMS_TICK;
+
+        for (ref = w->shm->rooms[i]; ref; ref = room->due_next) {
+            must_of(w, ref, met(w, ref, SEEN_ROOM) && n++ < w->listed);
+            room = fanout_room(w->z, ref);
+            must_of(w, ref, room->listed && room->due_prev == prev);
+            must_of(w, ref, (room->due - at)
+                            % (FANOUT_ROOMS_WHEEL * FANOUT_ROOMS_TICK)
+                            < FANOUT_ROOMS_TICK);
+            must_of(w, ref, room->due - w->shm->rooms_at
+                            < FANOUT_ROOMS_WHEEL * FANOUT_ROOMS_TICK);
+            prev = ref;
+        }
+
+        some = (w->shm->rooms_map[i / 64] >> i % 64) & 1;
+        must(w, some == (w->shm->rooms[i] != 0));
+
+        some = (w->shm->rooms_top >> i / 64) & 1;
+        must(w, some == (w->shm->rooms_map[i / 64] != 0));
     }
 
-    must(w, n == w->listed && prev == w->shm->room_last);
+    must(w, n == w->listed && n == w->shm->nrooms);
 
     return 0;
 }

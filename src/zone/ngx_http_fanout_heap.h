@@ -55,8 +55,13 @@
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
 #define FANOUT_JOURNAL        8192
 #define FANOUT_JOURNAL_ROOM   4096      /* left for one bounded step */
+#define FANOUT_WORK           768       /* work after which a loop leaves the
+                                           rest to another section */
 #define FANOUT_WHEEL          1024
 #define FANOUT_SEATS_WHEEL    256
+#define FANOUT_ROOMS_WHEEL    4096
+#define FANOUT_ROOMS_TICK     4         /* ms of a place in it */
+#define FANOUT_ROOMS_RIM      ((FANOUT_ROOMS_WHEEL - 1) * FANOUT_ROOMS_TICK)
 #define FANOUT_BUCKETS        32
 #define FANOUT_STEP           64        /* things done in one transaction */
 #define FANOUT_SLICE          256       /* blocks staged in one */
@@ -244,7 +249,8 @@ typedef struct {
     uint32_t             npending;
     fanout_ref_t         due_next;      /* of rooms with something pending */
     fanout_ref_t         due_prev;
-    uint32_t             last;          /* ms, of the last delta */
+    uint32_t             due;           /* ms, when the next delta may come;
+                                           listed: in its place of the wheel */
     fanout_ref_t         signal_head;
     fanout_ref_t         signal_tail;
     uint16_t             linger;        /* s */
@@ -252,7 +258,7 @@ typedef struct {
     uint32_t             max;           /* members, 0: any */
     uint8_t              mode;
     uint8_t              depth;
-    uint8_t              listed;        /* in the list of rooms */
+    uint8_t              listed;        /* in the wheel of rooms */
     uint8_t              flags;         /* FANOUT_ROOM_* */
 } fanout_room_t;
 
@@ -451,8 +457,8 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         key_first;     /* by age */
     fanout_ref_t         key_last;
     fanout_ref_t         doomed;        /* purged histories: fanout_index_t */
-    fanout_ref_t         room_first;    /* rooms with something pending */
-    fanout_ref_t         room_last;
+    uint32_t             nrooms;        /* with something pending */
+    uint32_t             rooms_at;      /* ms their wheel has turned to */
     fanout_ref_t         mail_first;    /* of all seats, by age */
     fanout_ref_t         mail_last;
     uint32_t             mail_blocks;   /* of entries that mail keeps */
@@ -474,6 +480,9 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         wheel[FANOUT_WHEEL];
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
     fanout_ref_t         lingering[FANOUT_SEATS_WHEEL];
+    fanout_ref_t         rooms[FANOUT_ROOMS_WHEEL];
+    uint64_t             rooms_map[FANOUT_ROOMS_WHEEL / 64];
+    uint64_t             rooms_top;
 
     uint32_t             idle;          /* configuration */
     uint32_t             dedupe;
@@ -539,9 +548,12 @@ fanout_undo(fanout_shm_t *shm, void *p, unsigned size)
 
     n = shm->njournal;
 
-    if (__builtin_expect(n == FANOUT_JOURNAL, 0)) {
-        /* a bug: this store can't be undone; told by the status */
+    if (__builtin_expect(n >= FANOUT_JOURNAL, 0)) {
+        /* a bug, told by the status: who dies before the commit leaves what
+         * can't be undone, and so a zone that is made anew */
         shm->overflows++;
+        shm->njournal = FANOUT_JOURNAL + 1;
+        fanout_barrier();
         return;
     }
 
@@ -618,14 +630,23 @@ void fanout_leave(ngx_http_fanout_zone_t *z);
 /* What was stored since the last commit stands, the limbo is free. */
 void fanout_commit(ngx_http_fanout_zone_t *z);
 
-/* What was stored since the last commit is undone. */
-void fanout_abort(ngx_http_fanout_zone_t *z);
-
 /* Whether a loop may take one more bounded step in this transaction. */
 static inline int
 fanout_journal_room(ngx_http_fanout_zone_t *z)
 {
     return z->shm->njournal < FANOUT_JOURNAL - FANOUT_JOURNAL_ROOM;
+}
+
+/*
+ * Whether a loop may take one more step in this section of the lock.  What is
+ * counted is the work that was done in it, over all of its transactions: a
+ * store is one, and so is a block that was only looked at, if the loop says
+ * so.  That is about 5 ns for what is in the cache, and 50 for what is not.
+ */
+static inline int
+fanout_section_room(ngx_http_fanout_zone_t *z)
+{
+    return z->work + z->shm->njournal < FANOUT_WORK;
 }
 
 /* A build for tests can set the zone's clock, unless this is 0, and the ms
@@ -754,7 +775,7 @@ int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 int fanout_seat_sweep(ngx_http_fanout_zone_t *z);
 
 
-/* rooms: see ngx_http_fanout_room.c, room_slot.c and room_tell.c */
+/* rooms: see ngx_http_fanout_room.c, room_due.c, room_slot.c and room_tell.c */
 
 /* The room of a channel, 0; the same, made if there is none, ROOM_BLOCKS must
  * be ensured (policy may be NULL). */
@@ -771,6 +792,14 @@ void fanout_room_mode(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 /* Frees one that holds nothing. */
 void fanout_room_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* Puts a room into the wheel of those with something to tell, if it is not
+ * there, by when it may be told; takes it out. */
+void fanout_room_list(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+void fanout_room_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* One that is due; or 0, and the ms until the next is: UINT32_MAX for none. */
+fanout_ref_t fanout_room_due(ngx_http_fanout_zone_t *z, uint32_t *wait);
 
 /* A seat more or less in a room that only counts. */
 void fanout_room_count(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int n);
@@ -817,7 +846,7 @@ size_t fanout_member_copy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
  * room. */
 void fanout_seen_put(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t user, uint64_t time, uint32_t keep);
-void fanout_seen_sweep(ngx_http_fanout_zone_t *z);
+int fanout_seen_sweep(ngx_http_fanout_zone_t *z);
 int fanout_seen_evict(ngx_http_fanout_zone_t *z);
 
 

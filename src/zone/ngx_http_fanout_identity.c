@@ -532,9 +532,9 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
         fanout_event_room(z, 0);
     }
 
-    for (i = 0; slot->identities && i < FANOUT_STEP
-                && fanout_journal_room(z)
-                && (i == 0 || fanout_event_fits(z)); i++)
+    for (i = 0; slot->identities
+                && (i == 0 || (fanout_section_room(z) && fanout_event_fits(z)));
+         i++)
     {
         (void) end_step(z, slot->identities, linger,
                         NGX_HTTP_FANOUT_LEFT_NETWORK);
@@ -568,9 +568,7 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
             if (n == 0) {
                 fanout_event_room(z, 0);
 
-            } else if (n == FANOUT_STEP || !fanout_journal_room(z)
-                       || !fanout_event_fits(z))
-            {
+            } else if (!fanout_section_room(z) || !fanout_event_fits(z)) {
                 return NGX_HTTP_FANOUT_ZONE_AGAIN;
             }
 

@@ -107,7 +107,7 @@ fanout_key_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (n == FANOUT_STEP) {
+        if (n && (n == FANOUT_STEP || !fanout_section_room(z))) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 

@@ -37,6 +37,7 @@ fanout_enter(ngx_http_fanout_zone_t *z)
     fanout_crash_point();
 
     fanout_commit(z);
+    z->work = 0;
 
     if (__builtin_expect(z->incarnation != z->shm->incarnation, 0)) {
         z->incarnation = z->shm->incarnation;
@@ -72,6 +73,7 @@ fanout_commit(ngx_http_fanout_zone_t *z)
     fanout_shm_t  *shm;
 
     shm = z->shm;
+    z->work += shm->njournal;
 
     fanout_barrier();
     shm->njournal = 0;
@@ -91,13 +93,6 @@ fanout_commit(ngx_http_fanout_zone_t *z)
     fanout_barrier();
     shm->njournal = 0;
     fanout_barrier();
-}
-
-
-void
-fanout_abort(ngx_http_fanout_zone_t *z)
-{
-    rollback(z->shm);
 }
 
 

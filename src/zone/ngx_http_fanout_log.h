@@ -373,8 +373,11 @@ int fanout_stream_trim(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
  * one. */
 int fanout_stream_drop(ngx_http_fanout_zone_t *z);
 
-/* Drops what stalled workers hold beyond their share, after an append. */
-void fanout_held_cap(ngx_http_fanout_zone_t *z);
+/* Drops a step of what stalled workers hold beyond their share; whether there
+ * was any.  The same in sections of its own, without the lock, to be called
+ * after an append. */
+int fanout_held_cap(ngx_http_fanout_zone_t *z);
+void fanout_held_trim(ngx_http_fanout_zone_t *z);
 
 /* Takes from a few streams what all have read; whether there was any. */
 int fanout_held_sweep(ngx_http_fanout_zone_t *z);

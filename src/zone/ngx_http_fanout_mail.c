@@ -386,7 +386,7 @@ fanout_mail_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (n == FANOUT_STEP || !fanout_journal_room(z)) {
+        if (n && (n == FANOUT_STEP || !fanout_section_room(z))) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 

@@ -229,14 +229,15 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
         unstage(z);
     }
 
-    fanout_held_cap(z);
+    fanout_leave(z);
+
+    fanout_held_trim(z);
 
     if (directed(m)) {
-        fanout_commit(z);
+        (void) fanout_enter(z);
         (void) fanout_mail_sweep(z);
+        fanout_leave(z);
     }
-
-    fanout_leave(z);
 
     return rc;
 }
@@ -270,23 +271,6 @@ measure(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_message_t *m,
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
-}
-
-
-/* Workers that are stalled may hold so much, and a step more. */
-
-void
-fanout_held_cap(ngx_http_fanout_zone_t *z)
-{
-    unsigned  n;
-
-    for (n = 0; n < 4 && z->shm->held > z->shm->held_max; n++) {
-        fanout_commit(z);
-
-        if (!fanout_stream_drop(z)) {
-            return;
-        }
-    }
 }
 
 

@@ -47,7 +47,7 @@ fanout_room_make(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_set(z, room->seen, 0);
 
     room->channel = channel;
-    room->last = fanout_msec(z) - (1 << 30);
+    room->due = fanout_msec(z);
 
     fanout_set(z, name->room, ref);
 

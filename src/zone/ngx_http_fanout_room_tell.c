@@ -17,15 +17,11 @@
 
 #define FANOUT_DELTA_CHANGES  48        /* in an entry */
 #define FANOUT_DELTA_SIZE     16000     /* bytes of it */
-#define FANOUT_DELTA_TURN     4         /* entries in a section of the lock */
-#define FANOUT_ROOMS_TURN     256       /* rooms looked at in one */
+#define FANOUT_DELTA_TURN     128       /* sections in a turn of a worker */
 
 
-static void list(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
-static uint32_t left(const fanout_room_t *room, uint32_t now);
-static void unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
-static int flush(ngx_http_fanout_zone_t *z, uint32_t *next);
-static fanout_ref_t first_due(ngx_http_fanout_zone_t *z, uint32_t *next);
+static void settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static uint32_t flush(ngx_http_fanout_zone_t *z);
 static uint32_t delta_blocks(ngx_http_fanout_zone_t *z, fanout_room_t *room);
 static void tell(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int loss);
 static void told(ngx_http_fanout_zone_t *z, fanout_room_t *room, unsigned n);
@@ -37,106 +33,6 @@ static uint8_t  delta[FANOUT_DELTA_SIZE];
 
 
 /* what is pending */
-
-/* In the order in which rooms are due, as far as a step goes. */
-
-static void
-list(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
-{
-    uint32_t        now;
-    unsigned        n;
-    fanout_shm_t   *shm;
-    fanout_ref_t    prev, next;
-    fanout_room_t  *room, *before;
-
-    shm = z->shm;
-    room = fanout_room(z, ref);
-
-    if (room->listed) {
-        return;
-    }
-
-    now = fanout_msec(z);
-    prev = shm->room_last;
-
-    for (n = 0; prev && n < FANOUT_ROOMS_TURN; n++) {
-        before = fanout_room(z, prev);
-
-        if (left(before, now) <= left(room, now)) {
-            break;
-        }
-
-        prev = before->due_prev;
-    }
-
-    next = prev ? fanout_room(z, prev)->due_next : shm->room_first;
-
-    fanout_set(z, room->listed, 1);
-    fanout_set(z, room->due_next, next);
-    fanout_set(z, room->due_prev, prev);
-
-    if (prev) {
-        fanout_set(z, fanout_room(z, prev)->due_next, ref);
-
-    } else {
-        fanout_set(z, shm->room_first, ref);
-    }
-
-    if (next) {
-        fanout_set(z, fanout_room(z, next)->due_prev, ref);
-
-    } else {
-        fanout_set(z, shm->room_last, ref);
-    }
-}
-
-
-/* ms until a room is due, 0 if it is */
-
-static uint32_t
-left(const fanout_room_t *room, uint32_t now)
-{
-    uint32_t  passed;
-
-    passed = now - room->last;
-
-    return passed < room->batch ? room->batch - passed : 0;
-}
-
-
-static void
-unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
-{
-    fanout_shm_t   *shm;
-    fanout_room_t  *room;
-
-    shm = z->shm;
-    room = fanout_room(z, ref);
-
-    if (!room->listed || room->pend_head
-        || (room->flags & FANOUT_ROOM_COUNT)) {
-        return;
-    }
-
-    fanout_set(z, room->listed, 0);
-
-    if (room->due_next) {
-        fanout_set(z, fanout_room(z, room->due_next)->due_prev,
-                   room->due_prev);
-
-    } else {
-        fanout_set(z, shm->room_last, room->due_prev);
-    }
-
-    if (room->due_prev) {
-        fanout_set(z, fanout_room(z, room->due_prev)->due_next,
-                   room->due_next);
-
-    } else {
-        fanout_set(z, shm->room_first, room->due_next);
-    }
-}
-
 
 void
 fanout_pending_set(ngx_http_fanout_zone_t *z, fanout_ref_t member,
@@ -165,7 +61,7 @@ fanout_pending_set(ngx_http_fanout_zone_t *z, fanout_ref_t member,
 
         fanout_set(z, room->pend_tail, member);
         fanout_set(z, room->npending, room->npending + 1);
-        list(z, ref);
+        fanout_room_list(z, ref);
     }
 
     fanout_set(z, m->pending, pending);
@@ -202,7 +98,22 @@ fanout_pending_clear(ngx_http_fanout_zone_t *z, fanout_ref_t member)
     fanout_set(z, room->npending, room->npending - 1);
     fanout_set(z, m->pending, 0);
 
-    unlist(z, ref);
+    settle(z, ref);
+}
+
+
+/* Out of the wheel, if nothing is pending. */
+
+static void
+settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_room_t  *room;
+
+    room = fanout_room(z, ref);
+
+    if (room->pend_head == 0 && !(room->flags & FANOUT_ROOM_COUNT)) {
+        fanout_room_unlist(z, ref);
+    }
 }
 
 
@@ -217,7 +128,7 @@ fanout_room_count(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int n)
 
     if (!(room->flags & FANOUT_ROOM_COUNT)) {
         fanout_set(z, room->flags, room->flags | FANOUT_ROOM_COUNT);
-        list(z, ref);
+        fanout_room_list(z, ref);
     }
 }
 
@@ -227,49 +138,51 @@ fanout_room_count(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int n)
 uint32_t
 ngx_http_fanout_presence_flush(ngx_http_fanout_zone_t *z)
 {
-    int       again;
-    uint32_t  next;
+    uint32_t  wait;
     uint64_t  taken;
+    unsigned  n;
 
     /* what is told here may be of others */
     taken = z->taken;
+    wait = 0;
 
-    do {
+    for (n = 0; wait == 0 && n < FANOUT_DELTA_TURN; n++) {
+
         /* a look without the lock: what others add they flush as well */
 
-        if (*(volatile fanout_ref_t *) &z->shm->room_first == 0) {
+        if (*(volatile uint32_t *) &z->shm->nrooms == 0) {
             return UINT32_MAX;
         }
 
         (void) fanout_enter(z);
-        again = flush(z, &next);
+        wait = flush(z);
         fanout_leave(z);
 
         z->taken = taken;
 
-    } while (again);
+        fanout_held_trim(z);
+    }
 
-    return next;
+    return wait;
 }
 
 
-/* Some entries, each a transaction; whether more is due. */
+/* Some entries, each a transaction; the ms until more is due. */
 
-static int
-flush(ngx_http_fanout_zone_t *z, uint32_t *next)
+static uint32_t
+flush(ngx_http_fanout_zone_t *z)
 {
-    int             full;
-    uint32_t        blocks;
-    unsigned        n;
-    fanout_ref_t    ref;
+    int           full;
+    uint32_t      blocks, wait;
+    fanout_ref_t  ref;
 
     full = 0;
 
-    for (n = 0; n < FANOUT_DELTA_TURN; n++) {
-        ref = first_due(z, next);
+    do {
+        ref = fanout_room_due(z, &wait);
 
         if (ref == 0) {
-            return 0;
+            return wait;
         }
 
         blocks = delta_blocks(z, fanout_room(z, ref));
@@ -282,41 +195,9 @@ flush(ngx_http_fanout_zone_t *z, uint32_t *next)
 
         tell(z, ref, blocks > z->shm->nfree);
         fanout_commit(z);
+        full = 0;
 
-        fanout_held_cap(z);
-        fanout_commit(z);
-    }
-
-    return 1;
-}
-
-
-static fanout_ref_t
-first_due(ngx_http_fanout_zone_t *z, uint32_t *next)
-{
-    uint32_t        now, wait;
-    unsigned        n;
-    fanout_ref_t    ref;
-    fanout_room_t  *room;
-
-    now = fanout_msec(z);
-    *next = UINT32_MAX;
-    ref = z->shm->room_first;
-
-    for (n = 0; ref && n < FANOUT_ROOMS_TURN; n++) {
-        room = fanout_room(z, ref);
-        wait = left(room, now);
-
-        if (wait == 0) {
-            return ref;
-        }
-
-        if (wait < *next) {
-            *next = wait;
-        }
-
-        ref = room->due_next;
-    }
+    } while (full || fanout_section_room(z));
 
     return 0;
 }
@@ -342,7 +223,7 @@ delta_blocks(ngx_http_fanout_zone_t *z, fanout_room_t *room)
 static void
 tell(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int loss)
 {
-    unsigned                         n;
+    unsigned                         n, more;
     fanout_ref_t                     channel;
     fanout_room_t                   *room;
     ngx_http_fanout_zone_message_t   m;
@@ -368,17 +249,24 @@ tell(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int loss)
     fanout_set(z, z->shm->changes, z->shm->changes + n);
     fanout_set(z, room->flags, room->flags & ~FANOUT_ROOM_COUNT);
 
-    if (n == room->npending) {
-        /* what did not fit follows at once */
-        fanout_set(z, room->last, fanout_msec(z));
-    }
-
+    more = room->npending - n;
     told(z, room, n);
 
     /* with its last seat the room may have gone */
 
-    if (fanout_room_of(z, channel) == ref) {
-        unlist(z, ref);
+    if (fanout_room_of(z, channel) != ref) {
+        return;
+    }
+
+    fanout_room_unlist(z, ref);
+
+    if (more) {
+        /* what did not fit follows, behind the others that are due */
+        fanout_set(z, room->due, fanout_msec(z));
+        fanout_room_list(z, ref);
+
+    } else {
+        fanout_set(z, room->due, fanout_msec(z) + room->batch);
         fanout_room_settle(z, ref);
     }
 }

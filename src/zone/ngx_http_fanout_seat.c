@@ -17,9 +17,6 @@
 #include "ngx_http_fanout_mail.h"
 
 
-#define FANOUT_SEATS_TURN  16
-
-
 static fanout_ref_t sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t identity, uint64_t client);
 static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -481,10 +478,6 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
     now = fanout_seconds(z);
     n = 0;
 
-    if (shm->nseats_lingering && shm->seats_at < now) {
-        fanout_event_room(z, 0);
-    }
-
     while (shm->nseats_lingering && shm->seats_at < now) {
         at = shm->seats_at + 1;
 
@@ -494,9 +487,14 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
 
         while ((ref = shm->seats[at % FANOUT_SEATS_WHEEL]) != 0) {
 
-            if (n++ == FANOUT_SEATS_TURN || !fanout_journal_room(z)) {
+            if (n == 0) {
+                fanout_event_room(z, 0);
+
+            } else if (!fanout_section_room(z) || !fanout_event_fits(z)) {
                 return NGX_HTTP_FANOUT_ZONE_AGAIN;
             }
+
+            n++;
 
             if (fanout_seat(z, ref)->due <= at) {
                 give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);

@@ -124,28 +124,32 @@ ngx_http_fanout_seen_get(ngx_http_fanout_zone_t *z,
 
 
 /* Channels keep theirs for different times, so the list is no order of
- * expiry: it is turned, a few a time. */
+ * expiry: it is turned, a few a time, and on as long as there were such. */
 
-void
+int
 fanout_seen_sweep(ngx_http_fanout_zone_t *z)
 {
     uint32_t       now;
-    unsigned       n;
+    unsigned       n, dropped;
     fanout_ref_t   ref;
 
     now = fanout_seconds(z);
+    dropped = 0;
 
-    for (n = 0; n < FANOUT_SEEN_TURN && n < z->shm->nseen; n++) {
+    for (n = 0; n < FANOUT_SEEN_TURN && n < z->shm->nseen + dropped; n++) {
         ref = z->shm->seen_first;
 
         if (fanout_seen(z, ref)->expires < now) {
             drop(z, ref);
+            dropped++;
 
         } else if (z->shm->seen_last != ref) {
             list_remove(z, ref);
             list_add(z, ref);
         }
     }
+
+    return dropped ? NGX_HTTP_FANOUT_ZONE_AGAIN : NGX_HTTP_FANOUT_ZONE_OK;
 }
 
 

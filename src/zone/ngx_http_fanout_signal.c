@@ -507,7 +507,7 @@ fanout_signal_sweep(ngx_http_fanout_zone_t *z)
             break;
         }
 
-        if (n == FANOUT_SIGNAL_STEP) {
+        if (n && (n == FANOUT_SIGNAL_STEP || !fanout_section_room(z))) {
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 

@@ -18,13 +18,17 @@
 
 static int claim(ngx_http_fanout_zone_t *z, unsigned n, uint32_t pid);
 static int abandoned(fanout_slot_t *slot);
-static void reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger);
+static int reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger,
+    int all);
 static int reap_step(ngx_http_fanout_zone_t *z, unsigned n,
     uint32_t linger);
 static void reap_staged(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void reap_orders(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void dirty_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+
+#define FANOUT_REAP_TURN   128          /* sections in a turn of a worker */
 
 
 static uint64_t  private_counters[NGX_HTTP_FANOUT_NCOUNTERS];
@@ -101,20 +105,25 @@ ngx_http_fanout_slot_release(ngx_http_fanout_zone_t *z)
 
     z->slot = -1;
 
-    reap(z, n, 0);
+    (void) reap(z, n, 0, 1);
 
     (void) pthread_mutex_unlock(&z->shm->slots[n].life);
 }
 
 
 int
-ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger)
+ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger,
+    int *more)
 {
     int             reaped;
     unsigned        n;
     fanout_slot_t  *slot;
 
     reaped = 0;
+
+    if (more) {
+        *more = 0;
+    }
 
     for (n = 0; n < z->shm->nslots; n++) {
         slot = &z->shm->slots[n];
@@ -140,11 +149,14 @@ ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger)
         fanout_set(z, slot->state, FANOUT_SLOT_DEAD);
         fanout_leave(z);
 
-        reap(z, n, linger);
+        if (reap(z, n, linger, more == NULL)) {
+            *more = 1;
+
+        } else {
+            reaped++;
+        }
 
         (void) pthread_mutex_unlock(&slot->life);
-
-        reaped++;
     }
 
     return reaped;
@@ -167,23 +179,32 @@ abandoned(fanout_slot_t *slot)
 }
 
 
-static void
-reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
-{
-    int  more;
+/* Whether there is more. */
 
-    do {
+static int
+reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger, int all)
+{
+    int       more;
+    unsigned  i;
+
+    for (i = 0, more = 1; more; i++) {
+
+        if (i == FANOUT_REAP_TURN && !all) {
+            return 1;
+        }
+
         (void) fanout_enter(z);
         more = reap_step(z, n, linger);
         fanout_leave(z);
-
-    } while (more);
+    }
 
     /* let all look: the dead one may have marked and not written */
 
     (void) fanout_enter(z);
     fanout_notify_all(z);
     fanout_leave(z);
+
+    return 0;
 }
 
 
@@ -204,7 +225,7 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
     /* a cursor that held a long stream is let go first, then the stream
      * shrinks step by step, then the interest goes */
 
-    for (i = 0; slot->interests && i < 16 && fanout_journal_room(z); i++) {
+    for (i = 0; slot->interests && (i == 0 || fanout_section_room(z)); i++) {
         in = fanout_interest(z, slot->interests);
 
         if (in->cursor) {
@@ -221,7 +242,7 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
         fanout_interest_drop(z, slot->interests);
     }
 
-    if (slot->interests || !fanout_journal_room(z)
+    if (slot->interests || !fanout_section_room(z)
         || fanout_identity_orphan(z, n, linger))
     {
         return 1;

@@ -394,6 +394,38 @@ fanout_stream_lose(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
 }
 
 
+/* Workers that are stalled may hold so much, and a step more. */
+
+int
+fanout_held_cap(ngx_http_fanout_zone_t *z)
+{
+    return z->shm->held > z->shm->held_max && fanout_stream_drop(z);
+}
+
+
+void
+fanout_held_trim(ngx_http_fanout_zone_t *z)
+{
+    int       more;
+    unsigned  n;
+
+    for (n = 0; n < 4; n++) {
+
+        if (*(volatile uint32_t *) &z->shm->held <= z->shm->held_max) {
+            return;
+        }
+
+        (void) fanout_enter(z);
+        more = fanout_held_cap(z);
+        fanout_leave(z);
+
+        if (!more) {
+            return;
+        }
+    }
+}
+
+
 /* Streams are trimmed by those who read them; this is for one whose last
  * reader died halfway. */
 
@@ -407,7 +439,7 @@ fanout_held_sweep(ngx_http_fanout_zone_t *z)
     more = 0;
     channel = z->shm->held_first;
 
-    for (n = 0; channel && n < 8; n++) {
+    for (n = 0; channel && n < 8 && fanout_section_room(z); n++) {
         next = fanout_cold(z, fanout_channel(z, channel))->held_next;
         more |= fanout_stream_trim(z, channel);
         channel = next;
@@ -449,7 +481,7 @@ ngx_http_fanout_log_drain(ngx_http_fanout_zone_t *z,
 
     while (rc == NGX_HTTP_FANOUT_ZONE_OK && (in = slot->dirty_head) != 0) {
 
-        if (bounded(a, n, start) || !fanout_journal_room(z)) {
+        if (bounded(a, n, start) || !fanout_section_room(z)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
             break;
         }

@@ -256,7 +256,7 @@ fanout_format(fanout_shm_t *shm)
     shm->held_first = shm->held_last = 0;
     shm->idle_first = shm->idle_last = 0;
     shm->key_first = shm->key_last = 0;
-    shm->room_first = shm->room_last = 0;
+    shm->nrooms = shm->rooms_top = 0;
     shm->seen_first = shm->seen_last = 0;
     shm->event_first = shm->event_last = shm->nevents = 0;
     shm->event_lead = 0;
@@ -268,6 +268,8 @@ fanout_format(fanout_shm_t *shm)
     memset(shm->wheel, 0, sizeof(shm->wheel));
     memset(shm->seats, 0, sizeof(shm->seats));
     memset(shm->lingering, 0, sizeof(shm->lingering));
+    memset(shm->rooms, 0, sizeof(shm->rooms));
+    memset(shm->rooms_map, 0, sizeof(shm->rooms_map));
 
     for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
         shm->classes[i].channels = 0;
@@ -494,53 +496,38 @@ ngx_http_fanout_zone_get_class(ngx_http_fanout_zone_t *z, unsigned n,
 
 /* housekeeping */
 
+/* Each part in a section of its own. */
+
 int
 ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z)
 {
-    int  more, rc;
+    int       more;
+    unsigned  i;
 
-    (void) fanout_enter(z);
+    static int (*const part[])(ngx_http_fanout_zone_t *z) = {
+        fanout_held_cap,
+        fanout_held_sweep,
+        fanout_doomed_free,
+        fanout_channel_sweep,
+        fanout_key_sweep,
+        fanout_seat_sweep,
+        fanout_identity_sweep,
+        fanout_mail_sweep,
+        fanout_signal_sweep,
+        fanout_seen_sweep
+    };
 
     more = 0;
 
-    if (z->shm->held > z->shm->held_max) {
-        more = fanout_stream_drop(z);
-        fanout_commit(z);
+    for (i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        (void) fanout_enter(z);
+
+        if (part[i](z)) {
+            more = 1;
+        }
+
+        fanout_leave(z);
     }
-
-    more |= fanout_held_sweep(z);
-    fanout_commit(z);
-
-    more |= fanout_doomed_free(z);
-    fanout_commit(z);
-
-    rc = fanout_channel_sweep(z);
-    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
-    fanout_commit(z);
-
-    rc = fanout_key_sweep(z);
-    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
-    fanout_commit(z);
-
-    rc = fanout_seat_sweep(z);
-    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
-    fanout_commit(z);
-
-    rc = fanout_identity_sweep(z);
-    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
-    fanout_commit(z);
-
-    rc = fanout_mail_sweep(z);
-    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
-    fanout_commit(z);
-
-    rc = fanout_signal_sweep(z);
-    more |= (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
-    fanout_commit(z);
-
-    fanout_seen_sweep(z);
-
-    fanout_leave(z);
 
     return more ? NGX_HTTP_FANOUT_ZONE_AGAIN : NGX_HTTP_FANOUT_ZONE_OK;
 }

@@ -249,6 +249,7 @@ typedef struct {
     uint64_t                    made;       /* channels, ever */
     uint32_t                    generation; /* of this process's
                                                configuration, 0: unknown */
+    uint32_t                    work;       /* done in this section */
     unsigned                    self_woken:1;  /* own slot has work */
 } ngx_http_fanout_zone_t;
 
@@ -595,8 +596,10 @@ void ngx_http_fanout_slot_release(ngx_http_fanout_zone_t *z);
 
 /* Looks for dead workers and takes from them what they held: interests are
  * dropped, staged blocks freed, identities put on linger (ms).  Returns how
- * many were reaped.  Many short transactions. */
-int ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger);
+ * many were reaped.  Many short transactions: of each as many as a turn of a
+ * worker may take, *more then says that there is more to do; with NULL, all. */
+int ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger,
+    int *more);
 
 /* The eventfd of the own slot, -1 without. */
 int ngx_http_fanout_slot_eventfd(ngx_http_fanout_zone_t *z);
@@ -959,9 +962,10 @@ int ngx_http_fanout_seen_get(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zstr_t *channel, const ngx_http_fanout_zstr_t *user,
     uint64_t *time);
 
-/* Appends the entries of pending changes that are due, of any channel.  To
- * be called after each operation on seats and members, and when the ms that it
- * returns have passed: UINT32_MAX if nothing is pending. */
+/* Appends the entries of pending changes that are due, of any channel, as many
+ * as a turn of a worker may take.  To be called after each operation on seats
+ * and members, and when the ms that it returns have passed: 0 if more is due
+ * now, UINT32_MAX if nothing is pending. */
 uint32_t ngx_http_fanout_presence_flush(ngx_http_fanout_zone_t *z);
 
 /* Takes a client's seat on a channel away; its worker is ordered to PART.
@@ -1172,8 +1176,9 @@ void ngx_http_fanout_address_drop(ngx_http_fanout_zone_t *z, uint64_t address,
 
 /* housekeeping */
 
-/* Expires history, keys, identities and idle channels, at most a bounded
- * amount; AGAIN when more is due.  Call every second. */
+/* Takes a short section's worth of each of what is due: expired history, keys,
+ * seats, identities, mail, signals, idle channels, purged history.  AGAIN when
+ * there is more.  To be called several times a second, and on for some ms. */
 int ngx_http_fanout_zone_sweep(ngx_http_fanout_zone_t *z);
 
 void ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,

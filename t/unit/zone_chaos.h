@@ -432,7 +432,7 @@ c_step(c_worker_t *w)
     }
 
     if (op < 93) {
-        (void) ngx_http_fanout_slot_reap(&w->z, 1000);
+        (void) ngx_http_fanout_slot_reap(&w->z, 1000, NULL);
         return 0;
     }
 
@@ -469,7 +469,7 @@ c_work(c_worker_t *w, void *zone, long at)
 
     arm(at);
 
-    (void) ngx_http_fanout_slot_reap(&w->z, 1000);
+    (void) ngx_http_fanout_slot_reap(&w->z, 1000, NULL);
 
     if (ngx_http_fanout_slot_claim(&w->z, getpid()) != OK) {
         (void) c_fail(w, "no slot");
@@ -497,7 +497,7 @@ c_work(c_worker_t *w, void *zone, long at)
             _exit(1);
         }
 
-        (void) ngx_http_fanout_slot_reap(&w->z, 1000);
+        (void) ngx_http_fanout_slot_reap(&w->z, 1000, NULL);
         (void) usleep(200);
     }
 
@@ -715,7 +715,7 @@ c_history(void *zone, c_shared_t *shared, uint64_t own, char *error)
     c_views(&w);
     w.n = 0;
 
-    (void) ngx_http_fanout_slot_reap(&w.z, 1000);
+    (void) ngx_http_fanout_slot_reap(&w.z, 1000, NULL);
 
     if (rc == 0 && ngx_http_fanout_zone_check(&w.z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);

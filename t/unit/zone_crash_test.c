@@ -928,7 +928,7 @@ setup_dead(zone_t *z)
 static int
 run_reap(zone_t *z)
 {
-    return ngx_http_fanout_slot_reap(z, 1000);
+    return ngx_http_fanout_slot_reap(z, 1000, NULL);
 }
 
 
@@ -1495,7 +1495,7 @@ trial(const op_t *op, long at, long second, char *text)
             prepare_attached(&own);
             arm(second);
             (void) free_blocks(&own);
-            (void) ngx_http_fanout_slot_reap(&own, 1000);
+            (void) ngx_http_fanout_slot_reap(&own, 1000, NULL);
             armed = 0;
             ack->points = points;
             (void) kill(getpid(), SIGKILL);
@@ -1509,7 +1509,7 @@ trial(const op_t *op, long at, long second, char *text)
     rc = ngx_http_fanout_zone_check(&parent, why, sizeof(why));
 
     if (rc == 0) {
-        (void) ngx_http_fanout_slot_reap(&parent, 1000);
+        (void) ngx_http_fanout_slot_reap(&parent, 1000, NULL);
         rc = ngx_http_fanout_zone_check(&parent, why, sizeof(why));
     }
 
@@ -1777,7 +1777,7 @@ step_trial(const op_t *op, long *n, char *why, size_t len)
     rc = ngx_http_fanout_zone_check(&parent, why, len);
 
     if (rc == 0) {
-        (void) ngx_http_fanout_slot_reap(&parent, 1000);
+        (void) ngx_http_fanout_slot_reap(&parent, 1000, NULL);
         say_state(state, &parent);
         rc = ngx_http_fanout_zone_check(&parent, why, len);
     }

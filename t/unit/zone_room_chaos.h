@@ -327,7 +327,7 @@ c_step(c_worker_t *w)
     }
 
     if (op < 93) {
-        (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+        (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
         return 0;
     }
 
@@ -381,7 +381,7 @@ c_agree(c_worker_t *w)
 
     for (i = 0; i < C_CHANNELS; i++) {
         for (n = 0, rc = -1; rc && n < 5000; n++) {
-            (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+            (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
             c_clock(w, 7);
             (void) ngx_http_fanout_presence_flush(&w->z);
 
@@ -428,7 +428,7 @@ c_work(c_worker_t *w, void *zone, long at)
     }
 
     arm(at);
-    (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+    (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
 
     if (ngx_http_fanout_slot_claim(&w->z, getpid()) != OK) {
         (void) c_fail(w, "no slot");
@@ -570,7 +570,7 @@ c_after(c_worker_t *w, void *zone, char *error)
 
     (void) ngx_http_fanout_zone_attach(&w->z, zone, C_SIZE);
     c_clock(w, 0);
-    (void) ngx_http_fanout_slot_reap(&w->z, 3000);
+    (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
 
     if (ngx_http_fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);

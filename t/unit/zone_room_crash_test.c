@@ -377,7 +377,7 @@ survive(void)
         return -1;
     }
 
-    (void) ngx_http_fanout_slot_reap(&survivor, 20000);
+    (void) ngx_http_fanout_slot_reap(&survivor, 20000, NULL);
 
     if (survivor.incarnation != survivor.shm->incarnation) {
         return fail("rebuilt");
@@ -503,7 +503,7 @@ trial(const op_t *op, long at, long second)
             (void) alarm(20);
             (void) ngx_http_fanout_zone_attach(&own, mem, SIZE);
             arm(second);
-            (void) ngx_http_fanout_slot_reap(&own, 20000);
+            (void) ngx_http_fanout_slot_reap(&own, 20000, NULL);
             (void) ngx_http_fanout_presence_flush(&own);
             armed = 0;
             shared->points = points;

@@ -207,7 +207,7 @@ ev_cuts(void)
     (void) person_sit(&zb, &cb, &p[2]);
     (void) told();
     (void) pthread_mutex_unlock(&zb.shm->slots[zb.slot].life);
-    (void) ngx_http_fanout_slot_reap(&za, 20000);
+    (void) ngx_http_fanout_slot_reap(&za, 20000, NULL);
     is_str(told(), "d 5 eve #2", "a worker died");
     zb.slot = -1;
     pass_by(6);
@@ -461,7 +461,7 @@ ev_leads(void)
     is_int(ngx_http_fanout_events_lead(&zb), 1, "the other");
     (void) pthread_mutex_unlock(&zb.shm->slots[zb.slot].life);
     is_int(ngx_http_fanout_events_lead(&za), 0, "dies, which nobody knows");
-    (void) ngx_http_fanout_slot_reap(&za, 1000);
+    (void) ngx_http_fanout_slot_reap(&za, 1000, NULL);
     zb.slot = -1;
     ngx_http_fanout_zone_stat(&za, &st);
     is_int(st.events_leader, 0, "until it is reaped");
@@ -516,7 +516,7 @@ ev_full_zone(void)
     }
 
     fanout_test_seconds += 6;
-    (void) ngx_http_fanout_zone_sweep(&za);
+    (void) sweep_all(&za);
     ngx_http_fanout_zone_stat(&za, &st);
     ok(st.events_lost == 0 && st.events_told == 92 && st.seats_lingering == 0,
        "seats are swept: %llu told, %llu lost",

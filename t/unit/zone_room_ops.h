@@ -654,14 +654,14 @@ run_sweep_late(void)
 static int
 run_reap(void)
 {
-    return ngx_http_fanout_slot_reap(z, 20000);
+    return ngx_http_fanout_slot_reap(z, 20000, NULL);
 }
 
 
 static int
 run_reap_at_once(void)
 {
-    return ngx_http_fanout_slot_reap(z, 0);
+    return ngx_http_fanout_slot_reap(z, 0, NULL);
 }
 
 

@@ -125,7 +125,7 @@ r_reap(rmodel_t *m)
     unsigned  c;
 
     linger = r_draw(m, 4) ? m->linger : 0;
-    (void) ngx_http_fanout_slot_reap(&m->h[r_worker(m)].z, linger);
+    (void) ngx_http_fanout_slot_reap(&m->h[r_worker(m)].z, linger, NULL);
 
     if (m->lead && m->dead >> (m->lead - 1) & 1) {
         m->lead = 0;
@@ -821,7 +821,7 @@ r_empty(rmodel_t *m, uint64_t start)
 
     z = &m->h[0].z;
     ngx_http_fanout_slot_release(&m->stone);
-    (void) ngx_http_fanout_slot_reap(z, 0);
+    (void) ngx_http_fanout_slot_reap(z, 0, NULL);
     fanout_test_seconds += 100000;
     r_want(m, sweep_all(z) != -1, "an endless sweep");
     r_want(m, flush_all(z) != -1, "an endless flush");
