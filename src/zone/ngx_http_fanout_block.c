@@ -178,6 +178,7 @@ fanout_chain_last(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
     while (fanout_block(z, ref)->next) {
         ref = fanout_block(z, ref)->next;
+        z->work++;
     }
 
     return ref;

@@ -535,9 +535,25 @@ check_slot_interests(walk_t *w, unsigned n)
 
 
 static int
+check_staged(walk_t *w, const fanout_slot_t *slot)
+{
+    uint32_t  i;
+
+    must(w, slot->nstaged <= NGX_HTTP_FANOUT_ZONE_BATCH);
+
+    for (i = 0; i < slot->nstaged; i++) {
+        try (meet(w, slot->staged[i].head, SEEN_STAGED, 0));
+        try (meet_rest(w, slot->staged[i].head, slot->staged[i].tail,
+                       slot->staged[i].n, FANOUT_STAGED));
+    }
+
+    return 0;
+}
+
+
+static int
 check_slot(walk_t *w, unsigned n)
 {
-    uint32_t            i;
     fanout_ref_t        ref, prev;
     fanout_slot_t      *slot;
     fanout_identity_t  *id;
@@ -568,13 +584,7 @@ check_slot(walk_t *w, unsigned n)
 
     must(w, prev == slot->order_last);
 
-    must(w, slot->nstaged <= NGX_HTTP_FANOUT_ZONE_BATCH);
-
-    for (i = 0; i < slot->nstaged; i++) {
-        try (meet(w, slot->staged[i].head, SEEN_STAGED, 0));
-        try (meet_rest(w, slot->staged[i].head, slot->staged[i].tail,
-                       slot->staged[i].n, FANOUT_STAGED));
-    }
+    try (check_staged(w, slot));
 
     must(w, slot->state <= FANOUT_SLOT_DEAD);
     must(w, slot->state != FANOUT_SLOT_FREE
@@ -804,6 +814,8 @@ check_all(walk_t *w)
     for (i = 0; i < w->shm->nslots; i++) {
         try (check_slot(w, i));
     }
+
+    try (check_staged(w, &w->shm->spare));
 
     try (check_keys(w));
     try (check_channels(w, check_channel_keys));

@@ -269,6 +269,7 @@ check_seats_of(walk_t *w)
 {
     uint32_t            n;
     uint64_t            i;
+    unsigned            gone;
     fanout_ref_t        ref, seat, prev;
     fanout_seat_t      *s;
     fanout_identity_t  *id;
@@ -278,15 +279,21 @@ check_seats_of(walk_t *w)
 
         for ( /* void */ ; ref; ref = id->hash_next) {
             id = fanout_identity(w->z, ref);
-            prev = 0;
+            prev = gone = 0;
 
             for (seat = id->seats; seat; seat = s->id_next) {
                 must_of(w, seat, met(w, seat, SEEN_SEAT));
                 s = fanout_seat(w->z, seat);
-                must_of(w, seat, s->identity == ref && s->id_prev == prev);
+                must_of(w, seat, s->identity == ref);
+                must_of(w, seat, prev == 0 || s->id_prev == prev);
+                must_of(w, seat, !gone || s->state == FANOUT_SEAT_GONE);
+                gone = (s->state == FANOUT_SEAT_GONE);
                 prev = seat;
                 must(w, n++ < w->seats);
             }
+
+            must_of(w, ref, prev == 0
+                            || fanout_seat(w->z, id->seats)->id_prev == prev);
         }
     }
 

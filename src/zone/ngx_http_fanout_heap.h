@@ -177,8 +177,8 @@ typedef struct {
     fanout_ref_t         channel;
     uint64_t             client;
     fanout_ref_t         identity;
-    fanout_ref_t         id_next;       /* of the identity */
-    fanout_ref_t         id_prev;
+    fanout_ref_t         id_next;       /* of the identity, the gone last */
+    fanout_ref_t         id_prev;       /* of its first: the last */
     fanout_ref_t         members;
     fanout_ref_t         mail_head;
     fanout_ref_t         mail_tail;
@@ -514,6 +514,8 @@ struct ngx_http_fanout_shm_s {
     ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
     fanout_slot_t        slots[NGX_HTTP_FANOUT_ZONE_SLOTS];
+    fanout_slot_t        spare;         /* where those without a slot stage, in
+                                           turns: life is held meanwhile */
 
     uint64_t             nsamples;      /* ever */
     uint64_t             sampled[NGX_HTTP_FANOUT_NRATES];
@@ -702,6 +704,14 @@ int fanout_copy(fanout_pen_t *pen, void *dst, size_t n);
 
 /* identities */
 
+/* Where a walk over the seats of an identity has got to; all zero at first.
+ * It holds nothing: what is gone by the next section is not found. */
+
+typedef struct {
+    fanout_ref_t             channel;
+    fanout_ref_t             seat;
+} fanout_seats_walk_t;
+
 int fanout_identity_sweep(ngx_http_fanout_zone_t *z);
 int fanout_identity_evict(ngx_http_fanout_zone_t *z);
 
@@ -725,9 +735,9 @@ size_t fanout_identity_info(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t *buf);
 
 /* Takes up to a step of the identities of a dead slot; whether there are
- * more. */
+ * more.  at is of the one that it is at. */
 int fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned slot,
-    uint32_t linger);
+    uint32_t linger, fanout_seats_walk_t *at);
 
 
 /* users */
@@ -762,12 +772,12 @@ fanout_ref_t fanout_seat_find(ngx_http_fanout_zone_t *z,
 /* Frees one that is gone, after its last member. */
 void fanout_seat_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
-/* What becomes of an identity's seats, up to max of them and the journal's
- * room; whether there are more. */
+/* What becomes of an identity's seats, as many as a section may take, and of
+ * those given up at most max; whether there are more. */
 int fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max);
+    unsigned max, fanout_seats_walk_t *at);
 int fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max);
+    fanout_seats_walk_t *at);
 int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     unsigned max, uint8_t reason);
 
@@ -857,6 +867,12 @@ int fanout_address_orphan(ngx_http_fanout_zone_t *z, unsigned slot);
 
 
 /* slots */
+
+/* Where this process stages the blocks of a large publish: its slot, or the
+ * spare one, which it may have to wait for.  Given back when nothing is staged
+ * any more.  Without the lock. */
+fanout_slot_t *fanout_staging_take(ngx_http_fanout_zone_t *z);
+void fanout_staging_give(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 
 /* Gives an order to a worker; one is freed for it by order_room(), at the start
  * of a transaction.  Without a block the worker looks for itself. */

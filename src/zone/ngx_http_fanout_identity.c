@@ -43,7 +43,7 @@ static void unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void wheel_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void wheel_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    uint32_t linger, uint8_t reason);
+    uint32_t linger, uint8_t reason, fanout_seats_walk_t *at);
 static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason);
 static void forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -153,9 +153,12 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, int keep, uint8_t *next,
     uint32_t *refp)
 {
-    unsigned            tries;
-    fanout_ref_t        ref;
-    fanout_identity_t  *e;
+    int                         more;
+    unsigned                    tries;
+    fanout_ref_t                ref;
+    fanout_identity_t          *e;
+    fanout_seats_walk_t         at;
+    ngx_http_fanout_identity_t  now;
 
     *refp = 0;
 
@@ -211,11 +214,24 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_CONNECT, 0,
                         FANOUT_EVENT_RESUMED);
 
-    while (fanout_seats_revive(z, ref, FANOUT_SEATS_STEP)) {
-        fanout_commit(z);
-    }
+    memset(&at, 0, sizeof(fanout_seats_walk_t));
+    more = fanout_seats_revive(z, ref, &at);
 
     fanout_leave(z);
+
+    /* who takes it over meanwhile goes on with it */
+
+    now = *id;
+    memcpy(now.secret, next, sizeof(now.secret));
+
+    while (more) {
+        (void) fanout_enter(z);
+
+        more = fanout_identity_own(z, ref, &now)
+               && fanout_seats_revive(z, ref, &at);
+
+        fanout_leave(z);
+    }
 
     *refp = ref;
 
@@ -416,14 +432,17 @@ void
 ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason)
 {
-    int  more;
+    int                  more;
+    fanout_seats_walk_t  at;
+
+    memset(&at, 0, sizeof(fanout_seats_walk_t));
 
     do {
         (void) fanout_enter(z);
 
         fanout_event_room(z, 0);
         more = fanout_identity_own(z, ref, id)
-               && end_step(z, ref, linger, reason);
+               && end_step(z, ref, linger, reason, &at);
 
         fanout_leave(z);
 
@@ -435,9 +454,9 @@ ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
 
 static int
 end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
-    uint8_t reason)
+    uint8_t reason, fanout_seats_walk_t *at)
 {
-    if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP)
+    if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP, at)
                : fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP, reason))
     {
         return 1;
@@ -521,7 +540,7 @@ fanout_identity_own(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
 int
 fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
-    uint32_t linger)
+    uint32_t linger, fanout_seats_walk_t *at)
 {
     unsigned        i;
     fanout_slot_t  *slot;
@@ -536,8 +555,13 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
                 && (i == 0 || (fanout_section_room(z) && fanout_event_fits(z)));
          i++)
     {
-        (void) end_step(z, slot->identities, linger,
-                        NGX_HTTP_FANOUT_LEFT_NETWORK);
+        if (end_step(z, slot->identities, linger,
+                     NGX_HTTP_FANOUT_LEFT_NETWORK, at))
+        {
+            return 1;
+        }
+
+        memset(at, 0, sizeof(fanout_seats_walk_t));
     }
 
     return slot->identities != 0;

@@ -34,6 +34,16 @@ typedef struct {
 static int directed(const ngx_http_fanout_zone_message_t *m);
 static uint32_t message_size(const ngx_http_fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
+static int publish_large(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m, unsigned n,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
+    ngx_http_fanout_zone_result_t *r);
+static int publish_all(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m, unsigned n,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    ngx_http_fanout_zone_result_t *r);
 static int measure(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d,
     uint32_t *total);
@@ -54,13 +64,13 @@ static int publish_full(ngx_http_fanout_zone_t *z,
 static int duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash,
     ngx_http_fanout_zone_result_t *r);
-static int stage(ngx_http_fanout_zone_t *z,
+static int stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
     const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d);
 static int stage_fill(ngx_http_fanout_zone_t *z, const draft_t *d,
     const ngx_http_fanout_zone_message_t *m);
-static int stage_blocks(ngx_http_fanout_zone_t *z, draft_t *d, unsigned i,
-    uint32_t blocks);
-static void unstage(ngx_http_fanout_zone_t *z);
+static int stage_blocks(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
+    draft_t *d, unsigned i, uint32_t blocks);
+static void unstage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void compose(ngx_http_fanout_zone_t *z, const draft_t *d,
     const ngx_http_fanout_zone_message_t *m, fill_t *f);
 static int fill(fill_t *f, size_t n);
@@ -170,7 +180,6 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     int       rc;
     draft_t   drafts[NGX_HTTP_FANOUT_ZONE_BATCH];
     uint32_t  total;
-    unsigned  large;
 
     if (n == 0 || n > NGX_HTTP_FANOUT_ZONE_BATCH || c->name.len > 255
         || (directed(m) && n > 1))
@@ -186,50 +195,15 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
 
     r->duplicate = 0;
     r->delivered = r->pending = 0;
-    large = total > FANOUT_SLICE && z->slot != -1;
 
-    if (large) {
-        rc = stage(z, m, n, drafts);
-
-        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
-            (void) fanout_enter(z);
-            rc = publish_full(z, c, opts, r);
-            fanout_leave(z);
-        }
-
-        if (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate) {
-            return rc;
-        }
-
-        total = 0;
-    }
-
-    (void) fanout_enter(z);
-
-    if (large && z->shm->slots[z->slot].nstaged != n) {
-        /* rebuilt in between */
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_STALE;
-    }
-
-    /* the channel, an index block an entry at most, a key */
-    total += fanout_channel_blocks(c->name.len) + n + 1
-             + (directed(m) ? fanout_mail_blocks(z, m) : 0);
-
-    rc = fanout_ensure(z, total);
-
-    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-        rc = publish_locked(z, c, m, n, opts, drafts, r);
+    if (total > FANOUT_SLICE) {
+        rc = publish_large(z, c, m, n, opts, drafts, r);
 
     } else {
-        rc = publish_full(z, c, opts, r);
+        (void) fanout_enter(z);
+        rc = publish_all(z, c, m, n, opts, drafts, total, r);
+        fanout_leave(z);
     }
-
-    if (large && (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate)) {
-        unstage(z);
-    }
-
-    fanout_leave(z);
 
     fanout_held_trim(z);
 
@@ -240,6 +214,71 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     }
 
     return rc;
+}
+
+
+/* What is large is staged in sections of its own. */
+
+static int
+publish_large(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m, unsigned n,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
+    ngx_http_fanout_zone_result_t *r)
+{
+    int             rc;
+    fanout_slot_t  *slot;
+
+    slot = fanout_staging_take(z);
+    rc = stage(z, slot, m, n, d);
+
+    (void) fanout_enter(z);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+        rc = publish_full(z, c, opts, r);
+
+    } else if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+
+        if (slot->nstaged == n) {
+            rc = publish_all(z, c, m, n, opts, d, 0, r);
+
+        } else {
+            /* rebuilt in between */
+            rc = NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate) {
+            unstage(z, slot);
+
+        } else {
+            fanout_set(z, slot->nstaged, 0);
+        }
+    }
+
+    fanout_leave(z);
+
+    fanout_staging_give(z, slot);
+
+    return rc;
+}
+
+
+/* In one transaction; total are the blocks still to be taken. */
+
+static int
+publish_all(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_message_t *m, unsigned n,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    ngx_http_fanout_zone_result_t *r)
+{
+    /* the channel, an index block an entry at most, a key */
+    total += fanout_channel_blocks(c->name.len) + n + 1
+             + (directed(m) ? fanout_mail_blocks(z, m) : 0);
+
+    if (fanout_ensure(z, total) != NGX_HTTP_FANOUT_ZONE_OK) {
+        return publish_full(z, c, opts, r);
+    }
+
+    return publish_locked(z, c, m, n, opts, d, r);
 }
 
 
@@ -343,10 +382,6 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     if (directed(m)) {
         fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks);
-    }
-
-    if (d[0].staged) {
-        fanout_set(z, z->shm->slots[z->slot].nstaged, 0);
     }
 
     fanout_history_limit(z, ref);
@@ -478,8 +513,8 @@ duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
  * them, and if this process dies they are freed with its slot. */
 
 static int
-stage(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_message_t *m,
-    unsigned n, draft_t *d)
+stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
+    const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d)
 {
     int       rc;
     unsigned  i;
@@ -488,7 +523,7 @@ stage(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_message_t *m,
         d[i].staged = 1;
         d[i].first = d[i].last = 0;
 
-        rc = stage_blocks(z, d, i, d[i].blocks);
+        rc = stage_blocks(z, slot, d, i, d[i].blocks);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
             rc = stage_fill(z, &d[i], &m[i]);
@@ -496,7 +531,7 @@ stage(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_message_t *m,
 
         if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
             (void) fanout_enter(z);
-            unstage(z);
+            unstage(z, slot);
             fanout_leave(z);
             return rc;
         }
@@ -539,16 +574,14 @@ stage_fill(ngx_http_fanout_zone_t *z, const draft_t *d,
 
 
 static int
-stage_blocks(ngx_http_fanout_zone_t *z, draft_t *d, unsigned i,
-    uint32_t blocks)
+stage_blocks(ngx_http_fanout_zone_t *z, fanout_slot_t *slot, draft_t *d,
+    unsigned i, uint32_t blocks)
 {
     uint32_t         n;
     uint64_t         incarnation;
     fanout_ref_t     first, last;
-    fanout_slot_t   *slot;
     fanout_stage_t  *st;
 
-    slot = &z->shm->slots[z->slot];
     st = &slot->staged[i];
     incarnation = z->incarnation;
 
@@ -592,12 +625,9 @@ stage_blocks(ngx_http_fanout_zone_t *z, draft_t *d, unsigned i,
 
 
 static void
-unstage(ngx_http_fanout_zone_t *z)
+unstage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
 {
-    unsigned        i;
-    fanout_slot_t  *slot;
-
-    slot = &z->shm->slots[z->slot];
+    unsigned  i;
 
     for (i = 0; i < slot->nstaged; i++) {
         fanout_free(z, slot->staged[i].head, slot->staged[i].tail,

@@ -19,14 +19,22 @@
 
 static fanout_ref_t sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t identity, uint64_t client);
+static void id_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int last);
+static void id_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static fanout_ref_t walk_from(ngx_http_fanout_zone_t *z,
+    fanout_ref_t identity, const fanout_seats_walk_t *at);
 static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
-static void give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+static int give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason);
 static void members_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason);
+static int untold_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason);
+static int kick_step(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t client, uint8_t reason);
 static uint32_t local_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     unsigned slot);
 
@@ -114,6 +122,9 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
         revive(z, ref);
 
     } else if (s->state != FANOUT_SEAT_LIVE) {
+        id_unlink(z, ref);
+        id_link(z, ref, 0);
+
         fanout_set(z, s->state, FANOUT_SEAT_LIVE);
         fanout_set(z, fanout_room(z, room)->seats,
                    fanout_room(z, room)->seats + 1);
@@ -123,6 +134,10 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
     if (fanout_room_wanted(fanout_room(z, room))
         == NGX_HTTP_FANOUT_PRESENCE_OFF)
     {
+        while (untold_free(z, ref, NGX_HTTP_FANOUT_LEFT_KICKED)) {
+            fanout_commit(z);
+        }
+
         members_leave(z, ref, NGX_HTTP_FANOUT_LEFT_KICKED);
     }
 
@@ -138,11 +153,9 @@ static fanout_ref_t
 sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
     uint64_t client)
 {
-    fanout_ref_t        ref, *head;
-    fanout_seat_t      *s;
-    fanout_identity_t  *e;
+    fanout_ref_t    ref, *head;
+    fanout_seat_t  *s;
 
-    e = fanout_identity(z, identity);
     ref = fanout_alloc(z, 1, FANOUT_SEATS, NULL);
     s = fanout_seat(z, ref);
 
@@ -151,14 +164,9 @@ sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
     s->channel = channel;
     s->client = client;
     s->identity = identity;
-    s->id_next = e->seats;
     s->state = FANOUT_SEAT_GONE;
 
-    if (s->id_next) {
-        fanout_set(z, fanout_seat(z, s->id_next)->id_prev, ref);
-    }
-
-    fanout_set(z, e->seats, ref);
+    id_link(z, ref, 1);
 
     head = &fanout_hash_table(z, seat_hash)[fanout_seat_bucket(z, channel,
                                                            client)];
@@ -167,6 +175,68 @@ sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
     fanout_set(z, z->shm->nseats, z->shm->nseats + 1);
 
     return ref;
+}
+
+
+/* The seats of an identity: those that are gone come last, so that whoever
+ * gives them up meets no others.  The first has the last as its id_prev. */
+
+static void
+id_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int last)
+{
+    fanout_ref_t        head, tail;
+    fanout_seat_t      *s;
+    fanout_identity_t  *e;
+
+    s = fanout_seat(z, ref);
+    e = fanout_identity(z, s->identity);
+    head = e->seats;
+
+    if (head == 0) {
+        fanout_set(z, s->id_next, 0);
+        fanout_set(z, s->id_prev, ref);
+        fanout_set(z, e->seats, ref);
+        return;
+    }
+
+    tail = fanout_seat(z, head)->id_prev;
+
+    fanout_set(z, s->id_prev, tail);
+    fanout_set(z, fanout_seat(z, head)->id_prev, ref);
+
+    if (last) {
+        fanout_set(z, s->id_next, 0);
+        fanout_set(z, fanout_seat(z, tail)->id_next, ref);
+
+    } else {
+        fanout_set(z, s->id_next, head);
+        fanout_set(z, e->seats, ref);
+    }
+}
+
+
+static void
+id_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_seat_t      *s;
+    fanout_identity_t  *e;
+
+    s = fanout_seat(z, ref);
+    e = fanout_identity(z, s->identity);
+
+    if (s->id_next) {
+        fanout_set(z, fanout_seat(z, s->id_next)->id_prev, s->id_prev);
+
+    } else if (e->seats != ref) {
+        fanout_set(z, fanout_seat(z, e->seats)->id_prev, s->id_prev);
+    }
+
+    if (e->seats == ref) {
+        fanout_set(z, e->seats, s->id_next);
+
+    } else {
+        fanout_set(z, fanout_seat(z, s->id_prev)->id_next, s->id_next);
+    }
 }
 
 
@@ -198,21 +268,25 @@ ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t identity,
     const ngx_http_fanout_identity_t *id, uint8_t reason)
 {
+    int           more;
     fanout_ref_t  ref;
 
-    (void) fanout_enter(z);
+    do {
+        (void) fanout_enter(z);
 
-    fanout_event_room(z, 0);
+        fanout_event_room(z, 0);
+        more = 0;
 
-    if (fanout_channel_opened(z, c) && fanout_identity_own(z, identity, id)) {
-        ref = fanout_seat_find(z, c->ref, id->client);
-
-        if (ref) {
-            give_up(z, ref, reason);
+        if (fanout_channel_opened(z, c)
+            && fanout_identity_own(z, identity, id))
+        {
+            ref = fanout_seat_find(z, c->ref, id->client);
+            more = ref && give_up(z, ref, reason);
         }
-    }
 
-    fanout_leave(z);
+        fanout_leave(z);
+
+    } while (more);
 }
 
 
@@ -220,39 +294,54 @@ int
 ngx_http_fanout_seat_kick(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint64_t client, uint8_t reason)
 {
+    int  rc;
+
+    do {
+        (void) fanout_enter(z);
+
+        fanout_event_room(z, 1);
+        fanout_order_room(z);
+        rc = kick_step(z, c, client, reason);
+
+        fanout_leave(z);
+
+    } while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+
+    return rc;
+}
+
+
+static int
+kick_step(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
+    uint64_t client, uint8_t reason)
+{
     uint32_t            local;
+    unsigned            slot;
     fanout_ref_t        channel, ref;
     fanout_seat_t      *s;
     fanout_identity_t  *e;
-
-    (void) fanout_enter(z);
-
-    fanout_event_room(z, 1);
-    fanout_order_room(z);
 
     channel = fanout_channel_find(z, c);
     ref = channel ? fanout_seat_find(z, channel, client) : 0;
     s = ref ? fanout_seat(z, ref) : NULL;
 
     if (s == NULL || s->state == FANOUT_SEAT_GONE) {
-        fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
     }
 
     e = fanout_identity(z, s->identity);
+    slot = e->slot;
+    local = e->state == FANOUT_ID_LIVE ? local_of(z, channel, slot)
+                                       : UINT32_MAX;
 
-    if (e->state == FANOUT_ID_LIVE) {
-        local = local_of(z, channel, e->slot);
-
-        if (local != UINT32_MAX) {
-            fanout_order_give(z, e->slot, NGX_HTTP_FANOUT_ORDER_PART, client,
-                         local, 0, reason);
-        }
+    if (give_up(z, ref, reason)) {
+        return NGX_HTTP_FANOUT_ZONE_AGAIN;
     }
 
-    give_up(z, ref, reason);
-
-    fanout_leave(z);
+    if (local != UINT32_MAX) {
+        fanout_order_give(z, slot, NGX_HTTP_FANOUT_ORDER_PART, client, local,
+                          0, reason);
+    }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
 }
@@ -282,27 +371,46 @@ local_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
 
 int
 fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max)
+    unsigned max, fanout_seats_walk_t *at)
 {
-    unsigned        n;
+    unsigned        n, met;
     fanout_ref_t    ref, next;
     fanout_seat_t  *s;
 
-    n = 0;
+    n = met = 0;
 
-    for (ref = fanout_identity(z, identity)->seats; ref; ref = next) {
+    for (ref = walk_from(z, identity, at); ref; ref = next) {
         s = fanout_seat(z, ref);
         next = s->id_next;
 
-        if (s->state != FANOUT_SEAT_LIVE) {
-            continue;
+        if (s->state == FANOUT_SEAT_GONE) {
+            break;
         }
 
-        if (n++ == max || !fanout_journal_room(z)) {
+        if (met++ && !fanout_section_room(z)) {
             return 1;
         }
 
-        linger(z, ref);
+        z->work++;
+
+        if (s->state == FANOUT_SEAT_LIVE
+            && fanout_room(z, fanout_room_of(z, s->channel))->linger == 0)
+        {
+            if (n++ == max
+                || give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK))
+            {
+                return 1;
+            }
+
+            continue;
+        }
+
+        if (s->state == FANOUT_SEAT_LIVE) {
+            linger(z, ref);
+        }
+
+        at->channel = s->channel;
+        at->seat = ref;
     }
 
     return 0;
@@ -311,29 +419,66 @@ fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 
 int
 fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max)
+    fanout_seats_walk_t *at)
 {
-    unsigned        n;
+    unsigned        met;
     fanout_ref_t    ref;
     fanout_seat_t  *s;
 
-    n = 0;
+    met = 0;
 
-    for (ref = fanout_identity(z, identity)->seats; ref; ref = s->id_next) {
+    for (ref = walk_from(z, identity, at); ref; ref = s->id_next) {
         s = fanout_seat(z, ref);
 
-        if (s->state != FANOUT_SEAT_LINGERS) {
-            continue;
+        if (s->state == FANOUT_SEAT_GONE) {
+            break;
         }
 
-        if (n++ == max || !fanout_journal_room(z)) {
+        if (met++ && !fanout_section_room(z)) {
             return 1;
         }
 
-        revive(z, ref);
+        z->work++;
+
+        if (s->state == FANOUT_SEAT_LINGERS) {
+            revive(z, ref);
+        }
+
+        at->channel = s->channel;
+        at->seat = ref;
     }
 
     return 0;
+}
+
+
+/* Behind the last seat that was met, if it is still there; else all of them
+ * are met again. */
+
+static fanout_ref_t
+walk_from(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    const fanout_seats_walk_t *at)
+{
+    fanout_ref_t        ref;
+    fanout_seat_t      *s;
+    fanout_identity_t  *e;
+
+    e = fanout_identity(z, identity);
+
+    if (at->seat == 0) {
+        return e->seats;
+    }
+
+    ref = fanout_seat_find(z, at->channel, e->client);
+
+    if (ref == 0 || ref != at->seat) {
+        return e->seats;
+    }
+
+    s = fanout_seat(z, ref);
+
+    return s->identity == identity && s->state != FANOUT_SEAT_GONE
+           ? s->id_next : e->seats;
 }
 
 
@@ -341,25 +486,20 @@ int
 fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     unsigned max, uint8_t reason)
 {
-    unsigned        n;
-    fanout_ref_t    ref, next;
-    fanout_seat_t  *s;
+    unsigned      n;
+    fanout_ref_t  ref;
 
-    n = 0;
+    for (n = 0; (ref = fanout_identity(z, identity)->seats) != 0; n++) {
 
-    for (ref = fanout_identity(z, identity)->seats; ref; ref = next) {
-        s = fanout_seat(z, ref);
-        next = s->id_next;
-
-        if (s->state == FANOUT_SEAT_GONE) {
-            continue;
+        if (fanout_seat(z, ref)->state == FANOUT_SEAT_GONE) {
+            break;
         }
 
-        if (n++ == max || !fanout_journal_room(z)) {
+        if (n == max || (n && !fanout_section_room(z))
+            || give_up(z, ref, reason))
+        {
             return 1;
         }
-
-        give_up(z, ref, reason);
     }
 
     return 0;
@@ -377,12 +517,6 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     s = fanout_seat(z, ref);
     room = fanout_room(z, fanout_room_of(z, s->channel));
-
-    if (room->linger == 0) {
-        give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
-        return;
-    }
-
     now = fanout_seconds(z);
     wall = fanout_wall(z);
 
@@ -469,10 +603,11 @@ due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 int
 fanout_seat_sweep(ngx_http_fanout_zone_t *z)
 {
-    uint32_t       now, at;
-    unsigned       n;
-    fanout_shm_t  *shm;
-    fanout_ref_t   ref;
+    uint32_t        now, at;
+    unsigned        n;
+    fanout_shm_t   *shm;
+    fanout_ref_t    ref;
+    fanout_seat_t  *s;
 
     shm = z->shm;
     now = fanout_seconds(z);
@@ -496,13 +631,21 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
 
             n++;
 
-            if (fanout_seat(z, ref)->due <= at) {
-                give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
-                continue;
-            }
+            s = fanout_seat(z, ref);
 
-            due_unlink(z, ref);
-            due_link(z, ref);
+            if (s->due > at) {
+                due_unlink(z, ref);
+                due_link(z, ref);
+
+            } else if (fanout_identity(z, s->identity)->state
+                       == FANOUT_ID_LIVE)
+            {
+                /* it is back, and about to say so of this one */
+                revive(z, ref);
+
+            } else if (give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK)) {
+                return NGX_HTTP_FANOUT_ZONE_AGAIN;
+            }
         }
 
         fanout_set(z, shm->seats_at, at);
@@ -512,7 +655,9 @@ fanout_seat_sweep(ngx_http_fanout_zone_t *z)
 }
 
 
-static void
+/* Whether there is more to do first, in another transaction. */
+
+static int
 give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
     fanout_ref_t    room;
@@ -521,7 +666,11 @@ give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     s = fanout_seat(z, ref);
 
     if (s->state == FANOUT_SEAT_GONE) {
-        return;
+        return 0;
+    }
+
+    if (untold_free(z, ref, reason)) {
+        return 1;
     }
 
     if (s->state == FANOUT_SEAT_LINGERS) {
@@ -538,16 +687,24 @@ give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     fanout_mail_free(z, ref);
     members_leave(z, ref, reason);
 
-    fanout_seat_settle(z, ref);
+    if (s->members) {
+        id_unlink(z, ref);
+        id_link(z, ref, 1);
+
+    } else {
+        fanout_seat_settle(z, ref);
+    }
+
+    return 0;
 }
 
 
-/* What was never told goes at once, and the seat stays for this loop. */
+/* All members of a seat, of which none is untold. */
 
 static void
 members_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    fanout_ref_t    m, next;
+    fanout_ref_t    m;
     fanout_seat_t  *s;
 
     s = fanout_seat(z, ref);
@@ -557,10 +714,40 @@ members_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         fanout_room_count(z, fanout_room_of(z, s->channel), -1);
     }
 
-    for (m = s->members; m; m = next) {
-        next = fanout_member(z, m)->next;
+    for (m = s->members; m; m = fanout_member(z, m)->next) {
         fanout_member_leave(z, m, reason);
     }
+}
+
+
+/* Members that nobody was told of go at once.  There may be many of them, each
+ * with tables and text of its own, so this takes several transactions, before
+ * the one in which the seat goes. */
+
+static int
+untold_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+{
+    unsigned      n;
+    fanout_ref_t  m, next;
+
+    n = 0;
+
+    for (m = fanout_seat(z, ref)->members; m; m = next) {
+        next = fanout_member(z, m)->next;
+
+        if (fanout_member(z, m)->pending != FANOUT_PENDING_JOIN) {
+            continue;
+        }
+
+        if (n && !fanout_section_room(z)) {
+            return 1;
+        }
+
+        fanout_member_leave(z, m, reason);
+        n++;
+    }
+
+    return n && !fanout_section_room(z);
 }
 
 
@@ -586,17 +773,7 @@ fanout_seat_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, *link, s->hash_next);
 
-    if (s->id_next) {
-        fanout_set(z, fanout_seat(z, s->id_next)->id_prev, s->id_prev);
-    }
-
-    if (s->id_prev) {
-        fanout_set(z, fanout_seat(z, s->id_prev)->id_next, s->id_next);
-
-    } else {
-        fanout_set(z, fanout_identity(z, s->identity)->seats, s->id_next);
-    }
-
+    id_unlink(z, ref);
     fanout_set(z, z->shm->nseats, z->shm->nseats - 1);
 
     room = fanout_room_of(z, s->channel);

@@ -21,7 +21,9 @@ static int abandoned(fanout_slot_t *slot);
 static int reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger,
     int all);
 static int reap_step(ngx_http_fanout_zone_t *z, unsigned n,
-    uint32_t linger);
+    uint32_t linger, fanout_seats_walk_t *at);
+static void reap_spare(ngx_http_fanout_zone_t *z);
+static void spare_free(ngx_http_fanout_zone_t *z);
 static void reap_staged(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void reap_orders(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void retire(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
@@ -125,6 +127,8 @@ ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger,
         *more = 0;
     }
 
+    reap_spare(z);
+
     for (n = 0; n < z->shm->nslots; n++) {
         slot = &z->shm->slots[n];
 
@@ -184,8 +188,11 @@ abandoned(fanout_slot_t *slot)
 static int
 reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger, int all)
 {
-    int       more;
-    unsigned  i;
+    int                  more;
+    unsigned             i;
+    fanout_seats_walk_t  at;
+
+    memset(&at, 0, sizeof(fanout_seats_walk_t));
 
     for (i = 0, more = 1; more; i++) {
 
@@ -194,7 +201,7 @@ reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger, int all)
         }
 
         (void) fanout_enter(z);
-        more = reap_step(z, n, linger);
+        more = reap_step(z, n, linger, &at);
         fanout_leave(z);
     }
 
@@ -209,7 +216,8 @@ reap(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger, int all)
 
 
 static int
-reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
+reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger,
+    fanout_seats_walk_t *at)
 {
     unsigned            i;
     fanout_slot_t      *slot;
@@ -243,7 +251,7 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
     }
 
     if (slot->interests || !fanout_section_room(z)
-        || fanout_identity_orphan(z, n, linger))
+        || fanout_identity_orphan(z, n, linger, at))
     {
         return 1;
     }
@@ -260,6 +268,67 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger)
     retire(z, slot);
 
     return 0;
+}
+
+
+/* What one without a slot had staged when it died. */
+
+static void
+reap_spare(ngx_http_fanout_zone_t *z)
+{
+    fanout_slot_t  *spare;
+
+    spare = &z->shm->spare;
+
+    if (*(volatile uint32_t *) &spare->nstaged == 0 || !abandoned(spare)) {
+        return;
+    }
+
+    spare_free(z);
+
+    (void) pthread_mutex_unlock(&spare->life);
+}
+
+
+static void
+spare_free(ngx_http_fanout_zone_t *z)
+{
+    (void) fanout_enter(z);
+
+    while (z->shm->spare.nstaged) {
+        reap_staged(z, &z->shm->spare);
+    }
+
+    fanout_leave(z);
+}
+
+
+fanout_slot_t *
+fanout_staging_take(ngx_http_fanout_zone_t *z)
+{
+    fanout_slot_t  *spare;
+
+    if (z->slot != -1) {
+        return &z->shm->slots[z->slot];
+    }
+
+    spare = &z->shm->spare;
+
+    if (pthread_mutex_lock(&spare->life) == EOWNERDEAD) {
+        (void) pthread_mutex_consistent(&spare->life);
+        spare_free(z);
+    }
+
+    return spare;
+}
+
+
+void
+fanout_staging_give(ngx_http_fanout_zone_t *z, fanout_slot_t *slot)
+{
+    if (slot == &z->shm->spare) {
+        (void) pthread_mutex_unlock(&slot->life);
+    }
 }
 
 

@@ -71,7 +71,8 @@ ngx_http_fanout_zone_create(void *mem, size_t size,
            != sizeof(shm->random)
         || getrandom(&shm->incarnation, sizeof(shm->incarnation), 0)
            != sizeof(shm->incarnation)
-        || mutex_init(&shm->lock) != 0)
+        || mutex_init(&shm->lock) != 0
+        || mutex_init(&shm->spare.life) != 0)
     {
         return NGX_HTTP_FANOUT_ZONE_ERROR;
     }
@@ -284,6 +285,8 @@ fanout_format(fanout_shm_t *shm)
         shm->slots[i].addresses = 0;
         shm->slots[i].nstaged = 0;
     }
+
+    shm->spare.nstaged = 0;
 
     shm->nsamples = 0;
     shm->sampled_at = 0;
