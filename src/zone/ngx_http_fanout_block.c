@@ -129,6 +129,7 @@ fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n, fanout_kind_e kind,
     first = ref = shm->free;
     prev = 0;
     left = n;
+    z->work += n;
 
     while (left && ref) {
         prev = ref;
@@ -218,6 +219,7 @@ fanout_write(fanout_pen_t *pen, const void *src, size_t n)
         if (pen->pos == FANOUT_BLOCK) {
             pen->ref = fanout_block(pen->z, pen->ref)->next;
             pen->pos = sizeof(fanout_ref_t);
+            pen->z->work++;
         }
 
         b = fanout_block(pen->z, pen->ref);
@@ -252,6 +254,7 @@ fanout_copy(fanout_pen_t *pen, void *dst, size_t n)
             pen->ref = *(volatile fanout_ref_t *)
                            &fanout_block(pen->z, pen->ref)->next;
             pen->pos = sizeof(fanout_ref_t);
+            pen->z->work++;
 
             if (pen->left-- == 0) {
                 return -1;

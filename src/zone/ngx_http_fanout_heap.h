@@ -642,8 +642,9 @@ fanout_journal_room(ngx_http_fanout_zone_t *z)
 /*
  * Whether a loop may take one more step in this section of the lock.  What is
  * counted is the work that was done in it, over all of its transactions: a
- * store is one, and so is a block that was only looked at, if the loop says
- * so.  That is about 5 ns for what is in the cache, and 50 for what is not.
+ * store is one, and so is a block that was taken, copied, or looked at in a
+ * long chain.  That is about 5 ns for what is in the cache, and 50 for what is
+ * not.
  */
 static inline int
 fanout_section_room(ngx_http_fanout_zone_t *z)
@@ -652,10 +653,13 @@ fanout_section_room(ngx_http_fanout_zone_t *z)
 }
 
 /* A build for tests can set the zone's clock, unless this is 0, and the ms
- * beside it. */
+ * beside it; and is told the most records of a transaction and the most work
+ * of a section so far. */
 #if (NGX_HTTP_FANOUT_TEST)
 extern uint32_t  fanout_test_seconds;
 extern uint32_t  fanout_test_msec;
+extern uint32_t  fanout_test_journal;
+extern uint32_t  fanout_test_work;
 #endif
 
 uint32_t fanout_seconds(ngx_http_fanout_zone_t *z);     /* the zone's clock */

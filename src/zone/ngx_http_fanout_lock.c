@@ -18,6 +18,11 @@ static void rollback(fanout_shm_t *shm);
 static int sound(fanout_shm_t *shm);
 static void rebuild(ngx_http_fanout_zone_t *z);
 static void wake(ngx_http_fanout_zone_t *z);
+#if (NGX_HTTP_FANOUT_TEST)
+static void measure(ngx_http_fanout_zone_t *z);
+#else
+#define measure(z)
+#endif
 
 
 /* the lock */
@@ -36,8 +41,8 @@ fanout_enter(ngx_http_fanout_zone_t *z)
 
     fanout_crash_point();
 
-    fanout_commit(z);
     z->work = 0;
+    fanout_commit(z);
 
     if (__builtin_expect(z->incarnation != z->shm->incarnation, 0)) {
         z->incarnation = z->shm->incarnation;
@@ -51,6 +56,8 @@ fanout_enter(ngx_http_fanout_zone_t *z)
 void
 fanout_leave(ngx_http_fanout_zone_t *z)
 {
+    measure(z);
+
     fanout_barrier();
     fanout_crash_point();
 
@@ -73,6 +80,8 @@ fanout_commit(ngx_http_fanout_zone_t *z)
     fanout_shm_t  *shm;
 
     shm = z->shm;
+
+    measure(z);
     z->work += shm->njournal;
 
     fanout_barrier();
@@ -94,6 +103,27 @@ fanout_commit(ngx_http_fanout_zone_t *z)
     shm->njournal = 0;
     fanout_barrier();
 }
+
+
+#if (NGX_HTTP_FANOUT_TEST)
+
+static void
+measure(ngx_http_fanout_zone_t *z)
+{
+    uint32_t  n;
+
+    n = z->shm->njournal;
+
+    if (n > fanout_test_journal) {
+        fanout_test_journal = n;
+    }
+
+    if (z->work + n > fanout_test_work) {
+        fanout_test_work = z->work + n;
+    }
+}
+
+#endif
 
 
 static void

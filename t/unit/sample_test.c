@@ -22,6 +22,8 @@
 
 uint32_t  fanout_test_seconds;
 uint32_t  fanout_test_msec;
+uint32_t  fanout_test_journal;
+uint32_t  fanout_test_work;
 
 static ngx_http_fanout_zone_t         zone;
 static ngx_http_fanout_zone_sample_t  all[KEPT + 8];

@@ -55,6 +55,8 @@ typedef ngx_http_fanout_zone_conf_t     conf_t;
 #if (NGX_HTTP_FANOUT_TEST)
 uint32_t  fanout_test_seconds;
 uint32_t  fanout_test_msec;
+uint32_t  fanout_test_journal;
+uint32_t  fanout_test_work;
 #endif
 
 
