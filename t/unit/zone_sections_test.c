@@ -52,6 +52,8 @@ start(size_t size, unsigned hooks)
 static void
 stop(void)
 {
+    ngx_http_fanout_slot_release(&za);
+    ngx_http_fanout_slot_release(&zb);
     munmap(zmem, zsize);
 }
 
@@ -862,6 +864,11 @@ publishes(void)
     (void) sweep_all(&za);
     bounded("what was purged");
     sound("publishes");
+
+    for (i = 0; i < 14; i++) {
+        ngx_http_fanout_slot_release(&z[i]);
+    }
+
     stop();
 }
 
