@@ -273,7 +273,7 @@ test_dead(void)
            "and are counted");
     sound("before the reap: ");
 
-    is_int(ngx_http_fanout_slot_reap(&zone, 1000), 1, "it is reaped");
+    is_int(ngx_http_fanout_slot_reap(&zone, 1000, NULL), 1, "it is reaped");
 
     ngx_http_fanout_zone_stat(&zone, &st);
     is_int(st.naddresses, 1, "those of the survivor stay");
