@@ -39,9 +39,9 @@ sub zone { $http->get('/status')->json->{zone} }
 # for each of 64 sweeps a second, as it was once, would take 50 s
 
 sub until_zone {
-    my ($what, $so) = @_;
+    my ($what, $for, $so) = @_;
 
-    my ($zone, $end) = (zone(), time + 30);
+    my ($zone, $end) = (zone(), time + $for);
 
     while (!$so->($zone) && time < $end) {
         sleep 0.1;
@@ -77,12 +77,12 @@ sub client {
 
 my @clients = map { client($_) } 1 .. $clients;
 
-until_zone("$members members", sub { $_[0]{members} == $members });
+until_zone("$members members", 300, sub { $_[0]{members} == $members });
 
 setsockopt $_, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 for @clients;
 close $_ for @clients;
 
-until_zone('all have left', sub {
+until_zone('all have left', 30, sub {
     $_[0]{members} == 0 && $_[0]{seats_lingering} == 0
 });
 

@@ -1,0 +1,679 @@
+/*
+ * The longest section of the zone's lock, by what is done: each kind of
+ * operation at a size that no configuration is likely to have.
+ *
+ *     sections [ROUNDS]
+ *
+ * Counted is the CPU time of the thread from the lock to the unlock, which
+ * who else runs on the machine does not make longer; of several rounds the best
+ * one counts, as an interrupt is in one of them only.  Prints one line of JSON,
+ * times in us.
+ */
+
+#define _GNU_SOURCE
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ngx_http_fanout_heap.h"
+
+
+#define MB     (1024UL * 1024)
+#define ENTER  (NGX_HTTP_FANOUT_PUT_ENTER|NGX_HTTP_FANOUT_PUT_DATA)
+#define NET    NGX_HTTP_FANOUT_LEFT_NETWORK
+
+
+typedef ngx_http_fanout_zone_t          zone_t;
+typedef ngx_http_fanout_zone_channel_t  channel_t;
+typedef ngx_http_fanout_zone_policy_t   policy_t;
+typedef ngx_http_fanout_identity_t      identity_t;
+
+typedef struct {
+    identity_t   id;
+    uint32_t     ref;
+} person_t;
+
+int __real_pthread_mutex_lock(pthread_mutex_t *m);
+int __real_pthread_mutex_unlock(pthread_mutex_t *m);
+
+
+uint32_t  fanout_test_seconds, fanout_test_msec;
+uint32_t  fanout_test_journal, fanout_test_work;
+
+static zone_t                    za, zb;
+static void                     *mem;
+static size_t                    size;
+static double                    locked_at, longest;
+static uint8_t                  *text;
+static ngx_http_fanout_arena_t   arena;
+
+static policy_t  seen_here = {
+    .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5, .keys = 128,
+    .seen = 10
+};
+
+
+static double
+now(void)
+{
+    struct timespec  ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+
+    return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
+}
+
+
+int
+__wrap_pthread_mutex_lock(pthread_mutex_t *m)
+{
+    int  rc;
+
+    rc = __real_pthread_mutex_lock(m);
+
+    if (za.shm && m == &za.shm->lock) {
+        locked_at = now();
+    }
+
+    return rc;
+}
+
+
+int
+__wrap_pthread_mutex_unlock(pthread_mutex_t *m)
+{
+    double  t;
+
+    if (za.shm && m == &za.shm->lock) {
+        t = now() - locked_at;
+        longest = t > longest ? t : longest;
+    }
+
+    return __real_pthread_mutex_unlock(m);
+}
+
+
+static void
+need(int rc, const char *what)
+{
+    if (rc) {
+        fprintf(stderr, "%s: %d\n", what, rc);
+        exit(1);
+    }
+}
+
+
+static void
+begin(size_t bytes)
+{
+    ngx_http_fanout_zone_conf_t  conf;
+
+    memset(&conf, 0, sizeof(conf));
+    conf.slots = 4;
+    size = bytes;
+    fanout_test_seconds = 100;
+    fanout_test_msec = 0;
+
+    mem = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS,
+               -1, 0);
+    need(mem == MAP_FAILED, "mmap");
+    need(ngx_http_fanout_zone_create(mem, size, &conf, NULL), "create");
+    need(ngx_http_fanout_zone_attach(&za, mem, size), "attach");
+    need(ngx_http_fanout_zone_attach(&zb, mem, size), "attach");
+    need(ngx_http_fanout_slot_claim(&za, 1), "claim");
+    need(ngx_http_fanout_slot_claim(&zb, 2), "claim");
+}
+
+
+static void
+end(void)
+{
+    ngx_http_fanout_slot_release(&za);
+    ngx_http_fanout_slot_release(&zb);
+    za.shm = NULL;
+    munmap(mem, size);
+}
+
+
+static channel_t
+named(zone_t *z, const char *name, unsigned n, policy_t *p)
+{
+    char       buf[32];
+    channel_t  c;
+
+    memset(&c, 0, sizeof(c));
+    c.name.len = snprintf(buf, sizeof(buf), "%s %u", name, n);
+    c.name.data = (uint8_t *) strdup(buf);
+    c.hash = ngx_http_fanout_zone_hash(z, buf, c.name.len);
+    c.policy = p;
+
+    return c;
+}
+
+
+static channel_t
+opened(zone_t *z, const char *name, unsigned n, policy_t *p)
+{
+    channel_t  c;
+
+    c = named(z, name, n, p);
+    need(ngx_http_fanout_channel_open(z, &c, n), "open");
+
+    return c;
+}
+
+
+static int
+publish(zone_t *z, channel_t *c, size_t len, unsigned n, uint64_t to)
+{
+    unsigned                        i;
+    ngx_http_fanout_zone_result_t   r;
+    ngx_http_fanout_zone_message_t  m[NGX_HTTP_FANOUT_ZONE_BATCH];
+
+    memset(m, 0, sizeof(m));
+
+    for (i = 0; i < n; i++) {
+        m[i].data.data = text;
+        m[i].data.len = len;
+        m[i].to_user = to;
+    }
+
+    return ngx_http_fanout_log_publish(z, c, m, n, NULL, &r);
+}
+
+
+static void
+drain(zone_t *z)
+{
+    int  rc;
+
+    do {
+        arena.n = arena.used = 0;
+        rc = ngx_http_fanout_log_drain(z, &arena);
+    } while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+}
+
+
+static void
+flush(zone_t *z)
+{
+    uint32_t  ms;
+
+    do {
+        ms = ngx_http_fanout_presence_flush(z);
+        fanout_test_msec += ms == UINT32_MAX ? 0 : ms;
+        drain(&za);
+    } while (ms != UINT32_MAX);
+}
+
+
+static void
+sweep(zone_t *z)
+{
+    while (ngx_http_fanout_zone_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+        /* void */
+    }
+}
+
+
+static person_t
+person(zone_t *z, unsigned n, const char *name)
+{
+    person_t                p;
+    ngx_http_fanout_zstr_t  user, info;
+
+    memset(&p, 0, sizeof(p));
+    memset(&info, 0, sizeof(info));
+    p.id.client = (n + 1) * 0x9e3779b97f4a7c15ULL;
+    user.data = (const uint8_t *) name;
+    user.len = strlen(name);
+    p.id.user = user.len ? ngx_http_fanout_zone_hash(z, name, user.len) : 0;
+
+    need(ngx_http_fanout_identity_add(z, &p.id, &user, &info, 0, &p.ref),
+         "identity");
+
+    return p;
+}
+
+
+static void
+sit(zone_t *z, channel_t *c, person_t *p, unsigned members, size_t len)
+{
+    char                      key[16];
+    unsigned                  i;
+    ngx_http_fanout_put_t     r;
+    ngx_http_fanout_member_t  m;
+
+    need(ngx_http_fanout_seat_open(z, c, p->ref, &p->id), "seat");
+
+    for (i = 0; i < members; i++) {
+        memset(&m, 0, sizeof(m));
+        m.key.data = (uint8_t *) key;
+        m.key.len = snprintf(key, sizeof(key), "%u", i);
+        m.data.data = text;
+        m.data.len = len;
+        need(ngx_http_fanout_member_put(z, c, p->ref, &p->id, &m, ENTER, &r),
+             "member");
+    }
+}
+
+
+/* what is measured: each leaves the zone to end() */
+
+static void
+batch(void)
+{
+    unsigned   i;
+    policy_t   p = { .history = 1000, .bytes = 64000 };
+    channel_t  c;
+
+    begin(64 * MB);
+    c = opened(&za, "channel", 0, &p);
+    (void) opened(&zb, "channel", 0, &p);
+
+    longest = 0;
+
+    for (i = 0; i < 200; i++) {
+        need(publish(&za, &c, 180, NGX_HTTP_FANOUT_ZONE_BATCH, 0), "publish");
+        drain(&za);
+        drain(&zb);
+    }
+}
+
+
+static void
+large(int slot)
+{
+    zone_t     z;
+    policy_t   p = { .history = 3 };
+    channel_t  c;
+
+    begin(128 * MB);
+    need(ngx_http_fanout_zone_attach(&z, mem, size), "attach");
+    c = named(&za, "channel", 0, &p);
+    longest = 0;
+    need(publish(slot ? &za : &z, &c, 15 * MB, 1, 0), "publish");
+    need(publish(slot ? &za : &z, &c, 15 * MB, 1, 0), "publish");
+}
+
+
+static void
+large_publish(void)
+{
+    large(1);
+}
+
+
+static void
+large_slotless(void)
+{
+    large(0);
+}
+
+
+static void
+stalled(void)
+{
+    unsigned   i;
+    policy_t   p = { .history = 100000 };
+    channel_t  c;
+
+    begin(32 * MB);
+    (void) opened(&za, "channel", 0, &p);
+    c = named(&zb, "channel", 0, &p);
+    longest = 0;
+
+    for (i = 0; i < 400000; i++) {
+        (void) publish(&zb, &c, 1, 1, 0);
+    }
+}
+
+
+static person_t
+sits_on(unsigned n)
+{
+    unsigned   i;
+    person_t   p;
+    channel_t  c;
+
+    p = person(&za, 1, "user");
+
+    for (i = 0; i < n; i++) {
+        c = opened(&za, "channel", i, &seen_here);
+        sit(&za, &c, &p, 1, 10);
+    }
+
+    flush(&za);
+
+    return p;
+}
+
+
+static void
+cut_10000(void)
+{
+    person_t  p;
+
+    begin(64 * MB);
+    p = sits_on(10000);
+    longest = 0;
+    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, NET);
+}
+
+
+static void
+resume_10000(void)
+{
+    uint8_t   next[16];
+    person_t  p;
+
+    begin(64 * MB);
+    p = sits_on(10000);
+    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, NET);
+    longest = 0;
+    need(ngx_http_fanout_identity_resume(&zb, &p.id, 0, next, &p.ref),
+         "resume");
+}
+
+
+static void
+disconnect_10000(void)
+{
+    person_t  p;
+
+    begin(64 * MB);
+    p = sits_on(10000);
+    longest = 0;
+    need(ngx_http_fanout_client_disconnect(&zb, p.id.client, 4403),
+         "disconnect");
+    flush(&zb);
+}
+
+
+static void
+seat_of_128(size_t len, int told)
+{
+    person_t   p;
+    channel_t  c;
+
+    begin(64 * MB);
+    c = opened(&za, "channel", 0, &seen_here);
+    p = person(&za, 1, "user");
+    sit(&za, &c, &p, 128, len);
+
+    if (told) {
+        flush(&za);
+    }
+
+    longest = 0;
+    ngx_http_fanout_seat_close(&za, &c, p.ref, &p.id, NET);
+    flush(&za);
+}
+
+
+static void
+leave_told(void)
+{
+    seat_of_128(100, 1);
+}
+
+
+static void
+leave_untold(void)
+{
+    seat_of_128(NGX_HTTP_FANOUT_ZONE_MEMBER - 16, 0);
+}
+
+
+static void
+crowd(zone_t *z, unsigned n, unsigned each)
+{
+    unsigned   i, k;
+    person_t   p;
+    channel_t *c;
+
+    c = calloc(1000, sizeof(channel_t));
+
+    for (i = 0; i < 1000; i++) {
+        c[i] = opened(z, "channel", i, &seen_here);
+    }
+
+    for (i = 0; i < n; i++) {
+        p = person(z, i, "");
+
+        for (k = 0; k < each; k++) {
+            sit(z, &c[(i * each + k) % 1000], &p, 1, 10);
+        }
+
+        if (i % 100 == 0) {
+            flush(z);
+        }
+
+        if (z == &za) {
+            ngx_http_fanout_identity_end(z, p.ref, &p.id, 60000, NET);
+        }
+    }
+
+    flush(z);
+    free(c);
+}
+
+
+static void
+mass_cut(void)
+{
+    begin(512 * MB);
+    crowd(&za, 50000, 5);
+    fanout_test_seconds += 20;
+    longest = 0;
+    sweep(&zb);
+    flush(&zb);
+}
+
+
+static void
+expiry(void)
+{
+    unsigned   i, k;
+    policy_t   p = { .history = 100000, .ttl = 10 };
+    channel_t  c;
+
+    begin(512 * MB);
+
+    for (i = 0; i < 5000; i++) {
+        c = named(&za, "channel", i, &p);
+
+        for (k = 0; k < 63; k++) {
+            need(publish(&za, &c, 10, 1, 0), "publish");
+        }
+    }
+
+    fanout_test_seconds += 1000;
+    longest = 0;
+    sweep(&zb);
+}
+
+
+static void
+death(void)
+{
+    pid_t   pid;
+    zone_t  z;
+
+    begin(512 * MB);
+    pid = fork();
+
+    if (pid == 0) {
+        need(ngx_http_fanout_zone_attach(&z, mem, size), "attach");
+        need(ngx_http_fanout_slot_claim(&z, 3), "claim");
+        crowd(&z, 50000, 5);
+        kill(getpid(), SIGKILL);
+    }
+
+    (void) waitpid(pid, NULL, 0);
+    longest = 0;
+    need(ngx_http_fanout_slot_reap(&za, 5000, NULL) != 1, "reap");
+}
+
+
+/* a message to a user with the most clients, whose mailboxes are full */
+
+static void
+mail(void)
+{
+    unsigned   i;
+    uint64_t   user;
+    person_t   p;
+    channel_t  c;
+
+    begin(64 * MB);
+    c = opened(&za, "channel", 0, &seen_here);
+    user = ngx_http_fanout_zone_hash(&za, "user", 4);
+
+    for (i = 0; i < 256; i++) {
+        p = person(&za, i, "user");
+        sit(&za, &c, &p, 0, 0);
+    }
+
+    longest = 0;
+
+    for (i = 0; i < 2 * NGX_HTTP_FANOUT_ZONE_MAIL; i++) {
+        need(publish(&za, &c, 10, 1, user), "publish");
+    }
+
+    for (i = 0; i < 256; i++) {
+        publish(&za, &c, 10, 1, 0);
+    }
+}
+
+
+/* a join where all of a long history is too old, and a purge of one */
+
+static void
+history(void)
+{
+    unsigned                        i;
+    policy_t                        p = { .history = 1000000, .ttl = 10 };
+    channel_t                       c;
+    ngx_http_fanout_zone_join_t     j;
+    ngx_http_fanout_zone_result_t   r;
+
+    begin(128 * MB);
+    c = opened(&za, "channel", 0, &p);
+
+    for (i = 0; i < 300000; i++) {
+        need(publish(&za, &c, 10, 1, 0), "publish");
+
+        if (i % 64 == 63) {
+            drain(&za);
+        }
+    }
+
+    longest = 0;
+    need(ngx_http_fanout_log_join(&za, &c, 0, 0, 0, 100000, &j), "join");
+    need(ngx_http_fanout_channel_purge(&zb, &c, NULL, 0, &r), "purge");
+    sweep(&zb);
+
+    for (i = 0; i < 100000; i++) {
+        need(publish(&za, &c, 10, 1, 0), "publish");
+
+        if (i % 64 == 63) {
+            drain(&za);
+        }
+    }
+
+    fanout_test_seconds += 100;
+    need(ngx_http_fanout_log_join(&za, &c, 0, 0, 0, 100, &j), "join");
+}
+
+
+/* rooms that wait, and one that is due */
+
+static void
+rooms(void)
+{
+    unsigned   i;
+    policy_t   slow = { .presence = NGX_HTTP_FANOUT_PRESENCE_ON,
+                        .linger = 5, .batch = 10000 };
+    person_t   p;
+    channel_t  c;
+
+    begin(128 * MB);
+    longest = 0;
+
+    for (i = 0; i < 20000; i++) {
+        c = opened(&za, "channel", i, &slow);
+        p = person(&za, i, "");
+        sit(&za, &c, &p, 1, 10);
+        (void) ngx_http_fanout_presence_flush(&za);
+        sit(&za, &c, &p, 2, 10);
+        (void) ngx_http_fanout_presence_flush(&za);
+    }
+
+    flush(&za);
+}
+
+
+static const struct {
+    const char  *name;
+    void       (*run)(void);
+} kinds[] = {
+    { "publish_64", batch },
+    { "publish_15m", large_publish },
+    { "publish_15m_without_slot", large_slotless },
+    { "publish_to_stalled", stalled },
+    { "publish_to_256_mailboxes", mail },
+    { "history", history },
+    { "cut_10000_channels", cut_10000 },
+    { "resume_10000_channels", resume_10000 },
+    { "disconnect_10000_channels", disconnect_10000 },
+    { "leave_128_members", leave_told },
+    { "leave_128_untold", leave_untold },
+    { "sweep_250000_seats", mass_cut },
+    { "sweep_315000_entries", expiry },
+    { "reap_50000_sessions", death },
+    { "rooms_20000", rooms }
+};
+
+
+int
+main(int argc, char **argv)
+{
+    double    best;
+    size_t    i, k, rounds;
+
+    rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 3;
+
+    if (rounds == 0) {
+        fputs("sections [ROUNDS]\n", stderr);
+        return 2;
+    }
+
+    text = malloc(16 * MB);
+    memset(text, 'x', 16 * MB);
+    arena.max = 1024;
+    arena.entries = malloc(arena.max * sizeof(ngx_http_fanout_entry_t));
+    arena.size = 256 * 1024;
+    arena.bytes = malloc(arena.size);
+
+    for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        best = 0;
+
+        for (k = 0; k < rounds; k++) {
+            kinds[i].run();
+            best = k == 0 || longest < best ? longest : best;
+            end();
+        }
+
+        printf("%s\"%s\":%.1f", i ? "," : "{", kinds[i].name, best);
+        fflush(stdout);
+    }
+
+    printf("}\n");
+
+    return 0;
+}
