@@ -46,7 +46,7 @@ my $nginx = do {
 
     Fanout::Nginx->start(
         main   => 'env FANOUT_TEST_CLOCK; env LD_PRELOAD;',
-        http   => 'fanout_zone app 32m dedupe=1h;
+        http   => 'fanout_zone app 32m dedupe=1h; fanout_rate off; fanout_budget off;
                    fanout_channel app short history=100 ttl=3s;
                    fanout_channel app * history=100000 ttl=1h;',
         server => 'location /rt { fanout app; fanout_permit all *;

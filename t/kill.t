@@ -31,7 +31,7 @@ my %transports = (
 );
 
 my $nginx = Fanout::Nginx->start(
-    http   => 'fanout_zone app 64m;
+    http   => 'fanout_zone app 64m; fanout_rate off; fanout_budget off;
                fanout_channel app * history=100000 ttl=1h;',
     server => 'location /rt { fanout app; fanout_permit all *;
                               fanout_channels_per_session 100;

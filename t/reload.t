@@ -20,7 +20,7 @@ use Fanout::Swarm;
 
 my $reloads = $ENV{TEST_LONG} ? 60 : 15;
 
-my $http = 'fanout_zone app 64m;
+my $http = 'fanout_zone app 64m; fanout_rate off; fanout_budget off;
             fanout_channel app * history=100000 ttl=1h;';
 
 my $nginx = Fanout::Nginx->start(

@@ -28,7 +28,7 @@ $ENV{ASAN_OPTIONS} = join ':', grep { defined } $ENV{ASAN_OPTIONS},
                                                 'quarantine_size_mb=1';
 
 my $nginx = Fanout::Nginx->start(
-    http   => 'fanout_zone app 32m;
+    http   => 'fanout_zone app 32m; fanout_rate off; fanout_budget off;
                fanout_channel app * history=20 ttl=1h;
                client_body_buffer_size 256k;',
     server => 'fanout_message_size 256k; fanout_ping 10m;

@@ -58,7 +58,7 @@ my $nginx = Fanout::Nginx->start(
     main    => 'worker_rlimit_nofile 8000;',
     events  => 'worker_connections 4000;',
     http    => <<"END",
-        fanout_zone app 32m;
+        fanout_zone app 32m; fanout_rate off; fanout_budget off;
         fanout_channel app brief* presence=on linger=${brief}s history=100;
         fanout_channel app soon*   presence=on linger=1s batch=20ms;
         fanout_channel app churn   presence=on linger=3s batch=10ms;
