@@ -32,6 +32,7 @@ my $nginx = Fanout::Nginx->start(
     main    => 'worker_rlimit_nofile 20000;',
     events  => 'worker_connections 15000;',
     http    => 'fanout_zone app 32m idle=1s; fanout_rate off; fanout_budget off;
+                fanout_sessions_per_address off;
                 fanout_channel app crowd presence=on linger=1s batch=20ms;
                 fanout_resume 1s;',
     server  => "listen 127.0.0.1:%%PORT%% backlog=4096 sndbuf=32k;

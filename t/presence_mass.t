@@ -37,6 +37,7 @@ sub setup {
         main    => 'worker_rlimit_nofile 16000;',
         events  => 'worker_connections 8000;',
         http    => "fanout_zone app 32m idle=1s; fanout_rate off; fanout_budget off;
+                fanout_sessions_per_address off;
                     fanout_channel app crowd presence=on linger=$keep;
                     fanout_channel app at:once presence=on linger=0;
                     fanout_resume $keep;",

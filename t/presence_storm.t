@@ -26,7 +26,8 @@ my $nginx = Fanout::Nginx->start(
     http    => "fanout_zone app 16m idle=1s;
                 fanout_channel app rated presence=on batch=${batch}ms;
                 fanout_channel app free presence=on batch=${batch}ms;
-                fanout_user \$arg_user; fanout_rate off; fanout_budget off;",
+                fanout_user \$arg_user; fanout_rate off; fanout_budget off;
+                fanout_sessions_per_address off;",
     server  => "location /rt { fanout app; fanout_permit all *; }
                 location /rt/narrow {
                     fanout app; fanout_permit all *;
