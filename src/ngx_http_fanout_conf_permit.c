@@ -23,14 +23,38 @@ ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_fanout_loc_conf_t  *flcf = conf;
 
-    ngx_str_t                 *value;
-    ngx_uint_t                 i, ops;
+    ngx_str_t                 *value, s;
+    ngx_uint_t                 i, n, ops, separators;
     ngx_http_fanout_permit_t  *permit;
 
     value = cf->args->elts;
 
     if (permit_operations(cf, &value[1], &ops) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
+    }
+
+    n = cf->args->nelts;
+    separators = 0;
+
+    if (fanout_conf_parameter(&value[n - 1], "separators", &s)) {
+
+        if (ngx_strcmp(s.data, "refuse") != 0
+            && ngx_strcmp(s.data, "allow") != 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": \"separators=\" is "
+                               "\"refuse\" or \"allow\"", &value[n - 1]);
+            return NGX_CONF_ERROR;
+        }
+
+        separators = (s.data[0] == 'a');
+        n--;
+
+        if (n == 2) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"fanout_permit\" has no channel pattern");
+            return NGX_CONF_ERROR;
+        }
     }
 
     if (flcf->permits == NGX_CONF_UNSET_PTR) {
@@ -41,7 +65,7 @@ ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    for (i = 2; i < cf->args->nelts; i++) {
+    for (i = 2; i < n; i++) {
         permit = ngx_array_push(flcf->permits);
         if (permit == NULL) {
             return NGX_CONF_ERROR;
@@ -49,6 +73,7 @@ ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         permit->ops = ops;
         permit->text = value[i];
+        permit->separators = separators;
 
         if (permit_pattern(cf, &value[i], permit) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
@@ -235,6 +260,7 @@ ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         channel->ops = 0;
         channel->text = value[i];
+        channel->separators = 1;
 
         if (permit_pattern(cf, &value[i], channel) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;

@@ -98,6 +98,7 @@ typedef struct {
     ngx_uint_t                      ops;
     ngx_str_t                       text;       /* as written */
     ngx_array_t                    *parts;      /* ngx_http_fanout_part_t */
+    unsigned                        separators:1;   /* may be in variables */
 } ngx_http_fanout_permit_t;
 
 typedef struct {

@@ -277,6 +277,8 @@ my @location = (
         => '"fanout_autojoin" has more channels',
     'fanout_presence_size 9k'      => '"fanout_presence_size" must be 8k at most',
     'fanout_permit all ""'         => 'empty channel pattern',
+    'fanout_permit all a separators=x'   => 'invalid "separators=x"',
+    'fanout_permit all separators=allow' => 'no channel pattern',
     "fanout_permit all 'a\tb'"     => 'control character in .*"a\tb"',
     "fanout_autojoin 'a\tb'"       => 'control character in .*"a\tb"',
     'fanout_permit all a$'         => 'invalid variable in channel pattern "a\$"',

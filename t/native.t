@@ -48,6 +48,14 @@ END
             fanout_permit publish,history room:*;
             fanout_permit all user:$fanout_user:* team:${http_x_team};
         }
+        location /split {
+            fanout app;
+            fanout_user $http_x_user;
+            fanout_permit all user:$fanout_user:* separators=allow;
+            fanout_permit all own:$fanout_user @$fanout_user
+                              a$fanout_user*b mail/${fanout_user}.box
+                              separators=refuse;
+        }
         location /short { fanout app; fanout_permit all *; fanout_resume 0; }
 END
 );
@@ -405,6 +413,37 @@ subtest 'permissions' => sub {
         is($may->($eve, "user:$user:x"), 'history join joinh publish',
            'but has its own') if $user !~ /\*/;
     }
+
+    # the user "a" may all that begins with user:a:
+
+    for my $user ('ann:b', ':ann', 'ann:', ':') {
+        my $eve = user($user, path => '/some');
+
+        is($may->($eve, "user:$user:x"), '',
+           "the separator in a name grants nothing: \"$user\"");
+        is($may->($eve, 'lobby'), 'join', 'but the rest is as it was');
+    }
+
+    my $sides = $nginx->native(path => '/some',
+                               headers => { 'X-Team' => 'red:1' });
+    is($may->($sides, 'team:red:1'), '', 'one that stands before it');
+    ok($nginx->wait_log(qr/"(?:user|team):\S+" grants nothing .* separator/),
+       'and it is said');
+
+    my $split = user('x:y', path => '/split');
+    is($may->($split, 'user:x:y:z'), 'history join joinh publish',
+       'separators=allow');
+    is($may->($split, 'own:x:y'), '', 'separators=refuse');
+    is($may->($split, '@x:y'), 'history join joinh publish',
+       'another separator');
+    is($may->($split, 'ax:yzb'), 'history join joinh publish',
+       'neither letters nor * are separators');
+    is($may->(user('x.y', path => '/split'), 'mail/x.y.box'), '',
+       'the one behind it');
+    is($may->(user('x:y/', path => '/split'), 'mail/x:y/.box'), '',
+       'the one before it');
+    is($may->(user('x-y', path => '/split'), 'mail/x-y.box'),
+       'history join joinh publish', 'none of both');
 
     my $nobody = $nginx->native(path => '/some');
     is($may->($nobody, $_), '', "an empty variable grants nothing: $_")

@@ -20,6 +20,11 @@ static size_t rule_size(ngx_http_request_t *r,
     ngx_http_fanout_permit_t *permit);
 static u_char *rule_pack(ngx_http_request_t *r,
     ngx_http_fanout_permit_t *permit, u_char *p, size_t size);
+static ngx_uint_t ambiguous(ngx_http_fanout_permit_t *permit, ngx_uint_t i,
+    ngx_http_variable_value_t *v);
+static ngx_uint_t has_separator(ngx_http_variable_value_t *v, u_char c);
+static void log_ambiguous(ngx_http_request_t *r,
+    ngx_http_fanout_permit_t *permit);
 static ngx_http_fanout_access_t *intern(u_char *data, size_t len);
 
 
@@ -113,6 +118,11 @@ rule_pack(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit, u_char *p,
         } else {
             v = ngx_http_get_indexed_variable(r, part[i].variable);
 
+            if (v && !v->not_found && ambiguous(permit, i, v)) {
+                log_ambiguous(r, permit);
+                return p;
+            }
+
             rc = (v == NULL || v->not_found)
                  ? NGX_HTTP_FANOUT_PATTERN_EMPTY
                  : ngx_http_fanout_pattern_append_literal(&pattern, v->data,
@@ -133,6 +143,69 @@ rule_pack(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit, u_char *p,
     p[2] = (u_char) (pattern.len & 0xff);
 
     return pattern.data + pattern.len;
+}
+
+
+/*
+ * With "user:$user:*" the user "a" would be in the channels of the user "a:b".
+ * So a value that has the separator before or behind it has no channels.
+ */
+
+static ngx_uint_t
+ambiguous(ngx_http_fanout_permit_t *permit, ngx_uint_t i,
+    ngx_http_variable_value_t *v)
+{
+    ngx_http_fanout_part_t  *part;
+
+    if (permit->separators) {
+        return 0;
+    }
+
+    part = permit->parts->elts;
+
+    if (i && part[i - 1].variable == -1
+        && has_separator(v, part[i - 1].text.data[part[i - 1].text.len - 1]))
+    {
+        return 1;
+    }
+
+    return i + 1 < permit->parts->nelts && part[i + 1].variable == -1
+           && has_separator(v, part[i + 1].text.data[0]);
+}
+
+
+/* letters and digits separate nothing, nor does a wildcard */
+
+static ngx_uint_t
+has_separator(ngx_http_variable_value_t *v, u_char c)
+{
+    if ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
+        || c >= 0x80 || c == '*')
+    {
+        return 0;
+    }
+
+    return ngx_strlchr(v->data, v->data + v->len, c) != NULL;
+}
+
+
+/* Anybody may have such a name, and connect again and again. */
+
+static void
+log_ambiguous(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit)
+{
+    static time_t  last;
+
+    if (last == ngx_time()) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
+                  "fanout_permit \"%V\" grants nothing to this client: a "
+                  "variable in it contains the separator beside it, see "
+                  "\"separators=\"", &permit->text);
 }
 
 

@@ -743,8 +743,8 @@ query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
 
     q->member |= (member[1].len != 0);
 
-    if (ngx_http_fanout_json_text(&member[0], channel.data, NGX_HTTP_FANOUT_NAME,
-                                  &text)
+    if (ngx_http_fanout_json_text(&member[0], channel.data,
+                                  NGX_HTTP_FANOUT_NAME, &text)
         != NGX_HTTP_FANOUT_JSON_OK)
     {
         return "the argument \"join\" has no \"channel\" that is a name";
