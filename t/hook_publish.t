@@ -122,6 +122,9 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone tight 4m;
         fanout_zone seldom 4m;
         fanout_zone full 4m;
+        fanout_zone single 4m;
+        fanout_channel single * history=1000;
+        fanout_channel lax lost history=1000;
         $zones
 END
     server => <<"END",
@@ -131,9 +134,10 @@ END
         fanout_hook app /hooks/app?zone=app publish timeout=10s;
         fanout_hook lax /hooks/lax publish timeout=1s fail=pass;
         fanout_hook tight /hooks/tight publish timeout=1s limit=1000
-                    queue=4 batch=2;
+                    queue=4 batch=2 calls=1;
         fanout_hook seldom /hooks/seldom publish;
         fanout_hook full /hooks/full publish timeout=60s queue=1;
+        fanout_hook single /hooks/single publish timeout=10s calls=1;
         $hooks
 
         location /realtime { fanout app; }
@@ -146,6 +150,9 @@ END
         location /tight { fanout tight; }
         location /seldom { fanout seldom; }
         location /full { fanout full; }
+        location /single { fanout single; }
+        location /bulky { fanout app; fanout_message_size 2m; }
+        location /bulky_lax { fanout lax; fanout_message_size 2m; }
         location /api/ { fanout_api app; }
         location /status { fanout_status app; }
 
@@ -649,7 +656,9 @@ part 'commands wait for it' => sub {
 
 
 part 'order' => sub {
-    my @pubs = map { client($_ % 2 ? $one : $two, "u$_") } 1 .. 12;
+    # four of a user, so that there is something to go together
+
+    my @pubs = map { client($_ % 2 ? $one : $two, 'u' . $_ % 3) } 1 .. 12;
     my @subs = map { client($_) } $one, $two;
     my ($messages, $channels) = (15, 3);
 
@@ -713,7 +722,8 @@ part 'order' => sub {
 
 
 part 'order on a channel' => sub {
-    my @pubs = map { client($one, "u$_") } 1 .. 12;
+    my @pubs = map { client($one, "u$_", path => '/single') } 1 .. 12;
+    my $ann  = client($one, 'ann', path => '/single');
 
     while_it([ wait => 'lane', answer => 1 ], sub {
         $backend->forget;
@@ -729,7 +739,7 @@ part 'order on a channel' => sub {
         my @others = map { $pubs[$_]->send_cmd('publish',
                                channel => "lane$_", data => 1) } 10, 11;
 
-        client($one)->ok('ping');
+        client($one, undef, path => '/single')->ok('ping');
         is((grep { $_->{channel} eq 'lane' } $backend->asked), 1,
            'nothing overtakes what is asked for');
 
@@ -747,8 +757,145 @@ part 'order on a channel' => sub {
 };
 
 
+part 'several calls for a channel' => sub {
+    my @pubs = map { client($one, "u$_") } 1 .. 6;
+
+    $ann->ok('join', channel => 'several');
+
+    while_it([ answer => 1 ], sub {
+        $backend->forget;
+
+        my @ids = map {
+            $pubs[$_]->send_cmd('publish', channel => 'several', data => {
+                n => $_, $_ == 2 ? (hold => 'several') : () })
+        } 0 .. $#pubs;
+
+        $backend->wait_calls(scalar @pubs);
+        is(code($pubs[$_]->reply($ids[$_])), 'ok', 'those before') for 0, 1;
+
+        client($one)->ok('ping');
+        is_deeply([ map { $_->{data}{n} } $ann->drain ], [ 0, 1 ],
+                  'those behind are asked for, but not made');
+
+        $backend->let('several');
+        is(code($pubs[$_]->reply($ids[$_])), 'ok', 'all') for 2 .. 5;
+        is_deeply(data_of($ann, 'several'),
+                  [ map { { n => $_, $_ == 2 ? (hold => 'several') : () } }
+                    0 .. 5 ], 'in the order they came');
+        is((grep { @{ $_->{publishes} } != 1 } $backend->calls), 0,
+           'a call for each user');
+    });
+
+    $_->disconnect for @pubs;
+    $ann->ok('leave', channel => 'several');
+};
+
+
+# what one sends must not decide about what others do
+
+part 'each by itself' => sub {
+    my @eve = map { client($one, "eve$_") } 1 .. 4;
+    my @same = map { client($one, 'same') } 1 .. 6;
+    my $bob = client($one, 'bob');
+
+    # a call under way for each that is allowed, and then all of them at once
+
+    my $jam = sub {
+        my ($channel) = @_;
+
+        my @jam = map { client($one, "jam$_") } 1 .. 8;
+        my @id  = map { $_->send_cmd('publish', channel => $channel,
+                                     data => { hold => $channel }) } @jam;
+
+        $backend->wait_calls(8);
+
+        return sub {
+            $backend->let($channel);
+            is(code($jam[$_]->reply($id[$_])), 'ok', 'made') for 0 .. 7;
+            $_->disconnect for @jam;
+        };
+    };
+
+    my @large = map { { data => 0, meta => 'm' x 1020, event => 'e' x 100,
+                        key => 'k' x 100 } } 1 .. 48;
+
+    while_it([ answer => 1 ], sub {
+        $backend->forget;
+
+        my $go = $jam->('large');
+        my @id = map { $_->send_cmd('publish', channel => 'large',
+                                    messages => \@large) } @same;
+        my $b = $bob->send_cmd('publish', channel => 'large', data => 1);
+
+        client($one)->ok('ping');
+        $go->();
+
+        is(code($same[$_]->reply($id[$_])), 'ok', 'large ones') for 0 .. 5;
+        is(code($bob->reply($b)), 'ok', 'and one behind them');
+
+        my @raw = map { length s/^.*?\r\n\r\n//sr } $backend->requests;
+        is((grep { $_ > 262144 } @raw), 0, 'no call is too large')
+            or diag("@raw");
+        is((grep { my %u = map { ($_->{messages}[0]{from}{user} => 1) }
+                               @{ $_->{publishes} }; keys %u > 1 }
+            $backend->calls), 0, 'users are not mixed');
+        cmp_ok((grep { @{ $_->{publishes} } > 1 } $backend->calls), '>', 0,
+               'but what is of one goes together');
+    });
+
+    # a verdict that can't be followed is of one, and so is a call
+
+    while_it([ answer => 1 ], sub {
+        $backend->forget;
+
+        my $go = $jam->('spoilt');
+        my @id = map { $same[$_]->send_cmd('publish', channel => 'spoilt',
+            data => $_ == 2 ? { spoil => 1 } : { n => $_ }) } 0 .. 5;
+
+        client($one)->ok('ping');
+        $go->();
+
+        is(code($same[$_]->reply($id[$_])),
+           $_ == 2 ? 'hook_failed' : 'ok', "each by itself: $_") for 0 .. 5;
+        is_deeply(data_of($ann, 'spoilt')->[$_], { n => $_ < 10 ? $_ - 8
+                                                             : $_ - 7 },
+                  'in order') for 8 .. 12;
+    });
+
+    $_->disconnect for @eve, @same, $bob;
+};
+
+
+part 'a no that is lost is no yes' => sub {
+    my $ws = client($one, 'lax', path => '/lax');
+
+    for my $steps ([ send => response(400) ], [ send => response(413) ],
+                   [ send => response(200, [], 'OK') ],
+                   [ send => response(200, [], '{"publishes":[]}') ],
+                   [ send => response(200, [], ' ' x 1048577) ])
+    {
+        while_it($steps, sub {
+            is(code(publish($ws, 'lost', 1)), 'hook_failed',
+               'fail=pass: ' . substr $steps->[1], 0, 40);
+        });
+    }
+
+    is(code(publish($ws, 'lost', { change => [] })), 'hook_failed',
+       'a bad change');
+    is(code(publish($ws, 'lost', { say => { allow => 'no' } })),
+       'hook_failed', 'neither yes nor no');
+
+    my $big = client($one, 'big', path => '/bulky_lax');
+    is(code(publish($big, 'lost', 'x' x 1100000, timeout => 20)),
+       'hook_failed', 'larger than client_max_body_size');
+
+    is_deeply(data_of($ws, 'lost'), [], 'nothing was published');
+    $_->disconnect for $ws, $big;
+};
+
+
 part 'batches' => sub {
-    my @pubs = map { client($one, "u$_") } 1 .. 150;
+    my @pubs = map { client($one, 'same') } 1 .. 150;
 
     while_it([ wait => 'batches', answer => 1 ], sub {
         $backend->forget;
@@ -1113,7 +1260,7 @@ part 'fail=pass' => sub {
     $ws->ok('join', channel => 'pass');
 
     for my $steps ([ send => response(500) ], [ close => 1 ],
-                   [ send => response(200, [], 'OK') ], [ wait => 'never' ])
+                   [ send => response(503) ], [ wait => 'never' ])
     {
         while_it($steps, sub {
             is(code(publish($ws, 'pass', "$steps->[0]")), 'ok', 'published');
@@ -1123,14 +1270,13 @@ part 'fail=pass' => sub {
     }
 
     $backend->let('never');
-    is(code(publish($ws, 'pass', { say => 1 })), 'ok', 'no answer');
-    is(code(publish($ws, 'pass', { change => [] })), 'ok', 'a bad change');
+    is(code(publish($ws, 'pass', { say => 1 })), 'hook_failed', 'no answer');
+    is(code(publish($ws, 'pass', { change => [] })), 'hook_failed',
+       'a bad change');
     is(code(publish($ws, 'pass', { deny => {} })), 'refused',
        'a no is a no');
-    is($ws->next_push->{data}{say}, 1, 'as it was');
 
     while_it([ send => response(500) ], sub {
-        $raw->recv_text for 1, 2;
         $raw->send_text('raw');
         is($raw->recv_text, 'raw', 'raw');
     });
@@ -1140,7 +1286,7 @@ part 'fail=pass' => sub {
 
 
 part 'bounds' => sub {
-    my @ws = map { client($one, "u$_", path => '/tight') } 1 .. 6;
+    my @ws = map { client($one, 'same', path => '/tight') } 1 .. 6;
 
     while_it([ wait => 'tight', answer => 1 ], sub {
         $backend->forget;

@@ -72,6 +72,9 @@ static struct sockaddr_un  address;
 static ngx_str_t           address_text = ngx_string("unix:");
 
 
+const char  ngx_http_fanout_call_too_large[] = "the response is too large";
+
+
 static ngx_http_module_t  module_ctx = {
     NULL,                                  /* preconfiguration */
     init,                                  /* postconfiguration */
@@ -228,7 +231,7 @@ take(ngx_http_fanout_call_t *call, ngx_buf_t *b)
     n = b->last - b->pos;
 
     if (n > call->to->limit - call->len) {
-        call->failure = "the response is too large";
+        call->failure = ngx_http_fanout_call_too_large;
         return NGX_ERROR;
     }
 

@@ -29,6 +29,10 @@ typedef void (*ngx_http_fanout_call_pt)(void *data, ngx_uint_t status,
     ngx_str_t *body);
 
 
+/* The text, by its address, if the response is larger than the limit. */
+extern const char  ngx_http_fanout_call_too_large[];
+
+
 /* where calls go to */
 
 typedef struct {

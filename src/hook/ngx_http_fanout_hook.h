@@ -27,12 +27,18 @@
 #define NGX_HTTP_FANOUT_HOOK_BATCH     NGX_HTTP_FANOUT_ZONE_EVENTS
 
 
+/* calls=, at most */
+#define NGX_HTTP_FANOUT_HOOK_CALLS     64
+
+
 /* a fanout_hook */
 
 struct ngx_http_fanout_hook_s {
     ngx_http_fanout_callee_t         callee;
     ngx_uint_t                       mask;      /* what it is told of */
     ngx_uint_t                       batch;     /* things in one call */
+    ngx_uint_t                       calls;     /* under way, for a lane of
+                                                   publishes */
     ngx_uint_t                       queue;     /* things that may wait, 0:
                                                    not said */
     ngx_msec_t                       retry;     /* the longest wait, 0: not

@@ -77,6 +77,7 @@ ngx_http_fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     hook->callee.timeout = 30000;
     hook->callee.limit = 1024 * 1024;
     hook->batch = NGX_HTTP_FANOUT_HOOK_BATCH;
+    hook->calls = 8;
 
     rv = fanout_conf_repeated(cf, 3);
 
@@ -181,6 +182,11 @@ set_argument(ngx_conf_t *cf, ngx_http_fanout_hook_t *hook, ngx_str_t *arg)
                           &hook->batch);
     }
 
+    if (fanout_conf_parameter(arg, "calls", &s)) {
+        return set_number(cf, arg, &s, NGX_HTTP_FANOUT_HOOK_CALLS,
+                          &hook->calls);
+    }
+
     if (fanout_conf_parameter(arg, "queue", &s)) {
         return set_number(cf, arg, &s, NGX_HTTP_FANOUT_NUMBER, &hook->queue);
     }
@@ -225,8 +231,8 @@ set_argument(ngx_conf_t *cf, ngx_http_fanout_hook_t *hook, ngx_str_t *arg)
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid event or parameter \"%V\" of a hook; there "
                        "are connect, disconnect, join, leave, first-in, "
-                       "last-out, occupied, vacated, publish, batch=, queue=, "
-                       "timeout=, retry=, limit= and fail=", arg);
+                       "last-out, occupied, vacated, publish, batch=, "
+                       "calls=, queue=, timeout=, retry=, limit= and fail=", arg);
 
     return NGX_CONF_ERROR;
 }

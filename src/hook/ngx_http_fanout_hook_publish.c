@@ -2,58 +2,20 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Asking for publishes.  What is asked for a channel goes through one lane, a
- * call at a time, so that publishes of this worker to it stay in order; what
- * comes meanwhile goes together in the next call.
- *
- *   {"zone":"app","publishes":[
- *     {"id":"…","channel":"room:1","messages":[{"event":…,"data":…,
- *                                               "from":{…}}]}]}
- *
- * The answer has as many members, in the same order, or no body at all, which
- * lets all through as they are:
- *
- *   {"publishes":[{},{"allow":false,"message":"…","details":{…}},
- *                 {"messages":[{"event":…,"data":…}]}]}
+ * Asking for publishes.  What is asked for a channel goes through one lane, so
+ * that publishes of this worker to it stay in order.
  */
 
 
-#include "ngx_http_fanout_hook.h"
+#include "ngx_http_fanout_hook_lane.h"
 #include "ngx_http_fanout_entry.h"
-#include "ngx_http_fanout_json.h"
 #include "ngx_http_fanout_transport.h"
 
 
-#define NGX_HTTP_FANOUT_LANES       4
 #define NGX_HTTP_FANOUT_ASK_QUEUE   1000        /* unless queue= says */
 #define NGX_HTTP_FANOUT_ASK_LOG     1000        /* ms, a line at most */
-#define NGX_HTTP_FANOUT_ASK_BYTES   262144      /* of payload in a call, but
-                                                   for a single one */
-#define NGX_HTTP_FANOUT_ASK_DEPTH   (NGX_HTTP_FANOUT_JSON_DEPTH + 4)
 #define NGX_HTTP_FANOUT_ASK_TEXT    255         /* bytes of a message */
 #define NGX_HTTP_FANOUT_ASK_DETAILS 1024
-
-
-typedef struct asker_s  asker_t;
-
-typedef struct {
-    asker_t                 *asker;
-    ngx_queue_t              waiting;
-    ngx_queue_t              asked;         /* in the call */
-    ngx_uint_t               n;             /* of them */
-    ngx_http_fanout_call_t  *call;
-    ngx_event_t              work;          /* posted */
-} lane_t;
-
-struct asker_s {
-    ngx_http_fanout_hub_t   *hub;
-    ngx_http_fanout_hook_t  *hook;
-    ngx_uint_t               n;             /* asks that are not answered */
-    uint64_t                 last;          /* id */
-    ngx_uint_t               turned;        /* away, not yet logged */
-    ngx_event_t              log;           /* timer, set: not yet again */
-    lane_t                   lanes[NGX_HTTP_FANOUT_LANES];
-};
 
 
 typedef struct {
@@ -73,33 +35,18 @@ typedef struct {
 static ngx_http_fanout_ask_t *ask_create(ngx_http_fanout_session_t *s,
     ngx_str_t *channel, ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts);
-static void turn_away(asker_t *a);
+static void turn_away(fanout_asker_t *a);
 static void log_handler(ngx_event_t *ev);
-static void work_handler(ngx_event_t *ev);
-static ngx_int_t compose(lane_t *lane, ngx_str_t *body);
-static ngx_int_t compose_ask(ngx_http_fanout_ask_t *ask,
-    ngx_http_fanout_frame_t *f);
-static void answered(void *data, ngx_uint_t status, ngx_str_t *body);
-static const char *read_verdicts(lane_t *lane, ngx_uint_t status,
-    ngx_str_t *body, ngx_http_fanout_json_t *verdicts);
-static const char *follow(ngx_http_fanout_ask_t *ask,
-    ngx_http_fanout_json_t *verdict);
 static void refuse(ngx_http_fanout_ask_t *ask, verdict_t *v);
 static const char *change(ngx_http_fanout_ask_t *ask,
     ngx_http_fanout_json_t *array);
 static const char *change_message(ngx_http_fanout_ask_t *ask,
     ngx_http_fanout_json_t *item, u_char **p,
     ngx_http_fanout_zone_message_t *m);
-static void fail(ngx_http_fanout_ask_t *ask);
 static void publish(ngx_http_fanout_ask_t *ask,
     ngx_http_fanout_zone_message_t *m, ngx_uint_t n);
-static void finish(ngx_http_fanout_ask_t *ask);
 static void copy_zstr(u_char **p, ngx_http_fanout_zstr_t *s);
 
-
-static const ngx_http_fanout_json_field_t  answer_fields[] = {
-    { "publishes", sizeof("publishes") - 1, 0 }
-};
 
 static const ngx_http_fanout_json_field_t  verdict_fields[] = {
     ngx_http_fanout_json_field("allow", verdict_t, allow),
@@ -118,12 +65,11 @@ static const ngx_http_fanout_json_field_t  change_fields[] = {
 ngx_int_t
 ngx_http_fanout_hook_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
 {
-    asker_t     *a;
-    lane_t      *lane;
-    ngx_uint_t   i;
+    ngx_uint_t       i;
+    fanout_asker_t  *a;
 
     if (app->ask) {
-        a = ngx_calloc(sizeof(asker_t), cycle->log);
+        a = ngx_calloc(sizeof(fanout_asker_t), cycle->log);
         if (a == NULL) {
             return NGX_ERROR;
         }
@@ -138,15 +84,7 @@ ngx_http_fanout_hook_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
         a->log.cancelable = 1;
 
         for (i = 0; i < NGX_HTTP_FANOUT_LANES; i++) {
-            lane = &a->lanes[i];
-            lane->asker = a;
-
-            ngx_queue_init(&lane->waiting);
-            ngx_queue_init(&lane->asked);
-
-            lane->work.handler = work_handler;
-            lane->work.data = lane;
-            lane->work.log = cycle->log;
+            fanout_lane_init(&a->lanes[i], a, cycle->log);
         }
 
         app->hub->asker = a;
@@ -176,7 +114,7 @@ ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub, ngx_str_t *channel)
 ngx_uint_t
 ngx_http_fanout_asks_waiting(ngx_http_fanout_hub_t *hub)
 {
-    asker_t  *a = hub->asker;
+    fanout_asker_t  *a = hub->asker;
 
     return a ? a->n : 0;
 }
@@ -185,7 +123,7 @@ ngx_http_fanout_asks_waiting(ngx_http_fanout_hub_t *hub)
 ngx_uint_t
 ngx_http_fanout_asks_max(ngx_http_fanout_hub_t *hub)
 {
-    asker_t  *a = hub->asker;
+    fanout_asker_t  *a = hub->asker;
 
     if (a == NULL) {
         return 0;
@@ -203,8 +141,8 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_error_e *rc)
 {
-    lane_t                 *lane;
-    asker_t                *a;
+    fanout_lane_t          *lane;
+    fanout_asker_t         *a;
     ngx_http_fanout_ask_t  *ask;
 
     a = s->hub->asker;
@@ -226,8 +164,7 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     lane = &a->lanes[ngx_crc32_short(channel->data, channel->len)
                      % NGX_HTTP_FANOUT_LANES];
 
-    ngx_queue_insert_tail(&lane->waiting, &ask->queue);
-    ngx_post_event(&lane->work, &ngx_posted_events);
+    fanout_lane_put(lane, ask);
 
     ngx_http_fanout_count(s->hub, hook_asks);
 
@@ -236,7 +173,7 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
 
 static void
-turn_away(asker_t *a)
+turn_away(fanout_asker_t *a)
 {
     ngx_http_fanout_count(a->hub, hook_failures);
 
@@ -253,7 +190,7 @@ turn_away(asker_t *a)
 static void
 log_handler(ngx_event_t *ev)
 {
-    asker_t  *a = ev->data;
+    fanout_asker_t  *a = ev->data;
 
     if (a->turned == 0) {
         return;
@@ -348,276 +285,8 @@ copy_zstr(u_char **p, ngx_http_fanout_zstr_t *s)
 }
 
 
-static void
-work_handler(ngx_event_t *ev)
-{
-    size_t                  size;
-    lane_t                 *lane;
-    ngx_str_t               body;
-    ngx_uint_t              i;
-    ngx_queue_t            *q;
-    ngx_http_fanout_ask_t  *ask;
-
-    lane = ev->data;
-    size = 0;
-
-    if (lane->call || ngx_queue_empty(&lane->waiting)) {
-        return;
-    }
-
-    for (lane->n = 0; lane->n < lane->asker->hook->batch; lane->n++) {
-
-        if (ngx_queue_empty(&lane->waiting)) {
-            break;
-        }
-
-        q = ngx_queue_head(&lane->waiting);
-        ask = ngx_queue_data(q, ngx_http_fanout_ask_t, queue);
-
-        for (i = 0; i < ask->n; i++) {
-            size += ask->messages[i].data.len;
-        }
-
-        if (lane->n && size > NGX_HTTP_FANOUT_ASK_BYTES) {
-            break;
-        }
-
-        ngx_queue_remove(q);
-        ngx_queue_insert_tail(&lane->asked, q);
-    }
-
-    ngx_http_fanout_count(lane->asker->hub, hook_calls);
-
-    if (compose(lane, &body) == NGX_OK) {
-        lane->call = ngx_http_fanout_call_start(&lane->asker->hook->callee,
-                                                &body, answered, lane);
-    }
-
-    if (lane->call == NULL) {
-        ngx_str_set(&body, "out of memory or connections");
-        answered(lane, 0, &body);
-    }
-}
-
-
-static ngx_int_t
-compose(lane_t *lane, ngx_str_t *body)
-{
-    ngx_queue_t              *q;
-    ngx_http_fanout_hub_t    *hub;
-    ngx_http_fanout_frame_t  *f;
-
-    hub = lane->asker->hub;
-
-    f = ngx_http_fanout_frame_create(hub, 4096);
-    if (f == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_fanout_frame_literal(hub, f, "{\"zone\":") != NGX_OK
-        || ngx_http_fanout_frame_string(hub, f, hub->app->name.data,
-                                        hub->app->name.len)
-           != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, ",\"publishes\":[")
-           != NGX_OK)
-    {
-        goto failed;
-    }
-
-    for (q = ngx_queue_head(&lane->asked);
-         q != ngx_queue_sentinel(&lane->asked);
-         q = ngx_queue_next(q))
-    {
-        if (compose_ask(ngx_queue_data(q, ngx_http_fanout_ask_t, queue), f)
-            != NGX_OK)
-        {
-            goto failed;
-        }
-    }
-
-    /* the last comma */
-    f->used--;
-
-    if (ngx_http_fanout_frame_literal(hub, f, "]}") != NGX_OK) {
-        goto failed;
-    }
-
-    body->len = f->used;
-    body->data = ngx_alloc(f->used, ngx_cycle->log);
-
-    if (body->data == NULL) {
-        goto failed;
-    }
-
-    ngx_memcpy(body->data, f->data, f->used);
-    ngx_http_fanout_frame_release(hub, f);
-
-    return NGX_OK;
-
-failed:
-
-    ngx_http_fanout_frame_release(hub, f);
-
-    return NGX_ERROR;
-}
-
-
-static ngx_int_t
-compose_ask(ngx_http_fanout_ask_t *ask, ngx_http_fanout_frame_t *f)
-{
-    ngx_uint_t                       i;
-    ngx_http_fanout_hub_t           *hub;
-    ngx_http_fanout_entry_t          e;
-    ngx_http_fanout_zone_message_t  *m;
-
-    hub = ask->hub;
-
-    if (ngx_http_fanout_frame_printf(hub, f, 64, "{\"id\":\"%xL\",", ask->id)
-        != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, "\"channel\":") != NGX_OK
-        || ngx_http_fanout_frame_string(hub, f, ask->channel.data,
-                                        ask->channel.len)
-           != NGX_OK
-        || ngx_http_fanout_frame_literal(hub, f, ",\"messages\":[") != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < ask->n; i++) {
-        m = &ask->messages[i];
-
-        ngx_memzero(&e, sizeof(ngx_http_fanout_entry_t));
-
-        e.type = NGX_HTTP_FANOUT_MESSAGE;
-        e.kind = m->kind;
-        e.client = m->client;
-        e.event = m->event;
-        e.key = m->key;
-        e.user = m->user;
-        e.meta = m->meta;
-        e.data = m->data;
-        e.to_client = m->to_client;
-        e.to_user = m->to_user;
-        e.to = ask->to;
-
-        if (ngx_http_fanout_frame_literal(hub, f, "{") != NGX_OK
-            || ngx_http_fanout_message_json(hub, &e, f) != NGX_OK
-            || ngx_http_fanout_frame_literal(hub, f, "},") != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    f->used--;
-
-    return ngx_http_fanout_frame_literal(hub, f, "]},");
-}
-
-
-/* the answer */
-
-static void
-answered(void *data, ngx_uint_t status, ngx_str_t *body)
-{
-    lane_t                  *lane;
-    ngx_uint_t               i;
-    const char              *failure, *wrong;
-    ngx_queue_t             *q;
-    ngx_http_fanout_hub_t   *hub;
-    ngx_http_fanout_ask_t   *ask;
-    ngx_http_fanout_json_t   verdicts[NGX_HTTP_FANOUT_HOOK_BATCH];
-
-    lane = data;
-    lane->call = NULL;
-    hub = lane->asker->hub;
-
-    failure = read_verdicts(lane, status, body, verdicts);
-
-    for (i = 0; !ngx_queue_empty(&lane->asked); i++) {
-        q = ngx_queue_head(&lane->asked);
-        ngx_queue_remove(q);
-        ask = ngx_queue_data(q, ngx_http_fanout_ask_t, queue);
-
-        if (failure) {
-            fail(ask);
-
-        } else {
-            wrong = follow(ask, &verdicts[i]);
-
-            if (wrong) {
-                ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                              "%V answered to a publish on channel \"%V\" "
-                              "what is no answer: %s",
-                              &lane->asker->hook->callee.what, &ask->channel,
-                              wrong);
-                ngx_http_fanout_count(hub, hook_failures);
-                fail(ask);
-            }
-        }
-
-        lane->asker->n--;
-        finish(ask);
-    }
-
-    if (failure) {
-        ngx_http_fanout_count(hub, hook_failures);
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "%V failed for %ui publishes in zone \"%V\": status "
-                      "%ui, %s", &lane->asker->hook->callee.what, lane->n,
-                      &hub->app->name, status, failure);
-    }
-
-    ngx_post_event(&lane->work, &ngx_posted_events);
-}
-
-
-/* NULL: one for each that was asked, of len 0 to let it through */
-
-static const char *
-read_verdicts(lane_t *lane, ngx_uint_t status, ngx_str_t *body,
-    ngx_http_fanout_json_t *verdicts)
-{
-    size_t                        n;
-    ngx_http_fanout_json_t        array;
-    ngx_http_fanout_json_error_t  err;
-
-    if (status == 0) {
-        return (const char *) body->data;
-    }
-
-    if (status < 200 || status >= 300) {
-        return "which is no success";
-    }
-
-    if (body->len == 0) {
-        ngx_memzero(verdicts, lane->n * sizeof(ngx_http_fanout_json_t));
-        return NULL;
-    }
-
-    if (ngx_http_fanout_json_object(body->data, body->len,
-                                    NGX_HTTP_FANOUT_ASK_DEPTH, answer_fields,
-                                    1, &array, &err)
-        != NGX_HTTP_FANOUT_JSON_OK)
-    {
-        return "the response is not a JSON object";
-    }
-
-    if (ngx_http_fanout_json_array(&array, verdicts, lane->n, &n)
-        != NGX_HTTP_FANOUT_JSON_OK
-        || n != lane->n)
-    {
-        return "\"publishes\" of the response is not an array with as many "
-               "members as that of the request";
-    }
-
-    return NULL;
-}
-
-
-/* What the backend wants done, or what is wrong with that. */
-
-static const char *
-follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
+const char *
+fanout_ask_follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
 {
     int        allow;
     verdict_t  v;
@@ -821,12 +490,10 @@ change_message(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *item,
 }
 
 
-static void
-fail(ngx_http_fanout_ask_t *ask)
+void
+fanout_ask_fail(ngx_http_fanout_ask_t *ask, ngx_uint_t pass)
 {
-    asker_t  *a = ask->hub->asker;
-
-    if (a->hook->pass) {
+    if (pass) {
         publish(ask, ask->messages, ask->n);
         return;
     }
@@ -867,8 +534,8 @@ publish(ngx_http_fanout_ask_t *ask, ngx_http_fanout_zone_message_t *m,
 }
 
 
-static void
-finish(ngx_http_fanout_ask_t *ask)
+void
+fanout_ask_finish(ngx_http_fanout_ask_t *ask)
 {
     ngx_http_fanout_session_t  *s;
 

@@ -31,6 +31,8 @@ is answered by what its first message says, in its data:
     { deny => {...} }       {"allow":false} and these members
     { say => value }        that, as it is
     { change => [...] }     {"messages":[...]}
+    { hold => name }        {}, when the test says let(name)
+    { spoil => 1 }          what is no answer, for all of the call
     anything else           {}
 
 C<does> takes steps, which are gone through for each request from then on.
@@ -144,6 +146,16 @@ sub judge {
     my ($self, $c) = @_;
 
     my $call = Fanout::JSON::decode($self->{body});
+    my @data = map { ref $_->{data} eq 'HASH' ? $_->{data} : () }
+               map { @{ $_->{messages} } } @{ $call->{publishes} };
+
+    $self->SUPER::step($c, wait => $_) for map { $_->{hold} // () } @data;
+
+    if (grep { $_->{spoil} } @data) {
+        Fanout::Backend::put($c, response(200, [], 'spoilt'));
+        return;
+    }
+
     my $text = Fanout::JSON::encode({
         publishes => [ map { verdict($_) } @{ $call->{publishes} } ]
     });

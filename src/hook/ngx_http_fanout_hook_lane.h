@@ -1,0 +1,69 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The lanes of the publish hook: which asks go together in a call, and what
+ * becomes of them when it is answered.  Inside hook/ alone.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_HOOK_LANE_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_HOOK_LANE_H_INCLUDED_
+
+
+#include "ngx_http_fanout_hook.h"
+#include "ngx_http_fanout_json.h"
+
+
+#define NGX_HTTP_FANOUT_LANES  4
+
+
+typedef struct fanout_asker_s  fanout_asker_t;
+
+
+/*
+ * Asks of the channels of a lane are settled in the order in which they came.
+ * They are put together as batches, each one call, of which several are under
+ * way: only the oldest is settled, those behind it wait for it.
+ */
+
+typedef struct {
+    fanout_asker_t          *asker;
+    ngx_queue_t              waiting;       /* asks in no batch */
+    ngx_queue_t              batches;       /* oldest first */
+    ngx_uint_t               calls;         /* under way */
+    ngx_event_t              work;          /* posted */
+} fanout_lane_t;
+
+struct fanout_asker_s {
+    ngx_http_fanout_hub_t   *hub;
+    ngx_http_fanout_hook_t  *hook;
+    ngx_uint_t               n;             /* asks that are not answered */
+    uint64_t                 last;          /* id */
+    ngx_uint_t               turned;        /* away, not yet logged */
+    ngx_event_t              log;           /* timer, set: not yet again */
+    fanout_lane_t            lanes[NGX_HTTP_FANOUT_LANES];
+};
+
+
+void fanout_lane_init(fanout_lane_t *lane, fanout_asker_t *a, ngx_log_t *log);
+
+/* An ask takes its place; it is in a call soon. */
+void fanout_lane_put(fanout_lane_t *lane, ngx_http_fanout_ask_t *ask);
+
+
+/* what asks are told, see hook_publish.c */
+
+/* Does what the backend wants done, of len 0 to let it through: NULL, or what
+ * is wrong with that; then nothing was done. */
+const char *fanout_ask_follow(ngx_http_fanout_ask_t *ask,
+    ngx_http_fanout_json_t *verdict);
+
+/* There is no answer: let through if pass, or refused. */
+void fanout_ask_fail(ngx_http_fanout_ask_t *ask, ngx_uint_t pass);
+
+/* All is said: the session goes on.  The ask may be freed. */
+void fanout_ask_finish(ngx_http_fanout_ask_t *ask);
+
+
+#endif /* _NGX_HTTP_FANOUT_HOOK_LANE_H_INCLUDED_ */
