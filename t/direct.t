@@ -26,6 +26,9 @@ END
                          fanout_resume 1m; fanout_buffer 64k;
                          fanout_message_size 256k; fanout_ping 60s; }
         location /ro   { fanout app; fanout_permit join *; }
+        location /blind { fanout app; fanout_permit join,publish,signal *; }
+        location /say   { fanout app; fanout_permit publish *; }
+        location /past  { fanout app; fanout_permit publish,history *; }
         location /raw  { fanout app; fanout_dialect raw; fanout_permit all *;
                          fanout_user $arg_user; }
         location /fanout { fanout_api app; }
@@ -367,6 +370,63 @@ subtest 'a large one' => sub {
     ok(!(grep { $_->{data} ne $big } @m), 'as they are');
 
     leave_all($ann, $back);
+};
+
+
+subtest 'what is told only to who may see it' => sub {
+    my $bob   = joined('seen', 'bob');
+    my $blind = $nginx->native(path => '/blind');
+    my $say   = $nginx->native(path => '/say');
+    my $past  = $nginx->native(path => '/past');
+    my $post  = sub {
+        my ($path, %command) = @_;
+
+        return $http->post($path, Fanout::JSON::encode({ id => 1, %command }),
+            headers => { 'Content-Type' => 'application/json' })->json;
+    };
+
+    # by neither can a stranger tell whether somebody is there
+
+    my @to = ({ user => 'bob' }, { user => 'nobody' },
+              { client => $bob->client }, { client => 'c_0000000000000001' },
+              { client => 'none' });
+
+    for my $to (@to) {
+        my %say = (channel => 'seen', data => 1, to => $to);
+
+        for my $r ($blind->cmd('publish', %say),
+                   $blind->cmd('signal', %say, event => 'x'),
+                   $post->('/blind', op => 'publish', %say),
+                   $post->('/blind', op => 'signal', %say, event => 'x'))
+        {
+            is($r->{error}{code}, 'forbidden', 'to needs a permission');
+            like($r->{error}{message}, qr/fanout_permit presence/, 'which');
+        }
+    }
+
+    is($blind->cmd('publish', channel => 'seen', data => 'all')->{ok}{offset},
+       1, 'to all it may');
+    is($bob->next_push->{data}, 'all', 'nothing else has come');
+
+    # nor how far a channel is
+
+    my $at = $http->get('/fanout/channels/seen')->json;
+
+    for my $if (0, 1, 2) {
+        my %say = (op => 'publish', channel => 'seen', data => 1,
+                   if => { epoch => $at->{epoch}, offset => $if });
+
+        my $r = $say->cmd('publish', %say);
+        is($r->{error}{code}, 'forbidden', 'if needs a permission');
+        like($r->{error}{message}, qr/fanout_permit join/, 'which');
+        is($post->('/say', %say)->{error}{code}, 'forbidden', 'by POST, too');
+    }
+
+    for ($past, $blind) {
+        my $r = $_->cmd('publish', channel => 'seen', data => 1,
+                        if => { epoch => $at->{epoch}, offset => 99 });
+        is($r->{error}{code}, 'conflict', 'one that may see it is told');
+    }
 };
 
 

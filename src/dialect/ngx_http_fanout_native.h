@@ -248,6 +248,10 @@ void fanout_native_batch(ngx_http_fanout_session_t *s, ngx_str_t *text);
 ngx_uint_t fanout_native_channel(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_uint_t op);
 
+/* Whether an operation on cmd->name is permitted, or one of several. */
+ngx_uint_t fanout_native_may(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd, ngx_uint_t op);
+
 /* A number from 0 to max. */
 ngx_uint_t fanout_native_count(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_json_t *value, const char *name,

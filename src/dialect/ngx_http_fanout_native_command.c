@@ -278,8 +278,7 @@ ngx_uint_t
 fanout_native_channel(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_uint_t op)
 {
-    ngx_http_fanout_json_t       text;
-    const char  *verb;
+    ngx_http_fanout_json_t  text;
 
     if (ngx_http_fanout_json_text(&cmd->channel, cmd->buf, sizeof(cmd->buf),
                                   &text)
@@ -295,27 +294,37 @@ fanout_native_channel(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
         goto invalid;
     }
 
-    if (op && !ngx_http_fanout_access_check(s->access, op, &cmd->name)) {
-
-        verb = op == NGX_HTTP_FANOUT_MAY_JOIN ? "join"
-               : op == NGX_HTTP_FANOUT_MAY_PUBLISH ? "publish"
-               : op == NGX_HTTP_FANOUT_MAY_PRESENCE ? "presence"
-               : op == NGX_HTTP_FANOUT_MAY_SIGNAL ? "signal" : "history";
-
-        ngx_http_fanout_count(s->hub, forbidden);
-        ngx_http_fanout_eventlog_forbidden(s, verb, &cmd->name);
-        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
-               "no \"fanout_permit %s\" allows this channel", verb);
-        return 0;
-    }
-
-    return 1;
+    return op == 0 || fanout_native_may(s, cmd, op);
 
 invalid:
 
     fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
            "\"channel\" is a name: a string of 1 to 255 bytes of UTF-8 "
            "without control characters and \"*\"");
+
+    return 0;
+}
+
+
+ngx_uint_t
+fanout_native_may(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_uint_t op)
+{
+    const char  *verb;
+
+    if (ngx_http_fanout_access_check(s->access, op, &cmd->name)) {
+        return 1;
+    }
+
+    verb = (op & NGX_HTTP_FANOUT_MAY_JOIN) ? "join"
+           : op == NGX_HTTP_FANOUT_MAY_PUBLISH ? "publish"
+           : op == NGX_HTTP_FANOUT_MAY_PRESENCE ? "presence"
+           : op == NGX_HTTP_FANOUT_MAY_SIGNAL ? "signal" : "history";
+
+    ngx_http_fanout_count(s->hub, forbidden);
+    ngx_http_fanout_eventlog_forbidden(s, verb, &cmd->name);
+    fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
+           "no \"fanout_permit %s\" allows this channel", verb);
 
     return 0;
 }

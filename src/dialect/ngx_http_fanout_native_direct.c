@@ -49,6 +49,12 @@ fanout_native_to(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_str_t                str;
     ngx_http_fanout_json_t   text;
 
+    /* the reply tells who is there */
+
+    if (!fanout_native_may(s, cmd, NGX_HTTP_FANOUT_MAY_PRESENCE)) {
+        return 0;
+    }
+
     if (ngx_http_fanout_json_members(&cmd->to, to_fields,
                                      fanout_nelts(to_fields), &to, NULL)
         != NGX_HTTP_FANOUT_JSON_OK

@@ -132,6 +132,14 @@ publish_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     if (cmd->condition.len) {
         opts->if_set = 1;
 
+        /* the reply tells how far the channel is */
+
+        if (!fanout_native_may(s, cmd, NGX_HTTP_FANOUT_MAY_JOIN
+                                       |NGX_HTTP_FANOUT_MAY_HISTORY))
+        {
+            return 0;
+        }
+
         if (!fanout_native_position(s, cmd, &cmd->condition, "if",
                                     &opts->if_epoch, &opts->if_offset))
         {
