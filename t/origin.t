@@ -333,8 +333,10 @@ subtest 'a page may read why it was refused' => sub {
          [ 'another method', PUT => '/list', 'x', 405 ],
          [ 'a user that is none', GET => '/list?channel=a', undef, 400,
            Cookie => "sid=a\tb" ],
+         [ 'sessions of the user', GET => '/one?channel=a&poll=1&session=1',
+           undef, '429', Cookie => 'sid=u' ],
          [ 'a stream of the user', GET => '/one?channel=a',
-           undef, '[45]..', Cookie => 'sid=u' ])
+           undef, '200', Cookie => 'sid=u' ])
     {
         my ($name, $method, $path, $body, $status, %more) = @$_;
 
@@ -356,6 +358,31 @@ subtest 'a page may read why it was refused' => sub {
         is($r->{headers}{'access-control-allow-origin'}, undef,
            "$name: and may not read it");
     }
+
+    # why, by each way, and when to come again
+
+    my $full = $nginx->native(path => '/one', welcome => 0,
+                              headers => { Cookie => 'sid=u' });
+    is($full->next_push->{closing}{code}, 'too_many', 'WebSocket: why');
+    is($full->wait_close, 4429, 'closed');
+
+    my $r = ask(GET => '/one?channel=a', { Cookie => 'sid=u' });
+    is($r->{status}, 200, 'EventSource gives up for good by anything else');
+    like($r->{headers}{'content-type'}, qr{^text/event-stream}, 'a stream');
+    like($r->{body}, qr/^retry: \d+\n\ndata: (\{.*\})\n\n\z/, 'that ends');
+
+    my ($said) = $r->{body} =~ /data: (.*)/;
+    my $closing = Fanout::JSON::decode($said)->{closing};
+    is($closing->{code}, 'too_many', 'stream: why');
+    like($closing->{message}, qr/fanout_sessions_per_user/, 'which limit');
+    is($closing->{status}, 4429, 'as by WebSocket');
+
+    $r = ask(GET => '/one?channel=a&poll=1&session=1',
+             { Cookie => 'sid=u', 'X-Requested-With' => 'x' });
+    is($r->{status}, 429, 'a poll');
+    is($r->json->{error}{code}, 'too_many', 'poll: why');
+    like($r->json->{error}{message}, qr/fanout_sessions_per_user/, 'which');
+    like($r->{headers}{'retry-after'}, qr/^[23]$/, 'and when to come again');
 
     $_->disconnect for @held;
 };

@@ -146,7 +146,6 @@ stream_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
     ngx_http_fanout_native.open(s, r);
 
     if (s->state != NGX_HTTP_FANOUT_OPEN) {
-        s->refused = NGX_HTTP_FANOUT_E_ZONE_FULL;
         return;
     }
 
@@ -177,7 +176,6 @@ poll_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         ngx_http_fanout_native.open(s, r);
 
         if (s->state != NGX_HTTP_FANOUT_OPEN) {
-            s->refused = NGX_HTTP_FANOUT_E_ZONE_FULL;
             return;
         }
     }

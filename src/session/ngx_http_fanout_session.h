@@ -217,6 +217,10 @@ struct ngx_http_fanout_session_s {
                                                    holds is answered */
     uint8_t                          refused;   /* error_e: why it could not
                                                    begin, or the last reply */
+    const char                      *why;       /* in words, NULL: see
+                                                   .refused */
+    ngx_msec_t                       again;     /* ms after which it may try
+                                                   again, 0: it may not */
     ngx_http_cleanup_t              *cleanup;   /* of the request */
     ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
     unsigned                         logged:1;  /* a log record follows */

@@ -14,6 +14,9 @@
 #include "ngx_http_fanout_websocket.h"
 
 
+#define NGX_HTTP_FANOUT_AGAIN  192         /* bytes beside the message */
+
+
 typedef struct {
     u_char  *pos;
     u_char  *last;
@@ -27,6 +30,8 @@ static ngx_int_t preflight(ngx_http_request_t *r,
 static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t decode(ngx_http_request_t *r, ngx_str_t *value,
     ngx_str_t *text);
+static ngx_int_t refuse_again(ngx_http_fanout_session_t *s,
+    ngx_http_request_t *r, ngx_http_fanout_error_e error);
 static ngx_int_t last_error(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r, ngx_str_t *said);
 static const char *query_arg(ngx_http_request_t *r,
@@ -395,6 +400,10 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
 
     s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
 
+    if (s && s->again) {
+        return refuse_again(s, r, error);
+    }
+
     if (error == NGX_HTTP_FANOUT_E_NONE) {
         error = NGX_HTTP_FANOUT_E_INTERNAL;
     }
@@ -427,6 +436,70 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
     }
 
     return ngx_http_fanout_http_send_error(r, e->status, &e->code, &e->text,
+                                           &none);
+}
+
+
+/*
+ * There is no place for a session now.  EventSource gives up for good unless
+ * it is a stream, so it gets one that ends with what WebSockets are told.
+ */
+
+static ngx_int_t
+refuse_again(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
+    ngx_http_fanout_error_e error)
+{
+    u_char                   *p;
+    ngx_str_t                 value, message, none;
+    ngx_uint_t                status, streams;
+    ngx_msec_t                ms;
+    ngx_http_fanout_error_t  *e;
+
+    static ngx_str_t  type = ngx_string("text/event-stream");
+
+    e = &ngx_http_fanout_errors[error];
+    message = e->text;
+    ms = s->again;
+    streams = s->transport == &ngx_http_fanout_sse;
+    status = error == NGX_HTTP_FANOUT_E_TOO_MANY ? 429 : e->status;
+
+    if (s->why) {
+        message.data = (u_char *) s->why;
+        message.len = ngx_strlen(s->why);
+    }
+
+    ngx_http_fanout_count(s->hub, rejects);
+    ngx_http_fanout_session_part(s);
+
+    p = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_AGAIN + message.len);
+
+    if (p == NULL || ngx_http_fanout_answer_headers(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    value.data = p;
+
+    if (streams) {
+        value.len = ngx_sprintf(p, "retry: %M\n\ndata: {\"closing\":{\"code\":"
+                                "\"%V\",\"message\":\"%V\",\"status\":%ui,"
+                                "\"after\":%M,\"reconnect\":true}}\n\n", ms,
+                                &e->code, &message,
+                                (ngx_uint_t) (status == 429 ? 4429 : 1013),
+                                ms)
+                    - p;
+
+        return ngx_http_fanout_http_send(r, NGX_HTTP_OK, &type, value.data,
+                                         value.len);
+    }
+
+    value.len = ngx_sprintf(p, "%M", (ms + 999) / 1000) - p;
+    ngx_str_null(&none);
+
+    if (ngx_http_fanout_http_add(r, "Retry-After", &value) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_fanout_http_send_error(r, status, &e->code, &message,
                                            &none);
 }
 
