@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/lib";
 
 use Fanout::Client;
 use Fanout::Nginx;
+use Fanout::Stream;
 
 
 my $nginx = Fanout::Nginx->start(
@@ -29,7 +30,12 @@ END
     server => <<'END',
         fanout_permit all *;
         fanout_drain  200ms;
+        fanout_channels_per_session 100;
         location /rt   { fanout app; fanout_user $arg_user; fanout_resume 1m; }
+        location /none { fanout app; fanout_user $arg_user; fanout_resume 1m;
+                         fanout_permit join other; }
+        location /mute { fanout app; fanout_user $arg_user; fanout_resume 1m;
+                         fanout_permit join here*; }
         location /soon { fanout app; fanout_user $arg_user; fanout_resume 1s; }
         location /tiny { fanout tiny; }
         location /fanout { fanout_api app; }
@@ -286,6 +292,70 @@ sub lost_welcome {
                               'Fanout-Resume' => $token });
     $http->socket->cut;
 }
+
+
+subtest "$transport: to where less is permitted" => sub {
+    plan skip_all => 'a poll has no member without session=1'
+        if $transport eq 'poll';
+
+    my $bob = $nginx->native(path => '/rt?user=bob');
+    $bob->ok('join', channel => "here:$_") for 1 .. 70, 'a';
+
+    for my $path ('/none', '/mute') {
+        my $ann = $nginx->native(path => '/rt?user=ann');
+        my $id  = $ann->client;
+        my @all = map { "here:$_" } 1 .. 70;
+
+        $ann->ok('join', channel => $_, presence => { x => 1 }) for @all;
+        $ann->ok('join', channel => 'here:a');
+        is(scalar(grep { here($_)->{$id} } @all), 70, 'is a member');
+
+        $ann->cut;
+
+        my %token = ('Fanout-Resume' => $ann->resume);
+        my $back;
+
+        if ($transport eq 'websocket') {
+            $back = $nginx->native(path => "$path?user=ann",
+                                   resume => $ann->resume);
+            is($back->client, $id, 'comes back');
+
+        } else {
+            my $s = Fanout::Stream->new($nginx, $path, query => 'user=ann&'
+                . ($path eq '/none' ? 'channel=other' : 'channel=here:1'),
+                headers => \%token);
+            is($s->welcome->{client}, $id, 'comes back');
+            $back = $s;
+        }
+
+        my $kept = $path eq '/mute';
+        my $r = $bob->cmd('publish', channel => 'here:a', data => 1,
+                          to => { client => $id });
+
+        is($kept ? $r->{ok}{delivered} + $r->{ok}{pending}
+                 : $r->{error}{code}, $kept ? 1 : 'recipient_offline',
+           'what is said to it has a place only where it may be');
+
+        # the reason tells it from those that it does not come back to
+
+        my $told = 0;
+
+        while ($told < 70) {
+            my $push = $bob->next_where(sub {
+                grep { $_->{client} eq $id }
+                    @{ ($_[0]{presence} || {})->{left} || [] }
+            }) or last;
+
+            $told += grep { $_->{client} eq $id && $_->{reason} eq 'kicked' }
+                     @{ $push->{presence}{left} };
+        }
+
+        is($told, 70, "$path: is a member no more, and others are told");
+        is(scalar(grep { here($_)->{$id} } @all), 0, 'nor in the lists');
+
+        $back->cut;
+    }
+};
 
 
 subtest "$transport: a welcome that is lost" => sub {

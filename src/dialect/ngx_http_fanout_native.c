@@ -24,6 +24,7 @@
 
 
 #define NGX_HTTP_FANOUT_TOKEN_LEN  (2 + 16 + 32)
+#define NGX_HTTP_FANOUT_SEATS      64           /* names read at once */
 
 
 static const char *native_accept(ngx_http_request_t *r,
@@ -47,6 +48,7 @@ static void native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
 static void refuse_full(ngx_http_fanout_session_t *s);
+static void leave_forbidden(ngx_http_fanout_session_t *s);
 static ngx_int_t take_info(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r);
 static ngx_uint_t read_token(ngx_str_t *token,
@@ -224,6 +226,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
             ngx_http_fanout_session_alive(s);
 
             ngx_http_fanout_count(hub, resumes);
+            leave_forbidden(s);
             ngx_http_fanout_hub_kick(hub);
             return;
 
@@ -276,6 +279,70 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
+/*
+ * The location that it has come back to may permit less than the one before,
+ * and nobody must be told that it is where it can't be.
+ */
+
+static void
+leave_forbidden(ngx_http_fanout_session_t *s)
+{
+    uint32_t                        cursor;
+    unsigned                        n, i, left, more;
+    ngx_str_t                       name;
+    ngx_http_fanout_zone_t         *z;
+    ngx_http_fanout_zone_channel_t  c;
+
+    static uint8_t  lens[NGX_HTTP_FANOUT_SEATS];
+    static uint8_t  names[NGX_HTTP_FANOUT_SEATS][256];
+
+    z = &s->hub->zone;
+    cursor = 0;
+
+    do {
+        if (ngx_http_fanout_client_channels(z, s->identity.client, &cursor,
+                                            names, lens,
+                                            NGX_HTTP_FANOUT_SEATS, &n)
+            != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            return;
+        }
+
+        left = 0;
+
+        for (i = 0; i < n; i++) {
+            name.data = names[i];
+            name.len = lens[i];
+
+            ngx_http_fanout_hub_view(s->hub, &name, &c);
+
+            if (ngx_http_fanout_access_check(s->access,
+                                             NGX_HTTP_FANOUT_MAY_JOIN, &name)
+                && (ngx_http_fanout_access_check(s->access,
+                                                 NGX_HTTP_FANOUT_MAY_PRESENCE,
+                                                 &name)
+                    || !ngx_http_fanout_seat_peopled(z, &c,
+                                                     s->identity.client)))
+            {
+                continue;
+            }
+
+            ngx_http_fanout_seat_close(z, &c, s->identity_ref, &s->identity,
+                                       NGX_HTTP_FANOUT_LEFT_KICKED);
+            left++;
+        }
+
+        more = (cursor != 0);
+
+        if (more) {
+            /* those that were left are not counted any more */
+            cursor -= left;
+        }
+
+    } while (more);
+}
+
+
 /* There is no place for it now: it may try again, but not at once, nor with all
  * others. */
 
@@ -284,9 +351,19 @@ give_up(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
 {
     ngx_msec_t  ms;
 
+    ms = s->conf->retry;
+    ms += (ngx_msec_t) ngx_random() % (ms / 2 + 1);
+
+    s->again = ms;
+    s->refused = code == 4429 ? NGX_HTTP_FANOUT_E_TOO_MANY
+                              : NGX_HTTP_FANOUT_E_ZONE_FULL;
+
+    if (code == 4429) {
+        s->why = reason;
+    }
+
     if (s->transport == &ngx_http_fanout_websocket) {
-        ms = s->conf->retry;
-        native_closing(s, code, ms + (ngx_msec_t) ngx_random() % (ms / 2 + 1));
+        native_closing(s, code, ms);
     }
 
     ngx_http_fanout_session_close(s, code, reason);

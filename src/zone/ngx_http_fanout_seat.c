@@ -263,24 +263,50 @@ ngx_http_fanout_seat_lost(ngx_http_fanout_zone_t *z,
 }
 
 
+int
+ngx_http_fanout_seat_peopled(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t client)
+{
+    int               peopled;
+    fanout_ref_t      channel, ref, m;
+    fanout_member_t  *e;
+
+    (void) fanout_enter(z);
+
+    channel = fanout_channel_find(z, c);
+    ref = channel ? fanout_seat_find(z, channel, client) : 0;
+    peopled = ref && fanout_seat(z, ref)->counted;
+
+    for (m = ref ? fanout_seat(z, ref)->members : 0; m && !peopled;
+         m = e->next)
+    {
+        e = fanout_member(z, m);
+        peopled = (e->pending != FANOUT_PENDING_LEAVE);
+    }
+
+    fanout_leave(z);
+
+    return peopled;
+}
+
+
 void
 ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t identity,
     const ngx_http_fanout_identity_t *id, uint8_t reason)
 {
     int           more;
-    fanout_ref_t  ref;
+    fanout_ref_t  ref, channel;
 
     do {
         (void) fanout_enter(z);
 
         fanout_event_room(z, 0);
+        channel = fanout_channel_find(z, c);
         more = 0;
 
-        if (fanout_channel_opened(z, c)
-            && fanout_identity_own(z, identity, id))
-        {
-            ref = fanout_seat_find(z, c->ref, id->client);
+        if (channel && fanout_identity_own(z, identity, id)) {
+            ref = fanout_seat_find(z, channel, id->client);
             more = ref && give_up(z, ref, reason);
         }
 

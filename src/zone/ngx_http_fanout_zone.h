@@ -859,8 +859,13 @@ int ngx_http_fanout_seat_lost(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id);
 
-/* Gives the seat up, its members leave for the reason.  Nothing if there is
- * none. */
+/* Whether a client has a member on a channel, or is counted there, opened by
+ * this worker or not: 1 or 0. */
+int ngx_http_fanout_seat_peopled(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t client);
+
+/* Gives the seat of a client of this worker up, on a channel that is opened or
+ * not: its members leave for the reason.  Nothing if there is none. */
 void ngx_http_fanout_seat_close(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint8_t reason);
