@@ -232,7 +232,8 @@ set_argument(ngx_conf_t *cf, ngx_http_fanout_hook_t *hook, ngx_str_t *arg)
                        "invalid event or parameter \"%V\" of a hook; there "
                        "are connect, disconnect, join, leave, first-in, "
                        "last-out, occupied, vacated, publish, batch=, "
-                       "calls=, queue=, timeout=, retry=, limit= and fail=", arg);
+                       "calls=, queue=, timeout=, retry=, limit= and fail=",
+                       arg);
 
     return NGX_CONF_ERROR;
 }
