@@ -102,6 +102,9 @@ for my $place (@places) {
 
 my $nginx = Fanout::Nginx->start(
     http => <<"END",
+        fanout_budget off;
+        fanout_rate   off;
+
         log_format hook '\$remote_addr \$request_method \$uri \$status'
                         ' \$http_user_agent';
         limit_req_zone \$uri zone=once:1m rate=1r/m;
