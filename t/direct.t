@@ -16,6 +16,8 @@ use Fanout::Nginx;
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 16m;
+        fanout_budget off;
+        fanout_rate   off;
         fanout_channel app gone*  linger=1s;
         fanout_channel app none*  history=0 linger=1m;
         fanout_channel app short*;
