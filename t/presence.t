@@ -211,36 +211,51 @@ subtest 'reasons' => sub {
            'leave');
     $why->(sub { $_[0]->close(1000) }, 'intentional', 'close 1000');
     $why->(sub { $_[0]->cut }, 'network', 'cut');
-    $why->(sub { $_[0]->close(1001) }, 'network', 'close 1001');
-};
+    $why->(sub { $_[0]->close(1001) }, 'intentional', 'close 1001');
 
-
-subtest 'linger and coming back' => sub {
-    my $watch = client($one);
-    $watch->ok('join', channel => 'long:1');
-
-    my $ws = client($one);
-    my $ok = $ws->ok('join', channel => 'long:1', presence => { n => 1 });
+    my $again = client($two);
+    $again->close(1001);
+    $again = client($one, user => "u$users", resume => $again->resume);
+    ok($again->welcome->{resumed}, 'comes back');
+    $again->ok('join', channel => 'room:why', presence => {});
     change($watch, 'joined');
-
-    $ws->cut;
-
-    my $back = client($two, user => 'u' . $users, resume => $ws->resume);
-    ok($back->welcome->{resumed}, 'resumed at another worker');
-    $http->post('/api/channels/long%3A1/messages', '"missed"');
-
-    my $again = $back->ok('join', channel => 'long:1', presence => { n => 1 },
-                          since => { epoch => $ok->{epoch},
-                                     offset => $ok->{offset} });
-    ok($again->{recovered}, 'recovered');
-    is_deeply(ids($again->{members}), [ $back->client ], 'still a member');
-    is(@{ $again->{messages} }, 1, 'what was missed');
-
-    silent($watch, 'and nobody saw a thing');
-
-    $back->ok('presence', channel => 'long:1', state => 'idle');
-    is(change($watch, 'updated')->[0]{state}, 'idle', 'it can go on');
+    $again->cut;
+    is(change($watch, 'left')->[0]{reason}, 'network', 'and is cut then');
 };
+
+
+for ([ 'a cut', 1, sub { $_[0]->cut } ],
+     [ 'a page that is loaded again', 2, sub { $_[0]->close(1001) } ])
+{
+    my ($name, $n, $end) = @$_;
+
+    subtest "linger and coming back: $name" => sub {
+        my $watch = client($one);
+        $watch->ok('join', channel => "long:$n");
+
+        my $ws = client($one);
+        my $ok = $ws->ok('join', channel => "long:$n", presence => { n => 1 });
+        change($watch, 'joined');
+
+        $end->($ws);
+
+        my $back = client($two, user => 'u' . $users, resume => $ws->resume);
+        ok($back->welcome->{resumed}, 'resumed at another worker');
+        $http->post("/api/channels/long%3A$n/messages", '"missed"');
+
+        my $again = $back->ok('join', channel => "long:$n", presence => { n => 1 },
+                              since => { epoch => $ok->{epoch},
+                                         offset => $ok->{offset} });
+        ok($again->{recovered}, 'recovered');
+        is_deeply(ids($again->{members}), [ $back->client ], 'still a member');
+        is(@{ $again->{messages} }, 1, 'what was missed');
+
+        silent($watch, 'and nobody saw a thing');
+
+        $back->ok('presence', channel => "long:$n", state => 'idle');
+        is(change($watch, 'updated')->[0]{state}, 'idle', 'it can go on');
+    };
+}
 
 
 subtest 'a killed worker' => sub {

@@ -464,6 +464,11 @@ closed(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev)
         return;
     }
 
+    if (ev->code == NGX_HTTP_FANOUT_WS_GOING_AWAY) {
+        /* it goes on purpose, but a page that is loaded again comes back */
+        s->reason = NGX_HTTP_FANOUT_LEFT_INTENTIONAL;
+    }
+
     ngx_http_fanout_eventlog_left(s, ev->code, ev->data, ev->len);
     own_first(s);
 

@@ -29,6 +29,7 @@
 
 /* close codes (section 7.4.1) this layer itself speaks of */
 #define NGX_HTTP_FANOUT_WS_PROTOCOL      1002
+#define NGX_HTTP_FANOUT_WS_GOING_AWAY    1001
 #define NGX_HTTP_FANOUT_WS_NO_CODE       1005
 #define NGX_HTTP_FANOUT_WS_NOT_UTF8      1007
 #define NGX_HTTP_FANOUT_WS_TOO_BIG       1009

@@ -207,13 +207,18 @@ check_seat(walk_t *w, fanout_ref_t ref)
     must_of(w, ref, s->state >= FANOUT_SEAT_LIVE
                     && s->state <= FANOUT_SEAT_GONE);
     must_of(w, ref, s->state != FANOUT_SEAT_GONE
-                    || (s->members && !s->counted && s->nmail == 0));
+                    || (s->members && !(s->flags & FANOUT_SEAT_COUNTED)
+                        && s->nmail == 0));
     must_of(w, ref, fanout_identity(w->z, s->identity)->state
                     != FANOUT_ID_ENDED
                     || s->state == FANOUT_SEAT_GONE);
 
     w->marks[room].seats += (s->state != FANOUT_SEAT_GONE);
-    w->marks[room].counted += s->counted;
+    w->marks[room].counted += s->flags & FANOUT_SEAT_COUNTED;
+
+    must_of(w, ref, s->flags <= (FANOUT_SEAT_COUNTED|FANOUT_SEAT_INTENT)
+                    && (!(s->flags & FANOUT_SEAT_INTENT)
+                        || s->state == FANOUT_SEAT_LINGERS));
     w->lingering += (s->state == FANOUT_SEAT_LINGERS);
 
     for (m = s->members; m; m = fanout_member(w->z, m)->next) {

@@ -172,6 +172,12 @@ typedef struct {
 #define FANOUT_SEAT_LINGERS   2
 #define FANOUT_SEAT_GONE      3
 
+/* flags: a member of a room that only counts; lingers, and its client has said
+ * goodbye */
+
+#define FANOUT_SEAT_COUNTED   1
+#define FANOUT_SEAT_INTENT    2
+
 typedef struct {
     fanout_ref_t         hash_next;
     fanout_ref_t         channel;
@@ -187,7 +193,7 @@ typedef struct {
                                            epoch that change */
     uint8_t              nmail;
     uint8_t              state;
-    uint8_t              counted;       /* in a room that only counts */
+    uint8_t              flags;
     uint8_t              due_at;        /* place in the wheel */
     uint32_t             due;           /* s of the zone's clock */
     fanout_ref_t         due_next;
@@ -779,7 +785,7 @@ void fanout_seat_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 /* What becomes of an identity's seats, as many as a section may take, and of
  * those given up at most max; whether there are more. */
 int fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max, fanout_seats_walk_t *at);
+    unsigned max, uint8_t reason, fanout_seats_walk_t *at);
 int fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at);
 int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,

@@ -456,7 +456,7 @@ static int
 end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
     uint8_t reason, fanout_seats_walk_t *at)
 {
-    if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP, at)
+    if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP, reason, at)
                : fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP, reason))
     {
         return 1;

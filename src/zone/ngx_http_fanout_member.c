@@ -200,7 +200,7 @@ count(ngx_http_fanout_zone_t *z, fanout_ref_t seat, unsigned what,
     s = fanout_seat(z, seat);
     room = fanout_room_of(z, s->channel);
 
-    if (s->counted) {
+    if (s->flags & FANOUT_SEAT_COUNTED) {
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
@@ -214,7 +214,7 @@ count(ngx_http_fanout_zone_t *z, fanout_ref_t seat, unsigned what,
         return NGX_HTTP_FANOUT_ZONE_CONFLICT;
     }
 
-    fanout_set(z, s->counted, 1);
+    fanout_set(z, s->flags, s->flags | FANOUT_SEAT_COUNTED);
     fanout_room_count(z, room, 1);
 
     r->created = 1;
@@ -411,7 +411,7 @@ ngx_http_fanout_member_any(ngx_http_fanout_zone_t *z,
 
     if (seat) {
         s = fanout_seat(z, seat);
-        *member = s->counted != 0;
+        *member = (s->flags & FANOUT_SEAT_COUNTED) != 0;
 
         for (ref = s->members; ref && !*member;
              ref = fanout_member(z, ref)->next)
@@ -445,8 +445,8 @@ ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,
         s = fanout_seat(z, seat);
         ref = find(z, seat, key);
 
-        if (s->counted) {
-            fanout_set(z, s->counted, 0);
+        if (s->flags & FANOUT_SEAT_COUNTED) {
+            fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_COUNTED);
             fanout_room_count(z, fanout_room_of(z, s->channel), -1);
             rc = NGX_HTTP_FANOUT_ZONE_OK;
         }
@@ -575,7 +575,9 @@ ngx_http_fanout_member_nth(ngx_http_fanout_zone_t *z,
 
     seat = own_seat(z, c, identity, id);
 
-    if (seat && fanout_seat(z, seat)->counted && nth-- == 0) {
+    if (seat && (fanout_seat(z, seat)->flags & FANOUT_SEAT_COUNTED)
+        && nth-- == 0)
+    {
         memset(m, 0, sizeof(ngx_http_fanout_member_t));
         m->client = id->client;
         rc = NGX_HTTP_FANOUT_ZONE_OK;

@@ -23,7 +23,8 @@ static void id_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int last);
 static void id_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static fanout_ref_t walk_from(ngx_http_fanout_zone_t *z,
     fanout_ref_t identity, const fanout_seats_walk_t *at);
-static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint8_t reason);
 static void revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -397,7 +398,7 @@ local_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
 
 int
 fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max, fanout_seats_walk_t *at)
+    unsigned max, uint8_t reason, fanout_seats_walk_t *at)
 {
     unsigned        n, met;
     fanout_ref_t    ref, next;
@@ -422,9 +423,7 @@ fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
         if (s->state == FANOUT_SEAT_LIVE
             && fanout_room(z, fanout_room_of(z, s->channel))->linger == 0)
         {
-            if (n++ == max
-                || give_up(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK))
-            {
+            if (n++ == max || give_up(z, ref, reason)) {
                 return 1;
             }
 
@@ -432,7 +431,7 @@ fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
         }
 
         if (s->state == FANOUT_SEAT_LIVE) {
-            linger(z, ref);
+            linger(z, ref, reason);
         }
 
         at->channel = s->channel;
@@ -533,7 +532,7 @@ fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 
 
 static void
-linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
     uint32_t        now;
     uint64_t        wall;
@@ -543,6 +542,11 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     s = fanout_seat(z, ref);
     room = fanout_room(z, fanout_room_of(z, s->channel));
+
+    if (reason == NGX_HTTP_FANOUT_LEFT_INTENTIONAL) {
+        fanout_set(z, s->flags, s->flags | FANOUT_SEAT_INTENT);
+    }
+
     now = fanout_seconds(z);
     wall = fanout_wall(z);
 
@@ -566,8 +570,13 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 static void
 revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, ref);
+
     due_unlink(z, ref);
-    fanout_set(z, fanout_seat(z, ref)->state, FANOUT_SEAT_LIVE);
+    fanout_set(z, s->state, FANOUT_SEAT_LIVE);
+    fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_INTENT);
     fanout_set(z, z->shm->nseats_lingering, z->shm->nseats_lingering - 1);
 }
 
@@ -700,6 +709,14 @@ give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     }
 
     if (s->state == FANOUT_SEAT_LINGERS) {
+
+        if (reason == NGX_HTTP_FANOUT_LEFT_NETWORK
+            && (s->flags & FANOUT_SEAT_INTENT))
+        {
+            /* it has said so when it went, and did not come back */
+            reason = NGX_HTTP_FANOUT_LEFT_INTENTIONAL;
+        }
+
         revive(z, ref);
     }
 
@@ -735,8 +752,8 @@ members_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 
     s = fanout_seat(z, ref);
 
-    if (s->counted) {
-        fanout_set(z, s->counted, 0);
+    if (s->flags & FANOUT_SEAT_COUNTED) {
+        fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_COUNTED);
         fanout_room_count(z, fanout_room_of(z, s->channel), -1);
     }
 

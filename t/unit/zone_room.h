@@ -101,6 +101,17 @@ util_fn void
 person_end(zone_t *z, person_t *p, uint32_t linger)
 {
     ngx_http_fanout_identity_end(z, p->ref, &p->id, linger,
+                                 linger ? NGX_HTTP_FANOUT_LEFT_NETWORK
+                                        : NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+}
+
+
+/* goes on purpose, and may come back */
+
+util_fn void
+person_goes(zone_t *z, person_t *p, uint32_t linger)
+{
+    ngx_http_fanout_identity_end(z, p->ref, &p->id, linger,
                                  NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 }
 

@@ -169,7 +169,7 @@ ev_cuts(void)
     (void) told();
 
     person_end(&za, &p[0], 20000);
-    is_str(told(), "d 1 ann #1", "cut: the seat lingers");
+    is_str(told(), "d 1 ann #2", "cut: the seat lingers");
     (void) person_resume(&zb, &p[0]);
     is_str(told(), "c 1 ann*", "and is there when it comes back");
     old = p[0];
@@ -180,7 +180,7 @@ ev_cuts(void)
 
     person_end(&za, &p[0], 20000);
     pass_by(5);
-    is_str(told(), "d 1 ann #1", "it lingers");
+    is_str(told(), "d 1 ann #2", "it lingers");
     pass_by(1);
     is_str(told(), "lu 1 ann room #2", "not longer than it may");
     pass_by(30);

@@ -121,6 +121,42 @@ cuts(void)
 
 
 static void
+goes(void)
+{
+    person_t  p[3];
+
+    start(2 * MB);
+    people(p, 3);
+
+    person_goes(&za, &p[0], 120000);
+    person_goes(&za, &p[1], 120000);
+    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+           "nothing to tell of one who goes and may come back");
+
+    is_int(person_resume(&zb, &p[1]), OK, "one does");
+    pass_by(6);
+    ok(drain(&zb) == OK && nseen == 1 && seen[0].change == LEFT
+       && seen[0].client == 100 && seen[0].reason == INTENTIONAL,
+       "the other has left on purpose");
+
+    person_end(&zb, &p[1], 120000);
+    pass_by(6);
+    ok(drain(&zb) == OK && nseen == 1 && seen[0].client == 101
+       && seen[0].reason == NETWORK, "one that came back and was cut has not");
+
+    /* the identity is kept for less than the seat */
+
+    person_goes(&za, &p[2], 2000);
+    pass_by(3);
+    ok(drain(&zb) == OK && nseen == 1 && seen[0].client == 102
+       && seen[0].reason == INTENTIONAL, "nor is the reason lost with the identity");
+
+    ok(settled(&za) && settled(&zb), "all have left");
+    stop(2 * MB, "goes");
+}
+
+
+static void
 no_linger(void)
 {
     policy_t  p = room;
@@ -945,6 +981,7 @@ static void
 lives(void)
 {
     cuts();
+    goes();
     no_linger();
     wheel();
     resumes();

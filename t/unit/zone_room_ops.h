@@ -123,7 +123,7 @@ static void
 setup_cut(void)
 {
     setup_many_seats();
-    person_end(&survivor, &people[0], 30000);
+    person_goes(&survivor, &people[0], 30000);
 }
 
 
@@ -596,6 +596,15 @@ run_end_linger(void)
 
 
 static int
+run_goes_linger(void)
+{
+    person_goes(z, &p, 30000);
+
+    return 0;
+}
+
+
+static int
 run_resume(void)
 {
     return person_resume(z, &p);
@@ -857,6 +866,7 @@ static const op_t  ops[] = {
     { "end", NULL, prepare_told, run_end, SERIES },
     { "end 60 seats", NULL, prepare_many_seats, run_end, SERIES },
     { "cut 60 seats", NULL, prepare_many_seats, run_end_linger, SERIES },
+    { "go with 60 seats", NULL, prepare_many_seats, run_goes_linger, SERIES },
     { "resume 60 seats", NULL, prepare_cut, run_resume, SERIES },
     { "resume another's", setup_cut, prepare_slot, run_resume_other, SERIES },
     { "take over", setup_many_seats, prepare_slot, run_resume_other, SERIES },
