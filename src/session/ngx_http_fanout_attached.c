@@ -100,6 +100,13 @@ attached_write(ngx_http_request_t *r)
 
     s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
 
+    if (r->connection->write->error) {
+        /* HTTP/3: the client has cancelled the stream (RFC 9000, section
+         * 3.5), of which nothing else tells while there is no output */
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return;
+    }
+
     if (s->stream) {
         ngx_http_fanout_session_write(s);
     }
