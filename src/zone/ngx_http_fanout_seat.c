@@ -276,7 +276,7 @@ ngx_http_fanout_seat_peopled(ngx_http_fanout_zone_t *z,
 
     channel = fanout_channel_find(z, c);
     ref = channel ? fanout_seat_find(z, channel, client) : 0;
-    peopled = ref && fanout_seat(z, ref)->counted;
+    peopled = ref && (fanout_seat(z, ref)->flags & FANOUT_SEAT_COUNTED);
 
     for (m = ref ? fanout_seat(z, ref)->members : 0; m && !peopled;
          m = e->next)

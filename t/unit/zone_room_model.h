@@ -704,9 +704,8 @@ r_close_seat(rmodel_t *m, r_client_t *cl, unsigned i)
     ngx_http_fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id,
                                1 + r_draw(m, 5));
 
-    if (w->c[i].ref) {
-        memset(&cl->seat[i], 0, sizeof(r_seat_t));
-    }
+    /* opened by the worker or not */
+    memset(&cl->seat[i], 0, sizeof(r_seat_t));
 }
 
 

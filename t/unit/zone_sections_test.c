@@ -416,7 +416,8 @@ walk(void)
 
         /* little room is left for it */
         za.work = FANOUT_WORK - 20;
-        more = fanout_seats_linger(&za, id, 16, &at);
+        more = fanout_seats_linger(&za, id, 16,
+                                   NGX_HTTP_FANOUT_LEFT_NETWORK, &at);
         fanout_leave(&za);
 
         if (!more) {
@@ -478,7 +479,8 @@ back_in_time(void)
         fanout_seats_walk_t  at = { 0, 0 };
 
         (void) fanout_enter(&za);
-        (void) fanout_seats_linger(&za, p.ref, 16, &at);
+        (void) fanout_seats_linger(&za, p.ref, 16,
+                                   NGX_HTTP_FANOUT_LEFT_NETWORK, &at);
         fanout_leave(&za);
     }
 
