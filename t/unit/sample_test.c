@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "ngx_http_fanout_heap.h"
 #include "tap.h"
@@ -64,6 +66,7 @@ int
 main(void)
 {
     void                           *mem;
+    pid_t                           pid;
     uint64_t                        first, next, *counters;
     unsigned                        i, n, torn;
     fanout_shm_t                   *shm;
@@ -156,13 +159,17 @@ main(void)
     /* who dies after the sample was written and before the commit: the count
      * is rolled back, the place is one that nobody reads */
 
-    n = read_all(&first);
-    (void) fanout_enter(&zone);
-    memset(&shm->samples[shm->nsamples % (KEPT + 1)], 0xff,
-           sizeof(ngx_http_fanout_zone_sample_t));
-    fanout_set(&zone, shm->nsamples, shm->nsamples + 1);
-    fanout_abort(&zone);
-    fanout_leave(&zone);
+    pid = fork();
+
+    if (pid == 0) {
+        (void) fanout_enter(&zone);
+        memset(&shm->samples[shm->nsamples % (KEPT + 1)], 0xff,
+               sizeof(ngx_http_fanout_zone_sample_t));
+        fanout_set(&zone, shm->nsamples, shm->nsamples + 1);
+        _exit(0);
+    }
+
+    ok(pid > 0 && waitpid(pid, NULL, 0) == pid, "one dies in the lock");
 
     n = read_all(&first);
     torn = 0;
