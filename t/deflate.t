@@ -24,6 +24,8 @@ my %at = (
         fanout_permit all *;
         fanout_deflate on;
         fanout_drain 100ms;
+        fanout_rate off;
+        fanout_budget off;
 END
     server => <<'END',
         location /native { fanout app; }

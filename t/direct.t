@@ -26,7 +26,8 @@ END
     server => <<'END',
         location /rt   { fanout app; fanout_user $arg_user; fanout_permit all *;
                          fanout_resume 1m; fanout_buffer 64k;
-                         fanout_message_size 256k; fanout_ping 60s; }
+                         fanout_message_size 256k; fanout_ping 60s;
+                         fanout_budget off; }
         location /ro   { fanout app; fanout_permit join *; }
         location /blind { fanout app; fanout_permit join,publish,signal *; }
         location /say   { fanout app; fanout_permit publish *; }

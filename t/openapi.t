@@ -173,7 +173,8 @@ END
         location /fanout/ { fanout_api app; fanout_message_size 1000;
                             fanout_batch 5; }
         location /full/   { fanout_api full; }
-        location /take    { fanout full; fanout_permit all *; }
+        location /take    { fanout full; fanout_permit all *;
+                            fanout_rate off; fanout_budget off; }
         location /realtime { fanout app; fanout_user ann;
                              fanout_permit all *; }
 END

@@ -38,6 +38,7 @@ END
             fanout_user_info name=$arg_name 'avatar=a"b' none=$arg_none;
             fanout_permit all *;
             fanout_channels_per_session 5000;
+            fanout_budget off;
         }
         location /watch {
             fanout app;

@@ -27,6 +27,8 @@ END
             fanout_user $arg_user;
             fanout_user_info about=$arg_about;
             fanout_resume 1m;
+            fanout_budget off;
+            fanout_sessions_per_address off;
         }
         location /fanout { fanout_api app; }
         location = /status { fanout_status app; }

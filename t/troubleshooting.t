@@ -144,6 +144,22 @@ my %try = (
        'by one that does not');
     is(refused('/listed', headers => { Origin => 'https://app.example.com' }),
        101, 'named');
+
+    my $r = $api->get('/realtime?poll=1&session=1&channel=room:1');
+
+    is($r->{status}, 403, 'a GET that begins a session');
+    push @said, $r->json->{error}{message};
+
+    $r = $api->post('/fanout/channels/room:1/messages', '1',
+                    headers => { Host => 'www.example.com' });
+    is($r->{status}, 403, 'the API by another name');
+    push @said, $r->json->{error}{message};
+
+    $r = $api->post('/fanout/channels/room:1/messages', '1',
+                    headers => { Origin => 'https://app.example.com' });
+    is($r->{status}, 403, 'the API by a page');
+    push @said, $r->json->{error}{message};
+
     is(refused('/private?channel=x'), 403, 'not permitted');
     is(refused('/private?channel=room:1'), 101, 'permitted');
 },
