@@ -15,7 +15,25 @@
 #include <sys/eventfd.h>
 
 
+/* the eventfds of a zone's slots */
+
+typedef struct set_s  set_t;
+
+struct set_s {
+    set_t       *next;
+    ngx_str_t    name;
+    ngx_uint_t   n;
+    int          fds[NGX_HTTP_FANOUT_ZONE_SLOTS];
+};
+
+
+static void check_slots(ngx_http_fanout_app_t *app, ngx_int_t workers,
+    ngx_log_t *log);
 static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
+static void eventfds_forget(ngx_http_fanout_main_conf_t *mcf);
+
+
+static set_t  *sets;
 
 
 /* Also under "nginx -t".  What is found here may not end a reload, which would
@@ -24,12 +42,14 @@ static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
 ngx_int_t
 ngx_http_fanout_init_module(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                     i, slots;
+    ngx_uint_t                     i;
     ngx_core_conf_t               *ccf;
     ngx_http_fanout_app_t        **app;
     ngx_http_fanout_main_conf_t   *mcf;
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
+
+    eventfds_forget(mcf);
 
     if (mcf == NULL) {
         return NGX_OK;
@@ -39,18 +59,44 @@ ngx_http_fanout_init_module(ngx_cycle_t *cycle)
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
-        slots = ngx_http_fanout_zone_slots(app[i]->conf.slots);
-
-        if ((ngx_uint_t) ccf->worker_processes > slots) {
-            ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
-                          "fanout zone \"%V\" has %ui slots for %i worker "
-                          "processes: those without take no sessions; "
-                          "increase \"slots=\"",
-                          &app[i]->name, slots, ccf->worker_processes);
-        }
+        check_slots(app[i], ccf->worker_processes, cycle->log);
     }
 
     return NGX_OK;
+}
+
+
+/* The zone may be one that another configuration has made. */
+
+static void
+check_slots(ngx_http_fanout_app_t *app, ngx_int_t workers, ngx_log_t *log)
+{
+    ngx_uint_t        slots;
+    ngx_slab_pool_t  *shpool;
+
+    shpool = (ngx_slab_pool_t *) app->shm_zone->shm.addr;
+    slots = ngx_http_fanout_zone_has_slots(shpool->data);
+
+    if (slots != ngx_http_fanout_zone_slots(app->conf.slots)) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "fanout zone \"%V\" has %ui slots until NGINX is "
+                      "restarted: a reload does not change \"slots=\"",
+                      &app->name, slots);
+    }
+
+    if ((ngx_uint_t) workers > slots) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "fanout zone \"%V\" has %ui slots for %i worker "
+                      "processes: those without take no sessions; "
+                      "increase \"slots=\"", &app->name, slots, workers);
+
+    } else if (2 * (ngx_uint_t) workers > slots) {
+        ngx_log_error(NGX_LOG_WARN, log, 0,
+                      "fanout zone \"%V\" has %ui slots for %i worker "
+                      "processes: after a reload some take no sessions until "
+                      "the old ones have let go of theirs; increase "
+                      "\"slots=\"", &app->name, slots, workers);
+    }
 }
 
 
@@ -193,17 +239,7 @@ ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 static int *
 eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log)
 {
-    typedef struct set_s  set_t;
-
-    struct set_s {
-        set_t       *next;
-        ngx_str_t    name;
-        ngx_uint_t   n;
-        int          fds[NGX_HTTP_FANOUT_ZONE_SLOTS];
-    };
-
-    set_t          *set;
-    static set_t   *sets;
+    set_t  *set;
 
     for (set = sets; set; set = set->next) {
         if (set->name.len == name->len
@@ -241,4 +277,43 @@ eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log)
     }
 
     return set->fds;
+}
+
+
+/* Of zones that the configuration in force does not have; workers of the one
+ * before have them by descriptors of their own. */
+
+static void
+eventfds_forget(ngx_http_fanout_main_conf_t *mcf)
+{
+    set_t                   *set, **link;
+    ngx_uint_t               i;
+    ngx_http_fanout_app_t  **app;
+
+    for (link = &sets; *link; /* void */ ) {
+        set = *link;
+        app = mcf ? mcf->apps.elts : NULL;
+
+        for (i = 0; mcf && i < mcf->apps.nelts; i++) {
+            if (app[i]->name.len == set->name.len
+                && ngx_memcmp(app[i]->name.data, set->name.data,
+                              set->name.len)
+                   == 0)
+            {
+                break;
+            }
+        }
+
+        if (mcf && i < mcf->apps.nelts) {
+            link = &set->next;
+            continue;
+        }
+
+        for (i = 0; i < set->n; i++) {
+            (void) close(set->fds[i]);
+        }
+
+        *link = set->next;
+        ngx_free(set);
+    }
 }

@@ -846,6 +846,8 @@ ngx_http_fanout_native_object(ngx_http_fanout_hub_t *hub,
 static void
 native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
+    s->back_in = after;
+
     send_printf(s, "{\"closing\":{\"code\":\"%s\",\"reconnect\":true,"
                    "\"after\":%M}}",
                 code == 1012 ? "drain"

@@ -787,7 +787,8 @@ stream_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_http_fanout_native.closing(s, code, after);
 
     if (code == 1012) {
-        p = ngx_sprintf(buf, "retry: %M\n\n", retry(s) + after);
+        s->back_in = retry(s) + after;
+        p = ngx_sprintf(buf, "retry: %uD\n\n", s->back_in);
         ngx_http_fanout_session_bytes(s, buf, p - buf);
     }
 }

@@ -60,6 +60,9 @@ static void call_free(ngx_http_fanout_call_t *call);
 static u_char *log_error(ngx_log_t *log, u_char *buf, size_t len);
 
 
+/* worker_shutdown_timeout is over */
+static ngx_uint_t  over;
+
 static ngx_http_output_header_filter_pt  next_header_filter;
 static ngx_http_output_body_filter_pt    next_body_filter;
 
@@ -669,6 +672,16 @@ request_gone(void *data)
 {
     ngx_http_fanout_call_t  *call = data;
 
+    ngx_connection_t  *c;
+
+    c = call->request->connection;
+
+    if (ngx_exiting && c->close && call->failure == NULL) {
+        /* NGINX has closed all connections, and will not do so again */
+        over = 1;
+        call->failure = "worker_shutdown_timeout is over";
+    }
+
     call->request = NULL;
     close_peer(call);
 
@@ -677,6 +690,13 @@ request_gone(void *data)
     }
 
     ngx_post_event(&call->ended, &ngx_posted_events);
+}
+
+
+ngx_uint_t
+ngx_http_fanout_calls_over(void)
+{
+    return over;
 }
 
 

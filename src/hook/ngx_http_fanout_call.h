@@ -58,6 +58,11 @@ ngx_http_fanout_call_t *ngx_http_fanout_call_start(
     ngx_http_fanout_call_pt done, void *data);
 
 
+/* Whether worker_shutdown_timeout has ended the calls of this worker: none
+ * should be started any more. */
+ngx_uint_t ngx_http_fanout_calls_over(void);
+
+
 extern ngx_module_t  ngx_http_fanout_call_filter_module;
 
 

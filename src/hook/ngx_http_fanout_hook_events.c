@@ -235,6 +235,7 @@ tell(teller_t *t)
     if (compose(t, n, lost, &body) == NGX_OK) {
         t->call = ngx_http_fanout_call_start(&t->hook->callee, &body, told,
                                              t);
+        hub->calls += (t->call != NULL);
     }
 
     ngx_http_fanout_count(hub, hook_calls);
@@ -392,6 +393,7 @@ told(void *data, ngx_uint_t status, ngx_str_t *body)
     t = data;
     hub = t->hub;
     t->call = NULL;
+    hub->calls--;
 
     if (status >= 200 && status < 300) {
         ngx_http_fanout_events_done(&hub->zone, t->epoch, t->offset);

@@ -168,6 +168,13 @@ batch_start(batch_t *b)
 
     lane = b->lane;
 
+    if (ngx_http_fanout_calls_over()) {
+        b->answered = 1;
+        ngx_str_set(&b->body, "worker_shutdown_timeout is over");
+        ngx_post_event(&lane->work, &ngx_posted_events);
+        return;
+    }
+
     ngx_http_fanout_count(lane->asker->hub, hook_calls);
 
     if (compose(b, &body) == NGX_OK) {

@@ -160,6 +160,7 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ask->id = ++a->last;
     a->n++;
+    a->hub->calls++;
 
     lane = &a->lanes[ngx_crc32_short(channel->data, channel->len)
                      % NGX_HTTP_FANOUT_LANES];

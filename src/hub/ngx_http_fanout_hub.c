@@ -26,6 +26,9 @@ static void claim(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
 static void classes(ngx_http_fanout_hub_t *hub);
 static void events_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log);
 static ngx_int_t wake_up_by(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle);
+static void close_sockets(ngx_http_fanout_hub_t *hub);
+static void settle_slot(ngx_http_fanout_hub_t *hub);
+static void give_slot_back(ngx_http_fanout_hub_t *hub);
 static void wake_handler(ngx_event_t *ev);
 static void drain_handler(ngx_event_t *ev);
 static void tell_latency(ngx_http_fanout_hub_t *hub,
@@ -254,6 +257,73 @@ wake_up_by(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
 }
 
 
+ngx_uint_t
+ngx_http_fanout_hub_slot(ngx_http_fanout_hub_t *hub)
+{
+    if (hub->zone.slot == -1) {
+
+        if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
+            != NGX_HTTP_FANOUT_ZONE_OK)
+        {
+            return 0;
+        }
+
+        hub->counters = ngx_http_fanout_slot_counters(&hub->zone);
+    }
+
+    return 1;
+}
+
+
+/* A worker that is shutting down may live for as long as other traffic keeps
+ * it: it gives its slot back once its last session is gone. */
+
+static void
+settle_slot(ngx_http_fanout_hub_t *hub)
+{
+    if (hub->draining && hub->nsessions == 0 && hub->calls == 0) {
+        give_slot_back(hub);
+        return;
+    }
+
+    if (ngx_http_fanout_hub_slot(hub) && hub->wake == NULL
+        && ngx_cycle->free_connection_n)
+    {
+        /* else it is tried again, four times a second */
+        (void) wake_up_by(hub, (ngx_cycle_t *) ngx_cycle);
+    }
+}
+
+
+static void
+give_slot_back(ngx_http_fanout_hub_t *hub)
+{
+    ngx_connection_t  *c;
+
+    if (hub->zone.slot == -1) {
+        return;
+    }
+
+    c = hub->wake;
+
+    if (c) {
+        /* the eventfd stays: it is the slot's */
+        (void) ngx_del_event(c->read, NGX_READ_EVENT, 0);
+
+        if (c->read->posted) {
+            ngx_delete_posted_event(c->read);
+        }
+
+        ngx_free_connection(c);
+        c->fd = (ngx_socket_t) -1;
+        hub->wake = NULL;
+    }
+
+    ngx_http_fanout_slot_release(&hub->zone);
+    hub->counters = ngx_http_fanout_slot_counters(&hub->zone);
+}
+
+
 void
 ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
 {
@@ -290,6 +360,33 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
     while (ngx_http_fanout_presence_flush(&hub->zone) == 0) { /* void */ }
 
     ngx_http_fanout_slot_release(&hub->zone);
+
+    close_sockets(hub);
+}
+
+
+/* NGINX logs an alert for each that is open when a worker that was shutting
+ * down is told to exit at once. */
+
+static void
+close_sockets(ngx_http_fanout_hub_t *hub)
+{
+    ngx_queue_t                *q;
+    ngx_http_fanout_session_t  *s;
+
+    for (q = ngx_queue_head(&hub->sessions);
+         q != ngx_queue_sentinel(&hub->sessions);
+         q = ngx_queue_next(q))
+    {
+        s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
+
+        if (s->connection && s->connection->fd != (ngx_socket_t) -1
+            && (s->request == NULL
+                || s->request->http_version < NGX_HTTP_VERSION_20))
+        {
+            ngx_close_connection(s->connection);
+        }
+    }
 }
 
 
@@ -455,13 +552,7 @@ tick_handler(ngx_event_t *ev)
         ngx_http_fanout_session_drain(hub);
     }
 
-    if (hub->zone.slot == -1
-        && ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
-           == NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        hub->counters = ngx_http_fanout_slot_counters(&hub->zone);
-        (void) wake_up_by(hub, (ngx_cycle_t *) ngx_cycle);
-    }
+    settle_slot(hub);
 
     if (++hub->ticks % 4 == 0) {
         hub->reap = 1;

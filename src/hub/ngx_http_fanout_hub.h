@@ -211,6 +211,8 @@ struct ngx_http_fanout_hub_s {
     size_t                           kept;      /* of signals */
     ngx_queue_t                      every;     /* subs that wait for time */
     ngx_event_t                      pace;      /* then */
+    ngx_uint_t                       calls;     /* under way, or waiting, to
+                                                   backends */
     unsigned                         draining:1;
     unsigned                         reap:1;    /* look for dead workers */
     unsigned                         in_turn:1; /* it ends with a flush */
@@ -280,6 +282,10 @@ ngx_int_t ngx_http_fanout_hub_init(ngx_http_fanout_app_t *app,
 
 /* Gives the slot back; the process is about to exit. */
 void ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app);
+
+/* Claims a slot again in a worker that is shutting down and has given its own
+ * back: 1, or 0 if none is free. */
+ngx_uint_t ngx_http_fanout_hub_slot(ngx_http_fanout_hub_t *hub);
 
 /* Posts a drain if an operation left work for this worker itself; to be
  * called after every zone operation that may append. */

@@ -38,7 +38,14 @@ ngx_http_fanout_session_begin(ngx_http_fanout_session_t *s)
     s->blocked = 1;
 
     ngx_http_fanout_meter_mark(s, &mark);
-    s->dialect->open(s, s->request);
+
+    if (ngx_exiting && s->transport == &ngx_http_fanout_websocket) {
+        ngx_http_fanout_session_turn_away(s);
+
+    } else {
+        s->dialect->open(s, s->request);
+    }
+
     ngx_http_fanout_meter_account(s, &mark);
 
     return s->state == NGX_HTTP_FANOUT_ENDED ? NGX_ERROR : NGX_OK;

@@ -280,6 +280,25 @@ back_after(ngx_http_fanout_session_t *s)
 }
 
 
+/* A client that has opened its connection before the worker was told to exit,
+ * and begins now: it is told to come back, to another worker. */
+
+void
+ngx_http_fanout_session_turn_away(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_session_drain(s->hub);
+
+    s->close_at = ngx_current_msec;
+    s->dialect->closing(s, 1012, back_after(s));
+
+    if (s->state == NGX_HTTP_FANOUT_OPEN) {
+        ngx_http_fanout_session_close(s, 1012, "restart");
+    }
+
+    ngx_http_fanout_session_stay(s->hub, 0);
+}
+
+
 static void
 due(ngx_http_fanout_session_t *s)
 {

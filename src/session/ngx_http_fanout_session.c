@@ -276,8 +276,9 @@ leave_zone(ngx_http_fanout_session_t *s, ngx_uint_t how)
                  ? NGX_HTTP_FANOUT_LEFT_INTENTIONAL
                  : s->reason ? s->reason : NGX_HTTP_FANOUT_LEFT_NETWORK;
 
-        ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
-                                     &s->identity, linger, reason);
+        ngx_http_fanout_identity_away(&hub->zone, s->identity_ref,
+                                      &s->identity, linger, s->back_in,
+                                      reason);
         ngx_http_fanout_hub_presence(hub);
 
     } else if (s->transport == &ngx_http_fanout_websocket_away
@@ -538,11 +539,20 @@ ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub)
     }
 
     if (hub->nsessions) {
-        /* the only timer that keeps the process */
+        ngx_http_fanout_session_stay(hub, longest);
+    }
+}
+
+
+void
+ngx_http_fanout_session_stay(ngx_http_fanout_hub_t *hub, ngx_msec_t time)
+{
+    /* the only timer that keeps the process */
+
+    if (!hub->leave.timer_set) {
         hub->leave.handler = leave_handler;
         hub->leave.data = hub;
-        ngx_add_timer(&hub->leave,
-                      longest + 2 * NGX_HTTP_FANOUT_CLOSE_WAIT);
+        ngx_add_timer(&hub->leave, time + 2 * NGX_HTTP_FANOUT_CLOSE_WAIT);
     }
 }
 

@@ -173,6 +173,7 @@ struct ngx_http_fanout_session_s {
                                                    OPEN: drain then */
     uint16_t                         close_code;
     uint16_t                         pings;     /* budget used */
+    uint32_t                         back_in;   /* ms, as it was told */
     ngx_msec_t                       pings_at;
     ngx_msec_t                       beat_at;   /* next heartbeat */
     ngx_msec_t                       sent_at;   /* last progress of output that
@@ -322,6 +323,14 @@ void ngx_http_fanout_session_away(ngx_http_fanout_session_t *s);
 
 /* Says goodbye to all within the drain time; the worker is shutting down. */
 void ngx_http_fanout_session_drain(ngx_http_fanout_hub_t *hub);
+
+/* Keeps a worker that is shutting down for so many ms more, and the time that a
+ * close takes, unless its last session ends before. */
+void ngx_http_fanout_session_stay(ngx_http_fanout_hub_t *hub, ngx_msec_t time);
+
+/* A session that begins in a worker that is shutting down: "closing", and a
+ * close with 1012. */
+void ngx_http_fanout_session_turn_away(ngx_http_fanout_session_t *s);
 
 /* Marks a session that can't take more entries: its subscriptions read the
  * log when the socket has drained. */

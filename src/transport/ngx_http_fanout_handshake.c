@@ -304,7 +304,12 @@ check_hub(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     hub = conf->app->hub;
 
-    if (hub == NULL || hub->zone.slot == -1 || ngx_exiting || ngx_terminate) {
+    if (ngx_exiting && !ngx_terminate && hub) {
+        /* on a connection from before: as each transport has it */
+        return NULL;
+    }
+
+    if (hub == NULL || hub->zone.slot == -1 || ngx_terminate) {
         *status = NGX_HTTP_SERVICE_UNAVAILABLE;
         return "this worker takes no sessions now, try again\n";
     }

@@ -68,6 +68,13 @@ ngx_http_fanout_poll_handler(ngx_http_request_t *r)
         return rc;
     }
 
+    if (ngx_exiting) {
+        /* answered with what there is */
+        ngx_http_fanout_session_drain(s->hub);
+        s->draining = 1;
+        s->close_at = ngx_current_msec;
+    }
+
     ngx_http_fanout_session_hold_request(s);
     ngx_http_fanout_session_attach(s);
 

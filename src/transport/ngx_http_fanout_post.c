@@ -180,6 +180,11 @@ run(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (ngx_exiting) {
+        /* most commands need none */
+        (void) ngx_http_fanout_hub_slot(conf->app->hub);
+    }
+
     if (ngx_http_fanout_admit(r, conf, NGX_HTTP_FANOUT_POST, &user, &meter,
                               &refusal)
         != NGX_OK)

@@ -27,6 +27,8 @@ static ngx_uint_t transport(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_int_t preflight(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
+static ngx_int_t come_back(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf);
 static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t decode(ngx_http_request_t *r, ngx_str_t *value,
     ngx_str_t *text);
@@ -230,6 +232,15 @@ ngx_http_fanout_attached_begin(ngx_http_request_t *r,
         return ngx_http_fanout_refuse(r, status, why);
     }
 
+    if (ngx_exiting && transport == &ngx_http_fanout_sse) {
+        return come_back(r, conf);
+    }
+
+    if (ngx_exiting && !ngx_http_fanout_hub_slot(conf->app->hub)) {
+        return ngx_http_fanout_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                             "this worker is shutting down, try again");
+    }
+
     if (ngx_http_fanout_admit(r, conf, transport->bit, &user, &meter,
                               &refusal)
         != NGX_OK)
@@ -265,6 +276,30 @@ ngx_http_fanout_attached_begin(ngx_http_request_t *r,
     *sp = s;
 
     return NGX_OK;
+}
+
+
+/* A stream in a worker that is shutting down ends at once: an EventSource comes
+ * back from an end, but not from an error. */
+
+static ngx_int_t
+come_back(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
+{
+    u_char  *p;
+    size_t   len;
+
+    static ngx_str_t  type = ngx_string("text/event-stream");
+
+    p = ngx_pnalloc(r->pool, sizeof("retry: \n") + NGX_INT64_LEN);
+
+    if (p == NULL || ngx_http_fanout_answer_headers(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    len = ngx_sprintf(p, "retry: %M\n", conf->retry) - p;
+    r->keepalive = 0;
+
+    return ngx_http_fanout_http_send(r, NGX_HTTP_OK, &type, p, len);
 }
 
 

@@ -783,9 +783,10 @@ fanout_ref_t fanout_seat_find(ngx_http_fanout_zone_t *z,
 void fanout_seat_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 /* What becomes of an identity's seats, as many as a section may take, and of
- * those given up at most max; whether there are more. */
+ * those given up at most max; whether there are more.  They linger from after s
+ * on. */
 int fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max, uint8_t reason, fanout_seats_walk_t *at);
+    unsigned max, uint8_t reason, uint32_t after, fanout_seats_walk_t *at);
 int fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at);
 int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,

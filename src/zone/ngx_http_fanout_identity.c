@@ -43,7 +43,7 @@ static void unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void wheel_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void wheel_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    uint32_t linger, uint8_t reason, fanout_seats_walk_t *at);
+    uint32_t linger, uint32_t after, uint8_t reason, fanout_seats_walk_t *at);
 static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason);
 static void forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -432,6 +432,15 @@ void
 ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason)
 {
+    ngx_http_fanout_identity_away(z, ref, id, linger, 0, reason);
+}
+
+
+void
+ngx_http_fanout_identity_away(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, uint32_t linger, uint32_t after,
+    uint8_t reason)
+{
     int                  more;
     fanout_seats_walk_t  at;
 
@@ -442,7 +451,7 @@ ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
 
         fanout_event_room(z, 0);
         more = fanout_identity_own(z, ref, id)
-               && end_step(z, ref, linger, reason, &at);
+               && end_step(z, ref, linger, after, reason, &at);
 
         fanout_leave(z);
 
@@ -454,9 +463,10 @@ ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
 
 static int
 end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
-    uint8_t reason, fanout_seats_walk_t *at)
+    uint32_t after, uint8_t reason, fanout_seats_walk_t *at)
 {
-    if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP, reason, at)
+    if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP, reason,
+                                     (after + 999) / 1000, at)
                : fanout_seats_give_up(z, ref, FANOUT_SEATS_STEP, reason))
     {
         return 1;
@@ -466,7 +476,7 @@ end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
     fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT, reason, 0);
 
     if (linger) {
-        link_lingering(z, ref, linger);
+        link_lingering(z, ref, linger + after);
 
     } else {
         forget(z, ref);
@@ -555,7 +565,7 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
                 && (i == 0 || (fanout_section_room(z) && fanout_event_fits(z)));
          i++)
     {
-        if (end_step(z, slot->identities, linger,
+        if (end_step(z, slot->identities, linger, 0,
                      NGX_HTTP_FANOUT_LEFT_NETWORK, at))
         {
             return 1;

@@ -24,7 +24,7 @@ static void id_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static fanout_ref_t walk_from(ngx_http_fanout_zone_t *z,
     fanout_ref_t identity, const fanout_seats_walk_t *at);
 static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    uint8_t reason);
+    uint8_t reason, uint32_t after);
 static void revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -398,7 +398,7 @@ local_of(ngx_http_fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
 
 int
 fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
-    unsigned max, uint8_t reason, fanout_seats_walk_t *at)
+    unsigned max, uint8_t reason, uint32_t after, fanout_seats_walk_t *at)
 {
     unsigned        n, met;
     fanout_ref_t    ref, next;
@@ -431,7 +431,7 @@ fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
         }
 
         if (s->state == FANOUT_SEAT_LIVE) {
-            linger(z, ref, reason);
+            linger(z, ref, reason, after);
         }
 
         at->channel = s->channel;
@@ -532,7 +532,8 @@ fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 
 
 static void
-linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason,
+    uint32_t after)
 {
     uint32_t        now;
     uint64_t        wall;
@@ -555,7 +556,7 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     }
 
     /* the second that has begun does not count */
-    fanout_set(z, s->due, now + room->linger + 1);
+    fanout_set(z, s->due, now + after + room->linger + 1);
     fanout_set(z, s->state, FANOUT_SEAT_LINGERS);
 
     if (z->shm->nseats_lingering == 0) {

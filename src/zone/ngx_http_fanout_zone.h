@@ -750,6 +750,12 @@ void ngx_http_fanout_identity_prove(ngx_http_fanout_zone_t *z, uint32_t ref,
 void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason);
 
+/* The same of a client that was told to come back after so many ms: it, and its
+ * seats, linger from then on. */
+void ngx_http_fanout_identity_away(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, uint32_t linger, uint32_t after,
+    uint8_t reason);
+
 /* Who lingers says that it will not come back: gone at once, its seats given
  * up for the reason.  Several transactions.  Nothing if it is live, or the
  * secret is another. */
