@@ -965,6 +965,52 @@ anonymous(void)
 }
 
 
+/* told to come back after a while: it lingers from then on */
+
+static void
+away(void)
+{
+    uint8_t   next[16];
+    uint32_t  ref, seats;
+    person_t  a, b;
+    policy_t  p = room;
+
+    p.linger = 2;
+    start_as(2 * MB, &p);
+    (void) person_add(&za, &a, 1, "ann", "", 0);
+    (void) person_add(&za, &b, 2, "bob", "", 0);
+    (void) person_sit(&za, &ca, &a);
+    (void) person_sit(&za, &ca, &b);
+    (void) person_put(&za, &ca, &a, "", "", ENTER, NULL);
+    (void) person_put(&za, &ca, &b, "", "", ENTER, NULL);
+    (void) flush_all(&za);
+
+    ngx_http_fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
+                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
+    ngx_http_fanout_identity_away(&za, b.ref, &b.id, 3000, 0,
+                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
+
+    fanout_test_seconds += 11;
+    (void) sweep_all(&za);
+    (void) flush_all(&za);
+    is_int(members_now(&za, &seats), 1, "one was told to stay away so long");
+    is_int(ngx_http_fanout_identity_resume(&za, &a.id, 0, next, &ref), OK,
+           "and may come back");
+    memcpy(a.id.secret, next, sizeof(next));
+    is_int(ngx_http_fanout_identity_resume(&za, &b.id, 0, next, &ref),
+           NOTFOUND, "another may not any more");
+
+    ngx_http_fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
+                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
+    fanout_test_seconds += 15;
+    (void) sweep_all(&za);
+    (void) flush_all(&za);
+    is_int(members_now(&za, &seats), 0, "it leaves when that is over");
+
+    stop(2 * MB, "away");
+}
+
+
 /* who has the secret, on a worker that has not the session */
 
 static void
@@ -1108,6 +1154,7 @@ main(int argc, char **argv)
     fullest();
     put_if();
     anonymous();
+    away();
     elsewhere();
     bytes();
 
