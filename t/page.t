@@ -19,6 +19,12 @@ my $conf = quickstart();
 (my $patient = $conf) =~ s/linger=5s/linger=100s/ or die 'no linger';
 (my $hasty   = $conf) =~ s/linger=5s/linger=1s/;
 
+# A browser keeps a spare connection without a request, which holds an old
+# worker for as long as this: 60 seconds, and the test waits for old workers.
+
+s/http \{/http { client_header_timeout 3s;/ or die 'no http'
+    for $patient, $hasty;
+
 my $nginx = Fanout::Nginx->start(conf => $patient);
 my $http  = $nginx->http;
 my $tabs  = Fanout::Tabs->start;
