@@ -495,7 +495,7 @@ struct ngx_http_fanout_shm_s {
     uint32_t             nslots;
     uint32_t             nclasses;
     uint32_t             generation;    /* last given, by the master alone */
-    uint32_t             configured;    /* newest that a worker has begun with */
+    uint32_t             configured;    /* newest that a worker began with */
 
     uint64_t             evicted;
     uint64_t             expired;
