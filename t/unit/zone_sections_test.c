@@ -417,7 +417,7 @@ walk(void)
         /* little room is left for it */
         za.work = FANOUT_WORK - 20;
         more = fanout_seats_linger(&za, id, 16,
-                                   NGX_HTTP_FANOUT_LEFT_NETWORK, &at);
+                                   NGX_HTTP_FANOUT_LEFT_NETWORK, 0, &at);
         fanout_leave(&za);
 
         if (!more) {
@@ -480,7 +480,7 @@ back_in_time(void)
 
         (void) fanout_enter(&za);
         (void) fanout_seats_linger(&za, p.ref, 16,
-                                   NGX_HTTP_FANOUT_LEFT_NETWORK, &at);
+                                   NGX_HTTP_FANOUT_LEFT_NETWORK, 0, &at);
         fanout_leave(&za);
     }
 
