@@ -235,8 +235,13 @@ demo: deps
 MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
                     | sed -n 's/^--modules-path=//p'),/usr/lib/nginx/modules)
 
+# stripped, as nobody debugs what is installed; STRIP=: leaves it as it is
+
+STRIP ?= strip --strip-unneeded
+
 install: all
 	install -D -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+	$(STRIP) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
 
 deb: DEPS := build deb
 

@@ -73,13 +73,30 @@ ok($file{$_}, $_) for qw(
     /usr/share/doc/libnginx-mod-http-fanout/changelog.Debian.gz
     /usr/share/doc/libnginx-mod-http-fanout/README.md
     /usr/share/doc/libnginx-mod-http-fanout/docs/operations.md
-    /usr/share/doc/libnginx-mod-http-fanout/examples/quickstart.conf
+    /usr/share/doc/libnginx-mod-http-fanout/conf/quickstart.conf
+    /usr/share/doc/libnginx-mod-http-fanout/conf/monitoring/alerts.yml
 );
 
 is(scalar(grep { !m{ root/root } } values %file), 0, 'all is root\'s');
 is(scalar(grep { !m{ 2023-11-14 } } values %file), 0, 'of the time given');
 
 system 'dpkg-deb', '-R', $deb, "$dir/out";
+
+# what its pages link to, it has
+
+my $doc = "$dir/out/usr/share/doc/libnginx-mod-http-fanout";
+
+ok(-e "$doc/examples/quickstart.conf", 'examples are there by that name');
+
+for my $page ('README.md', map { s{.*/}{docs/}r } glob "$doc/docs/*.md") {
+    my $text = Fanout::Nginx::slurp("$doc/$page");
+    my $from = $page =~ m{^(.*/)} ? $1 : '';
+
+    is_deeply([ grep { !-e "$doc/$from$_" }
+                grep { !/^(?:https?:|#)/ } map { s/#.*//r }
+                $text =~ /\]\(([^)\s]+)\)/g ], [], "links of $page");
+}
+
 is(system("cd $dir/out && md5sum --quiet -c DEBIAN/md5sums"), 0, 'sums fit');
 is(system('sh', '-n', "$dir/out/DEBIAN/$_"), 0, "$_ is sound")
     for qw( postinst prerm postrm );
