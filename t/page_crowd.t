@@ -13,7 +13,11 @@ use Fanout::Nginx;
 use Fanout::Quickstart;
 use Fanout::Tabs;
 
-my $nginx = Fanout::Nginx->start(conf => quickstart());
+# the members don't answer pings while the test looks at the page
+
+(my $conf = quickstart()) =~ s/^http \{/http {\n    fanout_ping 0;/m or die;
+
+my $nginx = Fanout::Nginx->start(conf => $conf);
 my $http  = $nginx->http;
 my $tabs  = Fanout::Tabs->start;
 my $room  = 'room:lobby';
@@ -125,6 +129,17 @@ ok(wait_for(sub { !@{ $tabs->texts('ann', '#log .unsent') } }),
 is_deeply(kept(), [ map { "typed $_" } 1 .. 4 ], 'it is published once');
 is_deeply([ grep { /^typed/ } @{ $tabs->texts('ann', '#log .said') } ],
           [ map { "typed $_" } 1 .. 4 ], 'and shown once');
+
+
+# the snippet of README, in a page of a development server
+
+for my $origin (qw( http://localhost:5173 http://127.0.0.1:3000 )) {
+    is($nginx->native(headers => { Origin => $origin },
+                      expect => undef, welcome => 0)->status, 101, "$origin is let in");
+}
+
+is($nginx->native(headers => { Origin => 'http://localhost:6666' },
+                  expect => undef, welcome => 0)->status, 403, 'another is not');
 
 
 # links
