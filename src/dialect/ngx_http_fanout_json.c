@@ -1,4 +1,5 @@
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,9 @@ typedef struct {
 
 
 typedef struct {
-    unsigned              left;
+    unsigned              level;
+    unsigned              deepest;
+    unsigned              max;
     unsigned              too_deep;
 } json_depth_t;
 
@@ -45,6 +48,9 @@ static void arena_free(void *ctx, void *p);
 static void arena_clear(json_arena_t *arena);
 static int json_open(void *ctx);
 static int json_close(void *ctx);
+static int check_text(const uint8_t *text, size_t len, unsigned max,
+    ngx_http_fanout_json_t *value, unsigned *levels,
+    ngx_http_fanout_json_error_t *err);
 
 
 static const yajl_callbacks  json_callbacks = {
@@ -267,12 +273,16 @@ json_open(void *ctx)
 {
     json_depth_t  *depth = ctx;
 
-    if (depth->left == 0) {
+    if (depth->level == depth->max) {
         depth->too_deep = 1;
         return 0;
     }
 
-    depth->left--;
+    depth->level++;
+
+    if (depth->deepest < depth->level) {
+        depth->deepest = depth->level;
+    }
 
     return 1;
 }
@@ -283,7 +293,7 @@ json_close(void *ctx)
 {
     json_depth_t  *depth = ctx;
 
-    depth->left++;
+    depth->level--;
 
     return 1;
 }
@@ -333,7 +343,7 @@ check_grammar(yajl_handle yajl, json_depth_t *depth, const uint8_t *text,
 
 static int
 check_yajl(json_arena_t *arena, const uint8_t *text, size_t len, unsigned max,
-    ngx_http_fanout_json_error_t *err)
+    unsigned *levels, ngx_http_fanout_json_error_t *err)
 {
     int               rc;
     yajl_handle       yajl;
@@ -345,7 +355,9 @@ check_yajl(json_arena_t *arena, const uint8_t *text, size_t len, unsigned max,
     memory.free = arena_free;
     memory.ctx = arena;
 
-    depth.left = max;
+    depth.level = 0;
+    depth.deepest = 0;
+    depth.max = max;
     depth.too_deep = 0;
 
     yajl = yajl_alloc(&json_callbacks, &memory, &depth);
@@ -354,13 +366,15 @@ check_yajl(json_arena_t *arena, const uint8_t *text, size_t len, unsigned max,
 
     yajl_free(yajl);
 
+    *levels = depth.deepest;
+
     return rc;
 }
 
 
 static int
-check_text(const uint8_t *text, size_t len, unsigned max,
-    ngx_http_fanout_json_error_t *err)
+check_in_arena(const uint8_t *text, size_t len, unsigned max,
+    unsigned *levels, ngx_http_fanout_json_error_t *err)
 {
     json_arena_t  arena;
 
@@ -373,13 +387,33 @@ check_text(const uint8_t *text, size_t len, unsigned max,
                                 "no memory");
     }
 
-    return check_yajl(&arena, text, len, max, err);
+    return check_yajl(&arena, text, len, max, levels, err);
 }
 
 
 int
 ngx_http_fanout_json_check(const uint8_t *text, size_t len, unsigned depth,
     ngx_http_fanout_json_t *value, ngx_http_fanout_json_error_t *err)
+{
+    unsigned  levels;
+
+    return check_text(text, len, depth, value, &levels, err);
+}
+
+
+int
+ngx_http_fanout_json_levels(const uint8_t *text, size_t len,
+    ngx_http_fanout_json_t *value, unsigned *levels,
+    ngx_http_fanout_json_error_t *err)
+{
+    return check_text(text, len, UINT_MAX, value, levels, err);
+}
+
+
+static int
+check_text(const uint8_t *text, size_t len, unsigned max,
+    ngx_http_fanout_json_t *value, unsigned *levels,
+    ngx_http_fanout_json_error_t *err)
 {
     int             rc;
     size_t          at;
@@ -403,7 +437,7 @@ ngx_http_fanout_json_check(const uint8_t *text, size_t len, unsigned depth,
                                 "empty text");
     }
 
-    rc = check_text(text, len, depth, err);
+    rc = check_in_arena(text, len, max, levels, err);
 
     if (rc != NGX_HTTP_FANOUT_JSON_OK) {
         return rc;
@@ -454,6 +488,9 @@ ngx_http_fanout_json_strerror(int code)
 
     case NGX_HTTP_FANOUT_JSON_NO_MEMORY:
         return "no memory";
+
+    case NGX_HTTP_FANOUT_JSON_UNKNOWN:
+        return "unknown member";
 
     default:
         return "no error";

@@ -9,7 +9,8 @@
  * (RFC 3629).  All others take values that came out of it, whole or nested,
  * and need no second validation; given anything else they may answer
  * nonsense, but stay within the span.  Escapes of lone surrogates ("\ud800")
- * are legal in JSON and stay as sent; only decoding such a string fails.
+ * are legal in JSON, but many parsers refuse the whole text for one: they
+ * become "\ufffd" where a value is minified, and decoding such a string fails.
  *
  * No state, no locks, nothing of NGINX; nothing is owned: a span points into
  * the text it was read from.
@@ -24,9 +25,12 @@
 #include <stdint.h>
 
 
-/* levels of arrays and objects that a text may nest */
+/*
+ * Levels of arrays and objects that data may nest.  What is told around it adds
+ * up to five, and the strictest of common parsers takes 128.
+ */
 
-#define NGX_HTTP_FANOUT_JSON_DEPTH      64
+#define NGX_HTTP_FANOUT_JSON_DEPTH      120
 
 
 /* type of a value, > 0; NONE is a member that was not there */
@@ -54,6 +58,7 @@
 #define NGX_HTTP_FANOUT_JSON_SURROGATE  -8    /* half a surrogate pair */
 #define NGX_HTTP_FANOUT_JSON_RANGE      -9    /* no integer of 64 bits */
 #define NGX_HTTP_FANOUT_JSON_NO_MEMORY  -10
+#define NGX_HTTP_FANOUT_JSON_UNKNOWN    -11   /* a member nobody asked for */
 
 
 /* a value as it was sent, no whitespace around it; len 0 is NONE */
@@ -104,12 +109,26 @@ int ngx_http_fanout_json_check(const uint8_t *text, size_t len,
     ngx_http_fanout_json_error_t *err);
 
 /*
- * Reads the wanted members of an object into the json_t's at their offsets in
- * "dst".  Those that are not there become NONE, members not wanted are passed
- * over.  Names are compared after unescaping.
+ * The same for any number of levels, which it tells: a scalar has 0.  Memory
+ * for yajl grows by a byte for each.
  *
- * OK or TYPE (no object), DUPLICATE, INVALID; "err" may be NULL, its position
- * counts from the start of the object.
+ * Errors: INVALID, UTF8, NO_MEMORY.
+ */
+int ngx_http_fanout_json_levels(const uint8_t *text, size_t len,
+    ngx_http_fanout_json_t *value, unsigned *levels,
+    ngx_http_fanout_json_error_t *err);
+
+/* The levels of a value. */
+unsigned ngx_http_fanout_json_depth(const ngx_http_fanout_json_t *value);
+
+/*
+ * Reads the wanted members of an object into the json_t's at their offsets in
+ * "dst".  Those that are not there become NONE.  Names are compared after
+ * unescaping.
+ *
+ * OK or TYPE (no object), DUPLICATE, UNKNOWN, INVALID.  With DUPLICATE and
+ * UNKNOWN, whose reason names the member, all that are known have been read.
+ * "err" may be NULL, its position counts from the start of the object.
  */
 int ngx_http_fanout_json_members(const ngx_http_fanout_json_t *object,
     const ngx_http_fanout_json_field_t *fields, unsigned n, void *dst,
@@ -185,8 +204,9 @@ int ngx_http_fanout_json_int(const ngx_http_fanout_json_t *value, int64_t *n);
 int ngx_http_fanout_json_bool(const ngx_http_fanout_json_t *value, int *flag);
 
 /*
- * Drops the whitespace between the tokens of a value; all else is kept byte
- * for byte.  "dst" has room for "len" bytes and may be "src".  Returns the
+ * Drops the whitespace between the tokens of a value, and writes "\ufffd" for
+ * each half of a surrogate pair ("\ud800"); all else is kept byte for byte.
+ * "dst" has room for "len" bytes and may be "src".  Returns the
  * number of bytes written.
  */
 size_t ngx_http_fanout_json_minify(uint8_t *dst, const uint8_t *src,

@@ -98,6 +98,44 @@ skip_nested(const uint8_t *p, const uint8_t *end)
 }
 
 
+unsigned
+ngx_http_fanout_json_depth(const ngx_http_fanout_json_t *value)
+{
+    unsigned        level, deepest;
+    const uint8_t  *p, *end;
+
+    p = value->data;
+    end = p + value->len;
+    level = 0;
+    deepest = 0;
+
+    while (p && p < end) {
+
+        switch (*p) {
+
+        case '"':
+            p = fanout_json_skip_string(p, end);
+            continue;
+
+        case '{':
+        case '[':
+            level++;
+            deepest = level > deepest ? level : deepest;
+            break;
+
+        case '}':
+        case ']':
+            level--;
+            break;
+        }
+
+        p++;
+    }
+
+    return deepest;
+}
+
+
 static const uint8_t *
 skip_scalar(const uint8_t *p, const uint8_t *end)
 {
@@ -280,13 +318,29 @@ field_slot(const ngx_http_fanout_json_field_t *field, void *dst)
 
 
 static int
-fail_duplicate(ngx_http_fanout_json_error_t *err, size_t at, const char *name)
+fail_member(ngx_http_fanout_json_error_t *err, int rc, size_t at,
+    const ngx_http_fanout_json_t *key)
 {
-    char  reason[JSON_NAME_MAX];
+    int     n;
+    char    reason[JSON_NAME_MAX];
+    size_t  i;
 
-    (void) snprintf(reason, sizeof(reason), "duplicate member '%.32s'", name);
+    /* the key is quoted; what it says is shown as ASCII */
 
-    return fanout_json_fail(err, NGX_HTTP_FANOUT_JSON_DUPLICATE, at, reason);
+    n = key->len - 2 < 32 ? (int) key->len - 2 : 32;
+
+    (void) snprintf(reason, sizeof(reason), "%s member '%.*s'",
+                    rc == NGX_HTTP_FANOUT_JSON_DUPLICATE ? "duplicate"
+                                                         : "unknown",
+                    n, (const char *) key->data + 1);
+
+    for (i = 0; reason[i]; i++) {
+        if (reason[i] < 0x20 || reason[i] > 0x7e) {
+            reason[i] = '?';
+        }
+    }
+
+    return fanout_json_fail(err, rc, at, reason);
 }
 
 
@@ -295,7 +349,7 @@ ngx_http_fanout_json_members(const ngx_http_fanout_json_t *object,
     const ngx_http_fanout_json_field_t *fields, unsigned n, void *dst,
     ngx_http_fanout_json_error_t *err)
 {
-    int                                  rc;
+    int                                  rc, bad;
     unsigned                             i;
     ngx_http_fanout_json_t               key, value, *slot;
     ngx_http_fanout_json_iter_t          it;
@@ -313,25 +367,26 @@ ngx_http_fanout_json_members(const ngx_http_fanout_json_t *object,
     }
 
     (void) ngx_http_fanout_json_iter(&it, object);
+    bad = NGX_HTTP_FANOUT_JSON_OK;
 
     while ((rc = ngx_http_fanout_json_next(&it, &key, &value)) == 1) {
 
         field = find_field(fields, n, &key);
+        slot = field ? field_slot(field, dst) : NULL;
 
-        if (field == NULL) {
+        if (slot && slot->len == 0) {
+            *slot = value;
             continue;
         }
 
-        slot = field_slot(field, dst);
-
-        if (slot->len) {
-            return fail_duplicate(err, key.data - object->data, field->name);
+        if (bad == NGX_HTTP_FANOUT_JSON_OK) {
+            bad = fail_member(err, slot ? NGX_HTTP_FANOUT_JSON_DUPLICATE
+                                        : NGX_HTTP_FANOUT_JSON_UNKNOWN,
+                              key.data - object->data, &key);
         }
-
-        *slot = value;
     }
 
-    return rc == 0 ? NGX_HTTP_FANOUT_JSON_OK
+    return rc == 0 ? bad
                    : fanout_json_fail(err, rc, it.pos - object->data,
                                       "invalid object");
 }

@@ -4,6 +4,10 @@
 #include "ngx_http_fanout_json_text.h"
 
 
+static void mend_surrogates(uint8_t *p, uint8_t *end);
+static unsigned surrogate(const uint8_t *p, const uint8_t *end);
+
+
 size_t
 ngx_http_fanout_json_minify(uint8_t *dst, const uint8_t *src, size_t len)
 {
@@ -43,7 +47,67 @@ ngx_http_fanout_json_minify(uint8_t *dst, const uint8_t *src, size_t len)
         p = next;
     }
 
+    mend_surrogates(start, dst);
+
     return dst - start;
+}
+
+
+/* As USVString of the web platform has it (Web IDL, section 3.2.12). */
+
+static void
+mend_surrogates(uint8_t *p, uint8_t *end)
+{
+    unsigned  c;
+
+    while ((p = memchr(p, '\\', end - p)) && end - p > 1) {
+
+        c = surrogate(p, end);
+
+        if (c == 0) {
+            p += 2;
+
+        } else if (c < 0xdc && surrogate(p + 6, end) >= 0xdc) {
+            p += 12;
+
+        } else {
+            memcpy(p, "\\ufffd", 6);
+            p += 6;
+        }
+    }
+}
+
+
+/* the upper byte of an escaped surrogate, 0xd8 to 0xdf, or 0 */
+
+static unsigned
+surrogate(const uint8_t *p, const uint8_t *end)
+{
+    unsigned  c;
+
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u' || (p[2] | 0x20) != 'd') {
+        return 0;
+    }
+
+    c = p[3] | 0x20;
+
+    switch (c) {
+
+    case '8':
+    case '9':
+        return 0xd0 + (p[3] - '0');
+
+    case 'a':
+    case 'b':
+    case 'c':
+    case 'd':
+    case 'e':
+    case 'f':
+        return 0xd0 + (c - 'a') + 10;
+
+    default:
+        return 0;
+    }
 }
 
 

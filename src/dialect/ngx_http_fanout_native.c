@@ -57,7 +57,7 @@ static void welcome(ngx_http_fanout_session_t *s);
 static void autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
 static void batch_run(ngx_http_fanout_session_t *s);
 static void batch_start(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_json_t *array, ngx_uint_t max);
+    ngx_http_fanout_json_t *array, ngx_uint_t max, ngx_uint_t deep);
 static void send_printf(ngx_http_fanout_session_t *s, const char *fmt, ...);
 
 
@@ -175,7 +175,7 @@ fanout_native_batch(ngx_http_fanout_session_t *s, ngx_str_t *text)
            == NGX_HTTP_FANOUT_JSON_ARRAY)
     {
         s->autojoin = 1;
-        batch_start(s, &value, s->conf->channels);
+        batch_start(s, &value, s->conf->channels, 0);
     }
 }
 
@@ -546,7 +546,9 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len)
 {
     int                           type;
+    unsigned                      levels;
     ngx_str_t                     text;
+    ngx_uint_t                    deep;
     fanout_command_t              cmd;
     ngx_http_fanout_json_t        value;
     ngx_http_fanout_limited_t     limited;
@@ -558,17 +560,17 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         return;
     }
 
-    type = ngx_http_fanout_json_check(data, len, NGX_HTTP_FANOUT_JSON_DEPTH,
-                                      &value, &err);
+    type = ngx_http_fanout_json_levels(data, len, &value, &levels, &err);
+    deep = type > 0 && levels > NGX_HTTP_FANOUT_JSON_DEPTH;
 
     switch (type) {
 
     case NGX_HTTP_FANOUT_JSON_OBJECT:
-        ngx_http_fanout_native_command(s, &value, 0);
+        ngx_http_fanout_native_command(s, &value, 0, deep);
         return;
 
     case NGX_HTTP_FANOUT_JSON_ARRAY:
-        batch_start(s, &value, s->conf->batch);
+        batch_start(s, &value, s->conf->batch, deep);
         return;
 
     default:
@@ -595,7 +597,7 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 
 static void
 batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array,
-    ngx_uint_t max)
+    ngx_uint_t max, ngx_uint_t deep)
 {
     size_t                          i, n;
     u_char                         *copy, data[64];
@@ -634,6 +636,7 @@ batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array,
     s->batch = b;
     b->hub = s->hub;
     b->n = n;
+    b->deep = deep;
     b->items = (ngx_http_fanout_json_t *) (b + 1);
 
     (void) ngx_http_fanout_json_array(array, b->items, n, &n);
@@ -662,7 +665,7 @@ batch_run(ngx_http_fanout_session_t *s)
 
     while (b->i < b->n) {
         at = b->i++;
-        ngx_http_fanout_native_command(s, &b->items[at], at);
+        ngx_http_fanout_native_command(s, &b->items[at], at, b->deep);
 
         if (s->state != NGX_HTTP_FANOUT_OPEN) {
             native_close(s);

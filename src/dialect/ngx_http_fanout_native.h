@@ -23,6 +23,7 @@ typedef struct {
     ngx_uint_t                i;        /* next */
     ngx_http_fanout_frame_t  *frame;    /* replies so far, NULL: none */
     uint32_t                  start;    /* of the message in it */
+    ngx_uint_t                deep;     /* some may nest too deeply */
 } ngx_http_fanout_native_batch_t;
 
 
@@ -88,9 +89,10 @@ typedef struct {
 #define fanout_nelts(a)  (sizeof(a) / sizeof((a)[0]))
 
 
-/* Runs a command, at is its index in an array.  Replies, or starts a job. */
+/* Runs a command, at is its index in an array; deep: it may nest more levels
+ * than data can have.  Replies, or starts a job. */
 void ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_json_t *object, ngx_uint_t at);
+    ngx_http_fanout_json_t *object, ngx_uint_t at, ngx_uint_t deep);
 
 /* Replies with an error; op and at are told when there is no id.  data is raw
  * JSON or NULL, text NULL for the usual one. */
@@ -231,6 +233,10 @@ ngx_uint_t fanout_native_proved(ngx_http_fanout_session_t *s,
 /* Reads the members of a command: NGX_HTTP_FANOUT_JSON_OK, or an error. */
 int fanout_native_parse(ngx_http_fanout_json_t *object,
     fanout_command_t *cmd, ngx_http_fanout_json_error_t *err);
+
+/* The name of a member that a join does not have, or that nests too many
+ * levels; NULL: there is none. */
+const char *fanout_native_not_of_join(fanout_command_t *cmd);
 
 /* Checks the options of a join, or sets them on its subscription: 0 after an
  * error was replied. */

@@ -21,11 +21,14 @@ typedef struct {
     ngx_str_t    name;
     void       (*run)(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
     ngx_uint_t   cost;          /* before it is known what it does */
+    uint32_t     members;
 } op_t;
 
 
 static const op_t *op_named(ngx_http_fanout_json_t *text);
 static ngx_uint_t valid_id(ngx_http_fanout_json_t *id);
+static const char *too_deep(fanout_command_t *cmd);
+static const char *not_of(fanout_command_t *cmd, uint32_t members);
 static void op_leave(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
 static void op_ping(ngx_http_fanout_session_t *s, fanout_command_t *cmd);
 
@@ -65,27 +68,57 @@ static const ngx_http_fanout_json_field_t  position_fields[] = {
 };
 
 
+/* the members that each takes, by bits in the order of fields[] */
+
+enum {
+    ID = 0, OP, CHANNEL, SINCE, HISTORY, WANT, EVENTS, ECHO, EVENT, DATA,
+    MESSAGES, KEY, TO, STORE, IF, ENC, META, BEFORE, LIMIT, PRESENCE,
+    ANONYMOUS, MERGE, STATE, TAG, LIVE, EVERY
+};
+
+#define m(name)  ((uint32_t) 1 << name)
+
+#define NEAR_ALL  (m(ID)|m(OP)|m(CHANNEL))
+
+
 static const op_t  ops[] = {
-    { ngx_string("publish"), fanout_native_publish, NGX_HTTP_FANOUT_COST },
-    { ngx_string("join"), fanout_native_join, NGX_HTTP_FANOUT_COST },
-    { ngx_string("leave"), op_leave, NGX_HTTP_FANOUT_COST },
-    { ngx_string("signal"), fanout_native_signal,
-      NGX_HTTP_FANOUT_COST_SIGNAL },
-    { ngx_string("history"), fanout_native_history, NGX_HTTP_FANOUT_COST },
-    { ngx_string("presence"), fanout_native_presence, NGX_HTTP_FANOUT_COST },
-    { ngx_string("members"), fanout_native_members, NGX_HTTP_FANOUT_COST },
-    { ngx_string("ping"), op_ping, NGX_HTTP_FANOUT_COST },
-    { ngx_null_string, NULL, 0 }
+
+    { ngx_string("publish"), fanout_native_publish, NGX_HTTP_FANOUT_COST,
+      NEAR_ALL|m(EVENT)|m(DATA)|m(MESSAGES)|m(KEY)|m(TO)|m(STORE)|m(IF)
+      |m(ENC)|m(META)|m(LIVE)|m(ECHO) },
+
+    { ngx_string("join"), fanout_native_join, NGX_HTTP_FANOUT_COST,
+      NEAR_ALL|m(SINCE)|m(HISTORY)|m(WANT)|m(EVENTS)|m(ECHO)|m(PRESENCE)
+      |m(ANONYMOUS)|m(KEY)|m(EVERY) },
+
+    { ngx_string("leave"), op_leave, NGX_HTTP_FANOUT_COST, NEAR_ALL },
+
+    { ngx_string("signal"), fanout_native_signal, NGX_HTTP_FANOUT_COST_SIGNAL,
+      NEAR_ALL|m(EVENT)|m(TAG)|m(DATA)|m(TO) },
+
+    { ngx_string("history"), fanout_native_history, NGX_HTTP_FANOUT_COST,
+      NEAR_ALL|m(SINCE)|m(BEFORE)|m(LIMIT) },
+
+    { ngx_string("presence"), fanout_native_presence, NGX_HTTP_FANOUT_COST,
+      NEAR_ALL|m(DATA)|m(MERGE)|m(STATE)|m(KEY)|m(ANONYMOUS) },
+
+    { ngx_string("members"), fanout_native_members, NGX_HTTP_FANOUT_COST,
+      NEAR_ALL },
+
+    { ngx_string("ping"), op_ping, NGX_HTTP_FANOUT_COST, m(ID)|m(OP) },
+
+    { ngx_null_string, NULL, 0, 0 }
 };
 
 
 void
 ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_json_t *object, ngx_uint_t at)
+    ngx_http_fanout_json_t *object, ngx_uint_t at, ngx_uint_t deep)
 {
     int                           rc;
+    u_char                        reason[128];
     const op_t                   *op;
-    const char                   *bad;
+    const char                   *bad, *name;
     fanout_command_t              cmd;
     ngx_http_fanout_limited_t     limited;
     ngx_http_fanout_json_error_t  err;
@@ -100,7 +133,10 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
 
     rc = fanout_native_parse(object, &cmd, &err);
 
-    if (rc != NGX_HTTP_FANOUT_JSON_OK) {
+    if (rc != NGX_HTTP_FANOUT_JSON_OK
+        && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN
+        && rc != NGX_HTTP_FANOUT_JSON_DUPLICATE)
+    {
         ngx_memzero(&cmd.id, sizeof(ngx_http_fanout_json_t));
         ngx_memzero(&cmd.op, sizeof(ngx_http_fanout_json_t));
         bad = rc == NGX_HTTP_FANOUT_JSON_TYPE ? "a command is an object"
@@ -112,6 +148,19 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     }
 
     op = op_named(&cmd.op);
+
+    if (bad == NULL && rc != NGX_HTTP_FANOUT_JSON_OK) {
+        bad = err.reason;
+
+    } else if (bad == NULL && deep && (name = too_deep(&cmd))) {
+        bad = (char *) reason;
+        ngx_sprintf(reason, "\"%s\" nests more than %d arrays and objects%Z",
+                    name, NGX_HTTP_FANOUT_JSON_DEPTH);
+
+    } else if (bad == NULL && op && (name = not_of(&cmd, op->members))) {
+        bad = (char *) reason;
+        ngx_sprintf(reason, "\"%s\" is no member of \"%V\"%Z", name, &op->name);
+    }
 
     /* one that is wrong costs as much */
 
@@ -141,6 +190,62 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
            cmd.op.len ? "there is no such op; there are publish, signal, join, "
                         "leave, history, presence, members and ping"
                       : "\"op\" is missing");
+}
+
+
+#define member(cmd, i)                                                        \
+    ((ngx_http_fanout_json_t *) ((u_char *) (cmd) + fields[i].offset))
+
+
+/* The name of a member that nests too deeply, or NULL.  The messages of a
+ * publish are two levels below it. */
+
+static const char *
+too_deep(fanout_command_t *cmd)
+{
+    ngx_uint_t               i;
+    ngx_http_fanout_json_t  *value;
+
+    for (i = 0; i < fanout_nelts(fields); i++) {
+        value = member(cmd, i);
+
+        if (value->len
+            && ngx_http_fanout_json_depth(value)
+               > NGX_HTTP_FANOUT_JSON_DEPTH + (i == MESSAGES ? 2 : 0))
+        {
+            return fields[i].name;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* The name of a member that is not among those, or NULL. */
+
+static const char *
+not_of(fanout_command_t *cmd, uint32_t members)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < fanout_nelts(fields); i++) {
+        if (member(cmd, i)->len && !(members & m(i))) {
+            return fields[i].name;
+        }
+    }
+
+    return NULL;
+}
+
+
+const char *
+fanout_native_not_of_join(fanout_command_t *cmd)
+{
+    const char  *name;
+
+    name = too_deep(cmd);
+
+    return name ? name : not_of(cmd, ops[1].members);
 }
 
 

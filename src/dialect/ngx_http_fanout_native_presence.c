@@ -44,8 +44,6 @@ static const struct {
     { ngx_string("messages"), NGX_HTTP_FANOUT_WANT_MESSAGES },
     { ngx_string("signals"), NGX_HTTP_FANOUT_WANT_SIGNALS },
     { ngx_string("presence"), NGX_HTTP_FANOUT_WANT_PRESENCE },
-    { ngx_string("records"), NGX_HTTP_FANOUT_WANT_RECORDS },
-    { ngx_string("locks"), NGX_HTTP_FANOUT_WANT_LOCKS },
     { ngx_null_string, 0 }
 };
 
@@ -124,19 +122,29 @@ want_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 
     while (ngx_http_fanout_json_next(&it, NULL, &item) == 1) {
 
-        if (ngx_http_fanout_json_text(&item, buf, sizeof(buf), &text)
-            != NGX_HTTP_FANOUT_JSON_OK)
-        {
-            continue;
-        }
+        i = sizeof(wants) / sizeof(wants[0]) - 1;
 
-        for (i = 0; wants[i].bit; i++) {
-            if (wants[i].name.len == text.len
-                && ngx_memcmp(wants[i].name.data, text.data, text.len) == 0)
-            {
-                *want |= wants[i].bit;
+        if (ngx_http_fanout_json_text(&item, buf, sizeof(buf), &text)
+            == NGX_HTTP_FANOUT_JSON_OK)
+        {
+            for (i = 0; wants[i].bit; i++) {
+                if (wants[i].name.len == text.len
+                    && ngx_memcmp(wants[i].name.data, text.data, text.len)
+                       == 0)
+                {
+                    break;
+                }
             }
         }
+
+        if (wants[i].bit == 0) {
+            fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                   "\"want\" is of \"messages\", \"signals\" and "
+                   "\"presence\"");
+            return 0;
+        }
+
+        *want |= wants[i].bit;
     }
 
     return 1;

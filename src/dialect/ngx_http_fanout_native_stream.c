@@ -381,6 +381,7 @@ static ngx_uint_t
 join_read(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
     joined_t *o, fanout_command_t *cmd, fanout_presence_t *p)
 {
+    const char                   *name;
     ngx_http_fanout_json_t        object;
     ngx_http_fanout_json_error_t  err;
 
@@ -394,10 +395,19 @@ join_read(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
         return 0;
     }
 
+    name = fanout_native_not_of_join(cmd);
+
     cmd->at = 0;
     cmd->id.len = 0;
     cmd->op.len = 0;
     cmd->name = *o->channel;
+
+    if (name) {
+        fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                             "\"%s\" is no member of a join, or nests too "
+                             "many levels", name);
+        return 0;
+    }
 
     if (cmd->since.len) {
         o->since = NGX_HTTP_FANOUT_SINCE_OFFSET;

@@ -35,6 +35,7 @@ typedef struct {
     ngx_http_fanout_api_pt   post;
     ngx_http_fanout_api_pt   delete;
     ngx_str_t                allow;
+    const char              *args[3];   /* names of the query */
 } ngx_http_fanout_api_route_t;
 
 
@@ -47,6 +48,9 @@ static ngx_int_t split_path(ngx_http_fanout_api_t *api, ngx_str_t *path,
 static ngx_int_t add_word(ngx_http_fanout_api_t *api, u_char *start,
     u_char *end, ngx_uint_t encoded);
 static const ngx_http_fanout_api_route_t *route(ngx_http_fanout_api_t *api);
+static ngx_http_fanout_error_e check_args(ngx_http_fanout_api_t *api,
+    const ngx_http_fanout_api_route_t *rt);
+static ngx_uint_t is_word_of(ngx_str_t *word, const char *words);
 static ngx_int_t start(ngx_http_fanout_api_t *api,
     const ngx_http_fanout_api_route_t *rt);
 static ngx_uint_t is_encoded(ngx_http_request_t *r);
@@ -58,47 +62,52 @@ static ngx_int_t respond_status(ngx_http_fanout_api_t *api,
     ngx_http_fanout_error_e error, ngx_uint_t status);
 
 
+/* of GET, POST and DELETE; "" for none */
+
+#define PUBLISH_ARGS  "event user store live to to_client to_user meta if key"
+
 static const ngx_http_fanout_api_route_t  routes[] = {
 
     { ngx_string("channels"), 1, ngx_null_string,
       ngx_http_fanout_api_list_handler, NULL, NULL,
-      ngx_string("GET, HEAD") },
+      ngx_string("GET, HEAD"), { "match cursor limit", "", "" } },
 
     { ngx_string("channels"), 2, ngx_null_string,
       ngx_http_fanout_api_info_handler, NULL,
       ngx_http_fanout_api_purge_handler,
-      ngx_string("GET, HEAD, DELETE") },
+      ngx_string("GET, HEAD, DELETE"), { "", "", "reason close" } },
 
     { ngx_string("channels"), 3, ngx_string("messages"),
       ngx_http_fanout_api_history_handler,
       ngx_http_fanout_api_publish_handler, NULL,
-      ngx_string("GET, HEAD, POST") },
+      ngx_string("GET, HEAD, POST"),
+      { "since before limit", PUBLISH_ARGS, "" } },
 
     { ngx_string("channels"), 3, ngx_string("signals"),
       NULL, ngx_http_fanout_api_signal_handler, NULL,
-      ngx_string("POST") },
+      ngx_string("POST"), { "", "event tag user to to_client to_user", "" } },
 
     { ngx_string("channels"), 3, ngx_string("presence"),
       ngx_http_fanout_api_presence_handler, NULL, NULL,
-      ngx_string("GET, HEAD") },
+      ngx_string("GET, HEAD"), { "cursor limit summary user", "", "" } },
 
     { ngx_string("clients"), 2, ngx_null_string,
       ngx_http_fanout_api_client_handler, NULL,
       ngx_http_fanout_api_client_delete_handler,
-      ngx_string("GET, HEAD, DELETE") },
+      ngx_string("GET, HEAD, DELETE"), { "cursor limit", "", "channel" } },
 
     { ngx_string("users"), 2, ngx_null_string,
       ngx_http_fanout_api_user_handler, NULL,
       ngx_http_fanout_api_user_delete_handler,
-      ngx_string("GET, HEAD, DELETE") },
+      ngx_string("GET, HEAD, DELETE"), { "cursor limit", "", "channel" } },
 
     { ngx_string("batch"), 1, ngx_null_string,
       NULL, ngx_http_fanout_api_batch_handler, NULL,
-      ngx_string("POST") },
+      ngx_string("POST"), { "", "", "" } },
 
     { ngx_string("broadcast"), 1, ngx_null_string,
       NULL, ngx_http_fanout_api_broadcast_handler, NULL,
-      ngx_string("POST") }
+      ngx_string("POST"), { "", "", "" } }
 };
 
 #define NROUTES  (sizeof(routes) / sizeof(routes[0]))
@@ -163,7 +172,79 @@ ngx_http_fanout_api_handler(ngx_http_request_t *r)
         return respond_error(api, NGX_HTTP_FANOUT_E_NOT_FOUND);
     }
 
+    error = check_args(api, rt);
+
+    if (error) {
+        (void) ngx_http_discard_request_body(r);
+        return respond_error(api, error);
+    }
+
     return start(api, rt);
+}
+
+
+/* Each argument of the query is one that the route has. */
+
+static ngx_http_fanout_error_e
+check_args(ngx_http_fanout_api_t *api, const ngx_http_fanout_api_route_t *rt)
+{
+    u_char      *p, *last, *end;
+    ngx_str_t    name, *args;
+    const char  *names;
+
+    args = &api->request->args;
+    last = args->data + args->len;
+
+    names = rt->args[api->request->method == NGX_HTTP_POST ? 1
+                     : api->request->method == NGX_HTTP_DELETE ? 2 : 0];
+
+    for (p = args->data; p < last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '&');
+        end = end ? end : last;
+
+        name.data = p;
+        name.len = end - p;
+
+        p = ngx_strlchr(name.data, end, '=');
+
+        if (p) {
+            name.len = p - name.data;
+        }
+
+        if (end == name.data) {
+            continue;
+        }
+
+        if (!is_word_of(&name, names)) {
+            return ngx_http_fanout_api_fail(api,
+                                    NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                    "there is no argument \"%V\" here%s%s",
+                                    &name, *names ? "; there are " : "",
+                                    names);
+        }
+
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_uint_t
+is_word_of(ngx_str_t *word, const char *words)
+{
+    size_t  n;
+
+    for ( /* void */ ; *words; words += n + (words[n] == ' ')) {
+
+        n = strcspn(words, " ");
+
+        if (n == word->len && ngx_strncmp(words, word->data, n) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -55,6 +55,8 @@ struct ngx_http_fanout_api_s {
     ngx_uint_t                     status;      /* of success */
     ngx_str_t                      message;     /* of an error */
     ngx_str_t                      data;        /* and its raw JSON */
+    unsigned                       deep:1;      /* what was sent nests more
+                                                   than data may */
 };
 
 

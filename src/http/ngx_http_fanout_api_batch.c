@@ -50,8 +50,24 @@ typedef struct {
     ngx_http_fanout_json_t  offset;
 } position_t;
 
+/* the members that an operation takes, by bits in the order of item_fields */
+
+enum {
+    OP = 0, CHANNEL, CHANNELS, DATA, ENC, EVENT, KEY, USER, META, STORE, IF,
+    SINCE, BEFORE, LIMIT, REASON, TO, LIVE, TAG
+};
+
+#define m(name)  ((uint32_t) 1 << name)
+
+#define PUBLISH    (m(DATA)|m(ENC)|m(EVENT)|m(KEY)|m(USER)|m(META)|m(STORE)   \
+                    |m(TO)|m(LIVE))
+
+#define BROADCAST  (PUBLISH|m(CHANNELS))
+
+
 typedef struct {
     ngx_str_t                 name;
+    uint32_t                  members;
     ngx_http_fanout_error_e (*read)(ngx_http_fanout_api_t *api, item_t *item,
                                 ngx_http_fanout_api_op_t *op);
     ngx_http_fanout_error_e (*run)(ngx_http_fanout_api_t *api,
@@ -104,6 +120,8 @@ static ngx_http_fanout_error_e read_number(ngx_http_fanout_api_t *api,
 static ngx_http_fanout_error_e copy_json(ngx_http_fanout_api_t *api,
     ngx_http_fanout_json_t *value, ngx_str_t *text);
 static ngx_uint_t absent(ngx_http_fanout_json_t *value);
+static ngx_http_fanout_error_e check_members(ngx_http_fanout_api_t *api,
+    item_t *item, const char *op, uint32_t members);
 
 
 #define item_field(name, member)                                              \
@@ -144,12 +162,25 @@ static const ngx_http_fanout_json_field_t  position_fields[] = {
 
 
 static const verb_t  verbs[] = {
-    { ngx_string("publish"), read_publish, ngx_http_fanout_api_publish },
-    { ngx_string("signal"), read_signal, ngx_http_fanout_api_signal },
-    { ngx_string("history"), read_history, ngx_http_fanout_api_history },
-    { ngx_string("info"), read_info, ngx_http_fanout_api_info },
-    { ngx_string("purge"), read_purge, ngx_http_fanout_api_purge },
-    { ngx_null_string, NULL, NULL }
+
+    { ngx_string("publish"), PUBLISH|m(OP)|m(CHANNEL)|m(IF),
+      read_publish, ngx_http_fanout_api_publish },
+
+    { ngx_string("signal"),
+      m(OP)|m(CHANNEL)|m(EVENT)|m(TAG)|m(USER)|m(TO)|m(DATA)|m(ENC),
+      read_signal, ngx_http_fanout_api_signal },
+
+    { ngx_string("history"),
+      m(OP)|m(CHANNEL)|m(SINCE)|m(BEFORE)|m(LIMIT),
+      read_history, ngx_http_fanout_api_history },
+
+    { ngx_string("info"), m(OP)|m(CHANNEL),
+      read_info, ngx_http_fanout_api_info },
+
+    { ngx_string("purge"), m(OP)|m(CHANNEL)|m(REASON),
+      read_purge, ngx_http_fanout_api_purge },
+
+    { ngx_null_string, 0, NULL, NULL }
 };
 
 
@@ -218,6 +249,12 @@ ngx_http_fanout_api_broadcast_handler(ngx_http_fanout_api_t *api)
                                         "\"if\" is for one channel only");
     }
 
+    error = check_members(api, &item, "broadcast", BROADCAST);
+
+    if (error) {
+        return error;
+    }
+
     if ((error = split_array(api, &item.channels, "channels",
                              NGX_HTTP_FANOUT_API_CHANNELS, &names, &n))
         || (error = read_publish(api, &item, &op)))
@@ -255,6 +292,7 @@ static ngx_http_fanout_error_e
 read_body(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
 {
     int                           type;
+    unsigned                      levels;
     ngx_str_t                     body;
     ngx_http_fanout_json_error_t  err;
 
@@ -267,9 +305,8 @@ read_body(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
                                         "the body is empty");
     }
 
-    type = ngx_http_fanout_json_check(body.data, body.len,
-                                      NGX_HTTP_FANOUT_JSON_DEPTH, value,
-                                      &err);
+    type = ngx_http_fanout_json_levels(body.data, body.len, value, &levels,
+                                       &err);
 
     if (type == NGX_HTTP_FANOUT_JSON_NO_MEMORY) {
         return NGX_HTTP_FANOUT_E_INTERNAL;
@@ -279,6 +316,8 @@ read_body(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
                                         "body is no JSON: %s", err.reason);
     }
+
+    api->deep = (levels > NGX_HTTP_FANOUT_JSON_DEPTH);
 
     return NGX_HTTP_FANOUT_E_NONE;
 }
@@ -353,6 +392,8 @@ run_verb(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
 
     if ((error = read_item(api, value, &item))
         || (error = find_verb(api, &item.op, &verb))
+        || (error = check_members(api, &item, (char *) verb->name.data,
+                                  verb->members))
         || (error = read_text(api, "channel", &item.channel, &op.channel)))
     {
         return error;
@@ -807,6 +848,45 @@ copy_json(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value,
 
     text->len = ngx_http_fanout_json_minify(text->data, value->data,
                                             value->len);
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* Members are those of the operation, and none nests too many levels. */
+
+static ngx_http_fanout_error_e
+check_members(ngx_http_fanout_api_t *api, item_t *item, const char *op,
+    uint32_t members)
+{
+    ngx_uint_t               i;
+    ngx_http_fanout_json_t  *value;
+
+    for (i = 0; i < nfields(item_fields); i++) {
+        value = (ngx_http_fanout_json_t *)
+                    ((u_char *) item + item_fields[i].offset);
+
+        if (value->len == 0) {
+            continue;
+        }
+
+        if (!(members & m(i))) {
+            return ngx_http_fanout_api_fail(api,
+                                       NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                       "\"%s\" is no member of \"%s\"",
+                                       item_fields[i].name, op);
+        }
+
+        if (api->deep
+            && ngx_http_fanout_json_depth(value) > NGX_HTTP_FANOUT_JSON_DEPTH)
+        {
+            return ngx_http_fanout_api_fail(api,
+                                       NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                       "\"%s\" nests more than %d arrays and "
+                                       "objects", item_fields[i].name,
+                                       NGX_HTTP_FANOUT_JSON_DEPTH);
+        }
+    }
 
     return NGX_HTTP_FANOUT_E_NONE;
 }

@@ -14,6 +14,8 @@ static ngx_http_fanout_error_e read_data(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e guess_data(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op, ngx_str_t *body);
+static ngx_http_fanout_error_e key_arg(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e to_args(ngx_http_fanout_api_t *api,
     ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e flag_arg(ngx_http_fanout_api_t *api,
@@ -38,9 +40,9 @@ ngx_http_fanout_api_publish_handler(ngx_http_fanout_api_t *api)
     store = 1;
     live = 0;
     op.channel = api->words[1];
-    op.key = ngx_http_fanout_http_header(api->request, "fanout-key");
 
-    if ((error = ngx_http_fanout_api_text_arg(api, "event", &op.event))
+    if ((error = key_arg(api, &op))
+        || (error = ngx_http_fanout_api_text_arg(api, "event", &op.event))
         || (error = ngx_http_fanout_api_text_arg(api, "user", &op.user))
         || (error = flag_arg(api, "store", &store))
         || (error = flag_arg(api, "live", &live))
@@ -210,7 +212,7 @@ guess_data(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
 
     error = ngx_http_fanout_api_json(api, "body", body, &op->data);
 
-    if (error != NGX_HTTP_FANOUT_E_BAD_REQUEST) {
+    if (error != NGX_HTTP_FANOUT_E_BAD_REQUEST || api->deep) {
         return error;
     }
 
@@ -239,6 +241,14 @@ ngx_http_fanout_api_json(ngx_http_fanout_api_t *api, const char *what,
 
     if (type == NGX_HTTP_FANOUT_JSON_NO_MEMORY) {
         return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
+
+    if (type == NGX_HTTP_FANOUT_JSON_DEPTH_MAX) {
+        api->deep = 1;
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "%s nests more than %d arrays and "
+                                        "objects", what,
+                                        NGX_HTTP_FANOUT_JSON_DEPTH);
     }
 
     if (type < 0) {
@@ -270,16 +280,96 @@ ngx_http_fanout_api_text_arg(ngx_http_fanout_api_t *api, const char *name,
 }
 
 
+/* The key of idempotence has three names; what they say must be the same. */
+
+static ngx_http_fanout_error_e
+key_arg(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
+{
+    ngx_str_t                keys[3], *key;
+    ngx_uint_t               i;
+    ngx_http_fanout_error_e  error;
+
+    error = ngx_http_fanout_api_text_arg(api, "key", &keys[0]);
+
+    if (error != NGX_HTTP_FANOUT_E_NONE) {
+        return error;
+    }
+
+    keys[1] = ngx_http_fanout_http_header(api->request, "idempotency-key");
+    keys[2] = ngx_http_fanout_http_header(api->request, "fanout-key");
+
+    key = &op->key;
+
+    for (i = 0; i < 3; i++) {
+
+        if (keys[i].len == 0) {
+            continue;
+        }
+
+        if (key->len == 0) {
+            *key = keys[i];
+
+        } else if (key->len != keys[i].len
+                   || ngx_memcmp(key->data, keys[i].data, key->len) != 0)
+        {
+            return ngx_http_fanout_api_fail(api,
+                                       NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                       "two keys: of \"key\", "
+                                       "Idempotency-Key and Fanout-Key one "
+                                       "is enough");
+        }
+    }
+
+    return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* "to" is "client:ID" or "user:NAME"; to_client and to_user name one each. */
+
 static ngx_http_fanout_error_e
 to_args(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op)
 {
+    size_t                   n;
+    ngx_str_t                to, *of;
     ngx_http_fanout_error_e  error;
 
-    error = ngx_http_fanout_api_text_arg(api, "to_client", &op->to_client);
+    if ((error = ngx_http_fanout_api_text_arg(api, "to_client",
+                                              &op->to_client))
+        || (error = ngx_http_fanout_api_text_arg(api, "to_user",
+                                                 &op->to_user))
+        || (error = ngx_http_fanout_api_text_arg(api, "to", &to)))
+    {
+        return error;
+    }
 
-    return error ? error
-                 : ngx_http_fanout_api_text_arg(api, "to_user",
-                                                &op->to_user);
+    if (to.len == 0) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    if (op->to_client.len || op->to_user.len) {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "\"to\" beside \"to_client\" or "
+                                        "\"to_user\"");
+    }
+
+    if (to.len > 7 && ngx_strncmp(to.data, "client:", 7) == 0) {
+        of = &op->to_client;
+        n = 7;
+
+    } else if (to.len > 5 && ngx_strncmp(to.data, "user:", 5) == 0) {
+        of = &op->to_user;
+        n = 5;
+
+    } else {
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "argument \"to\" is neither "
+                                        "\"client:ID\" nor \"user:NAME\"");
+    }
+
+    of->data = to.data + n;
+    of->len = to.len - n;
+
+    return NGX_HTTP_FANOUT_E_NONE;
 }
 
 

@@ -825,6 +825,7 @@ query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
 static const char *
 query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
 {
+    int                     rc;
     ngx_str_t               channel;
     ngx_http_fanout_json_t  object, text, member[2];
 
@@ -841,12 +842,19 @@ query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
     }
 
     if (ngx_http_fanout_json_check(join->data, join->len,
-                                   NGX_HTTP_FANOUT_JSON_DEPTH, &object, NULL)
-        != NGX_HTTP_FANOUT_JSON_OBJECT
-        || ngx_http_fanout_json_members(&object, fields, 2, member, NULL)
-           != NGX_HTTP_FANOUT_JSON_OK)
+                                   NGX_HTTP_FANOUT_JSON_DEPTH + 1, &object,
+                                   NULL)
+        != NGX_HTTP_FANOUT_JSON_OBJECT)
     {
         return "the argument \"join\" is no object of JSON";
+    }
+
+    /* the dialect reads all of them */
+
+    rc = ngx_http_fanout_json_members(&object, fields, 2, member, NULL);
+
+    if (rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN) {
+        return "the argument \"join\" has a member twice";
     }
 
     q->member |= (member[1].len != 0);

@@ -473,7 +473,7 @@ slot_of(const wanted_t *w, const json_t *key)
 static void
 object_holds(const json_t *v)
 {
-    int                           rc, twice;
+    int                           rc, bad;
     json_t                        key, value, seen[3];
     wanted_t                      w;
     const json_t                 *slot;
@@ -483,22 +483,25 @@ object_holds(const json_t *v)
     rc = ngx_http_fanout_json_members(v, fields, 3, &w, &err);
 
     memset(seen, 0, sizeof(seen));
-    twice = 0;
+    bad = 0;
 
     must(ngx_http_fanout_json_iter(&it, v) == 0);
 
     while (ngx_http_fanout_json_next(&it, &key, &value) == 1) {
         slot = slot_of(&w, &key);
 
-        if (slot) {
-            twice |= seen[slot - &w.a].len != 0;
+        if (slot && seen[slot - &w.a].len == 0) {
             seen[slot - &w.a] = value;
+
+        } else if (bad == 0) {
+            bad = slot ? NGX_HTTP_FANOUT_JSON_DUPLICATE
+                       : NGX_HTTP_FANOUT_JSON_UNKNOWN;
         }
     }
 
-    must(rc == (twice ? NGX_HTTP_FANOUT_JSON_DUPLICATE : 0));
-    must(twice || memcmp(seen, &w, sizeof(w)) == 0);
-    must(!twice || (err.at < v->len && v->data[err.at] == '"'));
+    must(rc == bad);
+    must(memcmp(seen, &w, sizeof(w)) == 0);
+    must(!bad || (err.at < v->len && v->data[err.at] == '"'));
 }
 
 
@@ -569,13 +572,59 @@ value_holds(const json_t *v, unsigned depth)
 }
 
 
-/* the same bytes but for whitespace outside of strings */
+/* what an escape of four digits says, -1 if it is none */
+
+static long
+escaped(const uint8_t *p, const uint8_t *end)
+{
+    char  hex[5];
+
+    if (end - p < 6 || p[0] != '\\' || p[1] != 'u') {
+        return -1;
+    }
+
+    memcpy(hex, p + 2, 4);
+    hex[4] = '\0';
+
+    return strtol(hex, NULL, 16);
+}
+
+
+/* whether it is half of a pair; a whole one has twice the length */
+
+static int
+half(const uint8_t *p, const uint8_t *end, size_t *len)
+{
+    long  first, second;
+
+    first = escaped(p, end);
+    second = first < 0 ? -1 : escaped(p + 6, end);
+    *len = 2;
+
+    if (first < 0xd800 || first > 0xdfff) {
+        return 0;
+    }
+
+    *len = 6;
+
+    if (first < 0xdc00 && second >= 0xdc00 && second <= 0xdfff) {
+        *len = 12;
+        return 0;
+    }
+
+    return 1;
+}
+
+
+/* the same bytes but for whitespace outside of strings, and for halves of pairs
+ * in them */
 
 static void
 same_tokens(const uint8_t *p, const uint8_t *end, const uint8_t *q,
     const uint8_t *qend)
 {
-    int  in;
+    int     in;
+    size_t  len;
 
     for (in = 0; p < end; p++) {
 
@@ -583,15 +632,21 @@ same_tokens(const uint8_t *p, const uint8_t *end, const uint8_t *q,
             continue;
         }
 
-        must(q < qend && *p == *q);
-        q++;
-
         if (in && *p == '\\') {
-            p++;
-            must(*p == *q);
-            q++;
+            if (half(p, end, &len)) {
+                must(qend - q >= 6 && memcmp(q, "\\ufffd", 6) == 0);
+
+            } else {
+                must((size_t) (qend - q) >= len && memcmp(p, q, len) == 0);
+            }
+
+            q += len;
+            p += len - 1;
             continue;
         }
+
+        must(q < qend && *p == *q);
+        q++;
 
         in ^= *p == '"';
     }

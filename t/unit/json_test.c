@@ -44,6 +44,7 @@ typedef struct {
 #define TOO_DEEP   NGX_HTTP_FANOUT_JSON_DEPTH_MAX
 #define TYPE       NGX_HTTP_FANOUT_JSON_TYPE
 #define DUPLICATE  NGX_HTTP_FANOUT_JSON_DUPLICATE
+#define UNKNOWN    NGX_HTTP_FANOUT_JSON_UNKNOWN
 #define TOO_MANY   NGX_HTTP_FANOUT_JSON_TOO_MANY
 #define TOO_LONG   NGX_HTTP_FANOUT_JSON_TOO_LONG
 #define SURROGATE  NGX_HTTP_FANOUT_JSON_SURROGATE
@@ -390,6 +391,7 @@ test_depth(void)
     char    *text;
     json_t   value;
     size_t   i, n;
+    unsigned  levels;
 
     n = NGX_HTTP_FANOUT_JSON_DEPTH;
     text = alloc(65536);
@@ -401,8 +403,15 @@ test_depth(void)
     is_int(check_exact(text, n * 2, n - 1, &value, NULL), TOO_DEEP,
            "one deeper");
 
+    is_int(ngx_http_fanout_json_levels((uint8_t *) text, n * 2, &value,
+                                       &levels, NULL),
+           ARRAY, "any number of levels");
+    is_int(levels, n, "is told");
+    is_int(ngx_http_fanout_json_depth(&value), n, "and can be asked for");
+
     is_int(check_exact("[[],[],[],{}]", 13, 2, &value, NULL), ARRAY,
            "depth is not a count");
+    is_int(ngx_http_fanout_json_depth(&value), 2, "nor is that of a value");
     is_int(check_exact("[]", 2, 0, &value, NULL), TOO_DEEP,
            "no depth at all");
     is_int(check_exact("1", 1, 0, &value, NULL), NUMBER,
@@ -494,8 +503,8 @@ test_members(void)
 
     memset(&cmd, 'x', sizeof(cmd));
 
-    is_int(read_command(c("{ \"id\" : 12 ,\"op\":\"publish\",\"x\":[{\"op\":1}"
-                          "],\"data\":{\"op\" : [ 1, \"}\" ]} }"), &cmd), 0,
+    is_int(read_command(c("{ \"id\" : 12 ,\"op\":\"publish\","
+                          "\"data\":{\"op\" : [ 1, \"}\" ]} }"), &cmd), 0,
            "a command");
     is_mem(cmd.id.data, cmd.id.len, "12", 2, "number");
     is_mem(cmd.op.data, cmd.op.len, "\"publish\"", 9, "string");
@@ -515,22 +524,31 @@ test_members(void)
     is_mem(cmd.op.data, cmd.op.len, "1", 1, "found unescaped");
     is_mem(cmd.data.data, cmd.data.len, "null", 4, "null is there");
 
-    is_int(read_command(c("{\"op\":1,\"x\":1,\"op\":2}"), &cmd), DUPLICATE,
-           "a wanted member twice");
+    is_int(read_command(c("{\"op\":1,\"op\":2,\"id\":3,\"x\":1}"), &cmd),
+           DUPLICATE, "a wanted member twice");
+    is_mem(cmd.op.data, cmd.op.len, "1", 1, "the first counts");
+    is_mem(cmd.id.data, cmd.id.len, "3", 1, "and what follows is read");
     is_int(read_command(c("{\"op\":1,\"\\u006fp\":2}"), &cmd), DUPLICATE,
            "also escaped");
-    is_int(read_command(c("{\"op\":1,\"x\":1,\"x\":2}"), &cmd), 0,
-           "an unknown member twice");
+    is_int(read_command(c("{\"op\":1,\"x\":[{\"op\":1}],\"id\":2}"), &cmd),
+           UNKNOWN, "an unknown member");
+    is_mem(cmd.op.data, cmd.op.len, "1", 1, "what precedes it is read");
+    is_mem(cmd.id.data, cmd.id.len, "2", 1, "and what follows");
 
     is_int(read_command(c("{\"OP\":1,\"op\\u0000\":1,\"o\":1,\"opp\":1,\"\":1,"
                           "\" op\":1,\"\\ud800\":1,\"op\\ud800\":1}"), &cmd),
-           0, "names that are nearly wanted");
+           UNKNOWN, "names that are nearly wanted");
     is_int(cmd.op.len, 0, "are not");
 
     v = span("{\"id\":1, \"id\":2}");
     is_int(ngx_http_fanout_json_members(&v, fields, 4, &cmd, &err), DUPLICATE,
            "twice, with a reason");
     is_str(err.reason, "duplicate member 'id' at byte 9", "the reason");
+
+    v = span("{\"id\":1, \"\xc3\xa9\x7f\\n\":2}");
+    is_int(ngx_http_fanout_json_members(&v, fields, 4, &cmd, &err), UNKNOWN,
+           "unknown, with a reason");
+    is_str(err.reason, "unknown member '???\\n' at byte 9", "in ASCII");
 
     v.len = 0;
     is_int(ngx_http_fanout_json_members(&v, fields, 4, &cmd, &err), TYPE,
@@ -552,7 +570,7 @@ test_long_names(void)
     n += 10000;
     n += sprintf(text + n, "\":1,\"op\":2}");
 
-    is_int(read_command(text, n, &cmd), 0, "a long escaped name");
+    is_int(read_command(text, n, &cmd), UNKNOWN, "a long escaped name");
     is_mem(cmd.op.data, cmd.op.len, "2", 1, "the next one is found");
 
     free(text);
@@ -814,7 +832,17 @@ test_minify(void)
         { "[\"\\\\\" , \" \\\\\\\" \"]", "[\"\\\\\",\" \\\\\\\" \"]" },
         { "  ", "" },
         { "\t12\r", "12" },
-        { "[\"\\u00e9\\/\", -0 , true]", "[\"\\u00e9\\/\",-0,true]" }
+        { "[\"\\u00e9\\/\", -0 , true]", "[\"\\u00e9\\/\",-0,true]" },
+
+        /* halves of surrogate pairs */
+
+        { "\"\\ud800\"", "\"\\ufffd\"" },
+        { "[ \"\\uDFFF\", \"\\uDbFFx\"]", "[\"\\ufffd\",\"\\ufffdx\"]" },
+        { "\"\\ud83d\\ude00\"", "\"\\ud83d\\ude00\"" },
+        { "\"\\ud83d\\ud83d\\ude00\"", "\"\\ufffd\\ud83d\\ude00\"" },
+        { "\"\\ude00\\ud83d\"", "\"\\ufffd\\ufffd\"" },
+        { "\"\\\\ud800\"", "\"\\\\ud800\"" },
+        { "\"\\ud7ff\\ue000\\u0d80\"", "\"\\ud7ff\\ue000\\u0d80\"" }
     };
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
