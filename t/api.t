@@ -131,8 +131,8 @@ subtest 'kinds of data' => sub {
 subtest 'JSON is kept byte for byte, but for whitespace' => sub {
     for my $json ('{"n":1.50e+3,"big":123456789012345678901234567890}',
                   '"\ud83d\ude00 \u2028 \/ \u0000"', "\"\xe2\x80\xa8\"",
-                  '"\ud800"', '{"a":1,"a":2}', 'null', 'false', '""',
-                  '[' x 64 . ']' x 64)
+                  '{"a":1,"a":2}', 'null', 'false', '""',
+                  '[' x 120 . ']' x 120)
     {
         is(publish('bytes', $json, 'Content-Type' => 'application/json')->{status}, 201,
            "$json published");
@@ -164,7 +164,8 @@ subtest 'bad data' => sub {
     refused(publish('bad', "\"\xff\"", %json), 400, 'bad_request', qr/UTF-8/, 'no UTF-8');
     refused(publish('bad', "\"\xed\xa0\x80\"", %json), 400, 'bad_request', qr/UTF-8/,
             'a surrogate as bytes');
-    refused(publish('bad', '[' x 65 . ']' x 65, %json), 400, 'bad_request', qr/JSON/, 'deep');
+    refused(publish('bad', '[' x 121 . ']' x 121, %json), 400, 'bad_request', qr/nests more/,
+            'deep');
     refused(publish('bad', "\xc3", 'Content-Type' => 'text/plain'), 400, 'bad_request',
             qr/UTF-8/, 'text that is no UTF-8');
 
@@ -447,7 +448,7 @@ subtest 'routes and methods' => sub {
     is($r->{body}, '', 'HEAD has no body');
     is($r->{headers}{'content-length'}, length $get->{body}, 'but its length');
     is($http->head(url('nobody'))->{status}, 404, 'HEAD of what is not there');
-    is($http->get("/fanout/channels/?x=1")->{status}, 200, 'a slash at the end');
+    is($http->get("/fanout/channels/?limit=9")->{status}, 200, 'a slash at the end');
 };
 
 

@@ -106,6 +106,14 @@ subtest 'the document' => sub {
 };
 
 
+sub arguments {
+    my ($op) = @_;
+
+    return join ' ', sort map { $_->{name} } grep { $_->{in} eq 'query' }
+                     map { $schema->resolve($_) } @{ $op->{parameters} };
+}
+
+
 # the examples are what they are examples of
 
 subtest 'examples' => sub {
@@ -141,20 +149,27 @@ subtest 'the routes are those of the source' => sub {
     my ($table) = $source =~ /^static const .* routes\[\] = \{(.*?)^\};/ms;
     my %there;
 
-    for my $route ($table =~ /\{ (ngx_string.*?ngx_string\("[^"]*"\)) \}/gs) {
+    my ($publish) = $source =~ /define PUBLISH_ARGS +"(.*?)"/;
+
+    for my $route ($table =~ /\{ (ngx_string.*?\}) \}/gs) {
         my ($first, $words, $last, @methods) =
             $route =~ /^ngx_string\("(\w+)"\), (\d), (?:ngx_null_string|ngx_string\("(\w+)"\)),\s*(\w+),\s*(\w+),\s*(\w+),\s*ngx_string/;
+        my ($args) = $route =~ /\{ ((?:PUBLISH_ARGS|".*?")(?:, .*?){2}) \}/;
+        my @args = map { s/"//gr } map { s/PUBLISH_ARGS/$publish/r }
+                   split /, /, $args;
         my $path = "/$first" . ($words > 1 ? '/{name}' : '')
                    . ($last ? "/$last" : '');
 
         for my $i (0 .. 2) {
-            $there{ (qw( GET POST DELETE ))[$i] . " $path" } = 1
+            $there{ (qw( GET POST DELETE ))[$i] . " $path" }
+                = join ' ', sort split / /, $args[$i]
                 if $methods[$i] ne 'NULL';
         }
     }
 
-    is_deeply([ sort map { "$_->{method} $_->{path}" } values %operation ],
-              [ sort keys %there ], 'all, and no more');
+    is_deeply({ map { ("$_->{method} $_->{path}" => arguments($_)) }
+                values %operation }, \%there,
+              'all, with their arguments, and no more');
 };
 
 
@@ -337,11 +352,16 @@ subtest 'who is there' => sub {
     call(publish => 201, name => $in, body => '1',
          query => 'to_user=ann&live=1');
     call(publish => 404, name => $in, body => '1', query => 'to_user=nobody');
+    call(publish => 201, name => $in, body => '1',
+         query => "to=client:$id&key=k1");
+    call(publish => 400, name => $in, body => '1', query => 'to=ann');
 
     call(signal => 200, name => $in, body => '{"x":1}',
          query => 'event=e&tag=t&user=u');
     call(signal => 200, name => $in, body => '1',
          query => "event=e&to_client=$id");
+    call(signal => 200, name => $in, body => '1',
+         query => 'event=e&to=user:ann');
     call(signal => 404, name => $in, body => '1',
          query => 'event=e&to_user=nobody');
     call(signal => 400, name => $in, body => '1');
