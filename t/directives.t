@@ -108,7 +108,8 @@ subtest 'lists replace those around them' => sub {
     my $may = sub {
         my ($op, $channel, %o) = @_;
 
-        my $r = $nginx->native(%o)->cmd($op, channel => $channel, data => 1);
+        my $r = $nginx->native(%o)->cmd($op, channel => $channel,
+                                        $op eq 'publish' ? (data => 1) : ());
         return $r->{ok} ? 1 : $r->{error}{code};
     };
 

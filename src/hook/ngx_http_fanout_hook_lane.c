@@ -535,6 +535,7 @@ split(batch_t *b)
 static const char *
 read_verdicts(batch_t *b, ngx_http_fanout_json_t *verdicts)
 {
+    int                           rc;
     size_t                        n;
     ngx_http_fanout_json_t        array;
     ngx_http_fanout_json_error_t  err;
@@ -552,11 +553,13 @@ read_verdicts(batch_t *b, ngx_http_fanout_json_t *verdicts)
         return NULL;
     }
 
-    if (ngx_http_fanout_json_object(b->body.data, b->body.len,
-                                    NGX_HTTP_FANOUT_ASK_DEPTH, answer_fields,
-                                    1, &array, &err)
-        != NGX_HTTP_FANOUT_JSON_OK)
-    {
+    /* a backend may say more than is read */
+
+    rc = ngx_http_fanout_json_object(b->body.data, b->body.len,
+                                     NGX_HTTP_FANOUT_ASK_DEPTH, answer_fields,
+                                     1, &array, &err);
+
+    if (rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN) {
         return "the response is not a JSON object";
     }
 

@@ -289,7 +289,7 @@ copy_zstr(u_char **p, ngx_http_fanout_zstr_t *s)
 const char *
 fanout_ask_follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
 {
-    int        allow;
+    int        rc, allow;
     verdict_t  v;
 
     if (verdict->len == 0) {
@@ -297,11 +297,11 @@ fanout_ask_follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
         return NULL;
     }
 
-    if (ngx_http_fanout_json_members(verdict, verdict_fields,
-                                     sizeof(verdict_fields)
-                                     / sizeof(verdict_fields[0]), &v, NULL)
-        != NGX_HTTP_FANOUT_JSON_OK)
-    {
+    rc = ngx_http_fanout_json_members(verdict, verdict_fields,
+                                      sizeof(verdict_fields)
+                                      / sizeof(verdict_fields[0]), &v, NULL);
+
+    if (rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN) {
         return "a member of \"publishes\" is not an object";
     }
 
@@ -421,14 +421,16 @@ static const char *
 change_message(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *item,
     u_char **p, ngx_http_fanout_zone_message_t *m)
 {
+    int                     rc;
     ngx_str_t               label, src;
     change_t                c;
     ngx_http_fanout_json_t  text;
 
-    if (ngx_http_fanout_json_members(item, change_fields,
-                                     sizeof(change_fields)
-                                     / sizeof(change_fields[0]), &c, NULL)
-        != NGX_HTTP_FANOUT_JSON_OK
+    rc = ngx_http_fanout_json_members(item, change_fields,
+                                      sizeof(change_fields)
+                                      / sizeof(change_fields[0]), &c, NULL);
+
+    if ((rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN)
         || c.data.len == 0)
     {
         return "a message is an object with \"data\"";
