@@ -27,8 +27,7 @@ static ngx_uint_t same(ngx_http_fanout_own_t *own, const u_char *key,
     size_t len);
 static void restore_member(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_own_t *own);
-static void order_close(ngx_http_fanout_hub_t *hub,
-    ngx_http_fanout_order_t *order);
+static void order_close(ngx_http_fanout_session_t *s, void *data);
 static void order_part(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_order_t *order);
 static void close_lost(ngx_http_fanout_session_t *s, ngx_uint_t op,
@@ -640,7 +639,8 @@ ngx_http_fanout_hub_orders(ngx_http_fanout_hub_t *hub)
                 order_look(hub);
 
             } else {
-                order_close(hub, &orders[i]);
+                ngx_http_fanout_session_of(hub, orders[i].client, order_close,
+                                           &orders[i]);
             }
         }
 
@@ -651,25 +651,15 @@ ngx_http_fanout_hub_orders(ngx_http_fanout_hub_t *hub)
 /* Its identity was taken over by another socket, or taken away. */
 
 static void
-order_close(ngx_http_fanout_hub_t *hub, ngx_http_fanout_order_t *order)
+order_close(ngx_http_fanout_session_t *s, void *data)
 {
-    ngx_queue_t                *q, *next;
-    ngx_http_fanout_session_t  *s;
+    ngx_http_fanout_order_t  *order = data;
 
-    for (q = ngx_queue_head(&hub->sessions);
-         q != ngx_queue_sentinel(&hub->sessions);
-         q = next)
+    if (s->identity_ref && s->state == NGX_HTTP_FANOUT_OPEN
+        && ngx_http_fanout_identity_lost(&s->hub->zone, s->identity_ref,
+                                         &s->identity))
     {
-        next = ngx_queue_next(q);
-        s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
-
-        if (s->identity.client == order->client && s->identity_ref
-            && s->state == NGX_HTTP_FANOUT_OPEN
-            && ngx_http_fanout_identity_lost(&hub->zone, s->identity_ref,
-                                             &s->identity))
-        {
-            close_lost(s, order->op, order->code);
-        }
+        close_lost(s, order->op, order->code);
     }
 }
 

@@ -28,6 +28,7 @@ typedef struct {
         ((u_char *) (node) - offsetof(ngx_http_fanout_session_t, by_user)))
 
 
+static void replace(ngx_http_fanout_session_t *s, void *data);
 static ngx_rbtree_node_t *first(ngx_rbtree_t *tree, ngx_rbtree_key_t key);
 static void tell_session(ngx_http_fanout_session_t *s,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_addressed_pt tell,
@@ -103,8 +104,8 @@ ngx_http_fanout_session_unindex(ngx_http_fanout_session_t *s)
 
 
 void
-ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
-    uint64_t client)
+ngx_http_fanout_session_of(ngx_http_fanout_hub_t *hub, uint64_t client,
+    ngx_http_fanout_session_pt handler, void *data)
 {
     ngx_rbtree_key_t            key;
     ngx_rbtree_node_t          *node, *next;
@@ -118,15 +119,28 @@ ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
         next = ngx_rbtree_next(&hub->clients, node);
         s = by_client(node);
 
-        if (s->identity.client != client) {
-            continue;
+        if (s->identity.client == client) {
+            handler(s, data);
         }
-
-        ngx_http_fanout_session_unindex(s);
-        s->identity.client = 0;
-
-        ngx_http_fanout_session_close(s, 4409, "replaced");
     }
+}
+
+
+void
+ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
+    uint64_t client)
+{
+    ngx_http_fanout_session_of(hub, client, replace, NULL);
+}
+
+
+static void
+replace(ngx_http_fanout_session_t *s, void *data)
+{
+    ngx_http_fanout_session_unindex(s);
+    s->identity.client = 0;
+
+    ngx_http_fanout_session_close(s, 4409, "replaced");
 }
 
 

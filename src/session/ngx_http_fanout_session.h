@@ -419,6 +419,12 @@ void ngx_http_fanout_outbox_clear(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_index(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_unindex(ngx_http_fanout_session_t *s);
 
+/* Calls back for each session here that is this client; each may end within. */
+typedef void (*ngx_http_fanout_session_pt)(ngx_http_fanout_session_t *s,
+    void *data);
+void ngx_http_fanout_session_of(ngx_http_fanout_hub_t *hub, uint64_t client,
+    ngx_http_fanout_session_pt handler, void *data);
+
 /* Closes the session here that is this client, who lives on with another. */
 void ngx_http_fanout_session_replace(ngx_http_fanout_hub_t *hub,
     uint64_t client);
