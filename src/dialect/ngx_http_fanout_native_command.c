@@ -127,6 +127,8 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     cmd.at = at;
     bad = NULL;
 
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_COMMAND);
+
     if (!s->autojoin) {
         ngx_http_fanout_session_active(s);
     }

@@ -22,6 +22,7 @@ static void join_place(ngx_http_fanout_job_t *job,
     const ngx_http_fanout_zone_join_t *j);
 static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
+static ngx_uint_t much(ngx_http_fanout_job_t *job);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static ngx_int_t job_take(ngx_http_fanout_session_t *s,
@@ -374,11 +375,11 @@ fanout_native_job(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 ngx_int_t
 ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
 {
-    if (fanout_native_run(s) == NGX_OK) {
+    if (s->job == NULL || fanout_native_run(s) == NGX_OK) {
         ngx_http_fanout_native_continue(s);
     }
 
-    return s->job ? NGX_AGAIN : NGX_OK;
+    return s->job || s->yields ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -388,11 +389,9 @@ ngx_int_t
 fanout_native_run(ngx_http_fanout_session_t *s)
 {
     ngx_int_t               rc;
-    ngx_uint_t              n;
     ngx_http_fanout_job_t  *job;
 
     job = s->job;
-    n = 0;
 
     if (job->parted) {
         job_refuse(s, job, NGX_HTTP_FANOUT_E_NOT_JOINED,
@@ -431,9 +430,8 @@ fanout_native_run(ngx_http_fanout_session_t *s)
             return NGX_AGAIN;
         }
 
-        if (n++ == NGX_HTTP_FANOUT_SECTIONS) {
-            /* much that is not wanted */
-            ngx_http_fanout_outbox_queue(s);
+        if (ngx_http_fanout_spent(s->hub) && much(job)) {
+            ngx_http_fanout_session_work(s);
             return NGX_AGAIN;
         }
 
@@ -452,6 +450,16 @@ fanout_native_run(ngx_http_fanout_session_t *s)
     job_finish(s, job);
 
     return NGX_OK;
+}
+
+
+/* There is a log or a list to be read, which others need not wait for. */
+
+static ngx_uint_t
+much(ngx_http_fanout_job_t *job)
+{
+    return job->mail || (job->after < job->upto && job->left)
+           || job->snapshot != NULL;
 }
 
 
@@ -494,6 +502,9 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     rc = ngx_http_fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after,
                                   upto, a, &lost);
+
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_SECTION + a->used
+                                  + a->n * NGX_HTTP_FANOUT_COST_ENTRY);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
     {
@@ -702,6 +713,8 @@ job_replay(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     (void) ngx_http_fanout_frame_append(hub, job->messages, r->frame->data,
                                         r->frame->used);
+
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_COST_SECTION + r->frame->used);
 
     job->after = r->last;
     job->left -= r->n;

@@ -18,7 +18,6 @@
 
 
 #define NGX_HTTP_FANOUT_JOIN_FAIL   10000
-#define NGX_HTTP_FANOUT_DIRECT      16      /* sections a turn */
 #define NGX_HTTP_FANOUT_COPIED      1024    /* members that are rather copied */
 #define NGX_HTTP_FANOUT_AROUND      256     /* bytes of a reply around them */
 
@@ -100,6 +99,12 @@ ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     kept(job, r->summary);
 
     if (job->members && job->snapshot == NULL) {
+
+        if (r->snapshot == NULL && ngx_http_fanout_spent(s->hub)) {
+            ngx_http_fanout_session_work(s);
+            return NGX_AGAIN;
+        }
+
         rc = ngx_http_fanout_roster_snapshot(s->hub, r, &job->snapshot);
 
         if (rc != NGX_OK) {
@@ -210,8 +215,7 @@ ready_members(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
 static ngx_int_t
 read_direct(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  n;
+    ngx_int_t  rc;
 
     job->direct = 1;
 
@@ -227,15 +231,16 @@ read_direct(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         }
     }
 
-    for (n = 0; n < NGX_HTTP_FANOUT_DIRECT; n++) {
+    do {
         rc = read_section(s, job);
 
         if (rc != NGX_AGAIN) {
             return rc;
         }
-    }
 
-    ngx_http_fanout_outbox_queue(s);
+    } while (!ngx_http_fanout_spent(s->hub));
+
+    ngx_http_fanout_session_work(s);
 
     return NGX_AGAIN;
 }
@@ -266,6 +271,9 @@ read_section(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         /* nobody is there */
         return NGX_OK;
     }
+
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_SECTION
+                                  + n * NGX_HTTP_FANOUT_COST_MEMBER);
 
     if (job->epoch == 0) {
         job->epoch = room.epoch;
@@ -343,6 +351,8 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
             break;
         }
     }
+
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_SECTION);
 
     batch = s->batch;
     s->batch = NULL;

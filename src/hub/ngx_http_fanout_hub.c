@@ -209,6 +209,8 @@ events_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log)
 
     hub->leave.log = log;
 
+    ngx_http_fanout_turn_init(hub, log);
+
     hub->pace.handler = ngx_http_fanout_signals_handler;
     hub->pace.data = hub;
     hub->pace.log = log;

@@ -186,6 +186,12 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      flush;     /* sessions with output */
     ngx_queue_t                      ended;     /* sessions to release */
     ngx_event_t                      reaper;    /* posted: releases them */
+    ngx_queue_t                      work;      /* sessions with some */
+    ngx_event_t                      turn;      /* goes on with it */
+    uint64_t                         spent;     /* on work, ever: COST_* */
+    uint64_t                         turn_end;  /* of spent, for this turn */
+    uint64_t                         step_end;  /* and this session */
+    uint64_t                         turns;     /* that had work */
     ngx_rbtree_t                     clients;   /* sessions by client */
     ngx_rbtree_t                     users;     /* sessions by user's hash */
 
@@ -214,6 +220,7 @@ struct ngx_http_fanout_hub_s {
     unsigned                         draining:1;
     unsigned                         reap:1;    /* look for dead workers */
     unsigned                         in_turn:1; /* it ends with a flush */
+    unsigned                         in_work:1; /* of sessions */
 
     uint64_t                         high;      /* highest seq delivered */
     uint64_t                         safe;      /* all up to it was */
@@ -239,6 +246,24 @@ struct ngx_http_fanout_hub_s {
 
 #define ngx_http_fanout_add(hub, name, n)                                     \
     (hub)->counters[NGX_HTTP_FANOUT_N_##name] += (n)
+
+
+/* What work costs, in units of about the time that a byte takes to be copied
+ * and composed: some 2 ns. */
+
+#define NGX_HTTP_FANOUT_COST_COMMAND   1024     /* each, beside its bytes */
+#define NGX_HTTP_FANOUT_COST_SECTION   1024     /* of the log, or members */
+#define NGX_HTTP_FANOUT_COST_ENTRY     128      /* in it */
+#define NGX_HTTP_FANOUT_COST_MEMBER    512
+#define NGX_HTTP_FANOUT_COST_DEFLATE   12       /* a byte */
+#define NGX_HTTP_FANOUT_COST_INFLATE   2        /* a byte that came out */
+#define NGX_HTTP_FANOUT_COST_PARSE     2        /* a byte of JSON */
+
+#define ngx_http_fanout_spend(hub, cost)  ((hub)->spent += (cost))
+
+/* Whether the session at work has to let others go first. */
+#define ngx_http_fanout_spent(hub)                                            \
+    ((hub)->spent >= (hub)->step_end || (hub)->spent >= (hub)->turn_end)
 
 
 /* errors of operations, as the native protocol and the API name them */

@@ -169,10 +169,12 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
         return;
     }
 
-    if (s->job) {
+    if (s->job || s->yields) {
         if (s->dialect->work(s) == NGX_AGAIN) {
 
-            if (!s->job->waits || s->transport == &ngx_http_fanout_poll) {
+            if (s->job == NULL || !s->job->waits
+                || s->transport == &ngx_http_fanout_poll)
+            {
                 return;
             }
 
@@ -222,7 +224,6 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 {
     uint64_t                    upto;
     ngx_int_t                   rc;
-    ngx_uint_t                  n;
     ngx_http_fanout_session_t  *s;
 
     s = sub->session;
@@ -237,15 +238,14 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
         return;
     }
 
-    for (n = 0; sub->offset < upto; n++) {
+    while (sub->offset < upto) {
 
         if (s->pending && s->pending >= s->conf->buffer / 2) {
             return;
         }
 
-        if (n == NGX_HTTP_FANOUT_SECTIONS) {
-            /* much that it does not want */
-            ngx_http_fanout_outbox_queue(s);
+        if (ngx_http_fanout_spent(s->hub)) {
+            ngx_http_fanout_session_work(s);
             return;
         }
 
@@ -352,6 +352,9 @@ tell_log(ngx_http_fanout_subscription_t *sub, uint64_t upto)
 
     rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
                                   sub->offset, upto, a, &lost);
+
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_COST_SECTION + a->used
+                               + a->n * NGX_HTTP_FANOUT_COST_ENTRY);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_STALE
         || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
@@ -557,6 +560,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
     }
 
     catch_up_charge(sub, r->frame->used);
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_COST_SECTION);
     ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
     ngx_http_fanout_eventlog_add(sub->session, messages_out, r->n);

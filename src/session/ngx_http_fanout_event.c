@@ -88,11 +88,32 @@ ngx_http_fanout_session_shutdown(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 {
-    size_t             left;
-    ssize_t            n;
-    ngx_connection_t  *c;
+    if (ngx_http_fanout_session_early(s)) {
+        s->unread = 1;
+        ngx_http_fanout_session_work(s);
+        return;
+    }
+
+    ngx_http_fanout_session_read_now(s);
+}
+
+
+void
+ngx_http_fanout_session_read_now(ngx_http_fanout_session_t *s)
+{
+    size_t                  left;
+    ssize_t                 n;
+    uint64_t                before;
+    ngx_connection_t       *c;
+    ngx_http_fanout_hub_t  *hub;
 
     c = s->connection;
+    hub = s->hub;
+    before = hub->spent;
+
+    s->unread = 0;
+
+    ngx_http_fanout_step_begin(s);
 
     if (outlived(s)) {
         ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
@@ -108,6 +129,12 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
 
         if (ngx_http_fanout_session_busy(s) || s->input_len) {
             /* the rest waits in the socket */
+            break;
+        }
+
+        if (left < NGX_HTTP_FANOUT_INPUT && ngx_http_fanout_spent(hub)) {
+            s->unread = 1;
+            ngx_http_fanout_session_work(s);
             break;
         }
 
@@ -143,6 +170,8 @@ ngx_http_fanout_session_read(ngx_http_fanout_session_t *s)
         /* the end is not read before the backend has answered */
         ngx_http_fanout_session_away(s);
     }
+
+    ngx_http_fanout_step_end(s, before);
 
     if (s->state == NGX_HTTP_FANOUT_ENDED) {
         return;
@@ -189,6 +218,18 @@ ngx_http_fanout_session_input(ngx_http_fanout_session_t *s)
         s->transport->input(s, data, len);
 
         ngx_free(data);
+
+        if (s->input_len && ngx_http_fanout_spent(s->hub)) {
+            ngx_http_fanout_session_work(s);
+            return;
+        }
+
+        if (s->state != NGX_HTTP_FANOUT_ENDED && s->input_len == 0
+            && s->connection->read->ready)
+        {
+            /* its socket was left alone meanwhile */
+            ngx_post_event(s->connection->read, &ngx_posted_next_events);
+        }
     }
 }
 
@@ -214,7 +255,7 @@ ngx_http_fanout_session_busy(ngx_http_fanout_session_t *s)
         return 1;
     }
 
-    return s->job != NULL;
+    return s->job != NULL || (s->yields && s->state == NGX_HTTP_FANOUT_OPEN);
 }
 
 

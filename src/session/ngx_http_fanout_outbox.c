@@ -13,13 +13,12 @@
 
 #define NGX_HTTP_FANOUT_GATHER     65536
 #define NGX_HTTP_FANOUT_TLS_RECORD 16384
-#define NGX_HTTP_FANOUT_ROUNDS     16      /* of catching up in a turn */
 
 
 static ngx_int_t out_grow(ngx_http_fanout_session_t *s);
 static void out_consume(ngx_http_fanout_session_t *s, size_t n);
 static void fetch(ngx_http_fanout_session_t *s);
-static void send_output(ngx_http_fanout_session_t *s);
+static ngx_int_t send_output(ngx_http_fanout_session_t *s);
 static ssize_t out_send(ngx_http_fanout_session_t *s);
 static ssize_t tls_send(ngx_http_fanout_session_t *s);
 
@@ -248,6 +247,7 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
     ngx_http_fanout_session_t  *s;
 
     if (ngx_queue_empty(&hub->flush)) {
+        ngx_http_fanout_turn_run(hub);
         return;
     }
 
@@ -270,9 +270,11 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
         s->queued = 0;
 
         if (!s->blocked) {
-            send_output(s);
+            ngx_http_fanout_outbox_send(s);
         }
     }
+
+    ngx_http_fanout_turn_run(hub);
 
     if (!ngx_queue_empty(&hub->flush)) {
         ngx_post_event(&hub->drain, &ngx_posted_next_events);
@@ -291,88 +293,19 @@ fetch(ngx_http_fanout_session_t *s)
 }
 
 
-static void
-send_output(ngx_http_fanout_session_t *s)
+void
+ngx_http_fanout_outbox_send(ngx_http_fanout_session_t *s)
 {
-    ssize_t            n;
-    ngx_uint_t         rounds, some;
-    ngx_connection_t  *c;
+    ngx_uint_t  sent;
 
-    c = s->connection;
-    some = 0;
+    sent = (s->nout != 0);
 
-    for (rounds = 0; /* void */ ; rounds++) {
-
-        if (s->deaf) {
-            ngx_http_fanout_outbox_clear(s);
-        }
-
-        if (s->nout == 0) {
-
-            if (!(s->behind || s->job || s->waiting)) {
-                break;
-            }
-
-            if (rounds >= NGX_HTTP_FANOUT_ROUNDS) {
-                /* a long way to catch up: others first */
-                ngx_http_fanout_outbox_queue(s);
-                return;
-            }
-
-            ngx_http_fanout_session_catch_up(s);
-
-            if (s->state == NGX_HTTP_FANOUT_ENDED || s->nout == 0) {
-                break;
-            }
-
-            if (s->deaf) {
-                continue;
-            }
-        }
-
-        n = s->transport->send ? s->transport->send(s) : out_send(s);
-
-        if (n == NGX_ERROR
-            && s->transport == &ngx_http_fanout_websocket_away)
-        {
-            /* which was to be expected: what it has sent is done */
-            s->deaf = 1;
-            continue;
-        }
-
-        if (n == NGX_ERROR) {
-            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
-            return;
-        }
-
-        if (n == NGX_DECLINED) {
-            return;
-        }
-
-        if (n > 0) {
-            ngx_http_fanout_add(s->hub, sent_bytes, n);
-            ngx_http_fanout_eventlog_add(s, bytes_out, n);
-            out_consume(s, n);
-            some = 1;
-        }
-
-        if (s->nout && (n == NGX_AGAIN || n == 0 || !c->write->ready)) {
-            ngx_http_fanout_session_blocked(s, some);
-
-            if (s->request && s->request->stream) {
-                /* no socket of its own: told by HTTP/2 */
-                return;
-            }
-
-            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-                ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
-            }
-
-            return;
-        }
+    if (s->queued) {
+        ngx_queue_remove(&s->flush);
+        s->queued = 0;
     }
 
-    if (s->state == NGX_HTTP_FANOUT_ENDED) {
+    if (send_output(s) != NGX_OK) {
         return;
     }
 
@@ -397,6 +330,79 @@ send_output(ngx_http_fanout_session_t *s)
         s->held = 0;
         ngx_post_event(s->connection->read, &ngx_posted_next_events);
     }
+
+    if (s->state == NGX_HTTP_FANOUT_OPEN
+        && (s->behind || s->job || s->waiting || s->yields)
+        && (sent || !s->hub->in_work))
+    {
+        /* what came of nothing goes on when something else happens */
+        ngx_http_fanout_session_work(s);
+    }
+}
+
+
+/* OK when the socket has taken all; else the session may be dead. */
+
+static ngx_int_t
+send_output(ngx_http_fanout_session_t *s)
+{
+    ssize_t            n;
+    ngx_uint_t         some;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+    some = 0;
+
+    if (s->deaf) {
+        ngx_http_fanout_outbox_clear(s);
+    }
+
+    while (s->nout) {
+
+        n = s->transport->send ? s->transport->send(s) : out_send(s);
+
+        if (n == NGX_ERROR
+            && s->transport == &ngx_http_fanout_websocket_away)
+        {
+            /* which was to be expected: what it has sent is done */
+            s->deaf = 1;
+            ngx_http_fanout_outbox_clear(s);
+            return NGX_OK;
+        }
+
+        if (n == NGX_ERROR) {
+            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            return NGX_DONE;
+        }
+
+        if (n == NGX_DECLINED) {
+            return NGX_DONE;
+        }
+
+        if (n > 0) {
+            ngx_http_fanout_add(s->hub, sent_bytes, n);
+            ngx_http_fanout_eventlog_add(s, bytes_out, n);
+            out_consume(s, n);
+            some = 1;
+        }
+
+        if (s->nout && (n == NGX_AGAIN || n == 0 || !c->write->ready)) {
+            ngx_http_fanout_session_blocked(s, some);
+
+            if (s->request && s->request->stream) {
+                /* no socket of its own: told by HTTP/2 */
+                return NGX_AGAIN;
+            }
+
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+            }
+
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

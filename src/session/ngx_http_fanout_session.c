@@ -256,6 +256,8 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
         s->queued = 0;
     }
 
+    ngx_http_fanout_session_rest(s);
+
     mute(s);
     to_reaper(s);
 }

@@ -25,10 +25,6 @@
 #include "ngx_http_fanout_ws.h"
 
 
-/* sections of a log read for a session before others have their turn */
-#define NGX_HTTP_FANOUT_SECTIONS     64
-
-
 /* why a session ended, which says whether it may come back */
 
 #define NGX_HTTP_FANOUT_END_CLEAN    0          /* 1000 or 1005: gone */
@@ -123,7 +119,9 @@ typedef struct ngx_http_fanout_stream_s  ngx_http_fanout_stream_t;
 struct ngx_http_fanout_session_s {
     ngx_queue_t                      queue;     /* hub->sessions */
     ngx_queue_t                      flush;     /* hub->flush */
+    ngx_queue_t                      work;      /* hub->work */
     ngx_queue_t                      ended;     /* hub->ended */
+    uint64_t                         worked;    /* in this turn, the last */
     ngx_connection_t                *connection;    /* NULL: it was part of a
                                                    request that has gone */
     ngx_http_request_t              *request;   /* attached, or NULL */
@@ -183,6 +181,10 @@ struct ngx_http_fanout_session_s {
     uint8_t                          state;
     uint8_t                          format;
     unsigned                         queued:1;  /* in hub->flush */
+    unsigned                         works:1;   /* in hub->work */
+    unsigned                         yields:1;  /* an array of commands goes
+                                                   on in a later step */
+    unsigned                         unread:1;  /* so does its socket */
     unsigned                         blocked:1; /* the socket is full */
     unsigned                         behind:1;  /* some sub is */
     unsigned                         pinged:1;  /* no answer yet */
@@ -293,6 +295,16 @@ void ngx_http_fanout_session_deadline(ngx_http_fanout_session_t *s);
 
 /* Sends the output of all sessions that have some; ends the turn. */
 void ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub);
+
+/*
+ * Work, see turn.c.  Puts the session at the end of the queue of those that
+ * have some: it is read from, goes on with its array of commands and its job,
+ * and catches up, a step at a time.
+ */
+void ngx_http_fanout_session_work(ngx_http_fanout_session_t *s);
+
+/* It has no work any more. */
+void ngx_http_fanout_session_rest(ngx_http_fanout_session_t *s);
 
 /* The job is done: frees it. */
 void ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s);
@@ -406,11 +418,35 @@ ssize_t ngx_http_fanout_stream_send(ngx_http_fanout_session_t *s);
 size_t ngx_http_fanout_outbox_copy(ngx_http_fanout_session_t *s, u_char *p,
     size_t size);
 
+/* Sends what the socket takes.  When that is all, what waits for it goes on:
+ * the end of the session, input, work. */
+void ngx_http_fanout_outbox_send(ngx_http_fanout_session_t *s);
+
 /* Puts it among those whose output goes at the end of the turn. */
 void ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s);
 
 /* Drops all output. */
 void ngx_http_fanout_outbox_clear(ngx_http_fanout_session_t *s);
+
+
+/* turn.c */
+
+void ngx_http_fanout_turn_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log);
+
+/* Does what work there is, as far as this turn has room for it. */
+void ngx_http_fanout_turn_run(ngx_http_fanout_hub_t *hub);
+
+/* Around what a session does: from here on it may spend a step's share.  The
+ * end has what was spent before. */
+void ngx_http_fanout_step_begin(ngx_http_fanout_session_t *s);
+void ngx_http_fanout_step_end(ngx_http_fanout_session_t *s, uint64_t before);
+
+/* Whether it is too early to read from the session: the turn is spent, and it
+ * had its share not long ago. */
+ngx_uint_t ngx_http_fanout_session_early(ngx_http_fanout_session_t *s);
+
+/* Reads from the socket, early or not. */
+void ngx_http_fanout_session_read_now(ngx_http_fanout_session_t *s);
 
 
 /* direct.c: who is addressed, and what waits for them */

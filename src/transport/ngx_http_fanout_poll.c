@@ -32,6 +32,7 @@ static void poll_input(ngx_http_fanout_session_t *s, u_char *data,
 static void poll_close(ngx_http_fanout_session_t *s, ngx_uint_t code,
     const char *reason);
 static ssize_t poll_send(ngx_http_fanout_session_t *s);
+static ngx_uint_t reads_on(ngx_http_fanout_session_t *s);
 static ngx_int_t poll_answer(ngx_http_request_t *r, void *data);
 static ngx_int_t gather(ngx_http_fanout_session_t *s, answer_t *a);
 static u_char *to_array(u_char *p, u_char *last);
@@ -121,11 +122,7 @@ poll_send(ngx_http_fanout_session_t *s)
 {
     answer_t  *a;
 
-    if (s->behind || s->job) {
-        ngx_http_fanout_session_catch_up(s);
-    }
-
-    if (s->state == NGX_HTTP_FANOUT_ENDED) {
+    if (reads_on(s) || s->state == NGX_HTTP_FANOUT_ENDED) {
         return NGX_DECLINED;
     }
 
@@ -157,6 +154,35 @@ poll_send(ngx_http_fanout_session_t *s)
     ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
 
     return NGX_DECLINED;
+}
+
+
+/* Whether the log or members are still being read for it, in steps. */
+
+static ngx_uint_t
+reads_on(ngx_http_fanout_session_t *s)
+{
+    if (s->state != NGX_HTTP_FANOUT_OPEN || s->draining
+        || !(s->behind || s->job || s->yields))
+    {
+        return 0;
+    }
+
+    if (s->hub->in_work) {
+        return s->works;
+    }
+
+    if (s->nout) {
+        ngx_http_fanout_session_work(s);
+        return 1;
+    }
+
+    /* its time is over: with what there is */
+
+    ngx_http_fanout_step_begin(s);
+    ngx_http_fanout_session_catch_up(s);
+
+    return 0;
 }
 
 

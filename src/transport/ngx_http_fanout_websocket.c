@@ -220,7 +220,9 @@ ngx_http_fanout_websocket_input(ngx_http_fanout_session_t *s, u_char *data,
             return;
         }
 
-        if (data < last && ngx_http_fanout_session_busy(s)) {
+        if (data < last && (ngx_http_fanout_session_busy(s)
+                            || ngx_http_fanout_spent(s->hub)))
+        {
             keep_rest(s, data, last);
             return;
         }
@@ -301,6 +303,7 @@ receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     ngx_http_fanout_count(s->hub, received);
     ngx_http_fanout_add(s->hub, received_bytes, len);
     ngx_http_fanout_eventlog_add(s, messages_in, 1);
+    ngx_http_fanout_spend(s->hub, len * NGX_HTTP_FANOUT_COST_PARSE);
 
     s->dialect->receive(s, opcode, data, len);
 }
@@ -327,6 +330,7 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         ngx_http_fanout_count(s->hub, inflated);
         ngx_http_fanout_add(s->hub, inflated_in, len);
         ngx_http_fanout_add(s->hub, inflated_out, outlen);
+        ngx_http_fanout_spend(s->hub, outlen * NGX_HTTP_FANOUT_COST_INFLATE);
 
         receive(s, opcode, out ? out : (u_char *) "", outlen);
         free(out);
@@ -501,4 +505,8 @@ keep_rest(ngx_http_fanout_session_t *s, u_char *pos, u_char *last)
 
     ngx_memcpy(s->input, pos, last - pos);
     s->input_len = last - pos;
+
+    if (!ngx_http_fanout_session_busy(s)) {
+        ngx_http_fanout_session_work(s);
+    }
 }
