@@ -663,17 +663,7 @@ batch_run(ngx_http_fanout_session_t *s)
 
     b = s->batch;
 
-    s->yields = 0;
-
     while (b->i < b->n) {
-
-        if (b->i && ngx_http_fanout_spent(s->hub)) {
-            ngx_http_fanout_session_hold(s);
-            ngx_http_fanout_session_work(s);
-            s->yields = 1;
-            return;
-        }
-
         at = b->i++;
         ngx_http_fanout_native_command(s, &b->items[at], at, b->deep);
 
@@ -732,7 +722,6 @@ native_close(ngx_http_fanout_session_t *s)
     }
 
     s->batch = NULL;
-    s->yields = 0;
 
     if (b->frame) {
         ngx_http_fanout_frame_release(b->hub, b->frame);

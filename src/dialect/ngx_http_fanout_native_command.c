@@ -127,7 +127,7 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
     cmd.at = at;
     bad = NULL;
 
-    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_COMMAND);
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_WORK_COMMAND);
 
     if (!s->autojoin) {
         ngx_http_fanout_session_active(s);

@@ -22,7 +22,8 @@ static void join_place(ngx_http_fanout_job_t *job,
     const ngx_http_fanout_zone_join_t *j);
 static ngx_http_fanout_events_t *join_events(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
-static ngx_uint_t much(ngx_http_fanout_job_t *job);
+static ngx_uint_t much(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_job_t *job);
 static ngx_int_t job_read(ngx_http_fanout_session_t *s,
     ngx_http_fanout_job_t *job);
 static ngx_int_t job_take(ngx_http_fanout_session_t *s,
@@ -375,11 +376,11 @@ fanout_native_job(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 ngx_int_t
 ngx_http_fanout_native_work(ngx_http_fanout_session_t *s)
 {
-    if (s->job == NULL || fanout_native_run(s) == NGX_OK) {
+    if (fanout_native_run(s) == NGX_OK) {
         ngx_http_fanout_native_continue(s);
     }
 
-    return s->job || s->yields ? NGX_AGAIN : NGX_OK;
+    return s->job ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -430,7 +431,7 @@ fanout_native_run(ngx_http_fanout_session_t *s)
             return NGX_AGAIN;
         }
 
-        if (ngx_http_fanout_spent(s->hub) && much(job)) {
+        if (much(s, job)) {
             ngx_http_fanout_session_work(s);
             return NGX_AGAIN;
         }
@@ -453,13 +454,20 @@ fanout_native_run(ngx_http_fanout_session_t *s)
 }
 
 
-/* There is a log or a list to be read, which others need not wait for. */
+/* There is a log or a list to be read, which others need not wait for.  An
+ * array of commands has its own step, as its subscriptions are held. */
 
 static ngx_uint_t
-much(ngx_http_fanout_job_t *job)
+much(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 {
-    return job->mail || (job->after < job->upto && job->left)
-           || job->snapshot != NULL;
+    ngx_uint_t  spent;
+
+    spent = s->batch ? s->hub->spent >= s->hub->step_end
+                     : ngx_http_fanout_spent(s->hub);
+
+    return spent
+           && (job->mail || (job->after < job->upto && job->left)
+               || job->snapshot != NULL);
 }
 
 
@@ -503,8 +511,8 @@ job_read(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     rc = ngx_http_fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after,
                                   upto, a, &lost);
 
-    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_SECTION + a->used
-                                  + a->n * NGX_HTTP_FANOUT_COST_ENTRY);
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_WORK_SECTION + a->used
+                                  + a->n * NGX_HTTP_FANOUT_WORK_ENTRY);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_STALE || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
     {
@@ -714,7 +722,7 @@ job_replay(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     (void) ngx_http_fanout_frame_append(hub, job->messages, r->frame->data,
                                         r->frame->used);
 
-    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_COST_SECTION + r->frame->used);
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_WORK_SECTION + r->frame->used);
 
     job->after = r->last;
     job->left -= r->n;

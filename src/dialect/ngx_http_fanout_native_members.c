@@ -272,8 +272,8 @@ read_section(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
         return NGX_OK;
     }
 
-    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_SECTION
-                                  + n * NGX_HTTP_FANOUT_COST_MEMBER);
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_WORK_SECTION
+                                  + n * NGX_HTTP_FANOUT_WORK_MEMBER);
 
     if (job->epoch == 0) {
         job->epoch = room.epoch;
@@ -352,7 +352,7 @@ fanout_native_members_part(ngx_http_fanout_session_t *s,
         }
     }
 
-    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_COST_SECTION);
+    ngx_http_fanout_spend(s->hub, NGX_HTTP_FANOUT_WORK_SECTION);
 
     batch = s->batch;
     s->batch = NULL;

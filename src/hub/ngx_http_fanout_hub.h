@@ -188,7 +188,7 @@ struct ngx_http_fanout_hub_s {
     ngx_event_t                      reaper;    /* posted: releases them */
     ngx_queue_t                      work;      /* sessions with some */
     ngx_event_t                      turn;      /* goes on with it */
-    uint64_t                         spent;     /* on work, ever: COST_* */
+    uint64_t                         spent;     /* on work, ever: WORK_* */
     uint64_t                         turn_end;  /* of spent, for this turn */
     uint64_t                         step_end;  /* and this session */
     uint64_t                         turns;     /* that had work */
@@ -251,13 +251,13 @@ struct ngx_http_fanout_hub_s {
 /* What work costs, in units of about the time that a byte takes to be copied
  * and composed: some 2 ns. */
 
-#define NGX_HTTP_FANOUT_COST_COMMAND   1024     /* each, beside its bytes */
-#define NGX_HTTP_FANOUT_COST_SECTION   1024     /* of the log, or members */
-#define NGX_HTTP_FANOUT_COST_ENTRY     128      /* in it */
-#define NGX_HTTP_FANOUT_COST_MEMBER    512
-#define NGX_HTTP_FANOUT_COST_DEFLATE   12       /* a byte */
-#define NGX_HTTP_FANOUT_COST_INFLATE   2        /* a byte that came out */
-#define NGX_HTTP_FANOUT_COST_PARSE     2        /* a byte of JSON */
+#define NGX_HTTP_FANOUT_WORK_COMMAND   1024     /* each, beside its bytes */
+#define NGX_HTTP_FANOUT_WORK_SECTION   1024     /* of the log, or members */
+#define NGX_HTTP_FANOUT_WORK_ENTRY     128      /* in it */
+#define NGX_HTTP_FANOUT_WORK_MEMBER    512
+#define NGX_HTTP_FANOUT_WORK_DEFLATE   12       /* a byte */
+#define NGX_HTTP_FANOUT_WORK_INFLATE   2        /* a byte that came out */
+#define NGX_HTTP_FANOUT_WORK_PARSE     2        /* a byte of JSON */
 
 #define ngx_http_fanout_spend(hub, cost)  ((hub)->spent += (cost))
 

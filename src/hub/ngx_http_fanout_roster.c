@@ -610,7 +610,7 @@ ngx_http_fanout_roster_snapshot(ngx_http_fanout_hub_t *hub,
         }
 
         ngx_http_fanout_spend(hub, r->json
-                                   + r->count * NGX_HTTP_FANOUT_COST_ENTRY);
+                                   + r->count * NGX_HTTP_FANOUT_WORK_ENTRY);
 
         r->snapshot = s;
         r->snapshot_at = ngx_current_msec;

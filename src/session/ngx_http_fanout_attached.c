@@ -41,7 +41,7 @@ ngx_http_fanout_session_attach(ngx_http_fanout_session_t *s)
 
     s->blocked = 0;
 
-    if (s->nout || s->behind || s->job || s->yields || s->close_after) {
+    if (s->nout || s->behind || s->job || s->close_after) {
         ngx_http_fanout_outbox_queue(s);
     }
 

@@ -169,7 +169,7 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
         return;
     }
 
-    if (s->job || s->yields) {
+    if (s->job) {
         if (s->dialect->work(s) == NGX_AGAIN) {
 
             if (s->job == NULL || !s->job->waits
@@ -353,8 +353,8 @@ tell_log(ngx_http_fanout_subscription_t *sub, uint64_t upto)
     rc = ngx_http_fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
                                   sub->offset, upto, a, &lost);
 
-    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_COST_SECTION + a->used
-                               + a->n * NGX_HTTP_FANOUT_COST_ENTRY);
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_WORK_SECTION + a->used
+                               + a->n * NGX_HTTP_FANOUT_WORK_ENTRY);
 
     if (rc == NGX_HTTP_FANOUT_ZONE_STALE
         || rc == NGX_HTTP_FANOUT_ZONE_NOTFOUND)
@@ -560,7 +560,7 @@ tell_again(ngx_http_fanout_subscription_t *sub, uint64_t upto)
     }
 
     catch_up_charge(sub, r->frame->used);
-    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_COST_SECTION);
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_WORK_SECTION);
     ngx_http_fanout_session_give(sub, r->frame, 0, r->frame->used);
     ngx_http_fanout_add(hub, delivered, r->n);
     ngx_http_fanout_eventlog_add(sub->session, messages_out, r->n);

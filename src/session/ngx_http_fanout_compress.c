@@ -173,7 +173,7 @@ one(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch, ngx_uint_t how,
             return NGX_ERROR;
         }
 
-        ngx_http_fanout_spend(hub, fr->len * NGX_HTTP_FANOUT_COST_DEFLATE);
+        ngx_http_fanout_spend(hub, fr->len * NGX_HTTP_FANOUT_WORK_DEFLATE);
 
         n = ngx_http_fanout_deflate(how, fr->payload, fr->len,
                                     to->data + to->used);

@@ -255,7 +255,7 @@ ngx_http_fanout_session_busy(ngx_http_fanout_session_t *s)
         return 1;
     }
 
-    return s->job != NULL || (s->yields && s->state == NGX_HTTP_FANOUT_OPEN);
+    return s->job != NULL;
 }
 
 

@@ -332,7 +332,7 @@ ngx_http_fanout_outbox_send(ngx_http_fanout_session_t *s)
     }
 
     if (s->state == NGX_HTTP_FANOUT_OPEN
-        && (s->behind || s->job || s->waiting || s->yields)
+        && (s->behind || s->job || s->waiting)
         && (sent || !s->hub->in_work))
     {
         /* what came of nothing goes on when something else happens */

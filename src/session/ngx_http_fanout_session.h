@@ -182,8 +182,6 @@ struct ngx_http_fanout_session_s {
     uint8_t                          format;
     unsigned                         queued:1;  /* in hub->flush */
     unsigned                         works:1;   /* in hub->work */
-    unsigned                         yields:1;  /* an array of commands goes
-                                                   on in a later step */
     unsigned                         unread:1;  /* so does its socket */
     unsigned                         blocked:1; /* the socket is full */
     unsigned                         behind:1;  /* some sub is */

@@ -16,9 +16,9 @@
 #include "ngx_http_fanout_transport.h"
 
 
-/* in units of NGX_HTTP_FANOUT_COST_*: a turn is some 2 ms */
-#define NGX_HTTP_FANOUT_TURN_COST  1048576
-#define NGX_HTTP_FANOUT_STEP_COST  65536
+/* in units of NGX_HTTP_FANOUT_WORK_*: a turn is some 2 ms */
+#define NGX_HTTP_FANOUT_WORK_TURN  1048576
+#define NGX_HTTP_FANOUT_WORK_STEP  65536
 
 /* a session that needed less has not worked */
 #define NGX_HTTP_FANOUT_LITTLE     4096
@@ -37,7 +37,7 @@ ngx_http_fanout_turn_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log)
     ngx_queue_init(&hub->work);
 
     hub->turns = NGX_HTTP_FANOUT_RESTED;
-    hub->turn_end = NGX_HTTP_FANOUT_TURN_COST;
+    hub->turn_end = NGX_HTTP_FANOUT_WORK_TURN;
 
     hub->turn.handler = turn_handler;
     hub->turn.data = hub;
@@ -113,7 +113,7 @@ turn_handler(ngx_event_t *ev)
     hub = ev->data;
 
     hub->turns++;
-    hub->turn_end = hub->spent + NGX_HTTP_FANOUT_TURN_COST;
+    hub->turn_end = hub->spent + NGX_HTTP_FANOUT_WORK_TURN;
 
     hub->in_turn = 1;
     ngx_http_fanout_session_flush(hub);
@@ -162,7 +162,7 @@ step(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_step_begin(ngx_http_fanout_session_t *s)
 {
-    s->hub->step_end = s->hub->spent + NGX_HTTP_FANOUT_STEP_COST;
+    s->hub->step_end = s->hub->spent + NGX_HTTP_FANOUT_WORK_STEP;
 }
 
 

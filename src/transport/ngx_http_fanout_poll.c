@@ -163,7 +163,7 @@ static ngx_uint_t
 reads_on(ngx_http_fanout_session_t *s)
 {
     if (s->state != NGX_HTTP_FANOUT_OPEN || s->draining
-        || !(s->behind || s->job || s->yields))
+        || !(s->behind || s->job))
     {
         return 0;
     }

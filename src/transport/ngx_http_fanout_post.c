@@ -225,7 +225,7 @@ run(ngx_http_request_t *r)
     ngx_http_fanout_session_hold_request(s);
 
     ngx_http_fanout_step_begin(s);
-    ngx_http_fanout_spend(s->hub, body.len * NGX_HTTP_FANOUT_COST_PARSE);
+    ngx_http_fanout_spend(s->hub, body.len * NGX_HTTP_FANOUT_WORK_PARSE);
 
     s->dialect->receive(s, NGX_HTTP_FANOUT_WS_TEXT, copy, body.len);
 
@@ -329,11 +329,11 @@ go_on(ngx_http_fanout_session_t *s)
             return;
         }
 
-        if (s->job == NULL && !s->yields) {
+        if (s->job == NULL) {
             break;
         }
 
-        if (s->works || (s->job && s->job->ask && s->job->waits)) {
+        if (s->works || (s->job->ask && s->job->waits)) {
             /* a client that goes does not wait */
             s->request->read_event_handler = ngx_http_test_reading;
             return;

@@ -303,7 +303,7 @@ receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     ngx_http_fanout_count(s->hub, received);
     ngx_http_fanout_add(s->hub, received_bytes, len);
     ngx_http_fanout_eventlog_add(s, messages_in, 1);
-    ngx_http_fanout_spend(s->hub, len * NGX_HTTP_FANOUT_COST_PARSE);
+    ngx_http_fanout_spend(s->hub, len * NGX_HTTP_FANOUT_WORK_PARSE);
 
     s->dialect->receive(s, opcode, data, len);
 }
@@ -330,7 +330,7 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         ngx_http_fanout_count(s->hub, inflated);
         ngx_http_fanout_add(s->hub, inflated_in, len);
         ngx_http_fanout_add(s->hub, inflated_out, outlen);
-        ngx_http_fanout_spend(s->hub, outlen * NGX_HTTP_FANOUT_COST_INFLATE);
+        ngx_http_fanout_spend(s->hub, outlen * NGX_HTTP_FANOUT_WORK_INFLATE);
 
         receive(s, opcode, out ? out : (u_char *) "", outlen);
         free(out);
