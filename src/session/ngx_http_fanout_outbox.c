@@ -296,8 +296,10 @@ fetch(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_outbox_send(ngx_http_fanout_session_t *s)
 {
-    ngx_uint_t  sent;
+    ngx_uint_t         sent;
+    ngx_connection_t  *c;
 
+    c = s->connection;
     sent = (s->nout != 0);
 
     if (s->queued) {
