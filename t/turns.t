@@ -28,6 +28,7 @@ my $nginx = Fanout::Nginx->start(
     http    => 'fanout_zone app 64m;
                 fanout_channel app * history=200 bytes=16m ttl=1h;',
     server  => 'fanout_permit all *;
+                fanout_rate off;
                 fanout_message_size 256k;
                 client_body_buffer_size 512k;
                 location /rt     { fanout app; fanout_deflate on; }
