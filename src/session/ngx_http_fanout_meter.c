@@ -197,6 +197,12 @@ meter_count(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     hub = conf->app->hub;
 
+    if (ngx_exiting && hub->zone.slot == -1) {
+        /* it is only told to come back, and has no slot to be counted by */
+        m->ref = 0;
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
     switch (ngx_http_fanout_address_add(&hub->zone, m->address,
                                         conf->per_address, &m->ref))
     {

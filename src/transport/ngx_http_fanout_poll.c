@@ -162,22 +162,23 @@ poll_send(ngx_http_fanout_session_t *s)
 static ngx_uint_t
 reads_on(ngx_http_fanout_session_t *s)
 {
-    if (s->state != NGX_HTTP_FANOUT_OPEN || s->draining
-        || !(s->behind || s->job))
-    {
+    if (s->state != NGX_HTTP_FANOUT_OPEN || !(s->behind || s->job)) {
         return 0;
     }
 
-    if (s->hub->in_work) {
-        return s->works;
+    if (!s->draining) {
+
+        if (s->hub->in_work) {
+            return s->works;
+        }
+
+        if (s->nout) {
+            ngx_http_fanout_session_work(s);
+            return 1;
+        }
     }
 
-    if (s->nout) {
-        ngx_http_fanout_session_work(s);
-        return 1;
-    }
-
-    /* its time is over: with what there is */
+    /* its time is over, or that of the worker: with what one step brings */
 
     ngx_http_fanout_step_begin(s);
     ngx_http_fanout_session_catch_up(s);
