@@ -45,6 +45,7 @@ END
         location /small-realtime {
             fanout small; fanout_permit all *;
             fanout_channels_per_session 100000;
+            fanout_rate off; fanout_budget off;
         }
         location /raw { fanout app; fanout_dialect raw; fanout_permit all *; }
         location /fanout/ { fanout_api app; }

@@ -227,7 +227,7 @@ sub handshake {
 sub request {
     my ($path, $body) = @_;
 
-    return "POST $path HTTP/1.1\r\nHost: a\r\nContent-Length: "
+    return "POST $path HTTP/1.1\r\nHost: localhost\r\nContent-Length: "
            . length($body) . "\r\n\r\n$body";
 }
 

@@ -85,6 +85,7 @@ sub sessions {
 
 
 subtest 'polls that are refused' => sub {
+    my $closing = qr/^retry: \d+\n.*"closing":\{[^}]*"too_many"/s;
     my $r = $http->get('/one?user=u&poll=1&session=1&channel=b',
                        headers => { %page });
 
@@ -103,7 +104,8 @@ subtest 'polls that are refused' => sub {
     like($r->{body}, qr/^\{"error":\{/, 'by an error');
 
     $r = $http->get('/one?user=u&channel=b', headers => { %page });
-    cmp_ok($r->{status}, '>=', 400, 'a stream is refused as well');
+    is($r->{status}, 200, 'a stream is refused as well');
+    like($r->{body}, $closing, 'by an event, with which EventSource comes back');
 
     my $h2 = Fanout::H2->connect(port => $nginx->port('PORT1'));
 
@@ -114,8 +116,10 @@ subtest 'polls that are refused' => sub {
 
     ok($h2->read_until(sub { keys %{ $h2->{end} } == 20 }),
        'and all by HTTP/2');
-    is(scalar(grep { /^\{"error":\{/ } values %{ $h2->{body} }), 20,
-       'by errors');
+    is(scalar(grep { /^\{"error":\{/ } values %{ $h2->{body} }), 10,
+       'polls by errors');
+    is(scalar(grep { /$closing/ } values %{ $h2->{body} }), 10,
+       'streams by events');
 };
 
 lives('polls that are refused');

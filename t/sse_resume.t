@@ -38,6 +38,8 @@ END
         fanout_ping   10m;
         fanout_message_size 256k;
         fanout_retry  50ms;
+        fanout_rate off;
+        fanout_budget off;
         location /rt   { fanout app; fanout_resume 1m; }
         location /tiny { fanout tiny; }
         location /fanout   { fanout_api app; }
