@@ -88,7 +88,7 @@ for my $tls (0, 1) {
     };
 
     subtest "pipelined, $kind" => sub {
-        my @before = map { request("/fanout/channels/p$tls/messages?n=$_",
+        my @before = map { request("/fanout/channels/p$tls/messages",
                                    "\"m$_\"") } 1 .. 5;
 
         for my $more (0, 1, 30) {
