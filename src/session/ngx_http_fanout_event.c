@@ -154,6 +154,7 @@ ngx_http_fanout_session_read_now(ngx_http_fanout_session_t *s)
 
         s->received_at = ngx_current_msec;
         s->pinged = 0;
+        s->heard = 1;
 
         ngx_http_fanout_eventlog_add(s, bytes_in, n);
 
@@ -271,6 +272,7 @@ ngx_http_fanout_session_write(ngx_http_fanout_session_t *s)
         s->blocked = 0;
         s->received_at = ngx_current_msec;
         s->pinged = 0;
+        s->heard = 1;
     }
 
     ngx_http_fanout_outbox_queue(s);
@@ -467,6 +469,8 @@ heartbeat(ngx_http_fanout_session_t *s, ngx_msec_t now)
     s->beat_at = now + s->conf->ping;
 
     if (s->pending == 0) {
+        /* for so long it has taken what it was sent */
+        s->heard = 1;
         s->dialect->heartbeat(s);
     }
 }

@@ -179,7 +179,7 @@ ngx_http_fanout_session_away(ngx_http_fanout_session_t *s)
     ngx_http_fanout_session_unindex(s);
 
     ngx_http_fanout_identity_end(&s->hub->zone, s->identity_ref, &s->identity,
-                                 s->conf->resume,
+                                 s->conf->resume, s->heard || s->resumed,
                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
     ngx_http_fanout_hub_presence(s->hub);
 
@@ -280,7 +280,7 @@ leave_zone(ngx_http_fanout_session_t *s, ngx_uint_t how)
 
         ngx_http_fanout_identity_away(&hub->zone, s->identity_ref,
                                       &s->identity, linger, s->back_in,
-                                      reason);
+                                      s->heard || s->resumed, reason);
         ngx_http_fanout_hub_presence(hub);
 
     } else if (s->transport == &ngx_http_fanout_websocket_away

@@ -193,6 +193,8 @@ struct ngx_http_fanout_session_s {
     unsigned                         listed:1;  /* in hub->ended */
     unsigned                         holds:1;   /* its request, and has to
                                                    finalize it */
+    unsigned                         heard:1;   /* the client has shown a
+                                                   sign of life */
     unsigned                         heartbeat:1;   /* asked for */
     unsigned                         held:1;    /* until output is gone */
     unsigned                         indexed:1; /* by client */

@@ -10,8 +10,18 @@
 #include "ngx_http_fanout_mail.h"
 
 
-static int make_room(ngx_http_fanout_zone_t *z);
-static int evict_largest(ngx_http_fanout_zone_t *z);
+#define FANOUT_EVICT_STEP     16        /* entries evicted in a step */
+#define FANOUT_EVICT_SMALL    4         /* bucket of histories below 8 blocks */
+#define FANOUT_ENSURE_STEPS   8         /* steps in a section of the lock */
+#define FANOUT_ENSURE_TURNS   1024      /* sections, at most */
+
+
+static int ensure(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n);
+static int yield(ngx_http_fanout_zone_t *z);
+static int over(const fanout_shm_t *shm, uint32_t class, uint32_t n);
+static int make_room(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n);
+static int sweep(ngx_http_fanout_zone_t *z);
+static int evict_class(ngx_http_fanout_zone_t *z, uint32_t class);
 
 
 /* blocks */
@@ -19,46 +29,185 @@ static int evict_largest(ngx_http_fanout_zone_t *z);
 int
 fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n)
 {
-    while (z->shm->nfree < n) {
-        if (!make_room(z)) {
-            z->shm->full++;
+    return z->shm->nfree >= n ? NGX_HTTP_FANOUT_ZONE_OK
+                              : ensure(z, FANOUT_CLASSES, n);
+}
+
+
+int
+fanout_ensure_history(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
+{
+    return z->shm->nfree >= n && !over(z->shm, class, n)
+           ? NGX_HTTP_FANOUT_ZONE_OK : ensure(z, class, n);
+}
+
+
+/* whether a class would have more than it may */
+
+static int
+over(const fanout_shm_t *shm, uint32_t class, uint32_t n)
+{
+    return class != FANOUT_CLASSES
+           && shm->classes[class].max < shm->nblocks
+           && shm->classes[class].blocks + n > shm->classes[class].max;
+}
+
+
+static int
+ensure(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
+{
+    int            rc;
+    unsigned       step, turn;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+    step = turn = 0;
+
+    /* what can't be had is not worth what would be evicted for it */
+
+    if (n > fanout_share_attainable(shm, class)
+        || (class != FANOUT_CLASSES && n > shm->classes[class].max))
+    {
+        fanout_set(z, shm->full, shm->full + 1);
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
+
+    while (shm->nfree < n || over(shm, class, n)) {
+
+        if (over(shm, class, n) ? !evict_class(z, class)
+                                : !make_room(z, class, n))
+        {
+            fanout_set(z, shm->full, shm->full + 1);
             return NGX_HTTP_FANOUT_ZONE_FULL;
         }
 
         fanout_commit(z);
+
+        if (++step < FANOUT_ENSURE_STEPS && fanout_section_room(z)) {
+            continue;
+        }
+
+        step = 0;
+        rc = ++turn == FANOUT_ENSURE_TURNS ? NGX_HTTP_FANOUT_ZONE_FULL
+                                           : yield(z);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            return rc;
+        }
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
 }
 
 
-void
+/* Others have their turn. */
+
+static int
+yield(ngx_http_fanout_zone_t *z)
+{
+    fanout_leave(z);
+
+    return fanout_enter(z);
+}
+
+
+int
 fanout_ensure_spare(ngx_http_fanout_zone_t *z, uint32_t n)
 {
-    if (z->shm->nfree < n && z->shm->nlimbo) {
+    uint32_t       i, class;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (shm->nfree < n && shm->nlimbo) {
         fanout_commit(z);
     }
 
-    while (z->shm->nfree < n
-           && (fanout_doomed_free(z) || fanout_seen_evict(z)
-               || evict_largest(z)))
-    {
+    /* each step frees a block at least, or takes one from what is in use */
+
+    for (i = 0; shm->nfree < n && i < n; i++) {
+
+        if (!fanout_doomed_free(z) && !fanout_seen_evict(z)) {
+            class = fanout_class_worst(shm, FANOUT_CLASSES, 0);
+
+            if (class == FANOUT_CLASSES || !evict_class(z, class)) {
+                break;
+            }
+        }
+
         fanout_commit(z);
     }
+
+    return shm->nfree >= n;
 }
 
 
 /* the order under pressure; one step, one transaction */
 
 static int
-make_room(ngx_http_fanout_zone_t *z)
+make_room(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
 {
-    if (fanout_doomed_free(z)) {
+    uint32_t       worst;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (fanout_doomed_free(z) || sweep(z)) {
         return 1;
     }
 
-    if (fanout_channel_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || z->shm->nlimbo)
+    if (fanout_share_excess(shm, NGX_HTTP_FANOUT_SHARE_signals)
+        && fanout_signal_evict(z))
+    {
+        return 1;
+    }
+
+    if (shm->held > shm->held_max && fanout_stream_drop(z)) {
+        return 1;
+    }
+
+    if (fanout_seen_evict(z)) {
+        return 1;
+    }
+
+    if (fanout_share_excess(shm, NGX_HTTP_FANOUT_SHARE_sessions)
+        && fanout_identity_evict(z, FANOUT_RANK_UNHEARD + 1))
+    {
+        return 1;
+    }
+
+    worst = fanout_class_worst(shm, class, n);
+
+    if (worst != FANOUT_CLASSES && evict_class(z, worst)) {
+        return 1;
+    }
+
+    if (fanout_share_excess(shm, NGX_HTTP_FANOUT_SHARE_mail)
+        && fanout_mail_evict(z))
+    {
+        return 1;
+    }
+
+    if (fanout_share_excess(shm, NGX_HTTP_FANOUT_SHARE_sessions)
+        && fanout_identity_evict(z, FANOUT_RANKS))
+    {
+        return 1;
+    }
+
+    return fanout_stream_drop(z);
+}
+
+
+/* Lets go of what nobody may expect any more; whether there was any. */
+
+static int
+sweep(ngx_http_fanout_zone_t *z)
+{
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (fanout_channel_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN || shm->nlimbo)
     {
         return 1;
     }
@@ -68,52 +217,65 @@ make_room(ngx_http_fanout_zone_t *z)
 
     if (fanout_key_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
         || fanout_identity_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || z->shm->nlimbo)
+        || shm->nlimbo)
     {
         return 1;
     }
 
     fanout_commit(z);
 
-    if (fanout_mail_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || fanout_signal_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
-        || z->shm->nlimbo || fanout_signal_evict(z))
-    {
-        return 1;
-    }
-
-    if (z->shm->held > z->shm->held_max && fanout_stream_drop(z)) {
-        return 1;
-    }
-
-    return fanout_seen_evict(z)
-           || evict_largest(z)
-           || fanout_channel_evict_idle(z)
-           || fanout_mail_evict(z)
-           || fanout_identity_evict(z)
-           || fanout_stream_drop(z);
+    return fanout_mail_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
+           || fanout_signal_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN
+           || shm->nlimbo;
 }
 
 
+/* The oldest of the largest history, or what is longest out of use if all are
+ * small; whether there was any. */
+
 static int
-evict_largest(ngx_http_fanout_zone_t *z)
+evict_class(ngx_http_fanout_zone_t *z, uint32_t class)
 {
-    uint32_t           i, n;
-    fanout_channel_t  *ch;
+    uint32_t                       i, n;
+    fanout_ref_t                   ref;
+    fanout_shm_t                  *shm;
+    ngx_http_fanout_zone_class_t  *c;
+
+    shm = z->shm;
 
     for (i = FANOUT_BUCKETS; i > 0; i--) {
-        if (z->shm->bucket[i - 1]) {
-            ch = fanout_channel(z, z->shm->bucket[i - 1]);
 
-            n = ch->history < FANOUT_STEP ? ch->history : FANOUT_STEP;
-            fanout_set(z, z->shm->evicted, z->shm->evicted + n);
-            fanout_history_drop(z, z->shm->bucket[i - 1], n);
-
-            return 1;
+        if (i < FANOUT_EVICT_SMALL && shm->idle_first[class]) {
+            break;
         }
+
+        ref = shm->bucket[class][i - 1];
+
+        if (ref == 0) {
+            continue;
+        }
+
+        n = fanout_channel(z, ref)->history;
+
+        if (n > FANOUT_EVICT_STEP) {
+            n = FANOUT_EVICT_STEP;
+        }
+
+        c = &shm->classes[class];
+        fanout_set(z, c->evicted, c->evicted + n);
+        fanout_set(z, shm->evicted, shm->evicted + n);
+        fanout_history_drop(z, ref, n);
+
+        return 1;
     }
 
-    return 0;
+    if (shm->idle_first[class] == 0) {
+        return 0;
+    }
+
+    fanout_channel_evict_idle(z, class);
+
+    return 1;
 }
 
 

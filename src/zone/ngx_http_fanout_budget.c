@@ -23,7 +23,7 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_share.h"
 
 
 #define FANOUT_BUDGET_DEBT    60000     /* ms of the rate, beyond the burst */
@@ -41,6 +41,8 @@ static void budget_take(fanout_budget_t *e,
     uint32_t now);
 static fanout_ref_t address_find(ngx_http_fanout_zone_t *z, uint64_t address,
     uint64_t *n);
+static int address_room(ngx_http_fanout_zone_t *z, uint64_t address,
+    uint32_t max);
 static void address_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 
@@ -269,7 +271,7 @@ ngx_http_fanout_address_add(ngx_http_fanout_zone_t *z, uint64_t address,
         goto done;
     }
 
-    rc = fanout_ensure(z, 1);
+    rc = address_room(z, address, max);
 
     if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
         goto done;
@@ -305,6 +307,35 @@ done:
     fanout_leave(z);
 
     return rc;
+}
+
+
+/* For the first session of an address on this worker; others may have begun
+ * some on theirs while room was made. */
+
+static int
+address_room(ngx_http_fanout_zone_t *z, uint64_t address, uint32_t max)
+{
+    int       rc;
+    uint64_t  n;
+
+    fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_sessions, 1);
+
+    do {
+        rc = fanout_ensure(z, 1);
+    } while (rc == NGX_HTTP_FANOUT_ZONE_STALE);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return rc;
+    }
+
+    (void) address_find(z, address, &n);
+
+    if (max && n >= max) {
+        return NGX_HTTP_FANOUT_ZONE_MANY;
+    }
+
+    return fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_sessions, 0, 1);
 }
 
 

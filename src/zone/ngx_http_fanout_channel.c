@@ -13,10 +13,13 @@
 
 static int named(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     const ngx_http_fanout_zone_channel_t *c);
+static void set_class(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t class);
+static void use(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_zone_policy_t *policy);
-static void set_class(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
-    uint8_t class);
+static int claim(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel);
 static void interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t ref, uint32_t local);
 static void describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -153,6 +156,7 @@ fanout_channel_make(ngx_http_fanout_zone_t *z,
     ch->hash = c->hash;
     ch->name_len = c->name.len;
     ch->class = class;
+    fanout_class_add(z, class, fanout_channel_blocks(c->name.len));
     ch->epoch = fanout_random(z);
     cold->touched = fanout_seconds(z);
 
@@ -228,22 +232,46 @@ set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     }
 
     if (ch->class != policy->class) {
-        set_class(z, ch, policy->class);
+        set_class(z, ref, policy->class);
     }
 }
 
 
+/* The caller settles it again. */
+
 static void
-set_class(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, uint8_t class)
+set_class(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
 {
+    uint32_t                       n;
+    fanout_cold_t                 *cold;
+    fanout_channel_t              *ch;
     ngx_http_fanout_zone_class_t  *from, *to;
 
+    ch = fanout_channel(z, ref);
+    cold = fanout_cold(z, ch);
     from = &z->shm->classes[ch->class];
     to = &z->shm->classes[class];
 
+    fanout_channel_unlist(z, ref);
+    fanout_bucket_leave(z, ref);
+
     fanout_set(z, from->channels, from->channels - 1);
     fanout_set(z, to->channels, to->channels + 1);
+
+    n = cold->blocks + fanout_index_blocks(z, ch);
+
+    if (cold->wheel & FANOUT_IN_USE) {
+        fanout_part_move(z, ref, class);
+
+    } else {
+        n += fanout_channel_blocks(ch->name_len);
+    }
+
+    fanout_class_add(z, ch->class, -(int32_t) n);
+    fanout_class_add(z, class, n);
+
     fanout_set(z, ch->class, class);
+    fanout_bucket_move(z, ref);
 }
 
 
@@ -273,6 +301,7 @@ fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
                z->shm->classes[ch->class].channels - 1);
 
     n = fanout_channel_blocks(ch->name_len) - 2;
+    fanout_class_add(z, ch->class, -(int32_t) (n + 2));
 
     fanout_free(z, ch->name, fanout_chain_last(z, ch->name), n,
                 FANOUT_CHANNELS);
@@ -285,7 +314,10 @@ int
 ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t local)
 {
-    fanout_ref_t       channel, ref;
+    int           rc;
+    fanout_ref_t  channel, ref;
+
+    channel = 0;
 
     if (z->slot == -1) {
         return NGX_HTTP_FANOUT_ZONE_FULL;
@@ -306,14 +338,22 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
 
     c->ref = 0;
 
-    if (fanout_ensure(z, fanout_channel_blocks(c->name.len) + 1)
-        != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_FULL;
+    fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_channels,
+                      fanout_channel_blocks(c->name.len) + 1);
+
+    do {
+        rc = fanout_ensure(z, fanout_channel_blocks(c->name.len) + 1);
+    } while (rc == NGX_HTTP_FANOUT_ZONE_STALE);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        channel = fanout_channel_find(z, c);
+        rc = claim(z, c, channel);
     }
 
-    channel = fanout_channel_find(z, c);
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        fanout_leave(z);
+        return rc;
+    }
 
     if (channel == 0) {
         channel = fanout_channel_make(z, c);
@@ -333,6 +373,30 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     fanout_leave(z);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* for an interest, and a channel that comes into use by it */
+
+static int
+claim(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
+    fanout_ref_t channel)
+{
+    uint32_t           n, class;
+    fanout_channel_t  *ch;
+
+    n = 1 + fanout_channel_blocks(c->name.len);
+    class = c->policy ? c->policy->class : 0;
+
+    if (channel) {
+        ch = fanout_channel(z, channel);
+
+        if (fanout_cold(z, ch)->wheel & FANOUT_IN_USE) {
+            n = 1;
+        }
+    }
+
+    return fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class, n);
 }
 
 
@@ -366,6 +430,8 @@ interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     if (in->slot_next) {
         fanout_set(z, fanout_interest(z, in->slot_next)->slot_prev, ref);
     }
+
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, 1);
 
     fanout_set(z, ch->interests, ref);
     fanout_set(z, slot->interests, ref);
@@ -413,6 +479,7 @@ fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, slot->ninterests, slot->ninterests - 1);
     fanout_set(z, ch->subscribers, ch->subscribers - in->subscribers);
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, -1);
 
     (void) fanout_stream_trim(z, in->channel);
     fanout_signal_trim(z, in->channel);
@@ -598,22 +665,25 @@ void
 fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
     uint8_t            want;
+    uint16_t           used;
     fanout_cold_t     *cold;
     fanout_channel_t  *ch;
 
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
 
+    used = ch->interests || ch->stream_head || cold->keys
+           || fanout_room_of(z, ref) ? FANOUT_IN_USE : 0;
+
+    if (used != (cold->wheel & FANOUT_IN_USE)) {
+        use(z, ref);
+    }
+
     if (ch->history) {
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
-    } else if (ch->interests || ch->stream_head || cold->keys
-               || fanout_room_of(z, ref))
-    {
-        want = FANOUT_LIST_NONE;
-
     } else {
-        want = FANOUT_LIST_IDLE;
+        want = used ? FANOUT_LIST_NONE : FANOUT_LIST_IDLE;
     }
 
     if (want == cold->list) {
@@ -628,6 +698,30 @@ fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     } else if (want == FANOUT_LIST_IDLE) {
         idle_add(z, ref);
     }
+}
+
+
+/* It comes into use, or is not in use any more. */
+
+static void
+use(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    int32_t            n;
+    fanout_cold_t     *cold;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, ref);
+    cold = fanout_cold(z, ch);
+    n = fanout_channel_blocks(ch->name_len);
+
+    if (cold->wheel & FANOUT_IN_USE) {
+        n = -n;
+    }
+
+    fanout_set(z, cold->wheel, cold->wheel ^ FANOUT_IN_USE);
+    fanout_set(z, z->shm->in_use, z->shm->in_use + n);
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, n);
+    fanout_class_add(z, ch->class, -n);
 }
 
 
@@ -682,7 +776,7 @@ wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
     }
 
     fanout_set(z, *head, ref);
-    fanout_set(z, cold->wheel, at);
+    fanout_set(z, cold->wheel, (cold->wheel & FANOUT_IN_USE) | at);
     fanout_set(z, cold->list, FANOUT_LIST_WHEEL);
 }
 
@@ -691,6 +785,7 @@ static void
 idle_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_shm_t      *shm;
+    fanout_ref_t      *last;
     fanout_name_t     *name;
     fanout_channel_t  *ch;
 
@@ -698,19 +793,20 @@ idle_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     ch = fanout_channel(z, ref);
     name = fanout_name(z, ch);
 
-    fanout_set(z, name->list_next, 0);
-    fanout_set(z, name->list_prev, shm->idle_last);
+    last = &shm->idle_last[ch->class];
 
-    if (shm->idle_last) {
-        fanout_set(z,
-               fanout_name(z, fanout_channel(z, shm->idle_last))->list_next,
-               ref);
+    fanout_set(z, name->list_next, 0);
+    fanout_set(z, name->list_prev, *last);
+
+    if (*last) {
+        fanout_set(z, fanout_name(z, fanout_channel(z, *last))->list_next,
+                   ref);
 
     } else {
-        fanout_set(z, shm->idle_first, ref);
+        fanout_set(z, shm->idle_first[ch->class], ref);
     }
 
-    fanout_set(z, shm->idle_last, ref);
+    fanout_set(z, *last, ref);
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
     fanout_set(z, fanout_cold(z, ch)->list, FANOUT_LIST_IDLE);
 }
@@ -735,13 +831,15 @@ fanout_channel_touch(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 void
 fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_shm_t   *shm;
-    fanout_cold_t  *cold;
-    fanout_name_t  *name;
+    fanout_shm_t      *shm;
+    fanout_cold_t     *cold;
+    fanout_name_t     *name;
+    fanout_channel_t  *ch;
 
     shm = z->shm;
-    cold = fanout_cold(z, fanout_channel(z, ref));
-    name = fanout_name(z, fanout_channel(z, ref));
+    ch = fanout_channel(z, ref);
+    cold = fanout_cold(z, ch);
+    name = fanout_name(z, ch);
 
     if (cold->list == FANOUT_LIST_NONE) {
         return;
@@ -753,7 +851,7 @@ fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
                name->list_prev);
 
     } else if (cold->list == FANOUT_LIST_IDLE) {
-        fanout_set(z, shm->idle_last, name->list_prev);
+        fanout_set(z, shm->idle_last[ch->class], name->list_prev);
     }
 
     if (name->list_prev) {
@@ -762,10 +860,11 @@ fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
                name->list_next);
 
     } else if (cold->list == FANOUT_LIST_IDLE) {
-        fanout_set(z, shm->idle_first, name->list_next);
+        fanout_set(z, shm->idle_first[ch->class], name->list_next);
 
     } else {
-        fanout_set(z, shm->wheel[cold->wheel], name->list_next);
+        fanout_set(z, shm->wheel[cold->wheel % FANOUT_WHEEL],
+                   name->list_next);
     }
 
     fanout_set(z, cold->list, FANOUT_LIST_NONE);
@@ -775,7 +874,7 @@ fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 int
 fanout_channel_sweep(ngx_http_fanout_zone_t *z)
 {
-    uint32_t           now;
+    uint32_t           i, now;
     unsigned           n;
     fanout_cold_t     *cold;
     fanout_ref_t       ref;
@@ -787,20 +886,23 @@ fanout_channel_sweep(ngx_http_fanout_zone_t *z)
         return NGX_HTTP_FANOUT_ZONE_AGAIN;
     }
 
-    while ((ref = z->shm->idle_first) != 0) {
-        cold = fanout_cold(z, fanout_channel(z, ref));
+    for (i = 0; i < FANOUT_CLASSES; i++) {
 
-        if (now - cold->touched < z->shm->idle) {
-            break;
+        while ((ref = z->shm->idle_first[i]) != 0) {
+            cold = fanout_cold(z, fanout_channel(z, ref));
+
+            if (now - cold->touched < z->shm->idle) {
+                break;
+            }
+
+            if (n && (n == FANOUT_STEP || !fanout_section_room(z))) {
+                return NGX_HTTP_FANOUT_ZONE_AGAIN;
+            }
+
+            n++;
+
+            fanout_channel_free(z, ref);
         }
-
-        if (n && (n == FANOUT_STEP || !fanout_section_room(z))) {
-            return NGX_HTTP_FANOUT_ZONE_AGAIN;
-        }
-
-        n++;
-
-        fanout_channel_free(z, ref);
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
@@ -862,14 +964,8 @@ wheel_turn(ngx_http_fanout_zone_t *z, uint32_t now, unsigned *n)
 }
 
 
-int
-fanout_channel_evict_idle(ngx_http_fanout_zone_t *z)
+void
+fanout_channel_evict_idle(ngx_http_fanout_zone_t *z, uint32_t class)
 {
-    if (z->shm->idle_first == 0) {
-        return 0;
-    }
-
-    fanout_channel_free(z, z->shm->idle_first);
-
-    return 1;
+    fanout_channel_free(z, z->shm->idle_first[class]);
 }

@@ -237,8 +237,11 @@ check_history(walk_t *w, fanout_ref_t channel)
             n++;
         }
 
+        w->blocks[ch->class]++;
         prev = ref;
     }
+
+    w->blocks[ch->class] += sum;
 
     must_of(w, channel, n == ch->history);
     must_of(w, channel, bytes == cold->bytes);
@@ -298,6 +301,18 @@ check_channel(walk_t *w, fanout_ref_t ref)
     }
 
     must_of(w, ref, cold->list == want);
+
+    if (ch->interests || ch->stream_head || cold->keys
+        || fanout_room_of(w->z, ref))
+    {
+        must_of(w, ref, cold->wheel & FANOUT_IN_USE);
+        w->in_use += n + 2;
+        w->part[NGX_HTTP_FANOUT_SHARE_channels][ch->class] += n + 2;
+
+    } else {
+        must_of(w, ref, (cold->wheel & FANOUT_IN_USE) == 0);
+        w->blocks[ch->class] += n + 2;
+    }
 
     w->nheld += (cold->held != 0);
     w->held += cold->held;
@@ -481,6 +496,7 @@ check_interests(walk_t *w, fanout_ref_t channel)
         try (meet(w, ref, SEEN_INTEREST, channel));
 
         w->used[FANOUT_INTERESTS]++;
+        w->part[NGX_HTTP_FANOUT_SHARE_channels][ch->class]++;
         in = fanout_interest(w->z, ref);
 
         must_of(w, ref, in->prev == prev);
@@ -614,6 +630,8 @@ check_keys(walk_t *w)
         key = fanout_key(w->z, ref);
 
         must_of(w, ref, met(w, key->channel, SEEN_CHANNEL));
+        w->part[NGX_HTTP_FANOUT_SHARE_keys]
+               [fanout_channel(w->z, key->channel)->class]++;
         must_of(w, ref, key->expires >= expires);
 
         expires = key->expires;
@@ -681,18 +699,25 @@ check_held(walk_t *w)
 static int
 check_buckets(walk_t *w)
 {
-    uint32_t        i;
-    uint64_t        n;
-    fanout_ref_t    ref, prev;
-    fanout_cold_t  *cold;
+    uint32_t           i, class, bucket;
+    uint64_t           n;
+    fanout_ref_t       ref, prev;
+    fanout_cold_t     *cold;
+    fanout_channel_t  *ch;
 
-    for (n = 0, i = 0; i < FANOUT_BUCKETS; i++) {
+    for (n = 0, i = 0; i < FANOUT_CLASSES * FANOUT_BUCKETS; i++) {
+        class = i / FANOUT_BUCKETS;
+        bucket = i % FANOUT_BUCKETS;
         prev = 0;
 
-        for (ref = w->shm->bucket[i]; ref; ref = cold->bucket_next) {
+        for (ref = w->shm->bucket[class][bucket]; ref;
+             ref = cold->bucket_next)
+        {
             must_of(w, ref, met(w, ref, SEEN_CHANNEL) && n++ < w->nbuckets);
-            cold = fanout_cold(w->z, fanout_channel(w->z, ref));
-            must_of(w, ref, cold->bucket == i + 1);
+            ch = fanout_channel(w->z, ref);
+            cold = fanout_cold(w->z, ch);
+            must_of(w, ref, ch->class == class
+                            && cold->bucket == bucket + 1);
             must_of(w, ref, cold->bucket_prev == prev);
             prev = ref;
         }
@@ -725,9 +750,10 @@ check_list(walk_t *w, fanout_ref_t ref, uint8_t list, uint32_t at,
         name = fanout_name(w->z, ch);
 
         must_of(w, ref, cold->list == list && name->list_prev == prev);
-        must_of(w, ref, list != FANOUT_LIST_WHEEL || cold->wheel == at);
+        must_of(w, ref, list != FANOUT_LIST_WHEEL || cold->wheel % FANOUT_WHEEL == at);
 
         if (list == FANOUT_LIST_IDLE) {
+            must_of(w, ref, ch->class == at);
             must_of(w, ref, cold->touched >= touched);
             touched = cold->touched;
         }
@@ -748,9 +774,13 @@ check_lists(walk_t *w)
     uint64_t      n;
     fanout_ref_t  last;
 
-    n = 0;
-    try (check_list(w, w->shm->idle_first, FANOUT_LIST_IDLE, 0, &last, &n));
-    must(w, n == w->nidle && last == w->shm->idle_last);
+    for (n = 0, i = 0; i < FANOUT_CLASSES; i++) {
+        try (check_list(w, w->shm->idle_first[i], FANOUT_LIST_IDLE, i, &last,
+                        &n));
+        must_of(w, i, last == w->shm->idle_last[i]);
+    }
+
+    must(w, n == w->nidle);
 
     for (n = 0, i = 0; i < FANOUT_WHEEL; i++) {
         try (check_list(w, w->shm->wheel[i], FANOUT_LIST_WHEEL, i, &last,
@@ -766,7 +796,7 @@ check_lists(walk_t *w)
 static int
 check_accounts(walk_t *w)
 {
-    uint32_t       i;
+    uint32_t       i, n;
     fanout_shm_t  *shm;
 
     shm = w->shm;
@@ -790,7 +820,14 @@ check_accounts(walk_t *w)
 
     for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
         must_of(w, i, w->class[i] == shm->classes[i].channels);
+        must_of(w, i, w->blocks[i] == shm->classes[i].blocks);
+
+        for (n = 0; n < FANOUT_PARTS; n++) {
+            must_of(w, i, w->part[n][i] == shm->part[n][i]);
+        }
     }
+
+    must(w, w->in_use == shm->in_use);
 
     return 0;
 }

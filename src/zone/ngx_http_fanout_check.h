@@ -75,6 +75,9 @@ typedef struct {
     uint64_t                nwheel;
     uint64_t                nidle;
     uint64_t                class[NGX_HTTP_FANOUT_ZONE_CLASSES];
+    uint32_t                blocks[FANOUT_CLASSES];
+    uint32_t                part[FANOUT_PARTS][FANOUT_CLASSES];
+    uint32_t                in_use;
     uint32_t                interests[NGX_HTTP_FANOUT_ZONE_SLOTS];
     uint32_t                dirty[NGX_HTTP_FANOUT_ZONE_SLOTS];
 } walk_t;

@@ -9,10 +9,12 @@
 #include "ngx_http_fanout_check.h"
 
 
+static int check_lingering(walk_t *w, unsigned rank, uint32_t *n);
 static int check_identity(walk_t *w, fanout_ref_t ref);
 static int check_users(walk_t *w);
 static int check_user(walk_t *w, fanout_ref_t ref);
 static int check_seat(walk_t *w, fanout_ref_t ref);
+static void count_part(walk_t *w, fanout_ref_t room, uint32_t n);
 static int check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
 static int check_seats_of(walk_t *w);
 static int check_wheel(walk_t *w);
@@ -26,28 +28,13 @@ static int check_listed(walk_t *w);
 int
 fanout_check_identities(walk_t *w)
 {
-    uint32_t            n, early;
+    uint32_t            n;
     uint64_t            i;
-    fanout_ref_t        ref, prev;
+    fanout_ref_t        ref;
     fanout_identity_t  *id;
 
-    for (n = 0, i = 0; i < FANOUT_SEATS_WHEEL; i++) {
-        early = (i - w->shm->lingering_at) % FANOUT_SEATS_WHEEL;
-        prev = 0;
-
-        for (ref = w->shm->lingering[i]; ref; ref = id->next) {
-            try (meet(w, ref, SEEN_IDENTITY, 0));
-            id = fanout_identity(w->z, ref);
-            must_of(w, ref, id->state == FANOUT_ID_LINGERS
-                            && id->prev == prev && id->slot == i);
-            must_of(w, ref, early == 1 || (early && id->expires
-                                           >= w->shm->lingering_at + early
-                                              - 1));
-            w->used[FANOUT_IDENTITIES]++;
-            w->identities++;
-            prev = ref;
-            n++;
-        }
+    for (n = 0, i = 0; i < FANOUT_RANKS; i++) {
+        try (check_lingering(w, i, &n));
     }
 
     must(w, n == w->shm->nlingering);
@@ -77,6 +64,39 @@ fanout_check_identities(walk_t *w)
     must(w, n == w->identities && n == w->shm->nidentities);
 
     return check_users(w);
+}
+
+
+static int
+check_lingering(walk_t *w, unsigned rank, uint32_t *n)
+{
+    uint32_t            i, early;
+    fanout_ref_t        ref, prev;
+    fanout_identity_t  *id;
+
+    for (i = 0; i < FANOUT_SEATS_WHEEL; i++) {
+        early = (i - w->shm->lingering_at) % FANOUT_SEATS_WHEEL;
+        prev = 0;
+
+        for (ref = w->shm->lingering[rank][i]; ref; ref = id->next) {
+            try (meet(w, ref, SEEN_IDENTITY, 0));
+            id = fanout_identity(w->z, ref);
+            must_of(w, ref, id->state == FANOUT_ID_LINGERS + rank
+                            && id->prev == prev && id->slot == i);
+            must_of(w, ref, rank == FANOUT_RANK_UNHEARD
+                            || (rank == FANOUT_RANK_NAMED)
+                               == (id->user != 0));
+            must_of(w, ref, early == 1 || (early && id->expires
+                                           >= w->shm->lingering_at + early
+                                              - 1));
+            w->used[FANOUT_IDENTITIES]++;
+            w->identities++;
+            prev = ref;
+            (*n)++;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -229,6 +249,16 @@ check_seat(walk_t *w, fanout_ref_t ref)
 }
 
 
+/* of the class that the room is counted in */
+
+static void
+count_part(walk_t *w, fanout_ref_t room, uint32_t n)
+{
+    w->part[NGX_HTTP_FANOUT_SHARE_members]
+           [fanout_room(w->z, room)->class] += n;
+}
+
+
 static int
 check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
 {
@@ -258,6 +288,9 @@ check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
                        (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
                        FANOUT_MEMBERS));
     }
+
+    count_part(w, room, 1 + (m->chain ? (len + FANOUT_PAYLOAD - 1)
+                                        / FANOUT_PAYLOAD : 0));
 
     w->marks[room].n++;
     w->marks[room].pending += (m->pending != 0);
@@ -363,27 +396,29 @@ static int
 check_room(walk_t *w, fanout_ref_t channel)
 {
     mark_t         *mark;
-    uint32_t        n;
+    uint32_t        n, listed;
     fanout_ref_t    ref;
     fanout_room_t  *room;
 
     ref = fanout_room_of(w->z, channel);
     room = fanout_room(w->z, ref);
+    listed = (room->flags & FANOUT_ROOM_LISTED) != 0;
     mark = &w->marks[ref];
 
     try (meet(w, ref, SEEN_ROOM, channel));
     w->used[FANOUT_ROOMS]++;
+    count_part(w, ref, 1);
 
     must_of(w, ref, room->channel == channel);
-    must_of(w, ref, room->seats || room->root || room->listed
+    must_of(w, ref, room->seats || room->root || listed
                     || room->nsignals);
     must_of(w, ref, room->seats == mark->seats);
     must_of(w, ref, room->members
                     == mark->n - mark->leaving + mark->counted);
     must_of(w, ref, room->npending == mark->pending);
     must_of(w, ref, (room->root == 0) == (room->depth == 0));
-    must_of(w, ref, room->listed == (room->pend_head
-                                      || (room->flags & FANOUT_ROOM_COUNT)));
+    must_of(w, ref, listed == (room->pend_head
+                               || (room->flags & FANOUT_ROOM_COUNT)));
 
     n = 0;
 
@@ -393,7 +428,7 @@ check_room(walk_t *w, fanout_ref_t channel)
     }
 
     must_of(w, ref, n == mark->n);
-    w->listed += room->listed;
+    w->listed += listed;
 
     return check_pending(w, ref);
 }
@@ -410,6 +445,7 @@ check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
 
     try (meet(w, ref, SEEN_TABLE, channel));
     w->used[FANOUT_ROOMS]++;
+    count_part(w, fanout_room_of(w->z, channel), 1);
 
     t = fanout_table(w->z, ref);
     refs = 0;
@@ -489,7 +525,8 @@ check_listed(walk_t *w)
         for (ref = w->shm->rooms[i]; ref; ref = room->due_next) {
             must_of(w, ref, met(w, ref, SEEN_ROOM) && n++ < w->listed);
             room = fanout_room(w->z, ref);
-            must_of(w, ref, room->listed && room->due_prev == prev);
+            must_of(w, ref, (room->flags & FANOUT_ROOM_LISTED)
+                            && room->due_prev == prev);
             must_of(w, ref, (room->due - at)
                             % (FANOUT_ROOMS_WHEEL * FANOUT_ROOMS_TICK)
                             < FANOUT_ROOMS_TICK);

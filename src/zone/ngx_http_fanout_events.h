@@ -52,7 +52,8 @@ typedef struct {
     (FANOUT_EVENT_STEP * FANOUT_EVENT_BLOCKS + FANOUT_EVENT_SPARE)
 
 /* blocks that the queue may take */
-#define FANOUT_EVENT_SHARE(shm)  ((shm)->nblocks / 4)
+#define FANOUT_EVENT_SHARE(shm)                                               \
+    ((shm)->shares[NGX_HTTP_FANOUT_SHARE_events].max)
 
 /* Tries to ensure n blocks and those of a step of events; at the start of a
  * transaction. */

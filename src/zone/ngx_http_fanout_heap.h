@@ -65,6 +65,9 @@
 #define FANOUT_BUCKETS        32
 #define FANOUT_STEP           64        /* things done in one transaction */
 #define FANOUT_SLICE          256       /* blocks staged in one */
+#define FANOUT_CLASSES        NGX_HTTP_FANOUT_ZONE_CLASSES
+#define FANOUT_PARTS          3         /* shares that classes divide, the
+                                           first ones */
 
 typedef uint32_t  fanout_ref_t;
 
@@ -119,13 +122,21 @@ typedef struct {
 
 /*
  * An identity: live in the list of its slot, or lingering in a wheel as that
- * of seats, by when it is too old.  One that ENDED is nobody's any more, but
+ * of seats, by when it is too old.  There is a wheel for each rank: under
+ * pressure lower ones go first.  One that ENDED is nobody's any more, but
  * members that left are still to be told: it goes with its last seat.
  */
 
 #define FANOUT_ID_LIVE        1
-#define FANOUT_ID_LINGERS     2
-#define FANOUT_ID_ENDED       3
+#define FANOUT_ID_ENDED       2
+#define FANOUT_ID_LINGERS     3         /* and the rank */
+
+#define FANOUT_RANK_UNHEARD   0         /* never showed a sign of life */
+#define FANOUT_RANK_NAMELESS  1         /* without a user */
+#define FANOUT_RANK_NAMED     2
+#define FANOUT_RANKS          3
+
+#define fanout_lingers(e)     ((e)->state >= FANOUT_ID_LINGERS)
 
 /*
  * Beside the length of the info: how many resumes with one secret there were
@@ -264,7 +275,7 @@ typedef struct {
     uint32_t             max;           /* members, 0: any */
     uint8_t              mode;
     uint8_t              depth;
-    uint8_t              listed;        /* in the wheel of rooms */
+    uint8_t              class;         /* that its blocks are counted in */
     uint8_t              flags;         /* FANOUT_ROOM_* */
 } fanout_room_t;
 
@@ -272,7 +283,9 @@ typedef struct {
 #define FANOUT_ROOM_HOOKS     0x02      /* its seats write events */
 #define FANOUT_ROOM_WANTED    0x04      /* times the mode of the policy */
 
-#define fanout_room_wanted(room)  ((room)->flags / FANOUT_ROOM_WANTED)
+#define FANOUT_ROOM_LISTED    0x10      /* in the wheel of rooms */
+
+#define fanout_room_wanted(room)  ((room)->flags / FANOUT_ROOM_WANTED & 3)
 
 
 /* A table of a room's tree: leaves hold members, others tables.  A bit of full
@@ -393,6 +406,14 @@ typedef struct {
 } fanout_undo_t;
 
 
+/* what a share of the zone is bounded by, in blocks */
+
+typedef struct {
+    uint32_t             min;           /* guaranteed */
+    uint32_t             max;
+} fanout_bounds_t;
+
+
 #define FANOUT_READY          1
 #define FANOUT_REBUILDING     2
 
@@ -458,8 +479,6 @@ struct ngx_http_fanout_shm_s {
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unmoved first */
     fanout_ref_t         held_last;
-    fanout_ref_t         idle_first;    /* channels, longest first */
-    fanout_ref_t         idle_last;
     fanout_ref_t         key_first;     /* by age */
     fanout_ref_t         key_last;
     fanout_ref_t         doomed;        /* purged histories: fanout_index_t */
@@ -482,10 +501,18 @@ struct ngx_http_fanout_shm_s {
     uint32_t             wheel_at;      /* s the wheel has turned to */
     uint32_t             seats_at;      /* s that of seats has turned to */
     uint32_t             lingering_at;  /* s that of identities has */
-    fanout_ref_t         bucket[FANOUT_BUCKETS];
+    uint32_t             in_use;        /* blocks of channels in use */
+    uint32_t             kept_min;      /* blocks guaranteed to histories */
+    fanout_bounds_t      shares[NGX_HTTP_FANOUT_NSHARES];
+    uint32_t             part[FANOUT_PARTS][FANOUT_CLASSES];
+                                        /* blocks of a share by class */
+    fanout_ref_t         bucket[FANOUT_CLASSES][FANOUT_BUCKETS];
+    fanout_ref_t         idle_first[FANOUT_CLASSES];
+    fanout_ref_t         idle_last[FANOUT_CLASSES];
+                                        /* channels, longest first */
     fanout_ref_t         wheel[FANOUT_WHEEL];
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
-    fanout_ref_t         lingering[FANOUT_SEATS_WHEEL];
+    fanout_ref_t         lingering[FANOUT_RANKS][FANOUT_SEATS_WHEEL];
     fanout_ref_t         rooms[FANOUT_ROOMS_WHEEL];
     uint64_t             rooms_map[FANOUT_ROOMS_WHEEL / 64];
     uint64_t             rooms_top;
@@ -517,7 +544,9 @@ struct ngx_http_fanout_shm_s {
     uint64_t             events_lost;
     uint64_t             budgets_lost;
 
-    ngx_http_fanout_zone_class_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
+    uint64_t             refused[NGX_HTTP_FANOUT_NSHARES];
+
+    ngx_http_fanout_zone_class_t  classes[FANOUT_CLASSES];
     uint64_t             retired[NGX_HTTP_FANOUT_NCOUNTERS];
     fanout_slot_t        slots[NGX_HTTP_FANOUT_ZONE_SLOTS];
     fanout_slot_t        spare;         /* where those without a slot stage, in
@@ -678,13 +707,23 @@ void fanout_hash(ngx_http_fanout_zone_t *z, const void *a, size_t alen,
 
 /* blocks */
 
-/* Makes n blocks allocatable, evicting in transactions of its own: to be
- * called at the start of one.  FULL. */
+/*
+ * Makes n blocks allocatable, evicting in transactions of its own: to be
+ * called at the start of one.  The lock may be dropped and taken again in
+ * between, so all that was looked up before is to be looked up again.
+ *
+ * FULL; STALE if the zone was rebuilt meanwhile.
+ */
 int fanout_ensure(ngx_http_fanout_zone_t *z, uint32_t n);
 
-/* Tries to have n blocks, for what may be lost: at the expense of history and
- * of what is remembered alone; as above. */
-void fanout_ensure_spare(ngx_http_fanout_zone_t *z, uint32_t n);
+/* The same for the history of a class of channels. */
+int fanout_ensure_history(ngx_http_fanout_zone_t *z, uint32_t class,
+    uint32_t n);
+
+/* Tries to have n blocks, a few hundred at most, for what may be lost: at the
+ * expense of history and of what is remembered alone.  The lock is kept.  To
+ * be called at the start of a transaction.  Whether there are so many. */
+int fanout_ensure_spare(ngx_http_fanout_zone_t *z, uint32_t n);
 
 /* Takes a chain of n blocks, ended by 0; ensured before. */
 fanout_ref_t fanout_alloc(ngx_http_fanout_zone_t *z, uint32_t n,
@@ -723,7 +762,10 @@ typedef struct {
 } fanout_seats_walk_t;
 
 int fanout_identity_sweep(ngx_http_fanout_zone_t *z);
-int fanout_identity_evict(ngx_http_fanout_zone_t *z);
+
+/* Ends the one with the least time left of those that linger in the lowest of
+ * so many ranks, or a step of its seats; whether there was one. */
+int fanout_identity_evict(ngx_http_fanout_zone_t *z, unsigned ranks);
 
 /* Of any state; 0. */
 fanout_ref_t fanout_identity_find(ngx_http_fanout_zone_t *z,

@@ -41,6 +41,7 @@ fanout_history_push(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_set(z, ch->history, ch->history + 1);
     fanout_set(z, cold->bytes, cold->bytes + size);
     fanout_set(z, cold->blocks, cold->blocks + blocks);
+    fanout_class_add(z, ch->class, blocks + (ch->fill == 1));
 }
 
 
@@ -93,6 +94,18 @@ index_append(ngx_http_fanout_zone_t *z, fanout_channel_t *ch)
 }
 
 
+uint32_t
+fanout_index_blocks(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch)
+{
+    if (ch->index_first == 0) {
+        return 0;
+    }
+
+    return fanout_index(z, ch->index_last)->ord
+           - fanout_index(z, ch->index_first)->ord + 1;
+}
+
+
 void
 fanout_history_limit(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
 {
@@ -135,7 +148,7 @@ void
 fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     uint32_t n)
 {
-    uint32_t           size, blocks;
+    uint32_t           size, blocks, index;
     uint64_t           lost, seq;
     fanout_ref_t       ref, first;
     fanout_cold_t     *cold;
@@ -157,7 +170,7 @@ fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
 
     fanout_set(z, ch->history, ch->history - n);
 
-    size = blocks = 0;
+    size = blocks = index = 0;
     lost = cold->lost;
     name = fanout_name(z, ch);
     seq = name->lost_seq;
@@ -188,16 +201,19 @@ fanout_history_drop(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
             fanout_set(z, ch->index_first, 0);
             fanout_set(z, ch->index_last, 0);
             fanout_free(z, first, first, 1, FANOUT_INDEX);
+            index++;
 
         } else if (ch->skip == FANOUT_INDEX_REFS) {
             fanout_set(z, ch->index_first, ix->next);
             fanout_set(z, ch->skip, 0);
             fanout_free(z, first, first, 1, FANOUT_INDEX);
+            index++;
         }
     }
 
     fanout_set(z, cold->bytes, cold->bytes - size);
     fanout_set(z, cold->blocks, cold->blocks - blocks);
+    fanout_class_add(z, ch->class, -(int32_t) (blocks + index));
     fanout_set(z, cold->lost, lost);
     fanout_set(z, name->lost_seq, seq);
 
@@ -270,6 +286,34 @@ fanout_bucket_move(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
         return;
     }
 
+    fanout_bucket_leave(z, channel);
+    fanout_set(z, cold->bucket, want);
+
+    if (want) {
+        head = &z->shm->bucket[ch->class][want - 1];
+
+        fanout_set(z, cold->bucket_next, *head);
+        fanout_set(z, cold->bucket_prev, 0);
+
+        if (*head) {
+            fanout_set(z, fanout_cold(z,
+                       fanout_channel(z, *head))->bucket_prev, channel);
+        }
+
+        fanout_set(z, *head, channel);
+    }
+}
+
+
+void
+fanout_bucket_leave(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_cold_t     *cold;
+    fanout_channel_t  *ch;
+
+    ch = fanout_channel(z, channel);
+    cold = fanout_cold(z, ch);
+
     if (cold->bucket) {
         if (cold->bucket_next) {
             fanout_set(z, fanout_cold(z,
@@ -283,25 +327,11 @@ fanout_bucket_move(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
                        cold->bucket_next);
 
         } else {
-            fanout_set(z, z->shm->bucket[cold->bucket - 1],
+            fanout_set(z, z->shm->bucket[ch->class][cold->bucket - 1],
                        cold->bucket_next);
         }
-    }
 
-    fanout_set(z, cold->bucket, want);
-
-    if (want) {
-        head = &z->shm->bucket[want - 1];
-
-        fanout_set(z, cold->bucket_next, *head);
-        fanout_set(z, cold->bucket_prev, 0);
-
-        if (*head) {
-            fanout_set(z, fanout_cold(z,
-                       fanout_channel(z, *head))->bucket_prev, channel);
-        }
-
-        fanout_set(z, *head, channel);
+        fanout_set(z, cold->bucket, 0);
     }
 }
 

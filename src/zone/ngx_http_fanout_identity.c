@@ -22,6 +22,8 @@
 static int add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, fanout_ref_t *refp);
+static int too_many(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_identity_t *id, uint32_t max);
 static uint32_t info_blocks(size_t len);
 static void successor(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, uint32_t tries, uint8_t *secret);
@@ -38,12 +40,17 @@ static void link_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     unsigned slot);
 static void unlink_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    uint32_t linger);
+    uint32_t linger, int heard);
 static void unlink_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void wheel_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static fanout_ref_t *wheel_head(ngx_http_fanout_zone_t *z,
+    const fanout_identity_t *e);
 static void wheel_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static int sweep_rank(ngx_http_fanout_zone_t *z, unsigned rank, uint32_t at,
+    unsigned *n);
 static int end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    uint32_t linger, uint32_t after, uint8_t reason, fanout_seats_walk_t *at);
+    uint32_t linger, uint32_t after, int heard, uint8_t reason,
+    fanout_seats_walk_t *at);
 static int forget_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason);
 static void forget(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -91,17 +98,21 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
 
     fanout_event_room(z, n);
 
-    if (fanout_ensure(z, n) != NGX_HTTP_FANOUT_ZONE_OK)
+    if (too_many(z, id, max)) {
+        return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+    }
+
+    fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_sessions, n);
+
+    if (fanout_ensure(z, n) != NGX_HTTP_FANOUT_ZONE_OK
+        || fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_sessions, 0, n)
+           != NGX_HTTP_FANOUT_ZONE_OK)
     {
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
-    if (max && user->len) {
-        ref = fanout_user_find(z, id->user);
-
-        if (ref && fanout_user_clients(z, ref, max) == max) {
-            return NGX_HTTP_FANOUT_ZONE_CONFLICT;
-        }
+    if (too_many(z, id, max)) {
+        return NGX_HTTP_FANOUT_ZONE_CONFLICT;
     }
 
     ref = fanout_alloc(z, 1, FANOUT_IDENTITIES, NULL);
@@ -138,6 +149,24 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     *refp = ref;
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* whether its user has as many clients as he may */
+
+static int
+too_many(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
+    uint32_t max)
+{
+    fanout_ref_t  ref;
+
+    if (max == 0 || id->user == 0) {
+        return 0;
+    }
+
+    ref = fanout_user_find(z, id->user);
+
+    return ref && fanout_user_clients(z, ref, max) == max;
 }
 
 
@@ -399,7 +428,7 @@ candidate(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id)
     user = e->user ? fanout_user(z, e->user)->hash : 0;
 
     if (user != id->user || e->state == FANOUT_ID_ENDED
-        || (e->state == FANOUT_ID_LINGERS && e->expires < fanout_seconds(z)))
+        || (fanout_lingers(e) && e->expires < fanout_seconds(z)))
     {
         return 0;
     }
@@ -430,16 +459,17 @@ unlike(const void *a, const void *b)
 
 void
 ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
-    const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason)
+    const ngx_http_fanout_identity_t *id, uint32_t linger, int heard,
+    uint8_t reason)
 {
-    ngx_http_fanout_identity_away(z, ref, id, linger, 0, reason);
+    ngx_http_fanout_identity_away(z, ref, id, linger, 0, heard, reason);
 }
 
 
 void
 ngx_http_fanout_identity_away(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger, uint32_t after,
-    uint8_t reason)
+    int heard, uint8_t reason)
 {
     int                  more;
     fanout_seats_walk_t  at;
@@ -451,7 +481,7 @@ ngx_http_fanout_identity_away(ngx_http_fanout_zone_t *z, uint32_t ref,
 
         fanout_event_room(z, 0);
         more = fanout_identity_own(z, ref, id)
-               && end_step(z, ref, linger, after, reason, &at);
+               && end_step(z, ref, linger, after, heard, reason, &at);
 
         fanout_leave(z);
 
@@ -463,7 +493,7 @@ ngx_http_fanout_identity_away(ngx_http_fanout_zone_t *z, uint32_t ref,
 
 static int
 end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
-    uint32_t after, uint8_t reason, fanout_seats_walk_t *at)
+    uint32_t after, int heard, uint8_t reason, fanout_seats_walk_t *at)
 {
     if (linger ? fanout_seats_linger(z, ref, FANOUT_SEATS_STEP, reason,
                                      (after + 999) / 1000, at)
@@ -476,7 +506,7 @@ end_step(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
     fanout_event_client(z, ref, NGX_HTTP_FANOUT_EVENT_DISCONNECT, reason, 0);
 
     if (linger) {
-        link_lingering(z, ref, linger + after);
+        link_lingering(z, ref, linger + after, heard);
 
     } else {
         forget(z, ref);
@@ -498,7 +528,7 @@ ngx_http_fanout_identity_leave(ngx_http_fanout_zone_t *z,
 
         fanout_event_room(z, 0);
         ref = fanout_identity_known(z, id);
-        more = ref && fanout_identity(z, ref)->state == FANOUT_ID_LINGERS
+        more = ref && fanout_lingers(fanout_identity(z, ref))
                && forget_step(z, ref, reason);
 
         fanout_leave(z);
@@ -565,7 +595,8 @@ fanout_identity_orphan(ngx_http_fanout_zone_t *z, unsigned n,
                 && (i == 0 || (fanout_section_room(z) && fanout_event_fits(z)));
          i++)
     {
-        if (end_step(z, slot->identities, linger, 0,
+        /* of what it was told, nothing is known any more */
+        if (end_step(z, slot->identities, linger, 0, 1,
                      NGX_HTTP_FANOUT_LEFT_NETWORK, at))
         {
             return 1;
@@ -582,9 +613,8 @@ int
 fanout_identity_sweep(ngx_http_fanout_zone_t *z)
 {
     uint32_t       now, at;
-    unsigned       n;
+    unsigned       n, rank;
     fanout_shm_t  *shm;
-    fanout_ref_t   ref;
 
     shm = z->shm;
     now = fanout_seconds(z);
@@ -597,24 +627,10 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
             return NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
 
-        while ((ref = shm->lingering[at % FANOUT_SEATS_WHEEL]) != 0) {
-
-            if (n == 0) {
-                fanout_event_room(z, 0);
-
-            } else if (!fanout_section_room(z) || !fanout_event_fits(z)) {
+        for (rank = 0; rank < FANOUT_RANKS; rank++) {
+            if (sweep_rank(z, rank, at, &n)) {
                 return NGX_HTTP_FANOUT_ZONE_AGAIN;
             }
-
-            n++;
-
-            if (fanout_identity(z, ref)->expires < at) {
-                (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
-                continue;
-            }
-
-            wheel_unlink(z, ref);
-            wheel_link(z, ref);
         }
 
         fanout_set(z, shm->lingering_at, at);
@@ -624,23 +640,66 @@ fanout_identity_sweep(ngx_http_fanout_zone_t *z)
 }
 
 
-int
-fanout_identity_evict(ngx_http_fanout_zone_t *z)
+/* whether there is more in this second; *n were looked at before */
+
+static int
+sweep_rank(ngx_http_fanout_zone_t *z, unsigned rank, uint32_t at,
+    unsigned *n)
 {
-    uint32_t      at;
     fanout_ref_t  ref;
 
-    /* of those that have the least time left */
+    while ((ref = z->shm->lingering[rank][at % FANOUT_SEATS_WHEEL]) != 0) {
 
-    for (at = z->shm->lingering_at + 1;
-         at < z->shm->lingering_at + FANOUT_SEATS_WHEEL;
-         at++)
-    {
-        ref = z->shm->lingering[at % FANOUT_SEATS_WHEEL];
+        if (*n == 0) {
+            fanout_event_room(z, 0);
 
-        if (ref) {
-            (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+        } else if (!fanout_section_room(z) || !fanout_event_fits(z)) {
             return 1;
+        }
+
+        (*n)++;
+
+        if (fanout_identity(z, ref)->expires < at) {
+            (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+            continue;
+        }
+
+        wheel_unlink(z, ref);
+        wheel_link(z, ref);
+    }
+
+    return 0;
+}
+
+
+int
+fanout_identity_evict(ngx_http_fanout_zone_t *z, unsigned ranks)
+{
+    uint32_t       at;
+    unsigned       rank;
+    fanout_ref_t   ref;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (shm->nlingering == 0) {
+        return 0;
+    }
+
+    for (rank = 0; rank < ranks; rank++) {
+
+        /* of those that have the least time left */
+
+        for (at = shm->lingering_at + 1;
+             at < shm->lingering_at + FANOUT_SEATS_WHEEL;
+             at++)
+        {
+            ref = shm->lingering[rank][at % FANOUT_SEATS_WHEEL];
+
+            if (ref) {
+                (void) forget_step(z, ref, NGX_HTTP_FANOUT_LEFT_NETWORK);
+                return 1;
+            }
         }
     }
 
@@ -807,9 +866,11 @@ unlink_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
 
 static void
-link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger)
+link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
+    int heard)
 {
     uint32_t            now;
+    unsigned            rank;
     fanout_shm_t       *shm;
     fanout_identity_t  *e;
 
@@ -823,7 +884,10 @@ link_lingering(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t linger)
 
     fanout_set(z, shm->nlingering, shm->nlingering + 1);
     fanout_set(z, e->expires, now + (linger + 999) / 1000);
-    fanout_set(z, e->state, FANOUT_ID_LINGERS);
+
+    rank = !heard ? FANOUT_RANK_UNHEARD
+                  : e->user ? FANOUT_RANK_NAMED : FANOUT_RANK_NAMELESS;
+    fanout_set(z, e->state, FANOUT_ID_LINGERS + rank);
 
     wheel_link(z, ref);
 }
@@ -860,7 +924,7 @@ wheel_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     }
 
     fanout_set(z, e->slot, at % FANOUT_SEATS_WHEEL);
-    head = &shm->lingering[e->slot];
+    head = wheel_head(z, e);
 
     fanout_set(z, e->next, *head);
     fanout_set(z, e->prev, 0);
@@ -888,8 +952,15 @@ wheel_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
         fanout_set(z, fanout_identity(z, e->prev)->next, e->next);
 
     } else {
-        fanout_set(z, z->shm->lingering[e->slot], e->next);
+        fanout_set(z, *wheel_head(z, e), e->next);
     }
+}
+
+
+static fanout_ref_t *
+wheel_head(ngx_http_fanout_zone_t *z, const fanout_identity_t *e)
+{
+    return &z->shm->lingering[e->state - FANOUT_ID_LINGERS][e->slot];
 }
 
 
@@ -1021,7 +1092,7 @@ disconnect(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
 
     e = fanout_identity(z, ref);
 
-    if (e->state == FANOUT_ID_LINGERS) {
+    if (fanout_lingers(e)) {
         unlink_lingering(z, ref);
 
     } else {

@@ -36,14 +36,45 @@ fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
 }
 
 
+/* A key keeps its channel as well. */
+
+int
+fanout_key_claim(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel)
+{
+    int                rc;
+    uint32_t           class, blocks;
+    fanout_channel_t  *ch;
+
+    class = c->policy ? c->policy->class : 0;
+    blocks = fanout_channel_blocks(c->name.len);
+
+    if (channel) {
+        ch = fanout_channel(z, channel);
+        class = ch->class;
+        blocks = fanout_cold(z, ch)->wheel & FANOUT_IN_USE ? 0 : blocks;
+    }
+
+    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_keys, class, 1);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK && blocks) {
+        rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class,
+                                blocks);
+    }
+
+    return rc;
+}
+
+
 void
 fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r)
 {
-    fanout_ref_t    ref, *bucket;
-    fanout_shm_t   *shm;
-    fanout_key_t   *key;
-    fanout_cold_t  *cold;
+    fanout_ref_t       ref, *bucket;
+    fanout_shm_t      *shm;
+    fanout_key_t      *key;
+    fanout_cold_t     *cold;
+    fanout_channel_t  *ch;
 
     shm = z->shm;
 
@@ -82,20 +113,23 @@ fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_set(z, shm->key_last, ref);
     fanout_set(z, shm->nkeys, shm->nkeys + 1);
 
-    cold = fanout_cold(z, fanout_channel(z, channel));
+    ch = fanout_channel(z, channel);
+    cold = fanout_cold(z, ch);
     fanout_set(z, cold->keys, cold->keys + 1);
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_keys, ch->class, 1);
 }
 
 
 int
 fanout_key_sweep(ngx_http_fanout_zone_t *z)
 {
-    uint32_t        now;
-    unsigned        n;
-    fanout_ref_t    ref, *link;
-    fanout_shm_t   *shm;
-    fanout_key_t   *key;
-    fanout_cold_t  *cold;
+    uint32_t           now;
+    unsigned           n;
+    fanout_ref_t       ref, *link;
+    fanout_shm_t      *shm;
+    fanout_key_t      *key;
+    fanout_cold_t     *cold;
+    fanout_channel_t  *ch;
 
     shm = z->shm;
     now = fanout_seconds(z);
@@ -126,8 +160,10 @@ fanout_key_sweep(ngx_http_fanout_zone_t *z)
 
         fanout_set(z, shm->nkeys, shm->nkeys - 1);
 
-        cold = fanout_cold(z, fanout_channel(z, key->channel));
+        ch = fanout_channel(z, key->channel);
+        cold = fanout_cold(z, ch);
         fanout_set(z, cold->keys, cold->keys - 1);
+        fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_keys, ch->class, -1);
 
         if (cold->keys == 0) {
             fanout_channel_settle(z, key->channel);

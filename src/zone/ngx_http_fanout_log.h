@@ -13,6 +13,7 @@
 
 
 #include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_share.h"
 
 
 /*
@@ -128,7 +129,7 @@ typedef struct {
     uint32_t             policy_ttl;
     uint8_t              bucket;        /* index + 1, 0: in none */
     uint8_t              list;          /* FANOUT_LIST_* */
-    uint16_t             wheel;
+    uint16_t             wheel;         /* place in it, FANOUT_IN_USE */
 } fanout_cold_t;
 
 
@@ -137,6 +138,8 @@ typedef struct {
  * the idle list, when it has nothing; and lost as a seq of the zone, for who
  * comes back with one position for many channels.  Of a channel that is made
  * it is the last seq there was: nobody knows what one of its name had. */
+
+#define FANOUT_IN_USE         0x8000    /* it can't be evicted */
 
 #define FANOUT_LIST_NONE      0
 #define FANOUT_LIST_WHEEL     1
@@ -267,7 +270,7 @@ void fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 
 /* Turns the wheel and removes idle channels; AGAIN when more is due. */
 int fanout_channel_sweep(ngx_http_fanout_zone_t *z);
-int fanout_channel_evict_idle(ngx_http_fanout_zone_t *z);
+void fanout_channel_evict_idle(ngx_http_fanout_zone_t *z, uint32_t class);
 
 
 /* Copies the name, which ends no text; its length. */
@@ -326,8 +329,13 @@ void fanout_history_limit(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
 /* Frees up to a step of purged history; whether there was any. */
 int fanout_doomed_free(ngx_http_fanout_zone_t *z);
 
-/* Puts the channel into the bucket of its size. */
+/* Puts the channel into the bucket of its class and size, or into none. */
 void fanout_bucket_move(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+void fanout_bucket_leave(ngx_http_fanout_zone_t *z, fanout_ref_t channel);
+
+/* Blocks of its index. */
+uint32_t fanout_index_blocks(ngx_http_fanout_zone_t *z,
+    const fanout_channel_t *ch);
 
 /* The first kept entry above an offset, as its index block and the position
  * in it; 0 if there is none. */
@@ -395,6 +403,10 @@ void fanout_dirty_last(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
 
 /* keys */
 
+/* Whether one may be added for a channel, which may be to be made: OK, FULL,
+ * as fanout_share_claim(). */
+int fanout_key_claim(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel);
 uint32_t fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
 void fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r);

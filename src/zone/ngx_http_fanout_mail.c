@@ -23,8 +23,8 @@
 
 
 #define FANOUT_LOST_BITS      48
-#define FANOUT_MAIL_SHARE     4         /* of the zone's blocks: a quarter */
 #define FANOUT_MAIL_STEP      16
+#define FANOUT_MAIL_EVICT     4
 
 
 static void consider(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
@@ -379,8 +379,8 @@ fanout_mail_sweep(ngx_http_fanout_zone_t *z)
     shm = z->shm;
 
     for (n = 0; shm->mail_first; n++) {
-        much = (uint64_t) shm->mail_blocks + shm->used[FANOUT_MAIL]
-               > shm->nblocks / FANOUT_MAIL_SHARE;
+        much = fanout_share_used(shm, NGX_HTTP_FANOUT_SHARE_mail)
+               > shm->shares[NGX_HTTP_FANOUT_SHARE_mail].max;
 
         if (!much && !aged(z, shm->mail_first)) {
             break;
@@ -403,7 +403,7 @@ fanout_mail_evict(ngx_http_fanout_zone_t *z)
 {
     unsigned  n;
 
-    for (n = 0; n < FANOUT_MAIL_STEP && z->shm->mail_first; n++) {
+    for (n = 0; n < FANOUT_MAIL_EVICT && z->shm->mail_first; n++) {
         lose(z, z->shm->mail_first);
     }
 

@@ -35,6 +35,11 @@ static int again(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 static int update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_member_t *m, unsigned what,
     ngx_http_fanout_put_t *r);
+static int32_t grows(const fanout_member_t *e,
+    const ngx_http_fanout_member_t *m);
+static int claim(ngx_http_fanout_zone_t *z, const fanout_room_t *room,
+    fanout_ref_t e, const ngx_http_fanout_member_t *m, unsigned what);
+static uint32_t put_blocks(const ngx_http_fanout_member_t *m);
 static uint8_t flags_of(const ngx_http_fanout_member_t *m, unsigned what,
     uint8_t flags);
 static int same(ngx_http_fanout_zone_t *z, const fanout_member_t *e,
@@ -123,10 +128,11 @@ ngx_http_fanout_member_put(ngx_http_fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
-    rc = fanout_ensure(z, 1 + FANOUT_DEPTH + 1
-                          + text_blocks(m->key.len + m->data.len));
+    fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_members, put_blocks(m));
+    rc = fanout_ensure(z, put_blocks(m));
 
-    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+    if (rc != NGX_HTTP_FANOUT_ZONE_FULL) {
+        /* in a zone that was rebuilt there is no seat */
         seat = own_seat(z, c, identity, id);
         rc = seat ? put(z, seat, m, what, c->policy->keys, r)
                   : NGX_HTTP_FANOUT_ZONE_NOTFOUND;
@@ -165,7 +171,8 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     }
 
     if (there) {
-        return update(z, ref, m, what, r);
+        return claim(z, room, ref, m, what) == NGX_HTTP_FANOUT_ZONE_OK
+               ? update(z, ref, m, what, r) : NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
     if (!(what & NGX_HTTP_FANOUT_PUT_ENTER)
@@ -176,6 +183,12 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
 
     if (room->max && room->members >= room->max) {
         return NGX_HTTP_FANOUT_ZONE_CONFLICT;
+    }
+
+    if (claim(z, room, ref, m, what | NGX_HTTP_FANOUT_PUT_DATA)
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
     r->created = 1;
@@ -245,6 +258,10 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     if (n >= (keys ? keys : NGX_HTTP_FANOUT_ZONE_KEYS)) {
         return NGX_HTTP_FANOUT_ZONE_LARGE;
     }
+
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
+                    fanout_room(z, room)->class,
+                    1 + text_blocks(m->key.len + m->data.len));
 
     ref = fanout_alloc(z, 1, FANOUT_MEMBERS, NULL);
     e = fanout_member(z, ref);
@@ -324,9 +341,10 @@ update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_member_t *m, unsigned what,
     ngx_http_fanout_put_t *r)
 {
+    int32_t           more;
     uint8_t           flags;
     uint64_t          words[2];
-    fanout_ref_t      chain;
+    fanout_ref_t      chain, room;
     fanout_member_t  *e;
 
     e = fanout_member(z, ref);
@@ -335,6 +353,14 @@ update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     r->slot = e->slot;
 
     if ((what & NGX_HTTP_FANOUT_PUT_DATA) && !same(z, e, &m->data)) {
+        more = grows(e, m);
+
+        if (more) {
+            room = fanout_room_of(z, fanout_seat(z, e->seat)->channel);
+            fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
+                            fanout_room(z, room)->class, more);
+        }
+
         chain = text_write(z, &m->key, &m->data, words);
         text_free(z, e);
 
@@ -369,6 +395,47 @@ update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     r->changed = (e->pending != 0);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* blocks that a member takes more with a key and data */
+
+static int32_t
+grows(const fanout_member_t *e, const ngx_http_fanout_member_t *m)
+{
+    return (int32_t) text_blocks(m->key.len + m->data.len)
+           - (int32_t) text_blocks(e->key_len + e->data_len);
+}
+
+
+/* for a change, before any of it is made; e is 0 if there is no such member */
+
+static int
+claim(ngx_http_fanout_zone_t *z, const fanout_room_t *room, fanout_ref_t e,
+    const ngx_http_fanout_member_t *m, unsigned what)
+{
+    int32_t  n;
+
+    if (e == 0) {
+        n = put_blocks(m);
+
+    } else {
+        n = what & NGX_HTTP_FANOUT_PUT_DATA ? grows(fanout_member(z, e), m)
+                                            : 0;
+    }
+
+    return n <= 0 ? NGX_HTTP_FANOUT_ZONE_OK
+                  : fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members,
+                                       room->class, n);
+}
+
+
+/* most that a put takes */
+
+static uint32_t
+put_blocks(const ngx_http_fanout_member_t *m)
+{
+    return 1 + FANOUT_DEPTH + 1 + text_blocks(m->key.len + m->data.len);
 }
 
 
@@ -511,7 +578,7 @@ fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 void
 fanout_member_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_ref_t     *link;
+    fanout_ref_t     *link, room;
     fanout_seat_t    *s;
     fanout_member_t  *m;
 
@@ -524,7 +591,11 @@ fanout_member_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, *link, m->next);
     fanout_set(z, z->shm->nmembers, z->shm->nmembers - 1);
 
-    fanout_slot_give(z, fanout_room_of(z, s->channel), m->slot);
+    room = fanout_room_of(z, s->channel);
+    fanout_slot_give(z, room, m->slot);
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
+                    fanout_room(z, room)->class,
+                    -(int32_t) (1 + text_blocks(m->key_len + m->data_len)));
 
     text_free(z, m);
     fanout_free(z, ref, ref, 1, FANOUT_MEMBERS);

@@ -37,7 +37,7 @@ static uint32_t size_blocks(uint32_t size);
 static int publish_large(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
-    const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
     ngx_http_fanout_zone_result_t *r);
 static int publish_all(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
@@ -61,15 +61,20 @@ static int publish_full(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
+static void key_hash(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash);
 static int duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash,
     ngx_http_fanout_zone_result_t *r);
 static int stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
-    const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d);
+    uint32_t class, const ngx_http_fanout_zone_message_t *m, unsigned n,
+    draft_t *d, uint32_t total);
+static int too_much(ngx_http_fanout_zone_t *z, uint32_t class,
+    uint32_t total);
 static int stage_fill(ngx_http_fanout_zone_t *z, const draft_t *d,
     const ngx_http_fanout_zone_message_t *m);
 static int stage_blocks(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
-    draft_t *d, unsigned i, uint32_t blocks);
+    uint32_t class, draft_t *d, unsigned i, uint32_t blocks);
 static void unstage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
 static void compose(ngx_http_fanout_zone_t *z, const draft_t *d,
     const ngx_http_fanout_zone_message_t *m, fill_t *f);
@@ -197,7 +202,7 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     r->delivered = r->pending = 0;
 
     if (total > FANOUT_SLICE) {
-        rc = publish_large(z, c, m, n, opts, drafts, r);
+        rc = publish_large(z, c, m, n, opts, drafts, total, r);
 
     } else {
         (void) fanout_enter(z);
@@ -222,14 +227,16 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
 static int
 publish_large(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
-    const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
+    const ngx_http_fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
     ngx_http_fanout_zone_result_t *r)
 {
     int             rc;
+    uint32_t        class;
     fanout_slot_t  *slot;
 
+    class = c->policy ? c->policy->class : 0;
     slot = fanout_staging_take(z);
-    rc = stage(z, slot, m, n, d);
+    rc = stage(z, slot, class, m, n, d, total);
 
     (void) fanout_enter(z);
 
@@ -247,6 +254,7 @@ publish_large(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         }
 
         if (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate) {
+            /* nothing is staged any more if it was rebuilt by now */
             unstage(z, slot);
 
         } else {
@@ -270,15 +278,33 @@ publish_all(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
     ngx_http_fanout_zone_result_t *r)
 {
-    /* the channel, an index block an entry at most, a key */
-    total += fanout_channel_blocks(c->name.len) + n + 1
-             + (directed(m) ? fanout_mail_blocks(z, m) : 0);
+    int       rc;
+    uint32_t  class, mail;
 
-    if (fanout_ensure(z, total) != NGX_HTTP_FANOUT_ZONE_OK) {
-        return publish_full(z, c, opts, r);
+    class = c->policy ? c->policy->class : 0;
+
+    /* the channel, an index block an entry at most, a key */
+    total += fanout_channel_blocks(c->name.len) + n + 1;
+
+    if (opts && opts->key.len) {
+        fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_keys,
+                          1 + fanout_channel_blocks(c->name.len));
     }
 
-    return publish_locked(z, c, m, n, opts, d, r);
+    do {
+        mail = directed(m) ? fanout_mail_blocks(z, m) : 0;
+        rc = fanout_ensure_history(z, class, total + mail);
+
+        /* while room was made the user may have got more clients */
+
+    } while (rc == NGX_HTTP_FANOUT_ZONE_OK && directed(m)
+             && fanout_mail_blocks(z, m) > mail);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        return publish_locked(z, c, m, n, opts, d, r);
+    }
+
+    return rc == NGX_HTTP_FANOUT_ZONE_FULL ? publish_full(z, c, opts, r) : rc;
 }
 
 
@@ -329,6 +355,18 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     ref = fanout_channel_find(z, c);
 
+    if (opts && opts->key.len) {
+
+        if (ref && duplicate(z, fanout_channel(z, ref), opts, hash, r)) {
+            r->subscribers = fanout_channel(z, ref)->subscribers;
+            return NGX_HTTP_FANOUT_ZONE_OK;
+        }
+
+        if (fanout_key_claim(z, c, ref) != NGX_HTTP_FANOUT_ZONE_OK) {
+            return NGX_HTTP_FANOUT_ZONE_FULL;
+        }
+    }
+
     if (ref == 0) {
         if (conflict(opts, NULL)) {
             memset(r, 0, sizeof(ngx_http_fanout_zone_result_t));
@@ -340,6 +378,10 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         }
 
         ref = fanout_channel_make(z, c);
+
+        if (opts && opts->key.len) {
+            key_hash(z, fanout_channel(z, ref), opts, hash);
+        }
     }
 
     ch = fanout_channel(z, ref);
@@ -348,10 +390,6 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     r->epoch = ch->epoch;
     r->subscribers = ch->subscribers;
-
-    if (opts && opts->key.len && duplicate(z, ch, opts, hash, r)) {
-        return NGX_HTTP_FANOUT_ZONE_OK;
-    }
 
     if (conflict(opts, ch)) {
         r->offset = ch->offset;
@@ -476,6 +514,17 @@ publish_full(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
 /* One key on many channels, or of many users, is many keys. */
 
+static void
+key_hash(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash)
+{
+    fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
+                opts->key.len, 4, hash);
+    hash[0] ^= ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
+    hash[1] ^= ch->epoch;
+}
+
+
 static int
 duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash,
@@ -484,10 +533,7 @@ duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     fanout_key_t  *key;
     fanout_ref_t   ref;
 
-    fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
-                opts->key.len, 4, hash);
-    hash[0] ^= ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
-    hash[1] ^= ch->epoch;
+    key_hash(z, ch, opts, hash);
 
     ref = fanout_key_find(z, hash);
 
@@ -513,17 +559,22 @@ duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
  * them, and if this process dies they are freed with its slot. */
 
 static int
-stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
-    const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d)
+stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+    const ngx_http_fanout_zone_message_t *m, unsigned n, draft_t *d,
+    uint32_t total)
 {
     int       rc;
     unsigned  i;
+
+    if (too_much(z, class, total)) {
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
 
     for (i = 0; i < n; i++) {
         d[i].staged = 1;
         d[i].first = d[i].last = 0;
 
-        rc = stage_blocks(z, slot, d, i, d[i].blocks);
+        rc = stage_blocks(z, slot, class, d, i, d[i].blocks);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
             rc = stage_fill(z, &d[i], &m[i]);
@@ -538,6 +589,24 @@ stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* Nothing is evicted for what can't be had as a whole. */
+
+static int
+too_much(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t total)
+{
+    int  much;
+
+    (void) fanout_enter(z);
+
+    much = total > fanout_share_attainable(z->shm, class)
+           || total > z->shm->classes[class].max;
+
+    fanout_leave(z);
+
+    return much;
 }
 
 
@@ -574,9 +643,10 @@ stage_fill(ngx_http_fanout_zone_t *z, const draft_t *d,
 
 
 static int
-stage_blocks(ngx_http_fanout_zone_t *z, fanout_slot_t *slot, draft_t *d,
-    unsigned i, uint32_t blocks)
+stage_blocks(ngx_http_fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+    draft_t *d, unsigned i, uint32_t blocks)
 {
+    int              rc;
     uint32_t         n;
     uint64_t         incarnation;
     fanout_ref_t     first, last;
@@ -595,9 +665,11 @@ stage_blocks(ngx_http_fanout_zone_t *z, fanout_slot_t *slot, draft_t *d,
             return NGX_HTTP_FANOUT_ZONE_STALE;
         }
 
-        if (fanout_ensure(z, n) != NGX_HTTP_FANOUT_ZONE_OK) {
+        rc = fanout_ensure_history(z, class, n);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
             fanout_leave(z);
-            return NGX_HTTP_FANOUT_ZONE_FULL;
+            return rc;
         }
 
         first = fanout_alloc(z, n, FANOUT_STAGED, &last);

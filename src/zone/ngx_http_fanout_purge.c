@@ -83,7 +83,7 @@ purge(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     }
 
     if (fanout_ensure(z, fanout_message_blocks(&m) + more)
-        != NGX_HTTP_FANOUT_ZONE_OK)
+        == NGX_HTTP_FANOUT_ZONE_FULL)
     {
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
@@ -134,6 +134,9 @@ doom(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     if (ch->index_first == 0) {
         return;
     }
+
+    fanout_class_add(z, ch->class,
+                     -(int32_t) (cold->blocks + fanout_index_blocks(z, ch)));
 
     ix = fanout_index(z, ch->index_first);
     fanout_set(z, ix->prev, ref);

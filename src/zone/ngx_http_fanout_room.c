@@ -47,8 +47,11 @@ fanout_room_make(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_set(z, room->seen, 0);
 
     room->channel = channel;
+    room->class = fanout_channel(z, channel)->class;
     room->due = fanout_msec(z);
 
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
+                    room->class, FANOUT_ROOM_BLOCKS);
     fanout_set(z, name->room, ref);
 
     if (policy) {
@@ -91,7 +94,7 @@ fanout_room_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         fanout_set(z, room->max, policy->members);
     }
 
-    flags = (room->flags & FANOUT_ROOM_COUNT)
+    flags = (room->flags & (FANOUT_ROOM_COUNT|FANOUT_ROOM_LISTED))
             | (policy->hooks ? FANOUT_ROOM_HOOKS : 0)
             | policy->presence * FANOUT_ROOM_WANTED;
 
@@ -131,7 +134,9 @@ fanout_room_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     room = fanout_room(z, ref);
 
-    if (room->seats || room->root || room->listed || room->nsignals) {
+    if (room->seats || room->root || room->nsignals
+        || (room->flags & FANOUT_ROOM_LISTED))
+    {
         return;
     }
 
@@ -140,6 +145,8 @@ fanout_room_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, fanout_name(z, fanout_channel(z, channel))->room, 0);
     fanout_set(z, fanout_cold(z, fanout_channel(z, channel))->touched,
                fanout_seconds(z));
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
+                    room->class, -FANOUT_ROOM_BLOCKS);
     fanout_free(z, ref, ref, FANOUT_ROOM_BLOCKS, FANOUT_ROOMS);
 
     fanout_channel_settle(z, channel);

@@ -39,7 +39,7 @@ fanout_room_list(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     shm = z->shm;
     room = fanout_room(z, ref);
 
-    if (room->listed) {
+    if (room->flags & FANOUT_ROOM_LISTED) {
         return;
     }
 
@@ -67,7 +67,7 @@ fanout_room_list(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     }
 
     fanout_set(z, room->due, shm->rooms_at + wait);
-    fanout_set(z, room->listed, 1);
+    fanout_set(z, room->flags, room->flags | FANOUT_ROOM_LISTED);
 
     head = &shm->rooms[PLACE(room->due)];
 
@@ -96,7 +96,7 @@ fanout_room_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     shm = z->shm;
     room = fanout_room(z, ref);
 
-    if (!room->listed) {
+    if (!(room->flags & FANOUT_ROOM_LISTED)) {
         return;
     }
 
@@ -114,7 +114,7 @@ fanout_room_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
         mark(z, PLACE(room->due));
     }
 
-    fanout_set(z, room->listed, 0);
+    fanout_set(z, room->flags, room->flags & ~FANOUT_ROOM_LISTED);
     fanout_set(z, shm->nrooms, shm->nrooms - 1);
 }
 

@@ -6,11 +6,11 @@
  */
 
 
-#include "ngx_http_fanout_heap.h"
+#include "ngx_http_fanout_share.h"
 
 
-static fanout_ref_t table_make(ngx_http_fanout_zone_t *z, fanout_ref_t first,
-    unsigned full);
+static fanout_ref_t table_make(ngx_http_fanout_zone_t *z,
+    const fanout_room_t *room, fanout_ref_t first, unsigned full);
 static uint32_t power14(unsigned n);
 
 
@@ -28,7 +28,8 @@ power14(unsigned n)
 
 
 static fanout_ref_t
-table_make(ngx_http_fanout_zone_t *z, fanout_ref_t first, unsigned full)
+table_make(ngx_http_fanout_zone_t *z, const fanout_room_t *room,
+    fanout_ref_t first, unsigned full)
 {
     fanout_ref_t     ref;
     fanout_table_t  *t;
@@ -40,6 +41,9 @@ table_make(ngx_http_fanout_zone_t *z, fanout_ref_t first, unsigned full)
     fanout_set(z, t->refs[0], first);
     t->n = first ? 1 : 0;
     t->full = full;
+
+    fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
+                    room->class, 1);
 
     return ref;
 }
@@ -61,11 +65,11 @@ fanout_slot_take(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     room = fanout_room(z, ref);
 
     if (room->root == 0) {
-        fanout_set(z, room->root, table_make(z, 0, 0));
+        fanout_set(z, room->root, table_make(z, room, 0, 0));
         fanout_set(z, room->depth, 1);
 
     } else if (fanout_table(z, room->root)->full == FANOUT_TABLE_FULL) {
-        fanout_set(z, room->root, table_make(z, room->root, 1));
+        fanout_set(z, room->root, table_make(z, room, room->root, 1));
         fanout_set(z, room->depth, room->depth + 1);
     }
 
@@ -82,7 +86,7 @@ fanout_slot_take(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         }
 
         if (t->refs[i] == 0) {
-            fanout_set(z, t->refs[i], table_make(z, 0, 0));
+            fanout_set(z, t->refs[i], table_make(z, room, 0, 0));
             fanout_set(z, t->n, t->n + 1);
         }
 
@@ -106,7 +110,7 @@ fanout_slot_take(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 void
 fanout_slot_give(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
 {
-    unsigned         d, i;
+    unsigned         d, i, tables;
     uint32_t         left;
     fanout_ref_t     path[FANOUT_DEPTH], gone;
     fanout_room_t   *room;
@@ -125,6 +129,7 @@ fanout_slot_give(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
     /* upwards: an empty table goes, nothing is full any more */
 
     gone = 1;
+    tables = 0;
 
     for (d = room->depth; d; d--) {
         t = fanout_table(z, path[d - 1]);
@@ -144,7 +149,13 @@ fanout_slot_give(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
 
         if (gone) {
             fanout_free(z, path[d - 1], path[d - 1], 1, FANOUT_ROOMS);
+            tables++;
         }
+    }
+
+    if (tables) {
+        fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
+                        room->class, -(int32_t) tables);
     }
 
     if (gone) {

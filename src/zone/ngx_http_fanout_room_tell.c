@@ -188,8 +188,9 @@ flush(ngx_http_fanout_zone_t *z)
         blocks = delta_blocks(z, fanout_room(z, ref));
 
         if (blocks > z->shm->nfree && !full) {
-            /* what is due may be another thing after this */
-            full = (fanout_ensure(z, blocks) != NGX_HTTP_FANOUT_ZONE_OK);
+            /* Nobody is given up for it: leaves free what they leave.  What is
+             * due may be another thing after this. */
+            full = !fanout_ensure_spare(z, blocks);
             continue;
         }
 

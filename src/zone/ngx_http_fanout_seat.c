@@ -17,6 +17,9 @@
 #include "ngx_http_fanout_mail.h"
 
 
+static int seat_room(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t identity,
+    const ngx_http_fanout_identity_t *id);
 static fanout_ref_t sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t identity, uint64_t client);
 static void id_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int last);
@@ -79,31 +82,20 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t identity,
     const ngx_http_fanout_identity_t *id)
 {
+    int             rc;
     fanout_ref_t    ref, room;
     fanout_seat_t  *s;
 
     (void) fanout_enter(z);
 
-    if (!fanout_channel_opened(z, c) || !fanout_identity_own(z, identity, id))
-    {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_STALE;
-    }
+    rc = seat_room(z, c, identity, id);
 
-    fanout_event_room(z, 1 + FANOUT_ROOM_BLOCKS);
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        fanout_leave(z);
+        return rc;
+    }
 
     ref = fanout_seat_find(z, c->ref, id->client);
-
-    /* who has one needs no more, and one of a live client is not evicted */
-
-    if (ref == 0
-        && fanout_ensure(z, 1 + FANOUT_ROOM_BLOCKS)
-           != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        fanout_leave(z);
-        return NGX_HTTP_FANOUT_ZONE_FULL;
-    }
-
     room = fanout_room_make(z, c->ref, c->policy);
 
     if (fanout_newest(z) && c->policy) {
@@ -145,6 +137,53 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
     fanout_leave(z);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* Who has a seat needs no more, and one of a live client is not evicted.  What
+ * was looked at before room was made is looked at again. */
+
+static int
+seat_room(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
+    fanout_ref_t identity, const ngx_http_fanout_identity_t *id)
+{
+    int  rc;
+
+    fanout_event_room(z, 1 + FANOUT_ROOM_BLOCKS);
+    fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_sessions,
+                      1 + FANOUT_ROOM_BLOCKS);
+
+    for ( ;; ) {
+        if (!fanout_channel_opened(z, c)
+            || !fanout_identity_own(z, identity, id))
+        {
+            return NGX_HTTP_FANOUT_ZONE_STALE;
+        }
+
+        if (fanout_seat_find(z, c->ref, id->client)) {
+            return NGX_HTTP_FANOUT_ZONE_OK;
+        }
+
+        if (z->shm->nfree >= 1 + FANOUT_ROOM_BLOCKS) {
+            break;
+        }
+
+        rc = fanout_ensure(z, 1 + FANOUT_ROOM_BLOCKS);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+            return rc;
+        }
+    }
+
+    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_sessions, 0, 1);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK && fanout_room_of(z, c->ref) == 0) {
+        rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members,
+                                fanout_channel(z, c->ref)->class,
+                                FANOUT_ROOM_BLOCKS);
+    }
+
+    return rc;
 }
 
 

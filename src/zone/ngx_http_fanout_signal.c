@@ -15,6 +15,7 @@
 
 #define FANOUT_SIGNAL_DATA    16384
 #define FANOUT_SIGNAL_STEP    32
+#define FANOUT_SIGNAL_EVICT   4
 
 
 static int too_large(const ngx_http_fanout_zone_message_t *m,
@@ -22,6 +23,7 @@ static int too_large(const ngx_http_fanout_zone_message_t *m,
 static int put_locked(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m);
+static int claim(ngx_http_fanout_zone_t *z, fanout_ref_t channel, uint32_t n);
 static int anybody(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     const ngx_http_fanout_zone_message_t *m);
 static int there(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
@@ -76,24 +78,39 @@ static int
 put_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m)
 {
+    uint32_t       n;
     uint64_t       hash[2];
     fanout_ref_t   channel, room, old;
     fanout_room_t *rm;
 
-    channel = fanout_channel_find(z, c);
+    n = fanout_message_blocks(m) + 1;
 
-    if (channel == 0 || !anybody(z, channel, m)) {
-        return m->to_client || m->to_user ? NGX_HTTP_FANOUT_ZONE_NOTFOUND
-                                          : NGX_HTTP_FANOUT_ZONE_OK;
-    }
+    /* what was looked up before room was made is looked up again */
 
-    if (fanout_ensure(z, fanout_message_blocks(m) + 1 + FANOUT_ROOM_BLOCKS)
-        != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        return NGX_HTTP_FANOUT_ZONE_FULL;
+    for ( ;; ) {
+        channel = fanout_channel_find(z, c);
+
+        if (channel == 0 || !anybody(z, channel, m)) {
+            return m->to_client || m->to_user ? NGX_HTTP_FANOUT_ZONE_NOTFOUND
+                                              : NGX_HTTP_FANOUT_ZONE_OK;
+        }
+
+        if (z->shm->nfree >= n + FANOUT_ROOM_BLOCKS) {
+            break;
+        }
+
+        if (fanout_ensure(z, n + FANOUT_ROOM_BLOCKS)
+            == NGX_HTTP_FANOUT_ZONE_FULL)
+        {
+            return NGX_HTTP_FANOUT_ZONE_FULL;
+        }
     }
 
     /* one with interests can't go; its room and its signals can */
+
+    if (!claim(z, channel, n)) {
+        return NGX_HTTP_FANOUT_ZONE_FULL;
+    }
 
     fanout_channel_renew(z, channel, c);
     room = fanout_room_make(z, channel, c->policy);
@@ -114,6 +131,27 @@ put_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     append(z, channel, room, hash, m);
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/* The oldest make way if signals have all they may. */
+
+static int
+claim(ngx_http_fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
+{
+    while (fanout_share_blocked(z->shm, NGX_HTTP_FANOUT_SHARE_signals, 0, n)
+           && fanout_signal_evict(z))
+    {
+        fanout_commit(z);
+    }
+
+    return fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_signals, 0, n)
+           == NGX_HTTP_FANOUT_ZONE_OK
+           && (fanout_room_of(z, channel)
+               || fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members,
+                                     fanout_channel(z, channel)->class,
+                                     FANOUT_ROOM_BLOCKS)
+                  == NGX_HTTP_FANOUT_ZONE_OK);
 }
 
 
@@ -532,7 +570,7 @@ fanout_signal_evict(ngx_http_fanout_zone_t *z)
 
     shm = z->shm;
 
-    for (n = 0; n < FANOUT_SIGNAL_STEP && shm->signal_first; n++) {
+    for (n = 0; n < FANOUT_SIGNAL_EVICT && shm->signal_first; n++) {
         ref = shm->signal_first;
         room = fanout_signal(z, ref)->room;
 

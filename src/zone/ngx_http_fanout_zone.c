@@ -24,6 +24,7 @@ static uint32_t held_max(const fanout_shm_t *shm,
     const ngx_http_fanout_zone_conf_t *conf);
 static void class_set(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_class_t *c, const uint8_t *pattern, size_t len);
+static void unbounded(fanout_shm_t *shm);
 static uint32_t power(uint64_t n);
 static int mutex_init(pthread_mutex_t *m);
 static uint32_t sizes(void);
@@ -65,6 +66,7 @@ ngx_http_fanout_zone_create(void *mem, size_t size,
     shm->idle = conf->idle ? conf->idle : FANOUT_IDLE;
     shm->dedupe = conf->dedupe ? conf->dedupe : FANOUT_DEDUPE;
     shm->held_max = held_max(shm, conf);
+    unbounded(shm);
 
     if (getrandom(shm->seed, sizeof(shm->seed), 0) != sizeof(shm->seed)
         || getrandom(shm->random, sizeof(shm->random), 0)
@@ -222,6 +224,25 @@ fanout_layout(fanout_shm_t *shm)
 }
 
 
+static void
+unbounded(fanout_shm_t *shm)
+{
+    unsigned  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
+        shm->shares[i].max = shm->nblocks;
+    }
+
+    for (i = 0; i < FANOUT_CLASSES; i++) {
+        shm->classes[i].max = shm->nblocks;
+    }
+
+    /* what can be dropped may never have all of it */
+    shm->shares[NGX_HTTP_FANOUT_SHARE_mail].max = shm->nblocks / 4;
+    shm->shares[NGX_HTTP_FANOUT_SHARE_events].max = shm->nblocks / 4;
+}
+
+
 static uint32_t
 power(uint64_t n)
 {
@@ -255,7 +276,8 @@ fanout_format(fanout_shm_t *shm)
     shm->naddresses = shm->nbudgets = 0;
     shm->held = 0;
     shm->held_first = shm->held_last = 0;
-    shm->idle_first = shm->idle_last = 0;
+    shm->in_use = 0;
+    memset(shm->part, 0, sizeof(shm->part));
     shm->key_first = shm->key_last = 0;
     shm->nrooms = shm->rooms_top = 0;
     shm->seen_first = shm->seen_last = 0;
@@ -266,6 +288,8 @@ fanout_format(fanout_shm_t *shm)
     shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
     shm->signal_first = shm->signal_last = 0;
     memset(shm->bucket, 0, sizeof(shm->bucket));
+    memset(shm->idle_first, 0, sizeof(shm->idle_first));
+    memset(shm->idle_last, 0, sizeof(shm->idle_last));
     memset(shm->wheel, 0, sizeof(shm->wheel));
     memset(shm->seats, 0, sizeof(shm->seats));
     memset(shm->lingering, 0, sizeof(shm->lingering));
@@ -274,6 +298,7 @@ fanout_format(fanout_shm_t *shm)
 
     for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
         shm->classes[i].channels = 0;
+        shm->classes[i].blocks = 0;
     }
 
     for (i = 0; i < shm->nslots; i++) {
@@ -473,6 +498,7 @@ class_set(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_class_t *c,
     fanout_set(z, c->len, len);
     fanout_set(z, c->messages, 0);
     fanout_set(z, c->bytes, 0);
+    fanout_set(z, c->evicted, 0);
 }
 
 
@@ -602,6 +628,13 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     memcpy(st->retired, shm->retired, sizeof(st->retired));
     st->samples = shm->nsamples;
     fanout_event_stat(z, st);
+
+    for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
+        st->shares[i].used = fanout_share_used(shm, i);
+        st->shares[i].min = shm->shares[i].min;
+        st->shares[i].max = shm->shares[i].max;
+        st->shares[i].refused = shm->refused[i];
+    }
 
     for (i = 0; i < shm->nslots; i++) {
         st->live += (shm->slots[i].state == FANOUT_SLOT_LIVE);

@@ -46,6 +46,7 @@
 #define NGX_HTTP_FANOUT_ZONE_SLOTS      64  /* most workers at a time */
 #define NGX_HTTP_FANOUT_ZONE_CLASSES    32  /* most channel policies */
 #define NGX_HTTP_FANOUT_ZONE_BATCH      64  /* most messages a publish */
+#define NGX_HTTP_FANOUT_ZONE_WHOLE      10000   /* parts that shares count in */
 #define NGX_HTTP_FANOUT_ZONE_DATA       (16 * 1024 * 1024 - 1)
 #define NGX_HTTP_FANOUT_ZONE_MIN        (1024 * 1024)
 #define NGX_HTTP_FANOUT_ZONE_BLOCK      64
@@ -232,6 +233,41 @@ typedef struct {
                                                300 */
     uint32_t                    dedupe;     /* s a key is remembered, 120 */
 } ngx_http_fanout_zone_conf_t;
+
+
+/*
+ * Shares of a zone, of what is in use: a name, and what is counted.  In the
+ * first three each class of channels has its part.
+ */
+
+#define NGX_HTTP_FANOUT_SHARES(_)                                             \
+    _(channels, "channels in use and subscriptions of workers")               \
+    _(keys,     "idempotence keys")                                           \
+    _(members,  "members and rooms")                                          \
+    _(sessions, "identities and seats")                                       \
+    _(mail,     "direct messages kept for clients")                           \
+    _(signals,  "signals not read yet")                                       \
+    _(events,   "the queue of hooks")
+
+typedef enum {
+#define NGX_HTTP_FANOUT_SHARE(name, text)  NGX_HTTP_FANOUT_SHARE_##name,
+    NGX_HTTP_FANOUT_SHARES(NGX_HTTP_FANOUT_SHARE)
+#undef NGX_HTTP_FANOUT_SHARE
+    NGX_HTTP_FANOUT_NSHARES
+} ngx_http_fanout_share_e;
+
+/* guaranteed, and at most: in parts of WHOLE */
+
+typedef struct {
+    uint32_t                    min;
+    uint32_t                    max;
+} ngx_http_fanout_zone_share_t;
+
+typedef struct {
+    ngx_http_fanout_zone_share_t  kinds[NGX_HTTP_FANOUT_NSHARES];
+    ngx_http_fanout_zone_share_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
+                                            /* of histories */
+} ngx_http_fanout_zone_shares_t;
 
 
 /* a process's handle of a zone; private memory, one a process and zone */
@@ -451,10 +487,25 @@ typedef struct {
     uint64_t                    channels;   /* now */
     uint64_t                    messages;   /* ever appended */
     uint64_t                    bytes;      /* of payload ever appended */
+    uint64_t                    evicted;    /* entries, by pressure, ever */
+    uint64_t                    blocks;     /* that can be evicted: histories
+                                               and channels not in use */
+    uint64_t                    min;        /* of them guaranteed */
+    uint64_t                    max;        /* and at most */
     uint8_t                     pattern[64];
     uint32_t                    len;
     uint32_t                    generation; /* newest that has it */
 } ngx_http_fanout_zone_class_t;
+
+
+/* a share of the zone */
+
+typedef struct {
+    uint64_t                    used;       /* blocks */
+    uint64_t                    min;
+    uint64_t                    max;
+    uint64_t                    refused;    /* ever */
+} ngx_http_fanout_share_stat_t;
 
 
 typedef struct {
@@ -522,6 +573,7 @@ typedef struct {
     uint32_t                    block_size;
     uint64_t                    retired[NGX_HTTP_FANOUT_NCOUNTERS];
     uint64_t                    samples;    /* ever taken */
+    ngx_http_fanout_share_stat_t  shares[NGX_HTTP_FANOUT_NSHARES];
 } ngx_http_fanout_zone_stat_t;
 
 
@@ -583,6 +635,12 @@ int ngx_http_fanout_zone_class(ngx_http_fanout_zone_t *z,
 
 int ngx_http_fanout_zone_get_class(ngx_http_fanout_zone_t *z, unsigned n,
     ngx_http_fanout_zone_class_t *c);
+
+/* Bounds the shares of the zone, for all workers; what is beyond a bound
+ * already stays as long as its owner needs it.  Without it, and with a max of
+ * 0, nothing is bounded. */
+void ngx_http_fanout_zone_bound(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_shares_t *shares);
 
 
 /* slots: the workers */
@@ -745,16 +803,18 @@ void ngx_http_fanout_identity_prove(ngx_http_fanout_zone_t *z, uint32_t ref,
 
 /* The session ended: kept for linger ms more, or gone at once with 0.  Its
  * seats then linger as their channels have it, or are given up for the reason.
- * Several transactions.  Nothing if it was taken over: the secret then is
- * another. */
+ * heard says whether the client showed a sign of life: under pressure those
+ * that did not go first.  Several transactions.  Nothing if it was taken over:
+ * the secret then is another. */
 void ngx_http_fanout_identity_end(ngx_http_fanout_zone_t *z, uint32_t ref,
-    const ngx_http_fanout_identity_t *id, uint32_t linger, uint8_t reason);
+    const ngx_http_fanout_identity_t *id, uint32_t linger, int heard,
+    uint8_t reason);
 
 /* The same of a client that was told to come back after so many ms: it, and its
  * seats, linger from then on. */
 void ngx_http_fanout_identity_away(ngx_http_fanout_zone_t *z, uint32_t ref,
     const ngx_http_fanout_identity_t *id, uint32_t linger, uint32_t after,
-    uint8_t reason);
+    int heard, uint8_t reason);
 
 /* Who lingers says that it will not come back: gone at once, its seats given
  * up for the reason.  Several transactions.  Nothing if it is live, or the

@@ -361,7 +361,7 @@ cut_10000(void)
     begin(64 * MB);
     p = sits_on(10000);
     longest = 0;
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, NET);
+    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, 1, NET);
 }
 
 
@@ -373,7 +373,7 @@ resume_10000(void)
 
     begin(64 * MB);
     p = sits_on(10000);
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, NET);
+    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, 1, NET);
     longest = 0;
     need(ngx_http_fanout_identity_resume(&zb, &p.id, 0, next, &p.ref),
          "resume");
@@ -454,7 +454,7 @@ crowd(zone_t *z, unsigned n, unsigned each)
         }
 
         if (z == &za) {
-            ngx_http_fanout_identity_end(z, p.ref, &p.id, 60000, NET);
+            ngx_http_fanout_identity_end(z, p.ref, &p.id, 60000, 1, NET);
         }
     }
 

@@ -336,7 +336,7 @@ c_identity(c_worker_t *w)
 
     if (c_draw(w, 2)) {
         ngx_http_fanout_identity_end(&w->z, ref, &id, c_draw(w, 3) * 1000,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 
     (void) util_orders(&w->z, clients, 8);

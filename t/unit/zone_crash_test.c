@@ -610,7 +610,7 @@ setup_old(zone_t *z)
         id.client = i + 1;
         (void) util_add(z, &id, &ref);
         ngx_http_fanout_identity_end(z, ref, &id, 10000,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 }
 
@@ -740,7 +740,7 @@ setup_lingering(zone_t *z)
 {
     setup_identity(z);
     ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 }
 
 
@@ -806,7 +806,7 @@ static int
 run_identity_end(zone_t *z)
 {
     ngx_http_fanout_identity_end(z, someone_ref, &someone, 0,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -816,7 +816,7 @@ static int
 run_identity_linger(zone_t *z)
 {
     ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -1090,7 +1090,7 @@ setup_heard(zone_t *z)
     }
 
     ngx_http_fanout_identity_end(z, heard_ref[1], &heard[1], 100000,
-                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
+                                 1, NGX_HTTP_FANOUT_LEFT_NETWORK);
 }
 
 

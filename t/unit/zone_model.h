@@ -1263,7 +1263,7 @@ m_identity(model_t *m)
         linger = m_draw(m, 3) * 10000;
         ngx_http_fanout_identity_end(&m->z[e->handle - 1], e->ref, &e->id,
                                      linger,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
         e->handle = 0;
         e->expires = linger ? fanout_test_seconds + linger / 1000 : 0;
         return 0;

@@ -101,8 +101,8 @@ util_fn void
 person_end(zone_t *z, person_t *p, uint32_t linger)
 {
     ngx_http_fanout_identity_end(z, p->ref, &p->id, linger,
-                                 linger ? NGX_HTTP_FANOUT_LEFT_NETWORK
-                                        : NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                 1, linger ? NGX_HTTP_FANOUT_LEFT_NETWORK
+                                           : NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 }
 
 
@@ -112,7 +112,7 @@ util_fn void
 person_goes(zone_t *z, person_t *p, uint32_t linger)
 {
     ngx_http_fanout_identity_end(z, p->ref, &p->id, linger,
-                                 NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                 1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 }
 
 

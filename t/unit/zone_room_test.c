@@ -986,9 +986,9 @@ away(void)
     (void) flush_all(&za);
 
     ngx_http_fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
-                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
+                                  1, NGX_HTTP_FANOUT_LEFT_NETWORK);
     ngx_http_fanout_identity_away(&za, b.ref, &b.id, 3000, 0,
-                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
+                                  1, NGX_HTTP_FANOUT_LEFT_NETWORK);
 
     fanout_test_seconds += 11;
     (void) sweep_all(&za);
@@ -1001,7 +1001,7 @@ away(void)
            NOTFOUND, "another may not any more");
 
     ngx_http_fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
-                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
+                                  1, NGX_HTTP_FANOUT_LEFT_NETWORK);
     fanout_test_seconds += 15;
     (void) sweep_all(&za);
     (void) flush_all(&za);

@@ -255,7 +255,7 @@ fullest_seat(void)
         person_end(&za, &q[i], 0);
     }
 
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 100000,
+    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 100000, 1,
                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
     bounded("the fullest seat lingers");
 
@@ -352,7 +352,7 @@ many_seats(void)
     is_int(rc, 0, "%u channels", n);
     bounded("many seats");
 
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 100000,
+    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 100000, 1,
                                  NGX_HTTP_FANOUT_LEFT_NETWORK);
     bounded("they linger");
     is_int(za.shm->nseats_lingering, n, "all");
@@ -550,7 +550,7 @@ due_at_once(void)
         }
 
         tell_all(&za);
-        ngx_http_fanout_identity_end(&za, p.ref, &p.id, 5000,
+        ngx_http_fanout_identity_end(&za, p.ref, &p.id, 5000, 1,
                                      NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 
@@ -611,7 +611,7 @@ mass_cut(void)
     is_int(rc, 0, "%u members", za.shm->nmembers);
 
     for (i = 0; i < n; i++) {
-        ngx_http_fanout_identity_end(&za, p[i].ref, &p[i].id, 100000,
+        ngx_http_fanout_identity_end(&za, p[i].ref, &p[i].id, 100000, 1,
                                      NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 

@@ -375,7 +375,7 @@ full(void)
     id.client = 5;
     (void) util_add(&za, &id, &ref);
     ngx_http_fanout_identity_end(&za, ref, &id, 1000000,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
 
     (void) put(&za, &idle, 1, 1, 0, NULL, &r);
 
@@ -918,7 +918,7 @@ journal(void)
         id.client = i + 1;
         (void) util_add(&za, &id, &ref);
         ngx_http_fanout_identity_end(&za, ref, &id, 1000,
-                                     NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
     }
 
     fanout_test_seconds += 3000;

@@ -1,0 +1,73 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Shares of the zone: how much each kind of what is in use may take, and how
+ * much of the histories a class of channels is guaranteed.  The lock must be
+ * held for all of it.
+ */
+
+
+#ifndef _NGX_HTTP_FANOUT_SHARE_H_INCLUDED_
+#define _NGX_HTTP_FANOUT_SHARE_H_INCLUDED_
+
+
+#include "ngx_http_fanout_heap.h"
+
+
+#define FANOUT_SHARE_ALPHA    4         /* a class may have so many times what
+                                           is left of a share */
+
+
+/* Blocks of a class that can be evicted: more, or less. */
+static inline void
+fanout_class_add(ngx_http_fanout_zone_t *z, uint32_t class, int32_t n)
+{
+    fanout_set(z, z->shm->classes[class].blocks,
+               z->shm->classes[class].blocks + n);
+}
+
+/* Blocks of a class within a share (channels, keys, members). */
+static inline void
+fanout_part_add(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
+    int32_t n)
+{
+    fanout_set(z, z->shm->part[share][class], z->shm->part[share][class] + n);
+}
+
+/* What a channel in use has of the shares becomes another class's, before it
+ * does; what of members, its room knows. */
+void fanout_part_move(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
+    uint32_t class);
+
+/* Blocks that a share has in use. */
+uint32_t fanout_share_used(fanout_shm_t *shm, unsigned share);
+
+/* Gives up clients that linger, n at most, if their blocks stand in the way
+ * of n more for a share.  In transactions of its own: to be called at the
+ * start of one. */
+void fanout_share_room(ngx_http_fanout_zone_t *z, unsigned share, uint32_t n);
+
+/* Whether n blocks more may not come into use; the same, counted, below. */
+int fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
+    uint32_t n);
+
+/* Whether n blocks more may come into use: OK, or FULL, which is counted.
+ * class is that of the channel, where classes divide the share, else 0.  It
+ * takes none: they must be ensured as well. */
+int fanout_share_claim(ngx_http_fanout_zone_t *z, unsigned share,
+    uint32_t class, uint32_t n);
+
+/* Blocks that a share is above its guarantee. */
+uint32_t fanout_share_excess(fanout_shm_t *shm, unsigned share);
+
+/* Most blocks that can be had for a history of a class, or for anything else
+ * (CLASSES), by evicting all that may be. */
+uint32_t fanout_share_attainable(fanout_shm_t *shm, uint32_t class);
+
+/* The class furthest above its guarantee that has something to evict, with n
+ * blocks more in one of them (CLASSES: in none); CLASSES if there is none. */
+uint32_t fanout_class_worst(fanout_shm_t *shm, uint32_t class, uint32_t n);
+
+
+#endif /* _NGX_HTTP_FANOUT_SHARE_H_INCLUDED_ */

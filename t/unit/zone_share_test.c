@@ -1,0 +1,452 @@
+/* sources: src/zone/ngx*.c */
+/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+
+/*
+ * If this fails, who fills the zone with one kind of data, or with channels of
+ * one class, takes the place of others: their history, their sessions that wait
+ * for a resume, or their publishes.
+ */
+
+
+#include "tap.h"
+#include "zone_room.h"
+
+
+static void   *zmem;
+static zone_t  za, zb;
+
+
+static void
+start(size_t size)
+{
+    fanout_test_seconds = 10;
+    fanout_test_msec = 0;
+    zmem = zone_make(size, 300, 120);
+    (void) ngx_http_fanout_zone_attach(&za, zmem, size);
+    (void) ngx_http_fanout_zone_attach(&zb, zmem, size);
+    (void) ngx_http_fanout_slot_claim(&za, 1);
+    (void) ngx_http_fanout_slot_claim(&zb, 2);
+}
+
+
+static void
+checked(zone_t *z, const char *what)
+{
+    int     rc;
+    char    text[256];
+
+    rc = ngx_http_fanout_zone_check(z, text, sizeof(text));
+    ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
+}
+
+
+/* after which nobody has anything in it but keys and histories */
+
+static void
+stop(size_t size, const char *what)
+{
+    checked(&za, what);
+    ngx_http_fanout_slot_release(&za);
+    ngx_http_fanout_slot_release(&zb);
+    (void) flush_all(&za);
+    checked(&za, "released");
+    munmap(zmem, size);
+}
+
+
+/* the session ends: its client was heard of, or not */
+
+static void
+person_cut(zone_t *z, person_t *p, uint32_t linger, int heard)
+{
+    ngx_http_fanout_identity_end(z, p->ref, &p->id, linger, heard,
+                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
+}
+
+
+typedef ngx_http_fanout_zone_shares_t  shares_t;
+typedef ngx_http_fanout_zone_class_t   class_t;
+
+
+static policy_t  victim = { .history = 100, .class = 1 };
+static policy_t  attacker = { .history = 100, .class = 2, .presence = 1,
+                                .linger = 60 };
+
+
+/* as by default, with an even part of history for three classes */
+
+static void
+bounded(size_t size)
+{
+    shares_t  s;
+    unsigned  i;
+
+    static const ngx_http_fanout_zone_share_t  kinds[] = {
+        { 500, 6000 }, { 200, 1000 }, { 500, 6000 }, { 1000, 6000 },
+        { 100, 2500 }, { 100, 500 }, { 100, 2500 }
+    };
+
+    start(size);
+    memset(&s, 0, sizeof(s));
+    memcpy(s.kinds, kinds, sizeof(kinds));
+
+    for (i = 0; i < 3; i++) {
+        s.classes[i].min = 2500 / 3;
+        s.classes[i].max = 10000;
+    }
+
+    (void) ngx_http_fanout_zone_class(&za, (uint8_t *) "none", 4);
+    (void) ngx_http_fanout_zone_class(&za, (uint8_t *) "victim", 6);
+    (void) ngx_http_fanout_zone_class(&za, (uint8_t *) "attacker", 8);
+    ngx_http_fanout_zone_bound(&za, &s);
+}
+
+
+static int
+publish(const char *name, policy_t *policy, unsigned i, size_t len,
+    const char *key)
+{
+    static char  data[20000];
+    result_t     r;
+    publish_t    opts;
+    message_t    m;
+    channel_t    c;
+
+    memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
+    snprintf(data, 16, "%u", i);
+    m.data = zstr(data, len);
+    opts.key = zstr(key, strlen(key));
+    c = view(&za, name, policy);
+
+    return ngx_http_fanout_log_publish(&za, &c, &m, 1, &opts, &r);
+}
+
+
+static uint64_t
+kept(const char *name)
+{
+    info_t     info;
+    channel_t  c;
+
+    c = view(&zb, name, NULL);
+
+    return ngx_http_fanout_channel_info(&zb, &c, &info) == OK
+           ? info.messages : 0;
+}
+
+
+static ngx_http_fanout_share_stat_t
+share(unsigned share)
+{
+    stat_t  st;
+
+    ngx_http_fanout_zone_stat(&zb, &st);
+
+    return st.shares[share];
+}
+
+
+/* whose history is 100 messages, of a bit less than is guaranteed */
+
+static void
+settle(void)
+{
+    unsigned  i;
+
+    for (i = 0; i < 100; i++) {
+        (void) publish("victim", &victim, i, 200, "");
+    }
+}
+
+
+static void
+unharmed(const char *what)
+{
+    person_t  late;
+
+    is_int(kept("victim"), 100, "%s: the other's history is whole", what);
+    is_int(publish("victim", &victim, 1, 200, ""), OK,
+           "%s: he publishes", what);
+    is_int(publish("victim", &victim, 1, 200, what), OK,
+           "%s: with a key", what);
+    is_int(publish("another", &victim, 1, 200, ""), OK,
+           "%s: on a new channel", what);
+    is_int(person_add(&zb, &late, 99, "user", "", 0), OK,
+           "%s: and clients come", what);
+    person_end(&zb, &late, 0);
+}
+
+
+static void
+fill_keys(void)
+{
+    char      key[16];
+    uint64_t  used;
+    unsigned  i, refused;
+
+    bounded(4 * MB);
+    settle();
+
+    for (i = refused = 0; i < 40000; i++) {
+        snprintf(key, sizeof(key), "%u", i);
+        refused += publish("attack", &attacker, i, 1, key) == FULL;
+    }
+
+    used = share(NGX_HTTP_FANOUT_SHARE_keys).used;
+    ok(refused > 0 && used < share(NGX_HTTP_FANOUT_SHARE_keys).max,
+       "keys: %u of 40000 were refused", refused);
+    is_int(share(NGX_HTTP_FANOUT_SHARE_keys).refused, refused,
+           "keys: which is counted");
+    is_int(publish("attack", &attacker, 0, 1, "0"), OK,
+           "keys: those taken are known, and none was forgotten");
+    is_int(share(NGX_HTTP_FANOUT_SHARE_keys).used, used, "keys: one less");
+    is_int(publish("attack", &attacker, 0, 1, ""), OK,
+           "keys: without one it may publish");
+    unharmed("keys");
+    checked(&za, "keys");
+
+    /* each on a channel of its own, which it keeps */
+
+    fanout_test_seconds += 1000;
+    (void) sweep_all(&za);
+
+    for (i = refused = 0; i < 40000; i++) {
+        snprintf(key, sizeof(key), "%u", i);
+        refused += publish(key, &attacker, i, 1, key) == FULL;
+    }
+
+    ok(refused > 0, "keys and channels: %u were refused", refused);
+    unharmed("keys and channels");
+    checked(&za, "keys and channels");
+
+    fanout_test_seconds += 1000;
+    stop(4 * MB, "keys and channels");
+}
+
+
+static void
+fill_channels(void)
+{
+    char       name[16];
+    class_t    class;
+    unsigned   i, refused;
+    channel_t  c;
+
+    bounded(4 * MB);
+    settle();
+
+    for (i = refused = 0; i < 60000; i++) {
+        snprintf(name, sizeof(name), "one %u", i);
+        refused += publish(name, &attacker, i, 1, "") != OK;
+    }
+
+    is_int(refused, 0, "channels: one message each goes on for ever");
+    unharmed("channels");
+    (void) ngx_http_fanout_zone_get_class(&za, 2, &class);
+    ok(class.evicted > 0, "channels: it loses its own");
+    checked(&za, "channels");
+
+    for (i = refused = 0; i < 30000; i++) {
+        snprintf(name, sizeof(name), "sub %u", i);
+        c = view(&za, name, &attacker);
+        refused += ngx_http_fanout_channel_open(&za, &c, i) == FULL;
+    }
+
+    ok(refused > 0, "subscriptions: %u were refused", refused);
+    unharmed("subscriptions");
+    checked(&za, "subscriptions");
+
+    for (i = 0; i < 3000; i++) {
+        (void) publish("large", &attacker, i, 20000, "");
+    }
+
+    unharmed("large messages");
+    checked(&za, "large messages");
+    stop(4 * MB, "channels");
+}
+
+
+static void
+fill_members(void)
+{
+    char       name[16], key[16], data[4001];
+    put_t      r;
+    person_t   p;
+    unsigned   i, k, refused;
+    channel_t  c, v;
+
+    bounded(4 * MB);
+    settle();
+    (void) person_add(&za, &p, 1, "", "", 0);
+    memset(data, 'd', sizeof(data));
+    data[4000] = '\0';
+
+    for (i = refused = 0; i < 50; i++) {
+        snprintf(name, sizeof(name), "room %u", i);
+        c = view(&za, name, &attacker);
+        (void) ngx_http_fanout_channel_open(&za, &c, i);
+        (void) person_sit(&za, &c, &p);
+
+        for (k = 0; k < 32; k++) {
+            snprintf(key, sizeof(key), "%u", k);
+            refused += person_put(&za, &c, &p, key, data, ENTER|DATA, &r)
+                       == FULL;
+        }
+    }
+
+    ok(refused > 0, "members: %u of 1600 were refused", refused);
+    ok(share(NGX_HTTP_FANOUT_SHARE_members).used
+       <= share(NGX_HTTP_FANOUT_SHARE_members).max * 8 / 10 + 100,
+       "members: they have four fifths");
+    unharmed("members");
+    checked(&za, "members");
+
+    /* others have the last fifth */
+
+    victim.presence = 1;
+    v = view(&zb, "theirs", &victim);
+    (void) ngx_http_fanout_channel_open(&zb, &v, 0);
+    (void) person_add(&zb, &p, 2, "", "", 0);
+    is_int(person_sit(&zb, &v, &p), OK, "members: another sits down");
+    is_int(person_put(&zb, &v, &p, "", data, ENTER|DATA, &r), OK,
+           "members: and is present");
+    is_int(person_put(&zb, &v, &p, "", "new", DATA, &r), OK,
+           "members: and changes");
+    victim.presence = 0;
+    checked(&za, "members of others");
+    stop(4 * MB, "members");
+}
+
+
+/* Many that come and are cut: unheard, or heard. */
+
+static void
+fill_sessions(void)
+{
+    stat_t     st;
+    result_t   r;
+    unsigned   i, full;
+    person_t   named, nameless, p;
+    channel_t  v;
+
+    bounded(4 * MB);
+    settle();
+
+    v = view(&za, "victim", &victim);
+    (void) ngx_http_fanout_channel_open(&za, &v, 0);
+    (void) person_add(&za, &named, 1, "user", "", 0);
+    (void) person_sit(&za, &v, &named);
+    (void) person_add(&za, &nameless, 2, "", "", 0);
+    person_cut(&za, &named, 30000, 1);
+    person_cut(&za, &nameless, 30000, 1);
+
+    for (i = full = 0; i < 100000; i++) {
+        full += person_add(&za, &p, 10 + i, "", "", 0) != OK;
+        person_cut(&za, &p, 60000, 0);
+    }
+
+    is_int(full, 0, "sessions: the unheard give way to the unheard");
+    ok(person_resume(&zb, &nameless) == OK && person_resume(&zb, &named) == OK,
+       "sessions: who was heard comes back");
+    person_cut(&zb, &named, 30000, 1);
+    person_cut(&zb, &nameless, 30000, 1);
+    unharmed("sessions");
+
+    /* a publish needs room: the unheard go before any history */
+
+    ngx_http_fanout_zone_stat(&za, &st);
+    i = st.lingering;
+    (void) ngx_http_fanout_channel_purge(&za, &v, NULL, 0, &r);
+
+    for (full = 0; full < 20000; full++) {
+        (void) publish("large", &attacker, full, 100, "");
+        (void) publish("larger", &attacker, full, 20000, "");
+        ngx_http_fanout_zone_stat(&za, &st);
+
+        if (st.lingering < i) {
+            break;
+        }
+    }
+
+    is_int(st.evicted, 0, "sessions: no history was evicted before");
+    ok(person_resume(&zb, &nameless) == OK && person_resume(&zb, &named) == OK,
+       "sessions: who was heard is there");
+    checked(&za, "sessions");
+    person_cut(&zb, &named, 30000, 1);
+    person_cut(&zb, &nameless, 30000, 1);
+
+    /* of the heard those with a user go last */
+
+    for (i = full = 0; i < 100000; i++) {
+        full += person_add(&za, &p, 200000 + i, "", "", 0) != OK;
+        person_cut(&za, &p, 60000, 1);
+    }
+
+    is_int(full, 0, "sessions: the nameless give way to the nameless");
+    is_int(person_resume(&zb, &nameless), NOTFOUND,
+           "sessions: by the time that is left");
+    is_int(person_resume(&zb, &named), OK, "sessions: and not the named");
+    checked(&za, "sessions of the nameless");
+    stop(4 * MB, "sessions");
+}
+
+
+/* What a flush needs, nobody is given up for. */
+
+static void
+fill_flush(void)
+{
+    char       data[8001];
+    put_t      r;
+    stat_t     st;
+    unsigned   i, n;
+    person_t   p, *stones;
+    channel_t  c;
+
+    start(MB);
+    memset(data, 'd', sizeof(data));
+    data[8000] = '\0';
+    stones = calloc(20000, sizeof(person_t));
+
+    c = view(&za, "room", &attacker);
+    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) person_add(&za, &p, 1, "user", "", 0);
+    (void) person_sit(&za, &c, &p);
+    (void) person_put(&za, &c, &p, "", data, ENTER|DATA, &r);
+    (void) flush_all(&za);
+
+    for (n = 0; person_add(&za, &stones[n], 10 + n, "", "", 0) == OK; n++) {
+        /* void */
+    }
+
+    ok(free_blocks(&za) < 2, "flush: hardly a block is free");
+
+    for (i = 0; i < 500; i++) {
+        person_cut(&za, &stones[i], 60000, i % 2);
+    }
+
+    (void) person_drop(&za, &c, &p, "");
+    (void) flush_all(&za);
+
+    ngx_http_fanout_zone_stat(&za, &st);
+    is_int(st.lingering, 500, "flush: nobody is given up for it");
+    is_int(st.nmembers, 0, "flush: the member has left");
+    checked(&za, "flush");
+
+    free(stones);
+    stop(MB, "flush");
+}
+
+
+int
+main(void)
+{
+    fill_keys();
+    fill_channels();
+    fill_members();
+    fill_sessions();
+    fill_flush();
+
+    return done_testing();
+}
