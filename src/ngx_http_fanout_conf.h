@@ -62,6 +62,16 @@ char *fanout_conf_time(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
 /* An error if a parameter name= is there twice, from an argument on. */
 char *fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first);
 
+/* Shares of a zone: the default ones; a parameter of fanout_zone, DECLINED if
+ * it is none of them; what they make together; share= of fanout_channel. */
+void fanout_conf_shares(ngx_http_fanout_app_t *app);
+ngx_int_t fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_http_fanout_app_t *app);
+char *fanout_conf_zone_shares(ngx_conf_t *cf, ngx_http_fanout_app_t *app);
+char *fanout_conf_channel_share(ngx_conf_t *cf, ngx_str_t *value,
+    ngx_str_t *s, ngx_http_fanout_app_t *app,
+    ngx_http_fanout_policy_t *policy);
+
 /* The zone of a name, NULL: none so far. */
 ngx_http_fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);
 

@@ -66,7 +66,7 @@ typedef struct {
 static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_app_t *app);
 static char *channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_policy_t *policy);
+    ngx_http_fanout_app_t *app, ngx_http_fanout_policy_t *policy);
 static int64_t parameter_value(const parameter_t *p, ngx_str_t *s);
 static int64_t word_value(const word_t *word, ngx_str_t *s);
 static void policy_set(ngx_http_fanout_policy_t *policy, policy_e id,
@@ -208,6 +208,7 @@ ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     app->name = value[1];
     app->frames = 64 * 1024 * 1024;
+    fanout_conf_shares(app);
     ngx_str_set(&app->none.text, "");
     app->none.keep.linger = NGX_HTTP_FANOUT_LINGER;
     app->none.keep.batch = NGX_HTTP_FANOUT_BATCH;
@@ -229,6 +230,10 @@ ngx_http_fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (zone_parameter(cf, &value[i], app) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (fanout_conf_zone_shares(cf, app) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     app->shm_zone = ngx_shared_memory_add(cf, &value[1], size,
@@ -326,9 +331,17 @@ zone_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_http_fanout_app_t *app)
         return NGX_CONF_OK;
     }
 
+    n = fanout_conf_zone_share(cf, value, app);
+
+    if (n != NGX_DECLINED) {
+        return n == NGX_OK ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_zone\" has "
-                       "slots=, held=, idle=, dedupe= and frames=", value);
+                       "slots=, held=, idle=, dedupe=, frames=, channels=, "
+                       "keys=, members=, sessions=, mail=, signals=, events= "
+                       "and history=", value);
 
     return NGX_CONF_ERROR;
 }
@@ -393,7 +406,7 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     for (i = 3; i < cf->args->nelts; i++) {
-        if (channel_parameter(cf, &value[i], policy) != NGX_CONF_OK) {
+        if (channel_parameter(cf, &value[i], app, policy) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
     }
@@ -433,11 +446,15 @@ channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
 
 static char *
 channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_fanout_policy_t *policy)
+    ngx_http_fanout_app_t *app, ngx_http_fanout_policy_t *policy)
 {
     int64_t             n;
     ngx_str_t           s, *name;
     const parameter_t  *p;
+
+    if (fanout_conf_parameter(value, "share", &s)) {
+        return fanout_conf_channel_share(cf, value, &s, app, policy);
+    }
 
     for (p = parameters; p->name; p++) {
 
@@ -471,7 +488,7 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
                        "invalid parameter \"%V\": \"fanout_channel\" has "
                        "history=, bytes=, ttl=, presence=, members=, keys=, "
                        "linger=, batch=, changes=, seen=, idle=, expire=, "
-                       "alive=, publish= and hooks=", value);
+                       "alive=, publish=, hooks= and share=", value);
 
     return NGX_CONF_ERROR;
 }

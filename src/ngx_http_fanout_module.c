@@ -55,8 +55,7 @@ static ngx_conf_bitmask_t  transports[] = {
 static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_zone"),
-      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE2|NGX_CONF_TAKE3|NGX_CONF_TAKE4
-                        |NGX_CONF_TAKE5|NGX_CONF_TAKE6|NGX_CONF_TAKE7,
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       ngx_http_fanout_set_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,

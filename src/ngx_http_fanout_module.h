@@ -52,6 +52,8 @@ typedef struct {
     unsigned                        no_hooks:1; /* its channels have none */
     unsigned                        keys:1;     /* keys= is set */
     unsigned                        keeps:1;    /* changes= is set */
+    unsigned                        shares:1;   /* share= is set */
+    ngx_http_fanout_zone_share_t    share;      /* percent */
 } ngx_http_fanout_policy_t;
 
 
@@ -68,6 +70,10 @@ typedef struct {
     ngx_msec_t                      resume;     /* the longest of the zone */
     ngx_array_t                     policies;   /* policy_t, in order */
     ngx_http_fanout_policy_t        none;       /* for names none matches */
+    ngx_http_fanout_zone_share_t    shares[NGX_HTTP_FANOUT_NSHARES];
+                                                /* percent */
+    ngx_uint_t                      history_min;    /* percent: guaranteed */
+    ngx_uint_t                      history_said;   /* of it by policies */
     unsigned                        members_publish:1;  /* some policy says */
     ngx_http_fanout_hook_t         *tell;       /* of events, or NULL */
     ngx_http_fanout_hook_t         *ask;        /* for publishes, or NULL */
@@ -203,6 +209,11 @@ extern ngx_module_t  ngx_http_fanout_module;
 /* the policy of a channel: the first whose pattern matches, or none */
 ngx_http_fanout_policy_t *ngx_http_fanout_policy(ngx_http_fanout_app_t *app,
     ngx_str_t *channel);
+
+
+/* Shares of the zone as configured, when all policies have their classes. */
+void ngx_http_fanout_shares(ngx_http_fanout_app_t *app,
+    ngx_http_fanout_zone_shares_t *shares);
 
 
 /* the hooks of the processes, see process.c; init_module is called in the

@@ -72,6 +72,12 @@ static ngx_http_fanout_status_format_t  formats[] = {
 #define NFORMATS  (sizeof(formats) / sizeof(formats[0]))
 
 
+const char *const  ngx_http_fanout_share_names[] = {
+#define NGX_HTTP_FANOUT_SHARE(name, text)  #name,
+    NGX_HTTP_FANOUT_SHARES(NGX_HTTP_FANOUT_SHARE)
+#undef NGX_HTTP_FANOUT_SHARE
+};
+
 const char *const  ngx_http_fanout_counter_names[] = {
 #define NGX_HTTP_FANOUT_COUNTER(name, text)  #name,
     NGX_HTTP_FANOUT_COUNTERS(NGX_HTTP_FANOUT_COUNTER)

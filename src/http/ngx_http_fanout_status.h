@@ -145,6 +145,7 @@ void ngx_http_fanout_status_metrics(ngx_http_fanout_writer_t *w,
 
 /* The names of counters, in their order, and what they count. */
 extern const char *const  ngx_http_fanout_counter_names[];
+extern const char *const  ngx_http_fanout_share_names[];
 extern const char *const  ngx_http_fanout_counter_texts[];
 
 /* Calls one of them for a frame: NGX_ERROR. */

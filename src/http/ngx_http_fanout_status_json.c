@@ -114,6 +114,15 @@ write_zone(ngx_http_fanout_writer_t *w)
     NGX_HTTP_FANOUT_STATUS_USES(NGX_HTTP_FANOUT_USE)
 #undef NGX_HTTP_FANOUT_USE
 
+    put_text(w, "},\"shares\":{");
+
+    for (n = 0; n < NGX_HTTP_FANOUT_NSHARES; n++) {
+        put(w, "%s\"%s\":{\"used\":%uL,\"min\":%uL,\"max\":%uL,"
+            "\"refused\":%uL}", n ? "," : "",
+            ngx_http_fanout_share_names[n], st->shares[n].used,
+            st->shares[n].min, st->shares[n].max, st->shares[n].refused);
+    }
+
     put_text(w, "}");
 
 #define NGX_HTTP_FANOUT_NUMBER_OF(name, member, metric, type, text)           \
@@ -231,6 +240,10 @@ write_classes(ngx_http_fanout_writer_t *w)
         put_number(w, "channels", class.channels);
         put_number(w, "messages", class.messages);
         put_number(w, "bytes", class.bytes);
+        put_number(w, "blocks", class.blocks);
+        put_number(w, "min", class.min);
+        put_number(w, "max", class.max);
+        put_number(w, "evicted", class.evicted);
         write_class_limits(w, i);
         put_text(w, "}");
     }

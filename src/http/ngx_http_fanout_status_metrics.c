@@ -50,6 +50,7 @@ static void write_workers(metrics_t *m);
 static void write_latency(metrics_t *m);
 static void write_latency_of(metrics_t *m, ngx_uint_t slot);
 static void write_classes(metrics_t *m);
+static void write_shares(metrics_t *m);
 static void family(metrics_t *m, const char *name, ngx_uint_t type,
     const char *text);
 static void sample(metrics_t *m, const char *name, ngx_uint_t type,
@@ -102,7 +103,27 @@ static const metric_t  class_metrics[] = {
     { "class_messages", "Messages appended, by pattern", COUNTER,
       in(messages) },
     { "class_message_bytes", "Payload of messages appended, by pattern",
-      COUNTER, in(bytes) }
+      COUNTER, in(bytes) },
+    { "class_zone_bytes", "What of the zone histories and channels not in use "
+      "take, by pattern", BYTES, in(blocks) },
+    { "class_zone_min_bytes", "What of it is guaranteed, by pattern", BYTES,
+      in(min) },
+    { "class_zone_max_bytes", "What it may be at most, by pattern", BYTES,
+      in(max) },
+    { "class_evicted", "Entries let go of for lack of room, by pattern",
+      COUNTER, in(evicted) }
+};
+
+static const metric_t  share_metrics[] = {
+
+#define by(member)  offsetof(ngx_http_fanout_share_stat_t, member)
+
+    { "share_bytes", "What of the zone is in use, by kind", BYTES, by(used) },
+    { "share_min_bytes", "What of it is guaranteed, by kind", BYTES,
+      by(min) },
+    { "share_max_bytes", "What it may be at most, by kind", BYTES, by(max) },
+    { "share_refused", "What was refused for the share of its kind", COUNTER,
+      by(refused) }
 };
 
 #define of_array(a)   (sizeof(a) / sizeof((a)[0]))
@@ -132,6 +153,7 @@ ngx_http_fanout_status_metrics(ngx_http_fanout_writer_t *w,
     write_workers(m);
     write_latency(m);
     write_classes(m);
+    write_shares(m);
 
     if (openmetrics) {
         put_text(w, "# EOF\n");
@@ -364,6 +386,27 @@ write_classes(metrics_t *m)
         for (i = 0; i < n; i++) {
             sample(m, row->name, row->type, "class", classes[i].pattern,
                    classes[i].len, number(&classes[i], row->offset));
+        }
+    }
+}
+
+
+static void
+write_shares(metrics_t *m)
+{
+    ngx_uint_t       i, k;
+    const char      *name;
+    const metric_t  *row;
+
+    for (k = 0; k < of_array(share_metrics); k++) {
+        row = &share_metrics[k];
+
+        family(m, row->name, row->type, row->text);
+
+        for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
+            name = ngx_http_fanout_share_names[i];
+            sample(m, row->name, row->type, "kind", name, ngx_strlen(name),
+                   number(&m->w->stat->shares[i], row->offset));
         }
     }
 }

@@ -160,14 +160,15 @@ claim(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
 }
 
 
-/* of channels, one for each policy */
+/* of channels, one for each policy, and what they may take */
 
 static void
 classes(ngx_http_fanout_hub_t *hub)
 {
-    ngx_uint_t                 i;
-    ngx_http_fanout_app_t     *app;
-    ngx_http_fanout_policy_t  *policy;
+    ngx_uint_t                      i;
+    ngx_http_fanout_app_t          *app;
+    ngx_http_fanout_policy_t       *policy;
+    ngx_http_fanout_zone_shares_t   shares;
 
     app = hub->app;
     policy = app->policies.elts;
@@ -179,6 +180,9 @@ classes(ngx_http_fanout_hub_t *hub)
 
     app->none.keep.class = ngx_http_fanout_zone_class(&hub->zone,
                                                       (u_char *) "", 0);
+
+    ngx_http_fanout_shares(app, &shares);
+    ngx_http_fanout_zone_bound(&hub->zone, &shares);
 }
 
 
@@ -356,6 +360,7 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
 
         ngx_http_fanout_identity_end(&hub->zone, s->identity_ref,
                                      &s->identity, s->conf->resume,
+                                     s->heard || s->resumed,
                                      NGX_HTTP_FANOUT_LEFT_NETWORK);
     }
 
