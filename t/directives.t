@@ -156,6 +156,15 @@ my @zone = (
     'fanout_zone z 8m slots=65'    => 'invalid "slots=65".*64',
     'fanout_zone z 8m slots=x'     => 'invalid "slots=x"',
     'fanout_zone z 8m slots='      => 'invalid "slots="',
+    'fanout_zone z 8m keys=5%'     => 'invalid "keys=5%": a range of percentages',
+    'fanout_zone z 8m keys=9%-5%'  => 'invalid "keys=9%-5%"',
+    'fanout_zone z 8m mail=1-5%'   => 'invalid "mail=1-5%"',
+    'fanout_zone z 8m members=5%-101%' => 'invalid "members=5%-101%"',
+    'fanout_zone z 8m signals=0%-0%' => 'invalid "signals=0%-0%"',
+    'fanout_zone z 8m history=0%'  => 'invalid "history=0%": a percentage',
+    'fanout_zone z 8m history=80%' => 'guaranteed shares of zone "z" are 105% of it',
+    'fanout_zone z 8m sessions=40%-50% history=50%'
+                                   => 'guaranteed shares of zone "z" are 105% of it',
     'fanout_zone z 8m held=0%'     => 'invalid "held=0%"',
     'fanout_zone z 8m held=91%'    => 'invalid "held=91%"',
     'fanout_zone z 8m held=%'      => 'invalid "held=%"',
@@ -183,6 +192,8 @@ my @channel = (
     'fanout_channel app * x'       => 'invalid parameter "x"',
     'fanout_channel app * x=1'     => 'invalid parameter "x=1"',
     'fanout_channel app * history' => 'invalid parameter "history"',
+    'fanout_channel app * share=10%'        => 'invalid "share=10%": a range',
+    'fanout_channel app * share=30%-50%'    => 'guaranteed 30%, while "history=".*guarantees 25%',
     'fanout_channel app * history=x'        => 'invalid "history=x"',
     'fanout_channel app * history=-1'       => 'invalid "history=-1"',
     'fanout_channel app * history='         => 'invalid "history="',
@@ -627,7 +638,12 @@ subtest 'and what is right' => sub {
                   'fanout_channel app a:*:b:* history=10000000',
                   'fanout_channel app a hooks=off',
                   'fanout_channel app a hooks=on history=1',
-                  'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%')
+                  'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%',
+                  'fanout_zone z 2m keys=0%-1% history=70% members=10%-100%',
+                  'fanout_zone z 2m slots=8 held=5% idle=1m dedupe=1m frames=1m'
+                  . ' channels=1%-50% keys=1%-50% members=1%-50% sessions=1%-50%'
+                  . ' mail=1%-50% signals=1%-50% events=1%-50% history=1%',
+                  'fanout_channel app z* history=1 share=25%-100%')
     {
         my ($status, $said) = check($line, '');
         is($status, 0, $line) or diag($said);

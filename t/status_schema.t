@@ -44,11 +44,12 @@ sub list_of {
 
 my $zone     = source('zone/ngx_http_fanout_zone.h');
 my @counters = list_of($zone, 'NGX_HTTP_FANOUT_COUNTERS');
+my @shares   = list_of($zone, 'NGX_HTTP_FANOUT_SHARES');
 my @series   = (list_of($zone, 'NGX_HTTP_FANOUT_RATES'),
                 list_of($zone, 'NGX_HTTP_FANOUT_GAUGES'));
 
 
-# members by their paths; those of counters and series go by lists of their own
+# members by their paths; those of counters, series and shares go by lists of their own
 
 my %real;
 
@@ -56,8 +57,8 @@ sub walk {
     my ($value, $path) = @_;
 
     if (ref $value eq 'HASH') {
-        if ($path =~ /(?:^|\.)(?:counters|series)$/) {
-            my @names = $path =~ /series$/ ? @series : @counters;
+        if ($path =~ /(?:^|\.)(?:counters|series|shares)$/) {
+            my @names = $path =~ /series$/ ? @series : $path =~ /shares$/ ? @shares : @counters;
 
             is(join(' ', sort keys %$value), join(' ', sort @names),
                "$path: those of the source");
