@@ -110,8 +110,14 @@ subtest 'counters count' => sub {
     cmp_ok($z->{seq}, '>=', 8, 'entries of the zone');
 
     my %class = map { $_->{pattern} => $_ } @{ $s->{classes} };
-    is_deeply($class{'room:*'}, { pattern => 'room:*', channels => 2, messages => 7,
-                                  bytes => 3 * 3 + 4 * 4 }, 'a class');
+    my %room  = %{ $class{'room:*'} || {} };
+    my %share = map { $_ => delete $room{$_} } qw( blocks min max evicted );
+
+    is_deeply(\%room, { pattern => 'room:*', channels => 2, messages => 7,
+                        bytes => 3 * 3 + 4 * 4 }, 'a class');
+    cmp_ok($share{blocks}, '>=', 7, 'its blocks');
+    cmp_ok($share{max}, '>', $share{min}, 'and what it may have');
+    is($share{evicted}, 0, 'nothing of it was evicted');
     is($class{'*'}{messages}, 1, 'another class');
 };
 
