@@ -315,7 +315,8 @@ subtest 'a channel is closed' => sub {
     }
 
     is($raw->wait_close, 1012, 'a raw client is closed');
-    is(status('channels/none?close=1'), 404, 'a channel that is not there');
+    is($http->delete('/api/channels/none?close=1')->{status}, 404,
+       'a channel that is not there');
 };
 
 is_deeply([ $nginx->worker_pids ], [ $one, $two ], 'the workers live');

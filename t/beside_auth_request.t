@@ -135,7 +135,7 @@ is(status_of("/$_->[0]?channel=own:x:1&token=$_->[1]"), $_->[2],
 
 is($nginx->http->get('/fanout/channels?token=banned')->{status}, 403,
    'the API is refused as well');
-is($nginx->http->post('/fanout/channels/room:1/messages?token=ann', '1')
+is($nginx->http->post('/fanout/channels/room:1/messages?event=token=ann', '1')
    ->{status}, 201, 'and allowed, with its body');
 
 subtest 'the user is the one that was authenticated' => sub {

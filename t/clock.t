@@ -111,7 +111,9 @@ for my $ms (-3_600_000, 1_800_000, -86_400_000, -86_400_500) {
     shift_clock($ms);
 
     for my $i (1 .. 20) {
-        my $r = post('room', "$ms $i")->json;
+        my $answer = post('room', "$ms $i");
+        my $r = $answer->json
+            or die "$ms $i: $answer->{status}: $answer->{body}\n";
 
         is($r->{offset}, $last->{offset} + 1, "$ms: the next offset")
             if $r->{offset} != $last->{offset} + 1 || $i == 1;

@@ -19,6 +19,8 @@ my $nginx = Fanout::Nginx->start(
     tls  => 1,
     http => <<'END',
         fanout_zone app 16m;
+        fanout_rate off;
+        fanout_budget off;
         fanout_channel app * history=100;
         fanout_permit all *;
         fanout_origin *;

@@ -51,6 +51,7 @@ static const ngx_http_fanout_api_route_t *route(ngx_http_fanout_api_t *api);
 static ngx_http_fanout_error_e check_args(ngx_http_fanout_api_t *api,
     const ngx_http_fanout_api_route_t *rt);
 static ngx_uint_t is_word_of(ngx_str_t *word, const char *words);
+static ngx_uint_t is_variable(ngx_http_request_t *r, ngx_str_t *name);
 static ngx_int_t start(ngx_http_fanout_api_t *api,
     const ngx_http_fanout_api_route_t *rt);
 static ngx_uint_t is_encoded(ngx_http_request_t *r);
@@ -183,7 +184,8 @@ ngx_http_fanout_api_handler(ngx_http_request_t *r)
 }
 
 
-/* Each argument of the query is one that the route has. */
+/* Each argument of the query is one that the route has, or that the
+ * configuration reads, such as a token by $arg_token. */
 
 static ngx_http_fanout_error_e
 check_args(ngx_http_fanout_api_t *api, const ngx_http_fanout_api_route_t *rt)
@@ -216,7 +218,7 @@ check_args(ngx_http_fanout_api_t *api, const ngx_http_fanout_api_route_t *rt)
             continue;
         }
 
-        if (!is_word_of(&name, names)) {
+        if (!is_word_of(&name, names) && !is_variable(api->request, &name)) {
             return ngx_http_fanout_api_fail(api,
                                     NGX_HTTP_FANOUT_E_BAD_REQUEST,
                                     "there is no argument \"%V\" here%s%s",
@@ -227,6 +229,30 @@ check_args(ngx_http_fanout_api_t *api, const ngx_http_fanout_api_route_t *rt)
     }
 
     return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+static ngx_uint_t
+is_variable(ngx_http_request_t *r, ngx_str_t *name)
+{
+    ngx_uint_t                  i;
+    ngx_http_variable_t        *v;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
+    v = cmcf->variables.elts;
+
+    for (i = 0; i < cmcf->variables.nelts; i++) {
+        if (v[i].name.len == name->len + 4
+            && ngx_strncmp(v[i].name.data, "arg_", 4) == 0
+            && ngx_strncasecmp(v[i].name.data + 4, name->data, name->len)
+               == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
