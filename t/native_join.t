@@ -16,7 +16,7 @@ use Fanout::Nginx;
 
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
-        fanout_zone app 32m;
+        fanout_zone app 64m;
         fanout_channel app none:*;
         fanout_channel app few:* history=5;
         fanout_channel app long:* history=400;
