@@ -174,7 +174,7 @@ my %by = (
         $ws->send_text('z' x 1000);
         my $text = $ws->recv_text($patience);
         $ws->close;
-        return $text eq 'z' x 1000;
+        return defined $text && $text eq 'z' x 1000;
     },
 
     'a stream' => sub {
