@@ -24,7 +24,7 @@ my $nginx = Fanout::Nginx->start(
     level   => 'warn',
     main    => 'worker_rlimit_nofile 8000;',
     events  => 'worker_connections 4000;',
-    http    => 'fanout_zone app 128m;
+    http    => 'fanout_zone app 128m; fanout_rate off; fanout_budget off;
                 fanout_channel app * presence=on linger=1s;',
     server  => 'listen 127.0.0.1:%%PORT%% backlog=4096;
                 location /rt { fanout app; fanout_permit all *; }

@@ -743,8 +743,8 @@ sub leave {
 sub put {
     my ($self, $op, %members) = @_;
 
-    my $id = $self->{wire}->send_cmd($op, channel => $self->{channel},
-                                     %members);
+    my $id = $self->{wire}->send_cmd($op,
+        $op eq 'ping' ? () : (channel => $self->{channel}), %members);
 
     $self->{wait}{$id} = $op;
     $self->{asked}++;
