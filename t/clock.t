@@ -57,6 +57,10 @@ my $nginx = do {
     );
 };
 
+# what takes long comes before there are clients, who have to answer pings
+
+Fanout::Swarm::build();
+
 my @pids = $nginx->worker_pids;
 my @http = map { $nginx->http(worker => $_) } @pids;
 my @subs = map { $nginx->native(path => '/rt', worker => $_) } @pids;
