@@ -35,8 +35,17 @@ END
         location /large  { fanout app; fanout_dialect raw;
                            fanout_message_size 1m; fanout_buffer 4m;
                            fanout_deflate_ratio 0; }
-        location /ratio  { fanout app; fanout_dialect raw;
+        location /rate   { fanout app; fanout_rate 1r/s burst=100; }
+        location /once   { fanout app; fanout_rate 1r/s burst=1; }
+        location /ratio  { fanout app; fanout_rate 1r/s burst=100;
                            fanout_deflate_ratio 20; }
+        location /any    { fanout app; fanout_rate 1r/s burst=100;
+                           fanout_deflate_ratio 0; }
+        location /rawrate { fanout app; fanout_dialect raw;
+                            fanout_rate 1r/s burst=100; }
+        location /address { fanout app; fanout_dialect raw;
+                            fanout_budget address commands=1/s sessions=off
+                                          burst=60s; }
         location /slow   { fanout app; fanout_buffer 4k; }
         location /api/   { fanout_api app; }
         location /status { fanout_status app; }
@@ -538,23 +547,6 @@ subtest 'bombs' => sub {
     like($ws->close_reason, qr/fanout_message_size/, 'over the size');
 
     $ws = raw('bomb');
-    $ws->send_deflated(1, 'a' x 60000);
-    is($ws->wait_close, 1009, '60 kB in a few bytes');
-    like($ws->close_reason, qr/fanout_deflate_ratio/, 'over the ratio');
-
-    $ws = raw('bomb', at => '/large');
-    $ws->send_deflated(1, 'a' x 60000);
-    is(got($ws)->{payload}, 'a' x 60000, 'where any ratio is allowed');
-
-    $ws = raw('bomb', at => '/ratio');
-    $ws->send_deflated(1, 'a' x 4096);
-    is(got($ws)->{payload}, 'a' x 4096, '4096 bytes may be any');
-    $ws->send_deflated(1, text(30000));
-    is(got($ws)->{payload}, text(30000), 'and what is no bomb');
-    $ws->send_deflated(1, 'a' x 4097);
-    is($ws->wait_close, 1009, 'one more is a bomb');
-
-    $ws = raw('bomb');
     $ws->send_deflated(1, text($limit));
     is(length got($ws)->{payload}, $limit, 'a message of the full size');
     $ws->send_deflated(1, text($limit + 1));
@@ -592,6 +584,153 @@ subtest 'bombs' => sub {
     }
 
     cmp_ok(counters()->{inflate_errors}, '>=', 100, 'they are counted');
+};
+
+
+# A publish of this many bytes that are all equal
+
+sub equal {
+    my ($ws, $n) = @_;
+
+    my $id = ++$ws->{equal};
+    my $cmd = qq({"id":$id,"op":"publish","channel":"equal","data":")
+              . 'a' x $n . '"}';
+
+    $ws->deflate ? $ws->send_deflated(1, $cmd) : $ws->send_text($cmd);
+
+    my $r = $ws->reply($id);
+
+    return $r && ($r->{ok} ? 'ok' : $r->{error}{code}) || 'nothing';
+}
+
+
+# How many of these are taken, and what is said then
+
+sub until_refused {
+    my ($ws, $size, $most) = @_;
+
+    for my $n (0 .. $most) {
+        my $is = equal($ws, $size);
+        return ($n, $is) if $is ne 'ok';
+    }
+
+    return ($most + 1, 'ok');
+}
+
+
+subtest 'what shrinks well is no bomb' => sub {
+    my $row = '[' . join(',', ('""') x 50) . ']';
+
+    for my $deflate (0, 1) {
+        my $ws = $nginx->native(path => '/rate', deflate => $deflate);
+        my %data = (
+            '5,000 equal bytes' => '"' . 'a' x 5000 . '"',
+            'an empty sheet'    => '[' . join(',', ($row) x 200) . ']',
+            'a blank canvas'    => '"data:image/png;base64,' . 'A' x 50000
+                                   . '"',
+        );
+
+        for my $what (sort keys %data) {
+            my $cmd = '{"id":"' . $what . '","op":"publish","channel":"well",'
+                      . '"data":' . $data{$what} . '}';
+
+            $deflate ? $ws->send_deflated(1, $cmd) : $ws->send_text($cmd);
+            ok(($ws->reply($what) || {})->{ok},
+               $what . ($deflate ? ', compressed' : ''));
+        }
+    }
+
+    my $ws = raw('well');
+    $ws->send_deflated(1, 'a' x 60000);
+    is(got($ws)->{payload}, 'a' x 60000, '60 kB in a few bytes, raw');
+};
+
+
+subtest 'what a message grows to costs' => sub {
+    my $before = counters();
+    my $ws = $nginx->native(path => '/rate', deflate => 1);
+    my ($n, $is) = until_refused($ws, 60000, 99);
+
+    # each 1 and (60,000 - 100 * some 100) / 4096
+
+    cmp_ok($n, '>=', 7, "of 100 commands, $n such messages");
+    cmp_ok($n, '<', 12, 'not more');
+    is($is, 'rate_limited', 'then its rate is used up');
+
+    my $charged = counters()->{inflate_charged} - $before->{inflate_charged};
+    cmp_ok($charged, '>', $n * 45000, "bytes charged: $charged");
+
+    $n++ while $n < 200 && equal($ws, 60000) eq 'rate_limited';
+
+    is($ws->wait_close, 4429, 'who goes on is closed');
+    like($ws->close_reason, qr/fanout_deflate_ratio/, 'for what it inflated');
+    cmp_ok($n, '<', 25, 'at a minute of its rate');
+
+    # what costs more than may be had at once is taken all the same
+
+    $ws = $nginx->native(path => '/once', deflate => 1);
+    is(equal($ws, 60000), 'ok', 'one alone');
+    is(equal($ws, 1), 'rate_limited', 'is paid afterwards');
+
+    # without compression, where any ratio is free, and where none is charged
+
+    for ([ 'not compressed', path => '/rate', deflate => 0 ],
+         [ 'any ratio', path => '/any', deflate => 1 ],
+         [ 'no rate', path => '/native', deflate => 1 ])
+    {
+        my ($how, @o) = @$_;
+        my ($n) = until_refused($nginx->native(@o), 60000, 79);
+        is($n, 80, "nothing is charged: $how");
+    }
+
+    # the ratio counts, and 4,096 bytes are free
+
+    for ([ '/rate', 4000, 80 ], [ '/ratio', 4000, 80 ], [ '/rate', 5500, 80 ],
+         [ '/ratio', 60000, 7 ])
+    {
+        my ($path, $size, $want) = @$_;
+        my ($n) = until_refused($nginx->native(path => $path, deflate => 1),
+                                $size, 79);
+        cmp_ok($n, '>=', $want, "$path, $size bytes: $n");
+        cmp_ok($n, '<=', $want + 1, 'not more') if $want < 80;
+    }
+};
+
+
+subtest 'a bomb costs its address' => sub {
+    my $ws = raw('bomb', at => '/rawrate');
+    my $n = 0;
+
+    while ($n < 100) {
+        $ws->send_deflated(1, 'a' x 60000);
+        last if length got($ws)->{payload} != 60000;
+        $n++;
+    }
+
+    is($ws->close_code, 4429, 'raw: closed for its rate');
+    cmp_ok($n, '<', 12, "after $n");
+
+    # what is refused has been inflated, too
+
+    for my $bad ([ 1009, '127.0.0.2', 'a' x 100_000 ],
+                 [ 1007, '127.0.0.3', 'a' x 60000 . "\xff" ])
+    {
+        my ($code, $local, $data) = @$bad;
+        my ($status, $closed) = (101, 0);
+
+        for (1 .. 60) {
+            $ws = raw('bomb', at => '/address', local => $local,
+                      expect => undef);
+            $status = $ws->status;
+            last if $status != 101;
+
+            $ws->send_deflated(1, $data);
+            $closed++ if $ws->wait_close == $code;
+        }
+
+        is($status, 429, "$code, again and again: the address has to wait");
+        cmp_ok($closed, '<', 30, "after $closed");
+    }
 };
 
 

@@ -31,6 +31,7 @@ static int64_t meter_grown(int64_t tokens, ngx_msec_t ms,
     const ngx_http_fanout_zone_limit_t *limit, uint64_t unit);
 static ngx_uint_t meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
     ngx_http_fanout_limited_t *limited);
+static int64_t meter_least(const ngx_http_fanout_zone_limit_t *limit);
 static void meter_spend(ngx_http_fanout_session_t *s, ngx_uint_t resource,
     uint64_t n);
 static void meter_tell(ngx_http_fanout_session_t *s);
@@ -351,6 +352,45 @@ refused:
 }
 
 
+ngx_uint_t
+ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_limited_t            limited;
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    limit = &s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                            [NGX_HTTP_FANOUT_BUDGET_COMMANDS];
+
+    meter_refill(s);
+
+    /* a second less than that: what is owed becomes less all the time */
+
+    if (limit->rate == 0
+        || s->meter.commands > meter_least(limit)
+                               + (int64_t) limit->rate * 1000)
+    {
+        return 0;
+    }
+
+    limited.scope = NGX_HTTP_FANOUT_SCOPE_SESSION;
+    limited.resource = NGX_HTTP_FANOUT_BUDGET_COMMANDS;
+    limited.wait = NGX_HTTP_FANOUT_DEBT;
+
+    ngx_http_fanout_meter_refused(s->hub, &limited);
+
+    return 1;
+}
+
+
+/* the most that a session may owe of commands */
+
+static int64_t
+meter_least(const ngx_http_fanout_zone_limit_t *limit)
+{
+    return -(int64_t) (limit->rate * NGX_HTTP_FANOUT_DEBT);
+}
+
+
 static ngx_uint_t
 meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
     ngx_http_fanout_limited_t *limited)
@@ -425,16 +465,14 @@ meter_grown(int64_t tokens, ngx_msec_t ms,
 void
 ngx_http_fanout_meter_charge(ngx_http_fanout_session_t *s, uint64_t cost)
 {
-    int64_t                              least;
     const ngx_http_fanout_zone_limit_t  *limit;
 
     limit = &s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
                             [NGX_HTTP_FANOUT_BUDGET_COMMANDS];
 
     if (limit->rate) {
-        least = -(int64_t) (limit->rate * NGX_HTTP_FANOUT_DEBT);
         s->meter.commands = ngx_max(s->meter.commands - (int64_t) cost,
-                                    least);
+                                    meter_least(limit));
     }
 
     meter_spend(s, NGX_HTTP_FANOUT_BUDGET_COMMANDS, cost);

@@ -14,8 +14,9 @@
  * Commands are counted in thousandths.  One costs 1, and as much for each:
  *  - message that it publishes beyond the first, and 512 subscribers of each;
  *  - channel that a stream or a poll joins;
- *  - 4096 bytes of a reply beyond the first, and of what a stream or a poll is
- *    told of the time before it joined.
+ *  - 4096 bytes of a reply beyond the first, of what a stream or a poll is told
+ *    of the time before it joined, and of what a compressed message grows to
+ *    beyond fanout_deflate_ratio.
  * A signal costs half of one, a command that is refused for its rate a tenth.
  */
 
@@ -106,6 +107,10 @@ ngx_uint_t ngx_http_fanout_meter_take(ngx_http_fanout_session_t *s,
  * or 0, and why not. */
 ngx_uint_t ngx_http_fanout_meter_writes(ngx_http_fanout_session_t *s,
     ngx_str_t *channel, ngx_http_fanout_limited_t *limited);
+
+/* Whether it owes about as much as it ever can: 1, and that is counted as a
+ * refusal; or 0. */
+ngx_uint_t ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s);
 
 /* Adds a cost: of commands, in 1/1000; of bytes that it is told, in a reply
  * without the first; of n messages to so many subscribers. */

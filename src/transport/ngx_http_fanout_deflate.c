@@ -434,9 +434,8 @@ deflater(int how)
 
 ngx_http_fanout_inflate_e
 ngx_http_fanout_inflate(const unsigned char *s, size_t len, size_t size,
-    size_t ratio, unsigned text, unsigned char **out, size_t *outlen)
+    unsigned text, unsigned char **out, size_t *outlen)
 {
-    size_t                      most;
     sink_t                      sink;
     z_stream                   *z;
     ngx_http_fanout_inflate_e   rc;
@@ -456,14 +455,8 @@ ngx_http_fanout_inflate(const unsigned char *s, size_t len, size_t size,
         return NGX_HTTP_FANOUT_INFLATE_MEMORY;
     }
 
-    most = (ratio && len <= (size_t) -1 / ratio) ? len * ratio : (size_t) -1;
-
-    if (most < NGX_HTTP_FANOUT_INFLATE_FREE) {
-        most = NGX_HTTP_FANOUT_INFLATE_FREE;
-    }
-
     memset(&sink, 0, sizeof(sink_t));
-    sink.max = size < most ? size : most;
+    sink.max = size;
     sink.size = len < INFLATE_FIRST / 4 ? INFLATE_FIRST / 4 : len;
     sink.text = text != 0;
 
@@ -487,17 +480,14 @@ ngx_http_fanout_inflate(const unsigned char *s, size_t len, size_t size,
         rc = NGX_HTTP_FANOUT_INFLATE_NOT_UTF8;
     }
 
+    *outlen = sink.len;
+
     if (rc == NGX_HTTP_FANOUT_INFLATE_OK) {
         *out = sink.data;
-        *outlen = sink.len;
         return rc;
     }
 
     free(sink.data);
-
-    if (rc == NGX_HTTP_FANOUT_INFLATE_SIZE && sink.max < size) {
-        return NGX_HTTP_FANOUT_INFLATE_RATIO;
-    }
 
     return rc;
 }

@@ -28,9 +28,6 @@
 
 #define NGX_HTTP_FANOUT_DEFLATE_TAIL   4    /* room beside the message */
 
-/* inflated bytes that any message may have, whatever the ratio says */
-#define NGX_HTTP_FANOUT_INFLATE_FREE   4096
-
 /* blocks that call themselves the last, in one message */
 #define NGX_HTTP_FANOUT_INFLATE_LASTS  64
 
@@ -49,7 +46,6 @@ typedef enum {
     NGX_HTTP_FANOUT_INFLATE_BROKEN,     /* no DEFLATE, or cut off: 1007 */
     NGX_HTTP_FANOUT_INFLATE_NOT_UTF8,   /* 1007 */
     NGX_HTTP_FANOUT_INFLATE_SIZE,       /* over the size: 1009 */
-    NGX_HTTP_FANOUT_INFLATE_RATIO,      /* over the ratio: 1009 */
     NGX_HTTP_FANOUT_INFLATE_MEMORY
 } ngx_http_fanout_inflate_e;
 
@@ -95,20 +91,20 @@ size_t ngx_http_fanout_deflate(int how, const unsigned char *s, size_t len,
 
 /*
  * Inflates the payload of a message, all frames together (7.2.2), to at most
- * "size" bytes, and at most "ratio" times its length (0: any) or
- * NGX_HTTP_FANOUT_INFLATE_FREE bytes.  With "text" it must be UTF-8.  Memory
- * is taken as it is filled.  An empty payload is an empty message.
+ * "size" bytes.  With "text" it must be UTF-8.  Memory is taken as it is
+ * filled.  An empty payload is an empty message.
  *
  * Blocks with BFINAL set may come anywhere (7.2.3.4, 7.2.3.5), but those after
  * one don't refer to what is before it.
  *
  * OK: "*out" is to be freed with free(); it may be NULL if "*outlen" is 0.
- * Otherwise it is NULL.
+ * Otherwise it is NULL, and "*outlen" is the number of bytes that were inflated
+ * before the error was found.
  */
 
 ngx_http_fanout_inflate_e ngx_http_fanout_inflate(const unsigned char *s,
-    size_t len, size_t size, size_t ratio, unsigned text,
-    unsigned char **out, size_t *outlen);
+    size_t len, size_t size, unsigned text, unsigned char **out,
+    size_t *outlen);
 
 
 #endif /* _NGX_HTTP_FANOUT_DEFLATE_H_INCLUDED_ */

@@ -16,6 +16,7 @@
 
 
 #define NGX_HTTP_FANOUT_FRAGMENTS     4096
+#define NGX_HTTP_FANOUT_INFLATE_FREE  4096  /* bytes, whatever the ratio */
 #define NGX_HTTP_FANOUT_PINGS         100   /* answered in ten seconds */
 #define NGX_HTTP_FANOUT_PROOF         'r'   /* data of a ping */
 
@@ -26,6 +27,8 @@ static ngx_int_t complete(ngx_http_fanout_session_t *s,
     ngx_http_fanout_ws_event_t *ev, u_char *data, size_t len);
 static ngx_int_t inflate_message(ngx_http_fanout_session_t *s,
     ngx_uint_t opcode, u_char *data, size_t len);
+static void charge_inflated(ngx_http_fanout_session_t *s, size_t len,
+    size_t outlen);
 static void receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 static void pong(ngx_http_fanout_session_t *s, ngx_http_fanout_ws_event_t *ev);
@@ -309,33 +312,51 @@ receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 }
 
 
-/* Only when all of it has come: so there is one inflater for all sessions, and
- * what a message may grow to is known from its length. */
+/* Only when all of it has come: so there is one inflater for all sessions.  One
+ * that owes about all it can is closed before it makes the server inflate
+ * more. */
 
 static ngx_int_t
 inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len)
 {
-    u_char      *out;
-    size_t       outlen;
-    ngx_uint_t   code;
-    const char  *why;
+    u_char                     *out;
+    size_t                      outlen;
+    ngx_uint_t                  code;
+    const char                 *why;
+    ngx_http_fanout_inflate_e   rc;
 
-    switch (ngx_http_fanout_inflate(data, len, s->conf->ws.size,
-                                    s->conf->deflate_ratio,
-                                    opcode == NGX_HTTP_FANOUT_WS_TEXT,
-                                    &out, &outlen))
-    {
-    case NGX_HTTP_FANOUT_INFLATE_OK:
+    if (s->conf->deflate_ratio && ngx_http_fanout_meter_broke(s)) {
+        ngx_http_fanout_session_close(s, 4429,
+                                      "too many bytes inflated: fanout_rate, "
+                                      "fanout_deflate_ratio");
+        return NGX_OK;
+    }
+
+    rc = ngx_http_fanout_inflate(data, len, s->conf->ws.size,
+                                 opcode == NGX_HTTP_FANOUT_WS_TEXT,
+                                 &out, &outlen);
+
+    ngx_http_fanout_spend(s->hub, outlen * NGX_HTTP_FANOUT_WORK_INFLATE);
+
+    if (rc == NGX_HTTP_FANOUT_INFLATE_OK) {
         ngx_http_fanout_count(s->hub, inflated);
         ngx_http_fanout_add(s->hub, inflated_in, len);
         ngx_http_fanout_add(s->hub, inflated_out, outlen);
-        ngx_http_fanout_spend(s->hub, outlen * NGX_HTTP_FANOUT_WORK_INFLATE);
 
         receive(s, opcode, out ? out : (u_char *) "", outlen);
         free(out);
 
+        /* as all costs, afterwards: else what costs more than the burst could
+         * never be sent */
+        charge_inflated(s, len, outlen);
+
         return NGX_OK;
+    }
+
+    charge_inflated(s, len, outlen);
+
+    switch (rc) {
 
     case NGX_HTTP_FANOUT_INFLATE_BROKEN:
         code = NGX_HTTP_FANOUT_WS_NOT_UTF8;
@@ -352,11 +373,6 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         why = "message too big: fanout_message_size";
         break;
 
-    case NGX_HTTP_FANOUT_INFLATE_RATIO:
-        code = NGX_HTTP_FANOUT_WS_TOO_BIG;
-        why = "message too big for its length: fanout_deflate_ratio";
-        break;
-
     default: /* NGX_HTTP_FANOUT_INFLATE_MEMORY */
         return NGX_ERROR;
     }
@@ -368,6 +384,28 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     ngx_http_fanout_session_close(s, code, why);
 
     return NGX_OK;
+}
+
+
+/* What a message grows to beyond the ratio costs as a reply of that length. */
+
+static void
+charge_inflated(ngx_http_fanout_session_t *s, size_t len, size_t outlen)
+{
+    size_t  ratio, allowed;
+
+    ratio = s->conf->deflate_ratio;
+
+    if (ratio == 0) {
+        return;
+    }
+
+    allowed = ngx_max(len * ratio, NGX_HTTP_FANOUT_INFLATE_FREE);
+
+    if (outlen > allowed) {
+        ngx_http_fanout_add(s->hub, inflate_charged, outlen - allowed);
+        ngx_http_fanout_meter_told(s, outlen - allowed);
+    }
 }
 
 

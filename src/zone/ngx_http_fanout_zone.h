@@ -119,7 +119,8 @@
     _(inflated,        "messages of clients inflated")                        \
     _(inflated_in,     "bytes of them as received")                           \
     _(inflated_out,    "bytes of them after")                                 \
-    _(inflate_errors,  "messages refused: broken, too big, or a bomb")        \
+    _(inflate_charged, "bytes of them beyond the ratio, which were charged")  \
+    _(inflate_errors,  "compressed messages refused: broken, or too big")     \
     _(broadcasts,      "entries appended for responses")                      \
     _(broadcast_failures, "responses that could not be published")            \
     _(broadcast_skipped, "responses published without their body")            \

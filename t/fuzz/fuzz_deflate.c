@@ -7,8 +7,8 @@
  * The first byte of an input says what the rest is:
  *   0  a Sec-WebSocket-Extensions header: its offer again in canonical form
  *      must be understood the same
- *   1  a payload; the next three bytes are size / 16, ratio and text.  What
- *      comes of it must be what zlib alone says, within the limits
+ *   1  a payload; the next three bytes are the size, in 16 and in 4096, and
+ *      text.  What comes of it must be what zlib alone says, within the limit
  *   2  a message; the next byte is level and window.  Both ways to deflate it
  *      must inflate to it, the small one with a window of 256 bytes
  */
@@ -118,7 +118,7 @@ payload(const uint8_t *s, size_t len)
 {
     int                         text;
     long                        n;
-    size_t                      outlen, size, ratio, most;
+    size_t                      outlen, size;
     unsigned char              *out, *in;
     static unsigned char        want[MOST];
     ngx_http_fanout_inflate_e   rc;
@@ -127,8 +127,7 @@ payload(const uint8_t *s, size_t len)
         return;
     }
 
-    size = 1 + 16 * s[0];
-    ratio = s[1];
+    size = 1 + 16 * s[0] + 4096 * s[1];
     text = s[2] & 1;
     s += 3;
     len -= 3;
@@ -139,14 +138,10 @@ payload(const uint8_t *s, size_t len)
 
     n = reference(in, len + 4, want, MOST, 15, MOST);
 
-    rc = ngx_http_fanout_inflate(s, len, size, ratio, text, &out, &outlen);
-
-    most = ratio ? ratio * len : MOST;
-    most = most < NGX_HTTP_FANOUT_INFLATE_FREE ? NGX_HTTP_FANOUT_INFLATE_FREE
-                                               : most;
+    rc = ngx_http_fanout_inflate(s, len, size, text, &out, &outlen);
 
     if (rc == NGX_HTTP_FANOUT_INFLATE_OK) {
-        must(outlen <= size && outlen <= most, "within the limits");
+        must(outlen <= size, "within the limit");
         must(n < 0 || len == 0
              || (outlen == (size_t) n && memcmp(out, want, n) == 0),
              "as zlib says");
@@ -154,15 +149,11 @@ payload(const uint8_t *s, size_t len)
                       == NGX_HTTP_FANOUT_UTF8_OK, "text is UTF-8");
 
     } else {
-        must(out == NULL && outlen == 0, "nothing is left");
+        must(out == NULL && outlen <= size, "nothing is left");
     }
 
     if (rc == NGX_HTTP_FANOUT_INFLATE_SIZE) {
         must(n < 0 || (size_t) n > size, "not over the size");
-    }
-
-    if (rc == NGX_HTTP_FANOUT_INFLATE_RATIO) {
-        must(n < 0 || (size_t) n > most, "not over the ratio");
     }
 
     must(rc != NGX_HTTP_FANOUT_INFLATE_MEMORY, "memory");
@@ -207,7 +198,7 @@ message(const uint8_t *s, size_t len)
             must(n == (long) len && memcmp(again, s, len) == 0,
                  "inflates to the message");
 
-            must(ngx_http_fanout_inflate(dst, got, len, 0, 0, &out, &outlen)
+            must(ngx_http_fanout_inflate(dst, got, len, 0, &out, &outlen)
                  == NGX_HTTP_FANOUT_INFLATE_OK
                  && outlen == len && memcmp(out, s, len) == 0,
                  "and so it does here");
