@@ -200,6 +200,11 @@ my @channel = (
     'fanout_channel app * history=10000001' => 'invalid "history=10000001"',
     'fanout_channel app * bytes=x'          => 'invalid "bytes=x"',
     'fanout_channel app * bytes=5g'         => 'invalid "bytes=5g"',
+    'fanout_channel app * history=1 bytes=0'
+                                    => 'invalid "bytes=0": a size from 1',
+    'fanout_channel app history=10'         => 'no channel pattern before "history=10"',
+    'fanout_channel app presence=on idle=1m'
+                                    => 'no channel pattern before "presence=on"',
     'fanout_channel app * ttl=0'            => 'invalid "ttl=0"',
     'fanout_channel app * ttl=x'            => 'invalid "ttl=x"',
     'fanout_channel app * ttl=366d'         => 'invalid "ttl=366d"',
@@ -244,6 +249,9 @@ push @channel, map {
     [ 'members=3',      '"members" of "fanout_channel" needs' ],
     [ 'seen=1h',        '"seen" of "fanout_channel" needs' ],
     [ 'alive=pong',     '"alive" of "fanout_channel" needs' ],
+    [ 'linger=5s',      '"linger" of "fanout_channel" needs "presence=on"' ],
+    [ 'linger=0',       '"linger" of "fanout_channel" needs' ],
+    [ 'batch=1s presence=off', '"batch" of "fanout_channel" needs' ],
     [ 'publish=members', '"publish=members" of "fanout_channel" needs' ],
     [ 'presence=summary idle=1m', '"idle".* needs "presence=on"' ],
     [ 'presence=on idle=2m expire=1m', '"idle".* must be less than "expire"' ],
@@ -275,6 +283,12 @@ my @location = (
     'fanout_permit join, *'        => 'unknown operation ""',
     'fanout_permit join,,all *'    => 'unknown operation ""',
     'fanout_permit presences *'    => 'unknown operation "presences"',
+    'fanout_permit join publish room:*'
+        => '"publish" is an operation, and no channel pattern',
+    'fanout_permit join room:* history,presence'
+        => '"history,presence" is an operation',
+    'fanout_permit all separators=allow a'
+        => '"separators=allow" must be the last parameter',
     'fanout_user_info'             => 'invalid number of arguments',
     'fanout_user_info name'        => 'invalid "name": NAME=VALUE',
     'fanout_user_info =x'          => 'invalid "=x": NAME=VALUE',
@@ -318,6 +332,9 @@ my @location = (
     'fanout_api app host=a:80'     => 'invalid "host=a:80"',
     'fanout_api app host=a.*'      => 'invalid "host=a\.\*"',
     'fanout_api app host='         => 'invalid "host="',
+    'fanout_api app opn'           => 'unknown parameter "opn".*"origin=".*"open"',
+    'fanout_status app host=a:80'  => 'invalid "host=a:80"',
+    'fanout_status app origin=*'   => 'unknown parameter "origin=\*": "fanout_status" has "host="',
     'fanout_rate 5'                => 'invalid "fanout_rate"',
     'fanout_rate 0r/s'             => 'invalid "fanout_rate"',
     'fanout_rate 5r/m'             => 'invalid "fanout_rate"',
@@ -386,6 +403,8 @@ my @log = (
     'fanout_log ""'                => 'invalid log ""',
     'fanout_log $arg_x.log'        => 'invalid log "\$arg_x.log".*without',
     'fanout_log syslog:server=a'   => 'invalid log "syslog:server=a"',
+    'fanout_log memory:32k'        => 'invalid log "memory:32k": "fanout_log" writes to a file',
+    'fanout_log stderr'            => 'invalid log "stderr".*"/dev/stderr" is a file',
     'fanout_log x combined'        => 'invalid parameter "combined".*json',
     'fanout_log x off'             => 'invalid parameter "off"',
     'fanout_log x json $time'      => 'invalid parameter "\$time"',
@@ -593,6 +612,47 @@ subtest 'warnings' => sub {
              'fanout_poll_timeout 1s'),
         [ '', 'fanout app; fanout_broadcast app x' ]
                                      => '"fanout_broadcast" does nothing',
+        [ '', 'fanout app; fanout_permit join publish' ]
+                        => '"publish" is the name of a channel here',
+        (map {
+            my $pattern = $_;
+            ([ '', "fanout app; fanout_permit join '$pattern'" ]
+                => qq{"\Q$pattern\E" looks like a regular expression},
+             [ "fanout_channel other '$pattern'", '' ]
+                => qq{"\Q$pattern\E" looks like a regular expression})
+         } '^room:', 'room:\d+', '~', '~*', '~^room', '.*', 'room:.*', 'room:.+',
+           '(?:a|b)', 'room:[0-9]+', '(a|b)*', '[a-z]?'),
+        [ 'fanout_channel other ^room:[0-9]+$', '' ] => 'looks like a regular expression',
+        [ 'fanout_channel other room:1$', '' ] => 'looks like a regular expression',
+        [ '', 'fanout app; fanout_permit join a; fanout_autojoin ^a' ]
+                        => '"\^a" looks like a regular expression',
+        [ 'fanout_channel other a presence=on linger=3m', 'fanout other' ]
+            => '"linger=180s" of "fanout_channel" "a" is longer than '
+             . '"fanout_resume" of location "/test", 120s',
+        [ 'fanout_channel other a presence=on linger=1s',
+          'fanout other; fanout_resume 0' ] => '"linger=1s".* longer than',
+        [ 'fanout_channel other a history=200000', '' ]
+            => '"history=200000" of "fanout_channel" "a" can.t be kept: so many '
+             . 'messages take 13963648 bytes at least, and such channels may take '
+             . '8388608 of zone "other"',
+        [ 'fanout_channel other a history=9 bytes=9m', '' ]
+            => '"bytes=9437184" of "fanout_channel" "a" can.t be kept',
+        [ 'fanout_channel other a history=9 bytes=1m share=5%-10%', '' ]
+            => '"bytes=1048576" of "fanout_channel" "a" can.t be kept.* 838860 ',
+        [ 'fanout_channel other a history=20000 share=5%-10%', '' ]
+            => '"history=20000" of "fanout_channel" "a" can.t be kept',
+        [ '', 'fanout app; fanout_permit join a; fanout_dialect raw; '
+            . 'fanout_autojoin a' ]
+            => '"fanout_autojoin" does nothing in location "/test": .* raw',
+        [ '', 'fanout app; fanout_permit join a; fanout_dialect raw; '
+            . 'fanout_user_info a=b' ]
+            => '"fanout_user_info" does nothing in location "/test": .* raw',
+        [ 'fanout_channel other a presence=on linger=2m', 'fanout other; '
+          . 'fanout_permit all *' ] => undef,
+        [ 'fanout_channel other a history=100000 bytes=8m', '' ] => undef,
+        [ '', 'fanout app; fanout_permit all com.example.* a.b *.c ~ann $arg_a' ]
+                                    => undef,
+        [ 'fanout_channel other a.*; fanout_channel other $SYS/*', '' ] => undef,
         [ '', 'fanout app; fanout_permit all *' ] => undef,
         [ '', 'fanout_status app; fanout_origin same' ] => undef,
         [ 'fanout_channel other a:b; fanout_channel other a:*', '' ] => undef,

@@ -28,6 +28,7 @@ typedef struct {
 
 static char *set_buffer(ngx_conf_t *cf, ngx_http_fanout_eventlog_t *log,
     size_t size, ngx_msec_t flush);
+static ngx_uint_t is_special(ngx_str_t *path);
 static ngx_uint_t format(ngx_conf_t *cf, ngx_http_fanout_eventlog_t *log);
 static ngx_uint_t is_parameter(ngx_str_t *value);
 static char *parameter(ngx_conf_t *cf, ngx_str_t *value,
@@ -212,12 +213,12 @@ ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate: it is off on this level";
     }
 
-    if (value[1].len == 0 || ngx_strchr(value[1].data, '$')
-        || ngx_strncmp(value[1].data, "syslog:", 7) == 0)
-    {
+    if (is_special(&value[1])) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid log \"%V\": a file is needed, without "
-                           "variables", &value[1]);
+                           "invalid log \"%V\": \"fanout_log\" writes to a "
+                           "file, without variables; \"stderr\", \"memory:\" "
+                           "and \"syslog:\" are for \"error_log\", "
+                           "\"/dev/stderr\" is a file", &value[1]);
         return NGX_CONF_ERROR;
     }
 
@@ -266,6 +267,18 @@ ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return size ? set_buffer(cf, log, size, flush) : NGX_CONF_OK;
+}
+
+
+/* What other logs of NGINX can be, and no file. */
+
+static ngx_uint_t
+is_special(ngx_str_t *path)
+{
+    return path->len == 0 || ngx_strchr(path->data, '$')
+           || ngx_strcmp(path->data, "stderr") == 0
+           || ngx_strncmp(path->data, "memory:", 7) == 0
+           || ngx_strncmp(path->data, "syslog:", 7) == 0;
 }
 
 
