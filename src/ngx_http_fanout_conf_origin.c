@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * fanout_origin and fanout_api: of which origins pages may be, and by which
- * names of a host the HTTP API is called.
+ * fanout_origin, fanout_api, fanout_status: of which origins pages may be, and
+ * by which names of a host the HTTP API and the status are called.
  */
 
 
@@ -137,23 +137,30 @@ ngx_http_fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     char        *rv;
     ngx_str_t   *value, s;
-    ngx_uint_t   i;
+    ngx_uint_t   i, api;
 
     rv = ngx_http_fanout_set_fanout(cf, cmd, conf);
     value = cf->args->elts;
+    api = (cmd->offset == offsetof(ngx_http_fanout_loc_conf_t, api));
 
     for (i = 2; i < cf->args->nelts && rv == NGX_CONF_OK; i++) {
 
-        if (fanout_conf_parameter(&value[i], "origin", &s)) {
+        if (api && fanout_conf_parameter(&value[i], "origin", &s)) {
             rv = add_origin(cf, &flcf->api_origins.origins, &value[i], &s);
+
+        } else if (value[i].len == 4
+                   && ngx_strncmp(value[i].data, "open", 4) == 0)
+        {
+            flcf->open = 1;
 
         } else if (fanout_conf_parameter(&value[i], "host", &s)) {
             rv = add_host(cf, flcf, &value[i], &s);
 
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "unknown parameter \"%V\": \"fanout_api\" has "
-                               "\"origin=\" and \"host=\"", &value[i]);
+                               "unknown parameter \"%V\": \"%V\" has %s"
+                               "\"host=\" and \"open\"", &value[i],
+                               &value[0], api ? "\"origin=\", " : "");
             return NGX_CONF_ERROR;
         }
     }
@@ -183,14 +190,14 @@ add_host(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf, ngx_str_t *value,
         return NGX_CONF_ERROR;
     }
 
-    if (flcf->api_hosts == NULL) {
-        flcf->api_hosts = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
-        if (flcf->api_hosts == NULL) {
+    if (flcf->hosts == NULL) {
+        flcf->hosts = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+        if (flcf->hosts == NULL) {
             return NGX_CONF_ERROR;
         }
     }
 
-    host = ngx_array_push(flcf->api_hosts);
+    host = ngx_array_push(flcf->hosts);
     if (host == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -205,6 +212,8 @@ ngx_int_t
 ngx_http_fanout_merge_origins(ngx_conf_t *cf,
     ngx_http_fanout_loc_conf_t *prev, ngx_http_fanout_loc_conf_t *conf)
 {
+    ngx_http_core_loc_conf_t  *clcf;
+
     ngx_conf_merge_ptr_value(conf->origins.origins, prev->origins.origins,
                              NULL);
 
@@ -215,11 +224,13 @@ ngx_http_fanout_merge_origins(ngx_conf_t *cf,
     conf->origins.directive = "fanout_origin";
     conf->origins.refused = "this origin is not allowed: fanout_origin\n";
 
-    if (conf->api == prev->api && conf->api) {
-        /* a block without a name: it is the location around it */
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->noname) {
+        /* it is the location around it */
         conf->api_origins = prev->api_origins;
-        conf->api_hosts = prev->api_hosts;
-        conf->api_names = prev->api_names;
+        conf->hosts = prev->hosts;
+        conf->names = prev->names;
         return NGX_OK;
     }
 
@@ -232,7 +243,7 @@ ngx_http_fanout_merge_origins(ngx_conf_t *cf,
     conf->api_origins.refused = "this origin is not allowed: \"origin=\" of "
                                 "fanout_api";
 
-    return conf->api ? server_names(cf, conf) : NGX_OK;
+    return conf->api || conf->status ? server_names(cf, conf) : NGX_OK;
 }
 
 
@@ -247,16 +258,16 @@ server_names(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
 
     cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
-    conf->api_names = ngx_array_create(cf->pool, cscf->server_names.nelts + 1,
+    conf->names = ngx_array_create(cf->pool, cscf->server_names.nelts + 1,
                                        sizeof(ngx_http_server_name_t));
-    if (conf->api_names == NULL) {
+    if (conf->names == NULL) {
         return NGX_ERROR;
     }
 
     name = cscf->server_names.elts;
 
     for (i = 0; i < cscf->server_names.nelts; i++) {
-        copy = ngx_array_push(conf->api_names);
+        copy = ngx_array_push(conf->names);
         if (copy == NULL) {
             return NGX_ERROR;
         }

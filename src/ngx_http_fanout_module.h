@@ -52,6 +52,8 @@ typedef struct {
     unsigned                        no_hooks:1; /* its channels have none */
     unsigned                        keys:1;     /* keys= is set */
     unsigned                        keeps:1;    /* changes= is set */
+    unsigned                        lingers:1;  /* linger= is set */
+    unsigned                        batches:1;  /* batch= is set */
     unsigned                        shares:1;   /* share= is set */
     ngx_http_fanout_zone_share_t    share;      /* percent */
 } ngx_http_fanout_policy_t;
@@ -150,9 +152,11 @@ typedef struct {
     ngx_array_t                    *permits;    /* permit_t, NULL: deny all */
     ngx_http_fanout_origins_t       origins;    /* of pages with sessions */
     ngx_http_fanout_origins_t       api_origins;
-    ngx_array_t                    *api_hosts;  /* names by which the API is
-                                                   called, NULL: none more */
-    ngx_array_t                    *api_names;  /* those of the server */
+    ngx_array_t                    *hosts;      /* names by which the API or
+                                                   the status is called, NULL:
+                                                   none more */
+    ngx_array_t                    *names;      /* those of the server */
+    unsigned                        open:1;     /* it is meant to be */
 
     ngx_msec_t                      ping;       /* 0: no pings */
     ngx_msec_t                      timeout;    /* of an answer to one, and of

@@ -66,6 +66,11 @@ END
             if ($arg_x) { set $y 1; }
         }
         location /status { fanout_status app; }
+        location /seen/  {
+            fanout_status app host=seen.test;
+            location /seen/in { fanout_status app host=in.test; }
+            if ($arg_x) { set $y 1; }
+        }
 END
 );
 
@@ -290,6 +295,44 @@ subtest 'what is told of it in the log' => sub {
         $refuse->();
         return $nginx->log =~ /a page, and [1-9]\d* before that had no line/;
     }), 'but how many there were');
+};
+
+
+# any of them is looked for when a page does not work
+
+subtest 'each refusal has a line' => sub {
+    my $n = 0;
+
+    for my $refuse (
+        [ 'origin "%s" .*"fanout_origin"', sub { handshake('/rt', 'one.test', $_[0]) } ],
+        [ 'origin "%s" .*"fanout_origin"', sub { handshake('/raw?channel=a', 'one.test', $_[0]) } ],
+        [ 'origin "%s" .*"fanout_origin"', sub { handshake('/status', 'one.test', $_[0]) } ],
+        (map { my ($method, $path, $body) = @$_;
+               [ 'origin "%s" .*"fanout_origin"',
+                 sub { ask($method, $path, { Origin => $_[0],
+                           'Content-Type' => 'application/json' }, $body)->{status} } ] }
+             [ GET => '/rt?channel=a' ], [ GET => '/rt?channel=a&poll=1' ],
+             [ POST => '/rt', '{"id":1,"op":"ping"}' ], [ OPTIONS => '/rt' ]),
+        [ 'origin "%s" .*"fanout_api"',
+          sub { ask(GET => '/api/channels', { Origin => $_[0] })->{status} } ],
+        [ 'host "%s" .*"fanout_api"',
+          sub { ask(GET => '/api/channels', { Host => $_[0] =~ s{.*/}{}r })->{status} } ],
+        [ 'host "%s" .*"fanout_status"',
+          sub { ask(GET => '/status', { Host => $_[0] =~ s{.*/}{}r })->{status} } ])
+    {
+        my ($line, $try) = @$refuse;
+        my $name   = 'line' . ++$n . '.test';
+        my $origin = "https://$name";
+
+        $line = sprintf $line, "(?:https://)?$name";
+
+        my $status;
+        ok(Fanout::Nginx::wait_for(sub {
+            $status = $try->($origin);
+            return $nginx->log =~ /\[notice\] .*fanout refused a page.*$line/;
+        }), $line);
+        is($status, 403, 'for what was refused');
+    }
 };
 
 
@@ -545,4 +588,55 @@ subtest 'the HTTP API' => sub {
              { %evil, Host => 'evil.test' }, '1');
     is($r->{status}, 201, '* is anybody');
     is($r->{headers}{'access-control-allow-origin'}, '*', 'without cookies');
+};
+
+
+subtest 'the status' => sub {
+    my $port = $nginx->port;
+    my $watch = sub {
+        my $ws = $nginx->ws(expect => undef, path => '/status', headers => {
+            Host => $_[0], Origin => "http://$_[0]" });
+        my $status = $ws->status;
+        $ws->cut;
+        return $status;
+    };
+
+    for my $host ("localhost:$port", '127.0.0.1', '10.1.2.3', '[::1]:80',
+                  'one.test', 'x.two.test', 'four.com', 'five5.test')
+    {
+        is(ask(GET => '/status', { Host => $host })->{status}, 200, "Host: $host");
+        is($watch->($host), 101, 'live');
+    }
+
+    for my $host ("rebind.evil.test:$port", 'evil.test', 'two.test',
+                  'notlocalhost', '127.0.0.1.evil.test')
+    {
+        for my $format ('', map { "?format=$_" } qw( json html prometheus
+                                                     openmetrics health ))
+        {
+            my $r = ask(GET => "/status$format", { Host => $host });
+
+            is($r->{status}, 403, "Host: $host$format");
+            like($r->json->{error}{message}, qr/host.*server_name.*fanout_status/,
+                 'and why');
+        }
+
+        is(ask(HEAD => '/status', { Host => $host })->{status}, 403, 'HEAD');
+        is($watch->($host), 403, 'nor live');
+    }
+
+    is($nginx->http->raw("GET /status HTTP/1.0\r\n\r\n")->{status}, 200,
+       'no Host: no browser');
+
+    for ([ '/seen/', 'seen.test' ], [ '/seen/?x=1', 'seen.test' ],
+         [ '/seen/in', 'in.test' ])
+    {
+        my ($path, $host) = @$_;
+
+        is(ask(GET => $path, { Host => $host })->{status}, 200, "host= of $path");
+        is(ask(GET => $path, { Host => "x.$host" })->{status}, 403, 'and no other');
+    }
+
+    is(ask(GET => '/seen/in', { Host => 'seen.test' })->{status}, 403,
+       'of its own location');
 };

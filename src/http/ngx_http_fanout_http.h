@@ -75,6 +75,12 @@ ngx_uint_t ngx_http_fanout_http_kind(ngx_str_t *type);
 ngx_int_t ngx_http_fanout_http_add(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
+/* Whether the API or the status may be called by the host that the request
+ * names, which is stored: 1 or 0.  An address, localhost, a name of the server
+ * or of host=; or there is none, as no browser leaves it out. */
+ngx_uint_t ngx_http_fanout_host_allowed(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *host);
+
 /* Sends a whole response; data must last as long as the request.  Returns
  * what ngx_http_finalize_request() takes. */
 ngx_int_t ngx_http_fanout_http_send(ngx_http_request_t *r, ngx_uint_t status,

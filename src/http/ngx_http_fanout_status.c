@@ -95,18 +95,25 @@ ngx_int_t
 ngx_http_fanout_status_handler(ngx_http_request_t *r)
 {
     ngx_int_t                         rc;
-    ngx_str_t                         none, allow;
+    ngx_str_t                         none, allow, host;
+    ngx_uint_t                        allowed;
     ngx_http_fanout_loc_conf_t       *conf;
     ngx_http_fanout_status_format_t  *format;
 
     static ngx_str_t  code = ngx_string("bad_request");
     static ngx_str_t  message = ngx_string("there is no such format");
+    static ngx_str_t  forbidden = ngx_string("forbidden");
+    static ngx_str_t  stranger = ngx_string("this host is not allowed: "
+                                            "server_name, or \"host=\" of "
+                                            "fanout_status");
     static ngx_str_t  fresh = ngx_string("no-store");
     static ngx_str_t  accept = ngx_string("Accept");
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    if (r == r->main
+    allowed = ngx_http_fanout_host_allowed(r, conf, &host);
+
+    if (allowed && r == r->main
         && ngx_http_fanout_has_token(r, "upgrade", "websocket"))
     {
         return ngx_http_fanout_websocket_upgrade(r, conf->watch);
@@ -116,6 +123,15 @@ ngx_http_fanout_status_handler(ngx_http_request_t *r)
 
     if (rc != NGX_OK) {
         return rc;
+    }
+
+    ngx_str_null(&none);
+
+    if (!allowed) {
+        ngx_http_fanout_origin_log(r, "fanout_status", "host", &host);
+
+        return ngx_http_fanout_http_send_error(r, NGX_HTTP_FORBIDDEN,
+                                               &forbidden, &stranger, &none);
     }
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
@@ -130,7 +146,6 @@ ngx_http_fanout_status_handler(ngx_http_request_t *r)
     }
 
     if (rc == NGX_DECLINED) {
-        ngx_str_null(&none);
         return ngx_http_fanout_http_send_error(r, NGX_HTTP_BAD_REQUEST, &code,
                                                &message, &none);
     }
