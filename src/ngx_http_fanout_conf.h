@@ -41,8 +41,8 @@ char *ngx_http_fanout_set_per_address(ngx_conf_t *cf, ngx_command_t *cmd,
 void ngx_http_fanout_merge_budgets(ngx_http_fanout_loc_conf_t *conf,
     ngx_http_fanout_loc_conf_t *prev);
 
-/* fanout, fanout_api, fanout_status: cmd->offset is where the zone goes,
- * cmd->post the content handler. */
+/* fanout, and by set_api fanout_api and fanout_status: cmd->offset is where the
+ * zone goes, cmd->post the content handler. */
 char *ngx_http_fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
@@ -71,6 +71,21 @@ char *fanout_conf_zone_shares(ngx_conf_t *cf, ngx_http_fanout_app_t *app);
 char *fanout_conf_channel_share(ngx_conf_t *cf, ngx_str_t *value,
     ngx_str_t *s, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
+
+/* Checks of a location, before it inherits and after: warnings, and NGX_ERROR
+ * for what can't be meant. */
+ngx_int_t fanout_conf_check_location(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf);
+ngx_int_t fanout_conf_check_merged(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf);
+
+/* Warns of a pattern that seems to be a regular expression. */
+void fanout_conf_check_pattern(ngx_conf_t *cf, ngx_str_t *pattern);
+
+/* Warns if no location of a server, ctx, serves a hook's URI; what names the
+ * hook in the log.  When all is read. */
+void fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
+    ngx_str_t *what, ngx_str_t *uri);
 
 /* The zone of a name, NULL: none so far. */
 ngx_http_fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);

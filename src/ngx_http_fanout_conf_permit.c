@@ -10,8 +10,9 @@
 #include "ngx_http_fanout_conf.h"
 
 
-static char *permit_operations(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_uint_t *ops);
+static ngx_uint_t permit_operations(ngx_str_t *value, ngx_str_t *unknown);
+static char *check_permit(ngx_conf_t *cf, ngx_str_t *pattern,
+    ngx_uint_t alone);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_permit_t *permit);
 static ngx_uint_t has_profile(ngx_array_t *info, u_char *name, size_t len);
@@ -29,7 +30,13 @@ ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (permit_operations(cf, &value[1], &ops) != NGX_CONF_OK) {
+    ops = permit_operations(&value[1], &s);
+
+    if (ops == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown operation \"%V\" in \"%V\": there are "
+                           "join, publish, history, presence, signal and all",
+                           &s, &value[1]);
         return NGX_CONF_ERROR;
     }
 
@@ -66,6 +73,11 @@ ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     for (i = 2; i < n; i++) {
+
+        if (check_permit(cf, &value[i], n == 3) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
         permit = ngx_array_push(flcf->permits);
         if (permit == NULL) {
             return NGX_CONF_ERROR;
@@ -84,12 +96,13 @@ ngx_http_fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-static char *
-permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
+/* Those of "join,publish"; 0, and which is none, if not all are operations. */
+
+static ngx_uint_t
+permit_operations(ngx_str_t *value, ngx_str_t *unknown)
 {
     u_char      *p, *last, *comma;
-    ngx_str_t    op;
-    ngx_uint_t   i;
+    ngx_uint_t   i, ops;
 
     static struct {
         ngx_str_t   name;
@@ -104,7 +117,7 @@ permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
         { ngx_null_string, 0 }
     };
 
-    *ops = 0;
+    ops = 0;
     last = value->data + value->len;
 
     for (p = value->data; p <= last; p = comma + 1) {
@@ -114,29 +127,63 @@ permit_operations(ngx_conf_t *cf, ngx_str_t *value, ngx_uint_t *ops)
             comma = last;
         }
 
-        op.data = p;
-        op.len = comma - p;
+        unknown->data = p;
+        unknown->len = comma - p;
 
         for (i = 0; names[i].name.len; i++) {
-            if (names[i].name.len == op.len
-                && ngx_strncmp(names[i].name.data, op.data, op.len) == 0)
+            if (names[i].name.len == unknown->len
+                && ngx_strncmp(names[i].name.data, p, unknown->len) == 0)
             {
                 break;
             }
         }
 
         if (names[i].name.len == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "unknown operation \"%V\" in \"%V\": there are "
-                               "join, publish, history, presence, signal and "
-                               "all", &op, value);
-            return NGX_CONF_ERROR;
+            return 0;
         }
 
-        *ops |= names[i].op;
+        ops |= names[i].op;
     }
 
-    return NGX_CONF_OK;
+    return ops;
+}
+
+
+/* What is most likely a slip: an operation, a parameter or a regular expression
+ * where patterns are. */
+
+static char *
+check_permit(ngx_conf_t *cf, ngx_str_t *pattern, ngx_uint_t alone)
+{
+    ngx_str_t  s;
+
+    if (fanout_conf_parameter(pattern, "separators", &s)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"%V\" must be the last parameter of "
+                           "\"fanout_permit\"", pattern);
+        return NGX_CONF_ERROR;
+    }
+
+    if (permit_operations(pattern, &s) == 0) {
+        fanout_conf_check_pattern(cf, pattern);
+        return NGX_CONF_OK;
+    }
+
+    if (alone) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"%V\" is the name of a channel here: "
+                           "\"fanout_permit\" takes operations with commas "
+                           "between, and then patterns", pattern);
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"%V\" is an operation, and no channel pattern: "
+                       "\"fanout_permit\" takes operations with commas "
+                       "between (a channel of this name needs a "
+                       "\"fanout_permit\" of its own)", pattern);
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -252,6 +299,8 @@ ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                "takes no wildcards", &value[i]);
             return NGX_CONF_ERROR;
         }
+
+        fanout_conf_check_pattern(cf, &value[i]);
 
         channel = ngx_array_push(flcf->autojoin);
         if (channel == NULL) {

@@ -73,8 +73,10 @@ static void policy_set(ngx_http_fanout_policy_t *policy, policy_e id,
     int64_t n);
 static char *check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
-static void channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+static char *channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_str_t *pattern);
+static void check_room(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_http_fanout_policy_t *policy);
 
 
 /* parameters of channel policies that are not served yet */
@@ -116,8 +118,8 @@ static const parameter_t  parameters[] = {
     { POLICY_HISTORY, "history", UNIT_NUMBER, 0, 10000000, NULL,
       "a number from 0 to 10000000" },
 
-    { POLICY_BYTES, "bytes", UNIT_SIZE, 0, 0xffffffff, NULL,
-      "a size below 4096m" },
+    { POLICY_BYTES, "bytes", UNIT_SIZE, 1, 0xffffffff, NULL,
+      "a size from 1 to 4095m" },
 
     { POLICY_TTL, "ttl", UNIT_SEC, 1, 365 * 24 * 3600, NULL,
       "a time from 1s to 365d" },
@@ -366,7 +368,9 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    channel_pattern(cf, app, &value[2]);
+    if (channel_pattern(cf, app, &value[2]) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     policy = ngx_array_push(&app->policies);
     if (policy == NULL) {
@@ -415,16 +419,28 @@ ngx_http_fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
-/* The first that matches counts: what comes after one that matches all that it
- * does, its "*" taken for any character, is never asked. */
-
-static void
+static char *
 channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_str_t *pattern)
 {
-    ngx_str_t                 *text;
+    ngx_str_t                  s, *text;
     ngx_uint_t                 i;
+    const parameter_t         *p;
     ngx_http_fanout_policy_t  *policy;
+
+    for (p = parameters; p->name; p++) {
+        if (fanout_conf_parameter(pattern, p->name, &s)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"fanout_channel\" has no channel pattern "
+                               "before \"%V\"", pattern);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    fanout_conf_check_pattern(cf, pattern);
+
+    /* The first that matches counts: what comes after one that matches all
+     * that it does, its "*" taken for any character, is never asked. */
 
     policy = app->policies.elts;
 
@@ -438,9 +454,11 @@ channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
             ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                                "the channel pattern \"%V\" is never reached: "
                                "\"%V\" comes first", pattern, text);
-            return;
+            break;
         }
     }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -566,10 +584,12 @@ policy_set(ngx_http_fanout_policy_t *policy, policy_e id, int64_t n)
 
     case POLICY_LINGER:
         policy->keep.linger = n;
+        policy->lingers = 1;
         break;
 
     case POLICY_BATCH:
         policy->keep.batch = n;
+        policy->batches = 1;
         break;
 
     case POLICY_CHANGES:
@@ -642,6 +662,8 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
                : policy->pongs ? "alive"
                : policy->keep.seen ? "seen"
                : policy->keeps ? "changes"
+               : policy->lingers ? "linger"
+               : policy->batches ? "batch"
                : policy->members_publish ? "publish=members" : NULL;
     }
 
@@ -668,7 +690,52 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
         return NGX_CONF_ERROR;
     }
 
+    check_room(cf, app, policy);
+
     return NGX_CONF_OK;
+}
+
+
+/* The smallest message is a block, and 11 of them one more, of index: see
+ * docs/operations.md.  A channel alone may then take all there is. */
+
+static void
+check_room(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
+    ngx_http_fanout_policy_t *policy)
+{
+    uint64_t  room, least;
+
+    room = (uint64_t) app->shm_zone->shm.size
+           * (policy->shares ? policy->share.max : 100) / 100;
+
+    if (policy->keep.bytes) {
+        least = policy->keep.bytes;
+
+    } else {
+        least = policy->keep.history
+                + (uint64_t) (policy->keep.history + 10) / 11;
+        least *= NGX_HTTP_FANOUT_ZONE_BLOCK;
+    }
+
+    if (least <= room) {
+        return;
+    }
+
+    if (policy->keep.bytes) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"bytes=%uD\" of \"fanout_channel\" \"%V\" can't "
+                           "be kept: such channels may take %uL bytes of zone "
+                           "\"%V\"", policy->keep.bytes, &policy->text, room,
+                           &app->name);
+        return;
+    }
+
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                       "\"history=%uD\" of \"fanout_channel\" \"%V\" can't be "
+                       "kept: so many messages take %uL bytes at least, and "
+                       "such channels may take %uL of zone \"%V\"",
+                       policy->keep.history, &policy->text, least, room,
+                       &app->name);
 }
 
 

@@ -24,11 +24,6 @@ static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
-static ngx_int_t check_location(ngx_conf_t *cf,
-    ngx_http_fanout_loc_conf_t *conf);
-static const char *idle_directive(ngx_http_fanout_loc_conf_t *conf);
-static ngx_int_t check_sessions(ngx_conf_t *cf,
-    ngx_http_fanout_loc_conf_t *conf);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
 
@@ -90,8 +85,8 @@ static ngx_command_t  commands[] = {
       ngx_http_fanout_api_handler },
 
     { ngx_string("fanout_status"),
-      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_fanout,
+      NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_fanout_set_api,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, status),
       ngx_http_fanout_status_handler },
@@ -463,7 +458,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_loc_conf_t  *prev = parent;
     ngx_http_fanout_loc_conf_t  *conf = child;
 
-    if (check_location(cf, conf) != NGX_OK) {
+    if (fanout_conf_check_location(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -556,7 +551,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->app->resume = conf->resume;
     }
 
-    if (check_sessions(cf, conf) != NGX_OK) {
+    if (fanout_conf_check_merged(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -564,119 +559,6 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     return conf->status ? ngx_http_fanout_watch_configure(cf, conf)
                         : NGX_CONF_OK;
-}
-
-
-/* A handler that was set later took the place of ours; or there is none, and
- * what was said about sessions is for nobody. */
-
-static ngx_int_t
-check_location(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
-{
-    const char                *name;
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (conf->handler && clcf->handler != conf->handler) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"%s\" conflicts with another handler in location "
-                      "\"%V\"",
-                      conf->app ? "fanout" : conf->api ? "fanout_api"
-                                                       : "fanout_status",
-                      &clcf->name);
-        return NGX_ERROR;
-    }
-
-    if (conf->handler && conf->broadcasts != NGX_CONF_UNSET_PTR
-        && conf->broadcasts)
-    {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "\"fanout_broadcast\" does nothing in location \"%V\": "
-                      "what the module answers is not broadcast",
-                      &clcf->name);
-    }
-
-    if (conf->app || clcf->noname || clcf->locations || clcf->name.len == 0) {
-        return NGX_OK;
-    }
-
-    name = idle_directive(conf);
-
-    if (name) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "\"%s\" does nothing in location \"%V\", which has no "
-                      "\"fanout\"", name, &clcf->name);
-    }
-
-    return NGX_OK;
-}
-
-
-/* One of those that are for sessions only; "fanout_origin" holds for who
- * watches the status as well. */
-
-static const char *
-idle_directive(ngx_http_fanout_loc_conf_t *conf)
-{
-    if (conf->origins.origins != NGX_CONF_UNSET_PTR && conf->status == NULL) {
-        return "fanout_origin";
-    }
-
-    return conf->dialect != NGX_CONF_UNSET_PTR ? "fanout_dialect"
-           : conf->permits != NGX_CONF_UNSET_PTR ? "fanout_permit"
-           : conf->autojoin != NGX_CONF_UNSET_PTR ? "fanout_autojoin"
-           : conf->user_info != NGX_CONF_UNSET_PTR ? "fanout_user_info"
-           : conf->transports ? "fanout_transports"
-           : conf->rate != NGX_CONF_UNSET_UINT ? "fanout_rate"
-           : conf->sessions != NGX_CONF_UNSET_UINT ? "fanout_sessions"
-           : conf->per_user != NGX_CONF_UNSET_UINT ? "fanout_sessions_per_user"
-           : conf->per_address != NGX_CONF_UNSET_UINT
-             ? "fanout_sessions_per_address"
-           : conf->budgets[0].set || conf->budgets[1].set
-             || conf->budgets[2].set ? "fanout_budget"
-           : conf->channels != NGX_CONF_UNSET_UINT
-             ? "fanout_channels_per_session"
-           : conf->presence_size != NGX_CONF_UNSET_SIZE
-             ? "fanout_presence_size"
-           : conf->resume != NGX_CONF_UNSET_MSEC ? "fanout_resume"
-           : conf->retry != NGX_CONF_UNSET_MSEC ? "fanout_retry"
-           : conf->poll_timeout != NGX_CONF_UNSET_MSEC ? "fanout_poll_timeout"
-           : NULL;
-}
-
-
-/* What is known only when all is inherited. */
-
-static ngx_int_t
-check_sessions(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
-{
-    ngx_http_core_loc_conf_t  *clcf;
-
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
-
-    if (conf->app == NULL || clcf->noname) {
-        return NGX_OK;
-    }
-
-    if (conf->dialect == &ngx_http_fanout_raw
-        && !(conf->transports & NGX_HTTP_FANOUT_WEBSOCKET))
-    {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"fanout_dialect raw\" conflicts with "
-                      "\"fanout_transports\" without \"websocket\" in "
-                      "location \"%V\"",
-                      &clcf->name);
-        return NGX_ERROR;
-    }
-
-    if (conf->permits == NULL) {
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "location \"%V\" has no \"fanout_permit\": nobody may "
-                      "do anything there", &clcf->name);
-    }
-
-    return NGX_OK;
 }
 
 

@@ -345,6 +345,17 @@ ngx_http_fanout_hook_finish(ngx_conf_t *cf, ngx_http_fanout_app_t *app)
 
     app->none.keep.hooks = (hook != NULL);
 
+    if (app->ask) {
+        fanout_conf_check_hook(cf, app->ask->callee.ctx,
+                               &app->ask->callee.what,
+                               &app->ask->callee.uri);
+    }
+
+    if (hook && hook != app->ask) {
+        fanout_conf_check_hook(cf, hook->callee.ctx, &hook->callee.what,
+                               &hook->callee.uri);
+    }
+
     if (hook == NULL) {
         return NGX_CONF_OK;
     }

@@ -1,0 +1,157 @@
+#!/usr/bin/env perl
+
+# What "nginx -t" says of a configuration as a whole. If this fails, an API that
+# strangers can reach, a hook that nobody answers or a limit that limits nobody
+# goes into production without a word; or those who did nothing wrong are warned.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Nginx;
+
+use File::Temp;
+use Test::More;
+
+my $dir  = File::Temp->newdir('fanout-XXXXXX', TMPDIR => 1);
+my $load = length Fanout::Nginx::module({})
+           ? 'load_module ' . Fanout::Nginx::module({}) . ';' : '';
+
+mkdir "$dir/logs";
+
+
+# What is said of a server with a location, or several.
+
+sub said {
+    my ($server, $http) = @_;
+
+    $http //= '';
+
+    open my $f, '>', "$dir/test.conf" or die "test.conf: $!";
+    print $f "$load\nworker_processes 1; pid $dir/pid; events { }\n"
+             . "http { access_log off; fanout_zone app 8m; $http\n"
+             . "server { $server\n } }\n";
+    close $f;
+
+    my $said = qx{@{[ Fanout::Nginx::binary() ]} -t -p $dir -c $dir/test.conf -e $dir/log 2>&1};
+
+    is($? >> 8, 0, "taken: $server $http") or diag($said);
+
+    return $said;
+}
+
+sub silent { unlike(said(@_), qr/\[warn\]/, 'and nothing is said') }
+
+sub warned {
+    my ($regex, @config) = @_;
+    like(said(@config), qr/\[warn\] .*$regex/, 'but not without a word');
+}
+
+
+my $far   = 'listen 0.0.0.0:18999;';
+my $local = 'listen 127.0.0.1:18999;';
+
+subtest 'who may do everything, and see everything' => sub {
+    for my $name (qw( fanout_api fanout_status )) {
+        my $open = qr/"$name" in location "\/x" is open to everybody: .*"$name app open"/;
+
+        warned($open, "$far location /x { $name app; }");
+        warned($open, "listen 18999; location /x { $name app host=x.test; }");
+        warned($open, "$local listen [::]:18999; location /x { $name app; }");
+        warned($open, "$far location /x { $name app; satisfy any; }");
+        warned($open, "$far location /x { $name app; limit_except GET { deny all; } }");
+        warned($open, "$far location /x { $name app; } location /y { allow all; return 204; }");
+        warned($open, "$far location /x { $name app; location /x/y { internal; return 204; } }");
+
+        silent("$far location /x { $name app open; }");
+        silent("$far location /x { $name app host=x.test open; }");
+        silent("$far location /x { $name app; allow 127.0.0.1; deny all; }");
+        silent("$far location /x { $name app; auth_basic x; auth_basic_user_file x; }");
+        silent("$far location /x { $name app; auth_request /y; } location /y { return 204; }");
+        silent("$far location /x { $name app; internal; }");
+        silent("$far location \@x { $name app; }");
+        silent("$far deny all; location /x { $name app; }");
+        silent("$far location /x { $name app; }", 'allow 10.0.0.0/8; deny all;');
+        silent("$far location /x { $name app; deny all; if (\$arg_x) { set \$y 1; } }");
+        silent("$local location /x { $name app; }");
+        silent("listen [::1]:18999; location /x { $name app; }");
+        silent("listen unix:$dir/s; $local location /x { $name app; }");
+    }
+};
+
+
+subtest 'hooks' => sub {
+    my $hook = "$local fanout_hook app /hooks/x?a=b";
+
+    for my $event ('join', 'publish', 'publish join') {
+        warned('fanout_hook "/hooks/x\?a=b" names no location of its server',
+               "$hook $event; location /hook/ { proxy_pass http://127.0.0.1:1; }");
+        warned('fanout_hook "/hooks/x\?a=b" names no location', "$hook $event;");
+        warned('"/hooks/x\?a=b" names location "/", which serves files: .* 405',
+               "$hook $event; location / { root html; }"
+               . ' location = /hooks { proxy_pass http://127.0.0.1:1; }');
+        warned('names location "/hooks/", which serves files',
+               "$hook $event; location ~ ^/h { proxy_pass http://127.0.0.1:1; }"
+               . ' location ^~ /hooks/ { internal; }');
+        silent("$hook $event; location / { root html; }"
+               . ' location /hooks/ { internal; proxy_pass http://127.0.0.1:1; }');
+    }
+
+    silent("$hook join; location $_ { return 204; } location / { }")
+        for '/hooks', '= /hooks/x', '~ ^/hooks/.$', '~* X$', '^~ /hooks/';
+    silent("$hook join; location /hooks { location /hooks/x { return 204; } }");
+    silent("$hook join; location /hooks { if (\$arg_a) { return 204; } }");
+    silent("$hook join; location / { try_files /x \@y; } location \@y { return 204; }");
+    silent("$hook join; rewrite ^/hooks/(.*) /z/\$1; location /z/ { return 204; }");
+    warned('"/h" names no location',
+           "$local fanout_hook app /h join; fanout_hook app /i publish;"
+           . ' location /i { return 204; }');
+    warned('"/i" names no location',
+           "$local fanout_hook app /h join; fanout_hook app /i publish;"
+           . ' location /h { return 204; }');
+};
+
+
+subtest 'users, where nobody has a name' => sub {
+    my $x = "$local location /x { fanout app; fanout_permit all *;";
+
+    warned('"fanout_sessions_per_user" does nothing in location "/x", which has '
+           . 'no "fanout_user"', "$x fanout_sessions_per_user 3; }");
+    warned('"fanout_sessions_per_user" does nothing in location "/x"',
+           "$x }", 'fanout_sessions_per_user 3;');
+    warned('"fanout_budget user" does nothing in location "/x"',
+           "$x fanout_budget user bytes=64k/s; }");
+    warned('"user:\$fanout_user" is no channel in location "/x"',
+           "$x fanout_permit join 'user:\$fanout_user'; }");
+    warned('"user:\$\{fanout_user\}x" is no channel in location "/x"',
+           "$x fanout_autojoin 'user:\${fanout_user}x'; }");
+
+    silent("$x fanout_user \$arg_u; fanout_sessions_per_user 3;"
+           . ' fanout_budget user bytes=64k/s; fanout_permit all user:$fanout_user; }');
+    silent("$x fanout_sessions_per_user 3; }", 'fanout_user $arg_u;');
+};
+
+
+# what the documentation shows is right: nobody is warned of it
+
+subtest 'README' => sub {
+    open my $f, '<', "$FindBin::Bin/../README.md" or die $!;
+    my $readme = do { local $/; readline $f };
+
+    my ($five) = $readme =~ /^```nginx http\n(.*?)^```/ms or die;
+
+    like($five, qr/fanout_api/, 'five lines');
+
+    open my $conf, '>', "$dir/test.conf" or die $!;
+    print $conf "$load\npid $dir/pid; events { }\nhttp { access_log off;\n$five\n}\n";
+    close $conf;
+
+    my $said = qx{@{[ Fanout::Nginx::binary() ]} -t -p $dir -c $dir/test.conf -e $dir/log 2>&1};
+
+    is($?, 0, 'are taken');
+    unlike($said, qr/\[\w+\]/, 'and nothing is said') or diag($said);
+};
+
+done_testing();
