@@ -662,7 +662,6 @@ check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
                : policy->pongs ? "alive"
                : policy->keep.seen ? "seen"
                : policy->keeps ? "changes"
-               : policy->lingers ? "linger"
                : policy->batches ? "batch"
                : policy->members_publish ? "publish=members" : NULL;
     }
