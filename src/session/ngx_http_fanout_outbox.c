@@ -12,7 +12,6 @@
 
 
 #define NGX_HTTP_FANOUT_GATHER     65536
-#define NGX_HTTP_FANOUT_TLS_RECORD 16384
 
 
 static ngx_int_t out_grow(ngx_http_fanout_session_t *s);
@@ -428,46 +427,57 @@ static ssize_t
 out_send(ngx_http_fanout_session_t *s)
 {
     size_t                    len;
-    ngx_connection_t         *c;
     ngx_http_fanout_piece_t  *p;
 
-    c = s->connection;
-    p = &s->out[s->out_head];
-
-    ngx_http_fanout_count(s->hub, sends);
-
-    if (ngx_http_fanout_socket_tls(c)) {
+    if (ngx_http_fanout_socket_tls(s->connection)) {
         return tls_send(s);
     }
 
+    p = &s->out[s->out_head];
+
     if (s->nout == 1) {
-        return c->send(c, p->frame->data + p->start, p->end - p->start);
+        return ngx_http_fanout_outbox_write(s, p->frame->data + p->start,
+                                            p->end - p->start);
     }
 
     len = ngx_http_fanout_outbox_copy(s, gather, NGX_HTTP_FANOUT_GATHER);
 
-    return c->send(c, gather, len);
+    return ngx_http_fanout_outbox_write(s, gather, len);
 }
 
 
-/* One record.  A write that has to be retried is repeated as it was: the same
- * bytes, as many, and from the same address, where others have sent meanwhile. */
+/* one record */
 
 static ssize_t
 tls_send(ngx_http_fanout_session_t *s)
 {
-    size_t             len;
+    size_t  len;
+
+    len = ngx_http_fanout_outbox_copy(s, gather,
+                                      s->retry ? s->retry
+                                               : NGX_HTTP_FANOUT_TLS_RECORD);
+
+    return ngx_http_fanout_outbox_write(s, gather, len);
+}
+
+
+/* A TLS write that has to be retried is repeated as it was: the same bytes, as
+ * many, and from the same address, where others have sent meanwhile. */
+
+ssize_t
+ngx_http_fanout_outbox_write(ngx_http_fanout_session_t *s, u_char *p,
+    size_t len)
+{
     ssize_t            n;
     ngx_connection_t  *c;
 
     c = s->connection;
 
-    len = ngx_http_fanout_outbox_copy(s, gather,
-                                      s->retry ? s->retry
-                                               : NGX_HTTP_FANOUT_TLS_RECORD);
-    n = c->send(c, gather, len);
+    ngx_http_fanout_count(s->hub, sends);
 
-    s->retry = (n == NGX_AGAIN) ? len : 0;
+    n = c->send(c, p, len);
+
+    s->retry = (n == NGX_AGAIN && ngx_http_fanout_socket_tls(c)) ? len : 0;
 
     return n;
 }

@@ -111,6 +111,9 @@ typedef struct {
 } ngx_http_fanout_detach_t;
 
 
+#define NGX_HTTP_FANOUT_TLS_RECORD 16384    /* bytes in one, at most */
+
+
 /* output through the filters of a request, see attached.c; of its pool */
 
 typedef struct ngx_http_fanout_stream_s  ngx_http_fanout_stream_t;
@@ -141,6 +144,9 @@ struct ngx_http_fanout_session_s {
     ngx_http_fanout_piece_t          few[2];    /* out, when that is enough */
     uint32_t                         retry;     /* bytes of a TLS write that
                                                    has to be repeated */
+    uint32_t                         chunk;     /* of an HTTP body, being sent:
+                                                   its size, 0: none */
+    uint32_t                         chunk_sent;    /* with what frames it */
 
     ngx_queue_t                      subs;      /* by .in_session */
     uint32_t                         nsubs;
@@ -201,6 +207,7 @@ struct ngx_http_fanout_session_s {
     unsigned                         owned:1;   /* and by user */
     unsigned                         close_after:2;  /* 1 + how: the session
                                                    ends when all is sent */
+    unsigned                         chunk_last:1;  /* it ends the body */
     unsigned                         started:1; /* has its timer */
     unsigned                         autojoin:1;    /* commands of ours */
     unsigned                         deaf:1;    /* nothing can be sent to it */
@@ -417,6 +424,12 @@ ssize_t ngx_http_fanout_stream_send(ngx_http_fanout_session_t *s);
 /* Copies up to size bytes of output; nothing is taken off.  How many. */
 size_t ngx_http_fanout_outbox_copy(ngx_http_fanout_session_t *s, u_char *p,
     size_t size);
+
+/* Writes to the connection: how much was taken, AGAIN, or ERROR.  By TLS what
+ * was not taken has to be written again as it was, from the same address: at
+ * most a record at a time. */
+ssize_t ngx_http_fanout_outbox_write(ngx_http_fanout_session_t *s, u_char *p,
+    size_t len);
 
 /* Sends what the socket takes.  When that is all, what waits for it goes on:
  * the end of the session, input, work. */

@@ -202,15 +202,20 @@ ngx_int_t
 ngx_http_fanout_refuse_for(ngx_http_request_t *r, ngx_uint_t status,
     ngx_uint_t wait, ngx_str_t *error)
 {
+    ngx_int_t   rc;
+    ngx_uint_t  streams;
+
     /* the origin was let in: it may read why */
 
-    if (ngx_http_fanout_answer_headers(r) != NGX_OK
-        || ngx_http_fanout_retry_after(r, wait) != NGX_OK)
-    {
+    streams = by_event_source(r);
+    rc = streams ? ngx_http_fanout_stream_headers(r)
+                 : ngx_http_fanout_answer_headers(r);
+
+    if (rc != NGX_OK || ngx_http_fanout_retry_after(r, wait) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (by_event_source(r)) {
+    if (streams) {
         return refuse_event(r, wait, error);
     }
 

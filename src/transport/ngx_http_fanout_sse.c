@@ -4,16 +4,26 @@
  *
  * Server-sent events (HTML, section 9.2).
  *
- * Over HTTP/1.1 the response ends with the connection: no length, no chunks.
- * So its bytes are those that all share, and the session can let the request
- * go as one of WebSocket does.  Over HTTP/2 it stays attached to its stream.
+ * Over HTTP/1.1 the response is chunked by the session itself: proxies and
+ * browsers then see where it ends.  What is shared are the events; what is
+ * sent at a time becomes one chunk.  So the session can let the request go as
+ * one of WebSocket does.  To HTTP/1.0 nobody sends chunks: the response ends
+ * with the connection.  Over HTTP/2 it stays attached to its stream.
  */
 
 
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_http.h"
 #include "ngx_http_fanout_position.h"
+#include "ngx_http_fanout_socket.h"
 #include "ngx_http_fanout_transport.h"
+
+
+#define NGX_HTTP_FANOUT_CHUNK_HEAD  6       /* "ffff\r\n" */
+#define NGX_HTTP_FANOUT_CHUNK_TAIL  7       /* "\r\n0\r\n\r\n" */
+#define NGX_HTTP_FANOUT_CHUNKED     (NGX_HTTP_FANOUT_CHUNK_HEAD               \
+                                     + NGX_HTTP_FANOUT_CHUNK_TAIL)
+#define NGX_HTTP_FANOUT_CHUNK_MAX   65535   /* bytes of events */
 
 
 static ngx_int_t sse_begin(ngx_http_fanout_hub_t *hub,
@@ -28,6 +38,13 @@ static ngx_int_t send_header(ngx_http_request_t *r);
 static ngx_uint_t own_body(ngx_http_request_t *r);
 static void flush_header(ngx_http_request_t *r);
 static void start(ngx_http_fanout_session_t *s);
+static void end_body(ngx_http_fanout_session_t *s);
+static ssize_t chunked_send(ngx_http_fanout_session_t *s);
+static size_t body_sent(ngx_http_fanout_session_t *s, size_t head);
+static size_t chunk_head(u_char *p, uint32_t n);
+
+
+static u_char  framed[NGX_HTTP_FANOUT_CHUNK_MAX + NGX_HTTP_FANOUT_CHUNKED];
 
 
 /* on a connection of its own */
@@ -42,6 +59,24 @@ const ngx_http_fanout_transport_t  ngx_http_fanout_sse = {
     sse_close,
     NULL,
     NULL,
+    ngx_http_fanout_position_place,
+    NULL,
+    NULL
+};
+
+
+/* the same in chunks */
+
+const ngx_http_fanout_transport_t  ngx_http_fanout_sse_chunked = {
+    ngx_string("sse"),
+    NGX_HTTP_FANOUT_SSE,
+    0,
+    sse_begin,
+    sse_end,
+    sse_input,
+    sse_close,
+    NULL,
+    chunked_send,
     ngx_http_fanout_position_place,
     NULL,
     NULL
@@ -91,11 +126,14 @@ ngx_http_fanout_sse_handler(ngx_http_request_t *r)
 
     if (!own_body(r)) {
         s->transport = &ngx_http_fanout_sse_stream;
+
+    } else if (r->chunked) {
+        s->transport = &ngx_http_fanout_sse_chunked;
     }
 
     /* what was pipelined before may not be sent yet */
 
-    waits = (s->transport == &ngx_http_fanout_sse
+    waits = (s->transport != &ngx_http_fanout_sse_stream
              && (r->out || r->connection->buffered));
 
     if (waits && ngx_http_fanout_await_header(r) != NGX_OK) {
@@ -119,15 +157,11 @@ ngx_http_fanout_sse_handler(ngx_http_request_t *r)
 static ngx_int_t
 send_header(ngx_http_request_t *r)
 {
-    ngx_int_t   rc;
-    ngx_uint_t  version;
+    ngx_int_t  rc;
 
     static ngx_str_t  type = ngx_string("text/event-stream");
-    static ngx_str_t  no = ngx_string("no");
 
-    if (ngx_http_fanout_answer_headers(r) != NGX_OK
-        || ngx_http_fanout_http_add(r, "X-Accel-Buffering", &no) != NGX_OK)
-    {
+    if (ngx_http_fanout_stream_headers(r) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -145,18 +179,11 @@ send_header(ngx_http_request_t *r)
     r->gzip_ok = 0;
 #endif
 
-    /* to HTTP/1.0 nobody sends chunks */
-
-    version = r->http_version;
-
-    if (version < NGX_HTTP_VERSION_20) {
+    if (r->http_version < NGX_HTTP_VERSION_20) {
         r->keepalive = 0;
-        r->http_version = NGX_HTTP_VERSION_10;
     }
 
     rc = ngx_http_send_header(r);
-
-    r->http_version = version;
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
@@ -167,12 +194,12 @@ send_header(ngx_http_request_t *r)
 }
 
 
-/* whether what is written to the connection is the body */
+/* whether what is written to the connection is the body, or chunks of it */
 
 static ngx_uint_t
 own_body(ngx_http_request_t *r)
 {
-    return r->http_version < NGX_HTTP_VERSION_20 && !r->chunked
+    return r->http_version < NGX_HTTP_VERSION_20
            && r->headers_out.content_encoding == NULL && r == r->main;
 }
 
@@ -189,11 +216,11 @@ flush_header(ngx_http_request_t *r)
 static void
 start(ngx_http_fanout_session_t *s)
 {
-    if (s->transport == &ngx_http_fanout_sse) {
-        ngx_http_fanout_session_start(s);
+    if (s->transport == &ngx_http_fanout_sse_stream) {
+        ngx_http_fanout_session_attach(s);
 
     } else {
-        ngx_http_fanout_session_attach(s);
+        ngx_http_fanout_session_start(s);
     }
 }
 
@@ -235,7 +262,7 @@ sse_end(ngx_http_fanout_hub_t *hub, ngx_http_fanout_frame_t *f,
 }
 
 
-/* The response ends with the connection: no request can follow. */
+/* The connection ends with the response: no request can follow. */
 
 static void
 sse_input(ngx_http_fanout_session_t *s, u_char *data, size_t len)
@@ -245,9 +272,13 @@ sse_input(ngx_http_fanout_session_t *s, u_char *data, size_t len)
     ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                   "fanout client sent data on an event stream");
 
+    ngx_http_fanout_session_closing(s);
+
     s->lingers = 1;
-    s->close_after = 1 + NGX_HTTP_FANOUT_END_CUT;
-    ngx_http_fanout_outbox_queue(s);
+
+    if (!s->close_after) {
+        end_body(s);
+    }
 }
 
 
@@ -266,6 +297,24 @@ sse_close(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
         ngx_http_fanout_session_bytes(s, buf, p - buf);
     }
 
+    end_body(s);
+}
+
+
+/* The last chunk goes with the one that empties the outbox.  If there is
+ * nothing for one, or it has begun already, a comment makes another. */
+
+static void
+end_body(ngx_http_fanout_session_t *s)
+{
+    static u_char  comment[] = ":\n";
+
+    if (s->transport == &ngx_http_fanout_sse_chunked
+        && (s->nout == 0 || s->chunk))
+    {
+        ngx_http_fanout_session_bytes(s, comment, sizeof(comment) - 1);
+    }
+
     s->close_after = 1 + NGX_HTTP_FANOUT_END_CUT;
 
     ngx_http_fanout_outbox_queue(s);
@@ -280,4 +329,94 @@ stream_answer(ngx_http_request_t *r, void *data)
     r->keepalive = 0;
 
     return ngx_http_send_special(r, NGX_HTTP_LAST);
+}
+
+
+/* chunks */
+
+/*
+ * The output as a chunk (RFC 9112, section 7.1).  If the socket takes only some
+ * of it, the rest is composed anew, as long as before: s->chunk is its size,
+ * s->chunk_sent counts all that has gone.  The last byte of the body stays in
+ * the outbox until the end of the chunk has gone, too.
+ */
+
+static ssize_t
+chunked_send(ngx_http_fanout_session_t *s)
+{
+    u_char    *p;
+    size_t     head, before, now;
+    ssize_t    n;
+    uint32_t   max;
+
+    if (s->chunk == 0) {
+        max = ngx_http_fanout_socket_tls(s->connection)
+              ? NGX_HTTP_FANOUT_TLS_RECORD - NGX_HTTP_FANOUT_CHUNKED
+              : NGX_HTTP_FANOUT_CHUNK_MAX;
+
+        s->chunk = ngx_min(s->pending, max);
+        s->chunk_sent = 0;
+        s->chunk_last = (s->close_after && s->chunk == s->pending);
+    }
+
+    head = chunk_head(framed, s->chunk);
+    before = body_sent(s, head);
+
+    p = framed + head;
+    p += ngx_http_fanout_outbox_copy(s, p, s->chunk - before);
+    p = s->chunk_last ? ngx_cpymem(p, "\r\n0\r\n\r\n",
+                                   NGX_HTTP_FANOUT_CHUNK_TAIL)
+                      : ngx_cpymem(p, "\r\n", 2);
+
+    n = ngx_http_fanout_outbox_write(s, framed + s->chunk_sent - before,
+                                     p - framed - (s->chunk_sent - before));
+    if (n < 0) {
+        return n;
+    }
+
+    s->chunk_sent += n;
+
+    if (framed + s->chunk_sent - before == p) {
+        now = s->chunk;
+        s->chunk = 0;
+
+    } else {
+        now = body_sent(s, head);
+    }
+
+    return now - before;
+}
+
+
+/* bytes of the body that have left the outbox */
+
+static size_t
+body_sent(ngx_http_fanout_session_t *s, size_t head)
+{
+    return s->chunk_sent > head
+           ? ngx_min(s->chunk_sent - head, (size_t) s->chunk - 1) : 0;
+}
+
+
+static size_t
+chunk_head(u_char *p, uint32_t n)
+{
+    u_char      *start;
+    ngx_uint_t   bits;
+
+    static const u_char  hex[] = "0123456789abcdef";
+
+    start = p;
+
+    for (bits = 12; bits && n >> bits == 0; bits -= 4) { /* void */ }
+
+    for ( /* void */ ; bits; bits -= 4) {
+        *p++ = hex[n >> bits & 0xf];
+    }
+
+    *p++ = hex[n & 0xf];
+    *p++ = CR;
+    *p++ = LF;
+
+    return p - start;
 }

@@ -292,7 +292,7 @@ come_back(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
 
     p = ngx_pnalloc(r->pool, sizeof("retry: \n") + NGX_INT64_LEN);
 
-    if (p == NULL || ngx_http_fanout_answer_headers(r) != NGX_OK) {
+    if (p == NULL || ngx_http_fanout_stream_headers(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -485,6 +485,7 @@ refuse_again(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
     ngx_http_fanout_error_e error)
 {
     u_char                   *p;
+    ngx_int_t                 rc;
     ngx_str_t                 value, message, none;
     ngx_uint_t                status, streams;
     ngx_msec_t                ms;
@@ -508,14 +509,17 @@ refuse_again(ngx_http_fanout_session_t *s, ngx_http_request_t *r,
 
     p = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_AGAIN + message.len);
 
-    if (p == NULL || ngx_http_fanout_answer_headers(r) != NGX_OK) {
+    rc = streams ? ngx_http_fanout_stream_headers(r)
+                 : ngx_http_fanout_answer_headers(r);
+
+    if (p == NULL || rc != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     value.data = p;
 
     if (streams) {
-        value.len = ngx_sprintf(p, "retry: %M\n\ndata: {\"closing\":{\"code\":"
+        value.len = ngx_sprintf(p, "retry: %M\ndata: {\"closing\":{\"code\":"
                                 "\"%V\",\"message\":\"%V\",\"status\":%ui,"
                                 "\"after\":%M,\"reconnect\":true}}\n\n", ms,
                                 &e->code, &message,
@@ -584,6 +588,20 @@ ngx_http_fanout_answer_headers(ngx_http_request_t *r)
     static ngx_str_t  no_store = ngx_string("no-store");
 
     return ngx_http_fanout_http_add(r, "Cache-Control", &no_store);
+}
+
+
+ngx_int_t
+ngx_http_fanout_stream_headers(ngx_http_request_t *r)
+{
+    static ngx_str_t  control = ngx_string("no-cache, no-transform");
+    static ngx_str_t  no = ngx_string("no");
+
+    if (ngx_http_fanout_http_add(r, "Cache-Control", &control) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_fanout_http_add(r, "X-Accel-Buffering", &no);
 }
 
 

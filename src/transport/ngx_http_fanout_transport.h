@@ -63,6 +63,7 @@ struct ngx_http_fanout_transport_s {
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_websocket;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_websocket_away;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_sse;
+extern const ngx_http_fanout_transport_t  ngx_http_fanout_sse_chunked;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_sse_stream;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_poll;
 extern const ngx_http_fanout_transport_t  ngx_http_fanout_post;
@@ -147,6 +148,10 @@ ngx_int_t ngx_http_fanout_refuse_error(ngx_http_request_t *r,
 
 /* The headers of a response that is not to be cached.  NGX_ERROR. */
 ngx_int_t ngx_http_fanout_answer_headers(ngx_http_request_t *r);
+
+/* The headers of a stream of events: no proxy is to keep it, to compress it or
+ * to hold it back.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_stream_headers(ngx_http_request_t *r);
 
 
 /* what the query of a stream or a poll asks for */

@@ -4,6 +4,7 @@
 #include "wire.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -153,6 +154,8 @@ wire_open_events(wire_t *w, const wire_calls_t *calls, const char *path)
 
     w->http = 0;
     w->events = 1;
+    w->chunk = 0;
+    w->size = 0;
 
     if (dial(w, calls) < 0) {
         return -1;
@@ -549,12 +552,12 @@ take_upgrade(wire_t *w, char *p, size_t have)
 
     if (w->events) {
         if (strncmp(p, "HTTP/1.1 200", 12) != 0
-            || header(p, "\r\nContent-Type: text/event-stream") == NULL
-            || header(p, "\r\nTransfer-Encoding:") != NULL)
+            || header(p, "\r\nContent-Type: text/event-stream") == NULL)
         {
             return -1;
         }
 
+        w->chunked = header(p, "\r\nTransfer-Encoding: chunked") != NULL;
         w->state = WIRE_EVENTS;
         w->calls->open(w);
 
@@ -585,12 +588,53 @@ take_upgrade(wire_t *w, char *p, size_t have)
 }
 
 
+/* Takes the framing of chunks out of what came of a stream: what is left. */
+
+static size_t
+dechunk(wire_t *w, char *p, size_t n)
+{
+    char    *to, *end;
+    size_t   some;
+
+    to = p;
+    end = p + n;
+
+    while (p < end) {
+        if (w->chunk) {
+            some = (size_t) (end - p) < w->chunk ? (size_t) (end - p)
+                                                 : w->chunk;
+            memmove(to, p, some);
+            w->chunk -= some;
+            to += some;
+            p += some;
+            continue;
+        }
+
+        /* the line that ends a chunk is empty: of size 0 */
+
+        if (isxdigit((unsigned char) *p)) {
+            w->size = w->size * 16 + (isdigit((unsigned char) *p)
+                                      ? *p - '0' : (*p | 0x20) - 'a' + 10);
+
+        } else if (*p == '\n') {
+            w->chunk = w->size;
+            w->size = 0;
+        }
+
+        p++;
+    }
+
+    return n - (end - to);
+}
+
+
 /* One event: its length, 0 if it is not all there. */
 
 static ssize_t
 take_event(wire_t *w, char *p, size_t have)
 {
-    char  *end, *data, *id, *eol;
+    char    *end, *line, *next, *data, *id;
+    size_t   ndata, nid;
 
     end = memmem(p, have, "\n\n", 2);
 
@@ -598,16 +642,30 @@ take_event(wire_t *w, char *p, size_t have)
         return 0;
     }
 
-    id = strncmp(p, "id: ", 4) == 0 ? p + 4 : NULL;
-    eol = id ? memchr(id, '\n', end + 1 - id) : NULL;
-    data = eol ? eol + 1 : p;
+    data = NULL;
+    id = NULL;
+    ndata = 0;
+    nid = 0;
 
-    if (data < end && strncmp(data, "data: ", 6) == 0) {
-        w->calls->frame(w, WIRE_TEXT, data + 6, end - data - 6);
+    for (line = p; line <= end; line = next + 1) {
+        next = memchr(line, '\n', end + 1 - line);
+
+        if (strncmp(line, "data: ", 6) == 0) {
+            data = line + 6;
+            ndata = next - data;
+
+        } else if (strncmp(line, "id: ", 4) == 0) {
+            id = line + 4;
+            nid = next - id;
+        }
     }
 
-    if (eol && w->calls->id && w->state != WIRE_DOWN) {
-        w->calls->id(w, id, eol - id);
+    if (data) {
+        w->calls->frame(w, WIRE_TEXT, data, ndata);
+    }
+
+    if (id && w->calls->id && w->state != WIRE_DOWN) {
+        w->calls->id(w, id, nid);
     }
 
     return end + 2 - p;
@@ -731,13 +789,15 @@ take(wire_t *w, char *p, size_t have)
 static void
 understand(wire_t *w, size_t n)
 {
-    char     refused[64];
-    size_t   at;
-    ssize_t  used;
+    char          refused[64];
+    size_t        at;
+    ssize_t       used;
+    wire_state_e  was;
 
     at = 0;
 
     while (at < n) {
+        was = w->state;
         used = take(w, in + at, n - at);
 
         if (w->state == WIRE_DOWN) {
@@ -755,6 +815,10 @@ understand(wire_t *w, size_t n)
         }
 
         at += used;
+
+        if (was == WIRE_UPGRADING && w->state == WIRE_EVENTS && w->chunked) {
+            n = at + dechunk(w, in + at, n - at);
+        }
     }
 
     free(w->keep);
@@ -790,6 +854,10 @@ input(wire_t *w)
     if (n == 0) {
         lost(w, "end of stream");
         return;
+    }
+
+    if (w->state == WIRE_EVENTS && w->chunked) {
+        n = dechunk(w, in + w->nkeep, n);
     }
 
     if (w->nkeep) {

@@ -62,6 +62,9 @@ struct wire_s {
     wire_state_e         state;
     int                  http;
     int                  events;       /* a stream of them is asked for */
+    int                  chunked;      /* and it comes in chunks: */
+    size_t               chunk;        /* left of one */
+    size_t               size;         /* digits of the next one */
     int                  armed;        /* waits to be writable */
     int                  paused;
     int                  part_op;
