@@ -126,7 +126,7 @@ stream_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 static void
 stream_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
-    u_char                   *p, buf[sizeof("retry: \n\n") + NGX_INT64_LEN];
+    u_char                   *p, buf[sizeof("retry: \n") + NGX_INT64_LEN];
     ngx_uint_t                status;
     ngx_http_fanout_query_t   q;
 
@@ -136,7 +136,7 @@ stream_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
-    p = ngx_sprintf(buf, "retry: %M\n\n", retry(s));
+    p = ngx_sprintf(buf, "retry: %M\n", retry(s));
     ngx_http_fanout_session_bytes(s, buf, p - buf);
 
     if (s->state != NGX_HTTP_FANOUT_OPEN) {
@@ -223,6 +223,10 @@ join(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q)
             continue;
         }
 
+        if (!q->polls && i + 1 == q->n) {
+            where(s);
+        }
+
         rc = told(s, q, &o[i]);
 
         if (rc != NGX_OK) {
@@ -232,10 +236,6 @@ join(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q)
     }
 
     if (rc == NGX_OK) {
-        if (!q->polls) {
-            where(s);
-        }
-
         rc = list_members(s, q, o);
     }
 
@@ -702,8 +702,8 @@ told(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q, joined_t *o)
 }
 
 
-/* An id alone is no event, but where the client comes back to if it is cut
- * before there is one: once it was told what could not be recovered. */
+/* The id of the last reply: where the client comes back to if it is cut before
+ * there is an entry, once it was told what could not be recovered. */
 
 static void
 where(ngx_http_fanout_session_t *s)
@@ -712,7 +712,6 @@ where(ngx_http_fanout_session_t *s)
 
     p = ngx_cpymem(buf, "id: ", 4);
     p = ngx_http_fanout_position_write(s, p);
-    *p++ = '\n';
     *p++ = '\n';
 
     ngx_http_fanout_session_bytes(s, buf, p - buf);
@@ -792,24 +791,31 @@ static void
 stream_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after)
 {
-    u_char  *p, buf[sizeof("retry: \n\n") + NGX_INT64_LEN];
+    u_char    *p, buf[sizeof("retry: \n") + NGX_INT64_LEN];
+    uint32_t   ms;
 
+    if (code != 1012) {
+        ngx_http_fanout_native.closing(s, code, after);
+        return;
+    }
+
+    ms = retry(s) + after;
+    p = ngx_sprintf(buf, "retry: %uD\n", ms);
+
+    ngx_http_fanout_session_bytes(s, buf, p - buf);
     ngx_http_fanout_native.closing(s, code, after);
 
-    if (code == 1012) {
-        s->back_in = retry(s) + after;
-        p = ngx_sprintf(buf, "retry: %uD\n\n", s->back_in);
-        ngx_http_fanout_session_bytes(s, buf, p - buf);
-    }
+    s->back_in = ms;
 }
 
 
-/* a comment: nothing that a page sees */
+/* A comment: nothing that a page sees.  No blank line ends it: many parsers make
+ * an event without data of one. */
 
 static void
 stream_heartbeat(ngx_http_fanout_session_t *s)
 {
-    static u_char  comment[] = ":\n\n";
+    static u_char  comment[] = ":\n";
 
     ngx_http_fanout_session_bytes(s, comment, sizeof(comment) - 1);
 }
