@@ -412,7 +412,7 @@ subtest 'a page may read why it was refused' => sub {
     my $r = ask(GET => '/one?channel=a', { Cookie => 'sid=u' });
     is($r->{status}, 200, 'EventSource gives up for good by anything else');
     like($r->{headers}{'content-type'}, qr{^text/event-stream}, 'a stream');
-    like($r->{body}, qr/^retry: \d+\n\ndata: (\{.*\})\n\n\z/, 'that ends');
+    like($r->{body}, qr/^retry: \d+\ndata: (\{.*\})\n\n\z/, 'that ends');
 
     my ($said) = $r->{body} =~ /data: (.*)/;
     my $closing = Fanout::JSON::decode($said)->{closing};

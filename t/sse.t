@@ -93,10 +93,11 @@ subtest 'a stream' => sub {
     my $h = $s->response->{headers};
 
     is($h->{'content-type'}, 'text/event-stream', 'is one');
-    is($h->{'cache-control'}, 'no-store', 'is not cached');
+    is($h->{'cache-control'}, 'no-cache, no-transform',
+       'is not cached, nor compressed by a proxy');
     is($h->{'x-accel-buffering'}, 'no', 'nor held back by a proxy');
     is($h->{'connection'}, 'close', 'ends with its connection');
-    ok(!exists $h->{'transfer-encoding'}, 'and is not in chunks');
+    is($h->{'transfer-encoding'}, 'chunked', 'and is in chunks');
     ok(!exists $h->{'content-length'}, 'nor of a length');
 
     like($s->welcome->{client}, qr/^c_[0-9a-f]{16}$/, 'has a client');
@@ -254,6 +255,7 @@ subtest 'what a client sends on it' => sub {
     $s->socket->send_bytes("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     ok(!$s->next_push(10), 'is the end') ;
     ok($s->eof, 'of the stream');
+    ok($s->whole, 'and is said by a last chunk');
 };
 
 
@@ -296,7 +298,7 @@ SKIP: {
             return $found->();
         };
 
-        ok($read->(qr/"ok".*"ok".*\nid: \S+\n\n/s), 'begins');
+        ok($read->(qr/"ok".*\nid: \S+\ndata: \{"ok".*\n\n/s), 'begins');
         like($text, qr{^HTTP/2 200}, 'with HTTP/2');
 
         publish('h2', $_) for 1 .. 50;
@@ -341,6 +343,7 @@ subtest 'a reload' => sub {
 
     while ($s->next_event(10)) { }
     ok($s->eof, 'and ends the stream');
+    ok($s->whole, 'as one that is whole');
 };
 
 

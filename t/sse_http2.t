@@ -161,7 +161,7 @@ subtest 'a window that is closed' => sub {
     my $c = connect_h2(8192);
 
     get($c, 1, '/rt?channel=few1');
-    ok(read_until($c, sub { $c->{body}{1} =~ /^id: \S+\n\n/m }), 'begins');
+    ok(read_until($c, sub { $c->{body}{1} =~ /^id: \S+\ndata: /m }), 'begins');
 
     my $data = '"' . 'x' x 100_000 . '"';
 
@@ -177,7 +177,7 @@ subtest 'a window that is closed' => sub {
     # another stream of the same connection
 
     get($c, 3, '/rt?channel=other');
-    ok(read_until($c, sub { $c->{body}{3} =~ /^id: \S+\n\n/m }),
+    ok(read_until($c, sub { $c->{body}{3} =~ /^id: \S+\ndata: /m }),
        'holds up no other stream');
     publish('other', 1);
     ok(read_until($c, sub { $c->{body}{3} =~ /"data":1/ }), 'which goes on');
@@ -219,7 +219,7 @@ subtest 'coming back' => sub {
     my $c = connect_h2(1 << 20);
 
     get($c, 1, '/rt?channel=a&channel=b');
-    read_until($c, sub { $c->{body}{1} =~ /^id: \S+\n\n/m });
+    read_until($c, sub { $c->{body}{1} =~ /^id: \S+\ndata: /m });
 
     publish('a', 1);
     read_until($c, sub { $c->{body}{1} =~ /"data":1/ });
@@ -241,7 +241,7 @@ subtest 'coming back' => sub {
 
     $c->{s}->send_bytes(frame(3, 0, 1, pack('N', 8)));
     get($c, 3, '/rt?channel=a');
-    read_until($c, sub { $c->{body}{3} =~ /^id: \S+\n\n/m });
+    read_until($c, sub { $c->{body}{3} =~ /^id: \S+\ndata: /m });
 
     ok(wait_for(sub {
         my $s = $http->get('/status')->json;
@@ -281,7 +281,7 @@ subtest 'who never reads on' => sub {
     my $c = connect_h2(4096);
 
     get($c, 1, '/short?channel=few2');
-    read_until($c, sub { $c->{body}{1} =~ /^id: \S+\n\n/m });
+    read_until($c, sub { $c->{body}{1} =~ /^id: \S+\ndata: /m });
 
     publish('few2', '"' . 'x' x 50_000 . '"') for 1 .. 5;
 

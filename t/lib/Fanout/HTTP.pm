@@ -37,8 +37,9 @@ Sends the bytes as they are and reads one response.
 =item start(method, path, %o), then next_bytes(timeout), next_event(timeout)
 
 For streams: returns once the headers are there. C<next_bytes> gives more of
-the body (chunks decoded), C<next_event> one server-sent event as a hash;
-undef at a time-out or the end (C<eof>).
+the body (chunks decoded), C<next_event> one server-sent event as a hash, or a
+comment in front of one; undef at a time-out or the end (C<eof>, and C<whole> if
+that was said by a last chunk).
 
 =back
 
@@ -71,6 +72,7 @@ sub patch  { my ($s, $p, $b, @o) = @_; $s->request(PATCH => $p, @o, body => $b) 
 
 sub reused { $_[0]{reused} }
 sub socket { $_[0]{conn} }
+sub whole  { $_[0]{whole} }
 sub eof    { !$_[0]{conn} || ($_[0]{conn}->eof && !length ${ $_[0]{conn}->buffer }) }
 
 
@@ -163,6 +165,7 @@ sub start {
     $self->{chunked}
         = lc($r->{headers}{'transfer-encoding'} || '') eq 'chunked';
     $self->{events} = '';
+    $self->{whole} = 0;
 
     return $r;
 }
@@ -204,6 +207,7 @@ sub take_bytes {
 
     if (!$size) {
         $self->{conn}{eof} = 1;
+        $self->{whole} = 1;
         return undef;
     }
 
@@ -219,6 +223,8 @@ sub next_event {
     my $text;
 
     while (1) {
+        return { comment => $1 } if $self->{events} =~ s/^:([^\r\n]*)\r?\n//;
+
         if ($self->{events} =~ s/^(.*?)\r?\n\r?\n//s) {
             $text = $1;
             last;

@@ -34,6 +34,10 @@ The object of the welcome; what was said of the join of a channel.
 The next event as a hash; the next object that is an entry, a gap, a reset or
 a closing. Undef at a time-out or at the end (then C<eof> is true).
 
+=item whole
+
+Whether the stream has ended as HTTP says it: by a last chunk.
+
 =item last_id, retry
 
 What a browser would come back with, and after how many milliseconds.
@@ -116,12 +120,10 @@ sub open {
     my $id = $self->{last_id};
     my $from = time;
 
-    # the id of where it stands ends what is said of the joins
+    # the last of what is said of the joins has the id of where it stands
 
     while (time - $from < 20) {
         my $event = $self->next_event(20) or die "no welcome\n";
-        last if exists $event->{id} && !exists $event->{data};
-
         my $object = $self->object($event) or next;
 
         if ($object->{welcome}) {
@@ -133,6 +135,8 @@ sub open {
         } else {
             push @{ $self->{queue} }, $object;
         }
+
+        last if exists $event->{id};
     }
 }
 
@@ -151,6 +155,7 @@ sub joined   { $_[0]{joined}{ $_[1] } }
 sub last_id  { $_[0]{last_id} }
 sub retry    { $_[0]{retry} }
 sub eof      { $_[0]{http}->eof }
+sub whole    { $_[0]{http}->whole }
 sub socket   { $_[0]{http}->socket }
 
 
