@@ -471,6 +471,8 @@ subtest 'kinds of bodies' => sub {
         [ 'application/json',         '[1, 2]',      [ 1, 2 ] ],
         [ 'application/ld+json; charset=utf-8', '{}', {} ],
         [ 'Application/JSON',         ' "s" ',       's' ],
+        [ 'application/json',         "\xef\xbb\xbf {\"a\":1}", { a => 1 } ],
+        [ undef,                      "\xef\xbb\xbf[ 1 ]", [ 1 ] ],
         [ 'application/json',         '{"a":1',      '{"a":1', ],
         [ 'application/json',         '1 2',         '1 2', ],
         [ 'application/json',         $deep,         $deep, ],

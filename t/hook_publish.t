@@ -394,6 +394,7 @@ part 'let through' => sub {
         response(200, [], '{"publishes":[{"allow":true}]}'),
         response(200, [], '{"publishes":[{"other":1,"details":{}}],"x":2}'),
         response(200, [], " { \"publishes\" :\n[ { } ] }\n"),
+        response(200, [], "\xef\xbb\xbf{\"publishes\":[{}]}"),
         response(200, [ [ 'Transfer-Encoding' => 'chunked' ] ],
                  "5\r\n{\"pub\r\n10\r\nlishes\":[{ }]   \r\n1\r\n}\r\n0\r\n\r\n"),
     );

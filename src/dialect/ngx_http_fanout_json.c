@@ -410,6 +410,16 @@ ngx_http_fanout_json_levels(const uint8_t *text, size_t len,
 }
 
 
+void
+ngx_http_fanout_json_skip_mark(const uint8_t **text, size_t *len)
+{
+    if (*len >= 3 && memcmp(*text, "\xef\xbb\xbf", 3) == 0) {
+        *text += 3;
+        *len -= 3;
+    }
+}
+
+
 static int
 check_text(const uint8_t *text, size_t len, unsigned max,
     ngx_http_fanout_json_t *value, unsigned *levels,

@@ -135,6 +135,13 @@ int ngx_http_fanout_json_members(const ngx_http_fanout_json_t *object,
     ngx_http_fanout_json_error_t *err);
 
 /*
+ * Leaves out a byte order mark in front of a text, which is an error otherwise:
+ * for what a backend has written, as many put one there (RFC 8259, section 8.1,
+ * lets a reader ignore it).
+ */
+void ngx_http_fanout_json_skip_mark(const uint8_t **text, size_t *len);
+
+/*
  * Both of the above for a text that has to be one object.  Any error of
  * either.
  */

@@ -536,7 +536,8 @@ static const char *
 read_verdicts(batch_t *b, ngx_http_fanout_json_t *verdicts)
 {
     int                           rc;
-    size_t                        n;
+    size_t                        n, len;
+    const u_char                 *text;
     ngx_http_fanout_json_t        array;
     ngx_http_fanout_json_error_t  err;
 
@@ -553,9 +554,14 @@ read_verdicts(batch_t *b, ngx_http_fanout_json_t *verdicts)
         return NULL;
     }
 
+    text = b->body.data;
+    len = b->body.len;
+
+    ngx_http_fanout_json_skip_mark(&text, &len);
+
     /* a backend may say more than is read */
 
-    rc = ngx_http_fanout_json_object(b->body.data, b->body.len,
+    rc = ngx_http_fanout_json_object(text, len,
                                      NGX_HTTP_FANOUT_ASK_DEPTH, answer_fields,
                                      1, &array, &err);
 

@@ -204,10 +204,17 @@ prepare_json(ngx_http_fanout_broadcast_t *b,
     ngx_http_fanout_broadcast_body_t *body)
 {
     u_char                  *p;
+    size_t                   len;
+    const u_char            *text;
     ngx_http_fanout_json_t   json;
 
-    if (ngx_http_fanout_json_check(body->body.data, body->body.len,
-                                   NGX_HTTP_FANOUT_JSON_DEPTH, &json, NULL)
+    text = body->body.data;
+    len = body->body.len;
+
+    ngx_http_fanout_json_skip_mark(&text, &len);
+
+    if (ngx_http_fanout_json_check(text, len, NGX_HTTP_FANOUT_JSON_DEPTH,
+                                   &json, NULL)
         < 0)
     {
         return NGX_DECLINED;
