@@ -470,7 +470,7 @@ for my $symptom (grep { $try{$_} } @symptoms) {
 my $said = join "\n", @said, $nginx->log;
 $said =~ s/\s+/ /g;
 
-while ($page =~ /(Said: (?:`[^`]+`(?:, )?)+)/g) {
+while ($page =~ /(Message: (?:`[^`]+`(?:, )?)+)/g) {
     for my $phrase ($1 =~ /`([^`]+)`/g) {
         $phrase =~ s/\s+/ /g;
         ok(index($said, $phrase) >= 0, "is said: $phrase");
