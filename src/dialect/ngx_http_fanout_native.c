@@ -673,8 +673,16 @@ batch_run(ngx_http_fanout_session_t *s)
         }
 
         if (s->job) {
-            /* nothing may come before the replies */
-            ngx_http_fanout_session_hold(s);
+            /* nothing may come before the replies; a list of members is of
+             * one moment, but a backend takes its time */
+
+            if (s->job->ask) {
+                ngx_http_fanout_session_withhold(s);
+
+            } else {
+                ngx_http_fanout_session_hold(s);
+            }
+
             return;
         }
     }

@@ -540,9 +540,11 @@ publish(ngx_http_fanout_ask_t *ask, ngx_http_fanout_zone_message_t *m,
 void
 fanout_ask_finish(ngx_http_fanout_ask_t *ask)
 {
+    ngx_http_fanout_hub_t      *hub;
     ngx_http_fanout_session_t  *s;
 
     s = ask->session;
+    hub = ask->hub;
     ask->answered = 1;
 
     if (s == NULL) {
@@ -552,13 +554,22 @@ fanout_ask_finish(ngx_http_fanout_ask_t *ask)
 
     s->job->waits = 0;
 
+    /* the job frees the ask when it ends */
+
     if (s->transport->resume) {
         s->transport->resume(s);
-
-    } else {
-        ngx_http_fanout_outbox_queue(s);
-        ngx_post_event(&ask->hub->drain, &ngx_posted_events);
+        return;
     }
+
+    if (s->state == NGX_HTTP_FANOUT_OPEN && s->batch == NULL) {
+        /* the reply goes before what the drain brings: the publisher's own
+         * copy.  From an array of commands entries are withheld. */
+
+        (void) ngx_http_fanout_session_go_on(s);
+    }
+
+    ngx_http_fanout_outbox_queue(s);
+    ngx_post_event(&hub->drain, &ngx_posted_events);
 }
 
 

@@ -19,6 +19,7 @@
 #define NGX_HTTP_FANOUT_MERGED  (2 * NGX_HTTP_FANOUT_ZONE_ENTRIES)
 
 
+static void release_subs(ngx_http_fanout_session_t *s);
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
 static ngx_int_t tell_section(ngx_http_fanout_subscription_t *sub,
     uint64_t upto);
@@ -124,14 +125,42 @@ ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s)
 
 
 void
+ngx_http_fanout_session_withhold(ngx_http_fanout_session_t *s)
+{
+    if (s->withheld == NULL) {
+        s->withheld = ngx_calloc(sizeof(ngx_http_fanout_withheld_t),
+                                 ngx_cycle->log);
+        if (s->withheld == NULL) {
+            ngx_http_fanout_session_hold(s);
+            return;
+        }
+    }
+
+    release_subs(s);
+}
+
+
+void
 ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
 {
-    ngx_queue_t                     *q;
-    ngx_http_fanout_subscription_t  *sub;
-
     if (s->state == NGX_HTTP_FANOUT_ENDED) {
         return;
     }
+
+    ngx_http_fanout_outbox_join(s);
+    release_subs(s);
+
+    if (s->behind || s->waiting) {
+        ngx_http_fanout_outbox_queue(s);
+    }
+}
+
+
+static void
+release_subs(ngx_http_fanout_session_t *s)
+{
+    ngx_queue_t                     *q;
+    ngx_http_fanout_subscription_t  *sub;
 
     for (q = ngx_queue_head(&s->subs);
          q != ngx_queue_sentinel(&s->subs);
@@ -152,10 +181,20 @@ ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
             s->behind = 1;
         }
     }
+}
 
-    if (s->behind || s->waiting) {
-        ngx_http_fanout_outbox_queue(s);
+
+ngx_int_t
+ngx_http_fanout_session_go_on(ngx_http_fanout_session_t *s)
+{
+    if (s->dialect->work(s) == NGX_AGAIN) {
+        return NGX_AGAIN;
     }
+
+    /* commands may have waited for it */
+    ngx_post_event(s->connection->read, &ngx_posted_next_events);
+
+    return NGX_OK;
 }
 
 
@@ -169,24 +208,13 @@ ngx_http_fanout_session_catch_up(ngx_http_fanout_session_t *s)
         return;
     }
 
-    if (s->job) {
-        if (s->dialect->work(s) == NGX_AGAIN) {
-
-            if (s->job == NULL || !s->job->waits
-                || s->transport == &ngx_http_fanout_poll)
-            {
-                return;
-            }
-
-            /* it has nothing to say yet: others may */
-            goto others;
-        }
-
-        /* commands may have waited for it */
-        ngx_post_event(s->connection->read, &ngx_posted_next_events);
+    if (s->job && ngx_http_fanout_session_go_on(s) == NGX_AGAIN
+        && (s->job == NULL || !s->job->waits
+            || s->transport == &ngx_http_fanout_poll))
+    {
+        /* while it has nothing to say yet others may */
+        return;
     }
-
-others:
 
     s->behind = 0;
 
@@ -240,7 +268,9 @@ catch_up_sub(ngx_http_fanout_subscription_t *sub)
 
     while (sub->offset < upto) {
 
-        if (s->pending && s->pending >= s->conf->buffer / 2) {
+        if (s->withheld
+            || (s->pending && s->pending >= s->conf->buffer / 2))
+        {
             return;
         }
 

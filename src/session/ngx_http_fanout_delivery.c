@@ -497,10 +497,7 @@ hand(ngx_http_fanout_subscription_t *sub, run_t *run, uint32_t start,
 
     s = sub->session;
 
-    if (s->pending
-        && (s->pending + (end - start) > s->conf->buffer
-            || s->hub->frames > s->hub->app->frames))
-    {
+    if (ngx_http_fanout_session_full(s, end - start)) {
         ngx_http_fanout_session_lag(s);
 
         if (before) {

@@ -286,11 +286,7 @@ hand_direct(ngx_http_fanout_subscription_t *sub, direct_t *d)
 
     f = d->frames[sub->format];
 
-    if (f == NULL
-        || (s->pending
-            && (s->pending + f->used > s->conf->buffer
-                || d->hub->frames > d->hub->app->frames)))
-    {
+    if (f == NULL || ngx_http_fanout_session_full(s, f->used)) {
         ngx_http_fanout_session_lag(s);
         return 0;
     }

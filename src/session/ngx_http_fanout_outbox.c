@@ -14,6 +14,8 @@
 #define NGX_HTTP_FANOUT_GATHER     65536
 
 
+static void withhold(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end);
 static ngx_int_t out_grow(ngx_http_fanout_session_t *s);
 static void out_consume(ngx_http_fanout_session_t *s, size_t n);
 static void fetch(ngx_http_fanout_session_t *s);
@@ -76,6 +78,11 @@ ngx_http_fanout_session_give(ngx_http_fanout_subscription_t *sub,
 
     s = sub->session;
 
+    if (s->withheld) {
+        withhold(s, f, start, end);
+        return;
+    }
+
     if (s->transport->place && s->nsubs > 1
         && (s->behind || !s->hub->ordered
             || sub->state != NGX_HTTP_FANOUT_SUB_LIVE))
@@ -85,6 +92,75 @@ ngx_http_fanout_session_give(ngx_http_fanout_subscription_t *sub,
     }
 
     ngx_http_fanout_session_push(s, f, start, end);
+}
+
+
+/* Only a WebSocket has arrays of commands: nothing is to be placed. */
+
+static void
+withhold(ngx_http_fanout_session_t *s, ngx_http_fanout_frame_t *f,
+    uint32_t start, uint32_t end)
+{
+    uint32_t                     max;
+    ngx_http_fanout_piece_t     *p;
+    ngx_http_fanout_withheld_t  *w;
+
+    w = s->withheld;
+
+    if (w->n == w->max) {
+        max = w->max ? w->max * 2 : 8;
+
+        w = ngx_alloc(sizeof(ngx_http_fanout_withheld_t)
+                      + max * sizeof(ngx_http_fanout_piece_t),
+                      ngx_cycle->log);
+        if (w == NULL) {
+            ngx_http_fanout_session_lag(s);
+            return;
+        }
+
+        ngx_memcpy(w, s->withheld,
+                   sizeof(ngx_http_fanout_withheld_t)
+                   + s->withheld->n * sizeof(ngx_http_fanout_piece_t));
+        w->max = max;
+
+        ngx_free(s->withheld);
+        s->withheld = w;
+    }
+
+    p = &w->pieces[w->n++];
+
+    p->frame = f;
+    p->start = start;
+    p->end = end;
+    f->refs++;
+
+    w->bytes += end - start;
+}
+
+
+void
+ngx_http_fanout_outbox_join(ngx_http_fanout_session_t *s)
+{
+    uint32_t                     i;
+    ngx_http_fanout_piece_t     *p;
+    ngx_http_fanout_withheld_t  *w;
+
+    w = s->withheld;
+
+    if (w == NULL) {
+        return;
+    }
+
+    s->withheld = NULL;
+
+    for (i = 0; i < w->n; i++) {
+        p = &w->pieces[i];
+
+        ngx_http_fanout_session_push(s, p->frame, p->start, p->end);
+        ngx_http_fanout_frame_release(s->hub, p->frame);
+    }
+
+    ngx_free(w);
 }
 
 

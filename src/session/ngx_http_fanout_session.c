@@ -375,6 +375,7 @@ release(ngx_http_fanout_session_t *s)
 
     ngx_http_fanout_eventlog_close(s);
     ngx_http_fanout_session_unindex(s);
+    ngx_http_fanout_outbox_join(s);
     ngx_http_fanout_outbox_clear(s);
 
     ngx_queue_remove(&s->queue);

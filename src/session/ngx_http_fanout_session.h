@@ -48,6 +48,16 @@ typedef struct {
 } ngx_http_fanout_piece_t;
 
 
+/* Entries that wait for the replies of an array of commands. */
+
+typedef struct {
+    size_t                           bytes;
+    uint32_t                         n;
+    uint32_t                         max;
+    ngx_http_fanout_piece_t          pieces[];
+} ngx_http_fanout_withheld_t;
+
+
 /* A reply that is sent as the socket takes it: of a join with history, or of
  * history.  Reads the log from after up to upto. */
 
@@ -141,6 +151,7 @@ struct ngx_http_fanout_session_s {
     size_t                           pending;   /* bytes in all pieces */
     size_t                           owed;      /* of them, since owed_at; 0:
                                                    not looked at */
+    ngx_http_fanout_withheld_t      *withheld;  /* NULL: nothing is to wait */
     ngx_http_fanout_piece_t          few[2];    /* out, when that is enough */
     uint32_t                         retry;     /* bytes of a TLS write that
                                                    has to be repeated */
@@ -285,6 +296,15 @@ void ngx_http_fanout_session_push(ngx_http_fanout_session_t *s,
 void ngx_http_fanout_session_give(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_frame_t *f, uint32_t start, uint32_t end);
 
+/* Whether entries of so many bytes are more than it may be given now. */
+#define ngx_http_fanout_session_full(s, size)                                \
+    ((s)->withheld                                                           \
+     ? (s)->withheld->bytes + (size) > (s)->conf->buffer                     \
+       || (s)->hub->frames > (s)->hub->app->frames                           \
+     : (s)->pending                                                          \
+       && ((s)->pending + (size) > (s)->conf->buffer                         \
+           || (s)->hub->frames > (s)->hub->app->frames))
+
 /* Sends a payload of its own as one text or binary message. */
 void ngx_http_fanout_session_send(ngx_http_fanout_session_t *s,
     ngx_uint_t opcode, u_char *data, size_t len);
@@ -315,6 +335,10 @@ void ngx_http_fanout_session_rest(ngx_http_fanout_session_t *s);
 
 /* The job is done: frees it. */
 void ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s);
+
+/* Goes on with the job, which may end, and the session with it: AGAIN if there
+ * is one still. */
+ngx_int_t ngx_http_fanout_session_go_on(ngx_http_fanout_session_t *s);
 
 /* The job waits for no roster any more. */
 void ngx_http_fanout_session_job_unqueue(ngx_http_fanout_session_t *s);
@@ -359,8 +383,12 @@ void ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s);
  * subscriptions are JOINING until they are settled. */
 void ngx_http_fanout_session_hold(ngx_http_fanout_session_t *s);
 
-/* Makes subscriptions that are JOINING live, or lets them read what they
- * have not been given meanwhile. */
+/* Lets entries wait until replies have been sent, as far as the output limit
+ * allows: they are told behind these, also what no log keeps. */
+void ngx_http_fanout_session_withhold(ngx_http_fanout_session_t *s);
+
+/* Sends what was withheld, and makes subscriptions that are JOINING live, or
+ * lets them read what they have not been given meanwhile. */
 void ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s);
 
 /* Goes on with the job and with what is behind, as far as the output limit
@@ -438,8 +466,11 @@ void ngx_http_fanout_outbox_send(ngx_http_fanout_session_t *s);
 /* Puts it among those whose output goes at the end of the turn. */
 void ngx_http_fanout_outbox_queue(ngx_http_fanout_session_t *s);
 
-/* Drops all output. */
+/* Drops all output but what is withheld. */
 void ngx_http_fanout_outbox_clear(ngx_http_fanout_session_t *s);
+
+/* What is withheld becomes output, or is dropped if the session has ended. */
+void ngx_http_fanout_outbox_join(ngx_http_fanout_session_t *s);
 
 
 /* turn.c */
