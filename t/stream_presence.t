@@ -25,6 +25,9 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app talk:*  presence=on publish=members batch=20ms
                                    linger=60s;
         fanout_channel app count:* presence=summary batch=20ms;
+        fanout_channel app late:*  presence=on batch=700ms history=100;
+        fanout_channel app counted:* presence=summary batch=700ms
+                                   history=100;
         fanout_channel app *       history=100 ttl=1h;
 END
     server => <<'END',
@@ -226,6 +229,50 @@ subtest "$transport: what is not possible" => sub {
          qr/want|400/, 'a wish that is none');
     like($error->('/rt', { channel => 'room:a', presence => 'x' x 5000 }),
          qr/too_large|413/, 'too much of it');
+};
+
+
+# Its members are told to all when batch= is over, and it is told who is there
+# when they have been: in its first list, and never by a change.
+
+subtest "$transport: it is in its own list" => sub {
+    my @rooms   = map { "late:$transport:$_" } 1, 2;
+    my $counted = "counted:$transport";
+    my $bob     = client(websocket => 'bob', [
+        map { { channel => $_, presence => {} } } @rooms, $counted
+    ]);
+
+    my @joins = (
+        (map { { channel => $_, presence => { n => 1 } } } @rooms),
+        { channel => $counted, presence => {} }
+    );
+
+    my $ann = client($transport, 'ann', [ @joins ]);
+
+    wait_for(sub {
+        $ann->next_entry(0.1);
+        return keys %{ $ann->lists || {} } == 3;
+    });
+
+    for my $room (@rooms) {
+        is(join(' ', sort map { $_->{user} }
+                          @{ $ann->lists->{$room}[0]{members} || [] }),
+           'ann bob', "$room: the first list");
+        is(@{ $ann->lists->{$room} }, 1, 'the only one');
+    }
+
+    is_deeply($ann->lists->{$counted}[0]{summary}, { members => 2 },
+              'it is counted');
+
+    # who comes back with what is there does not wait
+
+    $nginx->http->post("/fanout/channels/$_/messages", '"end"')
+        for @rooms, $counted;
+
+    is_deeply([ map { ($ann->next_message || {})->{data} } 1 .. 3 ],
+              [ ('end') x 3 ], 'messages come');
+    is_deeply($ann->{presences}, [], "it is not told of itself")
+        or diag(explain($ann->{presences}));
 };
 
 

@@ -4,10 +4,9 @@
  *
  * Members in the reply of a join or of the command "members".
  *
- * A join that is told who is there waits until the channel's roster is ready
- * and, if it makes a member, until that was told to all: then it is
- * registered where the worker is in the log, and the reply is the state
- * there.
+ * Both wait until the channel's roster is ready and the members that the
+ * session has made were told to all.  A join is then registered where the
+ * worker is in the log, and the reply is the state there.
  */
 
 
@@ -73,8 +72,9 @@ static ngx_int_t
 ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
     ngx_http_fanout_roster_t *r)
 {
-    ngx_int_t       rc;
-    ngx_msec_int_t  late;
+    ngx_int_t                        rc;
+    ngx_msec_int_t                   late;
+    ngx_http_fanout_subscription_t  *sub;
 
     if (!job->queued) {
         job->queued = 1;
@@ -87,12 +87,10 @@ ready_roster(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         return late > NGX_HTTP_FANOUT_JOIN_FAIL ? NGX_BUSY : NGX_AGAIN;
     }
 
-    if (job->enters && late < 0
-        && (r->summary ? r->version == job->version
-                       : ngx_http_fanout_roster_find(r, s->identity.client,
-                                             job->key.data, job->key.len)
-                         == NULL))
-    {
+    sub = job->sub ? job->sub
+                   : ngx_http_fanout_session_sub(s, &job->channel);
+
+    if (sub && !ngx_http_fanout_hub_member_told(sub, late >= 0)) {
         return NGX_AGAIN;
     }
 

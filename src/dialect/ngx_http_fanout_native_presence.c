@@ -227,9 +227,7 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         return rc;
     }
 
-    put.created = 0;
     sub->anonymous = p->anonymous;
-    job->version = ch->roster ? ch->roster->version : 0;
 
     if (p->member) {
         ngx_memzero(&m, sizeof(ngx_http_fanout_member_t));
@@ -262,18 +260,6 @@ fanout_native_enter(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job,
         if (ch->roster == NULL) {
             return NGX_HTTP_FANOUT_E_INTERNAL;
         }
-    }
-
-    if (put.created) {
-        job->enters = 1;
-        job->key.len = p->key.len;
-        job->key.data = ngx_alloc(p->key.len + 1, ngx_cycle->log);
-
-        if (job->key.data == NULL) {
-            return NGX_HTTP_FANOUT_E_INTERNAL;
-        }
-
-        ngx_memcpy(job->key.data, p->key.data, p->key.len);
     }
 
     job->waits = 1;
@@ -556,7 +542,8 @@ fanout_native_members(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     job->members = (mode == NGX_HTTP_FANOUT_PRESENCE_ON);
     job->counts = !job->members;
     job->waits = 1;
-    job->deadline = ngx_current_msec;
+    job->deadline = ngx_current_msec + policy_of(s, &cmd->name)->keep.batch
+                    + NGX_HTTP_FANOUT_JOIN_WAIT;
     s->job = job;
 
     (void) fanout_native_run(s);

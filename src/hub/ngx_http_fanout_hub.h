@@ -103,7 +103,11 @@ struct ngx_http_fanout_own_s {
     unsigned                         idle:1;
     unsigned                         timed:1;   /* for silence, not asked */
     unsigned                         anonymous:1;
+    unsigned                         untold:1;  /* made, and not seen in the
+                                                   roster yet */
     uint8_t                          len;
+    uint64_t                         version;   /* untold: of the roster when
+                                                   it was made */
     u_char                           key[];
 };
 
@@ -441,6 +445,11 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_member_drop(
 /* Notes a member that the subscriber has already, since it was resumed. */
 ngx_int_t ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
     const ngx_http_fanout_member_t *m);
+
+/* Whether the channel, which has a roster, was told of all members that the
+ * session has made; with late it is not asked again of these. */
+ngx_uint_t ngx_http_fanout_hub_member_told(
+    ngx_http_fanout_subscription_t *sub, ngx_uint_t late);
 
 /* Changes of members may be pending: they are appended when they are due.  To
  * be called after every operation on seats and members. */

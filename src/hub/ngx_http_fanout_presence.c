@@ -179,6 +179,7 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
     ngx_uint_t                  tries;
     ngx_http_fanout_own_t      *own;
     ngx_http_fanout_hub_t      *hub;
+    ngx_http_fanout_roster_t   *roster;
     ngx_http_fanout_session_t  *s;
 
     s = sub->session;
@@ -228,6 +229,13 @@ ngx_http_fanout_hub_member_put(ngx_http_fanout_subscription_t *sub,
 
         if (own->timed) {
             s->idles = 1;
+        }
+
+        if (put->created) {
+            roster = sub->channel->roster;
+
+            own->untold = 1;
+            own->version = roster ? roster->version : UINT64_MAX;
         }
     }
 
@@ -409,6 +417,7 @@ ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
     own->idle = m->idle;
     own->timed = m->timed;
     own->anonymous = m->anonymous;
+    own->untold = 0;
     own->len = m->key.len;
 
     if (own->len) {
@@ -423,6 +432,36 @@ ngx_http_fanout_hub_member_own(ngx_http_fanout_subscription_t *sub,
     }
 
     return NGX_OK;
+}
+
+
+/* A roster that only counts has no members to be found. */
+
+ngx_uint_t
+ngx_http_fanout_hub_member_told(ngx_http_fanout_subscription_t *sub,
+    ngx_uint_t late)
+{
+    ngx_http_fanout_own_t     *own;
+    ngx_http_fanout_roster_t  *r;
+
+    r = sub->channel->roster;
+
+    for (own = sub->own; own; own = own->next) {
+
+        if (own->untold && !late
+            && (r->summary ? r->version == own->version
+                           : ngx_http_fanout_roster_find(r,
+                                         sub->session->identity.client,
+                                         own->key, own->len)
+                             == NULL))
+        {
+            return 0;
+        }
+
+        own->untold = 0;
+    }
+
+    return 1;
 }
 
 

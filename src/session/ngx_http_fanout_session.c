@@ -201,10 +201,6 @@ ngx_http_fanout_session_job_done(ngx_http_fanout_session_t *s)
         ngx_http_fanout_frame_release(s->hub, s->job->messages);
     }
 
-    if (s->job->key.data) {
-        ngx_free(s->job->key.data);
-    }
-
     if (s->job->ask) {
         ngx_http_fanout_ask_release(s->job->ask);
     }

@@ -85,7 +85,6 @@ typedef struct {
     /* of a join on a channel with a roster, and of "members" */
     unsigned                         waits:1;   /* the roster is not ready */
     unsigned                         queued:1;  /* in roster->waiting */
-    unsigned                         enters:1;  /* until its member is told */
     unsigned                         again:1;   /* was subscribed before */
     unsigned                         who:1;     /* tells who is there: */
     unsigned                         members:1; /* all of them */
@@ -98,12 +97,10 @@ typedef struct {
     ngx_uint_t                       chunk;     /* next to send */
     uint32_t                         count;     /* of a summary */
     uint32_t                         slot;      /* direct: next to read */
-    uint64_t                         version;   /* of a roster that counts */
     uint64_t                         since_epoch;
     uint64_t                         since_offset;
     ngx_uint_t                       history;
     ngx_msec_t                       deadline;  /* of waiting */
-    ngx_str_t                        key;       /* of its member */
     unsigned                         mail:1;    /* there may be some */
 
     /* of a publish that the backend is asked for */

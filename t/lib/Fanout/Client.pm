@@ -43,6 +43,11 @@ Dies if that is refused.
 What the join was answered; of the welcome. (A poll is told nothing of a
 channel that it continues: this stands for C<recovered>.)
 
+=item lists
+
+What it was told of all members, for each channel as an array of C<ok>, in the
+order in which they came.
+
 =item members(channel)
 
 Who is there, by what was told so far. C<< {presences} >> has the changes,
@@ -163,6 +168,8 @@ sub listed {
 
     my $channel = $ok->{channel};
 
+    push @{ $self->{lists}{$channel} }, $ok if $ok->{members} || $ok->{summary};
+
     $self->{summary}{$channel} = $ok->{summary}{members} if $ok->{summary};
 
     return if !$ok->{members};
@@ -223,6 +230,8 @@ sub next_message {
     return undef;
 }
 
+
+sub lists { $_[0]{lists} }
 
 sub members {
     my ($self, $channel) = @_;
