@@ -132,7 +132,8 @@ same(gathered_t *g, ngx_http_fanout_loc_conf_t *conf,
 static ngx_uint_t
 same_text(ngx_str_t *a, ngx_str_t *b)
 {
-    return a->len == b->len && ngx_memcmp(a->data, b->data, a->len) == 0;
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
 }
 
 
