@@ -392,7 +392,6 @@ part 'let through' => sub {
     my @answers = (
         response(204), response(200), response(201, [], '{"publishes":[{}]}'),
         response(200, [], '{"publishes":[{"allow":true}]}'),
-        response(200, [], '{"publishes":[{"other":1,"details":{}}],"x":2}'),
         response(200, [], " { \"publishes\" :\n[ { } ] }\n"),
         response(200, [], "\xef\xbb\xbf{\"publishes\":[{}]}"),
         response(200, [ [ 'Transfer-Encoding' => 'chunked' ] ],
@@ -479,6 +478,14 @@ part 'changed' => sub {
         { channel => 'new', offset => 4, data => 'c', @kept },
     ], 'to several');
     cmp_ok($first, '>=', 2, 'the reply names one of them');
+
+    $ann->ok('publish', channel => 'new', key => 'mine', meta => { m => 2 }, data => {
+        change => [ { data => 'sent back', key => 'other', meta => { m => 3 },
+                      from => { user => 'eve' }, to => { user => 'eve' } } ]
+    });
+    is_deeply([ map { delete @$_{qw( time offset )}; $_ } $bob->next_push ], [
+        { channel => 'new', data => 'sent back', key => 'mine', @kept } ],
+        'what it was asked with may come back, and changes nothing');
 
     $ok = $ann->ok('publish', channel => 'new', messages => [
         { data => { change => [ { data => 'one' } ] } }, { data => 'two' }
@@ -1208,6 +1215,16 @@ part 'failures' => sub {
                                      '{"publishes":[1]}') ],
         [ 'allow is no boolean' => send => response(200, [],
                                      '{"publishes":[{"allow":"no"}]}') ],
+        (map { [ $_->[0] => send => response(200, [], $_->[1]) ] }
+             [ 'an unknown member'  => '{"publishes":[{"alow":false}]}' ],
+             [ 'beside a yes'       => '{"publishes":[{"allow":true,"by":1}]}' ],
+             [ 'beside a no'        => '{"publishes":[{"allow":false,"by":1}]}' ],
+             [ 'of the response'    => '{"publishes":[{}],"allow":false}' ],
+             [ 'of a message'       => '{"publishes":[{"messages":[{"data":1,'
+                                       . '"evnt":"x"}]}]}' ],
+             [ 'twice'              => '{"publishes":[{"allow":false,"allow":true}]}' ],
+             [ 'a reason without a no' => '{"publishes":[{"message":"no"}]}' ],
+             [ 'details without one' => '{"publishes":[{"details":{}}]}' ]),
         [ 'cut JSON'            => send => response(200, [],
                                      '{"publishes":[{}]') ],
         [ 'no UTF-8'            => send => response(200, [],
@@ -1248,6 +1265,13 @@ part 'failures' => sub {
 
     is_deeply(data_of($ann, 'fail'), [ ('good') x @failures ],
               'nothing of them is published');
+    like(Fanout::Nginx::slurp($nginx->dir . '/error.log'), $_, 'it is said')
+        for qr/answered to a publish on channel "fail" what is no answer: unknown member 'alow' at byte/,
+            qr/what is no answer: unknown member 'evnt' at byte/,
+            qr/fanout_hook "[^"]+" failed for 1 publishes .*: status 200, unknown member 'allow' at byte/,
+            qr/what is no answer: .*member 'allow' at byte/,
+            qr/what is no answer: "message" and "details" need "allow":false/;
+
     is_deeply(publish($ann, 'fail', { say => 5 })->{error}, {
         code => 'hook_failed',
         message => 'the backend could not be asked: try again later'

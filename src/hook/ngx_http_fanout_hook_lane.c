@@ -559,14 +559,12 @@ read_verdicts(batch_t *b, ngx_http_fanout_json_t *verdicts)
 
     ngx_http_fanout_json_skip_mark(&text, &len);
 
-    /* a backend may say more than is read */
-
     rc = ngx_http_fanout_json_object(text, len,
                                      NGX_HTTP_FANOUT_ASK_DEPTH, answer_fields,
                                      1, &array, &err);
 
-    if (rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN) {
-        return "the response is not a JSON object";
+    if (rc != NGX_HTTP_FANOUT_JSON_OK) {
+        return fanout_ask_wrong(rc, &err, "the response is not a JSON object");
     }
 
     if (ngx_http_fanout_json_array(&array, verdicts, b->n, &n)

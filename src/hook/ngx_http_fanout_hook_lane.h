@@ -59,6 +59,11 @@ void fanout_lane_put(fanout_lane_t *lane, ngx_http_fanout_ask_t *ask);
 const char *fanout_ask_follow(ngx_http_fanout_ask_t *ask,
     ngx_http_fanout_json_t *verdict);
 
+/* What is wrong with an object of the backend's: which member, if it has one
+ * that is unknown or double; else other.  Lasts until the next call. */
+const char *fanout_ask_wrong(int rc, ngx_http_fanout_json_error_t *err,
+    const char *other);
+
 /* There is no answer: let through if pass, or refused. */
 void fanout_ask_fail(ngx_http_fanout_ask_t *ask, ngx_uint_t pass);
 

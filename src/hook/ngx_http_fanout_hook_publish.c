@@ -25,10 +25,17 @@ typedef struct {
     ngx_http_fanout_json_t   messages;
 } verdict_t;
 
+/* the last four are those of the message that was asked for, which a backend
+ * may send back, and which stay as they were */
+
 typedef struct {
     ngx_http_fanout_json_t   event;
     ngx_http_fanout_json_t   data;
     ngx_http_fanout_json_t   enc;
+    ngx_http_fanout_json_t   key;
+    ngx_http_fanout_json_t   from;
+    ngx_http_fanout_json_t   to;
+    ngx_http_fanout_json_t   meta;
 } change_t;
 
 
@@ -58,7 +65,11 @@ static const ngx_http_fanout_json_field_t  verdict_fields[] = {
 static const ngx_http_fanout_json_field_t  change_fields[] = {
     ngx_http_fanout_json_field("event", change_t, event),
     ngx_http_fanout_json_field("data", change_t, data),
-    ngx_http_fanout_json_field("enc", change_t, enc)
+    ngx_http_fanout_json_field("enc", change_t, enc),
+    ngx_http_fanout_json_field("key", change_t, key),
+    ngx_http_fanout_json_field("from", change_t, from),
+    ngx_http_fanout_json_field("to", change_t, to),
+    ngx_http_fanout_json_field("meta", change_t, meta)
 };
 
 
@@ -289,8 +300,9 @@ copy_zstr(u_char **p, ngx_http_fanout_zstr_t *s)
 const char *
 fanout_ask_follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
 {
-    int        rc, allow;
-    verdict_t  v;
+    int                           rc, allow;
+    verdict_t                     v;
+    ngx_http_fanout_json_error_t  err;
 
     if (verdict->len == 0) {
         publish(ask, ask->messages, ask->n);
@@ -299,10 +311,11 @@ fanout_ask_follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
 
     rc = ngx_http_fanout_json_members(verdict, verdict_fields,
                                       sizeof(verdict_fields)
-                                      / sizeof(verdict_fields[0]), &v, NULL);
+                                      / sizeof(verdict_fields[0]), &v, &err);
 
-    if (rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN) {
-        return "a member of \"publishes\" is not an object";
+    if (rc != NGX_HTTP_FANOUT_JSON_OK) {
+        return fanout_ask_wrong(rc, &err, "a member of \"publishes\" is not an "
+                                          "object");
     }
 
     allow = 1;
@@ -319,6 +332,10 @@ fanout_ask_follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
         return NULL;
     }
 
+    if (v.message.len || v.details.len) {
+        return "\"message\" and \"details\" need \"allow\":false";
+    }
+
     if (v.messages.len) {
         return change(ask, &v.messages);
     }
@@ -326,6 +343,23 @@ fanout_ask_follow(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *verdict)
     publish(ask, ask->messages, ask->n);
 
     return NULL;
+}
+
+
+const char *
+fanout_ask_wrong(int rc, ngx_http_fanout_json_error_t *err, const char *other)
+{
+    static char  text[sizeof(err->reason)];
+
+    if (rc != NGX_HTTP_FANOUT_JSON_UNKNOWN
+        && rc != NGX_HTTP_FANOUT_JSON_DUPLICATE)
+    {
+        return other;
+    }
+
+    ngx_memcpy(text, err->reason, sizeof(text));
+
+    return text;
 }
 
 
@@ -421,19 +455,19 @@ static const char *
 change_message(ngx_http_fanout_ask_t *ask, ngx_http_fanout_json_t *item,
     u_char **p, ngx_http_fanout_zone_message_t *m)
 {
-    int                     rc;
-    ngx_str_t               label, src;
-    change_t                c;
-    ngx_http_fanout_json_t  text;
+    int                           rc;
+    change_t                      c;
+    ngx_str_t                     label, src;
+    ngx_http_fanout_json_t        text;
+    ngx_http_fanout_json_error_t  err;
 
     rc = ngx_http_fanout_json_members(item, change_fields,
                                       sizeof(change_fields)
-                                      / sizeof(change_fields[0]), &c, NULL);
+                                      / sizeof(change_fields[0]), &c, &err);
 
-    if ((rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN)
-        || c.data.len == 0)
-    {
-        return "a message is an object with \"data\"";
+    if (rc != NGX_HTTP_FANOUT_JSON_OK || c.data.len == 0) {
+        return fanout_ask_wrong(rc, &err, "a message is an object with "
+                                          "\"data\"");
     }
 
     m->event.len = 0;
