@@ -275,7 +275,6 @@ join_events(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 void
 fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
-    int                              rc;
     uint64_t                         epoch, offset;
     ngx_uint_t                       limit, before;
     ngx_http_fanout_job_t           *job;
@@ -308,13 +307,10 @@ fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     ngx_http_fanout_hub_view(s->hub, &job->channel, &zc);
 
-    rc = ngx_http_fanout_log_seek(&s->hub->zone, &zc, before,
-                                  cmd->since.len ? 0 : limit, &j);
+    /* without a channel nobody has said anything yet */
 
-    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
-        /* nobody said anything here yet */
-        ngx_memzero(&j, sizeof(ngx_http_fanout_zone_join_t));
-    }
+    (void) ngx_http_fanout_log_seek(&s->hub->zone, &zc, before,
+                                    cmd->since.len ? 0 : limit, &j);
 
     job->epoch = j.epoch;
     job->offset = j.offset;
@@ -327,7 +323,9 @@ fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     if (cmd->since.len) {
         job->since = 1;
-        job->recovered = (epoch && epoch == j.epoch && offset <= j.offset);
+        job->recovered = epoch
+                         && ngx_http_fanout_log_holds(&s->hub->zone, &zc,
+                                                      epoch, offset);
         job->after = job->recovered ? offset : job->upto;
         job->newest = 0;
     }

@@ -253,6 +253,7 @@ read_section(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     ngx_uint_t                      failed;
     ngx_http_fanout_room_t          room;
     ngx_http_fanout_frame_t        *f;
+    ngx_http_fanout_zone_join_t     j;
     ngx_http_fanout_zone_channel_t  zc;
 
     static u_char                    buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF
@@ -267,6 +268,13 @@ read_section(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
         /* nobody is there */
+
+        if (job->epoch == 0) {
+            (void) ngx_http_fanout_log_seek(&s->hub->zone, &zc, 0, 0, &j);
+            job->epoch = j.epoch;
+            job->offset = j.offset;
+        }
+
         return NGX_OK;
     }
 

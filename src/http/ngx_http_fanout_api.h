@@ -111,6 +111,11 @@ ngx_http_fanout_error_e ngx_http_fanout_api_json(ngx_http_fanout_api_t *api,
 
 /* operations; the names and labels of op are validated here */
 
+/* There is no such channel: the data of the error is a position, from which all
+ * that is published on it later can be had. */
+ngx_http_fanout_error_e ngx_http_fanout_api_absent(
+    ngx_http_fanout_api_t *api, ngx_str_t *channel);
+
 ngx_http_fanout_error_e ngx_http_fanout_api_publish(
     ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op);
 ngx_http_fanout_error_e ngx_http_fanout_api_signal(

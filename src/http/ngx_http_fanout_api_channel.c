@@ -464,7 +464,10 @@ seek_page(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
     }
 
     if (op->positioned) {
-        page->recovered = op->epoch == j.epoch && op->offset <= j.offset;
+        page->recovered = op->epoch
+                          && ngx_http_fanout_log_holds(&api->hub->zone,
+                                                       &page->zc, op->epoch,
+                                                       op->offset);
         page->start = page->recovered ? op->offset : 0;
     }
 
@@ -634,9 +637,7 @@ zone_error(ngx_http_fanout_api_t *api, ngx_str_t *channel, int rc)
     switch (rc) {
 
     case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
-        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
-                                        "there is no channel \"%V\"",
-                                        channel);
+        return ngx_http_fanout_api_absent(api, channel);
 
     case NGX_HTTP_FANOUT_ZONE_FULL:
         return NGX_HTTP_FANOUT_E_ZONE_FULL;
@@ -644,6 +645,36 @@ zone_error(ngx_http_fanout_api_t *api, ngx_str_t *channel, int rc)
     default:
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
+}
+
+
+/* If it was made meanwhile, the start of it is a position as well. */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_api_absent(ngx_http_fanout_api_t *api, ngx_str_t *channel)
+{
+    u_char                          *p;
+    ngx_http_fanout_error_e          error;
+    ngx_http_fanout_zone_join_t      j;
+    ngx_http_fanout_zone_channel_t   zc;
+
+    error = ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
+                                     "there is no channel \"%V\"", channel);
+
+    p = ngx_pnalloc(api->request->pool, 64);
+    if (p == NULL) {
+        return error;
+    }
+
+    ngx_http_fanout_hub_view(api->hub, channel, &zc);
+    (void) ngx_http_fanout_log_seek(&api->hub->zone, &zc, 0, 0, &j);
+
+    api->data.data = p;
+    api->data.len = ngx_sprintf(p, "{\"epoch\":\"%016xL\",\"offset\":0}",
+                                j.epoch)
+                    - p;
+
+    return error;
 }
 
 

@@ -118,9 +118,7 @@ ngx_http_fanout_api_presence_handler(ngx_http_fanout_api_t *api)
         }
 
         if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
-            return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_NOT_FOUND,
-                                            "there is no channel \"%V\"",
-                                            &api->words[1]);
+            return ngx_http_fanout_api_absent(api, &api->words[1]);
         }
 
         if (page_write(api, &page, n) != NGX_OK) {

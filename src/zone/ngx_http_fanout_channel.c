@@ -296,6 +296,10 @@ fanout_channel_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, *link, ch->hash_next);
 
+    if (fanout_name(z, ch)->lost_seq > z->shm->forgotten) {
+        fanout_set(z, z->shm->forgotten, fanout_name(z, ch)->lost_seq);
+    }
+
     fanout_set(z, z->shm->nchannels, z->shm->nchannels - 1);
     fanout_set(z, z->shm->classes[ch->class].channels,
                z->shm->classes[ch->class].channels - 1);
@@ -776,7 +780,8 @@ wheel_add(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
     }
 
     fanout_set(z, *head, ref);
-    fanout_set(z, cold->wheel, (cold->wheel & FANOUT_IN_USE) | at);
+    fanout_set(z, cold->wheel,
+               (cold->wheel & (FANOUT_IN_USE|FANOUT_PURGED)) | at);
     fanout_set(z, cold->list, FANOUT_LIST_WHEEL);
 }
 

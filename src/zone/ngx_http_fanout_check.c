@@ -248,6 +248,7 @@ check_history(walk_t *w, fanout_ref_t channel)
     must_of(w, channel, sum == cold->blocks);
     must_of(w, channel, cold->lost <= ch->offset);
     must_of(w, channel, fanout_name(w->z, ch)->lost_seq <= w->z->shm->seq);
+    must_of(w, channel, w->z->shm->forgotten <= w->z->shm->seq);
     must_of(w, channel, first == 0
                         || fanout_name(w->z, ch)->lost_seq < first);
     must_of(w, channel, cold->bucket

@@ -153,6 +153,7 @@ typedef struct {
 #define fanout_tries(e)       ((e)->info_tries / FANOUT_ID_TRY)
 
 #define FANOUT_SALT_SECRET    6         /* of fanout_hash() */
+#define FANOUT_SALT_ABSENT    7
 
 typedef struct {
     fanout_ref_t         hash_next;
@@ -429,6 +430,8 @@ struct ngx_http_fanout_shm_s {
 
     uint64_t             incarnation;
     uint64_t             seq;
+    uint64_t             forgotten;     /* highest seq that a channel which
+                                           was freed had let go of */
     uint64_t             wall;          /* last time told, Unix ms */
     uint64_t             start;         /* monotonic s at the format */
     uint64_t             seed[2];

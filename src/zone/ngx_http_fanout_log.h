@@ -129,7 +129,8 @@ typedef struct {
     uint32_t             policy_ttl;
     uint8_t              bucket;        /* index + 1, 0: in none */
     uint8_t              list;          /* FANOUT_LIST_* */
-    uint16_t             wheel;         /* place in it, FANOUT_IN_USE */
+    uint16_t             wheel;         /* place in it, FANOUT_IN_USE,
+                                           FANOUT_PURGED */
 } fanout_cold_t;
 
 
@@ -140,6 +141,7 @@ typedef struct {
  * it is the last seq there was: nobody knows what one of its name had. */
 
 #define FANOUT_IN_USE         0x8000    /* it can't be evicted */
+#define FANOUT_PURGED         0x4000    /* it has another epoch than first */
 
 #define FANOUT_LIST_NONE      0
 #define FANOUT_LIST_WHEEL     1
@@ -411,6 +413,16 @@ uint32_t fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
 void fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r);
 int fanout_key_sweep(ngx_http_fanout_zone_t *z);
+
+
+/* Positions of when there was no channel: offset 0 under an epoch of the
+ * moment, made of the zone's seq.  That epoch as of now. */
+uint64_t fanout_absent(ngx_http_fanout_zone_t *z);
+
+/* Whether a position is one of the channel as it is, or NULL: is not; what
+ * came after it may be lost, but for one of when there was none. */
+int fanout_log_holds(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    uint64_t epoch, uint64_t offset);
 
 
 #endif /* _NGX_HTTP_FANOUT_LOG_H_INCLUDED_ */

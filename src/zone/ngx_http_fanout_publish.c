@@ -53,8 +53,8 @@ static int publish_locked(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_publish_t *opts, draft_t *d,
     ngx_http_fanout_zone_result_t *r);
 static void prefetch(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch);
-static int conflict(const ngx_http_fanout_zone_publish_t *opts,
-    const fanout_channel_t *ch);
+static int conflict(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_publish_t *opts, fanout_channel_t *ch);
 static void finish(ngx_http_fanout_zone_t *z, draft_t *d,
     const ngx_http_fanout_zone_message_t *m);
 static int publish_full(ngx_http_fanout_zone_t *z,
@@ -368,8 +368,9 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     }
 
     if (ref == 0) {
-        if (conflict(opts, NULL)) {
+        if (conflict(z, opts, NULL)) {
             memset(r, 0, sizeof(ngx_http_fanout_zone_result_t));
+            r->epoch = fanout_absent(z);
             return NGX_HTTP_FANOUT_ZONE_CONFLICT;
         }
 
@@ -391,7 +392,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     r->epoch = ch->epoch;
     r->subscribers = ch->subscribers;
 
-    if (conflict(opts, ch)) {
+    if (conflict(z, opts, ch)) {
         r->offset = ch->offset;
         r->time = 0;
         return NGX_HTTP_FANOUT_ZONE_CONFLICT;
@@ -452,19 +453,16 @@ prefetch(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch)
 /* Whether "if" does not hold; without a channel, only the start would. */
 
 static int
-conflict(const ngx_http_fanout_zone_publish_t *opts,
-    const fanout_channel_t *ch)
+conflict(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_publish_t *opts, fanout_channel_t *ch)
 {
     if (opts == NULL || !opts->if_set) {
         return 0;
     }
 
-    if (ch == NULL) {
-        return opts->if_epoch || opts->if_offset;
-    }
-
-    return opts->if_offset != ch->offset
-           || (opts->if_epoch && opts->if_epoch != ch->epoch);
+    return opts->if_offset != (ch ? ch->offset : 0)
+           || (opts->if_epoch
+               && !fanout_log_holds(z, ch, opts->if_epoch, opts->if_offset));
 }
 
 

@@ -104,6 +104,8 @@ purge(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     fanout_set(z, ch->epoch, ch->epoch + 1);
     fanout_set(z, ch->offset, 0);
     fanout_set(z, fanout_cold(z, ch)->lost, 0);
+    fanout_set(z, fanout_cold(z, ch)->wheel,
+               fanout_cold(z, ch)->wheel | FANOUT_PURGED);
 
     r->epoch = ch->epoch;
     r->offset = 0;

@@ -13,6 +13,8 @@ static fanout_ref_t enter_fresh(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c);
 static int recoverable(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     int since, uint64_t epoch, uint64_t offset);
+static int absent_since(ngx_http_fanout_zone_t *z, uint64_t epoch);
+static uint64_t absent_mask(ngx_http_fanout_zone_t *z);
 static uint64_t missed(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     fanout_ref_t ref, unsigned pos);
 static void copy_fixed(const fanout_entry_t *e, ngx_http_fanout_entry_t *to);
@@ -126,8 +128,83 @@ recoverable(ngx_http_fanout_zone_t *z, fanout_channel_t *ch, int since,
                && offset >= fanout_name(z, ch)->lost_seq;
     }
 
-    return epoch == ch->epoch && offset <= ch->offset
+    return fanout_log_holds(z, ch, epoch, offset)
            && offset >= fanout_cold(z, ch)->lost;
+}
+
+
+int
+fanout_log_holds(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
+    uint64_t epoch, uint64_t offset)
+{
+    fanout_cold_t  *cold;
+
+    if (ch == NULL) {
+        return offset == 0 && absent_since(z, epoch);
+    }
+
+    if (epoch == ch->epoch) {
+        return offset <= ch->offset;
+    }
+
+    /* it was made since then: nothing of it may be lost */
+
+    cold = fanout_cold(z, ch);
+
+    return offset == 0 && cold->lost == 0 && !(cold->wheel & FANOUT_PURGED)
+           && absent_since(z, epoch);
+}
+
+
+uint64_t
+fanout_absent(ngx_http_fanout_zone_t *z)
+{
+    return absent_mask(z) ^ z->shm->seq;
+}
+
+
+/* Whether all that any channel has let go of since then was let go of by
+ * channels that are there still. */
+
+static int
+absent_since(ngx_http_fanout_zone_t *z, uint64_t epoch)
+{
+    uint64_t  seq;
+
+    seq = absent_mask(z) ^ epoch;
+
+    return seq <= z->shm->seq && seq >= z->shm->forgotten;
+}
+
+
+static uint64_t
+absent_mask(ngx_http_fanout_zone_t *z)
+{
+    uint64_t  h[2];
+
+    fanout_hash(z, &z->shm->incarnation, sizeof(z->shm->incarnation), NULL, 0,
+                FANOUT_SALT_ABSENT, h);
+
+    return h[0];
+}
+
+
+int
+ngx_http_fanout_log_holds(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t epoch, uint64_t offset)
+{
+    int           holds;
+    fanout_ref_t  ref;
+
+    (void) fanout_enter(z);
+
+    ref = fanout_channel_find(z, c);
+    holds = fanout_log_holds(z, ref ? fanout_channel(z, ref) : NULL, epoch,
+                             offset);
+
+    fanout_leave(z);
+
+    return holds;
 }
 
 
@@ -152,7 +229,11 @@ ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
 
     ref = enter_fresh(z, c);
 
+    memset(j, 0, sizeof(ngx_http_fanout_zone_join_t));
+    j->seq = z->shm->seq;
+
     if (ref == 0) {
+        j->epoch = fanout_absent(z);
         fanout_leave(z);
         return NGX_HTTP_FANOUT_ZONE_NOTFOUND;
     }
@@ -162,10 +243,6 @@ ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
     j->epoch = ch->epoch;
     j->offset = ch->offset;
     j->after = ch->offset;
-    j->seq = z->shm->seq;
-    j->missed = 0;
-    j->recovered = 0;
-    j->older = 0;
 
     end = ch->history;
 

@@ -285,6 +285,7 @@ fanout_format(fanout_shm_t *shm)
     shm->event_lead = 0;
     shm->event_epoch = shm->event_offset = shm->event_done = 0;
     shm->doomed = 0;
+    shm->forgotten = shm->seq;
     shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
     shm->signal_first = shm->signal_last = 0;
     memset(shm->bucket, 0, sizeof(shm->bucket));

@@ -752,10 +752,16 @@ int ngx_http_fanout_log_read(ngx_http_fanout_zone_t *z,
     uint64_t upto, ngx_http_fanout_arena_t *a, uint64_t *lost);
 
 /* The offset after which the last n kept entries below before (0: all)
- * stand, together with epoch and last offset.  NOTFOUND. */
+ * stand, together with epoch and last offset.  NOTFOUND: the epoch says that
+ * there was no channel, as a position with offset 0. */
 int ngx_http_fanout_log_seek(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint64_t before, uint32_t n,
     ngx_http_fanout_zone_join_t *j);
+
+/* Whether a position is one of the channel as it is: of its epoch, or of when
+ * there was no channel, and nothing that came after is lost. */
+int ngx_http_fanout_log_holds(ngx_http_fanout_zone_t *z,
+    ngx_http_fanout_zone_channel_t *c, uint64_t epoch, uint64_t offset);
 
 /* Copies what this worker has not read of all its channels, within the
  * bounds of a section.  AGAIN when there is more, STALE, once, when the zone

@@ -672,6 +672,109 @@ by_seq(void)
 }
 
 
+/* the position of a channel that does not exist */
+
+static uint64_t
+nowhere(channel_t *c)
+{
+    join_t  j;
+
+    ok(ngx_http_fanout_log_seek(&za, c, 0, 0, &j) == NOTFOUND
+       && j.epoch != 0 && j.offset == 0,
+       "a channel that is not there has a position");
+
+    return j.epoch;
+}
+
+
+static void
+absent(void)
+{
+    uint64_t   at, old;
+    policy_t   p = { .history = 3 }, none = { .history = 0 };
+    result_t   r;
+    join_t     j;
+    publish_t  opts;
+    channel_t  a, b, c;
+
+    start(MB);
+
+    a = view(&za, "a", &p);
+    b = view(&za, "b", &none);
+    c = view(&za, "c", &p);
+
+#define holds(c, at)  ngx_http_fanout_log_holds(&za, c, at, 0)
+
+    at = nowhere(&a);
+    ok(holds(&a, at), "which is where it is");
+    ok(!ngx_http_fanout_log_holds(&za, &a, at, 1), "at no other offset");
+    ok(!holds(&a, at ^ (1ULL << 63)) && !holds(&a, 0), "and no other epoch");
+
+    (void) put(&za, &b, 1, 10, 0, NULL, &r);
+    ok(holds(&a, at), "others may be made");
+    ok(!holds(&b, at), "but not without a history");
+
+    (void) put(&za, &a, 1, 10, 0, NULL, &r);
+    (void) put(&za, &a, 2, 10, 0, NULL, &r);
+    ok(holds(&a, at), "it is the start of one that is made since");
+
+    (void) ngx_http_fanout_channel_open(&za, &a, 0);
+    (void) ngx_http_fanout_log_join(&za, &a, 1, at, 0, 0, &j);
+    ok(j.recovered && j.missed == 2 && j.after == 0 && j.epoch == r.epoch,
+       "a join from there misses all of it");
+
+    (void) put(&za, &a, 3, 10, 0, NULL, &r);
+    ok(holds(&a, at), "as long as all is kept");
+    (void) put(&za, &a, 4, 10, 0, NULL, &r);
+    (void) ngx_http_fanout_log_join(&za, &a, 1, at, 0, 0, &j);
+    ok(!holds(&a, at) && !j.recovered, "and no longer");
+
+    /* "if" */
+
+    memset(&opts, 0, sizeof(opts));
+    opts.if_set = 1;
+    opts.if_epoch = 1;
+    ok(put(&za, &c, 1, 10, 0, &opts, &r) == CONFLICT && r.offset == 0
+       && holds(&c, r.epoch), "a conflict tells it");
+    opts.if_epoch = at = r.epoch;
+    ok(put(&za, &c, 1, 10, 0, &opts, &r) == OK, "if there is none");
+    ok(put(&za, &c, 1, 10, 0, &opts, &r) == CONFLICT, "now there is");
+
+    /* purged */
+
+    ok(holds(&c, at), "before a purge");
+    (void) ngx_http_fanout_channel_purge(&za, &c, NULL, 0, &r);
+    ok(!holds(&c, at), "a purge is told");
+    (void) ngx_http_fanout_channel_open(&za, &c, 1);
+    (void) ngx_http_fanout_channel_purge(&za, &c, NULL, 0, &r);
+    fanout_test_seconds += 5;
+    (void) put(&za, &c, 1, 10, 0, NULL, &r);
+    ok(!holds(&c, at), "and remembered");
+
+    /* forgotten: b has lost an entry */
+
+    c = view(&za, "d", &p);
+    at = nowhere(&c);
+    fanout_test_seconds += 3600;
+    (void) sweep_all(&za);
+    old = nowhere(&b);
+    ok(holds(&c, at), "an old one may be forgotten");
+
+    (void) put(&za, &b, 1, 10, 0, NULL, &r);
+    fanout_test_seconds += 3600;
+    (void) sweep_all(&za);
+    ok(nowhere(&b) != old && !holds(&b, old),
+       "one that was there meanwhile is missed");
+    ok(!holds(&c, at), "whichever it was");
+    at = nowhere(&c);
+    ok(holds(&c, at) && holds(&b, at), "from now on it is known");
+
+#undef holds
+
+    stop(MB, "absent");
+}
+
+
 static void
 idempotence(void)
 {
@@ -1008,6 +1111,7 @@ main(int argc, char **argv)
     stalled_worker();
     policies();
     by_seq();
+    absent();
     idempotence();
     one_key();
     finding();
