@@ -34,6 +34,7 @@ my $nginx = $clock->start(
     http => <<'END',
         fanout_zone app 2m;
         fanout_zone small 2m;
+        fanout_zone hooked 8m;
         fanout_channel app room:* history=100;
         fanout_channel app * history=10;
         fanout_channel small * history=100000;
@@ -45,6 +46,14 @@ END
         location /realtime { fanout app; fanout_permit all *; fanout_ping 2h; }
         location = /status { fanout_status app; }
         location = /full   { fanout_status small; }
+        location = /hooked { fanout_status hooked; }
+        location /asked    { fanout hooked; fanout_permit all *; }
+        fanout_hook hooked /hook publish;
+        location = /hook   {
+            internal;
+            if (-f %%DIR%%/down) { return 500; }
+            return 204;
+        }
         location = /polled {
             if ($refuse) { return 403; }
             fanout_status app;
@@ -56,7 +65,7 @@ END
             auth_basic_user_file %%DIR%%/users;
         }
 END
-    allow => [ qr/access forbidden by rule/, qr/no user\/password/ ],
+    allow => [ qr/access forbidden by rule/, qr/no user\/password/, qr/fanout_hook "/ ],
 );
 
 open my $users, '>', $nginx->dir . '/users' or die $!;
@@ -324,6 +333,55 @@ ok($tabs->wait('full', '#verdict .warn', '% full'), 'a full zone is told');
 shot('full', 'full');
 
 
+# a backend that fails, and gets well
+
+open my $down, '>', $nginx->dir . '/down' or die $!;
+close $down;
+
+my $asked = $nginx->native(path => '/asked');
+
+$tabs->open('hooked', $nginx->uri('/hooked?format=html'), width => 1000, height => 800);
+
+ok($tabs->wait('hooked', '#verdict .good', 'Nothing is wrong'), 'before anything was asked');
+is($asked->cmd('publish', channel => 'a', data => 1)->{error}{code}, 'hook_failed',
+   'a publish fails');
+ok($tabs->wait('hooked', '#verdict .bad', 'The backend fails'), 'the page says so');
+is($tabs->evaluate('hooked', 'document.querySelectorAll("#verdict .good").length'), 0,
+   'and not that nothing is wrong');
+shot('hooked', 'hooked');
+
+$tabs->open('later', $nginx->uri('/hooked?format=html'), width => 1000, height => 800);
+ok($tabs->wait('later', '#verdict .bad', 'The backend fails'),
+   'a page that is opened afterwards as well');
+
+unlink $nginx->dir . '/down' or die $!;
+$asked->ok('publish', channel => 'a', data => 1);
+
+for (1 .. 9) {
+    my $had = $http->get('/hooked')->json->{history}{samples};
+    $clock->forward(10_000);
+    wait_for(sub { $http->get('/hooked')->json->{history}{samples} > $had }) or last;
+}
+
+ok($tabs->wait('hooked', '#verdict .good', 'Nothing is wrong'), 'it gets well');
+is($tabs->evaluate('hooked', 'document.querySelectorAll("#verdict .bad").length'), 0,
+   'altogether');
+
+
+# shares are those of the JSON
+
+{
+    my $shares = $http->get('/hooked')->json->{zone}{shares};
+
+    is_deeply([ sort @{ $tabs->evaluate('hooked',
+                  "[...document.querySelectorAll('#shares .name > span:first-child')]"
+                  . ".map((e) => e.textContent)") } ],
+              [ sort keys %$shares ], 'each share is shown');
+    like($tabs->evaluate('hooked', "document.querySelector('#shares tbody').textContent"),
+         qr/keys.*MB|keys.*KB/, 'with its size');
+}
+
+
 # a network without WebSocket
 
 $tabs->open('polled', $nginx->uri('/polled?format=html'), width => 1000, height => 800);
@@ -356,4 +414,4 @@ ok(wait_for(sub {
 is(status()->{history}{samples} >= $samples, 1, 'the hour is still there');
 
 is_deeply($tabs->errors($_), [], "nothing in the console of $_")
-    for '1440 light', '1440 dark', '768 light', '360 light', '360 dark', 'full';
+    for '1440 light', '1440 dark', '768 light', '360 light', '360 dark', 'full', 'hooked';

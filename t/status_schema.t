@@ -16,6 +16,7 @@ use Fanout::Nginx;
 my $nginx = Fanout::Nginx->start(
     http => 'fanout_zone app 8m; fanout_channel app * history=10 presence=on;',
     server => 'location /fanout/  { fanout_api app; }
+               location /realtime { fanout app; fanout_permit all *; }
                location = /status { fanout_status app; }',
 );
 
@@ -80,6 +81,7 @@ sub walk {
 
 
 $http->post('/fanout/channels/a/messages', '1');
+$http->get('/realtime', headers => { 'Sec-Fetch-Site' => 'cross-site' });
 $http->get('/status?busiest=1');
 
 my $status = wait_for(sub {

@@ -15,6 +15,7 @@
 
 
 #define NGX_HTTP_FANOUT_STATUS_SIZE  16384
+#define NGX_HTTP_FANOUT_STATUS_LINE  512        /* of health */
 
 
 typedef struct {
@@ -44,7 +45,6 @@ static ngx_int_t respond_page(ngx_http_request_t *r,
     ngx_http_fanout_hub_t *hub, ngx_str_t *type);
 static ngx_int_t respond_health(ngx_http_request_t *r,
     ngx_http_fanout_hub_t *hub, ngx_str_t *type);
-static const char *health(ngx_http_fanout_hub_t *hub);
 static ngx_uint_t asked(ngx_http_request_t *r, const char *name);
 
 
@@ -275,52 +275,33 @@ static ngx_int_t
 respond_health(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
     ngx_str_t *type)
 {
-    u_char      *p;
-    ngx_uint_t   status;
-    const char  *reason;
+    u_char                       *p, *last;
+    ngx_uint_t                    status;
+    const char                   *reason;
+    ngx_http_fanout_zone_stat_t   st;
 
-    reason = health(hub);
+    reason = "this worker has no zone";
+
+    if (hub) {
+        ngx_http_fanout_zone_stat(&hub->zone, &st);
+        reason = ngx_http_fanout_health_unfit(hub, &st);
+    }
+
     status = reason ? NGX_HTTP_SERVICE_UNAVAILABLE : NGX_HTTP_OK;
 
-    p = ngx_pnalloc(r->pool, 128);
+    p = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_STATUS_LINE);
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_fanout_http_send(r, status, type, p,
-                                     ngx_snprintf(p, 128, "%s\n",
-                                                  reason ? reason : "ok")
-                                     - p);
-}
+    last = p + NGX_HTTP_FANOUT_STATUS_LINE - 1;
 
+    last = reason ? ngx_slprintf(p, last, "%s", reason)
+                  : ngx_http_fanout_health_line(hub, &st, p, last);
 
-/* Why this worker should get no more clients.  A full zone is no reason:
- * readers are served as well as ever. */
+    *last++ = LF;
 
-static const char *
-health(ngx_http_fanout_hub_t *hub)
-{
-    ngx_http_fanout_zone_stat_t  st;
-
-    if (hub == NULL) {
-        return "this worker has no zone";
-    }
-
-    if (hub->draining || ngx_exiting || ngx_terminate) {
-        return "this worker is shutting down";
-    }
-
-    if (hub->zone.slot < 0) {
-        return "this worker found no free slot in the zone";
-    }
-
-    ngx_http_fanout_zone_stat(&hub->zone, &st);
-
-    if (st.overflows) {
-        return "a transaction did not fit into the journal";
-    }
-
-    return NULL;
+    return ngx_http_fanout_http_send(r, status, type, p, last - p);
 }
 
 

@@ -132,6 +132,47 @@ void ngx_http_fanout_put_string(ngx_http_fanout_writer_t *w,
     ngx_http_fanout_put_bytes(w, text, sizeof(text) - 1)
 
 
+/* what is wrong: see status_health.c */
+
+#define NGX_HTTP_FANOUT_HEALTH_NOTE     0       /* beside what goes well */
+#define NGX_HTTP_FANOUT_HEALTH_WARNING  1
+#define NGX_HTTP_FANOUT_HEALTH_FAILURE  2
+
+/* and 8 states that are not failures of the last minute */
+#define NGX_HTTP_FANOUT_PROBLEMS  (NGX_HTTP_FANOUT_NFAILURES + 8)
+
+typedef struct {
+    const char                    *name;
+    ngx_uint_t                     level;
+    uint64_t                       count;       /* in the last minute, or what
+                                                   the state is about */
+} ngx_http_fanout_problem_t;
+
+typedef struct {
+    ngx_uint_t                     level;       /* the worst */
+    uint32_t                       seconds;     /* of the last minute */
+    ngx_uint_t                     n;
+    ngx_http_fanout_problem_t      problems[NGX_HTTP_FANOUT_PROBLEMS];
+} ngx_http_fanout_health_t;
+
+void ngx_http_fanout_health(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_zone_stat_t *st, ngx_http_fanout_health_t *health);
+
+/* How much of the zone is in use, in percent. */
+ngx_uint_t ngx_http_fanout_health_used(ngx_http_fanout_zone_stat_t *st);
+
+/* Why this worker should get no more clients, or NULL.  A full zone and a
+ * backend that fails are no reason: readers are served as well as ever. */
+const char *ngx_http_fanout_health_unfit(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_zone_stat_t *st);
+
+/* "ok", and what fails all the same; what is beyond last is left out. */
+u_char *ngx_http_fanout_health_line(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_zone_stat_t *st, u_char *p, u_char *last);
+
+void ngx_http_fanout_health_json(ngx_http_fanout_writer_t *w);
+
+
 /* formats: append the whole of it; w->stat is filled */
 
 #define NGX_HTTP_FANOUT_STATUS_HISTORY  1       /* the last hour as well */

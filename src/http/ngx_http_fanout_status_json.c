@@ -80,6 +80,9 @@ ngx_http_fanout_status_json(ngx_http_fanout_writer_t *w, ngx_uint_t with)
     put_text(w, "],\"worker\":");
     write_worker(w);
 
+    put_text(w, ",\"health\":");
+    ngx_http_fanout_health_json(w);
+
     put_text(w, ",\"history\":");
     write_history(w, with & NGX_HTTP_FANOUT_STATUS_HISTORY);
 

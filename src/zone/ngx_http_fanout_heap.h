@@ -418,6 +418,17 @@ typedef struct {
 #define FANOUT_READY          1
 #define FANOUT_REBUILDING     2
 
+/* The counts of failures when a sample was taken.  One place more than are
+ * read: see sample.c. */
+
+#define FANOUT_MARKS          8
+
+typedef struct {
+    uint64_t             at;            /* s of the zone's clock */
+    uint64_t             counts[NGX_HTTP_FANOUT_NFAILURES];
+} fanout_mark_t;
+
+
 struct ngx_http_fanout_shm_s {
     uint64_t             magic;
     uint32_t             layout;
@@ -560,6 +571,8 @@ struct ngx_http_fanout_shm_s {
                                         /* counters at the last one */
     uint32_t             sampled_at;    /* s of the zone's clock, 0: never */
     ngx_http_fanout_zone_sample_t  samples[NGX_HTTP_FANOUT_SAMPLES + 1];
+    uint64_t             nmarks;        /* ever */
+    fanout_mark_t        marks[FANOUT_MARKS];
 };
 
 typedef ngx_http_fanout_shm_t  fanout_shm_t;

@@ -8,7 +8,8 @@
  * that place, which nobody looks at, and so without the journal; then the
  * count is journalled.  Who dies in between leaves a count that is rolled
  * back and a place that is written again.  All under the lock: a sample is
- * never seen in part.
+ * never seen in part.  So it is with the marks, the counts of failures of the
+ * last minute.
  */
 
 
@@ -26,6 +27,9 @@
 
 
 static void take(ngx_http_fanout_zone_t *z, uint32_t elapsed);
+static void mark(ngx_http_fanout_zone_t *z, uint32_t now);
+static void count_failures(const fanout_shm_t *shm, uint64_t *counts);
+static uint64_t refused(const fanout_shm_t *shm);
 static void gauges(const fanout_shm_t *shm, float *value);
 static uint64_t counted(const fanout_shm_t *shm, unsigned n);
 static uint64_t slots_add(const fanout_shm_t *shm, size_t offset);
@@ -60,6 +64,7 @@ ngx_http_fanout_sample_take(ngx_http_fanout_zone_t *z)
 
     if (at == 0 || now - at >= NGX_HTTP_FANOUT_INTERVAL) {
         take(z, at ? now - at : 0);
+        mark(z, now);
         fanout_set(z, z->shm->sampled_at, now);
     }
 
@@ -102,6 +107,98 @@ take(ngx_http_fanout_zone_t *z, uint32_t elapsed)
         fanout_barrier();
         fanout_set(z, shm->nsamples, shm->nsamples + 1);
     }
+}
+
+
+static void
+mark(ngx_http_fanout_zone_t *z, uint32_t now)
+{
+    fanout_shm_t   *shm;
+    fanout_mark_t  *m;
+
+    shm = z->shm;
+    m = &shm->marks[shm->nmarks % FANOUT_MARKS];
+
+    m->at = now;
+    count_failures(shm, m->counts);
+
+    fanout_barrier();
+    fanout_set(z, shm->nmarks, shm->nmarks + 1);
+}
+
+
+static void
+count_failures(const fanout_shm_t *shm, uint64_t *counts)
+{
+#define NGX_HTTP_FANOUT_FAILURE(name, level)                                  \
+    counts[NGX_HTTP_FANOUT_F_##name] = counted(shm, NGX_HTTP_FANOUT_N_##name);
+#define NGX_HTTP_FANOUT_LOSS(name, level, value)                              \
+    counts[NGX_HTTP_FANOUT_F_##name] = (value);
+    NGX_HTTP_FANOUT_FAILURES(NGX_HTTP_FANOUT_FAILURE)
+    NGX_HTTP_FANOUT_LOSSES(NGX_HTTP_FANOUT_LOSS)
+#undef NGX_HTTP_FANOUT_LOSS
+#undef NGX_HTTP_FANOUT_FAILURE
+}
+
+
+/* by any share */
+
+static uint64_t
+refused(const fanout_shm_t *shm)
+{
+    unsigned  i;
+    uint64_t  sum;
+
+    sum = 0;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
+        sum += shm->refused[i];
+    }
+
+    return sum;
+}
+
+
+uint32_t
+ngx_http_fanout_sample_recent(ngx_http_fanout_zone_t *z, uint64_t *grown)
+{
+    unsigned        i;
+    uint32_t        now;
+    uint64_t        n;
+    fanout_shm_t   *shm;
+    fanout_mark_t  *m, *base;
+
+    (void) fanout_enter(z);
+
+    shm = z->shm;
+    now = fanout_seconds(z);
+    base = NULL;
+
+    /* the oldest within a minute and an interval; if nobody took one for so
+     * long, the last */
+
+    for (n = shm->nmarks, i = 1; i < FANOUT_MARKS && i <= n; i++) {
+        m = &shm->marks[(n - i) % FANOUT_MARKS];
+
+        if (base && now - m->at > 60 + NGX_HTTP_FANOUT_INTERVAL) {
+            break;
+        }
+
+        base = m;
+    }
+
+    count_failures(shm, grown);
+
+    for (i = 0; i < NGX_HTTP_FANOUT_NFAILURES; i++) {
+        grown[i] = base && grown[i] > base->counts[i]
+                   ? grown[i] - base->counts[i] : 0;
+    }
+
+    now = base ? now - base->at : 0;
+
+    fanout_leave(z);
+
+    return now;
 }
 
 

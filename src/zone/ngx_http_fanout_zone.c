@@ -316,6 +316,7 @@ fanout_format(fanout_shm_t *shm)
 
     shm->nsamples = 0;
     shm->sampled_at = 0;
+    shm->nmarks = 0;
 
     /* the clock of the zone goes on over a rebuild */
 

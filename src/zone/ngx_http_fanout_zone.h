@@ -185,6 +185,48 @@ typedef enum {
 #undef NGX_HTTP_FANOUT_RATE
 } ngx_http_fanout_series_e;
 
+/*
+ * What goes wrong: counters of workers, and numbers of the zone by a name of
+ * their own, each with how bad it is when it has grown in the last minute.
+ */
+
+#define NGX_HTTP_FANOUT_FAILURES(_)                                           \
+    _(hook_failures,      FAILURE)                                            \
+    _(broadcast_failures, FAILURE)                                            \
+    _(broadcast_skipped,  WARNING)                                            \
+    _(gaps,               WARNING)                                            \
+    _(recovery_failures,  WARNING)                                            \
+    _(lags,               NOTE)                                               \
+    _(rejects,            NOTE)                                               \
+    _(rate_limited,       NOTE)                                               \
+    _(protocol_errors,    NOTE)                                               \
+    _(timeouts,           NOTE)                                               \
+    _(send_timeouts,      NOTE)                                               \
+    _(inflate_errors,     NOTE)                                               \
+    _(signals_dropped,    NOTE)
+
+#define NGX_HTTP_FANOUT_LOSSES(_)                                             \
+    _(zone_refused,         FAILURE, shm->full)                               \
+    _(events_lost,          FAILURE, shm->events_lost)                        \
+    _(share_refused,        WARNING, refused(shm))                            \
+    _(zone_dropped,         WARNING, shm->dropped)                            \
+    _(mail_dropped,         WARNING, shm->mail_dropped)                       \
+    _(worker_died,          WARNING, shm->reaped)                             \
+    _(zone_evicted,         NOTE,    shm->evicted)                            \
+    _(zone_signals_dropped, NOTE,    shm->signals_dropped)                    \
+    _(budgets_lost,         NOTE,    shm->budgets_lost)
+
+typedef enum {
+#define NGX_HTTP_FANOUT_FAILURE(name, level)      NGX_HTTP_FANOUT_F_##name,
+#define NGX_HTTP_FANOUT_LOSS(name, level, value)  NGX_HTTP_FANOUT_F_##name,
+    NGX_HTTP_FANOUT_FAILURES(NGX_HTTP_FANOUT_FAILURE)
+    NGX_HTTP_FANOUT_LOSSES(NGX_HTTP_FANOUT_LOSS)
+    NGX_HTTP_FANOUT_NFAILURES
+#undef NGX_HTTP_FANOUT_LOSS
+#undef NGX_HTTP_FANOUT_FAILURE
+} ngx_http_fanout_failure_e;
+
+
 #define NGX_HTTP_FANOUT_SAMPLES         360     /* kept */
 #define NGX_HTTP_FANOUT_INTERVAL        10      /* s from one to the next */
 
@@ -1271,6 +1313,12 @@ void ngx_http_fanout_sample_take(ngx_http_fanout_zone_t *z);
  * past them, also past those that are no longer kept. */
 unsigned ngx_http_fanout_sample_read(ngx_http_fanout_zone_t *z,
     uint64_t *next, ngx_http_fanout_zone_sample_t *samples, unsigned max);
+
+/* By how much each failure has grown in the last minute, which is the time from
+ * 60 to 70 s ago on: grown has a place for each of NGX_HTTP_FANOUT_NFAILURES.
+ * Over how many seconds; less than 60 in a zone that is younger. */
+uint32_t ngx_http_fanout_sample_recent(ngx_http_fanout_zone_t *z,
+    uint64_t *grown);
 
 /* Random bytes from the zone's own generator are not for secrets; this is
  * the keyed 64-bit hash of the zone (SipHash-2-4). */

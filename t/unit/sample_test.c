@@ -68,6 +68,7 @@ main(void)
     void                           *mem;
     pid_t                           pid;
     uint64_t                        first, next, *counters;
+    uint64_t                        grown[NGX_HTTP_FANOUT_NFAILURES];
     unsigned                        i, n, torn;
     fanout_shm_t                   *shm;
     ngx_http_fanout_zone_conf_t     conf;
@@ -185,6 +186,72 @@ main(void)
     n = read_all(&first);
     ok(first == 101 && all[n - 1].value[NGX_HTTP_FANOUT_S_delivered]
                        == first + n - 1, "and the next one takes its place");
+
+    /* failures of the last minute; a counter that was high before is no
+     * failure now, and one is over after a minute */
+
+    counters[NGX_HTTP_FANOUT_N_gaps] += 1000;
+
+    for (i = 0; i < 8; i++) {
+        later(INTERVAL);
+    }
+
+    ok(ngx_http_fanout_sample_recent(&zone, grown) == 60
+       && grown[NGX_HTTP_FANOUT_F_gaps] == 0, "nothing fails any more");
+
+    counters[NGX_HTTP_FANOUT_N_gaps] += 3;
+    shm->events_lost += 2;
+    shm->refused[0] += 4;
+    shm->refused[NGX_HTTP_FANOUT_NSHARES - 1] += 5;
+
+    ok(ngx_http_fanout_sample_recent(&zone, grown) == 60
+       && grown[NGX_HTTP_FANOUT_F_gaps] == 3
+       && grown[NGX_HTTP_FANOUT_F_events_lost] == 2
+       && grown[NGX_HTTP_FANOUT_F_share_refused] == 9
+       && grown[NGX_HTTP_FANOUT_F_lags] == 0, "it fails now");
+
+    torn = 0;
+
+    for (i = 0; i < 5; i++) {
+        later(INTERVAL);
+        torn += (ngx_http_fanout_sample_recent(&zone, grown) < 60
+                 || grown[NGX_HTTP_FANOUT_F_gaps] != 3);
+    }
+
+    fanout_test_seconds += INTERVAL - 1;
+    torn += (ngx_http_fanout_sample_recent(&zone, grown) > 69
+             || grown[NGX_HTTP_FANOUT_F_gaps] != 3);
+
+    ok(torn == 0, "and for a minute");
+
+    later(1);
+    later(INTERVAL);
+    (void) ngx_http_fanout_sample_recent(&zone, grown);
+    ok(grown[NGX_HTTP_FANOUT_F_gaps] == 0
+       && grown[NGX_HTTP_FANOUT_F_share_refused] == 0, "then it is well");
+
+    /* who dies with half a mark */
+
+    counters[NGX_HTTP_FANOUT_N_gaps] += 7;
+    pid = fork();
+
+    if (pid == 0) {
+        (void) fanout_enter(&zone);
+        memset(&shm->marks[shm->nmarks % FANOUT_MARKS], 0,
+               sizeof(fanout_mark_t));
+        fanout_set(&zone, shm->nmarks, shm->nmarks + 1);
+        _exit(0);
+    }
+
+    ok(pid > 0 && waitpid(pid, NULL, 0) == pid, "one dies in the lock");
+    (void) ngx_http_fanout_sample_recent(&zone, grown);
+    ok(grown[NGX_HTTP_FANOUT_F_gaps] == 7, "half a mark is never seen");
+
+    /* nobody was there for long */
+
+    fanout_test_seconds += 1000;
+    ok(ngx_http_fanout_sample_recent(&zone, grown) >= 1000
+       && grown[NGX_HTTP_FANOUT_F_gaps] == 7, "the last mark there is");
 
     return done_testing();
 }
