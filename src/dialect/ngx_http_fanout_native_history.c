@@ -864,6 +864,7 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     u_char                           epoch[NGX_HTTP_FANOUT_EPOCH_LEN];
     fanout_reply_t                   rp;
     ngx_http_fanout_native_batch_t  *b;
+    ngx_http_fanout_subscription_t  *sub;
 
     b = s->batch;
 
@@ -905,13 +906,22 @@ job_finish(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     fanout_native_members_reply(&rp, job);
 
-    if (job->sub && !job->sub->reset) {
-        job->sub->offset = job->upto;
+    sub = job->sub;
+
+    if (sub && !sub->reset) {
+        sub->offset = job->upto;
     }
 
     ngx_http_fanout_session_job_done(s);
 
-    if (s->batch == NULL) {
+    if (s->batch) {
+        return;
+    }
+
+    if (sub) {
+        ngx_http_fanout_session_settle_one(sub);
+
+    } else {
         ngx_http_fanout_session_settle(s);
     }
 }

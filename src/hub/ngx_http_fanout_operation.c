@@ -333,8 +333,7 @@ subscribe(ngx_http_fanout_session_t *s, ngx_http_fanout_channel_t *ch)
     sub->want = NGX_HTTP_FANOUT_WANT_MESSAGES;
 
     ngx_queue_insert_tail(&ch->subs, &sub->in_channel);
-    ngx_queue_insert_tail(&s->subs, &sub->in_session);
-    s->nsubs++;
+    ngx_http_fanout_session_sub_add(sub);
     ch->nsubs++;
     ch->formats[sub->format]++;
     ngx_http_fanout_hub_counted(s->hub, ch);
@@ -470,8 +469,7 @@ ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub,
     ngx_http_fanout_eventlog_leave(sub->session, &ch->name);
 
     ngx_queue_remove(&sub->in_channel);
-    ngx_queue_remove(&sub->in_session);
-    sub->session->nsubs--;
+    ngx_http_fanout_session_sub_remove(sub);
 
     ch->nsubs--;
     ch->formats[sub->format]--;

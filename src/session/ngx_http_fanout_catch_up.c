@@ -20,6 +20,7 @@
 
 
 static void release_subs(ngx_http_fanout_session_t *s);
+static void settle(ngx_http_fanout_subscription_t *sub);
 static void catch_up_sub(ngx_http_fanout_subscription_t *sub);
 static ngx_int_t tell_section(ngx_http_fanout_subscription_t *sub,
     uint64_t upto);
@@ -44,30 +45,6 @@ static ngx_int_t tell(ngx_http_fanout_subscription_t *sub,
 
 
 /* falling behind and catching up */
-
-ngx_http_fanout_subscription_t *
-ngx_http_fanout_session_sub(ngx_http_fanout_session_t *s, ngx_str_t *channel)
-{
-    ngx_queue_t                     *q;
-    ngx_http_fanout_subscription_t  *sub;
-
-    for (q = ngx_queue_head(&s->subs);
-         q != ngx_queue_sentinel(&s->subs);
-         q = ngx_queue_next(q))
-    {
-        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
-
-        if (sub->channel->name.len == channel->len
-            && ngx_memcmp(sub->channel->name.data, channel->data,
-                          channel->len) == 0)
-        {
-            return sub;
-        }
-    }
-
-    return NULL;
-}
-
 
 void
 ngx_http_fanout_session_lag(ngx_http_fanout_session_t *s)
@@ -159,27 +136,13 @@ ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s)
 static void
 release_subs(ngx_http_fanout_session_t *s)
 {
-    ngx_queue_t                     *q;
-    ngx_http_fanout_subscription_t  *sub;
+    ngx_queue_t  *q;
 
     for (q = ngx_queue_head(&s->subs);
          q != ngx_queue_sentinel(&s->subs);
          q = ngx_queue_next(q))
     {
-        sub = ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session);
-
-        if (sub->state != NGX_HTTP_FANOUT_SUB_JOINING) {
-            continue;
-        }
-
-        sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
-
-        if (sub->reset
-            || ngx_max(sub->channel->offset, sub->floor) > sub->offset)
-        {
-            sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
-            s->behind = 1;
-        }
+        settle(ngx_queue_data(q, ngx_http_fanout_subscription_t, in_session));
     }
 }
 
@@ -195,6 +158,43 @@ ngx_http_fanout_session_go_on(ngx_http_fanout_session_t *s)
     ngx_post_event(s->connection->read, &ngx_posted_next_events);
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_fanout_session_settle_one(ngx_http_fanout_subscription_t *sub)
+{
+    ngx_http_fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (s->state == NGX_HTTP_FANOUT_ENDED) {
+        return;
+    }
+
+    settle(sub);
+
+    if (s->behind || s->waiting) {
+        ngx_http_fanout_outbox_queue(s);
+    }
+}
+
+
+static void
+settle(ngx_http_fanout_subscription_t *sub)
+{
+    if (sub->state != NGX_HTTP_FANOUT_SUB_JOINING) {
+        return;
+    }
+
+    sub->state = NGX_HTTP_FANOUT_SUB_LIVE;
+
+    if (sub->reset
+        || ngx_max(sub->channel->offset, sub->floor) > sub->offset)
+    {
+        sub->state = NGX_HTTP_FANOUT_SUB_BEHIND;
+        sub->session->behind = 1;
+    }
 }
 
 

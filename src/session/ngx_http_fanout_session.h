@@ -121,6 +121,11 @@ typedef struct {
 #define NGX_HTTP_FANOUT_TLS_RECORD 16384    /* bytes in one, at most */
 
 
+/* finds a subscription by its channel, see subs.c */
+
+typedef struct ngx_http_fanout_subs_s  ngx_http_fanout_subs_t;
+
+
 /* output through the filters of a request, see attached.c; of its pool */
 
 typedef struct ngx_http_fanout_stream_s  ngx_http_fanout_stream_t;
@@ -157,6 +162,7 @@ struct ngx_http_fanout_session_s {
     uint32_t                         chunk_sent;    /* with what frames it */
 
     ngx_queue_t                      subs;      /* by .in_session */
+    ngx_http_fanout_subs_t          *table;     /* of many, NULL: few */
     uint32_t                         nsubs;
     uint32_t                         waiting;   /* of them, for signals */
     ngx_rbtree_node_t                by_client; /* hub->clients */
@@ -283,6 +289,10 @@ void ngx_http_fanout_session_part(ngx_http_fanout_session_t *s);
 ngx_http_fanout_subscription_t *ngx_http_fanout_session_sub(
     ngx_http_fanout_session_t *s, ngx_str_t *channel);
 
+/* Puts a subscription among those of its session; takes it out. */
+void ngx_http_fanout_session_sub_add(ngx_http_fanout_subscription_t *sub);
+void ngx_http_fanout_session_sub_remove(ngx_http_fanout_subscription_t *sub);
+
 /* Appends output; the frame gets a reference.  A reply is always taken, an
  * entry only through deliver.  Sent at the end of the turn. */
 void ngx_http_fanout_session_push(ngx_http_fanout_session_t *s,
@@ -387,6 +397,9 @@ void ngx_http_fanout_session_withhold(ngx_http_fanout_session_t *s);
 /* Sends what was withheld, and makes subscriptions that are JOINING live, or
  * lets them read what they have not been given meanwhile. */
 void ngx_http_fanout_session_settle(ngx_http_fanout_session_t *s);
+
+/* The same for one, where no other can be JOINING. */
+void ngx_http_fanout_session_settle_one(ngx_http_fanout_subscription_t *sub);
 
 /* Goes on with the job and with what is behind, as far as the output limit
  * allows. */
