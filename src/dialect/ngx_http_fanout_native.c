@@ -26,6 +26,9 @@
 #define NGX_HTTP_FANOUT_TOKEN_LEN  (2 + 16 + 32)
 #define NGX_HTTP_FANOUT_SEATS      64           /* names read at once */
 
+/* An array has others wait for so much work, half of a turn. */
+#define NGX_HTTP_FANOUT_ARRAY      524288
+
 
 static const char *native_accept(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
@@ -56,6 +59,8 @@ static ngx_uint_t read_token(ngx_str_t *token,
 static void welcome(ngx_http_fanout_session_t *s);
 static void autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
 static void batch_run(ngx_http_fanout_session_t *s);
+static ngx_uint_t batch_pause(ngx_http_fanout_session_t *s);
+static ngx_int_t batch_reply(ngx_http_fanout_session_t *s);
 static void batch_start(ngx_http_fanout_session_t *s,
     ngx_http_fanout_json_t *array, ngx_uint_t max, ngx_uint_t deep);
 static void send_printf(ngx_http_fanout_session_t *s, const char *fmt, ...);
@@ -652,18 +657,25 @@ batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array,
 }
 
 
-/* Goes on with the commands of the array until one becomes a job, then sends
- * the replies. */
+/* Goes on with the commands of the array until one becomes a job, or others
+ * have waited for long, then sends the replies. */
 
 static void
 batch_run(ngx_http_fanout_session_t *s)
 {
+    uint64_t                        end;
     ngx_uint_t                      at;
     ngx_http_fanout_native_batch_t *b;
 
     b = s->batch;
+    end = s->hub->spent + NGX_HTTP_FANOUT_ARRAY;
 
     while (b->i < b->n) {
+
+        if (s->hub->spent >= end && batch_pause(s)) {
+            return;
+        }
+
         at = b->i++;
         ngx_http_fanout_native_command(s, &b->items[at], at, b->deep);
 
@@ -687,25 +699,75 @@ batch_run(ngx_http_fanout_session_t *s)
         }
     }
 
-    if (b->frame) {
-        if (ngx_http_fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
-            || s->transport->end(s->hub, b->frame, b->start,
-                                 NGX_HTTP_FANOUT_WS_TEXT)
-               != NGX_OK)
-        {
-            native_close(s);
-            ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
-            return;
-        }
-
-        ngx_http_fanout_meter_reply(s, b->frame->used);
-        ngx_http_fanout_compress_frame(s->hub, s->format, &b->frame);
-        ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
+    if (batch_reply(s) != NGX_OK) {
+        return;
     }
 
     native_close(s);
     s->autojoin = 0;
     ngx_http_fanout_session_settle(s);
+}
+
+
+/* The rest of the array is for another step; nothing may come before the
+ * replies.  0: it can't be. */
+
+static ngx_uint_t
+batch_pause(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_job_t  *job;
+
+    if (s->transport->bit & (NGX_HTTP_FANOUT_SSE|NGX_HTTP_FANOUT_POLL)) {
+        /* lists of members, each of which has its steps */
+        return 0;
+    }
+
+    job = ngx_calloc(sizeof(ngx_http_fanout_job_t), ngx_cycle->log);
+    if (job == NULL) {
+        return 0;
+    }
+
+    job->session = s;
+    job->paused = 1;
+    s->job = job;
+
+    ngx_http_fanout_session_withhold(s);
+    ngx_http_fanout_session_work(s);
+
+    return 1;
+}
+
+
+/* Sends the replies there are; ERROR: the session has ended. */
+
+static ngx_int_t
+batch_reply(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_native_batch_t *b;
+
+    b = s->batch;
+
+    if (b->frame == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
+        || s->transport->end(s->hub, b->frame, b->start,
+                             NGX_HTTP_FANOUT_WS_TEXT)
+           != NGX_OK)
+    {
+        native_close(s);
+        ngx_http_fanout_session_end(s, NGX_HTTP_FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    ngx_http_fanout_meter_reply(s, b->frame->used);
+    ngx_http_fanout_compress_frame(s->hub, s->format, &b->frame);
+    ngx_http_fanout_session_push(s, b->frame, 0, b->frame->used);
+    ngx_http_fanout_frame_release(s->hub, b->frame);
+    b->frame = NULL;
+
+    return NGX_OK;
 }
 
 
@@ -858,6 +920,12 @@ static void
 native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
     s->back_in = after;
+
+    if (s->batch && s->job && s->job->paused) {
+        /* what was done of an array is answered */
+        (void) batch_reply(s);
+        ngx_http_fanout_session_settle(s);
+    }
 
     send_printf(s, "{\"closing\":{\"code\":\"%s\",\"reconnect\":true,"
                    "\"after\":%M}}",

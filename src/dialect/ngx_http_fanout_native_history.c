@@ -392,6 +392,11 @@ fanout_native_run(ngx_http_fanout_session_t *s)
 
     job = s->job;
 
+    if (job->paused) {
+        ngx_http_fanout_session_job_done(s);
+        return NGX_OK;
+    }
+
     if (job->parted) {
         job_refuse(s, job, NGX_HTTP_FANOUT_E_NOT_JOINED,
                    "it was made to leave while it joined", NULL);

@@ -287,7 +287,9 @@ ngx_http_fanout_hub_slot(ngx_http_fanout_hub_t *hub)
 static void
 settle_slot(ngx_http_fanout_hub_t *hub)
 {
-    if (hub->draining && hub->nsessions == 0 && hub->calls == 0) {
+    if (hub->draining && hub->nsessions == 0 && hub->calls == 0
+        && ngx_queue_empty(&hub->ended))
+    {
         give_slot_back(hub);
         return;
     }
@@ -352,6 +354,8 @@ ngx_http_fanout_hub_exit(ngx_http_fanout_app_t *app)
         s = ngx_queue_data(q, ngx_http_fanout_session_t, queue);
 
         if (s->state == NGX_HTTP_FANOUT_ENDED) {
+            /* it leaves its channels */
+            ngx_http_fanout_eventlog_close(s);
             continue;
         }
 

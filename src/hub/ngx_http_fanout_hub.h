@@ -256,6 +256,8 @@ struct ngx_http_fanout_hub_s {
  * and composed: some 2 ns. */
 
 #define NGX_HTTP_FANOUT_WORK_COMMAND   1024     /* each, beside its bytes */
+#define NGX_HTTP_FANOUT_WORK_MESSAGE   512      /* that is published */
+#define NGX_HTTP_FANOUT_WORK_CHANNEL   3072     /* that is joined, or left */
 #define NGX_HTTP_FANOUT_WORK_SECTION   1024     /* of the log, or members */
 #define NGX_HTTP_FANOUT_WORK_ENTRY     128      /* in it */
 #define NGX_HTTP_FANOUT_WORK_MEMBER    512

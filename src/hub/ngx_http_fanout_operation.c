@@ -125,6 +125,7 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     ngx_memzero(r, sizeof(ngx_http_fanout_zone_result_t));
 
     ngx_http_fanout_hub_view(hub, channel, &zc);
+    ngx_http_fanout_spend(hub, n * NGX_HTTP_FANOUT_WORK_MESSAGE);
 
     rc = NGX_HTTP_FANOUT_ZONE_STALE;
 
@@ -258,6 +259,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     count_join(hub, since, j->recovered);
 
     if (!again) {
+        ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_WORK_CHANNEL);
         ngx_http_fanout_eventlog_join(s, &ch->name);
     }
 
@@ -483,6 +485,7 @@ ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub,
     ngx_free(sub);
 
     ngx_http_fanout_count(hub, leaves);
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_WORK_CHANNEL);
 
     if (ch->nsubs == 0) {
         channel_close(hub, ch);

@@ -16,12 +16,15 @@
 
 #define NGX_HTTP_FANOUT_CLOSE_WAIT 2000    /* ms, for an answer to a close */
 
+/* channels that are left in a run of the reaper, and by one session in it */
+#define NGX_HTTP_FANOUT_LEAVES     128
+#define NGX_HTTP_FANOUT_LEAVES_ONE 64
+
 
 static void leave_zone(ngx_http_fanout_session_t *s, ngx_uint_t how);
 static void mute(ngx_http_fanout_session_t *s);
 static void to_reaper(ngx_http_fanout_session_t *s);
-static void forget_work(ngx_http_fanout_session_t *s);
-static void forget_subs(ngx_http_fanout_session_t *s);
+static ngx_uint_t forget(ngx_http_fanout_session_t *s, ngx_uint_t max);
 static void release(ngx_http_fanout_session_t *s);
 static void finalize(ngx_http_request_t *r,
     const ngx_http_fanout_transport_t *transport, void *answer);
@@ -147,35 +150,11 @@ ngx_http_fanout_session_closing(ngx_http_fanout_session_t *s)
 }
 
 
-/* what it was subscribed to and had begun to answer */
-
-static void
-forget_work(ngx_http_fanout_session_t *s)
-{
-    ngx_http_fanout_session_job_done(s);
-    forget_subs(s);
-}
-
-
-static void
-forget_subs(ngx_http_fanout_session_t *s)
-{
-    while (!ngx_queue_empty(&s->subs)) {
-        ngx_http_fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
-                              ngx_http_fanout_subscription_t, in_session), 0);
-    }
-
-    s->alive = 0;
-    s->behind = 0;
-}
-
-
 /* To the zone it is as cut; commands are those of a client elsewhere. */
 
 void
 ngx_http_fanout_session_away(ngx_http_fanout_session_t *s)
 {
-    forget_subs(s);
     ngx_http_fanout_session_unindex(s);
 
     ngx_http_fanout_identity_end(&s->hub->zone, s->identity_ref, &s->identity,
@@ -185,6 +164,10 @@ ngx_http_fanout_session_away(ngx_http_fanout_session_t *s)
 
     s->identity_ref = 0;
     s->transport = &ngx_http_fanout_websocket_away;
+    s->alive = 0;
+
+    /* its subscriptions */
+    to_reaper(s);
 }
 
 
@@ -328,23 +311,39 @@ to_reaper(ngx_http_fanout_session_t *s)
 }
 
 
+/* One with thousands of channels leaves them in several turns. */
+
 void
 ngx_http_fanout_session_reap(ngx_event_t *ev)
 {
+    ngx_uint_t                  left;
     ngx_queue_t                *q;
     ngx_http_fanout_hub_t      *hub;
     ngx_http_fanout_session_t  *s;
 
     hub = ev->data;
+    left = NGX_HTTP_FANOUT_LEAVES;
 
     while (!ngx_queue_empty(&hub->ended)) {
+
+        if (left == 0) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+            return;
+        }
+
         q = ngx_queue_head(&hub->ended);
         s = ngx_queue_data(q, ngx_http_fanout_session_t, ended);
 
         ngx_queue_remove(q);
-        s->listed = 0;
 
-        forget_work(s);
+        left -= forget(s, ngx_min(left, NGX_HTTP_FANOUT_LEAVES_ONE));
+
+        if (!ngx_queue_empty(&s->subs)) {
+            ngx_queue_insert_tail(&hub->ended, q);
+            continue;
+        }
+
+        s->listed = 0;
 
         if (s->state == NGX_HTTP_FANOUT_ENDED) {
             release(s);
@@ -354,6 +353,30 @@ ngx_http_fanout_session_reap(ngx_event_t *ev)
     if (hub->nsessions == 0 && hub->leave.timer_set) {
         ngx_del_timer(&hub->leave);
     }
+}
+
+
+/* What it has begun to answer, unless it is only away, and some of what it is
+ * subscribed to.  How many. */
+
+static ngx_uint_t
+forget(ngx_http_fanout_session_t *s, ngx_uint_t max)
+{
+    ngx_uint_t  n;
+
+    if (s->state != NGX_HTTP_FANOUT_OPEN) {
+        ngx_http_fanout_session_job_done(s);
+    }
+
+    s->alive = 0;
+    s->behind = 0;
+
+    for (n = 0; n < max && !ngx_queue_empty(&s->subs); n++) {
+        ngx_http_fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
+                              ngx_http_fanout_subscription_t, in_session), 0);
+    }
+
+    return n;
 }
 
 

@@ -107,6 +107,9 @@ typedef struct {
     struct ngx_http_fanout_ask_s    *ask;
     ngx_uint_t                       at;        /* of the command in an array
                                                    */
+
+    unsigned                         paused:1;  /* nothing: an array goes on in
+                                                   the next step */
 } ngx_http_fanout_job_t;
 
 

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_transport.h"
 
 
 #define NGX_HTTP_FANOUT_SUBS_FEW  16        /* without a table */
@@ -46,6 +47,11 @@ ngx_http_fanout_session_sub(ngx_http_fanout_session_t *s, ngx_str_t *channel)
     ngx_http_fanout_subscription_t  *sub;
 
     t = s->table;
+
+    if (s->transport == &ngx_http_fanout_websocket_away) {
+        /* those that are there are being left */
+        return NULL;
+    }
 
     if (t == NULL) {
         return walk(s, channel);
