@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
 
 # A turn of a worker belongs to all.  If this fails, one array of commands, one
-# handshake that joins thousands of channels, or one session that leaves them,
+# batch of the HTTP API, one handshake that joins thousands of channels, or one session that leaves them,
 # holds a worker until it is done, and everybody else on it waits; or what is
 # done in steps is not what it was as a whole.
 
@@ -224,6 +224,58 @@ subtest 'by POST' => sub {
                      headers => { 'Content-Type' => 'application/json' });
     is($r->{body}, qq([{"id":7,"ok":{"time":) . $r->json->[0]{ok}{time}
                    . "}}]\n", 'an array of one is answered by one');
+};
+
+
+subtest 'a broadcast of the HTTP API' => sub {
+    my $data = Fanout::JSON::encode('x' x 2000);
+    my $body = '{"channels":[' . join(',', map { qq("cast:$_") } 1 .. 999)
+               . qq(],"data":$data});
+    my $head = "POST /api/broadcast HTTP/1.1\r\nHost: localhost\r\n"
+               . 'Content-Length: ' . length($body) . "\r\n\r\n";
+
+    my ($more) = when_served('api_published',
+        sub { Fanout::Socket->open(port => $nginx->port) },
+        sub { $_[0]->send_bytes($head . $body) });
+
+    cmp_ok($more, '<', 700, "channels before another is served: $more");
+
+    my $r = $http->post('/api/broadcast', $body);
+
+    is($r->{status}, 200, 'it is answered');
+
+    my @results = @{ $r->json->{results} };
+
+    is_deeply([ map { $_->{channel} } @results ],
+              [ map { "cast:$_" } 1 .. 999 ], 'with all results, in order');
+    is(scalar(grep { $_->{ok}{offset} } @results), 999, 'each of them well');
+
+    # who goes meanwhile
+
+    my $gone = Fanout::Socket->open(port => $nginx->port);
+
+    at_once(sub { $gone->send_bytes($head . $body) }, sub { $gone->cut });
+    is($http->get('/status')->{status}, 200, 'a client may go meanwhile');
+};
+
+
+subtest 'a batch of the HTTP API' => sub {
+    for my $i (1 .. 20) {
+        $http->post('/api/channels/kept/messages',
+                    Fanout::JSON::encode('x' x 60000));
+    }
+
+    my $r = $http->post('/api/batch', '[' . join(',', map {
+        '{"op":"history","channel":"kept","limit":20},'
+        . qq({"op":"publish","channel":"b","data":$_})
+    } 1 .. 32) . ']');
+
+    my @results = @{ $r->json };
+
+    is(scalar(grep { $_->{ok}{messages} && @{ $_->{ok}{messages} } } @results),
+       32, 'much work: all of it is done');
+    is_deeply([ map { $_->{ok}{offset} } @results[map { $_ * 2 + 1 } 0 .. 31] ],
+              [ 1 .. 32 ], 'in order');
 };
 
 

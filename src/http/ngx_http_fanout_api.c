@@ -57,6 +57,11 @@ static ngx_int_t start(ngx_http_fanout_api_t *api,
 static ngx_uint_t is_encoded(ngx_http_request_t *r);
 static void body_handler(ngx_http_request_t *r);
 static ngx_int_t run(ngx_http_fanout_api_t *api);
+static ngx_int_t respond(ngx_http_fanout_api_t *api,
+    ngx_http_fanout_error_e error);
+static ngx_int_t wait_for(ngx_http_fanout_api_t *api);
+static void go_on(void *data);
+static void cleanup(void *data);
 static ngx_int_t respond_error(ngx_http_fanout_api_t *api,
     ngx_http_fanout_error_e error);
 static ngx_int_t respond_status(ngx_http_fanout_api_t *api,
@@ -571,14 +576,31 @@ body_handler(ngx_http_request_t *r)
 static ngx_int_t
 run(ngx_http_fanout_api_t *api)
 {
-    ngx_http_fanout_error_e  error;
-
     api->out = ngx_http_fanout_frame_create(api->hub, 1024);
     if (api->out == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    error = api->handler(api);
+    ngx_http_fanout_step(api->hub);
+
+    return respond(api, api->handler(api));
+}
+
+
+/* The answer, or DONE: it goes on in another step. */
+
+static ngx_int_t
+respond(ngx_http_fanout_api_t *api, ngx_http_fanout_error_e error)
+{
+    if (error == NGX_HTTP_FANOUT_E_NONE && api->step) {
+
+        if (api->cleanup || wait_for(api) == NGX_OK) {
+            ngx_http_fanout_task_add(api->hub, &api->task);
+            return NGX_DONE;
+        }
+
+        error = NGX_HTTP_FANOUT_E_INTERNAL;
+    }
 
     if (error == NGX_HTTP_FANOUT_E_NONE) {
         error = ngx_http_fanout_api_done(
@@ -595,6 +617,72 @@ run(ngx_http_fanout_api_t *api)
     ngx_http_fanout_frame_release(api->hub, api->out);
 
     return respond_error(api, error);
+}
+
+
+/* The request is held; a client that goes does not wait for the answer. */
+
+static ngx_int_t
+wait_for(ngx_http_fanout_api_t *api)
+{
+    ngx_http_request_t  *r;
+
+    r = api->request;
+
+    api->cleanup = ngx_http_cleanup_add(r, 0);
+    if (api->cleanup == NULL) {
+        return NGX_ERROR;
+    }
+
+    api->cleanup->handler = cleanup;
+    api->cleanup->data = api;
+
+    api->task.handler = go_on;
+    api->task.data = api;
+
+    r->main->count++;
+    r->read_event_handler = ngx_http_test_reading;
+
+    return NGX_OK;
+}
+
+
+static void
+go_on(void *data)
+{
+    ngx_int_t               rc;
+    ngx_connection_t       *c;
+    ngx_http_request_t     *r;
+    ngx_http_fanout_api_t  *api;
+
+    api = data;
+    r = api->request;
+    c = r->connection;
+
+    rc = respond(api, api->step(api));
+
+    if (rc == NGX_DONE) {
+        return;
+    }
+
+    api->cleanup->handler = NULL;
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* the request ends before it is answered */
+
+static void
+cleanup(void *data)
+{
+    ngx_http_fanout_api_t  *api;
+
+    api = data;
+
+    ngx_http_fanout_task_remove(&api->task);
+    ngx_http_fanout_frame_release(api->hub, api->out);
 }
 
 

@@ -48,6 +48,10 @@ struct ngx_http_fanout_api_s {
     ngx_http_fanout_loc_conf_t    *conf;
     ngx_http_fanout_frame_t       *out;
     ngx_http_fanout_api_pt         handler;     /* awaits the body */
+    ngx_http_fanout_api_pt         step;        /* goes on, NULL: it is done */
+    void                          *many;        /* of that */
+    ngx_http_fanout_task_t         task;
+    ngx_http_cleanup_t            *cleanup;     /* NULL: it never waited */
 
     ngx_str_t                      words[NGX_HTTP_FANOUT_API_WORDS];
     ngx_uint_t                     nwords;

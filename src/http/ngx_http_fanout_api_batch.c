@@ -75,13 +75,30 @@ typedef struct {
 } verb_t;
 
 
+/* what is done one by one, in steps; of the request's pool */
+
+typedef struct {
+    ngx_http_fanout_json_t   *items;
+    size_t                    n;
+    size_t                    i;            /* next */
+    ngx_int_t               (*run)(ngx_http_fanout_api_t *api,
+                                ngx_http_fanout_json_t *item,
+                                ngx_http_fanout_api_op_t *op);
+    const char               *end;          /* of the answer */
+    ngx_http_fanout_api_op_t  op;           /* what is broadcast */
+} many_t;
+
+
 static ngx_http_fanout_error_e read_body(ngx_http_fanout_api_t *api,
     ngx_http_fanout_json_t *value);
 static ngx_http_fanout_error_e split_array(ngx_http_fanout_api_t *api,
     ngx_http_fanout_json_t *array, const char *limit, size_t max,
     ngx_http_fanout_json_t **items, size_t *n);
+static ngx_http_fanout_error_e begin_many(ngx_http_fanout_api_t *api,
+    many_t *many, const char *text);
+static ngx_http_fanout_error_e run_many(ngx_http_fanout_api_t *api);
 static ngx_int_t run_item(ngx_http_fanout_api_t *api,
-    ngx_http_fanout_json_t *value);
+    ngx_http_fanout_json_t *value, ngx_http_fanout_api_op_t *op);
 static ngx_http_fanout_error_e run_verb(ngx_http_fanout_api_t *api,
     ngx_http_fanout_json_t *value);
 static ngx_http_fanout_error_e find_verb(ngx_http_fanout_api_t *api,
@@ -187,51 +204,41 @@ static const verb_t  verbs[] = {
 ngx_http_fanout_error_e
 ngx_http_fanout_api_batch_handler(ngx_http_fanout_api_t *api)
 {
-    size_t                    i, n;
-    ngx_http_fanout_json_t    value, *items;
-    ngx_http_fanout_error_e   error;
+    many_t                  *many;
+    ngx_http_fanout_json_t   value;
+    ngx_http_fanout_error_e  error;
+
+    many = ngx_pcalloc(api->request->pool, sizeof(many_t));
+    if (many == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
 
     if ((error = read_body(api, &value))
         || (error = split_array(api, &value, "batch", api->conf->batch,
-                                &items, &n)))
+                                &many->items, &many->n)))
     {
         return error;
     }
 
-    if (ngx_http_fanout_frame_literal(api->hub, api->out, "[") != NGX_OK) {
-        return NGX_HTTP_FANOUT_E_INTERNAL;
-    }
+    many->run = run_item;
+    many->end = "]";
 
-    for (i = 0; i < n; i++) {
-
-        if (i && ngx_http_fanout_frame_literal(api->hub, api->out, ",")
-                 != NGX_OK)
-        {
-            return NGX_HTTP_FANOUT_E_INTERNAL;
-        }
-
-        if (run_item(api, &items[i]) != NGX_OK) {
-            return NGX_HTTP_FANOUT_E_INTERNAL;
-        }
-    }
-
-    api->status = NGX_HTTP_OK;
-
-    return ngx_http_fanout_api_done(
-               ngx_http_fanout_frame_literal(api->hub, api->out, "]"));
+    return begin_many(api, many, "[");
 }
 
 
 ngx_http_fanout_error_e
 ngx_http_fanout_api_broadcast_handler(ngx_http_fanout_api_t *api)
 {
-    size_t                     i, n;
-    item_t                     item;
-    ngx_http_fanout_json_t     value, *names;
-    ngx_http_fanout_error_e    error;
-    ngx_http_fanout_api_op_t   op;
+    item_t                    item;
+    many_t                   *many;
+    ngx_http_fanout_json_t    value;
+    ngx_http_fanout_error_e   error;
 
-    ngx_memzero(&op, sizeof(ngx_http_fanout_api_op_t));
+    many = ngx_pcalloc(api->request->pool, sizeof(many_t));
+    if (many == NULL) {
+        return NGX_HTTP_FANOUT_E_INTERNAL;
+    }
 
     if ((error = read_body(api, &value))
         || (error = read_item(api, &value, &item)))
@@ -256,35 +263,76 @@ ngx_http_fanout_api_broadcast_handler(ngx_http_fanout_api_t *api)
     }
 
     if ((error = split_array(api, &item.channels, "channels",
-                             NGX_HTTP_FANOUT_API_CHANNELS, &names, &n))
-        || (error = read_publish(api, &item, &op)))
+                             NGX_HTTP_FANOUT_API_CHANNELS, &many->items,
+                             &many->n))
+        || (error = read_publish(api, &item, &many->op)))
     {
         return error;
     }
 
-    if (ngx_http_fanout_frame_literal(api->hub, api->out, "{\"results\":[")
+    many->run = run_channel;
+    many->end = "]}";
+
+    return begin_many(api, many, "{\"results\":[");
+}
+
+
+static ngx_http_fanout_error_e
+begin_many(ngx_http_fanout_api_t *api, many_t *many, const char *text)
+{
+    api->many = many;
+    api->step = run_many;
+
+    if (ngx_http_fanout_frame_append(api->hub, api->out, text,
+                                     ngx_strlen(text))
         != NGX_OK)
     {
         return NGX_HTTP_FANOUT_E_INTERNAL;
     }
 
-    for (i = 0; i < n; i++) {
+    return run_many(api);
+}
 
-        if (i && ngx_http_fanout_frame_literal(api->hub, api->out, ",")
-                 != NGX_OK)
+
+/* One at least, and as many as there is room for in the step. */
+
+static ngx_http_fanout_error_e
+run_many(ngx_http_fanout_api_t *api)
+{
+    many_t                  *many;
+    ngx_http_fanout_json_t  *item;
+
+    many = api->many;
+
+    while (many->i < many->n) {
+
+        if (many->i
+            && ngx_http_fanout_frame_literal(api->hub, api->out, ",")
+               != NGX_OK)
         {
             return NGX_HTTP_FANOUT_E_INTERNAL;
         }
 
-        if (run_channel(api, &names[i], &op) != NGX_OK) {
+        item = &many->items[many->i++];
+
+        ngx_http_fanout_spend(api->hub, NGX_HTTP_FANOUT_WORK_COMMAND
+                                    + item->len * NGX_HTTP_FANOUT_WORK_PARSE);
+
+        if (many->run(api, item, &many->op) != NGX_OK) {
             return NGX_HTTP_FANOUT_E_INTERNAL;
+        }
+
+        if (many->i < many->n && ngx_http_fanout_spent(api->hub)) {
+            return NGX_HTTP_FANOUT_E_NONE;
         }
     }
 
+    api->step = NULL;
     api->status = NGX_HTTP_OK;
 
     return ngx_http_fanout_api_done(
-               ngx_http_fanout_frame_literal(api->hub, api->out, "]}"));
+               ngx_http_fanout_frame_append(api->hub, api->out, many->end,
+                                            ngx_strlen(many->end)));
 }
 
 
@@ -356,7 +404,8 @@ split_array(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *array,
 /* results */
 
 static ngx_int_t
-run_item(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
+run_item(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value,
+    ngx_http_fanout_api_op_t *op)
 {
     size_t                    start;
     ngx_http_fanout_error_e   error;

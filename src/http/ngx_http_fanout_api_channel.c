@@ -507,6 +507,11 @@ read_page(ngx_http_fanout_api_t *api, ngx_http_fanout_api_op_t *op,
                                       page->epoch, page->after, page->upto,
                                       arena, &lost);
 
+        ngx_http_fanout_spend(api->hub, NGX_HTTP_FANOUT_WORK_SECTION
+                                        + arena->used
+                                        + arena->n
+                                          * NGX_HTTP_FANOUT_WORK_ENTRY);
+
         if (rc != NGX_HTTP_FANOUT_ZONE_OK && rc != NGX_HTTP_FANOUT_ZONE_AGAIN)
         {
             return rc;

@@ -171,6 +171,16 @@ typedef struct {
 } ngx_http_fanout_replay_t;
 
 
+/* work that is no session's; owned by who adds it, see turn.c */
+
+typedef struct {
+    ngx_queue_t                      queue;     /* hub->tasks */
+    void                           (*handler)(void *data);
+    void                            *data;
+    unsigned                         queued:1;
+} ngx_http_fanout_task_t;
+
+
 struct ngx_http_fanout_hub_s {
     ngx_http_fanout_zone_t           zone;
     ngx_http_fanout_app_t           *app;
@@ -191,6 +201,7 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      ended;     /* sessions to release */
     ngx_event_t                      reaper;    /* posted: releases them */
     ngx_queue_t                      work;      /* sessions with some */
+    ngx_queue_t                      tasks;     /* and others */
     ngx_event_t                      turn;      /* goes on with it */
     uint64_t                         spent;     /* on work, ever: WORK_* */
     uint64_t                         turn_end;  /* of spent, for this turn */
@@ -270,6 +281,17 @@ struct ngx_http_fanout_hub_s {
 /* Whether the session at work has to let others go first. */
 #define ngx_http_fanout_spent(hub)                                            \
     ((hub)->spent >= (hub)->step_end || (hub)->spent >= (hub)->turn_end)
+
+
+/* Work that may be added within a handler of anything: it is done in steps, in
+ * turn with that of sessions.  Each call of task->handler is one; it may spend
+ * until ngx_http_fanout_spent(), and adds the task again if there is more. */
+void ngx_http_fanout_task_add(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_task_t *task);
+void ngx_http_fanout_task_remove(ngx_http_fanout_task_t *task);
+
+/* The first step of it, before it is a task. */
+void ngx_http_fanout_step(ngx_http_fanout_hub_t *hub);
 
 
 /* errors of operations, as the native protocol and the API name them */

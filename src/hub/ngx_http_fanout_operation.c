@@ -119,13 +119,17 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r)
 {
     int                             rc;
-    ngx_uint_t                      tries;
+    ngx_uint_t                      i, tries;
     ngx_http_fanout_zone_channel_t  zc;
 
     ngx_memzero(r, sizeof(ngx_http_fanout_zone_result_t));
 
     ngx_http_fanout_hub_view(hub, channel, &zc);
-    ngx_http_fanout_spend(hub, n * NGX_HTTP_FANOUT_WORK_MESSAGE);
+
+    for (i = 0; i < n; i++) {
+        ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_WORK_MESSAGE
+                                   + m[i].data.len / 4);
+    }
 
     rc = NGX_HTTP_FANOUT_ZONE_STALE;
 

@@ -328,6 +328,12 @@ ngx_http_fanout_session_reap(ngx_event_t *ev)
 
         if (left == 0) {
             ngx_post_event(ev, &ngx_posted_next_events);
+
+            if (!ev->timer_set) {
+                /* keeps a worker that is shutting down */
+                ngx_add_timer(ev, NGX_HTTP_FANOUT_CLOSE_WAIT);
+            }
+
             return;
         }
 
@@ -348,6 +354,10 @@ ngx_http_fanout_session_reap(ngx_event_t *ev)
         if (s->state == NGX_HTTP_FANOUT_ENDED) {
             release(s);
         }
+    }
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
     }
 
     if (hub->nsessions == 0 && hub->leave.timer_set) {

@@ -27,7 +27,14 @@
 #define NGX_HTTP_FANOUT_RESTED     4
 
 
+/* ms, again and again: a timer keeps a worker that is shutting down */
+#define NGX_HTTP_FANOUT_KEEP       1000
+
+
 static void turn_handler(ngx_event_t *ev);
+static void awake(ngx_http_fanout_hub_t *hub);
+static void run_session(ngx_http_fanout_hub_t *hub);
+static void run_task(ngx_http_fanout_hub_t *hub);
 static void step(ngx_http_fanout_session_t *s);
 
 
@@ -35,6 +42,7 @@ void
 ngx_http_fanout_turn_init(ngx_http_fanout_hub_t *hub, ngx_log_t *log)
 {
     ngx_queue_init(&hub->work);
+    ngx_queue_init(&hub->tasks);
 
     hub->turns = NGX_HTTP_FANOUT_RESTED;
     hub->turn_end = NGX_HTTP_FANOUT_WORK_TURN;
@@ -59,8 +67,38 @@ ngx_http_fanout_session_work(ngx_http_fanout_session_t *s)
     s->works = 1;
     ngx_queue_insert_tail(&hub->work, &s->work);
 
+    awake(hub);
+}
+
+
+static void
+awake(ngx_http_fanout_hub_t *hub)
+{
     if (!hub->in_turn && !hub->in_work) {
         ngx_post_event(&hub->drain, &ngx_posted_events);
+    }
+}
+
+
+void
+ngx_http_fanout_task_add(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_task_t *task)
+{
+    if (!task->queued) {
+        task->queued = 1;
+        ngx_queue_insert_tail(&hub->tasks, &task->queue);
+
+        awake(hub);
+    }
+}
+
+
+void
+ngx_http_fanout_task_remove(ngx_http_fanout_task_t *task)
+{
+    if (task->queued) {
+        task->queued = 0;
+        ngx_queue_remove(&task->queue);
     }
 }
 
@@ -78,8 +116,7 @@ ngx_http_fanout_session_rest(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_turn_run(ngx_http_fanout_hub_t *hub)
 {
-    ngx_queue_t                *q;
-    ngx_http_fanout_session_t  *s;
+    ngx_uint_t  more;
 
     if (hub->in_work) {
         return;
@@ -87,19 +124,65 @@ ngx_http_fanout_turn_run(ngx_http_fanout_hub_t *hub)
 
     hub->in_work = 1;
 
-    while (!ngx_queue_empty(&hub->work) && hub->spent < hub->turn_end) {
-        q = ngx_queue_head(&hub->work);
-        s = ngx_queue_data(q, ngx_http_fanout_session_t, work);
+    for ( ;; ) {
+        more = !(ngx_queue_empty(&hub->work) && ngx_queue_empty(&hub->tasks));
 
-        ngx_http_fanout_session_rest(s);
-        step(s);
+        if (!more || hub->spent >= hub->turn_end) {
+            break;
+        }
+
+        run_session(hub);
+        run_task(hub);
     }
 
     hub->in_work = 0;
 
-    if (!ngx_queue_empty(&hub->work)) {
+    if (more) {
         ngx_post_event(&hub->turn, &ngx_posted_next_events);
+
+        if (!hub->turn.timer_set) {
+            ngx_add_timer(&hub->turn, NGX_HTTP_FANOUT_KEEP);
+        }
+
+    } else if (hub->turn.timer_set) {
+        ngx_del_timer(&hub->turn);
     }
+}
+
+
+static void
+run_session(ngx_http_fanout_hub_t *hub)
+{
+    ngx_http_fanout_session_t  *s;
+
+    if (ngx_queue_empty(&hub->work)) {
+        return;
+    }
+
+    s = ngx_queue_data(ngx_queue_head(&hub->work), ngx_http_fanout_session_t,
+                       work);
+
+    ngx_http_fanout_session_rest(s);
+    step(s);
+}
+
+
+static void
+run_task(ngx_http_fanout_hub_t *hub)
+{
+    ngx_http_fanout_task_t  *task;
+
+    if (ngx_queue_empty(&hub->tasks)) {
+        return;
+    }
+
+    task = ngx_queue_data(ngx_queue_head(&hub->tasks), ngx_http_fanout_task_t,
+                          queue);
+
+    ngx_http_fanout_task_remove(task);
+    ngx_http_fanout_step(hub);
+
+    task->handler(task->data);
 }
 
 
@@ -162,7 +245,14 @@ step(ngx_http_fanout_session_t *s)
 void
 ngx_http_fanout_step_begin(ngx_http_fanout_session_t *s)
 {
-    s->hub->step_end = s->hub->spent + NGX_HTTP_FANOUT_WORK_STEP;
+    ngx_http_fanout_step(s->hub);
+}
+
+
+void
+ngx_http_fanout_step(ngx_http_fanout_hub_t *hub)
+{
+    hub->step_end = hub->spent + NGX_HTTP_FANOUT_WORK_STEP;
 }
 
 
