@@ -85,7 +85,7 @@ sub when_served {
         my $ask = Fanout::HTTP->new(port => $nginx->port);
 
         my $before = $ask->get('/status')->json->{workers}[0]{counters};
-        my $get = "GET /status HTTP/1.1\r\nHost: a\r\n";
+        my $get = "GET /status HTTP/1.1\r\nHost: localhost\r\n";
 
         at_once(sub { $do->($x) },
                 sub { $ask->connection->send_bytes(
@@ -212,7 +212,7 @@ subtest 'by POST' => sub {
         sub {
             my $body = array_of('live', 0);
 
-            $_[0]->send_bytes("POST /rt HTTP/1.1\r\nHost: a\r\n"
+            $_[0]->send_bytes("POST /rt HTTP/1.1\r\nHost: localhost\r\n"
                               . "Content-Type: application/json\r\n"
                               . 'Content-Length: ' . length($body)
                               . "\r\n\r\n$body");
@@ -283,7 +283,7 @@ subtest 'autojoin' => sub {
     my ($more, $before, $ws) = when_served('joins',
         sub { Fanout::Socket->open(port => $nginx->port) },
         sub {
-            $_[0]->send_bytes("GET /auto HTTP/1.1\r\nHost: a\r\n"
+            $_[0]->send_bytes("GET /auto HTTP/1.1\r\nHost: localhost\r\n"
                               . "Connection: Upgrade\r\n"
                               . "Upgrade: websocket\r\n"
                               . "Sec-WebSocket-Version: 13\r\n"
