@@ -32,6 +32,10 @@ END
             fanout app;
             fanout_rate 1r/s burst=1000;
         }
+        location /half {
+            fanout app;
+            fanout_rate 1r/s burst=1;
+        }
         location /session {
             fanout app;
             fanout_rate off;
@@ -202,6 +206,13 @@ subtest 'costs' => sub {
                          messages => [ map { { data => 1 } } 1 .. 64 ] });
     ok($some < $plain, 'each message of a publish counts')
         or diag("$some after a publish of 64, $plain after two pings");
+
+    my @signals = $nginx->native(path => '/half')->batch(
+        map { { op => 'signal', channel => 'half', event => 'e' } } 1 .. 20);
+
+    cmp_ok(codes(@signals)->{ok}, '>=', 2,
+           'half a command is enough for a signal');
+    is($signals[-1]{error}{code}, 'rate_limited', 'less is not');
 };
 
 
