@@ -92,7 +92,6 @@ subtest 'short sessions' => sub {
     my $z;
 
     ok(wait_for(sub {
-        $http->post('/fanout/cleanup', '');
         $z = $http->get('/status')->json->{zone};
         return $z->{identities} == 0;
     }, 20), 'nobody lingers in the zone') or diag explain $z;

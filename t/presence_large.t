@@ -237,7 +237,6 @@ subtest 'all leave' => sub {
     ok($r->{ok}, 'the connections are closed') or diag($r->{why});
 
     ok(wait_for(sub {
-        $http->post('/api/cleanup', '');
         $z = status()->{zone};
         $z->{free} == $free;
     }, 30), 'all blocks of the zone are free again') or diag explain $z;

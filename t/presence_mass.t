@@ -148,7 +148,6 @@ sub free_again {
     my $z;
 
     ok(wait_for(sub {
-        $http->post('/api/cleanup', '');
         $z = status()->{zone};
         $z->{free} == $free;
     }, 30), 'and all blocks of the zone are free again')
