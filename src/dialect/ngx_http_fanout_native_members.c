@@ -217,7 +217,7 @@ read_direct(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
 
     job->direct = 1;
 
-    if (s->hub->frames > s->hub->app->frames) {
+    if (ngx_http_fanout_lists_full(s->hub)) {
         return NGX_BUSY;
     }
 

@@ -30,6 +30,8 @@ ngx_http_fanout_frame_create(ngx_http_fanout_hub_t *hub, size_t size)
     f->refs = 1;
     f->size = size;
     f->used = 0;
+    f->local = 0;
+    f->list = 0;
 
     hub->frames += size;
 
@@ -63,10 +65,25 @@ ngx_http_fanout_frame_reserve(ngx_http_fanout_hub_t *hub,
 
     hub->frames += size - f->size;
 
+    if (f->list) {
+        hub->lists += size - f->size;
+    }
+
     f->data = p;
     f->size = size;
 
     return NGX_OK;
+}
+
+
+void
+ngx_http_fanout_frame_entries(ngx_http_fanout_frame_t *f,
+    ngx_http_fanout_channel_t *ch, uint64_t after, uint64_t seq)
+{
+    f->local = ch->local + 1;
+    f->epoch = ch->epoch;
+    f->after = after;
+    f->seq = seq;
 }
 
 
@@ -76,6 +93,11 @@ ngx_http_fanout_frame_release(ngx_http_fanout_hub_t *hub,
 {
     if (--f->refs == 0) {
         hub->frames -= f->size;
+
+        if (f->list) {
+            hub->lists -= f->size;
+        }
+
         ngx_free(f->data);
         ngx_free(f);
     }

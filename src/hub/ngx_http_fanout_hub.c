@@ -129,6 +129,7 @@ lists_init(ngx_http_fanout_hub_t *hub)
     ngx_queue_init(&hub->rosters);
     ngx_queue_init(&hub->active);
     ngx_queue_init(&hub->every);
+    ngx_queue_init(&hub->stuck);
     ngx_rbtree_init(&hub->clients, &hub->sentinel,
                     ngx_http_fanout_index_insert);
     ngx_rbtree_init(&hub->users, &hub->sentinel,

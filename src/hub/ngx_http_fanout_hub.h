@@ -37,7 +37,14 @@ typedef struct {
     uint32_t                         refs;
     uint32_t                         size;
     uint32_t                         used;
+    uint32_t                         local;     /* of the channel, + 1, if it
+                                                   is entries as they were
+                                                   drained; 0 */
     u_char                          *data;
+    uint64_t                         epoch;     /* of these, */
+    uint64_t                         after;     /* the offset before them, */
+    uint64_t                         seq;       /* and that of the first */
+    unsigned                         list:1;    /* members, see hub->lists */
 } ngx_http_fanout_frame_t;
 
 
@@ -227,6 +234,13 @@ struct ngx_http_fanout_hub_s {
     ngx_queue_t                      rosters;   /* all */
     ngx_queue_t                      active;    /* rosters with work to do */
     size_t                           frames;    /* bytes of all frames */
+    size_t                           lists;     /* of them, of those that are
+                                                   lists of members */
+    ngx_queue_t                      stuck;     /* sessions with output whose
+                                                   socket is full */
+    ngx_uint_t                       nstuck;
+    ngx_msec_t                       full_at;   /* see .full */
+    ngx_msec_t                       shed_at;   /* not before that */
     size_t                           kept;      /* of signals */
     ngx_queue_t                      every;     /* subs that wait for time */
     ngx_event_t                      pace;      /* then */
@@ -236,6 +250,7 @@ struct ngx_http_fanout_hub_s {
     unsigned                         reap:1;    /* look for dead workers */
     unsigned                         in_turn:1; /* it ends with a flush */
     unsigned                         in_work:1; /* of sessions */
+    unsigned                         full:1;    /* of output, since full_at */
 
     uint64_t                         high;      /* highest seq delivered */
     uint64_t                         safe;      /* all up to it was */
@@ -261,6 +276,26 @@ struct ngx_http_fanout_hub_s {
 
 #define ngx_http_fanout_add(hub, name, n)                                     \
     (hub)->counters[NGX_HTTP_FANOUT_N_##name] += (n)
+
+
+/*
+ * What a worker may hold (frames=): a quarter of it lists of members, so that
+ * these are told whatever else there is, and the rest output.  What a session
+ * may hold of the output when that is full is a share of the room that is left
+ * free for it.
+ */
+
+#define ngx_http_fanout_lists_max(hub)   ((hub)->app->frames / 4)
+#define ngx_http_fanout_output_max(hub)                                       \
+    ((hub)->app->frames - ngx_http_fanout_lists_max(hub))
+
+#define ngx_http_fanout_lists_full(hub)                                       \
+    ((hub)->lists > ngx_http_fanout_lists_max(hub))
+#define ngx_http_fanout_output_full(hub)                                      \
+    ((hub)->frames - (hub)->lists > ngx_http_fanout_output_max(hub))
+
+#define ngx_http_fanout_output_share(hub)                                     \
+    ((hub)->app->frames / 4 / ((hub)->nstuck + 1))
 
 
 /* What work costs, in units of about the time that a byte takes to be copied
@@ -526,6 +561,11 @@ ngx_http_fanout_frame_t *ngx_http_fanout_frame_create(
 /* Makes room for n more bytes; only while it has not been sent.  NGX_ERROR. */
 ngx_int_t ngx_http_fanout_frame_reserve(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_frame_t *f, size_t n);
+
+/* The frame is entries of a channel, all that it has behind the offset "after";
+ * seq is that of the first.  Who lets go of it can read them again. */
+void ngx_http_fanout_frame_entries(ngx_http_fanout_frame_t *f,
+    ngx_http_fanout_channel_t *ch, uint64_t after, uint64_t seq);
 
 void ngx_http_fanout_frame_release(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_frame_t *f);

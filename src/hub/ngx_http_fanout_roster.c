@@ -528,7 +528,7 @@ ngx_http_fanout_roster_expire(ngx_http_fanout_hub_t *hub)
             e = ngx_queue_data(oldest, ngx_http_fanout_recent_t, queue);
 
             if (ngx_current_msec - e->at < NGX_HTTP_FANOUT_RECENT_AGE
-                && hub->frames <= hub->app->frames)
+                && !ngx_http_fanout_output_full(hub))
             {
                 break;
             }
@@ -584,7 +584,7 @@ ngx_http_fanout_roster_snapshot(ngx_http_fanout_hub_t *hub,
 
     if (r->snapshot == NULL) {
 
-        if (hub->frames > hub->app->frames) {
+        if (ngx_http_fanout_lists_full(hub)) {
             return NGX_AGAIN;
         }
 
@@ -640,6 +640,9 @@ ngx_http_fanout_snapshot_create(ngx_http_fanout_hub_t *hub, size_t size)
         ngx_free(sn);
         return NULL;
     }
+
+    sn->frame->list = 1;
+    hub->lists += size;
 
     return sn;
 }
@@ -720,7 +723,7 @@ recent_add(ngx_http_fanout_hub_t *hub, ngx_http_fanout_roster_t *r,
 
     while (!ngx_queue_empty(&r->recent)
            && (r->recent_bytes + size > max
-               || hub->frames > hub->app->frames))
+               || ngx_http_fanout_output_full(hub)))
     {
         recent_drop(hub, r);
     }

@@ -137,7 +137,7 @@ ngx_http_fanout_mirror_t *ngx_http_fanout_roster_find(
 
 /*
  * All members as they are now, for one more reader.  NGX_AGAIN if the worker
- * holds all the output it may: to be asked again later; NGX_ERROR on lack of
+ * holds all the lists it may: to be asked again later; NGX_ERROR on lack of
  * memory.
  */
 ngx_int_t ngx_http_fanout_roster_snapshot(ngx_http_fanout_hub_t *hub,

@@ -675,6 +675,13 @@ tell(ngx_http_fanout_subscription_t *sub, ngx_http_fanout_entry_t *e,
         }
     }
 
+    if ((e->type == NGX_HTTP_FANOUT_MESSAGE
+         || e->type == NGX_HTTP_FANOUT_PRESENCE)
+        && !(e->to_client || e->to_user))
+    {
+        ngx_http_fanout_frame_entries(f, sub->channel, sub->offset, e->seq);
+    }
+
     catch_up_charge(sub, f->used);
     ngx_http_fanout_compress_frame(hub, sub->format, &f);
 

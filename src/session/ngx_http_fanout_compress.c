@@ -73,6 +73,11 @@ ngx_http_fanout_compress_run(ngx_http_fanout_hub_t *hub,
         return NGX_ERROR;
     }
 
+    f->local = from->local;
+    f->epoch = from->epoch;
+    f->after = from->after;
+    f->seq = from->seq;
+
     how = ngx_http_fanout_deflate_of(format);
     p = from->data;
 

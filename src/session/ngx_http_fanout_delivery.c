@@ -17,6 +17,9 @@
 
 #define NGX_HTTP_FANOUT_SPAN  256
 
+/* for what could be around the last entry, and is not */
+#define NGX_HTTP_FANOUT_ROOM  128
+
 
 typedef struct {
     ngx_http_fanout_frame_t  *frame;
@@ -367,7 +370,7 @@ encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     const ngx_http_fanout_dialect_t  *dialect;
 
     dialect = ngx_http_fanout_dialect(format);
-    size = 0;
+    size = NGX_HTTP_FANOUT_ROOM;
 
     for (i = 0; i < n; i++) {
         size += e[i].data.len + e[i].event.len + e[i].user.len + 192
@@ -377,6 +380,12 @@ encode(ngx_http_fanout_hub_t *hub, ngx_http_fanout_channel_t *ch,
     run->frame = ngx_http_fanout_frame_create(hub, size);
     if (run->frame == NULL) {
         return NGX_ERROR;
+    }
+
+    if (e->type == NGX_HTTP_FANOUT_MESSAGE
+        || e->type == NGX_HTTP_FANOUT_PRESENCE)
+    {
+        ngx_http_fanout_frame_entries(run->frame, ch, ch->offset, e->seq);
     }
 
     for (i = 0; i < n; i++) {

@@ -269,7 +269,7 @@ ngx_http_fanout_session_write(ngx_http_fanout_session_t *s)
 
     if (s->blocked) {
         /* it took some of what is sent: it lives, though it says nothing */
-        s->blocked = 0;
+        ngx_http_fanout_session_unblocked(s);
         s->received_at = ngx_current_msec;
         s->pinged = 0;
         s->heard = 1;

@@ -323,6 +323,7 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
 
     if (ngx_queue_empty(&hub->flush)) {
         ngx_http_fanout_turn_run(hub);
+        ngx_http_fanout_session_shed(hub);
         return;
     }
 
@@ -350,6 +351,7 @@ ngx_http_fanout_session_flush(ngx_http_fanout_hub_t *hub)
     }
 
     ngx_http_fanout_turn_run(hub);
+    ngx_http_fanout_session_shed(hub);
 
     if (!ngx_queue_empty(&hub->flush)) {
         ngx_post_event(&hub->drain, &ngx_posted_next_events);

@@ -84,6 +84,17 @@ ngx_http_fanout_replay_expire(ngx_http_fanout_hub_t *hub)
 
 
 void
+ngx_http_fanout_replay_clear(ngx_http_fanout_hub_t *hub)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_REPLAYS; i++) {
+        drop(hub, &hub->replay[i]);
+    }
+}
+
+
+void
 ngx_http_fanout_replay_forget(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch)
 {

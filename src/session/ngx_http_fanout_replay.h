@@ -30,8 +30,9 @@ void ngx_http_fanout_replay_add(ngx_http_fanout_hub_t *hub,
     uint64_t after, ngx_http_fanout_entry_t *e, ngx_uint_t n,
     ngx_http_fanout_frame_t *f);
 
-/* Forgets what is old, or all of a channel that goes. */
+/* Forgets what is old, all there is, or all of a channel that goes. */
 void ngx_http_fanout_replay_expire(ngx_http_fanout_hub_t *hub);
+void ngx_http_fanout_replay_clear(ngx_http_fanout_hub_t *hub);
 void ngx_http_fanout_replay_forget(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch);
 

@@ -236,6 +236,7 @@ ngx_http_fanout_session_end(ngx_http_fanout_session_t *s, ngx_uint_t how)
     }
 
     ngx_http_fanout_session_rest(s);
+    ngx_http_fanout_session_unblocked(s);
 
     mute(s);
     to_reaper(s);

@@ -139,6 +139,7 @@ struct ngx_http_fanout_session_s {
     ngx_queue_t                      flush;     /* hub->flush */
     ngx_queue_t                      work;      /* hub->work */
     ngx_queue_t                      ended;     /* hub->ended */
+    ngx_queue_t                      stuck;     /* hub->stuck */
     uint64_t                         worked;    /* in this turn, the last */
     ngx_connection_t                *connection;    /* NULL: it was part of a
                                                    request that has gone */
@@ -207,6 +208,7 @@ struct ngx_http_fanout_session_s {
     unsigned                         works:1;   /* in hub->work */
     unsigned                         unread:1;  /* so does its socket */
     unsigned                         blocked:1; /* the socket is full */
+    unsigned                         sticks:1;  /* so it is in hub->stuck */
     unsigned                         behind:1;  /* some sub is */
     unsigned                         pinged:1;  /* no answer yet */
     unsigned                         draining:1;
@@ -309,11 +311,14 @@ void ngx_http_fanout_session_give(ngx_http_fanout_subscription_t *sub,
 /* Whether entries of so many bytes are more than it may be given now. */
 #define ngx_http_fanout_session_full(s, size)                                \
     ((s)->withheld                                                           \
-     ? (s)->withheld->bytes + (size) > (s)->conf->buffer                     \
-       || (s)->hub->frames > (s)->hub->app->frames                           \
+     ? ngx_http_fanout_session_most(s, (s)->withheld->bytes, size)           \
      : (s)->pending                                                          \
-       && ((s)->pending + (size) > (s)->conf->buffer                         \
-           || (s)->hub->frames > (s)->hub->app->frames))
+       && ngx_http_fanout_session_most(s, (s)->pending, size))
+
+#define ngx_http_fanout_session_most(s, held, size)                          \
+    ((held) + (size) > (s)->conf->buffer                                     \
+     || (ngx_http_fanout_output_full((s)->hub)                               \
+         && (held) > ngx_http_fanout_output_share((s)->hub)))
 
 /* Sends a payload of its own as one text or binary message. */
 void ngx_http_fanout_session_send(ngx_http_fanout_session_t *s,
@@ -448,12 +453,19 @@ void ngx_http_fanout_session_active(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_session_blocked(ngx_http_fanout_session_t *s,
     ngx_uint_t some);
 
-/* Output is taken again; all of it has been. */
+/* Output may be taken again; nothing is to be any more. */
+void ngx_http_fanout_session_unblocked(ngx_http_fanout_session_t *s);
+
+/* All of it has been taken. */
 void ngx_http_fanout_session_drained(ngx_http_fanout_session_t *s);
 
 /* Whether a session has to be cut as its client does not take what it is sent,
  * see fanout_send_timeout.  Looks for what the peer has acknowledged. */
 ngx_uint_t ngx_http_fanout_session_stalled(ngx_http_fanout_session_t *s);
+
+/* shed.c: if the worker holds more than it may, those of its sessions that do
+ * not take what they are sent let go of it, or are cut.  Once a turn. */
+void ngx_http_fanout_session_shed(ngx_http_fanout_hub_t *hub);
 
 /* Sets the one timer to what is due first. */
 void ngx_http_fanout_session_timer(ngx_http_fanout_session_t *s);

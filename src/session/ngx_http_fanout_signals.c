@@ -173,7 +173,8 @@ able(ngx_http_fanout_subscription_t *sub)
     return sub->state == NGX_HTTP_FANOUT_SUB_LIVE && !s->blocked
            && !s->behind && s->job == NULL && s->batch == NULL
            && s->pending < s->conf->buffer / 2
-           && s->hub->frames <= s->hub->app->frames;
+           && (!ngx_http_fanout_output_full(s->hub)
+               || s->pending <= ngx_http_fanout_output_share(s->hub));
 }
 
 

@@ -27,6 +27,12 @@ ngx_http_fanout_session_blocked(ngx_http_fanout_session_t *s, ngx_uint_t some)
 
     s->blocked = 1;
 
+    if (!s->sticks) {
+        s->sticks = 1;
+        ngx_queue_insert_tail(&s->hub->stuck, &s->stuck);
+        s->hub->nstuck++;
+    }
+
     now = ngx_current_msec ? ngx_current_msec : 1;
 
     if (s->owed == 0) {
@@ -49,6 +55,19 @@ ngx_http_fanout_session_blocked(ngx_http_fanout_session_t *s, ngx_uint_t some)
         || (ngx_msec_int_t) (rev->timer.key - now - s->conf->send_timeout) > 0)
     {
         ngx_add_timer(rev, s->conf->send_timeout);
+    }
+}
+
+
+void
+ngx_http_fanout_session_unblocked(ngx_http_fanout_session_t *s)
+{
+    s->blocked = 0;
+
+    if (s->sticks) {
+        s->sticks = 0;
+        ngx_queue_remove(&s->stuck);
+        s->hub->nstuck--;
     }
 }
 

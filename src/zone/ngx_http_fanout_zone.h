@@ -80,6 +80,8 @@
     _(sent_bytes,      "bytes given to the kernel by sessions")               \
     _(sends,           "send calls of sessions")                              \
     _(lags,            "sessions that fell behind their output limit")        \
+    _(sheds,           "sessions made to read output again later: frames=")   \
+    _(shed_cuts,       "connections closed for the output they held: frames=") \
     _(gaps,            "gaps told to sessions")                               \
     _(resets,          "resets told to sessions")                             \
     _(errors,          "error replies")                                       \
