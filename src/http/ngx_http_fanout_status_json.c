@@ -301,10 +301,10 @@ write_worker(ngx_http_fanout_writer_t *w)
     rosters = ngx_http_fanout_roster_sizes(hub, &bytes);
 
     put(w, "{\"pid\":%P,\"slot\":%d,\"sessions\":%uL,\"channels\":%uD,"
-        "\"frames\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
+        "\"frames\":%uz,\"lists\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
         "\"asks\":%ui,\"generation\":%uD,\"draining\":%s}",
         ngx_pid, hub->zone.slot, hub->nsessions - hub->vitals.watchers,
-        hub->used, hub->frames, rosters, bytes,
+        hub->used, hub->frames - w->out->size, hub->lists, rosters, bytes,
         ngx_http_fanout_asks_waiting(hub), hub->zone.generation,
         hub->draining ? "true" : "false");
 }

@@ -31,7 +31,7 @@ typedef struct {
 
 static ngx_uint_t shed(ngx_http_fanout_hub_t *hub, ngx_uint_t lists);
 static holder_t *shed_holders(ngx_http_fanout_hub_t *hub, ngx_uint_t lists,
-    ngx_uint_t *n, size_t *sum);
+    ngx_uint_t *n, size_t *least);
 static int ngx_libc_cdecl shed_more(const void *one, const void *two);
 static size_t shed_held(ngx_http_fanout_session_t *s, ngx_uint_t lists);
 static void shed_cut(ngx_http_fanout_session_t *s);
@@ -83,17 +83,17 @@ ngx_http_fanout_session_shed(ngx_http_fanout_hub_t *hub)
 
 
 /* Of output, or of lists of members: until a sixth more than need be is free,
- * or nobody is left that holds half as much as all of them on average.  Returns
- * how many let go of something. */
+ * or nobody is left that holds half as much as those with a full socket hold on
+ * average.  Returns how many let go of something. */
 
 static ngx_uint_t
 shed(ngx_http_fanout_hub_t *hub, ngx_uint_t lists)
 {
-    size_t      sum, held, most, before, rest;
+    size_t      held, most, least, before, rest;
     holder_t   *h;
     ngx_uint_t  i, n;
 
-    h = shed_holders(hub, lists, &n, &sum);
+    h = shed_holders(hub, lists, &n, &least);
     if (h == NULL) {
         return 0;
     }
@@ -105,7 +105,7 @@ shed(ngx_http_fanout_hub_t *hub, ngx_uint_t lists)
                  : ngx_http_fanout_output_max(hub);
     most -= most / 6;
 
-    for (i = 0; i < n && held > most && h[i].bytes >= sum / n / 2; i++) {
+    for (i = 0; i < n && held > most && h[i].bytes >= least; i++) {
 
         before = hub->frames;
         rest = h[i].bytes;
@@ -132,20 +132,21 @@ shed(ngx_http_fanout_hub_t *hub, ngx_uint_t lists)
 }
 
 
-/* Those who do not read and hold something; NULL: nobody. */
+/* Those who do not read and hold something; NULL: nobody.  *least is half of
+ * what is held on average, also by those who read a moment ago. */
 
 static holder_t *
 shed_holders(ngx_http_fanout_hub_t *hub, ngx_uint_t lists, ngx_uint_t *n,
-    size_t *sum)
+    size_t *least)
 {
-    size_t                      bytes;
+    size_t                      bytes, sum;
     holder_t                   *h;
     ngx_msec_t                  still;
     ngx_queue_t                *q;
     ngx_http_fanout_session_t  *s;
 
     *n = 0;
-    *sum = 0;
+    sum = 0;
 
     if (hub->nstuck == 0) {
         return NULL;
@@ -165,19 +166,17 @@ shed_holders(ngx_http_fanout_hub_t *hub, ngx_uint_t lists, ngx_uint_t *n,
     {
         s = ngx_queue_data(q, ngx_http_fanout_session_t, stuck);
 
-        if (ngx_current_msec - s->sent_at < still) {
-            continue;
-        }
-
         bytes = shed_held(s, lists);
+        sum += bytes;
 
-        if (bytes) {
+        if (bytes && ngx_current_msec - s->sent_at >= still) {
             h[*n].session = s;
             h[*n].bytes = bytes;
-            *sum += bytes;
             (*n)++;
         }
     }
+
+    *least = sum / hub->nstuck / 2;
 
     if (*n == 0) {
         ngx_free(h);
