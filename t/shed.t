@@ -151,7 +151,7 @@ subtest 'who lets go of it reads it later' => sub {
 
     my $after = counters();
 
-    cmp_ok($after->{sheds} - $before->{sheds}, '>=', 3, 'some let go of it');
+    cmp_ok($after->{sheds} - $before->{sheds}, '>', 0, 'some let go of it');
     is($after->{shed_cuts} - $before->{shed_cuts}, 0, 'nobody is cut');
 
     for my $kind (sort keys %slow) {
