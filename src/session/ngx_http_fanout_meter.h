@@ -46,14 +46,14 @@ typedef struct {
     uint32_t                         ref;       /* of the address, 0: not
                                                    counted */
     uint32_t                         wait;      /* ms, of the last refusal */
-    ngx_msec_t                       at;        /* so many tokens then */
-    ngx_msec_t                       until;     /* user or address are over
-                                                   their burst */
-    uint64_t                         spent[3];  /* not told to the zone yet */
-    uint8_t                          over;      /* bits of resources until
-                                                   then */
     uint8_t                          resource;  /* with the longest wait */
     uint8_t                          scope;     /* of it */
+    uint8_t                          over;      /* bits of resources that are
+                                                   over their burst, of user
+                                                   or address */
+    ngx_msec_t                       until;     /* then they are no more */
+    ngx_msec_t                       at;        /* so many tokens then */
+    uint64_t                         spent[3];  /* not told to the zone yet */
 } ngx_http_fanout_meter_t;
 
 

@@ -154,13 +154,13 @@ struct ngx_http_fanout_session_s {
     uint32_t                         out_head;
     uint32_t                         nout;
     uint32_t                         nout_max;
+    uint32_t                         retry;     /* bytes of a TLS write that
+                                                   has to be repeated */
     size_t                           pending;   /* bytes in all pieces */
     size_t                           owed;      /* of them, since owed_at; 0:
                                                    not looked at */
     ngx_http_fanout_withheld_t      *withheld;  /* NULL: nothing is to wait */
     ngx_http_fanout_piece_t          few[2];    /* out, when that is enough */
-    uint32_t                         retry;     /* bytes of a TLS write that
-                                                   has to be repeated */
     uint32_t                         chunk;     /* of an HTTP body, being sent:
                                                    its size, 0: none */
     uint32_t                         chunk_sent;    /* with what frames it */
@@ -236,23 +236,23 @@ struct ngx_http_fanout_session_s {
     unsigned                         idles:1;   /* a member is idle, by time */
     unsigned                         returned:1;    /* and may have places
                                                    that it does not join */
+    unsigned                         finish:1;  /* ENDED: the request that it
+                                                   holds is answered */
+    unsigned                         logged:1;  /* a log record follows */
     uint8_t                          reason;    /* its members leave for, 0:
                                                    by how it ends */
+    uint8_t                          refused;   /* error_e: why it could not
+                                                   begin, or the last reply */
     ngx_str_t                        info;      /* profile, JSON */
     ngx_msec_t                       active_at; /* last command */
     ngx_msec_t                       alive_at;  /* look for silence then */
     ngx_msec_t                       returned_at;
-    unsigned                         finish:1;  /* ENDED: the request that it
-                                                   holds is answered */
-    uint8_t                          refused;   /* error_e: why it could not
-                                                   begin, or the last reply */
     const char                      *why;       /* in words, NULL: see
                                                    .refused */
     ngx_msec_t                       again;     /* ms after which it may try
                                                    again, 0: it may not */
     ngx_http_cleanup_t              *cleanup;   /* of the request */
     ngx_http_fanout_stream_t        *stream;    /* output of an attached one */
-    unsigned                         logged:1;  /* a log record follows */
     void                            *answer;    /* for transport->answer, of
                                                    the request's pool */
 };
