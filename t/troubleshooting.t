@@ -447,6 +447,7 @@ my %try = (
     }, 20), 'a slot that is given back is taken');
 },
 
+'the seventh stream waits' => \'sse_page.t',
 'all workers hang' => \'stop.t',
 'a directive is unknown' => \'beside_processes.t',
 

@@ -31,7 +31,8 @@ const verbs = {
 
         const context = await browser.newContext({
             viewport: { width: width || 1000, height: height || 800 },
-            colorScheme: scheme || "light"
+            colorScheme: scheme || "light",
+            ignoreHTTPSErrors: true
         });
 
         context.setDefaultTimeout(timeout);
