@@ -162,7 +162,7 @@ ngx_http_fanout_refuse_admission(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
     ngx_http_fanout_refusal_t *refusal)
 {
-    ngx_str_t                 message, name, text, error;
+    ngx_str_t                 message, name, error;
     ngx_http_fanout_error_t  *e;
 
     ngx_http_fanout_count(conf->app->hub, rejects);
@@ -177,24 +177,40 @@ ngx_http_fanout_refuse_admission(ngx_http_request_t *r,
     message.data = (u_char *) refusal->text;
     message.len = ngx_strlen(refusal->text);
 
-    if (ngx_http_fanout_http_error_text(r, &e->code, &message, &refusal->data,
-                                        &text)
+    if (ngx_http_fanout_error_line(r, &e->code, &message, &refusal->data,
+                                   &error)
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    error.data = ngx_pnalloc(r->pool, text.len + sizeof("{\"error\":}\n") - 1);
-
-    if (error.data == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    error.len = ngx_sprintf(error.data, "{\"error\":%V}\n", &text)
-                - error.data;
-
     return ngx_http_fanout_refuse_for(r, refusal->status, refusal->wait,
                                       &error);
+}
+
+
+ngx_int_t
+ngx_http_fanout_error_line(ngx_http_request_t *r, ngx_str_t *code,
+    ngx_str_t *message, ngx_str_t *data, ngx_str_t *line)
+{
+    ngx_str_t  text;
+
+    if (ngx_http_fanout_http_error_text(r, code, message, data, &text)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    line->data = ngx_pnalloc(r->pool, text.len + sizeof("{\"error\":}\n") - 1);
+
+    if (line->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    line->len = ngx_sprintf(line->data, "{\"error\":%V}\n", &text)
+                - line->data;
+
+    return NGX_OK;
 }
 
 

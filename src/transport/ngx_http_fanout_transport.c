@@ -451,7 +451,12 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
     if (s) {
         ngx_http_fanout_count(s->hub, rejects);
 
-        wait = error == NGX_HTTP_FANOUT_E_RATE_LIMITED ? s->meter.wait : 0;
+        if (error == NGX_HTTP_FANOUT_E_RATE_LIMITED) {
+            wait = s->meter.wait;
+
+        } else if (error == NGX_HTTP_FANOUT_E_ZONE_FULL) {
+            wait = s->conf->retry;
+        }
 
         if (last_error(s, r, &said) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -460,7 +465,14 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
         ngx_http_fanout_session_part(s);
     }
 
-    if (said.len && wait) {
+    if (wait && said.len == 0
+        && ngx_http_fanout_error_line(r, &e->code, &e->text, &none, &said)
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (wait) {
         return ngx_http_fanout_refuse_for(r, e->status, wait, &said);
     }
 

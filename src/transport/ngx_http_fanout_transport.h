@@ -112,7 +112,12 @@ ngx_int_t ngx_http_fanout_refuse_admission(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
     ngx_http_fanout_refusal_t *refusal);
 
-/* The same with an error as JSON, one line. */
+/* An error as JSON, one line, of the request's pool.  NGX_ERROR. */
+ngx_int_t ngx_http_fanout_error_line(ngx_http_request_t *r, ngx_str_t *code,
+    ngx_str_t *message, ngx_str_t *data, ngx_str_t *line);
+
+/* Refuses a request by an error as JSON, one line, or by an event: as it may
+ * come again after so many ms. */
 ngx_int_t ngx_http_fanout_refuse_for(ngx_http_request_t *r,
     ngx_uint_t status, ngx_uint_t wait, ngx_str_t *error);
 
