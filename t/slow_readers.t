@@ -31,6 +31,8 @@ END
             http2_body_preread_size 64k;
             location /short { fanout app; fanout_permit all *;
                               fanout_send_timeout 1s; }
+            location /half  { fanout app; fanout_permit all *;
+                              fanout_send_timeout 500ms; }
         }
 END
     server => <<"END",
@@ -107,14 +109,14 @@ subtest 'an event stream' => sub {
 };
 
 
-subtest 'an event stream over HTTP/2' => sub {
-    my $before = worker()->{counters}{send_timeouts};
+# over HTTP/2; its window is 10,000 bytes
+
+sub stream {
+    my ($path) = @_;
+
     my $s = Fanout::Socket->open(port => $nginx->port('PORT1'), tls => 1,
                                  alpn => [ 'h2' ]);
 
-    # its window is 10,000 bytes, and stays so
-
-    my $path = '/short?channel=h2';
     my $block = "\x82\x87" . "\x44" . chr(length $path) . $path
               . "\x41\x09localhost";
 
@@ -122,6 +124,14 @@ subtest 'an event stream over HTTP/2' => sub {
                    . frame(4, 0, 0, pack 'nN', 4, 10_000)
                    . frame(8, 0, 0, pack 'N', 1_000_000)
                    . frame(1, 5, 1, $block));
+
+    return $s;
+}
+
+
+subtest 'an event stream over HTTP/2' => sub {
+    my $before = worker()->{counters}{send_timeouts};
+    my $s = stream('/short?channel=h2');
 
     ok(wait_for(sub { worker()->{sessions} }, 20), 'is there') or return;
     publish('h2', 5);
@@ -132,6 +142,47 @@ subtest 'an event stream over HTTP/2' => sub {
         $read->();
         worker()->{counters}{send_timeouts} > $before;
     }, 30), 'is cut, though its connection reads');
+};
+
+
+# Each byte that the window allows is progress, but what is pending at one moment
+# has to be gone in 16 times the timeout.
+
+subtest 'a byte now and then' => sub {
+    my ($before, $gap, $cut, $bytes);
+
+    # one that did not come to open its window in time proves nothing
+
+    for (1 .. 20) {
+        $before = worker()->{counters}{send_timeouts};
+        ($gap, $cut, $bytes) = (0, 0, 0);
+
+        my $s = stream('/half?channel=bit');
+
+        wait_for(sub { $s->fill(.1);
+                       ${ $s->buffer } =~ /"ok":/ }, 20) or last;
+        publish('bit', 5);
+
+        my $start = my $last = time;
+
+        while ($last - $start < 60 && !$cut) {
+            $s->send_bytes(frame(8, 0, 1, pack 'N', 1));
+            $bytes++;
+            $s->fill(.02);
+
+            $cut = worker()->{counters}{send_timeouts} > $before
+                if $bytes % 25 == 0;
+
+            my $now = time;
+
+            $gap = $now - $last if $now - $last > $gap;
+            $last = $now;
+        }
+
+        last if $gap < .3;
+    }
+
+    ok($cut, "is cut after $bytes bytes");
 };
 
 
