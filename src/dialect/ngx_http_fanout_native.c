@@ -52,6 +52,7 @@ static void native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
 static void refuse_full(ngx_http_fanout_session_t *s);
 static void leave_forbidden(ngx_http_fanout_session_t *s);
+static void renew_info(ngx_http_fanout_session_t *s);
 static ngx_int_t take_info(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r);
 static ngx_uint_t read_token(ngx_str_t *token,
@@ -232,6 +233,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
             ngx_http_fanout_count(hub, resumes);
             leave_forbidden(s);
+            renew_info(s);
             ngx_http_fanout_hub_kick(hub);
             return;
 
@@ -345,6 +347,30 @@ leave_forbidden(ngx_http_fanout_session_t *s)
         }
 
     } while (more);
+}
+
+
+/* The profile is that of the request that it has come back by. */
+
+static void
+renew_info(ngx_http_fanout_session_t *s)
+{
+    ngx_http_fanout_zstr_t  info;
+
+    info.data = s->info.data;
+    info.len = s->info.len;
+
+    if (ngx_http_fanout_identity_renew(&s->hub->zone, s->identity_ref,
+                                       &s->identity, &info)
+        == NGX_HTTP_FANOUT_ZONE_FULL)
+    {
+        ngx_http_fanout_count(s->hub, zone_full);
+        ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
+                      "fanout_user_info of a session that was resumed stays "
+                      "as it was: the zone is full");
+    }
+
+    ngx_http_fanout_hub_presence(s->hub);
 }
 
 

@@ -236,7 +236,8 @@ check_seat(walk_t *w, fanout_ref_t ref)
     w->marks[room].seats += (s->state != FANOUT_SEAT_GONE);
     w->marks[room].counted += s->flags & FANOUT_SEAT_COUNTED;
 
-    must_of(w, ref, s->flags <= (FANOUT_SEAT_COUNTED|FANOUT_SEAT_INTENT)
+    must_of(w, ref, s->flags <= (FANOUT_SEAT_COUNTED|FANOUT_SEAT_INTENT
+                                 |FANOUT_SEAT_RENEWED)
                     && (!(s->flags & FANOUT_SEAT_INTENT)
                         || s->state == FANOUT_SEAT_LINGERS));
     w->lingering += (s->state == FANOUT_SEAT_LINGERS);

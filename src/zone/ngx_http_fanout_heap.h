@@ -151,6 +151,8 @@ typedef struct {
 
 #define fanout_info_len(e)    ((e)->info_tries & FANOUT_ID_INFO)
 #define fanout_tries(e)       ((e)->info_tries / FANOUT_ID_TRY)
+#define fanout_info_blocks(len)                                              \
+    (((len) + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD)
 
 #define FANOUT_SALT_SECRET    6         /* of fanout_hash() */
 #define FANOUT_SALT_ABSENT    7
@@ -185,10 +187,11 @@ typedef struct {
 #define FANOUT_SEAT_GONE      3
 
 /* flags: a member of a room that only counts; lingers, and its client has said
- * goodbye */
+ * goodbye; its members were told with another info of the identity */
 
 #define FANOUT_SEAT_COUNTED   1
 #define FANOUT_SEAT_INTENT    2
+#define FANOUT_SEAT_RENEWED   4
 
 typedef struct {
     fanout_ref_t         hash_next;
@@ -847,6 +850,12 @@ int fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     unsigned max, uint8_t reason, uint32_t after, fanout_seats_walk_t *at);
 int fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at);
+
+/* Marks a step of the seats as RENEWED: revive or linger tells of their members.
+ * Whether there are more. */
+int fanout_seats_mark(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    fanout_seats_walk_t *at);
+
 int fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     unsigned max, uint8_t reason);
 
@@ -902,6 +911,9 @@ void fanout_pending_clear(ngx_http_fanout_zone_t *z, fanout_ref_t member);
 
 /* It leaves: to be told, or freed if it was never told that it had come.  The
  * caller settles the seat. */
+/* All of a seat that others know by name are told as updated. */
+void fanout_members_renew(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
+
 void fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason);
 

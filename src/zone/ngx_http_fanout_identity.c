@@ -24,7 +24,6 @@ static int add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zstr_t *info, uint32_t max, fanout_ref_t *refp);
 static int too_many(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, uint32_t max);
-static uint32_t info_blocks(size_t len);
 static void successor(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, uint32_t tries, uint8_t *secret);
 static fanout_ref_t known_again(ngx_http_fanout_zone_t *z,
@@ -94,7 +93,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     fanout_pen_t        pen;
     fanout_identity_t  *e;
 
-    n = 1 + fanout_user_blocks(user->len) + info_blocks(info->len);
+    n = 1 + fanout_user_blocks(user->len) + fanout_info_blocks(info->len);
 
     fanout_event_room(z, n);
 
@@ -125,7 +124,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
 
     if (info->len) {
         e->info_tries = info->len;
-        e->info = fanout_alloc(z, info_blocks(info->len), FANOUT_IDENTITIES,
+        e->info = fanout_alloc(z, fanout_info_blocks(info->len), FANOUT_IDENTITIES,
                                NULL);
         pen.z = z;
         pen.ref = e->info;
@@ -167,13 +166,6 @@ too_many(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     ref = fanout_user_find(z, id->user);
 
     return ref && fanout_user_clients(z, ref, max) == max;
-}
-
-
-static uint32_t
-info_blocks(size_t len)
-{
-    return (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
 }
 
 
@@ -791,7 +783,7 @@ identity_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     if (e->info) {
         fanout_free(z, e->info, fanout_chain_last(z, e->info),
-                    info_blocks(fanout_info_len(e)), FANOUT_IDENTITIES);
+                    fanout_info_blocks(fanout_info_len(e)), FANOUT_IDENTITIES);
     }
 
     hash_remove(z, ref);
@@ -816,7 +808,7 @@ fanout_identity_info(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     pen.z = z;
     pen.ref = e->info;
     pen.pos = sizeof(fanout_ref_t);
-    pen.left = info_blocks(fanout_info_len(e));
+    pen.left = fanout_info_blocks(fanout_info_len(e));
     (void) fanout_copy(&pen, buf, fanout_info_len(e));
 
     return fanout_info_len(e);

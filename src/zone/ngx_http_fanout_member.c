@@ -530,6 +530,30 @@ ngx_http_fanout_member_drop(ngx_http_fanout_zone_t *z,
 }
 
 
+/* What others are told with all of them is another. */
+
+void
+fanout_members_renew(ngx_http_fanout_zone_t *z, fanout_ref_t seat)
+{
+    uint64_t          wall;
+    fanout_ref_t      ref;
+    fanout_member_t  *m;
+
+    wall = fanout_wall(z);
+
+    for (ref = fanout_seat(z, seat)->members; ref; ref = m->next) {
+        m = fanout_member(z, ref);
+
+        if (m->pending || (m->flags & FANOUT_MEMBER_ANONYMOUS)) {
+            continue;
+        }
+
+        fanout_set(z, m->seen, wall);
+        fanout_pending_set(z, ref, FANOUT_PENDING_UPDATE);
+    }
+}
+
+
 void
 fanout_member_leave(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason)

@@ -29,6 +29,7 @@ static fanout_ref_t walk_from(ngx_http_fanout_zone_t *z,
 static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason, uint32_t after);
 static void revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void renewed(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void due_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static int give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -508,6 +509,43 @@ fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
             revive(z, ref);
         }
 
+        renewed(z, ref);
+
+        at->channel = s->channel;
+        at->seat = ref;
+    }
+
+    return 0;
+}
+
+
+int
+fanout_seats_mark(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    fanout_seats_walk_t *at)
+{
+    unsigned        met;
+    fanout_ref_t    ref;
+    fanout_seat_t  *s;
+
+    met = 0;
+
+    for (ref = walk_from(z, identity, at); ref; ref = s->id_next) {
+        s = fanout_seat(z, ref);
+
+        if (s->state == FANOUT_SEAT_GONE) {
+            break;
+        }
+
+        if (met++ && !fanout_section_room(z)) {
+            return 1;
+        }
+
+        z->work++;
+
+        if (s->members && !(s->flags & FANOUT_SEAT_RENEWED)) {
+            fanout_set(z, s->flags, s->flags | FANOUT_SEAT_RENEWED);
+        }
+
         at->channel = s->channel;
         at->seat = ref;
     }
@@ -587,6 +625,8 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason,
         fanout_set(z, s->flags, s->flags | FANOUT_SEAT_INTENT);
     }
 
+    renewed(z, ref);
+
     now = fanout_seconds(z);
     wall = fanout_wall(z);
 
@@ -618,6 +658,20 @@ revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, s->state, FANOUT_SEAT_LIVE);
     fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_INTENT);
     fanout_set(z, z->shm->nseats_lingering, z->shm->nseats_lingering - 1);
+}
+
+
+static void
+renewed(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, ref);
+
+    if (s->flags & FANOUT_SEAT_RENEWED) {
+        fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_RENEWED);
+        fanout_members_renew(z, ref);
+    }
 }
 
 

@@ -835,6 +835,12 @@ int ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, uint32_t *ref);
 
+/* Gives a live session of this worker another info.  If it is another, members
+ * that are told with it are told as updated, each when its channel tells of
+ * changes.  FULL: the info stays as it was.  STALE. */
+int ngx_http_fanout_identity_renew(ngx_http_fanout_zone_t *z, uint32_t ref,
+    const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *info);
+
 /* Takes a session back: the secret and the user must match an identity that
  * lingers, or one that is still live, whose worker is ordered to replace it.
  * The identity then is this worker's, with the secret that is put into next

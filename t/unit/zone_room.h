@@ -117,6 +117,17 @@ person_goes(zone_t *z, person_t *p, uint32_t linger)
 
 
 util_fn int
+person_renew(zone_t *z, person_t *p, const char *info)
+{
+    ngx_http_fanout_zstr_t  i;
+
+    i = zstr(info, strlen(info));
+
+    return ngx_http_fanout_identity_renew(z, p->ref, &p->id, &i);
+}
+
+
+util_fn int
 person_resume(zone_t *z, person_t *p)
 {
     int       rc;

@@ -349,6 +349,57 @@ resumes(void)
 }
 
 
+/* another info for one who goes on */
+
+static void
+renews(void)
+{
+    put_t     r;
+    person_t  p[3];
+
+    start(4 * MB);
+    people(p, 3);
+
+    (void) person_put(&za, &ca, &p[0], "k", "x", ENTER | DATA, &r);
+    (void) flush_all(&za);
+    (void) drain(&za);
+
+    is_int(person_renew(&za, &p[0], "is another"), OK, "another info");
+    (void) flush_all(&za);
+    ok(drain(&za) == OK && nseen == 2
+       && seen[0].change == NGX_HTTP_FANOUT_UPDATED
+       && seen[1].change == NGX_HTTP_FANOUT_UPDATED
+       && seen[0].client == p[0].id.client
+       && seen[0].info.len == strlen("is another"),
+       "each of its members is told, with it");
+
+    is_int(person_renew(&za, &p[0], "is another"), OK, "the same");
+    ok(drain(&za) == OK && nseen == 0
+       && ngx_http_fanout_presence_flush(&za) == UINT32_MAX,
+       "is nothing to be told");
+
+    is_int(person_renew(&zb, &p[0], "x"), STALE, "not by another worker");
+
+    is_int(person_renew(&za, &p[0], ""), OK, "none");
+    (void) flush_all(&za);
+    ok(drain(&za) == OK && nseen == 2 && seen[0].info.len == 0, "is told");
+
+    person_end(&za, &p[0], 120000);
+    is_int(person_resume(&zb, &p[0]), OK, "resumed by another worker");
+    is_int(person_renew(&zb, &p[0], "back"), OK, "with another");
+    (void) flush_all(&za);
+    ok(drain(&za) == OK && nseen == 2
+       && seen[0].info.len == strlen("back"), "is told");
+    is_int(person_renew(&zb, &p[0], "back"), OK, "and again");
+    (void) flush_all(&za);
+    ok(drain(&za) == OK && nseen == 0, "once");
+
+    checked(&za, "after that");
+
+    stop(4 * MB, "renews");
+}
+
+
 /* each for its own time, whoever was cut before */
 
 static void
@@ -985,6 +1036,7 @@ lives(void)
     no_linger();
     wheel();
     resumes();
+    renews();
     lost_answers();
     lingers_apart();
     lost_mail();

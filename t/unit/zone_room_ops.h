@@ -612,6 +612,32 @@ run_resume(void)
 
 
 static int
+run_renew(void)
+{
+    return person_renew(z, &p, "who is described otherwise");
+}
+
+
+static int
+run_renew_long(void)
+{
+    char  info[3000];
+
+    memset(info, 'i', sizeof(info));
+    info[2999] = '\0';
+
+    return person_renew(z, &p, info);
+}
+
+
+static int
+run_renew_none(void)
+{
+    return person_renew(z, &p, "");
+}
+
+
+static int
 run_resume_other(void)
 {
     return person_resume(z, &people[0]);
@@ -868,6 +894,10 @@ static const op_t  ops[] = {
     { "cut 60 seats", NULL, prepare_many_seats, run_end_linger, SERIES },
     { "go with 60 seats", NULL, prepare_many_seats, run_goes_linger, SERIES },
     { "resume 60 seats", NULL, prepare_cut, run_resume, SERIES },
+    { "renew", NULL, prepare_told, run_renew, SERIES },
+    { "renew with much", NULL, prepare_32, run_renew_long, SERIES },
+    { "renew with nothing", NULL, prepare_told, run_renew_none, SERIES },
+    { "renew 60 seats", NULL, prepare_many_seats, run_renew, SERIES },
     { "resume another's", setup_cut, prepare_slot, run_resume_other, SERIES },
     { "take over", setup_many_seats, prepare_slot, run_resume_other, SERIES },
     { "kick", NULL, prepare_slot, run_kick, 0 },
