@@ -629,7 +629,8 @@ subtest 'anonymous' => sub {
 
     my $token = $ann->resume;
     $ann->cut;
-    $ann = client($two, user => $ann->welcome->{user}, resume => $token);
+    $ann = client($two, user => $ann->welcome->{user}, resume => $token,
+                  more => '&name=Ann');
     ok($ann->welcome->{resumed}, 'came back');
     $ann->ok('join', channel => 'room:anon');
     $hidden->(updated => 'changed after a return', data => { x => 3 });
