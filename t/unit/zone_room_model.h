@@ -52,6 +52,7 @@ typedef struct {
     person_t             p;
     int                  where;
     unsigned             user;
+    unsigned             info;
     uint32_t             expires;
     r_seat_t             seat[R_CHANNELS];
     person_t             old;           /* as somebody had it before */
@@ -108,6 +109,14 @@ typedef struct {
 static const char  *r_users[R_USERS] = {
     "", "ann", "bob",
     "a user whose name is so long that it does not fit into one block"
+};
+
+#define R_INFOS  4
+
+static const char  *r_infos[R_INFOS] = {
+    "", "some info", "other info",
+    "an info that takes several blocks, as that of a user with a name, a face "
+    "and a colour, and a role, and more that others are to see"
 };
 
 static const char  *r_keys[R_KEYS] = { "", "k", "tab-2",
@@ -359,6 +368,11 @@ r_ask(rmodel_t *m)
         r_want(m, info.user.len == strlen(r_users[m->cl[c].user]),
                "client %u: user", c);
 
+        r_want(m, info.info.len == strlen(r_infos[m->cl[c].info])
+                  && memcmp(info.info.data, r_infos[m->cl[c].info],
+                            info.info.len) == 0,
+               "client %u: info", c);
+
         for (i = 0, rc = 0; i < R_CHANNELS; i++) {
             rc += m->cl[c].seat[i].state != 0;
         }
@@ -382,6 +396,7 @@ r_add(rmodel_t *m, r_client_t *cl)
 
     h = r_worker(m);
     cl->user = r_draw(m, R_USERS);
+    cl->info = cl->user & 1;
     max = r_draw(m, 3) ? 0 : 4;
 
     if (m->pressure) {
@@ -393,7 +408,7 @@ r_add(rmodel_t *m, r_client_t *cl)
     }
 
     rc = person_add(&m->h[h].z, &cl->p, ++m->clients * 0x10001,
-                    r_users[cl->user], cl->user & 1 ? "some info" : "", max);
+                    r_users[cl->user], r_infos[cl->info], max);
 
     if (rc == FULL) {
         r_want(m, m->pressure, "add: full");
@@ -822,6 +837,36 @@ r_resume(rmodel_t *m, r_client_t *cl)
 
 
 /* it has its secret, as an answer shows or that it uses it */
+
+util_fn int
+r_renew(rmodel_t *m, r_client_t *cl)
+{
+    int       rc;
+    unsigned  info;
+
+    if (cl->where < 0) {
+        return 0;
+    }
+
+    if (m->pressure) {
+        r_pass(r_ask(m));
+    }
+
+    info = r_draw(m, R_INFOS);
+    rc = person_renew(&m->h[cl->where].z, &cl->p, r_infos[info]);
+
+    if (rc == FULL) {
+        r_want(m, m->pressure, "renew: full");
+        m->full++;
+        return 0;
+    }
+
+    r_want(m, rc == OK, "renew: %d", rc);
+    cl->info = info;
+
+    return 0;
+}
+
 
 util_fn int
 r_prove(rmodel_t *m, r_client_t *cl)

@@ -678,8 +678,12 @@ r_step(rmodel_t *m)
     r_client_t  *cl;
 
     m->steps++;
-    op = r_draw(m, 211);
+    op = r_draw(m, 214);
     cl = &m->cl[r_draw(m, R_CLIENTS)];
+
+    if (op >= 211) {
+        return r_renew(m, cl);
+    }
 
     if (op >= 208) {
         return r_prove(m, cl);
