@@ -12,8 +12,16 @@
 /* defaults; those of bytes depend on the size of the zone */
 
 #define NGX_HTTP_FANOUT_BURST        10000      /* ms of the rate */
+#define NGX_HTTP_FANOUT_ANSWER       4096       /* bytes for each command */
 #define NGX_HTTP_FANOUT_BYTES_MIN    65536      /* a second */
 #define NGX_HTTP_FANOUT_RATE_MAX     1000000000
+
+/* What is owed beyond the burst at most, ms of the rate.  Others suffer for
+ * what an address owes; and what an answer is long by is often not the doing of
+ * who asked. */
+#define NGX_HTTP_FANOUT_DEBT          60000
+#define NGX_HTTP_FANOUT_DEBT_ANSWERS  10000
+#define NGX_HTTP_FANOUT_DEBT_ADDRESS  5000
 
 
 static ngx_uint_t budget_scope(ngx_str_t *name);
@@ -21,8 +29,12 @@ static char *budget_off(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf);
 static char *budget_parameter(ngx_conf_t *cf, ngx_uint_t scope,
     ngx_http_fanout_budget_conf_t *b, ngx_str_t *value);
 static ngx_int_t budget_rate(ngx_str_t *s, ngx_uint_t bytes, uint64_t *rate);
+static ngx_uint_t budget_given(ngx_http_fanout_budget_conf_t *b,
+    ngx_uint_t resource);
 static uint64_t budget_default(ngx_http_fanout_loc_conf_t *conf,
     ngx_uint_t scope, ngx_uint_t resource);
+static void budget_debt(ngx_http_fanout_zone_limit_t *limit, ngx_uint_t scope,
+    ngx_uint_t resource);
 static void budget_limits(ngx_http_fanout_loc_conf_t *conf,
     ngx_uint_t scope);
 
@@ -37,6 +49,7 @@ static const char  *resources[] = {
     "commands",
     "bytes",
     "channels",
+    "answers",
     "sessions"
 };
 
@@ -142,7 +155,7 @@ budget_parameter(ngx_conf_t *cf, ngx_uint_t scope,
 {
     time_t       burst;
     ngx_str_t    s;
-    ngx_uint_t   k;
+    ngx_uint_t   k, bytes;
     const char  *why;
 
     if (fanout_conf_parameter(value, "burst", &s)) {
@@ -166,7 +179,7 @@ budget_parameter(ngx_conf_t *cf, ngx_uint_t scope,
 
     if (k == NGX_HTTP_FANOUT_BUDGETS) {
         why = "there are \"commands=\", \"bytes=\", \"channels=\", "
-              "\"sessions=\" and \"burst=\"";
+              "\"answers=\", \"sessions=\" and \"burst=\"";
         goto invalid;
     }
 
@@ -184,10 +197,11 @@ budget_parameter(ngx_conf_t *cf, ngx_uint_t scope,
         goto invalid;
     }
 
-    if (budget_rate(&s, k == NGX_HTTP_FANOUT_BUDGET_BYTES, &b->rate[k])
-        != NGX_OK)
-    {
-        why = k == NGX_HTTP_FANOUT_BUDGET_BYTES
+    bytes = (k == NGX_HTTP_FANOUT_BUDGET_BYTES
+             || k == NGX_HTTP_FANOUT_BUDGET_ANSWERS);
+
+    if (budget_rate(&s, bytes, &b->rate[k]) != NGX_OK) {
+        why = bytes
               ? "\"off\", or a size of at least 1k a second as in \"64k/s\" "
                 "is needed"
               : "\"off\", or a number a second as in \"10/s\" is needed";
@@ -282,6 +296,7 @@ budget_limits(ngx_http_fanout_loc_conf_t *conf, ngx_uint_t scope)
         {
             limit->rate = conf->rate;
             limit->burst = (uint64_t) conf->burst * 1000;
+            budget_debt(limit, scope, k);
             continue;
         }
 
@@ -289,8 +304,8 @@ budget_limits(ngx_http_fanout_loc_conf_t *conf, ngx_uint_t scope)
             continue;
         }
 
-        limit->rate = b->set && b->rate[k] != NGX_HTTP_FANOUT_BUDGET_UNSET
-                      ? b->rate[k] : budget_default(conf, scope, k);
+        limit->rate = budget_given(b, k) ? b->rate[k]
+                                         : budget_default(conf, scope, k);
 
         if (k == NGX_HTTP_FANOUT_BUDGET_COMMANDS && b->burst == 0
             && conf->rate)
@@ -302,6 +317,14 @@ budget_limits(ngx_http_fanout_loc_conf_t *conf, ngx_uint_t scope)
         /* of what there is one of, always one */
 
         limit->burst = ngx_max(limit->rate * burst, 1000);
+
+        if (k == NGX_HTTP_FANOUT_BUDGET_ANSWERS && !budget_given(b, k)) {
+            limit->burst = conf->limits[scope]
+                                       [NGX_HTTP_FANOUT_BUDGET_COMMANDS].burst
+                           * NGX_HTTP_FANOUT_ANSWER;
+        }
+
+        budget_debt(limit, scope, k);
     }
 
     /* what makes a budget another one */
@@ -309,6 +332,30 @@ budget_limits(ngx_http_fanout_loc_conf_t *conf, ngx_uint_t scope)
     conf->limits_id[scope] = ngx_murmur_hash2((u_char *) conf->limits[scope],
                                               sizeof(conf->limits[scope]))
                              + scope;
+}
+
+
+static ngx_uint_t
+budget_given(ngx_http_fanout_budget_conf_t *b, ngx_uint_t resource)
+{
+    return b->set && b->rate[resource] != NGX_HTTP_FANOUT_BUDGET_UNSET;
+}
+
+
+static void
+budget_debt(ngx_http_fanout_zone_limit_t *limit, ngx_uint_t scope,
+    ngx_uint_t resource)
+{
+    ngx_msec_t  ms;
+
+    ms = resource == NGX_HTTP_FANOUT_BUDGET_ANSWERS
+         ? NGX_HTTP_FANOUT_DEBT_ANSWERS : NGX_HTTP_FANOUT_DEBT;
+
+    if (scope == NGX_HTTP_FANOUT_SCOPE_ADDRESS) {
+        ms = NGX_HTTP_FANOUT_DEBT_ADDRESS;
+    }
+
+    limit->debt = limit->rate * ms;
 }
 
 
@@ -340,6 +387,10 @@ budget_default(ngx_http_fanout_loc_conf_t *conf, ngx_uint_t scope,
 
     case NGX_HTTP_FANOUT_BUDGET_CHANNELS:
         return defaults[scope].channels;
+
+    case NGX_HTTP_FANOUT_BUDGET_ANSWERS:
+        return conf->limits[scope][NGX_HTTP_FANOUT_BUDGET_COMMANDS].rate
+               * NGX_HTTP_FANOUT_ANSWER;
 
     default:
         return defaults[scope].sessions;

@@ -46,6 +46,22 @@ END
             fanout_rate off;
             fanout_budget session channels=1/s burst=5s;
         }
+        location /answers {
+            fanout app;
+            fanout_rate 1r/s burst=100;
+            fanout_budget user off;
+            fanout_budget address off;
+        }
+        location /nat {
+            fanout app;
+            fanout_budget user commands=10/s burst=5s;
+            fanout_budget address commands=10/s burst=20s;
+        }
+        location /told {
+            fanout app;
+            fanout_rate off;
+            fanout_budget session answers=4k/s burst=10s;
+        }
         location /address {
             fanout app;
             fanout_rate off;
@@ -199,7 +215,7 @@ subtest 'costs' => sub {
     my $plain = $left->(map { { op => 'ping' } } 1 .. 2);
     my $much  = $left->(map { { op => 'history', channel => 'big' } } 1 .. 2);
 
-    ok($much < $plain - 150, 'what is told counts')
+    ok($much > $plain - 150, 'what is told is no cost of a command')
         or diag("$much after two histories, $plain after two pings");
 
     my $some = $left->({ op => 'publish', channel => 'none',
@@ -213,6 +229,112 @@ subtest 'costs' => sub {
     cmp_ok(codes(@signals)->{ok}, '>=', 2,
            'half a command is enough for a signal');
     is($signals[-1]{error}{code}, 'rate_limited', 'less is not');
+};
+
+
+# "big" has 500 kB, which others may have written.
+
+subtest 'answers' => sub {
+    my %at  = (channel => 'big', since => start('big'));
+    my $ws  = $nginx->native(path => '/answers');
+    my $r   = $ws->cmd('history', channel => 'big');
+
+    ok($r->{ok}, 'a long one is told') or diag(explain($r));
+
+    for (1 .. 20) {
+        $r = $ws->cmd('history', channel => 'big');
+        last if $r->{error};
+    }
+
+    is($r->{error}{code}, 'rate_limited', 'and then no more');
+    is($r->{error}{data}{limit}, 'answers', 'what is limited');
+    is($r->{error}{data}{of}, 'session', 'whose limit it is');
+    like($r->{error}{message}, qr/fanout_budget session answers=/,
+         'which directive it is');
+
+    my $wait = $r->{error}{data}{retry_after};
+    ok($wait >= 1 && $wait <= 10001, 'it is refused for 10 s at most')
+        or diag("for $wait ms");
+
+    is($ws->cmd('join', %at)->{error}{data}{limit}, 'answers',
+       'a join that tells what was missed is refused, too');
+    is($ws->cmd('join', channel => 'big', history => 1)->{error}{data}{limit},
+       'answers', 'and one with history');
+    is($ws->cmd('members', channel => 'who:x')->{error}{data}{limit},
+       'answers', 'and members');
+    is($ws->cmd('join', channel => 'who:x')->{error}{data}{limit}, 'answers',
+       'and a join that tells the members');
+
+    ok($ws->cmd('join', channel => 'small')->{ok}, 'it may join');
+    ok($ws->cmd('publish', channel => 'small', data => $_)->{ok},
+       'and publish') for 1 .. 5;
+    ok($ws->cmd('leave', channel => 'small')->{ok}, 'and leave');
+    ok($ws->cmd('ping')->{ok}, 'and ping');
+
+    $ws = $nginx->native(path => '/told');
+    ok($ws->cmd('join', %at)->{ok}, 'what is missed is told');
+    is($ws->cmd('history', channel => 'big')->{error}{data}{limit}, 'answers',
+       'and counts for answers=');
+};
+
+
+# where a channel begins
+
+sub start {
+    my $info = $nginx->http->get("/api/channels/$_[0]")->json;
+    return { epoch => $info->{epoch}, offset => 0 };
+}
+
+
+# Asks for 4 MB at once, and reads nothing; the answer to who asks then.
+
+sub flood {
+    my ($path, @nat) = @_;
+
+    my @ws = map { $nginx->native(path => $path, @nat) } 1 .. 8;
+    $_->send_cmd('join', channel => 'big', since => start('big')) for @ws;
+
+    my $r;
+    wait_for(sub {
+        my $ws = $nginx->native(path => $path, @nat);
+        $r = $ws->cmd('history', channel => 'big', limit => 1);
+        return $r->{error};
+    });
+
+    return $r->{error}{data};
+}
+
+
+subtest 'neighbours' => sub {
+    my @nat  = (local => '127.0.0.11');
+    my $bob  = $nginx->native(path => '/nat?user=bob', @nat);
+    my $data = flood('/nat?user=ann', @nat);
+
+    is($data->{of}, 'user', 'what a user has been told');
+    is($data->{limit}, 'answers', 'is owed of answers');
+    ok($nginx->native(path => '/nat?user=ann', @nat)->cmd('ping')->{ok},
+       'and no reason to refuse commands');
+
+    is_deeply(codes(many($bob, 50, \&ping)), { ok => 50 },
+              'one beside it may send commands');
+    ok($bob->cmd('history', channel => 'big', limit => 1)->{ok},
+       'and is told');
+    is($nginx->http(@nat)->get('/nat?poll=1&timeout=0&channel=big')->{status},
+       200, 'and so is a poll');
+};
+
+
+subtest 'an address owes little' => sub {
+    my @nat  = (local => '127.0.0.12');
+    my $bob  = $nginx->native(path => '/nat', @nat);
+    my $data = flood('/nat', @nat);
+
+    is($data->{of}, 'address', 'its answers are refused');
+    is($data->{limit}, 'answers', 'and nothing else');
+    ok($data->{retry_after} <= 5000, 'for 5 s at most')
+        or diag(explain($data));
+    is_deeply(codes(many($bob, 50, \&ping)), { ok => 50 },
+              'and may send commands');
 };
 
 
@@ -533,9 +655,10 @@ subtest 'what the status says' => sub {
     my $c  = $st->{counters};
 
     ok($c->{"limited_$_"} > 0, "limited_$_ counts")
-        for qw( commands bytes channels sessions session user address );
+        for qw( commands bytes channels answers sessions session user
+                address );
     is($c->{limited_commands} + $c->{limited_bytes} + $c->{limited_channels}
-       + $c->{limited_sessions},
+       + $c->{limited_answers} + $c->{limited_sessions},
        $c->{limited_session} + $c->{limited_user} + $c->{limited_address},
        'each refusal has a reason and somebody it is of');
     ok($c->{address_full} > 0, 'address_full counts');

@@ -305,6 +305,15 @@ void fanout_native_refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 void fanout_native_limited(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_limited_t *limited);
 
+/* Whether the budgets let it ask for what may be a long answer: 1, or 0 after an
+ * error was replied. */
+ngx_uint_t fanout_native_answers(ngx_http_fanout_session_t *s,
+    fanout_command_t *cmd);
+
+/* Whether a join on the channel is answered with the members there. */
+ngx_uint_t fanout_native_lists(ngx_http_fanout_session_t *s,
+    ngx_str_t *channel);
+
 /* Whether the budgets let it write, on the channel of the command, which may
  * have to be made: 1, or 0 after an error was replied. */
 ngx_uint_t fanout_native_writes(ngx_http_fanout_session_t *s,

@@ -313,6 +313,21 @@ fanout_native_writes(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
+ngx_uint_t
+fanout_native_answers(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
+{
+    ngx_http_fanout_limited_t  limited;
+
+    if (s->autojoin || ngx_http_fanout_meter_answers(s, &limited)) {
+        return 1;
+    }
+
+    fanout_native_limited(s, cmd, &limited);
+
+    return 0;
+}
+
+
 int
 fanout_native_parse(ngx_http_fanout_json_t *object, fanout_command_t *cmd,
     ngx_http_fanout_json_error_t *err)

@@ -97,6 +97,12 @@ fanout_native_join(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
+    if ((since || history || fanout_native_lists(s, &cmd->name))
+        && !fanout_native_answers(s, cmd))
+    {
+        return;
+    }
+
     job = fanout_native_job(s, cmd);
 
     if (job == NULL) {
@@ -293,7 +299,9 @@ fanout_native_history(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
                                 NGX_MAX_INT_T_VALUE, &before)
         || (cmd->since.len
             && !fanout_native_position(s, cmd, &cmd->since, "since", &epoch,
-                                       &offset))) {
+                                       &offset))
+        || !fanout_native_answers(s, cmd))
+    {
         return;
     }
 

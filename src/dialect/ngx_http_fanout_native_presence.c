@@ -162,6 +162,13 @@ policy_of(ngx_http_fanout_session_t *s, ngx_str_t *channel)
 }
 
 
+ngx_uint_t
+fanout_native_lists(ngx_http_fanout_session_t *s, ngx_str_t *channel)
+{
+    return policy_of(s, channel)->keep.presence == NGX_HTTP_FANOUT_PRESENCE_ON;
+}
+
+
 static ngx_uint_t
 presence_served(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 {
@@ -514,7 +521,8 @@ fanout_native_members(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     ngx_http_fanout_channel_t  *ch;
 
     if (!fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_PRESENCE)
-        || !presence_served(s, cmd))
+        || !presence_served(s, cmd)
+        || !fanout_native_answers(s, cmd))
     {
         return;
     }

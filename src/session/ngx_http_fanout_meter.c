@@ -14,14 +14,15 @@
 #define NGX_HTTP_FANOUT_TELL_COMMANDS  (16 * NGX_HTTP_FANOUT_COST)
 #define NGX_HTTP_FANOUT_TELL_BYTES     16384
 
-#define NGX_HTTP_FANOUT_DEBT           60000    /* ms of the rate, at most */
-
 
 static void meter_address(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_meter_t *m);
 static ngx_uint_t meter_budgets(ngx_http_fanout_loc_conf_t *conf,
     ngx_http_fanout_meter_t *m, ngx_http_fanout_zone_budget_t *b);
 static void meter_limited(ngx_http_fanout_limited_t *limited,
+    ngx_http_fanout_zone_budget_t *b, ngx_http_fanout_zone_drawn_t *drawn,
+    ngx_http_fanout_loc_conf_t *conf);
+static void meter_note(ngx_http_fanout_meter_t *m,
     ngx_http_fanout_zone_budget_t *b, ngx_http_fanout_zone_drawn_t *drawn,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_http_fanout_error_e meter_count(ngx_http_request_t *r,
@@ -31,7 +32,6 @@ static int64_t meter_grown(int64_t tokens, ngx_msec_t ms,
     const ngx_http_fanout_zone_limit_t *limit, uint64_t unit);
 static ngx_uint_t meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
     ngx_http_fanout_limited_t *limited);
-static int64_t meter_least(const ngx_http_fanout_zone_limit_t *limit);
 static void meter_spend(ngx_http_fanout_session_t *s, ngx_uint_t resource,
     uint64_t n);
 static void meter_tell(ngx_http_fanout_session_t *s);
@@ -44,24 +44,24 @@ ngx_http_fanout_meter_admit(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t what,
     ngx_http_fanout_meter_t *m, ngx_http_fanout_limited_t *limited)
 {
-    uint64_t                        amounts[NGX_HTTP_FANOUT_BUDGETS];
-    ngx_uint_t                      n;
-    ngx_http_fanout_hub_t          *hub;
-    ngx_http_fanout_zone_drawn_t    drawn;
-    ngx_http_fanout_zone_budget_t   b[NGX_HTTP_FANOUT_SCOPES];
+    uint64_t                             amounts[NGX_HTTP_FANOUT_BUDGETS];
+    ngx_uint_t                           n, check;
+    ngx_http_fanout_hub_t               *hub;
+    ngx_http_fanout_zone_drawn_t         drawn;
+    ngx_http_fanout_zone_budget_t        b[NGX_HTTP_FANOUT_SCOPES];
+    const ngx_http_fanout_zone_limit_t  *limit;
 
     hub = conf->app->hub;
+    limit = conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION];
 
     ngx_memzero(m, sizeof(ngx_http_fanout_meter_t));
     ngx_memzero(limited, sizeof(ngx_http_fanout_limited_t));
 
     m->at = ngx_current_msec;
-    m->commands = conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
-                              [NGX_HTTP_FANOUT_BUDGET_COMMANDS].burst;
-    m->bytes = conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
-                           [NGX_HTTP_FANOUT_BUDGET_BYTES].burst / 1000;
-    m->channels = ngx_min(conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
-                                  [NGX_HTTP_FANOUT_BUDGET_CHANNELS].burst,
+    m->commands = limit[NGX_HTTP_FANOUT_BUDGET_COMMANDS].burst;
+    m->bytes = limit[NGX_HTTP_FANOUT_BUDGET_BYTES].burst / 1000;
+    m->answers = limit[NGX_HTTP_FANOUT_BUDGET_ANSWERS].burst / 1000;
+    m->channels = ngx_min(limit[NGX_HTTP_FANOUT_BUDGET_CHANNELS].burst,
                           INT32_MAX);
 
     meter_address(r, hub, m);
@@ -81,13 +81,21 @@ ngx_http_fanout_meter_admit(ngx_http_request_t *r,
             amounts[NGX_HTTP_FANOUT_BUDGET_SESSIONS] = 1000;
         }
 
-        if (ngx_http_fanout_budget_draw(&hub->zone, b, n, amounts, 1, &drawn)
+        /* commands of others are refused one by one */
+
+        check = what & NGX_HTTP_FANOUT_ADMIT_READS
+                ? ~0U : ~(1U << NGX_HTTP_FANOUT_BUDGET_ANSWERS);
+
+        if (ngx_http_fanout_budget_draw(&hub->zone, b, n, amounts, check,
+                                        &drawn)
             == NGX_HTTP_FANOUT_ZONE_AGAIN)
         {
             meter_limited(limited, b, &drawn, conf);
             ngx_http_fanout_meter_refused(hub, limited);
             return NGX_HTTP_FANOUT_E_RATE_LIMITED;
         }
+
+        meter_note(m, b, &drawn, conf);
     }
 
     if ((what & NGX_HTTP_FANOUT_ADMIT_STAYS) && m->address
@@ -176,17 +184,51 @@ meter_budgets(ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_meter_t *m,
 }
 
 
+/* by that with the longest wait */
+
 static void
 meter_limited(ngx_http_fanout_limited_t *limited,
     ngx_http_fanout_zone_budget_t *b, ngx_http_fanout_zone_drawn_t *drawn,
     ngx_http_fanout_loc_conf_t *conf)
 {
-    limited->wait = drawn->wait;
-    limited->resource = drawn->resource;
-    limited->scope = b[drawn->budget].limits
+    ngx_uint_t  i, k;
+
+    for (i = 0, k = 1; k < NGX_HTTP_FANOUT_BUDGETS; k++) {
+        if (drawn->wait[k] > drawn->wait[i]) {
+            i = k;
+        }
+    }
+
+    limited->wait = drawn->wait[i];
+    limited->resource = i;
+    limited->scope = b[drawn->budget[i]].limits
                      == conf->limits[NGX_HTTP_FANOUT_SCOPE_USER]
                      ? NGX_HTTP_FANOUT_SCOPE_USER
                      : NGX_HTTP_FANOUT_SCOPE_ADDRESS;
+}
+
+
+/* what is over, until when, and whose it is */
+
+static void
+meter_note(ngx_http_fanout_meter_t *m, ngx_http_fanout_zone_budget_t *b,
+    ngx_http_fanout_zone_drawn_t *drawn, ngx_http_fanout_loc_conf_t *conf)
+{
+    ngx_uint_t  k;
+
+    m->over = drawn->over;
+    m->by_user = 0;
+
+    for (k = 0; m->over && k < NGX_HTTP_FANOUT_METERED; k++) {
+
+        m->until[k] = (uint32_t) ngx_current_msec + drawn->wait[k];
+
+        if (b[drawn->budget[k]].limits
+            == conf->limits[NGX_HTTP_FANOUT_SCOPE_USER])
+        {
+            m->by_user |= 1 << k;
+        }
+    }
 }
 
 
@@ -353,6 +395,32 @@ refused:
 
 
 ngx_uint_t
+ngx_http_fanout_meter_answers(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_limited_t *limited)
+{
+    ngx_http_fanout_meter_t             *m;
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    limit = &s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                            [NGX_HTTP_FANOUT_BUDGET_ANSWERS];
+
+    if (limit->rate && m->answers <= 0) {
+        limited->scope = NGX_HTTP_FANOUT_SCOPE_SESSION;
+        limited->resource = NGX_HTTP_FANOUT_BUDGET_ANSWERS;
+        limited->wait = 1 + -m->answers * 1000 / limit->rate;
+
+    } else if (!meter_over(m, NGX_HTTP_FANOUT_BUDGET_ANSWERS, limited)) {
+        return 1;
+    }
+
+    ngx_http_fanout_meter_refused(s->hub, limited);
+
+    return 0;
+}
+
+
+ngx_uint_t
 ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s)
 {
     ngx_http_fanout_limited_t            limited;
@@ -366,15 +434,15 @@ ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s)
     /* a second less than that: what is owed becomes less all the time */
 
     if (limit->rate == 0
-        || s->meter.commands > meter_least(limit)
-                               + (int64_t) limit->rate * 1000)
+        || s->meter.commands > (int64_t) (limit->rate * 1000)
+                               - (int64_t) limit->debt)
     {
         return 0;
     }
 
     limited.scope = NGX_HTTP_FANOUT_SCOPE_SESSION;
     limited.resource = NGX_HTTP_FANOUT_BUDGET_COMMANDS;
-    limited.wait = NGX_HTTP_FANOUT_DEBT;
+    limited.wait = limit->debt / limit->rate;
 
     ngx_http_fanout_meter_refused(s->hub, &limited);
 
@@ -382,35 +450,28 @@ ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s)
 }
 
 
-/* the most that a session may owe of commands */
-
-static int64_t
-meter_least(const ngx_http_fanout_zone_limit_t *limit)
-{
-    return -(int64_t) (limit->rate * NGX_HTTP_FANOUT_DEBT);
-}
-
-
 static ngx_uint_t
 meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
     ngx_http_fanout_limited_t *limited)
 {
-    ngx_msec_int_t  left;
+    int32_t  left;
 
     if (!(m->over & (1 << resource))) {
         return 0;
     }
 
-    left = m->until - ngx_current_msec;
+    left = m->until[resource] - (uint32_t) ngx_current_msec;
 
     if (left <= 0) {
-        m->over = 0;
+        m->over &= ~(1 << resource);
         return 0;
     }
 
     limited->wait = left;
     limited->resource = resource;
-    limited->scope = m->scope;
+    limited->scope = m->by_user & (1 << resource)
+                     ? NGX_HTTP_FANOUT_SCOPE_USER
+                     : NGX_HTTP_FANOUT_SCOPE_ADDRESS;
 
     return 1;
 }
@@ -438,6 +499,8 @@ meter_refill(ngx_http_fanout_session_t *s)
                               &limit[NGX_HTTP_FANOUT_BUDGET_CHANNELS], 1);
     m->bytes = meter_grown(m->bytes, ms,
                            &limit[NGX_HTTP_FANOUT_BUDGET_BYTES], 1000);
+    m->answers = meter_grown(m->answers, ms,
+                             &limit[NGX_HTTP_FANOUT_BUDGET_ANSWERS], 1000);
     m->at = ngx_current_msec;
 }
 
@@ -472,7 +535,7 @@ ngx_http_fanout_meter_charge(ngx_http_fanout_session_t *s, uint64_t cost)
 
     if (limit->rate) {
         s->meter.commands = ngx_max(s->meter.commands - (int64_t) cost,
-                                    meter_least(limit));
+                                    -(int64_t) limit->debt);
     }
 
     meter_spend(s, NGX_HTTP_FANOUT_BUDGET_COMMANDS, cost);
@@ -480,10 +543,27 @@ ngx_http_fanout_meter_charge(ngx_http_fanout_session_t *s, uint64_t cost)
 
 
 void
-ngx_http_fanout_meter_told(ngx_http_fanout_session_t *s, size_t bytes)
+ngx_http_fanout_meter_grown(ngx_http_fanout_session_t *s, size_t bytes)
 {
     ngx_http_fanout_meter_charge(s, (uint64_t) bytes * NGX_HTTP_FANOUT_COST
                                     / NGX_HTTP_FANOUT_COST_BYTES);
+}
+
+
+void
+ngx_http_fanout_meter_told(ngx_http_fanout_session_t *s, size_t bytes)
+{
+    const ngx_http_fanout_zone_limit_t  *limit;
+
+    limit = &s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION]
+                            [NGX_HTTP_FANOUT_BUDGET_ANSWERS];
+
+    if (limit->rate) {
+        s->meter.answers = ngx_max(s->meter.answers - (int64_t) bytes,
+                                   -(int64_t) (limit->debt / 1000));
+    }
+
+    meter_spend(s, NGX_HTTP_FANOUT_BUDGET_ANSWERS, (uint64_t) bytes * 1000);
 }
 
 
@@ -520,7 +600,7 @@ void
 ngx_http_fanout_meter_account(ngx_http_fanout_session_t *s,
     ngx_http_fanout_meter_mark_t *mark)
 {
-    int64_t                              bytes, least;
+    int64_t                              bytes;
     uint32_t                             made;
     ngx_http_fanout_meter_t             *m;
     const ngx_http_fanout_zone_limit_t  *limit;
@@ -533,9 +613,9 @@ ngx_http_fanout_meter_account(ngx_http_fanout_session_t *s,
     made = (s->hub->zone.made - mark->made) * 1000;
 
     if (bytes) {
-        least = -(int64_t) (limit[NGX_HTTP_FANOUT_BUDGET_BYTES].rate
-                            * NGX_HTTP_FANOUT_DEBT / 1000);
-        m->bytes = ngx_max(m->bytes - bytes, least);
+        m->bytes = ngx_max(m->bytes - bytes,
+                           -(int64_t) (limit[NGX_HTTP_FANOUT_BUDGET_BYTES].debt
+                                       / 1000));
         meter_spend(s, NGX_HTTP_FANOUT_BUDGET_BYTES, bytes * 1000);
     }
 
@@ -560,6 +640,8 @@ meter_spend(ngx_http_fanout_session_t *s, ngx_uint_t resource, uint64_t n)
         >= NGX_HTTP_FANOUT_TELL_COMMANDS
         || m->spent[NGX_HTTP_FANOUT_BUDGET_BYTES]
            >= NGX_HTTP_FANOUT_TELL_BYTES * 1000
+        || m->spent[NGX_HTTP_FANOUT_BUDGET_ANSWERS]
+           >= NGX_HTTP_FANOUT_TELL_BYTES * 1000
         || m->spent[NGX_HTTP_FANOUT_BUDGET_CHANNELS])
     {
         meter_tell(s);
@@ -573,7 +655,6 @@ meter_tell(ngx_http_fanout_session_t *s)
     uint64_t                        amounts[NGX_HTTP_FANOUT_BUDGETS];
     ngx_uint_t                      n;
     ngx_http_fanout_meter_t        *m;
-    ngx_http_fanout_limited_t       limited;
     ngx_http_fanout_zone_drawn_t    drawn;
     ngx_http_fanout_zone_budget_t   b[NGX_HTTP_FANOUT_SCOPES];
 
@@ -582,7 +663,7 @@ meter_tell(ngx_http_fanout_session_t *s)
     ngx_memcpy(amounts, m->spent, sizeof(m->spent));
     amounts[NGX_HTTP_FANOUT_BUDGET_SESSIONS] = 0;
 
-    if (amounts[0] + amounts[1] + amounts[2] == 0) {
+    if (amounts[0] + amounts[1] + amounts[2] + amounts[3] == 0) {
         return;
     }
 
@@ -597,14 +678,7 @@ meter_tell(ngx_http_fanout_session_t *s)
     (void) ngx_http_fanout_budget_draw(&s->hub->zone, b, n, amounts, 0,
                                        &drawn);
 
-    m->over = drawn.over;
-
-    if (drawn.over) {
-        meter_limited(&limited, b, &drawn, s->conf);
-        m->until = ngx_current_msec + drawn.wait;
-        m->resource = limited.resource;
-        m->scope = limited.scope;
-    }
+    meter_note(m, b, &drawn, s->conf);
 }
 
 
@@ -618,6 +692,7 @@ ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
         NGX_HTTP_FANOUT_N_limited_commands,
         NGX_HTTP_FANOUT_N_limited_bytes,
         NGX_HTTP_FANOUT_N_limited_channels,
+        NGX_HTTP_FANOUT_N_limited_answers,
         NGX_HTTP_FANOUT_N_limited_sessions
     };
     static const uint8_t  by_scope[] = {
@@ -641,15 +716,20 @@ ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
           "too many bytes of a session: fanout_budget session bytes=",
           "too many new channels of a session: fanout_budget session "
           "channels=",
+          "too many bytes of answers to a session: fanout_budget session "
+          "answers=",
           "" },
         { "too many commands of a user: fanout_budget user commands=",
           "too many bytes of a user: fanout_budget user bytes=",
           "too many new channels of a user: fanout_budget user channels=",
+          "too many bytes of answers to a user: fanout_budget user answers=",
           "too many new sessions of a user: fanout_budget user sessions=" },
         { "too many commands of an address: fanout_budget address commands=",
           "too many bytes of an address: fanout_budget address bytes=",
           "too many new channels of an address: fanout_budget address "
           "channels=",
+          "too many bytes of answers to an address: fanout_budget address "
+          "answers=",
           "too many new sessions of an address: fanout_budget address "
           "sessions=" }
     };
@@ -663,7 +743,7 @@ ngx_http_fanout_meter_data(ngx_http_fanout_limited_t *limited, u_char *buf)
 {
     static const char *const  scope[] = { "session", "user", "address" };
     static const char *const  resource[] = {
-        "commands", "bytes", "channels", "sessions"
+        "commands", "bytes", "channels", "answers", "sessions"
     };
 
     return ngx_sprintf(buf, "{\"retry_after\":%ui,\"limit\":\"%s\","

@@ -14,10 +14,14 @@
  * Commands are counted in thousandths.  One costs 1, and as much for each:
  *  - message that it publishes beyond the first, and 512 subscribers of each;
  *  - channel that a stream or a poll joins;
- *  - 4096 bytes of a reply beyond the first, of what a stream or a poll is told
- *    of the time before it joined, and of what a compressed message grows to
- *    beyond fanout_deflate_ratio.
+ *  - 4096 bytes of what a compressed message grows to beyond
+ *    fanout_deflate_ratio.
  * A signal costs half of one, a command that is refused for its rate a tenth.
+ *
+ * Answers have a bucket of their own, in bytes: of a reply beyond the first
+ * 4096, and of what a stream or a poll is told of the time before it joined.
+ * Others decide how much that is, so that who owes it may not ask for more for
+ * a while, but still publish.
  */
 
 
@@ -34,6 +38,9 @@
 #define NGX_HTTP_FANOUT_COST_BYTES      4096    /* told, as one command */
 #define NGX_HTTP_FANOUT_COST_AUDIENCE   512     /* subscribers, likewise */
 
+#define NGX_HTTP_FANOUT_METERED  NGX_HTTP_FANOUT_BUDGET_SESSIONS
+                                                /* resources before this one */
+
 
 /* of a session; 0 is one that nothing limits */
 
@@ -42,18 +49,21 @@ typedef struct {
     uint64_t                         user;      /* hash, 0: none */
     int64_t                          commands;  /* tokens, 1/1000 */
     int64_t                          bytes;     /* tokens */
+    int64_t                          answers;   /* tokens, bytes */
     int32_t                          channels;  /* tokens, 1/1000 */
     uint32_t                         ref;       /* of the address, 0: not
                                                    counted */
     uint32_t                         wait;      /* ms, of the last refusal */
-    uint8_t                          resource;  /* with the longest wait */
-    uint8_t                          scope;     /* of it */
-    uint8_t                          over;      /* bits of resources that are
-                                                   over their burst, of user
-                                                   or address */
-    ngx_msec_t                       until;     /* then they are no more */
+    uint32_t                         until[NGX_HTTP_FANOUT_METERED];
+                                                /* user or address are over:
+                                                   the low bits of a time */
+    uint8_t                          over;      /* bits of resources until
+                                                   then */
+    uint8_t                          by_user;   /* of them, the user is longer
+                                                   than the address */
     ngx_msec_t                       at;        /* so many tokens then */
-    uint64_t                         spent[3];  /* not told to the zone yet */
+    uint64_t                         spent[NGX_HTTP_FANOUT_METERED];
+                                                /* not told to the zone yet */
 } ngx_http_fanout_meter_t;
 
 
@@ -78,6 +88,8 @@ typedef struct {
 
 #define NGX_HTTP_FANOUT_ADMIT_SESSION   0x01    /* it begins one */
 #define NGX_HTTP_FANOUT_ADMIT_STAYS     0x02    /* it is counted by address */
+#define NGX_HTTP_FANOUT_ADMIT_READS     0x04    /* it is told of the time
+                                                   before */
 
 /*
  * For a request that is to become a session of a location: m is the meter that
@@ -108,14 +120,20 @@ ngx_uint_t ngx_http_fanout_meter_take(ngx_http_fanout_session_t *s,
 ngx_uint_t ngx_http_fanout_meter_writes(ngx_http_fanout_session_t *s,
     ngx_str_t *channel, ngx_http_fanout_limited_t *limited);
 
+/* Whether it may ask for what may be a long answer: 1; or 0, and why not. */
+ngx_uint_t ngx_http_fanout_meter_answers(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_limited_t *limited);
+
 /* Whether it owes about as much as it ever can: 1, and that is counted as a
  * refusal; or 0. */
 ngx_uint_t ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s);
 
-/* Adds a cost: of commands, in 1/1000; of bytes that it is told, in a reply
- * without the first; of n messages to so many subscribers. */
+/* Adds a cost: of commands, in 1/1000; of bytes that a message has grown by; of
+ * bytes that it is told, in a reply without the first; of n messages to so many
+ * subscribers. */
 void ngx_http_fanout_meter_charge(ngx_http_fanout_session_t *s,
     uint64_t cost);
+void ngx_http_fanout_meter_grown(ngx_http_fanout_session_t *s, size_t bytes);
 void ngx_http_fanout_meter_told(ngx_http_fanout_session_t *s, size_t bytes);
 void ngx_http_fanout_meter_reply(ngx_http_fanout_session_t *s, size_t bytes);
 void ngx_http_fanout_meter_audience(ngx_http_fanout_session_t *s,

@@ -86,17 +86,24 @@ admit_what(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     ngx_uint_t t, ngx_str_t *user)
 {
     ngx_str_t                   value;
+    ngx_uint_t                  what;
     ngx_http_fanout_identity_t  id;
 
     if (t == NGX_HTTP_FANOUT_POST) {
         return 0;
     }
 
+    what = NGX_HTTP_FANOUT_ADMIT_STAYS;
+
+    if (t & (NGX_HTTP_FANOUT_SSE|NGX_HTTP_FANOUT_POLL)) {
+        what |= NGX_HTTP_FANOUT_ADMIT_READS;
+    }
+
     if (t == NGX_HTTP_FANOUT_POLL
         && (ngx_http_arg(r, (u_char *) "session", 7, &value) != NGX_OK
             || value.len != 1 || value.data[0] != '1'))
     {
-        return NGX_HTTP_FANOUT_ADMIT_STAYS;
+        return what;
     }
 
     if (conf->resume && ngx_http_fanout_native_token(r, &id)) {
@@ -107,11 +114,11 @@ admit_what(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
                   : 0;
 
         if (ngx_http_fanout_identity_known(&conf->app->hub->zone, &id)) {
-            return NGX_HTTP_FANOUT_ADMIT_STAYS;
+            return what;
         }
     }
 
-    return NGX_HTTP_FANOUT_ADMIT_STAYS|NGX_HTTP_FANOUT_ADMIT_SESSION;
+    return what | NGX_HTTP_FANOUT_ADMIT_SESSION;
 }
 
 

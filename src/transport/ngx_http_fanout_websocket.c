@@ -404,7 +404,7 @@ charge_inflated(ngx_http_fanout_session_t *s, size_t len, size_t outlen)
 
     if (outlen > allowed) {
         ngx_http_fanout_add(s->hub, inflate_charged, outlen - allowed);
-        ngx_http_fanout_meter_told(s, outlen - allowed);
+        ngx_http_fanout_meter_grown(s, outlen - allowed);
     }
 }
 

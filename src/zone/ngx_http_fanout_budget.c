@@ -26,18 +26,15 @@
 #include "ngx_http_fanout_share.h"
 
 
-#define FANOUT_BUDGET_DEBT    60000     /* ms of the rate, beyond the burst */
-
-
 static fanout_budget_t *budget_entry(ngx_http_fanout_zone_t *z, uint64_t key,
     uint32_t now, fanout_budget_t **taken, unsigned n);
 static void budget_decay(fanout_budget_t *e,
     const ngx_http_fanout_zone_limit_t *limits, uint32_t now);
 static int budget_room(const fanout_budget_t *e,
     const ngx_http_fanout_zone_limit_t *limits, const uint64_t *amounts,
-    unsigned n, ngx_http_fanout_zone_drawn_t *drawn);
+    unsigned which, unsigned n, ngx_http_fanout_zone_drawn_t *drawn);
 static void budget_take(fanout_budget_t *e,
-    const ngx_http_fanout_zone_limit_t *limits, const uint64_t *amounts,
+    const ngx_http_fanout_zone_limit_t *limits, uint64_t *amounts,
     uint32_t now);
 static fanout_ref_t address_find(ngx_http_fanout_zone_t *z, uint64_t address,
     uint64_t *n);
@@ -57,10 +54,12 @@ ngx_http_fanout_budget_draw(ngx_http_fanout_zone_t *z,
     int                     rc;
     uint32_t                now;
     unsigned                i;
+    uint64_t                left[NGX_HTTP_FANOUT_BUDGETS];
     fanout_budget_t        *e[FANOUT_BUDGET_WAYS - 1];
     static const uint64_t   none[NGX_HTTP_FANOUT_BUDGETS];
 
     memset(drawn, 0, sizeof(ngx_http_fanout_zone_drawn_t));
+    memcpy(left, amounts, sizeof(left));
 
     (void) fanout_enter(z);
 
@@ -71,20 +70,14 @@ ngx_http_fanout_budget_draw(ngx_http_fanout_zone_t *z,
         e[i] = budget_entry(z, budgets[i].key, now, e, i);
         budget_decay(e[i], budgets[i].limits, now);
 
-        if (check && !budget_room(e[i], budgets[i].limits, amounts, i, drawn))
-        {
+        if (!budget_room(e[i], budgets[i].limits, amounts, check, i, drawn)) {
             rc = NGX_HTTP_FANOUT_ZONE_AGAIN;
         }
     }
 
-    for (i = 0; i < n; i++) {
-        if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-            budget_take(e[i], budgets[i].limits, amounts, now);
-        }
-
-        if (!check) {
-            (void) budget_room(e[i], budgets[i].limits, none, i, drawn);
-        }
+    for (i = 0; i < n && rc == NGX_HTTP_FANOUT_ZONE_OK; i++) {
+        budget_take(e[i], budgets[i].limits, left, now);
+        (void) budget_room(e[i], budgets[i].limits, none, ~0U, i, drawn);
     }
 
     fanout_leave(z);
@@ -162,13 +155,14 @@ budget_decay(fanout_budget_t *e, const ngx_http_fanout_zone_limit_t *limits,
 }
 
 
-/* Whether there is room for the amounts.  If there is none, how long it takes,
- * in drawn if that is the longest so far. */
+/* Whether there is room for the amounts, of those resources whose bit is in
+ * which.  If there is none, how long it takes, in drawn if that is the longest
+ * so far. */
 
 static int
 budget_room(const fanout_budget_t *e,
     const ngx_http_fanout_zone_limit_t *limits, const uint64_t *amounts,
-    unsigned n, ngx_http_fanout_zone_drawn_t *drawn)
+    unsigned which, unsigned n, ngx_http_fanout_zone_drawn_t *drawn)
 {
     int       room;
     uint64_t  above, wait, max;
@@ -178,7 +172,7 @@ budget_room(const fanout_budget_t *e,
 
     for (i = 0; i < NGX_HTTP_FANOUT_BUDGETS; i++) {
 
-        if (limits[i].rate == 0) {
+        if (limits[i].rate == 0 || !(which & (1 << i))) {
             continue;
         }
 
@@ -195,10 +189,9 @@ budget_room(const fanout_budget_t *e,
         room = 0;
         drawn->over |= 1 << i;
 
-        if (wait > drawn->wait) {
-            drawn->wait = wait < UINT32_MAX ? wait : UINT32_MAX;
-            drawn->budget = n;
-            drawn->resource = i;
+        if (wait > drawn->wait[i]) {
+            drawn->wait[i] = wait < UINT32_MAX ? wait : UINT32_MAX;
+            drawn->budget[i] = n;
         }
     }
 
@@ -206,11 +199,13 @@ budget_room(const fanout_budget_t *e,
 }
 
 
+/* What goes beyond the burst is taken out of the amounts. */
+
 static void
 budget_take(fanout_budget_t *e, const ngx_http_fanout_zone_limit_t *limits,
-    const uint64_t *amounts, uint32_t now)
+    uint64_t *amounts, uint32_t now)
 {
-    uint64_t  max, ms, longest;
+    uint64_t  max, ms, longest, room;
     unsigned  i;
 
     longest = 1;
@@ -221,11 +216,13 @@ budget_take(fanout_budget_t *e, const ngx_http_fanout_zone_limit_t *limits,
             continue;
         }
 
-        max = limits[i].burst + limits[i].rate * FANOUT_BUDGET_DEBT;
+        max = limits[i].burst + limits[i].debt;
+        room = limits[i].burst > e->owed[i] ? limits[i].burst - e->owed[i] : 0;
 
         e->owed[i] = amounts[i] < max - e->owed[i] || e->owed[i] > max
                      ? e->owed[i] + amounts[i] : max;
         e->owed[i] = e->owed[i] < max ? e->owed[i] : max;
+        amounts[i] = amounts[i] < room ? amounts[i] : room;
 
         ms = (e->owed[i] + limits[i].rate - 1) / limits[i].rate;
         longest = longest > ms ? longest : ms;

@@ -344,7 +344,7 @@ typedef struct {
     uint64_t             owed[NGX_HTTP_FANOUT_BUDGETS];     /* 1/1000 */
     uint32_t             at;            /* ms of the zone's clock */
     uint32_t             full_at;       /* ms, nothing is owed from then on */
-    uint64_t             unused[2];
+    uint64_t             unused[1];
 } fanout_budget_t;
 
 #define FANOUT_BUDGET_WAYS    4         /* entries of a set */

@@ -92,6 +92,7 @@
     _(limited_commands, "of them because of commands and what they cost")    \
     _(limited_bytes,   "of them because of bytes written to the zone")        \
     _(limited_channels, "of them because of channels made")                   \
+    _(limited_answers, "of them because of bytes of answers")                 \
     _(limited_sessions, "of them because of sessions begun")                  \
     _(limited_session, "of them by the limits of their session")              \
     _(limited_user,    "of them by the limits of their user")                 \
@@ -1252,14 +1253,16 @@ void ngx_http_fanout_events_done(ngx_http_fanout_zone_t *z, uint64_t epoch,
 #define NGX_HTTP_FANOUT_BUDGET_COMMANDS   0
 #define NGX_HTTP_FANOUT_BUDGET_BYTES      1     /* of blocks taken */
 #define NGX_HTTP_FANOUT_BUDGET_CHANNELS   2     /* made */
-#define NGX_HTTP_FANOUT_BUDGET_SESSIONS   3     /* begun */
-#define NGX_HTTP_FANOUT_BUDGETS           4
+#define NGX_HTTP_FANOUT_BUDGET_ANSWERS    3     /* bytes told */
+#define NGX_HTTP_FANOUT_BUDGET_SESSIONS   4     /* begun */
+#define NGX_HTTP_FANOUT_BUDGETS           5
 
 /* all amounts are in thousandths of one */
 
 typedef struct {
     uint64_t                    rate;       /* per ms, 0: unlimited */
     uint64_t                    burst;
+    uint64_t                    debt;       /* beyond the burst, at most */
 } ngx_http_fanout_zone_limit_t;
 
 typedef struct {
@@ -1268,18 +1271,21 @@ typedef struct {
 } ngx_http_fanout_zone_budget_t;
 
 typedef struct {
-    uint32_t                    wait;       /* ms until nothing is above its
-                                               burst, 0: nothing is */
-    uint8_t                     over;       /* bit for each BUDGET that is */
-    uint8_t                     budget;     /* index of that with the longest
-                                               wait */
-    uint8_t                     resource;   /* BUDGET_* of it */
+    uint32_t                    wait[NGX_HTTP_FANOUT_BUDGETS];
+                                            /* ms until it is not above its
+                                               burst, 0: it is not */
+    uint8_t                     budget[NGX_HTTP_FANOUT_BUDGETS];
+                                            /* index of that with this wait */
+    uint8_t                     over;       /* bit for each that is above */
 } ngx_http_fanout_zone_drawn_t;
 
 /*
- * Takes amounts (BUDGETS of them) from n budgets, at most 3.  With check
- * nothing is taken if a resource that is asked for has no room: AGAIN.  Without
- * it all is taken, OK; what is above the burst is owed, up to a minute's worth.
+ * Takes amounts (BUDGETS of them) from n budgets, at most 3, the narrowest
+ * first.  check has a bit for each resource that must have room for its amount
+ * in all of them: if one has none, nothing is taken, drawn tells of these, and
+ * AGAIN is returned.  Otherwise OK: all is taken, and drawn tells what is above
+ * its burst now.  What is above the burst of a budget is owed to it alone, up
+ * to the debt of its limit: it is not taken from the budgets behind it.
  */
 int ngx_http_fanout_budget_draw(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_budget_t *budgets, unsigned n,

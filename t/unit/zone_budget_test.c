@@ -16,6 +16,7 @@
 
 
 #define MANY  NGX_HTTP_FANOUT_ZONE_MANY
+#define ALL   (~0U)     /* resources */
 
 typedef ngx_http_fanout_zone_limit_t   limit_t;
 typedef ngx_http_fanout_zone_budget_t  budget_t;
@@ -51,7 +52,22 @@ draw(uint64_t key, const limit_t *limits, unsigned resource, uint64_t n,
     b.limits = limits;
     amounts[resource] = n * 1000;
 
-    return ngx_http_fanout_budget_draw(&zone, &b, 1, amounts, check, &drawn);
+    return ngx_http_fanout_budget_draw(&zone, &b, 1, amounts, check ? ALL : 0,
+                                       &drawn);
+}
+
+
+static uint32_t
+longest(void)
+{
+    unsigned  i;
+    uint32_t  ms;
+
+    for (i = 0, ms = 0; i < NGX_HTTP_FANOUT_BUDGETS; i++) {
+        ms = drawn.wait[i] > ms ? drawn.wait[i] : ms;
+    }
+
+    return ms;
 }
 
 
@@ -59,14 +75,15 @@ static void
 test_bucket(void)
 {
     static const limit_t  limits[] = {
-        { 10, 20000 }, { 0, 0 }, { 2, 1000 }, { 1, 500 }
+        { 10, 20000, 600000 }, { 0, 0, 0 }, { 2, 1000, 9000 }, { 1, 500, 9000 },
+        { 0, 0, 0 }
     };
 
     fanout_test_msec = 5000;
 
     is_int(draw(1, limits, 0, 20, 1), OK, "all of the burst");
     is_int(draw(1, limits, 0, 1, 1), AGAIN, "and no more");
-    is_int(drawn.wait, 100, "for so many ms");
+    is_int(longest(), 100, "for so many ms");
     is_int(drawn.over, 1, "because of commands");
     is_int(draw(2, limits, 0, 20, 1), OK, "another key has its own");
     is_int(draw(1, limits, 2, 1, 1), OK, "another resource is not concerned");
@@ -74,11 +91,11 @@ test_bucket(void)
 
     fanout_test_msec += 99;
     is_int(draw(1, limits, 0, 1, 1), AGAIN, "not yet");
-    is_int(drawn.wait, 1, "for 1 ms");
+    is_int(longest(), 1, "for 1 ms");
     fanout_test_msec += 1;
     is_int(draw(1, limits, 0, 1, 1), OK, "now");
     is_int(draw(1, limits, 0, 1, 1), AGAIN, "what was refused took nothing");
-    is_int(drawn.wait, 100, "the next one");
+    is_int(longest(), 100, "the next one");
 
     fanout_test_msec += 1000000;
     is_int(draw(1, limits, 0, 20, 1), OK, "it is never more than the burst");
@@ -88,8 +105,8 @@ test_bucket(void)
 
     is_int(draw(3, limits, 3, 1, 1), OK, "more than a burst");
     is_int(draw(3, limits, 3, 1, 1), AGAIN, "once");
-    is_int(drawn.wait, 1000, "until nothing is owed");
-    is_int(drawn.resource, 3, "which is named");
+    is_int(longest(), 1000, "until nothing is owed");
+    is_int(drawn.wait[3], 1000, "which is named");
 }
 
 
@@ -99,19 +116,20 @@ static void
 test_debt(void)
 {
     static const limit_t  limits[] = {
-        { 10, 20000 }, { 0, 0 }, { 0, 0 }, { 0, 0 }
+        { 10, 20000, 600000 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 },
+        { 0, 0, 0 }
     };
 
     is_int(draw(11, limits, 0, 20, 0), OK, "up to the burst");
-    is_int(drawn.wait, 0, "nothing is to be waited for");
+    is_int(longest(), 0, "nothing is to be waited for");
     is_int(draw(11, limits, 0, 10, 0), OK, "beyond");
-    is_int(drawn.wait, 1000, "is to be");
+    is_int(longest(), 1000, "is to be");
     is_int(draw(11, limits, 0, 1000000000, 0), OK, "far beyond");
-    is_int(drawn.wait, 60000, "at most a minute");
+    is_int(longest(), 60000, "at most a minute");
 
     fanout_test_msec += 60000;
     is_int(draw(11, limits, 0, 0, 0), OK, "then");
-    is_int(drawn.wait, 0, "it is over");
+    is_int(longest(), 0, "it is over");
 
     /* the ms of the zone's clock run over */
 
@@ -119,7 +137,7 @@ test_debt(void)
     is_int(draw(12, limits, 0, 30, 0), OK, "before the clock runs over");
     fanout_test_msec += 500;
     is_int(draw(12, limits, 0, 0, 0), OK, "behind that");
-    is_int(drawn.wait, 500, "half is over");
+    is_int(longest(), 500, "half is over");
 }
 
 
@@ -132,10 +150,12 @@ test_two(void)
     budget_t  b[2];
 
     static const limit_t  wide[] = {
-        { 10, 20000 }, { 0, 0 }, { 0, 0 }, { 0, 0 }
+        { 10, 20000, 600000 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 },
+        { 0, 0, 0 }
     };
     static const limit_t  narrow[] = {
-        { 1, 1000 }, { 0, 0 }, { 0, 0 }, { 0, 0 }
+        { 1, 1000, 5000 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 },
+        { 0, 0, 0 }
     };
 
     b[0].key = 21;
@@ -143,12 +163,63 @@ test_two(void)
     b[1].key = 22;
     b[1].limits = narrow;
 
-    is_int(ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 1, &drawn), OK,
+    is_int(ngx_http_fanout_budget_draw(&zone, b, 2, amounts, ALL, &drawn), OK,
            "both have room");
-    is_int(ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 1, &drawn), AGAIN,
+    is_int(ngx_http_fanout_budget_draw(&zone, b, 2, amounts, ALL, &drawn), AGAIN,
            "one has none");
-    is_int(drawn.budget, 1, "which is told");
+    is_int(drawn.budget[0], 1, "which is told");
     is_int(draw(21, wide, 0, 19, 1), OK, "nothing was taken from the other");
+}
+
+
+/* A user that owes much, and the address behind it, which others have, too. */
+
+static void
+test_behind(void)
+{
+    uint64_t  amounts[NGX_HTTP_FANOUT_BUDGETS] = { 1000000 };
+    budget_t  b[2];
+
+    static const limit_t  user[] = {
+        { 1, 10000, 60000 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 },
+        { 0, 0, 0 }
+    };
+    static const limit_t  address[] = {
+        { 10, 20000, 50000 }, { 0, 0, 0 }, { 0, 0, 0 }, { 10, 1000, 5000 },
+        { 0, 0, 0 }
+    };
+
+    b[0].key = 41;
+    b[0].limits = user;
+    b[1].key = 42;
+    b[1].limits = address;
+
+    (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+    is_int(drawn.wait[0], 60000, "the user owes what it may");
+    is_int(drawn.budget[0], 0, "and is who is told");
+
+    (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+    is_int(draw(42, address, 0, 10, 1), OK,
+           "the address was charged what the user had");
+    is_int(draw(42, address, 0, 1, 1), AGAIN, "and no less");
+
+    /* a resource that the user has no limit of, and that needs no room */
+
+    amounts[0] = 0;
+    amounts[3] = 1000000;
+    (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+    is_int(drawn.wait[3], 500, "the debt of an address is its own");
+    is_int(drawn.budget[3], 1, "which is told");
+
+    b[0] = b[1];
+    amounts[3] = 0;
+    is_int(ngx_http_fanout_budget_draw(&zone, b, 1, amounts, ~(1U << 3),
+                                       &drawn),
+           OK, "a resource that need not have room refuses nothing");
+    is_int(drawn.wait[3], 500, "and is told all the same");
+    is_int(drawn.over, 1 << 3, "it alone");
+    is_int(ngx_http_fanout_budget_draw(&zone, b, 1, amounts, ALL, &drawn),
+           AGAIN, "one that must have room does");
 }
 
 
@@ -163,7 +234,8 @@ test_crowd(void)
     unsigned   lost, mixed;
 
     static const limit_t  limits[] = {
-        { 10, 20000 }, { 0, 0 }, { 0, 0 }, { 0, 0 }
+        { 10, 20000, 600000 }, { 0, 0, 0 }, { 0, 0, 0 }, { 0, 0, 0 },
+        { 0, 0, 0 }
     };
 
     ngx_http_fanout_zone_stat(&zone, &st);
@@ -191,7 +263,7 @@ test_crowd(void)
         (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
         amounts[0] = 20000;
         (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
-        mixed += (drawn.wait != 100);
+        mixed += (longest() != 100);
         amounts[0] = 1000;
     }
 
@@ -370,6 +442,7 @@ main(void)
     test_bucket();
     test_debt();
     test_two();
+    test_behind();
     test_crowd();
     test_addresses();
     test_dead();

@@ -978,12 +978,14 @@ run_address_last(zone_t *z)
 static int
 run_budget(zone_t *z)
 {
-    uint64_t                       amounts[] = { 1000, 2000, 3000, 4000 };
+    uint64_t                       amounts[] = { 1000, 2000, 3000, 4000,
+                                                 5000 };
     ngx_http_fanout_zone_drawn_t   drawn;
     ngx_http_fanout_zone_budget_t  b[2];
 
     static const ngx_http_fanout_zone_limit_t  limits[] = {
-        { 1, 1000 }, { 1, 1000 }, { 1, 1000 }, { 1, 1000 }
+        { 1, 1000, 9 }, { 1, 1000, 9 }, { 1, 1000, 9 }, { 1, 1000, 9 },
+        { 1, 1000, 9 }
     };
 
     b[0].key = 7;
