@@ -237,8 +237,9 @@ ngx_http_fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 invalid:
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "invalid \"fanout_rate\": \"off\" or \"Nr/s "
-                       "[burst=N]\" is needed, with N from 1 to 1000000");
+                       "invalid \"fanout_rate\" with \"%V\": \"off\" or "
+                       "\"Nr/s [burst=N]\" is needed, with N from 1 to "
+                       "1000000", &value[cf->args->nelts - 1]);
 
     return NGX_CONF_ERROR;
 }

@@ -176,16 +176,18 @@ static void
 check_user(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     ngx_str_t *location)
 {
-    ngx_str_t   *text;
-    const char  *name;
+    ngx_str_t                      *text;
+    const char                     *name;
+    ngx_http_fanout_budget_conf_t  *user;
 
     if (conf->user) {
         return;
     }
 
+    user = &conf->budgets[NGX_HTTP_FANOUT_SCOPE_USER];
+
     name = conf->per_user ? "fanout_sessions_per_user"
-           : conf->budgets[NGX_HTTP_FANOUT_SCOPE_USER].set ? "fanout_budget user"
-           : NULL;
+           : user->set && !user->off ? "fanout_budget user" : NULL;
 
     if (name) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
@@ -406,6 +408,25 @@ is_loopback(struct sockaddr *sockaddr)
 void
 fanout_conf_check_pattern(ngx_conf_t *cf, ngx_str_t *pattern)
 {
+    u_char  *p, *last;
+
+    last = pattern->data + pattern->len;
+
+    if (ngx_strlchr(pattern->data, last, ',')) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the comma is a part of the channel pattern "
+                           "\"%V\": patterns have spaces between them",
+                           pattern);
+    }
+
+    for (p = pattern->data; p < last && islower(*p); p++) { /* void */ }
+
+    if (p > pattern->data && p < last && *p == '=') {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"%V\" is taken for a channel pattern: it is no "
+                           "parameter here", pattern);
+    }
+
     if (is_regex(pattern)) {
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                            "the channel pattern \"%V\" looks like a regular "

@@ -48,6 +48,7 @@ typedef enum {
     UNIT_NUMBER,
     UNIT_SIZE,
     UNIT_SEC,
+    UNIT_MINUTE,
     UNIT_MSEC,
     UNIT_WORD
 } unit_e;
@@ -134,7 +135,7 @@ static const parameter_t  parameters[] = {
       "a number from 1 to 128" },
 
     { POLICY_LINGER, "linger", UNIT_SEC, 0, 3600, NULL,
-      "a time from 0 to 1h" },
+      "a time of whole seconds from 0 to 1h" },
 
     { POLICY_BATCH, "batch", UNIT_MSEC, 0, 10000, NULL,
       "a time from 0 to 10s" },
@@ -142,8 +143,8 @@ static const parameter_t  parameters[] = {
     { POLICY_CHANGES, "changes", UNIT_SIZE, 0, 1024 * 1024 * 1024, NULL,
       "a size from 0 to 1024m" },
 
-    { POLICY_SEEN, "seen", UNIT_SEC, 60, 30 * 24 * 3600, NULL,
-      "a time from 1m to 30d" },
+    { POLICY_SEEN, "seen", UNIT_MINUTE, 60, 30 * 24 * 3600, NULL,
+      "whole minutes from 1m to 30d" },
 
     { POLICY_IDLE, "idle", UNIT_MSEC, 100, 24 * 3600 * 1000, NULL,
       "a time from 100ms to 24h" },
@@ -517,6 +518,8 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
 static int64_t
 parameter_value(const parameter_t *p, ngx_str_t *s)
 {
+    ngx_int_t  n;
+
     switch (p->unit) {
 
     case UNIT_NUMBER:
@@ -527,6 +530,10 @@ parameter_value(const parameter_t *p, ngx_str_t *s)
 
     case UNIT_SEC:
         return ngx_parse_time(s, 1);
+
+    case UNIT_MINUTE:
+        n = ngx_parse_time(s, 1);
+        return n % 60 == 0 ? n : NGX_ERROR;
 
     case UNIT_MSEC:
         return ngx_parse_time(s, 0);
@@ -598,7 +605,7 @@ policy_set(ngx_http_fanout_policy_t *policy, policy_e id, int64_t n)
         break;
 
     case POLICY_SEEN:
-        policy->keep.seen = (n + 59) / 60;
+        policy->keep.seen = n / 60;
         break;
 
     case POLICY_IDLE:

@@ -29,6 +29,7 @@ struct set_s {
 
 static void check_slots(ngx_http_fanout_app_t *app, ngx_int_t workers,
     ngx_log_t *log);
+static void check_size(ngx_http_fanout_app_t *app);
 static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
 static void eventfds_forget(ngx_http_fanout_main_conf_t *mcf);
 
@@ -58,8 +59,12 @@ ngx_http_fanout_init_module(ngx_cycle_t *cycle)
     ccf = (ngx_core_conf_t *) ngx_get_conf(cycle->conf_ctx, ngx_core_module);
     app = mcf->apps.elts;
 
+    /* as for warnings of the configuration: the log of before, which is stderr
+     * at a start */
+
     for (i = 0; i < mcf->apps.nelts; i++) {
-        check_slots(app[i], ccf->worker_processes, cycle->log);
+        check_slots(app[i], ccf->worker_processes, ngx_cycle->log);
+        check_size(app[i]);
     }
 
     return NGX_OK;
@@ -96,6 +101,42 @@ check_slots(ngx_http_fanout_app_t *app, ngx_int_t workers, ngx_log_t *log)
                       "processes: after a reload some take no sessions until "
                       "the old ones have let go of theirs; increase "
                       "\"slots=\"", &app->name, slots, workers);
+    }
+}
+
+
+/* NGINX makes a zone of another size anew. */
+
+static void
+check_size(ngx_http_fanout_app_t *app)
+{
+    ngx_uint_t                     i;
+    ngx_http_fanout_app_t        **old;
+    ngx_http_fanout_main_conf_t   *mcf;
+
+    if (ngx_is_init_cycle(ngx_cycle)) {
+        return;
+    }
+
+    mcf = ngx_http_cycle_get_module_main_conf(ngx_cycle,
+                                              ngx_http_fanout_module);
+    if (mcf == NULL) {
+        return;
+    }
+
+    old = mcf->apps.elts;
+
+    for (i = 0; i < mcf->apps.nelts; i++) {
+
+        if (old[i]->name.len == app->name.len
+            && ngx_strncmp(old[i]->name.data, app->name.data, app->name.len)
+               == 0
+            && old[i]->shm_zone->shm.size != app->shm_zone->shm.size)
+        {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "the size of fanout zone \"%V\" has changed: it "
+                          "starts without what the old one holds", &app->name);
+        }
     }
 }
 

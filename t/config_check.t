@@ -128,6 +128,7 @@ subtest 'users, where nobody has a name' => sub {
     warned('"user:\$\{fanout_user\}x" is no channel in location "/x"',
            "$x fanout_autojoin 'user:\${fanout_user}x'; }");
 
+    silent("$x fanout_budget $_; }") for 'off', 'user off';
     silent("$x fanout_user \$arg_u; fanout_sessions_per_user 3;"
            . ' fanout_budget user bytes=64k/s; fanout_permit all user:$fanout_user; }');
     silent("$x fanout_sessions_per_user 3; }", 'fanout_user $arg_u;');

@@ -234,7 +234,7 @@ push @channel, map {
     [ 'changes=1m',         '"changes" of "fanout_channel" needs' ],
     [ 'keys=3',             '"keys" of "fanout_channel" needs' ],
     [ 'keys=3 presence=summary', '"keys" of "fanout_channel" needs' ],
-    [ 'linger=x',       'invalid "linger=x": a time from 0 to 1h' ],
+    [ 'linger=x',       'invalid "linger=x": a time of whole seconds from 0 to 1h' ],
     [ 'linger=2h',      'invalid "linger=2h"' ],
     [ 'batch=11s',      'invalid "batch=11s": a time from 0 to 10s' ],
     [ 'batch=-1',       'invalid "batch=-1"' ],
@@ -247,6 +247,7 @@ push @channel, map {
     [ 'idle=1m',        '"idle" of "fanout_channel" needs "presence=on"' ],
     [ 'expire=1m',      '"expire" of "fanout_channel" needs' ],
     [ 'members=3',      '"members" of "fanout_channel" needs' ],
+    [ 'seen=90s presence=on', 'invalid "seen=90s": whole minutes from 1m' ],
     [ 'seen=1h',        '"seen" of "fanout_channel" needs' ],
     [ 'alive=pong',     '"alive" of "fanout_channel" needs' ],
     [ 'batch=1s',       '"batch" of "fanout_channel" needs "presence=on"' ],
@@ -334,7 +335,7 @@ my @location = (
     'fanout_api app opn'           => 'unknown parameter "opn".*"origin=".*"open"',
     'fanout_status app host=a:80'  => 'invalid "host=a:80"',
     'fanout_status app origin=*'   => 'unknown parameter "origin=\*": "fanout_status" has "host="',
-    'fanout_rate 5'                => 'invalid "fanout_rate"',
+    'fanout_rate 5'                => 'invalid "fanout_rate" with "5"',
     'fanout_rate 0r/s'             => 'invalid "fanout_rate"',
     'fanout_rate 5r/m'             => 'invalid "fanout_rate"',
     'fanout_rate xr/s'             => 'invalid "fanout_rate"',
@@ -431,7 +432,9 @@ my @log = (
     'fanout_log x buffer=1k; access_log x combined buffer=2k' => 'conflicting',
     'fanout_log off; fanout_log x' => 'fanout_log.* is duplicate: it is off',
     'fanout_log x; fanout_log off' => 'fanout_log.* is duplicate',
-    'fanout_log x ' . ('$user' x 20) => 'too long a format',
+    'fanout_log x ' . ('$user' x 60)
+                          => 'a line can be larger than 64k in format',
+    'fanout_log json'              => 'invalid log "json".*a format comes after',
     'fanout_log /nowhere/x'        => '/nowhere/x" failed',
 );
 
@@ -455,6 +458,7 @@ my @hook = (
     'fanout_hook app /h join size=1' => 'invalid event or parameter "size=1"',
     'fanout_hook app /h join leave join' => 'duplicate event "join"',
     'fanout_hook app /h batch=1'   => 'a hook needs at least one event',
+    'fanout_hook app /h join calls=2' => '"calls=" is for "publish"',
     'fanout_hook app /h join batch='    => 'invalid number in "batch="',
     'fanout_hook app /h join batch=0'   => 'invalid number in "batch=0"',
     'fanout_hook app /h join batch=x'   => 'invalid number in "batch=x"',
@@ -613,6 +617,14 @@ subtest 'warnings' => sub {
                                      => '"fanout_broadcast" does nothing',
         [ '', 'fanout app; fanout_permit join publish' ]
                         => '"publish" is the name of a channel here',
+        [ '', 'fanout app; fanout_permit join a:*,b:*' ]
+                => 'the comma is a part of the channel pattern "a:\*,b:\*"',
+        [ '', 'fanout app; fanout_permit join a seperators=allow' ]
+                => '"seperators=allow" is taken for a channel pattern',
+        [ '', 'fanout app; fanout_permit all a; fanout_budget off' ]
+                => undef,
+        [ '', 'fanout app; fanout_permit all a; fanout_budget user off' ]
+                => undef,
         (map {
             my $pattern = $_;
             ([ '', "fanout app; fanout_permit join '$pattern'" ]

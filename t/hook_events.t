@@ -587,7 +587,7 @@ subtest 'no hook any more, and one again' => sub {
 
 
 subtest 'a location that says no' => sub {
-    $nginx->reload(wait_old => 1, server => server("fanout_hook app /nowhere join retry=1s;"));
+    $nginx->reload(wait_old => 1, server => server("fanout_hook app /nowhere join retry=5s;"));
 
     my $before = $nginx->http->get('/status')->json->{counters};
     my $a = ann('ann');
@@ -599,6 +599,8 @@ subtest 'a location that says no' => sub {
     }), 'is counted');
     ok($nginx->log_like(qr/fanout_hook "\/nowhere" answered 503 to \d+ events/),
        'and logged');
+    ok($nginx->wait_log(qr/"\/nowhere" .* again in $_ ms/), "again in $_ ms")
+        for 1000, 2000, 4000, 5000;
     is($a->cmd('ping')->{error}, undef, 'and harms nobody');
 };
 

@@ -1274,7 +1274,7 @@ part 'failures' => sub {
 
     is_deeply(publish($ann, 'fail', { say => 5 })->{error}, {
         code => 'hook_failed',
-        message => 'the backend could not be asked: try again later'
+        message => 'the backend gave no valid answer'
     }, 'what the client is told');
 
     $off->disconnect;

@@ -77,7 +77,6 @@ ngx_http_fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     hook->callee.timeout = 30000;
     hook->callee.limit = 1024 * 1024;
     hook->batch = NGX_HTTP_FANOUT_HOOK_BATCH;
-    hook->calls = 8;
 
     rv = fanout_conf_repeated(cf, 3);
 
@@ -306,6 +305,17 @@ check(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
                            "\"retry=\" is for events: a publish is asked for "
                            "once");
         return NGX_CONF_ERROR;
+    }
+
+    if (hook->calls && !(hook->mask & NGX_HTTP_FANOUT_HOOK_PUBLISH)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"calls=\" is for \"publish\": events are sent "
+                           "by one call at a time");
+        return NGX_CONF_ERROR;
+    }
+
+    if (hook->calls == 0) {
+        hook->calls = 8;
     }
 
     other = (hook->mask & NGX_HTTP_FANOUT_HOOK_PUBLISH) ? app->ask : NULL;

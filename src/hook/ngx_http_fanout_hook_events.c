@@ -412,8 +412,8 @@ told(void *data, ngx_uint_t status, ngx_str_t *body)
 
     ngx_http_fanout_count(hub, hook_failures);
 
-    t->wait = ngx_min(t->wait ? 2 * t->wait : NGX_HTTP_FANOUT_TELL_FIRST,
-                      t->hook->retry);
+    t->wait = t->wait ? 2 * t->wait : NGX_HTTP_FANOUT_TELL_FIRST;
+    t->wait = ngx_min(t->wait, t->hook->retry);
 
     if (status) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,

@@ -153,7 +153,7 @@ claim(ngx_http_fanout_hub_t *hub, ngx_cycle_t *cycle)
     if (ngx_http_fanout_slot_claim(&hub->zone, ngx_pid)
         != NGX_HTTP_FANOUT_ZONE_OK)
     {
-        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+        ngx_log_error(NGX_LOG_ERR, cycle->log, 0,
                       "no free worker slot in fanout zone \"%V\", "
                       "it serves no subscribers in this worker yet; "
                       "increase \"slots=\"", &hub->app->name);

@@ -24,7 +24,7 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("conflict"), 409, ngx_string("the condition does not hold") },
     { ngx_string("rate_limited"), 429, ngx_string("too many commands") },
     { ngx_string("zone_full"), 507,
-      ngx_string("the shared memory of the zone is full") },
+      ngx_string("the zone is full, or a share of it") },
     { ngx_string("internal"), 500, ngx_string("internal error") },
     { ngx_string("channel_full"), 409,
       ngx_string("the channel has all members it may have") },
@@ -33,7 +33,7 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("refused"), 403,
       ngx_string("the backend did not let it through") },
     { ngx_string("hook_failed"), 502,
-      ngx_string("the backend could not be asked: try again later") },
+      ngx_string("the backend gave no valid answer") },
     { ngx_string("busy"), 503,
       ngx_string("the worker holds all the output it may: try again later") }
 };

@@ -30,7 +30,7 @@
 #define NGX_HTTP_FANOUT_LOG_TEXT     255
 
 /* of a line, and what a value takes of it at most: a byte is 6 if escaped */
-#define NGX_HTTP_FANOUT_LOG_LINE     16384
+#define NGX_HTTP_FANOUT_LOG_LINE     65536
 #define NGX_HTTP_FANOUT_LOG_VALUE    (NGX_HTTP_FANOUT_LOG_TEXT * 6 + 2)
 
 

@@ -216,9 +216,9 @@ ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (is_special(&value[1])) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid log \"%V\": \"fanout_log\" writes to a "
-                           "file, without variables; \"stderr\", \"memory:\" "
-                           "and \"syslog:\" are for \"error_log\", "
-                           "\"/dev/stderr\" is a file", &value[1]);
+                           "file, without variables, and a format comes "
+                           "after it; \"stderr\", \"memory:\" and \"syslog:\" "
+                           "are for \"error_log\", \"/dev/stderr\" is a file", &value[1]);
         return NGX_CONF_ERROR;
     }
 
@@ -277,6 +277,7 @@ is_special(ngx_str_t *path)
 {
     return path->len == 0 || ngx_strchr(path->data, '$')
            || ngx_strcmp(path->data, "stderr") == 0
+           || ngx_strcmp(path->data, "json") == 0
            || ngx_strncmp(path->data, "memory:", 7) == 0
            || ngx_strncmp(path->data, "syslog:", 7) == 0;
 }

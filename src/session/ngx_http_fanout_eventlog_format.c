@@ -510,7 +510,7 @@ ngx_http_fanout_eventlog_compile(ngx_conf_t *cf, ngx_str_t *format,
 
     if (size > NGX_HTTP_FANOUT_LOG_LINE) {
         *part = *format;
-        return "too long a format";
+        return "a line can be larger than 64k in format";
     }
 
     return NULL;
