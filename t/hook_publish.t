@@ -104,6 +104,7 @@ my $nginx = Fanout::Nginx->start(
     http => <<"END",
         fanout_budget off;
         fanout_rate   off;
+        fanout_timeout 10m;     # some clients are not read for minutes
 
         log_format hook '\$remote_addr \$request_method \$uri \$status'
                         ' \$http_user_agent';
