@@ -812,6 +812,61 @@ subtest 'who comes back' => sub {
 };
 
 
+# What many are told of the same history is deflated once, whatever is around
+# it: ids, what they have missed of it.
+
+subtest 'replies with the same history' => sub {
+    my $from = $nginx->native(path => '/native', worker => $one);
+    my ($n, $bad, $plain) = (12, 0, 0);
+
+    $from->ok(publish => channel => 'crowd', data => chars(text(1000, $_)))
+        for 1 .. 40;
+
+    my $join = $from->ok(join => channel => 'crowd', history => 40);
+    my @crowd = map { $nginx->native(path => '/native', worker => $one,
+                                     deflate => $_ % 2 ? 1
+                                       : 'permessage-deflate; '
+                                         . 'server_max_window_bits=9') }
+                1 .. $n;
+    my $before = counters();
+    my $i = 0;
+
+    for my $ws (@crowd) {
+        my $id = 'x' x ++$i;
+        my ($op, $cmd) = $i % 3
+            ? (join => qq("since":{"epoch":"$join->{epoch}","offset":0}))
+            : (history => '"limit":40');
+
+        $ws->send_text(qq({"id":"$id","op":"$op","channel":"crowd",$cmd}));
+
+        my (@got, $m);
+
+        while ($m = $ws->recv_message(20)) {
+            my $j = Fanout::JSON::decode($m->{payload});
+            my $has = $j->{part} || $j->{ok} || {};
+
+            $plain++ if !$m->{deflated};
+            push @got, @{ $has->{messages} || [] };
+            last if !$j->{part};
+        }
+
+        $bad++ if join(' ', map { $_->{offset} } @got) ne join(' ', 1 .. 40);
+        $bad += grep { bytes($_->{data}) ne text(1000, $_->{offset}) } @got;
+    }
+
+    is($bad, 0, "all of $n get all of it");
+    is($plain, 0, 'deflated');
+
+    # once for each window and part, and again when a second has passed
+
+    my $after = counters();
+    my $times = $after->{deflated} - $before->{deflated};
+
+    cmp_ok($times, '>', 0, "deflated $times times");
+    cmp_ok($times, '<', 2 * $n * 2 / 3, 'not for each of them');
+};
+
+
 subtest 'over TLS' => sub {
     my $ws = raw('tls', tls => 1);
     my $plain = raw('tls', tls => 1, deflate => 0);

@@ -70,6 +70,9 @@ typedef struct {
     ngx_http_fanout_native_batch_t  *batch;
     ngx_http_fanout_frame_t         *f;
     uint32_t                         start;
+    uint32_t                         part;      /* from here to .part_end */
+    uint32_t                         part_end;  /* others may be told the
+                                                   same; 0: nothing */
     ngx_int_t                        rc;
 } fanout_reply_t;
 
@@ -284,6 +287,9 @@ ngx_uint_t fanout_native_label(ngx_http_fanout_session_t *s,
 void fanout_native_open(fanout_reply_t *rp, ngx_http_fanout_session_t *s,
     u_char *id, size_t len);
 void fanout_native_text(fanout_reply_t *rp, const void *data, size_t len);
+/* As text(), of what others may be told in the same bytes; once a reply. */
+void fanout_native_shared(fanout_reply_t *rp, const void *data, size_t len);
+
 void fanout_native_printf(fanout_reply_t *rp, const char *fmt, ...);
 void fanout_native_string(fanout_reply_t *rp, const void *data, size_t len);
 void fanout_native_end(fanout_reply_t *rp);

@@ -855,7 +855,7 @@ job_part(ngx_http_fanout_session_t *s, ngx_http_fanout_job_t *job)
     fanout_native_literal(&rp, "\"part\":{\"channel\":");
     fanout_native_string(&rp, job->channel.data, job->channel.len);
     fanout_native_literal(&rp, ",\"messages\":[");
-    fanout_native_text(&rp, job->messages->data, job->messages->used);
+    fanout_native_shared(&rp, job->messages->data, job->messages->used);
     fanout_native_literal(&rp, "]");
     job_hole(&rp, job);
     fanout_native_literal(&rp, "}");
@@ -946,7 +946,7 @@ job_messages(fanout_reply_t *rp, ngx_http_fanout_job_t *job)
     fanout_native_literal(rp, ",\"messages\":[");
 
     if (job->messages) {
-        fanout_native_text(rp, job->messages->data, job->messages->used);
+        fanout_native_shared(rp, job->messages->data, job->messages->used);
     }
 
     fanout_native_literal(rp, "]");

@@ -110,6 +110,8 @@ fanout_native_open(fanout_reply_t *rp, ngx_http_fanout_session_t *s,
 {
     rp->s = s;
     rp->batch = s->batch;
+    rp->part = 0;
+    rp->part_end = 0;
     rp->rc = NGX_OK;
 
     if (rp->batch && rp->batch->frame) {
@@ -148,6 +150,17 @@ fanout_native_text(fanout_reply_t *rp, const void *data, size_t len)
 {
     if (rp->rc == NGX_OK) {
         rp->rc = ngx_http_fanout_frame_append(rp->s->hub, rp->f, data, len);
+    }
+}
+
+
+void
+fanout_native_shared(fanout_reply_t *rp, const void *data, size_t len)
+{
+    if (rp->rc == NGX_OK) {
+        rp->part = rp->f->used;
+        fanout_native_text(rp, data, len);
+        rp->part_end = rp->f->used;
     }
 }
 
@@ -211,9 +224,13 @@ fanout_native_end_around(fanout_reply_t *rp, ngx_http_fanout_frame_t *f,
 void
 fanout_native_end(fanout_reply_t *rp)
 {
+    size_t  tail;
+
     fanout_native_literal(rp, "}");
 
     if (rp->batch == NULL) {
+
+        tail = rp->rc == NGX_OK ? rp->f->used - rp->part_end : 0;
 
         if (rp->rc == NGX_OK) {
             rp->rc = rp->s->transport->end(rp->s->hub, rp->f, rp->start,
@@ -222,7 +239,8 @@ fanout_native_end(fanout_reply_t *rp)
 
         if (rp->rc == NGX_OK) {
             ngx_http_fanout_meter_reply(rp->s, rp->f->used);
-            ngx_http_fanout_compress_frame(rp->s->hub, rp->s->format, &rp->f);
+            ngx_http_fanout_compress_reply(rp->s->hub, rp->s->format, &rp->f,
+                                           rp->part_end - rp->part, tail);
             ngx_http_fanout_session_push(rp->s, rp->f, 0, rp->f->used);
         }
 

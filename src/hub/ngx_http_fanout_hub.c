@@ -10,6 +10,7 @@
 #include "ngx_http_fanout_session.h"
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_pattern.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_replay.h"
 #include "ngx_http_fanout_roster.h"
 
@@ -571,6 +572,7 @@ tick_handler(ngx_event_t *ev)
 
         ngx_http_fanout_hub_vitals(hub);
         ngx_http_fanout_replay_expire(hub);
+        ngx_http_fanout_compress_expire(hub, 0);
         ngx_http_fanout_eventlog_gathered(0);
         ngx_http_fanout_roster_expire(hub);
     }

@@ -188,6 +188,18 @@ typedef struct {
 } ngx_http_fanout_task_t;
 
 
+/* part of a reply, as it is and deflated, see compress.h */
+
+#define NGX_HTTP_FANOUT_SHARED     16
+
+typedef struct {
+    ngx_http_fanout_frame_t         *plain;     /* NULL: none */
+    ngx_http_fanout_frame_t         *deflated;  /* NULL: it did not shrink */
+    ngx_uint_t                       how;
+    ngx_msec_t                       at;
+} ngx_http_fanout_shared_t;
+
+
 struct ngx_http_fanout_hub_s {
     ngx_http_fanout_zone_t           zone;
     ngx_http_fanout_app_t           *app;
@@ -221,6 +233,7 @@ struct ngx_http_fanout_hub_s {
     ngx_http_fanout_arena_t          pages;     /* of reads for a session */
     ngx_http_fanout_arena_t          letter;    /* one piece of mail */
     ngx_http_fanout_replay_t         replay[NGX_HTTP_FANOUT_REPLAYS];
+    ngx_http_fanout_shared_t         shared[NGX_HTTP_FANOUT_SHARED];
 
     ngx_connection_t                *wake;      /* the eventfd */
     ngx_event_t                      drain;     /* posted */

@@ -15,6 +15,13 @@
 #define NGX_HTTP_FANOUT_VAIN   4
 #define NGX_HTTP_FANOUT_SKIP   6        /* to 1 << 6 */
 
+/* parts of replies that are kept deflated */
+#define NGX_HTTP_FANOUT_PART_MIN   1024     /* bytes */
+#define NGX_HTTP_FANOUT_PART_MAX   65535
+#define NGX_HTTP_FANOUT_PART_AGE   1500     /* ms */
+
+#define NGX_HTTP_FANOUT_STORED     5        /* bytes of a block's head */
+
 
 /* one frame of a server, as it lies there */
 
@@ -26,6 +33,13 @@ typedef struct {
 } frame_t;
 
 
+static ngx_http_fanout_shared_t *part_of(ngx_http_fanout_hub_t *hub,
+    ngx_uint_t how, u_char *data, size_t len);
+static void part_deflate(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_shared_t *part);
+static void part_drop(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_shared_t *part);
+static u_char *stored(u_char *p, u_char *data, size_t len);
 static u_char *read_frame(u_char *p, frame_t *fr);
 static ngx_uint_t worth(u_char *p, u_char *last);
 static ngx_int_t stretch(ngx_http_fanout_hub_t *hub,
@@ -115,6 +129,209 @@ ngx_http_fanout_compress_frame(ngx_http_fanout_hub_t *hub, ngx_uint_t format,
 
     ngx_http_fanout_frame_release(hub, *f);
     *f = to;
+}
+
+
+void
+ngx_http_fanout_compress_reply(ngx_http_fanout_hub_t *hub, ngx_uint_t format,
+    ngx_http_fanout_frame_t **f, size_t part, size_t tail)
+{
+    u_char                    *p;
+    size_t                     head, size;
+    frame_t                    fr;
+    uint32_t                   start;
+    ngx_uint_t                 how;
+    ngx_http_fanout_frame_t   *to, *d;
+    ngx_http_fanout_shared_t  *of;
+
+    how = ngx_http_fanout_deflate_of(format);
+
+    if (how == NGX_HTTP_FANOUT_DEFLATE_NONE) {
+        return;
+    }
+
+    (void) read_frame((*f)->data, &fr);
+    head = fr.len - part - tail;
+
+    if (part < ngx_max(NGX_HTTP_FANOUT_PART_MIN, min_length)
+        || part > NGX_HTTP_FANOUT_PART_MAX
+        || ngx_max(head, tail) > NGX_HTTP_FANOUT_PART_MAX)
+    {
+        ngx_http_fanout_compress_frame(hub, format, f);
+        return;
+    }
+
+    of = part_of(hub, how, fr.payload + head, part);
+    d = of ? of->deflated : NULL;
+
+    if (d == NULL) {
+        if (of == NULL) {
+            ngx_http_fanout_compress_frame(hub, format, f);
+        }
+
+        return;
+    }
+
+    size = NGX_HTTP_FANOUT_STORED + head + d->used + NGX_HTTP_FANOUT_STORED
+           + tail + 1;
+
+    to = size < fr.len
+         ? ngx_http_fanout_frame_create(hub, size
+                                             + NGX_HTTP_FANOUT_WS_HEADER_MAX)
+         : NULL;
+
+    if (to == NULL) {
+        return;
+    }
+
+    if (ngx_http_fanout_frame_begin(hub, to, &start) != NGX_OK) {
+        ngx_http_fanout_frame_release(hub, to);
+        return;
+    }
+
+    p = stored(to->data + to->used, fr.payload, head);
+    p = ngx_cpymem(p, d->data, d->used);
+    p = stored(p, fr.payload + head + part, tail);
+
+    /* an empty block, less what every message leaves out (RFC 7692, 7.2.1) */
+    *p++ = 0;
+
+    to->used = p - to->data;
+
+    if (ngx_http_fanout_frame_end(hub, to, start,
+                                  fr.opcode | NGX_HTTP_FANOUT_WS_RSV1)
+        != NGX_OK)
+    {
+        ngx_http_fanout_frame_release(hub, to);
+        return;
+    }
+
+    ngx_http_fanout_frame_release(hub, *f);
+    *f = to;
+}
+
+
+/* What others were told is found by its bytes, whatever it was read from; NULL
+ * on lack of memory. */
+
+static ngx_http_fanout_shared_t *
+part_of(ngx_http_fanout_hub_t *hub, ngx_uint_t how, u_char *data, size_t len)
+{
+    ngx_http_fanout_frame_t   *f;
+    ngx_http_fanout_shared_t  *part;
+
+    part = &hub->shared[(ngx_murmur_hash2(data, len) + how)
+                       % NGX_HTTP_FANOUT_SHARED];
+    f = part->plain;
+
+    ngx_http_fanout_spend(hub, len);
+
+    if (f && part->how == how && f->used == len
+        && ngx_memcmp(f->data, data, len) == 0)
+    {
+        return part;
+    }
+
+    part_drop(hub, part);
+
+    f = ngx_http_fanout_frame_create(hub, len);
+    if (f == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(f->data, data, len);
+    f->used = len;
+
+    part->plain = f;
+    part->how = how;
+    part->at = ngx_current_msec;
+
+    part_deflate(hub, part);
+
+    return part;
+}
+
+
+static void
+part_deflate(ngx_http_fanout_hub_t *hub, ngx_http_fanout_shared_t *part)
+{
+    size_t                    n;
+    ngx_http_fanout_frame_t  *f, *plain;
+
+    static u_char  tail[] = { 0x00, 0x00, 0xff, 0xff };
+
+    plain = part->plain;
+
+    f = ngx_http_fanout_frame_create(hub, plain->used
+                                          + NGX_HTTP_FANOUT_DEFLATE_TAIL);
+    if (f == NULL) {
+        return;
+    }
+
+    ngx_http_fanout_spend(hub, plain->used * NGX_HTTP_FANOUT_WORK_DEFLATE);
+
+    n = ngx_http_fanout_deflate(part->how, plain->data, plain->used, f->data);
+
+    if (n == 0 || n + sizeof(tail) > f->size) {
+        ngx_http_fanout_count(hub, deflate_vain);
+        ngx_http_fanout_frame_release(hub, f);
+        return;
+    }
+
+    ngx_http_fanout_count(hub, deflated);
+    ngx_http_fanout_add(hub, deflated_in, plain->used);
+    ngx_http_fanout_add(hub, deflated_out, n);
+
+    ngx_memcpy(f->data + n, tail, sizeof(tail));
+    f->used = n + sizeof(tail);
+
+    trim(hub, f);
+    part->deflated = f;
+}
+
+
+static void
+part_drop(ngx_http_fanout_hub_t *hub, ngx_http_fanout_shared_t *part)
+{
+    if (part->plain) {
+        ngx_http_fanout_frame_release(hub, part->plain);
+        part->plain = NULL;
+    }
+
+    if (part->deflated) {
+        ngx_http_fanout_frame_release(hub, part->deflated);
+        part->deflated = NULL;
+    }
+}
+
+
+void
+ngx_http_fanout_compress_expire(ngx_http_fanout_hub_t *hub, ngx_uint_t all)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_SHARED; i++) {
+        if (all
+            || ngx_current_msec - hub->shared[i].at > NGX_HTTP_FANOUT_PART_AGE)
+        {
+            part_drop(hub, &hub->shared[i]);
+        }
+    }
+}
+
+
+/* a block that is not compressed (RFC 1951, 3.2.4), at the bound of a byte */
+
+static u_char *
+stored(u_char *p, u_char *data, size_t len)
+{
+    *p++ = 0;
+    *p++ = len & 0xff;
+    *p++ = len >> 8;
+    *p++ = ~len & 0xff;
+    *p++ = ~len >> 8 & 0xff;
+
+    return ngx_cpymem(p, data, len);
 }
 
 

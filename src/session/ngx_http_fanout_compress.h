@@ -47,5 +47,18 @@ ngx_int_t ngx_http_fanout_compress_run(ngx_http_fanout_hub_t *hub,
 void ngx_http_fanout_compress_frame(ngx_http_fanout_hub_t *hub,
     ngx_uint_t format, ngx_http_fanout_frame_t **f);
 
+/*
+ * The same for one message of which a part may be in messages to others as
+ * well: "part" bytes, behind which there are "tail" more.  The part is deflated
+ * once for all that get it within a second or two, as blocks of their own
+ * (RFC 1951, 3.2), and what is around it is sent as stored blocks.
+ */
+void ngx_http_fanout_compress_reply(ngx_http_fanout_hub_t *hub,
+    ngx_uint_t format, ngx_http_fanout_frame_t **f, size_t part, size_t tail);
+
+/* Forgets parts that are old, or all. */
+void ngx_http_fanout_compress_expire(ngx_http_fanout_hub_t *hub,
+    ngx_uint_t all);
+
 
 #endif /* _NGX_HTTP_FANOUT_COMPRESS_H_INCLUDED_ */

@@ -8,6 +8,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_compress.h"
 #include "ngx_http_fanout_replay.h"
 #include "ngx_http_fanout_roster.h"
 
@@ -66,6 +67,7 @@ ngx_http_fanout_session_shed(ngx_http_fanout_hub_t *hub)
     if (ngx_http_fanout_output_full(hub)) {
         /* what may be wanted again can be made again */
         ngx_http_fanout_replay_clear(hub);
+        ngx_http_fanout_compress_expire(hub, 1);
     }
 
     if (ngx_http_fanout_output_full(hub)) {
