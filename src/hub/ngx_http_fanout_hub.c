@@ -612,6 +612,12 @@ sweep_handler(ngx_event_t *ev)
     do {
         more = reap(hub);
 
+        if (ngx_http_fanout_zone_touch(&hub->zone)
+            == NGX_HTTP_FANOUT_ZONE_AGAIN)
+        {
+            more = 1;
+        }
+
         if (ngx_http_fanout_zone_sweep(&hub->zone)
             == NGX_HTTP_FANOUT_ZONE_AGAIN)
         {

@@ -65,6 +65,7 @@
 #define FANOUT_BUCKETS        32
 #define FANOUT_STEP           64        /* things done in one transaction */
 #define FANOUT_SLICE          256       /* blocks staged in one */
+#define FANOUT_FEW            16        /* are in a page that is met already */
 #define FANOUT_CLASSES        NGX_HTTP_FANOUT_ZONE_CLASSES
 #define FANOUT_PARTS          3         /* shares that classes divide, the
                                            first ones */
@@ -954,6 +955,10 @@ int fanout_address_orphan(ngx_http_fanout_zone_t *z, unsigned slot);
  * any more.  Without the lock. */
 fanout_slot_t *fanout_staging_take(ngx_http_fanout_zone_t *z);
 void fanout_staging_give(ngx_http_fanout_zone_t *z, fanout_slot_t *slot);
+
+/* Meets the pages of the next n blocks that were never used, without the
+ * lock. */
+void fanout_touch_fresh(ngx_http_fanout_zone_t *z, uint32_t n);
 
 /* Gives an order to a worker; one is freed for it by order_room(), at the start
  * of a transaction.  Without a block the worker looks for itself. */

@@ -205,6 +205,10 @@ ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
         rc = publish_large(z, c, m, n, opts, drafts, total, r);
 
     } else {
+        if (total > FANOUT_FEW) {
+            fanout_touch_fresh(z, total);
+        }
+
         (void) fanout_enter(z);
         rc = publish_all(z, c, m, n, opts, drafts, total, r);
         fanout_leave(z);
@@ -656,6 +660,7 @@ stage_blocks(ngx_http_fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
     while (blocks) {
         n = blocks < FANOUT_SLICE ? blocks : FANOUT_SLICE;
 
+        fanout_touch_fresh(z, n);
         (void) fanout_enter(z);
 
         if (incarnation != z->incarnation) {

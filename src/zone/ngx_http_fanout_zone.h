@@ -332,6 +332,7 @@ typedef struct {
     uint32_t                    generation; /* of this process's
                                                configuration, 0: unknown */
     uint32_t                    work;       /* done in this section */
+    uint64_t                    touched;    /* bytes, from the start */
     unsigned                    self_woken:1;  /* own slot has work */
 } ngx_http_fanout_zone_t;
 
@@ -704,6 +705,11 @@ void ngx_http_fanout_slot_release(ngx_http_fanout_zone_t *z);
  * worker may take, *more then says that there is more to do; with NULL, all. */
 int ngx_http_fanout_slot_reap(ngx_http_fanout_zone_t *z, uint32_t linger,
     int *more);
+
+/* Has this process meet the pages of the zone that are in use, and those that
+ * are next, without the lock: a page fault within would have all wait for it.
+ * A part of them; AGAIN: there are more. */
+int ngx_http_fanout_zone_touch(ngx_http_fanout_zone_t *z);
 
 /* The eventfd of the own slot, -1 without. */
 int ngx_http_fanout_slot_eventfd(ngx_http_fanout_zone_t *z);

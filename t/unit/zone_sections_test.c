@@ -11,6 +11,7 @@
  */
 
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "tap.h"
@@ -1028,6 +1029,79 @@ overflow(void)
 }
 
 
+/* Pages that another process has filled are met without the lock. */
+
+static void
+met(void)
+{
+    int               rc, status;
+    pid_t             pid;
+    zone_t            z;
+    size_t            i, used;
+    unsigned          n;
+    result_t          r;
+    channel_t         c;
+    struct rusage     before, after;
+    volatile uint8_t  sum;
+
+    static policy_t  kept = { .history = 100000 };
+
+    start(64 * MB, 0);
+
+    pid = fork();
+
+    if (pid == 0) {
+        memset(&z, 0, sizeof(zone_t));
+
+        if (ngx_http_fanout_zone_attach(&z, zmem, zsize) != OK) {
+            _exit(1);
+        }
+
+        c = view(&z, "filled", &kept);
+
+        for (n = 0; n < 3000; n++) {
+            if (put(&z, &c, n, 10000, 0, NULL, &r) != OK) {
+                _exit(2);
+            }
+        }
+
+        _exit(0);
+    }
+
+    (void) waitpid(pid, &status, 0);
+    is_int(status, 0, "another process fills 30 MB");
+
+    for (n = 0; n < 1000; n++) {
+        rc = ngx_http_fanout_zone_touch(&za);
+
+        if (rc == OK) {
+            break;
+        }
+    }
+
+    is_int(rc, OK, "they are met, in parts");
+    ok(n >= 20 && n < 100, "which are small: %u", n);
+
+    used = za.shm->blocks + (size_t) za.shm->fresh * 64;
+    sum = 0;
+
+    getrusage(RUSAGE_SELF, &before);
+
+    for (i = 0; i < used; i += 4096) {
+        sum ^= ((volatile uint8_t *) zmem)[i];
+    }
+
+    getrusage(RUSAGE_SELF, &after);
+
+    ok(after.ru_minflt - before.ru_minflt < 16,
+       "then %zu pages have no page fault: %ld", used / 4096,
+       after.ru_minflt - before.ru_minflt);
+
+    is_int(ngx_http_fanout_zone_touch(&za), OK, "there is no more");
+    stop();
+}
+
+
 int
 main(int argc, char **argv)
 {
@@ -1048,6 +1122,7 @@ main(int argc, char **argv)
     stalled();
     without_slot();
     overflow();
+    met();
 
     return done_testing();
 }
