@@ -84,6 +84,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     m->data = &in;
     m->pressure = 1;
     m_init(m, mem, MB, 20);
+    zone_shares(&m->z[0]);
     start = free_blocks(&m->z[0]);
 
     while (in.p < in.last && m->steps < 500) {

@@ -85,6 +85,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     m->data = &in;
     m->pressure = 1;
     r_init(m, mem, MB);
+    zone_shares(&m->h[0].z);
     start = free_blocks(&m->h[0].z);
 
     while (in.p < in.last && m->steps < 500) {

@@ -167,6 +167,28 @@ zone_make(size_t size, uint32_t idle, uint32_t dedupe)
 }
 
 
+/* the shares that a zone has by default, in 1/10000 */
+
+util_fn void
+zone_shares(zone_t *z)
+{
+    ngx_http_fanout_zone_shares_t  s;
+
+    static const ngx_http_fanout_zone_share_t  kinds[] = {
+        { 500, 6000 }, { 200, 1000 }, { 500, 6000 }, { 1000, 6000 },
+        { 100, 2500 }, { 100, 500 }, { 100, 2500 }
+    };
+
+    memset(&s, 0, sizeof(s));
+    memcpy(s.kinds, kinds, sizeof(kinds));
+
+    s.classes[0].min = 2500;
+    s.classes[0].max = NGX_HTTP_FANOUT_ZONE_WHOLE;
+
+    ngx_http_fanout_zone_bound(z, &s);
+}
+
+
 util_fn ngx_http_fanout_zstr_t
 zstr(const void *data, size_t len)
 {
