@@ -51,6 +51,7 @@ static const ngx_http_fanout_api_route_t *route(ngx_http_fanout_api_t *api);
 static ngx_http_fanout_error_e check_args(ngx_http_fanout_api_t *api,
     const ngx_http_fanout_api_route_t *rt);
 static ngx_uint_t is_word_of(ngx_str_t *word, const char *words);
+static ngx_uint_t is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name);
 static ngx_uint_t is_variable(ngx_http_request_t *r, ngx_str_t *name);
 static ngx_int_t start(ngx_http_fanout_api_t *api,
     const ngx_http_fanout_api_route_t *rt);
@@ -231,9 +232,40 @@ check_args(ngx_http_fanout_api_t *api, const ngx_http_fanout_api_route_t *rt)
                                     names);
         }
 
+        if (is_word_of(&name, names) && is_repeated(args, end, &name)) {
+            return ngx_http_fanout_api_fail(api,
+                                    NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                    "the argument \"%V\" is there twice",
+                                    &name);
+        }
     }
 
     return NGX_HTTP_FANOUT_E_NONE;
+}
+
+
+/* whether it is there once more behind p */
+
+static ngx_uint_t
+is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name)
+{
+    u_char  *last;
+
+    last = args->data + args->len;
+
+    for ( /* void */ ; p && p < last; p = ngx_strlchr(p, last, '&')) {
+        p++;
+
+        if ((size_t) (last - p) >= name->len
+            && ngx_strncasecmp(p, name->data, name->len) == 0
+            && (p + name->len == last || p[name->len] == '='
+                || p[name->len] == '&'))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

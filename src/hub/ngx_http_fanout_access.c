@@ -22,8 +22,11 @@ static u_char *rule_pack(ngx_http_request_t *r,
     ngx_http_fanout_permit_t *permit, u_char *p, size_t size);
 static ngx_uint_t ambiguous(ngx_http_fanout_permit_t *permit, ngx_uint_t i,
     ngx_http_variable_value_t *v);
-static ngx_uint_t has_separator(ngx_http_variable_value_t *v, u_char c);
+static ngx_uint_t has_separator(ngx_http_variable_value_t *v, u_char *p,
+    u_char *last);
 static void log_ambiguous(ngx_http_request_t *r,
+    ngx_http_fanout_permit_t *permit);
+static void log_nameless(ngx_http_request_t *r,
     ngx_http_fanout_permit_t *permit);
 static ngx_http_fanout_access_t *intern(u_char *data, size_t len);
 
@@ -130,10 +133,7 @@ rule_pack(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit, u_char *p,
         }
 
         if (rc != NGX_HTTP_FANOUT_PATTERN_OK) {
-            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                          "fanout_permit \"%V\" grants nothing to this client:"
-                          " a variable in it is empty or not a name",
-                          &permit->text);
+            log_nameless(r, permit);
             return p;
         }
     }
@@ -155,6 +155,7 @@ static ngx_uint_t
 ambiguous(ngx_http_fanout_permit_t *permit, ngx_uint_t i,
     ngx_http_variable_value_t *v)
 {
+    u_char                  *p, *last;
     ngx_http_fanout_part_t  *part;
 
     if (permit->separators) {
@@ -163,29 +164,59 @@ ambiguous(ngx_http_fanout_permit_t *permit, ngx_uint_t i,
 
     part = permit->parts->elts;
 
-    if (i && part[i - 1].variable == -1
-        && has_separator(v, part[i - 1].text.data[part[i - 1].text.len - 1]))
-    {
-        return 1;
+    if (i && part[i - 1].variable == -1) {
+        last = part[i - 1].text.data + part[i - 1].text.len;
+
+        for (p = last - 1; p > part[i - 1].text.data; p--) {
+            if ((*p & 0xc0) != 0x80) {
+                break;
+            }
+        }
+
+        if (has_separator(v, p, last)) {
+            return 1;
+        }
     }
 
-    return i + 1 < permit->parts->nelts && part[i + 1].variable == -1
-           && has_separator(v, part[i + 1].text.data[0]);
+    if (i + 1 == permit->parts->nelts || part[i + 1].variable != -1) {
+        return 0;
+    }
+
+    p = part[i + 1].text.data;
+
+    for (last = p + 1; last < p + part[i + 1].text.len; last++) {
+        if ((*last & 0xc0) != 0x80) {
+            break;
+        }
+    }
+
+    return has_separator(v, p, last);
 }
 
 
-/* letters and digits separate nothing, nor does a wildcard */
+/* A character of UTF-8 is from p to last.  Letters and digits of ASCII separate
+ * nothing, nor does a wildcard. */
 
 static ngx_uint_t
-has_separator(ngx_http_variable_value_t *v, u_char c)
+has_separator(ngx_http_variable_value_t *v, u_char *p, u_char *last)
 {
-    if ((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z')
-        || c >= 0x80 || c == '*')
+    u_char  *s, *end;
+
+    if ((*p >= '0' && *p <= '9')
+        || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || *p == '*')
     {
         return 0;
     }
 
-    return ngx_strlchr(v->data, v->data + v->len, c) != NULL;
+    end = v->data + v->len;
+
+    for (s = v->data; s + (last - p) <= end; s++) {
+        if (ngx_memcmp(s, p, last - p) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -206,6 +237,23 @@ log_ambiguous(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit)
                   "fanout_permit \"%V\" grants nothing to this client: a "
                   "variable in it contains the separator beside it, see "
                   "\"separators=\"", &permit->text);
+}
+
+
+static void
+log_nameless(ngx_http_request_t *r, ngx_http_fanout_permit_t *permit)
+{
+    static time_t  last;
+
+    if (last == ngx_time()) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "fanout_permit \"%V\" grants nothing to this client: a "
+                  "variable in it is empty or not a name", &permit->text);
 }
 
 

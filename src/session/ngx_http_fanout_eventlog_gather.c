@@ -14,7 +14,8 @@
 #include "ngx_http_fanout_session.h"
 
 
-#define NGX_HTTP_FANOUT_GATHER        128
+#define NGX_HTTP_FANOUT_GATHER        128       /* places, in sets of */
+#define NGX_HTTP_FANOUT_GATHER_WAYS   4
 #define NGX_HTTP_FANOUT_GATHER_LINES  5         /* written in a span */
 #define NGX_HTTP_FANOUT_GATHER_SPAN   10000     /* ms */
 #define NGX_HTTP_FANOUT_GATHER_TEXT   (2 * NGX_HTTP_FANOUT_LOG_TEXT + 64)
@@ -25,6 +26,7 @@
 typedef struct {
     ngx_http_fanout_loc_conf_t       *conf;
     ngx_http_fanout_eventlog_line_t   line;
+    uint64_t                          from;
     ngx_uint_t                        level;
     ngx_msec_t                        at;       /* of the first */
     ngx_uint_t                        written;  /* 0: the place is free */
@@ -35,8 +37,11 @@ typedef struct {
 
 static ngx_uint_t gather(ngx_http_fanout_loc_conf_t *conf,
     ngx_http_fanout_eventlog_line_t *line, ngx_uint_t level);
+static gathered_t *place(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_eventlog_line_t *line, uint64_t from);
+static uint64_t address(ngx_str_t *text);
 static ngx_uint_t same(gathered_t *g, ngx_http_fanout_loc_conf_t *conf,
-    ngx_http_fanout_eventlog_line_t *line);
+    ngx_http_fanout_eventlog_line_t *line, uint64_t from);
 static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static void begin(gathered_t *g, ngx_http_fanout_loc_conf_t *conf,
     ngx_http_fanout_eventlog_line_t *line, ngx_uint_t level);
@@ -45,6 +50,7 @@ static void tell(gathered_t *g);
 
 
 static gathered_t  *table;
+static uint32_t     seed;
 
 
 ngx_uint_t
@@ -77,7 +83,7 @@ static ngx_uint_t
 gather(ngx_http_fanout_loc_conf_t *conf,
     ngx_http_fanout_eventlog_line_t *line, ngx_uint_t level)
 {
-    uint32_t     hash;
+    uint64_t     from;
     gathered_t  *g;
 
     if (table == NULL) {
@@ -86,20 +92,19 @@ gather(ngx_http_fanout_loc_conf_t *conf,
         if (table == NULL) {
             return 1;
         }
+
+        seed = (uint32_t) ngx_random();
     }
 
-    hash = ngx_murmur_hash2(line->addr.data, line->addr.len)
-           ^ ngx_murmur_hash2(line->reason.data, line->reason.len)
-           ^ ngx_murmur_hash2(line->op.data, line->op.len)
-           ^ (uint32_t) ((uintptr_t) conf >> 4);
+    from = address(&line->addr);
+    g = place(conf, line, from);
 
-    g = &table[hash % NGX_HTTP_FANOUT_GATHER];
-
-    if (!same(g, conf, line)
+    if (!same(g, conf, line, from)
         || ngx_current_msec - g->at >= NGX_HTTP_FANOUT_GATHER_SPAN)
     {
         tell(g);
         begin(g, conf, line, level);
+        g->from = from;
     }
 
     if (g->written < NGX_HTTP_FANOUT_GATHER_LINES) {
@@ -118,12 +123,93 @@ gather(ngx_http_fanout_loc_conf_t *conf,
 }
 
 
+/* That of the kind, or one that is free, or the one that began first.  Which
+ * kinds share a set can't be chosen from outside. */
+
+static gathered_t *
+place(ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_eventlog_line_t *line,
+    uint64_t from)
+{
+    uint32_t     hash;
+    ngx_uint_t   i;
+    gathered_t  *set, *g;
+
+    struct {
+        uint64_t  from;
+        uint64_t  conf;
+        uint32_t  seed;
+        uint32_t  reason;
+        uint32_t  op;
+        uint32_t  status;
+    } key;
+
+    key.from = from;
+    key.conf = (uintptr_t) conf;
+    key.seed = seed;
+    key.reason = ngx_murmur_hash2(line->reason.data, line->reason.len);
+    key.op = ngx_murmur_hash2(line->op.data, line->op.len);
+    key.status = line->status;
+
+    hash = ngx_murmur_hash2((u_char *) &key, sizeof(key));
+
+    set = &table[hash % (NGX_HTTP_FANOUT_GATHER / NGX_HTTP_FANOUT_GATHER_WAYS)
+                 * NGX_HTTP_FANOUT_GATHER_WAYS];
+    g = set;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_GATHER_WAYS; i++) {
+
+        if (same(&set[i], conf, line, from)) {
+            return &set[i];
+        }
+
+        if (g->written
+            && (set[i].written == 0
+                || (ngx_msec_int_t) (set[i].at - g->at) < 0))
+        {
+            g = &set[i];
+        }
+    }
+
+    return g;
+}
+
+
+/* As budgets know it: of IPv6, the network of 64 bits. */
+
+static uint64_t
+address(ngx_str_t *text)
+{
+    in_addr_t  in;
+    uint64_t   from;
+
+#if (NGX_HAVE_INET6)
+    struct in6_addr  in6;
+
+    if (ngx_inet6_addr(text->data, text->len, in6.s6_addr) == NGX_OK) {
+
+        if (IN6_IS_ADDR_V4MAPPED(&in6)) {
+            ngx_memcpy(&in, in6.s6_addr + 12, 4);
+            return in;
+        }
+
+        ngx_memcpy(&from, in6.s6_addr, 8);
+        return from;
+    }
+#endif
+
+    in = ngx_inet_addr(text->data, text->len);
+
+    return in != INADDR_NONE ? in
+                             : ngx_murmur_hash2(text->data, text->len);
+}
+
+
 static ngx_uint_t
 same(gathered_t *g, ngx_http_fanout_loc_conf_t *conf,
-    ngx_http_fanout_eventlog_line_t *line)
+    ngx_http_fanout_eventlog_line_t *line, uint64_t from)
 {
-    return g->written && g->conf == conf && g->line.status == line->status
-           && same_text(&g->line.addr, &line->addr)
+    return g->written && g->conf == conf && g->from == from
+           && g->line.status == line->status
            && same_text(&g->line.op, &line->op)
            && same_text(&g->line.reason, &line->reason);
 }
