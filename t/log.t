@@ -57,6 +57,12 @@ END
             fanout app; fanout_permit all *;
             fanout_log /dev/full;
         }
+        location /behind {
+            fanout app;
+            fanout_permit join *;
+            set_real_ip_from 127.0.0.0/8;
+            real_ip_header X-Real-IP;
+        }
         location /quick {
             fanout app; fanout_permit all *;
             fanout_ping 100ms; fanout_timeout 100ms;
@@ -427,6 +433,44 @@ subtest 'a flood of refusals' => sub {
     ok(wait_for(sub { $nginx->log
                       =~ /fanout refused \d+ more from "127\.0\.0\.1" in/ }, 30),
        'where they are counted, too');
+};
+
+
+# nor by whom it comes from a network of its own, or in two kinds by turns
+
+subtest 'a flood of refusals in disguise' => sub {
+    my @flood = (
+        [ 'addresses of a network', 40, sub {
+            my $from = sprintf '2001:db8::%x', $_[0];
+            $nginx->ws(path => '/behind', expect => undef, headers => {
+                Origin => 'https://evil.test', 'X-Real-IP' => $from });
+        } ],
+        [ 'two kinds', 80, sub {
+            my $what = $_[0] % 2 ? 'session=1' : 'since=zzz';
+            $nginx->http->get("/behind?poll=1&channel=a&$what",
+                              headers => { 'X-Real-IP' => '2001:db8:1::1' });
+        } ],
+    );
+
+    for my $flood (@flood) {
+        my ($name, $n, $do) = @$flood;
+        my @before = grep { $_->{event} eq 'deny' } events();
+
+        $do->($_) for 1 .. $n;
+
+        my @lines;
+        ok(wait_for(sub {
+            @lines = grep { $_->{event} eq 'deny' } events();
+            splice @lines, 0, scalar @before;
+
+            my $all = 0;
+            $all += $_->{repeated} || 1 for @lines;
+            $all >= $n;
+        }, 30), "$name: all are counted") or diag(scalar @lines);
+
+        my @written = grep { !$_->{repeated} } @lines;
+        cmp_ok(scalar @written, '<', $n / 2, 'few are written');
+    }
 };
 
 

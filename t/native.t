@@ -52,7 +52,7 @@ END
             fanout app;
             fanout_user $http_x_user;
             fanout_permit all user:$fanout_user:* separators=allow;
-            fanout_permit all own:$fanout_user @$fanout_user
+            fanout_permit all dot·$fanout_user·* own:$fanout_user @$fanout_user
                               a$fanout_user*b mail/${fanout_user}.box
                               separators=refuse;
         }
@@ -427,6 +427,10 @@ subtest 'permissions' => sub {
     is($may->($split, 'user:x:y:z'), 'history join joinh publish',
        'separators=allow');
     is($may->($split, 'own:x:y'), '', 'separators=refuse');
+    is($may->(user("x\xc2\xb7y", path => '/split'), "dot\xb7x\xb7y\xb7z"), '',
+       'one that is not ASCII');
+    is($may->(user('x', path => '/split'), "dot\xb7x\xb7y"),
+       'history join joinh publish', 'where it is none of the name');
     is($may->($split, '@x:y'), 'history join joinh publish',
        'another separator');
     is($may->($split, 'ax:yzb'), 'history join joinh publish',

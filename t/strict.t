@@ -116,6 +116,10 @@ subtest 'arguments of the HTTP API' => sub {
                 qr/there is no argument \\"$name\\" here/, "$method $path");
     }
 
+    refused($http->post("/fanout/channels/room/messages?$_=1&a=b&$_=2", '1'),
+            qr/the argument \\"$_\\" is there twice/, "$_ twice")
+        for qw( event key store );
+
     refused($http->post('/fanout/channels/room/messages?to=ann', '1'),
             qr/neither/, 'a recipient that is neither client nor user');
     is_deeply([ $bob->drain ], [], 'nothing was published');
