@@ -208,8 +208,9 @@ ifndef NODEPS
 	@t/tools/deps build test page rest sanitize
 endif
 	@+t/tools/sanitize build $(BUILD)
-	@$(MAKE) --no-print-directory units UNIT_DIR=$(BUILD)/sanitize/unit \
-	    UNIT_FLAGS='-O1 $(SANITIZE)'
+	@$(MAKE) --no-print-directory units \
+	    $$(t/tools/fuzz --able && echo fuzzers) \
+	    UNIT_DIR=$(BUILD)/sanitize/unit UNIT_FLAGS='-O1 $(SANITIZE)'
 	@t/tools/sanitize run $(BUILD) \
 	    prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
 
