@@ -42,6 +42,7 @@ fanout_conf_shares(ngx_http_fanout_app_t *app)
 {
     ngx_memcpy(app->shares, defaults, sizeof(defaults));
     app->history_min = 25;
+    app->address_max = 50;
 }
 
 
@@ -58,6 +59,21 @@ fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value,
             return range(cf, value, &s, &app->shares[i]) == NGX_CONF_OK
                    ? NGX_OK : NGX_ERROR;
         }
+    }
+
+    if (fanout_conf_parameter(value, "address", &s)) {
+        n = percent(s.data, s.len);
+
+        if (n < 1 || n > 100) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a percentage from 1%% to "
+                               "100%% is needed", value);
+            return NGX_ERROR;
+        }
+
+        app->address_max = n;
+
+        return NGX_OK;
     }
 
     if (!fanout_conf_parameter(value, "history", &s)) {
@@ -184,6 +200,8 @@ ngx_http_fanout_shares(ngx_http_fanout_app_t *app,
         shares->kinds[i].min = app->shares[i].min * PERCENT;
         shares->kinds[i].max = app->shares[i].max * PERCENT;
     }
+
+    shares->address = app->address_max * PERCENT;
 
     policy = app->policies.elts;
     n = 1;

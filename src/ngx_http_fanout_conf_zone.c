@@ -343,8 +343,8 @@ zone_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_http_fanout_app_t *app)
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_zone\" has "
                        "slots=, held=, idle=, dedupe=, frames=, channels=, "
-                       "keys=, members=, sessions=, mail=, signals=, events= "
-                       "and history=", value);
+                       "keys=, members=, sessions=, mail=, signals=, events=, "
+                       "history= and address=", value);
 
     return NGX_CONF_ERROR;
 }

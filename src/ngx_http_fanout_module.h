@@ -76,6 +76,8 @@ typedef struct {
                                                 /* percent */
     ngx_uint_t                      history_min;    /* percent: guaranteed */
     ngx_uint_t                      history_said;   /* of it by policies */
+    ngx_uint_t                      address_max;    /* percent of what others
+                                                       leave */
     unsigned                        members_publish:1;  /* some policy says */
     ngx_http_fanout_hook_t         *tell;       /* of events, or NULL */
     ngx_http_fanout_hook_t         *ask;        /* for publishes, or NULL */

@@ -162,6 +162,9 @@ my @zone = (
     'fanout_zone z 8m members=5%-101%' => 'invalid "members=5%-101%"',
     'fanout_zone z 8m signals=0%-0%' => 'invalid "signals=0%-0%"',
     'fanout_zone z 8m history=0%'  => 'invalid "history=0%": a percentage',
+    'fanout_zone z 8m address=0%'  => 'invalid "address=0%": a percentage',
+    'fanout_zone z 8m address=101%' => 'invalid "address=101%": a percentage',
+    'fanout_zone z 8m address=5'   => 'invalid "address=5": a percentage',
     'fanout_zone z 8m history=80%' => 'guaranteed shares of zone "z" are 105% of it',
     'fanout_zone z 8m sessions=40%-50% history=50%'
                                    => 'guaranteed shares of zone "z" are 105% of it',

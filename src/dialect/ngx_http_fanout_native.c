@@ -202,6 +202,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
+    s->identity.address = s->meter.address;
     s->identity.user = s->user.len
                        ? ngx_http_fanout_zone_hash(&hub->zone, s->user.data,
                                                    s->user.len)
@@ -209,6 +210,7 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
     if (s->conf->resume && ngx_http_fanout_native_token(r, &id)) {
         id.user = s->identity.user;
+        id.address = s->identity.address;
         keep = s->transport == &ngx_http_fanout_poll;
 
         if (keep && ngx_http_fanout_identity_known(&hub->zone, &id)) {
@@ -278,6 +280,23 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 
         s->identity_ref = 0;
         give_up(s, 4429, "fanout_sessions_per_user");
+        return;
+
+    case NGX_HTTP_FANOUT_ZONE_MANY:
+        ngx_http_fanout_count(hub, address_held);
+
+        if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_INFO,
+                                                  &s->connection->addr_text,
+                                                  "fanout_zone address="))
+        {
+            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                          "the clients of this address hold all they may of "
+                          "zone \"%V\": fanout_zone address=",
+                          &s->conf->app->name);
+        }
+
+        s->identity_ref = 0;
+        give_up(s, 4429, "fanout_zone address=");
         return;
 
     default:

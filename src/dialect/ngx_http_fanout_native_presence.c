@@ -504,6 +504,13 @@ fanout_native_refuse_member(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
                                    "\"fanout_channel keys=\"");
         return;
 
+    case NGX_HTTP_FANOUT_E_ADDRESS_FULL:
+        fanout_native_refuse_limit(s, cmd, rc, "address",
+                                   s->conf->app->address_max,
+                                   "percent of what others leave, "
+                                   "\"fanout_zone address=\"");
+        return;
+
     default:
         fanout_native_refuse(s, cmd, rc, "%V",
                              &ngx_http_fanout_errors[rc].text);

@@ -35,7 +35,10 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("hook_failed"), 502,
       ngx_string("the backend gave no valid answer") },
     { ngx_string("busy"), 503,
-      ngx_string("the worker holds all the output it may: try again later") }
+      ngx_string("the worker holds all the output it may: try again later") },
+    { ngx_string("too_many"), 429,
+      ngx_string("the clients of this address hold all that they may: "
+                 "\"fanout_zone address=\"") }
 };
 
 

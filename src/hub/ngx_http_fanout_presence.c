@@ -516,6 +516,10 @@ refused(ngx_http_fanout_hub_t *hub, int rc)
         ngx_http_fanout_count(hub, zone_full);
         return NGX_HTTP_FANOUT_E_ZONE_FULL;
 
+    case NGX_HTTP_FANOUT_ZONE_MANY:
+        ngx_http_fanout_count(hub, address_held);
+        return NGX_HTTP_FANOUT_E_ADDRESS_FULL;
+
     case NGX_HTTP_FANOUT_ZONE_LARGE:
         return NGX_HTTP_FANOUT_E_TOO_LARGE;
 

@@ -866,6 +866,7 @@ check_all(walk_t *w)
     try (fanout_check_events(w));
     try (fanout_check_addresses(w));
     try (fanout_check_budgets(w));
+    try (fanout_check_holders(w));
     try (check_held(w));
     try (check_buckets(w));
     try (check_lists(w));
@@ -890,16 +891,16 @@ ngx_http_fanout_zone_check(ngx_http_fanout_zone_t *z, char *text, size_t len)
     w->text = text;
     w->len = len;
     w->marks = calloc(z->shm->nblocks, sizeof(mark_t));
+    w->holders = calloc(z->shm->holder_mask + 1, sizeof(fanout_holder_t));
+    rc = -1;
 
-    if (w->marks == NULL) {
-        free(w);
-        return -1;
+    if (w->marks && w->holders) {
+        (void) fanout_enter(z);
+        rc = check_all(w);
+        fanout_leave(z);
     }
 
-    (void) fanout_enter(z);
-    rc = check_all(w);
-    fanout_leave(z);
-
+    free(w->holders);
     free(w->marks);
     free(w);
 

@@ -56,6 +56,7 @@ typedef struct {
     ngx_http_fanout_zone_t *z;
     fanout_shm_t           *shm;
     mark_t                 *marks;
+    fanout_holder_t        *holders;    /* what they have of what is met */
     char                   *text;
     size_t                  len;
     int                     line;
@@ -141,9 +142,11 @@ int fanout_check_seen(walk_t *w);
 /* The queue of events. */
 int fanout_check_events(walk_t *w);
 
-/* Sessions of addresses, and the table of budgets. */
+/* Sessions of addresses, and the tables of budgets and of holders: those when
+ * identities and seats were met. */
 int fanout_check_addresses(walk_t *w);
 int fanout_check_budgets(walk_t *w);
+int fanout_check_holders(walk_t *w);
 
 
 #endif /* _NGX_HTTP_FANOUT_CHECK_H_INCLUDED_ */

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The check of a zone: sessions of addresses, and budgets.
+ * The check of a zone: sessions of addresses, budgets, and holders.
  */
 
 
@@ -106,6 +106,29 @@ fanout_check_budgets(walk_t *w)
     }
 
     must(w, used <= w->shm->nbudgets);
+
+    return 0;
+}
+
+
+/* Each has what was met of sessions and members, no more. */
+
+int
+fanout_check_holders(walk_t *w)
+{
+    uint64_t          i, sum;
+    fanout_holder_t  *h;
+
+    h = (fanout_holder_t *) ((uint8_t *) w->shm + w->shm->holders);
+    sum = 0;
+
+    for (i = 0; i <= w->shm->holder_mask; i++) {
+        must_of(w, i, h[i].sessions == w->holders[i].sessions);
+        must_of(w, i, h[i].members == w->holders[i].members);
+        sum += h[i].sessions;
+    }
+
+    must(w, sum == w->shm->holding);
 
     return 0;
 }

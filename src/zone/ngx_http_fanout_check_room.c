@@ -109,6 +109,12 @@ check_identity(walk_t *w, fanout_ref_t ref)
 
     must_of(w, ref, (id->info == 0) == (fanout_info_len(id) == 0));
 
+    if (id->state == FANOUT_ID_LIVE) {
+        must_of(w, ref, id->expires <= w->shm->holder_mask);
+        w->holders[id->expires].sessions +=
+            1 + (fanout_info_len(id) + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    }
+
     if (id->info) {
         try (meet(w, id->info, SEEN_REST, ref));
         try (meet_rest(w, id->info, 0,
@@ -242,6 +248,11 @@ check_seat(walk_t *w, fanout_ref_t ref)
                         || s->state == FANOUT_SEAT_LINGERS));
     w->lingering += (s->state == FANOUT_SEAT_LINGERS);
 
+    if (s->state == FANOUT_SEAT_LIVE) {
+        must_of(w, ref, s->due <= w->shm->holder_mask);
+        w->holders[s->due].sessions++;
+    }
+
     for (m = s->members; m; m = fanout_member(w->z, m)->next) {
         try (check_member(w, m, ref));
     }
@@ -264,6 +275,7 @@ static int
 check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
 {
     size_t            len;
+    uint32_t          n;
     fanout_ref_t      room;
     fanout_seat_t    *s;
     fanout_member_t  *m;
@@ -290,8 +302,11 @@ check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
                        FANOUT_MEMBERS));
     }
 
-    count_part(w, room, 1 + (m->chain ? (len + FANOUT_PAYLOAD - 1)
-                                        / FANOUT_PAYLOAD : 0));
+    n = 1 + (m->chain ? (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD : 0);
+    count_part(w, room, n);
+
+    must_of(w, ref, m->holder <= w->shm->holder_mask);
+    w->holders[m->holder].members += n;
 
     w->marks[room].n++;
     w->marks[room].pending += (m->pending != 0);

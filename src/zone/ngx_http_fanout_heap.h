@@ -162,7 +162,9 @@ typedef struct {
     fanout_ref_t         hash_next;
     fanout_ref_t         next;
     fanout_ref_t         prev;
-    uint32_t             expires;       /* s of the zone's clock */
+    uint32_t             expires;       /* lingering: s of the zone's clock;
+                                           live: the holder that it counts
+                                           for */
     uint64_t             client;
     uint64_t             secret[2];
     fanout_ref_t         user;          /* 0: none */
@@ -211,7 +213,8 @@ typedef struct {
     uint8_t              state;
     uint8_t              flags;
     uint8_t              due_at;        /* place in the wheel */
-    uint32_t             due;           /* s of the zone's clock */
+    uint32_t             due;           /* lingering: s of the zone's clock;
+                                           live: as expires of an identity */
     fanout_ref_t         due_next;
     fanout_ref_t         due_prev;
 } fanout_seat_t;
@@ -247,7 +250,7 @@ typedef struct {
     uint8_t              pending;
     uint8_t              flags;
     uint8_t              reason;
-    uint8_t              unused[2];
+    uint16_t             holder;
     uint64_t             words[FANOUT_MEMBER_SHORT / 8];
 } fanout_member_t;
 
@@ -333,6 +336,18 @@ typedef struct {
     uint8_t              slot;
     uint8_t              unused[39];
 } fanout_address_t;
+
+
+/*
+ * What the clients of an address hold: live sessions with their live seats, and
+ * members.  Addresses that share a holder are taken for one; holder 0 is of
+ * those without an address, and has no limit.  See ngx_http_fanout_holder.c.
+ */
+
+typedef struct {
+    uint32_t             sessions;      /* blocks */
+    uint32_t             members;
+} fanout_holder_t;
 
 
 /*
@@ -462,6 +477,7 @@ struct ngx_http_fanout_shm_s {
     uint64_t             seen_hash;
     uint64_t             address_hash;
     uint64_t             budgets;
+    uint64_t             holders;
     uint64_t             blocks;
     uint32_t             channel_mask;
     uint32_t             key_mask;
@@ -471,6 +487,7 @@ struct ngx_http_fanout_shm_s {
     uint32_t             seen_mask;
     uint32_t             address_mask;
     uint32_t             budget_mask;   /* of sets */
+    uint32_t             holder_mask;   /* at most 65535 */
 
     uint32_t             nblocks;       /* block 0 included */
     uint32_t             fresh;         /* blocks from here never used */
@@ -521,6 +538,10 @@ struct ngx_http_fanout_shm_s {
     uint32_t             lingering_at;  /* s that of identities has */
     uint32_t             in_use;        /* blocks of channels in use */
     uint32_t             kept_min;      /* blocks guaranteed to histories */
+    uint32_t             address_max;   /* of what others leave, in parts of
+                                           WHOLE */
+    uint32_t             holding;       /* blocks of sessions, of all
+                                           holders */
     fanout_bounds_t      shares[NGX_HTTP_FANOUT_NSHARES];
     uint32_t             part[FANOUT_PARTS][FANOUT_CLASSES];
                                         /* blocks of a share by class */

@@ -14,6 +14,7 @@
 
 #include "ngx_http_fanout_events.h"
 #include "ngx_http_fanout_log.h"
+#include "ngx_http_fanout_share.h"
 
 
 #define FANOUT_SEATS_STEP  16
@@ -89,6 +90,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
     uint32_t max, fanout_ref_t *refp)
 {
     uint32_t            n;
+    unsigned            holder;
     fanout_ref_t        ref, *bucket;
     fanout_pen_t        pen;
     fanout_identity_t  *e;
@@ -114,11 +116,21 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
         return NGX_HTTP_FANOUT_ZONE_CONFLICT;
     }
 
+    holder = fanout_holder(z, id->address);
+
+    if (fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_sessions, holder,
+                            1 + fanout_info_blocks(info->len))
+        != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return NGX_HTTP_FANOUT_ZONE_MANY;
+    }
+
     ref = fanout_alloc(z, 1, FANOUT_IDENTITIES, NULL);
     e = fanout_identity(z, ref);
 
     memset((uint8_t *) e + 4, 0, sizeof(fanout_identity_t) - 4);
 
+    e->expires = holder;
     e->client = id->client;
     memcpy(e->secret, id->secret, sizeof(e->secret));
 
@@ -219,6 +231,7 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
 
     } else {
         unlink_lingering(z, ref);
+        fanout_set(z, e->expires, fanout_holder(z, id->address));
     }
 
     if (keep) {
@@ -834,6 +847,9 @@ link_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref, unsigned slot)
     fanout_set(z, *head, ref);
     fanout_set(z, e->slot, slot);
     fanout_set(z, e->state, FANOUT_ID_LIVE);
+
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_sessions, e->expires,
+                      1 + fanout_info_blocks(fanout_info_len(e)));
 }
 
 
@@ -854,6 +870,9 @@ unlink_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     } else {
         fanout_set(z, z->shm->slots[e->slot].identities, e->next);
     }
+
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_sessions, e->expires,
+                      -(int32_t) (1 + fanout_info_blocks(fanout_info_len(e))));
 }
 
 

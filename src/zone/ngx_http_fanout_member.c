@@ -37,8 +37,9 @@ static int update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_put_t *r);
 static int32_t grows(const fanout_member_t *e,
     const ngx_http_fanout_member_t *m);
-static int claim(ngx_http_fanout_zone_t *z, const fanout_room_t *room,
-    fanout_ref_t e, const ngx_http_fanout_member_t *m, unsigned what);
+static int claim(ngx_http_fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
+    const ngx_http_fanout_member_t *m, unsigned what);
+static unsigned holder_of(const fanout_seat_t *s);
 static uint32_t put_blocks(const ngx_http_fanout_member_t *m);
 static uint8_t flags_of(const ngx_http_fanout_member_t *m, unsigned what,
     uint8_t flags);
@@ -149,6 +150,7 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r)
 {
+    int             rc;
     unsigned        there;
     fanout_ref_t    ref, room_ref;
     fanout_room_t  *room;
@@ -171,8 +173,10 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     }
 
     if (there) {
-        return claim(z, room, ref, m, what) == NGX_HTTP_FANOUT_ZONE_OK
-               ? update(z, ref, m, what, r) : NGX_HTTP_FANOUT_ZONE_FULL;
+        rc = claim(z, seat, ref, m, what);
+
+        return rc == NGX_HTTP_FANOUT_ZONE_OK ? update(z, ref, m, what, r)
+                                             : rc;
     }
 
     if (!(what & NGX_HTTP_FANOUT_PUT_ENTER)
@@ -185,10 +189,10 @@ put(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
         return NGX_HTTP_FANOUT_ZONE_CONFLICT;
     }
 
-    if (claim(z, room, ref, m, what | NGX_HTTP_FANOUT_PUT_DATA)
-        != NGX_HTTP_FANOUT_ZONE_OK)
-    {
-        return NGX_HTTP_FANOUT_ZONE_FULL;
+    rc = claim(z, seat, ref, m, what | NGX_HTTP_FANOUT_PUT_DATA);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return rc;
     }
 
     r->created = 1;
@@ -242,13 +246,16 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     const ngx_http_fanout_member_t *m, unsigned what, unsigned keys,
     ngx_http_fanout_put_t *r)
 {
-    unsigned          n;
+    unsigned          n, holder;
+    uint32_t          blocks;
     fanout_ref_t      ref, room;
     fanout_seat_t    *s;
     fanout_member_t  *e;
 
     s = fanout_seat(z, seat);
     room = fanout_room_of(z, s->channel);
+    holder = holder_of(s);
+    blocks = 1 + text_blocks(m->key.len + m->data.len);
     n = 0;
 
     for (ref = s->members; ref; ref = fanout_member(z, ref)->next) {
@@ -260,8 +267,8 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     }
 
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
-                    fanout_room(z, room)->class,
-                    1 + text_blocks(m->key.len + m->data.len));
+                    fanout_room(z, room)->class, blocks);
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_members, holder, blocks);
 
     ref = fanout_alloc(z, 1, FANOUT_MEMBERS, NULL);
     e = fanout_member(z, ref);
@@ -269,6 +276,7 @@ enter(ngx_http_fanout_zone_t *z, fanout_ref_t seat,
     memset((uint8_t *) e + 4, 0, sizeof(fanout_member_t) - 4);
 
     e->seat = seat;
+    e->holder = holder;
     e->joined_at = fanout_wall(z);
     e->seen = e->joined_at;
     e->key_len = m->key.len;
@@ -359,6 +367,8 @@ update(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
             room = fanout_room_of(z, fanout_seat(z, e->seat)->channel);
             fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
                             fanout_room(z, room)->class, more);
+            fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_members, e->holder,
+                              more);
         }
 
         chain = text_write(z, &m->key, &m->data, words);
@@ -411,22 +421,47 @@ grows(const fanout_member_t *e, const ngx_http_fanout_member_t *m)
 /* for a change, before any of it is made; e is 0 if there is no such member */
 
 static int
-claim(ngx_http_fanout_zone_t *z, const fanout_room_t *room, fanout_ref_t e,
+claim(ngx_http_fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
     const ngx_http_fanout_member_t *m, unsigned what)
 {
-    int32_t  n;
+    int             rc;
+    int32_t         n;
+    unsigned        holder;
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, seat);
 
     if (e == 0) {
         n = put_blocks(m);
+        holder = holder_of(s);
 
     } else {
+        holder = fanout_member(z, e)->holder;
         n = what & NGX_HTTP_FANOUT_PUT_DATA ? grows(fanout_member(z, e), m)
                                             : 0;
     }
 
-    return n <= 0 ? NGX_HTTP_FANOUT_ZONE_OK
-                  : fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members,
-                                       room->class, n);
+    if (n <= 0) {
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members,
+                            fanout_room(z, fanout_room_of(z, s->channel))
+                            ->class,
+                            n);
+
+    return rc == NGX_HTTP_FANOUT_ZONE_OK
+           ? fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_members, holder, n)
+           : rc;
+}
+
+
+/* whose the members of a seat are; one that lingers is put for by others */
+
+static unsigned
+holder_of(const fanout_seat_t *s)
+{
+    return s->state == FANOUT_SEAT_LIVE ? s->due : 0;
 }
 
 
@@ -620,6 +655,8 @@ fanout_member_free(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
                     fanout_room(z, room)->class,
                     -(int32_t) (1 + text_blocks(m->key_len + m->data_len)));
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_members, m->holder,
+                      -(int32_t) (1 + text_blocks(m->key_len + m->data_len)));
 
     text_free(z, m);
     fanout_free(z, ref, ref, 1, FANOUT_MEMBERS);

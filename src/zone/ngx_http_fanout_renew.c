@@ -140,6 +140,10 @@ renew(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     e = fanout_identity(z, ref);
 
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_sessions, e->expires,
+                      (int32_t) n
+                      - (int32_t) fanout_info_blocks(fanout_info_len(e)));
+
     if (e->info) {
         fanout_free(z, e->info, fanout_chain_last(z, e->info),
                     fanout_info_blocks(fanout_info_len(e)),

@@ -15,6 +15,7 @@
 #include "ngx_http_fanout_events.h"
 #include "ngx_http_fanout_log.h"
 #include "ngx_http_fanout_mail.h"
+#include "ngx_http_fanout_share.h"
 
 
 static int seat_room(ngx_http_fanout_zone_t *z,
@@ -26,6 +27,7 @@ static void id_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int last);
 static void id_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static fanout_ref_t walk_from(ngx_http_fanout_zone_t *z,
     fanout_ref_t identity, const fanout_seats_walk_t *at);
+static void go_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 static void linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint8_t reason, uint32_t after);
 static void revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -119,7 +121,7 @@ ngx_http_fanout_seat_open(ngx_http_fanout_zone_t *z,
         id_unlink(z, ref);
         id_link(z, ref, 0);
 
-        fanout_set(z, s->state, FANOUT_SEAT_LIVE);
+        go_live(z, ref);
         fanout_set(z, fanout_room(z, room)->seats,
                    fanout_room(z, room)->seats + 1);
         fanout_event_joined(z, ref);
@@ -182,6 +184,11 @@ seat_room(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
         rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members,
                                 fanout_channel(z, c->ref)->class,
                                 FANOUT_ROOM_BLOCKS);
+    }
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
+        rc = fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_sessions,
+                                 fanout_identity(z, identity)->expires, 1);
     }
 
     return rc;
@@ -608,6 +615,23 @@ fanout_seats_give_up(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 }
 
 
+/* It counts for the holder that its identity counts for. */
+
+static void
+go_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_seat_t      *s;
+    fanout_identity_t  *e;
+
+    s = fanout_seat(z, ref);
+    e = fanout_identity(z, s->identity);
+
+    fanout_set(z, s->due, e->state == FANOUT_ID_LIVE ? e->expires : 0);
+    fanout_set(z, s->state, FANOUT_SEAT_LIVE);
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_sessions, s->due, 1);
+}
+
+
 static void
 linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason,
     uint32_t after)
@@ -634,6 +658,8 @@ linger(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason,
         fanout_set(z, fanout_member(z, m)->seen, wall);
     }
 
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_sessions, s->due, -1);
+
     /* the second that has begun does not count */
     fanout_set(z, s->due, now + after + room->linger + 1);
     fanout_set(z, s->state, FANOUT_SEAT_LINGERS);
@@ -655,7 +681,7 @@ revive(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     s = fanout_seat(z, ref);
 
     due_unlink(z, ref);
-    fanout_set(z, s->state, FANOUT_SEAT_LIVE);
+    go_live(z, ref);
     fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_INTENT);
     fanout_set(z, z->shm->nseats_lingering, z->shm->nseats_lingering - 1);
 }
@@ -816,6 +842,7 @@ give_up(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 
     room = fanout_room_of(z, s->channel);
 
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_sessions, s->due, -1);
     fanout_set(z, s->state, FANOUT_SEAT_GONE);
     fanout_set(z, fanout_room(z, room)->seats,
                fanout_room(z, room)->seats - 1);

@@ -329,6 +329,9 @@ ngx_http_fanout_zone_bound(ngx_http_fanout_zone_t *z,
         fanout_set(z, shm->shares[i].max, max);
     }
 
+    fanout_set(z, shm->address_max, shares->address
+                                    ? shares->address
+                                    : NGX_HTTP_FANOUT_ZONE_WHOLE);
     fanout_set(z, shm->kept_min, 0);
 
     for (i = 0; i < FANOUT_CLASSES; i++) {

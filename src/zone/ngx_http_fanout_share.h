@@ -58,6 +58,18 @@ int fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
 int fanout_share_claim(ngx_http_fanout_zone_t *z, unsigned share,
     uint32_t class, uint32_t n);
 
+/* What clients with this hash of an address (0: none) hold counts for. */
+unsigned fanout_holder(ngx_http_fanout_zone_t *z, uint64_t address);
+
+/* A holder has n blocks more, or less, of sessions or members. */
+void fanout_holder_add(ngx_http_fanout_zone_t *z, unsigned share,
+    unsigned holder, int32_t n);
+
+/* Whether a holder may have n blocks more of sessions or members: OK, or
+ * MANY. */
+int fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
+    unsigned holder, uint32_t n);
+
 /* Blocks that a share is above its guarantee. */
 uint32_t fanout_share_excess(fanout_shm_t *shm, unsigned share);
 

@@ -173,6 +173,7 @@ fanout_layout(fanout_shm_t *shm)
     shm->seen_mask = power(n / 64) - 1;
     shm->address_mask = power(n / 32) - 1;
     shm->budget_mask = power(n / 128 / FANOUT_BUDGET_WAYS) - 1;
+    shm->holder_mask = power(n / 64 < 65536 ? n / 64 : 65536) - 1;
 
     at = (sizeof(fanout_shm_t) + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
 
@@ -209,6 +210,9 @@ fanout_layout(fanout_shm_t *shm)
     at += (shm->budget_mask + 1ULL) * FANOUT_BUDGET_WAYS
           * sizeof(fanout_budget_t);
 
+    shm->holders = at;
+    at += (shm->holder_mask + 1ULL) * sizeof(fanout_holder_t);
+
     at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
     shm->blocks = at;
 
@@ -236,6 +240,8 @@ unbounded(fanout_shm_t *shm)
     for (i = 0; i < FANOUT_CLASSES; i++) {
         shm->classes[i].max = shm->nblocks;
     }
+
+    shm->address_max = NGX_HTTP_FANOUT_ZONE_WHOLE;
 
     /* what can be dropped may never have all of it */
     shm->shares[NGX_HTTP_FANOUT_SHARE_mail].max = shm->nblocks / 4;
@@ -277,6 +283,7 @@ fanout_format(fanout_shm_t *shm)
     shm->held = 0;
     shm->held_first = shm->held_last = 0;
     shm->in_use = 0;
+    shm->holding = 0;
     memset(shm->part, 0, sizeof(shm->part));
     shm->key_first = shm->key_last = 0;
     shm->nrooms = shm->rooms_top = 0;
@@ -375,6 +382,7 @@ sizes(void)
         sizeof(fanout_order_t), sizeof(fanout_mail_t),
         sizeof(fanout_seen_t), sizeof(fanout_event_t),
         sizeof(fanout_address_t), sizeof(fanout_budget_t),
+        sizeof(fanout_holder_t),
         sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS,
         NGX_HTTP_FANOUT_NSERIES
     };

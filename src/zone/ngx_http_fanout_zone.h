@@ -98,6 +98,7 @@
     _(limited_user,    "of them by the limits of their user")                 \
     _(limited_address, "of them by the limits of their address")              \
     _(address_full,    "handshakes refused: fanout_sessions_per_address")     \
+    _(address_held,    "operations refused: address= of fanout_zone")         \
     _(log_gathered,    "lines of fanout_log that were counted, not written")     \
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
@@ -313,6 +314,8 @@ typedef struct {
     ngx_http_fanout_zone_share_t  kinds[NGX_HTTP_FANOUT_NSHARES];
     ngx_http_fanout_zone_share_t  classes[NGX_HTTP_FANOUT_ZONE_CLASSES];
                                             /* of histories */
+    uint32_t                    address;    /* most of what others leave, 0:
+                                               all of it */
 } ngx_http_fanout_zone_shares_t;
 
 
@@ -832,12 +835,15 @@ typedef struct {
     uint64_t                    user;       /* hash of the user's name, 0:
                                                without */
     uint8_t                     secret[16];
+    uint64_t                    address;    /* hash of whose it counts as, 0:
+                                               nobody's */
 } ngx_http_fanout_identity_t;
 
 #define NGX_HTTP_FANOUT_ZONE_INFO  4096     /* most bytes of info */
 
 /* Registers a live session; user (at most 255 bytes) and info may be empty.
- * FULL; CONFLICT if the user has max clients already (0: any). */
+ * FULL; MANY if its address holds too much; CONFLICT if the user has max clients
+ * already (0: any). */
 int ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, uint32_t *ref);

@@ -714,7 +714,7 @@ setup_large_kept(zone_t *z)
 }
 
 
-static identity_t  someone = { 77, 5, "0123456789abcde" };
+static identity_t  someone = { 77, 5, "0123456789abcde", 3 };
 static identity_t  heir;
 static uint32_t    someone_ref;
 
@@ -887,6 +887,7 @@ prepare_much(zone_t *z)
     for (i = 0; i < 5; i++) {
         memset(&id, 0, sizeof(id));
         id.client = 1000 + i;
+        id.address = 5;
         (void) util_add(z, &id, &ref);
         (void) ngx_http_fanout_address_add(z, 7 + i / 2, 0, &ref);
     }
@@ -1086,6 +1087,7 @@ setup_heard(zone_t *z)
         memset(&heard[i], 0, sizeof(identity_t));
         heard[i].client = 500 + i;
         heard[i].user = 99;
+        heard[i].address = 1 + i % 3;
         (void) util_add(z, &heard[i], &heard_ref[i]);
         (void) ngx_http_fanout_seat_open(z, &rooms[0], heard_ref[i],
                                          &heard[i]);

@@ -1251,6 +1251,7 @@ m_identity(model_t *m)
 
         e->id.client = ++m->clients * 0x10001;
         e->id.user = m_draw(m, 100);
+        e->id.address = m->clients & 7;
         data_fill(e->id.secret, m->clients, 16);
 
         rc = util_add(&m->z[h], &e->id, &e->ref);
@@ -1270,6 +1271,7 @@ m_identity(model_t *m)
     }
 
     id = e->id;
+    id.address++;
     wrong = m_draw(m, 3);
 
     if (wrong == 1) {

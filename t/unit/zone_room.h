@@ -51,6 +51,7 @@ person_add(zone_t *z, person_t *p, uint64_t client, const char *user,
 
     memset(p, 0, sizeof(*p));
     p->id.client = client;
+    p->id.address = client & 7;
     p->id.user = user[0] ? ngx_http_fanout_zone_hash(z, user, strlen(user))
                          : 0;
     data_fill(p->id.secret, client, 16);

@@ -12,6 +12,9 @@
 #include "zone_room.h"
 
 
+#define MANY  NGX_HTTP_FANOUT_ZONE_MANY
+
+
 static void   *zmem;
 static zone_t  za, zb;
 
@@ -319,6 +322,117 @@ fill_members(void)
 }
 
 
+/* Who has many sessions, seats and members, all from one address. */
+
+static void
+fill_address(void)
+{
+    int        rc;
+    char       name[16], key[16], data[4001];
+    put_t      r;
+    person_t   p, q, v, *few;
+    unsigned   i, k, n;
+    shares_t   shares;
+    channel_t  c[40], d;
+
+    start(4 * MB);
+    memset(&shares, 0, sizeof(shares));
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_sessions].max = 2000;
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_members].max = 5000;
+    shares.address = 5000;
+    ngx_http_fanout_zone_bound(&za, &shares);
+
+    victim.presence = 1;
+    few = calloc(20000, sizeof(person_t));
+    memset(data, 'd', sizeof(data));
+    data[4000] = '\0';
+
+    for (i = 0; i < 40; i++) {
+        snprintf(name, sizeof(name), "room %u", i);
+        c[i] = view(&za, name, &attacker);
+        (void) ngx_http_fanout_channel_open(&za, &c[i], i);
+    }
+
+    /* clients are of the address that is left of a division by 8 */
+
+    for (n = 0, rc = OK; rc == OK && n < 20000; n++) {
+        rc = person_add(&za, &few[n], 3 + 8 * n, "", "", 0);
+
+        for (i = 0; rc == OK && i < 40; i++) {
+            rc = person_sit(&za, &c[i], &few[n]);
+        }
+    }
+
+    is_int(rc, MANY, "address: sessions and seats come to an end");
+    ok(share(NGX_HTTP_FANOUT_SHARE_sessions).used
+       <= share(NGX_HTTP_FANOUT_SHARE_sessions).max / 2 + 8,
+       "address: with half of the share");
+    checked(&za, "address: full");
+
+    d = view(&zb, "theirs", &victim);
+    (void) ngx_http_fanout_channel_open(&zb, &d, 0);
+    is_int(person_add(&zb, &v, 4, "", "", 0), OK, "address: another begins");
+    is_int(person_sit(&zb, &d, &v), OK, "address: and joins");
+
+    /* what lingers can be evicted, and does not count */
+
+    for (i = 0; i < n; i++) {
+        if (few[i].ref) {
+            person_cut(&za, &few[i], 60000, 1);
+        }
+    }
+
+    checked(&za, "address: lingering");
+    is_int(person_add(&zb, &p, 800003, "", "", 0), OK, "address: has room again");
+    is_int(person_sit(&zb, &d, &p), OK, "address: and sits");
+
+    for (i = 0, rc = OK; rc == OK && i < n && few[i].ref; i++) {
+        rc = person_resume(&zb, &few[i]);
+    }
+
+    ok(rc == OK || rc == NOTFOUND, "address: and comes back");
+    checked(&za, "address: resumed");
+
+    for (i = 0; i < n; i++) {
+        if (few[i].ref) {
+            person_cut(&zb, &few[i], 0, 1);
+        }
+    }
+
+    /* members */
+
+    (void) person_add(&za, &q, 800011, "", "", 0);
+
+    for (i = 0, rc = OK; rc == OK && i < 40; i++) {
+        (void) person_sit(&za, &c[i], &q);
+
+        for (k = 0; rc == OK && k < 32; k++) {
+            snprintf(key, sizeof(key), "%u", k);
+            rc = person_put(&za, &c[i], &q, key, data, ENTER|DATA, &r);
+        }
+    }
+
+    is_int(rc, MANY, "address: members come to an end");
+    ok(share(NGX_HTTP_FANOUT_SHARE_members).used
+       <= share(NGX_HTTP_FANOUT_SHARE_members).max / 2 + 200,
+       "address: with half of the share");
+    is_int(person_put(&zb, &d, &v, "", data, ENTER|DATA, &r), OK,
+           "address: another is present");
+    checked(&za, "address: members");
+
+    /* which are given back */
+
+    person_cut(&za, &q, 0, 1);
+    (void) flush_all(&za);
+    is_int(person_put(&zb, &d, &p, "", data, ENTER|DATA, &r), OK,
+           "address: is present again");
+
+    victim.presence = 0;
+    free(few);
+    stop(4 * MB, "address");
+}
+
+
 /* Many that come and are cut: unheard, or heard. */
 
 static void
@@ -445,6 +559,7 @@ main(void)
     fill_keys();
     fill_channels();
     fill_members();
+    fill_address();
     fill_sessions();
     fill_flush();
 

@@ -1,0 +1,92 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Holders: how much of the zone the clients of an address hold, so that those
+ * of one can't keep all others out.  Budgets only limit how fast they get it.
+ *
+ * An address may have a part of what the others leave of a share: with a part
+ * of a half it gets at most half of an empty one, two such addresses get a
+ * third each, and there is always something left for one that holds little.
+ * What lingers of sessions is evicted when others need it, and is not counted.
+ *
+ * Counts are in a table that is indexed by the hash of the address: addresses
+ * share one now and then.  It is linked state, for it must be right for as long
+ * as the zone is there.
+ */
+
+
+#include "ngx_http_fanout_share.h"
+
+
+static uint32_t *holder_blocks(ngx_http_fanout_zone_t *z, unsigned share,
+    unsigned holder);
+
+
+unsigned
+fanout_holder(ngx_http_fanout_zone_t *z, uint64_t address)
+{
+    unsigned  n;
+
+    n = address & z->shm->holder_mask;
+
+    return address && n == 0 ? 1 : n;
+}
+
+
+void
+fanout_holder_add(ngx_http_fanout_zone_t *z, unsigned share, unsigned holder,
+    int32_t n)
+{
+    uint32_t  *blocks;
+
+    blocks = holder_blocks(z, share, holder);
+
+    fanout_set(z, *blocks, *blocks + n);
+
+    if (share == NGX_HTTP_FANOUT_SHARE_sessions) {
+        fanout_set(z, z->shm->holding, z->shm->holding + n);
+    }
+}
+
+
+int
+fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
+    unsigned holder, uint32_t n)
+{
+    uint64_t       own, others, max;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (holder == 0 || shm->address_max >= NGX_HTTP_FANOUT_ZONE_WHOLE) {
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    own = *holder_blocks(z, share, holder);
+    others = (share == NGX_HTTP_FANOUT_SHARE_sessions
+              ? shm->holding : fanout_share_used(shm, share))
+             - own;
+    max = shm->shares[share].max;
+
+    if (others < max
+        && (own + n) * NGX_HTTP_FANOUT_ZONE_WHOLE
+           <= (max - others) * shm->address_max)
+    {
+        return NGX_HTTP_FANOUT_ZONE_OK;
+    }
+
+    return NGX_HTTP_FANOUT_ZONE_MANY;
+}
+
+
+static uint32_t *
+holder_blocks(ngx_http_fanout_zone_t *z, unsigned share, unsigned holder)
+{
+    fanout_holder_t  *h;
+
+    h = (fanout_holder_t *) ((uint8_t *) z->shm + z->shm->holders) + holder;
+
+    return share == NGX_HTTP_FANOUT_SHARE_sessions ? &h->sessions
+                                                   : &h->members;
+}

@@ -1,0 +1,128 @@
+#!/usr/bin/env perl
+
+# What the clients of one address may hold: if this fails, those of one that
+# joins many channels, or is many members, keep all others out for as long as
+# they stay, within all limits of rates.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Nginx;
+
+
+my $nginx = Fanout::Nginx->start(
+    http => <<'END',
+        fanout_rate off;
+        fanout_budget off;
+        fanout_zone app 3m sessions=5%-10% members=5%-20%;
+        fanout_zone all 3m sessions=5%-10% members=5%-20% address=100%;
+        fanout_channel app room:* presence=on;
+        fanout_channel all room:* presence=on;
+        fanout_channels_per_session 1000;
+END
+    server => <<'END',
+        location /rt { fanout app; fanout_user $arg_user; fanout_permit all room:*; }
+        location /all { fanout all; fanout_user $arg_user; fanout_permit all room:*; }
+        location = /status { fanout_status app; }
+END
+);
+
+my @mallory = (local => '127.0.0.2');
+
+sub share { $nginx->http->get('/status')->json->{zone}{shares}{$_[0]} }
+sub code  { $_[0]{error} ? $_[0]{error}{code} : 'ok' }
+
+# sessions until one can't join any more: they, and the last reply
+
+sub fill {
+    my ($path, @from) = @_;
+
+    my (@held, $r);
+
+    while (@held < 200) {
+        push @held, $nginx->native(path => $path, @from);
+
+        for (1 .. 50) {
+            $r = $held[-1]->cmd('join', channel => "room:$_");
+            return (\@held, $r) if $r->{error};
+        }
+    }
+
+    return (\@held, $r);
+}
+
+
+subtest 'seats' => sub {
+    my ($held, $r) = fill('/rt', @mallory);
+
+    is(code($r), 'too_many', 'who holds half of what there is joins no more');
+    is($r->{error}{data}{limit}, 'address', 'for its address');
+    is($r->{error}{data}{max}, 50, 'may have that much');
+    like($r->{error}{message}, qr/fanout_zone address=/, 'as it says');
+
+    my $seats = share('sessions');
+
+    is($seats->{refused}, 0, 'the share is not at its end');
+
+    my $http = $nginx->http(@mallory);
+
+    my $poll = $http->get('/rt?poll=1&timeout=0&session=1&channel=room:1',
+                          headers => { 'X-Requested-With' => 'test' });
+
+    is($poll->{status}, 429, 'a poll is refused as well') or diag($poll->{body});
+
+    my $ws = $nginx->native(path => '/rt?user=ann');
+
+    is(code($ws->cmd('join', channel => "room:$_")), 'ok', 'another joins')
+        for 1 .. 20;
+
+    ok($nginx->http->get('/status')->json->{counters}{address_held} > 1,
+       'address_held counts');
+
+    # what it gives back it can have again
+
+    $held->[0]->ok('leave', channel => "room:$_") for 1 .. 40;
+    is(code($held->[-1]->cmd('join', channel => 'room:51')), 'ok',
+       'who leaves may join');
+    $_->close for @$held;
+};
+
+
+subtest 'members' => sub {
+    my $ws  = $nginx->native(path => '/rt', @mallory);
+    my $pad = 'x' x 4000;
+    my ($n, $r) = (0);
+
+    $ws->ok('join', channel => "room:m$_") for 1 .. 40;
+
+    while ($n++ < 40 * 32) {
+        $r = $ws->cmd('presence', channel => 'room:m' . int(1 + $n / 32),
+                      key => "k$n", data => $pad);
+        last if $r->{error};
+    }
+
+    is(code($r), 'too_many', 'presence comes to an end');
+    is($r->{error}{data}{limit}, 'address', 'for its address');
+
+    is(code($nginx->native(path => '/rt?user=ann')
+                  ->cmd('join', channel => 'room:1',
+                        presence => { pad => $pad })),
+       'ok', 'another is present');
+
+    is(code($ws->cmd('presence', channel => 'room:m1', key => 'k1',
+                     data => 'less')),
+       'ok', 'who holds too much may hold less');
+};
+
+
+subtest 'address=100%' => sub {
+    my ($held, $r) = fill('/all', @mallory);
+
+    is(code($r), 'zone_full', 'one may have all there is');
+};
+
+
+done_testing();
