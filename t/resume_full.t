@@ -18,7 +18,7 @@ my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 2m channels=0%-100% keys=0%-100% members=0%-100%
                            sessions=0%-100% mail=0%-100% signals=0%-100%
-                           events=0%-100% history=1%;
+                           events=0%-100% history=1% address=100%;
         fanout_channel app room   presence=on linger=1m;
         fanout_channel app filler history=100000 share=1%-100%;
         large_client_header_buffers 4 16k;
