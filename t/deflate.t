@@ -46,6 +46,8 @@ END
         location /address { fanout app; fanout_dialect raw;
                             fanout_budget address commands=1/s sessions=off
                                           burst=60s; }
+        location /user   { fanout app; fanout_user $arg_user;
+                           fanout_budget user commands=1/s burst=60s; }
         location /slow   { fanout app; fanout_buffer 4k; }
         location /api/   { fanout_api app; }
         location /status { fanout_status app; }
@@ -694,6 +696,46 @@ subtest 'what a message grows to costs' => sub {
         cmp_ok($n, '>=', $want, "$path, $size bytes: $n");
         cmp_ok($n, '<=', $want + 1, 'not more') if $want < 80;
     }
+};
+
+
+subtest 'a user above its budget' => sub {
+    my @o     = (path => '/user?user=ann', deflate => 1);
+    my $mate  = $nginx->native(path => '/user?user=bob', deflate => 1);
+    my $ws    = $nginx->native(@o);
+    my $other = $nginx->native(@o);
+    my $third = $nginx->native(@o);
+
+    # each 13 of the 60: 60,000 bytes beyond 100 times some 100
+
+    for my $s ($ws, $other, $third) {
+        is(equal($s, 5000), 'ok', 'a message within the ratio');
+    }
+
+    my ($n) = until_refused($ws, 60000, 99);
+    cmp_ok($n, '<', 12, "it is above after $n");
+
+    # the others learn of it when they draw from the budget
+
+    for my $s ($other, $third) {
+        $s->batch(map { { op => 'ping' } } 1 .. 17);
+    }
+
+    my $before = counters();
+    is(equal($other, 5000), 'rate_limited', 'one within the ratio is refused');
+
+    equal($third, 60000);
+    is($third->wait_close, 4429, 'one beyond closes');
+    like($third->close_reason, qr/fanout_budget, fanout_deflate_ratio/,
+         'for what it would inflate');
+
+    my $after = counters();
+    cmp_ok($after->{inflated_out} - $before->{inflated_out}, '<', 10000,
+           'and was not inflated');
+    cmp_ok($after->{limited_user}, '>=', $before->{limited_user} + 2,
+           'and is counted');
+
+    is(equal($mate, 60000), 'ok', 'another user is not concerned');
 };
 
 

@@ -450,6 +450,14 @@ ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s)
 }
 
 
+ngx_uint_t
+ngx_http_fanout_meter_over(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_limited_t *limited)
+{
+    return meter_over(&s->meter, NGX_HTTP_FANOUT_BUDGET_COMMANDS, limited);
+}
+
+
 static ngx_uint_t
 meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
     ngx_http_fanout_limited_t *limited)

@@ -128,6 +128,11 @@ ngx_uint_t ngx_http_fanout_meter_answers(ngx_http_fanout_session_t *s,
  * refusal; or 0. */
 ngx_uint_t ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s);
 
+/* Whether its user or its address are above their budgets of commands: 1, and
+ * why; or 0. */
+ngx_uint_t ngx_http_fanout_meter_over(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_limited_t *limited);
+
 /* Adds a cost: of commands, in 1/1000; of bytes that a message has grown by; of
  * bytes that it is told, in a reply without the first; of n messages to so many
  * subscribers. */

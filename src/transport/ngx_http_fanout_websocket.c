@@ -27,6 +27,7 @@ static ngx_int_t complete(ngx_http_fanout_session_t *s,
     ngx_http_fanout_ws_event_t *ev, u_char *data, size_t len);
 static ngx_int_t inflate_message(ngx_http_fanout_session_t *s,
     ngx_uint_t opcode, u_char *data, size_t len);
+static size_t inflate_free(ngx_http_fanout_session_t *s, size_t len);
 static void charge_inflated(ngx_http_fanout_session_t *s, size_t len,
     size_t outlen);
 static void receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode,
@@ -313,17 +314,19 @@ receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 
 
 /* Only when all of it has come: so there is one inflater for all sessions.  One
- * that owes about all it can is closed before it makes the server inflate
- * more. */
+ * that owes about all it can is closed before it makes the server inflate more.
+ * If the user or the address are above their budgets, what a message grows to
+ * within the ratio is refused as any command, and no more of it is inflated. */
 
 static ngx_int_t
 inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len)
 {
     u_char                     *out;
-    size_t                      outlen;
-    ngx_uint_t                  code;
+    size_t                      outlen, size;
+    ngx_uint_t                  code, over;
     const char                 *why;
+    ngx_http_fanout_limited_t   limited;
     ngx_http_fanout_inflate_e   rc;
 
     if (s->conf->deflate_ratio && ngx_http_fanout_meter_broke(s)) {
@@ -333,7 +336,15 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         return NGX_OK;
     }
 
-    rc = ngx_http_fanout_inflate(data, len, s->conf->ws.size,
+    size = s->conf->ws.size;
+    over = s->conf->deflate_ratio && ngx_http_fanout_meter_over(s, &limited);
+
+    if (over) {
+        size = ngx_min(size, inflate_free(s, len));
+        over = (size < s->conf->ws.size);
+    }
+
+    rc = ngx_http_fanout_inflate(data, len, size,
                                  opcode == NGX_HTTP_FANOUT_WS_TEXT,
                                  &out, &outlen);
 
@@ -369,6 +380,16 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         break;
 
     case NGX_HTTP_FANOUT_INFLATE_SIZE:
+
+        if (over) {
+            ngx_http_fanout_meter_refused(s->hub, &limited);
+            ngx_http_fanout_session_close(s, 4429,
+                                          "too many bytes inflated: "
+                                          "fanout_budget, "
+                                          "fanout_deflate_ratio");
+            return NGX_OK;
+        }
+
         code = NGX_HTTP_FANOUT_WS_TOO_BIG;
         why = "message too big: fanout_message_size";
         break;
@@ -387,20 +408,27 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 }
 
 
+/* What a message of this length may grow to without a cost. */
+
+static size_t
+inflate_free(ngx_http_fanout_session_t *s, size_t len)
+{
+    return ngx_max(len * s->conf->deflate_ratio, NGX_HTTP_FANOUT_INFLATE_FREE);
+}
+
+
 /* What a message grows to beyond the ratio costs as a reply of that length. */
 
 static void
 charge_inflated(ngx_http_fanout_session_t *s, size_t len, size_t outlen)
 {
-    size_t  ratio, allowed;
+    size_t  allowed;
 
-    ratio = s->conf->deflate_ratio;
-
-    if (ratio == 0) {
+    if (s->conf->deflate_ratio == 0) {
         return;
     }
 
-    allowed = ngx_max(len * ratio, NGX_HTTP_FANOUT_INFLATE_FREE);
+    allowed = inflate_free(s, len);
 
     if (outlen > allowed) {
         ngx_http_fanout_add(s->hub, inflate_charged, outlen - allowed);
