@@ -402,6 +402,29 @@ sub refused_everywhere {
 }
 
 
+subtest 'the log says whose address it may be' => sub {
+    my $line = qr/\[warn\].*fanout refused a command: .*address commands=/;
+    my $hint = 'if the address is a proxy, set_real_ip_from is missing';
+
+    exhaust('/address', local => '127.0.0.13',
+            headers => { 'X-Forwarded-For' => '192.0.2.1' });
+
+    ok($nginx->wait_log(qr/$line; $hint.*client: 127\.0\.0\.13/),
+       'a proxy that is taken for a client');
+
+    my $ws = exhaust('/address', local => '127.0.0.14');
+
+    ok($nginx->wait_log(qr/$line(?!.*$hint).*client: 127\.0\.0\.14/),
+       'a client that is none');
+
+    my $lines = () = $nginx->log_like(qr/$line.*client: 127\.0\.0\.14/);
+
+    $ws->cmd('ping') for 1 .. 30;
+    my $more = () = $nginx->log_like(qr/$line.*client: 127\.0\.0\.14/);
+    ok($more <= $lines + 5, 'one that goes on is counted') or diag($more);
+};
+
+
 subtest 'it outlives workers' => sub {
     exhaust('/address', local => '127.0.0.4');
 

@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_http.h"
 
 
 /* told to the zone when it is so much: what a session may have used of a budget
@@ -45,6 +46,7 @@ ngx_http_fanout_meter_admit(ngx_http_request_t *r,
     ngx_http_fanout_meter_t *m, ngx_http_fanout_limited_t *limited)
 {
     uint64_t                             amounts[NGX_HTTP_FANOUT_BUDGETS];
+    ngx_str_t                            value;
     ngx_uint_t                           n, check;
     ngx_http_fanout_hub_t               *hub;
     ngx_http_fanout_zone_drawn_t         drawn;
@@ -65,6 +67,7 @@ ngx_http_fanout_meter_admit(ngx_http_request_t *r,
                           INT32_MAX);
 
     meter_address(r, hub, m);
+    m->forwarded = ngx_http_fanout_header(r, "x-forwarded-for", &value) != 0;
 
     if (user->len) {
         m->user = ngx_http_fanout_zone_hash(&hub->zone, user->data,
@@ -335,7 +338,7 @@ refused:
 
     meter_spend(s, NGX_HTTP_FANOUT_BUDGET_COMMANDS,
                 NGX_HTTP_FANOUT_COST_REFUSED);
-    ngx_http_fanout_meter_refused(s->hub, limited);
+    ngx_http_fanout_meter_refuse(s, limited);
 
     return 0;
 }
@@ -388,7 +391,7 @@ ngx_http_fanout_meter_writes(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
 refused:
 
-    ngx_http_fanout_meter_refused(s->hub, limited);
+    ngx_http_fanout_meter_refuse(s, limited);
 
     return 0;
 }
@@ -414,7 +417,7 @@ ngx_http_fanout_meter_answers(ngx_http_fanout_session_t *s,
         return 1;
     }
 
-    ngx_http_fanout_meter_refused(s->hub, limited);
+    ngx_http_fanout_meter_refuse(s, limited);
 
     return 0;
 }
@@ -444,7 +447,7 @@ ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s)
     limited.resource = NGX_HTTP_FANOUT_BUDGET_COMMANDS;
     limited.wait = limit->debt / limit->rate;
 
-    ngx_http_fanout_meter_refused(s->hub, &limited);
+    ngx_http_fanout_meter_refuse(s, &limited);
 
     return 1;
 }
@@ -712,6 +715,33 @@ ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_count(hub, rate_limited);
     hub->counters[by_resource[limited->resource]]++;
     hub->counters[by_scope[limited->scope]]++;
+}
+
+
+/* A proxy that is taken for a client is the mistake that is made most: all its
+ * clients share a budget. */
+
+void
+ngx_http_fanout_meter_refuse(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_limited_t *limited)
+{
+    const char  *text;
+
+    ngx_http_fanout_meter_refused(s->hub, limited);
+
+    if (limited->scope != NGX_HTTP_FANOUT_SCOPE_ADDRESS) {
+        return;
+    }
+
+    text = ngx_http_fanout_meter_text(limited);
+
+    if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                              &s->connection->addr_text, text))
+    {
+        ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
+                      "fanout refused a command: %s%s", text,
+                      s->meter.forwarded ? NGX_HTTP_FANOUT_PROXY_HINT : "");
+    }
 }
 
 

@@ -38,6 +38,10 @@
 #define NGX_HTTP_FANOUT_COST_BYTES      4096    /* told, as one command */
 #define NGX_HTTP_FANOUT_COST_AUDIENCE   512     /* subscribers, likewise */
 
+/* behind what the log says of an address that is refused */
+#define NGX_HTTP_FANOUT_PROXY_HINT                                            \
+    "; if the address is a proxy, set_real_ip_from is missing"
+
 #define NGX_HTTP_FANOUT_METERED  NGX_HTTP_FANOUT_BUDGET_SESSIONS
                                                 /* resources before this one */
 
@@ -61,6 +65,8 @@ typedef struct {
                                                    then */
     uint8_t                          by_user;   /* of them, the user is longer
                                                    than the address */
+    uint8_t                          forwarded; /* the request says that it
+                                                   passed a proxy */
     ngx_msec_t                       at;        /* so many tokens then */
     uint64_t                         spent[NGX_HTTP_FANOUT_METERED];
                                                 /* not told to the zone yet */
@@ -150,8 +156,11 @@ void ngx_http_fanout_meter_mark(ngx_http_fanout_session_t *s,
 void ngx_http_fanout_meter_account(ngx_http_fanout_session_t *s,
     ngx_http_fanout_meter_mark_t *mark);
 
-/* Counts a refusal; the directive that it is for, and what is limited. */
+/* Counts a refusal; of a session, whose line in the error log names the address
+ * if it is that of many; the directive that it is for, and what is limited. */
 void ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_limited_t *limited);
+void ngx_http_fanout_meter_refuse(ngx_http_fanout_session_t *s,
     ngx_http_fanout_limited_t *limited);
 const char *ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited);
 

@@ -139,7 +139,7 @@ admit_log(ngx_http_request_t *r, ngx_http_fanout_refusal_t *refusal)
 
     hint = refusal->address
            && ngx_http_fanout_header(r, "x-forwarded-for", &value)
-           ? "; if the address is a proxy, set_real_ip_from is missing" : "";
+           ? NGX_HTTP_FANOUT_PROXY_HINT : "";
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "fanout refused a request with %ui: %s%s", refusal->status,

@@ -382,7 +382,7 @@ inflate_message(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     case NGX_HTTP_FANOUT_INFLATE_SIZE:
 
         if (over) {
-            ngx_http_fanout_meter_refused(s->hub, &limited);
+            ngx_http_fanout_meter_refuse(s, &limited);
             ngx_http_fanout_session_close(s, 4429,
                                           "too many bytes inflated: "
                                           "fanout_budget, "
