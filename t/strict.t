@@ -18,7 +18,8 @@ my $nginx = Fanout::Nginx->start(
     http   => 'fanout_zone app 8m;
                fanout_channel app * history=100 presence=on;',
     server => 'location /fanout/  { fanout_api app; }
-               location /realtime { fanout app; fanout_permit all *; }',
+               location /realtime { fanout app; fanout_permit all *; }
+               location = /status { fanout_status app; }',
 );
 
 my $http = $nginx->http;
@@ -119,6 +120,10 @@ subtest 'arguments of the HTTP API' => sub {
     refused($http->post("/fanout/channels/room/messages?$_=1&a=b&$_=2", '1'),
             qr/the argument \\"$_\\" is there twice/, "$_ twice")
         for qw( event key store );
+
+    refused($http->get("/status?$_"), qr/there are the arguments format/,
+            "status: $_")
+        for 'fromat=health', 'format=health&format=json', 'x';
 
     refused($http->post('/fanout/channels/room/messages?to=ann', '1'),
             qr/neither/, 'a recipient that is neither client nor user');

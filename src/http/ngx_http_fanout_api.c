@@ -50,9 +50,6 @@ static ngx_int_t add_word(ngx_http_fanout_api_t *api, u_char *start,
 static const ngx_http_fanout_api_route_t *route(ngx_http_fanout_api_t *api);
 static ngx_http_fanout_error_e check_args(ngx_http_fanout_api_t *api,
     const ngx_http_fanout_api_route_t *rt);
-static ngx_uint_t is_word_of(ngx_str_t *word, const char *words);
-static ngx_uint_t is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name);
-static ngx_uint_t is_variable(ngx_http_request_t *r, ngx_str_t *name);
 static ngx_int_t start(ngx_http_fanout_api_t *api,
     const ngx_http_fanout_api_route_t *rt);
 static ngx_uint_t is_encoded(ngx_http_request_t *r);
@@ -190,124 +187,33 @@ ngx_http_fanout_api_handler(ngx_http_request_t *r)
 }
 
 
-/* Each argument of the query is one that the route has, or that the
- * configuration reads, such as a token by $arg_token. */
+/* Each argument of the query is one that the route has. */
 
 static ngx_http_fanout_error_e
 check_args(ngx_http_fanout_api_t *api, const ngx_http_fanout_api_route_t *rt)
 {
-    u_char      *p, *last, *end;
-    ngx_str_t    name, *args;
+    ngx_str_t    name;
     const char  *names;
-
-    args = &api->request->args;
-    last = args->data + args->len;
 
     names = rt->args[api->request->method == NGX_HTTP_POST ? 1
                      : api->request->method == NGX_HTTP_DELETE ? 2 : 0];
 
-    for (p = args->data; p < last; p = end + 1) {
+    switch (ngx_http_fanout_http_check_args(api->request, names, &name)) {
 
-        end = ngx_strlchr(p, last, '&');
-        end = end ? end : last;
+    case NGX_DECLINED:
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "there is no argument \"%V\" here%s%s",
+                                        &name, *names ? "; there are " : "",
+                                        names);
 
-        name.data = p;
-        name.len = end - p;
+    case NGX_BUSY:
+        return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
+                                        "the argument \"%V\" is there twice",
+                                        &name);
 
-        p = ngx_strlchr(name.data, end, '=');
-
-        if (p) {
-            name.len = p - name.data;
-        }
-
-        if (end == name.data) {
-            continue;
-        }
-
-        if (!is_word_of(&name, names) && !is_variable(api->request, &name)) {
-            return ngx_http_fanout_api_fail(api,
-                                    NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                    "there is no argument \"%V\" here%s%s",
-                                    &name, *names ? "; there are " : "",
-                                    names);
-        }
-
-        if (is_word_of(&name, names) && is_repeated(args, end, &name)) {
-            return ngx_http_fanout_api_fail(api,
-                                    NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                    "the argument \"%V\" is there twice",
-                                    &name);
-        }
+    default:
+        return NGX_HTTP_FANOUT_E_NONE;
     }
-
-    return NGX_HTTP_FANOUT_E_NONE;
-}
-
-
-/* whether it is there once more behind p */
-
-static ngx_uint_t
-is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name)
-{
-    u_char  *last;
-
-    last = args->data + args->len;
-
-    for ( /* void */ ; p && p < last; p = ngx_strlchr(p, last, '&')) {
-        p++;
-
-        if ((size_t) (last - p) >= name->len
-            && ngx_strncasecmp(p, name->data, name->len) == 0
-            && (p + name->len == last || p[name->len] == '='
-                || p[name->len] == '&'))
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-is_variable(ngx_http_request_t *r, ngx_str_t *name)
-{
-    ngx_uint_t                  i;
-    ngx_http_variable_t        *v;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
-    v = cmcf->variables.elts;
-
-    for (i = 0; i < cmcf->variables.nelts; i++) {
-        if (v[i].name.len == name->len + 4
-            && ngx_strncmp(v[i].name.data, "arg_", 4) == 0
-            && ngx_strncasecmp(v[i].name.data + 4, name->data, name->len)
-               == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-is_word_of(ngx_str_t *word, const char *words)
-{
-    size_t  n;
-
-    for ( /* void */ ; *words; words += n + (words[n] == ' ')) {
-
-        n = strcspn(words, " ");
-
-        if (n == word->len && ngx_strncmp(words, word->data, n) == 0) {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

@@ -28,6 +28,15 @@ extern ngx_str_t  ngx_http_fanout_type_text;
 
 
 /*
+ * Whether each argument of the query is one of names, which are words with a
+ * space between, or is read by the configuration, such as a token by
+ * $arg_token.  NGX_OK; NGX_DECLINED if one is not, NGX_BUSY if one of names is
+ * there twice: name is that one then, as it was sent.
+ */
+ngx_int_t ngx_http_fanout_http_check_args(ngx_http_request_t *r,
+    const char *names, ngx_str_t *name);
+
+/*
  * An argument of the query, decoded, "+" as a space.  NGX_OK; NGX_DECLINED if
  * it is not there or empty, value then has len 0; NGX_ERROR on lack of
  * memory.  From the request's pool.

@@ -95,13 +95,15 @@ ngx_int_t
 ngx_http_fanout_status_handler(ngx_http_request_t *r)
 {
     ngx_int_t                         rc;
-    ngx_str_t                         none, allow, host;
+    ngx_str_t                         none, allow, host, name;
     ngx_uint_t                        allowed;
     ngx_http_fanout_loc_conf_t       *conf;
     ngx_http_fanout_status_format_t  *format;
 
     static ngx_str_t  code = ngx_string("bad_request");
     static ngx_str_t  message = ngx_string("there is no such format");
+    static ngx_str_t  args = ngx_string("there are the arguments format, "
+                                        "history and busiest, each once");
     static ngx_str_t  forbidden = ngx_string("forbidden");
     static ngx_str_t  stranger = ngx_string("this host is not allowed: "
                                             "server_name, or \"host=\" of "
@@ -145,9 +147,13 @@ ngx_http_fanout_status_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (rc == NGX_DECLINED) {
+    if (rc == NGX_DECLINED
+        || ngx_http_fanout_http_check_args(r, "format history busiest", &name)
+           != NGX_OK)
+    {
         return ngx_http_fanout_http_send_error(r, NGX_HTTP_BAD_REQUEST, &code,
-                                               &message, &none);
+                                       rc == NGX_DECLINED ? &message : &args,
+                                       &none);
     }
 
     if (ngx_http_fanout_http_add(r, "Cache-Control", &fresh) != NGX_OK

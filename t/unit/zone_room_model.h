@@ -115,8 +115,8 @@ static const char  *r_users[R_USERS] = {
 
 static const char  *r_infos[R_INFOS] = {
     "", "some info", "other info",
-    "an info that takes several blocks, as that of a user with a name, a face "
-    "and a colour, and a role, and more that others are to see"
+    ("an info that takes several blocks, as that of a user with a name, a face "
+     "and a colour, and a role, and more that others are to see")
 };
 
 static const char  *r_keys[R_KEYS] = { "", "k", "tab-2",
