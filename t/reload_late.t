@@ -186,6 +186,30 @@ subtest 'downloads hold workers, not their slots' => sub {
 };
 
 
+# publishes that the backend has answered are not under way any more
+
+subtest 'nor do hooks keep slots' => sub {
+    $nginx->reload(wait_old => 1, server => server(
+        'fanout_hook app /publish publish;
+         location = /publish { internal; return 204; }'));
+
+    my ($old)  = $nginx->worker_pids;
+    my @held   = hold();
+    my $client = $nginx->native(path => '/rt');
+
+    $client->ok(publish => channel => 'a', data => 1) for 1 .. 2;
+    $client->cut;
+    $nginx->reload(server => server());
+
+    ok(wait_for(sub { status()->{zone}{limits}{workers} == 1 }),
+       'one slot is in use');
+    is_deeply([ $nginx->stopping_pids ], [ $old ], 'beside an old worker');
+
+    close $_ for @held;
+    ok($nginx->wait_gone(30, $old), 'which goes with its download');
+};
+
+
 # linger= is a second, and the stream is told to come back after a minute
 
 subtest 'who comes back when told does not flap' => sub {

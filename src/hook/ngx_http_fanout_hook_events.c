@@ -232,10 +232,11 @@ tell(teller_t *t)
     t->n = n;
     t->offset = t->events[n - 1].offset;
 
+    hub->calls++;
+
     if (compose(t, n, lost, &body) == NGX_OK) {
         t->call = ngx_http_fanout_call_start(&t->hook->callee, &body, told,
                                              t);
-        hub->calls += (t->call != NULL);
     }
 
     ngx_http_fanout_count(hub, hook_calls);

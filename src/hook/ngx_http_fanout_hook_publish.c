@@ -579,6 +579,7 @@ fanout_ask_finish(ngx_http_fanout_ask_t *ask)
 
     s = ask->session;
     hub = ask->hub;
+    hub->calls--;
     ask->answered = 1;
 
     if (s == NULL) {
