@@ -681,7 +681,8 @@ subtest 'what the status says' => sub {
         for qw( commands bytes channels answers sessions session user
                 address );
     is($c->{limited_commands} + $c->{limited_bytes} + $c->{limited_channels}
-       + $c->{limited_answers} + $c->{limited_sessions},
+       + $c->{limited_answers} + $c->{limited_sessions}
+       + $c->{limited_publishes},
        $c->{limited_session} + $c->{limited_user} + $c->{limited_address},
        'each refusal has a reason and somebody it is of');
     ok($c->{address_full} > 0, 'address_full counts');

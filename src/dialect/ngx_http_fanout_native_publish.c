@@ -197,8 +197,9 @@ publish_now(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
 static void
 publish_ask(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
 {
-    ngx_http_fanout_job_t    *job;
-    ngx_http_fanout_error_e   rc;
+    ngx_http_fanout_job_t      *job;
+    ngx_http_fanout_error_e     rc;
+    ngx_http_fanout_limited_t   limited;
 
     job = fanout_native_job(s, cmd);
 
@@ -210,10 +211,16 @@ publish_ask(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
 
     job->ask = ngx_http_fanout_ask(s, &cmd->name, d->m, d->n,
                                    cmd->to.len ? &d->to.name : NULL, &d->opts,
-                                   &rc);
+                                   &limited, &rc);
 
     if (job->ask == NULL) {
         ngx_free(job);
+
+        if (rc == NGX_HTTP_FANOUT_E_RATE_LIMITED) {
+            fanout_native_limited(s, cmd, &limited);
+            return;
+        }
+
         fanout_native_refuse(s, cmd, rc, "%V",
                              &ngx_http_fanout_errors[rc].text);
         return;

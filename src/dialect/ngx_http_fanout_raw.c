@@ -26,7 +26,7 @@ static ngx_int_t raw_encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
     ngx_http_fanout_frame_t *f);
 static ngx_http_fanout_error_e ask(ngx_http_fanout_session_t *s,
-    ngx_http_fanout_zone_message_t *m);
+    ngx_http_fanout_zone_message_t *m, ngx_http_fanout_limited_t *limited);
 static void refuse(ngx_http_fanout_session_t *s,
     ngx_http_fanout_error_e rc);
 static ngx_int_t raw_work(ngx_http_fanout_session_t *s);
@@ -208,7 +208,13 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
                                                  : NGX_HTTP_FANOUT_TEXT;
 
     if (ngx_http_fanout_asks(s->hub, &s->channel)) {
-        rc = ask(s, &m);
+        rc = ask(s, &m, &limited);
+
+        if (rc == NGX_HTTP_FANOUT_E_RATE_LIMITED) {
+            ngx_http_fanout_session_close(s, 4429,
+                                         ngx_http_fanout_meter_text(&limited));
+            return;
+        }
 
     } else {
         ngx_http_fanout_meter_mark(s, &mark);
@@ -231,7 +237,8 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 /* What comes after it waits for the answer. */
 
 static ngx_http_fanout_error_e
-ask(ngx_http_fanout_session_t *s, ngx_http_fanout_zone_message_t *m)
+ask(ngx_http_fanout_session_t *s, ngx_http_fanout_zone_message_t *m,
+    ngx_http_fanout_limited_t *limited)
 {
     ngx_http_fanout_job_t    *job;
     ngx_http_fanout_error_e   rc;
@@ -243,7 +250,8 @@ ask(ngx_http_fanout_session_t *s, ngx_http_fanout_zone_message_t *m)
 
     job->session = s;
     job->waits = 1;
-    job->ask = ngx_http_fanout_ask(s, &s->channel, m, 1, NULL, NULL, &rc);
+    job->ask = ngx_http_fanout_ask(s, &s->channel, m, 1, NULL, NULL, limited,
+                                   &rc);
 
     if (job->ask == NULL) {
         ngx_free(job);

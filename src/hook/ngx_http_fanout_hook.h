@@ -74,13 +74,17 @@ void ngx_http_fanout_hook_events_exit(ngx_http_fanout_hub_t *hub);
  * the answer has published.
  */
 
-typedef struct ngx_http_fanout_ask_s  ngx_http_fanout_ask_t;
+typedef struct ngx_http_fanout_ask_s     ngx_http_fanout_ask_t;
+typedef struct ngx_http_fanout_sender_s  ngx_http_fanout_sender_t;
 
 struct ngx_http_fanout_ask_s {
     ngx_queue_t                      queue;     /* of its lane */
     ngx_http_fanout_hub_t           *hub;
     ngx_http_fanout_session_t       *session;   /* NULL: gone */
     uint64_t                         id;
+
+    /* whose it is, by scope: the user, the address; NULL: not counted */
+    ngx_http_fanout_sender_t        *senders[NGX_HTTP_FANOUT_SCOPES];
 
     ngx_str_t                        channel;
     ngx_http_fanout_zone_message_t  *messages;
@@ -112,12 +116,13 @@ ngx_uint_t ngx_http_fanout_asks(ngx_http_fanout_hub_t *hub,
  * the job of the session, which must wait, is gone on with.  The session must
  * let go of the ask when its job ends.
  *
- * NULL, and *rc: INTERNAL, or HOOK_FAILED when too many wait.
+ * NULL, and *rc: INTERNAL; HOOK_FAILED when too many wait; RATE_LIMITED when
+ * too many of this user or address do, then limited says so, and it is counted.
  */
 ngx_http_fanout_ask_t *ngx_http_fanout_ask(ngx_http_fanout_session_t *s,
     ngx_str_t *channel, ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts,
-    ngx_http_fanout_error_e *rc);
+    ngx_http_fanout_limited_t *limited, ngx_http_fanout_error_e *rc);
 
 /* The session does not wait any more: frees an ask that is answered, and
  * leaves another to itself. */

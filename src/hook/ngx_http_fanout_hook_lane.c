@@ -473,7 +473,6 @@ settle(batch_t *b)
             }
         }
 
-        a->n--;
         fanout_ask_finish(ask);
     }
 

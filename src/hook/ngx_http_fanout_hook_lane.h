@@ -35,10 +35,19 @@ typedef struct {
     ngx_event_t              work;          /* posted */
 } fanout_lane_t;
 
+/* a user or an address with asks that are not answered */
+
+struct ngx_http_fanout_sender_s {
+    ngx_rbtree_node_t        node;          /* key: hash, of which scope too */
+    ngx_uint_t               n;             /* asks */
+};
+
 struct fanout_asker_s {
     ngx_http_fanout_hub_t   *hub;
     ngx_http_fanout_hook_t  *hook;
     ngx_uint_t               n;             /* asks that are not answered */
+    ngx_rbtree_t             senders;       /* of these */
+    ngx_rbtree_node_t        sentinel;
     uint64_t                 last;          /* id */
     ngx_uint_t               turned;        /* away, not yet logged */
     ngx_event_t              log;           /* timer, set: not yet again */
@@ -67,7 +76,8 @@ const char *fanout_ask_wrong(int rc, ngx_http_fanout_json_error_t *err,
 /* There is no answer: let through if pass, or refused. */
 void fanout_ask_fail(ngx_http_fanout_ask_t *ask, ngx_uint_t pass);
 
-/* All is said: the session goes on.  The ask may be freed. */
+/* All is said: it counts no more, and the session goes on.  The ask may be
+ * freed. */
 void fanout_ask_finish(ngx_http_fanout_ask_t *ask);
 
 

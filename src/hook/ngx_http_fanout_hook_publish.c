@@ -13,6 +13,8 @@
 
 
 #define NGX_HTTP_FANOUT_ASK_QUEUE   1000        /* unless queue= says */
+#define NGX_HTTP_FANOUT_ASK_SHARE   8           /* of a sender, at least */
+#define NGX_HTTP_FANOUT_ASK_RETRY   1000        /* ms, beyond its share */
 #define NGX_HTTP_FANOUT_ASK_LOG     1000        /* ms, a line at most */
 #define NGX_HTTP_FANOUT_ASK_TEXT    255         /* bytes of a message */
 #define NGX_HTTP_FANOUT_ASK_DETAILS 1024
@@ -42,6 +44,15 @@ typedef struct {
 static ngx_http_fanout_ask_t *ask_create(ngx_http_fanout_session_t *s,
     ngx_str_t *channel, ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts);
+static ngx_uint_t crowded(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_limited_t *limited);
+static ngx_int_t senders_add(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_ask_t *ask);
+static void senders_drop(ngx_http_fanout_ask_t *ask);
+static ngx_rbtree_key_t sender_key(ngx_http_fanout_session_t *s,
+    ngx_uint_t scope);
+static ngx_http_fanout_sender_t *sender_find(fanout_asker_t *a,
+    ngx_rbtree_key_t key);
 static void turn_away(fanout_asker_t *a);
 static void log_handler(ngx_event_t *ev);
 static void refuse(ngx_http_fanout_ask_t *ask, verdict_t *v);
@@ -88,6 +99,8 @@ ngx_http_fanout_hook_init(ngx_http_fanout_app_t *app, ngx_cycle_t *cycle)
         a->hub = app->hub;
         a->hook = app->ask;
         a->last = (uint64_t) ngx_random() << 32;
+
+        ngx_rbtree_init(&a->senders, &a->sentinel, ngx_rbtree_insert_value);
 
         a->log.handler = log_handler;
         a->log.data = a;
@@ -150,13 +163,20 @@ ngx_http_fanout_ask_t *
 ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_http_fanout_zone_message_t *m, ngx_uint_t n,
     ngx_http_fanout_zstr_t *to, ngx_http_fanout_zone_publish_t *opts,
-    ngx_http_fanout_error_e *rc)
+    ngx_http_fanout_limited_t *limited, ngx_http_fanout_error_e *rc)
 {
     fanout_lane_t          *lane;
     fanout_asker_t         *a;
     ngx_http_fanout_ask_t  *ask;
 
     a = s->hub->asker;
+
+    if (crowded(s, limited)) {
+        ngx_http_fanout_meter_refused(s->hub, limited);
+        *rc = NGX_HTTP_FANOUT_E_RATE_LIMITED;
+        return NULL;
+    }
+
     if (a->n >= ngx_http_fanout_asks_max(s->hub)) {
         turn_away(a);
         *rc = NGX_HTTP_FANOUT_E_HOOK_FAILED;
@@ -165,6 +185,12 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 
     ask = ask_create(s, channel, m, n, to, opts);
     if (ask == NULL) {
+        *rc = NGX_HTTP_FANOUT_E_INTERNAL;
+        return NULL;
+    }
+
+    if (senders_add(s, ask) != NGX_OK) {
+        ngx_free(ask);
         *rc = NGX_HTTP_FANOUT_E_INTERNAL;
         return NULL;
     }
@@ -181,6 +207,146 @@ ngx_http_fanout_ask(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_http_fanout_count(s->hub, hook_asks);
 
     return ask;
+}
+
+
+/*
+ * Whether so many asks of its user or its address wait that the next one would
+ * take a place which is for others: a third of the places that are free.  A
+ * sender alone gets a quarter of the queue, k senders get 1/(3 + k) of it each,
+ * and 3/(3 + k) stay free for whoever comes then.  For a user, the address may
+ * have as many as are free: sessions without a user, which anybody can begin,
+ * do not shut out the users behind the same address.
+ */
+
+static ngx_uint_t
+crowded(ngx_http_fanout_session_t *s, ngx_http_fanout_limited_t *limited)
+{
+    ngx_uint_t                 i, share;
+    fanout_asker_t            *a;
+    ngx_rbtree_key_t           key;
+    ngx_http_fanout_sender_t  *sender;
+
+    a = s->hub->asker;
+    share = (ngx_http_fanout_asks_max(s->hub) - a->n) / 3;
+    share = ngx_max(share, NGX_HTTP_FANOUT_ASK_SHARE);
+
+    for (i = NGX_HTTP_FANOUT_SCOPE_USER; i < NGX_HTTP_FANOUT_SCOPES; i++) {
+
+        key = sender_key(s, i);
+        sender = key ? sender_find(a, key) : NULL;
+
+        if (sender && sender->n >= share) {
+            limited->wait = NGX_HTTP_FANOUT_ASK_RETRY;
+            limited->resource = NGX_HTTP_FANOUT_LIMITED_PUBLISHES;
+            limited->scope = i;
+
+            return 1;
+        }
+
+        if (key) {
+            /* of a user; next is its address */
+            share *= 3;
+        }
+    }
+
+    return 0;
+}
+
+
+static ngx_int_t
+senders_add(ngx_http_fanout_session_t *s, ngx_http_fanout_ask_t *ask)
+{
+    ngx_uint_t                 i;
+    fanout_asker_t            *a;
+    ngx_rbtree_key_t           key;
+    ngx_http_fanout_sender_t  *sender;
+
+    a = s->hub->asker;
+
+    for (i = NGX_HTTP_FANOUT_SCOPE_USER; i < NGX_HTTP_FANOUT_SCOPES; i++) {
+
+        key = sender_key(s, i);
+
+        if (key == 0) {
+            continue;
+        }
+
+        sender = sender_find(a, key);
+
+        if (sender == NULL) {
+            sender = ngx_calloc(sizeof(ngx_http_fanout_sender_t),
+                                ngx_cycle->log);
+            if (sender == NULL) {
+                senders_drop(ask);
+                return NGX_ERROR;
+            }
+
+            sender->node.key = key;
+            ngx_rbtree_insert(&a->senders, &sender->node);
+        }
+
+        sender->n++;
+        ask->senders[i] = sender;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+senders_drop(ngx_http_fanout_ask_t *ask)
+{
+    ngx_uint_t                 i;
+    fanout_asker_t            *a;
+    ngx_http_fanout_sender_t  *sender;
+
+    a = ask->hub->asker;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_SCOPES; i++) {
+
+        sender = ask->senders[i];
+
+        if (sender && --sender->n == 0) {
+            ngx_rbtree_delete(&a->senders, &sender->node);
+            ngx_free(sender);
+        }
+
+        ask->senders[i] = NULL;
+    }
+}
+
+
+/* 0: it is not counted.  A user may have the bytes of an address as a name. */
+
+static ngx_rbtree_key_t
+sender_key(ngx_http_fanout_session_t *s, ngx_uint_t scope)
+{
+    uint64_t  who;
+
+    who = ngx_http_fanout_meter_who(s->conf, &s->meter, scope);
+
+    return who ? who + scope * 0x9e3779b97f4a7c15ULL : 0;
+}
+
+
+static ngx_http_fanout_sender_t *
+sender_find(fanout_asker_t *a, ngx_rbtree_key_t key)
+{
+    ngx_rbtree_node_t  *node;
+
+    node = a->senders.root;
+
+    while (node != &a->sentinel) {
+
+        if (key == node->key) {
+            return (ngx_http_fanout_sender_t *) node;
+        }
+
+        node = key < node->key ? node->left : node->right;
+    }
+
+    return NULL;
 }
 
 
@@ -574,13 +740,19 @@ publish(ngx_http_fanout_ask_t *ask, ngx_http_fanout_zone_message_t *m,
 void
 fanout_ask_finish(ngx_http_fanout_ask_t *ask)
 {
+    fanout_asker_t             *a;
     ngx_http_fanout_hub_t      *hub;
     ngx_http_fanout_session_t  *s;
 
     s = ask->session;
     hub = ask->hub;
+    a = hub->asker;
+
+    a->n--;
     hub->calls--;
     ask->answered = 1;
+
+    senders_drop(ask);
 
     if (s == NULL) {
         ngx_http_fanout_ask_release(ask);

@@ -165,25 +165,38 @@ meter_budgets(ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_meter_t *m,
     ngx_http_fanout_zone_budget_t *b)
 {
     uint64_t    who;
-    ngx_uint_t  i, k, n;
+    ngx_uint_t  i, n;
 
     n = 0;
 
     for (i = NGX_HTTP_FANOUT_SCOPE_USER; i < NGX_HTTP_FANOUT_SCOPES; i++) {
 
-        who = i == NGX_HTTP_FANOUT_SCOPE_USER ? m->user : m->address;
+        who = ngx_http_fanout_meter_who(conf, m, i);
 
-        for (k = 0; who && k < NGX_HTTP_FANOUT_BUDGETS; k++) {
-            if (conf->limits[i][k].rate) {
-                b[n].key = who + conf->limits_id[i] * 0x9e3779b97f4a7c15ULL;
-                b[n].limits = conf->limits[i];
-                n++;
-                break;
-            }
+        if (who) {
+            b[n].key = who + conf->limits_id[i] * 0x9e3779b97f4a7c15ULL;
+            b[n].limits = conf->limits[i];
+            n++;
         }
     }
 
     return n;
+}
+
+
+uint64_t
+ngx_http_fanout_meter_who(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_meter_t *m, ngx_uint_t scope)
+{
+    ngx_uint_t  k;
+
+    for (k = 0; k < NGX_HTTP_FANOUT_BUDGETS; k++) {
+        if (conf->limits[scope][k].rate) {
+            return scope == NGX_HTTP_FANOUT_SCOPE_USER ? m->user : m->address;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -704,7 +717,8 @@ ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
         NGX_HTTP_FANOUT_N_limited_bytes,
         NGX_HTTP_FANOUT_N_limited_channels,
         NGX_HTTP_FANOUT_N_limited_answers,
-        NGX_HTTP_FANOUT_N_limited_sessions
+        NGX_HTTP_FANOUT_N_limited_sessions,
+        NGX_HTTP_FANOUT_N_limited_publishes
     };
     static const uint8_t  by_scope[] = {
         NGX_HTTP_FANOUT_N_limited_session,
@@ -749,19 +763,21 @@ const char *
 ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
 {
     static const char *const  text[NGX_HTTP_FANOUT_SCOPES]
-                                  [NGX_HTTP_FANOUT_BUDGETS] = {
+                                  [NGX_HTTP_FANOUT_LIMITED] = {
         { "too many commands: fanout_rate",
           "too many bytes of a session: fanout_budget session bytes=",
           "too many new channels of a session: fanout_budget session "
           "channels=",
           "too many bytes of answers to a session: fanout_budget session "
           "answers=",
-          "" },
+          "", "" },
         { "too many commands of a user: fanout_budget user commands=",
           "too many bytes of a user: fanout_budget user bytes=",
           "too many new channels of a user: fanout_budget user channels=",
           "too many bytes of answers to a user: fanout_budget user answers=",
-          "too many new sessions of a user: fanout_budget user sessions=" },
+          "too many new sessions of a user: fanout_budget user sessions=",
+          "too many publishes of a user wait for the backend: fanout_hook "
+          "queue=" },
         { "too many commands of an address: fanout_budget address commands=",
           "too many bytes of an address: fanout_budget address bytes=",
           "too many new channels of an address: fanout_budget address "
@@ -769,7 +785,9 @@ ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
           "too many bytes of answers to an address: fanout_budget address "
           "answers=",
           "too many new sessions of an address: fanout_budget address "
-          "sessions=" }
+          "sessions=",
+          "too many publishes of an address wait for the backend: fanout_hook "
+          "queue=" }
     };
 
     return text[limited->scope][limited->resource];
@@ -781,7 +799,8 @@ ngx_http_fanout_meter_data(ngx_http_fanout_limited_t *limited, u_char *buf)
 {
     static const char *const  scope[] = { "session", "user", "address" };
     static const char *const  resource[] = {
-        "commands", "bytes", "channels", "answers", "sessions"
+        "commands", "bytes", "channels", "answers", "sessions",
+        "publishes"
     };
 
     return ngx_sprintf(buf, "{\"retry_after\":%ui,\"limit\":\"%s\","

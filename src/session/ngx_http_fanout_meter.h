@@ -73,11 +73,18 @@ typedef struct {
 } ngx_http_fanout_meter_t;
 
 
+/* what is limited beside the NGX_HTTP_FANOUT_BUDGET_*: publishes that wait for
+ * a hook, see hook.h */
+
+#define NGX_HTTP_FANOUT_LIMITED_PUBLISHES  NGX_HTTP_FANOUT_BUDGETS
+#define NGX_HTTP_FANOUT_LIMITED            (NGX_HTTP_FANOUT_BUDGETS + 1)
+
+
 /* why something is refused */
 
 typedef struct {
     ngx_uint_t                       wait;      /* ms */
-    ngx_uint_t                       resource;  /* NGX_HTTP_FANOUT_BUDGET_* */
+    ngx_uint_t                       resource;  /* below LIMITED */
     ngx_uint_t                       scope;     /* NGX_HTTP_FANOUT_SCOPE_* */
 } ngx_http_fanout_limited_t;
 
@@ -109,6 +116,11 @@ ngx_http_fanout_error_e ngx_http_fanout_meter_admit(ngx_http_request_t *r,
 /* It became none: it is not counted any more. */
 void ngx_http_fanout_meter_undo(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_meter_t *m);
+
+/* The hash of its user or its address, as scope says; 0 if there is none, or no
+ * fanout_budget applies to it. */
+uint64_t ngx_http_fanout_meter_who(ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_meter_t *m, ngx_uint_t scope);
 
 /* The session has ended. */
 void ngx_http_fanout_meter_end(ngx_http_fanout_session_t *s);

@@ -21,6 +21,7 @@ typedef struct {
     ngx_http_fanout_frame_t  *frame;        /* NULL: sent, or gone */
     ngx_uint_t                n;
     ngx_uint_t                status;
+    ngx_uint_t                wait;         /* ms, until it may try again; 0 */
     const char               *why;          /* it is refused; NULL: it isn't */
 } answer_t;
 
@@ -348,6 +349,10 @@ go_on(ngx_http_fanout_session_t *s)
 
     if (a->n == 1 && a->frame->data[0] == '{' && s->refused) {
         status = ngx_http_fanout_errors[s->refused].status;
+
+        if (s->refused == NGX_HTTP_FANOUT_E_RATE_LIMITED) {
+            a->wait = s->meter.wait;
+        }
     }
 
     finish(s, status, NULL);
@@ -458,6 +463,7 @@ send_replies(ngx_http_request_t *r, answer_t *a)
     }
 
     if (ngx_http_fanout_answer_headers(r) != NGX_OK
+        || (a->wait && ngx_http_fanout_retry_after(r, a->wait) != NGX_OK)
         || ngx_http_fanout_frame_literal(a->hub, f, "\n") != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

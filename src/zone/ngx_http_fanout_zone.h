@@ -94,6 +94,7 @@
     _(limited_channels, "of them because of channels made")                   \
     _(limited_answers, "of them because of bytes of answers")                 \
     _(limited_sessions, "of them because of sessions begun")                  \
+    _(limited_publishes, "of them because of publishes that wait for a hook") \
     _(limited_session, "of them by the limits of their session")              \
     _(limited_user,    "of them by the limits of their user")                 \
     _(limited_address, "of them by the limits of their address")              \
