@@ -513,7 +513,8 @@ subtest 'nothing is left out' => sub {
     my %codes = map { $_ => 1 }
                 @{ $doc->{components}{schemas}{ErrorObject}{properties}{code}
                        {enum} };
-    my @there = slurp("$root/src/hub/ngx_http_fanout_operation.c")
+    my %there = map { $_ => 1 }
+                slurp("$root/src/hub/ngx_http_fanout_operation.c")
                 =~ /\{ ngx_string\("(\w+)"\), \d+/g;
 
     # those of sessions
@@ -522,6 +523,6 @@ subtest 'nothing is left out' => sub {
                                   channel_full refused hook_failed busy );
 
     is(join(' ', sort keys %codes),
-       join(' ', sort grep({ !$not{$_} } @there),
+       join(' ', sort grep({ !$not{$_} } keys %there),
             qw( method_not_allowed unavailable )), 'all codes of errors');
 };
