@@ -37,6 +37,8 @@ my $nginx = Fanout::Nginx->start(
                              fanout_origin same https://app.example.com; }
         location /one      { fanout app; fanout_permit all *;
                              fanout_sessions 1; }
+        location /near     { fanout app; fanout_permit all *;
+                             fanout_sessions_per_address 1; }
         location /small    { fanout app; fanout_permit all *;
                              fanout_buffer 1k; fanout_message_size 1k; }
         location /rated    { fanout app; fanout_permit all *;
@@ -184,6 +186,13 @@ my %try = (
         return $status == 503;
     });
     is($status, 503, 'one too many');
+
+    my $near = $nginx->ws(path => '/near', local => '127.0.0.2');
+    my $more = $nginx->ws(path => '/near', local => '127.0.0.2',
+                          expect => undef);
+
+    is($more->status, 503, 'one too many of an address');
+    push @said, $nginx->log, $more->body // '';
 },
 
 'the connection is refused' => \'beside_limit.t',

@@ -67,7 +67,7 @@ sub while_working {
 
     kill STOP => $pid;
     $_->() for @send;
-    $status->send_bytes("GET /status HTTP/1.1\r\nHost: a\r\n\r\n" x $asks);
+    $status->send_bytes("GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n" x $asks);
     kill CONT => $pid;
 
     while (@counters <= $asks) {
@@ -106,6 +106,8 @@ sub most {
         my $more = $counters[$i]{$name} - $counters[$i - 1]{$name};
         $most = $more if $more > $most;
     }
+
+    die "nothing of $name was seen" if !$most;
 
     return $most;
 }
