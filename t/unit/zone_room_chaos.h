@@ -218,6 +218,7 @@ c_tell(c_worker_t *w, int take)
 {
     int         rc;
     event_t     e[64], was;
+    uint32_t    reads;
     unsigned    n, i;
     uint64_t    epoch, lost;
     c_event_t  *l;
@@ -235,6 +236,10 @@ c_tell(c_worker_t *w, int take)
         }
 
         l = &w->shared->log[e[i].offset];
+
+        /* first, as another may write it at the same time */
+        reads = __atomic_load_n(&l->reads, __ATOMIC_SEQ_CST);
+
         was.client = l->client;
         was.events = l->events;
         was.reason = l->reason;
@@ -242,7 +247,7 @@ c_tell(c_worker_t *w, int take)
         was.channel = zstr(l->names, l->channel);
         was.user = zstr(l->names + l->channel, l->user);
 
-        if (l->reads == 0) {
+        if (reads == 0) {
             l->client = e[i].client;
             l->time = e[i].time;
             l->events = e[i].events;
