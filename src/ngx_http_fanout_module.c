@@ -24,6 +24,8 @@ static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+static ngx_int_t check_limits(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf);
 static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
 
@@ -502,18 +504,6 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_merge_budgets(conf, prev);
     ngx_conf_merge_size_value(conf->presence_size, prev->presence_size, 4096);
 
-    if (conf->presence_size > NGX_HTTP_FANOUT_ZONE_MEMBER) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_presence_size\" must be 8k at most");
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->autojoin && conf->autojoin->nelts > conf->channels) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_autojoin\" has more channels than "
-                           "\"fanout_channels_per_session\" allows");
-        return NGX_CONF_ERROR;
-    }
     ngx_conf_merge_msec_value(conf->retry, prev->retry, 2000);
     ngx_conf_merge_msec_value(conf->poll_timeout, prev->poll_timeout, 25000);
     ngx_conf_merge_bitmask_value(conf->transports, prev->transports,
@@ -528,22 +518,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->broadcast_size, prev->broadcast_size,
                               64 * 1024);
 
-    if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_batch\" must be %d at most",
-                           NGX_HTTP_FANOUT_ZONE_BATCH);
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->message_size > NGX_HTTP_FANOUT_ZONE_DATA) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_message_size\" must be less than 16m");
-        return NGX_CONF_ERROR;
-    }
-
-    if (conf->broadcast_size > NGX_HTTP_FANOUT_ZONE_DATA) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_broadcast_size\" must be less than 16m");
+    if (check_limits(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -559,6 +534,47 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     return conf->status ? ngx_http_fanout_watch_configure(cf, conf)
                         : NGX_CONF_OK;
+}
+
+
+/* what the zone can hold, or another directive allows */
+
+static ngx_int_t
+check_limits(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
+{
+    if (conf->presence_size > NGX_HTTP_FANOUT_ZONE_MEMBER) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_presence_size\" must be 8k at most");
+        return NGX_ERROR;
+    }
+
+    if (conf->autojoin && conf->autojoin->nelts > conf->channels) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_autojoin\" has more channels than "
+                           "\"fanout_channels_per_session\" allows");
+        return NGX_ERROR;
+    }
+
+    if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_batch\" must be %d at most",
+                           NGX_HTTP_FANOUT_ZONE_BATCH);
+        return NGX_ERROR;
+    }
+
+    if (conf->message_size > NGX_HTTP_FANOUT_ZONE_DATA) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_message_size\" must be less than 16m");
+        return NGX_ERROR;
+    }
+
+    if (conf->broadcast_size > NGX_HTTP_FANOUT_ZONE_DATA) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_broadcast_size\" must be less than 16m");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 

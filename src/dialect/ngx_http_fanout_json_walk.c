@@ -62,12 +62,16 @@ fanout_json_skip_string(const uint8_t *p, const uint8_t *end)
 }
 
 
+/* Behind the value that begins at p with a bracket; NULL if it has no end.
+ * *deepest is how deep it nests. */
+
 static const uint8_t *
-skip_nested(const uint8_t *p, const uint8_t *end)
+skip_nested(const uint8_t *p, const uint8_t *end, unsigned *deepest)
 {
-    size_t  level;
+    unsigned  level;
 
     level = 0;
+    *deepest = 0;
 
     while (p && p < end) {
 
@@ -80,6 +84,7 @@ skip_nested(const uint8_t *p, const uint8_t *end)
         case '{':
         case '[':
             level++;
+            *deepest = level > *deepest ? level : *deepest;
             break;
 
         case '}':
@@ -101,35 +106,19 @@ skip_nested(const uint8_t *p, const uint8_t *end)
 unsigned
 ngx_http_fanout_json_depth(const ngx_http_fanout_json_t *value)
 {
-    unsigned        level, deepest;
+    unsigned        deepest;
     const uint8_t  *p, *end;
 
     p = value->data;
     end = p + value->len;
-    level = 0;
     deepest = 0;
 
-    while (p && p < end) {
-
-        switch (*p) {
-
-        case '"':
-            p = fanout_json_skip_string(p, end);
-            continue;
-
-        case '{':
-        case '[':
-            level++;
-            deepest = level > deepest ? level : deepest;
-            break;
-
-        case '}':
-        case ']':
-            level--;
-            break;
-        }
-
+    while (p < end && is_space(*p)) {
         p++;
+    }
+
+    if (p < end && (*p == '{' || *p == '[')) {
+        (void) skip_nested(p, end, &deepest);
     }
 
     return deepest;
@@ -154,6 +143,8 @@ skip_scalar(const uint8_t *p, const uint8_t *end)
 static const uint8_t *
 skip_value(const uint8_t *p, const uint8_t *end)
 {
+    unsigned  deepest;
+
     if (p == end) {
         return NULL;
     }
@@ -165,7 +156,7 @@ skip_value(const uint8_t *p, const uint8_t *end)
 
     case '{':
     case '[':
-        return skip_nested(p, end);
+        return skip_nested(p, end, &deepest);
 
     default:
         return skip_scalar(p, end);

@@ -49,6 +49,9 @@ static void native_heartbeat(ngx_http_fanout_session_t *s);
 static void native_parted(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t reason);
 
+static ngx_uint_t take_up(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_identity_t *id);
+static void add(ngx_http_fanout_session_t *s);
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
 static void refuse_full(ngx_http_fanout_session_t *s);
 static void leave_forbidden(ngx_http_fanout_session_t *s);
@@ -189,10 +192,7 @@ fanout_native_batch(ngx_http_fanout_session_t *s, ngx_str_t *text)
 static void
 identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 {
-    uint64_t                     secret[2];
-    ngx_uint_t                   keep;
     ngx_http_fanout_hub_t       *hub;
-    ngx_http_fanout_zstr_t       user, info;
     ngx_http_fanout_identity_t   id;
 
     hub = s->hub;
@@ -208,45 +208,76 @@ identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
                                                    s->user.len)
                        : 0;
 
-    if (s->conf->resume && ngx_http_fanout_native_token(r, &id)) {
-        id.user = s->identity.user;
-        id.address = s->identity.address;
-        keep = s->transport == &ngx_http_fanout_poll;
-
-        if (keep && ngx_http_fanout_identity_known(&hub->zone, &id)) {
-            /* An answer may get lost, so the token stays; and a poll that
-             * still waits must not end what goes on here. */
-            ngx_http_fanout_session_replace(hub, id.client);
-        }
-
-        switch (ngx_http_fanout_identity_resume(&hub->zone, &id, keep,
-                                                s->identity.secret,
-                                                &s->identity_ref))
-        {
-        case NGX_HTTP_FANOUT_ZONE_OK:
-            s->identity.client = id.client;
-            s->resumed = 1;
-            s->unproved = ngx_memcmp(s->identity.secret, id.secret,
-                                     sizeof(id.secret))
-                          != 0;
-            s->returned = 1;
-            s->returned_at = ngx_current_msec;
-            ngx_http_fanout_session_alive(s);
-
-            ngx_http_fanout_count(hub, resumes);
-            leave_forbidden(s);
-            renew_info(s);
-            ngx_http_fanout_hub_kick(hub);
-            return;
-
-        case NGX_HTTP_FANOUT_ZONE_FULL:
-            refuse_full(s);
-            return;
-
-        default:
-            ngx_http_fanout_count(hub, resume_failures);
-        }
+    if (s->conf->resume && ngx_http_fanout_native_token(r, &id)
+        && take_up(s, &id))
+    {
+        return;
     }
+
+    add(s);
+}
+
+
+/* Goes on as the client of the token; 0 if the token is known no more. */
+
+static ngx_uint_t
+take_up(ngx_http_fanout_session_t *s, ngx_http_fanout_identity_t *id)
+{
+    ngx_uint_t              keep;
+    ngx_http_fanout_hub_t  *hub;
+
+    hub = s->hub;
+    id->user = s->identity.user;
+    id->address = s->identity.address;
+    keep = s->transport == &ngx_http_fanout_poll;
+
+    if (keep && ngx_http_fanout_identity_known(&hub->zone, id)) {
+        /* An answer may get lost, so the token stays; and a poll that still
+         * waits must not end what goes on here. */
+        ngx_http_fanout_session_replace(hub, id->client);
+    }
+
+    switch (ngx_http_fanout_identity_resume(&hub->zone, id, keep,
+                                            s->identity.secret,
+                                            &s->identity_ref))
+    {
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        s->identity.client = id->client;
+        s->resumed = 1;
+        s->unproved = ngx_memcmp(s->identity.secret, id->secret,
+                                 sizeof(id->secret))
+                      != 0;
+        s->returned = 1;
+        s->returned_at = ngx_current_msec;
+        ngx_http_fanout_session_alive(s);
+
+        ngx_http_fanout_count(hub, resumes);
+        leave_forbidden(s);
+        renew_info(s);
+        ngx_http_fanout_hub_kick(hub);
+        return 1;
+
+    case NGX_HTTP_FANOUT_ZONE_FULL:
+        refuse_full(s);
+        return 1;
+
+    default:
+        ngx_http_fanout_count(hub, resume_failures);
+        return 0;
+    }
+}
+
+
+/* as a new client */
+
+static void
+add(ngx_http_fanout_session_t *s)
+{
+    uint64_t                 secret[2];
+    ngx_http_fanout_hub_t   *hub;
+    ngx_http_fanout_zstr_t   user, info;
+
+    hub = s->hub;
 
     secret[0] = ngx_http_fanout_random();
     secret[1] = ngx_http_fanout_random();

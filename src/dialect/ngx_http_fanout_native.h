@@ -311,8 +311,8 @@ void fanout_native_refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 void fanout_native_limited(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd, ngx_http_fanout_limited_t *limited);
 
-/* Whether the budgets let it ask for what may be a long answer: 1, or 0 after an
- * error was replied. */
+/* Whether the budgets let it ask for what may be a long answer: 1, or 0 after
+ * an error was replied. */
 ngx_uint_t fanout_native_answers(ngx_http_fanout_session_t *s,
     fanout_command_t *cmd);
 

@@ -809,8 +809,8 @@ stream_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
 }
 
 
-/* A comment: nothing that a page sees.  No blank line ends it: many parsers make
- * an event without data of one. */
+/* A comment: nothing that a page sees.  No blank line ends it: many parsers
+ * make an event without data of one. */
 
 static void
 stream_heartbeat(ngx_http_fanout_session_t *s)

@@ -38,8 +38,8 @@
 
 /*
  * Numbers of the zone: the name in JSON; the member of zone_stat_t; the name
- * for Prometheus, which of BYTES (of blocks), SECONDS (of ms), GAUGE and COUNTER
- * it is there; and what it is.
+ * for Prometheus, which of BYTES (of blocks), SECONDS (of ms), GAUGE and
+ * COUNTER it is there; and what it is.
  */
 
 #define NGX_HTTP_FANOUT_STATUS_NUMBERS(_)                                     \

@@ -484,8 +484,8 @@ ngx_http_fanout_hub_drain(ngx_http_fanout_hub_t *hub)
 }
 
 
-/* How old entries are when they are read.  The times are those of the publisher's
- * and of this worker's last look at the clock. */
+/* How old entries are when they are read.  The times are those of the last look
+ * at the clock by the publisher and by this worker. */
 
 static void
 tell_latency(ngx_http_fanout_hub_t *hub, ngx_http_fanout_arena_t *a)

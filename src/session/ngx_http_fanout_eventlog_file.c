@@ -218,7 +218,8 @@ ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                            "invalid log \"%V\": \"fanout_log\" writes to a "
                            "file, without variables, and a format comes "
                            "after it; \"stderr\", \"memory:\" and \"syslog:\" "
-                           "are for \"error_log\", \"/dev/stderr\" is a file", &value[1]);
+                           "are for \"error_log\", \"/dev/stderr\" is a file",
+                           &value[1]);
         return NGX_CONF_ERROR;
     }
 

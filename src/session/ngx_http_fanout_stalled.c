@@ -11,8 +11,9 @@
 #include "ngx_http_fanout_socket.h"
 
 
-/* Any progress counts, so a client could take a byte at a time.  What is pending
- * at one moment has to be gone after so many times fanout_send_timeout. */
+/* Any progress counts, so a client could take a byte at a time.  What is
+ * pending at one moment has to be gone after so many times
+ * fanout_send_timeout. */
 #define NGX_HTTP_FANOUT_PATIENCE   16
 
 

@@ -751,7 +751,8 @@ check_list(walk_t *w, fanout_ref_t ref, uint8_t list, uint32_t at,
         name = fanout_name(w->z, ch);
 
         must_of(w, ref, cold->list == list && name->list_prev == prev);
-        must_of(w, ref, list != FANOUT_LIST_WHEEL || cold->wheel % FANOUT_WHEEL == at);
+        must_of(w, ref, list != FANOUT_LIST_WHEEL
+                        || cold->wheel % FANOUT_WHEEL == at);
 
         if (list == FANOUT_LIST_IDLE) {
             must_of(w, ref, ch->class == at);

@@ -873,8 +873,8 @@ int fanout_seats_linger(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 int fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at);
 
-/* Marks a step of the seats as RENEWED: revive or linger tells of their members.
- * Whether there are more. */
+/* Marks a step of the seats as RENEWED: revive or linger tells of their
+ * members.  Whether there are more. */
 int fanout_seats_mark(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at);
 

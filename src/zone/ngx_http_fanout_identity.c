@@ -136,8 +136,8 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
 
     if (info->len) {
         e->info_tries = info->len;
-        e->info = fanout_alloc(z, fanout_info_blocks(info->len), FANOUT_IDENTITIES,
-                               NULL);
+        e->info = fanout_alloc(z, fanout_info_blocks(info->len),
+                               FANOUT_IDENTITIES, NULL);
         pen.z = z;
         pen.ref = e->info;
         pen.pos = sizeof(fanout_ref_t);

@@ -18,6 +18,9 @@
 #include "ngx_http_fanout_share.h"
 
 
+typedef void (*walk_pt)(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+
 static int seat_room(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_channel_t *c, fanout_ref_t identity,
     const ngx_http_fanout_identity_t *id);
@@ -25,6 +28,10 @@ static fanout_ref_t sit(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t identity, uint64_t client);
 static void id_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref, int last);
 static void id_unlink(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void revive_one(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void mark_one(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static int walk(ngx_http_fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
+    fanout_seats_walk_t *at);
 static fanout_ref_t walk_from(ngx_http_fanout_zone_t *z,
     fanout_ref_t identity, const fanout_seats_walk_t *at);
 static void go_live(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
@@ -493,41 +500,46 @@ int
 fanout_seats_revive(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at)
 {
-    unsigned        met;
-    fanout_ref_t    ref;
-    fanout_seat_t  *s;
+    return walk(z, identity, revive_one, at);
+}
 
-    met = 0;
 
-    for (ref = walk_from(z, identity, at); ref; ref = s->id_next) {
-        s = fanout_seat(z, ref);
-
-        if (s->state == FANOUT_SEAT_GONE) {
-            break;
-        }
-
-        if (met++ && !fanout_section_room(z)) {
-            return 1;
-        }
-
-        z->work++;
-
-        if (s->state == FANOUT_SEAT_LINGERS) {
-            revive(z, ref);
-        }
-
-        renewed(z, ref);
-
-        at->channel = s->channel;
-        at->seat = ref;
+static void
+revive_one(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    if (fanout_seat(z, ref)->state == FANOUT_SEAT_LINGERS) {
+        revive(z, ref);
     }
 
-    return 0;
+    renewed(z, ref);
 }
 
 
 int
 fanout_seats_mark(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
+    fanout_seats_walk_t *at)
+{
+    return walk(z, identity, mark_one, at);
+}
+
+
+static void
+mark_one(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_seat_t  *s;
+
+    s = fanout_seat(z, ref);
+
+    if (s->members && !(s->flags & FANOUT_SEAT_RENEWED)) {
+        fanout_set(z, s->flags, s->flags | FANOUT_SEAT_RENEWED);
+    }
+}
+
+
+/* a step of the seats that are not given up; whether there are more */
+
+static int
+walk(ngx_http_fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
     fanout_seats_walk_t *at)
 {
     unsigned        met;
@@ -549,9 +561,7 @@ fanout_seats_mark(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
 
         z->work++;
 
-        if (s->members && !(s->flags & FANOUT_SEAT_RENEWED)) {
-            fanout_set(z, s->flags, s->flags | FANOUT_SEAT_RENEWED);
-        }
+        one(z, ref);
 
         at->channel = s->channel;
         at->seat = ref;

@@ -737,9 +737,10 @@ int ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
 /* channels */
 
 /* Opens a channel for this worker: finds or makes it, applies c->policy if
- * this process has the newest configuration (configure()), registers an interest that starts at the channel's end.  local comes back
- * with every drained entry.  If it is open, policy and local are set.  FULL,
- * or FULL without a slot; LARGE for a name of more than 255 bytes. */
+ * this process has the newest configuration (configure()), registers an
+ * interest that starts at the channel's end.  local comes back with every
+ * drained entry.  If it is open, policy and local are set.  FULL, also without
+ * a slot; LARGE for a name of more than 255 bytes. */
 int ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t local);
 
@@ -776,8 +777,8 @@ int ngx_http_fanout_channel_end(ngx_http_fanout_zone_t *z,
 /* the log */
 
 /* Appends n messages (1 to BATCH), all or none.  Makes the channel where it
- * is missing, and applies a newer policy where it is not.  Large messages are staged first, in transactions of their
- * own.  FULL, CONFLICT (r holds what the channel has), LARGE, STALE. */
+ * is missing, and applies a newer policy where it is not.  Large messages are
+ * staged first, in transactions of their own.  FULL, CONFLICT (r holds what the channel has), LARGE, STALE. */
 int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
@@ -843,8 +844,8 @@ typedef struct {
 #define NGX_HTTP_FANOUT_ZONE_INFO  4096     /* most bytes of info */
 
 /* Registers a live session; user (at most 255 bytes) and info may be empty.
- * FULL; MANY if its address holds too much; CONFLICT if the user has max clients
- * already (0: any). */
+ * FULL; MANY if its address holds too much; CONFLICT if the user has max
+ * clients already (0: any). */
 int ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, uint32_t *ref);
