@@ -2,18 +2,13 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Directives of a location, the checks of sizes, times and numbers, and what
- * the setters of all directives share.
+ * Directives of a location, sizes, times and numbers within their bounds, and
+ * what the setters of all directives share.
  */
 
 
 #include "ngx_http_fanout_conf.h"
 #include "ngx_http_fanout_dialect.h"
-
-
-static char *check_msec(ngx_conf_t *cf, ngx_msec_t ms, ngx_uint_t days);
-static char *check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min,
-    ngx_int_t max);
 
 
 /* whether it is name=, and what comes behind that */
@@ -246,129 +241,66 @@ invalid:
 
 
 char *
-ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data)
+ngx_http_fanout_set_range(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    size_t     *size = data;
-    ngx_str_t  *value;
+    int64_t                     n;
+    ngx_int_t                  *field;
+    ngx_str_t                  *value;
+    const fanout_conf_range_t  *range;
 
-    if (*size == 0 || *size > 1024 * 1024 * 1024) {
-        value = cf->args->elts;
+    field = (ngx_int_t *) ((u_char *) conf + cmd->offset);
 
+    if (*field != NGX_CONF_UNSET) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    range = cmd->post;
+    n = fanout_conf_value(range, &value[1]);
+
+    if (n == NGX_ERROR) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the size of \"%V\" must be between 1 and 1024m",
-                           &value[0]);
+                           "invalid value \"%V\" of \"%V\": %s is needed",
+                           &value[1], &value[0], range->needed);
         return NGX_CONF_ERROR;
     }
+
+    *field = n;
 
     return NGX_CONF_OK;
 }
 
 
-char *
-ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data)
+int64_t
+fanout_conf_value(const fanout_conf_range_t *range, ngx_str_t *s)
 {
-    ngx_str_t   *value;
-    ngx_msec_t  *ms = data;
+    int64_t  n;
 
-    if (*ms == 0 || *ms > 24 * 3600 * 1000) {
-        value = cf->args->elts;
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" must be between 1ms and 1d", &value[0]);
-        return NGX_CONF_ERROR;
+    switch (range->unit) {
+
+    case FANOUT_CONF_NUMBER:
+        n = ngx_atoi(s->data, s->len);
+        break;
+
+    case FANOUT_CONF_SIZE:
+        n = ngx_parse_size(s);
+        break;
+
+    case FANOUT_CONF_MSEC:
+        n = ngx_parse_time(s, 0);
+        break;
+
+    default: /* FANOUT_CONF_SEC, FANOUT_CONF_MINUTE */
+        n = ngx_parse_time(s, 1);
     }
 
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_fanout_check_pause(ngx_conf_t *cf, void *post, void *data)
-{
-    return check_msec(cf, *(ngx_msec_t *) data, 1);
-}
-
-
-/* the zone has it in 32 bits, as milliseconds */
-
-char *
-ngx_http_fanout_check_resume(ngx_conf_t *cf, void *post, void *data)
-{
-    return check_msec(cf, *(ngx_msec_t *) data, 30);
-}
-
-
-static char *
-check_msec(ngx_conf_t *cf, ngx_msec_t ms, ngx_uint_t days)
-{
-    ngx_str_t  *value;
-
-    if (ms > (ngx_msec_t) days * 24 * 3600 * 1000) {
-        value = cf->args->elts;
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%V\" must be between 0 and %uid", &value[0],
-                           days);
-        return NGX_CONF_ERROR;
+    if (n < range->min || n > range->max
+        || (range->unit == FANOUT_CONF_MINUTE && n % 60))
+    {
+        return NGX_ERROR;
     }
 
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data)
-{
-    ngx_int_t  *n = data;
-    ngx_str_t  *value;
-
-    if (*n < 1 || *n > NGX_HTTP_FANOUT_NUMBER) {
-        value = cf->args->elts;
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the number of \"%V\" must be between 1 and %d",
-                           &value[0], NGX_HTTP_FANOUT_NUMBER);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data)
-{
-    return check_range(cf, *(ngx_int_t *) data, 0, 1032);
-}
-
-
-char *
-ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data)
-{
-    return check_range(cf, *(ngx_int_t *) data, 1, 9);
-}
-
-
-char *
-ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data)
-{
-    return check_range(cf, *(ngx_int_t *) data, 9, 15);
-}
-
-
-static char *
-check_range(ngx_conf_t *cf, ngx_int_t n, ngx_int_t min, ngx_int_t max)
-{
-    ngx_str_t  *value;
-
-    if (n < min || n > max) {
-        value = cf->args->elts;
-
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the number of \"%V\" must be between %i and %i",
-                           &value[0], min, max);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return n;
 }
 
 

@@ -59,6 +59,34 @@ ngx_uint_t fanout_conf_parameter(ngx_str_t *value, const char *name,
 char *fanout_conf_time(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     time_t *sec);
 
+/* What a number, a size or a time may be; needed says it in words. */
+
+#define NGX_HTTP_FANOUT_NUMBER  1000000
+
+typedef enum {
+    FANOUT_CONF_NUMBER,
+    FANOUT_CONF_SIZE,
+    FANOUT_CONF_SEC,
+    FANOUT_CONF_MINUTE,         /* whole minutes, in seconds */
+    FANOUT_CONF_MSEC,
+    FANOUT_CONF_WORD
+} fanout_conf_unit_e;
+
+typedef struct {
+    fanout_conf_unit_e   unit;
+    int64_t              min;
+    int64_t              max;
+    const char          *needed;
+} fanout_conf_range_t;
+
+/* The value of s, or NGX_ERROR if it is none or out of its range. */
+int64_t fanout_conf_value(const fanout_conf_range_t *range, ngx_str_t *s);
+
+/* A directive with one value: cmd->post is its range, cmd->offset a field of
+ * the size of ngx_int_t. */
+char *ngx_http_fanout_set_range(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
 /* An error if a parameter name= is there twice, from an argument on. */
 char *fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first);
 
@@ -89,26 +117,6 @@ void fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
 
 /* The zone of a name, NULL: none so far. */
 ngx_http_fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);
-
-/* Posts: a size is between 1 and 1024m, a number between 1 and NUMBER. */
-
-#define NGX_HTTP_FANOUT_NUMBER  1000000
-
-char *ngx_http_fanout_check_size(ngx_conf_t *cf, void *post, void *data);
-char *ngx_http_fanout_check_number(ngx_conf_t *cf, void *post, void *data);
-
-/* Posts: a time that is not 0 and a day at most; one that may be 0; one that
- * may be 0 and 30 days at most. */
-char *ngx_http_fanout_check_time(ngx_conf_t *cf, void *post, void *data);
-char *ngx_http_fanout_check_pause(ngx_conf_t *cf, void *post, void *data);
-char *ngx_http_fanout_check_resume(ngx_conf_t *cf, void *post, void *data);
-
-/* A ratio is from 0 to 1032 (zlib's best), a level from 1 to 9, the bits of a
- * window from 9 to 15. */
-
-char *ngx_http_fanout_check_ratio(ngx_conf_t *cf, void *post, void *data);
-char *ngx_http_fanout_check_level(ngx_conf_t *cf, void *post, void *data);
-char *ngx_http_fanout_check_window(ngx_conf_t *cf, void *post, void *data);
 
 /* Inherits what fanout_origin and fanout_api say of pages, and takes the names
  * of the server for those by which the API may be called.  NGX_ERROR on lack

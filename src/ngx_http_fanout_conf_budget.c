@@ -202,9 +202,10 @@ budget_parameter(ngx_conf_t *cf, ngx_uint_t scope,
 
     if (budget_rate(&s, bytes, &b->rate[k]) != NGX_OK) {
         why = bytes
-              ? "\"off\", or a size of at least 1k a second as in \"64k/s\" "
-                "is needed"
-              : "\"off\", or a number a second as in \"10/s\" is needed";
+              ? "\"off\", or a size a second as in \"64k/s\" is needed, from "
+                "1k to 1000000000"
+              : "\"off\", or a number a second as in \"10/s\" is needed, "
+                "from 1 to 1000000";
         goto invalid;
     }
 
@@ -422,9 +423,9 @@ ngx_http_fanout_set_per_address(ngx_conf_t *cf, ngx_command_t *cmd,
 
     if (n < 1 || n > NGX_HTTP_FANOUT_NUMBER) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"fanout_sessions_per_address\": \"off\" "
-                           "or a number from 1 to %d is needed",
-                           NGX_HTTP_FANOUT_NUMBER);
+                           "invalid value \"%V\" of \"%V\": \"off\" or a "
+                           "number from 1 to %d is needed", &value[1],
+                           &value[0], NGX_HTTP_FANOUT_NUMBER);
         return NGX_CONF_ERROR;
     }
 

@@ -164,7 +164,8 @@ range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     if (min < 0 || max < 1 || max > 100 || min > max) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid \"%V\": a range of percentages such as "
-                           "\"5%%-30%%\" is needed", value);
+                           "\"5%%-30%%\" is needed, within 0%% and 100%%, "
+                           "the second at least 1%%", value);
         return NGX_CONF_ERROR;
     }
 

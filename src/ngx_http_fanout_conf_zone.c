@@ -44,23 +44,11 @@ typedef enum {
     POLICY_HOOKS
 } policy_e;
 
-typedef enum {
-    UNIT_NUMBER,
-    UNIT_SIZE,
-    UNIT_SEC,
-    UNIT_MINUTE,
-    UNIT_MSEC,
-    UNIT_WORD
-} unit_e;
-
 typedef struct {
-    policy_e       id;
-    const char    *name;
-    unit_e         unit;
-    int64_t        min;
-    int64_t        max;
-    const word_t  *words;
-    const char    *needed;
+    policy_e             id;
+    const char          *name;
+    const word_t        *words;     /* or NULL: in the range */
+    fanout_conf_range_t  range;
 } parameter_t;
 
 
@@ -68,7 +56,6 @@ static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_app_t *app);
 static char *channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_app_t *app, ngx_http_fanout_policy_t *policy);
-static int64_t parameter_value(const parameter_t *p, ngx_str_t *s);
 static int64_t word_value(const word_t *word, ngx_str_t *s);
 static void policy_set(ngx_http_fanout_policy_t *policy, policy_e id,
     int64_t n);
@@ -116,52 +103,56 @@ static const word_t  publish_words[] = {
 
 static const parameter_t  parameters[] = {
 
-    { POLICY_HISTORY, "history", UNIT_NUMBER, 0, 10000000, NULL,
-      "a number from 0 to 10000000" },
+    { POLICY_HISTORY, "history", NULL,
+      { FANOUT_CONF_NUMBER, 0, 10000000, "a number from 0 to 10000000" } },
 
-    { POLICY_BYTES, "bytes", UNIT_SIZE, 1, 0xffffffff, NULL,
-      "a size from 1 to 4095m" },
+    { POLICY_BYTES, "bytes", NULL,
+      { FANOUT_CONF_SIZE, 1, 0xffffffff, "a size from 1 to 4095m" } },
 
-    { POLICY_TTL, "ttl", UNIT_SEC, 1, 365 * 24 * 3600, NULL,
-      "a time from 1s to 365d" },
+    { POLICY_TTL, "ttl", NULL,
+      { FANOUT_CONF_SEC, 1, 365 * 24 * 3600, "a time from 1s to 365d" } },
 
-    { POLICY_PRESENCE, "presence", UNIT_WORD, 0, 2, presence_words,
-      "\"on\", \"off\" or \"summary\"" },
+    { POLICY_PRESENCE, "presence", presence_words,
+      { FANOUT_CONF_WORD, 0, 0, "\"on\", \"off\" or \"summary\"" } },
 
-    { POLICY_MEMBERS, "members", UNIT_NUMBER, 1, 10000000, NULL,
-      "a number from 1 to 10000000" },
+    { POLICY_MEMBERS, "members", NULL,
+      { FANOUT_CONF_NUMBER, 1, 10000000, "a number from 1 to 10000000" } },
 
-    { POLICY_KEYS, "keys", UNIT_NUMBER, 1, NGX_HTTP_FANOUT_ZONE_KEYS_MAX, NULL,
-      "a number from 1 to 128" },
+    { POLICY_KEYS, "keys", NULL,
+      { FANOUT_CONF_NUMBER, 1, NGX_HTTP_FANOUT_ZONE_KEYS_MAX,
+        "a number from 1 to 128" } },
 
-    { POLICY_LINGER, "linger", UNIT_SEC, 0, 3600, NULL,
-      "a time of whole seconds from 0 to 1h" },
+    { POLICY_LINGER, "linger", NULL,
+      { FANOUT_CONF_SEC, 0, 3600, "a time of whole seconds from 0 to 1h" } },
 
-    { POLICY_BATCH, "batch", UNIT_MSEC, 0, 10000, NULL,
-      "a time from 0 to 10s" },
+    { POLICY_BATCH, "batch", NULL,
+      { FANOUT_CONF_MSEC, 0, 10000, "a time from 0 to 10s" } },
 
-    { POLICY_CHANGES, "changes", UNIT_SIZE, 0, 1024 * 1024 * 1024, NULL,
-      "a size from 0 to 1024m" },
+    { POLICY_CHANGES, "changes", NULL,
+      { FANOUT_CONF_SIZE, 0, 1024 * 1024 * 1024, "a size from 0 to 1024m" } },
 
-    { POLICY_SEEN, "seen", UNIT_MINUTE, 60, 30 * 24 * 3600, NULL,
-      "whole minutes from 1m to 30d" },
+    { POLICY_SEEN, "seen", NULL,
+      { FANOUT_CONF_MINUTE, 60, 30 * 24 * 3600,
+        "whole minutes from 1m to 30d" } },
 
-    { POLICY_IDLE, "idle", UNIT_MSEC, 100, 24 * 3600 * 1000, NULL,
-      "a time from 100ms to 24h" },
+    { POLICY_IDLE, "idle", NULL,
+      { FANOUT_CONF_MSEC, 100, 24 * 3600 * 1000,
+        "a time from 100ms to 24h" } },
 
-    { POLICY_EXPIRE, "expire", UNIT_MSEC, 100, 24 * 3600 * 1000, NULL,
-      "a time from 100ms to 24h" },
+    { POLICY_EXPIRE, "expire", NULL,
+      { FANOUT_CONF_MSEC, 100, 24 * 3600 * 1000,
+        "a time from 100ms to 24h" } },
 
-    { POLICY_ALIVE, "alive", UNIT_WORD, 0, 1, alive_words,
-      "\"command\" or \"pong\"" },
+    { POLICY_ALIVE, "alive", alive_words,
+      { FANOUT_CONF_WORD, 0, 0, "\"command\" or \"pong\"" } },
 
-    { POLICY_PUBLISH, "publish", UNIT_WORD, 0, 1, publish_words,
-      "\"members\" or \"any\"" },
+    { POLICY_PUBLISH, "publish", publish_words,
+      { FANOUT_CONF_WORD, 0, 0, "\"members\" or \"any\"" } },
 
-    { POLICY_HOOKS, "hooks", UNIT_WORD, 0, 1, switch_words,
-      "\"on\" or \"off\"" },
+    { POLICY_HOOKS, "hooks", switch_words,
+      { FANOUT_CONF_WORD, 0, 0, "\"on\" or \"off\"" } },
 
-    { 0, NULL, 0, 0, 0, NULL, NULL }
+    { 0, NULL, NULL, { 0, 0, 0, NULL } }
 };
 
 
@@ -481,12 +472,13 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
             continue;
         }
 
-        n = parameter_value(p, &s);
+        n = p->words ? word_value(p->words, &s)
+                     : fanout_conf_value(&p->range, &s);
 
-        if (n < p->min || n > p->max) {
+        if (n == NGX_ERROR) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid \"%V\": %s is needed",
-                               value, p->needed);
+                               value, p->range.needed);
             return NGX_CONF_ERROR;
         }
 
@@ -513,36 +505,7 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
 }
 
 
-/* NGX_ERROR, which is below all that may be, if it is none */
-
-static int64_t
-parameter_value(const parameter_t *p, ngx_str_t *s)
-{
-    ngx_int_t  n;
-
-    switch (p->unit) {
-
-    case UNIT_NUMBER:
-        return ngx_atoi(s->data, s->len);
-
-    case UNIT_SIZE:
-        return ngx_parse_size(s);
-
-    case UNIT_SEC:
-        return ngx_parse_time(s, 1);
-
-    case UNIT_MINUTE:
-        n = ngx_parse_time(s, 1);
-        return n % 60 == 0 ? n : NGX_ERROR;
-
-    case UNIT_MSEC:
-        return ngx_parse_time(s, 0);
-
-    default:
-        return word_value(p->words, s);
-    }
-}
-
+/* NGX_ERROR if it is none */
 
 static int64_t
 word_value(const word_t *word, ngx_str_t *s)

@@ -30,14 +30,59 @@ static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
     ngx_http_fanout_loc_conf_t *conf);
 
 
-static ngx_conf_post_t  size_post = { ngx_http_fanout_check_size };
-static ngx_conf_post_t  number_post = { ngx_http_fanout_check_number };
-static ngx_conf_post_t  time_post = { ngx_http_fanout_check_time };
-static ngx_conf_post_t  pause_post = { ngx_http_fanout_check_pause };
-static ngx_conf_post_t  resume_post = { ngx_http_fanout_check_resume };
-static ngx_conf_post_t  ratio_post = { ngx_http_fanout_check_ratio };
-static ngx_conf_post_t  level_post = { ngx_http_fanout_check_level };
-static ngx_conf_post_t  window_post = { ngx_http_fanout_check_window };
+/* what the values of directives may be */
+
+#define DAY  (24 * 3600 * 1000)
+#define GB   (1024 * 1024 * 1024)
+
+static fanout_conf_range_t  number_range = {
+    FANOUT_CONF_NUMBER, 1, NGX_HTTP_FANOUT_NUMBER, "a number from 1 to 1000000"
+};
+
+static fanout_conf_range_t  sessions_range = {
+    FANOUT_CONF_NUMBER, 0, NGX_HTTP_FANOUT_NUMBER, "a number from 0 to 1000000"
+};
+
+static fanout_conf_range_t  batch_range = {
+    FANOUT_CONF_NUMBER, 1, NGX_HTTP_FANOUT_ZONE_BATCH, "a number from 1 to 64"
+};
+
+static fanout_conf_range_t  ratio_range = {
+    FANOUT_CONF_NUMBER, 0, 1032, "a number from 0 to 1032"  /* zlib's best */
+};
+
+static fanout_conf_range_t  level_range = {
+    FANOUT_CONF_NUMBER, 1, 9, "a number from 1 to 9"
+};
+
+static fanout_conf_range_t  window_range = {
+    FANOUT_CONF_NUMBER, 9, 15, "a number from 9 to 15"
+};
+
+static fanout_conf_range_t  size_range = {
+    FANOUT_CONF_SIZE, 1, GB, "a size from 1 to 1024m"
+};
+
+static fanout_conf_range_t  data_range = {
+    FANOUT_CONF_SIZE, 1, NGX_HTTP_FANOUT_ZONE_DATA,
+    "a size of at least 1 and less than 16m"
+};
+
+static fanout_conf_range_t  member_range = {
+    FANOUT_CONF_SIZE, 1, NGX_HTTP_FANOUT_ZONE_MEMBER, "a size from 1 to 8k"
+};
+
+static fanout_conf_range_t  time_range = {
+    FANOUT_CONF_MSEC, 1, DAY, "a time from 1ms to 1d"
+};
+
+static fanout_conf_range_t  pause_range = {
+    FANOUT_CONF_MSEC, 0, DAY, "a time from 0 to 1d"
+};
+
+static fanout_conf_range_t  resume_range = {
+    FANOUT_CONF_MSEC, 0, 30 * (int64_t) DAY, "a time from 0 to 30d"
+};
 
 
 static ngx_conf_bitmask_t  transports[] = {
@@ -123,10 +168,10 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_sessions_per_user"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, per_user),
-      &number_post },
+      &number_range },
 
     { ngx_string("fanout_sessions_per_address"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -144,10 +189,10 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_presence_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, presence_size),
-      &size_post },
+      &member_range },
 
     { ngx_string("fanout_permit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
@@ -165,80 +210,80 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_ping"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, ping),
-      &pause_post },
+      &pause_range },
 
     { ngx_string("fanout_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, timeout),
-      &time_post },
+      &time_range },
 
     { ngx_string("fanout_send_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, send_timeout),
-      &time_post },
+      &time_range },
 
     { ngx_string("fanout_resume"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, resume),
-      &resume_post },
+      &resume_range },
 
     { ngx_string("fanout_drain"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, drain),
-      &pause_post },
+      &pause_range },
 
     { ngx_string("fanout_buffer"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, buffer),
-      &size_post },
+      &size_range },
 
     { ngx_string("fanout_message_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, message_size),
-      &size_post },
+      &data_range },
 
     { ngx_string("fanout_channels_per_session"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, channels),
-      &number_post },
+      &number_range },
 
     { ngx_string("fanout_sessions"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, sessions),
-      NULL },
+      &sessions_range },
 
     { ngx_string("fanout_batch"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, batch),
-      &number_post },
+      &batch_range },
 
     { ngx_string("fanout_history"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, history),
-      &number_post },
+      &number_range },
 
     { ngx_string("fanout_rate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
@@ -256,17 +301,17 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_retry"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, retry),
-      &time_post },
+      &time_range },
 
     { ngx_string("fanout_poll_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_msec_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, poll_timeout),
-      &time_post },
+      &time_range },
 
     { ngx_string("fanout_deflate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
@@ -277,31 +322,31 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_deflate_ratio"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, deflate_ratio),
-      &ratio_post },
+      &ratio_range },
 
     { ngx_string("fanout_deflate_min_length"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_fanout_main_conf_t, deflate_min),
-      &size_post },
+      &size_range },
 
     { ngx_string("fanout_deflate_level"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_fanout_main_conf_t, deflate_level),
-      &level_post },
+      &level_range },
 
     { ngx_string("fanout_deflate_window"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_fanout_main_conf_t, deflate_window),
-      &window_post },
+      &window_range },
 
     { ngx_string("fanout_log"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
@@ -319,10 +364,10 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_broadcast_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_size_slot,
+      ngx_http_fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_fanout_loc_conf_t, broadcast_size),
-      &size_post },
+      &data_range },
 
       ngx_null_command
 };
@@ -542,35 +587,10 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 static ngx_int_t
 check_limits(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
 {
-    if (conf->presence_size > NGX_HTTP_FANOUT_ZONE_MEMBER) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_presence_size\" must be 8k at most");
-        return NGX_ERROR;
-    }
-
     if (conf->autojoin && conf->autojoin->nelts > conf->channels) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fanout_autojoin\" has more channels than "
                            "\"fanout_channels_per_session\" allows");
-        return NGX_ERROR;
-    }
-
-    if (conf->batch > NGX_HTTP_FANOUT_ZONE_BATCH) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_batch\" must be %d at most",
-                           NGX_HTTP_FANOUT_ZONE_BATCH);
-        return NGX_ERROR;
-    }
-
-    if (conf->message_size > NGX_HTTP_FANOUT_ZONE_DATA) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_message_size\" must be less than 16m");
-        return NGX_ERROR;
-    }
-
-    if (conf->broadcast_size > NGX_HTTP_FANOUT_ZONE_DATA) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"fanout_broadcast_size\" must be less than 16m");
         return NGX_ERROR;
     }
 

@@ -1313,7 +1313,7 @@ subtest 'mistakes in the configuration' => sub {
         [ 'app $nosuch', qr/unknown "nosuch" variable/ ],
         [ 'app x; fanout_broadcast off', qr/is duplicate/ ],
         [ 'off; fanout_broadcast app x', qr/is off here/ ],
-        [ 'app x; fanout_broadcast_size 0', qr/between 1 and 1024m/ ],
+        [ 'app x; fanout_broadcast_size 0', qr/at least 1 and less than 16m/ ],
         [ 'app x; fanout_broadcast_size 16m', qr/less than 16m/ ],
     ) {
         my ($text, $error) = @$case;

@@ -1004,15 +1004,15 @@ subtest 'reload' => sub {
 
 subtest 'mistakes' => sub {
     for ([ 'fanout_deflate yes;', qr/"fanout_deflate" directive/ ],
-         [ 'fanout_deflate_level 0;', qr/"fanout_deflate_level" must be betw/ ],
-         [ 'fanout_deflate_level 10;', qr/"fanout_deflate_level" must be b/ ],
-         [ 'fanout_deflate_level x;', qr/invalid number/ ],
-         [ 'fanout_deflate_window 8;', qr/_window" must be between 9 and 15/ ],
-         [ 'fanout_deflate_window 16;', qr/_window" must be between 9 and 15/ ],
-         [ 'fanout_deflate_ratio 1033;', qr/_ratio" must be between 0 and 1032/ ],
-         [ 'fanout_deflate_ratio -1;', qr/invalid number/ ],
+         [ 'fanout_deflate_level 0;', qr/"0" of "fanout_deflate_level": a number from 1 to 9/ ],
+         [ 'fanout_deflate_level 10;', qr/"10" of "fanout_deflate_level": a number from 1 to 9/ ],
+         [ 'fanout_deflate_level x;', qr/"x" of "fanout_deflate_level": a number from 1 to 9/ ],
+         [ 'fanout_deflate_window 8;', qr/"8" of "fanout_deflate_window": a number from 9 to 15/ ],
+         [ 'fanout_deflate_window 16;', qr/"16" of "fanout_deflate_window": a number from 9 to 15/ ],
+         [ 'fanout_deflate_ratio 1033;', qr/"1033" of "fanout_deflate_ratio": a number from 0 to 1032/ ],
+         [ 'fanout_deflate_ratio -1;', qr/"-1" of "fanout_deflate_ratio": a number from 0/ ],
          [ 'fanout_deflate_min_length 0;', qr/"fanout_deflate_min_length"/ ],
-         [ 'fanout_deflate_min_length x;', qr/invalid value/ ],
+         [ 'fanout_deflate_min_length x;', qr/"x" of "fanout_deflate_min_length": a size from 1/ ],
          [ 'fanout_deflate_level 1; fanout_deflate_level 2;', qr/duplicate/ ],
          [ 'server { fanout_deflate_level 2; }', qr/not allowed here/ ])
     {

@@ -379,7 +379,8 @@ parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_http_fanout_eventlog_t *log,
 
         if (*size == NGX_ERROR || *size == 0 || *size > 64 * 1024 * 1024) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid buffer size \"%V\"", &s);
+                               "invalid \"%V\": a size from 1 to 64m is needed",
+                               value);
             return NGX_CONF_ERROR;
         }
 
@@ -393,7 +394,8 @@ parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_http_fanout_eventlog_t *log,
             || *flush > 24 * 3600 * 1000)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid flush time \"%V\"", &s);
+                               "invalid \"%V\": a time from 1ms to 1d is needed",
+                               value);
             return NGX_CONF_ERROR;
         }
 
