@@ -122,6 +122,23 @@ subtest 'address=100%' => sub {
     my ($held, $r) = fill('/all', @mallory);
 
     is(code($r), 'zone_full', 'one may have all there is');
+    like($r->{error}{message}, qr/^the share of the zone for sessions is full: fanout_zone sessions=$/,
+         'and is told of what there is no more');
+
+    my $http = $nginx->http(@mallory);
+    my $poll;
+
+    # a seat was refused: there may be room for one identity or the other
+
+    for (1 .. 20) {
+        $poll = $http->get('/all?poll=1&timeout=0&session=1&channel=room:1',
+                           headers => { 'X-Requested-With' => 'test' });
+        last if $poll->{status} == 507;
+    }
+
+    is($poll->{status}, 507, 'a poll is refused as well');
+    like($poll->{body}, qr/the share of the zone for sessions is full: fanout_zone sessions=/,
+         'with the same message');
 };
 
 

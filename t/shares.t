@@ -63,6 +63,14 @@ while ($n < 12_000 && !$full) {
 
 ok($full, 'keys come to an end');
 
+my $refused = post('room:a', 1, 'Fanout-Key' => 'one too many');
+
+is($refused->{status}, 507, 'one alone is refused as well');
+is($refused->json->{error}{message},
+   'the share of the zone for keys is full: fanout_zone keys=', 'and told why');
+ok($nginx->wait_log(qr/\[warn\].*fanout refused an operation on zone "app": the share of the zone for keys is full/),
+   'so is the log');
+
 my $shares = status()->{zone}{shares};
 
 ok($shares->{keys}{refused} > 0, 'which is counted');

@@ -41,7 +41,7 @@ static ngx_int_t native_encode(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch, ngx_http_fanout_entry_t *e,
     ngx_http_fanout_frame_t *f);
 static void native_close(ngx_http_fanout_session_t *s);
-static void give_up(ngx_http_fanout_session_t *s, ngx_uint_t code,
+static void give_up(ngx_http_fanout_session_t *s, ngx_http_fanout_error_e error,
     const char *reason);
 static void native_closing(ngx_http_fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
@@ -53,7 +53,7 @@ static ngx_uint_t take_up(ngx_http_fanout_session_t *s,
     ngx_http_fanout_identity_t *id);
 static void add(ngx_http_fanout_session_t *s);
 static void identify(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
-static void refuse_full(ngx_http_fanout_session_t *s);
+static void refuse_full(ngx_http_fanout_session_t *s, int rc);
 static void leave_forbidden(ngx_http_fanout_session_t *s);
 static void renew_info(ngx_http_fanout_session_t *s);
 static ngx_int_t take_info(ngx_http_fanout_session_t *s,
@@ -258,7 +258,7 @@ take_up(ngx_http_fanout_session_t *s, ngx_http_fanout_identity_t *id)
         return 1;
 
     case NGX_HTTP_FANOUT_ZONE_FULL:
-        refuse_full(s);
+        refuse_full(s, NGX_HTTP_FANOUT_ZONE_FULL);
         return 1;
 
     default:
@@ -273,6 +273,7 @@ take_up(ngx_http_fanout_session_t *s, ngx_http_fanout_identity_t *id)
 static void
 add(ngx_http_fanout_session_t *s)
 {
+    int                      rc;
     uint64_t                 secret[2];
     ngx_http_fanout_hub_t   *hub;
     ngx_http_fanout_zstr_t   user, info;
@@ -290,10 +291,11 @@ add(ngx_http_fanout_session_t *s)
     info.data = s->info.data;
     info.len = s->info.len;
 
-    switch (ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user,
-                                         &info, s->conf->per_user,
-                                         &s->identity_ref))
-    {
+    rc = ngx_http_fanout_identity_add(&hub->zone, &s->identity, &user, &info,
+                                      s->conf->per_user, &s->identity_ref);
+
+    switch (rc) {
+
     case NGX_HTTP_FANOUT_ZONE_OK:
         return;
 
@@ -310,7 +312,7 @@ add(ngx_http_fanout_session_t *s)
         }
 
         s->identity_ref = 0;
-        give_up(s, 4429, "fanout_sessions_per_user");
+        give_up(s, NGX_HTTP_FANOUT_E_TOO_MANY, "fanout_sessions_per_user");
         return;
 
     case NGX_HTTP_FANOUT_ZONE_MANY:
@@ -327,11 +329,11 @@ add(ngx_http_fanout_session_t *s)
         }
 
         s->identity_ref = 0;
-        give_up(s, 4429, "fanout_zone address=");
+        give_up(s, NGX_HTTP_FANOUT_E_TOO_MANY, "fanout_zone address=");
         return;
 
     default:
-        refuse_full(s);
+        refuse_full(s, rc);
     }
 }
 
@@ -414,7 +416,7 @@ renew_info(ngx_http_fanout_session_t *s)
                                        &s->identity, &info)
         == NGX_HTTP_FANOUT_ZONE_FULL)
     {
-        ngx_http_fanout_count(s->hub, zone_full);
+        (void) ngx_http_fanout_hub_full(s->hub);
         ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
                       "fanout_user_info of a session that was resumed stays "
                       "as it was: the zone is full");
@@ -428,18 +430,21 @@ renew_info(ngx_http_fanout_session_t *s)
  * others. */
 
 static void
-give_up(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
+give_up(ngx_http_fanout_session_t *s, ngx_http_fanout_error_e error,
+    const char *reason)
 {
     ngx_msec_t  ms;
+    ngx_uint_t  code;
 
     ms = s->conf->retry;
     ms += (ngx_msec_t) ngx_random() % (ms / 2 + 1);
 
     s->again = ms;
-    s->refused = code == 4429 ? NGX_HTTP_FANOUT_E_TOO_MANY
-                              : NGX_HTTP_FANOUT_E_ZONE_FULL;
+    s->refused = error;
+    code = 1013;
 
-    if (code == 4429) {
+    if (error == NGX_HTTP_FANOUT_E_TOO_MANY) {
+        code = 4429;
         s->why = reason;
     }
 
@@ -452,11 +457,18 @@ give_up(ngx_http_fanout_session_t *s, ngx_uint_t code, const char *reason)
 
 
 static void
-refuse_full(ngx_http_fanout_session_t *s)
+refuse_full(ngx_http_fanout_session_t *s, int rc)
 {
-    ngx_http_fanout_count(s->hub, zone_full);
+    ngx_http_fanout_error_e  error;
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_FULL) {
+        s->hub->zone.full = NGX_HTTP_FANOUT_FULL_ZONE;
+    }
+
+    error = ngx_http_fanout_hub_full(s->hub);
+
     s->identity_ref = 0;
-    give_up(s, 1013, "zone_full");
+    give_up(s, error, (char *) ngx_http_fanout_errors[error].text.data);
 }
 
 

@@ -748,11 +748,11 @@ ngx_http_fanout_api_purge(ngx_http_fanout_api_t *api,
 
     ngx_http_fanout_hub_kick(api->hub);
 
-    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
-        if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
-            ngx_http_fanout_count(api->hub, zone_full);
-        }
+    if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
+        return ngx_http_fanout_hub_full(api->hub);
+    }
 
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
         return zone_error(api, &op->channel, rc);
     }
 

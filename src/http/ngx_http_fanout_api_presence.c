@@ -732,8 +732,7 @@ end_clients(ngx_http_fanout_api_t *api, uint64_t *clients, ngx_uint_t n)
                                                  NGX_HTTP_FANOUT_API_KICKED);
 
         if (rc == NGX_HTTP_FANOUT_ZONE_FULL) {
-            ngx_http_fanout_count(api->hub, zone_full);
-            error = NGX_HTTP_FANOUT_E_ZONE_FULL;
+            error = ngx_http_fanout_hub_full(api->hub);
             break;
         }
 

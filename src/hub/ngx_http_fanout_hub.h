@@ -362,7 +362,15 @@ typedef enum {
     NGX_HTTP_FANOUT_E_REFUSED,
     NGX_HTTP_FANOUT_E_HOOK_FAILED,
     NGX_HTTP_FANOUT_E_BUSY,
-    NGX_HTTP_FANOUT_E_ADDRESS_FULL
+    NGX_HTTP_FANOUT_E_ADDRESS_FULL,
+
+    /* as ZONE_FULL, of a share of the zone, by its number, and of what a class
+     * of channels may have of it */
+
+#define NGX_HTTP_FANOUT_SHARE(name, text)  NGX_HTTP_FANOUT_E_FULL_##name,
+    NGX_HTTP_FANOUT_SHARES(NGX_HTTP_FANOUT_SHARE)
+#undef NGX_HTTP_FANOUT_SHARE
+    NGX_HTTP_FANOUT_E_FULL_CLASS
 } ngx_http_fanout_error_e;
 
 typedef struct {
@@ -372,6 +380,11 @@ typedef struct {
 } ngx_http_fanout_error_t;
 
 extern ngx_http_fanout_error_t  ngx_http_fanout_errors[];
+
+/* Whether an error is zone_full. */
+#define ngx_http_fanout_full(error)                                           \
+    ((error) == NGX_HTTP_FANOUT_E_ZONE_FULL                                   \
+     || (error) > NGX_HTTP_FANOUT_E_ADDRESS_FULL)
 
 
 /* life: called in the worker, see the module's process hooks */
@@ -412,6 +425,10 @@ void ngx_http_fanout_hub_counted(ngx_http_fanout_hub_t *hub,
 
 
 /* operations; names must have been validated */
+
+/* The error of the zone's last FULL, by the share that it was for; counted, and
+ * logged. */
+ngx_http_fanout_error_e ngx_http_fanout_hub_full(ngx_http_fanout_hub_t *hub);
 
 /*
  * Appends n messages to a channel under its policy, all or none.  The

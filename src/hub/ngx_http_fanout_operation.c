@@ -23,8 +23,7 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("not_found"), 404, ngx_string("there is no such channel") },
     { ngx_string("conflict"), 409, ngx_string("the condition does not hold") },
     { ngx_string("rate_limited"), 429, ngx_string("too many commands") },
-    { ngx_string("zone_full"), 507,
-      ngx_string("the zone is full, or a share of it") },
+    { ngx_string("zone_full"), 507, ngx_string("the zone is full") },
     { ngx_string("internal"), 500, ngx_string("internal error") },
     { ngx_string("channel_full"), 409,
       ngx_string("the channel has all members it may have") },
@@ -38,7 +37,20 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
       ngx_string("the worker holds all the output it may: try again later") },
     { ngx_string("too_many"), 429,
       ngx_string("the clients of this address hold all that they may: "
-                 "\"fanout_zone address=\"") }
+                 "\"fanout_zone address=\"") },
+
+    /* without quotes, as such a text goes into JSON as it is */
+
+#define NGX_HTTP_FANOUT_SHARE(name, text)                                     \
+    { ngx_string("zone_full"), 507,                                           \
+      ngx_string("the share of the zone for " #name " is full: "              \
+                 "fanout_zone " #name "=") },
+    NGX_HTTP_FANOUT_SHARES(NGX_HTTP_FANOUT_SHARE)
+#undef NGX_HTTP_FANOUT_SHARE
+
+    { ngx_string("zone_full"), 507,
+      ngx_string("larger than what these channels may have of the zone: "
+                 "fanout_channel share=") }
 };
 
 
@@ -61,6 +73,33 @@ static ngx_uint_t goes_on(ngx_http_fanout_subscription_t *sub,
 
 
 /* operations */
+
+ngx_http_fanout_error_e
+ngx_http_fanout_hub_full(ngx_http_fanout_hub_t *hub)
+{
+    ngx_str_t                *text;
+    ngx_http_fanout_error_e   error;
+
+    error = hub->zone.full == NGX_HTTP_FANOUT_FULL_ZONE
+            ? NGX_HTTP_FANOUT_E_ZONE_FULL
+            : hub->zone.full == NGX_HTTP_FANOUT_FULL_CLASS
+            ? NGX_HTTP_FANOUT_E_FULL_CLASS
+            : NGX_HTTP_FANOUT_E_FULL_channels + hub->zone.full;
+    text = &ngx_http_fanout_errors[error].text;
+
+    ngx_http_fanout_count(hub, zone_full);
+
+    if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_WARN, &hub->app->name,
+                                              (char *) text->data))
+    {
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "fanout refused an operation on zone \"%V\": %V",
+                      &hub->app->name, text);
+    }
+
+    return error;
+}
+
 
 ngx_int_t
 ngx_http_fanout_hub_name(ngx_str_t *name)
@@ -154,8 +193,7 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
         return NGX_HTTP_FANOUT_E_NONE;
 
     case NGX_HTTP_FANOUT_ZONE_FULL:
-        ngx_http_fanout_count(hub, zone_full);
-        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+        return ngx_http_fanout_hub_full(hub);
 
     case NGX_HTTP_FANOUT_ZONE_CONFLICT:
         return NGX_HTTP_FANOUT_E_CONFLICT;
@@ -196,8 +234,7 @@ ngx_http_fanout_hub_signal(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
         return NGX_HTTP_FANOUT_E_NONE;
 
     case NGX_HTTP_FANOUT_ZONE_FULL:
-        ngx_http_fanout_count(hub, zone_full);
-        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+        return ngx_http_fanout_hub_full(hub);
 
     case NGX_HTTP_FANOUT_ZONE_LARGE:
         return NGX_HTTP_FANOUT_E_TOO_LARGE;
@@ -236,8 +273,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
         ch = channel_open(hub, channel);
 
         if (ch == NULL) {
-            ngx_http_fanout_count(hub, zone_full);
-            return NGX_HTTP_FANOUT_E_ZONE_FULL;
+            return ngx_http_fanout_hub_full(hub);
         }
     }
 
@@ -508,6 +544,8 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 {
     ngx_http_fanout_channel_t    *ch;
     ngx_http_fanout_zone_join_t   j;
+
+    hub->zone.full = NGX_HTTP_FANOUT_FULL_ZONE;
 
     ch = ngx_calloc(sizeof(ngx_http_fanout_channel_t) + name->len,
                     ngx_cycle->log);

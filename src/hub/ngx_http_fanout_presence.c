@@ -513,8 +513,7 @@ refused(ngx_http_fanout_hub_t *hub, int rc)
     switch (rc) {
 
     case NGX_HTTP_FANOUT_ZONE_FULL:
-        ngx_http_fanout_count(hub, zone_full);
-        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+        return ngx_http_fanout_hub_full(hub);
 
     case NGX_HTTP_FANOUT_ZONE_MANY:
         ngx_http_fanout_count(hub, address_held);

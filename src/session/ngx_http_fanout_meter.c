@@ -273,8 +273,7 @@ meter_count(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
         return NGX_HTTP_FANOUT_E_TOO_MANY;
 
     case NGX_HTTP_FANOUT_ZONE_FULL:
-        ngx_http_fanout_count(hub, zone_full);
-        return NGX_HTTP_FANOUT_E_ZONE_FULL;
+        return ngx_http_fanout_hub_full(hub);
 
     default:
         return NGX_HTTP_FANOUT_E_INTERNAL;

@@ -17,6 +17,7 @@
 
 
 static int ensure(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n);
+static int full(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n);
 static int yield(ngx_http_fanout_zone_t *z);
 static int over(const fanout_shm_t *shm, uint32_t class, uint32_t n);
 static int make_room(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n);
@@ -66,10 +67,9 @@ ensure(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
     /* what can't be had is not worth what would be evicted for it */
 
     if (n > fanout_share_attainable(shm, class)
-        || (class != FANOUT_CLASSES && n > shm->classes[class].max))
+        || fanout_class_exceeds(shm, class, n))
     {
-        fanout_set(z, shm->full, shm->full + 1);
-        return NGX_HTTP_FANOUT_ZONE_FULL;
+        return full(z, class, n);
     }
 
     while (shm->nfree < n || over(shm, class, n)) {
@@ -77,8 +77,7 @@ ensure(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
         if (over(shm, class, n) ? !evict_class(z, class)
                                 : !make_room(z, class, n))
         {
-            fanout_set(z, shm->full, shm->full + 1);
-            return NGX_HTTP_FANOUT_ZONE_FULL;
+            return full(z, class, n);
         }
 
         fanout_commit(z);
@@ -88,8 +87,7 @@ ensure(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
         }
 
         step = 0;
-        rc = ++turn == FANOUT_ENSURE_TURNS ? NGX_HTTP_FANOUT_ZONE_FULL
-                                           : yield(z);
+        rc = ++turn == FANOUT_ENSURE_TURNS ? full(z, class, n) : yield(z);
 
         if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
             return rc;
@@ -97,6 +95,21 @@ ensure(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+static int
+full(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t n)
+{
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    z->full = fanout_class_exceeds(shm, class, n) ? NGX_HTTP_FANOUT_FULL_CLASS
+                                                  : NGX_HTTP_FANOUT_FULL_ZONE;
+    fanout_set(z, shm->full, shm->full + 1);
+
+    return NGX_HTTP_FANOUT_ZONE_FULL;
 }
 
 

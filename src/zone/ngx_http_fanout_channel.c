@@ -324,6 +324,7 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     channel = 0;
 
     if (z->slot == -1) {
+        z->full = NGX_HTTP_FANOUT_FULL_ZONE;
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 

@@ -69,6 +69,7 @@ ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
     *refp = 0;
 
     if (z->slot == -1) {
+        z->full = NGX_HTTP_FANOUT_FULL_ZONE;
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 
@@ -196,6 +197,7 @@ ngx_http_fanout_identity_resume(ngx_http_fanout_zone_t *z,
     *refp = 0;
 
     if (z->slot == -1) {
+        z->full = NGX_HTTP_FANOUT_FULL_ZONE;
         return NGX_HTTP_FANOUT_ZONE_FULL;
     }
 

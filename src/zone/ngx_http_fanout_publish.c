@@ -599,12 +599,17 @@ stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
 static int
 too_much(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t total)
 {
-    int  much;
+    int  much, exceeds;
 
     (void) fanout_enter(z);
 
-    much = total > fanout_share_attainable(z->shm, class)
-           || total > z->shm->classes[class].max;
+    exceeds = fanout_class_exceeds(z->shm, class, total);
+    much = exceeds || total > fanout_share_attainable(z->shm, class);
+
+    if (much) {
+        z->full = exceeds ? NGX_HTTP_FANOUT_FULL_CLASS
+                          : NGX_HTTP_FANOUT_FULL_ZONE;
+    }
 
     fanout_leave(z);
 

@@ -140,6 +140,7 @@ fanout_share_claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
     }
 
     fanout_set(z, shm->refused[share], shm->refused[share] + 1);
+    z->full = share;
 
     return NGX_HTTP_FANOUT_ZONE_FULL;
 }

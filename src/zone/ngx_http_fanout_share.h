@@ -77,6 +77,13 @@ uint32_t fanout_share_excess(fanout_shm_t *shm, unsigned share);
  * (CLASSES), by evicting all that may be. */
 uint32_t fanout_share_attainable(fanout_shm_t *shm, uint32_t class);
 
+/* Whether n blocks are more than a class (CLASSES: none) may ever have. */
+static inline int
+fanout_class_exceeds(const fanout_shm_t *shm, uint32_t class, uint32_t n)
+{
+    return class != FANOUT_CLASSES && n > shm->classes[class].max;
+}
+
 /* The class furthest above its guarantee that has something to evict, with n
  * blocks more in one of them (CLASSES: in none); CLASSES if there is none. */
 uint32_t fanout_class_worst(fanout_shm_t *shm, uint32_t class, uint32_t n);

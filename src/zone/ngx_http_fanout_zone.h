@@ -304,6 +304,11 @@ typedef enum {
     NGX_HTTP_FANOUT_NSHARES
 } ngx_http_fanout_share_e;
 
+/* what the last FULL was for, beside these */
+
+#define NGX_HTTP_FANOUT_FULL_ZONE   NGX_HTTP_FANOUT_NSHARES
+#define NGX_HTTP_FANOUT_FULL_CLASS  (NGX_HTTP_FANOUT_NSHARES + 1)
+
 /* guaranteed, and at most: in parts of WHOLE */
 
 typedef struct {
@@ -336,6 +341,8 @@ typedef struct {
     uint32_t                    generation; /* of this process's
                                                configuration, 0: unknown */
     uint32_t                    work;       /* done in this section */
+    uint32_t                    full;       /* the share that the last FULL
+                                               was for, or FULL_* */
     uint64_t                    touched;    /* bytes, from the start */
     unsigned                    self_woken:1;  /* own slot has work */
 } ngx_http_fanout_zone_t;
