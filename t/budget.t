@@ -90,6 +90,14 @@ END
             fanout app;
             fanout_budget address commands=10/s sessions=off burst=60s;
         }
+        location /beginuser {
+            fanout app;
+            fanout_budget user sessions=1/s burst=3s;
+        }
+        location /seats {
+            fanout app;
+            fanout_sessions_per_user 2;
+        }
         location /begin {
             fanout app;
             fanout_budget address sessions=1/s burst=3s;
@@ -518,6 +526,58 @@ subtest 'sessions begun' => sub {
     my $back = $nginx->native(path => '/begin', @from, resume => $token,
                               expect => undef);
     is($back->status, 101, 'who comes back begins none');
+};
+
+
+# What any page can make a browser send has no header that tells whose it is.
+
+subtest 'images of a foreign page' => sub {
+    my %site = ('Sec-Fetch-Site' => 'same-origin');
+    my @held;
+
+    my $begin = sub {
+        my ($path, %headers) = @_;
+        push @held, $nginx->http;
+        return $held[-1]->start('GET', $path, headers => \%headers)->{status};
+    };
+
+    my $first = sub {
+        my ($path, %headers) = @_;
+        push @held, $nginx->http;
+        $held[-1]->start('GET', $path, headers => \%headers);
+        return $held[-1]->next_event(10);
+    };
+
+    my $path = '/beginuser?user=ann&channel=a';
+
+    ok((grep { $begin->($path) == 429 } 1 .. 10), 'streams have a budget');
+    is($begin->($path, %site), 200, 'a stream of a page of the site');
+    is($nginx->native(path => $path, expect => undef)->status, 101,
+       'a WebSocket of the user');
+    ok((grep { $begin->($path, %site) == 429 } 1 .. 10),
+       'streams of the site have the budget of the user');
+    is($nginx->native(path => $path, expect => undef)->status, 429,
+       'as its WebSockets have');
+
+    $path = '/user?user=eve&channel=a&poll=1&timeout=0';
+
+    ok((grep { $begin->($path) == 429 } 1 .. 100), 'polls have a budget');
+    is($begin->($path, Referer => 'http://localhost/x'), 200,
+       'a poll of a page of the site');
+    is($nginx->http->post('/user?user=eve', '{"id":1,"op":"ping"}',
+                          headers => { 'Content-Type' => 'application/json' })
+                   ->{status},
+       200, 'a POST of the user');
+
+    $path = '/seats?user=joy&channel=a';
+
+    $first->($path) for 1 .. 2;
+    like($first->($path)->{data}, qr/"too_many"/, 'streams have places');
+
+    my @ws = map { $nginx->native(path => $path) } 1 .. 2;
+    ok($ws[1]->cmd('ping')->{ok}, 'of which WebSockets of the user lose none');
+    like($first->($path, %site)->{data}, qr/"too_many"/,
+         'a stream of the site takes one of those');
 };
 
 

@@ -343,7 +343,7 @@ subtest 'a page may read why it was refused' => sub {
 
     my $hold = sub {
         my $h = Fanout::HTTP->new(port => $nginx->port);
-        $h->start(GET => $_[0], headers => { Cookie => 'sid=u' });
+        $h->start(GET => $_[0], headers => { %page, Cookie => 'sid=u' });
         return $h;
     };
 
@@ -409,7 +409,7 @@ subtest 'a page may read why it was refused' => sub {
     is($full->next_push->{closing}{code}, 'too_many', 'WebSocket: why');
     is($full->wait_close, 4429, 'closed');
 
-    my $r = ask(GET => '/one?channel=a', { Cookie => 'sid=u' });
+    my $r = ask(GET => '/one?channel=a', { %page, Cookie => 'sid=u' });
     is($r->{status}, 200, 'EventSource gives up for good by anything else');
     like($r->{headers}{'content-type'}, qr{^text/event-stream}, 'a stream');
     like($r->{body}, qr/^retry: \d+\ndata: (\{.*\})\n\n\z/, 'that ends');

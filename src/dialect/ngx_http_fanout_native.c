@@ -283,7 +283,13 @@ add(ngx_http_fanout_session_t *s)
     secret[0] = ngx_http_fanout_random();
     secret[1] = ngx_http_fanout_random();
 
-    s->identity.client = ngx_http_fanout_random();
+    s->identity.client = ngx_http_fanout_random()
+                         & ~NGX_HTTP_FANOUT_CLIENT_FOREIGN;
+
+    if (s->meter.foreign) {
+        s->identity.client |= NGX_HTTP_FANOUT_CLIENT_FOREIGN;
+    }
+
     ngx_memcpy(s->identity.secret, secret, sizeof(secret));
 
     user.data = s->user.data;

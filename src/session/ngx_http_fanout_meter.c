@@ -15,6 +15,9 @@
 #define NGX_HTTP_FANOUT_TELL_COMMANDS  (16 * NGX_HTTP_FANOUT_COST)
 #define NGX_HTTP_FANOUT_TELL_BYTES     16384
 
+/* what makes another of the hash of a user */
+#define NGX_HTTP_FANOUT_FOREIGN        0xc2b2ae3d27d4eb4fULL
+
 
 static void meter_address(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_meter_t *m);
@@ -72,6 +75,12 @@ ngx_http_fanout_meter_admit(ngx_http_request_t *r,
     if (user->len) {
         m->user = ngx_http_fanout_zone_hash(&hub->zone, user->data,
                                             user->len);
+
+        if (what & NGX_HTTP_FANOUT_ADMIT_FOREIGN) {
+            /* a budget of their own, so that the user keeps its own */
+            m->user ^= NGX_HTTP_FANOUT_FOREIGN;
+            m->foreign = 1;
+        }
     }
 
     n = meter_budgets(conf, m, b);

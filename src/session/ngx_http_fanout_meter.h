@@ -67,6 +67,9 @@ typedef struct {
                                                    than the address */
     uint8_t                          forwarded; /* the request says that it
                                                    passed a proxy */
+    uint8_t                          foreign;   /* any page may have sent it:
+                                                   user is another than the
+                                                   user's */
     ngx_msec_t                       at;        /* so many tokens then */
     uint64_t                         spent[NGX_HTTP_FANOUT_METERED];
                                                 /* not told to the zone yet */
@@ -103,6 +106,8 @@ typedef struct {
 #define NGX_HTTP_FANOUT_ADMIT_STAYS     0x02    /* it is counted by address */
 #define NGX_HTTP_FANOUT_ADMIT_READS     0x04    /* it is told of the time
                                                    before */
+#define NGX_HTTP_FANOUT_ADMIT_FOREIGN   0x08    /* any page may have sent it in
+                                                   the name of its user */
 
 /*
  * For a request that is to become a session of a location: m is the meter that

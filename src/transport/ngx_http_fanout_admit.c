@@ -97,6 +97,12 @@ admit_what(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     if (t & (NGX_HTTP_FANOUT_SSE|NGX_HTTP_FANOUT_POLL)) {
         what |= NGX_HTTP_FANOUT_ADMIT_READS;
+
+        if (user->len
+            && !ngx_http_fanout_origin_proved(r, &conf->origins))
+        {
+            what |= NGX_HTTP_FANOUT_ADMIT_FOREIGN;
+        }
     }
 
     if (t == NGX_HTTP_FANOUT_POLL

@@ -844,9 +844,11 @@ void fanout_user_join(ngx_http_fanout_zone_t *z, fanout_ref_t identity,
     uint64_t hash, const ngx_http_fanout_zstr_t *name);
 void fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity);
 
-/* How many clients the user has, without those that ended; at most max. */
+/* How many clients the user has that are FOREIGN as client is, or not, without
+ * those that ended; at most max, and if it has fewer than max of both kinds,
+ * of both. */
 uint32_t fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
-    uint32_t max);
+    uint64_t client, uint32_t max);
 
 /* Copies the name into buf of 255 bytes; the length, 0 for no user. */
 size_t fanout_user_name(ngx_http_fanout_zone_t *z, fanout_ref_t ref,

@@ -178,7 +178,7 @@ too_many(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
 
     ref = fanout_user_find(z, id->user);
 
-    return ref && fanout_user_clients(z, ref, max) == max;
+    return ref && fanout_user_clients(z, ref, id->client, max) == max;
 }
 
 

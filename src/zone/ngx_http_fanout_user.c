@@ -156,7 +156,8 @@ fanout_user_part(ngx_http_fanout_zone_t *z, fanout_ref_t identity)
 
 
 uint32_t
-fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t max)
+fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint64_t client, uint32_t max)
 {
     uint32_t            n;
     fanout_user_t      *u;
@@ -172,7 +173,8 @@ fanout_user_clients(ngx_http_fanout_zone_t *z, fanout_ref_t ref, uint32_t max)
 
     for (ref = u->identities; ref && n < max; ref = e->user_next) {
         e = fanout_identity(z, ref);
-        n += e->state != FANOUT_ID_ENDED;
+        n += e->state != FANOUT_ID_ENDED
+             && ((e->client ^ client) & NGX_HTTP_FANOUT_CLIENT_FOREIGN) == 0;
     }
 
     return n;

@@ -850,9 +850,13 @@ typedef struct {
 
 #define NGX_HTTP_FANOUT_ZONE_INFO  4096     /* most bytes of info */
 
+/* a bit of the client's number: any page may have begun it in the name of its
+ * user, so that it takes no place of the user's other clients */
+#define NGX_HTTP_FANOUT_CLIENT_FOREIGN  0x8000000000000000ULL
+
 /* Registers a live session; user (at most 255 bytes) and info may be empty.
  * FULL; MANY if its address holds too much; CONFLICT if the user has max
- * clients already (0: any). */
+ * clients already (0: any) that are FOREIGN as this one is, or not. */
 int ngx_http_fanout_identity_add(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_identity_t *id, const ngx_http_fanout_zstr_t *user,
     const ngx_http_fanout_zstr_t *info, uint32_t max, uint32_t *ref);
