@@ -21,8 +21,9 @@ static void check_linger(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     ngx_str_t *location);
 static void check_guard(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     ngx_http_core_loc_conf_t *clcf);
-static ngx_uint_t is_configured(ngx_conf_t *cf, void **loc_conf,
-    const char *name);
+static void check_reached(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_core_loc_conf_t *clcf);
+static const char *handler_name(ngx_http_fanout_loc_conf_t *conf);
 static ngx_uint_t is_local(ngx_conf_t *cf);
 static ngx_uint_t is_loopback(struct sockaddr *sockaddr);
 static ngx_uint_t is_regex(ngx_str_t *pattern);
@@ -45,9 +46,7 @@ fanout_conf_check_location(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"%s\" conflicts with another handler in location "
                       "\"%V\"",
-                      conf->app ? "fanout" : conf->api ? "fanout_api"
-                                                       : "fanout_status",
-                      &clcf->name);
+                      handler_name(conf), &clcf->name);
         return NGX_ERROR;
     }
 
@@ -123,6 +122,7 @@ fanout_conf_check_merged(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
     }
 
     check_guard(cf, conf, clcf);
+    check_reached(cf, conf, clcf);
 
     if (conf->app == NULL) {
         return NGX_OK;
@@ -264,25 +264,16 @@ check_linger(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
 
 
 /*
- * The HTTP API may do everything, and the status tells everything.  NGINX does
- * not say what guards a location, so it is looked for: what is known of these
- * modules, and addresses that only this machine has.  What else may guard it,
- * as a firewall or ssl_verify_client, "open" stands for.
+ * The HTTP API may do everything, and the status tells everything.  What guards
+ * a location is known of some modules, and of addresses that only this machine
+ * has.  "open" stands for other guards, as a firewall or ssl_verify_client.
  */
 
 static void
 check_guard(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     ngx_http_core_loc_conf_t *clcf)
 {
-    ngx_uint_t            i;
-    const char           *name;
-    ngx_http_conf_ctx_t  *ctx;
-
-    static const char  *guards[] = {
-        "ngx_http_access_module",
-        "ngx_http_auth_basic_module",
-        "ngx_http_auth_request_module"
-    };
+    const char  *name, *why;
 
     if ((conf->api == NULL && conf->status == NULL) || conf->open
         || clcf->internal || clcf->named)
@@ -290,51 +281,68 @@ check_guard(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
         return;
     }
 
-    ctx = cf->ctx;
+    why = fanout_conf_unguarded(cf, clcf);
 
-    for (i = 0; i < sizeof(guards) / sizeof(guards[0]); i++) {
-        if (is_configured(cf, ctx->loc_conf, guards[i])) {
-            return;
-        }
-    }
-
-    if (is_local(cf)) {
+    if (why == NULL || is_local(cf)) {
         return;
     }
 
     name = conf->api ? "fanout_api" : "fanout_status";
 
     ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                  "\"%s\" in location \"%V\" is open to everybody: guard it by "
-                  "\"allow\" and \"deny\", \"auth_basic\" or \"auth_request\", "
-                  "or say \"%s %V open\"", name, &clcf->name, name,
+                  "\"%s\" in location \"%V\" is open to everybody%s: guard it "
+                  "by \"allow\" and \"deny all\", \"auth_basic\" or "
+                  "\"auth_request\", or say \"%s %V open\"", name, &clcf->name,
+                  why, name,
                   conf->api ? &conf->api->name : &conf->status->name);
 }
 
 
-/* The first member of these modules' configuration of a location, which they
- * keep to themselves, is a pointer or a length that is neither 0 nor unset
- * where one of their directives holds.  It is looked at, never followed. */
+/* The phases before the content: their directives keep requests from the
+ * handler without a word. */
 
-static ngx_uint_t
-is_configured(ngx_conf_t *cf, void **loc_conf, const char *name)
+static void
+check_reached(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_core_loc_conf_t *clcf)
 {
-    uintptr_t      first;
-    ngx_uint_t     i;
-    ngx_module_t  *module;
+    void                      **loc_conf;
+    const char                 *name, *where;
+    ngx_http_core_srv_conf_t   *cscf;
 
-    for (i = 0; (module = cf->cycle->modules[i]) != NULL; i++) {
-
-        if (module->type == NGX_HTTP_MODULE
-            && ngx_strcmp(module->name, name) == 0
-            && loc_conf[module->ctx_index])
-        {
-            first = *(uintptr_t *) loc_conf[module->ctx_index];
-            return first != 0 && first != (uintptr_t) -1;
-        }
+    if (conf->handler == NULL) {
+        return;
     }
 
-    return 0;
+    loc_conf = ((ngx_http_conf_ctx_t *) cf->ctx)->loc_conf;
+
+    where = "";
+    name = fanout_conf_diverted(cf, loc_conf);
+
+    if (name == NULL
+        && fanout_conf_is_set(cf, loc_conf, "ngx_http_try_files_module"))
+    {
+        name = "try_files";
+    }
+
+    if (name == NULL && !clcf->named) {
+        where = "the server of ";
+        cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+        name = fanout_conf_diverted(cf, cscf->ctx->loc_conf);
+    }
+
+    if (name) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"%s\" in %slocation \"%V\" comes before \"%s\", which "
+                      "gets no requests", name, where, &clcf->name,
+                      handler_name(conf));
+    }
+}
+
+
+static const char *
+handler_name(ngx_http_fanout_loc_conf_t *conf)
+{
+    return conf->app ? "fanout" : conf->api ? "fanout_api" : "fanout_status";
 }
 
 
@@ -509,7 +517,7 @@ fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
 
     static const char  *rewrite = "ngx_http_rewrite_module";
 
-    if (is_configured(cf, ctx->loc_conf, rewrite)) {
+    if (fanout_conf_is_set(cf, ctx->loc_conf, rewrite)) {
         /* what the server makes of the URI is known at run time only */
         return;
     }
@@ -525,8 +533,8 @@ fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
     }
 
     if (clcf->handler == NULL
-        && !is_configured(cf, clcf->loc_conf, rewrite)
-        && !is_configured(cf, clcf->loc_conf, "ngx_http_try_files_module"))
+        && !fanout_conf_is_set(cf, clcf->loc_conf, rewrite)
+        && !fanout_conf_is_set(cf, clcf->loc_conf, "ngx_http_try_files_module"))
     {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "%V names location \"%V\", which serves files: its "

@@ -55,7 +55,7 @@ my $local = 'listen 127.0.0.1:18999;';
 
 subtest 'who may do everything, and see everything' => sub {
     for my $name (qw( fanout_api fanout_status )) {
-        my $open = qr/"$name" in location "\/x" is open to everybody: .*"$name app open"/;
+        my $open = qr/"$name" in location "\/x" is open to everybody.*: guard .*"$name app open"/;
 
         warned($open, "$far location /x { $name app; }");
         warned($open, "listen 18999; location /x { $name app host=x.test; }");
@@ -64,6 +64,32 @@ subtest 'who may do everything, and see everything' => sub {
         warned($open, "$far location /x { $name app; limit_except GET { deny all; } }");
         warned($open, "$far location /x { $name app; } location /y { allow all; return 204; }");
         warned($open, "$far location /x { $name app; location /x/y { internal; return 204; } }");
+
+        warned("$open", "$far location /x { $name app; $_ }")
+            for 'allow 127.0.0.1;', 'allow 10.0.0.0/8; allow 127.0.0.1;',
+                'allow all;', 'allow all; deny all;', 'deny 10.0.0.1;',
+                'deny 10.0.0.1; allow all;', 'auth_basic off;',
+                'auth_basic off; auth_basic_user_file x;', 'auth_request off;',
+                'satisfy any; allow all; auth_basic x; auth_basic_user_file x;',
+                'auth_basic x;';
+        warned("$open", "$far location /x { $name app; allow all; }", 'deny all;');
+        warned("$open", "$far location /x { $name app; auth_basic off; }",
+               'auth_basic x; auth_basic_user_file x;');
+
+        warned('everybody \(its "allow" and "deny" have no "deny all" at the end\): guard',
+               "$far location /x { $name app; allow 127.0.0.1; }");
+        warned('everybody \("allow all" satisfies "satisfy any"\): guard',
+               "$far location /x { $name app; satisfy any; allow all; auth_basic x;"
+               . ' auth_basic_user_file x; }');
+        warned('everybody \("auth_basic" needs "auth_basic_user_file"\): guard',
+               "$far location /x { $name app; auth_basic x; }");
+
+        silent("$far location /x { $name app; $_ }")
+            for 'allow 127.0.0.1; deny 0.0.0.0/0;', 'allow 127.0.0.1; deny all; allow all;',
+                'auth_basic $arg_x; auth_basic_user_file x;',
+                'satisfy any; allow 10.0.0.1; deny all; auth_basic x; auth_basic_user_file x;',
+                'satisfy any; allow 10.0.0.1; auth_basic x; auth_basic_user_file x;',
+                'allow all; auth_basic x; auth_basic_user_file x;';
 
         silent("$far location /x { $name app open; }");
         silent("$far location /x { $name app host=x.test open; }");
@@ -78,6 +104,46 @@ subtest 'who may do everything, and see everything' => sub {
         silent("$local location /x { $name app; }");
         silent("listen [::1]:18999; location /x { $name app; }");
         silent("listen unix:$dir/s; $local location /x { $name app; }");
+    }
+};
+
+
+# NGINX runs them in phases of their own: the handler is never asked
+
+subtest 'what answers before the handler' => sub {
+    for my $name ('fanout', 'fanout_api', 'fanout_status') {
+        my $x = "$local location /x { $name app;"
+                . ($name eq 'fanout' ? ' fanout_permit all *;' : '');
+
+        my $before = sub { qr/"$_[0]" in location "\/x" comes before "$name"/ };
+
+        warned($before->('return'), "$x $_ }")
+            for 'return 200;', 'return 301 /y;', 'return 200 "a$uri";',
+                'set $a 1; return 204;', 'set $a "x$uri$args-"; return 204;',
+                'if ($arg_a) { return 403; } return 204;',
+                'if ($arg_a = b) { set $c d; } return 204;',
+                'if (-f $uri) { set $c d; } return 204;',
+                'if ($uri ~ ^/(y)) { set $c $1; } return 204;',
+                'if ($uri !~* y$) { set $c "x"; } return 204;',
+                'rewrite ^/y /z$1 last; return 204;', 'rewrite ^/y /z; return 204;',
+                'set $limit_rate 1k; return 204;';
+        warned($before->('rewrite'), "$x $_ }")
+            for 'rewrite ^ /y last;', 'rewrite ^/(.*)$ /y/$1;',
+                'rewrite ^ https://x.test permanent;', 'set $a 1; rewrite .* /y;';
+        warned($before->('try_files'), "$x try_files \$uri =404; }");
+        warned(qr/"return" in the server of location "\/x" comes before "$name"/,
+               "return 301 https://x.test; $x }");
+        warned(qr/"rewrite" in the server of location "\/x" comes before "$name"/,
+               "rewrite ^ https://x.test; $x }");
+
+        silent("$x $_ }")
+            for 'set $a 1;', 'set $a "$uri-$args";', 'if ($arg_a) { return 403; }',
+                'if ($arg_a = b) { return 403; } if ($arg_b) { return 403; }',
+                'rewrite ^ /y break;', 'rewrite ^/y /z last;', 'break; return 204;',
+                'rewrite ^ /y; break;', 'error_page 404 /x; root html;',
+                'location /x/y { return 204; }';
+        silent("if (\$host = y) { return 301 https://x.test; } $x }");
+        silent("$x } location /y { return 204; try_files a =404; }");
     }
 };
 
