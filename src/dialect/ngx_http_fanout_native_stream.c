@@ -115,9 +115,12 @@ static const char *
 stream_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     ngx_uint_t *status)
 {
-    ngx_http_fanout_query_t  q;
+    const char               *why;
+    ngx_http_fanout_query_t   q;
 
-    return ngx_http_fanout_query(r, conf, &q, status);
+    why = ngx_http_fanout_query(r, conf, &q, status);
+
+    return why ? why : ngx_http_fanout_native.accept(r, conf, status);
 }
 
 

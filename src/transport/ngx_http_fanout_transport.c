@@ -454,7 +454,9 @@ ngx_http_fanout_refuse_error(ngx_http_request_t *r,
         if (error == NGX_HTTP_FANOUT_E_RATE_LIMITED) {
             wait = s->meter.wait;
 
-        } else if (ngx_http_fanout_full(error)) {
+        } else if (error == NGX_HTTP_FANOUT_E_ADDRESS_FULL
+                   || ngx_http_fanout_full(error))
+        {
             wait = s->conf->retry;
         }
 
