@@ -102,18 +102,52 @@ look($openapi);
 is_deeply([ codes(@enum) ], \@api, 'in openapi.json');
 
 
-# close codes of our own
+# the status of each, in the table of the source and in that of sessions
 
-my %close = map { $_ => 1 } map { /\b(44\d\d)\b/g } values %source;
+my ($rows) = slurp('src/hub/ngx_http_fanout_operation.c')
+             =~ /ngx_http_fanout_errors\[\] = \{(.*?)\n\};/s;
+my %status = ( unsupported_media_type => { 415 => 1 },
+               unavailable            => { 503 => 1 } );
 
-my $protocol = slurp('docs/protocol.md');
+$status{$1}{$2} = 1 while $rows =~ /ngx_string\("(\w+)"\), (\d+)/g;
+
+is_deeply({ map { my ($code, $all) = split /` \| /; ($code => $all) }
+            $native =~ /^\| `(\w+` \| [\d, ]+) \|/mg },
+          { map { $_ => join ', ', sort keys %{ $status{$_} } }
+            keys %status }, 'the statuses of the codes');
+
+
+# Close codes: those of the protocol's names, and what functions that close are
+# called with. A code that is a variable comes from one of these.
+
+my %named = map { /define (NGX_HTTP_FANOUT_WS_\w+) +(1\d{3})\b/g }
+            slurp('src/transport/ngx_http_fanout_ws.h');
+my %close;
+
+for my $text (values %source) {
+    $close{$_} = 1 for $text =~ /\b(44\d\d)\b/g;
+
+    for my $call ($text =~ /(?:session_close|close_payload|give_up)(\((?:[^()]|(?1))*\))/g,
+                  $text =~ /\b(?:code = |\] = \{ )([\w]+)/g)
+    {
+        $close{$_} = 1 for $call =~ /\b(10[01]\d)\b/g;
+        $close{ $named{$_} } = 1
+            for grep { $named{$_} } $call =~ /\b(NGX_HTTP_FANOUT_WS_\w+)/g;
+    }
+}
+
+# what is never sent, and what only the client says
+
+delete @close{ 1000, 1001, 1005, 1006 };
+
+cmp_ok(scalar keys %close, '>', 10, 'close codes are found: ' . join ' ', sort keys %close);
+
 my $troubles = slurp('docs/troubleshooting.md');
 
-cmp_ok(scalar keys %close, '>', 3, 'close codes are found: ' . join ' ', sort keys %close);
-
-is_deeply([ codes(map { /\b(44\d\d)\b/g } $protocol =~ /^\| ([\d, ]+) \|/mg) ],
-          [ sort keys %close ], 'each is in a table of the protocol');
-is_deeply([ codes($troubles =~ /^## (44\d\d)$/mg) ], [ sort keys %close ],
-          'and among the troubles');
+is_deeply([ codes(section('docs/protocol.md', '### Close codes')
+                  =~ /^\| (\d{4}) \|/mg) ],
+          [ sort keys %close ], 'each is in the table');
+is_deeply([ codes($troubles =~ /^## (44\d\d)$/mg) ],
+          [ grep { /^44/ } sort keys %close ], 'ours among the troubles');
 
 done_testing();

@@ -173,6 +173,54 @@ subtest 'the routes are those of the source' => sub {
 };
 
 
+# What docs/api.md and docs/protocol.md have in tables is the same.
+
+subtest 'the tables of the documentation' => sub {
+    my $api = slurp("$root/docs/api.md");
+    my %all = map { $_ => 1 } qw( 403 500 503 );
+    my (%routes, %codes);
+
+    for ($api =~ /^\| `((?:GET|POST|DELETE) .*) \|$/mg) {
+        my ($route, undef, $statuses) = split / \| /;
+
+        $routes{$route =~ s/`//r =~ s/\b(?:NAME|ID)\b/{name}/r}
+            = join ' ', sort $statuses =~ /\b(\d{3})\b/g;
+    }
+
+    is_deeply({ map { ($_->{method} . ' ' . $_->{path} =~ s{^/}{}r
+                       => join ' ', sort grep { !$all{$_} }
+                               keys %{ $_->{responses} }) }
+                values %operation }, \%routes, 'routes and their statuses');
+
+    for my $op (values %operation) {
+        is(join(' ', grep { !$op->{responses}{$_} } sort keys %all), '',
+           "$op->{operationId}: what every route may answer");
+    }
+
+    for my $to ([ 405, $schema->resolve((values %{ $doc->{paths} })[0]
+                                        {'x-method-not-allowed'}) ],
+                map { my $all = $_->{responses};
+                      map { [ $_, $schema->resolve($all->{$_}) ] } keys %$all }
+                values %operation)
+    {
+        my ($status, $response) = @$to;
+        my $of = $response->{content}{'application/json'}{schema}{allOf}
+            or next;
+
+        $codes{"$status $_"} = 1
+            for @{ $of->[1]{properties}{error}{properties}{code}{enum} };
+    }
+
+    $codes{'400 unknown_op'} = 1;       # only of an operation in a batch
+
+    my %errors = map { my ($status, $text) = split / \| /;
+                       map { ("$status $_" => 1) } $text =~ /`(\w+)`/g }
+                 $api =~ /^\| (\d{3} \| .*? \| .*) \|$/mg;
+
+    is_deeply(\%codes, \%errors, 'codes of errors');
+};
+
+
 # a real server
 
 my $nginx = Fanout::Nginx->start(
