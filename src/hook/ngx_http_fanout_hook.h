@@ -39,8 +39,8 @@ struct ngx_http_fanout_hook_s {
     ngx_uint_t                       batch;     /* things in one call */
     ngx_uint_t                       calls;     /* under way, for a lane of
                                                    publishes */
-    ngx_uint_t                       queue;     /* things that may wait, 0:
-                                                   not said */
+    ngx_uint_t                       queue;     /* queue=, 0: not given */
+    ngx_uint_t                       events;    /* that may wait */
     ngx_msec_t                       retry;     /* the longest wait, 0: not
                                                    said */
     unsigned                         pass:1;    /* publish if it fails */

@@ -377,9 +377,7 @@ ngx_http_fanout_hook_finish(ngx_conf_t *cf, ngx_http_fanout_app_t *app)
     size = app->shm_zone->shm.size;
     most = size / 4 / NGX_HTTP_FANOUT_HOOK_LARGEST;
 
-    if (hook->queue == 0) {
-        hook->queue = ngx_min(10000, most);
-    }
+    hook->events = hook->queue ? hook->queue : ngx_min(10000, most);
 
     if (hook->queue > most) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -133,7 +133,7 @@ ask_for_events(teller_t *t)
     }
 
     ngx_http_fanout_events_ask(&hub->zone, t->hook->mask & 0xff,
-                               t->hook->queue);
+                               t->hook->events);
 
     t->asked = 1;
     t->incarnation = hub->zone.incarnation;
