@@ -287,19 +287,22 @@ subtest 'limits' => sub {
     waits(poll(429, 'too_many', '/user?channel=a&session=1', 'of a user',
                %proof), 'of a user');
     poll(200, undef, '/user?channel=a', 'but without a session');
-    like(stream(200, undef, '/user?channel=a', 'of a user')->{body},
+    like(stream(200, undef, '/user?channel=a', 'of a user', %proof)->{body},
          qr/^data: \{"closing":\{"code":"too_many",/m, 'a stream is told');
 
     # the first one takes what there is
 
     poll(200, undef, '/budget?channel=a&session=1', 'a budget', %proof);
     waits(websocket(429, '/budget', 'a budget'), 'a WebSocket');
-    waits(stream(429, 'rate_limited', '/budget?channel=a', 'a budget'),
+    waits(stream(429, 'rate_limited', '/budget?channel=a', 'a budget',
+                 %proof),
           'a stream');
-    waits(poll(429, 'rate_limited', '/budget?channel=a', 'a budget'), 'a poll');
+    waits(poll(429, 'rate_limited', '/budget?channel=a', 'a budget', %proof),
+          'a poll');
     waits(post(429, 'rate_limited', '/budget', 'a budget',
                { id => 1, op => 'ping' }), 'a POST');
-    is(answer('GET', '/budget?channel=a', headers => \%event_source)->{status},
+    is(answer('GET', '/budget?channel=a',
+              headers => { %event_source, %proof })->{status},
        200, 'an EventSource gets an event');
 
     waits(websocket(503, '/address', 'of an address'), 'a WebSocket');
