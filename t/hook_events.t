@@ -12,8 +12,9 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
-use Time::HiRes qw( sleep time );
+use Time::HiRes qw( sleep );
 
+use Fanout::Elapsed qw( time );
 use Fanout::HookBackend;
 use Fanout::JSON;
 use Fanout::Nginx;

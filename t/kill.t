@@ -12,8 +12,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use List::Util qw( max );
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::Client;
 use Fanout::Nginx;
 use Fanout::Swarm;

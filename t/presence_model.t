@@ -14,8 +14,8 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use IO::Select;
-use Time::HiRes qw( time );
 
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::ModelClient;
 use Fanout::Nginx;

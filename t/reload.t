@@ -11,8 +11,9 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use MIME::Base64 qw( encode_base64 );
-use Time::HiRes qw( sleep time );
+use Time::HiRes qw( sleep );
 
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Swarm;

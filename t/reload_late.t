@@ -14,8 +14,9 @@ use lib "$FindBin::Bin/lib";
 
 use IO::Select;
 use IO::Socket::INET;
-use Time::HiRes qw( sleep time );
+use Time::HiRes qw( sleep );
 
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Socket;

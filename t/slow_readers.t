@@ -8,7 +8,7 @@ use strict;
 use warnings;
 
 use FindBin;
-use Time::HiRes qw( time );
+use Fanout::Elapsed qw( time );
 use lib "$FindBin::Bin/lib";
 
 use Fanout::Nginx;

@@ -10,8 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::Nginx;
 use Fanout::Stream;
 

@@ -12,8 +12,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use IO::Select;
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Socket;

@@ -11,8 +11,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Socket;

@@ -10,8 +10,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Time::HiRes qw( sleep time );
+use Time::HiRes qw( sleep );
 
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Swarm;

@@ -38,8 +38,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 
 use List::Util qw( max shuffle sum );
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::Crowd;
 use Fanout::JSON;
 use Fanout::Nginx;

@@ -89,8 +89,7 @@ use strict;
 use warnings;
 
 use POSIX qw( ceil );
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::HTTP;
 use Fanout::JSON;
 use Fanout::Native;
@@ -298,7 +297,7 @@ sub come_back {
 
 package Fanout::Client::WebSocket;
 
-use Time::HiRes qw( time );
+use Fanout::Elapsed qw( time );
 
 our @ISA = 'Fanout::Client';
 
@@ -413,7 +412,7 @@ sub open {
 
 package Fanout::Client::Events;
 
-use Time::HiRes qw( time );
+use Fanout::Elapsed qw( time );
 
 our @ISA = 'Fanout::Client';
 
@@ -496,7 +495,7 @@ sub closing {
 package Fanout::Client::Poll;
 
 use POSIX qw( ceil );
-use Time::HiRes qw( time );
+use Fanout::Elapsed qw( time );
 
 our @ISA = 'Fanout::Client';
 

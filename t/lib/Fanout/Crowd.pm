@@ -55,8 +55,7 @@ use Cwd qw( abs_path );
 use File::Basename qw( dirname );
 use IO::Select;
 use POSIX ();
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::Nginx ();
 use Fanout::Socket;

@@ -40,8 +40,9 @@ use warnings;
 
 use IO::Socket::INET;
 use Socket qw( SOL_SOCKET SO_LINGER );
-use Time::HiRes qw( sleep time );
+use Time::HiRes qw( sleep );
 
+use Fanout::Elapsed qw( time );
 use Fanout::JSON ();
 use Fanout::Nginx;
 

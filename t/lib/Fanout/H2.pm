@@ -28,8 +28,7 @@ Functions: C<frame(type, flags, stream, payload)>, C<literal(name, value)>.
 use strict;
 use warnings;
 
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::Socket;
 
 

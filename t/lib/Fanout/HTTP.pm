@@ -51,8 +51,7 @@ of repeated ones joined by ", "), body; C<< ->json >> decodes the body.
 use strict;
 use warnings;
 
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::Socket;
 
 

@@ -65,8 +65,7 @@ It has been welcomed; it has no command without a reply.
 use strict;
 use warnings;
 
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::WS;
 

@@ -62,8 +62,7 @@ All that is queued or can be read at once.
 use strict;
 use warnings;
 
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::WS;
 

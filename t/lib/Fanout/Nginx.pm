@@ -125,8 +125,9 @@ use File::Temp qw( tempdir );
 use IO::Socket::INET;
 use POSIX qw( WNOHANG );
 use Test::More import => [ '!done_testing' ];
-use Time::HiRes qw( sleep time );
+use Time::HiRes qw( sleep );
 
+use Fanout::Elapsed qw( time );
 use Fanout::HTTP;
 use Fanout::Native;
 use Fanout::WS;

@@ -52,7 +52,7 @@ use Errno qw( EAGAIN EINTR EINPROGRESS EWOULDBLOCK );
 use IO::Select;
 use IO::Socket::INET;
 use Socket qw( SOL_SOCKET SO_LINGER SO_RCVBUF );
-use Time::HiRes qw( time );
+use Fanout::Elapsed qw( time );
 
 our $SCALE = $ENV{TEST_TIMEOUT_SCALE} || 1;
 

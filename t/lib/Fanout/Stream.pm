@@ -57,8 +57,9 @@ As C<next_push>, and comes back by itself whenever the stream has ended.
 use strict;
 use warnings;
 
-use Time::HiRes qw( sleep time );
+use Time::HiRes qw( sleep );
 
+use Fanout::Elapsed qw( time );
 use Fanout::HTTP;
 use Fanout::JSON;
 

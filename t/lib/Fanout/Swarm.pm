@@ -62,8 +62,7 @@ use File::Basename qw( dirname );
 use Fcntl qw( F_GETFL F_SETFL O_NONBLOCK );
 use POSIX qw( WNOHANG );
 use Test::More ();
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::JSON;
 use Fanout::Nginx ();
 use Fanout::Socket;

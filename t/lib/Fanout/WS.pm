@@ -93,8 +93,7 @@ use warnings;
 use Compress::Raw::Zlib ();
 use Digest::SHA qw( sha1_base64 );
 use MIME::Base64 qw( encode_base64 );
-use Time::HiRes qw( time );
-
+use Fanout::Elapsed qw( time );
 use Fanout::HTTP;
 use Fanout::Socket;
 
