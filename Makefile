@@ -199,7 +199,7 @@ test: deps
 	    $$(t/tools/fuzz --able && echo fuzzers)
 	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) \
 	    TEST_UNIT_DIR=$(UNIT_DIR) \
-	    prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
+	    t/tools/prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
 
 # NGINX and the module, in one binary, with every report fatal
 
@@ -212,7 +212,7 @@ endif
 	    $$(t/tools/fuzz --able && echo fuzzers) \
 	    UNIT_DIR=$(BUILD)/sanitize/unit UNIT_FLAGS='-O1 $(SANITIZE)'
 	@t/tools/sanitize run $(BUILD) \
-	    prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
+	    t/tools/prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
 
 bench:
 ifndef NODEPS
