@@ -12,6 +12,8 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use List::Util qw( max );
+use Time::HiRes ();
+
 use Fanout::Elapsed qw( time );
 use Fanout::Client;
 use Fanout::Nginx;
@@ -68,7 +70,8 @@ sub newcomer {
 }
 
 
-# What was published after that time, of every channel, reaches all of them
+# What was published after that time of the clock, of every channel, reaches
+# all of them
 
 sub served {
     my ($since, @clients) = @_;
@@ -100,7 +103,7 @@ sub kill_under {
 
     my $swarm = Fanout::Swarm->start($nginx, subs => $subs,
         prefix => $transport, channels => $channels, pubs => 4, api_pubs => 3,
-        post_pubs => 1, rate => 800, duration => 600_000, limit => 700,
+        post_pubs => 1, rate => 300, duration => 600_000, limit => 700,
         settle => 30000, retry => 5, need_resumed => 1, @how);
 
     ok($swarm->wait_ready(60), "$transport: $subs subscribers have joined")
@@ -125,20 +128,23 @@ sub kill_under {
         my $witness = newcomer($transport, $other);
 
         my $began = time;
+        my $since = Time::HiRes::time();
         $nginx->signal($victim, 'KILL');
         $nginx->allow(qr/worker process $victim exited on signal/);
 
         my $new = newcomer($transport);
-        ok(served($began, $witness, $new), "$transport, kill $i: old and new"
+        ok(served($since, $witness, $new), "$transport, kill $i: old and new"
            . " subscribers of the survivor get all channels");
         push @took, time - $began;
 
-        ok(wait_for(sub { $nginx->worker_pids == 2 }),
+        ok($nginx->wait_gone(10, $victim)
+           && wait_for(sub { $nginx->worker_pids == 2 }),
            "$transport, kill $i: two workers");
 
         my ($young) = grep { $_ != $other } $nginx->worker_pids;
 
-        ok(served(time, $witness, $new, newcomer($transport, $young)),
+        ok(served(Time::HiRes::time(), $witness, $new,
+                  newcomer($transport, $young)),
            "$transport, kill $i: and so do those of the new worker");
 
         $_->cut for $witness, $new;
@@ -157,7 +163,7 @@ sub kill_under {
     ok($nginx->wait_gone(10, @both)
        && wait_for(sub { $nginx->worker_pids == 2 }),
        "$transport, both: two workers");
-    ok(served(time, newcomer($transport),
+    ok(served(Time::HiRes::time(), newcomer($transport),
               map { newcomer($transport, $_) } $nginx->worker_pids),
        "$transport, both: and their subscribers get all channels");
     $kills += 2;
