@@ -207,7 +207,8 @@ my %by = (
         my $r = $h->get('/rt?poll=1&session=1&channel=a&channel=room',
                         timeout => $patience,
                         headers => { 'X-Requested-With' => 'x' });
-        my ($token) = $r->{body} =~ /"resume":"(r_[0-9a-f]+)"/;
+        my ($token) = $r->{body} =~ /"resume":"(r_[0-9a-f]+)"/
+            or return 0;
         $r = $h->get("/rt?poll=1&channel=a&timeout=0&since="
                      . $r->{headers}{'fanout-position'}, timeout => $patience,
                      headers => { 'Fanout-Resume' => $token });
