@@ -105,7 +105,13 @@ char *fanout_conf_channel_share(ngx_conf_t *cf, ngx_str_t *value,
 ngx_int_t fanout_conf_check_location(ngx_conf_t *cf,
     ngx_http_fanout_loc_conf_t *conf);
 ngx_int_t fanout_conf_check_merged(ngx_conf_t *cf,
-    ngx_http_fanout_loc_conf_t *conf);
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_loc_conf_t *own);
+
+/* Of merged: warns of what has no effect in a location, of own, which is what
+ * was said in the location itself, and of sizes that the zone can't hold. */
+void fanout_conf_check_effect(ngx_conf_t *cf,
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_loc_conf_t *own,
+    ngx_str_t *location);
 
 /* Warns of a pattern that seems to be a regular expression. */
 void fanout_conf_check_pattern(ngx_conf_t *cf, ngx_str_t *pattern);

@@ -111,7 +111,8 @@ session_directive(ngx_http_fanout_loc_conf_t *conf)
 /* What is known only when all is inherited. */
 
 ngx_int_t
-fanout_conf_check_merged(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
+fanout_conf_check_merged(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_loc_conf_t *own)
 {
     ngx_http_core_loc_conf_t  *clcf;
 
@@ -123,6 +124,7 @@ fanout_conf_check_merged(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
 
     check_guard(cf, conf, clcf);
     check_reached(cf, conf, clcf);
+    fanout_conf_check_effect(cf, conf, own, &clcf->name);
 
     if (conf->app == NULL) {
         return NGX_OK;
@@ -513,7 +515,8 @@ void
 fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
     ngx_str_t *what, ngx_str_t *uri)
 {
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t    *clcf;
+    ngx_http_fanout_loc_conf_t  *conf;
 
     static const char  *rewrite = "ngx_http_rewrite_module";
 
@@ -529,6 +532,16 @@ fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "%V names no location of its server: nothing answers "
                       "its calls", what);
+        return;
+    }
+
+    conf = clcf->loc_conf[ngx_http_fanout_module.ctx_index];
+
+    if (conf->handler && conf->handler == clcf->handler) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "%V names location \"%V\", which has \"%s\": no backend "
+                      "gets its calls, but the module itself", what,
+                      &clcf->name, handler_name(conf));
         return;
     }
 

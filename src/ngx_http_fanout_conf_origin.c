@@ -12,6 +12,7 @@
 
 static char *add_origin(ngx_conf_t *cf, ngx_array_t **origins,
     ngx_str_t *value, ngx_str_t *text);
+static ngx_uint_t is_repeated(ngx_array_t *origins);
 static char *set_scheme(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf,
     ngx_str_t *text);
 static char *add_host(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf,
@@ -72,22 +73,51 @@ add_origin(ngx_conf_t *cf, ngx_array_t **origins, ngx_str_t *value,
 
     if (text->len == 1 && text->data[0] == '*') {
         o->kind = NGX_HTTP_FANOUT_ORIGIN_ANY;
-        return NGX_CONF_OK;
-    }
 
-    if (text->len == 4 && ngx_strncmp(text->data, "same", 4) == 0) {
+    } else if (text->len == 4 && ngx_strncmp(text->data, "same", 4) == 0) {
         o->kind = NGX_HTTP_FANOUT_ORIGIN_SAME;
-        return NGX_CONF_OK;
-    }
 
-    if (ngx_http_fanout_origin_parse(text, o) != NGX_OK) {
+    } else if (ngx_http_fanout_origin_parse(text, o) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid origin \"%V\": \"*\", \"same\", \"null\" "
                            "or \"scheme://host[:port]\" is needed", value);
         return NGX_CONF_ERROR;
     }
 
+    if (is_repeated(*origins)) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "the origin \"%V\" is there twice", value);
+    }
+
     return NGX_CONF_OK;
+}
+
+
+/* The last, among those before it. */
+
+static ngx_uint_t
+is_repeated(ngx_array_t *origins)
+{
+    ngx_uint_t                 i;
+    ngx_http_fanout_origin_t  *o, *last;
+
+    o = origins->elts;
+    last = &o[origins->nelts - 1];
+
+    for (i = 0; i < origins->nelts - 1; i++) {
+        if (o[i].kind == last->kind && o[i].port == last->port
+            && o[i].scheme.len == last->scheme.len
+            && o[i].host.len == last->host.len
+            && ngx_strncasecmp(o[i].scheme.data, last->scheme.data,
+                               last->scheme.len) == 0
+            && ngx_strncasecmp(o[i].host.data, last->host.data,
+                               last->host.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -179,14 +209,15 @@ add_host(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf, ngx_str_t *value,
     star = ngx_strlchr(text->data, text->data + text->len, '*');
 
     if (text->len == 0
-        || strpbrk((char *) text->data, "/:?#@ ")
+        || strpbrk((char *) text->data, "/:?#@$ ")
         || (star && text->len > 1
             && (star != text->data || text->data[1] != '.' || text->len < 3
                 || ngx_strlchr(star + 1, text->data + text->len, '*'))))
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": a name without a port, \"*.\" and "
-                           "a name, or \"*\" is needed", value);
+                           "invalid \"%V\": a name without a port and without "
+                           "variables, \"*.\" and a name, or \"*\" is needed",
+                           value);
         return NGX_CONF_ERROR;
     }
 

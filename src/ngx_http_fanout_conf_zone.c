@@ -63,6 +63,7 @@ static char *check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
 static char *channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_str_t *pattern);
+static ngx_uint_t has_variable(ngx_str_t *pattern);
 static void check_room(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
 
@@ -429,6 +430,14 @@ channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
         }
     }
 
+    if (has_variable(pattern)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the channel pattern \"%V\" has a variable: "
+                           "\"fanout_channel\" takes none, \"*\" stands for "
+                           "any characters", pattern);
+        return NGX_CONF_ERROR;
+    }
+
     fanout_conf_check_pattern(cf, pattern);
 
     /* The first that matches counts: what comes after one that matches all
@@ -451,6 +460,23 @@ channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     }
 
     return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+has_variable(ngx_str_t *pattern)
+{
+    u_char  *p, *last;
+
+    last = pattern->data + pattern->len;
+
+    for (p = pattern->data; p + 1 < last; p++) {
+        if (*p == '$' && (isalnum(p[1]) || p[1] == '_' || p[1] == '{')) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

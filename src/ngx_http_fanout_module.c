@@ -505,9 +505,13 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_fanout_loc_conf_t  *prev = parent;
     ngx_http_fanout_loc_conf_t  *conf = child;
 
+    ngx_http_fanout_loc_conf_t  own;
+
     if (fanout_conf_check_location(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
+
+    own = *conf;
 
     merge_handler(cf, prev, conf);
 
@@ -571,7 +575,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->app->resume = conf->resume;
     }
 
-    if (fanout_conf_check_merged(cf, conf) != NGX_OK) {
+    if (fanout_conf_check_merged(cf, conf, &own) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -79,6 +79,7 @@ typedef struct {
     ngx_uint_t                      address_max;    /* percent of what others
                                                        leave */
     unsigned                        members_publish:1;  /* some policy says */
+    unsigned                        broadcast_warned:1; /* of their size */
     ngx_http_fanout_hook_t         *tell;       /* of events, or NULL */
     ngx_http_fanout_hook_t         *ask;        /* for publishes, or NULL */
     ngx_http_fanout_hub_t          *hub;        /* in a worker, or NULL */

@@ -165,6 +165,15 @@ subtest 'hooks' => sub {
                . ' location /hooks/ { internal; proxy_pass http://127.0.0.1:1; }');
     }
 
+    my %here = (fanout => 'fanout app; fanout_permit all *', fanout_api => 'fanout_api app',
+                fanout_status => 'fanout_status app');
+
+    for my $name (sort keys %here) {
+        warned(qq{"/hooks/x\\?a=b" names location "/hooks/", which has "$name": no backend},
+               "$hook $_; location /hooks/ { $here{$name}; }") for 'join', 'publish';
+        silent("$hook join; location / { $here{$name}; } location /hooks/ { return 204; }");
+    }
+
     silent("$hook join; location $_ { return 204; } location / { }")
         for '/hooks', '= /hooks/x', '~ ^/hooks/.$', '~* X$', '^~ /hooks/';
     silent("$hook join; location /hooks { location /hooks/x { return 204; } }");
@@ -198,6 +207,99 @@ subtest 'users, where nobody has a name' => sub {
     silent("$x fanout_user \$arg_u; fanout_sessions_per_user 3;"
            . ' fanout_budget user bytes=64k/s; fanout_permit all user:$fanout_user; }');
     silent("$x fanout_sessions_per_user 3; }", 'fanout_user $arg_u;');
+};
+
+
+# what is said, and turned off by something else
+
+subtest 'what has no effect' => sub {
+    my $x = "$local location /x { fanout app; fanout_permit all *;";
+
+    my %for = (
+        'websocket' => [ 'fanout_poll_timeout 1s' ],
+        'sse post'  => [ 'fanout_poll_timeout 1s', 'fanout_deflate on' ],
+        'post'      => [ 'fanout_ping 1s', 'fanout_timeout 1s', 'fanout_send_timeout 1s',
+                         'fanout_poll_timeout 1s', 'fanout_deflate on' ],
+        'poll'      => [ 'fanout_ping 1s', 'fanout_timeout 1s', 'fanout_send_timeout 1s',
+                         'fanout_deflate on' ],
+    );
+
+    for my $transports (sort keys %for) {
+        for my $line (@{ $for{$transports} }) {
+            my ($name) = split ' ', $line;
+
+            warned(qr/"$name" does nothing in location "\/x": it is for .*"fanout_transports" leaves out/,
+                   "$x fanout_transports $transports; $line; }");
+            warned(qr/"$name" does nothing/, "$x $line; }",
+                   "fanout_transports $transports;");
+            silent("$x fanout_transports $transports; }", "$line;");
+        }
+    }
+
+    silent("$x fanout_transports $_; }")
+        for 'sse; fanout_ping 1s; fanout_timeout 1s; fanout_send_timeout 1s',
+            'poll; fanout_poll_timeout 1s', 'websocket; fanout_deflate on',
+            'post; fanout_batch 3; fanout_retry 1s; fanout_resume 1s',
+            'sse; fanout_deflate off';
+
+    my $raw = "$x fanout_user \$arg_u; fanout_dialect raw;";
+
+    for my $line ('fanout_poll_timeout 1s', 'fanout_batch 3', 'fanout_history 3',
+                  'fanout_resume 1m', 'fanout_channels_per_session 3',
+                  'fanout_presence_size 1k', 'fanout_sessions_per_user 3')
+    {
+        my ($name) = split ' ', $line;
+
+        warned(qr/"$name" does nothing in location "\/x": .*"fanout_dialect" is raw/,
+               "$raw $line; }");
+        silent("$x fanout_user \$arg_u; $line; }");
+        silent("$raw }", "$line;");
+    }
+
+    warned('"fanout_permit" of "a" allows nothing in location "/x": "fanout_dialect" is raw',
+           "$raw fanout_permit presence,history,signal a; }");
+    silent("$raw fanout_permit join,presence a; fanout_permit publish b; }");
+    silent("$raw fanout_ping 1s; fanout_deflate on; fanout_sessions 3; }");
+
+    warned('"fanout_deflate_ratio" does nothing in location "/x", where "fanout_deflate" is off',
+           "$x fanout_deflate_ratio 3; }");
+    silent("$x fanout_deflate_ratio 3; }", 'fanout_deflate on;');
+    silent("$x }", 'fanout_deflate_ratio 3;');
+
+    warned('"scheme=" of "fanout_origin" does nothing in location "/x": it is for "same"',
+           "$x fanout_origin scheme=https $_; }") for 'https://a.test', '*';
+    warned('"scheme=" of "fanout_origin" does nothing',
+           "$x fanout_origin scheme=https; }", 'fanout_origin https://a.test;');
+    silent("$x fanout_origin scheme=https; }");
+    silent("$x fanout_origin scheme=https; fanout_origin * same; }");
+    silent("$x fanout_origin https://a.test; }", 'fanout_origin scheme=https;');
+};
+
+
+subtest 'what the zone can not hold' => sub {
+    my $x = "$local location /x { fanout app; fanout_permit all *;";
+
+    warned('"fanout_message_size" of location "/x" is 5242880 bytes, but a message '
+           . 'may take only half of zone "app", 4194304', "$x fanout_message_size 5m; }");
+    warned('"fanout_message_size" of location "/y" is 5242880 bytes',
+           "$local location /y { fanout_api app; }", 'fanout_message_size 5m;');
+    warned('"fanout_message_size" of location "/x" is 131072 bytes, but "bytes=100000" '
+           . 'of "fanout_channel" "a" keeps no message as long',
+           "$x fanout_message_size 128k; }", 'fanout_channel app a history=9 bytes=100000;');
+    warned('"fanout_buffer" of location "/x" is 2097152 bytes, but "frames=" of zone "few"',
+           "$local location /x { fanout few; fanout_permit all *; fanout_buffer 2m; }",
+           'fanout_zone few 8m frames=1m;');
+
+    my $said = said("$local location /x { } location /y { }", 'fanout_broadcast app x;'
+                    . ' fanout_broadcast app y; fanout_broadcast_size 5m;');
+
+    is(scalar(() = $said =~ /\[warn\] "fanout_broadcast_size" is 5242880 bytes, but .* "app", 4194304/g),
+       1, 'a broadcast, once');
+
+    silent("$x fanout_message_size 4m; fanout_buffer 64m; }");
+    silent("$x }", 'fanout_channel app a history=9 bytes=1k;');
+    silent("$x fanout_message_size 32k; }", 'fanout_channel app a history=9 bytes=32k;');
+    silent("$local location /x { }", 'fanout_broadcast app x; fanout_broadcast_size 4m;');
 };
 
 

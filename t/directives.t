@@ -192,6 +192,9 @@ my @channel = (
     'fanout_channel app'           => 'invalid number of arguments',
     'fanout_channel nope *'        => 'unknown zone "nope"',
     'fanout_channel app ""'        => 'invalid channel pattern ""',
+    (map { 'fanout_channel app \'' . $_ . '\' history=1'
+            => "the channel pattern \"\Q$_\E\" has a variable: \"fanout_channel\" takes none" }
+         'room:$arg_x', '$fanout_user', 'a:${uri}:*', '$SYS/*', 'a$$b'),
     'fanout_channel app * x'       => 'invalid parameter "x"',
     'fanout_channel app * x=1'     => 'invalid parameter "x=1"',
     'fanout_channel app * history' => 'invalid parameter "history"',
@@ -335,6 +338,7 @@ my @location = (
     'fanout_api app origin='       => 'invalid origin "origin="',
     'fanout_api app host=a:80'     => 'invalid "host=a:80"',
     'fanout_api app host=a.*'      => 'invalid "host=a\.\*"',
+    'fanout_api app host=$host'    => 'invalid "host=\$host": a name without a port and without variables',
     'fanout_api app host='         => 'invalid "host="',
     'fanout_api app opn'           => 'unknown parameter "opn".*"origin=".*"open"',
     'fanout_status app host=a:80'  => 'invalid "host=a:80"',
@@ -645,7 +649,26 @@ subtest 'warnings' => sub {
         [ 'fanout_channel other a history=100000 bytes=8m', '' ] => undef,
         [ '', 'fanout app; fanout_permit all com.example.* a.b *.c ~ann $arg_a' ]
                                     => undef,
-        [ 'fanout_channel other a.*; fanout_channel other $SYS/*', '' ] => undef,
+        [ 'fanout_channel other a.*', '' ] => undef,
+        [ '', 'fanout_origin same https://a.test:443 https://A.test; fanout app' ]
+                                    => 'the origin "https://A.test" is there twice',
+        [ '', 'fanout_origin *; fanout_origin *; fanout app' ]
+                                    => 'the origin "\*" is there twice',
+        [ '', 'fanout_api app origin=null origin=null' ]
+                                    => 'the origin "origin=null" is there twice',
+        [ '', 'fanout app; fanout_permit all a; '
+            . 'fanout_origin same * null https://a.test https://a.test:444 http://a.test' ]
+                                    => undef,
+        (map { [ '', $_ ] => 'two "fanout_log" write the same lines to ".*/x"' }
+            'fanout_log x; fanout_log x', 'fanout_log x; fanout_log x json',
+            'fanout_log x; fanout_log x events=deny',
+            'fanout_log x events=join,deny; fanout_log y; fanout_log x events=deny,leave',
+            'fanout_log x "$event $time"; fanout_log x "$event " $time'),
+        (map { [ '', "fanout app; fanout_permit all a; $_" ] => undef }
+            'fanout_log x; fanout_log y', 'fanout_log x; fanout_log x "$time"',
+            'fanout_log x "a $time"; fanout_log x "b $time"',
+            'fanout_log x "$time"; fanout_log x "$event"',
+            'fanout_log x events=join; fanout_log x events=deny'),
         [ '', 'fanout app; fanout_permit all *' ] => undef,
         [ '', 'fanout_status app; fanout_origin same' ] => undef,
         [ 'fanout_channel other a:b; fanout_channel other a:*', '' ] => undef,

@@ -181,6 +181,7 @@ subtest 'the life of a session' => sub {
     is($leave->{channel}, 'news', 'a channel left');
     is("$deny->{op} $deny->{channel} $deny->{status}", 'publish news 403',
        'what was refused');
+    is($deny->{reason}, 'forbidden', 'and the code of the reply');
 
     is($close->{code}, 1000, 'how it ended');
     is($close->{reason}, 'had enough', 'in its words');

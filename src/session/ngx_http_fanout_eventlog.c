@@ -248,6 +248,7 @@ ngx_http_fanout_eventlog_forbidden(ngx_http_fanout_session_t *s, const char *op,
     line.status = NGX_HTTP_FORBIDDEN;
     line.op.data = (u_char *) op;
     line.op.len = ngx_strlen(op);
+    line.reason = ngx_http_fanout_errors[NGX_HTTP_FANOUT_E_FORBIDDEN].code;
     line.channel = *channel;
 
     if (ngx_http_fanout_eventlog_gather(s->conf, &line)) {

@@ -28,6 +28,8 @@ typedef struct {
 
 static char *set_buffer(ngx_conf_t *cf, ngx_http_fanout_eventlog_t *log,
     size_t size, ngx_msec_t flush);
+static void check_twice(ngx_conf_t *cf, ngx_array_t *logs);
+static ngx_uint_t same_format(ngx_array_t *a, ngx_array_t *b);
 static ngx_uint_t is_special(ngx_str_t *path);
 static ngx_uint_t format(ngx_conf_t *cf, ngx_http_fanout_eventlog_t *log);
 static ngx_uint_t is_parameter(ngx_str_t *value);
@@ -267,7 +269,64 @@ ngx_http_fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    check_twice(cf, flcf->logs);
+
     return size ? set_buffer(cf, log, size, flush) : NGX_CONF_OK;
+}
+
+
+/* Whether the last of them writes lines that another one writes. */
+
+static void
+check_twice(ngx_conf_t *cf, ngx_array_t *logs)
+{
+    ngx_uint_t                   i;
+    ngx_http_fanout_eventlog_t  *log, *last;
+
+    log = logs->elts;
+    last = &log[logs->nelts - 1];
+
+    for (i = 0; i < logs->nelts - 1; i++) {
+
+        if (log[i].file != last->file || !(log[i].events & last->events)
+            || !same_format(log[i].parts, last->parts))
+        {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "two \"fanout_log\" write the same lines to \"%V\": "
+                           "each is there twice", &last->file->name);
+        return;
+    }
+}
+
+
+static ngx_uint_t
+same_format(ngx_array_t *a, ngx_array_t *b)
+{
+    ngx_uint_t                        i;
+    ngx_http_fanout_eventlog_part_t  *p, *q;
+
+    if (a == NULL || b == NULL || a->nelts != b->nelts) {
+        return a == b;
+    }
+
+    p = a->elts;
+    q = b->elts;
+
+    for (i = 0; i < a->nelts; i++) {
+        if (p[i].field != q[i].field
+            || (p[i].field == -1
+                && (p[i].text.len != q[i].text.len
+                    || ngx_memcmp(p[i].text.data, q[i].text.data,
+                                  p[i].text.len) != 0)))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
