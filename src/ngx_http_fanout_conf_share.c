@@ -43,6 +43,7 @@ fanout_conf_shares(ngx_http_fanout_app_t *app)
     ngx_memcpy(app->shares, defaults, sizeof(defaults));
     app->history_min = 25;
     app->address_max = 50;
+    app->user_max = 25;
 }
 
 
@@ -50,9 +51,9 @@ ngx_int_t
 fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_app_t *app)
 {
-    ngx_int_t   n;
-    ngx_str_t   s;
-    ngx_uint_t  i;
+    ngx_int_t    n;
+    ngx_str_t    s;
+    ngx_uint_t   i, *part;
 
     for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
         if (fanout_conf_parameter(value, names[i], &s)) {
@@ -61,7 +62,10 @@ fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value,
         }
     }
 
-    if (fanout_conf_parameter(value, "address", &s)) {
+    part = fanout_conf_parameter(value, "address", &s) ? &app->address_max
+           : fanout_conf_parameter(value, "user", &s) ? &app->user_max : NULL;
+
+    if (part) {
         n = percent(s.data, s.len);
 
         if (n < 1 || n > 100) {
@@ -71,7 +75,7 @@ fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value,
             return NGX_ERROR;
         }
 
-        app->address_max = n;
+        *part = n;
 
         return NGX_OK;
     }
@@ -203,6 +207,7 @@ ngx_http_fanout_shares(ngx_http_fanout_app_t *app,
     }
 
     shares->address = app->address_max * PERCENT;
+    shares->user = app->user_max * PERCENT;
 
     policy = app->policies.elts;
     n = 1;

@@ -336,7 +336,7 @@ zone_parameter(ngx_conf_t *cf, ngx_str_t *value, ngx_http_fanout_app_t *app)
                        "invalid parameter \"%V\": \"fanout_zone\" has "
                        "slots=, held=, idle=, dedupe=, frames=, channels=, "
                        "keys=, members=, sessions=, mail=, signals=, events=, "
-                       "history= and address=", value);
+                       "history=, address= and user=", value);
 
     return NGX_CONF_ERROR;
 }

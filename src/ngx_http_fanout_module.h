@@ -78,6 +78,7 @@ typedef struct {
     ngx_uint_t                      history_said;   /* of it by policies */
     ngx_uint_t                      address_max;    /* percent of what others
                                                        leave */
+    ngx_uint_t                      user_max;       /* the same */
     unsigned                        members_publish:1;  /* some policy says */
     unsigned                        broadcast_warned:1; /* of their size */
     ngx_http_fanout_hook_t         *tell;       /* of events, or NULL */

@@ -164,6 +164,8 @@ my @zone = (
     'fanout_zone z 8m history=0%'  => 'invalid "history=0%": a percentage',
     'fanout_zone z 8m address=0%'  => 'invalid "address=0%": a percentage',
     'fanout_zone z 8m address=101%' => 'invalid "address=101%": a percentage',
+    'fanout_zone z 8m user=0%'     => 'invalid "user=0%": a percentage',
+    'fanout_zone z 8m user=101%'   => 'invalid "user=101%": a percentage',
     'fanout_zone z 8m address=5'   => 'invalid "address=5": a percentage',
     'fanout_zone z 8m history=80%' => 'guaranteed shares of zone "z" are 105% of it',
     'fanout_zone z 8m sessions=40%-50% history=50%'

@@ -41,6 +41,8 @@ static void publish_now(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     draft_t *d);
 static void publish_ask(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     draft_t *d);
+static void refused(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_error_e rc, ngx_http_fanout_zone_result_t *r);
 static void conflict(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     ngx_http_fanout_zone_result_t *r);
 static ngx_uint_t publish_messages(ngx_http_fanout_session_t *s,
@@ -155,6 +157,7 @@ publish_options(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     opts->live = live;
     opts->scope.data = s->user.data;
     opts->scope.len = s->user.len;
+    ngx_http_fanout_meter_sender(s, opts);
 
     d->flags = (echo ? 0 : NGX_HTTP_FANOUT_NOECHO)
                | (store ? 0 : NGX_HTTP_FANOUT_TRANSIENT);
@@ -183,10 +186,30 @@ publish_now(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
 
         published(s, &cmd->id, cmd->to.len, &r);
 
-    } else if (rc == NGX_HTTP_FANOUT_E_CONFLICT) {
-        conflict(s, cmd, &r);
-
     } else {
+        refused(s, cmd, rc, &r);
+    }
+}
+
+
+static void
+refused(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
+    ngx_http_fanout_error_e rc, ngx_http_fanout_zone_result_t *r)
+{
+    ngx_http_fanout_limited_t  limited;
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_E_CONFLICT:
+        conflict(s, cmd, r);
+        break;
+
+    case NGX_HTTP_FANOUT_E_RATE_LIMITED:
+        ngx_http_fanout_meter_keys(s, r, &limited);
+        fanout_native_limited(s, cmd, &limited);
+        break;
+
+    default:
         fanout_native_unreached(s, cmd, rc);
     }
 }
@@ -261,10 +284,6 @@ fanout_native_answered(ngx_http_fanout_session_t *s,
                   &ask->result);
         break;
 
-    case NGX_HTTP_FANOUT_E_CONFLICT:
-        conflict(s, &cmd, &ask->result);
-        break;
-
     case NGX_HTTP_FANOUT_E_REFUSED:
         ngx_http_fanout_native_error(s, &cmd.id, &cmd.op, cmd.at, ask->rc,
                                      ask->text.len ? &ask->text : NULL,
@@ -272,7 +291,7 @@ fanout_native_answered(ngx_http_fanout_session_t *s,
         break;
 
     default:
-        fanout_native_unreached(s, &cmd, ask->rc);
+        refused(s, &cmd, ask->rc, &ask->result);
     }
 
     ngx_http_fanout_session_job_done(s);

@@ -66,6 +66,10 @@
       "Entries of the table of budgets")                                      \
     _(budgets_lost, budgets_lost, "zone_budgets_lost", COUNTER,               \
       "Budgets forgotten for lack of room before they were full again")       \
+    _(address_limit, address_max, "zone_address_limit_percent", GAUGE,        \
+      "Of what others leave of a share, an address may hold: address=")       \
+    _(user_limit, user_max, "zone_user_limit_percent", GAUGE,                 \
+      "Of what others leave of a share, a user may hold: user=")              \
     _(deltas, deltas, "zone_presence_deltas", COUNTER,                        \
       "Changes of presence told, as entries")                                 \
     _(changes, changes, "zone_presence_changes", COUNTER,                     \

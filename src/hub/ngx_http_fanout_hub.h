@@ -440,7 +440,8 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_full(ngx_http_fanout_hub_t *hub);
  * joined: r->delivered of them are there, r->pending may come back.
  *
  * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if nobody
- * it is addressed to is there, TOO_MANY if a mailbox is full.
+ * it is addressed to is there, TOO_MANY if a mailbox is full; RATE_LIMITED if
+ * the sender holds all the keys it may: see meter_keys().
  */
 ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
     ngx_http_fanout_hub_t *hub, ngx_str_t *channel,

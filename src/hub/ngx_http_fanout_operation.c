@@ -204,6 +204,9 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     case NGX_HTTP_FANOUT_ZONE_MANY:
         return NGX_HTTP_FANOUT_E_TOO_MANY;
 
+    case NGX_HTTP_FANOUT_ZONE_HELD:
+        return NGX_HTTP_FANOUT_E_RATE_LIMITED;
+
     case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
         ngx_http_fanout_count(hub, direct_offline);
         return NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE;

@@ -482,6 +482,32 @@ ngx_http_fanout_meter_over(ngx_http_fanout_session_t *s,
 }
 
 
+/* Clients of a Unix socket that have no user are one sender. */
+
+void
+ngx_http_fanout_meter_sender(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_zone_publish_t *opts)
+{
+    opts->address = s->meter.address;
+    opts->sender = s->meter.user ? s->meter.user
+                   : s->meter.address ? s->meter.address : 1;
+}
+
+
+void
+ngx_http_fanout_meter_keys(ngx_http_fanout_session_t *s,
+    const ngx_http_fanout_zone_result_t *r,
+    ngx_http_fanout_limited_t *limited)
+{
+    limited->resource = NGX_HTTP_FANOUT_LIMITED_KEYS;
+    limited->scope = r->by_sender ? NGX_HTTP_FANOUT_SCOPE_USER
+                                  : NGX_HTTP_FANOUT_SCOPE_ADDRESS;
+    limited->wait = r->wait;
+
+    ngx_http_fanout_meter_refuse(s, limited);
+}
+
+
 static ngx_uint_t
 meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
     ngx_http_fanout_limited_t *limited)
@@ -726,7 +752,8 @@ ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
         NGX_HTTP_FANOUT_N_limited_channels,
         NGX_HTTP_FANOUT_N_limited_answers,
         NGX_HTTP_FANOUT_N_limited_sessions,
-        NGX_HTTP_FANOUT_N_limited_publishes
+        NGX_HTTP_FANOUT_N_limited_publishes,
+        NGX_HTTP_FANOUT_N_limited_keys
     };
     static const uint8_t  by_scope[] = {
         NGX_HTTP_FANOUT_N_limited_session,
@@ -778,14 +805,15 @@ ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
           "channels=",
           "too many bytes of answers to a session: fanout_budget session "
           "answers=",
-          "", "" },
+          "", "", "" },
         { "too many commands of a user: fanout_budget user commands=",
           "too many bytes of a user: fanout_budget user bytes=",
           "too many new channels of a user: fanout_budget user channels=",
           "too many bytes of answers to a user: fanout_budget user answers=",
           "too many new sessions of a user: fanout_budget user sessions=",
           "too many publishes of a user wait for the backend: fanout_hook "
-          "queue=" },
+          "queue=",
+          "a user holds all the idempotence keys it may: fanout_zone user=" },
         { "too many commands of an address: fanout_budget address commands=",
           "too many bytes of an address: fanout_budget address bytes=",
           "too many new channels of an address: fanout_budget address "
@@ -795,7 +823,9 @@ ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
           "too many new sessions of an address: fanout_budget address "
           "sessions=",
           "too many publishes of an address wait for the backend: fanout_hook "
-          "queue=" }
+          "queue=",
+          "the clients of an address hold all the idempotence keys they may: "
+          "fanout_zone address=" }
     };
 
     return text[limited->scope][limited->resource];
@@ -808,7 +838,7 @@ ngx_http_fanout_meter_data(ngx_http_fanout_limited_t *limited, u_char *buf)
     static const char *const  scope[] = { "session", "user", "address" };
     static const char *const  resource[] = {
         "commands", "bytes", "channels", "answers", "sessions",
-        "publishes"
+        "publishes", "keys"
     };
 
     return ngx_sprintf(buf, "{\"retry_after\":%ui,\"limit\":\"%s\","

@@ -77,10 +77,11 @@ typedef struct {
 
 
 /* what is limited beside the NGX_HTTP_FANOUT_BUDGET_*: publishes that wait for
- * a hook, see hook.h */
+ * a hook, see hook.h; idempotence keys that are remembered */
 
 #define NGX_HTTP_FANOUT_LIMITED_PUBLISHES  NGX_HTTP_FANOUT_BUDGETS
-#define NGX_HTTP_FANOUT_LIMITED            (NGX_HTTP_FANOUT_BUDGETS + 1)
+#define NGX_HTTP_FANOUT_LIMITED_KEYS       (NGX_HTTP_FANOUT_BUDGETS + 1)
+#define NGX_HTTP_FANOUT_LIMITED            (NGX_HTTP_FANOUT_BUDGETS + 2)
 
 
 /* why something is refused */
@@ -150,6 +151,15 @@ ngx_uint_t ngx_http_fanout_meter_answers(ngx_http_fanout_session_t *s,
 /* Whether it owes about as much as it ever can: 1, and that is counted as a
  * refusal; or 0. */
 ngx_uint_t ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s);
+
+/* Fills in whose a publish is. */
+void ngx_http_fanout_meter_sender(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_zone_publish_t *opts);
+
+/* Why a publish was RATE_LIMITED, of which r is the result; counted. */
+void ngx_http_fanout_meter_keys(ngx_http_fanout_session_t *s,
+    const ngx_http_fanout_zone_result_t *r,
+    ngx_http_fanout_limited_t *limited);
 
 /* Whether its user or its address are above their budgets of commands: 1, and
  * why; or 0. */

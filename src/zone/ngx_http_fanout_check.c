@@ -637,6 +637,11 @@ check_keys(walk_t *w)
 
         expires = key->expires;
         w->marks[key->channel].n++;
+
+        must_of(w, ref, key->holder <= w->shm->holder_mask);
+        must_of(w, ref, key->sender <= w->shm->holder_mask);
+        w->holders[key->holder].keys++;
+        w->senders[key->sender].keys++;
         last = ref;
         n++;
     }
@@ -893,14 +898,16 @@ ngx_http_fanout_zone_check(ngx_http_fanout_zone_t *z, char *text, size_t len)
     w->len = len;
     w->marks = calloc(z->shm->nblocks, sizeof(mark_t));
     w->holders = calloc(z->shm->holder_mask + 1, sizeof(fanout_holder_t));
+    w->senders = calloc(z->shm->holder_mask + 1, sizeof(fanout_sender_t));
     rc = -1;
 
-    if (w->marks && w->holders) {
+    if (w->marks && w->holders && w->senders) {
         (void) fanout_enter(z);
         rc = check_all(w);
         fanout_leave(z);
     }
 
+    free(w->senders);
     free(w->holders);
     free(w->marks);
     free(w);

@@ -57,6 +57,7 @@ typedef struct {
     fanout_shm_t           *shm;
     mark_t                 *marks;
     fanout_holder_t        *holders;    /* what they have of what is met */
+    fanout_sender_t        *senders;
     char                   *text;
     size_t                  len;
     int                     line;

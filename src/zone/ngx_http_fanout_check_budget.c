@@ -111,7 +111,7 @@ fanout_check_budgets(walk_t *w)
 }
 
 
-/* Each has what was met of sessions and members, no more. */
+/* Each has what was met of sessions, members and keys, no more. */
 
 int
 fanout_check_holders(walk_t *w)
@@ -125,6 +125,8 @@ fanout_check_holders(walk_t *w)
     for (i = 0; i <= w->shm->holder_mask; i++) {
         must_of(w, i, h[i].sessions == w->holders[i].sessions);
         must_of(w, i, h[i].members == w->holders[i].members);
+        must_of(w, i, h[i].keys == w->holders[i].keys);
+        must_of(w, i, fanout_sender(w->z, i)->keys == w->senders[i].keys);
         sum += h[i].sessions;
     }
 

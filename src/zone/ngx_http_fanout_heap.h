@@ -339,15 +339,24 @@ typedef struct {
 
 
 /*
- * What the clients of an address hold: live sessions with their live seats, and
- * members.  Addresses that share a holder are taken for one; holder 0 is of
+ * What the clients of an address hold: live sessions with their live seats,
+ * members, and keys.  Addresses that share a holder are taken for one; holder 0 is of
  * those without an address, and has no limit.  See ngx_http_fanout_holder.c.
  */
 
 typedef struct {
     uint32_t             sessions;      /* blocks */
     uint32_t             members;
+    uint32_t             keys;
 } fanout_holder_t;
+
+
+/* What a user holds, or the clients of an address that have none; else as a
+ * holder. */
+
+typedef struct {
+    uint32_t             keys;          /* blocks */
+} fanout_sender_t;
 
 
 /*
@@ -478,6 +487,7 @@ struct ngx_http_fanout_shm_s {
     uint64_t             address_hash;
     uint64_t             budgets;
     uint64_t             holders;
+    uint64_t             senders;
     uint64_t             blocks;
     uint32_t             channel_mask;
     uint32_t             key_mask;
@@ -487,7 +497,7 @@ struct ngx_http_fanout_shm_s {
     uint32_t             seen_mask;
     uint32_t             address_mask;
     uint32_t             budget_mask;   /* of sets */
-    uint32_t             holder_mask;   /* at most 65535 */
+    uint32_t             holder_mask;   /* at most 65535; of senders, too */
 
     uint32_t             nblocks;       /* block 0 included */
     uint32_t             fresh;         /* blocks from here never used */
@@ -540,6 +550,7 @@ struct ngx_http_fanout_shm_s {
     uint32_t             kept_min;      /* blocks guaranteed to histories */
     uint32_t             address_max;   /* of what others leave, in parts of
                                            WHOLE */
+    uint32_t             user_max;      /* the same */
     uint32_t             holding;       /* blocks of sessions, of all
                                            holders */
     fanout_bounds_t      shares[NGX_HTTP_FANOUT_NSHARES];

@@ -12,6 +12,10 @@
 #include "ngx_http_fanout_log.h"
 
 
+static void count(ngx_http_fanout_zone_t *z, const fanout_key_t *key,
+    int32_t n);
+
+
 uint32_t
 fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
 {
@@ -33,6 +37,35 @@ fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
     }
 
     return 0;
+}
+
+
+int
+fanout_key_held(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r)
+{
+    fanout_ref_t  first;
+
+    r->by_sender = fanout_sender_claim(z, fanout_holder(z, opts->sender), 1)
+                   != NGX_HTTP_FANOUT_ZONE_OK;
+
+    if (!r->by_sender
+        && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_keys,
+                               fanout_holder(z, opts->address), 1)
+           == NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return 0;
+    }
+
+    first = z->shm->key_first;
+    r->wait = 1000;
+
+    if (first && fanout_key(z, first)->expires > fanout_seconds(z)) {
+        r->wait += (fanout_key(z, first)->expires - fanout_seconds(z)) * 1000;
+    }
+
+    return 1;
 }
 
 
@@ -68,7 +101,8 @@ fanout_key_claim(ngx_http_fanout_zone_t *z,
 
 void
 fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r)
+    const uint64_t hash[2], const ngx_http_fanout_zone_publish_t *opts,
+    const ngx_http_fanout_zone_result_t *r)
 {
     fanout_ref_t       ref, *bucket;
     fanout_shm_t      *shm;
@@ -91,6 +125,8 @@ fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     key->time = r->time;
     key->delivered = r->delivered;
     key->pending = r->pending;
+    key->holder = fanout_holder(z, opts->address);
+    key->sender = fanout_holder(z, opts->sender);
 
     if (shm->key_last
         && key->expires < fanout_key(z, shm->key_last)->expires)
@@ -117,6 +153,17 @@ fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     cold = fanout_cold(z, ch);
     fanout_set(z, cold->keys, cold->keys + 1);
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_keys, ch->class, 1);
+    count(z, key, 1);
+}
+
+
+/* for those whose it is */
+
+static void
+count(ngx_http_fanout_zone_t *z, const fanout_key_t *key, int32_t n)
+{
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_keys, key->holder, n);
+    fanout_sender_add(z, key->sender, n);
 }
 
 
@@ -164,6 +211,7 @@ fanout_key_sweep(ngx_http_fanout_zone_t *z)
         cold = fanout_cold(z, ch);
         fanout_set(z, cold->keys, cold->keys - 1);
         fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_keys, ch->class, -1);
+        count(z, key, -1);
 
         if (cold->keys == 0) {
             fanout_channel_settle(z, key->channel);

@@ -203,7 +203,9 @@ typedef struct {
     uint64_t             time;
     uint32_t             delivered;     /* of a direct message */
     uint32_t             pending;
-    uint64_t             unused;
+    uint16_t             holder;        /* that it counts for */
+    uint16_t             sender;
+    uint32_t             unused;
 } fanout_key_t;
 
 
@@ -409,9 +411,16 @@ void fanout_dirty_last(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
  * as fanout_share_claim(). */
 int fanout_key_claim(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel);
+
+/* Whether who publishes holds all the keys that he may: then r has wait and
+ * by_sender. */
+int fanout_key_held(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r);
 uint32_t fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
 void fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const uint64_t hash[2], const ngx_http_fanout_zone_result_t *r);
+    const uint64_t hash[2], const ngx_http_fanout_zone_publish_t *opts,
+    const ngx_http_fanout_zone_result_t *r);
 int fanout_key_sweep(ngx_http_fanout_zone_t *z);
 
 

@@ -290,7 +290,7 @@ publish_all(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     /* the channel, an index block an entry at most, a key */
     total += fanout_channel_blocks(c->name.len) + n + 1;
 
-    if (opts && opts->key.len) {
+    if (opts && opts->key.len && !fanout_key_held(z, opts, r)) {
         fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_keys,
                           1 + fanout_channel_blocks(c->name.len));
     }
@@ -366,6 +366,10 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
             return NGX_HTTP_FANOUT_ZONE_OK;
         }
 
+        if (fanout_key_held(z, opts, r)) {
+            return NGX_HTTP_FANOUT_ZONE_HELD;
+        }
+
         if (fanout_key_claim(z, c, ref) != NGX_HTTP_FANOUT_ZONE_OK) {
             return NGX_HTTP_FANOUT_ZONE_FULL;
         }
@@ -432,7 +436,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     r->offset = ch->offset;
 
     if (opts && opts->key.len) {
-        fanout_key_add(z, ref, hash, r);
+        fanout_key_add(z, ref, hash, opts, r);
     }
 
     fanout_channel_settle(z, ref);

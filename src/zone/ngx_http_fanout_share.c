@@ -333,6 +333,8 @@ ngx_http_fanout_zone_bound(ngx_http_fanout_zone_t *z,
     fanout_set(z, shm->address_max, shares->address
                                     ? shares->address
                                     : NGX_HTTP_FANOUT_ZONE_WHOLE);
+    fanout_set(z, shm->user_max, shares->user ? shares->user
+                                              : NGX_HTTP_FANOUT_ZONE_WHOLE);
     fanout_set(z, shm->kept_min, 0);
 
     for (i = 0; i < FANOUT_CLASSES; i++) {

@@ -61,14 +61,26 @@ int fanout_share_claim(ngx_http_fanout_zone_t *z, unsigned share,
 /* What clients with this hash of an address (0: none) hold counts for. */
 unsigned fanout_holder(ngx_http_fanout_zone_t *z, uint64_t address);
 
-/* A holder has n blocks more, or less, of sessions or members. */
+/* A holder has n blocks more, or less, of sessions, members or keys. */
 void fanout_holder_add(ngx_http_fanout_zone_t *z, unsigned share,
     unsigned holder, int32_t n);
 
-/* Whether a holder may have n blocks more of sessions or members: OK, or
+/* Whether a holder may have n blocks more of sessions, members or keys: OK, or
  * MANY. */
 int fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
     unsigned holder, uint32_t n);
+
+/* The same for a sender, by the same number, of keys. */
+void fanout_sender_add(ngx_http_fanout_zone_t *z, unsigned sender, int32_t n);
+int fanout_sender_claim(ngx_http_fanout_zone_t *z, unsigned sender,
+    uint32_t n);
+
+static inline fanout_sender_t *
+fanout_sender(ngx_http_fanout_zone_t *z, unsigned sender)
+{
+    return (fanout_sender_t *) ((uint8_t *) z->shm + z->shm->senders)
+           + sender;
+}
 
 /* Blocks that a share is above its guarantee. */
 uint32_t fanout_share_excess(fanout_shm_t *shm, unsigned share);

@@ -213,6 +213,9 @@ fanout_layout(fanout_shm_t *shm)
     shm->holders = at;
     at += (shm->holder_mask + 1ULL) * sizeof(fanout_holder_t);
 
+    shm->senders = at;
+    at += (shm->holder_mask + 1ULL) * sizeof(fanout_sender_t);
+
     at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
     shm->blocks = at;
 
@@ -242,6 +245,7 @@ unbounded(fanout_shm_t *shm)
     }
 
     shm->address_max = NGX_HTTP_FANOUT_ZONE_WHOLE;
+    shm->user_max = NGX_HTTP_FANOUT_ZONE_WHOLE;
 
     /* what can be dropped may never have all of it */
     shm->shares[NGX_HTTP_FANOUT_SHARE_mail].max = shm->nblocks / 4;
@@ -382,7 +386,7 @@ sizes(void)
         sizeof(fanout_order_t), sizeof(fanout_mail_t),
         sizeof(fanout_seen_t), sizeof(fanout_event_t),
         sizeof(fanout_address_t), sizeof(fanout_budget_t),
-        sizeof(fanout_holder_t),
+        sizeof(fanout_holder_t), sizeof(fanout_sender_t),
         sizeof(pthread_mutex_t), NGX_HTTP_FANOUT_NCOUNTERS,
         NGX_HTTP_FANOUT_NSERIES
     };
@@ -611,6 +615,8 @@ ngx_http_fanout_zone_stat(ngx_http_fanout_zone_t *z,
     st->addresses = shm->used[FANOUT_ADDRESSES];
     st->naddresses = shm->naddresses;
     st->budgets = shm->nbudgets;
+    st->address_max = shm->address_max * 100 / NGX_HTTP_FANOUT_ZONE_WHOLE;
+    st->user_max = shm->user_max * 100 / NGX_HTTP_FANOUT_ZONE_WHOLE;
     st->budgets_max = (shm->budget_mask + 1ULL) * FANOUT_BUDGET_WAYS;
     st->budgets_lost = shm->budgets_lost;
     st->lingering = shm->nlingering;

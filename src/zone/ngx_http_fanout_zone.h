@@ -41,6 +41,8 @@
 #define NGX_HTTP_FANOUT_ZONE_ERROR     -8   /* errno of a system call */
 #define NGX_HTTP_FANOUT_ZONE_MANY      -9   /* a mailbox is full, or too many
                                                clients are addressed */
+#define NGX_HTTP_FANOUT_ZONE_HELD     -10   /* who asks holds as much of a share
+                                               as it may */
 
 
 #define NGX_HTTP_FANOUT_ZONE_SLOTS      64  /* most workers at a time */
@@ -95,6 +97,7 @@
     _(limited_answers, "of them because of bytes of answers")                 \
     _(limited_sessions, "of them because of sessions begun")                  \
     _(limited_publishes, "of them because of publishes that wait for a hook") \
+    _(limited_keys,    "of them because of idempotence keys held")           \
     _(limited_session, "of them by the limits of their session")              \
     _(limited_user,    "of them by the limits of their user")                 \
     _(limited_address, "of them by the limits of their address")              \
@@ -322,6 +325,7 @@ typedef struct {
                                             /* of histories */
     uint32_t                    address;    /* most of what others leave, 0:
                                                all of it */
+    uint32_t                    user;       /* the same */
 } ngx_http_fanout_zone_shares_t;
 
 
@@ -445,6 +449,11 @@ typedef struct {
 typedef struct {
     ngx_http_fanout_zstr_t      key;        /* of the whole publish */
     ngx_http_fanout_zstr_t      scope;      /* the user the key belongs to */
+    uint64_t                    address;    /* hash, whose clients hold the
+                                               key, 0: none */
+    uint64_t                    sender;     /* hash of the user, of the address
+                                               of one without, 0: who is not
+                                               limited */
     uint64_t                    if_epoch;   /* with if_set: the channel's */
     uint64_t                    if_offset;  /* last offset must be this */
     unsigned                    if_set:1;
@@ -461,7 +470,10 @@ typedef struct {
     uint32_t                    pending;    /* direct: seats that linger */
     uint32_t                    subscribers;    /* of the channel, all
                                                workers */
+    uint32_t                    wait;       /* HELD: ms until the first key of
+                                               all expires */
     unsigned                    duplicate:1;
+    unsigned                    by_sender:1;    /* HELD: not by the address */
 } ngx_http_fanout_zone_result_t;
 
 
@@ -599,6 +611,9 @@ typedef struct {
     uint64_t                    budgets_max;
     uint64_t                    budgets_lost;   /* reused before they were
                                                    full again */
+    uint64_t                    address_max;    /* percent of what others
+                                                   leave */
+    uint64_t                    user_max;
     uint64_t                    events;     /* blocks in use by the queue */
     uint64_t                    nevents;    /* in the queue */
     uint64_t                    events_max;
@@ -785,7 +800,8 @@ int ngx_http_fanout_channel_end(ngx_http_fanout_zone_t *z,
 
 /* Appends n messages (1 to BATCH), all or none.  Makes the channel where it
  * is missing, and applies a newer policy where it is not.  Large messages are
- * staged first, in transactions of their own.  FULL, CONFLICT (r holds what the channel has), LARGE, STALE. */
+ * staged first, in transactions of their own.  FULL, CONFLICT (r holds what the
+ * channel has), HELD (r->wait, r->by_sender), LARGE, STALE. */
 int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,

@@ -364,6 +364,8 @@ publish_to(zone_t *z, const char *name, policy_t *p, uint32_t len,
 
     if (key) {
         opts.key = zstr(key, strlen(key));
+        opts.address = 7;
+        opts.sender = 8;
     }
 
     return put(z, &c, 12345, len, flags, &opts, &r);

@@ -466,6 +466,8 @@ m_publish(model_t *m, unsigned n)
         snprintf(key, sizeof(key), "k%d", k);
         opts.key = zstr(key, strlen(key));
         opts.scope = zstr("user", k & 1 ? 4 : 0);
+        opts.address = k % 3;
+        opts.sender = k % 5;
 
     } else if (m_draw(m, 8) == 0 && ch->exists
                && (m_opened(m, i) || m->p[h][i].history == 0))

@@ -13,6 +13,7 @@
 
 
 #define MANY  NGX_HTTP_FANOUT_ZONE_MANY
+#define HELD  NGX_HTTP_FANOUT_ZONE_HELD
 
 
 static void   *zmem;
@@ -322,6 +323,107 @@ fill_members(void)
 }
 
 
+static int
+publish_by(uint64_t address, uint64_t sender, unsigned i, result_t *r)
+{
+    char       key[16];
+    message_t  m;
+    channel_t  c;
+    publish_t  opts;
+
+    memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
+    snprintf(key, sizeof(key), "%u", i);
+    m.data = zstr("1", 1);
+    opts.key = zstr(key, strlen(key));
+    opts.scope = opts.key;
+    opts.address = address;
+    opts.sender = sender;
+    c = view(&za, "keys", &attacker);
+
+    return ngx_http_fanout_log_publish(&za, &c, &m, 1, &opts, r);
+}
+
+
+/* keys until no more are given */
+
+static unsigned
+keys_by(uint64_t address, uint64_t sender, unsigned from, result_t *r)
+{
+    unsigned  n;
+
+    for (n = 0; n < 20000; n++) {
+        if (publish_by(address, sender, from + n, r) != OK) {
+            break;
+        }
+    }
+
+    return n;
+}
+
+
+/* Who publishes with as many keys as there are: a user from one address, from
+ * another, others of the same address, and who is not limited. */
+
+static void
+fill_keys_of_one(void)
+{
+    unsigned  max, n, used;
+    shares_t  shares;
+    result_t  r;
+
+    start(4 * MB);
+    memset(&shares, 0, sizeof(shares));
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_keys].max = 1000;
+    shares.address = 5000;
+    shares.user = 2500;
+    ngx_http_fanout_zone_bound(&za, &shares);
+    max = share(NGX_HTTP_FANOUT_SHARE_keys).max;
+
+    n = keys_by(3, 5, 0, &r);
+    is_int(n, max / 4, "keys of one: a user has a quarter of an empty share");
+    is_int(publish_by(3, 5, 99999, &r), HELD, "keys of one: and no more");
+    ok(r.by_sender, "keys of one: for himself, not for his address");
+    is_int(r.wait, 121000, "keys of one: until the first expires");
+    is_int(share(NGX_HTTP_FANOUT_SHARE_keys).refused, 0,
+           "keys of one: the share has not refused any");
+    is_int(publish_by(4, 5, 99999, &r), HELD,
+           "keys of one: nor from another address");
+    is_int(publish_by(3, 5, 0, &r), OK, "keys of one: what he sent is known");
+    is_int(r.duplicate, 1, "keys of one: as a duplicate");
+    is_int(publish("keys", &attacker, 1, 1, ""), OK,
+           "keys of one: without a key he may");
+    checked(&za, "keys of one");
+
+    n += keys_by(3, 6, 20000, &r);
+    ok(n > max * 2 / 5 && n <= max / 2, "keys of one: another of the address");
+    n += keys_by(3, 7, 40000, &r);
+    ok(n <= max / 2, "keys of one: three have at most half");
+    ok(!r.by_sender, "keys of one: the third for the address");
+
+    is_int(publish_by(4, 9, 1, &r), OK, "keys of one: another address may");
+    is_int(publish_by(0, 0, 1, &r), OK, "keys of one: so may the backend");
+    used = share(NGX_HTTP_FANOUT_SHARE_keys).used;
+    is_int(keys_by(0, 0, 60000, &r), max * 4 / 5 - used,
+           "keys of one: who is not limited has all that its class may");
+    checked(&za, "keys of one: full");
+
+    fanout_test_seconds += 100;
+    is_int(publish_by(3, 5, 99999, &r), HELD, "keys of one: held for long");
+    is_int(r.wait, 21000, "keys of one: and less long");
+    fanout_test_seconds += 22;
+    (void) sweep_all(&za);
+    checked(&za, "keys of one: expired");
+    is_int(keys_by(3, 5, 80000, &r), max / 4, "keys of one: has them again");
+
+    shares.user = 0;
+    ngx_http_fanout_zone_bound(&za, &shares);
+    is_int(publish_by(3, 5, 99999, &r), OK, "keys of one: if it is bounded");
+    fanout_test_seconds += 1000;
+    stop(4 * MB, "keys of one");
+}
+
+
 /* Who has many sessions, seats and members, all from one address. */
 
 static void
@@ -559,6 +661,7 @@ main(void)
     fill_keys();
     fill_channels();
     fill_members();
+    fill_keys_of_one();
     fill_address();
     fill_sessions();
     fill_flush();

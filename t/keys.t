@@ -1,0 +1,128 @@
+#!/usr/bin/env perl
+
+# What one user may hold of the idempotence keys: if this fails, a client that
+# publishes with a new key each time keeps all others from publishing with any,
+# for as long as keys are remembered.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Nginx;
+
+
+my $nginx = Fanout::Nginx->start(
+    http => <<'END',
+        fanout_rate off;
+        fanout_budget off;
+        fanout_zone app 3m dedupe=1h keys=1%-3%;
+        fanout_zone all 3m dedupe=1h keys=1%-3% user=100% address=100%;
+        fanout_channel app room:* history=10;
+END
+    server => <<'END',
+        location /rt  { fanout app; fanout_user $arg_user; fanout_permit all *; }
+        location /all { fanout all; fanout_user $arg_user; fanout_permit all *; }
+        location /fanout { fanout_api app; }
+        location = /status { fanout_status app; }
+END
+);
+
+my $http = $nginx->http;
+my $next = 0;
+
+sub code    { $_[0]{error} ? $_[0]{error}{code} : 'ok' }
+sub status  { $http->get('/status')->json }
+sub publish { shift->cmd('publish', channel => 'room:a', data => 0, store => \0, @_) }
+
+# keys until one is refused: how many they were, and the refusal
+
+sub fill {
+    my ($ws) = @_;
+
+    for my $n (0 .. 5000) {
+        my $r = publish($ws, key => 'k' . $next++);
+
+        return ($n, $r) if $r->{error};
+    }
+
+    return (5001, {});
+}
+
+my $max = status()->{zone}{shares}{keys}{max};
+
+
+subtest 'a user' => sub {
+    my $mallory = $nginx->native(path => '/rt?user=mallory', local => '127.0.0.2');
+    my $ann     = $nginx->native(path => '/rt?user=ann', local => '127.0.0.2');
+
+    my ($n, $r) = fill($mallory);
+
+    is($n, int($max / 4), 'has a quarter of an empty share');
+    is(code($r), 'rate_limited', 'and is refused beyond it');
+    is($r->{error}{data}{limit}, 'keys', 'for its keys');
+    is($r->{error}{data}{of}, 'user', 'which are a user\'s');
+    cmp_ok($r->{error}{data}{retry_after}, '>', 3_000_000, 'until the first expires');
+    cmp_ok($r->{error}{data}{retry_after}, '<=', 3_601_000, 'and no longer');
+    like($r->{error}{message}, qr/fanout_zone user=/, 'as it says');
+
+    is(code(publish($mallory)), 'ok', 'it publishes without a key');
+    is(publish($mallory, key => 'k0')->{ok}{duplicate}, 1, 'a known key is known');
+    is(code(publish($nginx->native(path => '/rt?user=mallory', local => '127.0.0.3'),
+                    key => 'elsewhere')),
+       'rate_limited', 'from another address it has no more');
+    is(code(publish($ann, key => 'ann')), 'ok', 'another behind its address has');
+
+    my $post = $nginx->http(local => '127.0.0.2')->post('/rt?user=mallory',
+        '{"op":"publish","channel":"room:a","data":0,"key":"posted"}',
+        headers => { 'Content-Type' => 'application/json' });
+
+    is($post->{status}, 429, 'by POST it is 429');
+    like($post->{headers}{'retry-after'}, qr/^3\d\d\d$/, 'with Retry-After');
+
+    my $st = status();
+
+    ok($st->{counters}{limited_keys} >= 3, 'limited_keys counts');
+    is($st->{zone}{shares}{keys}{refused}, 0, 'the share has refused nothing');
+    is($st->{zone}{user_limit}, 25, 'the status has the limit of a user');
+    is($st->{zone}{address_limit}, 50, 'and that of an address');
+};
+
+
+subtest 'an address' => sub {
+    my (@of, $r);
+
+    # without a user, and many users
+
+    for my $user ('', map { "m$_" } 1 .. 4) {
+        (undef, $r) = fill($nginx->native(path => "/rt?user=$user", local => '127.0.0.2'));
+        push @of, $r->{error}{data}{of} // code($r);
+    }
+
+    is($of[0], 'user', 'those without a user are one');
+    is($of[4], 'address', 'many users have no more than an address may');
+    like($r->{error}{message}, qr/fanout_zone address=/, 'as it says');
+
+    my $used = status()->{zone}{shares}{keys}{used};
+
+    cmp_ok($used, '<=', $max / 2 + 1, 'which is half');
+
+    is(code(publish($nginx->native(path => '/rt?user=bob'), key => 'bob')), 'ok',
+       'one of another address publishes with a key');
+    is($http->post('/fanout/channels/room:a/messages', 1,
+                   headers => { 'Fanout-Key' => "api$_" })->{status}, 201, 'so does the backend')
+        for 1 .. 3;
+};
+
+
+subtest 'user=100% address=100%' => sub {
+    my ($n, $r) = fill($nginx->native(path => '/all?user=mallory'));
+
+    is(code($r), 'zone_full', 'one may have all there is');
+    like($r->{error}{message}, qr/^the share of the zone for keys is full: fanout_zone keys=$/,
+         'and is told of what there is no more');
+};
+
+
+done_testing();
