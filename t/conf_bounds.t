@@ -73,6 +73,7 @@ my @parameters = (
     [ 'fanout_zone z 8m', dedupe => '0 1s 365d 366d',        'a time from 1s to 365d' ],
     [ 'fanout_zone z 8m', frames => '1023k 1m 65536m -',        'a size of 1m or more' ],
     [ 'fanout_zone z 8m', address => '0% 1% 100% 101%',      'a percentage from 1% to 100%' ],
+    [ 'fanout_zone z 8m', user => '0% 1% 100% 101%',         'a percentage from 1% to 100%' ],
     [ 'fanout_zone z 8m keys=0%-1% channels=0%-1% members=0%-1% sessions=0%-1%'
       . ' mail=0%-1% signals=0%-1% events=0%-1%',
       history => '0% 1% 90% 91%',                            'a percentage from 1% to 90%' ],

@@ -173,12 +173,14 @@ subtest 'fanout_zone' => sub {
 
     is($history, $percent->($sum) . '%', 'history');
 
-    my ($address) = section('fanout_zone')
-        =~ /`address=percent`.*?; `(\d+)%`\s+by\s+default/s;
-    my ($max) = slurp('src/ngx_http_fanout_conf_share.c')
-        =~ /address_max = (\d+);/;
+    for my $part (qw( address user )) {
+        my ($said) = section('fanout_zone')
+            =~ /`$part=percent`.*?; `(\d+)%`\s+by\s+default/s;
+        my ($max) = slurp('src/ngx_http_fanout_conf_share.c')
+            =~ /${part}_max = (\d+);/;
 
-    is($address, $max, 'address');
+        is($said, $max, $part);
+    }
 };
 
 

@@ -19,7 +19,7 @@ my $nginx = Fanout::Nginx->start(
     workers => 1,
     http    => <<'END',
         fanout_zone app  8m;
-        fanout_zone tiny 2m channels=1%-1% keys=0%-1%;
+        fanout_zone tiny 2m channels=1%-1% keys=0%-1% user=100% address=100%;
         fanout_zone home 2m sessions=1%-3%;
         fanout_zone hook 2m;
         fanout_zone broken 2m;

@@ -340,8 +340,9 @@ typedef struct {
 
 /*
  * What the clients of an address hold: live sessions with their live seats,
- * members, and keys.  Addresses that share a holder are taken for one; holder 0 is of
- * those without an address, and has no limit.  See ngx_http_fanout_holder.c.
+ * members, and keys.  Addresses that share a holder are taken for one; holder 0
+ * is of those without an address, and has no limit.  See
+ * ngx_http_fanout_holder.c.
  */
 
 typedef struct {
