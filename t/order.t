@@ -26,7 +26,7 @@ my %transports = (
 );
 
 my $nginx = Fanout::Nginx->start(
-    http   => 'fanout_zone app 64m; fanout_rate off; fanout_budget off;
+    http   => 'fanout_zone app 64m user=100% address=100%; fanout_rate off; fanout_budget off;
                 fanout_sessions_per_address off;
                fanout_channel app swarm* history=300000 ttl=1h;',
     server => 'listen 127.0.0.1:%%PORT%% reuseport;

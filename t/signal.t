@@ -16,7 +16,7 @@ use Fanout::Nginx;
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app  16m;
-        fanout_zone tiny 2m dedupe=1h;
+        fanout_zone tiny 2m dedupe=1h user=100% address=100%;
         fanout_channel app linger*  linger=1m;
         fanout_channel app *  history=1000 ttl=1h;
 END

@@ -23,7 +23,7 @@ my $subs  = $ENV{TEST_SANITIZE} ? 60 : 300;
 my $n     = 0;
 
 my $nginx = Fanout::Nginx->start(
-    http   => 'fanout_zone app 64m; fanout_rate off; fanout_budget off;
+    http   => 'fanout_zone app 64m user=100% address=100%; fanout_rate off; fanout_budget off;
                fanout_channel app * history=100000 ttl=1h;',
     server => 'location /rt { fanout app; fanout_permit all *;
                               fanout_drain 500ms; fanout_resume 60s; }

@@ -18,7 +18,7 @@ my $clock = Fanout::Clock->new;
 my $nginx = $clock->start(
     http => <<'END',
         fanout_zone app 8m;
-        fanout_zone small 2m keys=0%-1%;
+        fanout_zone small 2m keys=0%-1% user=100% address=100%;
         fanout_channel app * history=10;
         fanout_channel small * history=100000;
 END
