@@ -880,7 +880,9 @@ subtest 'replies with the same history' => sub {
             : (history => '"limit":40');
 
         $ws->send_text(qq({"id":"$id","op":"$op","channel":"crowd",$cmd}));
+    }
 
+    for my $ws (@crowd) {
         my (@got, $m);
 
         while ($m = $ws->recv_message(20)) {
@@ -899,7 +901,8 @@ subtest 'replies with the same history' => sub {
     is($bad, 0, "all of $n get all of it");
     is($plain, 0, 'deflated');
 
-    # once for each window and part, and again when a second has passed
+    # once for each window and part, and again when a second has passed: so
+    # all asked before the first was read
 
     my $after = counters();
     my $times = $after->{deflated} - $before->{deflated};
