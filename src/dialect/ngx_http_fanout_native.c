@@ -62,6 +62,10 @@ static ngx_uint_t read_token(ngx_str_t *token,
     ngx_http_fanout_identity_t *id);
 static void welcome(ngx_http_fanout_session_t *s);
 static void autojoin(ngx_http_fanout_session_t *s, ngx_http_request_t *r);
+static void refuse_frame(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_error_e code, ngx_str_t *text, ngx_str_t *data);
+static ngx_uint_t insists(ngx_http_fanout_session_t *s);
+static void stop_insistent(ngx_http_fanout_session_t *s);
 static void batch_run(ngx_http_fanout_session_t *s);
 static ngx_uint_t batch_pause(ngx_http_fanout_session_t *s);
 static ngx_int_t batch_reply(ngx_http_fanout_session_t *s);
@@ -648,9 +652,7 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     unsigned                      levels;
     ngx_str_t                     text;
     ngx_uint_t                    deep;
-    fanout_command_t              cmd;
     ngx_http_fanout_json_t        value;
-    ngx_http_fanout_limited_t     limited;
     ngx_http_fanout_json_error_t  err;
 
     if (opcode != NGX_HTTP_FANOUT_WS_TEXT) {
@@ -666,19 +668,13 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 
     case NGX_HTTP_FANOUT_JSON_OBJECT:
         ngx_http_fanout_native_command(s, &value, 0, deep);
-        return;
+        break;
 
     case NGX_HTTP_FANOUT_JSON_ARRAY:
         batch_start(s, &value, s->conf->batch, deep);
-        return;
+        break;
 
     default:
-        if (!ngx_http_fanout_meter_take(s, NGX_HTTP_FANOUT_COST, &limited)) {
-            ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
-            fanout_native_limited(s, &cmd, &limited);
-            return;
-        }
-
         if (type > 0) {
             ngx_str_set(&text, "a frame is an object or an array of them");
 
@@ -687,9 +683,51 @@ native_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
             text.len = ngx_strlen(err.reason);
         }
 
-        ngx_http_fanout_native_error(s, NULL, NULL, 0,
-                                     NGX_HTTP_FANOUT_E_BAD_REQUEST, &text,
-                                     NULL);
+        refuse_frame(s, NGX_HTTP_FANOUT_E_BAD_REQUEST, &text, NULL);
+    }
+
+    stop_insistent(s);
+}
+
+
+/* A frame without commands costs as much as a command. */
+
+static void
+refuse_frame(ngx_http_fanout_session_t *s, ngx_http_fanout_error_e code,
+    ngx_str_t *text, ngx_str_t *data)
+{
+    fanout_command_t           cmd;
+    ngx_http_fanout_limited_t  limited;
+
+    if (!ngx_http_fanout_meter_take(s, NGX_HTTP_FANOUT_COST, &limited)) {
+        ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
+        fanout_native_limited(s, &cmd, &limited);
+        return;
+    }
+
+    ngx_http_fanout_native_error(s, NULL, NULL, 0, code, text, data);
+}
+
+
+/* Whether it goes on to send commands above its rate.  A POST is answered as a
+ * whole, and is the last of its session. */
+
+static ngx_uint_t
+insists(ngx_http_fanout_session_t *s)
+{
+    return s->transport->bit == NGX_HTTP_FANOUT_WEBSOCKET
+           && ngx_http_fanout_meter_insists(s);
+}
+
+
+static void
+stop_insistent(ngx_http_fanout_session_t *s)
+{
+    if (s->state == NGX_HTTP_FANOUT_OPEN && s->batch == NULL && insists(s)) {
+        ngx_http_fanout_count(s->hub, rate_limited);
+        ngx_http_fanout_session_close(s, 4429,
+                                      "too many refused commands: "
+                                      "fanout_rate, fanout_budget");
     }
 }
 
@@ -712,9 +750,7 @@ batch_start(ngx_http_fanout_session_t *s, ngx_http_fanout_json_t *array,
                                s->conf->batch)
                    - data;
 
-        ngx_http_fanout_native_error(s, NULL, NULL, 0,
-                                     NGX_HTTP_FANOUT_E_TOO_MANY, &text,
-                                     &more);
+        refuse_frame(s, NGX_HTTP_FANOUT_E_TOO_MANY, &text, &more);
         return;
     }
 
@@ -764,7 +800,7 @@ batch_run(ngx_http_fanout_session_t *s)
     b = s->batch;
     end = s->hub->spent + NGX_HTTP_FANOUT_ARRAY;
 
-    while (b->i < b->n) {
+    while (b->i < b->n && !insists(s)) {
 
         if (s->hub->spent >= end && batch_pause(s)) {
             return;
@@ -800,6 +836,7 @@ batch_run(ngx_http_fanout_session_t *s)
     native_close(s);
     s->autojoin = 0;
     ngx_http_fanout_session_settle(s);
+    stop_insistent(s);
 }
 
 

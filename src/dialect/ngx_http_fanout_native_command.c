@@ -11,6 +11,10 @@
 #include "ngx_http_fanout_transport.h"
 
 
+/* bytes of a refusal beside its texts */
+#define NGX_HTTP_FANOUT_REFUSAL_FRAME  68
+
+
 typedef struct {
     ngx_http_fanout_json_t  epoch;
     ngx_http_fanout_json_t  offset;
@@ -290,6 +294,9 @@ fanout_native_limited(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
     data.len = ngx_http_fanout_meter_data(limited, buf);
 
     s->meter.wait = limited->wait;
+
+    ngx_http_fanout_meter_told_refusal(s, NGX_HTTP_FANOUT_REFUSAL_FRAME
+                                          + cmd->id.len + text.len + data.len);
 
     ngx_http_fanout_native_error(s, &cmd->id, &cmd->op, cmd->at,
                                  NGX_HTTP_FANOUT_E_RATE_LIMITED, &text, &data);

@@ -125,6 +125,7 @@ take_input(ngx_http_fanout_session_t *s, ngx_buf_t *b)
     s->input_len = len;
     b->pos = b->last;
 
+    s->meter.received += len;
     ngx_http_fanout_eventlog_add(s, bytes_in, len);
 
     return NGX_OK;

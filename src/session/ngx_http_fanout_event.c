@@ -156,6 +156,7 @@ ngx_http_fanout_session_read_now(ngx_http_fanout_session_t *s)
         s->pinged = 0;
         s->heard = 1;
 
+        s->meter.received += n;
         ngx_http_fanout_eventlog_add(s, bytes_in, n);
 
         s->transport->input(s, scratch, n);

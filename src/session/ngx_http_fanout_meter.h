@@ -18,6 +18,11 @@
  *    fanout_deflate_ratio.
  * A signal costs half of one, a command that is refused for its rate a tenth.
  *
+ * A refusal may be many times as long as its command.  So the refusals of a
+ * session have a bucket of bytes, which is filled by time, by the bytes that it
+ * sends, and by each of its commands that is done.  A client that waits for
+ * retry_after has a command done for each that is refused.
+ *
  * Answers have a bucket of their own, in bytes: of a reply beyond the first
  * 4096, and of what a stream or a poll is told of the time before it joined.
  * Others decide how much that is, so that who owes it may not ask for more for
@@ -37,6 +42,14 @@
 #define NGX_HTTP_FANOUT_COST_REFUSED    100
 #define NGX_HTTP_FANOUT_COST_BYTES      4096    /* told, as one command */
 #define NGX_HTTP_FANOUT_COST_AUDIENCE   512     /* subscribers, likewise */
+
+/* bytes of refusals: at once, at most saved up, for a ms, for 2 bytes that are
+ * received; a command that is done counts as so many of these */
+#define NGX_HTTP_FANOUT_REFUSALS        16384
+#define NGX_HTTP_FANOUT_REFUSALS_MAX    65536
+#define NGX_HTTP_FANOUT_REFUSALS_MS     1
+#define NGX_HTTP_FANOUT_REFUSALS_FOR    3
+#define NGX_HTTP_FANOUT_REFUSALS_DONE   256
 
 /* behind what the log says of an address that is refused */
 #define NGX_HTTP_FANOUT_PROXY_HINT                                            \
@@ -58,6 +71,12 @@ typedef struct {
     uint32_t                         ref;       /* of the address, 0: not
                                                    counted */
     uint32_t                         wait;      /* ms, of the last refusal */
+    uint32_t                         received;  /* bytes, since the last
+                                                   refusal */
+    uint32_t                         refused_at;
+                                                /* the low bits of a time */
+    int32_t                          refusals;  /* bytes that these might have
+                                                   then */
     uint32_t                         until[NGX_HTTP_FANOUT_METERED];
                                                 /* user or address are over:
                                                    the low bits of a time */
@@ -190,6 +209,13 @@ void ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
 void ngx_http_fanout_meter_refuse(ngx_http_fanout_session_t *s,
     ngx_http_fanout_limited_t *limited);
 const char *ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited);
+
+/* A refusal of about so many bytes is sent to it. */
+void ngx_http_fanout_meter_told_refusal(ngx_http_fanout_session_t *s,
+    size_t bytes);
+
+/* Whether these were more than they may be. */
+#define ngx_http_fanout_meter_insists(s)  ((s)->meter.refusals < 0)
 
 /* The data of an error, JSON of at most 128 bytes. */
 size_t ngx_http_fanout_meter_data(ngx_http_fanout_limited_t *limited,

@@ -1,0 +1,138 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Commands that are refused for a rate: how they are counted, logged and told.
+ */
+
+
+#include "ngx_http_fanout_session.h"
+#include "ngx_http_fanout_http.h"
+
+
+void
+ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_limited_t *limited)
+{
+    static const uint8_t  by_resource[] = {
+        NGX_HTTP_FANOUT_N_limited_commands,
+        NGX_HTTP_FANOUT_N_limited_bytes,
+        NGX_HTTP_FANOUT_N_limited_channels,
+        NGX_HTTP_FANOUT_N_limited_answers,
+        NGX_HTTP_FANOUT_N_limited_sessions,
+        NGX_HTTP_FANOUT_N_limited_publishes,
+        NGX_HTTP_FANOUT_N_limited_keys
+    };
+    static const uint8_t  by_scope[] = {
+        NGX_HTTP_FANOUT_N_limited_session,
+        NGX_HTTP_FANOUT_N_limited_user,
+        NGX_HTTP_FANOUT_N_limited_address
+    };
+
+    ngx_http_fanout_count(hub, rate_limited);
+    hub->counters[by_resource[limited->resource]]++;
+    hub->counters[by_scope[limited->scope]]++;
+}
+
+
+/* A proxy that is taken for a client is the mistake that is made most: all its
+ * clients share a budget. */
+
+void
+ngx_http_fanout_meter_refuse(ngx_http_fanout_session_t *s,
+    ngx_http_fanout_limited_t *limited)
+{
+    const char  *text;
+
+    ngx_http_fanout_meter_refused(s->hub, limited);
+
+    if (limited->scope != NGX_HTTP_FANOUT_SCOPE_ADDRESS) {
+        return;
+    }
+
+    text = ngx_http_fanout_meter_text(limited);
+
+    if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                              &s->connection->addr_text, text))
+    {
+        ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
+                      "fanout refused a command: %s%s", text,
+                      s->meter.forwarded ? NGX_HTTP_FANOUT_PROXY_HINT : "");
+    }
+}
+
+
+const char *
+ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
+{
+    static const char *const  text[NGX_HTTP_FANOUT_SCOPES]
+                                  [NGX_HTTP_FANOUT_LIMITED] = {
+        { "too many commands: fanout_rate",
+          "too many bytes of a session: fanout_budget session bytes=",
+          "too many new channels of a session: fanout_budget session "
+          "channels=",
+          "too many bytes of answers to a session: fanout_budget session "
+          "answers=",
+          "", "", "" },
+        { "too many commands of a user: fanout_budget user commands=",
+          "too many bytes of a user: fanout_budget user bytes=",
+          "too many new channels of a user: fanout_budget user channels=",
+          "too many bytes of answers to a user: fanout_budget user answers=",
+          "too many new sessions of a user: fanout_budget user sessions=",
+          "too many publishes of a user wait for the backend: fanout_hook "
+          "queue=",
+          "a user holds all the idempotence keys it may: fanout_zone user=" },
+        { "too many commands of an address: fanout_budget address commands=",
+          "too many bytes of an address: fanout_budget address bytes=",
+          "too many new channels of an address: fanout_budget address "
+          "channels=",
+          "too many bytes of answers to an address: fanout_budget address "
+          "answers=",
+          "too many new sessions of an address: fanout_budget address "
+          "sessions=",
+          "too many publishes of an address wait for the backend: fanout_hook "
+          "queue=",
+          "the clients of an address hold all the idempotence keys they may: "
+          "fanout_zone address=" }
+    };
+
+    return text[limited->scope][limited->resource];
+}
+
+
+size_t
+ngx_http_fanout_meter_data(ngx_http_fanout_limited_t *limited, u_char *buf)
+{
+    static const char *const  scope[] = { "session", "user", "address" };
+    static const char *const  resource[] = {
+        "commands", "bytes", "channels", "answers", "sessions",
+        "publishes", "keys"
+    };
+
+    return ngx_sprintf(buf, "{\"retry_after\":%ui,\"limit\":\"%s\","
+                       "\"of\":\"%s\"}", limited->wait,
+                       resource[limited->resource], scope[limited->scope])
+           - buf;
+}
+
+
+void
+ngx_http_fanout_meter_told_refusal(ngx_http_fanout_session_t *s, size_t bytes)
+{
+    int64_t                   left;
+    uint32_t                  now;
+    ngx_http_fanout_meter_t  *m;
+
+    m = &s->meter;
+    now = (uint32_t) ngx_current_msec;
+
+    left = m->refusals
+           + (int64_t) (now - m->refused_at) * NGX_HTTP_FANOUT_REFUSALS_MS
+           + (int64_t) m->received * NGX_HTTP_FANOUT_REFUSALS_FOR / 2;
+
+    left = ngx_min(left, NGX_HTTP_FANOUT_REFUSALS_MAX) - (int64_t) bytes;
+
+    m->refused_at = now;
+    m->received = 0;
+    m->refusals = ngx_max(left, -NGX_HTTP_FANOUT_REFUSALS_MAX);
+}
