@@ -253,7 +253,7 @@ ngx_http_fanout_merge_origins(ngx_conf_t *cf,
     }
 
     conf->origins.directive = "fanout_origin";
-    conf->origins.refused = "this origin is not allowed: fanout_origin\n";
+    conf->origins.refused = "this origin is not allowed: fanout_origin";
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 

@@ -197,6 +197,8 @@ subtest 'malformed' => sub {
               'a profile', %proof);
     }
 
+    websocket(400, '/rt?heartbeat=yes', 'a flag');
+    stream(400, 'bad_request', '/rt?channel=a&session=yes', 'a flag');
     poll(400, 'bad_request', '/rt?channel=a&timeout=1s', 'timeout');
     poll(400, 'bad_request', '/rt?channel=a&timeout=0.5', 'timeout');
 
@@ -223,8 +225,7 @@ subtest 'malformed' => sub {
 
 subtest 'not permitted' => sub {
     websocket(403, '/rt', 'an origin', headers => \%foreign);
-    is_status(WebSocket => 403, 'forbidden',
-              answer('GET', '/nows', headers => \%upgrade), 'no WebSocket');
+    websocket(403, '/nows', 'no WebSocket');
     websocket(403, '/rawnone?channel=a', 'no permission, raw');
 
     for my $of (\&stream, \&poll) {

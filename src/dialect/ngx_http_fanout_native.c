@@ -106,11 +106,11 @@ native_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     case NGX_DECLINED:
         *status = NGX_HTTP_BAD_REQUEST;
-        return "the profile has more than 4096 bytes: fanout_user_info\n";
+        return "the profile has more than 4096 bytes: fanout_user_info";
 
     default:
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "the profile could not be made\n";
+        return "the profile could not be made";
     }
 }
 

@@ -66,25 +66,25 @@ raw_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     *status = NGX_HTTP_BAD_REQUEST;
 
     if (ngx_http_fanout_http_arg(r, "channel", &channel) != NGX_OK) {
-        return "the argument \"channel\" is missing\n";
+        return "the argument \"channel\" is missing";
     }
 
     if (ngx_http_fanout_hub_name(&channel) != NGX_OK) {
         return "the channel is not a name: 1 to 255 bytes of UTF-8 without "
-               "control characters and \"*\"\n";
+               "control characters and \"*\"";
     }
 
     if (ngx_http_fanout_http_arg(r, "since", &since) == NGX_OK
         && ngx_http_fanout_position_parse(&since, &epoch, &offset) != NGX_OK)
     {
-        return "the argument \"since\" is not epoch:offset\n";
+        return "the argument \"since\" is not epoch:offset";
     }
 
     access = ngx_http_fanout_access_create(r, conf->permits);
 
     if (access == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "out of memory\n";
+        return "out of memory";
     }
 
     permitted = ngx_http_fanout_access_check(access, NGX_HTTP_FANOUT_MAY_JOIN,
@@ -93,7 +93,7 @@ raw_accept(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     if (!permitted) {
         *status = NGX_HTTP_FORBIDDEN;
-        return "no \"fanout_permit join\" allows this channel\n";
+        return "no \"fanout_permit join\" allows this channel";
     }
 
     return NULL;

@@ -217,11 +217,6 @@ ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
     line.reason.data = (u_char *) why;
     line.reason.len = ngx_strlen(why);
 
-    if (line.reason.len && why[line.reason.len - 1] == '\n') {
-        /* it is a body */
-        line.reason.len--;
-    }
-
     (void) ngx_http_fanout_http_arg(r, "channel", &line.channel);
 
     if (ngx_http_fanout_eventlog_gather(conf, &line)) {

@@ -71,7 +71,7 @@ ngx_http_fanout_eventlog_gather_error(ngx_uint_t level, ngx_str_t *addr,
 
     line.addr = *addr;
     line.reason.data = (u_char *) text;
-    line.reason.len = strcspn(text, "\n");
+    line.reason.len = ngx_strlen(text);
 
     return gather(NULL, &line, level);
 }

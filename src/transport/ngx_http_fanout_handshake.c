@@ -26,10 +26,7 @@ static const char *check_hub(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_uint_t *status);
 static const char *check_user(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
-static ngx_int_t deny(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
-    const char *why);
-static ngx_int_t refuse(ngx_http_request_t *r, ngx_uint_t status,
+static ngx_int_t send_line(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
     u_char *value, size_t len);
@@ -62,7 +59,7 @@ ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     why = check_all(r, conf, &user, &meter, &status);
 
     if (why) {
-        return deny(r, conf, &user, status, why);
+        return ngx_http_fanout_websocket_refuse(r, conf, &user, status, why);
     }
 
     s = ngx_http_fanout_session_create(r, conf->app->hub, conf, &user, &meter);
@@ -154,8 +151,7 @@ static const char *
 check_budgets(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     ngx_str_t *user, ngx_http_fanout_meter_t *meter, ngx_uint_t *status)
 {
-    u_char                     *p;
-    ngx_http_fanout_refusal_t   refusal;
+    ngx_http_fanout_refusal_t  refusal;
 
     if (ngx_http_fanout_admit(r, conf, NGX_HTTP_FANOUT_WEBSOCKET, user, meter,
                               &refusal)
@@ -166,24 +162,19 @@ check_budgets(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     *status = refusal.status;
 
-    /* the body of such a refusal is a line */
-
-    p = ngx_pnalloc(r->pool, ngx_strlen(refusal.text) + sizeof("\n"));
-
-    if (p == NULL || ngx_http_fanout_retry_after(r, refusal.wait) != NGX_OK) {
+    if (ngx_http_fanout_retry_after(r, refusal.wait) != NGX_OK) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "out of memory\n";
+        return "out of memory";
     }
 
-    *ngx_sprintf(p, "%s\n", refusal.text) = '\0';
-
-    return (char *) p;
+    return refusal.text;
 }
 
 
-static ngx_int_t
-deny(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
-    ngx_uint_t status, const char *why)
+ngx_int_t
+ngx_http_fanout_websocket_refuse(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
+    const char *why)
 {
     ngx_str_t  origin, transport;
 
@@ -202,12 +193,11 @@ deny(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user,
                                           &r->connection->addr_text, why))
     {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "fanout refused a handshake with %ui: %*s, "
-                      "origin: \"%V\"", status, strcspn(why, "\n"), why,
-                      &origin);
+                      "fanout refused a handshake with %ui: %s, "
+                      "origin: \"%V\"", status, why, &origin);
     }
 
-    return refuse(r, status, why);
+    return send_line(r, status, why);
 }
 
 
@@ -227,6 +217,13 @@ ngx_http_fanout_handshake_check(ngx_http_request_t *r,
         return why;
     }
 
+    why = ngx_http_fanout_query_check(r, conf);
+
+    if (why) {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return why;
+    }
+
     why = check_hub(r, conf, status);
 
     return why ? why : check_user(r, conf, user, status);
@@ -238,17 +235,17 @@ check_request(ngx_http_request_t *r, ngx_uint_t *status)
 {
     if (r->method != NGX_HTTP_GET) {
         *status = NGX_HTTP_NOT_ALLOWED;
-        return "only GET: this is a WebSocket endpoint\n";
+        return "only GET: this is a WebSocket endpoint";
     }
 
     if (r != r->main) {
         *status = NGX_HTTP_BAD_REQUEST;
-        return "a subrequest can't be upgraded\n";
+        return "a subrequest can't be upgraded";
     }
 
     if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
         *status = NGX_HTTP_BAD_REQUEST;
-        return "a handshake has no body\n";
+        return "a handshake has no body";
     }
 
     return NULL;
@@ -272,7 +269,7 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
 
         *status = 426;
         return "this is a WebSocket endpoint: upgrade over HTTP/1.1 "
-               "is needed\n";
+               "is needed";
     }
 
     if (ngx_http_fanout_header(r, "sec-websocket-version", &value) != 1
@@ -281,7 +278,7 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
         (void) add_header(r, "Sec-WebSocket-Version", (u_char *) "13", 2);
 
         *status = 426;
-        return "only version 13 of WebSocket is spoken\n";
+        return "only version 13 of WebSocket is spoken";
     }
 
     if (ngx_http_fanout_header(r, "sec-websocket-key", &value) != 1
@@ -289,7 +286,7 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
     {
         *status = NGX_HTTP_BAD_REQUEST;
         return "Sec-WebSocket-Key is missing or not 16 bytes in "
-               "base64\n";
+               "base64";
     }
 
     return NULL;
@@ -311,7 +308,7 @@ check_hub(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     if (hub == NULL || hub->zone.slot == -1 || ngx_terminate) {
         *status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        return "this worker takes no sessions now, try again\n";
+        return "this worker takes no sessions now, try again";
     }
 
     if (conf->sessions && hub->nsessions >= conf->sessions) {
@@ -325,7 +322,7 @@ check_hub(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
         }
 
         *status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        return "too many sessions: fanout_sessions\n";
+        return "too many sessions: fanout_sessions";
     }
 
     return NULL;
@@ -342,7 +339,7 @@ check_user(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     if (ngx_http_complex_value(r, conf->user, user) != NGX_OK) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "the user could not be evaluated\n";
+        return "the user could not be evaluated";
     }
 
     if (user->len
@@ -350,7 +347,7 @@ check_user(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
     {
         *status = NGX_HTTP_BAD_REQUEST;
         return "the user is not a name: 1 to 255 bytes of UTF-8 without "
-               "control characters\n";
+               "control characters";
     }
 
     return NULL;
@@ -358,7 +355,7 @@ check_user(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
 
 static ngx_int_t
-refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
+send_line(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 {
     ngx_int_t    rc;
     ngx_buf_t   *b;
@@ -366,14 +363,12 @@ refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 
     (void) ngx_http_discard_request_body(r);
 
-    b = ngx_calloc_buf(r->pool);
+    b = ngx_create_temp_buf(r->pool, ngx_strlen(text) + 1);
     if (b == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    b->pos = (u_char *) text;
-    b->last = b->pos + ngx_strlen(text);
-    b->memory = 1;
+    b->last = ngx_sprintf(b->last, "%s\n", text);
     b->last_buf = (r == r->main) ? 1 : 0;
     b->last_in_chain = 1;
 

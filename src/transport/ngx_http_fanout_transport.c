@@ -8,19 +8,11 @@
 
 #include "ngx_http_fanout_dialect.h"
 #include "ngx_http_fanout_http.h"
-#include "ngx_http_fanout_json.h"
-#include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_transport.h"
 #include "ngx_http_fanout_websocket.h"
 
 
 #define NGX_HTTP_FANOUT_AGAIN  192         /* bytes beside the message */
-
-
-typedef struct {
-    u_char  *pos;
-    u_char  *last;
-} args_t;
 
 
 static ngx_uint_t transport(ngx_http_request_t *r,
@@ -29,31 +21,10 @@ static ngx_int_t preflight(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
 static ngx_int_t come_back(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
-static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
-static ngx_int_t decode(ngx_http_request_t *r, ngx_str_t *value,
-    ngx_str_t *text);
 static ngx_int_t refuse_again(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r, ngx_http_fanout_error_e error);
 static ngx_int_t last_error(ngx_http_fanout_session_t *s,
     ngx_http_request_t *r, ngx_str_t *said);
-static const char *query_arg(ngx_http_request_t *r,
-    ngx_http_fanout_query_t *q, ngx_str_t *name, ngx_str_t *value);
-static const char *query_channel(ngx_http_fanout_query_t *q,
-    ngx_str_t *channel, ngx_str_t *join);
-static const char *query_join(ngx_http_request_t *r,
-    ngx_http_fanout_query_t *q, ngx_str_t *join);
-static const char *query_autojoin(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q);
-static const char *query_permits(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
-    ngx_uint_t *status);
-static const char *query_position(ngx_http_request_t *r,
-    ngx_http_fanout_query_t *q);
-
-
-#define named(s, text)                                                        \
-    ((s)->len == sizeof(text) - 1                                             \
-     && ngx_strncmp((s)->data, text, sizeof(text) - 1) == 0)
 
 
 ngx_int_t
@@ -143,7 +114,7 @@ transport(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf)
     }
 
     if (ngx_http_arg(r, (u_char *) "poll", 4, &value) == NGX_OK
-        && named(&value, "1"))
+        && (value.len != 1 || value.data[0] != '0'))
     {
         return NGX_HTTP_FANOUT_POLL;
     }
@@ -369,16 +340,20 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    if (conf->app->hub) {
-        ngx_http_fanout_count(conf->app->hub, rejects);
-    }
-
     ngx_str_null(&none);
     ngx_str_null(&user);
 
     if (conf->logs && conf->user) {
         /* who it is, or says to be, if that was not known before */
         (void) ngx_http_complex_value(r, conf->user, &user);
+    }
+
+    if (transport(r, conf) == NGX_HTTP_FANOUT_WEBSOCKET) {
+        return ngx_http_fanout_websocket_refuse(r, conf, &user, status, text);
+    }
+
+    if (conf->app->hub) {
+        ngx_http_fanout_count(conf->app->hub, rejects);
     }
 
     name = *ngx_http_fanout_transport_name(r, conf);
@@ -415,10 +390,6 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
 
     message.data = (u_char *) text;
     message.len = ngx_strlen(text);
-
-    if (message.len && text[message.len - 1] == '\n') {
-        message.len--;
-    }
 
     return ngx_http_fanout_http_send_error(r, status, &code, &message, &none);
 }
@@ -616,420 +587,4 @@ ngx_http_fanout_stream_headers(ngx_http_request_t *r)
     }
 
     return ngx_http_fanout_http_add(r, "X-Accel-Buffering", &no);
-}
-
-
-/* the query */
-
-const char *
-ngx_http_fanout_query(ngx_http_request_t *r,
-    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
-    ngx_uint_t *status)
-{
-    args_t       args;
-    ngx_str_t    name, value;
-    ngx_uint_t   n;
-    const char  *why;
-
-    ngx_memzero(q, sizeof(ngx_http_fanout_query_t));
-
-    args.pos = r->args.data;
-    args.last = args.pos + r->args.len;
-
-    for (n = 0; next_arg(&args, &name, &value); /* void */ ) {
-        n += named(&name, "channel") || named(&name, "join");
-    }
-
-    *status = NGX_HTTP_BAD_REQUEST;
-
-    if (conf->autojoin) {
-        n += conf->autojoin->nelts;
-    }
-
-    if (n == 0) {
-        return "the argument \"channel\" is missing";
-    }
-
-    q->channels = ngx_pcalloc(r->pool, 2 * n * sizeof(ngx_str_t));
-    if (q->channels == NULL) {
-        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "out of memory";
-    }
-
-    q->joins = q->channels + n;
-
-    args.pos = r->args.data;
-
-    while (next_arg(&args, &name, &value)) {
-        why = query_arg(r, q, &name, &value);
-
-        if (why) {
-            return why;
-        }
-    }
-
-    if (q->history > conf->history) {
-        return "the argument \"history\" is above fanout_history";
-    }
-
-    if ((q->session || (q->member && !q->polls))
-        && !ngx_http_fanout_origin_proved(r, &conf->origins))
-    {
-        *status = NGX_HTTP_FORBIDDEN;
-        return "a GET with \"session=1\", or with \"presence\" in a "
-               "\"join\", needs the header X-Requested-With, as any page "
-               "can send one without";
-    }
-
-    why = query_position(r, q);
-
-    if (why == NULL) {
-        why = query_permits(r, conf, q, status);
-    }
-
-    if (why == NULL) {
-        why = query_autojoin(r, conf, q);
-    }
-
-    if (why) {
-        return why;
-    }
-
-    if (q->n == 0) {
-        return "the argument \"channel\" is missing";
-    }
-
-    if (q->n > conf->channels) {
-        return "too many channels: fanout_channels_per_session";
-    }
-
-    return NULL;
-}
-
-
-static ngx_uint_t
-next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value)
-{
-    u_char  *end, *eq;
-
-    if (args->pos >= args->last) {
-        return 0;
-    }
-
-    end = ngx_strlchr(args->pos, args->last, '&');
-    end = end ? end : args->last;
-
-    eq = ngx_strlchr(args->pos, end, '=');
-    eq = eq ? eq : end;
-
-    name->data = args->pos;
-    name->len = eq - args->pos;
-
-    value->data = eq < end ? eq + 1 : end;
-    value->len = end - value->data;
-
-    args->pos = end + 1;
-
-    return 1;
-}
-
-
-static ngx_int_t
-decode(ngx_http_request_t *r, ngx_str_t *value, ngx_str_t *text)
-{
-    u_char  *src, *dst;
-    size_t   i;
-
-    src = ngx_pnalloc(r->pool, value->len + 1);
-    if (src == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < value->len; i++) {
-        src[i] = value->data[i] == '+' ? ' ' : value->data[i];
-    }
-
-    text->data = src;
-    dst = src;
-    ngx_unescape_uri(&dst, &src, value->len, 0);
-    text->len = dst - text->data;
-
-    return NGX_OK;
-}
-
-
-static const char *
-query_arg(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *name,
-    ngx_str_t *value)
-{
-    ngx_int_t  n;
-    ngx_str_t  text;
-
-    if (named(name, "channel")) {
-        return decode(r, value, &text) == NGX_OK
-               ? query_channel(q, &text, NULL) : "out of memory";
-    }
-
-    if (named(name, "join")) {
-        return decode(r, value, &text) == NGX_OK ? query_join(r, q, &text)
-                                                 : "out of memory";
-    }
-
-    if (named(name, "history")) {
-        n = ngx_atoi(value->data, value->len);
-
-        if (n == NGX_ERROR) {
-            return "the argument \"history\" is no number";
-        }
-
-        q->history = n;
-
-    } else if (named(name, "timeout")) {
-        n = ngx_atoi(value->data, value->len);
-
-        if (n == NGX_ERROR || n > 86400) {
-            return "the argument \"timeout\" is no number of seconds";
-        }
-
-        q->timeout = n;
-        q->timed = 1;
-
-    } else if (named(name, "poll")) {
-
-        if (!named(value, "1") && !named(value, "0")) {
-            return "the argument \"poll\" is not 0 or 1";
-        }
-
-        q->polls = named(value, "1");
-
-    } else if (named(name, "session")) {
-
-        if (!named(value, "1") && !named(value, "0")) {
-            return "the argument \"session\" is not 0 or 1";
-        }
-
-        q->session = named(value, "1");
-
-    } else if (named(name, "since") || named(name, "lastEventId")) {
-        q->position = *value;
-
-    } else if (named(name, "resume")) {
-        return "a resume token is a secret: it goes into the header "
-               "Fanout-Resume, never into a URL";
-    }
-
-    return NULL;
-}
-
-
-static const char *
-query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
-{
-    ngx_uint_t  i;
-
-    if (ngx_http_fanout_hub_name(channel) != NGX_OK) {
-        return "the argument \"channel\" is not a name: 1 to 255 bytes of "
-               "UTF-8 without control characters and \"*\"";
-    }
-
-    for (i = 0; i < q->n; i++) {
-        if (q->channels[i].len == channel->len
-            && ngx_memcmp(q->channels[i].data, channel->data, channel->len)
-               == 0)
-        {
-            return join ? "the channel of an argument \"join\" is there twice"
-                        : NULL;
-        }
-    }
-
-    if (join) {
-        q->joins[q->n] = *join;
-    }
-
-    q->channels[q->n++] = *channel;
-
-    return NULL;
-}
-
-
-/* What the command "join" takes: its members are read by who joins. */
-
-static const char *
-query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
-{
-    int                     rc;
-    ngx_str_t               channel;
-    ngx_http_fanout_json_t  object, text, member[2];
-
-    static const ngx_http_fanout_json_field_t  fields[] = {
-        { "channel", sizeof("channel") - 1, 0 },
-        { "presence", sizeof("presence") - 1,
-          sizeof(ngx_http_fanout_json_t) }
-    };
-
-    channel.data = ngx_pnalloc(r->pool, NGX_HTTP_FANOUT_NAME);
-
-    if (channel.data == NULL) {
-        return "out of memory";
-    }
-
-    if (ngx_http_fanout_json_check(join->data, join->len,
-                                   NGX_HTTP_FANOUT_JSON_DEPTH + 1, &object,
-                                   NULL)
-        != NGX_HTTP_FANOUT_JSON_OBJECT)
-    {
-        return "the argument \"join\" is no object of JSON";
-    }
-
-    /* the dialect reads all of them */
-
-    rc = ngx_http_fanout_json_members(&object, fields, 2, member, NULL);
-
-    if (rc != NGX_HTTP_FANOUT_JSON_OK && rc != NGX_HTTP_FANOUT_JSON_UNKNOWN) {
-        return "the argument \"join\" has a member twice";
-    }
-
-    q->member |= (member[1].len != 0);
-
-    if (ngx_http_fanout_json_text(&member[0], channel.data,
-                                  NGX_HTTP_FANOUT_NAME, &text)
-        != NGX_HTTP_FANOUT_JSON_OK)
-    {
-        return "the argument \"join\" has no \"channel\" that is a name";
-    }
-
-    channel.data = (u_char *) text.data;
-    channel.len = text.len;
-
-    join->data = (u_char *) object.data;
-    join->len = object.len;
-
-    return query_channel(q, &channel, join);
-}
-
-
-/* As over a WebSocket: one that is not permitted is left out. */
-
-static const char *
-query_autojoin(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
-    ngx_http_fanout_query_t *q)
-{
-    ngx_str_t                  name, join;
-    ngx_uint_t                 i;
-    ngx_http_fanout_access_t  *access;
-    ngx_http_fanout_permit_t  *channels;
-
-    if (conf->autojoin == NULL) {
-        return NULL;
-    }
-
-    access = ngx_http_fanout_access_create(r, conf->permits);
-
-    if (access == NULL) {
-        return "out of memory";
-    }
-
-    channels = conf->autojoin->elts;
-
-    for (i = 0; i < conf->autojoin->nelts; i++) {
-
-        if (ngx_http_fanout_access_name(r, &channels[i], &name) != NGX_OK) {
-            ngx_http_fanout_access_release(access);
-            return "out of memory";
-        }
-
-        if (name.len == 0) {
-            continue;
-        }
-
-        if (!ngx_http_fanout_access_check(access, NGX_HTTP_FANOUT_MAY_JOIN,
-                                          &name))
-        {
-            ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                          "fanout_autojoin: no \"fanout_permit join\" allows "
-                          "\"%V\"", &name);
-            continue;
-        }
-
-        ngx_str_set(&join, "{}");
-
-        /* what the query says of it comes first */
-        (void) query_channel(q, &name, &join);
-    }
-
-    ngx_http_fanout_access_release(access);
-
-    return NULL;
-}
-
-
-/* The header is what a browser says when it comes back by itself, so it is
- * newer than what the page has put into the URL. */
-
-static const char *
-query_position(ngx_http_request_t *r, ngx_http_fanout_query_t *q)
-{
-    ngx_str_t  value;
-
-    value = ngx_http_fanout_http_header(r, "last-event-id");
-
-    if (value.len && !q->polls) {
-        q->position = value;
-    }
-
-    if (q->position.len
-        && ngx_http_fanout_position_check(&q->position) != NGX_OK)
-    {
-        return "the position (Last-Event-ID, \"lastEventId\" or \"since\") "
-               "is none that was given here";
-    }
-
-    return NULL;
-}
-
-
-static const char *
-query_permits(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
-    ngx_http_fanout_query_t *q, ngx_uint_t *status)
-{
-    ngx_uint_t                 i;
-    const char                *why;
-    ngx_http_fanout_access_t  *access;
-
-    access = ngx_http_fanout_access_create(r, conf->permits);
-
-    if (access == NULL) {
-        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "out of memory";
-    }
-
-    why = NULL;
-
-    for (i = 0; i < q->n && why == NULL; i++) {
-
-        if (!ngx_http_fanout_access_check(access, NGX_HTTP_FANOUT_MAY_JOIN,
-                                          &q->channels[i]))
-        {
-            why = "no \"fanout_permit join\" allows this channel";
-
-        } else if (q->history && q->position.len == 0
-                   && !ngx_http_fanout_access_check(access,
-                                               NGX_HTTP_FANOUT_MAY_HISTORY,
-                                               &q->channels[i]))
-        {
-            why = "no \"fanout_permit history\" allows this channel";
-        }
-    }
-
-    ngx_http_fanout_access_release(access);
-
-    if (why) {
-        *status = NGX_HTTP_FORBIDDEN;
-
-        if (conf->app->hub) {
-            ngx_http_fanout_count(conf->app->hub, forbidden);
-        }
-    }
-
-    return why;
 }

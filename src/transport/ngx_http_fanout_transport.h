@@ -84,7 +84,7 @@ ngx_int_t ngx_http_fanout_post_handler(ngx_http_request_t *r);
 /* what the three of plain HTTP share */
 
 /* Why a session can't begin, as text and status, or NULL and its user.  For
- * all transports: the origin, the worker, limits. */
+ * all transports: the origin, arguments, the worker, limits. */
 const char *ngx_http_fanout_handshake_check(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 
@@ -143,7 +143,7 @@ ngx_int_t ngx_http_fanout_await_header(ngx_http_request_t *r);
  * when all of it has gone; AGAIN, or ERROR as the request is finalized. */
 ngx_int_t ngx_http_fanout_flush_header(ngx_http_request_t *r);
 
-/* Refuses a request by a JSON error. */
+/* Refuses a request by a JSON error, or a WebSocket by a line of text. */
 ngx_int_t ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 
@@ -175,7 +175,13 @@ typedef struct {
     unsigned     member:1;      /* a join makes one */
 } ngx_http_fanout_query_t;
 
-/* Reads it, and checks the permissions.  NULL, or why it is refused and the
+/* Whether the arguments that the location's dialect defines are well-formed,
+ * for all transports: each once unless it is a list, and flags 0 or 1.  NULL,
+ * or why the request is refused with 400. */
+const char *ngx_http_fanout_query_check(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf);
+
+/* Reads it, after the check, and checks the permissions.  NULL, or why it is refused and the
  * status.  From the request's pool. */
 const char *ngx_http_fanout_query(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,

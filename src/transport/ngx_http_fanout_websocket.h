@@ -21,6 +21,11 @@ ngx_int_t ngx_http_fanout_websocket_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_fanout_websocket_upgrade(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
 
+/* Refuses a handshake: a line of text says why.  Counts and logs it. */
+ngx_int_t ngx_http_fanout_websocket_refuse(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
+    const char *why);
+
 /* What all parsers of a location share; when its values are known. */
 void ngx_http_fanout_websocket_configure(ngx_http_fanout_loc_conf_t *conf);
 
