@@ -11,6 +11,9 @@
 
 static int check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks);
 static int check_ring(walk_t *w, fanout_ref_t ref);
+static int check_senders(walk_t *w);
+static int check_sent(walk_t *w, uint32_t sender, uint32_t *n);
+static int check_mail_list(walk_t *w, uint32_t bucket, uint32_t *left);
 static int check_mailbox(walk_t *w, fanout_ref_t ref);
 static int check_signal(walk_t *w, fanout_ref_t ref);
 static int check_signals_of(walk_t *w, fanout_ref_t ref);
@@ -52,6 +55,87 @@ fanout_check_mail(walk_t *w)
         try (check_ring(w, ref));
     }
 
+    return check_senders(w);
+}
+
+
+/* Each has its pieces by age, and is in the list where it belongs. */
+
+static int
+check_senders(walk_t *w)
+{
+    uint32_t          i, n, lists;
+    fanout_sender_t  *s;
+
+    n = lists = 0;
+
+    for (i = 0; i <= w->shm->holder_mask; i++) {
+        s = fanout_sender(w->z, i);
+
+        must_of(w, i, s->mail == w->senders[i].mail);
+        try (check_sent(w, i, &n));
+        lists += (i && s->mail);
+    }
+
+    must(w, n == w->mail);
+
+    for (i = 0; i < FANOUT_BUCKETS; i++) {
+        try (check_mail_list(w, i, &lists));
+    }
+
+    must(w, lists == 0);
+
+    return 0;
+}
+
+
+static int
+check_sent(walk_t *w, uint32_t sender, uint32_t *n)
+{
+    uint64_t          seq;
+    fanout_ref_t      i, prev;
+    fanout_mail_t    *mail;
+    fanout_sender_t  *s;
+
+    s = fanout_sender(w->z, sender);
+    seq = 0;
+    prev = 0;
+
+    for (i = s->mail_first; i; i = mail->sent_next) {
+        must_of(w, i, met(w, i, SEEN_MAIL) && (*n)++ < w->mail);
+        mail = fanout_mail(w->z, i);
+
+        must_of(w, i, mail->sender == sender && mail->sent_prev == prev);
+        must_of(w, i, fanout_entry(w->z, mail->entry)->seq >= seq);
+
+        seq = fanout_entry(w->z, mail->entry)->seq;
+        prev = i;
+    }
+
+    must_of(w, sender, prev == s->mail_last);
+
+    return 0;
+}
+
+
+static int
+check_mail_list(walk_t *w, uint32_t bucket, uint32_t *left)
+{
+    uint32_t          n, prev;
+    fanout_sender_t  *s;
+
+    prev = 0;
+
+    for (n = w->shm->mail_senders[bucket]; n; n = s->next) {
+        must_of(w, n, n <= w->shm->holder_mask && (*left)-- > 0);
+        s = fanout_sender(w->z, n);
+
+        must_of(w, n, s->mail && fanout_mail_bucket(s->mail) == bucket);
+        must_of(w, n, s->prev == prev);
+
+        prev = n;
+    }
+
     return 0;
 }
 
@@ -66,6 +150,9 @@ check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
 
     mail = fanout_mail(w->z, ref);
 
+    must_of(w, ref, mail->sender <= w->shm->holder_mask);
+    w->senders[mail->sender].mail++;
+
     must_of(w, ref, mail->seat != 0 && mail->seat < w->shm->fresh);
     seat = fanout_seat(w->z, mail->seat);
 
@@ -76,6 +163,7 @@ check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
         try (fanout_check_entry(w, mail->entry, seat->channel, &n));
         must_of(w, ref, n == mail->blocks);
         *blocks += n;
+        w->senders[mail->sender].mail += n;
     }
 
     must_of(w, ref, met(w, mail->entry, SEEN_ENTRY));
@@ -108,6 +196,7 @@ check_ring(walk_t *w, fanout_ref_t ref)
     do {
         must_of(w, i, met(w, i, SEEN_MAIL));
         must_of(w, i, fanout_mail(w->z, i)->entry == mail->entry);
+        must_of(w, i, fanout_mail(w->z, i)->sender == mail->sender);
         must_of(w, i, n++ < w->marks[mail->entry].n);
 
         next = fanout_mail(w->z, fanout_mail(w->z, i)->ring_next);
@@ -161,7 +250,7 @@ check_mailbox(walk_t *w, fanout_ref_t ref)
         must_of(w, i, met(w, i, SEEN_MAIL) && n++ < seat->nmail);
         mail = fanout_mail(w->z, i);
 
-        must_of(w, i, mail->seat == ref);
+        must_of(w, i, mail->seat == ref && mail->prev == last);
         must_of(w, i, fanout_entry(w->z, mail->entry)->seq > seq);
 
         seq = fanout_entry(w->z, mail->entry)->seq;

@@ -352,11 +352,19 @@ typedef struct {
 } fanout_holder_t;
 
 
-/* What a user holds, or the clients of an address that have none; else as a
- * holder. */
+/*
+ * What a user holds, or the clients of an address that have none; else as a
+ * holder.  One that has mail is in a list with those that have about as much,
+ * but for sender 0.  See ngx_http_fanout_mail_sender.c.
+ */
 
 typedef struct {
     uint32_t             keys;          /* blocks */
+    uint32_t             mail;
+    fanout_ref_t         mail_first;    /* by age */
+    fanout_ref_t         mail_last;
+    uint16_t             next;          /* number in the list, 0 */
+    uint16_t             prev;
 } fanout_sender_t;
 
 
@@ -533,6 +541,9 @@ struct ngx_http_fanout_shm_s {
     fanout_ref_t         mail_first;    /* of all seats, by age */
     fanout_ref_t         mail_last;
     uint32_t             mail_blocks;   /* of entries that mail keeps */
+    uint16_t             mail_senders[FANOUT_BUCKETS];
+                                        /* first, by the power of two of
+                                           blocks */
     fanout_ref_t         signal_first;  /* of all rooms, by seq */
     fanout_ref_t         signal_last;
     fanout_ref_t         seen_first;

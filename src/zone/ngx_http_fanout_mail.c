@@ -12,9 +12,9 @@
  *                       entry <----- piece of another seat
  *                                    (a ring of pieces, the last lets go)
  *
- * All pieces of the zone are in one list by age, so the oldest of all is also
- * the oldest of its seat.  What a seat has lost is known by its offset, with as
- * many bits of the epoch as purges change.
+ * All pieces of the zone are in one list by age, for they all live equally long,
+ * and in one of their sender, see ngx_http_fanout_mail_sender.c.  What a seat has
+ * lost is known by its offset, with as many bits of the epoch as purges change.
  */
 
 
@@ -173,7 +173,8 @@ make_place(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
 void
 fanout_mail_post(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks)
+    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks,
+    unsigned sender)
 {
     unsigned           i;
     fanout_ref_t       ref, ring;
@@ -200,6 +201,7 @@ fanout_mail_post(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
         mail->blocks = blocks;
         mail->epoch = ch->epoch;
 
+        fanout_mail_sent(z, ref, sender, ring ? 0 : blocks);
         deliver(z, ref, to->seats[i], &ring);
     }
 
@@ -220,6 +222,7 @@ deliver(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
     seat = fanout_seat(z, to);
 
     fanout_set(z, mail->next, 0);
+    mail->prev = seat->mail_tail;
 
     if (seat->mail_tail) {
         fanout_set(z, fanout_mail(z, seat->mail_tail)->next, ref);
@@ -259,8 +262,6 @@ deliver(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
 
 /* letting go */
 
-/* the oldest of its seat */
-
 static void
 drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 {
@@ -272,11 +273,20 @@ drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     mail = fanout_mail(z, ref);
     seat = fanout_seat(z, mail->seat);
 
-    fanout_set(z, seat->mail_head, mail->next);
     fanout_set(z, seat->nmail, seat->nmail - 1);
 
-    if (mail->next == 0) {
-        fanout_set(z, seat->mail_tail, 0);
+    if (mail->next) {
+        fanout_set(z, fanout_mail(z, mail->next)->prev, mail->prev);
+
+    } else {
+        fanout_set(z, seat->mail_tail, mail->prev);
+    }
+
+    if (mail->prev) {
+        fanout_set(z, fanout_mail(z, mail->prev)->next, mail->next);
+
+    } else {
+        fanout_set(z, seat->mail_head, mail->next);
     }
 
     if (mail->all_next) {
@@ -294,6 +304,8 @@ drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     } else {
         fanout_set(z, shm->mail_first, mail->all_next);
     }
+
+    fanout_mail_unsent(z, ref, mail->ring_next == ref ? mail->blocks : 0);
 
     if (mail->ring_next == ref) {
         fanout_set(z, shm->mail_blocks, shm->mail_blocks - mail->blocks);
@@ -379,10 +391,11 @@ fanout_mail_sweep(ngx_http_fanout_zone_t *z)
     shm = z->shm;
 
     for (n = 0; shm->mail_first; n++) {
-        much = fanout_share_used(shm, NGX_HTTP_FANOUT_SHARE_mail)
-               > shm->shares[NGX_HTTP_FANOUT_SHARE_mail].max;
+        much = !aged(z, shm->mail_first);
 
-        if (!much && !aged(z, shm->mail_first)) {
+        if (much && fanout_share_used(shm, NGX_HTTP_FANOUT_SHARE_mail)
+                    <= shm->shares[NGX_HTTP_FANOUT_SHARE_mail].max)
+        {
             break;
         }
 
@@ -391,7 +404,7 @@ fanout_mail_sweep(ngx_http_fanout_zone_t *z)
         }
 
         fanout_set(z, shm->mail_dropped, shm->mail_dropped + much);
-        lose(z, shm->mail_first);
+        lose(z, much ? fanout_mail_fullest(z) : shm->mail_first);
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
@@ -401,10 +414,17 @@ fanout_mail_sweep(ngx_http_fanout_zone_t *z)
 int
 fanout_mail_evict(ngx_http_fanout_zone_t *z)
 {
-    unsigned  n;
+    unsigned      n;
+    fanout_ref_t  ref;
 
-    for (n = 0; n < FANOUT_MAIL_EVICT && z->shm->mail_first; n++) {
-        lose(z, z->shm->mail_first);
+    for (n = 0; n < FANOUT_MAIL_EVICT; n++) {
+        ref = fanout_mail_fullest(z);
+
+        if (ref == 0) {
+            break;
+        }
+
+        lose(z, ref);
     }
 
     fanout_set(z, z->shm->mail_dropped, z->shm->mail_dropped + n);

@@ -48,7 +48,11 @@ typedef struct {
     fanout_ref_t         all_next;      /* of all, by age */
     fanout_ref_t         all_prev;
     uint64_t             epoch;         /* that the offset is of */
-    uint64_t             unused[3];
+    fanout_ref_t         prev;          /* of the seat */
+    fanout_ref_t         sent_next;     /* of the sender, by age */
+    fanout_ref_t         sent_prev;
+    uint16_t             sender;
+    uint16_t             unused[5];
 } fanout_mail_t;
 
 
@@ -77,9 +81,10 @@ int fanout_mail_address(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     const ngx_http_fanout_zone_message_t *m, int live,
     fanout_addressed_t *to, ngx_http_fanout_zone_result_t *r);
 
-/* Puts an entry that was appended into their mailboxes. */
+/* Puts an entry of a sender that was appended into their mailboxes. */
 void fanout_mail_post(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks);
+    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks,
+    unsigned sender);
 
 /* Lets go of all mail of a seat: a bounded step. */
 void fanout_mail_free(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
@@ -88,8 +93,28 @@ void fanout_mail_free(ngx_http_fanout_zone_t *z, fanout_ref_t seat);
  * zone, up to a step; AGAIN when there is more. */
 int fanout_mail_sweep(ngx_http_fanout_zone_t *z);
 
-/* Lets go of the oldest; whether there was any. */
+/* Lets go of the oldest of the sender that has most; whether there was any. */
 int fanout_mail_evict(ngx_http_fanout_zone_t *z);
+
+
+/* what senders have of it: see ngx_http_fanout_mail_sender.c */
+
+/* The list of a sender that has so many blocks of mail, at least one. */
+static inline unsigned
+fanout_mail_bucket(uint32_t blocks)
+{
+    return 31 - __builtin_clz(blocks);
+}
+
+/* A sender has one more piece, the newest, or one less; with it so many blocks
+ * of its entry, which count once for all pieces. */
+void fanout_mail_sent(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    unsigned sender, uint32_t blocks);
+void fanout_mail_unsent(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    uint32_t blocks);
+
+/* The oldest piece of the sender that has most; 0 if there is no mail. */
+fanout_ref_t fanout_mail_fullest(ngx_http_fanout_zone_t *z);
 
 
 /* signals */

@@ -428,7 +428,8 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     }
 
     if (directed(m)) {
-        fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks);
+        fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks,
+                         opts ? fanout_holder(z, opts->sender) : 0);
     }
 
     fanout_history_limit(z, ref);

@@ -298,6 +298,7 @@ fanout_format(fanout_shm_t *shm)
     shm->doomed = 0;
     shm->forgotten = shm->seq;
     shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
+    memset(shm->mail_senders, 0, sizeof(shm->mail_senders));
     shm->signal_first = shm->signal_last = 0;
     memset(shm->bucket, 0, sizeof(shm->bucket));
     memset(shm->idle_first, 0, sizeof(shm->idle_first));

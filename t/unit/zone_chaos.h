@@ -250,6 +250,7 @@ c_direct(c_worker_t *w, uint32_t ref, identity_t *id)
     unsigned   i;
     result_t   r;
     message_t  m;
+    publish_t  opts;
 
     i = C_SAFE + c_draw(w, C_CHANNELS - C_SAFE);
 
@@ -258,6 +259,7 @@ c_direct(c_worker_t *w, uint32_t ref, identity_t *id)
     }
 
     memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
     data_fill(data, id->client, sizeof(data));
     snprintf(tag, sizeof(tag), "t%u", c_draw(w, 4));
     m.event = zstr("cursor", 6);
@@ -283,7 +285,8 @@ c_direct(c_worker_t *w, uint32_t ref, identity_t *id)
     }
 
     m.to_client = id->client;
-    rc = ngx_http_fanout_log_publish(&w->z, &w->c[i], &m, 1, NULL, &r);
+    opts.sender = w->n;
+    rc = ngx_http_fanout_log_publish(&w->z, &w->c[i], &m, 1, &opts, &r);
 
     if (rc == NOTFOUND || rc == NGX_HTTP_FANOUT_ZONE_MANY) {
         /* it was ended meanwhile */

@@ -1043,6 +1043,7 @@ put_to(zone_t *z, uint64_t client, uint64_t user, uint32_t len,
     m.client = 5;
     m.to_client = client;
     m.to_user = user;
+    opts.sender = len % 5;
 
     if (key) {
         opts.key = zstr(key, strlen(key));

@@ -704,6 +704,7 @@ m_direct(model_t *m)
     unsigned       h, i;
     m_rec_t       *r;
     message_t      msg;
+    publish_t      opts;
     result_t       res;
     m_channel_t   *ch;
     m_identity_t  *e;
@@ -736,8 +737,10 @@ m_direct(model_t *m)
     m_compose(&msg, buf, seed, msg.data.len);
     msg.to_client = e->id.client;
     memset(&res, 0, sizeof(res));
+    memset(&opts, 0, sizeof(opts));
+    opts.sender = m->seeds % 4;
 
-    rc = ngx_http_fanout_log_publish(&m->z[h], &m->c[h][i], &msg, 1, NULL,
+    rc = ngx_http_fanout_log_publish(&m->z[h], &m->c[h][i], &msg, 1, &opts,
                                      &res);
     free(buf);
 

@@ -535,6 +535,152 @@ fill_address(void)
 }
 
 
+/* a direct message by a sender, 0: the backend */
+
+static int
+mail_by(uint64_t sender, const person_t *p, size_t len)
+{
+    static char  data[20000];
+    result_t     r;
+    message_t    m;
+    channel_t    c;
+    publish_t    opts;
+
+    memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
+    m.data = zstr(data, len);
+    m.to_client = p->id.client;
+    opts.sender = sender;
+    c = view(&za, "mail", &attacker);
+
+    return ngx_http_fanout_log_publish(&za, &c, &m, 1, &opts, &r);
+}
+
+
+/* the messages that wait for a client, and 1000 if any are lost */
+
+static unsigned
+mail_of(const person_t *p)
+{
+    uint64_t   lost;
+    arena_t    a;
+    unsigned   n;
+    channel_t  c;
+
+    c = view(&za, "mail", &attacker);
+    arena_init(&a);
+    (void) ngx_http_fanout_mail_read(&za, &c, &p->id, 0, UINT64_MAX, &a,
+                                     &lost);
+    n = a.n + (lost ? 1000 : 0);
+    arena_done(&a);
+
+    return n;
+}
+
+
+#define M_OWN  100                      /* clients of each that sends much */
+
+/* Clients are cut, and a user mails his own until there is no more room. */
+
+static void
+fill_mail(void)
+{
+    unsigned   i, k, n, max;
+    stat_t     st;
+    person_t   p[8], own[2][M_OWN];
+    channel_t  c;
+
+    bounded(4 * MB);
+    max = share(NGX_HTTP_FANOUT_SHARE_mail).max;
+    c = view(&za, "mail", &attacker);
+    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+
+    for (i = 0; i < 8; i++) {
+        (void) person_add(&za, &p[i], 1 + i, "", "", 0);
+        (void) person_sit(&za, &c, &p[i]);
+        person_cut(&za, &p[i], 600000, 1);
+        is_int(mail_by(20 + i % 2, &p[i], 100), OK, "mail: of a user");
+        is_int(mail_by(0, &p[i], 100), OK, "mail: of the backend");
+    }
+
+    for (k = 0; k < 2; k++) {
+        for (i = 0; i < M_OWN; i++) {
+            (void) person_add(&za, &own[k][i], 1000 + k * M_OWN + i, "", "", 0);
+            (void) person_sit(&za, &c, &own[k][i]);
+            person_cut(&za, &own[k][i], 600000, 1);
+        }
+    }
+
+    for (n = 0; n < 60 * M_OWN; n++) {
+        (void) mail_by(30, &own[0][n % M_OWN], 150);
+    }
+
+    ngx_http_fanout_zone_stat(&za, &st);
+    ok(st.mail_dropped > n / 4, "mail: %llu of %u are dropped",
+       (unsigned long long) st.mail_dropped, n);
+    ok(share(NGX_HTTP_FANOUT_SHARE_mail).used <= max, "mail: within the share");
+    checked(&za, "mail: one floods");
+
+    for (i = n = 0; i < 8; i++) {
+        n += mail_of(&p[i]);
+    }
+
+    is_int(n, 16, "mail: none of others is lost");
+
+    /* another does the same: they have equal parts */
+
+    for (n = 0; n < 60 * M_OWN; n++) {
+        (void) mail_by(31, &own[1][n % M_OWN], 150);
+    }
+
+    ok(fanout_sender(&za, 30)->mail > max / 4
+       && fanout_sender(&za, 31)->mail > max / 4, "mail: two share it");
+    checked(&za, "mail: two flood");
+
+    /* the zone is full: what is above the guarantee goes */
+
+    (void) fanout_enter(&za);
+
+    while (fanout_share_used(za.shm, NGX_HTTP_FANOUT_SHARE_mail) > max / 5) {
+        (void) fanout_mail_evict(&za);
+        fanout_commit(&za);
+    }
+
+    fanout_leave(&za);
+    checked(&za, "mail: evicted");
+
+    for (i = n = 0; i < 8; i++) {
+        n += mail_of(&p[i]);
+    }
+
+    is_int(n, 16, "mail: and still none of others is lost");
+
+    /* the backend has what it sends until that is more than a half */
+
+    n = fanout_sender(&za, 30)->mail + fanout_sender(&za, 31)->mail;
+
+    for (i = 0; i < 40 * M_OWN; i++) {
+        (void) mail_by(0, &own[0][i % M_OWN], 150);
+    }
+
+    ok(fanout_sender(&za, 0)->mail > n, "mail: the backend has most");
+    ok(fanout_sender(&za, 30)->mail + fanout_sender(&za, 31)->mail >= n / 2,
+       "mail: and leaves some to others");
+    checked(&za, "mail: of the backend");
+
+    for (i = n = 0; i < 8; i++) {
+        n += mail_of(&p[i]) % 1000;
+    }
+
+    ok(n >= 8, "mail: a user that sends little loses none to it");
+
+    fanout_test_seconds += 400;
+    (void) sweep_all(&za);
+    is_int(share(NGX_HTTP_FANOUT_SHARE_mail).used, 0, "mail: is too old");
+    stop(4 * MB, "mail");
+}
+
+
 /* Many that come and are cut: unheard, or heard. */
 
 static void
@@ -663,6 +809,7 @@ main(void)
     fill_members();
     fill_keys_of_one();
     fill_address();
+    fill_mail();
     fill_sessions();
     fill_flush();
 
