@@ -16,12 +16,14 @@ use Fanout::Nginx;
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 16m;
+        fanout_zone small 4m mail=1%-2%;
         fanout_budget off;
         fanout_rate   off;
         fanout_channel app gone*  linger=1s;
         fanout_channel app none*  history=0 linger=1m;
         fanout_channel app short*;
         fanout_channel app *      history=1000 ttl=1h linger=1m;
+        fanout_channel small *    linger=2m;
 END
     server => <<'END',
         location /rt   { fanout app; fanout_user $arg_user; fanout_permit all *;
@@ -35,6 +37,10 @@ END
         location /raw  { fanout app; fanout_dialect raw; fanout_permit all *;
                          fanout_user $arg_user; }
         location /fanout { fanout_api app; }
+        location /small { fanout small; fanout_user $arg_user; fanout_permit all *;
+                          fanout_resume 2m; fanout_ping 60s; }
+        location /small-api { fanout_api small; }
+        location = /small-status { fanout_status small; }
         location = /status { fanout_status app; }
 END
 );
@@ -313,6 +319,66 @@ subtest 'a full mailbox' => sub {
     is($join->{messages}[-1]{data}, $n, 'and has what was accepted');
 
     leave_all($ann, $back, $two);
+};
+
+
+# How much a client sends to clients of its own does not matter to the mail of
+# others.
+
+subtest 'one sender has most of the mail' => sub {
+    my $status = sub { $http->get('/small-status')->json->{zone} };
+    my $enter  = sub {
+        my ($user) = @_;
+        my $c  = $nginx->native(path => "/small?user=$user");
+        my $at = $c->ok(join => channel => 'room:m');
+
+        return ($c, { epoch => $at->{epoch}, offset => $at->{offset} });
+    };
+    my ($ann) = $enter->('ann');
+    my ($bob, $since) = $enter->('bob');
+    my %to = (channel => 'room:m', to => { client => $bob->client });
+
+    $bob->cut;
+    wait_for(sub { $ann->ok(publish => %to, data => 'from ann')->{pending} });
+
+    is($http->post('/small-api/channels/room:m/messages?to_client=' . $bob->client,
+                   '"from the backend"',
+                   headers => { 'Content-Type' => 'application/json' })->{status},
+       201, 'the backend sends, too');
+
+    # without a user they count for their address
+
+    for my $user ('mallory', '') {
+        my ($mallory) = $enter->($user);
+        my @own = map { ($enter->($user))[0] } 1 .. 16;
+        my $before = $status->()->{mail_dropped};
+
+        for my $own (@own) {
+            $own->cut;
+            wait_for(sub {
+                $mallory->ok(publish => channel => 'room:m', data => 1,
+                             to => { client => $own->client })->{pending}
+            });
+
+            $mallory->ok(publish => channel => 'room:m', data => 'm' x 300,
+                         to => { client => $own->client })
+                for 1 .. 50;
+        }
+
+        cmp_ok($status->()->{mail_dropped}, '>', $before + 100,
+               'mail was dropped' . ($user ? '' : ' of those without a user'));
+        leave_all($mallory);
+    }
+
+    my $back = $nginx->native(path => '/small?user=bob', resume => $bob->resume);
+    my $join = $back->ok(join => channel => 'room:m', since => $since);
+
+    ok($join->{recovered}, 'and none of who comes back');
+    is_deeply([ sort { $a cmp $b }
+                map { $_->{data} } grep { $_->{to} } @{ $join->{messages} } ],
+              [ 'from ann', 'from the backend' ], 'who has what was sent');
+
+    leave_all($ann, $back);
 };
 
 
