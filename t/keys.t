@@ -10,21 +10,31 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fanout::HookBackend;
 use Fanout::Nginx;
 
 
+my $backend = Fanout::HookBackend->start;
+
 my $nginx = Fanout::Nginx->start(
-    http => <<'END',
+    http => <<"END",
+        upstream hooks { server 127.0.0.1:@{[ $backend->port ]}; }
         fanout_rate off;
         fanout_budget off;
         fanout_zone app 3m dedupe=1h keys=1%-3%;
         fanout_zone all 3m dedupe=1h keys=1%-3% user=100% address=100%;
+        fanout_zone asks 3m dedupe=1h keys=1%-3%;
         fanout_channel app room:* history=10;
+        fanout_channel asks room:* history=10 hooks=off;
 END
     server => <<'END',
         location /rt  { fanout app; fanout_user $arg_user; fanout_permit all *; }
         location /all { fanout all; fanout_user $arg_user; fanout_permit all *; }
+        location /asks { fanout asks; fanout_user $arg_user; fanout_permit all *; }
+        location /hook { internal; proxy_pass http://hooks; }
+        fanout_hook asks /hook publish;
         location /fanout { fanout_api app; }
+        location /api { fanout_api asks; }
         location = /status { fanout_status app; }
 END
 );
@@ -122,6 +132,51 @@ subtest 'user=100% address=100%' => sub {
     is(code($r), 'zone_full', 'one may have all there is');
     like($r->{error}{message}, qr/^the share of the zone for keys is full: fanout_zone keys=$/,
          'and is told of what there is no more');
+};
+
+
+subtest 'a backend that is asked for publishes' => sub {
+    my @at   = (channel => 'asked');
+    my $ann  = $nginx->native(path => '/asks?user=ann');
+    my $none = $nginx->native(path => '/asks', local => '127.0.0.2');
+
+    is(code(publish($ann, @at, key => 'known')), 'ok', 'a key');
+    fill($ann);
+    $backend->forget;
+
+    my $r = publish($ann, @at, key => 'new');
+
+    is(code($r), 'rate_limited', 'one who holds all keys that it may is refused');
+    is($r->{error}{data}{limit}, 'keys', 'for its keys');
+    is($r->{error}{data}{of}, 'user', 'which are a user\'s');
+    is($backend->asked, 0, 'and the backend is not asked');
+
+    my $post = $nginx->http->post('/asks?user=ann',
+        '{"op":"publish","channel":"asked","data":0,"key":"posted"}',
+        headers => { 'Content-Type' => 'application/json' });
+
+    is($post->{status}, 429, 'by POST it is 429');
+    is($backend->asked, 0, 'and the backend is not asked');
+
+    is(publish($ann, @at, key => 'known')->{ok}{duplicate}, 1, 'a known key is known');
+    is(code(publish($ann, @at)), 'ok', 'it publishes without a key');
+    is(code(publish($none, @at, key => 'none')), 'ok', 'another has keys');
+    is($backend->asked, 3, 'for these the backend is asked');
+
+    # the backend itself takes all that there is
+
+    for my $n (0 .. 5000) {
+        my $post = $http->post('/api/channels/asked/messages', 0,
+                               headers => { 'Fanout-Key' => "api$n" });
+
+        last if $post->{status} != 201;
+    }
+
+    $backend->forget;
+    $r = publish($nginx->native(path => '/asks?user=eve', local => '127.0.0.3'), @at,
+                 key => 'eve');
+    is(code($r), 'zone_full', 'without room for keys one is refused');
+    is($backend->asked, 0, 'and the backend is not asked');
 };
 
 

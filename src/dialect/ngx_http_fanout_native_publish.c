@@ -220,9 +220,17 @@ refused(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 static void
 publish_ask(ngx_http_fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
 {
-    ngx_http_fanout_job_t      *job;
-    ngx_http_fanout_error_e     rc;
-    ngx_http_fanout_limited_t   limited;
+    ngx_http_fanout_job_t          *job;
+    ngx_http_fanout_error_e         rc;
+    ngx_http_fanout_limited_t       limited;
+    ngx_http_fanout_zone_result_t   r;
+
+    rc = ngx_http_fanout_hub_key(s->hub, &cmd->name, &d->opts, &r);
+
+    if (rc != NGX_HTTP_FANOUT_E_NONE) {
+        refused(s, cmd, rc, &r);
+        return;
+    }
 
     job = fanout_native_job(s, cmd);
 

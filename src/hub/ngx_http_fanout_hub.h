@@ -449,6 +449,15 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
     ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r);
 
 /*
+ * Whether a publish with these options would be refused for its key as of now:
+ * NONE, also without a key or with a known one; ZONE_FULL, RATE_LIMITED as
+ * above.
+ */
+ngx_http_fanout_error_e ngx_http_fanout_hub_key(ngx_http_fanout_hub_t *hub,
+    ngx_str_t *channel, ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r);
+
+/*
  * Sends a signal: m->key is its tag.  Who has joined and can hear it now does,
  * and nobody else.
  *

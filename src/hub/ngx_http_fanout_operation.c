@@ -218,6 +218,40 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
 
 
 ngx_http_fanout_error_e
+ngx_http_fanout_hub_key(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
+    ngx_http_fanout_zone_publish_t *opts, ngx_http_fanout_zone_result_t *r)
+{
+    int                             rc;
+    ngx_http_fanout_zone_channel_t  zc;
+
+    ngx_memzero(r, sizeof(ngx_http_fanout_zone_result_t));
+
+    if (opts->key.len == 0) {
+        return NGX_HTTP_FANOUT_E_NONE;
+    }
+
+    ngx_http_fanout_hub_view(hub, channel, &zc);
+    ngx_http_fanout_spend(hub, NGX_HTTP_FANOUT_WORK_MESSAGE);
+
+    rc = ngx_http_fanout_log_key(&hub->zone, &zc, opts, r);
+
+    ngx_http_fanout_hub_kick(hub);
+
+    switch (rc) {
+
+    case NGX_HTTP_FANOUT_ZONE_OK:
+        return NGX_HTTP_FANOUT_E_NONE;
+
+    case NGX_HTTP_FANOUT_ZONE_FULL:
+        return ngx_http_fanout_hub_full(hub);
+
+    default: /* NGX_HTTP_FANOUT_ZONE_HELD */
+        return NGX_HTTP_FANOUT_E_RATE_LIMITED;
+    }
+}
+
+
+ngx_http_fanout_error_e
 ngx_http_fanout_hub_signal(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
     ngx_http_fanout_zone_message_t *m)
 {

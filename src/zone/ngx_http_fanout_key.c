@@ -12,12 +12,59 @@
 #include "ngx_http_fanout_log.h"
 
 
+static fanout_ref_t find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
+static int held(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r);
 static void count(ngx_http_fanout_zone_t *z, const fanout_key_t *key,
     int32_t n);
 
 
-uint32_t
-fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
+/* One key on many channels, or of many users, is many keys. */
+
+void
+fanout_key_hash(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t hash[2])
+{
+    fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
+                opts->key.len, 4, hash);
+    hash[0] ^= ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
+    hash[1] ^= ch->epoch;
+}
+
+
+int
+fanout_key_known(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t hash[2],
+    ngx_http_fanout_zone_result_t *r)
+{
+    fanout_key_t  *key;
+    fanout_ref_t   ref;
+
+    fanout_key_hash(z, ch, opts, hash);
+
+    ref = find(z, hash);
+
+    if (ref == 0) {
+        return 0;
+    }
+
+    key = fanout_key(z, ref);
+
+    r->epoch = ch->epoch;
+    r->offset = key->offset;
+    r->time = key->time;
+    r->delivered = key->delivered;
+    r->pending = key->pending;
+    r->subscribers = ch->subscribers;
+    r->duplicate = 1;
+
+    return 1;
+}
+
+
+static fanout_ref_t
+find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
 {
     uint32_t       now;
     fanout_ref_t   ref;
@@ -40,8 +87,90 @@ fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2])
 }
 
 
+/* May commit. */
+
+void
+fanout_key_room(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_publish_t *opts)
+{
+    ngx_http_fanout_zone_result_t  r;
+
+    if (!held(z, opts, &r)) {
+        fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_keys,
+                          1 + fanout_channel_blocks(c->name.len));
+    }
+}
+
+
 int
-fanout_key_held(ngx_http_fanout_zone_t *z,
+ngx_http_fanout_log_key(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r)
+{
+    int       rc;
+    uint64_t  hash[2];
+
+    r->duplicate = 0;
+
+    (void) fanout_enter(z);
+
+    fanout_key_room(z, c, opts);
+    rc = fanout_key_claim(z, c, fanout_channel_find(z, c), opts, hash, r);
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+/* A key keeps its channel as well. */
+
+int
+fanout_key_claim(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t hash[2],
+    ngx_http_fanout_zone_result_t *r)
+{
+    int                rc;
+    uint32_t           class, blocks;
+    fanout_channel_t  *ch;
+
+    class = c->policy ? c->policy->class : 0;
+    blocks = fanout_channel_blocks(c->name.len);
+
+    if (channel) {
+        ch = fanout_channel(z, channel);
+
+        if (fanout_key_known(z, ch, opts, hash, r)) {
+            return NGX_HTTP_FANOUT_ZONE_OK;
+        }
+
+        class = ch->class;
+        blocks = fanout_cold(z, ch)->wheel & FANOUT_IN_USE ? 0 : blocks;
+    }
+
+    if (held(z, opts, r)) {
+        return NGX_HTTP_FANOUT_ZONE_HELD;
+    }
+
+    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_keys, class, 1);
+
+    if (rc == NGX_HTTP_FANOUT_ZONE_OK && blocks) {
+        rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class,
+                                blocks);
+    }
+
+    return rc;
+}
+
+
+/* Whether who publishes holds all the keys that he may: then r has wait and
+ * by_sender. */
+
+static int
+held(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r)
 {
@@ -66,36 +195,6 @@ fanout_key_held(ngx_http_fanout_zone_t *z,
     }
 
     return 1;
-}
-
-
-/* A key keeps its channel as well. */
-
-int
-fanout_key_claim(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel)
-{
-    int                rc;
-    uint32_t           class, blocks;
-    fanout_channel_t  *ch;
-
-    class = c->policy ? c->policy->class : 0;
-    blocks = fanout_channel_blocks(c->name.len);
-
-    if (channel) {
-        ch = fanout_channel(z, channel);
-        class = ch->class;
-        blocks = fanout_cold(z, ch)->wheel & FANOUT_IN_USE ? 0 : blocks;
-    }
-
-    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_keys, class, 1);
-
-    if (rc == NGX_HTTP_FANOUT_ZONE_OK && blocks) {
-        rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class,
-                                blocks);
-    }
-
-    return rc;
 }
 
 

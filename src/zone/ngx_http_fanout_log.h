@@ -407,17 +407,30 @@ void fanout_dirty_last(ngx_http_fanout_zone_t *z, fanout_ref_t interest);
 
 /* keys */
 
-/* Whether one may be added for a channel, which may be to be made: OK, FULL,
- * as fanout_share_claim(). */
-int fanout_key_claim(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel);
+/* The hash of a key on a channel. */
+void fanout_key_hash(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t hash[2]);
 
-/* Whether who publishes holds all the keys that he may: then r has wait and
- * by_sender. */
-int fanout_key_held(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_zone_publish_t *opts,
+/* Whether it is remembered: then r is what it answered.  Sets hash. */
+int fanout_key_known(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t hash[2],
     ngx_http_fanout_zone_result_t *r);
-uint32_t fanout_key_find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
+
+/* Gives up clients that linger if a key needs their blocks, unless its sender
+ * may have none; see fanout_share_room(). */
+void fanout_key_room(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_publish_t *opts);
+
+/* Whether a key may be added for a channel, or for one to be made (0): OK, and
+ * r->duplicate if it is known; HELD, with r->wait and r->by_sender; FULL, as
+ * fanout_share_claim().  Sets hash if there is a channel. */
+int fanout_key_claim(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel,
+    const ngx_http_fanout_zone_publish_t *opts, uint64_t hash[2],
+    ngx_http_fanout_zone_result_t *r);
+
+/* Adds one, whose hash this is, with the answer in r. */
 void fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     const uint64_t hash[2], const ngx_http_fanout_zone_publish_t *opts,
     const ngx_http_fanout_zone_result_t *r);

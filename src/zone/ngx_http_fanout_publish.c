@@ -61,11 +61,6 @@ static int publish_full(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
-static void key_hash(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
-    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash);
-static int duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
-    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash,
-    ngx_http_fanout_zone_result_t *r);
 static int stage(ngx_http_fanout_zone_t *z, fanout_slot_t *slot,
     uint32_t class, const ngx_http_fanout_zone_message_t *m, unsigned n,
     draft_t *d, uint32_t total);
@@ -290,9 +285,8 @@ publish_all(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     /* the channel, an index block an entry at most, a key */
     total += fanout_channel_blocks(c->name.len) + n + 1;
 
-    if (opts && opts->key.len && !fanout_key_held(z, opts, r)) {
-        fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_keys,
-                          1 + fanout_channel_blocks(c->name.len));
+    if (opts && opts->key.len) {
+        fanout_key_room(z, c, opts);
     }
 
     do {
@@ -361,17 +355,10 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
 
     if (opts && opts->key.len) {
 
-        if (ref && duplicate(z, fanout_channel(z, ref), opts, hash, r)) {
-            r->subscribers = fanout_channel(z, ref)->subscribers;
-            return NGX_HTTP_FANOUT_ZONE_OK;
-        }
+        rc = fanout_key_claim(z, c, ref, opts, hash, r);
 
-        if (fanout_key_held(z, opts, r)) {
-            return NGX_HTTP_FANOUT_ZONE_HELD;
-        }
-
-        if (fanout_key_claim(z, c, ref) != NGX_HTTP_FANOUT_ZONE_OK) {
-            return NGX_HTTP_FANOUT_ZONE_FULL;
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate) {
+            return rc;
         }
     }
 
@@ -389,7 +376,7 @@ publish_locked(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
         ref = fanout_channel_make(z, c);
 
         if (opts && opts->key.len) {
-            key_hash(z, fanout_channel(z, ref), opts, hash);
+            fanout_key_hash(z, fanout_channel(z, ref), opts, hash);
         }
     }
 
@@ -510,54 +497,12 @@ publish_full(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     ref = fanout_channel_find(z, c);
 
     if (ref && opts && opts->key.len
-        && duplicate(z, fanout_channel(z, ref), opts, hash, r))
+        && fanout_key_known(z, fanout_channel(z, ref), opts, hash, r))
     {
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
     return NGX_HTTP_FANOUT_ZONE_FULL;
-}
-
-
-/* One key on many channels, or of many users, is many keys. */
-
-static void
-key_hash(ngx_http_fanout_zone_t *z, const fanout_channel_t *ch,
-    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash)
-{
-    fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
-                opts->key.len, 4, hash);
-    hash[0] ^= ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
-    hash[1] ^= ch->epoch;
-}
-
-
-static int
-duplicate(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
-    const ngx_http_fanout_zone_publish_t *opts, uint64_t *hash,
-    ngx_http_fanout_zone_result_t *r)
-{
-    fanout_key_t  *key;
-    fanout_ref_t   ref;
-
-    key_hash(z, ch, opts, hash);
-
-    ref = fanout_key_find(z, hash);
-
-    if (ref == 0) {
-        return 0;
-    }
-
-    key = fanout_key(z, ref);
-
-    r->epoch = ch->epoch;
-    r->offset = key->offset;
-    r->time = key->time;
-    r->delivered = key->delivered;
-    r->pending = key->pending;
-    r->duplicate = 1;
-
-    return 1;
 }
 
 

@@ -808,6 +808,13 @@ int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
 
+/* Whether a publish with a key would be refused for it as of now: OK, also if
+ * the key is known; HELD (r->wait, r->by_sender), FULL, which is counted. */
+int ngx_http_fanout_log_key(ngx_http_fanout_zone_t *z,
+    const ngx_http_fanout_zone_channel_t *c,
+    const ngx_http_fanout_zone_publish_t *opts,
+    ngx_http_fanout_zone_result_t *r);
+
 /* what the position of a joiner is */
 
 #define NGX_HTTP_FANOUT_SINCE_NONE    0
