@@ -586,7 +586,7 @@ subtest 'line 7: 5,000 rapid operations at once, without a race' => sub {
     is(@in, 1 + 37, 'some of them will be out in the end');
     is(sum(map { $_->{asked} - 1 } @all), 50 * $each,
        50 * $each . ' are on their way');
-    ok(settle([ @all, $eye ], sub { !grep { !$_->idle } @all }, 30),
+    ok(settle([ @all, $eye ], sub { !grep { !$_->idle } @all }, 120),
        'all are answered');
 
     my $should = [ sort map { $_->id } @in ];
