@@ -538,7 +538,7 @@ subtest 'sessions begun' => sub {
 # What any page can make a browser send has no header that tells whose it is.
 
 subtest 'images of a foreign page' => sub {
-    my %site = ('Sec-Fetch-Site' => 'same-origin');
+    my %site = ('Sec-Fetch-Site' => 'same-origin', 'Sec-Fetch-Dest' => 'empty');
     my @held;
 
     my $begin = sub {

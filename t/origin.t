@@ -258,6 +258,17 @@ subtest 'requests without Origin' => sub {
         is($ask->($path, @$_), 200, "@$_");
     }
 
+    # what a user may have put into a page of the site
+
+    for my $dest (qw( image iframe document script style track object )) {
+        is($ask->($path, @$_, 'Sec-Fetch-Dest' => $dest), 403, "$dest, @$_")
+            for ['Sec-Fetch-Site' => 'same-origin'],
+                [Referer => 'http://one.test/page?x'], [Origin => 'http://one.test'];
+    }
+
+    is($ask->($path, 'Sec-Fetch-Site' => 'same-origin', 'Sec-Fetch-Dest' => 'empty'),
+       200, 'a script');
+
     for ([Referer => 'http://evil.test/http://one.test/'],
          [Referer => 'http://one.test.evil.test/'], [Referer => 'one.test'],
          [Referer => ''], [Authorization => 'Basic eDp5'],

@@ -30,6 +30,7 @@ static ngx_uint_t same_scheme(ngx_http_request_t *r,
     ngx_http_fanout_origins_t *allowed, ngx_str_t *scheme);
 static ngx_uint_t own_host(ngx_http_request_t *r,
     ngx_http_fanout_origins_t *allowed);
+static ngx_uint_t embedded(ngx_http_request_t *r);
 static ngx_uint_t own_header(ngx_http_request_t *r);
 static ngx_uint_t referred(ngx_http_request_t *r,
     ngx_http_fanout_origins_t *allowed);
@@ -206,7 +207,15 @@ ngx_http_fanout_origin_proved(ngx_http_request_t *r,
 {
     ngx_str_t  text;
 
-    if (allows_any(allowed) || judge(r, allowed, &text) == VERDICT_LISTED) {
+    if (allows_any(allowed)) {
+        return 1;
+    }
+
+    if (embedded(r)) {
+        return 0;
+    }
+
+    if (judge(r, allowed, &text) == VERDICT_LISTED) {
         return 1;
     }
 
@@ -392,6 +401,20 @@ own_host(ngx_http_request_t *r, ngx_http_fanout_origins_t *allowed)
     }
 
     return 0;
+}
+
+
+/* Whether an element of the page makes this request, such as an image: users
+ * of the site may have put it there.  Scripts have the destination "empty". */
+
+static ngx_uint_t
+embedded(ngx_http_request_t *r)
+{
+    ngx_str_t  text;
+
+    text = ngx_http_fanout_http_header(r, "sec-fetch-dest");
+
+    return text.len && !is(&text, "empty") && !is(&text, "websocket");
 }
 
 
