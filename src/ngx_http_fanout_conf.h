@@ -123,13 +123,14 @@ void fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
 
 /* What other modules have for a location: whether the main directive of one
  * holds, of those that have it first; NULL if the location is guarded against
- * strangers, or why not, in brackets or empty; and the directive that keeps
- * all requests from the handler, "return" or "rewrite", or NULL. */
+ * strangers of an address family, or why not, in brackets or empty; and the directive that keeps
+ * all requests from the handler, in a location or its server, "return" or "rewrite", or NULL. */
 ngx_uint_t fanout_conf_is_set(ngx_conf_t *cf, void **loc_conf,
     const char *name);
 const char *fanout_conf_unguarded(ngx_conf_t *cf,
-    ngx_http_core_loc_conf_t *clcf);
-const char *fanout_conf_diverted(ngx_conf_t *cf, void **loc_conf);
+    ngx_http_core_loc_conf_t *clcf, ngx_int_t family);
+const char *fanout_conf_diverted(ngx_conf_t *cf, void **loc_conf,
+    ngx_uint_t server);
 
 /* The zone of a name, NULL: none so far. */
 ngx_http_fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);

@@ -24,7 +24,7 @@ static void check_guard(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
 static void check_reached(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     ngx_http_core_loc_conf_t *clcf);
 static const char *handler_name(ngx_http_fanout_loc_conf_t *conf);
-static ngx_uint_t is_local(ngx_conf_t *cf);
+static ngx_uint_t is_public(ngx_conf_t *cf, ngx_int_t family);
 static ngx_uint_t is_loopback(struct sockaddr *sockaddr);
 static ngx_uint_t is_regex(ngx_str_t *pattern);
 static ngx_http_core_loc_conf_t *find_location(ngx_queue_t *locations,
@@ -75,13 +75,15 @@ fanout_conf_check_location(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
 }
 
 
-/* One of those that are for sessions only; "fanout_origin" holds for who
- * watches the status as well. */
+/* One of those that are for sessions only.  "fanout_origin" also holds for the
+ * status, and its scheme= for the HTTP API. */
 
 static const char *
 session_directive(ngx_http_fanout_loc_conf_t *conf)
 {
-    if (conf->origins.origins != NGX_CONF_UNSET_PTR && conf->status == NULL) {
+    if (conf->origins.origins != NGX_CONF_UNSET_PTR && conf->status == NULL
+        && (conf->api == NULL || conf->origins.scheme == NULL))
+    {
         return "fanout_origin";
     }
 
@@ -183,6 +185,14 @@ check_user(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     ngx_http_fanout_budget_conf_t  *user;
 
     if (conf->user) {
+
+        if (conf->user->lengths == NULL && conf->user->value.len) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"fanout_user\" has no variable in location "
+                          "\"%V\": all clients there are the user \"%V\"",
+                          location, &conf->user->value);
+        }
+
         return;
     }
 
@@ -283,9 +293,15 @@ check_guard(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
         return;
     }
 
-    why = fanout_conf_unguarded(cf, clcf);
+    why = fanout_conf_unguarded(cf, clcf, AF_INET);
 
-    if (why == NULL || is_local(cf)) {
+#if (NGX_HAVE_INET6)
+    if (why == NULL && is_public(cf, AF_INET6)) {
+        why = fanout_conf_unguarded(cf, clcf, AF_INET6);
+    }
+#endif
+
+    if (why == NULL || !is_public(cf, AF_UNSPEC)) {
         return;
     }
 
@@ -318,7 +334,7 @@ check_reached(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     loc_conf = ((ngx_http_conf_ctx_t *) cf->ctx)->loc_conf;
 
     where = "";
-    name = fanout_conf_diverted(cf, loc_conf);
+    name = fanout_conf_diverted(cf, loc_conf, 0);
 
     if (name == NULL
         && fanout_conf_is_set(cf, loc_conf, "ngx_http_try_files_module"))
@@ -329,7 +345,7 @@ check_reached(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     if (name == NULL && !clcf->named) {
         where = "the server of ";
         cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-        name = fanout_conf_diverted(cf, cscf->ctx->loc_conf);
+        name = fanout_conf_diverted(cf, cscf->ctx->loc_conf, 1);
     }
 
     if (name) {
@@ -348,10 +364,11 @@ handler_name(ngx_http_fanout_loc_conf_t *conf)
 }
 
 
-/* Whether the server listens on this machine alone. */
+/* Whether the server listens on an address of this family, or of any, that
+ * other machines can reach. */
 
 static ngx_uint_t
-is_local(ngx_conf_t *cf)
+is_public(ngx_conf_t *cf, ngx_int_t family)
 {
     ngx_uint_t                   i, k, n;
     ngx_http_conf_port_t        *port;
@@ -363,7 +380,7 @@ is_local(ngx_conf_t *cf)
     cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
 
     if (cmcf->ports == NULL) {
-        return 0;
+        return 1;
     }
 
     port = cmcf->ports->elts;
@@ -375,14 +392,17 @@ is_local(ngx_conf_t *cf)
             server = addr[k].servers.elts;
 
             for (n = 0; n < addr[k].servers.nelts; n++) {
-                if (server[n] == cscf && !is_loopback(addr[k].opt.sockaddr)) {
-                    return 0;
+                if (server[n] == cscf && !is_loopback(addr[k].opt.sockaddr)
+                    && (family == AF_UNSPEC
+                        || addr[k].opt.sockaddr->sa_family == family))
+                {
+                    return 1;
                 }
             }
         }
     }
 
-    return 1;
+    return 0;
 }
 
 
@@ -545,7 +565,7 @@ fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
         return;
     }
 
-    if (clcf->handler == NULL
+    if (clcf->handler == NULL && clcf->error_pages == NULL
         && !fanout_conf_is_set(cf, clcf->loc_conf, rewrite)
         && !fanout_conf_is_set(cf, clcf->loc_conf, "ngx_http_try_files_module"))
     {

@@ -34,6 +34,9 @@ static ngx_uint_t without_same(ngx_array_t *origins);
 static ngx_http_fanout_permit_t *useless_permit(ngx_array_t *permits);
 static void check_sizes(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     ngx_str_t *location);
+static ngx_uint_t is_permitted(ngx_http_fanout_loc_conf_t *conf,
+    ngx_str_t *pattern);
+static ngx_uint_t overlap(ngx_str_t *one, ngx_str_t *other);
 static void check_broadcasts(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf);
 
 
@@ -225,7 +228,9 @@ check_sizes(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
     policy = app->policies.elts;
 
     for (i = 0; i < app->policies.nelts; i++) {
-        if (policy[i].keep.bytes && policy[i].keep.bytes < conf->message_size) {
+        if (policy[i].keep.bytes && policy[i].keep.bytes < conf->message_size
+            && is_permitted(conf, &policy[i].text))
+        {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "\"fanout_message_size\" of location \"%V\" is %uz "
                           "bytes, but \"bytes=%uD\" of \"fanout_channel\" "
@@ -235,6 +240,64 @@ check_sizes(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
             return;
         }
     }
+}
+
+
+/* Whether the location may have channels of this pattern. */
+
+static ngx_uint_t
+is_permitted(ngx_http_fanout_loc_conf_t *conf, ngx_str_t *pattern)
+{
+    ngx_uint_t                 i;
+    ngx_http_fanout_permit_t  *permit;
+
+    if (conf->app == NULL) {
+        return 1;
+    }
+
+    if (conf->permits == NULL) {
+        return 0;
+    }
+
+    permit = conf->permits->elts;
+
+    for (i = 0; i < conf->permits->nelts; i++) {
+        if (overlap(&permit[i].text, pattern)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Whether two patterns are the same as far as both have no "*" and no
+ * variable. */
+
+static ngx_uint_t
+overlap(ngx_str_t *one, ngx_str_t *other)
+{
+    size_t  i, len;
+
+    len = ngx_min(one->len, other->len);
+
+    for (i = 0; i < len; i++) {
+
+        if (one->data[i] == '*' || one->data[i] == '$'
+            || other->data[i] == '*')
+        {
+            return 1;
+        }
+
+        if (one->data[i] != other->data[i]) {
+            return 0;
+        }
+    }
+
+    return one->len == other->len
+           || (one->len > len && (one->data[len] == '*'
+                                  || one->data[len] == '$'))
+           || (other->len > len && other->data[len] == '*');
 }
 
 

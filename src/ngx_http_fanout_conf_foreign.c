@@ -14,13 +14,24 @@
 #include "ngx_http_fanout_conf.h"
 
 
-/* the rules of ngx_http_access_module for IPv4; "all" has the mask 0 */
+/* the rules of ngx_http_access_module, for each family; "all" is a rule of each
+ * with the mask 0 */
 
 typedef struct {
     in_addr_t    mask;
     in_addr_t    addr;
     ngx_uint_t   deny;
 } access_rule_t;
+
+#if (NGX_HAVE_INET6)
+
+typedef struct {
+    struct in6_addr  addr;
+    struct in6_addr  mask;
+    ngx_uint_t       deny;
+} access_rule6_t;
+
+#endif
 
 typedef enum {
     ACCESS_NONE,
@@ -32,8 +43,15 @@ typedef enum {
 
 static uintptr_t *find_conf(ngx_conf_t *cf, void **loc_conf, const char *name);
 static uintptr_t set_member(uintptr_t *conf, ngx_uint_t n);
-static access_e access_rules(uintptr_t *conf);
+static access_e access_rules(uintptr_t *conf, ngx_int_t family);
+#if (NGX_HAVE_INET6)
+static access_e access_rules6(uintptr_t *conf);
+#endif
 static ngx_uint_t has_password(uintptr_t *conf);
+static ngx_uint_t may_leave(u_char *p, size_t size, ngx_uint_t server);
+#if (NGX_PCRE)
+static ngx_uint_t is_kept(u_char *p, size_t size, ngx_uint_t server);
+#endif
 static size_t code_size(u_char *p);
 #if (NGX_PCRE)
 static ngx_uint_t matches_all(ngx_str_t *regex);
@@ -79,7 +97,8 @@ fanout_conf_is_set(ngx_conf_t *cf, void **loc_conf, const char *name)
 
 
 const char *
-fanout_conf_unguarded(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
+fanout_conf_unguarded(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf,
+    ngx_int_t family)
 {
     void       **loc_conf;
     access_e     access;
@@ -87,7 +106,8 @@ fanout_conf_unguarded(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
 
     loc_conf = ((ngx_http_conf_ctx_t *) cf->ctx)->loc_conf;
 
-    access = access_rules(find_conf(cf, loc_conf, "ngx_http_access_module"));
+    access = access_rules(find_conf(cf, loc_conf, "ngx_http_access_module"),
+                          family);
     basic = find_conf(cf, loc_conf, "ngx_http_auth_basic_module");
 
     if (access == ACCESS_ALLOW && clcf->satisfy == NGX_HTTP_SATISFY_ANY) {
@@ -100,8 +120,12 @@ fanout_conf_unguarded(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
         return NULL;
     }
 
-    if (access != ACCESS_NONE) {
+    if (access != ACCESS_NONE && family == AF_INET) {
         return " (its \"allow\" and \"deny\" have no \"deny all\" at the end)";
+    }
+
+    if (family != AF_INET) {
+        return " (its \"allow\" and \"deny\" have no \"deny all\" for IPv6)";
     }
 
     if (set_member(basic, 0) && !set_member(basic, 1)) {
@@ -115,11 +139,17 @@ fanout_conf_unguarded(ngx_conf_t *cf, ngx_http_core_loc_conf_t *clcf)
 /* The first rule that is for all addresses decides. */
 
 static access_e
-access_rules(uintptr_t *conf)
+access_rules(uintptr_t *conf, ngx_int_t family)
 {
     ngx_uint_t      i;
     ngx_array_t    *rules;
     access_rule_t  *rule;
+
+#if (NGX_HAVE_INET6)
+    if (family == AF_INET6) {
+        return access_rules6(conf);
+    }
+#endif
 
     rules = (ngx_array_t *) set_member(conf, 0);
 
@@ -144,6 +174,39 @@ access_rules(uintptr_t *conf)
 }
 
 
+#if (NGX_HAVE_INET6)
+
+static access_e
+access_rules6(uintptr_t *conf)
+{
+    ngx_uint_t       i;
+    ngx_array_t     *rules;
+    access_rule6_t  *rule;
+
+    rules = (ngx_array_t *) set_member(conf, 1);
+
+    if (rules == NULL) {
+        return ACCESS_NONE;
+    }
+
+    if (rules->size != sizeof(access_rule6_t)) {
+        return ACCESS_DENY;
+    }
+
+    rule = rules->elts;
+
+    for (i = 0; i < rules->nelts; i++) {
+        if (IN6_IS_ADDR_UNSPECIFIED(&rule[i].mask)) {
+            return rule[i].deny ? ACCESS_DENY : ACCESS_ALLOW;
+        }
+    }
+
+    return ACCESS_PART;
+}
+
+#endif
+
+
 /* The realm "off" turns it off; what a variable says is not known.  Without a
  * file, the second member, nobody is asked. */
 
@@ -164,7 +227,7 @@ has_password(uintptr_t *conf)
  * has it.  Conditions and patterns are taken for false. */
 
 const char *
-fanout_conf_diverted(ngx_conf_t *cf, void **loc_conf)
+fanout_conf_diverted(ngx_conf_t *cf, void **loc_conf, ngx_uint_t server)
 {
     size_t                         size;
     u_char                        *p, *last;
@@ -224,11 +287,79 @@ fanout_conf_diverted(ngx_conf_t *cf, void **loc_conf)
             break;
         }
 
+        if (name == NULL && may_leave(p, size, server)) {
+            return NULL;
+        }
+
         p += size;
     }
 
     return name;
 }
+
+
+/* Whether some requests get past what follows this code, to the handler: by
+ * "break" in a condition, or a rewrite that not all requests meet, which keeps
+ * them in the location, or in a server sends them to any. */
+
+static ngx_uint_t
+may_leave(u_char *p, size_t size, ngx_uint_t server)
+{
+    u_char                   *last;
+    ngx_http_script_code_pt   code;
+
+    code = *(ngx_http_script_code_pt *) p;
+
+#if (NGX_PCRE)
+    if (code == ngx_http_script_regex_start_code) {
+        return is_kept(p, size, server);
+    }
+#endif
+
+    if (code != ngx_http_script_if_code) {
+        return 0;
+    }
+
+    last = p + size;
+
+    for (p += sizeof(uintptr_t);
+         (size_t) (last - p) >= sizeof(uintptr_t);
+         p += sizeof(uintptr_t))
+    {
+        code = *(ngx_http_script_code_pt *) p;
+
+        if (code == ngx_http_script_break_code) {
+            return 1;
+        }
+
+#if (NGX_PCRE)
+        if (code == ngx_http_script_regex_start_code
+            && is_kept(p, last - p, server))
+        {
+            return 1;
+        }
+#endif
+    }
+
+    return 0;
+}
+
+
+#if (NGX_PCRE)
+
+static ngx_uint_t
+is_kept(u_char *p, size_t size, ngx_uint_t server)
+{
+    ngx_http_script_regex_code_t  *regex;
+
+    regex = (ngx_http_script_regex_code_t *) p;
+
+    return size >= sizeof(ngx_http_script_regex_code_t)
+           && regex->uri && !regex->redirect
+           && (server || regex->break_cycle);
+}
+
+#endif
 
 
 /* Codes that are not known here, as those without operands, are taken for a

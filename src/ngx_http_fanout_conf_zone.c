@@ -63,7 +63,8 @@ static char *check_policy(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
 static char *channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_str_t *pattern);
-static ngx_uint_t has_variable(ngx_str_t *pattern);
+static ngx_uint_t has_variable(ngx_conf_t *cf, ngx_str_t *pattern);
+static ngx_uint_t is_variable(ngx_conf_t *cf, u_char *p, u_char *last);
 static void check_room(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
     ngx_http_fanout_policy_t *policy);
 
@@ -430,7 +431,7 @@ channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
         }
     }
 
-    if (has_variable(pattern)) {
+    if (has_variable(cf, pattern)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "the channel pattern \"%V\" has a variable: "
                            "\"fanout_channel\" takes none, \"*\" stands for "
@@ -463,15 +464,59 @@ channel_pattern(ngx_conf_t *cf, ngx_http_fanout_app_t *app,
 }
 
 
+/* "$SYS" is the name of no variable, so it means itself. */
+
 static ngx_uint_t
-has_variable(ngx_str_t *pattern)
+has_variable(ngx_conf_t *cf, ngx_str_t *pattern)
 {
     u_char  *p, *last;
 
     last = pattern->data + pattern->len;
 
     for (p = pattern->data; p + 1 < last; p++) {
-        if (*p == '$' && (isalnum(p[1]) || p[1] == '_' || p[1] == '{')) {
+        if (*p == '$' && is_variable(cf, p + 1 + (p[1] == '{'), last)) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Those are known that NGINX has, and that were defined further up. */
+
+static ngx_uint_t
+is_variable(ngx_conf_t *cf, u_char *p, u_char *last)
+{
+    size_t                      len;
+    ngx_uint_t                  i;
+    ngx_hash_key_t             *key;
+    ngx_http_variable_t        *prefix;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    for (len = 0; p + len < last && (isalnum(p[len]) || p[len] == '_'); len++) {
+        /* void */
+    }
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    key = cmcf->variables_keys->keys.elts;
+
+    for (i = 0; i < cmcf->variables_keys->keys.nelts; i++) {
+        if (key[i].key.len == len
+            && ngx_strncasecmp(key[i].key.data, p, len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    prefix = cmcf->prefix_variables.elts;
+
+    for (i = 0; i < cmcf->prefix_variables.nelts; i++) {
+        if (prefix[i].name.len < len
+            && ngx_strncasecmp(prefix[i].name.data, p, prefix[i].name.len)
+               == 0)
+        {
             return 1;
         }
     }

@@ -52,6 +52,7 @@ sub warned {
 
 my $far   = 'listen 0.0.0.0:18999;';
 my $local = 'listen 127.0.0.1:18999;';
+my $six   = 'listen [::]:18999;';
 
 subtest 'who may do everything, and see everything' => sub {
     for my $name (qw( fanout_api fanout_status )) {
@@ -85,11 +86,24 @@ subtest 'who may do everything, and see everything' => sub {
                "$far location /x { $name app; auth_basic x; }");
 
         silent("$far location /x { $name app; $_ }")
-            for 'allow 127.0.0.1; deny 0.0.0.0/0;', 'allow 127.0.0.1; deny all; allow all;',
+            for 'allow 127.0.0.1; deny 0.0.0.0/0;',
+                'allow ::1; deny 0.0.0.0/0; deny ::/0;', 'allow 127.0.0.1; deny all; allow all;',
                 'auth_basic $arg_x; auth_basic_user_file x;',
                 'satisfy any; allow 10.0.0.1; deny all; auth_basic x; auth_basic_user_file x;',
                 'satisfy any; allow 10.0.0.1; auth_basic x; auth_basic_user_file x;',
                 'allow all; auth_basic x; auth_basic_user_file x;';
+
+        warned('everybody \(its "allow" and "deny" have no "deny all" for IPv6\): guard',
+               "$far $six location /x { $name app; $_ }")
+            for 'allow 127.0.0.1; deny 0.0.0.0/0;', 'deny 0.0.0.0/0; allow ::1;',
+                'deny 0.0.0.0/0; allow ::/0; deny all;';
+        warned('everybody \("allow all" satisfies "satisfy any"\): guard',
+               "$six location /x { $name app; satisfy any; allow ::/0; deny all;"
+               . ' auth_basic x; auth_basic_user_file x; }');
+        silent("$far $six location /x { $name app; $_ }")
+            for 'allow 127.0.0.1; deny all;', 'deny 0.0.0.0/0; allow ::1; deny ::/0;';
+        silent("$far listen [::1]:18999; location /x { $name app; allow 127.0.0.1; "
+               . 'deny 0.0.0.0/0; }');
 
         silent("$far location /x { $name app open; }");
         silent("$far location /x { $name app host=x.test open; }");
@@ -140,9 +154,15 @@ subtest 'what answers before the handler' => sub {
             for 'set $a 1;', 'set $a "$uri-$args";', 'if ($arg_a) { return 403; }',
                 'if ($arg_a = b) { return 403; } if ($arg_b) { return 403; }',
                 'rewrite ^ /y break;', 'rewrite ^/y /z last;', 'break; return 204;',
-                'rewrite ^ /y; break;', 'error_page 404 /x; root html;',
+                'rewrite ^ /y; break;', 'if ($arg_a) { break; } return 204;',
+                'if ($uri ~ ^/x) { break; } return 301 /y;',
+                'rewrite ^/x/(.*)$ /x?a=$1 break; return 404;',
+                'if ($arg_a) { rewrite ^/x /x/y break; } return 404;', 'error_page 404 /x; root html;',
                 'location /x/y { return 204; }';
         silent("if (\$host = y) { return 301 https://x.test; } $x }");
+        silent("$_ return 301 https://x.test; $x }")
+            for 'if ($uri ~ ^/x) { break; }', 'rewrite ^/old/(.*)$ /x/$1 last;',
+                'if ($arg_a) { rewrite ^ /x last; }';
         silent("$x } location /y { return 204; try_files a =404; }");
     }
 };
@@ -158,6 +178,8 @@ subtest 'hooks' => sub {
         warned('"/hooks/x\?a=b" names location "/", which serves files: .* 405',
                "$hook $event; location / { root html; }"
                . ' location = /hooks { proxy_pass http://127.0.0.1:1; }');
+        silent("$hook $event; location /hooks/ { error_page 405 =200 \@b; }"
+               . ' location @b { proxy_pass http://127.0.0.1:1; }');
         warned('names location "/hooks/", which serves files',
                "$hook $event; location ~ ^/h { proxy_pass http://127.0.0.1:1; }"
                . ' location ^~ /hooks/ { internal; }');
@@ -207,6 +229,15 @@ subtest 'users, where nobody has a name' => sub {
     silent("$x fanout_user \$arg_u; fanout_sessions_per_user 3;"
            . ' fanout_budget user bytes=64k/s; fanout_permit all user:$fanout_user; }');
     silent("$x fanout_sessions_per_user 3; }", 'fanout_user $arg_u;');
+    warned('"fanout_user" has no variable in location "/x": all clients there are the user "arg_u"',
+           "$x fanout_user arg_u; }");
+    warned('"fanout_user" has no variable in location "/x"', "$x }", 'fanout_user u;');
+    silent("$x fanout_user $_; }") for '$arg_u', '"u:$arg_u"', '""';
+    silent("$x }", 'fanout_channel app $SYS/* history=1; fanout_channel app a$$b history=1;');
+    warned('"fanout_origin" does nothing', "$local location /x { fanout_api app; fanout_origin $_; }")
+        for 'same', 'https://a.test';
+    silent("$local location /x { $_ app; fanout_origin same scheme=https; }")
+        for 'fanout_api', 'fanout_status';
 };
 
 
@@ -298,6 +329,17 @@ subtest 'what the zone can not hold' => sub {
 
     silent("$x fanout_message_size 4m; fanout_buffer 64m; }");
     silent("$x }", 'fanout_channel app a history=9 bytes=1k;');
+
+    my ($small, $y) = ('fanout_channel app room:* history=9 bytes=100000;',
+                       "$local location /y { fanout app; fanout_message_size 128k;");
+
+    warned('"bytes=100000" of "fanout_channel" "room:\*"', "$y fanout_permit $_; }", $small)
+        for 'all *', 'join room:*', 'join a; fanout_permit all room:1',
+            'join $arg_x', 'join ro*', 'join room:$arg_x';
+    warned('"bytes=100000"', "$local location /y { fanout_api app; fanout_message_size 128k; }",
+           $small);
+    silent("$y fanout_permit $_; }", $small)
+        for 'all file:*', 'join room', 'join roam:*', 'join rooms:$arg_x';
     silent("$x fanout_message_size 32k; }", 'fanout_channel app a history=9 bytes=32k;');
     silent("$local location /x { }", 'fanout_broadcast app x; fanout_broadcast_size 4m;');
 };

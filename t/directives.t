@@ -43,7 +43,7 @@ END
             fanout_permit history own;
             fanout_ping 0;
             fanout_origin *;
-            fanout_user "fixed";
+            fanout_user "fixed$arg_more";
         }
         location /nested {
             fanout app;
@@ -196,7 +196,7 @@ my @channel = (
     'fanout_channel app ""'        => 'invalid channel pattern ""',
     (map { 'fanout_channel app \'' . $_ . '\' history=1'
             => "the channel pattern \"\Q$_\E\" has a variable: \"fanout_channel\" takes none" }
-         'room:$arg_x', '$fanout_user', 'a:${uri}:*', '$SYS/*', 'a$$b'),
+         'room:$arg_x', '$fanout_user', 'a:${uri}:*', '$URI/*', 'a$$host'),
     'fanout_channel app * x'       => 'invalid parameter "x"',
     'fanout_channel app * x=1'     => 'invalid parameter "x=1"',
     'fanout_channel app * history' => 'invalid parameter "history"',
