@@ -19,6 +19,7 @@ use Fanout::Nginx;
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 8m;
+        fanout_channel app only:* publish=members presence=on;
         fanout_channel app * history=10;
         fanout_resume 10s;
         fanout_log %%DIR%%/all.log;
@@ -36,6 +37,10 @@ END
             fanout_permit join *;
             fanout_permit publish room:*;
         }
+        location /all  { fanout app; fanout_user $arg_user;
+                         fanout_permit all *; }
+        location /rawall { fanout app; fanout_dialect raw;
+                           fanout_permit all *; }
         location /silent { fanout app; fanout_permit all *; fanout_log off; }
         location /own {
             fanout app;
@@ -393,6 +398,77 @@ subtest 'streams, polls and POST' => sub {
         '{"op":"publish","channel":"news","data":1}', 'application/json');
     is_deeply([ @{ $e[0] }{qw( event transport op channel user )} ],
               [ qw( deny post publish news ann ) ], 'a command by POST');
+};
+
+
+# A channel refuses as permissions do, and who reads the log has to see it.
+
+subtest 'refused by a channel' => sub {
+    my $before = () = events();
+
+    my $denied = sub {
+        my ($user, $by, $op, $channel, $reason) = @_;
+
+        my @got;
+        ok(wait_for(sub {
+            my @all = events();
+            @got = grep { $_->{event} eq 'deny'
+                          && ($_->{user} // '') eq $user }
+                   @all[$before .. $#all];
+        }), "$user: is logged") or return;
+
+        is_deeply([ @{ $got[0] }{qw( transport op channel status reason )} ],
+                  [ $by, $op, $channel, 403, $reason ], "$user: what and why");
+    };
+
+    my %presence = ('in a join' => [ 'join', presence => {} ],
+                    'members'   => [ 'members' ]);
+
+    for my $how (sort keys %presence) {
+        (my $user = $how) =~ tr/ /-/;
+        my ($op, %members) = @{ $presence{$how} };
+        my $ws = $nginx->native(path => "/all?user=$user");
+
+        is($ws->cmd($op, channel => 'none', %members)->{error}{code},
+           'forbidden', "$how: refused");
+        $denied->($user, 'websocket', 'presence', 'none',
+                  'fanout_channel presence=off');
+    }
+
+    my $publish = '{"op":"publish","channel":"only:a","data":1}';
+
+    $nginx->native(path => '/all?user=writes')
+          ->cmd('publish', channel => 'only:a', data => 1);
+    $denied->('writes', 'websocket', 'publish', 'only:a',
+              'fanout_channel publish=members');
+
+    $nginx->http->post('/all?user=posts', $publish, headers => {
+        'Content-Type' => 'application/json' });
+    $denied->('posts', 'post', 'publish', 'only:a',
+              'fanout_channel publish=members');
+
+    for my $way ([ streams => 'sse', '' ], [ polls => 'poll', '&poll=1' ]) {
+        my ($user, $by, $args) = @$way;
+        my $join = '%7B%22channel%22:%22none%22,%22presence%22:%7B%7D%7D';
+
+        my $r = $nginx->http->get("/all?user=$user&join=$join$args", headers => {
+                    'X-Requested-With' => 'test' });
+
+        is($r->{status}, 403, "$user: refused");
+        $denied->($user, $by, 'presence', 'none',
+                  'fanout_channel presence=off');
+    }
+
+    my $raw = $nginx->ws(path => '/rawall?channel=only:raw');
+    $raw->send_text('x');
+    is($raw->wait_close, 4403, 'raw: closed');
+
+    my ($got) = wait_for(sub {
+        grep { $_->{event} eq 'deny' && ($_->{channel} // '') eq 'only:raw' }
+             events()
+    });
+
+    ok($got, 'raw: is logged');
 };
 
 

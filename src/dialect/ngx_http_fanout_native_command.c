@@ -451,7 +451,7 @@ fanout_native_may(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
            : op == NGX_HTTP_FANOUT_MAY_SIGNAL ? "signal" : "history";
 
     ngx_http_fanout_count(s->hub, forbidden);
-    ngx_http_fanout_eventlog_forbidden(s, verb, &cmd->name);
+    ngx_http_fanout_eventlog_forbidden(s, verb, &cmd->name, "forbidden");
     fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
            "no \"fanout_permit %s\" allows this channel", verb);
 

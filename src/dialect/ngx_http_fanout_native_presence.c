@@ -179,6 +179,8 @@ presence_served(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     }
 
     ngx_http_fanout_count(s->hub, forbidden);
+    ngx_http_fanout_eventlog_forbidden(s, "presence", &cmd->name,
+                                       "fanout_channel presence=off");
     fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
            "this channel has no presence: \"fanout_channel presence=on\"");
 

@@ -86,6 +86,8 @@ fanout_native_publish(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
 
     if (!ngx_http_fanout_hub_may_publish(s, &cmd->name)) {
         ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_eventlog_forbidden(s, "publish", &cmd->name,
+                                           "fanout_channel publish=members");
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_FORBIDDEN,
                "only members publish here: \"fanout_channel publish=members\"");
         return;

@@ -184,7 +184,8 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
                                       &s->channel))
     {
         ngx_http_fanout_count(s->hub, forbidden);
-        ngx_http_fanout_eventlog_forbidden(s, "publish", &s->channel);
+        ngx_http_fanout_eventlog_forbidden(s, "publish", &s->channel,
+                                           "forbidden");
         ngx_http_fanout_session_close(s, 4403,
                                       "fanout_permit publish");
         return;
@@ -192,6 +193,8 @@ raw_receive(ngx_http_fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 
     if (!ngx_http_fanout_hub_may_publish(s, &s->channel)) {
         ngx_http_fanout_count(s->hub, forbidden);
+        ngx_http_fanout_eventlog_forbidden(s, "publish", &s->channel,
+                                           "fanout_channel publish=members");
         ngx_http_fanout_session_close(s, 4403,
                                       "fanout_channel publish=members");
         return;

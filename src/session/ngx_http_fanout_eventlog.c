@@ -230,7 +230,7 @@ ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
 
 void
 ngx_http_fanout_eventlog_forbidden(ngx_http_fanout_session_t *s, const char *op,
-    ngx_str_t *channel)
+    ngx_str_t *channel, const char *why)
 {
     ngx_http_fanout_eventlog_line_t  line;
 
@@ -243,7 +243,8 @@ ngx_http_fanout_eventlog_forbidden(ngx_http_fanout_session_t *s, const char *op,
     line.status = NGX_HTTP_FORBIDDEN;
     line.op.data = (u_char *) op;
     line.op.len = ngx_strlen(op);
-    line.reason = ngx_http_fanout_errors[NGX_HTTP_FANOUT_E_FORBIDDEN].code;
+    line.reason.data = (u_char *) why;
+    line.reason.len = ngx_strlen(why);
     line.channel = *channel;
 
     if (ngx_http_fanout_eventlog_gather(s->conf, &line)) {

@@ -115,9 +115,10 @@ void ngx_http_fanout_eventlog_deny(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_str_t *transport, ngx_str_t *user,
     ngx_uint_t status, const char *why);
 
-/* A command is refused for lack of permission; op is static. */
+/* A command is refused for lack of permission: "forbidden", or the parameter
+ * of the channel that refuses it.  op and why are static. */
 void ngx_http_fanout_eventlog_forbidden(ngx_http_fanout_session_t *s,
-    const char *op, ngx_str_t *channel);
+    const char *op, ngx_str_t *channel, const char *why);
 
 /* Why the session is about to end, for the close that is logged then: the
  * first counts.  By the server, with a static reason; by the client, with one
