@@ -15,6 +15,7 @@ static char *check_permit(ngx_conf_t *cf, ngx_str_t *pattern,
     ngx_uint_t alone);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_fanout_permit_t *permit);
+static ngx_uint_t has_channel(ngx_array_t *channels, ngx_str_t *text);
 static ngx_uint_t has_profile(ngx_array_t *info, u_char *name, size_t len);
 static ngx_uint_t profile_name(u_char *p, u_char *last);
 
@@ -300,6 +301,13 @@ ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
+        if (has_channel(flcf->autojoin, &value[i])) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate channel \"%V\" in "
+                               "\"fanout_autojoin\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
         fanout_conf_check_pattern(cf, &value[i]);
 
         channel = ngx_array_push(flcf->autojoin);
@@ -321,6 +329,26 @@ ngx_http_fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 /* NAME=VALUE...: the members of a user's profile */
+
+static ngx_uint_t
+has_channel(ngx_array_t *channels, ngx_str_t *text)
+{
+    ngx_uint_t                 i;
+    ngx_http_fanout_permit_t  *channel;
+
+    channel = channels->elts;
+
+    for (i = 0; i < channels->nelts; i++) {
+        if (channel[i].text.len == text->len
+            && ngx_memcmp(channel[i].text.data, text->data, text->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
 
 char *
 ngx_http_fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)

@@ -306,6 +306,12 @@ my @location = (
     'fanout_user_info a=x; fanout_user_info a=z' => 'duplicate name in "a=z"',
     'fanout_autojoin'              => 'invalid number of arguments',
     'fanout_autojoin room:*'       => 'invalid channel "room:\*": .*no wildcards',
+    'fanout_autojoin a b a'        => 'duplicate channel "a" in "fanout_autojoin"',
+    'fanout_autojoin a; fanout_autojoin a' => 'duplicate channel "a"',
+    'fanout_broadcast app a; fanout_broadcast app a'
+        => '"fanout_broadcast" directive is duplicate',
+    'fanout_broadcast app; fanout_broadcast app'
+        => '"fanout_broadcast" directive is duplicate',
     'fanout_autojoin a$'           => 'invalid variable in channel pattern "a\$"',
     'fanout_channels_per_session 1; fanout_autojoin a b'
         => '"fanout_autojoin" has more channels',

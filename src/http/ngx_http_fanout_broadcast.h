@@ -42,6 +42,7 @@ typedef struct {
 /* one fanout_broadcast; the values may be NULL */
 
 typedef struct {
+    ngx_str_t                       text;       /* its parameters */
     ngx_http_fanout_app_t          *app;
     ngx_http_complex_value_t       *channel;    /* NULL: only those that
                                                    headers name */

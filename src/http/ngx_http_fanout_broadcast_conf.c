@@ -40,6 +40,8 @@ static char *set_meta(ngx_conf_t *cf,
 
 static ngx_http_fanout_broadcast_rule_t *create_rule(ngx_conf_t *cf,
     ngx_http_fanout_loc_conf_t *flcf);
+static char *set_text(ngx_conf_t *cf, ngx_array_t *rules,
+    ngx_http_fanout_broadcast_rule_t *rule);
 static ngx_int_t finish_rule(ngx_conf_t *cf,
     ngx_http_fanout_broadcast_rule_t *rule, ngx_uint_t set);
 static ngx_uint_t find_parameter(ngx_str_t *arg, ngx_str_t *s);
@@ -135,6 +137,12 @@ ngx_http_fanout_set_broadcast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    rv = set_text(cf, flcf->broadcasts, rule);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
     rule->app = app;
     set = 0;
 
@@ -203,6 +211,50 @@ create_rule(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *flcf)
     mcf->broadcast = 1;
 
     return rule;
+}
+
+
+/* The same parameters twice would publish each message twice. */
+
+static char *
+set_text(ngx_conf_t *cf, ngx_array_t *rules,
+    ngx_http_fanout_broadcast_rule_t *rule)
+{
+    u_char                            *p;
+    size_t                             len;
+    ngx_str_t                         *arg;
+    ngx_uint_t                         i;
+    ngx_http_fanout_broadcast_rule_t  *other;
+
+    arg = cf->args->elts;
+    len = 0;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        len += arg[i].len + 1;
+    }
+
+    p = ngx_pnalloc(cf->pool, len);
+    if (p == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    rule->text.data = p;
+    rule->text.len = len;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        p = ngx_cpymem(p, arg[i].data, arg[i].len);
+        *p++ = '\0';
+    }
+
+    for (other = rules->elts; other != rule; other++) {
+        if (other->text.len == len
+            && ngx_memcmp(other->text.data, rule->text.data, len) == 0)
+        {
+            return "is duplicate";
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 
