@@ -31,6 +31,7 @@ my $nginx = Fanout::Nginx->start(
         location /user { fanout app; fanout_permit join,history open:*; }
         location /small { fanout app; fanout_buffer 4k; }
         location /tiny { fanout app; fanout_buffer 1k; }
+        location /many { fanout app; fanout_channels_per_session 1000; }
         location /no   { fanout app; fanout_transports websocket sse post; }
         location /fanout { fanout_api app; }
         location = /status { fanout_status app; }
@@ -314,6 +315,21 @@ subtest 'over a crash and a reload' => sub {
 
     is($seen, $said, 'all is seen');
     is($wrong, 0, 'once, in order');
+};
+
+
+# It leaves them in several turns, and its time is over meanwhile.
+
+subtest 'a poll of many channels is not the last of its connection' => sub {
+    my $http  = $nginx->http;
+    my $query = join '&', 'poll=1', 'timeout=0',
+                          map { "channel=$_" } 1 .. 500;
+
+    for (1 .. 3) {
+        my $r = eval { $http->get("/many?$query", timeout => 20) };
+
+        is($r ? $r->{status} : $@, 200, 'answered');
+    }
 };
 
 

@@ -275,25 +275,28 @@ leave_zone(ngx_http_fanout_session_t *s, ngx_uint_t how)
 }
 
 
-/* Events of this turn may still come for it.  A request that it does not hold
- * is in the hands of its content handler. */
+/* Events may still come for it until it is released, which can take turns; a
+ * timer would leave "timedout" to who reads from the connection next.  A request
+ * that it does not hold is in the hands of its content handler. */
 
 static void
 mute(ngx_http_fanout_session_t *s)
 {
-    if (s->request == NULL) {
-
-        if (s->connection) {
-            s->connection->read->handler = ngx_http_empty_handler;
-            s->connection->write->handler = ngx_http_empty_handler;
-        }
-
+    if (s->connection == NULL || (s->request && !s->holds)) {
         return;
     }
 
-    if (s->holds) {
+    if (s->connection->read->timer_set) {
+        ngx_del_timer(s->connection->read);
+    }
+
+    if (s->request) {
         s->request->read_event_handler = ngx_http_block_reading;
         s->request->write_event_handler = ngx_http_request_empty_handler;
+
+    } else {
+        s->connection->read->handler = ngx_http_empty_handler;
+        s->connection->write->handler = ngx_http_empty_handler;
     }
 }
 
