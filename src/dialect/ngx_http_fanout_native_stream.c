@@ -221,7 +221,7 @@ join(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q)
 
     for (i = 0; i < q->n && rc == NGX_OK; i++) {
 
-        if (q->polls && q->position.len && o[i].j.recovered) {
+        if (q->polls && q->position && o[i].j.recovered) {
             join_changes(q, &o[i]);
             continue;
         }
@@ -276,9 +276,9 @@ join_one(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
         return NGX_ERROR;
     }
 
-    if (q->position.len) {
+    if (q->position) {
         o->since = NGX_HTTP_FANOUT_SINCE_SEQ;
-        ngx_http_fanout_position_of(s->hub, &q->position, o->channel,
+        ngx_http_fanout_position_of(s->hub, q->position, o->channel,
                                     &o->epoch, &o->offset);
     }
 
@@ -425,7 +425,7 @@ join_read(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
     if (!fanout_native_count(s, cmd, &cmd->history, "history",
                              s->conf->history, &o->history)
         || (cmd->history.len && o->history && cmd->since.len == 0
-            && q->position.len == 0
+            && q->position == NULL
             && !fanout_native_channel(s, cmd, NGX_HTTP_FANOUT_MAY_HISTORY)))
     {
         return 0;
@@ -529,7 +529,7 @@ join_changes(ngx_http_fanout_query_t *q, joined_t *o)
     r = sub->channel->roster;
 
     if (!o->lists || r == NULL
-        || !ngx_http_fanout_position_members(s->hub, &q->position, o->channel,
+        || !ngx_http_fanout_position_members(s->hub, q->position, o->channel,
                                              &known))
     {
         return;

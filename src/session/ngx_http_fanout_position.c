@@ -12,6 +12,20 @@
 #define NGX_HTTP_FANOUT_POSITION_PART  (1 + 16 + 1 + NGX_INT64_LEN)
 
 
+typedef struct {
+    uint64_t  hash;
+    uint64_t  seq;
+} part_t;
+
+
+struct ngx_http_fanout_position_s {
+    uint64_t    incarnation;
+    uint64_t    seq;
+    ngx_uint_t  n;
+    part_t      parts[];
+};
+
+
 static uint64_t sent(ngx_http_fanout_subscription_t *sub);
 static u_char *write_others(ngx_http_fanout_session_t *s,
     ngx_http_fanout_subscription_t *but, uint64_t base, u_char *p,
@@ -25,7 +39,7 @@ static uint64_t name_hash(ngx_http_fanout_hub_t *hub, ngx_str_t *name);
 static u_char *number(u_char *p, u_char *last, ngx_uint_t hex, uint64_t *n);
 static u_char *head(u_char *p, u_char *last, uint64_t *incarnation,
     uint64_t *seq);
-static u_char *part(u_char *p, u_char *last, uint64_t *hash, uint64_t *seq);
+static u_char *part(u_char *p, u_char *last, part_t *at);
 static ngx_http_fanout_frame_t *prefix(ngx_http_fanout_subscription_t *sub,
     uint64_t seq);
 
@@ -106,21 +120,18 @@ write_members(ngx_http_fanout_session_t *s, u_char *p, u_char *last)
 
 
 ngx_uint_t
-ngx_http_fanout_position_members(ngx_http_fanout_hub_t *hub, ngx_str_t *text,
-    ngx_str_t *channel, uint64_t *offset)
+ngx_http_fanout_position_members(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_position_t *position, ngx_str_t *channel,
+    uint64_t *offset)
 {
-    u_char    *p, *last;
-    uint64_t   hash, own, n;
+    uint64_t    own;
+    ngx_uint_t  i;
 
-    last = text->data + text->len;
-    p = head(text->data, last, &hash, &n);
     own = members_hash(hub, channel);
 
-    while (p && p < last) {
-        p = part(p, last, &hash, &n);
-
-        if (p && hash == own) {
-            *offset = n;
+    for (i = 0; i < position->n; i++) {
+        if (position->parts[i].hash == own) {
+            *offset = position->parts[i].seq;
             return 1;
         }
     }
@@ -207,45 +218,61 @@ name_hash(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 }
 
 
-ngx_int_t
-ngx_http_fanout_position_check(ngx_str_t *text)
+ngx_http_fanout_position_t *
+ngx_http_fanout_position_read(ngx_str_t *text, ngx_pool_t *pool)
 {
-    u_char    *p, *last;
-    uint64_t   n, m;
+    u_char                      *p, *last;
+    ngx_uint_t                   n;
+    ngx_http_fanout_position_t  *position;
 
-    p = text->data;
-    last = p + text->len;
+    last = text->data + text->len;
 
     if (text->len > NGX_HTTP_FANOUT_POSITION_LEN) {
-        return NGX_ERROR;
+        return NULL;
     }
 
-    p = head(p, last, &n, &m);
-
-    while (p && p < last) {
-        p = part(p, last, &n, &m);
+    for (n = 0, p = text->data; p < last; p++) {
+        n += (*p == '.');
     }
 
-    return p ? NGX_OK : NGX_ERROR;
+    position = ngx_palloc(pool, sizeof(ngx_http_fanout_position_t)
+                                + n * sizeof(part_t));
+    if (position == NULL) {
+        return NULL;
+    }
+
+    p = head(text->data, last, &position->incarnation, &position->seq);
+
+    for (n = 0; p && p < last; n++) {
+        p = part(p, last, &position->parts[n]);
+    }
+
+    position->n = n;
+
+    return p ? position : NULL;
 }
 
 
 void
-ngx_http_fanout_position_of(ngx_http_fanout_hub_t *hub, ngx_str_t *text,
-    ngx_str_t *channel, uint64_t *incarnation, uint64_t *seq)
+ngx_http_fanout_position_of(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_position_t *position, ngx_str_t *channel,
+    uint64_t *incarnation, uint64_t *seq)
 {
-    u_char    *p, *last;
-    uint64_t   hash, own, n;
+    uint64_t    own;
+    ngx_uint_t  i;
 
-    last = text->data + text->len;
-    p = head(text->data, last, incarnation, seq);
+    *incarnation = position->incarnation;
+    *seq = position->seq;
+
+    if (position->n == 0) {
+        return;
+    }
+
     own = name_hash(hub, channel);
 
-    while (p && p < last) {
-        p = part(p, last, &hash, &n);
-
-        if (p && hash == own) {
-            *seq = n;
+    for (i = 0; i < position->n; i++) {
+        if (position->parts[i].hash == own) {
+            *seq = position->parts[i].seq;
         }
     }
 }
@@ -265,19 +292,19 @@ head(u_char *p, u_char *last, uint64_t *incarnation, uint64_t *seq)
 
 
 static u_char *
-part(u_char *p, u_char *last, uint64_t *hash, uint64_t *seq)
+part(u_char *p, u_char *last, part_t *at)
 {
     if (*p != '.') {
         return NULL;
     }
 
-    p = number(p + 1, last, 1, hash);
+    p = number(p + 1, last, 1, &at->hash);
 
     if (p == NULL || p == last || *p != '-') {
         return NULL;
     }
 
-    return number(p + 1, last, 0, seq);
+    return number(p + 1, last, 0, &at->seq);
 }
 
 

@@ -25,6 +25,9 @@
 #include "ngx_http_fanout_session.h"
 
 
+typedef struct ngx_http_fanout_position_s  ngx_http_fanout_position_t;
+
+
 /* A longer one is cut to its first seq: then some may be told again. */
 #define NGX_HTTP_FANOUT_POSITION_LEN  2048
 
@@ -37,18 +40,21 @@ u_char *ngx_http_fanout_position_write(ngx_http_fanout_session_t *s,
 /* Notes how far a subscription has come, before it is not live any more. */
 void ngx_http_fanout_position_mark(ngx_http_fanout_subscription_t *sub);
 
-/* Checks a position: NGX_OK, NGX_ERROR. */
-ngx_int_t ngx_http_fanout_position_check(ngx_str_t *text);
+/* Reads a position into the pool; NULL if it is none, or on lack of memory. */
+ngx_http_fanout_position_t *ngx_http_fanout_position_read(ngx_str_t *text,
+    ngx_pool_t *pool);
 
-/* What a position that was checked says of a channel; an incarnation that is
- * not the zone's can't be recovered from. */
-void ngx_http_fanout_position_of(ngx_http_fanout_hub_t *hub, ngx_str_t *text,
-    ngx_str_t *channel, uint64_t *incarnation, uint64_t *seq);
+/* What a position says of a channel; an incarnation that is not the zone's
+ * can't be recovered from. */
+void ngx_http_fanout_position_of(ngx_http_fanout_hub_t *hub,
+    ngx_http_fanout_position_t *position, ngx_str_t *channel,
+    uint64_t *incarnation, uint64_t *seq);
 
 /* Up to which offset a poll was told of changes of members of the channel: 1,
  * or 0 if the position doesn't say. */
 ngx_uint_t ngx_http_fanout_position_members(ngx_http_fanout_hub_t *hub,
-    ngx_str_t *text, ngx_str_t *channel, uint64_t *offset);
+    ngx_http_fanout_position_t *position, ngx_str_t *channel,
+    uint64_t *offset);
 
 /* Appends "id: incarnation.seq" and a line feed to an event that is shared.
  * NGX_ERROR on lack of memory. */

@@ -37,6 +37,10 @@ static const arg_t *find_arg(ngx_str_t *name);
 static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
 static ngx_int_t decode(ngx_http_request_t *r, ngx_str_t *value,
     ngx_str_t *text);
+static ngx_int_t query_places(ngx_http_request_t *r,
+    ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
+    ngx_uint_t n);
+static uint32_t *query_place(ngx_http_fanout_query_t *q, ngx_str_t *channel);
 static const char *query_arg(ngx_http_request_t *r,
     ngx_http_fanout_query_t *q, ngx_str_t *name, ngx_str_t *value);
 static const char *query_channel(ngx_http_fanout_query_t *q,
@@ -150,6 +154,10 @@ find_arg(ngx_str_t *name)
 }
 
 
+static const char  too_many[] =
+    "too many channels: fanout_channels_per_session";
+
+
 const char *
 ngx_http_fanout_query(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
@@ -186,6 +194,12 @@ ngx_http_fanout_query(ngx_http_request_t *r,
     }
 
     q->joins = q->channels + n;
+    q->max = conf->channels;
+
+    if (query_places(r, conf, q, n) != NGX_OK) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "out of memory";
+    }
 
     args.pos = r->args.data;
 
@@ -228,11 +242,51 @@ ngx_http_fanout_query(ngx_http_request_t *r,
         return "the argument \"channel\" is missing";
     }
 
-    if (q->n > conf->channels) {
-        return "too many channels: fanout_channels_per_session";
+    return q->n > q->max ? too_many : NULL;
+}
+
+
+/* Their names are those of others, so that they are found by a keyed hash. */
+
+static ngx_int_t
+query_places(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
+    ngx_http_fanout_query_t *q, ngx_uint_t n)
+{
+    size_t  size;
+
+    for (size = 4; size < 2 * n; size *= 2) { /* void */ }
+
+    q->places = ngx_pcalloc(r->pool, size * sizeof(uint32_t));
+    q->mask = size - 1;
+    q->zone = &conf->app->hub->zone;
+
+    return q->places ? NGX_OK : NGX_ERROR;
+}
+
+
+/* where its index is, or is to be */
+
+static uint32_t *
+query_place(ngx_http_fanout_query_t *q, ngx_str_t *channel)
+{
+    uint32_t   i;
+    ngx_str_t  *other;
+
+    i = (uint32_t) ngx_http_fanout_zone_hash(q->zone, channel->data,
+                                             channel->len)
+        & q->mask;
+
+    for ( /* void */ ; q->places[i]; i = (i + 1) & q->mask) {
+        other = &q->channels[q->places[i] - 1];
+
+        if (other->len == channel->len
+            && ngx_memcmp(other->data, channel->data, channel->len) == 0)
+        {
+            break;
+        }
     }
 
-    return NULL;
+    return &q->places[i];
 }
 
 
@@ -331,7 +385,7 @@ query_arg(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *name,
         q->session = (value->data[0] == '1');
 
     } else if (named(name, "since") || named(name, "lastEventId")) {
-        q->position = *value;
+        q->since = *value;
     }
 
     return NULL;
@@ -341,21 +395,23 @@ query_arg(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *name,
 static const char *
 query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
 {
-    ngx_uint_t  i;
+    uint32_t  *place;
 
     if (ngx_http_fanout_hub_name(channel) != NGX_OK) {
         return "the argument \"channel\" is not a name: 1 to 255 bytes of "
                "UTF-8 without control characters and \"*\"";
     }
 
-    for (i = 0; i < q->n; i++) {
-        if (q->channels[i].len == channel->len
-            && ngx_memcmp(q->channels[i].data, channel->data, channel->len)
-               == 0)
-        {
-            return join ? "the channel of an argument \"join\" is there twice"
-                        : NULL;
-        }
+    place = query_place(q, channel);
+
+    if (*place) {
+        return join ? "the channel of an argument \"join\" is there twice"
+                    : NULL;
+    }
+
+    if (q->n > q->max) {
+        /* one more than there may be is enough to be refused */
+        return too_many;
     }
 
     if (join) {
@@ -363,6 +419,7 @@ query_channel(ngx_http_fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
     }
 
     q->channels[q->n++] = *channel;
+    *place = q->n;
 
     return NULL;
 }
@@ -490,12 +547,16 @@ query_position(ngx_http_request_t *r, ngx_http_fanout_query_t *q)
     value = ngx_http_fanout_http_header(r, "last-event-id");
 
     if (value.len && !q->polls) {
-        q->position = value;
+        q->since = value;
     }
 
-    if (q->position.len
-        && ngx_http_fanout_position_check(&q->position) != NGX_OK)
-    {
+    if (q->since.len == 0) {
+        return NULL;
+    }
+
+    q->position = ngx_http_fanout_position_read(&q->since, r->pool);
+
+    if (q->position == NULL) {
         return "the position (Last-Event-ID, \"lastEventId\" or \"since\") "
                "is none that was given here";
     }
@@ -528,7 +589,7 @@ query_permits(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
         {
             why = "no \"fanout_permit join\" allows this channel";
 
-        } else if (q->history && q->position.len == 0
+        } else if (q->history && q->position == NULL
                    && !ngx_http_fanout_access_check(access,
                                                NGX_HTTP_FANOUT_MAY_HISTORY,
                                                &q->channels[i]))

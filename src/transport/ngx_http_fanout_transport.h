@@ -12,6 +12,7 @@
 #define _NGX_HTTP_FANOUT_TRANSPORT_H_INCLUDED_
 
 
+#include "ngx_http_fanout_position.h"
 #include "ngx_http_fanout_session.h"
 
 
@@ -166,8 +167,15 @@ typedef struct {
     ngx_str_t   *joins;         /* of each: what its join says, an object of
                                    JSON, or len 0 for a mere "channel=" */
     ngx_uint_t   n;
+    ngx_uint_t   max;           /* of these */
+    uint32_t    *places;        /* by name: index and 1, or 0 */
+    uint32_t     mask;          /* places, less one */
+    ngx_http_fanout_zone_t
+                *zone;
     ngx_uint_t   history;
-    ngx_str_t    position;      /* len 0: none */
+    ngx_str_t    since;         /* len 0: none */
+    ngx_http_fanout_position_t
+                *position;      /* what it says; or NULL */
     ngx_uint_t   timeout;       /* s, of a poll */
     unsigned     polls:1;
     unsigned     timed:1;       /* timeout was given */
