@@ -46,6 +46,12 @@ END
             fanout_rate off;
             fanout_budget session channels=1/s burst=5s;
         }
+        location /auto {
+            fanout app;
+            fanout_autojoin auto:1 auto:2 auto:3;
+            fanout_rate off;
+            fanout_budget session channels=1/s burst=5s;
+        }
         location /answers {
             fanout app;
             fanout_rate 1r/s burst=100;
@@ -506,6 +512,40 @@ subtest 'channels of an address' => sub {
 
     is($nginx->http->get('/addresschannels?poll=1&timeout=0&channel=q')
              ->{status}, 200, 'not those of others');
+};
+
+
+# The channels before count, not only the requests before.
+
+subtest 'many new channels in one URL' => sub {
+    for my $query ('poll=1&timeout=0', 'poll=0') {
+        my $name = substr $query, 5, 1;
+        my $r = eval {
+            $nginx->http->get("/channels?$query&" . join('&', map {
+                "channel=url:$name-$_"
+            } 1 .. 40), timeout => 5);
+        };
+
+        is($r ? $r->{status} : $@, 429, "$query: refused") or next;
+        is($r->json->{error}{data}{limit}, 'channels', 'why');
+
+        my $made = grep {
+            $nginx->http->get("/api/channels/url:$name-$_")->{status} == 200
+        } 1 .. 40;
+
+        ok($made < 40, 'they are not made') or diag("$made are");
+    }
+};
+
+
+subtest 'what is joined by configuration is paid once' => sub {
+    my $ws = $nginx->native(path => '/auto');
+
+    $ws->next_where(sub { $_[0]{ok} && $_[0]{ok}{channel} eq 'auto:3' })
+        or die "not joined\n";
+
+    ok($ws->cmd('join', channel => "more:$_")->{ok}, 'a further one')
+        for 1, 2;
 };
 
 

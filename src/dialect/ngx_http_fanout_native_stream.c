@@ -195,9 +195,10 @@ poll_open(ngx_http_fanout_session_t *s, ngx_http_request_t *r)
 static ngx_int_t
 join(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q)
 {
-    joined_t    *o;
-    ngx_int_t    rc;
-    ngx_uint_t   i;
+    joined_t                      *o;
+    ngx_int_t                      rc;
+    ngx_uint_t                     i;
+    ngx_http_fanout_meter_mark_t   mark;
 
     o = ngx_calloc(q->n * sizeof(joined_t), ngx_cycle->log);
     if (o == NULL) {
@@ -216,7 +217,12 @@ join(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q)
     for (i = 0; i < q->n && rc == NGX_OK; i++) {
         o[i].channel = &q->channels[i];
         o[i].join = &q->joins[i];
+
+        /* what this one takes may be too much for the next one */
+
+        ngx_http_fanout_meter_mark(s, &mark);
         rc = join_one(s, q, &o[i]);
+        ngx_http_fanout_meter_account(s, &mark);
     }
 
     for (i = 0; i < q->n && rc == NGX_OK; i++) {

@@ -226,6 +226,10 @@ struct ngx_http_fanout_hub_s {
     uint64_t                         turn_end;  /* of spent, for this turn */
     uint64_t                         step_end;  /* and this session */
     uint64_t                         turns;     /* that had work */
+    uint64_t                         metered_taken;
+    uint64_t                         metered_made;
+                                                /* of zone.taken and .made:
+                                                   accounted to sessions */
     ngx_rbtree_t                     clients;   /* sessions by client */
     ngx_rbtree_t                     users;     /* sessions by user's hash */
 

@@ -652,8 +652,8 @@ void
 ngx_http_fanout_meter_mark(ngx_http_fanout_session_t *s,
     ngx_http_fanout_meter_mark_t *mark)
 {
-    mark->taken = s->hub->zone.taken;
-    mark->made = s->hub->zone.made;
+    mark->taken = s->hub->zone.taken - s->hub->metered_taken;
+    mark->made = s->hub->zone.made - s->hub->metered_made;
 }
 
 
@@ -663,15 +663,22 @@ ngx_http_fanout_meter_account(ngx_http_fanout_session_t *s,
 {
     int64_t                              bytes;
     uint32_t                             made;
+    ngx_http_fanout_hub_t               *hub;
     ngx_http_fanout_meter_t             *m;
+    ngx_http_fanout_meter_mark_t         now;
     const ngx_http_fanout_zone_limit_t  *limit;
 
+    hub = s->hub;
     m = &s->meter;
     limit = s->conf->limits[NGX_HTTP_FANOUT_SCOPE_SESSION];
 
-    bytes = (s->hub->zone.taken - mark->taken)
-            * NGX_HTTP_FANOUT_ZONE_BLOCK;
-    made = (s->hub->zone.made - mark->made) * 1000;
+    ngx_http_fanout_meter_mark(s, &now);
+
+    hub->metered_taken += now.taken - mark->taken;
+    hub->metered_made += now.made - mark->made;
+
+    bytes = (now.taken - mark->taken) * NGX_HTTP_FANOUT_ZONE_BLOCK;
+    made = (now.made - mark->made) * 1000;
 
     if (bytes) {
         m->bytes = ngx_max(m->bytes - bytes,

@@ -112,7 +112,8 @@ typedef struct {
 } ngx_http_fanout_limited_t;
 
 
-/* what the handle of the zone had done before */
+/* what the handle of the zone had done before, without what was accounted: so
+ * one mark may be within another */
 
 typedef struct {
     uint64_t                         taken;
