@@ -31,7 +31,11 @@ my $nginx = Fanout::Nginx->start(
         location /user { fanout app; fanout_permit join,history open:*; }
         location /small { fanout app; fanout_buffer 4k; }
         location /tiny { fanout app; fanout_buffer 1k; }
-        location /many { fanout app; fanout_channels_per_session 1000; }
+        location /many {
+            fanout app;
+            fanout_channels_per_session 1000;
+            fanout_budget off;
+        }
         location /no   { fanout app; fanout_transports websocket sse post; }
         location /fanout { fanout_api app; }
         location = /status { fanout_status app; }
