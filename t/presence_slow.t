@@ -169,4 +169,42 @@ subtest 'slow joiners' => sub {
     ok(wait_for(sub { $held->() == 0 }), 'nothing is held in the end');
 };
 
+
+# A list of a channel that the worker doesn't read is made at once, or not. Who
+# holds all the room may be cut before it is asked for, so there are more.
+
+subtest 'no room for a list' => sub {
+    my $at      = 'big:2';
+    my @members = map { $nginx->native(path => '/big') } 1 .. 3;
+    my ($busy, @slow);
+
+    for my $ws (@members) {
+        $ws->ok('join', channel => $at, want => [ 'messages' ]);
+        $ws->ok('presence', channel => $at, key => "k$_", data => 'x' x 8000)
+            for 1 .. 100;
+    }
+
+    for (1 .. 50) {
+        push @slow, $nginx->native(path => '/big', rcvbuf => 4096);
+        $slow[-1]->send_cmd('join', channel => $at);
+        last if !$slow[-1]->recv_text(30);
+
+        $busy = $members[0]->cmd('members', channel => 'big:3')->{error};
+        last if $busy;
+    }
+
+    is($busy->{code}, 'busy', 'a list is refused') or return;
+    like($busy->{message}, qr/fanout_zone frames=/, 'why');
+    cmp_ok($busy->{data}{retry_after}, '>=', 2000, 'when it may try again');
+
+    $_->cut for @slow;
+
+    ok(wait_for(sub {
+        $members[0]->cmd('members', channel => 'big:3')->{ok};
+    }), 'and then it is told');
+
+    $_->close(1000) for @members;
+};
+
+
 done_testing();
