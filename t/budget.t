@@ -46,6 +46,12 @@ END
             fanout_rate off;
             fanout_budget session channels=1/s burst=5s;
         }
+        location /together {
+            fanout app;
+            fanout_rate off;
+            fanout_budget session off;
+            fanout_budget user answers=1k/s burst=10s;
+        }
         location /auto {
             fanout app;
             fanout_autojoin auto:1 auto:2 auto:3;
@@ -512,6 +518,20 @@ subtest 'channels of an address' => sub {
 
     is($nginx->http->get('/addresschannels?poll=1&timeout=0&channel=q')
              ->{status}, 200, 'not those of others');
+};
+
+
+# A session that was told nothing yet knows what another one was.
+
+subtest 'answers of a user to another of its sessions' => sub {
+    my ($one, $two) = map { $nginx->native(path => '/together?user=ann') } 1, 2;
+
+    ok($one->cmd('history', channel => 'big')->{ok}, 'the first is told');
+
+    my $r = $two->cmd('history', channel => 'big');
+
+    is($r->{error}{data}{limit}, 'answers', 'and the second is not');
+    is($r->{error}{data}{of}, 'user', 'whose budget it is');
 };
 
 

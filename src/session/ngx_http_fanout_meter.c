@@ -39,6 +39,7 @@ static ngx_uint_t meter_over(ngx_http_fanout_meter_t *m, ngx_uint_t resource,
 static void meter_spend(ngx_http_fanout_session_t *s, ngx_uint_t resource,
     uint64_t n);
 static void meter_tell(ngx_http_fanout_session_t *s);
+static void meter_draw(ngx_http_fanout_session_t *s);
 
 
 /* who it is, and whether it may begin */
@@ -436,10 +437,19 @@ ngx_http_fanout_meter_answers(ngx_http_fanout_session_t *s,
         limited->scope = NGX_HTTP_FANOUT_SCOPE_SESSION;
         limited->resource = NGX_HTTP_FANOUT_BUDGET_ANSWERS;
         limited->wait = 1 + -m->answers * 1000 / limit->rate;
+        goto refused;
+    }
 
-    } else if (!meter_over(m, NGX_HTTP_FANOUT_BUDGET_ANSWERS, limited)) {
+    /* one answer may be longer than the budget, so that what the answers of
+     * others have cost is not left to be seen later */
+
+    meter_draw(s);
+
+    if (!meter_over(m, NGX_HTTP_FANOUT_BUDGET_ANSWERS, limited)) {
         return 1;
     }
+
+refused:
 
     ngx_http_fanout_meter_refuse(s, limited);
 
@@ -720,6 +730,22 @@ meter_spend(ngx_http_fanout_session_t *s, ngx_uint_t resource, uint64_t n)
 static void
 meter_tell(ngx_http_fanout_session_t *s)
 {
+    ngx_uint_t  k;
+
+    for (k = 0; k < NGX_HTTP_FANOUT_METERED; k++) {
+        if (s->meter.spent[k]) {
+            meter_draw(s);
+            return;
+        }
+    }
+}
+
+
+/* Tells what was gathered, if anything was, and learns what is over. */
+
+static void
+meter_draw(ngx_http_fanout_session_t *s)
+{
     uint64_t                        amounts[NGX_HTTP_FANOUT_BUDGETS];
     ngx_uint_t                      n;
     ngx_http_fanout_meter_t        *m;
@@ -730,10 +756,6 @@ meter_tell(ngx_http_fanout_session_t *s)
 
     ngx_memcpy(amounts, m->spent, sizeof(m->spent));
     amounts[NGX_HTTP_FANOUT_BUDGET_SESSIONS] = 0;
-
-    if (amounts[0] + amounts[1] + amounts[2] + amounts[3] == 0) {
-        return;
-    }
 
     ngx_memzero(m->spent, sizeof(m->spent));
 
