@@ -638,10 +638,7 @@ check_keys(walk_t *w)
         expires = key->expires;
         w->marks[key->channel].n++;
 
-        must_of(w, ref, key->holder <= w->shm->holder_mask);
-        must_of(w, ref, key->sender <= w->shm->holder_mask);
-        w->holders[key->holder].keys++;
-        w->senders[key->sender].keys++;
+        try (fanout_check_key_owners(w, ref));
         last = ref;
         n++;
     }

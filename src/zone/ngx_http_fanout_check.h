@@ -149,5 +149,8 @@ int fanout_check_addresses(walk_t *w);
 int fanout_check_budgets(walk_t *w);
 int fanout_check_holders(walk_t *w);
 
+/* Counts a key for its holder and its sender; all by age, before holders. */
+int fanout_check_key_owners(walk_t *w, fanout_ref_t ref);
+
 
 #endif /* _NGX_HTTP_FANOUT_CHECK_H_INCLUDED_ */

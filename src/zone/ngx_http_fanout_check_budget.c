@@ -111,6 +111,44 @@ fanout_check_budgets(walk_t *w)
 }
 
 
+/* Each is in the rings of whose it is, behind the one before it, the first
+ * behind the last. */
+
+int
+fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
+{
+    fanout_key_t     *key;
+    fanout_ref_t      prev;
+    fanout_holder_t  *h;
+    fanout_sender_t  *s;
+
+    key = fanout_key(w->z, ref);
+
+    must_of(w, ref, key->holder <= w->shm->holder_mask);
+    must_of(w, ref, key->sender <= w->shm->holder_mask);
+
+    h = &w->holders[key->holder];
+    prev = h->keys++ ? h->key_last
+                     : fanout_holder_at(w->z, key->holder)->key_last;
+    h->key_last = ref;
+
+    must_of(w, ref, prev && prev < w->shm->fresh);
+    must_of(w, ref, fanout_key(w->z, prev)->own_next[FANOUT_BY_HOLDER]
+                    == ref);
+
+    s = &w->senders[key->sender];
+    prev = s->keys++ ? s->key_last
+                     : fanout_sender(w->z, key->sender)->key_last;
+    s->key_last = ref;
+
+    must_of(w, ref, prev && prev < w->shm->fresh);
+    must_of(w, ref, fanout_key(w->z, prev)->own_next[FANOUT_BY_SENDER]
+                    == ref);
+
+    return 0;
+}
+
+
 /* Each has what was met of sessions, members and keys, no more. */
 
 int
@@ -119,14 +157,17 @@ fanout_check_holders(walk_t *w)
     uint64_t          i, sum;
     fanout_holder_t  *h;
 
-    h = (fanout_holder_t *) ((uint8_t *) w->shm + w->shm->holders);
+    h = fanout_holder_at(w->z, 0);
     sum = 0;
 
     for (i = 0; i <= w->shm->holder_mask; i++) {
         must_of(w, i, h[i].sessions == w->holders[i].sessions);
         must_of(w, i, h[i].members == w->holders[i].members);
         must_of(w, i, h[i].keys == w->holders[i].keys);
+        must_of(w, i, h[i].key_last == w->holders[i].key_last);
         must_of(w, i, fanout_sender(w->z, i)->keys == w->senders[i].keys);
+        must_of(w, i, fanout_sender(w->z, i)->key_last
+                      == w->senders[i].key_last);
         sum += h[i].sessions;
     }
 

@@ -349,6 +349,7 @@ typedef struct {
     uint32_t             sessions;      /* blocks */
     uint32_t             members;
     uint32_t             keys;
+    fanout_ref_t         key_last;      /* by age, a ring */
 } fanout_holder_t;
 
 
@@ -365,6 +366,7 @@ typedef struct {
     fanout_ref_t         mail_last;
     uint16_t             next;          /* number in the list, 0 */
     uint16_t             prev;
+    fanout_ref_t         key_last;      /* as of a holder */
 } fanout_sender_t;
 
 

@@ -111,12 +111,14 @@ fanout_sender_claim(ngx_http_fanout_zone_t *z, unsigned sender, uint32_t n)
 }
 
 
-/* Whether n more are within a part of what others leave. */
+/* Whether n more are within a part of what others leave.  Who has none is not
+ * who has too much: whether there is any is for the share to say. */
 
 static int
 within(uint64_t own, uint64_t others, uint64_t max, uint32_t part, uint32_t n)
 {
     return part >= NGX_HTTP_FANOUT_ZONE_WHOLE
+           || own == 0
            || (others < max
                && (own + n) * NGX_HTTP_FANOUT_ZONE_WHOLE
                   <= (max - others) * part);
@@ -128,7 +130,7 @@ holder_blocks(ngx_http_fanout_zone_t *z, unsigned share, unsigned holder)
 {
     fanout_holder_t  *h;
 
-    h = (fanout_holder_t *) ((uint8_t *) z->shm + z->shm->holders) + holder;
+    h = fanout_holder_at(z, holder);
 
     switch (share) {
 

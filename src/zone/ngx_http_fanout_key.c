@@ -5,7 +5,8 @@
  * Idempotence keys: what a publish with a key answered, for as long as the
  * zone remembers.  Keys are kept as 128 bits of a keyed hash over the
  * channel's epoch, the scope and the key.  All live equally long, so the
- * list of all is in the order in which they expire.
+ * list of all is in the order in which they expire, and the first to go is
+ * the first of its holder and of its sender.
  */
 
 
@@ -18,6 +19,10 @@ static int held(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_result_t *r);
 static void count(ngx_http_fanout_zone_t *z, const fanout_key_t *key,
     int32_t n);
+static void own_add(ngx_http_fanout_zone_t *z, unsigned by,
+    fanout_ref_t *last, fanout_ref_t ref);
+static void own_drop(ngx_http_fanout_zone_t *z, unsigned by,
+    fanout_ref_t *last, fanout_ref_t ref);
 
 
 /* One key on many channels, or of many users, is many keys. */
@@ -174,25 +179,33 @@ held(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r)
 {
-    fanout_ref_t  first;
+    unsigned      holder, sender;
+    fanout_ref_t  last;
+    uint32_t      now, expires;
 
-    r->by_sender = fanout_sender_claim(z, fanout_holder(z, opts->sender), 1)
+    holder = fanout_holder(z, opts->address);
+    sender = fanout_holder(z, opts->sender);
+
+    r->by_sender = fanout_sender_claim(z, sender, 1)
                    != NGX_HTTP_FANOUT_ZONE_OK;
 
     if (!r->by_sender
-        && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_keys,
-                               fanout_holder(z, opts->address), 1)
+        && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_keys, holder, 1)
            == NGX_HTTP_FANOUT_ZONE_OK)
     {
         return 0;
     }
 
-    first = z->shm->key_first;
-    r->wait = 1000;
+    /* who has none is not refused */
 
-    if (first && fanout_key(z, first)->expires > fanout_seconds(z)) {
-        r->wait += (fanout_key(z, first)->expires - fanout_seconds(z)) * 1000;
-    }
+    last = r->by_sender ? fanout_sender(z, sender)->key_last
+                        : fanout_holder_at(z, holder)->key_last;
+
+    expires = fanout_key(z, fanout_key(z, last)->own_next[r->by_sender])
+              ->expires;
+    now = fanout_seconds(z);
+
+    r->wait = 1000 + (expires > now ? (expires - now) * 1000 : 0);
 
     return 1;
 }
@@ -253,6 +266,11 @@ fanout_key_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_set(z, cold->keys, cold->keys + 1);
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_keys, ch->class, 1);
     count(z, key, 1);
+
+    own_add(z, FANOUT_BY_HOLDER,
+            &fanout_holder_at(z, key->holder)->key_last, ref);
+    own_add(z, FANOUT_BY_SENDER, &fanout_sender(z, key->sender)->key_last,
+            ref);
 }
 
 
@@ -263,6 +281,36 @@ count(ngx_http_fanout_zone_t *z, const fanout_key_t *key, int32_t n)
 {
     fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_keys, key->holder, n);
     fanout_sender_add(z, key->sender, n);
+}
+
+
+/* The ring of a holder or a sender gets a key, the last, or loses the first. */
+
+static void
+own_add(ngx_http_fanout_zone_t *z, unsigned by, fanout_ref_t *last,
+    fanout_ref_t ref)
+{
+    fanout_ref_t  *next;
+
+    next = &fanout_key(z, *last ? *last : ref)->own_next[by];
+
+    fanout_set(z, fanout_key(z, ref)->own_next[by], *last ? *next : ref);
+    fanout_set(z, *next, ref);
+    fanout_set(z, *last, ref);
+}
+
+
+static void
+own_drop(ngx_http_fanout_zone_t *z, unsigned by, fanout_ref_t *last,
+    fanout_ref_t ref)
+{
+    if (*last == ref) {
+        fanout_set(z, *last, 0);
+        return;
+    }
+
+    fanout_set(z, fanout_key(z, *last)->own_next[by],
+               fanout_key(z, ref)->own_next[by]);
 }
 
 
@@ -311,6 +359,11 @@ fanout_key_sweep(ngx_http_fanout_zone_t *z)
         fanout_set(z, cold->keys, cold->keys - 1);
         fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_keys, ch->class, -1);
         count(z, key, -1);
+
+        own_drop(z, FANOUT_BY_HOLDER,
+                 &fanout_holder_at(z, key->holder)->key_last, ref);
+        own_drop(z, FANOUT_BY_SENDER, &fanout_sender(z, key->sender)->key_last,
+                 ref);
 
         if (cold->keys == 0) {
             fanout_channel_settle(z, key->channel);

@@ -191,7 +191,11 @@ typedef struct {
 #define FANOUT_LOST_BEHIND    2         /* after the last of the stream */
 
 
-/* A remembered idempotence key, in the list of all by age. */
+/* A remembered idempotence key, in the list of all by age, and in those of its
+ * holder and of its sender. */
+
+#define FANOUT_BY_HOLDER      0
+#define FANOUT_BY_SENDER      1
 
 typedef struct {
     fanout_ref_t         hash_next;
@@ -201,11 +205,12 @@ typedef struct {
     uint64_t             hash[2];       /* of epoch, scope and key */
     uint64_t             offset;
     uint64_t             time;
-    uint32_t             delivered;     /* of a direct message */
-    uint32_t             pending;
+    uint16_t             delivered;     /* of a direct message, at most
+                                           FANOUT_ADDRESSED */
+    uint16_t             pending;
     uint16_t             holder;        /* that it counts for */
     uint16_t             sender;
-    uint32_t             unused;
+    fanout_ref_t         own_next[2];   /* of them; of the last: the first */
 } fanout_key_t;
 
 

@@ -75,6 +75,13 @@ void fanout_sender_add(ngx_http_fanout_zone_t *z, unsigned sender, int32_t n);
 int fanout_sender_claim(ngx_http_fanout_zone_t *z, unsigned sender,
     uint32_t n);
 
+static inline fanout_holder_t *
+fanout_holder_at(ngx_http_fanout_zone_t *z, unsigned holder)
+{
+    return (fanout_holder_t *) ((uint8_t *) z->shm + z->shm->holders)
+           + holder;
+}
+
 static inline fanout_sender_t *
 fanout_sender(ngx_http_fanout_zone_t *z, unsigned sender)
 {

@@ -470,8 +470,8 @@ typedef struct {
     uint32_t                    pending;    /* direct: seats that linger */
     uint32_t                    subscribers;    /* of the channel, all
                                                workers */
-    uint32_t                    wait;       /* HELD: ms until the first key of
-                                               all expires */
+    uint32_t                    wait;       /* HELD: ms until its first key
+                                               expires */
     unsigned                    duplicate:1;
     unsigned                    by_sender:1;    /* HELD: not by the address */
 } ngx_http_fanout_zone_result_t;

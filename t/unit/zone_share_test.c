@@ -424,6 +424,66 @@ fill_keys_of_one(void)
 }
 
 
+/* How long who has no more keys is to wait: for the first of his own, or of his
+ * address, however many of others expire before. */
+
+static void
+wait_for_keys(void)
+{
+    unsigned  i;
+    shares_t  shares;
+    result_t  r;
+
+    start(4 * MB);
+    memset(&shares, 0, sizeof(shares));
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_keys].max = 1000;
+    shares.address = 5000;
+    shares.user = 2500;
+    ngx_http_fanout_zone_bound(&za, &shares);
+
+    for (i = 0; i < 100; i++) {
+        is_int(publish_by(i % 2, i % 3, i, &r), OK, "wait for keys: others");
+    }
+
+    fanout_test_seconds += 50;
+    (void) keys_by(3, 5, 1000, &r);
+    ok(r.by_sender, "wait for keys: a user has all his");
+    is_int(r.wait, 121000, "wait for keys: until the first of his expires");
+
+    fanout_test_seconds += 10;
+    (void) keys_by(3, 6, 2000, &r);
+    ok(r.by_sender, "wait for keys: another of the address");
+    is_int(r.wait, 121000, "wait for keys: until the first of his does");
+    is_int(publish_by(4, 5, 9999, &r), HELD, "wait for keys: the first again");
+    is_int(r.wait, 111000, "wait for keys: whose are older");
+
+    (void) keys_by(3, 7, 3000, &r);
+    ok(!r.by_sender, "wait for keys: the address has all its");
+    is_int(r.wait, 111000, "wait for keys: until the first of any of it does");
+    checked(&za, "wait for keys");
+
+    fanout_test_seconds += 62;
+    (void) sweep_all(&za);
+    checked(&za, "wait for keys: others expired");
+    (void) keys_by(3, 5, 4000, &r);
+    is_int(r.wait, 49000, "wait for keys: the first is the first still");
+
+    fanout_test_seconds += 49;
+    (void) sweep_all(&za);
+    checked(&za, "wait for keys: his expired");
+    (void) keys_by(3, 5, 6000, &r);
+    is_int(r.wait, 121000, "wait for keys: he has new ones");
+    (void) keys_by(3, 8, 8000, &r);
+    ok(!r.by_sender, "wait for keys: the address has all its again");
+    is_int(r.wait, 10000, "wait for keys: until the next of it expires");
+
+    fanout_test_seconds += 1000;
+    (void) sweep_all(&za);
+    checked(&za, "wait for keys: all expired");
+    stop(4 * MB, "wait for keys");
+}
+
+
 /* Who has many sessions, seats and members, all from one address. */
 
 static void
@@ -808,6 +868,7 @@ main(void)
     fill_channels();
     fill_members();
     fill_keys_of_one();
+    wait_for_keys();
     fill_address();
     fill_mail();
     fill_sessions();
