@@ -69,7 +69,7 @@ subtest 'a user' => sub {
 
     my ($n, $r) = fill($mallory);
 
-    is($n, int($max / 4), 'has a quarter of an empty share');
+    is($n, int($max / 5), 'has a quarter of what a fanout_channel may have');
     is(code($r), 'rate_limited', 'and is refused beyond it');
     is($r->{error}{data}{limit}, 'keys', 'for its keys');
     is($r->{error}{data}{of}, 'user', 'which are a user\'s');
@@ -116,13 +116,32 @@ subtest 'an address' => sub {
 
     my $used = status()->{zone}{shares}{keys}{used};
 
-    cmp_ok($used, '<=', $max / 2 + 1, 'which is half');
+    cmp_ok($used, '<=', $max * 2 / 5 + 1, 'which is half of what a fanout_channel may have');
 
     is(code(publish($nginx->native(path => '/rt?user=bob'), key => 'bob')), 'ok',
        'one of another address publishes with a key');
     is($http->post('/fanout/channels/room:a/messages', 1,
                    headers => { 'Fanout-Key' => "api$_" })->{status}, 201, 'so does the backend')
         for 1 .. 3;
+};
+
+
+subtest 'many addresses' => sub {
+    for my $address (3 .. 6) {
+        my $r;
+
+        for my $user (1 .. 4) {
+            (undef, $r) = fill($nginx->native(path => "/rt?user=n$address.$user",
+                                              local => "127.0.0.$address"));
+        }
+
+        is($r->{error}{data}{of}, 'address', 'an address has all that it may');
+    }
+
+    is(code(publish($nginx->native(path => '/rt?user=carol', local => '127.0.0.7'),
+                    key => 'carol')),
+       'ok', 'another has room on a channel of the same fanout_channel');
+    is(status()->{zone}{shares}{keys}{refused}, 0, 'the share has refused nothing');
 };
 
 

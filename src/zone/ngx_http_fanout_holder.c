@@ -8,7 +8,9 @@
  * An address may have a part of what the others leave of a share: with a part
  * of a half it gets at most half of an empty one, two such addresses get a
  * third each, and there is always something left for one that holds little.
- * What lingers of sessions is evicted when others need it, and is not counted.
+ * What is left counts as far as the class of the channel may have it: addresses
+ * alone never fill a class.  What lingers of sessions is evicted when others
+ * need it, and is not counted.
  *
  * Keys are also counted by who sends: the user, or the clients of an address
  * that have none.  So a user is bounded wherever he comes from, and does not
@@ -23,8 +25,7 @@
 #include "ngx_http_fanout_share.h"
 
 
-static int within(uint64_t own, uint64_t others, uint64_t max, uint32_t part,
-    uint32_t n);
+static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
 static uint32_t *holder_blocks(ngx_http_fanout_zone_t *z, unsigned share,
     unsigned holder);
 
@@ -57,10 +58,10 @@ fanout_holder_add(ngx_http_fanout_zone_t *z, unsigned share, unsigned holder,
 
 
 int
-fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
+fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t n)
 {
-    uint64_t       own, used;
+    uint32_t       left;
     fanout_shm_t  *shm;
 
     shm = z->shm;
@@ -69,11 +70,15 @@ fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
-    own = *holder_blocks(z, share, holder);
-    used = share == NGX_HTTP_FANOUT_SHARE_sessions
-           ? shm->holding : fanout_share_used(shm, share);
+    if (share != NGX_HTTP_FANOUT_SHARE_sessions) {
+        left = fanout_share_left(shm, share, class);
 
-    return within(own, used - own, shm->shares[share].max, shm->address_max, n)
+    } else {
+        left = shm->shares[share].max > shm->holding
+               ? shm->shares[share].max - shm->holding : 0;
+    }
+
+    return within(*holder_blocks(z, share, holder), left, shm->address_max, n)
            ? NGX_HTTP_FANOUT_ZONE_OK : NGX_HTTP_FANOUT_ZONE_MANY;
 }
 
@@ -90,9 +95,10 @@ fanout_sender_add(ngx_http_fanout_zone_t *z, unsigned sender, int32_t n)
 
 
 int
-fanout_sender_claim(ngx_http_fanout_zone_t *z, unsigned sender, uint32_t n)
+fanout_sender_claim(ngx_http_fanout_zone_t *z, uint32_t class,
+    unsigned sender, uint32_t n)
 {
-    uint64_t       own, used;
+    uint32_t       left;
     fanout_shm_t  *shm;
 
     shm = z->shm;
@@ -101,27 +107,22 @@ fanout_sender_claim(ngx_http_fanout_zone_t *z, unsigned sender, uint32_t n)
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
-    own = fanout_sender(z, sender)->keys;
-    used = fanout_share_used(shm, NGX_HTTP_FANOUT_SHARE_keys);
+    left = fanout_share_left(shm, NGX_HTTP_FANOUT_SHARE_keys, class);
 
-    return within(own, used - own,
-                  shm->shares[NGX_HTTP_FANOUT_SHARE_keys].max, shm->user_max,
-                  n)
+    return within(fanout_sender(z, sender)->keys, left, shm->user_max, n)
            ? NGX_HTTP_FANOUT_ZONE_OK : NGX_HTTP_FANOUT_ZONE_MANY;
 }
 
 
-/* Whether n more are within a part of what others leave.  Who has none is not
- * who has too much: whether there is any is for the share to say. */
+/* Whether n more are within a part of what others leave: of its own, and what
+ * is left for all. */
 
 static int
-within(uint64_t own, uint64_t others, uint64_t max, uint32_t part, uint32_t n)
+within(uint64_t own, uint64_t left, uint32_t part, uint32_t n)
 {
     return part >= NGX_HTTP_FANOUT_ZONE_WHOLE
-           || own == 0
-           || (others < max
-               && (own + n) * NGX_HTTP_FANOUT_ZONE_WHOLE
-                  <= (max - others) * part);
+           || own == 0 || n > left
+           || (own + n) * NGX_HTTP_FANOUT_ZONE_WHOLE <= (own + left) * part;
 }
 
 

@@ -119,7 +119,7 @@ add(ngx_http_fanout_zone_t *z, const ngx_http_fanout_identity_t *id,
 
     holder = fanout_holder(z, id->address);
 
-    if (fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_sessions, holder,
+    if (fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_sessions, 0, holder,
                             1 + fanout_info_blocks(info->len))
         != NGX_HTTP_FANOUT_ZONE_OK)
     {

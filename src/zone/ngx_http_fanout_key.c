@@ -14,7 +14,7 @@
 
 
 static fanout_ref_t find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
-static int held(ngx_http_fanout_zone_t *z,
+static int held(ngx_http_fanout_zone_t *z, uint32_t class,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
 static void count(ngx_http_fanout_zone_t *z, const fanout_key_t *key,
@@ -101,7 +101,7 @@ fanout_key_room(ngx_http_fanout_zone_t *z,
 {
     ngx_http_fanout_zone_result_t  r;
 
-    if (!held(z, opts, &r)) {
+    if (!held(z, c->policy ? c->policy->class : 0, opts, &r)) {
         fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_keys,
                           1 + fanout_channel_blocks(c->name.len));
     }
@@ -156,7 +156,7 @@ fanout_key_claim(ngx_http_fanout_zone_t *z,
         blocks = fanout_cold(z, ch)->wheel & FANOUT_IN_USE ? 0 : blocks;
     }
 
-    if (held(z, opts, r)) {
+    if (held(z, class, opts, r)) {
         return NGX_HTTP_FANOUT_ZONE_HELD;
     }
 
@@ -175,7 +175,7 @@ fanout_key_claim(ngx_http_fanout_zone_t *z,
  * by_sender. */
 
 static int
-held(ngx_http_fanout_zone_t *z,
+held(ngx_http_fanout_zone_t *z, uint32_t class,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r)
 {
@@ -186,11 +186,11 @@ held(ngx_http_fanout_zone_t *z,
     holder = fanout_holder(z, opts->address);
     sender = fanout_holder(z, opts->sender);
 
-    r->by_sender = fanout_sender_claim(z, sender, 1)
+    r->by_sender = fanout_sender_claim(z, class, sender, 1)
                    != NGX_HTTP_FANOUT_ZONE_OK;
 
     if (!r->by_sender
-        && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_keys, holder, 1)
+        && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_keys, class, holder, 1)
            == NGX_HTTP_FANOUT_ZONE_OK)
     {
         return 0;

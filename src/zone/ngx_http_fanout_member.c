@@ -426,6 +426,7 @@ claim(ngx_http_fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
 {
     int             rc;
     int32_t         n;
+    uint32_t        class;
     unsigned        holder;
     fanout_seat_t  *s;
 
@@ -445,13 +446,12 @@ claim(ngx_http_fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
-    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members,
-                            fanout_room(z, fanout_room_of(z, s->channel))
-                            ->class,
-                            n);
+    class = fanout_room(z, fanout_room_of(z, s->channel))->class;
+    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_members, class, n);
 
     return rc == NGX_HTTP_FANOUT_ZONE_OK
-           ? fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_members, holder, n)
+           ? fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_members, class,
+                                 holder, n)
            : rc;
 }
 

@@ -194,7 +194,7 @@ seat_room(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
     }
 
     if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
-        rc = fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_sessions,
+        rc = fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_sessions, 0,
                                  fanout_identity(z, identity)->expires, 1);
     }
 

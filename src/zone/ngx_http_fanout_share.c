@@ -151,18 +151,32 @@ fanout_share_claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
 static int
 bounded(fanout_shm_t *shm, unsigned share, uint32_t class, uint32_t n)
 {
-    uint64_t  used, max;
+    return n > fanout_share_left(shm, share, class);
+}
 
-    used = (uint64_t) fanout_share_used(shm, share) + n;
-    max = shm->shares[share].max;
 
-    if (used > max) {
-        return 1;
+/* With n more, a class may have four times what is left then. */
+
+uint32_t
+fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
+{
+    uint64_t  left, part;
+
+    left = fanout_share_used(shm, share);
+
+    if (left >= shm->shares[share].max) {
+        return 0;
     }
 
-    return share < FANOUT_PARTS && max < shm->nblocks
-           && (uint64_t) shm->part[share][class] + n
-              > FANOUT_SHARE_ALPHA * (max - used);
+    left = shm->shares[share].max - left;
+
+    if (share < FANOUT_PARTS && shm->shares[share].max < shm->nblocks) {
+        left *= FANOUT_SHARE_ALPHA;
+        part = shm->part[share][class];
+        left = left > part ? (left - part) / (FANOUT_SHARE_ALPHA + 1) : 0;
+    }
+
+    return left;
 }
 
 

@@ -52,6 +52,9 @@ void fanout_share_room(ngx_http_fanout_zone_t *z, unsigned share, uint32_t n);
 int fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
     uint32_t n);
 
+/* Blocks that a class may still take of a share, as far as maxima go. */
+uint32_t fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class);
+
 /* Whether n blocks more may come into use: OK, or FULL, which is counted.
  * class is that of the channel, where classes divide the share, else 0.  It
  * takes none: they must be ensured as well. */
@@ -65,15 +68,16 @@ unsigned fanout_holder(ngx_http_fanout_zone_t *z, uint64_t address);
 void fanout_holder_add(ngx_http_fanout_zone_t *z, unsigned share,
     unsigned holder, int32_t n);
 
-/* Whether a holder may have n blocks more of sessions, members or keys: OK, or
- * MANY. */
+/* Whether a holder may have n blocks more of sessions, members or keys of a
+ * class: OK, or MANY.  OK also if it has none, or if nobody may have n: that is
+ * for fanout_share_claim() to say. */
 int fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
-    unsigned holder, uint32_t n);
+    uint32_t class, unsigned holder, uint32_t n);
 
 /* The same for a sender, by the same number, of keys. */
 void fanout_sender_add(ngx_http_fanout_zone_t *z, unsigned sender, int32_t n);
-int fanout_sender_claim(ngx_http_fanout_zone_t *z, unsigned sender,
-    uint32_t n);
+int fanout_sender_claim(ngx_http_fanout_zone_t *z, uint32_t class,
+    unsigned sender, uint32_t n);
 
 static inline fanout_holder_t *
 fanout_holder_at(ngx_http_fanout_zone_t *z, unsigned holder)
