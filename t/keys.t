@@ -49,10 +49,10 @@ sub publish { shift->cmd('publish', channel => 'room:a', data => 0, store => \0,
 # keys until one is refused: how many they were, and the refusal
 
 sub fill {
-    my ($ws) = @_;
+    my ($ws, @at) = @_;
 
     for my $n (0 .. 5000) {
-        my $r = publish($ws, key => 'k' . $next++);
+        my $r = publish($ws, @at, key => 'k' . $next++);
 
         return ($n, $r) if $r->{error};
     }
@@ -161,6 +161,7 @@ subtest 'a backend that is asked for publishes' => sub {
 
     is(code(publish($ann, @at, key => 'known')), 'ok', 'a key');
     fill($ann);
+    fill($ann, @at);
     $backend->forget;
 
     my $r = publish($ann, @at, key => 'new');
