@@ -31,8 +31,10 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone app 16m;
         fanout_zone other 4m;
         fanout_zone small 2m keys=0%-1%;
+        fanout_zone packed 2m keys=0%-1% user=100% address=100%;
         fanout_channel app * history=1000;
         fanout_channel other * history=1000;
+        fanout_channel small tight:* history=10 share=0%-1%;
         fanout_channel small * history=100000;
         upstream kept { server 127.0.0.1:$port; keepalive 4; }
         proxy_cache_path %%DIR%%/cache keys_zone=files:1m;
@@ -51,6 +53,7 @@ END
         location /fanout/ { fanout_api app; }
         location = /status { fanout_status app; }
         location = /small-status { fanout_status small; }
+        location = /packed-status { fanout_status packed; }
 
         location /plain/ { proxy_pass http://127.0.0.1:$port; }
 
@@ -230,9 +233,18 @@ END
             }
             location /inherit/api/ { fanout_api app; }
         }
-        location /full/ {
+        location /keyed/ {
             proxy_pass http://127.0.0.1:$port;
-            fanout_broadcast small full:\$arg_n key=\$arg_key;
+            fanout_broadcast small keyed user=\$arg_user key=\$arg_key;
+        }
+        location /packed/ {
+            proxy_pass http://127.0.0.1:$port;
+            fanout_broadcast packed keyed user=\$arg_user key=\$arg_key;
+        }
+        location /tight/ {
+            proxy_pass http://127.0.0.1:$port;
+            client_body_buffer_size 64k;
+            fanout_broadcast small tight:1 body=request;
         }
         location /scgi/ {
             scgi_pass 127.0.0.1:%%PORT3%%; fanout_broadcast app cgi;
@@ -1230,24 +1242,82 @@ subtest 'in order, exactly once' => sub {
 };
 
 
-subtest 'a full zone' => sub {
-    # its keys have a small share, and none of them is forgotten early
+# a write that has happened is told, whatever becomes of its key
 
+sub keyed {
+    my ($where, $user, $key) = @_;
+
+    my $r = http()->post("/$where/x?user=$user&key=$key", '',
+                         headers => answered(201, [ $plain ], 'y'));
+
+    $r->{status} == 201 && $r->{body} eq 'y'
+        or fail("the response goes as it was: $r->{status}");
+}
+
+subtest 'keys that are too many' => sub {
+    my $counter = sub {
+        $http[0]->get('/small-status')->json->{counters}{ $_[0] }
+    };
+
+    keyed('keyed', 'mallory', $_) for 1 .. 150;
+
+    ok(wait_for(sub { $counter->('broadcasts') == 150 }), 'all are published');
+    is($counter->('broadcast_failures'), 0, 'none has failed');
+    is($counter->('duplicates'), 0, 'none is a duplicate');
+
+    my $limited = $counter->('limited_keys');
+
+    cmp_ok($limited, '>', 50, 'the user holds no more keys than it may');
+    is($counter->('limited_user'), $limited, 'for itself');
+    ok($nginx->wait_log(qr/\[warn\].*fanout_broadcast to zone "small" does not remember a key: a user holds .*fanout_zone user=/),
+       'the log says why');
+
+    keyed('keyed', 'mallory', 1);
+    ok(wait_for(sub { $counter->('duplicates') == 1 }), 'a known key is known');
+
+    keyed('keyed', 'mallory', 150) for 1 .. 2;
+    ok(wait_for(sub { $counter->('broadcasts') == 152 }),
+       'what was not remembered is published again');
+
+    keyed('keyed', 'bob', 1) for 1 .. 2;
+    ok(wait_for(sub { $counter->('broadcasts') == 153
+                      && $counter->('duplicates') == 2 }),
+       'keys of another are remembered');
+
+    keyed('keyed', '', $_) for 1 .. 150;
+    ok(wait_for(sub { $counter->('broadcasts') == 303 }),
+       'those without a user are published, too');
+    cmp_ok($counter->('limited_keys'), '>', $limited + 50,
+           'and count for their address');
+};
+
+
+subtest 'a full share of keys' => sub {
+    my $status = sub { $http[0]->get('/packed-status')->json };
+
+    keyed('packed', 'a', $_) for 1 .. 400;
+
+    ok(wait_for(sub { $status->()->{counters}{broadcasts} == 400 }),
+       'all are published');
+    is($status->()->{counters}{broadcast_failures}, 0, 'none has failed');
+    cmp_ok($status->()->{zone}{shares}{keys}{refused}, '>', 50, 'the share is full');
+    ok($nginx->wait_log(qr/\[warn\].*fanout_broadcast to zone "packed" does not remember a key: the share of the zone for keys is full: fanout_zone keys=/),
+       'the log says why');
+};
+
+
+subtest 'a full class' => sub {
     my $failures = sub {
         $http[0]->get('/small-status')->json->{counters}{broadcast_failures}
     };
 
-    for my $n (1 .. 2000) {
-        my $r = http()->post("/full/x?n=1&key=$n", '',
-                             headers => answered(201, [ $plain ], 'y' x 1000));
+    my $r = http()->post('/tight/x', 'y' x 40000,
+                         headers => answered(201, [ $plain ], 'done'));
 
-        $r->{status} == 201 && $r->{body} eq 'y' x 1000
-            or fail("the response goes as it was: $r->{status}");
-        last if $n % 50 == 0 && $failures->();
-    }
-
+    is($r->{status}, 201, 'the response goes');
+    is($r->{body}, 'done', 'as it was');
     ok(wait_for($failures), 'one that is not told is counted');
-    ok($nginx->wait_log(qr/\[error\].*fanout_broadcast to channel "full:1" in zone "small" failed: (?:the zone is full|the share of the zone for keys is full: fanout_zone keys=)/),
+    ok($nginx->wait_log(qr/\[error\].*fanout_broadcast to channel "tight:1" in zone "small" failed: .*fanout_channel share=/),
        'the log says why');
 };
 

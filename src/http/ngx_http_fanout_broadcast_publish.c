@@ -11,7 +11,9 @@
 
 
 #include "ngx_http_fanout_broadcast.h"
+#include "ngx_http_fanout_eventlog.h"
 #include "ngx_http_fanout_json.h"
+#include "ngx_http_fanout_meter.h"
 #include "ngx_http_fanout_utf8.h"
 
 
@@ -26,6 +28,9 @@ static void publish(ngx_http_fanout_broadcast_t *b,
 static ngx_http_fanout_error_e append(ngx_http_fanout_broadcast_t *b,
     ngx_http_fanout_broadcast_target_t *t, const char *omitted,
     ngx_uint_t *duplicate);
+static ngx_uint_t forgets(ngx_http_fanout_broadcast_t *b,
+    ngx_http_fanout_broadcast_target_t *t, ngx_http_fanout_error_e error,
+    ngx_http_fanout_zone_result_t *result);
 static void prepare(ngx_http_fanout_broadcast_t *b,
     ngx_http_fanout_broadcast_body_t *body);
 static ngx_int_t prepare_json(ngx_http_fanout_broadcast_t *b,
@@ -150,12 +155,71 @@ append(ngx_http_fanout_broadcast_t *b, ngx_http_fanout_broadcast_target_t *t,
 
     opts.key = m.key;
     opts.scope = m.user;
+    ngx_http_fanout_meter_writer(b->request, t->app->hub, &t->user, &opts);
 
     error = ngx_http_fanout_hub_publish(t->app->hub, &t->channel, &m, 1,
                                         &opts, &result);
+
+    if (opts.key.len && forgets(b, t, error, &result)) {
+        opts.key.len = 0;
+        error = ngx_http_fanout_hub_publish(t->app->hub, &t->channel, &m, 1,
+                                            &opts, &result);
+    }
+
     *duplicate = result.duplicate;
 
     return error;
+}
+
+
+/* Whether it was refused for its key alone.  The write has happened: better told
+ * twice, if it is repeated, than never. */
+
+static ngx_uint_t
+forgets(ngx_http_fanout_broadcast_t *b, ngx_http_fanout_broadcast_target_t *t,
+    ngx_http_fanout_error_e error, ngx_http_fanout_zone_result_t *result)
+{
+    const char                 *hint, *text, *reason;
+    ngx_str_t                   value;
+    ngx_http_fanout_limited_t   limited;
+
+    hint = "";
+
+    switch (error) {
+
+    case NGX_HTTP_FANOUT_E_RATE_LIMITED:
+        ngx_http_fanout_meter_held(result, &limited);
+        ngx_http_fanout_meter_refused(t->app->hub, &limited);
+        text = "keys of fanout_broadcast not remembered for a client";
+        reason = ngx_http_fanout_meter_text(&limited);
+
+        if (limited.scope == NGX_HTTP_FANOUT_SCOPE_ADDRESS
+            && ngx_http_fanout_header(b->request, "x-forwarded-for", &value))
+        {
+            hint = NGX_HTTP_FANOUT_PROXY_HINT;
+        }
+
+        break;
+
+    case NGX_HTTP_FANOUT_E_FULL_keys:
+    case NGX_HTTP_FANOUT_E_FULL_channels:
+        text = "keys of fanout_broadcast not remembered for want of room";
+        reason = (char *) ngx_http_fanout_errors[error].text.data;
+        break;
+
+    default:
+        return 0;
+    }
+
+    if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                    &b->request->connection->addr_text, text))
+    {
+        ngx_log_error(NGX_LOG_WARN, b->request->connection->log, 0,
+                      "fanout_broadcast to zone \"%V\" does not remember a "
+                      "key: %s%s", &t->app->name, reason, hint);
+    }
+
+    return 1;
 }
 
 

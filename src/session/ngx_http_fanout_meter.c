@@ -508,16 +508,40 @@ ngx_http_fanout_meter_sender(ngx_http_fanout_session_t *s,
 
 
 void
+ngx_http_fanout_meter_writer(ngx_http_request_t *r, ngx_http_fanout_hub_t *hub,
+    ngx_str_t *user, ngx_http_fanout_zone_publish_t *opts)
+{
+    ngx_http_fanout_meter_t  m;
+
+    m.address = 0;
+    meter_address(r, hub, &m);
+
+    opts->address = m.address;
+    opts->sender = user->len
+                   ? ngx_http_fanout_zone_hash(&hub->zone, user->data,
+                                               user->len)
+                   : m.address ? m.address : 1;
+}
+
+
+void
 ngx_http_fanout_meter_keys(ngx_http_fanout_session_t *s,
     const ngx_http_fanout_zone_result_t *r,
+    ngx_http_fanout_limited_t *limited)
+{
+    ngx_http_fanout_meter_held(r, limited);
+    ngx_http_fanout_meter_refuse(s, limited);
+}
+
+
+void
+ngx_http_fanout_meter_held(const ngx_http_fanout_zone_result_t *r,
     ngx_http_fanout_limited_t *limited)
 {
     limited->resource = NGX_HTTP_FANOUT_LIMITED_KEYS;
     limited->scope = r->by_sender ? NGX_HTTP_FANOUT_SCOPE_USER
                                   : NGX_HTTP_FANOUT_SCOPE_ADDRESS;
     limited->wait = r->wait;
-
-    ngx_http_fanout_meter_refuse(s, limited);
 }
 
 

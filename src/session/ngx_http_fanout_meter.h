@@ -176,9 +176,19 @@ ngx_uint_t ngx_http_fanout_meter_broke(ngx_http_fanout_session_t *s);
 void ngx_http_fanout_meter_sender(ngx_http_fanout_session_t *s,
     ngx_http_fanout_zone_publish_t *opts);
 
+/* The same for one that a request of a user ("": of its address) causes without
+ * a session. */
+void ngx_http_fanout_meter_writer(ngx_http_request_t *r,
+    ngx_http_fanout_hub_t *hub, ngx_str_t *user,
+    ngx_http_fanout_zone_publish_t *opts);
+
 /* Why a publish was RATE_LIMITED, of which r is the result; counted. */
 void ngx_http_fanout_meter_keys(ngx_http_fanout_session_t *s,
     const ngx_http_fanout_zone_result_t *r,
+    ngx_http_fanout_limited_t *limited);
+
+/* The same, not counted. */
+void ngx_http_fanout_meter_held(const ngx_http_fanout_zone_result_t *r,
     ngx_http_fanout_limited_t *limited);
 
 /* Whether its user or its address are above their budgets of commands: 1, and
