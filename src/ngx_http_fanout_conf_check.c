@@ -215,8 +215,8 @@ check_user(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf,
 
     if (text) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "\"%V\" is no channel in location \"%V\", which has no "
-                      "\"fanout_user\"", text, location);
+                      "\"%V\" is not a channel in location \"%V\", which has "
+                      "no \"fanout_user\"", text, location);
     }
 }
 

@@ -143,7 +143,7 @@ subtest 'errors are of one operation' => sub {
         [ { op => 'publish', channel => 'err' }, 'bad_request', qr/"data" is missing/ ],
         [ { %p, enc => 'hex' }, 'bad_request', qr/"enc"/ ],
         [ { %p, enc => 'base64' }, 'bad_request', qr/"data"/ ],
-        [ { %p, enc => 'base64', data => '!' }, 'bad_request', qr/"data" is no base64/ ],
+        [ { %p, enc => 'base64', data => '!' }, 'bad_request', qr/"data" is not base64/ ],
         [ { %p, event => 1 }, 'bad_request', qr/"event"/ ],
         [ { %p, event => 'x' x 129 }, 'bad_request', qr/"event".*128/ ],
         [ { %p, key => 'x' x 129 }, 'bad_request', qr/"key".*128/ ],
@@ -243,7 +243,7 @@ subtest 'broadcast' => sub {
     refused($http->post('/fanout/broadcast', json($_->[0])), 400, $_->[1], $_->[2], $_->[3])
         for [ [], 'bad_request', qr/object/, 'an array' ],
             [ { data => 1 }, 'bad_request', qr/"channels" is missing/, 'no channels' ],
-            [ { channels => 'a', data => 1 }, 'bad_request', qr/"channels" is no array/,
+            [ { channels => 'a', data => 1 }, 'bad_request', qr/"channels" is not an array/,
               'one channel' ],
             [ { channels => [ 'a' ] }, 'bad_request', qr/"data" is missing/, 'no data' ],
             [ { channels => [ 'a' ], data => 1, if => {} }, 'bad_request', qr/"if"/, 'if' ],

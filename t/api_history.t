@@ -189,8 +189,8 @@ subtest 'bad arguments' => sub {
     publish('args', 1);
 
     refused($http->get(url('args', "?$_->[0]")), 400, 'bad_request', $_->[1], $_->[0])
-        for [ 'since=1', qr/"since" is no epoch:offset/ ], [ 'since=:1', qr/"since"/ ],
-            [ 'limit=x', qr/"limit" is no number/ ], [ 'limit=-1', qr/"limit"/ ],
+        for [ 'since=1', qr/"since" is not epoch:offset/ ], [ 'since=:1', qr/"since"/ ],
+            [ 'limit=x', qr/"limit" is not a number/ ], [ 'limit=-1', qr/"limit"/ ],
             [ 'before=1.5', qr/"before"/ ], [ 'before=99999999999999999999', qr/"before"/ ];
 
     refused($http->get(url('nobody')), 404, 'not_found', qr/no channel "nobody"/, 'no channel');

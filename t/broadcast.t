@@ -554,7 +554,7 @@ subtest 'variables' => sub {
     is($r->{body}, 'ok', 'an invalid name: the response goes');
     ok(wait_for(sub { counter('broadcast_failures') == $before + 1 }),
        'and it is counted');
-    like($nginx->log, qr/\[error\].*fanout_broadcast to zone "app" failed: the channel is no valid name.*POST/,
+    like($nginx->log, qr/\[error\].*fanout_broadcast to zone "app" failed: the channel is not a valid name.*POST/,
          'and logged');
 
     http()->post('/map/x?off=1', '', headers => answered(200, [], ''));

@@ -220,9 +220,9 @@ subtest 'users, where nobody has a name' => sub {
            "$x }", 'fanout_sessions_per_user 3;');
     warned('"fanout_budget user" does nothing in location "/x"',
            "$x fanout_budget user bytes=64k/s; }");
-    warned('"user:\$fanout_user" is no channel in location "/x"',
+    warned('"user:\$fanout_user" is not a channel in location "/x"',
            "$x fanout_permit join 'user:\$fanout_user'; }");
-    warned('"user:\$\{fanout_user\}x" is no channel in location "/x"',
+    warned('"user:\$\{fanout_user\}x" is not a channel in location "/x"',
            "$x fanout_autojoin 'user:\${fanout_user}x'; }");
 
     silent("$x fanout_budget $_; }") for 'off', 'user off';

@@ -1267,11 +1267,11 @@ part 'failures' => sub {
     is_deeply(data_of($ann, 'fail'), [ ('good') x @failures ],
               'nothing of them is published');
     like(Fanout::Nginx::slurp($nginx->dir . '/error.log'), $_, 'it is said')
-        for qr/answered to a publish on channel "fail" what is no answer: unknown member 'alow' at byte/,
-            qr/what is no answer: unknown member 'evnt' at byte/,
+        for qr/answered to a publish on channel "fail" with an invalid answer: unknown member 'alow' at byte/,
+            qr/with an invalid answer: unknown member 'evnt' at byte/,
             qr/fanout_hook "[^"]+" failed for 1 publishes .*: status 200, unknown member 'allow' at byte/,
-            qr/what is no answer: .*member 'allow' at byte/,
-            qr/what is no answer: "message" and "details" need "allow":false/;
+            qr/with an invalid answer: .*member 'allow' at byte/,
+            qr/with an invalid answer: "message" and "details" need "allow":false/;
 
     is_deeply(publish($ann, 'fail', { say => 5 })->{error}, {
         code => 'hook_failed',

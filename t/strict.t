@@ -49,9 +49,9 @@ subtest 'members of commands' => sub {
     fails($ann->cmd('publish', channel => 'room', data => 1, evnt => 'x'),
           qr/unknown member 'evnt'/, 'one that nothing has');
     fails($ann->cmd('publish', channel => 'room', data => 1, history => 1),
-          qr/"history" is no member of "publish"/, 'one of another operation');
+          qr/"history" is not a member of "publish"/, 'one of another operation');
     fails($ann->cmd('ping', channel => 'room'),
-          qr/"channel" is no member of "ping"/, 'of a ping');
+          qr/"channel" is not a member of "ping"/, 'of a ping');
     fails($ann->cmd('publish', channel => 'room', data => 1,
                     to => { clint => 'c_0' }), qr/"to"/, 'in "to"');
     fails($ann->cmd('join', channel => 'room', since => { epoc => 'x' }),
@@ -84,7 +84,7 @@ subtest 'joins of a URL' => sub {
         [ '{"channel":"room","want":["all"]}', qr/want/ ],
         [ '{"channel":"room","hystory":1}',    qr/unknown member 'hystory'/ ],
         [ '{"channel":"room","data":1}',
-          qr/data\\" is no member of a join/ ],
+          qr/data\\" is not a member of a join/ ],
     ) {
         my ($join, $like) = @$_;
         my $r = $http->get('/realtime?poll=1&join='
@@ -168,7 +168,7 @@ subtest 'operations of a batch' => sub {
     is_deeply([ map { $_->{ok} ? 1 : 0 } @replies ], [ 1, 0, 0, 1 ],
               'each has a result of its own');
     like($replies[1]{error}{message}, qr/unknown member 'evnt'/, 'unknown');
-    like($replies[2]{error}{message}, qr/"limit" is no member of "publish"/,
+    like($replies[2]{error}{message}, qr/"limit" is not a member of "publish"/,
          'of another operation');
     is($replies[3]{ok}{offset}, 1, 'one was published');
 

@@ -165,7 +165,8 @@ ngx_http_fanout_native_command(ngx_http_fanout_session_t *s,
 
     } else if (bad == NULL && op && (name = not_of(&cmd, op->members))) {
         bad = (char *) reason;
-        ngx_sprintf(reason, "\"%s\" is no member of \"%V\"%Z", name, &op->name);
+        ngx_sprintf(reason, "\"%s\" is not a member of \"%V\"%Z", name,
+                    &op->name);
     }
 
     /* one that is wrong costs as much */
@@ -394,8 +395,7 @@ fanout_native_proved(ngx_http_fanout_session_t *s, fanout_command_t *cmd)
     }
 
     fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-           "by POST this is for who says which client it is, by the header "
-           "Fanout-Resume");
+           "this command needs the header Fanout-Resume, as it came by POST");
 
     return 0;
 }

@@ -425,7 +425,7 @@ publish_items(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
                 &items[i], item_fields, fanout_nelts(item_fields), &item, &err)
             != NGX_HTTP_FANOUT_JSON_OK) {
             fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                   "\"messages\" holds something that is no message");
+                   "\"messages\" holds an element that is not a message");
             return 0;
         }
 

@@ -413,7 +413,7 @@ join_read(ngx_http_fanout_session_t *s, ngx_http_fanout_query_t *q,
 
     if (name) {
         fanout_native_refuse(s, cmd, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                             "\"%s\" is no member of a join, or nests too "
+                             "\"%s\" is not a member of a join, or nests too "
                              "many levels", name);
         return 0;
     }

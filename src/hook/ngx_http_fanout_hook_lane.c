@@ -466,7 +466,7 @@ settle(batch_t *b)
             if (wrong) {
                 ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                               "%V answered to a publish on channel \"%V\" "
-                              "what is no answer: %s",
+                              "with an invalid answer: %s",
                               &a->hook->callee.what, &ask->channel, wrong);
                 ngx_http_fanout_count(a->hub, hook_failures);
                 fanout_ask_fail(ask, 0);
@@ -545,7 +545,7 @@ read_verdicts(batch_t *b, ngx_http_fanout_json_t *verdicts)
     }
 
     if (b->status < 200 || b->status >= 300) {
-        return "which is no success";
+        return "which is not a success";
     }
 
     if (b->body.len == 0) {

@@ -362,7 +362,7 @@ read_body(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *value)
 
     if (type < 0) {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "body is no JSON: %s", err.reason);
+                                        "body is not JSON: %s", err.reason);
     }
 
     api->deep = (levels > NGX_HTTP_FANOUT_JSON_DEPTH);
@@ -396,7 +396,7 @@ split_array(ngx_http_fanout_api_t *api, ngx_http_fanout_json_t *array,
 
     default:
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "\"%s\" is no array", limit);
+                                        "\"%s\" is not an array", limit);
     }
 }
 
@@ -597,7 +597,7 @@ read_publish(ngx_http_fanout_api_t *api, item_t *item,
         {
             return ngx_http_fanout_api_fail(api,
                                             NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                            "\"store\" is no boolean");
+                                            "\"store\" is not a boolean");
         }
 
         op->transient = !store;
@@ -609,7 +609,7 @@ read_publish(ngx_http_fanout_api_t *api, item_t *item,
         {
             return ngx_http_fanout_api_fail(api,
                                             NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                            "\"live\" is no boolean");
+                                            "\"live\" is not a boolean");
         }
 
         op->live = live;
@@ -782,7 +782,7 @@ decode_data(ngx_http_fanout_api_t *api, item_t *item,
 
     if (ngx_http_fanout_base64_decode(&op->data, &text) != NGX_OK) {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "\"data\" is no base64");
+                                        "\"data\" is not base64");
     }
 
     return NGX_HTTP_FANOUT_E_NONE;
@@ -807,8 +807,8 @@ read_position(ngx_http_fanout_api_t *api, const char *name,
         || absent(&pos.epoch) || absent(&pos.offset))
     {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "\"%s\" is no object with \"epoch\" "
-                                        "and \"offset\"", name);
+                                        "\"%s\" is not an object with "
+                                        "\"epoch\" and \"offset\"", name);
     }
 
     if ((error = read_text(api, "epoch", &pos.epoch, &epoch))
@@ -876,7 +876,7 @@ read_number(ngx_http_fanout_api_t *api, const char *name,
         || number < 0)
     {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "\"%s\" is no number from 0 on",
+                                        "\"%s\" is not a number from 0 on",
                                         name);
     }
 
@@ -922,7 +922,7 @@ check_members(ngx_http_fanout_api_t *api, item_t *item, const char *op,
         if (!(members & m(i))) {
             return ngx_http_fanout_api_fail(api,
                                        NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                       "\"%s\" is no member of \"%s\"",
+                                       "\"%s\" is not a member of \"%s\"",
                                        item_fields[i].name, op);
         }
 

@@ -253,7 +253,7 @@ ngx_http_fanout_api_json(ngx_http_fanout_api_t *api, const char *what,
 
     if (type < 0) {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "%s is no JSON: %s", what,
+                                        "%s is not JSON: %s", what,
                                         err.reason);
     }
 
@@ -431,7 +431,7 @@ position_arg(ngx_http_fanout_api_t *api, const char *name,
         != NGX_OK)
     {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "argument \"%s\" is no epoch:offset",
+                                        "argument \"%s\" is not epoch:offset",
                                         name);
     }
 
@@ -456,7 +456,8 @@ ngx_http_fanout_api_number_arg(ngx_http_fanout_api_t *api,
 
     if (ngx_http_fanout_offset_parse(&value, n) != NGX_OK) {
         return ngx_http_fanout_api_fail(api, NGX_HTTP_FANOUT_E_BAD_REQUEST,
-                                        "argument \"%s\" is no number", name);
+                                        "argument \"%s\" is not a number",
+                                        name);
     }
 
     return NGX_HTTP_FANOUT_E_NONE;

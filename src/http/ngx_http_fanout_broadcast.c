@@ -479,7 +479,7 @@ add(ngx_http_fanout_broadcast_t *b,
     }
 
     if (ngx_http_fanout_hub_name(channel) != NGX_OK) {
-        failed(b->request, target->app, "the channel is no valid name");
+        failed(b->request, target->app, "the channel is not a valid name");
         return NGX_OK;
     }
 

@@ -579,8 +579,8 @@ tick_handler(ngx_event_t *ev)
 
     if (hub->zone.recoveries) {
         ngx_log_error(NGX_LOG_NOTICE, ev->log, 0,
-                      "fanout zone \"%V\": rolled back what a dead worker "
-                      "left half done", &hub->app->name);
+                      "fanout zone \"%V\": rolled back an unfinished change of "
+                      "a dead worker", &hub->app->name);
         hub->zone.recoveries = 0;
     }
 

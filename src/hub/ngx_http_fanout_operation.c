@@ -28,7 +28,7 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
     { ngx_string("channel_full"), 409,
       ngx_string("the channel has all members it may have") },
     { ngx_string("recipient_offline"), 404,
-      ngx_string("nobody it is addressed to is there") },
+      ngx_string("no recipient is online") },
     { ngx_string("refused"), 403,
       ngx_string("the backend did not let it through") },
     { ngx_string("hook_failed"), 502,
@@ -49,7 +49,7 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
 #undef NGX_HTTP_FANOUT_SHARE
 
     { ngx_string("zone_full"), 507,
-      ngx_string("larger than what these channels may have of the zone: "
+      ngx_string("larger than the share of these channels in the zone: "
                  "fanout_channel share=") }
 };
 

@@ -386,7 +386,7 @@ due(ngx_http_fanout_session_t *s)
 
     if (ngx_http_fanout_session_stalled(s)) {
         ngx_http_fanout_count(s->hub, send_timeouts);
-        give_up(s, "fanout client takes nothing of what it is sent: "
+        give_up(s, "fanout client does not read its output: "
                    "fanout_send_timeout");
         return;
     }
@@ -436,7 +436,7 @@ silent(ngx_http_fanout_session_t *s, ngx_msec_t quiet)
         return s->pinged ? "fanout client does not answer pings" : NULL;
     }
 
-    return s->blocked ? "fanout client takes nothing of what it is sent"
+    return s->blocked ? "fanout client does not read its output"
                       : NULL;
 }
 

@@ -207,8 +207,8 @@ run(ngx_http_request_t *r)
     if (!author(s, r)) {
         ngx_http_fanout_session_part(s);
         return ngx_http_fanout_refuse(r, NGX_HTTP_FORBIDDEN,
-                                  "the client of Fanout-Client is not proved "
-                                  "by Fanout-Resume");
+                                  "Fanout-Resume is not a valid token of the "
+                                  "client, or does not match Fanout-Client");
     }
 
     /* others read the body as well */

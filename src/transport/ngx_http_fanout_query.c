@@ -451,7 +451,7 @@ query_join(ngx_http_request_t *r, ngx_http_fanout_query_t *q, ngx_str_t *join)
                                    NULL)
         != NGX_HTTP_FANOUT_JSON_OBJECT)
     {
-        return "the argument \"join\" is no object of JSON";
+        return "the argument \"join\" is not a JSON object";
     }
 
     /* the dialect reads all of them */
@@ -557,8 +557,8 @@ query_position(ngx_http_request_t *r, ngx_http_fanout_query_t *q)
     q->position = ngx_http_fanout_position_read(&q->since, r->pool);
 
     if (q->position == NULL) {
-        return "the position (Last-Event-ID, \"lastEventId\" or \"since\") "
-               "is none that was given here";
+        return "unknown position in Last-Event-ID, \"lastEventId\" or "
+               "\"since\"";
     }
 
     return NULL;

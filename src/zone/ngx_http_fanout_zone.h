@@ -107,7 +107,7 @@
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
     _(direct_delivered, "direct messages handed to a session's output")       \
-    _(direct_offline,  "direct messages and signals with nobody there")       \
+    _(direct_offline,  "direct messages and signals, no recipient online")    \
     _(signals,         "signals accepted from clients and the HTTP API")      \
     _(signals_told,    "signals handed to a session's output")                \
     _(signals_conflated, "signals replaced by a newer one while kept")        \
