@@ -313,12 +313,18 @@ subtest 'limits' => sub {
        200, 'an EventSource gets an event');
     post(200, undef, '/address', 'but not of POST', { id => 1, op => 'ping' });
 
-    websocket(503, '/worker', 'of a worker');
-    $_->(503, 'unavailable', '/worker?channel=a', 'of a worker')
-        for \&stream, \&poll;
-    post(503, 'unavailable', '/worker', 'of a worker', '{}');
-    is(answer('GET', '/worker?channel=a', headers => \%event_source)->{status},
-       503, 'also for an EventSource');
+    waits(websocket(503, '/worker', 'of a worker'), 'a WebSocket');
+    waits($_->(503, 'unavailable', '/worker?channel=a', 'of a worker'),
+          'and others') for \&stream, \&poll;
+    waits(post(503, 'unavailable', '/worker', 'of a worker', '{}'), 'a POST');
+
+    my $r = answer('GET', '/worker?channel=a', headers => \%event_source);
+
+    is($r->{status}, 200, 'an EventSource gets an event');
+    like($r->{head}, qr{^content-type: text/event-stream\r$}mi, 'its type');
+    like($r->{body}, qr/^retry: \d+\n/, 'when to come back');
+    like($r->{body}, qr/^data: \{"error":\{"code":"unavailable",/m, 'its code');
+    like($r->{body}, qr/"too many sessions: fanout_sessions"/, 'and why');
 };
 
 

@@ -127,6 +127,10 @@ check_all(ngx_http_request_t *r, ngx_http_fanout_loc_conf_t *conf,
 
     if (why == NULL) {
         why = ngx_http_fanout_handshake_check(r, conf, user, status);
+
+        if (why && *status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+            (void) ngx_http_fanout_retry_after(r, conf->retry);
+        }
     }
 
     if (why == NULL) {

@@ -335,7 +335,7 @@ ngx_int_t
 ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text)
 {
-    ngx_str_t                    code, message, none, user, name;
+    ngx_str_t                    code, message, none, user, name, line;
     ngx_http_fanout_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
@@ -391,7 +391,18 @@ ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     message.data = (u_char *) text;
     message.len = ngx_strlen(text);
 
-    return ngx_http_fanout_http_send_error(r, status, &code, &message, &none);
+    if (status != NGX_HTTP_SERVICE_UNAVAILABLE) {
+        return ngx_http_fanout_http_send_error(r, status, &code, &message,
+                                               &none);
+    }
+
+    if (ngx_http_fanout_error_line(r, &code, &message, &none, &line)
+        != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_fanout_refuse_for(r, status, conf->retry, &line);
 }
 
 

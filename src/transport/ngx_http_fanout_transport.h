@@ -144,7 +144,8 @@ ngx_int_t ngx_http_fanout_await_header(ngx_http_request_t *r);
  * when all of it has gone; AGAIN, or ERROR as the request is finalized. */
 ngx_int_t ngx_http_fanout_flush_header(ngx_http_request_t *r);
 
-/* Refuses a request by a JSON error, or a WebSocket by a line of text. */
+/* Refuses a request by a JSON error, or a WebSocket by a line of text; with
+ * 503 for a time, as refuse_for() does. */
 ngx_int_t ngx_http_fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 
