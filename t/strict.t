@@ -174,7 +174,7 @@ subtest 'operations of a batch' => sub {
 
     refused($http->post('/fanout/broadcast',
                         '{"channels":["b"],"data":1,"op":"publish"}'),
-            qr/no member of/, 'a broadcast');
+            qr/not a member of/, 'a broadcast');
 };
 
 
