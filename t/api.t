@@ -206,7 +206,7 @@ subtest 'event, user, meta, store' => sub {
     refused($http->post(url('args', '?store=maybe'), '1'), 400, 'bad_request',
             qr/"store"/, 'store');
     refused($http->post(url('args', '?meta=%7B'), '1'), 400, 'bad_request',
-            qr/"meta" is no JSON/, 'broken meta');
+            qr/"meta" is not JSON/, 'broken meta');
     refused($http->post(url('args', '?meta=%22' . 'x' x 1023 . '%22'), '1'), 413, 'too_large',
             qr/"meta" of 1024/, 'a long meta');
     is($http->post(url('args', '?meta=%22' . 'x' x 1022 . '%22'), '1')->{status}, 201,
