@@ -26,6 +26,8 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone asks 3m dedupe=1h keys=1%-3%;
         fanout_channel app room:* history=10;
         fanout_channel asks room:* history=10 hooks=off;
+        fanout_zone old 3m dedupe=1h keys=1%-3%;
+        fanout_channel old * history=100000;
 END
     server => <<'END',
         location /rt  { fanout app; fanout_user $arg_user; fanout_permit all *; }
@@ -33,6 +35,8 @@ END
         location /asks { fanout asks; fanout_user $arg_user; fanout_permit all *; }
         location /hook { internal; proxy_pass http://hooks; }
         fanout_hook asks /hook publish;
+        location /old { fanout old; fanout_user $arg_user; fanout_permit all *; }
+        location /old-api { fanout_api old; }
         location /fanout { fanout_api app; }
         location /api { fanout_api asks; }
         location = /status { fanout_status app; }
@@ -110,7 +114,7 @@ subtest 'an address' => sub {
         push @of, $r->{error}{data}{of} // code($r);
     }
 
-    is($of[0], 'user', 'those without a user are one');
+    is($of[0], 'address', 'those without a user have what their address may have');
     is($of[4], 'address', 'many users have no more than an address may');
     like($r->{error}{message}, qr/fanout_zone address=/, 'as it says');
 
@@ -151,6 +155,30 @@ subtest 'user=100% address=100%' => sub {
     is(code($r), 'zone_full', 'one may have all there is');
     like($r->{error}{message}, qr/^the share of the zone for keys is full: fanout_zone keys=$/,
          'and is told of what there is no more');
+};
+
+
+subtest 'a publish that is refused evicts no history' => sub {
+    my $ann     = $nginx->native(path => '/old?user=ann', local => '127.0.0.2');
+    my $mallory = $nginx->native(path => '/old?user=mallory');
+    my $old     = sub { $http->get('/old-api/channels/old')->json->{first} };
+
+    is(code((fill($mallory))[1]), 'rate_limited', 'one has all keys that it may have');
+
+    for (1 .. 200) {
+        $ann->ok('publish', channel => 'old',
+                 messages => [ map { { data => 'x' x 900 } } 1 .. 20 ]);
+        last if $old->() > 1;
+    }
+
+    my $oldest = $old->();
+
+    cmp_ok($oldest, '>', 1, 'the zone is full of messages');
+
+    is(code(publish($mallory, channel => 'old', data => 'x' x 60000, key => "large$_")),
+       'rate_limited', 'a large one is refused') for 1 .. 3;
+
+    is($old->(), $oldest, 'no message had to go for it');
 };
 
 

@@ -233,6 +233,16 @@ publish_large(ngx_http_fanout_zone_t *z, ngx_http_fanout_zone_channel_t *c,
     uint32_t        class;
     fanout_slot_t  *slot;
 
+    /* no history is evicted for what is refused */
+
+    if (opts && opts->key.len) {
+        rc = ngx_http_fanout_log_key(z, c, opts, r);
+
+        if (rc != NGX_HTTP_FANOUT_ZONE_OK || r->duplicate) {
+            return rc;
+        }
+    }
+
     class = c->policy ? c->policy->class : 0;
     slot = fanout_staging_take(z);
     rc = stage(z, slot, class, m, n, d, total);
