@@ -186,8 +186,11 @@ held(ngx_http_fanout_zone_t *z, uint32_t class,
     holder = fanout_holder(z, opts->address);
     sender = fanout_holder(z, opts->sender);
 
-    r->by_sender = fanout_sender_claim(z, class, sender, 1)
-                   != NGX_HTTP_FANOUT_ZONE_OK;
+    /* those of an address that have no user are limited as an address is */
+
+    r->by_sender = opts->sender != opts->address
+                   && fanout_sender_claim(z, class, sender, 1)
+                      != NGX_HTTP_FANOUT_ZONE_OK;
 
     if (!r->by_sender
         && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_keys, class, holder, 1)
