@@ -339,7 +339,8 @@ subtest 'one sender has most of the mail' => sub {
     my %to = (channel => 'room:m', to => { client => $bob->client });
 
     $bob->cut;
-    wait_for(sub { $ann->ok(publish => %to, data => 'from ann')->{pending} });
+    wait_for(sub { $ann->ok(publish => %to, data => 'cut?')->{pending} });
+    $ann->ok(publish => %to, data => 'from ann');
 
     is($http->post('/small-api/channels/room:m/messages?to_client=' . $bob->client,
                    '"from the backend"',
@@ -374,7 +375,7 @@ subtest 'one sender has most of the mail' => sub {
     my $join = $back->ok(join => channel => 'room:m', since => $since);
 
     ok($join->{recovered}, 'and none of who comes back');
-    is_deeply([ sort { $a cmp $b }
+    is_deeply([ sort { $a cmp $b } grep { $_ ne 'cut?' }
                 map { $_->{data} } grep { $_->{to} } @{ $join->{messages} } ],
               [ 'from ann', 'from the backend' ], 'who has what was sent');
 
