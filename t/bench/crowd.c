@@ -801,7 +801,8 @@ act_wake(int from, int to)
 }
 
 
-/* Many changes of one member, as fast as they are taken. */
+/* Many changes of one member, as fast as they are taken.  They are as long as
+ * refusals: a session whose refusals are much longer is closed. */
 
 static void
 act_storm(int n, int times)
@@ -815,7 +816,8 @@ act_storm(int n, int times)
 
     for (i = 0; i < times; i++) {
         command(c, "{\"id\":4,\"op\":\"presence\",\"channel\":\"%s\","
-                   "\"data\":{\"n\":%d,\"x\":%d}}", conf.channel, n, i);
+                   "\"data\":{\"n\":%d,\"x\":%d}%120s}",
+                conf.channel, n, i, "");
 
         if (i % 64 == 63) {
             wire_flush(&c->wire);
