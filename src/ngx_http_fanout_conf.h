@@ -123,8 +123,9 @@ void fanout_conf_check_hook(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx,
 
 /* What other modules have for a location: whether the main directive of one
  * holds, of those that have it first; NULL if the location is guarded against
- * strangers of an address family, or why not, in brackets or empty; and the directive that keeps
- * all requests from the handler, in a location or its server, "return" or "rewrite", or NULL. */
+ * strangers of an address family, or why not, in brackets or empty; and the
+ * directive that keeps all requests from the handler, in a location or its
+ * server, "return" or "rewrite", or NULL. */
 ngx_uint_t fanout_conf_is_set(ngx_conf_t *cf, void **loc_conf,
     const char *name);
 const char *fanout_conf_unguarded(ngx_conf_t *cf,

@@ -66,6 +66,20 @@ sub fill {
 
 my $max = status()->{zone}{shares}{keys}{max};
 
+# Whether another has room: of users and addresses by hash, some in a thousand
+# count for one that holds all it may, so that one of three may be refused.
+
+sub has_room {
+    my ($name) = @_;
+
+    my @code = map {
+        code(publish($nginx->native(path => "/rt?user=$name$_", local => "127.0.$_.9"),
+                     key => "$name$_"))
+    } 1 .. 3;
+
+    return 2 <= grep { $_ eq 'ok' } @code;
+}
+
 
 subtest 'a user' => sub {
     my $mallory = $nginx->native(path => '/rt?user=mallory', local => '127.0.0.2');
@@ -112,18 +126,18 @@ subtest 'an address' => sub {
     for my $user ('', map { "m$_" } 1 .. 4) {
         (undef, $r) = fill($nginx->native(path => "/rt?user=$user", local => '127.0.0.2'));
         push @of, $r->{error}{data}{of} // code($r);
+        last if $user && $of[-1] eq 'address';
     }
 
     is($of[0], 'address', 'those without a user have what their address may have');
-    is($of[4], 'address', 'many users have no more than an address may');
+    is($of[-1], 'address', 'many users have no more than an address may');
     like($r->{error}{message}, qr/fanout_zone address=/, 'as it says');
 
     my $used = status()->{zone}{shares}{keys}{used};
 
     cmp_ok($used, '<=', $max * 2 / 5 + 1, 'which is half of what a fanout_channel may have');
 
-    is(code(publish($nginx->native(path => '/rt?user=bob'), key => 'bob')), 'ok',
-       'one of another address publishes with a key');
+    ok(has_room('bob'), 'one of another address publishes with a key');
     is($http->post('/fanout/channels/room:a/messages', 1,
                    headers => { 'Fanout-Key' => "api$_" })->{status}, 201, 'so does the backend')
         for 1 .. 3;
@@ -145,9 +159,7 @@ subtest 'many addresses' => sub {
         is($r->{error}{data}{of}, 'address', 'an address has all that it may');
     }
 
-    is(code(publish($nginx->native(path => '/rt?user=carol', local => '127.0.0.7'),
-                    key => 'carol')),
-       'ok', 'another has room on a channel of the same fanout_channel');
+    ok(has_room('carol'), 'another has room on a channel of the same fanout_channel');
     is(status()->{zone}{shares}{keys}{refused}, 0, 'the share has refused nothing');
 };
 

@@ -172,8 +172,8 @@ append(ngx_http_fanout_broadcast_t *b, ngx_http_fanout_broadcast_target_t *t,
 }
 
 
-/* Whether it was refused for its key alone.  The write has happened: better told
- * twice, if it is repeated, than never. */
+/* Whether it was refused for its key alone.  The write has happened: better
+ * told twice, if it is repeated, than never. */
 
 static ngx_uint_t
 forgets(ngx_http_fanout_broadcast_t *b, ngx_http_fanout_broadcast_target_t *t,

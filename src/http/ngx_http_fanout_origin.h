@@ -75,10 +75,10 @@ void ngx_http_fanout_origin_log(ngx_http_request_t *r, const char *directive,
     const char *what, ngx_str_t *value);
 
 /*
- * Whether it is known that the browser sends this GET, which was checked, for a
- * script of a page whose origin is let in: 1 or 0.  An image on any page sends
- * the cookies, but neither Origin nor a header of one's own; one that a user has
- * put into a page of the site has another Sec-Fetch-Dest than a script.
+ * Whether it is known that the browser sends this GET, which was checked, for
+ * a script of a page whose origin is let in: 1 or 0.  An image on any page
+ * sends the cookies, but neither Origin nor a header of one's own; an image
+ * that a user has put into a page of the site has another Sec-Fetch-Dest.
  */
 ngx_uint_t ngx_http_fanout_origin_proved(ngx_http_request_t *r,
     ngx_http_fanout_origins_t *allowed);

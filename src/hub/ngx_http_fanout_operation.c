@@ -54,6 +54,8 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
 };
 
 
+static ngx_http_fanout_error_e publish_error(ngx_http_fanout_hub_t *hub,
+    int rc);
 static ngx_http_fanout_channel_t *channel_open(ngx_http_fanout_hub_t *hub,
     ngx_str_t *name);
 static ngx_int_t channel_place(ngx_http_fanout_hub_t *hub,
@@ -187,6 +189,15 @@ ngx_http_fanout_hub_publish(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
 
     ngx_http_fanout_hub_kick(hub);
 
+    return publish_error(hub, rc);
+}
+
+
+/* Of what the zone says of a publish. */
+
+static ngx_http_fanout_error_e
+publish_error(ngx_http_fanout_hub_t *hub, int rc)
+{
     switch (rc) {
 
     case NGX_HTTP_FANOUT_ZONE_OK:
@@ -237,17 +248,7 @@ ngx_http_fanout_hub_key(ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
 
     ngx_http_fanout_hub_kick(hub);
 
-    switch (rc) {
-
-    case NGX_HTTP_FANOUT_ZONE_OK:
-        return NGX_HTTP_FANOUT_E_NONE;
-
-    case NGX_HTTP_FANOUT_ZONE_FULL:
-        return ngx_http_fanout_hub_full(hub);
-
-    default: /* NGX_HTTP_FANOUT_ZONE_HELD */
-        return NGX_HTTP_FANOUT_E_RATE_LIMITED;
-    }
+    return publish_error(hub, rc);
 }
 
 

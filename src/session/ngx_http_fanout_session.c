@@ -276,8 +276,8 @@ leave_zone(ngx_http_fanout_session_t *s, ngx_uint_t how)
 
 
 /* Events may still come for it until it is released, which can take turns; a
- * timer would leave "timedout" to who reads from the connection next.  A request
- * that it does not hold is in the hands of its content handler. */
+ * timer would leave "timedout" set for the next request of the connection.  A
+ * request that it does not hold is in the hands of its content handler. */
 
 static void
 mute(ngx_http_fanout_session_t *s)

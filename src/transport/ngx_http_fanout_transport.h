@@ -190,8 +190,8 @@ typedef struct {
 const char *ngx_http_fanout_query_check(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf);
 
-/* Reads it, after the check, and checks the permissions.  NULL, or why it is refused and the
- * status.  From the request's pool. */
+/* Reads it, after the check, and checks the permissions.  NULL, or why it is
+ * refused and the status.  From the request's pool. */
 const char *ngx_http_fanout_query(ngx_http_request_t *r,
     ngx_http_fanout_loc_conf_t *conf, ngx_http_fanout_query_t *q,
     ngx_uint_t *status);

@@ -12,9 +12,10 @@
  *                       entry <----- piece of another seat
  *                                    (a ring of pieces, the last lets go)
  *
- * All pieces of the zone are in one list by age, for they all live equally long,
- * and in one of their sender, see ngx_http_fanout_mail_sender.c.  What a seat has
- * lost is known by its offset, with as many bits of the epoch as purges change.
+ * All pieces of the zone are in one list by age, for they all live equally
+ * long, and in one of their sender, see ngx_http_fanout_mail_sender.c.  What a
+ * seat has lost is known by its offset, with as many bits of the epoch as
+ * purges change.
  */
 
 

@@ -3,17 +3,17 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Mail by sender.  When mail takes too much, the sender that has most loses its
- * oldest: a client that fills mailboxes, be they those of its own clients, pushes
- * out its own mail, and a sender that has less than half of what the fullest has
- * loses nothing.
+ * oldest: a client that fills mailboxes, even those of its own clients, pushes
+ * out its own mail, and a sender that has less than half of what the fullest
+ * has loses nothing.
  *
  *   mail_senders[n] --> sender <--> sender           2^n blocks or more
  *                         |
  *                       piece --sent_next--> piece   by age
  *
  * A sender is in the list for the power of two of its blocks, so that it moves
- * seldom, and the fullest is in the last list: the fullest of the first few in it
- * is taken.  Sender 0 is the backend.  It is in no list, for it may well send
+ * seldom, and the fullest is in the last list: the fullest of the first few in
+ * it is taken.  Sender 0 is the backend.  It is in no list, for it may well send
  * more than any client: it loses its own only while it has more than all others
  * together.
  */
