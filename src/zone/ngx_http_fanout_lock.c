@@ -13,6 +13,10 @@
 #include "ngx_http_fanout_siphash.h"
 
 
+#define FANOUT_LOCK_RETRY  100          /* ms */
+
+
+static int take(pthread_mutex_t *lock);
 static void recover(ngx_http_fanout_zone_t *z);
 static void rollback(fanout_shm_t *shm);
 static int sound(fanout_shm_t *shm);
@@ -32,7 +36,7 @@ fanout_enter(ngx_http_fanout_zone_t *z)
 {
     int  rc;
 
-    rc = pthread_mutex_lock(&z->shm->lock);
+    rc = take(&z->shm->lock);
 
     if (__builtin_expect(rc == EOWNERDEAD, 0)) {
         recover(z);
@@ -50,6 +54,39 @@ fanout_enter(ngx_http_fanout_zone_t *z)
     }
 
     return NGX_HTTP_FANOUT_ZONE_OK;
+}
+
+
+/*
+ * 0 or EOWNERDEAD.  An unlock wakes one of the waiters.  If that one is killed
+ * before it runs and another process has taken the lock meanwhile, nothing says
+ * that more wait, so nothing wakes them: neither the C library's mutex nor the
+ * kernel's list of robust futexes covers this.  So a waiter looks again by
+ * itself.
+ */
+
+static int
+take(pthread_mutex_t *lock)
+{
+    int              rc;
+    struct timespec  until;
+
+    rc = pthread_mutex_trylock(lock);
+
+    while (rc == EBUSY || rc == ETIMEDOUT) {
+        (void) clock_gettime(CLOCK_REALTIME, &until);
+
+        until.tv_nsec += FANOUT_LOCK_RETRY * 1000000;
+
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+
+        rc = pthread_mutex_timedlock(lock, &until);
+    }
+
+    return rc;
 }
 
 

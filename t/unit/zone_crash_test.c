@@ -1,5 +1,5 @@
 /* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_CRASH=1 -DNGX_HTTP_FANOUT_TEST=1 */
+/* cflags: -DNGX_HTTP_FANOUT_CRASH=1 -DNGX_HTTP_FANOUT_TEST=1 -D_GNU_SOURCE */
 
 /*
  * If this fails, a killed worker can lose a publish that was acknowledged,
@@ -13,13 +13,14 @@
  *
  * ZONE_SEED replays what is random, ZONE_CRASH_SECONDS (20) says how long that
  * part takes, ZONE_STEP=1 steps through every instruction, not a sample, and
- * ZONE_OP=name does one operation alone, or one of "instructions", "rebuild"
- * and "random".
+ * ZONE_OP=name does one operation alone, or one of "instructions", "rebuild",
+ * "stranded" and "random".
  */
 
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/ptrace.h>
@@ -1973,6 +1974,103 @@ rebuilt(int rebuilding)
 #include "zone_chaos.h"
 
 
+/*
+ * An unlock wakes the first of two that wait; it is killed before it runs, and
+ * the lock has been taken again meanwhile.  All are on one processor and the
+ * first runs only when that is idle, so it is killed in time.
+ */
+
+static int
+sleeps(pid_t pid)
+{
+    int    n;
+    char   name[64], state;
+    FILE  *f;
+
+    snprintf(name, sizeof(name), "/proc/%d/stat", (int) pid);
+    f = fopen(name, "r");
+
+    n = f ? fscanf(f, "%*d (%*[^)]) %c", &state) : 0;
+
+    if (f) {
+        fclose(f);
+    }
+
+    return n == 1 && state == 'S';
+}
+
+
+static pid_t
+waiter(int policy)
+{
+    pid_t               pid;
+    zone_t              own;
+    struct sched_param  param = { 0 };
+
+    ack->acked = 0;
+    pid = fork();
+
+    if (pid == 0) {
+        own = parent;
+        ack->acked = 1;
+        (void) fanout_enter(&own);
+        fanout_leave(&own);
+        _exit(0);
+    }
+
+    while (!ack->acked || !sleeps(pid)) {
+        (void) usleep(1000);
+    }
+
+    (void) sched_setscheduler(pid, policy, &param);
+
+    return pid;
+}
+
+
+static void
+stranded(void)
+{
+    int        status;
+    long       i, n;
+    pid_t      first, second;
+    cpu_set_t  all, one;
+
+    memcpy(mem, virgin, SIZE);
+
+    (void) sched_getaffinity(0, sizeof(all), &all);
+
+    for (i = 0; !CPU_ISSET(i, &all); i++) { /* void */ }
+
+    CPU_ZERO(&one);
+    CPU_SET(i, &one);
+    (void) sched_setaffinity(0, sizeof(one), &one);
+    (void) alarm(60);
+
+    for (i = n = 0; i < 5; i++) {
+        (void) fanout_enter(&parent);
+
+        first = waiter(SCHED_IDLE);
+        second = waiter(SCHED_OTHER);
+
+        fanout_leave(&parent);
+        (void) fanout_enter(&parent);
+        (void) kill(first, SIGKILL);
+        (void) waitpid(first, &status, 0);
+        fanout_leave(&parent);
+
+        n += WIFSIGNALED(status);
+        (void) waitpid(second, &status, 0);
+    }
+
+    (void) alarm(0);
+    (void) sched_setaffinity(0, sizeof(all), &all);
+
+    ok(n > 0, "%ld of 5 killed as they were woken: who waits with them"
+       " gets the lock", n);
+}
+
+
 static int
 part(const char *name)
 {
@@ -2026,6 +2124,10 @@ main(int argc, char **argv)
     if (part("rebuild")) {
         rebuilt(0);
         rebuilt(1);
+    }
+
+    if (part("stranded")) {
+        stranded();
     }
 
     if (part("random")) {
