@@ -164,6 +164,11 @@ join_refuse(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
         return;
     }
 
+    if (rc == NGX_HTTP_FANOUT_E_ADDRESS_FULL) {
+        fanout_native_refuse_member(s, cmd, rc);
+        return;
+    }
+
     fanout_native_refuse(s, cmd, rc, "%V", &ngx_http_fanout_errors[rc].text);
 }
 

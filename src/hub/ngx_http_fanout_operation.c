@@ -56,8 +56,8 @@ ngx_http_fanout_error_t  ngx_http_fanout_errors[] = {
 
 static ngx_http_fanout_error_e publish_error(ngx_http_fanout_hub_t *hub,
     int rc);
-static ngx_http_fanout_channel_t *channel_open(ngx_http_fanout_hub_t *hub,
-    ngx_str_t *name);
+static ngx_http_fanout_error_e channel_open(ngx_http_fanout_hub_t *hub,
+    ngx_str_t *name, uint64_t address, ngx_http_fanout_channel_t **chp);
 static ngx_int_t channel_place(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_channel_t *ch);
 static void channel_close(ngx_http_fanout_hub_t *hub,
@@ -294,6 +294,7 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
 {
     ngx_uint_t                       again;
     ngx_http_fanout_hub_t           *hub;
+    ngx_http_fanout_error_e          rc;
     ngx_http_fanout_channel_t       *ch;
     ngx_http_fanout_subscription_t  *sub;
 
@@ -308,10 +309,10 @@ ngx_http_fanout_hub_join(ngx_http_fanout_session_t *s, ngx_str_t *channel,
     ch = sub ? sub->channel : ngx_http_fanout_hub_find(hub, channel);
 
     if (ch == NULL) {
-        ch = channel_open(hub, channel);
+        rc = channel_open(hub, channel, s->meter.address, &ch);
 
-        if (ch == NULL) {
-            return ngx_http_fanout_hub_full(hub);
+        if (rc != NGX_HTTP_FANOUT_E_NONE) {
+            return rc;
         }
     }
 
@@ -577,9 +578,13 @@ ngx_http_fanout_hub_leave(ngx_http_fanout_subscription_t *sub,
 }
 
 
-static ngx_http_fanout_channel_t *
-channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
+/* For a client of the address. */
+
+static ngx_http_fanout_error_e
+channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name, uint64_t address,
+    ngx_http_fanout_channel_t **chp)
 {
+    int                           rc;
     ngx_http_fanout_channel_t    *ch;
     ngx_http_fanout_zone_join_t   j;
 
@@ -588,7 +593,7 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
     ch = ngx_calloc(sizeof(ngx_http_fanout_channel_t) + name->len,
                     ngx_cycle->log);
     if (ch == NULL) {
-        return NULL;
+        return ngx_http_fanout_hub_full(hub);
     }
 
     ch->name.len = name->len;
@@ -596,6 +601,7 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
     ngx_memcpy(ch->name.data, name->data, name->len);
 
     ngx_http_fanout_hub_view(hub, &ch->name, &ch->zc);
+    ch->zc.address = address;
 
     ch->policy = ngx_http_fanout_policy(hub->app, &ch->name);
     ch->node.key = ngx_murmur_hash2(name->data, name->len);
@@ -606,18 +612,25 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 
     if (channel_place(hub, ch) != NGX_OK) {
         ngx_free(ch);
-        return NULL;
+        return ngx_http_fanout_hub_full(hub);
     }
 
-    if (ngx_http_fanout_channel_open(&hub->zone, &ch->zc, ch->local)
-        != NGX_HTTP_FANOUT_ZONE_OK
+    rc = ngx_http_fanout_channel_open(&hub->zone, &ch->zc, ch->local);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK
         || ngx_http_fanout_log_join(&hub->zone, &ch->zc, 0, 0, 0, 0, &j)
            != NGX_HTTP_FANOUT_ZONE_OK)
     {
         hub->channels[ch->local] = NULL;
         hub->used--;
         ngx_free(ch);
-        return NULL;
+
+        if (rc == NGX_HTTP_FANOUT_ZONE_MANY) {
+            ngx_http_fanout_count(hub, address_held);
+            return NGX_HTTP_FANOUT_E_ADDRESS_FULL;
+        }
+
+        return ngx_http_fanout_hub_full(hub);
     }
 
     /* what was appended since the opening comes by the drain: it is skipped */
@@ -629,7 +642,9 @@ channel_open(ngx_http_fanout_hub_t *hub, ngx_str_t *name)
 
     ngx_rbtree_insert(&hub->names, &ch->node);
 
-    return ch;
+    *chp = ch;
+
+    return NGX_HTTP_FANOUT_E_NONE;
 }
 
 

@@ -15,11 +15,13 @@ static int named(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
     const ngx_http_fanout_zone_channel_t *c);
 static void set_class(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t class);
-static void use(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+static void use(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    unsigned holder);
 static void set_policy(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     const ngx_http_fanout_zone_policy_t *policy);
 static int claim(ngx_http_fanout_zone_t *z,
-    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel);
+    const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel,
+    unsigned holder);
 static void interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t ref, uint32_t local);
 static void describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
@@ -319,6 +321,7 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t local)
 {
     int           rc;
+    unsigned      holder, again;
     fanout_ref_t  channel, ref;
 
     channel = 0;
@@ -341,6 +344,10 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
+    /* after a rebuild it may have what it had */
+
+    holder = fanout_holder(z, c->address);
+    again = (c->ref != 0);
     c->ref = 0;
 
     fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_channels,
@@ -352,7 +359,7 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
 
     if (rc == NGX_HTTP_FANOUT_ZONE_OK) {
         channel = fanout_channel_find(z, c);
-        rc = claim(z, c, channel);
+        rc = claim(z, c, channel, again ? 0 : holder);
     }
 
     if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
@@ -366,6 +373,8 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     } else {
         fanout_channel_policy(z, channel, c);
     }
+
+    fanout_channel_use(z, channel, holder);
 
     ref = fanout_alloc(z, 1, FANOUT_INTERESTS, NULL);
     interest_add(z, channel, ref, local);
@@ -381,27 +390,37 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
 }
 
 
-/* for an interest, and a channel that comes into use by it */
+/* For an interest, and a channel that comes into use by it.  An interest in a
+ * channel that counts for another holder is not limited. */
 
 static int
 claim(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
-    fanout_ref_t channel)
+    fanout_ref_t channel, unsigned holder)
 {
-    uint32_t           n, class;
-    fanout_channel_t  *ch;
+    int             rc;
+    uint32_t        n, class;
+    fanout_cold_t  *cold;
 
     n = 1 + fanout_channel_blocks(c->name.len);
     class = c->policy ? c->policy->class : 0;
 
     if (channel) {
-        ch = fanout_channel(z, channel);
+        cold = fanout_cold(z, fanout_channel(z, channel));
 
-        if (fanout_cold(z, ch)->wheel & FANOUT_IN_USE) {
+        if (cold->wheel & FANOUT_IN_USE) {
             n = 1;
+            holder = cold->touched == holder ? holder : 0;
         }
     }
 
-    return fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class, n);
+    rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class, n);
+
+    if (rc != NGX_HTTP_FANOUT_ZONE_OK) {
+        return rc;
+    }
+
+    return fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class,
+                               holder, n);
 }
 
 
@@ -437,6 +456,8 @@ interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     }
 
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, 1);
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_channels,
+                      fanout_cold(z, ch)->touched, 1);
 
     fanout_set(z, ch->interests, ref);
     fanout_set(z, slot->interests, ref);
@@ -483,8 +504,9 @@ fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, slot->ninterests, slot->ninterests - 1);
     fanout_set(z, ch->subscribers, ch->subscribers - in->subscribers);
-    fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, -1);
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_channels,
+                      fanout_cold(z, ch)->touched, -1);
 
     (void) fanout_stream_trim(z, in->channel);
     fanout_signal_trim(z, in->channel);
@@ -681,7 +703,7 @@ fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
            || fanout_room_of(z, ref) ? FANOUT_IN_USE : 0;
 
     if (used != (cold->wheel & FANOUT_IN_USE)) {
-        use(z, ref);
+        use(z, ref, 0);
     }
 
     if (ch->history) {
@@ -706,10 +728,24 @@ fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
+void
+fanout_channel_use(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    unsigned holder)
+{
+    fanout_cold_t  *cold;
+
+    cold = fanout_cold(z, fanout_channel(z, ref));
+
+    if ((cold->wheel & FANOUT_IN_USE) == 0) {
+        use(z, ref, holder);
+    }
+}
+
+
 /* It comes into use, or is not in use any more. */
 
 static void
-use(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
+use(ngx_http_fanout_zone_t *z, fanout_ref_t ref, unsigned holder)
 {
     int32_t            n;
     fanout_cold_t     *cold;
@@ -721,11 +757,16 @@ use(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     if (cold->wheel & FANOUT_IN_USE) {
         n = -n;
+        holder = cold->touched;
+
+    } else {
+        fanout_set(z, cold->touched, holder);
     }
 
     fanout_set(z, cold->wheel, cold->wheel ^ FANOUT_IN_USE);
     fanout_set(z, z->shm->in_use, z->shm->in_use + n);
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, n);
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_channels, holder, n);
     fanout_class_add(z, ch->class, -n);
 }
 

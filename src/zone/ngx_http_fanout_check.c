@@ -309,6 +309,8 @@ check_channel(walk_t *w, fanout_ref_t ref)
         must_of(w, ref, cold->wheel & FANOUT_IN_USE);
         w->in_use += n + 2;
         w->part[NGX_HTTP_FANOUT_SHARE_channels][ch->class] += n + 2;
+        must_of(w, ref, cold->touched <= w->shm->holder_mask);
+        w->holders[cold->touched].channels += n + 2;
 
     } else {
         must_of(w, ref, (cold->wheel & FANOUT_IN_USE) == 0);
@@ -484,7 +486,7 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
 static int
 check_interests(walk_t *w, fanout_ref_t channel)
 {
-    uint32_t            subscribers;
+    uint32_t            holder, subscribers;
     fanout_ref_t        ref, prev;
     fanout_channel_t   *ch;
     fanout_interest_t  *in;
@@ -498,6 +500,9 @@ check_interests(walk_t *w, fanout_ref_t channel)
 
         w->used[FANOUT_INTERESTS]++;
         w->part[NGX_HTTP_FANOUT_SHARE_channels][ch->class]++;
+        holder = fanout_cold(w->z, ch)->touched;
+        must_of(w, channel, holder <= w->shm->holder_mask);
+        w->holders[holder].channels++;
         in = fanout_interest(w->z, ref);
 
         must_of(w, ref, in->prev == prev);

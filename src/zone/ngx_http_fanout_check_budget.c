@@ -149,7 +149,8 @@ fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
 }
 
 
-/* Each has what was met of sessions, members and keys, no more. */
+/* Each has what was met of sessions, members, keys and channels, no
+ * more. */
 
 int
 fanout_check_holders(walk_t *w)
@@ -165,6 +166,7 @@ fanout_check_holders(walk_t *w)
         must_of(w, i, h[i].members == w->holders[i].members);
         must_of(w, i, h[i].keys == w->holders[i].keys);
         must_of(w, i, h[i].key_last == w->holders[i].key_last);
+        must_of(w, i, h[i].channels == w->holders[i].channels);
         must_of(w, i, fanout_sender(w->z, i)->keys == w->senders[i].keys);
         must_of(w, i, fanout_sender(w->z, i)->key_last
                       == w->senders[i].key_last);

@@ -340,9 +340,9 @@ typedef struct {
 
 /*
  * What the clients of an address hold: live sessions with their live seats,
- * members, and keys.  Addresses that share a holder are taken for one; holder 0
- * is of those without an address, and has no limit.  See
- * ngx_http_fanout_holder.c.
+ * members, keys, and channels that they brought into use.  Addresses that share
+ * a holder are taken for one; holder 0 is of those without an address, and has
+ * no limit.  See ngx_http_fanout_holder.c.
  */
 
 typedef struct {
@@ -350,6 +350,7 @@ typedef struct {
     uint32_t             members;
     uint32_t             keys;
     fanout_ref_t         key_last;      /* by age, a ring */
+    uint32_t             channels;
 } fanout_holder_t;
 
 

@@ -12,6 +12,9 @@
  * alone never fill a class.  What lingers of sessions is evicted when others
  * need it, and is not counted.
  *
+ * A channel in use, with the interests in it, counts for who brought it into
+ * use, until it is not in use any more: whoever has joined it meanwhile.
+ *
  * Keys are also counted by who sends: the user, or the clients of an address
  * that have none.  So a user is bounded wherever he comes from, and does not
  * take what his address may have from the others behind it.
@@ -134,6 +137,9 @@ holder_blocks(ngx_http_fanout_zone_t *z, unsigned share, unsigned holder)
     h = fanout_holder_at(z, holder);
 
     switch (share) {
+
+    case NGX_HTTP_FANOUT_SHARE_channels:
+        return &h->channels;
 
     case NGX_HTTP_FANOUT_SHARE_sessions:
         return &h->sessions;

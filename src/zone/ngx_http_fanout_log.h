@@ -123,7 +123,8 @@ typedef struct {
     fanout_ref_t         held_next;
     fanout_ref_t         held_prev;
     uint32_t             keys;          /* remembered for it */
-    uint32_t             touched;       /* s of the zone's clock */
+    uint32_t             touched;       /* s of the zone's clock; in use: the
+                                           holder that it counts for */
     uint32_t             policy_history;
     uint32_t             policy_bytes;
     uint32_t             policy_ttl;
@@ -273,6 +274,12 @@ fanout_channel_renew(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
  * or none. */
 void fanout_channel_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
 void fanout_channel_unlist(ngx_http_fanout_zone_t *z, fanout_ref_t ref);
+
+/* It comes into use, for a holder, unless it is in use already; the caller
+ * gives it what it is in use by, and settles it. */
+void fanout_channel_use(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
+    unsigned holder);
+
 void fanout_channel_touch(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     uint32_t now);
 void fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref);

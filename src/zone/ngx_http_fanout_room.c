@@ -143,8 +143,6 @@ fanout_room_settle(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     channel = room->channel;
 
     fanout_set(z, fanout_name(z, fanout_channel(z, channel))->room, 0);
-    fanout_set(z, fanout_cold(z, fanout_channel(z, channel))->touched,
-               fanout_seconds(z));
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_members,
                     room->class, -FANOUT_ROOM_BLOCKS);
     fanout_free(z, ref, ref, FANOUT_ROOM_BLOCKS, FANOUT_ROOMS);

@@ -395,6 +395,8 @@ typedef struct {
     ngx_http_fanout_zstr_t      name;
     ngx_http_fanout_zone_policy_t  *policy; /* not owned */
     uint64_t                    incarnation;
+    uint64_t                    address;    /* hash, of who opens it; 0: it is
+                                               not limited */
     uint32_t                    ref;
     uint32_t                    interest;
     uint32_t                    hash;
@@ -762,7 +764,7 @@ int ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
  * this process has the newest configuration (configure()), registers an
  * interest that starts at the channel's end.  local comes back with every
  * drained entry.  If it is open, policy and local are set.  FULL, also without
- * a slot; LARGE for a name of more than 255 bytes. */
+ * a slot; MANY if the address has as much as it may; LARGE for a name of more than 255 bytes. */
 int ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t local);
 

@@ -324,7 +324,8 @@ fill_members(void)
 
 
 static int
-publish_by(uint64_t address, uint64_t sender, unsigned i, result_t *r)
+publish_on(const char *name, uint64_t address, uint64_t sender, unsigned i,
+    result_t *r)
 {
     char       key[16];
     message_t  m;
@@ -339,9 +340,16 @@ publish_by(uint64_t address, uint64_t sender, unsigned i, result_t *r)
     opts.scope = opts.key;
     opts.address = address;
     opts.sender = sender;
-    c = view(&za, "keys", &attacker);
+    c = view(&za, name, &attacker);
 
     return ngx_http_fanout_log_publish(&za, &c, &m, 1, &opts, r);
+}
+
+
+static int
+publish_by(uint64_t address, uint64_t sender, unsigned i, result_t *r)
+{
+    return publish_on("keys", address, sender, i, r);
 }
 
 
@@ -649,6 +657,101 @@ fill_address(void)
 }
 
 
+/* Opens channels of such names for an address, until one is refused: how many
+ * were opened. */
+
+static unsigned
+open_by(zone_t *z, uint64_t address, const char *what, unsigned max, int *rc)
+{
+    char       name[32];
+    unsigned   n;
+    channel_t  c;
+
+    for (n = 0; n < max; n++) {
+        snprintf(name, sizeof(name), "%s %u", what, n);
+        c = view(z, name, &attacker);
+        c.address = address;
+        *rc = ngx_http_fanout_channel_open(z, &c, n);
+
+        if (*rc != OK) {
+            break;
+        }
+    }
+
+    return n;
+}
+
+
+/* Who brings channels into use, all from one address. */
+
+static void
+fill_channels_of_one(void)
+{
+    int        rc;
+    unsigned   max, n;
+    shares_t   shares;
+    result_t   r;
+
+    start(4 * MB);
+    memset(&shares, 0, sizeof(shares));
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_channels].max = 4000;
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_keys].max = 4000;
+    shares.address = 5000;
+    shares.user = 10000;
+    ngx_http_fanout_zone_bound(&za, &shares);
+    max = share(NGX_HTTP_FANOUT_SHARE_channels).max;
+
+    n = open_by(&za, 3, "one", 60000, &rc);
+    is_int(rc, MANY, "channels of one: come to an end");
+    ok(n * 4 > max / 3 && n * 4 <= max / 2,
+       "channels of one: with half of what its class may have");
+    is_int(share(NGX_HTTP_FANOUT_SHARE_channels).refused, 0,
+           "channels of one: the share has not refused any");
+    checked(&za, "channels of one: full");
+
+    /* what others use it may join; of its own that is more */
+
+    is_int(open_by(&zb, 4, "two", 1, &rc), 1, "channels of one: another may");
+    is_int(open_by(&za, 3, "two", 1, &rc), 1,
+           "channels of one: which can be joined");
+    (void) open_by(&zb, 3, "one", max, &rc);
+    is_int(rc, MANY, "channels of one: on another worker it has no more");
+    is_int(open_by(&zb, 4, "one", n / 8, &rc), n / 8,
+           "channels of one: others join them");
+    is_int(open_by(&za, 0, "backend", 50, &rc), 50,
+           "channels of one: who has no address is not limited");
+    checked(&za, "channels of one: others");
+
+    /* nor can it keep them by keys, or use those with a history */
+
+    (void) publish("kept 0", &attacker, 1, 1, "");
+    is_int(open_by(&za, 3, "kept", 1, &rc), 0,
+           "channels of one: it brings none into use");
+
+    is_int(publish_on("mine", 3, 5, 1, &r), HELD,
+           "channels of one: nor does it keep any by a key");
+    ok(!r.by_sender, "channels of one: for the address");
+    is_int(publish_on("two 0", 3, 5, 1, &r), OK,
+           "channels of one: one in use it may");
+    is_int(publish_on("theirs", 4, 5, 1, &r), OK,
+           "channels of one: another keeps one by a key");
+    checked(&za, "channels of one: keys");
+
+    /* what is not in use any more does not count */
+
+    ngx_http_fanout_slot_release(&za);
+    ngx_http_fanout_slot_release(&zb);
+    fanout_test_seconds += 1000;
+    (void) sweep_all(&za);
+    checked(&za, "channels of one: released");
+    (void) ngx_http_fanout_slot_claim(&za, 1);
+    (void) ngx_http_fanout_slot_claim(&zb, 2);
+    is_int(open_by(&za, 3, "again", 60000, &rc), n,
+           "channels of one: it has them again");
+    stop(4 * MB, "channels of one");
+}
+
+
 /* a direct message by a sender, 0: the backend */
 
 static int
@@ -925,6 +1028,7 @@ main(void)
     fill_keys_of_many();
     wait_for_keys();
     fill_address();
+    fill_channels_of_one();
     fill_mail();
     fill_sessions();
     fill_flush();
