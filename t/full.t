@@ -18,7 +18,7 @@ use Fanout::Swarm;
 
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
-        fanout_zone app 3m idle=1s dedupe=3s;
+        fanout_zone app 3m idle=1s dedupe=3s address=100%;
         fanout_channel app keep* history=1000;
         fanout_channel app ttl*  history=100000 ttl=1s;
         fanout_channel app *     history=100000;

@@ -21,12 +21,15 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone all 3m sessions=5%-10% members=5%-20% address=100%;
         fanout_channel app room:* presence=on;
         fanout_channel all room:* presence=on;
+        fanout_zone many 3m channels=5%-10%;
         fanout_channels_per_session 1000;
 END
     server => <<'END',
         location /rt { fanout app; fanout_user $arg_user; fanout_permit all room:*; }
         location /all { fanout all; fanout_user $arg_user; fanout_permit all room:*; }
+        location /many { fanout many; fanout_permit all room:*; }
         location = /status { fanout_status app; }
+        location = /many-status { fanout_status many; }
 END
 );
 
@@ -139,6 +142,48 @@ subtest 'address=100%' => sub {
     is($poll->{status}, 507, 'a poll is refused as well');
     like($poll->{body}, qr/the share of the zone for sessions is full: fanout_zone sessions=/,
          'with the same message');
+};
+
+
+subtest 'channels' => sub {
+    my $status = sub { $nginx->http->get('/many-status')->json };
+    my ($n, $ws, $r) = (0);
+
+    my @held = $nginx->native(path => '/many', @mallory);
+
+    while ($n++ < 3000) {
+        push @held, $nginx->native(path => '/many', @mallory)
+            if $n % 500 == 0;
+        $r = $held[-1]->cmd('join', channel => "room:$n");
+        last if $r->{error};
+    }
+
+    is(code($r), 'too_many', 'who has half of the channels has no more');
+    is($r->{error}{data}{limit}, 'address', 'for its address');
+    like($r->{error}{message}, qr/fanout_zone address=/, 'as it says');
+    is($status->()->{zone}{shares}{channels}{refused}, 0,
+       'the share is not at its end');
+    is($status->()->{counters}{address_held}, 1, 'it counts');
+
+    my $poll = $nginx->http(@mallory)->get(
+        '/many?poll=1&timeout=0&channel=room:new',
+        headers => { 'X-Requested-With' => 'test' });
+
+    is($poll->{status}, 429, 'a poll is refused as well')
+        or diag($poll->{body});
+    like($poll->{body}, qr/too_many/, 'for the same');
+
+    $ws = $nginx->native(path => '/many');
+    is(code($ws->cmd('join', channel => "room:other$_")), 'ok',
+       'another joins what is new') for 1 .. 20;
+    is(code($held[-1]->cmd('join', channel => 'room:other1')), 'ok',
+       'which can be joined');
+
+    # until it is not in use any more
+
+    $held[0]->ok('leave', channel => "room:$_") for 1 .. 40;
+    is(code($held[-1]->cmd('join', channel => 'room:last')), 'ok',
+       'who leaves may have another');
 };
 
 
