@@ -69,9 +69,9 @@ unsigned fanout_holder(ngx_http_fanout_zone_t *z, uint64_t address);
 void fanout_holder_add(ngx_http_fanout_zone_t *z, unsigned share,
     unsigned holder, int32_t n);
 
-/* Whether a holder may have n blocks more of sessions, or of channels,
- * members or keys of a class: OK, or MANY.  OK also if it has none, or if nobody may have n: that is
- * for fanout_share_claim() to say. */
+/* Whether a holder may have n blocks more of sessions, or of channels, members
+ * or keys of a class: OK, or MANY.  OK also if it has none, or if nobody may
+ * have n: that is for fanout_share_claim() to say. */
 int fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
     uint32_t class, unsigned holder, uint32_t n);
 

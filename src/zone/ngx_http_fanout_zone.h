@@ -764,7 +764,8 @@ int ngx_http_fanout_slot_get(ngx_http_fanout_zone_t *z, unsigned n,
  * this process has the newest configuration (configure()), registers an
  * interest that starts at the channel's end.  local comes back with every
  * drained entry.  If it is open, policy and local are set.  FULL, also without
- * a slot; MANY if the address has as much as it may; LARGE for a name of more than 255 bytes. */
+ * a slot; MANY if the address has as much as it may; LARGE for a name of more
+ * than 255 bytes. */
 int ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c, uint32_t local);
 
