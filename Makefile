@@ -45,7 +45,7 @@ help:
 	@echo 'make deps          install what building and testing need (root)'
 	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
 	@echo 'make deb           a package for Debian, in build/deb/'
-	@echo 'make page          build src/http/status.html into its header'
+	@echo 'make page          build src/status/status.html into its header'
 	@echo 'make clean         remove build/'
 	@echo
 	@echo 'PORT=$(PORT) JOBS=$(JOBS) FUZZ_TIME=$(FUZZ_TIME)'
@@ -101,13 +101,13 @@ $(MODULE): $(BUILD)/nginx/configured src/ngx_http_fanout_module.map FORCE
 # t/fuzz/fuzz_NAME.pl, which are clients of an NGINX with sanitizers. A test
 # names what it is linked with in its first lines, one after the other:
 #
-#     /* sources: src/transport/a.c src/zone/b*.c */
+#     /* sources: src/wire/a.c src/zone/b*.c */
 #     /* libs: -lyajl */
 #     /* cflags: -DX=1 @nginx@ */
 #
 # "@nginx@" stands for the include flags of the configured NGINX.
 
-INCS     := -Isrc $(patsubst %/.,-I%,$(wildcard src/*/.)) -It/unit
+INCS     := -Isrc -It/unit
 NGX_INCS := $(addprefix -I$(BUILD)/nginx/,src/core src/event src/event/modules \
             src/os/unix src/http src/http/modules src/http/v2 objs)
 WARN     := -Wall -Wextra -Wpointer-arith -Wno-unused-parameter -Werror

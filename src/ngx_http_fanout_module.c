@@ -7,27 +7,26 @@
 
 
 #include "ngx_http_fanout_module.h"
-#include "ngx_http_fanout_websocket.h"
-#include "ngx_http_fanout_dialect.h"
-#include "ngx_http_fanout_entry.h"
-#include "ngx_http_fanout_pattern.h"
-#include "ngx_http_fanout_conf.h"
-#include "ngx_http_fanout_eventlog.h"
-#include "ngx_http_fanout_http.h"
-#include "ngx_http_fanout_transport.h"
-#include "ngx_http_fanout_compress.h"
-#include "ngx_http_fanout_broadcast.h"
-#include "ngx_http_fanout_hook.h"
+#include "transport/websocket.h"
+#include "dialect/dialect.h"
+#include "hub/entry_json.h"
+#include "base/pattern.h"
+#include "conf/conf.h"
+#include "session/log.h"
+#include "http/http.h"
+#include "transport/transport.h"
+#include "session/compress.h"
+#include "broadcast/broadcast.h"
+#include "hook/hook.h"
 
 
 static void *create_main_conf(ngx_conf_t *cf);
 static char *init_main_conf(ngx_conf_t *cf, void *conf);
 static void *create_loc_conf(ngx_conf_t *cf);
 static char *merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
-static ngx_int_t check_limits(ngx_conf_t *cf,
-    ngx_http_fanout_loc_conf_t *conf);
-static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
-    ngx_http_fanout_loc_conf_t *conf);
+static ngx_int_t check_limits(ngx_conf_t *cf, fanout_loc_conf_t *conf);
+static void merge_handler(ngx_conf_t *cf, fanout_loc_conf_t *prev,
+    fanout_loc_conf_t *conf);
 
 
 /* what the values of directives may be */
@@ -36,15 +35,15 @@ static void merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
 #define GB   (1024 * 1024 * 1024)
 
 static fanout_conf_range_t  number_range = {
-    FANOUT_CONF_NUMBER, 1, NGX_HTTP_FANOUT_NUMBER, "a number from 1 to 1000000"
+    FANOUT_CONF_NUMBER, 1, FANOUT_NUMBER, "a number from 1 to 1000000"
 };
 
 static fanout_conf_range_t  sessions_range = {
-    FANOUT_CONF_NUMBER, 0, NGX_HTTP_FANOUT_NUMBER, "a number from 0 to 1000000"
+    FANOUT_CONF_NUMBER, 0, FANOUT_NUMBER, "a number from 0 to 1000000"
 };
 
 static fanout_conf_range_t  batch_range = {
-    FANOUT_CONF_NUMBER, 1, NGX_HTTP_FANOUT_ZONE_BATCH, "a number from 1 to 64"
+    FANOUT_CONF_NUMBER, 1, FANOUT_ZONE_BATCH, "a number from 1 to 64"
 };
 
 static fanout_conf_range_t  ratio_range = {
@@ -64,12 +63,12 @@ static fanout_conf_range_t  size_range = {
 };
 
 static fanout_conf_range_t  data_range = {
-    FANOUT_CONF_SIZE, 1, NGX_HTTP_FANOUT_ZONE_DATA,
+    FANOUT_CONF_SIZE, 1, FANOUT_ZONE_DATA,
     "a size of at least 1 and less than 16m"
 };
 
 static fanout_conf_range_t  member_range = {
-    FANOUT_CONF_SIZE, 1, NGX_HTTP_FANOUT_ZONE_MEMBER, "a size from 1 to 8k"
+    FANOUT_CONF_SIZE, 1, FANOUT_ZONE_MEMBER, "a size from 1 to 8k"
 };
 
 static fanout_conf_range_t  time_range = {
@@ -86,10 +85,10 @@ static fanout_conf_range_t  resume_range = {
 
 
 static ngx_conf_bitmask_t  transports[] = {
-    { ngx_string("websocket"), NGX_HTTP_FANOUT_WEBSOCKET },
-    { ngx_string("sse"), NGX_HTTP_FANOUT_SSE },
-    { ngx_string("poll"), NGX_HTTP_FANOUT_POLL },
-    { ngx_string("post"), NGX_HTTP_FANOUT_POST },
+    { ngx_string("websocket"), FANOUT_WEBSOCKET },
+    { ngx_string("sse"), FANOUT_SSE },
+    { ngx_string("poll"), FANOUT_POLL },
+    { ngx_string("post"), FANOUT_POST },
     { ngx_null_string, 0 }
 };
 
@@ -98,49 +97,49 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      ngx_http_fanout_set_zone,
+      fanout_set_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_channel"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      ngx_http_fanout_set_channel,
+      fanout_set_channel,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_hook"),
       NGX_HTTP_SRV_CONF|NGX_CONF_2MORE,
-      ngx_http_fanout_set_hook,
+      fanout_set_hook,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout"),
       NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_fanout,
+      fanout_set_fanout,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, app),
-      ngx_http_fanout_handler },
+      offsetof(fanout_loc_conf_t, app),
+      fanout_handler },
 
     { ngx_string("fanout_api"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_api,
+      fanout_set_api,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, api),
-      ngx_http_fanout_api_handler },
+      offsetof(fanout_loc_conf_t, api),
+      fanout_api_handler },
 
     { ngx_string("fanout_status"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_api,
+      fanout_set_api,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, status),
-      ngx_http_fanout_status_handler },
+      offsetof(fanout_loc_conf_t, status),
+      fanout_status_handler },
 
     { ngx_string("fanout_dialect"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_dialect,
+      fanout_set_dialect,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -149,145 +148,145 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       ngx_http_set_complex_value_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, user),
+      offsetof(fanout_loc_conf_t, user),
       NULL },
 
     { ngx_string("fanout_user_info"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_user_info,
+      fanout_set_user_info,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_autojoin"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_autojoin,
+      fanout_set_autojoin,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_sessions_per_user"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, per_user),
+      offsetof(fanout_loc_conf_t, per_user),
       &number_range },
 
     { ngx_string("fanout_sessions_per_address"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_per_address,
+      fanout_set_per_address,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_budget"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_budget,
+      fanout_set_budget,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_presence_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, presence_size),
+      offsetof(fanout_loc_conf_t, presence_size),
       &member_range },
 
     { ngx_string("fanout_permit"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
-      ngx_http_fanout_set_permit,
+      fanout_set_permit,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_origin"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_origin,
+      fanout_set_origin,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_ping"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, ping),
+      offsetof(fanout_loc_conf_t, ping),
       &pause_range },
 
     { ngx_string("fanout_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, timeout),
+      offsetof(fanout_loc_conf_t, timeout),
       &time_range },
 
     { ngx_string("fanout_send_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, send_timeout),
+      offsetof(fanout_loc_conf_t, send_timeout),
       &time_range },
 
     { ngx_string("fanout_resume"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, resume),
+      offsetof(fanout_loc_conf_t, resume),
       &resume_range },
 
     { ngx_string("fanout_drain"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, drain),
+      offsetof(fanout_loc_conf_t, drain),
       &pause_range },
 
     { ngx_string("fanout_buffer"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, buffer),
+      offsetof(fanout_loc_conf_t, buffer),
       &size_range },
 
     { ngx_string("fanout_message_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, message_size),
+      offsetof(fanout_loc_conf_t, message_size),
       &data_range },
 
     { ngx_string("fanout_channels_per_session"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, channels),
+      offsetof(fanout_loc_conf_t, channels),
       &number_range },
 
     { ngx_string("fanout_sessions"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, sessions),
+      offsetof(fanout_loc_conf_t, sessions),
       &sessions_range },
 
     { ngx_string("fanout_batch"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, batch),
+      offsetof(fanout_loc_conf_t, batch),
       &batch_range },
 
     { ngx_string("fanout_history"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, history),
+      offsetof(fanout_loc_conf_t, history),
       &number_range },
 
     { ngx_string("fanout_rate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE12,
-      ngx_http_fanout_set_rate,
+      fanout_set_rate,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -296,77 +295,77 @@ static ngx_command_t  commands[] = {
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_conf_set_bitmask_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, transports),
+      offsetof(fanout_loc_conf_t, transports),
       &transports },
 
     { ngx_string("fanout_retry"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, retry),
+      offsetof(fanout_loc_conf_t, retry),
       &time_range },
 
     { ngx_string("fanout_poll_timeout"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, poll_timeout),
+      offsetof(fanout_loc_conf_t, poll_timeout),
       &time_range },
 
     { ngx_string("fanout_deflate"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, deflate),
+      offsetof(fanout_loc_conf_t, deflate),
       NULL },
 
     { ngx_string("fanout_deflate_ratio"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, deflate_ratio),
+      offsetof(fanout_loc_conf_t, deflate_ratio),
       &ratio_range },
 
     { ngx_string("fanout_deflate_min_length"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_fanout_main_conf_t, deflate_min),
+      offsetof(fanout_main_conf_t, deflate_min),
       &size_range },
 
     { ngx_string("fanout_deflate_level"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_fanout_main_conf_t, deflate_level),
+      offsetof(fanout_main_conf_t, deflate_level),
       &level_range },
 
     { ngx_string("fanout_deflate_window"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_MAIN_CONF_OFFSET,
-      offsetof(ngx_http_fanout_main_conf_t, deflate_window),
+      offsetof(fanout_main_conf_t, deflate_window),
       &window_range },
 
     { ngx_string("fanout_log"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_log,
+      fanout_set_log,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_broadcast"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_http_fanout_set_broadcast,
+      fanout_set_broadcast,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("fanout_broadcast_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_http_fanout_set_range,
+      fanout_set_range,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_fanout_loc_conf_t, broadcast_size),
+      offsetof(fanout_loc_conf_t, broadcast_size),
       &data_range },
 
       ngx_null_command
@@ -374,7 +373,7 @@ static ngx_command_t  commands[] = {
 
 
 static ngx_http_module_t  module_ctx = {
-    ngx_http_fanout_add_variables,         /* preconfiguration */
+    fanout_add_variables,                  /* preconfiguration */
     NULL,                                  /* postconfiguration */
 
     create_main_conf,                      /* create main configuration */
@@ -394,11 +393,11 @@ ngx_module_t  ngx_http_fanout_module = {
     commands,                              /* module directives */
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
-    ngx_http_fanout_init_module,           /* init module */
-    ngx_http_fanout_init_process,          /* init process */
+    fanout_init_module,                    /* init module */
+    fanout_init_process,                   /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    ngx_http_fanout_exit_process,          /* exit process */
+    fanout_exit_process,                   /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -409,15 +408,15 @@ ngx_module_t  ngx_http_fanout_module = {
 static void *
 create_main_conf(ngx_conf_t *cf)
 {
-    ngx_http_fanout_main_conf_t  *mcf;
+    fanout_main_conf_t  *mcf;
 
-    mcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_fanout_main_conf_t));
+    mcf = ngx_pcalloc(cf->pool, sizeof(fanout_main_conf_t));
     if (mcf == NULL) {
         return NULL;
     }
 
     if (ngx_array_init(&mcf->apps, cf->pool, 2,
-                       sizeof(ngx_http_fanout_app_t *))
+                       sizeof(fanout_app_t *))
         != NGX_OK)
     {
         return NULL;
@@ -434,10 +433,10 @@ create_main_conf(ngx_conf_t *cf)
 static char *
 init_main_conf(ngx_conf_t *cf, void *conf)
 {
-    ngx_http_fanout_main_conf_t  *mcf = conf;
+    fanout_main_conf_t  *mcf = conf;
 
-    ngx_uint_t               i;
-    ngx_http_fanout_app_t  **app;
+    ngx_uint_t      i;
+    fanout_app_t  **app;
 
     ngx_conf_init_size_value(mcf->deflate_min, 256);
     ngx_conf_init_value(mcf->deflate_level, 1);
@@ -446,7 +445,7 @@ init_main_conf(ngx_conf_t *cf, void *conf)
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
-        if (ngx_http_fanout_hook_finish(cf, app[i]) != NGX_CONF_OK) {
+        if (fanout_hook_finish(cf, app[i]) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
     }
@@ -458,9 +457,9 @@ init_main_conf(ngx_conf_t *cf, void *conf)
 static void *
 create_loc_conf(ngx_conf_t *cf)
 {
-    ngx_http_fanout_loc_conf_t  *conf;
+    fanout_loc_conf_t  *conf;
 
-    conf = ngx_pcalloc(cf->pool, sizeof(ngx_http_fanout_loc_conf_t));
+    conf = ngx_pcalloc(cf->pool, sizeof(fanout_loc_conf_t));
     if (conf == NULL) {
         return NULL;
     }
@@ -502,10 +501,10 @@ create_loc_conf(ngx_conf_t *cf)
 static char *
 merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 {
-    ngx_http_fanout_loc_conf_t  *prev = parent;
-    ngx_http_fanout_loc_conf_t  *conf = child;
+    fanout_loc_conf_t  *prev = parent;
+    fanout_loc_conf_t  *conf = child;
 
-    ngx_http_fanout_loc_conf_t  own;
+    fanout_loc_conf_t  own;
 
     if (fanout_conf_check_location(cf, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
@@ -518,11 +517,10 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     /* that module's were merged before */
     conf->core = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
-    ngx_conf_merge_ptr_value(conf->dialect, prev->dialect,
-                             &ngx_http_fanout_native);
+    ngx_conf_merge_ptr_value(conf->dialect, prev->dialect, &fanout_native);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
 
-    if (ngx_http_fanout_merge_origins(cf, prev, conf) != NGX_OK) {
+    if (fanout_merge_origins(cf, prev, conf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -550,17 +548,17 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->autojoin, prev->autojoin, NULL);
     ngx_conf_merge_uint_value(conf->per_user, prev->per_user, 0);
     ngx_conf_merge_uint_value(conf->per_address, prev->per_address, 10000);
-    ngx_http_fanout_merge_budgets(conf, prev);
+    fanout_merge_budgets(conf, prev);
     ngx_conf_merge_size_value(conf->presence_size, prev->presence_size, 4096);
 
     ngx_conf_merge_msec_value(conf->retry, prev->retry, 2000);
     ngx_conf_merge_msec_value(conf->poll_timeout, prev->poll_timeout, 25000);
     ngx_conf_merge_bitmask_value(conf->transports, prev->transports,
                                  (NGX_CONF_BITMASK_SET
-                                  |NGX_HTTP_FANOUT_WEBSOCKET
-                                  |NGX_HTTP_FANOUT_SSE
-                                  |NGX_HTTP_FANOUT_POLL
-                                  |NGX_HTTP_FANOUT_POST));
+                                  |FANOUT_WEBSOCKET
+                                  |FANOUT_SSE
+                                  |FANOUT_POLL
+                                  |FANOUT_POST));
     ngx_conf_merge_value(conf->deflate, prev->deflate, 0);
     ngx_conf_merge_uint_value(conf->deflate_ratio, prev->deflate_ratio, 100);
     ngx_conf_merge_ptr_value(conf->broadcasts, prev->broadcasts, NULL);
@@ -579,9 +577,9 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         return NGX_CONF_ERROR;
     }
 
-    ngx_http_fanout_websocket_configure(conf);
+    fanout_websocket_configure(conf);
 
-    return conf->status ? ngx_http_fanout_watch_configure(cf, conf)
+    return conf->status ? fanout_watch_configure(cf, conf)
                         : NGX_CONF_OK;
 }
 
@@ -589,7 +587,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 /* what the zone can hold, or another directive allows */
 
 static ngx_int_t
-check_limits(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
+check_limits(ngx_conf_t *cf, fanout_loc_conf_t *conf)
 {
     if (conf->autojoin && conf->autojoin->nelts > conf->channels) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -606,8 +604,8 @@ check_limits(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *conf)
  * around them does, unless they have a handler of another kind. */
 
 static void
-merge_handler(ngx_conf_t *cf, ngx_http_fanout_loc_conf_t *prev,
-    ngx_http_fanout_loc_conf_t *conf)
+merge_handler(ngx_conf_t *cf, fanout_loc_conf_t *prev,
+    fanout_loc_conf_t *conf)
 {
     ngx_http_core_loc_conf_t  *clcf;
 

@@ -7,10 +7,10 @@
 
 
 #include "ngx_http_fanout_module.h"
-#include "ngx_http_fanout_conf.h"
-#include "ngx_http_fanout_eventlog.h"
-#include "ngx_http_fanout_compress.h"
-#include "ngx_http_fanout_hook.h"
+#include "conf/conf.h"
+#include "session/log.h"
+#include "session/compress.h"
+#include "hook/hook.h"
 
 #include <sys/eventfd.h>
 
@@ -23,15 +23,14 @@ struct set_s {
     set_t       *next;
     ngx_str_t    name;
     ngx_uint_t   n;
-    int          fds[NGX_HTTP_FANOUT_ZONE_SLOTS];
+    int          fds[FANOUT_ZONE_SLOTS];
 };
 
 
-static void check_slots(ngx_http_fanout_app_t *app, ngx_int_t workers,
-    ngx_log_t *log);
-static void check_size(ngx_http_fanout_app_t *app);
+static void check_slots(fanout_app_t *app, ngx_int_t workers, ngx_log_t *log);
+static void check_size(fanout_app_t *app);
 static int *eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log);
-static void eventfds_forget(ngx_http_fanout_main_conf_t *mcf);
+static void eventfds_forget(fanout_main_conf_t *mcf);
 
 
 static set_t  *sets;
@@ -41,12 +40,12 @@ static set_t  *sets;
  * end the master. */
 
 ngx_int_t
-ngx_http_fanout_init_module(ngx_cycle_t *cycle)
+fanout_init_module(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                     i;
-    ngx_core_conf_t               *ccf;
-    ngx_http_fanout_app_t        **app;
-    ngx_http_fanout_main_conf_t   *mcf;
+    ngx_uint_t            i;
+    fanout_app_t        **app;
+    ngx_core_conf_t      *ccf;
+    fanout_main_conf_t   *mcf;
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
 
@@ -74,15 +73,15 @@ ngx_http_fanout_init_module(ngx_cycle_t *cycle)
 /* The zone may be one that another configuration has made. */
 
 static void
-check_slots(ngx_http_fanout_app_t *app, ngx_int_t workers, ngx_log_t *log)
+check_slots(fanout_app_t *app, ngx_int_t workers, ngx_log_t *log)
 {
     ngx_uint_t        slots;
     ngx_slab_pool_t  *shpool;
 
     shpool = (ngx_slab_pool_t *) app->shm_zone->shm.addr;
-    slots = ngx_http_fanout_zone_has_slots(shpool->data);
+    slots = fanout_zone_has_slots(shpool->data);
 
-    if (slots != ngx_http_fanout_zone_slots(app->conf.slots)) {
+    if (slots != fanout_zone_slots(app->conf.slots)) {
         ngx_log_error(NGX_LOG_WARN, log, 0,
                       "fanout zone \"%V\" has %ui slots until NGINX is "
                       "restarted: a reload does not change \"slots=\"",
@@ -108,11 +107,11 @@ check_slots(ngx_http_fanout_app_t *app, ngx_int_t workers, ngx_log_t *log)
 /* NGINX makes a zone of another size anew. */
 
 static void
-check_size(ngx_http_fanout_app_t *app)
+check_size(fanout_app_t *app)
 {
-    ngx_uint_t                     i;
-    ngx_http_fanout_app_t        **old;
-    ngx_http_fanout_main_conf_t   *mcf;
+    ngx_uint_t            i;
+    fanout_app_t        **old;
+    fanout_main_conf_t   *mcf;
 
     if (ngx_is_init_cycle(ngx_cycle)) {
         return;
@@ -142,11 +141,11 @@ check_size(ngx_http_fanout_app_t *app)
 
 
 ngx_int_t
-ngx_http_fanout_init_process(ngx_cycle_t *cycle)
+fanout_init_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                     i;
-    ngx_http_fanout_app_t        **app;
-    ngx_http_fanout_main_conf_t   *mcf;
+    ngx_uint_t            i;
+    fanout_app_t        **app;
+    fanout_main_conf_t   *mcf;
 
     if (ngx_process != NGX_PROCESS_WORKER
         && ngx_process != NGX_PROCESS_SINGLE)
@@ -160,13 +159,13 @@ ngx_http_fanout_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    ngx_http_fanout_compress_configure(mcf);
+    fanout_compress_configure(mcf);
 
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
-        if (ngx_http_fanout_hub_init(app[i], cycle) != NGX_OK
-            || ngx_http_fanout_hook_init(app[i], cycle) != NGX_OK)
+        if (fanout_hub_init(app[i], cycle) != NGX_OK
+            || fanout_hook_init(app[i], cycle) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -177,11 +176,11 @@ ngx_http_fanout_init_process(ngx_cycle_t *cycle)
 
 
 void
-ngx_http_fanout_exit_process(ngx_cycle_t *cycle)
+fanout_exit_process(ngx_cycle_t *cycle)
 {
-    ngx_uint_t                     i;
-    ngx_http_fanout_app_t        **app;
-    ngx_http_fanout_main_conf_t   *mcf;
+    ngx_uint_t            i;
+    fanout_app_t        **app;
+    fanout_main_conf_t   *mcf;
 
     mcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_fanout_module);
 
@@ -192,12 +191,12 @@ ngx_http_fanout_exit_process(ngx_cycle_t *cycle)
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
-        ngx_http_fanout_hook_exit(app[i]);
-        ngx_http_fanout_hub_exit(app[i]);
+        fanout_hook_exit(app[i]);
+        fanout_hub_exit(app[i]);
     }
 
-    ngx_http_fanout_eventlog_gathered(1);
-    ngx_http_fanout_eventlog_flush(cycle);
+    fanout_eventlog_gathered(1);
+    fanout_eventlog_flush(cycle);
 }
 
 
@@ -206,13 +205,13 @@ ngx_http_fanout_exit_process(ngx_cycle_t *cycle)
  * cycle are at work in it. */
 
 ngx_int_t
-ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
+fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
 {
-    int                    *efds;
-    u_char                 *mem;
-    size_t                  size;
-    ngx_slab_pool_t        *shpool;
-    ngx_http_fanout_app_t  *app;
+    int              *efds;
+    u_char           *mem;
+    size_t            size;
+    fanout_app_t     *app;
+    ngx_slab_pool_t  *shpool;
 
     app = shm_zone->data;
     shpool = (ngx_slab_pool_t *) shm_zone->shm.addr;
@@ -221,8 +220,8 @@ ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
         mem = shpool->data;
 
         if (mem == NULL
-            || ngx_http_fanout_zone_check_layout(mem, shpool->end - mem)
-               != NGX_HTTP_FANOUT_ZONE_OK)
+            || fanout_zone_check_layout(mem, shpool->end - mem)
+               != FANOUT_ZONE_OK)
         {
             ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                           "fanout zone \"%V\" was made by another build of "
@@ -231,7 +230,7 @@ ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
             return NGX_ERROR;
         }
 
-        app->generation = ngx_http_fanout_zone_next(mem);
+        app->generation = fanout_zone_next(mem);
 
         return NGX_OK;
     }
@@ -244,21 +243,20 @@ ngx_http_fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     efds = eventfds(&app->name,
-                    ngx_http_fanout_zone_slots(app->conf.slots),
+                    fanout_zone_slots(app->conf.slots),
                     shm_zone->shm.log);
     if (efds == NULL) {
         return NGX_ERROR;
     }
 
-    switch (ngx_http_fanout_zone_create(mem, shpool->end - mem, &app->conf,
-                                        efds))
+    switch (fanout_zone_create(mem, shpool->end - mem, &app->conf, efds))
     {
-    case NGX_HTTP_FANOUT_ZONE_OK:
+    case FANOUT_ZONE_OK:
         shpool->data = mem;
-        app->generation = ngx_http_fanout_zone_next(mem);
+        app->generation = fanout_zone_next(mem);
         return NGX_OK;
 
-    case NGX_HTTP_FANOUT_ZONE_SMALL:
+    case FANOUT_ZONE_SMALL:
         ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                       "fanout zone \"%V\" is too small", &app->name);
         return NGX_ERROR;
@@ -325,11 +323,11 @@ eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log)
  * before have them by descriptors of their own. */
 
 static void
-eventfds_forget(ngx_http_fanout_main_conf_t *mcf)
+eventfds_forget(fanout_main_conf_t *mcf)
 {
-    set_t                   *set, **link;
-    ngx_uint_t               i;
-    ngx_http_fanout_app_t  **app;
+    set_t          *set, **link;
+    ngx_uint_t      i;
+    fanout_app_t  **app;
 
     for (link = &sets; *link; /* void */ ) {
         set = *link;

@@ -53,7 +53,7 @@ my $again = build('two', SOURCE_DATE_EPOCH => 1700000000);
 ok($again && system('cmp', '-s', $deb, $again) == 0,
    'twice the same, byte for byte');
 
-my ($version) = `sed -n 's/^#define NGX_HTTP_FANOUT_VERSION *//p' \\
+my ($version) = `sed -n 's/^#define FANOUT_VERSION *//p' \\
                  $root/src/ngx_http_fanout_module.h` =~ /"(.*)"/;
 my %field = map { /^(\S+): (.*)/ ? ($1, $2) : () } `dpkg-deb -f $deb`;
 

@@ -99,7 +99,7 @@ subtest 'directives' => sub {
 
     is(join(' ', map { lc } $bits =~ /FANOUT_(\w+)/g), $transports,
        'fanout_transports');
-    like($module, qr/conf->dialect, prev->dialect,\s+&ngx_http_fanout_native\)/,
+    like($module, qr/conf->dialect, prev->dialect,\s+&fanout_native\)/,
          'fanout_dialect');
     like(section('fanout_dialect'),
          qr/^\| Default \| `fanout_dialect native;` \|$/m, 'is said to be that');
@@ -176,7 +176,7 @@ subtest 'fanout_zone' => sub {
     for my $part (qw( address user )) {
         my ($said) = section('fanout_zone')
             =~ /`$part=percent`.*?; `(\d+)%`\s+by\s+default/s;
-        my ($max) = slurp('src/ngx_http_fanout_conf_share.c')
+        my ($max) = slurp('src/conf/share.c')
             =~ /${part}_max = (\d+);/;
 
         is($said, $max, $part);
@@ -193,14 +193,14 @@ subtest 'fanout_channel' => sub {
     is(said('fanout_channel', 'changes'), $limits->{changes} / 1024 . 'k',
        'changes');
     is(said('fanout_channel', 'linger'),
-       constant('NGX_HTTP_FANOUT_LINGER') . 's', 'linger');
+       constant('FANOUT_LINGER') . 's', 'linger');
     is(said('fanout_channel', 'batch'),
-       constant('NGX_HTTP_FANOUT_BATCH') . 'ms', 'batch');
+       constant('FANOUT_BATCH') . 'ms', 'batch');
 };
 
 
 subtest 'fanout_hook' => sub {
-    my $conf = slurp('src/hook/ngx_http_fanout_hook_conf.c');
+    my $conf = slurp('src/conf/hook.c');
     my ($queue) = section('fanout_hook')
         =~ /Events wait in the\s+zone: ([\d,]+) by\s+default/;
     my ($each) = section('fanout_hook') =~ /([\d,]+) for each megabyte/;
@@ -222,7 +222,7 @@ subtest 'fanout_hook' => sub {
     is(number(said('fanout_hook', 'retry')), $retry, 'retry');
     is(said('fanout_hook', 'limit'), $limit / 1024 . 'm', 'limit');
     is(said('fanout_hook', 'calls'), $calls, 'calls');
-    is(said('fanout_hook', 'batch'), constant('NGX_HTTP_FANOUT_HOOK_CALLS'),
+    is(said('fanout_hook', 'batch'), constant('FANOUT_HOOK_CALLS'),
        'batch');
 };
 

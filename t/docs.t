@@ -429,7 +429,7 @@ for my $block (@layouts) {
     my ($type) = $block->{info} =~ /(\w+)$/;
 
     my $c = join '', "#include <stddef.h>\n",
-            map { "#include \"ngx_http_fanout_$_.h\"\n" }
+            map { "#include \"fanout_$_.h\"\n" }
                 qw(heap log mail events);
     my ($bytes, $fields) = (0, 0);
 

@@ -31,7 +31,7 @@ my %source = map { $_ => slurp($_ =~ s{^\Q$root\E/}{}r) }
 my %code;                               # code => files
 
 while (my ($file, $text) = each %source) {
-    my @table = $text =~ /ngx_http_fanout_errors\[\] = \{(.*?)\n\};/s
+    my @table = $text =~ /fanout_errors\[\] = \{(.*?)\n\};/s
                 ? $1 =~ /ngx_string\("(\w+)"\), \d+/g : ();
 
     $code{$_}{$file} = 1 for @table,
@@ -104,8 +104,8 @@ is_deeply([ codes(@enum) ], \@api, 'in openapi.json');
 
 # the status of each, in the table of the source and in that of sessions
 
-my ($rows) = slurp('src/hub/ngx_http_fanout_operation.c')
-             =~ /ngx_http_fanout_errors\[\] = \{(.*?)\n\};/s;
+my ($rows) = slurp('src/hub/operation.c')
+             =~ /fanout_errors\[\] = \{(.*?)\n\};/s;
 my %status = ( unsupported_media_type => { 415 => 1 },
                unavailable            => { 503 => 1 } );
 
@@ -120,8 +120,8 @@ is_deeply({ map { my ($code, $all) = split /` \| /; ($code => $all) }
 # Close codes: those of the protocol's names, and what functions that close are
 # called with. A code that is a variable comes from one of these.
 
-my %named = map { /define (NGX_HTTP_FANOUT_WS_\w+) +(1\d{3})\b/g }
-            slurp('src/transport/ngx_http_fanout_ws.h');
+my %named = map { /define (FANOUT_WS_\w+) +(1\d{3})\b/g }
+            slurp('src/wire/ws.h');
 my %close;
 
 for my $text (values %source) {
@@ -132,7 +132,7 @@ for my $text (values %source) {
     {
         $close{$_} = 1 for $call =~ /\b(10[01]\d)\b/g;
         $close{ $named{$_} } = 1
-            for grep { $named{$_} } $call =~ /\b(NGX_HTTP_FANOUT_WS_\w+)/g;
+            for grep { $named{$_} } $call =~ /\b(FANOUT_WS_\w+)/g;
     }
 }
 

@@ -31,7 +31,7 @@ sub slurp {
 
 my $doc    = Fanout::JSON::decode(slurp("$root/docs/openapi.json"));
 my $schema = Fanout::Schema->new($doc);
-my $source = slurp("$root/src/http/ngx_http_fanout_api.c");
+my $source = slurp("$root/src/api/api.c");
 
 my %verb = map { $_ => 1 } qw( get post put patch delete );
 my %operation;      # by operationId
@@ -57,7 +57,7 @@ subtest 'the document' => sub {
     ok($doc->{info}{$_}, "info has $_") for qw( title version description );
 
     my ($version) = slurp("$root/src/ngx_http_fanout_module.h")
-                    =~ /NGX_HTTP_FANOUT_VERSION\s+"(.*)"/;
+                    =~ /FANOUT_VERSION\s+"(.*)"/;
     is($doc->{info}{version}, $version, 'the version of the module');
 
     my %tags = map { $_->{name} => 1 } @{ $doc->{tags} };
@@ -562,7 +562,7 @@ subtest 'nothing is left out' => sub {
                 @{ $doc->{components}{schemas}{ErrorObject}{properties}{code}
                        {enum} };
     my %there = map { $_ => 1 }
-                slurp("$root/src/hub/ngx_http_fanout_operation.c")
+                slurp("$root/src/hub/operation.c")
                 =~ /\{ ngx_string\("(\w+)"\), \d+/g;
 
     # those of sessions

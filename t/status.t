@@ -67,8 +67,8 @@ subtest 'what there is' => sub {
 
 
 subtest 'counters are those of the source' => sub {
-    open my $f, '<', "$FindBin::Bin/../src/zone/ngx_http_fanout_zone.h" or die $!;
-    my ($list) = do { local $/; <$f> } =~ /define NGX_HTTP_FANOUT_COUNTERS\(_\)(.*?)\n\n/s;
+    open my $f, '<', "$FindBin::Bin/../src/zone/zone.h" or die $!;
+    my ($list) = do { local $/; <$f> } =~ /define FANOUT_COUNTERS\(_\)(.*?)\n\n/s;
     my @names = $list =~ /_\((\w+),/g;
 
     cmp_ok(@names, '>', 20, 'there are some');

@@ -184,10 +184,10 @@ cmp_ok($is{zone_full}{count}, '>=', 90, 'in percent');
 
 sub slurp { Fanout::Nginx::slurp("$FindBin::Bin/../$_[0]") }
 
-my $zone    = slurp('src/zone/ngx_http_fanout_zone.h');
-my ($names) = $zone =~ /define NGX_HTTP_FANOUT_FAILURES\(_\)(.*?)\n\n/s;
-my ($more)  = $zone =~ /define NGX_HTTP_FANOUT_LOSSES\(_\)(.*?)\n\n/s;
-my @state   = slurp('src/http/ngx_http_fanout_status_health.c') =~ /add\(health, "(\w+)"/g;
+my $zone    = slurp('src/zone/zone.h');
+my ($names) = $zone =~ /define FANOUT_FAILURES\(_\)(.*?)\n\n/s;
+my ($more)  = $zone =~ /define FANOUT_LOSSES\(_\)(.*?)\n\n/s;
+my @state   = slurp('src/status/health.c') =~ /add\(health, "(\w+)"/g;
 my %level   = (map { my $text = $_; map { $_ => 1 } $text =~ /_\((\w+),/g } $names, $more);
 my @all     = sort keys %level, @state;
 
@@ -196,13 +196,13 @@ my ($problems, $rest) = split /^### /m, $doc;
 
 is_deeply([ sort $problems =~ /^\| `(\w+)` \|/mg ], \@all, 'every problem is described');
 
-my ($words) = slurp('src/http/status.html') =~ /^const troubles = \{(.*?)^\};/ms;
+my ($words) = slurp('src/status/status.html') =~ /^const troubles = \{(.*?)^\};/ms;
 
 is_deeply([ sort $words =~ /^    (\w+): \(/mg ], \@all, 'and the page has words for it');
 
 # a counter of failures is one of these, or it is said why not
 
-my ($counters) = $zone =~ /define NGX_HTTP_FANOUT_COUNTERS\(_\)(.*?)\n\n/s;
+my ($counters) = $zone =~ /define FANOUT_COUNTERS\(_\)(.*?)\n\n/s;
 my @fails = grep { !$level{$_} }
             map  { $_->[0] }
             grep { "@$_" =~ /fail|refus|drop|lost|let go|closed for|error|could not|without their|full|not shrink|offline|gathered/ }

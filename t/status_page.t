@@ -19,7 +19,7 @@ my $root = "$FindBin::Bin/..";
 
 # what is compiled in is what is in the source
 
-open my $made, '<:raw', "$root/src/http/ngx_http_fanout_status_page.h" or die $!;
+open my $made, '<:raw', "$root/src/status/page.h" or die $!;
 my $is = do { local $/; <$made> };
 
 ok($is eq `$^X $root/t/tools/embed -n`,

@@ -43,11 +43,11 @@ sub list_of {
     return $list =~ /_\((\w+)[,)]/g;
 }
 
-my $zone     = source('zone/ngx_http_fanout_zone.h');
-my @counters = list_of($zone, 'NGX_HTTP_FANOUT_COUNTERS');
-my @shares   = list_of($zone, 'NGX_HTTP_FANOUT_SHARES');
-my @series   = (list_of($zone, 'NGX_HTTP_FANOUT_RATES'),
-                list_of($zone, 'NGX_HTTP_FANOUT_GAUGES'));
+my $zone     = source('zone/zone.h');
+my @counters = list_of($zone, 'FANOUT_COUNTERS');
+my @shares   = list_of($zone, 'FANOUT_SHARES');
+my @series   = (list_of($zone, 'FANOUT_RATES'),
+                list_of($zone, 'FANOUT_GAUGES'));
 
 
 # members by their paths; those of counters, series and shares go by lists of their own

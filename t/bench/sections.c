@@ -24,18 +24,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ngx_http_fanout_heap.h"
+#include "heap/heap.h"
 
 
 #define MB     (1024UL * 1024)
-#define ENTER  (NGX_HTTP_FANOUT_PUT_ENTER|NGX_HTTP_FANOUT_PUT_DATA)
-#define NET    NGX_HTTP_FANOUT_LEFT_NETWORK
+#define ENTER  (FANOUT_PUT_ENTER|FANOUT_PUT_DATA)
+#define NET    FANOUT_LEFT_NETWORK
 
 
-typedef ngx_http_fanout_zone_t          zone_t;
-typedef ngx_http_fanout_zone_channel_t  channel_t;
-typedef ngx_http_fanout_zone_policy_t   policy_t;
-typedef ngx_http_fanout_identity_t      identity_t;
+typedef fanout_zone_t          zone_t;
+typedef fanout_zone_channel_t  channel_t;
+typedef fanout_zone_policy_t   policy_t;
+typedef fanout_identity_t      identity_t;
 
 typedef struct {
     identity_t   id;
@@ -56,10 +56,10 @@ static double                    locked_at, longest;
 static long                      faults;        /* in the longest */
 static struct rusage             usage_at;
 static uint8_t                  *text;
-static ngx_http_fanout_arena_t   arena;
+static fanout_arena_t   arena;
 
 static policy_t  seen_here = {
-    .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5, .keys = 128,
+    .presence = FANOUT_PRESENCE_ON, .linger = 5, .keys = 128,
     .seen = 10
 };
 
@@ -124,37 +124,37 @@ need(int rc, const char *what)
 }
 
 
-/* as of fanout_zone, in the order of NGX_HTTP_FANOUT_SHARES */
+/* as of fanout_zone, in the order of FANOUT_SHARES */
 
 static void
 bound(void)
 {
-    unsigned                       i;
-    ngx_http_fanout_zone_shares_t  s;
+    unsigned              i;
+    fanout_zone_shares_t  s;
 
-    static const uint32_t  percent[NGX_HTTP_FANOUT_NSHARES][2] = {
+    static const uint32_t  percent[FANOUT_NSHARES][2] = {
         { 5, 60 }, { 2, 10 }, { 5, 60 }, { 10, 60 }, { 1, 25 }, { 1, 5 },
         { 1, 25 }
     };
 
     memset(&s, 0, sizeof(s));
 
-    for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
-        s.kinds[i].min = percent[i][0] * (NGX_HTTP_FANOUT_ZONE_WHOLE / 100);
-        s.kinds[i].max = percent[i][1] * (NGX_HTTP_FANOUT_ZONE_WHOLE / 100);
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        s.kinds[i].min = percent[i][0] * (FANOUT_ZONE_WHOLE / 100);
+        s.kinds[i].max = percent[i][1] * (FANOUT_ZONE_WHOLE / 100);
     }
 
-    s.classes[0].min = 25 * (NGX_HTTP_FANOUT_ZONE_WHOLE / 100);
-    s.classes[0].max = NGX_HTTP_FANOUT_ZONE_WHOLE;
+    s.classes[0].min = 25 * (FANOUT_ZONE_WHOLE / 100);
+    s.classes[0].max = FANOUT_ZONE_WHOLE;
 
-    ngx_http_fanout_zone_bound(&za, &s);
+    fanout_zone_bound(&za, &s);
 }
 
 
 static void
 begin(size_t bytes)
 {
-    ngx_http_fanout_zone_conf_t  conf;
+    fanout_zone_conf_t  conf;
 
     memset(&conf, 0, sizeof(conf));
     conf.slots = 4;
@@ -165,11 +165,11 @@ begin(size_t bytes)
     mem = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS,
                -1, 0);
     need(mem == MAP_FAILED, "mmap");
-    need(ngx_http_fanout_zone_create(mem, size, &conf, NULL), "create");
-    need(ngx_http_fanout_zone_attach(&za, mem, size), "attach");
-    need(ngx_http_fanout_zone_attach(&zb, mem, size), "attach");
-    need(ngx_http_fanout_slot_claim(&za, 1), "claim");
-    need(ngx_http_fanout_slot_claim(&zb, 2), "claim");
+    need(fanout_zone_create(mem, size, &conf, NULL), "create");
+    need(fanout_zone_attach(&za, mem, size), "attach");
+    need(fanout_zone_attach(&zb, mem, size), "attach");
+    need(fanout_slot_claim(&za, 1), "claim");
+    need(fanout_slot_claim(&zb, 2), "claim");
     bound();
 }
 
@@ -179,7 +179,7 @@ begin(size_t bytes)
 static void
 touch(zone_t *z)
 {
-    while (ngx_http_fanout_zone_touch(z) == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+    while (fanout_zone_touch(z) == FANOUT_ZONE_AGAIN) {
         /* void */
     }
 }
@@ -188,8 +188,8 @@ touch(zone_t *z)
 static void
 end(void)
 {
-    ngx_http_fanout_slot_release(&za);
-    ngx_http_fanout_slot_release(&zb);
+    fanout_slot_release(&za);
+    fanout_slot_release(&zb);
     za.shm = NULL;
     munmap(mem, size);
 }
@@ -204,7 +204,7 @@ named(zone_t *z, const char *name, unsigned n, policy_t *p)
     memset(&c, 0, sizeof(c));
     c.name.len = snprintf(buf, sizeof(buf), "%s %u", name, n);
     c.name.data = (uint8_t *) strdup(buf);
-    c.hash = ngx_http_fanout_zone_hash(z, buf, c.name.len);
+    c.hash = fanout_zone_hash(z, buf, c.name.len);
     c.policy = p;
 
     return c;
@@ -217,7 +217,7 @@ opened(zone_t *z, const char *name, unsigned n, policy_t *p)
     channel_t  c;
 
     c = named(z, name, n, p);
-    need(ngx_http_fanout_channel_open(z, &c, n), "open");
+    need(fanout_channel_open(z, &c, n), "open");
 
     return c;
 }
@@ -226,9 +226,9 @@ opened(zone_t *z, const char *name, unsigned n, policy_t *p)
 static int
 publish(zone_t *z, channel_t *c, size_t len, unsigned n, uint64_t to)
 {
-    unsigned                        i;
-    ngx_http_fanout_zone_result_t   r;
-    ngx_http_fanout_zone_message_t  m[NGX_HTTP_FANOUT_ZONE_BATCH];
+    unsigned               i;
+    fanout_zone_result_t   r;
+    fanout_zone_message_t  m[FANOUT_ZONE_BATCH];
 
     memset(m, 0, sizeof(m));
 
@@ -238,7 +238,7 @@ publish(zone_t *z, channel_t *c, size_t len, unsigned n, uint64_t to)
         m[i].to_user = to;
     }
 
-    return ngx_http_fanout_log_publish(z, c, m, n, NULL, &r);
+    return fanout_log_publish(z, c, m, n, NULL, &r);
 }
 
 
@@ -249,8 +249,8 @@ drain(zone_t *z)
 
     do {
         arena.n = arena.used = 0;
-        rc = ngx_http_fanout_log_drain(z, &arena);
-    } while (rc == NGX_HTTP_FANOUT_ZONE_AGAIN);
+        rc = fanout_log_drain(z, &arena);
+    } while (rc == FANOUT_ZONE_AGAIN);
 }
 
 
@@ -260,7 +260,7 @@ flush(zone_t *z)
     uint32_t  ms;
 
     do {
-        ms = ngx_http_fanout_presence_flush(z);
+        ms = fanout_presence_flush(z);
         fanout_test_msec += ms == UINT32_MAX ? 0 : ms;
         drain(&za);
     } while (ms != UINT32_MAX);
@@ -270,7 +270,7 @@ flush(zone_t *z)
 static void
 sweep(zone_t *z)
 {
-    while (ngx_http_fanout_zone_sweep(z) == NGX_HTTP_FANOUT_ZONE_AGAIN) {
+    while (fanout_zone_sweep(z) == FANOUT_ZONE_AGAIN) {
         /* void */
     }
 }
@@ -279,17 +279,17 @@ sweep(zone_t *z)
 static person_t
 person(zone_t *z, unsigned n, const char *name)
 {
-    person_t                p;
-    ngx_http_fanout_zstr_t  user, info;
+    person_t       p;
+    fanout_zstr_t  user, info;
 
     memset(&p, 0, sizeof(p));
     memset(&info, 0, sizeof(info));
     p.id.client = (n + 1) * 0x9e3779b97f4a7c15ULL;
     user.data = (const uint8_t *) name;
     user.len = strlen(name);
-    p.id.user = user.len ? ngx_http_fanout_zone_hash(z, name, user.len) : 0;
+    p.id.user = user.len ? fanout_zone_hash(z, name, user.len) : 0;
 
-    need(ngx_http_fanout_identity_add(z, &p.id, &user, &info, 0, &p.ref),
+    need(fanout_identity_add(z, &p.id, &user, &info, 0, &p.ref),
          "identity");
 
     return p;
@@ -299,12 +299,12 @@ person(zone_t *z, unsigned n, const char *name)
 static void
 sit(zone_t *z, channel_t *c, person_t *p, unsigned members, size_t len)
 {
-    char                      key[16];
-    unsigned                  i;
-    ngx_http_fanout_put_t     r;
-    ngx_http_fanout_member_t  m;
+    char             key[16];
+    unsigned         i;
+    fanout_put_t     r;
+    fanout_member_t  m;
 
-    need(ngx_http_fanout_seat_open(z, c, p->ref, &p->id), "seat");
+    need(fanout_seat_open(z, c, p->ref, &p->id), "seat");
 
     for (i = 0; i < members; i++) {
         memset(&m, 0, sizeof(m));
@@ -312,7 +312,7 @@ sit(zone_t *z, channel_t *c, person_t *p, unsigned members, size_t len)
         m.key.len = snprintf(key, sizeof(key), "%u", i);
         m.data.data = text;
         m.data.len = len;
-        need(ngx_http_fanout_member_put(z, c, p->ref, &p->id, &m, ENTER, &r),
+        need(fanout_member_put(z, c, p->ref, &p->id, &m, ENTER, &r),
              "member");
     }
 }
@@ -334,7 +334,7 @@ batch(void)
     longest = 0;
 
     for (i = 0; i < 200; i++) {
-        need(publish(&za, &c, 180, NGX_HTTP_FANOUT_ZONE_BATCH, 0), "publish");
+        need(publish(&za, &c, 180, FANOUT_ZONE_BATCH, 0), "publish");
         drain(&za);
         drain(&zb);
     }
@@ -349,7 +349,7 @@ large(int slot)
     channel_t  c;
 
     begin(128 * MB);
-    need(ngx_http_fanout_zone_attach(&z, mem, size), "attach");
+    need(fanout_zone_attach(&z, mem, size), "attach");
     c = named(&za, "channel", 0, &p);
     longest = 0;
     need(publish(slot ? &za : &z, &c, 15 * MB, 1, 0), "publish");
@@ -417,7 +417,7 @@ cut_10000(void)
     begin(64 * MB);
     p = sits_on(10000);
     longest = 0;
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, 1, NET);
+    fanout_identity_end(&za, p.ref, &p.id, 60000, 1, NET);
 }
 
 
@@ -429,9 +429,9 @@ resume_10000(void)
 
     begin(64 * MB);
     p = sits_on(10000);
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 60000, 1, NET);
+    fanout_identity_end(&za, p.ref, &p.id, 60000, 1, NET);
     longest = 0;
-    need(ngx_http_fanout_identity_resume(&zb, &p.id, 0, next, &p.ref),
+    need(fanout_identity_resume(&zb, &p.id, 0, next, &p.ref),
          "resume");
 }
 
@@ -444,7 +444,7 @@ disconnect_10000(void)
     begin(64 * MB);
     p = sits_on(10000);
     longest = 0;
-    need(ngx_http_fanout_client_disconnect(&zb, p.id.client, 4403),
+    need(fanout_client_disconnect(&zb, p.id.client, 4403),
          "disconnect");
     flush(&zb);
 }
@@ -466,7 +466,7 @@ seat_of_128(size_t len, int told)
     }
 
     longest = 0;
-    ngx_http_fanout_seat_close(&za, &c, p.ref, &p.id, NET);
+    fanout_seat_close(&za, &c, p.ref, &p.id, NET);
     flush(&za);
 }
 
@@ -481,7 +481,7 @@ leave_told(void)
 static void
 leave_untold(void)
 {
-    seat_of_128(NGX_HTTP_FANOUT_ZONE_MEMBER - 16, 0);
+    seat_of_128(FANOUT_ZONE_MEMBER - 16, 0);
 }
 
 
@@ -510,7 +510,7 @@ crowd(zone_t *z, unsigned n, unsigned each)
         }
 
         if (z == &za) {
-            ngx_http_fanout_identity_end(z, p.ref, &p.id, 60000, 1, NET);
+            fanout_identity_end(z, p.ref, &p.id, 60000, 1, NET);
         }
     }
 
@@ -564,8 +564,8 @@ death(void)
     pid = fork();
 
     if (pid == 0) {
-        need(ngx_http_fanout_zone_attach(&z, mem, size), "attach");
-        need(ngx_http_fanout_slot_claim(&z, 3), "claim");
+        need(fanout_zone_attach(&z, mem, size), "attach");
+        need(fanout_slot_claim(&z, 3), "claim");
         crowd(&z, 50000, 5);
         kill(getpid(), SIGKILL);
     }
@@ -573,7 +573,7 @@ death(void)
     (void) waitpid(pid, NULL, 0);
     touch(&za);
     longest = 0;
-    need(ngx_http_fanout_slot_reap(&za, 5000, NULL) != 1, "reap");
+    need(fanout_slot_reap(&za, 5000, NULL) != 1, "reap");
 }
 
 
@@ -596,11 +596,11 @@ pressure(void)
         who = person(&za, n, "");
 
         if (n % 4 == 0) {
-            need(ngx_http_fanout_seat_open(&za, &room, who.ref, &who.id),
+            need(fanout_seat_open(&za, &room, who.ref, &who.id),
                  "seat");
         }
 
-        ngx_http_fanout_identity_end(&za, who.ref, &who.id, 3600000, 1, NET);
+        fanout_identity_end(&za, who.ref, &who.id, 3600000, 1, NET);
     }
 
     longest = 0;
@@ -642,7 +642,7 @@ mail(void)
 
     begin(64 * MB);
     c = opened(&za, "channel", 0, &seen_here);
-    user = ngx_http_fanout_zone_hash(&za, "user", 4);
+    user = fanout_zone_hash(&za, "user", 4);
 
     for (i = 0; i < 256; i++) {
         p = person(&za, i, "user");
@@ -651,7 +651,7 @@ mail(void)
 
     longest = 0;
 
-    for (i = 0; i < 2 * NGX_HTTP_FANOUT_ZONE_MAIL; i++) {
+    for (i = 0; i < 2 * FANOUT_ZONE_MAIL; i++) {
         need(publish(&za, &c, 10, 1, user), "publish");
     }
 
@@ -666,11 +666,11 @@ mail(void)
 static void
 history(void)
 {
-    unsigned                        i;
-    policy_t                        p = { .history = 1000000, .ttl = 10 };
-    channel_t                       c;
-    ngx_http_fanout_zone_join_t     j;
-    ngx_http_fanout_zone_result_t   r;
+    unsigned               i;
+    policy_t               p = { .history = 1000000, .ttl = 10 };
+    channel_t              c;
+    fanout_zone_join_t     j;
+    fanout_zone_result_t   r;
 
     begin(128 * MB);
     c = opened(&za, "channel", 0, &p);
@@ -684,8 +684,8 @@ history(void)
     }
 
     longest = 0;
-    need(ngx_http_fanout_log_join(&za, &c, 0, 0, 0, 100000, &j), "join");
-    need(ngx_http_fanout_channel_purge(&zb, &c, NULL, 0, &r), "purge");
+    need(fanout_log_join(&za, &c, 0, 0, 0, 100000, &j), "join");
+    need(fanout_channel_purge(&zb, &c, NULL, 0, &r), "purge");
     sweep(&zb);
 
     for (i = 0; i < 100000; i++) {
@@ -697,7 +697,7 @@ history(void)
     }
 
     fanout_test_seconds += 100;
-    need(ngx_http_fanout_log_join(&za, &c, 0, 0, 0, 100, &j), "join");
+    need(fanout_log_join(&za, &c, 0, 0, 0, 100, &j), "join");
 }
 
 
@@ -707,7 +707,7 @@ static void
 rooms(void)
 {
     unsigned   i;
-    policy_t   slow = { .presence = NGX_HTTP_FANOUT_PRESENCE_ON,
+    policy_t   slow = { .presence = FANOUT_PRESENCE_ON,
                         .linger = 5, .batch = 10000 };
     person_t   p;
     channel_t  c;
@@ -719,9 +719,9 @@ rooms(void)
         c = opened(&za, "channel", i, &slow);
         p = person(&za, i, "");
         sit(&za, &c, &p, 1, 10);
-        (void) ngx_http_fanout_presence_flush(&za);
+        (void) fanout_presence_flush(&za);
         sit(&za, &c, &p, 2, 10);
-        (void) ngx_http_fanout_presence_flush(&za);
+        (void) fanout_presence_flush(&za);
     }
 
     flush(&za);
@@ -768,7 +768,7 @@ main(int argc, char **argv)
     text = malloc(16 * MB);
     memset(text, 'x', 16 * MB);
     arena.max = 1024;
-    arena.entries = malloc(arena.max * sizeof(ngx_http_fanout_entry_t));
+    arena.entries = malloc(arena.max * sizeof(fanout_entry_t));
     arena.size = 256 * 1024;
     arena.bytes = malloc(arena.size);
 

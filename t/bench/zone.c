@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "ngx_http_fanout_zone.h"
+#include "zone/zone.h"
 
 
 #define SIZE  (512UL * 1024 * 1024)
@@ -71,18 +71,18 @@ fail(const char *what, int rc)
 static int
 channels(size_t n, size_t rounds)
 {
-    int                              rc;
-    void                            *mem;
-    size_t                           i, k;
-    uint8_t                          data[128];
-    uint64_t                         start, *append, *drain, *clock;
-    ngx_http_fanout_zone_t           z[2];
-    ngx_http_fanout_arena_t          a;
-    ngx_http_fanout_zone_conf_t      conf;
-    ngx_http_fanout_zone_policy_t    policy;
-    ngx_http_fanout_zone_result_t    r;
-    ngx_http_fanout_zone_channel_t  *c[2];
-    ngx_http_fanout_zone_message_t   m;
+    int                     rc;
+    void                   *mem;
+    size_t                  i, k;
+    uint8_t                 data[128];
+    uint64_t                start, *append, *drain, *clock;
+    fanout_zone_t           z[2];
+    fanout_arena_t          a;
+    fanout_zone_conf_t      conf;
+    fanout_zone_policy_t    policy;
+    fanout_zone_result_t    r;
+    fanout_zone_channel_t  *c[2];
+    fanout_zone_message_t   m;
 
     memset(&conf, 0, sizeof(conf));
     memset(&policy, 0, sizeof(policy));
@@ -94,30 +94,30 @@ channels(size_t n, size_t rounds)
     m.data.data = data;
     m.data.len = sizeof(data);
     a.max = 1024;
-    a.entries = malloc(a.max * sizeof(ngx_http_fanout_entry_t));
+    a.entries = malloc(a.max * sizeof(fanout_entry_t));
     a.size = 256 * 1024;
     a.bytes = malloc(a.size);
     append = malloc(rounds * sizeof(uint64_t));
     drain = malloc(rounds * sizeof(uint64_t));
     clock = malloc(rounds * sizeof(uint64_t));
-    c[0] = calloc(n, sizeof(ngx_http_fanout_zone_channel_t));
-    c[1] = calloc(n, sizeof(ngx_http_fanout_zone_channel_t));
+    c[0] = calloc(n, sizeof(fanout_zone_channel_t));
+    c[1] = calloc(n, sizeof(fanout_zone_channel_t));
 
     mem = mmap(NULL, SIZE, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS,
                -1, 0);
 
-    rc = ngx_http_fanout_zone_create(mem, SIZE, &conf, NULL);
+    rc = fanout_zone_create(mem, SIZE, &conf, NULL);
     if (rc != 0) {
         return fail("create", rc);
     }
 
     for (k = 0; k < 2; k++) {
-        rc = ngx_http_fanout_zone_attach(&z[k], mem, SIZE);
+        rc = fanout_zone_attach(&z[k], mem, SIZE);
         if (rc != 0) {
             return fail("attach", rc);
         }
 
-        rc = ngx_http_fanout_slot_claim(&z[k], k + 1);
+        rc = fanout_slot_claim(&z[k], k + 1);
         if (rc != 0) {
             return fail("claim", rc);
         }
@@ -127,11 +127,10 @@ channels(size_t n, size_t rounds)
 
             c[k][i].name.len = snprintf(name, 32, "channel:%zu", i);
             c[k][i].name.data = (uint8_t *) name;
-            c[k][i].hash = ngx_http_fanout_zone_hash(&z[k], name,
-                                                     c[k][i].name.len);
+            c[k][i].hash = fanout_zone_hash(&z[k], name, c[k][i].name.len);
             c[k][i].policy = &policy;
 
-            rc = ngx_http_fanout_channel_open(&z[k], &c[k][i], i);
+            rc = fanout_channel_open(&z[k], &c[k][i], i);
             if (rc != 0) {
                 return fail("open", rc);
             }
@@ -147,7 +146,7 @@ channels(size_t n, size_t rounds)
         clock[i] = now() - start;
 
         start = now();
-        rc = ngx_http_fanout_log_publish(&z[0], &c[0][k], &m, 1, NULL, &r);
+        rc = fanout_log_publish(&z[0], &c[0][k], &m, 1, NULL, &r);
         append[i] = now() - start;
 
         if (rc != 0) {
@@ -155,11 +154,11 @@ channels(size_t n, size_t rounds)
         }
 
         a.n = a.used = 0;
-        (void) ngx_http_fanout_log_drain(&z[0], &a);
+        (void) fanout_log_drain(&z[0], &a);
 
         a.n = a.used = 0;
         start = now();
-        rc = ngx_http_fanout_log_drain(&z[1], &a);
+        rc = fanout_log_drain(&z[1], &a);
         drain[i] = now() - start;
 
         if (rc != 0 || a.n != 1) {
@@ -181,36 +180,35 @@ channels(size_t n, size_t rounds)
 
 /* Members, each on a seat of his own. */
 
-static ngx_http_fanout_zone_t          z;
-static ngx_http_fanout_zone_channel_t  c;
-static ngx_http_fanout_arena_t         arena;
+static fanout_zone_t          z;
+static fanout_zone_channel_t  c;
+static fanout_arena_t         arena;
 
 
 static int
-enter(ngx_http_fanout_identity_t *id, uint32_t ref)
+enter(fanout_identity_t *id, uint32_t ref)
 {
-    ngx_http_fanout_put_t     r;
-    ngx_http_fanout_member_t  m;
+    fanout_put_t     r;
+    fanout_member_t  m;
 
     memset(&m, 0, sizeof(m));
     m.data.data = (const uint8_t *) "{\"n\":1234}";
     m.data.len = 10;
 
-    return ngx_http_fanout_member_put(&z, &c, ref, id, &m,
-                                      NGX_HTTP_FANOUT_PUT_ENTER
-                                      |NGX_HTTP_FANOUT_PUT_DATA, &r);
+    return fanout_member_put(&z, &c, ref, id, &m,
+                             FANOUT_PUT_ENTER
+                             |FANOUT_PUT_DATA, &r);
 }
 
 
 static int
-leave(ngx_http_fanout_identity_t *id, uint32_t ref)
+leave(fanout_identity_t *id, uint32_t ref)
 {
-    ngx_http_fanout_zstr_t  key;
+    fanout_zstr_t  key;
 
     memset(&key, 0, sizeof(key));
 
-    return ngx_http_fanout_member_drop(&z, &c, ref, id, &key,
-                                       NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    return fanout_member_drop(&z, &c, ref, id, &key, FANOUT_LEFT_INTENTIONAL);
 }
 
 
@@ -220,11 +218,11 @@ flush(void)
     uint64_t  start;
 
     start = now();
-    (void) ngx_http_fanout_presence_flush(&z);
+    (void) fanout_presence_flush(&z);
     start = now() - start;
 
     arena.n = arena.used = 0;
-    (void) ngx_http_fanout_log_drain(&z, &arena);
+    (void) fanout_log_drain(&z, &arena);
 
     return start;
 }
@@ -233,19 +231,18 @@ flush(void)
 static int
 read_some(uint32_t slot, uint64_t *t)
 {
-    int                              rc;
-    unsigned                         got;
-    uint64_t                         start;
-    ngx_http_fanout_room_t           room;
+    int                     rc;
+    unsigned                got;
+    uint64_t                start;
+    fanout_room_t           room;
 
-    static uint8_t                   buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF
-                                         + NGX_HTTP_FANOUT_ZONE_COPY];
-    static ngx_http_fanout_member_t  members[NGX_HTTP_FANOUT_ZONE_ENTRIES];
+    static uint8_t          buf[FANOUT_ZONE_MEMBER_BUF
+                                + FANOUT_ZONE_COPY];
+    static fanout_member_t  members[FANOUT_ZONE_ENTRIES];
 
     start = now();
-    rc = ngx_http_fanout_room_read(&z, &c, &slot, members,
-                                   NGX_HTTP_FANOUT_ZONE_ENTRIES, buf,
-                                   sizeof(buf), &got, &room);
+    rc = fanout_room_read(&z, &c, &slot, members, FANOUT_ZONE_ENTRIES, buf,
+                          sizeof(buf), &got, &room);
     *t = now() - start;
 
     return rc == 0 && got ? 0 : -1;
@@ -253,57 +250,57 @@ read_some(uint32_t slot, uint64_t *t)
 
 
 static int
-sit_down(ngx_http_fanout_identity_t *id, uint32_t *ref, size_t i)
+sit_down(fanout_identity_t *id, uint32_t *ref, size_t i)
 {
-    int                     rc;
-    char                    name[32];
-    ngx_http_fanout_zstr_t  user, info;
+    int            rc;
+    char           name[32];
+    fanout_zstr_t  user, info;
 
     memset(&info, 0, sizeof(info));
     user.len = snprintf(name, sizeof(name), "user%zu", i);
     user.data = (uint8_t *) name;
 
     id->client = (uint64_t) (i + 1) * 0x9e3779b97f4a7c15;
-    id->user = ngx_http_fanout_zone_hash(&z, name, user.len);
+    id->user = fanout_zone_hash(&z, name, user.len);
 
-    rc = ngx_http_fanout_identity_add(&z, id, &user, &info, 0, ref);
+    rc = fanout_identity_add(&z, id, &user, &info, 0, ref);
 
-    return rc ? rc : ngx_http_fanout_seat_open(&z, &c, *ref, id);
+    return rc ? rc : fanout_seat_open(&z, &c, *ref, id);
 }
 
 
 static int
 open_room(void)
 {
-    int                                   rc;
-    void                                 *mem;
-    ngx_http_fanout_zone_conf_t           conf;
-    static ngx_http_fanout_zone_policy_t  policy;
+    int                          rc;
+    void                        *mem;
+    fanout_zone_conf_t           conf;
+    static fanout_zone_policy_t  policy;
 
     memset(&conf, 0, sizeof(conf));
-    policy.presence = NGX_HTTP_FANOUT_PRESENCE_ON;
+    policy.presence = FANOUT_PRESENCE_ON;
 
     arena.max = 1024;
-    arena.entries = malloc(arena.max * sizeof(ngx_http_fanout_entry_t));
+    arena.entries = malloc(arena.max * sizeof(fanout_entry_t));
     arena.size = 256 * 1024;
     arena.bytes = malloc(arena.size);
 
     mem = mmap(NULL, SIZE, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS,
                -1, 0);
 
-    if ((rc = ngx_http_fanout_zone_create(mem, SIZE, &conf, NULL)) != 0
-        || (rc = ngx_http_fanout_zone_attach(&z, mem, SIZE)) != 0
-        || (rc = ngx_http_fanout_slot_claim(&z, 1)) != 0)
+    if ((rc = fanout_zone_create(mem, SIZE, &conf, NULL)) != 0
+        || (rc = fanout_zone_attach(&z, mem, SIZE)) != 0
+        || (rc = fanout_slot_claim(&z, 1)) != 0)
     {
         return fail("zone", rc);
     }
 
     c.name.data = (const uint8_t *) "lobby";
     c.name.len = 5;
-    c.hash = ngx_http_fanout_zone_hash(&z, "lobby", 5);
+    c.hash = fanout_zone_hash(&z, "lobby", 5);
     c.policy = &policy;
 
-    rc = ngx_http_fanout_channel_open(&z, &c, 0);
+    rc = fanout_channel_open(&z, &c, 0);
 
     return rc ? fail("open", rc) : 0;
 }
@@ -312,17 +309,17 @@ open_room(void)
 static int
 members(size_t n, size_t rounds)
 {
-    int                          rc;
-    size_t                       i, k;
-    uint32_t                    *ref;
-    uint64_t                    *t[5], start;
-    ngx_http_fanout_identity_t  *id;
+    int                 rc;
+    size_t              i, k;
+    uint32_t           *ref;
+    uint64_t           *t[5], start;
+    fanout_identity_t  *id;
 
     static const char *const     names[] = {
         "enter", "leave", "flush", "read", "clock"
     };
 
-    id = calloc(n, sizeof(ngx_http_fanout_identity_t));
+    id = calloc(n, sizeof(fanout_identity_t));
     ref = calloc(n, sizeof(uint32_t));
 
     for (i = 0; i < 5; i++) {

@@ -1,4 +1,4 @@
-/* sources: src/transport/ngx_http_fanout_deflate.c src/transport/ngx_http_fanout_utf8.c */
+/* sources: src/wire/deflate.c src/base/utf8.c */
 /* libs: -lz */
 
 /*
@@ -18,8 +18,8 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "ngx_http_fanout_deflate.h"
-#include "ngx_http_fanout_utf8.h"
+#include "wire/deflate.h"
+#include "base/utf8.h"
 
 
 #define MOST  (1 << 20)
@@ -38,12 +38,12 @@ must(int cond, const char *what)
 static void
 offer(const uint8_t *s, size_t len)
 {
-    int                              rc, how;
-    char                             text[256], *p;
-    unsigned                         bits;
-    ngx_http_fanout_deflate_offer_t  o, again;
+    int                     rc, how;
+    char                    text[256], *p;
+    unsigned                bits;
+    fanout_deflate_offer_t  o, again;
 
-    if (!ngx_http_fanout_deflate_offered(s, len, &o)) {
+    if (!fanout_deflate_offered(s, len, &o)) {
         return;
     }
 
@@ -52,10 +52,10 @@ offer(const uint8_t *s, size_t len)
     must(o.client_bits == 0 || (o.client_bits >= 8 && o.client_bits <= 15),
          "bits of the client");
 
-    how = ngx_http_fanout_deflate_choose(&o, &bits);
+    how = fanout_deflate_choose(&o, &bits);
 
-    must(how == NGX_HTTP_FANOUT_DEFLATE_LARGE
-         || how == NGX_HTTP_FANOUT_DEFLATE_SMALL, "a way to deflate");
+    must(how == FANOUT_DEFLATE_LARGE
+         || how == FANOUT_DEFLATE_SMALL, "a way to deflate");
     must(o.server_bits ? bits >= 8 && bits <= o.server_bits : bits == 0,
          "bits to answer");
 
@@ -71,8 +71,7 @@ offer(const uint8_t *s, size_t len)
         p += sprintf(p, "; client_max_window_bits=\"%u\"", o.client_bits);
     }
 
-    rc = ngx_http_fanout_deflate_offered((unsigned char *) text, p - text,
-                                         &again);
+    rc = fanout_deflate_offered((unsigned char *) text, p - text, &again);
 
     must(rc && memcmp(&o, &again, sizeof(o)) == 0, "understood the same");
 }
@@ -116,12 +115,12 @@ reference(const uint8_t *s, size_t len, unsigned char *dst, size_t size,
 static void
 payload(const uint8_t *s, size_t len)
 {
-    int                         text;
-    long                        n;
-    size_t                      outlen, size;
-    unsigned char              *out, *in;
-    static unsigned char        want[MOST];
-    ngx_http_fanout_inflate_e   rc;
+    int                    text;
+    long                   n;
+    size_t                 outlen, size;
+    unsigned char         *out, *in;
+    fanout_inflate_e       rc;
+    static unsigned char   want[MOST];
 
     if (len < 3) {
         return;
@@ -138,25 +137,25 @@ payload(const uint8_t *s, size_t len)
 
     n = reference(in, len + 4, want, MOST, 15, MOST);
 
-    rc = ngx_http_fanout_inflate(s, len, size, text, &out, &outlen);
+    rc = fanout_inflate(s, len, size, text, &out, &outlen);
 
-    if (rc == NGX_HTTP_FANOUT_INFLATE_OK) {
+    if (rc == FANOUT_INFLATE_OK) {
         must(outlen <= size, "within the limit");
         must(n < 0 || len == 0
              || (outlen == (size_t) n && memcmp(out, want, n) == 0),
              "as zlib says");
-        must(!text || ngx_http_fanout_utf8_check(out, outlen)
-                      == NGX_HTTP_FANOUT_UTF8_OK, "text is UTF-8");
+        must(!text || fanout_utf8_check(out, outlen)
+                      == FANOUT_UTF8_OK, "text is UTF-8");
 
     } else {
         must(out == NULL && outlen <= size, "nothing is left");
     }
 
-    if (rc == NGX_HTTP_FANOUT_INFLATE_SIZE) {
+    if (rc == FANOUT_INFLATE_SIZE) {
         must(n < 0 || (size_t) n > size, "not over the size");
     }
 
-    must(rc != NGX_HTTP_FANOUT_INFLATE_MEMORY, "memory");
+    must(rc != FANOUT_INFLATE_MEMORY, "memory");
 
     free(in);
     free(out);
@@ -177,29 +176,29 @@ message(const uint8_t *s, size_t len)
     }
 
     bits = 9 + s[0] % 7;
-    ngx_http_fanout_deflate_configure(1 + s[0] / 7 % 9, bits);
+    fanout_deflate_configure(1 + s[0] / 7 % 9, bits);
     s++;
     len--;
 
-    for (how = NGX_HTTP_FANOUT_DEFLATE_LARGE;
-         how <= NGX_HTTP_FANOUT_DEFLATE_SMALL;
+    for (how = FANOUT_DEFLATE_LARGE;
+         how <= FANOUT_DEFLATE_SMALL;
          how++)
     {
-        dst = malloc(len + NGX_HTTP_FANOUT_DEFLATE_TAIL);
-        got = ngx_http_fanout_deflate(how, s, len, dst);
+        dst = malloc(len + FANOUT_DEFLATE_TAIL);
+        got = fanout_deflate(how, s, len, dst);
 
         if (got) {
             must(got < len, "shorter");
 
             memcpy(dst + got, "\0\0\377\377", 4);
             n = reference(dst, got + 4, again, MOST,
-                          how == NGX_HTTP_FANOUT_DEFLATE_SMALL ? 8 : bits,
+                          how == FANOUT_DEFLATE_SMALL ? 8 : bits,
                           1);
             must(n == (long) len && memcmp(again, s, len) == 0,
                  "inflates to the message");
 
-            must(ngx_http_fanout_inflate(dst, got, len, 0, &out, &outlen)
-                 == NGX_HTTP_FANOUT_INFLATE_OK
+            must(fanout_inflate(dst, got, len, 0, &out, &outlen)
+                 == FANOUT_INFLATE_OK
                  && outlen == len && memcmp(out, s, len) == 0,
                  "and so it does here");
             free(out);

@@ -1,4 +1,4 @@
-/* sources: src/dialect/ngx_http_fanout_json*.c */
+/* sources: src/base/json*.c */
 /* libs: -lyajl */
 
 /*
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/dialect/ngx_http_fanout_json.h"
+#include "base/json.h"
 
 
 #define DEPTH      8
@@ -22,7 +22,7 @@
 #define must(cond)  do { if (!(cond)) abort(); } while (0)
 
 
-typedef ngx_http_fanout_json_t  json_t;
+typedef fanout_json_t  json_t;
 
 typedef struct {
     const uint8_t  *p;
@@ -37,10 +37,10 @@ typedef struct {
 } wanted_t;
 
 
-static const ngx_http_fanout_json_field_t  fields[] = {
-    ngx_http_fanout_json_field("a", wanted_t, a),
-    ngx_http_fanout_json_field("op", wanted_t, op),
-    ngx_http_fanout_json_field("data", wanted_t, data)
+static const fanout_json_field_t  fields[] = {
+    fanout_json_field("a", wanted_t, a),
+    fanout_json_field("op", wanted_t, op),
+    fanout_json_field("data", wanted_t, data)
 };
 
 
@@ -327,11 +327,11 @@ reference(const uint8_t *data, size_t size)
     t.deep = 0;
 
     if (ref_value(&t, 0) && t.p == t.end) {
-        return NGX_HTTP_FANOUT_JSON_OK;
+        return FANOUT_JSON_OK;
     }
 
-    return t.deep ? NGX_HTTP_FANOUT_JSON_DEPTH_MAX
-                  : NGX_HTTP_FANOUT_JSON_INVALID;
+    return t.deep ? FANOUT_JSON_DEPTH_MAX
+                  : FANOUT_JSON_INVALID;
 }
 
 
@@ -374,13 +374,13 @@ string_holds(const json_t *v)
     uint8_t  *buf, *raw, *end;
 
     buf = alloc(v->len);
-    rc = ngx_http_fanout_json_string(v, buf, v->len - 2, &n);
+    rc = fanout_json_string(v, buf, v->len - 2, &n);
 
-    must(ngx_http_fanout_json_string(v, NULL, v->len - 2, &m) == rc);
+    must(fanout_json_string(v, NULL, v->len - 2, &m) == rc);
     must(m == n);
 
-    if (rc != NGX_HTTP_FANOUT_JSON_OK) {
-        must(rc == NGX_HTTP_FANOUT_JSON_SURROGATE);
+    if (rc != FANOUT_JSON_OK) {
+        must(rc == FANOUT_JSON_SURROGATE);
         must(memchr(v->data, '\\', v->len));
         free(buf);
         return;
@@ -389,29 +389,29 @@ string_holds(const json_t *v)
     must(ref_is_utf8(buf, n));
 
     if (n) {
-        must(ngx_http_fanout_json_string(v, buf, n - 1, &m)
-             == NGX_HTTP_FANOUT_JSON_TOO_LONG);
-        must(ngx_http_fanout_json_string(v, buf, n, &m) == 0);
+        must(fanout_json_string(v, buf, n - 1, &m)
+             == FANOUT_JSON_TOO_LONG);
+        must(fanout_json_string(v, buf, n, &m) == 0);
     }
 
     raw = alloc(v->len);
-    must(ngx_http_fanout_json_text(v, raw, n, &text) == 0);
+    must(fanout_json_text(v, raw, n, &text) == 0);
     must(text.len == n && memcmp(text.data, buf, n) == 0);
     free(raw);
 
-    m = ngx_http_fanout_json_escape_len(buf, n);
+    m = fanout_json_escape_len(buf, n);
     raw = alloc(m + 2);
     raw[0] = '"';
-    end = ngx_http_fanout_json_escape(raw + 1, buf, n);
+    end = fanout_json_escape(raw + 1, buf, n);
     must(end == raw + 1 + m);
     *end = '"';
 
-    must(ngx_http_fanout_json_check(raw, m + 2, 0, &again, NULL)
-         == NGX_HTTP_FANOUT_JSON_STRING);
+    must(fanout_json_check(raw, m + 2, 0, &again, NULL)
+         == FANOUT_JSON_STRING);
 
     /* in place */
 
-    must(ngx_http_fanout_json_text(&again, raw, n, &text) == 0);
+    must(fanout_json_text(&again, raw, n, &text) == 0);
     must(text.len == n && memcmp(text.data, buf, n) == 0);
 
     free(raw);
@@ -429,9 +429,9 @@ number_holds(const json_t *v)
     int64_t  n, want;
 
     n = 0;
-    rc = ngx_http_fanout_json_int(v, &n);
+    rc = fanout_json_int(v, &n);
 
-    must(rc == NGX_HTTP_FANOUT_JSON_OK || rc == NGX_HTTP_FANOUT_JSON_RANGE);
+    must(rc == FANOUT_JSON_OK || rc == FANOUT_JSON_RANGE);
 
     i = v->data[0] == '-';
 
@@ -448,7 +448,7 @@ number_holds(const json_t *v)
         want = want * 10 + (v->data[i] - '0');
     }
 
-    must(rc == NGX_HTTP_FANOUT_JSON_OK);
+    must(rc == FANOUT_JSON_OK);
     must(n == (v->data[0] == '-' ? -want : want));
 }
 
@@ -459,7 +459,7 @@ slot_of(const wanted_t *w, const json_t *key)
     json_t   name;
     uint8_t  buf[4];
 
-    if (ngx_http_fanout_json_text(key, buf, 4, &name) != 0) {
+    if (fanout_json_text(key, buf, 4, &name) != 0) {
         return NULL;
     }
 
@@ -473,29 +473,29 @@ slot_of(const wanted_t *w, const json_t *key)
 static void
 object_holds(const json_t *v)
 {
-    int                           rc, bad;
-    json_t                        key, value, seen[3];
-    wanted_t                      w;
-    const json_t                 *slot;
-    ngx_http_fanout_json_iter_t   it;
-    ngx_http_fanout_json_error_t  err;
+    int                  rc, bad;
+    json_t               key, value, seen[3];
+    wanted_t             w;
+    const json_t        *slot;
+    fanout_json_iter_t   it;
+    fanout_json_error_t  err;
 
-    rc = ngx_http_fanout_json_members(v, fields, 3, &w, &err);
+    rc = fanout_json_members(v, fields, 3, &w, &err);
 
     memset(seen, 0, sizeof(seen));
     bad = 0;
 
-    must(ngx_http_fanout_json_iter(&it, v) == 0);
+    must(fanout_json_iter(&it, v) == 0);
 
-    while (ngx_http_fanout_json_next(&it, &key, &value) == 1) {
+    while (fanout_json_next(&it, &key, &value) == 1) {
         slot = slot_of(&w, &key);
 
         if (slot && seen[slot - &w.a].len == 0) {
             seen[slot - &w.a] = value;
 
         } else if (bad == 0) {
-            bad = slot ? NGX_HTTP_FANOUT_JSON_DUPLICATE
-                       : NGX_HTTP_FANOUT_JSON_UNKNOWN;
+            bad = slot ? FANOUT_JSON_DUPLICATE
+                       : FANOUT_JSON_UNKNOWN;
         }
     }
 
@@ -511,15 +511,15 @@ static void value_holds(const json_t *v, unsigned depth);
 static void
 nested_holds(const json_t *v, unsigned depth)
 {
-    int                          rc;
-    json_t                       key, value;
-    size_t                       n, m;
-    ngx_http_fanout_json_iter_t  it;
+    int                 rc;
+    json_t              key, value;
+    size_t              n, m;
+    fanout_json_iter_t  it;
 
     n = 0;
-    must(ngx_http_fanout_json_iter(&it, v) == 0);
+    must(fanout_json_iter(&it, v) == 0);
 
-    while ((rc = ngx_http_fanout_json_next(&it, &key, &value)) == 1) {
+    while ((rc = fanout_json_next(&it, &key, &value)) == 1) {
         n++;
         value_holds(&value, depth - 1);
 
@@ -535,9 +535,9 @@ nested_holds(const json_t *v, unsigned depth)
         return;
     }
 
-    must(ngx_http_fanout_json_array(v, NULL, n, &m) == 0 && m == n);
-    must(n == 0 || ngx_http_fanout_json_array(v, NULL, n - 1, &m)
-                   == NGX_HTTP_FANOUT_JSON_TOO_MANY);
+    must(fanout_json_array(v, NULL, n, &m) == 0 && m == n);
+    must(n == 0 || fanout_json_array(v, NULL, n - 1, &m)
+                   == FANOUT_JSON_TOO_MANY);
 }
 
 
@@ -553,18 +553,18 @@ value_holds(const json_t *v, unsigned depth)
     copy = alloc(v->len);
     memcpy(copy, v->data, v->len);
 
-    type = ngx_http_fanout_json_check(copy, v->len, depth, &again, NULL);
+    type = fanout_json_check(copy, v->len, depth, &again, NULL);
 
-    must(type == ngx_http_fanout_json_type(v));
+    must(type == fanout_json_type(v));
     must(again.data == copy && again.len == v->len);
 
-    if (type == NGX_HTTP_FANOUT_JSON_STRING) {
+    if (type == FANOUT_JSON_STRING) {
         string_holds(&again);
 
-    } else if (type == NGX_HTTP_FANOUT_JSON_NUMBER) {
+    } else if (type == FANOUT_JSON_NUMBER) {
         number_holds(&again);
 
-    } else if (type <= NGX_HTTP_FANOUT_JSON_ARRAY) {
+    } else if (type <= FANOUT_JSON_ARRAY) {
         nested_holds(&again, depth);
     }
 
@@ -663,18 +663,18 @@ minify_holds(const json_t *v, int type)
     uint8_t  *out, *place;
 
     out = alloc(v->len);
-    n = ngx_http_fanout_json_minify(out, v->data, v->len);
+    n = fanout_json_minify(out, v->data, v->len);
 
     must(n <= v->len);
-    must(ngx_http_fanout_json_check(out, n, DEPTH, &again, NULL) == type);
+    must(fanout_json_check(out, n, DEPTH, &again, NULL) == type);
     must(again.len == n);
     same_tokens(v->data, v->data + v->len, out, out + n);
 
     place = alloc(v->len);
     memcpy(place, v->data, v->len);
-    must(ngx_http_fanout_json_minify(place, place, v->len) == n);
+    must(fanout_json_minify(place, place, v->len) == n);
     must(memcmp(place, out, n) == 0);
-    must(ngx_http_fanout_json_minify(place, place, n) == n);
+    must(fanout_json_minify(place, place, n) == n);
     must(memcmp(place, out, n) == 0);
 
     free(place);
@@ -687,37 +687,37 @@ minify_holds(const json_t *v, int type)
 static void
 garbage_holds(const uint8_t *data, size_t size)
 {
-    int                          flag;
-    json_t                       v, key, value, text;
-    size_t                       n, steps;
-    int64_t                      i;
-    uint8_t                     *buf;
-    wanted_t                     w;
-    ngx_http_fanout_json_iter_t  it;
+    int                 flag;
+    json_t              v, key, value, text;
+    size_t              n, steps;
+    int64_t             i;
+    uint8_t            *buf;
+    wanted_t            w;
+    fanout_json_iter_t  it;
 
     buf = alloc(size);
 
     v.data = data;
     v.len = size;
 
-    (void) ngx_http_fanout_json_members(&v, fields, 3, &w, NULL);
-    (void) ngx_http_fanout_json_array(&v, NULL, size, &n);
-    (void) ngx_http_fanout_json_string(&v, buf, size, &n);
-    (void) ngx_http_fanout_json_text(&v, buf, size, &text);
-    (void) ngx_http_fanout_json_int(&v, &i);
-    (void) ngx_http_fanout_json_bool(&v, &flag);
+    (void) fanout_json_members(&v, fields, 3, &w, NULL);
+    (void) fanout_json_array(&v, NULL, size, &n);
+    (void) fanout_json_string(&v, buf, size, &n);
+    (void) fanout_json_text(&v, buf, size, &text);
+    (void) fanout_json_int(&v, &i);
+    (void) fanout_json_bool(&v, &flag);
 
-    if (ngx_http_fanout_json_iter(&it, &v) == 0) {
+    if (fanout_json_iter(&it, &v) == 0) {
         steps = 0;
 
-        while (ngx_http_fanout_json_next(&it, &key, &value) == 1) {
+        while (fanout_json_next(&it, &key, &value) == 1) {
             must(value.len && value.data >= data);
             must(value.data + value.len <= data + size);
             must(++steps <= size);
         }
     }
 
-    must(ngx_http_fanout_json_minify(buf, data, size) <= size);
+    must(fanout_json_minify(buf, data, size) <= size);
 
     free(buf);
 }
@@ -732,16 +732,16 @@ escape_holds(const uint8_t *data, size_t size)
     size_t   n, m, i;
     uint8_t  *raw, *out;
 
-    n = ngx_http_fanout_json_escape_len(data, size);
+    n = fanout_json_escape_len(data, size);
     raw = alloc(n + 2);
 
     raw[0] = '"';
-    must(ngx_http_fanout_json_escape(raw + 1, data, size) == raw + 1 + n);
+    must(fanout_json_escape(raw + 1, data, size) == raw + 1 + n);
     raw[n + 1] = '"';
 
     must(reference(raw, n + 2) == 0 && ref_is_utf8(raw, n + 2));
-    must(ngx_http_fanout_json_check(raw, n + 2, 0, &v, NULL)
-         == NGX_HTTP_FANOUT_JSON_STRING);
+    must(fanout_json_check(raw, n + 2, 0, &v, NULL)
+         == FANOUT_JSON_STRING);
 
     for (i = 0; i + 2 < n; i++) {
         must(memcmp(raw + i, "\xe2\x80\xa8", 3) != 0);
@@ -749,7 +749,7 @@ escape_holds(const uint8_t *data, size_t size)
     }
 
     out = alloc(n);
-    must(ngx_http_fanout_json_string(&v, out, n, &m) == 0);
+    must(fanout_json_string(&v, out, n, &m) == 0);
 
     if (ref_is_utf8(data, size)) {
         must(m == size && (m == 0 || memcmp(out, data, m) == 0));
@@ -763,25 +763,25 @@ escape_holds(const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    int                           type, want;
-    json_t                        v;
-    ngx_http_fanout_json_error_t  err;
+    int                  type, want;
+    json_t               v;
+    fanout_json_error_t  err;
 
     if (size == 0) {
         return 0;
     }
 
     memset(&err, 0, sizeof(err));
-    type = ngx_http_fanout_json_check(data, size, DEPTH, &v, &err);
+    type = fanout_json_check(data, size, DEPTH, &v, &err);
     want = reference(data, size);
 
     if (!ref_is_utf8(data, size)) {
-        must(type == NGX_HTTP_FANOUT_JSON_UTF8
-             || (type == NGX_HTTP_FANOUT_JSON_INVALID
+        must(type == FANOUT_JSON_UTF8
+             || (type == FANOUT_JSON_INVALID
                  && has_control(data, size)));
 
     } else if (has_control(data, size)) {
-        must(type == NGX_HTTP_FANOUT_JSON_INVALID);
+        must(type == FANOUT_JSON_INVALID);
 
     } else if (want < 0) {
         must(type == want);
@@ -796,7 +796,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
 
-    must(want == NGX_HTTP_FANOUT_JSON_OK && type > 0);
+    must(want == FANOUT_JSON_OK && type > 0);
 
     value_holds(&v, DEPTH);
     minify_holds(&v, type);

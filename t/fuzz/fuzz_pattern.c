@@ -1,4 +1,4 @@
-/* sources: src/hub/ngx_http_fanout_pattern.c */
+/* sources: src/base/pattern.c */
 
 /*
  * Channel patterns: appending piece by piece and matching must end as a
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/hub/ngx_http_fanout_pattern.h"
+#include "base/pattern.h"
 
 
 #define RULE_MAX   48
@@ -22,9 +22,9 @@
 
 
 typedef struct {
-    uint16_t                   rule[RULE_MAX];
-    size_t                     len;
-    ngx_http_fanout_pattern_t  pattern;
+    uint16_t          rule[RULE_MAX];
+    size_t            len;
+    fanout_pattern_t  pattern;
 } rule_t;
 
 
@@ -79,11 +79,11 @@ add_piece(rule_t *r, const uint8_t *s, size_t n)
     s += literal;
     n -= literal;
 
-    rc = literal ? ngx_http_fanout_pattern_append_literal(&r->pattern, s, n)
-                 : ngx_http_fanout_pattern_append_text(&r->pattern, s, n);
+    rc = literal ? fanout_pattern_append_literal(&r->pattern, s, n)
+                 : fanout_pattern_append_text(&r->pattern, s, n);
 
     if (literal && n == 0) {
-        if (rc != NGX_HTTP_FANOUT_PATTERN_EMPTY) {
+        if (rc != FANOUT_PATTERN_EMPTY) {
             abort();
         }
 
@@ -91,15 +91,15 @@ add_piece(rule_t *r, const uint8_t *s, size_t n)
     }
 
     if (has_control(s, n)) {
-        if (rc == NGX_HTTP_FANOUT_PATTERN_OK) {
+        if (rc == FANOUT_PATTERN_OK) {
             abort();
         }
 
         return 0;
     }
 
-    if (rc != NGX_HTTP_FANOUT_PATTERN_OK) {
-        if (rc != NGX_HTTP_FANOUT_PATTERN_NO_ROOM) {
+    if (rc != FANOUT_PATTERN_OK) {
+        if (rc != FANOUT_PATTERN_NO_ROOM) {
             abort();
         }
 
@@ -136,7 +136,7 @@ compare(const rule_t *r, const uint8_t *name, size_t n)
     memset(seen, 0, sizeof(seen));
     want = reference(r, 0, name, n, 0, seen);
 
-    if (ngx_http_fanout_pattern_match(r->pattern.data, r->pattern.len, name, n)
+    if (fanout_pattern_match(r->pattern.data, r->pattern.len, name, n)
         != want)
     {
         abort();

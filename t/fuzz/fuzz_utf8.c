@@ -1,4 +1,4 @@
-/* sources: src/transport/ngx_http_fanout_utf8.c */
+/* sources: src/base/utf8.c */
 
 /*
  * UTF-8: whole, cut at places the input chooses, and by byte must end alike,
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/transport/ngx_http_fanout_utf8.h"
+#include "base/utf8.h"
 
 
 /* length of the character at "s", 0: none, -1: cut by the end */
@@ -57,12 +57,12 @@ ref_check(const uint8_t *s, size_t len)
         n = ref_char(s + i, len - i);
 
         if (n <= 0) {
-            return n ? NGX_HTTP_FANOUT_UTF8_TRUNCATED
-                     : NGX_HTTP_FANOUT_UTF8_INVALID;
+            return n ? FANOUT_UTF8_TRUNCATED
+                     : FANOUT_UTF8_INVALID;
         }
     }
 
-    return NGX_HTTP_FANOUT_UTF8_OK;
+    return FANOUT_UTF8_OK;
 }
 
 
@@ -111,9 +111,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *s, size_t len);
 int
 LLVMFuzzerTestOneInput(const uint8_t *s, size_t len)
 {
-    int                     want, rc, told;
-    size_t                  i, n, step;
-    ngx_http_fanout_utf8_t  u;
+    int            want, rc, told;
+    size_t         i, n, step;
+    fanout_utf8_t  u;
 
     if (len == 0) {
         return 0;
@@ -124,28 +124,28 @@ LLVMFuzzerTestOneInput(const uint8_t *s, size_t len)
     len--;
 
     want = ref_check(s, len);
-    rc = ngx_http_fanout_utf8_check(s, len);
+    rc = fanout_utf8_check(s, len);
 
     /* a cut character may be wrong by its second byte already */
-    must(rc == want || (want == NGX_HTTP_FANOUT_UTF8_TRUNCATED
-                        && rc == NGX_HTTP_FANOUT_UTF8_INVALID));
+    must(rc == want || (want == FANOUT_UTF8_TRUNCATED
+                        && rc == FANOUT_UTF8_INVALID));
 
-    ngx_http_fanout_utf8_init(&u);
-    told = NGX_HTTP_FANOUT_UTF8_OK;
+    fanout_utf8_init(&u);
+    told = FANOUT_UTF8_OK;
 
     for (i = 0; i < len; i += n) {
         n = (len - i < step) ? len - i : step;
-        told = ngx_http_fanout_utf8_feed(&u, s + i, n);
-        must(told == ngx_http_fanout_utf8_feed(&u, s, 0));
-        must(told == (ref_check(s, i + n) == NGX_HTTP_FANOUT_UTF8_INVALID
-                      ? NGX_HTTP_FANOUT_UTF8_INVALID : told));
+        told = fanout_utf8_feed(&u, s + i, n);
+        must(told == fanout_utf8_feed(&u, s, 0));
+        must(told == (ref_check(s, i + n) == FANOUT_UTF8_INVALID
+                      ? FANOUT_UTF8_INVALID : told));
     }
 
-    must(ngx_http_fanout_utf8_finish(&u) == rc);
-    must(told == (rc == NGX_HTTP_FANOUT_UTF8_INVALID ? rc : 0));
+    must(fanout_utf8_finish(&u) == rc);
+    must(told == (rc == FANOUT_UTF8_INVALID ? rc : 0));
 
-    must(ngx_http_fanout_name_valid(s, len, 0) == ref_name(s, len, 0));
-    must(ngx_http_fanout_name_valid(s, len, NGX_HTTP_FANOUT_NAME_CHANNEL)
+    must(fanout_name_valid(s, len, 0) == ref_name(s, len, 0));
+    must(fanout_name_valid(s, len, FANOUT_NAME_CHANNEL)
          == ref_name(s, len, 1));
 
     return 0;

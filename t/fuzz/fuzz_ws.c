@@ -1,4 +1,4 @@
-/* sources: src/transport/ngx_http_fanout_ws.c src/transport/ngx_http_fanout_utf8.c */
+/* sources: src/wire/ws.c src/base/utf8.c */
 
 /*
  * WebSocket frames: the same bytes whole, by byte, and cut where the input
@@ -16,13 +16,13 @@
 
 
 typedef struct {
-    trace_t                          *t;
-    const ngx_http_fanout_ws_opts_t  *opts;
-    const uint8_t                    *s;
-    size_t                            len;
-    int                               message;  /* first byte, -1: none */
-    uint32_t                          frames;
-    uint64_t                          size;
+    trace_t                 *t;
+    const fanout_ws_opts_t  *opts;
+    const uint8_t           *s;
+    size_t                   len;
+    int                      message;           /* first byte, -1: none */
+    uint32_t                 frames;
+    uint64_t                 size;
 } ref_t;
 
 
@@ -98,7 +98,7 @@ ref_close(ref_t *r, const uint8_t *s, size_t len)
         return ref_fail(r, 1002);
     }
 
-    if (ngx_http_fanout_utf8_check(s + 2, len - 2) != 0) {
+    if (fanout_utf8_check(s + 2, len - 2) != 0) {
         return ref_fail(r, 1007);
     }
 
@@ -116,9 +116,9 @@ ref_data(ref_t *r, int fin, const uint8_t *s, size_t len, int whole)
     trace_put(&r->t->part, s, len);
 
     text = (r->message & 0x4f) == 1;
-    rc = text ? ngx_http_fanout_utf8_check(r->t->part.s, r->t->part.len) : 0;
+    rc = text ? fanout_utf8_check(r->t->part.s, r->t->part.len) : 0;
 
-    if (rc == NGX_HTTP_FANOUT_UTF8_INVALID || (rc && fin && whole)) {
+    if (rc == FANOUT_UTF8_INVALID || (rc && fin && whole)) {
         return ref_fail(r, 1007);
     }
 
@@ -300,11 +300,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    size_t                      i, len;
-    ref_t                       r;
-    uint8_t                    *s;
-    trace_t                     whole, bytes, cut, ref;
-    ngx_http_fanout_ws_opts_t   opts;
+    size_t             i, len;
+    ref_t              r;
+    uint8_t           *s;
+    trace_t            whole, bytes, cut, ref;
+    fanout_ws_opts_t   opts;
 
     if (size < 3 || size > 8192) {
         return 0;

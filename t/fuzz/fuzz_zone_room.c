@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_TEST=1 */
 
 /*
  * Joins, leaves, cuts, resumes and deaths drawn from the input, on a small
@@ -73,7 +73,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     conf.idle = 30;
     conf.dedupe = 20;
 
-    if (ngx_http_fanout_zone_create(mem, MB, &conf, NULL) != OK) {
+    if (fanout_zone_create(mem, MB, &conf, NULL) != OK) {
         abort();
     }
 

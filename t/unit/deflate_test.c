@@ -1,4 +1,4 @@
-/* sources: src/transport/ngx_http_fanout_deflate.c src/transport/ngx_http_fanout_utf8.c */
+/* sources: src/wire/deflate.c src/base/utf8.c */
 /* libs: -lz */
 
 /*
@@ -11,16 +11,16 @@
 #include <zlib.h>
 
 #include "tap.h"
-#include "ngx_http_fanout_deflate.h"
+#include "wire/deflate.h"
 
 
-#define LARGE    NGX_HTTP_FANOUT_DEFLATE_LARGE
-#define SMALL    NGX_HTTP_FANOUT_DEFLATE_SMALL
+#define LARGE    FANOUT_DEFLATE_LARGE
+#define SMALL    FANOUT_DEFLATE_SMALL
 
-#define OK       NGX_HTTP_FANOUT_INFLATE_OK
-#define BROKEN   NGX_HTTP_FANOUT_INFLATE_BROKEN
-#define NOT_UTF8 NGX_HTTP_FANOUT_INFLATE_NOT_UTF8
-#define SIZE     NGX_HTTP_FANOUT_INFLATE_SIZE
+#define OK       FANOUT_INFLATE_OK
+#define BROKEN   FANOUT_INFLATE_BROKEN
+#define NOT_UTF8 FANOUT_INFLATE_NOT_UTF8
+#define SIZE     FANOUT_INFLATE_SIZE
 
 #define ANY      ((size_t) 1 << 30)
 
@@ -44,9 +44,9 @@ rnd(void)
 static const char *
 negotiated(const char *s)
 {
-    unsigned char                   *copy;
-    static char                      text[64];
-    ngx_http_fanout_deflate_offer_t  o;
+    unsigned char          *copy;
+    static char             text[64];
+    fanout_deflate_offer_t  o;
 
     /* exactly as long, for the sanitizers */
 
@@ -54,7 +54,7 @@ negotiated(const char *s)
     memcpy(copy, s, strlen(s));
     copy = realloc(copy, strlen(s) ? strlen(s) : 1);
 
-    if (ngx_http_fanout_deflate_offered(copy, strlen(s), &o)) {
+    if (fanout_deflate_offered(copy, strlen(s), &o)) {
         snprintf(text, sizeof(text), "%u %u%s%s", o.server_bits,
                  o.client_bits, o.server_takeover ? " s" : "",
                  o.client_takeover ? " c" : "");
@@ -161,19 +161,19 @@ offers(void)
 static void
 choices(void)
 {
-    int                              how, bits, window, bad;
-    unsigned                         said;
-    ngx_http_fanout_deflate_offer_t  o;
+    int                     how, bits, window, bad;
+    unsigned                said;
+    fanout_deflate_offer_t  o;
 
     memset(&o, 0, sizeof(o));
     bad = 0;
 
     for (window = 9; window <= 15; window++) {
-        ngx_http_fanout_deflate_configure(1, window);
+        fanout_deflate_configure(1, window);
 
         for (bits = 8; bits <= 15; bits++) {
             o.server_bits = bits;
-            how = ngx_http_fanout_deflate_choose(&o, &said);
+            how = fanout_deflate_choose(&o, &said);
 
             bad += said < 8 || said > (unsigned) bits
                    || how != (bits >= window ? LARGE : SMALL);
@@ -183,8 +183,8 @@ choices(void)
     ok(bad == 0, "7.1.2.1: what is answered is as offered or less");
 
     o.server_bits = 0;
-    ngx_http_fanout_deflate_configure(1, 15);
-    how = ngx_http_fanout_deflate_choose(&o, &said);
+    fanout_deflate_configure(1, 15);
+    how = fanout_deflate_choose(&o, &said);
     ok(how == LARGE && said == 0, "nothing is said where nothing was asked");
 }
 
@@ -274,11 +274,11 @@ round_trips(void)
                                      512, 513, 1000, 4096, 40000, 70000 };
 
     s = malloc(70000);
-    d = malloc(70000 + NGX_HTTP_FANOUT_DEFLATE_TAIL);
+    d = malloc(70000 + FANOUT_DEFLATE_TAIL);
 
     for (level = 1; level <= 9; level += 4) {
         for (bits = 9; bits <= 15; bits++) {
-            ngx_http_fanout_deflate_configure(level, bits);
+            fanout_deflate_configure(level, bits);
             bad = 0;
             vain = 0;
 
@@ -287,7 +287,7 @@ round_trips(void)
                     for (kind = 0; kind < 4; kind++) {
                         len = sizes[i];
                         fill(s, len, kind);
-                        n = ngx_http_fanout_deflate(how, s, len, d);
+                        n = fanout_deflate(how, s, len, d);
 
                         if (n == 0) {
                             vain++;
@@ -309,7 +309,7 @@ round_trips(void)
         }
     }
 
-    is_int(ngx_http_fanout_deflate(LARGE, s, 0, d), 0, "nothing stays so");
+    is_int(fanout_deflate(LARGE, s, 0, d), 0, "nothing stays so");
 
     free(s);
     free(d);
@@ -360,7 +360,7 @@ inflates(const void *s, size_t len, size_t size, int text, const void *want,
         memcpy(copy, s, len);
     }
 
-    rc = ngx_http_fanout_inflate(copy, len, size, text, &out, &outlen);
+    rc = fanout_inflate(copy, len, size, text, &out, &outlen);
 
     free(copy);
 
@@ -447,7 +447,7 @@ garbage(void)
     is_int(inflates(d, n, 1000, 0, s, sizeof(s)), OK,
            "nothing stays of garbage");
 
-    for (i = 0; i < 2 * NGX_HTTP_FANOUT_INFLATE_LASTS; i += 2) {
+    for (i = 0; i < 2 * FANOUT_INFLATE_LASTS; i += 2) {
         memcpy(s + i, "\x03\x00", 2);
     }
 
@@ -506,13 +506,13 @@ bombs(void)
     is_int(inflates(d, n, (1 << 20) - 1, 1, s, 0), SIZE, "over it");
     is_int(inflates(d, n, 1, 1, s, 0), SIZE, "far over it");
 
-    is_int(ngx_http_fanout_inflate(d, n, 5000, 1, &out, &outlen), SIZE,
+    is_int(fanout_inflate(d, n, 5000, 1, &out, &outlen), SIZE,
            "over it, and how far it came:");
     ok(out == NULL && outlen == 5000, "up to the limit");
 
     d[n / 2] ^= 0xff;
 
-    is_int(ngx_http_fanout_inflate(d, n, 1 << 20, 1, &out, &outlen) == OK, 0,
+    is_int(fanout_inflate(d, n, 1 << 20, 1, &out, &outlen) == OK, 0,
            "broken in the middle");
     ok(out == NULL && outlen > 100000, "what it has cost is told: %zu", outlen);
 

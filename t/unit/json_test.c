@@ -1,4 +1,4 @@
-/* sources: src/dialect/ngx_http_fanout_json*.c */
+/* sources: src/base/json*.c */
 /* libs: -lyajl */
 
 /*
@@ -12,10 +12,10 @@
 #include <stdlib.h>
 
 #include "tap.h"
-#include "../../src/dialect/ngx_http_fanout_json.h"
+#include "base/json.h"
 
 
-typedef ngx_http_fanout_json_t  json_t;
+typedef fanout_json_t  json_t;
 
 typedef struct {
     const char  *text;
@@ -35,27 +35,27 @@ typedef struct {
 #define s(text)    (const uint8_t *) text, sizeof(text) - 1
 #define c(text)    text, sizeof(text) - 1
 
-#define OBJECT     NGX_HTTP_FANOUT_JSON_OBJECT
-#define ARRAY      NGX_HTTP_FANOUT_JSON_ARRAY
-#define STRING     NGX_HTTP_FANOUT_JSON_STRING
-#define NUMBER     NGX_HTTP_FANOUT_JSON_NUMBER
-#define INVALID    NGX_HTTP_FANOUT_JSON_INVALID
-#define BAD_UTF8   NGX_HTTP_FANOUT_JSON_UTF8
-#define TOO_DEEP   NGX_HTTP_FANOUT_JSON_DEPTH_MAX
-#define TYPE       NGX_HTTP_FANOUT_JSON_TYPE
-#define DUPLICATE  NGX_HTTP_FANOUT_JSON_DUPLICATE
-#define UNKNOWN    NGX_HTTP_FANOUT_JSON_UNKNOWN
-#define TOO_MANY   NGX_HTTP_FANOUT_JSON_TOO_MANY
-#define TOO_LONG   NGX_HTTP_FANOUT_JSON_TOO_LONG
-#define SURROGATE  NGX_HTTP_FANOUT_JSON_SURROGATE
-#define RANGE      NGX_HTTP_FANOUT_JSON_RANGE
+#define OBJECT     FANOUT_JSON_OBJECT
+#define ARRAY      FANOUT_JSON_ARRAY
+#define STRING     FANOUT_JSON_STRING
+#define NUMBER     FANOUT_JSON_NUMBER
+#define INVALID    FANOUT_JSON_INVALID
+#define BAD_UTF8   FANOUT_JSON_UTF8
+#define TOO_DEEP   FANOUT_JSON_DEPTH_MAX
+#define TYPE       FANOUT_JSON_TYPE
+#define DUPLICATE  FANOUT_JSON_DUPLICATE
+#define UNKNOWN    FANOUT_JSON_UNKNOWN
+#define TOO_MANY   FANOUT_JSON_TOO_MANY
+#define TOO_LONG   FANOUT_JSON_TOO_LONG
+#define SURROGATE  FANOUT_JSON_SURROGATE
+#define RANGE      FANOUT_JSON_RANGE
 
 
-static const ngx_http_fanout_json_field_t  fields[] = {
-    ngx_http_fanout_json_field("id", command_t, id),
-    ngx_http_fanout_json_field("op", command_t, op),
-    ngx_http_fanout_json_field("channel", command_t, channel),
-    ngx_http_fanout_json_field("data", command_t, data)
+static const fanout_json_field_t  fields[] = {
+    fanout_json_field("id", command_t, id),
+    fanout_json_field("op", command_t, op),
+    fanout_json_field("channel", command_t, channel),
+    fanout_json_field("data", command_t, data)
 };
 
 
@@ -67,9 +67,9 @@ static const case_t  texts[] = {
     { c("[]"), ARRAY, "empty array" },
     { c("\"\""), STRING, "empty string" },
     { c("0"), NUMBER, "a number" },
-    { c("true"), NGX_HTTP_FANOUT_JSON_TRUE, "true" },
-    { c("false"), NGX_HTTP_FANOUT_JSON_FALSE, "false" },
-    { c("null"), NGX_HTTP_FANOUT_JSON_NULL, "null" },
+    { c("true"), FANOUT_JSON_TRUE, "true" },
+    { c("false"), FANOUT_JSON_FALSE, "false" },
+    { c("null"), FANOUT_JSON_NULL, "null" },
     { c(" \t\r\n{ \n} \r\n\t"), OBJECT, "whitespace of all four kinds" },
     { c("  7  "), NUMBER, "a number in whitespace" },
     { c(""), INVALID, "the empty text" },
@@ -253,7 +253,7 @@ alloc(size_t size)
 
 static int
 check_exact(const void *text, size_t len, unsigned depth, json_t *value,
-    ngx_http_fanout_json_error_t *err)
+    fanout_json_error_t *err)
 {
     int      rc;
     uint8_t  *p;
@@ -261,7 +261,7 @@ check_exact(const void *text, size_t len, unsigned depth, json_t *value,
     p = alloc(len);
     memcpy(p, text, len);
 
-    rc = ngx_http_fanout_json_check(p, len, depth, value, err);
+    rc = fanout_json_check(p, len, depth, value, err);
 
     if (rc > 0) {
         value->data = (const uint8_t *) text + (value->data - p);
@@ -281,7 +281,7 @@ test_grammar(void)
 
     for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         is_int(check_exact(texts[i].text, texts[i].len,
-                           NGX_HTTP_FANOUT_JSON_DEPTH, &value, NULL),
+                           FANOUT_JSON_DEPTH, &value, NULL),
                texts[i].want, "%s: %s", texts[i].what,
                texts[i].want > 0 ? "taken" : "refused");
     }
@@ -313,14 +313,14 @@ test_spans(void)
 {
     json_t  value;
 
-    ngx_http_fanout_json_check(s(" \n[1, 2] \t"), 1, &value, NULL);
+    fanout_json_check(s(" \n[1, 2] \t"), 1, &value, NULL);
     is_mem(value.data, value.len, "[1, 2]", 6, "whitespace around is cut");
 
-    ngx_http_fanout_json_check(s(" 1e5 "), 0, &value, NULL);
+    fanout_json_check(s(" 1e5 "), 0, &value, NULL);
     is_mem(value.data, value.len, "1e5", 3, "around a number too");
 
-    ngx_http_fanout_json_check(s("{]"), 1, &value, NULL);
-    is_int(ngx_http_fanout_json_type(&value), NGX_HTTP_FANOUT_JSON_NONE,
+    fanout_json_check(s("{]"), 1, &value, NULL);
+    is_int(fanout_json_type(&value), FANOUT_JSON_NONE,
            "no value of what is invalid");
 }
 
@@ -328,32 +328,32 @@ test_spans(void)
 static void
 test_reasons(void)
 {
-    int                           bad;
-    size_t                        i;
-    json_t                        v;
-    ngx_http_fanout_json_error_t  err;
+    int                  bad;
+    size_t               i;
+    json_t               v;
+    fanout_json_error_t  err;
 
-    ngx_http_fanout_json_check(s("{\"a\":\"\xff\"}"), 4, &v, &err);
+    fanout_json_check(s("{\"a\":\"\xff\"}"), 4, &v, &err);
     is_str(err.reason, "invalid UTF-8 at byte 6", "reason: UTF-8");
     is_int(err.at, 6, "position: UTF-8");
 
-    ngx_http_fanout_json_check(s("[\v]"), 4, &v, &err);
+    fanout_json_check(s("[\v]"), 4, &v, &err);
     is_str(err.reason, "control character at byte 1", "reason: control");
 
-    ngx_http_fanout_json_check(s("  "), 4, &v, &err);
+    fanout_json_check(s("  "), 4, &v, &err);
     is_str(err.reason, "empty text at byte 2", "reason: empty");
 
-    ngx_http_fanout_json_check(s("[[[]]]"), 2, &v, &err);
+    fanout_json_check(s("[[[]]]"), 2, &v, &err);
     is_str(err.reason, "nested too deeply at byte 2", "reason: depth");
 
-    ngx_http_fanout_json_check(s("{\"a\":1"), 2, &v, &err);
+    fanout_json_check(s("{\"a\":1"), 2, &v, &err);
     is_str(err.reason, "premature EOF at byte 6", "reason: cut short");
 
-    ngx_http_fanout_json_check(s("{}\"x"), 2, &v, &err);
+    fanout_json_check(s("{}\"x"), 2, &v, &err);
     is_str(err.reason, "incomplete or trailing token at byte 4",
            "reason: trailing string");
 
-    ngx_http_fanout_json_check(s("[1}"), 2, &v, &err);
+    fanout_json_check(s("[1}"), 2, &v, &err);
     is_int(err.at, 2, "position: grammar");
     ok(strstr(err.reason, " at byte 2"), "reason: %s", err.reason);
 
@@ -378,7 +378,7 @@ test_reasons(void)
     is_int(bad, 0, "every refusal has a short reason");
 
     for (bad = 0, i = 1; i <= 10; i++) {
-        bad += !strcmp(ngx_http_fanout_json_strerror(-(int) i), "no error");
+        bad += !strcmp(fanout_json_strerror(-(int) i), "no error");
     }
 
     is_int(bad, 0, "every error has a text");
@@ -393,7 +393,7 @@ test_depth(void)
     size_t   i, n;
     unsigned  levels;
 
-    n = NGX_HTTP_FANOUT_JSON_DEPTH;
+    n = FANOUT_JSON_DEPTH;
     text = alloc(65536);
 
     memset(text, '[', n);
@@ -403,15 +403,15 @@ test_depth(void)
     is_int(check_exact(text, n * 2, n - 1, &value, NULL), TOO_DEEP,
            "one deeper");
 
-    is_int(ngx_http_fanout_json_levels((uint8_t *) text, n * 2, &value,
-                                       &levels, NULL),
+    is_int(fanout_json_levels((uint8_t *) text, n * 2, &value,
+                              &levels, NULL),
            ARRAY, "any number of levels");
     is_int(levels, n, "is told");
-    is_int(ngx_http_fanout_json_depth(&value), n, "and can be asked for");
+    is_int(fanout_json_depth(&value), n, "and can be asked for");
 
     is_int(check_exact("[[],[],[],{}]", 13, 2, &value, NULL), ARRAY,
            "depth is not a count");
-    is_int(ngx_http_fanout_json_depth(&value), 2, "nor is that of a value");
+    is_int(fanout_json_depth(&value), 2, "nor is that of a value");
     is_int(check_exact("[]", 2, 0, &value, NULL), TOO_DEEP,
            "no depth at all");
     is_int(check_exact("1", 1, 0, &value, NULL), NUMBER,
@@ -489,17 +489,17 @@ test_large(void)
 static int
 read_command(const char *text, size_t len, command_t *cmd)
 {
-    return ngx_http_fanout_json_object((const uint8_t *) text, len, 8, fields,
-                                       4, cmd, NULL);
+    return fanout_json_object((const uint8_t *) text, len, 8, fields, 4, cmd,
+                              NULL);
 }
 
 
 static void
 test_members(void)
 {
-    json_t                        v;
-    command_t                     cmd;
-    ngx_http_fanout_json_error_t  err;
+    json_t               v;
+    command_t            cmd;
+    fanout_json_error_t  err;
 
     memset(&cmd, 'x', sizeof(cmd));
 
@@ -541,17 +541,17 @@ test_members(void)
     is_int(cmd.op.len, 0, "are not");
 
     v = span("{\"id\":1, \"id\":2}");
-    is_int(ngx_http_fanout_json_members(&v, fields, 4, &cmd, &err), DUPLICATE,
+    is_int(fanout_json_members(&v, fields, 4, &cmd, &err), DUPLICATE,
            "twice, with a reason");
     is_str(err.reason, "duplicate member 'id' at byte 9", "the reason");
 
     v = span("{\"id\":1, \"\xc3\xa9\x7f\\n\":2}");
-    is_int(ngx_http_fanout_json_members(&v, fields, 4, &cmd, &err), UNKNOWN,
+    is_int(fanout_json_members(&v, fields, 4, &cmd, &err), UNKNOWN,
            "unknown, with a reason");
     is_str(err.reason, "unknown member '???\\n' at byte 9", "in ASCII");
 
     v.len = 0;
-    is_int(ngx_http_fanout_json_members(&v, fields, 4, &cmd, &err), TYPE,
+    is_int(fanout_json_members(&v, fields, 4, &cmd, &err), TYPE,
            "NONE is no object");
 }
 
@@ -585,33 +585,33 @@ test_arrays(void)
 
     v = span("[ {\"a\":[1,2]} , \"]\",3 ]");
 
-    is_int(ngx_http_fanout_json_array(&v, items, 3, &n), 0, "an array");
+    is_int(fanout_json_array(&v, items, 3, &n), 0, "an array");
     is_int(n, 3, "three items");
     is_mem(items[0].data, items[0].len, "{\"a\":[1,2]}", 11, "the first");
     is_mem(items[1].data, items[1].len, "\"]\"", 3, "the second");
     is_mem(items[2].data, items[2].len, "3", 1, "the third");
 
-    is_int(ngx_http_fanout_json_array(&v, items, 2, &n), TOO_MANY,
+    is_int(fanout_json_array(&v, items, 2, &n), TOO_MANY,
            "one more than allowed");
     is_int(n, 2, "two were read");
-    is_int(ngx_http_fanout_json_array(&v, NULL, 3, &n), 0, "counted only");
+    is_int(fanout_json_array(&v, NULL, 3, &n), 0, "counted only");
     is_int(n, 3, "three");
 
     v = span("[\"0123456789012345678901234567890\\\"]\","
              "\"12345678901234567\"]");
-    is_int(ngx_http_fanout_json_array(&v, items, 3, &n), 0, "long strings");
+    is_int(fanout_json_array(&v, items, 3, &n), 0, "long strings");
     is_int(n, 2, "two");
     is_int(items[0].len, 36, "a quote inside the first");
     is_int(items[1].len, 19, "the second");
 
     v = span("[ ]");
-    is_int(ngx_http_fanout_json_array(&v, items, 0, &n), 0, "empty");
+    is_int(fanout_json_array(&v, items, 0, &n), 0, "empty");
     is_int(n, 0, "none");
 
     v = span("{}");
-    is_int(ngx_http_fanout_json_array(&v, items, 3, &n), TYPE, "an object");
+    is_int(fanout_json_array(&v, items, 3, &n), TYPE, "an object");
     v = span("[1,2");
-    is_int(ngx_http_fanout_json_array(&v, items, 3, &n), INVALID,
+    is_int(fanout_json_array(&v, items, 3, &n), INVALID,
            "never validated");
 }
 
@@ -619,28 +619,28 @@ test_arrays(void)
 static void
 test_iter(void)
 {
-    json_t                       v, key, value;
-    ngx_http_fanout_json_iter_t  it;
+    json_t              v, key, value;
+    fanout_json_iter_t  it;
 
     v = span("{ \"f\\u0031\" : 1 , \"\":[ ]}");
 
-    is_int(ngx_http_fanout_json_iter(&it, &v), 0, "a walk");
-    is_int(ngx_http_fanout_json_next(&it, &key, &value), 1, "first");
+    is_int(fanout_json_iter(&it, &v), 0, "a walk");
+    is_int(fanout_json_next(&it, &key, &value), 1, "first");
     is_mem(key.data, key.len, "\"f\\u0031\"", 9, "its name, as sent");
     is_mem(value.data, value.len, "1", 1, "its value");
-    is_int(ngx_http_fanout_json_next(&it, &key, &value), 1, "second");
+    is_int(fanout_json_next(&it, &key, &value), 1, "second");
     is_mem(key.data, key.len, "\"\"", 2, "the empty name");
     is_mem(value.data, value.len, "[ ]", 3, "its value");
-    is_int(ngx_http_fanout_json_next(&it, &key, &value), 0, "end");
-    is_int(ngx_http_fanout_json_next(&it, &key, &value), 0, "still the end");
+    is_int(fanout_json_next(&it, &key, &value), 0, "end");
+    is_int(fanout_json_next(&it, &key, &value), 0, "still the end");
 
     v = span("[0]");
-    ngx_http_fanout_json_iter(&it, &v);
-    is_int(ngx_http_fanout_json_next(&it, &key, &value), 1, "an item");
+    fanout_json_iter(&it, &v);
+    is_int(fanout_json_next(&it, &key, &value), 1, "an item");
     is_int(key.len, 0, "has no name");
 
     v = span("\"x\"");
-    is_int(ngx_http_fanout_json_iter(&it, &v), TYPE, "a string has no items");
+    is_int(fanout_json_iter(&it, &v), TYPE, "a string has no items");
 }
 
 
@@ -697,29 +697,29 @@ test_strings(void)
         t = &strings[i];
         v = span(t->text);
 
-        is_int(ngx_http_fanout_json_string(&v, buf, 16, &len), t->rc,
+        is_int(fanout_json_string(&v, buf, 16, &len), t->rc,
                "string %s", t->text);
         is_mem(buf, len, t->want, t->len, "its bytes");
-        is_int(ngx_http_fanout_json_string(&v, NULL, 16, &len), t->rc,
+        is_int(fanout_json_string(&v, NULL, 16, &len), t->rc,
                "measured");
         is_int(len, t->len, "its length");
-        is_int(ngx_http_fanout_json_text(&v, buf, 16, &text), t->rc,
+        is_int(fanout_json_text(&v, buf, 16, &text), t->rc,
                "without a copy");
         is_mem(text.data, text.len, t->want, t->len, "its bytes");
     }
 
     v = span("\"abc\"");
-    ngx_http_fanout_json_text(&v, buf, 16, &text);
+    fanout_json_text(&v, buf, 16, &text);
     ok(text.data == v.data + 1, "nothing escaped: not copied");
 
     memcpy(buf, "\"a\\nb\\u00e9\"", 12);
     v.data = buf;
     v.len = 12;
-    ngx_http_fanout_json_string(&v, buf + 1, 10, &len);
+    fanout_json_string(&v, buf + 1, 10, &len);
     is_mem(buf + 1, len, "a\nb\xc3\xa9", 5, "unescaped in place");
 
     v = span("\"\"");
-    ngx_http_fanout_json_text(&v, buf, 0, &text);
+    fanout_json_text(&v, buf, 0, &text);
     ok(text.data != NULL && text.len == 0, "an empty string is not NONE");
 }
 
@@ -788,7 +788,7 @@ test_ints(void)
         v = span(ints[i].text);
         n = -7;
 
-        is_int(ngx_http_fanout_json_int(&v, &n), ints[i].rc, "integer %s",
+        is_int(fanout_json_int(&v, &n), ints[i].rc, "integer %s",
                ints[i].text);
         is_int(n, ints[i].want, "its value");
     }
@@ -804,15 +804,15 @@ test_bools(void)
     flag = -1;
 
     v = span("true");
-    is_int(ngx_http_fanout_json_bool(&v, &flag), 0, "true");
+    is_int(fanout_json_bool(&v, &flag), 0, "true");
     is_int(flag, 1, "is 1");
     v = span("false");
-    is_int(ngx_http_fanout_json_bool(&v, &flag), 0, "false");
+    is_int(fanout_json_bool(&v, &flag), 0, "false");
     is_int(flag, 0, "is 0");
     v = span("1");
-    is_int(ngx_http_fanout_json_bool(&v, &flag), TYPE, "1 is no boolean");
+    is_int(fanout_json_bool(&v, &flag), TYPE, "1 is no boolean");
     v = span("null");
-    is_int(ngx_http_fanout_json_bool(&v, &flag), TYPE, "nor is null");
+    is_int(fanout_json_bool(&v, &flag), TYPE, "nor is null");
 }
 
 
@@ -849,15 +849,15 @@ test_minify(void)
         in = cases[i][0];
         want = cases[i][1];
 
-        n = ngx_http_fanout_json_minify(buf, (const uint8_t *) in, strlen(in));
+        n = fanout_json_minify(buf, (const uint8_t *) in, strlen(in));
         is_mem(buf, n, want, strlen(want), "minified: %s", want);
 
         memcpy(buf, in, strlen(in));
-        n = ngx_http_fanout_json_minify(buf, buf, strlen(in));
+        n = fanout_json_minify(buf, buf, strlen(in));
         is_mem(buf, n, want, strlen(want), "in place");
     }
 
-    n = ngx_http_fanout_json_minify(buf, s("\" x"));
+    n = fanout_json_minify(buf, s("\" x"));
     is_mem(buf, n, "\" x", 3, "a string without an end");
 }
 
@@ -894,8 +894,8 @@ test_escape(void)
         copy = alloc(escapes[i].len);
         memcpy(copy, escapes[i].text, escapes[i].len);
 
-        end = ngx_http_fanout_json_escape(buf, copy, escapes[i].len);
-        n = ngx_http_fanout_json_escape_len(copy, escapes[i].len);
+        end = fanout_json_escape(buf, copy, escapes[i].len);
+        n = fanout_json_escape_len(copy, escapes[i].len);
 
         is_mem(buf, end - buf, escapes[i].want, strlen(escapes[i].want),
                "escaped: %s", escapes[i].want);
@@ -947,14 +947,14 @@ test_round_trip(void)
         }
 
         raw[0] = '"';
-        end = ngx_http_fanout_json_escape(raw + 1, in, n);
+        end = fanout_json_escape(raw + 1, in, n);
         *end++ = '"';
 
         v.data = raw;
         v.len = end - raw;
 
-        bad += ngx_http_fanout_json_check(raw, v.len, 0, &v, NULL) != STRING
-               || ngx_http_fanout_json_string(&v, out, 4, &len) != 0
+        bad += fanout_json_check(raw, v.len, 0, &v, NULL) != STRING
+               || fanout_json_string(&v, out, 4, &len) != 0
                || len != n || memcmp(in, out, n) != 0;
     }
 

@@ -1,4 +1,4 @@
-/* sources: src/hub/ngx_http_fanout_pattern.c */
+/* sources: src/base/pattern.c */
 
 /*
  * If this fails, permissions are not what the configuration says: a rule for
@@ -10,18 +10,18 @@
 #include <stdlib.h>
 
 #include "tap.h"
-#include "../../src/hub/ngx_http_fanout_pattern.h"
+#include "base/pattern.h"
 
 
 #define c(text)  text, sizeof(text) - 1
 
-#define EMPTY    NGX_HTTP_FANOUT_PATTERN_EMPTY
-#define CONTROL  NGX_HTTP_FANOUT_PATTERN_CONTROL
-#define NO_ROOM  NGX_HTTP_FANOUT_PATTERN_NO_ROOM
+#define EMPTY    FANOUT_PATTERN_EMPTY
+#define CONTROL  FANOUT_PATTERN_CONTROL
+#define NO_ROOM  FANOUT_PATTERN_NO_ROOM
 
 
 static uint8_t                    room[256];
-static ngx_http_fanout_pattern_t  pattern;
+static fanout_pattern_t  pattern;
 
 
 static void
@@ -36,24 +36,22 @@ reset(size_t size)
 static int
 text(const char *s, size_t len)
 {
-    return ngx_http_fanout_pattern_append_text(&pattern, (const uint8_t *) s,
-                                               len);
+    return fanout_pattern_append_text(&pattern, (const uint8_t *) s, len);
 }
 
 
 static int
 literal(const char *s, size_t len)
 {
-    return ngx_http_fanout_pattern_append_literal(&pattern,
-                                                  (const uint8_t *) s, len);
+    return fanout_pattern_append_literal(&pattern, (const uint8_t *) s, len);
 }
 
 
 static int
 match(const char *name)
 {
-    return ngx_http_fanout_pattern_match(pattern.data, pattern.len,
-                                         (const uint8_t *) name, strlen(name));
+    return fanout_pattern_match(pattern.data, pattern.len,
+                                (const uint8_t *) name, strlen(name));
 }
 
 
@@ -180,15 +178,15 @@ test_zero_in_name(void)
     reset(sizeof(room));
     text(c("a*b"));
 
-    is_int(ngx_http_fanout_pattern_match(pattern.data, pattern.len,
-                                         (const uint8_t *) "a\0\0b", 4), 1,
+    is_int(fanout_pattern_match(pattern.data, pattern.len,
+                                (const uint8_t *) "a\0\0b", 4), 1,
            "zero bytes under a wildcard");
 
     reset(sizeof(room));
     text(c("ab"));
 
-    is_int(ngx_http_fanout_pattern_match(pattern.data, pattern.len,
-                                         (const uint8_t *) "a\0b", 3), 0,
+    is_int(fanout_pattern_match(pattern.data, pattern.len,
+                                (const uint8_t *) "a\0b", 3), 0,
            "a zero byte in the name is no wildcard");
 }
 
@@ -243,7 +241,7 @@ test_random(void)
         }
 
         hits += naive(p, plen, n, nlen);
-        bad += ngx_http_fanout_pattern_match(p, plen, n, nlen)
+        bad += fanout_pattern_match(p, plen, n, nlen)
                != naive(p, plen, n, nlen);
     }
 
@@ -269,13 +267,13 @@ test_hostile(void)
     text(c("*b"));
     memset(name, 'a', sizeof(name));
 
-    is_int(ngx_http_fanout_pattern_match(pattern.data, pattern.len, name,
-                                         sizeof(name)), 0,
+    is_int(fanout_pattern_match(pattern.data, pattern.len, name,
+                                sizeof(name)), 0,
            "80 wildcards and a name of 255 bytes");
 
     name[254] = 'b';
-    is_int(ngx_http_fanout_pattern_match(pattern.data, pattern.len, name,
-                                         sizeof(name)), 1,
+    is_int(fanout_pattern_match(pattern.data, pattern.len, name,
+                                sizeof(name)), 1,
            "the same, matching");
 }
 

@@ -1,4 +1,4 @@
-/* sources: src/transport/ngx_http_fanout_utf8.c */
+/* sources: src/base/utf8.c */
 
 /*
  * If this fails, text that is not UTF-8 reaches other people's browsers, which
@@ -9,17 +9,17 @@
 #include <stdlib.h>
 
 #include "tap.h"
-#include "../../src/transport/ngx_http_fanout_utf8.h"
+#include "base/utf8.h"
 
 
-#define OK         NGX_HTTP_FANOUT_UTF8_OK
-#define INVALID    NGX_HTTP_FANOUT_UTF8_INVALID
-#define TRUNCATED  NGX_HTTP_FANOUT_UTF8_TRUNCATED
+#define OK         FANOUT_UTF8_OK
+#define INVALID    FANOUT_UTF8_INVALID
+#define TRUNCATED  FANOUT_UTF8_TRUNCATED
 
-#define check(s)   ngx_http_fanout_utf8_check((const unsigned char *) s,      \
+#define check(s)   fanout_utf8_check((const unsigned char *) s,               \
                                               sizeof(s) - 1)
-#define name(s, f) ngx_http_fanout_name_valid((const unsigned char *) s,      \
-                                              sizeof(s) - 1, f)
+#define name(s, f) fanout_name_valid((const unsigned char *) s,               \
+                                     sizeof(s) - 1, f)
 
 
 static uint32_t  seed = 1;
@@ -174,30 +174,30 @@ ref_prefix(const unsigned char *s, size_t len)
 static int
 agrees(const unsigned char *s, size_t len)
 {
-    int                     rc, want;
-    size_t                  i;
-    ngx_http_fanout_utf8_t  u;
+    int            rc, want;
+    size_t         i;
+    fanout_utf8_t  u;
 
     want = ref_valid(s, len) ? OK : ref_prefix(s, len) ? TRUNCATED : INVALID;
 
     for (i = 0; i <= len; i++) {
-        ngx_http_fanout_utf8_init(&u);
-        rc = ngx_http_fanout_utf8_feed(&u, s, i);
+        fanout_utf8_init(&u);
+        rc = fanout_utf8_feed(&u, s, i);
 
         if (rc != (ref_prefix(s, i) ? OK : INVALID)) {
             return 0;
         }
 
-        rc = ngx_http_fanout_utf8_feed(&u, s + i, len - i);
+        rc = fanout_utf8_feed(&u, s + i, len - i);
 
         if (rc != (want == INVALID ? INVALID : OK)
-            || ngx_http_fanout_utf8_finish(&u) != want)
+            || fanout_utf8_finish(&u) != want)
         {
             return 0;
         }
     }
 
-    return ngx_http_fanout_utf8_check(s, len) == want;
+    return fanout_utf8_check(s, len) == want;
 }
 
 
@@ -227,7 +227,7 @@ test_exhaustive(void)
         s[1] = i >> 8;
         s[2] = i;
 
-        bad += (ngx_http_fanout_utf8_check(s, 3) == OK) != ref_valid(s, 3);
+        bad += (fanout_utf8_check(s, 3) == OK) != ref_valid(s, 3);
 
         /* the splits, where they differ from those of two bytes */
 
@@ -260,7 +260,7 @@ test_four(void)
 
     for (bad = 0, c = 0x10000; c <= 0x10ffff; c++) {
         bad += encode(s, c) != 4
-               || ngx_http_fanout_utf8_check(s, 4) != OK;
+               || fanout_utf8_check(s, 4) != OK;
     }
 
     is_int(bad, 0, "all characters from U+10000 to U+10FFFF");
@@ -312,11 +312,11 @@ test_long(void)
         for (n = 0; n < len; n++) {
             memset(s, 'a', len);
             s[n] = 0xff;
-            bad += ngx_http_fanout_utf8_check(s, len) != INVALID;
+            bad += fanout_utf8_check(s, len) != INVALID;
         }
 
         memset(s, 'a', len);
-        bad += ngx_http_fanout_utf8_check(s, len) != OK;
+        bad += fanout_utf8_check(s, len) != OK;
     }
 
     is_int(bad, 0, "one wrong byte anywhere in ASCII of any length");
@@ -326,7 +326,7 @@ test_long(void)
 static void
 test_edges(void)
 {
-    ngx_http_fanout_utf8_t  u;
+    fanout_utf8_t  u;
 
     is_int(check(""), OK, "empty");
     is_int(check("\0"), OK, "NUL is a character");
@@ -356,19 +356,19 @@ test_edges(void)
     is_int(check("a\xe2\x82"), TRUNCATED, "cut within a character");
     is_int(check("\xf4\x90"), INVALID, "cut, but wrong already");
 
-    ngx_http_fanout_utf8_init(&u);
-    is_int(ngx_http_fanout_utf8_feed(&u, (unsigned char *) "\xf4", 1), OK,
+    fanout_utf8_init(&u);
+    is_int(fanout_utf8_feed(&u, (unsigned char *) "\xf4", 1), OK,
            "first byte of U+10FFFF or more");
-    is_int(ngx_http_fanout_utf8_feed(&u, (unsigned char *) "\x90", 1), INVALID,
+    is_int(fanout_utf8_feed(&u, (unsigned char *) "\x90", 1), INVALID,
            "the second tells");
-    is_int(ngx_http_fanout_utf8_feed(&u, (unsigned char *) "a", 1), INVALID,
+    is_int(fanout_utf8_feed(&u, (unsigned char *) "a", 1), INVALID,
            "it stays wrong");
-    is_int(ngx_http_fanout_utf8_feed(&u, (unsigned char *) "", 0), INVALID,
+    is_int(fanout_utf8_feed(&u, (unsigned char *) "", 0), INVALID,
            "it stays wrong with no bytes");
-    is_int(ngx_http_fanout_utf8_finish(&u), INVALID, "and at the end");
+    is_int(fanout_utf8_finish(&u), INVALID, "and at the end");
 
-    ngx_http_fanout_utf8_init(&u);
-    is_int(ngx_http_fanout_utf8_finish(&u), OK, "it begins anew");
+    fanout_utf8_init(&u);
+    is_int(fanout_utf8_finish(&u), OK, "it begins anew");
 
     ok(sizeof(u) <= 8, "the state is small");
 }
@@ -391,19 +391,19 @@ test_names(void)
     is_int(name("a\xc2", 0), 0, "no cut character");
     is_int(name("a\xff", 0), 0, "no wrong byte");
     is_int(name("a*", 0), 1, "a star is fine in a name");
-    is_int(name("a*", NGX_HTTP_FANOUT_NAME_CHANNEL), 0, "not in a channel");
-    is_int(name("a:b", NGX_HTTP_FANOUT_NAME_CHANNEL), 1, "a channel");
+    is_int(name("a*", FANOUT_NAME_CHANNEL), 0, "not in a channel");
+    is_int(name("a:b", FANOUT_NAME_CHANNEL), 1, "a channel");
 
     memset(s, 'a', sizeof(s));
-    is_int(ngx_http_fanout_name_valid(s, 255, 0), 1, "255 bytes");
-    is_int(ngx_http_fanout_name_valid(s, 256, 0), 0, "256 bytes");
+    is_int(fanout_name_valid(s, 255, 0), 1, "255 bytes");
+    is_int(fanout_name_valid(s, 256, 0), 0, "256 bytes");
 
     for (bad = 0, c = 0; c < 0x3000; c++) {
         if (c >= 0xd800 && c <= 0xdfff) {
             continue;
         }
 
-        bad += ngx_http_fanout_name_valid(s, encode(s, c), 0)
+        bad += fanout_name_valid(s, encode(s, c), 0)
                != !(c < 0x20 || (c >= 0x7f && c < 0xa0));
     }
 

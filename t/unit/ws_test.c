@@ -1,4 +1,4 @@
-/* sources: src/transport/ngx_http_fanout_ws.c src/transport/ngx_http_fanout_utf8.c */
+/* sources: src/wire/ws.c src/base/utf8.c */
 
 /*
  * If this fails, browsers are cut off for frames that are right, or a hostile
@@ -11,13 +11,13 @@
 #include "ws_trace.h"
 
 
-#define MORE    NGX_HTTP_FANOUT_WS_EV_MORE
-#define DATA    NGX_HTTP_FANOUT_WS_EV_DATA
-#define PING    NGX_HTTP_FANOUT_WS_EV_PING
-#define PONG    NGX_HTTP_FANOUT_WS_EV_PONG
-#define CLOSE   NGX_HTTP_FANOUT_WS_EV_CLOSE
-#define BUFFER  NGX_HTTP_FANOUT_WS_EV_BUFFER
-#define ERROR   NGX_HTTP_FANOUT_WS_EV_ERROR
+#define MORE    FANOUT_WS_EV_MORE
+#define DATA    FANOUT_WS_EV_DATA
+#define PING    FANOUT_WS_EV_PING
+#define PONG    FANOUT_WS_EV_PONG
+#define CLOSE   FANOUT_WS_EV_CLOSE
+#define BUFFER  FANOUT_WS_EV_BUFFER
+#define ERROR   FANOUT_WS_EV_ERROR
 
 #define FIN     0x80
 #define RSV1    0x40
@@ -30,9 +30,9 @@
 #define raw(b, s)            trace_put(b, s, sizeof(s) - 1)
 
 
-static const ngx_http_fanout_ws_opts_t  plain = { 1 << 20, 0, 0 };
-static const ngx_http_fanout_ws_opts_t  deflate = { 1 << 20, 0, 1 };
-static const ngx_http_fanout_ws_opts_t  small = { 100, 3, 0 };
+static const fanout_ws_opts_t  plain = { 1 << 20, 0, 0 };
+static const fanout_ws_opts_t  deflate = { 1 << 20, 0, 1 };
+static const fanout_ws_opts_t  small = { 100, 3, 0 };
 
 static uint32_t                         seed = 1;
 
@@ -77,7 +77,7 @@ put_as(trace_buf_t *b, unsigned first, const void *s, size_t len, int form)
     at = b->len;
     trace_put(b, s, len);
 
-    ngx_http_fanout_ws_unmask(b->s + at, len, h + i);
+    fanout_ws_unmask(b->s + at, len, h + i);
 }
 
 
@@ -89,7 +89,7 @@ put(trace_buf_t *b, unsigned first, const void *s, size_t len)
 
 
 static void
-run(trace_t *t, const ngx_http_fanout_ws_opts_t *opts, const trace_buf_t *b,
+run(trace_t *t, const fanout_ws_opts_t *opts, const trace_buf_t *b,
     size_t one, size_t two)
 {
     trace_begin(t, opts);
@@ -102,7 +102,7 @@ run(trace_t *t, const ngx_http_fanout_ws_opts_t *opts, const trace_buf_t *b,
 /* 1 if however the bytes are cut, the same is told as in one piece */
 
 static int
-splits_agree(const ngx_http_fanout_ws_opts_t *opts, const trace_buf_t *b)
+splits_agree(const fanout_ws_opts_t *opts, const trace_buf_t *b)
 {
     int      same;
     size_t   i, j, step;
@@ -154,7 +154,7 @@ splits_agree(const ngx_http_fanout_ws_opts_t *opts, const trace_buf_t *b)
 /* what is told, and that it does not depend on cuts; empties "b" */
 
 static void
-tells(const ngx_http_fanout_ws_opts_t *opts, trace_buf_t *b, const void *log,
+tells(const fanout_ws_opts_t *opts, trace_buf_t *b, const void *log,
     size_t len, const char *name)
 {
     trace_t  t;
@@ -172,7 +172,7 @@ tells(const ngx_http_fanout_ws_opts_t *opts, trace_buf_t *b, const void *log,
 
 
 static void
-fails(const ngx_http_fanout_ws_opts_t *opts, trace_buf_t *b, int code,
+fails(const fanout_ws_opts_t *opts, trace_buf_t *b, int code,
     const char *name)
 {
     trace_t  t;
@@ -190,7 +190,7 @@ fails(const ngx_http_fanout_ws_opts_t *opts, trace_buf_t *b, int code,
 /* fails on the last byte of "b" and not one sooner; empties "b" */
 
 static void
-fails_at_last(const ngx_http_fanout_ws_opts_t *opts, trace_buf_t *b, int code,
+fails_at_last(const fanout_ws_opts_t *opts, trace_buf_t *b, int code,
     const char *name)
 {
     trace_t  t;
@@ -393,8 +393,8 @@ test_masking(trace_buf_t *b)
                 want[i] = i ^ key[i % 4];
             }
 
-            ngx_http_fanout_ws_unmask(s + at % 8, at, mask);
-            ngx_http_fanout_ws_unmask(s + at % 8 + at, len - at, mask);
+            fanout_ws_unmask(s + at % 8, at, mask);
+            fanout_ws_unmask(s + at % 8 + at, len - at, mask);
             bad += memcmp(s + at % 8, want, len) != 0;
         }
     }
@@ -499,16 +499,16 @@ test_control(trace_buf_t *b)
 static void
 test_control_buffer(trace_buf_t *b)
 {
-    unsigned char                lent[125], *pos, *end;
-    ngx_http_fanout_ws_event_t   ev;
-    ngx_http_fanout_ws_parser_t  p;
+    unsigned char       lent[125], *pos, *end;
+    fanout_ws_event_t   ev;
+    fanout_ws_parser_t  p;
 
-    ngx_http_fanout_ws_init(&p, &plain);
+    fanout_ws_init(&p, &plain);
     frame(b, FIN | 9, "whole");
     pos = b->s;
     end = b->s + b->len;
 
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), PING, "whole ping");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), PING, "whole ping");
     ok(ev.data == end - 5, "it lies in the input");
 
     b->len = 0;
@@ -516,18 +516,18 @@ test_control_buffer(trace_buf_t *b)
     pos = b->s;
     end = b->s + b->len;
 
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, b->s + 6, &ev), MORE,
+    is_int(fanout_ws_parse(&p, &pos, b->s + 6, &ev), MORE,
            "cut before the payload");
-    ok(ngx_http_fanout_ws_within_frame(&p), "within a frame");
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, b->s + 8, &ev), BUFFER,
+    ok(fanout_ws_within_frame(&p), "within a frame");
+    is_int(fanout_ws_parse(&p, &pos, b->s + 8, &ev), BUFFER,
            "cut within the payload");
     ok(pos == b->s + 6, "nothing was consumed");
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, b->s + 8, &ev), BUFFER,
+    is_int(fanout_ws_parse(&p, &pos, b->s + 8, &ev), BUFFER,
            "asked for again");
 
     p.control = lent;
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, b->s + 8, &ev), MORE, "lent");
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), PING, "the rest");
+    is_int(fanout_ws_parse(&p, &pos, b->s + 8, &ev), MORE, "lent");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), PING, "the rest");
     ok(ev.data == lent, "it lies in the lent memory");
     is_mem(ev.data, ev.len, "parted", 6, "payload");
     p.control = NULL;
@@ -537,9 +537,9 @@ test_control_buffer(trace_buf_t *b)
     pos = b->s;
     end = b->s + b->len;
 
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), PING, "taken back");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), PING, "taken back");
     is_mem(ev.data, ev.len, "again", 5, "payload of the next");
-    ok(!ngx_http_fanout_ws_within_frame(&p), "not within a frame");
+    ok(!fanout_ws_within_frame(&p), "not within a frame");
 
     b->len = 0;
 }
@@ -669,9 +669,9 @@ test_limits(trace_buf_t *b)
     unsigned char  s[101];
     trace_t        t;
 
-    static const ngx_http_fanout_ws_opts_t  any = { UINT64_MAX, 0, 0 };
-    static const ngx_http_fanout_ws_opts_t  none = { 0, 0, 0 };
-    static const ngx_http_fanout_ws_opts_t  one = { 100, 1, 0 };
+    static const fanout_ws_opts_t  any = { UINT64_MAX, 0, 0 };
+    static const fanout_ws_opts_t  none = { 0, 0, 0 };
+    static const fanout_ws_opts_t  one = { 100, 1, 0 };
 
     memset(s, 'a', sizeof(s));
 
@@ -741,46 +741,46 @@ test_limits(trace_buf_t *b)
 static void
 test_pieces(trace_buf_t *b)
 {
-    unsigned char               *pos, *end, *was;
-    ngx_http_fanout_ws_event_t   ev;
-    ngx_http_fanout_ws_parser_t  p;
+    unsigned char      *pos, *end, *was;
+    fanout_ws_event_t   ev;
+    fanout_ws_parser_t  p;
 
-    ngx_http_fanout_ws_init(&p, &plain);
+    fanout_ws_init(&p, &plain);
 
     frame(b, FIN | TEXT, "whole");
     pos = b->s;
     end = b->s + b->len;
 
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), DATA, "a message");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), DATA, "a message");
     ok(ev.first && ev.last && ev.data == b->s + 6, "in one, in place");
     is_int(ev.opcode, TEXT, "its opcode");
     ok(pos == end, "consumed");
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), MORE, "no more");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), MORE, "no more");
 
     b->len = 0;
     frame(b, BINARY, "abcdef");
     frame(b, FIN | CONT, "ghi");
     pos = b->s;
 
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, b->s + 8, &ev), DATA, "a piece");
+    is_int(fanout_ws_parse(&p, &pos, b->s + 8, &ev), DATA, "a piece");
     ok(ev.first && !ev.last, "the first");
     is_mem(ev.data, ev.len, "ab", 2, "its bytes");
     is_int(ev.rest, 4, "bytes of the frame to come");
     is_int(ev.size, 6, "bytes of the message announced");
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, b->s + 8, &ev), MORE, "no more");
-    ok(ngx_http_fanout_ws_within_frame(&p), "within a frame");
+    is_int(fanout_ws_parse(&p, &pos, b->s + 8, &ev), MORE, "no more");
+    ok(fanout_ws_within_frame(&p), "within a frame");
 
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, b->s + 12, &ev), DATA, "next");
+    is_int(fanout_ws_parse(&p, &pos, b->s + 12, &ev), DATA, "next");
     ok(!ev.first && !ev.last && ev.rest == 0, "the frame ends");
-    ok(!ngx_http_fanout_ws_within_frame(&p), "between frames");
-    ok(ngx_http_fanout_ws_within_message(&p), "within a message");
+    ok(!fanout_ws_within_frame(&p), "between frames");
+    ok(fanout_ws_within_message(&p), "within a message");
 
     end = b->s + b->len;
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), DATA, "last");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), DATA, "last");
     ok(!ev.first && ev.last && ev.size == 9, "the last piece");
     is_int(ev.opcode, BINARY, "the message's opcode");
     is_mem(ev.data, ev.len, "ghi", 3, "the last bytes");
-    ok(!ngx_http_fanout_ws_within_message(&p), "between messages");
+    ok(!fanout_ws_within_message(&p), "between messages");
 
     b->len = 0;
     frame(b, TEXT, "ok");
@@ -788,16 +788,16 @@ test_pieces(trace_buf_t *b)
     pos = b->s;
     end = b->s + b->len;
 
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), DATA, "before");
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), ERROR, "error");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), DATA, "before");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), ERROR, "error");
     is_int(ev.code, 1002, "its code");
     is_str(ev.text, "new message within a message", "its text");
     ok(ev.data == NULL && ev.len == 0, "no data with it");
     was = pos;
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), ERROR, "still");
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), ERROR, "still");
     ok(pos == was && ev.code == 1002, "7.1.7: nothing is read any more");
-    ok(!ngx_http_fanout_ws_within_frame(&p)
-       && !ngx_http_fanout_ws_within_message(&p), "nothing is owed");
+    ok(!fanout_ws_within_frame(&p)
+       && !fanout_ws_within_message(&p), "nothing is owed");
 
     b->len = 0;
     frame(b, TEXT, "");
@@ -805,10 +805,10 @@ test_pieces(trace_buf_t *b)
     pos = b->s;
     end = b->s + b->len;
 
-    ngx_http_fanout_ws_init(&p, &plain);
-    is_int(ngx_http_fanout_ws_parse(&p, &pos, end, &ev), CLOSE, "a close");
-    ok(!ngx_http_fanout_ws_within_frame(&p)
-       && !ngx_http_fanout_ws_within_message(&p), "nothing is owed after it");
+    fanout_ws_init(&p, &plain);
+    is_int(fanout_ws_parse(&p, &pos, end, &ev), CLOSE, "a close");
+    ok(!fanout_ws_within_frame(&p)
+       && !fanout_ws_within_message(&p), "nothing is owed after it");
 
     ok(sizeof(p) <= 48, "a parser is small");
     b->len = 0;
@@ -818,19 +818,19 @@ test_pieces(trace_buf_t *b)
 static void
 test_header(void)
 {
-    unsigned char  d[NGX_HTTP_FANOUT_WS_HEADER_MAX];
+    unsigned char  d[FANOUT_WS_HEADER_MAX];
 
-    is_mem(d, ngx_http_fanout_ws_header(d, TEXT, 1, 0), "\x81\x00", 2,
+    is_mem(d, fanout_ws_header(d, TEXT, 1, 0), "\x81\x00", 2,
            "5.2: header of nothing");
-    is_mem(d, ngx_http_fanout_ws_header(d, TEXT, 0, 125), "\x01\x7d", 2,
+    is_mem(d, fanout_ws_header(d, TEXT, 0, 125), "\x01\x7d", 2,
            "5.2: 125, not final");
-    is_mem(d, ngx_http_fanout_ws_header(d, BINARY, 1, 126),
+    is_mem(d, fanout_ws_header(d, BINARY, 1, 126),
            "\x82\x7e\x00\x7e", 4, "5.2: 126");
-    is_mem(d, ngx_http_fanout_ws_header(d, TEXT | RSV1, 1, 65535),
+    is_mem(d, fanout_ws_header(d, TEXT | RSV1, 1, 65535),
            "\xc1\x7e\xff\xff", 4, "5.2: 65535, with RSV1");
-    is_mem(d, ngx_http_fanout_ws_header(d, CONT, 1, 65536),
+    is_mem(d, fanout_ws_header(d, CONT, 1, 65536),
            "\x80\x7f\x00\x00\x00\x00\x00\x01\x00\x00", 10, "5.2: 65536");
-    is_mem(d, ngx_http_fanout_ws_header(d, BINARY, 1, (size_t) 0x01020304),
+    is_mem(d, fanout_ws_header(d, BINARY, 1, (size_t) 0x01020304),
            "\x82\x7f\x00\x00\x00\x00\x01\x02\x03\x04", 10, "5.2: large");
 }
 
@@ -841,34 +841,34 @@ test_close_payload(void)
     int            i;
     char           s[200];
     size_t         n;
-    unsigned char  d[NGX_HTTP_FANOUT_WS_CONTROL_MAX];
+    unsigned char  d[FANOUT_WS_CONTROL_MAX];
 
-    is_mem(d, ngx_http_fanout_ws_close_payload(d, 1002, "bad", 3),
+    is_mem(d, fanout_ws_close_payload(d, 1002, "bad", 3),
            "\x03\xea" "bad", 5, "5.5.1: code and reason");
-    is_mem(d, ngx_http_fanout_ws_close_payload(d, 4401, NULL, 0),
+    is_mem(d, fanout_ws_close_payload(d, 4401, NULL, 0),
            "\x11\x31", 2, "5.5.1: code alone");
-    is_int(ngx_http_fanout_ws_close_payload(d, 1005, "x", 1), 0,
+    is_int(fanout_ws_close_payload(d, 1005, "x", 1), 0,
            "7.4.1: 1005 is never sent");
-    is_int(ngx_http_fanout_ws_close_payload(d, 1006, "x", 1), 0,
+    is_int(fanout_ws_close_payload(d, 1006, "x", 1), 0,
            "7.4.1: nor is 1006");
-    is_int(ngx_http_fanout_ws_close_payload(d, 0, "x", 1), 0, "nor is 0");
+    is_int(fanout_ws_close_payload(d, 0, "x", 1), 0, "nor is 0");
 
     memset(s, 'a', sizeof(s));
-    is_int(ngx_http_fanout_ws_close_payload(d, 1000, s, 123), 125,
+    is_int(fanout_ws_close_payload(d, 1000, s, 123), 125,
            "5.5: longest reason");
-    is_int(ngx_http_fanout_ws_close_payload(d, 1000, s, 124), 125,
+    is_int(fanout_ws_close_payload(d, 1000, s, 124), 125,
            "5.5: longer is cut");
 
     for (i = 0; i < 4; i++) {
         memcpy(s + 120 + i, "\xf0\x9f\x98\x80", 4);
-        n = ngx_http_fanout_ws_close_payload(d, 1000, s, 130);
+        n = fanout_ws_close_payload(d, 1000, s, 130);
         is_int(n, 122 + i, "5.5.1: cut before a character, %d", i);
-        is_int(ngx_http_fanout_utf8_check(d + 2, n - 2), 0, "is UTF-8");
+        is_int(fanout_utf8_check(d + 2, n - 2), 0, "is UTF-8");
         memset(s, 'a', sizeof(s));
     }
 
     memset(s, 0x80, sizeof(s));
-    is_int(ngx_http_fanout_ws_close_payload(d, 1000, s, 130), 2,
+    is_int(fanout_ws_close_payload(d, 1000, s, 130), 2,
            "5.5.1: cut down to nothing");
 }
 
@@ -885,7 +885,7 @@ test_key(void)
                                        "abcdefghijklmnopqrstuvwxyz"
                                        "0123456789+/";
 
-#define key(s)  ngx_http_fanout_ws_key_valid((const unsigned char *) s,       \
+#define key(s)  fanout_ws_key_valid((const unsigned char *) s,                \
                                              sizeof(s) - 1)
 
     is_int(key("dGhlIHNhbXBsZSBub25jZQ=="), 1, "1.3: the key of the RFC");
@@ -903,7 +903,7 @@ test_key(void)
     for (bad = 0, i = 0; i < 256; i++) {
         memcpy(s, good, 24);
         s[21] = i;
-        bad += ngx_http_fanout_ws_key_valid(s, 24)
+        bad += fanout_ws_key_valid(s, 24)
                != (i != 0 && strchr(last, i) != NULL);
     }
 
@@ -912,7 +912,7 @@ test_key(void)
     for (bad = 0, i = 0; i < 256; i++) {
         memcpy(s, good, 24);
         s[20] = i;
-        bad += ngx_http_fanout_ws_key_valid(s, 24)
+        bad += fanout_ws_key_valid(s, 24)
                != (i != 0 && strchr(alphabet, i) != NULL);
     }
 
@@ -921,7 +921,7 @@ test_key(void)
     for (bad = 0, i = 0; i < 24; i++) {
         memcpy(s, good, 24);
         s[i] = '.';
-        bad += ngx_http_fanout_ws_key_valid(s, 24);
+        bad += fanout_ws_key_valid(s, 24);
     }
 
     is_int(bad, 0, "4.2.1: a wrong byte at every place");

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../src/transport/ngx_http_fanout_ws.h"
+#include "wire/ws.h"
 
 
 #define trace_fn  static __attribute__((unused))
@@ -30,14 +30,14 @@ typedef struct {
 
 
 typedef struct {
-    ngx_http_fanout_ws_parser_t   parser;
-    trace_buf_t                   log;
-    trace_buf_t                   part;
-    int                           begun;    /* a piece was told */
-    const char                   *broken;
-    int                           events;
-    int                           closed;
-    int                           code;     /* of an error, 0: none */
+    fanout_ws_parser_t   parser;
+    trace_buf_t          log;
+    trace_buf_t          part;
+    int                  begun;             /* a piece was told */
+    const char          *broken;
+    int                  events;
+    int                  closed;
+    int                  code;              /* of an error, 0: none */
 } trace_t;
 
 
@@ -85,7 +85,7 @@ trace_check(trace_t *t, int kept, const char *promise)
 
 
 trace_fn void
-trace_data(trace_t *t, const ngx_http_fanout_ws_event_t *ev)
+trace_data(trace_t *t, const fanout_ws_event_t *ev)
 {
     trace_check(t, ev->first == (!t->begun), "first");
     trace_check(t, ev->len || ev->last, "a piece has bytes");
@@ -98,18 +98,18 @@ trace_data(trace_t *t, const ngx_http_fanout_ws_event_t *ev)
     trace_check(t, ev->opcode == 1 || ev->opcode == 2, "opcode");
 
     if (!ev->last) {
-        trace_check(t, ngx_http_fanout_ws_within_message(&t->parser),
+        trace_check(t, fanout_ws_within_message(&t->parser),
                     "within message");
         return;
     }
 
     trace_check(t, t->part.len == ev->size && ev->rest == 0, "size at last");
-    trace_check(t, !ngx_http_fanout_ws_within_message(&t->parser),
+    trace_check(t, !fanout_ws_within_message(&t->parser),
                 "not within message");
 
-    if (ev->opcode == NGX_HTTP_FANOUT_WS_TEXT && !ev->rsv1) {
-        trace_check(t, ngx_http_fanout_utf8_check(t->part.s, t->part.len)
-                       == NGX_HTTP_FANOUT_UTF8_OK, "text is UTF-8");
+    if (ev->opcode == FANOUT_WS_TEXT && !ev->rsv1) {
+        trace_check(t, fanout_utf8_check(t->part.s, t->part.len)
+                       == FANOUT_UTF8_OK, "text is UTF-8");
     }
 
     trace_record(t, ev->rsv1 ? "rsv1" : "message", ev->opcode, t->part.s,
@@ -121,14 +121,13 @@ trace_data(trace_t *t, const ngx_http_fanout_ws_event_t *ev)
 
 
 trace_fn void
-trace_control(trace_t *t, const char *what,
-    const ngx_http_fanout_ws_event_t *ev)
+trace_control(trace_t *t, const char *what, const fanout_ws_event_t *ev)
 {
-    trace_check(t, ev->len <= NGX_HTTP_FANOUT_WS_CONTROL_MAX, "control size");
+    trace_check(t, ev->len <= FANOUT_WS_CONTROL_MAX, "control size");
     trace_check(t, !ev->first && !ev->last && !ev->rsv1 && !ev->opcode
                    && !ev->rest && !ev->size && !ev->text,
                 "a control frame has no fields of a message");
-    trace_check(t, !ngx_http_fanout_ws_within_frame(&t->parser),
+    trace_check(t, !fanout_ws_within_frame(&t->parser),
                 "not within frame");
     trace_record(t, what, ev->code, ev->data, ev->len);
 
@@ -138,34 +137,34 @@ trace_control(trace_t *t, const char *what,
 
 
 trace_fn void
-trace_event(trace_t *t, int rc, const ngx_http_fanout_ws_event_t *ev)
+trace_event(trace_t *t, int rc, const fanout_ws_event_t *ev)
 {
     t->events++;
     trace_check(t, !t->closed, "nothing after a close");
 
     switch (rc) {
 
-    case NGX_HTTP_FANOUT_WS_EV_DATA:
+    case FANOUT_WS_EV_DATA:
         trace_data(t, ev);
         return;
 
-    case NGX_HTTP_FANOUT_WS_EV_PING:
+    case FANOUT_WS_EV_PING:
         trace_control(t, "ping", ev);
         return;
 
-    case NGX_HTTP_FANOUT_WS_EV_PONG:
+    case FANOUT_WS_EV_PONG:
         trace_control(t, "pong", ev);
         return;
 
-    case NGX_HTTP_FANOUT_WS_EV_CLOSE:
+    case FANOUT_WS_EV_CLOSE:
         t->closed = 1;
         trace_check(t, ev->code == 1005
-                       || ngx_http_fanout_ws_code_valid(ev->code), "code");
+                       || fanout_ws_code_valid(ev->code), "code");
         trace_control(t, "close", ev);
         return;
 
     default:
-        trace_check(t, rc == NGX_HTTP_FANOUT_WS_EV_ERROR, "a known event");
+        trace_check(t, rc == FANOUT_WS_EV_ERROR, "a known event");
         trace_check(t, ev->text != NULL && ev->code >= 1000, "error");
         trace_check(t, ev->data == NULL && !ev->len && !ev->first && !ev->last
                        && !ev->opcode && !ev->rest && !ev->size,
@@ -184,9 +183,9 @@ trace_event(trace_t *t, int rc, const ngx_http_fanout_ws_event_t *ev)
 trace_fn int
 trace_feed(trace_t *t, const void *s, size_t len)
 {
-    int                          rc;
-    unsigned char               *in, *pos, *before;
-    ngx_http_fanout_ws_event_t   ev;
+    int                 rc;
+    unsigned char      *in, *pos, *before;
+    fanout_ws_event_t   ev;
 
     if (t->code) {
         return 0;
@@ -204,20 +203,20 @@ trace_feed(trace_t *t, const void *s, size_t len)
 
     for (pos = in; /* void */ ; /* void */ ) {
         before = pos;
-        rc = ngx_http_fanout_ws_parse(&t->parser, &pos, in + len, &ev);
+        rc = fanout_ws_parse(&t->parser, &pos, in + len, &ev);
 
         trace_check(t, pos >= before && pos <= in + len, "pos in input");
 
-        if (rc == NGX_HTTP_FANOUT_WS_EV_MORE) {
+        if (rc == FANOUT_WS_EV_MORE) {
             trace_check(t, pos == in + len, "more means all is used");
             break;
         }
 
-        if (rc == NGX_HTTP_FANOUT_WS_EV_BUFFER) {
+        if (rc == FANOUT_WS_EV_BUFFER) {
             trace_check(t, t->parser.control == NULL && pos < in + len,
                         "buffer is asked for once, when needed");
             free(t->parser.control);
-            t->parser.control = malloc(NGX_HTTP_FANOUT_WS_CONTROL_MAX);
+            t->parser.control = malloc(FANOUT_WS_CONTROL_MAX);
 
             if (t->parser.control == NULL) {
                 abort();
@@ -228,10 +227,10 @@ trace_feed(trace_t *t, const void *s, size_t len)
 
         trace_event(t, rc, &ev);
 
-        if (rc == NGX_HTTP_FANOUT_WS_EV_ERROR) {
+        if (rc == FANOUT_WS_EV_ERROR) {
             before = pos;
-            rc = ngx_http_fanout_ws_parse(&t->parser, &pos, in + len, &ev);
-            trace_check(t, rc == NGX_HTTP_FANOUT_WS_EV_ERROR && pos == before
+            rc = fanout_ws_parse(&t->parser, &pos, in + len, &ev);
+            trace_check(t, rc == FANOUT_WS_EV_ERROR && pos == before
                            && ev.code == t->code, "an error stays");
             break;
         }
@@ -244,10 +243,10 @@ trace_feed(trace_t *t, const void *s, size_t len)
 
 
 trace_fn void
-trace_begin(trace_t *t, const ngx_http_fanout_ws_opts_t *opts)
+trace_begin(trace_t *t, const fanout_ws_opts_t *opts)
 {
     memset(t, 0, sizeof(trace_t));
-    ngx_http_fanout_ws_init(&t->parser, opts);
+    fanout_ws_init(&t->parser, opts);
 }
 
 

@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_TEST=1 */
 
 /*
  * Budgets and sessions of addresses.  If this fails, a client can have more of
@@ -15,12 +15,12 @@
 #include "zone_util.h"
 
 
-#define MANY  NGX_HTTP_FANOUT_ZONE_MANY
+#define MANY  FANOUT_ZONE_MANY
 #define ALL   (~0U)     /* resources */
 
-typedef ngx_http_fanout_zone_limit_t   limit_t;
-typedef ngx_http_fanout_zone_budget_t  budget_t;
-typedef ngx_http_fanout_zone_drawn_t   drawn_t;
+typedef fanout_zone_limit_t   limit_t;
+typedef fanout_zone_budget_t  budget_t;
+typedef fanout_zone_drawn_t   drawn_t;
 
 
 static zone_t   zone;
@@ -34,7 +34,7 @@ sound(const char *when)
     char  why[256];
 
     why[0] = '\0';
-    ok(ngx_http_fanout_zone_check(&zone, why, sizeof(why)) == 0,
+    ok(fanout_zone_check(&zone, why, sizeof(why)) == 0,
        "the zone is sound %s%s", when, why);
 }
 
@@ -45,15 +45,14 @@ static int
 draw(uint64_t key, const limit_t *limits, unsigned resource, uint64_t n,
     unsigned check)
 {
-    uint64_t  amounts[NGX_HTTP_FANOUT_BUDGETS] = { 0 };
+    uint64_t  amounts[FANOUT_BUDGETS] = { 0 };
     budget_t  b;
 
     b.key = key;
     b.limits = limits;
     amounts[resource] = n * 1000;
 
-    return ngx_http_fanout_budget_draw(&zone, &b, 1, amounts, check ? ALL : 0,
-                                       &drawn);
+    return fanout_budget_draw(&zone, &b, 1, amounts, check ? ALL : 0, &drawn);
 }
 
 
@@ -63,7 +62,7 @@ longest(void)
     unsigned  i;
     uint32_t  ms;
 
-    for (i = 0, ms = 0; i < NGX_HTTP_FANOUT_BUDGETS; i++) {
+    for (i = 0, ms = 0; i < FANOUT_BUDGETS; i++) {
         ms = drawn.wait[i] > ms ? drawn.wait[i] : ms;
     }
 
@@ -146,7 +145,7 @@ test_debt(void)
 static void
 test_two(void)
 {
-    uint64_t  amounts[NGX_HTTP_FANOUT_BUDGETS] = { 1000 };
+    uint64_t  amounts[FANOUT_BUDGETS] = { 1000 };
     budget_t  b[2];
 
     static const limit_t  wide[] = {
@@ -163,9 +162,9 @@ test_two(void)
     b[1].key = 22;
     b[1].limits = narrow;
 
-    is_int(ngx_http_fanout_budget_draw(&zone, b, 2, amounts, ALL, &drawn), OK,
+    is_int(fanout_budget_draw(&zone, b, 2, amounts, ALL, &drawn), OK,
            "both have room");
-    is_int(ngx_http_fanout_budget_draw(&zone, b, 2, amounts, ALL, &drawn), AGAIN,
+    is_int(fanout_budget_draw(&zone, b, 2, amounts, ALL, &drawn), AGAIN,
            "one has none");
     is_int(drawn.budget[0], 1, "which is told");
     is_int(draw(21, wide, 0, 19, 1), OK, "nothing was taken from the other");
@@ -177,7 +176,7 @@ test_two(void)
 static void
 test_behind(void)
 {
-    uint64_t  amounts[NGX_HTTP_FANOUT_BUDGETS] = { 1000000 };
+    uint64_t  amounts[FANOUT_BUDGETS] = { 1000000 };
     budget_t  b[2];
 
     static const limit_t  user[] = {
@@ -194,11 +193,11 @@ test_behind(void)
     b[1].key = 42;
     b[1].limits = address;
 
-    (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+    (void) fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
     is_int(drawn.wait[0], 60000, "the user owes what it may");
     is_int(drawn.budget[0], 0, "and is who is told");
 
-    (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+    (void) fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
     is_int(draw(42, address, 0, 10, 1), OK,
            "the address was charged what the user had");
     is_int(draw(42, address, 0, 1, 1), AGAIN, "and no less");
@@ -207,18 +206,18 @@ test_behind(void)
 
     amounts[0] = 0;
     amounts[3] = 1000000;
-    (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+    (void) fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
     is_int(drawn.wait[3], 500, "the debt of an address is its own");
     is_int(drawn.budget[3], 1, "which is told");
 
     b[0] = b[1];
     amounts[3] = 0;
-    is_int(ngx_http_fanout_budget_draw(&zone, b, 1, amounts, ~(1U << 3),
-                                       &drawn),
+    is_int(fanout_budget_draw(&zone, b, 1, amounts, ~(1U << 3),
+                              &drawn),
            OK, "a resource that need not have room refuses nothing");
     is_int(drawn.wait[3], 500, "and is told all the same");
     is_int(drawn.over, 1 << 3, "it alone");
-    is_int(ngx_http_fanout_budget_draw(&zone, b, 1, amounts, ALL, &drawn),
+    is_int(fanout_budget_draw(&zone, b, 1, amounts, ALL, &drawn),
            AGAIN, "one that must have room does");
 }
 
@@ -229,7 +228,7 @@ static void
 test_crowd(void)
 {
     stat_t     st;
-    uint64_t   i, amounts[NGX_HTTP_FANOUT_BUDGETS] = { 1000 };
+    uint64_t   i, amounts[FANOUT_BUDGETS] = { 1000 };
     budget_t   b[2];
     unsigned   lost, mixed;
 
@@ -238,7 +237,7 @@ test_crowd(void)
         { 0, 0, 0 }
     };
 
-    ngx_http_fanout_zone_stat(&zone, &st);
+    fanout_zone_stat(&zone, &st);
     lost = st.budgets_lost;
 
     is_int(draw(31, limits, 0, 100, 0), OK, "one owes much");
@@ -250,7 +249,7 @@ test_crowd(void)
 
     is_int(draw(31, limits, 0, 1, 1), AGAIN, "and still does after a crowd");
 
-    ngx_http_fanout_zone_stat(&zone, &st);
+    fanout_zone_stat(&zone, &st);
     is_int(st.budgets, st.budgets_max, "all entries are in use");
     ok(st.budgets_lost > lost, "some were lost before they were full");
 
@@ -260,9 +259,9 @@ test_crowd(void)
     for (i = 0; i < 1000; i++) {
         b[0].key = 1000000 + i;
         b[1].key = b[0].key + (1 << 20);
-        (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+        (void) fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
         amounts[0] = 20000;
-        (void) ngx_http_fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
+        (void) fanout_budget_draw(&zone, b, 2, amounts, 0, &drawn);
         mixed += (longest() != 100);
         amounts[0] = 1000;
     }
@@ -279,31 +278,31 @@ test_addresses(void)
     stat_t    st;
     uint32_t  ref[3], again;
 
-    rc = ngx_http_fanout_address_add(&zone, 7, 2, &ref[0]);
+    rc = fanout_address_add(&zone, 7, 2, &ref[0]);
     is_int(rc, OK, "a session of an address");
-    rc = ngx_http_fanout_address_add(&zone, 7, 2, &ref[1]);
+    rc = fanout_address_add(&zone, 7, 2, &ref[1]);
     is_int(rc, OK, "another one");
     is_int(ref[1], ref[0], "in the same block");
-    rc = ngx_http_fanout_address_add(&zone, 7, 2, &again);
+    rc = fanout_address_add(&zone, 7, 2, &again);
     is_int(rc, MANY, "one too many");
-    rc = ngx_http_fanout_address_add(&zone, 8, 2, &ref[2]);
+    rc = fanout_address_add(&zone, 8, 2, &ref[2]);
     is_int(rc, OK, "another address");
 
-    ngx_http_fanout_zone_stat(&zone, &st);
+    fanout_zone_stat(&zone, &st);
     is_int(st.naddresses, 2, "two blocks");
     sound("with addresses: ");
 
-    ngx_http_fanout_address_drop(&zone, 7, ref[0]);
-    rc = ngx_http_fanout_address_add(&zone, 7, 2, &ref[0]);
+    fanout_address_drop(&zone, 7, ref[0]);
+    rc = fanout_address_add(&zone, 7, 2, &ref[0]);
     is_int(rc, OK, "where one has ended there is room");
 
-    ngx_http_fanout_address_drop(&zone, 7, ref[0]);
-    ngx_http_fanout_address_drop(&zone, 7, ref[0]);
-    ngx_http_fanout_address_drop(&zone, 7, ref[0]);
-    ngx_http_fanout_address_drop(&zone, 8, 0);
-    ngx_http_fanout_address_drop(&zone, 8, ref[2]);
+    fanout_address_drop(&zone, 7, ref[0]);
+    fanout_address_drop(&zone, 7, ref[0]);
+    fanout_address_drop(&zone, 7, ref[0]);
+    fanout_address_drop(&zone, 8, 0);
+    fanout_address_drop(&zone, 8, ref[2]);
 
-    ngx_http_fanout_zone_stat(&zone, &st);
+    fanout_zone_stat(&zone, &st);
     is_int(st.naddresses + st.addresses, 0, "none is left, nor below none");
     sound("after that: ");
 }
@@ -321,17 +320,17 @@ test_dead(void)
     uint32_t  ref, mine;
     unsigned  i;
 
-    is_int(ngx_http_fanout_address_add(&zone, 100, 0, &mine), OK,
+    is_int(fanout_address_add(&zone, 100, 0, &mine), OK,
            "one of the survivor");
 
     pid = fork();
 
     if (pid == 0) {
-        (void) ngx_http_fanout_zone_attach(&own, mem, 2 * MB);
-        (void) ngx_http_fanout_slot_claim(&own, getpid());
+        (void) fanout_zone_attach(&own, mem, 2 * MB);
+        (void) fanout_slot_claim(&own, getpid());
 
         for (i = 0; i < 500; i++) {
-            (void) ngx_http_fanout_address_add(&own, i, 0, &ref);
+            (void) fanout_address_add(&own, i, 0, &ref);
         }
 
         (void) kill(getpid(), SIGKILL);
@@ -339,22 +338,22 @@ test_dead(void)
 
     (void) waitpid(pid, &status, 0);
 
-    ngx_http_fanout_zone_stat(&zone, &st);
+    fanout_zone_stat(&zone, &st);
     is_int(st.naddresses, 501, "those of a dead worker are still there");
-    is_int(ngx_http_fanout_address_add(&zone, 100, 2, &ref), MANY,
+    is_int(fanout_address_add(&zone, 100, 2, &ref), MANY,
            "and are counted");
     sound("before the reap: ");
 
-    is_int(ngx_http_fanout_slot_reap(&zone, 1000, NULL), 1, "it is reaped");
+    is_int(fanout_slot_reap(&zone, 1000, NULL), 1, "it is reaped");
 
-    ngx_http_fanout_zone_stat(&zone, &st);
+    fanout_zone_stat(&zone, &st);
     is_int(st.naddresses, 1, "those of the survivor stay");
     sound("after the reap: ");
 
-    rc = ngx_http_fanout_address_add(&zone, 100, 2, &ref);
+    rc = fanout_address_add(&zone, 100, 2, &ref);
     is_int(rc, OK, "there is room again");
-    ngx_http_fanout_address_drop(&zone, 100, ref);
-    ngx_http_fanout_address_drop(&zone, 100, mine);
+    fanout_address_drop(&zone, 100, ref);
+    fanout_address_drop(&zone, 100, mine);
 }
 
 
@@ -376,7 +375,7 @@ test_random(void)
         k = rnd(&seed) % 40;
 
         if (rnd(&seed) % 2) {
-            rc = ngx_http_fanout_address_add(&zone, k * 1024, 6, &ref);
+            rc = fanout_address_add(&zone, k * 1024, 6, &ref);
             wrong += rc != (n[k] < 6 ? OK : MANY);
 
             if (rc == OK) {
@@ -385,7 +384,7 @@ test_random(void)
             }
 
         } else if (n[k]) {
-            ngx_http_fanout_address_drop(&zone, k * 1024, refs[k]);
+            fanout_address_drop(&zone, k * 1024, refs[k]);
             n[k]--;
         }
     }
@@ -395,7 +394,7 @@ test_random(void)
 
     for (k = 0; k < 40; k++) {
         while (n[k]--) {
-            ngx_http_fanout_address_drop(&zone, k * 1024, refs[k]);
+            fanout_address_drop(&zone, k * 1024, refs[k]);
         }
     }
 }
@@ -435,8 +434,8 @@ main(void)
     fanout_test_seconds = 100;
     mem = zone_make(2 * MB, 60, 60);
 
-    (void) ngx_http_fanout_zone_attach(&zone, mem, 2 * MB);
-    (void) ngx_http_fanout_slot_claim(&zone, getpid());
+    (void) fanout_zone_attach(&zone, mem, 2 * MB);
+    (void) fanout_slot_claim(&zone, getpid());
     before = free_blocks(&zone);
 
     test_bucket();

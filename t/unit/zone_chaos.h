@@ -80,18 +80,18 @@ c_entry(c_worker_t *w, entry_t *e)
         return c_fail(w, "entry for channel %u, not open", i);
     }
 
-    if (e->seq <= w->seq[i] && e->type != NGX_HTTP_FANOUT_GAP) {
+    if (e->seq <= w->seq[i] && e->type != FANOUT_GAP) {
         return c_fail(w, "seq goes back on %u", i);
     }
 
     w->seq[i] = e->seq;
 
-    if (e->type == NGX_HTTP_FANOUT_SIGNAL) {
+    if (e->type == FANOUT_SIGNAL) {
         return data_whole(e->data.data, e->data.len)
                ? 0 : c_fail(w, "half a signal on %u", i);
     }
 
-    if (e->type != NGX_HTTP_FANOUT_MESSAGE) {
+    if (e->type != FANOUT_MESSAGE) {
         if (i < C_SAFE) {
             return c_fail(w, "type %u on channel %u", e->type, i);
         }
@@ -127,7 +127,7 @@ c_drain(c_worker_t *w, int turns)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(&w->z, &arena);
+        rc = fanout_log_drain(&w->z, &arena);
 
         if (rc != OK && rc != AGAIN) {
             return c_fail(w, "drain: %d", rc);
@@ -159,13 +159,13 @@ c_open(c_worker_t *w, unsigned i)
         return 0;
     }
 
-    rc = ngx_http_fanout_channel_open(&w->z, &w->c[i], i);
+    rc = fanout_channel_open(&w->z, &w->c[i], i);
 
     if (rc != OK) {
         return c_fail(w, "open: %d", rc);
     }
 
-    rc = ngx_http_fanout_log_join(&w->z, &w->c[i], 0, 0, 0, 0, &j);
+    rc = fanout_log_join(&w->z, &w->c[i], 0, 0, 0, 0, &j);
 
     if (rc != OK) {
         return c_fail(w, "join: %d", rc);
@@ -177,7 +177,7 @@ c_open(c_worker_t *w, unsigned i)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(&w->z, &arena);
+        rc = fanout_log_drain(&w->z, &arena);
 
         for (k = 0; k < arena.n; k++) {
             if (arena.entries[k].local == i && arena.entries[k].seq <= j.seq)
@@ -212,7 +212,7 @@ c_publish(c_worker_t *w)
 
     if (i >= C_SAFE) {
         len = c_draw(w, 10) ? len : 8 + c_draw(w, 40000);
-        flags = c_draw(w, 3) ? 0 : NGX_HTTP_FANOUT_TRANSIENT;
+        flags = c_draw(w, 3) ? 0 : FANOUT_TRANSIENT;
     }
 
     w->seeds = w->n << 20 | ((w->seeds + 1) & 0xfffff);
@@ -267,13 +267,13 @@ c_direct(c_worker_t *w, uint32_t ref, identity_t *id)
     m.client = w->n + 1;
     m.data = zstr(data, sizeof(data));
 
-    rc = ngx_http_fanout_signal_put(&w->z, &w->c[i], &m);
+    rc = fanout_signal_put(&w->z, &w->c[i], &m);
 
     if (rc != OK) {
         return c_fail(w, "signal: %d", rc);
     }
 
-    rc = ngx_http_fanout_seat_open(&w->z, &w->c[i], ref, id);
+    rc = fanout_seat_open(&w->z, &w->c[i], ref, id);
 
     if (rc == STALE) {
         /* it was taken over meanwhile */
@@ -286,9 +286,9 @@ c_direct(c_worker_t *w, uint32_t ref, identity_t *id)
 
     m.to_client = id->client;
     opts.sender = w->n;
-    rc = ngx_http_fanout_log_publish(&w->z, &w->c[i], &m, 1, &opts, &r);
+    rc = fanout_log_publish(&w->z, &w->c[i], &m, 1, &opts, &r);
 
-    if (rc == NOTFOUND || rc == NGX_HTTP_FANOUT_ZONE_MANY) {
+    if (rc == NOTFOUND || rc == FANOUT_ZONE_MANY) {
         /* it was ended meanwhile */
         return 0;
     }
@@ -298,8 +298,8 @@ c_direct(c_worker_t *w, uint32_t ref, identity_t *id)
     }
 
     arena_reset(&arena);
-    rc = ngx_http_fanout_mail_read(&w->z, &w->c[i], id, 0, UINT64_MAX,
-                                   &arena, &lost);
+    rc = fanout_mail_read(&w->z, &w->c[i], id, 0, UINT64_MAX,
+                          &arena, &lost);
 
     if (rc == NOTFOUND) {
         return 0;
@@ -323,7 +323,7 @@ c_identity(c_worker_t *w)
     memset(&id, 0, sizeof(id));
     id.client = 1 + c_draw(w, 20);
 
-    rc = ngx_http_fanout_identity_resume(&w->z, &id, 1, id.secret, &ref);
+    rc = fanout_identity_resume(&w->z, &id, 1, id.secret, &ref);
 
     if (rc == NOTFOUND) {
         rc = util_add(&w->z, &id, &ref);
@@ -338,8 +338,8 @@ c_identity(c_worker_t *w)
     }
 
     if (c_draw(w, 2)) {
-        ngx_http_fanout_identity_end(&w->z, ref, &id, c_draw(w, 3) * 1000,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+        fanout_identity_end(&w->z, ref, &id, c_draw(w, 3) * 1000,
+                            1, FANOUT_LEFT_INTENTIONAL);
     }
 
     (void) util_orders(&w->z, clients, 8);
@@ -358,7 +358,7 @@ c_read(c_worker_t *w, unsigned i)
     uint32_t  k;
     info_t    info;
 
-    if (ngx_http_fanout_channel_info(&w->z, &w->c[i], &info) != OK) {
+    if (fanout_channel_info(&w->z, &w->c[i], &info) != OK) {
         return 0;
     }
 
@@ -367,8 +367,8 @@ c_read(c_worker_t *w, unsigned i)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_read(&w->z, &w->c[i], info.epoch, after,
-                                      UINT64_MAX, &arena, &lost);
+        rc = fanout_log_read(&w->z, &w->c[i], info.epoch, after, UINT64_MAX,
+                             &arena, &lost);
 
         if (rc == STALE && i >= C_SAFE) {
             return 0;
@@ -423,24 +423,24 @@ c_step(c_worker_t *w)
     }
 
     if (op < 86) {
-        ngx_http_fanout_channel_close(&w->z, &w->c[i]);
+        fanout_channel_close(&w->z, &w->c[i]);
         return 0;
     }
 
     if (op < 89) {
         i = C_SAFE + i % (C_CHANNELS - C_SAFE);
-        (void) ngx_http_fanout_channel_purge(&w->z, &w->c[i],
-                                             (uint8_t *) "x", 1, &r);
+        (void) fanout_channel_purge(&w->z, &w->c[i],
+                                    (uint8_t *) "x", 1, &r);
         return 0;
     }
 
     if (op < 93) {
-        (void) ngx_http_fanout_slot_reap(&w->z, 1000, NULL);
+        (void) fanout_slot_reap(&w->z, 1000, NULL);
         return 0;
     }
 
     if (op < 95) {
-        (void) ngx_http_fanout_zone_sweep(&w->z);
+        (void) fanout_zone_sweep(&w->z);
         return 0;
     }
 
@@ -468,14 +468,14 @@ c_work(c_worker_t *w, void *zone, long at)
 
     (void) alarm(60);
     memset(&w->z, 0, sizeof(w->z));
-    (void) ngx_http_fanout_zone_attach(&w->z, zone, C_SIZE);
+    (void) fanout_zone_attach(&w->z, zone, C_SIZE);
     c_views(w);
 
     arm(at);
 
-    (void) ngx_http_fanout_slot_reap(&w->z, 1000, NULL);
+    (void) fanout_slot_reap(&w->z, 1000, NULL);
 
-    if (ngx_http_fanout_slot_claim(&w->z, getpid()) != OK) {
+    if (fanout_slot_claim(&w->z, getpid()) != OK) {
         (void) c_fail(w, "no slot");
         _exit(1);
     }
@@ -501,7 +501,7 @@ c_work(c_worker_t *w, void *zone, long at)
             _exit(1);
         }
 
-        (void) ngx_http_fanout_slot_reap(&w->z, 1000, NULL);
+        (void) fanout_slot_reap(&w->z, 1000, NULL);
         (void) usleep(200);
     }
 
@@ -518,7 +518,7 @@ c_work(c_worker_t *w, void *zone, long at)
             continue;
         }
 
-        if (ngx_http_fanout_log_join(&w->z, &w->c[i], 0, 0, 0, 0, &j) != OK
+        if (fanout_log_join(&w->z, &w->c[i], 0, 0, 0, 0, &j) != OK
             || j.offset != w->at[i])
         {
             (void) c_fail(w, "channel %u read up to %llu of %llu", i,
@@ -529,7 +529,7 @@ c_work(c_worker_t *w, void *zone, long at)
     }
 
     if (c_draw(w, 2)) {
-        ngx_http_fanout_slot_release(&w->z);
+        fanout_slot_release(&w->z);
     }
 
     _exit(0);
@@ -548,7 +548,7 @@ c_verify(c_worker_t *w)
     c_ack_t   *a;
 
     for (i = 0; i < C_SAFE; i++) {
-        rc = ngx_http_fanout_channel_info(&w->z, &w->c[i], &info);
+        rc = fanout_channel_info(&w->z, &w->c[i], &info);
 
         if (rc == NOTFOUND) {
             info.epoch = info.offset = 0;
@@ -566,8 +566,8 @@ c_verify(c_worker_t *w)
 
         do {
             arena_reset(&arena);
-            rc = ngx_http_fanout_log_read(&w->z, &w->c[i], info.epoch, at,
-                                          UINT64_MAX, &arena, &lost);
+            rc = fanout_log_read(&w->z, &w->c[i], info.epoch, at, UINT64_MAX,
+                                 &arena, &lost);
 
             if (rc == NOTFOUND && acked == 0) {
                 break;
@@ -648,7 +648,7 @@ c_history(void *zone, c_shared_t *shared, uint64_t own, char *error)
     memset(&conf, 0, sizeof(conf));
     conf.slots = 8;
     memset(shared, 0, sizeof(c_shared_t));
-    (void) ngx_http_fanout_zone_create(zone, C_SIZE, &conf, NULL);
+    (void) fanout_zone_create(zone, C_SIZE, &conf, NULL);
 
     memset(&w, 0, sizeof(w));
     w.shared = shared;
@@ -715,13 +715,13 @@ c_history(void *zone, c_shared_t *shared, uint64_t own, char *error)
         }
     }
 
-    (void) ngx_http_fanout_zone_attach(&w.z, zone, C_SIZE);
+    (void) fanout_zone_attach(&w.z, zone, C_SIZE);
     c_views(&w);
     w.n = 0;
 
-    (void) ngx_http_fanout_slot_reap(&w.z, 1000, NULL);
+    (void) fanout_slot_reap(&w.z, 1000, NULL);
 
-    if (rc == 0 && ngx_http_fanout_zone_check(&w.z, why, sizeof(why)) != 0) {
+    if (rc == 0 && fanout_zone_check(&w.z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);
         rc = -1;
     }

@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_CRASH=1 -DNGX_HTTP_FANOUT_TEST=1 -D_GNU_SOURCE */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 -D_GNU_SOURCE */
 
 /*
  * If this fails, a killed worker can lose a publish that was acknowledged,
@@ -134,7 +134,7 @@ say_entry(char *s, size_t n, const char *what, entry_t *e)
                what, e->local, e->type, (unsigned long long) e->epoch,
                (unsigned long long) e->offset, (unsigned long long) e->from,
                (unsigned long long) e->seq, e->data.len, h,
-               e->type == NGX_HTTP_FANOUT_MESSAGE
+               e->type == FANOUT_MESSAGE
                && !data_whole(e->data.data, e->data.len) ? " HALF" : "");
 }
 
@@ -147,7 +147,7 @@ say_drained(char *s, size_t n, zone_t *z)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(z, &arena);
+        rc = fanout_log_drain(z, &arena);
 
         for (i = 0; i < arena.n; i++) {
             n = say_entry(s, n, "drained", &arena.entries[i]);
@@ -180,8 +180,8 @@ say_channel(char *s, size_t n, zone_t *z, info_t *info)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_read(z, &c, info->epoch, at, UINT64_MAX,
-                                      &arena, &lost);
+        rc = fanout_log_read(z, &c, info->epoch, at, UINT64_MAX, &arena,
+                             &lost);
 
         for (i = 0; i < arena.n; i++) {
             n = say_entry(s, n, "kept", &arena.entries[i]);
@@ -197,18 +197,18 @@ say_channel(char *s, size_t n, zone_t *z, info_t *info)
 static void
 say_state(char *s, zone_t *z)
 {
-    int                           i, rc;
-    size_t                        n;
-    stat_t                        st;
-    info_t                        infos[8];
-    uint64_t                      cursor, lost, clients[16];
-    ngx_http_fanout_zone_class_t  class;
+    int                  i, rc;
+    size_t               n;
+    stat_t               st;
+    info_t               infos[8];
+    uint64_t             cursor, lost, clients[16];
+    fanout_zone_class_t  class;
 
     n = say_drained(s, 0, z);
     cursor = 0;
 
     do {
-        rc = ngx_http_fanout_channel_list(z, &cursor, infos, 8);
+        rc = fanout_channel_list(z, &cursor, infos, 8);
 
         for (i = 0; i < rc; i++) {
             n = say_channel(s, n, z, &infos[i]);
@@ -222,7 +222,7 @@ say_state(char *s, zone_t *z)
         n = say(s, n, "replaced %llu\n", (unsigned long long) clients[i]);
     }
 
-    for (i = 0; ngx_http_fanout_zone_get_class(z, i, &class) == OK; i++) {
+    for (i = 0; fanout_zone_get_class(z, i, &class) == OK; i++) {
         n = say(s, n, "class %d: %.*s %llu %llu %llu\n", i,
                 (int) class.len, class.pattern,
                 (unsigned long long) class.channels,
@@ -232,8 +232,8 @@ say_state(char *s, zone_t *z)
 
     for (cursor = 0; ; cursor = arena.entries[arena.n - 1].offset) {
         arena_reset(&arena);
-        rc = ngx_http_fanout_mail_read(z, &rooms[0], &heard[0], cursor,
-                                       UINT64_MAX, &arena, &lost);
+        rc = fanout_mail_read(z, &rooms[0], &heard[0], cursor, UINT64_MAX,
+                              &arena, &lost);
 
         for (i = 0; i < (int) arena.n; i++) {
             n = say_entry(s, n, "mail", &arena.entries[i]);
@@ -244,7 +244,7 @@ say_state(char *s, zone_t *z)
         }
     }
 
-    ngx_http_fanout_zone_stat(z, &st);
+    fanout_zone_stat(z, &st);
     n = say(s, n, "mail %llu lost %llu dropped %llu signals %llu %llu "
             "%llu\n", (unsigned long long) st.mail,
             (unsigned long long) lost, (unsigned long long) st.mail_dropped,
@@ -323,8 +323,8 @@ setup_drained(zone_t *z)
 static void
 prepare_slot(zone_t *z)
 {
-    (void) ngx_http_fanout_zone_attach(z, mem, SIZE);
-    (void) ngx_http_fanout_slot_claim(z, getpid());
+    (void) fanout_zone_attach(z, mem, SIZE);
+    (void) fanout_slot_claim(z, getpid());
 }
 
 
@@ -337,10 +337,10 @@ prepare_readers(zone_t *z)
 
     for (i = 0; i < 3; i++) {
         rooms[i] = view(z, (char *) rooms[i].name.data, rooms[i].policy);
-        (void) ngx_http_fanout_channel_open(z, &rooms[i], i);
+        (void) fanout_channel_open(z, &rooms[i], i);
     }
 
-    ngx_http_fanout_channel_subscribers(z, &rooms[0], 7);
+    fanout_channel_subscribers(z, &rooms[0], 7);
 }
 
 
@@ -395,10 +395,10 @@ run_publish_several(zone_t *z)
     for (i = 0; i < 64; i++) {
         data_fill(data[i], i, 8 + i * 3);
         m[i].data = zstr(data[i], 8 + i * 3);
-        m[i].flags = i % 5 == 0 ? NGX_HTTP_FANOUT_TRANSIENT : 0;
+        m[i].flags = i % 5 == 0 ? FANOUT_TRANSIENT : 0;
     }
 
-    return ngx_http_fanout_log_publish(z, &c, m, 64, NULL, &r);
+    return fanout_log_publish(z, &c, m, 64, NULL, &r);
 }
 
 
@@ -427,7 +427,7 @@ run_publish_large_batch(zone_t *z)
         m[i].data = zstr(data[i], 9000);
     }
 
-    return ngx_http_fanout_log_publish(z, &c, m, 3, NULL, &r);
+    return fanout_log_publish(z, &c, m, 3, NULL, &r);
 }
 
 
@@ -456,7 +456,7 @@ run_publish_key(zone_t *z)
 static int
 run_publish_transient(zone_t *z)
 {
-    return publish_to(z, "a", &keep, 500, NGX_HTTP_FANOUT_TRANSIENT, NULL);
+    return publish_to(z, "a", &keep, 500, FANOUT_TRANSIENT, NULL);
 }
 
 
@@ -514,7 +514,7 @@ setup_full(zone_t *z)
     unsigned  i;
 
     for (i = 0; i < 100000; i++) {
-        ngx_http_fanout_zone_stat(z, &st);
+        fanout_zone_stat(z, &st);
 
         if (st.free < 60) {
             break;
@@ -550,8 +550,8 @@ run_purge(zone_t *z)
 {
     result_t  r;
 
-    return ngx_http_fanout_channel_purge(z, &rooms[0], (uint8_t *) "why", 3,
-                                         &r);
+    return fanout_channel_purge(z, &rooms[0], (uint8_t *) "why", 3,
+                                &r);
 }
 
 
@@ -565,7 +565,7 @@ run_purge_unread(zone_t *z)
 
     c = view(z, "few", &few);
 
-    return ngx_http_fanout_channel_purge(z, &c, (uint8_t *) "why", 3, &r);
+    return fanout_channel_purge(z, &c, (uint8_t *) "why", 3, &r);
 }
 
 
@@ -612,8 +612,8 @@ setup_old(zone_t *z)
         memset(&id, 0, sizeof(id));
         id.client = i + 1;
         (void) util_add(z, &id, &ref);
-        ngx_http_fanout_identity_end(z, ref, &id, 10000,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+        fanout_identity_end(z, ref, &id, 10000,
+                            1, FANOUT_LEFT_INTENTIONAL);
     }
 }
 
@@ -625,7 +625,7 @@ run_open(zone_t *z)
 
     c = view(z, "opened", &keep);
 
-    return ngx_http_fanout_channel_open(z, &c, 9);
+    return fanout_channel_open(z, &c, 9);
 }
 
 
@@ -636,15 +636,15 @@ run_open_existing(zone_t *z)
 
     c = view(z, "a", &few);
 
-    return ngx_http_fanout_channel_open(z, &c, 9);
+    return fanout_channel_open(z, &c, 9);
 }
 
 
 static int
 run_close(zone_t *z)
 {
-    ngx_http_fanout_channel_close(z, &rooms[0]);
-    ngx_http_fanout_channel_close(z, &rooms[1]);
+    fanout_channel_close(z, &rooms[0]);
+    fanout_channel_close(z, &rooms[1]);
 
     return 0;
 }
@@ -653,7 +653,7 @@ run_close(zone_t *z)
 static int
 run_subscribers(zone_t *z)
 {
-    ngx_http_fanout_channel_subscribers(z, &rooms[1], 3);
+    fanout_channel_subscribers(z, &rooms[1], 3);
 
     return 0;
 }
@@ -666,7 +666,7 @@ run_drain(zone_t *z)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(z, &arena);
+        rc = fanout_log_drain(z, &arena);
     } while (rc == AGAIN);
 
     return rc;
@@ -677,7 +677,7 @@ static void
 setup_large(zone_t *z)
 {
     setup_drained(z);
-    (void) publish_to(z, "a", &none, 60000, NGX_HTTP_FANOUT_TRANSIENT, NULL);
+    (void) publish_to(z, "a", &none, 60000, FANOUT_TRANSIENT, NULL);
     (void) publish_to(z, "a", &none, 20, 0, NULL);
 }
 
@@ -689,7 +689,7 @@ run_join(zone_t *z)
 
     fanout_test_seconds += 5000;
 
-    return ngx_http_fanout_log_join(z, &rooms[0], 0, 0, 0, 50, &j);
+    return fanout_log_join(z, &rooms[0], 0, 0, 0, 50, &j);
 }
 
 
@@ -701,11 +701,10 @@ run_read(zone_t *z)
     info_t     info;
 
     c = view(z, "a", &keep);
-    (void) ngx_http_fanout_channel_info(z, &c, &info);
+    (void) fanout_channel_info(z, &c, &info);
     arena_reset(&arena);
 
-    return ngx_http_fanout_log_read(z, &c, info.epoch, 0, 1000, &arena,
-                                    &lost);
+    return fanout_log_read(z, &c, info.epoch, 0, 1000, &arena, &lost);
 }
 
 
@@ -742,8 +741,8 @@ static void
 setup_lingering(zone_t *z)
 {
     setup_identity(z);
-    ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_identity_end(z, someone_ref, &someone, 5000,
+                                     1, FANOUT_LEFT_INTENTIONAL);
 }
 
 
@@ -753,7 +752,7 @@ run_identity_resume(zone_t *z)
     uint8_t   next[16];
     uint32_t  ref;
 
-    return ngx_http_fanout_identity_resume(z, &someone, 0, next, &ref);
+    return fanout_identity_resume(z, &someone, 0, next, &ref);
 }
 
 
@@ -774,15 +773,14 @@ setup_unproved(zone_t *z)
 {
     heir = someone;
     setup_identity(z);
-    (void) ngx_http_fanout_identity_resume(z, &someone, 0, heir.secret,
-                                           &someone_ref);
+    (void) fanout_identity_resume(z, &someone, 0, heir.secret, &someone_ref);
 }
 
 
 static int
 run_identity_prove(zone_t *z)
 {
-    ngx_http_fanout_identity_prove(z, someone_ref, &heir);
+    fanout_identity_prove(z, someone_ref, &heir);
 
     return 0;
 }
@@ -791,7 +789,7 @@ run_identity_prove(zone_t *z)
 static int
 run_identity_known(zone_t *z)
 {
-    return ngx_http_fanout_identity_known(z, &heir);
+    return fanout_identity_known(z, &heir);
 }
 
 
@@ -801,15 +799,15 @@ run_identity_keep(zone_t *z)
     uint8_t   next[16];
     uint32_t  ref;
 
-    return ngx_http_fanout_identity_resume(z, &heir, 1, next, &ref);
+    return fanout_identity_resume(z, &heir, 1, next, &ref);
 }
 
 
 static int
 run_identity_end(zone_t *z)
 {
-    ngx_http_fanout_identity_end(z, someone_ref, &someone, 0,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_identity_end(z, someone_ref, &someone, 0,
+                                     1, FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -818,8 +816,8 @@ run_identity_end(zone_t *z)
 static int
 run_identity_linger(zone_t *z)
 {
-    ngx_http_fanout_identity_end(z, someone_ref, &someone, 5000,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_identity_end(z, someone_ref, &someone, 5000,
+                                     1, FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -828,8 +826,7 @@ run_identity_linger(zone_t *z)
 static int
 run_identity_leave(zone_t *z)
 {
-    ngx_http_fanout_identity_leave(z, &someone,
-                                   NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_identity_leave(z, &someone, FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -867,14 +864,14 @@ run_identity_replaced(zone_t *z)
 static void
 prepare_attached(zone_t *z)
 {
-    (void) ngx_http_fanout_zone_attach(z, mem, SIZE);
+    (void) fanout_zone_attach(z, mem, SIZE);
 }
 
 
 static int
 run_claim(zone_t *z)
 {
-    return ngx_http_fanout_slot_claim(z, 1);
+    return fanout_slot_claim(z, 1);
 }
 
 
@@ -892,17 +889,17 @@ prepare_much(zone_t *z)
         id.client = 1000 + i;
         id.address = 5;
         (void) util_add(z, &id, &ref);
-        (void) ngx_http_fanout_address_add(z, 7 + i / 2, 0, &ref);
+        (void) fanout_address_add(z, 7 + i / 2, 0, &ref);
     }
 
-    ngx_http_fanout_slot_counters(z)[3] = 5;
+    fanout_slot_counters(z)[3] = 5;
 }
 
 
 static int
 run_release(zone_t *z)
 {
-    ngx_http_fanout_slot_release(z);
+    fanout_slot_release(z);
 
     return 0;
 }
@@ -932,7 +929,7 @@ setup_dead(zone_t *z)
 static int
 run_reap(zone_t *z)
 {
-    return ngx_http_fanout_slot_reap(z, 1000, NULL);
+    return fanout_slot_reap(z, 1000, NULL);
 }
 
 
@@ -945,10 +942,10 @@ prepare_addresses(zone_t *z)
 
     prepare_slot(z);
 
-    (void) ngx_http_fanout_address_add(z, 7, 0, &ref);
-    (void) ngx_http_fanout_address_add(z, 8, 0, &ref);
-    (void) ngx_http_fanout_address_add(z, 8, 0, &ref);
-    (void) ngx_http_fanout_address_add(z, 9, 0, &ref);
+    (void) fanout_address_add(z, 7, 0, &ref);
+    (void) fanout_address_add(z, 8, 0, &ref);
+    (void) fanout_address_add(z, 8, 0, &ref);
+    (void) fanout_address_add(z, 9, 0, &ref);
 }
 
 
@@ -957,14 +954,14 @@ run_address_add(zone_t *z)
 {
     uint32_t  ref;
 
-    return ngx_http_fanout_address_add(z, 7, 9, &ref);
+    return fanout_address_add(z, 7, 9, &ref);
 }
 
 
 static int
 run_address_drop(zone_t *z)
 {
-    ngx_http_fanout_address_drop(z, 8, address_ref(z, 8));
+    fanout_address_drop(z, 8, address_ref(z, 8));
 
     return 0;
 }
@@ -973,7 +970,7 @@ run_address_drop(zone_t *z)
 static int
 run_address_last(zone_t *z)
 {
-    ngx_http_fanout_address_drop(z, 7, address_ref(z, 7));
+    fanout_address_drop(z, 7, address_ref(z, 7));
 
     return 0;
 }
@@ -982,12 +979,12 @@ run_address_last(zone_t *z)
 static int
 run_budget(zone_t *z)
 {
-    uint64_t                       amounts[] = { 1000, 2000, 3000, 4000,
-                                                 5000 };
-    ngx_http_fanout_zone_drawn_t   drawn;
-    ngx_http_fanout_zone_budget_t  b[2];
+    uint64_t              amounts[] = { 1000, 2000, 3000, 4000,
+                                        5000 };
+    fanout_zone_drawn_t   drawn;
+    fanout_zone_budget_t  b[2];
 
-    static const ngx_http_fanout_zone_limit_t  limits[] = {
+    static const fanout_zone_limit_t  limits[] = {
         { 1, 1000, 9 }, { 1, 1000, 9 }, { 1, 1000, 9 }, { 1, 1000, 9 },
         { 1, 1000, 9 }
     };
@@ -997,7 +994,7 @@ run_budget(zone_t *z)
     b[1].key = 8;
     b[1].limits = limits;
 
-    return ngx_http_fanout_budget_draw(z, b, 2, amounts, 0, &drawn);
+    return fanout_budget_draw(z, b, 2, amounts, 0, &drawn);
 }
 
 
@@ -1011,14 +1008,14 @@ setup_stalled(zone_t *z)
     unsigned  i;
 
     for (i = 0; i < 10000; i++) {
-        ngx_http_fanout_zone_stat(z, &st);
+        fanout_zone_stat(z, &st);
 
         if (st.held > st.held_max + 50) {
             break;
         }
 
-        (void) put(z, &rooms[i % 3], i, 200,
-                   i & 1 ? NGX_HTTP_FANOUT_TRANSIENT : 0, NULL, &r);
+        (void) put(z, &rooms[i % 3], i, 200, i & 1 ? FANOUT_TRANSIENT : 0,
+                   NULL, &r);
     }
 }
 
@@ -1050,7 +1047,7 @@ put_to(zone_t *z, uint64_t client, uint64_t user, uint32_t len,
         opts.key = zstr(key, strlen(key));
     }
 
-    rc = ngx_http_fanout_log_publish(z, &rooms[0], &m, 1, &opts, &r);
+    rc = fanout_log_publish(z, &rooms[0], &m, 1, &opts, &r);
     free(data);
 
     return rc;
@@ -1073,7 +1070,7 @@ signal_of(zone_t *z, const char *event, unsigned tag, uint32_t len)
     m.key = zstr(text, strlen(text));
     m.data = zstr(data, len);
     m.client = 5;
-    rc = ngx_http_fanout_signal_put(z, &rooms[0], &m);
+    rc = fanout_signal_put(z, &rooms[0], &m);
     free(data);
 
     return rc;
@@ -1093,12 +1090,11 @@ setup_heard(zone_t *z)
         heard[i].user = 99;
         heard[i].address = 1 + i % 3;
         (void) util_add(z, &heard[i], &heard_ref[i]);
-        (void) ngx_http_fanout_seat_open(z, &rooms[0], heard_ref[i],
-                                         &heard[i]);
+        (void) fanout_seat_open(z, &rooms[0], heard_ref[i], &heard[i]);
     }
 
-    ngx_http_fanout_identity_end(z, heard_ref[1], &heard[1], 100000,
-                                 1, NGX_HTTP_FANOUT_LEFT_NETWORK);
+    fanout_identity_end(z, heard_ref[1], &heard[1], 100000,
+                        1, FANOUT_LEFT_NETWORK);
 }
 
 
@@ -1158,8 +1154,8 @@ run_mail_read(zone_t *z)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_mail_read(z, &rooms[0], &heard[0], after,
-                                       UINT64_MAX, &arena, &lost);
+        rc = fanout_mail_read(z, &rooms[0], &heard[0], after, UINT64_MAX,
+                              &arena, &lost);
 
         if (arena.n) {
             after = arena.entries[arena.n - 1].offset;
@@ -1174,8 +1170,8 @@ run_mail_read(zone_t *z)
 static int
 run_seat_close(zone_t *z)
 {
-    ngx_http_fanout_seat_close(z, &rooms[0], heard_ref[2], &heard[2],
-                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_seat_close(z, &rooms[0], heard_ref[2], &heard[2],
+                      FANOUT_LEFT_INTENTIONAL);
 
     return 0;
 }
@@ -1240,10 +1236,9 @@ setup_classes(zone_t *z)
 
     setup_some(z);
 
-    for (i = 0; i < NGX_HTTP_FANOUT_ZONE_CLASSES; i++) {
+    for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
         snprintf(pattern, sizeof(pattern), "%u", i);
-        (void) ngx_http_fanout_zone_class(z, (uint8_t *) pattern,
-                                          strlen(pattern));
+        (void) fanout_zone_class(z, (uint8_t *) pattern, strlen(pattern));
     }
 }
 
@@ -1255,9 +1250,9 @@ prepare_newer(zone_t *z)
 {
     conf_t  conf = { .dedupe = 77 };
 
-    (void) ngx_http_fanout_zone_attach(z, mem, SIZE);
-    ngx_http_fanout_zone_configure(z, 1, &conf);
-    (void) ngx_http_fanout_slot_claim(z, getpid());
+    (void) fanout_zone_attach(z, mem, SIZE);
+    fanout_zone_configure(z, 1, &conf);
+    (void) fanout_slot_claim(z, getpid());
 }
 
 
@@ -1266,7 +1261,7 @@ run_configure(zone_t *z)
 {
     conf_t  conf = { .idle = 5, .dedupe = 6, .held = 7 };
 
-    ngx_http_fanout_zone_configure(z, 2, &conf);
+    fanout_zone_configure(z, 2, &conf);
 
     return 0;
 }
@@ -1285,7 +1280,7 @@ run_publish_newer(zone_t *z)
 static int
 run_class(zone_t *z)
 {
-    return ngx_http_fanout_zone_class(z, (uint8_t *) "user:*", 6);
+    return fanout_zone_class(z, (uint8_t *) "user:*", 6);
 }
 
 
@@ -1298,7 +1293,7 @@ run_info(zone_t *z)
     fanout_test_seconds += 5000;
     c = view(z, "a", &keep);
 
-    return ngx_http_fanout_channel_info(z, &c, &info);
+    return fanout_channel_info(z, &c, &info);
 }
 
 
@@ -1503,7 +1498,7 @@ trial(const op_t *op, long at, long second, char *text)
             prepare_attached(&own);
             arm(second);
             (void) free_blocks(&own);
-            (void) ngx_http_fanout_slot_reap(&own, 1000, NULL);
+            (void) fanout_slot_reap(&own, 1000, NULL);
             armed = 0;
             ack->points = points;
             (void) kill(getpid(), SIGKILL);
@@ -1514,11 +1509,11 @@ trial(const op_t *op, long at, long second, char *text)
 
     (void) alarm(10);
 
-    rc = ngx_http_fanout_zone_check(&parent, why, sizeof(why));
+    rc = fanout_zone_check(&parent, why, sizeof(why));
 
     if (rc == 0) {
-        (void) ngx_http_fanout_slot_reap(&parent, 1000, NULL);
-        rc = ngx_http_fanout_zone_check(&parent, why, sizeof(why));
+        (void) fanout_slot_reap(&parent, 1000, NULL);
+        rc = fanout_zone_check(&parent, why, sizeof(why));
     }
 
     if (rc) {
@@ -1530,7 +1525,7 @@ trial(const op_t *op, long at, long second, char *text)
 
     } else {
         say_state(text, &parent);
-        rc = ngx_http_fanout_zone_check(&parent, why, sizeof(why));
+        rc = fanout_zone_check(&parent, why, sizeof(why));
 
         if (rc) {
             diag("%s, killed at %ld/%ld, then read: %s", op->name, at,
@@ -1782,12 +1777,12 @@ step_trial(const op_t *op, long *n, char *why, size_t len)
     }
 
     (void) alarm(10);
-    rc = ngx_http_fanout_zone_check(&parent, why, len);
+    rc = fanout_zone_check(&parent, why, len);
 
     if (rc == 0) {
-        (void) ngx_http_fanout_slot_reap(&parent, 1000, NULL);
+        (void) fanout_slot_reap(&parent, 1000, NULL);
         say_state(state, &parent);
-        rc = ngx_http_fanout_zone_check(&parent, why, len);
+        rc = fanout_zone_check(&parent, why, len);
     }
 
     (void) alarm(0);
@@ -1923,10 +1918,10 @@ rebuilt(int rebuilding)
 
     prepare_slot(&other);
     c = view(&other, "a", &keep);
-    (void) ngx_http_fanout_channel_open(&other, &c, 0);
-    (void) ngx_http_fanout_channel_info(&other, &c, &info);
+    (void) fanout_channel_open(&other, &c, 0);
+    (void) fanout_channel_info(&other, &c, &info);
     epoch = info.epoch;
-    ngx_http_fanout_zone_stat(&parent, &st);
+    fanout_zone_stat(&parent, &st);
     was = st.incarnation;
     seq = st.seq;
 
@@ -1938,31 +1933,31 @@ rebuilt(int rebuilding)
            "a publish goes on over a rebuild");
     ok(r.epoch != epoch && r.offset == 1, "in a new epoch");
 
-    ngx_http_fanout_zone_stat(&parent, &st);
+    fanout_zone_stat(&parent, &st);
     ok(st.incarnation == was + 1, "the incarnation grew by one");
     ok(st.seq > seq, "seq never goes back");
-    ok(ngx_http_fanout_zone_check(&parent, why, sizeof(why)) == 0,
+    ok(fanout_zone_check(&parent, why, sizeof(why)) == 0,
        "the new zone is sound");
 
-    ngx_http_fanout_zone_stat(&other, &st);
-    is_int(ngx_http_fanout_log_join(&other, &c, 0, 0, 0, 1, &j), STALE,
+    fanout_zone_stat(&other, &st);
+    is_int(fanout_log_join(&other, &c, 0, 0, 0, 1, &j), STALE,
            "a join in the old zone is told");
     arena_reset(&arena);
-    is_int(ngx_http_fanout_log_drain(&other, &arena), STALE,
+    is_int(fanout_log_drain(&other, &arena), STALE,
            "and so is a drain, whatever was called before it");
-    is_int(ngx_http_fanout_log_drain(&other, &arena), OK, "once");
-    is_int(ngx_http_fanout_log_drain(&parent, &arena), STALE,
+    is_int(fanout_log_drain(&other, &arena), OK, "once");
+    is_int(fanout_log_drain(&parent, &arena), STALE,
            "who rebuilt it is told as well");
 
-    is_int(ngx_http_fanout_channel_open(&other, &c, 0), OK, "opened again");
+    is_int(fanout_channel_open(&other, &c, 0), OK, "opened again");
     is_int(put(&parent, &rooms[0], 2, 20, 0, NULL, &r), OK, "published");
     arena_reset(&arena);
-    rc = ngx_http_fanout_log_drain(&other, &arena);
+    rc = fanout_log_drain(&other, &arena);
     ok(rc == OK && arena.n == 1 && arena.entries[0].offset == 2,
        "and read");
 
-    ngx_http_fanout_slot_release(&other);
-    ok(ngx_http_fanout_zone_check(&parent, why, sizeof(why)) == 0,
+    fanout_slot_release(&other);
+    ok(fanout_zone_check(&parent, why, sizeof(why)) == 0,
        "and sound");
     (void) alarm(0);
 
@@ -2109,7 +2104,7 @@ main(int argc, char **argv)
         rooms[i].policy = i == 2 ? &bytes : i == 3 ? &few : &keep;
 
         if (i < 3) {
-            (void) ngx_http_fanout_channel_open(&parent, &rooms[i], i);
+            (void) fanout_channel_open(&parent, &rooms[i], i);
         }
     }
 

@@ -18,16 +18,16 @@
 #include "zone_util.h"
 
 
-typedef ngx_http_fanout_event_t  event_t;
+typedef fanout_event_t  event_t;
 
-#define E_CONNECT     NGX_HTTP_FANOUT_EVENT_CONNECT
-#define E_DISCONNECT  NGX_HTTP_FANOUT_EVENT_DISCONNECT
-#define E_JOIN        NGX_HTTP_FANOUT_EVENT_JOIN
-#define E_LEAVE       NGX_HTTP_FANOUT_EVENT_LEAVE
-#define E_FIRST_IN    NGX_HTTP_FANOUT_EVENT_FIRST_IN
-#define E_LAST_OUT    NGX_HTTP_FANOUT_EVENT_LAST_OUT
-#define E_OCCUPIED    NGX_HTTP_FANOUT_EVENT_OCCUPIED
-#define E_VACATED     NGX_HTTP_FANOUT_EVENT_VACATED
+#define E_CONNECT     FANOUT_EVENT_CONNECT
+#define E_DISCONNECT  FANOUT_EVENT_DISCONNECT
+#define E_JOIN        FANOUT_EVENT_JOIN
+#define E_LEAVE       FANOUT_EVENT_LEAVE
+#define E_FIRST_IN    FANOUT_EVENT_FIRST_IN
+#define E_LAST_OUT    FANOUT_EVENT_LAST_OUT
+#define E_OCCUPIED    FANOUT_EVENT_OCCUPIED
+#define E_VACATED     FANOUT_EVENT_VACATED
 #define E_ALL         0xff
 #define E_KINDS       (E_CONNECT|E_DISCONNECT|E_JOIN|E_LEAVE)
 
@@ -163,14 +163,14 @@ w_name(uint8_t names[][256], unsigned *n, unsigned max, const uint8_t *p,
 
 
 util_fn unsigned
-w_channel(witness_t *w, ngx_http_fanout_zstr_t s)
+w_channel(witness_t *w, fanout_zstr_t s)
 {
     return w_name(w->names, &w->nnames, W_CHANNELS, s.data, s.len);
 }
 
 
 util_fn unsigned
-w_user(witness_t *w, ngx_http_fanout_zstr_t s)
+w_user(witness_t *w, fanout_zstr_t s)
 {
     return s.len ? w_name(w->users, &w->nusers, W_USERS, s.data, s.len) : 0;
 }
@@ -240,7 +240,7 @@ w_connection(witness_t *w, const event_t *e)
     w_want(w, e, e->reason >= 1 && e->reason <= 6);
     c->connected = 0;
 
-    if (e->reason == NGX_HTTP_FANOUT_LEFT_REPLACED) {
+    if (e->reason == FANOUT_LEFT_REPLACED) {
         w->replaced = e->client;
     }
 
@@ -363,13 +363,13 @@ w_read(witness_t *w, zone_t *z, unsigned max, size_t size, int take)
     int        rc;
     uint64_t   epoch, lost;
     unsigned   n, i;
-    event_t    e[NGX_HTTP_FANOUT_ZONE_EVENTS];
+    event_t    e[FANOUT_ZONE_EVENTS];
 
-    static uint8_t  buf[NGX_HTTP_FANOUT_ZONE_EVENTS * 510];
+    static uint8_t  buf[FANOUT_ZONE_EVENTS * 510];
 
-    rc = ngx_http_fanout_events_read(z, e, max, buf,
-                                     size < sizeof(buf) ? size : sizeof(buf),
-                                     &n, &epoch, &lost);
+    rc = fanout_events_read(z, e, max, buf,
+                            size < sizeof(buf) ? size : sizeof(buf), &n,
+                            &epoch, &lost);
 
     if (n == 0) {
         return rc == OK ? OK : (w_fail(w, "none was read: %d", rc), -2);
@@ -395,7 +395,7 @@ w_read(witness_t *w, zone_t *z, unsigned max, size_t size, int take)
     }
 
     if (take) {
-        ngx_http_fanout_events_done(z, epoch, e[n - 1].offset);
+        fanout_events_done(z, epoch, e[n - 1].offset);
         w->done = e[n - 1].offset;
     }
 
@@ -419,11 +419,11 @@ w_read_all(witness_t *w, zone_t *z)
         return -1;
     }
 
-    ngx_http_fanout_zone_stat(z, &st);
+    fanout_zone_stat(z, &st);
 
     /* what was read and not taken may have been lost later */
 
-    if (w->mask && (st.nevents || ngx_http_fanout_events_any(z)
+    if (w->mask && (st.nevents || fanout_events_any(z)
                     || w->read + st.events_lost < z->shm->event_offset
                     || w->lost + (z->shm->event_offset - w->last)
                        > st.events_lost))
@@ -448,16 +448,16 @@ util_fn void
 w_look(witness_t *w, zone_t *z, uint64_t client, w_client_t *is)
 {
     uint8_t    names[16][256], lens[16];
-    uint8_t    buf[255 + NGX_HTTP_FANOUT_ZONE_INFO];
+    uint8_t    buf[255 + FANOUT_ZONE_INFO];
     unsigned   n, i, ch;
     uint32_t   cursor;
 
-    ngx_http_fanout_zone_client_t  info;
+    fanout_zone_client_t  info;
 
     memset(is, 0, sizeof(*is));
     is->client = client;
 
-    if (ngx_http_fanout_client_get(z, client, &info, buf) != OK) {
+    if (fanout_client_get(z, client, &info, buf) != OK) {
         return;
     }
 
@@ -466,8 +466,8 @@ w_look(witness_t *w, zone_t *z, uint64_t client, w_client_t *is)
     cursor = 0;
 
     do {
-        if (ngx_http_fanout_client_channels(z, client, &cursor, names, lens,
-                                            16, &n) != OK)
+        if (fanout_client_channels(z, client, &cursor, names, lens, 16,
+                                   &n) != OK)
         {
             return;
         }
@@ -520,7 +520,7 @@ w_true(witness_t *w, zone_t *z)
         }
     }
 
-    ngx_http_fanout_zone_stat(z, &st);
+    fanout_zone_stat(z, &st);
 
     return clients <= st.nidentities - st.lingering ? 0
            : w_fail(w, "%u clients, not %llu", clients,

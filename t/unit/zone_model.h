@@ -154,10 +154,10 @@ m_init(model_t *m, void *mem, size_t size, uint32_t dedupe)
     }
 
     for (h = 0; h < M_HANDLES; h++) {
-        (void) ngx_http_fanout_zone_attach(&m->z[h], mem, size);
+        (void) fanout_zone_attach(&m->z[h], mem, size);
 
         if (h != M_HANDLES - 1) {
-            (void) ngx_http_fanout_slot_claim(&m->z[h], h + 1);
+            (void) fanout_slot_claim(&m->z[h], h + 1);
         }
 
         for (i = 0; i < M_CHANNELS; i++) {
@@ -180,7 +180,7 @@ m_done(model_t *m)
     unsigned  h, i;
 
     for (h = 0; h < M_HANDLES; h++) {
-        ngx_http_fanout_slot_release(&m->z[h]);
+        fanout_slot_release(&m->z[h]);
     }
 
     for (i = 0; i < M_CHANNELS; i++) {
@@ -374,7 +374,7 @@ m_check(model_t *m)
     char  text[256];
     int   rc;
 
-    rc = ngx_http_fanout_zone_check(&m->z[0], text, sizeof(text));
+    rc = fanout_zone_check(&m->z[0], text, sizeof(text));
     want(m, rc == 0, "%s", text);
 
     return 0;
@@ -396,7 +396,7 @@ m_compare(model_t *m, entry_t *e, m_rec_t *r, uint64_t epoch)
     want(m, e->epoch == epoch, "epoch at offset %llu",
          (unsigned long long) r->offset);
 
-    if (r->type == NGX_HTTP_FANOUT_RESET) {
+    if (r->type == FANOUT_RESET) {
         want(m, e->data.len == 4 && memcmp(e->data.data, "gone", 4) == 0,
              "reason");
         return 0;
@@ -444,11 +444,11 @@ util_fn int
 m_publish(model_t *m, unsigned n)
 {
     int           rc, k, conflict;
-    uint8_t      *bufs[NGX_HTTP_FANOUT_ZONE_BATCH], flags;
-    uint32_t      seeds[NGX_HTTP_FANOUT_ZONE_BATCH];
+    uint8_t      *bufs[FANOUT_ZONE_BATCH], flags;
+    uint32_t      seeds[FANOUT_ZONE_BATCH];
     unsigned      h, i, j;
     m_rec_t      *r;
-    message_t     msgs[NGX_HTTP_FANOUT_ZONE_BATCH];
+    message_t     msgs[FANOUT_ZONE_BATCH];
     result_t      res;
     publish_t     opts;
     char          key[8];
@@ -485,14 +485,13 @@ m_publish(model_t *m, unsigned n)
         msgs[j].data.len = m_length(m);
         bufs[j] = malloc(msgs[j].data.len + 4096);
         m_compose(&msgs[j], bufs[j], seeds[j], msgs[j].data.len);
-        flags = m_draw(m, 6) == 0 ? NGX_HTTP_FANOUT_TRANSIENT : 0;
-        flags |= m_draw(m, 6) == 0 ? NGX_HTTP_FANOUT_NOECHO : 0;
+        flags = m_draw(m, 6) == 0 ? FANOUT_TRANSIENT : 0;
+        flags |= m_draw(m, 6) == 0 ? FANOUT_NOECHO : 0;
         msgs[j].flags = flags;
     }
 
     memset(&res, 0, sizeof(res));
-    rc = ngx_http_fanout_log_publish(&m->z[h], &m->c[h][i], msgs, n, &opts,
-                                     &res);
+    rc = fanout_log_publish(&m->z[h], &m->c[h][i], msgs, n, &opts, &res);
 
     for (j = 0; j < n; j++) {
         free(bufs[j]);
@@ -532,10 +531,10 @@ m_publish(model_t *m, unsigned n)
         r->seed = seeds[j];
         r->len = msgs[j].data.len;
         r->flags = msgs[j].flags;
-        r->type = NGX_HTTP_FANOUT_MESSAGE;
+        r->type = FANOUT_MESSAGE;
         r->mono = fanout_test_seconds;
 
-        if ((r->flags & NGX_HTTP_FANOUT_TRANSIENT) == 0) {
+        if ((r->flags & FANOUT_TRANSIENT) == 0) {
             r->kept = ch->policy.history != 0;
 
             if (!r->kept) {
@@ -616,7 +615,7 @@ m_signal(model_t *m)
     msg.data = zstr(buf, len);
     msg.client = 5;
 
-    rc = ngx_http_fanout_signal_put(&m->z[h], &m->c[h][i], &msg);
+    rc = fanout_signal_put(&m->z[h], &m->c[h][i], &msg);
     free(buf);
 
     if (rc == FULL) {
@@ -724,7 +723,7 @@ m_direct(model_t *m)
         return 0;
     }
 
-    rc = ngx_http_fanout_seat_open(&m->z[h], &m->c[h][i], e->ref, &e->id);
+    rc = fanout_seat_open(&m->z[h], &m->c[h][i], e->ref, &e->id);
 
     if (rc == FULL && m->pressure) {
         return 0;
@@ -741,8 +740,7 @@ m_direct(model_t *m)
     memset(&opts, 0, sizeof(opts));
     opts.sender = m->seeds % 4;
 
-    rc = ngx_http_fanout_log_publish(&m->z[h], &m->c[h][i], &msg, 1, &opts,
-                                     &res);
+    rc = fanout_log_publish(&m->z[h], &m->c[h][i], &msg, 1, &opts, &res);
     free(buf);
 
     if (rc == FULL || rc == LARGE) {
@@ -763,14 +761,14 @@ m_direct(model_t *m)
     r->time = res.time;
     r->seed = seed;
     r->len = msg.data.len;
-    r->type = NGX_HTTP_FANOUT_MESSAGE;
+    r->type = FANOUT_MESSAGE;
     r->mono = fanout_test_seconds;
     r->to_client = e->id.client;
     m_limit(ch);
 
     arena_reset(&m->a);
-    rc = ngx_http_fanout_mail_read(&m->z[h], &m->c[h][i], &e->id,
-                                   r->offset - 1, UINT64_MAX, &m->a, &lost);
+    rc = fanout_mail_read(&m->z[h], &m->c[h][i], &e->id, r->offset - 1,
+                          UINT64_MAX, &m->a, &lost);
     want(m, rc == OK || rc == AGAIN, "mail: %d", rc);
 
     if (lost >= r->offset) {
@@ -798,10 +796,10 @@ m_drain(model_t *m, unsigned h)
 
     do {
         arena_reset(&m->a);
-        rc = ngx_http_fanout_log_drain(&m->z[h], &m->a);
+        rc = fanout_log_drain(&m->z[h], &m->a);
         want(m, rc == OK || rc == AGAIN, "drain: %d", rc);
         want(m, ++turns < 100000, "an endless drain");
-        want(m, m->a.n <= NGX_HTTP_FANOUT_ZONE_ENTRIES, "a long section");
+        want(m, m->a.n <= FANOUT_ZONE_ENTRIES, "a long section");
 
         used = 0;
 
@@ -813,12 +811,12 @@ m_drain(model_t *m, unsigned h)
             ch = &m->ch[i];
             pos = &m->pos[h][i];
 
-            if (e->type == NGX_HTTP_FANOUT_SIGNAL) {
+            if (e->type == FANOUT_SIGNAL) {
                 pass(m_signal_told(m, h, e));
                 continue;
             }
 
-            if (e->type == NGX_HTTP_FANOUT_GAP) {
+            if (e->type == FANOUT_GAP) {
                 pass(m_skip(m, ch, pos, e));
                 continue;
             }
@@ -826,7 +824,7 @@ m_drain(model_t *m, unsigned h)
             want(m, *pos < ch->n, "an entry too many on %u", i);
             /* what was lost before a reset is not told of */
 
-            while (m->pressure && e->type == NGX_HTTP_FANOUT_RESET
+            while (m->pressure && e->type == FANOUT_RESET
                    && *pos + 1 < ch->n && ch->recs[*pos].epoch != e->epoch)
             {
                 (*pos)++;
@@ -837,7 +835,7 @@ m_drain(model_t *m, unsigned h)
             used += e->data.len;
         }
 
-        want(m, m->a.n == 1 || used <= 2 * NGX_HTTP_FANOUT_ZONE_COPY + 4096,
+        want(m, m->a.n == 1 || used <= 2 * FANOUT_ZONE_COPY + 4096,
              "%llu bytes in a section", (unsigned long long) used);
 
     } while (rc == AGAIN);
@@ -885,7 +883,7 @@ m_open(model_t *m)
         m->subscribers[h][i] = 0;
     }
 
-    rc = ngx_http_fanout_channel_open(&m->z[h], &m->c[h][i], i);
+    rc = fanout_channel_open(&m->z[h], &m->c[h][i], i);
 
     if (rc == FULL) {
         want(m, m->pressure, "open: full");
@@ -897,7 +895,7 @@ m_open(model_t *m)
 
     want(m, rc == OK && m->c[h][i].ref, "open: %d", rc);
 
-    rc = ngx_http_fanout_channel_info(&m->z[h], &m->c[h][i], &info);
+    rc = fanout_channel_info(&m->z[h], &m->c[h][i], &info);
     want(m, rc == OK, "info: %d", rc);
 
     /* before m_renew(), or it were open in the model */
@@ -914,8 +912,8 @@ m_open(model_t *m)
     if (m->subscribers[h][i] == 0) {
         m->subscribers[h][i] = 1 + m_draw(m, 9);
         m->pos[h][i] = ch->n;
-        ngx_http_fanout_channel_subscribers(&m->z[h], &m->c[h][i],
-                                            m->subscribers[h][i]);
+        fanout_channel_subscribers(&m->z[h], &m->c[h][i],
+                                   m->subscribers[h][i]);
     }
 
     return 0;
@@ -930,7 +928,7 @@ m_close(model_t *m)
     h = m_draw(m, M_HANDLES - 1);
     i = m_draw(m, M_CHANNELS);
 
-    ngx_http_fanout_channel_close(&m->z[h], &m->c[h][i]);
+    fanout_channel_close(&m->z[h], &m->c[h][i]);
     m_signals_forget(m, h, i);
     m->subscribers[h][i] = 0;
 
@@ -951,8 +949,8 @@ m_purge(model_t *m)
     i = m_draw(m, M_CHANNELS);
     ch = &m->ch[i];
 
-    rc = ngx_http_fanout_channel_purge(&m->z[h], &m->c[h][i],
-                                       (uint8_t *) "gone", 4, &res);
+    rc = fanout_channel_purge(&m->z[h], &m->c[h][i],
+                              (uint8_t *) "gone", 4, &res);
 
     if (rc == FULL) {
         want(m, m->pressure, "purge: full");
@@ -978,7 +976,7 @@ m_purge(model_t *m)
 
     if (m_opened(m, i)) {
         r = m_push(ch);
-        r->type = NGX_HTTP_FANOUT_RESET;
+        r->type = FANOUT_RESET;
         r->epoch = res.epoch;
     }
 
@@ -1003,8 +1001,8 @@ m_history(model_t *m, unsigned h, unsigned i, uint64_t after, int exact)
 
     do {
         arena_reset(&m->a);
-        rc = ngx_http_fanout_log_read(&m->z[h], &m->c[h][i], ch->epoch,
-                                      after, UINT64_MAX, &m->a, &lost);
+        rc = fanout_log_read(&m->z[h], &m->c[h][i], ch->epoch,
+                             after, UINT64_MAX, &m->a, &lost);
         want(m, rc == OK || rc == AGAIN, "read: %d", rc);
         want(m, ++turns < 100000, "an endless read");
 
@@ -1072,7 +1070,7 @@ m_sync(model_t *m, unsigned h, unsigned i)
     ch = &m->ch[i];
     m_expire(ch);
 
-    rc = ngx_http_fanout_log_seek(&m->z[h], &m->c[h][i], 0, UINT32_MAX, &j);
+    rc = fanout_log_seek(&m->z[h], &m->c[h][i], 0, UINT32_MAX, &j);
 
     if (rc == NOTFOUND) {
         if (ch->exists) {
@@ -1093,7 +1091,7 @@ m_sync(model_t *m, unsigned h, unsigned i)
     want(m, j.missed == n, "seek: %llu of %u", (unsigned long long) j.missed,
          n);
 
-    rc = ngx_http_fanout_channel_info(&m->z[h], &m->c[h][i], &info);
+    rc = fanout_channel_info(&m->z[h], &m->c[h][i], &info);
     want(m, rc == OK, "info: %d", rc);
     want(m, info.messages == n && info.bytes == bytes
             && info.epoch == ch->epoch && info.offset == ch->offset
@@ -1138,7 +1136,7 @@ m_seek(model_t *m)
         }
     }
 
-    rc = ngx_http_fanout_log_seek(&m->z[h], &m->c[h][i], before, n, &j);
+    rc = fanout_log_seek(&m->z[h], &m->c[h][i], before, n, &j);
     want(m, rc == OK && j.missed == k && j.after == after,
          "seek: after %llu with %llu, not %llu with %u",
          (unsigned long long) j.after, (unsigned long long) j.missed,
@@ -1171,8 +1169,8 @@ m_join(model_t *m)
     since = m_draw(m, 3) != 0;
     offset = m_draw(m, ch->offset + 2);
 
-    rc = ngx_http_fanout_log_join(&m->z[h], &m->c[h][i], since, ch->epoch,
-                                  offset, offset, &j);
+    rc = fanout_log_join(&m->z[h], &m->c[h][i], since, ch->epoch, offset,
+                         offset, &j);
     want(m, rc == OK, "join: %d", rc);
     want(m, j.epoch == ch->epoch && j.offset == ch->offset, "join: where");
 
@@ -1216,7 +1214,7 @@ m_list(model_t *m)
     rounds = 0;
 
     do {
-        n = ngx_http_fanout_channel_list(&m->z[0], &cursor, infos, 4);
+        n = fanout_channel_list(&m->z[0], &cursor, infos, 4);
         want(m, n >= 0 && n <= 4 && ++rounds < 10000, "list: %d", n);
 
         for (j = 0; j < n; j++) {
@@ -1268,9 +1266,9 @@ m_identity(model_t *m)
 
     if (e->handle && m_draw(m, 2)) {
         linger = m_draw(m, 3) * 10000;
-        ngx_http_fanout_identity_end(&m->z[e->handle - 1], e->ref, &e->id,
-                                     linger,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+        fanout_identity_end(&m->z[e->handle - 1], e->ref, &e->id,
+                            linger,
+                            1, FANOUT_LEFT_INTENTIONAL);
         e->handle = 0;
         e->expires = linger ? fanout_test_seconds + linger / 1000 : 0;
         return 0;
@@ -1287,7 +1285,7 @@ m_identity(model_t *m)
         id.user++;
     }
 
-    rc = ngx_http_fanout_identity_resume(&m->z[h], &id, 0, next, &ref);
+    rc = fanout_identity_resume(&m->z[h], &id, 0, next, &ref);
 
     if (wrong || (e->handle == 0 && e->expires < fanout_test_seconds)) {
         want(m, rc == NOTFOUND || (rc == FULL && m->pressure),
@@ -1363,8 +1361,8 @@ m_restart(model_t *m)
 
     h = m_draw(m, M_HANDLES - 1);
 
-    ngx_http_fanout_slot_release(&m->z[h]);
-    rc = ngx_http_fanout_slot_claim(&m->z[h], 100 + h);
+    fanout_slot_release(&m->z[h]);
+    rc = fanout_slot_claim(&m->z[h], 100 + h);
     want(m, rc == OK, "claim: %d", rc);
 
     for (i = 0; i < M_CHANNELS; i++) {
@@ -1408,7 +1406,7 @@ m_step(model_t *m)
     }
 
     if (op < 46) {
-        return m_publish(m, 1 + m_draw(m, NGX_HTTP_FANOUT_ZONE_BATCH));
+        return m_publish(m, 1 + m_draw(m, FANOUT_ZONE_BATCH));
     }
 
     if (op < 60) {
@@ -1440,7 +1438,7 @@ m_step(model_t *m)
     }
 
     if (op < 90) {
-        (void) ngx_http_fanout_zone_sweep(&m->z[m_draw(m, M_HANDLES)]);
+        (void) fanout_zone_sweep(&m->z[m_draw(m, M_HANDLES)]);
         return 0;
     }
 
@@ -1477,7 +1475,7 @@ m_empty(model_t *m, uint64_t start)
     uint64_t  n;
 
     for (i = 0; i < M_HANDLES - 1; i++) {
-        ngx_http_fanout_slot_release(&m->z[i]);
+        fanout_slot_release(&m->z[i]);
     }
 
     memset(m->c, 0, sizeof(m->c));
@@ -1487,7 +1485,7 @@ m_empty(model_t *m, uint64_t start)
         channel_t  c;
 
         c = view(&m->z[0], m->ch[i].name, NULL);
-        (void) ngx_http_fanout_channel_purge(&m->z[0], &c, NULL, 0, &res);
+        (void) fanout_channel_purge(&m->z[0], &c, NULL, 0, &res);
     }
 
     fanout_test_seconds += 100000;

@@ -17,22 +17,22 @@
 #include "zone_events.h"
 
 
-typedef ngx_http_fanout_member_t       member_t;
-typedef ngx_http_fanout_put_t          put_t;
-typedef ngx_http_fanout_room_t         room_t;
-typedef ngx_http_fanout_order_t        order_t;
-typedef ngx_http_fanout_zone_client_t  client_t;
+typedef fanout_member_t       member_t;
+typedef fanout_put_t          put_t;
+typedef fanout_room_t         room_t;
+typedef fanout_order_t        order_t;
+typedef fanout_zone_client_t  client_t;
 
-#define ENTER    NGX_HTTP_FANOUT_PUT_ENTER
-#define DATA     NGX_HTTP_FANOUT_PUT_DATA
-#define STATE    NGX_HTTP_FANOUT_PUT_STATE
+#define ENTER    FANOUT_PUT_ENTER
+#define DATA     FANOUT_PUT_DATA
+#define STATE    FANOUT_PUT_STATE
 
-#define JOINED   NGX_HTTP_FANOUT_JOINED
-#define UPDATED  NGX_HTTP_FANOUT_UPDATED
-#define LEFT     NGX_HTTP_FANOUT_LEFT
-#define COUNTED  NGX_HTTP_FANOUT_COUNTED
+#define JOINED   FANOUT_JOINED
+#define UPDATED  FANOUT_UPDATED
+#define LEFT     FANOUT_LEFT
+#define COUNTED  FANOUT_COUNTED
 
-#define SECTION  (2 * NGX_HTTP_FANOUT_ZONE_MEMBER_BUF)
+#define SECTION  (2 * FANOUT_ZONE_MEMBER_BUF)
 
 
 /* clients */
@@ -47,26 +47,26 @@ util_fn int
 person_add(zone_t *z, person_t *p, uint64_t client, const char *user,
     const char *info, uint32_t max)
 {
-    ngx_http_fanout_zstr_t  u, i;
+    fanout_zstr_t  u, i;
 
     memset(p, 0, sizeof(*p));
     p->id.client = client;
     p->id.address = client & 7;
-    p->id.user = user[0] ? ngx_http_fanout_zone_hash(z, user, strlen(user))
+    p->id.user = user[0] ? fanout_zone_hash(z, user, strlen(user))
                          : 0;
     data_fill(p->id.secret, client, 16);
 
     u = zstr(user, strlen(user));
     i = zstr(info, strlen(info));
 
-    return ngx_http_fanout_identity_add(z, &p->id, &u, &i, max, &p->ref);
+    return fanout_identity_add(z, &p->id, &u, &i, max, &p->ref);
 }
 
 
 util_fn int
 person_sit(zone_t *z, channel_t *c, person_t *p)
 {
-    return ngx_http_fanout_seat_open(z, c, p->ref, &p->id);
+    return fanout_seat_open(z, c, p->ref, &p->id);
 }
 
 
@@ -81,29 +81,28 @@ person_put(zone_t *z, channel_t *c, person_t *p, const char *key,
     m.key = zstr(key, strlen(key));
     m.data = zstr(data, strlen(data));
 
-    return ngx_http_fanout_member_put(z, c, p->ref, &p->id, &m, what,
-                                      r ? r : &own);
+    return fanout_member_put(z, c, p->ref, &p->id, &m, what, r ? r : &own);
 }
 
 
 util_fn int
 person_drop(zone_t *z, channel_t *c, person_t *p, const char *key)
 {
-    ngx_http_fanout_zstr_t  k;
+    fanout_zstr_t  k;
 
     k = zstr(key, strlen(key));
 
-    return ngx_http_fanout_member_drop(z, c, p->ref, &p->id, &k,
-                                       NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    return fanout_member_drop(z, c, p->ref, &p->id, &k,
+                              FANOUT_LEFT_INTENTIONAL);
 }
 
 
 util_fn void
 person_end(zone_t *z, person_t *p, uint32_t linger)
 {
-    ngx_http_fanout_identity_end(z, p->ref, &p->id, linger,
-                                 1, linger ? NGX_HTTP_FANOUT_LEFT_NETWORK
-                                           : NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_identity_end(z, p->ref, &p->id, linger,
+                        1, linger ? FANOUT_LEFT_NETWORK
+                                  : FANOUT_LEFT_INTENTIONAL);
 }
 
 
@@ -112,19 +111,19 @@ person_end(zone_t *z, person_t *p, uint32_t linger)
 util_fn void
 person_goes(zone_t *z, person_t *p, uint32_t linger)
 {
-    ngx_http_fanout_identity_end(z, p->ref, &p->id, linger,
-                                 1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_identity_end(z, p->ref, &p->id, linger,
+                        1, FANOUT_LEFT_INTENTIONAL);
 }
 
 
 util_fn int
 person_renew(zone_t *z, person_t *p, const char *info)
 {
-    ngx_http_fanout_zstr_t  i;
+    fanout_zstr_t  i;
 
     i = zstr(info, strlen(info));
 
-    return ngx_http_fanout_identity_renew(z, p->ref, &p->id, &i);
+    return fanout_identity_renew(z, p->ref, &p->id, &i);
 }
 
 
@@ -134,7 +133,7 @@ person_resume(zone_t *z, person_t *p)
     int       rc;
     uint8_t   next[16];
 
-    rc = ngx_http_fanout_identity_resume(z, &p->id, 0, next, &p->ref);
+    rc = fanout_identity_resume(z, &p->id, 0, next, &p->ref);
 
     if (rc == OK) {
         memcpy(p->id.secret, next, 16);
@@ -210,7 +209,7 @@ mirror_fail(mirror_t *m, const char *fmt, ...)
 
 
 util_fn uint32_t
-sum(ngx_http_fanout_zstr_t s)
+sum(fanout_zstr_t s)
 {
     uint32_t  i, h;
 
@@ -384,7 +383,7 @@ mirror_apply(mirror_t *m, uint64_t offset, const uint8_t *data, uint32_t len)
 
     p = data;
 
-    while ((rc = ngx_http_fanout_change_next(&p, data + len, &e)) == 1) {
+    while ((rc = fanout_change_next(&p, data + len, &e)) == 1) {
         if (mirror_change(m, &e, offset, offset <= m->soft) != 0) {
             return -1;
         }
@@ -422,14 +421,14 @@ mirror_follow(mirror_t *m, const entry_t *e)
 
     was = m->at;
 
-    if (e->type == NGX_HTTP_FANOUT_RESET) {
+    if (e->type == FANOUT_RESET) {
         m->at_epoch = e->epoch;
         m->at = 0;
         m->follows = 1;
         return 0;
     }
 
-    if (e->type == NGX_HTTP_FANOUT_GAP) {
+    if (e->type == FANOUT_GAP) {
         m->gaps++;
 
         if (m->follows && e->epoch == m->at_epoch
@@ -467,18 +466,18 @@ mirror_entry(mirror_t *m, const entry_t *e)
 
     switch (e->type) {
 
-    case NGX_HTTP_FANOUT_GAP:
+    case FANOUT_GAP:
         mirror_forget(m);
         return 0;
 
-    case NGX_HTTP_FANOUT_RESET:
+    case FANOUT_RESET:
 
         /* of what was lost before it there is no word */
 
         mirror_forget(m);
         return 0;
 
-    case NGX_HTTP_FANOUT_PRESENCE:
+    case FANOUT_PRESENCE:
 
         if (m->state == MIRROR_LOST || e->epoch < m->epoch
             || e->offset <= m->offset)
@@ -508,7 +507,7 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
     room_t           room;
     uint64_t         after;
     unsigned         i, n;
-    member_t         members[NGX_HTTP_FANOUT_ZONE_ENTRIES + 1];
+    member_t         members[FANOUT_ZONE_ENTRIES + 1];
     static uint8_t   buf[SECTION];
 
     if (m->state == MIRROR_LOST) {
@@ -517,8 +516,8 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
         m->loads++;
     }
 
-    rc = ngx_http_fanout_room_read(z, c, &m->slot, members, max, buf,
-                                   SECTION, &n, &room);
+    rc = fanout_room_read(z, c, &m->slot, members, max, buf,
+                          SECTION, &n, &room);
 
     if (rc != OK) {
         return mirror_fail(m, "read: %d", rc);
@@ -549,7 +548,7 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
         return 0;
     }
 
-    if (room.presence == NGX_HTTP_FANOUT_PRESENCE_SUMMARY) {
+    if (room.presence == FANOUT_PRESENCE_SUMMARY) {
         m->count = room.members;
     }
 
@@ -586,7 +585,7 @@ mirror_read(mirror_t *m, zone_t *z, channel_t *c)
     mirror_forget(m);
 
     do {
-        rc = mirror_load(m, z, c, NGX_HTTP_FANOUT_ZONE_ENTRIES);
+        rc = mirror_load(m, z, c, FANOUT_ZONE_ENTRIES);
     } while (rc == 0);
 
     return rc == 1 ? 0 : -1;
@@ -646,7 +645,7 @@ flush_all(zone_t *z)
     uint32_t  ms;
 
     for (n = 0; n < 100000; n++) {
-        ms = ngx_http_fanout_presence_flush(z);
+        ms = fanout_presence_flush(z);
 
         if (ms == UINT32_MAX) {
             return n;

@@ -105,7 +105,7 @@ c_drain(c_worker_t *w, int turns)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(&w->z, &arena);
+        rc = fanout_log_drain(&w->z, &arena);
 
         if (rc != OK && rc != AGAIN) {
             return c_fail(w, "drain: %d", rc);
@@ -197,7 +197,7 @@ c_act(c_worker_t *w, unsigned k)
         rc = person_drop(&w->z, &w->c[i], &cl->p, key);
         break;
     case 3:
-        ngx_http_fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id, 1);
+        fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id, 1);
         rc = OK;
         break;
     default:
@@ -225,8 +225,8 @@ c_tell(c_worker_t *w, int take)
 
     static uint8_t  text[64 * 510];
 
-    rc = ngx_http_fanout_events_read(&w->z, e, 64, text, sizeof(text), &n,
-                                     &epoch, &lost);
+    rc = fanout_events_read(&w->z, e, 64, text, sizeof(text), &n, &epoch,
+                            &lost);
 
     for (i = 0; i < n; i++) {
         if (e[i].offset >= C_EVENTS
@@ -267,7 +267,7 @@ c_tell(c_worker_t *w, int take)
     }
 
     if (n && take) {
-        ngx_http_fanout_events_done(&w->z, epoch, e[n - 1].offset);
+        fanout_events_done(&w->z, epoch, e[n - 1].offset);
     }
 
     return rc;
@@ -280,11 +280,11 @@ c_lead(c_worker_t *w)
     int  rc;
 
     if (c_draw(w, 20) == 0) {
-        ngx_http_fanout_events_yield(&w->z);
+        fanout_events_yield(&w->z);
         return 0;
     }
 
-    if (!ngx_http_fanout_events_lead(&w->z)) {
+    if (!fanout_events_lead(&w->z)) {
         return 0;
     }
 
@@ -319,7 +319,7 @@ c_step(c_worker_t *w)
     }
 
     if (op < 72) {
-        (void) ngx_http_fanout_presence_flush(&w->z);
+        (void) fanout_presence_flush(&w->z);
         return 0;
     }
 
@@ -332,25 +332,25 @@ c_step(c_worker_t *w)
     }
 
     if (op < 93) {
-        (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
+        (void) fanout_slot_reap(&w->z, 3000, NULL);
         return 0;
     }
 
     if (op < 95) {
-        (void) ngx_http_fanout_zone_sweep(&w->z);
+        (void) fanout_zone_sweep(&w->z);
         return 0;
     }
 
     if (op < 97) {
-        (void) ngx_http_fanout_slot_orders(&w->z, o, 16);
+        (void) fanout_slot_orders(&w->z, o, 16);
         return 0;
     }
 
     if (op < 98) {
         rc = c_draw(w, 2)
-             ? ngx_http_fanout_client_disconnect(&w->z,
+             ? fanout_client_disconnect(&w->z,
                                        w->shared->known[k].client, 4000)
-             : ngx_http_fanout_seat_kick(&w->z,
+             : fanout_seat_kick(&w->z,
                                        &w->c[c_draw(w, C_CHANNELS)],
                                        w->shared->known[k].client, 4);
 
@@ -360,9 +360,8 @@ c_step(c_worker_t *w)
     if (op < 99) {
         result_t  r;
 
-        (void) ngx_http_fanout_channel_purge(&w->z,
-                                             &w->c[c_draw(w, C_CHANNELS)],
-                                             NULL, 0, &r);
+        (void) fanout_channel_purge(&w->z, &w->c[c_draw(w, C_CHANNELS)], NULL,
+                                    0, &r);
         return 0;
     }
 
@@ -386,9 +385,9 @@ c_agree(c_worker_t *w)
 
     for (i = 0; i < C_CHANNELS; i++) {
         for (n = 0, rc = -1; rc && n < 5000; n++) {
-            (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
+            (void) fanout_slot_reap(&w->z, 3000, NULL);
             c_clock(w, 7);
-            (void) ngx_http_fanout_presence_flush(&w->z);
+            (void) fanout_presence_flush(&w->z);
 
             if (c_drain(w, 0) != 0 || c_load(w, i, 64) != 0) {
                 return -1;
@@ -424,7 +423,7 @@ c_work(c_worker_t *w, void *zone, long at)
     unsigned  i, n;
 
     (void) alarm(60);
-    (void) ngx_http_fanout_zone_attach(&w->z, zone, C_SIZE);
+    (void) fanout_zone_attach(&w->z, zone, C_SIZE);
     c_clock(w, 0);
 
     for (i = 0; i < C_CHANNELS; i++) {
@@ -434,17 +433,17 @@ c_work(c_worker_t *w, void *zone, long at)
     }
 
     arm(at);
-    (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
+    (void) fanout_slot_reap(&w->z, 3000, NULL);
 
-    if (ngx_http_fanout_slot_claim(&w->z, getpid()) != OK) {
+    if (fanout_slot_claim(&w->z, getpid()) != OK) {
         (void) c_fail(w, "no slot");
         _exit(1);
     }
 
-    ngx_http_fanout_events_ask(&w->z, E_ALL, 100000);
+    fanout_events_ask(&w->z, E_ALL, 100000);
 
     for (i = 0; i < C_CHANNELS; i++) {
-        if (ngx_http_fanout_channel_open(&w->z, &w->c[i], i) != OK) {
+        if (fanout_channel_open(&w->z, &w->c[i], i) != OK) {
             (void) c_fail(w, "open");
             _exit(1);
         }
@@ -486,7 +485,7 @@ c_work(c_worker_t *w, void *zone, long at)
     }
 
     if (c_draw(w, 2)) {
-        ngx_http_fanout_slot_release(&w->z);
+        fanout_slot_release(&w->z);
     }
 
     _exit(0);
@@ -524,7 +523,7 @@ c_told(c_worker_t *w, char *error)
         rc = c_tell(w, 1);
     } while (rc == AGAIN);
 
-    ngx_http_fanout_zone_stat(&w->z, &st);
+    fanout_zone_stat(&w->z, &st);
     w_init(&of, E_ALL, NULL);
 
     for (i = 1; rc == OK && i <= w->z.shm->event_offset; i++) {
@@ -574,11 +573,11 @@ c_after(c_worker_t *w, void *zone, char *error)
     char    why[256];
     stat_t  st;
 
-    (void) ngx_http_fanout_zone_attach(&w->z, zone, C_SIZE);
+    (void) fanout_zone_attach(&w->z, zone, C_SIZE);
     c_clock(w, 0);
-    (void) ngx_http_fanout_slot_reap(&w->z, 3000, NULL);
+    (void) fanout_slot_reap(&w->z, 3000, NULL);
 
-    if (ngx_http_fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
+    if (fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);
         return -1;
     }
@@ -586,7 +585,7 @@ c_after(c_worker_t *w, void *zone, char *error)
     fanout_test_seconds += 100;
     (void) sweep_all(&w->z);
     (void) flush_all(&w->z);
-    ngx_http_fanout_zone_stat(&w->z, &st);
+    fanout_zone_stat(&w->z, &st);
 
     if (st.nmembers || st.nseats || st.nidentities || st.nusers || st.rooms
         || st.overflows)
@@ -602,7 +601,7 @@ c_after(c_worker_t *w, void *zone, char *error)
         return -1;
     }
 
-    if (ngx_http_fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
+    if (fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);
         return -1;
     }
@@ -641,7 +640,7 @@ c_history(void *zone, c_shared_t *of, uint64_t own, char *error)
     memset(&conf, 0, sizeof(conf));
     conf.slots = 8;
     memset(of, 0, sizeof(c_shared_t));
-    (void) ngx_http_fanout_zone_create(zone, C_SIZE, &conf, NULL);
+    (void) fanout_zone_create(zone, C_SIZE, &conf, NULL);
 
     memset(&w, 0, sizeof(w));
     w.shared = of;
@@ -727,7 +726,7 @@ chaos(void)
 
     for (i = 0; i < C_CHANNELS; i++) {
         snprintf(c_names[i], sizeof(c_names[i]), "c%u", i);
-        c_policies[i].presence = NGX_HTTP_FANOUT_PRESENCE_ON;
+        c_policies[i].presence = FANOUT_PRESENCE_ON;
         c_policies[i].linger = i * 2;
         c_policies[i].batch = i * 40;
         c_policies[i].history = i * 5;

@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_CRASH=1 -DNGX_HTTP_FANOUT_TEST=1 */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 */
 
 /*
  * If this fails, a worker killed in the middle of a join, a leave or a cleanup
@@ -90,11 +90,11 @@ static volatile int   armed;
 static volatile long  points, crash_at;
 
 static policy_t    room = {
-    .history = 10, .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5,
+    .history = 10, .presence = FANOUT_PRESENCE_ON, .linger = 5,
     .batch = 100, .hooks = 1
 };
 static policy_t    summary = {
-    .presence = NGX_HTTP_FANOUT_PRESENCE_SUMMARY, .linger = 5, .batch = 100,
+    .presence = FANOUT_PRESENCE_SUMMARY, .linger = 5, .batch = 100,
     .hooks = 1
 };
 static policy_t    kept = { .history = 100000 };
@@ -141,7 +141,7 @@ drain(void)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(&survivor, &arena);
+        rc = fanout_log_drain(&survivor, &arena);
 
         for (i = 0; i < arena.n; i++) {
             if (arena.entries[i].local == 7
@@ -165,7 +165,7 @@ settle(void)
     mirror_t  now;
 
     for (n = 0; n < 10000; n++) {
-        ms = ngx_http_fanout_presence_flush(&survivor);
+        ms = fanout_presence_flush(&survivor);
 
         if (drain() != 0) {
             return -1;
@@ -205,11 +205,11 @@ sound(const char *when)
     char    why[256];
     stat_t  st;
 
-    if (ngx_http_fanout_zone_check(&survivor, why, sizeof(why)) != 0) {
+    if (fanout_zone_check(&survivor, why, sizeof(why)) != 0) {
         return fail("%s: %s", when, why);
     }
 
-    ngx_http_fanout_zone_stat(&survivor, &st);
+    fanout_zone_stat(&survivor, &st);
 
     return st.overflows ? fail("%s: the journal is too short", when) : 0;
 }
@@ -267,10 +267,9 @@ say_state(size_t n)
 
     slot = 0;
     memset(&r, 0, sizeof(r));
-    (void) ngx_http_fanout_room_read(&survivor, &sa, &slot, m, 1, buf, SECTION,
-                                     &k, &r);
+    (void) fanout_room_read(&survivor, &sa, &slot, m, 1, buf, SECTION, &k, &r);
 
-    ngx_http_fanout_zone_stat(&survivor, &st);
+    fanout_zone_stat(&survivor, &st);
     n = say(n, "members %u counted %u identities %llu %llu users %llu seats "
             "%llu %llu members %llu evicted %llu gaps %u\n", mirror.n,
             r.members,
@@ -287,7 +286,7 @@ say_state(size_t n)
             (unsigned long long) st.events_lost,
             (unsigned long long) st.events_max, st.events_leader);
 
-    while ((k = ngx_http_fanout_slot_orders(&survivor, o, 64)) != 0) {
+    while ((k = fanout_slot_orders(&survivor, o, 64)) != 0) {
         for (i = 0; i < k; i++) {
             n = say(n, "order %u %llu %u %u\n", o[i].op,
                     (unsigned long long) o[i].client, o[i].code,
@@ -307,22 +306,22 @@ ghosts(void)
     uint32_t   i;
     stat_t     st;
     client_t   info;
-    uint8_t    buf[255 + NGX_HTTP_FANOUT_ZONE_INFO];
+    uint8_t    buf[255 + FANOUT_ZONE_INFO];
 
     for (i = 0; i < mirror.max; i++) {
         if (!mirror.faces[i].there) {
             continue;
         }
 
-        if (ngx_http_fanout_client_get(&survivor, mirror.faces[i].client,
-                                       &info, buf) != OK || info.pid != 1)
+        if (fanout_client_get(&survivor, mirror.faces[i].client, &info,
+                              buf) != OK || info.pid != 1)
         {
             return fail("a ghost: %llu in slot %u", (unsigned long long)
                         mirror.faces[i].client, i);
         }
     }
 
-    ngx_http_fanout_zone_stat(&survivor, &st);
+    fanout_zone_stat(&survivor, &st);
 
     if (st.lingering || st.seats_lingering || st.live != 1) {
         return fail("lingering: %llu, seats %llu, %u live",
@@ -377,7 +376,7 @@ survive(void)
         return -1;
     }
 
-    (void) ngx_http_fanout_slot_reap(&survivor, 20000, NULL);
+    (void) fanout_slot_reap(&survivor, 20000, NULL);
 
     if (survivor.incarnation != survivor.shm->incarnation) {
         return fail("rebuilt");
@@ -501,10 +500,10 @@ trial(const op_t *op, long at, long second)
 
         if (pid == 0) {
             (void) alarm(20);
-            (void) ngx_http_fanout_zone_attach(&own, mem, SIZE);
+            (void) fanout_zone_attach(&own, mem, SIZE);
             arm(second);
-            (void) ngx_http_fanout_slot_reap(&own, 20000, NULL);
-            (void) ngx_http_fanout_presence_flush(&own);
+            (void) fanout_slot_reap(&own, 20000, NULL);
+            (void) fanout_presence_flush(&own);
             armed = 0;
             shared->points = points;
             (void) kill(getpid(), SIGKILL);

@@ -6,8 +6,8 @@
 
 #define EVENTS  E_ALL
 
-static event_t   ev[NGX_HTTP_FANOUT_ZONE_EVENTS];
-static uint8_t   evbuf[NGX_HTTP_FANOUT_ZONE_EVENTS * 510];
+static event_t   ev[FANOUT_ZONE_EVENTS];
+static uint8_t   evbuf[FANOUT_ZONE_EVENTS * 510];
 static uint64_t  ev_epoch, ev_lost;
 static char      ev_text[8192];
 
@@ -15,8 +15,8 @@ static char      ev_text[8192];
 static int
 ev_read(zone_t *z, unsigned max, size_t size, unsigned *n)
 {
-    return ngx_http_fanout_events_read(z, ev, max, evbuf, size, n, &ev_epoch,
-                                       &ev_lost);
+    return fanout_events_read(z, ev, max, evbuf, size, n, &ev_epoch,
+                              &ev_lost);
 }
 
 
@@ -80,7 +80,7 @@ told(void)
         }
 
         if (n) {
-            ngx_http_fanout_events_done(&za, ev_epoch, ev[n - 1].offset);
+            fanout_events_done(&za, ev_epoch, ev[n - 1].offset);
         }
 
     } while (rc == AGAIN && n);
@@ -97,8 +97,8 @@ ev_start(size_t size, uint8_t mask, uint32_t max)
     p = room;
     p.hooks = 1;
     start_as(size, &p);
-    ngx_http_fanout_events_ask(&za, mask, max);
-    ngx_http_fanout_events_ask(&zb, mask, max);
+    fanout_events_ask(&za, mask, max);
+    fanout_events_ask(&zb, mask, max);
 }
 
 
@@ -131,15 +131,15 @@ ev_seats(void)
     (void) person_drop(&za, &ca, &p[0], "");
     is_str(told(), "", "members are none of it");
 
-    ngx_http_fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, INTENTIONAL);
-    ngx_http_fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, INTENTIONAL);
+    fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, INTENTIONAL);
+    fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, INTENTIONAL);
     is_str(told(), "l 1 ann room #1", "one leaves, the other stays");
 
     (void) flush_all(&za);
     (void) person_sit(&za, &ca, &p[0]);
-    ngx_http_fanout_seat_close(&za, &ca, p[1].ref, &p[1].id, 5);
-    ngx_http_fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 3);
-    (void) ngx_http_fanout_seat_kick(&za, &ca, 3, KICKED);
+    fanout_seat_close(&za, &ca, p[1].ref, &p[1].id, 5);
+    fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 3);
+    (void) fanout_seat_kick(&za, &ca, 3, KICKED);
     is_str(told(), "j 1 ann room, l 2 ann room #5, lu 1 ann room #3, "
            "lv 3  room #4", "the last of a user, the last of all");
 
@@ -192,13 +192,13 @@ ev_cuts(void)
     pass_by(4);
     is_str(told(), "lu 2 ann room #2", "a client that ends before its seat");
 
-    (void) ngx_http_fanout_client_disconnect(&za, 3, 4000);
+    (void) fanout_client_disconnect(&za, 3, 4000);
     is_str(told(), "lv 3  room #4, d 3  #4", "disconnected");
 
     (void) person_add(&za, &p[0], 4, "", "", 0);
     person_end(&za, &p[0], 20000);
     (void) told();
-    (void) ngx_http_fanout_client_disconnect(&za, 4, 4000);
+    (void) fanout_client_disconnect(&za, 4, 4000);
     is_str(told(), "", "one who lingers was told of");
 
     /* a worker dies */
@@ -207,7 +207,7 @@ ev_cuts(void)
     (void) person_sit(&zb, &cb, &p[2]);
     (void) told();
     (void) pthread_mutex_unlock(&zb.shm->slots[zb.slot].life);
-    (void) ngx_http_fanout_slot_reap(&za, 20000, NULL);
+    (void) fanout_slot_reap(&za, 20000, NULL);
     is_str(told(), "d 5 eve #2", "a worker died");
     zb.slot = -1;
     pass_by(6);
@@ -228,35 +228,35 @@ ev_masks(void)
     ev_people(p);
     (void) person_sit(&za, &ca, &p[0]);
     (void) person_sit(&za, &ca, &p[1]);
-    ngx_http_fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 1);
-    ngx_http_fanout_seat_close(&za, &ca, p[1].ref, &p[1].id, 1);
+    fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 1);
+    fanout_seat_close(&za, &ca, p[1].ref, &p[1].id, 1);
     is_str(told(), "o 1 ann room, u 2 ann room #1", "what is asked for");
     ok(ev[1].offset == 2 && ev_lost == 0, "the rest takes no offset");
 
     (void) person_sit(&za, &ca, &p[0]);
-    ok(ngx_http_fanout_events_any(&zb) == 1, "there is one");
-    ngx_http_fanout_events_ask(&za, 0, 0);
-    ok(ngx_http_fanout_events_any(&zb) == 0, "nobody asks any more");
-    ngx_http_fanout_zone_stat(&za, &st);
+    ok(fanout_events_any(&zb) == 1, "there is one");
+    fanout_events_ask(&za, 0, 0);
+    ok(fanout_events_any(&zb) == 0, "nobody asks any more");
+    fanout_zone_stat(&za, &st);
     ok(st.events == 0 && st.nevents == 0 && st.events_lost == 0
        && st.events_max == 0 && st.events_told == 3 && st.events_lag == 0,
        "it is gone, and not lost");
     (void) person_sit(&zb, &cb, &p[2]);
     is_str(told(), "", "and nothing is written");
 
-    ngx_http_fanout_events_ask(&za, EVENTS, 0);
-    ngx_http_fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 1);
+    fanout_events_ask(&za, EVENTS, 0);
+    fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 1);
     is_str(told(), "", "nor into a queue of none");
 
-    ngx_http_fanout_events_ask(&za, EVENTS, 5);
-    ngx_http_fanout_seat_close(&zb, &cb, p[2].ref, &p[2].id, 1);
+    fanout_events_ask(&za, EVENTS, 5);
+    fanout_seat_close(&zb, &cb, p[2].ref, &p[2].id, 1);
     is_str(told(), "lv 3  room #1", "asked for again");
     ok(ev_lost == 0, "without a loss");
 
     c = view(&za, "quiet", &room);
-    (void) ngx_http_fanout_channel_open(&za, &c, 9);
+    (void) fanout_channel_open(&za, &c, 9);
     (void) person_sit(&za, &c, &p[0]);
-    ngx_http_fanout_seat_close(&za, &c, p[0].ref, &p[0].id, 1);
+    fanout_seat_close(&za, &c, p[0].ref, &p[0].id, 1);
     is_str(told(), "", "a channel without hooks");
 
     stop(MB, "what is asked for");
@@ -284,20 +284,20 @@ ev_full_queue(void)
     ok(rc == OK && n == 3 && ev[0].offset == 3 && ev[2].offset == 5
        && ev_lost == 2, "the oldest gave way: %d, %u, %llu lost", rc, n,
        (unsigned long long) ev_lost);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.events_lost == 2 && st.events_told == 5 && st.nevents == 3
        && st.events_max == 3, "counted");
 
     (void) ev_read(&za, 1, sizeof(evbuf), &n);
     ok(n == 1 && ev_lost == 2, "they were before the first");
-    ngx_http_fanout_events_done(&za, ev_epoch, ev[0].offset);
+    fanout_events_done(&za, ev_epoch, ev[0].offset);
     (void) person_add(&za, &p[5], 6, "", "", 0);
     rc = ev_read(&zb, 2, sizeof(evbuf), &n);
     ok(rc == AGAIN && n == 2 && ev_lost == 0 && ev[0].offset == 4,
        "no more were lost");
-    ngx_http_fanout_events_done(&zb, ev_epoch ^ 1, ev[1].offset);
-    ngx_http_fanout_events_done(&zb, ev_epoch, 1000);
-    ngx_http_fanout_events_done(&zb, ev_epoch, 3);
+    fanout_events_done(&zb, ev_epoch ^ 1, ev[1].offset);
+    fanout_events_done(&zb, ev_epoch, 1000);
+    fanout_events_done(&zb, ev_epoch, 3);
     rc = ev_read(&za, 64, sizeof(evbuf), &n);
     ok(rc == OK && n == 3, "what was not read is not done: %u", n);
     is_str(told(), "c 4 , c 5 , c 6 ", "in order");
@@ -313,28 +313,28 @@ ev_full_queue(void)
     /* a long one is made short, and taken, in steps: the journal would not
      * hold it */
 
-    ngx_http_fanout_events_ask(&za, EVENTS, 2000);
+    fanout_events_ask(&za, EVENTS, 2000);
 
     for (i = 0; i < 1500; i++) {
         (void) person_add(&za, &p[i], i + 1, "somebody", "", 0);
     }
 
-    ngx_http_fanout_events_ask(&zb, EVENTS, 150);
+    fanout_events_ask(&zb, EVENTS, 150);
     rc = ev_read(&za, 1000, sizeof(evbuf), &n);
     ok(rc == AGAIN && n == 64 && ev_lost == 1350, "%u in a read, %llu lost",
        n, (unsigned long long) ev_lost);
-    ngx_http_fanout_events_done(&za, ev_epoch, ev[n - 1].offset + 86);
-    ok(ngx_http_fanout_events_any(&za) == 0, "all were taken");
+    fanout_events_done(&za, ev_epoch, ev[n - 1].offset + 86);
+    ok(fanout_events_any(&za) == 0, "all were taken");
     rc = ev_read(&za, 64, sizeof(evbuf), &n);
     ok(rc == OK && n == 0 && ev_lost == 0, "there is none");
-    ngx_http_fanout_events_ask(&zb, EVENTS, 2000);
+    fanout_events_ask(&zb, EVENTS, 2000);
 
     for (i = 0; i < 1500; i++) {
         person_end(&za, &p[i], 0);
     }
 
-    ngx_http_fanout_events_done(&za, ev_epoch, za.shm->event_offset);
-    ok(ngx_http_fanout_events_any(&za) == 0, "all 1500 at once");
+    fanout_events_done(&za, ev_epoch, za.shm->event_offset);
+    ok(fanout_events_any(&za) == 0, "all 1500 at once");
     ok(free_blocks(&za) == free, "all blocks are back again");
 
     stop(MB, "a full queue");
@@ -355,7 +355,7 @@ ev_sizes(void)
 
     ev_start(4 * MB, E_JOIN, 1000);
     pol = *ca.policy;
-    is_int(sizeof(fanout_event_t), FANOUT_BLOCK, "an event has a block");
+    is_int(sizeof(fanout_event_block_t), FANOUT_BLOCK, "an event has a block");
     memset(name, 'n', 255);
     memset(user, 'u', 255);
     name[255] = user[255] = '\0';
@@ -372,12 +372,12 @@ ev_sizes(void)
     for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         name[sizes[i].channel] = user[sizes[i].user] = '\0';
         c = view(&za, name, &pol);
-        (void) ngx_http_fanout_channel_open(&za, &c, 20 + i);
+        (void) fanout_channel_open(&za, &c, 20 + i);
         (void) person_add(&za, &p, 10 + i, user, "", 0);
         (void) person_sit(&za, &c, &p);
         name[sizes[i].channel] = 'n';
         user[sizes[i].user] = 'u';
-        ngx_http_fanout_zone_stat(&za, &st);
+        fanout_zone_stat(&za, &st);
         is_int(st.events - before, sizes[i].blocks, "blocks with names of "
                "%u and %u", sizes[i].channel, sizes[i].user);
         before = st.events;
@@ -395,7 +395,7 @@ ev_sizes(void)
         name[255] = user[255] = '\0';
         c = view(&za, name, &pol);
         c.ref = 0;
-        (void) ngx_http_fanout_channel_open(&za, &c, 30);
+        (void) fanout_channel_open(&za, &c, 30);
         (void) person_add(&za, &p, 100 + i, user, "", 0);
         (void) person_sit(&za, &c, &p);
     }
@@ -403,7 +403,7 @@ ev_sizes(void)
     is_int(ev_read(&za, 64, 510 * 3 + 509, &n), AGAIN, "a small buffer");
     is_int(n, 3, "holds three");
     is_int(ev_read(&za, 64, sizeof(evbuf), &n), AGAIN, "a large one");
-    ok(n * 510 <= NGX_HTTP_FANOUT_ZONE_COPY + 510,
+    ok(n * 510 <= FANOUT_ZONE_COPY + 510,
        "gets what a section copies: %u", n);
 
     stop(4 * MB, "sizes of events");
@@ -425,13 +425,13 @@ ev_leads(void)
     person_t   p[3];
 
     ev_start(MB, EVENTS, 100);
-    (void) ngx_http_fanout_zone_attach(&zc, zmem, MB);
+    (void) fanout_zone_attach(&zc, zmem, MB);
 
-    is_int(ngx_http_fanout_events_lead(&zc), 0, "without a slot");
-    is_int(ngx_http_fanout_events_lead(&za), 1, "the first leads");
-    is_int(ngx_http_fanout_events_lead(&zb), 0, "one alone");
-    is_int(ngx_http_fanout_events_lead(&za), 1, "still");
-    ngx_http_fanout_zone_stat(&za, &st);
+    is_int(fanout_events_lead(&zc), 0, "without a slot");
+    is_int(fanout_events_lead(&za), 1, "the first leads");
+    is_int(fanout_events_lead(&zb), 0, "one alone");
+    is_int(fanout_events_lead(&za), 1, "still");
+    fanout_zone_stat(&za, &st);
     is_int(st.events_leader, 1, "its pid");
 
     za.shm->slots[za.slot].notified = zb.shm->slots[zb.slot].notified = 0;
@@ -445,31 +445,31 @@ ev_leads(void)
     ok(woken(&za), "and when there is something again");
 
     fanout_test_seconds += 10;
-    is_int(ngx_http_fanout_events_lead(&zb), 0, "silent for 10 s");
+    is_int(fanout_events_lead(&zb), 0, "silent for 10 s");
     fanout_test_seconds++;
-    is_int(ngx_http_fanout_events_lead(&zb), 1, "that is too long");
-    is_int(ngx_http_fanout_events_lead(&za), 0, "it leads no more");
+    is_int(fanout_events_lead(&zb), 1, "that is too long");
+    is_int(fanout_events_lead(&za), 0, "it leads no more");
 
-    ngx_http_fanout_events_yield(&za);
-    is_int(ngx_http_fanout_events_lead(&za), 0, "nor gives up another's");
+    fanout_events_yield(&za);
+    is_int(fanout_events_lead(&za), 0, "nor gives up another's");
     za.shm->slots[za.slot].notified = 0;
-    ngx_http_fanout_events_yield(&zb);
+    fanout_events_yield(&zb);
     ok(woken(&za), "the others are woken when it is given up");
-    is_int(ngx_http_fanout_events_lead(&za), 1, "and take it");
+    is_int(fanout_events_lead(&za), 1, "and take it");
 
-    ngx_http_fanout_events_yield(&za);
-    is_int(ngx_http_fanout_events_lead(&zb), 1, "the other");
+    fanout_events_yield(&za);
+    is_int(fanout_events_lead(&zb), 1, "the other");
     (void) pthread_mutex_unlock(&zb.shm->slots[zb.slot].life);
-    is_int(ngx_http_fanout_events_lead(&za), 0, "dies, which nobody knows");
-    (void) ngx_http_fanout_slot_reap(&za, 1000, NULL);
+    is_int(fanout_events_lead(&za), 0, "dies, which nobody knows");
+    (void) fanout_slot_reap(&za, 1000, NULL);
     zb.slot = -1;
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.events_leader, 0, "until it is reaped");
 
-    (void) ngx_http_fanout_slot_claim(&zc, 3);
-    is_int(ngx_http_fanout_events_lead(&za), 1, "who takes its slot does not "
+    (void) fanout_slot_claim(&zc, 3);
+    is_int(fanout_events_lead(&za), 1, "who takes its slot does not "
            "take the lead");
-    ngx_http_fanout_slot_release(&zc);
+    fanout_slot_release(&zc);
 
     stop(MB, "the lead");
 }
@@ -499,7 +499,7 @@ ev_full_zone(void)
         (void) put(&za, &c, i, 10, 0, NULL, &r);
     }
 
-    ngx_http_fanout_zone_stat(&za, &was);
+    fanout_zone_stat(&za, &was);
     ok(was.evicted > 0, "full of history");
 
     for (i = 0; i < 40; i++) {
@@ -517,7 +517,7 @@ ev_full_zone(void)
 
     fanout_test_seconds += 6;
     (void) sweep_all(&za);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.events_lost == 0 && st.events_told == 92 && st.seats_lingering == 0,
        "seats are swept: %llu told, %llu lost",
        (unsigned long long) st.events_told,
@@ -529,7 +529,7 @@ ev_full_zone(void)
     }
 
     pass_by(100);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.events_lost == 0 && st.events_told == 152, "which makes room for "
        "events: %llu told, %llu lost", (unsigned long long) st.events_told,
        (unsigned long long) st.events_lost);
@@ -542,7 +542,7 @@ ev_full_zone(void)
         person_end(&za, &p[0], 0);
     }
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.events <= (st.blocks + 1) / 4 && st.events > st.blocks / 5,
        "%llu of %llu blocks", (unsigned long long) st.events,
        (unsigned long long) st.blocks);
@@ -553,10 +553,10 @@ ev_full_zone(void)
 
     /* full of what can't be evicted */
 
-    (void) ngx_http_fanout_channel_purge(&za, &c, NULL, 0, &r);
+    (void) fanout_channel_purge(&za, &c, NULL, 0, &r);
     fill_zone(&zb);
     (void) told();
-    ngx_http_fanout_zone_stat(&za, &was);
+    fanout_zone_stat(&za, &was);
 
     /* what was freed is given away */
 
@@ -569,22 +569,22 @@ ev_full_zone(void)
     }
 
     (void) told();
-    ngx_http_fanout_zone_stat(&za, &was);
+    fanout_zone_stat(&za, &was);
     is_int(was.nevents, 0, "the queue is empty");
 
-    ngx_http_fanout_seat_close(&za, &ca, p[37].ref, &p[37].id, 1);
-    ngx_http_fanout_seat_close(&za, &ca, p[38].ref, &p[38].id, 1);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_seat_close(&za, &ca, p[37].ref, &p[37].id, 1);
+    fanout_seat_close(&za, &ca, p[38].ref, &p[38].id, 1);
+    fanout_zone_stat(&za, &st);
     ok(st.nseats == was.nseats - 2, "two left");
     ok(st.events_lost - was.events_lost == 2 && st.nevents == 0
-       && ngx_http_fanout_events_any(&za) == 0, "which nobody is told");
+       && fanout_events_any(&za) == 0, "which nobody is told");
     rc = ev_read(&za, 64, sizeof(evbuf), &n);
     ok(rc == OK && n == 0, "there is nothing");
     checked(&za, "full");
 
     empty_zone(&zb);
-    (void) ngx_http_fanout_events_read(&za, ev, 1, evbuf, sizeof(evbuf), &n,
-                                       &ev_epoch, &ev_lost);
+    (void) fanout_events_read(&za, ev, 1, evbuf, sizeof(evbuf), &n, &ev_epoch,
+                              &ev_lost);
     ok(n == 1 && ev_lost >= 2, "it is known that there was: %llu",
        (unsigned long long) ev_lost);
 
@@ -620,18 +620,18 @@ ev_rebuild(void)
 
     ev_start(MB, EVENTS, 100);
     ev_people(p);
-    (void) ngx_http_fanout_events_lead(&za);
+    (void) fanout_events_lead(&za);
     (void) ev_read(&za, 64, sizeof(evbuf), &n);
     ok(n == 3, "before");
     epoch = ev_epoch;
 
     rebuild();
-    is_int(ngx_http_fanout_events_lead(&zb), 1, "nobody leads any more");
-    ok(ngx_http_fanout_events_any(&za) == 0, "the queue is empty");
+    is_int(fanout_events_lead(&zb), 1, "nobody leads any more");
+    ok(fanout_events_any(&za) == 0, "the queue is empty");
     (void) person_add(&za, &p[0], 1, "ann", "", 0);
-    ngx_http_fanout_events_done(&za, epoch, 3);
-    ngx_http_fanout_events_done(&za, epoch, 1);
-    ngx_http_fanout_events_ask(&za, EVENTS, 100);
+    fanout_events_done(&za, epoch, 3);
+    fanout_events_done(&za, epoch, 1);
+    fanout_events_ask(&za, EVENTS, 100);
     (void) ev_read(&za, 64, sizeof(evbuf), &n);
     ok(n == 1 && ev[0].offset == 1 && ev_lost == 0 && ev_epoch != epoch
        && ev_epoch, "they begin again, of another epoch");
@@ -658,11 +658,11 @@ ev_crowd(void)
 
     (void) person_sit(&za, &ca, &p[7]);
     is_str(told(), "f 8 many room", "one of 256");
-    ngx_http_fanout_seat_close(&za, &ca, p[7].ref, &p[7].id, 1);
+    fanout_seat_close(&za, &ca, p[7].ref, &p[7].id, 1);
     is_str(told(), "u 8 many room #1", "and the last");
     (void) person_add(&za, &p[i], 1 + i, "many", "", 0);
     c = view(&za, "other", ca.policy);
-    (void) ngx_http_fanout_channel_open(&za, &c, 9);
+    (void) fanout_channel_open(&za, &c, 9);
     (void) person_sit(&za, &c, &p[7]);
     (void) ev_read(&za, 64, sizeof(evbuf), &n);
     is_int(n, 0, "one of 257");

@@ -4,9 +4,9 @@
  */
 
 
-#define NETWORK      NGX_HTTP_FANOUT_LEFT_NETWORK
-#define KICKED       NGX_HTTP_FANOUT_LEFT_KICKED
-#define INTENTIONAL  NGX_HTTP_FANOUT_LEFT_INTENTIONAL
+#define NETWORK      FANOUT_LEFT_NETWORK
+#define KICKED       FANOUT_LEFT_KICKED
+#define INTENTIONAL  FANOUT_LEFT_INTENTIONAL
 
 
 static int
@@ -22,8 +22,7 @@ lingers(person_t *p)
     there = -1;
 
     do {
-        (void) ngx_http_fanout_room_read(&za, &ca, &slot, m, 64, buf, SECTION,
-                                         &n, &r);
+        (void) fanout_room_read(&za, &ca, &slot, m, 64, buf, SECTION, &n, &r);
 
         for (i = 0; i < n; i++) {
             if (m[i].client == p->id.client) {
@@ -77,11 +76,11 @@ cuts(void)
     people(p, 3);
 
     person_end(&za, &p[0], 120000);
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+    is_int(fanout_presence_flush(&za), UINT32_MAX,
            "nothing to tell of a cut");
     is_int(lingers(&p[0]), 1, "its member lingers");
     is_int(lingers(&p[1]), 0, "another does not");
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.seats_lingering, 1, "a seat lingers");
 
     pass_by(5);
@@ -90,7 +89,7 @@ cuts(void)
     ok(drain(&zb) == OK && nseen == 1 && seen[0].change == LEFT
        && seen[0].client == 100 && seen[0].reason == NETWORK,
        "and then it has left");
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.nseats == 2 && st.seats_lingering == 0 && st.lingering == 1
        && st.nidentities == 3, "the identity may still come back");
 
@@ -130,7 +129,7 @@ goes(void)
 
     person_goes(&za, &p[0], 120000);
     person_goes(&za, &p[1], 120000);
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+    is_int(fanout_presence_flush(&za), UINT32_MAX,
            "nothing to tell of one who goes and may come back");
 
     is_int(person_resume(&zb, &p[1]), OK, "one does");
@@ -198,7 +197,7 @@ wheel(void)
 
     for (i = 0; i < 12; i++) {
         ca.policy->linger = linger[i];
-        (void) ngx_http_fanout_channel_open(&za, &ca, 7);
+        (void) fanout_channel_open(&za, &ca, 7);
         person_end(&za, &who[i], 100000000);
         due[i] = fanout_test_seconds + linger[i] + 1;
         fanout_test_seconds += i % 3;
@@ -218,7 +217,7 @@ wheel(void)
         }
 
         if (t % 37 == 0) {
-            good &= ngx_http_fanout_zone_check(&za, (char *) buf, 256) == 0;
+            good &= fanout_zone_check(&za, (char *) buf, 256) == 0;
         }
     }
 
@@ -228,7 +227,7 @@ wheel(void)
 
     fanout_test_seconds += 30000;
     (void) sweep_all(&za);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.seats_lingering == 1 && lingers(&who[11]) == 1, "one is left");
     is_int(person_resume(&zb, &who[11]), OK, "and resumed");
     is_int(lingers(&who[11]), 0, "lingers no more");
@@ -238,7 +237,7 @@ wheel(void)
     /* a wheel that was empty starts from now */
 
     ca.policy->linger = 3;
-    (void) ngx_http_fanout_channel_open(&zb, &cb, 8);
+    (void) fanout_channel_open(&zb, &cb, 8);
     ((policy_t *) cb.policy)->linger = 3;
     person_end(&zb, &who[11], 100000000);
     pass_by(3);
@@ -270,24 +269,24 @@ resumes(void)
     for (i = 0; i < 20; i++) {
         snprintf(name, sizeof(name), "more%u", i);
         more[i] = view(&za, strdup(name), ca.policy);
-        (void) ngx_http_fanout_channel_open(&za, &more[i], 100 + i);
+        (void) fanout_channel_open(&za, &more[i], 100 + i);
         (void) person_sit(&za, &more[i], &p[0]);
     }
 
     person_end(&za, &p[0], 120000);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.seats_lingering, 21, "all of its seats linger");
 
     old = p[0];
     is_int(person_resume(&zb, &p[0]), OK, "resumed by another worker");
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.seats_lingering, 0, "with its seats");
     is_int(lingers(&p[0]), 0, "and its member");
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX, "untold");
-    ngx_http_fanout_identity_prove(&zb, p[0].ref, &p[0].id);
+    is_int(fanout_presence_flush(&za), UINT32_MAX, "untold");
+    fanout_identity_prove(&zb, p[0].ref, &p[0].id);
     is_int(person_resume(&zb, &old), NOTFOUND, "the old secret is void");
-    ok(ngx_http_fanout_identity_lost(&za, old.ref, &old.id)
-       && !ngx_http_fanout_identity_lost(&zb, p[0].ref, &p[0].id),
+    ok(fanout_identity_lost(&za, old.ref, &old.id)
+       && !fanout_identity_lost(&zb, p[0].ref, &p[0].id),
        "both can tell");
 
     is_int(person_sit(&za, &ca, &p[0]), STALE, "not of this worker");
@@ -304,28 +303,28 @@ resumes(void)
 
     old = p[0];
     is_int(person_resume(&za, &p[0]), OK, "a live one is taken over");
-    n = ngx_http_fanout_slot_orders(&zb, o, 8);
-    ok(n == 1 && o[0].op == NGX_HTTP_FANOUT_ORDER_REPLACED
+    n = fanout_slot_orders(&zb, o, 8);
+    ok(n == 1 && o[0].op == FANOUT_ORDER_REPLACED
        && o[0].client == 100, "and its worker ordered");
-    is_int(ngx_http_fanout_slot_orders(&zb, o, 8), 0, "once");
+    is_int(fanout_slot_orders(&zb, o, 8), 0, "once");
 
-    ngx_http_fanout_seat_close(&zb, &cb, old.ref, &old.id, INTENTIONAL);
+    fanout_seat_close(&zb, &cb, old.ref, &old.id, INTENTIONAL);
     person_end(&zb, &old, 0);
     is_int(person_put(&zb, &cb, &old, "", "x", DATA, &r), NOTFOUND,
            "who lost it changes nothing");
     is_int(person_drop(&zb, &cb, &old, ""), NOTFOUND, "at all");
-    ok(ngx_http_fanout_member_get(&zb, &cb, 100, &(ngx_http_fanout_zstr_t)
-                                  { NULL, 0 }, &m, buf) == OK
+    ok(fanout_member_get(&zb, &cb, 100, &(fanout_zstr_t)
+                         { NULL, 0 }, &m, buf) == OK
        && is_str_of(m.data, "new") && !m.lingers, "the member is as it was");
 
     is_int(person_resume(&za, &p[0]), OK, "the same worker");
-    ok(ngx_http_fanout_slot_orders(&za, o, 8) == 1 && o[0].client == 100,
+    ok(fanout_slot_orders(&za, o, 8) == 1 && o[0].client == 100,
        "tells itself");
 
     for (i = 0; i < 100; i++) {
         (void) person_resume(i % 2 ? &za : &zb, &p[0]);
         person_end(i % 2 ? &za : &zb, &p[0], 1000);
-        n = ngx_http_fanout_slot_orders(i % 2 ? &zb : &za, o, 8);
+        n = fanout_slot_orders(i % 2 ? &zb : &za, o, 8);
     }
 
     is_int(n, 0, "none for one that had ended");
@@ -335,13 +334,13 @@ resumes(void)
     /* a worker that goes leaves nobody behind */
 
     is_int(person_resume(&zb, &p[0]), OK, "once more");
-    ngx_http_fanout_slot_release(&zb);
+    fanout_slot_release(&zb);
     (void) flush_all(&za);
     ok(drain(&za) == OK && nseen == 1 && seen[0].client == 100,
        "its clients leave with a worker");
 
     for (i = 0; i < 20; i++) {
-        ngx_http_fanout_channel_close(&za, &more[i]);
+        fanout_channel_close(&za, &more[i]);
         free((void *) more[i].name.data);
     }
 
@@ -367,15 +366,15 @@ renews(void)
     is_int(person_renew(&za, &p[0], "is another"), OK, "another info");
     (void) flush_all(&za);
     ok(drain(&za) == OK && nseen == 2
-       && seen[0].change == NGX_HTTP_FANOUT_UPDATED
-       && seen[1].change == NGX_HTTP_FANOUT_UPDATED
+       && seen[0].change == FANOUT_UPDATED
+       && seen[1].change == FANOUT_UPDATED
        && seen[0].client == p[0].id.client
        && seen[0].info.len == strlen("is another"),
        "each of its members is told, with it");
 
     is_int(person_renew(&za, &p[0], "is another"), OK, "the same");
     ok(drain(&za) == OK && nseen == 0
-       && ngx_http_fanout_presence_flush(&za) == UINT32_MAX,
+       && fanout_presence_flush(&za) == UINT32_MAX,
        "is nothing to be told");
 
     is_int(person_renew(&zb, &p[0], "x"), STALE, "not by another worker");
@@ -424,7 +423,7 @@ lingers_apart(void)
         fanout_test_seconds += at[i];
         (void) sweep_all(&za);
         (void) flush_all(&za);
-        ngx_http_fanout_zone_stat(&za, &st);
+        fanout_zone_stat(&za, &st);
         ok(st.lingering == left[i] && st.nidentities == left[i],
            "%u of four after so long", left[i]);
         checked(&za, "lingers apart");
@@ -464,23 +463,22 @@ lost_answers(void)
         ok(memcmp(p[0].id.secret, was.id.secret, 16) != 0
            && memcmp(p[0].id.secret, last.id.secret, 16) != 0,
            "has another secret");
-        n = ngx_http_fanout_slot_orders(i & 1 ? &zb : &za, o, 8);
+        n = fanout_slot_orders(i & 1 ? &zb : &za, o, 8);
         ok(i == 4 ? n == 0
-                  : n == 1 && o[0].op == NGX_HTTP_FANOUT_ORDER_REPLACED,
+                  : n == 1 && o[0].op == FANOUT_ORDER_REPLACED,
            "takes over from the one before");
-        ok(i == 0 || ngx_http_fanout_identity_lost(i & 1 ? &zb : &za,
-                                                   last.ref, &last.id),
+        ok(i == 0 || fanout_identity_lost(i & 1 ? &zb : &za,
+                                          last.ref, &last.id),
            "which is told so");
-        ok(!ngx_http_fanout_identity_known(z, &was.id),
+        ok(!fanout_identity_known(z, &was.id),
            "nobody may speak by the secret before");
-        ok(ngx_http_fanout_identity_stays(z, &p[0].id)
-           && !ngx_http_fanout_identity_stays(z, &was.id),
+        ok(fanout_identity_stays(z, &p[0].id)
+           && !fanout_identity_stays(z, &was.id),
            "to ask whether it is there proves nothing");
 
         if (i) {
             /* nor prove anything */
-            ngx_http_fanout_identity_prove(i & 1 ? &zb : &za, last.ref,
-                                           &last.id);
+            fanout_identity_prove(i & 1 ? &zb : &za, last.ref, &last.id);
         }
 
         if (i == 3) {
@@ -508,7 +506,7 @@ lost_answers(void)
     is_int(person_resume(&za, &void_one), NOTFOUND,
            "what the try before was given is void");
 
-    ngx_http_fanout_identity_prove(&zb, p[0].ref, &p[0].id);
+    fanout_identity_prove(&zb, p[0].ref, &p[0].id);
     void_one = was;
     is_int(person_resume(&za, &void_one), NOTFOUND, "until it is proved");
 
@@ -516,20 +514,20 @@ lost_answers(void)
 
     was = p[0];
     is_int(person_resume(&zb, &p[0]), OK, "once more");
-    ok(ngx_http_fanout_identity_known(&za, &p[0].id), "known");
+    ok(fanout_identity_known(&za, &p[0].id), "known");
     void_one = was;
     is_int(person_resume(&za, &void_one), NOTFOUND, "is proved");
 
     /* kept */
 
     was = p[0];
-    is_int(ngx_http_fanout_identity_resume(&za, &p[0].id, 1, p[0].id.secret,
-                                           &p[0].ref), OK, "to be kept");
+    is_int(fanout_identity_resume(&za, &p[0].id, 1, p[0].id.secret,
+                                  &p[0].ref), OK, "to be kept");
     ok(memcmp(p[0].id.secret, was.id.secret, 16) == 0, "it is the same");
     is_int(person_resume(&zb, &p[0]), OK, "then another");
     p[0] = was;
-    is_int(ngx_http_fanout_identity_resume(&za, &p[0].id, 1, p[0].id.secret,
-                                           &p[0].ref), OK,
+    is_int(fanout_identity_resume(&za, &p[0].id, 1, p[0].id.secret,
+                                  &p[0].ref), OK,
            "who keeps one that is not the last");
     ok(memcmp(p[0].id.secret, was.id.secret, 16) != 0, "gets another");
 
@@ -559,11 +557,11 @@ kicks(void)
     start(2 * MB);
     people(p, 4);
 
-    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 100, KICKED), OK, "a kick");
-    ok(ngx_http_fanout_slot_orders(&za, o, 8) == 1
-       && o[0].op == NGX_HTTP_FANOUT_ORDER_PART && o[0].client == 100
+    is_int(fanout_seat_kick(&zb, &cb, 100, KICKED), OK, "a kick");
+    ok(fanout_slot_orders(&za, o, 8) == 1
+       && o[0].op == FANOUT_ORDER_PART && o[0].client == 100
        && o[0].local == 7 && o[0].reason == KICKED, "is an order");
-    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 100, KICKED), NOTFOUND,
+    is_int(fanout_seat_kick(&zb, &cb, 100, KICKED), NOTFOUND,
            "once");
     is_int(person_put(&za, &ca, &p[0], "", "", ENTER, NULL), NOTFOUND,
            "the seat is gone");
@@ -572,39 +570,39 @@ kicks(void)
        && seen[0].reason == KICKED, "and all are told");
 
     person_end(&za, &p[1], 120000);
-    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 101, KICKED), OK,
+    is_int(fanout_seat_kick(&zb, &cb, 101, KICKED), OK,
            "one that lingers");
-    is_int(ngx_http_fanout_slot_orders(&za, o, 8), 0, "needs no order");
+    is_int(fanout_slot_orders(&za, o, 8), 0, "needs no order");
     is_int(person_resume(&za, &p[1]), OK, "and comes back");
     is_int(person_put(&za, &ca, &p[1], "", "", ENTER, NULL), NOTFOUND,
            "without its seat");
 
     c = view(&zb, "no such", &none);
-    is_int(ngx_http_fanout_seat_kick(&zb, &c, 101, KICKED), NOTFOUND,
+    is_int(fanout_seat_kick(&zb, &c, 101, KICKED), NOTFOUND,
            "no such channel");
-    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 999, KICKED), NOTFOUND,
+    is_int(fanout_seat_kick(&zb, &cb, 999, KICKED), NOTFOUND,
            "no such client");
 
-    is_int(ngx_http_fanout_client_disconnect(&zb, 102, 4003), OK,
+    is_int(fanout_client_disconnect(&zb, 102, 4003), OK,
            "a client is sent away");
-    ok(ngx_http_fanout_slot_orders(&za, o, 8) == 1
-       && o[0].op == NGX_HTTP_FANOUT_ORDER_DISCONNECT && o[0].client == 102
+    ok(fanout_slot_orders(&za, o, 8) == 1
+       && o[0].op == FANOUT_ORDER_DISCONNECT && o[0].client == 102
        && o[0].code == 4003, "by an order");
     is_int(person_resume(&za, &p[2]), NOTFOUND, "and can't come back");
 
     person_end(&za, &p[3], 120000);
-    is_int(ngx_http_fanout_client_disconnect(&zb, 103, 4003), OK,
+    is_int(fanout_client_disconnect(&zb, 103, 4003), OK,
            "one that lingers");
     is_int(person_resume(&za, &p[3]), NOTFOUND, "is forgotten");
-    is_int(ngx_http_fanout_client_disconnect(&zb, 103, 4003), NOTFOUND,
+    is_int(fanout_client_disconnect(&zb, 103, 4003), NOTFOUND,
            "once");
     (void) flush_all(&zb);
     ok(drain(&zb) == OK && nseen == 3 && seen[1].client == 102
        && seen[2].client == 103 && seen[2].reason == KICKED, "both have left");
-    is_int(ngx_http_fanout_client_disconnect(&zb, 999, 4003), NOTFOUND,
+    is_int(fanout_client_disconnect(&zb, 999, 4003), NOTFOUND,
            "no such client to send away");
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(settled(&zb) && mirrors[1].n == 0 && st.nseats == 0, "nobody is left");
     stop(2 * MB, "kicks");
 }
@@ -615,7 +613,7 @@ asking(void)
 {
     int       rc, good, rounds;
     char      name[300];
-    uint8_t   names[7][256], lens[7], text[255 + NGX_HTTP_FANOUT_ZONE_INFO];
+    uint8_t   names[7][256], lens[7], text[255 + FANOUT_ZONE_INFO];
     uint32_t  at, found;
     uint64_t  cursor, user, clients[7], bits[4];
     unsigned  i, n;
@@ -626,16 +624,16 @@ asking(void)
     start(4 * MB);
 
     is_int(person_add(&za, &p, 5, "ann", "some info", 2), OK, "a client");
-    ok(ngx_http_fanout_client_get(&zb, 5, &c, text) == OK
+    ok(fanout_client_get(&zb, 5, &c, text) == OK
        && c.client == 5 && is_str_of(c.user, "ann")
        && is_str_of(c.info, "some info") && c.pid == 1 && c.seats == 0,
        "and what is known of it");
-    is_int(ngx_http_fanout_client_get(&zb, 6, &c, text), NOTFOUND,
+    is_int(fanout_client_get(&zb, 6, &c, text), NOTFOUND,
            "another is not known");
     at = 0;
-    ok(ngx_http_fanout_client_channels(&zb, 5, &at, names, lens, 7, &n) == OK
+    ok(fanout_client_channels(&zb, 5, &at, names, lens, 7, &n) == OK
        && n == 0 && at == 0, "no channels");
-    is_int(ngx_http_fanout_client_channels(&zb, 6, &at, names, lens, 7, &n),
+    is_int(fanout_client_channels(&zb, 6, &at, names, lens, 7, &n),
            NOTFOUND, "of nobody");
 
     for (i = 0; i < 20; i++) {
@@ -643,12 +641,12 @@ asking(void)
         name[sprintf(name, "%02u", i)] = 'x';
         name[i == 19 ? 255 : 10 + i * 11] = '\0';
         room_of[i] = view(&za, strdup(name), ca.policy);
-        (void) ngx_http_fanout_channel_open(&za, &room_of[i], i);
+        (void) fanout_channel_open(&za, &room_of[i], i);
         (void) person_sit(&za, &room_of[i], &p);
     }
 
     for (at = 0, found = 0, rounds = 0, good = 1; rounds < 10; rounds++) {
-        rc = ngx_http_fanout_client_channels(&zb, 5, &at, names, lens, 7, &n);
+        rc = fanout_client_channels(&zb, 5, &at, names, lens, 7, &n);
         good &= rc == OK;
 
         for (i = 0; i < n; i++) {
@@ -664,7 +662,7 @@ asking(void)
     }
 
     ok(good && found == 0xfffff && rounds == 2, "twenty channels, by seven");
-    (void) ngx_http_fanout_client_get(&zb, 5, &c, text);
+    (void) fanout_client_get(&zb, 5, &c, text);
     is_int(c.seats, 20, "seats");
 
     /* clients of a user */
@@ -675,9 +673,9 @@ asking(void)
     person_end(&za, &all[0], 50000);
     is_int(person_add(&za, &all[1], 1001, "ann", "", 2), CONFLICT,
            "who lingers counts");
-    (void) ngx_http_fanout_client_get(&zb, 1000, &c, text);
+    (void) fanout_client_get(&zb, 1000, &c, text);
     is_int(c.pid, 0, "and has no worker");
-    (void) ngx_http_fanout_client_disconnect(&za, 1000, 1);
+    (void) fanout_client_disconnect(&za, 1000, 1);
 
     (void) person_sit(&za, &ca, &p);
     (void) person_put(&za, &ca, &p, "", "", ENTER, NULL);
@@ -687,7 +685,7 @@ asking(void)
     (void) person_put(&za, &ca, &all[0], "", "", ENTER, NULL);
     (void) flush_all(&za);
     person_end(&za, &all[0], 0);
-    is_int(ngx_http_fanout_client_get(&zb, 1000, &c, text), NOTFOUND,
+    is_int(fanout_client_get(&zb, 1000, &c, text), NOTFOUND,
            "one has ended, and is to be told");
     is_int(person_add(&za, &all[0], 1002, "ann", "", 2), OK,
            "it counts no more");
@@ -704,8 +702,8 @@ asking(void)
     memset(bits, 0, sizeof(bits));
 
     do {
-        good &= ngx_http_fanout_user_clients(&zb, user, &cursor, clients, 7,
-                                             &n) == OK && n <= 7;
+        good &= fanout_user_clients(&zb, user, &cursor, clients, 7,
+                                    &n) == OK && n <= 7;
 
         for (i = 0; i < n; i++) {
             clients[i] -= 5000;
@@ -724,19 +722,19 @@ asking(void)
     }
 
     cursor = 0;
-    ok(ngx_http_fanout_user_clients(&zb, user, &cursor, clients, 7, &n) == OK
+    ok(fanout_user_clients(&zb, user, &cursor, clients, 7, &n) == OK
        && n == 7, "those that linger are left");
     pass_by(3);
     cursor = 0;
-    is_int(ngx_http_fanout_user_clients(&zb, user, &cursor, clients, 7, &n),
+    is_int(fanout_user_clients(&zb, user, &cursor, clients, 7, &n),
            NOTFOUND, "and then none");
-    is_int(ngx_http_fanout_user_clients(&zb, 0, &cursor, clients, 7, &n),
+    is_int(fanout_user_clients(&zb, 0, &cursor, clients, 7, &n),
            NOTFOUND, "nobody has no name");
 
     person_end(&za, &p, 0);
 
     for (i = 0; i < 20; i++) {
-        ngx_http_fanout_channel_close(&za, &room_of[i]);
+        fanout_channel_close(&za, &room_of[i]);
         free((void *) room_of[i].name.data);
     }
 
@@ -778,9 +776,8 @@ fill_zone(zone_t *z)
     /* to the last one */
 
     while (free_blocks(z)
-           && ngx_http_fanout_identity_resume(z, &stones[0].id, 1,
-                                              stones[0].id.secret,
-                                              &stones[0].ref)
+           && fanout_identity_resume(z, &stones[0].id, 1, stones[0].id.secret,
+                                     &stones[0].ref)
               == OK) { /* void */ }
 }
 
@@ -790,7 +787,7 @@ empty_zone(zone_t *z)
 {
     order_t  o[64];
 
-    while (ngx_http_fanout_slot_orders(z, o, 64)) { /* void */ }
+    while (fanout_slot_orders(z, o, 64)) { /* void */ }
 
     while (nstones) {
         person_end(z, &stones[--nstones], 0);
@@ -810,9 +807,9 @@ say(const char *text)
 
     memset(&m, 0, sizeof(m));
     m.data = zstr(text, strlen(text));
-    m.flags = NGX_HTTP_FANOUT_TRANSIENT;
+    m.flags = FANOUT_TRANSIENT;
 
-    return ngx_http_fanout_log_publish(&za, &ca, &m, 1, NULL, &r);
+    return fanout_log_publish(&za, &ca, &m, 1, NULL, &r);
 }
 
 
@@ -827,7 +824,7 @@ full_zone(void)
     people(p, 6);
 
     fill_zone(&zb);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.free, 0, "not a block is free");
 
     is_int(person_put(&za, &ca, &p[0], "k", "", ENTER, &r), FULL,
@@ -845,19 +842,19 @@ full_zone(void)
     ok(settled(&za) && settled(&zb) && mirrors[1].n == 5,
        "and they read it");
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.free > 0, "what it had is free");
     (void) say("x");
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
 
     /* several go, with their seats, by all the ways there are */
 
     empty_zone(&zb);
     fill_zone(&zb);
     person_end(&za, &p[1], 0);
-    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 102, KICKED), OK,
+    is_int(fanout_seat_kick(&zb, &cb, 102, KICKED), OK,
            "a kick needs no block");
-    ngx_http_fanout_seat_close(&za, &ca, p[2].ref, &p[2].id, INTENTIONAL);
+    fanout_seat_close(&za, &ca, p[2].ref, &p[2].id, INTENTIONAL);
     (void) flush_all(&zb);
     ok(drain(&zb) == OK && gaps == 1, "again a gap");
     ok(settled(&za) && settled(&zb) && mirrors[1].n == 3, "three are left");
@@ -889,7 +886,7 @@ full_zone(void)
     (void) flush_all(&za);
     ok(drain(&zb) == OK && gaps == 1 && nseen == 1, "the gap comes first");
     ok(arena.n == 0 || arena.entries[arena.n - 1].type
-                       != NGX_HTTP_FANOUT_GAP, "and not again");
+                       != FANOUT_GAP, "and not again");
     ok(settled(&za) && settled(&zb) && mirrors[1].n == 3, "three still");
 
     /* lost, and then all is purged */
@@ -898,8 +895,7 @@ full_zone(void)
     (void) person_drop(&za, &ca, &p[3], "");
     (void) flush_all(&za);
     empty_zone(&zb);
-    (void) ngx_http_fanout_channel_purge(&za, &ca, NULL, 0,
-                                         &(result_t) { 0 });
+    (void) fanout_channel_purge(&za, &ca, NULL, 0, &(result_t) { 0 });
     (void) person_put(&za, &ca, &p[3], "", "again", ENTER|DATA, &r);
     (void) flush_all(&za);
     (void) drain(&zb);
@@ -933,8 +929,8 @@ lost_mail(void)
     m.to_user = p[0].id.user;
     r.offset = 0;
 
-    for (i = 0; i <= NGX_HTTP_FANOUT_ZONE_MAIL; i++) {
-        (void) ngx_http_fanout_log_publish(&zb, &cb, &m, 1, NULL, &r);
+    for (i = 0; i <= FANOUT_ZONE_MAIL; i++) {
+        (void) fanout_log_publish(&zb, &cb, &m, 1, NULL, &r);
         fanout_test_seconds += i == 0 ? 2 : 0;
     }
 
@@ -942,8 +938,8 @@ lost_mail(void)
 
     for (i = 0; i < 2; i++) {
         arena_reset(&arena);
-        (void) ngx_http_fanout_mail_read(&zb, &cb, &p[0].id, r.offset - 1,
-                                         UINT64_MAX, &arena, &lost);
+        (void) fanout_mail_read(&zb, &cb, &p[0].id, r.offset - 1, UINT64_MAX,
+                                &arena, &lost);
         ok(lost == r.offset && arena.n == 0, "what it did not take is lost%s",
            i ? ", also when what is older goes" : "");
         pass_by(299);
@@ -964,30 +960,30 @@ no_orders(void)
     start(MB);
     people(p, 4);
     fill_zone(&zb);
-    (void) ngx_http_fanout_slot_orders(&za, o, 8);
+    (void) fanout_slot_orders(&za, o, 8);
     (void) say("x");
 
     was = p[0];
     is_int(free_blocks(&za), 0, "nothing is free");
     is_int(person_resume(&zb, &p[0]), OK, "a live one is resumed");
-    is_int(ngx_http_fanout_client_disconnect(&zb, 101, 4444), OK,
+    is_int(fanout_client_disconnect(&zb, 101, 4444), OK,
            "another disconnected");
     fill_zone(&zb);
-    is_int(ngx_http_fanout_seat_kick(&zb, &cb, 102, KICKED), OK,
+    is_int(fanout_seat_kick(&zb, &cb, 102, KICKED), OK,
            "a third one kicked");
-    ok(ngx_http_fanout_slot_orders(&za, o, 8) >= 1
-       && o[0].op == NGX_HTTP_FANOUT_ORDER_LOOK, "their worker is to look");
-    is_int(ngx_http_fanout_identity_lost(&za, was.ref, &was.id),
-           NGX_HTTP_FANOUT_ORDER_REPLACED, "at who was replaced");
-    is_int(ngx_http_fanout_identity_lost(&za, p[1].ref, &p[1].id),
-           NGX_HTTP_FANOUT_ORDER_DISCONNECT, "who was disconnected");
-    is_int(ngx_http_fanout_identity_lost(&za, p[2].ref, &p[2].id), 0,
+    ok(fanout_slot_orders(&za, o, 8) >= 1
+       && o[0].op == FANOUT_ORDER_LOOK, "their worker is to look");
+    is_int(fanout_identity_lost(&za, was.ref, &was.id),
+           FANOUT_ORDER_REPLACED, "at who was replaced");
+    is_int(fanout_identity_lost(&za, p[1].ref, &p[1].id),
+           FANOUT_ORDER_DISCONNECT, "who was disconnected");
+    is_int(fanout_identity_lost(&za, p[2].ref, &p[2].id), 0,
            "who was not");
-    is_int(ngx_http_fanout_seat_lost(&za, &ca, p[2].ref, &p[2].id), 1,
+    is_int(fanout_seat_lost(&za, &ca, p[2].ref, &p[2].id), 1,
            "but has no seat any more");
-    is_int(ngx_http_fanout_seat_lost(&za, &ca, p[3].ref, &p[3].id), 0,
+    is_int(fanout_seat_lost(&za, &ca, p[3].ref, &p[3].id), 0,
            "and who still has one");
-    is_int(ngx_http_fanout_slot_orders(&za, o, 8), 0, "once");
+    is_int(fanout_slot_orders(&za, o, 8), 0, "once");
     is_int(person_sit(&zb, &cb, &p[0]), OK, "who came back sits down");
     is_int(person_resume(&za, &p[1]), NOTFOUND, "who was sent away can't");
     empty_zone(&zb);
@@ -1012,14 +1008,14 @@ gap_seq(void)
     other = view(&za, "other", ca.policy);
     (void) put(&za, &other, 1, 10, 0, NULL, &(result_t) { 0 });
     (void) put(&za, &other, 1, 10, 0, NULL, &(result_t) { 0 });
-    (void) ngx_http_fanout_log_join(&zb, &cb, 0, 0, 0, 0, &j);
+    (void) fanout_log_join(&zb, &cb, 0, 0, 0, 0, &j);
 
     fill_zone(&za);
     (void) person_drop(&za, &ca, &p[1], "");
     (void) flush_all(&za);
     arena_reset(&arena);
-    (void) ngx_http_fanout_log_drain(&zb, &arena);
-    ok(arena.n == 1 && arena.entries[0].type == NGX_HTTP_FANOUT_GAP
+    (void) fanout_log_drain(&zb, &arena);
+    ok(arena.n == 1 && arena.entries[0].type == FANOUT_GAP
        && arena.entries[0].seq > j.seq,
        "a gap is later than the joins before it");
     empty_zone(&za);

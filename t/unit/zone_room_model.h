@@ -166,7 +166,7 @@ r_attach(rmodel_t *m, unsigned h)
     r_handle_t  *w;
 
     w = &m->h[h];
-    (void) ngx_http_fanout_zone_attach(&w->z, m->mem, m->size);
+    (void) fanout_zone_attach(&w->z, m->mem, m->size);
 
     for (i = 0; i < R_CHANNELS; i++) {
         w->c[i] = view(&w->z, m->names[i], &m->policy[i]);
@@ -183,7 +183,7 @@ util_fn int
 r_claim(rmodel_t *m, unsigned h)
 {
     r_attach(m, h);
-    m->h[h].alive = ngx_http_fanout_slot_claim(&m->h[h].z, h + 1) == OK;
+    m->h[h].alive = fanout_slot_claim(&m->h[h].z, h + 1) == OK;
 
     return m->h[h].alive;
 }
@@ -210,8 +210,8 @@ r_init(rmodel_t *m, void *mem, size_t size)
 
         m->policy[i].history = i % 2 ? 20 : 0;
         m->policy[i].presence = i == R_SUMMARY
-                                ? NGX_HTTP_FANOUT_PRESENCE_SUMMARY
-                                : NGX_HTTP_FANOUT_PRESENCE_ON;
+                                ? FANOUT_PRESENCE_SUMMARY
+                                : FANOUT_PRESENCE_ON;
         m->policy[i].linger = i * 3;
         m->policy[i].batch = i * 70;
         m->policy[i].hooks = i != R_QUIET;
@@ -233,9 +233,9 @@ r_init(rmodel_t *m, void *mem, size_t size)
         (void) r_claim(m, h);
     }
 
-    ngx_http_fanout_events_ask(&m->h[0].z, m->w.mask, m->events);
-    (void) ngx_http_fanout_zone_attach(&m->stone, mem, size);
-    (void) ngx_http_fanout_slot_claim(&m->stone, 99);
+    fanout_events_ask(&m->h[0].z, m->w.mask, m->events);
+    (void) fanout_zone_attach(&m->stone, mem, size);
+    (void) fanout_slot_claim(&m->stone, 99);
 }
 
 
@@ -244,11 +244,11 @@ r_done(rmodel_t *m)
 {
     unsigned  h, i;
 
-    ngx_http_fanout_slot_release(&m->stone);
+    fanout_slot_release(&m->stone);
 
     for (h = 0; h < R_HANDLES; h++) {
         if (m->h[h].alive) {
-            ngx_http_fanout_slot_release(&m->h[h].z);
+            fanout_slot_release(&m->h[h].z);
         }
 
         for (i = 0; i < R_CHANNELS; i++) {
@@ -343,7 +343,7 @@ r_ask(rmodel_t *m)
     int         rc, h;
     unsigned    i, c;
     client_t    info;
-    uint8_t     buf[NGX_HTTP_FANOUT_ZONE_MEMBER_BUF];
+    uint8_t     buf[FANOUT_ZONE_MEMBER_BUF];
 
     h = r_worker(m);
 
@@ -352,8 +352,7 @@ r_ask(rmodel_t *m)
             continue;
         }
 
-        rc = ngx_http_fanout_client_get(&m->h[h].z, m->cl[c].p.id.client,
-                                        &info, buf);
+        rc = fanout_client_get(&m->h[h].z, m->cl[c].p.id.client, &info, buf);
 
         if (rc == NOTFOUND) {
             r_want(m, m->pressure && m->cl[c].where == R_LINGERS,
@@ -455,7 +454,7 @@ r_open(rmodel_t *m, unsigned h, unsigned i)
         return 0;
     }
 
-    rc = ngx_http_fanout_channel_open(&w->z, &w->c[i], i);
+    rc = fanout_channel_open(&w->z, &w->c[i], i);
 
     if (rc == FULL) {
         r_want(m, m->pressure, "open: full");
@@ -466,8 +465,8 @@ r_open(rmodel_t *m, unsigned h, unsigned i)
     r_want(m, rc == OK, "open: %d", rc);
 
     slot = UINT32_MAX;
-    rc = ngx_http_fanout_room_read(&w->z, &w->c[i], &slot, &one, 1, buf,
-                                   SECTION, &n, &room);
+    rc = fanout_room_read(&w->z, &w->c[i], &slot, &one, 1, buf, SECTION, &n,
+                          &room);
     r_want(m, rc == OK && n == 0, "room: %d", rc);
 
     mi = &w->mirror[i];
@@ -532,7 +531,7 @@ r_put(rmodel_t *m, r_client_t *cl)
 {
     int           rc, counted;
     put_t         r;
-    uint8_t       data[NGX_HTTP_FANOUT_ZONE_MEMBER];
+    uint8_t       data[FANOUT_ZONE_MEMBER];
     uint32_t      len, seed, members, smallest, kept;
     unsigned      i, k, what;
     member_t      one;
@@ -573,8 +572,8 @@ r_put(rmodel_t *m, r_client_t *cl)
     smallest = w->c[i].ref ? r_smallest(&w->z, &w->c[i]) : 0;
     kept = w->z.shm->nmembers;
 
-    rc = ngx_http_fanout_member_put(&w->z, &w->c[i], cl->p.ref, &cl->p.id,
-                                    &one, what, &r);
+    rc = fanout_member_put(&w->z, &w->c[i], cl->p.ref, &cl->p.id, &one, what,
+                           &r);
 
     if (rc == FULL) {
         r_want(m, m->pressure, "put: full");
@@ -716,8 +715,8 @@ r_close_seat(rmodel_t *m, r_client_t *cl, unsigned i)
     }
 
     w = &m->h[cl->where];
-    ngx_http_fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id,
-                               1 + r_draw(m, 5));
+    fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id,
+                      1 + r_draw(m, 5));
 
     /* opened by the worker or not */
     memset(&cl->seat[i], 0, sizeof(r_seat_t));
@@ -818,7 +817,7 @@ r_resume(rmodel_t *m, r_client_t *cl)
     }
 
     if (cl->where >= 0) {
-        r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_REPLACED,
+        r_order(m, cl->where, FANOUT_ORDER_REPLACED,
                 cl->p.id.client, 0);
         cl->old = was;
         cl->old_at = cl->where + 1;
@@ -878,8 +877,7 @@ r_prove(rmodel_t *m, r_client_t *cl)
     }
 
     if (cl->where >= 0 && r_draw(m, 2)) {
-        ngx_http_fanout_identity_prove(&m->h[cl->where].z, cl->p.ref,
-                                       &cl->p.id);
+        fanout_identity_prove(&m->h[cl->where].z, cl->p.ref, &cl->p.id);
         cl->tries = 0;
         return 0;
     }
@@ -887,12 +885,12 @@ r_prove(rmodel_t *m, r_client_t *cl)
     h = r_worker(m);
 
     if (cl->tries) {
-        r_want(m, !ngx_http_fanout_identity_known(&m->h[h].z,
-                                                  &cl->before.id),
+        r_want(m, !fanout_identity_known(&m->h[h].z,
+                                         &cl->before.id),
                "known by the secret before");
     }
 
-    if (ngx_http_fanout_identity_known(&m->h[h].z, &cl->p.id)) {
+    if (fanout_identity_known(&m->h[h].z, &cl->p.id)) {
         cl->tries = 0;
     }
 
@@ -915,18 +913,17 @@ r_stale(rmodel_t *m, r_client_t *cl)
     w = &m->h[cl->old_at - 1];
     i = r_draw(m, R_CHANNELS);
 
-    r_want(m, ngx_http_fanout_identity_lost(&w->z, cl->old.ref,
-                                            &cl->old.id), "not lost");
+    r_want(m, fanout_identity_lost(&w->z, cl->old.ref,
+                                   &cl->old.id), "not lost");
 
-    ngx_http_fanout_identity_prove(&w->z, cl->old.ref, &cl->old.id);
+    fanout_identity_prove(&w->z, cl->old.ref, &cl->old.id);
 
     switch (r_draw(m, 4)) {
     case 0:
         person_end(&w->z, &cl->old, r_draw(m, 2) * 1000);
         break;
     case 1:
-        ngx_http_fanout_seat_close(&w->z, &w->c[i], cl->old.ref, &cl->old.id,
-                                   1);
+        fanout_seat_close(&w->z, &w->c[i], cl->old.ref, &cl->old.id, 1);
         break;
     case 2:
         r_want(m, person_drop(&w->z, &w->c[i], &cl->old, r_keys[0])
@@ -950,8 +947,8 @@ r_kick(rmodel_t *m, r_client_t *cl)
     h = r_worker(m);
     i = r_draw(m, R_CHANNELS);
 
-    rc = ngx_http_fanout_seat_kick(&m->h[h].z, &m->h[h].c[i],
-                                   cl->p.id.client, 4);
+    rc = fanout_seat_kick(&m->h[h].z, &m->h[h].c[i],
+                          cl->p.id.client, 4);
 
     if (cl->where == R_NONE || cl->seat[i].state == 0) {
         r_want(m, rc == NOTFOUND, "kick: %d", rc);
@@ -962,7 +959,7 @@ r_kick(rmodel_t *m, r_client_t *cl)
            "kick: %d", rc);
 
     if (cl->where >= 0 && m->h[cl->where].c[i].ref) {
-        r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_PART, cl->p.id.client, i);
+        r_order(m, cl->where, FANOUT_ORDER_PART, cl->p.id.client, i);
     }
 
     memset(&cl->seat[i], 0, sizeof(r_seat_t));
@@ -978,7 +975,7 @@ r_disconnect(rmodel_t *m, r_client_t *cl)
     unsigned  h;
 
     h = r_worker(m);
-    rc = ngx_http_fanout_client_disconnect(&m->h[h].z, cl->p.id.client, 4000);
+    rc = fanout_client_disconnect(&m->h[h].z, cl->p.id.client, 4000);
 
     if (cl->where == R_NONE) {
         r_want(m, rc == NOTFOUND, "disconnect: %d", rc);
@@ -989,8 +986,7 @@ r_disconnect(rmodel_t *m, r_client_t *cl)
            "disconnect: %d", rc);
 
     if (cl->where != R_LINGERS) {
-        r_order(m, cl->where, NGX_HTTP_FANOUT_ORDER_DISCONNECT,
-                cl->p.id.client, 0);
+        r_order(m, cl->where, FANOUT_ORDER_DISCONNECT, cl->p.id.client, 0);
     }
 
     r_gone(cl);

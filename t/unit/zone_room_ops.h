@@ -14,14 +14,14 @@ inhabit(void)
 {
     unsigned  i;
 
-    (void) ngx_http_fanout_zone_attach(&survivor, mem, SIZE);
-    (void) ngx_http_fanout_slot_claim(&survivor, 1);
+    (void) fanout_zone_attach(&survivor, mem, SIZE);
+    (void) fanout_slot_claim(&survivor, 1);
 
-    ngx_http_fanout_events_ask(&survivor, E_ALL, 10000);
+    fanout_events_ask(&survivor, E_ALL, 10000);
     ca = view(&survivor, "room", &room);
     sa = view(&survivor, "summary", &summary);
-    (void) ngx_http_fanout_channel_open(&survivor, &ca, 7);
-    (void) ngx_http_fanout_channel_open(&survivor, &sa, 8);
+    (void) fanout_channel_open(&survivor, &ca, 7);
+    (void) fanout_channel_open(&survivor, &sa, 8);
     (void) mirror_read(&mirror, &survivor, &ca);
 
     for (i = 0; i < PEOPLE; i++) {
@@ -109,7 +109,7 @@ setup_many_seats(void)
 
     for (i = 0; i < SEATS; i++) {
         r = view(&survivor, names[i], &room);
-        (void) ngx_http_fanout_channel_open(&survivor, &r, 20 + i);
+        (void) fanout_channel_open(&survivor, &r, 20 + i);
         (void) person_sit(&survivor, &r, &people[0]);
 
         if (i % 3 == 0) {
@@ -146,7 +146,7 @@ setup_orders(void)
     unsigned  i;
 
     for (i = 0; i < 5; i++) {
-        (void) ngx_http_fanout_client_disconnect(&survivor, 100 + i, 4000);
+        (void) fanout_client_disconnect(&survivor, 100 + i, 4000);
     }
 }
 
@@ -156,12 +156,12 @@ setup_orders(void)
 static void
 prepare_slot(void)
 {
-    (void) ngx_http_fanout_zone_attach(&own, mem, SIZE);
-    (void) ngx_http_fanout_slot_claim(&own, 2);
+    (void) fanout_zone_attach(&own, mem, SIZE);
+    (void) fanout_slot_claim(&own, 2);
     co = view(&own, "room", &room);
     so = view(&own, "summary", &summary);
-    (void) ngx_http_fanout_channel_open(&own, &co, 7);
-    (void) ngx_http_fanout_channel_open(&own, &so, 8);
+    (void) fanout_channel_open(&own, &co, 7);
+    (void) fanout_channel_open(&own, &so, 8);
 }
 
 
@@ -232,8 +232,7 @@ static void
 prepare_gone(void)
 {
     prepare_told();
-    ngx_http_fanout_seat_close(&own, &co, p.ref, &p.id,
-                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_seat_close(&own, &co, p.ref, &p.id, FANOUT_LEFT_INTENTIONAL);
 }
 
 
@@ -268,7 +267,7 @@ prepare_many_seats(void)
 
     for (i = 0; i < SEATS; i++) {
         rooms[i] = view(&own, names[i], &room);
-        (void) ngx_http_fanout_channel_open(&own, &rooms[i], 20 + i);
+        (void) fanout_channel_open(&own, &rooms[i], 20 + i);
         (void) person_sit(&own, &rooms[i], &p);
 
         if (i % 3 == 0) {
@@ -304,7 +303,7 @@ prepare_history(void)
     h = view(&own, "history", &kept);
 
     for (i = 0; i < 10000; i++) {
-        ngx_http_fanout_zone_stat(&own, &st);
+        fanout_zone_stat(&own, &st);
 
         if (st.free < 12) {
             break;
@@ -340,7 +339,7 @@ stones(zone_t *of)
     }
 
     while (i && free_blocks(of)
-           && ngx_http_fanout_identity_resume(of, &first.id, 1,
+           && fanout_identity_resume(of, &first.id, 1,
                                                 first.id.secret, &first.ref)
                 == OK) { /* void */ }
 }
@@ -370,7 +369,7 @@ setup_no_order(void)
 static void
 prepare_attached(void)
 {
-    (void) ngx_http_fanout_zone_attach(&own, mem, SIZE);
+    (void) fanout_zone_attach(&own, mem, SIZE);
 }
 
 
@@ -527,7 +526,7 @@ run_update_state(void)
     m.key = zstr("k", 1);
     m.idle = 1;
 
-    return ngx_http_fanout_member_put(z, c, p.ref, &p.id, &m, STATE, &r);
+    return fanout_member_put(z, c, p.ref, &p.id, &m, STATE, &r);
 }
 
 
@@ -555,8 +554,7 @@ run_drop(void)
 static int
 run_close(void)
 {
-    ngx_http_fanout_seat_close(z, c, p.ref, &p.id,
-                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_seat_close(z, c, p.ref, &p.id, FANOUT_LEFT_INTENTIONAL);
     return 0;
 }
 
@@ -564,7 +562,7 @@ run_close(void)
 static int
 run_flush(void)
 {
-    (void) ngx_http_fanout_presence_flush(z);
+    (void) fanout_presence_flush(z);
 
     return 0;
 }
@@ -647,15 +645,15 @@ run_resume_other(void)
 static int
 run_kick(void)
 {
-    return ngx_http_fanout_seat_kick(z, c, 100,
-                                     NGX_HTTP_FANOUT_LEFT_KICKED);
+    return fanout_seat_kick(z, c, 100,
+                            FANOUT_LEFT_KICKED);
 }
 
 
 static int
 run_disconnect(void)
 {
-    return ngx_http_fanout_client_disconnect(z, 100, 4000);
+    return fanout_client_disconnect(z, 100, 4000);
 }
 
 
@@ -664,7 +662,7 @@ run_orders(void)
 {
     order_t  o[8];
 
-    return ngx_http_fanout_slot_orders(&survivor, o, 3);
+    return fanout_slot_orders(&survivor, o, 3);
 }
 
 
@@ -689,21 +687,21 @@ run_sweep_late(void)
 static int
 run_reap(void)
 {
-    return ngx_http_fanout_slot_reap(z, 20000, NULL);
+    return fanout_slot_reap(z, 20000, NULL);
 }
 
 
 static int
 run_reap_at_once(void)
 {
-    return ngx_http_fanout_slot_reap(z, 0, NULL);
+    return fanout_slot_reap(z, 0, NULL);
 }
 
 
 static int
 run_release(void)
 {
-    ngx_http_fanout_slot_release(z);
+    fanout_slot_release(z);
 
     return 0;
 }
@@ -719,7 +717,7 @@ run_reopen(void)
     other.members = 300;
     c->policy = &other;
 
-    return ngx_http_fanout_channel_open(z, c, 3);
+    return fanout_channel_open(z, c, 3);
 }
 
 
@@ -742,16 +740,16 @@ setup_many_events(void)
 static void
 setup_empty_queue(void)
 {
-    (void) ngx_http_fanout_events_lead(&survivor);
-    ngx_http_fanout_events_done(&survivor, survivor.shm->event_epoch,
-                                survivor.shm->event_offset);
+    (void) fanout_events_lead(&survivor);
+    fanout_events_done(&survivor, survivor.shm->event_epoch,
+                       survivor.shm->event_offset);
 }
 
 
 static void
 setup_full_queue(void)
 {
-    ngx_http_fanout_events_ask(&survivor, E_ALL, 3);
+    fanout_events_ask(&survivor, E_ALL, 3);
 }
 
 
@@ -766,14 +764,14 @@ setup_full_share(void)
     person_t  one;
 
     memset(name, 'n', 255);
-    ngx_http_fanout_events_ask(&survivor, E_ALL, 1000000);
+    fanout_events_ask(&survivor, E_ALL, 1000000);
 
     for (i = 0; ; i++) {
         name[i < 3000 ? 1 : 200] = '\0';
         (void) person_add(&survivor, &one, 3000 + i, name, "", 0);
         person_end(&survivor, &one, 0);
         name[i < 3000 ? 1 : 200] = 'n';
-        ngx_http_fanout_zone_stat(&survivor, &st);
+        fanout_zone_stat(&survivor, &st);
 
         if (st.events_lost) {
             break;
@@ -785,7 +783,7 @@ setup_full_share(void)
 static void
 setup_leader(void)
 {
-    (void) ngx_http_fanout_events_lead(&survivor);
+    (void) fanout_events_lead(&survivor);
     fanout_test_seconds += 11;
 }
 
@@ -794,7 +792,7 @@ static void
 prepare_leader(void)
 {
     prepare_slot();
-    (void) ngx_http_fanout_events_lead(&own);
+    (void) fanout_events_lead(&own);
 }
 
 
@@ -808,9 +806,8 @@ run_take(void)
 
     static uint8_t  text[64 * 510];
 
-    rc = ngx_http_fanout_events_read(z, e, 64, text, sizeof(text), &n, &epoch,
-                                     &lost);
-    ngx_http_fanout_events_done(z, epoch, e[n - 1].offset);
+    rc = fanout_events_read(z, e, 64, text, sizeof(text), &n, &epoch, &lost);
+    fanout_events_done(z, epoch, e[n - 1].offset);
 
     return rc;
 }
@@ -819,8 +816,8 @@ run_take(void)
 static int
 run_take_all(void)
 {
-    ngx_http_fanout_events_done(z, z->shm->event_epoch,
-                                z->shm->event_offset);
+    fanout_events_done(z, z->shm->event_epoch,
+                       z->shm->event_offset);
 
     return 0;
 }
@@ -829,7 +826,7 @@ run_take_all(void)
 static int
 run_ask_fewer(void)
 {
-    ngx_http_fanout_events_ask(z, E_ALL, 5);
+    fanout_events_ask(z, E_ALL, 5);
 
     return 0;
 }
@@ -838,7 +835,7 @@ run_ask_fewer(void)
 static int
 run_ask_none(void)
 {
-    ngx_http_fanout_events_ask(z, 0, 0);
+    fanout_events_ask(z, 0, 0);
 
     return 0;
 }
@@ -847,14 +844,14 @@ run_ask_none(void)
 static int
 run_lead(void)
 {
-    return ngx_http_fanout_events_lead(z);
+    return fanout_events_lead(z);
 }
 
 
 static int
 run_yield(void)
 {
-    ngx_http_fanout_events_yield(z);
+    fanout_events_yield(z);
 
     return 0;
 }

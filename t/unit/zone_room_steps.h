@@ -16,12 +16,12 @@ r_orders(rmodel_t *m, unsigned h)
     look = 0;
 
     do {
-        i = ngx_http_fanout_slot_orders(&w->z, o + n, 1 + r_draw(m, 9));
+        i = fanout_slot_orders(&w->z, o + n, 1 + r_draw(m, 9));
         n += i;
     } while (i && n < R_ORDERS - 10);
 
     for (i = 0, k = 0; i < n; i++) {
-        if (o[i].op == NGX_HTTP_FANOUT_ORDER_LOOK) {
+        if (o[i].op == FANOUT_ORDER_LOOK) {
             r_want(m, m->pressure, "told to look");
             m->looks++;
             look = 1;
@@ -96,7 +96,7 @@ r_kill(rmodel_t *m)
 
     } else {
         m->lead = m->lead == (unsigned) w->z.slot + 1 ? 0 : m->lead;
-        ngx_http_fanout_slot_release(&w->z);
+        fanout_slot_release(&w->z);
     }
 
     for (c = 0; c < R_CLIENTS; c++) {
@@ -125,7 +125,7 @@ r_reap(rmodel_t *m)
     unsigned  c;
 
     linger = r_draw(m, 4) ? m->linger : 0;
-    (void) ngx_http_fanout_slot_reap(&m->h[r_worker(m)].z, linger, NULL);
+    (void) fanout_slot_reap(&m->h[r_worker(m)].z, linger, NULL);
 
     if (m->lead && m->dead >> (m->lead - 1) & 1) {
         m->lead = 0;
@@ -190,7 +190,7 @@ r_drain(rmodel_t *m, unsigned h, int turns)
 
     do {
         arena_reset(&m->a);
-        rc = ngx_http_fanout_log_drain(&w->z, &m->a);
+        rc = fanout_log_drain(&w->z, &m->a);
         r_want(m, rc == OK || rc == AGAIN, "drain: %d", rc);
 
         for (k = 0; k < m->a.n; k++) {
@@ -200,7 +200,7 @@ r_drain(rmodel_t *m, unsigned h, int turns)
             r_want(m, mirror_entry(&w->mirror[e->local], e) == 0,
                    "worker %u, channel %u: %s", h, e->local,
                    w->mirror[e->local].error);
-            m->gaps += e->type == NGX_HTTP_FANOUT_GAP;
+            m->gaps += e->type == FANOUT_GAP;
         }
 
     } while (rc == AGAIN && --turns);
@@ -238,15 +238,14 @@ r_publish(rmodel_t *m)
     len = r_draw(m, 10) ? r_draw(m, 300) : r_draw(m, 20000);
 
     if (r_draw(m, 40) == 0) {
-        rc = ngx_http_fanout_channel_purge(&m->h[h].z, &m->h[h].c[i], NULL, 0,
-                                           &r);
+        rc = fanout_channel_purge(&m->h[h].z, &m->h[h].c[i], NULL, 0, &r);
         r_want(m, rc == OK || rc == NOTFOUND || (rc == FULL && m->pressure),
                "purge: %d", rc);
         return 0;
     }
 
     rc = put(&m->h[h].z, &m->h[h].c[i], ++m->seeds, len,
-             r_draw(m, 2) ? NGX_HTTP_FANOUT_TRANSIENT : 0, NULL, &r);
+             r_draw(m, 2) ? FANOUT_TRANSIENT : 0, NULL, &r);
     r_want(m, rc == OK || (rc == FULL && m->pressure), "publish: %d", rc);
 
     return 0;
@@ -271,7 +270,7 @@ r_close(rmodel_t *m)
 
     /* an order to PART names the channel as it is known when it is given */
 
-    ngx_http_fanout_channel_close(&w->z, &w->c[i]);
+    fanout_channel_close(&w->z, &w->c[i]);
     mirror_forget(&w->mirror[i]);
     w->mirror[i].follows = 0;
 
@@ -298,7 +297,7 @@ r_policy(rmodel_t *m)
     p->linger = r_draw(m, 4) ? r_draw(m, 10) : r_draw(m, 600);
     p->batch = r_draw(m, 4) ? r_draw(m, 500) : 0;
     p->members = r_draw(m, 3) ? 0 : 1 + r_draw(m, 20);
-    (void) ngx_http_fanout_channel_open(&w->z, &w->c[i], i);
+    (void) fanout_channel_open(&w->z, &w->c[i], i);
 
     return 0;
 }
@@ -315,7 +314,7 @@ r_fill(rmodel_t *m)
     unsigned  len, least;
     order_t   o[64];
 
-    while (ngx_http_fanout_slot_orders(&m->stone, o, 64)) { /* void */ }
+    while (fanout_slot_orders(&m->stone, o, 64)) { /* void */ }
 
     if (m->nstones) {
         while (m->nstones) {
@@ -345,8 +344,8 @@ r_fill(rmodel_t *m)
 
     while (least == 0 && m->nstones && m->nstones < R_STONES
            && free_blocks(&m->stone)
-           && ngx_http_fanout_identity_resume(&m->stone, &m->stones[0].id, 1,
-                                              m->stones[0].id.secret, &ref)
+           && fanout_identity_resume(&m->stone, &m->stones[0].id, 1,
+                                     m->stones[0].id.secret, &ref)
               == OK)
     {
         /* void */
@@ -367,13 +366,13 @@ r_events(rmodel_t *m)
 
     switch (r_draw(m, 12)) {
     case 0:
-        ngx_http_fanout_events_yield(z);
+        fanout_events_yield(z);
         m->lead = m->lead == (unsigned) z->slot + 1 ? 0 : m->lead;
         return 0;
 
     case 1:
         m->events = r_draw(m, 2) ? m->events : 1 + r_draw(m, 300);
-        ngx_http_fanout_events_ask(z, m->w.mask, m->events);
+        fanout_events_ask(z, m->w.mask, m->events);
         m->lead = m->w.mask ? m->lead : 0;
         r_want(m, z->shm->nevents <= (m->w.mask ? m->events : 0), "%u queued",
                z->shm->nevents);
@@ -382,7 +381,7 @@ r_events(rmodel_t *m)
 
     leads = m->lead == 0 || m->lead == (unsigned) z->slot + 1
             || fanout_test_seconds - m->lead_at > 10;
-    rc = ngx_http_fanout_events_lead(z);
+    rc = fanout_events_lead(z);
     r_want(m, rc == leads, "leads: %d", rc);
 
     if (!leads) {
@@ -445,7 +444,7 @@ r_known(rmodel_t *m, zone_t *z)
 util_fn int
 r_compare(rmodel_t *m, unsigned i, mirror_t *now)
 {
-    uint8_t      data[NGX_HTTP_FANOUT_ZONE_MEMBER];
+    uint8_t      data[FANOUT_ZONE_MEMBER];
     face_t      *f;
     uint32_t     s, n;
     unsigned     c, k;
@@ -517,7 +516,7 @@ r_settle(rmodel_t *m)
     z = &m->h[r_worker(m)].z;
 
     for (turns = 0; turns < 10000; turns++) {
-        ms = ngx_http_fanout_presence_flush(z);
+        ms = fanout_presence_flush(z);
 
         for (h = 0; h < R_HANDLES; h++) {
             if (m->h[h].alive && !m->h[h].stopped) {
@@ -586,8 +585,8 @@ r_settle(rmodel_t *m)
         r_pass(rc);
 
         slot = UINT32_MAX;
-        (void) ngx_http_fanout_room_read(z, &c0, &slot, &one, 1, buf, SECTION,
-                                         &n, &room);
+        (void) fanout_room_read(z, &c0, &slot, &one, 1, buf, SECTION, &n,
+                                &room);
 
         for (seats = 0, c = 0; c < R_CLIENTS; c++) {
             seats += m->cl[c].seat[i].state != 0;
@@ -616,14 +615,14 @@ r_asked(rmodel_t *m)
 
     z = &m->h[r_worker(m)].z;
     u = 1 + r_draw(m, R_USERS - 1);
-    user = ngx_http_fanout_zone_hash(z, r_users[u], strlen(r_users[u]));
+    user = fanout_zone_hash(z, r_users[u], strlen(r_users[u]));
     r_pass(r_ask(m));
 
     cursor = all = 0;
     found = rounds = 0;
 
     do {
-        rc = ngx_http_fanout_user_clients(z, user, &cursor, clients, 3, &n);
+        rc = fanout_user_clients(z, user, &cursor, clients, 3, &n);
         r_want(m, ++rounds < 100, "endless");
 
         for (i = 0; rc == OK && i < n; i++, found++) {
@@ -661,10 +660,10 @@ r_check(rmodel_t *m)
     zone_t   *z;
 
     z = &m->h[r_worker(m)].z;
-    rc = ngx_http_fanout_zone_check(z, text, sizeof(text));
+    rc = fanout_zone_check(z, text, sizeof(text));
     r_want(m, rc == 0, "%s", text);
 
-    ngx_http_fanout_zone_stat(z, &st);
+    fanout_zone_stat(z, &st);
     r_want(m, st.overflows == 0, "the journal is too short");
 
     return 0;
@@ -752,7 +751,7 @@ r_step(rmodel_t *m)
     }
 
     if (op < 172) {
-        (void) ngx_http_fanout_presence_flush(&m->h[r_worker(m)].z);
+        (void) fanout_presence_flush(&m->h[r_worker(m)].z);
         return 0;
     }
 
@@ -818,14 +817,14 @@ r_empty(rmodel_t *m, uint64_t start)
 
     for (h = 0; h < R_HANDLES; h++) {
         if (m->h[h].alive) {
-            ngx_http_fanout_slot_release(&m->h[h].z);
+            fanout_slot_release(&m->h[h].z);
             m->h[h].alive = 0;
         }
     }
 
     z = &m->h[0].z;
-    ngx_http_fanout_slot_release(&m->stone);
-    (void) ngx_http_fanout_slot_reap(z, 0, NULL);
+    fanout_slot_release(&m->stone);
+    (void) fanout_slot_reap(z, 0, NULL);
     fanout_test_seconds += 100000;
     r_want(m, sweep_all(z) != -1, "an endless sweep");
     r_want(m, flush_all(z) != -1, "an endless flush");
@@ -836,12 +835,11 @@ r_empty(rmodel_t *m, uint64_t start)
 
     m->nstones = 0;
     r_pass(r_known(m, z));
-    ngx_http_fanout_events_ask(z, 0, 0);
+    fanout_events_ask(z, 0, 0);
 
     for (i = 0; i < R_CHANNELS; i++) {
         c = view(z, m->names[i], NULL);
-        (void) ngx_http_fanout_channel_purge(z, &c, NULL, 0,
-                                             &(result_t) { 0 });
+        (void) fanout_channel_purge(z, &c, NULL, 0, &(result_t) { 0 });
     }
 
     fanout_test_seconds += 100000;

@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_TEST=1 */
 
 /*
  * If this fails, members are shown who are not there, or are there and not
@@ -30,7 +30,7 @@ static uint64_t   last_offset;
 static int        gaps, presences;
 
 static policy_t   room = {
-    .history = 10, .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5,
+    .history = 10, .presence = FANOUT_PRESENCE_ON, .linger = 5,
     .batch = 100
 };
 
@@ -42,10 +42,10 @@ checked(zone_t *z, const char *what)
     char    text[256];
     stat_t  st;
 
-    rc = ngx_http_fanout_zone_check(z, text, sizeof(text));
+    rc = fanout_zone_check(z, text, sizeof(text));
     ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
 
-    ngx_http_fanout_zone_stat(z, &st);
+    fanout_zone_stat(z, &st);
     is_int(st.overflows, 0, "%s: the journal holds all", what);
 }
 
@@ -59,15 +59,15 @@ start_as(size_t size, const policy_t *p)
     fanout_test_seconds = 10;
     fanout_test_msec = 0;
     zmem = zone_make(size, 300, 120);
-    (void) ngx_http_fanout_zone_attach(&za, zmem, size);
-    (void) ngx_http_fanout_zone_attach(&zb, zmem, size);
-    (void) ngx_http_fanout_slot_claim(&za, 1);
-    (void) ngx_http_fanout_slot_claim(&zb, 2);
+    (void) fanout_zone_attach(&za, zmem, size);
+    (void) fanout_zone_attach(&zb, zmem, size);
+    (void) fanout_slot_claim(&za, 1);
+    (void) fanout_slot_claim(&zb, 2);
 
     ca = view(&za, "room", &own);
     cb = view(&zb, "room", &own);
-    (void) ngx_http_fanout_channel_open(&za, &ca, 7);
-    (void) ngx_http_fanout_channel_open(&zb, &cb, 8);
+    (void) fanout_channel_open(&za, &ca, 7);
+    (void) fanout_channel_open(&zb, &cb, 8);
 
     mirror_init(&mirrors[0]);
     mirror_init(&mirrors[1]);
@@ -87,8 +87,8 @@ static void
 stop(size_t size, const char *what)
 {
     checked(&za, what);
-    ngx_http_fanout_slot_release(&za);
-    ngx_http_fanout_slot_release(&zb);
+    fanout_slot_release(&za);
+    fanout_slot_release(&zb);
     (void) flush_all(&za);
     mirror_done(&mirrors[0]);
     mirror_done(&mirrors[1]);
@@ -113,7 +113,7 @@ drain(zone_t *z)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(z, &arena);
+        rc = fanout_log_drain(z, &arena);
 
         for (i = 0; i < arena.n; i++) {
             e = &arena.entries[i];
@@ -122,7 +122,7 @@ drain(zone_t *z)
                 continue;
             }
 
-            gaps += e->type == NGX_HTTP_FANOUT_GAP;
+            gaps += e->type == FANOUT_GAP;
             last_offset = e->offset;
 
             if (!bad && mirror_entry(m, e) != 0) {
@@ -130,7 +130,7 @@ drain(zone_t *z)
                 bad = 1;
             }
 
-            if (e->type != NGX_HTTP_FANOUT_PRESENCE) {
+            if (e->type != FANOUT_PRESENCE) {
                 continue;
             }
 
@@ -138,9 +138,9 @@ drain(zone_t *z)
             p = e->data.data;
 
             while (nseen < 4096
-                   && ngx_http_fanout_change_next(&p, e->data.data
-                                                  + e->data.len,
-                                                  &seen[nseen]) == 1)
+                   && fanout_change_next(&p, e->data.data
+                                         + e->data.len,
+                                         &seen[nseen]) == 1)
             {
                 nseen++;
             }
@@ -183,7 +183,7 @@ settled(zone_t *z)
 
 
 static int
-is_str_of(ngx_http_fanout_zstr_t s, const char *want)
+is_str_of(fanout_zstr_t s, const char *want)
 {
     return s.len == strlen(want) && memcmp(s.data, want, s.len) == 0;
 }
@@ -198,8 +198,7 @@ members_now(zone_t *z, uint32_t *seats)
     member_t  m[1];
 
     slot = 0;
-    (void) ngx_http_fanout_room_read(z, &ca, &slot, m, 1, buf, SECTION, &n,
-                                     &r);
+    (void) fanout_room_read(z, &ca, &slot, m, 1, buf, SECTION, &n, &r);
     if (seats) {
         *seats = r.seats;
     }
@@ -231,7 +230,7 @@ telling(void)
     (void) person_sit(&zb, &cb, &b);
     is_int(person_put(&za, &ca, &a, "", "1", DATA, &r), NOTFOUND,
            "no member unless it is to enter");
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+    is_int(fanout_presence_flush(&za), UINT32_MAX,
            "nothing to tell of seats");
 
     ok(person_put(&za, &ca, &a, "", "{\"x\":1}", ENTER|DATA, &r) == OK
@@ -241,7 +240,7 @@ telling(void)
     is_int(mirrors[1].n, 0, "not read before it is told");
     is_int(members_now(&za, NULL), 1, "but counted");
 
-    is_int(ngx_http_fanout_presence_flush(&zb), UINT32_MAX, "flushed");
+    is_int(fanout_presence_flush(&zb), UINT32_MAX, "flushed");
     ok(drain(&zb) == OK && nseen == 1 && presences == 1, "one delta, at once");
     ok(seen[0].change == JOINED && seen[0].client == 11
        && seen[0].slot == 0 && is_str_of(seen[0].data, "{\"x\":1}")
@@ -255,14 +254,14 @@ telling(void)
 
     ok(person_put(&zb, &cb, &b, "k", "2", ENTER|DATA, &r) == OK
        && r.slot == 1, "another member");
-    is_int(ngx_http_fanout_presence_flush(&zb), 100, "waits for the batch");
+    is_int(fanout_presence_flush(&zb), 100, "waits for the batch");
     ok(person_put(&za, &ca, &a, "", "3", DATA, &r) == OK && !r.created
        && r.changed, "an update in the meantime");
     fanout_test_msec = 99;
-    is_int(ngx_http_fanout_presence_flush(&zb), 1, "and waits");
+    is_int(fanout_presence_flush(&zb), 1, "and waits");
     ok(drain(&za) == OK && nseen == 1, "still");
     fanout_test_msec = 100;
-    is_int(ngx_http_fanout_presence_flush(&zb), UINT32_MAX, "until then");
+    is_int(fanout_presence_flush(&zb), UINT32_MAX, "until then");
     ok(drain(&za) == OK && presences == 1 && nseen == 2
        && seen[0].change == JOINED && seen[0].client == 12
        && is_str_of(seen[0].key, "k") && seen[0].user.len == 0
@@ -273,7 +272,7 @@ telling(void)
        "the same data changes nothing");
     ok(person_put(&za, &ca, &a, "", "9", ENTER, &r) == OK && !r.changed,
        "nor is data put that is not asked for");
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+    is_int(fanout_presence_flush(&za), UINT32_MAX,
            "and is not told");
 
     /* state */
@@ -281,9 +280,9 @@ telling(void)
     memset(&m, 0, sizeof(m));
     m.idle = 1;
     m.seen = 4242;
-    ok(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, STATE, &r)
+    ok(fanout_member_put(&za, &ca, a.ref, &a.id, &m, STATE, &r)
        == OK && r.changed, "idle");
-    ok(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, STATE, &r)
+    ok(fanout_member_put(&za, &ca, a.ref, &a.id, &m, STATE, &r)
        == OK && r.changed, "twice: pending still");
     (void) flush_all(&za);
     ok(drain(&zb) == OK && nseen == 3 && seen[2].change == UPDATED
@@ -295,35 +294,34 @@ telling(void)
     is_int(person_drop(&zb, &cb, &b, "none"), NOTFOUND, "no such member");
     is_int(person_drop(&zb, &cb, &b, "k"), OK, "a member leaves");
     is_int(person_drop(&zb, &cb, &b, "k"), NOTFOUND, "once");
-    is_int(ngx_http_fanout_member_get(&za, &ca, 12,
-                               &(ngx_http_fanout_zstr_t) { (uint8_t *) "k", 1 },
+    is_int(fanout_member_get(&za, &ca, 12,
+                               &(fanout_zstr_t) { (uint8_t *) "k", 1 },
                                &m, buf), NOTFOUND, "and can't be found");
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.nmembers, 2, "but is kept until told");
     (void) flush_all(&za);
     ok(drain(&zb) == OK && nseen == 1 && seen[0].change == LEFT
-       && seen[0].reason == NGX_HTTP_FANOUT_LEFT_INTENTIONAL
+       && seen[0].reason == FANOUT_LEFT_INTENTIONAL
        && seen[0].slot == 1 && is_str_of(seen[0].key, "k"), "as it is");
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.nmembers, 1, "members");
     is_int(st.nseats, 2, "seats");
     is_int(st.changes, 5, "changes told");
 
-    ngx_http_fanout_seat_close(&za, &ca, a.ref, &a.id,
-                               NGX_HTTP_FANOUT_LEFT_EXPIRED);
+    fanout_seat_close(&za, &ca, a.ref, &a.id, FANOUT_LEFT_EXPIRED);
     is_int(person_put(&za, &ca, &a, "", "1", ENTER|DATA, &r), NOTFOUND,
            "the seat is given up");
     (void) flush_all(&zb);
     ok(drain(&zb) == OK && nseen == 1 && seen[0].change == LEFT
-       && seen[0].reason == NGX_HTTP_FANOUT_LEFT_EXPIRED, "and the reason");
+       && seen[0].reason == FANOUT_LEFT_EXPIRED, "and the reason");
     ok(settled(&za) && settled(&zb) && mirrors[0].n == 0,
        "who keeps up knows who is there");
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.nseats == 1 && st.rooms == 1 && st.nmembers == 0, "one seat left");
     person_end(&zb, &b, 0);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.nseats == 0 && st.rooms == 0 && st.nidentities == 1,
        "and then no room");
 
@@ -350,10 +348,10 @@ netting(void)
     (void) drain(&za);
 
     (void) person_put(&za, &ca, &a, "", "1", ENTER|DATA, &r);
-    is_int(ngx_http_fanout_presence_flush(&za), 100, "it waits");
+    is_int(fanout_presence_flush(&za), 100, "it waits");
     is_int(person_drop(&za, &ca, &a, ""), OK, "joined and left");
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX, "is nothing");
-    ngx_http_fanout_zone_stat(&za, &st);
+    is_int(fanout_presence_flush(&za), UINT32_MAX, "is nothing");
+    fanout_zone_stat(&za, &st);
     ok(st.cancelled == 1 && st.nmembers == 1, "cancelled");
 
     ok(person_put(&za, &ca, &a, "", "1", ENTER|DATA, &r) == OK && r.slot == 1,
@@ -364,7 +362,7 @@ netting(void)
     (void) person_drop(&za, &ca, &a, "");
     ok(person_put(&za, &ca, &a, "", "1", ENTER|DATA, &r) == OK && r.created
        && r.slot == 1, "left and back");
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX, "is nothing");
+    is_int(fanout_presence_flush(&za), UINT32_MAX, "is nothing");
     ok(drain(&za) == OK && nseen == 0, "and not told");
 
     (void) person_drop(&za, &ca, &a, "");
@@ -391,13 +389,12 @@ netting(void)
 
     /* a seat given up and taken again */
 
-    ngx_http_fanout_seat_close(&za, &ca, a.ref, &a.id,
-                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_seat_close(&za, &ca, a.ref, &a.id, FANOUT_LEFT_INTENTIONAL);
+    fanout_zone_stat(&za, &st);
     is_int(st.nseats, 2, "a seat waits for what is to be told");
     is_int(person_sit(&za, &ca, &a), OK, "and is taken again");
     (void) person_put(&za, &ca, &a, "", "", ENTER, &r);
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX, "for nothing");
+    is_int(fanout_presence_flush(&za), UINT32_MAX, "for nothing");
     ok(settled(&za) && mirrors[0].n == 2, "both are there");
 
     stop(2 * MB, "netting");
@@ -485,7 +482,7 @@ many(void)
 
         if (i % 8 == 0) {
             fanout_test_msec += 100;
-            (void) ngx_http_fanout_presence_flush(&za);
+            (void) fanout_presence_flush(&za);
         }
 
         if (i % 7 == 0 && mirrors[1].state != MIRROR_KNOWN) {
@@ -546,7 +543,7 @@ unseen(void)
         (void) person_put(&za, &ca, &p[i / 32], key, "", ENTER, NULL);
 
         if (i == 0) {
-            (void) ngx_http_fanout_presence_flush(&za);
+            (void) fanout_presence_flush(&za);
         }
     }
 
@@ -558,18 +555,18 @@ unseen(void)
     }
 
     ok(calls == 4 && m.n == 1, "one of 800, in %d sections", calls);
-    is_int(ngx_http_fanout_presence_flush(&za), 100, "the others wait");
+    is_int(fanout_presence_flush(&za), 100, "the others wait");
     mirror_done(&m);
 
     /* more than an entry can tell */
 
     fanout_test_msec += 100;
-    is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+    is_int(fanout_presence_flush(&za), UINT32_MAX,
            "then all of them go at once");
 
     ok(drain(&zb) == OK && nseen == 800 && presences > 2, "799 in %d entries",
        presences - 1);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.deltas == (uint64_t) presences && st.changes == 800, "as counted");
     ok(settled(&zb) && mirrors[1].n == 800, "and all are there");
 
@@ -598,7 +595,7 @@ long_quiet(void)
     for (i = 0; i < 5; i++) {
         snprintf(key, sizeof(key), "%u", i);
         (void) person_put(&za, &ca, &a, key, "", ENTER, NULL);
-        is_int(ngx_http_fanout_presence_flush(&za), UINT32_MAX,
+        is_int(fanout_presence_flush(&za), UINT32_MAX,
                "told at once after %u days", i * 13);
         fanout_test_seconds += i * 13 * 86400;
         fanout_test_seconds += 13 * 86400;
@@ -617,7 +614,7 @@ summary(void)
     uint32_t  seats;
     unsigned  i;
 
-    p.presence = NGX_HTTP_FANOUT_PRESENCE_SUMMARY;
+    p.presence = FANOUT_PRESENCE_SUMMARY;
     p.members = 4;
     start_as(2 * MB, &p);
 
@@ -660,14 +657,14 @@ summary(void)
 
     /* the mode is another once all have left */
 
-    p.presence = NGX_HTTP_FANOUT_PRESENCE_ON;
-    ca.policy->presence = NGX_HTTP_FANOUT_PRESENCE_ON;
-    (void) ngx_http_fanout_channel_open(&za, &ca, 7);
+    p.presence = FANOUT_PRESENCE_ON;
+    ca.policy->presence = FANOUT_PRESENCE_ON;
+    (void) fanout_channel_open(&za, &ca, 7);
     is_int(person_put(&za, &ca, &who[1], "", "", ENTER, &r), OK, "counted");
     (void) person_drop(&za, &ca, &who[0], "");
     (void) person_drop(&za, &ca, &who[1], "");
     (void) person_drop(&za, &ca, &who[4], "");
-    (void) ngx_http_fanout_channel_open(&za, &ca, 7);
+    (void) fanout_channel_open(&za, &ca, 7);
     ok(person_put(&za, &ca, &who[0], "", "", ENTER, &r) == OK, "listed");
     (void) flush_all(&za);
     (void) mirror_read(&mirrors[0], &za, &ca);
@@ -680,15 +677,15 @@ summary(void)
 static void
 limits(void)
 {
-    int                     good;
-    char                    key[16];
-    put_t                   r;
-    policy_t                p = room;
-    uint8_t                *big;
-    unsigned                i;
-    member_t                m, got;
-    person_t                a, b, c;
-    ngx_http_fanout_zstr_t  k;
+    int            good;
+    char           key[16];
+    put_t          r;
+    policy_t       p = room;
+    uint8_t       *big;
+    unsigned       i;
+    member_t       m, got;
+    person_t       a, b, c;
+    fanout_zstr_t  k;
 
     p.members = 40;
     start_as(2 * MB, &p);
@@ -733,9 +730,9 @@ limits(void)
         m.data = zstr(big, i);
         k = m.key;
 
-        if (ngx_http_fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
-                                       &r) != OK
-            || ngx_http_fanout_member_get(&zb, &cb, 2, &k, &got, buf) != OK
+        if (fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
+                              &r) != OK
+            || fanout_member_get(&zb, &cb, 2, &k, &got, buf) != OK
             || got.data.len != i || memcmp(got.data.data, big, i) != 0
             || got.key.len != k.len || memcmp(got.key.data, k.data, k.len) != 0
             || !is_str_of(got.user, "ann"))
@@ -748,9 +745,9 @@ limits(void)
 
         m.data = zstr(big + 3, i / 3 + (i % 5 ? 0 : 4000));
 
-        if (ngx_http_fanout_member_put(&za, &ca, b.ref, &b.id, &m, DATA, &r)
+        if (fanout_member_put(&za, &ca, b.ref, &b.id, &m, DATA, &r)
             != OK
-            || ngx_http_fanout_member_get(&zb, &cb, 2, &k, &got, buf) != OK
+            || fanout_member_get(&zb, &cb, 2, &k, &got, buf) != OK
             || got.data.len != m.data.len
             || memcmp(got.data.data, big + 3, got.data.len) != 0)
         {
@@ -762,7 +759,7 @@ limits(void)
             (void) flush_all(&za);
         }
 
-        good &= ngx_http_fanout_member_drop(&za, &ca, b.ref, &b.id, &k, 1)
+        good &= fanout_member_drop(&za, &ca, b.ref, &b.id, &k, 1)
                 == OK;
         (void) flush_all(&za);
         good &= drain(&za) == OK;
@@ -772,15 +769,15 @@ limits(void)
 
     m.data = zstr(big, 8192);
     m.key = zstr(big, 255);
-    is_int(ngx_http_fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
-                                      &r), OK, "the largest");
+    is_int(fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
+                             &r), OK, "the largest");
     m.data.len = 8193;
-    is_int(ngx_http_fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
-                                      &r), LARGE, "more data");
+    is_int(fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
+                             &r), LARGE, "more data");
     m.data.len = 1;
     m.key.len = 256;
-    is_int(ngx_http_fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
-                                      &r), LARGE, "a longer key");
+    is_int(fanout_member_put(&za, &ca, b.ref, &b.id, &m, ENTER|DATA,
+                             &r), LARGE, "a longer key");
     ok(settled(&za) && settled(&zb), "all told as they are");
 
     /* with all that can be: 4096 bytes of info, a user of 255 */
@@ -794,8 +791,8 @@ limits(void)
     (void) person_sit(&za, &ca, &c);
     m.data.len = 8192;
     m.key.len = 255;
-    is_int(ngx_http_fanout_member_put(&za, &ca, c.ref, &c.id, &m, ENTER|DATA,
-                                      &r), OK, "the largest member");
+    is_int(fanout_member_put(&za, &ca, c.ref, &c.id, &m, ENTER|DATA,
+                             &r), OK, "the largest member");
     (void) flush_all(&za);
     ok(drain(&za) == OK && nseen == 1 && seen[0].info.len == 4096
        && seen[0].user.len == 255 && seen[0].key.len == 255
@@ -823,11 +820,11 @@ fullest(void)
     put_t            r;
     unsigned         i;
     person_t         a;
-    ngx_http_fanout_zone_policy_t  p;
+    fanout_zone_policy_t  p;
 
     memset(&p, 0, sizeof(p));
-    p.presence = NGX_HTTP_FANOUT_PRESENCE_ON;
-    p.keys = NGX_HTTP_FANOUT_ZONE_KEYS_MAX;
+    p.presence = FANOUT_PRESENCE_ON;
+    p.keys = FANOUT_ZONE_KEYS_MAX;
     p.seen = 60;
     p.linger = 5;
     start_as(8 * MB, &p);
@@ -841,7 +838,7 @@ fullest(void)
 
         good = 1;
 
-        for (i = 0; i < NGX_HTTP_FANOUT_ZONE_KEYS_MAX; i++) {
+        for (i = 0; i < FANOUT_ZONE_KEYS_MAX; i++) {
             memset(key, 'k', 250);
             snprintf(key, sizeof(key), "%03u", i);
             key[3] = 'k';
@@ -890,26 +887,26 @@ put_if(void)
     m.data = zstr("[1]", 3);
     m.was = zstr("[0]", 3);
 
-#define PUT_IF  (ENTER | NGX_HTTP_FANOUT_PUT_DATA | NGX_HTTP_FANOUT_PUT_IF)
+#define PUT_IF  (ENTER | FANOUT_PUT_DATA | FANOUT_PUT_IF)
 
-    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+    is_int(fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
            AGAIN, "a member that has left is not changed");
     m.was.len = 0;
-    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+    is_int(fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
            OK, "there is none: it enters");
-    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+    is_int(fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
            AGAIN, "one that came meanwhile is not overwritten");
     m.was = zstr("[1]", 3);
     m.data = zstr("[2]", 3);
-    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+    is_int(fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
            OK, "data that is as it was is changed");
-    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+    is_int(fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
            AGAIN, "and other data is not");
 
     m.was = zstr("[2]", 3);
     (void) flush_all(&za);
     (void) person_drop(&za, &ca, &a, "");
-    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
+    is_int(fanout_member_put(&za, &ca, a.ref, &a.id, &m, PUT_IF, &r),
            AGAIN, "nor that of one who is about to leave");
 
     stop(2 * MB, "put if");
@@ -931,7 +928,7 @@ anonymous(void)
 
     memset(&m, 0, sizeof(m));
     m.anonymous = 1;
-    (void) ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, ENTER, &r);
+    (void) fanout_member_put(&za, &ca, a.ref, &a.id, &m, ENTER, &r);
     (void) flush_all(&za);
     ok(drain(&zb) == OK && nseen == 1 && seen[0].anonymous
        && seen[0].user.len == 0 && seen[0].info.len == 0 && seen[0].client == 1,
@@ -941,10 +938,10 @@ anonymous(void)
        && mirrors[0].faces[0].user == sum(zstr("", 0)), "nor read");
 
     m.anonymous = 0;
-    ok(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m,
-                                  ENTER | NGX_HTTP_FANOUT_PUT_AS_IS, &r) == OK
+    ok(fanout_member_put(&za, &ca, a.ref, &a.id, &m,
+                         ENTER | FANOUT_PUT_AS_IS, &r) == OK
        && !r.changed && r.anonymous, "left as it is");
-    ok(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, ENTER, &r) == OK
+    ok(fanout_member_put(&za, &ca, a.ref, &a.id, &m, ENTER, &r) == OK
        && r.changed, "named");
     ok(settled(&zb) && nseen == 1 && seen[0].change == UPDATED
        && is_str_of(seen[0].user, "ann") && is_str_of(seen[0].info, "info"),
@@ -956,9 +953,9 @@ anonymous(void)
 
     /* off */
 
-    ca.policy->presence = NGX_HTTP_FANOUT_PRESENCE_OFF;
-    (void) ngx_http_fanout_channel_open(&za, &ca, 7);
-    is_int(ngx_http_fanout_member_put(&za, &ca, a.ref, &a.id, &m, ENTER, &r),
+    ca.policy->presence = FANOUT_PRESENCE_OFF;
+    (void) fanout_channel_open(&za, &ca, 7);
+    is_int(fanout_member_put(&za, &ca, a.ref, &a.id, &m, ENTER, &r),
            NOTFOUND, "nobody enters where presence is off");
 
     stop(2 * MB, "anonymous");
@@ -985,23 +982,23 @@ away(void)
     (void) person_put(&za, &ca, &b, "", "", ENTER, NULL);
     (void) flush_all(&za);
 
-    ngx_http_fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
-                                  1, NGX_HTTP_FANOUT_LEFT_NETWORK);
-    ngx_http_fanout_identity_away(&za, b.ref, &b.id, 3000, 0,
-                                  1, NGX_HTTP_FANOUT_LEFT_NETWORK);
+    fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
+                         1, FANOUT_LEFT_NETWORK);
+    fanout_identity_away(&za, b.ref, &b.id, 3000, 0,
+                         1, FANOUT_LEFT_NETWORK);
 
     fanout_test_seconds += 11;
     (void) sweep_all(&za);
     (void) flush_all(&za);
     is_int(members_now(&za, &seats), 1, "one was told to stay away so long");
-    is_int(ngx_http_fanout_identity_resume(&za, &a.id, 0, next, &ref), OK,
+    is_int(fanout_identity_resume(&za, &a.id, 0, next, &ref), OK,
            "and may come back");
     memcpy(a.id.secret, next, sizeof(next));
-    is_int(ngx_http_fanout_identity_resume(&za, &b.id, 0, next, &ref),
+    is_int(fanout_identity_resume(&za, &b.id, 0, next, &ref),
            NOTFOUND, "another may not any more");
 
-    ngx_http_fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
-                                  1, NGX_HTTP_FANOUT_LEFT_NETWORK);
+    fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
+                         1, FANOUT_LEFT_NETWORK);
     fanout_test_seconds += 15;
     (void) sweep_all(&za);
     (void) flush_all(&za);
@@ -1026,18 +1023,18 @@ elsewhere(void)
     other = a;
     other.ref = 0;
 
-    ok(!ngx_http_fanout_member_any(&zb, &cb, 0, &other.id, &member),
+    ok(!fanout_member_any(&zb, &cb, 0, &other.id, &member),
        "who is not there has no seat");
     is_int(person_put(&zb, &cb, &other, "", "1", ENTER|DATA, &r), NOTFOUND,
            "and makes no member");
 
     (void) person_sit(&za, &ca, &a);
-    ok(ngx_http_fanout_member_any(&zb, &cb, 0, &other.id, &member)
+    ok(fanout_member_any(&zb, &cb, 0, &other.id, &member)
        && !member, "then a seat");
     is_int(person_put(&zb, &cb, &other, "", "1", ENTER|DATA, &r), OK,
            "a member is made from elsewhere");
-    ok(r.created && ngx_http_fanout_member_any(&zb, &cb, 0, &other.id,
-                                               &member) && member,
+    ok(r.created && fanout_member_any(&zb, &cb, 0, &other.id,
+                                      &member) && member,
        "and is there");
     ok(settled(&zb) && nseen == 1 && is_str_of(seen[0].data, "1"),
        "as all are told");
@@ -1099,19 +1096,19 @@ bytes(void)
     (void) person_put(&za, &ca, &a, "key", "data", ENTER|DATA, &r);
     (void) flush_all(&za);
     arena_reset(&arena);
-    (void) ngx_http_fanout_log_drain(&za, &arena);
+    (void) fanout_log_drain(&za, &arena);
     len = arena.entries[0].data.len;
     memcpy(copy, arena.entries[0].data.data, len);
 
     p = copy;
-    is_int(ngx_http_fanout_change_next(&p, copy + len, &m), 1, "whole");
-    is_int(ngx_http_fanout_change_next(&p, copy + len, &m), 0, "the end");
+    is_int(fanout_change_next(&p, copy + len, &m), 1, "whole");
+    is_int(fanout_change_next(&p, copy + len, &m), 0, "the end");
 
     rc = 0;
 
     for (i = 1; i < len; i++) {
         p = copy;
-        rc |= ngx_http_fanout_change_next(&p, copy + i, &m) != -1;
+        rc |= fanout_change_next(&p, copy + i, &m) != -1;
     }
 
     ok(rc == 0, "cut anywhere");
@@ -1124,7 +1121,7 @@ bytes(void)
         copy[rnd(&s) % len] = rnd(&s);
         p = copy;
 
-        while (ngx_http_fanout_change_next(&p, copy + len, &m) == 1) {
+        while (fanout_change_next(&p, copy + len, &m) == 1) {
             turns += m.data.data + m.data.len <= copy + len;
         }
     }

@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_TEST=1 */
 
 /*
  * If this fails, one client or channel can make a section of the zone's lock
@@ -37,13 +37,13 @@ start(size_t size, unsigned hooks)
 
     zsize = size;
     zmem = zone_make(size, 30, 20);
-    ngx_http_fanout_zone_attach(&za, zmem, size);
-    ngx_http_fanout_zone_attach(&zb, zmem, size);
-    ngx_http_fanout_slot_claim(&za, 1);
-    ngx_http_fanout_slot_claim(&zb, 2);
+    fanout_zone_attach(&za, zmem, size);
+    fanout_zone_attach(&zb, zmem, size);
+    fanout_slot_claim(&za, 1);
+    fanout_slot_claim(&zb, 2);
 
     if (hooks) {
-        ngx_http_fanout_events_ask(&za, 0xff, 100);
+        fanout_events_ask(&za, 0xff, 100);
     }
 
     fanout_test_work = fanout_test_journal = 0;
@@ -53,8 +53,8 @@ start(size_t size, unsigned hooks)
 static void
 stop(void)
 {
-    ngx_http_fanout_slot_release(&za);
-    ngx_http_fanout_slot_release(&zb);
+    fanout_slot_release(&za);
+    fanout_slot_release(&zb);
     munmap(zmem, zsize);
 }
 
@@ -72,7 +72,7 @@ bounded(const char *what)
        "%s: the most records of a transaction: %u", what,
        fanout_test_journal);
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.overflows, 0, "%s: the journal holds all", what);
 
     fanout_test_work = fanout_test_journal = 0;
@@ -85,7 +85,7 @@ sound(const char *what)
     int   rc;
     char  text[256];
 
-    rc = ngx_http_fanout_zone_check(&za, text, sizeof(text));
+    rc = fanout_zone_check(&za, text, sizeof(text));
     ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
 
     fanout_test_work = fanout_test_journal = 0;
@@ -99,7 +99,7 @@ opened(zone_t *z, const char *name, policy_t *p, uint32_t local)
 
     c = view(z, strdup(name), p);
 
-    if (ngx_http_fanout_channel_open(z, &c, local) != OK) {
+    if (fanout_channel_open(z, &c, local) != OK) {
         ok(0, "%s is opened", name);
     }
 
@@ -114,7 +114,7 @@ read_all(zone_t *z)
 
     do {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_drain(z, &arena);
+        rc = fanout_log_drain(z, &arena);
     } while (rc == AGAIN);
 }
 
@@ -125,7 +125,7 @@ tell_all(zone_t *z)
     uint32_t  ms;
 
     do {
-        ms = ngx_http_fanout_presence_flush(z);
+        ms = fanout_presence_flush(z);
 
         if (ms != 0 && ms != UINT32_MAX) {
             fanout_test_msec += ms;
@@ -151,14 +151,14 @@ sparse(int told)
     channel_t   c;
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5, .keys = 128
+        .presence = FANOUT_PRESENCE_ON, .linger = 5, .keys = 128
     };
 
     start(128 * MB, 0);
     c = opened(&za, "room", &room, 0);
 
     all = 14 * 14 * 14 * 14 * 14 + 1000;
-    every = all / NGX_HTTP_FANOUT_ZONE_KEYS_MAX;
+    every = all / FANOUT_ZONE_KEYS_MAX;
     p = calloc(all / 100 + 2, sizeof(person_t));
 
     rc = person_add(&za, &victim, 1, "victim", "", 0);
@@ -229,7 +229,7 @@ fullest_seat(void)
     channel_t  c;
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5, .keys = 128,
+        .presence = FANOUT_PRESENCE_ON, .linger = 5, .keys = 128,
         .seen = 10, .hooks = 1
     };
 
@@ -256,16 +256,15 @@ fullest_seat(void)
         person_end(&za, &q[i], 0);
     }
 
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 100000, 1,
-                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
+    fanout_identity_end(&za, p.ref, &p.id, 100000, 1, FANOUT_LEFT_NETWORK);
     bounded("the fullest seat lingers");
 
     memset(&m, 0, sizeof(m));
     m.to_client = 1;
     m.data = zstr("a message", 9);
 
-    for (i = 0; i < NGX_HTTP_FANOUT_ZONE_MAIL; i++) {
-        rc |= ngx_http_fanout_log_publish(&za, &c, &m, 1, NULL, &r);
+    for (i = 0; i < FANOUT_ZONE_MAIL; i++) {
+        rc |= fanout_log_publish(&za, &c, &m, 1, NULL, &r);
     }
 
     is_int(rc, 0, "128 members, 64 pieces of mail");
@@ -294,14 +293,14 @@ long_texts(void)
     channel_t  c;
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .keys = 128
+        .presence = FANOUT_PRESENCE_ON, .keys = 128
     };
 
     start(64 * MB, 0);
     c = opened(&za, "room", &room, 0);
 
-    data = calloc(1, NGX_HTTP_FANOUT_ZONE_MEMBER - 15);
-    memset(data, 'x', NGX_HTTP_FANOUT_ZONE_MEMBER - 16);
+    data = calloc(1, FANOUT_ZONE_MEMBER - 15);
+    memset(data, 'x', FANOUT_ZONE_MEMBER - 16);
 
     rc = person_add(&za, &p, 1, "user", "", 0);
     rc |= person_sit(&za, &c, &p);
@@ -313,8 +312,7 @@ long_texts(void)
 
     is_int(rc, 0, "128 members with long data");
 
-    ngx_http_fanout_seat_close(&za, &c, p.ref, &p.id,
-                               NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_seat_close(&za, &c, p.ref, &p.id, FANOUT_LEFT_INTENTIONAL);
     bounded("long texts");
     is_int(za.shm->nmembers, 0, "all have left");
     sound("long texts");
@@ -335,7 +333,7 @@ many_seats(void)
     channel_t  c;
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 60
+        .presence = FANOUT_PRESENCE_ON, .linger = 60
     };
 
     n = 10000;
@@ -353,8 +351,7 @@ many_seats(void)
     is_int(rc, 0, "%u channels", n);
     bounded("many seats");
 
-    ngx_http_fanout_identity_end(&za, p.ref, &p.id, 100000, 1,
-                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
+    fanout_identity_end(&za, p.ref, &p.id, 100000, 1, FANOUT_LEFT_NETWORK);
     bounded("they linger");
     is_int(za.shm->nseats_lingering, n, "all");
 
@@ -366,7 +363,7 @@ many_seats(void)
     bounded("a resume of one that lives");
     sound("many seats");
 
-    is_int(ngx_http_fanout_client_disconnect(&zb, 1, 4403), OK, "thrown out");
+    is_int(fanout_client_disconnect(&zb, 1, 4403), OK, "thrown out");
     bounded("a disconnect");
     sound("many seats that are gone");
 
@@ -392,7 +389,7 @@ walk(void)
     fanout_seats_walk_t   at;
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 60
+        .presence = FANOUT_PRESENCE_ON, .linger = 60
     };
 
     start(4 * MB, 0);
@@ -418,7 +415,7 @@ walk(void)
         /* little room is left for it */
         za.work = FANOUT_WORK - 20;
         more = fanout_seats_linger(&za, id, 16,
-                                   NGX_HTTP_FANOUT_LEFT_NETWORK, 0, &at);
+                                   FANOUT_LEFT_NETWORK, 0, &at);
         fanout_leave(&za);
 
         if (!more) {
@@ -432,8 +429,8 @@ walk(void)
 
             for (unsigned k = 0; k < 40; k++) {
                 if (c[k].ref == channel) {
-                    (void) ngx_http_fanout_seat_kick(&zb, &c[k], 1,
-                                                NGX_HTTP_FANOUT_LEFT_KICKED);
+                    (void) fanout_seat_kick(&zb, &c[k], 1,
+                                                FANOUT_LEFT_KICKED);
                 }
             }
         }
@@ -464,7 +461,7 @@ back_in_time(void)
     channel_t  c;
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 2
+        .presence = FANOUT_PRESENCE_ON, .linger = 2
     };
 
     start(4 * MB, 0);
@@ -480,8 +477,8 @@ back_in_time(void)
         fanout_seats_walk_t  at = { 0, 0 };
 
         (void) fanout_enter(&za);
-        (void) fanout_seats_linger(&za, p.ref, 16,
-                                   NGX_HTTP_FANOUT_LEFT_NETWORK, 0, &at);
+        (void) fanout_seats_linger(&za, p.ref, 16, FANOUT_LEFT_NETWORK, 0,
+                                   &at);
         fanout_leave(&za);
     }
 
@@ -513,7 +510,7 @@ due_at_once(void)
 
     static policy_t  pol = {
         .history = 1000, .ttl = 10, .seen = 1,
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 1, .keys = 128
+        .presence = FANOUT_PRESENCE_ON, .linger = 1, .keys = 128
     };
 
     start(256 * MB, 0);
@@ -551,8 +548,7 @@ due_at_once(void)
         }
 
         tell_all(&za);
-        ngx_http_fanout_identity_end(&za, p.ref, &p.id, 5000, 1,
-                                     NGX_HTTP_FANOUT_LEFT_NETWORK);
+        fanout_identity_end(&za, p.ref, &p.id, 5000, 1, FANOUT_LEFT_NETWORK);
     }
 
     is_int(rc, 0, "all is put");
@@ -586,7 +582,7 @@ mass_cut(void)
     channel_t  c[20];
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 2
+        .presence = FANOUT_PRESENCE_ON, .linger = 2
     };
 
     n = 2000;
@@ -612,8 +608,8 @@ mass_cut(void)
     is_int(rc, 0, "%u members", za.shm->nmembers);
 
     for (i = 0; i < n; i++) {
-        ngx_http_fanout_identity_end(&za, p[i].ref, &p[i].id, 100000, 1,
-                                     NGX_HTTP_FANOUT_LEFT_NETWORK);
+        fanout_identity_end(&za, p[i].ref, &p[i].id, 100000, 1,
+                            FANOUT_LEFT_NETWORK);
     }
 
     bounded("a mass cut");
@@ -624,8 +620,8 @@ mass_cut(void)
     fanout_test_seconds += 1;
 
     for (turns = 0; za.shm->nmembers && turns < 4 * n; turns++) {
-        (void) ngx_http_fanout_zone_sweep(turns % 2 ? &za : &zb);
-        (void) ngx_http_fanout_presence_flush(turns % 2 ? &za : &zb);
+        (void) fanout_zone_sweep(turns % 2 ? &za : &zb);
+        (void) fanout_presence_flush(turns % 2 ? &za : &zb);
         read_all(&za);
     }
 
@@ -654,7 +650,7 @@ reaped(void)
     result_t   r;
 
     static policy_t  room = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5
+        .presence = FANOUT_PRESENCE_ON, .linger = 5
     };
 
     start(128 * MB, 0);
@@ -663,8 +659,8 @@ reaped(void)
     pid = fork();
 
     if (pid == 0) {
-        ngx_http_fanout_zone_attach(&z, zmem, zsize);
-        ngx_http_fanout_slot_claim(&z, 3);
+        fanout_zone_attach(&z, zmem, zsize);
+        fanout_slot_claim(&z, 3);
         c = calloc(1000, sizeof(channel_t));
 
         for (i = 0; i < 1000; i++) {
@@ -682,7 +678,7 @@ reaped(void)
             }
         }
 
-        while (ngx_http_fanout_presence_flush(&z) == 0) { /* void */ }
+        while (fanout_presence_flush(&z) == 0) { /* void */ }
 
         for (i = 0; i < 1000; i++) {
             for (k = 0; k < 60; k++) {
@@ -697,7 +693,7 @@ reaped(void)
     fanout_test_work = fanout_test_journal = 0;
 
     for (turns = 1; turns < 1000; turns++) {
-        i = ngx_http_fanout_slot_reap(&za, 5000, &more);
+        i = fanout_slot_reap(&za, 5000, &more);
 
         if (!more) {
             break;
@@ -734,10 +730,10 @@ rooms(void)
     channel_t *c;
 
     static policy_t  slow = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5, .batch = 10000
+        .presence = FANOUT_PRESENCE_ON, .linger = 5, .batch = 10000
     };
     static policy_t  fast = {
-        .presence = NGX_HTTP_FANOUT_PRESENCE_ON, .linger = 5, .batch = 50
+        .presence = FANOUT_PRESENCE_ON, .linger = 5, .batch = 50
     };
 
     n = 3000;
@@ -757,8 +753,8 @@ rooms(void)
         }
     }
 
-    is_int(ngx_http_fanout_presence_flush(&za) == 0
-           ? ngx_http_fanout_presence_flush(&za) : UINT32_MAX,
+    is_int(fanout_presence_flush(&za) == 0
+           ? fanout_presence_flush(&za) : UINT32_MAX,
            UINT32_MAX, "the first changes are told at once");
 
     fanout_test_seconds += 1;
@@ -768,26 +764,26 @@ rooms(void)
     }
 
     is_int(rc, 0, "%u rooms wait", n);
-    is_int(ngx_http_fanout_presence_flush(&za), 9000, "for 9 s");
+    is_int(fanout_presence_flush(&za), 9000, "for 9 s");
 
     deltas = za.shm->deltas;
     (void) person_put(&za, &c[n], &p[n], "", "1", ENTER | DATA, NULL);
-    is_int(ngx_http_fanout_presence_flush(&za), 9000, "one more is due");
+    is_int(fanout_presence_flush(&za), 9000, "one more is due");
     is_int(za.shm->deltas, deltas + 1, "and told");
 
     (void) person_put(&za, &c[n], &p[n], "", "2", DATA, NULL);
-    ms = ngx_http_fanout_presence_flush(&za);
+    ms = fanout_presence_flush(&za);
     ok(ms >= 50 && ms < 50 + FANOUT_ROOMS_TICK, "the next within its batch: "
        "%u", ms);
     fanout_test_msec += ms;
-    is_int(ngx_http_fanout_presence_flush(&za), 9000 - ms, "it is over");
+    is_int(fanout_presence_flush(&za), 9000 - ms, "it is over");
     is_int(za.shm->deltas, deltas + 2, "and told");
 
     bounded("rooms that wait");
     sound("rooms that wait");
 
     fanout_test_seconds += 8;
-    is_int(ngx_http_fanout_presence_flush(&za), 1000 - ms, "the others wait");
+    is_int(fanout_presence_flush(&za), 1000 - ms, "the others wait");
 
     fanout_test_seconds += 1;
     tell_all(&za);
@@ -821,7 +817,7 @@ publishes(void)
     zone_t     z[14];
     unsigned   i, n;
     result_t   r;
-    message_t  m[NGX_HTTP_FANOUT_ZONE_BATCH];
+    message_t  m[FANOUT_ZONE_BATCH];
     channel_t  c, own;
 
     static uint8_t   data[200];
@@ -831,20 +827,20 @@ publishes(void)
     c = opened(&za, "channel", &pol, 0);
 
     for (i = 0; i < 14; i++) {
-        ngx_http_fanout_zone_attach(&z[i], zmem, zsize);
-        ngx_http_fanout_slot_claim(&z[i], 10 + i);
+        fanout_zone_attach(&z[i], zmem, zsize);
+        fanout_slot_claim(&z[i], 10 + i);
         (void) opened(&z[i], "channel", &pol, 0);
     }
 
     memset(m, 0, sizeof(m));
 
     for (n = 0; n < 20; n++) {
-        for (i = 0; i < NGX_HTTP_FANOUT_ZONE_BATCH; i++) {
+        for (i = 0; i < FANOUT_ZONE_BATCH; i++) {
             m[i].data = zstr(data, n % 2 ? 180 : 1);
         }
 
-        if (ngx_http_fanout_log_publish(&za, &c, m, NGX_HTTP_FANOUT_ZONE_BATCH,
-                                        NULL, &r)
+        if (fanout_log_publish(&za, &c, m, FANOUT_ZONE_BATCH,
+                               NULL, &r)
             != OK)
         {
             ok(0, "published");
@@ -861,7 +857,7 @@ publishes(void)
     bounded("drains");
 
     own = view(&za, "channel", &pol);
-    (void) ngx_http_fanout_channel_purge(&zb, &own, NULL, 0, &r);
+    (void) fanout_channel_purge(&zb, &own, NULL, 0, &r);
     bounded("a purge");
 
     (void) sweep_all(&za);
@@ -869,7 +865,7 @@ publishes(void)
     sound("publishes");
 
     for (i = 0; i < 14; i++) {
-        ngx_http_fanout_slot_release(&z[i]);
+        fanout_slot_release(&z[i]);
     }
 
     stop();
@@ -922,7 +918,7 @@ without_slot(void)
     static policy_t  pol = { .history = 10 };
 
     start(128 * MB, 0);
-    ngx_http_fanout_zone_attach(&z, zmem, zsize);
+    fanout_zone_attach(&z, zmem, zsize);
     c = view(&z, "channel", &pol);
 
     len = 15 * MB;
@@ -931,7 +927,7 @@ without_slot(void)
     memset(&m, 0, sizeof(m));
     m.data = zstr(data, len);
 
-    is_int(ngx_http_fanout_log_publish(&z, &c, &m, 1, NULL, &r), OK,
+    is_int(fanout_log_publish(&z, &c, &m, 1, NULL, &r), OK,
            "a large message without a slot");
     bounded("a large message without a slot");
     is_int(za.shm->used[FANOUT_STAGED], 0, "nothing is staged");
@@ -942,8 +938,7 @@ without_slot(void)
     while (rc == AGAIN && arena.n == 0) {
         uint64_t  lost;
 
-        rc = ngx_http_fanout_log_read(&z, &c, r.epoch, 0, r.offset, &arena,
-                                      &lost);
+        rc = fanout_log_read(&z, &c, r.epoch, 0, r.offset, &arena, &lost);
     }
 
     ok(arena.n == 1 && data_is(arena.entries[0].data.data,
@@ -972,9 +967,9 @@ without_slot(void)
     is_int(za.shm->used[FANOUT_STAGED], 10, "it has died with some staged");
     sound("staged by one that has died");
 
-    (void) ngx_http_fanout_slot_reap(&za, 0, NULL);
+    (void) fanout_slot_reap(&za, 0, NULL);
     is_int(za.shm->used[FANOUT_STAGED], 0, "they are freed");
-    is_int(ngx_http_fanout_log_publish(&z, &c, &m, 1, NULL, &r), OK,
+    is_int(fanout_log_publish(&z, &c, &m, 1, NULL, &r), OK,
            "the next takes its turn");
     sound("without a slot");
 
@@ -1018,7 +1013,7 @@ overflow(void)
 
     (void) waitpid(pid, NULL, 0);
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.incarnation != was, "the zone was made anew");
     ok(st.nkeys == 0 && st.nchannels == 0, "and is empty");
     ok(st.overflows > 0, "it is told");
@@ -1053,7 +1048,7 @@ met(void)
     if (pid == 0) {
         memset(&z, 0, sizeof(zone_t));
 
-        if (ngx_http_fanout_zone_attach(&z, zmem, zsize) != OK) {
+        if (fanout_zone_attach(&z, zmem, zsize) != OK) {
             _exit(1);
         }
 
@@ -1072,7 +1067,7 @@ met(void)
     is_int(status, 0, "another process fills 30 MB");
 
     for (n = 0; n < 1000; n++) {
-        rc = ngx_http_fanout_zone_touch(&za);
+        rc = fanout_zone_touch(&za);
 
         if (rc == OK) {
             break;
@@ -1097,7 +1092,7 @@ met(void)
        "then %zu pages have no page fault: %ld", used / 4096,
        after.ru_minflt - before.ru_minflt);
 
-    is_int(ngx_http_fanout_zone_touch(&za), OK, "there is no more");
+    is_int(fanout_zone_touch(&za), OK, "there is no more");
     stop();
 }
 

@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_TEST=1 */
 
 /*
  * If this fails, who fills the zone with one kind of data, or with channels of
@@ -12,8 +12,8 @@
 #include "zone_room.h"
 
 
-#define MANY  NGX_HTTP_FANOUT_ZONE_MANY
-#define HELD  NGX_HTTP_FANOUT_ZONE_HELD
+#define MANY  FANOUT_ZONE_MANY
+#define HELD  FANOUT_ZONE_HELD
 
 
 static void   *zmem;
@@ -26,10 +26,10 @@ start(size_t size)
     fanout_test_seconds = 10;
     fanout_test_msec = 0;
     zmem = zone_make(size, 300, 120);
-    (void) ngx_http_fanout_zone_attach(&za, zmem, size);
-    (void) ngx_http_fanout_zone_attach(&zb, zmem, size);
-    (void) ngx_http_fanout_slot_claim(&za, 1);
-    (void) ngx_http_fanout_slot_claim(&zb, 2);
+    (void) fanout_zone_attach(&za, zmem, size);
+    (void) fanout_zone_attach(&zb, zmem, size);
+    (void) fanout_slot_claim(&za, 1);
+    (void) fanout_slot_claim(&zb, 2);
 }
 
 
@@ -39,7 +39,7 @@ checked(zone_t *z, const char *what)
     int     rc;
     char    text[256];
 
-    rc = ngx_http_fanout_zone_check(z, text, sizeof(text));
+    rc = fanout_zone_check(z, text, sizeof(text));
     ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
 }
 
@@ -50,8 +50,8 @@ static void
 stop(size_t size, const char *what)
 {
     checked(&za, what);
-    ngx_http_fanout_slot_release(&za);
-    ngx_http_fanout_slot_release(&zb);
+    fanout_slot_release(&za);
+    fanout_slot_release(&zb);
     (void) flush_all(&za);
     checked(&za, "released");
     munmap(zmem, size);
@@ -63,13 +63,13 @@ stop(size_t size, const char *what)
 static void
 person_cut(zone_t *z, person_t *p, uint32_t linger, int heard)
 {
-    ngx_http_fanout_identity_end(z, p->ref, &p->id, linger, heard,
-                                 NGX_HTTP_FANOUT_LEFT_NETWORK);
+    fanout_identity_end(z, p->ref, &p->id, linger, heard,
+                        FANOUT_LEFT_NETWORK);
 }
 
 
-typedef ngx_http_fanout_zone_shares_t  shares_t;
-typedef ngx_http_fanout_zone_class_t   class_t;
+typedef fanout_zone_shares_t  shares_t;
+typedef fanout_zone_class_t   class_t;
 
 
 static policy_t  victim = { .history = 100, .class = 1 };
@@ -85,7 +85,7 @@ bounded(size_t size)
     shares_t  s;
     unsigned  i;
 
-    static const ngx_http_fanout_zone_share_t  kinds[] = {
+    static const fanout_zone_share_t  kinds[] = {
         { 500, 6000 }, { 200, 1000 }, { 500, 6000 }, { 1000, 6000 },
         { 100, 2500 }, { 100, 500 }, { 100, 2500 }
     };
@@ -99,10 +99,10 @@ bounded(size_t size)
         s.classes[i].max = 10000;
     }
 
-    (void) ngx_http_fanout_zone_class(&za, (uint8_t *) "none", 4);
-    (void) ngx_http_fanout_zone_class(&za, (uint8_t *) "victim", 6);
-    (void) ngx_http_fanout_zone_class(&za, (uint8_t *) "attacker", 8);
-    ngx_http_fanout_zone_bound(&za, &s);
+    (void) fanout_zone_class(&za, (uint8_t *) "none", 4);
+    (void) fanout_zone_class(&za, (uint8_t *) "victim", 6);
+    (void) fanout_zone_class(&za, (uint8_t *) "attacker", 8);
+    fanout_zone_bound(&za, &s);
 }
 
 
@@ -123,7 +123,7 @@ publish(const char *name, policy_t *policy, unsigned i, size_t len,
     opts.key = zstr(key, strlen(key));
     c = view(&za, name, policy);
 
-    return ngx_http_fanout_log_publish(&za, &c, &m, 1, &opts, &r);
+    return fanout_log_publish(&za, &c, &m, 1, &opts, &r);
 }
 
 
@@ -135,17 +135,17 @@ kept(const char *name)
 
     c = view(&zb, name, NULL);
 
-    return ngx_http_fanout_channel_info(&zb, &c, &info) == OK
+    return fanout_channel_info(&zb, &c, &info) == OK
            ? info.messages : 0;
 }
 
 
-static ngx_http_fanout_share_stat_t
+static fanout_share_stat_t
 share(unsigned share)
 {
     stat_t  st;
 
-    ngx_http_fanout_zone_stat(&zb, &st);
+    fanout_zone_stat(&zb, &st);
 
     return st.shares[share];
 }
@@ -197,14 +197,14 @@ fill_keys(void)
         refused += publish("attack", &attacker, i, 1, key) == FULL;
     }
 
-    used = share(NGX_HTTP_FANOUT_SHARE_keys).used;
-    ok(refused > 0 && used < share(NGX_HTTP_FANOUT_SHARE_keys).max,
+    used = share(FANOUT_SHARE_keys).used;
+    ok(refused > 0 && used < share(FANOUT_SHARE_keys).max,
        "keys: %u of 40000 were refused", refused);
-    is_int(share(NGX_HTTP_FANOUT_SHARE_keys).refused, refused,
+    is_int(share(FANOUT_SHARE_keys).refused, refused,
            "keys: which is counted");
     is_int(publish("attack", &attacker, 0, 1, "0"), OK,
            "keys: those taken are known, and none was forgotten");
-    is_int(share(NGX_HTTP_FANOUT_SHARE_keys).used, used, "keys: one less");
+    is_int(share(FANOUT_SHARE_keys).used, used, "keys: one less");
     is_int(publish("attack", &attacker, 0, 1, ""), OK,
            "keys: without one it may publish");
     unharmed("keys");
@@ -247,14 +247,14 @@ fill_channels(void)
 
     is_int(refused, 0, "channels: one message each goes on for ever");
     unharmed("channels");
-    (void) ngx_http_fanout_zone_get_class(&za, 2, &class);
+    (void) fanout_zone_get_class(&za, 2, &class);
     ok(class.evicted > 0, "channels: it loses its own");
     checked(&za, "channels");
 
     for (i = refused = 0; i < 30000; i++) {
         snprintf(name, sizeof(name), "sub %u", i);
         c = view(&za, name, &attacker);
-        refused += ngx_http_fanout_channel_open(&za, &c, i) == FULL;
+        refused += fanout_channel_open(&za, &c, i) == FULL;
     }
 
     ok(refused > 0, "subscriptions: %u were refused", refused);
@@ -289,7 +289,7 @@ fill_members(void)
     for (i = refused = 0; i < 50; i++) {
         snprintf(name, sizeof(name), "room %u", i);
         c = view(&za, name, &attacker);
-        (void) ngx_http_fanout_channel_open(&za, &c, i);
+        (void) fanout_channel_open(&za, &c, i);
         (void) person_sit(&za, &c, &p);
 
         for (k = 0; k < 32; k++) {
@@ -300,8 +300,8 @@ fill_members(void)
     }
 
     ok(refused > 0, "members: %u of 1600 were refused", refused);
-    ok(share(NGX_HTTP_FANOUT_SHARE_members).used
-       <= share(NGX_HTTP_FANOUT_SHARE_members).max * 8 / 10 + 100,
+    ok(share(FANOUT_SHARE_members).used
+       <= share(FANOUT_SHARE_members).max * 8 / 10 + 100,
        "members: they have four fifths");
     unharmed("members");
     checked(&za, "members");
@@ -310,7 +310,7 @@ fill_members(void)
 
     victim.presence = 1;
     v = view(&zb, "theirs", &victim);
-    (void) ngx_http_fanout_channel_open(&zb, &v, 0);
+    (void) fanout_channel_open(&zb, &v, 0);
     (void) person_add(&zb, &p, 2, "", "", 0);
     is_int(person_sit(&zb, &v, &p), OK, "members: another sits down");
     is_int(person_put(&zb, &v, &p, "", data, ENTER|DATA, &r), OK,
@@ -342,7 +342,7 @@ publish_on(const char *name, uint64_t address, uint64_t sender, unsigned i,
     opts.sender = sender;
     c = view(&za, name, &attacker);
 
-    return ngx_http_fanout_log_publish(&za, &c, &m, 1, &opts, r);
+    return fanout_log_publish(&za, &c, &m, 1, &opts, r);
 }
 
 
@@ -382,18 +382,18 @@ fill_keys_of_one(void)
 
     start(4 * MB);
     memset(&shares, 0, sizeof(shares));
-    shares.kinds[NGX_HTTP_FANOUT_SHARE_keys].max = 1000;
+    shares.kinds[FANOUT_SHARE_keys].max = 1000;
     shares.address = 5000;
     shares.user = 2500;
-    ngx_http_fanout_zone_bound(&za, &shares);
-    max = share(NGX_HTTP_FANOUT_SHARE_keys).max;
+    fanout_zone_bound(&za, &shares);
+    max = share(FANOUT_SHARE_keys).max;
 
     n = keys_by(3, 5, 0, &r);
     is_int(n, max / 5, "keys of one: a user has a quarter of what a class may");
     is_int(publish_by(3, 5, 99999, &r), HELD, "keys of one: and no more");
     ok(r.by_sender, "keys of one: for himself, not for his address");
     is_int(r.wait, 121000, "keys of one: until the first expires");
-    is_int(share(NGX_HTTP_FANOUT_SHARE_keys).refused, 0,
+    is_int(share(FANOUT_SHARE_keys).refused, 0,
            "keys of one: the share has not refused any");
     is_int(publish_by(4, 5, 99999, &r), HELD,
            "keys of one: nor from another address");
@@ -411,7 +411,7 @@ fill_keys_of_one(void)
 
     is_int(publish_by(4, 9, 1, &r), OK, "keys of one: another address may");
     is_int(publish_by(0, 0, 1, &r), OK, "keys of one: so may the backend");
-    used = share(NGX_HTTP_FANOUT_SHARE_keys).used;
+    used = share(FANOUT_SHARE_keys).used;
     is_int(keys_by(0, 0, 60000, &r), max * 4 / 5 - used,
            "keys of one: who is not limited has all that its class may");
     checked(&za, "keys of one: full");
@@ -426,7 +426,7 @@ fill_keys_of_one(void)
     is_int(keys_by(3, 5, 80000, &r), max / 5, "keys of one: has them again");
 
     shares.user = 0;
-    ngx_http_fanout_zone_bound(&za, &shares);
+    fanout_zone_bound(&za, &shares);
     is_int(publish_by(3, 5, 99999, &r), OK, "keys of one: if it is bounded");
     fanout_test_seconds += 1000;
     stop(4 * MB, "keys of one");
@@ -445,10 +445,10 @@ fill_keys_of_many(void)
 
     start(4 * MB);
     memset(&shares, 0, sizeof(shares));
-    shares.kinds[NGX_HTTP_FANOUT_SHARE_keys].max = 1000;
+    shares.kinds[FANOUT_SHARE_keys].max = 1000;
     shares.address = 5000;
-    ngx_http_fanout_zone_bound(&za, &shares);
-    max = share(NGX_HTTP_FANOUT_SHARE_keys).max;
+    fanout_zone_bound(&za, &shares);
+    max = share(FANOUT_SHARE_keys).max;
 
     for (a = 1; a <= 6; a++) {
         (void) keys_by(a, a, a * 20000, &r);
@@ -459,9 +459,9 @@ fill_keys_of_many(void)
                "keys of many: another has room");
     }
 
-    ok(share(NGX_HTTP_FANOUT_SHARE_keys).used > max * 3 / 4,
+    ok(share(FANOUT_SHARE_keys).used > max * 3 / 4,
        "keys of many: they have most");
-    is_int(share(NGX_HTTP_FANOUT_SHARE_keys).refused, 0,
+    is_int(share(FANOUT_SHARE_keys).refused, 0,
            "keys of many: the share has not refused any");
     checked(&za, "keys of many");
     fanout_test_seconds += 1000;
@@ -481,10 +481,10 @@ wait_for_keys(void)
 
     start(4 * MB);
     memset(&shares, 0, sizeof(shares));
-    shares.kinds[NGX_HTTP_FANOUT_SHARE_keys].max = 1000;
+    shares.kinds[FANOUT_SHARE_keys].max = 1000;
     shares.address = 5000;
     shares.user = 2500;
-    ngx_http_fanout_zone_bound(&za, &shares);
+    fanout_zone_bound(&za, &shares);
 
     for (i = 0; i < 100; i++) {
         is_int(publish_by(i % 2, i % 3, i, &r), OK, "wait for keys: others");
@@ -544,10 +544,10 @@ fill_address(void)
 
     start(4 * MB);
     memset(&shares, 0, sizeof(shares));
-    shares.kinds[NGX_HTTP_FANOUT_SHARE_sessions].max = 2000;
-    shares.kinds[NGX_HTTP_FANOUT_SHARE_members].max = 5000;
+    shares.kinds[FANOUT_SHARE_sessions].max = 2000;
+    shares.kinds[FANOUT_SHARE_members].max = 5000;
     shares.address = 5000;
-    ngx_http_fanout_zone_bound(&za, &shares);
+    fanout_zone_bound(&za, &shares);
 
     victim.presence = 1;
     few = calloc(20000, sizeof(person_t));
@@ -557,7 +557,7 @@ fill_address(void)
     for (i = 0; i < 40; i++) {
         snprintf(name, sizeof(name), "room %u", i);
         c[i] = view(&za, name, &attacker);
-        (void) ngx_http_fanout_channel_open(&za, &c[i], i);
+        (void) fanout_channel_open(&za, &c[i], i);
     }
 
     /* clients are of the address that is left of a division by 8 */
@@ -571,13 +571,13 @@ fill_address(void)
     }
 
     is_int(rc, MANY, "address: sessions and seats come to an end");
-    ok(share(NGX_HTTP_FANOUT_SHARE_sessions).used
-       <= share(NGX_HTTP_FANOUT_SHARE_sessions).max / 2 + 8,
+    ok(share(FANOUT_SHARE_sessions).used
+       <= share(FANOUT_SHARE_sessions).max / 2 + 8,
        "address: with half of the share");
     checked(&za, "address: full");
 
     d = view(&zb, "theirs", &victim);
-    (void) ngx_http_fanout_channel_open(&zb, &d, 0);
+    (void) fanout_channel_open(&zb, &d, 0);
     is_int(person_add(&zb, &v, 4, "", "", 0), OK, "address: another begins");
     is_int(person_sit(&zb, &d, &v), OK, "address: and joins");
 
@@ -626,8 +626,8 @@ fill_address(void)
             continue;
         }
 
-        ok(share(NGX_HTTP_FANOUT_SHARE_members).used
-           <= share(NGX_HTTP_FANOUT_SHARE_members).max * 2 / 5 + 200,
+        ok(share(FANOUT_SHARE_members).used
+           <= share(FANOUT_SHARE_members).max * 2 / 5 + 200,
            "address: with half of what a class may have");
     }
 
@@ -635,7 +635,7 @@ fill_address(void)
            "address: another is present");
 
     e = view(&zb, "room 0", &attacker);
-    (void) ngx_http_fanout_channel_open(&zb, &e, 0);
+    (void) fanout_channel_open(&zb, &e, 0);
     is_int(person_sit(&zb, &e, &v), OK, "address: joins where they are");
     is_int(person_put(&zb, &e, &v, "", data, ENTER|DATA, &r), OK,
            "address: and is present there");
@@ -671,7 +671,7 @@ open_by(zone_t *z, uint64_t address, const char *what, unsigned max, int *rc)
         snprintf(name, sizeof(name), "%s %u", what, n);
         c = view(z, name, &attacker);
         c.address = address;
-        *rc = ngx_http_fanout_channel_open(z, &c, n);
+        *rc = fanout_channel_open(z, &c, n);
 
         if (*rc != OK) {
             break;
@@ -694,18 +694,18 @@ fill_channels_of_one(void)
 
     start(4 * MB);
     memset(&shares, 0, sizeof(shares));
-    shares.kinds[NGX_HTTP_FANOUT_SHARE_channels].max = 4000;
-    shares.kinds[NGX_HTTP_FANOUT_SHARE_keys].max = 4000;
+    shares.kinds[FANOUT_SHARE_channels].max = 4000;
+    shares.kinds[FANOUT_SHARE_keys].max = 4000;
     shares.address = 5000;
     shares.user = 10000;
-    ngx_http_fanout_zone_bound(&za, &shares);
-    max = share(NGX_HTTP_FANOUT_SHARE_channels).max;
+    fanout_zone_bound(&za, &shares);
+    max = share(FANOUT_SHARE_channels).max;
 
     n = open_by(&za, 3, "one", 60000, &rc);
     is_int(rc, MANY, "channels of one: come to an end");
     ok(n * 4 > max / 3 && n * 4 <= max / 2,
        "channels of one: with half of what its class may have");
-    is_int(share(NGX_HTTP_FANOUT_SHARE_channels).refused, 0,
+    is_int(share(FANOUT_SHARE_channels).refused, 0,
            "channels of one: the share has not refused any");
     checked(&za, "channels of one: full");
 
@@ -739,13 +739,13 @@ fill_channels_of_one(void)
 
     /* what is not in use any more does not count */
 
-    ngx_http_fanout_slot_release(&za);
-    ngx_http_fanout_slot_release(&zb);
+    fanout_slot_release(&za);
+    fanout_slot_release(&zb);
     fanout_test_seconds += 1000;
     (void) sweep_all(&za);
     checked(&za, "channels of one: released");
-    (void) ngx_http_fanout_slot_claim(&za, 1);
-    (void) ngx_http_fanout_slot_claim(&zb, 2);
+    (void) fanout_slot_claim(&za, 1);
+    (void) fanout_slot_claim(&zb, 2);
     is_int(open_by(&za, 3, "again", 60000, &rc), n,
            "channels of one: it has them again");
     stop(4 * MB, "channels of one");
@@ -770,7 +770,7 @@ mail_by(uint64_t sender, const person_t *p, size_t len)
     opts.sender = sender;
     c = view(&za, "mail", &attacker);
 
-    return ngx_http_fanout_log_publish(&za, &c, &m, 1, &opts, &r);
+    return fanout_log_publish(&za, &c, &m, 1, &opts, &r);
 }
 
 
@@ -786,8 +786,7 @@ mail_of(const person_t *p)
 
     c = view(&za, "mail", &attacker);
     arena_init(&a);
-    (void) ngx_http_fanout_mail_read(&za, &c, &p->id, 0, UINT64_MAX, &a,
-                                     &lost);
+    (void) fanout_mail_read(&za, &c, &p->id, 0, UINT64_MAX, &a, &lost);
     n = a.n + (lost ? 1000 : 0);
     arena_done(&a);
 
@@ -808,9 +807,9 @@ fill_mail(void)
     channel_t  c;
 
     bounded(4 * MB);
-    max = share(NGX_HTTP_FANOUT_SHARE_mail).max;
+    max = share(FANOUT_SHARE_mail).max;
     c = view(&za, "mail", &attacker);
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
 
     for (i = 0; i < 8; i++) {
         (void) person_add(&za, &p[i], 1 + i, "", "", 0);
@@ -832,10 +831,10 @@ fill_mail(void)
         (void) mail_by(30, &own[0][n % M_OWN], 150);
     }
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.mail_dropped > n / 4, "mail: %llu of %u are dropped",
        (unsigned long long) st.mail_dropped, n);
-    ok(share(NGX_HTTP_FANOUT_SHARE_mail).used <= max, "mail: within the share");
+    ok(share(FANOUT_SHARE_mail).used <= max, "mail: within the share");
     checked(&za, "mail: one floods");
 
     for (i = n = 0; i < 8; i++) {
@@ -858,7 +857,7 @@ fill_mail(void)
 
     (void) fanout_enter(&za);
 
-    while (fanout_share_used(za.shm, NGX_HTTP_FANOUT_SHARE_mail) > max / 5) {
+    while (fanout_share_used(za.shm, FANOUT_SHARE_mail) > max / 5) {
         (void) fanout_mail_evict(&za);
         fanout_commit(&za);
     }
@@ -893,7 +892,7 @@ fill_mail(void)
 
     fanout_test_seconds += 400;
     (void) sweep_all(&za);
-    is_int(share(NGX_HTTP_FANOUT_SHARE_mail).used, 0, "mail: is too old");
+    is_int(share(FANOUT_SHARE_mail).used, 0, "mail: is too old");
     stop(4 * MB, "mail");
 }
 
@@ -913,7 +912,7 @@ fill_sessions(void)
     settle();
 
     v = view(&za, "victim", &victim);
-    (void) ngx_http_fanout_channel_open(&za, &v, 0);
+    (void) fanout_channel_open(&za, &v, 0);
     (void) person_add(&za, &named, 1, "user", "", 0);
     (void) person_sit(&za, &v, &named);
     (void) person_add(&za, &nameless, 2, "", "", 0);
@@ -934,14 +933,14 @@ fill_sessions(void)
 
     /* a publish needs room: the unheard go before any history */
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     i = st.lingering;
-    (void) ngx_http_fanout_channel_purge(&za, &v, NULL, 0, &r);
+    (void) fanout_channel_purge(&za, &v, NULL, 0, &r);
 
     for (full = 0; full < 20000; full++) {
         (void) publish("large", &attacker, full, 100, "");
         (void) publish("larger", &attacker, full, 20000, "");
-        ngx_http_fanout_zone_stat(&za, &st);
+        fanout_zone_stat(&za, &st);
 
         if (st.lingering < i) {
             break;
@@ -989,7 +988,7 @@ fill_flush(void)
     stones = calloc(20000, sizeof(person_t));
 
     c = view(&za, "room", &attacker);
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
     (void) person_add(&za, &p, 1, "user", "", 0);
     (void) person_sit(&za, &c, &p);
     (void) person_put(&za, &c, &p, "", data, ENTER|DATA, &r);
@@ -1008,7 +1007,7 @@ fill_flush(void)
     (void) person_drop(&za, &c, &p, "");
     (void) flush_all(&za);
 
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.lingering, 500, "flush: nobody is given up for it");
     is_int(st.nmembers, 0, "flush: the member has left");
     checked(&za, "flush");

@@ -1,5 +1,5 @@
-/* sources: src/zone/ngx*.c */
-/* cflags: -DNGX_HTTP_FANOUT_TEST=1 */
+/* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* cflags: -DFANOUT_TEST=1 */
 
 /*
  * If this fails, subscribers miss messages or get some twice, history is kept
@@ -9,7 +9,7 @@
 
 #include "tap.h"
 #include "zone_model.h"
-#include "../../src/zone/ngx_http_fanout_siphash.h"
+#include "heap/siphash.h"
 
 
 static uint64_t  seed;
@@ -21,7 +21,7 @@ checked(zone_t *z, const char *what)
     char  text[256];
 
     text[0] = '\0';
-    ok(ngx_http_fanout_zone_check(z, text, sizeof(text)) == 0, "%s: %s",
+    ok(fanout_zone_check(z, text, sizeof(text)) == 0, "%s: %s",
        what, text[0] ? text : "all invariants hold");
 }
 
@@ -91,10 +91,10 @@ start(size_t size)
 {
     fanout_test_seconds = 10;
     zmem = zone_make(size, 300, 120);
-    (void) ngx_http_fanout_zone_attach(&za, zmem, size);
-    (void) ngx_http_fanout_zone_attach(&zb, zmem, size);
-    (void) ngx_http_fanout_slot_claim(&za, 1);
-    (void) ngx_http_fanout_slot_claim(&zb, 2);
+    (void) fanout_zone_attach(&za, zmem, size);
+    (void) fanout_zone_attach(&zb, zmem, size);
+    (void) fanout_slot_claim(&za, 1);
+    (void) fanout_slot_claim(&zb, 2);
 }
 
 
@@ -102,8 +102,8 @@ static void
 stop(size_t size, const char *what)
 {
     checked(&za, what);
-    ngx_http_fanout_slot_release(&za);
-    ngx_http_fanout_slot_release(&zb);
+    fanout_slot_release(&za);
+    fanout_slot_release(&zb);
     munmap(zmem, size);
 }
 
@@ -113,7 +113,7 @@ drain(zone_t *z)
 {
     arena_reset(&arena);
 
-    return ngx_http_fanout_log_drain(z, &arena);
+    return fanout_log_drain(z, &arena);
 }
 
 
@@ -126,15 +126,15 @@ life(void)
     conf_t    conf;
     stat_t    st;
 
-    ngx_http_fanout_zone_worker_t  w;
+    fanout_zone_worker_t  w;
 
     memset(&conf, 0, sizeof(conf));
     mem = map(MB);
 
-    is_int(ngx_http_fanout_zone_create(mem, MB / 2, &conf, NULL), SMALL,
+    is_int(fanout_zone_create(mem, MB / 2, &conf, NULL), SMALL,
            "half a megabyte is too small");
-    is_int(ngx_http_fanout_zone_slots(0), 32, "slots by default");
-    is_int(ngx_http_fanout_zone_slots(1000), NGX_HTTP_FANOUT_ZONE_SLOTS,
+    is_int(fanout_zone_slots(0), 32, "slots by default");
+    is_int(fanout_zone_slots(1000), FANOUT_ZONE_SLOTS,
            "no more slots than there can be");
 
     conf.slots = 2;
@@ -143,45 +143,45 @@ life(void)
         efd[i] = 100 + i;
     }
 
-    is_int(ngx_http_fanout_zone_create(mem, MB, &conf, efd), OK, "create");
-    is_int(ngx_http_fanout_zone_check_layout(mem, MB), OK, "layout");
-    is_int(ngx_http_fanout_zone_check_layout(mem, 2 * MB), LAYOUT,
+    is_int(fanout_zone_create(mem, MB, &conf, efd), OK, "create");
+    is_int(fanout_zone_check_layout(mem, MB), OK, "layout");
+    is_int(fanout_zone_check_layout(mem, 2 * MB), LAYOUT,
            "another size");
 
     ((fanout_shm_t *) mem)->layout++;
-    is_int(ngx_http_fanout_zone_check_layout(mem, MB), LAYOUT,
+    is_int(fanout_zone_check_layout(mem, MB), LAYOUT,
            "another layout");
-    is_int(ngx_http_fanout_zone_attach(&z[0], mem, MB), LAYOUT,
+    is_int(fanout_zone_attach(&z[0], mem, MB), LAYOUT,
            "attach to another layout");
     ((fanout_shm_t *) mem)->layout--;
     ((fanout_shm_t *) mem)->sizes++;
-    is_int(ngx_http_fanout_zone_attach(&z[0], mem, MB), LAYOUT,
+    is_int(fanout_zone_attach(&z[0], mem, MB), LAYOUT,
            "attach to other structs");
     ((fanout_shm_t *) mem)->sizes--;
 
     for (i = 0; i < 3; i++) {
-        is_int(ngx_http_fanout_zone_attach(&z[i], mem, MB), OK, "attach");
-        is_int(ngx_http_fanout_slot_claim(&z[i], 7 + i),
+        is_int(fanout_zone_attach(&z[i], mem, MB), OK, "attach");
+        is_int(fanout_slot_claim(&z[i], 7 + i),
                i < 2 ? OK : FULL, "claim");
     }
 
-    is_int(ngx_http_fanout_slot_eventfd(&z[1]), 101, "eventfd");
-    is_int(ngx_http_fanout_slot_eventfd(&z[2]), -1, "no slot, no eventfd");
-    ngx_http_fanout_slot_counters(&z[0])[0] = 42;
-    ngx_http_fanout_slot_sessions(&z[0], 3);
-    ok(ngx_http_fanout_slot_get(&z[1], 0, &w) == OK && w.pid == 7
+    is_int(fanout_slot_eventfd(&z[1]), 101, "eventfd");
+    is_int(fanout_slot_eventfd(&z[2]), -1, "no slot, no eventfd");
+    fanout_slot_counters(&z[0])[0] = 42;
+    fanout_slot_sessions(&z[0], 3);
+    ok(fanout_slot_get(&z[1], 0, &w) == OK && w.pid == 7
        && w.sessions == 3 && w.counters[0] == 42 && w.state == 1,
        "what others see of a slot");
-    is_int(ngx_http_fanout_slot_get(&z[1], 2, &w), NOTFOUND, "no such slot");
+    is_int(fanout_slot_get(&z[1], 2, &w), NOTFOUND, "no such slot");
 
-    ngx_http_fanout_slot_release(&z[0]);
-    is_int(ngx_http_fanout_slot_claim(&z[2], 9), OK, "a released slot");
-    ngx_http_fanout_zone_stat(&z[2], &st);
+    fanout_slot_release(&z[0]);
+    is_int(fanout_slot_claim(&z[2], 9), OK, "a released slot");
+    fanout_zone_stat(&z[2], &st);
     ok(st.retired[0] == 42 && st.live == 2 && st.slots == 2,
        "its counters live on");
 
-    ngx_http_fanout_slot_release(&z[1]);
-    ngx_http_fanout_slot_release(&z[2]);
+    fanout_slot_release(&z[1]);
+    fanout_slot_release(&z[2]);
     munmap(mem, MB);
 }
 
@@ -201,11 +201,11 @@ sizes_promised(void)
     start(8 * MB);
 
     is_int(FANOUT_ENTRY_HEAD, 42, "head of an entry");
-    is_int(offsetof(fanout_entry_t, data), 42, "as it is laid out");
+    is_int(offsetof(fanout_entry_block_t, data), 42, "as it is laid out");
 
     c = view(&za, "sizes", &p);
     (void) put(&za, &c, 0, 128, 0, NULL, &r);
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(st.messages, 3, "blocks of a message of 128 bytes");
     is_int(st.channels, 3, "blocks of a channel");
     used = st.free;
@@ -221,7 +221,7 @@ sizes_promised(void)
        * FANOUT_BLOCK / n);
 
     used = free_blocks(&za);
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
     is_int(used - free_blocks(&za), 1, "blocks of an interest");
 
     stop(8 * MB, "sizes");
@@ -245,7 +245,7 @@ large(void)
 
     c = view(&za, "large", &p);
     d = view(&zb, "large", &p);
-    (void) ngx_http_fanout_channel_open(&zb, &d, 5);
+    (void) fanout_channel_open(&zb, &d, 5);
     good = 1;
 
     for (i = 0; i < 12; i++) {
@@ -272,8 +272,7 @@ large(void)
 
     for (i = 0; i < 12; ) {
         arena_reset(&arena);
-        rc = ngx_http_fanout_log_read(&za, &c, r.epoch, i, UINT64_MAX, &arena,
-                                      &lost);
+        rc = fanout_log_read(&za, &c, r.epoch, i, UINT64_MAX, &arena, &lost);
 
         for (uint32_t k = 0; k < arena.n; k++, i++) {
             good &= data_is(arena.entries[k].data.data,
@@ -315,7 +314,7 @@ no_memory(void)
     start(MB);
 
     c = view(&za, "x", &p);
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
     (void) put(&zb, &c, 1, 10, 0, NULL, &r);
     (void) put(&zb, &c, 2, 100000, 0, NULL, &r);
     (void) put(&zb, &c, 3, 10, 0, NULL, &r);
@@ -325,7 +324,7 @@ no_memory(void)
     rc = drain(&za);
     ok(rc == AGAIN && arena.n == 1 && arena.entries[0].offset == 1, "first");
     rc = drain(&za);
-    ok(arena.n == 1 && arena.entries[0].type == NGX_HTTP_FANOUT_GAP
+    ok(arena.n == 1 && arena.entries[0].type == FANOUT_GAP
        && arena.entries[0].from == 1 && arena.entries[0].offset == 2,
        "a gap where no memory can be had");
     rc = drain(&za);
@@ -341,7 +340,7 @@ kept(channel_t *c)
 {
     info_t  info;
 
-    return ngx_http_fanout_channel_info(&za, c, &info) == OK
+    return fanout_channel_info(&za, c, &info) == OK
            ? info.messages : UINT64_MAX;
 }
 
@@ -374,8 +373,8 @@ full(void)
     memset(&id, 0, sizeof(id));
     id.client = 5;
     (void) util_add(&za, &id, &ref);
-    ngx_http_fanout_identity_end(&za, ref, &id, 1000000,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+    fanout_identity_end(&za, ref, &id, 1000000,
+                                     1, FANOUT_LEFT_INTENTIONAL);
 
     (void) put(&za, &idle, 1, 1, 0, NULL, &r);
 
@@ -389,7 +388,7 @@ full(void)
     /* what expired goes before anything that did not */
 
     for (i = 0; ; i++) {
-        ngx_http_fanout_zone_stat(&za, &st);
+        fanout_zone_stat(&za, &st);
 
         if (st.expired || st.evicted || i == 20000) {
             break;
@@ -412,7 +411,7 @@ full(void)
     is_int(kept(&small), 20, "small channels keep their history");
     is_int(kept(&idle), 0, "idle ones stay");
     ok(kept(&big) < 5000 && kept(&big) > 1000, "the largest lost its oldest");
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     ok(st.lingering == 1 && st.full == 0, "nothing else went");
 
     /* now channels that can't be evicted take all */
@@ -423,14 +422,14 @@ full(void)
 
         snprintf(name, sizeof(name), "n%u", i);
         c = view(&za, name, &none);
-        rc = ngx_http_fanout_channel_open(&za, &c, i);
+        rc = fanout_channel_open(&za, &c, i);
 
         if (rc != OK) {
             break;
         }
 
         if (i == 10) {
-            (void) ngx_http_fanout_channel_open(&zb, &stalled, 0);
+            (void) fanout_channel_open(&zb, &stalled, 0);
         }
 
         if (i >= 10 && i < 20) {
@@ -439,23 +438,23 @@ full(void)
     }
 
     is_int(rc, FULL, "then it is full");
-    ngx_http_fanout_zone_stat(&za, &st);
+    fanout_zone_stat(&za, &st);
     is_int(kept(&big), UINT64_MAX, "history and idle channels went");
     is_int(st.lingering, 0, "and lingering identities");
     ok(st.dropped > 0 && st.held == 0, "and what a stalled worker held");
     ok(st.full > 0, "a refusal is counted");
 
     (void) drain(&zb);
-    ok(arena.n == 1 && arena.entries[0].type == NGX_HTTP_FANOUT_GAP
+    ok(arena.n == 1 && arena.entries[0].type == FANOUT_GAP
        && arena.entries[0].from == 0 && arena.entries[0].offset == 10,
        "which is told of the gap");
     checked(&za, "full");
 
-    ngx_http_fanout_slot_release(&za);
-    (void) ngx_http_fanout_slot_claim(&za, 1);
+    fanout_slot_release(&za);
+    (void) fanout_slot_claim(&za, 1);
     is_int(put(&za, &big, 1, 50000, 0, NULL, &r), OK, "full recovery");
-    ngx_http_fanout_slot_release(&zb);
-    (void) ngx_http_fanout_channel_purge(&za, &big, NULL, 0, &r);
+    fanout_slot_release(&zb);
+    (void) fanout_channel_purge(&za, &big, NULL, 0, &r);
     fanout_test_seconds += 1000;
     (void) sweep_all(&za);
     is_int(free_blocks(&za), first, "and as many free blocks as at first");
@@ -482,9 +481,9 @@ stalled_worker(void)
     busy = view(&za, "busy", &none);
     mine = view(&za, "shared", &none);
     shared = view(&zb, "shared", &none);
-    (void) ngx_http_fanout_channel_open(&za, &busy, 0);
-    (void) ngx_http_fanout_channel_open(&za, &mine, 1);
-    (void) ngx_http_fanout_channel_open(&zb, &shared, 2);
+    (void) fanout_channel_open(&za, &busy, 0);
+    (void) fanout_channel_open(&za, &mine, 1);
+    (void) fanout_channel_open(&zb, &shared, 2);
 
     max = lost = 0;
 
@@ -500,7 +499,7 @@ stalled_worker(void)
             arena.max = ARENA_N;
 
             for (k = 0; k < arena.n; k++) {
-                lost += arena.entries[k].type == NGX_HTTP_FANOUT_GAP;
+                lost += arena.entries[k].type == FANOUT_GAP;
             }
         }
 
@@ -508,7 +507,7 @@ stalled_worker(void)
             (void) sweep_all(&za);
         }
 
-        ngx_http_fanout_zone_stat(&za, &st);
+        fanout_zone_stat(&za, &st);
         max = st.held > max ? st.held : max;
     }
 
@@ -523,7 +522,7 @@ stalled_worker(void)
         rc = drain(&zb);
 
         for (k = 0; k < arena.n; k++) {
-            if (arena.entries[k].type == NGX_HTTP_FANOUT_GAP) {
+            if (arena.entries[k].type == FANOUT_GAP) {
                 gaps++;
 
             } else if (at && arena.entries[k].offset != at + 1) {
@@ -556,32 +555,32 @@ policies(void)
     start(MB);
 
     c = view(&za, "p", &p);
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
 
     for (i = 0; i < 100; i++) {
         (void) put(&za, &c, i, 10, 0, NULL, &r);
     }
 
     p.history = 0;
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
     (void) put(&za, &c, i, 10, 0, NULL, &r);
     is_int(kept(&c), 0, "history=0 drops all");
 
-    (void) ngx_http_fanout_log_join(&za, &c, 1, r.epoch, 100, 0, &j);
+    (void) fanout_log_join(&za, &c, 1, r.epoch, 100, 0, &j);
     ok(!j.recovered, "the one that was not kept is missed");
-    (void) ngx_http_fanout_log_join(&za, &c, 1, r.epoch, 101, 0, &j);
+    (void) fanout_log_join(&za, &c, 1, r.epoch, 101, 0, &j);
     ok(j.recovered, "none is missed at the end");
 
     p.history = 1000;
     p.ttl = 2000;
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
 
     for (i = 0; i < 300; i++) {
         (void) put(&za, &c, i, 10, 0, NULL, &r);
     }
 
     p.ttl = 5;
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
     fanout_test_seconds += 8;
     (void) sweep_all(&za);
     is_int(za.shm->used[FANOUT_INDEX], 0, "a shorter ttl holds at once");
@@ -608,9 +607,9 @@ by_seq(void)
     a = view(&za, "a", &p);
     b = view(&za, "b", &few);
     n = view(&za, "n", &none);
-    (void) ngx_http_fanout_channel_open(&za, &a, 0);
-    (void) ngx_http_fanout_channel_open(&za, &b, 1);
-    (void) ngx_http_fanout_channel_open(&za, &n, 2);
+    (void) fanout_channel_open(&za, &a, 0);
+    (void) fanout_channel_open(&za, &b, 1);
+    (void) fanout_channel_open(&za, &n, 2);
     inc = za.incarnation;
 
     for (i = 0; i < 40; i++) {
@@ -619,8 +618,8 @@ by_seq(void)
     }
 
 #define join_seq(c, at)                                                       \
-    (void) ngx_http_fanout_log_join(&za, c, NGX_HTTP_FANOUT_SINCE_SEQ, inc,   \
-                                    at, 0, &j)
+    (void) fanout_log_join(&za, c, FANOUT_SINCE_SEQ, inc,                     \
+                           at, 0, &j)
 
     join_seq(&a, 21);
     ok(j.recovered && j.missed == 29 && j.after == 11 && j.from == 21,
@@ -651,16 +650,16 @@ by_seq(void)
     ok(j.recovered, "by who was not told");
 
     later = view(&za, "later", &p);
-    (void) ngx_http_fanout_channel_open(&za, &later, 3);
+    (void) fanout_channel_open(&za, &later, 3);
     join_seq(&later, 80);
     ok(!j.recovered, "nobody knows what a channel of that name had before");
     join_seq(&later, 81);
     ok(j.recovered, "from its making on it is known");
 
-    (void) ngx_http_fanout_channel_close(&za, &a);
+    (void) fanout_channel_close(&za, &a);
     a = view(&za, "a", &p);
-    (void) ngx_http_fanout_channel_purge(&za, &a, NULL, 0, &r);
-    (void) ngx_http_fanout_channel_open(&za, &a, 0);
+    (void) fanout_channel_purge(&za, &a, NULL, 0, &r);
+    (void) fanout_channel_open(&za, &a, 0);
     join_seq(&a, 81);
     ok(!j.recovered, "a purge is told, though nobody read the channel");
     join_seq(&a, 82);
@@ -679,7 +678,7 @@ nowhere(channel_t *c)
 {
     join_t  j;
 
-    ok(ngx_http_fanout_log_seek(&za, c, 0, 0, &j) == NOTFOUND
+    ok(fanout_log_seek(&za, c, 0, 0, &j) == NOTFOUND
        && j.epoch != 0 && j.offset == 0,
        "a channel that is not there has a position");
 
@@ -703,11 +702,11 @@ absent(void)
     b = view(&za, "b", &none);
     c = view(&za, "c", &p);
 
-#define holds(c, at)  ngx_http_fanout_log_holds(&za, c, at, 0)
+#define holds(c, at)  fanout_log_holds(&za, c, at, 0)
 
     at = nowhere(&a);
     ok(holds(&a, at), "which is where it is");
-    ok(!ngx_http_fanout_log_holds(&za, &a, at, 1), "at no other offset");
+    ok(!fanout_log_holds(&za, &a, at, 1), "at no other offset");
     ok(!holds(&a, at ^ (1ULL << 63)) && !holds(&a, 0), "and no other epoch");
 
     (void) put(&za, &b, 1, 10, 0, NULL, &r);
@@ -718,15 +717,15 @@ absent(void)
     (void) put(&za, &a, 2, 10, 0, NULL, &r);
     ok(holds(&a, at), "it is the start of one that is made since");
 
-    (void) ngx_http_fanout_channel_open(&za, &a, 0);
-    (void) ngx_http_fanout_log_join(&za, &a, 1, at, 0, 0, &j);
+    (void) fanout_channel_open(&za, &a, 0);
+    (void) fanout_log_join(&za, &a, 1, at, 0, 0, &j);
     ok(j.recovered && j.missed == 2 && j.after == 0 && j.epoch == r.epoch,
        "a join from there misses all of it");
 
     (void) put(&za, &a, 3, 10, 0, NULL, &r);
     ok(holds(&a, at), "as long as all is kept");
     (void) put(&za, &a, 4, 10, 0, NULL, &r);
-    (void) ngx_http_fanout_log_join(&za, &a, 1, at, 0, 0, &j);
+    (void) fanout_log_join(&za, &a, 1, at, 0, 0, &j);
     ok(!holds(&a, at) && !j.recovered, "and no longer");
 
     /* "if" */
@@ -743,10 +742,10 @@ absent(void)
     /* purged */
 
     ok(holds(&c, at), "before a purge");
-    (void) ngx_http_fanout_channel_purge(&za, &c, NULL, 0, &r);
+    (void) fanout_channel_purge(&za, &c, NULL, 0, &r);
     ok(!holds(&c, at), "a purge is told");
-    (void) ngx_http_fanout_channel_open(&za, &c, 1);
-    (void) ngx_http_fanout_channel_purge(&za, &c, NULL, 0, &r);
+    (void) fanout_channel_open(&za, &c, 1);
+    (void) fanout_channel_purge(&za, &c, NULL, 0, &r);
     fanout_test_seconds += 5;
     (void) put(&za, &c, 1, 10, 0, NULL, &r);
     ok(!holds(&c, at), "and remembered");
@@ -804,7 +803,7 @@ idempotence(void)
     ok(put(&zb, &c, 1, 10, 0, &opts, &again) == OK && !again.duplicate
        && again.offset == 3, "and no longer");
 
-    (void) ngx_http_fanout_channel_purge(&za, &c, NULL, 0, &r);
+    (void) fanout_channel_purge(&za, &c, NULL, 0, &r);
     ok(put(&zb, &c, 1, 10, 0, &opts, &again) == OK && !again.duplicate,
        "nor over a purge");
 
@@ -871,7 +870,7 @@ one_key(void)
 /* Finding in a history whose beginning has moved takes few jumps. */
 
 static unsigned
-jumps(zone_t *z, fanout_channel_t *ch, uint32_t ord)
+jumps(zone_t *z, fanout_channel_block_t *ch, uint32_t ord)
 {
     unsigned         n;
     fanout_index_t  *ix;
@@ -889,16 +888,16 @@ jumps(zone_t *z, fanout_channel_t *ch, uint32_t ord)
 static void
 finding(void)
 {
-    uint32_t           i, n, most;
-    result_t           r;
-    policy_t           p = { .history = 20000, .bytes = 0, .ttl = 0 };
-    channel_t          c;
-    fanout_channel_t  *ch;
+    uint32_t                 i, n, most;
+    result_t                 r;
+    policy_t                 p = { .history = 20000, .bytes = 0, .ttl = 0 };
+    channel_t                c;
+    fanout_channel_block_t  *ch;
 
     start(16 * MB);
 
     c = view(&za, "long", &p);
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
 
     for (i = 0; i < 60000; i++) {
         (void) put(&za, &c, i, 8, 0, NULL, &r);
@@ -913,7 +912,7 @@ finding(void)
     for (i = 40001; i <= 60000; i++) {
         join_t  j;
 
-        (void) ngx_http_fanout_log_seek(&za, &c, i + 1, 1, &j);
+        (void) fanout_log_seek(&za, &c, i + 1, 1, &j);
         n += j.after == i - 1 && j.missed == 1;
     }
 
@@ -967,40 +966,40 @@ journal(void)
     for (i = 0; i < 40; i++) {
         snprintf(names[i], sizeof(names[i]), "c%u", i);
         c[i] = view(&za, names[i], &none);
-        (void) ngx_http_fanout_channel_open(&za, &c[i], i);
-        (void) ngx_http_fanout_log_publish(&za, &c[i], m, 63, NULL, &r);
+        (void) fanout_channel_open(&za, &c[i], i);
+        (void) fanout_log_publish(&za, &c[i], m, 63, NULL, &r);
     }
 
-    ngx_http_fanout_slot_release(&za);
-    (void) ngx_http_fanout_slot_claim(&za, 1);
+    fanout_slot_release(&za);
+    (void) fanout_slot_claim(&za, 1);
     checked(&za, "a slot with 40 streams of 63");
 
     /* a stream left behind, and batches on top of a history to be cut */
 
     d = view(&za, "d", &some);
-    (void) ngx_http_fanout_channel_open(&za, &d, 0);
+    (void) fanout_channel_open(&za, &d, 0);
 
     for (i = 0; i < 64; i++) {
-        m[i].flags = NGX_HTTP_FANOUT_TRANSIENT;
+        m[i].flags = FANOUT_TRANSIENT;
     }
 
     for (i = 0; i < 70; i++) {
-        (void) ngx_http_fanout_log_publish(&zb, &d, m, 64, NULL, &r);
+        (void) fanout_log_publish(&zb, &d, m, 64, NULL, &r);
     }
 
     for (i = 0; i < 64; i++) {
         m[i].flags = 0;
     }
 
-    ngx_http_fanout_channel_close(&za, &d);
+    fanout_channel_close(&za, &d);
     some.history = 300;
     some.bytes = 100;
-    (void) ngx_http_fanout_channel_open(&za, &d, 0);
-    ngx_http_fanout_channel_close(&za, &d);
+    (void) fanout_channel_open(&za, &d, 0);
+    fanout_channel_close(&za, &d);
 
     for (i = 0; i < 12; i++) {
         opts.key = zstr(&i, sizeof(i));
-        (void) ngx_http_fanout_log_publish(&zb, &d, m, 64, &opts, &r);
+        (void) fanout_log_publish(&zb, &d, m, 64, &opts, &r);
     }
 
     checked(&za, "batches over a left stream and a history cut by bytes");
@@ -1014,21 +1013,21 @@ journal(void)
 
         for (k = 0; k < 2; k++) {
             opts.scope = zstr("ab", k);
-            (void) ngx_http_fanout_log_publish(&zb, &d, m, 64, &opts, &r);
+            (void) fanout_log_publish(&zb, &d, m, 64, &opts, &r);
         }
 
         memset(&id, 0, sizeof(id));
         id.client = i + 1;
         (void) util_add(&za, &id, &ref);
-        ngx_http_fanout_identity_end(&za, ref, &id, 1000,
-                                     1, NGX_HTTP_FANOUT_LEFT_INTENTIONAL);
+        fanout_identity_end(&za, ref, &id, 1000,
+                            1, FANOUT_LEFT_INTENTIONAL);
     }
 
     fanout_test_seconds += 3000;
     some.history = 1000000;
     some.bytes = 0;
     d = view(&za, "d", &some);
-    (void) ngx_http_fanout_channel_open(&za, &d, 0);
+    (void) fanout_channel_open(&za, &d, 0);
 
     for (i = 0; i < 4; i++) {
         (void) put(&zb, &d, i, 1500000, 0, NULL, &r);
@@ -1076,7 +1075,7 @@ wakes(void)
     start(MB);
 
     c = view(&za, "w", &p);
-    (void) ngx_http_fanout_channel_open(&za, &c, 0);
+    (void) fanout_channel_open(&za, &c, 0);
     za.self_woken = 0;
     (void) put(&zb, &c, 1, 1, 0, NULL, &r);
     is_int(za.shm->slots[za.slot].notified, 1, "a reader is notified");

@@ -15,44 +15,44 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../src/zone/ngx_http_fanout_events.h"
-#include "../../src/zone/ngx_http_fanout_log.h"
-#include "../../src/zone/ngx_http_fanout_mail.h"
+#include "zone/events.h"
+#include "zone/log.h"
+#include "zone/mail.h"
 
 
 #define util_fn     static __attribute__((unused))
 
 #define MB          (1024 * 1024)
 
-#define OK          NGX_HTTP_FANOUT_ZONE_OK
-#define AGAIN       NGX_HTTP_FANOUT_ZONE_AGAIN
-#define FULL        NGX_HTTP_FANOUT_ZONE_FULL
-#define STALE       NGX_HTTP_FANOUT_ZONE_STALE
-#define NOTFOUND    NGX_HTTP_FANOUT_ZONE_NOTFOUND
-#define CONFLICT    NGX_HTTP_FANOUT_ZONE_CONFLICT
-#define LARGE       NGX_HTTP_FANOUT_ZONE_LARGE
-#define LAYOUT      NGX_HTTP_FANOUT_ZONE_LAYOUT
-#define SMALL       NGX_HTTP_FANOUT_ZONE_SMALL
+#define OK          FANOUT_ZONE_OK
+#define AGAIN       FANOUT_ZONE_AGAIN
+#define FULL        FANOUT_ZONE_FULL
+#define STALE       FANOUT_ZONE_STALE
+#define NOTFOUND    FANOUT_ZONE_NOTFOUND
+#define CONFLICT    FANOUT_ZONE_CONFLICT
+#define LARGE       FANOUT_ZONE_LARGE
+#define LAYOUT      FANOUT_ZONE_LAYOUT
+#define SMALL       FANOUT_ZONE_SMALL
 
 #define ARENA_N     128
 
 
-typedef ngx_http_fanout_zone_t          zone_t;
-typedef ngx_http_fanout_entry_t         entry_t;
-typedef ngx_http_fanout_arena_t         arena_t;
-typedef ngx_http_fanout_identity_t      identity_t;
-typedef ngx_http_fanout_zone_channel_t  channel_t;
-typedef ngx_http_fanout_zone_policy_t   policy_t;
-typedef ngx_http_fanout_zone_message_t  message_t;
-typedef ngx_http_fanout_zone_publish_t  publish_t;
-typedef ngx_http_fanout_zone_result_t   result_t;
-typedef ngx_http_fanout_zone_join_t     join_t;
-typedef ngx_http_fanout_zone_info_t     info_t;
-typedef ngx_http_fanout_zone_stat_t     stat_t;
-typedef ngx_http_fanout_zone_conf_t     conf_t;
+typedef fanout_zone_t          zone_t;
+typedef fanout_entry_t         entry_t;
+typedef fanout_arena_t         arena_t;
+typedef fanout_identity_t      identity_t;
+typedef fanout_zone_channel_t  channel_t;
+typedef fanout_zone_policy_t   policy_t;
+typedef fanout_zone_message_t  message_t;
+typedef fanout_zone_publish_t  publish_t;
+typedef fanout_zone_result_t   result_t;
+typedef fanout_zone_join_t     join_t;
+typedef fanout_zone_info_t     info_t;
+typedef fanout_zone_stat_t     stat_t;
+typedef fanout_zone_conf_t     conf_t;
 
 
-#if (NGX_HTTP_FANOUT_TEST)
+#if (FANOUT_TEST)
 uint32_t  fanout_test_seconds;
 uint32_t  fanout_test_msec;
 uint32_t  fanout_test_journal;
@@ -65,13 +65,13 @@ uint32_t  fanout_test_work;
 util_fn int
 util_add(zone_t *z, const identity_t *id, uint32_t *ref)
 {
-    ngx_http_fanout_zstr_t  user, info;
+    fanout_zstr_t  user, info;
 
     info.data = user.data = (const uint8_t *) &id->user;
     info.len = 0;
     user.len = id->user ? sizeof(id->user) : 0;
 
-    return ngx_http_fanout_identity_add(z, id, &user, &info, 0, ref);
+    return fanout_identity_add(z, id, &user, &info, 0, ref);
 }
 
 
@@ -80,13 +80,13 @@ util_add(zone_t *z, const identity_t *id, uint32_t *ref)
 util_fn unsigned
 util_orders(zone_t *z, uint64_t *clients, unsigned max)
 {
-    unsigned                 i, k, n;
-    ngx_http_fanout_order_t  orders[64];
+    unsigned        i, k, n;
+    fanout_order_t  orders[64];
 
-    n = ngx_http_fanout_slot_orders(z, orders, max < 64 ? max : 64);
+    n = fanout_slot_orders(z, orders, max < 64 ? max : 64);
 
     for (i = 0, k = 0; i < n; i++) {
-        if (orders[i].op != NGX_HTTP_FANOUT_ORDER_LOOK) {
+        if (orders[i].op != FANOUT_ORDER_LOOK) {
             clients[k++] = orders[i].client;
         }
     }
@@ -158,7 +158,7 @@ zone_make(size_t size, uint32_t idle, uint32_t dedupe)
 
     mem = map(size);
 
-    if (ngx_http_fanout_zone_create(mem, size, &conf, NULL) != OK) {
+    if (fanout_zone_create(mem, size, &conf, NULL) != OK) {
         fprintf(stderr, "zone_create failed\n");
         exit(2);
     }
@@ -172,9 +172,9 @@ zone_make(size_t size, uint32_t idle, uint32_t dedupe)
 util_fn void
 zone_shares(zone_t *z)
 {
-    ngx_http_fanout_zone_shares_t  s;
+    fanout_zone_shares_t  s;
 
-    static const ngx_http_fanout_zone_share_t  kinds[] = {
+    static const fanout_zone_share_t  kinds[] = {
         { 500, 6000 }, { 200, 1000 }, { 500, 6000 }, { 1000, 6000 },
         { 100, 2500 }, { 100, 500 }, { 100, 2500 }
     };
@@ -183,16 +183,16 @@ zone_shares(zone_t *z)
     memcpy(s.kinds, kinds, sizeof(kinds));
 
     s.classes[0].min = 2500;
-    s.classes[0].max = NGX_HTTP_FANOUT_ZONE_WHOLE;
+    s.classes[0].max = FANOUT_ZONE_WHOLE;
 
-    ngx_http_fanout_zone_bound(z, &s);
+    fanout_zone_bound(z, &s);
 }
 
 
-util_fn ngx_http_fanout_zstr_t
+util_fn fanout_zstr_t
 zstr(const void *data, size_t len)
 {
-    ngx_http_fanout_zstr_t  s;
+    fanout_zstr_t  s;
 
     s.data = data;
     s.len = len;
@@ -209,7 +209,7 @@ view(zone_t *z, const char *name, policy_t *policy)
     memset(&c, 0, sizeof(c));
     c.name = zstr(name, strlen(name));
     c.policy = policy;
-    c.hash = ngx_http_fanout_zone_hash(z, name, strlen(name));
+    c.hash = fanout_zone_hash(z, name, strlen(name));
 
     return c;
 }
@@ -336,9 +336,9 @@ put(zone_t *z, channel_t *c, uint32_t seed, uint32_t len, uint8_t flags,
     memset(&m, 0, sizeof(m));
     m.data = zstr(p, len);
     m.flags = flags;
-    m.kind = NGX_HTTP_FANOUT_BINARY;
+    m.kind = FANOUT_BINARY;
 
-    rc = ngx_http_fanout_log_publish(z, c, &m, 1, opts, r);
+    rc = fanout_log_publish(z, c, &m, 1, opts, r);
 
     free(p);
 
@@ -352,7 +352,7 @@ sweep_all(zone_t *z)
     int  n, rc;
 
     for (n = 0; n < 1000000; n++) {
-        rc = ngx_http_fanout_zone_sweep(z);
+        rc = fanout_zone_sweep(z);
         if (rc == OK) {
             return n;
         }
@@ -367,7 +367,7 @@ free_blocks(zone_t *z)
 {
     stat_t  st;
 
-    ngx_http_fanout_zone_stat(z, &st);
+    fanout_zone_stat(z, &st);
 
     return st.free;
 }

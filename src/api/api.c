@@ -1,0 +1,691 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The HTTP API: which route a request takes, and what it says in its path,
+ * query, headers and body.
+ *
+ *   GET     channels                      list      ?match= &cursor= &limit=
+ *   GET     channels/NAME                 inspect
+ *   DELETE  channels/NAME                 purge     ?reason= &close=1
+ *   GET     channels/NAME/messages        history   ?since= &before= &limit=
+ *   POST    channels/NAME/signals         signal    ?event= &tag= &user=
+ *   POST    channels/NAME/messages        publish   ?event= &user= &meta=
+ *                                                   &store=0 &if=
+ *   GET     channels/NAME/presence        members   ?cursor= &limit= &user=
+ *                                                   &summary=1
+ *   GET     clients/ID                    inspect   ?cursor= &limit=
+ *   DELETE  clients/ID                    disconnect, with ?channel= only
+ *                                         take it from there
+ *   GET     users/NAME                    clients   ?cursor= &limit=
+ *   DELETE  users/NAME                    all of them, as one
+ *   POST    batch                         many operations
+ *   POST    broadcast                     one message to many channels
+ */
+
+
+#include "api/api.h"
+
+
+typedef struct {
+    ngx_str_t       first;
+    ngx_uint_t      nwords;
+    ngx_str_t       last;               /* the third word, if there is one */
+    fanout_api_pt   get;
+    fanout_api_pt   post;
+    fanout_api_pt   delete;
+    ngx_str_t       allow;
+    const char     *args[3];            /* names of the query */
+} fanout_api_route_t;
+
+
+static ngx_uint_t is_preflight(ngx_http_request_t *r);
+static ngx_int_t read_path(fanout_api_t *api);
+static ngx_int_t cut_prefix(ngx_http_request_t *r, ngx_str_t *path);
+static ngx_int_t find_route(ngx_str_t *path);
+static ngx_int_t split_path(fanout_api_t *api, ngx_str_t *path,
+    ngx_uint_t encoded);
+static ngx_int_t add_word(fanout_api_t *api, u_char *start, u_char *end,
+    ngx_uint_t encoded);
+static const fanout_api_route_t *route(fanout_api_t *api);
+static fanout_error_e check_args(fanout_api_t *api,
+    const fanout_api_route_t *rt);
+static ngx_int_t start(fanout_api_t *api, const fanout_api_route_t *rt);
+static ngx_uint_t is_encoded(ngx_http_request_t *r);
+static void body_handler(ngx_http_request_t *r);
+static ngx_int_t run(fanout_api_t *api);
+static ngx_int_t respond(fanout_api_t *api, fanout_error_e error);
+static ngx_int_t wait_for(fanout_api_t *api);
+static void go_on(void *data);
+static void cleanup(void *data);
+static ngx_int_t respond_error(fanout_api_t *api, fanout_error_e error);
+static ngx_int_t respond_status(fanout_api_t *api, fanout_error_e error,
+    ngx_uint_t status);
+
+
+/* of GET, POST and DELETE; "" for none */
+
+#define PUBLISH_ARGS  "event user store live to to_client to_user meta if key"
+
+static const fanout_api_route_t  routes[] = {
+
+    { ngx_string("channels"), 1, ngx_null_string,
+      fanout_api_list_handler, NULL, NULL,
+      ngx_string("GET, HEAD"), { "match cursor limit", "", "" } },
+
+    { ngx_string("channels"), 2, ngx_null_string,
+      fanout_api_info_handler, NULL,
+      fanout_api_purge_handler,
+      ngx_string("GET, HEAD, DELETE"), { "", "", "reason close" } },
+
+    { ngx_string("channels"), 3, ngx_string("messages"),
+      fanout_api_history_handler,
+      fanout_api_publish_handler, NULL,
+      ngx_string("GET, HEAD, POST"),
+      { "since before limit", PUBLISH_ARGS, "" } },
+
+    { ngx_string("channels"), 3, ngx_string("signals"),
+      NULL, fanout_api_signal_handler, NULL,
+      ngx_string("POST"), { "", "event tag user to to_client to_user", "" } },
+
+    { ngx_string("channels"), 3, ngx_string("presence"),
+      fanout_api_presence_handler, NULL, NULL,
+      ngx_string("GET, HEAD"), { "cursor limit summary user", "", "" } },
+
+    { ngx_string("clients"), 2, ngx_null_string,
+      fanout_api_client_handler, NULL,
+      fanout_api_client_delete_handler,
+      ngx_string("GET, HEAD, DELETE"), { "cursor limit", "", "channel" } },
+
+    { ngx_string("users"), 2, ngx_null_string,
+      fanout_api_user_handler, NULL,
+      fanout_api_user_delete_handler,
+      ngx_string("GET, HEAD, DELETE"), { "cursor limit", "", "channel" } },
+
+    { ngx_string("batch"), 1, ngx_null_string,
+      NULL, fanout_api_batch_handler, NULL,
+      ngx_string("POST"), { "", "", "" } },
+
+    { ngx_string("broadcast"), 1, ngx_null_string,
+      NULL, fanout_api_broadcast_handler, NULL,
+      ngx_string("POST"), { "", "", "" } }
+};
+
+#define NROUTES  (sizeof(routes) / sizeof(routes[0]))
+
+
+ngx_int_t
+fanout_api_handler(ngx_http_request_t *r)
+{
+    static ngx_str_t  methods = ngx_string("GET, POST, DELETE");
+    static ngx_str_t  headers = ngx_string("Content-Type, Authorization");
+
+    fanout_api_t              *api;
+    fanout_error_e             error;
+    fanout_loc_conf_t         *conf;
+    const fanout_api_route_t  *rt;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    if (conf->api->hub == NULL) {
+        (void) ngx_http_discard_request_body(r);
+        return fanout_http_send_unavailable(r);
+    }
+
+    api = ngx_pcalloc(r->pool, sizeof(fanout_api_t));
+    if (api == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    api->request = r;
+    api->conf = conf;
+    api->hub = conf->api->hub;
+    api->status = NGX_HTTP_OK;
+
+    ngx_http_set_ctx(r, api, ngx_http_fanout_module);
+    fanout_count(api->hub, api_requests);
+
+    if (fanout_origin_cors(r, &conf->api_origins) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    error = fanout_api_guard(api);
+
+    if (error) {
+        (void) ngx_http_discard_request_body(r);
+        return respond_error(api, error);
+    }
+
+    if (is_preflight(r)) {
+        return fanout_origin_preflight(r, &methods, &headers);
+    }
+
+    if (read_path(api) == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rt = route(api);
+
+    if (rt == NULL) {
+        (void) ngx_http_discard_request_body(r);
+        (void) fanout_api_fail(api, FANOUT_E_NOT_FOUND,
+                               "there is no such route");
+        return respond_error(api, FANOUT_E_NOT_FOUND);
+    }
+
+    error = check_args(api, rt);
+
+    if (error) {
+        (void) ngx_http_discard_request_body(r);
+        return respond_error(api, error);
+    }
+
+    return start(api, rt);
+}
+
+
+/* Each argument of the query is one that the route has. */
+
+static fanout_error_e
+check_args(fanout_api_t *api, const fanout_api_route_t *rt)
+{
+    ngx_str_t    name;
+    const char  *names;
+
+    names = rt->args[api->request->method == NGX_HTTP_POST ? 1
+                     : api->request->method == NGX_HTTP_DELETE ? 2 : 0];
+
+    switch (fanout_http_check_args(api->request, names, &name)) {
+
+    case NGX_DECLINED:
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "there is no argument \"%V\" here%s%s",
+                               &name, *names ? "; there are " : "",
+                               names);
+
+    case NGX_BUSY:
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "the argument \"%V\" is there twice",
+                               &name);
+
+    default:
+        return FANOUT_E_NONE;
+    }
+}
+
+
+static ngx_uint_t
+is_preflight(ngx_http_request_t *r)
+{
+    ngx_str_t  value;
+
+    return r->method == NGX_HTTP_OPTIONS
+           && fanout_header(r, "origin", &value)
+           && fanout_header(r, "access-control-request-method",
+                            &value);
+}
+
+
+/*
+ * The path as the client has sent it is split before it is decoded, so that a
+ * name may have a "/" as %2F.  After a rewrite there is only the decoded one.
+ */
+
+static ngx_int_t
+read_path(fanout_api_t *api)
+{
+    u_char              *p;
+    ngx_str_t            path;
+    ngx_http_request_t  *r;
+
+    r = api->request;
+
+    if (!r->valid_unparsed_uri) {
+        path = r->uri;
+        return cut_prefix(r, &path) == NGX_OK ? split_path(api, &path, 0)
+                                              : NGX_DECLINED;
+    }
+
+    path = r->unparsed_uri;
+
+    for (p = path.data; p < path.data + path.len; p++) {
+        if (*p == '?' || *p == '#') {
+            path.len = p - path.data;
+            break;
+        }
+    }
+
+    return cut_prefix(r, &path) == NGX_OK ? split_path(api, &path, 1)
+                                          : NGX_DECLINED;
+}
+
+
+/* Leaves what follows the name of the location and a slash. */
+
+static ngx_int_t
+cut_prefix(ngx_http_request_t *r, ngx_str_t *path)
+{
+    size_t                     len;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    len = clcf->name.len;
+
+    if (len == 0 || clcf->name.data[0] != '/' || path->len < len
+        || ngx_memcmp(path->data, clcf->name.data, len) != 0)
+    {
+        return find_route(path);
+    }
+
+    if (clcf->name.data[len - 1] == '/') {
+        len--;
+    }
+
+    if (path->len == len || path->data[len] != '/') {
+        return NGX_DECLINED;
+    }
+
+    path->data += len + 1;
+    path->len -= len + 1;
+
+    return NGX_OK;
+}
+
+
+/* In a location without a plain prefix a route begins with the first word
+ * that is one of ours. */
+
+static ngx_int_t
+find_route(ngx_str_t *path)
+{
+    u_char            *p, *last;
+    ngx_uint_t         i;
+    const ngx_str_t   *word;
+
+    last = path->data + path->len;
+
+    for (p = path->data; p < last; p++) {
+
+        if (*p != '/') {
+            continue;
+        }
+
+        for (i = 0; i < NROUTES; i++) {
+            word = &routes[i].first;
+
+            if ((size_t) (last - p - 1) >= word->len
+                && ngx_memcmp(p + 1, word->data, word->len) == 0
+                && (p + 1 + word->len == last || p[1 + word->len] == '/'))
+            {
+                path->data = p + 1;
+                path->len = last - p - 1;
+                return NGX_OK;
+            }
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+split_path(fanout_api_t *api, ngx_str_t *path, ngx_uint_t encoded)
+{
+    u_char  *p, *start, *last;
+
+    start = path->data;
+    last = path->data + path->len;
+
+    for (p = start; p < last; p++) {
+
+        if (*p != '/') {
+            continue;
+        }
+
+        if (add_word(api, start, p, encoded) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        start = p + 1;
+    }
+
+    if (start == last) {
+        return NGX_OK;
+    }
+
+    return add_word(api, start, last, encoded);
+}
+
+
+static ngx_int_t
+add_word(fanout_api_t *api, u_char *start, u_char *end, ngx_uint_t encoded)
+{
+    u_char     *dst;
+    ngx_str_t  *word;
+
+    if (api->nwords == FANOUT_API_WORDS) {
+        return NGX_OK;
+    }
+
+    word = &api->words[api->nwords++];
+    word->data = start;
+    word->len = end - start;
+
+    if (!encoded || ngx_strlchr(start, end, '%') == NULL) {
+        return NGX_OK;
+    }
+
+    dst = ngx_pnalloc(api->request->pool, word->len);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    word->data = dst;
+    ngx_unescape_uri(&dst, &start, word->len, 0);
+    word->len = dst - word->data;
+
+    return NGX_OK;
+}
+
+
+static const fanout_api_route_t *
+route(fanout_api_t *api)
+{
+    ngx_str_t                 *words;
+    ngx_uint_t                 i;
+    const fanout_api_route_t  *rt;
+
+    words = api->words;
+
+    for (i = 0; i < NROUTES; i++) {
+        rt = &routes[i];
+
+        if (api->nwords != rt->nwords
+            || words[0].len != rt->first.len
+            || ngx_memcmp(words[0].data, rt->first.data, rt->first.len) != 0)
+        {
+            continue;
+        }
+
+        if (rt->last.len
+            && (words[2].len != rt->last.len
+                || ngx_memcmp(words[2].data, rt->last.data, rt->last.len)
+                   != 0))
+        {
+            continue;
+        }
+
+        return rt;
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+start(fanout_api_t *api, const fanout_api_route_t *rt)
+{
+    ngx_int_t            rc;
+    ngx_str_t            allow;
+    ngx_http_request_t  *r;
+
+    r = api->request;
+
+    switch (r->method) {
+
+    case NGX_HTTP_GET:
+    case NGX_HTTP_HEAD:
+        api->handler = rt->get;
+        break;
+
+    case NGX_HTTP_POST:
+        api->handler = rt->post;
+        break;
+
+    case NGX_HTTP_DELETE:
+        api->handler = rt->delete;
+        break;
+    }
+
+    if (api->handler && r->method == NGX_HTTP_POST) {
+
+        if (is_encoded(r)) {
+            (void) ngx_http_discard_request_body(r);
+            (void) fanout_api_fail(api,
+                                   FANOUT_E_BAD_REQUEST,
+                                   "a Content-Encoding is not "
+                                   "supported");
+            return respond_status(api, FANOUT_E_BAD_REQUEST,
+                                  NGX_HTTP_UNSUPPORTED_MEDIA_TYPE);
+        }
+
+        r->request_body_in_single_buf = 1;
+
+        rc = ngx_http_read_client_request_body(r, body_handler);
+
+        return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (api->handler == NULL) {
+        allow = rt->allow;
+        return fanout_http_send_not_allowed(r, &allow);
+    }
+
+    return run(api);
+}
+
+
+static ngx_uint_t
+is_encoded(ngx_http_request_t *r)
+{
+    ngx_str_t  coding;
+
+    coding = fanout_http_header(r, "content-encoding");
+
+    return coding.len
+           && (coding.len != sizeof("identity") - 1
+               || ngx_strncasecmp(coding.data, (u_char *) "identity",
+                                  coding.len)
+                  != 0);
+}
+
+
+static void
+body_handler(ngx_http_request_t *r)
+{
+    fanout_api_t  *api;
+
+    api = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
+
+    ngx_http_finalize_request(r, run(api));
+}
+
+
+static ngx_int_t
+run(fanout_api_t *api)
+{
+    api->out = fanout_frame_create(api->hub, 1024);
+    if (api->out == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    fanout_step(api->hub);
+
+    return respond(api, api->handler(api));
+}
+
+
+/* The answer, or DONE: it goes on in another step. */
+
+static ngx_int_t
+respond(fanout_api_t *api, fanout_error_e error)
+{
+    if (error == FANOUT_E_NONE && api->step) {
+
+        if (api->cleanup || wait_for(api) == NGX_OK) {
+            fanout_task_add(api->hub, &api->task);
+            return NGX_DONE;
+        }
+
+        error = FANOUT_E_INTERNAL;
+    }
+
+    if (error == FANOUT_E_NONE) {
+        error = fanout_api_done(
+                    fanout_frame_literal(api->hub, api->out, "\n"));
+    }
+
+    if (error == FANOUT_E_NONE) {
+        return fanout_http_send_frame(api->request, api->hub, api->status,
+                                      &fanout_type_json, api->out);
+    }
+
+    fanout_frame_release(api->hub, api->out);
+
+    return respond_error(api, error);
+}
+
+
+/* The request is held; a client that goes does not wait for the answer. */
+
+static ngx_int_t
+wait_for(fanout_api_t *api)
+{
+    ngx_http_request_t  *r;
+
+    r = api->request;
+
+    api->cleanup = ngx_http_cleanup_add(r, 0);
+    if (api->cleanup == NULL) {
+        return NGX_ERROR;
+    }
+
+    api->cleanup->handler = cleanup;
+    api->cleanup->data = api;
+
+    api->task.handler = go_on;
+    api->task.data = api;
+
+    r->main->count++;
+    r->read_event_handler = ngx_http_test_reading;
+
+    return NGX_OK;
+}
+
+
+static void
+go_on(void *data)
+{
+    ngx_int_t            rc;
+    fanout_api_t        *api;
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    api = data;
+    r = api->request;
+    c = r->connection;
+
+    rc = respond(api, api->step(api));
+
+    if (rc == NGX_DONE) {
+        return;
+    }
+
+    api->cleanup->handler = NULL;
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+/* the request ends before it is answered */
+
+static void
+cleanup(void *data)
+{
+    fanout_api_t  *api;
+
+    api = data;
+
+    fanout_task_remove(&api->task);
+    fanout_frame_release(api->hub, api->out);
+}
+
+
+static ngx_int_t
+respond_error(fanout_api_t *api, fanout_error_e error)
+{
+    return respond_status(api, error, fanout_errors[error].status);
+}
+
+
+static ngx_int_t
+respond_status(fanout_api_t *api, fanout_error_e error, ngx_uint_t status)
+{
+    fanout_error_t  *e;
+
+    e = &fanout_errors[error];
+
+    return fanout_http_send_error(api->request, status, &e->code,
+                                  api->message.len ? &api->message : &e->text,
+                                  &api->data);
+}
+
+
+fanout_error_e
+fanout_api_fail(fanout_api_t *api, fanout_error_e error, const char *fmt, ...)
+{
+    u_char   *p, *last;
+    va_list   args;
+
+    ngx_str_null(&api->data);
+    ngx_str_null(&api->message);
+
+    p = ngx_pnalloc(api->request->pool, FANOUT_API_MESSAGE);
+    if (p == NULL) {
+        return error;
+    }
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(p, p + FANOUT_API_MESSAGE, fmt, args);
+    va_end(args);
+
+    api->message.data = p;
+    api->message.len = last - p;
+
+    return error;
+}
+
+
+fanout_error_e
+fanout_api_exceed(fanout_api_t *api, fanout_error_e error, const char *limit,
+    size_t max)
+{
+    u_char  *p;
+    size_t   size;
+
+    error = fanout_api_fail(api, error,
+                            "over the limit \"%s\" of %uz", limit,
+                            max);
+
+    size = sizeof("{\"limit\":\"\",\"max\":}") + ngx_strlen(limit)
+           + NGX_SIZE_T_LEN;
+
+    p = ngx_pnalloc(api->request->pool, size);
+    if (p == NULL) {
+        return error;
+    }
+
+    api->data.data = p;
+    api->data.len = ngx_sprintf(p, "{\"limit\":\"%s\",\"max\":%uz}", limit,
+                                max)
+                    - p;
+
+    return error;
+}

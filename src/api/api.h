@@ -1,0 +1,176 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Inside of the API: a request in work, and the operations that single
+ * requests and batches have in common.
+ *
+ * An operation appends its result, one JSON object, to api->out.  On an
+ * error what it has written is to be taken back, and api->message and
+ * api->data say more.
+ */
+
+
+#ifndef FANOUT_API_API_H
+#define FANOUT_API_API_H
+
+
+#include "http/http.h"
+#include "hub/entry_json.h"
+#include "base/json.h"
+
+
+/* bytes of a page of history; an entry larger than that is a page alone */
+#define FANOUT_API_PAGE      1048576
+
+/* entries and channels of a page unless "limit" says otherwise */
+#define FANOUT_API_LIMIT     100
+
+/* most channels of a page and of a broadcast */
+#define FANOUT_API_CHANNELS  1000
+
+/* bytes of an error's message */
+#define FANOUT_API_MESSAGE   256
+
+/* channels/NAME/messages, and one more to tell what is too long */
+#define FANOUT_API_WORDS     4
+
+
+typedef struct fanout_api_s  fanout_api_t;
+
+typedef fanout_error_e (*fanout_api_pt)(
+    fanout_api_t *api);
+
+
+struct fanout_api_s {
+    ngx_http_request_t    *request;
+    fanout_hub_t          *hub;
+    fanout_loc_conf_t     *conf;
+    fanout_frame_t        *out;
+    fanout_api_pt          handler;             /* awaits the body */
+    fanout_api_pt          step;                /* goes on, NULL: it is done */
+    void                  *many;                /* of that */
+    fanout_task_t          task;
+    ngx_http_cleanup_t    *cleanup;             /* NULL: it never waited */
+
+    ngx_str_t              words[FANOUT_API_WORDS];
+    ngx_uint_t             nwords;
+
+    ngx_uint_t             status;              /* of success */
+    ngx_str_t              message;             /* of an error */
+    ngx_str_t              data;                /* and its raw JSON */
+    unsigned               deep:1;              /* what was sent nests more
+                                                   than data may */
+};
+
+
+typedef struct {
+    ngx_str_t                      channel;
+    ngx_str_t                      event;
+    ngx_str_t                      key;
+    ngx_str_t                      user;
+    ngx_str_t                      meta;
+    ngx_str_t                      data;
+    ngx_str_t                      reason;      /* purge */
+    ngx_str_t                      to_client;
+    ngx_str_t                      to_user;
+    ngx_str_t                      tag;         /* signal */
+    uint64_t                       epoch;       /* of "if" and "since" */
+    uint64_t                       offset;
+    uint64_t                       before;      /* history, 0: none */
+    ngx_uint_t                     limit;       /* history */
+    ngx_uint_t                     kind;
+    unsigned                       positioned:1;  /* epoch, offset given */
+    unsigned                       transient:1;
+    unsigned                       close:1;     /* purge: and let go of all */
+    unsigned                       live:1;
+} fanout_api_op_t;
+
+
+/* Whether no page has sent the request that may not: FORBIDDEN. */
+fanout_error_e fanout_api_guard(fanout_api_t *api);
+
+/* Says what was wrong; returns the error. */
+fanout_error_e fanout_api_fail(fanout_api_t *api, fanout_error_e error,
+    const char *fmt, ...);
+
+/* The same for a limit by the name that the welcome gives it. */
+fanout_error_e fanout_api_exceed(
+    fanout_api_t *api, fanout_error_e error,
+    const char *limit, size_t max);
+
+/* INTERNAL, or NONE if an append has succeeded. */
+#define fanout_api_done(rc)                                                   \
+    ((rc) == NGX_OK ? FANOUT_E_NONE : FANOUT_E_INTERNAL)
+
+/* Validates a channel's name.  BAD_REQUEST. */
+fanout_error_e fanout_api_channel(
+    fanout_api_t *api, ngx_str_t *name);
+
+/* Makes one validated, minified JSON value of a text in the request's
+ * pool; what names it in an error.  BAD_REQUEST, INTERNAL. */
+fanout_error_e fanout_api_json(fanout_api_t *api, const char *what,
+    ngx_str_t *text, ngx_str_t *value);
+
+
+/* operations; the names and labels of op are validated here */
+
+/* There is no such channel: the data of the error is a position, from which all
+ * that is published on it later can be had. */
+fanout_error_e fanout_api_absent(
+    fanout_api_t *api, ngx_str_t *channel);
+
+fanout_error_e fanout_api_publish(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_signal(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_history(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_info(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_purge(
+    fanout_api_t *api, fanout_api_op_t *op);
+
+
+/* arguments of the query; value is empty, n as it was, without one */
+
+/* INTERNAL. */
+fanout_error_e fanout_api_text_arg(
+    fanout_api_t *api, const char *name, ngx_str_t *value);
+
+/* BAD_REQUEST if it is no number, INTERNAL. */
+fanout_error_e fanout_api_number_arg(
+    fanout_api_t *api, const char *name, uint64_t *n);
+
+
+/* handlers of routes */
+
+fanout_error_e fanout_api_publish_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_signal_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_history_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_info_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_purge_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_list_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_batch_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_broadcast_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_presence_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_client_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_client_delete_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_user_handler(
+    fanout_api_t *api);
+fanout_error_e fanout_api_user_delete_handler(
+    fanout_api_t *api);
+
+
+#endif /* FANOUT_API_API_H */

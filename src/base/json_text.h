@@ -1,0 +1,88 @@
+
+/*
+ * Inside of json.h: bytes of a text, as json.c validates them, json_walk.c
+ * walks over them and json_write.c writes them.  No state, no locks; nothing
+ * is owned.
+ */
+
+
+#ifndef FANOUT_BASE_JSON_TEXT_H
+#define FANOUT_BASE_JSON_TEXT_H
+
+
+#include "base/json.h"
+
+
+/* eight bytes, each of them 1 */
+
+#define JSON_ONES      0x0101010101010101ULL
+
+
+static inline int
+is_space(uint8_t c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+
+static inline const uint8_t *
+skip_space(const uint8_t *p, const uint8_t *end)
+{
+    while (p < end && is_space(*p)) {
+        p++;
+    }
+
+    return p;
+}
+
+
+/* length of the character at p, or minus that of the maximal subpart */
+
+static inline int
+utf8_char(const uint8_t *p, const uint8_t *end)
+{
+    int      i, n;
+    uint8_t  c, lo, hi;
+
+    c = *p;
+
+    if (c < 0x80) {
+        return 1;
+    }
+
+    if (c < 0xc2 || c > 0xf4) {
+        return -1;
+    }
+
+    n = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    lo = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+    hi = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+
+    for (i = 1; i < n; i++) {
+        if (p + i == end || p[i] < lo || p[i] > hi) {
+            return -i;
+        }
+
+        lo = 0x80;
+        hi = 0xbf;
+    }
+
+    return n;
+}
+
+
+/*
+ * Fills err, which may be NULL, and returns the code.  "at" is a byte of the
+ * text, of the reason 56 bytes are told.
+ */
+int fanout_json_fail(fanout_json_error_t *err, int code, size_t at,
+    const char *reason);
+
+/*
+ * The end of the string that begins at p with its quote, in a text that is
+ * valid; never behind "end".
+ */
+const uint8_t *fanout_json_skip_string(const uint8_t *p, const uint8_t *end);
+
+
+#endif /* FANOUT_BASE_JSON_TEXT_H */

@@ -1,0 +1,811 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The filters of broadcasts: which responses are published, where to, and
+ * when they are complete.
+ *
+ * They stand right behind the copy filter: the body is the content handler's,
+ * before SSI, sub_filter and gzip have changed it, and what was in a file has
+ * been read by NGINX in the way that "aio" says.
+ */
+
+
+#include "broadcast/broadcast.h"
+#include "hub/entry_json.h"
+
+
+#define FANOUT_BROADCAST_COPY  4096
+
+
+/* what a backend says in headers of its own */
+
+typedef struct {
+    ngx_str_t    channels[FANOUT_BROADCAST_CHANNELS];
+    ngx_uint_t   nchannels;
+    ngx_str_t    event;
+    ngx_str_t    key;
+    ngx_str_t    exclude;
+    unsigned     too_many:1;
+} headers_t;
+
+
+static ngx_int_t init(ngx_conf_t *cf);
+static ngx_int_t header_filter(ngx_http_request_t *r);
+static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in);
+
+static void take_headers(ngx_http_request_t *r, headers_t *h);
+static void take_header(ngx_http_request_t *r, ngx_table_elt_t *header,
+    headers_t *h);
+static void take_range(fanout_broadcast_t *b, ngx_int_t rc);
+static ngx_int_t start(ngx_http_request_t *r, ngx_array_t *rules,
+    headers_t *h);
+static fanout_broadcast_t *create(ngx_http_request_t *r, size_t limit);
+static ngx_uint_t matches(ngx_http_request_t *r,
+    fanout_broadcast_rule_t *rule);
+static ngx_int_t apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule,
+    headers_t *h);
+static ngx_int_t add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
+    ngx_str_t *channel);
+static ngx_int_t value(fanout_broadcast_t *b, ngx_http_complex_value_t *cv,
+    ngx_str_t *said, const char *what, size_t max, ngx_str_t *text);
+static ngx_int_t client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv,
+    ngx_str_t *said, uint64_t *id);
+static void failed(ngx_http_request_t *r, fanout_app_t *app,
+    const char *reason);
+
+static void take_request(fanout_broadcast_t *b);
+static void expect_response(fanout_broadcast_t *b);
+static ngx_uint_t is_encoded(ngx_str_t *coding);
+static ngx_uint_t without_body(ngx_http_request_t *r);
+static ngx_uint_t collect(fanout_broadcast_t *b, ngx_chain_t *in);
+static void copy(fanout_broadcast_t *b, ngx_buf_t *buf);
+static ngx_int_t make_room(fanout_broadcast_t *b, size_t size);
+static void broken_off(void *data);
+
+
+static ngx_http_output_header_filter_pt  next_header_filter;
+static ngx_http_output_body_filter_pt    next_body_filter;
+
+
+static ngx_http_module_t  module_ctx = {
+    NULL,                                  /* preconfiguration */
+    init,                                  /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    NULL,                                  /* create location configuration */
+    NULL                                   /* merge location configuration */
+};
+
+
+/* Its directives are those of ngx_http_fanout_module: a module of its own for
+ * its place among the filters and its context of a request. */
+
+ngx_module_t  ngx_http_fanout_broadcast_filter_module = {
+    NGX_MODULE_V1,
+    &module_ctx,                           /* module context */
+    NULL,                                  /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+init(ngx_conf_t *cf)
+{
+    fanout_main_conf_t  *mcf;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
+
+    if (!mcf->broadcast) {
+        return NGX_OK;
+    }
+
+    next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = header_filter;
+
+    next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = body_filter;
+
+    return NGX_OK;
+}
+
+
+/* A response of the module itself is none of a backend, and a subrequest has
+ * none that the client gets. */
+
+static ngx_int_t
+header_filter(ngx_http_request_t *r)
+{
+    headers_t            h;
+    ngx_int_t            rc;
+    fanout_loc_conf_t   *conf;
+    fanout_broadcast_t  *b;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    if (conf->broadcasts == NULL || conf->handler || r != r->main
+        || ngx_http_get_module_ctx(r, ngx_http_fanout_broadcast_filter_module))
+    {
+        return next_header_filter(r);
+    }
+
+    take_headers(r, &h);
+
+#if (NGX_HTTP_CACHE)
+
+    /* the backend has said it once */
+
+    if (r->cached) {
+        return next_header_filter(r);
+    }
+
+#endif
+
+    if (start(r, conf->broadcasts, &h) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "fanout_broadcast: out of memory");
+        return next_header_filter(r);
+    }
+
+    b = ngx_http_get_module_ctx(r, ngx_http_fanout_broadcast_filter_module);
+
+    if (b && without_body(r)) {
+        b->expected = 0;
+        fanout_broadcast_publish(b);
+    }
+
+    rc = next_header_filter(r);
+
+    if (b && !b->done) {
+        take_range(b, rc);
+    }
+
+    return rc;
+}
+
+
+/* NGINX cuts ranges between this header filter and its body filter: what comes
+ * is not the body that the header has announced, and may be longer.  A range
+ * that can't be satisfied makes an error page of the response. */
+
+static void
+take_range(fanout_broadcast_t *b, ngx_int_t rc)
+{
+    ngx_http_request_t  *r;
+
+    r = b->request;
+
+    if (rc <= NGX_OK && r->headers_out.status != NGX_HTTP_PARTIAL_CONTENT) {
+        return;
+    }
+
+    b->copying = 0;
+    b->bodies[FANOUT_BROADCAST_RESPONSE].omitted = "partial";
+
+    if (rc > NGX_OK) {
+        fanout_broadcast_publish(b);
+        return;
+    }
+
+    b->status = r->headers_out.status;
+    b->expected = r->headers_out.content_length_n;
+}
+
+
+static ngx_int_t
+body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    fanout_broadcast_t  *b;
+
+    b = ngx_http_get_module_ctx(r, ngx_http_fanout_broadcast_filter_module);
+
+    if (b && !b->done && collect(b, in)) {
+        fanout_broadcast_publish(b);
+    }
+
+    return next_body_filter(r, in);
+}
+
+
+/* headers */
+
+static void
+take_headers(ngx_http_request_t *r, headers_t *h)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
+
+    static ngx_str_t  prefix = ngx_string("X-Accel-Fanout-");
+
+    ngx_memzero(h, sizeof(headers_t));
+
+    for (part = &r->headers_out.headers.part; part; part = part->next) {
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (header[i].hash == 0 || header[i].key.len < prefix.len
+                || ngx_strncasecmp(header[i].key.data, prefix.data,
+                                   prefix.len)
+                   != 0)
+            {
+                continue;
+            }
+
+            take_header(r, &header[i], h);
+            header[i].hash = 0;
+        }
+    }
+}
+
+
+static void
+take_header(ngx_http_request_t *r, ngx_table_elt_t *header, headers_t *h)
+{
+    size_t   len;
+    u_char  *name;
+
+    name = header->key.data + sizeof("X-Accel-Fanout-") - 1;
+    len = header->key.len - (sizeof("X-Accel-Fanout-") - 1);
+
+#define is(s)  (len == sizeof(s) - 1                                          \
+                && ngx_strncasecmp(name, (u_char *) s, len) == 0)
+
+    if (is("Channel")) {
+
+        if (h->nchannels < FANOUT_BROADCAST_CHANNELS) {
+            h->channels[h->nchannels++] = header->value;
+        } else {
+            h->too_many = 1;
+        }
+
+    } else if (is("Event")) {
+        h->event = header->value;
+
+    } else if (is("Key")) {
+        h->key = header->value;
+
+    } else if (is("Exclude")) {
+        h->exclude = header->value;
+
+    } else {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "fanout_broadcast: unknown header \"%V\" of a response",
+                      &header->key);
+    }
+
+#undef is
+}
+
+
+/* targets */
+
+static ngx_int_t
+start(ngx_http_request_t *r, ngx_array_t *rules, headers_t *h)
+{
+    ngx_uint_t                i;
+    fanout_loc_conf_t        *conf;
+    ngx_http_cleanup_t       *cln;
+    fanout_broadcast_t       *b;
+    fanout_broadcast_rule_t  *rule;
+
+    b = NULL;
+    rule = rules->elts;
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    for (i = 0; i < rules->nelts; i++) {
+
+        if (!matches(r, &rule[i])) {
+            continue;
+        }
+
+        if (b == NULL) {
+            b = create(r, conf->broadcast_size);
+            if (b == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        if (apply(b, &rule[i], h) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (b == NULL || b->targets.nelts == 0) {
+        return NGX_OK;
+    }
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = broken_off;
+    cln->data = b;
+
+    ngx_http_set_ctx(r, b, ngx_http_fanout_broadcast_filter_module);
+
+    take_request(b);
+    expect_response(b);
+
+    return NGX_OK;
+}
+
+
+static fanout_broadcast_t *
+create(ngx_http_request_t *r, size_t limit)
+{
+    fanout_broadcast_t  *b;
+
+    b = ngx_pcalloc(r->pool, sizeof(fanout_broadcast_t));
+    if (b == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&b->targets, r->pool, 2,
+                       sizeof(fanout_broadcast_target_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    b->request = r;
+    b->limit = limit;
+    b->method = r->method_name;
+    b->status = r->headers_out.status;
+
+    return b;
+}
+
+
+static ngx_uint_t
+matches(ngx_http_request_t *r, fanout_broadcast_rule_t *rule)
+{
+    ngx_uint_t          i, status;
+    fanout_statuses_t  *range;
+
+    if (rule->methods && !(rule->methods & r->method)) {
+        return 0;
+    }
+
+    status = r->headers_out.status;
+
+    /* a change of protocol has no end, and no body */
+
+    if (status < 200) {
+        return 0;
+    }
+
+    if (rule->statuses == NULL) {
+        return 1;
+    }
+
+    range = rule->statuses->elts;
+
+    for (i = 0; i < rule->statuses->nelts; i++) {
+        if (range[i].first <= status && status <= range[i].last) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* The targets of a rule: its channel, and those that headers name. */
+
+static ngx_int_t
+apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
+{
+    ngx_str_t                  channel;
+    ngx_uint_t                 i;
+    fanout_broadcast_target_t  t;
+
+    ngx_memzero(&t, sizeof(fanout_broadcast_target_t));
+
+    t.app = rule->app;
+    t.body = rule->body;
+    t.meta = rule->meta;
+
+    if (value(b, rule->event, &h->event, "event", FANOUT_KEY,
+              &t.event)
+        != NGX_OK
+        || value(b, rule->key, &h->key, "key", FANOUT_KEY, &t.key)
+           != NGX_OK
+        || value(b, rule->user, NULL, "user", FANOUT_NAME, &t.user)
+           != NGX_OK
+        || client(b, rule->client, &h->exclude, &t.client) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (rule->channel) {
+        if (ngx_http_complex_value(b->request, rule->channel, &channel)
+            != NGX_OK
+            || add(b, &t, &channel) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    if (!rule->headers) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < h->nchannels; i++) {
+        if (add(b, &t, &h->channels[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (h->too_many) {
+        failed(b->request, rule->app, "too many channels");
+        h->too_many = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+/* No channel gets a response twice.  An empty name is a rule that a variable
+ * has turned off. */
+
+static ngx_int_t
+add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
+    ngx_str_t *channel)
+{
+    ngx_uint_t                  i;
+    fanout_broadcast_target_t  *t;
+
+    if (channel->len == 0) {
+        return NGX_OK;
+    }
+
+    if (fanout_hub_name(channel) != NGX_OK) {
+        failed(b->request, target->app, "the channel is not a valid name");
+        return NGX_OK;
+    }
+
+    t = b->targets.elts;
+
+    for (i = 0; i < b->targets.nelts; i++) {
+        if (t[i].app == target->app && t[i].channel.len == channel->len
+            && ngx_memcmp(t[i].channel.data, channel->data, channel->len)
+               == 0)
+        {
+            return NGX_OK;
+        }
+    }
+
+    if (b->targets.nelts == FANOUT_BROADCAST_CHANNELS) {
+        failed(b->request, target->app, "too many channels");
+        return NGX_OK;
+    }
+
+    t = ngx_array_push(&b->targets);
+    if (t == NULL) {
+        return NGX_ERROR;
+    }
+
+    *t = *target;
+    t->channel = *channel;
+
+    b->bodies[t->body].wanted = 1;
+
+    return NGX_OK;
+}
+
+
+/* What the backend said, or the value of a parameter.  An invalid one is left
+ * out: often a client has sent it, who must not be able to hide its write. */
+
+static ngx_int_t
+value(fanout_broadcast_t *b, ngx_http_complex_value_t *cv, ngx_str_t *said,
+    const char *what, size_t max, ngx_str_t *text)
+{
+    if (said && said->len) {
+        *text = *said;
+
+    } else if (cv == NULL) {
+        return NGX_OK;
+
+    } else if (ngx_http_complex_value(b->request, cv, text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (text->len && fanout_hub_label(text, max) != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, b->request->connection->log, 0,
+                      "fanout_broadcast: an invalid %s is left out", what);
+        text->len = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv, ngx_str_t *said,
+    uint64_t *id)
+{
+    ngx_str_t  text;
+
+    if (said->len) {
+        text = *said;
+
+    } else if (cv == NULL) {
+        return NGX_OK;
+
+    } else if (ngx_http_complex_value(b->request, cv, &text) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (text.len && fanout_client_parse(&text, id) != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, b->request->connection->log, 0,
+                      "fanout_broadcast: an invalid client is left out");
+        *id = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+/* What is invalid is not logged: it could be another line of the log. */
+
+static void
+failed(ngx_http_request_t *r, fanout_app_t *app, const char *reason)
+{
+    if (app->hub) {
+        fanout_count(app->hub, broadcast_failures);
+    }
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "fanout_broadcast to zone \"%V\" failed: %s", &app->name,
+                  reason);
+}
+
+
+/* bodies */
+
+/* The request's is read now, as long as the content handler keeps it. */
+
+static void
+take_request(fanout_broadcast_t *b)
+{
+    ngx_str_t                 coding;
+    ngx_http_request_t       *r;
+    fanout_broadcast_body_t  *body;
+
+    r = b->request;
+    body = &b->bodies[FANOUT_BROADCAST_REQUEST];
+
+    if (!body->wanted) {
+        return;
+    }
+
+    coding = fanout_http_header(r, "content-encoding");
+    body->type = fanout_http_header(r, "content-type");
+
+    if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) {
+        return;
+    }
+
+    if (r->request_body == NULL || r->request_body_no_buffering) {
+        body->omitted = "unbuffered";
+
+    } else if (is_encoded(&coding)) {
+        body->omitted = "encoded";
+
+    } else if (fanout_http_body_size(r) > (off_t) b->limit) {
+        body->omitted = "large";
+
+    } else if (fanout_http_body(r, &body->body) != NGX_OK) {
+        body->omitted = "failed";
+    }
+}
+
+
+static void
+expect_response(fanout_broadcast_t *b)
+{
+    ngx_http_request_t       *r;
+    fanout_broadcast_body_t  *body;
+
+    r = b->request;
+    b->expected = r->headers_out.content_length_n;
+
+    body = &b->bodies[FANOUT_BROADCAST_RESPONSE];
+
+    if (!body->wanted || without_body(r)) {
+        return;
+    }
+
+    body->type = r->headers_out.content_type;
+
+    if (r->headers_out.content_encoding
+        && is_encoded(&r->headers_out.content_encoding->value))
+    {
+        body->omitted = "encoded";
+
+    } else if (b->status == NGX_HTTP_PARTIAL_CONTENT) {
+        body->omitted = "partial";
+
+    } else if (b->expected > (off_t) b->limit) {
+        body->omitted = "large";
+
+    } else {
+        b->copying = 1;
+        r->filter_need_in_memory = 1;
+    }
+}
+
+
+static ngx_uint_t
+is_encoded(ngx_str_t *coding)
+{
+    return coding->len
+           && (coding->len != sizeof("identity") - 1
+               || ngx_strncasecmp(coding->data, (u_char *) "identity",
+                                  coding->len)
+                  != 0);
+}
+
+
+/* What NGINX will send without a body: none will pass the filter, or only
+ * after the client has all of the header and with it of the response. */
+
+static ngx_uint_t
+without_body(ngx_http_request_t *r)
+{
+    return r->header_only
+           || r->method == NGX_HTTP_HEAD
+           || r->headers_out.status == NGX_HTTP_NO_CONTENT
+           || r->headers_out.status == NGX_HTTP_NOT_MODIFIED
+           || r->headers_out.content_length_n == 0;
+}
+
+
+/* Whether that is all of it.  The end may be announced in a call of its own,
+ * when the client has had the last byte: so bytes are counted as well. */
+
+static ngx_uint_t
+collect(fanout_broadcast_t *b, ngx_chain_t *in)
+{
+    ngx_uint_t  last;
+
+    last = 0;
+
+    for ( /* void */ ; in; in = in->next) {
+
+        if (b->copying) {
+            copy(b, in->buf);
+        }
+
+        b->seen += ngx_buf_size(in->buf);
+        last |= in->buf->last_buf;
+    }
+
+    if (b->expected >= 0 && b->seen >= b->expected) {
+        return 1;
+    }
+
+    /* the first slice */
+
+    if (last && b->expected >= 0) {
+        b->copying = 0;
+        b->bodies[FANOUT_BROADCAST_RESPONSE].omitted = "partial";
+    }
+
+    return last;
+}
+
+
+static void
+copy(fanout_broadcast_t *b, ngx_buf_t *buf)
+{
+    size_t                    size;
+    fanout_broadcast_body_t  *body;
+
+    size = ngx_buf_size(buf);
+
+    if (size == 0) {
+        return;
+    }
+
+    body = &b->bodies[FANOUT_BROADCAST_RESPONSE];
+
+    if (b->expected >= 0
+        && (off_t) (body->body.len + size) > b->expected)
+    {
+        /* more than the header has announced, and than there is room for */
+        body->omitted = "partial";
+        b->copying = 0;
+        return;
+    }
+
+    if (size > b->limit - body->body.len) {
+        body->omitted = "large";
+        b->copying = 0;
+        return;
+    }
+
+    if (!ngx_buf_in_memory(buf)
+        || make_room(b, body->body.len + size) != NGX_OK)
+    {
+        body->omitted = "failed";
+        b->copying = 0;
+        return;
+    }
+
+    ngx_memcpy(body->body.data + body->body.len, buf->pos, size);
+    body->body.len += size;
+}
+
+
+static ngx_int_t
+make_room(fanout_broadcast_t *b, size_t size)
+{
+    size_t      room;
+    u_char     *p;
+    ngx_str_t  *body;
+
+    if (size <= b->room) {
+        return NGX_OK;
+    }
+
+    body = &b->bodies[FANOUT_BROADCAST_RESPONSE].body;
+
+    if (b->expected > 0) {
+        room = b->expected;
+
+    } else {
+        room = ngx_max(2 * b->room, FANOUT_BROADCAST_COPY);
+        room = ngx_min(ngx_max(room, size), b->limit);
+    }
+
+    p = ngx_pnalloc(b->request->pool, room);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (body->len) {
+        ngx_memcpy(p, body->data, body->len);
+        (void) ngx_pfree(b->request->pool, body->data);
+    }
+
+    body->data = p;
+    b->room = room;
+
+    return NGX_OK;
+}
+
+
+/* The client went away or the backend broke off, after the backend had said
+ * that it was done: those who listen should know that there was a write. */
+
+static void
+broken_off(void *data)
+{
+    fanout_broadcast_t  *b = data;
+
+    if (b->done) {
+        return;
+    }
+
+    b->bodies[FANOUT_BROADCAST_RESPONSE].omitted = "incomplete";
+
+    fanout_broadcast_publish(b);
+}

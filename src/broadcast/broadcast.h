@@ -1,0 +1,118 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Broadcast of responses: what a proxied or any other location answers to a
+ * write is published to channels, and goes to the client as it was.
+ *
+ * A response passes a header filter, which decides what will be published
+ * where, and a body filter, which keeps a copy up to a limit and publishes
+ * when the last byte was seen, before it is passed on: who has the whole
+ * response knows that it was published.
+ */
+
+
+#ifndef FANOUT_BROADCAST_BROADCAST_H
+#define FANOUT_BROADCAST_BROADCAST_H
+
+
+#include "http/http.h"
+
+
+/* most channels that one response is published to */
+#define FANOUT_BROADCAST_CHANNELS  64
+
+
+/* what becomes the data of a message */
+
+#define FANOUT_BROADCAST_NONE      0
+#define FANOUT_BROADCAST_RESPONSE  1
+#define FANOUT_BROADCAST_REQUEST   2
+#define FANOUT_BROADCAST_BODIES    3
+
+
+/* from 200 to 299, both included */
+
+typedef struct {
+    ngx_uint_t                      first;
+    ngx_uint_t                      last;
+} fanout_statuses_t;
+
+
+/* one fanout_broadcast; the values may be NULL */
+
+typedef struct {
+    ngx_str_t                       text;       /* its parameters */
+    fanout_app_t                   *app;
+    ngx_http_complex_value_t       *channel;    /* NULL: only those that
+                                                   headers name */
+    ngx_http_complex_value_t       *event;
+    ngx_http_complex_value_t       *user;
+    ngx_http_complex_value_t       *client;
+    ngx_http_complex_value_t       *key;
+    ngx_array_t                    *statuses;   /* NULL: any */
+    ngx_uint_t                      methods;    /* 0: any */
+    ngx_uint_t                      body;
+    unsigned                        headers:1;
+    unsigned                        meta:1;
+} fanout_broadcast_rule_t;
+
+
+/* a body to be published; only one that somebody takes is looked at */
+
+typedef struct {
+    ngx_str_t                       body;
+    ngx_str_t                       type;       /* media type */
+    const char                     *omitted;    /* why there is no body, or
+                                                   NULL */
+    ngx_str_t                       data;       /* of the message */
+    uint8_t                         kind;
+    unsigned                        wanted:1;
+    unsigned                        ready:1;    /* data and kind are set */
+} fanout_broadcast_body_t;
+
+
+/* a message to one channel, once the response is complete */
+
+typedef struct {
+    fanout_app_t          *app;
+    ngx_str_t              channel;
+    ngx_str_t              event;
+    ngx_str_t              user;
+    ngx_str_t              key;
+    uint64_t               client;              /* who wrote it and is not to
+                                                   get it, 0: none */
+    ngx_uint_t             body;
+    unsigned               meta:1;
+} fanout_broadcast_target_t;
+
+
+/* a response on its way; lives as long as the request */
+
+typedef struct {
+    ngx_http_request_t        *request;
+    ngx_array_t                targets;             /* target_t */
+    fanout_broadcast_body_t    bodies
+                                    [FANOUT_BROADCAST_BODIES];
+    ngx_str_t                  method;
+    ngx_uint_t                 status;
+    off_t                      expected;            /* bytes, -1: unknown */
+    off_t                      seen;
+    size_t                     limit;               /* bytes of a body */
+    size_t                     room;                /* of the copy */
+    unsigned                   copying:1;
+    unsigned                   done:1;
+} fanout_broadcast_t;
+
+
+extern ngx_module_t  ngx_http_fanout_broadcast_filter_module;
+
+
+/* The setter of fanout_broadcast. */
+char *fanout_set_broadcast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* Publishes to all targets and is done.  Failures are counted and logged. */
+void fanout_broadcast_publish(fanout_broadcast_t *b);
+
+
+#endif /* FANOUT_BROADCAST_BROADCAST_H */

@@ -1,0 +1,386 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The directive fanout_hook:
+ *
+ *   fanout_hook ZONE URI EVENT ... [batch=N] [queue=N] [timeout=TIME]
+ *                                  [retry=TIME] [limit=SIZE] [fail=deny|pass];
+ */
+
+
+#include "hook/hook.h"
+#include "conf/conf.h"
+
+
+#define FANOUT_HOOK_EVENTS  0xff
+
+/* bytes that an event takes of the zone, at most */
+#define FANOUT_HOOK_LARGEST 640
+
+
+static char *set_uri(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *text);
+static char *set_argument(ngx_conf_t *cf, fanout_hook_t *hook,
+    ngx_str_t *arg);
+static char *set_number(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s,
+    ngx_uint_t max, ngx_uint_t *n);
+static char *set_time(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s,
+    ngx_msec_t *msec);
+static char *check(ngx_conf_t *cf, fanout_app_t *app, fanout_hook_t *hook);
+
+
+static const struct {
+    ngx_str_t   name;
+    ngx_uint_t  bit;
+} events[] = {
+    { ngx_string("connect"), FANOUT_EVENT_CONNECT },
+    { ngx_string("disconnect"), FANOUT_EVENT_DISCONNECT },
+    { ngx_string("join"), FANOUT_EVENT_JOIN },
+    { ngx_string("leave"), FANOUT_EVENT_LEAVE },
+    { ngx_string("first-in"), FANOUT_EVENT_FIRST_IN },
+    { ngx_string("last-out"), FANOUT_EVENT_LAST_OUT },
+    { ngx_string("occupied"), FANOUT_EVENT_OCCUPIED },
+    { ngx_string("vacated"), FANOUT_EVENT_VACATED },
+    { ngx_string("publish"), FANOUT_HOOK_PUBLISH },
+    { ngx_null_string, 0 }
+};
+
+
+char *
+fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    char                       *rv;
+    ngx_str_t                  *value;
+    ngx_uint_t                  i;
+    fanout_app_t               *app;
+    fanout_hook_t              *hook;
+    fanout_main_conf_t         *mcf;
+    ngx_http_core_srv_conf_t   *cscf;
+
+    value = cf->args->elts;
+
+    app = fanout_conf_zone(cf, &value[1]);
+    if (app == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    hook = ngx_pcalloc(cf->pool, sizeof(fanout_hook_t));
+    if (hook == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
+
+    hook->callee.ctx = cscf->ctx;
+    hook->callee.timeout = 30000;
+    hook->callee.limit = 1024 * 1024;
+    hook->batch = FANOUT_HOOK_BATCH;
+
+    rv = fanout_conf_repeated(cf, 3);
+
+    if (rv == NGX_CONF_OK) {
+        rv = set_uri(cf, hook, &value[2]);
+    }
+
+    for (i = 3; rv == NGX_CONF_OK && i < cf->args->nelts; i++) {
+        rv = set_argument(cf, hook, &value[i]);
+    }
+
+    if (rv == NGX_CONF_OK) {
+        rv = check(cf, app, hook);
+    }
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (hook->mask & FANOUT_HOOK_PUBLISH) {
+        app->ask = hook;
+    }
+
+    if (hook->mask & FANOUT_HOOK_EVENTS) {
+        app->tell = hook;
+    }
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
+    mcf->hooks = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_uri(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *text)
+{
+    u_char  *p;
+
+    if (text->len == 0 || text->data[0] != '/') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid URI \"%V\" of a hook, it begins with "
+                           "\"/\" and names a location of this server", text);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_strlchr(text->data, text->data + text->len, '$')) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid URI \"%V\" of a hook, it takes no "
+                           "variables", text);
+        return NGX_CONF_ERROR;
+    }
+
+    hook->callee.uri = *text;
+
+    p = ngx_strlchr(text->data, text->data + text->len, '?');
+
+    if (p) {
+        hook->callee.uri.len = p - text->data;
+        hook->callee.args.data = p + 1;
+        hook->callee.args.len = text->data + text->len - (p + 1);
+    }
+
+    hook->callee.what.data = ngx_pnalloc(cf->pool,
+                                        sizeof("fanout_hook \"\"") + text->len);
+    if (hook->callee.what.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    hook->callee.what.len = ngx_sprintf(hook->callee.what.data,
+                                        "fanout_hook \"%V\"", text)
+                            - hook->callee.what.data;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_argument(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg)
+{
+    ssize_t     size;
+    ngx_str_t   s;
+    ngx_uint_t  i;
+
+    for (i = 0; events[i].bit; i++) {
+        if (arg->len == events[i].name.len
+            && ngx_strncmp(arg->data, events[i].name.data, arg->len) == 0)
+        {
+            if (hook->mask & events[i].bit) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate event \"%V\"", arg);
+                return NGX_CONF_ERROR;
+            }
+
+            hook->mask |= events[i].bit;
+            return NGX_CONF_OK;
+        }
+    }
+
+    if (fanout_conf_parameter(arg, "batch", &s)) {
+        return set_number(cf, arg, &s, FANOUT_HOOK_BATCH, &hook->batch);
+    }
+
+    if (fanout_conf_parameter(arg, "calls", &s)) {
+        return set_number(cf, arg, &s, FANOUT_HOOK_CALLS, &hook->calls);
+    }
+
+    if (fanout_conf_parameter(arg, "queue", &s)) {
+        return set_number(cf, arg, &s, FANOUT_NUMBER, &hook->queue);
+    }
+
+    if (fanout_conf_parameter(arg, "timeout", &s)) {
+        return set_time(cf, arg, &s, &hook->callee.timeout);
+    }
+
+    if (fanout_conf_parameter(arg, "retry", &s)) {
+        return set_time(cf, arg, &s, &hook->retry);
+    }
+
+    if (fanout_conf_parameter(arg, "limit", &s)) {
+        size = ngx_parse_size(&s);
+
+        if (size < 1 || size > 64 * 1024 * 1024) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid size in \"%V\", it is from 1 to 64m",
+                               arg);
+            return NGX_CONF_ERROR;
+        }
+
+        hook->callee.limit = size;
+        return NGX_CONF_OK;
+    }
+
+    if (fanout_conf_parameter(arg, "fail", &s)) {
+
+        if (s.len == 4 && ngx_strncmp(s.data, "pass", 4) == 0) {
+            hook->pass = 1;
+
+        } else if (s.len != 4 || ngx_strncmp(s.data, "deny", 4) != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid value in \"%V\", it is \"deny\" or "
+                               "\"pass\"", arg);
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid event or parameter \"%V\" of a hook; there "
+                       "are connect, disconnect, join, leave, first-in, "
+                       "last-out, occupied, vacated, publish, batch=, "
+                       "calls=, queue=, timeout=, retry=, limit= and fail=",
+                       arg);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+set_number(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s, ngx_uint_t max,
+    ngx_uint_t *n)
+{
+    ngx_int_t  value;
+
+    value = ngx_atoi(s->data, s->len);
+
+    if (value < 1 || (ngx_uint_t) value > max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid number in \"%V\", it is from 1 to %ui",
+                           arg, max);
+        return NGX_CONF_ERROR;
+    }
+
+    *n = value;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_time(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s, ngx_msec_t *msec)
+{
+    ngx_int_t  value;
+
+    value = ngx_parse_time(s, 0);
+
+    if (value < 1 || value > 3600000) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid time in \"%V\", it is from 1ms to 1h",
+                           arg);
+        return NGX_CONF_ERROR;
+    }
+
+    *msec = value;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+check(ngx_conf_t *cf, fanout_app_t *app, fanout_hook_t *hook)
+{
+    fanout_hook_t  *other;
+
+    if (hook->mask == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "a hook needs at least one event: connect, "
+                           "disconnect, join, leave, first-in, last-out, "
+                           "occupied, vacated or publish");
+        return NGX_CONF_ERROR;
+    }
+
+    if (hook->pass && !(hook->mask & FANOUT_HOOK_PUBLISH)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fail=\" is for \"publish\": events wait until "
+                           "they are taken");
+        return NGX_CONF_ERROR;
+    }
+
+    if (hook->retry && !(hook->mask & FANOUT_HOOK_EVENTS)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"retry=\" is for events: a publish is asked for "
+                           "once");
+        return NGX_CONF_ERROR;
+    }
+
+    if (hook->calls && !(hook->mask & FANOUT_HOOK_PUBLISH)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"calls=\" is for \"publish\": events are sent "
+                           "by one call at a time");
+        return NGX_CONF_ERROR;
+    }
+
+    if (hook->calls == 0) {
+        hook->calls = 8;
+    }
+
+    other = (hook->mask & FANOUT_HOOK_PUBLISH) ? app->ask : NULL;
+
+    if (other == NULL && (hook->mask & FANOUT_HOOK_EVENTS)) {
+        other = app->tell;
+    }
+
+    if (other) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s of zone \"%V\" has a hook already, \"%V\": "
+                           "all events go to one, and so do publishes",
+                           other == app->ask ? "\"publish\"" : "an event",
+                           &app->name, &other->callee.uri);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+fanout_hook_finish(ngx_conf_t *cf, fanout_app_t *app)
+{
+    size_t            size;
+    ngx_uint_t        i, most;
+    fanout_hook_t    *hook;
+    fanout_policy_t  *policy;
+
+    hook = app->tell;
+
+    policy = app->policies.elts;
+
+    for (i = 0; i < app->policies.nelts; i++) {
+        policy[i].keep.hooks = hook && !policy[i].no_hooks;
+    }
+
+    app->none.keep.hooks = (hook != NULL);
+
+    if (app->ask) {
+        fanout_conf_check_hook(cf, app->ask->callee.ctx,
+                               &app->ask->callee.what,
+                               &app->ask->callee.uri);
+    }
+
+    if (hook && hook != app->ask) {
+        fanout_conf_check_hook(cf, hook->callee.ctx, &hook->callee.what,
+                               &hook->callee.uri);
+    }
+
+    if (hook == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    if (hook->retry == 0) {
+        hook->retry = 10000;
+    }
+
+    size = app->shm_zone->shm.size;
+    most = size / 4 / FANOUT_HOOK_LARGEST;
+
+    hook->events = hook->queue ? hook->queue : ngx_min(10000, most);
+
+    if (hook->queue > most) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"queue=%ui\" of %V is more than a quarter of "
+                           "zone \"%V\" can hold: it is at most %ui",
+                           hook->queue, &hook->callee.what, &app->name, most);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}

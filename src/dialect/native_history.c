@@ -1,0 +1,1003 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The commands "join" and "history" of the native protocol: both read the
+ * log, as a job if it is much.
+ */
+
+
+#include "hub/entry_json.h"
+#include "dialect/native.h"
+#include "hub/replay.h"
+
+
+#define FANOUT_PART  32768              /* bytes of messages in a part */
+#define FANOUT_BUSY  2000               /* ms to come again, and as much more */
+
+
+static void join_refuse(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_error_e rc);
+static void join_place(fanout_job_t *job, const fanout_zone_join_t *j);
+static fanout_events_t *join_events(fanout_session_t *s,
+    fanout_command_t *cmd);
+static ngx_uint_t much(fanout_session_t *s, fanout_job_t *job);
+static ngx_int_t job_read(fanout_session_t *s, fanout_job_t *job);
+static ngx_int_t job_take(fanout_session_t *s, fanout_job_t *job,
+    fanout_arena_t *a, ngx_uint_t more, ngx_uint_t *parts);
+static ngx_uint_t job_lost(fanout_job_t *job, uint64_t lost);
+static ngx_int_t job_mail(fanout_session_t *s, fanout_job_t *job,
+    uint64_t *upto);
+static ngx_uint_t job_replay(fanout_session_t *s, fanout_job_t *job);
+static void job_remember(fanout_session_t *s, fanout_job_t *job,
+    uint64_t after, uint32_t start, fanout_arena_t *a);
+static ngx_int_t job_add(fanout_session_t *s, fanout_job_t *job,
+    fanout_entry_t *e);
+static ngx_int_t job_frame(fanout_hub_t *hub, fanout_job_t *job);
+static ngx_int_t job_full(fanout_session_t *s, fanout_job_t *job);
+static ngx_int_t job_part(fanout_session_t *s, fanout_job_t *job);
+static void job_finish(fanout_session_t *s, fanout_job_t *job);
+static void job_messages(fanout_reply_t *rp, fanout_job_t *job);
+static void job_hole(fanout_reply_t *rp, fanout_job_t *job);
+static void job_refuse(fanout_session_t *s, fanout_job_t *job,
+    fanout_error_e code, const char *text, ngx_str_t *data);
+static void job_busy(fanout_session_t *s, fanout_job_t *job);
+
+
+/* join */
+
+void
+fanout_native_join(fanout_session_t *s, fanout_command_t *cmd)
+{
+    uint64_t                epoch, offset;
+    ngx_uint_t              history, since;
+    fanout_job_t           *job;
+    fanout_error_e          rc;
+    fanout_presence_t       presence;
+    fanout_zone_join_t      j;
+    fanout_subscription_t  *sub, *before;
+
+    epoch = 0;
+    offset = 0;
+    history = 0;
+    since = cmd->since.len != 0;
+
+    if (!fanout_native_stays(s, cmd)
+        || !fanout_native_channel(s, cmd, FANOUT_MAY_JOIN)
+        || !fanout_native_writes(s, cmd)
+        || !fanout_native_count(s, cmd, &cmd->history, "history",
+                                s->conf->history, &history)
+        || (since
+            && !fanout_native_position(s, cmd, &cmd->since, "since", &epoch,
+                                       &offset))) {
+        return;
+    }
+
+    if (history && !since
+        && !fanout_native_channel(s, cmd, FANOUT_MAY_HISTORY))
+    {
+        return;
+    }
+
+    if (!fanout_native_join_options(s, cmd, NULL)
+        || !fanout_native_presence_options(s, cmd, &presence))
+    {
+        return;
+    }
+
+    if ((since || history || fanout_native_lists(s, &cmd->name))
+        && !fanout_native_answers(s, cmd))
+    {
+        return;
+    }
+
+    job = fanout_native_job(s, cmd);
+
+    if (job == NULL) {
+        fanout_native_refuse(s, cmd, FANOUT_E_INTERNAL,
+                             "out of memory");
+        return;
+    }
+
+    before = fanout_session_sub(s, &job->channel);
+
+    rc = fanout_hub_join(s, &job->channel, since, epoch, offset, history,
+                         &sub, &j);
+
+    if (rc != FANOUT_E_NONE) {
+        ngx_free(job);
+
+        join_refuse(s, cmd, rc);
+        return;
+    }
+
+    (void) fanout_native_join_options(s, cmd, sub);
+
+    job->sub = sub;
+    job->since = since;
+    job->since_epoch = epoch;
+    job->since_offset = offset;
+    job->history = history;
+    job->again = (before != NULL);
+
+    join_place(job, &j);
+
+    rc = fanout_native_enter(s, job, &presence);
+
+    if (rc != FANOUT_E_NONE) {
+        ngx_free(job);
+
+        if (before == NULL) {
+            fanout_hub_leave(sub, FANOUT_LEFT_INTENTIONAL);
+        }
+
+        fanout_native_refuse_member(s, cmd, rc);
+        return;
+    }
+
+    sub->state = FANOUT_SUB_JOINING;
+    s->job = job;
+
+    (void) fanout_native_run(s);
+}
+
+
+static void
+join_refuse(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
+{
+    if (rc == FANOUT_E_TOO_MANY) {
+        fanout_native_refuse_limit(s, cmd, rc, "channels", s->conf->channels,
+                                   "fanout_channels_per_session");
+        return;
+    }
+
+    if (rc == FANOUT_E_ADDRESS_FULL) {
+        fanout_native_refuse_member(s, cmd, rc);
+        return;
+    }
+
+    fanout_native_refuse(s, cmd, rc, "%V", &fanout_errors[rc].text);
+}
+
+
+/* what is to be read for it: mail only for who comes back to all of it */
+
+static void
+join_place(fanout_job_t *job, const fanout_zone_join_t *j)
+{
+    job->epoch = j->epoch;
+    job->offset = j->offset;
+    job->after = j->after;
+    job->upto = j->offset;
+    job->missed = j->missed;
+    job->left = j->missed;
+    job->recovered = j->recovered;
+    job->mail = job->since && j->recovered;
+}
+
+
+/* checks the options, or sets them on a subscription */
+
+ngx_uint_t
+fanout_native_join_options(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_subscription_t *sub)
+{
+    int               echo;
+    ngx_uint_t        every;
+    fanout_events_t  *events;
+
+    echo = 1;
+    every = 0;
+
+    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
+        || !fanout_native_every(s, cmd, &every))
+    {
+        return 0;
+    }
+
+    events = NULL;
+
+    if (cmd->events.len) {
+        events = join_events(s, cmd);
+
+        if (events == NULL) {
+            return 0;
+        }
+
+        if (sub == NULL) {
+            ngx_free(events);
+        }
+    }
+
+    if (sub) {
+        if (sub->events) {
+            ngx_free(sub->events);
+        }
+
+        sub->events = events;
+        sub->no_echo = !echo;
+        sub->every = every;
+    }
+
+    return 1;
+}
+
+
+static fanout_events_t *
+join_events(fanout_session_t *s, fanout_command_t *cmd)
+{
+    size_t            i, n;
+    u_char           *p;
+    fanout_json_t                     items[64];
+    fanout_zstr_t     label;
+    fanout_events_t  *events;
+
+    if (fanout_json_array(&cmd->events, items, fanout_nelts(items),
+                          &n)
+        != FANOUT_JSON_OK) {
+        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
+               "\"events\" is an array of at most 64 names");
+        return NULL;
+    }
+
+    events = ngx_alloc(sizeof(fanout_events_t)
+                       + n * (sizeof(ngx_str_t) + FANOUT_KEY),
+                       ngx_cycle->log);
+    if (events == NULL) {
+        fanout_native_refuse(s, cmd, FANOUT_E_INTERNAL,
+                             "out of memory");
+        return NULL;
+    }
+
+    events->n = n;
+    p = (u_char *) &events->names[n];
+
+    for (i = 0; i < n; i++) {
+        if (!fanout_native_label(s, cmd, &items[i], "events", p, &label)) {
+            ngx_free(events);
+            return NULL;
+        }
+
+        ngx_memmove(p, label.data, label.len);
+        events->names[i].data = p;
+        events->names[i].len = label.len;
+        p += label.len;
+    }
+
+    return events;
+}
+
+
+/* history: after since, or the newest before an offset */
+
+void
+fanout_native_history(fanout_session_t *s, fanout_command_t *cmd)
+{
+    uint64_t                epoch, offset;
+    ngx_uint_t              limit, before;
+    fanout_job_t           *job;
+    fanout_zone_join_t      j;
+    fanout_zone_channel_t   zc;
+
+    epoch = 0;
+    offset = 0;
+    before = 0;
+    limit = ngx_min(100, s->conf->history);
+
+    if (!fanout_native_channel(s, cmd, FANOUT_MAY_HISTORY)
+        || !fanout_native_count(s, cmd, &cmd->limit, "limit", s->conf->history,
+                                &limit)
+        || !fanout_native_count(s, cmd, &cmd->before, "before",
+                                NGX_MAX_INT_T_VALUE, &before)
+        || (cmd->since.len
+            && !fanout_native_position(s, cmd, &cmd->since, "since", &epoch,
+                                       &offset))
+        || !fanout_native_answers(s, cmd))
+    {
+        return;
+    }
+
+    job = fanout_native_job(s, cmd);
+
+    if (job == NULL) {
+        fanout_native_refuse(s, cmd, FANOUT_E_INTERNAL,
+                             "out of memory");
+        return;
+    }
+
+    fanout_hub_view(s->hub, &job->channel, &zc);
+
+    /* without a channel nobody has said anything yet */
+
+    (void) fanout_log_seek(&s->hub->zone, &zc, before,
+                           cmd->since.len ? 0 : limit, &j);
+
+    job->epoch = j.epoch;
+    job->offset = j.offset;
+    job->after = j.after;
+    job->upto = before ? before - 1 : j.offset;
+    job->upto = ngx_min(job->upto, j.offset);
+    job->left = limit;
+    job->newest = 1;
+    job->older = j.older;
+
+    if (cmd->since.len) {
+        job->since = 1;
+        job->recovered = epoch
+                         && fanout_log_holds(&s->hub->zone, &zc, epoch,
+                                             offset);
+        job->after = job->recovered ? offset : job->upto;
+        job->newest = 0;
+    }
+
+    s->job = job;
+
+    (void) fanout_native_run(s);
+}
+
+
+/* jobs */
+
+fanout_job_t *
+fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
+{
+    u_char        *p;
+    fanout_job_t  *job;
+
+    job = ngx_calloc(sizeof(fanout_job_t) + cmd->id.len
+                     + cmd->name.len, ngx_cycle->log);
+    if (job == NULL) {
+        return NULL;
+    }
+
+    p = (u_char *) (job + 1);
+
+    job->session = s;
+    job->id.data = p;
+    job->id.len = cmd->id.len;
+
+    if (cmd->id.len) {
+        ngx_memcpy(p, cmd->id.data, cmd->id.len);
+    }
+
+    job->channel.data = p + cmd->id.len;
+    job->channel.len = cmd->name.len;
+    ngx_memcpy(job->channel.data, cmd->name.data, cmd->name.len);
+
+    return job;
+}
+
+
+/* Called when the socket has taken what was there.  Commands behind the job
+ * in its array go on from here, never from within another command. */
+
+ngx_int_t
+fanout_native_work(fanout_session_t *s)
+{
+    if (fanout_native_run(s) == NGX_OK) {
+        fanout_native_continue(s);
+    }
+
+    return s->job ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* AGAIN when the output limit was reached before the end. */
+
+ngx_int_t
+fanout_native_run(fanout_session_t *s)
+{
+    ngx_int_t      rc;
+    fanout_job_t  *job;
+
+    job = s->job;
+
+    if (job->paused) {
+        fanout_session_job_done(s);
+        return NGX_OK;
+    }
+
+    if (job->parted) {
+        job_refuse(s, job, FANOUT_E_NOT_JOINED,
+                   "it was made to leave while it joined", NULL);
+        return NGX_OK;
+    }
+
+    if (job->ask) {
+        return fanout_native_answered(s, job);
+    }
+
+    if (job->waits) {
+        switch (fanout_native_ready(s, job)) {
+
+        case NGX_AGAIN:
+            return NGX_AGAIN;
+
+        case NGX_OK:
+            break;
+
+        case NGX_BUSY:
+            job_busy(s, job);
+            return NGX_OK;
+
+        default:
+            job_refuse(s, job, FANOUT_E_INTERNAL,
+                       "the members could not be read", NULL);
+            return NGX_OK;
+        }
+    }
+
+    do {
+        if (s->pending && s->pending >= s->conf->buffer / 2
+            && !fanout_native_members_fit(s, job))
+        {
+            return NGX_AGAIN;
+        }
+
+        if (much(s, job)) {
+            fanout_session_work(s);
+            return NGX_AGAIN;
+        }
+
+        rc = job_read(s, job);
+
+        if (rc != NGX_AGAIN) {
+            rc = fanout_native_members_part(s, job);
+        }
+
+        if (s->state != FANOUT_OPEN) {
+            return NGX_OK;
+        }
+
+    } while (rc == NGX_AGAIN);
+
+    job_finish(s, job);
+
+    return NGX_OK;
+}
+
+
+/* There is a log or a list to be read, which others need not wait for.  An
+ * array of commands has its own step, as its subscriptions are held. */
+
+static ngx_uint_t
+much(fanout_session_t *s, fanout_job_t *job)
+{
+    ngx_uint_t  spent;
+
+    spent = s->batch ? s->hub->spent >= s->hub->step_end
+                     : fanout_spent(s->hub);
+
+    return spent
+           && (job->mail || (job->after < job->upto && job->left)
+               || job->snapshot != NULL);
+}
+
+
+/* Reads a section of the log; AGAIN when there may be more. */
+
+static ngx_int_t
+job_read(fanout_session_t *s, fanout_job_t *job)
+{
+    int                     rc;
+    uint32_t                start;
+    uint64_t                lost, after, upto;
+    ngx_int_t               done;
+    ngx_uint_t              more, parts, whole;
+    fanout_arena_t         *a;
+    fanout_zone_channel_t   zc;
+
+    upto = job->upto;
+
+    if (job->mail) {
+        done = job_mail(s, job, &upto);
+
+        if (done != NGX_DECLINED) {
+            return done;
+        }
+    }
+
+    if (job->after >= upto || job->left == 0) {
+        return NGX_OK;
+    }
+
+    if (upto == job->upto && job_replay(s, job)) {
+        return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+    }
+
+    a = &s->hub->pages;
+    a->n = 0;
+    a->used = 0;
+
+    fanout_hub_view(s->hub, &job->channel, &zc);
+
+    rc = fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after, upto, a,
+                         &lost);
+
+    fanout_spend(s->hub, FANOUT_WORK_SECTION + a->used
+                         + a->n * FANOUT_WORK_ENTRY);
+
+    if (rc == FANOUT_ZONE_STALE || rc == FANOUT_ZONE_NOTFOUND)
+    {
+        /* purged while it was being told */
+        job->recovered = 0;
+        return NGX_OK;
+    }
+
+    if (rc == FANOUT_ZONE_FULL) {
+        /* no memory for a message: it comes back and asks again */
+        fanout_session_end(s, FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    whole = 1;
+
+    if (lost > job->after) {
+
+        if (!job_lost(job, ngx_min(lost, upto))) {
+            return NGX_OK;
+        }
+
+        /* a section with a hole in it is nobody else's */
+        whole = 0;
+    }
+
+    more = (rc == FANOUT_ZONE_AGAIN);
+    after = job->after;
+    start = job->messages ? job->messages->used : 0;
+
+    done = job_take(s, job, a, more, &parts);
+
+    if (done != NGX_OK) {
+        return done == NGX_DONE ? NGX_OK : NGX_ERROR;
+    }
+
+    if (whole && !parts && a->n && job->messages->used > start) {
+        job_remember(s, job, after, start, a);
+    }
+
+    if (more && job->left == 0) {
+        job->next = job->after;
+        return NGX_OK;
+    }
+
+    if (!more && upto < job->upto) {
+        /* now a piece of mail */
+        job->after = upto;
+        return NGX_AGAIN;
+    }
+
+    return more ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* Adds what was read to the messages, and tells these in parts.  DONE if no
+ * more are asked for. */
+
+static ngx_int_t
+job_take(fanout_session_t *s, fanout_job_t *job, fanout_arena_t *a,
+    ngx_uint_t more, ngx_uint_t *parts)
+{
+    ngx_uint_t  i;
+
+    *parts = 0;
+
+    for (i = 0; i < a->n; i++) {
+
+        if (job->left == 0) {
+            job->next = job->after;
+            return NGX_DONE;
+        }
+
+        if (job_add(s, job, &a->entries[i]) != NGX_OK) {
+            fanout_session_end(s, FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+
+        job->after = a->entries[i].offset;
+
+        if (!job->first) {
+            job->first = job->after;
+        }
+
+        job->left--;
+
+        if (job->messages->used >= FANOUT_PART
+            && (i + 1 < a->n || more))
+        {
+            *parts = 1;
+
+            if (job_part(s, job) != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* The log has let go of what was to be told next.  What is gathered before the
+ * hole is dropped, so that the messages of a reply are without one; behind
+ * parts that were sent the hole is told.  0: nothing else is to be read, as
+ * who asks for what he has missed has to read all anew. */
+
+static ngx_uint_t
+job_lost(fanout_job_t *job, uint64_t lost)
+{
+    job->recovered = 0;
+
+    if (job->messages) {
+        job->messages->used = 0;
+    }
+
+    if (job->sub && job->since) {
+        job->missed = 0;
+        job->after = job->upto;
+        return 0;
+    }
+
+    if (job->told) {
+        job->hole = lost;
+
+    } else {
+        job->first = 0;
+    }
+
+    job->after = lost;
+    job->older = 0;
+
+    return 1;
+}
+
+
+/* What was addressed to the client while it was away stands between the
+ * messages of the log: *upto is what of these comes before the next piece.
+ * DECLINED if there is none, or messages come first. */
+
+static ngx_int_t
+job_mail(fanout_session_t *s, fanout_job_t *job, uint64_t *upto)
+{
+    fanout_entry_t  *e;
+
+    e = fanout_letter(s, &job->channel, job->epoch, job->after, job->upto);
+
+    if (e == NULL) {
+        job->mail = 0;
+        return NGX_DECLINED;
+    }
+
+    if (job->left && e->offset > job->after + 1) {
+        *upto = e->offset - 1;
+        return NGX_DECLINED;
+    }
+
+    if (e->type == FANOUT_GAP) {
+        job->recovered = 0;
+
+    } else {
+        job->missed++;
+
+        if (job_add(s, job, e) != NGX_OK) {
+            fanout_session_end(s, FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+    }
+
+    job->after = e->offset;
+
+    return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+}
+
+
+/* Takes a section from what another joiner was told a moment ago. */
+
+static ngx_uint_t
+job_replay(fanout_session_t *s, fanout_job_t *job)
+{
+    fanout_hub_t     *hub;
+    fanout_replay_t  *r;
+
+    hub = s->hub;
+
+    if (job->sub == NULL || !fanout_sub_plain(job->sub)) {
+        return 0;
+    }
+
+    r = fanout_replay_find(hub, job->sub->channel, FANOUT_NATIVE_ITEMS,
+                           job->epoch, job->after, job->upto);
+
+    if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
+        || fanout_frame_reserve(hub, job->messages, r->frame->used + 1)
+           != NGX_OK)
+    {
+        return 0;
+    }
+
+    if (job->messages->used) {
+        (void) fanout_frame_literal(hub, job->messages, ",");
+    }
+
+    (void) fanout_frame_append(hub, job->messages, r->frame->data,
+                               r->frame->used);
+
+    fanout_spend(hub, FANOUT_WORK_SECTION + r->frame->used);
+
+    job->after = r->last;
+    job->left -= r->n;
+
+    return 1;
+}
+
+
+/* Keeps a section that lies whole in the messages from start on. */
+
+static void
+job_remember(fanout_session_t *s, fanout_job_t *job, uint64_t after,
+    uint32_t start, fanout_arena_t *a)
+{
+    u_char          *p;
+    fanout_frame_t  *f;
+
+    if (job->sub == NULL || !fanout_sub_plain(job->sub)
+        || job->after != a->entries[a->n - 1].offset)
+    {
+        return;
+    }
+
+    p = job->messages->data + start;
+    start += (start && *p == ',');
+
+    f = fanout_frame_create(s->hub, job->messages->used - start);
+    if (f == NULL) {
+        return;
+    }
+
+    (void) fanout_frame_append(s->hub, f, job->messages->data + start,
+                               job->messages->used - start);
+
+    fanout_replay_add(s->hub, job->sub->channel, FANOUT_NATIVE_ITEMS,
+                      job->epoch, after, a->entries, a->n, f);
+    fanout_frame_release(s->hub, f);
+}
+
+
+static ngx_int_t
+job_add(fanout_session_t *s, fanout_job_t *job, fanout_entry_t *e)
+{
+    fanout_hub_t    *hub;
+    fanout_frame_t  *f;
+
+    hub = s->hub;
+
+    if (job->sub && (!s->dialect->match(job->sub, e)
+                     || (e->client && e->client == s->identity.client
+                         && (job->sub->no_echo
+                             || (e->flags & FANOUT_NOECHO)))))
+    {
+        return job_frame(hub, job);
+    }
+
+    if (job_frame(hub, job) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    f = job->messages;
+
+    if (f->used && fanout_frame_literal(hub, f, ",") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (fanout_frame_literal(hub, f, "{") != NGX_OK
+        || fanout_entry_json(hub, e, f) != NGX_OK
+        || fanout_frame_literal(hub, f, "}") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+job_frame(fanout_hub_t *hub, fanout_job_t *job)
+{
+    if (job->messages == NULL) {
+        job->messages = fanout_frame_create(hub, 4096);
+    }
+
+    return job->messages ? NGX_OK : NGX_ERROR;
+}
+
+
+/* Tells a part if there is enough for one, and more to come. */
+
+static ngx_int_t
+job_full(fanout_session_t *s, fanout_job_t *job)
+{
+    if (job->messages == NULL || job->messages->used < FANOUT_PART
+        || job->after >= job->upto)
+    {
+        return NGX_OK;
+    }
+
+    return job_part(s, job);
+}
+
+
+/* A part is always a message of its own, also of a command in an array. */
+
+static ngx_int_t
+job_part(fanout_session_t *s, fanout_job_t *job)
+{
+    void     *batch;
+    fanout_reply_t   rp;
+
+    batch = s->batch;
+    s->batch = NULL;
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"part\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_literal(&rp, ",\"messages\":[");
+    fanout_native_shared(&rp, job->messages->data, job->messages->used);
+    fanout_native_literal(&rp, "]");
+    job_hole(&rp, job);
+    fanout_native_literal(&rp, "}");
+    fanout_native_end(&rp);
+
+    s->batch = batch;
+
+    job->messages->used = 0;
+    job->told = job->after;
+    job->hole = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+job_finish(fanout_session_t *s, fanout_job_t *job)
+{
+    u_char                  epoch[FANOUT_EPOCH_LEN];
+    fanout_reply_t          rp;
+    fanout_native_batch_t  *b;
+    fanout_subscription_t  *sub;
+
+    b = s->batch;
+
+    if (b && b->frame && job->messages
+        && b->frame->used + job->messages->used > FANOUT_PART
+        && job->messages->used && job_part(s, job) != NGX_OK)
+    {
+        /* the replies of an array wait for its end: not with much in them */
+        return;
+    }
+
+    (void) fanout_epoch_format(epoch, job->epoch);
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"ok\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_printf(&rp, ",\"epoch\":\"%*s\",\"offset\":%uL",
+                         sizeof(epoch), epoch, job->offset);
+
+    if (job->since) {
+        fanout_native_printf(&rp, ",\"recovered\":%s",
+                     job->recovered ? "true" : "false");
+
+        if (job->sub) {
+            fanout_native_printf(&rp, ",\"missed\":%uL", job->missed);
+        }
+    }
+
+    if (job->sub || !(job->members || job->counts)) {
+        job_messages(&rp, job);
+    }
+
+    if (job->sub == NULL
+        && (job->newest ? job->older && job->first : job->next))
+    {
+        fanout_native_printf(&rp, ",\"next\":%uL",
+                     job->newest ? job->first : job->next);
+    }
+
+    fanout_native_members_reply(&rp, job);
+
+    sub = job->sub;
+
+    if (sub && !sub->reset) {
+        sub->offset = job->upto;
+    }
+
+    fanout_session_job_done(s);
+
+    if (s->batch) {
+        return;
+    }
+
+    if (sub) {
+        fanout_session_settle_one(sub);
+
+    } else {
+        fanout_session_settle(s);
+    }
+}
+
+
+static void
+job_messages(fanout_reply_t *rp, fanout_job_t *job)
+{
+    fanout_native_literal(rp, ",\"messages\":[");
+
+    if (job->messages) {
+        fanout_native_shared(rp, job->messages->data, job->messages->used);
+    }
+
+    fanout_native_literal(rp, "]");
+    job_hole(rp, job);
+}
+
+
+/* Between the part before and these messages. */
+
+static void
+job_hole(fanout_reply_t *rp, fanout_job_t *job)
+{
+    if (job->hole) {
+        fanout_native_printf(rp, ",\"gap\":{\"from\":%uL,\"to\":%uL}",
+                             job->told + 1, job->hole);
+    }
+}
+
+
+/* The reply is an error after all. */
+
+static void
+job_refuse(fanout_session_t *s, fanout_job_t *job, fanout_error_e code,
+    const char *text, ngx_str_t *data)
+{
+    ngx_str_t      message;
+    fanout_json_t  id;
+
+    id.data = job->id.data;
+    id.len = job->id.len;
+
+    message.data = (u_char *) text;
+    message.len = ngx_strlen(text);
+
+    if (job->sub && !job->again) {
+        fanout_hub_leave(job->sub, FANOUT_LEFT_INTENTIONAL);
+        job->sub = NULL;
+    }
+
+    fanout_native_error(s, &id, NULL, 0, code, &message, data);
+
+    fanout_session_job_done(s);
+
+    if (s->batch == NULL) {
+        fanout_session_settle(s);
+    }
+}
+
+
+/* Those who don't read what they have asked for hold all that the worker may:
+ * until they have, or are cut. */
+
+static void
+job_busy(fanout_session_t *s, fanout_job_t *job)
+{
+    u_char      buf[64];
+    ngx_str_t   data;
+    ngx_msec_t  after;
+
+    after = FANOUT_BUSY
+            + (ngx_msec_t) ngx_random() % FANOUT_BUSY;
+
+    data.data = buf;
+    data.len = ngx_sprintf(buf, "{\"retry_after\":%M}", after) - buf;
+
+    job_refuse(s, job, FANOUT_E_BUSY,
+               "the worker holds all the output it may: \"fanout_zone "
+               "frames=\"", &data);
+}

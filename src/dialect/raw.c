@@ -1,0 +1,351 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The raw dialect: one channel a connection, bare bodies both ways.  What it
+ * can't say in a body it says with a close: 1013 after a gap, 1012 after a
+ * reset.
+ */
+
+
+#include "dialect/dialect.h"
+#include "hub/entry_json.h"
+#include "http/http.h"
+#include "base/random.h"
+#include "hook/hook.h"
+
+
+static const char *raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t *status);
+static void raw_open(fanout_session_t *s, ngx_http_request_t *r);
+static void raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len);
+static ngx_uint_t raw_match(fanout_subscription_t *sub, fanout_entry_t *e);
+static ngx_int_t raw_encode(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_entry_t *e, fanout_frame_t *f);
+static fanout_error_e ask(fanout_session_t *s, fanout_zone_message_t *m,
+    fanout_limited_t *limited);
+static void refuse(fanout_session_t *s,
+    fanout_error_e rc);
+static ngx_int_t raw_work(fanout_session_t *s);
+static void raw_close(fanout_session_t *s);
+static void raw_closing(fanout_session_t *s, ngx_uint_t code,
+    ngx_msec_t after);
+
+
+const fanout_dialect_t  fanout_raw = {
+    ngx_string("raw"),
+    FANOUT_RAW_WS,
+    1,
+    raw_accept,
+    raw_open,
+    raw_receive,
+    raw_match,
+    raw_encode,
+    raw_work,
+    raw_close,
+    raw_closing,
+    NULL,
+    NULL,
+    NULL,
+    NULL
+};
+
+
+static const char *
+raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
+{
+    uint64_t          epoch, offset;
+    ngx_str_t         channel, since;
+    ngx_uint_t        permitted;
+    fanout_access_t  *access;
+
+    *status = NGX_HTTP_BAD_REQUEST;
+
+    if (fanout_http_arg(r, "channel", &channel) != NGX_OK) {
+        return "the argument \"channel\" is missing";
+    }
+
+    if (fanout_hub_name(&channel) != NGX_OK) {
+        return "the channel is not a name: 1 to 255 bytes of UTF-8 without "
+               "control characters and \"*\"";
+    }
+
+    if (fanout_http_arg(r, "since", &since) == NGX_OK
+        && fanout_position_parse(&since, &epoch, &offset) != NGX_OK)
+    {
+        return "the argument \"since\" is not epoch:offset";
+    }
+
+    access = fanout_access_create(r, conf->permits);
+
+    if (access == NULL) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "out of memory";
+    }
+
+    permitted = fanout_access_check(access, FANOUT_MAY_JOIN, &channel);
+    fanout_access_release(access);
+
+    if (!permitted) {
+        *status = NGX_HTTP_FORBIDDEN;
+        return "no \"fanout_permit join\" allows this channel";
+    }
+
+    return NULL;
+}
+
+
+static void
+raw_open(fanout_session_t *s, ngx_http_request_t *r)
+{
+    uint64_t                epoch, offset;
+    ngx_str_t               channel, since;
+    ngx_uint_t              has_since;
+    fanout_error_e          rc;
+    fanout_zone_join_t      j;
+    fanout_subscription_t  *sub;
+
+    s->identity.client = fanout_random();
+
+    if (fanout_http_arg(r, "channel", &channel) != NGX_OK) {
+        fanout_session_end(s, FANOUT_END_CLEAN);
+        return;
+    }
+
+    epoch = 0;
+    offset = 0;
+    has_since = fanout_http_arg(r, "since", &since) == NGX_OK
+                && fanout_position_parse(&since, &epoch, &offset)
+                   == NGX_OK;
+
+    s->channel.data = ngx_alloc(channel.len, ngx_cycle->log);
+
+    if (s->channel.data == NULL) {
+        fanout_session_end(s, FANOUT_END_CLEAN);
+        return;
+    }
+
+    ngx_memcpy(s->channel.data, channel.data, channel.len);
+    s->channel.len = channel.len;
+
+    rc = fanout_hub_join(s, &s->channel, has_since, epoch, offset, 0, &sub,
+                         &j);
+
+    if (rc != FANOUT_E_NONE) {
+        fanout_session_close(s, 1013,
+                         (char *) fanout_errors[rc].text.data);
+        return;
+    }
+
+    if (has_since && !j.recovered) {
+        fanout_session_close(s, 1013, "since is not kept any more");
+        return;
+    }
+
+    if (j.missed) {
+        sub->state = FANOUT_SUB_BEHIND;
+        sub->offset = j.after;
+        s->behind = 1;
+        fanout_session_catch_up(s);
+    }
+}
+
+
+static void
+raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
+{
+    fanout_error_e         rc;
+    fanout_limited_t       limited;
+    fanout_meter_mark_t    mark;
+    fanout_zone_result_t   result;
+    fanout_zone_message_t  m;
+
+    if (len > s->conf->message_size) {
+        fanout_session_close(s, FANOUT_WS_TOO_BIG,
+                             "message too big: fanout_message_size");
+        return;
+    }
+
+    if (!fanout_meter_take(s, FANOUT_COST, &limited)
+        || !fanout_meter_writes(s, &s->channel, &limited))
+    {
+        fanout_session_close(s, 4429, fanout_meter_text(&limited));
+        return;
+    }
+
+    if (!fanout_access_check(s->access, FANOUT_MAY_PUBLISH, &s->channel))
+    {
+        fanout_count(s->hub, forbidden);
+        fanout_eventlog_forbidden(s, "publish", &s->channel,
+                                  "forbidden");
+        fanout_session_close(s, 4403,
+                             "fanout_permit publish");
+        return;
+    }
+
+    if (!fanout_hub_may_publish(s, &s->channel)) {
+        fanout_count(s->hub, forbidden);
+        fanout_eventlog_forbidden(s, "publish", &s->channel,
+                                  "fanout_channel publish=members");
+        fanout_session_close(s, 4403,
+                             "fanout_channel publish=members");
+        return;
+    }
+
+    ngx_memzero(&m, sizeof(fanout_zone_message_t));
+
+    m.client = s->identity.client;
+    m.user.data = s->user.data;
+    m.user.len = s->user.len;
+    m.data.data = data;
+    m.data.len = len;
+    m.kind = opcode == FANOUT_WS_BINARY ? FANOUT_BINARY
+                                        : FANOUT_TEXT;
+
+    if (fanout_asks(s->hub, &s->channel)) {
+        rc = ask(s, &m, &limited);
+
+        if (rc == FANOUT_E_RATE_LIMITED) {
+            fanout_session_close(s, 4429,
+                                         fanout_meter_text(&limited));
+            return;
+        }
+
+    } else {
+        fanout_meter_mark(s, &mark);
+        rc = fanout_hub_publish(s->hub, &s->channel, &m, 1, NULL, &result);
+        fanout_meter_account(s, &mark);
+
+        if (rc == FANOUT_E_NONE) {
+            fanout_meter_audience(s, 1, result.subscribers);
+            fanout_count(s->hub, published);
+        }
+    }
+
+    if (rc != FANOUT_E_NONE) {
+        refuse(s, rc);
+    }
+}
+
+
+/* What comes after it waits for the answer. */
+
+static fanout_error_e
+ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
+{
+    fanout_job_t    *job;
+    fanout_error_e   rc;
+
+    job = ngx_calloc(sizeof(fanout_job_t), ngx_cycle->log);
+    if (job == NULL) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    job->session = s;
+    job->waits = 1;
+    job->ask = fanout_ask(s, &s->channel, m, 1, NULL, NULL, limited, &rc);
+
+    if (job->ask == NULL) {
+        ngx_free(job);
+        return rc;
+    }
+
+    s->job = job;
+
+    return FANOUT_E_NONE;
+}
+
+
+/* There are no replies: a publish that was not made ends the connection. */
+
+static void
+refuse(fanout_session_t *s, fanout_error_e rc)
+{
+    fanout_count(s->hub, errors);
+    fanout_session_close(s,
+                         rc == FANOUT_E_REFUSED ? 4403 : 1013,
+                         (char *) fanout_errors[rc].text.data);
+}
+
+
+static ngx_uint_t
+raw_match(fanout_subscription_t *sub, fanout_entry_t *e)
+{
+    return 1;
+}
+
+
+static ngx_int_t
+raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    fanout_frame_t *f)
+{
+    u_char       payload[FANOUT_WS_CONTROL_MAX];
+    size_t       len;
+    uint32_t     start;
+    ngx_uint_t   opcode;
+    const char  *reason;
+
+    if (fanout_frame_begin(hub, f, &start) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (e->type == FANOUT_MESSAGE) {
+        opcode = e->kind == FANOUT_BINARY
+                 ? FANOUT_WS_BINARY : FANOUT_WS_TEXT;
+
+        if (fanout_frame_append(hub, f, e->data.data, e->data.len)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } else {
+        opcode = FANOUT_WS_CLOSE;
+        reason = e->type == FANOUT_GAP ? "gap" : "reset";
+
+        len = fanout_ws_close_payload(payload,
+                                e->type == FANOUT_GAP ? 1013 : 1012,
+                                reason, ngx_strlen(reason));
+
+        if (fanout_frame_append(hub, f, payload, len) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return fanout_frame_end(hub, f, start, opcode);
+}
+
+
+static ngx_int_t
+raw_work(fanout_session_t *s)
+{
+    fanout_error_e  rc;
+
+    if (s->job->waits) {
+        return NGX_AGAIN;
+    }
+
+    rc = s->job->ask->rc;
+    fanout_session_job_done(s);
+
+    if (rc != FANOUT_E_NONE) {
+        refuse(s, rc);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+raw_close(fanout_session_t *s)
+{
+    /* void */
+}
+
+
+static void
+raw_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
+{
+    /* void */
+}

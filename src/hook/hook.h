@@ -1,0 +1,128 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Hooks: what a backend is told and asked, by calls to a location.
+ *
+ *  - Events (connect, disconnect, join, leave, first-in, last-out, occupied,
+ *    vacated) are told after they happened, in order, at least once.  They wait
+ *    in a queue in the zone, which one worker at a time delivers.
+ *  - A publish is asked for before: it may be let through, refused, or
+ *    changed.  The worker of the publisher asks, and publishes what it is told.
+ */
+
+
+#ifndef FANOUT_HOOK_HOOK_H
+#define FANOUT_HOOK_HOOK_H
+
+
+#include "hook/call.h"
+#include "session/session.h"
+
+
+/* beside the events of the zone */
+#define FANOUT_HOOK_PUBLISH   0x100
+
+/* things in one call, at most */
+#define FANOUT_HOOK_BATCH     FANOUT_ZONE_EVENTS
+
+
+/* calls=, at most */
+#define FANOUT_HOOK_CALLS     64
+
+
+/* a fanout_hook */
+
+struct fanout_hook_s {
+    fanout_callee_t         callee;
+    ngx_uint_t              mask;               /* what it is told of */
+    ngx_uint_t              batch;              /* things in one call */
+    ngx_uint_t              calls;              /* under way, for a lane of
+                                                   publishes */
+    ngx_uint_t              queue;              /* queue=, 0: not given */
+    ngx_uint_t              events;             /* that may wait */
+    ngx_msec_t              retry;              /* the longest wait, 0: not
+                                                   said */
+    unsigned                pass:1;             /* publish if it fails */
+};
+
+
+/* The setter of fanout_hook. */
+char *fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* Sets what was left out, once all is known of the zone; NGX_CONF_ERROR. */
+char *fanout_hook_finish(ngx_conf_t *cf, fanout_app_t *app);
+
+
+/* In a worker, after the hub of the zone was made, and before it is left.
+ * NGX_ERROR. */
+ngx_int_t fanout_hook_init(fanout_app_t *app, ngx_cycle_t *cycle);
+void fanout_hook_exit(fanout_app_t *app);
+
+
+/* The delivery of events by this worker; NGX_ERROR. */
+ngx_int_t fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle);
+void fanout_hook_events_exit(fanout_hub_t *hub);
+
+
+/*
+ * An ask: a publish that waits for what the backend says.  It has a copy of
+ * all it needs, so it outlives the session: who published and was cut before
+ * the answer has published.
+ */
+
+typedef struct fanout_ask_s     fanout_ask_t;
+typedef struct fanout_lane_sender_s  fanout_lane_sender_t;
+
+struct fanout_ask_s {
+    ngx_queue_t             queue;              /* of its lane */
+    fanout_hub_t           *hub;
+    fanout_session_t       *session;            /* NULL: gone */
+    uint64_t                id;
+
+    /* whose it is, by scope: the user, the address; NULL: not counted */
+    fanout_lane_sender_t   *senders[FANOUT_SCOPES];
+
+    ngx_str_t               channel;
+    fanout_zone_message_t  *messages;
+    ngx_uint_t              n;
+    fanout_zstr_t           to;                 /* name of the user it is for */
+    fanout_zone_publish_t   opts;
+    size_t                  max;                /* bytes of a message */
+
+    /* what came of it */
+    unsigned                answered:1;
+    fanout_error_e          rc;
+    fanout_zone_result_t    result;
+    ngx_str_t               text;               /* of the error, or empty */
+    ngx_str_t               details;            /* JSON, or empty */
+};
+
+/* How many wait in this worker, and how many may; 0 without a hook. */
+ngx_uint_t fanout_asks_waiting(fanout_hub_t *hub);
+ngx_uint_t fanout_asks_max(fanout_hub_t *hub);
+
+/* Whether publishes of clients to a channel are asked for: 1 or 0. */
+ngx_uint_t fanout_asks(fanout_hub_t *hub, ngx_str_t *channel);
+
+/*
+ * Asks for a publish that could be made right away: arguments as for
+ * hub_publish(), all copied; to is the name of the user that the message is
+ * for, or NULL.  When it is answered, and what was let through is published,
+ * the job of the session, which must wait, is gone on with.  The session must
+ * let go of the ask when its job ends.
+ *
+ * NULL, and *rc: INTERNAL; HOOK_FAILED when too many wait; RATE_LIMITED when
+ * too many of this user or address do, then limited says so, and it is counted.
+ */
+fanout_ask_t *fanout_ask(fanout_session_t *s, ngx_str_t *channel,
+    fanout_zone_message_t *m, ngx_uint_t n, fanout_zstr_t *to,
+    fanout_zone_publish_t *opts, fanout_limited_t *limited,
+    fanout_error_e *rc);
+
+/* The session does not wait any more: frees an ask that is answered, and
+ * leaves another to itself. */
+void fanout_ask_release(fanout_ask_t *ask);
+
+
+#endif /* FANOUT_HOOK_HOOK_H */

@@ -1,0 +1,83 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The lanes of the publish hook: which asks go together in a call, and what
+ * becomes of them when it is answered.  Inside hook/ alone.
+ */
+
+
+#ifndef FANOUT_HOOK_LANE_H
+#define FANOUT_HOOK_LANE_H
+
+
+#include "hook/hook.h"
+#include "base/json.h"
+
+
+#define FANOUT_LANES  4
+
+
+typedef struct fanout_asker_s  fanout_asker_t;
+
+
+/*
+ * Asks of the channels of a lane are settled in the order in which they came.
+ * They are put together as batches, each one call, of which several are under
+ * way: only the oldest is settled, those behind it wait for it.
+ */
+
+typedef struct {
+    fanout_asker_t          *asker;
+    ngx_queue_t              waiting;       /* asks in no batch */
+    ngx_queue_t              batches;       /* oldest first */
+    ngx_uint_t               calls;         /* under way */
+    ngx_event_t              work;          /* posted */
+} fanout_lane_t;
+
+/* a user or an address with asks that are not answered */
+
+struct fanout_lane_sender_s {
+    ngx_rbtree_node_t        node;          /* key: hash, of which scope too */
+    ngx_uint_t               n;             /* asks */
+};
+
+struct fanout_asker_s {
+    fanout_hub_t      *hub;
+    fanout_hook_t     *hook;
+    ngx_uint_t         n;                   /* asks that are not answered */
+    ngx_rbtree_t       senders;             /* of these */
+    ngx_rbtree_node_t  sentinel;
+    uint64_t           last;                /* id */
+    ngx_uint_t         turned;              /* away, not yet logged */
+    ngx_event_t        log;                 /* timer, set: not yet again */
+    fanout_lane_t      lanes[FANOUT_LANES];
+};
+
+
+void fanout_lane_init(fanout_lane_t *lane, fanout_asker_t *a, ngx_log_t *log);
+
+/* An ask takes its place; it is in a call soon. */
+void fanout_lane_put(fanout_lane_t *lane, fanout_ask_t *ask);
+
+
+/* what asks are told, see hook_publish.c */
+
+/* Does what the backend wants done, of len 0 to let it through: NULL, or what
+ * is wrong with that; then nothing was done. */
+const char *fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict);
+
+/* What is wrong with an object of the backend's: which member, if it has one
+ * that is unknown or double; else other.  Lasts until the next call. */
+const char *fanout_ask_wrong(int rc, fanout_json_error_t *err,
+    const char *other);
+
+/* There is no answer: let through if pass, or refused. */
+void fanout_ask_fail(fanout_ask_t *ask, ngx_uint_t pass);
+
+/* All is said: it counts no more, and the session goes on.  The ask may be
+ * freed. */
+void fanout_ask_finish(fanout_ask_t *ask);
+
+
+#endif /* FANOUT_HOOK_LANE_H */

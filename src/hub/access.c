@@ -1,0 +1,379 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Permissions.  The rules of a location are evaluated once, at the
+ * handshake, into one string: for each rule a byte of operations, two bytes
+ * of length and the compiled pattern.  Equal strings are shared by all
+ * sessions of the worker.
+ */
+
+
+#include "hub/hub.h"
+#include "base/pattern.h"
+
+
+#define FANOUT_RULE_HEAD  3
+
+
+static size_t rule_size(ngx_http_request_t *r, fanout_permit_t *permit);
+static u_char *rule_pack(ngx_http_request_t *r, fanout_permit_t *permit,
+    u_char *p, size_t size);
+static ngx_uint_t ambiguous(fanout_permit_t *permit, ngx_uint_t i,
+    ngx_http_variable_value_t *v);
+static ngx_uint_t has_separator(ngx_http_variable_value_t *v, u_char *p,
+    u_char *last);
+static void log_ambiguous(ngx_http_request_t *r, fanout_permit_t *permit);
+static void log_nameless(ngx_http_request_t *r, fanout_permit_t *permit);
+static fanout_access_t *intern(u_char *data, size_t len);
+
+
+static ngx_rbtree_t       interned;
+static ngx_rbtree_node_t  interned_sentinel;
+
+
+fanout_access_t *
+fanout_access_create(ngx_http_request_t *r, ngx_array_t *permits)
+{
+    size_t            size;
+    u_char           *p, *data;
+    ngx_uint_t        i;
+    fanout_permit_t  *permit;
+
+    if (permits == NULL) {
+        return intern(NULL, 0);
+    }
+
+    permit = permits->elts;
+    size = 0;
+
+    for (i = 0; i < permits->nelts; i++) {
+        size += rule_size(r, &permit[i]);
+    }
+
+    data = ngx_pnalloc(r->pool, size);
+    if (data == NULL) {
+        return NULL;
+    }
+
+    p = data;
+
+    for (i = 0; i < permits->nelts; i++) {
+        p = rule_pack(r, &permit[i], p, data + size - p);
+    }
+
+    return intern(data, p - data);
+}
+
+
+static size_t
+rule_size(ngx_http_request_t *r, fanout_permit_t *permit)
+{
+    size_t                      size;
+    ngx_uint_t                  i;
+    fanout_part_t              *part;
+    ngx_http_variable_value_t  *v;
+
+    size = FANOUT_RULE_HEAD;
+    part = permit->parts->elts;
+
+    for (i = 0; i < permit->parts->nelts; i++) {
+        if (part[i].variable == -1) {
+            size += part[i].text.len;
+            continue;
+        }
+
+        v = ngx_http_get_indexed_variable(r, part[i].variable);
+        size += (v && !v->not_found) ? v->len : 0;
+    }
+
+    return size;
+}
+
+
+/* a rule that can't be formed grants nothing: it is left out */
+
+static u_char *
+rule_pack(ngx_http_request_t *r, fanout_permit_t *permit, u_char *p,
+    size_t size)
+{
+    int                          rc;
+    ngx_uint_t                   i;
+    fanout_part_t               *part;
+    fanout_pattern_t             pattern;
+    ngx_http_variable_value_t   *v;
+
+    pattern.data = p + FANOUT_RULE_HEAD;
+    pattern.len = 0;
+    pattern.size = ngx_min(size - FANOUT_RULE_HEAD, 65535);
+
+    part = permit->parts->elts;
+
+    for (i = 0; i < permit->parts->nelts; i++) {
+
+        if (part[i].variable == -1) {
+            rc = fanout_pattern_append_text(&pattern,
+                                       part[i].text.data, part[i].text.len);
+
+        } else {
+            v = ngx_http_get_indexed_variable(r, part[i].variable);
+
+            if (v && !v->not_found && ambiguous(permit, i, v)) {
+                log_ambiguous(r, permit);
+                return p;
+            }
+
+            rc = (v == NULL || v->not_found)
+                 ? FANOUT_PATTERN_EMPTY
+                 : fanout_pattern_append_literal(&pattern, v->data, v->len);
+        }
+
+        if (rc != FANOUT_PATTERN_OK) {
+            log_nameless(r, permit);
+            return p;
+        }
+    }
+
+    p[0] = (u_char) permit->ops;
+    p[1] = (u_char) (pattern.len >> 8);
+    p[2] = (u_char) (pattern.len & 0xff);
+
+    return pattern.data + pattern.len;
+}
+
+
+/*
+ * With "user:$user:*" the user "a" would be in the channels of the user "a:b".
+ * So a value that has the separator before or behind it has no channels.
+ */
+
+static ngx_uint_t
+ambiguous(fanout_permit_t *permit, ngx_uint_t i, ngx_http_variable_value_t *v)
+{
+    u_char         *p, *last;
+    fanout_part_t  *part;
+
+    if (permit->separators) {
+        return 0;
+    }
+
+    part = permit->parts->elts;
+
+    if (i && part[i - 1].variable == -1) {
+        last = part[i - 1].text.data + part[i - 1].text.len;
+
+        for (p = last - 1; p > part[i - 1].text.data; p--) {
+            if ((*p & 0xc0) != 0x80) {
+                break;
+            }
+        }
+
+        if (has_separator(v, p, last)) {
+            return 1;
+        }
+    }
+
+    if (i + 1 == permit->parts->nelts || part[i + 1].variable != -1) {
+        return 0;
+    }
+
+    p = part[i + 1].text.data;
+
+    for (last = p + 1; last < p + part[i + 1].text.len; last++) {
+        if ((*last & 0xc0) != 0x80) {
+            break;
+        }
+    }
+
+    return has_separator(v, p, last);
+}
+
+
+/* A character of UTF-8 is from p to last.  Letters and digits of ASCII separate
+ * nothing, nor does a wildcard. */
+
+static ngx_uint_t
+has_separator(ngx_http_variable_value_t *v, u_char *p, u_char *last)
+{
+    u_char  *s, *end;
+
+    if ((*p >= '0' && *p <= '9')
+        || ((*p | 0x20) >= 'a' && (*p | 0x20) <= 'z') || *p == '*')
+    {
+        return 0;
+    }
+
+    end = v->data + v->len;
+
+    for (s = v->data; s + (last - p) <= end; s++) {
+        if (ngx_memcmp(s, p, last - p) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Anybody may have such a name, and connect again and again. */
+
+static void
+log_ambiguous(ngx_http_request_t *r, fanout_permit_t *permit)
+{
+    static time_t  last;
+
+    if (last == ngx_time()) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_log_error(NGX_LOG_NOTICE, r->connection->log, 0,
+                  "fanout_permit \"%V\" grants nothing to this client: a "
+                  "variable in it contains the separator beside it, see "
+                  "\"separators=\"", &permit->text);
+}
+
+
+static void
+log_nameless(ngx_http_request_t *r, fanout_permit_t *permit)
+{
+    static time_t  last;
+
+    if (last == ngx_time()) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "fanout_permit \"%V\" grants nothing to this client: a "
+                  "variable in it is empty or not a name", &permit->text);
+}
+
+
+ngx_int_t
+fanout_access_name(ngx_http_request_t *r, fanout_permit_t *pattern,
+    ngx_str_t *name)
+{
+    u_char                     *p;
+    ngx_uint_t                  i;
+    fanout_part_t              *part;
+    ngx_http_variable_value_t  *v;
+
+    p = ngx_pnalloc(r->pool, rule_size(r, pattern));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    name->data = p;
+    part = pattern->parts->elts;
+
+    for (i = 0; i < pattern->parts->nelts; i++) {
+
+        if (part[i].variable == -1) {
+            p = ngx_cpymem(p, part[i].text.data, part[i].text.len);
+            continue;
+        }
+
+        v = ngx_http_get_indexed_variable(r, part[i].variable);
+
+        if (v == NULL || v->not_found || v->len == 0) {
+            p = name->data;
+            break;
+        }
+
+        p = ngx_cpymem(p, v->data, v->len);
+    }
+
+    name->len = p - name->data;
+
+    if (fanout_hub_name(name) != NGX_OK) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fanout_autojoin \"%V\" joins nothing for this client:"
+                      " a variable in it is empty or not a name",
+                      &pattern->text);
+        name->len = 0;
+    }
+
+    return NGX_OK;
+}
+
+
+static fanout_access_t *
+intern(u_char *data, size_t len)
+{
+    uint32_t          hash;
+    ngx_str_t         s;
+    fanout_access_t  *a;
+
+    if (interned.root == NULL) {
+        ngx_rbtree_init(&interned, &interned_sentinel,
+                        ngx_str_rbtree_insert_value);
+    }
+
+    s.data = data;
+    s.len = len;
+    hash = ngx_murmur_hash2(data, len);
+
+    a = (fanout_access_t *) ngx_str_rbtree_lookup(&interned, &s, hash);
+    if (a) {
+        a->refs++;
+        return a;
+    }
+
+    a = ngx_alloc(sizeof(fanout_access_t) + len, ngx_cycle->log);
+    if (a == NULL) {
+        return NULL;
+    }
+
+    a->refs = 1;
+    a->node.node.key = hash;
+    a->node.str.len = len;
+    a->node.str.data = (u_char *) (a + 1);
+
+    if (len) {
+        ngx_memcpy(a->node.str.data, data, len);
+    }
+
+    ngx_rbtree_insert(&interned, &a->node.node);
+
+    return a;
+}
+
+
+void
+fanout_access_release(fanout_access_t *a)
+{
+    if (--a->refs == 0) {
+        ngx_rbtree_delete(&interned, &a->node.node);
+        ngx_free(a);
+    }
+}
+
+
+ngx_uint_t
+fanout_access_check(fanout_access_t *a, ngx_uint_t op, ngx_str_t *channel)
+{
+    size_t   len;
+    u_char  *p, *last;
+
+    p = a->node.str.data;
+    last = p + a->node.str.len;
+
+    while (p < last) {
+        len = (size_t) p[1] << 8 | p[2];
+
+        if ((p[0] & op)
+            && fanout_pattern_match(p + FANOUT_RULE_HEAD,
+                                    len, channel->data,
+                                    channel->len))
+        {
+            return 1;
+        }
+
+        p += FANOUT_RULE_HEAD + len;
+    }
+
+    return 0;
+}

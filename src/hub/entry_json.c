@@ -1,0 +1,634 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ */
+
+
+#include "hub/entry_json.h"
+#include "base/json.h"
+
+
+#define FANOUT_OFFSET_MAX  (((uint64_t) 1 << 53) - 1)
+
+
+static size_t message_size(fanout_entry_t *e);
+static u_char *put_message(u_char *p, fanout_entry_t *e);
+static size_t data_size(fanout_entry_t *e);
+static u_char *put_data(u_char *p, fanout_entry_t *e);
+static u_char *put_person(u_char *p, const char *name, uint64_t client,
+    fanout_zstr_t *user);
+static u_char *put_to(u_char *p, fanout_entry_t *e);
+static u_char *put_string(u_char *p, fanout_zstr_t *s);
+static size_t string_size(fanout_zstr_t *s);
+static ngx_int_t hex_parse(u_char *p, uint64_t *n);
+
+
+ngx_int_t
+fanout_frame_append(fanout_hub_t *hub, fanout_frame_t *f, const void *data,
+    size_t len)
+{
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    if (fanout_frame_reserve(hub, f, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(f->data + f->used, data, len);
+    f->used += len;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_frame_printf(fanout_hub_t *hub, fanout_frame_t *f, size_t size,
+    const char *fmt, ...)
+{
+    u_char   *p, *last;
+    va_list   args;
+
+    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(p, p + size, fmt, args);
+    va_end(args);
+
+    f->used += last - p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_frame_string(fanout_hub_t *hub, fanout_frame_t *f, const void *data,
+    size_t len)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = (len ? fanout_json_escape_len(data, len) : 0) + 2;
+
+    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    *p++ = '"';
+
+    if (len) {
+        p = fanout_json_escape(p, data, len);
+    }
+
+    *p++ = '"';
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+/* The room is made once for all: this runs for every entry and dialect. */
+
+ngx_int_t
+fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN
+           + message_size(e);
+
+    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+    p = ngx_sprintf(p, "\"offset\":%uL,\"time\":%uL", e->offset, e->time);
+    f->used = put_message(p, e) - f->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+{
+    u_char  *p, *last;
+
+    if (fanout_frame_reserve(hub, f, message_size(e)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+    last = put_message(p, e);
+
+    /* without the first comma */
+    ngx_memmove(p, p + 1, last - (p + 1));
+    f->used = last - 1 - f->data;
+
+    return NGX_OK;
+}
+
+
+static size_t
+message_size(fanout_entry_t *e)
+{
+    return sizeof(",\"event\":,\"data\":,\"enc\":\"base64\",\"key\":,\"meta\":,"
+                  "\"from\":{\"client\":\"\",\"user\":},"
+                  "\"to\":{\"client\":\"\",\"user\":}")
+           + 2 * FANOUT_CLIENT_LEN
+           + string_size(&e->to) + string_size(&e->event) + data_size(e)
+           + string_size(&e->key) + e->meta.len + string_size(&e->user);
+}
+
+
+/* each with a comma before it */
+
+static u_char *
+put_message(u_char *p, fanout_entry_t *e)
+{
+    if (e->event.len) {
+        p = ngx_cpymem(p, ",\"event\":", sizeof(",\"event\":") - 1);
+        p = put_string(p, &e->event);
+    }
+
+    p = put_data(p, e);
+
+    if (e->key.len) {
+        p = ngx_cpymem(p, ",\"key\":", sizeof(",\"key\":") - 1);
+        p = put_string(p, &e->key);
+    }
+
+    if (e->meta.len) {
+        p = ngx_cpymem(p, ",\"meta\":", sizeof(",\"meta\":") - 1);
+        p = ngx_cpymem(p, e->meta.data, e->meta.len);
+    }
+
+    if (e->client || e->user.len) {
+        p = put_person(p, ",\"from\":{", e->client, &e->user);
+    }
+
+    return put_to(p, e);
+}
+
+
+ngx_int_t
+fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("\"signal\":,\"tag\":,\"data\":,\"enc\":\"base64\","
+                  "\"from\":{\"client\":\"\",\"user\":},"
+                  "\"to\":{\"client\":\"\",\"user\":}")
+           + 2 * FANOUT_CLIENT_LEN + string_size(&e->event)
+           + string_size(&e->key) + data_size(e) + string_size(&e->user)
+           + string_size(&e->to);
+
+    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    p = ngx_cpymem(p, "\"signal\":", sizeof("\"signal\":") - 1);
+    p = put_string(p, &e->event);
+
+    if (e->key.len) {
+        p = ngx_cpymem(p, ",\"tag\":", sizeof(",\"tag\":") - 1);
+        p = put_string(p, &e->key);
+    }
+
+    p = put_data(p, e);
+
+    if (e->client || e->user.len) {
+        p = put_person(p, ",\"from\":{", e->client, &e->user);
+    }
+
+    p = put_to(p, e);
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+/* who gets it knows by this that nobody else does */
+
+static u_char *
+put_to(u_char *p, fanout_entry_t *e)
+{
+    fanout_zstr_t  nobody;
+
+    if (e->to_client) {
+        nobody.len = 0;
+        return put_person(p, ",\"to\":{", e->to_client, &nobody);
+    }
+
+    if (e->to_user) {
+        return put_person(p, ",\"to\":{", 0, &e->to);
+    }
+
+    return p;
+}
+
+
+static size_t
+data_size(fanout_entry_t *e)
+{
+    switch (e->kind) {
+
+    case FANOUT_TEXT:
+        return string_size(&e->data);
+
+    case FANOUT_BINARY:
+        return ngx_base64_encoded_length(e->data.len) + 2;
+
+    default:
+        return e->data.len;
+    }
+}
+
+
+static u_char *
+put_data(u_char *p, fanout_entry_t *e)
+{
+    ngx_str_t  src, dst;
+
+    p = ngx_cpymem(p, ",\"data\":", sizeof(",\"data\":") - 1);
+
+    switch (e->kind) {
+
+    case FANOUT_TEXT:
+        return put_string(p, &e->data);
+
+    case FANOUT_BINARY:
+        src.data = (u_char *) e->data.data;
+        src.len = e->data.len;
+
+        *p++ = '"';
+        dst.data = p;
+        ngx_encode_base64(&dst, &src);
+
+        return ngx_cpymem(p + dst.len, "\",\"enc\":\"base64\"",
+                          sizeof("\",\"enc\":\"base64\"") - 1);
+
+    default:
+        return ngx_cpymem(p, e->data.data, e->data.len);
+    }
+}
+
+
+static u_char *
+put_person(u_char *p, const char *name, uint64_t client, fanout_zstr_t *user)
+{
+    p = ngx_cpymem(p, name, ngx_strlen(name));
+
+    if (client) {
+        p = ngx_cpymem(p, "\"client\":\"", sizeof("\"client\":\"") - 1);
+        p = fanout_client_format(p, client);
+        *p++ = '"';
+
+        if (user->len) {
+            *p++ = ',';
+        }
+    }
+
+    if (user->len) {
+        p = ngx_cpymem(p, "\"user\":", sizeof("\"user\":") - 1);
+        p = put_string(p, user);
+    }
+
+    *p++ = '}';
+
+    return p;
+}
+
+
+static u_char *
+put_string(u_char *p, fanout_zstr_t *s)
+{
+    *p++ = '"';
+
+    if (s->len) {
+        p = fanout_json_escape(p, s->data, s->len);
+    }
+
+    *p++ = '"';
+
+    return p;
+}
+
+
+static size_t
+string_size(fanout_zstr_t *s)
+{
+    return s->len ? fanout_json_escape_len(s->data, s->len) + 2 : 2;
+}
+
+
+/* The room is made once for all, as above. */
+
+ngx_int_t
+fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
+    fanout_frame_t *f, size_t *data_at)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = sizeof("{\"client\":\"\",\"key\":,\"user\":,\"info\":,\"data\":,"
+                  "\"state\":\"active\",\"joined_at\":,\"seen\":,\"slot\":,"
+                  "\"reason\":\"intentional\"}")
+           + 2 * NGX_INT64_LEN + NGX_INT32_LEN + FANOUT_CLIENT_LEN
+           + string_size(&m->key) + string_size(&m->user) + m->info.len
+           + m->data.len;
+
+    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    p = ngx_cpymem(p, "{\"client\":\"", sizeof("{\"client\":\"") - 1);
+    p = fanout_client_format(p, m->client);
+    *p++ = '"';
+
+    if (m->key.len) {
+        p = ngx_cpymem(p, ",\"key\":", sizeof(",\"key\":") - 1);
+        p = put_string(p, &m->key);
+    }
+
+    if (m->user.len) {
+        p = ngx_cpymem(p, ",\"user\":", sizeof(",\"user\":") - 1);
+        p = put_string(p, &m->user);
+    }
+
+    if (m->info.len && !left) {
+        p = ngx_cpymem(p, ",\"info\":", sizeof(",\"info\":") - 1);
+        p = ngx_cpymem(p, m->info.data, m->info.len);
+    }
+
+    *data_at = 0;
+
+    if (m->data.len) {
+        p = ngx_cpymem(p, ",\"data\":", sizeof(",\"data\":") - 1);
+        *data_at = p - (f->data + f->used);
+        p = ngx_cpymem(p, m->data.data, m->data.len);
+    }
+
+    if (left) {
+        p = ngx_sprintf(p, ",\"reason\":\"%s\"}",
+                        fanout_left_reason(m->reason));
+
+    } else {
+        p = ngx_sprintf(p, ",\"state\":\"%s\",\"joined_at\":%uL,"
+                        "\"seen\":%uL,\"slot\":%uD}",
+                        m->idle ? "idle" : "active", m->joined_at, m->seen,
+                        m->slot);
+    }
+
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+{
+    size_t            at;
+    ngx_uint_t        i, n, lists;
+    const uint8_t    *p;
+    fanout_member_t   m;
+
+    static const struct {
+        uint8_t      change;
+        const char  *name;
+    } kinds[] = {
+        { FANOUT_JOINED, "joined" },
+        { FANOUT_UPDATED, "updated" },
+        { FANOUT_LEFT, "left" }
+    };
+
+    lists = 0;
+
+    for (i = 0; i < 3; i++) {
+        p = e->data.data;
+        n = 0;
+
+        while (fanout_change_next(&p, e->data.data + e->data.len, &m) == 1)
+        {
+            if (m.change == FANOUT_COUNTED) {
+                return fanout_frame_printf(hub, f, 64,
+                                 "\"summary\":{\"members\":%uD}", m.count);
+            }
+
+            if (m.change != kinds[i].change) {
+                continue;
+            }
+
+            if ((n == 0
+                 && fanout_frame_printf(hub, f, 16, "%s\"%s\":[",
+                                        lists++ ? "," : "",
+                                        kinds[i].name)
+                    != NGX_OK)
+                || (n && fanout_frame_literal(hub, f, ",") != NGX_OK)
+                || fanout_member_json(hub, &m,
+                                       m.change == FANOUT_LEFT, f,
+                                       &at)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            n++;
+        }
+
+        if (n && fanout_frame_literal(hub, f, "]") != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+const char *
+fanout_left_reason(ngx_uint_t reason)
+{
+    switch (reason) {
+
+    case FANOUT_LEFT_INTENTIONAL:
+        return "intentional";
+
+    case FANOUT_LEFT_TIMEOUT:
+        return "timeout";
+
+    case FANOUT_LEFT_KICKED:
+        return "kicked";
+
+    case FANOUT_LEFT_EXPIRED:
+        return "expired";
+
+    case FANOUT_LEFT_REPLACED:
+        return "replaced";
+
+    default:
+        return "network";
+    }
+}
+
+
+ngx_int_t
+fanout_base64_decode(ngx_str_t *dst, ngx_str_t *src)
+{
+    ngx_str_t   text;
+    ngx_uint_t  i;
+
+    text = *src;
+
+    for (i = 0; i < 2 && src->len % 4 == 0 && text.len; i++) {
+        text.len -= (text.data[text.len - 1] == '=');
+    }
+
+    /* NGINX takes the first "=" for the end */
+
+    if (ngx_strlchr(text.data, text.data + text.len, '=')) {
+        return NGX_ERROR;
+    }
+
+    return ngx_decode_base64(dst, &text);
+}
+
+
+u_char *
+fanout_client_format(u_char *p, uint64_t client)
+{
+    return ngx_sprintf(p, "c_%016xL", client);
+}
+
+
+ngx_int_t
+fanout_client_parse(ngx_str_t *text, uint64_t *client)
+{
+    if (text->len != FANOUT_CLIENT_LEN
+        || text->data[0] != 'c' || text->data[1] != '_')
+    {
+        return NGX_ERROR;
+    }
+
+    return hex_parse(text->data + 2, client);
+}
+
+
+u_char *
+fanout_epoch_format(u_char *p, uint64_t epoch)
+{
+    return ngx_sprintf(p, "%016xL", epoch);
+}
+
+
+ngx_int_t
+fanout_epoch_parse(ngx_str_t *text, uint64_t *epoch)
+{
+    if (text->len != FANOUT_EPOCH_LEN) {
+        return NGX_ERROR;
+    }
+
+    return hex_parse(text->data, epoch);
+}
+
+
+ngx_int_t
+fanout_offset_parse(ngx_str_t *text, uint64_t *offset)
+{
+    size_t    i;
+    uint64_t  n;
+
+    if (text->len == 0 || text->len > sizeof("9007199254740991") - 1) {
+        return NGX_ERROR;
+    }
+
+    n = 0;
+
+    for (i = 0; i < text->len; i++) {
+        if (text->data[i] < '0' || text->data[i] > '9') {
+            return NGX_ERROR;
+        }
+
+        n = n * 10 + (text->data[i] - '0');
+    }
+
+    if (n > FANOUT_OFFSET_MAX) {
+        return NGX_ERROR;
+    }
+
+    *offset = n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_position_parse(ngx_str_t *text, uint64_t *epoch, uint64_t *offset)
+{
+    u_char     *p, *last;
+    ngx_str_t   part;
+
+    last = text->data + text->len;
+    p = ngx_strlchr(text->data, last, ':');
+
+    if (p == NULL || p == text->data
+        || p - text->data > FANOUT_KEY)
+    {
+        return NGX_ERROR;
+    }
+
+    part.len = p - text->data;
+    part.data = text->data;
+
+    if (fanout_epoch_parse(&part, epoch) != NGX_OK) {
+        *epoch = 0;
+    }
+
+    part.len = last - p - 1;
+    part.data = p + 1;
+
+    return fanout_offset_parse(&part, offset);
+}
+
+
+/* 16 digits, lower case: an id has one spelling */
+
+static ngx_int_t
+hex_parse(u_char *p, uint64_t *n)
+{
+    u_char    *last;
+    uint64_t   v;
+
+    v = 0;
+
+    for (last = p + 16; p < last; p++) {
+
+        if (*p >= '0' && *p <= '9') {
+            v = v << 4 | (*p - '0');
+
+        } else if (*p >= 'a' && *p <= 'f') {
+            v = v << 4 | (*p - 'a' + 10);
+
+        } else {
+            return NGX_ERROR;
+        }
+    }
+
+    *n = v;
+
+    return NGX_OK;
+}

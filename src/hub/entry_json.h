@@ -1,0 +1,118 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What entries, clients and positions look like as text, for the dialects
+ * and the HTTP API alike, and how text is appended to a frame.
+ *
+ * No locks; all appends may move f->data, and only while the frame has not
+ * been sent.  What was written before an NGX_ERROR stays.
+ */
+
+
+#ifndef FANOUT_HUB_ENTRY_JSON_H
+#define FANOUT_HUB_ENTRY_JSON_H
+
+
+#include "hub/hub.h"
+
+
+#define FANOUT_EPOCH_LEN   16                   /* hex digits */
+#define FANOUT_CLIENT_LEN  (2 + 16)             /* "c_" and hex digits */
+
+
+/* Appends bytes as they are.  NGX_ERROR on lack of memory. */
+ngx_int_t fanout_frame_append(fanout_hub_t *hub, fanout_frame_t *f,
+    const void *data, size_t len);
+
+#define fanout_frame_literal(hub, f, text)                                    \
+    fanout_frame_append(hub, f, text, sizeof(text) - 1)
+
+/* Appends what ngx_sprintf() makes of the format, cut at size bytes. */
+ngx_int_t fanout_frame_printf(fanout_hub_t *hub, fanout_frame_t *f,
+    size_t size, const char *fmt, ...);
+
+/* Appends bytes as a JSON string, quotes included. */
+ngx_int_t fanout_frame_string(fanout_hub_t *hub, fanout_frame_t *f,
+    const void *data, size_t len);
+
+/*
+ * Appends the members of a message as JSON, without braces:
+ *
+ *   "offset":42,"time":…,"event":"msg","data":…,"enc":"base64","key":…,
+ *   "meta":…,"from":{"client":"c_…","user":"ann"},"to":{"user":"bob"}
+ *
+ * in that order, without those that the entry has not.  Data of the kind
+ * JSON is taken as it is, text becomes a string, binary a string of base64
+ * (RFC 4648, section 4) with "enc".
+ */
+ngx_int_t fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
+    fanout_frame_t *f);
+
+/* The same without "offset" and "time", for what is no entry yet. */
+ngx_int_t fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e,
+    fanout_frame_t *f);
+
+/*
+ * Appends a member as JSON, with braces:
+ *
+ *   {"client":"c_…","key":…,"user":"ann","info":{…},"data":…,
+ *    "state":"active","joined_at":…,"seen":…,"slot":0}
+ *
+ * in that order, without those that the member has not; of one that left
+ *
+ *   {"client":"c_…","key":…,"user":"ann","data":…,"reason":"network"}
+ *
+ * data_at gets where the data stands behind f->used of before.
+ */
+ngx_int_t fanout_member_json(fanout_hub_t *hub, fanout_member_t *m,
+    ngx_uint_t left, fanout_frame_t *f, size_t *data_at);
+
+/*
+ * Appends the changes of a PRESENCE entry as the members of an object,
+ * without braces:
+ *
+ *   "joined":[member…],"updated":[member…],"left":[member…]
+ *
+ * without those that are empty, or "summary":{"members":N}.
+ */
+ngx_int_t fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e,
+    fanout_frame_t *f);
+
+/* The name of a reason (FANOUT_LEFT_*). */
+const char *fanout_left_reason(ngx_uint_t reason);
+
+/*
+ * The same for a signal:
+ *
+ *   "signal":"cursor","tag":…,"data":…,"from":{…},"to":{…}
+ */
+ngx_int_t fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e,
+    fanout_frame_t *f);
+
+/* Decodes base64 (RFC 4648, section 4; the padding may be left out) into dst,
+ * which may be src.  NGX_ERROR, also if "=" is anywhere but at the end. */
+ngx_int_t fanout_base64_decode(ngx_str_t *dst, ngx_str_t *src);
+
+/* Writes a client's id, CLIENT_LEN bytes; returns the end. */
+u_char *fanout_client_format(u_char *p, uint64_t client);
+
+/* NGX_ERROR if a text is no client's id. */
+ngx_int_t fanout_client_parse(ngx_str_t *text, uint64_t *client);
+
+/* Writes an epoch, EPOCH_LEN bytes; returns the end. */
+u_char *fanout_epoch_format(u_char *p, uint64_t epoch);
+
+/* NGX_ERROR if a text is no epoch as written here. */
+ngx_int_t fanout_epoch_parse(ngx_str_t *text, uint64_t *epoch);
+
+/* Reads an offset, a decimal number below 2^53.  NGX_ERROR. */
+ngx_int_t fanout_offset_parse(ngx_str_t *text, uint64_t *offset);
+
+/* Reads "epoch:offset"; an epoch that can't be ours becomes 0, which none is,
+ * for who brings it need not know what ours look like.  NGX_ERROR. */
+ngx_int_t fanout_position_parse(ngx_str_t *text, uint64_t *epoch,
+    uint64_t *offset);
+
+
+#endif /* FANOUT_HUB_ENTRY_JSON_H */

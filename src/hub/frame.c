@@ -1,0 +1,102 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Frames: bytes that many outboxes send.
+ */
+
+
+#include "hub/hub.h"
+
+
+/* frames */
+
+fanout_frame_t *
+fanout_frame_create(fanout_hub_t *hub, size_t size)
+{
+    fanout_frame_t  *f;
+
+    f = ngx_alloc(sizeof(fanout_frame_t), ngx_cycle->log);
+    if (f == NULL) {
+        return NULL;
+    }
+
+    f->data = ngx_alloc(size, ngx_cycle->log);
+    if (f->data == NULL) {
+        ngx_free(f);
+        return NULL;
+    }
+
+    f->refs = 1;
+    f->size = size;
+    f->used = 0;
+    f->local = 0;
+    f->list = 0;
+
+    hub->frames += size;
+
+    return f;
+}
+
+
+ngx_int_t
+fanout_frame_reserve(fanout_hub_t *hub, fanout_frame_t *f, size_t n)
+{
+    size_t   size;
+    u_char  *p;
+
+    if (f->size - f->used >= n) {
+        return NGX_OK;
+    }
+
+    size = ngx_max((size_t) f->size * 2, (size_t) f->used + n);
+
+    if (size > 0x7fffffff) {
+        return NGX_ERROR;
+    }
+
+    p = realloc(f->data, size);
+    if (p == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, ngx_cycle->log, ngx_errno,
+                      "realloc(%uz) failed", size);
+        return NGX_ERROR;
+    }
+
+    hub->frames += size - f->size;
+
+    if (f->list) {
+        hub->lists += size - f->size;
+    }
+
+    f->data = p;
+    f->size = size;
+
+    return NGX_OK;
+}
+
+
+void
+fanout_frame_entries(fanout_frame_t *f, fanout_channel_t *ch, uint64_t after,
+    uint64_t seq)
+{
+    f->local = ch->local + 1;
+    f->epoch = ch->epoch;
+    f->after = after;
+    f->seq = seq;
+}
+
+
+void
+fanout_frame_release(fanout_hub_t *hub, fanout_frame_t *f)
+{
+    if (--f->refs == 0) {
+        hub->frames -= f->size;
+
+        if (f->list) {
+            hub->lists -= f->size;
+        }
+
+        ngx_free(f->data);
+        ngx_free(f);
+    }
+}

@@ -1,0 +1,849 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Presence: the seats and members of this worker's sessions, what others
+ * order to be done to them, and when changes are told.
+ */
+
+
+#include "session/session.h"
+#include "dialect/dialect.h"
+#include "hub/roster.h"
+#include "transport/transport.h"
+
+
+#define FANOUT_ORDERS  16
+
+
+static fanout_error_e refused(fanout_hub_t *hub, int rc);
+static fanout_error_e put_refused(fanout_hub_t *hub, int rc);
+static void put_done(fanout_hub_t *hub, fanout_put_t *put);
+static ngx_uint_t again(fanout_hub_t *hub, int rc);
+static fanout_own_t *own_find(fanout_subscription_t *sub, const u_char *key,
+    size_t len);
+static ngx_int_t own_members(fanout_subscription_t *sub);
+static ngx_uint_t same(fanout_own_t *own, const u_char *key, size_t len);
+static void restore_member(fanout_subscription_t *sub, fanout_own_t *own);
+static void order_close(fanout_session_t *s, void *data);
+static void order_part(fanout_hub_t *hub, fanout_order_t *order);
+static void close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code);
+static void order_look(fanout_hub_t *hub);
+static void look_seats(fanout_session_t *s);
+static ngx_uint_t seat_lost(fanout_subscription_t *sub);
+static void part(fanout_subscription_t *sub, ngx_uint_t reason,
+    ngx_uint_t seat);
+
+
+/* what is told, and when */
+
+ngx_int_t
+fanout_hub_want(fanout_subscription_t *sub, ngx_uint_t want)
+{
+    fanout_channel_t  *ch;
+
+    ch = sub->channel;
+
+    if (ch->policy->keep.presence == FANOUT_PRESENCE_OFF) {
+        want &= ~FANOUT_WANT_PRESENCE;
+    }
+
+    if ((want & FANOUT_WANT_PRESENCE) && ch->roster == NULL) {
+        ch->roster = fanout_roster_create(sub->session->hub, ch);
+
+        if (ch->roster == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    ch->watchers[sub->format] -= !!(sub->want & FANOUT_WANT_PRESENCE);
+    ch->watchers[sub->format] += !!(want & FANOUT_WANT_PRESENCE);
+
+    sub->want = want;
+    sub->no_messages = !(want & FANOUT_WANT_MESSAGES);
+
+    return NGX_OK;
+}
+
+
+void
+fanout_hub_presence(fanout_hub_t *hub)
+{
+    /* once for all that is done in a turn */
+    ngx_post_event(&hub->presence, &ngx_posted_events);
+}
+
+
+void
+fanout_hub_presence_handler(ngx_event_t *ev)
+{
+    uint32_t       ms;
+    fanout_hub_t  *hub;
+
+    hub = ev->data;
+
+    ms = fanout_presence_flush(&hub->zone);
+
+    fanout_hub_kick(hub);
+
+    if (ms == 0) {
+        /* more is due: behind what clients want meanwhile */
+        ngx_post_event(ev, &ngx_posted_next_events);
+
+    } else if (ms != UINT32_MAX) {
+        ngx_add_timer(ev, ms);
+    }
+}
+
+
+/* seats and members */
+
+fanout_error_e
+fanout_hub_seat(fanout_subscription_t *sub)
+{
+    int                rc;
+    ngx_uint_t         tries;
+    fanout_session_t  *s;
+
+    s = sub->session;
+    rc = FANOUT_ZONE_STALE;
+
+    for (tries = 0; tries < 2; tries++) {
+        rc = fanout_seat_open(&s->hub->zone, &sub->channel->zc,
+                              s->identity_ref, &s->identity);
+
+        if (!again(s->hub, rc)) {
+            break;
+        }
+    }
+
+    fanout_hub_presence(s->hub);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return refused(s->hub, rc);
+    }
+
+    sub->seat = 1;
+
+    if (s->resumed && own_members(sub) != NGX_OK) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    return FANOUT_E_NONE;
+}
+
+
+/* A client that came back has the members it had. */
+
+static ngx_int_t
+own_members(fanout_subscription_t *sub)
+{
+    ngx_uint_t         n;
+    fanout_member_t    m;
+    fanout_session_t  *s;
+
+    static u_char  buf[FANOUT_ZONE_MEMBER_BUF];
+
+    s = sub->session;
+
+    for (n = 0;
+         fanout_member_nth(&s->hub->zone, &sub->channel->zc,
+                           s->identity_ref, &s->identity, n, &m,
+                           buf)
+         == FANOUT_ZONE_OK;
+         n++)
+    {
+        if (fanout_hub_member_own(sub, &m) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (sub->own) {
+        fanout_session_alive(s);
+    }
+
+    return NGX_OK;
+}
+
+
+fanout_error_e
+fanout_hub_member_put(fanout_subscription_t *sub, fanout_member_t *m,
+    ngx_uint_t what, ngx_uint_t timed, fanout_put_t *put)
+{
+    int                rc;
+    ngx_uint_t         tries;
+    fanout_own_t      *own;
+    fanout_hub_t      *hub;
+    fanout_roster_t   *roster;
+    fanout_session_t  *s;
+
+    s = sub->session;
+    hub = s->hub;
+
+    ngx_memzero(put, sizeof(fanout_put_t));
+
+    m->timed = timed && m->idle;
+
+    own = own_find(sub, m->key.data, m->key.len);
+
+    if (own == NULL && (what & FANOUT_PUT_ENTER)
+        && fanout_hub_member_own(sub, m) != NGX_OK)
+    {
+        return FANOUT_E_INTERNAL;
+    }
+
+    rc = FANOUT_ZONE_STALE;
+
+    for (tries = 0; tries < 2; tries++) {
+        rc = fanout_member_put(&hub->zone, &sub->channel->zc, s->identity_ref,
+                               &s->identity, m, what, put);
+
+        if (!again(hub, rc)) {
+            break;
+        }
+    }
+
+    if (rc != FANOUT_ZONE_OK) {
+
+        if (own == NULL && sub->own && (what & FANOUT_PUT_ENTER)) {
+            own = sub->own;
+            sub->own = own->next;
+            ngx_free(own);
+        }
+
+        return put_refused(hub, rc);
+    }
+
+    own = own_find(sub, m->key.data, m->key.len);
+
+    if (own) {
+        own->idle = put->idle;
+        own->timed = put->timed;
+        own->anonymous = put->anonymous;
+
+        if (own->timed) {
+            s->idles = 1;
+        }
+
+        if (put->created) {
+            roster = sub->channel->roster;
+
+            own->untold = 1;
+            own->version = roster ? roster->version : UINT64_MAX;
+        }
+    }
+
+    put_done(hub, put);
+
+    return FANOUT_E_NONE;
+}
+
+
+static void
+put_done(fanout_hub_t *hub, fanout_put_t *put)
+{
+    if (put->created) {
+        fanout_count(hub, presence_joins);
+
+    } else if (put->changed) {
+        fanout_count(hub, presence_updates);
+    }
+
+    fanout_hub_presence(hub);
+}
+
+
+static fanout_error_e
+put_refused(fanout_hub_t *hub, int rc)
+{
+    switch (rc) {
+
+    case FANOUT_ZONE_CONFLICT:
+        return FANOUT_E_CHANNEL_FULL;
+
+    case FANOUT_ZONE_LARGE:
+        /* sizes are checked before */
+        return FANOUT_E_TOO_MANY;
+
+    case FANOUT_ZONE_AGAIN:
+        return FANOUT_E_CONFLICT;
+
+    default:
+        return refused(hub, rc);
+    }
+}
+
+
+fanout_error_e
+fanout_hub_member_drop(fanout_subscription_t *sub, fanout_zstr_t *key,
+    ngx_uint_t reason)
+{
+    int                 rc;
+    fanout_own_t      **p, *own;
+    fanout_session_t   *s;
+
+    s = sub->session;
+
+    for (p = &sub->own; *p; p = &(*p)->next) {
+        own = *p;
+
+        if (same(own, key->data, key->len)) {
+            *p = own->next;
+            ngx_free(own);
+            break;
+        }
+    }
+
+    rc = fanout_member_drop(&s->hub->zone, &sub->channel->zc, s->identity_ref,
+                            &s->identity, key, reason);
+
+    fanout_hub_presence(s->hub);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return FANOUT_E_NOT_FOUND;
+    }
+
+    fanout_count(s->hub, presence_leaves);
+
+    return FANOUT_E_NONE;
+}
+
+
+/* Who has a member by this becomes its owner when it is told of it. */
+
+fanout_error_e
+fanout_hub_member_as(fanout_session_t *s, ngx_str_t *channel,
+    fanout_zstr_t *key, fanout_member_t *m, ngx_uint_t what)
+{
+    int                    rc, member;
+    fanout_put_t           put;
+    fanout_hub_t          *hub;
+    fanout_zone_channel_t  zc;
+
+    hub = s->hub;
+
+    fanout_hub_view(hub, channel, &zc);
+
+    if (!fanout_member_any(&hub->zone, &zc, 0, &s->identity, &member))
+    {
+        return FANOUT_E_NOT_JOINED;
+    }
+
+    if (m == NULL) {
+        rc = fanout_member_drop(&hub->zone, &zc, 0, &s->identity, key,
+                                FANOUT_LEFT_INTENTIONAL);
+
+        if (rc == FANOUT_ZONE_OK) {
+            fanout_count(hub, presence_leaves);
+        }
+
+        fanout_hub_presence(hub);
+
+        return FANOUT_E_NONE;
+    }
+
+    rc = fanout_member_put(&hub->zone, &zc, 0, &s->identity, m, what, &put);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return put_refused(hub, rc);
+    }
+
+    put_done(hub, &put);
+
+    return FANOUT_E_NONE;
+}
+
+
+fanout_error_e
+fanout_hub_leave_as(fanout_session_t *s, ngx_str_t *channel)
+{
+    int                    rc, member;
+    fanout_zone_channel_t  zc;
+
+    fanout_hub_view(s->hub, channel, &zc);
+
+    if (!fanout_member_any(&s->hub->zone, &zc, 0, &s->identity, &member))
+    {
+        return FANOUT_E_NOT_JOINED;
+    }
+
+    rc = fanout_seat_kick(&s->hub->zone, &zc, s->identity.client,
+                          FANOUT_LEFT_INTENTIONAL);
+
+    fanout_hub_presence(s->hub);
+
+    switch (rc) {
+
+    case FANOUT_ZONE_OK:
+        return FANOUT_E_NONE;
+
+    case FANOUT_ZONE_NOTFOUND:
+        return FANOUT_E_NOT_JOINED;
+
+    default:
+        return refused(s->hub, rc);
+    }
+}
+
+
+ngx_int_t
+fanout_hub_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
+{
+    fanout_own_t  *own;
+
+    if (own_find(sub, m->key.data, m->key.len)) {
+        return NGX_OK;
+    }
+
+    own = ngx_alloc(sizeof(fanout_own_t) + m->key.len, ngx_cycle->log);
+    if (own == NULL) {
+        return NGX_ERROR;
+    }
+
+    own->idle = m->idle;
+    own->timed = m->timed;
+    own->anonymous = m->anonymous;
+    own->untold = 0;
+    own->len = m->key.len;
+
+    if (own->len) {
+        ngx_memcpy(own->key, m->key.data, own->len);
+    }
+
+    own->next = sub->own;
+    sub->own = own;
+
+    if (own->timed) {
+        sub->session->idles = 1;
+    }
+
+    return NGX_OK;
+}
+
+
+/* A roster that only counts has no members to be found. */
+
+ngx_uint_t
+fanout_hub_member_told(fanout_subscription_t *sub, ngx_uint_t late)
+{
+    fanout_own_t     *own;
+    fanout_roster_t  *r;
+
+    r = sub->channel->roster;
+
+    for (own = sub->own; own; own = own->next) {
+
+        if (own->untold && !late
+            && (r->summary ? r->version == own->version
+                           : fanout_roster_find(r,
+                                         sub->session->identity.client,
+                                         own->key, own->len)
+                             == NULL))
+        {
+            return 0;
+        }
+
+        own->untold = 0;
+    }
+
+    return 1;
+}
+
+
+static fanout_own_t *
+own_find(fanout_subscription_t *sub, const u_char *key, size_t len)
+{
+    fanout_own_t  *own;
+
+    for (own = sub->own; own; own = own->next) {
+        if (same(own, key, len)) {
+            break;
+        }
+    }
+
+    return own;
+}
+
+
+/* the key may be none, of no length */
+
+static ngx_uint_t
+same(fanout_own_t *own, const u_char *key, size_t len)
+{
+    return own->len == len
+           && (len == 0 || ngx_memcmp(own->key, key, len) == 0);
+}
+
+
+/* the zone may have been rebuilt since it was looked at last */
+
+static ngx_uint_t
+again(fanout_hub_t *hub, int rc)
+{
+    if (rc != FANOUT_ZONE_STALE
+        || hub->zone.incarnation == hub->incarnation)
+    {
+        return 0;
+    }
+
+    fanout_hub_rebuilt(hub);
+
+    return 1;
+}
+
+
+static fanout_error_e
+refused(fanout_hub_t *hub, int rc)
+{
+    switch (rc) {
+
+    case FANOUT_ZONE_FULL:
+        return fanout_hub_full(hub);
+
+    case FANOUT_ZONE_MANY:
+        fanout_count(hub, address_held);
+        return FANOUT_E_ADDRESS_FULL;
+
+    case FANOUT_ZONE_LARGE:
+        return FANOUT_E_TOO_LARGE;
+
+    case FANOUT_ZONE_NOTFOUND:
+        return FANOUT_E_NOT_FOUND;
+
+    default:
+        return FANOUT_E_INTERNAL;
+    }
+}
+
+
+ngx_uint_t
+fanout_hub_may_publish(fanout_session_t *s, ngx_str_t *channel)
+{
+    int                     member;
+    fanout_policy_t        *policy;
+    fanout_channel_t       *ch;
+    fanout_zone_channel_t   zc;
+    fanout_subscription_t  *sub;
+
+    if (!s->hub->app->members_publish) {
+        return 1;
+    }
+
+    ch = fanout_hub_find(s->hub, channel);
+    policy = ch ? ch->policy : fanout_policy(s->hub->app, channel);
+
+    if (!policy->members_publish) {
+        return 1;
+    }
+
+    if (s->transport->commands) {
+        /* of a client that is elsewhere */
+        fanout_hub_view(s->hub, channel, &zc);
+
+        return s->identity.client
+               && fanout_member_any(&s->hub->zone, &zc, 0, &s->identity,
+                                    &member)
+               && member;
+    }
+
+    sub = ch ? fanout_session_sub(s, channel) : NULL;
+
+    return sub && sub->own;
+}
+
+
+/* after the zone was rebuilt */
+
+void
+fanout_hub_restore(fanout_session_t *s, ngx_uint_t members)
+{
+    ngx_queue_t            *q;
+    fanout_own_t           *own;
+    fanout_zstr_t           user, info;
+    fanout_subscription_t  *sub;
+
+    if (!members && s->state != FANOUT_ENDED) {
+        fanout_meter_restore(s);
+    }
+
+    if (s->identity_ref == 0 || s->identity.client == 0
+        || s->state == FANOUT_ENDED)
+    {
+        return;
+    }
+
+    if (!members) {
+        user.data = s->user.data;
+        user.len = s->user.len;
+        info.data = s->info.data;
+        info.len = s->info.len;
+
+        (void) fanout_identity_add(&s->hub->zone, &s->identity, &user, &info,
+                                   0, &s->identity_ref);
+        return;
+    }
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (!sub->seat
+            || fanout_seat_open(&s->hub->zone, &sub->channel->zc,
+                                s->identity_ref, &s->identity)
+               != FANOUT_ZONE_OK)
+        {
+            continue;
+        }
+
+        for (own = sub->own; own; own = own->next) {
+            restore_member(sub, own);
+        }
+    }
+}
+
+
+/* the data is where all were told it */
+
+static void
+restore_member(fanout_subscription_t *sub, fanout_own_t *own)
+{
+    fanout_put_t       put;
+    fanout_mirror_t   *mirror;
+    fanout_member_t    m;
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    ngx_memzero(&m, sizeof(fanout_member_t));
+
+    m.client = s->identity.client;
+    m.key.data = own->key;
+    m.key.len = own->len;
+    m.idle = own->idle;
+    m.timed = own->timed;
+    m.anonymous = own->anonymous;
+
+    mirror = sub->channel->roster
+             ? fanout_roster_find(sub->channel->roster, m.client, own->key,
+                                  own->len)
+             : NULL;
+
+    if (mirror && mirror->data_len) {
+        m.data.data = fanout_mirror_json(mirror) + mirror->data_at;
+        m.data.len = mirror->data_len;
+    }
+
+    (void) fanout_member_put(&s->hub->zone, &sub->channel->zc,
+                             s->identity_ref, &s->identity, &m,
+                             FANOUT_PUT_ENTER
+                             |FANOUT_PUT_DATA
+                             |FANOUT_PUT_STATE, &put);
+}
+
+
+/* orders */
+
+void
+fanout_hub_orders(fanout_hub_t *hub)
+{
+    ngx_uint_t      i, n;
+    fanout_order_t  orders[FANOUT_ORDERS];
+
+    do {
+        n = fanout_slot_orders(&hub->zone, orders, FANOUT_ORDERS);
+
+        for (i = 0; i < n; i++) {
+            if (orders[i].op == FANOUT_ORDER_PART) {
+                order_part(hub, &orders[i]);
+
+            } else if (orders[i].op == FANOUT_ORDER_LOOK) {
+                order_look(hub);
+
+            } else {
+                fanout_session_of(hub, orders[i].client, order_close,
+                                  &orders[i]);
+            }
+        }
+
+    } while (n == FANOUT_ORDERS);
+}
+
+
+/* Its identity was taken over by another socket, or taken away. */
+
+static void
+order_close(fanout_session_t *s, void *data)
+{
+    fanout_order_t  *order = data;
+
+    if (s->identity_ref && s->state == FANOUT_OPEN
+        && fanout_identity_lost(&s->hub->zone, s->identity_ref,
+                                &s->identity))
+    {
+        close_lost(s, order->op, order->code);
+    }
+}
+
+
+static void
+close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code)
+{
+    fanout_session_unindex(s);
+    s->identity.client = 0;
+
+    if (op == FANOUT_ORDER_REPLACED) {
+        fanout_session_close(s, 4409, "replaced");
+
+    } else {
+        fanout_session_close(s, code ? code : 4403, "disconnected");
+    }
+}
+
+
+/* The zone had no room for an order: what it would have been shows. */
+
+static void
+order_look(fanout_hub_t *hub)
+{
+    int                op;
+    ngx_queue_t       *q, *next;
+    fanout_session_t  *s;
+
+    for (q = ngx_queue_head(&hub->sessions);
+         q != ngx_queue_sentinel(&hub->sessions);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        s = ngx_queue_data(q, fanout_session_t, queue);
+
+        if (s->identity.client == 0 || s->identity_ref == 0
+            || s->state != FANOUT_OPEN)
+        {
+            continue;
+        }
+
+        op = fanout_identity_lost(&hub->zone, s->identity_ref, &s->identity);
+        if (op) {
+            close_lost(s, op, 0);
+
+        } else {
+            look_seats(s);
+        }
+    }
+}
+
+
+static void
+look_seats(fanout_session_t *s)
+{
+    ngx_queue_t            *q, *next;
+    fanout_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (sub->seat && seat_lost(sub)) {
+            part(sub, FANOUT_LEFT_KICKED, 0);
+        }
+    }
+}
+
+
+static ngx_uint_t
+seat_lost(fanout_subscription_t *sub)
+{
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    return fanout_seat_lost(&s->hub->zone, &sub->channel->zc, s->identity_ref,
+                            &s->identity);
+}
+
+
+static void
+order_part(fanout_hub_t *hub, fanout_order_t *order)
+{
+    ngx_queue_t            *q, *next;
+    ngx_uint_t              last;
+    fanout_channel_t       *ch;
+    fanout_subscription_t  *sub;
+
+    ch = order->local < hub->nchannels ? hub->channels[order->local] : NULL;
+
+    if (ch == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&ch->subs);
+         q != ngx_queue_sentinel(&ch->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_channel);
+
+        if (sub->session->state != FANOUT_OPEN) {
+            /* it leaves at the end of the turn, its client may be back */
+            continue;
+        }
+
+        if (order->client == 0) {
+
+            /* the channel is closed, and with its last subscriber gone here */
+
+            last = (ch->nsubs == 1);
+            part(sub, order->reason, order->reason);
+
+            if (last) {
+                return;
+            }
+
+            continue;
+        }
+
+        if (sub->seat && sub->session->identity.client == order->client) {
+
+            /* it may have sat down again before it was told */
+
+            part(sub, order->reason, seat_lost(sub) ? 0 : order->reason);
+            return;
+        }
+    }
+}
+
+
+/* Its seat is given up for seat, or with 0 is gone already. */
+
+static void
+part(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
+{
+    ngx_str_t          name;
+    u_char             buf[FANOUT_NAME];
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    name.data = buf;
+    name.len = sub->channel->name.len;
+    ngx_memcpy(buf, sub->channel->name.data, name.len);
+
+    if (s->job && s->job->sub == sub) {
+        /* its reply becomes an error */
+        fanout_session_job_unqueue(s);
+        s->job->sub = NULL;
+        s->job->parted = 1;
+        fanout_outbox_queue(s);
+    }
+
+    fanout_hub_leave(sub, seat);
+
+    if (s->state == FANOUT_OPEN && s->dialect->parted) {
+        s->dialect->parted(s, &name, reason);
+    }
+}

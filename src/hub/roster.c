@@ -1,0 +1,807 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ */
+
+
+#include "hub/roster.h"
+#include "session/session.h"
+#include "hub/entry_json.h"
+#include "transport/transport.h"
+
+
+#define FANOUT_ROSTER_READS     16              /* sections a turn */
+#define FANOUT_ROSTER_BUF                                                     \
+    (FANOUT_ZONE_MEMBER_BUF + FANOUT_ZONE_COPY)
+#define FANOUT_SNAPSHOT_AGE     1000            /* ms */
+
+
+static void by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel);
+static ngx_int_t compare(fanout_mirror_t *m, uint64_t client,
+    const u_char *key, size_t len);
+static ngx_int_t put(fanout_hub_t *hub, fanout_roster_t *r,
+    fanout_member_t *m);
+static void drop(fanout_roster_t *r, fanout_mirror_t *m);
+static void clear(fanout_roster_t *r);
+static void changed(fanout_hub_t *hub, fanout_roster_t *r);
+static void read_section(fanout_hub_t *hub, fanout_roster_t *r);
+static void wake(fanout_roster_t *r);
+static void recent_add(fanout_hub_t *hub, fanout_roster_t *r,
+    fanout_entry_t *e);
+static void recent_drop(fanout_hub_t *hub, fanout_roster_t *r);
+static void recent_clear(fanout_hub_t *hub, fanout_roster_t *r);
+static void own(fanout_hub_t *hub, fanout_channel_t *ch, fanout_member_t *m);
+static void own_member(fanout_subscription_t *sub, void *data);
+
+
+#define mirror_of(n)  (ngx_rbtree_data(n, fanout_mirror_t, node))
+
+
+/* life */
+
+fanout_roster_t *
+fanout_roster_create(fanout_hub_t *hub, fanout_channel_t *ch)
+{
+    fanout_roster_t  *r;
+
+    r = ngx_calloc(sizeof(fanout_roster_t), ngx_cycle->log);
+    if (r == NULL) {
+        return NULL;
+    }
+
+    r->channel = ch;
+    r->summary = (ch->policy->keep.presence
+                  == FANOUT_PRESENCE_SUMMARY);
+
+    ngx_rbtree_init(&r->members, &r->sentinel, by_client);
+    ngx_rbtree_init(&r->places, &r->nowhere, ngx_rbtree_insert_value);
+    ngx_queue_init(&r->waiting);
+    ngx_queue_init(&r->recent);
+    ngx_queue_insert_tail(&hub->rosters, &r->queue);
+
+    fanout_roster_restart(hub, r, ch->offset);
+
+    return r;
+}
+
+
+void
+fanout_roster_free(fanout_hub_t *hub, fanout_roster_t *r)
+{
+    ngx_queue_t   *q;
+    fanout_job_t  *job;
+
+    while (!ngx_queue_empty(&r->waiting)) {
+        q = ngx_queue_head(&r->waiting);
+        job = ngx_queue_data(q, fanout_job_t, waiting);
+
+        /* it asks the zone instead */
+        fanout_session_job_unqueue(job->session);
+        fanout_outbox_queue(job->session);
+    }
+
+    clear(r);
+    recent_clear(hub, r);
+
+    if (r->snapshot) {
+        fanout_snapshot_release(hub, r->snapshot);
+    }
+
+    if (r->queued) {
+        ngx_queue_remove(&r->active);
+    }
+
+    ngx_queue_remove(&r->queue);
+    ngx_free(r);
+}
+
+
+void
+fanout_roster_restart(fanout_hub_t *hub, fanout_roster_t *r, uint64_t lost)
+{
+    clear(r);
+    recent_clear(hub, r);
+
+    r->lost = lost;
+    r->slot = 0;
+    r->until = UINT64_MAX;
+    r->reading = 1;
+    r->ready = 0;
+
+    changed(hub, r);
+}
+
+
+/* members */
+
+static void
+by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    fanout_mirror_t      *m;
+    ngx_rbtree_node_t   **p;
+
+    m = mirror_of(node);
+
+    for ( ;; ) {
+        p = compare(mirror_of(temp), m->client, m->bytes, m->key_len) > 0
+            ? &temp->left : &temp->right;
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+    ngx_rbt_red(node);
+}
+
+
+static ngx_int_t
+compare(fanout_mirror_t *m, uint64_t client, const u_char *key, size_t len)
+{
+    ngx_int_t  rc;
+
+    if (m->client != client) {
+        return m->client < client ? -1 : 1;
+    }
+
+    rc = ngx_memcmp(m->bytes, key, ngx_min(m->key_len, len));
+
+    return rc ? rc : (ngx_int_t) m->key_len - (ngx_int_t) len;
+}
+
+
+fanout_mirror_t *
+fanout_roster_find(fanout_roster_t *r, uint64_t client, const u_char *key,
+    size_t len)
+{
+    ngx_int_t           rc;
+    ngx_rbtree_node_t  *node;
+
+    if (key == NULL) {
+        key = (u_char *) "";
+    }
+
+    node = r->members.root;
+
+    while (node != &r->sentinel) {
+        rc = compare(mirror_of(node), client, key, len);
+
+        if (rc == 0) {
+            return mirror_of(node);
+        }
+
+        node = rc > 0 ? node->left : node->right;
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
+{
+    size_t            at, len;
+    fanout_frame_t   *f;
+    fanout_mirror_t  *m;
+
+    f = fanout_frame_create(hub, 1024);
+    if (f == NULL) {
+        return NGX_ERROR;
+    }
+
+    m = NULL;
+    len = 0;
+
+    if (fanout_member_json(hub, member, 0, f, &at) == NGX_OK) {
+        len = sizeof(fanout_mirror_t) + member->key.len + f->used;
+        m = ngx_alloc(len, ngx_cycle->log);
+    }
+
+    if (m == NULL) {
+        fanout_frame_release(hub, f);
+        return NGX_ERROR;
+    }
+
+    m->client = member->client;
+    m->slot = member->slot;
+    m->idle = member->idle;
+    m->anonymous = member->anonymous;
+    m->json_len = f->used;
+    m->data_at = at;
+    m->data_len = member->data.len;
+    m->key_len = member->key.len;
+
+    if (m->key_len) {
+        ngx_memcpy(m->bytes, member->key.data, m->key_len);
+    }
+
+    ngx_memcpy(fanout_mirror_json(m), f->data, f->used);
+    fanout_frame_release(hub, f);
+
+    drop(r, fanout_roster_find(r, m->client, m->bytes, m->key_len));
+
+    m->node.key = 0;
+    m->place.key = m->slot;
+    ngx_rbtree_insert(&r->members, &m->node);
+    ngx_rbtree_insert(&r->places, &m->place);
+
+    r->count++;
+    r->json += m->json_len;
+    r->bytes += len;
+
+    return NGX_OK;
+}
+
+
+static void
+drop(fanout_roster_t *r, fanout_mirror_t *m)
+{
+    if (m == NULL) {
+        return;
+    }
+
+    ngx_rbtree_delete(&r->members, &m->node);
+    ngx_rbtree_delete(&r->places, &m->place);
+
+    r->count--;
+    r->json -= m->json_len;
+    r->bytes -= sizeof(fanout_mirror_t) + m->key_len + m->json_len;
+
+    ngx_free(m);
+}
+
+
+static void
+clear(fanout_roster_t *r)
+{
+    while (r->members.root != &r->sentinel) {
+        drop(r, mirror_of(r->members.root));
+    }
+
+    r->count = 0;
+}
+
+
+static void
+changed(fanout_hub_t *hub, fanout_roster_t *r)
+{
+    r->version++;
+
+    if (r->snapshot) {
+        fanout_snapshot_release(hub, r->snapshot);
+        r->snapshot = NULL;
+    }
+
+    fanout_roster_touch(hub, r);
+}
+
+
+/* What a client without a way back has made of itself by a POST, on any
+ * worker, is its session's. */
+
+static void
+own(fanout_hub_t *hub, fanout_channel_t *ch, fanout_member_t *m)
+{
+    fanout_entry_t  e;
+
+    ngx_memzero(&e, sizeof(fanout_entry_t));
+    e.to_client = m->client;
+
+    fanout_addressed(hub, ch, &e, own_member, m);
+}
+
+
+static void
+own_member(fanout_subscription_t *sub, void *data)
+{
+    fanout_member_t *m = data;
+
+    if (sub->session->transport != &fanout_websocket
+        && fanout_hub_member_own(sub, m) == NGX_OK)
+    {
+        fanout_session_alive(sub->session);
+    }
+}
+
+
+void
+fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e)
+{
+    ngx_int_t         rc;
+    const uint8_t    *p, *last;
+    fanout_member_t   m;
+
+    p = e->data.data;
+    last = p + e->data.len;
+    rc = NGX_OK;
+
+    while (rc == NGX_OK && fanout_change_next(&p, last, &m) == 1) {
+
+        if (m.change != FANOUT_LEFT
+            && (m.change == FANOUT_COUNTED) != r->summary)
+        {
+            /* the zone keeps it in another way than before */
+            rc = NGX_DECLINED;
+            break;
+        }
+
+        switch (m.change) {
+
+        case FANOUT_COUNTED:
+            r->count = m.count;
+            break;
+
+        case FANOUT_LEFT:
+            drop(r, fanout_roster_find(r, m.client, m.key.data, m.key.len));
+            break;
+
+        default:
+            rc = put(hub, r, &m);
+
+            if (m.change == FANOUT_JOINED) {
+                own(hub, r->channel, &m);
+            }
+        }
+    }
+
+    recent_add(hub, r, e);
+
+    if (rc != NGX_OK) {
+        fanout_roster_restart(hub, r, e->offset);
+        return;
+    }
+
+    changed(hub, r);
+}
+
+
+void
+fanout_roster_reached(fanout_hub_t *hub, fanout_roster_t *r)
+{
+    if (!r->ready && !r->reading && r->channel->offset >= r->until) {
+        r->ready = 1;
+        fanout_roster_touch(hub, r);
+    }
+}
+
+
+/* reading */
+
+static void
+read_section(fanout_hub_t *hub, fanout_roster_t *r)
+{
+    int               rc;
+    unsigned          i, n;
+    fanout_room_t     room;
+
+    static u_char           buf[FANOUT_ROSTER_BUF];
+    static fanout_member_t  members[FANOUT_ZONE_ENTRIES];
+
+    ngx_memzero(&room, sizeof(fanout_room_t));
+    n = 0;
+
+    rc = fanout_room_read(&hub->zone, &r->channel->zc, &r->slot, members,
+                          FANOUT_ZONE_ENTRIES, buf, sizeof(buf), &n, &room);
+
+    if (rc == FANOUT_ZONE_NOTFOUND) {
+        /* the zone was rebuilt: this starts again when that is seen */
+        r->slot = UINT32_MAX;
+        room.epoch = 0;
+    }
+
+    if (room.presence != FANOUT_PRESENCE_OFF) {
+        /* it may be another one than that of the policy, until all left */
+        r->summary = (room.presence == FANOUT_PRESENCE_SUMMARY);
+    }
+
+    for (i = 0; i < n && !r->summary; i++) {
+        if (put(hub, r, &members[i]) != NGX_OK) {
+            r->slot = 0;
+            return;
+        }
+    }
+
+    if (r->summary) {
+        r->count = room.members;
+        r->slot = UINT32_MAX;
+    }
+
+    r->until = room.epoch == r->channel->epoch ? room.offset : UINT64_MAX;
+
+    if (r->slot == UINT32_MAX) {
+        r->reading = 0;
+        fanout_roster_reached(hub, r);
+    }
+}
+
+
+void
+fanout_roster_touch(fanout_hub_t *hub, fanout_roster_t *r)
+{
+    if (!r->queued) {
+        r->queued = 1;
+        ngx_queue_insert_tail(&hub->active, &r->active);
+    }
+
+    if (!hub->in_turn) {
+        ngx_post_event(&hub->drain, &ngx_posted_events);
+    }
+}
+
+
+void
+fanout_roster_work(fanout_hub_t *hub)
+{
+    ngx_uint_t        n;
+    ngx_queue_t      *q, now;
+    fanout_roster_t  *r;
+
+    if (ngx_queue_empty(&hub->active)) {
+        return;
+    }
+
+    ngx_queue_init(&now);
+    ngx_queue_add(&now, &hub->active);
+    ngx_queue_init(&hub->active);
+
+    for (n = 0; !ngx_queue_empty(&now); /* void */ ) {
+        q = ngx_queue_head(&now);
+        r = ngx_queue_data(q, fanout_roster_t, active);
+
+        ngx_queue_remove(q);
+        r->queued = 0;
+
+        while (r->reading && n++ < FANOUT_ROSTER_READS) {
+            read_section(hub, r);
+        }
+
+        if (r->reading && !r->queued) {
+            r->queued = 1;
+            ngx_queue_insert_tail(&hub->active, &r->active);
+        }
+
+        if (r->ready) {
+            wake(r);
+        }
+    }
+
+    if (!ngx_queue_empty(&hub->active)) {
+        ngx_post_event(&hub->drain, &ngx_posted_next_events);
+    }
+}
+
+
+static void
+wake(fanout_roster_t *r)
+{
+    ngx_queue_t   *q;
+    fanout_job_t  *job;
+
+    for (q = ngx_queue_head(&r->waiting);
+         q != ngx_queue_sentinel(&r->waiting);
+         q = ngx_queue_next(q))
+    {
+        job = ngx_queue_data(q, fanout_job_t, waiting);
+        fanout_outbox_queue(job->session);
+    }
+}
+
+
+void
+fanout_roster_expire(fanout_hub_t *hub)
+{
+    ngx_queue_t      *q, *oldest;
+    fanout_roster_t  *r;
+    fanout_recent_t  *e;
+
+    for (q = ngx_queue_head(&hub->rosters);
+         q != ngx_queue_sentinel(&hub->rosters);
+         q = ngx_queue_next(q))
+    {
+        r = ngx_queue_data(q, fanout_roster_t, queue);
+
+        while (!ngx_queue_empty(&r->recent)) {
+            oldest = ngx_queue_head(&r->recent);
+            e = ngx_queue_data(oldest, fanout_recent_t, queue);
+
+            if (ngx_current_msec - e->at < FANOUT_RECENT_AGE
+                && !fanout_output_full(hub))
+            {
+                break;
+            }
+
+            recent_drop(hub, r);
+        }
+
+        if (r->snapshot
+            && ngx_current_msec - r->snapshot_at
+               > FANOUT_SNAPSHOT_AGE)
+        {
+            fanout_snapshot_release(hub, r->snapshot);
+            r->snapshot = NULL;
+        }
+
+        wake(r);
+    }
+}
+
+
+ngx_uint_t
+fanout_roster_sizes(fanout_hub_t *hub, size_t *bytes)
+{
+    ngx_uint_t        n;
+    ngx_queue_t      *q;
+    fanout_roster_t  *r;
+
+    n = 0;
+    *bytes = 0;
+
+    for (q = ngx_queue_head(&hub->rosters);
+         q != ngx_queue_sentinel(&hub->rosters);
+         q = ngx_queue_next(q))
+    {
+        r = ngx_queue_data(q, fanout_roster_t, queue);
+        *bytes += sizeof(fanout_roster_t) + r->bytes;
+        n++;
+    }
+
+    return n;
+}
+
+
+/* snapshots */
+
+ngx_int_t
+fanout_roster_snapshot(fanout_hub_t *hub, fanout_roster_t *r,
+    fanout_snapshot_t **sn)
+{
+    fanout_mirror_t    *m;
+    ngx_rbtree_node_t  *node;
+    fanout_snapshot_t  *s;
+
+    if (r->snapshot == NULL) {
+
+        if (fanout_lists_full(hub)) {
+            return NGX_AGAIN;
+        }
+
+        s = fanout_snapshot_create(hub, r->json + r->count + 1);
+        if (s == NULL) {
+            return NGX_ERROR;
+        }
+
+        node = r->places.root == &r->nowhere
+               ? NULL : ngx_rbtree_min(r->places.root, &r->nowhere);
+
+        for ( /* void */ ; node; node = ngx_rbtree_next(&r->places, node)) {
+            m = ngx_rbtree_data(node, fanout_mirror_t, place);
+
+            if (fanout_snapshot_add(hub, s,
+                                    fanout_mirror_json(m),
+                                    m->json_len)
+                != NGX_OK)
+            {
+                fanout_snapshot_release(hub, s);
+                return NGX_ERROR;
+            }
+        }
+
+        fanout_spend(hub, r->json
+                          + r->count * FANOUT_WORK_ENTRY);
+
+        r->snapshot = s;
+        r->snapshot_at = ngx_current_msec;
+    }
+
+    r->snapshot->refs++;
+    *sn = r->snapshot;
+
+    return NGX_OK;
+}
+
+
+fanout_snapshot_t *
+fanout_snapshot_create(fanout_hub_t *hub, size_t size)
+{
+    fanout_snapshot_t  *sn;
+
+    sn = ngx_calloc(sizeof(fanout_snapshot_t), ngx_cycle->log);
+    if (sn == NULL) {
+        return NULL;
+    }
+
+    sn->refs = 1;
+    sn->frame = fanout_frame_create(hub, size);
+
+    if (sn->frame == NULL) {
+        ngx_free(sn);
+        return NULL;
+    }
+
+    sn->frame->list = 1;
+    hub->lists += size;
+
+    return sn;
+}
+
+
+ngx_int_t
+fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
+    const u_char *json, size_t len)
+{
+    uint32_t         n;
+    fanout_frame_t  *f;
+    fanout_chunk_t  *chunk;
+
+    f = sn->frame;
+    chunk = sn->nchunks ? &sn->chunks[sn->nchunks - 1] : NULL;
+
+    if (chunk && fanout_frame_literal(hub, f, ",") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (chunk == NULL
+        || chunk->end - chunk->start + len >= FANOUT_CHUNK)
+    {
+        if (sn->nchunks == sn->max) {
+            n = sn->max ? sn->max * 2 : 1;
+
+            chunk = realloc(sn->chunks, n * sizeof(fanout_chunk_t));
+            if (chunk == NULL) {
+                return NGX_ERROR;
+            }
+
+            sn->chunks = chunk;
+            sn->max = n;
+        }
+
+        chunk = &sn->chunks[sn->nchunks++];
+        chunk->start = f->used;
+        chunk->end = f->used;
+    }
+
+    if (fanout_frame_append(hub, f, json, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    chunk->end = f->used;
+
+    return NGX_OK;
+}
+
+
+void
+fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn)
+{
+    if (--sn->refs == 0) {
+        fanout_frame_release(hub, sn->frame);
+
+        if (sn->chunks) {
+            free(sn->chunks);
+        }
+
+        ngx_free(sn);
+    }
+}
+
+
+/* the latest entries */
+
+static void
+recent_add(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e)
+{
+    size_t            size, max;
+    fanout_recent_t  *recent;
+
+    size = sizeof(fanout_recent_t) + e->data.len;
+    max = r->channel->policy->changes;
+
+    while (!ngx_queue_empty(&r->recent)
+           && (r->recent_bytes + size > max
+               || fanout_output_full(hub)))
+    {
+        recent_drop(hub, r);
+    }
+
+    recent = size <= max ? ngx_alloc(size, ngx_cycle->log) : NULL;
+
+    if (recent == NULL) {
+        recent_clear(hub, r);
+        r->lost = e->offset;
+        return;
+    }
+
+    ngx_memzero(&recent->entry, sizeof(fanout_entry_t));
+    recent->entry.type = e->type;
+    recent->entry.offset = e->offset;
+    recent->entry.seq = e->seq;
+    recent->entry.time = e->time;
+    recent->entry.epoch = e->epoch;
+    recent->entry.local = e->local;
+    recent->entry.data.data = recent->data;
+    recent->entry.data.len = e->data.len;
+    recent->at = ngx_current_msec;
+    ngx_memcpy(recent->data, e->data.data, e->data.len);
+
+    ngx_queue_insert_tail(&r->recent, &recent->queue);
+
+    r->recent_bytes += size;
+    hub->frames += size;
+}
+
+
+static void
+recent_drop(fanout_hub_t *hub, fanout_roster_t *r)
+{
+    size_t            size;
+    ngx_queue_t      *q;
+    fanout_recent_t  *e;
+
+    q = ngx_queue_head(&r->recent);
+    e = ngx_queue_data(q, fanout_recent_t, queue);
+
+    size = sizeof(fanout_recent_t) + e->entry.data.len;
+
+    r->lost = e->entry.offset;
+    r->recent_bytes -= size;
+    hub->frames -= size;
+
+    ngx_queue_remove(q);
+    ngx_free(e);
+}
+
+
+static void
+recent_clear(fanout_hub_t *hub, fanout_roster_t *r)
+{
+    while (!ngx_queue_empty(&r->recent)) {
+        recent_drop(hub, r);
+    }
+}
+
+
+fanout_recent_t *
+fanout_roster_recent(fanout_roster_t *r, uint64_t after)
+{
+    ngx_queue_t      *q;
+    fanout_recent_t  *e, *found;
+
+    found = NULL;
+
+    /* who is behind is so by little as a rule */
+
+    for (q = ngx_queue_last(&r->recent);
+         q != ngx_queue_sentinel(&r->recent);
+         q = ngx_queue_prev(q))
+    {
+        e = ngx_queue_data(q, fanout_recent_t, queue);
+
+        if (e->entry.offset <= after) {
+            break;
+        }
+
+        found = e;
+    }
+
+    return found;
+}
+
+
+fanout_recent_t *
+fanout_roster_later(fanout_roster_t *r, fanout_recent_t *e)
+{
+    ngx_queue_t  *q;
+
+    q = ngx_queue_next(&e->queue);
+
+    return q == ngx_queue_sentinel(&r->recent)
+           ? NULL : ngx_queue_data(q, fanout_recent_t, queue);
+}

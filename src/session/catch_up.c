@@ -1,0 +1,697 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Falling behind and catching up: a session whose output is full reads the
+ * log itself when its socket has drained.
+ */
+
+
+#include "session/session.h"
+#include "session/compress.h"
+#include "dialect/dialect.h"
+#include "session/position.h"
+#include "hub/replay.h"
+#include "hub/roster.h"
+#include "transport/transport.h"
+
+
+#define FANOUT_MERGED  (2 * FANOUT_ZONE_ENTRIES)
+
+
+static void release_subs(fanout_session_t *s);
+static void settle(fanout_subscription_t *sub);
+static void catch_up_sub(fanout_subscription_t *sub);
+static ngx_int_t tell_section(fanout_subscription_t *sub, uint64_t upto);
+static ngx_int_t tell_mail(fanout_subscription_t *sub, uint64_t *upto);
+static ngx_int_t tell_log(fanout_subscription_t *sub,
+    uint64_t upto);
+static ngx_int_t tell_reset(fanout_subscription_t *sub);
+static ngx_uint_t watches(fanout_subscription_t *sub);
+static ngx_int_t tell_lost(fanout_subscription_t *sub, uint64_t upto);
+static ngx_int_t tell_gap(fanout_subscription_t *sub, uint64_t from,
+    uint64_t upto, ngx_uint_t changes);
+static ngx_int_t merge(fanout_subscription_t *sub, fanout_arena_t *a,
+    uint64_t upto, uint64_t *last);
+static ngx_uint_t tell_again(fanout_subscription_t *sub, uint64_t upto);
+static void catch_up_charge(fanout_subscription_t *sub, size_t bytes);
+static ngx_int_t tell(fanout_subscription_t *sub, fanout_entry_t *e,
+    ngx_uint_t n);
+
+
+/* falling behind and catching up */
+
+void
+fanout_session_lag(fanout_session_t *s)
+{
+    ngx_queue_t            *q;
+    fanout_subscription_t  *sub;
+
+    if (s->state != FANOUT_OPEN) {
+        return;
+    }
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (sub->state == FANOUT_SUB_LIVE) {
+            fanout_position_mark(sub);
+            sub->state = FANOUT_SUB_BEHIND;
+            sub->offset = ngx_max(sub->channel->offset, sub->floor);
+        }
+    }
+
+    if (!s->behind) {
+        fanout_count(s->hub, lags);
+    }
+
+    s->behind = 1;
+
+    fanout_outbox_queue(s);
+}
+
+
+void
+fanout_session_hold(fanout_session_t *s)
+{
+    ngx_queue_t            *q;
+    fanout_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (sub->state == FANOUT_SUB_LIVE) {
+            fanout_position_mark(sub);
+            sub->offset = ngx_max(sub->channel->offset, sub->floor);
+        }
+
+        sub->state = FANOUT_SUB_JOINING;
+    }
+}
+
+
+void
+fanout_session_withhold(fanout_session_t *s)
+{
+    if (s->withheld == NULL) {
+        s->withheld = ngx_calloc(sizeof(fanout_withheld_t), ngx_cycle->log);
+        if (s->withheld == NULL) {
+            fanout_session_hold(s);
+            return;
+        }
+    }
+
+    release_subs(s);
+}
+
+
+void
+fanout_session_settle(fanout_session_t *s)
+{
+    if (s->state == FANOUT_ENDED) {
+        return;
+    }
+
+    fanout_outbox_join(s);
+    release_subs(s);
+
+    if (s->behind || s->waiting) {
+        fanout_outbox_queue(s);
+    }
+}
+
+
+static void
+release_subs(fanout_session_t *s)
+{
+    ngx_queue_t  *q;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        settle(ngx_queue_data(q, fanout_subscription_t, in_session));
+    }
+}
+
+
+ngx_int_t
+fanout_session_go_on(fanout_session_t *s)
+{
+    if (s->dialect->work(s) == NGX_AGAIN) {
+        return NGX_AGAIN;
+    }
+
+    /* commands may have waited for it */
+    ngx_post_event(s->connection->read, &ngx_posted_next_events);
+
+    return NGX_OK;
+}
+
+
+void
+fanout_session_settle_one(fanout_subscription_t *sub)
+{
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (s->state == FANOUT_ENDED) {
+        return;
+    }
+
+    settle(sub);
+
+    if (s->behind || s->waiting) {
+        fanout_outbox_queue(s);
+    }
+}
+
+
+static void
+settle(fanout_subscription_t *sub)
+{
+    if (sub->state != FANOUT_SUB_JOINING) {
+        return;
+    }
+
+    sub->state = FANOUT_SUB_LIVE;
+
+    if (sub->reset
+        || ngx_max(sub->channel->offset, sub->floor) > sub->offset)
+    {
+        sub->state = FANOUT_SUB_BEHIND;
+        sub->session->behind = 1;
+    }
+}
+
+
+void
+fanout_session_catch_up(fanout_session_t *s)
+{
+    ngx_queue_t            *q, *next;
+    fanout_subscription_t  *sub;
+
+    if (s->state != FANOUT_OPEN) {
+        return;
+    }
+
+    if (s->job && fanout_session_go_on(s) == NGX_AGAIN
+        && (s->job == NULL || !s->job->waits
+            || s->transport == &fanout_poll))
+    {
+        /* while it has nothing to say yet others may */
+        return;
+    }
+
+    s->behind = 0;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (sub->state == FANOUT_SUB_BEHIND) {
+            catch_up_sub(sub);
+
+            if (s->state != FANOUT_OPEN) {
+                return;
+            }
+
+            if (sub->state == FANOUT_SUB_BEHIND) {
+                s->behind = 1;
+            }
+        }
+    }
+
+    if (s->waiting) {
+        fanout_signals_tell(s);
+    }
+}
+
+
+/* Reads the log on from what the subscriber was sent last, up to what this
+ * worker has delivered; from there it is live again. */
+
+static void
+catch_up_sub(fanout_subscription_t *sub)
+{
+    uint64_t           upto;
+    ngx_int_t          rc;
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (sub->reset && tell_reset(sub) != NGX_OK) {
+        return;
+    }
+
+    upto = ngx_max(sub->channel->offset, sub->floor);
+
+    if (watches(sub) && tell_lost(sub, upto) != NGX_OK) {
+        return;
+    }
+
+    while (sub->offset < upto) {
+
+        if (s->withheld
+            || (s->pending && s->pending >= s->conf->buffer / 2))
+        {
+            return;
+        }
+
+        if (fanout_spent(s->hub)) {
+            fanout_session_work(s);
+            return;
+        }
+
+        rc = tell_section(sub, upto);
+
+        if (rc == NGX_ERROR) {
+            return;
+        }
+
+        if (rc != NGX_AGAIN) {
+            break;
+        }
+    }
+
+    sub->state = FANOUT_SUB_LIVE;
+}
+
+
+/* Tells what comes next: a piece of mail, or a section of the log.  AGAIN when
+ * there may be more; OK, or DONE if the log was purged, when there is not;
+ * ERROR if the session has ended. */
+
+static ngx_int_t
+tell_section(fanout_subscription_t *sub, uint64_t upto)
+{
+    uint64_t   stop;
+    ngx_int_t  rc;
+
+    stop = upto;
+
+    if (sub->mail) {
+        rc = tell_mail(sub, &stop);
+
+        if (rc != NGX_DECLINED) {
+            return rc;
+        }
+    }
+
+    if (tell_again(sub, stop)) {
+        return NGX_AGAIN;
+    }
+
+    rc = tell_log(sub, stop);
+
+    if (rc == NGX_OK && stop < upto) {
+        /* now the mail */
+        sub->offset = stop;
+        return NGX_AGAIN;
+    }
+
+    return rc;
+}
+
+
+/* DECLINED if the log comes first: up to *upto, behind which mail is. */
+
+static ngx_int_t
+tell_mail(fanout_subscription_t *sub, uint64_t *upto)
+{
+    fanout_entry_t    *letter;
+    fanout_channel_t  *ch;
+
+    ch = sub->channel;
+    letter = fanout_letter(sub->session, &ch->name, ch->epoch, sub->offset,
+                           *upto);
+
+    if (letter == NULL) {
+        sub->mail = 0;
+        return NGX_DECLINED;
+    }
+
+    if (letter->offset > sub->offset + 1) {
+        *upto = letter->offset - 1;
+        return NGX_DECLINED;
+    }
+
+    if (tell(sub, letter, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    sub->offset = letter->offset;
+    sub->sent = ngx_max(sub->sent, letter->seq);
+
+    return NGX_AGAIN;
+}
+
+
+/* As tell_section(); OK when all up to upto is told. */
+
+static ngx_int_t
+tell_log(fanout_subscription_t *sub, uint64_t upto)
+{
+    int                rc;
+    uint64_t           lost, last, told;
+    fanout_hub_t      *hub;
+    fanout_arena_t    *a;
+    fanout_channel_t  *ch;
+
+    hub = sub->session->hub;
+    ch = sub->channel;
+    a = &hub->pages;
+    a->n = 0;
+    a->used = 0;
+
+    rc = fanout_log_read(&hub->zone, &ch->zc, ch->epoch,
+                         sub->offset, upto, a, &lost);
+
+    fanout_spend(hub, FANOUT_WORK_SECTION + a->used
+                      + a->n * FANOUT_WORK_ENTRY);
+
+    if (rc == FANOUT_ZONE_STALE
+        || rc == FANOUT_ZONE_NOTFOUND)
+    {
+        /* purged: the reset is on its way */
+        return NGX_DONE;
+    }
+
+    if (lost > sub->offset) {
+        lost = ngx_min(lost, upto);
+
+        if (tell_gap(sub, sub->offset, lost, 0) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        sub->offset = lost;
+    }
+
+    if (watches(sub)) {
+        last = rc == FANOUT_ZONE_AGAIN && a->n
+               ? a->entries[a->n - 1].offset : upto;
+
+        if (merge(sub, a, last, &told) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        sub->offset = told;
+
+        if (told < last) {
+            return NGX_AGAIN;
+        }
+
+    } else if (a->n) {
+        if (tell(sub, a->entries, a->n) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        sub->offset = a->entries[a->n - 1].offset;
+        sub->sent = a->entries[a->n - 1].seq;
+    }
+
+    if (rc == FANOUT_ZONE_FULL) {
+        /* no memory for one large message */
+        fanout_session_end(sub->session, FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    return rc == FANOUT_ZONE_OK ? NGX_OK : NGX_AGAIN;
+}
+
+
+static ngx_int_t
+tell_reset(fanout_subscription_t *sub)
+{
+    fanout_entry_t  e;
+
+    sub->reset = 0;
+    sub->floor = 0;
+
+    ngx_memzero(&e, sizeof(fanout_entry_t));
+
+    e.type = FANOUT_RESET;
+    e.kind = FANOUT_TEXT;
+    e.epoch = sub->channel->epoch;
+    e.data.data = (u_char *) "purged";
+    e.data.len = sizeof("purged") - 1;
+
+    return tell(sub, &e, 1);
+}
+
+
+/* Changes of members are not in the log that is kept: the roster has the
+ * latest. */
+
+static ngx_uint_t
+watches(fanout_subscription_t *sub)
+{
+    return (sub->want & FANOUT_WANT_PRESENCE)
+           && sub->channel->roster != NULL;
+}
+
+
+static ngx_int_t
+tell_lost(fanout_subscription_t *sub, uint64_t upto)
+{
+    uint64_t  after;
+
+    after = ngx_max(sub->offset, sub->known);
+
+    if (sub->channel->roster->lost <= after) {
+        return NGX_OK;
+    }
+
+    sub->known = ngx_min(sub->channel->roster->lost, upto);
+
+    return tell_gap(sub, after, sub->known, 1);
+}
+
+
+/* what is lost: changes of members, or entries of the log */
+
+static ngx_int_t
+tell_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
+    ngx_uint_t changes)
+{
+    fanout_entry_t  e;
+
+    ngx_memzero(&e, sizeof(fanout_entry_t));
+
+    e.type = FANOUT_GAP;
+    e.epoch = sub->channel->epoch;
+    e.from = from;
+    e.offset = upto;
+
+    if (changes) {
+        e.event.data = (u_char *) "presence";
+        e.event.len = sizeof("presence") - 1;
+    }
+
+    return tell(sub, &e, 1);
+}
+
+
+/* Tells what was read of the log together with changes of members, up to an
+ * offset; *last is how far it came. */
+
+static ngx_int_t
+merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
+    uint64_t *last)
+{
+    size_t                   size;
+    ngx_uint_t               i, n;
+    fanout_recent_t         *recent;
+    fanout_roster_t         *r;
+
+    static fanout_entry_t    merged[FANOUT_MERGED];
+
+    r = sub->channel->roster;
+    recent = fanout_roster_recent(r, ngx_max(sub->offset, sub->known));
+    *last = upto;
+    size = 0;
+    i = 0;
+    n = 0;
+
+    for ( ;; ) {
+
+        if (recent && recent->entry.offset > upto) {
+            recent = NULL;
+        }
+
+        if (recent == NULL && i == a->n) {
+            break;
+        }
+
+        if (n == FANOUT_MERGED
+            || size > FANOUT_ZONE_COPY * 2)
+        {
+            *last = merged[n - 1].offset;
+            break;
+        }
+
+        if (recent
+            && (i == a->n || recent->entry.offset < a->entries[i].offset))
+        {
+            size += recent->entry.data.len;
+            merged[n++] = recent->entry;
+            recent = fanout_roster_later(r, recent);
+
+        } else {
+            merged[n++] = a->entries[i++];
+        }
+    }
+
+    if (n == 0) {
+        return NGX_OK;
+    }
+
+    sub->sent = merged[n - 1].seq;
+
+    return tell(sub, merged, n);
+}
+
+
+/* sends what another subscriber was sent a moment ago */
+
+static ngx_uint_t
+tell_again(fanout_subscription_t *sub, uint64_t upto)
+{
+    fanout_hub_t     *hub;
+    fanout_replay_t  *r;
+
+    if (!fanout_sub_plain(sub) || watches(sub)) {
+        return 0;
+    }
+
+    hub = sub->session->hub;
+
+    r = fanout_replay_find(hub, sub->channel, sub->format,
+                           sub->channel->epoch, sub->offset, upto);
+    if (r == NULL) {
+        return 0;
+    }
+
+    catch_up_charge(sub, r->frame->used);
+    fanout_spend(hub, FANOUT_WORK_SECTION);
+    fanout_session_give(sub, r->frame, 0, r->frame->used);
+    fanout_add(hub, delivered, r->n);
+    fanout_eventlog_add(sub->session, messages_out, r->n);
+    sub->offset = r->last;
+    sub->sent = r->seq;
+
+    return 1;
+}
+
+
+/* What a stream or a poll is told of the time before it joined was asked for;
+ * what one that is slow reads of the time since then was not. */
+
+static void
+catch_up_charge(fanout_subscription_t *sub, size_t bytes)
+{
+    if (sub->offset < sub->floor) {
+        fanout_meter_told(sub->session, bytes);
+    }
+}
+
+
+/* sends entries to one subscriber alone */
+
+static ngx_int_t
+tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
+{
+    ngx_uint_t         i;
+    fanout_hub_t      *hub;
+    fanout_frame_t    *f;
+    fanout_session_t  *s;
+
+    s = sub->session;
+    hub = s->hub;
+
+    f = fanout_frame_create(hub, 1024 + (n > 1 ? hub->pages.used
+                                                 + 256 * n : 0));
+    if (f == NULL) {
+        goto failed;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (e[i].type == FANOUT_MESSAGE
+            && !fanout_wanted(sub, &e[i]))
+        {
+            continue;
+        }
+
+        if (e[i].type == FANOUT_PRESENCE
+            && !(sub->want & FANOUT_WANT_PRESENCE))
+        {
+            continue;
+        }
+
+        if (s->dialect->encode(hub, sub->channel, &e[i], f) != NGX_OK) {
+            fanout_frame_release(hub, f);
+            goto failed;
+        }
+
+        if ((e[i].type == FANOUT_GAP
+             || e[i].type == FANOUT_RESET)
+            && s->dialect->closes)
+        {
+            fanout_session_push(s, f, 0, f->used);
+            fanout_frame_release(hub, f);
+            fanout_eventlog_broken(s, e[i].type);
+            fanout_session_closing(s);
+            return NGX_ERROR;
+        }
+
+        if (e[i].type == FANOUT_GAP) {
+            fanout_count(hub, gaps);
+
+        } else if (e[i].type == FANOUT_RESET) {
+            fanout_count(hub, resets);
+
+        } else {
+            fanout_count(hub, delivered);
+            fanout_eventlog_add(s, messages_out, 1);
+        }
+    }
+
+    if ((e->type == FANOUT_MESSAGE
+         || e->type == FANOUT_PRESENCE)
+        && !(e->to_client || e->to_user))
+    {
+        fanout_frame_entries(f, sub->channel, sub->offset, e->seq);
+    }
+
+    catch_up_charge(sub, f->used);
+    fanout_compress_frame(hub, sub->format, &f);
+
+    if (e->type == FANOUT_MESSAGE && fanout_sub_plain(sub)
+        && !(e->to_client || e->to_user) && !watches(sub))
+    {
+        fanout_replay_add(hub, sub->channel, sub->format, e->epoch,
+                          sub->offset, e, n, f);
+    }
+
+    fanout_session_give(sub, f, 0, f->used);
+    fanout_frame_release(hub, f);
+
+    return NGX_OK;
+
+failed:
+
+    fanout_session_end(s, FANOUT_END_CUT);
+
+    return NGX_ERROR;
+}

@@ -1,0 +1,62 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Frames that were encoded plain, deflated for the sessions that agreed on it
+ * (RFC 7692): once for all of a format.
+ *
+ * A format of a dialect has two more, that much further on: with a large
+ * window and with a small one.
+ */
+
+
+#ifndef FANOUT_SESSION_COMPRESS_H
+#define FANOUT_SESSION_COMPRESS_H
+
+
+#include "hub/hub.h"
+
+
+/* FANOUT_DEFLATE_* of a format, and the plain one of it */
+#define fanout_deflate_of(format)                                             \
+    ((format) / FANOUT_BASES)
+#define fanout_base_of(format)                                                \
+    ((format) % FANOUT_BASES)
+
+
+/* Takes over the level, the window and the threshold; in the worker. */
+void fanout_compress_configure(fanout_main_conf_t *mcf);
+
+/*
+ * Makes of a plain run the one of a format that deflates.  "from" has n
+ * stretches of whole frames, ends has where each of them does; toends is
+ * filled in likewise.  When nothing is worth it, *to is the same frame with a
+ * reference more.  NGX_ERROR on lack of memory.
+ *
+ * When messages of the channel (NULL: of none) have not shrunk several times
+ * running, most are sent as they are, and only some are tried.
+ */
+ngx_int_t fanout_compress_run(fanout_hub_t *hub, fanout_channel_t *ch,
+    ngx_uint_t format, fanout_frame_t *from, uint32_t *ends, ngx_uint_t n,
+    fanout_frame_t **to, uint32_t *toends);
+
+/* Replaces whole frames that are for sessions of one format by what these
+ * get, if that is shorter; one reference to f is used up.  Without memory it
+ * is left. */
+void fanout_compress_frame(fanout_hub_t *hub, ngx_uint_t format,
+    fanout_frame_t **f);
+
+/*
+ * The same for one message of which a part may be in messages to others as
+ * well: "part" bytes, behind which there are "tail" more.  The part is deflated
+ * once for all that get it within a second or two, as blocks of their own
+ * (RFC 1951, 3.2), and what is around it is sent as stored blocks.
+ */
+void fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
+    fanout_frame_t **f, size_t part, size_t tail);
+
+/* Forgets parts that are old, or all. */
+void fanout_compress_expire(fanout_hub_t *hub, ngx_uint_t all);
+
+
+#endif /* FANOUT_SESSION_COMPRESS_H */

@@ -1,0 +1,512 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Delivery: entries drained from the log go to the subscribers in the order
+ * of the zone's seq.  Consecutive entries of a channel are a span: encoded
+ * once for each format that has subscribers, one run of bytes which all
+ * outboxes share.
+ */
+
+
+#include "session/session.h"
+#include "session/compress.h"
+#include "dialect/dialect.h"
+#include "hub/roster.h"
+
+
+#define FANOUT_SPAN  256
+
+/* for what could be around the last entry, and is not */
+#define FANOUT_ROOM  128
+
+
+typedef struct {
+    fanout_frame_t  *frame;
+    uint32_t         ends[FANOUT_SPAN];
+} run_t;
+
+
+#define directed(e)  ((e)->to_client || (e)->to_user)
+
+
+static int by_seq(const void *one, const void *two);
+static void span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    ngx_uint_t n);
+static void fetch(fanout_channel_t *ch, ngx_queue_t *next);
+static void encode_format(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *runs);
+static ngx_int_t encode(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *run);
+static void give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e,
+    ngx_uint_t n);
+static ngx_uint_t hand(fanout_subscription_t *sub, run_t *run, uint32_t start,
+    uint32_t end, fanout_entry_t *before);
+static ngx_uint_t breaks(fanout_entry_t *e);
+static ngx_uint_t tell_reset(fanout_channel_t *ch, fanout_entry_t *e);
+static void discontinue(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_entry_t *e, ngx_uint_t lost);
+static void passed(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_entry_t *e);
+
+
+void
+fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
+{
+    ngx_uint_t         i, j, k, lost;
+    fanout_channel_t  *ch;
+
+    for (i = 1; i < n; i++) {
+        if (entries[i].seq < entries[i - 1].seq) {
+            ngx_qsort(entries, n, sizeof(fanout_entry_t), by_seq);
+            break;
+        }
+    }
+
+    hub->ordered = hub->whole && entries[0].seq > hub->high;
+
+    for (i = 0; i < n; i = j) {
+        j = i + 1;
+
+        ch = entries[i].local < hub->nchannels
+             ? hub->channels[entries[i].local] : NULL;
+
+        if (ch == NULL) {
+            continue;
+        }
+
+        if (entries[i].type == FANOUT_SIGNAL) {
+            fanout_signal(hub, ch, &entries[i]);
+            continue;
+        }
+
+        if (entries[i].seq <= ch->opened
+            && entries[i].type != FANOUT_GAP)
+        {
+            /* appended while the channel was opened: all joined after it */
+            continue;
+        }
+
+        if (directed(&entries[i])) {
+            fanout_direct(hub, ch, &entries[i]);
+            ch->offset = entries[i].offset;
+            passed(hub, ch, &entries[i]);
+            continue;
+        }
+
+        if (breaks(&entries[i])) {
+            lost = tell_reset(ch, &entries[i]);
+            span(hub, ch, &entries[i], 1);
+            discontinue(hub, ch, &entries[i], lost);
+            passed(hub, ch, &entries[i]);
+            continue;
+        }
+
+        while (j < n && j - i < FANOUT_SPAN
+               && entries[j].local == entries[i].local
+               && entries[j].type == entries[i].type
+               && !directed(&entries[j]))
+        {
+            j++;
+        }
+
+        for (k = i; k < j && ch->roster
+                    && entries[k].type == FANOUT_PRESENCE; k++)
+        {
+            fanout_roster_apply(hub, ch->roster, &entries[k]);
+        }
+
+        span(hub, ch, &entries[i], j - i);
+
+        ch->offset = entries[j - 1].offset;
+        passed(hub, ch, &entries[j - 1]);
+    }
+
+    hub->ordered = 0;
+
+    if (hub->whole) {
+        hub->safe = hub->high;
+    }
+}
+
+
+/* how far the channel and the hub have come */
+
+static void
+passed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
+{
+    if (e->seq == UINT64_MAX) {
+        /* the zone was rebuilt */
+        return;
+    }
+
+    ch->seq = e->seq;
+    hub->high = ngx_max(hub->high, e->seq);
+
+    if (ch->roster && !ch->roster->ready) {
+        fanout_roster_reached(hub, ch->roster);
+    }
+}
+
+
+static ngx_uint_t
+breaks(fanout_entry_t *e)
+{
+    return e->type == FANOUT_GAP || e->type == FANOUT_RESET;
+}
+
+
+static int
+by_seq(const void *one, const void *two)
+{
+    const fanout_entry_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+
+/* A gap that holds a reset is one.  Tells whether something was lost. */
+
+static ngx_uint_t
+tell_reset(fanout_channel_t *ch, fanout_entry_t *e)
+{
+    if (e->type != FANOUT_GAP) {
+        return 0;
+    }
+
+    if (e->epoch != ch->epoch) {
+        e->type = FANOUT_RESET;
+        e->kind = FANOUT_TEXT;
+        e->data.data = (u_char *) "purged";
+        e->data.len = sizeof("purged") - 1;
+    }
+
+    return 1;
+}
+
+
+/* After a gap or a reset was told to those who are live.  Who is behind, and
+ * be it since a moment ago because it could not take even this, finds a gap
+ * by itself when it reads on, and is told of a reset then. */
+
+static void
+discontinue(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    ngx_uint_t lost)
+{
+    ngx_queue_t            *q;
+    fanout_subscription_t  *sub;
+
+    if (e->type == FANOUT_GAP) {
+        ch->offset = e->offset;
+
+        if (ch->roster) {
+            fanout_roster_restart(hub, ch->roster, e->offset);
+        }
+
+        return;
+    }
+
+    ch->epoch = e->epoch;
+    ch->offset = lost ? e->offset : 0;
+
+    if (ch->roster) {
+        fanout_roster_restart(hub, ch->roster, ch->offset);
+    }
+
+    for (q = ngx_queue_head(&ch->subs);
+         q != ngx_queue_sentinel(&ch->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, fanout_subscription_t, in_channel);
+
+        if (e->seq <= sub->seq) {
+            /* joined after it */
+            continue;
+        }
+
+        sub->floor = 0;
+        sub->known = 0;
+
+        if (sub->state != FANOUT_SUB_LIVE) {
+            sub->reset = 1;
+            sub->offset = 0;
+        }
+    }
+}
+
+
+static void
+span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
+{
+    ngx_uint_t              i;
+    ngx_queue_t            *q, *next;
+    fanout_subscription_t  *sub;
+    static run_t            runs[FANOUT_FORMATS];
+
+    for (i = 0; i < FANOUT_FORMATS; i++) {
+        runs[i].frame = NULL;
+
+        if (e->type == FANOUT_PRESENCE ? ch->watchers[i]
+                                       : ch->formats[i])
+        {
+            encode_format(hub, ch, e, n, i, runs);
+        }
+    }
+
+    for (q = ngx_queue_head(&ch->subs);
+         q != ngx_queue_sentinel(&ch->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_channel);
+
+        fetch(ch, next);
+
+        if (sub->state != FANOUT_SUB_LIVE
+            || sub->session->state != FANOUT_OPEN)
+        {
+            continue;
+        }
+
+        if (e->type == FANOUT_PRESENCE
+            && !(sub->want & FANOUT_WANT_PRESENCE))
+        {
+            continue;
+        }
+
+        if (runs[sub->format].frame == NULL) {
+            /* no memory: they read it again from the log */
+            fanout_session_lag(sub->session);
+            continue;
+        }
+
+        give(sub, &runs[sub->format], e, n);
+
+        if (breaks(e) && e->seq > sub->seq
+            && sub->state == FANOUT_SUB_LIVE
+            && sub->session->dialect->closes)
+        {
+            fanout_eventlog_broken(sub->session, e->type);
+            fanout_session_closing(sub->session);
+        }
+    }
+
+    for (i = 0; i < FANOUT_FORMATS; i++) {
+        if (runs[i].frame) {
+            fanout_frame_release(hub, runs[i].frame);
+        }
+    }
+}
+
+
+/* with thousands of subscribers each step meets cold memory */
+
+static void
+fetch(fanout_channel_t *ch, ngx_queue_t *next)
+{
+    fanout_subscription_t  *sub;
+
+    if (next == ngx_queue_sentinel(&ch->subs)) {
+        return;
+    }
+
+    sub = ngx_queue_data(next, fanout_subscription_t, in_channel);
+
+    __builtin_prefetch(ngx_queue_next(next));
+    __builtin_prefetch((u_char *) sub->session);
+    __builtin_prefetch((u_char *) sub->session + 64);
+    __builtin_prefetch((u_char *) sub->session + 128);
+}
+
+
+/* A run that is deflated is made of the plain one, which may be there already;
+ * its frame is NULL on lack of memory. */
+
+static void
+encode_format(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    ngx_uint_t n, ngx_uint_t format, run_t *runs)
+{
+    run_t       *plain;
+    ngx_uint_t   base;
+
+    base = fanout_base_of(format);
+    plain = &runs[base];
+
+    if (plain->frame == NULL
+        && encode(hub, ch, e, n, base, plain) != NGX_OK
+        && plain->frame)
+    {
+        fanout_frame_release(hub, plain->frame);
+        plain->frame = NULL;
+    }
+
+    if (base != format && plain->frame
+        && fanout_compress_run(hub, ch, format, plain->frame, plain->ends, n,
+                               &runs[format].frame, runs[format].ends)
+           != NGX_OK)
+    {
+        runs[format].frame = NULL;
+    }
+}
+
+
+static ngx_int_t
+encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    ngx_uint_t n, ngx_uint_t format, run_t *run)
+{
+    size_t                   size;
+    ngx_uint_t               i;
+    const fanout_dialect_t  *dialect;
+
+    dialect = fanout_dialect(format);
+    size = FANOUT_ROOM;
+
+    for (i = 0; i < n; i++) {
+        size += e[i].data.len + e[i].event.len + e[i].user.len + 192
+                + ch->name.len;
+    }
+
+    run->frame = fanout_frame_create(hub, size);
+    if (run->frame == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (e->type == FANOUT_MESSAGE
+        || e->type == FANOUT_PRESENCE)
+    {
+        fanout_frame_entries(run->frame, ch, ch->offset, e->seq);
+    }
+
+    for (i = 0; i < n; i++) {
+        if (dialect->encode(hub, ch, &e[i], run->frame) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        run->ends[i] = run->frame->used;
+    }
+
+    fanout_add(hub, encoded, n);
+
+    return NGX_OK;
+}
+
+
+fanout_frame_t *
+fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    ngx_uint_t format)
+{
+    static run_t  run;
+
+    run.frame = NULL;
+
+    if (encode(hub, ch, e, 1, fanout_base_of(format), &run)
+        != NGX_OK)
+    {
+        if (run.frame) {
+            fanout_frame_release(hub, run.frame);
+        }
+
+        return NULL;
+    }
+
+    fanout_compress_frame(hub, format, &run.frame);
+
+    return run.frame;
+}
+
+
+static void
+give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e, ngx_uint_t n)
+{
+    uint32_t         start;
+    ngx_uint_t       i, plain;
+    fanout_entry_t  *before;
+
+    plain = (e->type == FANOUT_PRESENCE
+             || fanout_sub_plain(sub))
+            && sub->seq < e[0].seq;
+
+    for (i = 0; plain && i < n; i++) {
+        plain = !(e[i].flags & FANOUT_NOECHO);
+    }
+
+    if (e->type == FANOUT_GAP) {
+        fanout_count(sub->session->hub, gaps);
+
+    } else if (e->type == FANOUT_RESET) {
+        fanout_count(sub->session->hub, resets);
+    }
+
+    if (plain) {
+        fanout_add(sub->session->hub, delivered, n);
+        fanout_eventlog_add(sub->session, messages_out, n);
+        (void) hand(sub, run, 0, run->ends[n - 1], NULL);
+        return;
+    }
+
+    start = 0;
+    before = NULL;
+
+    for (i = 0; i < n; i++) {
+
+        if (e[i].seq > sub->seq && fanout_wanted(sub, &e[i])) {
+            fanout_count(sub->session->hub, delivered);
+            fanout_eventlog_add(sub->session, messages_out, 1);
+
+            if (!hand(sub, run, start, run->ends[i], before)) {
+                return;
+            }
+        }
+
+        start = run->ends[i];
+        before = &e[i];
+    }
+}
+
+
+ngx_uint_t
+fanout_wanted(fanout_subscription_t *sub, fanout_entry_t *e)
+{
+    if (e->type != FANOUT_MESSAGE) {
+        return 1;
+    }
+
+    if (e->client && e->client == sub->session->identity.client
+        && (sub->no_echo || (e->flags & FANOUT_NOECHO)))
+    {
+        return 0;
+    }
+
+    return sub->session->dialect->match(sub, e);
+}
+
+
+/* 0 if the session has all it may hold: it goes on after "before" when it
+ * has been sent */
+
+static ngx_uint_t
+hand(fanout_subscription_t *sub, run_t *run, uint32_t start, uint32_t end,
+    fanout_entry_t *before)
+{
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (fanout_session_full(s, end - start)) {
+        fanout_session_lag(s);
+
+        if (before) {
+            sub->offset = ngx_max(before->offset, sub->floor);
+            sub->sent = ngx_max(before->seq, sub->seq);
+        }
+
+        return 0;
+    }
+
+    fanout_session_give(sub, run->frame, start, end);
+
+    return 1;
+}

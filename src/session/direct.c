@@ -1,0 +1,352 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Who is addressed: sessions by client and by user, and the mail that waits
+ * for those who were not there or could not take more.
+ */
+
+
+#include "session/session.h"
+#include "dialect/dialect.h"
+
+
+typedef struct {
+    fanout_hub_t      *hub;
+    fanout_channel_t  *channel;
+    fanout_entry_t    *entry;
+    fanout_frame_t    *frames[FANOUT_FORMATS];
+} direct_t;
+
+
+#define by_client(node)                                                       \
+    ((fanout_session_t *)                                                     \
+        ((u_char *) (node) - offsetof(fanout_session_t, by_client)))
+
+#define by_user(node)                                                         \
+    ((fanout_session_t *)                                                     \
+        ((u_char *) (node) - offsetof(fanout_session_t, by_user)))
+
+
+static void replace(fanout_session_t *s, void *data);
+static ngx_rbtree_node_t *first(ngx_rbtree_t *tree, ngx_rbtree_key_t key);
+static void tell_session(fanout_session_t *s, fanout_channel_t *ch,
+    fanout_addressed_pt tell, void *data);
+static void tell_direct(fanout_subscription_t *sub, void *data);
+static ngx_uint_t hand_direct(fanout_subscription_t *sub, direct_t *d);
+
+
+/* the index; several may have one key: a client that was replaced and does
+ * not know yet, all clients of a user */
+
+void
+fanout_index_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    ngx_rbtree_node_t  **p;
+
+    for ( ;; ) {
+        p = (node->key < temp->key
+             || (node->key == temp->key && node < temp))
+            ? &temp->left : &temp->right;
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+    ngx_rbt_red(node);
+}
+
+
+void
+fanout_session_index(fanout_session_t *s)
+{
+    fanout_session_unindex(s);
+
+    if (s->identity.client == 0) {
+        return;
+    }
+
+    s->by_client.key = (ngx_rbtree_key_t) s->identity.client;
+    ngx_rbtree_insert(&s->hub->clients, &s->by_client);
+    s->indexed = 1;
+
+    if (s->identity.user) {
+        s->by_user.key = (ngx_rbtree_key_t) s->identity.user;
+        ngx_rbtree_insert(&s->hub->users, &s->by_user);
+        s->owned = 1;
+    }
+}
+
+
+void
+fanout_session_unindex(fanout_session_t *s)
+{
+    if (s->indexed) {
+        ngx_rbtree_delete(&s->hub->clients, &s->by_client);
+        s->indexed = 0;
+    }
+
+    if (s->owned) {
+        ngx_rbtree_delete(&s->hub->users, &s->by_user);
+        s->owned = 0;
+    }
+}
+
+
+void
+fanout_session_of(fanout_hub_t *hub, uint64_t client,
+    fanout_session_pt handler, void *data)
+{
+    ngx_rbtree_key_t    key;
+    fanout_session_t   *s;
+    ngx_rbtree_node_t  *node, *next;
+
+    key = (ngx_rbtree_key_t) client;
+
+    for (node = first(&hub->clients, key); node && node->key == key;
+         node = next)
+    {
+        next = ngx_rbtree_next(&hub->clients, node);
+        s = by_client(node);
+
+        if (s->identity.client == client) {
+            handler(s, data);
+        }
+    }
+}
+
+
+void
+fanout_session_replace(fanout_hub_t *hub,
+    uint64_t client)
+{
+    fanout_session_of(hub, client, replace, NULL);
+}
+
+
+static void
+replace(fanout_session_t *s, void *data)
+{
+    fanout_session_unindex(s);
+    s->identity.client = 0;
+
+    fanout_session_close(s, 4409, "replaced");
+}
+
+
+static ngx_rbtree_node_t *
+first(ngx_rbtree_t *tree, ngx_rbtree_key_t key)
+{
+    ngx_rbtree_node_t  *node, *found;
+
+    node = tree->root;
+    found = NULL;
+
+    while (node != tree->sentinel) {
+
+        if (key <= node->key) {
+            found = key == node->key ? node : found;
+            node = node->left;
+
+        } else {
+            node = node->right;
+        }
+    }
+
+    return found;
+}
+
+
+void
+fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    fanout_addressed_pt tell, void *data)
+{
+    ngx_rbtree_key_t    key;
+    fanout_session_t   *s;
+    ngx_rbtree_node_t  *node, *next;
+
+    key = (ngx_rbtree_key_t) (e->to_client ? e->to_client : e->to_user);
+    node = first(e->to_client ? &hub->clients : &hub->users, key);
+
+    for ( /* void */ ; node && node->key == key; node = next) {
+
+        if (e->to_client) {
+            next = ngx_rbtree_next(&hub->clients, node);
+            s = by_client(node);
+
+            if (s->identity.client == e->to_client) {
+                tell_session(s, ch, tell, data);
+            }
+
+        } else {
+            next = ngx_rbtree_next(&hub->users, node);
+            s = by_user(node);
+
+            if (s->identity.user == e->to_user) {
+                /* all of them have one name */
+                e->to.data = s->user.data;
+                e->to.len = s->user.len;
+                tell_session(s, ch, tell, data);
+            }
+        }
+    }
+}
+
+
+static void
+tell_session(fanout_session_t *s, fanout_channel_t *ch,
+    fanout_addressed_pt tell, void *data)
+{
+    fanout_subscription_t  *sub;
+
+    if (s->state != FANOUT_OPEN) {
+        return;
+    }
+
+    sub = fanout_session_sub(s, &ch->name);
+
+    if (sub) {
+        tell(sub, data);
+    }
+}
+
+
+/* direct messages */
+
+void
+fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
+{
+    direct_t    d;
+    ngx_uint_t  i;
+
+    ngx_memzero(&d, sizeof(direct_t));
+
+    d.hub = hub;
+    d.channel = ch;
+    d.entry = e;
+
+    fanout_addressed(hub, ch, e, tell_direct, &d);
+
+    for (i = 0; i < FANOUT_FORMATS; i++) {
+        if (d.frames[i]) {
+            fanout_frame_release(hub, d.frames[i]);
+        }
+    }
+}
+
+
+static void
+tell_direct(fanout_subscription_t *sub, void *data)
+{
+    direct_t  *d;
+
+    d = data;
+
+    if (d->entry->seq <= sub->seq || !fanout_wanted(sub, d->entry)) {
+        return;
+    }
+
+    if (sub->state == FANOUT_SUB_LIVE && hand_direct(sub, d)) {
+        fanout_count(d->hub, direct_delivered);
+        fanout_count(d->hub, delivered);
+        return;
+    }
+
+    /* it reads it when it goes on */
+    sub->mail = 1;
+}
+
+
+/* 0 if it lags, and be it since now */
+
+static ngx_uint_t
+hand_direct(fanout_subscription_t *sub, direct_t *d)
+{
+    fanout_frame_t    *f;
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (d->frames[sub->format] == NULL) {
+        d->frames[sub->format] = fanout_encode(d->hub, d->channel,
+                                                   d->entry, sub->format);
+    }
+
+    f = d->frames[sub->format];
+
+    if (f == NULL || fanout_session_full(s, f->used)) {
+        fanout_session_lag(s);
+        return 0;
+    }
+
+    fanout_session_give(sub, f, 0, f->used);
+
+    return 1;
+}
+
+
+/* mail */
+
+fanout_entry_t *
+fanout_letter(fanout_session_t *s, ngx_str_t *channel, uint64_t epoch,
+    uint64_t after, uint64_t upto)
+{
+    int                     rc;
+    uint64_t                lost;
+    ngx_uint_t              tries;
+    fanout_entry_t         *e;
+    fanout_arena_t         *a;
+    fanout_zone_channel_t   zc;
+
+    if (s->identity_ref == 0) {
+        return NULL;
+    }
+
+    fanout_hub_view(s->hub, channel, &zc);
+
+    a = &s->hub->letter;
+    e = &a->entries[0];
+    lost = 0;
+
+    for (tries = 0; tries < 8; tries++) {
+        a->n = 0;
+        a->used = 0;
+
+        rc = fanout_mail_read(&s->hub->zone, &zc, &s->identity, after, upto,
+                              a, &lost);
+
+        if (a->n || rc != FANOUT_ZONE_AGAIN) {
+            break;
+        }
+    }
+
+    if (a->n && e->epoch != epoch) {
+        return NULL;
+    }
+
+    if (lost > after && lost <= upto && (a->n == 0 || lost < e->offset)) {
+        ngx_memzero(e, sizeof(fanout_entry_t));
+        e->type = FANOUT_GAP;
+        e->epoch = epoch;
+        e->from = lost - 1;
+        e->offset = lost;
+        return e;
+    }
+
+    if (a->n == 0) {
+        return NULL;
+    }
+
+    e->to.data = s->user.data;
+    e->to.len = s->user.len;
+
+    return e;
+}

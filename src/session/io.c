@@ -1,0 +1,555 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What the socket and the clock do to a session.
+ */
+
+
+#include "session/session.h"
+#include "dialect/dialect.h"
+#include "transport/transport.h"
+
+
+/* a read event, at most: some hundreds of the shortest commands, for which the
+ * others of the worker wait */
+#define FANOUT_INPUT      16384
+
+
+static ngx_uint_t outlived(fanout_session_t *s);
+static void due(fanout_session_t *s);
+static ngx_msec_t back_after(fanout_session_t *s);
+static void give_up(fanout_session_t *s, const char *why);
+static const char *silent(fanout_session_t *s, ngx_msec_t quiet);
+static void ping(fanout_session_t *s, ngx_msec_t quiet);
+static void heartbeat(fanout_session_t *s, ngx_msec_t now);
+
+
+static u_char  scratch[FANOUT_INPUT];
+
+
+/* events */
+
+void
+fanout_session_read_handler(ngx_event_t *rev)
+{
+    ngx_connection_t  *c;
+    fanout_session_t  *s;
+
+    c = rev->data;
+    s = c->data;
+
+    if (c->close) {
+        c->close = 0;
+        fanout_session_shutdown(s);
+        return;
+    }
+
+    if (rev->timedout) {
+        rev->timedout = 0;
+        fanout_session_tick(s);
+        return;
+    }
+
+    fanout_session_read(s);
+}
+
+
+void
+fanout_session_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+    fanout_session_write(c->data);
+}
+
+
+void
+fanout_session_shutdown(fanout_session_t *s)
+{
+    if (s->connection->error) {
+        /* worker_shutdown_timeout is over */
+        fanout_eventlog_ended(s, 1006, "shutdown");
+        fanout_session_end(s, FANOUT_END_CUT);
+        return;
+    }
+
+    fanout_session_drain(s->hub);
+
+    if (!s->draining) {
+        s->draining = 1;
+        s->close_at = ngx_current_msec;
+        fanout_session_timer(s);
+    }
+}
+
+
+void
+fanout_session_read(fanout_session_t *s)
+{
+    if (fanout_session_early(s)) {
+        s->unread = 1;
+        fanout_session_work(s);
+        return;
+    }
+
+    fanout_session_read_now(s);
+}
+
+
+void
+fanout_session_read_now(fanout_session_t *s)
+{
+    size_t             left;
+    ssize_t            n;
+    uint64_t           before;
+    fanout_hub_t      *hub;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+    hub = s->hub;
+    before = hub->spent;
+
+    s->unread = 0;
+
+    fanout_step_begin(s);
+
+    if (outlived(s)) {
+        fanout_session_end(s, FANOUT_END_CUT);
+    }
+
+    fanout_session_input(s);
+
+    for (left = FANOUT_INPUT; left; left -= n) {
+
+        if (s->state == FANOUT_ENDED) {
+            return;
+        }
+
+        if (fanout_session_busy(s) || s->input_len) {
+            /* the rest waits in the socket */
+            break;
+        }
+
+        if (left < FANOUT_INPUT && fanout_spent(hub)) {
+            s->unread = 1;
+            fanout_session_work(s);
+            break;
+        }
+
+        n = c->recv(c, scratch, left);
+
+        if (n == NGX_AGAIN) {
+            break;
+        }
+
+        if (n == 0 || n == NGX_ERROR) {
+            /* it may have said goodbye, and not waited for the answer */
+            fanout_session_end(s, s->close_after
+                                  ? s->close_after - 1
+                                  : FANOUT_END_CUT);
+            return;
+        }
+
+        s->received_at = ngx_current_msec;
+        s->pinged = 0;
+        s->heard = 1;
+
+        s->meter.received += n;
+        fanout_eventlog_add(s, bytes_in, n);
+
+        s->transport->input(s, scratch, n);
+
+        if (!c->read->ready) {
+            break;
+        }
+    }
+
+    if (s->state == FANOUT_OPEN && s->identity_ref
+        && c->read->pending_eof && s->job && s->job->ask)
+    {
+        /* the end is not read before the backend has answered */
+        fanout_session_away(s);
+    }
+
+    fanout_step_end(s, before);
+
+    if (s->state == FANOUT_ENDED) {
+        return;
+    }
+
+    if (left == 0 && c->read->ready) {
+        /* others first */
+        ngx_post_event(c->read, &ngx_posted_next_events);
+    }
+
+    if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
+        fanout_session_end(s, FANOUT_END_CUT);
+    }
+}
+
+
+/* A client that is away has come back as another session, was thrown out, or
+ * can't come back any more: nothing more is done for it here. */
+
+static ngx_uint_t
+outlived(fanout_session_t *s)
+{
+    return s->transport == &fanout_websocket_away
+           && s->job == NULL && s->state == FANOUT_OPEN
+           && s->conf->resume
+           && !fanout_identity_stays(&s->hub->zone, &s->identity);
+}
+
+
+/* what was received before and could not be read then */
+
+void
+fanout_session_input(fanout_session_t *s)
+{
+    size_t   len;
+    u_char  *data;
+
+    while (s->input_len && !fanout_session_busy(s)) {
+        data = s->input;
+        len = s->input_len;
+        s->input = NULL;
+        s->input_len = 0;
+
+        s->transport->input(s, data, len);
+
+        ngx_free(data);
+
+        if (s->input_len && fanout_spent(s->hub)) {
+            fanout_session_work(s);
+            return;
+        }
+
+        if (s->state != FANOUT_ENDED && s->input_len == 0
+            && s->connection->read->ready)
+        {
+            /* its socket was left alone meanwhile */
+            ngx_post_event(s->connection->read, &ngx_posted_next_events);
+        }
+    }
+}
+
+
+/* A client that does not read its replies is not read from either, and one
+ * whose session has ended no more. */
+
+ngx_uint_t
+fanout_session_busy(fanout_session_t *s)
+{
+    switch (s->state) {
+
+    case FANOUT_ENDED:
+        return 1;
+
+    case FANOUT_CLOSING:
+        /* the answer to the close is waited for, nothing else */
+        return 0;
+    }
+
+    if (s->pending >= s->conf->buffer) {
+        s->held = 1;
+        return 1;
+    }
+
+    return s->job != NULL;
+}
+
+
+void
+fanout_session_write(fanout_session_t *s)
+{
+    if (s->connection->write->timedout) {
+        s->connection->write->timedout = 0;
+    }
+
+    if (s->blocked) {
+        /* it took some of what is sent: it lives, though it says nothing */
+        fanout_session_unblocked(s);
+        s->received_at = ngx_current_msec;
+        s->pinged = 0;
+        s->heard = 1;
+    }
+
+    fanout_outbox_queue(s);
+    fanout_session_flush(s->hub);
+}
+
+
+/* One timer serves pings, deadlines and the wait for a close; it is set
+ * anew only when it fires, so that traffic costs nothing. */
+
+void
+fanout_session_tick(fanout_session_t *s)
+{
+    fanout_hub_t  *hub;
+
+    hub = s->hub;
+
+    due(s);
+
+    fanout_session_flush(hub);
+}
+
+
+/* The moments of closing are spread over the drain time.  When that is too
+ * short for so many, each comes back as much later as it takes for all to do so
+ * evenly. */
+
+static ngx_msec_t
+back_after(fanout_session_t *s)
+{
+    ngx_msec_t     drain, gone;
+    fanout_hub_t  *hub;
+
+    hub = s->hub;
+    drain = s->conf->drain;
+
+    if (hub->return_in <= drain) {
+        return 0;
+    }
+
+    if (drain == 0) {
+        return (ngx_msec_t) ngx_random() % hub->return_in;
+    }
+
+    gone = ngx_min(s->close_at - hub->drain_at, drain);
+
+    return gone * (hub->return_in - drain) / drain;
+}
+
+
+/* A client that has opened its connection before the worker was told to exit,
+ * and begins now: it is told to come back, to another worker. */
+
+void
+fanout_session_turn_away(fanout_session_t *s)
+{
+    fanout_session_drain(s->hub);
+
+    s->close_at = ngx_current_msec;
+    s->dialect->closing(s, 1012, back_after(s));
+
+    if (s->state == FANOUT_OPEN) {
+        fanout_session_close(s, 1012, "restart");
+    }
+
+    fanout_session_stay(s->hub, 0);
+}
+
+
+static void
+due(fanout_session_t *s)
+{
+    ngx_msec_t   quiet, now;
+    const char  *why;
+
+    now = ngx_current_msec;
+
+    if (s->state == FANOUT_CLOSING) {
+        if ((ngx_msec_int_t) (now - s->close_at) >= 0) {
+            /* its answer may be behind more than was read meanwhile */
+            s->lingers = 1;
+            s->finish = (s->nout == 0);
+            fanout_session_end(s, FANOUT_END_CUT);
+            return;
+        }
+
+        fanout_session_timer(s);
+        return;
+    }
+
+    if (s->draining && (ngx_msec_int_t) (now - s->close_at) >= 0) {
+        s->dialect->closing(s, 1012, back_after(s));
+        fanout_session_close(s, 1012, "restart");
+        return;
+    }
+
+    if (s->transport->ping && fanout_session_busy(s)) {
+        /* nothing is read from it: it waits for the server, or has to take
+         * its output first, for which it has a time of its own */
+        s->frame_at = s->frame_at ? (now ? now : 1) : 0;
+        s->received_at = now;
+        s->pinged = 0;
+    }
+
+    if (s->frame_at && now - s->frame_at >= s->conf->timeout) {
+        fanout_count(s->hub, timeouts);
+        fanout_session_close(s, 4408, "message not finished in time");
+        return;
+    }
+
+    if (fanout_session_stalled(s)) {
+        fanout_count(s->hub, send_timeouts);
+        give_up(s, "fanout client does not read its output: "
+                   "fanout_send_timeout");
+        return;
+    }
+
+    quiet = now - s->received_at;
+    why = silent(s, quiet);
+
+    if (why) {
+        fanout_count(s->hub, timeouts);
+        give_up(s, why);
+        return;
+    }
+
+    ping(s, quiet);
+
+    if (s->alive && (ngx_msec_int_t) (now - s->alive_at) >= 0) {
+        fanout_session_alive(s);
+    }
+
+    heartbeat(s, now);
+
+    fanout_session_timer(s);
+}
+
+
+static void
+give_up(fanout_session_t *s, const char *why)
+{
+    ngx_log_error(NGX_LOG_INFO, s->connection->log,
+                  s->transport->ping ? NGX_ETIMEDOUT : 0, "%s", why);
+
+    fanout_eventlog_ended(s, 1006, "timeout");
+    fanout_session_end(s, FANOUT_END_CUT);
+}
+
+
+/* Why one who has been quiet for so long is given up, or NULL. */
+
+static const char *
+silent(fanout_session_t *s, ngx_msec_t quiet)
+{
+    if (s->conf->ping == 0 || quiet < s->conf->ping + s->conf->timeout) {
+        return NULL;
+    }
+
+    if (s->transport->ping) {
+        return s->pinged ? "fanout client does not answer pings" : NULL;
+    }
+
+    return s->blocked ? "fanout client does not read its output"
+                      : NULL;
+}
+
+
+/* What is on its way to a client asks for a sign of life as well. */
+
+static void
+ping(fanout_session_t *s, ngx_msec_t quiet)
+{
+    if (s->conf->ping == 0 || s->transport->ping == NULL || s->pinged
+        || quiet < s->conf->ping)
+    {
+        return;
+    }
+
+    s->pinged = 1;
+
+    if (s->pending == 0) {
+        s->transport->ping(s);
+    }
+}
+
+
+static void
+heartbeat(fanout_session_t *s, ngx_msec_t now)
+{
+    if (!s->heartbeat || (ngx_msec_int_t) (now - s->beat_at) < 0) {
+        return;
+    }
+
+    s->beat_at = now + s->conf->ping;
+
+    if (s->pending == 0) {
+        /* for so long it has taken what it was sent */
+        s->heard = 1;
+        s->dialect->heartbeat(s);
+    }
+}
+
+
+void
+fanout_session_timer(fanout_session_t *s)
+{
+    ngx_event_t  *rev;
+    ngx_msec_t    now, at;
+
+    if (s->state == FANOUT_ENDED) {
+        return;
+    }
+
+    rev = s->connection->read;
+    now = ngx_current_msec;
+    at = now + 3600 * 1000;
+
+#define sooner(t)                                                             \
+    if ((ngx_msec_int_t) ((t) - at) < 0) { at = (t); }
+
+    if (s->state == FANOUT_CLOSING || s->draining) {
+        sooner(s->close_at);
+    }
+
+    if (s->state == FANOUT_OPEN) {
+
+        if (s->blocked && s->sent_at) {
+            sooner(s->sent_at + s->conf->send_timeout);
+        }
+
+        if (s->frame_at) {
+            sooner(s->frame_at + s->conf->timeout);
+        }
+
+        if (s->alive) {
+            sooner(s->alive_at);
+        }
+
+        if (s->conf->ping && s->transport->ping) {
+            sooner(s->received_at + s->conf->ping
+                   + (s->pinged ? s->conf->timeout : 0));
+
+            /* when the answer has come, the next ping is due before that */
+            sooner(now + s->conf->ping);
+        }
+
+        if (s->heartbeat) {
+            sooner(s->beat_at);
+        }
+    }
+
+#undef sooner
+
+    /* one that is attached is no idle connection: nothing else tells it that
+     * the worker wants to exit, or keeps the worker */
+    rev->cancelable = (s->request == NULL);
+
+    ngx_add_timer(rev, (ngx_msec_int_t) (at - now) > 0 ? at - now : 1);
+}
+
+
+void
+fanout_session_deadline(fanout_session_t *s)
+{
+    ngx_uint_t  within;
+
+    within = fanout_ws_within_frame(&s->ws)
+             || fanout_ws_within_message(&s->ws);
+
+    if (within == (s->frame_at != 0)) {
+        return;
+    }
+
+    s->frame_at = within ? (ngx_current_msec ? ngx_current_msec : 1) : 0;
+
+    if (within) {
+        fanout_session_timer(s);
+    }
+}

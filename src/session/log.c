@@ -1,0 +1,387 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * fanout_log: what is told of sessions, and when.
+ */
+
+
+#include "session/session.h"
+#include "dialect/dialect.h"
+#include "http/http.h"
+#include "transport/transport.h"
+
+
+static fanout_eventlog_record_t *ending(
+    fanout_session_t *s, ngx_uint_t by, ngx_uint_t code);
+static void describe(fanout_session_t *s, fanout_eventlog_line_t *line,
+    ngx_uint_t event);
+static ngx_uint_t is_poll(fanout_session_t *s);
+static void poll_channel(fanout_eventlog_record_t *rec, ngx_str_t *channel);
+
+
+static ngx_str_t  whose[] = {
+    ngx_string("network"),
+    ngx_string("client"),
+    ngx_string("server")
+};
+
+
+size_t
+fanout_eventlog_size(fanout_loc_conf_t *conf, ngx_connection_t *c)
+{
+    return conf->logs ? sizeof(fanout_eventlog_record_t)
+                        + c->addr_text.len
+                      : 0;
+}
+
+
+void
+fanout_eventlog_open(fanout_session_t *s, ngx_connection_t *c)
+{
+    fanout_eventlog_record_t  *rec;
+
+    if (s->conf->logs == NULL) {
+        return;
+    }
+
+    s->logged = 1;
+
+    rec = fanout_eventlog_record(s);
+
+    rec->start = ngx_current_msec;
+    rec->connection = c->number;
+    rec->addr.data = (u_char *) (rec + 1);
+    rec->addr.len = c->addr_text.len;
+    ngx_memcpy(rec->addr.data, c->addr_text.data, c->addr_text.len);
+}
+
+
+void
+fanout_eventlog_connect(fanout_session_t *s)
+{
+    fanout_eventlog_line_t     line;
+    fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return;
+    }
+
+    rec = fanout_eventlog_record(s);
+
+    if (rec->connected) {
+        return;
+    }
+
+    rec->connected = 1;
+    rec->client = s->identity.client;
+
+    if (is_poll(s)) {
+        return;
+    }
+
+    describe(s, &line, FANOUT_LOG_CONNECT);
+
+    line.resumed = s->resumed;
+
+    fanout_eventlog_put(s->conf, &line);
+}
+
+
+void
+fanout_eventlog_join(fanout_session_t *s, ngx_str_t *channel)
+{
+    fanout_eventlog_line_t  line;
+
+    if (!s->logged) {
+        return;
+    }
+
+    fanout_eventlog_connect(s);
+
+    if (is_poll(s)) {
+        poll_channel(fanout_eventlog_record(s), channel);
+        return;
+    }
+
+    describe(s, &line, FANOUT_LOG_JOIN);
+
+    line.channel = *channel;
+
+    fanout_eventlog_put(s->conf, &line);
+}
+
+
+/* A poll comes again and again: one line tells what there is to be told. */
+
+static ngx_uint_t
+is_poll(fanout_session_t *s)
+{
+    return s->transport->bit == FANOUT_POLL;
+}
+
+
+static void
+poll_channel(fanout_eventlog_record_t *rec, ngx_str_t *channel)
+{
+    if (rec->channel.data) {
+        return;
+    }
+
+    rec->channel.data = ngx_alloc(channel->len, ngx_cycle->log);
+
+    if (rec->channel.data) {
+        ngx_memcpy(rec->channel.data, channel->data, channel->len);
+        rec->channel.len = channel->len;
+    }
+}
+
+
+void
+fanout_eventlog_leave(fanout_session_t *s, ngx_str_t *channel)
+{
+    fanout_eventlog_line_t  line;
+
+    if (!s->logged || is_poll(s)) {
+        return;
+    }
+
+    describe(s, &line, FANOUT_LOG_LEAVE);
+
+    line.channel = *channel;
+
+    fanout_eventlog_put(s->conf, &line);
+}
+
+
+void
+fanout_eventlog_close(fanout_session_t *s)
+{
+    fanout_eventlog_line_t     line;
+    fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return;
+    }
+
+    rec = fanout_eventlog_record(s);
+
+    if (!rec->connected) {
+        /* the handshake was not answered, nothing was said of it */
+        return;
+    }
+
+    describe(s, &line, FANOUT_LOG_CLOSE);
+
+    line.channel = rec->channel;
+    line.code = rec->code ? rec->code : 1006;
+    line.reason = rec->reason;
+    line.by = whose[rec->by];
+    line.duration = ngx_current_msec - rec->start;
+    line.messages_in = rec->messages_in;
+    line.messages_out = rec->messages_out;
+    line.bytes_in = rec->bytes_in;
+    line.bytes_out = rec->bytes_out;
+
+    fanout_eventlog_put(s->conf, &line);
+
+    rec->connected = 0;
+}
+
+
+void
+fanout_eventlog_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *transport, ngx_str_t *user, ngx_uint_t status, const char *why)
+{
+    fanout_eventlog_line_t  line;
+
+    if (conf->logs == NULL) {
+        return;
+    }
+
+    ngx_memzero(&line, sizeof(fanout_eventlog_line_t));
+
+    line.kind = FANOUT_LOG_DENY;
+    line.zone = conf->app->name;
+    line.dialect = conf->dialect->name;
+    line.transport = *transport;
+    line.pid = ngx_pid;
+    line.connection = r->connection->number;
+    line.addr = r->connection->addr_text;
+    line.user = *user;
+    line.origin = fanout_http_header(r, "origin");
+    line.status = status;
+    line.reason.data = (u_char *) why;
+    line.reason.len = ngx_strlen(why);
+
+    (void) fanout_http_arg(r, "channel", &line.channel);
+
+    if (fanout_eventlog_gather(conf, &line)) {
+        fanout_eventlog_put(conf, &line);
+
+    } else if (conf->app->hub) {
+        fanout_count(conf->app->hub, log_gathered);
+    }
+}
+
+
+void
+fanout_eventlog_forbidden(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, const char *why)
+{
+    fanout_eventlog_line_t  line;
+
+    if (!s->logged) {
+        return;
+    }
+
+    describe(s, &line, FANOUT_LOG_DENY);
+
+    line.status = NGX_HTTP_FORBIDDEN;
+    line.op.data = (u_char *) op;
+    line.op.len = ngx_strlen(op);
+    line.reason.data = (u_char *) why;
+    line.reason.len = ngx_strlen(why);
+    line.channel = *channel;
+
+    if (fanout_eventlog_gather(s->conf, &line)) {
+        fanout_eventlog_put(s->conf, &line);
+
+    } else {
+        fanout_count(s->hub, log_gathered);
+    }
+}
+
+
+void
+fanout_eventlog_ended(fanout_session_t *s, ngx_uint_t code,
+    const char *reason)
+{
+    fanout_eventlog_record_t  *rec;
+
+    rec = ending(s, FANOUT_BY_SERVER, code);
+
+    if (rec) {
+        rec->reason.data = (u_char *) reason;
+        rec->reason.len = ngx_strlen(reason);
+    }
+}
+
+
+void
+fanout_eventlog_left(fanout_session_t *s, ngx_uint_t code, u_char *reason,
+    size_t len)
+{
+    fanout_eventlog_record_t  *rec;
+
+    rec = ending(s, FANOUT_BY_CLIENT, code);
+
+    if (rec == NULL || len == 0) {
+        return;
+    }
+
+    rec->reason.data = ngx_alloc(len, ngx_cycle->log);
+
+    if (rec->reason.data) {
+        ngx_memcpy(rec->reason.data, reason, len);
+        rec->reason.len = len;
+        rec->copied = 1;
+    }
+}
+
+
+static fanout_eventlog_record_t *
+ending(fanout_session_t *s, ngx_uint_t by, ngx_uint_t code)
+{
+    fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return NULL;
+    }
+
+    rec = fanout_eventlog_record(s);
+
+    if (rec->code) {
+        return NULL;
+    }
+
+    rec->code = code;
+    rec->by = by;
+
+    return rec;
+}
+
+
+void
+fanout_eventlog_broken(fanout_session_t *s, ngx_uint_t type)
+{
+    if (type == FANOUT_GAP) {
+        fanout_eventlog_ended(s, 1013, "gap");
+        return;
+    }
+
+    fanout_eventlog_ended(s, 1012, "reset");
+}
+
+
+void
+fanout_eventlog_free(fanout_session_t *s)
+{
+    fanout_eventlog_record_t  *rec;
+
+    if (!s->logged) {
+        return;
+    }
+
+    rec = fanout_eventlog_record(s);
+
+    if (rec->copied) {
+        ngx_free(rec->reason.data);
+    }
+
+    if (rec->channel.data) {
+        ngx_free(rec->channel.data);
+    }
+}
+
+
+/* what all lines of a session have */
+
+static void
+describe(fanout_session_t *s, fanout_eventlog_line_t *line, ngx_uint_t event)
+{
+    fanout_eventlog_record_t  *rec;
+
+    rec = fanout_eventlog_record(s);
+
+    ngx_memzero(line, sizeof(fanout_eventlog_line_t));
+
+    line->kind = event;
+    line->zone = s->hub->app->name;
+    line->dialect = s->dialect->name;
+    line->transport = s->transport->name;
+    line->pid = ngx_pid;
+    line->connection = rec->connection;
+    line->addr = rec->addr;
+    line->client = rec->client;
+    line->user = s->user;
+}
+
+
+void
+fanout_eventlog_put(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line)
+{
+    u_char             *last;
+    ngx_uint_t          i;
+    fanout_eventlog_t  *log;
+    static u_char       text[FANOUT_LOG_LINE];
+
+    log = conf->logs->elts;
+
+    for (i = 0; i < conf->logs->nelts; i++) {
+        if (log[i].events & line->kind) {
+            last = fanout_eventlog_format(text, &log[i], line);
+            fanout_eventlog_write(&log[i], text, last - text);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * fanout_log: a line for each event in the life of a session.  It is of this
+ * room because the events are: what a request has to say is said by the
+ * access log, and ends with the handshake.
+ *
+ * A session whose location has a log carries a record behind its structure,
+ * told by its bit "logged"; others have neither.
+ */
+
+
+#ifndef FANOUT_SESSION_LOG_H
+#define FANOUT_SESSION_LOG_H
+
+
+#include "ngx_http_fanout_module.h"
+
+
+#define FANOUT_LOG_CONNECT  0x01
+#define FANOUT_LOG_DENY     0x02
+#define FANOUT_LOG_JOIN     0x04
+#define FANOUT_LOG_LEAVE    0x08
+#define FANOUT_LOG_CLOSE    0x10
+#define FANOUT_LOG_ALL      0x1f
+
+
+/* of a text that comes from elsewhere; what is longer is cut */
+#define FANOUT_LOG_TEXT     255
+
+/* of a line, and what a value takes of it at most: a byte is 6 if escaped */
+#define FANOUT_LOG_LINE     65536
+#define FANOUT_LOG_VALUE    (FANOUT_LOG_TEXT * 6 + 2)
+
+
+/* who ended a session */
+
+#define FANOUT_BY_NETWORK   0                   /* no close came or was sent */
+#define FANOUT_BY_CLIENT    1
+#define FANOUT_BY_SERVER    2
+
+
+/* a piece of a format: text, or the value of a field */
+
+typedef struct {
+    ngx_str_t                        text;
+    ngx_int_t                        field;     /* -1: text */
+} fanout_eventlog_part_t;
+
+
+/* a fanout_log directive */
+
+typedef struct {
+    ngx_open_file_t                 *file;
+    ngx_array_t                     *parts;     /* NULL: JSON */
+    ngx_uint_t                       events;
+    time_t                           disk_full_time;
+    time_t                           error_log_time;
+    ngx_uint_t                       torn;      /* the last line, in part */
+} fanout_eventlog_t;
+
+
+/* what lines of a session need; the address follows it.  A poll has one line,
+ * at its end. */
+
+typedef struct {
+    ngx_msec_t                       start;
+    uint64_t                         client;
+    uint64_t                         connection;
+    uint64_t                         messages_in;
+    uint64_t                         messages_out;
+    uint64_t                         bytes_in;
+    uint64_t                         bytes_out;
+    ngx_str_t                        addr;
+    ngx_str_t                        reason;    /* of the end */
+    ngx_str_t                        channel;   /* of a poll: its first */
+    uint16_t                         code;      /* 0: not known yet */
+    unsigned                         by:2;
+    unsigned                         copied:1;  /* reason is to be freed */
+    unsigned                         connected:1;   /* is logged */
+} fanout_eventlog_record_t;
+
+
+#define fanout_eventlog_record(s)                                             \
+    ((fanout_eventlog_record_t *) ((s) + 1))
+
+/* Counts, where there is a log. */
+#define fanout_eventlog_add(s, name, n)                                       \
+    if ((s)->logged) {                                                        \
+        fanout_eventlog_record(s)->name += (n);                               \
+    }
+
+
+/* Bytes behind a session for its record: 0 where nothing is logged. */
+size_t fanout_eventlog_size(fanout_loc_conf_t *conf, ngx_connection_t *c);
+
+/* Fills the record: while the address is the client's. */
+void fanout_eventlog_open(fanout_session_t *s, ngx_connection_t *c);
+
+/* The events; all but deny do nothing for a session that is not logged.
+ * connect is said once, by others that come before it if need be. */
+void fanout_eventlog_connect(fanout_session_t *s);
+void fanout_eventlog_join(fanout_session_t *s, ngx_str_t *channel);
+void fanout_eventlog_leave(fanout_session_t *s, ngx_str_t *channel);
+void fanout_eventlog_close(fanout_session_t *s);
+
+/* A handshake of a transport is refused: with a status, and why in words.  The
+ * user may be empty, and need not be a name. */
+void fanout_eventlog_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *transport, ngx_str_t *user, ngx_uint_t status,
+    const char *why);
+
+/* A command is refused for lack of permission: "forbidden", or the parameter
+ * of the channel that refuses it.  op and why are static. */
+void fanout_eventlog_forbidden(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, const char *why);
+
+/* Why the session is about to end, for the close that is logged then: the
+ * first counts.  By the server, with a static reason; by the client, with one
+ * that is copied. */
+void fanout_eventlog_ended(fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
+void fanout_eventlog_left(fanout_session_t *s, ngx_uint_t code,
+    u_char *reason, size_t len);
+
+/* By the server, in a dialect that closes at a gap or a reset: the type of
+ * it. */
+void fanout_eventlog_broken(fanout_session_t *s, ngx_uint_t type);
+
+/*
+ * Refusals are gathered by address and reason: the first in ten seconds are
+ * written, then they are counted, see eventlog_gather.c.
+ *
+ * Whether a line is to be written now: of a deny, or of the error log, for
+ * which text is static or lives as long as the call.
+ */
+ngx_uint_t fanout_eventlog_gather_error(ngx_uint_t level, ngx_str_t *addr,
+    const char *text);
+
+/* Writes what was counted for ten seconds, or all; every second, and at the
+ * exit. */
+void fanout_eventlog_gathered(ngx_uint_t all);
+
+/* Writes what buffers hold; the process is about to exit. */
+void fanout_eventlog_flush(ngx_cycle_t *cycle);
+
+/* Frees what the record holds. */
+void fanout_eventlog_free(fanout_session_t *s);
+
+
+/* inside: formats */
+
+/* all that a line may tell, whatever the event */
+
+typedef struct {
+    ngx_uint_t                       kind;      /* one of LOG_* */
+    ngx_str_t                        event;
+    ngx_str_t                        zone;
+    ngx_str_t                        dialect;
+    ngx_str_t                        transport;
+    ngx_str_t                        addr;
+    ngx_str_t                        user;
+    ngx_str_t                        origin;
+    ngx_str_t                        channel;
+    ngx_str_t                        op;
+    ngx_str_t                        reason;
+    ngx_str_t                        by;
+    uint64_t                         pid;
+    uint64_t                         client;
+    uint64_t                         connection;
+    uint64_t                         status;
+    uint64_t                         repeated;
+    uint64_t                         code;
+    uint64_t                         resumed;
+    uint64_t                         duration;  /* ms */
+    uint64_t                         messages_in;
+    uint64_t                         messages_out;
+    uint64_t                         bytes_in;
+    uint64_t                         bytes_out;
+} fanout_eventlog_line_t;
+
+/* The same for a deny; and writes a line to all the logs that want it. */
+ngx_uint_t fanout_eventlog_gather(fanout_loc_conf_t *conf,
+    fanout_eventlog_line_t *line);
+void fanout_eventlog_put(fanout_loc_conf_t *conf,
+    fanout_eventlog_line_t *line);
+
+/* Splits a format.  NULL, or what is wrong with it: static text, and the part
+ * in question. */
+const char *fanout_eventlog_compile(ngx_conf_t *cf, ngx_str_t *format,
+    fanout_eventlog_t *log, ngx_str_t *part);
+
+/* Writes a line, the end of line included; p has LOG_LINE bytes. */
+u_char *fanout_eventlog_format(u_char *p, fanout_eventlog_t *log,
+    fanout_eventlog_line_t *line);
+
+/* The set of events by their names, separated by commas; 0 if one is none,
+ * which is left in *list then. */
+ngx_uint_t fanout_eventlog_events(ngx_str_t *list);
+
+/* Writes a line to its file, or to the file's buffer. */
+void fanout_eventlog_write(fanout_eventlog_t *log, u_char *line, size_t len);
+
+/* The setter of the directive. */
+char *fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+#endif /* FANOUT_SESSION_LOG_H */

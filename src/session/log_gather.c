@@ -1,0 +1,306 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Refusals of one kind from one address are gathered: some are written, those
+ * beyond are counted, and a line says how many there were when their time is
+ * over.  So a client can't fill a disk, nor hide others by what it writes.
+ *
+ * What is counted is in a table of fixed size, by address and reason.  A kind
+ * that needs the place of another has the line of that written first.
+ */
+
+
+#include "session/session.h"
+
+
+#define FANOUT_GATHER        128                /* places, in sets of */
+#define FANOUT_GATHER_WAYS   4
+#define FANOUT_GATHER_LINES  5                  /* written in a span */
+#define FANOUT_GATHER_SPAN   10000              /* ms */
+#define FANOUT_GATHER_TEXT   (2 * FANOUT_LOG_TEXT + 64)
+
+
+/* of fanout_log, or of the error log if there is no conf */
+
+typedef struct {
+    fanout_loc_conf_t       *conf;
+    fanout_eventlog_line_t   line;
+    uint64_t                 from;
+    ngx_uint_t               level;
+    ngx_msec_t               at;                /* of the first */
+    ngx_uint_t               written;           /* 0: the place is free */
+    ngx_uint_t               counted;
+    u_char                   text[FANOUT_GATHER_TEXT];
+} gathered_t;
+
+
+static ngx_uint_t gather(fanout_loc_conf_t *conf,
+    fanout_eventlog_line_t *line, ngx_uint_t level);
+static gathered_t *place(fanout_loc_conf_t *conf,
+    fanout_eventlog_line_t *line, uint64_t from);
+static uint64_t address(ngx_str_t *text);
+static ngx_uint_t same(gathered_t *g, fanout_loc_conf_t *conf,
+    fanout_eventlog_line_t *line, uint64_t from);
+static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
+static void begin(gathered_t *g, fanout_loc_conf_t *conf,
+    fanout_eventlog_line_t *line, ngx_uint_t level);
+static void keep(u_char **p, ngx_str_t *text, size_t max);
+static void tell(gathered_t *g);
+
+
+static gathered_t  *table;
+static uint32_t     seed;
+
+
+ngx_uint_t
+fanout_eventlog_gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line)
+{
+    return gather(conf, line, 0);
+}
+
+
+ngx_uint_t
+fanout_eventlog_gather_error(ngx_uint_t level, ngx_str_t *addr,
+    const char *text)
+{
+    fanout_eventlog_line_t  line;
+
+    ngx_memzero(&line, sizeof(fanout_eventlog_line_t));
+
+    line.addr = *addr;
+    line.reason.data = (u_char *) text;
+    line.reason.len = ngx_strlen(text);
+
+    return gather(NULL, &line, level);
+}
+
+
+/* whether it is to be written now */
+
+static ngx_uint_t
+gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+    ngx_uint_t level)
+{
+    uint64_t     from;
+    gathered_t  *g;
+
+    if (table == NULL) {
+        table = ngx_calloc(FANOUT_GATHER * sizeof(gathered_t),
+                           ngx_cycle->log);
+        if (table == NULL) {
+            return 1;
+        }
+
+        seed = (uint32_t) ngx_random();
+    }
+
+    from = address(&line->addr);
+    g = place(conf, line, from);
+
+    if (!same(g, conf, line, from)
+        || ngx_current_msec - g->at >= FANOUT_GATHER_SPAN)
+    {
+        tell(g);
+        begin(g, conf, line, level);
+        g->from = from;
+    }
+
+    if (g->written < FANOUT_GATHER_LINES) {
+        g->written++;
+        return 1;
+    }
+
+    g->counted++;
+
+    if (!same_text(&g->line.user, &line->user)) {
+        /* of several */
+        g->line.user.len = 0;
+    }
+
+    return 0;
+}
+
+
+/* That of the kind, or one that is free, or the one that began first.  Which
+ * kinds share a set can't be chosen from outside. */
+
+static gathered_t *
+place(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line, uint64_t from)
+{
+    uint32_t     hash;
+    ngx_uint_t   i;
+    gathered_t  *set, *g;
+
+    struct {
+        uint64_t  from;
+        uint64_t  conf;
+        uint32_t  seed;
+        uint32_t  reason;
+        uint32_t  op;
+        uint32_t  status;
+    } key;
+
+    key.from = from;
+    key.conf = (uintptr_t) conf;
+    key.seed = seed;
+    key.reason = ngx_murmur_hash2(line->reason.data, line->reason.len);
+    key.op = ngx_murmur_hash2(line->op.data, line->op.len);
+    key.status = line->status;
+
+    hash = ngx_murmur_hash2((u_char *) &key, sizeof(key));
+
+    set = &table[hash % (FANOUT_GATHER / FANOUT_GATHER_WAYS)
+                 * FANOUT_GATHER_WAYS];
+    g = set;
+
+    for (i = 0; i < FANOUT_GATHER_WAYS; i++) {
+
+        if (same(&set[i], conf, line, from)) {
+            return &set[i];
+        }
+
+        if (g->written
+            && (set[i].written == 0
+                || (ngx_msec_int_t) (set[i].at - g->at) < 0))
+        {
+            g = &set[i];
+        }
+    }
+
+    return g;
+}
+
+
+/* As budgets know it: of IPv6, the network of 64 bits. */
+
+static uint64_t
+address(ngx_str_t *text)
+{
+    in_addr_t  in;
+    uint64_t   from;
+
+#if (NGX_HAVE_INET6)
+    struct in6_addr  in6;
+
+    if (ngx_inet6_addr(text->data, text->len, in6.s6_addr) == NGX_OK) {
+
+        if (IN6_IS_ADDR_V4MAPPED(&in6)) {
+            ngx_memcpy(&in, in6.s6_addr + 12, 4);
+            return in;
+        }
+
+        ngx_memcpy(&from, in6.s6_addr, 8);
+        return from;
+    }
+#endif
+
+    in = ngx_inet_addr(text->data, text->len);
+
+    return in != INADDR_NONE ? in
+                             : ngx_murmur_hash2(text->data, text->len);
+}
+
+
+static ngx_uint_t
+same(gathered_t *g, fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+    uint64_t from)
+{
+    return g->written && g->conf == conf && g->from == from
+           && g->line.status == line->status
+           && same_text(&g->line.op, &line->op)
+           && same_text(&g->line.reason, &line->reason);
+}
+
+
+static ngx_uint_t
+same_text(ngx_str_t *a, ngx_str_t *b)
+{
+    return a->len == b->len
+           && (a->len == 0 || ngx_memcmp(a->data, b->data, a->len) == 0);
+}
+
+
+/* What may differ from one to the next is not kept, nor what is longer than a
+ * line tells. */
+
+static void
+begin(gathered_t *g, fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+    ngx_uint_t level)
+{
+    u_char  *p;
+
+    g->conf = conf;
+    g->level = level;
+    g->at = ngx_current_msec;
+    g->written = 0;
+    g->counted = 0;
+    g->line = *line;
+
+    ngx_str_null(&g->line.channel);
+    ngx_str_null(&g->line.origin);
+    g->line.client = 0;
+
+    p = g->text;
+    keep(&p, &g->line.addr, 64);
+    keep(&p, &g->line.user, FANOUT_LOG_TEXT);
+    keep(&p, &g->line.reason, FANOUT_LOG_TEXT);
+}
+
+
+static void
+keep(u_char **p, ngx_str_t *text, size_t max)
+{
+    text->len = ngx_min(text->len, max);
+
+    if (text->len) {
+        ngx_memcpy(*p, text->data, text->len);
+    }
+
+    text->data = *p;
+    *p += text->len;
+}
+
+
+static void
+tell(gathered_t *g)
+{
+    if (g->counted == 0) {
+        return;
+    }
+
+    if (g->conf) {
+        g->line.repeated = g->counted;
+        fanout_eventlog_put(g->conf, &g->line);
+
+    } else {
+        ngx_log_error(g->level, ngx_cycle->log, 0,
+                      "fanout refused %ui more from \"%V\" in %M s: %V",
+                      g->counted, &g->line.addr,
+                      (ngx_current_msec - g->at + 999) / 1000,
+                      &g->line.reason);
+    }
+
+    g->counted = 0;
+}
+
+
+void
+fanout_eventlog_gathered(ngx_uint_t all)
+{
+    ngx_uint_t  i;
+
+    if (table == NULL) {
+        return;
+    }
+
+    for (i = 0; i < FANOUT_GATHER; i++) {
+        if (table[i].written
+            && (all || ngx_current_msec - table[i].at
+                       >= FANOUT_GATHER_SPAN))
+        {
+            tell(&table[i]);
+            table[i].written = 0;
+        }
+    }
+}

@@ -1,0 +1,774 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a session has cost, and what it may still do.
+ */
+
+
+#include "session/session.h"
+#include "http/http.h"
+
+
+/* told to the zone when it is so much: what a session may have used of a budget
+ * before others see it */
+#define FANOUT_TELL_COMMANDS  (16 * FANOUT_COST)
+#define FANOUT_TELL_BYTES     16384
+
+/* what makes another of the hash of a user */
+#define FANOUT_FOREIGN        0xc2b2ae3d27d4eb4fULL
+
+
+static void meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
+    fanout_meter_t *m);
+static ngx_uint_t meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
+    fanout_zone_budget_t *b);
+static void meter_limited(fanout_limited_t *limited, fanout_zone_budget_t *b,
+    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf);
+static void meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
+    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf);
+static fanout_error_e meter_count(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, fanout_meter_t *m);
+static void meter_refill(fanout_session_t *s);
+static int64_t meter_grown(int64_t tokens, ngx_msec_t ms,
+    const fanout_zone_limit_t *limit, uint64_t unit);
+static ngx_uint_t meter_over(fanout_meter_t *m, ngx_uint_t resource,
+    fanout_limited_t *limited);
+static void meter_spend(fanout_session_t *s, ngx_uint_t resource, uint64_t n);
+static void meter_tell(fanout_session_t *s);
+static void meter_draw(fanout_session_t *s);
+
+
+/* who it is, and whether it may begin */
+
+fanout_error_e
+fanout_meter_admit(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t what, fanout_meter_t *m,
+    fanout_limited_t *limited)
+{
+    uint64_t                    amounts[FANOUT_BUDGETS];
+    ngx_str_t                   value;
+    ngx_uint_t                  n, check;
+    fanout_hub_t               *hub;
+    fanout_zone_drawn_t         drawn;
+    fanout_zone_budget_t        b[FANOUT_SCOPES];
+    const fanout_zone_limit_t  *limit;
+
+    hub = conf->app->hub;
+    limit = conf->limits[FANOUT_SCOPE_SESSION];
+
+    ngx_memzero(m, sizeof(fanout_meter_t));
+    ngx_memzero(limited, sizeof(fanout_limited_t));
+
+    m->at = ngx_current_msec;
+    m->refused_at = (uint32_t) ngx_current_msec;
+    m->refusals = FANOUT_REFUSALS;
+    m->commands = limit[FANOUT_BUDGET_COMMANDS].burst;
+    m->bytes = limit[FANOUT_BUDGET_BYTES].burst / 1000;
+    m->answers = limit[FANOUT_BUDGET_ANSWERS].burst / 1000;
+    m->channels = ngx_min(limit[FANOUT_BUDGET_CHANNELS].burst, INT32_MAX);
+
+    meter_address(r, hub, m);
+    m->forwarded = fanout_header(r, "x-forwarded-for", &value) != 0;
+
+    if (user->len) {
+        m->user = fanout_zone_hash(&hub->zone, user->data, user->len);
+
+        if (what & FANOUT_ADMIT_FOREIGN) {
+            /* a budget of their own, so that the user keeps its own */
+            m->user ^= FANOUT_FOREIGN;
+            m->foreign = 1;
+        }
+    }
+
+    n = meter_budgets(conf, m, b);
+
+    if (n) {
+        ngx_memzero(amounts, sizeof(amounts));
+        amounts[FANOUT_BUDGET_COMMANDS] = FANOUT_COST;
+
+        if (what & FANOUT_ADMIT_SESSION) {
+            amounts[FANOUT_BUDGET_SESSIONS] = 1000;
+        }
+
+        /* commands of others are refused one by one */
+
+        check = what & FANOUT_ADMIT_READS
+                ? ~0U : ~(1U << FANOUT_BUDGET_ANSWERS);
+
+        if (fanout_budget_draw(&hub->zone, b, n, amounts, check,
+                               &drawn)
+            == FANOUT_ZONE_AGAIN)
+        {
+            meter_limited(limited, b, &drawn, conf);
+            fanout_meter_refused(hub, limited);
+            return FANOUT_E_RATE_LIMITED;
+        }
+
+        meter_note(m, b, &drawn, conf);
+    }
+
+    if ((what & FANOUT_ADMIT_STAYS) && m->address
+        && conf->per_address)
+    {
+        return meter_count(r, conf, m);
+    }
+
+    return FANOUT_E_NONE;
+}
+
+
+/* As realip has it.  Of IPv6 the first 64 bits, for who has one of these
+ * networks has all the addresses in it.  A Unix socket is no address: who
+ * connects by it is a proxy. */
+
+static void
+meter_address(ngx_http_request_t *r, fanout_hub_t *hub, fanout_meter_t *m)
+{
+    u_char               *p;
+    size_t                len;
+    struct sockaddr      *sa;
+#if (NGX_HAVE_INET6)
+    struct sockaddr_in6  *sin6;
+#endif
+
+    sa = r->connection->sockaddr;
+
+    switch (sa->sa_family) {
+
+#if (NGX_HAVE_INET6)
+    case AF_INET6:
+        sin6 = (struct sockaddr_in6 *) sa;
+        p = sin6->sin6_addr.s6_addr;
+        len = 8;
+
+        if (IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr)) {
+            p += 12;
+            len = 4;
+        }
+
+        break;
+#endif
+
+    case AF_INET:
+        p = (u_char *) &((struct sockaddr_in *) sa)->sin_addr;
+        len = 4;
+        break;
+
+    default:
+        return;
+    }
+
+    m->address = fanout_zone_hash(&hub->zone, p, len);
+    m->address = m->address ? m->address : 1;
+}
+
+
+/* of its address and its user, as far as there are any */
+
+static ngx_uint_t
+meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
+    fanout_zone_budget_t *b)
+{
+    uint64_t    who;
+    ngx_uint_t  i, n;
+
+    n = 0;
+
+    for (i = FANOUT_SCOPE_USER; i < FANOUT_SCOPES; i++) {
+
+        who = fanout_meter_who(conf, m, i);
+
+        if (who) {
+            b[n].key = who + conf->limits_id[i] * 0x9e3779b97f4a7c15ULL;
+            b[n].limits = conf->limits[i];
+            n++;
+        }
+    }
+
+    return n;
+}
+
+
+uint64_t
+fanout_meter_who(fanout_loc_conf_t *conf, fanout_meter_t *m, ngx_uint_t scope)
+{
+    ngx_uint_t  k;
+
+    for (k = 0; k < FANOUT_BUDGETS; k++) {
+        if (conf->limits[scope][k].rate) {
+            return scope == FANOUT_SCOPE_USER ? m->user : m->address;
+        }
+    }
+
+    return 0;
+}
+
+
+/* by that with the longest wait */
+
+static void
+meter_limited(fanout_limited_t *limited, fanout_zone_budget_t *b,
+    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf)
+{
+    ngx_uint_t  i, k;
+
+    for (i = 0, k = 1; k < FANOUT_BUDGETS; k++) {
+        if (drawn->wait[k] > drawn->wait[i]) {
+            i = k;
+        }
+    }
+
+    limited->wait = drawn->wait[i];
+    limited->resource = i;
+    limited->scope = b[drawn->budget[i]].limits
+                     == conf->limits[FANOUT_SCOPE_USER]
+                     ? FANOUT_SCOPE_USER
+                     : FANOUT_SCOPE_ADDRESS;
+}
+
+
+/* what is over, until when, and whose it is */
+
+static void
+meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
+    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf)
+{
+    ngx_uint_t  k;
+
+    m->over = drawn->over;
+    m->by_user = 0;
+
+    for (k = 0; m->over && k < FANOUT_METERED; k++) {
+
+        m->until[k] = (uint32_t) ngx_current_msec + drawn->wait[k];
+
+        if (b[drawn->budget[k]].limits
+            == conf->limits[FANOUT_SCOPE_USER])
+        {
+            m->by_user |= 1 << k;
+        }
+    }
+}
+
+
+static fanout_error_e
+meter_count(ngx_http_request_t *r, fanout_loc_conf_t *conf, fanout_meter_t *m)
+{
+    fanout_hub_t  *hub;
+
+    hub = conf->app->hub;
+
+    if (ngx_exiting && hub->zone.slot == -1) {
+        /* it is only told to come back, and has no slot to be counted by */
+        m->ref = 0;
+        return FANOUT_E_NONE;
+    }
+
+    switch (fanout_address_add(&hub->zone, m->address, conf->per_address,
+                               &m->ref))
+    {
+    case FANOUT_ZONE_OK:
+        return FANOUT_E_NONE;
+
+    case FANOUT_ZONE_MANY:
+        fanout_count(hub, address_full);
+        return FANOUT_E_TOO_MANY;
+
+    case FANOUT_ZONE_FULL:
+        return fanout_hub_full(hub);
+
+    default:
+        return FANOUT_E_INTERNAL;
+    }
+}
+
+
+void
+fanout_meter_undo(fanout_hub_t *hub, fanout_meter_t *m)
+{
+    fanout_address_drop(&hub->zone, m->address, m->ref);
+    m->ref = 0;
+}
+
+
+void
+fanout_meter_end(fanout_session_t *s)
+{
+    meter_tell(s);
+    fanout_meter_undo(s->hub, &s->meter);
+}
+
+
+void
+fanout_meter_restore(fanout_session_t *s)
+{
+    if (s->meter.ref) {
+        (void) fanout_address_add(&s->hub->zone, s->meter.address, 0,
+                                  &s->meter.ref);
+    }
+}
+
+
+/* whether there is room */
+
+ngx_uint_t
+fanout_meter_take(fanout_session_t *s, ngx_uint_t cost,
+    fanout_limited_t *limited)
+{
+    fanout_meter_t             *m;
+    const fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    limit = &s->conf->limits[FANOUT_SCOPE_SESSION]
+                            [FANOUT_BUDGET_COMMANDS];
+
+    meter_refill(s);
+
+    if (limit->rate && m->commands < (int64_t) cost) {
+
+        limited->scope = FANOUT_SCOPE_SESSION;
+        limited->resource = FANOUT_BUDGET_COMMANDS;
+        limited->wait = (cost - m->commands + limit->rate - 1) / limit->rate;
+
+        /* it costs a little, and never more than it had */
+
+        if (m->commands > 0) {
+            m->commands -= ngx_min(m->commands, FANOUT_COST_REFUSED);
+        }
+
+        goto refused;
+    }
+
+    if (meter_over(m, FANOUT_BUDGET_COMMANDS, limited)) {
+        goto refused;
+    }
+
+    fanout_meter_charge(s, cost);
+    m->received += FANOUT_REFUSALS_DONE;
+
+    return 1;
+
+refused:
+
+    meter_spend(s, FANOUT_BUDGET_COMMANDS, FANOUT_COST_REFUSED);
+    fanout_meter_refuse(s, limited);
+
+    return 0;
+}
+
+
+ngx_uint_t
+fanout_meter_writes(fanout_session_t *s, ngx_str_t *channel,
+    fanout_limited_t *limited)
+{
+    fanout_meter_t             *m;
+    fanout_zone_info_t          info;
+    fanout_zone_channel_t       zc;
+    const fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    limit = s->conf->limits[FANOUT_SCOPE_SESSION];
+
+    limited->scope = FANOUT_SCOPE_SESSION;
+
+    if (limit[FANOUT_BUDGET_BYTES].rate && m->bytes <= 0) {
+        limited->resource = FANOUT_BUDGET_BYTES;
+        limited->wait = 1 + -m->bytes * 1000
+                            / limit[FANOUT_BUDGET_BYTES].rate;
+        goto refused;
+    }
+
+    if (meter_over(m, FANOUT_BUDGET_BYTES, limited)) {
+        goto refused;
+    }
+
+    if (limit[FANOUT_BUDGET_CHANNELS].rate && m->channels < 1000) {
+        limited->resource = FANOUT_BUDGET_CHANNELS;
+        limited->wait = 1 + (1000 - m->channels)
+                            / limit[FANOUT_BUDGET_CHANNELS].rate;
+
+    } else if (!meter_over(m, FANOUT_BUDGET_CHANNELS, limited)) {
+        return 1;
+    }
+
+    /* one that is there can be used all the same */
+
+    fanout_hub_view(s->hub, channel, &zc);
+
+    if (zc.ref
+        || fanout_channel_info(&s->hub->zone, &zc, &info)
+           == FANOUT_ZONE_OK)
+    {
+        return 1;
+    }
+
+refused:
+
+    fanout_meter_refuse(s, limited);
+
+    return 0;
+}
+
+
+ngx_uint_t
+fanout_meter_answers(fanout_session_t *s, fanout_limited_t *limited)
+{
+    fanout_meter_t             *m;
+    const fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    limit = &s->conf->limits[FANOUT_SCOPE_SESSION]
+                            [FANOUT_BUDGET_ANSWERS];
+
+    if (limit->rate && m->answers <= 0) {
+        limited->scope = FANOUT_SCOPE_SESSION;
+        limited->resource = FANOUT_BUDGET_ANSWERS;
+        limited->wait = 1 + -m->answers * 1000 / limit->rate;
+        goto refused;
+    }
+
+    /* one answer may be longer than the budget, so that what the answers of
+     * others have cost is not left to be seen later */
+
+    meter_draw(s);
+
+    if (!meter_over(m, FANOUT_BUDGET_ANSWERS, limited)) {
+        return 1;
+    }
+
+refused:
+
+    fanout_meter_refuse(s, limited);
+
+    return 0;
+}
+
+
+ngx_uint_t
+fanout_meter_broke(fanout_session_t *s)
+{
+    fanout_limited_t            limited;
+    const fanout_zone_limit_t  *limit;
+
+    limit = &s->conf->limits[FANOUT_SCOPE_SESSION]
+                            [FANOUT_BUDGET_COMMANDS];
+
+    meter_refill(s);
+
+    /* a second less than that: what is owed becomes less all the time */
+
+    if (limit->rate == 0
+        || s->meter.commands > (int64_t) (limit->rate * 1000)
+                               - (int64_t) limit->debt)
+    {
+        return 0;
+    }
+
+    limited.scope = FANOUT_SCOPE_SESSION;
+    limited.resource = FANOUT_BUDGET_COMMANDS;
+    limited.wait = limit->debt / limit->rate;
+
+    fanout_meter_refuse(s, &limited);
+
+    return 1;
+}
+
+
+ngx_uint_t
+fanout_meter_over(fanout_session_t *s, fanout_limited_t *limited)
+{
+    return meter_over(&s->meter, FANOUT_BUDGET_COMMANDS, limited);
+}
+
+
+/* Clients of a Unix socket that have no user are one sender. */
+
+void
+fanout_meter_sender(fanout_session_t *s, fanout_zone_publish_t *opts)
+{
+    opts->address = s->meter.address;
+    opts->sender = s->meter.user ? s->meter.user
+                   : s->meter.address ? s->meter.address : 1;
+}
+
+
+void
+fanout_meter_writer(ngx_http_request_t *r, fanout_hub_t *hub, ngx_str_t *user,
+    fanout_zone_publish_t *opts)
+{
+    fanout_meter_t  m;
+
+    m.address = 0;
+    meter_address(r, hub, &m);
+
+    opts->address = m.address;
+    opts->sender = user->len
+                   ? fanout_zone_hash(&hub->zone, user->data, user->len)
+                   : m.address ? m.address : 1;
+}
+
+
+void
+fanout_meter_keys(fanout_session_t *s, const fanout_zone_result_t *r,
+    fanout_limited_t *limited)
+{
+    fanout_meter_held(r, limited);
+    fanout_meter_refuse(s, limited);
+}
+
+
+void
+fanout_meter_held(const fanout_zone_result_t *r, fanout_limited_t *limited)
+{
+    limited->resource = FANOUT_LIMITED_KEYS;
+    limited->scope = r->by_sender ? FANOUT_SCOPE_USER
+                                  : FANOUT_SCOPE_ADDRESS;
+    limited->wait = r->wait;
+}
+
+
+static ngx_uint_t
+meter_over(fanout_meter_t *m, ngx_uint_t resource, fanout_limited_t *limited)
+{
+    int32_t  left;
+
+    if (!(m->over & (1 << resource))) {
+        return 0;
+    }
+
+    left = m->until[resource] - (uint32_t) ngx_current_msec;
+
+    if (left <= 0) {
+        m->over &= ~(1 << resource);
+        return 0;
+    }
+
+    limited->wait = left;
+    limited->resource = resource;
+    limited->scope = m->by_user & (1 << resource)
+                     ? FANOUT_SCOPE_USER
+                     : FANOUT_SCOPE_ADDRESS;
+
+    return 1;
+}
+
+
+static void
+meter_refill(fanout_session_t *s)
+{
+    ngx_msec_t                  ms;
+    fanout_meter_t             *m;
+    const fanout_zone_limit_t  *limit;
+
+    m = &s->meter;
+    ms = ngx_current_msec - m->at;
+
+    if (ms == 0) {
+        return;
+    }
+
+    limit = s->conf->limits[FANOUT_SCOPE_SESSION];
+
+    m->commands = meter_grown(m->commands, ms, &limit[FANOUT_BUDGET_COMMANDS],
+                              1);
+    m->channels = meter_grown(m->channels, ms, &limit[FANOUT_BUDGET_CHANNELS],
+                              1);
+    m->bytes = meter_grown(m->bytes, ms,
+                           &limit[FANOUT_BUDGET_BYTES], 1000);
+    m->answers = meter_grown(m->answers, ms, &limit[FANOUT_BUDGET_ANSWERS],
+                             1000);
+    m->at = ngx_current_msec;
+}
+
+
+/* unit: what a token of the meter is of the limit's */
+
+static int64_t
+meter_grown(int64_t tokens, ngx_msec_t ms, const fanout_zone_limit_t *limit,
+    uint64_t unit)
+{
+    uint64_t  grown;
+
+    /* days of silence are no more than that */
+    ms = ngx_min(ms, 3600 * 1000);
+
+    grown = ms * limit->rate / unit;
+    tokens += grown;
+
+    return ngx_min(tokens, (int64_t) (limit->burst / unit));
+}
+
+
+/* costs */
+
+void
+fanout_meter_charge(fanout_session_t *s, uint64_t cost)
+{
+    const fanout_zone_limit_t  *limit;
+
+    limit = &s->conf->limits[FANOUT_SCOPE_SESSION]
+                            [FANOUT_BUDGET_COMMANDS];
+
+    if (limit->rate) {
+        s->meter.commands = ngx_max(s->meter.commands - (int64_t) cost,
+                                    -(int64_t) limit->debt);
+    }
+
+    meter_spend(s, FANOUT_BUDGET_COMMANDS, cost);
+}
+
+
+void
+fanout_meter_grown(fanout_session_t *s, size_t bytes)
+{
+    fanout_meter_charge(s, (uint64_t) bytes * FANOUT_COST
+                           / FANOUT_COST_BYTES);
+}
+
+
+void
+fanout_meter_told(fanout_session_t *s, size_t bytes)
+{
+    const fanout_zone_limit_t  *limit;
+
+    limit = &s->conf->limits[FANOUT_SCOPE_SESSION]
+                            [FANOUT_BUDGET_ANSWERS];
+
+    if (limit->rate) {
+        s->meter.answers = ngx_max(s->meter.answers - (int64_t) bytes,
+                                   -(int64_t) (limit->debt / 1000));
+    }
+
+    meter_spend(s, FANOUT_BUDGET_ANSWERS, (uint64_t) bytes * 1000);
+}
+
+
+void
+fanout_meter_reply(fanout_session_t *s, size_t bytes)
+{
+    if (bytes > FANOUT_COST_BYTES) {
+        fanout_meter_told(s, bytes - FANOUT_COST_BYTES);
+    }
+}
+
+
+void
+fanout_meter_audience(fanout_session_t *s, ngx_uint_t n, uint32_t subscribers)
+{
+    fanout_meter_charge(s, (n - 1) * FANOUT_COST
+                           + (uint64_t) n * subscribers
+                             * FANOUT_COST
+                             / FANOUT_COST_AUDIENCE);
+}
+
+
+void
+fanout_meter_mark(fanout_session_t *s, fanout_meter_mark_t *mark)
+{
+    mark->taken = s->hub->zone.taken - s->hub->metered_taken;
+    mark->made = s->hub->zone.made - s->hub->metered_made;
+}
+
+
+void
+fanout_meter_account(fanout_session_t *s, fanout_meter_mark_t *mark)
+{
+    int64_t                     bytes;
+    uint32_t                    made;
+    fanout_hub_t               *hub;
+    fanout_meter_t             *m;
+    fanout_meter_mark_t         now;
+    const fanout_zone_limit_t  *limit;
+
+    hub = s->hub;
+    m = &s->meter;
+    limit = s->conf->limits[FANOUT_SCOPE_SESSION];
+
+    fanout_meter_mark(s, &now);
+
+    hub->metered_taken += now.taken - mark->taken;
+    hub->metered_made += now.made - mark->made;
+
+    bytes = (now.taken - mark->taken) * FANOUT_ZONE_BLOCK;
+    made = (now.made - mark->made) * 1000;
+
+    if (bytes) {
+        m->bytes = ngx_max(m->bytes - bytes,
+                           -(int64_t) (limit[FANOUT_BUDGET_BYTES].debt
+                                       / 1000));
+        meter_spend(s, FANOUT_BUDGET_BYTES, bytes * 1000);
+    }
+
+    if (made) {
+        m->channels = ngx_max(m->channels - (int32_t) made, -100000);
+        meter_spend(s, FANOUT_BUDGET_CHANNELS, made);
+    }
+}
+
+
+/* Gathers what is owed to user and address. */
+
+static void
+meter_spend(fanout_session_t *s, ngx_uint_t resource, uint64_t n)
+{
+    fanout_meter_t  *m;
+
+    m = &s->meter;
+    m->spent[resource] += n;
+
+    if (m->spent[FANOUT_BUDGET_COMMANDS]
+        >= FANOUT_TELL_COMMANDS
+        || m->spent[FANOUT_BUDGET_BYTES]
+           >= FANOUT_TELL_BYTES * 1000
+        || m->spent[FANOUT_BUDGET_ANSWERS]
+           >= FANOUT_TELL_BYTES * 1000
+        || m->spent[FANOUT_BUDGET_CHANNELS])
+    {
+        meter_tell(s);
+    }
+}
+
+
+static void
+meter_tell(fanout_session_t *s)
+{
+    ngx_uint_t  k;
+
+    for (k = 0; k < FANOUT_METERED; k++) {
+        if (s->meter.spent[k]) {
+            meter_draw(s);
+            return;
+        }
+    }
+}
+
+
+/* Tells what was gathered, if anything was, and learns what is over. */
+
+static void
+meter_draw(fanout_session_t *s)
+{
+    uint64_t               amounts[FANOUT_BUDGETS];
+    ngx_uint_t             n;
+    fanout_meter_t        *m;
+    fanout_zone_drawn_t    drawn;
+    fanout_zone_budget_t   b[FANOUT_SCOPES];
+
+    m = &s->meter;
+
+    ngx_memcpy(amounts, m->spent, sizeof(m->spent));
+    amounts[FANOUT_BUDGET_SESSIONS] = 0;
+
+    ngx_memzero(m->spent, sizeof(m->spent));
+
+    n = meter_budgets(s->conf, m, b);
+
+    if (n == 0) {
+        return;
+    }
+
+    (void) fanout_budget_draw(&s->hub->zone, b, n, amounts, 0, &drawn);
+
+    meter_note(m, b, &drawn, s->conf);
+}

@@ -1,0 +1,578 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Output: pieces of shared frames, sent once a turn.
+ */
+
+
+#include "session/session.h"
+#include "session/socket.h"
+#include "transport/transport.h"
+
+
+#define FANOUT_GATHER     65536
+
+
+static void withhold(fanout_session_t *s,
+    fanout_frame_t *f, uint32_t start, uint32_t end);
+static ngx_int_t out_grow(fanout_session_t *s);
+static void out_consume(fanout_session_t *s, size_t n);
+static void fetch(fanout_session_t *s);
+static ngx_int_t send_output(fanout_session_t *s);
+static ssize_t out_send(fanout_session_t *s);
+static ssize_t tls_send(fanout_session_t *s);
+
+
+static u_char  gather[FANOUT_GATHER];
+
+
+/* output */
+
+void
+fanout_session_push(fanout_session_t *s, fanout_frame_t *f, uint32_t start,
+    uint32_t end)
+{
+    fanout_piece_t  *p;
+
+    if (s->state == FANOUT_ENDED || start == end) {
+        return;
+    }
+
+    s->pending += end - start;
+
+    if (s->nout) {
+        p = &s->out[(s->out_head + s->nout - 1) & (s->nout_max - 1)];
+
+        if (p->frame == f && p->end == start) {
+            p->end = end;
+            goto queue;
+        }
+    }
+
+    if (s->nout == s->nout_max && out_grow(s) != NGX_OK) {
+        s->pending -= end - start;
+        fanout_session_lag(s);
+        return;
+    }
+
+    p = &s->out[(s->out_head + s->nout) & (s->nout_max - 1)];
+
+    p->frame = f;
+    p->start = start;
+    p->end = end;
+    f->refs++;
+    s->nout++;
+
+queue:
+
+    fanout_outbox_queue(s);
+}
+
+
+void
+fanout_session_give(fanout_subscription_t *sub, fanout_frame_t *f,
+    uint32_t start, uint32_t end)
+{
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (s->withheld) {
+        withhold(s, f, start, end);
+        return;
+    }
+
+    if (s->transport->place && s->nsubs > 1
+        && (s->behind || !s->hub->ordered
+            || sub->state != FANOUT_SUB_LIVE))
+    {
+        s->transport->place(sub, f, start, end);
+        return;
+    }
+
+    fanout_session_push(s, f, start, end);
+}
+
+
+/* Only a WebSocket has arrays of commands: nothing is to be placed. */
+
+static void
+withhold(fanout_session_t *s, fanout_frame_t *f, uint32_t start, uint32_t end)
+{
+    uint32_t            max;
+    fanout_piece_t     *p;
+    fanout_withheld_t  *w;
+
+    w = s->withheld;
+
+    if (w->n == w->max) {
+        max = w->max ? w->max * 2 : 8;
+
+        w = ngx_alloc(sizeof(fanout_withheld_t)
+                      + max * sizeof(fanout_piece_t),
+                      ngx_cycle->log);
+        if (w == NULL) {
+            fanout_session_lag(s);
+            return;
+        }
+
+        ngx_memcpy(w, s->withheld,
+                   sizeof(fanout_withheld_t)
+                   + s->withheld->n * sizeof(fanout_piece_t));
+        w->max = max;
+
+        ngx_free(s->withheld);
+        s->withheld = w;
+    }
+
+    p = &w->pieces[w->n++];
+
+    p->frame = f;
+    p->start = start;
+    p->end = end;
+    f->refs++;
+
+    w->bytes += end - start;
+}
+
+
+void
+fanout_outbox_join(fanout_session_t *s)
+{
+    uint32_t            i;
+    fanout_piece_t     *p;
+    fanout_withheld_t  *w;
+
+    w = s->withheld;
+
+    if (w == NULL) {
+        return;
+    }
+
+    s->withheld = NULL;
+
+    for (i = 0; i < w->n; i++) {
+        p = &w->pieces[i];
+
+        fanout_session_push(s, p->frame, p->start, p->end);
+        fanout_frame_release(s->hub, p->frame);
+    }
+
+    ngx_free(w);
+}
+
+
+static ngx_int_t
+out_grow(fanout_session_t *s)
+{
+    uint32_t         i, n;
+    fanout_piece_t  *out;
+
+    n = s->nout_max * 2;
+
+    out = ngx_alloc(n * sizeof(fanout_piece_t), ngx_cycle->log);
+    if (out == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < s->nout; i++) {
+        out[i] = s->out[(s->out_head + i) & (s->nout_max - 1)];
+    }
+
+    if (s->out != s->few) {
+        ngx_free(s->out);
+    }
+
+    s->out = out;
+    s->out_head = 0;
+    s->nout_max = n;
+
+    return NGX_OK;
+}
+
+
+static void
+out_consume(fanout_session_t *s, size_t n)
+{
+    size_t           left;
+    fanout_piece_t  *p;
+
+    s->pending -= n;
+
+    if (s->owed) {
+        s->owed -= ngx_min(s->owed, n);
+    }
+
+    while (n) {
+        p = &s->out[s->out_head];
+        left = p->end - p->start;
+
+        if (n < left) {
+            p->start += n;
+            return;
+        }
+
+        n -= left;
+
+        fanout_frame_release(s->hub, p->frame);
+        s->out_head = (s->out_head + 1) & (s->nout_max - 1);
+        s->nout--;
+    }
+
+    if (s->nout == 0 && s->out != s->few) {
+        fanout_outbox_clear(s);
+    }
+}
+
+
+void
+fanout_outbox_clear(fanout_session_t *s)
+{
+    uint32_t  i;
+
+    for (i = 0; i < s->nout; i++) {
+        fanout_frame_release(s->hub,
+                     s->out[(s->out_head + i) & (s->nout_max - 1)].frame);
+    }
+
+    if (s->out != s->few) {
+        ngx_free(s->out);
+    }
+
+    s->out = s->few;
+    s->nout_max = 2;
+    s->out_head = 0;
+    s->nout = 0;
+    s->pending = 0;
+}
+
+
+void
+fanout_session_bytes(fanout_session_t *s, u_char *data, size_t len)
+{
+    fanout_frame_t  *f;
+
+    f = fanout_frame_create(s->hub, len);
+
+    if (f == NULL) {
+        fanout_session_end(s, FANOUT_END_CUT);
+        return;
+    }
+
+    ngx_memcpy(f->data, data, len);
+    f->used = len;
+
+    fanout_session_push(s, f, 0, len);
+    fanout_frame_release(s->hub, f);
+}
+
+
+void
+fanout_session_send(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len)
+{
+    uint32_t         start;
+    fanout_hub_t    *hub;
+    fanout_frame_t  *f;
+
+    if (s->state != FANOUT_OPEN) {
+        return;
+    }
+
+    hub = s->hub;
+    f = fanout_frame_create(hub, len + FANOUT_WS_HEADER_MAX);
+
+    if (f == NULL
+        || s->transport->begin(hub, f, &start) != NGX_OK
+        || fanout_frame_reserve(hub, f, len) != NGX_OK)
+    {
+        goto failed;
+    }
+
+    ngx_memcpy(f->data + f->used, data, len);
+    f->used += len;
+
+    if (s->transport->end(hub, f, start, opcode) != NGX_OK) {
+        goto failed;
+    }
+
+    fanout_session_push(s, f, 0, f->used);
+    fanout_frame_release(hub, f);
+
+    return;
+
+failed:
+
+    if (f) {
+        fanout_frame_release(hub, f);
+    }
+
+    fanout_session_end(s, FANOUT_END_CUT);
+}
+
+
+void
+fanout_session_flush(fanout_hub_t *hub)
+{
+    ngx_queue_t       *q, now;
+    fanout_session_t  *s;
+
+    if (ngx_queue_empty(&hub->flush)) {
+        fanout_turn_run(hub);
+        fanout_session_shed(hub);
+        return;
+    }
+
+    /* those that come back meanwhile wait for the next turn */
+
+    ngx_queue_init(&now);
+    ngx_queue_add(&now, &hub->flush);
+    ngx_queue_init(&hub->flush);
+
+    while (!ngx_queue_empty(&now)) {
+        q = ngx_queue_head(&now);
+        s = ngx_queue_data(q, fanout_session_t, flush);
+
+        if (ngx_queue_next(q) != ngx_queue_sentinel(&now)) {
+            fetch(ngx_queue_data(ngx_queue_next(q),
+                                 fanout_session_t, flush));
+        }
+
+        ngx_queue_remove(q);
+        s->queued = 0;
+
+        if (!s->blocked) {
+            fanout_outbox_send(s);
+        }
+    }
+
+    fanout_turn_run(hub);
+    fanout_session_shed(hub);
+
+    if (!ngx_queue_empty(&hub->flush)) {
+        ngx_post_event(&hub->drain, &ngx_posted_next_events);
+    }
+}
+
+
+/* what its send needs */
+
+static void
+fetch(fanout_session_t *s)
+{
+    __builtin_prefetch((u_char *) s->connection);
+    __builtin_prefetch((u_char *) s->connection + 64);
+    __builtin_prefetch(ngx_queue_next(&s->flush));
+}
+
+
+void
+fanout_outbox_send(fanout_session_t *s)
+{
+    ngx_uint_t         sent;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+    sent = (s->nout != 0);
+
+    if (s->queued) {
+        ngx_queue_remove(&s->flush);
+        s->queued = 0;
+    }
+
+    if (send_output(s) != NGX_OK) {
+        return;
+    }
+
+    if (s->sent_at) {
+        fanout_session_drained(s);
+    }
+
+    if ((ngx_event_flags & NGX_USE_LEVEL_EVENT) && c->write->active
+        && ngx_handle_write_event(c->write, 0) != NGX_OK)
+    {
+        fanout_session_end(s, FANOUT_END_CUT);
+        return;
+    }
+
+    if (s->close_after) {
+        s->finish = 1;
+        fanout_session_end(s, s->close_after - 1);
+        return;
+    }
+
+    if (s->held) {
+        s->held = 0;
+        ngx_post_event(s->connection->read, &ngx_posted_next_events);
+    }
+
+    if (s->state == FANOUT_OPEN
+        && (s->behind || s->job || s->waiting)
+        && (sent || !s->hub->in_work))
+    {
+        /* what came of nothing goes on when something else happens */
+        fanout_session_work(s);
+    }
+}
+
+
+/* OK when the socket has taken all; else the session may be dead. */
+
+static ngx_int_t
+send_output(fanout_session_t *s)
+{
+    ssize_t            n;
+    ngx_uint_t         some;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+    some = 0;
+
+    if (s->deaf) {
+        fanout_outbox_clear(s);
+    }
+
+    while (s->nout) {
+
+        n = s->transport->send ? s->transport->send(s) : out_send(s);
+
+        if (n == NGX_ERROR
+            && s->transport == &fanout_websocket_away)
+        {
+            /* which was to be expected: what it has sent is done */
+            s->deaf = 1;
+            fanout_outbox_clear(s);
+            return NGX_OK;
+        }
+
+        if (n == NGX_ERROR) {
+            fanout_session_end(s, FANOUT_END_CUT);
+            return NGX_DONE;
+        }
+
+        if (n == NGX_DECLINED) {
+            return NGX_DONE;
+        }
+
+        if (n > 0) {
+            fanout_add(s->hub, sent_bytes, n);
+            fanout_eventlog_add(s, bytes_out, n);
+            out_consume(s, n);
+            some = 1;
+        }
+
+        if (s->nout && (n == NGX_AGAIN || n == 0 || !c->write->ready)) {
+            fanout_session_blocked(s, some);
+
+            if (s->request && s->request->stream) {
+                /* no socket of its own: told by HTTP/2 */
+                return NGX_AGAIN;
+            }
+
+            if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
+                fanout_session_end(s, FANOUT_END_CUT);
+            }
+
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* Puts it among those whose output goes at the end of the turn. */
+
+void
+fanout_outbox_queue(fanout_session_t *s)
+{
+    if (!s->queued && s->state != FANOUT_ENDED) {
+        s->queued = 1;
+        ngx_queue_insert_tail(&s->hub->flush, &s->flush);
+
+        if (!s->hub->in_turn) {
+            ngx_post_event(&s->hub->drain, &ngx_posted_events);
+        }
+    }
+}
+
+
+static ssize_t
+out_send(fanout_session_t *s)
+{
+    size_t           len;
+    fanout_piece_t  *p;
+
+    if (fanout_socket_tls(s->connection)) {
+        return tls_send(s);
+    }
+
+    p = &s->out[s->out_head];
+
+    if (s->nout == 1) {
+        return fanout_outbox_write(s, p->frame->data + p->start,
+                                   p->end - p->start);
+    }
+
+    len = fanout_outbox_copy(s, gather, FANOUT_GATHER);
+
+    return fanout_outbox_write(s, gather, len);
+}
+
+
+/* one record */
+
+static ssize_t
+tls_send(fanout_session_t *s)
+{
+    size_t  len;
+
+    len = fanout_outbox_copy(s, gather,
+                             s->retry ? s->retry
+                                      : FANOUT_TLS_RECORD);
+
+    return fanout_outbox_write(s, gather, len);
+}
+
+
+/* A TLS write that has to be retried is repeated as it was: the same bytes, as
+ * many, and from the same address, where others have sent meanwhile. */
+
+ssize_t
+fanout_outbox_write(fanout_session_t *s, u_char *p, size_t len)
+{
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+
+    fanout_count(s->hub, sends);
+
+    n = c->send(c, p, len);
+
+    s->retry = (n == NGX_AGAIN && fanout_socket_tls(c)) ? len : 0;
+
+    return n;
+}
+
+
+size_t
+fanout_outbox_copy(fanout_session_t *s, u_char *p, size_t size)
+{
+    size_t           len, n;
+    uint32_t         i;
+    fanout_piece_t  *piece;
+
+    len = 0;
+
+    for (i = 0; i < s->nout && len < size; i++) {
+        piece = &s->out[(s->out_head + i) & (s->nout_max - 1)];
+
+        n = ngx_min(piece->end - piece->start, size - len);
+        ngx_memcpy(p + len, piece->frame->data + piece->start, n);
+        len += n;
+    }
+
+    return len;
+}

@@ -1,0 +1,612 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Sessions: how they begin and end.
+ */
+
+
+#include "session/session.h"
+#include "dialect/dialect.h"
+#include "hub/roster.h"
+#include "session/socket.h"
+#include "transport/transport.h"
+#include "hook/hook.h"
+
+
+#define FANOUT_CLOSE_WAIT 2000             /* ms, for an answer to a close */
+
+/* channels that are left in a run of the reaper, and by one session in it */
+#define FANOUT_LEAVES     128
+#define FANOUT_LEAVES_ONE 64
+
+
+static void leave_zone(fanout_session_t *s, ngx_uint_t how);
+static void mute(fanout_session_t *s);
+static void to_reaper(fanout_session_t *s);
+static ngx_uint_t forget(fanout_session_t *s, ngx_uint_t max);
+static void release(fanout_session_t *s);
+static void finalize(ngx_http_request_t *r,
+    const fanout_transport_t *transport, void *answer);
+static void session_free(fanout_session_t *s);
+static void leave_handler(ngx_event_t *ev);
+
+
+fanout_session_t *
+fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
+    fanout_loc_conf_t *conf, ngx_str_t *user, fanout_meter_t *meter)
+{
+    size_t               log;
+    fanout_session_t    *s;
+    ngx_http_cleanup_t  *cln;
+
+    cln = ngx_http_cleanup_add(r, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    log = fanout_eventlog_size(conf, r->connection);
+
+    s = ngx_calloc(sizeof(fanout_session_t) + log + user->len,
+                   r->connection->log);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    s->access = fanout_access_create(r, conf->permits);
+    if (s->access == NULL) {
+        ngx_free(s);
+        return NULL;
+    }
+
+    s->connection = r->connection;
+    s->request = r;
+    s->hub = hub;
+    s->conf = conf;
+    s->dialect = conf->dialect;
+    s->transport = &fanout_websocket;
+    s->format = conf->dialect->format;
+    s->out = s->few;
+    s->nout_max = 2;
+    s->received_at = ngx_current_msec;
+    s->meter = *meter;
+    s->active_at = ngx_current_msec;
+
+    s->user.data = (u_char *) (s + 1) + log;
+    s->user.len = user->len;
+
+    if (user->len) {
+        ngx_memcpy(s->user.data, user->data, user->len);
+    }
+
+    fanout_eventlog_open(s, r->connection);
+
+    ngx_queue_init(&s->subs);
+    ngx_queue_insert_tail(&hub->sessions, &s->queue);
+    hub->nsessions++;
+
+    cln->handler = fanout_session_cleanup;
+    cln->data = s;
+
+    s->cleanup = cln;
+
+    return s;
+}
+
+
+/* ends */
+
+void
+fanout_session_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    if (s->state != FANOUT_OPEN) {
+        return;
+    }
+
+    s->state = FANOUT_CLOSING;
+    s->close_code = code;
+    s->close_at = ngx_current_msec + FANOUT_CLOSE_WAIT;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->connection->log, 0,
+                   "fanout close %ui: %s", code, reason);
+
+    if (code == 4408) {
+        s->reason = FANOUT_LEFT_TIMEOUT;
+    }
+
+    if (*reason && code != 1012) {
+        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                      "fanout session is closed with %ui: %s", code, reason);
+    }
+
+    fanout_eventlog_ended(s, code, reason);
+
+    s->behind = 0;
+
+    to_reaper(s);
+
+    s->transport->close(s, code, reason);
+
+    fanout_session_timer(s);
+}
+
+
+void
+fanout_session_closing(fanout_session_t *s)
+{
+    if (s->state != FANOUT_OPEN) {
+        return;
+    }
+
+    s->state = FANOUT_CLOSING;
+    s->close_at = ngx_current_msec + FANOUT_CLOSE_WAIT;
+    s->behind = 0;
+
+    to_reaper(s);
+
+    fanout_session_timer(s);
+}
+
+
+/* To the zone it is as cut; commands are those of a client elsewhere. */
+
+void
+fanout_session_away(fanout_session_t *s)
+{
+    fanout_session_unindex(s);
+
+    fanout_identity_end(&s->hub->zone, s->identity_ref, &s->identity,
+                        s->conf->resume, s->heard || s->resumed,
+                        FANOUT_LEFT_NETWORK);
+    fanout_hub_presence(s->hub);
+
+    s->identity_ref = 0;
+    s->transport = &fanout_websocket_away;
+    s->alive = 0;
+
+    /* its subscriptions */
+    to_reaper(s);
+}
+
+
+void
+fanout_session_job_done(fanout_session_t *s)
+{
+    if (s->job == NULL) {
+        return;
+    }
+
+    fanout_session_job_unqueue(s);
+
+    if (s->job->messages) {
+        fanout_frame_release(s->hub, s->job->messages);
+    }
+
+    if (s->job->ask) {
+        fanout_ask_release(s->job->ask);
+    }
+
+    if (s->job->snapshot) {
+        fanout_snapshot_release(s->hub, s->job->snapshot);
+    }
+
+    ngx_free(s->job);
+    s->job = NULL;
+}
+
+
+void
+fanout_session_job_unqueue(fanout_session_t *s)
+{
+    if (s->job->queued) {
+        s->job->queued = 0;
+        ngx_queue_remove(&s->job->waiting);
+    }
+}
+
+
+void
+fanout_session_end(fanout_session_t *s, ngx_uint_t how)
+{
+    fanout_hub_t  *hub;
+
+    if (s->state == FANOUT_ENDED) {
+        return;
+    }
+
+    s->state = FANOUT_ENDED;
+    s->alive = 0;
+    s->behind = 0;
+
+    hub = s->hub;
+    hub->nsessions--;
+
+    fanout_count(hub, disconnects);
+
+    leave_zone(s, how);
+    fanout_meter_end(s);
+
+    fanout_session_unindex(s);
+
+    if (s->queued) {
+        ngx_queue_remove(&s->flush);
+        s->queued = 0;
+    }
+
+    fanout_session_rest(s);
+    fanout_session_unblocked(s);
+
+    mute(s);
+    to_reaper(s);
+}
+
+
+static void
+leave_zone(fanout_session_t *s, ngx_uint_t how)
+{
+    uint8_t        reason;
+    uint32_t       linger;
+    fanout_hub_t  *hub;
+
+    hub = s->hub;
+
+    if (s->identity.client && s->identity_ref) {
+        linger = how == FANOUT_END_CUT ? s->conf->resume : 0;
+        reason = how == FANOUT_END_CLEAN
+                 ? FANOUT_LEFT_INTENTIONAL
+                 : s->reason ? s->reason : FANOUT_LEFT_NETWORK;
+
+        fanout_identity_away(&hub->zone, s->identity_ref, &s->identity,
+                             linger, s->back_in, s->heard || s->resumed,
+                             reason);
+        fanout_hub_presence(hub);
+
+    } else if (s->transport == &fanout_websocket_away
+               && how == FANOUT_END_CLEAN)
+    {
+        fanout_identity_leave(&hub->zone, &s->identity,
+                              FANOUT_LEFT_INTENTIONAL);
+        fanout_hub_presence(hub);
+    }
+
+    s->identity_ref = 0;
+}
+
+
+/* Events may still come for it until it is released, which can take turns; a
+ * timer would leave "timedout" set for the next request of the connection.  A
+ * request that it does not hold is in the hands of its content handler. */
+
+static void
+mute(fanout_session_t *s)
+{
+    if (s->connection == NULL || (s->request && !s->holds)) {
+        return;
+    }
+
+    if (s->connection->read->timer_set) {
+        ngx_del_timer(s->connection->read);
+    }
+
+    if (s->request) {
+        s->request->read_event_handler = ngx_http_block_reading;
+        s->request->write_event_handler = ngx_http_request_empty_handler;
+
+    } else {
+        s->connection->read->handler = ngx_http_empty_handler;
+        s->connection->write->handler = ngx_http_empty_handler;
+    }
+}
+
+
+/* the reaper */
+
+static void
+to_reaper(fanout_session_t *s)
+{
+    if (!s->listed) {
+        s->listed = 1;
+        ngx_queue_insert_tail(&s->hub->ended, &s->ended);
+    }
+
+    ngx_post_event(&s->hub->reaper, &ngx_posted_events);
+}
+
+
+/* One with thousands of channels leaves them in several turns. */
+
+void
+fanout_session_reap(ngx_event_t *ev)
+{
+    ngx_uint_t         left;
+    ngx_queue_t       *q;
+    fanout_hub_t      *hub;
+    fanout_session_t  *s;
+
+    hub = ev->data;
+    left = FANOUT_LEAVES;
+
+    while (!ngx_queue_empty(&hub->ended)) {
+
+        if (left == 0) {
+            ngx_post_event(ev, &ngx_posted_next_events);
+
+            if (!ev->timer_set) {
+                /* keeps a worker that is shutting down */
+                ngx_add_timer(ev, FANOUT_CLOSE_WAIT);
+            }
+
+            return;
+        }
+
+        q = ngx_queue_head(&hub->ended);
+        s = ngx_queue_data(q, fanout_session_t, ended);
+
+        ngx_queue_remove(q);
+
+        left -= forget(s, ngx_min(left, FANOUT_LEAVES_ONE));
+
+        if (!ngx_queue_empty(&s->subs)) {
+            ngx_queue_insert_tail(&hub->ended, q);
+            continue;
+        }
+
+        s->listed = 0;
+
+        if (s->state == FANOUT_ENDED) {
+            release(s);
+        }
+    }
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
+    if (hub->nsessions == 0 && hub->leave.timer_set) {
+        ngx_del_timer(&hub->leave);
+    }
+}
+
+
+/* What it has begun to answer, unless it is only away, and some of what it is
+ * subscribed to.  How many. */
+
+static ngx_uint_t
+forget(fanout_session_t *s, ngx_uint_t max)
+{
+    ngx_uint_t  n;
+
+    if (s->state != FANOUT_OPEN) {
+        fanout_session_job_done(s);
+    }
+
+    s->alive = 0;
+    s->behind = 0;
+
+    for (n = 0; n < max && !ngx_queue_empty(&s->subs); n++) {
+        fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
+                              fanout_subscription_t, in_session), 0);
+    }
+
+    return n;
+}
+
+
+/* First all of the session, then what may run anything. */
+
+static void
+release(fanout_session_t *s)
+{
+    void                      *answer;
+    ngx_uint_t                 lingers, unfinished;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_core_loc_conf_t  *clcf;
+    const fanout_transport_t  *transport;
+
+    fanout_eventlog_close(s);
+    fanout_session_unindex(s);
+    fanout_outbox_join(s);
+    fanout_outbox_clear(s);
+
+    ngx_queue_remove(&s->queue);
+
+    if (s->detach) {
+        if (s->detach->event.timer_set) {
+            ngx_del_timer(&s->detach->event);
+        }
+
+        if (s->detach->event.posted) {
+            ngx_delete_posted_event(&s->detach->event);
+        }
+
+        ngx_free(s->detach);
+    }
+
+    c = s->connection;
+    r = s->request;
+    unfinished = (s->retry != 0);
+
+    if (r) {
+        c->error |= unfinished;
+
+        fanout_session_release_request(s);
+        r = s->holds ? r : NULL;
+        c = NULL;
+    }
+
+    lingers = c && s->finish
+              && (s->lingers || s->input_len || c->read->ready);
+
+    transport = s->finish ? s->transport : NULL;
+    answer = s->answer;
+    clcf = s->conf->core;
+
+    session_free(s);
+
+    if (r) {
+        finalize(r, transport, answer);
+
+    } else if (lingers) {
+        fanout_socket_linger(c, clcf);
+
+    } else if (c) {
+        fanout_socket_close(c, unfinished);
+    }
+}
+
+
+void
+fanout_session_release_request(fanout_session_t *s)
+{
+    ngx_event_t         *rev;
+    ngx_http_request_t  *r;
+
+    r = s->request;
+    rev = r->connection->read;
+
+    if (rev->timer_set) {
+        ngx_del_timer(rev);
+    }
+
+    rev->cancelable = 0;
+
+    /* it may be logged when the session is no more */
+    ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
+
+    s->cleanup->handler = NULL;
+    s->cleanup = NULL;
+
+    s->request = NULL;
+    s->connection = NULL;
+}
+
+
+static void
+finalize(ngx_http_request_t *r, const fanout_transport_t *transport,
+    void *answer)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    rc = transport && transport->answer ? transport->answer(r, answer)
+                                        : NGX_ERROR;
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+static void
+session_free(fanout_session_t *s)
+{
+    fanout_access_release(s->access);
+    fanout_eventlog_free(s);
+
+    if (s->message) {
+        ngx_free(s->message);
+    }
+
+    if (s->input) {
+        ngx_free(s->input);
+    }
+
+    if (s->ws.control) {
+        ngx_free(s->ws.control);
+    }
+
+    if (s->batch) {
+        s->dialect->close(s);
+    }
+
+    if (s->channel.data) {
+        ngx_free(s->channel.data);
+    }
+
+    if (s->info.data) {
+        ngx_free(s->info.data);
+    }
+
+    ngx_free(s);
+}
+
+
+void
+fanout_session_drain(fanout_hub_t *hub)
+{
+    ngx_msec_t         longest;
+    ngx_queue_t       *q;
+    fanout_session_t  *s;
+
+    if (hub->draining) {
+        return;
+    }
+
+    hub->draining = 1;
+    hub->drain_at = ngx_current_msec;
+    hub->return_in = hub->nsessions * FANOUT_RETURN;
+    longest = 0;
+
+    for (q = ngx_queue_head(&hub->sessions);
+         q != ngx_queue_sentinel(&hub->sessions);
+         q = ngx_queue_next(q))
+    {
+        s = ngx_queue_data(q, fanout_session_t, queue);
+
+        if (s->state == FANOUT_ENDED) {
+            continue;
+        }
+
+        s->draining = 1;
+
+        if (s->state == FANOUT_OPEN) {
+            s->close_at = ngx_current_msec
+                          + (s->conf->drain
+                             ? (ngx_msec_t) ngx_random() % s->conf->drain
+                             : 0);
+        }
+
+        longest = ngx_max(longest, s->conf->drain);
+        fanout_session_timer(s);
+    }
+
+    if (hub->nsessions) {
+        fanout_session_stay(hub, longest);
+    }
+}
+
+
+void
+fanout_session_stay(fanout_hub_t *hub, ngx_msec_t time)
+{
+    /* the only timer that keeps the process */
+
+    if (!hub->leave.timer_set) {
+        hub->leave.handler = leave_handler;
+        hub->leave.data = hub;
+        ngx_add_timer(&hub->leave, time + 2 * FANOUT_CLOSE_WAIT);
+    }
+}
+
+
+static void
+leave_handler(ngx_event_t *ev)
+{
+    ngx_queue_t       *q;
+    fanout_hub_t      *hub;
+    fanout_session_t  *s;
+
+    hub = ev->data;
+
+    for (q = ngx_queue_head(&hub->sessions);
+         q != ngx_queue_sentinel(&hub->sessions);
+         q = ngx_queue_next(q))
+    {
+        s = ngx_queue_data(q, fanout_session_t, queue);
+
+        fanout_eventlog_ended(s, 1006, "shutdown");
+        fanout_session_end(s, FANOUT_END_CUT);
+    }
+}

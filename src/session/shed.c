@@ -1,0 +1,325 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * A worker that holds all the output it may (frames=): sessions that do not
+ * take what they are sent let go of it, those who hold most first.
+ */
+
+
+#include "session/session.h"
+#include "session/compress.h"
+#include "hub/replay.h"
+#include "hub/roster.h"
+
+
+/* A session that made progress is left alone, unless the worker has been full
+ * for longer. */
+#define FANOUT_STILL    1000            /* ms */
+#define FANOUT_PRESSED  2000            /* ms */
+
+/* when nothing could be let go of, it is tried again after that */
+#define FANOUT_SHED_AGAIN  100              /* ms */
+
+#define FANOUT_SAMPLE   32              /* pieces of a session looked at */
+
+
+typedef struct {
+    fanout_session_t  *session;
+    size_t             bytes;
+} holder_t;
+
+
+static ngx_uint_t shed(fanout_hub_t *hub, ngx_uint_t lists);
+static holder_t *shed_holders(fanout_hub_t *hub, ngx_uint_t lists,
+    ngx_uint_t *n, size_t *least);
+static int ngx_libc_cdecl shed_more(const void *one, const void *two);
+static size_t shed_held(fanout_session_t *s, ngx_uint_t lists);
+static void shed_cut(fanout_session_t *s);
+static size_t shed_tail(fanout_session_t *s);
+static fanout_subscription_t *shed_sub(fanout_session_t *s,
+    fanout_frame_t *f);
+
+
+void
+fanout_session_shed(fanout_hub_t *hub)
+{
+    ngx_uint_t  some;
+
+    if (!fanout_output_full(hub) && !fanout_lists_full(hub))
+    {
+        hub->full = 0;
+        return;
+    }
+
+    if (!hub->full) {
+        hub->full = 1;
+        hub->full_at = ngx_current_msec;
+        hub->shed_at = ngx_current_msec;
+    }
+
+    if ((ngx_msec_int_t) (ngx_current_msec - hub->shed_at) < 0) {
+        return;
+    }
+
+    some = 0;
+
+    if (fanout_output_full(hub)) {
+        /* what may be wanted again can be made again */
+        fanout_replay_clear(hub);
+        fanout_compress_expire(hub, 1);
+    }
+
+    if (fanout_output_full(hub)) {
+        some += shed(hub, 0);
+    }
+
+    if (fanout_lists_full(hub)) {
+        some += shed(hub, 1);
+    }
+
+    if (some == 0) {
+        hub->shed_at = ngx_current_msec + FANOUT_SHED_AGAIN;
+    }
+}
+
+
+/* Of output, or of lists of members: until a sixth more than need be is free,
+ * or nobody is left that holds half as much as those with a full socket hold on
+ * average.  Returns how many let go of something. */
+
+static ngx_uint_t
+shed(fanout_hub_t *hub, ngx_uint_t lists)
+{
+    size_t      held, most, least, before, rest;
+    holder_t   *h;
+    ngx_uint_t  i, n;
+
+    h = shed_holders(hub, lists, &n, &least);
+    if (h == NULL) {
+        return 0;
+    }
+
+    ngx_qsort(h, n, sizeof(holder_t), shed_more);
+
+    held = lists ? hub->lists : hub->frames - hub->lists;
+    most = lists ? fanout_lists_max(hub)
+                 : fanout_output_max(hub);
+    most -= most / 6;
+
+    for (i = 0; i < n && held > most && h[i].bytes >= least; i++) {
+
+        before = hub->frames;
+        rest = h[i].bytes;
+
+        if (!lists && shed_tail(h[i].session)) {
+            held -= ngx_min(held, before - hub->frames);
+            rest = shed_held(h[i].session, 0);
+
+            if (rest <= h[i].bytes / 2) {
+                fanout_count(hub, sheds);
+                continue;
+            }
+        }
+
+        /* it is freed at the end of the turn */
+
+        held -= ngx_min(held, rest);
+        shed_cut(h[i].session);
+    }
+
+    ngx_free(h);
+
+    return i;
+}
+
+
+/* Those who do not read and hold something; NULL: nobody.  *least is half of
+ * what is held on average, also by those who read a moment ago. */
+
+static holder_t *
+shed_holders(fanout_hub_t *hub, ngx_uint_t lists, ngx_uint_t *n,
+    size_t *least)
+{
+    size_t             bytes, sum;
+    holder_t          *h;
+    ngx_msec_t         still;
+    ngx_queue_t       *q;
+    fanout_session_t  *s;
+
+    *n = 0;
+    sum = 0;
+
+    if (hub->nstuck == 0) {
+        return NULL;
+    }
+
+    h = ngx_alloc(hub->nstuck * sizeof(holder_t), ngx_cycle->log);
+    if (h == NULL) {
+        return NULL;
+    }
+
+    still = ngx_current_msec - hub->full_at < FANOUT_PRESSED
+            ? FANOUT_STILL : 0;
+
+    for (q = ngx_queue_head(&hub->stuck);
+         q != ngx_queue_sentinel(&hub->stuck);
+         q = ngx_queue_next(q))
+    {
+        s = ngx_queue_data(q, fanout_session_t, stuck);
+
+        bytes = shed_held(s, lists);
+        sum += bytes;
+
+        if (bytes && ngx_current_msec - s->sent_at >= still) {
+            h[*n].session = s;
+            h[*n].bytes = bytes;
+            (*n)++;
+        }
+    }
+
+    *least = sum / hub->nstuck / 2;
+
+    if (*n == 0) {
+        ngx_free(h);
+        return NULL;
+    }
+
+    return h;
+}
+
+
+static int ngx_libc_cdecl
+shed_more(const void *one, const void *two)
+{
+    const holder_t  *a, *b;
+
+    a = one;
+    b = two;
+
+    return a->bytes > b->bytes ? -1 : a->bytes < b->bytes;
+}
+
+
+/* About what is freed without it: of a frame that others hold its share. */
+
+static size_t
+shed_held(fanout_session_t *s, ngx_uint_t lists)
+{
+    size_t              bytes;
+    uint32_t            i, step;
+    fanout_frame_t     *f;
+    fanout_snapshot_t  *sn;
+
+    bytes = 0;
+    step = s->nout / FANOUT_SAMPLE + 1;
+
+    for (i = 0; i < s->nout; i += step) {
+        f = s->out[(s->out_head + i) & (s->nout_max - 1)].frame;
+
+        if (f->list == lists) {
+            bytes += (size_t) f->size / f->refs * step;
+        }
+    }
+
+    sn = s->job ? s->job->snapshot : NULL;
+
+    if (lists && sn) {
+        bytes += sn->frame->size / sn->refs;
+    }
+
+    return bytes;
+}
+
+
+static void
+shed_cut(fanout_session_t *s)
+{
+    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                  "fanout client holds most of the output of the worker, and "
+                  "does not take it: fanout_zone frames=");
+
+    fanout_count(s->hub, shed_cuts);
+    fanout_eventlog_ended(s, 1006, "output");
+    fanout_session_end(s, FANOUT_END_CUT);
+}
+
+
+/* Lets go of entries at the end of the output, as of which nothing was sent:
+ * they are read from the log when the rest has gone.  Returns their bytes. */
+
+static size_t
+shed_tail(fanout_session_t *s)
+{
+    size_t                  left, keep, gone;
+    fanout_piece_t         *p;
+    fanout_subscription_t  *sub;
+
+    if (s->withheld) {
+        /* which comes behind it */
+        return 0;
+    }
+
+    /* what a write or a chunk that has begun is made of */
+
+    keep = ngx_max(s->retry, s->chunk);
+    left = s->pending;
+
+    while (s->nout) {
+        p = &s->out[(s->out_head + s->nout - 1) & (s->nout_max - 1)];
+        sub = p->start ? NULL : shed_sub(s, p->frame);
+        gone = p->end - p->start;
+
+        if (sub == NULL || left - gone < keep) {
+            break;
+        }
+
+        sub->state = FANOUT_SUB_BEHIND;
+        sub->offset = ngx_max(p->frame->after, sub->floor);
+        sub->sent = p->frame->seq - 1;
+
+        fanout_frame_release(s->hub, p->frame);
+        s->nout--;
+        left -= gone;
+    }
+
+    gone = s->pending - left;
+
+    if (gone) {
+        s->pending = left;
+        s->owed = ngx_min(s->owed, left);
+        s->behind = 1;
+    }
+
+    return gone;
+}
+
+
+/* The subscription that has entries from the log again; NULL. */
+
+static fanout_subscription_t *
+shed_sub(fanout_session_t *s, fanout_frame_t *f)
+{
+    ngx_queue_t            *q;
+    fanout_subscription_t  *sub;
+
+    if (f->local == 0) {
+        return NULL;
+    }
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (sub->channel->local == f->local - 1) {
+            return sub->channel->epoch == f->epoch
+                   && sub->state != FANOUT_SUB_JOINING
+                   && f->seq > sub->seq
+                   ? sub : NULL;
+        }
+    }
+
+    return NULL;
+}

@@ -1,0 +1,486 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Signals, as they reach subscribers.  Who can take one is told at once.  For
+ * those who can't (the socket is full, they catch up, or have asked not to be
+ * told so often) the channel keeps the latest of each (client, event, tag): a
+ * few, for a short while.  A subscriber knows by seq what of that it was told.
+ */
+
+
+#include "session/session.h"
+#include "dialect/dialect.h"
+
+
+#define FANOUT_SIGNALS_KEPT    256          /* kept for a channel */
+#define FANOUT_KEPT            15000        /* ms; more than "every" */
+#define FANOUT_PACE            10           /* ms between looks at the time */
+
+
+/* one that is kept; its strings follow it */
+
+typedef struct {
+    ngx_queue_t        queue;
+    ngx_msec_t         at;
+    size_t             size;
+    fanout_entry_t     entry;
+    fanout_frame_t    *frames[FANOUT_FORMATS];
+} signal_t;
+
+/* one that is being told */
+
+typedef struct {
+    fanout_hub_t      *hub;
+    fanout_channel_t  *channel;
+    fanout_entry_t    *entry;
+    fanout_frame_t    *frames[FANOUT_FORMATS];
+    ngx_uint_t         wait;                /* somebody has to */
+} telling_t;
+
+
+static void hear(fanout_subscription_t *sub, void *data);
+static ngx_uint_t hears(fanout_subscription_t *sub, fanout_entry_t *e);
+static ngx_uint_t able(fanout_subscription_t *sub);
+static ngx_uint_t due(fanout_subscription_t *sub, ngx_msec_int_t *left);
+static void wait_for(fanout_subscription_t *sub);
+static void waited(fanout_subscription_t *sub);
+static void keep(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e);
+static ngx_uint_t same(fanout_entry_t *a, fanout_entry_t *b);
+static u_char *copy(fanout_zstr_t *s, u_char *p);
+static void drop(fanout_hub_t *hub, fanout_channel_t *ch, signal_t *sg);
+static void tell_sub(fanout_subscription_t *sub);
+
+
+/* from the log */
+
+void
+fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
+{
+    telling_t     t;
+    ngx_uint_t    i;
+    ngx_queue_t  *q;
+
+    ngx_memzero(&t, sizeof(telling_t));
+
+    t.hub = hub;
+    t.channel = ch;
+    t.entry = e;
+
+    if (e->to_client || e->to_user) {
+        fanout_addressed(hub, ch, e, hear, &t);
+
+    } else {
+        for (q = ngx_queue_head(&ch->subs);
+             q != ngx_queue_sentinel(&ch->subs);
+             q = ngx_queue_next(q))
+        {
+            hear(ngx_queue_data(q, fanout_subscription_t, in_channel), &t);
+        }
+    }
+
+    for (i = 0; i < FANOUT_FORMATS; i++) {
+        if (t.frames[i]) {
+            fanout_frame_release(hub, t.frames[i]);
+        }
+    }
+
+    if (t.wait) {
+        keep(hub, ch, e);
+    }
+}
+
+
+static void
+hear(fanout_subscription_t *sub, void *data)
+{
+    telling_t       *t;
+    fanout_frame_t  *f;
+
+    t = data;
+
+    if (!hears(sub, t->entry)) {
+        return;
+    }
+
+    if (sub->waiting || !able(sub) || !due(sub, NULL)) {
+        t->wait = 1;
+        wait_for(sub);
+
+        if (able(sub) && !sub->timed) {
+            /* it could not for a reason that is gone */
+            fanout_outbox_queue(sub->session);
+        }
+
+        return;
+    }
+
+    if (t->frames[sub->format] == NULL) {
+        t->frames[sub->format] = fanout_encode(t->hub, t->channel,
+                                                   t->entry, sub->format);
+    }
+
+    f = t->frames[sub->format];
+
+    if (f) {
+        sub->signal_seq = t->entry->seq;
+        sub->signal_at = ngx_current_msec;
+        fanout_count(t->hub, signals_told);
+        fanout_session_push(sub->session, f, 0, f->used);
+    }
+}
+
+
+/* nobody hears itself */
+
+static ngx_uint_t
+hears(fanout_subscription_t *sub, fanout_entry_t *e)
+{
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    if (!(sub->want & FANOUT_WANT_SIGNALS)
+        || s->state != FANOUT_OPEN
+        || e->seq <= sub->seq || e->seq <= sub->signal_seq
+        || (e->client && e->client == s->identity.client)
+        || (e->to_client && e->to_client != s->identity.client)
+        || (e->to_user && e->to_user != s->identity.user))
+    {
+        return 0;
+    }
+
+    return s->dialect->match(sub, e);
+}
+
+
+/* Signals never make a session lag: they are left out before that. */
+
+static ngx_uint_t
+able(fanout_subscription_t *sub)
+{
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    return sub->state == FANOUT_SUB_LIVE && !s->blocked
+           && !s->behind && s->job == NULL && s->batch == NULL
+           && s->pending < s->conf->buffer / 2
+           && (!fanout_output_full(s->hub)
+               || s->pending <= fanout_output_share(s->hub));
+}
+
+
+static ngx_uint_t
+due(fanout_subscription_t *sub, ngx_msec_int_t *left)
+{
+    ngx_msec_int_t  n;
+
+    if (sub->every == 0) {
+        return 1;
+    }
+
+    n = (ngx_msec_int_t) (sub->signal_at + sub->every - ngx_current_msec);
+
+    if (n > 0 && n <= (ngx_msec_int_t) sub->every) {
+
+        if (left) {
+            *left = n;
+        }
+
+        return 0;
+    }
+
+    return 1;
+}
+
+
+/* waiting: for the socket, or also for the time */
+
+static void
+wait_for(fanout_subscription_t *sub)
+{
+    fanout_hub_t   *hub;
+    ngx_msec_int_t  left;
+
+    hub = sub->session->hub;
+
+    if (!sub->waiting) {
+        sub->waiting = 1;
+        sub->channel->waiting++;
+        sub->session->waiting++;
+    }
+
+    if (sub->timed || due(sub, &left)) {
+        return;
+    }
+
+    sub->timed = 1;
+    ngx_queue_insert_tail(&hub->every, &sub->in_every);
+
+    if (!hub->pace.timer_set) {
+        ngx_add_timer(&hub->pace, ngx_max(left, FANOUT_PACE));
+    }
+}
+
+
+static void
+waited(fanout_subscription_t *sub)
+{
+    if (sub->timed) {
+        sub->timed = 0;
+        ngx_queue_remove(&sub->in_every);
+    }
+
+    if (sub->waiting) {
+        sub->waiting = 0;
+        sub->session->waiting--;
+
+        if (--sub->channel->waiting == 0) {
+            fanout_signals_clear(sub->session->hub, sub->channel);
+        }
+    }
+}
+
+
+void
+fanout_signals_forget(fanout_subscription_t *sub)
+{
+    waited(sub);
+}
+
+
+void
+fanout_signals_handler(ngx_event_t *ev)
+{
+    ngx_msec_int_t          left, next;
+    ngx_queue_t            *q, *following;
+    fanout_hub_t           *hub;
+    fanout_subscription_t  *sub;
+
+    hub = ev->data;
+    next = 0;
+
+    for (q = ngx_queue_head(&hub->every);
+         q != ngx_queue_sentinel(&hub->every);
+         q = following)
+    {
+        following = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_every);
+
+        if (!due(sub, &left)) {
+            next = next ? ngx_min(next, left) : left;
+            continue;
+        }
+
+        sub->timed = 0;
+        ngx_queue_remove(q);
+
+        /* told with what else the session has to send */
+        fanout_outbox_queue(sub->session);
+    }
+
+    if (next && !ngx_exiting) {
+        ngx_add_timer(ev, ngx_max(next, FANOUT_PACE));
+    }
+}
+
+
+/* keeping */
+
+static void
+keep(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
+{
+    size_t        size;
+    u_char       *p;
+    signal_t     *sg;
+    ngx_queue_t  *q;
+
+    for (q = ngx_queue_head(&ch->signals);
+         q != ngx_queue_sentinel(&ch->signals);
+         q = ngx_queue_next(q))
+    {
+        sg = ngx_queue_data(q, signal_t, queue);
+
+        if (same(&sg->entry, e)) {
+            fanout_count(hub, signals_conflated);
+            drop(hub, ch, sg);
+            break;
+        }
+    }
+
+    size = sizeof(signal_t) + e->event.len + e->key.len + e->user.len
+           + e->data.len + e->to.len;
+
+    while (!ngx_queue_empty(&ch->signals)) {
+        sg = ngx_queue_data(ngx_queue_head(&ch->signals), signal_t, queue);
+
+        if (ch->nsignals < FANOUT_SIGNALS_KEPT
+            && ngx_current_msec - sg->at < FANOUT_KEPT
+            && hub->kept + size <= hub->app->frames / 4)
+        {
+            break;
+        }
+
+        fanout_count(hub, signals_dropped);
+        drop(hub, ch, sg);
+    }
+
+    sg = hub->kept + size <= hub->app->frames / 4
+         ? ngx_alloc(size, ngx_cycle->log) : NULL;
+
+    if (sg == NULL) {
+        fanout_count(hub, signals_dropped);
+        return;
+    }
+
+    ngx_memzero(sg, sizeof(signal_t));
+
+    sg->at = ngx_current_msec;
+    sg->size = size;
+    sg->entry = *e;
+
+    p = (u_char *) (sg + 1);
+    p = copy(&sg->entry.event, p);
+    p = copy(&sg->entry.key, p);
+    p = copy(&sg->entry.user, p);
+    p = copy(&sg->entry.to, p);
+    (void) copy(&sg->entry.data, p);
+
+    ngx_queue_insert_tail(&ch->signals, &sg->queue);
+    ch->nsignals++;
+    hub->kept += size;
+}
+
+
+static ngx_uint_t
+same(fanout_entry_t *a, fanout_entry_t *b)
+{
+    return a->client == b->client && a->to_client == b->to_client
+           && a->to_user == b->to_user
+           && a->event.len == b->event.len && a->key.len == b->key.len
+           && ngx_memcmp(a->event.data, b->event.data, a->event.len) == 0
+           && ngx_memcmp(a->key.data, b->key.data, a->key.len) == 0
+           && (a->client
+               || (a->user.len == b->user.len
+                   && ngx_memcmp(a->user.data, b->user.data, a->user.len)
+                      == 0));
+}
+
+
+static u_char *
+copy(fanout_zstr_t *s, u_char *p)
+{
+    if (s->len) {
+        ngx_memcpy(p, s->data, s->len);
+    }
+
+    s->data = p;
+
+    return p + s->len;
+}
+
+
+static void
+drop(fanout_hub_t *hub, fanout_channel_t *ch, signal_t *sg)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < FANOUT_FORMATS; i++) {
+        if (sg->frames[i]) {
+            fanout_frame_release(hub, sg->frames[i]);
+        }
+    }
+
+    ngx_queue_remove(&sg->queue);
+    ch->nsignals--;
+    hub->kept -= sg->size;
+
+    ngx_free(sg);
+}
+
+
+void
+fanout_signals_clear(fanout_hub_t *hub, fanout_channel_t *ch)
+{
+    while (!ngx_queue_empty(&ch->signals)) {
+        drop(hub, ch, ngx_queue_data(ngx_queue_head(&ch->signals), signal_t,
+                                     queue));
+    }
+}
+
+
+/* telling what was kept */
+
+void
+fanout_signals_tell(fanout_session_t *s)
+{
+    ngx_queue_t            *q, *next;
+    fanout_subscription_t  *sub;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs) && s->waiting;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (!sub->waiting || !able(sub)) {
+            continue;
+        }
+
+        if (!due(sub, NULL)) {
+            wait_for(sub);
+            continue;
+        }
+
+        tell_sub(sub);
+    }
+}
+
+
+static void
+tell_sub(fanout_subscription_t *sub)
+{
+    signal_t          *sg;
+    ngx_queue_t       *q;
+    fanout_hub_t      *hub;
+    fanout_frame_t   **f;
+    fanout_channel_t  *ch;
+
+    ch = sub->channel;
+    hub = sub->session->hub;
+
+    for (q = ngx_queue_head(&ch->signals);
+         q != ngx_queue_sentinel(&ch->signals);
+         q = ngx_queue_next(q))
+    {
+        sg = ngx_queue_data(q, signal_t, queue);
+
+        if (ngx_current_msec - sg->at >= FANOUT_KEPT
+            || !hears(sub, &sg->entry))
+        {
+            continue;
+        }
+
+        if (!able(sub)) {
+            /* enough for now: the rest when this has been sent */
+            return;
+        }
+
+        f = &sg->frames[sub->format];
+
+        if (*f == NULL) {
+            *f = fanout_encode(hub, ch, &sg->entry, sub->format);
+        }
+
+        if (*f) {
+            sub->signal_seq = sg->entry.seq;
+            sub->signal_at = ngx_current_msec;
+            fanout_count(hub, signals_told);
+            fanout_session_push(sub->session, *f, 0, (*f)->used);
+        }
+    }
+
+    waited(sub);
+}

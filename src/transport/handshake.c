@@ -1,0 +1,588 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The handshake of WebSocket over HTTP/1.1 (RFC 6455, section 4.2).
+ */
+
+
+#include <ngx_sha1.h>
+
+#include "transport/websocket.h"
+#include "dialect/dialect.h"
+#include "http/http.h"
+#include "transport/transport.h"
+
+
+static const char *check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, fanout_meter_t *meter, ngx_uint_t *status);
+static const char *check_budgets(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_str_t *user, fanout_meter_t *meter,
+    ngx_uint_t *status);
+static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
+static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
+static const char *check_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t *status);
+static const char *check_user(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status);
+static ngx_int_t send_line(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text);
+static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
+    u_char *value, size_t len);
+static ngx_int_t switch_protocols(ngx_http_request_t *r,
+    ngx_str_t *extension);
+static ngx_int_t accept_key(ngx_http_request_t *r, u_char *dst);
+static void flush_handshake(ngx_http_request_t *r);
+
+
+/* the handshake */
+
+ngx_int_t
+fanout_websocket_handler(ngx_http_request_t *r)
+{
+    return fanout_websocket_upgrade(r,
+                 ngx_http_get_module_loc_conf(r, ngx_http_fanout_module));
+}
+
+
+ngx_int_t
+fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    ngx_str_t          user, extension;
+    ngx_uint_t         status, waits;
+    const char        *why;
+    fanout_meter_t     meter;
+    fanout_session_t  *s;
+
+    why = check_all(r, conf, &user, &meter, &status);
+
+    if (why) {
+        return fanout_websocket_refuse(r, conf, &user, status, why);
+    }
+
+    s = fanout_session_create(r, conf->app->hub, conf, &user, &meter);
+    if (s == NULL) {
+        fanout_meter_undo(conf->app->hub, &meter);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+
+    if (fanout_websocket_extend(r, s, &extension) != NGX_OK) {
+        fanout_session_part(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    fanout_websocket_init(s);
+
+    /* who sees the 101 is subscribed already */
+
+    if (fanout_session_begin(s) != NGX_OK) {
+        fanout_session_part(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (switch_protocols(r, &extension) != NGX_OK) {
+        fanout_session_part(s);
+        return NGX_ERROR;
+    }
+
+    /* what was pipelined before may not be sent yet */
+
+    waits = (r->out || r->connection->buffered);
+
+    if (waits && fanout_await_header(r) != NGX_OK) {
+        fanout_session_part(s);
+        return NGX_ERROR;
+    }
+
+    fanout_session_hold_request(s);
+
+    if (waits) {
+        r->write_event_handler = flush_handshake;
+        return NGX_DONE;
+    }
+
+    fanout_session_start(s);
+
+    return NGX_DONE;
+}
+
+
+static const char *
+check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
+    fanout_meter_t *meter, ngx_uint_t *status)
+{
+    const char  *why;
+
+    ngx_str_null(user);
+
+    why = check_request(r, status);
+
+    if (why == NULL) {
+        why = check_upgrade(r, status);
+    }
+
+    if (why == NULL) {
+        why = fanout_handshake_check(r, conf, user, status);
+
+        if (why && *status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+            (void) fanout_retry_after(r, conf->retry);
+        }
+    }
+
+    if (why == NULL) {
+        why = check_budgets(r, conf, user, meter, status);
+    }
+
+    if (why) {
+        return why;
+    }
+
+    why = conf->dialect->accept(r, conf, status);
+
+    if (why) {
+        fanout_meter_undo(conf->app->hub, meter);
+    }
+
+    return why;
+}
+
+
+static const char *
+check_budgets(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
+    fanout_meter_t *meter, ngx_uint_t *status)
+{
+    fanout_refusal_t  refusal;
+
+    if (fanout_admit(r, conf, FANOUT_WEBSOCKET, user, meter,
+                     &refusal)
+        == NGX_OK)
+    {
+        return NULL;
+    }
+
+    *status = refusal.status;
+
+    if (fanout_retry_after(r, refusal.wait) != NGX_OK) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "out of memory";
+    }
+
+    return refusal.text;
+}
+
+
+ngx_int_t
+fanout_websocket_refuse(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t status, const char *why)
+{
+    ngx_str_t  origin, transport;
+
+    if (conf->app->hub) {
+        fanout_count(conf->app->hub, rejects);
+    }
+
+    transport = fanout_websocket.name;
+
+    fanout_eventlog_deny(r, conf, &transport, user, status, why);
+
+    ngx_str_null(&origin);
+    (void) fanout_header(r, "origin", &origin);
+
+    if (fanout_eventlog_gather_error(NGX_LOG_INFO,
+                                          &r->connection->addr_text, why))
+    {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fanout refused a handshake with %ui: %s, "
+                      "origin: \"%V\"", status, why, &origin);
+    }
+
+    return send_line(r, status, why);
+}
+
+
+const char *
+fanout_handshake_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status)
+{
+    const char  *why;
+
+    ngx_str_null(user);
+
+    why = fanout_origin_check(r, &conf->origins);
+
+    if (why) {
+        /* RFC 6455, section 10.2 */
+        *status = NGX_HTTP_FORBIDDEN;
+        return why;
+    }
+
+    why = fanout_query_check(r, conf);
+
+    if (why) {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return why;
+    }
+
+    why = check_hub(r, conf, status);
+
+    return why ? why : check_user(r, conf, user, status);
+}
+
+
+static const char *
+check_request(ngx_http_request_t *r, ngx_uint_t *status)
+{
+    if (r->method != NGX_HTTP_GET) {
+        *status = NGX_HTTP_NOT_ALLOWED;
+        return "only GET: this is a WebSocket endpoint";
+    }
+
+    if (r != r->main) {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "a subrequest can't be upgraded";
+    }
+
+    if (r->headers_in.content_length_n > 0 || r->headers_in.chunked) {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "a handshake has no body";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
+{
+    ngx_str_t  value;
+
+    if (r->http_version < NGX_HTTP_VERSION_11
+        || r->http_version >= NGX_HTTP_VERSION_20
+        || !fanout_has_token(r, "upgrade", "websocket")
+        || !fanout_has_token(r, "connection", "upgrade"))
+    {
+        if (r->http_version < NGX_HTTP_VERSION_20) {
+            (void) add_header(r, "Upgrade", (u_char *) "websocket", 9);
+            (void) add_header(r, "Connection", (u_char *) "upgrade", 7);
+        }
+
+        *status = 426;
+        return "this is a WebSocket endpoint: upgrade over HTTP/1.1 "
+               "is needed";
+    }
+
+    if (fanout_header(r, "sec-websocket-version", &value) != 1
+        || value.len != 2 || ngx_strncmp(value.data, "13", 2) != 0)
+    {
+        (void) add_header(r, "Sec-WebSocket-Version", (u_char *) "13", 2);
+
+        *status = 426;
+        return "only version 13 of WebSocket is spoken";
+    }
+
+    if (fanout_header(r, "sec-websocket-key", &value) != 1
+        || !fanout_ws_key_valid(value.data, value.len))
+    {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "Sec-WebSocket-Key is missing or not 16 bytes in "
+               "base64";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+check_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
+{
+    fanout_hub_t  *hub;
+
+    hub = conf->app->hub;
+
+    if (ngx_exiting && !ngx_terminate && hub) {
+        /* on a connection from before: as each transport has it */
+        return NULL;
+    }
+
+    if (hub == NULL || hub->zone.slot == -1 || ngx_terminate) {
+        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        return "this worker takes no sessions now, try again";
+    }
+
+    if (conf->sessions && hub->nsessions >= conf->sessions) {
+        if (fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                         &r->connection->addr_text,
+                                         "fanout_sessions"))
+        {
+            ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                          "limit of %ui sessions is reached in this worker: "
+                          "fanout_sessions", conf->sessions);
+        }
+
+        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        return "too many sessions: fanout_sessions";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+check_user(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_uint_t *status)
+{
+    if (conf->user == NULL) {
+        return NULL;
+    }
+
+    if (ngx_http_complex_value(r, conf->user, user) != NGX_OK) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "the user could not be evaluated";
+    }
+
+    if (user->len
+        && fanout_hub_label(user, FANOUT_NAME) != NGX_OK)
+    {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "the user is not a name: 1 to 255 bytes of UTF-8 without "
+               "control characters";
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+send_line(ngx_http_request_t *r, ngx_uint_t status, const char *text)
+{
+    ngx_int_t    rc;
+    ngx_buf_t   *b;
+    ngx_chain_t  out;
+
+    (void) ngx_http_discard_request_body(r);
+
+    b = ngx_create_temp_buf(r->pool, ngx_strlen(text) + 1);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->last = ngx_sprintf(b->last, "%s\n", text);
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "text/plain");
+    r->headers_out.content_type_len = sizeof("text/plain") - 1;
+
+    if (status == 426) {
+        ngx_str_set(&r->headers_out.status_line, "426 Upgrade Required");
+    }
+
+    ngx_http_clear_accept_ranges(r);
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_int_t
+add_header(ngx_http_request_t *r, const char *name, u_char *value, size_t len)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value.data = value;
+    h->value.len = len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+switch_protocols(ngx_http_request_t *r, ngx_str_t *extension)
+{
+    u_char     *key;
+    ngx_str_t   protocol;
+    ngx_int_t   rc;
+
+    key = ngx_pnalloc(r->pool, ngx_base64_encoded_length(20));
+    if (key == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (add_header(r, "Upgrade", (u_char *) "websocket", 9) != NGX_OK
+        || add_header(r, "Sec-WebSocket-Accept", key, accept_key(r, key))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (fanout_subprotocol(r, &protocol)
+        && add_header(r, "Sec-WebSocket-Protocol", protocol.data,
+                      protocol.len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (extension->len
+        && add_header(r, "Sec-WebSocket-Extensions", extension->data,
+                      extension->len)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    /* an error_page that led here must not put its status on it */
+
+    r->err_status = 0;
+    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
+    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
+    r->headers_out.content_length_n = -1;
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_send_special(r, NGX_HTTP_FLUSH);
+
+    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
+/* RFC 6455, section 4.2.2, 5.4; the length written */
+
+static ngx_int_t
+accept_key(ngx_http_request_t *r, u_char *dst)
+{
+    u_char      digest[20];
+    ngx_str_t   key, src, to;
+    ngx_sha1_t  sha1;
+
+    static const char  guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+    (void) fanout_header(r, "sec-websocket-key", &key);
+
+    ngx_sha1_init(&sha1);
+    ngx_sha1_update(&sha1, key.data, key.len);
+    ngx_sha1_update(&sha1, guid, sizeof(guid) - 1);
+    ngx_sha1_final(digest, &sha1);
+
+    src.data = digest;
+    src.len = sizeof(digest);
+    to.data = dst;
+
+    ngx_encode_base64(&to, &src);
+
+    return to.len;
+}
+
+
+static void
+flush_handshake(ngx_http_request_t *r)
+{
+    if (fanout_flush_header(r) == NGX_OK) {
+        fanout_session_start(ngx_http_get_module_ctx(r,
+                                                    ngx_http_fanout_module));
+    }
+}
+
+
+/* headers of the request */
+
+ngx_uint_t
+fanout_next_token(ngx_str_t *list, ngx_str_t *token)
+{
+    u_char  *p, *last, *end;
+
+    p = list->data;
+    last = p + list->len;
+
+    while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
+        p++;
+    }
+
+    if (p == last) {
+        return 0;
+    }
+
+    end = ngx_strlchr(p, last, ',');
+
+    if (end == NULL) {
+        end = last;
+    }
+
+    list->data = end;
+    list->len = last - end;
+
+    while (end > p && (end[-1] == ' ' || end[-1] == '\t')) {
+        end--;
+    }
+
+    token->data = p;
+    token->len = end - p;
+
+    return 1;
+}
+
+
+ngx_uint_t
+fanout_has_token(ngx_http_request_t *r, const char *name, const char *wanted)
+{
+    size_t            len;
+    ngx_str_t         value, token;
+    fanout_headers_t  h;
+
+    len = ngx_strlen(wanted);
+    ngx_memzero(&h, sizeof(fanout_headers_t));
+
+    while (fanout_next_header(r, name, &h, &value)) {
+        while (fanout_next_token(&value, &token)) {
+            if (token.len == len
+                && ngx_strncasecmp(token.data, (u_char *) wanted, len) == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+/* The subprotocol to answer with: fanout.v1 if it was offered.  Those that
+ * carry secrets are never echoed. */
+
+ngx_uint_t
+fanout_subprotocol(ngx_http_request_t *r, ngx_str_t *protocol)
+{
+    if (fanout_has_token(r, "sec-websocket-protocol", "fanout.v1")) {
+        ngx_str_set(protocol, "fanout.v1");
+        return 1;
+    }
+
+    return 0;
+}

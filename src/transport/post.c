@@ -1,0 +1,510 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Commands by POST, for clients that have no way back: one, or an array of
+ * them, run as those of a session that lives for the request.
+ */
+
+
+#include "dialect/dialect.h"
+#include "hub/entry_json.h"
+#include "http/http.h"
+#include "dialect/native.h"
+#include "transport/transport.h"
+
+
+/* the replies so far, and then what is answered; of the request's pool */
+
+typedef struct {
+    fanout_hub_t    *hub;
+    fanout_frame_t  *frame;                 /* NULL: sent, or gone */
+    ngx_uint_t       n;
+    ngx_uint_t       status;
+    ngx_uint_t       wait;                  /* ms, until it may try again; 0 */
+    const char      *why;                   /* it is refused; NULL: it isn't */
+} answer_t;
+
+
+static ngx_int_t post_begin(fanout_hub_t *hub, fanout_frame_t *f,
+    uint32_t *start);
+static ngx_int_t post_end(fanout_hub_t *hub, fanout_frame_t *f,
+    uint32_t start, ngx_uint_t opcode);
+static void post_input(fanout_session_t *s, u_char *data, size_t len);
+static void post_close(fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
+static void post_resume(fanout_session_t *s);
+static const char *check_body(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t *status);
+static ngx_uint_t is_json(ngx_http_request_t *r);
+static void body_handler(ngx_http_request_t *r);
+static ngx_int_t run(ngx_http_request_t *r);
+static ngx_uint_t author(fanout_session_t *s,
+    ngx_http_request_t *r);
+static answer_t *answer_create(fanout_session_t *s, ngx_http_request_t *r);
+static void go_on(fanout_session_t *s);
+static void finish(fanout_session_t *s, ngx_uint_t status, const char *why);
+static ngx_int_t post_answer(ngx_http_request_t *r, void *data);
+static ngx_int_t harvest(fanout_session_t *s, answer_t *a);
+static ngx_int_t send_replies(ngx_http_request_t *r, answer_t *a);
+static void answer_free(void *data);
+
+
+const fanout_transport_t  fanout_post = {
+    ngx_string("post"),
+    FANOUT_POST,
+    1,
+    post_begin,
+    post_end,
+    post_input,
+    post_close,
+    NULL,
+    NULL,
+    NULL,
+    post_resume,
+    post_answer
+};
+
+
+ngx_int_t
+fanout_post_handler(ngx_http_request_t *r)
+{
+    ngx_int_t           rc;
+    ngx_str_t           user;
+    ngx_uint_t          status;
+    const char         *why;
+    fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    why = fanout_handshake_check(r, conf, &user, &status);
+
+    if (why == NULL) {
+        why = check_body(r, conf, &status);
+    }
+
+    if (why) {
+        return fanout_refuse(r, status, why);
+    }
+
+    rc = ngx_http_read_client_request_body(r, body_handler);
+
+    return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
+}
+
+
+/* Another type would let a form of any page send commands. */
+
+static const char *
+check_body(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
+{
+    if (!is_json(r)) {
+        *status = NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
+        return "commands are sent as application/json";
+    }
+
+    if (r->headers_in.content_length_n
+        > (off_t) (conf->message_size + FANOUT_ENVELOPE))
+    {
+        *status = NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+        return "the body is too large: fanout_message_size";
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+is_json(ngx_http_request_t *r)
+{
+    size_t     len;
+    ngx_str_t  type;
+
+    len = fanout_type_json.len;
+    type = fanout_http_header(r, "content-type");
+
+    return type.len >= len
+           && ngx_strncasecmp(type.data, fanout_type_json.data, len)
+              == 0
+           && (type.len == len || type.data[len] == ';'
+               || type.data[len] == ' ');
+}
+
+
+static void
+body_handler(ngx_http_request_t *r)
+{
+    ngx_http_finalize_request(r, run(r));
+}
+
+
+static ngx_int_t
+run(ngx_http_request_t *r)
+{
+    off_t               size;
+    u_char             *copy;
+    ngx_str_t           user, body;
+    ngx_uint_t          status;
+    const char         *why;
+    fanout_meter_t      meter;
+    fanout_refusal_t    refusal;
+    fanout_session_t   *s;
+    fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+    size = fanout_http_body_size(r);
+
+    if (size > (off_t) (conf->message_size + FANOUT_ENVELOPE)) {
+        return fanout_refuse(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                  "the body is too large: "
+                                  "fanout_message_size");
+    }
+
+    if (size == 0) {
+        return fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
+                             "the body is empty");
+    }
+
+    /* it may have taken its time */
+
+    why = fanout_handshake_check(r, conf, &user, &status);
+
+    if (why) {
+        return fanout_refuse(r, status, why);
+    }
+
+    if (fanout_http_body(r, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_exiting) {
+        /* most commands need none */
+        (void) fanout_hub_slot(conf->app->hub);
+    }
+
+    if (fanout_admit(r, conf, FANOUT_POST, &user, &meter,
+                     &refusal)
+        != NGX_OK)
+    {
+        return fanout_refuse_admission(r, conf, &user, &refusal);
+    }
+
+    s = fanout_session_create(r, conf->app->hub, conf, &user, &meter);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    s->transport = &fanout_post;
+    s->blocked = 1;
+
+    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+    fanout_count(s->hub, connects);
+
+    if (!author(s, r)) {
+        fanout_session_part(s);
+        return fanout_refuse(r, NGX_HTTP_FORBIDDEN,
+                                  "Fanout-Resume is not a valid token of the "
+                                  "client, or does not match Fanout-Client");
+    }
+
+    /* others read the body as well */
+
+    copy = ngx_pnalloc(r->pool, body.len);
+    s->answer = answer_create(s, r);
+
+    if (copy == NULL || s->answer == NULL) {
+        fanout_session_part(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memcpy(copy, body.data, body.len);
+
+    fanout_session_hold_request(s);
+
+    fanout_step_begin(s);
+    fanout_spend(s->hub, body.len * FANOUT_WORK_PARSE);
+
+    s->dialect->receive(s, FANOUT_WS_TEXT, copy, body.len);
+
+    go_on(s);
+
+    return NGX_DONE;
+}
+
+
+static void
+post_resume(fanout_session_t *s)
+{
+    (void) s->dialect->work(s);
+
+    go_on(s);
+}
+
+
+/* Who has the token of a session may speak as its client. */
+
+static ngx_uint_t
+author(fanout_session_t *s, ngx_http_request_t *r)
+{
+    uint64_t            client;
+    ngx_str_t           value;
+    fanout_identity_t   id;
+
+    value = fanout_http_header(r, "fanout-client");
+
+    if (!fanout_native_token(r, &id)) {
+        return value.len == 0
+               && fanout_http_header(r, "fanout-resume").len == 0;
+    }
+
+    id.user = s->user.len
+              ? fanout_zone_hash(&s->hub->zone, s->user.data, s->user.len)
+              : 0;
+
+    if (value.len
+        && (fanout_client_parse(&value, &client) != NGX_OK
+            || client != id.client))
+    {
+        return 0;
+    }
+
+    if (!fanout_identity_known(&s->hub->zone, &id)) {
+        return 0;
+    }
+
+    s->identity = id;
+
+    return 1;
+}
+
+
+static answer_t *
+answer_create(fanout_session_t *s, ngx_http_request_t *r)
+{
+    answer_t            *a;
+    ngx_pool_cleanup_t  *cln;
+
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(answer_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    a = cln->data;
+    ngx_memzero(a, sizeof(answer_t));
+
+    a->hub = s->hub;
+    a->frame = fanout_frame_create(s->hub, 1024);
+
+    cln->handler = answer_free;
+
+    return a->frame ? a : NULL;
+}
+
+
+/* Gathers the replies until there are all, or a backend is asked. */
+
+static void
+go_on(fanout_session_t *s)
+{
+    answer_t    *a;
+    ngx_uint_t   status;
+
+    a = s->answer;
+
+    for ( ;; ) {
+
+        if (s->state != FANOUT_OPEN || harvest(s, a) != NGX_OK) {
+            finish(s, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL);
+            return;
+        }
+
+        if (a->frame->used > s->conf->buffer) {
+            finish(s, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                   "the reply is larger than fanout_buffer: ask for less at "
+                   "once");
+            return;
+        }
+
+        if (s->job == NULL) {
+            break;
+        }
+
+        if (s->works || (s->job->ask && s->job->waits)) {
+            /* a client that goes does not wait */
+            s->request->read_event_handler = ngx_http_test_reading;
+            return;
+        }
+
+        (void) s->dialect->work(s);
+    }
+
+    /* several replies can't have one status */
+
+    status = NGX_HTTP_OK;
+
+    if (a->n == 1 && a->frame->data[0] == '{' && s->refused) {
+        status = fanout_errors[s->refused].status;
+
+        if (s->refused == FANOUT_E_RATE_LIMITED) {
+            a->wait = s->meter.wait;
+        }
+    }
+
+    finish(s, status, NULL);
+}
+
+
+static void
+finish(fanout_session_t *s, ngx_uint_t status, const char *why)
+{
+    answer_t  *a;
+
+    a = s->answer;
+    a->status = status;
+    a->why = why;
+
+    s->finish = 1;
+
+    fanout_session_end(s, FANOUT_END_CLEAN);
+}
+
+
+static ngx_int_t
+post_answer(ngx_http_request_t *r, void *data)
+{
+    answer_t  *a = data;
+
+    if (a->why) {
+        return fanout_refuse(r, a->status, a->why);
+    }
+
+    if (a->status == NGX_HTTP_INTERNAL_SERVER_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return send_replies(r, a);
+}
+
+
+static void
+answer_free(void *data)
+{
+    answer_t  *a = data;
+
+    if (a->frame) {
+        fanout_frame_release(a->hub, a->frame);
+    }
+}
+
+
+/* Takes the payloads that were pushed, each a piece, as elements of an array;
+ * one that is an array itself is no nested one. */
+
+static ngx_int_t
+harvest(fanout_session_t *s, answer_t *a)
+{
+    size_t           len;
+    u_char          *p;
+    uint32_t         i;
+    fanout_piece_t  *piece;
+
+    for (i = 0; i < s->nout; i++) {
+        piece = &s->out[(s->out_head + i) & (s->nout_max - 1)];
+
+        p = piece->frame->data + piece->start;
+        len = piece->end - piece->start;
+
+        if (a->n && p[0] == '[') {
+            p++;
+            len -= 2;
+        }
+
+        if ((a->n
+             && fanout_frame_literal(s->hub, a->frame, ",")
+                != NGX_OK)
+            || fanout_frame_append(s->hub, a->frame, p, len)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        a->n++;
+    }
+
+    fanout_outbox_clear(s);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+send_replies(ngx_http_request_t *r, answer_t *a)
+{
+    fanout_frame_t  *f;
+
+    f = a->frame;
+
+    if (a->n > 1) {
+        /* parts, and what they are of */
+
+        if (fanout_frame_reserve(a->hub, f, 2) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        ngx_memmove(f->data + 1, f->data, f->used);
+        f->data[0] = '[';
+        f->used++;
+        f->data[f->used++] = ']';
+    }
+
+    if (fanout_answer_headers(r) != NGX_OK
+        || (a->wait && fanout_retry_after(r, a->wait) != NGX_OK)
+        || fanout_frame_literal(a->hub, f, "\n") != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (a->n == 0) {
+        /* none of the commands wanted a reply */
+        r->headers_out.status = NGX_HTTP_NO_CONTENT;
+        r->header_only = 1;
+        return ngx_http_send_header(r);
+    }
+
+    a->frame = NULL;
+
+    return fanout_http_send_frame(r, a->hub, a->status, &fanout_type_json, f);
+}
+
+
+/* payloads as they are */
+
+static ngx_int_t
+post_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
+{
+    *start = f->used;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+post_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+    ngx_uint_t opcode)
+{
+    return NGX_OK;
+}
+
+
+static void
+post_input(fanout_session_t *s, u_char *data, size_t len)
+{
+    /* void */
+}
+
+
+static void
+post_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    fanout_session_end(s, FANOUT_END_CLEAN);
+}

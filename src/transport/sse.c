@@ -1,0 +1,420 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Server-sent events (HTML, section 9.2).
+ *
+ * Over HTTP/1.1 the response is chunked by the session itself: proxies and
+ * browsers then see where it ends.  What is shared are the events; what is
+ * sent at a time becomes one chunk.  So the session can let the request go as
+ * one of WebSocket does.  To HTTP/1.0 nobody sends chunks: the response ends
+ * with the connection.  Over HTTP/2 it stays attached to its stream.
+ */
+
+
+#include "dialect/dialect.h"
+#include "http/http.h"
+#include "session/position.h"
+#include "session/socket.h"
+#include "transport/transport.h"
+
+
+#define FANOUT_CHUNK_HEAD  6                /* "ffff\r\n" */
+#define FANOUT_CHUNK_TAIL  7                /* "\r\n0\r\n\r\n" */
+#define FANOUT_CHUNKED     (FANOUT_CHUNK_HEAD                                 \
+                            + FANOUT_CHUNK_TAIL)
+#define FANOUT_CHUNK_MAX   65535            /* bytes of events */
+
+
+static ngx_int_t sse_begin(fanout_hub_t *hub, fanout_frame_t *f,
+    uint32_t *start);
+static ngx_int_t sse_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+    ngx_uint_t opcode);
+static void sse_input(fanout_session_t *s, u_char *data, size_t len);
+static void sse_close(fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
+static ngx_int_t stream_answer(ngx_http_request_t *r, void *data);
+static ngx_int_t send_header(ngx_http_request_t *r);
+static ngx_uint_t own_body(ngx_http_request_t *r);
+static void flush_header(ngx_http_request_t *r);
+static void start(fanout_session_t *s);
+static void end_body(fanout_session_t *s);
+static ssize_t chunked_send(fanout_session_t *s);
+static size_t body_sent(fanout_session_t *s, size_t head);
+static size_t chunk_head(u_char *p, uint32_t n);
+
+
+static u_char  framed[FANOUT_CHUNK_MAX + FANOUT_CHUNKED];
+
+
+/* on a connection of its own */
+
+const fanout_transport_t  fanout_sse = {
+    ngx_string("sse"),
+    FANOUT_SSE,
+    0,
+    sse_begin,
+    sse_end,
+    sse_input,
+    sse_close,
+    NULL,
+    NULL,
+    fanout_position_place,
+    NULL,
+    NULL
+};
+
+
+/* the same in chunks */
+
+const fanout_transport_t  fanout_sse_chunked = {
+    ngx_string("sse"),
+    FANOUT_SSE,
+    0,
+    sse_begin,
+    sse_end,
+    sse_input,
+    sse_close,
+    NULL,
+    chunked_send,
+    fanout_position_place,
+    NULL,
+    NULL
+};
+
+
+/* through the filters of its request */
+
+const fanout_transport_t  fanout_sse_stream = {
+    ngx_string("sse"),
+    FANOUT_SSE,
+    0,
+    sse_begin,
+    sse_end,
+    sse_input,
+    sse_close,
+    NULL,
+    fanout_stream_send,
+    fanout_position_place,
+    NULL,
+    stream_answer
+};
+
+
+ngx_int_t
+fanout_sse_handler(ngx_http_request_t *r)
+{
+    ngx_int_t           rc;
+    ngx_uint_t          waits;
+    fanout_session_t   *s;
+    fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    rc = fanout_attached_begin(r, conf->dialect->stream, &fanout_sse, &s);
+    if (s == NULL) {
+        return rc;
+    }
+
+    rc = send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        fanout_session_part(s);
+        return rc;
+    }
+
+    if (!own_body(r)) {
+        s->transport = &fanout_sse_stream;
+
+    } else if (r->chunked) {
+        s->transport = &fanout_sse_chunked;
+    }
+
+    /* what was pipelined before may not be sent yet */
+
+    waits = (s->transport != &fanout_sse_stream
+             && (r->out || r->connection->buffered));
+
+    if (waits && fanout_await_header(r) != NGX_OK) {
+        fanout_session_part(s);
+        return NGX_ERROR;
+    }
+
+    fanout_session_hold_request(s);
+
+    if (waits) {
+        r->write_event_handler = flush_header;
+        return NGX_DONE;
+    }
+
+    start(s);
+
+    return NGX_DONE;
+}
+
+
+static ngx_int_t
+send_header(ngx_http_request_t *r)
+{
+    ngx_int_t  rc;
+
+    static ngx_str_t  type = ngx_string("text/event-stream");
+
+    if (fanout_stream_headers(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    r->err_status = 0;
+    r->headers_out.status = NGX_HTTP_OK;
+    r->headers_out.content_length_n = -1;
+    r->headers_out.content_type = type;
+    r->headers_out.content_type_len = type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    ngx_http_clear_accept_ranges(r);
+
+#if (NGX_HTTP_GZIP)
+    r->gzip_tested = 1;
+    r->gzip_ok = 0;
+#endif
+
+    if (r->http_version < NGX_HTTP_VERSION_20) {
+        r->keepalive = 0;
+    }
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_send_special(r, NGX_HTTP_FLUSH) == NGX_ERROR ? NGX_ERROR
+                                                                 : NGX_OK;
+}
+
+
+/* whether what is written to the connection is the body, or chunks of it */
+
+static ngx_uint_t
+own_body(ngx_http_request_t *r)
+{
+    return r->http_version < NGX_HTTP_VERSION_20
+           && r->headers_out.content_encoding == NULL && r == r->main;
+}
+
+
+static void
+flush_header(ngx_http_request_t *r)
+{
+    if (fanout_flush_header(r) == NGX_OK) {
+        start(ngx_http_get_module_ctx(r, ngx_http_fanout_module));
+    }
+}
+
+
+static void
+start(fanout_session_t *s)
+{
+    if (s->transport == &fanout_sse_stream) {
+        fanout_session_attach(s);
+
+    } else {
+        fanout_session_start(s);
+    }
+}
+
+
+/* framing */
+
+static ngx_int_t
+sse_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
+{
+    if (fanout_frame_reserve(hub, f, sizeof("data: ") - 1)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *start = f->used;
+    ngx_memcpy(f->data + f->used, "data: ", sizeof("data: ") - 1);
+    f->used += sizeof("data: ") - 1;
+
+    return NGX_OK;
+}
+
+
+/* JSON has no line feeds between its tokens here, and none in strings */
+
+static ngx_int_t
+sse_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+    ngx_uint_t opcode)
+{
+    if (fanout_frame_reserve(hub, f, 2) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    f->data[f->used++] = '\n';
+    f->data[f->used++] = '\n';
+
+    return NGX_OK;
+}
+
+
+/* The connection ends with the response: no request can follow. */
+
+static void
+sse_input(fanout_session_t *s, u_char *data, size_t len)
+{
+    fanout_count(s->hub, protocol_errors);
+
+    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                  "fanout client sent data on an event stream");
+
+    fanout_session_closing(s);
+
+    s->lingers = 1;
+
+    if (!s->close_after) {
+        end_body(s);
+    }
+}
+
+
+static void
+sse_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    u_char  *p, buf[256];
+
+    if (code != 1012) {
+        /* a restart was announced already */
+        p = ngx_slprintf(buf, buf + sizeof(buf),
+                         "data: {\"closing\":{\"code\":\"%s\",\"status\":%ui,"
+                         "\"reconnect\":%s}}\n\n", reason, code,
+                         code == 4409 ? "false" : "true");
+
+        fanout_session_bytes(s, buf, p - buf);
+    }
+
+    end_body(s);
+}
+
+
+/* The last chunk goes with the one that empties the outbox.  If there is
+ * nothing for one, or it has begun already, a comment makes another. */
+
+static void
+end_body(fanout_session_t *s)
+{
+    static u_char  comment[] = ":\n";
+
+    if (s->transport == &fanout_sse_chunked
+        && (s->nout == 0 || s->chunk))
+    {
+        fanout_session_bytes(s, comment, sizeof(comment) - 1);
+    }
+
+    s->close_after = 1 + FANOUT_END_CUT;
+
+    fanout_outbox_queue(s);
+}
+
+
+/* All was sent: the response ends as one that is whole. */
+
+static ngx_int_t
+stream_answer(ngx_http_request_t *r, void *data)
+{
+    r->keepalive = 0;
+
+    return ngx_http_send_special(r, NGX_HTTP_LAST);
+}
+
+
+/* chunks */
+
+/*
+ * The output as a chunk (RFC 9112, section 7.1).  If the socket takes only some
+ * of it, the rest is composed anew, as long as before: s->chunk is its size,
+ * s->chunk_sent counts all that has gone.  The last byte of the body stays in
+ * the outbox until the end of the chunk has gone, too.
+ */
+
+static ssize_t
+chunked_send(fanout_session_t *s)
+{
+    u_char    *p;
+    size_t     head, before, now;
+    ssize_t    n;
+    uint32_t   max;
+
+    if (s->chunk == 0) {
+        max = fanout_socket_tls(s->connection)
+              ? FANOUT_TLS_RECORD - FANOUT_CHUNKED
+              : FANOUT_CHUNK_MAX;
+
+        s->chunk = ngx_min(s->pending, max);
+        s->chunk_sent = 0;
+        s->chunk_last = (s->close_after && s->chunk == s->pending);
+    }
+
+    head = chunk_head(framed, s->chunk);
+    before = body_sent(s, head);
+
+    p = framed + head;
+    p += fanout_outbox_copy(s, p, s->chunk - before);
+    p = s->chunk_last ? ngx_cpymem(p, "\r\n0\r\n\r\n",
+                                   FANOUT_CHUNK_TAIL)
+                      : ngx_cpymem(p, "\r\n", 2);
+
+    n = fanout_outbox_write(s, framed + s->chunk_sent - before,
+                            p - framed - (s->chunk_sent - before));
+    if (n < 0) {
+        return n;
+    }
+
+    s->chunk_sent += n;
+
+    if (framed + s->chunk_sent - before == p) {
+        now = s->chunk;
+        s->chunk = 0;
+
+    } else {
+        now = body_sent(s, head);
+    }
+
+    return now - before;
+}
+
+
+/* bytes of the body that have left the outbox */
+
+static size_t
+body_sent(fanout_session_t *s, size_t head)
+{
+    return s->chunk_sent > head
+           ? ngx_min(s->chunk_sent - head, (size_t) s->chunk - 1) : 0;
+}
+
+
+static size_t
+chunk_head(u_char *p, uint32_t n)
+{
+    u_char      *start;
+    ngx_uint_t   bits;
+
+    static const u_char  hex[] = "0123456789abcdef";
+
+    start = p;
+
+    for (bits = 12; bits && n >> bits == 0; bits -= 4) { /* void */ }
+
+    for ( /* void */ ; bits; bits -= 4) {
+        *p++ = hex[n >> bits & 0xf];
+    }
+
+    *p++ = hex[n & 0xf];
+    *p++ = CR;
+    *p++ = LF;
+
+    return p - start;
+}

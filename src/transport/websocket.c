@@ -1,0 +1,567 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The way from received bytes to messages for the dialect (RFC 6455, sections
+ * 5 to 7).
+ */
+
+
+#include "transport/websocket.h"
+#include "session/compress.h"
+#include "wire/deflate.h"
+#include "dialect/dialect.h"
+#include "http/http.h"
+#include "transport/transport.h"
+
+
+#define FANOUT_FRAGMENTS     4096
+#define FANOUT_INFLATE_FREE  4096           /* bytes, whatever the ratio */
+#define FANOUT_PINGS         100            /* answered in ten seconds */
+#define FANOUT_PROOF         'r'            /* data of a ping */
+
+
+static ngx_int_t message(fanout_session_t *s, fanout_ws_event_t *ev);
+static ngx_int_t complete(fanout_session_t *s, fanout_ws_event_t *ev,
+    u_char *data, size_t len);
+static ngx_int_t inflate_message(fanout_session_t *s, ngx_uint_t opcode,
+    u_char *data, size_t len);
+static size_t inflate_free(fanout_session_t *s, size_t len);
+static void charge_inflated(fanout_session_t *s, size_t len, size_t outlen);
+static void receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len);
+static void pong(fanout_session_t *s, fanout_ws_event_t *ev);
+static void closed(fanout_session_t *s, fanout_ws_event_t *ev);
+static void say_close(fanout_session_t *s, ngx_uint_t code,
+    const char *reason);
+static void ping(fanout_session_t *s);
+static void ponged(fanout_session_t *s, fanout_ws_event_t *ev);
+static void own_first(fanout_session_t *s);
+static void keep_rest(fanout_session_t *s, u_char *pos, u_char *last);
+
+
+#define websocket(commands)                                                   \
+    {                                                                         \
+        ngx_string("websocket"),                                              \
+        FANOUT_WEBSOCKET,                                                     \
+        commands,                                                             \
+        fanout_frame_begin,                                                   \
+        fanout_frame_end,                                                     \
+        fanout_websocket_input,                                               \
+        say_close,                                                            \
+        ping,                                                                 \
+        NULL,                                                                 \
+        NULL,                                                                 \
+        NULL,                                                                 \
+        NULL                                                                  \
+    }
+
+const fanout_transport_t  fanout_websocket = websocket(0);
+
+/* of a client that has gone: only what it has sent is read */
+
+const fanout_transport_t  fanout_websocket_away =
+    websocket(1);
+
+
+void
+fanout_websocket_init(fanout_session_t *s)
+{
+    fanout_ws_init(&s->ws,
+                   fanout_deflate_of(s->format)
+                   ? &s->conf->ws_deflate : &s->conf->ws);
+}
+
+
+void
+fanout_websocket_configure(fanout_loc_conf_t *conf)
+{
+    conf->ws.size = conf->message_size + FANOUT_ENVELOPE;
+    conf->ws.frames = FANOUT_FRAGMENTS;
+    conf->ws.rsv1 = 0;
+
+    conf->ws_deflate = conf->ws;
+    conf->ws_deflate.rsv1 = 1;
+}
+
+
+ngx_int_t
+fanout_websocket_extend(ngx_http_request_t *r, fanout_session_t *s,
+    ngx_str_t *answer)
+{
+    u_char                  *p;
+    unsigned                 bits;
+    ngx_str_t                value;
+    ngx_uint_t               how;
+    fanout_headers_t         h;
+    fanout_deflate_offer_t   offer;
+
+    static const char  agreed[] = "permessage-deflate; "
+                                  "server_no_context_takeover; "
+                                  "client_no_context_takeover";
+
+    ngx_str_null(answer);
+
+    if (!s->conf->deflate) {
+        return NGX_OK;
+    }
+
+    ngx_memzero(&h, sizeof(fanout_headers_t));
+
+    do {
+        if (!fanout_next_header(r, "sec-websocket-extensions", &h,
+                                &value))
+        {
+            return NGX_OK;
+        }
+    } while (!fanout_deflate_offered(value.data, value.len, &offer));
+
+    p = ngx_pnalloc(r->pool, sizeof(agreed)
+                             + sizeof("; server_max_window_bits=15"));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    how = fanout_deflate_choose(&offer, &bits);
+
+    answer->data = p;
+    p = ngx_sprintf(p, "%s", agreed);
+
+    if (bits) {
+        p = ngx_sprintf(p, "; server_max_window_bits=%ud", bits);
+    }
+
+    answer->len = p - answer->data;
+
+    s->format += how * FANOUT_BASES;
+    fanout_count(s->hub, deflate_connects);
+
+    return NGX_OK;
+}
+
+
+/* from bytes to messages */
+
+void
+fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
+{
+    int                rc;
+    u_char            *last;
+    fanout_ws_event_t  ev;
+
+    last = data + len;
+
+    for ( ;; ) {
+        rc = fanout_ws_parse(&s->ws, &data, last, &ev);
+
+        switch (rc) {
+
+        case FANOUT_WS_EV_MORE:
+            fanout_session_deadline(s);
+            return;
+
+        case FANOUT_WS_EV_DATA:
+            if (s->state != FANOUT_OPEN) {
+                break;
+            }
+
+            if (message(s, &ev) != NGX_OK) {
+                fanout_session_end(s, FANOUT_END_CUT);
+                return;
+            }
+
+            break;
+
+        case FANOUT_WS_EV_PING:
+            pong(s, &ev);
+            break;
+
+        case FANOUT_WS_EV_PONG:
+            ponged(s, &ev);
+            break;
+
+        case FANOUT_WS_EV_BUFFER:
+            s->ws.control = ngx_alloc(FANOUT_WS_CONTROL_MAX, ngx_cycle->log);
+            if (s->ws.control == NULL) {
+                fanout_session_end(s, FANOUT_END_CUT);
+                return;
+            }
+
+            continue;
+
+        case FANOUT_WS_EV_CLOSE:
+            closed(s, &ev);
+            return;
+
+        default: /* FANOUT_WS_EV_ERROR */
+
+            if (s->state == FANOUT_OPEN) {
+                fanout_count(s->hub, protocol_errors);
+                own_first(s);
+                fanout_session_close(s, ev.code, ev.text);
+            }
+
+            /* RFC 6455, section 7.1.7: nothing that comes is read any more,
+             * not even an answer */
+            s->lingers = 1;
+            s->close_after = 1 + FANOUT_END_CUT;
+            fanout_outbox_queue(s);
+            return;
+        }
+
+        if (s->ws.control && rc != FANOUT_WS_EV_DATA) {
+            ngx_free(s->ws.control);
+            s->ws.control = NULL;
+        }
+
+        if (s->state == FANOUT_ENDED) {
+            return;
+        }
+
+        if (data < last && (fanout_session_busy(s)
+                            || fanout_spent(s->hub)))
+        {
+            keep_rest(s, data, last);
+            return;
+        }
+    }
+}
+
+
+/* A message in one piece is given as it lies in the input. */
+
+static ngx_int_t
+message(fanout_session_t *s, fanout_ws_event_t *ev)
+{
+    u_char     *p;
+    size_t      size;
+    ngx_int_t   rc;
+
+    if (ev->first && ev->last) {
+        return complete(s, ev, ev->data, ev->len);
+    }
+
+    if (s->message_len + ev->len > s->message_size) {
+        size = ngx_max(s->message_len + ev->len, s->message_size * 2);
+        size = ngx_max(ngx_min(size, (size_t) ev->size),
+                       s->message_len + ev->len);
+
+        p = realloc(s->message, size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        s->message = p;
+        s->message_size = size;
+    }
+
+    if (ev->len) {
+        ngx_memcpy(s->message + s->message_len, ev->data, ev->len);
+        s->message_len += ev->len;
+    }
+
+    if (!ev->last) {
+        return NGX_OK;
+    }
+
+    p = s->message;
+    size = s->message_len;
+    s->message = NULL;
+    s->message_len = 0;
+    s->message_size = 0;
+
+    rc = complete(s, ev, p ? p : (u_char *) "", size);
+
+    if (p) {
+        ngx_free(p);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+complete(fanout_session_t *s, fanout_ws_event_t *ev, u_char *data, size_t len)
+{
+    if (ev->rsv1) {
+        return inflate_message(s, ev->opcode, data, len);
+    }
+
+    receive(s, ev->opcode, data, len);
+
+    return NGX_OK;
+}
+
+
+static void
+receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
+{
+    fanout_count(s->hub, received);
+    fanout_add(s->hub, received_bytes, len);
+    fanout_eventlog_add(s, messages_in, 1);
+    fanout_spend(s->hub, len * FANOUT_WORK_PARSE);
+
+    s->dialect->receive(s, opcode, data, len);
+}
+
+
+/* Only when all of it has come: so there is one inflater for all sessions.  One
+ * that owes about all it can is closed before it makes the server inflate more.
+ * If the user or the address are above their budgets, what a message grows to
+ * within the ratio is refused as any command, and no more of it is inflated. */
+
+static ngx_int_t
+inflate_message(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len)
+{
+    u_char            *out;
+    size_t             outlen, size;
+    ngx_uint_t         code, over;
+    const char        *why;
+    fanout_limited_t   limited;
+    fanout_inflate_e   rc;
+
+    if (s->conf->deflate_ratio && fanout_meter_broke(s)) {
+        fanout_session_close(s, 4429,
+                             "too many bytes inflated: fanout_rate, "
+                             "fanout_deflate_ratio");
+        return NGX_OK;
+    }
+
+    size = s->conf->ws.size;
+    over = s->conf->deflate_ratio && fanout_meter_over(s, &limited);
+
+    if (over) {
+        size = ngx_min(size, inflate_free(s, len));
+        over = (size < s->conf->ws.size);
+    }
+
+    rc = fanout_inflate(data, len, size,
+                        opcode == FANOUT_WS_TEXT,
+                        &out, &outlen);
+
+    fanout_spend(s->hub, outlen * FANOUT_WORK_INFLATE);
+
+    if (rc == FANOUT_INFLATE_OK) {
+        fanout_count(s->hub, inflated);
+        fanout_add(s->hub, inflated_in, len);
+        fanout_add(s->hub, inflated_out, outlen);
+
+        receive(s, opcode, out ? out : (u_char *) "", outlen);
+        free(out);
+
+        /* as all costs, afterwards: else what costs more than the burst could
+         * never be sent */
+        charge_inflated(s, len, outlen);
+
+        return NGX_OK;
+    }
+
+    charge_inflated(s, len, outlen);
+
+    switch (rc) {
+
+    case FANOUT_INFLATE_BROKEN:
+        code = FANOUT_WS_NOT_UTF8;
+        why = "compressed message is broken";
+        break;
+
+    case FANOUT_INFLATE_NOT_UTF8:
+        code = FANOUT_WS_NOT_UTF8;
+        why = "text message is not UTF-8";
+        break;
+
+    case FANOUT_INFLATE_SIZE:
+
+        if (over) {
+            fanout_meter_refuse(s, &limited);
+            fanout_session_close(s, 4429,
+                                 "too many bytes inflated: "
+                                 "fanout_budget, "
+                                 "fanout_deflate_ratio");
+            return NGX_OK;
+        }
+
+        code = FANOUT_WS_TOO_BIG;
+        why = "message too big: fanout_message_size";
+        break;
+
+    default: /* FANOUT_INFLATE_MEMORY */
+        return NGX_ERROR;
+    }
+
+    fanout_count(s->hub, inflate_errors);
+    fanout_count(s->hub, protocol_errors);
+
+    own_first(s);
+    fanout_session_close(s, code, why);
+
+    return NGX_OK;
+}
+
+
+/* What a message of this length may grow to without a cost. */
+
+static size_t
+inflate_free(fanout_session_t *s, size_t len)
+{
+    return ngx_max(len * s->conf->deflate_ratio, FANOUT_INFLATE_FREE);
+}
+
+
+/* What a message grows to beyond the ratio costs as a reply of that length. */
+
+static void
+charge_inflated(fanout_session_t *s, size_t len, size_t outlen)
+{
+    size_t  allowed;
+
+    if (s->conf->deflate_ratio == 0) {
+        return;
+    }
+
+    allowed = inflate_free(s, len);
+
+    if (outlen > allowed) {
+        fanout_add(s->hub, inflate_charged, outlen - allowed);
+        fanout_meter_grown(s, outlen - allowed);
+    }
+}
+
+
+static void
+pong(fanout_session_t *s, fanout_ws_event_t *ev)
+{
+    u_char  buf[FANOUT_WS_HEADER_MAX
+                + FANOUT_WS_CONTROL_MAX];
+    size_t  n;
+
+    if (s->state != FANOUT_OPEN) {
+        return;
+    }
+
+    if (ngx_current_msec - s->pings_at >= 10000) {
+        s->pings_at = ngx_current_msec;
+        s->pings = 0;
+    }
+
+    if (++s->pings > FANOUT_PINGS) {
+        fanout_count(s->hub, rate_limited);
+        fanout_session_close(s, 4429, "too many pings");
+        return;
+    }
+
+    n = fanout_ws_header(buf, FANOUT_WS_PONG, 1, ev->len);
+
+    if (ev->len) {
+        ngx_memcpy(buf + n, ev->data, ev->len);
+    }
+
+    fanout_session_bytes(s, buf, n + ev->len);
+}
+
+
+static void
+say_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
+{
+    u_char  buf[FANOUT_WS_HEADER_MAX
+                + FANOUT_WS_CONTROL_MAX];
+    u_char  payload[FANOUT_WS_CONTROL_MAX];
+    size_t  n, len;
+
+    len = fanout_ws_close_payload(payload, code, reason, ngx_strlen(reason));
+    n = fanout_ws_header(buf, FANOUT_WS_CLOSE, 1, len);
+    ngx_memcpy(buf + n, payload, len);
+
+    fanout_session_bytes(s, buf, n + len);
+}
+
+
+static void
+ping(fanout_session_t *s)
+{
+    u_char  buf[FANOUT_WS_HEADER_MAX + 1];
+    size_t  n;
+
+    n = fanout_ws_header(buf, FANOUT_WS_PING, 1, s->unproved);
+
+    if (s->unproved) {
+        buf[n++] = FANOUT_PROOF;
+    }
+
+    fanout_session_bytes(s, buf, n);
+}
+
+
+/* RFC 6455, section 5.5.3: one with the data of a ping answers it, and what
+ * was sent before that has come */
+
+static void
+ponged(fanout_session_t *s, fanout_ws_event_t *ev)
+{
+    if (s->unproved && ev->len == 1 && ev->data[0] == FANOUT_PROOF) {
+        s->unproved = 0;
+        fanout_identity_prove(&s->hub->zone, s->identity_ref, &s->identity);
+    }
+}
+
+
+/* RFC 6455, section 5.5.1: answered with the same code, then the server
+ * closes the connection (7.1.1) */
+
+static void
+closed(fanout_session_t *s, fanout_ws_event_t *ev)
+{
+    ngx_uint_t  how;
+
+    how = (ev->code == 1000 || ev->code == FANOUT_WS_NO_CODE)
+          ? FANOUT_END_CLEAN : FANOUT_END_CUT;
+
+    if (s->state == FANOUT_CLOSING) {
+        /* it was the answer: what was said first counts */
+        fanout_session_end(s, FANOUT_END_CUT);
+        return;
+    }
+
+    if (ev->code == FANOUT_WS_GOING_AWAY) {
+        /* it goes on purpose, but a page that is loaded again comes back */
+        s->reason = FANOUT_LEFT_INTENTIONAL;
+    }
+
+    fanout_eventlog_left(s, ev->code, ev->data, ev->len);
+    own_first(s);
+
+    fanout_session_close(s, ev->code, "");
+    s->close_after = 1 + how;
+}
+
+
+/* Messages on their way through the zone, the client's own among them, go
+ * ahead of a close. */
+
+static void
+own_first(fanout_session_t *s)
+{
+    if (s->hub->drain.posted) {
+        (void) fanout_hub_drain(s->hub);
+    }
+}
+
+
+static void
+keep_rest(fanout_session_t *s, u_char *pos, u_char *last)
+{
+    s->input = ngx_alloc(last - pos, ngx_cycle->log);
+
+    if (s->input == NULL) {
+        fanout_session_end(s, FANOUT_END_CUT);
+        return;
+    }
+
+    ngx_memcpy(s->input, pos, last - pos);
+    s->input_len = last - pos;
+
+    if (!fanout_session_busy(s)) {
+        fanout_session_work(s);
+    }
+}

@@ -1,0 +1,156 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Inside of the check of a zone: what its parts share.
+ */
+
+
+#ifndef FANOUT_ZONE_CHECK_H
+#define FANOUT_ZONE_CHECK_H
+
+
+#include "zone/events.h"
+#include "zone/log.h"
+#include "zone/mail.h"
+
+
+/* what a block was met as */
+
+#define SEEN_FREE        1
+#define SEEN_CHANNEL     2
+#define SEEN_REST        3              /* not the first of its chain */
+#define SEEN_INDEX       4
+#define SEEN_ENTRY       5
+#define SEEN_INTEREST    6
+#define SEEN_KEY         7
+#define SEEN_IDENTITY    8
+#define SEEN_STAGED      9
+#define SEEN_ORDER       10
+#define SEEN_USER        11
+#define SEEN_SEAT        12
+#define SEEN_MEMBER      13
+#define SEEN_ROOM        14
+#define SEEN_TABLE       15
+#define SEEN_MAIL        16
+#define SEEN_SIGNAL      17
+#define SEEN_SEEN        18
+#define SEEN_EVENT       19
+#define SEEN_ADDRESS     20
+
+
+typedef struct {
+    uint8_t                 seen;
+    uint8_t                 streamed;   /* entry: met in a stream */
+    uint8_t                 listed;     /* met in a list beside the owner's */
+    uint32_t                owner;      /* channel */
+    uint32_t                n;          /* channel: keys; room: members */
+    uint32_t                leaving;    /* room: of them */
+    uint32_t                pending;    /* room: of them */
+    uint32_t                seats;      /* room */
+    uint32_t                counted;    /* room: seats that count */
+    uint64_t                before;     /* entry: seq of its predecessor */
+} mark_t;
+
+typedef struct {
+    fanout_zone_t    *z;
+    fanout_shm_t     *shm;
+    mark_t           *marks;
+    fanout_holder_t  *holders;          /* what they have of what is met */
+    fanout_sender_t  *senders;
+    char             *text;
+    size_t            len;
+    int               line;
+    uint32_t          used[FANOUT_NKINDS];
+    uint32_t          channels;
+    uint32_t          identities;
+    uint32_t          users;
+    uint32_t          seats;
+    uint32_t          lingering;        /* seats */
+    uint32_t          members;
+    uint32_t          listed;           /* rooms */
+    uint32_t          mail;
+    uint32_t          signals;
+    uint64_t          held;
+    uint64_t          nheld;
+    uint64_t          nbuckets;
+    uint64_t          nwheel;
+    uint64_t          nidle;
+    uint64_t          class[FANOUT_ZONE_CLASSES];
+    uint32_t          blocks[FANOUT_CLASSES];
+    uint32_t          part[FANOUT_PARTS][FANOUT_CLASSES];
+    uint32_t          in_use;
+    uint32_t          interests[FANOUT_ZONE_SLOTS];
+    uint32_t          dirty[FANOUT_ZONE_SLOTS];
+} walk_t;
+
+typedef int (*visit_pt)(walk_t *w, fanout_ref_t ref);
+
+
+/* the number of an invariant is the line that tells it */
+
+#define must(w, cond)                                                         \
+    if (!(cond)) {                                                            \
+        return fanout_check_broken(w, __LINE__, #cond, 0);                    \
+    }
+
+#define must_of(w, ref, cond)                                                 \
+    if (!(cond)) {                                                            \
+        return fanout_check_broken(w, __LINE__, #cond, ref);                  \
+    }
+
+#define try(call)                                                             \
+    if (call) {                                                               \
+        return w->line;                                                       \
+    }
+
+
+#define meet       fanout_check_meet
+#define met        fanout_check_met
+#define meet_rest  fanout_check_meet_rest
+
+
+/* Tells the invariant that does not hold; its line. */
+int fanout_check_broken(walk_t *w, int line, const char *text,
+    fanout_ref_t ref);
+
+/* A block that nothing else may be. */
+int fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as,
+    fanout_ref_t owner);
+int fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as);
+
+/* A chain of n blocks from first to last (0: any), of which the first is
+ * met. */
+int fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
+    uint32_t n, fanout_kind_e kind);
+
+/* An entry that nothing else is; its blocks. */
+int fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
+    uint32_t *blocks);
+
+/* Mail, before the streams that share its entries; and when seats and rooms
+ * are known, what they have of it. */
+int fanout_check_mail(walk_t *w);
+int fanout_check_mailboxes(walk_t *w);
+int fanout_check_signals(walk_t *w);
+
+/* The parts: identities and users, seats with their members, rooms. */
+int fanout_check_identities(walk_t *w);
+int fanout_check_seats(walk_t *w);
+int fanout_check_rooms(walk_t *w);
+int fanout_check_seen(walk_t *w);
+
+/* The queue of events. */
+int fanout_check_events(walk_t *w);
+
+/* Sessions of addresses, and the tables of budgets and of holders: those when
+ * identities and seats were met. */
+int fanout_check_addresses(walk_t *w);
+int fanout_check_budgets(walk_t *w);
+int fanout_check_holders(walk_t *w);
+
+/* Counts a key for its holder and its sender; all by age, before holders. */
+int fanout_check_key_owners(walk_t *w, fanout_ref_t ref);
+
+
+#endif /* FANOUT_ZONE_CHECK_H */

@@ -1,0 +1,641 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What must hold of who is there: identities, users, seats, members, rooms.
+ */
+
+
+#include "zone/check.h"
+
+
+static int check_lingering(walk_t *w, unsigned rank, uint32_t *n);
+static int check_identity(walk_t *w, fanout_ref_t ref);
+static int check_users(walk_t *w);
+static int check_user(walk_t *w, fanout_ref_t ref);
+static int check_seat(walk_t *w, fanout_ref_t ref);
+static void count_part(walk_t *w, fanout_ref_t room, uint32_t n);
+static int check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
+static int check_seats_of(walk_t *w);
+static int check_wheel(walk_t *w);
+static int check_room(walk_t *w, fanout_ref_t channel);
+static int check_table(walk_t *w, fanout_ref_t ref, unsigned depth,
+    uint32_t base, fanout_ref_t channel, uint32_t *n);
+static int check_pending(walk_t *w, fanout_ref_t ref);
+static int check_listed(walk_t *w);
+
+
+int
+fanout_check_identities(walk_t *w)
+{
+    uint32_t                  n;
+    uint64_t                  i;
+    fanout_ref_t              ref;
+    fanout_identity_block_t  *id;
+
+    for (n = 0, i = 0; i < FANOUT_RANKS; i++) {
+        try (check_lingering(w, i, &n));
+    }
+
+    must(w, n == w->shm->nlingering);
+
+    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
+        ref = fanout_hash_table(w->z, identity_hash)[i];
+
+        for ( /* void */ ; ref; ref = id->hash_next) {
+            id = fanout_identity(w->z, ref);
+
+            if (id->state == FANOUT_ID_ENDED) {
+                try (meet(w, ref, SEEN_IDENTITY, 0));
+                must_of(w, ref, id->seats);
+                w->used[FANOUT_IDENTITIES]++;
+                w->identities++;
+            }
+
+            must_of(w, ref, met(w, ref, SEEN_IDENTITY));
+            must_of(w, ref, !w->marks[ref].listed);
+            w->marks[ref].listed = 1;
+            must_of(w, ref, (id->client & w->shm->identity_mask) == i);
+            try (check_identity(w, ref));
+            n++;
+        }
+    }
+
+    must(w, n == w->identities && n == w->shm->nidentities);
+
+    return check_users(w);
+}
+
+
+static int
+check_lingering(walk_t *w, unsigned rank, uint32_t *n)
+{
+    uint32_t                  i, early;
+    fanout_ref_t              ref, prev;
+    fanout_identity_block_t  *id;
+
+    for (i = 0; i < FANOUT_SEATS_WHEEL; i++) {
+        early = (i - w->shm->lingering_at) % FANOUT_SEATS_WHEEL;
+        prev = 0;
+
+        for (ref = w->shm->lingering[rank][i]; ref; ref = id->next) {
+            try (meet(w, ref, SEEN_IDENTITY, 0));
+            id = fanout_identity(w->z, ref);
+            must_of(w, ref, id->state == FANOUT_ID_LINGERS + rank
+                            && id->prev == prev && id->slot == i);
+            must_of(w, ref, rank == FANOUT_RANK_UNHEARD
+                            || (rank == FANOUT_RANK_NAMED)
+                               == (id->user != 0));
+            must_of(w, ref, early == 1 || (early && id->expires
+                                           >= w->shm->lingering_at + early
+                                              - 1));
+            w->used[FANOUT_IDENTITIES]++;
+            w->identities++;
+            prev = ref;
+            (*n)++;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+check_identity(walk_t *w, fanout_ref_t ref)
+{
+    fanout_identity_block_t  *id;
+
+    id = fanout_identity(w->z, ref);
+
+    must_of(w, ref, (id->info == 0) == (fanout_info_len(id) == 0));
+
+    if (id->state == FANOUT_ID_LIVE) {
+        must_of(w, ref, id->expires <= w->shm->holder_mask);
+        w->holders[id->expires].sessions +=
+            1 + (fanout_info_len(id) + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    }
+
+    if (id->info) {
+        try (meet(w, id->info, SEEN_REST, ref));
+        try (meet_rest(w, id->info, 0,
+                       (fanout_info_len(id) + FANOUT_PAYLOAD - 1)
+                       / FANOUT_PAYLOAD,
+                       FANOUT_IDENTITIES));
+    }
+
+    w->users += (id->user != 0);
+
+    return 0;
+}
+
+
+static int
+check_users(walk_t *w)
+{
+    uint32_t        n;
+    uint64_t        i;
+    fanout_ref_t    ref;
+    fanout_user_t  *u;
+
+    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
+        ref = fanout_hash_table(w->z, user_hash)[i];
+
+        for ( /* void */ ; ref; ref = u->hash_next) {
+            try (meet(w, ref, SEEN_USER, 0));
+            u = fanout_user(w->z, ref);
+            must_of(w, ref, (u->hash & w->shm->identity_mask) == i);
+            try (meet_rest(w, ref, 0, fanout_user_blocks(u->name_len),
+                           FANOUT_IDENTITIES));
+            try (check_user(w, ref));
+            n++;
+        }
+    }
+
+    must(w, n == w->shm->nusers);
+    must(w, w->users == 0);
+
+    return 0;
+}
+
+
+static int
+check_user(walk_t *w, fanout_ref_t ref)
+{
+    uint32_t                  n;
+    fanout_ref_t              i, prev;
+    fanout_identity_block_t  *id;
+
+    n = prev = 0;
+
+    for (i = fanout_user(w->z, ref)->identities; i; i = id->user_next) {
+        must_of(w, i, met(w, i, SEEN_IDENTITY));
+        id = fanout_identity(w->z, i);
+        must_of(w, i, id->user == ref && id->user_prev == prev);
+        prev = i;
+        n++;
+        w->users--;
+    }
+
+    must_of(w, ref, n && n == fanout_user(w->z, ref)->n);
+
+    return 0;
+}
+
+
+/* seats */
+
+int
+fanout_check_seats(walk_t *w)
+{
+    uint64_t        i;
+    fanout_ref_t    ref;
+    fanout_seat_t  *s;
+
+    for (i = 0; i <= w->shm->seat_mask; i++) {
+        ref = fanout_hash_table(w->z, seat_hash)[i];
+
+        for ( /* void */ ; ref; ref = s->hash_next) {
+            try (meet(w, ref, SEEN_SEAT, 0));
+            w->used[FANOUT_SEATS]++;
+            w->seats++;
+            s = fanout_seat(w->z, ref);
+            must_of(w, ref, fanout_seat_bucket(w->z, s->channel, s->client)
+                            == i);
+            try (check_seat(w, ref));
+        }
+    }
+
+    must(w, w->seats == w->shm->nseats);
+    must(w, w->lingering == w->shm->nseats_lingering);
+    must(w, w->members == w->shm->nmembers);
+
+    try (check_seats_of(w));
+
+    return check_wheel(w);
+}
+
+
+static int
+check_seat(walk_t *w, fanout_ref_t ref)
+{
+    fanout_ref_t    m, room;
+    fanout_seat_t  *s;
+
+    s = fanout_seat(w->z, ref);
+
+    must_of(w, ref, met(w, s->channel, SEEN_CHANNEL));
+    must_of(w, ref, met(w, s->identity, SEEN_IDENTITY));
+    must_of(w, ref, fanout_identity(w->z, s->identity)->client == s->client);
+
+    room = fanout_room_of(w->z, s->channel);
+    must_of(w, ref, room && room < w->shm->fresh);
+
+    must_of(w, ref, s->state >= FANOUT_SEAT_LIVE
+                    && s->state <= FANOUT_SEAT_GONE);
+    must_of(w, ref, s->state != FANOUT_SEAT_GONE
+                    || (s->members && !(s->flags & FANOUT_SEAT_COUNTED)
+                        && s->nmail == 0));
+    must_of(w, ref, fanout_identity(w->z, s->identity)->state
+                    != FANOUT_ID_ENDED
+                    || s->state == FANOUT_SEAT_GONE);
+
+    w->marks[room].seats += (s->state != FANOUT_SEAT_GONE);
+    w->marks[room].counted += s->flags & FANOUT_SEAT_COUNTED;
+
+    must_of(w, ref, s->flags <= (FANOUT_SEAT_COUNTED|FANOUT_SEAT_INTENT
+                                 |FANOUT_SEAT_RENEWED)
+                    && (!(s->flags & FANOUT_SEAT_INTENT)
+                        || s->state == FANOUT_SEAT_LINGERS));
+    w->lingering += (s->state == FANOUT_SEAT_LINGERS);
+
+    if (s->state == FANOUT_SEAT_LIVE) {
+        must_of(w, ref, s->due <= w->shm->holder_mask);
+        w->holders[s->due].sessions++;
+    }
+
+    for (m = s->members; m; m = fanout_member(w->z, m)->next) {
+        try (check_member(w, m, ref));
+    }
+
+    return 0;
+}
+
+
+/* of the class that the room is counted in */
+
+static void
+count_part(walk_t *w, fanout_ref_t room, uint32_t n)
+{
+    w->part[FANOUT_SHARE_members]
+           [fanout_room(w->z, room)->class] += n;
+}
+
+
+static int
+check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
+{
+    size_t                  len;
+    uint32_t                n;
+    fanout_ref_t            room;
+    fanout_seat_t          *s;
+    fanout_member_block_t  *m;
+
+    try (meet(w, ref, SEEN_MEMBER, seat));
+
+    m = fanout_member(w->z, ref);
+    s = fanout_seat(w->z, seat);
+    room = fanout_room_of(w->z, s->channel);
+    len = m->key_len + m->data_len;
+
+    w->used[FANOUT_MEMBERS]++;
+    w->members++;
+
+    must_of(w, ref, m->seat == seat && m->pending <= FANOUT_PENDING_LEAVE);
+    must_of(w, ref, s->state != FANOUT_SEAT_GONE
+                    || m->pending == FANOUT_PENDING_LEAVE);
+    must_of(w, ref, (m->chain != 0) == (len > FANOUT_MEMBER_SHORT));
+
+    if (m->chain) {
+        try (meet(w, m->chain, SEEN_REST, ref));
+        try (meet_rest(w, m->chain, 0,
+                       (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
+                       FANOUT_MEMBERS));
+    }
+
+    n = 1 + (m->chain ? (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD : 0);
+    count_part(w, room, n);
+
+    must_of(w, ref, m->holder <= w->shm->holder_mask);
+    w->holders[m->holder].members += n;
+
+    w->marks[room].n++;
+    w->marks[room].pending += (m->pending != 0);
+    w->marks[room].leaving += (m->pending == FANOUT_PENDING_LEAVE);
+
+    return 0;
+}
+
+
+/* by their identities */
+
+static int
+check_seats_of(walk_t *w)
+{
+    uint32_t                  n;
+    uint64_t                  i;
+    unsigned                  gone;
+    fanout_ref_t              ref, seat, prev;
+    fanout_seat_t            *s;
+    fanout_identity_block_t  *id;
+
+    for (n = 0, i = 0; i <= w->shm->identity_mask; i++) {
+        ref = fanout_hash_table(w->z, identity_hash)[i];
+
+        for ( /* void */ ; ref; ref = id->hash_next) {
+            id = fanout_identity(w->z, ref);
+            prev = gone = 0;
+
+            for (seat = id->seats; seat; seat = s->id_next) {
+                must_of(w, seat, met(w, seat, SEEN_SEAT));
+                s = fanout_seat(w->z, seat);
+                must_of(w, seat, s->identity == ref);
+                must_of(w, seat, prev == 0 || s->id_prev == prev);
+                must_of(w, seat, !gone || s->state == FANOUT_SEAT_GONE);
+                gone = (s->state == FANOUT_SEAT_GONE);
+                prev = seat;
+                must(w, n++ < w->seats);
+            }
+
+            must_of(w, ref, prev == 0
+                            || fanout_seat(w->z, id->seats)->id_prev == prev);
+        }
+    }
+
+    must(w, n == w->seats);
+
+    return 0;
+}
+
+
+static int
+check_wheel(walk_t *w)
+{
+    uint32_t        n;
+    unsigned        i;
+    fanout_ref_t    ref, prev;
+    fanout_seat_t  *s;
+
+    for (n = 0, i = 0; i < FANOUT_SEATS_WHEEL; i++) {
+        prev = 0;
+
+        for (ref = w->shm->seats[i]; ref; ref = s->due_next) {
+            must_of(w, ref, met(w, ref, SEEN_SEAT) && n++ < w->lingering);
+            s = fanout_seat(w->z, ref);
+            must_of(w, ref, s->state == FANOUT_SEAT_LINGERS);
+            must_of(w, ref, s->due_prev == prev && s->due_at == i);
+            prev = ref;
+        }
+    }
+
+    must(w, n == w->lingering);
+
+    return 0;
+}
+
+
+/* rooms */
+
+int
+fanout_check_rooms(walk_t *w)
+{
+    uint64_t                 i;
+    fanout_ref_t             ref;
+    fanout_channel_block_t  *ch;
+
+    for (i = 0; i <= w->shm->channel_mask; i++) {
+        ref = fanout_hash_table(w->z, channel_hash)[i];
+
+        for ( /* void */ ; ref; ref = ch->hash_next) {
+            ch = fanout_channel(w->z, ref);
+
+            if (fanout_name(w->z, ch)->room) {
+                try (check_room(w, ref));
+            }
+        }
+    }
+
+    return check_listed(w);
+}
+
+
+static int
+check_room(walk_t *w, fanout_ref_t channel)
+{
+    mark_t               *mark;
+    uint32_t              n, listed;
+    fanout_ref_t          ref;
+    fanout_room_block_t  *room;
+
+    ref = fanout_room_of(w->z, channel);
+    room = fanout_room(w->z, ref);
+    listed = (room->flags & FANOUT_ROOM_LISTED) != 0;
+    mark = &w->marks[ref];
+
+    try (meet(w, ref, SEEN_ROOM, channel));
+    w->used[FANOUT_ROOMS]++;
+    count_part(w, ref, 1);
+
+    must_of(w, ref, room->channel == channel);
+    must_of(w, ref, room->seats || room->root || listed
+                    || room->nsignals);
+    must_of(w, ref, room->seats == mark->seats);
+    must_of(w, ref, room->members
+                    == mark->n - mark->leaving + mark->counted);
+    must_of(w, ref, room->npending == mark->pending);
+    must_of(w, ref, (room->root == 0) == (room->depth == 0));
+    must_of(w, ref, listed == (room->pend_head
+                               || (room->flags & FANOUT_ROOM_COUNT)));
+
+    n = 0;
+
+    if (room->root) {
+        try (check_table(w, room->root, room->depth, 0, channel, &n));
+        must_of(w, ref, n);
+    }
+
+    must_of(w, ref, n == mark->n);
+    w->listed += listed;
+
+    return check_pending(w, ref);
+}
+
+
+static int
+check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
+    fanout_ref_t channel, uint32_t *n)
+{
+    int                     full;
+    unsigned                i, refs;
+    fanout_table_t         *t;
+    fanout_member_block_t  *m;
+
+    try (meet(w, ref, SEEN_TABLE, channel));
+    w->used[FANOUT_ROOMS]++;
+    count_part(w, fanout_room_of(w->z, channel), 1);
+
+    t = fanout_table(w->z, ref);
+    refs = 0;
+
+    for (i = 0; i < FANOUT_TABLE_REFS; i++) {
+        full = 0;
+
+        if (t->refs[i]) {
+            refs++;
+
+            if (depth == 1) {
+                must_of(w, t->refs[i], met(w, t->refs[i], SEEN_MEMBER));
+                m = fanout_member(w->z, t->refs[i]);
+                must_of(w, t->refs[i],
+                        m->slot == base * FANOUT_TABLE_REFS + i);
+                must_of(w, t->refs[i],
+                        fanout_seat(w->z, m->seat)->channel == channel);
+                full = 1;
+                (*n)++;
+
+            } else {
+                try (check_table(w, t->refs[i], depth - 1,
+                                 base * FANOUT_TABLE_REFS + i, channel, n));
+                full = fanout_table(w->z, t->refs[i])->full
+                       == FANOUT_TABLE_FULL;
+            }
+        }
+
+        must_of(w, ref, ((t->full >> i & 1) != 0) == full);
+    }
+
+    must_of(w, ref, refs && refs == t->n);
+
+    return 0;
+}
+
+
+static int
+check_pending(walk_t *w, fanout_ref_t ref)
+{
+    uint32_t                n;
+    fanout_ref_t            i, prev;
+    fanout_room_block_t    *room;
+    fanout_member_block_t  *m;
+
+    room = fanout_room(w->z, ref);
+    n = prev = 0;
+
+    for (i = room->pend_head; i; i = m->pend_next) {
+        must_of(w, i, met(w, i, SEEN_MEMBER) && n++ < room->npending);
+        m = fanout_member(w->z, i);
+        must_of(w, i, m->pending && m->pend_prev == prev);
+        must_of(w, i, fanout_seat(w->z, m->seat)->channel == room->channel);
+        prev = i;
+    }
+
+    must_of(w, ref, n == room->npending && prev == room->pend_tail);
+
+    return 0;
+}
+
+
+static int
+check_listed(walk_t *w)
+{
+    int                   some;
+    uint32_t              i, n, at;
+    fanout_ref_t          ref, prev;
+    fanout_room_block_t  *room;
+
+    n = 0;
+
+    for (i = 0; i < FANOUT_ROOMS_WHEEL; i++) {
+        prev = 0;
+        at = i * FANOUT_ROOMS_TICK;
+
+        for (ref = w->shm->rooms[i]; ref; ref = room->due_next) {
+            must_of(w, ref, met(w, ref, SEEN_ROOM) && n++ < w->listed);
+            room = fanout_room(w->z, ref);
+            must_of(w, ref, (room->flags & FANOUT_ROOM_LISTED)
+                            && room->due_prev == prev);
+            must_of(w, ref, (room->due - at)
+                            % (FANOUT_ROOMS_WHEEL * FANOUT_ROOMS_TICK)
+                            < FANOUT_ROOMS_TICK);
+            must_of(w, ref, room->due - w->shm->rooms_at
+                            < FANOUT_ROOMS_WHEEL * FANOUT_ROOMS_TICK);
+            prev = ref;
+        }
+
+        some = (w->shm->rooms_map[i / 64] >> i % 64) & 1;
+        must(w, some == (w->shm->rooms[i] != 0));
+
+        some = (w->shm->rooms_top >> i / 64) & 1;
+        must(w, some == (w->shm->rooms_map[i / 64] != 0));
+    }
+
+    must(w, n == w->listed && n == w->shm->nrooms);
+
+    return 0;
+}
+
+
+/* what is remembered of those who left */
+
+int
+fanout_check_seen(walk_t *w)
+{
+    uint32_t        n;
+    uint64_t        i;
+    fanout_ref_t    ref, prev;
+    fanout_seen_t  *e;
+
+    n = prev = 0;
+
+    for (ref = w->shm->seen_first; ref; ref = e->next) {
+        try (meet(w, ref, SEEN_SEEN, 0));
+        w->used[FANOUT_SEEN]++;
+        e = fanout_seen(w->z, ref);
+        must_of(w, ref, e->prev == prev);
+        prev = ref;
+        n++;
+    }
+
+    must(w, n == w->shm->nseen && prev == w->shm->seen_last);
+
+    for (i = 0; i <= w->shm->seen_mask; i++) {
+        ref = fanout_hash_table(w->z, seen_hash)[i];
+
+        for ( /* void */ ; ref; ref = e->hash_next) {
+            must_of(w, ref, met(w, ref, SEEN_SEEN) && !w->marks[ref].listed);
+            w->marks[ref].listed = 1;
+            e = fanout_seen(w->z, ref);
+            must_of(w, ref, (e->hash[1] & w->shm->seen_mask) == i);
+            n--;
+        }
+    }
+
+    must(w, n == 0);
+
+    return 0;
+}
+
+
+/* what a backend is to be told */
+
+int
+fanout_check_events(walk_t *w)
+{
+    uint32_t               n;
+    uint64_t               offset;
+    fanout_ref_t           ref, prev;
+    fanout_event_block_t  *e;
+
+    n = prev = 0;
+    offset = w->shm->event_done;
+
+    for (ref = w->shm->event_first; ref; ref = e->next) {
+        try (meet(w, ref, SEEN_EVENT, 0));
+        e = fanout_event(w->z, ref);
+        try (meet_rest(w, ref, e->last, e->blocks, FANOUT_EVENTS));
+        must_of(w, ref, e->offset > offset && e->events != 0);
+        offset = e->offset;
+        prev = ref;
+        n++;
+    }
+
+    must(w, offset <= w->shm->event_offset);
+    must(w, n == w->shm->nevents && prev == w->shm->event_last);
+    must(w, w->shm->used[FANOUT_EVENTS] <= FANOUT_EVENT_SHARE(w->shm));
+    must(w, n == 0 || w->shm->event_epoch != 0);
+    must(w, w->shm->event_lead <= w->shm->nslots);
+    must(w, w->shm->event_lead == 0
+            || w->shm->slots[w->shm->event_lead - 1].state
+               != FANOUT_SLOT_FREE);
+
+    return 0;
+}

@@ -1,0 +1,153 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Holders: how much of the zone the clients of an address hold, so that those
+ * of one can't keep all others out.  Budgets only limit how fast they get it.
+ *
+ * An address may have a part of what the others leave of a share: with a part
+ * of a half it gets at most half of an empty one, two such addresses get a
+ * third each, and there is always something left for one that holds little.
+ * What is left counts as far as the class of the channel may have it: addresses
+ * alone never fill a class.  What lingers of sessions is evicted when others
+ * need it, and is not counted.
+ *
+ * A channel in use, with the interests in it, counts for who brought it into
+ * use, until it is not in use any more: whoever has joined it meanwhile.
+ *
+ * Keys are also counted by who sends: the user, or the clients of an address
+ * that have none.  So a user is bounded wherever he comes from, and does not
+ * take what his address may have from the others behind it.
+ *
+ * Counts are in a table that is indexed by the hash of the address: addresses
+ * share one now and then.  It is linked state, for it must be right for as long
+ * as the zone is there.
+ */
+
+
+#include "zone/share.h"
+
+
+static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
+static uint32_t *holder_blocks(fanout_zone_t *z, unsigned share,
+    unsigned holder);
+
+
+unsigned
+fanout_holder(fanout_zone_t *z, uint64_t address)
+{
+    unsigned  n;
+
+    n = address & z->shm->holder_mask;
+
+    return address && n == 0 ? 1 : n;
+}
+
+
+void
+fanout_holder_add(fanout_zone_t *z, unsigned share, unsigned holder,
+    int32_t n)
+{
+    uint32_t  *blocks;
+
+    blocks = holder_blocks(z, share, holder);
+
+    fanout_set(z, *blocks, *blocks + n);
+
+    if (share == FANOUT_SHARE_sessions) {
+        fanout_set(z, z->shm->holding, z->shm->holding + n);
+    }
+}
+
+
+int
+fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+    unsigned holder, uint32_t n)
+{
+    uint32_t       left;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (holder == 0) {
+        return FANOUT_ZONE_OK;
+    }
+
+    if (share != FANOUT_SHARE_sessions) {
+        left = fanout_share_left(shm, share, class);
+
+    } else {
+        left = shm->shares[share].max > shm->holding
+               ? shm->shares[share].max - shm->holding : 0;
+    }
+
+    return within(*holder_blocks(z, share, holder), left, shm->address_max, n)
+           ? FANOUT_ZONE_OK : FANOUT_ZONE_MANY;
+}
+
+
+void
+fanout_sender_add(fanout_zone_t *z, unsigned sender, int32_t n)
+{
+    fanout_sender_t  *s;
+
+    s = fanout_sender(z, sender);
+
+    fanout_set(z, s->keys, s->keys + n);
+}
+
+
+int
+fanout_sender_claim(fanout_zone_t *z, uint32_t class, unsigned sender,
+    uint32_t n)
+{
+    uint32_t       left;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (sender == 0) {
+        return FANOUT_ZONE_OK;
+    }
+
+    left = fanout_share_left(shm, FANOUT_SHARE_keys, class);
+
+    return within(fanout_sender(z, sender)->keys, left, shm->user_max, n)
+           ? FANOUT_ZONE_OK : FANOUT_ZONE_MANY;
+}
+
+
+/* Whether n more are within a part of what others leave: of its own, and what
+ * is left for all. */
+
+static int
+within(uint64_t own, uint64_t left, uint32_t part, uint32_t n)
+{
+    return part >= FANOUT_ZONE_WHOLE
+           || own == 0 || n > left
+           || (own + n) * FANOUT_ZONE_WHOLE <= (own + left) * part;
+}
+
+
+static uint32_t *
+holder_blocks(fanout_zone_t *z, unsigned share, unsigned holder)
+{
+    fanout_holder_t  *h;
+
+    h = fanout_holder_at(z, holder);
+
+    switch (share) {
+
+    case FANOUT_SHARE_channels:
+        return &h->channels;
+
+    case FANOUT_SHARE_sessions:
+        return &h->sessions;
+
+    case FANOUT_SHARE_members:
+        return &h->members;
+
+    default: /* FANOUT_SHARE_keys */
+        return &h->keys;
+    }
+}

@@ -1,0 +1,600 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Direct messages.  Such an entry is in the stream as others are, so that live
+ * clients get it in order; and in the mailbox of each seat that it was
+ * addressed to, for who is cut before it was read.  The mailboxes share the
+ * entry, so a message to many clients of a user is kept once:
+ *
+ *   seat --mail_head--> piece --next--> piece        by seq
+ *                         |
+ *                       entry <----- piece of another seat
+ *                                    (a ring of pieces, the last lets go)
+ *
+ * All pieces of the zone are in one list by age, for they all live equally
+ * long, and in one of their sender, see zone/mail_sender.c.  What a
+ * seat has lost is known by its offset, with as many bits of the epoch as
+ * purges change.
+ */
+
+
+#include "zone/log.h"
+#include "zone/mail.h"
+
+
+#define FANOUT_LOST_BITS      48
+#define FANOUT_MAIL_STEP      16
+#define FANOUT_MAIL_EVICT     4
+
+
+static void consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
+    const fanout_zone_message_t *m, int live, fanout_addressed_t *to,
+    fanout_zone_result_t *r);
+static void make_place(fanout_zone_t *z, fanout_ref_t ref);
+static void deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
+    fanout_ref_t *ring);
+static void drop(fanout_zone_t *z, fanout_ref_t ref);
+static void lose(fanout_zone_t *z, fanout_ref_t ref);
+static void raise_lost(fanout_zone_t *z, fanout_seat_t *seat, uint64_t epoch,
+    uint64_t offset);
+static int aged(fanout_zone_t *z, fanout_ref_t ref);
+static fanout_ref_t own_seat(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_identity_t *id);
+static int read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_identity_t *id, fanout_ref_t entry, uint64_t seq,
+    uint64_t epoch, fanout_arena_t *a);
+
+
+/* sending */
+
+uint32_t
+fanout_mail_blocks(fanout_zone_t *z, const fanout_zone_message_t *m)
+{
+    uint32_t      n;
+    fanout_ref_t  user;
+
+    if (m->to_client) {
+        return 1;
+    }
+
+    user = fanout_user_find(z, m->to_user);
+    n = user ? fanout_user(z, user)->n : 0;
+
+    return n < FANOUT_ADDRESSED ? n : FANOUT_ADDRESSED;
+}
+
+
+int
+fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
+    const fanout_zone_message_t *m, int live,
+    fanout_addressed_t *to, fanout_zone_result_t *r)
+{
+    fanout_ref_t              ref;
+    fanout_user_t            *user;
+    fanout_identity_block_t  *id;
+
+    to->n = 0;
+    r->delivered = r->pending = 0;
+
+    if (m->to_client) {
+        consider(z, channel, m->to_client, m, live, to, r);
+
+    } else {
+        ref = fanout_user_find(z, m->to_user);
+
+        if (ref == 0) {
+            return FANOUT_ZONE_NOTFOUND;
+        }
+
+        user = fanout_user(z, ref);
+
+        if (user->n > FANOUT_ADDRESSED) {
+            return FANOUT_ZONE_MANY;
+        }
+
+        for (ref = user->identities; ref; ref = id->user_next) {
+            id = fanout_identity(z, ref);
+            consider(z, channel, id->client, m, live, to, r);
+        }
+    }
+
+    if (r->delivered + r->pending) {
+        return FANOUT_ZONE_OK;
+    }
+
+    return to->n ? FANOUT_ZONE_MANY : FANOUT_ZONE_NOTFOUND;
+}
+
+
+static void
+consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
+    const fanout_zone_message_t *m, int live,
+    fanout_addressed_t *to, fanout_zone_result_t *r)
+{
+    fanout_ref_t    ref;
+    fanout_seat_t  *seat;
+
+    if ((m->flags & FANOUT_NOECHO) && client == m->client) {
+        return;
+    }
+
+    ref = fanout_seat_find(z, channel, client);
+
+    if (ref == 0) {
+        return;
+    }
+
+    seat = fanout_seat(z, ref);
+
+    if (seat->state == FANOUT_SEAT_GONE
+        || (seat->state == FANOUT_SEAT_LINGERS && live))
+    {
+        return;
+    }
+
+    make_place(z, ref);
+
+    to->seats[to->n++] = ref;
+
+    if (seat->state == FANOUT_SEAT_LIVE) {
+        r->delivered++;
+
+    } else if (seat->nmail < FANOUT_ZONE_MAIL) {
+        r->pending++;
+    }
+}
+
+
+/* Who is there most likely has read the oldest; who is not has not. */
+
+static void
+make_place(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_seat_t  *seat;
+
+    seat = fanout_seat(z, ref);
+
+    while (seat->mail_head
+           && (aged(z, seat->mail_head)
+               || (seat->state == FANOUT_SEAT_LIVE
+                   && seat->nmail >= FANOUT_ZONE_MAIL)))
+    {
+        lose(z, seat->mail_head);
+
+        if (!fanout_journal_room(z)) {
+            fanout_commit(z);
+        }
+    }
+}
+
+
+void
+fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
+    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks,
+    unsigned sender)
+{
+    unsigned                 i;
+    fanout_ref_t             ref, ring;
+    fanout_mail_t           *mail;
+    fanout_seat_t           *seat;
+    fanout_channel_block_t  *ch;
+
+    ch = fanout_channel(z, channel);
+    ring = 0;
+
+    for (i = 0; i < to->n; i++) {
+        seat = fanout_seat(z, to->seats[i]);
+
+        if (seat->nmail >= FANOUT_ZONE_MAIL) {
+            raise_lost(z, seat, ch->epoch, ch->offset);
+            continue;
+        }
+
+        ref = fanout_alloc(z, 1, FANOUT_MAIL, NULL);
+        mail = fanout_mail(z, ref);
+
+        mail->seat = to->seats[i];
+        mail->entry = entry;
+        mail->blocks = blocks;
+        mail->epoch = ch->epoch;
+
+        fanout_mail_sent(z, ref, sender, ring ? 0 : blocks);
+        deliver(z, ref, to->seats[i], &ring);
+    }
+
+    fanout_set(z, z->shm->mail_blocks, z->shm->mail_blocks + blocks);
+}
+
+
+static void
+deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
+    fanout_ref_t *ring)
+{
+    fanout_shm_t   *shm;
+    fanout_mail_t  *mail, *first;
+    fanout_seat_t  *seat;
+
+    shm = z->shm;
+    mail = fanout_mail(z, ref);
+    seat = fanout_seat(z, to);
+
+    fanout_set(z, mail->next, 0);
+    mail->prev = seat->mail_tail;
+
+    if (seat->mail_tail) {
+        fanout_set(z, fanout_mail(z, seat->mail_tail)->next, ref);
+
+    } else {
+        fanout_set(z, seat->mail_head, ref);
+    }
+
+    fanout_set(z, seat->mail_tail, ref);
+    fanout_set(z, seat->nmail, seat->nmail + 1);
+
+    mail->all_next = 0;
+    mail->all_prev = shm->mail_last;
+
+    if (shm->mail_last) {
+        fanout_set(z, fanout_mail(z, shm->mail_last)->all_next, ref);
+
+    } else {
+        fanout_set(z, shm->mail_first, ref);
+    }
+
+    fanout_set(z, shm->mail_last, ref);
+
+    if (*ring == 0) {
+        mail->ring_next = mail->ring_prev = ref;
+        *ring = ref;
+        return;
+    }
+
+    first = fanout_mail(z, *ring);
+    mail->ring_next = *ring;
+    mail->ring_prev = first->ring_prev;
+    fanout_set(z, fanout_mail(z, first->ring_prev)->ring_next, ref);
+    fanout_set(z, first->ring_prev, ref);
+}
+
+
+/* letting go */
+
+static void
+drop(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_shm_t   *shm;
+    fanout_mail_t  *mail;
+    fanout_seat_t  *seat;
+
+    shm = z->shm;
+    mail = fanout_mail(z, ref);
+    seat = fanout_seat(z, mail->seat);
+
+    fanout_set(z, seat->nmail, seat->nmail - 1);
+
+    if (mail->next) {
+        fanout_set(z, fanout_mail(z, mail->next)->prev, mail->prev);
+
+    } else {
+        fanout_set(z, seat->mail_tail, mail->prev);
+    }
+
+    if (mail->prev) {
+        fanout_set(z, fanout_mail(z, mail->prev)->next, mail->next);
+
+    } else {
+        fanout_set(z, seat->mail_head, mail->next);
+    }
+
+    if (mail->all_next) {
+        fanout_set(z, fanout_mail(z, mail->all_next)->all_prev,
+                   mail->all_prev);
+
+    } else {
+        fanout_set(z, shm->mail_last, mail->all_prev);
+    }
+
+    if (mail->all_prev) {
+        fanout_set(z, fanout_mail(z, mail->all_prev)->all_next,
+                   mail->all_next);
+
+    } else {
+        fanout_set(z, shm->mail_first, mail->all_next);
+    }
+
+    fanout_mail_unsent(z, ref, mail->ring_next == ref ? mail->blocks : 0);
+
+    if (mail->ring_next == ref) {
+        fanout_set(z, shm->mail_blocks, shm->mail_blocks - mail->blocks);
+        fanout_entry_release(z, seat->channel, mail->entry, FANOUT_IN_MAIL);
+
+    } else {
+        fanout_set(z, fanout_mail(z, mail->ring_next)->ring_prev,
+                   mail->ring_prev);
+        fanout_set(z, fanout_mail(z, mail->ring_prev)->ring_next,
+                   mail->ring_next);
+    }
+
+    fanout_free(z, ref, ref, 1, FANOUT_MAIL);
+}
+
+
+static void
+lose(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_mail_t  *mail;
+
+    mail = fanout_mail(z, ref);
+
+    raise_lost(z, fanout_seat(z, mail->seat), mail->epoch,
+               fanout_entry(z, mail->entry)->offset);
+    drop(z, ref);
+}
+
+
+static void
+raise_lost(fanout_zone_t *z, fanout_seat_t *seat, uint64_t epoch,
+    uint64_t offset)
+{
+    uint64_t  lost;
+
+    if (epoch != fanout_channel(z, seat->channel)->epoch) {
+        /* the reset has told it */
+        return;
+    }
+
+    lost = epoch << FANOUT_LOST_BITS
+           | (offset & ((1ULL << FANOUT_LOST_BITS) - 1));
+
+    if ((seat->mail_lost ^ lost) >> FANOUT_LOST_BITS == 0
+        && seat->mail_lost >= lost)
+    {
+        /* what a full mailbox did not take is newer than what it lets go of */
+        return;
+    }
+
+    fanout_set(z, seat->mail_lost, lost);
+}
+
+
+static int
+aged(fanout_zone_t *z, fanout_ref_t ref)
+{
+    return fanout_seconds(z)
+           - fanout_entry(z, fanout_mail(z, ref)->entry)->mono
+           > FANOUT_MAIL_AGE;
+}
+
+
+void
+fanout_mail_free(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_seat_t  *seat;
+
+    seat = fanout_seat(z, ref);
+
+    while (seat->mail_head) {
+        drop(z, seat->mail_head);
+    }
+}
+
+
+int
+fanout_mail_sweep(fanout_zone_t *z)
+{
+    unsigned       n, much;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    for (n = 0; shm->mail_first; n++) {
+        much = !aged(z, shm->mail_first);
+
+        if (much && fanout_share_used(shm, FANOUT_SHARE_mail)
+                    <= shm->shares[FANOUT_SHARE_mail].max)
+        {
+            break;
+        }
+
+        if (n && (n == FANOUT_STEP || !fanout_section_room(z))) {
+            return FANOUT_ZONE_AGAIN;
+        }
+
+        fanout_set(z, shm->mail_dropped, shm->mail_dropped + much);
+        lose(z, much ? fanout_mail_fullest(z) : shm->mail_first);
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+int
+fanout_mail_evict(fanout_zone_t *z)
+{
+    unsigned      n;
+    fanout_ref_t  ref;
+
+    for (n = 0; n < FANOUT_MAIL_EVICT; n++) {
+        ref = fanout_mail_fullest(z);
+
+        if (ref == 0) {
+            break;
+        }
+
+        lose(z, ref);
+    }
+
+    fanout_set(z, z->shm->mail_dropped, z->shm->mail_dropped + n);
+
+    return n != 0;
+}
+
+
+/* reading */
+
+static fanout_ref_t
+own_seat(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_identity_t *id)
+{
+    fanout_ref_t    channel, ref;
+    fanout_seat_t  *seat;
+
+    channel = fanout_channel_find(z, c);
+
+    if (channel == 0) {
+        return 0;
+    }
+
+    ref = fanout_seat_find(z, channel, id->client);
+
+    if (ref == 0) {
+        return 0;
+    }
+
+    seat = fanout_seat(z, ref);
+
+    if (seat->state == FANOUT_SEAT_GONE
+        || memcmp(fanout_identity(z, seat->identity)->secret, id->secret,
+                  sizeof(id->secret))
+           != 0)
+    {
+        return 0;
+    }
+
+    return ref;
+}
+
+
+int
+fanout_mail_read(fanout_zone_t *z,
+    fanout_zone_channel_t *c, const fanout_identity_t *id,
+    uint64_t after, uint64_t upto, fanout_arena_t *a,
+    uint64_t *lost)
+{
+    int                      rc;
+    size_t                   start;
+    uint32_t                 n;
+    uint64_t                 seq, epoch;
+    fanout_ref_t             ref, entry;
+    fanout_mail_t           *mail;
+    fanout_seat_t           *seat;
+    fanout_entry_block_t    *e;
+
+    *lost = 0;
+
+    (void) fanout_enter(z);
+
+    ref = own_seat(z, c, id);
+
+    if (ref == 0) {
+        fanout_leave(z);
+        return FANOUT_ZONE_NOTFOUND;
+    }
+
+    seat = fanout_seat(z, ref);
+    epoch = fanout_channel(z, seat->channel)->epoch;
+
+    if (seat->mail_lost >> FANOUT_LOST_BITS
+        == (epoch << FANOUT_LOST_BITS) >> FANOUT_LOST_BITS)
+    {
+        *lost = seat->mail_lost & ((1ULL << FANOUT_LOST_BITS) - 1);
+    }
+
+    start = a->used;
+    rc = FANOUT_ZONE_OK;
+    n = 0;
+
+    for (ref = seat->mail_head; ref; ref = mail->next) {
+        mail = fanout_mail(z, ref);
+        entry = mail->entry;
+        e = fanout_entry(z, entry);
+
+        if (mail->epoch != epoch || e->offset <= after) {
+            continue;
+        }
+
+        if (e->offset > upto) {
+            break;
+        }
+
+        if (a->n == a->max || a->used - start > FANOUT_ZONE_COPY) {
+            rc = FANOUT_ZONE_AGAIN;
+            break;
+        }
+
+        if (fanout_entry_large(z, e)) {
+            if (n || a->n) {
+                rc = FANOUT_ZONE_AGAIN;
+                break;
+            }
+
+            seq = e->seq;
+            fanout_leave(z);
+            return read_large(z, c, id, entry, seq, epoch, a);
+        }
+
+        rc = fanout_entry_copy(z, entry, a);
+        if (rc != FANOUT_ZONE_OK) {
+            break;
+        }
+
+        a->entries[a->n - 1].epoch = epoch;
+        n++;
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+/* as read_large() of the history */
+
+static int
+read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_identity_t *id, fanout_ref_t entry, uint64_t seq,
+    uint64_t epoch, fanout_arena_t *a)
+{
+    int             rc;
+    unsigned        valid;
+    fanout_ref_t    ref;
+    fanout_mail_t  *mail;
+
+    rc = fanout_entry_copy(z, entry, a);
+
+    (void) fanout_enter(z);
+
+    valid = 0;
+    ref = own_seat(z, c, id);
+
+    for (ref = ref ? fanout_seat(z, ref)->mail_head : 0;
+         ref;
+         ref = mail->next)
+    {
+        mail = fanout_mail(z, ref);
+
+        if (mail->entry == entry && mail->epoch == epoch
+            && fanout_entry(z, entry)->seq == seq)
+        {
+            valid = 1;
+            break;
+        }
+    }
+
+    fanout_leave(z);
+
+    if (!valid) {
+        /* the arena was empty before */
+        a->n = 0;
+        a->used = 0;
+        return FANOUT_ZONE_AGAIN;
+    }
+
+    if (rc == FANOUT_ZONE_OK) {
+        a->entries[a->n - 1].epoch = epoch;
+        return FANOUT_ZONE_AGAIN;
+    }
+
+    return rc;
+}

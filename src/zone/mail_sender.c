@@ -1,0 +1,198 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Mail by sender.  When mail takes too much, the sender that has most loses its
+ * oldest: a client that fills mailboxes, even those of its own clients, pushes
+ * out its own mail, and a sender that has less than half of what the fullest
+ * has loses nothing.
+ *
+ *   mail_senders[n] --> sender <--> sender           2^n blocks or more
+ *                         |
+ *                       piece --sent_next--> piece   by age
+ *
+ * A sender is in the list for the power of two of its blocks, so that it moves
+ * seldom, and the fullest is in the last list: the fullest of the first few in
+ * it is taken.  Sender 0 is the backend.  It is in no list, for it may well send
+ * more than any client: it loses its own only while it has more than all others
+ * together.
+ */
+
+
+#include "zone/mail.h"
+
+
+#define FANOUT_MAIL_LOOK  8             /* senders that are compared */
+
+
+static void resize(fanout_zone_t *z, unsigned n, int32_t blocks);
+static void enlist(fanout_zone_t *z, unsigned n, unsigned bucket);
+static void delist(fanout_zone_t *z, unsigned n, unsigned bucket);
+static fanout_sender_t *fullest(fanout_zone_t *z);
+
+
+void
+fanout_mail_sent(fanout_zone_t *z, fanout_ref_t ref, unsigned sender,
+    uint32_t blocks)
+{
+    fanout_mail_t    *mail;
+    fanout_sender_t  *s;
+
+    mail = fanout_mail(z, ref);
+    s = fanout_sender(z, sender);
+
+    mail->sender = sender;
+    mail->sent_next = 0;
+    mail->sent_prev = s->mail_last;
+
+    if (s->mail_last) {
+        fanout_set(z, fanout_mail(z, s->mail_last)->sent_next, ref);
+
+    } else {
+        fanout_set(z, s->mail_first, ref);
+    }
+
+    fanout_set(z, s->mail_last, ref);
+
+    resize(z, sender, 1 + blocks);
+}
+
+
+void
+fanout_mail_unsent(fanout_zone_t *z, fanout_ref_t ref, uint32_t blocks)
+{
+    fanout_mail_t    *mail;
+    fanout_sender_t  *s;
+
+    mail = fanout_mail(z, ref);
+    s = fanout_sender(z, mail->sender);
+
+    if (mail->sent_next) {
+        fanout_set(z, fanout_mail(z, mail->sent_next)->sent_prev,
+                   mail->sent_prev);
+
+    } else {
+        fanout_set(z, s->mail_last, mail->sent_prev);
+    }
+
+    if (mail->sent_prev) {
+        fanout_set(z, fanout_mail(z, mail->sent_prev)->sent_next,
+                   mail->sent_next);
+
+    } else {
+        fanout_set(z, s->mail_first, mail->sent_next);
+    }
+
+    resize(z, mail->sender, -1 - (int32_t) blocks);
+}
+
+
+static void
+resize(fanout_zone_t *z, unsigned n, int32_t blocks)
+{
+    uint32_t          before, now;
+    fanout_sender_t  *s;
+
+    s = fanout_sender(z, n);
+    before = s->mail;
+    now = before + blocks;
+
+    fanout_set(z, s->mail, now);
+
+    if (n == 0
+        || (before && now
+            && fanout_mail_bucket(before) == fanout_mail_bucket(now)))
+    {
+        return;
+    }
+
+    if (before) {
+        delist(z, n, fanout_mail_bucket(before));
+    }
+
+    if (now) {
+        enlist(z, n, fanout_mail_bucket(now));
+    }
+}
+
+
+static void
+enlist(fanout_zone_t *z, unsigned n, unsigned bucket)
+{
+    uint16_t         *head;
+    fanout_sender_t  *s;
+
+    head = &z->shm->mail_senders[bucket];
+    s = fanout_sender(z, n);
+
+    fanout_set(z, s->prev, 0);
+    fanout_set(z, s->next, *head);
+
+    if (*head) {
+        fanout_set(z, fanout_sender(z, *head)->prev, n);
+    }
+
+    fanout_set(z, *head, n);
+}
+
+
+static void
+delist(fanout_zone_t *z, unsigned n, unsigned bucket)
+{
+    fanout_sender_t  *s;
+
+    s = fanout_sender(z, n);
+
+    if (s->next) {
+        fanout_set(z, fanout_sender(z, s->next)->prev, s->prev);
+    }
+
+    if (s->prev) {
+        fanout_set(z, fanout_sender(z, s->prev)->next, s->next);
+
+    } else {
+        fanout_set(z, z->shm->mail_senders[bucket], s->next);
+    }
+}
+
+
+fanout_ref_t
+fanout_mail_fullest(fanout_zone_t *z)
+{
+    uint32_t          used;
+    fanout_sender_t  *backend;
+
+    used = fanout_share_used(z->shm, FANOUT_SHARE_mail);
+    backend = fanout_sender(z, 0);
+
+    if (backend->mail > used - backend->mail) {
+        return backend->mail_first;
+    }
+
+    return used ? fullest(z)->mail_first : 0;
+}
+
+
+/* of those in lists; there is one at least */
+
+static fanout_sender_t *
+fullest(fanout_zone_t *z)
+{
+    unsigned          i;
+    uint32_t          n;
+    fanout_sender_t  *s, *most;
+
+    for (i = FANOUT_BUCKETS - 1; z->shm->mail_senders[i] == 0; i--) {
+        /* void */
+    }
+
+    n = z->shm->mail_senders[i];
+    most = fanout_sender(z, n);
+
+    for (i = 0; n && i < FANOUT_MAIL_LOOK; i++, n = s->next) {
+        s = fanout_sender(z, n);
+        most = s->mail > most->mail ? s : most;
+    }
+
+    return most;
+}

@@ -1,0 +1,847 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Appending to a channel's log.
+ *
+ * An entry is put into the stream if some worker has an interest in the
+ * channel, and into the history if the policy keeps any; out of both, it is
+ * freed.  Large messages are staged in transactions of their own before the
+ * one that appends them.
+ */
+
+
+#include "zone/log.h"
+#include "zone/mail.h"
+
+
+typedef struct {
+    fanout_ref_t  first;
+    fanout_ref_t  last;
+    uint32_t      blocks;
+    unsigned      staged:1;
+} draft_t;
+
+
+/* what of a message is still to be written */
+
+typedef struct {
+    fanout_pen_t   pen;
+    fanout_zstr_t  left[5];
+} fill_t;
+
+
+static int directed(const fanout_zone_message_t *m);
+static uint32_t message_size(const fanout_zone_message_t *m);
+static uint32_t size_blocks(uint32_t size);
+static int publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, unsigned n,
+    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    fanout_zone_result_t *r);
+static int publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, unsigned n,
+    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    fanout_zone_result_t *r);
+static int measure(fanout_zone_t *z, const fanout_zone_message_t *m,
+    unsigned n, draft_t *d, uint32_t *total);
+static int publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, unsigned n,
+    const fanout_zone_publish_t *opts, draft_t *d, fanout_zone_result_t *r);
+static void prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch);
+static int conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
+    fanout_channel_block_t *ch);
+static void finish(fanout_zone_t *z, draft_t *d,
+    const fanout_zone_message_t *m);
+static int publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
+static int stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+    const fanout_zone_message_t *m, unsigned n, draft_t *d, uint32_t total);
+static int too_much(fanout_zone_t *z, uint32_t class, uint32_t total);
+static int stage_fill(fanout_zone_t *z, const draft_t *d,
+    const fanout_zone_message_t *m);
+static int stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+    draft_t *d, unsigned i, uint32_t blocks);
+static void unstage(fanout_zone_t *z, fanout_slot_t *slot);
+static void compose(fanout_zone_t *z, const draft_t *d,
+    const fanout_zone_message_t *m, fill_t *f);
+static int fill(fill_t *f, size_t n);
+static void append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
+    const fanout_zone_message_t *m, uint8_t type, uint64_t time,
+    uint32_t now);
+
+
+/* sizes */
+
+static uint32_t
+message_size(const fanout_zone_message_t *m)
+{
+    return m->event.len + m->key.len + m->user.len + m->meta.len
+           + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0)
+           + (directed(m) ? 16 : 0);
+}
+
+
+static int
+directed(const fanout_zone_message_t *m)
+{
+    return m->to_client || m->to_user;
+}
+
+
+uint32_t
+fanout_message_blocks(const fanout_zone_message_t *m)
+{
+    return size_blocks(message_size(m));
+}
+
+
+static uint32_t
+size_blocks(uint32_t size)
+{
+    uint32_t  n;
+
+    size += FANOUT_ENTRY_HEAD;
+
+    if (size <= FANOUT_BLOCK) {
+        return 1;
+    }
+
+    n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+
+    if (n > FANOUT_LONG_BLOCKS) {
+        size += 4;
+        n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    }
+
+    return n;
+}
+
+
+uint32_t
+fanout_entry_size(const fanout_entry_block_t *e)
+{
+    return (uint32_t) e->size_high << 16 | e->size_low;
+}
+
+
+uint32_t
+fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
+{
+    uint32_t        size;
+    uint16_t        meta;
+    fanout_pen_t    pen;
+
+    size = fanout_entry_size(e) + e->event + e->key + e->user;
+
+    if (e->flags & FANOUT_HAS_CLIENT) {
+        size += 8;
+    }
+
+    if (e->flags & FANOUT_HAS_META) {
+        pen.z = z;
+        pen.ref = ((const uint8_t *) e - z->base) / FANOUT_BLOCK;
+        pen.pos = FANOUT_ENTRY_HEAD;
+        pen.left = 1;
+
+        (void) fanout_copy(&pen, NULL,
+                           (e->flags & FANOUT_LONG ? 4 : 0)
+                           + (e->flags & FANOUT_HAS_CLIENT ? 8 : 0));
+        (void) fanout_copy(&pen, &meta, 2);
+
+        size += 2 + meta;
+    }
+
+    if (e->flags & FANOUT_HAS_TARGET) {
+        size += 16;
+    }
+
+    return size_blocks(size);
+}
+
+
+/* publishing */
+
+int
+fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, unsigned n,
+    const fanout_zone_publish_t *opts, fanout_zone_result_t *r)
+{
+    int       rc;
+    draft_t   drafts[FANOUT_ZONE_BATCH];
+    uint32_t  total;
+
+    if (n == 0 || n > FANOUT_ZONE_BATCH || c->name.len > 255
+        || (directed(m) && n > 1))
+    {
+        return FANOUT_ZONE_LARGE;
+    }
+
+    rc = measure(z, m, n, drafts, &total);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return rc;
+    }
+
+    r->duplicate = 0;
+    r->delivered = r->pending = 0;
+
+    if (total > FANOUT_SLICE) {
+        rc = publish_large(z, c, m, n, opts, drafts, total, r);
+
+    } else {
+        if (total > FANOUT_FEW) {
+            fanout_touch_fresh(z, total);
+        }
+
+        (void) fanout_enter(z);
+        rc = publish_all(z, c, m, n, opts, drafts, total, r);
+        fanout_leave(z);
+    }
+
+    fanout_held_trim(z);
+
+    if (directed(m)) {
+        (void) fanout_enter(z);
+        (void) fanout_mail_sweep(z);
+        fanout_leave(z);
+    }
+
+    return rc;
+}
+
+
+/* What is large is staged in sections of its own. */
+
+static int
+publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, unsigned n,
+    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    fanout_zone_result_t *r)
+{
+    int             rc;
+    uint32_t        class;
+    fanout_slot_t  *slot;
+
+    /* no history is evicted for what is refused */
+
+    if (opts && opts->key.len) {
+        rc = fanout_log_key(z, c, opts, r);
+
+        if (rc != FANOUT_ZONE_OK || r->duplicate) {
+            return rc;
+        }
+    }
+
+    class = c->policy ? c->policy->class : 0;
+    slot = fanout_staging_take(z);
+    rc = stage(z, slot, class, m, n, d, total);
+
+    (void) fanout_enter(z);
+
+    if (rc == FANOUT_ZONE_FULL) {
+        rc = publish_full(z, c, opts, r);
+
+    } else if (rc == FANOUT_ZONE_OK) {
+
+        if (slot->nstaged == n) {
+            rc = publish_all(z, c, m, n, opts, d, 0, r);
+
+        } else {
+            /* rebuilt in between */
+            rc = FANOUT_ZONE_STALE;
+        }
+
+        if (rc != FANOUT_ZONE_OK || r->duplicate) {
+            /* nothing is staged any more if it was rebuilt by now */
+            unstage(z, slot);
+
+        } else {
+            fanout_set(z, slot->nstaged, 0);
+        }
+    }
+
+    fanout_leave(z);
+
+    fanout_staging_give(z, slot);
+
+    return rc;
+}
+
+
+/* In one transaction; total are the blocks still to be taken. */
+
+static int
+publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, unsigned n,
+    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    fanout_zone_result_t *r)
+{
+    int       rc;
+    uint32_t  class, mail;
+
+    class = c->policy ? c->policy->class : 0;
+
+    /* the channel, an index block an entry at most, a key */
+    total += fanout_channel_blocks(c->name.len) + n + 1;
+
+    if (opts && opts->key.len) {
+        fanout_key_room(z, c, opts);
+    }
+
+    do {
+        mail = directed(m) ? fanout_mail_blocks(z, m) : 0;
+        rc = fanout_ensure_history(z, class, total + mail);
+
+        /* while room was made the user may have got more clients */
+
+    } while (rc == FANOUT_ZONE_OK && directed(m)
+             && fanout_mail_blocks(z, m) > mail);
+
+    if (rc == FANOUT_ZONE_OK) {
+        return publish_locked(z, c, m, n, opts, d, r);
+    }
+
+    return rc == FANOUT_ZONE_FULL ? publish_full(z, c, opts, r) : rc;
+}
+
+
+/* What each takes, and all of them. */
+
+static int
+measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
+    draft_t *d, uint32_t *total)
+{
+    unsigned  i;
+
+    *total = 0;
+
+    for (i = 0; i < n; i++) {
+        if (m[i].data.len > FANOUT_ZONE_DATA
+            || m[i].event.len > 255 || m[i].key.len > 255
+            || m[i].user.len > 255 || m[i].meta.len > 65535)
+        {
+            return FANOUT_ZONE_LARGE;
+        }
+
+        d[i].blocks = size_blocks(message_size(&m[i]));
+        d[i].staged = 0;
+        *total += d[i].blocks;
+
+        if (*total > z->shm->nblocks / 2) {
+            return FANOUT_ZONE_LARGE;
+        }
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+static int
+publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, unsigned n,
+    const fanout_zone_publish_t *opts, draft_t *d, fanout_zone_result_t *r)
+{
+    int                      rc;
+    uint32_t                 now;
+    uint64_t                 hash[2];
+    unsigned                 i;
+    fanout_ref_t             ref;
+    fanout_addressed_t       to;
+    fanout_channel_block_t  *ch;
+
+    ref = fanout_channel_find(z, c);
+
+    if (opts && opts->key.len) {
+
+        rc = fanout_key_claim(z, c, ref, opts, hash, r);
+
+        if (rc != FANOUT_ZONE_OK || r->duplicate) {
+            return rc;
+        }
+    }
+
+    if (ref == 0) {
+        if (conflict(z, opts, NULL)) {
+            memset(r, 0, sizeof(fanout_zone_result_t));
+            r->epoch = fanout_absent(z);
+            return FANOUT_ZONE_CONFLICT;
+        }
+
+        if (directed(m)) {
+            return FANOUT_ZONE_NOTFOUND;
+        }
+
+        ref = fanout_channel_make(z, c);
+
+        if (opts && opts->key.len) {
+            fanout_key_hash(z, fanout_channel(z, ref), opts, hash);
+        }
+    }
+
+    ch = fanout_channel(z, ref);
+    prefetch(z, ch);
+    fanout_channel_renew(z, ref, c);
+
+    r->epoch = ch->epoch;
+    r->subscribers = ch->subscribers;
+
+    if (conflict(z, opts, ch)) {
+        r->offset = ch->offset;
+        r->time = 0;
+        return FANOUT_ZONE_CONFLICT;
+    }
+
+    if (directed(m)) {
+        rc = fanout_mail_address(z, ref, m, opts && opts->live, &to, r);
+
+        if (rc != FANOUT_ZONE_OK) {
+            return rc;
+        }
+    }
+
+    now = fanout_seconds(z);
+    r->time = fanout_wall(z);
+
+    if (ch->interests == 0) {
+        fanout_channel_touch(z, ref, now);
+        (void) fanout_stream_trim(z, ref);
+    }
+
+    for (i = 0; i < n; i++) {
+        finish(z, &d[i], &m[i]);
+        append(z, ref, &d[i], &m[i], FANOUT_MESSAGE, r->time, now);
+    }
+
+    if (directed(m)) {
+        fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks,
+                         opts ? fanout_holder(z, opts->sender) : 0);
+    }
+
+    fanout_history_limit(z, ref);
+
+    r->offset = ch->offset;
+
+    if (opts && opts->key.len) {
+        fanout_key_add(z, ref, hash, opts, r);
+    }
+
+    fanout_channel_settle(z, ref);
+
+    return FANOUT_ZONE_OK;
+}
+
+
+/* far apart in memory, and all needed soon */
+
+static void
+prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch)
+{
+    __builtin_prefetch(fanout_at(z, ch->cold));
+    __builtin_prefetch(fanout_at(z, ch->interests));
+    __builtin_prefetch(fanout_at(z, ch->index_first));
+    __builtin_prefetch(fanout_at(z, ch->index_last));
+    __builtin_prefetch(fanout_at(z, z->shm->free));
+}
+
+
+/* Whether "if" does not hold; without a channel, only the start would. */
+
+static int
+conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
+    fanout_channel_block_t *ch)
+{
+    if (opts == NULL || !opts->if_set) {
+        return 0;
+    }
+
+    return opts->if_offset != (ch ? ch->offset : 0)
+           || (opts->if_epoch
+               && !fanout_log_has(z, ch, opts->if_epoch, opts->if_offset));
+}
+
+
+/* What is staged is written already: only its blocks change their kind. */
+
+static void
+finish(fanout_zone_t *z, draft_t *d, const fanout_zone_message_t *m)
+{
+    fill_t  f;
+
+    if (d->blocks && !d->staged) {
+        d->first = fanout_alloc(z, d->blocks, FANOUT_MESSAGES, &d->last);
+        compose(z, d, m, &f);
+        (void) fill(&f, SIZE_MAX);
+        return;
+    }
+
+    fanout_set(z, z->shm->used[FANOUT_STAGED],
+               z->shm->used[FANOUT_STAGED] - d->blocks);
+    fanout_set(z, z->shm->used[FANOUT_MESSAGES],
+               z->shm->used[FANOUT_MESSAGES] + d->blocks);
+}
+
+
+/* What was acknowledged is so again: a duplicate needs no room. */
+
+static int
+publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_publish_t *opts, fanout_zone_result_t *r)
+{
+    uint64_t      hash[2];
+    fanout_ref_t  ref;
+
+    ref = fanout_channel_find(z, c);
+
+    if (ref && opts && opts->key.len
+        && fanout_key_known(z, fanout_channel(z, ref), opts, hash, r))
+    {
+        return FANOUT_ZONE_OK;
+    }
+
+    return FANOUT_ZONE_FULL;
+}
+
+
+/* Takes the blocks in slices, each a transaction that lists them in the
+ * slot, and fills them in slices: until they are linked nobody else looks at
+ * them, and if this process dies they are freed with its slot. */
+
+static int
+stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+    const fanout_zone_message_t *m, unsigned n, draft_t *d, uint32_t total)
+{
+    int       rc;
+    unsigned  i;
+
+    if (too_much(z, class, total)) {
+        return FANOUT_ZONE_FULL;
+    }
+
+    for (i = 0; i < n; i++) {
+        d[i].staged = 1;
+        d[i].first = d[i].last = 0;
+
+        rc = stage_blocks(z, slot, class, d, i, d[i].blocks);
+
+        if (rc == FANOUT_ZONE_OK) {
+            rc = stage_fill(z, &d[i], &m[i]);
+        }
+
+        if (rc != FANOUT_ZONE_OK) {
+            (void) fanout_enter(z);
+            unstage(z, slot);
+            fanout_leave(z);
+            return rc;
+        }
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+/* Nothing is evicted for what can't be had as a whole. */
+
+static int
+too_much(fanout_zone_t *z, uint32_t class, uint32_t total)
+{
+    int  much, exceeds;
+
+    (void) fanout_enter(z);
+
+    exceeds = fanout_class_exceeds(z->shm, class, total);
+    much = exceeds || total > fanout_share_attainable(z->shm, class);
+
+    if (much) {
+        z->full = exceeds ? FANOUT_FULL_CLASS
+                          : FANOUT_FULL_ZONE;
+    }
+
+    fanout_leave(z);
+
+    return much;
+}
+
+
+static int
+stage_fill(fanout_zone_t *z, const draft_t *d, const fanout_zone_message_t *m)
+{
+    int       more;
+    fill_t    f;
+    uint64_t  incarnation;
+
+    incarnation = z->incarnation;
+    more = -1;
+
+    while (more) {
+        (void) fanout_enter(z);
+
+        if (incarnation != z->incarnation) {
+            fanout_leave(z);
+            return FANOUT_ZONE_STALE;
+        }
+
+        if (more == -1) {
+            compose(z, d, m, &f);
+        }
+
+        more = fill(&f, FANOUT_ZONE_COPY);
+
+        fanout_leave(z);
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+static int
+stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+    draft_t *d, unsigned i, uint32_t blocks)
+{
+    int              rc;
+    uint32_t         n;
+    uint64_t         incarnation;
+    fanout_ref_t     first, last;
+    fanout_stage_t  *st;
+
+    st = &slot->staged[i];
+    incarnation = z->incarnation;
+
+    while (blocks) {
+        n = blocks < FANOUT_SLICE ? blocks : FANOUT_SLICE;
+
+        fanout_touch_fresh(z, n);
+        (void) fanout_enter(z);
+
+        if (incarnation != z->incarnation) {
+            fanout_leave(z);
+            return FANOUT_ZONE_STALE;
+        }
+
+        rc = fanout_ensure_history(z, class, n);
+
+        if (rc != FANOUT_ZONE_OK) {
+            fanout_leave(z);
+            return rc;
+        }
+
+        first = fanout_alloc(z, n, FANOUT_STAGED, &last);
+
+        if (d[i].first == 0) {
+            d[i].first = first;
+            fanout_set(z, st->head, first);
+            fanout_set(z, st->n, n);
+            fanout_set(z, slot->nstaged, i + 1);
+
+        } else {
+            fanout_set(z, fanout_block(z, d[i].last)->next, first);
+            fanout_set(z, st->n, st->n + n);
+        }
+
+        fanout_set(z, st->tail, last);
+        d[i].last = last;
+        blocks -= n;
+
+        fanout_leave(z);
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+static void
+unstage(fanout_zone_t *z, fanout_slot_t *slot)
+{
+    unsigned  i;
+
+    for (i = 0; i < slot->nstaged; i++) {
+        fanout_free(z, slot->staged[i].head, slot->staged[i].tail,
+                    slot->staged[i].n, FANOUT_STAGED);
+    }
+
+    fanout_set(z, slot->nstaged, 0);
+}
+
+
+/* Writes the head of an entry that is not linked, and says what is to be
+ * filled in behind it; the block numbers of the chain stay. */
+
+static void
+compose(fanout_zone_t *z, const draft_t *d, const fanout_zone_message_t *m,
+    fill_t *f)
+{
+    uint16_t               len;
+    fanout_pen_t          *pen;
+    fanout_entry_block_t  *e;
+
+    e = fanout_entry(z, d->first);
+
+    e->next = 0;
+    e->event = m->event.len;
+    e->key = m->key.len;
+    e->user = m->user.len;
+    e->size_low = m->data.len & 0xffff;
+    e->size_high = m->data.len >> 16;
+    e->flags = m->flags & (FANOUT_NOECHO|FANOUT_TRANSIENT);
+
+    pen = &f->pen;
+    pen->z = z;
+    pen->ref = d->first;
+    pen->pos = FANOUT_ENTRY_HEAD;
+
+    if (d->blocks > FANOUT_LONG_BLOCKS) {
+        e->flags |= FANOUT_LONG;
+        fanout_write(pen, &d->last, sizeof(fanout_ref_t));
+    }
+
+    if (m->client) {
+        e->flags |= FANOUT_HAS_CLIENT;
+        fanout_write(pen, &m->client, sizeof(uint64_t));
+    }
+
+    if (m->meta.len) {
+        e->flags |= FANOUT_HAS_META;
+        len = m->meta.len;
+        fanout_write(pen, &len, sizeof(uint16_t));
+    }
+
+    if (directed(m)) {
+        e->flags |= FANOUT_HAS_TARGET;
+        fanout_write(pen, &m->to_client, sizeof(uint64_t));
+        fanout_write(pen, &m->to_user, sizeof(uint64_t));
+    }
+
+    f->left[0] = m->event;
+    f->left[1] = m->key;
+    f->left[2] = m->user;
+    f->left[3] = m->meta;
+    f->left[4] = m->data;
+}
+
+
+/* Writes at most n bytes of it; whether there is more. */
+
+static int
+fill(fill_t *f, size_t n)
+{
+    size_t          part;
+    unsigned        i;
+    fanout_zstr_t  *s;
+
+    for (i = 0; i < 5; i++) {
+        s = &f->left[i];
+        part = s->len < n ? s->len : n;
+
+        if (s->len == 0) {
+            continue;
+        }
+
+        fanout_write(&f->pen, s->data, part);
+
+        s->data += part;
+        s->len -= part;
+        n -= part;
+
+        if (s->len) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+fanout_ref_t
+fanout_message_write(fanout_zone_t *z, const fanout_zone_message_t *m,
+    uint32_t blocks, fanout_kind_e kind, fanout_ref_t *last)
+{
+    fill_t   f;
+    draft_t  d;
+
+    d.blocks = blocks;
+    d.first = fanout_alloc(z, blocks, kind, &d.last);
+    compose(z, &d, m, &f);
+    (void) fill(&f, SIZE_MAX);
+
+    *last = d.last;
+
+    return d.first;
+}
+
+
+static void
+append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
+    const fanout_zone_message_t *m, uint8_t type, uint64_t time, uint32_t now)
+{
+    fanout_shm_t            *shm;
+    fanout_cold_t           *cold;
+    fanout_zone_class_t     *class;
+    fanout_entry_block_t    *e;
+    fanout_channel_block_t  *ch;
+
+    shm = z->shm;
+    ch = fanout_channel(z, channel);
+    cold = fanout_cold(z, ch);
+    e = fanout_entry(z, d->first);
+
+    fanout_set(z, ch->offset, ch->offset + 1);
+    fanout_set(z, shm->seq, shm->seq + 1);
+
+    e->offset = ch->offset;
+    e->seq = shm->seq;
+    e->time_low = time & 0xffffffff;
+    e->time_high = time >> 32;
+    e->mono = now;
+    e->type = type | m->kind << 4;
+
+    if (type == FANOUT_MESSAGE) {
+        class = &shm->classes[ch->class];
+        fanout_set(z, class->messages, class->messages + 1);
+        fanout_set(z, class->bytes, class->bytes + m->data.len);
+    }
+
+    if (ch->interests) {
+        e->flags |= FANOUT_IN_STREAM;
+        fanout_stream_push(z, ch, d->first);
+    }
+
+    if (e->flags & FANOUT_HAS_TARGET) {
+        e->flags |= FANOUT_IN_MAIL;
+        return;
+    }
+
+    if (!(e->flags & FANOUT_TRANSIENT)) {
+        if (cold->policy_history) {
+            e->flags |= FANOUT_IN_HISTORY;
+            fanout_history_push(z, channel, d->first, m->data.len, d->blocks);
+            return;
+        }
+
+        fanout_set(z, cold->lost, ch->offset);
+        fanout_set(z, fanout_name(z, ch)->lost_seq, shm->seq);
+    }
+
+    if (e->flags & FANOUT_IN_STREAM) {
+        fanout_held_add(z, channel, d->blocks);
+
+    } else {
+        fanout_free(z, d->first, d->last, d->blocks, FANOUT_MESSAGES);
+    }
+}
+
+
+void
+fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
+    const fanout_zone_message_t *m, uint8_t type)
+{
+    fill_t   f;
+    draft_t  d;
+
+    d.staged = 0;
+    d.blocks = fanout_message_blocks(m);
+    d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
+
+    compose(z, &d, m, &f);
+    (void) fill(&f, SIZE_MAX);
+
+    append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
+}

@@ -1,0 +1,338 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What of a room has not been told yet, and telling it.
+ *
+ * A member's change is pending from the transaction that made it until the one
+ * that appends an entry about it to the channel's log.  So what subscribers
+ * were told, up to the last entry, are the members without a pending join: a
+ * pending leave is kept, with all that is to be told of it, until then.
+ */
+
+
+#include "zone/log.h"
+#include "zone/room.h"
+
+
+#define FANOUT_DELTA_CHANGES  48        /* in an entry */
+#define FANOUT_DELTA_SIZE     16000     /* bytes of it */
+#define FANOUT_DELTA_TURN     128       /* sections in a turn of a worker */
+
+
+static void settle(fanout_zone_t *z, fanout_ref_t ref);
+static uint32_t flush(fanout_zone_t *z);
+static uint32_t delta_blocks(fanout_zone_t *z, fanout_room_block_t *room);
+static void tell(fanout_zone_t *z, fanout_ref_t ref, int loss);
+static void told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n);
+static unsigned gather(fanout_zone_t *z, fanout_room_block_t *room,
+    uint8_t *buf, uint32_t *size);
+
+
+static uint8_t  delta[FANOUT_DELTA_SIZE];
+
+
+/* what is pending */
+
+void
+fanout_pending_set(fanout_zone_t *z, fanout_ref_t member, uint8_t pending)
+{
+    fanout_ref_t            ref;
+    fanout_room_block_t    *room;
+    fanout_member_block_t  *m;
+
+    m = fanout_member(z, member);
+
+    if (m->pending == 0) {
+        ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
+        room = fanout_room(z, ref);
+
+        fanout_set(z, m->pend_next, 0);
+        fanout_set(z, m->pend_prev, room->pend_tail);
+
+        if (room->pend_tail) {
+            fanout_set(z, fanout_member(z, room->pend_tail)->pend_next,
+                       member);
+
+        } else {
+            fanout_set(z, room->pend_head, member);
+        }
+
+        fanout_set(z, room->pend_tail, member);
+        fanout_set(z, room->npending, room->npending + 1);
+        fanout_room_list(z, ref);
+    }
+
+    fanout_set(z, m->pending, pending);
+}
+
+
+void
+fanout_pending_clear(fanout_zone_t *z, fanout_ref_t member)
+{
+    fanout_ref_t            ref;
+    fanout_room_block_t    *room;
+    fanout_member_block_t  *m;
+
+    m = fanout_member(z, member);
+    ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
+    room = fanout_room(z, ref);
+
+    if (m->pend_next) {
+        fanout_set(z, fanout_member(z, m->pend_next)->pend_prev,
+                   m->pend_prev);
+
+    } else {
+        fanout_set(z, room->pend_tail, m->pend_prev);
+    }
+
+    if (m->pend_prev) {
+        fanout_set(z, fanout_member(z, m->pend_prev)->pend_next,
+                   m->pend_next);
+
+    } else {
+        fanout_set(z, room->pend_head, m->pend_next);
+    }
+
+    fanout_set(z, room->npending, room->npending - 1);
+    fanout_set(z, m->pending, 0);
+
+    settle(z, ref);
+}
+
+
+/* Out of the wheel, if nothing is pending. */
+
+static void
+settle(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_room_block_t  *room;
+
+    room = fanout_room(z, ref);
+
+    if (room->pend_head == 0 && !(room->flags & FANOUT_ROOM_COUNT)) {
+        fanout_room_unlist(z, ref);
+    }
+}
+
+
+void
+fanout_room_count(fanout_zone_t *z, fanout_ref_t ref, int n)
+{
+    fanout_room_block_t  *room;
+
+    room = fanout_room(z, ref);
+
+    fanout_set(z, room->members, room->members + n);
+
+    if (!(room->flags & FANOUT_ROOM_COUNT)) {
+        fanout_set(z, room->flags, room->flags | FANOUT_ROOM_COUNT);
+        fanout_room_list(z, ref);
+    }
+}
+
+
+/* telling */
+
+uint32_t
+fanout_presence_flush(fanout_zone_t *z)
+{
+    uint32_t  wait;
+    uint64_t  taken;
+    unsigned  n;
+
+    /* what is told here may be of others */
+    taken = z->taken;
+    wait = 0;
+
+    for (n = 0; wait == 0 && n < FANOUT_DELTA_TURN; n++) {
+
+        /* a look without the lock: what others add they flush as well */
+
+        if (*(volatile uint32_t *) &z->shm->nrooms == 0) {
+            return UINT32_MAX;
+        }
+
+        (void) fanout_enter(z);
+        wait = flush(z);
+        fanout_leave(z);
+
+        z->taken = taken;
+
+        fanout_held_trim(z);
+    }
+
+    return wait;
+}
+
+
+/* Some entries, each a transaction; the ms until more is due. */
+
+static uint32_t
+flush(fanout_zone_t *z)
+{
+    int           full;
+    uint32_t      blocks, wait;
+    fanout_ref_t  ref;
+
+    full = 0;
+
+    do {
+        ref = fanout_room_due(z, &wait);
+
+        if (ref == 0) {
+            return wait;
+        }
+
+        blocks = delta_blocks(z, fanout_room(z, ref));
+
+        if (blocks > z->shm->nfree && !full) {
+            /* Nobody is given up for it: leaves free what they leave.  What is
+             * due may be another thing after this. */
+            full = !fanout_ensure_spare(z, blocks);
+            continue;
+        }
+
+        tell(z, ref, blocks > z->shm->nfree);
+        fanout_commit(z);
+        full = 0;
+
+    } while (full || fanout_section_room(z));
+
+    return 0;
+}
+
+
+/* Of the entry about what is pending, or the first part of it. */
+
+static uint32_t
+delta_blocks(fanout_zone_t *z, fanout_room_block_t *room)
+{
+    fanout_zone_message_t  m;
+
+    memset(&m, 0, sizeof(fanout_zone_message_t));
+    (void) gather(z, room, NULL, &m.data.len);
+
+    return fanout_message_blocks(&m);
+}
+
+
+/* What is not told by an entry, for there is no block to be had for it, is
+ * told as a loss: who reads the channel then reads the members again. */
+
+static void
+tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
+{
+    unsigned                n, more;
+    fanout_ref_t            channel;
+    fanout_room_block_t    *room;
+    fanout_zone_message_t   m;
+
+    room = fanout_room(z, ref);
+    channel = room->channel;
+
+    if (loss) {
+        n = gather(z, room, NULL, NULL);
+        fanout_stream_lose(z, channel);
+
+    } else {
+        memset(&m, 0, sizeof(fanout_zone_message_t));
+        m.kind = FANOUT_BINARY;
+        m.flags = FANOUT_TRANSIENT;
+        m.data.data = delta;
+        n = gather(z, room, delta, &m.data.len);
+
+        fanout_log_append(z, channel, &m, FANOUT_PRESENCE);
+    }
+
+    fanout_set(z, z->shm->deltas, z->shm->deltas + 1);
+    fanout_set(z, z->shm->changes, z->shm->changes + n);
+    fanout_set(z, room->flags, room->flags & ~FANOUT_ROOM_COUNT);
+
+    more = room->npending - n;
+    told(z, room, n);
+
+    /* with its last seat the room may have gone */
+
+    if (fanout_room_of(z, channel) != ref) {
+        return;
+    }
+
+    fanout_room_unlist(z, ref);
+
+    if (more) {
+        /* what did not fit follows, behind the others that are due */
+        fanout_set(z, room->due, fanout_msec(z));
+        fanout_room_list(z, ref);
+
+    } else {
+        fanout_set(z, room->due, fanout_msec(z) + room->batch);
+        fanout_room_settle(z, ref);
+    }
+}
+
+
+/* The first n that are pending are no more. */
+
+static void
+told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n)
+{
+    uint8_t                 was;
+    fanout_ref_t            ref, next, seat;
+    fanout_member_block_t  *m;
+
+    for (ref = room->pend_head; n; ref = next, n--) {
+        m = fanout_member(z, ref);
+        next = m->pend_next;
+        seat = m->seat;
+        was = m->pending;
+
+        fanout_pending_clear(z, ref);
+
+        if (was == FANOUT_PENDING_LEAVE) {
+            fanout_member_free(z, ref);
+            fanout_seat_settle(z, seat);
+        }
+    }
+}
+
+
+/* Writes what is pending as far as it goes into an entry; buf and size may be
+ * NULL.  The number of members. */
+
+static unsigned
+gather(fanout_zone_t *z, fanout_room_block_t *room, uint8_t *buf,
+    uint32_t *size)
+{
+    size_t                  left, need;
+    unsigned                n;
+    fanout_ref_t            ref;
+    fanout_member_block_t  *m;
+
+    left = FANOUT_DELTA_SIZE;
+    n = 0;
+
+    if (room->flags & FANOUT_ROOM_COUNT) {
+        buf = buf ? fanout_count_write(room, buf) : NULL;
+        left -= FANOUT_CHANGE_HEAD;
+    }
+
+    for (ref = room->pend_head; ref; ref = m->pend_next) {
+        m = fanout_member(z, ref);
+        need = fanout_change_size(z, m);
+
+        if (n == FANOUT_DELTA_CHANGES || need > left) {
+            break;
+        }
+
+        buf = buf ? fanout_change_write(z, m, buf) : NULL;
+        left -= need;
+        n++;
+    }
+
+    if (size) {
+        *size = FANOUT_DELTA_SIZE - left;
+    }
+
+    return n;
+}

@@ -1,0 +1,234 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * When a user was last seen on a channel.  A record is known by a hash of both
+ * names, so it needs neither of them, and outlives the channel.
+ */
+
+
+#include "zone/log.h"
+
+
+#define FANOUT_SEEN_TURN   32           /* records looked at in a sweep */
+#define FANOUT_SEEN_SPARE  1024         /* free blocks it leaves to others */
+
+
+static void hash_of(fanout_zone_t *z, const uint8_t *channel, size_t clen,
+    const uint8_t *user, size_t ulen, uint64_t hash[2]);
+static fanout_ref_t find(fanout_zone_t *z, const uint64_t hash[2]);
+static void list_add(fanout_zone_t *z, fanout_ref_t ref);
+static void list_remove(fanout_zone_t *z, fanout_ref_t ref);
+static void drop(fanout_zone_t *z, fanout_ref_t ref);
+
+
+static void
+hash_of(fanout_zone_t *z, const uint8_t *channel, size_t clen,
+    const uint8_t *user, size_t ulen, uint64_t hash[2])
+{
+    fanout_hash(z, channel, clen, user, ulen, 5, hash);
+}
+
+
+static fanout_ref_t
+find(fanout_zone_t *z, const uint64_t hash[2])
+{
+    fanout_ref_t    ref;
+    fanout_seen_t  *e;
+
+    ref = fanout_hash_table(z, seen_hash)[hash[1] & z->shm->seen_mask];
+
+    for ( /* void */ ; ref; ref = e->hash_next) {
+        e = fanout_seen(z, ref);
+
+        if (e->hash[0] == hash[0] && e->hash[1] == hash[1]) {
+            break;
+        }
+    }
+
+    return ref;
+}
+
+
+void
+fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t user,
+    uint64_t time, uint32_t keep)
+{
+    size_t           clen, ulen;
+    uint8_t          cname[255], uname[255];
+    uint64_t         hash[2];
+    fanout_ref_t     ref, *bucket;
+    fanout_seen_t   *e;
+
+    clen = fanout_channel_name(z, channel, cname);
+    ulen = fanout_user_name(z, user, uname);
+    hash_of(z, cname, clen, uname, ulen, hash);
+
+    ref = find(z, hash);
+
+    if (ref) {
+        list_remove(z, ref);
+
+    } else {
+        if (z->shm->nfree < FANOUT_SEEN_SPARE) {
+            return;
+        }
+
+        ref = fanout_alloc(z, 1, FANOUT_SEEN, NULL);
+        e = fanout_seen(z, ref);
+
+        memset((uint8_t *) e + 4, 0, sizeof(fanout_seen_t) - 4);
+        e->hash[0] = hash[0];
+        e->hash[1] = hash[1];
+
+        bucket = &fanout_hash_table(z, seen_hash)[hash[1]
+                                                  & z->shm->seen_mask];
+        fanout_set(z, e->hash_next, *bucket);
+        fanout_set(z, *bucket, ref);
+        fanout_set(z, z->shm->nseen, z->shm->nseen + 1);
+    }
+
+    e = fanout_seen(z, ref);
+
+    fanout_set(z, e->time, time);
+    fanout_set(z, e->expires, fanout_seconds(z) + keep);
+    list_add(z, ref);
+}
+
+
+int
+fanout_seen_get(fanout_zone_t *z, const fanout_zstr_t *channel,
+    const fanout_zstr_t *user, uint64_t *time)
+{
+    int             rc;
+    uint64_t        hash[2];
+    fanout_ref_t    ref;
+
+    (void) fanout_enter(z);
+
+    hash_of(z, channel->data, channel->len, user->data, user->len, hash);
+
+    rc = FANOUT_ZONE_NOTFOUND;
+    ref = find(z, hash);
+
+    if (ref && fanout_seen(z, ref)->expires >= fanout_seconds(z)) {
+        *time = fanout_seen(z, ref)->time;
+        rc = FANOUT_ZONE_OK;
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+/* Channels keep theirs for different times, so the list is no order of
+ * expiry: it is turned, a few a time, and on as long as there were such. */
+
+int
+fanout_seen_sweep(fanout_zone_t *z)
+{
+    uint32_t       now;
+    unsigned       n, dropped;
+    fanout_ref_t   ref;
+
+    now = fanout_seconds(z);
+    dropped = 0;
+
+    for (n = 0; n < FANOUT_SEEN_TURN && n < z->shm->nseen + dropped; n++) {
+        ref = z->shm->seen_first;
+
+        if (fanout_seen(z, ref)->expires < now) {
+            drop(z, ref);
+            dropped++;
+
+        } else if (z->shm->seen_last != ref) {
+            list_remove(z, ref);
+            list_add(z, ref);
+        }
+    }
+
+    return dropped ? FANOUT_ZONE_AGAIN : FANOUT_ZONE_OK;
+}
+
+
+int
+fanout_seen_evict(fanout_zone_t *z)
+{
+    unsigned  n;
+
+    for (n = 0; z->shm->seen_first && n < FANOUT_SEEN_TURN; n++) {
+        drop(z, z->shm->seen_first);
+    }
+
+    return n != 0;
+}
+
+
+static void
+drop(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_ref_t    *link;
+    fanout_seen_t   *e;
+
+    e = fanout_seen(z, ref);
+    list_remove(z, ref);
+
+    link = &fanout_hash_table(z, seen_hash)[e->hash[1] & z->shm->seen_mask];
+
+    while (*link != ref) {
+        link = &fanout_seen(z, *link)->hash_next;
+    }
+
+    fanout_set(z, *link, e->hash_next);
+    fanout_set(z, z->shm->nseen, z->shm->nseen - 1);
+    fanout_free(z, ref, ref, 1, FANOUT_SEEN);
+}
+
+
+static void
+list_add(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_shm_t   *shm;
+    fanout_seen_t  *e;
+
+    shm = z->shm;
+    e = fanout_seen(z, ref);
+
+    fanout_set(z, e->next, 0);
+    fanout_set(z, e->prev, shm->seen_last);
+
+    if (shm->seen_last) {
+        fanout_set(z, fanout_seen(z, shm->seen_last)->next, ref);
+
+    } else {
+        fanout_set(z, shm->seen_first, ref);
+    }
+
+    fanout_set(z, shm->seen_last, ref);
+}
+
+
+static void
+list_remove(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_shm_t   *shm;
+    fanout_seen_t  *e;
+
+    shm = z->shm;
+    e = fanout_seen(z, ref);
+
+    if (e->next) {
+        fanout_set(z, fanout_seen(z, e->next)->prev, e->prev);
+
+    } else {
+        fanout_set(z, shm->seen_last, e->prev);
+    }
+
+    if (e->prev) {
+        fanout_set(z, fanout_seen(z, e->prev)->next, e->next);
+
+    } else {
+        fanout_set(z, shm->seen_first, e->next);
+    }
+}

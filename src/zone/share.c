@@ -1,0 +1,377 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Shares of the zone.  See "Pressure" in docs/architecture.md.
+ */
+
+
+#include "zone/log.h"
+#include "zone/share.h"
+
+
+static int bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
+    uint32_t n);
+static int promised(fanout_shm_t *shm, unsigned share, uint32_t n);
+static uint32_t in_use(fanout_shm_t *shm);
+static uint32_t evictable(fanout_shm_t *shm, unsigned share);
+static void bounds_of(const fanout_shm_t *shm,
+    const fanout_zone_share_t *share, uint32_t *min, uint32_t *max);
+static int has_any(fanout_shm_t *shm, uint32_t class);
+
+
+void
+fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t class)
+{
+    int32_t                  n;
+    fanout_ref_t             ref;
+    fanout_cold_t           *cold;
+    fanout_channel_block_t  *ch;
+
+    ch = fanout_channel(z, channel);
+    cold = fanout_cold(z, ch);
+    n = fanout_channel_blocks(ch->name_len);
+
+    for (ref = ch->interests; ref; ref = fanout_interest(z, ref)->next) {
+        n++;
+    }
+
+    fanout_part_add(z, FANOUT_SHARE_channels, ch->class, -n);
+    fanout_part_add(z, FANOUT_SHARE_channels, class, n);
+
+    if (cold->keys) {
+        n = cold->keys;
+        fanout_part_add(z, FANOUT_SHARE_keys, ch->class, -n);
+        fanout_part_add(z, FANOUT_SHARE_keys, class, n);
+    }
+}
+
+
+uint32_t
+fanout_share_used(fanout_shm_t *shm, unsigned share)
+{
+    switch (share) {
+
+    case FANOUT_SHARE_channels:
+        return shm->in_use + shm->used[FANOUT_INTERESTS];
+
+    case FANOUT_SHARE_keys:
+        return shm->used[FANOUT_KEYS];
+
+    case FANOUT_SHARE_members:
+        return shm->used[FANOUT_ROOMS] + shm->used[FANOUT_MEMBERS];
+
+    case FANOUT_SHARE_sessions:
+        return shm->used[FANOUT_IDENTITIES] + shm->used[FANOUT_SEATS]
+               + shm->used[FANOUT_ADDRESSES];
+
+    case FANOUT_SHARE_mail:
+        return shm->used[FANOUT_MAIL] + shm->mail_blocks;
+
+    case FANOUT_SHARE_signals:
+        return shm->used[FANOUT_SIGNALS];
+
+    default: /* FANOUT_SHARE_events */
+        return shm->used[FANOUT_EVENTS];
+    }
+}
+
+
+uint32_t
+fanout_share_excess(fanout_shm_t *shm, unsigned share)
+{
+    uint32_t  used;
+
+    used = fanout_share_used(shm, share);
+
+    return used > shm->shares[share].min ? used - shm->shares[share].min : 0;
+}
+
+
+void
+fanout_share_room(fanout_zone_t *z, unsigned share, uint32_t n)
+{
+    uint32_t       i;
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    /* each gives a block at least, now or when its leaves are told */
+
+    for (i = 0; i < n; i++) {
+
+        if (!(share == FANOUT_SHARE_sessions
+              && bounded(shm, share, 0, n))
+            && !(promised(shm, share, n)
+                 && fanout_share_excess(shm,
+                                        FANOUT_SHARE_sessions)))
+        {
+            return;
+        }
+
+        if (!fanout_identity_evict(z, FANOUT_RANKS)) {
+            return;
+        }
+
+        fanout_commit(z);
+    }
+}
+
+
+int
+fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
+    uint32_t n)
+{
+    return bounded(shm, share, class, n) || promised(shm, share, n);
+}
+
+
+int
+fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+    uint32_t n)
+{
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (!fanout_share_blocked(shm, share, class, n)) {
+        return FANOUT_ZONE_OK;
+    }
+
+    fanout_set(z, shm->refused[share], shm->refused[share] + 1);
+    z->full = share;
+
+    return FANOUT_ZONE_FULL;
+}
+
+
+/* Whether n more are beyond what the share, or the class in it, may have. */
+
+static int
+bounded(fanout_shm_t *shm, unsigned share, uint32_t class, uint32_t n)
+{
+    return n > fanout_share_left(shm, share, class);
+}
+
+
+/* With n more, a class may have four times what is left then. */
+
+uint32_t
+fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
+{
+    uint64_t  left, part;
+
+    left = fanout_share_used(shm, share);
+
+    if (left >= shm->shares[share].max) {
+        return 0;
+    }
+
+    left = shm->shares[share].max - left;
+
+    if (share < FANOUT_PARTS && shm->shares[share].max < shm->nblocks) {
+        left *= FANOUT_SHARE_ALPHA;
+        part = shm->part[share][class];
+        left = left > part ? (left - part) / (FANOUT_SHARE_ALPHA + 1) : 0;
+    }
+
+    return left;
+}
+
+
+/* Whether n more would take what is guaranteed to others. */
+
+static int
+promised(fanout_shm_t *shm, unsigned share, uint32_t n)
+{
+    uint32_t  used;
+    uint64_t  sum;
+    unsigned  i;
+
+    if (fanout_share_used(shm, share) + n <= shm->shares[share].min) {
+        return 0;
+    }
+
+    sum = (uint64_t) in_use(shm) + n + shm->kept_min;
+
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        used = fanout_share_used(shm, i);
+
+        if (i != share && used < shm->shares[i].min) {
+            sum += shm->shares[i].min - used;
+        }
+    }
+
+    return sum >= shm->nblocks;
+}
+
+
+/* blocks that are not of histories and channels out of use */
+
+static uint32_t
+in_use(fanout_shm_t *shm)
+{
+    uint32_t  n;
+    unsigned  i;
+
+    n = shm->held + shm->used[FANOUT_STAGED];
+
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        n += fanout_share_used(shm, i);
+    }
+
+    return n;
+}
+
+
+uint32_t
+fanout_share_attainable(fanout_shm_t *shm, uint32_t class)
+{
+    uint32_t                    i;
+    uint64_t                    sum;
+    const fanout_zone_class_t  *c;
+
+    sum = shm->used[FANOUT_STAGED];
+
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        sum += fanout_share_used(shm, i) - evictable(shm, i);
+    }
+
+    for (i = 0; i < FANOUT_CLASSES; i++) {
+        c = &shm->classes[i];
+
+        if (i != class) {
+            sum += c->blocks < c->min ? c->blocks : c->min;
+        }
+    }
+
+    return sum < shm->nblocks - 1 ? shm->nblocks - 1 - sum : 0;
+}
+
+
+/* at most: who lingers is not known by its blocks */
+
+static uint32_t
+evictable(fanout_shm_t *shm, unsigned share)
+{
+    switch (share) {
+
+    case FANOUT_SHARE_mail:
+    case FANOUT_SHARE_signals:
+        return fanout_share_excess(shm, share);
+
+    case FANOUT_SHARE_members:
+    case FANOUT_SHARE_sessions:
+    case FANOUT_SHARE_channels:
+        return shm->nlingering ? fanout_share_excess(shm, share) : 0;
+
+    default:
+        return 0;
+    }
+}
+
+
+uint32_t
+fanout_class_worst(fanout_shm_t *shm, uint32_t class, uint32_t n)
+{
+    int64_t                     most, above;
+    uint32_t                    i, worst;
+    const fanout_zone_class_t  *c;
+
+    most = 0;
+    worst = FANOUT_CLASSES;
+
+    for (i = 0; i < FANOUT_CLASSES; i++) {
+        c = &shm->classes[i];
+
+        if (c->blocks == 0) {
+            continue;
+        }
+
+        above = (int64_t) (c->blocks - c->min + (i == class ? n : 0));
+
+        if (above > most && has_any(shm, i)) {
+            most = above;
+            worst = i;
+        }
+    }
+
+    return worst;
+}
+
+
+static int
+has_any(fanout_shm_t *shm, uint32_t class)
+{
+    unsigned  i;
+
+    if (shm->idle_first[class]) {
+        return 1;
+    }
+
+    for (i = 0; i < FANOUT_BUCKETS; i++) {
+        if (shm->bucket[class][i]) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+fanout_zone_bound(fanout_zone_t *z, const fanout_zone_shares_t *shares)
+{
+    uint32_t              i, min, max;
+    fanout_shm_t         *shm;
+    fanout_zone_class_t  *c;
+
+    (void) fanout_enter(z);
+
+    shm = z->shm;
+
+    if (!fanout_newest(z)) {
+        /* an old worker: those of the newer configuration stay */
+        fanout_leave(z);
+        return;
+    }
+
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        bounds_of(shm, &shares->kinds[i], &min, &max);
+        fanout_set(z, shm->shares[i].min, min);
+        fanout_set(z, shm->shares[i].max, max);
+    }
+
+    fanout_set(z, shm->address_max, shares->address
+                                    ? shares->address
+                                    : FANOUT_ZONE_WHOLE);
+    fanout_set(z, shm->user_max, shares->user ? shares->user
+                                              : FANOUT_ZONE_WHOLE);
+    fanout_set(z, shm->kept_min, 0);
+
+    for (i = 0; i < FANOUT_CLASSES; i++) {
+        bounds_of(shm, &shares->classes[i], &min, &max);
+        c = &shm->classes[i];
+        fanout_set(z, c->min, min);
+        fanout_set(z, c->max, max);
+        fanout_set(z, shm->kept_min, shm->kept_min + min);
+    }
+
+    fanout_leave(z);
+}
+
+
+/* in blocks; without a bound it is the whole zone */
+
+static void
+bounds_of(const fanout_shm_t *shm, const fanout_zone_share_t *share,
+    uint32_t *min, uint32_t *max)
+{
+    uint64_t  whole;
+
+    whole = shm->nblocks;
+
+    *min = whole * share->min / FANOUT_ZONE_WHOLE;
+    *max = share->max ? whole * share->max / FANOUT_ZONE_WHOLE
+                      : whole;
+}

@@ -1,0 +1,654 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Slots: which workers there are, what each has to read, and what becomes
+ * of it when one dies.
+ *
+ * A worker holds the robust mutex "life" of its slot as long as it lives, so
+ * that a try by another tells death from life, whatever became of its pid.
+ * Who finds a dead one holds its "life" while cleaning up, in steps; if it
+ * dies as well, the next goes on.
+ */
+
+
+#include "zone/events.h"
+#include "zone/log.h"
+
+
+static int claim(fanout_zone_t *z, unsigned n, uint32_t pid);
+static int abandoned(fanout_slot_t *slot);
+static int reap(fanout_zone_t *z, unsigned n, uint32_t linger, int all);
+static int reap_step(fanout_zone_t *z, unsigned n,
+    uint32_t linger, fanout_seats_walk_t *at);
+static void reap_spare(fanout_zone_t *z);
+static void spare_free(fanout_zone_t *z);
+static void reap_staged(fanout_zone_t *z, fanout_slot_t *slot);
+static void reap_orders(fanout_zone_t *z, fanout_slot_t *slot);
+static void retire(fanout_zone_t *z, fanout_slot_t *slot);
+static void dirty_link(fanout_zone_t *z, fanout_ref_t ref);
+
+
+#define FANOUT_REAP_TURN   128          /* sections in a turn of a worker */
+
+
+static uint64_t  private_counters[FANOUT_NCOUNTERS];
+
+
+int
+fanout_slot_claim(fanout_zone_t *z, uint32_t pid)
+{
+    unsigned  n;
+
+    for (n = 0; n < z->shm->nslots; n++) {
+        if (z->shm->slots[n].state == FANOUT_SLOT_FREE && claim(z, n, pid)) {
+            return FANOUT_ZONE_OK;
+        }
+    }
+
+    return FANOUT_ZONE_FULL;
+}
+
+
+static int
+claim(fanout_zone_t *z, unsigned n, uint32_t pid)
+{
+    int             rc;
+    fanout_slot_t  *slot;
+
+    slot = &z->shm->slots[n];
+
+    rc = pthread_mutex_trylock(&slot->life);
+
+    if (rc == EOWNERDEAD) {
+        (void) pthread_mutex_consistent(&slot->life);
+        rc = 0;
+    }
+
+    if (rc != 0) {
+        return 0;
+    }
+
+    (void) fanout_enter(z);
+
+    if (slot->state != FANOUT_SLOT_FREE) {
+        fanout_leave(z);
+        (void) pthread_mutex_unlock(&slot->life);
+        return 0;
+    }
+
+    fanout_set(z, slot->state, FANOUT_SLOT_LIVE);
+    fanout_set(z, slot->pid, pid);
+    fanout_set(z, slot->generation, z->generation);
+    slot->notified = 0;
+    z->slot = n;
+
+    fanout_leave(z);
+
+    return 1;
+}
+
+
+void
+fanout_slot_release(fanout_zone_t *z)
+{
+    unsigned  n;
+
+    if (z->slot == -1) {
+        return;
+    }
+
+    n = z->slot;
+
+    (void) fanout_enter(z);
+    fanout_set(z, z->shm->slots[n].state, FANOUT_SLOT_DEAD);
+    fanout_leave(z);
+
+    z->slot = -1;
+
+    (void) reap(z, n, 0, 1);
+
+    (void) pthread_mutex_unlock(&z->shm->slots[n].life);
+}
+
+
+int
+fanout_slot_reap(fanout_zone_t *z, uint32_t linger, int *more)
+{
+    int             reaped;
+    unsigned        n;
+    fanout_slot_t  *slot;
+
+    reaped = 0;
+
+    if (more) {
+        *more = 0;
+    }
+
+    reap_spare(z);
+
+    for (n = 0; n < z->shm->nslots; n++) {
+        slot = &z->shm->slots[n];
+
+        if ((int) n == z->slot || slot->state == FANOUT_SLOT_FREE
+            || !abandoned(slot))
+        {
+            continue;
+        }
+
+        (void) fanout_enter(z);
+
+        if (slot->state == FANOUT_SLOT_FREE) {
+            fanout_leave(z);
+            (void) pthread_mutex_unlock(&slot->life);
+            continue;
+        }
+
+        if (slot->state == FANOUT_SLOT_LIVE) {
+            fanout_set(z, z->shm->reaped, z->shm->reaped + 1);
+        }
+
+        fanout_set(z, slot->state, FANOUT_SLOT_DEAD);
+        fanout_leave(z);
+
+        if (reap(z, n, linger, more == NULL)) {
+            *more = 1;
+
+        } else {
+            reaped++;
+        }
+
+        (void) pthread_mutex_unlock(&slot->life);
+    }
+
+    return reaped;
+}
+
+
+static int
+abandoned(fanout_slot_t *slot)
+{
+    int  rc;
+
+    rc = pthread_mutex_trylock(&slot->life);
+
+    if (rc == EOWNERDEAD) {
+        (void) pthread_mutex_consistent(&slot->life);
+        rc = 0;
+    }
+
+    return rc == 0;
+}
+
+
+/* Whether there is more. */
+
+static int
+reap(fanout_zone_t *z, unsigned n, uint32_t linger, int all)
+{
+    int                  more;
+    unsigned             i;
+    fanout_seats_walk_t  at;
+
+    memset(&at, 0, sizeof(fanout_seats_walk_t));
+
+    for (i = 0, more = 1; more; i++) {
+
+        if (i == FANOUT_REAP_TURN && !all) {
+            return 1;
+        }
+
+        (void) fanout_enter(z);
+        more = reap_step(z, n, linger, &at);
+        fanout_leave(z);
+    }
+
+    /* let all look: the dead one may have marked and not written */
+
+    (void) fanout_enter(z);
+    fanout_notify_all(z);
+    fanout_leave(z);
+
+    return 0;
+}
+
+
+static int
+reap_step(fanout_zone_t *z, unsigned n, uint32_t linger,
+    fanout_seats_walk_t *at)
+{
+    unsigned            i;
+    fanout_slot_t      *slot;
+    fanout_interest_t  *in;
+
+    slot = &z->shm->slots[n];
+
+    if (slot->nstaged) {
+        reap_staged(z, slot);
+        return 1;
+    }
+
+    /* a cursor that held a long stream is let go first, then the stream
+     * shrinks step by step, then the interest goes */
+
+    for (i = 0; slot->interests && (i == 0 || fanout_section_room(z)); i++) {
+        in = fanout_interest(z, slot->interests);
+
+        if (in->cursor) {
+            fanout_clean(z, slot->interests);
+            fanout_set(z, in->cursor, 0);
+            fanout_set(z, in->lost, 0);
+            fanout_set(z, in->resets, 0);
+        }
+
+        if (fanout_stream_trim(z, in->channel)) {
+            return 1;
+        }
+
+        fanout_interest_drop(z, slot->interests);
+    }
+
+    if (slot->interests || !fanout_section_room(z)
+        || fanout_identity_orphan(z, n, linger, at))
+    {
+        return 1;
+    }
+
+    if (fanout_address_orphan(z, n)) {
+        return 1;
+    }
+
+    if (slot->order_first) {
+        reap_orders(z, slot);
+        return 1;
+    }
+
+    retire(z, slot);
+
+    return 0;
+}
+
+
+/* What one without a slot had staged when it died. */
+
+static void
+reap_spare(fanout_zone_t *z)
+{
+    fanout_slot_t  *spare;
+
+    spare = &z->shm->spare;
+
+    if (*(volatile uint32_t *) &spare->nstaged == 0 || !abandoned(spare)) {
+        return;
+    }
+
+    spare_free(z);
+
+    (void) pthread_mutex_unlock(&spare->life);
+}
+
+
+static void
+spare_free(fanout_zone_t *z)
+{
+    (void) fanout_enter(z);
+
+    while (z->shm->spare.nstaged) {
+        reap_staged(z, &z->shm->spare);
+    }
+
+    fanout_leave(z);
+}
+
+
+fanout_slot_t *
+fanout_staging_take(fanout_zone_t *z)
+{
+    fanout_slot_t  *spare;
+
+    if (z->slot != -1) {
+        return &z->shm->slots[z->slot];
+    }
+
+    spare = &z->shm->spare;
+
+    if (pthread_mutex_lock(&spare->life) == EOWNERDEAD) {
+        (void) pthread_mutex_consistent(&spare->life);
+        spare_free(z);
+    }
+
+    return spare;
+}
+
+
+void
+fanout_staging_give(fanout_zone_t *z, fanout_slot_t *slot)
+{
+    if (slot == &z->shm->spare) {
+        (void) pthread_mutex_unlock(&slot->life);
+    }
+}
+
+
+static void
+reap_staged(fanout_zone_t *z, fanout_slot_t *slot)
+{
+    fanout_stage_t  *st;
+
+    st = &slot->staged[slot->nstaged - 1];
+
+    fanout_free(z, st->head, st->tail, st->n, FANOUT_STAGED);
+    fanout_set(z, slot->nstaged, slot->nstaged - 1);
+}
+
+
+static void
+reap_orders(fanout_zone_t *z, fanout_slot_t *slot)
+{
+    unsigned      n;
+    fanout_ref_t  ref;
+
+    for (n = 0; slot->order_first && n < FANOUT_STEP; n++) {
+        ref = slot->order_first;
+        fanout_set(z, slot->order_first, fanout_order(z, ref)->next);
+        fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
+    }
+
+    if (slot->order_first == 0) {
+        fanout_set(z, slot->order_last, 0);
+    }
+}
+
+
+static void
+retire(fanout_zone_t *z, fanout_slot_t *slot)
+{
+    unsigned  i;
+
+    for (i = 0; i < FANOUT_NCOUNTERS; i++) {
+        if (slot->counters[i]) {
+            fanout_set(z, z->shm->retired[i],
+                       z->shm->retired[i] + slot->counters[i]);
+            fanout_set(z, slot->counters[i], 0);
+        }
+    }
+
+    memset(&slot->vitals, 0, sizeof(slot->vitals));
+
+    fanout_event_unlead(z, slot - z->shm->slots);
+
+    fanout_set(z, slot->sessions, 0);
+    fanout_set(z, slot->pid, 0);
+    fanout_set(z, slot->look, 0);
+    fanout_set(z, slot->state, FANOUT_SLOT_FREE);
+}
+
+
+int
+fanout_slot_eventfd(fanout_zone_t *z)
+{
+    return z->slot == -1 ? -1 : z->shm->slots[z->slot].efd;
+}
+
+
+uint64_t *
+fanout_slot_counters(fanout_zone_t *z)
+{
+    return z->slot == -1 ? private_counters
+                         : z->shm->slots[z->slot].counters;
+}
+
+
+void
+fanout_slot_sessions(fanout_zone_t *z, uint64_t n)
+{
+    if (z->slot != -1) {
+        z->shm->slots[z->slot].sessions = n;
+    }
+}
+
+
+void
+fanout_slot_vitals(fanout_zone_t *z, const fanout_zone_vitals_t *vitals)
+{
+    if (z->slot != -1) {
+        z->shm->slots[z->slot].vitals = *vitals;
+    }
+}
+
+
+int
+fanout_slot_get(fanout_zone_t *z, unsigned n, fanout_zone_worker_t *w)
+{
+    fanout_slot_t  *slot;
+
+    if (n >= z->shm->nslots) {
+        return FANOUT_ZONE_NOTFOUND;
+    }
+
+    (void) fanout_enter(z);
+
+    slot = &z->shm->slots[n];
+
+    w->pid = slot->pid;
+    w->state = slot->state;
+    w->generation = slot->generation;
+    w->sessions = slot->sessions;
+    w->interests = slot->ninterests;
+    memcpy(w->counters, slot->counters, sizeof(w->counters));
+    w->vitals = slot->vitals;
+
+    fanout_leave(z);
+
+    return FANOUT_ZONE_OK;
+}
+
+
+/* orders */
+
+/* What others may come back to is not given up for it. */
+
+void
+fanout_order_room(fanout_zone_t *z)
+{
+    fanout_ensure_spare(z, 1);
+}
+
+
+void
+fanout_order_give(fanout_zone_t *z, unsigned n, uint8_t op, uint64_t client,
+    uint32_t local, uint16_t code, uint8_t reason)
+{
+    fanout_ref_t           ref;
+    fanout_slot_t         *slot;
+    fanout_order_block_t  *o;
+
+    slot = &z->shm->slots[n];
+
+    if (z->shm->nfree == 0) {
+        fanout_set(z, slot->look, 1);
+        fanout_notify(z, n);
+        return;
+    }
+
+    ref = fanout_alloc(z, 1, FANOUT_IDENTITIES, NULL);
+    o = fanout_order(z, ref);
+
+    memset((uint8_t *) o + 4, 0, sizeof(fanout_order_block_t) - 4);
+
+    fanout_set(z, o->next, 0);
+    o->op = op;
+    o->client = client;
+    o->local = local;
+    o->code = code;
+    o->reason = reason;
+
+    if (slot->order_last) {
+        fanout_set(z, fanout_order(z, slot->order_last)->next, ref);
+
+    } else {
+        fanout_set(z, slot->order_first, ref);
+    }
+
+    fanout_set(z, slot->order_last, ref);
+    fanout_notify(z, n);
+}
+
+
+unsigned
+fanout_slot_orders(fanout_zone_t *z, fanout_order_t *orders, unsigned max)
+{
+    unsigned               n;
+    fanout_ref_t           ref;
+    fanout_slot_t         *slot;
+    fanout_order_block_t  *o;
+
+    if (z->slot == -1) {
+        return 0;
+    }
+
+    slot = &z->shm->slots[z->slot];
+
+    if (slot->order_first == 0 && slot->look == 0) {
+        return 0;
+    }
+
+    (void) fanout_enter(z);
+
+    n = 0;
+
+    if (slot->look) {
+        memset(&orders[0], 0, sizeof(fanout_order_t));
+        orders[n++].op = FANOUT_ORDER_LOOK;
+        fanout_set(z, slot->look, 0);
+    }
+
+    for ( /* void */ ; n < max && n < FANOUT_STEP && slot->order_first; n++) {
+        ref = slot->order_first;
+        o = fanout_order(z, ref);
+
+        orders[n].client = o->client;
+        orders[n].local = o->local;
+        orders[n].code = o->code;
+        orders[n].op = o->op;
+        orders[n].reason = o->reason;
+
+        fanout_set(z, slot->order_first, o->next);
+        fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
+    }
+
+    if (slot->order_first == 0 && slot->order_last) {
+        fanout_set(z, slot->order_last, 0);
+    }
+
+    fanout_leave(z);
+
+    return n;
+}
+
+
+/* what there is to read */
+
+void
+fanout_dirty(fanout_zone_t *z, fanout_ref_t ref)
+{
+    dirty_link(z, ref);
+    fanout_notify(z, fanout_interest(z, ref)->slot);
+}
+
+
+void
+fanout_dirty_last(fanout_zone_t *z, fanout_ref_t ref)
+{
+    if (fanout_interest(z, ref)->dirty_next) {
+        fanout_clean(z, ref);
+        dirty_link(z, ref);
+    }
+}
+
+
+static void
+dirty_link(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_slot_t      *slot;
+    fanout_interest_t  *in;
+
+    in = fanout_interest(z, ref);
+    slot = &z->shm->slots[in->slot];
+
+    fanout_set(z, in->dirty_next, 0);
+    fanout_set(z, in->dirty_prev, slot->dirty_tail);
+
+    if (slot->dirty_tail) {
+        fanout_set(z, fanout_interest(z, slot->dirty_tail)->dirty_next, ref);
+
+    } else {
+        fanout_set(z, slot->dirty_head, ref);
+    }
+
+    fanout_set(z, slot->dirty_tail, ref);
+    fanout_set(z, in->dirty, 1);
+}
+
+
+void
+fanout_clean(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_slot_t      *slot;
+    fanout_interest_t  *in;
+
+    in = fanout_interest(z, ref);
+
+    if (!in->dirty) {
+        return;
+    }
+
+    slot = &z->shm->slots[in->slot];
+
+    if (in->dirty_next) {
+        fanout_set(z, fanout_interest(z, in->dirty_next)->dirty_prev,
+                   in->dirty_prev);
+
+    } else {
+        fanout_set(z, slot->dirty_tail, in->dirty_prev);
+    }
+
+    if (in->dirty_prev) {
+        fanout_set(z, fanout_interest(z, in->dirty_prev)->dirty_next,
+                   in->dirty_next);
+
+    } else {
+        fanout_set(z, slot->dirty_head, in->dirty_next);
+    }
+
+    fanout_set(z, in->dirty, 0);
+}
+
+
+/* Outside of transactions: at worst a worker is woken for nothing. */
+
+void
+fanout_notify(fanout_zone_t *z, unsigned n)
+{
+    uint32_t  *notified;
+
+    notified = &z->shm->slots[n].notified;
+
+    if (__atomic_exchange_n(notified, 1, __ATOMIC_SEQ_CST) == 0) {
+        z->wake |= 1ULL << n;
+    }
+}
+
+
+void
+fanout_notify_all(fanout_zone_t *z)
+{
+    unsigned  n;
+
+    for (n = 0; n < z->shm->nslots; n++) {
+        if (z->shm->slots[n].state == FANOUT_SLOT_LIVE) {
+            z->shm->slots[n].notified = 1;
+            z->wake |= 1ULL << n;
+        }
+    }
+}

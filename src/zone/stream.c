@@ -1,0 +1,832 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The stream of a channel: what workers have not read yet.  An entry leaves
+ * it when every cursor has passed it.  Cursors compare by the zone's seq,
+ * which never goes back, as offsets do when a channel is purged.
+ */
+
+
+#include "zone/log.h"
+#include "zone/mail.h"
+
+
+/* how far a worker has read a channel */
+
+typedef struct {
+    uint64_t      seq;
+    uint64_t      offset;
+    uint64_t      epoch;
+    uint32_t      resets;       /* still to come */
+    fanout_ref_t  cursor;       /* the next entry, 0 */
+    fanout_ref_t  signal;       /* and the next signal */
+} place_t;
+
+
+static void held_link(fanout_zone_t *z, fanout_ref_t channel);
+static void held_unlink(fanout_zone_t *z, fanout_ref_t channel);
+static uint64_t stream_min(fanout_zone_t *z, fanout_channel_block_t *ch);
+static int bounded(fanout_arena_t *a, uint32_t n, size_t start);
+static int drain_channel(fanout_zone_t *z, fanout_ref_t ref,
+    fanout_arena_t *a, uint32_t n, size_t start, fanout_ref_t *large);
+static int signal_first(fanout_zone_t *z, const place_t *at);
+static int drain_signal(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
+    fanout_arena_t *a);
+static int drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
+    fanout_arena_t *a, fanout_ref_t *large);
+static void place(fanout_zone_t *z, fanout_interest_t *in, place_t *at);
+static void passed(place_t *at, const fanout_entry_block_t *e);
+static void consumed(fanout_zone_t *z, fanout_interest_t *in,
+    const place_t *at);
+static void tell_lost(fanout_zone_t *z, fanout_interest_t *in,
+    fanout_arena_t *a);
+static void put_gap(fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
+    uint64_t offset, uint64_t seq);
+static int drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
+    fanout_arena_t *a);
+
+
+void
+fanout_stream_push(fanout_zone_t *z, fanout_channel_block_t *ch,
+    fanout_ref_t ref)
+{
+    unsigned            reset;
+    fanout_ref_t        i;
+    fanout_interest_t  *in;
+
+    reset = (fanout_entry(z, ref)->type & 0x0f) == FANOUT_RESET;
+
+    if (ch->stream_head == 0) {
+        fanout_set(z, ch->stream_head, ref);
+
+    } else {
+        fanout_set(z, fanout_entry(z, ch->stream_tail)->next, ref);
+    }
+
+    fanout_set(z, ch->stream_tail, ref);
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        if (in->cursor == 0) {
+            fanout_set(z, in->cursor, ref);
+        }
+
+        if (reset) {
+            fanout_set(z, in->resets, in->resets + 1);
+        }
+
+        if (!in->dirty) {
+            fanout_dirty(z, i);
+        }
+    }
+}
+
+
+/* Takes an entry out of the stream or the history. */
+
+void
+fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
+    uint8_t flag)
+{
+    uint32_t               blocks;
+    fanout_entry_block_t  *e;
+
+    e = fanout_entry(z, ref);
+
+    if (flag == FANOUT_IN_HISTORY && (e->flags & FANOUT_IN_STREAM)) {
+        fanout_set(z, e->flags, e->flags & ~flag);
+        fanout_held_add(z, channel, fanout_entry_blocks(z, e));
+        return;
+    }
+
+    if (flag == FANOUT_IN_STREAM) {
+        if (e->flags & FANOUT_IN_HISTORY) {
+            fanout_set(z, e->flags, e->flags & ~flag);
+            return;
+        }
+
+        blocks = fanout_entry_blocks(z, e);
+        fanout_held_add(z, channel, -(int) blocks);
+    }
+
+    fanout_entry_free(z, ref, FANOUT_MESSAGES);
+}
+
+
+void
+fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref, fanout_kind_e kind)
+{
+    uint32_t               n;
+    fanout_pen_t           pen;
+    fanout_ref_t           last;
+    fanout_entry_block_t  *e;
+
+    e = fanout_entry(z, ref);
+    n = fanout_entry_blocks(z, e);
+
+    if (e->flags & FANOUT_LONG) {
+        pen.z = z;
+        pen.ref = ref;
+        pen.pos = FANOUT_ENTRY_HEAD;
+        pen.left = 1;
+        (void) fanout_copy(&pen, &last, sizeof(fanout_ref_t));
+
+    } else {
+        for (last = ref;
+             fanout_block(z, last)->next;
+             last = fanout_block(z, last)->next) { /* void */ }
+    }
+
+    fanout_free(z, ref, last, n, kind);
+}
+
+
+/* Accounts for blocks that only the stream holds, and keeps the list of
+ * channels that have such. */
+
+void
+fanout_held_add(fanout_zone_t *z, fanout_ref_t channel, int blocks)
+{
+    uint32_t           was;
+    fanout_shm_t      *shm;
+    fanout_cold_t     *cold;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+    was = cold->held;
+
+    fanout_set(z, cold->held, was + blocks);
+    fanout_set(z, shm->held, shm->held + blocks);
+
+    if (was == 0 && cold->held) {
+        held_link(z, channel);
+
+    } else if (was && cold->held == 0) {
+        held_unlink(z, channel);
+    }
+}
+
+
+static void
+held_link(fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_shm_t   *shm;
+    fanout_cold_t  *cold;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+
+    fanout_set(z, cold->held_next, 0);
+    fanout_set(z, cold->held_prev, shm->held_last);
+
+    if (shm->held_last) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, shm->held_last))->held_next, channel);
+
+    } else {
+        fanout_set(z, shm->held_first, channel);
+    }
+
+    fanout_set(z, shm->held_last, channel);
+}
+
+
+static void
+held_unlink(fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_shm_t   *shm;
+    fanout_cold_t  *cold;
+
+    shm = z->shm;
+    cold = fanout_cold(z, fanout_channel(z, channel));
+
+    if (cold->held_next) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, cold->held_next))->held_prev,
+                   cold->held_prev);
+
+    } else {
+        fanout_set(z, shm->held_last, cold->held_prev);
+    }
+
+    if (cold->held_prev) {
+        fanout_set(z, fanout_cold(z,
+                   fanout_channel(z, cold->held_prev))->held_next,
+                   cold->held_next);
+
+    } else {
+        fanout_set(z, shm->held_first, cold->held_next);
+    }
+}
+
+
+/* the stream */
+
+static uint64_t
+stream_min(fanout_zone_t *z, fanout_channel_block_t *ch)
+{
+    uint64_t            min;
+    fanout_ref_t        i;
+    fanout_interest_t  *in;
+
+    min = UINT64_MAX;
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        if (in->cursor && in->seq < min) {
+            min = in->seq;
+        }
+    }
+
+    return min;
+}
+
+
+int
+fanout_stream_trim(fanout_zone_t *z, fanout_ref_t channel)
+{
+    uint64_t                 min;
+    unsigned                 n;
+    fanout_ref_t             ref, next;
+    fanout_cold_t           *cold;
+    fanout_entry_block_t    *e;
+    fanout_channel_block_t  *ch;
+
+    ch = fanout_channel(z, channel);
+
+    if (ch->stream_head == 0) {
+        return 0;
+    }
+
+    min = stream_min(z, ch);
+    ref = ch->stream_head;
+
+    for (n = 0; ref && n < FANOUT_STEP; n++) {
+        e = fanout_entry(z, ref);
+
+        if (e->seq > min) {
+            break;
+        }
+
+        next = e->next;
+        fanout_entry_release(z, channel, ref, FANOUT_IN_STREAM);
+        ref = next;
+    }
+
+    if (n) {
+        fanout_set(z, ch->stream_head, ref);
+
+        if (ref == 0) {
+            fanout_set(z, ch->stream_tail, 0);
+            fanout_channel_settle(z, channel);
+        }
+
+        /* it moves: those that do not come first when one is to be dropped */
+
+        cold = fanout_cold(z, ch);
+
+        if (cold->held && cold->held_next) {
+            held_unlink(z, channel);
+            held_link(z, channel);
+        }
+    }
+
+    return n == FANOUT_STEP && ref;
+}
+
+
+int
+fanout_stream_drop(fanout_zone_t *z)
+{
+    uint64_t                 min;
+    fanout_ref_t             i, head, channel, target;
+    fanout_interest_t       *in;
+    fanout_entry_block_t    *e;
+    fanout_channel_block_t  *ch;
+
+    channel = z->shm->held_first;
+
+    if (channel == 0) {
+        return 0;
+    }
+
+    ch = fanout_channel(z, channel);
+    head = ch->stream_head;
+
+    (void) fanout_stream_trim(z, channel);
+
+    if (head != ch->stream_head) {
+        return 1;
+    }
+
+    min = stream_min(z, ch);
+    target = 0;
+
+    if (ch->history) {
+        target = fanout_index(z, ch->index_first)->refs[ch->skip];
+        e = fanout_entry(z, target);
+
+        if (!(e->flags & FANOUT_IN_STREAM) || e->seq <= min + 1) {
+            target = 0;
+        }
+    }
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        if (in->cursor == 0 || in->seq != min) {
+            continue;
+        }
+
+        if (target == in->cursor) {
+            target = 0;
+        }
+
+        if (in->resets) {
+            fanout_set(z, in->resets, 0);
+            fanout_set(z, in->offset, 0);
+        }
+
+        fanout_set(z, in->cursor, target);
+        fanout_set(z, in->lost, in->lost | FANOUT_LOST_BEFORE);
+        fanout_set(z, in->seq, target ? fanout_entry(z, target)->seq - 1
+                                      : z->shm->seq);
+
+        if (!in->dirty) {
+            fanout_dirty(z, i);
+        }
+    }
+
+    fanout_set(z, z->shm->dropped, z->shm->dropped + 1);
+    (void) fanout_stream_trim(z, channel);
+
+    return 1;
+}
+
+
+void
+fanout_stream_lose(fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_ref_t             i;
+    fanout_interest_t       *in;
+    fanout_channel_block_t  *ch;
+
+    ch = fanout_channel(z, channel);
+
+    fanout_set(z, ch->offset, ch->offset + 1);
+    fanout_set(z, z->shm->seq, z->shm->seq + 1);
+
+    for (i = ch->interests; i; i = in->next) {
+        in = fanout_interest(z, i);
+
+        fanout_set(z, in->lost, in->lost | FANOUT_LOST_BEHIND);
+
+        if (!in->dirty) {
+            fanout_dirty(z, i);
+        }
+    }
+}
+
+
+/* Workers that are stalled may hold so much, and a step more. */
+
+int
+fanout_held_cap(fanout_zone_t *z)
+{
+    return z->shm->held > z->shm->held_max && fanout_stream_drop(z);
+}
+
+
+void
+fanout_held_trim(fanout_zone_t *z)
+{
+    int       more;
+    unsigned  n;
+
+    for (n = 0; n < 4; n++) {
+
+        if (*(volatile uint32_t *) &z->shm->held <= z->shm->held_max) {
+            return;
+        }
+
+        (void) fanout_enter(z);
+        more = fanout_held_cap(z);
+        fanout_leave(z);
+
+        if (!more) {
+            return;
+        }
+    }
+}
+
+
+/* Streams are trimmed by those who read them; this is for one whose last
+ * reader died halfway. */
+
+int
+fanout_held_sweep(fanout_zone_t *z)
+{
+    int            more;
+    unsigned       n;
+    fanout_ref_t   channel, next;
+
+    more = 0;
+    channel = z->shm->held_first;
+
+    for (n = 0; channel && n < 8 && fanout_section_room(z); n++) {
+        next = fanout_cold(z, fanout_channel(z, channel))->held_next;
+        more |= fanout_stream_trim(z, channel);
+        channel = next;
+    }
+
+    return more;
+}
+
+
+int
+fanout_log_drain(fanout_zone_t *z, fanout_arena_t *a)
+{
+    int             rc;
+    size_t          start;
+    uint32_t        n;
+    fanout_ref_t    in, large;
+    fanout_slot_t  *slot;
+
+    if (z->slot == -1) {
+        return FANOUT_ZONE_OK;
+    }
+
+    slot = &z->shm->slots[z->slot];
+
+    __atomic_store_n(&slot->notified, 0, __ATOMIC_SEQ_CST);
+
+    (void) fanout_enter(z);
+
+    if (z->told != z->incarnation) {
+        z->told = z->incarnation;
+        fanout_leave(z);
+        return FANOUT_ZONE_STALE;
+    }
+
+    n = a->n;
+    start = a->used;
+    rc = FANOUT_ZONE_OK;
+
+    while (rc == FANOUT_ZONE_OK && (in = slot->dirty_head) != 0) {
+
+        if (bounded(a, n, start) || !fanout_section_room(z)) {
+            rc = FANOUT_ZONE_AGAIN;
+            break;
+        }
+
+        large = 0;
+        rc = drain_channel(z, in, a, n, start, &large);
+
+        if (large) {
+            fanout_leave(z);
+            return drain_large(z, in, large, a);
+        }
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+static int
+bounded(fanout_arena_t *a, uint32_t n, size_t start)
+{
+    return a->n - n >= FANOUT_ZONE_ENTRIES || a->n == a->max
+           || a->used - start > FANOUT_ZONE_COPY;
+}
+
+
+/* too much to be copied under the lock */
+
+int
+fanout_entry_large(fanout_zone_t *z, fanout_entry_block_t *e)
+{
+    return fanout_entry_size(e) > FANOUT_ZONE_COPY
+           || (e->flags & FANOUT_HAS_META
+               && fanout_entry_blocks(z, e)
+                  > FANOUT_ZONE_COPY / FANOUT_PAYLOAD);
+}
+
+
+/* Entries and signals in the order of seq. */
+
+static int
+drain_channel(fanout_zone_t *z, fanout_ref_t ref,
+    fanout_arena_t *a, uint32_t n, size_t start,
+    fanout_ref_t *large)
+{
+    int                 rc, moved;
+    place_t             at;
+    fanout_interest_t  *in;
+
+    in = fanout_interest(z, ref);
+
+    if ((in->lost & FANOUT_LOST_BEFORE) || (in->lost && in->cursor == 0)) {
+        tell_lost(z, in, a);
+    }
+
+    place(z, in, &at);
+    at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);
+    rc = FANOUT_ZONE_OK;
+
+    while (rc == FANOUT_ZONE_OK && *large == 0
+           && (at.cursor || at.signal))
+    {
+        if (bounded(a, n, start)) {
+            rc = FANOUT_ZONE_AGAIN;
+
+        } else if (signal_first(z, &at)) {
+            rc = drain_signal(z, in, &at, a);
+
+        } else {
+            rc = drain_entry(z, in, &at, a, large);
+        }
+    }
+
+    moved = (at.seq != in->seq);
+
+    if (moved) {
+        consumed(z, in, &at);
+    }
+
+    if (at.cursor == 0 && at.signal == 0 && in->lost == 0) {
+        fanout_clean(z, ref);
+
+    } else if (moved) {
+        /* let the other channels have their turn */
+        fanout_dirty_last(z, ref);
+    }
+
+    return rc;
+}
+
+
+static int
+signal_first(fanout_zone_t *z, const place_t *at)
+{
+    return at->signal
+           && (at->cursor == 0 || fanout_signal(z, at->signal)->seq
+                                  < fanout_entry(z, at->cursor)->seq);
+}
+
+
+/* A signal that no memory can be had for goes by untold. */
+
+static int
+drain_signal(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
+    fanout_arena_t *a)
+{
+    int               rc;
+    fanout_entry_t   *to;
+    fanout_signal_t  *signal;
+
+    to = &a->entries[a->n];
+    signal = fanout_signal(z, at->signal);
+    rc = fanout_entry_copy(z, signal->entry, a);
+
+    if (rc == FANOUT_ZONE_AGAIN) {
+        return rc;
+    }
+
+    if (rc == FANOUT_ZONE_OK) {
+        to->local = in->local;
+        to->epoch = at->epoch;
+        to->offset = at->offset;
+    }
+
+    at->seq = signal->seq;
+    at->signal = signal->next;
+
+    return FANOUT_ZONE_OK;
+}
+
+
+/* An entry, or that there was one: it is lost, or no memory can be had for
+ * it.  Nothing but *large if it is to be copied without the lock. */
+
+static int
+drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
+    fanout_arena_t *a, fanout_ref_t *large)
+{
+    int                    rc;
+    fanout_entry_t        *to;
+    fanout_entry_block_t  *e;
+
+    e = fanout_entry(z, at->cursor);
+
+    if (in->lost && e->offset > at->offset + 1) {
+
+        /* what was lost behind those that were there before it */
+
+        fanout_set(z, in->offset, at->offset);
+        put_gap(a, in, at->epoch, e->offset - 1, e->seq - 1);
+        at->offset = e->offset - 1;
+        fanout_set(z, in->offset, at->offset);
+
+        return FANOUT_ZONE_OK;
+    }
+
+    if (fanout_entry_large(z, e)) {
+        if (a->n) {
+            return FANOUT_ZONE_AGAIN;
+        }
+
+        *large = at->cursor;
+        return FANOUT_ZONE_OK;
+    }
+
+    to = &a->entries[a->n];
+    rc = fanout_entry_copy(z, at->cursor, a);
+
+    if (rc == FANOUT_ZONE_AGAIN) {
+        return rc;
+    }
+
+    if ((e->type & 0x0f) == FANOUT_RESET) {
+        at->resets--;
+        at->epoch++;
+    }
+
+    if (rc == FANOUT_ZONE_OK) {
+        to->local = in->local;
+        to->epoch = at->epoch;
+
+    } else {
+        put_gap(a, in, at->epoch, e->offset, e->seq);
+    }
+
+    passed(at, e);
+
+    return FANOUT_ZONE_OK;
+}
+
+
+static void
+place(fanout_zone_t *z, fanout_interest_t *in, place_t *at)
+{
+    at->seq = in->seq;
+    at->offset = in->offset;
+    at->epoch = fanout_channel(z, in->channel)->epoch - in->resets;
+    at->resets = in->resets;
+    at->cursor = in->cursor;
+}
+
+
+static void
+passed(place_t *at, const fanout_entry_block_t *e)
+{
+    at->seq = e->seq;
+    at->offset = e->offset;
+    at->cursor = e->next;
+}
+
+
+/* A worker has read up to here. */
+
+static void
+consumed(fanout_zone_t *z, fanout_interest_t *in,
+    const place_t *at)
+{
+    fanout_set(z, in->seq, at->seq);
+
+    if (at->cursor != in->cursor) {
+        fanout_set(z, in->cursor, at->cursor);
+        fanout_set(z, in->offset, at->offset);
+    }
+
+    if (at->resets != in->resets) {
+        fanout_set(z, in->resets, at->resets);
+    }
+
+    (void) fanout_stream_trim(z, in->channel);
+    fanout_signal_trim(z, in->channel);
+}
+
+
+/* The cursor was moved, or something was lost behind the last.  Nothing to tell
+ * if all that was lost is told by the reset that comes next, or was told before
+ * what came after it. */
+
+static void
+tell_lost(fanout_zone_t *z, fanout_interest_t *in, fanout_arena_t *a)
+{
+    uint8_t                  lost;
+    uint64_t                 offset, seq;
+    fanout_entry_block_t    *e;
+    fanout_channel_block_t  *ch;
+
+    ch = fanout_channel(z, in->channel);
+    offset = ch->offset;
+    seq = z->shm->seq;
+    lost = in->lost;
+
+    fanout_set(z, in->lost, in->cursor ? lost & ~FANOUT_LOST_BEFORE : 0);
+
+    if (in->cursor) {
+        e = fanout_entry(z, in->cursor);
+        seq = in->seq;
+
+        if ((e->type & 0x0f) == FANOUT_RESET) {
+            return;
+        }
+
+        offset = e->offset - 1;
+
+    } else if (!(lost & FANOUT_LOST_BEFORE) && in->offset == offset) {
+        return;
+    }
+
+    put_gap(a, in, ch->epoch - in->resets, offset, seq);
+    fanout_set(z, in->offset, offset);
+}
+
+
+static void
+put_gap(fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
+    uint64_t offset, uint64_t seq)
+{
+    fanout_entry_t  *gap;
+
+    gap = &a->entries[a->n++];
+    memset(gap, 0, sizeof(fanout_entry_t));
+
+    gap->type = FANOUT_GAP;
+    gap->local = in->local;
+    gap->epoch = epoch;
+    gap->from = in->offset;
+    gap->offset = offset;
+    gap->seq = seq;
+}
+
+
+/* The own cursor pins the entry while it is copied without the lock, unless
+ * the cursor is moved because the zone is full. */
+
+static int
+drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
+    fanout_arena_t *a)
+{
+    int                    rc;
+    place_t                at;
+    fanout_interest_t     *in;
+    fanout_entry_block_t  *e;
+
+    /* a is empty */
+
+    rc = fanout_entry_copy(z, entry, a);
+
+    (void) fanout_enter(z);
+
+    if (z->told != z->incarnation) {
+        z->told = z->incarnation;
+        a->n = a->used = 0;
+        fanout_leave(z);
+        return FANOUT_ZONE_STALE;
+    }
+
+    in = fanout_interest(z, ref);
+
+    if (in->cursor != entry || (in->lost & FANOUT_LOST_BEFORE)
+        || rc == FANOUT_ZONE_STALE)
+    {
+        a->n = a->used = 0;
+        fanout_leave(z);
+        return FANOUT_ZONE_AGAIN;
+    }
+
+    place(z, in, &at);
+    e = fanout_entry(z, entry);
+
+    if (rc == FANOUT_ZONE_OK) {
+        a->entries[a->n - 1].local = in->local;
+        a->entries[a->n - 1].epoch = at.epoch;
+
+    } else {
+        put_gap(a, in, at.epoch, e->offset, e->seq);
+    }
+
+    passed(&at, e);
+    consumed(z, in, &at);
+
+    at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);
+
+    if (at.cursor == 0 && at.signal == 0 && in->lost == 0) {
+        fanout_clean(z, ref);
+
+    } else {
+        fanout_dirty_last(z, ref);
+    }
+
+    fanout_leave(z);
+
+    return FANOUT_ZONE_AGAIN;
+}

@@ -1,0 +1,73 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Page faults outside of the lock.  A process has no page of the shared memory
+ * mapped before it has met it, and nobody's were ever filled with zeros before
+ * one has: both are work of the kernel for some us a page, for which all would
+ * wait if the lock was held.
+ */
+
+
+#include "heap/heap.h"
+
+
+#define FANOUT_PAGE        4096     /* or a part of one */
+#define FANOUT_TOUCH_STEP  1048576  /* bytes in a call */
+#define FANOUT_TOUCH_AHEAD 1048576  /* bytes of what is used next */
+
+
+static void touch(fanout_zone_t *z, uint64_t from, uint64_t to);
+
+
+int
+fanout_zone_touch(fanout_zone_t *z)
+{
+    uint64_t  used, to;
+
+    used = z->shm->blocks
+           + (uint64_t) *(volatile uint32_t *) &z->shm->fresh * FANOUT_BLOCK
+           + FANOUT_TOUCH_AHEAD;
+    used = used < z->shm->size ? used : z->shm->size;
+
+    if (z->touched >= used) {
+        /* or the zone was rebuilt, and is smaller now */
+        return FANOUT_ZONE_OK;
+    }
+
+    to = z->touched + FANOUT_TOUCH_STEP;
+    to = to < used ? to : used;
+
+    touch(z, z->touched, to);
+    z->touched = to;
+
+    return to < used ? FANOUT_ZONE_AGAIN : FANOUT_ZONE_OK;
+}
+
+
+void
+fanout_touch_fresh(fanout_zone_t *z, uint32_t n)
+{
+    uint64_t  from, to;
+
+    from = z->shm->blocks
+           + (uint64_t) *(volatile uint32_t *) &z->shm->fresh * FANOUT_BLOCK;
+    to = from + (uint64_t) n * FANOUT_BLOCK;
+
+    touch(z, from, to < z->shm->size ? to : z->shm->size);
+}
+
+
+/* To read is enough: the mapping is shared, and may be written. */
+
+static void
+touch(fanout_zone_t *z, uint64_t from, uint64_t to)
+{
+    volatile const uint8_t  *p;
+
+    p = (const uint8_t *) z->shm;
+
+    for (from -= from % FANOUT_PAGE; from < to; from += FANOUT_PAGE) {
+        (void) p[from];
+    }
+}

@@ -1,0 +1,257 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Users: the name that clients have in common, and which they are.  A user is
+ * there as long as one of them.
+ */
+
+
+#include "heap/heap.h"
+
+
+static fanout_ref_t make(fanout_zone_t *z, uint64_t hash,
+    const fanout_zstr_t *name);
+
+
+uint32_t
+fanout_user_blocks(size_t name_len)
+{
+    if (name_len <= FANOUT_USER_FIRST) {
+        return 1;
+    }
+
+    return 1 + (name_len - FANOUT_USER_FIRST + FANOUT_PAYLOAD - 1)
+               / FANOUT_PAYLOAD;
+}
+
+
+fanout_ref_t
+fanout_user_find(fanout_zone_t *z, uint64_t hash)
+{
+    fanout_ref_t  ref;
+
+    ref = fanout_hash_table(z, user_hash)[hash & z->shm->identity_mask];
+
+    while (ref && fanout_user(z, ref)->hash != hash) {
+        ref = fanout_user(z, ref)->hash_next;
+    }
+
+    return ref;
+}
+
+
+/* a hash that is the same for two names is not met: it is a keyed one of 64
+ * bits */
+
+void
+fanout_user_join(fanout_zone_t *z, fanout_ref_t identity, uint64_t hash,
+    const fanout_zstr_t *name)
+{
+    fanout_ref_t              ref;
+    fanout_user_t            *u;
+    fanout_identity_block_t  *e;
+
+    e = fanout_identity(z, identity);
+    ref = fanout_user_find(z, hash);
+
+    if (ref == 0) {
+        ref = make(z, hash, name);
+    }
+
+    u = fanout_user(z, ref);
+
+    fanout_set(z, e->user, ref);
+    fanout_set(z, e->user_next, u->identities);
+    fanout_set(z, e->user_prev, 0);
+
+    if (u->identities) {
+        fanout_set(z, fanout_identity(z, u->identities)->user_prev, identity);
+    }
+
+    fanout_set(z, u->identities, identity);
+    fanout_set(z, u->n, u->n + 1);
+}
+
+
+static fanout_ref_t
+make(fanout_zone_t *z, uint64_t hash, const fanout_zstr_t *name)
+{
+    fanout_ref_t    ref, *bucket;
+    fanout_pen_t    pen;
+    fanout_user_t  *u;
+
+    ref = fanout_alloc(z, fanout_user_blocks(name->len), FANOUT_IDENTITIES,
+                       NULL);
+    u = fanout_user(z, ref);
+
+    u->identities = 0;
+    u->n = 0;
+    u->hash = hash;
+    u->name_len = name->len;
+
+    pen.z = z;
+    pen.ref = ref;
+    pen.pos = offsetof(fanout_user_t, name);
+    fanout_write(&pen, name->data, name->len);
+
+    bucket = &fanout_hash_table(z, user_hash)[hash & z->shm->identity_mask];
+    fanout_set(z, u->hash_next, *bucket);
+    fanout_set(z, *bucket, ref);
+    fanout_set(z, z->shm->nusers, z->shm->nusers + 1);
+
+    return ref;
+}
+
+
+void
+fanout_user_part(fanout_zone_t *z, fanout_ref_t identity)
+{
+    fanout_ref_t              ref, *link;
+    fanout_user_t            *u;
+    fanout_identity_block_t  *e;
+
+    e = fanout_identity(z, identity);
+    ref = e->user;
+
+    if (ref == 0) {
+        return;
+    }
+
+    u = fanout_user(z, ref);
+
+    if (e->user_next) {
+        fanout_set(z, fanout_identity(z, e->user_next)->user_prev,
+                   e->user_prev);
+    }
+
+    if (e->user_prev) {
+        fanout_set(z, fanout_identity(z, e->user_prev)->user_next,
+                   e->user_next);
+
+    } else {
+        fanout_set(z, u->identities, e->user_next);
+    }
+
+    fanout_set(z, e->user, 0);
+    fanout_set(z, u->n, u->n - 1);
+
+    if (u->n) {
+        return;
+    }
+
+    link = &fanout_hash_table(z, user_hash)[u->hash & z->shm->identity_mask];
+
+    while (*link != ref) {
+        link = &fanout_user(z, *link)->hash_next;
+    }
+
+    fanout_set(z, *link, u->hash_next);
+    fanout_set(z, z->shm->nusers, z->shm->nusers - 1);
+
+    fanout_free(z, ref, fanout_chain_last(z, ref),
+                fanout_user_blocks(u->name_len), FANOUT_IDENTITIES);
+}
+
+
+uint32_t
+fanout_user_count(fanout_zone_t *z, fanout_ref_t ref, uint64_t client,
+    uint32_t max)
+{
+    uint32_t                  n;
+    fanout_user_t            *u;
+    fanout_identity_block_t  *e;
+
+    u = fanout_user(z, ref);
+
+    if (u->n < max) {
+        return u->n;
+    }
+
+    n = 0;
+
+    for (ref = u->identities; ref && n < max; ref = e->user_next) {
+        e = fanout_identity(z, ref);
+        n += e->state != FANOUT_ID_ENDED
+             && ((e->client ^ client) & FANOUT_CLIENT_FOREIGN) == 0;
+    }
+
+    return n;
+}
+
+
+size_t
+fanout_user_name(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf)
+{
+    fanout_pen_t    pen;
+    fanout_user_t  *u;
+
+    if (ref == 0) {
+        return 0;
+    }
+
+    u = fanout_user(z, ref);
+
+    pen.z = z;
+    pen.ref = ref;
+    pen.pos = offsetof(fanout_user_t, name);
+    pen.left = fanout_user_blocks(u->name_len);
+    (void) fanout_copy(&pen, buf, u->name_len);
+
+    return u->name_len;
+}
+
+
+int
+fanout_user_clients(fanout_zone_t *z, uint64_t user, uint64_t *cursor,
+    uint64_t *clients, unsigned max, unsigned *n)
+{
+    unsigned                  looked;
+    fanout_ref_t              ref, from;
+    fanout_user_t            *u;
+    fanout_identity_block_t  *e;
+
+    *n = 0;
+
+    (void) fanout_enter(z);
+
+    ref = user ? fanout_user_find(z, user) : 0;
+
+    if (ref == 0) {
+        fanout_leave(z);
+        return FANOUT_ZONE_NOTFOUND;
+    }
+
+    u = fanout_user(z, ref);
+    from = *cursor ? fanout_identity_find(z, *cursor) : 0;
+
+    /* where it went on is gone: from the first again */
+
+    ref = (from && fanout_identity(z, from)->user == ref)
+          ? fanout_identity(z, from)->user_next : u->identities;
+
+    *cursor = 0;
+
+    for (looked = 0; ref && looked < 256; looked++) {
+        e = fanout_identity(z, ref);
+
+        if (e->state != FANOUT_ID_ENDED) {
+            if (*n == max) {
+                break;
+            }
+
+            clients[(*n)++] = e->client;
+        }
+
+        *cursor = e->client;
+        ref = e->user_next;
+    }
+
+    if (ref == 0) {
+        *cursor = 0;
+    }
+
+    fanout_leave(z);
+
+    return FANOUT_ZONE_OK;
+}

@@ -1,0 +1,658 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The life of a zone: format, layout, housekeeping, accounts.
+ */
+
+
+#include <sys/random.h>
+#include <time.h>
+
+#include "zone/events.h"
+#include "zone/log.h"
+#include "zone/mail.h"
+
+
+/* unless the configuration says */
+#define FANOUT_IDLE    300
+#define FANOUT_DEDUPE  120
+#define FANOUT_HELD    12
+
+
+static uint32_t held_max(const fanout_shm_t *shm,
+    const fanout_zone_conf_t *conf);
+static void class_set(fanout_zone_t *z, fanout_zone_class_t *c,
+    const uint8_t *pattern, size_t len);
+static void unbounded(fanout_shm_t *shm);
+static uint32_t power(uint64_t n);
+static int mutex_init(pthread_mutex_t *m);
+static uint32_t sizes(void);
+
+
+uint32_t
+fanout_zone_slots(uint32_t configured)
+{
+    if (configured == 0) {
+        return 32;
+    }
+
+    return configured < FANOUT_ZONE_SLOTS
+           ? configured : FANOUT_ZONE_SLOTS;
+}
+
+
+int
+fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
+    const int *efds)
+{
+    uint32_t       i;
+    fanout_shm_t  *shm;
+
+    if (size < FANOUT_ZONE_MIN) {
+        return FANOUT_ZONE_SMALL;
+    }
+
+    shm = mem;
+    memset(shm, 0, sizeof(fanout_shm_t));
+
+    shm->size = size;
+    shm->nslots = fanout_zone_slots(conf->slots);
+
+    if (fanout_layout(shm) != FANOUT_ZONE_OK) {
+        return FANOUT_ZONE_SMALL;
+    }
+
+    shm->idle = conf->idle ? conf->idle : FANOUT_IDLE;
+    shm->dedupe = conf->dedupe ? conf->dedupe : FANOUT_DEDUPE;
+    shm->held_max = held_max(shm, conf);
+    unbounded(shm);
+
+    if (getrandom(shm->seed, sizeof(shm->seed), 0) != sizeof(shm->seed)
+        || getrandom(shm->random, sizeof(shm->random), 0)
+           != sizeof(shm->random)
+        || getrandom(&shm->incarnation, sizeof(shm->incarnation), 0)
+           != sizeof(shm->incarnation)
+        || mutex_init(&shm->lock) != 0
+        || mutex_init(&shm->spare.life) != 0)
+    {
+        return FANOUT_ZONE_ERROR;
+    }
+
+    /* unique, growing, and room below 2^53 */
+    shm->incarnation = (shm->incarnation & 0xffffffff) << 16;
+
+    for (i = 0; i < shm->nslots; i++) {
+        shm->slots[i].efd = efds ? efds[i] : -1;
+
+        if (mutex_init(&shm->slots[i].life) != 0) {
+            return FANOUT_ZONE_ERROR;
+        }
+    }
+
+    fanout_format(shm);
+
+    shm->layout = FANOUT_LAYOUT;
+    shm->sizes = sizes();
+    shm->magic = FANOUT_MAGIC;
+
+    return FANOUT_ZONE_OK;
+}
+
+
+uint32_t
+fanout_zone_has_slots(const void *mem)
+{
+    const fanout_shm_t  *shm;
+
+    shm = mem;
+
+    return shm->nslots;
+}
+
+
+/* No transaction changes it, so it needs no journal. */
+
+uint32_t
+fanout_zone_next(void *mem)
+{
+    fanout_shm_t  *shm;
+
+    shm = mem;
+
+    return __atomic_add_fetch(&shm->generation, 1, __ATOMIC_SEQ_CST);
+}
+
+
+void
+fanout_zone_configure(fanout_zone_t *z, uint32_t generation,
+    const fanout_zone_conf_t *conf)
+{
+    fanout_shm_t  *shm;
+
+    z->generation = generation;
+
+    (void) fanout_enter(z);
+
+    shm = z->shm;
+
+    if (generation > shm->configured) {
+        fanout_set(z, shm->idle, conf->idle ? conf->idle : FANOUT_IDLE);
+        fanout_set(z, shm->dedupe, conf->dedupe ? conf->dedupe
+                                                : FANOUT_DEDUPE);
+        fanout_set(z, shm->held_max, held_max(shm, conf));
+        fanout_set(z, shm->configured, generation);
+    }
+
+    fanout_leave(z);
+}
+
+
+static uint32_t
+held_max(const fanout_shm_t *shm, const fanout_zone_conf_t *conf)
+{
+    return (uint64_t) shm->nblocks * (conf->held ? conf->held : FANOUT_HELD)
+           / 100;
+}
+
+
+/* places the regions behind the fixed part, by the size alone */
+
+int
+fanout_layout(fanout_shm_t *shm)
+{
+    uint64_t  at, n;
+
+    n = shm->size / FANOUT_BLOCK;
+
+    shm->channel_mask = power(n / 8) - 1;
+    shm->key_mask = power(n / 16) - 1;
+    shm->identity_mask = power(n / 32) - 1;
+    shm->seat_mask = power(n / 16) - 1;
+    shm->signal_mask = power(n / 64) - 1;
+    shm->seen_mask = power(n / 64) - 1;
+    shm->address_mask = power(n / 32) - 1;
+    shm->budget_mask = power(n / 128 / FANOUT_BUDGET_WAYS) - 1;
+    shm->holder_mask = power(n / 64 < 65536 ? n / 64 : 65536) - 1;
+
+    at = (sizeof(fanout_shm_t) + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
+
+    shm->journal = at;
+    at += FANOUT_JOURNAL * sizeof(fanout_undo_t);
+
+    shm->channel_hash = at;
+    at += (shm->channel_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->key_hash = at;
+    at += (shm->key_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->identity_hash = at;
+    at += (shm->identity_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->user_hash = at;
+    at += (shm->identity_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->seat_hash = at;
+    at += (shm->seat_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->signal_hash = at;
+    at += (shm->signal_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->seen_hash = at;
+    at += (shm->seen_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->address_hash = at;
+    at += (shm->address_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
+
+    shm->budgets = at;
+    at += (shm->budget_mask + 1ULL) * FANOUT_BUDGET_WAYS
+          * sizeof(fanout_budget_t);
+
+    shm->holders = at;
+    at += (shm->holder_mask + 1ULL) * sizeof(fanout_holder_t);
+
+    shm->senders = at;
+    at += (shm->holder_mask + 1ULL) * sizeof(fanout_sender_t);
+
+    at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
+    shm->blocks = at;
+
+    if (at + 1024 * FANOUT_BLOCK > shm->size
+        || (shm->size - at) / FANOUT_BLOCK > UINT32_MAX)
+    {
+        return FANOUT_ZONE_SMALL;
+    }
+
+    shm->nblocks = (shm->size - at) / FANOUT_BLOCK;
+
+    return FANOUT_ZONE_OK;
+}
+
+
+static void
+unbounded(fanout_shm_t *shm)
+{
+    unsigned  i;
+
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        shm->shares[i].max = shm->nblocks;
+    }
+
+    for (i = 0; i < FANOUT_CLASSES; i++) {
+        shm->classes[i].max = shm->nblocks;
+    }
+
+    shm->address_max = FANOUT_ZONE_WHOLE;
+    shm->user_max = FANOUT_ZONE_WHOLE;
+
+    /* what can be dropped may never have all of it */
+    shm->shares[FANOUT_SHARE_mail].max = shm->nblocks / 4;
+    shm->shares[FANOUT_SHARE_events].max = shm->nblocks / 4;
+}
+
+
+static uint32_t
+power(uint64_t n)
+{
+    uint32_t  p;
+
+    for (p = 1; p < n / 2 + 1 && p < 1U << 30; p <<= 1) { /* void */ }
+
+    return p;
+}
+
+
+/* Makes the heap empty; may be killed and done again. */
+
+void
+fanout_format(fanout_shm_t *shm)
+{
+    uint32_t          i;
+    struct timespec   ts;
+
+    memset((uint8_t *) shm + shm->channel_hash, 0,
+           shm->blocks - shm->channel_hash);
+
+    shm->fresh = 1;
+    shm->nfree = shm->nblocks - 1;
+    shm->free = shm->limbo = shm->limbo_tail = shm->nlimbo = 0;
+    memset(shm->used, 0, sizeof(shm->used));
+
+    shm->nchannels = shm->nkeys = shm->nidentities = shm->nlingering = 0;
+    shm->nusers = shm->nseats = shm->nseats_lingering = 0;
+    shm->nmembers = shm->nsignals = shm->nseen = 0;
+    shm->naddresses = shm->nbudgets = 0;
+    shm->held = 0;
+    shm->held_first = shm->held_last = 0;
+    shm->in_use = 0;
+    shm->holding = 0;
+    memset(shm->part, 0, sizeof(shm->part));
+    shm->key_first = shm->key_last = 0;
+    shm->nrooms = shm->rooms_top = 0;
+    shm->seen_first = shm->seen_last = 0;
+    shm->event_first = shm->event_last = shm->nevents = 0;
+    shm->event_lead = 0;
+    shm->event_epoch = shm->event_offset = shm->event_done = 0;
+    shm->doomed = 0;
+    shm->forgotten = shm->seq;
+    shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
+    memset(shm->mail_senders, 0, sizeof(shm->mail_senders));
+    shm->signal_first = shm->signal_last = 0;
+    memset(shm->bucket, 0, sizeof(shm->bucket));
+    memset(shm->idle_first, 0, sizeof(shm->idle_first));
+    memset(shm->idle_last, 0, sizeof(shm->idle_last));
+    memset(shm->wheel, 0, sizeof(shm->wheel));
+    memset(shm->seats, 0, sizeof(shm->seats));
+    memset(shm->lingering, 0, sizeof(shm->lingering));
+    memset(shm->rooms, 0, sizeof(shm->rooms));
+    memset(shm->rooms_map, 0, sizeof(shm->rooms_map));
+
+    for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
+        shm->classes[i].channels = 0;
+        shm->classes[i].blocks = 0;
+    }
+
+    for (i = 0; i < shm->nslots; i++) {
+        shm->slots[i].dirty_head = shm->slots[i].dirty_tail = 0;
+        shm->slots[i].interests = shm->slots[i].ninterests = 0;
+        shm->slots[i].identities = 0;
+        shm->slots[i].order_first = shm->slots[i].order_last = 0;
+        shm->slots[i].look = 0;
+        shm->slots[i].addresses = 0;
+        shm->slots[i].nstaged = 0;
+    }
+
+    shm->spare.nstaged = 0;
+
+    shm->nsamples = 0;
+    shm->sampled_at = 0;
+    shm->nmarks = 0;
+
+    /* the clock of the zone goes on over a rebuild */
+
+    if (shm->start == 0) {
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        shm->start = ts.tv_sec - 1;
+    }
+
+    shm->njournal = 0;
+    fanout_barrier();
+    shm->incarnation++;
+    shm->state = FANOUT_READY;
+}
+
+
+static int
+mutex_init(pthread_mutex_t *m)
+{
+    int                  rc;
+    pthread_mutexattr_t  attr;
+
+    rc = pthread_mutexattr_init(&attr);
+
+    if (rc == 0) {
+        rc = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    }
+
+    if (rc == 0) {
+        rc = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    }
+
+    if (rc == 0) {
+        rc = pthread_mutex_init(m, &attr);
+    }
+
+    errno = rc;
+
+    return rc;
+}
+
+
+static uint32_t
+sizes(void)
+{
+    uint32_t  h, i;
+
+    const uint32_t  size[] = {
+        sizeof(fanout_shm_t), sizeof(fanout_slot_t), sizeof(fanout_undo_t),
+        sizeof(fanout_entry_block_t), sizeof(fanout_index_t),
+        sizeof(fanout_channel_block_t), sizeof(fanout_cold_t),
+        sizeof(fanout_name_t), sizeof(fanout_interest_t),
+        sizeof(fanout_key_t), sizeof(fanout_identity_block_t),
+        sizeof(fanout_user_t), sizeof(fanout_seat_t),
+        sizeof(fanout_member_block_t), sizeof(fanout_room_block_t),
+        sizeof(fanout_table_t), sizeof(fanout_signal_t),
+        sizeof(fanout_order_block_t), sizeof(fanout_mail_t),
+        sizeof(fanout_seen_t), sizeof(fanout_event_block_t),
+        sizeof(fanout_address_t), sizeof(fanout_budget_t),
+        sizeof(fanout_holder_t), sizeof(fanout_sender_t),
+        sizeof(pthread_mutex_t), FANOUT_NCOUNTERS,
+        FANOUT_NSERIES
+    };
+
+    h = 2166136261;
+
+    for (i = 0; i < sizeof(size) / sizeof(size[0]); i++) {
+        h = (h ^ size[i]) * 16777619;
+    }
+
+    return h;
+}
+
+
+int
+fanout_zone_check_layout(const void *mem, size_t size)
+{
+    const fanout_shm_t  *shm;
+
+    shm = mem;
+
+    if (shm->magic != FANOUT_MAGIC || shm->layout != FANOUT_LAYOUT
+        || shm->sizes != sizes() || shm->size != size)
+    {
+        return FANOUT_ZONE_LAYOUT;
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+int
+fanout_zone_attach(fanout_zone_t *z, void *mem, size_t size)
+{
+    if (fanout_zone_check_layout(mem, size)
+        != FANOUT_ZONE_OK)
+    {
+        return FANOUT_ZONE_LAYOUT;
+    }
+
+    memset(z, 0, sizeof(fanout_zone_t));
+
+    z->shm = mem;
+    z->base = (uint8_t *) mem + z->shm->blocks;
+    z->incarnation = z->shm->incarnation;
+    z->told = z->incarnation;
+    z->slot = -1;
+
+    return FANOUT_ZONE_OK;
+}
+
+
+int
+fanout_zone_class(fanout_zone_t *z, const uint8_t *pattern, size_t len)
+{
+    uint32_t              i, spare;
+    fanout_shm_t         *shm;
+    fanout_zone_class_t  *c;
+
+    if (len > sizeof(c->pattern)) {
+        len = sizeof(c->pattern);
+    }
+
+    (void) fanout_enter(z);
+
+    shm = z->shm;
+    spare = FANOUT_ZONE_CLASSES;
+
+    for (i = 0; i < shm->nclasses; i++) {
+        c = &shm->classes[i];
+
+        if (c->len == len && memcmp(c->pattern, pattern, len) == 0) {
+            goto done;
+        }
+
+        if (c->channels == 0 && c->generation < z->generation) {
+            spare = i;
+        }
+    }
+
+    if (i < FANOUT_ZONE_CLASSES) {
+        fanout_set(z, shm->nclasses, i + 1);
+
+    } else if (spare < FANOUT_ZONE_CLASSES && fanout_newest(z)) {
+        /* of an earlier configuration */
+        i = spare;
+
+    } else {
+        fanout_leave(z);
+        return FANOUT_ZONE_CLASSES - 1;
+    }
+
+    class_set(z, &shm->classes[i], pattern, len);
+
+done:
+
+    if (shm->classes[i].generation < z->generation) {
+        fanout_set(z, shm->classes[i].generation, z->generation);
+    }
+
+    fanout_leave(z);
+
+    return i;
+}
+
+
+static void
+class_set(fanout_zone_t *z, fanout_zone_class_t *c, const uint8_t *pattern,
+    size_t len)
+{
+    unsigned  i;
+    uint64_t  words[sizeof(c->pattern) / sizeof(uint64_t)], *to;
+
+    memset(words, 0, sizeof(words));
+    memcpy(words, pattern, len);
+    to = (uint64_t *) c->pattern;
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        fanout_set(z, to[i], words[i]);
+    }
+
+    fanout_set(z, c->len, len);
+    fanout_set(z, c->messages, 0);
+    fanout_set(z, c->bytes, 0);
+    fanout_set(z, c->evicted, 0);
+}
+
+
+int
+fanout_zone_get_class(fanout_zone_t *z, unsigned n, fanout_zone_class_t *c)
+{
+    int  rc;
+
+    (void) fanout_enter(z);
+
+    rc = FANOUT_ZONE_NOTFOUND;
+
+    if (n < z->shm->nclasses) {
+        *c = z->shm->classes[n];
+        rc = FANOUT_ZONE_OK;
+    }
+
+    fanout_leave(z);
+
+    return rc;
+}
+
+
+/* housekeeping */
+
+/* Each part in a section of its own. */
+
+int
+fanout_zone_sweep(fanout_zone_t *z)
+{
+    int       more;
+    unsigned  i;
+
+    static int (*const part[])(fanout_zone_t *z) = {
+        fanout_held_cap,
+        fanout_held_sweep,
+        fanout_doomed_free,
+        fanout_channel_sweep,
+        fanout_key_sweep,
+        fanout_seat_sweep,
+        fanout_identity_sweep,
+        fanout_mail_sweep,
+        fanout_signal_sweep,
+        fanout_seen_sweep
+    };
+
+    more = 0;
+
+    for (i = 0; i < sizeof(part) / sizeof(part[0]); i++) {
+        (void) fanout_enter(z);
+
+        if (part[i](z)) {
+            more = 1;
+        }
+
+        fanout_leave(z);
+    }
+
+    return more ? FANOUT_ZONE_AGAIN : FANOUT_ZONE_OK;
+}
+
+
+void
+fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
+{
+    uint32_t       i;
+    fanout_shm_t  *shm;
+
+    (void) fanout_enter(z);
+
+    shm = z->shm;
+    memset(st, 0, sizeof(fanout_zone_stat_t));
+
+    st->blocks = shm->nblocks - 1;
+    st->free = (uint64_t) shm->nfree + shm->nlimbo;
+    st->messages = shm->used[FANOUT_MESSAGES];
+    st->index = shm->used[FANOUT_INDEX];
+    st->channels = shm->used[FANOUT_CHANNELS];
+    st->interests = shm->used[FANOUT_INTERESTS];
+    st->keys = shm->used[FANOUT_KEYS];
+    st->identities = shm->used[FANOUT_IDENTITIES];
+    st->rooms = shm->used[FANOUT_ROOMS];
+    st->seats = shm->used[FANOUT_SEATS];
+    st->members = shm->used[FANOUT_MEMBERS];
+    st->mail = shm->used[FANOUT_MAIL];
+    st->signals = shm->used[FANOUT_SIGNALS];
+    st->seen = shm->used[FANOUT_SEEN];
+    st->staged = shm->used[FANOUT_STAGED];
+    st->held = shm->held;
+    st->held_max = shm->held_max;
+    st->nchannels = shm->nchannels;
+    st->nkeys = shm->nkeys;
+    st->nidentities = shm->nidentities;
+    st->nusers = shm->nusers;
+    st->nseats = shm->nseats;
+    st->nmembers = shm->nmembers;
+    st->nseen = shm->nseen;
+    st->addresses = shm->used[FANOUT_ADDRESSES];
+    st->naddresses = shm->naddresses;
+    st->budgets = shm->nbudgets;
+    st->address_max = shm->address_max * 100 / FANOUT_ZONE_WHOLE;
+    st->user_max = shm->user_max * 100 / FANOUT_ZONE_WHOLE;
+    st->budgets_max = (shm->budget_mask + 1ULL) * FANOUT_BUDGET_WAYS;
+    st->budgets_lost = shm->budgets_lost;
+    st->lingering = shm->nlingering;
+    st->seats_lingering = shm->nseats_lingering;
+    st->deltas = shm->deltas;
+    st->changes = shm->changes;
+    st->cancelled = shm->cancelled;
+    st->conflated = shm->conflated;
+    st->signals_dropped = shm->signals_dropped;
+    st->mail_dropped = shm->mail_dropped;
+    st->seq = shm->seq;
+    st->incarnation = shm->incarnation;
+    st->evicted = shm->evicted;
+    st->expired = shm->expired;
+    st->dropped = shm->dropped;
+    st->full = shm->full;
+    st->rollbacks = shm->rollbacks;
+    st->reaped = shm->reaped;
+    st->overflows = shm->overflows;
+    st->slots = shm->nslots;
+    st->idle = shm->idle;
+    st->dedupe = shm->dedupe;
+    st->generation = shm->configured;
+    st->block_size = FANOUT_BLOCK;
+    memcpy(st->retired, shm->retired, sizeof(st->retired));
+    st->samples = shm->nsamples;
+    fanout_event_stat(z, st);
+
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        st->shares[i].used = fanout_share_used(shm, i);
+        st->shares[i].min = shm->shares[i].min;
+        st->shares[i].max = shm->shares[i].max;
+        st->shares[i].refused = shm->refused[i];
+    }
+
+    for (i = 0; i < shm->nslots; i++) {
+        st->live += (shm->slots[i].state == FANOUT_SLOT_LIVE);
+    }
+
+    fanout_leave(z);
+}
