@@ -1,0 +1,348 @@
+#!/usr/bin/env perl
+
+# If this fails, a room of src/ uses one that stands above it, or a name is
+# defined in two files. docs/architecture.md has the list of the rooms, from the
+# roof down. What is listed at the end of this file still climbs, or is still
+# defined twice: a line goes when its reason is gone.
+
+use strict;
+use warnings;
+
+use FindBin;
+use Test::More;
+
+my $root = "$FindBin::Bin/..";
+my ($build) = ($ENV{TEST_NGINX_MODULE} // "$root/build/x") =~ m{^(.*)/};
+
+my (%rank, @rooms);
+
+{
+    open my $f, '<', "$root/docs/architecture.md" or die $!;
+    my ($list) = do { local $/; <$f> } =~ /^```layers\n(.*?)^```/ms
+        or die 'no layers in docs/architecture.md';
+
+    @rooms = $list =~ /^(\w+)/gm;
+    @rank{reverse @rooms} = 0 .. $#rooms;
+}
+
+my %known = (climbs => {}, includes => {}, twice => {});
+
+while (<DATA>) {
+    my ($what, $name) = /^(climbs|includes|twice) +(.*\S)/ or next;
+    $known{$what}{$name} = 1;
+}
+
+
+# the room of a file: "src" is the front door
+
+sub room {
+    my ($path) = @_;
+
+    return $path =~ m{/src/(\w+)/[^/]+$} ? $1 : 'src';
+}
+
+
+# compares what was found, a hash of names to texts, with what is known
+
+sub only_known {
+    my ($what, $found, $text) = @_;
+    my $known = $known{$what};
+
+    my @new  = map { "$_: $found->{$_}" } grep { !$known->{$_} }
+               sort keys %$found;
+    my @gone = grep { !$found->{$_} } sort keys %$known;
+
+    is(join("\n", @new), '', $text);
+    is(join("\n", @gone), '', 'and what is listed in this file still does');
+}
+
+
+my @files = map { glob } "$root/src/*.[ch]", "$root/src/*/*.[ch]";
+my (%defined, %includes);
+
+for my $file (@files) {
+    my $room = room($file);
+    my ($short) = $file =~ m{/src/(.*)};
+    my $last = '';
+
+    open my $f, '<', $file or die "$file: $!";
+
+    while (my $line = <$f>) {
+        if ($line =~ /^#include "(?:(\w+)\/)?([\w.]+)"/) {
+            my $to = $1 // 'src';
+            $includes{"$short $to/$2"} = $to if $rank{$to} > $rank{$room};
+        }
+
+        if ($file =~ /c$/ && $last =~ /^[a-z][\w *]*$/ && $line =~ /^(\w+)\(/) {
+            push @{ $defined{$1} }, $short;
+        }
+
+        $last = $line;
+    }
+}
+
+
+subtest 'rooms' => sub {
+    my %dirs = map { room($_) => 1 } @files;
+
+    is(join(' ', sort keys %dirs), join(' ', sort @rooms),
+       'the list of layers has every room, and no other');
+};
+
+
+subtest 'includes' => sub {
+    only_known('includes', \%includes, 'no file includes one of a room above');
+};
+
+
+subtest 'names' => sub {
+    my %twice = map { $_ => join ' ', @{ $defined{$_} } }
+                grep { @{ $defined{$_} } > 1 } keys %defined;
+
+    cmp_ok(scalar keys %defined, '>', 1000, 'functions');
+    only_known('twice', \%twice, 'no name is defined in two files');
+};
+
+
+subtest 'calls' => sub {
+    my %objects = map {
+        m{addon/((?:fanout_)?)(\w+)/([^/]+)\.o$}
+            && -f ($1 ? "$root/src/$2/$3.c" : "$root/src/$3.c") ? ($_ => $2) : ()
+    } glob "$build/nginx/objs/addon/*/*.o";
+
+    plan(skip_all => 'the objects of the module are not here')
+        if keys %objects < 50;
+
+    my (%at, %uses, %climbs);
+
+    for my $object (keys %objects) {
+        for (`nm '$object'`) {
+            $at{$1} = $objects{$object} if /^\w+ [TDBRC] (\w+)$/;
+            $uses{$1}{$object} = 1 if /^ +U (\w+)$/;
+        }
+    }
+
+    # by this name NGINX has what belongs to a request
+
+    delete $at{ngx_http_fanout_module};
+
+    for my $name (grep { exists $at{$_} } keys %uses) {
+        for my $object (keys %{ $uses{$name} }) {
+            my ($file) = $object =~ m{([^/]+)\.o$};
+
+            $climbs{"$objects{$object} $name"} = "$file.c calls $at{$name}/"
+                if $rank{ $at{$name} } > $rank{ $objects{$object} };
+        }
+    }
+
+    cmp_ok(scalar(grep { exists $at{$_} } keys %uses), '>', 300,
+           'names that one file has of another');
+    only_known('climbs', \%climbs, 'no call climbs');
+};
+
+done_testing();
+
+__DATA__
+climbs api fanout_policy
+climbs conf fanout_init_zone
+climbs dialect fanout_policy
+climbs heap fanout_channel_evict_idle
+climbs heap fanout_channel_sweep
+climbs heap fanout_class_worst
+climbs heap fanout_doomed_free
+climbs heap fanout_format
+climbs heap fanout_history_drop
+climbs heap fanout_identity_evict
+climbs heap fanout_identity_sweep
+climbs heap fanout_key_sweep
+climbs heap fanout_layout
+climbs heap fanout_mail_evict
+climbs heap fanout_mail_sweep
+climbs heap fanout_notify_all
+climbs heap fanout_seen_evict
+climbs heap fanout_share_attainable
+climbs heap fanout_share_excess
+climbs heap fanout_signal_evict
+climbs heap fanout_signal_sweep
+climbs heap fanout_stream_drop
+climbs hook fanout_policy
+climbs hub fanout_addressed
+climbs hub fanout_compress_expire
+climbs hub fanout_deliver
+climbs hub fanout_eventlog_close
+climbs hub fanout_eventlog_ended
+climbs hub fanout_eventlog_gather_error
+climbs hub fanout_eventlog_gathered
+climbs hub fanout_eventlog_join
+climbs hub fanout_eventlog_leave
+climbs hub fanout_index_insert
+climbs hub fanout_meter_restore
+climbs hub fanout_outbox_queue
+climbs hub fanout_policy
+climbs hub fanout_session_alive
+climbs hub fanout_session_close
+climbs hub fanout_session_drain
+climbs hub fanout_session_flush
+climbs hub fanout_session_job_unqueue
+climbs hub fanout_session_of
+climbs hub fanout_session_reap
+climbs hub fanout_session_sub
+climbs hub fanout_session_sub_add
+climbs hub fanout_session_sub_remove
+climbs hub fanout_session_unindex
+climbs hub fanout_shares
+climbs hub fanout_signals_clear
+climbs hub fanout_signals_forget
+climbs hub fanout_signals_handler
+climbs hub fanout_turn_init
+climbs hub fanout_websocket
+climbs session fanout_ask_release
+climbs session fanout_conf_repeated
+climbs session fanout_dialect
+climbs session fanout_frame_begin
+climbs session fanout_frame_end
+climbs session fanout_policy
+climbs session fanout_poll
+climbs session fanout_websocket
+climbs session fanout_websocket_away
+climbs transport fanout_frame_begin
+climbs transport fanout_frame_end
+climbs transport fanout_native_token
+includes base/random.h src/ngx_http_fanout_module.h
+includes conf/conf.h src/ngx_http_fanout_module.h
+includes conf/variables.c src/ngx_http_fanout_module.h
+includes heap/block.c zone/log.h
+includes heap/block.c zone/mail.h
+includes heap/heap.h zone/zone.h
+includes hook/call.h src/ngx_http_fanout_module.h
+includes hook/publish.c transport/transport.h
+includes hub/hub.c dialect/dialect.h
+includes hub/hub.c session/compress.h
+includes hub/hub.c session/session.h
+includes hub/hub.h src/ngx_http_fanout_module.h
+includes hub/operation.c session/session.h
+includes hub/presence.c dialect/dialect.h
+includes hub/presence.c session/session.h
+includes hub/presence.c transport/transport.h
+includes hub/roster.c session/session.h
+includes hub/roster.c transport/transport.h
+includes session/attached.c transport/transport.h
+includes session/catch_up.c dialect/dialect.h
+includes session/catch_up.c transport/transport.h
+includes session/compress.c dialect/dialect.h
+includes session/delivery.c dialect/dialect.h
+includes session/detach.c dialect/dialect.h
+includes session/detach.c transport/transport.h
+includes session/direct.c dialect/dialect.h
+includes session/io.c dialect/dialect.h
+includes session/io.c transport/transport.h
+includes session/log.c dialect/dialect.h
+includes session/log.c transport/transport.h
+includes session/log.h src/ngx_http_fanout_module.h
+includes session/log_file.c conf/conf.h
+includes session/outbox.c transport/transport.h
+includes session/position.c transport/transport.h
+includes session/session.c dialect/dialect.h
+includes session/session.c hook/hook.h
+includes session/session.c transport/transport.h
+includes session/signals.c dialect/dialect.h
+includes session/subs.c transport/transport.h
+includes session/turn.c dialect/dialect.h
+includes session/turn.c transport/transport.h
+includes transport/admit.c dialect/dialect.h
+includes transport/admit.c dialect/native.h
+includes transport/handshake.c dialect/dialect.h
+includes transport/poll.c dialect/dialect.h
+includes transport/post.c dialect/dialect.h
+includes transport/post.c dialect/native.h
+includes transport/query.c dialect/dialect.h
+includes transport/sse.c dialect/dialect.h
+includes transport/transport.c dialect/dialect.h
+includes transport/websocket.c dialect/dialect.h
+twice absent
+twice add
+twice add_header
+twice address
+twice again
+twice append
+twice attached_read
+twice attached_write
+twice batch_start
+twice body_filter
+twice body_handler
+twice bounded
+twice check_all
+twice check_room
+twice check_text
+twice check_user
+twice claim
+twice compose
+twice conflict
+twice copy
+twice count
+twice describe
+twice drop
+twice due
+twice failed
+twice fetch
+twice find
+twice find_field
+twice finish
+twice first
+twice forget
+twice gather
+twice give_up
+twice go_on
+twice hash_of
+twice header_filter
+twice init
+twice is
+twice is_encoded
+twice is_json
+twice is_repeated
+twice is_variable
+twice keep
+twice lose
+twice make_room
+twice mark
+twice measure
+twice merge
+twice message
+twice message_size
+twice over
+twice own_seat
+twice parameter
+twice part
+twice passed
+twice ping
+twice place
+twice publish
+twice published
+twice put
+twice read_data
+twice read_large
+twice read_section
+twice reap
+twice refuse
+twice refused
+twice run
+twice same
+twice set_body
+twice set_headers
+twice settle
+twice start
+twice take
+twice tell
+twice tell_lost
+twice tell_reset
+twice told
+twice wait_for
+twice wake
+twice walk
+twice work_handler
+twice write_classes
+twice write_counters
+twice write_latency
+twice write_workers
+twice write_zone
+twice yield
