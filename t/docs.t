@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# What README.md and docs/ say is tried: configurations are given to NGINX,
+# What README.md, docs/ and t/README.md say is tried: configurations are given to NGINX,
 # commands and frames to a running one, directives are compared with the source,
 # the sizes of things with the status. If this fails, somebody who follows the
 # documentation does not get what it promises.
@@ -22,7 +22,7 @@ use Fanout::Nginx;
 use Fanout::Quickstart;
 
 my $root  = abs_path(dirname(__FILE__) . '/..');
-my @files = grep { -e } "$root/README.md", glob("$root/docs/*.md");
+my @files = ("$root/README.md", "$root/t/README.md", glob "$root/docs/*.md");
 
 my %text = map { $_ => slurp($_) } @files;
 
