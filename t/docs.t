@@ -1,9 +1,9 @@
 #!/usr/bin/perl
 
-# What README.md, docs/ and t/README.md say is tried: configurations are given to NGINX,
-# commands and frames to a running one, directives are compared with the source,
-# the sizes of things with the status. If this fails, somebody who follows the
-# documentation does not get what it promises.
+# What README.md, docs/ and t/README.md say is tried: configurations are given
+# to NGINX, commands and frames to a running one, directives are compared with
+# the source, the sizes of things with the status. If this fails, somebody who
+# follows the documentation does not get what it promises.
 
 use strict;
 use warnings;
@@ -385,7 +385,8 @@ subtest 'hooks.md' => sub {
 
 # directives, parameters, variables
 
-my $module     = join '', map { slurp($_) } glob("$root/src/*.c");
+my $module     = join '', map { slurp($_) }
+                 glob("$root/src/*.c $root/src/conf/*.c");
 my $directives = $text{"$root/docs/directives.md"};
 
 my ($table) = $module =~ /^static ngx_command_t\s+commands\[\] = \{(.*?)^\};/ms;
@@ -421,7 +422,7 @@ for my $name ($later =~ /ngx_string\("(\w+)"\)/g) {
 }
 
 
-# layouts: compiled against the header of the zone
+# layouts: compiled against the headers of the zone
 
 my @layouts = grep { $_->{info} =~ /^layout / } map { blocks($_) } @files;
 
@@ -429,8 +430,8 @@ for my $block (@layouts) {
     my ($type) = $block->{info} =~ /(\w+)$/;
 
     my $c = join '', "#include <stddef.h>\n",
-            map { "#include \"fanout_$_.h\"\n" }
-                qw(heap log mail events);
+            map { "#include \"$_\"\n" }
+                glob("$root/src/heap/*.h $root/src/zone/*.h");
     my ($bytes, $fields) = (0, 0);
 
     for my $line (split /\n/, $block->{body}) {
@@ -454,7 +455,7 @@ for my $block (@layouts) {
     print $f $c;
     close $f;
 
-    my $said = `cc -std=gnu11 -I$root/src/zone -c -o $dir/x.o $path 2>&1`;
+    my $said = `cc -std=gnu11 -I$root/src -c -o $dir/x.o $path 2>&1`;
 
     ok(!$?, "$block->{where}: $type is laid out so") or diag($said);
 }
