@@ -29,8 +29,8 @@ MAKEFLAGS += -j$(JOBS)
 endif
 
 
-.PHONY: all help deps run demo test units fuzzers fuzz sanitize bench install \
-        deb page clean FORCE
+.PHONY: all help deps run demo test format units fuzzers fuzz sanitize bench \
+        install deb page clean FORCE
 
 all: $(MODULE)
 
@@ -39,6 +39,7 @@ help:
 	@echo 'make run           install, build, and start it on 127.0.0.1:PORT'
 	@echo 'make demo          the same with a REST server, whose writes are shown live'
 	@echo 'make test          install, build, run all tests; T=t/x.t for one'
+	@echo 'make format        check the style of the sources'
 	@echo 'make sanitize      all tests on an NGINX built with ASan and UBSan'
 	@echo 'make fuzz          each fuzzer for FUZZ_TIME seconds; F=name for one'
 	@echo 'make bench         the figures of docs/benchmarks.md; F=name,name for some'
@@ -200,6 +201,9 @@ test: deps
 	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) \
 	    TEST_UNIT_DIR=$(UNIT_DIR) \
 	    t/tools/prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
+
+format:
+	@t/tools/format
 
 # NGINX and the module, in one binary, with every report fatal
 

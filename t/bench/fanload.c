@@ -48,7 +48,7 @@ usage(void)
 "fanload --port=N --mode=MODE [options]\n"
 "\n"
 "  --mode=fan       publish to all subscribers, count each delivery\n"
-"  --mode=lobby     one comes and goes, seen by the subscribers, who are members\n"
+"  --mode=lobby     one comes and goes, seen by the subscribers, all members\n"
 "                   (native dialect; batch= of the channel is below --batch)\n"
 "  --mode=idle      memory of the server per idle subscriber\n"
 "  --mode=publish   publish without subscribers, each acknowledged\n"

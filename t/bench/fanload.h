@@ -82,7 +82,7 @@ typedef struct {
     uint64_t     wrong;          /* out of order, twice or never sent */
     uint64_t     replayed;
     uint64_t     left;           /* deliveries of one who left the lobby */
-    size_t       change;         /* bytes of the last frame about one who came */
+    size_t       change;         /* bytes of the last frame about a new member */
     uint32_t    *lacks;          /* deliveries each message lacks */
     uint64_t    *sent_at;
     uint32_t    *delays;         /* ns, of each delivery */

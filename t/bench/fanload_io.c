@@ -388,7 +388,7 @@ static const wire_calls_t  pub_calls = {
 };
 
 
-/* Something like JSON in a string: names that come again, numbers that don't. */
+/* Something like JSON in a string: names that repeat, numbers that don't. */
 
 static void
 fill_text(char *buf, size_t len)

@@ -5,8 +5,8 @@
  *     sections [ROUNDS]
  *
  * Counted is the CPU time of the thread from the lock to the unlock; sections
- * within which the kernel has run something else are left out, as their time has
- * the switch and the cold caches in it.  Of several rounds the best one counts,
+ * within which the kernel has run something else are left out, as their time
+ * includes the switch and the cold caches.  Of several rounds the best one counts,
  * as an interrupt is in one of them only.  The zone has the shares that it has
  * by default.
  *
@@ -577,8 +577,8 @@ death(void)
 }
 
 
-/* A zone that is full of history, and of clients that linger, as far as their
- * share lets them; then it needs room for messages, members and other clients. */
+/* A zone full of history, and of clients that linger, as far as their share
+ * lets them; then it needs space for messages, members and other clients. */
 
 static void
 pressure(void)

@@ -89,7 +89,8 @@ offers(void)
         { PMD "; client_max_window_bits=\"9\"", "0 9 s c" },
         { PMD "; client_max_window_bits = 12 ", "0 12 s c" },
         { PMD "; server_max_window_bits=\"1\\5\"", "15 0 s c" },
-        { PMD "; server_max_window_bits=8; client_max_window_bits", "8 15 s c" },
+        { PMD "; server_max_window_bits=8; client_max_window_bits",
+          "8 15 s c" },
         { "x-webkit-deflate-frame, " PMD, "0 0 s c" },
         { "x; a=1; b=\"2\"; c, " PMD "; server_max_window_bits=9", "9 0 s c" },
 

@@ -148,7 +148,8 @@ goes(void)
     person_goes(&za, &p[2], 2000);
     pass_by(3);
     ok(drain(&zb) == OK && nseen == 1 && seen[0].client == 102
-       && seen[0].reason == INTENTIONAL, "nor is the reason lost with the identity");
+       && seen[0].reason == INTENTIONAL,
+       "nor is the reason lost with the identity");
 
     ok(settled(&za) && settled(&zb), "all have left");
     stop(2 * MB, "goes");

@@ -433,8 +433,8 @@ fill_keys_of_one(void)
 }
 
 
-/* Many addresses, each with all the keys that it may have: never those of others
- * of the class. */
+/* Many addresses, each with all the keys that it may have, never take those of
+ * others of the class. */
 
 static void
 fill_keys_of_many(void)
@@ -590,7 +590,8 @@ fill_address(void)
     }
 
     checked(&za, "address: lingering");
-    is_int(person_add(&zb, &p, 800003, "", "", 0), OK, "address: has room again");
+    is_int(person_add(&zb, &p, 800003, "", "", 0), OK,
+           "address: has room again");
     is_int(person_sit(&zb, &d, &p), OK, "address: and sits");
 
     for (i = 0, rc = OK; rc == OK && i < n && few[i].ref; i++) {
