@@ -199,14 +199,10 @@ climbs hub fanout_websocket
 climbs session fanout_ask_release
 climbs session fanout_conf_repeated
 climbs session fanout_dialect
-climbs session fanout_frame_begin
-climbs session fanout_frame_end
 climbs session fanout_policy
 climbs session fanout_poll
 climbs session fanout_websocket
 climbs session fanout_websocket_away
-climbs transport fanout_frame_begin
-climbs transport fanout_frame_end
 climbs transport fanout_native_token
 includes base/random.h src/ngx_http_fanout_module.h
 includes conf/conf.h src/ngx_http_fanout_module.h

@@ -11,6 +11,7 @@
 #define FANOUT_DIALECT_DIALECT_H
 
 
+#include "session/framing.h"
 #include "session/session.h"
 
 
@@ -75,21 +76,6 @@ extern const fanout_dialect_t  fanout_native;
 extern const fanout_dialect_t  fanout_raw;
 extern const fanout_dialect_t  fanout_native_stream;
 extern const fanout_dialect_t  fanout_native_poll;
-
-/* Opens a WebSocket message in a frame: returns where it starts.  NGX_ERROR
- * from either on lack of memory. */
-ngx_int_t fanout_frame_begin(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t *start);
-
-/* Closes it: all that was appended since is its payload. */
-ngx_int_t fanout_frame_end(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t start, ngx_uint_t opcode);
-
-/* The same for a message whose payload goes on with "more" bytes of another
- * frame: they belong behind *split.  What was appended behind *split, which
- * may move, follows them. */
-ngx_int_t fanout_frame_end_around(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t start, ngx_uint_t opcode, size_t more, uint32_t *split);
 
 /* The dialect of a format, and the one of a name; NULL. */
 const fanout_dialect_t *fanout_dialect(ngx_uint_t format);

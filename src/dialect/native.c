@@ -602,7 +602,7 @@ welcome(fanout_session_t *s)
     (void) fanout_client_format(client, s->identity.client);
     ngx_hex_dump(secret, s->identity.secret, 16);
 
-    if (s->transport->begin(hub, f, &start) != NGX_OK
+    if (s->transport->framing->begin(hub, f, &start) != NGX_OK
         || fanout_frame_printf(hub, f, 256,
                "{\"welcome\":{\"client\":\"%*s\",\"resume\":\"r_%*s%*s\","
                "\"resumed\":%s",
@@ -619,7 +619,7 @@ welcome(fanout_session_t *s)
                conf->ping, fanout_native_time(), conf->message_size,
                conf->batch, conf->channels, conf->history)
            != NGX_OK
-        || s->transport->end(hub, f, start, FANOUT_WS_TEXT)
+        || s->transport->framing->end(hub, f, start, FANOUT_WS_TEXT)
            != NGX_OK)
     {
         fanout_frame_release(hub, f);
@@ -873,7 +873,8 @@ batch_reply(fanout_session_t *s)
     }
 
     if (fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
-        || s->transport->end(s->hub, b->frame, b->start, FANOUT_WS_TEXT)
+        || s->transport->framing->end(s->hub, b->frame, b->start,
+                                      FANOUT_WS_TEXT)
            != NGX_OK)
     {
         native_close(s);

@@ -119,7 +119,8 @@ fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
         rp->f = fanout_frame_create(s->hub, 256);
 
         if (rp->f == NULL
-            || s->transport->begin(s->hub, rp->f, &rp->start) != NGX_OK)
+            || s->transport->framing->begin(s->hub, rp->f, &rp->start)
+               != NGX_OK)
         {
             rp->rc = NGX_ERROR;
             return;
@@ -229,8 +230,9 @@ fanout_native_end(fanout_reply_t *rp)
         tail = rp->rc == NGX_OK ? rp->f->used - rp->part_end : 0;
 
         if (rp->rc == NGX_OK) {
-            rp->rc = rp->s->transport->end(rp->s->hub, rp->f, rp->start,
-                                           FANOUT_WS_TEXT);
+            rp->rc = rp->s->transport->framing->end(rp->s->hub, rp->f,
+                                                    rp->start,
+                                                    FANOUT_WS_TEXT);
         }
 
         if (rp->rc == NGX_OK) {

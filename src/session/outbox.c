@@ -284,7 +284,7 @@ fanout_session_send(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     f = fanout_frame_create(hub, len + FANOUT_WS_HEADER_MAX);
 
     if (f == NULL
-        || s->transport->begin(hub, f, &start) != NGX_OK
+        || s->transport->framing->begin(hub, f, &start) != NGX_OK
         || fanout_frame_reserve(hub, f, len) != NGX_OK)
     {
         goto failed;
@@ -293,7 +293,7 @@ fanout_session_send(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     ngx_memcpy(f->data + f->used, data, len);
     f->used += len;
 
-    if (s->transport->end(hub, f, start, opcode) != NGX_OK) {
+    if (s->transport->framing->end(hub, f, start, opcode) != NGX_OK) {
         goto failed;
     }
 

@@ -58,7 +58,7 @@ static watch_t *watch(fanout_hub_t *hub);
 static void tick(ngx_event_t *ev);
 static void tell(watch_t *watch);
 static fanout_frame_t *message(fanout_hub_t *hub,
-    const fanout_transport_t *transport, ngx_uint_t with);
+    const fanout_framing_t *framing, ngx_uint_t with);
 
 
 /* of what it doesn't subscribe to it is never told */
@@ -132,8 +132,8 @@ watch_open(fanout_session_t *s, ngx_http_request_t *r)
         goto failed;
     }
 
-    f = message(s->hub, s->transport, FANOUT_STATUS_HISTORY
-                                      |FANOUT_STATUS_BUSIEST);
+    f = message(s->hub, s->transport->framing, FANOUT_STATUS_HISTORY
+                                               |FANOUT_STATUS_BUSIEST);
     if (f == NULL) {
         goto failed;
     }
@@ -314,7 +314,7 @@ tell(watch_t *w)
     ngx_queue_t     *q;
     fanout_frame_t  *f;
 
-    f = message(w->hub, &fanout_websocket, FANOUT_STATUS_BUSIEST);
+    f = message(w->hub, &fanout_framing_websocket, FANOUT_STATUS_BUSIEST);
     if (f == NULL) {
         return;
     }
@@ -337,7 +337,7 @@ tell(watch_t *w)
 
 
 static fanout_frame_t *
-message(fanout_hub_t *hub, const fanout_transport_t *transport,
+message(fanout_hub_t *hub, const fanout_framing_t *framing,
     ngx_uint_t with)
 {
     uint32_t         start;
@@ -348,10 +348,10 @@ message(fanout_hub_t *hub, const fanout_transport_t *transport,
         return NULL;
     }
 
-    if (transport->begin(hub, f, &start) != NGX_OK
+    if (framing->begin(hub, f, &start) != NGX_OK
         || fanout_status_write(hub, f, fanout_status_json, with)
            != NGX_OK
-        || transport->end(hub, f, start, FANOUT_WS_TEXT) != NGX_OK)
+        || framing->end(hub, f, start, FANOUT_WS_TEXT) != NGX_OK)
     {
         fanout_frame_release(hub, f);
         return NULL;

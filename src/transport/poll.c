@@ -23,10 +23,6 @@ typedef struct {
 } answer_t;
 
 
-static ngx_int_t poll_begin(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t *start);
-static ngx_int_t poll_end(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t start, ngx_uint_t opcode);
 static void poll_input(fanout_session_t *s, u_char *data, size_t len);
 static void poll_close(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
@@ -41,8 +37,7 @@ const fanout_transport_t  fanout_poll = {
     ngx_string("poll"),
     FANOUT_POLL,
     0,
-    poll_begin,
-    poll_end,
+    &fanout_framing_events,
     poll_input,
     poll_close,
     NULL,
@@ -78,23 +73,6 @@ fanout_poll_handler(ngx_http_request_t *r)
     fanout_session_attach(s);
 
     return NGX_DONE;
-}
-
-
-/* as of events */
-
-static ngx_int_t
-poll_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
-{
-    return fanout_sse.begin(hub, f, start);
-}
-
-
-static ngx_int_t
-poll_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
-    ngx_uint_t opcode)
-{
-    return fanout_sse.end(hub, f, start, opcode);
 }
 
 

@@ -50,12 +50,18 @@ static ngx_int_t send_replies(ngx_http_request_t *r, answer_t *a);
 static void answer_free(void *data);
 
 
+static const fanout_framing_t  post_framing = {
+    post_begin,
+    post_end,
+    NULL
+};
+
+
 const fanout_transport_t  fanout_post = {
     ngx_string("post"),
     FANOUT_POST,
     1,
-    post_begin,
-    post_end,
+    &post_framing,
     post_input,
     post_close,
     NULL,

@@ -26,10 +26,6 @@
 #define FANOUT_CHUNK_MAX   65535            /* bytes of events */
 
 
-static ngx_int_t sse_begin(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t *start);
-static ngx_int_t sse_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
-    ngx_uint_t opcode);
 static void sse_input(fanout_session_t *s, u_char *data, size_t len);
 static void sse_close(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
@@ -53,8 +49,7 @@ const fanout_transport_t  fanout_sse = {
     ngx_string("sse"),
     FANOUT_SSE,
     0,
-    sse_begin,
-    sse_end,
+    &fanout_framing_events,
     sse_input,
     sse_close,
     NULL,
@@ -71,8 +66,7 @@ const fanout_transport_t  fanout_sse_chunked = {
     ngx_string("sse"),
     FANOUT_SSE,
     0,
-    sse_begin,
-    sse_end,
+    &fanout_framing_events,
     sse_input,
     sse_close,
     NULL,
@@ -89,8 +83,7 @@ const fanout_transport_t  fanout_sse_stream = {
     ngx_string("sse"),
     FANOUT_SSE,
     0,
-    sse_begin,
-    sse_end,
+    &fanout_framing_events,
     sse_input,
     sse_close,
     NULL,
@@ -221,42 +214,6 @@ start(fanout_session_t *s)
     } else {
         fanout_session_start(s);
     }
-}
-
-
-/* framing */
-
-static ngx_int_t
-sse_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
-{
-    if (fanout_frame_reserve(hub, f, sizeof("data: ") - 1)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    *start = f->used;
-    ngx_memcpy(f->data + f->used, "data: ", sizeof("data: ") - 1);
-    f->used += sizeof("data: ") - 1;
-
-    return NGX_OK;
-}
-
-
-/* JSON has no line feeds between its tokens here, and none in strings */
-
-static ngx_int_t
-sse_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
-    ngx_uint_t opcode)
-{
-    if (fanout_frame_reserve(hub, f, 2) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    f->data[f->used++] = '\n';
-    f->data[f->used++] = '\n';
-
-    return NGX_OK;
 }
 
 

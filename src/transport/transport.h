@@ -12,6 +12,7 @@
 #define FANOUT_TRANSPORT_TRANSPORT_H
 
 
+#include "session/framing.h"
 #include "session/position.h"
 #include "session/session.h"
 
@@ -22,12 +23,7 @@ struct fanout_transport_s {
     ngx_uint_t   commands;      /* 1: of a client that is elsewhere, or
                                    nowhere: it joins nothing */
 
-    /* Opens a payload of a session in a frame and closes it; start is theirs.
-     * The opcode is one of WebSocket.  NGX_ERROR on lack of memory. */
-    ngx_int_t  (*begin)(fanout_hub_t *hub,
-                   fanout_frame_t *f, uint32_t *start);
-    ngx_int_t  (*end)(fanout_hub_t *hub, fanout_frame_t *f,
-                   uint32_t start, ngx_uint_t opcode);
+    const fanout_framing_t  *framing;   /* of all that a session is sent */
 
     /* Received bytes, which may be changed; stops when a job begins and keeps
      * the rest. */

@@ -45,8 +45,7 @@ static void keep_rest(fanout_session_t *s, u_char *pos, u_char *last);
         ngx_string("websocket"),                                              \
         FANOUT_WEBSOCKET,                                                     \
         commands,                                                             \
-        fanout_frame_begin,                                                   \
-        fanout_frame_end,                                                     \
+        &fanout_framing_websocket,                                            \
         fanout_websocket_input,                                               \
         say_close,                                                            \
         ping,                                                                 \
