@@ -8,6 +8,7 @@
 
 #include "ngx_http_fanout_module.h"
 #include "conf/conf.h"
+#include "dialect/dialect.h"
 #include "session/log.h"
 #include "session/compress.h"
 #include "hook/hook.h"
@@ -160,6 +161,7 @@ fanout_init_process(ngx_cycle_t *cycle)
     }
 
     fanout_compress_configure(mcf);
+    fanout_dialect_init();
 
     app = mcf->apps.elts;
 

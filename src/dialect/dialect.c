@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The table of dialects.
+ * The table of dialects, and of their formats.
  */
 
 
@@ -12,25 +12,19 @@
 static const fanout_dialect_t  *dialects[] = {
     &fanout_native,
     &fanout_raw,
-    &fanout_native_stream,
     NULL
 };
 
 
-const fanout_dialect_t *
-fanout_dialect(ngx_uint_t format)
+void
+fanout_dialect_init(void)
 {
-    ngx_uint_t  i;
-
-    format %= FANOUT_BASES;
-
-    for (i = 0; dialects[i]; i++) {
-        if (dialects[i]->format == format) {
-            break;
-        }
-    }
-
-    return dialects[i];
+    fanout_format_set(FANOUT_NATIVE_WS, fanout_native_encode,
+                      &fanout_framing_websocket);
+    fanout_format_set(FANOUT_RAW_WS, fanout_raw_encode,
+                      &fanout_framing_websocket);
+    fanout_format_set(FANOUT_NATIVE_SSE, fanout_native_encode,
+                      &fanout_framing_events);
 }
 
 

@@ -19,7 +19,7 @@
 #include "base/json.h"
 #include "dialect/native.h"
 #include "base/random.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 #include "transport/websocket.h"
 
 
@@ -36,8 +36,6 @@ static void native_open(fanout_session_t *s, ngx_http_request_t *r);
 static void native_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 static ngx_uint_t native_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static ngx_int_t native_encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f);
 static void native_close(fanout_session_t *s);
 static void give_up(fanout_session_t *s, fanout_error_e error,
     const char *reason);
@@ -70,21 +68,19 @@ static void send_printf(fanout_session_t *s, const char *fmt, ...);
 
 
 const fanout_dialect_t  fanout_native = {
-    ngx_string("native"),
-    FANOUT_NATIVE_WS,
-    0,
-    native_accept,
-    native_open,
-    native_receive,
-    native_match,
-    native_encode,
-    fanout_native_work,
-    native_close,
-    native_closing,
-    native_heartbeat,
-    &fanout_native_stream,
-    &fanout_native_poll,
-    native_parted
+    .name = ngx_string("native"),
+    .format = FANOUT_NATIVE_WS,
+    .accept = native_accept,
+    .open = native_open,
+    .receive = native_receive,
+    .match = native_match,
+    .work = fanout_native_work,
+    .close = native_close,
+    .closing = native_closing,
+    .heartbeat = native_heartbeat,
+    .stream = &fanout_native_stream,
+    .poll = &fanout_native_poll,
+    .parted = native_parted
 };
 
 
@@ -129,7 +125,7 @@ native_open(fanout_session_t *s, ngx_http_request_t *r)
 
     /* a poll that goes on is answered when there is something */
 
-    if (s->transport != &fanout_poll || !s->resumed || s->unproved
+    if (!s->transport->once || !s->resumed || s->unproved
         || ngx_http_arg(r, (u_char *) "since", 5, &value) != NGX_OK)
     {
         welcome(s);
@@ -156,7 +152,7 @@ autojoin(fanout_session_t *s, ngx_http_request_t *r)
     ngx_str_t  text;
 
     if (s->conf->autojoin == NULL
-        || s->transport != &fanout_websocket
+        || !s->transport->two_way
         || s->state != FANOUT_OPEN)
     {
         return;
@@ -227,7 +223,7 @@ take_up(fanout_session_t *s, fanout_identity_t *id)
     hub = s->hub;
     id->user = s->identity.user;
     id->address = s->identity.address;
-    keep = s->transport == &fanout_poll;
+    keep = s->transport->once;
 
     if (keep && fanout_identity_known(&hub->zone, id)) {
         /* An answer may get lost, so the token stays; and a poll that still
@@ -450,7 +446,7 @@ give_up(fanout_session_t *s, fanout_error_e error, const char *reason)
         s->why = reason;
     }
 
-    if (s->transport == &fanout_websocket) {
+    if (s->transport->two_way) {
         native_closing(s, code, ms);
     }
 
@@ -952,19 +948,11 @@ native_match(fanout_subscription_t *sub, fanout_entry_t *e)
 }
 
 
-static ngx_int_t
-native_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    fanout_frame_t *f)
+ngx_int_t
+fanout_native_encode(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_entry_t *e, fanout_frame_t *f, ngx_uint_t *opcode)
 {
-    uint32_t  start;
-
-    if (fanout_frame_begin(hub, f, &start) != NGX_OK
-        || fanout_native_object(hub, ch, e, f) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return fanout_frame_end(hub, f, start, FANOUT_WS_TEXT);
+    return fanout_native_object(hub, ch, e, f);
 }
 
 

@@ -8,7 +8,7 @@
 
 #include "hub/entry_json.h"
 #include "dialect/native.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 /* bytes of a refusal beside its texts */

@@ -13,7 +13,7 @@
 #include "hub/entry_json.h"
 #include "dialect/native.h"
 #include "hub/roster.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_JOIN_FAIL   10000
@@ -132,7 +132,7 @@ ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
 static ngx_uint_t
 answers_now(fanout_session_t *s)
 {
-    return s->transport == &fanout_post;
+    return s->transport->bit == FANOUT_POST;
 }
 
 
@@ -375,7 +375,7 @@ fanout_native_members_fit(fanout_session_t *s, fanout_job_t *job)
     size_t               left;
     fanout_snapshot_t   *sn;
 
-    if (s->transport != &fanout_poll
+    if (!s->transport->once
         || !(job->members || job->counts))
     {
         return 0;
@@ -442,7 +442,7 @@ end_around(fanout_reply_t *rp, fanout_snapshot_t *sn, uint32_t from,
         end = sn->chunks[to - 1].end;
 
         if (rp->batch == NULL && rp->f
-            && rp->s->transport == &fanout_websocket
+            && rp->s->transport->two_way
             && end - start > FANOUT_COPIED)
         {
             split = rp->f->used;

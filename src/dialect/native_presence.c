@@ -9,7 +9,7 @@
 
 #include "dialect/native.h"
 #include "hub/roster.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_JOIN_WAIT   2000             /* ms, beyond the batch time */

@@ -9,7 +9,7 @@
 #include "session/compress.h"
 #include "hub/entry_json.h"
 #include "dialect/native.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 void

@@ -38,8 +38,6 @@ static void poll_open(fanout_session_t *s, ngx_http_request_t *r);
 static void stream_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 static ngx_uint_t stream_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static ngx_int_t stream_encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f);
 static void stream_close(fanout_session_t *s);
 static void stream_parted(fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t reason);
@@ -69,40 +67,32 @@ static ngx_msec_t retry(fanout_session_t *s);
 
 
 const fanout_dialect_t  fanout_native_stream = {
-    ngx_string("native"),
-    FANOUT_NATIVE_SSE,
-    0,
-    stream_accept,
-    stream_open,
-    stream_receive,
-    stream_match,
-    stream_encode,
-    fanout_native_work,
-    stream_close,
-    stream_closing,
-    stream_heartbeat,
-    NULL,
-    NULL,
-    stream_parted
+    .name = ngx_string("native"),
+    .format = FANOUT_NATIVE_SSE,
+    .accept = stream_accept,
+    .open = stream_open,
+    .receive = stream_receive,
+    .match = stream_match,
+    .work = fanout_native_work,
+    .close = stream_close,
+    .closing = stream_closing,
+    .heartbeat = stream_heartbeat,
+    .parted = stream_parted
 };
 
 
 const fanout_dialect_t  fanout_native_poll = {
-    ngx_string("native"),
-    FANOUT_NATIVE_SSE,
-    0,
-    stream_accept,
-    poll_open,
-    stream_receive,
-    stream_match,
-    stream_encode,
-    fanout_native_work,
-    stream_close,
-    poll_closing,
-    poll_heartbeat,
-    NULL,
-    NULL,
-    stream_parted
+    .name = ngx_string("native"),
+    .format = FANOUT_NATIVE_SSE,
+    .accept = stream_accept,
+    .open = poll_open,
+    .receive = stream_receive,
+    .match = stream_match,
+    .work = fanout_native_work,
+    .close = stream_close,
+    .closing = poll_closing,
+    .heartbeat = poll_heartbeat,
+    .parted = stream_parted
 };
 
 
@@ -744,28 +734,6 @@ static ngx_uint_t
 stream_match(fanout_subscription_t *sub, fanout_entry_t *e)
 {
     return fanout_native.match(sub, e);
-}
-
-
-static ngx_int_t
-stream_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    fanout_frame_t *f)
-{
-    /* a signal has no place in the order */
-
-    if (e->seq && e->seq != UINT64_MAX && e->type != FANOUT_SIGNAL
-        && fanout_position_id(hub, e->seq, f) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (fanout_frame_literal(hub, f, "data: ") != NGX_OK
-        || fanout_native_object(hub, ch, e, f) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return fanout_frame_literal(hub, f, "\n\n");
 }
 
 

@@ -21,8 +21,6 @@ static void raw_open(fanout_session_t *s, ngx_http_request_t *r);
 static void raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len);
 static ngx_uint_t raw_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static ngx_int_t raw_encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f);
 static fanout_error_e ask(fanout_session_t *s, fanout_zone_message_t *m,
     fanout_limited_t *limited);
 static void refuse(fanout_session_t *s,
@@ -34,21 +32,16 @@ static void raw_closing(fanout_session_t *s, ngx_uint_t code,
 
 
 const fanout_dialect_t  fanout_raw = {
-    ngx_string("raw"),
-    FANOUT_RAW_WS,
-    1,
-    raw_accept,
-    raw_open,
-    raw_receive,
-    raw_match,
-    raw_encode,
-    raw_work,
-    raw_close,
-    raw_closing,
-    NULL,
-    NULL,
-    NULL,
-    NULL
+    .name = ngx_string("raw"),
+    .format = FANOUT_RAW_WS,
+    .closes = 1,
+    .accept = raw_accept,
+    .open = raw_open,
+    .receive = raw_receive,
+    .match = raw_match,
+    .work = raw_work,
+    .close = raw_close,
+    .closing = raw_closing
 };
 
 
@@ -276,44 +269,31 @@ raw_match(fanout_subscription_t *sub, fanout_entry_t *e)
 }
 
 
-static ngx_int_t
-raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    fanout_frame_t *f)
+ngx_int_t
+fanout_raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
+    fanout_frame_t *f, ngx_uint_t *opcode)
 {
     u_char       payload[FANOUT_WS_CONTROL_MAX];
     size_t       len;
-    uint32_t     start;
-    ngx_uint_t   opcode;
     const char  *reason;
 
-    if (fanout_frame_begin(hub, f, &start) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
     if (e->type == FANOUT_MESSAGE) {
-        opcode = e->kind == FANOUT_BINARY
-                 ? FANOUT_WS_BINARY : FANOUT_WS_TEXT;
 
-        if (fanout_frame_append(hub, f, e->data.data, e->data.len)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
+        if (e->kind == FANOUT_BINARY) {
+            *opcode = FANOUT_WS_BINARY;
         }
 
-    } else {
-        opcode = FANOUT_WS_CLOSE;
-        reason = e->type == FANOUT_GAP ? "gap" : "reset";
-
-        len = fanout_ws_close_payload(payload,
-                                e->type == FANOUT_GAP ? 1013 : 1012,
-                                reason, ngx_strlen(reason));
-
-        if (fanout_frame_append(hub, f, payload, len) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        return fanout_frame_append(hub, f, e->data.data, e->data.len);
     }
 
-    return fanout_frame_end(hub, f, start, opcode);
+    *opcode = FANOUT_WS_CLOSE;
+    reason = e->type == FANOUT_GAP ? "gap" : "reset";
+
+    len = fanout_ws_close_payload(payload,
+                                  e->type == FANOUT_GAP ? 1013 : 1012,
+                                  reason, ngx_strlen(reason));
+
+    return fanout_frame_append(hub, f, payload, len);
 }
 
 

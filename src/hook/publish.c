@@ -9,7 +9,7 @@
 
 #include "hook/lane.h"
 #include "hub/entry_json.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_ASK_QUEUE   1000                 /* unless queue= says */

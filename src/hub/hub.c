@@ -8,7 +8,6 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
 #include "base/pattern.h"
 #include "session/compress.h"
 #include "hub/replay.h"

@@ -17,18 +17,11 @@
 #include "ngx_http_fanout_module.h"
 
 
-/* dialect and transport together: what bytes an entry becomes */
+/* formats: what bytes an entry becomes */
 #define FANOUT_BASES     4
 
-#define FANOUT_NATIVE_WS 0
-#define FANOUT_RAW_WS    1
-#define FANOUT_NATIVE_SSE  2
-
-/* each of them plain and in the ways to deflate, see compress.h */
+/* each of them plain and in two ways to deflate, see format.h */
 #define FANOUT_FORMATS   (3 * FANOUT_BASES)
-
-/* no format of a session: items of a native reply's "messages" */
-#define FANOUT_NATIVE_ITEMS  FANOUT_FORMATS
 
 
 /* bytes shared by all outboxes that send them */

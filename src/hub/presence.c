@@ -8,9 +8,9 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "hub/roster.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_ORDERS  16

@@ -7,7 +7,7 @@
 #include "hub/roster.h"
 #include "session/session.h"
 #include "hub/entry_json.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_ROSTER_READS     16              /* sections a turn */
@@ -304,7 +304,7 @@ own_member(fanout_subscription_t *sub, void *data)
 {
     fanout_member_t *m = data;
 
-    if (sub->session->transport != &fanout_websocket
+    if (!sub->session->transport->two_way
         && fanout_hub_member_own(sub, m) == NGX_OK)
     {
         fanout_session_alive(sub->session);

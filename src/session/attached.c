@@ -8,7 +8,7 @@
 
 
 #include "session/session.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_STREAM  16384               /* bytes on their way, at most */
@@ -66,9 +66,8 @@ fanout_session_part(fanout_session_t *s)
 
     /* a client that polls will do so again */
 
-    fanout_session_end(s, s->transport == &fanout_poll
-                          ? FANOUT_END_CUT
-                          : FANOUT_END_CLEAN);
+    fanout_session_end(s, s->transport->once ? FANOUT_END_CUT
+                                             : FANOUT_END_CLEAN);
 }
 
 

@@ -9,11 +9,11 @@
 
 #include "session/session.h"
 #include "session/compress.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "session/position.h"
 #include "hub/replay.h"
 #include "hub/roster.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_MERGED  (2 * FANOUT_ZONE_ENTRIES)
@@ -204,7 +204,7 @@ fanout_session_catch_up(fanout_session_t *s)
 
     if (s->job && fanout_session_go_on(s) == NGX_AGAIN
         && (s->job == NULL || !s->job->waits
-            || s->transport == &fanout_poll))
+            || s->transport->once))
     {
         /* while it has nothing to say yet others may */
         return;
@@ -639,7 +639,9 @@ tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
             continue;
         }
 
-        if (s->dialect->encode(hub, sub->channel, &e[i], f) != NGX_OK) {
+        if (fanout_format_entry(sub->format, hub, sub->channel, &e[i], f)
+            != NGX_OK)
+        {
             fanout_frame_release(hub, f);
             goto failed;
         }

@@ -6,7 +6,6 @@
 
 #include "session/compress.h"
 #include "wire/deflate.h"
-#include "dialect/dialect.h"
 
 
 #define FANOUT_SLACK  256               /* bytes a frame may have unused */

@@ -4,9 +4,6 @@
  *
  * Frames that were encoded plain, deflated for the sessions that agreed on it
  * (RFC 7692): once for all of a format.
- *
- * A format of a dialect has two more, that much further on: with a large
- * window and with a small one.
  */
 
 
@@ -14,14 +11,7 @@
 #define FANOUT_SESSION_COMPRESS_H
 
 
-#include "hub/hub.h"
-
-
-/* FANOUT_DEFLATE_* of a format, and the plain one of it */
-#define fanout_deflate_of(format)                                             \
-    ((format) / FANOUT_BASES)
-#define fanout_base_of(format)                                                \
-    ((format) % FANOUT_BASES)
+#include "session/format.h"
 
 
 /* Takes over the level, the window and the threshold; in the worker. */

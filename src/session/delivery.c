@@ -11,7 +11,7 @@
 
 #include "session/session.h"
 #include "session/compress.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "hub/roster.h"
 
 
@@ -357,11 +357,9 @@ static ngx_int_t
 encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     ngx_uint_t n, ngx_uint_t format, run_t *run)
 {
-    size_t                   size;
-    ngx_uint_t               i;
-    const fanout_dialect_t  *dialect;
+    size_t      size;
+    ngx_uint_t  i;
 
-    dialect = fanout_dialect(format);
     size = FANOUT_ROOM;
 
     for (i = 0; i < n; i++) {
@@ -381,7 +379,9 @@ encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     }
 
     for (i = 0; i < n; i++) {
-        if (dialect->encode(hub, ch, &e[i], run->frame) != NGX_OK) {
+        if (fanout_format_entry(format, hub, ch, &e[i], run->frame)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
 

@@ -8,9 +8,9 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "session/socket.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 #include <netinet/tcp.h>
 
@@ -39,7 +39,7 @@ fanout_session_begin(fanout_session_t *s)
 
     fanout_meter_mark(s, &mark);
 
-    if (ngx_exiting && s->transport == &fanout_websocket) {
+    if (ngx_exiting && s->transport->two_way) {
         fanout_session_turn_away(s);
 
     } else {

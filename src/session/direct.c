@@ -8,7 +8,6 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
 
 
 typedef struct {

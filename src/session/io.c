@@ -7,8 +7,8 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
-#include "transport/transport.h"
+#include "session/dialect.h"
+#include "session/transport.h"
 
 
 /* a read event, at most: some hundreds of the shortest commands, for which the
@@ -196,7 +196,7 @@ fanout_session_read_now(fanout_session_t *s)
 static ngx_uint_t
 outlived(fanout_session_t *s)
 {
-    return s->transport == &fanout_websocket_away
+    return s->transport->gone
            && s->job == NULL && s->state == FANOUT_OPEN
            && s->conf->resume
            && !fanout_identity_stays(&s->hub->zone, &s->identity);

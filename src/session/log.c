@@ -7,9 +7,9 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "http/http.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 static fanout_eventlog_record_t *ending(
@@ -117,7 +117,7 @@ fanout_eventlog_join(fanout_session_t *s, ngx_str_t *channel)
 static ngx_uint_t
 is_poll(fanout_session_t *s)
 {
-    return s->transport->bit == FANOUT_POLL;
+    return s->transport->once;
 }
 
 

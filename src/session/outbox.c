@@ -8,7 +8,7 @@
 
 #include "session/session.h"
 #include "session/socket.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_GATHER     65536
@@ -437,9 +437,7 @@ send_output(fanout_session_t *s)
 
         n = s->transport->send ? s->transport->send(s) : out_send(s);
 
-        if (n == NGX_ERROR
-            && s->transport == &fanout_websocket_away)
-        {
+        if (n == NGX_ERROR && s->transport->gone) {
             /* which was to be expected: what it has sent is done */
             s->deaf = 1;
             fanout_outbox_clear(s);

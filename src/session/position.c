@@ -6,7 +6,7 @@
 
 #include "session/position.h"
 #include "hub/entry_json.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_POSITION_PART  (1 + 16 + 1 + NGX_INT64_LEN)
@@ -76,8 +76,7 @@ fanout_position_write(fanout_session_t *s, u_char *p)
     p = ngx_slprintf(p, last, "%xL.%uL", s->hub->zone.incarnation, base);
     p = write_others(s, NULL, base, p, last);
 
-    return s->transport == &fanout_poll ? write_members(s, p, last)
-                                        : p;
+    return s->transport->once ? write_members(s, p, last) : p;
 }
 
 

@@ -7,10 +7,10 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "hub/roster.h"
 #include "session/socket.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 #include "hook/hook.h"
 
 
@@ -34,7 +34,9 @@ static void leave_handler(ngx_event_t *ev);
 
 fanout_session_t *
 fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
-    fanout_loc_conf_t *conf, ngx_str_t *user, fanout_meter_t *meter)
+    fanout_loc_conf_t *conf, const fanout_dialect_t *dialect,
+    const fanout_transport_t *transport, ngx_str_t *user,
+    fanout_meter_t *meter)
 {
     size_t               log;
     fanout_session_t    *s;
@@ -63,9 +65,9 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     s->request = r;
     s->hub = hub;
     s->conf = conf;
-    s->dialect = conf->dialect;
-    s->transport = &fanout_websocket;
-    s->format = conf->dialect->format;
+    s->dialect = dialect;
+    s->transport = transport;
+    s->format = dialect->format;
     s->out = s->few;
     s->nout_max = 2;
     s->received_at = ngx_current_msec;
@@ -161,7 +163,7 @@ fanout_session_away(fanout_session_t *s)
     fanout_hub_presence(s->hub);
 
     s->identity_ref = 0;
-    s->transport = &fanout_websocket_away;
+    s->transport = s->transport->away;
     s->alive = 0;
 
     /* its subscriptions */
@@ -261,9 +263,7 @@ leave_zone(fanout_session_t *s, ngx_uint_t how)
                              reason);
         fanout_hub_presence(hub);
 
-    } else if (s->transport == &fanout_websocket_away
-               && how == FANOUT_END_CLEAN)
-    {
+    } else if (s->transport->gone && how == FANOUT_END_CLEAN) {
         fanout_identity_leave(&hub->zone, &s->identity,
                               FANOUT_LEFT_INTENTIONAL);
         fanout_hub_presence(hub);

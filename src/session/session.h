@@ -266,7 +266,8 @@ struct fanout_session_s {
  */
 fanout_session_t *fanout_session_create(
     ngx_http_request_t *r, fanout_hub_t *hub,
-    fanout_loc_conf_t *conf, ngx_str_t *user,
+    fanout_loc_conf_t *conf, const fanout_dialect_t *dialect,
+    const fanout_transport_t *transport, ngx_str_t *user,
     fanout_meter_t *meter);
 
 /* The dialect greets and subscribes; what it says waits for the start.

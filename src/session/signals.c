@@ -10,7 +10,7 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 
 
 #define FANOUT_SIGNALS_KEPT    256          /* kept for a channel */

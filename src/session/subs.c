@@ -8,7 +8,7 @@
 
 
 #include "session/session.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 #define FANOUT_SUBS_FEW  16                 /* without a table */
@@ -45,7 +45,7 @@ fanout_session_sub(fanout_session_t *s, ngx_str_t *channel)
 
     t = s->table;
 
-    if (s->transport == &fanout_websocket_away) {
+    if (s->transport->gone) {
         /* those that are there are being left */
         return NULL;
     }

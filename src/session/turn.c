@@ -12,8 +12,7 @@
 
 
 #include "session/session.h"
-#include "dialect/dialect.h"
-#include "transport/transport.h"
+#include "session/transport.h"
 
 
 /* in units of FANOUT_WORK_*: a turn is some 2 ms */

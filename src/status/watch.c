@@ -47,8 +47,6 @@ static void watch_open(fanout_session_t *s, ngx_http_request_t *r);
 static void watch_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 static ngx_uint_t watch_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static ngx_int_t watch_encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f);
 static ngx_int_t watch_work(fanout_session_t *s);
 static void watch_close(fanout_session_t *s);
 static void watch_closing(fanout_session_t *s, ngx_uint_t code,
@@ -71,7 +69,6 @@ static const fanout_dialect_t  dialect = {
     .open = watch_open,
     .receive = watch_receive,
     .match = watch_match,
-    .encode = watch_encode,
     .work = watch_work,
     .close = watch_close,
     .closing = watch_closing
@@ -173,14 +170,6 @@ static ngx_uint_t
 watch_match(fanout_subscription_t *sub, fanout_entry_t *e)
 {
     return 0;
-}
-
-
-static ngx_int_t
-watch_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    fanout_frame_t *f)
-{
-    return NGX_OK;
 }
 
 

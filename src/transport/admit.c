@@ -7,7 +7,6 @@
  */
 
 
-#include "dialect/dialect.h"
 #include "http/http.h"
 #include "dialect/native.h"
 #include "transport/transport.h"

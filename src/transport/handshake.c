@@ -9,7 +9,7 @@
 #include <ngx_sha1.h>
 
 #include "transport/websocket.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "http/http.h"
 #include "transport/transport.h"
 
@@ -60,7 +60,8 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
         return fanout_websocket_refuse(r, conf, &user, status, why);
     }
 
-    s = fanout_session_create(r, conf->app->hub, conf, &user, &meter);
+    s = fanout_session_create(r, conf->app->hub, conf, conf->dialect,
+                              &fanout_websocket, &user, &meter);
     if (s == NULL) {
         fanout_meter_undo(conf->app->hub, &meter);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

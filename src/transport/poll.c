@@ -8,7 +8,7 @@
  */
 
 
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "http/http.h"
 #include "session/position.h"
 #include "transport/transport.h"
@@ -34,17 +34,14 @@ static u_char *to_array(u_char *p, u_char *last);
 
 
 const fanout_transport_t  fanout_poll = {
-    ngx_string("poll"),
-    FANOUT_POLL,
-    0,
-    &fanout_framing_events,
-    poll_input,
-    poll_close,
-    NULL,
-    poll_send,
-    NULL,
-    NULL,
-    poll_answer
+    .name = ngx_string("poll"),
+    .bit = FANOUT_POLL,
+    .once = 1,
+    .framing = &fanout_framing_events,
+    .input = poll_input,
+    .close = poll_close,
+    .send = poll_send,
+    .answer = poll_answer
 };
 
 

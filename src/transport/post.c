@@ -7,7 +7,7 @@
  */
 
 
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "hub/entry_json.h"
 #include "http/http.h"
 #include "dialect/native.h"
@@ -58,17 +58,14 @@ static const fanout_framing_t  post_framing = {
 
 
 const fanout_transport_t  fanout_post = {
-    ngx_string("post"),
-    FANOUT_POST,
-    1,
-    &post_framing,
-    post_input,
-    post_close,
-    NULL,
-    NULL,
-    NULL,
-    post_resume,
-    post_answer
+    .name = ngx_string("post"),
+    .bit = FANOUT_POST,
+    .commands = 1,
+    .framing = &post_framing,
+    .input = post_input,
+    .close = post_close,
+    .resume = post_resume,
+    .answer = post_answer
 };
 
 
@@ -195,12 +192,12 @@ run(ngx_http_request_t *r)
         return fanout_refuse_admission(r, conf, &user, &refusal);
     }
 
-    s = fanout_session_create(r, conf->app->hub, conf, &user, &meter);
+    s = fanout_session_create(r, conf->app->hub, conf, conf->dialect,
+                              &fanout_post, &user, &meter);
     if (s == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    s->transport = &fanout_post;
     s->blocked = 1;
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);

@@ -7,7 +7,7 @@
  */
 
 
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "http/http.h"
 #include "base/json.h"
 #include "session/position.h"

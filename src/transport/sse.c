@@ -12,7 +12,7 @@
  */
 
 
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "http/http.h"
 #include "session/position.h"
 #include "session/socket.h"
@@ -46,51 +46,39 @@ static u_char  framed[FANOUT_CHUNK_MAX + FANOUT_CHUNKED];
 /* on a connection of its own */
 
 const fanout_transport_t  fanout_sse = {
-    ngx_string("sse"),
-    FANOUT_SSE,
-    0,
-    &fanout_framing_events,
-    sse_input,
-    sse_close,
-    NULL,
-    NULL,
-    fanout_position_place,
-    NULL,
-    NULL
+    .name = ngx_string("sse"),
+    .bit = FANOUT_SSE,
+    .framing = &fanout_framing_events,
+    .input = sse_input,
+    .close = sse_close,
+    .place = fanout_position_place
 };
 
 
 /* the same in chunks */
 
-const fanout_transport_t  fanout_sse_chunked = {
-    ngx_string("sse"),
-    FANOUT_SSE,
-    0,
-    &fanout_framing_events,
-    sse_input,
-    sse_close,
-    NULL,
-    chunked_send,
-    fanout_position_place,
-    NULL,
-    NULL
+static const fanout_transport_t  sse_chunked = {
+    .name = ngx_string("sse"),
+    .bit = FANOUT_SSE,
+    .framing = &fanout_framing_events,
+    .input = sse_input,
+    .close = sse_close,
+    .send = chunked_send,
+    .place = fanout_position_place
 };
 
 
 /* through the filters of its request */
 
-const fanout_transport_t  fanout_sse_stream = {
-    ngx_string("sse"),
-    FANOUT_SSE,
-    0,
-    &fanout_framing_events,
-    sse_input,
-    sse_close,
-    NULL,
-    fanout_stream_send,
-    fanout_position_place,
-    NULL,
-    stream_answer
+static const fanout_transport_t  sse_stream = {
+    .name = ngx_string("sse"),
+    .bit = FANOUT_SSE,
+    .framing = &fanout_framing_events,
+    .input = sse_input,
+    .close = sse_close,
+    .send = fanout_stream_send,
+    .place = fanout_position_place,
+    .answer = stream_answer
 };
 
 
@@ -117,15 +105,15 @@ fanout_sse_handler(ngx_http_request_t *r)
     }
 
     if (!own_body(r)) {
-        s->transport = &fanout_sse_stream;
+        s->transport = &sse_stream;
 
     } else if (r->chunked) {
-        s->transport = &fanout_sse_chunked;
+        s->transport = &sse_chunked;
     }
 
     /* what was pipelined before may not be sent yet */
 
-    waits = (s->transport != &fanout_sse_stream
+    waits = (s->transport != &sse_stream
              && (r->out || r->connection->buffered));
 
     if (waits && fanout_await_header(r) != NGX_OK) {
@@ -208,7 +196,7 @@ flush_header(ngx_http_request_t *r)
 static void
 start(fanout_session_t *s)
 {
-    if (s->transport == &fanout_sse_stream) {
+    if (s->transport == &sse_stream) {
         fanout_session_attach(s);
 
     } else {
@@ -264,7 +252,7 @@ end_body(fanout_session_t *s)
 {
     static u_char  comment[] = ":\n";
 
-    if (s->transport == &fanout_sse_chunked
+    if (s->transport == &sse_chunked
         && (s->nout == 0 || s->chunk))
     {
         fanout_session_bytes(s, comment, sizeof(comment) - 1);

@@ -6,7 +6,7 @@
  */
 
 
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "http/http.h"
 #include "transport/transport.h"
 #include "transport/websocket.h"
@@ -220,15 +220,12 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
         return fanout_refuse(r, status, why);
     }
 
-    s = fanout_session_create(r, conf->app->hub, conf, &user, &meter);
+    s = fanout_session_create(r, conf->app->hub, conf, dialect, transport,
+                              &user, &meter);
     if (s == NULL) {
         fanout_meter_undo(conf->app->hub, &meter);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    s->dialect = dialect;
-    s->format = dialect->format;
-    s->transport = transport;
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
 

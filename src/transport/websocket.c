@@ -10,7 +10,7 @@
 #include "transport/websocket.h"
 #include "session/compress.h"
 #include "wire/deflate.h"
-#include "dialect/dialect.h"
+#include "session/dialect.h"
 #include "http/http.h"
 #include "transport/transport.h"
 
@@ -40,27 +40,33 @@ static void own_first(fanout_session_t *s);
 static void keep_rest(fanout_session_t *s, u_char *pos, u_char *last);
 
 
-#define websocket(commands)                                                   \
-    {                                                                         \
-        ngx_string("websocket"),                                              \
-        FANOUT_WEBSOCKET,                                                     \
-        commands,                                                             \
-        &fanout_framing_websocket,                                            \
-        fanout_websocket_input,                                               \
-        say_close,                                                            \
-        ping,                                                                 \
-        NULL,                                                                 \
-        NULL,                                                                 \
-        NULL,                                                                 \
-        NULL                                                                  \
-    }
+static const fanout_transport_t  websocket_away;
 
-const fanout_transport_t  fanout_websocket = websocket(0);
+
+const fanout_transport_t  fanout_websocket = {
+    .name = ngx_string("websocket"),
+    .bit = FANOUT_WEBSOCKET,
+    .two_way = 1,
+    .framing = &fanout_framing_websocket,
+    .away = &websocket_away,
+    .input = fanout_websocket_input,
+    .close = say_close,
+    .ping = ping
+};
+
 
 /* of a client that has gone: only what it has sent is read */
 
-const fanout_transport_t  fanout_websocket_away =
-    websocket(1);
+static const fanout_transport_t  websocket_away = {
+    .name = ngx_string("websocket"),
+    .bit = FANOUT_WEBSOCKET,
+    .commands = 1,
+    .gone = 1,
+    .framing = &fanout_framing_websocket,
+    .input = fanout_websocket_input,
+    .close = say_close,
+    .ping = ping
+};
 
 
 void

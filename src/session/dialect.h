@@ -1,0 +1,67 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What sessions call of the protocol that their client speaks: a table, which
+ * a dialect fills.
+ */
+
+
+#ifndef FANOUT_SESSION_DIALECT_H
+#define FANOUT_SESSION_DIALECT_H
+
+
+#include "session/session.h"
+
+
+struct fanout_dialect_s {
+    ngx_str_t    name;
+    ngx_uint_t   format;        /* of entries, plain; see format.h */
+    ngx_uint_t   closes;        /* 1: a gap and a reset are close frames */
+
+    /* The handshake: checks what is particular (arguments, subprotocols).
+     * NULL, or why it is refused, static, and the status. */
+    const char  *(*accept)(ngx_http_request_t *r,
+                   fanout_loc_conf_t *conf, ngx_uint_t *status);
+
+    /* The session is there: greets. */
+    void       (*open)(fanout_session_t *s, ngx_http_request_t *r);
+
+    /* One whole message of the client, text or binary; data may be changed
+     * during the call.  May start a job: then no more is given until it is
+     * done. */
+    void       (*receive)(fanout_session_t *s, ngx_uint_t opcode,
+                   u_char *data, size_t len);
+
+    /* Whether a subscription wants an entry; only asked for those that are
+     * not plain. */
+    ngx_uint_t (*match)(fanout_subscription_t *sub,
+                   fanout_entry_t *e);
+
+    /* Goes on with the session's job within its output limit; NGX_AGAIN if
+     * the limit was reached, NGX_OK when done. */
+    ngx_int_t  (*work)(fanout_session_t *s);
+
+    /* Frees what the dialect put into s->batch. */
+    void       (*close)(fanout_session_t *s);
+
+    /* What is said before a close: code and, for a restart, when to come
+     * back (ms). */
+    void       (*closing)(fanout_session_t *s, ngx_uint_t code,
+                   ngx_msec_t after);
+
+    /* A sign of life for clients that can't see pings; may be NULL. */
+    void       (*heartbeat)(fanout_session_t *s);
+
+    /* The same as a stream of events and as polls; NULL: WebSocket only. */
+    const fanout_dialect_t  *stream;
+    const fanout_dialect_t  *poll;
+
+    /* Its subscription to a channel was ended by others, for the reason
+     * (FANOUT_LEFT_*); NULL where sessions have no seats. */
+    void       (*parted)(fanout_session_t *s, ngx_str_t *channel,
+                   ngx_uint_t reason);
+};
+
+
+#endif /* FANOUT_SESSION_DIALECT_H */
