@@ -146,25 +146,6 @@ __DATA__
 climbs api fanout_policy
 climbs conf fanout_init_zone
 climbs dialect fanout_policy
-climbs heap fanout_channel_evict_idle
-climbs heap fanout_channel_sweep
-climbs heap fanout_class_worst
-climbs heap fanout_doomed_free
-climbs heap fanout_format
-climbs heap fanout_history_drop
-climbs heap fanout_identity_evict
-climbs heap fanout_identity_sweep
-climbs heap fanout_key_sweep
-climbs heap fanout_layout
-climbs heap fanout_mail_evict
-climbs heap fanout_mail_sweep
-climbs heap fanout_notify_all
-climbs heap fanout_seen_evict
-climbs heap fanout_share_attainable
-climbs heap fanout_share_excess
-climbs heap fanout_signal_evict
-climbs heap fanout_signal_sweep
-climbs heap fanout_stream_drop
 climbs hook fanout_policy
 climbs hub fanout_addressed
 climbs hub fanout_compress_expire
@@ -202,8 +183,6 @@ climbs transport fanout_native_token
 includes base/random.h src/ngx_http_fanout_module.h
 includes conf/conf.h src/ngx_http_fanout_module.h
 includes conf/variables.c src/ngx_http_fanout_module.h
-includes heap/block.c zone/log.h
-includes heap/block.c zone/mail.h
 includes heap/heap.h zone/zone.h
 includes hook/call.h src/ngx_http_fanout_module.h
 includes hub/hub.c session/compress.h
@@ -264,13 +243,11 @@ twice is_repeated
 twice is_variable
 twice keep
 twice lose
-twice make_room
 twice mark
 twice measure
 twice merge
 twice message
 twice message_size
-twice over
 twice own_seat
 twice parameter
 twice part
@@ -298,7 +275,6 @@ twice tell_lost
 twice tell_reset
 twice told
 twice wait_for
-twice wake
 twice walk
 twice work_handler
 twice write_classes
@@ -306,4 +282,3 @@ twice write_counters
 twice write_latency
 twice write_workers
 twice write_zone
-twice yield

@@ -715,12 +715,6 @@ fanout_at(fanout_zone_t *z, fanout_ref_t ref)
     ((fanout_ref_t *) ((uint8_t *) (z)->shm + (z)->shm->which))
 
 
-/* zone: its regions by its size, SMALL if they don't fit; and an empty heap,
- * which may be killed and done again.  For who holds the lock, or is alone. */
-int fanout_layout(fanout_shm_t *shm);
-void fanout_format(fanout_shm_t *shm);
-
-
 /* zone: lock and transactions; but for enter, the lock must be held */
 
 /* Takes the lock, rolls back what a dead holder left, joins the limbo to
@@ -772,6 +766,52 @@ void fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
     size_t blen, uint64_t salt, uint64_t out[2]);
 
 
+/*
+ * The owner of a heap: it knows what lives in the blocks, and so what may be
+ * evicted when none is free.  A table in the memory of each process, given at
+ * the attach.  The lock is held when these are called.
+ */
+
+#define FANOUT_NO_ACCOUNT     UINT32_MAX
+
+typedef struct {
+    uint32_t             n;             /* blocks */
+    uint32_t             account;       /* whose they will be; the owner may
+                                           bound what an account has */
+} fanout_need_t;
+
+typedef struct {
+    const char          *name;          /* NULL ends a table */
+
+    /* Frees a block at least, or what holds one.  One transaction, without the
+     * commit.  Whether there was any. */
+    int                (*evict)(fanout_zone_t *z, const fanout_need_t *need);
+
+    unsigned             spare:1;       /* also goes for what may be lost */
+} fanout_reclaimer_t;
+
+struct fanout_owner_s {
+    const fanout_reclaimer_t  *reclaimers;              /* the first goes
+                                                           first */
+
+    /* Whether so many blocks could be had by evicting all that may be. */
+    int                (*attainable)(fanout_zone_t *z,
+                                     const fanout_need_t *need);
+
+    /* Whether the account would have more than it may; then relieve() evicts
+     * of it, as a reclaimer does. */
+    int                (*exceeds)(fanout_zone_t *z, const fanout_need_t *need);
+    int                (*relieve)(fanout_zone_t *z, const fanout_need_t *need);
+
+    /* The need can't be met: for the counters. */
+    void               (*full)(fanout_zone_t *z, const fanout_need_t *need);
+
+    /* Makes the zone empty after it was found to be broken.  May be killed and
+     * done again. */
+    void               (*format)(fanout_zone_t *z);
+};
+
+
 /* blocks */
 
 /*
@@ -783,12 +823,12 @@ void fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
  */
 int fanout_ensure(fanout_zone_t *z, uint32_t n);
 
-/* The same for the history of a class of channels. */
-int fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n);
+/* The same, for an account of the owner. */
+int fanout_ensure_need(fanout_zone_t *z, const fanout_need_t *need);
 
 /* Tries to have n blocks, a few hundred at most, for what may be lost: at the
- * expense of history and of what is remembered alone.  The lock is kept.  To
- * be called at the start of a transaction.  Whether there are so many. */
+ * expense of what is spare alone.  The lock is kept.  To be called at the start
+ * of a transaction.  Whether there are so many. */
 int fanout_ensure_spare(fanout_zone_t *z, uint32_t n);
 
 /* Takes a chain of n blocks, ended by 0; ensured before. */
@@ -1010,10 +1050,18 @@ void fanout_order_room(fanout_zone_t *z);
 void fanout_order_give(fanout_zone_t *z, unsigned slot, uint8_t op,
     uint64_t client, uint32_t local, uint16_t code, uint8_t reason);
 
+
+/* notify: see heap/notify.c */
+
+/* Has a slot woken at the unlock.  Outside of transactions: at worst a worker
+ * is woken for nothing. */
 void fanout_notify(fanout_zone_t *z, unsigned slot);
 
-/* Wakes all live slots, whatever they were told before. */
+/* The same for all live slots, whatever they were told before. */
 void fanout_notify_all(fanout_zone_t *z);
+
+/* Wakes those that are to be, after the unlock. */
+void fanout_wake(fanout_zone_t *z);
 
 
 #endif /* FANOUT_HEAP_HEAP_H */

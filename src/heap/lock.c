@@ -7,10 +7,8 @@
 
 
 #include <time.h>
-#include <unistd.h>
 
 #include "heap/heap.h"
-#include "heap/siphash.h"
 
 
 #define FANOUT_LOCK_RETRY  100          /* ms */
@@ -21,7 +19,6 @@ static void recover(fanout_zone_t *z);
 static void rollback(fanout_shm_t *shm);
 static int sound(fanout_shm_t *shm);
 static void rebuild(fanout_zone_t *z);
-static void wake(fanout_zone_t *z);
 #if (FANOUT_TEST)
 static void measure(fanout_zone_t *z);
 #else
@@ -106,7 +103,7 @@ fanout_leave(fanout_zone_t *z)
     (void) pthread_mutex_unlock(&z->shm->lock);
 
     if (z->wake) {
-        wake(z);
+        fanout_wake(z);
     }
 }
 
@@ -246,140 +243,8 @@ rebuild(fanout_zone_t *z)
     shm->state = FANOUT_REBUILDING;
     fanout_barrier();
 
-    if (fanout_layout(shm) == FANOUT_ZONE_OK) {
-        fanout_format(shm);
-    }
+    z->owner->format(z);
 
     /* all have to open their channels again */
     fanout_notify_all(z);
-}
-
-
-static void
-wake(fanout_zone_t *z)
-{
-    int       fd;
-    unsigned  n;
-    uint64_t  one, mask;
-
-    one = 1;
-    mask = z->wake;
-    z->wake = 0;
-
-    while (mask) {
-        n = __builtin_ctzll(mask);
-        mask &= mask - 1;
-
-        if ((int) n == z->slot) {
-            z->self_woken = 1;
-            continue;
-        }
-
-        fd = z->shm->slots[n].efd;
-
-        if (fd != -1) {
-            /* EAGAIN means it has plenty to wake up for */
-            (void) !write(fd, &one, sizeof(one));
-        }
-    }
-}
-
-
-/* clocks */
-
-uint32_t
-fanout_seconds(fanout_zone_t *z)
-{
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-
-#if (FANOUT_TEST)
-    if (fanout_test_seconds) {
-        return fanout_test_seconds;
-    }
-#endif
-
-    return ts.tv_sec - z->shm->start;
-}
-
-
-uint32_t
-fanout_msec(fanout_zone_t *z)
-{
-    struct timespec  ts;
-
-#if (FANOUT_TEST)
-    if (fanout_test_seconds) {
-        return fanout_test_seconds * 1000 + fanout_test_msec;
-    }
-#endif
-
-    (void) z;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-
-    return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-
-uint64_t
-fanout_wall(fanout_zone_t *z)
-{
-    uint64_t         ms;
-    struct timespec  ts;
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    ms = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-
-    if (ms > z->shm->wall) {
-        fanout_set(z, z->shm->wall, ms);
-    }
-
-    return z->shm->wall;
-}
-
-
-uint64_t
-fanout_zone_random(fanout_zone_t *z)
-{
-    uint64_t  h[2];
-
-    fanout_set(z, z->shm->random[0], z->shm->random[0] + 1);
-    fanout_hash(z, z->shm->random, sizeof(z->shm->random), NULL, 0, 2, h);
-
-    return h[0] ? h[0] : 1;
-}
-
-
-void
-fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
-    size_t blen, uint64_t salt, uint64_t out[2])
-{
-    unsigned          i;
-    uint64_t          n;
-    fanout_siphash_t  s;
-
-    for (i = 0; i < 2; i++) {
-        n = (salt << 1 | i) << 32 | alen;
-
-        fanout_siphash_init(&s, z->shm->seed);
-        fanout_siphash_update(&s, &n, sizeof(n));
-        fanout_siphash_update(&s, a, alen);
-        fanout_siphash_update(&s, b, blen);
-        out[i] = fanout_siphash_final(&s);
-    }
-}
-
-
-uint64_t
-fanout_zone_hash(fanout_zone_t *z, const void *data, size_t len)
-{
-    fanout_siphash_t  s;
-
-    fanout_siphash_init(&s, z->shm->seed);
-    fanout_siphash_update(&s, data, len);
-
-    return fanout_siphash_final(&s);
 }

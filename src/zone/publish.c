@@ -13,6 +13,7 @@
 
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/pressure.h"
 
 
 typedef struct {

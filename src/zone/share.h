@@ -103,7 +103,7 @@ uint32_t fanout_share_attainable(fanout_shm_t *shm, uint32_t class);
 static inline int
 fanout_class_exceeds(const fanout_shm_t *shm, uint32_t class, uint32_t n)
 {
-    return class != FANOUT_CLASSES && n > shm->classes[class].max;
+    return class < FANOUT_CLASSES && n > shm->classes[class].max;
 }
 
 /* The class furthest above its guarantee that has something to evict, with n

@@ -623,32 +623,3 @@ fanout_clean(fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, in->dirty, 0);
 }
-
-
-/* Outside of transactions: at worst a worker is woken for nothing. */
-
-void
-fanout_notify(fanout_zone_t *z, unsigned n)
-{
-    uint32_t  *notified;
-
-    notified = &z->shm->slots[n].notified;
-
-    if (__atomic_exchange_n(notified, 1, __ATOMIC_SEQ_CST) == 0) {
-        z->wake |= 1ULL << n;
-    }
-}
-
-
-void
-fanout_notify_all(fanout_zone_t *z)
-{
-    unsigned  n;
-
-    for (n = 0; n < z->shm->nslots; n++) {
-        if (z->shm->slots[n].state == FANOUT_SLOT_LIVE) {
-            z->shm->slots[n].notified = 1;
-            z->wake |= 1ULL << n;
-        }
-    }
-}

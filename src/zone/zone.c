@@ -12,6 +12,7 @@
 #include "zone/events.h"
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/pressure.h"
 
 
 /* unless the configuration says */
@@ -24,6 +25,8 @@ static uint32_t held_max(const fanout_shm_t *shm,
     const fanout_zone_conf_t *conf);
 static void class_set(fanout_zone_t *z, fanout_zone_class_t *c,
     const uint8_t *pattern, size_t len);
+static int zone_layout(fanout_shm_t *shm);
+static void zone_format(fanout_shm_t *shm);
 static void unbounded(fanout_shm_t *shm);
 static uint32_t power(uint64_t n);
 static int mutex_init(pthread_mutex_t *m);
@@ -59,7 +62,7 @@ fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
     shm->size = size;
     shm->nslots = fanout_zone_slots(conf->slots);
 
-    if (fanout_layout(shm) != FANOUT_ZONE_OK) {
+    if (zone_layout(shm) != FANOUT_ZONE_OK) {
         return FANOUT_ZONE_SMALL;
     }
 
@@ -90,7 +93,7 @@ fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
         }
     }
 
-    fanout_format(shm);
+    zone_format(shm);
 
     shm->layout = FANOUT_LAYOUT;
     shm->sizes = sizes();
@@ -158,8 +161,8 @@ held_max(const fanout_shm_t *shm, const fanout_zone_conf_t *conf)
 
 /* places the regions behind the fixed part, by the size alone */
 
-int
-fanout_layout(fanout_shm_t *shm)
+static int
+zone_layout(fanout_shm_t *shm)
 {
     uint64_t  at, n;
 
@@ -264,10 +267,19 @@ power(uint64_t n)
 }
 
 
-/* Makes the heap empty; may be killed and done again. */
-
 void
-fanout_format(fanout_shm_t *shm)
+fanout_zone_reformat(fanout_zone_t *z)
+{
+    if (zone_layout(z->shm) == FANOUT_ZONE_OK) {
+        zone_format(z->shm);
+    }
+}
+
+
+/* may be killed and done again */
+
+static void
+zone_format(fanout_shm_t *shm)
 {
     uint32_t          i;
     struct timespec   ts;
@@ -433,6 +445,7 @@ fanout_zone_attach(fanout_zone_t *z, void *mem, size_t size)
     z->shm = mem;
     z->base = (uint8_t *) mem + z->shm->blocks;
     z->incarnation = z->shm->incarnation;
+    z->owner = &fanout_zone_owner;
     z->told = z->incarnation;
     z->slot = -1;
 

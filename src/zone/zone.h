@@ -331,9 +331,12 @@ typedef struct {
 
 /* a process's handle of a zone; private memory, one a process and zone */
 
+typedef struct fanout_owner_s  fanout_owner_t;
+
 typedef struct {
     fanout_shm_t      *shm;
     uint8_t           *base;
+    const fanout_owner_t  *owner;
     uint64_t           incarnation;         /* as last seen under lock */
     uint64_t           told;                /* the one that drains know of */
     uint64_t           wake;                /* slots to wake at the unlock */

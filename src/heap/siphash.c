@@ -1,0 +1,54 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Hashes and random numbers by the secret seeds of the zone.
+ */
+
+
+#include "heap/heap.h"
+#include "heap/siphash.h"
+
+
+uint64_t
+fanout_zone_random(fanout_zone_t *z)
+{
+    uint64_t  h[2];
+
+    fanout_set(z, z->shm->random[0], z->shm->random[0] + 1);
+    fanout_hash(z, z->shm->random, sizeof(z->shm->random), NULL, 0, 2, h);
+
+    return h[0] ? h[0] : 1;
+}
+
+
+void
+fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
+    size_t blen, uint64_t salt, uint64_t out[2])
+{
+    unsigned          i;
+    uint64_t          n;
+    fanout_siphash_t  s;
+
+    for (i = 0; i < 2; i++) {
+        n = (salt << 1 | i) << 32 | alen;
+
+        fanout_siphash_init(&s, z->shm->seed);
+        fanout_siphash_update(&s, &n, sizeof(n));
+        fanout_siphash_update(&s, a, alen);
+        fanout_siphash_update(&s, b, blen);
+        out[i] = fanout_siphash_final(&s);
+    }
+}
+
+
+uint64_t
+fanout_zone_hash(fanout_zone_t *z, const void *data, size_t len)
+{
+    fanout_siphash_t  s;
+
+    fanout_siphash_init(&s, z->shm->seed);
+    fanout_siphash_update(&s, data, len);
+
+    return fanout_siphash_final(&s);
+}

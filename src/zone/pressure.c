@@ -1,0 +1,279 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Pressure: what goes, and in which order, when the heap has no free block.
+ */
+
+
+#include "zone/log.h"
+#include "zone/mail.h"
+#include "zone/pressure.h"
+
+
+#define FANOUT_EVICT_STEP     16        /* entries evicted in a step */
+#define FANOUT_EVICT_SMALL    4         /* bucket of histories below 8 blocks */
+
+
+static int pressure_attainable(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_exceeds(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_relieve(fanout_zone_t *z, const fanout_need_t *need);
+static void pressure_full(fanout_zone_t *z, const fanout_need_t *need);
+
+static int pressure_purged(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_expired(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_signals(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_stalled(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_seen(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_unheard(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_history(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_mail(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_lingering(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_streams(fanout_zone_t *z, const fanout_need_t *need);
+
+static int pressure_sessions(fanout_zone_t *z, unsigned ranks);
+static int pressure_class(fanout_zone_t *z, uint32_t class);
+
+
+/* the first goes first */
+
+static const fanout_reclaimer_t  pressure_order[] = {
+    { "purged history",      pressure_purged,    1 },
+    { "expired",             pressure_expired,   0 },
+    { "signals",             pressure_signals,   0 },
+    { "stalled streams",     pressure_stalled,   0 },
+    { "seen",                pressure_seen,      1 },
+    { "unheard sessions",    pressure_unheard,   0 },
+    { "history",             pressure_history,   1 },
+    { "mail",                pressure_mail,      0 },
+    { "lingering sessions",  pressure_lingering, 0 },
+    { "streams",             pressure_streams,   0 },
+    { NULL,                  NULL,               0 }
+};
+
+
+const fanout_owner_t  fanout_zone_owner = {
+    pressure_order,
+    pressure_attainable,
+    pressure_exceeds,
+    pressure_relieve,
+    pressure_full,
+    fanout_zone_reformat
+};
+
+
+int
+fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n)
+{
+    fanout_need_t  need;
+
+    need.n = n;
+    need.account = class;
+
+    return z->shm->nfree >= n && !pressure_exceeds(z, &need)
+           ? FANOUT_ZONE_OK : fanout_ensure_need(z, &need);
+}
+
+
+static int
+pressure_attainable(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return need->n <= fanout_share_attainable(z->shm, need->account)
+           && !fanout_class_exceeds(z->shm, need->account, need->n);
+}
+
+
+/* whether a class would have more than it may */
+
+static int
+pressure_exceeds(fanout_zone_t *z, const fanout_need_t *need)
+{
+    fanout_shm_t         *shm;
+    fanout_zone_class_t  *c;
+
+    if (need->account >= FANOUT_CLASSES) {
+        return 0;
+    }
+
+    shm = z->shm;
+    c = &shm->classes[need->account];
+
+    return c->max < shm->nblocks && c->blocks + need->n > c->max;
+}
+
+
+static int
+pressure_relieve(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return pressure_class(z, need->account);
+}
+
+
+static void
+pressure_full(fanout_zone_t *z, const fanout_need_t *need)
+{
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    z->full = fanout_class_exceeds(shm, need->account, need->n)
+              ? FANOUT_FULL_CLASS : FANOUT_FULL_ZONE;
+    fanout_set(z, shm->full, shm->full + 1);
+}
+
+
+/* what is evicted: each takes a step, and returns whether there was any */
+
+static int
+pressure_purged(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return fanout_doomed_free(z);
+}
+
+
+static int
+pressure_expired(fanout_zone_t *z, const fanout_need_t *need)
+{
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    if (fanout_channel_sweep(z) == FANOUT_ZONE_AGAIN || shm->nlimbo) {
+        return 1;
+    }
+
+    /* the turn of the wheel may have filled the journal */
+    fanout_commit(z);
+
+    if (fanout_key_sweep(z) == FANOUT_ZONE_AGAIN
+        || fanout_identity_sweep(z) == FANOUT_ZONE_AGAIN
+        || shm->nlimbo)
+    {
+        return 1;
+    }
+
+    fanout_commit(z);
+
+    return fanout_mail_sweep(z) == FANOUT_ZONE_AGAIN
+           || fanout_signal_sweep(z) == FANOUT_ZONE_AGAIN
+           || shm->nlimbo;
+}
+
+
+static int
+pressure_signals(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return fanout_share_excess(z->shm, FANOUT_SHARE_signals)
+           && fanout_signal_evict(z);
+}
+
+
+static int
+pressure_stalled(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return z->shm->held > z->shm->held_max && fanout_stream_drop(z);
+}
+
+
+static int
+pressure_seen(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return fanout_seen_evict(z);
+}
+
+
+static int
+pressure_unheard(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return pressure_sessions(z, FANOUT_RANK_UNHEARD + 1);
+}
+
+
+static int
+pressure_history(fanout_zone_t *z, const fanout_need_t *need)
+{
+    uint32_t  class;
+
+    class = fanout_class_worst(z->shm, need->account, need->n);
+
+    return class != FANOUT_CLASSES && pressure_class(z, class);
+}
+
+
+static int
+pressure_mail(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return fanout_share_excess(z->shm, FANOUT_SHARE_mail)
+           && fanout_mail_evict(z);
+}
+
+
+static int
+pressure_lingering(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return pressure_sessions(z, FANOUT_RANKS);
+}
+
+
+static int
+pressure_streams(fanout_zone_t *z, const fanout_need_t *need)
+{
+    return fanout_stream_drop(z);
+}
+
+
+static int
+pressure_sessions(fanout_zone_t *z, unsigned ranks)
+{
+    return fanout_share_excess(z->shm, FANOUT_SHARE_sessions)
+           && fanout_identity_evict(z, ranks);
+}
+
+
+/* The oldest of the largest history of a class, or the channel longest out of
+ * use if all histories are small. */
+
+static int
+pressure_class(fanout_zone_t *z, uint32_t class)
+{
+    uint32_t              i, n;
+    fanout_ref_t          ref;
+    fanout_shm_t         *shm;
+    fanout_zone_class_t  *c;
+
+    shm = z->shm;
+
+    for (i = FANOUT_BUCKETS; i > 0; i--) {
+
+        if (i < FANOUT_EVICT_SMALL && shm->idle_first[class]) {
+            break;
+        }
+
+        ref = shm->bucket[class][i - 1];
+
+        if (ref == 0) {
+            continue;
+        }
+
+        n = fanout_channel(z, ref)->history;
+
+        if (n > FANOUT_EVICT_STEP) {
+            n = FANOUT_EVICT_STEP;
+        }
+
+        c = &shm->classes[class];
+        fanout_set(z, c->evicted, c->evicted + n);
+        fanout_set(z, shm->evicted, shm->evicted + n);
+        fanout_history_drop(z, ref, n);
+
+        return 1;
+    }
+
+    if (shm->idle_first[class] == 0) {
+        return 0;
+    }
+
+    fanout_channel_evict_idle(z, class);
+
+    return 1;
+}

@@ -1,0 +1,30 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What the zone is to its heap: what is evicted when no block is free.  See
+ * "Pressure" in docs/architecture.md.
+ */
+
+
+#ifndef FANOUT_ZONE_PRESSURE_H
+#define FANOUT_ZONE_PRESSURE_H
+
+
+#include "heap/heap.h"
+
+
+/* Given to the heap at the attach.  The account of a need is the class of
+ * channels whose history it is for. */
+extern const fanout_owner_t  fanout_zone_owner;
+
+
+/* As fanout_ensure(), for the history of a class of channels. */
+int fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n);
+
+/* Makes the zone empty, after it was found to be broken.  May be killed and
+ * done again. */
+void fanout_zone_reformat(fanout_zone_t *z);
+
+
+#endif /* FANOUT_ZONE_PRESSURE_H */
