@@ -422,6 +422,16 @@ for my $name ($later =~ /ngx_string\("(\w+)"\)/g) {
 }
 
 
+# the version stands in one place; the newest changes are those of it
+
+my ($version) = map { slurp($_) =~ /^#define FANOUT_VERSION +"(.*)"/m }
+                glob("$root/src/*.h $root/src/*/*.h");
+
+like($text{"$root/docs/CHANGES.md"},
+     qr/\A[^#]*# [^#]*## (?:Unreleased: )?\Q$version\E\n/,
+     'CHANGES.md begins with the version of the source');
+
+
 # layouts: compiled against the headers of the zone
 
 my @layouts = grep { $_->{info} =~ /^layout / } map { blocks($_) } @files;
