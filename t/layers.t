@@ -183,7 +183,6 @@ climbs transport fanout_native_token
 includes base/random.h src/ngx_http_fanout_module.h
 includes conf/conf.h src/ngx_http_fanout_module.h
 includes conf/variables.c src/ngx_http_fanout_module.h
-includes heap/heap.h zone/zone.h
 includes hook/call.h src/ngx_http_fanout_module.h
 includes hub/hub.c session/compress.h
 includes hub/hub.c session/session.h

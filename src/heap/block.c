@@ -10,18 +10,18 @@
 
 
 fanout_ref_t
-fanout_alloc(fanout_zone_t *z, uint32_t n, fanout_kind_e kind,
+fanout_alloc(fanout_zone_t *z, uint32_t n, unsigned kind,
     fanout_ref_t *last)
 {
     uint32_t       left;
     fanout_ref_t   first, prev, ref;
-    fanout_shm_t  *shm;
+    fanout_heap_shm_t  *shm;
 
-    shm = z->shm;
+    shm = fanout_heap(z)->shm;
     first = ref = shm->free;
     prev = 0;
     left = n;
-    z->work += n;
+    fanout_heap(z)->work += n;
 
     while (left && ref) {
         prev = ref;
@@ -53,7 +53,7 @@ fanout_alloc(fanout_zone_t *z, uint32_t n, fanout_kind_e kind,
         prev = ref;
     }
 
-    z->taken += n;
+    fanout_heap(z)->taken += n;
 
     fanout_set(z, shm->nfree, shm->nfree - n);
     fanout_set(z, shm->used[kind], shm->used[kind] + n);
@@ -71,7 +71,7 @@ fanout_chain_last(fanout_zone_t *z, fanout_ref_t ref)
 {
     while (fanout_block(z, ref)->next) {
         ref = fanout_block(z, ref)->next;
-        z->work++;
+        fanout_heap(z)->work++;
     }
 
     return ref;
@@ -80,11 +80,11 @@ fanout_chain_last(fanout_zone_t *z, fanout_ref_t ref)
 
 void
 fanout_free(fanout_zone_t *z, fanout_ref_t first, fanout_ref_t last,
-    uint32_t n, fanout_kind_e kind)
+    uint32_t n, unsigned kind)
 {
-    fanout_shm_t  *shm;
+    fanout_heap_shm_t  *shm;
 
-    shm = z->shm;
+    shm = fanout_heap(z)->shm;
 
     fanout_set(z, fanout_block(z, last)->next, shm->limbo);
 
@@ -111,7 +111,7 @@ fanout_write(fanout_pen_t *pen, const void *src, size_t n)
         if (pen->pos == FANOUT_BLOCK) {
             pen->ref = fanout_block(pen->z, pen->ref)->next;
             pen->pos = sizeof(fanout_ref_t);
-            pen->z->work++;
+            fanout_heap(pen->z)->work++;
         }
 
         b = fanout_block(pen->z, pen->ref);
@@ -146,14 +146,14 @@ fanout_copy(fanout_pen_t *pen, void *dst, size_t n)
             pen->ref = *(volatile fanout_ref_t *)
                            &fanout_block(pen->z, pen->ref)->next;
             pen->pos = sizeof(fanout_ref_t);
-            pen->z->work++;
+            fanout_heap(pen->z)->work++;
 
             if (pen->left-- == 0) {
                 return -1;
             }
         }
 
-        if (pen->ref == 0 || pen->ref >= pen->z->shm->nblocks) {
+        if (pen->ref == 0 || pen->ref >= fanout_heap(pen->z)->shm->nblocks) {
             return -1;
         }
 

@@ -24,7 +24,7 @@ fanout_seconds(fanout_zone_t *z)
     }
 #endif
 
-    return ts.tv_sec - z->shm->start;
+    return ts.tv_sec - fanout_heap(z)->shm->start;
 }
 
 
@@ -57,9 +57,9 @@ fanout_wall(fanout_zone_t *z)
 
     ms = (uint64_t) ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 
-    if (ms > z->shm->wall) {
-        fanout_set(z, z->shm->wall, ms);
+    if (ms > fanout_heap(z)->shm->wall) {
+        fanout_set(z, fanout_heap(z)->shm->wall, ms);
     }
 
-    return z->shm->wall;
+    return fanout_heap(z)->shm->wall;
 }

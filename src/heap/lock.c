@@ -16,8 +16,8 @@
 
 static int take(pthread_mutex_t *lock);
 static void recover(fanout_zone_t *z);
-static void rollback(fanout_shm_t *shm);
-static int sound(fanout_shm_t *shm);
+static void rollback(fanout_heap_shm_t *shm);
+static int sound(fanout_heap_shm_t *shm);
 static void rebuild(fanout_zone_t *z);
 #if (FANOUT_TEST)
 static void measure(fanout_zone_t *z);
@@ -31,22 +31,25 @@ static void measure(fanout_zone_t *z);
 int
 fanout_enter(fanout_zone_t *z)
 {
-    int  rc;
+    int             rc;
+    fanout_heap_t  *h;
 
-    rc = take(&z->shm->lock);
+    h = fanout_heap(z);
+
+    rc = take(&h->shm->lock);
 
     if (__builtin_expect(rc == EOWNERDEAD, 0)) {
         recover(z);
-        (void) pthread_mutex_consistent(&z->shm->lock);
+        (void) pthread_mutex_consistent(&h->shm->lock);
     }
 
     fanout_crash_point();
 
-    z->work = 0;
+    h->work = 0;
     fanout_commit(z);
 
-    if (__builtin_expect(z->incarnation != z->shm->incarnation, 0)) {
-        z->incarnation = z->shm->incarnation;
+    if (__builtin_expect(h->incarnation != h->shm->incarnation, 0)) {
+        h->incarnation = h->shm->incarnation;
         return FANOUT_ZONE_STALE;
     }
 
@@ -95,14 +98,14 @@ fanout_leave(fanout_zone_t *z)
     fanout_barrier();
     fanout_crash_point();
 
-    z->shm->njournal = 0;
+    fanout_heap(z)->shm->njournal = 0;
 
     fanout_barrier();
     fanout_crash_point();
 
-    (void) pthread_mutex_unlock(&z->shm->lock);
+    (void) pthread_mutex_unlock(&fanout_heap(z)->shm->lock);
 
-    if (z->wake) {
+    if (fanout_heap(z)->wake) {
         fanout_wake(z);
     }
 }
@@ -111,12 +114,12 @@ fanout_leave(fanout_zone_t *z)
 void
 fanout_commit(fanout_zone_t *z)
 {
-    fanout_shm_t  *shm;
+    fanout_heap_shm_t  *shm;
 
-    shm = z->shm;
+    shm = fanout_heap(z)->shm;
 
     measure(z);
-    z->work += shm->njournal;
+    fanout_heap(z)->work += shm->njournal;
 
     fanout_barrier();
     shm->njournal = 0;
@@ -146,14 +149,14 @@ measure(fanout_zone_t *z)
 {
     uint32_t  n;
 
-    n = z->shm->njournal;
+    n = fanout_heap(z)->shm->njournal;
 
     if (n > fanout_test_journal) {
         fanout_test_journal = n;
     }
 
-    if (z->work + n > fanout_test_work) {
-        fanout_test_work = z->work + n;
+    if (fanout_heap(z)->work + n > fanout_test_work) {
+        fanout_test_work = fanout_heap(z)->work + n;
     }
 }
 
@@ -163,12 +166,12 @@ measure(fanout_zone_t *z)
 static void
 recover(fanout_zone_t *z)
 {
-    if (z->shm->state == FANOUT_READY) {
-        rollback(z->shm);
+    if (fanout_heap(z)->shm->state == FANOUT_READY) {
+        rollback(fanout_heap(z)->shm);
 
-        if (sound(z->shm)) {
-            z->shm->rollbacks++;
-            z->recoveries++;
+        if (sound(fanout_heap(z)->shm)) {
+            fanout_heap(z)->shm->rollbacks++;
+            fanout_heap(z)->recoveries++;
             return;
         }
     }
@@ -178,7 +181,7 @@ recover(fanout_zone_t *z)
 
 
 static void
-rollback(fanout_shm_t *shm)
+rollback(fanout_heap_shm_t *shm)
 {
     uint8_t        *p;
     uint32_t        n;
@@ -214,14 +217,14 @@ rollback(fanout_shm_t *shm)
  * another bug would most likely show here. */
 
 static int
-sound(fanout_shm_t *shm)
+sound(fanout_heap_shm_t *shm)
 {
     uint64_t  n;
     uint32_t  i;
 
     n = (uint64_t) shm->nfree + shm->nlimbo;
 
-    for (i = 0; i < FANOUT_NKINDS; i++) {
+    for (i = 0; i < FANOUT_KINDS; i++) {
         n += shm->used[i];
     }
 
@@ -237,13 +240,13 @@ sound(fanout_shm_t *shm)
 static void
 rebuild(fanout_zone_t *z)
 {
-    fanout_shm_t  *shm;
+    fanout_heap_shm_t  *shm;
 
-    shm = z->shm;
+    shm = fanout_heap(z)->shm;
     shm->state = FANOUT_REBUILDING;
     fanout_barrier();
 
-    z->owner->format(z);
+    fanout_heap(z)->owner->format(z);
 
     /* all have to open their channels again */
     fanout_notify_all(z);

@@ -12,15 +12,26 @@
 #include "heap/heap.h"
 
 
+static inline fanout_process_t *
+notify_process(fanout_zone_t *z, unsigned n)
+{
+    fanout_heap_t  *h;
+
+    h = fanout_heap(z);
+
+    return (fanout_process_t *) (h->processes + n * h->process_size);
+}
+
+
 void
 fanout_notify(fanout_zone_t *z, unsigned n)
 {
     uint32_t  *notified;
 
-    notified = &z->shm->slots[n].notified;
+    notified = &notify_process(z, n)->notified;
 
     if (__atomic_exchange_n(notified, 1, __ATOMIC_SEQ_CST) == 0) {
-        z->wake |= 1ULL << n;
+        fanout_heap(z)->wake |= 1ULL << n;
     }
 }
 
@@ -28,12 +39,15 @@ fanout_notify(fanout_zone_t *z, unsigned n)
 void
 fanout_notify_all(fanout_zone_t *z)
 {
-    unsigned  n;
+    unsigned           n;
+    fanout_process_t  *process;
 
-    for (n = 0; n < z->shm->nslots; n++) {
-        if (z->shm->slots[n].state == FANOUT_SLOT_LIVE) {
-            z->shm->slots[n].notified = 1;
-            z->wake |= 1ULL << n;
+    for (n = 0; n < fanout_heap(z)->nprocesses; n++) {
+        process = notify_process(z, n);
+
+        if (process->state == FANOUT_SLOT_LIVE) {
+            process->notified = 1;
+            fanout_heap(z)->wake |= 1ULL << n;
         }
     }
 }
@@ -47,19 +61,19 @@ fanout_wake(fanout_zone_t *z)
     uint64_t  one, mask;
 
     one = 1;
-    mask = z->wake;
-    z->wake = 0;
+    mask = fanout_heap(z)->wake;
+    fanout_heap(z)->wake = 0;
 
     while (mask) {
         n = __builtin_ctzll(mask);
         mask &= mask - 1;
 
-        if ((int) n == z->slot) {
-            z->self_woken = 1;
+        if ((int) n == fanout_heap(z)->slot) {
+            fanout_heap(z)->self_woken = 1;
             continue;
         }
 
-        fd = z->shm->slots[n].efd;
+        fd = notify_process(z, n)->efd;
 
         if (fd != -1) {
             /* EAGAIN means it has plenty to wake up for */

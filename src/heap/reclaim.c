@@ -27,7 +27,7 @@ fanout_ensure(fanout_zone_t *z, uint32_t n)
 {
     fanout_need_t  need;
 
-    if (z->shm->nfree >= n) {
+    if (fanout_heap(z)->shm->nfree >= n) {
         return FANOUT_ZONE_OK;
     }
 
@@ -48,7 +48,7 @@ fanout_ensure_need(fanout_zone_t *z, const fanout_need_t *need)
 
     /* nothing is evicted for a need that can't be met */
 
-    if (!z->owner->attainable(z, need)) {
+    if (!fanout_heap(z)->owner->attainable(z, need)) {
         return reclaim_full(z, need);
     }
 
@@ -80,7 +80,8 @@ fanout_ensure_need(fanout_zone_t *z, const fanout_need_t *need)
 static int
 reclaim_lacks(fanout_zone_t *z, const fanout_need_t *need)
 {
-    return z->shm->nfree < need->n || z->owner->exceeds(z, need);
+    return fanout_heap(z)->shm->nfree < need->n
+           || fanout_heap(z)->owner->exceeds(z, need);
 }
 
 
@@ -89,8 +90,12 @@ reclaim_lacks(fanout_zone_t *z, const fanout_need_t *need)
 static int
 reclaim_step(fanout_zone_t *z, const fanout_need_t *need)
 {
-    return z->owner->exceeds(z, need) ? z->owner->relieve(z, need)
-                                      : reclaim_table(z, need, 0);
+    const fanout_owner_t  *owner;
+
+    owner = fanout_heap(z)->owner;
+
+    return owner->exceeds(z, need) ? owner->relieve(z, need)
+                                   : reclaim_table(z, need, 0);
 }
 
 
@@ -99,7 +104,7 @@ reclaim_table(fanout_zone_t *z, const fanout_need_t *need, int spare)
 {
     const fanout_reclaimer_t  *r;
 
-    for (r = z->owner->reclaimers; r->name; r++) {
+    for (r = fanout_heap(z)->owner->reclaimers; r->name; r++) {
 
         if ((r->spare || !spare) && r->evict(z, need)) {
             return 1;
@@ -113,7 +118,7 @@ reclaim_table(fanout_zone_t *z, const fanout_need_t *need, int spare)
 static int
 reclaim_full(fanout_zone_t *z, const fanout_need_t *need)
 {
-    z->owner->full(z, need);
+    fanout_heap(z)->owner->full(z, need);
 
     return FANOUT_ZONE_FULL;
 }
@@ -134,10 +139,10 @@ int
 fanout_ensure_spare(fanout_zone_t *z, uint32_t n)
 {
     uint32_t       i;
-    fanout_shm_t  *shm;
+    fanout_heap_shm_t  *shm;
     fanout_need_t  need;
 
-    shm = z->shm;
+    shm = fanout_heap(z)->shm;
 
     if (shm->nfree < n && shm->nlimbo) {
         fanout_commit(z);

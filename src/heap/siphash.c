@@ -13,10 +13,13 @@
 uint64_t
 fanout_zone_random(fanout_zone_t *z)
 {
-    uint64_t  h[2];
+    uint64_t            h[2];
+    fanout_heap_shm_t  *shm;
 
-    fanout_set(z, z->shm->random[0], z->shm->random[0] + 1);
-    fanout_hash(z, z->shm->random, sizeof(z->shm->random), NULL, 0, 2, h);
+    shm = fanout_heap(z)->shm;
+
+    fanout_set(z, shm->random[0], shm->random[0] + 1);
+    fanout_hash(z, shm->random, sizeof(shm->random), NULL, 0, 2, h);
 
     return h[0] ? h[0] : 1;
 }
@@ -33,7 +36,7 @@ fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
     for (i = 0; i < 2; i++) {
         n = (salt << 1 | i) << 32 | alen;
 
-        fanout_siphash_init(&s, z->shm->seed);
+        fanout_siphash_init(&s, fanout_heap(z)->shm->seed);
         fanout_siphash_update(&s, &n, sizeof(n));
         fanout_siphash_update(&s, a, alen);
         fanout_siphash_update(&s, b, blen);
@@ -47,7 +50,7 @@ fanout_zone_hash(fanout_zone_t *z, const void *data, size_t len)
 {
     fanout_siphash_t  s;
 
-    fanout_siphash_init(&s, z->shm->seed);
+    fanout_siphash_init(&s, fanout_heap(z)->shm->seed);
     fanout_siphash_update(&s, data, len);
 
     return fanout_siphash_final(&s);

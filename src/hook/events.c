@@ -127,14 +127,14 @@ ask_for_events(teller_t *t)
 
     hub = t->hub;
 
-    if (t->asked && t->incarnation == hub->zone.incarnation) {
+    if (t->asked && t->incarnation == hub->zone.heap.incarnation) {
         return;
     }
 
     fanout_events_ask(&hub->zone, t->hook->mask & 0xff, t->hook->events);
 
     t->asked = 1;
-    t->incarnation = hub->zone.incarnation;
+    t->incarnation = hub->zone.heap.incarnation;
 }
 
 

@@ -73,7 +73,7 @@ fanout_hub_init(fanout_app_t *app, ngx_cycle_t *cycle)
     claim(hub, cycle);
 
     hub->counters = fanout_slot_counters(&hub->zone);
-    hub->incarnation = hub->zone.incarnation;
+    hub->incarnation = hub->zone.heap.incarnation;
 
     classes(hub);
     events_init(hub, cycle->log);
@@ -263,7 +263,7 @@ wake_up_by(fanout_hub_t *hub, ngx_cycle_t *cycle)
 ngx_uint_t
 fanout_hub_slot(fanout_hub_t *hub)
 {
-    if (hub->zone.slot == -1) {
+    if (hub->zone.heap.slot == -1) {
 
         if (fanout_slot_claim(&hub->zone, ngx_pid)
             != FANOUT_ZONE_OK)
@@ -305,7 +305,7 @@ give_slot_back(fanout_hub_t *hub)
 {
     ngx_connection_t  *c;
 
-    if (hub->zone.slot == -1) {
+    if (hub->zone.heap.slot == -1) {
         return;
     }
 
@@ -400,8 +400,8 @@ close_sockets(fanout_hub_t *hub)
 void
 fanout_hub_kick(fanout_hub_t *hub)
 {
-    if (hub->zone.self_woken) {
-        hub->zone.self_woken = 0;
+    if (hub->zone.heap.self_woken) {
+        hub->zone.heap.self_woken = 0;
         ngx_post_event(&hub->drain, &ngx_posted_events);
     }
 }
@@ -458,7 +458,7 @@ fanout_hub_drain(fanout_hub_t *hub)
              && a->used + 2 * FANOUT_ZONE_COPY < a->size
              && a->size <= FANOUT_ARENA);
 
-    hub->zone.self_woken = 0;
+    hub->zone.heap.self_woken = 0;
     hub->whole = (rc == FANOUT_ZONE_OK);
 
     if (a->n) {
@@ -526,7 +526,7 @@ read_log(fanout_hub_t *hub)
         ngx_post_event(&hub->drain, &ngx_posted_next_events);
     }
 
-    if (hub->zone.incarnation != hub->incarnation) {
+    if (hub->zone.heap.incarnation != hub->incarnation) {
         fanout_hub_rebuilt(hub);
     }
 
@@ -571,11 +571,11 @@ tick_handler(ngx_event_t *ev)
         fanout_roster_expire(hub);
     }
 
-    if (hub->zone.recoveries) {
+    if (hub->zone.heap.recoveries) {
         ngx_log_error(NGX_LOG_NOTICE, ev->log, 0,
                       "fanout zone \"%V\": rolled back an unfinished change of "
                       "a dead worker", &hub->app->name);
-        hub->zone.recoveries = 0;
+        hub->zone.heap.recoveries = 0;
     }
 
     if (!hub->sweep.posted) {
@@ -672,7 +672,7 @@ fanout_hub_rebuilt(fanout_hub_t *hub)
                   "fanout zone \"%V\" was rebuilt empty after it was found "
                   "damaged", &hub->app->name);
 
-    hub->incarnation = hub->zone.incarnation;
+    hub->incarnation = hub->zone.heap.incarnation;
     hub->whole = 0;
 
     restore(hub, 0);

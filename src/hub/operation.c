@@ -371,7 +371,7 @@ join_log(fanout_session_t *s, fanout_channel_t *ch,
                             offset, history, j)
             != FANOUT_ZONE_OK)
         {
-            if (hub->zone.incarnation != hub->incarnation) {
+            if (hub->zone.heap.incarnation != hub->incarnation) {
                 fanout_hub_rebuilt(hub);
                 continue;
             }
@@ -458,7 +458,7 @@ fanout_hub_register(fanout_subscription_t *sub, ngx_uint_t again,
                          j);
 
     if (rc != FANOUT_ZONE_OK) {
-        return hub->zone.incarnation != hub->incarnation ? NGX_AGAIN
+        return hub->zone.heap.incarnation != hub->incarnation ? NGX_AGAIN
                                                          : NGX_ERROR;
     }
 

@@ -481,7 +481,7 @@ static ngx_uint_t
 again(fanout_hub_t *hub, int rc)
 {
     if (rc != FANOUT_ZONE_STALE
-        || hub->zone.incarnation == hub->incarnation)
+        || hub->zone.heap.incarnation == hub->incarnation)
     {
         return 0;
     }

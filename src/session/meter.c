@@ -259,7 +259,7 @@ meter_count(ngx_http_request_t *r, fanout_loc_conf_t *conf, fanout_meter_t *m)
 
     hub = conf->app->hub;
 
-    if (ngx_exiting && hub->zone.slot == -1) {
+    if (ngx_exiting && hub->zone.heap.slot == -1) {
         /* it is only told to come back, and has no slot to be counted by */
         m->ref = 0;
         return FANOUT_E_NONE;
@@ -666,7 +666,7 @@ fanout_meter_audience(fanout_session_t *s, ngx_uint_t n, uint32_t subscribers)
 void
 fanout_meter_mark(fanout_session_t *s, fanout_meter_mark_t *mark)
 {
-    mark->taken = s->hub->zone.taken - s->hub->metered_taken;
+    mark->taken = s->hub->zone.heap.taken - s->hub->metered_taken;
     mark->made = s->hub->zone.made - s->hub->metered_made;
 }
 

@@ -73,7 +73,7 @@ fanout_position_write(fanout_session_t *s, u_char *p)
     last = p + FANOUT_POSITION_LEN;
     base = lowest(s, NULL);
 
-    p = ngx_slprintf(p, last, "%xL.%uL", s->hub->zone.incarnation, base);
+    p = ngx_slprintf(p, last, "%xL.%uL", s->hub->zone.heap.incarnation, base);
     p = write_others(s, NULL, base, p, last);
 
     return s->transport->once ? write_members(s, p, last) : p;
@@ -339,7 +339,7 @@ ngx_int_t
 fanout_position_id(fanout_hub_t *hub, uint64_t seq, fanout_frame_t *f)
 {
     return fanout_frame_printf(hub, f, 64, "id: %xL.%uL\n",
-                               hub->zone.incarnation, seq);
+                               hub->zone.heap.incarnation, seq);
 }
 
 
@@ -406,7 +406,7 @@ prefix(fanout_subscription_t *sub, uint64_t seq)
     s = sub->session;
     base = ngx_min(lowest(s, sub), seq);
 
-    p = ngx_sprintf(buf, "id: %xL.%uL", s->hub->zone.incarnation, base);
+    p = ngx_sprintf(buf, "id: %xL.%uL", s->hub->zone.heap.incarnation, base);
     p = write_others(s, sub, base, p, buf + sizeof(buf)
                                       - FANOUT_POSITION_PART);
     p = ngx_sprintf(p, ".%xL-", name_hash(s->hub, &sub->channel->name));

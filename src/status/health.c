@@ -111,7 +111,7 @@ add_states(fanout_health_t *health, fanout_hub_t *hub, fanout_zone_stat_t *st)
             st->overflows);
     }
 
-    if (hub->zone.slot < 0) {
+    if (hub->zone.heap.slot < 0) {
         add(health, "no_slot", FANOUT_HEALTH_FAILURE, 1);
 
     } else if (st->live >= st->slots) {
@@ -184,7 +184,7 @@ fanout_health_unfit(fanout_hub_t *hub, fanout_zone_stat_t *st)
         return "this worker is shutting down";
     }
 
-    if (hub->zone.slot < 0) {
+    if (hub->zone.heap.slot < 0) {
         return "this worker found no free slot in the zone";
     }
 

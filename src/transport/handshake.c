@@ -307,7 +307,7 @@ check_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
         return NULL;
     }
 
-    if (hub == NULL || hub->zone.slot == -1 || ngx_terminate) {
+    if (hub == NULL || hub->zone.heap.slot == -1 || ngx_terminate) {
         *status = NGX_HTTP_SERVICE_UNAVAILABLE;
         return "this worker takes no sessions now, try again";
     }

@@ -23,7 +23,9 @@
  */
 
 
+#include "zone/budget.h"
 #include "zone/share.h"
+#include "zone/slot.h"
 
 
 static fanout_budget_t *budget_entry(fanout_zone_t *z, uint64_t key,
@@ -243,7 +245,7 @@ fanout_address_add(fanout_zone_t *z, uint64_t address, uint32_t max,
 
     *refp = 0;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         return FANOUT_ZONE_STALE;
     }
 
@@ -271,7 +273,7 @@ fanout_address_add(fanout_zone_t *z, uint64_t address, uint32_t max,
         goto done;
     }
 
-    slot = &z->shm->slots[z->slot];
+    slot = &z->shm->slots[z->heap.slot];
     bucket = &fanout_hash_table(z, address_hash)[address
                                                  & z->shm->address_mask];
     ref = fanout_alloc(z, 1, FANOUT_ADDRESSES, NULL);
@@ -281,7 +283,7 @@ fanout_address_add(fanout_zone_t *z, uint64_t address, uint32_t max,
     a->slot_prev = 0;
     a->n = 1;
     a->address = address;
-    a->slot = z->slot;
+    a->slot = z->heap.slot;
     memset(a->unused, 0, sizeof(a->unused));
 
     fanout_set(z, a->hash_next, *bucket);
@@ -339,7 +341,7 @@ fanout_address_drop(fanout_zone_t *z, uint64_t address, uint32_t ref)
     uint64_t           n;
     fanout_address_t  *a;
 
-    if (z->slot == -1 || ref == 0) {
+    if (z->heap.slot == -1 || ref == 0) {
         return;
     }
 
@@ -383,7 +385,7 @@ address_find(fanout_zone_t *z, uint64_t address, uint64_t *n)
 
         *n += a->n;
 
-        if (a->slot == z->slot) {
+        if (a->slot == z->heap.slot) {
             own = ref;
         }
     }

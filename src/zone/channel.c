@@ -9,6 +9,9 @@
 
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/room.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 static int named(fanout_zone_t *z, fanout_channel_block_t *ch,
@@ -321,7 +324,7 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     channel = 0;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         z->full = FANOUT_FULL_ZONE;
         return FANOUT_ZONE_FULL;
     }
@@ -377,7 +380,7 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     c->ref = channel;
     c->interest = ref;
-    c->incarnation = z->incarnation;
+    c->incarnation = z->heap.incarnation;
 
     fanout_leave(z);
 
@@ -427,7 +430,7 @@ interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
     fanout_channel_block_t  *ch;
 
     ch = fanout_channel(z, channel);
-    slot = &z->shm->slots[z->slot];
+    slot = &z->shm->slots[z->heap.slot];
     in = fanout_interest(z, ref);
 
     memset((uint8_t *) in + 4, 0, sizeof(fanout_interest_t) - 4);
@@ -437,7 +440,7 @@ interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
     in->seq = z->shm->seq;
     in->offset = ch->offset;
     in->local = local;
-    in->slot = z->slot;
+    in->slot = z->heap.slot;
 
     fanout_set(z, in->channel, channel);
 

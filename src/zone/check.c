@@ -5,7 +5,7 @@
  * What must hold of a zone between two transactions, all of it, by a walk
  * over everything.  For tests: it holds the lock all the while.
  *
- * Every block below shm->fresh must be met exactly once by the walk that
+ * Every block below shm->heap.fresh must be met exactly once by the walk that
  * owns it; the other lists may only lead to blocks met so.
  */
 
@@ -14,6 +14,12 @@
 #include <stdlib.h>
 
 #include "zone/check.h"
+#include "zone/identity.h"
+#include "zone/log.h"
+#include "zone/mail.h"
+#include "zone/room.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 int
@@ -32,7 +38,7 @@ fanout_check_broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
 int
 fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 {
-    must_of(w, ref, ref != 0 && ref < w->shm->fresh);
+    must_of(w, ref, ref != 0 && ref < w->shm->heap.fresh);
     must_of(w, ref, w->marks[ref].seen == 0);
 
     w->marks[ref].seen = as;
@@ -45,7 +51,7 @@ fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 int
 fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as)
 {
-    return ref != 0 && ref < w->shm->fresh && w->marks[ref].seen == as;
+    return ref != 0 && ref < w->shm->heap.fresh && w->marks[ref].seen == as;
 }
 
 
@@ -85,18 +91,18 @@ check_free(walk_t *w)
     fanout_shm_t  *shm;
 
     shm = w->shm;
-    n = shm->nblocks - shm->fresh;
+    n = shm->heap.nblocks - shm->heap.fresh;
 
-    for (ref = shm->free; ref; ref = fanout_block(w->z, ref)->next) {
+    for (ref = shm->heap.free; ref; ref = fanout_block(w->z, ref)->next) {
         try (meet(w, ref, SEEN_FREE, 0));
         n++;
     }
 
-    must(w, n == shm->nfree);
+    must(w, n == shm->heap.nfree);
 
     n = last = 0;
 
-    for (ref = shm->limbo; n < shm->nlimbo;
+    for (ref = shm->heap.limbo; n < shm->heap.nlimbo;
          ref = fanout_block(w->z, ref)->next)
     {
         try (meet(w, ref, SEEN_FREE, 0));
@@ -104,8 +110,8 @@ check_free(walk_t *w)
         n++;
     }
 
-    must(w, n == 0 || last == shm->limbo_tail);
-    must(w, n != 0 || shm->limbo == 0);
+    must(w, n == 0 || last == shm->heap.limbo_tail);
+    must(w, n != 0 || shm->heap.limbo == 0);
 
     return 0;
 }
@@ -128,7 +134,7 @@ fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     n = fanout_entry_blocks(w->z, e);
     last = 0;
 
-    must_of(w, ref, n < w->shm->nblocks);
+    must_of(w, ref, n < w->shm->heap.nblocks);
     must_of(w, ref, (e->flags & FANOUT_LONG) == 0
                     || n > FANOUT_LONG_BLOCKS);
     must_of(w, ref, (e->flags & FANOUT_LONG) || n <= FANOUT_LONG_BLOCKS);
@@ -338,7 +344,7 @@ check_channels(walk_t *w, visit_pt visit)
         ref = fanout_hash_table(w->z, channel_hash)[i];
 
         for ( /* void */ ; ref; ref = ch->hash_next) {
-            must_of(w, ref, ref < w->shm->fresh);
+            must_of(w, ref, ref < w->shm->heap.fresh);
             ch = fanout_channel(w->z, ref);
             must_of(w, ref, (ch->hash & w->shm->channel_mask) == i);
             try (visit(w, ref));
@@ -360,7 +366,7 @@ check_doomed(walk_t *w)
     for (first = w->shm->doomed; first;
          first = fanout_index(w->z, first)->jump)
     {
-        must(w, first < w->shm->fresh);
+        must(w, first < w->shm->heap.fresh);
 
         for (ref = first; ref; ref = ix->next) {
             try (meet(w, ref, SEEN_INDEX, 0));
@@ -405,7 +411,7 @@ check_stream(walk_t *w, fanout_ref_t channel)
     last = 0;
 
     for (ref = ch->stream_head; ref; ref = e->next) {
-        must_of(w, channel, ref < w->shm->fresh);
+        must_of(w, channel, ref < w->shm->heap.fresh);
         e = fanout_entry(w->z, ref);
 
         must_of(w, ref, e->flags & FANOUT_IN_STREAM);
@@ -446,14 +452,14 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
 
     must_of(w, ref, in->channel == channel);
     must_of(w, ref, in->slot < w->shm->nslots);
-    must_of(w, ref, w->shm->slots[in->slot].state != FANOUT_SLOT_FREE);
+    must_of(w, ref, w->shm->slots[in->slot].process.state != FANOUT_SLOT_FREE);
     must_of(w, ref, in->seq <= w->shm->seq);
     must_of(w, ref, in->dirty || !(in->cursor || in->lost));
 
     /* what a signal marked may be gone before it is read, and a dead worker's
      * interests are cleaned first */
     must_of(w, ref, in->dirty
-                    || w->shm->slots[in->slot].state == FANOUT_SLOT_DEAD
+                    || w->shm->slots[in->slot].process.state == FANOUT_SLOT_DEAD
                     || fanout_signal_after(w->z,
                                            fanout_channel(w->z, channel),
                                            in->seq)
@@ -531,7 +537,7 @@ check_slot_interests(walk_t *w, unsigned n)
 
     for (ref = slot->interests; ref; ref = in->slot_next) {
         must_of(w, ref, met(w, ref, SEEN_INTEREST));
-        must_of(w, ref, i++ < w->shm->nblocks);
+        must_of(w, ref, i++ < w->shm->heap.nblocks);
         in = fanout_interest(w->z, ref);
         must_of(w, ref, in->slot == n && in->slot_prev == prev);
         prev = ref;
@@ -543,7 +549,7 @@ check_slot_interests(walk_t *w, unsigned n)
 
     for (ref = slot->dirty_head; ref; ref = in->dirty_next) {
         must_of(w, ref, met(w, ref, SEEN_INTEREST));
-        must_of(w, ref, i++ < w->shm->nblocks);
+        must_of(w, ref, i++ < w->shm->heap.nblocks);
         in = fanout_interest(w->z, ref);
         must_of(w, ref, in->slot == n && in->dirty_prev == prev);
         must_of(w, ref, in->dirty);
@@ -608,8 +614,8 @@ check_slot(walk_t *w, unsigned n)
 
     try (check_staged(w, slot));
 
-    must(w, slot->state <= FANOUT_SLOT_DEAD);
-    must(w, slot->state != FANOUT_SLOT_FREE
+    must(w, slot->process.state <= FANOUT_SLOT_DEAD);
+    must(w, slot->process.state != FANOUT_SLOT_FREE
             || (slot->interests == 0 && slot->identities == 0
                 && slot->order_first == 0 && slot->nstaged == 0
                 && slot->addresses == 0));
@@ -810,7 +816,7 @@ check_accounts(walk_t *w)
 
     shm = w->shm;
 
-    for (i = 1; i < shm->fresh; i++) {
+    for (i = 1; i < shm->heap.fresh; i++) {
         must_of(w, i, w->marks[i].seen);
 
         if (w->marks[i].seen == SEEN_ENTRY) {
@@ -821,11 +827,11 @@ check_accounts(walk_t *w)
     }
 
     for (i = 0; i < FANOUT_NKINDS; i++) {
-        must_of(w, i, w->used[i] == shm->used[i]);
+        must_of(w, i, w->used[i] == shm->heap.used[i]);
     }
 
     must(w, w->channels == shm->nchannels);
-    must(w, shm->overflows == 0);
+    must(w, shm->heap.overflows == 0);
 
     for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
         must_of(w, i, w->class[i] == shm->classes[i].channels);
@@ -847,8 +853,9 @@ check_all(walk_t *w)
 {
     unsigned  i;
 
-    must(w, w->shm->state == FANOUT_READY);
-    must(w, w->shm->fresh != 0 && w->shm->fresh <= w->shm->nblocks);
+    must(w, w->shm->heap.state == FANOUT_READY);
+    must(w, w->shm->heap.fresh != 0
+            && w->shm->heap.fresh <= w->shm->heap.nblocks);
 
     try (check_free(w));
     try (check_channels(w, check_channel));
@@ -898,7 +905,7 @@ fanout_zone_check(fanout_zone_t *z, char *text, size_t len)
     w->shm = z->shm;
     w->text = text;
     w->len = len;
-    w->marks = calloc(z->shm->nblocks, sizeof(mark_t));
+    w->marks = calloc(z->shm->heap.nblocks, sizeof(mark_t));
     w->holders = calloc(z->shm->holder_mask + 1, sizeof(fanout_holder_t));
     w->senders = calloc(z->shm->holder_mask + 1, sizeof(fanout_sender_t));
     rc = -1;

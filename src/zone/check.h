@@ -10,9 +10,7 @@
 #define FANOUT_ZONE_CHECK_H
 
 
-#include "zone/events.h"
-#include "zone/log.h"
-#include "zone/mail.h"
+#include "zone/share.h"
 
 
 /* what a block was met as */

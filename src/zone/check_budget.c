@@ -6,7 +6,10 @@
  */
 
 
+#include "zone/budget.h"
 #include "zone/check.h"
+#include "zone/log.h"
+#include "zone/share.h"
 
 
 static int check_slot_addresses(walk_t *w, unsigned n);
@@ -132,7 +135,7 @@ fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
                      : fanout_holder_at(w->z, key->holder)->key_last;
     h->key_last = ref;
 
-    must_of(w, ref, prev && prev < w->shm->fresh);
+    must_of(w, ref, prev && prev < w->shm->heap.fresh);
     must_of(w, ref, fanout_key(w->z, prev)->own_next[FANOUT_BY_HOLDER]
                     == ref);
 
@@ -141,7 +144,7 @@ fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
                      : fanout_sender(w->z, key->sender)->key_last;
     s->key_last = ref;
 
-    must_of(w, ref, prev && prev < w->shm->fresh);
+    must_of(w, ref, prev && prev < w->shm->heap.fresh);
     must_of(w, ref, fanout_key(w->z, prev)->own_next[FANOUT_BY_SENDER]
                     == ref);
 

@@ -7,6 +7,11 @@
 
 
 #include "zone/check.h"
+#include "zone/log.h"
+#include "zone/mail.h"
+#include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/share.h"
 
 
 static int check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks);
@@ -153,11 +158,11 @@ check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
     must_of(w, ref, mail->sender <= w->shm->holder_mask);
     w->senders[mail->sender].mail++;
 
-    must_of(w, ref, mail->seat != 0 && mail->seat < w->shm->fresh);
+    must_of(w, ref, mail->seat != 0 && mail->seat < w->shm->heap.fresh);
     seat = fanout_seat(w->z, mail->seat);
 
     must_of(w, ref, met(w, seat->channel, SEEN_CHANNEL));
-    must_of(w, ref, mail->entry != 0 && mail->entry < w->shm->fresh);
+    must_of(w, ref, mail->entry != 0 && mail->entry < w->shm->heap.fresh);
 
     if (w->marks[mail->entry].seen == 0) {
         try (fanout_check_entry(w, mail->entry, seat->channel, &n));

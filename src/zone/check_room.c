@@ -7,6 +7,13 @@
 
 
 #include "zone/check.h"
+#include "zone/events.h"
+#include "zone/identity.h"
+#include "zone/log.h"
+#include "zone/member.h"
+#include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/seen.h"
 
 
 static int check_lingering(walk_t *w, unsigned rank, uint32_t *n);
@@ -228,7 +235,7 @@ check_seat(walk_t *w, fanout_ref_t ref)
     must_of(w, ref, fanout_identity(w->z, s->identity)->client == s->client);
 
     room = fanout_room_of(w->z, s->channel);
-    must_of(w, ref, room && room < w->shm->fresh);
+    must_of(w, ref, room && room < w->shm->heap.fresh);
 
     must_of(w, ref, s->state >= FANOUT_SEAT_LIVE
                     && s->state <= FANOUT_SEAT_GONE);
@@ -630,11 +637,11 @@ fanout_check_events(walk_t *w)
 
     must(w, offset <= w->shm->event_offset);
     must(w, n == w->shm->nevents && prev == w->shm->event_last);
-    must(w, w->shm->used[FANOUT_EVENTS] <= FANOUT_EVENT_SHARE(w->shm));
+    must(w, w->shm->heap.used[FANOUT_EVENTS] <= FANOUT_EVENT_SHARE(w->shm));
     must(w, n == 0 || w->shm->event_epoch != 0);
     must(w, w->shm->event_lead <= w->shm->nslots);
     must(w, w->shm->event_lead == 0
-            || w->shm->slots[w->shm->event_lead - 1].state
+            || w->shm->slots[w->shm->event_lead - 1].process.state
                != FANOUT_SLOT_FREE);
 
     return 0;

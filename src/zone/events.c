@@ -17,8 +17,12 @@
 
 
 #include "zone/events.h"
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/share.h"
 
 #include <stddef.h>
 
@@ -200,7 +204,7 @@ tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
         lose(z);
     }
 
-    if (over(z, n) || shm->nfree < n + FANOUT_EVENT_SPARE) {
+    if (over(z, n) || shm->heap.nfree < n + FANOUT_EVENT_SPARE) {
         lose(z);
         return;
     }
@@ -255,7 +259,8 @@ over(fanout_zone_t *z, uint32_t blocks)
 
     return shm->nevents
            && (shm->nevents >= shm->event_max
-               || shm->used[FANOUT_EVENTS] + blocks > FANOUT_EVENT_SHARE(shm));
+               || shm->heap.used[FANOUT_EVENTS] + blocks
+                  > FANOUT_EVENT_SHARE(shm));
 }
 
 
@@ -384,7 +389,7 @@ fanout_events_lead(fanout_zone_t *z)
     unsigned       n;
     fanout_shm_t  *shm;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         return 0;
     }
 
@@ -394,15 +399,15 @@ fanout_events_lead(fanout_zone_t *z)
     now = fanout_seconds(z);
     n = shm->event_lead;
 
-    if (n && n != (unsigned) z->slot + 1
-        && shm->slots[n - 1].state == FANOUT_SLOT_LIVE
+    if (n && n != (unsigned) z->heap.slot + 1
+        && shm->slots[n - 1].process.state == FANOUT_SLOT_LIVE
         && now - shm->event_lead_at <= FANOUT_LEAD_AGE)
     {
         fanout_leave(z);
         return 0;
     }
 
-    fanout_set(z, shm->event_lead, z->slot + 1);
+    fanout_set(z, shm->event_lead, z->heap.slot + 1);
     fanout_set(z, shm->event_lead_at, now);
 
     fanout_leave(z);
@@ -416,8 +421,8 @@ fanout_events_yield(fanout_zone_t *z)
 {
     (void) fanout_enter(z);
 
-    if (z->slot != -1) {
-        fanout_event_unlead(z, z->slot);
+    if (z->heap.slot != -1) {
+        fanout_event_unlead(z, z->heap.slot);
     }
 
     fanout_leave(z);
@@ -572,7 +577,7 @@ fanout_event_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
 
     shm = z->shm;
 
-    st->events = shm->used[FANOUT_EVENTS];
+    st->events = shm->heap.used[FANOUT_EVENTS];
     st->nevents = shm->nevents;
     st->events_max = shm->event_mask ? shm->event_max : 0;
     st->events_told = shm->events_told;

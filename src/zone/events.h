@@ -11,7 +11,7 @@
 #define FANOUT_ZONE_EVENTS_H
 
 
-#include "heap/heap.h"
+#include "zone/layout.h"
 
 
 /* An event for a backend, in the queue of all.  The names of the channel and
@@ -63,7 +63,7 @@ void fanout_event_room(fanout_zone_t *z, uint32_t n);
 static inline int
 fanout_event_fits(fanout_zone_t *z)
 {
-    return z->shm->event_mask == 0 || z->shm->nfree >= FANOUT_EVENTS_ROOM;
+    return z->shm->event_mask == 0 || z->shm->heap.nfree >= FANOUT_EVENTS_ROOM;
 }
 
 /* A client has connected or gone (FANOUT_EVENT_*).  Nothing if

@@ -8,6 +8,7 @@
 
 
 #include "zone/log.h"
+#include "zone/share.h"
 
 
 static fanout_ref_t index_append(fanout_zone_t *z,

@@ -13,8 +13,11 @@
 
 
 #include "zone/events.h"
+#include "zone/identity.h"
 #include "zone/log.h"
+#include "zone/seat.h"
 #include "zone/share.h"
+#include "zone/slot.h"
 
 
 #define FANOUT_SEATS_STEP  16
@@ -63,7 +66,7 @@ fanout_identity_add(fanout_zone_t *z, const fanout_identity_t *id,
 
     *refp = 0;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         z->full = FANOUT_FULL_ZONE;
         return FANOUT_ZONE_FULL;
     }
@@ -149,7 +152,7 @@ add(fanout_zone_t *z, const fanout_identity_t *id, const fanout_zstr_t *user,
         fanout_user_join(z, ref, id->user, user);
     }
 
-    link_live(z, ref, z->slot);
+    link_live(z, ref, z->heap.slot);
     fanout_event_client(z, ref, FANOUT_EVENT_CONNECT, 0, 0);
 
     *refp = ref;
@@ -188,7 +191,7 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
     *refp = 0;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         z->full = FANOUT_FULL_ZONE;
         return FANOUT_ZONE_FULL;
     }
@@ -214,7 +217,7 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
     e = fanout_identity(z, ref);
 
     if (e->state == FANOUT_ID_LIVE) {
-        if (z->shm->slots[e->slot].state == FANOUT_SLOT_LIVE) {
+        if (z->shm->slots[e->slot].process.state == FANOUT_SLOT_LIVE) {
             fanout_order_give(z, e->slot, FANOUT_ORDER_REPLACED,
                          e->client, 0, 0, 0);
         }
@@ -238,7 +241,7 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
         give_secret(z, ref, next, tries);
     }
 
-    link_live(z, ref, z->slot);
+    link_live(z, ref, z->heap.slot);
     fanout_event_client(z, ref, FANOUT_EVENT_CONNECT, 0,
                         FANOUT_EVENT_RESUMED);
 
@@ -568,7 +571,7 @@ fanout_identity_own(fanout_zone_t *z, fanout_ref_t ref,
 
     e = fanout_identity(z, ref);
 
-    return e->state == FANOUT_ID_LIVE && (int) e->slot == z->slot
+    return e->state == FANOUT_ID_LIVE && (int) e->slot == z->heap.slot
            && memcmp(e->secret, id->secret, sizeof(e->secret)) == 0;
 }
 

@@ -11,6 +11,7 @@
 
 
 #include "zone/log.h"
+#include "zone/share.h"
 
 
 static fanout_ref_t find(fanout_zone_t *z, const uint64_t hash[2]);

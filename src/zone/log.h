@@ -12,8 +12,7 @@
 #define FANOUT_ZONE_LOG_H
 
 
-#include "heap/heap.h"
-#include "zone/share.h"
+#include "zone/layout.h"
 
 
 /*
@@ -255,7 +254,8 @@ void fanout_channel_policy(fanout_zone_t *z, fanout_ref_t ref,
 static inline int
 fanout_channel_opened(fanout_zone_t *z, const fanout_zone_channel_t *c)
 {
-    return c->ref && z->slot != -1 && c->incarnation == z->incarnation;
+    return c->ref && z->heap.slot != -1
+           && c->incarnation == z->heap.incarnation;
 }
 
 /* policy() for a channel that was found by its name: one that this worker has

@@ -19,8 +19,11 @@
  */
 
 
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/seat.h"
+#include "zone/share.h"
 
 
 #define FANOUT_LOST_BITS      48

@@ -20,6 +20,7 @@
 
 
 #include "zone/mail.h"
+#include "zone/share.h"
 
 
 #define FANOUT_MAIL_LOOK  8             /* senders that are compared */

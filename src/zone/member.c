@@ -13,7 +13,13 @@
  */
 
 
+#include "zone/identity.h"
 #include "zone/log.h"
+#include "zone/member.h"
+#include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/seen.h"
+#include "zone/share.h"
 
 
 static fanout_ref_t find(fanout_zone_t *z, fanout_ref_t seat,

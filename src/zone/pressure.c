@@ -6,9 +6,12 @@
  */
 
 
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/pressure.h"
+#include "zone/seen.h"
+#include "zone/share.h"
 
 
 #define FANOUT_EVICT_STEP     16        /* entries evicted in a step */
@@ -70,7 +73,7 @@ fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n)
     need.n = n;
     need.account = class;
 
-    return z->shm->nfree >= n && !pressure_exceeds(z, &need)
+    return z->shm->heap.nfree >= n && !pressure_exceeds(z, &need)
            ? FANOUT_ZONE_OK : fanout_ensure_need(z, &need);
 }
 
@@ -98,7 +101,7 @@ pressure_exceeds(fanout_zone_t *z, const fanout_need_t *need)
     shm = z->shm;
     c = &shm->classes[need->account];
 
-    return c->max < shm->nblocks && c->blocks + need->n > c->max;
+    return c->max < shm->heap.nblocks && c->blocks + need->n > c->max;
 }
 
 
@@ -138,7 +141,7 @@ pressure_expired(fanout_zone_t *z, const fanout_need_t *need)
 
     shm = z->shm;
 
-    if (fanout_channel_sweep(z) == FANOUT_ZONE_AGAIN || shm->nlimbo) {
+    if (fanout_channel_sweep(z) == FANOUT_ZONE_AGAIN || shm->heap.nlimbo) {
         return 1;
     }
 
@@ -147,7 +150,7 @@ pressure_expired(fanout_zone_t *z, const fanout_need_t *need)
 
     if (fanout_key_sweep(z) == FANOUT_ZONE_AGAIN
         || fanout_identity_sweep(z) == FANOUT_ZONE_AGAIN
-        || shm->nlimbo)
+        || shm->heap.nlimbo)
     {
         return 1;
     }
@@ -156,7 +159,7 @@ pressure_expired(fanout_zone_t *z, const fanout_need_t *need)
 
     return fanout_mail_sweep(z) == FANOUT_ZONE_AGAIN
            || fanout_signal_sweep(z) == FANOUT_ZONE_AGAIN
-           || shm->nlimbo;
+           || shm->heap.nlimbo;
 }
 
 

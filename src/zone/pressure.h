@@ -11,7 +11,7 @@
 #define FANOUT_ZONE_PRESSURE_H
 
 
-#include "heap/heap.h"
+#include "zone/layout.h"
 
 
 /* Given to the heap at the attach.  The account of a need is the class of

@@ -14,6 +14,8 @@
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/pressure.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 typedef struct {
@@ -140,7 +142,7 @@ fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
 
     if (e->flags & FANOUT_HAS_META) {
         pen.z = z;
-        pen.ref = ((const uint8_t *) e - z->base) / FANOUT_BLOCK;
+        pen.ref = ((const uint8_t *) e - z->heap.base) / FANOUT_BLOCK;
         pen.pos = FANOUT_ENTRY_HEAD;
         pen.left = 1;
 
@@ -328,7 +330,7 @@ measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
         d[i].staged = 0;
         *total += d[i].blocks;
 
-        if (*total > z->shm->nblocks / 2) {
+        if (*total > z->shm->heap.nblocks / 2) {
             return FANOUT_ZONE_LARGE;
         }
     }
@@ -441,7 +443,7 @@ prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch)
     __builtin_prefetch(fanout_at(z, ch->interests));
     __builtin_prefetch(fanout_at(z, ch->index_first));
     __builtin_prefetch(fanout_at(z, ch->index_last));
-    __builtin_prefetch(fanout_at(z, z->shm->free));
+    __builtin_prefetch(fanout_at(z, z->shm->heap.free));
 }
 
 
@@ -475,10 +477,10 @@ finish(fanout_zone_t *z, draft_t *d, const fanout_zone_message_t *m)
         return;
     }
 
-    fanout_set(z, z->shm->used[FANOUT_STAGED],
-               z->shm->used[FANOUT_STAGED] - d->blocks);
-    fanout_set(z, z->shm->used[FANOUT_MESSAGES],
-               z->shm->used[FANOUT_MESSAGES] + d->blocks);
+    fanout_set(z, z->shm->heap.used[FANOUT_STAGED],
+               z->shm->heap.used[FANOUT_STAGED] - d->blocks);
+    fanout_set(z, z->shm->heap.used[FANOUT_MESSAGES],
+               z->shm->heap.used[FANOUT_MESSAGES] + d->blocks);
 }
 
 
@@ -570,13 +572,13 @@ stage_fill(fanout_zone_t *z, const draft_t *d, const fanout_zone_message_t *m)
     fill_t    f;
     uint64_t  incarnation;
 
-    incarnation = z->incarnation;
+    incarnation = z->heap.incarnation;
     more = -1;
 
     while (more) {
         (void) fanout_enter(z);
 
-        if (incarnation != z->incarnation) {
+        if (incarnation != z->heap.incarnation) {
             fanout_leave(z);
             return FANOUT_ZONE_STALE;
         }
@@ -605,7 +607,7 @@ stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
     fanout_stage_t  *st;
 
     st = &slot->staged[i];
-    incarnation = z->incarnation;
+    incarnation = z->heap.incarnation;
 
     while (blocks) {
         n = blocks < FANOUT_SLICE ? blocks : FANOUT_SLICE;
@@ -613,7 +615,7 @@ stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
         fanout_touch_fresh(z, n);
         (void) fanout_enter(z);
 
-        if (incarnation != z->incarnation) {
+        if (incarnation != z->heap.incarnation) {
             fanout_leave(z);
             return FANOUT_ZONE_STALE;
         }

@@ -7,6 +7,8 @@
 
 
 #include "zone/log.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 static int purge(fanout_zone_t *z,

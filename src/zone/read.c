@@ -6,6 +6,7 @@
  */
 
 
+#include "zone/identity.h"
 #include "zone/log.h"
 
 
@@ -122,7 +123,7 @@ recoverable(fanout_zone_t *z, fanout_channel_block_t *ch, int since,
     uint64_t epoch, uint64_t offset)
 {
     if (since == FANOUT_SINCE_SEQ) {
-        return epoch == z->incarnation && offset <= z->shm->seq
+        return epoch == z->heap.incarnation && offset <= z->shm->seq
                && offset >= fanout_name(z, ch)->lost_seq;
     }
 
@@ -178,9 +179,12 @@ absent_since(fanout_zone_t *z, uint64_t epoch)
 static uint64_t
 absent_mask(fanout_zone_t *z)
 {
-    uint64_t  h[2];
+    uint64_t            h[2];
+    fanout_heap_shm_t  *heap;
 
-    fanout_hash(z, &z->shm->incarnation, sizeof(z->shm->incarnation), NULL, 0,
+    heap = &z->shm->heap;
+
+    fanout_hash(z, &heap->incarnation, sizeof(heap->incarnation), NULL, 0,
                 FANOUT_SALT_ABSENT, h);
 
     return h[0];
@@ -417,7 +421,7 @@ fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
     ch = fanout_channel(z, channel);
 
     if (ch->epoch != epoch
-        || (c->ref && c->incarnation != z->incarnation))
+        || (c->ref && c->incarnation != z->heap.incarnation))
     {
         fanout_leave(z);
         return FANOUT_ZONE_STALE;

@@ -10,7 +10,9 @@
  */
 
 
-#include "zone/log.h"
+#include "zone/identity.h"
+#include "zone/seat.h"
+#include "zone/share.h"
 
 
 typedef int (*walk_pt)(fanout_zone_t *z, fanout_ref_t identity,

@@ -7,6 +7,9 @@
 
 
 #include "zone/log.h"
+#include "zone/member.h"
+#include "zone/room.h"
+#include "zone/share.h"
 
 
 static void describe(const fanout_room_block_t *room,

@@ -12,7 +12,111 @@
 #define FANOUT_ZONE_ROOM_H
 
 
-#include "heap/heap.h"
+#include "zone/member.h"
+
+
+/*
+ * A room: what of a channel has to do with who is there.  It is there as long
+ * as the channel has seats or signals.  root leads to the members by slot: a
+ * tree of tables, depth levels of them.
+ */
+
+typedef struct {
+    uint16_t             nsignals;
+    uint16_t             seen;          /* min a leave is remembered */
+    fanout_ref_t         channel;
+    uint32_t             members;       /* but for those with a pending leave;
+                                           in SUMMARY: seats that count */
+    uint32_t             seats;         /* but for those that are gone */
+    fanout_ref_t         root;
+    fanout_ref_t         pend_head;
+    fanout_ref_t         pend_tail;
+    uint32_t             npending;
+    fanout_ref_t         due_next;      /* of rooms with something pending */
+    fanout_ref_t         due_prev;
+    uint32_t             due;           /* ms, when the next delta may come;
+                                           listed: in its place of the wheel */
+    fanout_ref_t         signal_head;
+    fanout_ref_t         signal_tail;
+    uint16_t             linger;        /* s */
+    uint16_t             batch;         /* ms */
+    uint32_t             max;           /* members, 0: any */
+    uint8_t              mode;
+    uint8_t              depth;
+    uint8_t              class;         /* that its blocks are counted in */
+    uint8_t              flags;         /* FANOUT_ROOM_* */
+} fanout_room_block_t;
+
+#define FANOUT_ROOM_COUNT     0x01      /* SUMMARY: the number is pending */
+#define FANOUT_ROOM_HOOKS     0x02      /* its seats write events */
+#define FANOUT_ROOM_WANTED    0x04      /* times the mode of the policy */
+
+#define FANOUT_ROOM_LISTED    0x10      /* in the wheel of rooms */
+
+#define fanout_room_wanted(room)  ((room)->flags / FANOUT_ROOM_WANTED & 3)
+
+
+/* A table of a room's tree: leaves hold members, others tables.  A bit of full
+ * says that nothing is free below. */
+
+#define FANOUT_ROOM_BLOCKS    1
+#define FANOUT_DEPTH          7         /* of tables, at most */
+#define FANOUT_TABLE_REFS     14
+#define FANOUT_TABLE_FULL     ((1 << FANOUT_TABLE_REFS) - 1)
+
+typedef struct {
+    fanout_ref_t         refs[FANOUT_TABLE_REFS];
+    uint16_t             full;
+    uint16_t             n;             /* refs that are not 0 */
+    uint32_t             unused;
+} fanout_table_t;
+
+
+#define fanout_room(z, ref)   ((fanout_room_block_t *) fanout_at(z, ref))
+#define fanout_table(z, ref)  ((fanout_table_t *) fanout_at(z, ref))
+
+
+/* rooms: see zone/room.c, room_due.c, room_slot.c and room_tell.c */
+
+/* The room of a channel, 0; the same, made if there is none, ROOM_BLOCKS must
+ * be ensured (policy may be NULL). */
+fanout_ref_t fanout_room_of(fanout_zone_t *z, fanout_ref_t channel);
+fanout_ref_t fanout_room_make(fanout_zone_t *z,
+    fanout_ref_t channel, const fanout_zone_policy_t *policy);
+
+/* The room takes over its part of a policy; the mode only when it is empty. */
+void fanout_room_policy(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_zone_policy_t *policy);
+
+/* A room that is empty takes over the mode that its policy wants. */
+void fanout_room_mode(fanout_zone_t *z, fanout_ref_t ref);
+
+/* Frees one that holds nothing. */
+void fanout_room_settle(fanout_zone_t *z, fanout_ref_t ref);
+
+/* Puts a room into the wheel of those with something to tell, if it is not
+ * there, by when it may be told; takes it out. */
+void fanout_room_list(fanout_zone_t *z, fanout_ref_t ref);
+void fanout_room_unlist(fanout_zone_t *z, fanout_ref_t ref);
+
+/* One that is due; or 0, and the ms until the next is: UINT32_MAX for none. */
+fanout_ref_t fanout_room_due(fanout_zone_t *z, uint32_t *wait);
+
+/* A seat more or less in a room that only counts. */
+void fanout_room_count(fanout_zone_t *z, fanout_ref_t ref, int n);
+
+/* Slots: the smallest free one for a member (DEPTH + 1 blocks must be
+ * ensured); back; the first member at or above one, which *slot becomes. */
+uint32_t fanout_slot_take(fanout_zone_t *z, fanout_ref_t ref,
+    fanout_ref_t member);
+void fanout_slot_give(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot);
+fanout_ref_t fanout_slot_next(fanout_zone_t *z,
+    const fanout_room_block_t *room, uint32_t *slot);
+
+/* A member's change is to be told, or not any more. */
+void fanout_pending_set(fanout_zone_t *z, fanout_ref_t member,
+    uint8_t pending);
+void fanout_pending_clear(fanout_zone_t *z, fanout_ref_t member);
 
 
 /* the head of a change in the data of an entry; key, user, info and data

@@ -6,7 +6,10 @@
  */
 
 
+#include "zone/identity.h"
+#include "zone/member.h"
 #include "zone/room.h"
+#include "zone/seat.h"
 
 
 size_t

@@ -15,6 +15,7 @@
 
 
 #include "zone/room.h"
+#include "zone/share.h"
 
 
 #define PLACE(due)  ((due) / FANOUT_ROOMS_TICK % FANOUT_ROOMS_WHEEL)

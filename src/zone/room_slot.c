@@ -6,6 +6,7 @@
  */
 
 
+#include "zone/room.h"
 #include "zone/share.h"
 
 

@@ -12,7 +12,10 @@
 
 
 #include "zone/log.h"
+#include "zone/member.h"
 #include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/share.h"
 
 
 #define FANOUT_DELTA_CHANGES  48        /* in an entry */
@@ -142,7 +145,7 @@ fanout_presence_flush(fanout_zone_t *z)
     unsigned  n;
 
     /* what is told here may be of others */
-    taken = z->taken;
+    taken = z->heap.taken;
     wait = 0;
 
     for (n = 0; wait == 0 && n < FANOUT_DELTA_TURN; n++) {
@@ -157,7 +160,7 @@ fanout_presence_flush(fanout_zone_t *z)
         wait = flush(z);
         fanout_leave(z);
 
-        z->taken = taken;
+        z->heap.taken = taken;
 
         fanout_held_trim(z);
     }
@@ -186,14 +189,14 @@ flush(fanout_zone_t *z)
 
         blocks = delta_blocks(z, fanout_room(z, ref));
 
-        if (blocks > z->shm->nfree && !full) {
+        if (blocks > z->shm->heap.nfree && !full) {
             /* Nobody is given up for it: leaves free what they leave.  What is
              * due may be another thing after this. */
             full = !fanout_ensure_spare(z, blocks);
             continue;
         }
 
-        tell(z, ref, blocks > z->shm->nfree);
+        tell(z, ref, blocks > z->shm->heap.nfree);
         fanout_commit(z);
         full = 0;
 

@@ -13,7 +13,8 @@
  */
 
 
-#include "heap/heap.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 #define FANOUT_SAMPLE_RING   (FANOUT_SAMPLES + 1)

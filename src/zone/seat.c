@@ -13,9 +13,14 @@
 
 
 #include "zone/events.h"
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/member.h"
+#include "zone/room.h"
+#include "zone/seat.h"
 #include "zone/share.h"
+#include "zone/slot.h"
 
 
 typedef void (*walk_pt)(fanout_zone_t *z, fanout_ref_t ref);
@@ -166,7 +171,7 @@ seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
             return FANOUT_ZONE_OK;
         }
 
-        if (z->shm->nfree >= 1 + FANOUT_ROOM_BLOCKS) {
+        if (z->shm->heap.nfree >= 1 + FANOUT_ROOM_BLOCKS) {
             break;
         }
 
@@ -462,7 +467,7 @@ fanout_seats_linger(fanout_zone_t *z, fanout_ref_t identity, unsigned max,
             return 1;
         }
 
-        z->work++;
+        z->heap.work++;
 
         if (s->state == FANOUT_SEAT_LIVE
             && fanout_room(z, fanout_room_of(z, s->channel))->linger == 0)
@@ -549,7 +554,7 @@ walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
             return 1;
         }
 
-        z->work++;
+        z->heap.work++;
 
         one(z, ref);
 

@@ -7,7 +7,10 @@
  */
 
 
+#include "zone/identity.h"
 #include "zone/log.h"
+#include "zone/seen.h"
+#include "zone/share.h"
 
 
 #define FANOUT_SEEN_TURN   32           /* records looked at in a sweep */
@@ -70,7 +73,7 @@ fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t user,
         list_remove(z, ref);
 
     } else {
-        if (z->shm->nfree < FANOUT_SEEN_SPARE) {
+        if (z->shm->heap.nfree < FANOUT_SEEN_SPARE) {
             return;
         }
 

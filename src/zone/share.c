@@ -6,6 +6,7 @@
  */
 
 
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/share.h"
 
@@ -53,26 +54,26 @@ fanout_share_used(fanout_shm_t *shm, unsigned share)
     switch (share) {
 
     case FANOUT_SHARE_channels:
-        return shm->in_use + shm->used[FANOUT_INTERESTS];
+        return shm->in_use + shm->heap.used[FANOUT_INTERESTS];
 
     case FANOUT_SHARE_keys:
-        return shm->used[FANOUT_KEYS];
+        return shm->heap.used[FANOUT_KEYS];
 
     case FANOUT_SHARE_members:
-        return shm->used[FANOUT_ROOMS] + shm->used[FANOUT_MEMBERS];
+        return shm->heap.used[FANOUT_ROOMS] + shm->heap.used[FANOUT_MEMBERS];
 
     case FANOUT_SHARE_sessions:
-        return shm->used[FANOUT_IDENTITIES] + shm->used[FANOUT_SEATS]
-               + shm->used[FANOUT_ADDRESSES];
+        return shm->heap.used[FANOUT_IDENTITIES] + shm->heap.used[FANOUT_SEATS]
+               + shm->heap.used[FANOUT_ADDRESSES];
 
     case FANOUT_SHARE_mail:
-        return shm->used[FANOUT_MAIL] + shm->mail_blocks;
+        return shm->heap.used[FANOUT_MAIL] + shm->mail_blocks;
 
     case FANOUT_SHARE_signals:
-        return shm->used[FANOUT_SIGNALS];
+        return shm->heap.used[FANOUT_SIGNALS];
 
     default: /* FANOUT_SHARE_events */
-        return shm->used[FANOUT_EVENTS];
+        return shm->heap.used[FANOUT_EVENTS];
     }
 }
 
@@ -169,7 +170,7 @@ fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
 
     left = shm->shares[share].max - left;
 
-    if (share < FANOUT_PARTS && shm->shares[share].max < shm->nblocks) {
+    if (share < FANOUT_PARTS && shm->shares[share].max < shm->heap.nblocks) {
         left *= FANOUT_SHARE_ALPHA;
         part = shm->part[share][class];
         left = left > part ? (left - part) / (FANOUT_SHARE_ALPHA + 1) : 0;
@@ -202,7 +203,7 @@ promised(fanout_shm_t *shm, unsigned share, uint32_t n)
         }
     }
 
-    return sum >= shm->nblocks;
+    return sum >= shm->heap.nblocks;
 }
 
 
@@ -214,7 +215,7 @@ in_use(fanout_shm_t *shm)
     uint32_t  n;
     unsigned  i;
 
-    n = shm->held + shm->used[FANOUT_STAGED];
+    n = shm->held + shm->heap.used[FANOUT_STAGED];
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         n += fanout_share_used(shm, i);
@@ -231,7 +232,7 @@ fanout_share_attainable(fanout_shm_t *shm, uint32_t class)
     uint64_t                    sum;
     const fanout_zone_class_t  *c;
 
-    sum = shm->used[FANOUT_STAGED];
+    sum = shm->heap.used[FANOUT_STAGED];
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         sum += fanout_share_used(shm, i) - evictable(shm, i);
@@ -245,7 +246,7 @@ fanout_share_attainable(fanout_shm_t *shm, uint32_t class)
         }
     }
 
-    return sum < shm->nblocks - 1 ? shm->nblocks - 1 - sum : 0;
+    return sum < shm->heap.nblocks - 1 ? shm->heap.nblocks - 1 - sum : 0;
 }
 
 
@@ -369,7 +370,7 @@ bounds_of(const fanout_shm_t *shm, const fanout_zone_share_t *share,
 {
     uint64_t  whole;
 
-    whole = shm->nblocks;
+    whole = shm->heap.nblocks;
 
     *min = whole * share->min / FANOUT_ZONE_WHOLE;
     *max = share->max ? whole * share->max / FANOUT_ZONE_WHOLE

@@ -12,7 +12,40 @@
 #define FANOUT_ZONE_SHARE_H
 
 
-#include "heap/heap.h"
+#include "zone/layout.h"
+
+
+/*
+ * What the clients of an address hold: live sessions with their live seats,
+ * members, keys, and channels that they brought into use.  Addresses that share
+ * a holder are taken for one; holder 0 is of those without an address, and has
+ * no limit.  See zone/holder.c.
+ */
+
+typedef struct {
+    uint32_t             sessions;      /* blocks */
+    uint32_t             members;
+    uint32_t             keys;
+    fanout_ref_t         key_last;      /* by age, a ring */
+    uint32_t             channels;
+} fanout_holder_t;
+
+
+/*
+ * What a user holds, or the clients of an address that have none; else as a
+ * holder.  One that has mail is in a list with those that have about as much,
+ * but for sender 0.  See zone/mail_sender.c.
+ */
+
+typedef struct {
+    uint32_t             keys;          /* blocks */
+    uint32_t             mail;
+    fanout_ref_t         mail_first;    /* by age */
+    fanout_ref_t         mail_last;
+    uint16_t             next;          /* number in the list, 0 */
+    uint16_t             prev;
+    fanout_ref_t         key_last;      /* as of a holder */
+} fanout_sender_t;
 
 
 #define FANOUT_SHARE_ALPHA    4         /* a class may have so many times what

@@ -9,8 +9,12 @@
  */
 
 
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/share.h"
 
 
 #define FANOUT_SIGNAL_DATA    16384
@@ -91,7 +95,7 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
                                               : FANOUT_ZONE_OK;
         }
 
-        if (z->shm->nfree >= n + FANOUT_ROOM_BLOCKS) {
+        if (z->shm->heap.nfree >= n + FANOUT_ROOM_BLOCKS) {
             break;
         }
 

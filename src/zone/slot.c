@@ -12,8 +12,12 @@
  */
 
 
+#include "zone/budget.h"
 #include "zone/events.h"
+#include "zone/identity.h"
 #include "zone/log.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 static int claim(fanout_zone_t *z, unsigned n, uint32_t pid);
@@ -41,7 +45,9 @@ fanout_slot_claim(fanout_zone_t *z, uint32_t pid)
     unsigned  n;
 
     for (n = 0; n < z->shm->nslots; n++) {
-        if (z->shm->slots[n].state == FANOUT_SLOT_FREE && claim(z, n, pid)) {
+        if (z->shm->slots[n].process.state == FANOUT_SLOT_FREE
+            && claim(z, n, pid))
+        {
             return FANOUT_ZONE_OK;
         }
     }
@@ -71,17 +77,17 @@ claim(fanout_zone_t *z, unsigned n, uint32_t pid)
 
     (void) fanout_enter(z);
 
-    if (slot->state != FANOUT_SLOT_FREE) {
+    if (slot->process.state != FANOUT_SLOT_FREE) {
         fanout_leave(z);
         (void) pthread_mutex_unlock(&slot->life);
         return 0;
     }
 
-    fanout_set(z, slot->state, FANOUT_SLOT_LIVE);
+    fanout_set(z, slot->process.state, FANOUT_SLOT_LIVE);
     fanout_set(z, slot->pid, pid);
     fanout_set(z, slot->generation, z->generation);
-    slot->notified = 0;
-    z->slot = n;
+    slot->process.notified = 0;
+    z->heap.slot = n;
 
     fanout_leave(z);
 
@@ -94,17 +100,17 @@ fanout_slot_release(fanout_zone_t *z)
 {
     unsigned  n;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         return;
     }
 
-    n = z->slot;
+    n = z->heap.slot;
 
     (void) fanout_enter(z);
-    fanout_set(z, z->shm->slots[n].state, FANOUT_SLOT_DEAD);
+    fanout_set(z, z->shm->slots[n].process.state, FANOUT_SLOT_DEAD);
     fanout_leave(z);
 
-    z->slot = -1;
+    z->heap.slot = -1;
 
     (void) reap(z, n, 0, 1);
 
@@ -130,7 +136,7 @@ fanout_slot_reap(fanout_zone_t *z, uint32_t linger, int *more)
     for (n = 0; n < z->shm->nslots; n++) {
         slot = &z->shm->slots[n];
 
-        if ((int) n == z->slot || slot->state == FANOUT_SLOT_FREE
+        if ((int) n == z->heap.slot || slot->process.state == FANOUT_SLOT_FREE
             || !abandoned(slot))
         {
             continue;
@@ -138,17 +144,17 @@ fanout_slot_reap(fanout_zone_t *z, uint32_t linger, int *more)
 
         (void) fanout_enter(z);
 
-        if (slot->state == FANOUT_SLOT_FREE) {
+        if (slot->process.state == FANOUT_SLOT_FREE) {
             fanout_leave(z);
             (void) pthread_mutex_unlock(&slot->life);
             continue;
         }
 
-        if (slot->state == FANOUT_SLOT_LIVE) {
+        if (slot->process.state == FANOUT_SLOT_LIVE) {
             fanout_set(z, z->shm->reaped, z->shm->reaped + 1);
         }
 
-        fanout_set(z, slot->state, FANOUT_SLOT_DEAD);
+        fanout_set(z, slot->process.state, FANOUT_SLOT_DEAD);
         fanout_leave(z);
 
         if (reap(z, n, linger, more == NULL)) {
@@ -306,8 +312,8 @@ fanout_staging_take(fanout_zone_t *z)
 {
     fanout_slot_t  *spare;
 
-    if (z->slot != -1) {
-        return &z->shm->slots[z->slot];
+    if (z->heap.slot != -1) {
+        return &z->shm->slots[z->heap.slot];
     }
 
     spare = &z->shm->spare;
@@ -380,30 +386,30 @@ retire(fanout_zone_t *z, fanout_slot_t *slot)
     fanout_set(z, slot->sessions, 0);
     fanout_set(z, slot->pid, 0);
     fanout_set(z, slot->look, 0);
-    fanout_set(z, slot->state, FANOUT_SLOT_FREE);
+    fanout_set(z, slot->process.state, FANOUT_SLOT_FREE);
 }
 
 
 int
 fanout_slot_eventfd(fanout_zone_t *z)
 {
-    return z->slot == -1 ? -1 : z->shm->slots[z->slot].efd;
+    return z->heap.slot == -1 ? -1 : z->shm->slots[z->heap.slot].process.efd;
 }
 
 
 uint64_t *
 fanout_slot_counters(fanout_zone_t *z)
 {
-    return z->slot == -1 ? private_counters
-                         : z->shm->slots[z->slot].counters;
+    return z->heap.slot == -1 ? private_counters
+                         : z->shm->slots[z->heap.slot].counters;
 }
 
 
 void
 fanout_slot_sessions(fanout_zone_t *z, uint64_t n)
 {
-    if (z->slot != -1) {
-        z->shm->slots[z->slot].sessions = n;
+    if (z->heap.slot != -1) {
+        z->shm->slots[z->heap.slot].sessions = n;
     }
 }
 
@@ -411,8 +417,8 @@ fanout_slot_sessions(fanout_zone_t *z, uint64_t n)
 void
 fanout_slot_vitals(fanout_zone_t *z, const fanout_zone_vitals_t *vitals)
 {
-    if (z->slot != -1) {
-        z->shm->slots[z->slot].vitals = *vitals;
+    if (z->heap.slot != -1) {
+        z->shm->slots[z->heap.slot].vitals = *vitals;
     }
 }
 
@@ -431,7 +437,7 @@ fanout_slot_get(fanout_zone_t *z, unsigned n, fanout_zone_worker_t *w)
     slot = &z->shm->slots[n];
 
     w->pid = slot->pid;
-    w->state = slot->state;
+    w->state = slot->process.state;
     w->generation = slot->generation;
     w->sessions = slot->sessions;
     w->interests = slot->ninterests;
@@ -465,7 +471,7 @@ fanout_order_give(fanout_zone_t *z, unsigned n, uint8_t op, uint64_t client,
 
     slot = &z->shm->slots[n];
 
-    if (z->shm->nfree == 0) {
+    if (z->shm->heap.nfree == 0) {
         fanout_set(z, slot->look, 1);
         fanout_notify(z, n);
         return;
@@ -503,11 +509,11 @@ fanout_slot_orders(fanout_zone_t *z, fanout_order_t *orders, unsigned max)
     fanout_slot_t         *slot;
     fanout_order_block_t  *o;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         return 0;
     }
 
-    slot = &z->shm->slots[z->slot];
+    slot = &z->shm->slots[z->heap.slot];
 
     if (slot->order_first == 0 && slot->look == 0) {
         return 0;

@@ -10,6 +10,8 @@
 
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 /* how far a worker has read a channel */
@@ -455,18 +457,18 @@ fanout_log_drain(fanout_zone_t *z, fanout_arena_t *a)
     fanout_ref_t    in, large;
     fanout_slot_t  *slot;
 
-    if (z->slot == -1) {
+    if (z->heap.slot == -1) {
         return FANOUT_ZONE_OK;
     }
 
-    slot = &z->shm->slots[z->slot];
+    slot = &z->shm->slots[z->heap.slot];
 
-    __atomic_store_n(&slot->notified, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&slot->process.notified, 0, __ATOMIC_SEQ_CST);
 
     (void) fanout_enter(z);
 
-    if (z->told != z->incarnation) {
-        z->told = z->incarnation;
+    if (z->told != z->heap.incarnation) {
+        z->told = z->heap.incarnation;
         fanout_leave(z);
         return FANOUT_ZONE_STALE;
     }
@@ -786,8 +788,8 @@ drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
 
     (void) fanout_enter(z);
 
-    if (z->told != z->incarnation) {
-        z->told = z->incarnation;
+    if (z->told != z->heap.incarnation) {
+        z->told = z->heap.incarnation;
         a->n = a->used = 0;
         fanout_leave(z);
         return FANOUT_ZONE_STALE;

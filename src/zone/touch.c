@@ -9,7 +9,8 @@
  */
 
 
-#include "heap/heap.h"
+#include "zone/layout.h"
+#include "zone/slot.h"
 
 
 #define FANOUT_PAGE        4096     /* or a part of one */
@@ -17,7 +18,22 @@
 #define FANOUT_TOUCH_AHEAD 1048576  /* bytes of what is used next */
 
 
+static uint64_t touch_fresh(fanout_zone_t *z);
 static void touch(fanout_zone_t *z, uint64_t from, uint64_t to);
+
+
+/* offset of the first block that was never used */
+
+static uint64_t
+touch_fresh(fanout_zone_t *z)
+{
+    fanout_heap_shm_t  *heap;
+
+    heap = &z->shm->heap;
+
+    return heap->blocks
+           + (uint64_t) *(volatile uint32_t *) &heap->fresh * FANOUT_BLOCK;
+}
 
 
 int
@@ -25,10 +41,8 @@ fanout_zone_touch(fanout_zone_t *z)
 {
     uint64_t  used, to;
 
-    used = z->shm->blocks
-           + (uint64_t) *(volatile uint32_t *) &z->shm->fresh * FANOUT_BLOCK
-           + FANOUT_TOUCH_AHEAD;
-    used = used < z->shm->size ? used : z->shm->size;
+    used = touch_fresh(z) + FANOUT_TOUCH_AHEAD;
+    used = used < z->shm->heap.size ? used : z->shm->heap.size;
 
     if (z->touched >= used) {
         /* or the zone was rebuilt, and is smaller now */
@@ -50,11 +64,10 @@ fanout_touch_fresh(fanout_zone_t *z, uint32_t n)
 {
     uint64_t  from, to;
 
-    from = z->shm->blocks
-           + (uint64_t) *(volatile uint32_t *) &z->shm->fresh * FANOUT_BLOCK;
+    from = touch_fresh(z);
     to = from + (uint64_t) n * FANOUT_BLOCK;
 
-    touch(z, from, to < z->shm->size ? to : z->shm->size);
+    touch(z, from, to < z->shm->heap.size ? to : z->shm->heap.size);
 }
 
 

@@ -7,7 +7,8 @@
  */
 
 
-#include "heap/heap.h"
+#include "zone/identity.h"
+#include "zone/share.h"
 
 
 static fanout_ref_t make(fanout_zone_t *z, uint64_t hash,

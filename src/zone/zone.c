@@ -6,19 +6,26 @@
  */
 
 
-#include <sys/random.h>
-#include <time.h>
-
+#include "zone/budget.h"
 #include "zone/events.h"
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/member.h"
 #include "zone/pressure.h"
+#include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/seen.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 /* unless the configuration says */
 #define FANOUT_IDLE    300
 #define FANOUT_DEDUPE  120
 #define FANOUT_HELD    12
+
+_Static_assert(FANOUT_NKINDS <= FANOUT_KINDS, "kinds of blocks");
 
 
 static uint32_t held_max(const fanout_shm_t *shm,
@@ -29,7 +36,6 @@ static int zone_layout(fanout_shm_t *shm);
 static void zone_format(fanout_shm_t *shm);
 static void unbounded(fanout_shm_t *shm);
 static uint32_t power(uint64_t n);
-static int mutex_init(pthread_mutex_t *m);
 static uint32_t sizes(void);
 
 
@@ -59,7 +65,7 @@ fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
     shm = mem;
     memset(shm, 0, sizeof(fanout_shm_t));
 
-    shm->size = size;
+    shm->heap.size = size;
     shm->nslots = fanout_zone_slots(conf->slots);
 
     if (zone_layout(shm) != FANOUT_ZONE_OK) {
@@ -71,33 +77,25 @@ fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
     shm->held_max = held_max(shm, conf);
     unbounded(shm);
 
-    if (getrandom(shm->seed, sizeof(shm->seed), 0) != sizeof(shm->seed)
-        || getrandom(shm->random, sizeof(shm->random), 0)
-           != sizeof(shm->random)
-        || getrandom(&shm->incarnation, sizeof(shm->incarnation), 0)
-           != sizeof(shm->incarnation)
-        || mutex_init(&shm->lock) != 0
-        || mutex_init(&shm->spare.life) != 0)
+    if (fanout_heap_create(&shm->heap) != FANOUT_ZONE_OK
+        || fanout_mutex_init(&shm->spare.life) != 0)
     {
         return FANOUT_ZONE_ERROR;
     }
 
-    /* unique, growing, and room below 2^53 */
-    shm->incarnation = (shm->incarnation & 0xffffffff) << 16;
-
     for (i = 0; i < shm->nslots; i++) {
-        shm->slots[i].efd = efds ? efds[i] : -1;
+        shm->slots[i].process.efd = efds ? efds[i] : -1;
 
-        if (mutex_init(&shm->slots[i].life) != 0) {
+        if (fanout_mutex_init(&shm->slots[i].life) != 0) {
             return FANOUT_ZONE_ERROR;
         }
     }
 
     zone_format(shm);
 
-    shm->layout = FANOUT_LAYOUT;
-    shm->sizes = sizes();
-    shm->magic = FANOUT_MAGIC;
+    shm->heap.layout = FANOUT_LAYOUT;
+    shm->heap.sizes = sizes();
+    shm->heap.magic = FANOUT_MAGIC;
 
     return FANOUT_ZONE_OK;
 }
@@ -154,8 +152,8 @@ fanout_zone_configure(fanout_zone_t *z, uint32_t generation,
 static uint32_t
 held_max(const fanout_shm_t *shm, const fanout_zone_conf_t *conf)
 {
-    return (uint64_t) shm->nblocks * (conf->held ? conf->held : FANOUT_HELD)
-           / 100;
+    return (uint64_t) shm->heap.nblocks
+           * (conf->held ? conf->held : FANOUT_HELD) / 100;
 }
 
 
@@ -166,7 +164,7 @@ zone_layout(fanout_shm_t *shm)
 {
     uint64_t  at, n;
 
-    n = shm->size / FANOUT_BLOCK;
+    n = shm->heap.size / FANOUT_BLOCK;
 
     shm->channel_mask = power(n / 8) - 1;
     shm->key_mask = power(n / 16) - 1;
@@ -180,7 +178,7 @@ zone_layout(fanout_shm_t *shm)
 
     at = (sizeof(fanout_shm_t) + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
 
-    shm->journal = at;
+    shm->heap.journal = at;
     at += FANOUT_JOURNAL * sizeof(fanout_undo_t);
 
     shm->channel_hash = at;
@@ -219,18 +217,7 @@ zone_layout(fanout_shm_t *shm)
     shm->senders = at;
     at += (shm->holder_mask + 1ULL) * sizeof(fanout_sender_t);
 
-    at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
-    shm->blocks = at;
-
-    if (at + 1024 * FANOUT_BLOCK > shm->size
-        || (shm->size - at) / FANOUT_BLOCK > UINT32_MAX)
-    {
-        return FANOUT_ZONE_SMALL;
-    }
-
-    shm->nblocks = (shm->size - at) / FANOUT_BLOCK;
-
-    return FANOUT_ZONE_OK;
+    return fanout_heap_place(&shm->heap, at);
 }
 
 
@@ -240,19 +227,19 @@ unbounded(fanout_shm_t *shm)
     unsigned  i;
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
-        shm->shares[i].max = shm->nblocks;
+        shm->shares[i].max = shm->heap.nblocks;
     }
 
     for (i = 0; i < FANOUT_CLASSES; i++) {
-        shm->classes[i].max = shm->nblocks;
+        shm->classes[i].max = shm->heap.nblocks;
     }
 
     shm->address_max = FANOUT_ZONE_WHOLE;
     shm->user_max = FANOUT_ZONE_WHOLE;
 
     /* what can be dropped may never have all of it */
-    shm->shares[FANOUT_SHARE_mail].max = shm->nblocks / 4;
-    shm->shares[FANOUT_SHARE_events].max = shm->nblocks / 4;
+    shm->shares[FANOUT_SHARE_mail].max = shm->heap.nblocks / 4;
+    shm->shares[FANOUT_SHARE_events].max = shm->heap.nblocks / 4;
 }
 
 
@@ -281,16 +268,10 @@ fanout_zone_reformat(fanout_zone_t *z)
 static void
 zone_format(fanout_shm_t *shm)
 {
-    uint32_t          i;
-    struct timespec   ts;
+    uint32_t  i;
 
     memset((uint8_t *) shm + shm->channel_hash, 0,
-           shm->blocks - shm->channel_hash);
-
-    shm->fresh = 1;
-    shm->nfree = shm->nblocks - 1;
-    shm->free = shm->limbo = shm->limbo_tail = shm->nlimbo = 0;
-    memset(shm->used, 0, sizeof(shm->used));
+           shm->heap.blocks - shm->channel_hash);
 
     shm->nchannels = shm->nkeys = shm->nidentities = shm->nlingering = 0;
     shm->nusers = shm->nseats = shm->nseats_lingering = 0;
@@ -342,43 +323,7 @@ zone_format(fanout_shm_t *shm)
     shm->sampled_at = 0;
     shm->nmarks = 0;
 
-    /* the clock of the zone goes on over a rebuild */
-
-    if (shm->start == 0) {
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        shm->start = ts.tv_sec - 1;
-    }
-
-    shm->njournal = 0;
-    fanout_barrier();
-    shm->incarnation++;
-    shm->state = FANOUT_READY;
-}
-
-
-static int
-mutex_init(pthread_mutex_t *m)
-{
-    int                  rc;
-    pthread_mutexattr_t  attr;
-
-    rc = pthread_mutexattr_init(&attr);
-
-    if (rc == 0) {
-        rc = pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    }
-
-    if (rc == 0) {
-        rc = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    }
-
-    if (rc == 0) {
-        rc = pthread_mutex_init(m, &attr);
-    }
-
-    errno = rc;
-
-    return rc;
+    fanout_heap_format(&shm->heap);
 }
 
 
@@ -421,8 +366,8 @@ fanout_zone_check_layout(const void *mem, size_t size)
 
     shm = mem;
 
-    if (shm->magic != FANOUT_MAGIC || shm->layout != FANOUT_LAYOUT
-        || shm->sizes != sizes() || shm->size != size)
+    if (shm->heap.magic != FANOUT_MAGIC || shm->heap.layout != FANOUT_LAYOUT
+        || shm->heap.sizes != sizes() || shm->heap.size != size)
     {
         return FANOUT_ZONE_LAYOUT;
     }
@@ -434,6 +379,8 @@ fanout_zone_check_layout(const void *mem, size_t size)
 int
 fanout_zone_attach(fanout_zone_t *z, void *mem, size_t size)
 {
+    fanout_shm_t  *shm;
+
     if (fanout_zone_check_layout(mem, size)
         != FANOUT_ZONE_OK)
     {
@@ -442,12 +389,13 @@ fanout_zone_attach(fanout_zone_t *z, void *mem, size_t size)
 
     memset(z, 0, sizeof(fanout_zone_t));
 
-    z->shm = mem;
-    z->base = (uint8_t *) mem + z->shm->blocks;
-    z->incarnation = z->shm->incarnation;
-    z->owner = &fanout_zone_owner;
-    z->told = z->incarnation;
-    z->slot = -1;
+    shm = mem;
+
+    z->shm = shm;
+    fanout_heap_attach(z, &shm->heap, &fanout_zone_owner,
+                       &shm->slots[0].process, sizeof(fanout_slot_t),
+                       shm->nslots);
+    z->told = z->heap.incarnation;
 
     return FANOUT_ZONE_OK;
 }
@@ -599,21 +547,21 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     shm = z->shm;
     memset(st, 0, sizeof(fanout_zone_stat_t));
 
-    st->blocks = shm->nblocks - 1;
-    st->free = (uint64_t) shm->nfree + shm->nlimbo;
-    st->messages = shm->used[FANOUT_MESSAGES];
-    st->index = shm->used[FANOUT_INDEX];
-    st->channels = shm->used[FANOUT_CHANNELS];
-    st->interests = shm->used[FANOUT_INTERESTS];
-    st->keys = shm->used[FANOUT_KEYS];
-    st->identities = shm->used[FANOUT_IDENTITIES];
-    st->rooms = shm->used[FANOUT_ROOMS];
-    st->seats = shm->used[FANOUT_SEATS];
-    st->members = shm->used[FANOUT_MEMBERS];
-    st->mail = shm->used[FANOUT_MAIL];
-    st->signals = shm->used[FANOUT_SIGNALS];
-    st->seen = shm->used[FANOUT_SEEN];
-    st->staged = shm->used[FANOUT_STAGED];
+    st->blocks = shm->heap.nblocks - 1;
+    st->free = (uint64_t) shm->heap.nfree + shm->heap.nlimbo;
+    st->messages = shm->heap.used[FANOUT_MESSAGES];
+    st->index = shm->heap.used[FANOUT_INDEX];
+    st->channels = shm->heap.used[FANOUT_CHANNELS];
+    st->interests = shm->heap.used[FANOUT_INTERESTS];
+    st->keys = shm->heap.used[FANOUT_KEYS];
+    st->identities = shm->heap.used[FANOUT_IDENTITIES];
+    st->rooms = shm->heap.used[FANOUT_ROOMS];
+    st->seats = shm->heap.used[FANOUT_SEATS];
+    st->members = shm->heap.used[FANOUT_MEMBERS];
+    st->mail = shm->heap.used[FANOUT_MAIL];
+    st->signals = shm->heap.used[FANOUT_SIGNALS];
+    st->seen = shm->heap.used[FANOUT_SEEN];
+    st->staged = shm->heap.used[FANOUT_STAGED];
     st->held = shm->held;
     st->held_max = shm->held_max;
     st->nchannels = shm->nchannels;
@@ -623,7 +571,7 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->nseats = shm->nseats;
     st->nmembers = shm->nmembers;
     st->nseen = shm->nseen;
-    st->addresses = shm->used[FANOUT_ADDRESSES];
+    st->addresses = shm->heap.used[FANOUT_ADDRESSES];
     st->naddresses = shm->naddresses;
     st->budgets = shm->nbudgets;
     st->address_max = shm->address_max * 100 / FANOUT_ZONE_WHOLE;
@@ -639,14 +587,14 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->signals_dropped = shm->signals_dropped;
     st->mail_dropped = shm->mail_dropped;
     st->seq = shm->seq;
-    st->incarnation = shm->incarnation;
+    st->incarnation = shm->heap.incarnation;
     st->evicted = shm->evicted;
     st->expired = shm->expired;
     st->dropped = shm->dropped;
     st->full = shm->full;
-    st->rollbacks = shm->rollbacks;
+    st->rollbacks = shm->heap.rollbacks;
     st->reaped = shm->reaped;
-    st->overflows = shm->overflows;
+    st->overflows = shm->heap.overflows;
     st->slots = shm->nslots;
     st->idle = shm->idle;
     st->dedupe = shm->dedupe;
@@ -664,7 +612,7 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     }
 
     for (i = 0; i < shm->nslots; i++) {
-        st->live += (shm->slots[i].state == FANOUT_SLOT_LIVE);
+        st->live += (shm->slots[i].process.state == FANOUT_SLOT_LIVE);
     }
 
     fanout_leave(z);

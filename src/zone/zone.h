@@ -23,26 +23,7 @@
 #define FANOUT_ZONE_ZONE_H
 
 
-#include <stddef.h>
-#include <stdint.h>
-
-
-/* results */
-
-#define FANOUT_ZONE_OK         0
-#define FANOUT_ZONE_AGAIN      1            /* done in part, call again */
-#define FANOUT_ZONE_FULL      -1            /* no block can be freed */
-#define FANOUT_ZONE_STALE     -2            /* the zone was rebuilt */
-#define FANOUT_ZONE_NOTFOUND  -3
-#define FANOUT_ZONE_CONFLICT  -4            /* an "if" did not hold */
-#define FANOUT_ZONE_LARGE     -5            /* more than an entry can hold */
-#define FANOUT_ZONE_LAYOUT    -6            /* made by another build */
-#define FANOUT_ZONE_SMALL     -7            /* mapping too small */
-#define FANOUT_ZONE_ERROR     -8            /* errno of a system call */
-#define FANOUT_ZONE_MANY      -9            /* a mailbox is full, or too many
-                                               clients are addressed */
-#define FANOUT_ZONE_HELD     -10            /* who asks holds as much of a share
-                                               as it may */
+#include "heap/handle.h"
 
 
 #define FANOUT_ZONE_SLOTS      64           /* most workers at a time */
@@ -51,7 +32,6 @@
 #define FANOUT_ZONE_WHOLE      10000            /* parts that shares count in */
 #define FANOUT_ZONE_DATA       (16 * 1024 * 1024 - 1)
 #define FANOUT_ZONE_MIN        (1024 * 1024)
-#define FANOUT_ZONE_BLOCK      64
 
 /* a section of the lock copies no more than this out of the zone or in */
 #define FANOUT_ZONE_ENTRIES    64
@@ -176,7 +156,8 @@ typedef enum {
     _(sessions,  fanout_slots_sum(shm, sessions))                             \
     _(channels,  shm->nchannels)                                              \
     _(members,   shm->nmembers)                                               \
-    _(used,      shm->nblocks - 1 - shm->nfree - shm->nlimbo)                 \
+    _(used,      shm->heap.nblocks - 1 - shm->heap.nfree                      \
+                 - shm->heap.nlimbo)                                          \
     _(held,      shm->held)                                                   \
     _(memory,    fanout_slots_sum(shm, vitals.memory))                        \
     _(lag,       fanout_slots_max(shm, vitals.lag))
@@ -331,28 +312,18 @@ typedef struct {
 
 /* a process's handle of a zone; private memory, one a process and zone */
 
-typedef struct fanout_owner_s  fanout_owner_t;
-
-typedef struct {
-    fanout_shm_t      *shm;
-    uint8_t           *base;
-    const fanout_owner_t  *owner;
-    uint64_t           incarnation;         /* as last seen under lock */
-    uint64_t           told;                /* the one that drains know of */
-    uint64_t           wake;                /* slots to wake at the unlock */
-    uint64_t           recoveries;          /* rollbacks done here */
-    int                slot;                /* own, -1 without one */
-    uint64_t           taken;               /* blocks allocated by this
-                                               process, ever */
-    uint64_t           made;                /* channels, ever */
-    uint32_t           generation;          /* of this process's
-                                               configuration, 0: unknown */
-    uint32_t           work;                /* done in this section */
-    uint32_t           full;                /* the share that the last FULL
-                                               was for, or FULL_* */
-    uint64_t           touched;             /* bytes, from the start */
-    unsigned           self_woken:1;        /* own slot has work */
-} fanout_zone_t;
+struct fanout_zone_s {
+    fanout_heap_t               heap;
+    fanout_shm_t               *shm;        /* start of the mapping, too */
+    uint64_t                    told;       /* the incarnation that drains know
+                                               of */
+    uint64_t                    made;       /* channels, ever */
+    uint32_t                    generation; /* of this process's configuration,
+                                               0: unknown */
+    uint32_t                    full;       /* the share that the last FULL was
+                                               for, or FULL_* */
+    uint64_t                    touched;    /* bytes, from the start */
+};
 
 
 typedef struct {

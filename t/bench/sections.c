@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "heap/heap.h"
+#include "zone/layout.h"
 
 
 #define MB     (1024UL * 1024)
@@ -82,7 +82,7 @@ __wrap_pthread_mutex_lock(pthread_mutex_t *m)
 
     rc = __real_pthread_mutex_lock(m);
 
-    if (za.shm && m == &za.shm->lock) {
+    if (za.shm && m == &za.shm->heap.lock) {
         getrusage(RUSAGE_THREAD, &usage_at);
         locked_at = now();
     }
@@ -97,7 +97,7 @@ __wrap_pthread_mutex_unlock(pthread_mutex_t *m)
     double         t;
     struct rusage  usage;
 
-    if (za.shm && m == &za.shm->lock) {
+    if (za.shm && m == &za.shm->heap.lock) {
         t = now() - locked_at;
 
         if (t > longest) {

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "heap/heap.h"
+#include "zone/layout.h"
 #include "tap.h"
 
 

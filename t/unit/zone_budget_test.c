@@ -412,12 +412,12 @@ test_taken(void)
     static policy_t  keep = { .history = 10 };
 
     c = view(&zone, "a", &keep);
-    taken = zone.taken;
+    taken = zone.heap.taken;
     made = zone.made;
 
     is_int(put(&zone, &c, 1, 2000, 0, NULL, &r), OK, "a message");
     is_int(zone.made - made, 1, "made a channel");
-    ok((zone.taken - taken) * 64 >= 2000 + 3 * 64,
+    ok((zone.heap.taken - taken) * 64 >= 2000 + 3 * 64,
        "and took blocks for both");
 
     made = zone.made;

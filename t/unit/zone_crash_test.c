@@ -276,7 +276,7 @@ address_ref(zone_t *z, uint64_t address)
 {
     uint32_t  ref;
 
-    ref = z->shm->slots[z->slot].addresses;
+    ref = z->shm->slots[z->heap.slot].addresses;
 
     while (ref && fanout_address(z, ref)->address != address) {
         ref = fanout_address(z, ref)->slot_next;
@@ -1519,7 +1519,7 @@ trial(const op_t *op, long at, long second, char *text)
     if (rc) {
         diag("%s, killed at %ld/%ld: %s", op->name, at, second, why);
 
-    } else if (parent.incarnation != saved.incarnation) {
+    } else if (parent.heap.incarnation != saved.heap.incarnation) {
         diag("%s, killed at %ld/%ld: rebuilt", op->name, at, second);
         rc = -1;
 
@@ -1541,7 +1541,7 @@ trial(const op_t *op, long at, long second, char *text)
 
     (void) alarm(0);
 
-    saved.recoveries = parent.recoveries;
+    saved.heap.recoveries = parent.heap.recoveries;
     parent = saved;
 
     return rc;
@@ -1786,7 +1786,7 @@ step_trial(const op_t *op, long *n, char *why, size_t len)
     }
 
     (void) alarm(0);
-    saved.recoveries = parent.recoveries;
+    saved.heap.recoveries = parent.heap.recoveries;
     parent = saved;
 
     *n = i;
@@ -1885,12 +1885,12 @@ die_with_lock(int rebuilding)
         (void) fanout_enter(&own);
 
         if (rebuilding) {
-            own.shm->state = FANOUT_REBUILDING;
-            own.shm->nfree = 0;
-            memset((uint8_t *) own.shm + own.shm->blocks, 0xff, 65536);
+            own.shm->heap.state = FANOUT_REBUILDING;
+            own.shm->heap.nfree = 0;
+            memset((uint8_t *) own.shm + own.shm->heap.blocks, 0xff, 65536);
 
         } else {
-            own.shm->used[FANOUT_MESSAGES] += 3;
+            own.shm->heap.used[FANOUT_MESSAGES] += 3;
         }
 
         (void) kill(getpid(), SIGKILL);
@@ -1962,7 +1962,7 @@ rebuilt(int rebuilding)
     (void) alarm(0);
 
     /* the parent's view is that of the virgin zone */
-    parent.incarnation = parent.told = was;
+    parent.heap.incarnation = parent.told = was;
 }
 
 

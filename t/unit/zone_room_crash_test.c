@@ -369,7 +369,7 @@ survive(void)
     size_t  n;
 
     z = &survivor;
-    survivor.wake = 0;
+    survivor.heap.wake = 0;
     shared->error[0] = '\0';
 
     if (sound("killed") != 0) {
@@ -378,7 +378,7 @@ survive(void)
 
     (void) fanout_slot_reap(&survivor, 20000, NULL);
 
-    if (survivor.incarnation != survivor.shm->incarnation) {
+    if (survivor.heap.incarnation != survivor.shm->heap.incarnation) {
         return fail("rebuilt");
     }
 
@@ -529,7 +529,7 @@ take_image(const op_t *op)
     z = &survivor;
     c = &ca;
     cs = &sa;
-    survivor.wake = 0;
+    survivor.heap.wake = 0;
 
     (void) mirror_read(&mirror, &survivor, &ca);
     mirror.at_epoch = mirror.epoch;
@@ -543,7 +543,7 @@ take_image(const op_t *op)
     /* what was never used needs no copy */
 
     shm = mem;
-    image_size = shm->blocks + (uint64_t) shm->fresh * FANOUT_BLOCK;
+    image_size = shm->heap.blocks + (uint64_t) shm->heap.fresh * FANOUT_BLOCK;
     memcpy(image, mem, image_size);
 }
 

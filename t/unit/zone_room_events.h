@@ -206,10 +206,10 @@ ev_cuts(void)
     (void) person_add(&zb, &p[2], 5, "eve", "", 0);
     (void) person_sit(&zb, &cb, &p[2]);
     (void) told();
-    (void) pthread_mutex_unlock(&zb.shm->slots[zb.slot].life);
+    (void) pthread_mutex_unlock(&zb.shm->slots[zb.heap.slot].life);
     (void) fanout_slot_reap(&za, 20000, NULL);
     is_str(told(), "d 5 eve #2", "a worker died");
-    zb.slot = -1;
+    zb.heap.slot = -1;
     pass_by(6);
     is_str(told(), "luv 5 eve room #2", "and nobody came back");
 
@@ -413,7 +413,7 @@ ev_sizes(void)
 static int
 woken(zone_t *z)
 {
-    return z->shm->slots[z->slot].notified != 0;
+    return z->shm->slots[z->heap.slot].process.notified != 0;
 }
 
 
@@ -434,10 +434,11 @@ ev_leads(void)
     fanout_zone_stat(&za, &st);
     is_int(st.events_leader, 1, "its pid");
 
-    za.shm->slots[za.slot].notified = zb.shm->slots[zb.slot].notified = 0;
+    za.shm->slots[za.heap.slot].process.notified = 0;
+    zb.shm->slots[zb.heap.slot].process.notified = 0;
     (void) person_add(&zb, &p[0], 1, "", "", 0);
     ok(woken(&za) && !woken(&zb), "it is woken");
-    za.shm->slots[za.slot].notified = 0;
+    za.shm->slots[za.heap.slot].process.notified = 0;
     (void) person_add(&zb, &p[1], 2, "", "", 0);
     ok(!woken(&za), "once");
     (void) told();
@@ -452,17 +453,17 @@ ev_leads(void)
 
     fanout_events_yield(&za);
     is_int(fanout_events_lead(&za), 0, "nor gives up another's");
-    za.shm->slots[za.slot].notified = 0;
+    za.shm->slots[za.heap.slot].process.notified = 0;
     fanout_events_yield(&zb);
     ok(woken(&za), "the others are woken when it is given up");
     is_int(fanout_events_lead(&za), 1, "and take it");
 
     fanout_events_yield(&za);
     is_int(fanout_events_lead(&zb), 1, "the other");
-    (void) pthread_mutex_unlock(&zb.shm->slots[zb.slot].life);
+    (void) pthread_mutex_unlock(&zb.shm->slots[zb.heap.slot].life);
     is_int(fanout_events_lead(&za), 0, "dies, which nobody knows");
     (void) fanout_slot_reap(&za, 1000, NULL);
-    zb.slot = -1;
+    zb.heap.slot = -1;
     fanout_zone_stat(&za, &st);
     is_int(st.events_leader, 0, "until it is reaped");
 
@@ -511,7 +512,7 @@ ev_full_zone(void)
         person_end(&za, &p[i], 50000);
     }
 
-    while (za.shm->nfree >= 8) {
+    while (za.shm->heap.nfree >= 8) {
         (void) put(&za, &c, i, 1, 0, NULL, &r);
     }
 
@@ -603,7 +604,7 @@ rebuild(void)
 
     if (pid == 0) {
         (void) fanout_enter(&zb);
-        zb.shm->state = FANOUT_REBUILDING;
+        zb.shm->heap.state = FANOUT_REBUILDING;
         (void) kill(getpid(), SIGKILL);
     }
 

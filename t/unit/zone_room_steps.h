@@ -88,14 +88,14 @@ r_kill(rmodel_t *m)
     m->kills++;
 
     if (r_draw(m, 3)) {
-        m->dead |= 1ULL << w->z.slot;
+        m->dead |= 1ULL << w->z.heap.slot;
 
         /* what death does to its mutex */
 
-        (void) pthread_mutex_unlock(&w->z.shm->slots[w->z.slot].life);
+        (void) pthread_mutex_unlock(&w->z.shm->slots[w->z.heap.slot].life);
 
     } else {
-        m->lead = m->lead == (unsigned) w->z.slot + 1 ? 0 : m->lead;
+        m->lead = m->lead == (unsigned) w->z.heap.slot + 1 ? 0 : m->lead;
         fanout_slot_release(&w->z);
     }
 
@@ -104,7 +104,7 @@ r_kill(rmodel_t *m)
             continue;
         }
 
-        if (w->z.slot == -1) {
+        if (w->z.heap.slot == -1) {
             r_gone(&m->cl[c]);
 
         } else {
@@ -367,7 +367,7 @@ r_events(rmodel_t *m)
     switch (r_draw(m, 12)) {
     case 0:
         fanout_events_yield(z);
-        m->lead = m->lead == (unsigned) z->slot + 1 ? 0 : m->lead;
+        m->lead = m->lead == (unsigned) z->heap.slot + 1 ? 0 : m->lead;
         return 0;
 
     case 1:
@@ -379,7 +379,7 @@ r_events(rmodel_t *m)
         return 0;
     }
 
-    leads = m->lead == 0 || m->lead == (unsigned) z->slot + 1
+    leads = m->lead == 0 || m->lead == (unsigned) z->heap.slot + 1
             || fanout_test_seconds - m->lead_at > 10;
     rc = fanout_events_lead(z);
     r_want(m, rc == leads, "leads: %d", rc);
@@ -388,7 +388,7 @@ r_events(rmodel_t *m)
         return 0;
     }
 
-    m->lead = z->slot + 1;
+    m->lead = z->heap.slot + 1;
     m->lead_at = fanout_test_seconds;
 
     for (n = r_draw(m, 4); n; n--) {

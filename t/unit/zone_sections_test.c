@@ -413,7 +413,7 @@ walk(void)
         (void) fanout_enter(&za);
 
         /* little room is left for it */
-        za.work = FANOUT_WORK - 20;
+        za.heap.work = FANOUT_WORK - 20;
         more = fanout_seats_linger(&za, id, 16,
                                    FANOUT_LEFT_NETWORK, 0, &at);
         fanout_leave(&za);
@@ -930,7 +930,7 @@ without_slot(void)
     is_int(fanout_log_publish(&z, &c, &m, 1, NULL, &r), OK,
            "a large message without a slot");
     bounded("a large message without a slot");
-    is_int(za.shm->used[FANOUT_STAGED], 0, "nothing is staged");
+    is_int(za.shm->heap.used[FANOUT_STAGED], 0, "nothing is staged");
 
     arena_reset(&arena);
     rc = AGAIN;
@@ -964,11 +964,12 @@ without_slot(void)
 
     (void) waitpid(pid, NULL, 0);
 
-    is_int(za.shm->used[FANOUT_STAGED], 10, "it has died with some staged");
+    is_int(za.shm->heap.used[FANOUT_STAGED], 10,
+           "it has died with some staged");
     sound("staged by one that has died");
 
     (void) fanout_slot_reap(&za, 0, NULL);
-    is_int(za.shm->used[FANOUT_STAGED], 0, "they are freed");
+    is_int(za.shm->heap.used[FANOUT_STAGED], 0, "they are freed");
     is_int(fanout_log_publish(&z, &c, &m, 1, NULL, &r), OK,
            "the next takes its turn");
     sound("without a slot");
@@ -996,7 +997,7 @@ overflow(void)
     start(4 * MB, 0);
     c = view(&za, "channel", &pol);
     (void) put(&za, &c, 1, 10, 0, NULL, &r);
-    was = za.shm->incarnation;
+    was = za.shm->heap.incarnation;
 
     fflush(stdout);
     pid = fork();
@@ -1018,7 +1019,7 @@ overflow(void)
     ok(st.nkeys == 0 && st.nchannels == 0, "and is empty");
     ok(st.overflows > 0, "it is told");
 
-    za.shm->overflows = 0;
+    za.shm->heap.overflows = 0;
     sound("after an overflow");
     stop();
 }
@@ -1077,7 +1078,7 @@ met(void)
     is_int(rc, OK, "they are met, in parts");
     ok(n >= 20 && n < 100, "which are small: %u", n);
 
-    used = za.shm->blocks + (size_t) za.shm->fresh * 64;
+    used = za.shm->heap.blocks + (size_t) za.shm->heap.fresh * 64;
     sum = 0;
 
     getrusage(RUSAGE_SELF, &before);

@@ -148,16 +148,16 @@ life(void)
     is_int(fanout_zone_check_layout(mem, 2 * MB), LAYOUT,
            "another size");
 
-    ((fanout_shm_t *) mem)->layout++;
+    ((fanout_shm_t *) mem)->heap.layout++;
     is_int(fanout_zone_check_layout(mem, MB), LAYOUT,
            "another layout");
     is_int(fanout_zone_attach(&z[0], mem, MB), LAYOUT,
            "attach to another layout");
-    ((fanout_shm_t *) mem)->layout--;
-    ((fanout_shm_t *) mem)->sizes++;
+    ((fanout_shm_t *) mem)->heap.layout--;
+    ((fanout_shm_t *) mem)->heap.sizes++;
     is_int(fanout_zone_attach(&z[0], mem, MB), LAYOUT,
            "attach to other structs");
-    ((fanout_shm_t *) mem)->sizes--;
+    ((fanout_shm_t *) mem)->heap.sizes--;
 
     for (i = 0; i < 3; i++) {
         is_int(fanout_zone_attach(&z[i], mem, MB), OK, "attach");
@@ -239,6 +239,7 @@ large(void)
     policy_t   p = { .history = 100, .bytes = 0, .ttl = 0 };
     result_t   r;
     uint64_t   lost;
+    uint32_t  *used;
     channel_t  c, d;
 
     start(16 * MB);
@@ -287,10 +288,11 @@ large(void)
     ok(good && i == 12, "read");
     is_int(put(&za, &c, 1, 9000000, 0, NULL, &r), LARGE,
            "more than half of the zone is refused");
-    is_int(free_blocks(&za) + za.shm->used[FANOUT_STAGED]
-           + za.shm->used[FANOUT_MESSAGES] + za.shm->used[FANOUT_INDEX]
-           + za.shm->used[FANOUT_CHANNELS] + za.shm->used[FANOUT_INTERESTS],
-           za.shm->nblocks - 1, "and nothing of it is left");
+    used = za.shm->heap.used;
+    is_int(free_blocks(&za) + used[FANOUT_STAGED] + used[FANOUT_MESSAGES]
+           + used[FANOUT_INDEX] + used[FANOUT_CHANNELS]
+           + used[FANOUT_INTERESTS],
+           za.shm->heap.nblocks - 1, "and nothing of it is left");
 
     stop(16 * MB, "large");
 }
@@ -583,7 +585,7 @@ policies(void)
     (void) fanout_channel_open(&za, &c, 0);
     fanout_test_seconds += 8;
     (void) sweep_all(&za);
-    is_int(za.shm->used[FANOUT_INDEX], 0, "a shorter ttl holds at once");
+    is_int(za.shm->heap.used[FANOUT_INDEX], 0, "a shorter ttl holds at once");
 
     stop(MB, "policies");
 }
@@ -610,7 +612,7 @@ by_seq(void)
     (void) fanout_channel_open(&za, &a, 0);
     (void) fanout_channel_open(&za, &b, 1);
     (void) fanout_channel_open(&za, &n, 2);
-    inc = za.incarnation;
+    inc = za.heap.incarnation;
 
     for (i = 0; i < 40; i++) {
         (void) put(&za, &a, i, 10, 0, NULL, &r);
@@ -1076,17 +1078,20 @@ wakes(void)
 
     c = view(&za, "w", &p);
     (void) fanout_channel_open(&za, &c, 0);
-    za.self_woken = 0;
+    za.heap.self_woken = 0;
     (void) put(&zb, &c, 1, 1, 0, NULL, &r);
-    is_int(za.shm->slots[za.slot].notified, 1, "a reader is notified");
+    is_int(za.shm->slots[za.heap.slot].process.notified, 1,
+           "a reader is notified");
     (void) drain(&za);
-    is_int(za.shm->slots[za.slot].notified, 0, "and no more when it drains");
+    is_int(za.shm->slots[za.heap.slot].process.notified, 0,
+           "and no more when it drains");
     (void) put(&za, &c, 1, 1, 0, NULL, &r);
-    ok(za.self_woken, "who publishes to itself is told without a write");
+    ok(za.heap.self_woken, "who publishes to itself is told without a write");
 
     (void) fanout_enter(&zb);
     fanout_notify_all(&zb);
-    ok(zb.wake & 1ULL << za.slot, "notified again whatever it was told");
+    ok(zb.heap.wake & 1ULL << za.heap.slot,
+       "notified again whatever it was told");
     fanout_leave(&zb);
 
     stop(MB, "wakes");

@@ -15,9 +15,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "zone/budget.h"
 #include "zone/events.h"
+#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
+#include "zone/member.h"
+#include "zone/room.h"
+#include "zone/seat.h"
+#include "zone/seen.h"
+#include "zone/share.h"
+#include "zone/slot.h"
 
 
 #define util_fn     static __attribute__((unused))

@@ -1,0 +1,219 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The layout of the fixed part of a zone, and what its kinds of blocks are.
+ */
+
+
+#ifndef FANOUT_ZONE_LAYOUT_H
+#define FANOUT_ZONE_LAYOUT_H
+
+
+#include "heap/heap.h"
+#include "zone/slot.h"
+#include "zone/zone.h"
+
+
+#define FANOUT_LAYOUT         5
+#define FANOUT_WHEEL          1024
+#define FANOUT_SEATS_WHEEL    256
+#define FANOUT_ROOMS_WHEEL    4096
+#define FANOUT_ROOMS_TICK     4         /* ms of a place in it */
+#define FANOUT_ROOMS_RIM      ((FANOUT_ROOMS_WHEEL - 1) * FANOUT_ROOMS_TICK)
+#define FANOUT_BUCKETS        32
+#define FANOUT_STEP           64        /* things done in one transaction */
+#define FANOUT_SLICE          256       /* blocks staged in one */
+#define FANOUT_FEW            16        /* are in a page that is met already */
+#define FANOUT_CLASSES        FANOUT_ZONE_CLASSES
+#define FANOUT_PARTS          3         /* shares that classes divide, the
+                                           first ones */
+
+
+/* who a used block belongs to, for the accounts */
+
+typedef enum {
+    FANOUT_MESSAGES = 0,
+    FANOUT_INDEX,
+    FANOUT_CHANNELS,
+    FANOUT_INTERESTS,
+    FANOUT_KEYS,
+    FANOUT_IDENTITIES,                  /* users, their names, info too */
+    FANOUT_STAGED,
+    FANOUT_ROOMS,
+    FANOUT_SEATS,
+    FANOUT_MEMBERS,
+    FANOUT_MAIL,
+    FANOUT_SIGNALS,
+    FANOUT_SEEN,
+    FANOUT_EVENTS,
+    FANOUT_ADDRESSES,
+    FANOUT_NKINDS
+} fanout_kind_e;
+
+
+/* ranks of identities that linger: under pressure lower ones go first */
+
+#define FANOUT_RANK_UNHEARD   0         /* never showed a sign of life */
+#define FANOUT_RANK_NAMELESS  1         /* without a user */
+#define FANOUT_RANK_NAMED     2
+#define FANOUT_RANKS          3
+
+
+/* what a share of the zone is bounded by, in blocks */
+
+typedef struct {
+    uint32_t             min;           /* guaranteed */
+    uint32_t             max;
+} fanout_bounds_t;
+
+
+/* The counts of failures when a sample was taken.  One place more than are
+ * read: see sample.c. */
+
+#define FANOUT_MARKS          8
+
+typedef struct {
+    uint64_t             at;            /* s of the zone's clock */
+    uint64_t             counts[FANOUT_NFAILURES];
+} fanout_mark_t;
+
+
+struct fanout_shm_s {
+    fanout_heap_shm_t    heap;
+
+    uint64_t             seq;
+    uint64_t             forgotten;     /* highest seq that a channel which
+                                           was freed had let go of */
+
+    uint64_t             channel_hash;
+    uint64_t             key_hash;
+    uint64_t             identity_hash;
+    uint64_t             user_hash;
+    uint64_t             seat_hash;
+    uint64_t             signal_hash;
+    uint64_t             seen_hash;
+    uint64_t             address_hash;
+    uint64_t             budgets;
+    uint64_t             holders;
+    uint64_t             senders;
+    uint32_t             channel_mask;
+    uint32_t             key_mask;
+    uint32_t             identity_mask; /* of users, too */
+    uint32_t             seat_mask;
+    uint32_t             signal_mask;
+    uint32_t             seen_mask;
+    uint32_t             address_mask;
+    uint32_t             budget_mask;   /* of sets */
+    uint32_t             holder_mask;   /* at most 65535; of senders, too */
+
+    uint32_t             nchannels;
+    uint32_t             nkeys;
+    uint32_t             nidentities;
+    uint32_t             nlingering;
+    uint32_t             nusers;
+    uint32_t             nseats;        /* those that are gone, too */
+    uint32_t             nseats_lingering;
+    uint32_t             nmembers;      /* pending leaves, too */
+    uint32_t             nsignals;
+    uint32_t             nseen;
+    uint32_t             naddresses;
+    uint32_t             nbudgets;      /* entries that were used */
+    uint32_t             held;
+    uint32_t             held_max;
+    fanout_ref_t         held_first;    /* channels, longest unmoved first */
+    fanout_ref_t         held_last;
+    fanout_ref_t         key_first;     /* by age */
+    fanout_ref_t         key_last;
+    fanout_ref_t         doomed;        /* purged histories: fanout_index_t */
+    uint32_t             nrooms;        /* with something pending */
+    uint32_t             rooms_at;      /* ms their wheel has turned to */
+    fanout_ref_t         mail_first;    /* of all seats, by age */
+    fanout_ref_t         mail_last;
+    uint32_t             mail_blocks;   /* of entries that mail keeps */
+    uint16_t             mail_senders[FANOUT_BUCKETS];
+                                        /* first, by the power of two of
+                                           blocks */
+    fanout_ref_t         signal_first;  /* of all rooms, by seq */
+    fanout_ref_t         signal_last;
+    fanout_ref_t         seen_first;
+    fanout_ref_t         seen_last;
+    fanout_ref_t         event_first;
+    fanout_ref_t         event_last;
+    uint32_t             nevents;
+    uint32_t             event_max;
+    uint32_t             event_mask;    /* asked for, 0: none */
+    uint32_t             event_lead;    /* slot + 1 of who delivers, 0 */
+    uint32_t             event_lead_at; /* s, when it last said so */
+    uint32_t             wheel_at;      /* s the wheel has turned to */
+    uint32_t             seats_at;      /* s that of seats has turned to */
+    uint32_t             lingering_at;  /* s that of identities has */
+    uint32_t             in_use;        /* blocks of channels in use */
+    uint32_t             kept_min;      /* blocks guaranteed to histories */
+    uint32_t             address_max;   /* of what others leave, in parts of
+                                           WHOLE */
+    uint32_t             user_max;      /* the same */
+    uint32_t             holding;       /* blocks of sessions, of all
+                                           holders */
+    fanout_bounds_t      shares[FANOUT_NSHARES];
+    uint32_t             part[FANOUT_PARTS][FANOUT_CLASSES];
+                                        /* blocks of a share by class */
+    fanout_ref_t         bucket[FANOUT_CLASSES][FANOUT_BUCKETS];
+    fanout_ref_t         idle_first[FANOUT_CLASSES];
+    fanout_ref_t         idle_last[FANOUT_CLASSES];
+                                        /* channels, longest first */
+    fanout_ref_t         wheel[FANOUT_WHEEL];
+    fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
+    fanout_ref_t         lingering[FANOUT_RANKS][FANOUT_SEATS_WHEEL];
+    fanout_ref_t         rooms[FANOUT_ROOMS_WHEEL];
+    uint64_t             rooms_map[FANOUT_ROOMS_WHEEL / 64];
+    uint64_t             rooms_top;
+
+    uint32_t             idle;          /* configuration */
+    uint32_t             dedupe;
+    uint32_t             nslots;
+    uint32_t             nclasses;
+    uint32_t             generation;    /* last given, by the master alone */
+    uint32_t             configured;    /* newest that a worker began with */
+
+    uint64_t             evicted;
+    uint64_t             expired;
+    uint64_t             dropped;
+    uint64_t             full;
+    uint64_t             reaped;
+    uint64_t             deltas;
+    uint64_t             changes;
+    uint64_t             cancelled;
+    uint64_t             conflated;
+    uint64_t             signals_dropped;
+    uint64_t             mail_dropped;
+    uint64_t             event_epoch;
+    uint64_t             event_offset;  /* last given */
+    uint64_t             event_done;    /* taken up to it */
+    uint64_t             events_told;
+    uint64_t             events_lost;
+    uint64_t             budgets_lost;
+
+    uint64_t             refused[FANOUT_NSHARES];
+
+    fanout_zone_class_t  classes[FANOUT_CLASSES];
+    uint64_t             retired[FANOUT_NCOUNTERS];
+    fanout_slot_t        slots[FANOUT_ZONE_SLOTS];
+    fanout_slot_t        spare;         /* where those without a slot stage, in
+                                           turns: life is held meanwhile */
+
+    uint64_t             nsamples;      /* ever */
+    uint64_t             sampled[FANOUT_NRATES];
+                                        /* counters at the last one */
+    uint32_t             sampled_at;    /* s of the zone's clock, 0: never */
+    fanout_zone_sample_t  samples[FANOUT_SAMPLES + 1];
+    uint64_t             nmarks;        /* ever */
+    fanout_mark_t        marks[FANOUT_MARKS];
+};
+
+
+#define fanout_hash_table(z, which)                                           \
+    ((fanout_ref_t *) ((uint8_t *) (z)->shm + (z)->shm->which))
+
+
+#endif /* FANOUT_ZONE_LAYOUT_H */
