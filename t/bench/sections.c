@@ -42,7 +42,7 @@ typedef struct {
     uint32_t     ref;
 } person_t;
 
-int __real_pthread_mutex_lock(pthread_mutex_t *m);
+int __real_pthread_mutex_trylock(pthread_mutex_t *m);
 int __real_pthread_mutex_unlock(pthread_mutex_t *m);
 
 
@@ -76,13 +76,13 @@ now(void)
 
 
 int
-__wrap_pthread_mutex_lock(pthread_mutex_t *m)
+__wrap_pthread_mutex_trylock(pthread_mutex_t *m)
 {
     int  rc;
 
-    rc = __real_pthread_mutex_lock(m);
+    rc = __real_pthread_mutex_trylock(m);
 
-    if (za.shm && m == &za.shm->heap.lock) {
+    if (rc == 0 && za.shm && m == &za.shm->heap.lock) {
         getrusage(RUSAGE_THREAD, &usage_at);
         locked_at = now();
     }
