@@ -1,4 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
+/* sources: t/unit/zone_room_model.c t/unit/zone_room_steps.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*

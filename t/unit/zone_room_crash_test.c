@@ -1,4 +1,5 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
 /* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 */
 
 /*

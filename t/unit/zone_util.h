@@ -28,8 +28,6 @@
 #include "zone/slot.h"
 
 
-#define util_fn     static __attribute__((unused))
-
 #define MB          (1024 * 1024)
 
 #define OK          FANOUT_ZONE_OK
@@ -60,325 +58,47 @@ typedef fanout_zone_stat_t     stat_t;
 typedef fanout_zone_conf_t     conf_t;
 
 
-#if (FANOUT_TEST)
-uint32_t  fanout_test_seconds;
-uint32_t  fanout_test_msec;
-uint32_t  fanout_test_journal;
-uint32_t  fanout_test_work;
-#endif
-
-
 /* a client whose user's name is the hash of it, as bytes */
 
-util_fn int
-util_add(zone_t *z, const identity_t *id, uint32_t *ref)
-{
-    fanout_zstr_t  user, info;
-
-    info.data = user.data = (const uint8_t *) &id->user;
-    info.len = 0;
-    user.len = id->user ? sizeof(id->user) : 0;
-
-    return fanout_identity_add(z, id, &user, &info, 0, ref);
-}
-
+int util_add(zone_t *z, const identity_t *id, uint32_t *ref);
 
 /* the clients of the orders that a worker has */
 
-util_fn unsigned
-util_orders(zone_t *z, uint64_t *clients, unsigned max)
-{
-    unsigned        i, k, n;
-    fanout_order_t  orders[64];
-
-    n = fanout_slot_orders(z, orders, max < 64 ? max : 64);
-
-    for (i = 0, k = 0; i < n; i++) {
-        if (orders[i].op != FANOUT_ORDER_LOOK) {
-            clients[k++] = orders[i].client;
-        }
-    }
-
-    return k;
-}
-
+unsigned util_orders(zone_t *z, uint64_t *clients, unsigned max);
 
 /* a generator of random numbers that a seed replays */
 
-util_fn uint64_t
-rnd(uint64_t *s)
-{
-    uint64_t  z;
-
-    z = (*s += 0x9e3779b97f4a7c15ULL);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-
-    return z ^ (z >> 31);
-}
-
-
-util_fn uint64_t
-seed_of_run(void)
-{
-    char             *s;
-    struct timespec   ts;
-
-    s = getenv("ZONE_SEED");
-
-    if (s) {
-        return strtoull(s, NULL, 0);
-    }
-
-    clock_gettime(CLOCK_REALTIME, &ts);
-
-    return (uint64_t) ts.tv_nsec << 20 ^ ts.tv_sec ^ getpid();
-}
-
-
-util_fn void *
-map(size_t size)
-{
-    void  *p;
-
-    p = mmap(NULL, size, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_ANONYMOUS, -1,
-             0);
-
-    if (p == MAP_FAILED) {
-        perror("mmap");
-        exit(2);
-    }
-
-    return p;
-}
-
-
-util_fn void *
-zone_make(size_t size, uint32_t idle, uint32_t dedupe)
-{
-    void    *mem;
-    conf_t   conf;
-
-    memset(&conf, 0, sizeof(conf));
-    conf.slots = 16;
-    conf.idle = idle;
-    conf.dedupe = dedupe;
-
-    mem = map(size);
-
-    if (fanout_zone_create(mem, size, &conf, NULL) != OK) {
-        fprintf(stderr, "zone_create failed\n");
-        exit(2);
-    }
-
-    return mem;
-}
-
+uint64_t rnd(uint64_t *s);
+uint64_t seed_of_run(void);
+void *map(size_t size);
+void *zone_make(size_t size, uint32_t idle, uint32_t dedupe);
 
 /* the shares that a zone has by default, in 1/10000 */
 
-util_fn void
-zone_shares(zone_t *z)
-{
-    fanout_zone_shares_t  s;
-
-    static const fanout_zone_share_t  kinds[] = {
-        { 500, 6000 }, { 200, 1000 }, { 500, 6000 }, { 1000, 6000 },
-        { 100, 2500 }, { 100, 500 }, { 100, 2500 }
-    };
-
-    memset(&s, 0, sizeof(s));
-    memcpy(s.kinds, kinds, sizeof(kinds));
-
-    s.classes[0].min = 2500;
-    s.classes[0].max = FANOUT_ZONE_WHOLE;
-
-    fanout_zone_bound(z, &s);
-}
-
-
-util_fn fanout_zstr_t
-zstr(const void *data, size_t len)
-{
-    fanout_zstr_t  s;
-
-    s.data = data;
-    s.len = len;
-
-    return s;
-}
-
-
-util_fn channel_t
-view(zone_t *z, const char *name, policy_t *policy)
-{
-    channel_t  c;
-
-    memset(&c, 0, sizeof(c));
-    c.name = zstr(name, strlen(name));
-    c.policy = policy;
-    c.hash = fanout_zone_hash(z, name, strlen(name));
-
-    return c;
-}
-
-
-util_fn int
-arena_grow(arena_t *a, size_t n)
-{
-    uint8_t  *p;
-
-    p = realloc(a->bytes, n);
-
-    if (p == NULL) {
-        return -1;
-    }
-
-    a->bytes = p;
-    a->size = n;
-
-    return 0;
-}
-
-
-util_fn void
-arena_init(arena_t *a)
-{
-    memset(a, 0, sizeof(*a));
-    a->entries = calloc(ARENA_N, sizeof(entry_t));
-    a->max = ARENA_N;
-    a->size = 16384;
-    a->bytes = malloc(a->size);
-    a->grow = arena_grow;
-}
-
-
-util_fn void
-arena_reset(arena_t *a)
-{
-    a->n = 0;
-    a->used = 0;
-}
-
-
-util_fn void
-arena_done(arena_t *a)
-{
-    free(a->entries);
-    free(a->bytes);
-}
-
+void zone_shares(zone_t *z);
+fanout_zstr_t zstr(const void *data, size_t len);
+channel_t view(zone_t *z, const char *name, policy_t *policy);
+int arena_grow(arena_t *a, size_t n);
+void arena_init(arena_t *a);
+void arena_reset(arena_t *a);
+void arena_done(arena_t *a);
 
 /* Data of len bytes that follow from seed; from eight on the first eight are
  * seed and length. */
 
-util_fn void
-data_fill(uint8_t *p, uint32_t seed, uint32_t len)
-{
-    uint32_t  i, x;
-
-    x = seed * 2654435761U ^ len;
-
-    for (i = 0; i < len; i++) {
-        x = x * 1664525 + 1013904223;
-        p[i] = x >> 24;
-    }
-
-    if (len >= 8) {
-        memcpy(p, &seed, 4);
-        memcpy(p + 4, &len, 4);
-    }
-}
-
-
-util_fn int
-data_is(const uint8_t *p, uint32_t got, uint32_t seed, uint32_t len)
-{
-    int       rc;
-    uint8_t  *q;
-
-    if (got != len) {
-        return 0;
-    }
-
-    q = malloc(len + 1);
-    data_fill(q, seed, len);
-    rc = memcmp(p, q, len) == 0;
-    free(q);
-
-    return rc;
-}
-
+void data_fill(uint8_t *p, uint32_t seed, uint32_t len);
+int data_is(const uint8_t *p, uint32_t got, uint32_t seed, uint32_t len);
 
 /* whether data made by data_fill() is whole; at least eight bytes */
 
-util_fn int
-data_whole(const uint8_t *p, uint32_t got)
-{
-    uint32_t  seed, len;
-
-    if (got < 8) {
-        return 0;
-    }
-
-    memcpy(&seed, p, 4);
-    memcpy(&len, p + 4, 4);
-
-    return data_is(p, got, seed, len);
-}
-
+int data_whole(const uint8_t *p, uint32_t got);
 
 /* publishes len bytes that follow from seed */
 
-util_fn int
-put(zone_t *z, channel_t *c, uint32_t seed, uint32_t len, uint8_t flags,
-    const publish_t *opts, result_t *r)
-{
-    int        rc;
-    uint8_t   *p;
-    message_t  m;
-
-    p = malloc(len + 1);
-    data_fill(p, seed, len);
-
-    memset(&m, 0, sizeof(m));
-    m.data = zstr(p, len);
-    m.flags = flags;
-    m.kind = FANOUT_BINARY;
-
-    rc = fanout_log_publish(z, c, &m, 1, opts, r);
-
-    free(p);
-
-    return rc;
-}
-
-
-util_fn int
-sweep_all(zone_t *z)
-{
-    int  n, rc;
-
-    for (n = 0; n < 1000000; n++) {
-        rc = fanout_zone_sweep(z);
-        if (rc == OK) {
-            return n;
-        }
-    }
-
-    return -1;
-}
-
-
-util_fn uint64_t
-free_blocks(zone_t *z)
-{
-    stat_t  st;
-
-    fanout_zone_stat(z, &st);
-
-    return st.free;
-}
+int put(zone_t *z, channel_t *c, uint32_t seed, uint32_t len, uint8_t flags,
+    const publish_t *opts, result_t *r);
+int sweep_all(zone_t *z);
+uint64_t free_blocks(zone_t *z);
 
 
 #endif /* _ZONE_UTIL_H_INCLUDED_ */

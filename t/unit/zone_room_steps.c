@@ -4,7 +4,10 @@
  */
 
 
-util_fn int
+#include "zone_room_model.h"
+
+
+static int
 r_orders(rmodel_t *m, unsigned h)
 {
     unsigned     i, k, n, look;
@@ -62,7 +65,7 @@ r_orders(rmodel_t *m, unsigned h)
 
 /* workers die, are reaped, and come */
 
-util_fn int
+static int
 r_kill(rmodel_t *m)
 {
     unsigned     h, n, c;
@@ -118,7 +121,7 @@ r_kill(rmodel_t *m)
 }
 
 
-util_fn int
+static int
 r_reap(rmodel_t *m)
 {
     uint32_t  linger;
@@ -143,7 +146,7 @@ r_reap(rmodel_t *m)
 }
 
 
-util_fn int
+static int
 r_sweep(rmodel_t *m)
 {
     unsigned     c, i;
@@ -178,7 +181,7 @@ r_sweep(rmodel_t *m)
 
 /* what they read */
 
-util_fn int
+static int
 r_drain(rmodel_t *m, unsigned h, int turns)
 {
     int          rc;
@@ -209,7 +212,7 @@ r_drain(rmodel_t *m, unsigned h, int turns)
 }
 
 
-util_fn int
+static int
 r_load(rmodel_t *m, unsigned h, unsigned i, unsigned max)
 {
     mirror_t  *mi;
@@ -225,7 +228,7 @@ r_load(rmodel_t *m, unsigned h, unsigned i, unsigned max)
 }
 
 
-util_fn int
+static int
 r_publish(rmodel_t *m)
 {
     int       rc;
@@ -252,7 +255,7 @@ r_publish(rmodel_t *m)
 }
 
 
-util_fn int
+static int
 r_close(rmodel_t *m)
 {
     unsigned     h, i, c;
@@ -278,7 +281,7 @@ r_close(rmodel_t *m)
 }
 
 
-util_fn int
+static int
 r_policy(rmodel_t *m)
 {
     unsigned     h, i;
@@ -306,7 +309,7 @@ r_policy(rmodel_t *m)
 /* The zone is full of what can't be evicted, down to the last block or nearly,
  * or it is not any more. */
 
-util_fn void
+static void
 r_fill(rmodel_t *m)
 {
     char      info[4001];
@@ -355,7 +358,7 @@ r_fill(rmodel_t *m)
 
 /* who leads reads what happened, and has it taken, or not */
 
-util_fn int
+static int
 r_events(rmodel_t *m)
 {
     int       rc, leads;
@@ -405,7 +408,7 @@ r_events(rmodel_t *m)
 
 /* all of it is read, and is what is */
 
-util_fn int
+static int
 r_known(rmodel_t *m, zone_t *z)
 {
     unsigned  c, n;
@@ -441,7 +444,7 @@ r_known(rmodel_t *m, zone_t *z)
 
 /* all is told: zone, mirrors and model agree */
 
-util_fn int
+static int
 r_compare(rmodel_t *m, unsigned i, mirror_t *now)
 {
     uint8_t      data[FANOUT_ZONE_MEMBER];
@@ -500,7 +503,7 @@ r_compare(rmodel_t *m, unsigned i, mirror_t *now)
 }
 
 
-util_fn int
+int
 r_settle(rmodel_t *m)
 {
     int          rc, turns;
@@ -605,7 +608,7 @@ r_settle(rmodel_t *m)
 
 /* what users have, page by page */
 
-util_fn int
+static int
 r_asked(rmodel_t *m)
 {
     int       rc;
@@ -651,7 +654,7 @@ r_asked(rmodel_t *m)
 }
 
 
-util_fn int
+int
 r_check(rmodel_t *m)
 {
     int       rc;
@@ -670,7 +673,7 @@ r_check(rmodel_t *m)
 }
 
 
-util_fn int
+int
 r_step(rmodel_t *m)
 {
     unsigned     op, h, i;
@@ -805,9 +808,7 @@ r_step(rmodel_t *m)
 }
 
 
-/* Everything is given back: the zone must be as empty as it was. */
-
-util_fn int
+int
 r_empty(rmodel_t *m, uint64_t start)
 {
     unsigned   h, i;
