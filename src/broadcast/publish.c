@@ -197,6 +197,16 @@ forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
 
         break;
 
+    case FANOUT_E_ADDRESS_FULL:
+        text = "keys of fanout_broadcast not remembered for an address";
+        reason = (char *) fanout_errors[error].text.data;
+
+        if (fanout_header(b->request, "x-forwarded-for", &value)) {
+            hint = FANOUT_PROXY_HINT;
+        }
+
+        break;
+
     case FANOUT_E_FULL_keys:
     case FANOUT_E_FULL_channels:
         text = "keys of fanout_broadcast not remembered for want of room";

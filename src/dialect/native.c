@@ -316,16 +316,7 @@ add(fanout_session_t *s)
 
     case FANOUT_ZONE_MANY:
         fanout_count(hub, address_held);
-
-        if (fanout_eventlog_gather_error(NGX_LOG_INFO,
-                                         &s->connection->addr_text,
-                                         "fanout_zone address="))
-        {
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                          "the clients of this address hold all they may of "
-                          "zone \"%V\": fanout_zone address=",
-                          &s->conf->app->name);
-        }
+        fanout_meter_full(s);
 
         s->identity_ref = 0;
         give_up(s, FANOUT_E_TOO_MANY, "fanout_zone address=");

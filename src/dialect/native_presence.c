@@ -497,6 +497,7 @@ fanout_native_refuse_member(fanout_session_t *s, fanout_command_t *cmd,
         return;
 
     case FANOUT_E_ADDRESS_FULL:
+        fanout_meter_full(s);
         fanout_native_refuse_limit(s, cmd, rc, "address",
                                    s->conf->app->address_max,
                                    "percent of what others leave, "

@@ -206,6 +206,10 @@ refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
         fanout_native_limited(s, cmd, &limited);
         break;
 
+    case FANOUT_E_ADDRESS_FULL:
+        fanout_native_refuse_member(s, cmd, rc);
+        break;
+
     default:
         fanout_native_unreached(s, cmd, rc);
     }

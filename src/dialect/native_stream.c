@@ -446,6 +446,9 @@ join_failed(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
 
     if (cmd) {
         fanout_native_refuse_member(s, cmd, rc);
+
+    } else if (rc == FANOUT_E_ADDRESS_FULL) {
+        fanout_meter_full(s);
     }
 
     s->state = FANOUT_CLOSING;

@@ -255,10 +255,21 @@ ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
 static void
 refuse(fanout_session_t *s, fanout_error_e rc)
 {
+    ngx_uint_t  code;
+
+    code = 1013;
+
+    if (rc == FANOUT_E_REFUSED) {
+        code = 4403;
+
+    } else if (rc == FANOUT_E_ADDRESS_FULL) {
+        code = 4429;
+        fanout_meter_full(s);
+    }
+
     fanout_count(s->hub, errors);
-    fanout_session_close(s,
-                         rc == FANOUT_E_REFUSED ? 4403 : 1013,
-                         (char *) fanout_errors[rc].text.data);
+    fanout_session_close(s, code,
+                              (char *) fanout_errors[rc].text.data);
 }
 
 

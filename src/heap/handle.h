@@ -27,10 +27,13 @@
 #define FANOUT_ZONE_LAYOUT    -6            /* made by another build */
 #define FANOUT_ZONE_SMALL     -7            /* mapping too small */
 #define FANOUT_ZONE_ERROR     -8            /* errno of a system call */
-#define FANOUT_ZONE_MANY      -9            /* a mailbox is full, or too many
-                                               clients are addressed */
-#define FANOUT_ZONE_HELD     -10            /* who asks holds as much of a share
-                                               as it may */
+#define FANOUT_ZONE_MANY      -9            /* a mailbox is full, too many
+                                               clients are addressed, or an
+                                               address holds all it may */
+#define FANOUT_ZONE_HELD     -10            /* a user or an address holds all
+                                               the keys it may */
+#define FANOUT_ZONE_ADDRESS  -11            /* an address holds all the channels
+                                               it may, of a publish */
 
 
 #define FANOUT_ZONE_BLOCK      64

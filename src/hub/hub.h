@@ -435,7 +435,9 @@ fanout_error_e fanout_hub_full(fanout_hub_t *hub);
  *
  * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if nobody
  * it is addressed to is there, TOO_MANY if a mailbox is full; RATE_LIMITED if
- * the sender holds all the keys it may: see meter_keys().
+ * the sender holds all the keys it may: see meter_keys(); ADDRESS_FULL if the
+ * clients of its address hold all the channels they may, and a key would bring
+ * this one into use.
  */
 fanout_error_e fanout_hub_publish(
     fanout_hub_t *hub, ngx_str_t *channel,
@@ -444,8 +446,8 @@ fanout_error_e fanout_hub_publish(
 
 /*
  * Whether a publish with these options would be refused for its key as of now:
- * NONE, also without a key or with a known one; ZONE_FULL, RATE_LIMITED as
- * above.
+ * NONE, also without a key or with a known one; ZONE_FULL, RATE_LIMITED,
+ * ADDRESS_FULL as above.
  */
 fanout_error_e fanout_hub_key(fanout_hub_t *hub, ngx_str_t *channel,
     fanout_zone_publish_t *opts, fanout_zone_result_t *r);

@@ -212,6 +212,10 @@ publish_error(fanout_hub_t *hub, int rc)
     case FANOUT_ZONE_HELD:
         return FANOUT_E_RATE_LIMITED;
 
+    case FANOUT_ZONE_ADDRESS:
+        fanout_count(hub, address_held);
+        return FANOUT_E_ADDRESS_FULL;
+
     case FANOUT_ZONE_NOTFOUND:
         fanout_count(hub, direct_offline);
         return FANOUT_E_RECIPIENT_OFFLINE;

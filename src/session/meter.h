@@ -209,6 +209,9 @@ void fanout_meter_account(fanout_session_t *s, fanout_meter_mark_t *mark);
  * if it is that of many; the directive that it is for, and what is limited. */
 void fanout_meter_refused(fanout_hub_t *hub, fanout_limited_t *limited);
 void fanout_meter_refuse(fanout_session_t *s, fanout_limited_t *limited);
+
+/* The error log says that the address of a session holds all it may. */
+void fanout_meter_full(fanout_session_t *s);
 const char *fanout_meter_text(fanout_limited_t *limited);
 
 /* A refusal of about so many bytes is sent to it. */

@@ -60,6 +60,22 @@ fanout_meter_refuse(fanout_session_t *s, fanout_limited_t *limited)
 }
 
 
+void
+fanout_meter_full(fanout_session_t *s)
+{
+    if (fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                     &s->connection->addr_text,
+                                     "fanout_zone address="))
+    {
+        ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
+                      "the clients of this address hold all they may of zone "
+                      "\"%V\": fanout_zone address=%s",
+                      &s->conf->app->name,
+                      s->meter.forwarded ? FANOUT_PROXY_HINT : "");
+    }
+}
+
+
 const char *
 fanout_meter_text(fanout_limited_t *limited)
 {

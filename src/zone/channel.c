@@ -24,7 +24,7 @@ static void set_policy(fanout_zone_t *z, fanout_ref_t ref,
 static int claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, unsigned holder);
 static void interest_add(fanout_zone_t *z, fanout_ref_t channel,
-    fanout_ref_t ref, uint32_t local);
+    fanout_ref_t ref, uint32_t local, unsigned holder);
 static void describe(fanout_zone_t *z, fanout_ref_t ref,
     fanout_zone_info_t *info);
 static uint64_t due(fanout_zone_t *z, fanout_channel_block_t *ch);
@@ -375,7 +375,7 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_channel_use(z, channel, holder);
 
     ref = fanout_alloc(z, 1, FANOUT_INTERESTS, NULL);
-    interest_add(z, channel, ref, local);
+    interest_add(z, channel, ref, local, holder);
     fanout_channel_settle(z, channel);
 
     c->ref = channel;
@@ -388,17 +388,17 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* For an interest, and a channel that comes into use by it.  An interest in a
- * channel that counts for another holder is not limited. */
+/* For an interest, and a channel that comes into use by it. */
 
 static int
 claim(fanout_zone_t *z, const fanout_zone_channel_t *c, fanout_ref_t channel,
     unsigned holder)
 {
-    int             rc;
+    int             rc, in_use;
     uint32_t        n, class;
     fanout_cold_t  *cold;
 
+    in_use = 0;
     n = 1 + fanout_channel_blocks(c->name.len);
     class = c->policy ? c->policy->class : 0;
 
@@ -406,8 +406,8 @@ claim(fanout_zone_t *z, const fanout_zone_channel_t *c, fanout_ref_t channel,
         cold = fanout_cold(z, fanout_channel(z, channel));
 
         if (cold->wheel & FANOUT_IN_USE) {
+            in_use = 1;
             n = 1;
-            holder = cold->touched == holder ? holder : 0;
         }
     }
 
@@ -417,13 +417,15 @@ claim(fanout_zone_t *z, const fanout_zone_channel_t *c, fanout_ref_t channel,
         return rc;
     }
 
-    return fanout_holder_claim(z, FANOUT_SHARE_channels, class, holder, n);
+    return in_use ? fanout_holder_join(z, class, holder)
+                  : fanout_holder_claim(z, FANOUT_SHARE_channels, class,
+                                        holder, n);
 }
 
 
 static void
 interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
-    uint32_t local)
+    uint32_t local, unsigned holder)
 {
     fanout_slot_t           *slot;
     fanout_interest_t       *in;
@@ -441,6 +443,7 @@ interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
     in->offset = ch->offset;
     in->local = local;
     in->slot = z->heap.slot;
+    in->holder = holder;
 
     fanout_set(z, in->channel, channel);
 
@@ -453,8 +456,7 @@ interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
     }
 
     fanout_part_add(z, FANOUT_SHARE_channels, ch->class, 1);
-    fanout_holder_add(z, FANOUT_SHARE_channels, fanout_cold(z, ch)->touched,
-                      1);
+    fanout_holder_add(z, FANOUT_SHARE_channels, holder, 1);
 
     fanout_set(z, ch->interests, ref);
     fanout_set(z, slot->interests, ref);
@@ -502,8 +504,7 @@ fanout_interest_drop(fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, slot->ninterests, slot->ninterests - 1);
     fanout_set(z, ch->subscribers, ch->subscribers - in->subscribers);
     fanout_part_add(z, FANOUT_SHARE_channels, ch->class, -1);
-    fanout_holder_add(z, FANOUT_SHARE_channels, fanout_cold(z, ch)->touched,
-                      -1);
+    fanout_holder_add(z, FANOUT_SHARE_channels, in->holder, -1);
 
     (void) fanout_stream_trim(z, in->channel);
     fanout_signal_trim(z, in->channel);

@@ -8,12 +8,16 @@
  * An address may have a part of what the others leave of a share: with a part
  * of a half it gets at most half of an empty one, two such addresses get a
  * third each, and there is always something left for one that holds little.
- * What is left counts as far as the class of the channel may have it: addresses
- * alone never fill a class.  What lingers of sessions is evicted when others
- * need it, and is not counted.
+ * What is left counts as far as the class of the channel may have it, and as
+ * far as the zone has it, for the maxima of all shares may be more than there
+ * is: addresses alone fill neither a class nor the zone.  What lingers of
+ * sessions is evicted when others need it, and is not counted.
  *
- * A channel in use, with the interests in it, counts for who brought it into
- * use, until it is not in use any more: whoever has joined it meanwhile.
+ * A channel in use counts for who brought it into use, until it is not in use
+ * any more, whoever has joined it meanwhile.  An interest in it counts for who
+ * was the first to join it at that worker.  Who holds all that it may can still
+ * join what is in use, up to half of the rest: its clients may come back at
+ * another worker, where there is no interest yet.
  *
  * Keys are also counted by who sends: the user, or the clients of an address
  * that have none.  So a user is bounded wherever he comes from, and does not
@@ -28,6 +32,9 @@
 #include "zone/share.h"
 
 
+static int claim(fanout_zone_t *z, unsigned share, uint32_t class,
+    unsigned holder, uint32_t part, uint32_t n);
+static inline uint32_t least(uint32_t a, uint32_t b);
 static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
 static uint32_t *holder_blocks(fanout_zone_t *z, unsigned share,
     unsigned holder);
@@ -64,6 +71,29 @@ int
 fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t n)
 {
+    return claim(z, share, class, holder, z->shm->address_max, n);
+}
+
+
+int
+fanout_holder_join(fanout_zone_t *z, uint32_t class,
+    unsigned holder)
+{
+    uint32_t  part;
+
+    part = z->shm->address_max;
+    part += (FANOUT_ZONE_WHOLE - part) / 2;
+
+    return claim(z, FANOUT_SHARE_channels, class, holder, part, 1);
+}
+
+
+/* with such a part of what the others leave */
+
+static int
+claim(fanout_zone_t *z, unsigned share, uint32_t class, unsigned holder,
+    uint32_t part, uint32_t n)
+{
     uint32_t       left;
     fanout_shm_t  *shm;
 
@@ -81,7 +111,9 @@ fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
                ? shm->shares[share].max - shm->holding : 0;
     }
 
-    return within(*holder_blocks(z, share, holder), left, shm->address_max, n)
+    left = least(left, fanout_share_spare(shm, share));
+
+    return within(*holder_blocks(z, share, holder), left, part, n)
            ? FANOUT_ZONE_OK : FANOUT_ZONE_MANY;
 }
 
@@ -110,10 +142,18 @@ fanout_sender_claim(fanout_zone_t *z, uint32_t class, unsigned sender,
         return FANOUT_ZONE_OK;
     }
 
-    left = fanout_share_left(shm, FANOUT_SHARE_keys, class);
+    left = least(fanout_share_left(shm, FANOUT_SHARE_keys, class),
+                 fanout_share_spare(shm, FANOUT_SHARE_keys));
 
     return within(fanout_sender(z, sender)->keys, left, shm->user_max, n)
            ? FANOUT_ZONE_OK : FANOUT_ZONE_MANY;
+}
+
+
+static inline uint32_t
+least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
 }
 
 

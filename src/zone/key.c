@@ -15,7 +15,7 @@
 
 
 static fanout_ref_t find(fanout_zone_t *z, const uint64_t hash[2]);
-static int held(fanout_zone_t *z, uint32_t class, uint32_t blocks,
+static int held(fanout_zone_t *z, uint32_t class,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
 static void count(fanout_zone_t *z, const fanout_key_t *key, int32_t n);
 static void own_add(fanout_zone_t *z, unsigned by, fanout_ref_t *last,
@@ -99,7 +99,7 @@ fanout_key_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
 {
     fanout_zone_result_t  r;
 
-    if (!held(z, c->policy ? c->policy->class : 0, 0, opts, &r)) {
+    if (!held(z, c->policy ? c->policy->class : 0, opts, &r)) {
         fanout_share_room(z, FANOUT_SHARE_keys,
                           1 + fanout_channel_blocks(c->name.len));
     }
@@ -151,8 +151,16 @@ fanout_key_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
         blocks = fanout_cold(z, ch)->wheel & FANOUT_IN_USE ? 0 : blocks;
     }
 
-    if (held(z, class, blocks, opts, r)) {
+    if (held(z, class, opts, r)) {
         return FANOUT_ZONE_HELD;
+    }
+
+    if (blocks
+        && fanout_holder_claim(z, FANOUT_SHARE_channels, class,
+                               fanout_holder(z, opts->address), blocks)
+           != FANOUT_ZONE_OK)
+    {
+        return FANOUT_ZONE_ADDRESS;
     }
 
     rc = fanout_share_claim(z, FANOUT_SHARE_keys, class, 1);
@@ -165,12 +173,12 @@ fanout_key_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
 }
 
 
-/* Whether who publishes holds all the keys that he may, or all the channels for
- * so many blocks more: then r has wait and by_sender. */
+/* Whether who publishes holds all the keys that he may: then r has wait and
+ * by_sender. */
 
 static int
-held(fanout_zone_t *z, uint32_t class, uint32_t blocks,
-    const fanout_zone_publish_t *opts, fanout_zone_result_t *r)
+held(fanout_zone_t *z, uint32_t class, const fanout_zone_publish_t *opts,
+    fanout_zone_result_t *r)
 {
     unsigned      holder, sender;
     fanout_ref_t  last;
@@ -187,27 +195,17 @@ held(fanout_zone_t *z, uint32_t class, uint32_t blocks,
 
     if (!r->by_sender
         && fanout_holder_claim(z, FANOUT_SHARE_keys, class, holder, 1)
-           == FANOUT_ZONE_OK
-        && (blocks == 0
-            || fanout_holder_claim(z, FANOUT_SHARE_channels, class, holder,
-                                   blocks)
-               == FANOUT_ZONE_OK))
+           == FANOUT_ZONE_OK)
     {
         return 0;
     }
-
-    /* who has none may be refused for its channels */
 
     last = r->by_sender ? fanout_sender(z, sender)->key_last
                         : fanout_holder_at(z, holder)->key_last;
 
     now = fanout_seconds(z);
-    expires = now;
-
-    if (last) {
-        last = fanout_key(z, last)->own_next[r->by_sender];
-        expires = fanout_key(z, last)->expires;
-    }
+    expires = fanout_key(z, fanout_key(z, last)->own_next[r->by_sender])
+              ->expires;
 
     r->wait = 1000 + (expires > now ? (expires - now) * 1000 : 0);
 

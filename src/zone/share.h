@@ -86,6 +86,10 @@ int fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
 /* Blocks that a class may still take of a share, as far as maxima go. */
 uint32_t fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class);
 
+/* Blocks that may come into use for a share, as far as the guarantees of others
+ * go, if all is given up for it that lingers. */
+uint32_t fanout_share_spare(fanout_shm_t *shm, unsigned share);
+
 /* Whether n blocks more may come into use: OK, or FULL, which is counted.
  * class is that of the channel, where classes divide the share, else 0.  It
  * takes none: they must be ensured as well. */
@@ -105,6 +109,9 @@ void fanout_holder_add(fanout_zone_t *z, unsigned share, unsigned holder,
  * have n: that is for fanout_share_claim() to say. */
 int fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t n);
+
+/* The same for an interest in a channel of a class that is in use. */
+int fanout_holder_join(fanout_zone_t *z, uint32_t class, unsigned holder);
 
 /* The same for a sender, by the same number, of keys. */
 void fanout_sender_add(fanout_zone_t *z, unsigned sender, int32_t n);

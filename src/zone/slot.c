@@ -243,7 +243,7 @@ reap_step(fanout_zone_t *z, unsigned n, uint32_t linger,
         if (in->cursor) {
             fanout_clean(z, slot->interests);
             fanout_set(z, in->cursor, 0);
-            fanout_set(z, in->lost, 0);
+            fanout_set(z, in->flags, in->flags & ~FANOUT_LOST);
             fanout_set(z, in->resets, 0);
         }
 
@@ -318,7 +318,7 @@ fanout_staging_take(fanout_zone_t *z)
 
     spare = &z->shm->spare;
 
-    if (pthread_mutex_lock(&spare->life) == EOWNERDEAD) {
+    if (fanout_take(&spare->life) == EOWNERDEAD) {
         (void) pthread_mutex_consistent(&spare->life);
         spare_free(z);
     }
@@ -593,7 +593,7 @@ dirty_link(fanout_zone_t *z, fanout_ref_t ref)
     }
 
     fanout_set(z, slot->dirty_tail, ref);
-    fanout_set(z, in->dirty, 1);
+    fanout_set(z, in->flags, in->flags | FANOUT_DIRTY);
 }
 
 
@@ -605,7 +605,7 @@ fanout_clean(fanout_zone_t *z, fanout_ref_t ref)
 
     in = fanout_interest(z, ref);
 
-    if (!in->dirty) {
+    if (!(in->flags & FANOUT_DIRTY)) {
         return;
     }
 
@@ -627,5 +627,5 @@ fanout_clean(fanout_zone_t *z, fanout_ref_t ref)
         fanout_set(z, slot->dirty_head, in->dirty_next);
     }
 
-    fanout_set(z, in->dirty, 0);
+    fanout_set(z, in->flags, in->flags & ~FANOUT_DIRTY);
 }

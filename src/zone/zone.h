@@ -769,13 +769,14 @@ int fanout_channel_end(fanout_zone_t *z, fanout_zone_channel_t *c,
 /* Appends n messages (1 to BATCH), all or none.  Makes the channel where it
  * is missing, and applies a newer policy where it is not.  Large messages are
  * staged first, in transactions of their own.  FULL, CONFLICT (r holds what the
- * channel has), HELD (r->wait, r->by_sender), LARGE, STALE. */
+ * channel has), HELD (r->wait, r->by_sender), ADDRESS, LARGE, STALE. */
 int fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
 
 /* Whether a publish with a key would be refused for it as of now: OK, also if
- * the key is known; HELD (r->wait, r->by_sender), FULL, which is counted. */
+ * the key is known; HELD (r->wait, r->by_sender), ADDRESS, FULL, which is
+ * counted. */
 int fanout_log_key(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
 

@@ -716,8 +716,9 @@ fill_channels_of_one(void)
     is_int(open_by(&zb, 4, "two", 1, &rc), 1, "channels of one: another may");
     is_int(open_by(&za, 3, "two", 1, &rc), 1,
            "channels of one: which can be joined");
-    (void) open_by(&zb, 3, "one", max, &rc);
-    is_int(rc, MANY, "channels of one: on another worker it has no more");
+    is_int(open_by(&zb, 3, "one", max, &rc), n,
+           "channels of one: on another worker it may join all of its own");
+    is_int(rc, MANY, "channels of one: but has no more");
     is_int(open_by(&zb, 4, "one", n / 8, &rc), n / 8,
            "channels of one: others join them");
     is_int(open_by(&za, 0, "backend", 50, &rc), 50,
@@ -730,9 +731,8 @@ fill_channels_of_one(void)
     is_int(open_by(&za, 3, "kept", 1, &rc), 0,
            "channels of one: it brings none into use");
 
-    is_int(publish_on("mine", 3, 5, 1, &r), HELD,
+    is_int(publish_on("mine", 3, 5, 1, &r), FANOUT_ZONE_ADDRESS,
            "channels of one: nor does it keep any by a key");
-    ok(!r.by_sender, "channels of one: for the address");
     is_int(publish_on("two 0", 3, 5, 1, &r), OK,
            "channels of one: one in use it may");
     is_int(publish_on("theirs", 4, 5, 1, &r), OK,
@@ -751,6 +751,149 @@ fill_channels_of_one(void)
     is_int(open_by(&za, 3, "again", 60000, &rc), n,
            "channels of one: it has them again");
     stop(4 * MB, "channels of one");
+}
+
+
+/* Holders a and b have all that they may, then all the interests that they may
+ * in what is in use, at each worker: one that comes then has room. */
+
+static void
+fill_interests(uint64_t a, uint64_t b)
+{
+    int        rc;
+    zone_t     z[16];
+    shares_t   shares;
+    unsigned   i, n, w, before;
+    char       what[32];
+
+    snprintf(what, sizeof(what), "interests of %u and %u", (unsigned) a,
+             (unsigned) b);
+    start(4 * MB);
+    z[0] = za;
+    z[1] = zb;
+
+    for (w = 2; w < 16; w++) {
+        (void) fanout_zone_attach(&z[w], zmem, 4 * MB);
+        (void) fanout_slot_claim(&z[w], w + 1);
+    }
+
+    memset(&shares, 0, sizeof(shares));
+    shares.kinds[FANOUT_SHARE_channels].max = 4000;
+    shares.address = 5000;
+    fanout_zone_bound(&za, &shares);
+
+    n = open_by(&z[0], a, "a", 60000, &rc);
+    is_int(open_by(&z[1], a, "a", n / 8, &rc), n / 8,
+           "%s: who holds what it may joins its own elsewhere", what);
+    (void) open_by(&z[0], b, "b", 60000, &rc);
+    before = fanout_holder_at(&za, a)->channels;
+
+    for (w = 1; w < 16; w++) {
+        (void) open_by(&z[w], b, "a", n, &rc);
+
+        if (rc != OK) {
+            is_int(rc, MANY, "%s: come to an end", what);
+            break;
+        }
+    }
+
+    ok(a == b || fanout_holder_at(&za, a)->channels == before,
+       "%s: those of one don't count for the other", what);
+
+    for (w = 1; w < 16; w++) {
+        (void) open_by(&z[w], a, "a", n, &rc);
+    }
+
+    is_int(rc, MANY, "%s: and is refused in the end", what);
+    is_int(share(FANOUT_SHARE_channels).refused, 0,
+           "%s: the share has not refused any", what);
+    is_int(open_by(&z[0], 7, "new", 10, &rc), 10,
+           "%s: another brings channels into use", what);
+    is_int(open_by(&z[15], 7, "a", 10, &rc), 10,
+           "%s: and joins others' at any worker", what);
+    checked(&za, what);
+
+    for (i = 2; i < 16; i++) {
+        fanout_slot_release(&z[i]);
+    }
+
+    checked(&za, what);
+    stop(4 * MB, what);
+}
+
+
+/* Who takes what it may of all shares, which together are more than there is. */
+
+static void
+fill_all_of_one(void)
+{
+    int         rc, rc2, i;
+    char        key[16];
+    unsigned    n;
+    uint32_t    ref;
+    shares_t    shares;
+    result_t    r;
+    channel_t   c;
+    fanout_zstr_t      user, info;
+    fanout_identity_t  id;
+
+    static char  data[500];
+
+    bounded(4 * MB);
+    memset(&shares, 0, sizeof(shares));
+    memset(&id, 0, sizeof(id));
+    shares.address = 5000;
+    shares.user = 5000;
+
+    for (i = 0; i < FANOUT_NSHARES; i++) {
+        shares.kinds[i].max = 9000;
+    }
+
+    shares.kinds[FANOUT_SHARE_sessions].min = 1000;
+    shares.classes[1].min = 2500;
+    fanout_zone_bound(&za, &shares);
+
+    user = zstr("", 0);
+    info = zstr(data, sizeof(data));
+
+    for (n = 0, rc = rc2 = OK; rc == OK || rc2 == OK; n++) {
+        snprintf(key, sizeof(key), "all %u", n);
+        c = view(&za, key, &attacker);
+        c.address = 3;
+        rc = fanout_channel_open(&za, &c, n);
+        id.client = n + 1;
+        id.address = 3;
+        id.secret[0] = n;
+        rc2 = fanout_identity_add(&za, &id, &user, &info, 0, &ref);
+    }
+
+    is_int(rc, MANY, "all of one: it has no more channels");
+    is_int(rc2, MANY, "all of one: nor sessions");
+
+    for (n = 0, rc = OK; rc == OK && n < 60000; n++) {
+        rc = publish_on("all 0", 3, 3, n, &r);
+    }
+
+    is_int(rc, HELD, "all of one: nor keys");
+
+    for (n = 0, rc = OK; rc == OK && n < 60000; n++) {
+        rc = publish_on("all 0", 64 + n % 32, 5, n, &r);
+    }
+
+    is_int(rc, HELD, "all of one: nor has a user");
+    ok(r.by_sender, "all of one: of whatever address");
+
+    id.client = 1000000;
+    id.address = 4;
+    is_int(fanout_identity_add(&zb, &id, &user, &info, 0, &ref), OK,
+           "all of one: a client of another address comes");
+    is_int(open_by(&zb, 4, "new", 20, &rc), 20,
+           "all of one: and brings channels into use");
+    is_int(publish_on("new 0", 4, 4, 1, &r), OK, "all of one: and has keys");
+    checked(&za, "all of one");
+    fanout_slot_release(&za);
+    fanout_slot_release(&zb);
+    munmap(zmem, 4 * MB);
 }
 
 
@@ -1030,6 +1173,9 @@ main(void)
     wait_for_keys();
     fill_address();
     fill_channels_of_one();
+    fill_interests(3, 4);
+    fill_interests(3, 3);
+    fill_all_of_one();
     fill_mail();
     fill_sessions();
     fill_flush();
