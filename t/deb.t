@@ -54,7 +54,7 @@ ok($again && system('cmp', '-s', $deb, $again) == 0,
    'twice the same, byte for byte');
 
 my ($version) = `sed -n 's/^#define FANOUT_VERSION *//p' \\
-                 $root/src/ngx_http_fanout_module.h` =~ /"(.*)"/;
+                 $root/src/base/version.h` =~ /"(.*)"/;
 my %field = map { /^(\S+): (.*)/ ? ($1, $2) : () } `dpkg-deb -f $deb`;
 
 is($field{Package}, 'libnginx-mod-http-fanout', 'its name');

@@ -56,7 +56,7 @@ subtest 'the document' => sub {
     like($doc->{openapi}, qr/^3\.1\.\d+$/, 'a version of OpenAPI');
     ok($doc->{info}{$_}, "info has $_") for qw( title version description );
 
-    my ($version) = slurp("$root/src/ngx_http_fanout_module.h")
+    my ($version) = slurp("$root/src/base/version.h")
                     =~ /FANOUT_VERSION\s+"(.*)"/;
     is($doc->{info}{version}, $version, 'the version of the module');
 

@@ -16,6 +16,7 @@
 
 
 #include "http/http.h"
+#include "session/conf.h"
 #include "hub/entry_json.h"
 #include "base/json.h"
 
@@ -34,6 +35,10 @@
 
 /* channels/NAME/messages, and one more to tell what is too long */
 #define FANOUT_API_WORDS     4
+
+
+/* The content handler of locations with "fanout_api". */
+ngx_int_t fanout_api_handler(ngx_http_request_t *r);
 
 
 typedef struct fanout_api_s  fanout_api_t;

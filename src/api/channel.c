@@ -92,7 +92,7 @@ static ngx_int_t list_some(fanout_api_t *api, fanout_pattern_t *pattern,
 fanout_error_e
 fanout_api_channel(fanout_api_t *api, ngx_str_t *name)
 {
-    if (fanout_hub_name(name) == NGX_OK) {
+    if (fanout_name_check(name) == NGX_OK) {
         return FANOUT_E_NONE;
     }
 
@@ -253,7 +253,7 @@ static fanout_error_e
 check_label(fanout_api_t *api, const char *what, ngx_str_t *label, size_t max)
 {
     if (label->len == 0
-        || fanout_hub_label(label, max) == NGX_OK)
+        || fanout_label_check(label, max) == NGX_OK)
     {
         return FANOUT_E_NONE;
     }

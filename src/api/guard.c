@@ -20,7 +20,7 @@ fanout_api_guard(fanout_api_t *api)
 
     r = api->request;
 
-    if (!fanout_host_allowed(r, api->conf, &host)) {
+    if (!fanout_host_allowed(r, api->conf->hosts, api->conf->names, &host)) {
         fanout_origin_log(r, "fanout_api", "host", &host);
 
         return fanout_api_fail(api, FANOUT_E_FORBIDDEN,

@@ -585,7 +585,7 @@ user_word(fanout_api_t *api, uint64_t *user)
 
     name = &api->words[1];
 
-    if (fanout_hub_label(name, FANOUT_NAME) != NGX_OK) {
+    if (fanout_label_check(name, FANOUT_NAME) != NGX_OK) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "a user has 1 to %d bytes of UTF-8 "
                                "without control characters",

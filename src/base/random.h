@@ -10,7 +10,8 @@
 #define FANOUT_BASE_RANDOM_H
 
 
-#include "ngx_http_fanout_module.h"
+#include <ngx_config.h>
+#include <ngx_core.h>
 
 
 /* A random number that can't be guessed, never 0. */

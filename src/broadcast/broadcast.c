@@ -475,7 +475,7 @@ add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
         return NGX_OK;
     }
 
-    if (fanout_hub_name(channel) != NGX_OK) {
+    if (fanout_name_check(channel) != NGX_OK) {
         failed(b->request, target->app, "the channel is not a valid name");
         return NGX_OK;
     }
@@ -527,7 +527,7 @@ value(fanout_broadcast_t *b, ngx_http_complex_value_t *cv, ngx_str_t *said,
         return NGX_ERROR;
     }
 
-    if (text->len && fanout_hub_label(text, max) != NGX_OK) {
+    if (text->len && fanout_label_check(text, max) != NGX_OK) {
         ngx_log_error(NGX_LOG_WARN, b->request->connection->log, 0,
                       "fanout_broadcast: an invalid %s is left out", what);
         text->len = 0;

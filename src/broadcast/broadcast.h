@@ -17,6 +17,7 @@
 
 
 #include "http/http.h"
+#include "session/conf.h"
 
 
 /* most channels that one response is published to */

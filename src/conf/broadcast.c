@@ -331,7 +331,7 @@ set_channel(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_str_t *text)
     }
 
     if (rule->channel->lengths == NULL
-        && fanout_hub_name(&rule->channel->value) != NGX_OK)
+        && fanout_name_check(&rule->channel->value) != NGX_OK)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid channel \"%V\": a name has 1 to %d bytes "
@@ -551,7 +551,7 @@ set_label(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s, size_t max,
         return NGX_CONF_ERROR;
     }
 
-    if ((*cvp)->lengths == NULL && fanout_hub_label(s, max) != NGX_OK)
+    if ((*cvp)->lengths == NULL && fanout_label_check(s, max) != NGX_OK)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid \"%V\": 1 to %uz bytes of UTF-8 without "

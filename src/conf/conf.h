@@ -11,7 +11,8 @@
 #define FANOUT_CONF_CONF_H
 
 
-#include "ngx_http_fanout_module.h"
+#include "hub/policy.h"
+#include "session/conf.h"
 
 
 char *fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -124,6 +125,9 @@ fanout_app_t *fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name);
  * of memory. */
 ngx_int_t fanout_merge_origins(ngx_conf_t *cf, fanout_loc_conf_t *prev,
     fanout_loc_conf_t *conf);
+
+/* Before the configuration is read: adds the variables. */
+ngx_int_t fanout_add_variables(ngx_conf_t *cf);
 
 /* The init of a zone's shared memory, see process.c. */
 ngx_int_t fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);

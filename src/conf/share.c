@@ -10,9 +10,6 @@
 #include "conf/conf.h"
 
 
-#define PERCENT  (FANOUT_ZONE_WHOLE / 100)
-
-
 /* what is not said */
 
 static const fanout_zone_share_t  defaults[] = {
@@ -183,55 +180,4 @@ static ngx_int_t
 percent(u_char *p, size_t len)
 {
     return len > 1 && p[len - 1] == '%' ? ngx_atoi(p, len - 1) : NGX_ERROR;
-}
-
-
-/* What no class was promised is divided evenly between those that say
- * nothing; the last is of channels that no pattern matches. */
-
-void
-fanout_shares(fanout_app_t *app, fanout_zone_shares_t *shares)
-{
-    uint32_t              even;
-    ngx_uint_t            i, n;
-    fanout_policy_t      *policy;
-    fanout_zone_share_t  *s;
-
-    ngx_memzero(shares, sizeof(fanout_zone_shares_t));
-
-    for (i = 0; i < FANOUT_NSHARES; i++) {
-        shares->kinds[i].min = app->shares[i].min * PERCENT;
-        shares->kinds[i].max = app->shares[i].max * PERCENT;
-    }
-
-    shares->address = app->address_max * PERCENT;
-    shares->user = app->user_max * PERCENT;
-
-    policy = app->policies.elts;
-    n = 1;
-
-    for (i = 0; i < app->policies.nelts; i++) {
-        n += !policy[i].shares;
-    }
-
-    even = (app->history_min - app->history_said) * PERCENT / n;
-
-    /* patterns beyond the number of classes share the last */
-
-    for (i = 0; i <= app->policies.nelts; i++) {
-        policy = i < app->policies.nelts
-                 ? (fanout_policy_t *) app->policies.elts + i
-                 : &app->none;
-
-        s = &shares->classes[policy->keep.class];
-
-        if (policy->shares) {
-            s->min += policy->share.min * PERCENT;
-            s->max = ngx_max(s->max, policy->share.max * PERCENT);
-
-        } else {
-            s->min += even;
-            s->max = FANOUT_ZONE_WHOLE;
-        }
-    }
 }

@@ -6,7 +6,7 @@
  */
 
 
-#include "ngx_http_fanout_module.h"
+#include "conf/conf.h"
 #include "hub/entry_json.h"
 #include "transport/transport.h"
 

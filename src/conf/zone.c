@@ -173,7 +173,7 @@ fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate: there is a zone of this name";
     }
 
-    if (fanout_hub_label(&value[1], FANOUT_NAME) != NGX_OK) {
+    if (fanout_label_check(&value[1], FANOUT_NAME) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid zone name \"%V\": 1 to %d bytes of UTF-8 "
                            "without control characters are needed", &value[1],
@@ -771,25 +771,4 @@ check_room(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
                        "such channels may take %uL of zone \"%V\"",
                        policy->keep.history, &policy->text, least, room,
                        &app->name);
-}
-
-
-fanout_policy_t *
-fanout_policy(fanout_app_t *app, ngx_str_t *channel)
-{
-    ngx_uint_t        i;
-    fanout_policy_t  *policy;
-
-    policy = app->policies.elts;
-
-    for (i = 0; i < app->policies.nelts; i++) {
-        if (fanout_pattern_match(policy[i].pattern.data,
-                                 policy[i].pattern.len, channel->data,
-                                 channel->len))
-        {
-            return &policy[i];
-        }
-    }
-
-    return &app->none;
 }

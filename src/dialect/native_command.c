@@ -419,7 +419,7 @@ fanout_native_channel(fanout_session_t *s, fanout_command_t *cmd,
     cmd->name.data = (u_char *) text.data;
     cmd->name.len = text.len;
 
-    if (fanout_hub_name(&cmd->name) != NGX_OK) {
+    if (fanout_name_check(&cmd->name) != NGX_OK) {
         goto invalid;
     }
 
@@ -563,7 +563,7 @@ fanout_native_label(fanout_session_t *s, fanout_command_t *cmd,
         str.data = (u_char *) text.data;
         str.len = text.len;
 
-        if (fanout_hub_label(&str, FANOUT_KEY) == NGX_OK) {
+        if (fanout_label_check(&str, FANOUT_KEY) == NGX_OK) {
             label->data = text.data;
             label->len = text.len;
             return 1;

@@ -59,7 +59,7 @@ raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
         return "the argument \"channel\" is missing";
     }
 
-    if (fanout_hub_name(&channel) != NGX_OK) {
+    if (fanout_name_check(&channel) != NGX_OK) {
         return "the channel is not a name: 1 to 255 bytes of UTF-8 without "
                "control characters and \"*\"";
     }

@@ -10,6 +10,7 @@
 
 
 #include "hook/call.h"
+#include "base/version.h"
 
 
 #define FANOUT_CALL_RESPONSE  1024              /* bytes at first */

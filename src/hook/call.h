@@ -15,7 +15,7 @@
 #define FANOUT_HOOK_CALL_H
 
 
-#include "ngx_http_fanout_module.h"
+#include "session/conf.h"
 
 
 typedef struct fanout_call_s  fanout_call_t;

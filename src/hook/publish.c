@@ -641,7 +641,7 @@ change_message(fanout_ask_t *ask, fanout_json_t *item, u_char **p,
         label.data = (u_char *) text.data;
         label.len = text.len;
 
-        if (fanout_hub_label(&label, FANOUT_KEY) != NGX_OK) {
+        if (fanout_label_check(&label, FANOUT_KEY) != NGX_OK) {
             return "\"event\" is not a string of 1 to 128 bytes";
         }
 

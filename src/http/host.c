@@ -9,16 +9,17 @@
 
 
 #include "http/http.h"
+#include "http/origin.h"
 
 
-static ngx_uint_t server_name(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+static ngx_uint_t server_name(ngx_http_request_t *r, ngx_array_t *names,
     ngx_str_t *host);
 static ngx_uint_t is_name(ngx_str_t *pattern, ngx_str_t *host);
 
 
 ngx_uint_t
-fanout_host_allowed(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *host)
+fanout_host_allowed(ngx_http_request_t *r, ngx_array_t *hosts,
+    ngx_array_t *names, ngx_str_t *host)
 {
     ngx_str_t   *name;
     ngx_uint_t   i, port;
@@ -48,31 +49,31 @@ fanout_host_allowed(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         }
     }
 
-    if (conf->hosts) {
-        name = conf->hosts->elts;
+    if (hosts) {
+        name = hosts->elts;
 
-        for (i = 0; i < conf->hosts->nelts; i++) {
+        for (i = 0; i < hosts->nelts; i++) {
             if (is_name(&name[i], host)) {
                 return 1;
             }
         }
     }
 
-    return server_name(r, conf, host);
+    return server_name(r, names, host);
 }
 
 
 static ngx_uint_t
-server_name(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *host)
+server_name(ngx_http_request_t *r, ngx_array_t *names, ngx_str_t *host)
 {
     size_t                   len;
     ngx_str_t                tail;
     ngx_uint_t               i;
     ngx_http_server_name_t  *name;
 
-    name = conf->names->elts;
+    name = names->elts;
 
-    for (i = 0; i < conf->names->nelts; i++) {
+    for (i = 0; i < names->nelts; i++) {
 
 #if (NGX_PCRE)
         if (name[i].regex) {

@@ -13,15 +13,6 @@
 #include "hub/hub.h"
 
 
-/* The content handlers of locations with "fanout_api", "fanout_status". */
-ngx_int_t fanout_api_handler(ngx_http_request_t *r);
-ngx_int_t fanout_status_handler(ngx_http_request_t *r);
-
-/* Makes what a location with "fanout_status" needs to be watched; when its
- * values are known. */
-char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
-
-
 extern ngx_str_t  fanout_type_json;
 extern ngx_str_t  fanout_type_text;
 
@@ -83,10 +74,11 @@ ngx_int_t fanout_http_add(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
 /* Whether the API or the status may be called by the host that the request
- * names, which is stored: 1 or 0.  An address, localhost, a name of the server
- * or of host=; or there is none, as no browser leaves it out. */
-ngx_uint_t fanout_host_allowed(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *host);
+ * names, which is stored: 1 or 0.  An address, localhost, one of hosts
+ * (ngx_str_t, or NULL), a name of the server (ngx_http_server_name_t); or there
+ * is none, as no browser leaves it out. */
+ngx_uint_t fanout_host_allowed(ngx_http_request_t *r, ngx_array_t *hosts,
+    ngx_array_t *names, ngx_str_t *host);
 
 /* Sends a whole response; data must last as long as the request.  Returns
  * what ngx_http_finalize_request() takes. */

@@ -5,6 +5,7 @@
 
 
 #include "http/http.h"
+#include "http/origin.h"
 
 
 #define FANOUT_ORIGIN_LOG      1000             /* ms, a line at most */

@@ -288,7 +288,7 @@ fanout_access_name(ngx_http_request_t *r, fanout_permit_t *pattern,
 
     name->len = p - name->data;
 
-    if (fanout_hub_name(name) != NGX_OK) {
+    if (fanout_name_check(name) != NGX_OK) {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                       "fanout_autojoin \"%V\" joins nothing for this client:"
                       " a variable in it is empty or not a name",

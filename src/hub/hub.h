@@ -14,7 +14,7 @@
 #define FANOUT_HUB_HUB_H
 
 
-#include "ngx_http_fanout_module.h"
+#include "hub/policy.h"
 
 
 /* formats: what bytes an entry becomes */
@@ -41,6 +41,7 @@ typedef struct {
 } fanout_frame_t;
 
 
+typedef struct fanout_session_s       fanout_session_t;
 typedef struct fanout_channel_s       fanout_channel_t;
 typedef struct fanout_subscription_s  fanout_subscription_t;
 typedef struct fanout_roster_s        fanout_roster_t;
@@ -467,12 +468,6 @@ fanout_error_e fanout_hub_signal(
  * open interest where this worker has one.  name must outlive zc. */
 void fanout_hub_view(fanout_hub_t *hub, ngx_str_t *name,
     fanout_zone_channel_t *zc);
-
-/* Whether a text is a channel's name: NGX_OK, NGX_DECLINED. */
-ngx_int_t fanout_hub_name(ngx_str_t *name);
-
-/* Whether a text is a name of an event or key of at most max bytes. */
-ngx_int_t fanout_hub_label(ngx_str_t *name, size_t max);
 
 /* The channel as this worker has it open, NULL if it has not. */
 fanout_channel_t *fanout_hub_find(

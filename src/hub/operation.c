@@ -9,7 +9,6 @@
 #include "session/session.h"
 #include "hub/replay.h"
 #include "hub/roster.h"
-#include "base/utf8.h"
 
 
 fanout_error_t  fanout_errors[] = {
@@ -96,23 +95,6 @@ fanout_hub_full(fanout_hub_t *hub)
     }
 
     return error;
-}
-
-
-ngx_int_t
-fanout_hub_name(ngx_str_t *name)
-{
-    return fanout_name_valid(name->data, name->len, FANOUT_NAME_CHANNEL)
-           ? NGX_OK : NGX_DECLINED;
-}
-
-
-ngx_int_t
-fanout_hub_label(ngx_str_t *name, size_t max)
-{
-    return name->len <= max
-           && fanout_name_valid(name->data, name->len, 0)
-           ? NGX_OK : NGX_DECLINED;
 }
 
 

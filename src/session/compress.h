@@ -11,6 +11,7 @@
 #define FANOUT_SESSION_COMPRESS_H
 
 
+#include "session/conf.h"
 #include "session/format.h"
 
 

@@ -15,7 +15,8 @@
 #define FANOUT_SESSION_LOG_H
 
 
-#include "ngx_http_fanout_module.h"
+#include "hub/hub.h"
+#include "session/conf.h"
 
 
 #define FANOUT_LOG_CONNECT  0x01

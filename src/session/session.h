@@ -20,6 +20,7 @@
 
 
 #include "hub/hub.h"
+#include "session/conf.h"
 #include "session/log.h"
 #include "session/meter.h"
 #include "wire/ws.h"

@@ -7,6 +7,7 @@
 
 
 #include "status/status.h"
+#include "base/version.h"
 #include "hub/roster.h"
 
 #include <nginx.h>

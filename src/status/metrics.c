@@ -8,6 +8,7 @@
 
 
 #include "status/status.h"
+#include "base/version.h"
 #include "base/utf8.h"
 
 #include <nginx.h>

@@ -112,7 +112,7 @@ fanout_status_handler(ngx_http_request_t *r)
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    allowed = fanout_host_allowed(r, conf, &host);
+    allowed = fanout_host_allowed(r, conf->hosts, conf->names, &host);
 
     if (allowed && r == r->main
         && fanout_has_token(r, "upgrade", "websocket"))

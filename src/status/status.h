@@ -15,6 +15,15 @@
 
 
 #include "http/http.h"
+#include "session/conf.h"
+
+
+/* The content handler of locations with "fanout_status". */
+ngx_int_t fanout_status_handler(ngx_http_request_t *r);
+
+/* Makes what a location with "fanout_status" needs to be watched; when its
+ * values are known. */
+char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
 
 
 /* what blocks are used for: names in zone_stat_t and in all formats */

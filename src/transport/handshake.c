@@ -344,7 +344,7 @@ check_user(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
     }
 
     if (user->len
-        && fanout_hub_label(user, FANOUT_NAME) != NGX_OK)
+        && fanout_label_check(user, FANOUT_NAME) != NGX_OK)
     {
         *status = NGX_HTTP_BAD_REQUEST;
         return "the user is not a name: 1 to 255 bytes of UTF-8 without "

@@ -392,7 +392,7 @@ query_channel(fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
 {
     uint32_t  *place;
 
-    if (fanout_hub_name(channel) != NGX_OK) {
+    if (fanout_name_check(channel) != NGX_OK) {
         return "the argument \"channel\" is not a name: 1 to 255 bytes of "
                "UTF-8 without control characters and \"*\"";
     }

@@ -1,0 +1,30 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Names of channels, events, users and keys: what they may be.
+ */
+
+
+#ifndef FANOUT_BASE_NAME_H
+#define FANOUT_BASE_NAME_H
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+/* bytes of UTF-8 */
+#define FANOUT_NAME      255
+#define FANOUT_KEY       128
+
+
+/* Whether a text is the name of a channel: NGX_OK, NGX_DECLINED. */
+ngx_int_t fanout_name_check(ngx_str_t *name);
+
+/* Whether a text is the name of an event, a user or a key, of at most max
+ * bytes: NGX_OK, NGX_DECLINED. */
+ngx_int_t fanout_label_check(ngx_str_t *name, size_t max);
+
+
+#endif /* FANOUT_BASE_NAME_H */
