@@ -143,7 +143,6 @@ subtest 'calls' => sub {
 done_testing();
 
 __DATA__
-climbs conf fanout_init_zone
 climbs hub fanout_addressed
 climbs hub fanout_compress_expire
 climbs hub fanout_deliver
@@ -172,7 +171,6 @@ climbs hub fanout_signals_forget
 climbs hub fanout_signals_handler
 climbs hub fanout_turn_init
 climbs session fanout_ask_release
-climbs session fanout_conf_repeated
 climbs transport fanout_native_token
 includes hub/hub.c session/compress.h
 includes hub/hub.c session/session.h
@@ -182,7 +180,6 @@ includes hub/presence.c session/session.h
 includes hub/presence.c session/transport.h
 includes hub/roster.c session/session.h
 includes hub/roster.c session/transport.h
-includes session/log_file.c conf/conf.h
 includes session/session.c hook/hook.h
 includes transport/admit.c dialect/native.h
 includes transport/post.c dialect/native.h

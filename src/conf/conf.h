@@ -26,6 +26,7 @@ char *fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_per_address(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* Inherits budgets, and makes the limits of those and of the rate. */
@@ -129,8 +130,16 @@ ngx_int_t fanout_merge_origins(ngx_conf_t *cf, fanout_loc_conf_t *prev,
 /* Before the configuration is read: adds the variables. */
 ngx_int_t fanout_add_variables(ngx_conf_t *cf);
 
-/* The init of a zone's shared memory, see process.c. */
+/* The init of a zone's shared memory. */
 ngx_int_t fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);
+
+/* Warns of a zone that a reload has left with too few slots, or is about to
+ * make anew.  When all zones are there. */
+void fanout_zone_warn(fanout_app_t *app, ngx_int_t workers, ngx_log_t *log);
+
+/* Closes the eventfds of zones that a configuration, NULL if there is none,
+ * does not have. */
+void fanout_eventfds_forget(fanout_main_conf_t *mcf);
 
 
 #endif /* FANOUT_CONF_CONF_H */

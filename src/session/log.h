@@ -203,9 +203,10 @@ ngx_uint_t fanout_eventlog_events(ngx_str_t *list);
 /* Writes a line to its file, or to the file's buffer. */
 void fanout_eventlog_write(fanout_eventlog_t *log, u_char *line, size_t len);
 
-/* The setter of the directive. */
-char *fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
+/* Buffers what is written to the log's file: size bytes, for at most flush ms,
+ * 0: for any time.  Logs of one file share its buffer.  NGX_CONF_ERROR. */
+char *fanout_eventlog_buffer(ngx_conf_t *cf, fanout_eventlog_t *log,
+    size_t size, ngx_msec_t flush);
 
 
 #endif /* FANOUT_SESSION_LOG_H */

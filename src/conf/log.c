@@ -1,0 +1,327 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The directive fanout_log.
+ */
+
+
+#include "conf/conf.h"
+#include "session/log.h"
+
+
+static void log_check_twice(ngx_conf_t *cf, ngx_array_t *logs);
+static ngx_uint_t log_same_format(ngx_array_t *a, ngx_array_t *b);
+static ngx_uint_t log_is_special(ngx_str_t *path);
+static ngx_uint_t log_format(ngx_conf_t *cf, fanout_eventlog_t *log);
+static ngx_uint_t log_is_parameter(ngx_str_t *value);
+static char *log_parameter(ngx_conf_t *cf, ngx_str_t *value,
+    fanout_eventlog_t *log, ssize_t *size, ngx_msec_t *flush);
+static ngx_uint_t log_prefix(ngx_str_t *value, const char *prefix,
+    ngx_str_t *rest);
+
+
+char *
+fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    fanout_loc_conf_t  *flcf = conf;
+
+    ssize_t             size;
+    ngx_str_t          *value;
+    ngx_uint_t          i;
+    ngx_msec_t          flush;
+    fanout_eventlog_t  *log;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (cf->args->nelts > 2) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\": \"off\" has none",
+                               &value[2]);
+            return NGX_CONF_ERROR;
+        }
+
+        if (flcf->logs != NGX_CONF_UNSET_PTR) {
+            return "is duplicate";
+        }
+
+        flcf->logs = NULL;
+        return NGX_CONF_OK;
+    }
+
+    if (flcf->logs == NULL) {
+        return "is duplicate: it is off on this level";
+    }
+
+    if (log_is_special(&value[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid log \"%V\": \"fanout_log\" writes to a "
+                           "file, without variables, and a format comes "
+                           "after it; \"stderr\", \"memory:\" and \"syslog:\" "
+                           "are for \"error_log\", \"/dev/stderr\" is a file",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (flcf->logs == NGX_CONF_UNSET_PTR) {
+        flcf->logs = ngx_array_create(cf->pool, 1, sizeof(fanout_eventlog_t));
+        if (flcf->logs == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    log = ngx_array_push(flcf->logs);
+    if (log == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(log, sizeof(fanout_eventlog_t));
+
+    log->events = FANOUT_LOG_ALL;
+    log->file = ngx_conf_open_file(cf->cycle, &value[1]);
+
+    if (log->file == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    size = 0;
+    flush = 0;
+
+    i = log_format(cf, log);
+
+    if (i == 0 || fanout_conf_repeated(cf, i) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    for ( /* void */ ; i < cf->args->nelts; i++) {
+        if (log_parameter(cf, &value[i], log, &size, &flush) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (flush && size == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no buffer is defined for fanout_log \"%V\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    log_check_twice(cf, flcf->logs);
+
+    return size ? fanout_eventlog_buffer(cf, log, size, flush) : NGX_CONF_OK;
+}
+
+
+/* Whether the last of them writes lines that another one writes. */
+
+static void
+log_check_twice(ngx_conf_t *cf, ngx_array_t *logs)
+{
+    ngx_uint_t          i;
+    fanout_eventlog_t  *log, *last;
+
+    log = logs->elts;
+    last = &log[logs->nelts - 1];
+
+    for (i = 0; i < logs->nelts - 1; i++) {
+
+        if (log[i].file != last->file || !(log[i].events & last->events)
+            || !log_same_format(log[i].parts, last->parts))
+        {
+            continue;
+        }
+
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "two \"fanout_log\" write the same lines to \"%V\": "
+                           "each is there twice", &last->file->name);
+        return;
+    }
+}
+
+
+static ngx_uint_t
+log_same_format(ngx_array_t *a, ngx_array_t *b)
+{
+    ngx_uint_t               i;
+    fanout_eventlog_part_t  *p, *q;
+
+    if (a == NULL || b == NULL || a->nelts != b->nelts) {
+        return a == b;
+    }
+
+    p = a->elts;
+    q = b->elts;
+
+    for (i = 0; i < a->nelts; i++) {
+        if (p[i].field != q[i].field
+            || (p[i].field == -1
+                && (p[i].text.len != q[i].text.len
+                    || ngx_memcmp(p[i].text.data, q[i].text.data,
+                                  p[i].text.len) != 0)))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* What other logs of NGINX can be, and no file. */
+
+static ngx_uint_t
+log_is_special(ngx_str_t *path)
+{
+    return path->len == 0 || ngx_strchr(path->data, '$')
+           || ngx_strcmp(path->data, "stderr") == 0
+           || ngx_strcmp(path->data, "json") == 0
+           || ngx_strncmp(path->data, "memory:", 7) == 0
+           || ngx_strncmp(path->data, "syslog:", 7) == 0;
+}
+
+
+/* A format may be written in several pieces, as in log_format.  Returns the
+ * index of what follows it, 0 on an error. */
+
+static ngx_uint_t
+log_format(ngx_conf_t *cf, fanout_eventlog_t *log)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_str_t   *value, text, part;
+    ngx_uint_t   i, n;
+    const char  *wrong;
+
+    value = cf->args->elts;
+    n = cf->args->nelts;
+
+    if (n == 2 || log_is_parameter(&value[2])) {
+        return 2;
+    }
+
+    if (ngx_strcmp(value[2].data, "json") == 0) {
+        return 3;
+    }
+
+    if (ngx_strchr(value[2].data, '$') == NULL) {
+        /* it is told as a parameter that is wrong */
+        return 2;
+    }
+
+    len = 0;
+
+    for (i = 2; i < n && !log_is_parameter(&value[i]); i++) {
+        len += value[i].len;
+    }
+
+    n = i;
+
+    text.data = ngx_pnalloc(cf->pool, len);
+    if (text.data == NULL) {
+        return 0;
+    }
+
+    for (i = 2, p = text.data; i < n; i++) {
+        p = ngx_cpymem(p, value[i].data, value[i].len);
+    }
+
+    text.len = len;
+
+    wrong = fanout_eventlog_compile(cf, &text, log, &part);
+
+    if (wrong) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s of \"fanout_log\": \"%V\"", wrong, &part);
+        return 0;
+    }
+
+    return n;
+}
+
+
+static ngx_uint_t
+log_is_parameter(ngx_str_t *value)
+{
+    ngx_str_t  rest;
+
+    return log_prefix(value, "events=", &rest)
+           || log_prefix(value, "buffer=", &rest)
+           || log_prefix(value, "flush=", &rest);
+}
+
+
+static char *
+log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_eventlog_t *log,
+    ssize_t *size, ngx_msec_t *flush)
+{
+    ngx_str_t  s;
+
+    if (log_prefix(value, "events=", &s)) {
+        log->events = fanout_eventlog_events(&s);
+
+        if (log->events == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown event \"%V\" in \"%V\": there are "
+                               "connect, deny, join, leave and close",
+                               &s, value);
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (log_prefix(value, "buffer=", &s)) {
+        *size = ngx_parse_size(&s);
+
+        if (*size == NGX_ERROR || *size == 0 || *size > 64 * 1024 * 1024) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a size from 1 to 64m is needed",
+                               value);
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (log_prefix(value, "flush=", &s)) {
+        *flush = ngx_parse_time(&s, 0);
+
+        if (*flush == (ngx_msec_t) NGX_ERROR || *flush == 0
+            || *flush > 24 * 3600 * 1000)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": a time from 1ms to 1d is needed",
+                               value);
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid parameter \"%V\": \"fanout_log\" has \"json\" "
+                       "or a format with $names, then events=, buffer= and "
+                       "flush=", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static ngx_uint_t
+log_prefix(ngx_str_t *value, const char *prefix, ngx_str_t *rest)
+{
+    size_t  len;
+
+    len = ngx_strlen(prefix);
+
+    if (ngx_strncmp(value->data, prefix, len) != 0) {
+        return 0;
+    }
+
+    rest->data = value->data + len;
+    rest->len = value->len - len;
+
+    return 1;
+}
