@@ -9,7 +9,6 @@
 #include "ngx_http_fanout_module.h"
 #include "transport/websocket.h"
 #include "dialect/dialect.h"
-#include "hub/entry_json.h"
 #include "base/pattern.h"
 #include "conf/conf.h"
 #include "session/log.h"

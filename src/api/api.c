@@ -25,6 +25,7 @@
 
 
 #include "api/api.h"
+#include "http/headers.h"
 
 
 typedef struct {

@@ -17,6 +17,7 @@
 
 
 #include "api/api.h"
+#include "base/base64.h"
 
 
 typedef struct {

@@ -12,7 +12,7 @@
 
 
 #include "broadcast/broadcast.h"
-#include "hub/entry_json.h"
+#include "base/id.h"
 
 
 #define FANOUT_BROADCAST_COPY  4096

@@ -11,6 +11,7 @@
 
 
 #include "broadcast/broadcast.h"
+#include "http/headers.h"
 #include "session/log.h"
 #include "base/json.h"
 #include "session/meter.h"

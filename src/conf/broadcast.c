@@ -12,7 +12,7 @@
 
 #include "broadcast/broadcast.h"
 #include "conf/conf.h"
-#include "hub/entry_json.h"
+#include "base/id.h"
 
 
 typedef char *(*parameter_pt)(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,

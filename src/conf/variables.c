@@ -7,7 +7,7 @@
 
 
 #include "conf/conf.h"
-#include "hub/entry_json.h"
+#include "base/id.h"
 #include "transport/transport.h"
 
 

@@ -13,10 +13,12 @@
 
 
 #include "session/compress.h"
+#include "http/headers.h"
 #include "dialect/dialect.h"
 #include "hub/entry_json.h"
 #include "http/http.h"
 #include "base/json.h"
+#include "base/time.h"
 #include "dialect/native.h"
 #include "base/random.h"
 #include "session/transport.h"
@@ -603,7 +605,7 @@ welcome(fanout_session_t *s)
         || fanout_frame_printf(hub, f, 256,
                ",\"ping\":%M,\"time\":%uL,\"limits\":{\"message\":%uz,"
                "\"batch\":%ui,\"channels\":%ui,\"history\":%ui}}}",
-               conf->ping, fanout_native_time(), conf->message_size,
+               conf->ping, fanout_time(), conf->message_size,
                conf->batch, conf->channels, conf->history)
            != NGX_OK
         || s->transport->framing->end(hub, f, start, FANOUT_WS_TEXT)
@@ -1035,7 +1037,7 @@ native_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 static void
 native_heartbeat(fanout_session_t *s)
 {
-    send_printf(s, "{\"ping\":%uL}", fanout_native_time());
+    send_printf(s, "{\"ping\":%uL}", fanout_time());
 }
 
 
@@ -1072,15 +1074,4 @@ send_printf(fanout_session_t *s, const char *fmt, ...)
     va_end(args);
 
     fanout_session_send(s, FANOUT_WS_TEXT, buf, p - buf);
-}
-
-
-uint64_t
-fanout_native_time(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec;
 }

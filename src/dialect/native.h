@@ -117,9 +117,6 @@ ngx_int_t fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
 /* The resume token of a request: 1, or 0 if there is none. */
 ngx_uint_t fanout_native_token(ngx_http_request_t *r, fanout_identity_t *id);
 
-/* Unix ms. */
-uint64_t fanout_native_time(void);
-
 
 /* the commands; each replies, or starts a job */
 

@@ -6,7 +6,8 @@
  */
 
 
-#include "hub/entry_json.h"
+#include "base/id.h"
+#include "base/time.h"
 #include "dialect/native.h"
 #include "session/transport.h"
 
@@ -631,7 +632,7 @@ op_ping(fanout_session_t *s, fanout_command_t *cmd)
     if (cmd->id.len) {
         fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
         fanout_native_printf(&rp, "\"ok\":{\"time\":%uL}",
-                     fanout_native_time());
+                     fanout_time());
         fanout_native_end(&rp);
     }
 }

@@ -6,7 +6,7 @@
  */
 
 
-#include "hub/entry_json.h"
+#include "base/id.h"
 #include "dialect/native.h"
 
 

@@ -7,7 +7,8 @@
  */
 
 
-#include "hub/entry_json.h"
+#include "base/base64.h"
+#include "base/id.h"
 #include "dialect/native.h"
 #include "hook/hook.h"
 

@@ -8,7 +8,7 @@
 
 
 #include "hook/lane.h"
-#include "hub/entry_json.h"
+#include "base/base64.h"
 #include "session/transport.h"
 
 

@@ -86,62 +86,6 @@ fanout_http_header(ngx_http_request_t *r, const char *name)
 }
 
 
-ngx_uint_t
-fanout_header(ngx_http_request_t *r, const char *name, ngx_str_t *value)
-{
-    ngx_str_t         other;
-    fanout_headers_t  h;
-
-    ngx_memzero(&h, sizeof(fanout_headers_t));
-
-    if (!fanout_next_header(r, name, &h, value)) {
-        return 0;
-    }
-
-    return 1 + fanout_next_header(r, name, &h, &other);
-}
-
-
-ngx_uint_t
-fanout_next_header(ngx_http_request_t *r, const char *name,
-    fanout_headers_t *h, ngx_str_t *value)
-{
-    size_t            len;
-    ngx_uint_t        i;
-    ngx_table_elt_t  *elts;
-
-    len = ngx_strlen(name);
-
-    if (h->part == NULL) {
-        h->part = &r->headers_in.headers.part;
-        h->i = 0;
-    }
-
-    for ( ;; ) {
-
-        if (h->i >= h->part->nelts) {
-            if (h->part->next == NULL) {
-                return 0;
-            }
-
-            h->part = h->part->next;
-            h->i = 0;
-            continue;
-        }
-
-        elts = h->part->elts;
-        i = h->i++;
-
-        if (elts[i].key.len == len
-            && ngx_strncasecmp(elts[i].key.data, (u_char *) name, len) == 0)
-        {
-            *value = elts[i].value;
-            return 1;
-        }
-    }
-}
-
-
 off_t
 fanout_http_body_size(ngx_http_request_t *r)
 {

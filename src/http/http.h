@@ -38,21 +38,6 @@ ngx_int_t fanout_http_arg(ngx_http_request_t *r, const char *name,
  * there. */
 ngx_str_t fanout_http_header(ngx_http_request_t *r, const char *name);
 
-/* headers of a request; a zeroed iterator begins */
-
-typedef struct {
-    ngx_list_part_t  *part;
-    ngx_uint_t        i;
-} fanout_headers_t;
-
-/* The first header of a name: 1, 2 if there are more of it, 0 if none. */
-ngx_uint_t fanout_header(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
-
-/* The next header of a name: 1, or 0 if there is none. */
-ngx_uint_t fanout_next_header(ngx_http_request_t *r, const char *name,
-    fanout_headers_t *h, ngx_str_t *value);
-
 /*
  * The body that ngx_http_read_client_request_body() has read, in memory or in
  * a file.  Only to be read: others, as "mirror", send the same bytes.

@@ -5,6 +5,7 @@
 
 
 #include "http/http.h"
+#include "http/headers.h"
 #include "http/origin.h"
 
 

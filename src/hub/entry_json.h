@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What entries, clients and positions look like as text, for the dialects
- * and the HTTP API alike, and how text is appended to a frame.
+ * What entries and members look like as JSON, for the dialects and the HTTP
+ * API alike, and how text is appended to a frame.
  *
  * No locks; all appends may move f->data, and only while the frame has not
  * been sent.  What was written before an NGX_ERROR stays.
@@ -14,11 +14,8 @@
 #define FANOUT_HUB_ENTRY_JSON_H
 
 
+#include "base/id.h"
 #include "hub/hub.h"
-
-
-#define FANOUT_EPOCH_LEN   16                   /* hex digits */
-#define FANOUT_CLIENT_LEN  (2 + 16)             /* "c_" and hex digits */
 
 
 /* Appends bytes as they are.  NGX_ERROR on lack of memory. */
@@ -89,30 +86,6 @@ const char *fanout_left_reason(ngx_uint_t reason);
  */
 ngx_int_t fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_frame_t *f);
-
-/* Decodes base64 (RFC 4648, section 4; the padding may be left out) into dst,
- * which may be src.  NGX_ERROR, also if "=" is anywhere but at the end. */
-ngx_int_t fanout_base64_decode(ngx_str_t *dst, ngx_str_t *src);
-
-/* Writes a client's id, CLIENT_LEN bytes; returns the end. */
-u_char *fanout_client_format(u_char *p, uint64_t client);
-
-/* NGX_ERROR if a text is no client's id. */
-ngx_int_t fanout_client_parse(ngx_str_t *text, uint64_t *client);
-
-/* Writes an epoch, EPOCH_LEN bytes; returns the end. */
-u_char *fanout_epoch_format(u_char *p, uint64_t epoch);
-
-/* NGX_ERROR if a text is no epoch as written here. */
-ngx_int_t fanout_epoch_parse(ngx_str_t *text, uint64_t *epoch);
-
-/* Reads an offset, a decimal number below 2^53.  NGX_ERROR. */
-ngx_int_t fanout_offset_parse(ngx_str_t *text, uint64_t *offset);
-
-/* Reads "epoch:offset"; an epoch that can't be ours becomes 0, which none is,
- * for who brings it need not know what ours look like.  NGX_ERROR. */
-ngx_int_t fanout_position_parse(ngx_str_t *text, uint64_t *epoch,
-    uint64_t *offset);
 
 
 #endif /* FANOUT_HUB_ENTRY_JSON_H */

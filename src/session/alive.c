@@ -8,6 +8,7 @@
 
 
 #include "session/session.h"
+#include "base/time.h"
 
 
 #define FANOUT_ALIVE_AGAIN  1000                /* ms, after a full zone */
@@ -20,7 +21,6 @@ static ngx_uint_t look_for(fanout_session_t *s, ngx_str_t *name);
 static void look_at(fanout_subscription_t *sub);
 static ngx_uint_t set_state(fanout_subscription_t *sub, ngx_uint_t idle,
     ngx_msec_t quiet);
-static uint64_t now(void);
 static void expire(fanout_subscription_t *sub);
 static void sooner(fanout_session_t *s, ngx_msec_t at);
 
@@ -215,7 +215,7 @@ set_state(fanout_subscription_t *sub, ngx_uint_t idle, ngx_msec_t quiet)
             m.key.data = own->key;
             m.key.len = own->len;
             m.idle = idle;
-            m.seen = idle ? now() - quiet : 0;
+            m.seen = idle ? fanout_time() - quiet : 0;
 
             if (fanout_hub_member_put(sub, &m,
                                       FANOUT_PUT_STATE, 1,
@@ -232,17 +232,6 @@ set_state(fanout_subscription_t *sub, ngx_uint_t idle, ngx_msec_t quiet)
     }
 
     return 1;
-}
-
-
-static uint64_t
-now(void)
-{
-    ngx_time_t  *tp;
-
-    tp = ngx_timeofday();
-
-    return (uint64_t) tp->sec * 1000 + tp->msec;
 }
 
 

@@ -14,7 +14,7 @@
 
 
 #include "session/log.h"
-#include "hub/entry_json.h"
+#include "base/id.h"
 #include "base/utf8.h"
 
 

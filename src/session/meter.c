@@ -7,6 +7,7 @@
 
 
 #include "session/session.h"
+#include "http/headers.h"
 #include "http/http.h"
 
 

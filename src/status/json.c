@@ -7,6 +7,7 @@
 
 
 #include "status/status.h"
+#include "base/time.h"
 #include "base/version.h"
 #include "hub/roster.h"
 
@@ -50,15 +51,12 @@ void
 fanout_status_json(fanout_writer_t *w, ngx_uint_t with)
 {
     uint64_t           sums[FANOUT_NCOUNTERS];
-    ngx_time_t        *tp;
     fanout_busiest_t  *busiest;
 
     ngx_memcpy(sums, w->stat->retired, sizeof(sums));
-    tp = ngx_timeofday();
 
     put(w, "{\"version\":\"%s\",\"nginx\":\"%s\",\"pid\":%P,\"time\":%uL",
-        FANOUT_VERSION, NGINX_VERSION, ngx_pid,
-        (uint64_t) tp->sec * 1000 + tp->msec);
+        FANOUT_VERSION, NGINX_VERSION, ngx_pid, fanout_time());
 
     put_text(w, ",\"zone\":{\"name\":");
     put_string(w, w->hub->app->name.data, w->hub->app->name.len);

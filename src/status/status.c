@@ -9,6 +9,7 @@
 
 
 #include "status/status.h"
+#include "http/headers.h"
 #include "status/page.h"
 #include "hub/entry_json.h"
 #include "transport/websocket.h"

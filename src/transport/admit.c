@@ -2,23 +2,117 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Whether a user and an address may have one more session, or one more poll or
- * POST, and how it is refused: for a time.
+ * Whether a request may begin a session, and its user and address may have one
+ * more, or one more poll or POST; and how it is refused: for a time.
  */
 
 
+#include "http/headers.h"
 #include "http/http.h"
 #include "dialect/native.h"
 #include "transport/transport.h"
 #include "transport/websocket.h"
 
 
+static const char *admit_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t *status);
+static const char *admit_user(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status);
 static ngx_uint_t admit_what(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t t, ngx_str_t *user);
 static void admit_log(ngx_http_request_t *r, fanout_refusal_t *refusal);
 static ngx_uint_t by_event_source(ngx_http_request_t *r);
 static ngx_int_t refuse_event(ngx_http_request_t *r, ngx_uint_t wait,
     ngx_str_t *error);
+
+
+const char *
+fanout_handshake_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status)
+{
+    const char  *why;
+
+    ngx_str_null(user);
+
+    why = fanout_origin_check(r, &conf->origins);
+
+    if (why) {
+        /* RFC 6455, section 10.2 */
+        *status = NGX_HTTP_FORBIDDEN;
+        return why;
+    }
+
+    why = fanout_query_check(r, conf);
+
+    if (why) {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return why;
+    }
+
+    why = admit_hub(r, conf, status);
+
+    return why ? why : admit_user(r, conf, user, status);
+}
+
+
+static const char *
+admit_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
+{
+    fanout_hub_t  *hub;
+
+    hub = conf->app->hub;
+
+    if (ngx_exiting && !ngx_terminate && hub) {
+        /* on a connection from before: as each transport has it */
+        return NULL;
+    }
+
+    if (hub == NULL || hub->zone.heap.slot == -1 || ngx_terminate) {
+        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        return "this worker takes no sessions now, try again";
+    }
+
+    if (conf->sessions && hub->nsessions >= conf->sessions) {
+        if (fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                         &r->connection->addr_text,
+                                         "fanout_sessions"))
+        {
+            ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                          "limit of %ui sessions is reached in this worker: "
+                          "fanout_sessions", conf->sessions);
+        }
+
+        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        return "too many sessions: fanout_sessions";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+admit_user(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
+    ngx_uint_t *status)
+{
+    if (conf->user == NULL) {
+        return NULL;
+    }
+
+    if (ngx_http_complex_value(r, conf->user, user) != NGX_OK) {
+        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
+        return "the user could not be evaluated";
+    }
+
+    if (user->len
+        && fanout_label_check(user, FANOUT_NAME) != NGX_OK)
+    {
+        *status = NGX_HTTP_BAD_REQUEST;
+        return "the user is not a name: 1 to 255 bytes of UTF-8 without "
+               "control characters";
+    }
+
+    return NULL;
+}
 
 
 ngx_int_t

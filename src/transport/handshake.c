@@ -10,7 +10,7 @@
 
 #include "transport/websocket.h"
 #include "session/dialect.h"
-#include "http/http.h"
+#include "http/headers.h"
 #include "transport/transport.h"
 
 
@@ -21,10 +21,6 @@ static const char *check_budgets(ngx_http_request_t *r,
     ngx_uint_t *status);
 static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
-static const char *check_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_uint_t *status);
-static const char *check_user(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *user, ngx_uint_t *status);
 static ngx_int_t send_line(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
@@ -203,35 +199,6 @@ fanout_websocket_refuse(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 }
 
 
-const char *
-fanout_handshake_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *user, ngx_uint_t *status)
-{
-    const char  *why;
-
-    ngx_str_null(user);
-
-    why = fanout_origin_check(r, &conf->origins);
-
-    if (why) {
-        /* RFC 6455, section 10.2 */
-        *status = NGX_HTTP_FORBIDDEN;
-        return why;
-    }
-
-    why = fanout_query_check(r, conf);
-
-    if (why) {
-        *status = NGX_HTTP_BAD_REQUEST;
-        return why;
-    }
-
-    why = check_hub(r, conf, status);
-
-    return why ? why : check_user(r, conf, user, status);
-}
-
-
 static const char *
 check_request(ngx_http_request_t *r, ngx_uint_t *status)
 {
@@ -289,66 +256,6 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
         *status = NGX_HTTP_BAD_REQUEST;
         return "Sec-WebSocket-Key is missing or not 16 bytes in "
                "base64";
-    }
-
-    return NULL;
-}
-
-
-static const char *
-check_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
-{
-    fanout_hub_t  *hub;
-
-    hub = conf->app->hub;
-
-    if (ngx_exiting && !ngx_terminate && hub) {
-        /* on a connection from before: as each transport has it */
-        return NULL;
-    }
-
-    if (hub == NULL || hub->zone.heap.slot == -1 || ngx_terminate) {
-        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        return "this worker takes no sessions now, try again";
-    }
-
-    if (conf->sessions && hub->nsessions >= conf->sessions) {
-        if (fanout_eventlog_gather_error(NGX_LOG_WARN,
-                                         &r->connection->addr_text,
-                                         "fanout_sessions"))
-        {
-            ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                          "limit of %ui sessions is reached in this worker: "
-                          "fanout_sessions", conf->sessions);
-        }
-
-        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
-        return "too many sessions: fanout_sessions";
-    }
-
-    return NULL;
-}
-
-
-static const char *
-check_user(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
-    ngx_uint_t *status)
-{
-    if (conf->user == NULL) {
-        return NULL;
-    }
-
-    if (ngx_http_complex_value(r, conf->user, user) != NGX_OK) {
-        *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
-        return "the user could not be evaluated";
-    }
-
-    if (user->len
-        && fanout_label_check(user, FANOUT_NAME) != NGX_OK)
-    {
-        *status = NGX_HTTP_BAD_REQUEST;
-        return "the user is not a name: 1 to 255 bytes of UTF-8 without "
-               "control characters";
     }
 
     return NULL;
@@ -509,68 +416,6 @@ flush_handshake(ngx_http_request_t *r)
         fanout_session_start(ngx_http_get_module_ctx(r,
                                                     ngx_http_fanout_module));
     }
-}
-
-
-/* headers of the request */
-
-ngx_uint_t
-fanout_next_token(ngx_str_t *list, ngx_str_t *token)
-{
-    u_char  *p, *last, *end;
-
-    p = list->data;
-    last = p + list->len;
-
-    while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
-        p++;
-    }
-
-    if (p == last) {
-        return 0;
-    }
-
-    end = ngx_strlchr(p, last, ',');
-
-    if (end == NULL) {
-        end = last;
-    }
-
-    list->data = end;
-    list->len = last - end;
-
-    while (end > p && (end[-1] == ' ' || end[-1] == '\t')) {
-        end--;
-    }
-
-    token->data = p;
-    token->len = end - p;
-
-    return 1;
-}
-
-
-ngx_uint_t
-fanout_has_token(ngx_http_request_t *r, const char *name, const char *wanted)
-{
-    size_t            len;
-    ngx_str_t         value, token;
-    fanout_headers_t  h;
-
-    len = ngx_strlen(wanted);
-    ngx_memzero(&h, sizeof(fanout_headers_t));
-
-    while (fanout_next_header(r, name, &h, &value)) {
-        while (fanout_next_token(&value, &token)) {
-            if (token.len == len
-                && ngx_strncasecmp(token.data, (u_char *) wanted, len) == 0)
-            {
-                return 1;
-            }
-        }
-    }
-
-    return 0;
 }
 
 

@@ -7,6 +7,7 @@
 
 
 #include "session/dialect.h"
+#include "http/headers.h"
 #include "http/http.h"
 #include "transport/transport.h"
 #include "transport/websocket.h"

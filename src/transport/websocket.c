@@ -8,6 +8,7 @@
 
 
 #include "transport/websocket.h"
+#include "http/headers.h"
 #include "session/compress.h"
 #include "wire/deflate.h"
 #include "session/dialect.h"

@@ -42,15 +42,6 @@ ngx_int_t fanout_websocket_extend(ngx_http_request_t *r, fanout_session_t *s,
  * begins and keeps the rest.  The session may be dead afterwards. */
 void fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len);
 
-
-/* Takes the next element off a list separated by commas: 1, or 0 at the
- * end. */
-ngx_uint_t fanout_next_token(ngx_str_t *list, ngx_str_t *token);
-
-/* Whether a header has an element, in any case: 1 or 0. */
-ngx_uint_t fanout_has_token(ngx_http_request_t *r, const char *name,
-    const char *wanted);
-
 /* The subprotocol to answer with: 1, or 0 for none. */
 ngx_uint_t fanout_subprotocol(ngx_http_request_t *r, ngx_str_t *protocol);
 
