@@ -1,14 +1,15 @@
 #!/usr/bin/env perl
 
 # The build: if this fails, the module does not build with the warnings that
-# packagers turn on, or with clang, or make keeps a build that other flags were
-# asked for.
+# packagers turn on, or with clang, or beside another module with files of the
+# same names, or make keeps a build that other flags were asked for.
 
 use strict;
 use warnings;
 
 use Cwd qw( abs_path );
 use File::Basename qw( dirname );
+use File::Path qw( make_path );
 use File::Temp qw( tempdir );
 use Test::More;
 
@@ -90,6 +91,84 @@ subtest 'other flags make another build' => sub {
     }
 
     is(scalar keys %state, 9, 'for each of four variables');
+};
+
+
+# Linked into NGINX, beside a module with files of the same names:
+# an object's path has the name of its last directory only.
+
+sub write_file {
+    my ($path, $text) = @_;
+
+    open my $f, '>', $path or die "$path: $!";
+    print $f $text;
+    close $f or die "$path: $!";
+}
+
+
+sub neighbour {
+    my ($at) = @_;
+
+    for my $room (qw( zone http )) {
+        make_path("$at/src/$room");
+    }
+
+    write_file("$at/src/zone/channel.c", "int neighbour_channel;\n");
+    write_file("$at/src/http/http.c", "int neighbour_http;\n");
+    write_file("$at/config", <<'END');
+ngx_addon_name=neighbour_module
+ngx_module_type=CORE
+ngx_module_name=$ngx_addon_name
+ngx_module_incs=
+ngx_module_deps=
+ngx_module_srcs="$ngx_addon_dir/src/zone/channel.c \
+    $ngx_addon_dir/src/http/http.c"
+ngx_module_libs=
+. auto/module
+END
+}
+
+
+subtest 'linked into NGINX, beside a module with files of the same names' => sub {
+    my $nginx = "$dir/static";
+
+    neighbour("$dir/neighbour");
+    system('cp', '-r', $src, $nginx) == 0 or die "cp $src";
+
+    my $configure = (grep { -x "$nginx/$_" } 'configure', 'auto/configure')[0];
+
+    my $said = `cd $nginx && ./$configure --without-http_rewrite_module \\
+                --add-module=$root --add-module=$dir/neighbour 2>&1`;
+
+    is($?, 0, 'configured') or return diag($said);
+
+    my $make = Fanout::Nginx::slurp("$nginx/objs/Makefile");
+    my (%rules, %rooms);
+
+    $rules{$_}++ for $make =~ m{^(objs/addon/\S+\.o):}gm;
+    $rooms{$_}++ for map { m{addon/(\w+)/} } keys %rules;
+
+    is(join(' ', grep { $rules{$_} > 1 } sort keys %rules), '',
+       'no two files have one object');
+    is(join(' ', grep { !/^fanout_/ } sort keys %rooms), 'http src zone',
+       'rooms are objs/addon/fanout_*');
+
+    my @objects = map { "objs/addon/$_.o" }
+                  qw( zone/channel http/http
+                      fanout_zone/channel fanout_http/http );
+
+    $said = `cd $nginx && make -s -f objs/Makefile @objects 2>&1`;
+    is($?, 0, 'compiled') or return diag($said);
+
+    my %has;
+
+    for my $object (@objects) {
+        $has{$object} = join ' ', `nm $nginx/$object`
+                                  =~ /\b(neighbour|fanout)_\w+$/mg;
+    }
+
+    like($has{$objects[$_]}, $_ < 2 ? qr/^neighbour$/ : qr/^(fanout ?)+$/,
+         "$objects[$_] is its own") for 0 .. 3;
 };
 
 
