@@ -233,7 +233,6 @@ twice merge
 twice message
 twice message_size
 twice own_seat
-twice parameter
 twice part
 twice passed
 twice ping
