@@ -9,6 +9,7 @@
 #include "ngx_http_fanout_module.h"
 #include "conf/conf.h"
 #include "dialect/dialect.h"
+#include "worker/worker.h"
 #include "session/log.h"
 #include "session/compress.h"
 #include "hook/hook.h"
@@ -72,7 +73,7 @@ fanout_init_process(ngx_cycle_t *cycle)
     app = mcf->apps.elts;
 
     for (i = 0; i < mcf->apps.nelts; i++) {
-        if (fanout_hub_init(app[i], cycle) != NGX_OK
+        if (fanout_worker_init(app[i], cycle) != NGX_OK
             || fanout_hook_init(app[i], cycle) != NGX_OK)
         {
             return NGX_ERROR;
@@ -100,7 +101,7 @@ fanout_exit_process(ngx_cycle_t *cycle)
 
     for (i = 0; i < mcf->apps.nelts; i++) {
         fanout_hook_exit(app[i]);
-        fanout_hub_exit(app[i]);
+        fanout_worker_exit(app[i]);
     }
 
     fanout_eventlog_gathered(1);

@@ -194,9 +194,22 @@ typedef struct {
 } fanout_shared_t;
 
 
+/* what takes the entries that a hub has drained; filled by the worker */
+
+typedef struct {
+    /* A turn's entries, in any order; they are the hub's. */
+    void                  (*deliver)(fanout_hub_t *hub,
+                                fanout_entry_t *entries, ngx_uint_t n);
+
+    /* The zone was rebuilt: what lives in this worker registers again. */
+    void                  (*rebuilt)(fanout_hub_t *hub);
+} fanout_sink_t;
+
+
 struct fanout_hub_s {
     fanout_zone_t           zone;
     fanout_app_t           *app;
+    fanout_sink_t           sink;
     uint64_t                incarnation;
     uint64_t               *counters;
 
@@ -384,13 +397,12 @@ extern fanout_error_t  fanout_errors[];
      || (error) > FANOUT_E_ADDRESS_FULL)
 
 
-/* life: called in the worker, see the module's process hooks */
+/* life */
 
-/* Attaches to the zone, claims a slot, starts reading.  NGX_ERROR. */
-ngx_int_t fanout_hub_init(fanout_app_t *app, ngx_cycle_t *cycle);
-
-/* Gives the slot back; the process is about to exit. */
-void fanout_hub_exit(fanout_app_t *app);
+/* Attaches to the zone.  The worker has no slot yet, and nothing is read.  NULL
+ * if the zone has another layout, or on lack of memory; it is logged. */
+fanout_hub_t *fanout_hub_create(fanout_app_t *app, const fanout_sink_t *sink,
+    ngx_log_t *log);
 
 /* Claims a slot again in a worker that is shutting down and has given its own
  * back: 1, or 0 if none is free. */
@@ -401,15 +413,9 @@ ngx_uint_t fanout_hub_slot(fanout_hub_t *hub);
 void fanout_hub_kick(fanout_hub_t *hub);
 
 
-/* inside of the room */
-
 /* Delivers what this worker has not read, within the bounds of a turn; AGAIN
  * (of the zone) when there is more. */
 int fanout_hub_drain(fanout_hub_t *hub);
-
-/* The zone lost everything: registers again what lives here, tells the
- * subscribers. */
-void fanout_hub_rebuilt(fanout_hub_t *hub);
 
 /* Tells the status how this worker is, and takes a sample if one is due; every
  * second. */
@@ -560,16 +566,6 @@ fanout_error_e fanout_hub_leave_as(
 
 /* Whether the policy lets this session publish there: 1 or 0. */
 ngx_uint_t fanout_hub_may_publish(fanout_session_t *s, ngx_str_t *channel);
-
-/* Registers a session and all it has anew, after the zone was rebuilt.  With
- * members it is the turn of its seats: the channels are open again by then. */
-void fanout_hub_restore(fanout_session_t *s, ngx_uint_t members);
-
-/* Does what others want of sessions of this worker. */
-void fanout_hub_orders(fanout_hub_t *hub);
-
-void fanout_hub_presence_handler(ngx_event_t *ev);
-
 
 /* Lets go of all signals kept for a channel, or, when a subscriber goes, of
  * what only it was waiting for. */

@@ -358,7 +358,7 @@ join_log(fanout_session_t *s, fanout_channel_t *ch,
             != FANOUT_ZONE_OK)
         {
             if (hub->zone.heap.incarnation != hub->incarnation) {
-                fanout_hub_rebuilt(hub);
+                hub->sink.rebuilt(hub);
                 continue;
             }
 

@@ -2,8 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Presence: the seats and members of this worker's sessions, what others
- * order to be done to them, and when changes are told.
+ * Presence: the seats and members of this worker's sessions.
  */
 
 
@@ -11,9 +10,6 @@
 #include "session/dialect.h"
 #include "hub/roster.h"
 #include "session/transport.h"
-
-
-#define FANOUT_ORDERS  16
 
 
 static fanout_error_e refused(fanout_hub_t *hub, int rc);
@@ -24,15 +20,6 @@ static fanout_own_t *own_find(fanout_subscription_t *sub, const u_char *key,
     size_t len);
 static ngx_int_t own_members(fanout_subscription_t *sub);
 static ngx_uint_t same(fanout_own_t *own, const u_char *key, size_t len);
-static void restore_member(fanout_subscription_t *sub, fanout_own_t *own);
-static void order_close(fanout_session_t *s, void *data);
-static void order_part(fanout_hub_t *hub, fanout_order_t *order);
-static void close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code);
-static void order_look(fanout_hub_t *hub);
-static void look_seats(fanout_session_t *s);
-static ngx_uint_t seat_lost(fanout_subscription_t *sub);
-static void part(fanout_subscription_t *sub, ngx_uint_t reason,
-    ngx_uint_t seat);
 
 
 /* what is told, and when */
@@ -71,28 +58,6 @@ fanout_hub_presence(fanout_hub_t *hub)
 {
     /* once for all that is done in a turn */
     ngx_post_event(&hub->presence, &ngx_posted_events);
-}
-
-
-void
-fanout_hub_presence_handler(ngx_event_t *ev)
-{
-    uint32_t       ms;
-    fanout_hub_t  *hub;
-
-    hub = ev->data;
-
-    ms = fanout_presence_flush(&hub->zone);
-
-    fanout_hub_kick(hub);
-
-    if (ms == 0) {
-        /* more is due: behind what clients want meanwhile */
-        ngx_post_event(ev, &ngx_posted_next_events);
-
-    } else if (ms != UINT32_MAX) {
-        ngx_add_timer(ev, ms);
-    }
 }
 
 
@@ -486,7 +451,7 @@ again(fanout_hub_t *hub, int rc)
         return 0;
     }
 
-    fanout_hub_rebuilt(hub);
+    hub->sink.rebuilt(hub);
 
     return 1;
 }
@@ -549,301 +514,4 @@ fanout_hub_may_publish(fanout_session_t *s, ngx_str_t *channel)
     sub = ch ? fanout_session_sub(s, channel) : NULL;
 
     return sub && sub->own;
-}
-
-
-/* after the zone was rebuilt */
-
-void
-fanout_hub_restore(fanout_session_t *s, ngx_uint_t members)
-{
-    ngx_queue_t            *q;
-    fanout_own_t           *own;
-    fanout_zstr_t           user, info;
-    fanout_subscription_t  *sub;
-
-    if (!members && s->state != FANOUT_ENDED) {
-        fanout_meter_restore(s);
-    }
-
-    if (s->identity_ref == 0 || s->identity.client == 0
-        || s->state == FANOUT_ENDED)
-    {
-        return;
-    }
-
-    if (!members) {
-        user.data = s->user.data;
-        user.len = s->user.len;
-        info.data = s->info.data;
-        info.len = s->info.len;
-
-        (void) fanout_identity_add(&s->hub->zone, &s->identity, &user, &info,
-                                   0, &s->identity_ref);
-        return;
-    }
-
-    for (q = ngx_queue_head(&s->subs);
-         q != ngx_queue_sentinel(&s->subs);
-         q = ngx_queue_next(q))
-    {
-        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
-
-        if (!sub->seat
-            || fanout_seat_open(&s->hub->zone, &sub->channel->zc,
-                                s->identity_ref, &s->identity)
-               != FANOUT_ZONE_OK)
-        {
-            continue;
-        }
-
-        for (own = sub->own; own; own = own->next) {
-            restore_member(sub, own);
-        }
-    }
-}
-
-
-/* the data is where all were told it */
-
-static void
-restore_member(fanout_subscription_t *sub, fanout_own_t *own)
-{
-    fanout_put_t       put;
-    fanout_mirror_t   *mirror;
-    fanout_member_t    m;
-    fanout_session_t  *s;
-
-    s = sub->session;
-
-    ngx_memzero(&m, sizeof(fanout_member_t));
-
-    m.client = s->identity.client;
-    m.key.data = own->key;
-    m.key.len = own->len;
-    m.idle = own->idle;
-    m.timed = own->timed;
-    m.anonymous = own->anonymous;
-
-    mirror = sub->channel->roster
-             ? fanout_roster_find(sub->channel->roster, m.client, own->key,
-                                  own->len)
-             : NULL;
-
-    if (mirror && mirror->data_len) {
-        m.data.data = fanout_mirror_json(mirror) + mirror->data_at;
-        m.data.len = mirror->data_len;
-    }
-
-    (void) fanout_member_put(&s->hub->zone, &sub->channel->zc,
-                             s->identity_ref, &s->identity, &m,
-                             FANOUT_PUT_ENTER
-                             |FANOUT_PUT_DATA
-                             |FANOUT_PUT_STATE, &put);
-}
-
-
-/* orders */
-
-void
-fanout_hub_orders(fanout_hub_t *hub)
-{
-    ngx_uint_t      i, n;
-    fanout_order_t  orders[FANOUT_ORDERS];
-
-    do {
-        n = fanout_slot_orders(&hub->zone, orders, FANOUT_ORDERS);
-
-        for (i = 0; i < n; i++) {
-            if (orders[i].op == FANOUT_ORDER_PART) {
-                order_part(hub, &orders[i]);
-
-            } else if (orders[i].op == FANOUT_ORDER_LOOK) {
-                order_look(hub);
-
-            } else {
-                fanout_session_of(hub, orders[i].client, order_close,
-                                  &orders[i]);
-            }
-        }
-
-    } while (n == FANOUT_ORDERS);
-}
-
-
-/* Its identity was taken over by another socket, or taken away. */
-
-static void
-order_close(fanout_session_t *s, void *data)
-{
-    fanout_order_t  *order = data;
-
-    if (s->identity_ref && s->state == FANOUT_OPEN
-        && fanout_identity_lost(&s->hub->zone, s->identity_ref,
-                                &s->identity))
-    {
-        close_lost(s, order->op, order->code);
-    }
-}
-
-
-static void
-close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code)
-{
-    fanout_session_unindex(s);
-    s->identity.client = 0;
-
-    if (op == FANOUT_ORDER_REPLACED) {
-        fanout_session_close(s, 4409, "replaced");
-
-    } else {
-        fanout_session_close(s, code ? code : 4403, "disconnected");
-    }
-}
-
-
-/* The zone had no room for an order: what it would have been shows. */
-
-static void
-order_look(fanout_hub_t *hub)
-{
-    int                op;
-    ngx_queue_t       *q, *next;
-    fanout_session_t  *s;
-
-    for (q = ngx_queue_head(&hub->sessions);
-         q != ngx_queue_sentinel(&hub->sessions);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        s = ngx_queue_data(q, fanout_session_t, queue);
-
-        if (s->identity.client == 0 || s->identity_ref == 0
-            || s->state != FANOUT_OPEN)
-        {
-            continue;
-        }
-
-        op = fanout_identity_lost(&hub->zone, s->identity_ref, &s->identity);
-        if (op) {
-            close_lost(s, op, 0);
-
-        } else {
-            look_seats(s);
-        }
-    }
-}
-
-
-static void
-look_seats(fanout_session_t *s)
-{
-    ngx_queue_t            *q, *next;
-    fanout_subscription_t  *sub;
-
-    for (q = ngx_queue_head(&s->subs);
-         q != ngx_queue_sentinel(&s->subs);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
-
-        if (sub->seat && seat_lost(sub)) {
-            part(sub, FANOUT_LEFT_KICKED, 0);
-        }
-    }
-}
-
-
-static ngx_uint_t
-seat_lost(fanout_subscription_t *sub)
-{
-    fanout_session_t  *s;
-
-    s = sub->session;
-
-    return fanout_seat_lost(&s->hub->zone, &sub->channel->zc, s->identity_ref,
-                            &s->identity);
-}
-
-
-static void
-order_part(fanout_hub_t *hub, fanout_order_t *order)
-{
-    ngx_queue_t            *q, *next;
-    ngx_uint_t              last;
-    fanout_channel_t       *ch;
-    fanout_subscription_t  *sub;
-
-    ch = order->local < hub->nchannels ? hub->channels[order->local] : NULL;
-
-    if (ch == NULL) {
-        return;
-    }
-
-    for (q = ngx_queue_head(&ch->subs);
-         q != ngx_queue_sentinel(&ch->subs);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        sub = ngx_queue_data(q, fanout_subscription_t, in_channel);
-
-        if (sub->session->state != FANOUT_OPEN) {
-            /* it leaves at the end of the turn, its client may be back */
-            continue;
-        }
-
-        if (order->client == 0) {
-
-            /* the channel is closed, and with its last subscriber gone here */
-
-            last = (ch->nsubs == 1);
-            part(sub, order->reason, order->reason);
-
-            if (last) {
-                return;
-            }
-
-            continue;
-        }
-
-        if (sub->seat && sub->session->identity.client == order->client) {
-
-            /* it may have sat down again before it was told */
-
-            part(sub, order->reason, seat_lost(sub) ? 0 : order->reason);
-            return;
-        }
-    }
-}
-
-
-/* Its seat is given up for seat, or with 0 is gone already. */
-
-static void
-part(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
-{
-    ngx_str_t          name;
-    u_char             buf[FANOUT_NAME];
-    fanout_session_t  *s;
-
-    s = sub->session;
-
-    name.data = buf;
-    name.len = sub->channel->name.len;
-    ngx_memcpy(buf, sub->channel->name.data, name.len);
-
-    if (s->job && s->job->sub == sub) {
-        /* its reply becomes an error */
-        fanout_session_job_unqueue(s);
-        s->job->sub = NULL;
-        s->job->parted = 1;
-        fanout_outbox_queue(s);
-    }
-
-    fanout_hub_leave(sub, seat);
-
-    if (s->state == FANOUT_OPEN && s->dialect->parted) {
-        s->dialect->parted(s, &name, reason);
-    }
 }

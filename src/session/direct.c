@@ -8,6 +8,7 @@
 
 
 #include "session/session.h"
+#include "hub/clients.h"
 
 
 typedef struct {
@@ -28,40 +29,10 @@ typedef struct {
 
 
 static void replace(fanout_session_t *s, void *data);
-static ngx_rbtree_node_t *first(ngx_rbtree_t *tree, ngx_rbtree_key_t key);
 static void tell_session(fanout_session_t *s, fanout_channel_t *ch,
     fanout_addressed_pt tell, void *data);
 static void tell_direct(fanout_subscription_t *sub, void *data);
 static ngx_uint_t hand_direct(fanout_subscription_t *sub, direct_t *d);
-
-
-/* the index; several may have one key: a client that was replaced and does
- * not know yet, all clients of a user */
-
-void
-fanout_index_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel)
-{
-    ngx_rbtree_node_t  **p;
-
-    for ( ;; ) {
-        p = (node->key < temp->key
-             || (node->key == temp->key && node < temp))
-            ? &temp->left : &temp->right;
-
-        if (*p == sentinel) {
-            break;
-        }
-
-        temp = *p;
-    }
-
-    *p = node;
-    node->parent = temp;
-    node->left = sentinel;
-    node->right = sentinel;
-    ngx_rbt_red(node);
-}
 
 
 void
@@ -110,7 +81,8 @@ fanout_session_of(fanout_hub_t *hub, uint64_t client,
 
     key = (ngx_rbtree_key_t) client;
 
-    for (node = first(&hub->clients, key); node && node->key == key;
+    for (node = fanout_clients_first(&hub->clients, key);
+         node && node->key == key;
          node = next)
     {
         next = ngx_rbtree_next(&hub->clients, node);
@@ -141,29 +113,6 @@ replace(fanout_session_t *s, void *data)
 }
 
 
-static ngx_rbtree_node_t *
-first(ngx_rbtree_t *tree, ngx_rbtree_key_t key)
-{
-    ngx_rbtree_node_t  *node, *found;
-
-    node = tree->root;
-    found = NULL;
-
-    while (node != tree->sentinel) {
-
-        if (key <= node->key) {
-            found = key == node->key ? node : found;
-            node = node->left;
-
-        } else {
-            node = node->right;
-        }
-    }
-
-    return found;
-}
-
-
 void
 fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     fanout_addressed_pt tell, void *data)
@@ -173,7 +122,8 @@ fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     ngx_rbtree_node_t  *node, *next;
 
     key = (ngx_rbtree_key_t) (e->to_client ? e->to_client : e->to_user);
-    node = first(e->to_client ? &hub->clients : &hub->users, key);
+    node = fanout_clients_first(e->to_client ? &hub->clients : &hub->users,
+                                key);
 
     for ( /* void */ ; node && node->key == key; node = next) {
 

@@ -529,8 +529,6 @@ void fanout_session_of(fanout_hub_t *hub, uint64_t client,
 
 /* Closes the session here that is this client, who lives on with another. */
 void fanout_session_replace(fanout_hub_t *hub, uint64_t client);
-void fanout_index_insert(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
-    ngx_rbtree_node_t *sentinel);
 
 /* Calls back for each subscriber of the channel here that an entry is
  * addressed to. */
