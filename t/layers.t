@@ -143,6 +143,10 @@ subtest 'calls' => sub {
 done_testing();
 
 __DATA__
+climbs api fanout_policy
+climbs conf fanout_init_zone
+climbs dialect fanout_policy
+climbs hook fanout_policy
 climbs hub fanout_addressed
 climbs hub fanout_compress_expire
 climbs hub fanout_deliver
@@ -155,6 +159,7 @@ climbs hub fanout_eventlog_leave
 climbs hub fanout_index_insert
 climbs hub fanout_meter_restore
 climbs hub fanout_outbox_queue
+climbs hub fanout_policy
 climbs hub fanout_session_alive
 climbs hub fanout_session_close
 climbs hub fanout_session_drain
@@ -172,14 +177,22 @@ climbs hub fanout_signals_handler
 climbs hub fanout_turn_init
 climbs session fanout_ask_release
 climbs transport fanout_native_token
+climbs worker fanout_shares
+includes base/random.h src/ngx_http_fanout_module.h
+includes conf/conf.h src/ngx_http_fanout_module.h
+includes conf/variables.c src/ngx_http_fanout_module.h
+includes hook/call.h src/ngx_http_fanout_module.h
 includes hub/hub.c session/compress.h
 includes hub/hub.c session/session.h
+includes hub/hub.h src/ngx_http_fanout_module.h
 includes hub/operation.c session/session.h
 includes hub/presence.c session/dialect.h
 includes hub/presence.c session/session.h
 includes hub/presence.c session/transport.h
 includes hub/roster.c session/session.h
 includes hub/roster.c session/transport.h
+includes session/log.h src/ngx_http_fanout_module.h
+includes session/log_file.c conf/conf.h
 includes session/session.c hook/hook.h
 includes transport/admit.c dialect/native.h
 includes transport/post.c dialect/native.h
@@ -202,7 +215,6 @@ twice check_user
 twice claim
 twice compose
 twice conflict
-twice copy
 twice count
 twice describe
 twice drop
@@ -212,7 +224,6 @@ twice fetch
 twice find
 twice find_field
 twice finish
-twice first
 twice forget
 twice gather
 twice give_up
@@ -225,7 +236,6 @@ twice is_encoded
 twice is_json
 twice is_repeated
 twice is_variable
-twice keep
 twice lose
 twice mark
 twice measure
@@ -233,6 +243,7 @@ twice merge
 twice message
 twice message_size
 twice own_seat
+twice parameter
 twice part
 twice passed
 twice ping
@@ -243,7 +254,6 @@ twice put
 twice read_data
 twice read_large
 twice read_section
-twice reap
 twice refuse
 twice refused
 twice run

@@ -8,6 +8,9 @@
 
 #include "base/id.h"
 #include "base/time.h"
+#include "hub/entry_json.h"
+#include "session/join.h"
+#include "session/members.h"
 #include "dialect/native.h"
 #include "session/transport.h"
 
@@ -597,7 +600,7 @@ op_leave(fanout_session_t *s, fanout_command_t *cmd)
             return;
         }
 
-        rc = fanout_hub_leave_as(s, &cmd->name);
+        rc = fanout_session_leave_as(s, &cmd->name);
 
     } else {
         sub = fanout_session_sub(s, &cmd->name);
@@ -613,7 +616,7 @@ op_leave(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     if (sub) {
-        fanout_hub_leave(sub, FANOUT_LEFT_INTENTIONAL);
+        fanout_session_leave(sub, FANOUT_LEFT_INTENTIONAL);
     }
 
     if (cmd->id.len) {

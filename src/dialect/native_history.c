@@ -8,6 +8,7 @@
 
 
 #include "hub/entry_json.h"
+#include "session/join.h"
 #include "dialect/native.h"
 #include "hub/replay.h"
 
@@ -101,8 +102,8 @@ fanout_native_join(fanout_session_t *s, fanout_command_t *cmd)
 
     before = fanout_session_sub(s, &job->channel);
 
-    rc = fanout_hub_join(s, &job->channel, since, epoch, offset, history,
-                         &sub, &j);
+    rc = fanout_session_join(s, &job->channel, since, epoch, offset, history,
+                             &sub, &j);
 
     if (rc != FANOUT_E_NONE) {
         ngx_free(job);
@@ -128,7 +129,7 @@ fanout_native_join(fanout_session_t *s, fanout_command_t *cmd)
         ngx_free(job);
 
         if (before == NULL) {
-            fanout_hub_leave(sub, FANOUT_LEFT_INTENTIONAL);
+            fanout_session_leave(sub, FANOUT_LEFT_INTENTIONAL);
         }
 
         fanout_native_refuse_member(s, cmd, rc);
@@ -967,7 +968,7 @@ job_refuse(fanout_session_t *s, fanout_job_t *job, fanout_error_e code,
     message.len = ngx_strlen(text);
 
     if (job->sub && !job->again) {
-        fanout_hub_leave(job->sub, FANOUT_LEFT_INTENTIONAL);
+        fanout_session_leave(job->sub, FANOUT_LEFT_INTENTIONAL);
         job->sub = NULL;
     }
 

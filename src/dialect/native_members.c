@@ -11,6 +11,8 @@
 
 
 #include "hub/entry_json.h"
+#include "session/join.h"
+#include "session/members.h"
 #include "dialect/native.h"
 #include "hub/roster.h"
 #include "session/transport.h"
@@ -23,6 +25,7 @@
 
 static ngx_int_t ready_roster(fanout_session_t *s, fanout_job_t *job,
     fanout_roster_t *r);
+static void wake_job(fanout_waiter_t *w);
 static ngx_uint_t answers_now(fanout_session_t *s);
 static ngx_int_t ready_join(fanout_session_t *s, fanout_job_t *job,
     fanout_roster_t *r);
@@ -57,7 +60,7 @@ fanout_native_ready(fanout_session_t *s, fanout_job_t *job)
     }
 
     if (rc == NGX_OK) {
-        fanout_session_job_unqueue(s);
+        fanout_waiter_cancel(&job->waiter);
         job->waits = 0;
     }
 
@@ -72,10 +75,8 @@ ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
     ngx_msec_int_t          late;
     fanout_subscription_t  *sub;
 
-    if (!job->queued) {
-        job->queued = 1;
-        ngx_queue_insert_tail(&r->waiting, &job->waiting);
-    }
+    job->waiter.wake = wake_job;
+    fanout_roster_wait(r, &job->waiter);
 
     late = ngx_current_msec - job->deadline;
 
@@ -86,7 +87,7 @@ ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
     sub = job->sub ? job->sub
                    : fanout_session_sub(s, &job->channel);
 
-    if (sub && !fanout_hub_member_told(sub, late >= 0)) {
+    if (sub && !fanout_session_member_told(sub, late >= 0)) {
         return NGX_AGAIN;
     }
 
@@ -127,6 +128,17 @@ ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
 }
 
 
+static void
+wake_job(fanout_waiter_t *w)
+{
+    fanout_job_t  *job;
+
+    job = ngx_queue_data(w, fanout_job_t, waiter);
+
+    fanout_outbox_queue(job->session);
+}
+
+
 /* A POST is answered within its handler, where nothing else moves on. */
 
 static ngx_uint_t
@@ -142,9 +154,9 @@ ready_join(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
     ngx_int_t           rc;
     fanout_zone_join_t  j;
 
-    rc = fanout_hub_register(job->sub, job->again, job->since,
-                             job->since_epoch, job->since_offset,
-                             job->history, &j);
+    rc = fanout_session_register(job->sub, job->again, job->since,
+                                 job->since_epoch, job->since_offset,
+                                 job->history, &j);
     if (rc != NGX_OK) {
         return rc;
     }

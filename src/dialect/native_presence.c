@@ -8,6 +8,7 @@
 
 
 #include "dialect/native.h"
+#include "session/members.h"
 #include "hub/roster.h"
 #include "session/transport.h"
 
@@ -218,11 +219,11 @@ fanout_native_enter(fanout_session_t *s, fanout_job_t *job,
     sub = job->sub;
     ch = sub->channel;
 
-    if (fanout_hub_want(sub, p->want) != NGX_OK) {
+    if (fanout_session_want(sub, p->want) != NGX_OK) {
         return FANOUT_E_INTERNAL;
     }
 
-    rc = fanout_hub_seat(sub);
+    rc = fanout_session_seat(sub);
 
     if (rc != FANOUT_E_NONE) {
         return rc;
@@ -238,10 +239,10 @@ fanout_native_enter(fanout_session_t *s, fanout_job_t *job,
         m.data = p->data;
         m.anonymous = p->anonymous;
 
-        rc = fanout_hub_member_put(sub, &m,
-                                   FANOUT_PUT_ENTER
-                                   |FANOUT_PUT_DATA, 0,
-                                   &put);
+        rc = fanout_session_member_put(sub, &m,
+                                       FANOUT_PUT_ENTER
+                                       |FANOUT_PUT_DATA, 0,
+                                       &put);
         if (rc != FANOUT_E_NONE) {
             return rc;
         }
@@ -386,8 +387,8 @@ presence_put(fanout_session_t *s, fanout_command_t *cmd,
             return 0;
         }
 
-        rc = sub ? fanout_hub_member_put(sub, m, what, 0, &put)
-                 : fanout_hub_member_as(s, &cmd->name, &m->key, m, what);
+        rc = sub ? fanout_session_member_put(sub, m, what, 0, &put)
+                 : fanout_session_member_as(s, &cmd->name, &m->key, m, what);
     }
 
     if (rc != FANOUT_E_NONE) {
@@ -408,10 +409,10 @@ presence_leave(fanout_session_t *s, fanout_command_t *cmd,
     rc = FANOUT_E_NONE;
 
     if (sub) {
-        (void) fanout_hub_member_drop(sub, key,
+        (void) fanout_session_member_drop(sub, key,
                                            FANOUT_LEFT_INTENTIONAL);
     } else {
-        rc = fanout_hub_member_as(s, &cmd->name, key, NULL, 0);
+        rc = fanout_session_member_as(s, &cmd->name, key, NULL, 0);
     }
 
     if (rc != FANOUT_E_NONE) {

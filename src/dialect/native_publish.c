@@ -9,6 +9,8 @@
 
 #include "base/base64.h"
 #include "base/id.h"
+#include "hub/entry_json.h"
+#include "session/members.h"
 #include "dialect/native.h"
 #include "hook/hook.h"
 
@@ -82,7 +84,7 @@ fanout_native_publish(fanout_session_t *s, fanout_command_t *cmd)
         return;
     }
 
-    if (!fanout_hub_may_publish(s, &cmd->name)) {
+    if (!fanout_session_may_publish(s, &cmd->name)) {
         fanout_count(s->hub, forbidden);
         fanout_eventlog_forbidden(s, "publish", &cmd->name,
                                   "fanout_channel publish=members");

@@ -9,6 +9,8 @@
 
 
 #include "hub/entry_json.h"
+#include "session/join.h"
+#include "session/members.h"
 #include "dialect/native.h"
 #include "session/position.h"
 #include "hub/roster.h"
@@ -274,8 +276,8 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 
     j = &o->j;
 
-    rc = fanout_hub_join(s, o->channel, o->since, o->epoch, o->offset,
-                         o->history, &sub, j);
+    rc = fanout_session_join(s, o->channel, o->since, o->epoch, o->offset,
+                             o->history, &sub, j);
 
     if (rc != FANOUT_E_NONE) {
         s->refused = rc;
@@ -290,7 +292,7 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     }
 
     if (s->identity_ref) {
-        rc = fanout_hub_seat(sub);
+        rc = fanout_session_seat(sub);
 
         if (rc != FANOUT_E_NONE) {
             return join_failed(s, o->join->len ? &cmd : NULL, rc);
@@ -305,7 +307,7 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
             p.want &= ~FANOUT_WANT_SIGNALS;
         }
 
-        rc = fanout_hub_want(sub, p.want) == NGX_OK
+        rc = fanout_session_want(sub, p.want) == NGX_OK
              ? FANOUT_E_NONE : FANOUT_E_INTERNAL;
 
         if (rc == FANOUT_E_NONE && p.member) {
@@ -477,7 +479,7 @@ join_member(fanout_subscription_t *sub, fanout_presence_t *p)
                              s->identity.client, &p->key, &m, buf)
            == FANOUT_ZONE_OK)
     {
-        return fanout_hub_member_own(sub, &m) == NGX_OK
+        return fanout_session_member_own(sub, &m) == NGX_OK
                ? FANOUT_E_NONE : FANOUT_E_INTERNAL;
     }
 
@@ -488,10 +490,10 @@ join_member(fanout_subscription_t *sub, fanout_presence_t *p)
     m.data = p->data;
     m.anonymous = p->anonymous;
 
-    rc = fanout_hub_member_put(sub, &m, FANOUT_PUT_ENTER
+    rc = fanout_session_member_put(sub, &m, FANOUT_PUT_ENTER
                                         |FANOUT_PUT_DATA
                                         |FANOUT_PUT_STATE,
-                               0, &put);
+                                   0, &put);
 
     if (rc == FANOUT_E_NONE) {
         fanout_session_alive(s);

@@ -9,6 +9,8 @@
 
 
 #include "dialect/dialect.h"
+#include "session/join.h"
+#include "session/members.h"
 #include "hub/entry_json.h"
 #include "http/http.h"
 #include "base/random.h"
@@ -122,8 +124,8 @@ raw_open(fanout_session_t *s, ngx_http_request_t *r)
     ngx_memcpy(s->channel.data, channel.data, channel.len);
     s->channel.len = channel.len;
 
-    rc = fanout_hub_join(s, &s->channel, has_since, epoch, offset, 0, &sub,
-                         &j);
+    rc = fanout_session_join(s, &s->channel, has_since, epoch, offset, 0, &sub,
+                             &j);
 
     if (rc != FANOUT_E_NONE) {
         fanout_session_close(s, 1013,
@@ -177,7 +179,7 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
         return;
     }
 
-    if (!fanout_hub_may_publish(s, &s->channel)) {
+    if (!fanout_session_may_publish(s, &s->channel)) {
         fanout_count(s->hub, forbidden);
         fanout_eventlog_forbidden(s, "publish", &s->channel,
                                   "fanout_channel publish=members");

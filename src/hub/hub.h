@@ -194,7 +194,7 @@ typedef struct {
 } fanout_shared_t;
 
 
-/* what takes the entries that a hub has drained; filled by the worker */
+/* what a hub calls above it; filled by the worker */
 
 typedef struct {
     /* A turn's entries, in any order; they are the hub's. */
@@ -203,6 +203,10 @@ typedef struct {
 
     /* The zone was rebuilt: what lives in this worker registers again. */
     void                  (*rebuilt)(fanout_hub_t *hub);
+
+    /* Whether a refusal, with a static text, is to be logged now: many of one
+     * kind are gathered. */
+    ngx_uint_t            (*logs)(fanout_hub_t *hub, const char *text);
 } fanout_sink_t;
 
 
@@ -421,10 +425,6 @@ int fanout_hub_drain(fanout_hub_t *hub);
  * second. */
 void fanout_hub_vitals(fanout_hub_t *hub);
 
-/* The zone has to be told how many subscribers a channel has here. */
-void fanout_hub_counted(fanout_hub_t *hub, fanout_channel_t *ch);
-
-
 /* operations; names must have been validated */
 
 /* The error of the zone's last FULL, by the share that it was for; counted, and
@@ -480,99 +480,24 @@ fanout_channel_t *fanout_hub_find(
     fanout_hub_t *hub, ngx_str_t *name);
 
 /*
- * Subscribes a session: opens the channel if need be and registers at its
- * end; since is one of SINCE_* and says what epoch and offset are.  Entries
- * with a seq above the one in j are delivered from then on, if the state is
- * LIVE.  *subp is the existing one after a second join.  Owned by the session.
+ * Opens a channel that is not open yet, for a client of the address.  Who opens
+ * it adds a subscriber, or closes it again.
  *
- * NONE, TOO_MANY, ZONE_FULL, INTERNAL.
+ * NONE, ADDRESS_FULL, ZONE_FULL.
  */
-fanout_error_e fanout_hub_join(
-    fanout_session_t *s, ngx_str_t *channel, ngx_uint_t since,
-    uint64_t epoch, uint64_t offset, ngx_uint_t history,
-    fanout_subscription_t **subp, fanout_zone_join_t *j);
+fanout_error_e fanout_hub_open(fanout_hub_t *hub, ngx_str_t *name,
+    uint64_t address, fanout_channel_t **chp);
 
-/*
- * The join of a subscriber that is told who is there: registers it again, at
- * what this worker has delivered by now, so that all it is told is the state
- * at one offset.  One that was subscribed before and did not say since when
- * stays where it is.
- *
- * NGX_OK; NGX_AGAIN: a reset is on its way, or the zone was rebuilt; NGX_ERROR.
- */
-ngx_int_t fanout_hub_register(fanout_subscription_t *sub, ngx_uint_t again,
-    ngx_uint_t since, uint64_t epoch, uint64_t offset, ngx_uint_t history,
-    fanout_zone_join_t *j);
+/* Closes a channel without subscribers, and frees it. */
+void fanout_hub_close(fanout_hub_t *hub, fanout_channel_t *ch);
 
-/* Ends a subscription; closes the channel with the last.  Its seat is given
- * up for the reason (FANOUT_LEFT_*), or with 0 stays as it is. */
-void fanout_hub_leave(fanout_subscription_t *sub, ngx_uint_t reason);
-
-
-/* presence, see presence.c */
-
-/* Sets what a subscriber is told of; PRESENCE makes the channel's roster.
- * NGX_ERROR on lack of memory. */
-ngx_int_t fanout_hub_want(fanout_subscription_t *sub, ngx_uint_t want);
-
-/* The subscriber takes its seat, or takes it again.  NONE, ZONE_FULL,
- * INTERNAL. */
-fanout_error_e fanout_hub_seat(
-    fanout_subscription_t *sub);
-
-/*
- * Puts what of a member of the subscriber's (FANOUT_PUT_*); data is
- * minified JSON, empty for none.  timed: the state is the clock's doing.
- *
- * NONE, CHANNEL_FULL, TOO_LARGE, NOT_FOUND (no such member, and not to enter),
- * ZONE_FULL, INTERNAL.
- */
-fanout_error_e fanout_hub_member_put(
-    fanout_subscription_t *sub, fanout_member_t *m,
-    ngx_uint_t what, ngx_uint_t timed, fanout_put_t *put);
-
-/* The member leaves.  NONE, NOT_FOUND. */
-fanout_error_e fanout_hub_member_drop(
-    fanout_subscription_t *sub, fanout_zstr_t *key,
-    ngx_uint_t reason);
-
-/* Notes a member that the subscriber has already, since it was resumed. */
-ngx_int_t fanout_hub_member_own(fanout_subscription_t *sub,
-    const fanout_member_t *m);
-
-/* Whether the channel, which has a roster, was told of all members that the
- * session has made; with late it is not asked again of these. */
-ngx_uint_t fanout_hub_member_told(
-    fanout_subscription_t *sub, ngx_uint_t late);
+/* The number of subscribers here has changed; the zone learns of it at the end
+ * of the turn. */
+void fanout_hub_counted(fanout_hub_t *hub, fanout_channel_t *ch);
 
 /* Changes of members may be pending: they are appended when they are due.  To
  * be called after every operation on seats and members. */
 void fanout_hub_presence(fanout_hub_t *hub);
-
-/*
- * The same for a session that has proved to be a client which is somewhere
- * else, maybe on another worker: its identity is known by the secret.  With m
- * NULL the member of that key leaves.  As above, and NOT_JOINED without a seat
- * on the channel.
- */
-fanout_error_e fanout_hub_member_as(
-    fanout_session_t *s, ngx_str_t *channel,
-    fanout_zstr_t *key, fanout_member_t *m,
-    ngx_uint_t what);
-
-/* It leaves the channel, its own worker is ordered to part it. */
-fanout_error_e fanout_hub_leave_as(
-    fanout_session_t *s, ngx_str_t *channel);
-
-/* Whether the policy lets this session publish there: 1 or 0. */
-ngx_uint_t fanout_hub_may_publish(fanout_session_t *s, ngx_str_t *channel);
-
-/* Lets go of all signals kept for a channel, or, when a subscriber goes, of
- * what only it was waiting for. */
-void fanout_signals_clear(fanout_hub_t *hub, fanout_channel_t *ch);
-void fanout_signals_forget(fanout_subscription_t *sub);
-
-
 
 /* frames */
 

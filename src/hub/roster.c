@@ -5,9 +5,7 @@
 
 
 #include "hub/roster.h"
-#include "session/session.h"
 #include "hub/entry_json.h"
-#include "session/transport.h"
 
 
 #define FANOUT_ROSTER_READS     16              /* sections a turn */
@@ -31,8 +29,6 @@ static void recent_add(fanout_hub_t *hub, fanout_roster_t *r,
     fanout_entry_t *e);
 static void recent_drop(fanout_hub_t *hub, fanout_roster_t *r);
 static void recent_clear(fanout_hub_t *hub, fanout_roster_t *r);
-static void own(fanout_hub_t *hub, fanout_channel_t *ch, fanout_member_t *m);
-static void own_member(fanout_subscription_t *sub, void *data);
 
 
 #define mirror_of(n)  (ngx_rbtree_data(n, fanout_mirror_t, node))
@@ -69,16 +65,15 @@ fanout_roster_create(fanout_hub_t *hub, fanout_channel_t *ch)
 void
 fanout_roster_free(fanout_hub_t *hub, fanout_roster_t *r)
 {
-    ngx_queue_t   *q;
-    fanout_job_t  *job;
+    fanout_waiter_t  *w;
 
     while (!ngx_queue_empty(&r->waiting)) {
-        q = ngx_queue_head(&r->waiting);
-        job = ngx_queue_data(q, fanout_job_t, waiting);
+        w = ngx_queue_data(ngx_queue_head(&r->waiting), fanout_waiter_t,
+                           queue);
 
         /* it asks the zone instead */
-        fanout_session_job_unqueue(job->session);
-        fanout_outbox_queue(job->session);
+        fanout_waiter_cancel(w);
+        w->wake(w);
     }
 
     clear(r);
@@ -284,36 +279,9 @@ changed(fanout_hub_t *hub, fanout_roster_t *r)
 }
 
 
-/* What a client without a way back has made of itself by a POST, on any
- * worker, is its session's. */
-
-static void
-own(fanout_hub_t *hub, fanout_channel_t *ch, fanout_member_t *m)
-{
-    fanout_entry_t  e;
-
-    ngx_memzero(&e, sizeof(fanout_entry_t));
-    e.to_client = m->client;
-
-    fanout_addressed(hub, ch, &e, own_member, m);
-}
-
-
-static void
-own_member(fanout_subscription_t *sub, void *data)
-{
-    fanout_member_t *m = data;
-
-    if (!sub->session->transport->two_way
-        && fanout_hub_member_own(sub, m) == NGX_OK)
-    {
-        fanout_session_alive(sub->session);
-    }
-}
-
-
 void
-fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e)
+fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e,
+    fanout_joined_pt joined)
 {
     ngx_int_t         rc;
     const uint8_t    *p, *last;
@@ -347,7 +315,7 @@ fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e)
             rc = put(hub, r, &m);
 
             if (m.change == FANOUT_JOINED) {
-                own(hub, r->channel, &m);
+                joined(hub, r->channel, &m);
             }
         }
     }
@@ -482,15 +450,35 @@ fanout_roster_work(fanout_hub_t *hub)
 static void
 wake(fanout_roster_t *r)
 {
-    ngx_queue_t   *q;
-    fanout_job_t  *job;
+    ngx_queue_t      *q;
+    fanout_waiter_t  *w;
 
     for (q = ngx_queue_head(&r->waiting);
          q != ngx_queue_sentinel(&r->waiting);
          q = ngx_queue_next(q))
     {
-        job = ngx_queue_data(q, fanout_job_t, waiting);
-        fanout_outbox_queue(job->session);
+        w = ngx_queue_data(q, fanout_waiter_t, queue);
+        w->wake(w);
+    }
+}
+
+
+void
+fanout_roster_wait(fanout_roster_t *r, fanout_waiter_t *w)
+{
+    if (!w->queued) {
+        w->queued = 1;
+        ngx_queue_insert_tail(&r->waiting, &w->queue);
+    }
+}
+
+
+void
+fanout_waiter_cancel(fanout_waiter_t *w)
+{
+    if (w->queued) {
+        w->queued = 0;
+        ngx_queue_remove(&w->queue);
     }
 }
 

@@ -78,6 +78,18 @@ typedef struct {
 } fanout_recent_t;
 
 
+/* Waits for a roster.  It is woken, and goes on waiting, when the roster may be
+ * ready; or when the roster is no more, and it waits no longer. */
+
+typedef struct fanout_waiter_s  fanout_waiter_t;
+
+struct fanout_waiter_s {
+    ngx_queue_t             queue;              /* roster->waiting */
+    void                  (*wake)(fanout_waiter_t *w);
+    unsigned                queued:1;
+};
+
+
 struct fanout_roster_s {
     fanout_channel_t       *channel;
     ngx_queue_t             queue;              /* hub->rosters */
@@ -97,7 +109,7 @@ struct fanout_roster_s {
 
     fanout_snapshot_t      *snapshot;           /* of this version, or NULL */
     ngx_msec_t              snapshot_at;
-    ngx_queue_t             waiting;            /* jobs, by .waiting */
+    ngx_queue_t             waiting;            /* waiters */
 
     ngx_queue_t             recent;             /* oldest first */
     size_t                  recent_bytes;
@@ -116,9 +128,13 @@ fanout_roster_t *fanout_roster_create(
 
 void fanout_roster_free(fanout_hub_t *hub, fanout_roster_t *r);
 
+/* Called for each member that has joined, once it is in the roster. */
+typedef void (*fanout_joined_pt)(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_member_t *m);
+
 /* Puts a PRESENCE entry upon the roster; before it is delivered. */
 void fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r,
-    fanout_entry_t *e);
+    fanout_entry_t *e, fanout_joined_pt joined);
 
 /* The channel has delivered more. */
 void fanout_roster_reached(fanout_hub_t *hub, fanout_roster_t *r);
@@ -155,7 +171,11 @@ fanout_recent_t *fanout_roster_recent(
 fanout_recent_t *fanout_roster_later(
     fanout_roster_t *r, fanout_recent_t *e);
 
-/* Reads what is to be read and wakes the jobs that wait; once a turn. */
+/* Adds a waiter, unless it waits already; it waits no longer. */
+void fanout_roster_wait(fanout_roster_t *r, fanout_waiter_t *w);
+void fanout_waiter_cancel(fanout_waiter_t *w);
+
+/* Reads what is to be read and wakes who waits; once a turn. */
 void fanout_roster_work(fanout_hub_t *hub);
 
 /* Drops what is old, and lets all that wait look again; every second. */

@@ -9,6 +9,7 @@
 
 #include "session/session.h"
 #include "base/time.h"
+#include "session/members.h"
 
 
 #define FANOUT_ALIVE_AGAIN  1000                /* ms, after a full zone */
@@ -217,9 +218,9 @@ set_state(fanout_subscription_t *sub, ngx_uint_t idle, ngx_msec_t quiet)
             m.idle = idle;
             m.seen = idle ? fanout_time() - quiet : 0;
 
-            if (fanout_hub_member_put(sub, &m,
-                                      FANOUT_PUT_STATE, 1,
-                                      &put)
+            if (fanout_session_member_put(sub, &m,
+                                          FANOUT_PUT_STATE, 1,
+                                          &put)
                 != FANOUT_E_NONE)
             {
                 return 0;
@@ -248,7 +249,7 @@ expire(fanout_subscription_t *sub)
         key.len = sub->own->len;
         ngx_memcpy(buf, sub->own->key, key.len);
 
-        (void) fanout_hub_member_drop(sub, &key, FANOUT_LEFT_TIMEOUT);
+        (void) fanout_session_member_drop(sub, &key, FANOUT_LEFT_TIMEOUT);
     }
 }
 

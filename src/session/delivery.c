@@ -11,6 +11,7 @@
 
 #include "session/session.h"
 #include "session/compress.h"
+#include "session/members.h"
 #include "session/dialect.h"
 #include "hub/roster.h"
 
@@ -113,7 +114,8 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
         for (k = i; k < j && ch->roster
                     && entries[k].type == FANOUT_PRESENCE; k++)
         {
-            fanout_roster_apply(hub, ch->roster, &entries[k]);
+            fanout_roster_apply(hub, ch->roster, &entries[k],
+                                fanout_session_member_joined);
         }
 
         span(hub, ch, &entries[i], j - i);

@@ -7,6 +7,7 @@
 
 
 #include "session/session.h"
+#include "session/join.h"
 #include "session/dialect.h"
 #include "hub/roster.h"
 #include "session/socket.h"
@@ -178,7 +179,7 @@ fanout_session_job_done(fanout_session_t *s)
         return;
     }
 
-    fanout_session_job_unqueue(s);
+    fanout_waiter_cancel(&s->job->waiter);
 
     if (s->job->messages) {
         fanout_frame_release(s->hub, s->job->messages);
@@ -194,16 +195,6 @@ fanout_session_job_done(fanout_session_t *s)
 
     ngx_free(s->job);
     s->job = NULL;
-}
-
-
-void
-fanout_session_job_unqueue(fanout_session_t *s)
-{
-    if (s->job->queued) {
-        s->job->queued = 0;
-        ngx_queue_remove(&s->job->waiting);
-    }
 }
 
 
@@ -384,7 +375,7 @@ forget(fanout_session_t *s, ngx_uint_t max)
     s->behind = 0;
 
     for (n = 0; n < max && !ngx_queue_empty(&s->subs); n++) {
-        fanout_hub_leave(ngx_queue_data(ngx_queue_head(&s->subs),
+        fanout_session_leave(ngx_queue_data(ngx_queue_head(&s->subs),
                               fanout_subscription_t, in_session), 0);
     }
 

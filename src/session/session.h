@@ -20,6 +20,7 @@
 
 
 #include "hub/hub.h"
+#include "hub/roster.h"
 #include "session/conf.h"
 #include "session/log.h"
 #include "session/meter.h"
@@ -85,16 +86,15 @@ typedef struct {
 
     /* of a join on a channel with a roster, and of "members" */
     unsigned                waits:1;            /* the roster is not ready */
-    unsigned                queued:1;           /* in roster->waiting */
     unsigned                again:1;            /* was subscribed before */
     unsigned                who:1;              /* tells who is there: */
     unsigned                members:1;          /* all of them */
     unsigned                counts:1;           /* only how many */
     unsigned                direct:1;           /* read without a roster */
     unsigned                parted:1;           /* lost its seat meanwhile */
-    ngx_queue_t             waiting;            /* roster->waiting */
+    fanout_waiter_t         waiter;
     fanout_session_t       *session;
-    struct fanout_snapshot_s  *snapshot;
+    fanout_snapshot_t      *snapshot;
     ngx_uint_t              chunk;              /* next to send */
     uint32_t                count;              /* of a summary */
     uint32_t                slot;               /* direct: next to read */
@@ -357,9 +357,6 @@ void fanout_session_job_done(fanout_session_t *s);
  * is one still. */
 ngx_int_t fanout_session_go_on(fanout_session_t *s);
 
-/* The job waits for no roster any more. */
-void fanout_session_job_unqueue(fanout_session_t *s);
-
 /* Says goodbye with a close code and ends the session when the client
  * answers, or after a while. */
 void fanout_session_close(fanout_session_t *s, ngx_uint_t code,
@@ -557,6 +554,10 @@ void fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch,
 
 /* The session can take output: tells what its subscriptions wait for. */
 void fanout_signals_tell(fanout_session_t *s);
+
+/* The subscription waits for signals no longer: those that only it waited for
+ * are dropped. */
+void fanout_signals_forget(fanout_subscription_t *sub);
 
 void fanout_signals_handler(ngx_event_t *ev);
 

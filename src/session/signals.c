@@ -10,23 +10,12 @@
 
 
 #include "session/session.h"
+#include "hub/signals.h"
 #include "session/dialect.h"
 
 
-#define FANOUT_SIGNALS_KEPT    256          /* kept for a channel */
-#define FANOUT_KEPT            15000        /* ms; more than "every" */
 #define FANOUT_PACE            10           /* ms between looks at the time */
 
-
-/* one that is kept; its strings follow it */
-
-typedef struct {
-    ngx_queue_t        queue;
-    ngx_msec_t         at;
-    size_t             size;
-    fanout_entry_t     entry;
-    fanout_frame_t    *frames[FANOUT_FORMATS];
-} signal_t;
 
 /* one that is being told */
 
@@ -44,11 +33,6 @@ static ngx_uint_t hears(fanout_subscription_t *sub, fanout_entry_t *e);
 static ngx_uint_t able(fanout_subscription_t *sub);
 static ngx_uint_t due(fanout_subscription_t *sub, ngx_msec_int_t *left);
 static void wait_for(fanout_subscription_t *sub);
-static void waited(fanout_subscription_t *sub);
-static void keep(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e);
-static ngx_uint_t same(fanout_entry_t *a, fanout_entry_t *b);
-static u_char *copy(fanout_zstr_t *s, u_char *p);
-static void drop(fanout_hub_t *hub, fanout_channel_t *ch, signal_t *sg);
 static void tell_sub(fanout_subscription_t *sub);
 
 
@@ -86,7 +70,7 @@ fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
     }
 
     if (t.wait) {
-        keep(hub, ch, e);
+        fanout_signals_keep(hub, ch, e);
     }
 }
 
@@ -224,8 +208,8 @@ wait_for(fanout_subscription_t *sub)
 }
 
 
-static void
-waited(fanout_subscription_t *sub)
+void
+fanout_signals_forget(fanout_subscription_t *sub)
 {
     if (sub->timed) {
         sub->timed = 0;
@@ -240,13 +224,6 @@ waited(fanout_subscription_t *sub)
             fanout_signals_clear(sub->session->hub, sub->channel);
         }
     }
-}
-
-
-void
-fanout_signals_forget(fanout_subscription_t *sub)
-{
-    waited(sub);
 }
 
 
@@ -286,130 +263,6 @@ fanout_signals_handler(ngx_event_t *ev)
 }
 
 
-/* keeping */
-
-static void
-keep(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
-{
-    size_t        size;
-    u_char       *p;
-    signal_t     *sg;
-    ngx_queue_t  *q;
-
-    for (q = ngx_queue_head(&ch->signals);
-         q != ngx_queue_sentinel(&ch->signals);
-         q = ngx_queue_next(q))
-    {
-        sg = ngx_queue_data(q, signal_t, queue);
-
-        if (same(&sg->entry, e)) {
-            fanout_count(hub, signals_conflated);
-            drop(hub, ch, sg);
-            break;
-        }
-    }
-
-    size = sizeof(signal_t) + e->event.len + e->key.len + e->user.len
-           + e->data.len + e->to.len;
-
-    while (!ngx_queue_empty(&ch->signals)) {
-        sg = ngx_queue_data(ngx_queue_head(&ch->signals), signal_t, queue);
-
-        if (ch->nsignals < FANOUT_SIGNALS_KEPT
-            && ngx_current_msec - sg->at < FANOUT_KEPT
-            && hub->kept + size <= hub->app->frames / 4)
-        {
-            break;
-        }
-
-        fanout_count(hub, signals_dropped);
-        drop(hub, ch, sg);
-    }
-
-    sg = hub->kept + size <= hub->app->frames / 4
-         ? ngx_alloc(size, ngx_cycle->log) : NULL;
-
-    if (sg == NULL) {
-        fanout_count(hub, signals_dropped);
-        return;
-    }
-
-    ngx_memzero(sg, sizeof(signal_t));
-
-    sg->at = ngx_current_msec;
-    sg->size = size;
-    sg->entry = *e;
-
-    p = (u_char *) (sg + 1);
-    p = copy(&sg->entry.event, p);
-    p = copy(&sg->entry.key, p);
-    p = copy(&sg->entry.user, p);
-    p = copy(&sg->entry.to, p);
-    (void) copy(&sg->entry.data, p);
-
-    ngx_queue_insert_tail(&ch->signals, &sg->queue);
-    ch->nsignals++;
-    hub->kept += size;
-}
-
-
-static ngx_uint_t
-same(fanout_entry_t *a, fanout_entry_t *b)
-{
-    return a->client == b->client && a->to_client == b->to_client
-           && a->to_user == b->to_user
-           && a->event.len == b->event.len && a->key.len == b->key.len
-           && ngx_memcmp(a->event.data, b->event.data, a->event.len) == 0
-           && ngx_memcmp(a->key.data, b->key.data, a->key.len) == 0
-           && (a->client
-               || (a->user.len == b->user.len
-                   && ngx_memcmp(a->user.data, b->user.data, a->user.len)
-                      == 0));
-}
-
-
-static u_char *
-copy(fanout_zstr_t *s, u_char *p)
-{
-    if (s->len) {
-        ngx_memcpy(p, s->data, s->len);
-    }
-
-    s->data = p;
-
-    return p + s->len;
-}
-
-
-static void
-drop(fanout_hub_t *hub, fanout_channel_t *ch, signal_t *sg)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < FANOUT_FORMATS; i++) {
-        if (sg->frames[i]) {
-            fanout_frame_release(hub, sg->frames[i]);
-        }
-    }
-
-    ngx_queue_remove(&sg->queue);
-    ch->nsignals--;
-    hub->kept -= sg->size;
-
-    ngx_free(sg);
-}
-
-
-void
-fanout_signals_clear(fanout_hub_t *hub, fanout_channel_t *ch)
-{
-    while (!ngx_queue_empty(&ch->signals)) {
-        drop(hub, ch, ngx_queue_data(ngx_queue_head(&ch->signals), signal_t,
-                                     queue));
-    }
-}
-
-
 /* telling what was kept */
 
 void
@@ -442,7 +295,7 @@ fanout_signals_tell(fanout_session_t *s)
 static void
 tell_sub(fanout_subscription_t *sub)
 {
-    signal_t          *sg;
+    fanout_kept_t          *sg;
     ngx_queue_t       *q;
     fanout_hub_t      *hub;
     fanout_frame_t   **f;
@@ -455,7 +308,7 @@ tell_sub(fanout_subscription_t *sub)
          q != ngx_queue_sentinel(&ch->signals);
          q = ngx_queue_next(q))
     {
-        sg = ngx_queue_data(q, signal_t, queue);
+        sg = ngx_queue_data(q, fanout_kept_t, queue);
 
         if (ngx_current_msec - sg->at >= FANOUT_KEPT
             || !hears(sub, &sg->entry))
@@ -482,5 +335,5 @@ tell_sub(fanout_subscription_t *sub)
         }
     }
 
-    waited(sub);
+    fanout_signals_forget(sub);
 }

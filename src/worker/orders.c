@@ -8,6 +8,7 @@
 
 #include "worker/worker.h"
 #include "session/session.h"
+#include "session/join.h"
 #include "session/dialect.h"
 
 
@@ -214,13 +215,13 @@ order_leave(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
 
     if (s->job && s->job->sub == sub) {
         /* its reply becomes an error */
-        fanout_session_job_unqueue(s);
+        fanout_waiter_cancel(&s->job->waiter);
         s->job->sub = NULL;
         s->job->parted = 1;
         fanout_outbox_queue(s);
     }
 
-    fanout_hub_leave(sub, seat);
+    fanout_session_leave(sub, seat);
 
     if (s->state == FANOUT_OPEN && s->dialect->parted) {
         s->dialect->parted(s, &name, reason);

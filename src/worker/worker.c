@@ -12,12 +12,14 @@
 
 static void worker_claim(fanout_hub_t *hub, ngx_cycle_t *cycle);
 static void worker_classes(fanout_hub_t *hub);
+static ngx_uint_t worker_logs(fanout_hub_t *hub, const char *text);
 static void close_sockets(fanout_hub_t *hub);
 
 
 static const fanout_sink_t  worker_sink = {
     fanout_deliver,
-    fanout_worker_rebuilt
+    fanout_worker_rebuilt,
+    worker_logs
 };
 
 
@@ -97,6 +99,13 @@ worker_classes(fanout_hub_t *hub)
 
     fanout_shares(app, &shares);
     fanout_zone_bound(&hub->zone, &shares);
+}
+
+
+static ngx_uint_t
+worker_logs(fanout_hub_t *hub, const char *text)
+{
+    return fanout_eventlog_gather_error(NGX_LOG_WARN, &hub->app->name, text);
 }
 
 

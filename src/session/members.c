@@ -7,7 +7,7 @@
 
 
 #include "session/session.h"
-#include "session/dialect.h"
+#include "session/members.h"
 #include "hub/roster.h"
 #include "session/transport.h"
 
@@ -20,12 +20,13 @@ static fanout_own_t *own_find(fanout_subscription_t *sub, const u_char *key,
     size_t len);
 static ngx_int_t own_members(fanout_subscription_t *sub);
 static ngx_uint_t same(fanout_own_t *own, const u_char *key, size_t len);
+static void member_joined(fanout_subscription_t *sub, void *data);
 
 
 /* what is told, and when */
 
 ngx_int_t
-fanout_hub_want(fanout_subscription_t *sub, ngx_uint_t want)
+fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want)
 {
     fanout_channel_t  *ch;
 
@@ -53,18 +54,10 @@ fanout_hub_want(fanout_subscription_t *sub, ngx_uint_t want)
 }
 
 
-void
-fanout_hub_presence(fanout_hub_t *hub)
-{
-    /* once for all that is done in a turn */
-    ngx_post_event(&hub->presence, &ngx_posted_events);
-}
-
-
 /* seats and members */
 
 fanout_error_e
-fanout_hub_seat(fanout_subscription_t *sub)
+fanout_session_seat(fanout_subscription_t *sub)
 {
     int                rc;
     ngx_uint_t         tries;
@@ -118,7 +111,7 @@ own_members(fanout_subscription_t *sub)
          == FANOUT_ZONE_OK;
          n++)
     {
-        if (fanout_hub_member_own(sub, &m) != NGX_OK) {
+        if (fanout_session_member_own(sub, &m) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -132,7 +125,7 @@ own_members(fanout_subscription_t *sub)
 
 
 fanout_error_e
-fanout_hub_member_put(fanout_subscription_t *sub, fanout_member_t *m,
+fanout_session_member_put(fanout_subscription_t *sub, fanout_member_t *m,
     ngx_uint_t what, ngx_uint_t timed, fanout_put_t *put)
 {
     int                rc;
@@ -152,7 +145,7 @@ fanout_hub_member_put(fanout_subscription_t *sub, fanout_member_t *m,
     own = own_find(sub, m->key.data, m->key.len);
 
     if (own == NULL && (what & FANOUT_PUT_ENTER)
-        && fanout_hub_member_own(sub, m) != NGX_OK)
+        && fanout_session_member_own(sub, m) != NGX_OK)
     {
         return FANOUT_E_INTERNAL;
     }
@@ -240,7 +233,7 @@ put_refused(fanout_hub_t *hub, int rc)
 
 
 fanout_error_e
-fanout_hub_member_drop(fanout_subscription_t *sub, fanout_zstr_t *key,
+fanout_session_member_drop(fanout_subscription_t *sub, fanout_zstr_t *key,
     ngx_uint_t reason)
 {
     int                 rc;
@@ -277,7 +270,7 @@ fanout_hub_member_drop(fanout_subscription_t *sub, fanout_zstr_t *key,
 /* Who has a member by this becomes its owner when it is told of it. */
 
 fanout_error_e
-fanout_hub_member_as(fanout_session_t *s, ngx_str_t *channel,
+fanout_session_member_as(fanout_session_t *s, ngx_str_t *channel,
     fanout_zstr_t *key, fanout_member_t *m, ngx_uint_t what)
 {
     int                    rc, member;
@@ -320,7 +313,7 @@ fanout_hub_member_as(fanout_session_t *s, ngx_str_t *channel,
 
 
 fanout_error_e
-fanout_hub_leave_as(fanout_session_t *s, ngx_str_t *channel)
+fanout_session_leave_as(fanout_session_t *s, ngx_str_t *channel)
 {
     int                    rc, member;
     fanout_zone_channel_t  zc;
@@ -352,7 +345,7 @@ fanout_hub_leave_as(fanout_session_t *s, ngx_str_t *channel)
 
 
 ngx_int_t
-fanout_hub_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
+fanout_session_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
 {
     fanout_own_t  *own;
 
@@ -389,7 +382,7 @@ fanout_hub_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
 /* A roster that only counts has no members to be found. */
 
 ngx_uint_t
-fanout_hub_member_told(fanout_subscription_t *sub, ngx_uint_t late)
+fanout_session_member_told(fanout_subscription_t *sub, ngx_uint_t late)
 {
     fanout_own_t     *own;
     fanout_roster_t  *r;
@@ -482,7 +475,7 @@ refused(fanout_hub_t *hub, int rc)
 
 
 ngx_uint_t
-fanout_hub_may_publish(fanout_session_t *s, ngx_str_t *channel)
+fanout_session_may_publish(fanout_session_t *s, ngx_str_t *channel)
 {
     int                     member;
     fanout_policy_t        *policy;
@@ -514,4 +507,30 @@ fanout_hub_may_publish(fanout_session_t *s, ngx_str_t *channel)
     sub = ch ? fanout_session_sub(s, channel) : NULL;
 
     return sub && sub->own;
+}
+
+
+void
+fanout_session_member_joined(fanout_hub_t *hub, fanout_channel_t *ch,
+    fanout_member_t *m)
+{
+    fanout_entry_t  e;
+
+    ngx_memzero(&e, sizeof(fanout_entry_t));
+    e.to_client = m->client;
+
+    fanout_addressed(hub, ch, &e, member_joined, m);
+}
+
+
+static void
+member_joined(fanout_subscription_t *sub, void *data)
+{
+    fanout_member_t *m = data;
+
+    if (!sub->session->transport->two_way
+        && fanout_session_member_own(sub, m) == NGX_OK)
+    {
+        fanout_session_alive(sub->session);
+    }
 }
