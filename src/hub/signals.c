@@ -16,10 +16,10 @@ static void signal_drop(fanout_hub_t *hub, fanout_channel_t *ch,
 void
 fanout_signals_keep(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
 {
-    size_t        size;
-    u_char       *p;
-    fanout_kept_t     *sg;
-    ngx_queue_t  *q;
+    size_t          size;
+    u_char         *p;
+    ngx_queue_t    *q;
+    fanout_kept_t  *sg;
 
     for (q = ngx_queue_head(&ch->signals);
          q != ngx_queue_sentinel(&ch->signals);

@@ -526,7 +526,7 @@ fanout_session_member_joined(fanout_hub_t *hub, fanout_channel_t *ch,
 static void
 member_joined(fanout_subscription_t *sub, void *data)
 {
-    fanout_member_t *m = data;
+    fanout_member_t  *m = data;
 
     if (!sub->session->transport->two_way
         && fanout_session_member_own(sub, m) == NGX_OK)

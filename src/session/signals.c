@@ -295,9 +295,9 @@ fanout_signals_tell(fanout_session_t *s)
 static void
 tell_sub(fanout_subscription_t *sub)
 {
-    fanout_kept_t          *sg;
     ngx_queue_t       *q;
     fanout_hub_t      *hub;
+    fanout_kept_t     *sg;
     fanout_frame_t   **f;
     fanout_channel_t  *ch;
 

@@ -203,8 +203,8 @@ order_part(fanout_hub_t *hub, fanout_order_t *order)
 static void
 order_leave(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
 {
-    ngx_str_t          name;
     u_char             buf[FANOUT_NAME];
+    ngx_str_t          name;
     fanout_session_t  *s;
 
     s = sub->session;
