@@ -143,56 +143,8 @@ subtest 'calls' => sub {
 done_testing();
 
 __DATA__
-climbs api fanout_policy
-climbs conf fanout_init_zone
-climbs dialect fanout_policy
-climbs hook fanout_policy
-climbs hub fanout_addressed
-climbs hub fanout_compress_expire
-climbs hub fanout_deliver
-climbs hub fanout_eventlog_close
-climbs hub fanout_eventlog_ended
-climbs hub fanout_eventlog_gather_error
-climbs hub fanout_eventlog_gathered
-climbs hub fanout_eventlog_join
-climbs hub fanout_eventlog_leave
-climbs hub fanout_index_insert
-climbs hub fanout_meter_restore
-climbs hub fanout_outbox_queue
-climbs hub fanout_policy
-climbs hub fanout_session_alive
-climbs hub fanout_session_close
-climbs hub fanout_session_drain
-climbs hub fanout_session_flush
-climbs hub fanout_session_job_unqueue
-climbs hub fanout_session_of
-climbs hub fanout_session_reap
-climbs hub fanout_session_sub
-climbs hub fanout_session_sub_add
-climbs hub fanout_session_sub_remove
-climbs hub fanout_session_unindex
-climbs hub fanout_signals_clear
-climbs hub fanout_signals_forget
-climbs hub fanout_signals_handler
-climbs hub fanout_turn_init
 climbs session fanout_ask_release
 climbs transport fanout_native_token
-climbs worker fanout_shares
-includes base/random.h src/ngx_http_fanout_module.h
-includes conf/conf.h src/ngx_http_fanout_module.h
-includes conf/variables.c src/ngx_http_fanout_module.h
-includes hook/call.h src/ngx_http_fanout_module.h
-includes hub/hub.c session/compress.h
-includes hub/hub.c session/session.h
-includes hub/hub.h src/ngx_http_fanout_module.h
-includes hub/operation.c session/session.h
-includes hub/presence.c session/dialect.h
-includes hub/presence.c session/session.h
-includes hub/presence.c session/transport.h
-includes hub/roster.c session/session.h
-includes hub/roster.c session/transport.h
-includes session/log.h src/ngx_http_fanout_module.h
-includes session/log_file.c conf/conf.h
 includes session/session.c hook/hook.h
 includes transport/admit.c dialect/native.h
 includes transport/post.c dialect/native.h
@@ -243,8 +195,6 @@ twice merge
 twice message
 twice message_size
 twice own_seat
-twice parameter
-twice part
 twice passed
 twice ping
 twice place

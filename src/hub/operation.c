@@ -82,9 +82,6 @@ fanout_hub_full(fanout_hub_t *hub)
 }
 
 
-}
-
-
 fanout_error_e
 fanout_hub_publish(fanout_hub_t *hub, ngx_str_t *channel,
     fanout_zone_message_t *m, ngx_uint_t n, fanout_zone_publish_t *opts,
