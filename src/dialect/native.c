@@ -13,7 +13,6 @@
 
 
 #include "session/compress.h"
-#include "http/headers.h"
 #include "dialect/dialect.h"
 #include "hub/entry_json.h"
 #include "http/http.h"
@@ -21,11 +20,10 @@
 #include "base/time.h"
 #include "dialect/native.h"
 #include "base/random.h"
+#include "session/token.h"
 #include "session/transport.h"
-#include "transport/websocket.h"
 
 
-#define FANOUT_TOKEN_LEN   (2 + 16 + 32)
 #define FANOUT_SEAT_NAMES  64                   /* names read at once */
 
 /* An array has others wait for so much work, half of a turn. */
@@ -54,7 +52,6 @@ static void refuse_full(fanout_session_t *s, int rc);
 static void leave_forbidden(fanout_session_t *s);
 static void renew_info(fanout_session_t *s);
 static ngx_int_t take_info(fanout_session_t *s, ngx_http_request_t *r);
-static ngx_uint_t read_token(ngx_str_t *token, fanout_identity_t *id);
 static void welcome(fanout_session_t *s);
 static void autojoin(fanout_session_t *s, ngx_http_request_t *r);
 static void refuse_frame(fanout_session_t *s, fanout_error_e code,
@@ -204,7 +201,7 @@ identify(fanout_session_t *s, ngx_http_request_t *r)
                                           s->user.len)
                        : 0;
 
-    if (s->conf->resume && fanout_native_token(r, &id)
+    if (s->conf->resume && fanout_token_read(r, &id)
         && take_up(s, &id))
     {
         return;
@@ -490,86 +487,11 @@ take_info(fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-/* "r_" client secret, both in hex, in a header, or behind "fanout.resume."
- * among the subprotocols */
-
-ngx_uint_t
-fanout_native_token(ngx_http_request_t *r, fanout_identity_t *id)
-{
-    ngx_str_t         list, token;
-    fanout_headers_t  h;
-
-    static const char  prefix[] = "fanout.resume.";
-
-    if (fanout_header(r, "fanout-resume", &token) == 1) {
-        return read_token(&token, id);
-    }
-
-    ngx_memzero(&h, sizeof(fanout_headers_t));
-
-    while (fanout_next_header(r, "sec-websocket-protocol", &h,
-                              &list))
-    {
-        while (fanout_next_token(&list, &token)) {
-
-            if (token.len == sizeof(prefix) - 1 + FANOUT_TOKEN_LEN
-                && ngx_strncmp(token.data, prefix, sizeof(prefix) - 1) == 0)
-            {
-                token.data += sizeof(prefix) - 1;
-                token.len -= sizeof(prefix) - 1;
-
-                return read_token(&token, id);
-            }
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_uint_t
-read_token(ngx_str_t *token, fanout_identity_t *id)
-{
-    u_char     *p;
-    ngx_int_t   n;
-    ngx_uint_t  i;
-
-    p = token->data;
-
-    if (token->len != FANOUT_TOKEN_LEN || p[0] != 'r' || p[1] != '_')
-    {
-        return 0;
-    }
-
-    id->client = 0;
-
-    for (i = 0; i < 8; i++) {
-        n = ngx_hextoi(p + 2 + i * 2, 2);
-        if (n == NGX_ERROR) {
-            return 0;
-        }
-
-        id->client = id->client << 8 | n;
-    }
-
-    for (i = 0; i < 16; i++) {
-        n = ngx_hextoi(p + 18 + i * 2, 2);
-        if (n == NGX_ERROR) {
-            return 0;
-        }
-
-        id->secret[i] = n;
-    }
-
-    return id->client != 0;
-}
-
-
 static void
 welcome(fanout_session_t *s)
 {
     u_char              client[FANOUT_CLIENT_LEN];
-    u_char              secret[32];
+    u_char              token[FANOUT_TOKEN_LEN];
     uint32_t            start;
     fanout_hub_t       *hub;
     fanout_frame_t     *f;
@@ -589,14 +511,14 @@ welcome(fanout_session_t *s)
     }
 
     (void) fanout_client_format(client, s->identity.client);
-    ngx_hex_dump(secret, s->identity.secret, 16);
+    (void) fanout_token_write(token, &s->identity);
 
     if (s->transport->framing->begin(hub, f, &start) != NGX_OK
         || fanout_frame_printf(hub, f, 256,
-               "{\"welcome\":{\"client\":\"%*s\",\"resume\":\"r_%*s%*s\","
+               "{\"welcome\":{\"client\":\"%*s\",\"resume\":\"%*s\","
                "\"resumed\":%s",
-               sizeof(client), client, (size_t) 16, client + 2,
-               sizeof(secret), secret, s->resumed ? "true" : "false")
+               sizeof(client), client, sizeof(token), token,
+               s->resumed ? "true" : "false")
            != NGX_OK
         || (s->user.len
             && (fanout_frame_literal(hub, f, ",\"user\":") != NGX_OK

@@ -114,9 +114,6 @@ void fanout_native_continue(fanout_session_t *s);
 ngx_int_t fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, fanout_frame_t *f);
 
-/* The resume token of a request: 1, or 0 if there is none. */
-ngx_uint_t fanout_native_token(ngx_http_request_t *r, fanout_identity_t *id);
-
 
 /* the commands; each replies, or starts a job */
 

@@ -13,6 +13,7 @@
 #include "session/members.h"
 #include "dialect/native.h"
 #include "session/position.h"
+#include "session/token.h"
 #include "hub/roster.h"
 #include "transport/transport.h"
 
@@ -162,7 +163,7 @@ poll_open(fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
-    if (q.session || fanout_native_token(r, &id)) {
+    if (q.session || fanout_token_read(r, &id)) {
         fanout_native.open(s, r);
 
         if (s->state != FANOUT_OPEN) {

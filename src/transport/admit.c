@@ -9,7 +9,7 @@
 
 #include "http/headers.h"
 #include "http/http.h"
-#include "dialect/native.h"
+#include "session/token.h"
 #include "transport/transport.h"
 #include "transport/websocket.h"
 
@@ -202,7 +202,7 @@ admit_what(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t t,
         return what;
     }
 
-    if (conf->resume && fanout_native_token(r, &id)) {
+    if (conf->resume && fanout_token_read(r, &id)) {
 
         id.user = user->len
                   ? fanout_zone_hash(&conf->app->hub->zone, user->data,

@@ -10,7 +10,7 @@
 #include "session/dialect.h"
 #include "hub/entry_json.h"
 #include "http/http.h"
-#include "dialect/native.h"
+#include "session/token.h"
 #include "transport/transport.h"
 
 
@@ -255,7 +255,7 @@ author(fanout_session_t *s, ngx_http_request_t *r)
 
     value = fanout_http_header(r, "fanout-client");
 
-    if (!fanout_native_token(r, &id)) {
+    if (!fanout_token_read(r, &id)) {
         return value.len == 0
                && fanout_http_header(r, "fanout-resume").len == 0;
     }
