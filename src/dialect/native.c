@@ -60,6 +60,8 @@ static ngx_uint_t insists(fanout_session_t *s);
 static void stop_insistent(fanout_session_t *s);
 static void batch_run(fanout_session_t *s);
 static ngx_uint_t batch_pause(fanout_session_t *s);
+static ngx_int_t pause_step(fanout_session_t *s);
+static void pause_free(fanout_job_t *job);
 static ngx_int_t batch_reply(fanout_session_t *s);
 static void batch_start(fanout_session_t *s, fanout_json_t *array,
     ngx_uint_t max, ngx_uint_t deep);
@@ -73,13 +75,20 @@ const fanout_dialect_t  fanout_native = {
     .open = native_open,
     .receive = native_receive,
     .match = native_match,
-    .work = fanout_native_work,
     .close = native_close,
     .closing = native_closing,
     .heartbeat = native_heartbeat,
     .stream = &fanout_native_stream,
     .poll = &fanout_native_poll,
     .parted = native_parted
+};
+
+
+/* an array of commands that lets others go first */
+
+static const fanout_job_ops_t  pause_ops = {
+    pause_step,
+    pause_free
 };
 
 
@@ -719,7 +728,7 @@ batch_run(fanout_session_t *s)
             /* nothing may come before the replies; a list of members is of
              * one moment, but a backend takes its time */
 
-            if (s->job->ask) {
+            if (s->job->asks) {
                 fanout_session_withhold(s);
 
             } else {
@@ -759,8 +768,8 @@ batch_pause(fanout_session_t *s)
         return 0;
     }
 
+    job->ops = &pause_ops;
     job->session = s;
-    job->paused = 1;
     s->job = job;
 
     fanout_session_withhold(s);
@@ -803,12 +812,32 @@ batch_reply(fanout_session_t *s)
 }
 
 
-void
-fanout_native_continue(fanout_session_t *s)
+static ngx_int_t
+pause_step(fanout_session_t *s)
 {
-    if (s->batch && s->job == NULL && s->state == FANOUT_OPEN) {
+    fanout_session_job_done(s);
+
+    return fanout_native_stepped(s, NGX_OK);
+}
+
+
+static void
+pause_free(fanout_job_t *job)
+{
+    ngx_free(job);
+}
+
+
+ngx_int_t
+fanout_native_stepped(fanout_session_t *s, ngx_int_t rc)
+{
+    if (rc == NGX_OK && s->batch && s->job == NULL
+        && s->state == FANOUT_OPEN)
+    {
         batch_run(s);
     }
+
+    return s->job ? NGX_AGAIN : NGX_OK;
 }
 
 
@@ -943,7 +972,7 @@ native_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
     s->back_in = after;
 
-    if (s->batch && s->job && s->job->paused) {
+    if (s->batch && s->job && s->job->ops == &pause_ops) {
         /* what was done of an array is answered */
         (void) batch_reply(s);
         fanout_session_settle(s);

@@ -77,6 +77,45 @@ typedef struct {
 } fanout_reply_t;
 
 
+/* a reply with messages of a log, which are read from after up to upto, or
+ * with members: of a join, of history, of "members" */
+
+typedef struct {
+    fanout_job_t            base;
+    ngx_str_t               id;                 /* raw JSON, len 0: none */
+    ngx_str_t               channel;
+    uint64_t                epoch;
+    uint64_t                offset;             /* of the reply */
+    uint64_t                after;
+    uint64_t                upto;
+    uint64_t                missed;
+    uint64_t                first;              /* offset of the first told */
+    uint64_t                next;               /* history: page on here */
+    uint64_t                told;               /* last offset in a part */
+    uint64_t                hole;               /* behind told up to here is
+                                                   lost, 0: nothing */
+    ngx_uint_t              left;               /* entries still to send */
+    fanout_frame_t         *messages;           /* gathered for a part */
+    uint64_t                since_epoch;
+    uint64_t                since_offset;
+    ngx_uint_t              history;
+    ngx_msec_t              deadline;           /* of waiting */
+    ngx_uint_t              chunk;              /* next to send */
+    uint32_t                count;              /* of a summary */
+    uint32_t                slot;               /* direct: next to read */
+    unsigned                since:1;
+    unsigned                recovered:1;
+    unsigned                mail:1;             /* there may be some */
+    unsigned                newest:1;           /* history: pages backwards */
+    unsigned                older:1;            /* and there is more */
+    unsigned                again:1;            /* was subscribed before */
+    unsigned                who:1;              /* tells who is there: */
+    unsigned                members:1;          /* all of them */
+    unsigned                counts:1;           /* only how many */
+    unsigned                direct:1;           /* read without a roster */
+} fanout_native_job_t;
+
+
 /* what a join says of presence */
 
 typedef struct {
@@ -103,11 +142,9 @@ void fanout_native_error(fanout_session_t *s, fanout_json_t *id,
     fanout_json_t *op, ngx_uint_t at, fanout_error_e code, ngx_str_t *text,
     ngx_str_t *data);
 
-/* The dialect's work(): goes on with a join or a history. */
-ngx_int_t fanout_native_work(fanout_session_t *s);
-
-/* After a job: the rest of the array it was in. */
-void fanout_native_continue(fanout_session_t *s);
+/* The end of a step of a job that came to rc: with OK the rest of the array it
+ * was in follows.  What the step returns. */
+ngx_int_t fanout_native_stepped(fanout_session_t *s, ngx_int_t rc);
 
 /* Appends an entry as the object that the protocol shows it as.  NGX_ERROR on
  * lack of memory. */
@@ -124,10 +161,6 @@ void fanout_native_presence(fanout_session_t *s, fanout_command_t *cmd);
 void fanout_native_members(fanout_session_t *s, fanout_command_t *cmd);
 
 
-/* Replies to a publish that the backend was asked for.  AGAIN: it has not
- * answered yet. */
-ngx_int_t fanout_native_answered(fanout_session_t *s, fanout_job_t *job);
-
 
 /* Presence in a join, and members in a reply; see native_presence.c,
  * native_members.c and native_handshake.c. */
@@ -139,8 +172,8 @@ ngx_uint_t fanout_native_presence_options(fanout_session_t *s,
 
 /* The subscription takes its seat, and its member is put; then the job is to
  * wait, if there is anything to wait for.  An error is the reply. */
-fanout_error_e fanout_native_enter(fanout_session_t *s, fanout_job_t *job,
-    fanout_presence_t *p);
+fanout_error_e fanout_native_enter(fanout_session_t *s,
+    fanout_native_job_t *job, fanout_presence_t *p);
 
 /* Merges m->data into what the member has, see native_merge.c; the result is
  * static.  0 after an error was replied. */
@@ -154,17 +187,19 @@ void fanout_native_refuse_member(fanout_session_t *s, fanout_command_t *cmd,
 /* Whether the job can begin: the roster is ready and has its member; then it
  * is registered.  NGX_OK; NGX_AGAIN; NGX_BUSY if the worker has held all the
  * output it may for too long; NGX_ERROR. */
-ngx_int_t fanout_native_ready(fanout_session_t *s, fanout_job_t *job);
+ngx_int_t fanout_native_ready(fanout_session_t *s, fanout_native_job_t *job);
 
 /* Sends members in parts, all but the last; NGX_AGAIN for more. */
-ngx_int_t fanout_native_members_part(fanout_session_t *s, fanout_job_t *job);
+ngx_int_t fanout_native_members_part(fanout_session_t *s,
+    fanout_native_job_t *job);
 
 /* Whether all members go at once, as they must into the answer of a poll:
  * they are within fanout_buffer, or there is but one that is not. */
-ngx_uint_t fanout_native_members_fit(fanout_session_t *s, fanout_job_t *job);
+ngx_uint_t fanout_native_members_fit(fanout_session_t *s,
+    fanout_native_job_t *job);
 
 /* Appends ,"members":[…] or ,"summary":{…} to the reply of a job. */
-void fanout_native_members_reply(fanout_reply_t *rp, fanout_job_t *job);
+void fanout_native_members_reply(fanout_reply_t *rp, fanout_native_job_t *job);
 
 /* What the session's profile is to be.  NGX_DECLINED if it is too large. */
 ngx_int_t fanout_native_user_info(ngx_http_request_t *r,
@@ -175,11 +210,13 @@ ngx_int_t fanout_native_user_info(ngx_http_request_t *r,
 ngx_int_t fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
     ngx_str_t *text);
 
-/* The job of a command; owned by the session. */
-fanout_job_t *fanout_native_job(fanout_session_t *s, fanout_command_t *cmd);
+/* The job of a join, of history, or of members. */
+fanout_native_job_t *fanout_native_job(fanout_session_t *s,
+    fanout_command_t *cmd);
 
-/* Goes on with the session's job.  AGAIN: the output limit was reached. */
-ngx_int_t fanout_native_run(fanout_session_t *s);
+/* Makes it the session's, which owns it from here on, and begins with it. */
+void fanout_native_run(fanout_session_t *s, fanout_native_job_t *job);
+
 void fanout_native_signal(fanout_session_t *s, fanout_command_t *cmd);
 
 

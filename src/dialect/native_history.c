@@ -19,30 +19,39 @@
 
 static void join_refuse(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc);
-static void join_place(fanout_job_t *job, const fanout_zone_join_t *j);
+static void join_place(fanout_native_job_t *job, const fanout_zone_join_t *j);
 static fanout_events_t *join_events(fanout_session_t *s,
     fanout_command_t *cmd);
-static ngx_uint_t much(fanout_session_t *s, fanout_job_t *job);
-static ngx_int_t job_read(fanout_session_t *s, fanout_job_t *job);
-static ngx_int_t job_take(fanout_session_t *s, fanout_job_t *job,
+static void job_free(fanout_job_t *data);
+static ngx_int_t job_step(fanout_session_t *s);
+static ngx_int_t job_run(fanout_session_t *s);
+static ngx_uint_t much(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t job_read(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t job_take(fanout_session_t *s, fanout_native_job_t *job,
     fanout_arena_t *a, ngx_uint_t more, ngx_uint_t *parts);
-static ngx_uint_t job_lost(fanout_job_t *job, uint64_t lost);
-static ngx_int_t job_mail(fanout_session_t *s, fanout_job_t *job,
+static ngx_uint_t job_lost(fanout_native_job_t *job, uint64_t lost);
+static ngx_int_t job_mail(fanout_session_t *s, fanout_native_job_t *job,
     uint64_t *upto);
-static ngx_uint_t job_replay(fanout_session_t *s, fanout_job_t *job);
-static void job_remember(fanout_session_t *s, fanout_job_t *job,
+static ngx_uint_t job_replay(fanout_session_t *s, fanout_native_job_t *job);
+static void job_remember(fanout_session_t *s, fanout_native_job_t *job,
     uint64_t after, uint32_t start, fanout_arena_t *a);
-static ngx_int_t job_add(fanout_session_t *s, fanout_job_t *job,
+static ngx_int_t job_add(fanout_session_t *s, fanout_native_job_t *job,
     fanout_entry_t *e);
-static ngx_int_t job_frame(fanout_hub_t *hub, fanout_job_t *job);
-static ngx_int_t job_full(fanout_session_t *s, fanout_job_t *job);
-static ngx_int_t job_part(fanout_session_t *s, fanout_job_t *job);
-static void job_finish(fanout_session_t *s, fanout_job_t *job);
-static void job_messages(fanout_reply_t *rp, fanout_job_t *job);
-static void job_hole(fanout_reply_t *rp, fanout_job_t *job);
-static void job_refuse(fanout_session_t *s, fanout_job_t *job,
+static ngx_int_t job_frame(fanout_hub_t *hub, fanout_native_job_t *job);
+static ngx_int_t job_full(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t job_part(fanout_session_t *s, fanout_native_job_t *job);
+static void job_finish(fanout_session_t *s, fanout_native_job_t *job);
+static void job_messages(fanout_reply_t *rp, fanout_native_job_t *job);
+static void job_hole(fanout_reply_t *rp, fanout_native_job_t *job);
+static void job_refuse(fanout_session_t *s, fanout_native_job_t *job,
     fanout_error_e code, const char *text, ngx_str_t *data);
-static void job_busy(fanout_session_t *s, fanout_job_t *job);
+static void job_busy(fanout_session_t *s, fanout_native_job_t *job);
+
+
+static const fanout_job_ops_t  job_ops = {
+    job_step,
+    job_free
+};
 
 
 /* join */
@@ -52,10 +61,10 @@ fanout_native_join(fanout_session_t *s, fanout_command_t *cmd)
 {
     uint64_t                epoch, offset;
     ngx_uint_t              history, since;
-    fanout_job_t           *job;
     fanout_error_e          rc;
     fanout_presence_t       presence;
     fanout_zone_join_t      j;
+    fanout_native_job_t    *job;
     fanout_subscription_t  *sub, *before;
 
     epoch = 0;
@@ -114,7 +123,7 @@ fanout_native_join(fanout_session_t *s, fanout_command_t *cmd)
 
     (void) fanout_native_join_options(s, cmd, sub);
 
-    job->sub = sub;
+    job->base.sub = sub;
     job->since = since;
     job->since_epoch = epoch;
     job->since_offset = offset;
@@ -137,9 +146,8 @@ fanout_native_join(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     sub->state = FANOUT_SUB_JOINING;
-    s->job = job;
 
-    (void) fanout_native_run(s);
+    fanout_native_run(s, job);
 }
 
 
@@ -164,7 +172,7 @@ join_refuse(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
 /* what is to be read for it: mail only for who comes back to all of it */
 
 static void
-join_place(fanout_job_t *job, const fanout_zone_join_t *j)
+join_place(fanout_native_job_t *job, const fanout_zone_join_t *j)
 {
     job->epoch = j->epoch;
     job->offset = j->offset;
@@ -276,8 +284,8 @@ fanout_native_history(fanout_session_t *s, fanout_command_t *cmd)
 {
     uint64_t                epoch, offset;
     ngx_uint_t              limit, before;
-    fanout_job_t           *job;
     fanout_zone_join_t      j;
+    fanout_native_job_t    *job;
     fanout_zone_channel_t   zc;
 
     epoch = 0;
@@ -331,21 +339,19 @@ fanout_native_history(fanout_session_t *s, fanout_command_t *cmd)
         job->newest = 0;
     }
 
-    s->job = job;
-
-    (void) fanout_native_run(s);
+    fanout_native_run(s, job);
 }
 
 
 /* jobs */
 
-fanout_job_t *
+fanout_native_job_t *
 fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
 {
-    u_char        *p;
-    fanout_job_t  *job;
+    u_char               *p;
+    fanout_native_job_t  *job;
 
-    job = ngx_calloc(sizeof(fanout_job_t) + cmd->id.len
+    job = ngx_calloc(sizeof(fanout_native_job_t) + cmd->id.len
                      + cmd->name.len, ngx_cycle->log);
     if (job == NULL) {
         return NULL;
@@ -353,7 +359,8 @@ fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
 
     p = (u_char *) (job + 1);
 
-    job->session = s;
+    job->base.ops = &job_ops;
+    job->base.session = s;
     job->id.data = p;
     job->id.len = cmd->id.len;
 
@@ -369,46 +376,57 @@ fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
+static void
+job_free(fanout_job_t *data)
+{
+    fanout_native_job_t  *job;
+
+    job = (fanout_native_job_t *) data;
+
+    if (job->messages) {
+        fanout_frame_release(job->base.session->hub, job->messages);
+    }
+
+    ngx_free(job);
+}
+
+
+void
+fanout_native_run(fanout_session_t *s, fanout_native_job_t *job)
+{
+    s->job = &job->base;
+
+    (void) job_run(s);
+}
+
+
 /* Called when the socket has taken what was there.  Commands behind the job
  * in its array go on from here, never from within another command. */
 
-ngx_int_t
-fanout_native_work(fanout_session_t *s)
+static ngx_int_t
+job_step(fanout_session_t *s)
 {
-    if (fanout_native_run(s) == NGX_OK) {
-        fanout_native_continue(s);
-    }
-
-    return s->job ? NGX_AGAIN : NGX_OK;
+    return fanout_native_stepped(s, job_run(s));
 }
 
 
 /* AGAIN when the output limit was reached before the end. */
 
-ngx_int_t
-fanout_native_run(fanout_session_t *s)
+static ngx_int_t
+job_run(fanout_session_t *s)
 {
-    ngx_int_t      rc;
-    fanout_job_t  *job;
+    ngx_int_t             rc;
+    fanout_native_job_t  *job;
 
-    job = s->job;
+    job = (fanout_native_job_t *) s->job;
 
-    if (job->paused) {
-        fanout_session_job_done(s);
-        return NGX_OK;
-    }
-
-    if (job->parted) {
+    if (job->base.parted) {
         job_refuse(s, job, FANOUT_E_NOT_JOINED,
                    "it was made to leave while it joined", NULL);
         return NGX_OK;
     }
 
-    if (job->ask) {
-        return fanout_native_answered(s, job);
-    }
-
-    if (job->waits) {
+    if (job->base.waits) {
         switch (fanout_native_ready(s, job)) {
 
         case NGX_AGAIN:
@@ -462,7 +480,7 @@ fanout_native_run(fanout_session_t *s)
  * array of commands has its own step, as its subscriptions are held. */
 
 static ngx_uint_t
-much(fanout_session_t *s, fanout_job_t *job)
+much(fanout_session_t *s, fanout_native_job_t *job)
 {
     ngx_uint_t  spent;
 
@@ -471,14 +489,14 @@ much(fanout_session_t *s, fanout_job_t *job)
 
     return spent
            && (job->mail || (job->after < job->upto && job->left)
-               || job->snapshot != NULL);
+               || job->base.snapshot != NULL);
 }
 
 
 /* Reads a section of the log; AGAIN when there may be more. */
 
 static ngx_int_t
-job_read(fanout_session_t *s, fanout_job_t *job)
+job_read(fanout_session_t *s, fanout_native_job_t *job)
 {
     int                     rc;
     uint32_t                start;
@@ -576,7 +594,7 @@ job_read(fanout_session_t *s, fanout_job_t *job)
  * more are asked for. */
 
 static ngx_int_t
-job_take(fanout_session_t *s, fanout_job_t *job, fanout_arena_t *a,
+job_take(fanout_session_t *s, fanout_native_job_t *job, fanout_arena_t *a,
     ngx_uint_t more, ngx_uint_t *parts)
 {
     ngx_uint_t  i;
@@ -624,7 +642,7 @@ job_take(fanout_session_t *s, fanout_job_t *job, fanout_arena_t *a,
  * who asks for what he has missed has to read all anew. */
 
 static ngx_uint_t
-job_lost(fanout_job_t *job, uint64_t lost)
+job_lost(fanout_native_job_t *job, uint64_t lost)
 {
     job->recovered = 0;
 
@@ -632,7 +650,7 @@ job_lost(fanout_job_t *job, uint64_t lost)
         job->messages->used = 0;
     }
 
-    if (job->sub && job->since) {
+    if (job->base.sub && job->since) {
         job->missed = 0;
         job->after = job->upto;
         return 0;
@@ -657,7 +675,7 @@ job_lost(fanout_job_t *job, uint64_t lost)
  * DECLINED if there is none, or messages come first. */
 
 static ngx_int_t
-job_mail(fanout_session_t *s, fanout_job_t *job, uint64_t *upto)
+job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
 {
     fanout_entry_t  *e;
 
@@ -694,18 +712,18 @@ job_mail(fanout_session_t *s, fanout_job_t *job, uint64_t *upto)
 /* Takes a section from what another joiner was told a moment ago. */
 
 static ngx_uint_t
-job_replay(fanout_session_t *s, fanout_job_t *job)
+job_replay(fanout_session_t *s, fanout_native_job_t *job)
 {
     fanout_hub_t     *hub;
     fanout_replay_t  *r;
 
     hub = s->hub;
 
-    if (job->sub == NULL || !fanout_sub_plain(job->sub)) {
+    if (job->base.sub == NULL || !fanout_sub_plain(job->base.sub)) {
         return 0;
     }
 
-    r = fanout_replay_find(hub, job->sub->channel, FANOUT_NATIVE_ITEMS,
+    r = fanout_replay_find(hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
                            job->epoch, job->after, job->upto);
 
     if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
@@ -734,13 +752,13 @@ job_replay(fanout_session_t *s, fanout_job_t *job)
 /* Keeps a section that lies whole in the messages from start on. */
 
 static void
-job_remember(fanout_session_t *s, fanout_job_t *job, uint64_t after,
+job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
     uint32_t start, fanout_arena_t *a)
 {
     u_char          *p;
     fanout_frame_t  *f;
 
-    if (job->sub == NULL || !fanout_sub_plain(job->sub)
+    if (job->base.sub == NULL || !fanout_sub_plain(job->base.sub)
         || job->after != a->entries[a->n - 1].offset)
     {
         return;
@@ -757,23 +775,23 @@ job_remember(fanout_session_t *s, fanout_job_t *job, uint64_t after,
     (void) fanout_frame_append(s->hub, f, job->messages->data + start,
                                job->messages->used - start);
 
-    fanout_replay_add(s->hub, job->sub->channel, FANOUT_NATIVE_ITEMS,
+    fanout_replay_add(s->hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
                       job->epoch, after, a->entries, a->n, f);
     fanout_frame_release(s->hub, f);
 }
 
 
 static ngx_int_t
-job_add(fanout_session_t *s, fanout_job_t *job, fanout_entry_t *e)
+job_add(fanout_session_t *s, fanout_native_job_t *job, fanout_entry_t *e)
 {
     fanout_hub_t    *hub;
     fanout_frame_t  *f;
 
     hub = s->hub;
 
-    if (job->sub && (!s->dialect->match(job->sub, e)
+    if (job->base.sub && (!s->dialect->match(job->base.sub, e)
                      || (e->client && e->client == s->identity.client
-                         && (job->sub->no_echo
+                         && (job->base.sub->no_echo
                              || (e->flags & FANOUT_NOECHO)))))
     {
         return job_frame(hub, job);
@@ -801,7 +819,7 @@ job_add(fanout_session_t *s, fanout_job_t *job, fanout_entry_t *e)
 
 
 static ngx_int_t
-job_frame(fanout_hub_t *hub, fanout_job_t *job)
+job_frame(fanout_hub_t *hub, fanout_native_job_t *job)
 {
     if (job->messages == NULL) {
         job->messages = fanout_frame_create(hub, 4096);
@@ -814,7 +832,7 @@ job_frame(fanout_hub_t *hub, fanout_job_t *job)
 /* Tells a part if there is enough for one, and more to come. */
 
 static ngx_int_t
-job_full(fanout_session_t *s, fanout_job_t *job)
+job_full(fanout_session_t *s, fanout_native_job_t *job)
 {
     if (job->messages == NULL || job->messages->used < FANOUT_PART
         || job->after >= job->upto)
@@ -829,7 +847,7 @@ job_full(fanout_session_t *s, fanout_job_t *job)
 /* A part is always a message of its own, also of a command in an array. */
 
 static ngx_int_t
-job_part(fanout_session_t *s, fanout_job_t *job)
+job_part(fanout_session_t *s, fanout_native_job_t *job)
 {
     void     *batch;
     fanout_reply_t   rp;
@@ -858,7 +876,7 @@ job_part(fanout_session_t *s, fanout_job_t *job)
 
 
 static void
-job_finish(fanout_session_t *s, fanout_job_t *job)
+job_finish(fanout_session_t *s, fanout_native_job_t *job)
 {
     u_char                  epoch[FANOUT_EPOCH_LEN];
     fanout_reply_t          rp;
@@ -887,16 +905,16 @@ job_finish(fanout_session_t *s, fanout_job_t *job)
         fanout_native_printf(&rp, ",\"recovered\":%s",
                      job->recovered ? "true" : "false");
 
-        if (job->sub) {
+        if (job->base.sub) {
             fanout_native_printf(&rp, ",\"missed\":%uL", job->missed);
         }
     }
 
-    if (job->sub || !(job->members || job->counts)) {
+    if (job->base.sub || !(job->members || job->counts)) {
         job_messages(&rp, job);
     }
 
-    if (job->sub == NULL
+    if (job->base.sub == NULL
         && (job->newest ? job->older && job->first : job->next))
     {
         fanout_native_printf(&rp, ",\"next\":%uL",
@@ -905,7 +923,7 @@ job_finish(fanout_session_t *s, fanout_job_t *job)
 
     fanout_native_members_reply(&rp, job);
 
-    sub = job->sub;
+    sub = job->base.sub;
 
     if (sub && !sub->reset) {
         sub->offset = job->upto;
@@ -927,7 +945,7 @@ job_finish(fanout_session_t *s, fanout_job_t *job)
 
 
 static void
-job_messages(fanout_reply_t *rp, fanout_job_t *job)
+job_messages(fanout_reply_t *rp, fanout_native_job_t *job)
 {
     fanout_native_literal(rp, ",\"messages\":[");
 
@@ -943,7 +961,7 @@ job_messages(fanout_reply_t *rp, fanout_job_t *job)
 /* Between the part before and these messages. */
 
 static void
-job_hole(fanout_reply_t *rp, fanout_job_t *job)
+job_hole(fanout_reply_t *rp, fanout_native_job_t *job)
 {
     if (job->hole) {
         fanout_native_printf(rp, ",\"gap\":{\"from\":%uL,\"to\":%uL}",
@@ -955,7 +973,7 @@ job_hole(fanout_reply_t *rp, fanout_job_t *job)
 /* The reply is an error after all. */
 
 static void
-job_refuse(fanout_session_t *s, fanout_job_t *job, fanout_error_e code,
+job_refuse(fanout_session_t *s, fanout_native_job_t *job, fanout_error_e code,
     const char *text, ngx_str_t *data)
 {
     ngx_str_t      message;
@@ -967,9 +985,9 @@ job_refuse(fanout_session_t *s, fanout_job_t *job, fanout_error_e code,
     message.data = (u_char *) text;
     message.len = ngx_strlen(text);
 
-    if (job->sub && !job->again) {
-        fanout_session_leave(job->sub, FANOUT_LEFT_INTENTIONAL);
-        job->sub = NULL;
+    if (job->base.sub && !job->again) {
+        fanout_session_leave(job->base.sub, FANOUT_LEFT_INTENTIONAL);
+        job->base.sub = NULL;
     }
 
     fanout_native_error(s, &id, NULL, 0, code, &message, data);
@@ -986,7 +1004,7 @@ job_refuse(fanout_session_t *s, fanout_job_t *job, fanout_error_e code,
  * until they have, or are cut. */
 
 static void
-job_busy(fanout_session_t *s, fanout_job_t *job)
+job_busy(fanout_session_t *s, fanout_native_job_t *job)
 {
     u_char      buf[64];
     ngx_str_t   data;

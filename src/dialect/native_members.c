@@ -23,31 +23,31 @@
 #define FANOUT_AROUND      256              /* bytes of a reply around them */
 
 
-static ngx_int_t ready_roster(fanout_session_t *s, fanout_job_t *job,
+static ngx_int_t ready_roster(fanout_session_t *s, fanout_native_job_t *job,
     fanout_roster_t *r);
 static void wake_job(fanout_waiter_t *w);
 static ngx_uint_t answers_now(fanout_session_t *s);
-static ngx_int_t ready_join(fanout_session_t *s, fanout_job_t *job,
+static ngx_int_t ready_join(fanout_session_t *s, fanout_native_job_t *job,
     fanout_roster_t *r);
-static void ready_members(fanout_session_t *s, fanout_job_t *job,
+static void ready_members(fanout_session_t *s, fanout_native_job_t *job,
     fanout_channel_t *ch);
-static void kept(fanout_job_t *job, ngx_uint_t summary);
-static ngx_int_t read_direct(fanout_session_t *s, fanout_job_t *job);
-static size_t part_room(fanout_session_t *s, fanout_job_t *job);
+static void kept(fanout_native_job_t *job, ngx_uint_t summary);
+static ngx_int_t read_direct(fanout_session_t *s, fanout_native_job_t *job);
+static size_t part_room(fanout_session_t *s, fanout_native_job_t *job);
 static void end_around(fanout_reply_t *rp, fanout_snapshot_t *sn,
     uint32_t from, uint32_t to);
-static ngx_int_t read_section(fanout_session_t *s, fanout_job_t *job);
+static ngx_int_t read_section(fanout_session_t *s, fanout_native_job_t *job);
 
 
 /* waiting */
 
 ngx_int_t
-fanout_native_ready(fanout_session_t *s, fanout_job_t *job)
+fanout_native_ready(fanout_session_t *s, fanout_native_job_t *job)
 {
     ngx_int_t          rc;
     fanout_channel_t  *ch;
 
-    ch = job->sub ? job->sub->channel
+    ch = job->base.sub ? job->base.sub->channel
                   : fanout_hub_find(s->hub, &job->channel);
 
     if (job->direct || ch == NULL || ch->roster == NULL
@@ -60,8 +60,8 @@ fanout_native_ready(fanout_session_t *s, fanout_job_t *job)
     }
 
     if (rc == NGX_OK) {
-        fanout_waiter_cancel(&job->waiter);
-        job->waits = 0;
+        fanout_waiter_cancel(&job->base.waiter);
+        job->base.waits = 0;
     }
 
     return rc;
@@ -69,14 +69,14 @@ fanout_native_ready(fanout_session_t *s, fanout_job_t *job)
 
 
 static ngx_int_t
-ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
+ready_roster(fanout_session_t *s, fanout_native_job_t *job, fanout_roster_t *r)
 {
     ngx_int_t               rc;
     ngx_msec_int_t          late;
     fanout_subscription_t  *sub;
 
-    job->waiter.wake = wake_job;
-    fanout_roster_wait(r, &job->waiter);
+    job->base.waiter.wake = wake_job;
+    fanout_roster_wait(r, &job->base.waiter);
 
     late = ngx_current_msec - job->deadline;
 
@@ -84,7 +84,7 @@ ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
         return late > FANOUT_JOIN_FAIL ? NGX_BUSY : NGX_AGAIN;
     }
 
-    sub = job->sub ? job->sub
+    sub = job->base.sub ? job->base.sub
                    : fanout_session_sub(s, &job->channel);
 
     if (sub && !fanout_session_member_told(sub, late >= 0)) {
@@ -93,14 +93,14 @@ ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
 
     kept(job, r->summary);
 
-    if (job->members && job->snapshot == NULL) {
+    if (job->members && job->base.snapshot == NULL) {
 
         if (r->snapshot == NULL && fanout_spent(s->hub)) {
             fanout_session_work(s);
             return NGX_AGAIN;
         }
 
-        rc = fanout_roster_snapshot(s->hub, r, &job->snapshot);
+        rc = fanout_roster_snapshot(s->hub, r, &job->base.snapshot);
 
         if (rc != NGX_OK) {
             return rc == NGX_AGAIN
@@ -111,17 +111,17 @@ ready_roster(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
 
     job->count = r->count;
 
-    if (job->sub == NULL) {
+    if (job->base.sub == NULL) {
         ready_members(s, job, r->channel);
         return NGX_OK;
     }
 
     rc = ready_join(s, job, r);
 
-    if (rc == NGX_AGAIN && job->snapshot) {
+    if (rc == NGX_AGAIN && job->base.snapshot) {
         /* it is to be that of the offset */
-        fanout_snapshot_release(s->hub, job->snapshot);
-        job->snapshot = NULL;
+        fanout_snapshot_release(s->hub, job->base.snapshot);
+        job->base.snapshot = NULL;
     }
 
     return rc;
@@ -149,12 +149,12 @@ answers_now(fanout_session_t *s)
 
 
 static ngx_int_t
-ready_join(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
+ready_join(fanout_session_t *s, fanout_native_job_t *job, fanout_roster_t *r)
 {
     ngx_int_t           rc;
     fanout_zone_join_t  j;
 
-    rc = fanout_session_register(job->sub, job->again, job->since,
+    rc = fanout_session_register(job->base.sub, job->again, job->since,
                                  job->since_epoch, job->since_offset,
                                  job->history, &j);
     if (rc != NGX_OK) {
@@ -169,7 +169,7 @@ ready_join(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
     job->left = j.missed;
     job->recovered = j.recovered;
     job->mail = job->since && j.recovered;
-    job->sub->offset = j.offset;
+    job->base.sub->offset = j.offset;
 
     return NGX_OK;
 }
@@ -178,7 +178,7 @@ ready_join(fanout_session_t *s, fanout_job_t *job, fanout_roster_t *r)
 /* All are told, or how many, as the zone keeps it. */
 
 static void
-kept(fanout_job_t *job, ngx_uint_t summary)
+kept(fanout_native_job_t *job, ngx_uint_t summary)
 {
     job->members = job->who && !summary;
     job->counts = job->who && summary;
@@ -189,7 +189,8 @@ kept(fanout_job_t *job, ngx_uint_t summary)
  * told no change that is in there. */
 
 static void
-ready_members(fanout_session_t *s, fanout_job_t *job, fanout_channel_t *ch)
+ready_members(fanout_session_t *s, fanout_native_job_t *job,
+    fanout_channel_t *ch)
 {
     fanout_subscription_t  *sub;
 
@@ -217,7 +218,7 @@ ready_members(fanout_session_t *s, fanout_job_t *job, fanout_channel_t *ch)
  * at the offset of its first section if it changes meanwhile. */
 
 static ngx_int_t
-read_direct(fanout_session_t *s, fanout_job_t *job)
+read_direct(fanout_session_t *s, fanout_native_job_t *job)
 {
     ngx_int_t  rc;
 
@@ -227,10 +228,10 @@ read_direct(fanout_session_t *s, fanout_job_t *job)
         return NGX_BUSY;
     }
 
-    if (job->snapshot == NULL) {
-        job->snapshot = fanout_snapshot_create(s->hub, 1024);
+    if (job->base.snapshot == NULL) {
+        job->base.snapshot = fanout_snapshot_create(s->hub, 1024);
 
-        if (job->snapshot == NULL) {
+        if (job->base.snapshot == NULL) {
             return NGX_ERROR;
         }
     }
@@ -251,7 +252,7 @@ read_direct(fanout_session_t *s, fanout_job_t *job)
 
 
 static ngx_int_t
-read_section(fanout_session_t *s, fanout_job_t *job)
+read_section(fanout_session_t *s, fanout_native_job_t *job)
 {
     int                    rc;
     size_t                 at;
@@ -311,7 +312,7 @@ read_section(fanout_session_t *s, fanout_job_t *job)
         f->used = 0;
         failed = fanout_member_json(s->hub, &members[i], 0, f, &at)
                  != NGX_OK
-                 || fanout_snapshot_add(s->hub, job->snapshot, f->data,
+                 || fanout_snapshot_add(s->hub, job->base.snapshot, f->data,
                                         f->used)
                     != NGX_OK;
     }
@@ -329,7 +330,7 @@ read_section(fanout_session_t *s, fanout_job_t *job)
 /* members in a reply */
 
 ngx_int_t
-fanout_native_members_part(fanout_session_t *s, fanout_job_t *job)
+fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
 {
     void                   *batch;
     size_t                  room, used;
@@ -338,7 +339,7 @@ fanout_native_members_part(fanout_session_t *s, fanout_job_t *job)
     fanout_snapshot_t      *sn;
     fanout_native_batch_t  *b;
 
-    sn = job->snapshot;
+    sn = job->base.snapshot;
 
     if (sn == NULL || job->chunk == sn->nchunks) {
         return NGX_OK;
@@ -382,7 +383,7 @@ fanout_native_members_part(fanout_session_t *s, fanout_job_t *job)
 
 
 ngx_uint_t
-fanout_native_members_fit(fanout_session_t *s, fanout_job_t *job)
+fanout_native_members_fit(fanout_session_t *s, fanout_native_job_t *job)
 {
     size_t               left;
     fanout_snapshot_t   *sn;
@@ -393,7 +394,7 @@ fanout_native_members_fit(fanout_session_t *s, fanout_job_t *job)
         return 0;
     }
 
-    sn = job->snapshot;
+    sn = job->base.snapshot;
 
     if (sn == NULL || job->chunk + 1 >= sn->nchunks) {
         return 1;
@@ -408,7 +409,7 @@ fanout_native_members_fit(fanout_session_t *s, fanout_job_t *job)
 /* More is read when half of what may wait has been sent. */
 
 static size_t
-part_room(fanout_session_t *s, fanout_job_t *job)
+part_room(fanout_session_t *s, fanout_native_job_t *job)
 {
     size_t  room, around;
 
@@ -420,7 +421,7 @@ part_room(fanout_session_t *s, fanout_job_t *job)
 
 
 void
-fanout_native_members_reply(fanout_reply_t *rp, fanout_job_t *job)
+fanout_native_members_reply(fanout_reply_t *rp, fanout_native_job_t *job)
 {
     if (job->counts) {
         fanout_native_printf(rp, ",\"summary\":{\"members\":%uD}",
@@ -435,8 +436,8 @@ fanout_native_members_reply(fanout_reply_t *rp, fanout_job_t *job)
 
     fanout_native_literal(rp, ",\"members\":[");
 
-    end_around(rp, job->snapshot, job->chunk,
-               job->snapshot ? job->snapshot->nchunks : 0);
+    end_around(rp, job->base.snapshot, job->chunk,
+               job->base.snapshot ? job->base.snapshot->nchunks : 0);
 }
 
 

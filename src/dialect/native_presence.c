@@ -207,7 +207,7 @@ presence_data(fanout_session_t *s, fanout_command_t *cmd,
 
 
 fanout_error_e
-fanout_native_enter(fanout_session_t *s, fanout_job_t *job,
+fanout_native_enter(fanout_session_t *s, fanout_native_job_t *job,
     fanout_presence_t *p)
 {
     fanout_put_t            put;
@@ -216,7 +216,7 @@ fanout_native_enter(fanout_session_t *s, fanout_job_t *job,
     fanout_channel_t       *ch;
     fanout_subscription_t  *sub;
 
-    sub = job->sub;
+    sub = job->base.sub;
     ch = sub->channel;
 
     if (fanout_session_want(sub, p->want) != NGX_OK) {
@@ -264,7 +264,7 @@ fanout_native_enter(fanout_session_t *s, fanout_job_t *job,
         }
     }
 
-    job->waits = 1;
+    job->base.waits = 1;
     job->deadline = ngx_current_msec + ch->policy->keep.batch
                     + FANOUT_JOIN_WAIT;
     sub->offset = job->offset;
@@ -517,9 +517,9 @@ fanout_native_refuse_member(fanout_session_t *s, fanout_command_t *cmd,
 void
 fanout_native_members(fanout_session_t *s, fanout_command_t *cmd)
 {
-    ngx_uint_t         mode;
-    fanout_job_t      *job;
-    fanout_channel_t  *ch;
+    ngx_uint_t            mode;
+    fanout_channel_t     *ch;
+    fanout_native_job_t  *job;
 
     if (!fanout_native_channel(s, cmd, FANOUT_MAY_PRESENCE)
         || !presence_served(s, cmd)
@@ -550,10 +550,9 @@ fanout_native_members(fanout_session_t *s, fanout_command_t *cmd)
     job->who = 1;
     job->members = (mode == FANOUT_PRESENCE_ON);
     job->counts = !job->members;
-    job->waits = 1;
+    job->base.waits = 1;
     job->deadline = ngx_current_msec + policy_of(s, &cmd->name)->keep.batch
                     + FANOUT_JOIN_WAIT;
-    s->job = job;
 
-    (void) fanout_native_run(s);
+    fanout_native_run(s, job);
 }

@@ -38,12 +38,25 @@ typedef struct {
 } draft_t;
 
 
+/* one that the backend is asked about */
+
+typedef struct {
+    fanout_job_t           base;
+    fanout_ask_t          *ask;
+    ngx_uint_t             at;                  /* in an array */
+    ngx_str_t              id;                  /* raw JSON, len 0: none */
+} ask_job_t;
+
+
 static ngx_uint_t publish_options(fanout_session_t *s, fanout_command_t *cmd,
     draft_t *d);
 static void publish_now(fanout_session_t *s, fanout_command_t *cmd,
     draft_t *d);
 static void publish_ask(fanout_session_t *s, fanout_command_t *cmd,
     draft_t *d);
+static ngx_int_t ask_step(fanout_session_t *s);
+static ngx_int_t ask_answer(fanout_session_t *s);
+static void ask_free(fanout_job_t *job);
 static void refused(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc, fanout_zone_result_t *r);
 static void conflict(fanout_session_t *s, fanout_command_t *cmd,
@@ -58,6 +71,12 @@ static ngx_uint_t publish_data(fanout_session_t *s, fanout_command_t *cmd,
     item_t *item, draft_t *d, fanout_zone_message_t *m);
 static void published(fanout_session_t *s, fanout_json_t *id,
     ngx_uint_t direct, fanout_zone_result_t *r);
+
+
+static const fanout_job_ops_t  ask_ops = {
+    ask_step,
+    ask_free
+};
 
 
 static const fanout_json_field_t  item_fields[] = {
@@ -224,7 +243,7 @@ refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
 static void
 publish_ask(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
 {
-    fanout_job_t          *job;
+    ask_job_t             *job;
     fanout_error_e         rc;
     fanout_limited_t       limited;
     fanout_zone_result_t   r;
@@ -236,7 +255,7 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
         return;
     }
 
-    job = fanout_native_job(s, cmd);
+    job = ngx_calloc(sizeof(ask_job_t) + cmd->id.len, ngx_cycle->log);
 
     if (job == NULL) {
         fanout_native_refuse(s, cmd, FANOUT_E_INTERNAL,
@@ -261,18 +280,47 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
         return;
     }
 
+    job->base.ops = &ask_ops;
+    job->base.session = s;
+    job->base.waits = 1;
+    job->base.asks = 1;
     job->at = cmd->at;
-    job->waits = 1;
-    s->job = job;
+    job->id.data = (u_char *) (job + 1);
+    job->id.len = cmd->id.len;
+
+    if (cmd->id.len) {
+        ngx_memcpy(job->id.data, cmd->id.data, cmd->id.len);
+    }
+
+    s->job = &job->base;
 }
 
 
-ngx_int_t
-fanout_native_answered(fanout_session_t *s, fanout_job_t *job)
+static ngx_int_t
+ask_step(fanout_session_t *s)
 {
+    return fanout_native_stepped(s, ask_answer(s));
+}
+
+
+static void
+ask_free(fanout_job_t *job)
+{
+    fanout_ask_release(((ask_job_t *) job)->ask);
+    ngx_free(job);
+}
+
+
+/* The reply, or AGAIN: there is no answer yet. */
+
+static ngx_int_t
+ask_answer(fanout_session_t *s)
+{
+    ask_job_t        *job;
     fanout_ask_t     *ask;
     fanout_command_t  cmd;
 
+    job = (ask_job_t *) s->job;
     ask = job->ask;
 
     if (!ask->answered) {

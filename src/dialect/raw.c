@@ -17,6 +17,14 @@
 #include "hook/hook.h"
 
 
+/* a publish that a backend is asked about */
+
+typedef struct {
+    fanout_job_t   base;
+    fanout_ask_t  *ask;
+} ask_job_t;
+
+
 static const char *raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t *status);
 static void raw_open(fanout_session_t *s, ngx_http_request_t *r);
@@ -27,7 +35,8 @@ static fanout_error_e ask(fanout_session_t *s, fanout_zone_message_t *m,
     fanout_limited_t *limited);
 static void refuse(fanout_session_t *s,
     fanout_error_e rc);
-static ngx_int_t raw_work(fanout_session_t *s);
+static ngx_int_t raw_ask_step(fanout_session_t *s);
+static void raw_ask_free(fanout_job_t *job);
 static void raw_close(fanout_session_t *s);
 static void raw_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
@@ -41,9 +50,14 @@ const fanout_dialect_t  fanout_raw = {
     .open = raw_open,
     .receive = raw_receive,
     .match = raw_match,
-    .work = raw_work,
     .close = raw_close,
     .closing = raw_closing
+};
+
+
+static const fanout_job_ops_t  raw_ask_ops = {
+    raw_ask_step,
+    raw_ask_free
 };
 
 
@@ -229,16 +243,18 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 static fanout_error_e
 ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
 {
-    fanout_job_t    *job;
+    ask_job_t       *job;
     fanout_error_e   rc;
 
-    job = ngx_calloc(sizeof(fanout_job_t), ngx_cycle->log);
+    job = ngx_calloc(sizeof(ask_job_t), ngx_cycle->log);
     if (job == NULL) {
         return FANOUT_E_INTERNAL;
     }
 
-    job->session = s;
-    job->waits = 1;
+    job->base.ops = &raw_ask_ops;
+    job->base.session = s;
+    job->base.waits = 1;
+    job->base.asks = 1;
     job->ask = fanout_ask(s, &s->channel, m, 1, NULL, NULL, limited, &rc);
 
     if (job->ask == NULL) {
@@ -246,7 +262,7 @@ ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
         return rc;
     }
 
-    s->job = job;
+    s->job = &job->base;
 
     return FANOUT_E_NONE;
 }
@@ -311,15 +327,17 @@ fanout_raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 
 
 static ngx_int_t
-raw_work(fanout_session_t *s)
+raw_ask_step(fanout_session_t *s)
 {
-    fanout_error_e  rc;
+    ask_job_t       *job;
+    fanout_error_e   rc;
 
     if (s->job->waits) {
         return NGX_AGAIN;
     }
 
-    rc = s->job->ask->rc;
+    job = (ask_job_t *) s->job;
+    rc = job->ask->rc;
     fanout_session_job_done(s);
 
     if (rc != FANOUT_E_NONE) {
@@ -327,6 +345,14 @@ raw_work(fanout_session_t *s)
     }
 
     return NGX_OK;
+}
+
+
+static void
+raw_ask_free(fanout_job_t *job)
+{
+    fanout_ask_release(((ask_job_t *) job)->ask);
+    ngx_free(job);
 }
 
 

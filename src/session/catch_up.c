@@ -144,7 +144,7 @@ release_subs(fanout_session_t *s)
 ngx_int_t
 fanout_session_go_on(fanout_session_t *s)
 {
-    if (s->dialect->work(s) == NGX_AGAIN) {
+    if (s->job->ops->step(s) == NGX_AGAIN) {
         return NGX_AGAIN;
     }
 

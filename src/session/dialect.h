@@ -38,10 +38,6 @@ struct fanout_dialect_s {
     ngx_uint_t (*match)(fanout_subscription_t *sub,
                    fanout_entry_t *e);
 
-    /* Goes on with the session's job within its output limit; NGX_AGAIN if
-     * the limit was reached, NGX_OK when done. */
-    ngx_int_t  (*work)(fanout_session_t *s);
-
     /* Frees what the dialect put into s->batch. */
     void       (*close)(fanout_session_t *s);
 

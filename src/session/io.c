@@ -167,7 +167,7 @@ fanout_session_read_now(fanout_session_t *s)
     }
 
     if (s->state == FANOUT_OPEN && s->identity_ref
-        && c->read->pending_eof && s->job && s->job->ask)
+        && c->read->pending_eof && s->job && s->job->asks)
     {
         /* the end is not read before the backend has answered */
         fanout_session_away(s);

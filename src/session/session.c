@@ -12,7 +12,6 @@
 #include "hub/roster.h"
 #include "session/socket.h"
 #include "session/transport.h"
-#include "hook/hook.h"
 
 
 #define FANOUT_CLOSE_WAIT 2000             /* ms, for an answer to a close */
@@ -175,26 +174,22 @@ fanout_session_away(fanout_session_t *s)
 void
 fanout_session_job_done(fanout_session_t *s)
 {
-    if (s->job == NULL) {
+    fanout_job_t  *job;
+
+    job = s->job;
+
+    if (job == NULL) {
         return;
     }
 
     fanout_waiter_cancel(&s->job->waiter);
 
-    if (s->job->messages) {
-        fanout_frame_release(s->hub, s->job->messages);
+    if (job->snapshot) {
+        fanout_snapshot_release(s->hub, job->snapshot);
     }
 
-    if (s->job->ask) {
-        fanout_ask_release(s->job->ask);
-    }
-
-    if (s->job->snapshot) {
-        fanout_snapshot_release(s->hub, s->job->snapshot);
-    }
-
-    ngx_free(s->job);
     s->job = NULL;
+    job->ops->free(job);
 }
 
 

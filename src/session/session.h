@@ -60,58 +60,32 @@ typedef struct {
 } fanout_withheld_t;
 
 
-/* A reply that is sent as the socket takes it: of a join with history, or of
- * history.  Reads the log from after up to upto. */
+/* What a session has begun to answer, and goes on with as the socket takes
+ * it; commands that follow wait.  A dialect makes it, as the first member of
+ * what it needs for it. */
+
+typedef struct fanout_job_s  fanout_job_t;
 
 typedef struct {
-    ngx_str_t               id;                 /* raw JSON, len 0: none */
-    ngx_str_t               channel;
-    fanout_subscription_t  *sub;                /* of a join */
-    uint64_t                epoch;
-    uint64_t                offset;             /* of the reply */
-    uint64_t                after;
-    uint64_t                upto;
-    uint64_t                missed;
-    uint64_t                first;              /* offset of the first told */
-    uint64_t                next;               /* history: page on here */
-    uint64_t                told;               /* last offset in a part */
-    uint64_t                hole;               /* behind told up to here is
-                                                   lost, 0: nothing */
-    ngx_uint_t              left;               /* entries still to send */
-    fanout_frame_t         *messages;           /* gathered for a part */
-    unsigned                since:1;
-    unsigned                recovered:1;
-    unsigned                newest:1;           /* history: pages backwards */
-    unsigned                older:1;            /* and there is more */
+    /* Goes on with the session's job within its output limit.  OK when it is
+     * done, and was freed by job_done(); AGAIN if there is one still. */
+    ngx_int_t             (*step)(fanout_session_t *s);
 
-    /* of a join on a channel with a roster, and of "members" */
-    unsigned                waits:1;            /* the roster is not ready */
-    unsigned                again:1;            /* was subscribed before */
-    unsigned                who:1;              /* tells who is there: */
-    unsigned                members:1;          /* all of them */
-    unsigned                counts:1;           /* only how many */
-    unsigned                direct:1;           /* read without a roster */
-    unsigned                parted:1;           /* lost its seat meanwhile */
-    fanout_waiter_t         waiter;
+    /* Frees it and what it has, but for its snapshot. */
+    void                  (*free)(fanout_job_t *job);
+} fanout_job_ops_t;
+
+struct fanout_job_s {
+    const fanout_job_ops_t *ops;
     fanout_session_t       *session;
-    fanout_snapshot_t      *snapshot;
-    ngx_uint_t              chunk;              /* next to send */
-    uint32_t                count;              /* of a summary */
-    uint32_t                slot;               /* direct: next to read */
-    uint64_t                since_epoch;
-    uint64_t                since_offset;
-    ngx_uint_t              history;
-    ngx_msec_t              deadline;           /* of waiting */
-    unsigned                mail:1;             /* there may be some */
-
-    /* of a publish that the backend is asked for */
-    struct fanout_ask_s    *ask;
-    ngx_uint_t              at;                 /* of the command in an array
-                                                   */
-
-    unsigned                paused:1;           /* nothing: an array goes on in
-                                                   the next step */
-} fanout_job_t;
+    fanout_subscription_t  *sub;                /* of a join, or NULL */
+    fanout_snapshot_t      *snapshot;           /* members, or NULL */
+    fanout_waiter_t         waiter;             /* for a roster */
+    unsigned                waits:1;            /* for the roster, or a
+                                                   backend */
+    unsigned                asks:1;             /* a backend */
+    unsigned                parted:1;           /* sub has ended meanwhile */
+};
 
 
 /* waits until the request can be let go; of neither pool */

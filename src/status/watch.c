@@ -47,7 +47,6 @@ static void watch_open(fanout_session_t *s, ngx_http_request_t *r);
 static void watch_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 static ngx_uint_t watch_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static ngx_int_t watch_work(fanout_session_t *s);
 static void watch_close(fanout_session_t *s);
 static void watch_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
@@ -69,7 +68,6 @@ static const fanout_dialect_t  dialect = {
     .open = watch_open,
     .receive = watch_receive,
     .match = watch_match,
-    .work = watch_work,
     .close = watch_close,
     .closing = watch_closing
 };
@@ -170,13 +168,6 @@ static ngx_uint_t
 watch_match(fanout_subscription_t *sub, fanout_entry_t *e)
 {
     return 0;
-}
-
-
-static ngx_int_t
-watch_work(fanout_session_t *s)
-{
-    return NGX_OK;
 }
 
 

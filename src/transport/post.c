@@ -238,7 +238,7 @@ run(ngx_http_request_t *r)
 static void
 post_resume(fanout_session_t *s)
 {
-    (void) s->dialect->work(s);
+    (void) s->job->ops->step(s);
 
     go_on(s);
 }
@@ -332,13 +332,13 @@ go_on(fanout_session_t *s)
             break;
         }
 
-        if (s->works || (s->job->ask && s->job->waits)) {
+        if (s->works || (s->job->asks && s->job->waits)) {
             /* a client that goes does not wait */
             s->request->read_event_handler = ngx_http_test_reading;
             return;
         }
 
-        (void) s->dialect->work(s);
+        (void) s->job->ops->step(s);
     }
 
     /* several replies can't have one status */
