@@ -2,8 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Whether a request may begin a session, and its user and address may have one
- * more, or one more poll or POST; and how it is refused: for a time.
+ * Whether a request is admitted: its origin, its arguments, the worker; and
+ * whether its user and its address may have one more session, or one more poll
+ * or POST.
  */
 
 
@@ -11,7 +12,6 @@
 #include "http/http.h"
 #include "session/token.h"
 #include "transport/transport.h"
-#include "transport/websocket.h"
 
 
 static const char *admit_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf,
@@ -21,9 +21,6 @@ static const char *admit_user(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 static ngx_uint_t admit_what(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t t, ngx_str_t *user);
 static void admit_log(ngx_http_request_t *r, fanout_refusal_t *refusal);
-static ngx_uint_t by_event_source(ngx_http_request_t *r);
-static ngx_int_t refuse_event(ngx_http_request_t *r, ngx_uint_t wait,
-    ngx_str_t *error);
 
 
 const char *
@@ -239,144 +236,4 @@ admit_log(ngx_http_request_t *r, fanout_refusal_t *refusal)
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "fanout refused a request with %ui: %s%s", refusal->status,
                   refusal->text, hint);
-}
-
-
-ngx_int_t
-fanout_retry_after(ngx_http_request_t *r, ngx_uint_t ms)
-{
-    ngx_str_t  value;
-
-    value.data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
-    if (value.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.len = ngx_sprintf(value.data, "%ui", (ms + 999) / 1000)
-                - value.data;
-
-    return fanout_http_add(r, "Retry-After", &value);
-}
-
-
-ngx_int_t
-fanout_refuse_admission(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *user, fanout_refusal_t *refusal)
-{
-    ngx_str_t        message, name, error;
-    fanout_error_t  *e;
-
-    fanout_count(conf->app->hub, rejects);
-
-    name = *fanout_transport_name(r, conf);
-    fanout_eventlog_deny(r, conf, &name, user, refusal->status,
-                         refusal->text);
-
-    (void) ngx_http_discard_request_body(r);
-
-    e = &fanout_errors[refusal->error];
-    message.data = (u_char *) refusal->text;
-    message.len = ngx_strlen(refusal->text);
-
-    if (fanout_error_line(r, &e->code, &message, &refusal->data,
-                          &error)
-        != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return fanout_refuse_for(r, refusal->status, refusal->wait, &error);
-}
-
-
-ngx_int_t
-fanout_error_line(ngx_http_request_t *r, ngx_str_t *code, ngx_str_t *message,
-    ngx_str_t *data, ngx_str_t *line)
-{
-    ngx_str_t  text;
-
-    if (fanout_http_error_text(r, code, message, data, &text)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    line->data = ngx_pnalloc(r->pool, text.len + sizeof("{\"error\":}\n") - 1);
-
-    if (line->data == NULL) {
-        return NGX_ERROR;
-    }
-
-    line->len = ngx_sprintf(line->data, "{\"error\":%V}\n", &text)
-                - line->data;
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-fanout_refuse_for(ngx_http_request_t *r, ngx_uint_t status, ngx_uint_t wait,
-    ngx_str_t *error)
-{
-    ngx_int_t   rc;
-    ngx_uint_t  streams;
-
-    /* the origin was let in: it may read why */
-
-    streams = by_event_source(r);
-    rc = streams ? fanout_stream_headers(r)
-                 : fanout_answer_headers(r);
-
-    if (rc != NGX_OK || fanout_retry_after(r, wait) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (streams) {
-        return refuse_event(r, wait, error);
-    }
-
-    return fanout_http_send(r, status, &fanout_type_json, error->data,
-                            error->len);
-}
-
-
-/* To an EventSource any status but 200 is final, and says nothing. */
-
-static ngx_uint_t
-by_event_source(ngx_http_request_t *r)
-{
-    ngx_str_t  value;
-
-    static ngx_str_t  type = ngx_string("text/event-stream");
-
-    if (r->method != NGX_HTTP_GET) {
-        return 0;
-    }
-
-    value = fanout_http_header(r, "accept");
-
-    return value.len == type.len
-           && ngx_strncasecmp(value.data, type.data, type.len) == 0;
-}
-
-
-/* The stream ends, and the browser opens it again in time. */
-
-static ngx_int_t
-refuse_event(ngx_http_request_t *r, ngx_uint_t wait, ngx_str_t *error)
-{
-    u_char  *p, *last;
-
-    static ngx_str_t  type = ngx_string("text/event-stream");
-
-    p = ngx_pnalloc(r->pool, sizeof("retry: \ndata: \n\n") + NGX_INT_T_LEN
-                             + error->len);
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    wait += (ngx_uint_t) ngx_random() % (wait / 2 + 1);
-    last = ngx_sprintf(p, "retry: %ui\ndata: %V\n", wait, error);
-
-    return fanout_http_send(r, NGX_HTTP_OK, &type, p, last - p);
 }

@@ -74,7 +74,12 @@ ngx_int_t fanout_refuse_for(ngx_http_request_t *r,
 /* Adds Retry-After, in s.  NGX_ERROR. */
 ngx_int_t fanout_retry_after(ngx_http_request_t *r, ngx_uint_t ms);
 
-/* The name of the transport that a request asks for. */
+/* The transport that a request asks for, its bit.  With an upgrade it is
+ * WebSocket, whatever the query. */
+ngx_uint_t fanout_transport_of(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf);
+
+/* The name of it. */
 const ngx_str_t *fanout_transport_name(ngx_http_request_t *r,
     fanout_loc_conf_t *conf);
 

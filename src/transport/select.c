@@ -1,0 +1,164 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Which transport a request asks for.
+ */
+
+
+#include "session/dialect.h"
+#include "http/headers.h"
+#include "http/http.h"
+#include "transport/transport.h"
+#include "transport/websocket.h"
+
+
+static ngx_int_t preflight(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+
+
+ngx_int_t
+fanout_handler(ngx_http_request_t *r)
+{
+    ngx_str_t           value;
+    ngx_uint_t          t;
+    fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    /* a page can't read what comes in the place of a 101 */
+
+    if (!fanout_header(r, "upgrade", &value)
+        && fanout_origin_cors(r, &conf->origins) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    t = fanout_transport_of(r, conf);
+
+    if (r->method == NGX_HTTP_OPTIONS && t != FANOUT_WEBSOCKET) {
+        return preflight(r, conf);
+    }
+
+    if (!(conf->transports & t)) {
+        return fanout_refuse(r, NGX_HTTP_FORBIDDEN,
+                         t == FANOUT_SSE
+                         ? "event streams are not served here: "
+                           "fanout_transports"
+                         : t == FANOUT_POLL
+                           ? "polls are not served here: fanout_transports"
+                           : t == FANOUT_POST
+                             ? "POST is not served here: fanout_transports"
+                             : "WebSocket is not served here: "
+                               "fanout_transports");
+    }
+
+    if (t & (FANOUT_SSE|FANOUT_POLL)
+        && (r->headers_in.content_length_n > 0 || r->headers_in.chunked))
+    {
+        return fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
+                             "a GET has no body here");
+    }
+
+    switch (t) {
+
+    case FANOUT_SSE:
+        return fanout_sse_handler(r);
+
+    case FANOUT_POLL:
+        return fanout_poll_handler(r);
+
+    case FANOUT_POST:
+        return fanout_post_handler(r);
+
+    default:
+        return fanout_websocket_handler(r);
+    }
+}
+
+
+ngx_uint_t
+fanout_transport_of(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    ngx_str_t  value;
+
+    if (conf->dialect->stream == NULL || r != r->main
+        || fanout_header(r, "upgrade", &value))
+    {
+        return FANOUT_WEBSOCKET;
+    }
+
+    switch (r->method) {
+
+    case NGX_HTTP_POST:
+    case NGX_HTTP_OPTIONS:
+        return FANOUT_POST;
+
+    case NGX_HTTP_GET:
+        break;
+
+    default:
+        return FANOUT_WEBSOCKET;
+    }
+
+    if (ngx_http_arg(r, (u_char *) "poll", 4, &value) == NGX_OK
+        && (value.len != 1 || value.data[0] != '0'))
+    {
+        return FANOUT_POLL;
+    }
+
+    if (ngx_http_arg(r, (u_char *) "channel", 7, &value) == NGX_OK
+        || ngx_http_arg(r, (u_char *) "join", 4, &value) == NGX_OK)
+    {
+        return FANOUT_SSE;
+    }
+
+    value = fanout_http_header(r, "accept");
+
+    return value.len
+           && ngx_strlcasestrn(value.data, value.data + value.len,
+                               (u_char *) "text/event-stream",
+                               sizeof("text/event-stream") - 2)
+           ? FANOUT_SSE : FANOUT_WEBSOCKET;
+}
+
+
+const ngx_str_t *
+fanout_transport_name(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    switch (fanout_transport_of(r, conf)) {
+
+    case FANOUT_SSE:
+        return &fanout_sse.name;
+
+    case FANOUT_POLL:
+        return &fanout_poll.name;
+
+    case FANOUT_POST:
+        return &fanout_post.name;
+
+    default:
+        return &fanout_websocket.name;
+    }
+}
+
+
+/* What a browser asks before a page of another origin may send a POST. */
+
+static ngx_int_t
+preflight(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    const char  *why;
+
+    static ngx_str_t  methods = ngx_string("GET, POST");
+    static ngx_str_t  headers = ngx_string("Content-Type, Fanout-Client, "
+                                           "Fanout-Resume, Last-Event-ID, "
+                                           "Authorization");
+
+    why = fanout_origin_check(r, &conf->origins);
+
+    if (why) {
+        return fanout_refuse(r, NGX_HTTP_FORBIDDEN, why);
+    }
+
+    return fanout_origin_preflight(r, &methods, &headers);
+}
