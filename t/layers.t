@@ -143,11 +143,6 @@ subtest 'calls' => sub {
 done_testing();
 
 __DATA__
-climbs session fanout_ask_release
-climbs transport fanout_native_token
-includes session/session.c hook/hook.h
-includes transport/admit.c dialect/native.h
-includes transport/post.c dialect/native.h
 twice absent
 twice add
 twice add_header
