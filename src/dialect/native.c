@@ -4,15 +4,9 @@
  *
  * The native protocol, version 1 (docs/protocol.md): text frames with a JSON
  * object or an array of them.
- *
- * An array is worked off as a batch: its replies are gathered and sent as
- * one array.  A join or a history with much to tell becomes the job of the
- * session: it sends parts as the socket takes them, and the commands behind
- * it wait.
  */
 
 
-#include "session/compress.h"
 #include "dialect/dialect.h"
 #include "hub/entry_json.h"
 #include "http/http.h"
@@ -26,17 +20,11 @@
 
 #define FANOUT_SEAT_NAMES  64                   /* names read at once */
 
-/* An array has others wait for so much work, half of a turn. */
-#define FANOUT_ARRAY      524288
-
 
 static const char *native_accept(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_uint_t *status);
 static void native_open(fanout_session_t *s, ngx_http_request_t *r);
-static void native_receive(fanout_session_t *s, ngx_uint_t opcode,
-    u_char *data, size_t len);
 static ngx_uint_t native_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static void native_close(fanout_session_t *s);
 static void give_up(fanout_session_t *s, fanout_error_e error,
     const char *reason);
 static void native_closing(fanout_session_t *s, ngx_uint_t code,
@@ -54,17 +42,6 @@ static void renew_info(fanout_session_t *s);
 static ngx_int_t take_info(fanout_session_t *s, ngx_http_request_t *r);
 static void welcome(fanout_session_t *s);
 static void autojoin(fanout_session_t *s, ngx_http_request_t *r);
-static void refuse_frame(fanout_session_t *s, fanout_error_e code,
-    ngx_str_t *text, ngx_str_t *data);
-static ngx_uint_t insists(fanout_session_t *s);
-static void stop_insistent(fanout_session_t *s);
-static void batch_run(fanout_session_t *s);
-static ngx_uint_t batch_pause(fanout_session_t *s);
-static ngx_int_t pause_step(fanout_session_t *s);
-static void pause_free(fanout_job_t *job);
-static ngx_int_t batch_reply(fanout_session_t *s);
-static void batch_start(fanout_session_t *s, fanout_json_t *array,
-    ngx_uint_t max, ngx_uint_t deep);
 static void send_printf(fanout_session_t *s, const char *fmt, ...);
 
 
@@ -73,22 +50,14 @@ const fanout_dialect_t  fanout_native = {
     .format = FANOUT_NATIVE_WS,
     .accept = native_accept,
     .open = native_open,
-    .receive = native_receive,
+    .receive = fanout_native_receive,
     .match = native_match,
-    .close = native_close,
+    .close = fanout_native_close,
     .closing = native_closing,
     .heartbeat = native_heartbeat,
     .stream = &fanout_native_stream,
     .poll = &fanout_native_poll,
     .parted = native_parted
-};
-
-
-/* an array of commands that lets others go first */
-
-static const fanout_job_ops_t  pause_ops = {
-    pause_step,
-    pause_free
 };
 
 
@@ -172,22 +141,6 @@ autojoin(fanout_session_t *s, ngx_http_request_t *r)
     }
 
     fanout_native_batch(s, &text);
-}
-
-
-void
-fanout_native_batch(fanout_session_t *s, ngx_str_t *text)
-{
-    fanout_json_t  value;
-
-    if (text->len
-        && fanout_json_check(text->data, text->len, FANOUT_JSON_DEPTH, &value,
-                             NULL)
-           == FANOUT_JSON_ARRAY)
-    {
-        s->autojoin = 1;
-        batch_start(s, &value, s->conf->channels, 0);
-    }
 }
 
 
@@ -552,316 +505,6 @@ welcome(fanout_session_t *s)
 }
 
 
-/* receiving */
-
-static void
-native_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
-    size_t len)
-{
-    int                  type;
-    unsigned             levels;
-    ngx_str_t            text;
-    ngx_uint_t           deep;
-    fanout_json_t        value;
-    fanout_json_error_t  err;
-
-    if (opcode != FANOUT_WS_TEXT) {
-        fanout_count(s->hub, protocol_errors);
-        fanout_session_close(s, 1003, "text frames are needed");
-        return;
-    }
-
-    type = fanout_json_levels(data, len, &value, &levels, &err);
-    deep = type > 0 && levels > FANOUT_JSON_DEPTH;
-
-    switch (type) {
-
-    case FANOUT_JSON_OBJECT:
-        fanout_native_command(s, &value, 0, deep);
-        break;
-
-    case FANOUT_JSON_ARRAY:
-        batch_start(s, &value, s->conf->batch, deep);
-        break;
-
-    default:
-        if (type > 0) {
-            ngx_str_set(&text, "a frame is an object or an array of them");
-
-        } else {
-            text.data = (u_char *) err.reason;
-            text.len = ngx_strlen(err.reason);
-        }
-
-        refuse_frame(s, FANOUT_E_BAD_REQUEST, &text, NULL);
-    }
-
-    stop_insistent(s);
-}
-
-
-/* A frame without commands costs as much as a command. */
-
-static void
-refuse_frame(fanout_session_t *s, fanout_error_e code, ngx_str_t *text,
-    ngx_str_t *data)
-{
-    fanout_command_t  cmd;
-    fanout_limited_t  limited;
-
-    if (!fanout_meter_take(s, FANOUT_COST, &limited)) {
-        ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
-        fanout_native_limited(s, &cmd, &limited);
-        return;
-    }
-
-    fanout_native_error(s, NULL, NULL, 0, code, text, data);
-}
-
-
-/* Whether it goes on to send commands above its rate.  A POST is answered as a
- * whole, and is the last of its session. */
-
-static ngx_uint_t
-insists(fanout_session_t *s)
-{
-    return s->transport->bit == FANOUT_WEBSOCKET
-           && fanout_meter_insists(s);
-}
-
-
-static void
-stop_insistent(fanout_session_t *s)
-{
-    if (s->state == FANOUT_OPEN && s->batch == NULL && insists(s)) {
-        fanout_count(s->hub, rate_limited);
-        fanout_session_close(s, 4429,
-                             "too many refused commands: "
-                             "fanout_rate, fanout_budget");
-    }
-}
-
-
-static void
-batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
-    ngx_uint_t deep)
-{
-    size_t                  i, n;
-    u_char                 *copy, data[64];
-    ngx_str_t               text, more;
-    fanout_native_batch_t  *b;
-
-    if (fanout_json_array(array, NULL, max, &n)
-        != FANOUT_JSON_OK)
-    {
-        ngx_str_set(&text, "too many commands in an array: fanout_batch");
-        more.data = data;
-        more.len = ngx_sprintf(data, "{\"limit\":\"batch\",\"max\":%ui}",
-                               s->conf->batch)
-                   - data;
-
-        refuse_frame(s, FANOUT_E_TOO_MANY, &text, &more);
-        return;
-    }
-
-    if (n == 0) {
-        return;
-    }
-
-    /* a job may hold it for longer than the input lives */
-
-    b = ngx_calloc(sizeof(fanout_native_batch_t)
-                   + n * sizeof(fanout_json_t) + array->len,
-                   ngx_cycle->log);
-    if (b == NULL) {
-        fanout_session_end(s, FANOUT_END_CUT);
-        return;
-    }
-
-    s->batch = b;
-    b->hub = s->hub;
-    b->n = n;
-    b->deep = deep;
-    b->items = (fanout_json_t *) (b + 1);
-
-    (void) fanout_json_array(array, b->items, n, &n);
-
-    copy = (u_char *) (b->items + b->n);
-    ngx_memcpy(copy, array->data, array->len);
-
-    for (i = 0; i < b->n; i++) {
-        b->items[i].data = copy + (b->items[i].data - array->data);
-    }
-
-    batch_run(s);
-}
-
-
-/* Goes on with the commands of the array until one becomes a job, or others
- * have waited for long, then sends the replies. */
-
-static void
-batch_run(fanout_session_t *s)
-{
-    uint64_t                end;
-    ngx_uint_t              at;
-    fanout_native_batch_t  *b;
-
-    b = s->batch;
-    end = s->hub->spent + FANOUT_ARRAY;
-
-    while (b->i < b->n && !insists(s)) {
-
-        if (s->hub->spent >= end && batch_pause(s)) {
-            return;
-        }
-
-        at = b->i++;
-        fanout_native_command(s, &b->items[at], at, b->deep);
-
-        if (s->state != FANOUT_OPEN) {
-            native_close(s);
-            return;
-        }
-
-        if (s->job) {
-            /* nothing may come before the replies; a list of members is of
-             * one moment, but a backend takes its time */
-
-            if (s->job->asks) {
-                fanout_session_withhold(s);
-
-            } else {
-                fanout_session_hold(s);
-            }
-
-            return;
-        }
-    }
-
-    if (batch_reply(s) != NGX_OK) {
-        return;
-    }
-
-    native_close(s);
-    s->autojoin = 0;
-    fanout_session_settle(s);
-    stop_insistent(s);
-}
-
-
-/* The rest of the array is for another step; nothing may come before the
- * replies.  0: it can't be. */
-
-static ngx_uint_t
-batch_pause(fanout_session_t *s)
-{
-    fanout_job_t  *job;
-
-    if (s->transport->bit & (FANOUT_SSE|FANOUT_POLL)) {
-        /* lists of members, each of which has its steps */
-        return 0;
-    }
-
-    job = ngx_calloc(sizeof(fanout_job_t), ngx_cycle->log);
-    if (job == NULL) {
-        return 0;
-    }
-
-    job->ops = &pause_ops;
-    job->session = s;
-    s->job = job;
-
-    fanout_session_withhold(s);
-    fanout_session_work(s);
-
-    return 1;
-}
-
-
-/* Sends the replies there are; ERROR: the session has ended. */
-
-static ngx_int_t
-batch_reply(fanout_session_t *s)
-{
-    fanout_native_batch_t *b;
-
-    b = s->batch;
-
-    if (b->frame == NULL) {
-        return NGX_OK;
-    }
-
-    if (fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
-        || s->transport->framing->end(s->hub, b->frame, b->start,
-                                      FANOUT_WS_TEXT)
-           != NGX_OK)
-    {
-        native_close(s);
-        fanout_session_end(s, FANOUT_END_CUT);
-        return NGX_ERROR;
-    }
-
-    fanout_meter_reply(s, b->frame->used);
-    fanout_compress_frame(s->hub, s->format, &b->frame);
-    fanout_session_push(s, b->frame, 0, b->frame->used);
-    fanout_frame_release(s->hub, b->frame);
-    b->frame = NULL;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-pause_step(fanout_session_t *s)
-{
-    fanout_session_job_done(s);
-
-    return fanout_native_stepped(s, NGX_OK);
-}
-
-
-static void
-pause_free(fanout_job_t *job)
-{
-    ngx_free(job);
-}
-
-
-ngx_int_t
-fanout_native_stepped(fanout_session_t *s, ngx_int_t rc)
-{
-    if (rc == NGX_OK && s->batch && s->job == NULL
-        && s->state == FANOUT_OPEN)
-    {
-        batch_run(s);
-    }
-
-    return s->job ? NGX_AGAIN : NGX_OK;
-}
-
-
-static void
-native_close(fanout_session_t *s)
-{
-    fanout_native_batch_t  *b;
-
-    b = s->batch;
-
-    if (b == NULL) {
-        return;
-    }
-
-    s->batch = NULL;
-
-    if (b->frame) {
-        fanout_frame_release(b->hub, b->frame);
-    }
-
-    ngx_free(b);
-}
-
-
 /* sending */
 
 static ngx_uint_t
@@ -972,11 +615,7 @@ native_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
     s->back_in = after;
 
-    if (s->batch && s->job && s->job->ops == &pause_ops) {
-        /* what was done of an array is answered */
-        (void) batch_reply(s);
-        fanout_session_settle(s);
-    }
+    fanout_native_batch_closing(s);
 
     send_printf(s, "{\"closing\":{\"code\":\"%s\",\"reconnect\":true,"
                    "\"after\":%M}}",

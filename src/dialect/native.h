@@ -264,6 +264,14 @@ ngx_uint_t fanout_native_join_options(fanout_session_t *s,
 /* Runs an array of commands of ours, which answer without an id. */
 void fanout_native_batch(fanout_session_t *s, ngx_str_t *text);
 
+/* Replies to what was done of an array that lets others go first. */
+void fanout_native_batch_closing(fanout_session_t *s);
+
+/* of the dialect's table */
+void fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode,
+    u_char *data, size_t len);
+void fanout_native_close(fanout_session_t *s);
+
 
 /* Members of a command: 1, or 0 after an error was replied.  Those that are
  * not there leave what is given, labels become empty. */

@@ -1,0 +1,726 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Replies with messages of a log or with members, sent in parts as the socket
+ * takes them.
+ */
+
+
+#include "hub/entry_json.h"
+#include "session/join.h"
+#include "dialect/native.h"
+#include "hub/replay.h"
+
+
+#define FANOUT_PART  32768              /* bytes of messages in a part */
+#define FANOUT_BUSY  2000               /* ms to come again, and as much more */
+
+
+static void job_free(fanout_job_t *data);
+static ngx_int_t job_step(fanout_session_t *s);
+static ngx_int_t job_run(fanout_session_t *s);
+static ngx_uint_t much(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t job_read(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t job_take(fanout_session_t *s, fanout_native_job_t *job,
+    fanout_arena_t *a, ngx_uint_t more, ngx_uint_t *parts);
+static ngx_uint_t job_lost(fanout_native_job_t *job, uint64_t lost);
+static ngx_int_t job_mail(fanout_session_t *s, fanout_native_job_t *job,
+    uint64_t *upto);
+static ngx_uint_t job_replay(fanout_session_t *s, fanout_native_job_t *job);
+static void job_remember(fanout_session_t *s, fanout_native_job_t *job,
+    uint64_t after, uint32_t start, fanout_arena_t *a);
+static ngx_int_t job_add(fanout_session_t *s, fanout_native_job_t *job,
+    fanout_entry_t *e);
+static ngx_int_t job_frame(fanout_hub_t *hub, fanout_native_job_t *job);
+static ngx_int_t job_full(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t job_part(fanout_session_t *s, fanout_native_job_t *job);
+static void job_finish(fanout_session_t *s, fanout_native_job_t *job);
+static void job_messages(fanout_reply_t *rp, fanout_native_job_t *job);
+static void job_hole(fanout_reply_t *rp, fanout_native_job_t *job);
+static void job_refuse(fanout_session_t *s, fanout_native_job_t *job,
+    fanout_error_e code, const char *text, ngx_str_t *data);
+static void job_busy(fanout_session_t *s, fanout_native_job_t *job);
+
+
+static const fanout_job_ops_t  job_ops = {
+    job_step,
+    job_free
+};
+
+
+fanout_native_job_t *
+fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
+{
+    u_char               *p;
+    fanout_native_job_t  *job;
+
+    job = ngx_calloc(sizeof(fanout_native_job_t) + cmd->id.len
+                     + cmd->name.len, ngx_cycle->log);
+    if (job == NULL) {
+        return NULL;
+    }
+
+    p = (u_char *) (job + 1);
+
+    job->base.ops = &job_ops;
+    job->base.session = s;
+    job->id.data = p;
+    job->id.len = cmd->id.len;
+
+    if (cmd->id.len) {
+        ngx_memcpy(p, cmd->id.data, cmd->id.len);
+    }
+
+    job->channel.data = p + cmd->id.len;
+    job->channel.len = cmd->name.len;
+    ngx_memcpy(job->channel.data, cmd->name.data, cmd->name.len);
+
+    return job;
+}
+
+
+static void
+job_free(fanout_job_t *data)
+{
+    fanout_native_job_t  *job;
+
+    job = (fanout_native_job_t *) data;
+
+    if (job->messages) {
+        fanout_frame_release(job->base.session->hub, job->messages);
+    }
+
+    ngx_free(job);
+}
+
+
+void
+fanout_native_run(fanout_session_t *s, fanout_native_job_t *job)
+{
+    s->job = &job->base;
+
+    (void) job_run(s);
+}
+
+
+/* Called when the socket has taken what was there.  Commands behind the job
+ * in its array go on from here, never from within another command. */
+
+static ngx_int_t
+job_step(fanout_session_t *s)
+{
+    return fanout_native_stepped(s, job_run(s));
+}
+
+
+/* AGAIN when the output limit was reached before the end. */
+
+static ngx_int_t
+job_run(fanout_session_t *s)
+{
+    ngx_int_t             rc;
+    fanout_native_job_t  *job;
+
+    job = (fanout_native_job_t *) s->job;
+
+    if (job->base.parted) {
+        job_refuse(s, job, FANOUT_E_NOT_JOINED,
+                   "it was made to leave while it joined", NULL);
+        return NGX_OK;
+    }
+
+    if (job->base.waits) {
+        switch (fanout_native_ready(s, job)) {
+
+        case NGX_AGAIN:
+            return NGX_AGAIN;
+
+        case NGX_OK:
+            break;
+
+        case NGX_BUSY:
+            job_busy(s, job);
+            return NGX_OK;
+
+        default:
+            job_refuse(s, job, FANOUT_E_INTERNAL,
+                       "the members could not be read", NULL);
+            return NGX_OK;
+        }
+    }
+
+    do {
+        if (s->pending && s->pending >= s->conf->buffer / 2
+            && !fanout_native_members_fit(s, job))
+        {
+            return NGX_AGAIN;
+        }
+
+        if (much(s, job)) {
+            fanout_session_work(s);
+            return NGX_AGAIN;
+        }
+
+        rc = job_read(s, job);
+
+        if (rc != NGX_AGAIN) {
+            rc = fanout_native_members_part(s, job);
+        }
+
+        if (s->state != FANOUT_OPEN) {
+            return NGX_OK;
+        }
+
+    } while (rc == NGX_AGAIN);
+
+    job_finish(s, job);
+
+    return NGX_OK;
+}
+
+
+/* There is a log or a list to be read, which others need not wait for.  An
+ * array of commands has its own step, as its subscriptions are held. */
+
+static ngx_uint_t
+much(fanout_session_t *s, fanout_native_job_t *job)
+{
+    ngx_uint_t  spent;
+
+    spent = s->batch ? s->hub->spent >= s->hub->step_end
+                     : fanout_spent(s->hub);
+
+    return spent
+           && (job->mail || (job->after < job->upto && job->left)
+               || job->base.snapshot != NULL);
+}
+
+
+/* Reads a section of the log; AGAIN when there may be more. */
+
+static ngx_int_t
+job_read(fanout_session_t *s, fanout_native_job_t *job)
+{
+    int                     rc;
+    uint32_t                start;
+    uint64_t                lost, after, upto;
+    ngx_int_t               done;
+    ngx_uint_t              more, parts, whole;
+    fanout_arena_t         *a;
+    fanout_zone_channel_t   zc;
+
+    upto = job->upto;
+
+    if (job->mail) {
+        done = job_mail(s, job, &upto);
+
+        if (done != NGX_DECLINED) {
+            return done;
+        }
+    }
+
+    if (job->after >= upto || job->left == 0) {
+        return NGX_OK;
+    }
+
+    if (upto == job->upto && job_replay(s, job)) {
+        return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+    }
+
+    a = &s->hub->pages;
+    a->n = 0;
+    a->used = 0;
+
+    fanout_hub_view(s->hub, &job->channel, &zc);
+
+    rc = fanout_log_read(&s->hub->zone, &zc, job->epoch, job->after, upto, a,
+                         &lost);
+
+    fanout_spend(s->hub, FANOUT_WORK_SECTION + a->used
+                         + a->n * FANOUT_WORK_ENTRY);
+
+    if (rc == FANOUT_ZONE_STALE || rc == FANOUT_ZONE_NOTFOUND)
+    {
+        /* purged while it was being told */
+        job->recovered = 0;
+        return NGX_OK;
+    }
+
+    if (rc == FANOUT_ZONE_FULL) {
+        /* no memory for a message: it comes back and asks again */
+        fanout_session_end(s, FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    whole = 1;
+
+    if (lost > job->after) {
+
+        if (!job_lost(job, ngx_min(lost, upto))) {
+            return NGX_OK;
+        }
+
+        /* a section with a hole in it is nobody else's */
+        whole = 0;
+    }
+
+    more = (rc == FANOUT_ZONE_AGAIN);
+    after = job->after;
+    start = job->messages ? job->messages->used : 0;
+
+    done = job_take(s, job, a, more, &parts);
+
+    if (done != NGX_OK) {
+        return done == NGX_DONE ? NGX_OK : NGX_ERROR;
+    }
+
+    if (whole && !parts && a->n && job->messages->used > start) {
+        job_remember(s, job, after, start, a);
+    }
+
+    if (more && job->left == 0) {
+        job->next = job->after;
+        return NGX_OK;
+    }
+
+    if (!more && upto < job->upto) {
+        /* now a piece of mail */
+        job->after = upto;
+        return NGX_AGAIN;
+    }
+
+    return more ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* Adds what was read to the messages, and tells these in parts.  DONE if no
+ * more are asked for. */
+
+static ngx_int_t
+job_take(fanout_session_t *s, fanout_native_job_t *job, fanout_arena_t *a,
+    ngx_uint_t more, ngx_uint_t *parts)
+{
+    ngx_uint_t  i;
+
+    *parts = 0;
+
+    for (i = 0; i < a->n; i++) {
+
+        if (job->left == 0) {
+            job->next = job->after;
+            return NGX_DONE;
+        }
+
+        if (job_add(s, job, &a->entries[i]) != NGX_OK) {
+            fanout_session_end(s, FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+
+        job->after = a->entries[i].offset;
+
+        if (!job->first) {
+            job->first = job->after;
+        }
+
+        job->left--;
+
+        if (job->messages->used >= FANOUT_PART
+            && (i + 1 < a->n || more))
+        {
+            *parts = 1;
+
+            if (job_part(s, job) != NGX_OK) {
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* The log has let go of what was to be told next.  What is gathered before the
+ * hole is dropped, so that the messages of a reply are without one; behind
+ * parts that were sent the hole is told.  0: nothing else is to be read, as
+ * who asks for what he has missed has to read all anew. */
+
+static ngx_uint_t
+job_lost(fanout_native_job_t *job, uint64_t lost)
+{
+    job->recovered = 0;
+
+    if (job->messages) {
+        job->messages->used = 0;
+    }
+
+    if (job->base.sub && job->since) {
+        job->missed = 0;
+        job->after = job->upto;
+        return 0;
+    }
+
+    if (job->told) {
+        job->hole = lost;
+
+    } else {
+        job->first = 0;
+    }
+
+    job->after = lost;
+    job->older = 0;
+
+    return 1;
+}
+
+
+/* What was addressed to the client while it was away stands between the
+ * messages of the log: *upto is what of these comes before the next piece.
+ * DECLINED if there is none, or messages come first. */
+
+static ngx_int_t
+job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
+{
+    fanout_entry_t  *e;
+
+    e = fanout_letter(s, &job->channel, job->epoch, job->after, job->upto);
+
+    if (e == NULL) {
+        job->mail = 0;
+        return NGX_DECLINED;
+    }
+
+    if (job->left && e->offset > job->after + 1) {
+        *upto = e->offset - 1;
+        return NGX_DECLINED;
+    }
+
+    if (e->type == FANOUT_GAP) {
+        job->recovered = 0;
+
+    } else {
+        job->missed++;
+
+        if (job_add(s, job, e) != NGX_OK) {
+            fanout_session_end(s, FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+    }
+
+    job->after = e->offset;
+
+    return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+}
+
+
+/* Takes a section from what another joiner was told a moment ago. */
+
+static ngx_uint_t
+job_replay(fanout_session_t *s, fanout_native_job_t *job)
+{
+    fanout_hub_t     *hub;
+    fanout_replay_t  *r;
+
+    hub = s->hub;
+
+    if (job->base.sub == NULL || !fanout_sub_plain(job->base.sub)) {
+        return 0;
+    }
+
+    r = fanout_replay_find(hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
+                           job->epoch, job->after, job->upto);
+
+    if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
+        || fanout_frame_reserve(hub, job->messages, r->frame->used + 1)
+           != NGX_OK)
+    {
+        return 0;
+    }
+
+    if (job->messages->used) {
+        (void) fanout_frame_literal(hub, job->messages, ",");
+    }
+
+    (void) fanout_frame_append(hub, job->messages, r->frame->data,
+                               r->frame->used);
+
+    fanout_spend(hub, FANOUT_WORK_SECTION + r->frame->used);
+
+    job->after = r->last;
+    job->left -= r->n;
+
+    return 1;
+}
+
+
+/* Keeps a section that lies whole in the messages from start on. */
+
+static void
+job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
+    uint32_t start, fanout_arena_t *a)
+{
+    u_char          *p;
+    fanout_frame_t  *f;
+
+    if (job->base.sub == NULL || !fanout_sub_plain(job->base.sub)
+        || job->after != a->entries[a->n - 1].offset)
+    {
+        return;
+    }
+
+    p = job->messages->data + start;
+    start += (start && *p == ',');
+
+    f = fanout_frame_create(s->hub, job->messages->used - start);
+    if (f == NULL) {
+        return;
+    }
+
+    (void) fanout_frame_append(s->hub, f, job->messages->data + start,
+                               job->messages->used - start);
+
+    fanout_replay_add(s->hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
+                      job->epoch, after, a->entries, a->n, f);
+    fanout_frame_release(s->hub, f);
+}
+
+
+static ngx_int_t
+job_add(fanout_session_t *s, fanout_native_job_t *job, fanout_entry_t *e)
+{
+    fanout_hub_t    *hub;
+    fanout_frame_t  *f;
+
+    hub = s->hub;
+
+    if (job->base.sub && (!s->dialect->match(job->base.sub, e)
+                     || (e->client && e->client == s->identity.client
+                         && (job->base.sub->no_echo
+                             || (e->flags & FANOUT_NOECHO)))))
+    {
+        return job_frame(hub, job);
+    }
+
+    if (job_frame(hub, job) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    f = job->messages;
+
+    if (f->used && fanout_frame_literal(hub, f, ",") != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (fanout_frame_literal(hub, f, "{") != NGX_OK
+        || fanout_entry_json(hub, e, f) != NGX_OK
+        || fanout_frame_literal(hub, f, "}") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+job_frame(fanout_hub_t *hub, fanout_native_job_t *job)
+{
+    if (job->messages == NULL) {
+        job->messages = fanout_frame_create(hub, 4096);
+    }
+
+    return job->messages ? NGX_OK : NGX_ERROR;
+}
+
+
+/* Tells a part if there is enough for one, and more to come. */
+
+static ngx_int_t
+job_full(fanout_session_t *s, fanout_native_job_t *job)
+{
+    if (job->messages == NULL || job->messages->used < FANOUT_PART
+        || job->after >= job->upto)
+    {
+        return NGX_OK;
+    }
+
+    return job_part(s, job);
+}
+
+
+/* A part is always a message of its own, also of a command in an array. */
+
+static ngx_int_t
+job_part(fanout_session_t *s, fanout_native_job_t *job)
+{
+    void     *batch;
+    fanout_reply_t   rp;
+
+    batch = s->batch;
+    s->batch = NULL;
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"part\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_literal(&rp, ",\"messages\":[");
+    fanout_native_shared(&rp, job->messages->data, job->messages->used);
+    fanout_native_literal(&rp, "]");
+    job_hole(&rp, job);
+    fanout_native_literal(&rp, "}");
+    fanout_native_end(&rp);
+
+    s->batch = batch;
+
+    job->messages->used = 0;
+    job->told = job->after;
+    job->hole = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+job_finish(fanout_session_t *s, fanout_native_job_t *job)
+{
+    u_char                  epoch[FANOUT_EPOCH_LEN];
+    fanout_reply_t          rp;
+    fanout_native_batch_t  *b;
+    fanout_subscription_t  *sub;
+
+    b = s->batch;
+
+    if (b && b->frame && job->messages
+        && b->frame->used + job->messages->used > FANOUT_PART
+        && job->messages->used && job_part(s, job) != NGX_OK)
+    {
+        /* the replies of an array wait for its end: not with much in them */
+        return;
+    }
+
+    (void) fanout_epoch_format(epoch, job->epoch);
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"ok\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_printf(&rp, ",\"epoch\":\"%*s\",\"offset\":%uL",
+                         sizeof(epoch), epoch, job->offset);
+
+    if (job->since) {
+        fanout_native_printf(&rp, ",\"recovered\":%s",
+                     job->recovered ? "true" : "false");
+
+        if (job->base.sub) {
+            fanout_native_printf(&rp, ",\"missed\":%uL", job->missed);
+        }
+    }
+
+    if (job->base.sub || !(job->members || job->counts)) {
+        job_messages(&rp, job);
+    }
+
+    if (job->base.sub == NULL
+        && (job->newest ? job->older && job->first : job->next))
+    {
+        fanout_native_printf(&rp, ",\"next\":%uL",
+                     job->newest ? job->first : job->next);
+    }
+
+    fanout_native_members_reply(&rp, job);
+
+    sub = job->base.sub;
+
+    if (sub && !sub->reset) {
+        sub->offset = job->upto;
+    }
+
+    fanout_session_job_done(s);
+
+    if (s->batch) {
+        return;
+    }
+
+    if (sub) {
+        fanout_session_settle_one(sub);
+
+    } else {
+        fanout_session_settle(s);
+    }
+}
+
+
+static void
+job_messages(fanout_reply_t *rp, fanout_native_job_t *job)
+{
+    fanout_native_literal(rp, ",\"messages\":[");
+
+    if (job->messages) {
+        fanout_native_shared(rp, job->messages->data, job->messages->used);
+    }
+
+    fanout_native_literal(rp, "]");
+    job_hole(rp, job);
+}
+
+
+/* Between the part before and these messages. */
+
+static void
+job_hole(fanout_reply_t *rp, fanout_native_job_t *job)
+{
+    if (job->hole) {
+        fanout_native_printf(rp, ",\"gap\":{\"from\":%uL,\"to\":%uL}",
+                             job->told + 1, job->hole);
+    }
+}
+
+
+/* The reply is an error after all. */
+
+static void
+job_refuse(fanout_session_t *s, fanout_native_job_t *job, fanout_error_e code,
+    const char *text, ngx_str_t *data)
+{
+    ngx_str_t      message;
+    fanout_json_t  id;
+
+    id.data = job->id.data;
+    id.len = job->id.len;
+
+    message.data = (u_char *) text;
+    message.len = ngx_strlen(text);
+
+    if (job->base.sub && !job->again) {
+        fanout_session_leave(job->base.sub, FANOUT_LEFT_INTENTIONAL);
+        job->base.sub = NULL;
+    }
+
+    fanout_native_error(s, &id, NULL, 0, code, &message, data);
+
+    fanout_session_job_done(s);
+
+    if (s->batch == NULL) {
+        fanout_session_settle(s);
+    }
+}
+
+
+/* Those who don't read what they have asked for hold all that the worker may:
+ * until they have, or are cut. */
+
+static void
+job_busy(fanout_session_t *s, fanout_native_job_t *job)
+{
+    u_char      buf[64];
+    ngx_str_t   data;
+    ngx_msec_t  after;
+
+    after = FANOUT_BUSY
+            + (ngx_msec_t) ngx_random() % FANOUT_BUSY;
+
+    data.data = buf;
+    data.len = ngx_sprintf(buf, "{\"retry_after\":%M}", after) - buf;
+
+    job_refuse(s, job, FANOUT_E_BUSY,
+               "the worker holds all the output it may: \"fanout_zone "
+               "frames=\"", &data);
+}
