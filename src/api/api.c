@@ -51,13 +51,13 @@ static ngx_int_t add_word(fanout_api_t *api, u_char *start, u_char *end,
 static const fanout_api_route_t *route(fanout_api_t *api);
 static fanout_error_e check_args(fanout_api_t *api,
     const fanout_api_route_t *rt);
-static ngx_int_t start(fanout_api_t *api, const fanout_api_route_t *rt);
-static ngx_uint_t is_encoded(ngx_http_request_t *r);
-static void body_handler(ngx_http_request_t *r);
-static ngx_int_t run(fanout_api_t *api);
+static ngx_int_t api_start(fanout_api_t *api, const fanout_api_route_t *rt);
+static ngx_uint_t api_is_encoded(ngx_http_request_t *r);
+static void api_body_handler(ngx_http_request_t *r);
+static ngx_int_t api_run(fanout_api_t *api);
 static ngx_int_t respond(fanout_api_t *api, fanout_error_e error);
-static ngx_int_t wait_for(fanout_api_t *api);
-static void go_on(void *data);
+static ngx_int_t api_wait_for(fanout_api_t *api);
+static void api_go_on(void *data);
 static void cleanup(void *data);
 static ngx_int_t respond_error(fanout_api_t *api, fanout_error_e error);
 static ngx_int_t respond_status(fanout_api_t *api, fanout_error_e error,
@@ -181,7 +181,7 @@ fanout_api_handler(ngx_http_request_t *r)
         return respond_error(api, error);
     }
 
-    return start(api, rt);
+    return api_start(api, rt);
 }
 
 
@@ -424,7 +424,7 @@ route(fanout_api_t *api)
 
 
 static ngx_int_t
-start(fanout_api_t *api, const fanout_api_route_t *rt)
+api_start(fanout_api_t *api, const fanout_api_route_t *rt)
 {
     ngx_int_t            rc;
     ngx_str_t            allow;
@@ -450,7 +450,7 @@ start(fanout_api_t *api, const fanout_api_route_t *rt)
 
     if (api->handler && r->method == NGX_HTTP_POST) {
 
-        if (is_encoded(r)) {
+        if (api_is_encoded(r)) {
             (void) ngx_http_discard_request_body(r);
             (void) fanout_api_fail(api,
                                    FANOUT_E_BAD_REQUEST,
@@ -462,7 +462,7 @@ start(fanout_api_t *api, const fanout_api_route_t *rt)
 
         r->request_body_in_single_buf = 1;
 
-        rc = ngx_http_read_client_request_body(r, body_handler);
+        rc = ngx_http_read_client_request_body(r, api_body_handler);
 
         return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
     }
@@ -478,12 +478,12 @@ start(fanout_api_t *api, const fanout_api_route_t *rt)
         return fanout_http_send_not_allowed(r, &allow);
     }
 
-    return run(api);
+    return api_run(api);
 }
 
 
 static ngx_uint_t
-is_encoded(ngx_http_request_t *r)
+api_is_encoded(ngx_http_request_t *r)
 {
     ngx_str_t  coding;
 
@@ -498,18 +498,18 @@ is_encoded(ngx_http_request_t *r)
 
 
 static void
-body_handler(ngx_http_request_t *r)
+api_body_handler(ngx_http_request_t *r)
 {
     fanout_api_t  *api;
 
     api = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
 
-    ngx_http_finalize_request(r, run(api));
+    ngx_http_finalize_request(r, api_run(api));
 }
 
 
 static ngx_int_t
-run(fanout_api_t *api)
+api_run(fanout_api_t *api)
 {
     api->out = fanout_frame_create(api->hub, 1024);
     if (api->out == NULL) {
@@ -529,7 +529,7 @@ respond(fanout_api_t *api, fanout_error_e error)
 {
     if (error == FANOUT_E_NONE && api->step) {
 
-        if (api->cleanup || wait_for(api) == NGX_OK) {
+        if (api->cleanup || api_wait_for(api) == NGX_OK) {
             fanout_task_add(api->hub, &api->task);
             return NGX_DONE;
         }
@@ -556,7 +556,7 @@ respond(fanout_api_t *api, fanout_error_e error)
 /* The request is held; a client that goes does not wait for the answer. */
 
 static ngx_int_t
-wait_for(fanout_api_t *api)
+api_wait_for(fanout_api_t *api)
 {
     ngx_http_request_t  *r;
 
@@ -570,7 +570,7 @@ wait_for(fanout_api_t *api)
     api->cleanup->handler = cleanup;
     api->cleanup->data = api;
 
-    api->task.handler = go_on;
+    api->task.handler = api_go_on;
     api->task.data = api;
 
     r->main->count++;
@@ -581,7 +581,7 @@ wait_for(fanout_api_t *api)
 
 
 static void
-go_on(void *data)
+api_go_on(void *data)
 {
     ngx_int_t            rc;
     fanout_api_t        *api;

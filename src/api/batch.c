@@ -121,7 +121,7 @@ static fanout_error_e read_purge(fanout_api_t *api, item_t *item,
 static fanout_error_e read_info(fanout_api_t *api, item_t *item,
     fanout_api_op_t *op);
 
-static fanout_error_e read_data(fanout_api_t *api, item_t *item,
+static fanout_error_e batch_read_data(fanout_api_t *api, item_t *item,
     fanout_api_op_t *op);
 static fanout_error_e decode_data(fanout_api_t *api, item_t *item,
     fanout_api_op_t *op);
@@ -133,7 +133,7 @@ static fanout_error_e read_number(fanout_api_t *api, const char *name,
     fanout_json_t *value, uint64_t *n);
 static fanout_error_e copy_json(fanout_api_t *api, fanout_json_t *value,
     ngx_str_t *text);
-static ngx_uint_t absent(fanout_json_t *value);
+static ngx_uint_t batch_absent(fanout_json_t *value);
 static fanout_error_e check_members(fanout_api_t *api, item_t *item,
     const char *op, uint32_t members);
 
@@ -243,12 +243,12 @@ fanout_api_broadcast_handler(fanout_api_t *api)
         return error;
     }
 
-    if (absent(&item.channels)) {
+    if (batch_absent(&item.channels)) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"channels\" is missing");
     }
 
-    if (!absent(&item.condition)) {
+    if (!batch_absent(&item.condition)) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"if\" is for one channel only");
     }
@@ -441,7 +441,7 @@ run_verb(fanout_api_t *api, fanout_json_t *value)
         return error;
     }
 
-    if (absent(&item.channel)) {
+    if (batch_absent(&item.channel)) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"channel\" is missing");
     }
@@ -462,7 +462,7 @@ find_verb(fanout_api_t *api, fanout_json_t *name, const verb_t **verb)
     const verb_t    *v;
     fanout_error_e   error;
 
-    if (absent(name)) {
+    if (batch_absent(name)) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"op\" is missing");
     }
@@ -577,7 +577,7 @@ read_publish(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
     int             store, live;
     fanout_error_e  error;
 
-    if (!absent(&item->store)) {
+    if (!batch_absent(&item->store)) {
         if (fanout_json_bool(&item->store, &store)
             != FANOUT_JSON_OK)
         {
@@ -589,7 +589,7 @@ read_publish(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
         op->transient = !store;
     }
 
-    if (!absent(&item->live)) {
+    if (!batch_absent(&item->live)) {
         if (fanout_json_bool(&item->live, &live)
             != FANOUT_JSON_OK)
         {
@@ -601,7 +601,7 @@ read_publish(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
         op->live = live;
     }
 
-    if (!absent(&item->meta)
+    if (!batch_absent(&item->meta)
         && (error = copy_json(api, &item->meta, &op->meta)))
     {
         return error;
@@ -616,7 +616,7 @@ read_publish(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
         return error;
     }
 
-    return read_data(api, item, op);
+    return batch_read_data(api, item, op);
 }
 
 
@@ -633,7 +633,7 @@ read_signal(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
         return error;
     }
 
-    return read_data(api, item, op);
+    return batch_read_data(api, item, op);
 }
 
 
@@ -643,7 +643,7 @@ read_to(fanout_api_t *api, fanout_json_t *value, fanout_api_op_t *op)
     to_t            to;
     fanout_error_e  error;
 
-    if (absent(value)) {
+    if (batch_absent(value)) {
         return FANOUT_E_NONE;
     }
 
@@ -710,7 +710,7 @@ read_info(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
 /* values */
 
 static fanout_error_e
-read_data(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
+batch_read_data(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
 {
     ngx_str_t       enc;
     fanout_error_e  error;
@@ -720,7 +720,7 @@ read_data(fanout_api_t *api, item_t *item, fanout_api_op_t *op)
                                "\"data\" is missing");
     }
 
-    if (absent(&item->enc)) {
+    if (batch_absent(&item->enc)) {
         op->kind = FANOUT_JSON;
         return copy_json(api, &item->data, &op->data);
     }
@@ -776,14 +776,14 @@ read_position(fanout_api_t *api, const char *name, fanout_json_t *value,
     position_t      pos;
     fanout_error_e  error;
 
-    if (absent(value)) {
+    if (batch_absent(value)) {
         return FANOUT_E_NONE;
     }
 
     if (fanout_json_members(value, position_fields,
                             nfields(position_fields), &pos, NULL)
         != FANOUT_JSON_OK
-        || absent(&pos.epoch) || absent(&pos.offset))
+        || batch_absent(&pos.epoch) || batch_absent(&pos.offset))
     {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"%s\" is not an object with "
@@ -817,7 +817,7 @@ read_text(fanout_api_t *api, const char *name, fanout_json_t *value,
 
     ngx_str_null(text);
 
-    if (absent(value)) {
+    if (batch_absent(value)) {
         return FANOUT_E_NONE;
     }
 
@@ -847,7 +847,7 @@ read_number(fanout_api_t *api, const char *name, fanout_json_t *value,
 {
     int64_t  number;
 
-    if (absent(value)) {
+    if (batch_absent(value)) {
         return FANOUT_E_NONE;
     }
 
@@ -921,7 +921,7 @@ check_members(fanout_api_t *api, item_t *item, const char *op,
 /* null is as good as nothing, but for data */
 
 static ngx_uint_t
-absent(fanout_json_t *value)
+batch_absent(fanout_json_t *value)
 {
     return value->len == 0
            || fanout_json_type(value) == FANOUT_JSON_NULL;

@@ -49,18 +49,19 @@ static fanout_error_e check_label(fanout_api_t *api, const char *what,
     ngx_str_t *label, size_t max);
 static void fill_message(fanout_api_op_t *op, fanout_zone_message_t *m,
     fanout_zone_publish_t *opts);
-static fanout_error_e address(fanout_api_t *api, fanout_api_op_t *op,
+static fanout_error_e channel_address(fanout_api_t *api, fanout_api_op_t *op,
     fanout_zone_message_t *m);
-static fanout_error_e published(fanout_api_t *api, fanout_zone_message_t *m,
+static fanout_error_e channel_published(fanout_api_t *api,
+    fanout_zone_message_t *m, fanout_zone_result_t *r);
+static fanout_error_e channel_conflict(fanout_api_t *api,
     fanout_zone_result_t *r);
-static fanout_error_e conflict(fanout_api_t *api, fanout_zone_result_t *r);
 
 static int seek_page(fanout_api_t *api,
     fanout_api_op_t *op, page_t *page);
 static int read_page(fanout_api_t *api,
     fanout_api_op_t *op, page_t *page);
-static ngx_uint_t lose(fanout_api_t *api, fanout_api_op_t *op, page_t *page,
-    uint64_t lost);
+static ngx_uint_t channel_lose(fanout_api_t *api, fanout_api_op_t *op,
+    page_t *page, uint64_t lost);
 static ngx_int_t write_entries(fanout_api_t *api, page_t *page);
 static ngx_int_t write_page_end(fanout_api_t *api, fanout_api_op_t *op,
     page_t *page);
@@ -120,7 +121,7 @@ fanout_api_publish(fanout_api_t *api, fanout_api_op_t *op)
 
     fill_message(op, &m, &opts);
 
-    error = address(api, op, &m);
+    error = channel_address(api, op, &m);
     if (error != FANOUT_E_NONE) {
         return error;
     }
@@ -129,10 +130,10 @@ fanout_api_publish(fanout_api_t *api, fanout_api_op_t *op)
     switch (error) {
 
     case FANOUT_E_NONE:
-        return published(api, &m, &r);
+        return channel_published(api, &m, &r);
 
     case FANOUT_E_CONFLICT:
-        return conflict(api, &r);
+        return channel_conflict(api, &r);
 
     case FANOUT_E_TOO_LARGE:
         return fanout_api_fail(api, error,
@@ -171,7 +172,7 @@ fanout_api_signal(fanout_api_t *api, fanout_api_op_t *op)
     op->meta.len = 0;
     fill_message(op, &m, &opts);
 
-    error = address(api, op, &m);
+    error = channel_address(api, op, &m);
     if (error != FANOUT_E_NONE) {
         return error;
     }
@@ -194,7 +195,8 @@ fanout_api_signal(fanout_api_t *api, fanout_api_op_t *op)
 /* A client that can't be one of ours is one that is not there. */
 
 static fanout_error_e
-address(fanout_api_t *api, fanout_api_op_t *op, fanout_zone_message_t *m)
+channel_address(fanout_api_t *api, fanout_api_op_t *op,
+    fanout_zone_message_t *m)
 {
     if (op->to_client.len && op->to_user.len) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
@@ -296,7 +298,7 @@ fill_message(fanout_api_op_t *op, fanout_zone_message_t *m,
 
 
 static fanout_error_e
-published(fanout_api_t *api, fanout_zone_message_t *m,
+channel_published(fanout_api_t *api, fanout_zone_message_t *m,
     fanout_zone_result_t *r)
 {
     ngx_int_t  rc;
@@ -334,7 +336,7 @@ published(fanout_api_t *api, fanout_zone_message_t *m,
 /* A condition that did not hold: what the channel has instead. */
 
 static fanout_error_e
-conflict(fanout_api_t *api, fanout_zone_result_t *r)
+channel_conflict(fanout_api_t *api, fanout_zone_result_t *r)
 {
     u_char          *p;
     fanout_error_e   error;
@@ -501,7 +503,7 @@ read_page(fanout_api_t *api, fanout_api_op_t *op, page_t *page)
             return rc;
         }
 
-        if (lost > page->after && !lose(api, op, page, lost)) {
+        if (lost > page->after && !channel_lose(api, op, page, lost)) {
             break;
         }
 
@@ -523,7 +525,8 @@ read_page(fanout_api_t *api, fanout_api_op_t *op, page_t *page)
  * it, as the next one tells then, or begins behind it.  Whether it goes on. */
 
 static ngx_uint_t
-lose(fanout_api_t *api, fanout_api_op_t *op, page_t *page, uint64_t lost)
+channel_lose(fanout_api_t *api, fanout_api_op_t *op, page_t *page,
+    uint64_t lost)
 {
     if (op->positioned && page->n) {
         page->more = 1;

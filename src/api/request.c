@@ -10,7 +10,7 @@
 #include "base/utf8.h"
 
 
-static fanout_error_e read_data(fanout_api_t *api, fanout_api_op_t *op);
+static fanout_error_e request_read_data(fanout_api_t *api, fanout_api_op_t *op);
 static fanout_error_e guess_data(fanout_api_t *api, fanout_api_op_t *op,
     ngx_str_t *body);
 static fanout_error_e key_arg(fanout_api_t *api, fanout_api_op_t *op);
@@ -45,7 +45,7 @@ fanout_api_publish_handler(fanout_api_t *api)
         || (error = to_args(api, &op))
         || (error = meta_arg(api, &op))
         || (error = position_arg(api, "if", &op))
-        || (error = read_data(api, &op)))
+        || (error = request_read_data(api, &op)))
     {
         return error;
     }
@@ -71,7 +71,7 @@ fanout_api_signal_handler(fanout_api_t *api)
         || (error = fanout_api_text_arg(api, "tag", &op.tag))
         || (error = fanout_api_text_arg(api, "user", &op.user))
         || (error = to_args(api, &op))
-        || (error = read_data(api, &op)))
+        || (error = request_read_data(api, &op)))
     {
         return error;
     }
@@ -145,7 +145,7 @@ fanout_api_purge_handler(fanout_api_t *api)
 /* the data of a publish */
 
 static fanout_error_e
-read_data(fanout_api_t *api, fanout_api_op_t *op)
+request_read_data(fanout_api_t *api, fanout_api_op_t *op)
 {
     size_t      max;
     ngx_str_t   body, type;

@@ -48,7 +48,7 @@ static void arena_free(void *ctx, void *p);
 static void arena_clear(json_arena_t *arena);
 static int json_open(void *ctx);
 static int json_close(void *ctx);
-static int check_text(const uint8_t *text, size_t len, unsigned max,
+static int json_check_text(const uint8_t *text, size_t len, unsigned max,
     fanout_json_t *value, unsigned *levels, fanout_json_error_t *err);
 
 
@@ -396,7 +396,7 @@ fanout_json_check(const uint8_t *text, size_t len, unsigned depth,
 {
     unsigned  levels;
 
-    return check_text(text, len, depth, value, &levels, err);
+    return json_check_text(text, len, depth, value, &levels, err);
 }
 
 
@@ -404,7 +404,7 @@ int
 fanout_json_levels(const uint8_t *text, size_t len, fanout_json_t *value,
     unsigned *levels, fanout_json_error_t *err)
 {
-    return check_text(text, len, UINT_MAX, value, levels, err);
+    return json_check_text(text, len, UINT_MAX, value, levels, err);
 }
 
 
@@ -419,7 +419,7 @@ fanout_json_skip_mark(const uint8_t **text, size_t *len)
 
 
 static int
-check_text(const uint8_t *text, size_t len, unsigned max,
+json_check_text(const uint8_t *text, size_t len, unsigned max,
     fanout_json_t *value, unsigned *levels, fanout_json_error_t *err)
 {
     int             rc;

@@ -45,7 +45,7 @@ fanout_json_type(const fanout_json_t *value)
 
 
 static int
-put(json_sink_t *sink, const uint8_t *data, size_t len)
+json_value_put(json_sink_t *sink, const uint8_t *data, size_t len)
 {
     if (len > sink->size - sink->len) {
         return FANOUT_JSON_TOO_LONG;
@@ -90,7 +90,7 @@ put_char(json_sink_t *sink, uint32_t c)
         n = 4;
     }
 
-    return put(sink, buf, n);
+    return json_value_put(sink, buf, n);
 }
 
 
@@ -185,7 +185,7 @@ put_escape(json_sink_t *sink, const uint8_t *p, const uint8_t *end)
         return FANOUT_JSON_INVALID;
     }
 
-    rc = put(sink, &to[found - from], 1);
+    rc = json_value_put(sink, &to[found - from], 1);
 
     return rc < 0 ? rc : 1;
 }
@@ -202,10 +202,10 @@ unescape(json_sink_t *sink, const uint8_t *p, const uint8_t *end)
         stop = memchr(p, '\\', end - p);
 
         if (stop == NULL) {
-            return put(sink, p, end - p);
+            return json_value_put(sink, p, end - p);
         }
 
-        rc = put(sink, p, stop - p);
+        rc = json_value_put(sink, p, stop - p);
 
         if (rc != FANOUT_JSON_OK) {
             return rc;

@@ -12,7 +12,7 @@ is_control(uint8_t c)
 
 
 static int
-append(fanout_pattern_t *pattern, uint8_t c)
+pattern_append(fanout_pattern_t *pattern, uint8_t c)
 {
     if (pattern->len == pattern->size) {
         return FANOUT_PATTERN_NO_ROOM;
@@ -33,7 +33,7 @@ append_any(fanout_pattern_t *pattern)
         return FANOUT_PATTERN_OK;
     }
 
-    return append(pattern, FANOUT_PATTERN_ANY);
+    return pattern_append(pattern, FANOUT_PATTERN_ANY);
 }
 
 
@@ -50,7 +50,8 @@ fanout_pattern_append_text(fanout_pattern_t *pattern, const uint8_t *text,
             return FANOUT_PATTERN_CONTROL;
         }
 
-        rc = text[i] == '*' ? append_any(pattern) : append(pattern, text[i]);
+        rc = text[i] == '*' ? append_any(pattern)
+                            : pattern_append(pattern, text[i]);
 
         if (rc != FANOUT_PATTERN_OK) {
             return rc;

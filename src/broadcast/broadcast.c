@@ -30,33 +30,33 @@ typedef struct {
 } headers_t;
 
 
-static ngx_int_t init(ngx_conf_t *cf);
-static ngx_int_t header_filter(ngx_http_request_t *r);
-static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in);
+static ngx_int_t broadcast_init(ngx_conf_t *cf);
+static ngx_int_t broadcast_header_filter(ngx_http_request_t *r);
+static ngx_int_t broadcast_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 
 static void take_headers(ngx_http_request_t *r, headers_t *h);
 static void take_header(ngx_http_request_t *r, ngx_table_elt_t *header,
     headers_t *h);
 static void take_range(fanout_broadcast_t *b, ngx_int_t rc);
-static ngx_int_t start(ngx_http_request_t *r, ngx_array_t *rules,
+static ngx_int_t broadcast_start(ngx_http_request_t *r, ngx_array_t *rules,
     headers_t *h);
 static fanout_broadcast_t *create(ngx_http_request_t *r, size_t limit);
 static ngx_uint_t matches(ngx_http_request_t *r,
     fanout_broadcast_rule_t *rule);
 static ngx_int_t apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule,
     headers_t *h);
-static ngx_int_t add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
-    ngx_str_t *channel);
+static ngx_int_t broadcast_add(fanout_broadcast_t *b,
+    fanout_broadcast_target_t *target, ngx_str_t *channel);
 static ngx_int_t value(fanout_broadcast_t *b, ngx_http_complex_value_t *cv,
     ngx_str_t *said, const char *what, size_t max, ngx_str_t *text);
 static ngx_int_t client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv,
     ngx_str_t *said, uint64_t *id);
-static void failed(ngx_http_request_t *r, fanout_app_t *app,
+static void broadcast_failed(ngx_http_request_t *r, fanout_app_t *app,
     const char *reason);
 
 static void take_request(fanout_broadcast_t *b);
 static void expect_response(fanout_broadcast_t *b);
-static ngx_uint_t is_encoded(ngx_str_t *coding);
+static ngx_uint_t broadcast_is_encoded(ngx_str_t *coding);
 static ngx_uint_t without_body(ngx_http_request_t *r);
 static ngx_uint_t collect(fanout_broadcast_t *b, ngx_chain_t *in);
 static void copy(fanout_broadcast_t *b, ngx_buf_t *buf);
@@ -70,7 +70,7 @@ static ngx_http_output_body_filter_pt    next_body_filter;
 
 static ngx_http_module_t  module_ctx = {
     NULL,                                  /* preconfiguration */
-    init,                                  /* postconfiguration */
+    broadcast_init,                         /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -103,7 +103,7 @@ ngx_module_t  ngx_http_fanout_broadcast_filter_module = {
 
 
 static ngx_int_t
-init(ngx_conf_t *cf)
+broadcast_init(ngx_conf_t *cf)
 {
     fanout_main_conf_t  *mcf;
 
@@ -114,10 +114,10 @@ init(ngx_conf_t *cf)
     }
 
     next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = header_filter;
+    ngx_http_top_header_filter = broadcast_header_filter;
 
     next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = body_filter;
+    ngx_http_top_body_filter = broadcast_body_filter;
 
     return NGX_OK;
 }
@@ -127,7 +127,7 @@ init(ngx_conf_t *cf)
  * none that the client gets. */
 
 static ngx_int_t
-header_filter(ngx_http_request_t *r)
+broadcast_header_filter(ngx_http_request_t *r)
 {
     headers_t            h;
     ngx_int_t            rc;
@@ -154,7 +154,7 @@ header_filter(ngx_http_request_t *r)
 
 #endif
 
-    if (start(r, conf->broadcasts, &h) != NGX_OK) {
+    if (broadcast_start(r, conf->broadcasts, &h) != NGX_OK) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "fanout_broadcast: out of memory");
         return next_header_filter(r);
@@ -206,7 +206,7 @@ take_range(fanout_broadcast_t *b, ngx_int_t rc)
 
 
 static ngx_int_t
-body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+broadcast_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     fanout_broadcast_t  *b;
 
@@ -295,7 +295,7 @@ take_header(ngx_http_request_t *r, ngx_table_elt_t *header, headers_t *h)
 /* targets */
 
 static ngx_int_t
-start(ngx_http_request_t *r, ngx_array_t *rules, headers_t *h)
+broadcast_start(ngx_http_request_t *r, ngx_array_t *rules, headers_t *h)
 {
     ngx_uint_t                i;
     fanout_loc_conf_t        *conf;
@@ -436,7 +436,7 @@ apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
     if (rule->channel) {
         if (ngx_http_complex_value(b->request, rule->channel, &channel)
             != NGX_OK
-            || add(b, &t, &channel) != NGX_OK)
+            || broadcast_add(b, &t, &channel) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -447,13 +447,13 @@ apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
     }
 
     for (i = 0; i < h->nchannels; i++) {
-        if (add(b, &t, &h->channels[i]) != NGX_OK) {
+        if (broadcast_add(b, &t, &h->channels[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
 
     if (h->too_many) {
-        failed(b->request, rule->app, "too many channels");
+        broadcast_failed(b->request, rule->app, "too many channels");
         h->too_many = 0;
     }
 
@@ -465,8 +465,8 @@ apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
  * has turned off. */
 
 static ngx_int_t
-add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
-    ngx_str_t *channel)
+broadcast_add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
+              ngx_str_t *channel)
 {
     ngx_uint_t                  i;
     fanout_broadcast_target_t  *t;
@@ -476,7 +476,8 @@ add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
     }
 
     if (fanout_name_check(channel) != NGX_OK) {
-        failed(b->request, target->app, "the channel is not a valid name");
+        broadcast_failed(b->request, target->app,
+                         "the channel is not a valid name");
         return NGX_OK;
     }
 
@@ -492,7 +493,7 @@ add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
     }
 
     if (b->targets.nelts == FANOUT_BROADCAST_CHANNELS) {
-        failed(b->request, target->app, "too many channels");
+        broadcast_failed(b->request, target->app, "too many channels");
         return NGX_OK;
     }
 
@@ -566,7 +567,7 @@ client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv, ngx_str_t *said,
 /* What is invalid is not logged: it could be another line of the log. */
 
 static void
-failed(ngx_http_request_t *r, fanout_app_t *app, const char *reason)
+broadcast_failed(ngx_http_request_t *r, fanout_app_t *app, const char *reason)
 {
     if (app->hub) {
         fanout_count(app->hub, broadcast_failures);
@@ -606,7 +607,7 @@ take_request(fanout_broadcast_t *b)
     if (r->request_body == NULL || r->request_body_no_buffering) {
         body->omitted = "unbuffered";
 
-    } else if (is_encoded(&coding)) {
+    } else if (broadcast_is_encoded(&coding)) {
         body->omitted = "encoded";
 
     } else if (fanout_http_body_size(r) > (off_t) b->limit) {
@@ -636,7 +637,7 @@ expect_response(fanout_broadcast_t *b)
     body->type = r->headers_out.content_type;
 
     if (r->headers_out.content_encoding
-        && is_encoded(&r->headers_out.content_encoding->value))
+        && broadcast_is_encoded(&r->headers_out.content_encoding->value))
     {
         body->omitted = "encoded";
 
@@ -654,7 +655,7 @@ expect_response(fanout_broadcast_t *b)
 
 
 static ngx_uint_t
-is_encoded(ngx_str_t *coding)
+broadcast_is_encoded(ngx_str_t *coding)
 {
     return coding->len
            && (coding->len != sizeof("identity") - 1

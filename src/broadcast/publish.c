@@ -24,8 +24,9 @@
 #define FANOUT_BROADCAST_PATH    768
 
 
-static void publish(fanout_broadcast_t *b, fanout_broadcast_target_t *t);
-static fanout_error_e append(fanout_broadcast_t *b,
+static void broadcast_publish(fanout_broadcast_t *b,
+    fanout_broadcast_target_t *t);
+static fanout_error_e broadcast_append(fanout_broadcast_t *b,
     fanout_broadcast_target_t *t, const char *omitted, ngx_uint_t *duplicate);
 static ngx_uint_t forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
     fanout_error_e error, fanout_zone_result_t *result);
@@ -56,13 +57,13 @@ fanout_broadcast_publish(fanout_broadcast_t *b)
     t = b->targets.elts;
 
     for (i = 0; i < b->targets.nelts; i++) {
-        publish(b, &t[i]);
+        broadcast_publish(b, &t[i]);
     }
 }
 
 
 static void
-publish(fanout_broadcast_t *b, fanout_broadcast_target_t *t)
+broadcast_publish(fanout_broadcast_t *b, fanout_broadcast_target_t *t)
 {
     ngx_log_t                *log;
     ngx_uint_t                duplicate;
@@ -85,11 +86,11 @@ publish(fanout_broadcast_t *b, fanout_broadcast_target_t *t)
     prepare(b, body);
 
     omitted = body->omitted;
-    error = append(b, t, omitted, &duplicate);
+    error = broadcast_append(b, t, omitted, &duplicate);
 
     if (error == FANOUT_E_TOO_LARGE && omitted == NULL) {
         omitted = "large";
-        error = append(b, t, omitted, &duplicate);
+        error = broadcast_append(b, t, omitted, &duplicate);
     }
 
     if (error != FANOUT_E_NONE) {
@@ -119,7 +120,7 @@ publish(fanout_broadcast_t *b, fanout_broadcast_target_t *t)
 
 
 static fanout_error_e
-append(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
+broadcast_append(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
     const char *omitted, ngx_uint_t *duplicate)
 {
     u_char                    meta[FANOUT_META];

@@ -23,7 +23,7 @@ static char *set_methods(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
     ngx_str_t *arg, ngx_str_t *s);
 static char *set_status(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
     ngx_str_t *arg, ngx_str_t *s);
-static char *set_body(ngx_conf_t *cf,
+static char *broadcast_set_body(ngx_conf_t *cf,
     fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
 static char *set_event(ngx_conf_t *cf,
     fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
@@ -33,8 +33,8 @@ static char *set_client(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
     ngx_str_t *arg, ngx_str_t *s);
 static char *set_key(ngx_conf_t *cf,
     fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
-static char *set_headers(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
-    ngx_str_t *arg, ngx_str_t *s);
+static char *broadcast_set_headers(ngx_conf_t *cf,
+    fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
 static char *set_meta(ngx_conf_t *cf,
     fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
 
@@ -53,7 +53,7 @@ static ngx_http_complex_value_t *compile(ngx_conf_t *cf, ngx_str_t *text);
 static ngx_int_t next_item(ngx_str_t *list, ngx_str_t *item);
 static ngx_int_t parse_status(ngx_str_t *item, fanout_statuses_t *range);
 static ngx_int_t parse_switch(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s);
-static ngx_uint_t is(ngx_str_t *s, const char *text);
+static ngx_uint_t broadcast_is(ngx_str_t *s, const char *text);
 
 
 static const struct {
@@ -62,12 +62,12 @@ static const struct {
 } parameters[] = {
     { "methods", set_methods },
     { "status", set_status },
-    { "body", set_body },
+    { "body", broadcast_set_body },
     { "event", set_event },
     { "user", set_user },
     { "client", set_client },
     { "key", set_key },
-    { "headers", set_headers },
+    { "headers", broadcast_set_headers },
     { "meta", set_meta }
 };
 
@@ -112,7 +112,7 @@ fanout_set_broadcast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     flcf = conf;
     arg = cf->args->elts;
 
-    if (cf->args->nelts == 2 && is(&arg[1], "off")) {
+    if (cf->args->nelts == 2 && broadcast_is(&arg[1], "off")) {
 
         if (flcf->broadcasts != NGX_CONF_UNSET_PTR) {
             return "is duplicate";
@@ -351,14 +351,14 @@ set_methods(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_str_t *arg,
     ngx_str_t   item;
     ngx_uint_t  i;
 
-    if (is(s, "any")) {
+    if (broadcast_is(s, "any")) {
         return NGX_CONF_OK;
     }
 
     while (next_item(s, &item) == NGX_OK) {
 
         for (i = 0; methods[i].name; i++) {
-            if (is(&item, methods[i].name)) {
+            if (broadcast_is(&item, methods[i].name)) {
                 break;
             }
         }
@@ -385,7 +385,7 @@ set_status(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_str_t *arg,
     ngx_str_t           item;
     fanout_statuses_t  *range;
 
-    if (is(s, "any")) {
+    if (broadcast_is(s, "any")) {
         return NGX_CONF_OK;
     }
 
@@ -445,16 +445,16 @@ parse_status(ngx_str_t *item, fanout_statuses_t *range)
 
 
 static char *
-set_body(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_str_t *arg,
-    ngx_str_t *s)
+broadcast_set_body(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
+    ngx_str_t *arg, ngx_str_t *s)
 {
-    if (is(s, "response")) {
+    if (broadcast_is(s, "response")) {
         rule->body = FANOUT_BROADCAST_RESPONSE;
 
-    } else if (is(s, "request")) {
+    } else if (broadcast_is(s, "request")) {
         rule->body = FANOUT_BROADCAST_REQUEST;
 
-    } else if (is(s, "none")) {
+    } else if (broadcast_is(s, "none")) {
         rule->body = FANOUT_BROADCAST_NONE;
 
     } else {
@@ -517,8 +517,8 @@ set_client(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_str_t *arg,
 
 
 static char *
-set_headers(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_str_t *arg,
-    ngx_str_t *s)
+broadcast_set_headers(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
+    ngx_str_t *arg, ngx_str_t *s)
 {
     ngx_int_t  on;
 
@@ -618,11 +618,11 @@ next_item(ngx_str_t *list, ngx_str_t *item)
 static ngx_int_t
 parse_switch(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s)
 {
-    if (is(s, "on")) {
+    if (broadcast_is(s, "on")) {
         return 1;
     }
 
-    if (is(s, "off")) {
+    if (broadcast_is(s, "off")) {
         return 0;
     }
 
@@ -634,7 +634,7 @@ parse_switch(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s)
 
 
 static ngx_uint_t
-is(ngx_str_t *s, const char *text)
+broadcast_is(ngx_str_t *s, const char *text)
 {
     size_t  len;
 

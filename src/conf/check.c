@@ -14,7 +14,7 @@
 static const char *session_directive(fanout_loc_conf_t *conf);
 static ngx_int_t check_raw(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     ngx_str_t *location);
-static void check_user(ngx_conf_t *cf, fanout_loc_conf_t *conf,
+static void conf_check_user(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     ngx_str_t *location);
 static ngx_str_t *user_pattern(ngx_array_t *permits);
 static void check_linger(ngx_conf_t *cf, fanout_loc_conf_t *conf,
@@ -138,7 +138,7 @@ fanout_conf_check_merged(ngx_conf_t *cf, fanout_loc_conf_t *conf,
                       "do anything there", &clcf->name);
     }
 
-    check_user(cf, conf, &clcf->name);
+    conf_check_user(cf, conf, &clcf->name);
 
     if (conf->dialect == &fanout_raw) {
         return check_raw(cf, conf, &clcf->name);
@@ -176,7 +176,7 @@ check_raw(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
 /* Limits and patterns of users, where nobody has a name. */
 
 static void
-check_user(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
+conf_check_user(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
 {
     ngx_str_t             *text;
     const char            *name;

@@ -292,8 +292,8 @@ log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_eventlog_t *log,
             || *flush > 24 * 3600 * 1000)
         {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a time from 1ms to 1d is needed",
-                               value);
+                               "invalid \"%V\": a time from 1ms to 1d is "
+                               "needed", value);
             return NGX_CONF_ERROR;
         }
 

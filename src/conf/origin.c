@@ -12,7 +12,7 @@
 
 static char *add_origin(ngx_conf_t *cf, ngx_array_t **origins,
     ngx_str_t *value, ngx_str_t *text);
-static ngx_uint_t is_repeated(ngx_array_t *origins);
+static ngx_uint_t origin_is_repeated(ngx_array_t *origins);
 static char *set_scheme(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
     ngx_str_t *text);
 static char *add_host(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
@@ -82,7 +82,7 @@ add_origin(ngx_conf_t *cf, ngx_array_t **origins, ngx_str_t *value,
         return NGX_CONF_ERROR;
     }
 
-    if (is_repeated(*origins)) {
+    if (origin_is_repeated(*origins)) {
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                            "the origin \"%V\" is there twice", value);
     }
@@ -94,7 +94,7 @@ add_origin(ngx_conf_t *cf, ngx_array_t **origins, ngx_str_t *value,
 /* The last, among those before it. */
 
 static ngx_uint_t
-is_repeated(ngx_array_t *origins)
+origin_is_repeated(ngx_array_t *origins)
 {
     ngx_uint_t        i;
     fanout_origin_t  *o, *last;

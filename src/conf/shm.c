@@ -155,9 +155,9 @@ shm_eventfds(ngx_str_t *name, ngx_uint_t n, ngx_log_t *log)
 void
 fanout_eventfds_forget(fanout_main_conf_t *mcf)
 {
-    shm_eventfds_t          *set, **link;
-    ngx_uint_t      i;
-    fanout_app_t  **app;
+    ngx_uint_t        i;
+    fanout_app_t    **app;
+    shm_eventfds_t   *set, **link;
 
     for (link = &sets; *link; /* void */ ) {
         set = *link;

@@ -63,8 +63,8 @@ static char *check_policy(ngx_conf_t *cf, fanout_app_t *app,
 static char *channel_pattern(ngx_conf_t *cf, fanout_app_t *app,
     ngx_str_t *pattern);
 static ngx_uint_t has_variable(ngx_conf_t *cf, ngx_str_t *pattern);
-static ngx_uint_t is_variable(ngx_conf_t *cf, u_char *p, u_char *last);
-static void check_room(ngx_conf_t *cf, fanout_app_t *app,
+static ngx_uint_t zone_is_variable(ngx_conf_t *cf, u_char *p, u_char *last);
+static void zone_check_room(ngx_conf_t *cf, fanout_app_t *app,
     fanout_policy_t *policy);
 
 
@@ -471,7 +471,7 @@ has_variable(ngx_conf_t *cf, ngx_str_t *pattern)
     last = pattern->data + pattern->len;
 
     for (p = pattern->data; p + 1 < last; p++) {
-        if (*p == '$' && is_variable(cf, p + 1 + (p[1] == '{'), last)) {
+        if (*p == '$' && zone_is_variable(cf, p + 1 + (p[1] == '{'), last)) {
             return 1;
         }
     }
@@ -483,7 +483,7 @@ has_variable(ngx_conf_t *cf, ngx_str_t *pattern)
 /* Those are known that NGINX has, and that were defined further up. */
 
 static ngx_uint_t
-is_variable(ngx_conf_t *cf, u_char *p, u_char *last)
+zone_is_variable(ngx_conf_t *cf, u_char *p, u_char *last)
 {
     size_t                      len;
     ngx_uint_t                  i;
@@ -726,7 +726,7 @@ check_policy(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
         return NGX_CONF_ERROR;
     }
 
-    check_room(cf, app, policy);
+    zone_check_room(cf, app, policy);
 
     return NGX_CONF_OK;
 }
@@ -736,7 +736,7 @@ check_policy(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
  * docs/operations.md.  A channel alone may then take all there is. */
 
 static void
-check_room(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
+zone_check_room(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
 {
     uint64_t  room, least;
 

@@ -25,7 +25,7 @@ static const char *native_accept(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_uint_t *status);
 static void native_open(fanout_session_t *s, ngx_http_request_t *r);
 static ngx_uint_t native_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static void give_up(fanout_session_t *s, fanout_error_e error,
+static void native_give_up(fanout_session_t *s, fanout_error_e error,
     const char *reason);
 static void native_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
@@ -34,7 +34,7 @@ static void native_parted(fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t reason);
 
 static ngx_uint_t take_up(fanout_session_t *s, fanout_identity_t *id);
-static void add(fanout_session_t *s);
+static void native_add(fanout_session_t *s);
 static void identify(fanout_session_t *s, ngx_http_request_t *r);
 static void refuse_full(fanout_session_t *s, int rc);
 static void leave_forbidden(fanout_session_t *s);
@@ -169,7 +169,7 @@ identify(fanout_session_t *s, ngx_http_request_t *r)
         return;
     }
 
-    add(s);
+    native_add(s);
 }
 
 
@@ -225,7 +225,7 @@ take_up(fanout_session_t *s, fanout_identity_t *id)
 /* as a new client */
 
 static void
-add(fanout_session_t *s)
+native_add(fanout_session_t *s)
 {
     int             rc;
     uint64_t        secret[2];
@@ -272,7 +272,7 @@ add(fanout_session_t *s)
         }
 
         s->identity_ref = 0;
-        give_up(s, FANOUT_E_TOO_MANY, "fanout_sessions_per_user");
+        native_give_up(s, FANOUT_E_TOO_MANY, "fanout_sessions_per_user");
         return;
 
     case FANOUT_ZONE_MANY:
@@ -280,7 +280,7 @@ add(fanout_session_t *s)
         fanout_meter_full(s);
 
         s->identity_ref = 0;
-        give_up(s, FANOUT_E_TOO_MANY, "fanout_zone address=");
+        native_give_up(s, FANOUT_E_TOO_MANY, "fanout_zone address=");
         return;
 
     default:
@@ -381,7 +381,7 @@ renew_info(fanout_session_t *s)
  * others. */
 
 static void
-give_up(fanout_session_t *s, fanout_error_e error, const char *reason)
+native_give_up(fanout_session_t *s, fanout_error_e error, const char *reason)
 {
     ngx_msec_t  ms;
     ngx_uint_t  code;
@@ -418,7 +418,7 @@ refuse_full(fanout_session_t *s, int rc)
     error = fanout_hub_full(s->hub);
 
     s->identity_ref = 0;
-    give_up(s, error, (char *) fanout_errors[error].text.data);
+    native_give_up(s, error, (char *) fanout_errors[error].text.data);
 }
 
 

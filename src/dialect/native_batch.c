@@ -25,7 +25,7 @@ static void refuse_frame(fanout_session_t *s, fanout_error_e code,
     ngx_str_t *text, ngx_str_t *data);
 static ngx_uint_t insists(fanout_session_t *s);
 static void stop_insistent(fanout_session_t *s);
-static void batch_start(fanout_session_t *s, fanout_json_t *array,
+static void dialect_batch_start(fanout_session_t *s, fanout_json_t *array,
     ngx_uint_t max, ngx_uint_t deep);
 static void batch_run(fanout_session_t *s);
 static ngx_uint_t batch_pause(fanout_session_t *s);
@@ -69,7 +69,7 @@ fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         break;
 
     case FANOUT_JSON_ARRAY:
-        batch_start(s, &value, s->conf->batch, deep);
+        dialect_batch_start(s, &value, s->conf->batch, deep);
         break;
 
     default:
@@ -131,7 +131,7 @@ stop_insistent(fanout_session_t *s)
 
 
 static void
-batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
+dialect_batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
     ngx_uint_t deep)
 {
     size_t                  i, n;
@@ -361,7 +361,7 @@ fanout_native_batch(fanout_session_t *s, ngx_str_t *text)
            == FANOUT_JSON_ARRAY)
     {
         s->autojoin = 1;
-        batch_start(s, &value, s->conf->channels, 0);
+        dialect_batch_start(s, &value, s->conf->channels, 0);
     }
 }
 

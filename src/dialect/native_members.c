@@ -36,7 +36,8 @@ static ngx_int_t read_direct(fanout_session_t *s, fanout_native_job_t *job);
 static size_t part_room(fanout_session_t *s, fanout_native_job_t *job);
 static void end_around(fanout_reply_t *rp, fanout_snapshot_t *sn,
     uint32_t from, uint32_t to);
-static ngx_int_t read_section(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t members_read_section(fanout_session_t *s,
+    fanout_native_job_t *job);
 
 
 /* waiting */
@@ -237,7 +238,7 @@ read_direct(fanout_session_t *s, fanout_native_job_t *job)
     }
 
     do {
-        rc = read_section(s, job);
+        rc = members_read_section(s, job);
 
         if (rc != NGX_AGAIN) {
             return rc;
@@ -252,7 +253,7 @@ read_direct(fanout_session_t *s, fanout_native_job_t *job)
 
 
 static ngx_int_t
-read_section(fanout_session_t *s, fanout_native_job_t *job)
+members_read_section(fanout_session_t *s, fanout_native_job_t *job)
 {
     int                    rc;
     size_t                 at;

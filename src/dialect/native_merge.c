@@ -23,7 +23,8 @@ typedef struct {
 } field_t;
 
 
-static size_t merge(u_char *dst, fanout_json_t *old, fanout_json_t *patch);
+static size_t dialect_merge(u_char *dst, fanout_json_t *old,
+    fanout_json_t *patch);
 static ngx_uint_t fields_read(ngx_uint_t n, fanout_json_t *object,
     u_char **buf);
 static void fields_unite(ngx_uint_t n, ngx_uint_t nold);
@@ -83,7 +84,7 @@ fanout_native_presence_merge(fanout_session_t *s, fanout_command_t *cmd,
     }
 
     m->data.data = merged;
-    m->data.len = merge(merged, &old, &patch);
+    m->data.len = dialect_merge(merged, &old, &patch);
 
     if (m->data.len == 2) {
         m->data.len = 0;
@@ -104,7 +105,7 @@ fanout_native_presence_merge(fanout_session_t *s, fanout_command_t *cmd,
  * same name the last one counts. */
 
 static size_t
-merge(u_char *dst, fanout_json_t *old, fanout_json_t *patch)
+dialect_merge(u_char *dst, fanout_json_t *old, fanout_json_t *patch)
 {
     u_char         *p, *buf;
     ngx_uint_t      i, n, nold;

@@ -57,10 +57,10 @@ static void publish_ask(fanout_session_t *s, fanout_command_t *cmd,
 static ngx_int_t ask_step(fanout_session_t *s);
 static ngx_int_t ask_answer(fanout_session_t *s);
 static void ask_free(fanout_job_t *job);
-static void refused(fanout_session_t *s, fanout_command_t *cmd,
+static void publish_refused(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc, fanout_zone_result_t *r);
-static void conflict(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_zone_result_t *r);
+static void native_publish_conflict(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_zone_result_t *r);
 static ngx_uint_t publish_messages(fanout_session_t *s, fanout_command_t *cmd,
     draft_t *d);
 static ngx_uint_t publish_items(fanout_session_t *s, fanout_command_t *cmd,
@@ -69,7 +69,7 @@ static ngx_uint_t publish_item(fanout_session_t *s, fanout_command_t *cmd,
     item_t *item, draft_t *d, fanout_zone_message_t *m);
 static ngx_uint_t publish_data(fanout_session_t *s, fanout_command_t *cmd,
     item_t *item, draft_t *d, fanout_zone_message_t *m);
-static void published(fanout_session_t *s, fanout_json_t *id,
+static void dialect_published(fanout_session_t *s, fanout_json_t *id,
     ngx_uint_t direct, fanout_zone_result_t *r);
 
 
@@ -203,16 +203,16 @@ publish_now(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
             fanout_add(s->hub, published, d->n);
         }
 
-        published(s, &cmd->id, cmd->to.len, &r);
+        dialect_published(s, &cmd->id, cmd->to.len, &r);
 
     } else {
-        refused(s, cmd, rc, &r);
+        publish_refused(s, cmd, rc, &r);
     }
 }
 
 
 static void
-refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
+publish_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     fanout_zone_result_t *r)
 {
     fanout_limited_t  limited;
@@ -220,7 +220,7 @@ refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     switch (rc) {
 
     case FANOUT_E_CONFLICT:
-        conflict(s, cmd, r);
+        native_publish_conflict(s, cmd, r);
         break;
 
     case FANOUT_E_RATE_LIMITED:
@@ -251,7 +251,7 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
     rc = fanout_hub_key(s->hub, &cmd->name, &d->opts, &r);
 
     if (rc != FANOUT_E_NONE) {
-        refused(s, cmd, rc, &r);
+        publish_refused(s, cmd, rc, &r);
         return;
     }
 
@@ -338,9 +338,10 @@ ask_answer(fanout_session_t *s)
     switch (ask->rc) {
 
     case FANOUT_E_NONE:
-        published(s, &cmd.id,
-                  ask->messages[0].to_client || ask->messages[0].to_user,
-                  &ask->result);
+        dialect_published(s, &cmd.id,
+                          ask->messages[0].to_client
+                          || ask->messages[0].to_user,
+                          &ask->result);
         break;
 
     case FANOUT_E_REFUSED:
@@ -350,7 +351,7 @@ ask_answer(fanout_session_t *s)
         break;
 
     default:
-        refused(s, &cmd, ask->rc, &ask->result);
+        publish_refused(s, &cmd, ask->rc, &ask->result);
     }
 
     fanout_session_job_done(s);
@@ -364,7 +365,8 @@ ask_answer(fanout_session_t *s)
 
 
 static void
-conflict(fanout_session_t *s, fanout_command_t *cmd, fanout_zone_result_t *r)
+native_publish_conflict(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_result_t *r)
 {
     u_char     data[96], epoch[FANOUT_EPOCH_LEN];
     ngx_str_t  text, more;
@@ -596,7 +598,7 @@ invalid:
 
 
 static void
-published(fanout_session_t *s, fanout_json_t *id, ngx_uint_t direct,
+dialect_published(fanout_session_t *s, fanout_json_t *id, ngx_uint_t direct,
     fanout_zone_result_t *r)
 {
     u_char          epoch[FANOUT_EPOCH_LEN];

@@ -64,7 +64,8 @@ static fanout_error_e join_member(
 static void join_changes(fanout_query_t *q, joined_t *o);
 static ngx_int_t list_members(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
-static ngx_int_t told(fanout_session_t *s, fanout_query_t *q, joined_t *o);
+static ngx_int_t stream_told(fanout_session_t *s, fanout_query_t *q,
+    joined_t *o);
 static void where(fanout_session_t *s);
 static ngx_msec_t retry(fanout_session_t *s);
 
@@ -222,7 +223,7 @@ join(fanout_session_t *s, fanout_query_t *q)
             where(s);
         }
 
-        rc = told(s, q, &o[i]);
+        rc = stream_told(s, q, &o[i]);
 
         if (rc != NGX_OK) {
             s->refused = FANOUT_E_INTERNAL;
@@ -640,7 +641,7 @@ list_members(fanout_session_t *s, fanout_query_t *q, joined_t *o)
  * as events of their own. */
 
 static ngx_int_t
-told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
+stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 {
     u_char               epoch[FANOUT_EPOCH_LEN];
     ngx_int_t            rc;

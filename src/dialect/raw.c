@@ -33,7 +33,7 @@ static void raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 static ngx_uint_t raw_match(fanout_subscription_t *sub, fanout_entry_t *e);
 static fanout_error_e ask(fanout_session_t *s, fanout_zone_message_t *m,
     fanout_limited_t *limited);
-static void refuse(fanout_session_t *s,
+static void raw_refuse(fanout_session_t *s,
     fanout_error_e rc);
 static ngx_int_t raw_ask_step(fanout_session_t *s);
 static void raw_ask_free(fanout_job_t *job);
@@ -233,7 +233,7 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
     }
 
     if (rc != FANOUT_E_NONE) {
-        refuse(s, rc);
+        raw_refuse(s, rc);
     }
 }
 
@@ -271,7 +271,7 @@ ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
 /* There are no replies: a publish that was not made ends the connection. */
 
 static void
-refuse(fanout_session_t *s, fanout_error_e rc)
+raw_refuse(fanout_session_t *s, fanout_error_e rc)
 {
     ngx_uint_t  code;
 
@@ -341,7 +341,7 @@ raw_ask_step(fanout_session_t *s)
     fanout_session_job_done(s);
 
     if (rc != FANOUT_E_NONE) {
-        refuse(s, rc);
+        raw_refuse(s, rc);
     }
 
     return NGX_OK;

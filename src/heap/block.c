@@ -13,8 +13,8 @@ fanout_ref_t
 fanout_alloc(fanout_zone_t *z, uint32_t n, unsigned kind,
     fanout_ref_t *last)
 {
-    uint32_t       left;
-    fanout_ref_t   first, prev, ref;
+    uint32_t            left;
+    fanout_ref_t        first, prev, ref;
     fanout_heap_shm_t  *shm;
 
     shm = fanout_heap(z)->shm;

@@ -40,9 +40,9 @@ static void rollback(fanout_heap_shm_t *shm);
 static int sound(fanout_heap_shm_t *shm);
 static void rebuild(fanout_zone_t *z);
 #if (FANOUT_TEST)
-static void measure(fanout_zone_t *z);
+static void lock_measure(fanout_zone_t *z);
 #else
-#define measure(z)
+#define lock_measure(z)
 #endif
 
 
@@ -117,7 +117,7 @@ fanout_take(pthread_mutex_t *lock)
 void
 fanout_leave(fanout_zone_t *z)
 {
-    measure(z);
+    lock_measure(z);
 
     fanout_barrier();
     fanout_crash_point();
@@ -142,7 +142,7 @@ fanout_commit(fanout_zone_t *z)
 
     shm = fanout_heap(z)->shm;
 
-    measure(z);
+    lock_measure(z);
     fanout_heap(z)->work += shm->njournal;
 
     fanout_barrier();
@@ -169,7 +169,7 @@ fanout_commit(fanout_zone_t *z)
 #if (FANOUT_TEST)
 
 static void
-measure(fanout_zone_t *z)
+lock_measure(fanout_zone_t *z)
 {
     uint32_t  n;
 

@@ -138,9 +138,9 @@ reclaim_yield(fanout_zone_t *z)
 int
 fanout_ensure_spare(fanout_zone_t *z, uint32_t n)
 {
-    uint32_t       i;
+    uint32_t            i;
+    fanout_need_t       need;
     fanout_heap_shm_t  *shm;
-    fanout_need_t  need;
 
     shm = fanout_heap(z)->shm;
 

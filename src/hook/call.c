@@ -35,20 +35,20 @@ struct fanout_call_s {
 };
 
 
-static ngx_int_t init(ngx_conf_t *cf);
-static ngx_int_t header_filter(ngx_http_request_t *r);
-static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in);
-static fanout_call_t *find(ngx_http_request_t *r);
-static ngx_int_t take(fanout_call_t *call, ngx_buf_t *b);
+static ngx_int_t call_init(ngx_conf_t *cf);
+static ngx_int_t call_header_filter(ngx_http_request_t *r);
+static ngx_int_t call_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
+static fanout_call_t *call_find(ngx_http_request_t *r);
+static ngx_int_t call_take(fanout_call_t *call, ngx_buf_t *b);
 static ngx_connection_t *connect_client(fanout_call_t *call);
 static ngx_int_t prepare_connection(fanout_call_t *call, ngx_connection_t *c);
 static void close_client(ngx_connection_t *c);
 static ngx_http_request_t *create_request(fanout_call_t *call,
     ngx_connection_t *c);
-static ngx_int_t set_headers(ngx_http_request_t *r, fanout_call_t *call);
-static ngx_table_elt_t *add_header(ngx_http_request_t *r, const char *name,
-    u_char *value, size_t len);
-static ngx_int_t set_body(ngx_http_request_t *r, fanout_call_t *call);
+static ngx_int_t call_set_headers(ngx_http_request_t *r, fanout_call_t *call);
+static ngx_table_elt_t *call_add_header(ngx_http_request_t *r,
+    const char *name, u_char *value, size_t len);
+static ngx_int_t call_set_body(ngx_http_request_t *r, fanout_call_t *call);
 static void body_free(void *data);
 static void close_peer(fanout_call_t *call);
 static void request_gone(void *data);
@@ -78,7 +78,7 @@ const char  fanout_call_too_large[] = "the response is too large";
 
 static ngx_http_module_t  module_ctx = {
     NULL,                                  /* preconfiguration */
-    init,                                  /* postconfiguration */
+    call_init,                              /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
@@ -108,7 +108,7 @@ ngx_module_t  ngx_http_fanout_call_filter_module = {
 
 
 static ngx_int_t
-init(ngx_conf_t *cf)
+call_init(ngx_conf_t *cf)
 {
     fanout_main_conf_t  *mcf;
 
@@ -119,10 +119,10 @@ init(ngx_conf_t *cf)
     }
 
     next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = header_filter;
+    ngx_http_top_header_filter = call_header_filter;
 
     next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = body_filter;
+    ngx_http_top_body_filter = call_body_filter;
 
     return NGX_OK;
 }
@@ -131,7 +131,7 @@ init(ngx_conf_t *cf)
 /* the response */
 
 static ngx_int_t
-header_filter(ngx_http_request_t *r)
+call_header_filter(ngx_http_request_t *r)
 {
     fanout_call_t  *call;
 
@@ -140,7 +140,7 @@ header_filter(ngx_http_request_t *r)
     }
 
     r->header_sent = 1;
-    call = find(r);
+    call = call_find(r);
 
     if (call) {
         call->status = r->headers_out.status;
@@ -158,7 +158,7 @@ header_filter(ngx_http_request_t *r)
 /* All that goes out ends here: what is not taken is let go of. */
 
 static ngx_int_t
-body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+call_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 {
     ngx_buf_t      *b;
     fanout_call_t  *call;
@@ -171,12 +171,12 @@ body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return next_body_filter(r, in);
     }
 
-    call = find(r);
+    call = call_find(r);
 
     for ( /* void */ ; in; in = in->next) {
         b = in->buf;
 
-        if (call && !call->complete && take(call, b) != NGX_OK) {
+        if (call && !call->complete && call_take(call, b) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -201,7 +201,7 @@ body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 /* Contexts of a request do not survive its redirects. */
 
 static fanout_call_t *
-find(ngx_http_request_t *r)
+call_find(ngx_http_request_t *r)
 {
     ngx_http_cleanup_t  *cln;
 
@@ -220,7 +220,7 @@ find(ngx_http_request_t *r)
 
 
 static ngx_int_t
-take(fanout_call_t *call, ngx_buf_t *b)
+call_take(fanout_call_t *call, ngx_buf_t *b)
 {
     size_t   n, size;
     u_char  *p;
@@ -515,7 +515,9 @@ create_request(fanout_call_t *call, ngx_connection_t *c)
 
     ngx_http_set_exten(r);
 
-    if (set_headers(r, call) != NGX_OK || set_body(r, call) != NGX_OK) {
+    if (call_set_headers(r, call) != NGX_OK
+        || call_set_body(r, call) != NGX_OK)
+    {
         goto failed;
     }
 
@@ -537,7 +539,7 @@ failed:
 
 
 static ngx_int_t
-set_headers(ngx_http_request_t *r, fanout_call_t *call)
+call_set_headers(ngx_http_request_t *r, fanout_call_t *call)
 {
     u_char     *p;
     ngx_str_t   agent;
@@ -560,12 +562,12 @@ set_headers(ngx_http_request_t *r, fanout_call_t *call)
 
     r->headers_in.content_length_n = call->body_len;
 
-    r->headers_in.content_length = add_header(r, "Content-Length", p,
+    r->headers_in.content_length = call_add_header(r, "Content-Length", p,
                                  ngx_sprintf(p, "%uz", call->body_len) - p);
-    r->headers_in.content_type = add_header(r, "Content-Type", json.data,
-                                            json.len);
-    r->headers_in.user_agent = add_header(r, "User-Agent", agent.data,
-                                          agent.len);
+    r->headers_in.content_type = call_add_header(r, "Content-Type", json.data,
+                                                 json.len);
+    r->headers_in.user_agent = call_add_header(r, "User-Agent", agent.data,
+                                               agent.len);
 
     return r->headers_in.content_length && r->headers_in.content_type
            && r->headers_in.user_agent
@@ -574,7 +576,8 @@ set_headers(ngx_http_request_t *r, fanout_call_t *call)
 
 
 static ngx_table_elt_t *
-add_header(ngx_http_request_t *r, const char *name, u_char *value, size_t len)
+call_add_header(ngx_http_request_t *r, const char *name, u_char *value,
+    size_t len)
 {
     ngx_table_elt_t  *h;
 
@@ -602,7 +605,7 @@ add_header(ngx_http_request_t *r, const char *name, u_char *value, size_t len)
 
 
 static ngx_int_t
-set_body(ngx_http_request_t *r, fanout_call_t *call)
+call_set_body(ngx_http_request_t *r, fanout_call_t *call)
 {
     ngx_buf_t                *b;
     ngx_chain_t              *cl;

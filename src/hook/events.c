@@ -40,15 +40,15 @@ typedef struct {
 
 
 static void lead_handler(ngx_event_t *ev);
-static void work_handler(ngx_event_t *ev);
+static void events_work_handler(ngx_event_t *ev);
 static void ask_for_events(teller_t *t);
 static void yield(teller_t *t);
-static void tell(teller_t *t);
-static ngx_int_t compose(teller_t *t, ngx_uint_t n, uint64_t lost,
+static void hook_tell(teller_t *t);
+static ngx_int_t events_compose(teller_t *t, ngx_uint_t n, uint64_t lost,
     ngx_str_t *body);
 static ngx_int_t compose_event(teller_t *t, fanout_event_t *e,
     fanout_frame_t *f);
-static void told(void *data, ngx_uint_t status, ngx_str_t *body);
+static void hook_told(void *data, ngx_uint_t status, ngx_str_t *body);
 
 
 static const struct {
@@ -87,7 +87,7 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
     t->hub = hub;
     t->hook = hub->app->tell;
 
-    t->work.handler = work_handler;
+    t->work.handler = events_work_handler;
     t->work.data = t;
     t->work.log = cycle->log;
 
@@ -97,7 +97,7 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
     t->lead.cancelable = 1;
 
     t->again = t->lead;
-    t->again.handler = work_handler;
+    t->again.handler = events_work_handler;
 
     hub->teller = t;
     hub->after = &t->work;
@@ -158,7 +158,7 @@ lead_handler(ngx_event_t *ev)
         yield(t);
     }
 
-    tell(t);
+    hook_tell(t);
 
     ngx_add_timer(ev, FANOUT_TELL_LEAD);
 }
@@ -168,7 +168,7 @@ lead_handler(ngx_event_t *ev)
  * deliver. */
 
 static void
-work_handler(ngx_event_t *ev)
+events_work_handler(ngx_event_t *ev)
 {
     teller_t      *t;
     fanout_hub_t  *hub;
@@ -183,7 +183,7 @@ work_handler(ngx_event_t *ev)
         t->leads = fanout_events_lead(&hub->zone);
     }
 
-    tell(t);
+    hook_tell(t);
 }
 
 
@@ -198,7 +198,7 @@ yield(teller_t *t)
 
 
 static void
-tell(teller_t *t)
+hook_tell(teller_t *t)
 {
     unsigned       n;
     uint64_t       lost;
@@ -232,21 +232,21 @@ tell(teller_t *t)
 
     hub->calls++;
 
-    if (compose(t, n, lost, &body) == NGX_OK) {
-        t->call = fanout_call_start(&t->hook->callee, &body, told, t);
+    if (events_compose(t, n, lost, &body) == NGX_OK) {
+        t->call = fanout_call_start(&t->hook->callee, &body, hook_told, t);
     }
 
     fanout_count(hub, hook_calls);
 
     if (t->call == NULL) {
         ngx_str_set(&body, "out of memory or connections");
-        told(t, 0, &body);
+        hook_told(t, 0, &body);
     }
 }
 
 
 static ngx_int_t
-compose(teller_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
+events_compose(teller_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
 {
     u_char           epoch[FANOUT_EPOCH_LEN];
     ngx_uint_t       i;
@@ -381,7 +381,7 @@ compose_event(teller_t *t, fanout_event_t *e, fanout_frame_t *f)
 
 
 static void
-told(void *data, ngx_uint_t status, ngx_str_t *body)
+hook_told(void *data, ngx_uint_t status, ngx_str_t *body)
 {
     teller_t      *t;
     fanout_hub_t  *hub;
@@ -402,7 +402,7 @@ told(void *data, ngx_uint_t status, ngx_str_t *body)
                           &t->hook->callee.what, &hub->app->name);
         }
 
-        tell(t);
+        hook_tell(t);
         return;
     }
 

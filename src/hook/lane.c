@@ -41,18 +41,18 @@ typedef struct {
 } batch_t;
 
 
-static void work_handler(ngx_event_t *ev);
+static void lane_work_handler(ngx_event_t *ev);
 static batch_t *batch_create(fanout_lane_t *lane, ngx_queue_t *ask,
     ngx_queue_t *after);
-static void batch_start(batch_t *b);
+static void lane_batch_start(batch_t *b);
 static void batch_free(batch_t *b);
-static ngx_int_t compose(batch_t *b, ngx_str_t *body);
+static ngx_int_t lane_compose(batch_t *b, ngx_str_t *body);
 static ngx_int_t compose_more(batch_t *b, fanout_frame_t *f);
 static ngx_int_t compose_ask(fanout_ask_t *ask, fanout_frame_t *f);
 static fanout_ask_t *first(ngx_queue_t *queue);
 static ngx_uint_t one_sender(fanout_ask_t *a, fanout_ask_t *b);
 static void answered(void *data, ngx_uint_t status, ngx_str_t *body);
-static ngx_uint_t settle(batch_t *b);
+static ngx_uint_t lane_settle(batch_t *b);
 static const char *read_verdicts(batch_t *b, fanout_json_t *verdicts);
 static ngx_uint_t unanswered(batch_t *b);
 static ngx_uint_t split(batch_t *b);
@@ -71,7 +71,7 @@ fanout_lane_init(fanout_lane_t *lane, fanout_asker_t *a, ngx_log_t *log)
     ngx_queue_init(&lane->waiting);
     ngx_queue_init(&lane->batches);
 
-    lane->work.handler = work_handler;
+    lane->work.handler = lane_work_handler;
     lane->work.data = lane;
     lane->work.log = log;
     lane->work.cancelable = 1;
@@ -87,7 +87,7 @@ fanout_lane_put(fanout_lane_t *lane, fanout_ask_t *ask)
 
 
 static void
-work_handler(ngx_event_t *ev)
+lane_work_handler(ngx_event_t *ev)
 {
     batch_t        *b;
     ngx_queue_t    *q, *next;
@@ -98,7 +98,7 @@ work_handler(ngx_event_t *ev)
     while (!ngx_queue_empty(&lane->batches)) {
         b = ngx_queue_data(ngx_queue_head(&lane->batches), batch_t, queue);
 
-        if (!b->answered || !settle(b)) {
+        if (!b->answered || !lane_settle(b)) {
             break;
         }
     }
@@ -112,7 +112,7 @@ work_handler(ngx_event_t *ev)
         b = ngx_queue_data(q, batch_t, queue);
 
         if (b->call == NULL && !b->answered) {
-            batch_start(b);
+            lane_batch_start(b);
         }
     }
 
@@ -128,7 +128,7 @@ work_handler(ngx_event_t *ev)
             return;
         }
 
-        batch_start(b);
+        lane_batch_start(b);
     }
 }
 
@@ -158,7 +158,7 @@ batch_create(fanout_lane_t *lane, ngx_queue_t *ask, ngx_queue_t *after)
 
 
 static void
-batch_start(batch_t *b)
+lane_batch_start(batch_t *b)
 {
     ngx_str_t       body;
     fanout_lane_t  *lane;
@@ -174,7 +174,7 @@ batch_start(batch_t *b)
 
     fanout_count(lane->asker->hub, hook_calls);
 
-    if (compose(b, &body) == NGX_OK) {
+    if (lane_compose(b, &body) == NGX_OK) {
         b->call = fanout_call_start(&lane->asker->hook->callee, &body,
                                     answered, b);
     }
@@ -205,7 +205,7 @@ batch_free(batch_t *b)
 /* composing */
 
 static ngx_int_t
-compose(batch_t *b, ngx_str_t *body)
+lane_compose(batch_t *b, ngx_str_t *body)
 {
     fanout_hub_t    *hub;
     fanout_frame_t  *f;
@@ -417,7 +417,7 @@ answered(void *data, ngx_uint_t status, ngx_str_t *body)
 /* Whether all of it was told; if not, they are asked for one by one. */
 
 static ngx_uint_t
-settle(batch_t *b)
+lane_settle(batch_t *b)
 {
     ngx_uint_t        i, pass;
     const char       *failure, *wrong;

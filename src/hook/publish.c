@@ -52,11 +52,11 @@ static fanout_lane_sender_t *sender_find(fanout_asker_t *a,
     ngx_rbtree_key_t key);
 static void turn_away(fanout_asker_t *a);
 static void log_handler(ngx_event_t *ev);
-static void refuse(fanout_ask_t *ask, verdict_t *v);
+static void publish_refuse(fanout_ask_t *ask, verdict_t *v);
 static const char *change(fanout_ask_t *ask, fanout_json_t *array);
 static const char *change_message(fanout_ask_t *ask, fanout_json_t *item,
     u_char **p, fanout_zone_message_t *m);
-static void publish(fanout_ask_t *ask, fanout_zone_message_t *m,
+static void hook_publish(fanout_ask_t *ask, fanout_zone_message_t *m,
     ngx_uint_t n);
 static void copy_zstr(u_char **p, fanout_zstr_t *s);
 
@@ -463,7 +463,7 @@ fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict)
     fanout_json_error_t  err;
 
     if (verdict->len == 0) {
-        publish(ask, ask->messages, ask->n);
+        hook_publish(ask, ask->messages, ask->n);
         return NULL;
     }
 
@@ -486,7 +486,7 @@ fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict)
     }
 
     if (!allow) {
-        refuse(ask, &v);
+        publish_refuse(ask, &v);
         return NULL;
     }
 
@@ -498,7 +498,7 @@ fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict)
         return change(ask, &v.messages);
     }
 
-    publish(ask, ask->messages, ask->n);
+    hook_publish(ask, ask->messages, ask->n);
 
     return NULL;
 }
@@ -522,7 +522,7 @@ fanout_ask_wrong(int rc, fanout_json_error_t *err, const char *other)
 
 
 static void
-refuse(fanout_ask_t *ask, verdict_t *v)
+publish_refuse(fanout_ask_t *ask, verdict_t *v)
 {
     size_t   len;
     u_char  *p;
@@ -599,7 +599,7 @@ change(fanout_ask_t *ask, fanout_json_t *array)
 
     if (wrong == NULL) {
         fanout_count(ask->hub, hook_changes);
-        publish(ask, m, n);
+        hook_publish(ask, m, n);
     }
 
     ngx_free(buf);
@@ -687,7 +687,7 @@ void
 fanout_ask_fail(fanout_ask_t *ask, ngx_uint_t pass)
 {
     if (pass) {
-        publish(ask, ask->messages, ask->n);
+        hook_publish(ask, ask->messages, ask->n);
         return;
     }
 
@@ -696,7 +696,7 @@ fanout_ask_fail(fanout_ask_t *ask, ngx_uint_t pass)
 
 
 static void
-publish(fanout_ask_t *ask, fanout_zone_message_t *m, ngx_uint_t n)
+hook_publish(fanout_ask_t *ask, fanout_zone_message_t *m, ngx_uint_t n)
 {
     fanout_meter_mark_t  mark;
 

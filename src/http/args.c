@@ -10,8 +10,8 @@
 #include "http/http.h"
 
 
-static ngx_uint_t is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name);
-static ngx_uint_t is_variable(ngx_http_request_t *r, ngx_str_t *name);
+static ngx_uint_t args_is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name);
+static ngx_uint_t args_is_variable(ngx_http_request_t *r, ngx_str_t *name);
 static ngx_uint_t is_word_of(ngx_str_t *word, const char *words);
 
 
@@ -44,11 +44,11 @@ fanout_http_check_args(ngx_http_request_t *r, const char *names,
 
         word = is_word_of(name, names);
 
-        if (!word && !is_variable(r, name)) {
+        if (!word && !args_is_variable(r, name)) {
             return NGX_DECLINED;
         }
 
-        if (word && is_repeated(&r->args, end, name)) {
+        if (word && args_is_repeated(&r->args, end, name)) {
             return NGX_BUSY;
         }
     }
@@ -60,7 +60,7 @@ fanout_http_check_args(ngx_http_request_t *r, const char *names,
 /* whether it is there once more behind p */
 
 static ngx_uint_t
-is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name)
+args_is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name)
 {
     u_char  *last;
 
@@ -83,7 +83,7 @@ is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name)
 
 
 static ngx_uint_t
-is_variable(ngx_http_request_t *r, ngx_str_t *name)
+args_is_variable(ngx_http_request_t *r, ngx_str_t *name)
 {
     ngx_uint_t                  i;
     ngx_http_variable_t        *v;

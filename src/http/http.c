@@ -15,7 +15,7 @@ typedef struct {
 
 
 static ngx_int_t copy_body(ngx_http_request_t *r, u_char *p);
-static ngx_uint_t is_json(ngx_str_t *type);
+static ngx_uint_t http_is_json(ngx_str_t *type);
 static void release_frame(void *data);
 
 
@@ -200,7 +200,7 @@ fanout_http_kind(ngx_str_t *type)
         return FANOUT_GUESS;
     }
 
-    if (is_json(&media)) {
+    if (http_is_json(&media)) {
         return FANOUT_JSON;
     }
 
@@ -217,7 +217,7 @@ fanout_http_kind(ngx_str_t *type)
 /* application/json, text/json, and all that end in +json: RFC 6839 */
 
 static ngx_uint_t
-is_json(ngx_str_t *type)
+http_is_json(ngx_str_t *type)
 {
     u_char  *p;
 

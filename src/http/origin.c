@@ -24,7 +24,7 @@ typedef enum {
 
 static verdict_e judge(ngx_http_request_t *r, fanout_origins_t *allowed,
     ngx_str_t *text);
-static verdict_e find(ngx_http_request_t *r, fanout_origins_t *allowed,
+static verdict_e origin_find(ngx_http_request_t *r, fanout_origins_t *allowed,
     fanout_origin_t *o);
 static ngx_uint_t same_host(ngx_http_request_t *r, fanout_origin_t *o);
 static ngx_uint_t same_scheme(ngx_http_request_t *r,
@@ -38,7 +38,7 @@ static ngx_int_t split_host(u_char *p, u_char *last, ngx_str_t *host,
     ngx_uint_t *port);
 static ngx_uint_t default_port(ngx_str_t *scheme);
 static ngx_uint_t equal(ngx_str_t *a, ngx_str_t *b);
-static ngx_uint_t is(ngx_str_t *s, const char *text);
+static ngx_uint_t origin_is(ngx_str_t *s, const char *text);
 
 
 /* origins as text */
@@ -142,7 +142,8 @@ split_host(u_char *p, u_char *last, ngx_str_t *host, ngx_uint_t *port)
 static ngx_uint_t
 default_port(ngx_str_t *scheme)
 {
-    return is(scheme, "https") ? 443 : is(scheme, "http") ? 80 : 0;
+    return origin_is(scheme, "https") ? 443
+           : origin_is(scheme, "http") ? 80 : 0;
 }
 
 
@@ -154,7 +155,7 @@ equal(ngx_str_t *a, ngx_str_t *b)
 
 
 static ngx_uint_t
-is(ngx_str_t *s, const char *text)
+origin_is(ngx_str_t *s, const char *text)
 {
     ngx_str_t  t;
 
@@ -187,8 +188,8 @@ fanout_origin_check(ngx_http_request_t *r, fanout_origins_t *allowed)
 
     text = fanout_http_header(r, "sec-fetch-site");
 
-    if (text.len == 0 || is(&text, "none") || allows_any(allowed)
-        || (is(&text, "same-origin") && own_host(r, allowed)))
+    if (text.len == 0 || origin_is(&text, "none") || allows_any(allowed)
+        || (origin_is(&text, "same-origin") && own_host(r, allowed)))
     {
         return NULL;
     }
@@ -218,7 +219,8 @@ fanout_origin_proved(ngx_http_request_t *r, fanout_origins_t *allowed)
 
     text = fanout_http_header(r, "sec-fetch-site");
 
-    return is(&text, "same-origin") || own_header(r) || referred(r, allowed);
+    return origin_is(&text, "same-origin") || own_header(r)
+           || referred(r, allowed);
 }
 
 
@@ -242,12 +244,13 @@ judge(ngx_http_request_t *r, fanout_origins_t *allowed, ngx_str_t *text)
         return VERDICT_REFUSED;
     }
 
-    return find(r, allowed, &o);
+    return origin_find(r, allowed, &o);
 }
 
 
 static verdict_e
-find(ngx_http_request_t *r, fanout_origins_t *allowed, fanout_origin_t *o)
+origin_find(ngx_http_request_t *r, fanout_origins_t *allowed,
+    fanout_origin_t *o)
 {
     verdict_e         verdict;
     ngx_uint_t        i, n;
@@ -361,7 +364,7 @@ same_scheme(ngx_http_request_t *r, fanout_origins_t *allowed,
     }
 
 #if (NGX_SSL || NGX_COMPAT)
-    return r->connection->ssl == NULL || is(scheme, "https");
+    return r->connection->ssl == NULL || origin_is(scheme, "https");
 #else
     return 1;
 #endif
@@ -388,7 +391,7 @@ own_host(ngx_http_request_t *r, fanout_origins_t *allowed)
 
         if (same_scheme(r, allowed, &o.scheme)
             && fanout_origin_host(r, &o.host, &o.port) == NGX_OK
-            && find(r, allowed, &o) != VERDICT_REFUSED)
+            && origin_find(r, allowed, &o) != VERDICT_REFUSED)
         {
             return 1;
         }
@@ -408,7 +411,8 @@ embedded(ngx_http_request_t *r)
 
     text = fanout_http_header(r, "sec-fetch-dest");
 
-    return text.len && !is(&text, "empty") && !is(&text, "websocket");
+    return text.len && !origin_is(&text, "empty")
+           && !origin_is(&text, "websocket");
 }
 
 
@@ -449,7 +453,7 @@ referred(ngx_http_request_t *r, fanout_origins_t *allowed)
     text.len = p - text.data;
 
     return fanout_origin_parse(&text, &o) == NGX_OK
-           && find(r, allowed, &o) != VERDICT_REFUSED;
+           && origin_find(r, allowed, &o) != VERDICT_REFUSED;
 }
 
 

@@ -8,7 +8,7 @@
 #include "base/json.h"
 
 
-static size_t message_size(fanout_entry_t *e);
+static size_t entry_message_size(fanout_entry_t *e);
 static u_char *put_message(u_char *p, fanout_entry_t *e);
 static size_t data_size(fanout_entry_t *e);
 static u_char *put_data(u_char *p, fanout_entry_t *e);
@@ -99,7 +99,7 @@ fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
     u_char  *p;
 
     size = sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN
-           + message_size(e);
+           + entry_message_size(e);
 
     if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
@@ -118,7 +118,7 @@ fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
 {
     u_char  *p, *last;
 
-    if (fanout_frame_reserve(hub, f, message_size(e)) != NGX_OK) {
+    if (fanout_frame_reserve(hub, f, entry_message_size(e)) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -134,7 +134,7 @@ fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
 
 
 static size_t
-message_size(fanout_entry_t *e)
+entry_message_size(fanout_entry_t *e)
 {
     return sizeof(",\"event\":,\"data\":,\"enc\":\"base64\",\"key\":,\"meta\":,"
                   "\"from\":{\"client\":\"\",\"user\":},"

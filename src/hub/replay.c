@@ -11,9 +11,9 @@
 #define FANOUT_REPLAY_SIZE 262144           /* of one, all: 16 MB */
 
 
-static fanout_replay_t *place(fanout_hub_t *hub, fanout_channel_t *ch,
+static fanout_replay_t *replay_place(fanout_hub_t *hub, fanout_channel_t *ch,
     ngx_uint_t format, uint64_t after);
-static void drop(fanout_hub_t *hub, fanout_replay_t *r);
+static void replay_drop(fanout_hub_t *hub, fanout_replay_t *r);
 
 
 fanout_replay_t *
@@ -22,7 +22,7 @@ fanout_replay_find(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
 {
     fanout_replay_t  *r;
 
-    r = place(hub, ch, format, after);
+    r = replay_place(hub, ch, format, after);
 
     return r->frame && r->channel == ch && r->format == format
            && r->epoch == epoch && r->after == after && r->last <= upto
@@ -48,9 +48,9 @@ fanout_replay_add(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
         }
     }
 
-    r = place(hub, ch, format, after);
+    r = replay_place(hub, ch, format, after);
 
-    drop(hub, r);
+    replay_drop(hub, r);
 
     r->frame = f;
     r->channel = ch;
@@ -75,7 +75,7 @@ fanout_replay_expire(fanout_hub_t *hub)
         if (ngx_current_msec - hub->replay[i].at
             > FANOUT_REPLAY_AGE)
         {
-            drop(hub, &hub->replay[i]);
+            replay_drop(hub, &hub->replay[i]);
         }
     }
 }
@@ -87,7 +87,7 @@ fanout_replay_clear(fanout_hub_t *hub)
     ngx_uint_t  i;
 
     for (i = 0; i < FANOUT_REPLAYS; i++) {
-        drop(hub, &hub->replay[i]);
+        replay_drop(hub, &hub->replay[i]);
     }
 }
 
@@ -99,14 +99,14 @@ fanout_replay_forget(fanout_hub_t *hub, fanout_channel_t *ch)
 
     for (i = 0; i < FANOUT_REPLAYS; i++) {
         if (hub->replay[i].channel == ch) {
-            drop(hub, &hub->replay[i]);
+            replay_drop(hub, &hub->replay[i]);
         }
     }
 }
 
 
 static fanout_replay_t *
-place(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
+replay_place(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
     uint64_t after)
 {
     uint64_t  h;
@@ -119,7 +119,7 @@ place(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
 
 
 static void
-drop(fanout_hub_t *hub, fanout_replay_t *r)
+replay_drop(fanout_hub_t *hub, fanout_replay_t *r)
 {
     if (r->frame) {
         fanout_frame_release(hub, r->frame);

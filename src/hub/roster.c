@@ -18,12 +18,12 @@ static void by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
     ngx_rbtree_node_t *sentinel);
 static ngx_int_t compare(fanout_mirror_t *m, uint64_t client,
     const u_char *key, size_t len);
-static ngx_int_t put(fanout_hub_t *hub, fanout_roster_t *r,
+static ngx_int_t roster_put(fanout_hub_t *hub, fanout_roster_t *r,
     fanout_member_t *m);
-static void drop(fanout_roster_t *r, fanout_mirror_t *m);
+static void roster_drop(fanout_roster_t *r, fanout_mirror_t *m);
 static void clear(fanout_roster_t *r);
 static void changed(fanout_hub_t *hub, fanout_roster_t *r);
-static void read_section(fanout_hub_t *hub, fanout_roster_t *r);
+static void roster_read_section(fanout_hub_t *hub, fanout_roster_t *r);
 static void wake(fanout_roster_t *r);
 static void recent_add(fanout_hub_t *hub, fanout_roster_t *r,
     fanout_entry_t *e);
@@ -181,7 +181,7 @@ fanout_roster_find(fanout_roster_t *r, uint64_t client, const u_char *key,
 
 
 static ngx_int_t
-put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
+roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
 {
     size_t            at, len;
     fanout_frame_t   *f;
@@ -221,7 +221,7 @@ put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
     ngx_memcpy(fanout_mirror_json(m), f->data, f->used);
     fanout_frame_release(hub, f);
 
-    drop(r, fanout_roster_find(r, m->client, m->bytes, m->key_len));
+    roster_drop(r, fanout_roster_find(r, m->client, m->bytes, m->key_len));
 
     m->node.key = 0;
     m->place.key = m->slot;
@@ -237,7 +237,7 @@ put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
 
 
 static void
-drop(fanout_roster_t *r, fanout_mirror_t *m)
+roster_drop(fanout_roster_t *r, fanout_mirror_t *m)
 {
     if (m == NULL) {
         return;
@@ -258,7 +258,7 @@ static void
 clear(fanout_roster_t *r)
 {
     while (r->members.root != &r->sentinel) {
-        drop(r, mirror_of(r->members.root));
+        roster_drop(r, mirror_of(r->members.root));
     }
 
     r->count = 0;
@@ -308,11 +308,12 @@ fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e,
             break;
 
         case FANOUT_LEFT:
-            drop(r, fanout_roster_find(r, m.client, m.key.data, m.key.len));
+            roster_drop(r, fanout_roster_find(r, m.client, m.key.data,
+                                              m.key.len));
             break;
 
         default:
-            rc = put(hub, r, &m);
+            rc = roster_put(hub, r, &m);
 
             if (m.change == FANOUT_JOINED) {
                 joined(hub, r->channel, &m);
@@ -344,7 +345,7 @@ fanout_roster_reached(fanout_hub_t *hub, fanout_roster_t *r)
 /* reading */
 
 static void
-read_section(fanout_hub_t *hub, fanout_roster_t *r)
+roster_read_section(fanout_hub_t *hub, fanout_roster_t *r)
 {
     int               rc;
     unsigned          i, n;
@@ -371,7 +372,7 @@ read_section(fanout_hub_t *hub, fanout_roster_t *r)
     }
 
     for (i = 0; i < n && !r->summary; i++) {
-        if (put(hub, r, &members[i]) != NGX_OK) {
+        if (roster_put(hub, r, &members[i]) != NGX_OK) {
             r->slot = 0;
             return;
         }
@@ -428,7 +429,7 @@ fanout_roster_work(fanout_hub_t *hub)
         r->queued = 0;
 
         while (r->reading && n++ < FANOUT_ROSTER_READS) {
-            read_section(hub, r);
+            roster_read_section(hub, r);
         }
 
         if (r->reading && !r->queued) {

@@ -22,8 +22,8 @@ struct fanout_stream_s {
 };
 
 
-static void attached_read(ngx_http_request_t *r);
-static void attached_write(ngx_http_request_t *r);
+static void session_attached_read(ngx_http_request_t *r);
+static void session_attached_write(ngx_http_request_t *r);
 static fanout_stream_t *stream_create(ngx_http_request_t *r);
 static void stream_cleanup(void *data);
 static void stream_settle(fanout_stream_t *st);
@@ -36,8 +36,8 @@ fanout_session_attach(fanout_session_t *s)
 
     r = s->request;
 
-    r->read_event_handler = attached_read;
-    r->write_event_handler = attached_write;
+    r->read_event_handler = session_attached_read;
+    r->write_event_handler = session_attached_write;
 
     s->blocked = 0;
 
@@ -74,7 +74,7 @@ fanout_session_part(fanout_session_t *s)
 /* What comes from the client is not for the session; that it has gone is. */
 
 static void
-attached_read(ngx_http_request_t *r)
+session_attached_read(ngx_http_request_t *r)
 {
     ngx_event_t       *rev;
     fanout_session_t  *s;
@@ -93,7 +93,7 @@ attached_read(ngx_http_request_t *r)
 
 
 static void
-attached_write(ngx_http_request_t *r)
+session_attached_write(ngx_http_request_t *r)
 {
     fanout_session_t  *s;
 

@@ -20,22 +20,22 @@
 
 
 static void release_subs(fanout_session_t *s);
-static void settle(fanout_subscription_t *sub);
+static void catch_up_settle(fanout_subscription_t *sub);
 static void catch_up_sub(fanout_subscription_t *sub);
 static ngx_int_t tell_section(fanout_subscription_t *sub, uint64_t upto);
 static ngx_int_t tell_mail(fanout_subscription_t *sub, uint64_t *upto);
 static ngx_int_t tell_log(fanout_subscription_t *sub,
     uint64_t upto);
-static ngx_int_t tell_reset(fanout_subscription_t *sub);
+static ngx_int_t catch_up_tell_reset(fanout_subscription_t *sub);
 static ngx_uint_t watches(fanout_subscription_t *sub);
-static ngx_int_t tell_lost(fanout_subscription_t *sub, uint64_t upto);
+static ngx_int_t catch_up_tell_lost(fanout_subscription_t *sub, uint64_t upto);
 static ngx_int_t tell_gap(fanout_subscription_t *sub, uint64_t from,
     uint64_t upto, ngx_uint_t changes);
-static ngx_int_t merge(fanout_subscription_t *sub, fanout_arena_t *a,
+static ngx_int_t catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a,
     uint64_t upto, uint64_t *last);
 static ngx_uint_t tell_again(fanout_subscription_t *sub, uint64_t upto);
 static void catch_up_charge(fanout_subscription_t *sub, size_t bytes);
-static ngx_int_t tell(fanout_subscription_t *sub, fanout_entry_t *e,
+static ngx_int_t catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e,
     ngx_uint_t n);
 
 
@@ -136,7 +136,7 @@ release_subs(fanout_session_t *s)
          q != ngx_queue_sentinel(&s->subs);
          q = ngx_queue_next(q))
     {
-        settle(ngx_queue_data(q, fanout_subscription_t, in_session));
+        catch_up_settle(ngx_queue_data(q, fanout_subscription_t, in_session));
     }
 }
 
@@ -166,7 +166,7 @@ fanout_session_settle_one(fanout_subscription_t *sub)
         return;
     }
 
-    settle(sub);
+    catch_up_settle(sub);
 
     if (s->behind || s->waiting) {
         fanout_outbox_queue(s);
@@ -175,7 +175,7 @@ fanout_session_settle_one(fanout_subscription_t *sub)
 
 
 static void
-settle(fanout_subscription_t *sub)
+catch_up_settle(fanout_subscription_t *sub)
 {
     if (sub->state != FANOUT_SUB_JOINING) {
         return;
@@ -250,13 +250,13 @@ catch_up_sub(fanout_subscription_t *sub)
 
     s = sub->session;
 
-    if (sub->reset && tell_reset(sub) != NGX_OK) {
+    if (sub->reset && catch_up_tell_reset(sub) != NGX_OK) {
         return;
     }
 
     upto = ngx_max(sub->channel->offset, sub->floor);
 
-    if (watches(sub) && tell_lost(sub, upto) != NGX_OK) {
+    if (watches(sub) && catch_up_tell_lost(sub, upto) != NGX_OK) {
         return;
     }
 
@@ -346,7 +346,7 @@ tell_mail(fanout_subscription_t *sub, uint64_t *upto)
         return NGX_DECLINED;
     }
 
-    if (tell(sub, letter, 1) != NGX_OK) {
+    if (catch_up_tell(sub, letter, 1) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -401,7 +401,7 @@ tell_log(fanout_subscription_t *sub, uint64_t upto)
         last = rc == FANOUT_ZONE_AGAIN && a->n
                ? a->entries[a->n - 1].offset : upto;
 
-        if (merge(sub, a, last, &told) != NGX_OK) {
+        if (catch_up_merge(sub, a, last, &told) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -412,7 +412,7 @@ tell_log(fanout_subscription_t *sub, uint64_t upto)
         }
 
     } else if (a->n) {
-        if (tell(sub, a->entries, a->n) != NGX_OK) {
+        if (catch_up_tell(sub, a->entries, a->n) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -431,7 +431,7 @@ tell_log(fanout_subscription_t *sub, uint64_t upto)
 
 
 static ngx_int_t
-tell_reset(fanout_subscription_t *sub)
+catch_up_tell_reset(fanout_subscription_t *sub)
 {
     fanout_entry_t  e;
 
@@ -446,7 +446,7 @@ tell_reset(fanout_subscription_t *sub)
     e.data.data = (u_char *) "purged";
     e.data.len = sizeof("purged") - 1;
 
-    return tell(sub, &e, 1);
+    return catch_up_tell(sub, &e, 1);
 }
 
 
@@ -462,7 +462,7 @@ watches(fanout_subscription_t *sub)
 
 
 static ngx_int_t
-tell_lost(fanout_subscription_t *sub, uint64_t upto)
+catch_up_tell_lost(fanout_subscription_t *sub, uint64_t upto)
 {
     uint64_t  after;
 
@@ -498,7 +498,7 @@ tell_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
         e.event.len = sizeof("presence") - 1;
     }
 
-    return tell(sub, &e, 1);
+    return catch_up_tell(sub, &e, 1);
 }
 
 
@@ -506,7 +506,7 @@ tell_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
  * offset; *last is how far it came. */
 
 static ngx_int_t
-merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
+catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
     uint64_t *last)
 {
     size_t                   size;
@@ -558,7 +558,7 @@ merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
 
     sub->sent = merged[n - 1].seq;
 
-    return tell(sub, merged, n);
+    return catch_up_tell(sub, merged, n);
 }
 
 
@@ -609,7 +609,7 @@ catch_up_charge(fanout_subscription_t *sub, size_t bytes)
 /* sends entries to one subscriber alone */
 
 static ngx_int_t
-tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
+catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
 {
     ngx_uint_t         i;
     fanout_hub_t      *hub;

@@ -34,7 +34,7 @@ typedef struct {
 static int by_seq(const void *one, const void *two);
 static void span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     ngx_uint_t n);
-static void fetch(fanout_channel_t *ch, ngx_queue_t *next);
+static void delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next);
 static void encode_format(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *runs);
 static ngx_int_t encode(fanout_hub_t *hub, fanout_channel_t *ch,
@@ -44,10 +44,10 @@ static void give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e,
 static ngx_uint_t hand(fanout_subscription_t *sub, run_t *run, uint32_t start,
     uint32_t end, fanout_entry_t *before);
 static ngx_uint_t breaks(fanout_entry_t *e);
-static ngx_uint_t tell_reset(fanout_channel_t *ch, fanout_entry_t *e);
+static ngx_uint_t delivery_tell_reset(fanout_channel_t *ch, fanout_entry_t *e);
 static void discontinue(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, ngx_uint_t lost);
-static void passed(fanout_hub_t *hub, fanout_channel_t *ch,
+static void delivery_passed(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e);
 
 
@@ -91,15 +91,15 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
         if (directed(&entries[i])) {
             fanout_direct(hub, ch, &entries[i]);
             ch->offset = entries[i].offset;
-            passed(hub, ch, &entries[i]);
+            delivery_passed(hub, ch, &entries[i]);
             continue;
         }
 
         if (breaks(&entries[i])) {
-            lost = tell_reset(ch, &entries[i]);
+            lost = delivery_tell_reset(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
             discontinue(hub, ch, &entries[i], lost);
-            passed(hub, ch, &entries[i]);
+            delivery_passed(hub, ch, &entries[i]);
             continue;
         }
 
@@ -121,7 +121,7 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
         span(hub, ch, &entries[i], j - i);
 
         ch->offset = entries[j - 1].offset;
-        passed(hub, ch, &entries[j - 1]);
+        delivery_passed(hub, ch, &entries[j - 1]);
     }
 
     hub->ordered = 0;
@@ -135,7 +135,7 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
 /* how far the channel and the hub have come */
 
 static void
-passed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
+delivery_passed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
 {
     if (e->seq == UINT64_MAX) {
         /* the zone was rebuilt */
@@ -173,7 +173,7 @@ by_seq(const void *one, const void *two)
 /* A gap that holds a reset is one.  Tells whether something was lost. */
 
 static ngx_uint_t
-tell_reset(fanout_channel_t *ch, fanout_entry_t *e)
+delivery_tell_reset(fanout_channel_t *ch, fanout_entry_t *e)
 {
     if (e->type != FANOUT_GAP) {
         return 0;
@@ -265,7 +265,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, fanout_subscription_t, in_channel);
 
-        fetch(ch, next);
+        delivery_fetch(ch, next);
 
         if (sub->state != FANOUT_SUB_LIVE
             || sub->session->state != FANOUT_OPEN)
@@ -307,7 +307,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
 /* with thousands of subscribers each step meets cold memory */
 
 static void
-fetch(fanout_channel_t *ch, ngx_queue_t *next)
+delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next)
 {
     fanout_subscription_t  *sub;
 

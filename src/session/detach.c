@@ -19,8 +19,8 @@
 
 
 static ngx_int_t take_input(fanout_session_t *s, ngx_buf_t *b);
-static void attached_read(ngx_http_request_t *r);
-static void attached_write(ngx_http_request_t *r);
+static void detach_attached_read(ngx_http_request_t *r);
+static void detach_attached_write(ngx_http_request_t *r);
 static void detach_handler(ngx_event_t *ev);
 static ngx_uint_t detachable(ngx_http_request_t *r);
 static void detach(fanout_session_t *s);
@@ -60,8 +60,8 @@ fanout_session_start(fanout_session_t *s)
 
     r = s->request;
 
-    r->read_event_handler = attached_read;
-    r->write_event_handler = attached_write;
+    r->read_event_handler = detach_attached_read;
+    r->write_event_handler = detach_attached_write;
     r->keepalive = 0;
     r->lingering_close = 0;
 
@@ -143,7 +143,7 @@ fanout_session_cleanup(void *data)
 
 
 static void
-attached_read(ngx_http_request_t *r)
+detach_attached_read(ngx_http_request_t *r)
 {
     fanout_session_t  *s;
 
@@ -160,7 +160,7 @@ attached_read(ngx_http_request_t *r)
 
 
 static void
-attached_write(ngx_http_request_t *r)
+detach_attached_write(ngx_http_request_t *r)
 {
     fanout_session_t  *s;
 

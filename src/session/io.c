@@ -17,11 +17,11 @@
 
 
 static ngx_uint_t outlived(fanout_session_t *s);
-static void due(fanout_session_t *s);
+static void io_due(fanout_session_t *s);
 static ngx_msec_t back_after(fanout_session_t *s);
-static void give_up(fanout_session_t *s, const char *why);
+static void io_give_up(fanout_session_t *s, const char *why);
 static const char *silent(fanout_session_t *s, ngx_msec_t quiet);
-static void ping(fanout_session_t *s, ngx_msec_t quiet);
+static void io_ping(fanout_session_t *s, ngx_msec_t quiet);
 static void heartbeat(fanout_session_t *s, ngx_msec_t now);
 
 
@@ -291,7 +291,7 @@ fanout_session_tick(fanout_session_t *s)
 
     hub = s->hub;
 
-    due(s);
+    io_due(s);
 
     fanout_session_flush(hub);
 }
@@ -344,7 +344,7 @@ fanout_session_turn_away(fanout_session_t *s)
 
 
 static void
-due(fanout_session_t *s)
+io_due(fanout_session_t *s)
 {
     ngx_msec_t   quiet, now;
     const char  *why;
@@ -386,8 +386,8 @@ due(fanout_session_t *s)
 
     if (fanout_session_stalled(s)) {
         fanout_count(s->hub, send_timeouts);
-        give_up(s, "fanout client does not read its output: "
-                   "fanout_send_timeout");
+        io_give_up(s, "fanout client does not read its output: "
+                      "fanout_send_timeout");
         return;
     }
 
@@ -396,11 +396,11 @@ due(fanout_session_t *s)
 
     if (why) {
         fanout_count(s->hub, timeouts);
-        give_up(s, why);
+        io_give_up(s, why);
         return;
     }
 
-    ping(s, quiet);
+    io_ping(s, quiet);
 
     if (s->alive && (ngx_msec_int_t) (now - s->alive_at) >= 0) {
         fanout_session_alive(s);
@@ -413,7 +413,7 @@ due(fanout_session_t *s)
 
 
 static void
-give_up(fanout_session_t *s, const char *why)
+io_give_up(fanout_session_t *s, const char *why)
 {
     ngx_log_error(NGX_LOG_INFO, s->connection->log,
                   s->transport->ping ? NGX_ETIMEDOUT : 0, "%s", why);
@@ -444,7 +444,7 @@ silent(fanout_session_t *s, ngx_msec_t quiet)
 /* What is on its way to a client asks for a sign of life as well. */
 
 static void
-ping(fanout_session_t *s, ngx_msec_t quiet)
+io_ping(fanout_session_t *s, ngx_msec_t quiet)
 {
     if (s->conf->ping == 0 || s->transport->ping == NULL || s->pinged
         || quiet < s->conf->ping)

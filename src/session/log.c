@@ -14,7 +14,7 @@
 
 static fanout_eventlog_record_t *ending(
     fanout_session_t *s, ngx_uint_t by, ngx_uint_t code);
-static void describe(fanout_session_t *s, fanout_eventlog_line_t *line,
+static void log_describe(fanout_session_t *s, fanout_eventlog_line_t *line,
     ngx_uint_t event);
 static ngx_uint_t is_poll(fanout_session_t *s);
 static void poll_channel(fanout_eventlog_record_t *rec, ngx_str_t *channel);
@@ -80,7 +80,7 @@ fanout_eventlog_connect(fanout_session_t *s)
         return;
     }
 
-    describe(s, &line, FANOUT_LOG_CONNECT);
+    log_describe(s, &line, FANOUT_LOG_CONNECT);
 
     line.resumed = s->resumed;
 
@@ -104,7 +104,7 @@ fanout_eventlog_join(fanout_session_t *s, ngx_str_t *channel)
         return;
     }
 
-    describe(s, &line, FANOUT_LOG_JOIN);
+    log_describe(s, &line, FANOUT_LOG_JOIN);
 
     line.channel = *channel;
 
@@ -146,7 +146,7 @@ fanout_eventlog_leave(fanout_session_t *s, ngx_str_t *channel)
         return;
     }
 
-    describe(s, &line, FANOUT_LOG_LEAVE);
+    log_describe(s, &line, FANOUT_LOG_LEAVE);
 
     line.channel = *channel;
 
@@ -171,7 +171,7 @@ fanout_eventlog_close(fanout_session_t *s)
         return;
     }
 
-    describe(s, &line, FANOUT_LOG_CLOSE);
+    log_describe(s, &line, FANOUT_LOG_CLOSE);
 
     line.channel = rec->channel;
     line.code = rec->code ? rec->code : 1006;
@@ -235,7 +235,7 @@ fanout_eventlog_forbidden(fanout_session_t *s, const char *op,
         return;
     }
 
-    describe(s, &line, FANOUT_LOG_DENY);
+    log_describe(s, &line, FANOUT_LOG_DENY);
 
     line.status = NGX_HTTP_FORBIDDEN;
     line.op.data = (u_char *) op;
@@ -348,7 +348,8 @@ fanout_eventlog_free(fanout_session_t *s)
 /* what all lines of a session have */
 
 static void
-describe(fanout_session_t *s, fanout_eventlog_line_t *line, ngx_uint_t event)
+log_describe(fanout_session_t *s, fanout_eventlog_line_t *line,
+    ngx_uint_t event)
 {
     fanout_eventlog_record_t  *rec;
 

@@ -42,7 +42,7 @@ typedef struct {
 static u_char *format_json(u_char *p, fanout_eventlog_line_t *line);
 static u_char *format_own(u_char *p, fanout_eventlog_t *log,
     fanout_eventlog_line_t *line);
-static ngx_uint_t absent(const field_t *f, fanout_eventlog_line_t *line);
+static ngx_uint_t format_absent(const field_t *f, fanout_eventlog_line_t *line);
 static u_char *put_bare(u_char *p, const field_t *f,
     fanout_eventlog_line_t *line);
 static u_char *put_json(u_char *p, ngx_str_t *text);
@@ -50,7 +50,7 @@ static u_char *put_character(u_char *p, u_char *s, size_t n);
 static u_char *put_escaped(u_char *p, ngx_str_t *text);
 static size_t character(u_char *s, size_t len);
 static ngx_uint_t dangerous(uint32_t c);
-static ngx_int_t find_field(ngx_str_t *name);
+static ngx_int_t format_find_field(ngx_str_t *name);
 
 
 #define E_CONNECT  FANOUT_LOG_CONNECT
@@ -140,7 +140,7 @@ format_json(u_char *p, fanout_eventlog_line_t *line)
     for (i = 0; i < NFIELDS; i++) {
         f = &fields[i];
 
-        if (!f->json || absent(f, line)) {
+        if (!f->json || format_absent(f, line)) {
             continue;
         }
 
@@ -189,7 +189,7 @@ format_own(u_char *p, fanout_eventlog_t *log, fanout_eventlog_line_t *line)
 
         f = &fields[part[i].field];
 
-        if (absent(f, line)) {
+        if (format_absent(f, line)) {
             *p++ = '-';
 
         } else if (f->type == TEXT) {
@@ -205,7 +205,7 @@ format_own(u_char *p, fanout_eventlog_t *log, fanout_eventlog_line_t *line)
 
 
 static ngx_uint_t
-absent(const field_t *f, fanout_eventlog_line_t *line)
+format_absent(const field_t *f, fanout_eventlog_line_t *line)
 {
     u_char  *value;
 
@@ -496,7 +496,7 @@ fanout_eventlog_compile(ngx_conf_t *cf, ngx_str_t *format,
             p++;
         }
 
-        piece->field = find_field(part);
+        piece->field = format_find_field(part);
 
         if (piece->field == -1) {
             return "unknown name in a format";
@@ -516,7 +516,7 @@ fanout_eventlog_compile(ngx_conf_t *cf, ngx_str_t *format,
 
 
 static ngx_int_t
-find_field(ngx_str_t *name)
+format_find_field(ngx_str_t *name)
 {
     ngx_int_t  i;
 

@@ -35,18 +35,18 @@ typedef struct {
 } gathered_t;
 
 
-static ngx_uint_t gather(fanout_loc_conf_t *conf,
+static ngx_uint_t session_gather(fanout_loc_conf_t *conf,
     fanout_eventlog_line_t *line, ngx_uint_t level);
-static gathered_t *place(fanout_loc_conf_t *conf,
+static gathered_t *gather_place(fanout_loc_conf_t *conf,
     fanout_eventlog_line_t *line, uint64_t from);
-static uint64_t address(ngx_str_t *text);
-static ngx_uint_t same(gathered_t *g, fanout_loc_conf_t *conf,
+static uint64_t gather_address(ngx_str_t *text);
+static ngx_uint_t gather_same(gathered_t *g, fanout_loc_conf_t *conf,
     fanout_eventlog_line_t *line, uint64_t from);
 static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static void begin(gathered_t *g, fanout_loc_conf_t *conf,
     fanout_eventlog_line_t *line, ngx_uint_t level);
 static void keep(u_char **p, ngx_str_t *text, size_t max);
-static void tell(gathered_t *g);
+static void gather_tell(gathered_t *g);
 
 
 static gathered_t  *table;
@@ -56,7 +56,7 @@ static uint32_t     seed;
 ngx_uint_t
 fanout_eventlog_gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line)
 {
-    return gather(conf, line, 0);
+    return session_gather(conf, line, 0);
 }
 
 
@@ -72,14 +72,14 @@ fanout_eventlog_gather_error(ngx_uint_t level, ngx_str_t *addr,
     line.reason.data = (u_char *) text;
     line.reason.len = ngx_strlen(text);
 
-    return gather(NULL, &line, level);
+    return session_gather(NULL, &line, level);
 }
 
 
 /* whether it is to be written now */
 
 static ngx_uint_t
-gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+session_gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
     ngx_uint_t level)
 {
     uint64_t     from;
@@ -95,13 +95,13 @@ gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
         seed = (uint32_t) ngx_random();
     }
 
-    from = address(&line->addr);
-    g = place(conf, line, from);
+    from = gather_address(&line->addr);
+    g = gather_place(conf, line, from);
 
-    if (!same(g, conf, line, from)
+    if (!gather_same(g, conf, line, from)
         || ngx_current_msec - g->at >= FANOUT_GATHER_SPAN)
     {
-        tell(g);
+        gather_tell(g);
         begin(g, conf, line, level);
         g->from = from;
     }
@@ -126,7 +126,8 @@ gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
  * kinds share a set can't be chosen from outside. */
 
 static gathered_t *
-place(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line, uint64_t from)
+gather_place(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+    uint64_t from)
 {
     uint32_t     hash;
     ngx_uint_t   i;
@@ -156,7 +157,7 @@ place(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line, uint64_t from)
 
     for (i = 0; i < FANOUT_GATHER_WAYS; i++) {
 
-        if (same(&set[i], conf, line, from)) {
+        if (gather_same(&set[i], conf, line, from)) {
             return &set[i];
         }
 
@@ -175,10 +176,10 @@ place(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line, uint64_t from)
 /* As budgets know it: of IPv6, the network of 64 bits. */
 
 static uint64_t
-address(ngx_str_t *text)
+gather_address(ngx_str_t *text)
 {
-    in_addr_t  in;
     uint64_t   from;
+    in_addr_t  in;
 
 #if (NGX_HAVE_INET6)
     struct in6_addr  in6;
@@ -203,8 +204,8 @@ address(ngx_str_t *text)
 
 
 static ngx_uint_t
-same(gathered_t *g, fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
-    uint64_t from)
+gather_same(gathered_t *g, fanout_loc_conf_t *conf,
+    fanout_eventlog_line_t *line, uint64_t from)
 {
     return g->written && g->conf == conf && g->from == from
            && g->line.status == line->status
@@ -263,7 +264,7 @@ keep(u_char **p, ngx_str_t *text, size_t max)
 
 
 static void
-tell(gathered_t *g)
+gather_tell(gathered_t *g)
 {
     if (g->counted == 0) {
         return;
@@ -299,7 +300,7 @@ fanout_eventlog_gathered(ngx_uint_t all)
             && (all || ngx_current_msec - table[i].at
                        >= FANOUT_GATHER_SPAN))
         {
-            tell(&table[i]);
+            gather_tell(&table[i]);
             table[i].written = 0;
         }
     }

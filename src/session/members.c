@@ -12,14 +12,15 @@
 #include "session/transport.h"
 
 
-static fanout_error_e refused(fanout_hub_t *hub, int rc);
+static fanout_error_e members_refused(fanout_hub_t *hub, int rc);
 static fanout_error_e put_refused(fanout_hub_t *hub, int rc);
 static void put_done(fanout_hub_t *hub, fanout_put_t *put);
-static ngx_uint_t again(fanout_hub_t *hub, int rc);
+static ngx_uint_t members_again(fanout_hub_t *hub, int rc);
 static fanout_own_t *own_find(fanout_subscription_t *sub, const u_char *key,
     size_t len);
 static ngx_int_t own_members(fanout_subscription_t *sub);
-static ngx_uint_t same(fanout_own_t *own, const u_char *key, size_t len);
+static ngx_uint_t members_same(fanout_own_t *own, const u_char *key,
+    size_t len);
 static void member_joined(fanout_subscription_t *sub, void *data);
 
 
@@ -70,7 +71,7 @@ fanout_session_seat(fanout_subscription_t *sub)
         rc = fanout_seat_open(&s->hub->zone, &sub->channel->zc,
                               s->identity_ref, &s->identity);
 
-        if (!again(s->hub, rc)) {
+        if (!members_again(s->hub, rc)) {
             break;
         }
     }
@@ -78,7 +79,7 @@ fanout_session_seat(fanout_subscription_t *sub)
     fanout_hub_presence(s->hub);
 
     if (rc != FANOUT_ZONE_OK) {
-        return refused(s->hub, rc);
+        return members_refused(s->hub, rc);
     }
 
     sub->seat = 1;
@@ -156,7 +157,7 @@ fanout_session_member_put(fanout_subscription_t *sub, fanout_member_t *m,
         rc = fanout_member_put(&hub->zone, &sub->channel->zc, s->identity_ref,
                                &s->identity, m, what, put);
 
-        if (!again(hub, rc)) {
+        if (!members_again(hub, rc)) {
             break;
         }
     }
@@ -227,7 +228,7 @@ put_refused(fanout_hub_t *hub, int rc)
         return FANOUT_E_CONFLICT;
 
     default:
-        return refused(hub, rc);
+        return members_refused(hub, rc);
     }
 }
 
@@ -245,7 +246,7 @@ fanout_session_member_drop(fanout_subscription_t *sub, fanout_zstr_t *key,
     for (p = &sub->own; *p; p = &(*p)->next) {
         own = *p;
 
-        if (same(own, key->data, key->len)) {
+        if (members_same(own, key->data, key->len)) {
             *p = own->next;
             ngx_free(own);
             break;
@@ -339,7 +340,7 @@ fanout_session_leave_as(fanout_session_t *s, ngx_str_t *channel)
         return FANOUT_E_NOT_JOINED;
 
     default:
-        return refused(s->hub, rc);
+        return members_refused(s->hub, rc);
     }
 }
 
@@ -414,7 +415,7 @@ own_find(fanout_subscription_t *sub, const u_char *key, size_t len)
     fanout_own_t  *own;
 
     for (own = sub->own; own; own = own->next) {
-        if (same(own, key, len)) {
+        if (members_same(own, key, len)) {
             break;
         }
     }
@@ -426,7 +427,7 @@ own_find(fanout_subscription_t *sub, const u_char *key, size_t len)
 /* the key may be none, of no length */
 
 static ngx_uint_t
-same(fanout_own_t *own, const u_char *key, size_t len)
+members_same(fanout_own_t *own, const u_char *key, size_t len)
 {
     return own->len == len
            && (len == 0 || ngx_memcmp(own->key, key, len) == 0);
@@ -436,7 +437,7 @@ same(fanout_own_t *own, const u_char *key, size_t len)
 /* the zone may have been rebuilt since it was looked at last */
 
 static ngx_uint_t
-again(fanout_hub_t *hub, int rc)
+members_again(fanout_hub_t *hub, int rc)
 {
     if (rc != FANOUT_ZONE_STALE
         || hub->zone.heap.incarnation == hub->incarnation)
@@ -451,7 +452,7 @@ again(fanout_hub_t *hub, int rc)
 
 
 static fanout_error_e
-refused(fanout_hub_t *hub, int rc)
+members_refused(fanout_hub_t *hub, int rc)
 {
     switch (rc) {
 

@@ -18,7 +18,7 @@ static void withhold(fanout_session_t *s,
     fanout_frame_t *f, uint32_t start, uint32_t end);
 static ngx_int_t out_grow(fanout_session_t *s);
 static void out_consume(fanout_session_t *s, size_t n);
-static void fetch(fanout_session_t *s);
+static void outbox_fetch(fanout_session_t *s);
 static ngx_int_t send_output(fanout_session_t *s);
 static ssize_t out_send(fanout_session_t *s);
 static ssize_t tls_send(fanout_session_t *s);
@@ -335,8 +335,8 @@ fanout_session_flush(fanout_hub_t *hub)
         s = ngx_queue_data(q, fanout_session_t, flush);
 
         if (ngx_queue_next(q) != ngx_queue_sentinel(&now)) {
-            fetch(ngx_queue_data(ngx_queue_next(q),
-                                 fanout_session_t, flush));
+            outbox_fetch(ngx_queue_data(ngx_queue_next(q),
+                                        fanout_session_t, flush));
         }
 
         ngx_queue_remove(q);
@@ -359,7 +359,7 @@ fanout_session_flush(fanout_hub_t *hub)
 /* what its send needs */
 
 static void
-fetch(fanout_session_t *s)
+outbox_fetch(fanout_session_t *s)
 {
     __builtin_prefetch((u_char *) s->connection);
     __builtin_prefetch((u_char *) s->connection + 64);

@@ -24,7 +24,7 @@
 static void leave_zone(fanout_session_t *s, ngx_uint_t how);
 static void mute(fanout_session_t *s);
 static void to_reaper(fanout_session_t *s);
-static ngx_uint_t forget(fanout_session_t *s, ngx_uint_t max);
+static ngx_uint_t session_forget(fanout_session_t *s, ngx_uint_t max);
 static void release(fanout_session_t *s);
 static void finalize(ngx_http_request_t *r,
     const fanout_transport_t *transport, void *answer);
@@ -330,7 +330,7 @@ fanout_session_reap(ngx_event_t *ev)
 
         ngx_queue_remove(q);
 
-        left -= forget(s, ngx_min(left, FANOUT_LEAVES_ONE));
+        left -= session_forget(s, ngx_min(left, FANOUT_LEAVES_ONE));
 
         if (!ngx_queue_empty(&s->subs)) {
             ngx_queue_insert_tail(&hub->ended, q);
@@ -358,7 +358,7 @@ fanout_session_reap(ngx_event_t *ev)
  * subscribed to.  How many. */
 
 static ngx_uint_t
-forget(fanout_session_t *s, ngx_uint_t max)
+session_forget(fanout_session_t *s, ngx_uint_t max)
 {
     ngx_uint_t  n;
 

@@ -31,8 +31,8 @@ typedef struct {
 static void hear(fanout_subscription_t *sub, void *data);
 static ngx_uint_t hears(fanout_subscription_t *sub, fanout_entry_t *e);
 static ngx_uint_t able(fanout_subscription_t *sub);
-static ngx_uint_t due(fanout_subscription_t *sub, ngx_msec_int_t *left);
-static void wait_for(fanout_subscription_t *sub);
+static ngx_uint_t signals_due(fanout_subscription_t *sub, ngx_msec_int_t *left);
+static void signals_wait_for(fanout_subscription_t *sub);
 static void tell_sub(fanout_subscription_t *sub);
 
 
@@ -87,9 +87,9 @@ hear(fanout_subscription_t *sub, void *data)
         return;
     }
 
-    if (sub->waiting || !able(sub) || !due(sub, NULL)) {
+    if (sub->waiting || !able(sub) || !signals_due(sub, NULL)) {
         t->wait = 1;
-        wait_for(sub);
+        signals_wait_for(sub);
 
         if (able(sub) && !sub->timed) {
             /* it could not for a reason that is gone */
@@ -156,7 +156,7 @@ able(fanout_subscription_t *sub)
 
 
 static ngx_uint_t
-due(fanout_subscription_t *sub, ngx_msec_int_t *left)
+signals_due(fanout_subscription_t *sub, ngx_msec_int_t *left)
 {
     ngx_msec_int_t  n;
 
@@ -182,7 +182,7 @@ due(fanout_subscription_t *sub, ngx_msec_int_t *left)
 /* waiting: for the socket, or also for the time */
 
 static void
-wait_for(fanout_subscription_t *sub)
+signals_wait_for(fanout_subscription_t *sub)
 {
     fanout_hub_t   *hub;
     ngx_msec_int_t  left;
@@ -195,7 +195,7 @@ wait_for(fanout_subscription_t *sub)
         sub->session->waiting++;
     }
 
-    if (sub->timed || due(sub, &left)) {
+    if (sub->timed || signals_due(sub, &left)) {
         return;
     }
 
@@ -245,7 +245,7 @@ fanout_signals_handler(ngx_event_t *ev)
         following = ngx_queue_next(q);
         sub = ngx_queue_data(q, fanout_subscription_t, in_every);
 
-        if (!due(sub, &left)) {
+        if (!signals_due(sub, &left)) {
             next = next ? ngx_min(next, left) : left;
             continue;
         }
@@ -282,8 +282,8 @@ fanout_signals_tell(fanout_session_t *s)
             continue;
         }
 
-        if (!due(sub, NULL)) {
-            wait_for(sub);
+        if (!signals_due(sub, NULL)) {
+            signals_wait_for(sub);
             continue;
         }
 

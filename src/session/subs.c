@@ -29,7 +29,8 @@ struct fanout_subs_s {
     (((channel)->local * 0x9e3779b1U >> 7) & (t)->mask)
 
 
-static fanout_subscription_t *walk(fanout_session_t *s, ngx_str_t *channel);
+static fanout_subscription_t *subs_walk(fanout_session_t *s,
+    ngx_str_t *channel);
 static void table_build(fanout_session_t *s);
 static void table_insert(fanout_subs_t *t, fanout_subscription_t *sub);
 static void table_remove(fanout_subs_t *t, fanout_subscription_t *sub);
@@ -51,7 +52,7 @@ fanout_session_sub(fanout_session_t *s, ngx_str_t *channel)
     }
 
     if (t == NULL) {
-        return walk(s, channel);
+        return subs_walk(s, channel);
     }
 
     ch = fanout_hub_find(s->hub, channel);
@@ -73,7 +74,7 @@ fanout_session_sub(fanout_session_t *s, ngx_str_t *channel)
 
 
 static fanout_subscription_t *
-walk(fanout_session_t *s, ngx_str_t *channel)
+subs_walk(fanout_session_t *s, ngx_str_t *channel)
 {
     ngx_queue_t            *q;
     fanout_subscription_t  *sub;

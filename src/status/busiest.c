@@ -56,11 +56,12 @@ struct fanout_busiest_s {
 };
 
 
-static uint64_t measure(fanout_busiest_t *b, fanout_zone_info_t *info);
-static void place(list_t *list, fanout_zone_info_t *info, uint64_t rate);
+static uint64_t busiest_measure(fanout_busiest_t *b, fanout_zone_info_t *info);
+static void busiest_place(list_t *list, fanout_zone_info_t *info,
+    uint64_t rate);
 static ngx_uint_t before(uint64_t rate, fanout_zone_info_t *info,
     busy_t *other);
-static void finish(fanout_busiest_t *b);
+static void busiest_finish(fanout_busiest_t *b);
 
 
 fanout_busiest_t *
@@ -97,13 +98,14 @@ fanout_busiest_walk(fanout_busiest_t *b, fanout_hub_t *hub)
                                 FANOUT_LOOK);
 
         for (i = 0; i < n; i++) {
-            place(&b->next, &b->infos[i], measure(b, &b->infos[i]));
+            busiest_place(&b->next, &b->infos[i],
+                          busiest_measure(b, &b->infos[i]));
         }
 
         b->seen += n;
 
         if (b->cursor == 0) {
-            finish(b);
+            busiest_finish(b);
             return;
         }
     }
@@ -111,7 +113,7 @@ fanout_busiest_walk(fanout_busiest_t *b, fanout_hub_t *hub)
 
 
 static void
-finish(fanout_busiest_t *b)
+busiest_finish(fanout_busiest_t *b)
 {
     b->list = b->next;
     b->next.n = 0;
@@ -126,7 +128,7 @@ finish(fanout_busiest_t *b)
 /* Messages a second, in thousandths, since some seconds ago. */
 
 static uint64_t
-measure(fanout_busiest_t *b, fanout_zone_info_t *info)
+busiest_measure(fanout_busiest_t *b, fanout_zone_info_t *info)
 {
     sight_t     *s;
     ngx_msec_t   now;
@@ -166,7 +168,7 @@ measure(fanout_busiest_t *b, fanout_zone_info_t *info)
 /* by insertion: most channels end at the first comparison */
 
 static void
-place(list_t *list, fanout_zone_info_t *info, uint64_t rate)
+busiest_place(list_t *list, fanout_zone_info_t *info, uint64_t rate)
 {
     ngx_uint_t  i;
 

@@ -16,8 +16,8 @@
 #define FANOUT_HEALTH_WAIT   60000              /* ms, of events for a hook */
 
 
-static void add(fanout_health_t *health, const char *name, ngx_uint_t level,
-    uint64_t count);
+static void health_add(fanout_health_t *health, const char *name,
+    ngx_uint_t level, uint64_t count);
 static void add_states(fanout_health_t *health, fanout_hub_t *hub,
     fanout_zone_stat_t *st);
 static void add_workers(fanout_health_t *health, fanout_hub_t *hub,
@@ -71,14 +71,14 @@ fanout_health(fanout_hub_t *hub, fanout_zone_stat_t *st,
             level = FANOUT_HEALTH_WARNING;
         }
 
-        add(health, failures[i].name, level, grown[i]);
+        health_add(health, failures[i].name, level, grown[i]);
     }
 }
 
 
 static void
-add(fanout_health_t *health, const char *name, ngx_uint_t level,
-    uint64_t count)
+health_add(fanout_health_t *health, const char *name, ngx_uint_t level,
+           uint64_t count)
 {
     fanout_problem_t  *p;
 
@@ -107,35 +107,35 @@ add_states(fanout_health_t *health, fanout_hub_t *hub, fanout_zone_stat_t *st)
     used = fanout_health_used(st);
 
     if (st->overflows) {
-        add(health, "journal_overflow", FANOUT_HEALTH_FAILURE,
-            st->overflows);
+        health_add(health, "journal_overflow", FANOUT_HEALTH_FAILURE,
+                   st->overflows);
     }
 
     if (hub->zone.heap.slot < 0) {
-        add(health, "no_slot", FANOUT_HEALTH_FAILURE, 1);
+        health_add(health, "no_slot", FANOUT_HEALTH_FAILURE, 1);
 
     } else if (st->live >= st->slots) {
-        add(health, "slots_used", FANOUT_HEALTH_WARNING, st->slots);
+        health_add(health, "slots_used", FANOUT_HEALTH_WARNING, st->slots);
     }
 
     if (used >= FANOUT_HEALTH_FULL) {
-        add(health, "zone_full", FANOUT_HEALTH_WARNING, used);
+        health_add(health, "zone_full", FANOUT_HEALTH_WARNING, used);
     }
 
     if (st->held_max && (uint64_t) st->held * 100
                         > (uint64_t) st->held_max * FANOUT_HEALTH_HELD)
     {
-        add(health, "worker_not_reading", FANOUT_HEALTH_WARNING,
-            st->held);
+        health_add(health, "worker_not_reading", FANOUT_HEALTH_WARNING,
+                   st->held);
     }
 
     if (st->events_lag > FANOUT_HEALTH_WAIT) {
-        add(health, "events_wait", FANOUT_HEALTH_WARNING,
-            st->events_lag);
+        health_add(health, "events_wait", FANOUT_HEALTH_WARNING,
+                   st->events_lag);
     }
 
     if (hub->draining) {
-        add(health, "draining", FANOUT_HEALTH_NOTE, 1);
+        health_add(health, "draining", FANOUT_HEALTH_NOTE, 1);
     }
 }
 
@@ -168,11 +168,11 @@ add_workers(fanout_health_t *health, fanout_hub_t *hub,
     }
 
     if (dead) {
-        add(health, "worker_dead", FANOUT_HEALTH_WARNING, dead);
+        health_add(health, "worker_dead", FANOUT_HEALTH_WARNING, dead);
     }
 
     if (lag > FANOUT_HEALTH_LAG) {
-        add(health, "late", FANOUT_HEALTH_WARNING, lag);
+        health_add(health, "late", FANOUT_HEALTH_WARNING, lag);
     }
 }
 

@@ -20,12 +20,12 @@
 #define put_string  fanout_put_string
 
 
-static void write_zone(fanout_writer_t *w);
+static void json_write_zone(fanout_writer_t *w);
 static void write_limits(fanout_writer_t *w);
-static void write_workers(fanout_writer_t *w, uint64_t *sums);
-static void write_latency(fanout_writer_t *w, fanout_zone_vitals_t *v);
-static void write_counters(fanout_writer_t *w, uint64_t *counters);
-static void write_classes(fanout_writer_t *w);
+static void json_write_workers(fanout_writer_t *w, uint64_t *sums);
+static void json_write_latency(fanout_writer_t *w, fanout_zone_vitals_t *v);
+static void json_write_counters(fanout_writer_t *w, uint64_t *counters);
+static void json_write_classes(fanout_writer_t *w);
 static void write_class_limits(fanout_writer_t *w, ngx_uint_t class);
 static void write_worker(fanout_writer_t *w);
 static void write_history(fanout_writer_t *w, ngx_uint_t whole);
@@ -61,17 +61,17 @@ fanout_status_json(fanout_writer_t *w, ngx_uint_t with)
     put_text(w, ",\"zone\":{\"name\":");
     put_string(w, w->hub->app->name.data, w->hub->app->name.len);
     put_number(w, "size", w->hub->app->shm_zone->shm.size);
-    write_zone(w);
+    json_write_zone(w);
     write_limits(w);
 
     put_text(w, "},\"workers\":[");
-    write_workers(w, sums);
+    json_write_workers(w, sums);
 
     put_text(w, "],\"counters\":");
-    write_counters(w, sums);
+    json_write_counters(w, sums);
 
     put_text(w, ",\"classes\":[");
-    write_classes(w);
+    json_write_classes(w);
 
     put_text(w, "],\"worker\":");
     write_worker(w);
@@ -94,7 +94,7 @@ fanout_status_json(fanout_writer_t *w, ngx_uint_t with)
 
 
 static void
-write_zone(fanout_writer_t *w)
+json_write_zone(fanout_writer_t *w)
 {
     ngx_uint_t           n;
     fanout_zone_stat_t  *st;
@@ -144,7 +144,7 @@ write_limits(fanout_writer_t *w)
 /* Adds the counters of the living to the sums. */
 
 static void
-write_workers(fanout_writer_t *w, uint64_t *sums)
+json_write_workers(fanout_writer_t *w, uint64_t *sums)
 {
     ngx_uint_t            i, k, n;
     fanout_zone_worker_t  worker;
@@ -172,10 +172,10 @@ write_workers(fanout_writer_t *w, uint64_t *sums)
             worker.sessions, worker.interests, worker.vitals.memory,
             worker.vitals.base, worker.vitals.lag, worker.vitals.watchers);
 
-        write_latency(w, &worker.vitals);
+        json_write_latency(w, &worker.vitals);
 
         put_text(w, "\"counters\":");
-        write_counters(w, worker.counters);
+        json_write_counters(w, worker.counters);
         put_text(w, "}");
 
         for (k = 0; k < FANOUT_NCOUNTERS; k++) {
@@ -186,7 +186,7 @@ write_workers(fanout_writer_t *w, uint64_t *sums)
 
 
 static void
-write_latency(fanout_writer_t *w, fanout_zone_vitals_t *v)
+json_write_latency(fanout_writer_t *w, fanout_zone_vitals_t *v)
 {
     ngx_uint_t  i;
 
@@ -207,7 +207,7 @@ write_latency(fanout_writer_t *w, fanout_zone_vitals_t *v)
 
 
 static void
-write_counters(fanout_writer_t *w, uint64_t *counters)
+json_write_counters(fanout_writer_t *w, uint64_t *counters)
 {
     ngx_uint_t  i;
 
@@ -221,7 +221,7 @@ write_counters(fanout_writer_t *w, uint64_t *counters)
 
 
 static void
-write_classes(fanout_writer_t *w)
+json_write_classes(fanout_writer_t *w)
 {
     ngx_uint_t           i;
     fanout_zone_class_t  class;

@@ -45,12 +45,12 @@ typedef struct {
 
 
 static void read_workers(metrics_t *m);
-static void write_zone(metrics_t *m);
-static void write_counters(metrics_t *m);
-static void write_workers(metrics_t *m);
-static void write_latency(metrics_t *m);
+static void metrics_write_zone(metrics_t *m);
+static void metrics_write_counters(metrics_t *m);
+static void metrics_write_workers(metrics_t *m);
+static void metrics_write_latency(metrics_t *m);
 static void write_latency_of(metrics_t *m, ngx_uint_t slot);
-static void write_classes(metrics_t *m);
+static void metrics_write_classes(metrics_t *m);
 static void write_shares(metrics_t *m);
 static void family(metrics_t *m, const char *name, ngx_uint_t type,
     const char *text);
@@ -147,11 +147,11 @@ fanout_status_metrics(fanout_writer_t *w, ngx_uint_t openmetrics)
 
     read_workers(m);
 
-    write_zone(m);
-    write_counters(m);
-    write_workers(m);
-    write_latency(m);
-    write_classes(m);
+    metrics_write_zone(m);
+    metrics_write_counters(m);
+    metrics_write_workers(m);
+    metrics_write_latency(m);
+    metrics_write_classes(m);
     write_shares(m);
 
     if (openmetrics) {
@@ -180,7 +180,7 @@ read_workers(metrics_t *m)
 
 
 static void
-write_zone(metrics_t *m)
+metrics_write_zone(metrics_t *m)
 {
     uint64_t             n;
     ngx_uint_t           i;
@@ -232,7 +232,7 @@ write_zone(metrics_t *m)
 /* of all workers, those that are gone included: these never go back */
 
 static void
-write_counters(metrics_t *m)
+metrics_write_counters(metrics_t *m)
 {
     uint64_t     n;
     ngx_uint_t   i, k;
@@ -255,7 +255,7 @@ write_counters(metrics_t *m)
 /* By slot, so that labels don't grow with the number of reloads. */
 
 static void
-write_workers(metrics_t *m)
+metrics_write_workers(metrics_t *m)
 {
     u_char                 slot[NGX_INT_T_LEN];
     u_char                 name[128];
@@ -303,7 +303,7 @@ write_workers(metrics_t *m)
 /* a histogram: its classes are cumulative */
 
 static void
-write_latency(metrics_t *m)
+metrics_write_latency(metrics_t *m)
 {
     ngx_uint_t  i;
 
@@ -363,7 +363,7 @@ write_latency_of(metrics_t *m, ngx_uint_t slot)
 
 
 static void
-write_classes(metrics_t *m)
+metrics_write_classes(metrics_t *m)
 {
     ngx_uint_t           i, k, n;
     const metric_t      *row;

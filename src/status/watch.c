@@ -53,8 +53,8 @@ static void watch_closing(fanout_session_t *s, ngx_uint_t code,
 
 static watch_t *watch(fanout_hub_t *hub);
 static void tick(ngx_event_t *ev);
-static void tell(watch_t *watch);
-static fanout_frame_t *message(fanout_hub_t *hub,
+static void watch_tell(watch_t *watch);
+static fanout_frame_t *watch_message(fanout_hub_t *hub,
     const fanout_framing_t *framing, ngx_uint_t with);
 
 
@@ -127,8 +127,8 @@ watch_open(fanout_session_t *s, ngx_http_request_t *r)
         goto failed;
     }
 
-    f = message(s->hub, s->transport->framing, FANOUT_STATUS_HISTORY
-                                               |FANOUT_STATUS_BUSIEST);
+    f = watch_message(s->hub, s->transport->framing, FANOUT_STATUS_HISTORY
+                                                     |FANOUT_STATUS_BUSIEST);
     if (f == NULL) {
         goto failed;
     }
@@ -278,7 +278,7 @@ tick(ngx_event_t *ev)
     fanout_busiest_walk(w->busiest, w->hub);
 
     if (!ngx_queue_empty(&w->watchers)) {
-        tell(w);
+        watch_tell(w);
     }
 
     ngx_add_timer(ev, FANOUT_WATCH_TICK);
@@ -288,13 +288,13 @@ tick(ngx_event_t *ev)
 /* Who has not taken the last one waits for the next. */
 
 static void
-tell(watch_t *w)
+watch_tell(watch_t *w)
 {
     watcher_t       *watcher;
     ngx_queue_t     *q;
     fanout_frame_t  *f;
 
-    f = message(w->hub, &fanout_framing_websocket, FANOUT_STATUS_BUSIEST);
+    f = watch_message(w->hub, &fanout_framing_websocket, FANOUT_STATUS_BUSIEST);
     if (f == NULL) {
         return;
     }
@@ -317,7 +317,7 @@ tell(watch_t *w)
 
 
 static fanout_frame_t *
-message(fanout_hub_t *hub, const fanout_framing_t *framing,
+watch_message(fanout_hub_t *hub, const fanout_framing_t *framing,
     ngx_uint_t with)
 {
     uint32_t         start;

@@ -14,8 +14,9 @@
 #include "transport/transport.h"
 
 
-static const char *check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *user, fanout_meter_t *meter, ngx_uint_t *status);
+static const char *handshake_check_all(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_str_t *user, fanout_meter_t *meter,
+    ngx_uint_t *status);
 static const char *check_budgets(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, fanout_meter_t *meter,
     ngx_uint_t *status);
@@ -23,7 +24,7 @@ static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
 static ngx_int_t send_line(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
-static ngx_int_t add_header(ngx_http_request_t *r, const char *name,
+static ngx_int_t handshake_add_header(ngx_http_request_t *r, const char *name,
     u_char *value, size_t len);
 static ngx_int_t switch_protocols(ngx_http_request_t *r,
     ngx_str_t *extension);
@@ -50,7 +51,7 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     fanout_meter_t     meter;
     fanout_session_t  *s;
 
-    why = check_all(r, conf, &user, &meter, &status);
+    why = handshake_check_all(r, conf, &user, &meter, &status);
 
     if (why) {
         return fanout_websocket_refuse(r, conf, &user, status, why);
@@ -107,8 +108,8 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 
 
 static const char *
-check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
-    fanout_meter_t *meter, ngx_uint_t *status)
+handshake_check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, fanout_meter_t *meter, ngx_uint_t *status)
 {
     const char  *why;
 
@@ -232,8 +233,10 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
         || !fanout_has_token(r, "connection", "upgrade"))
     {
         if (r->http_version < NGX_HTTP_VERSION_20) {
-            (void) add_header(r, "Upgrade", (u_char *) "websocket", 9);
-            (void) add_header(r, "Connection", (u_char *) "upgrade", 7);
+            (void) handshake_add_header(r, "Upgrade", (u_char *) "websocket",
+                                        9);
+            (void) handshake_add_header(r, "Connection", (u_char *) "upgrade",
+                                        7);
         }
 
         *status = 426;
@@ -244,7 +247,8 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
     if (fanout_header(r, "sec-websocket-version", &value) != 1
         || value.len != 2 || ngx_strncmp(value.data, "13", 2) != 0)
     {
-        (void) add_header(r, "Sec-WebSocket-Version", (u_char *) "13", 2);
+        (void) handshake_add_header(r, "Sec-WebSocket-Version",
+                                    (u_char *) "13", 2);
 
         *status = 426;
         return "only version 13 of WebSocket is spoken";
@@ -305,7 +309,8 @@ send_line(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 
 
 static ngx_int_t
-add_header(ngx_http_request_t *r, const char *name, u_char *value, size_t len)
+handshake_add_header(ngx_http_request_t *r, const char *name, u_char *value,
+    size_t len)
 {
     ngx_table_elt_t  *h;
 
@@ -339,24 +344,25 @@ switch_protocols(ngx_http_request_t *r, ngx_str_t *extension)
         return NGX_ERROR;
     }
 
-    if (add_header(r, "Upgrade", (u_char *) "websocket", 9) != NGX_OK
-        || add_header(r, "Sec-WebSocket-Accept", key, accept_key(r, key))
+    if (handshake_add_header(r, "Upgrade", (u_char *) "websocket", 9) != NGX_OK
+        || handshake_add_header(r, "Sec-WebSocket-Accept", key,
+                                accept_key(r, key))
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (fanout_subprotocol(r, &protocol)
-        && add_header(r, "Sec-WebSocket-Protocol", protocol.data,
-                      protocol.len)
+        && handshake_add_header(r, "Sec-WebSocket-Protocol", protocol.data,
+                                protocol.len)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (extension->len
-        && add_header(r, "Sec-WebSocket-Extensions", extension->data,
-                      extension->len)
+        && handshake_add_header(r, "Sec-WebSocket-Extensions", extension->data,
+                                extension->len)
            != NGX_OK)
     {
         return NGX_ERROR;

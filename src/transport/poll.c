@@ -29,7 +29,7 @@ static void poll_close(fanout_session_t *s, ngx_uint_t code,
 static ssize_t poll_send(fanout_session_t *s);
 static ngx_uint_t reads_on(fanout_session_t *s);
 static ngx_int_t poll_answer(ngx_http_request_t *r, void *data);
-static ngx_int_t gather(fanout_session_t *s, answer_t *a);
+static ngx_int_t poll_gather(fanout_session_t *s, answer_t *a);
 static u_char *to_array(u_char *p, u_char *last);
 
 
@@ -112,7 +112,7 @@ poll_send(fanout_session_t *s)
 
         a->large = 1;
 
-    } else if (gather(s, a) != NGX_OK) {
+    } else if (poll_gather(s, a) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -160,7 +160,7 @@ reads_on(fanout_session_t *s)
 
 
 static ngx_int_t
-gather(fanout_session_t *s, answer_t *a)
+poll_gather(fanout_session_t *s, answer_t *a)
 {
     u_char              *p;
     ngx_http_request_t  *r;

@@ -36,14 +36,15 @@ static void post_close(fanout_session_t *s, ngx_uint_t code,
 static void post_resume(fanout_session_t *s);
 static const char *check_body(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t *status);
-static ngx_uint_t is_json(ngx_http_request_t *r);
-static void body_handler(ngx_http_request_t *r);
-static ngx_int_t run(ngx_http_request_t *r);
+static ngx_uint_t post_is_json(ngx_http_request_t *r);
+static void post_body_handler(ngx_http_request_t *r);
+static ngx_int_t post_run(ngx_http_request_t *r);
 static ngx_uint_t author(fanout_session_t *s,
     ngx_http_request_t *r);
 static answer_t *answer_create(fanout_session_t *s, ngx_http_request_t *r);
-static void go_on(fanout_session_t *s);
-static void finish(fanout_session_t *s, ngx_uint_t status, const char *why);
+static void post_go_on(fanout_session_t *s);
+static void post_finish(fanout_session_t *s, ngx_uint_t status,
+    const char *why);
 static ngx_int_t post_answer(ngx_http_request_t *r, void *data);
 static ngx_int_t harvest(fanout_session_t *s, answer_t *a);
 static ngx_int_t send_replies(ngx_http_request_t *r, answer_t *a);
@@ -90,7 +91,7 @@ fanout_post_handler(ngx_http_request_t *r)
         return fanout_refuse(r, status, why);
     }
 
-    rc = ngx_http_read_client_request_body(r, body_handler);
+    rc = ngx_http_read_client_request_body(r, post_body_handler);
 
     return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
 }
@@ -101,7 +102,7 @@ fanout_post_handler(ngx_http_request_t *r)
 static const char *
 check_body(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
 {
-    if (!is_json(r)) {
+    if (!post_is_json(r)) {
         *status = NGX_HTTP_UNSUPPORTED_MEDIA_TYPE;
         return "commands are sent as application/json";
     }
@@ -118,7 +119,7 @@ check_body(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
 
 
 static ngx_uint_t
-is_json(ngx_http_request_t *r)
+post_is_json(ngx_http_request_t *r)
 {
     size_t     len;
     ngx_str_t  type;
@@ -135,14 +136,14 @@ is_json(ngx_http_request_t *r)
 
 
 static void
-body_handler(ngx_http_request_t *r)
+post_body_handler(ngx_http_request_t *r)
 {
-    ngx_http_finalize_request(r, run(r));
+    ngx_http_finalize_request(r, post_run(r));
 }
 
 
 static ngx_int_t
-run(ngx_http_request_t *r)
+post_run(ngx_http_request_t *r)
 {
     off_t               size;
     u_char             *copy;
@@ -229,7 +230,7 @@ run(ngx_http_request_t *r)
 
     s->dialect->receive(s, FANOUT_WS_TEXT, copy, body.len);
 
-    go_on(s);
+    post_go_on(s);
 
     return NGX_DONE;
 }
@@ -240,7 +241,7 @@ post_resume(fanout_session_t *s)
 {
     (void) s->job->ops->step(s);
 
-    go_on(s);
+    post_go_on(s);
 }
 
 
@@ -307,7 +308,7 @@ answer_create(fanout_session_t *s, ngx_http_request_t *r)
 /* Gathers the replies until there are all, or a backend is asked. */
 
 static void
-go_on(fanout_session_t *s)
+post_go_on(fanout_session_t *s)
 {
     answer_t    *a;
     ngx_uint_t   status;
@@ -317,14 +318,14 @@ go_on(fanout_session_t *s)
     for ( ;; ) {
 
         if (s->state != FANOUT_OPEN || harvest(s, a) != NGX_OK) {
-            finish(s, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL);
+            post_finish(s, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL);
             return;
         }
 
         if (a->frame->used > s->conf->buffer) {
-            finish(s, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                   "the reply is larger than fanout_buffer: ask for less at "
-                   "once");
+            post_finish(s, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                        "the reply is larger than fanout_buffer: ask for less "
+                        "at once");
             return;
         }
 
@@ -353,12 +354,12 @@ go_on(fanout_session_t *s)
         }
     }
 
-    finish(s, status, NULL);
+    post_finish(s, status, NULL);
 }
 
 
 static void
-finish(fanout_session_t *s, ngx_uint_t status, const char *why)
+post_finish(fanout_session_t *s, ngx_uint_t status, const char *why)
 {
     answer_t  *a;
 

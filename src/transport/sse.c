@@ -33,7 +33,7 @@ static ngx_int_t stream_answer(ngx_http_request_t *r, void *data);
 static ngx_int_t send_header(ngx_http_request_t *r);
 static ngx_uint_t own_body(ngx_http_request_t *r);
 static void flush_header(ngx_http_request_t *r);
-static void start(fanout_session_t *s);
+static void sse_start(fanout_session_t *s);
 static void end_body(fanout_session_t *s);
 static ssize_t chunked_send(fanout_session_t *s);
 static size_t body_sent(fanout_session_t *s, size_t head);
@@ -128,7 +128,7 @@ fanout_sse_handler(ngx_http_request_t *r)
         return NGX_DONE;
     }
 
-    start(s);
+    sse_start(s);
 
     return NGX_DONE;
 }
@@ -188,13 +188,13 @@ static void
 flush_header(ngx_http_request_t *r)
 {
     if (fanout_flush_header(r) == NGX_OK) {
-        start(ngx_http_get_module_ctx(r, ngx_http_fanout_module));
+        sse_start(ngx_http_get_module_ctx(r, ngx_http_fanout_module));
     }
 }
 
 
 static void
-start(fanout_session_t *s)
+sse_start(fanout_session_t *s)
 {
     if (s->transport == &sse_stream) {
         fanout_session_attach(s);

@@ -22,7 +22,7 @@
 #define FANOUT_PROOF         'r'            /* data of a ping */
 
 
-static ngx_int_t message(fanout_session_t *s, fanout_ws_event_t *ev);
+static ngx_int_t websocket_message(fanout_session_t *s, fanout_ws_event_t *ev);
 static ngx_int_t complete(fanout_session_t *s, fanout_ws_event_t *ev,
     u_char *data, size_t len);
 static ngx_int_t inflate_message(fanout_session_t *s, ngx_uint_t opcode,
@@ -35,7 +35,7 @@ static void pong(fanout_session_t *s, fanout_ws_event_t *ev);
 static void closed(fanout_session_t *s, fanout_ws_event_t *ev);
 static void say_close(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
-static void ping(fanout_session_t *s);
+static void websocket_ping(fanout_session_t *s);
 static void ponged(fanout_session_t *s, fanout_ws_event_t *ev);
 static void own_first(fanout_session_t *s);
 static void keep_rest(fanout_session_t *s, u_char *pos, u_char *last);
@@ -52,7 +52,7 @@ const fanout_transport_t  fanout_websocket = {
     .away = &websocket_away,
     .input = fanout_websocket_input,
     .close = say_close,
-    .ping = ping
+    .ping = websocket_ping
 };
 
 
@@ -66,7 +66,7 @@ static const fanout_transport_t  websocket_away = {
     .framing = &fanout_framing_websocket,
     .input = fanout_websocket_input,
     .close = say_close,
-    .ping = ping
+    .ping = websocket_ping
 };
 
 
@@ -171,7 +171,7 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
                 break;
             }
 
-            if (message(s, &ev) != NGX_OK) {
+            if (websocket_message(s, &ev) != NGX_OK) {
                 fanout_session_end(s, FANOUT_END_CUT);
                 return;
             }
@@ -237,7 +237,7 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
 /* A message in one piece is given as it lies in the input. */
 
 static ngx_int_t
-message(fanout_session_t *s, fanout_ws_event_t *ev)
+websocket_message(fanout_session_t *s, fanout_ws_event_t *ev)
 {
     u_char     *p;
     size_t      size;
@@ -484,7 +484,7 @@ say_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 
 
 static void
-ping(fanout_session_t *s)
+websocket_ping(fanout_session_t *s)
 {
     u_char  buf[FANOUT_WS_HEADER_MAX + 1];
     size_t  n;

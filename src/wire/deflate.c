@@ -63,7 +63,7 @@ static void space(list_t *l);
 static int next_is(list_t *l, unsigned char c);
 static int token(list_t *l, word_t *w);
 static int quoted(list_t *l, word_t *w);
-static void add(word_t *w, unsigned char c);
+static void deflate_add(word_t *w, unsigned char c);
 static int token_char(unsigned char c);
 
 static z_stream *deflater(int how);
@@ -268,7 +268,7 @@ token(list_t *l, word_t *w)
     w->len = 0;
 
     while (l->pos < l->last && token_char(*l->pos)) {
-        add(w, *l->pos++);
+        deflate_add(w, *l->pos++);
     }
 
     return w->len > 0;
@@ -296,7 +296,7 @@ quoted(list_t *l, word_t *w)
             return 0;
         }
 
-        add(w, *l->pos++);
+        deflate_add(w, *l->pos++);
     }
 
     return next_is(l, '"') && w->len > 0;
@@ -304,7 +304,7 @@ quoted(list_t *l, word_t *w)
 
 
 static void
-add(word_t *w, unsigned char c)
+deflate_add(word_t *w, unsigned char c)
 {
     if (w->len < sizeof(w->data)) {
         w->data[w->len] = c;

@@ -68,7 +68,7 @@ static int length_done(fanout_ws_parser_t *p);
 static int mask_byte(fanout_ws_parser_t *p, unsigned char c);
 static int data_payload(fanout_ws_parser_t *p, unsigned char **pos,
     unsigned char *last, fanout_ws_event_t *ev);
-static int check_text(fanout_ws_parser_t *p, const unsigned char *s,
+static int ws_check_text(fanout_ws_parser_t *p, const unsigned char *s,
     size_t len, unsigned end);
 static int control_payload(fanout_ws_parser_t *p, unsigned char **pos,
     unsigned char *last, fanout_ws_event_t *ev);
@@ -77,7 +77,7 @@ static int control_done(fanout_ws_parser_t *p, unsigned char *s, size_t len,
 static int close_done(fanout_ws_parser_t *p, unsigned char *s, size_t len,
     fanout_ws_event_t *ev);
 static int fail(fanout_ws_parser_t *p, ws_err_e err);
-static int failed(const fanout_ws_parser_t *p, fanout_ws_event_t *ev);
+static int ws_failed(const fanout_ws_parser_t *p, fanout_ws_event_t *ev);
 static int base64_char(unsigned char c);
 
 
@@ -143,7 +143,7 @@ fanout_ws_parse(fanout_ws_parser_t *p, unsigned char **pos,
         switch (p->state) {
 
         case WS_FAILED:
-            return failed(p, ev);
+            return ws_failed(p, ev);
 
         case WS_CLOSED:
             *pos = last;
@@ -501,7 +501,7 @@ data_payload(fanout_ws_parser_t *p, unsigned char **pos, unsigned char *last,
 
     end = p->rest == 0 && (p->frame & FANOUT_WS_FIN);
 
-    if (check_text(p, ev->data, n, end) != FANOUT_UTF8_OK) {
+    if (ws_check_text(p, ev->data, n, end) != FANOUT_UTF8_OK) {
         return fail(p, WS_ERR_UTF8);
     }
 
@@ -533,7 +533,7 @@ data_payload(fanout_ws_parser_t *p, unsigned char **pos, unsigned char *last,
 
 
 static int
-check_text(fanout_ws_parser_t *p, const unsigned char *s, size_t len,
+ws_check_text(fanout_ws_parser_t *p, const unsigned char *s, size_t len,
     unsigned end)
 {
     int  rc;
@@ -655,7 +655,7 @@ fail(fanout_ws_parser_t *p, ws_err_e err)
 
 
 static int
-failed(const fanout_ws_parser_t *p, fanout_ws_event_t *ev)
+ws_failed(const fanout_ws_parser_t *p, fanout_ws_event_t *ev)
 {
     memset(ev, 0, sizeof(fanout_ws_event_t));
 

@@ -21,13 +21,13 @@ static void use(fanout_zone_t *z, fanout_ref_t ref,
     unsigned holder);
 static void set_policy(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_zone_policy_t *policy);
-static int claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
+static int channel_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, unsigned holder);
 static void interest_add(fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t ref, uint32_t local, unsigned holder);
-static void describe(fanout_zone_t *z, fanout_ref_t ref,
+static void channel_describe(fanout_zone_t *z, fanout_ref_t ref,
     fanout_zone_info_t *info);
-static uint64_t due(fanout_zone_t *z, fanout_channel_block_t *ch);
+static uint64_t channel_due(fanout_zone_t *z, fanout_channel_block_t *ch);
 static void wheel_add(fanout_zone_t *z, fanout_ref_t ref, uint32_t now);
 static void idle_add(fanout_zone_t *z, fanout_ref_t ref);
 static int wheel_turn(fanout_zone_t *z, uint32_t now,
@@ -357,7 +357,7 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     if (rc == FANOUT_ZONE_OK) {
         channel = fanout_channel_find(z, c);
-        rc = claim(z, c, channel, again ? 0 : holder);
+        rc = channel_claim(z, c, channel, again ? 0 : holder);
     }
 
     if (rc != FANOUT_ZONE_OK) {
@@ -391,8 +391,8 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 /* For an interest, and a channel that comes into use by it. */
 
 static int
-claim(fanout_zone_t *z, const fanout_zone_channel_t *c, fanout_ref_t channel,
-    unsigned holder)
+channel_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    fanout_ref_t channel, unsigned holder)
 {
     int             rc, in_use;
     uint32_t        n, class;
@@ -567,7 +567,7 @@ fanout_channel_info(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     if (ref) {
         (void) fanout_history_expire(z, ref);
-        describe(z, ref, info);
+        channel_describe(z, ref, info);
         rc = FANOUT_ZONE_OK;
     }
 
@@ -578,7 +578,7 @@ fanout_channel_info(fanout_zone_t *z, fanout_zone_channel_t *c,
 
 
 static void
-describe(fanout_zone_t *z, fanout_ref_t ref, fanout_zone_info_t *info)
+channel_describe(fanout_zone_t *z, fanout_ref_t ref, fanout_zone_info_t *info)
 {
     fanout_ref_t              in;
     fanout_cold_t            *cold;
@@ -655,7 +655,7 @@ fanout_channel_list(fanout_zone_t *z, uint64_t *cursor,
                 break;
             }
 
-            describe(z, ref, &infos[n++]);
+            channel_describe(z, ref, &infos[n++]);
         }
 
         if (ref && before) {
@@ -767,7 +767,7 @@ use(fanout_zone_t *z, fanout_ref_t ref, unsigned holder)
 
 
 static uint64_t
-due(fanout_zone_t *z, fanout_channel_block_t *ch)
+channel_due(fanout_zone_t *z, fanout_channel_block_t *ch)
 {
     fanout_index_t  *ix;
 
@@ -791,7 +791,7 @@ wheel_add(fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
     cold = fanout_cold(z, ch);
     name = fanout_name(z, ch);
 
-    at = due(z, ch) + 1;
+    at = channel_due(z, ch) + 1;
 
     if (at <= z->shm->wheel_at) {
         at = z->shm->wheel_at + 1;

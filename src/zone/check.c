@@ -849,7 +849,7 @@ check_accounts(walk_t *w)
 
 
 static int
-check_all(walk_t *w)
+zone_check_all(walk_t *w)
 {
     unsigned  i;
 
@@ -912,7 +912,7 @@ fanout_zone_check(fanout_zone_t *z, char *text, size_t len)
 
     if (w->marks && w->holders && w->senders) {
         (void) fanout_enter(z);
-        rc = check_all(w);
+        rc = zone_check_all(w);
         fanout_leave(z);
     }
 

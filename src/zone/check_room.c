@@ -19,13 +19,13 @@
 static int check_lingering(walk_t *w, unsigned rank, uint32_t *n);
 static int check_identity(walk_t *w, fanout_ref_t ref);
 static int check_users(walk_t *w);
-static int check_user(walk_t *w, fanout_ref_t ref);
+static int room_check_user(walk_t *w, fanout_ref_t ref);
 static int check_seat(walk_t *w, fanout_ref_t ref);
 static void count_part(walk_t *w, fanout_ref_t room, uint32_t n);
 static int check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
 static int check_seats_of(walk_t *w);
 static int check_wheel(walk_t *w);
-static int check_room(walk_t *w, fanout_ref_t channel);
+static int room_check_room(walk_t *w, fanout_ref_t channel);
 static int check_table(walk_t *w, fanout_ref_t ref, unsigned depth,
     uint32_t base, fanout_ref_t channel, uint32_t *n);
 static int check_pending(walk_t *w, fanout_ref_t ref);
@@ -153,7 +153,7 @@ check_users(walk_t *w)
             must_of(w, ref, (u->hash & w->shm->identity_mask) == i);
             try (meet_rest(w, ref, 0, fanout_user_blocks(u->name_len),
                            FANOUT_IDENTITIES));
-            try (check_user(w, ref));
+            try (room_check_user(w, ref));
             n++;
         }
     }
@@ -166,7 +166,7 @@ check_users(walk_t *w)
 
 
 static int
-check_user(walk_t *w, fanout_ref_t ref)
+room_check_user(walk_t *w, fanout_ref_t ref)
 {
     uint32_t                  n;
     fanout_ref_t              i, prev;
@@ -406,7 +406,7 @@ fanout_check_rooms(walk_t *w)
             ch = fanout_channel(w->z, ref);
 
             if (fanout_name(w->z, ch)->room) {
-                try (check_room(w, ref));
+                try (room_check_room(w, ref));
             }
         }
     }
@@ -416,7 +416,7 @@ fanout_check_rooms(walk_t *w)
 
 
 static int
-check_room(walk_t *w, fanout_ref_t channel)
+room_check_room(walk_t *w, fanout_ref_t channel)
 {
     mark_t               *mark;
     uint32_t              n, listed;

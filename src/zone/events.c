@@ -36,11 +36,12 @@ static fanout_room_block_t *hooked_room(fanout_zone_t *z,
     const fanout_seat_t *s);
 static unsigned of_user(fanout_zone_t *z, const fanout_seat_t *s,
     unsigned event);
-static void tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
-    fanout_ref_t channel, uint8_t reason, uint8_t flags);
+static void events_tell(fanout_zone_t *z, unsigned events,
+    fanout_ref_t identity, fanout_ref_t channel, uint8_t reason,
+    uint8_t flags);
 static int over(fanout_zone_t *z, uint32_t blocks);
 static void drop_first(fanout_zone_t *z);
-static void lose(fanout_zone_t *z);
+static void events_lose(fanout_zone_t *z);
 static void known_by(fanout_zone_t *z);
 static uint32_t blocks_of(size_t strings);
 static uint32_t limit(const fanout_shm_t *shm);
@@ -64,7 +65,7 @@ void
 fanout_event_client(fanout_zone_t *z, fanout_ref_t identity, unsigned events,
     uint8_t reason, uint8_t flags)
 {
-    tell(z, events, identity, 0, reason, flags);
+    events_tell(z, events, identity, 0, reason, flags);
 }
 
 
@@ -78,10 +79,10 @@ fanout_event_joined(fanout_zone_t *z, fanout_ref_t ref)
     room = hooked_room(z, s);
 
     if (room) {
-        tell(z, FANOUT_EVENT_JOIN
-                | (room->seats == 1 ? FANOUT_EVENT_OCCUPIED : 0)
-                | of_user(z, s, FANOUT_EVENT_FIRST_IN),
-             s->identity, s->channel, 0, 0);
+        events_tell(z, FANOUT_EVENT_JOIN
+                       | (room->seats == 1 ? FANOUT_EVENT_OCCUPIED : 0)
+                       | of_user(z, s, FANOUT_EVENT_FIRST_IN),
+                    s->identity, s->channel, 0, 0);
     }
 }
 
@@ -96,10 +97,10 @@ fanout_event_left(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     room = hooked_room(z, s);
 
     if (room) {
-        tell(z, FANOUT_EVENT_LEAVE
-                | (room->seats == 0 ? FANOUT_EVENT_VACATED : 0)
-                | of_user(z, s, FANOUT_EVENT_LAST_OUT),
-             s->identity, s->channel, reason, 0);
+        events_tell(z, FANOUT_EVENT_LEAVE
+                       | (room->seats == 0 ? FANOUT_EVENT_VACATED : 0)
+                       | of_user(z, s, FANOUT_EVENT_LAST_OUT),
+                    s->identity, s->channel, reason, 0);
     }
 }
 
@@ -171,7 +172,7 @@ alone(fanout_zone_t *z, fanout_ref_t identity, fanout_ref_t channel)
  * what it needs, but for an order or so. */
 
 static void
-tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
+events_tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
     fanout_ref_t channel, uint8_t reason, uint8_t flags)
 {
     size_t                    clen, ulen;
@@ -201,11 +202,11 @@ tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
 
     for (i = 0; over(z, n) && i < FANOUT_EVENT_DROPS; i++) {
         drop_first(z);
-        lose(z);
+        events_lose(z);
     }
 
     if (over(z, n) || shm->heap.nfree < n + FANOUT_EVENT_SPARE) {
-        lose(z);
+        events_lose(z);
         return;
     }
 
@@ -265,7 +266,7 @@ over(fanout_zone_t *z, uint32_t blocks)
 
 
 static void
-lose(fanout_zone_t *z)
+events_lose(fanout_zone_t *z)
 {
     fanout_set(z, z->shm->events_lost, z->shm->events_lost + 1);
 }
@@ -349,7 +350,7 @@ fanout_events_ask(fanout_zone_t *z, uint8_t mask, uint32_t max)
     for (n = 1; shm->nevents > limit(shm); n++) {
 
         if (shm->event_mask) {
-            lose(z);
+            events_lose(z);
 
         } else {
             fanout_set(z, shm->event_done,

@@ -32,7 +32,7 @@
 #include "zone/share.h"
 
 
-static int claim(fanout_zone_t *z, unsigned share, uint32_t class,
+static int holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t part, uint32_t n);
 static inline uint32_t least(uint32_t a, uint32_t b);
 static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
@@ -71,7 +71,7 @@ int
 fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t n)
 {
-    return claim(z, share, class, holder, z->shm->address_max, n);
+    return holder_claim(z, share, class, holder, z->shm->address_max, n);
 }
 
 
@@ -84,15 +84,15 @@ fanout_holder_join(fanout_zone_t *z, uint32_t class,
     part = z->shm->address_max;
     part += (FANOUT_ZONE_WHOLE - part) / 2;
 
-    return claim(z, FANOUT_SHARE_channels, class, holder, part, 1);
+    return holder_claim(z, FANOUT_SHARE_channels, class, holder, part, 1);
 }
 
 
 /* with such a part of what the others leave */
 
 static int
-claim(fanout_zone_t *z, unsigned share, uint32_t class, unsigned holder,
-    uint32_t part, uint32_t n)
+holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+    unsigned holder, uint32_t part, uint32_t n)
 {
     uint32_t       left;
     fanout_shm_t  *shm;

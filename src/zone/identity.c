@@ -23,7 +23,7 @@
 #define FANOUT_SEATS_STEP  16
 
 
-static int add(fanout_zone_t *z, const fanout_identity_t *id,
+static int identity_add(fanout_zone_t *z, const fanout_identity_t *id,
     const fanout_zstr_t *user, const fanout_zstr_t *info, uint32_t max,
     fanout_ref_t *refp);
 static int too_many(fanout_zone_t *z, const fanout_identity_t *id,
@@ -52,7 +52,7 @@ static int sweep_rank(fanout_zone_t *z, unsigned rank, uint32_t at,
 static int end_step(fanout_zone_t *z, fanout_ref_t ref, uint32_t linger,
     uint32_t after, int heard, uint8_t reason, fanout_seats_walk_t *at);
 static int forget_step(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
-static void forget(fanout_zone_t *z, fanout_ref_t ref);
+static void identity_forget(fanout_zone_t *z, fanout_ref_t ref);
 static void identity_free(fanout_zone_t *z, fanout_ref_t ref);
 static void disconnect(fanout_zone_t *z, fanout_ref_t ref, uint16_t code);
 
@@ -76,7 +76,7 @@ fanout_identity_add(fanout_zone_t *z, const fanout_identity_t *id,
     }
 
     (void) fanout_enter(z);
-    rc = add(z, id, user, info, max, refp);
+    rc = identity_add(z, id, user, info, max, refp);
     fanout_leave(z);
 
     return rc;
@@ -84,8 +84,9 @@ fanout_identity_add(fanout_zone_t *z, const fanout_identity_t *id,
 
 
 static int
-add(fanout_zone_t *z, const fanout_identity_t *id, const fanout_zstr_t *user,
-    const fanout_zstr_t *info, uint32_t max, fanout_ref_t *refp)
+identity_add(fanout_zone_t *z, const fanout_identity_t *id,
+             const fanout_zstr_t *user, const fanout_zstr_t *info,
+             uint32_t max, fanout_ref_t *refp)
 {
     uint32_t                  n;
     unsigned                  holder;
@@ -507,7 +508,7 @@ end_step(fanout_zone_t *z, fanout_ref_t ref, uint32_t linger, uint32_t after,
         link_lingering(z, ref, linger + after, heard);
 
     } else {
-        forget(z, ref);
+        identity_forget(z, ref);
     }
 
     return 0;
@@ -715,7 +716,7 @@ forget_step(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     }
 
     unlink_lingering(z, ref);
-    forget(z, ref);
+    identity_forget(z, ref);
 
     return 0;
 }
@@ -758,7 +759,7 @@ hash_remove(fanout_zone_t *z, fanout_ref_t ref)
 /* It is in no list any more.  What its seats still have to tell keeps it. */
 
 static void
-forget(fanout_zone_t *z, fanout_ref_t ref)
+identity_forget(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_set(z, fanout_identity(z, ref)->state, FANOUT_ID_ENDED);
     fanout_identity_settle(z, ref);
@@ -1103,5 +1104,5 @@ disconnect(fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
                             FANOUT_LEFT_KICKED, 0);
     }
 
-    forget(z, ref);
+    identity_forget(z, ref);
 }

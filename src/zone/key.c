@@ -14,10 +14,10 @@
 #include "zone/share.h"
 
 
-static fanout_ref_t find(fanout_zone_t *z, const uint64_t hash[2]);
+static fanout_ref_t key_find(fanout_zone_t *z, const uint64_t hash[2]);
 static int held(fanout_zone_t *z, uint32_t class,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
-static void count(fanout_zone_t *z, const fanout_key_t *key, int32_t n);
+static void key_count(fanout_zone_t *z, const fanout_key_t *key, int32_t n);
 static void own_add(fanout_zone_t *z, unsigned by, fanout_ref_t *last,
     fanout_ref_t ref);
 static void own_drop(fanout_zone_t *z, unsigned by, fanout_ref_t *last,
@@ -47,7 +47,7 @@ fanout_key_known(fanout_zone_t *z, const fanout_channel_block_t *ch,
 
     fanout_key_hash(z, ch, opts, hash);
 
-    ref = find(z, hash);
+    ref = key_find(z, hash);
 
     if (ref == 0) {
         return 0;
@@ -68,7 +68,7 @@ fanout_key_known(fanout_zone_t *z, const fanout_channel_block_t *ch,
 
 
 static fanout_ref_t
-find(fanout_zone_t *z, const uint64_t hash[2])
+key_find(fanout_zone_t *z, const uint64_t hash[2])
 {
     uint32_t       now;
     fanout_ref_t   ref;
@@ -267,7 +267,7 @@ fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
     fanout_channel_use(z, channel, key->holder);
     fanout_set(z, cold->keys, cold->keys + 1);
     fanout_part_add(z, FANOUT_SHARE_keys, ch->class, 1);
-    count(z, key, 1);
+    key_count(z, key, 1);
 
     own_add(z, FANOUT_BY_HOLDER,
             &fanout_holder_at(z, key->holder)->key_last, ref);
@@ -279,7 +279,7 @@ fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
 /* for those whose it is */
 
 static void
-count(fanout_zone_t *z, const fanout_key_t *key, int32_t n)
+key_count(fanout_zone_t *z, const fanout_key_t *key, int32_t n)
 {
     fanout_holder_add(z, FANOUT_SHARE_keys, key->holder, n);
     fanout_sender_add(z, key->sender, n);
@@ -358,7 +358,7 @@ fanout_key_sweep(fanout_zone_t *z)
         cold = fanout_cold(z, ch);
         fanout_set(z, cold->keys, cold->keys - 1);
         fanout_part_add(z, FANOUT_SHARE_keys, ch->class, -1);
-        count(z, key, -1);
+        key_count(z, key, -1);
 
         own_drop(z, FANOUT_BY_HOLDER,
                  &fanout_holder_at(z, key->holder)->key_last, ref);

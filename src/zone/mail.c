@@ -37,14 +37,14 @@ static void consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 static void make_place(fanout_zone_t *z, fanout_ref_t ref);
 static void deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
     fanout_ref_t *ring);
-static void drop(fanout_zone_t *z, fanout_ref_t ref);
-static void lose(fanout_zone_t *z, fanout_ref_t ref);
+static void mail_drop(fanout_zone_t *z, fanout_ref_t ref);
+static void mail_lose(fanout_zone_t *z, fanout_ref_t ref);
 static void raise_lost(fanout_zone_t *z, fanout_seat_t *seat, uint64_t epoch,
     uint64_t offset);
 static int aged(fanout_zone_t *z, fanout_ref_t ref);
-static fanout_ref_t own_seat(fanout_zone_t *z, const fanout_zone_channel_t *c,
-    const fanout_identity_t *id);
-static int read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
+static fanout_ref_t mail_own_seat(fanout_zone_t *z,
+    const fanout_zone_channel_t *c, const fanout_identity_t *id);
+static int mail_read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_identity_t *id, fanout_ref_t entry, uint64_t seq,
     uint64_t epoch, fanout_arena_t *a);
 
@@ -163,7 +163,7 @@ make_place(fanout_zone_t *z, fanout_ref_t ref)
                || (seat->state == FANOUT_SEAT_LIVE
                    && seat->nmail >= FANOUT_ZONE_MAIL)))
     {
-        lose(z, seat->mail_head);
+        mail_lose(z, seat->mail_head);
 
         if (!fanout_journal_room(z)) {
             fanout_commit(z);
@@ -264,7 +264,7 @@ deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
 /* letting go */
 
 static void
-drop(fanout_zone_t *z, fanout_ref_t ref)
+mail_drop(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_shm_t   *shm;
     fanout_mail_t  *mail;
@@ -324,7 +324,7 @@ drop(fanout_zone_t *z, fanout_ref_t ref)
 
 
 static void
-lose(fanout_zone_t *z, fanout_ref_t ref)
+mail_lose(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_mail_t  *mail;
 
@@ -332,7 +332,7 @@ lose(fanout_zone_t *z, fanout_ref_t ref)
 
     raise_lost(z, fanout_seat(z, mail->seat), mail->epoch,
                fanout_entry(z, mail->entry)->offset);
-    drop(z, ref);
+    mail_drop(z, ref);
 }
 
 
@@ -378,7 +378,7 @@ fanout_mail_free(fanout_zone_t *z, fanout_ref_t ref)
     seat = fanout_seat(z, ref);
 
     while (seat->mail_head) {
-        drop(z, seat->mail_head);
+        mail_drop(z, seat->mail_head);
     }
 }
 
@@ -405,7 +405,7 @@ fanout_mail_sweep(fanout_zone_t *z)
         }
 
         fanout_set(z, shm->mail_dropped, shm->mail_dropped + much);
-        lose(z, much ? fanout_mail_fullest(z) : shm->mail_first);
+        mail_lose(z, much ? fanout_mail_fullest(z) : shm->mail_first);
     }
 
     return FANOUT_ZONE_OK;
@@ -425,7 +425,7 @@ fanout_mail_evict(fanout_zone_t *z)
             break;
         }
 
-        lose(z, ref);
+        mail_lose(z, ref);
     }
 
     fanout_set(z, z->shm->mail_dropped, z->shm->mail_dropped + n);
@@ -437,7 +437,7 @@ fanout_mail_evict(fanout_zone_t *z)
 /* reading */
 
 static fanout_ref_t
-own_seat(fanout_zone_t *z, const fanout_zone_channel_t *c,
+mail_own_seat(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_identity_t *id)
 {
     fanout_ref_t    channel, ref;
@@ -488,7 +488,7 @@ fanout_mail_read(fanout_zone_t *z,
 
     (void) fanout_enter(z);
 
-    ref = own_seat(z, c, id);
+    ref = mail_own_seat(z, c, id);
 
     if (ref == 0) {
         fanout_leave(z);
@@ -534,7 +534,7 @@ fanout_mail_read(fanout_zone_t *z,
 
             seq = e->seq;
             fanout_leave(z);
-            return read_large(z, c, id, entry, seq, epoch, a);
+            return mail_read_large(z, c, id, entry, seq, epoch, a);
         }
 
         rc = fanout_entry_copy(z, entry, a);
@@ -555,7 +555,7 @@ fanout_mail_read(fanout_zone_t *z,
 /* as read_large() of the history */
 
 static int
-read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
+mail_read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_identity_t *id, fanout_ref_t entry, uint64_t seq,
     uint64_t epoch, fanout_arena_t *a)
 {
@@ -569,7 +569,7 @@ read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
     (void) fanout_enter(z);
 
     valid = 0;
-    ref = own_seat(z, c, id);
+    ref = mail_own_seat(z, c, id);
 
     for (ref = ref ? fanout_seat(z, ref)->mail_head : 0;
          ref;

@@ -22,29 +22,30 @@
 #include "zone/share.h"
 
 
-static fanout_ref_t find(fanout_zone_t *z, fanout_ref_t seat,
+static fanout_ref_t member_find(fanout_zone_t *z, fanout_ref_t seat,
     const fanout_zstr_t *key);
-static fanout_ref_t own_seat(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_ref_t identity, const fanout_identity_t *id);
-static int put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
-    unsigned what, unsigned keys, fanout_put_t *r);
-static int count(fanout_zone_t *z, fanout_ref_t seat,
+static fanout_ref_t member_own_seat(fanout_zone_t *z,
+    fanout_zone_channel_t *c, fanout_ref_t identity,
+    const fanout_identity_t *id);
+static int member_put(fanout_zone_t *z, fanout_ref_t seat,
+    const fanout_member_t *m, unsigned what, unsigned keys, fanout_put_t *r);
+static int member_count(fanout_zone_t *z, fanout_ref_t seat,
     unsigned what, fanout_put_t *r);
 static int enter(fanout_zone_t *z, fanout_ref_t seat,
     const fanout_member_t *m, unsigned what, unsigned keys, fanout_put_t *r);
-static int again(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
-    unsigned what, fanout_put_t *r);
+static int member_again(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_member_t *m, unsigned what, fanout_put_t *r);
 static int update(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_member_t *m, unsigned what, fanout_put_t *r);
 static int32_t grows(const fanout_member_block_t *e,
     const fanout_member_t *m);
-static int claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
+static int member_claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
     const fanout_member_t *m, unsigned what);
 static unsigned holder_of(const fanout_seat_t *s);
 static uint32_t put_blocks(const fanout_member_t *m);
 static uint8_t flags_of(const fanout_member_t *m, unsigned what,
     uint8_t flags);
-static int same(fanout_zone_t *z, const fanout_member_block_t *e,
+static int member_same(fanout_zone_t *z, const fanout_member_block_t *e,
     const fanout_zstr_t *data);
 static uint32_t text_blocks(size_t len);
 static fanout_ref_t text_write(fanout_zone_t *z, const fanout_zstr_t *key,
@@ -57,7 +58,7 @@ static void text_copy(fanout_zone_t *z, const fanout_member_block_t *m,
 /* finding */
 
 static fanout_ref_t
-find(fanout_zone_t *z, fanout_ref_t seat, const fanout_zstr_t *key)
+member_find(fanout_zone_t *z, fanout_ref_t seat, const fanout_zstr_t *key)
 {
     uint8_t                 buf[255];
     fanout_ref_t            ref;
@@ -79,8 +80,8 @@ find(fanout_zone_t *z, fanout_ref_t seat, const fanout_zstr_t *key)
 
 
 static fanout_ref_t
-own_seat(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_ref_t identity,
-    const fanout_identity_t *id)
+member_own_seat(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_ref_t identity, const fanout_identity_t *id)
 {
     fanout_ref_t  ref, channel;
 
@@ -132,8 +133,8 @@ fanout_member_put(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     if (rc != FANOUT_ZONE_FULL) {
         /* in a zone that was rebuilt there is no seat */
-        seat = own_seat(z, c, identity, id);
-        rc = seat ? put(z, seat, m, what, c->policy->keys, r)
+        seat = member_own_seat(z, c, identity, id);
+        rc = seat ? member_put(z, seat, m, what, c->policy->keys, r)
                   : FANOUT_ZONE_NOTFOUND;
     }
 
@@ -144,8 +145,8 @@ fanout_member_put(fanout_zone_t *z, fanout_zone_channel_t *c,
 
 
 static int
-put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
-    unsigned what, unsigned keys, fanout_put_t *r)
+member_put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
+           unsigned what, unsigned keys, fanout_put_t *r)
 {
     int                   rc;
     unsigned              there;
@@ -156,21 +157,21 @@ put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
     room = fanout_room(z, room_ref);
 
     if (room->mode == FANOUT_PRESENCE_SUMMARY) {
-        return count(z, seat, what, r);
+        return member_count(z, seat, what, r);
     }
 
-    ref = find(z, seat, &m->key);
+    ref = member_find(z, seat, &m->key);
     there = ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE;
 
     if ((what & FANOUT_PUT_IF)
-        && !(there ? same(z, fanout_member(z, ref), &m->was)
+        && !(there ? member_same(z, fanout_member(z, ref), &m->was)
                    : m->was.len == 0))
     {
         return FANOUT_ZONE_AGAIN;
     }
 
     if (there) {
-        rc = claim(z, seat, ref, m, what);
+        rc = member_claim(z, seat, ref, m, what);
 
         return rc == FANOUT_ZONE_OK ? update(z, ref, m, what, r)
                                     : rc;
@@ -186,7 +187,7 @@ put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
         return FANOUT_ZONE_CONFLICT;
     }
 
-    rc = claim(z, seat, ref, m, what | FANOUT_PUT_DATA);
+    rc = member_claim(z, seat, ref, m, what | FANOUT_PUT_DATA);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc;
@@ -200,12 +201,13 @@ put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
 
     fanout_set(z, room->members, room->members + 1);
 
-    return again(z, ref, m, what, r);
+    return member_again(z, ref, m, what, r);
 }
 
 
 static int
-count(fanout_zone_t *z, fanout_ref_t seat, unsigned what, fanout_put_t *r)
+member_count(fanout_zone_t *z, fanout_ref_t seat, unsigned what,
+    fanout_put_t *r)
 {
     fanout_ref_t    room;
     fanout_seat_t  *s;
@@ -307,7 +309,7 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
  * comes. */
 
 static int
-again(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
+member_again(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
     unsigned what, fanout_put_t *r)
 {
     fanout_member_t          as;
@@ -353,7 +355,7 @@ update(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
 
     r->slot = e->slot;
 
-    if ((what & FANOUT_PUT_DATA) && !same(z, e, &m->data)) {
+    if ((what & FANOUT_PUT_DATA) && !member_same(z, e, &m->data)) {
         more = grows(e, m);
 
         if (more) {
@@ -413,7 +415,7 @@ grows(const fanout_member_block_t *e, const fanout_member_t *m)
 /* for a change, before any of it is made; e is 0 if there is no such member */
 
 static int
-claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
+member_claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
     const fanout_member_t *m, unsigned what)
 {
     int             rc;
@@ -499,7 +501,7 @@ fanout_member_any(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     (void) fanout_enter(z);
 
-    seat = own_seat(z, c, identity, id);
+    seat = member_own_seat(z, c, identity, id);
 
     if (seat) {
         s = fanout_seat(z, seat);
@@ -530,11 +532,11 @@ fanout_member_drop(fanout_zone_t *z, fanout_zone_channel_t *c,
     (void) fanout_enter(z);
 
     rc = FANOUT_ZONE_NOTFOUND;
-    seat = own_seat(z, c, identity, id);
+    seat = member_own_seat(z, c, identity, id);
 
     if (seat) {
         s = fanout_seat(z, seat);
-        ref = find(z, seat, key);
+        ref = member_find(z, seat, key);
 
         if (s->flags & FANOUT_SEAT_COUNTED) {
             fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_COUNTED);
@@ -664,7 +666,7 @@ fanout_member_get(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
     rc = FANOUT_ZONE_NOTFOUND;
     channel = fanout_channel_find(z, c);
     seat = channel ? fanout_seat_find(z, channel, client) : 0;
-    ref = seat ? find(z, seat, key) : 0;
+    ref = seat ? member_find(z, seat, key) : 0;
 
     if (ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE) {
         (void) fanout_member_copy(z, ref, m, buf);
@@ -689,7 +691,7 @@ fanout_member_nth(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     (void) fanout_enter(z);
 
-    seat = own_seat(z, c, identity, id);
+    seat = member_own_seat(z, c, identity, id);
 
     if (seat && (fanout_seat(z, seat)->flags & FANOUT_SEAT_COUNTED)
         && nth-- == 0)
@@ -868,7 +870,7 @@ fanout_member_data(fanout_zone_t *z, const fanout_member_block_t *m,
 
 
 static int
-same(fanout_zone_t *z, const fanout_member_block_t *e,
+member_same(fanout_zone_t *z, const fanout_member_block_t *e,
     const fanout_zstr_t *data)
 {
     static uint8_t  buf[FANOUT_ZONE_MEMBER];

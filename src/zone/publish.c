@@ -35,7 +35,7 @@ typedef struct {
 
 
 static int directed(const fanout_zone_message_t *m);
-static uint32_t message_size(const fanout_zone_message_t *m);
+static uint32_t publish_message_size(const fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
 static int publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
@@ -45,15 +45,15 @@ static int publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
     const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
     fanout_zone_result_t *r);
-static int measure(fanout_zone_t *z, const fanout_zone_message_t *m,
+static int publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m,
     unsigned n, draft_t *d, uint32_t *total);
 static int publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
     const fanout_zone_publish_t *opts, draft_t *d, fanout_zone_result_t *r);
 static void prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch);
-static int conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
-    fanout_channel_block_t *ch);
-static void finish(fanout_zone_t *z, draft_t *d,
+static int publish_conflict(fanout_zone_t *z,
+    const fanout_zone_publish_t *opts, fanout_channel_block_t *ch);
+static void publish_finish(fanout_zone_t *z, draft_t *d,
     const fanout_zone_message_t *m);
 static int publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
@@ -65,18 +65,18 @@ static int stage_fill(fanout_zone_t *z, const draft_t *d,
 static int stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
     draft_t *d, unsigned i, uint32_t blocks);
 static void unstage(fanout_zone_t *z, fanout_slot_t *slot);
-static void compose(fanout_zone_t *z, const draft_t *d,
+static void publish_compose(fanout_zone_t *z, const draft_t *d,
     const fanout_zone_message_t *m, fill_t *f);
 static int fill(fill_t *f, size_t n);
-static void append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
-    const fanout_zone_message_t *m, uint8_t type, uint64_t time,
-    uint32_t now);
+static void publish_append(fanout_zone_t *z, fanout_ref_t channel,
+    const draft_t *d, const fanout_zone_message_t *m, uint8_t type,
+    uint64_t time, uint32_t now);
 
 
 /* sizes */
 
 static uint32_t
-message_size(const fanout_zone_message_t *m)
+publish_message_size(const fanout_zone_message_t *m)
 {
     return m->event.len + m->key.len + m->user.len + m->meta.len
            + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0)
@@ -94,7 +94,7 @@ directed(const fanout_zone_message_t *m)
 uint32_t
 fanout_message_blocks(const fanout_zone_message_t *m)
 {
-    return size_blocks(message_size(m));
+    return size_blocks(publish_message_size(m));
 }
 
 
@@ -179,7 +179,7 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
         return FANOUT_ZONE_LARGE;
     }
 
-    rc = measure(z, m, n, drafts, &total);
+    rc = publish_measure(z, m, n, drafts, &total);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc;
@@ -311,7 +311,7 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
 /* What each takes, and all of them. */
 
 static int
-measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
+publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
     draft_t *d, uint32_t *total)
 {
     unsigned  i;
@@ -326,7 +326,7 @@ measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
             return FANOUT_ZONE_LARGE;
         }
 
-        d[i].blocks = size_blocks(message_size(&m[i]));
+        d[i].blocks = size_blocks(publish_message_size(&m[i]));
         d[i].staged = 0;
         *total += d[i].blocks;
 
@@ -364,7 +364,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     if (ref == 0) {
-        if (conflict(z, opts, NULL)) {
+        if (publish_conflict(z, opts, NULL)) {
             memset(r, 0, sizeof(fanout_zone_result_t));
             r->epoch = fanout_absent(z);
             return FANOUT_ZONE_CONFLICT;
@@ -388,7 +388,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     r->epoch = ch->epoch;
     r->subscribers = ch->subscribers;
 
-    if (conflict(z, opts, ch)) {
+    if (publish_conflict(z, opts, ch)) {
         r->offset = ch->offset;
         r->time = 0;
         return FANOUT_ZONE_CONFLICT;
@@ -411,8 +411,8 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     for (i = 0; i < n; i++) {
-        finish(z, &d[i], &m[i]);
-        append(z, ref, &d[i], &m[i], FANOUT_MESSAGE, r->time, now);
+        publish_finish(z, &d[i], &m[i]);
+        publish_append(z, ref, &d[i], &m[i], FANOUT_MESSAGE, r->time, now);
     }
 
     if (directed(m)) {
@@ -450,7 +450,7 @@ prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch)
 /* Whether "if" does not hold; without a channel, only the start would. */
 
 static int
-conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
+publish_conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
     fanout_channel_block_t *ch)
 {
     if (opts == NULL || !opts->if_set) {
@@ -466,13 +466,13 @@ conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
 /* What is staged is written already: only its blocks change their kind. */
 
 static void
-finish(fanout_zone_t *z, draft_t *d, const fanout_zone_message_t *m)
+publish_finish(fanout_zone_t *z, draft_t *d, const fanout_zone_message_t *m)
 {
     fill_t  f;
 
     if (d->blocks && !d->staged) {
         d->first = fanout_alloc(z, d->blocks, FANOUT_MESSAGES, &d->last);
-        compose(z, d, m, &f);
+        publish_compose(z, d, m, &f);
         (void) fill(&f, SIZE_MAX);
         return;
     }
@@ -584,7 +584,7 @@ stage_fill(fanout_zone_t *z, const draft_t *d, const fanout_zone_message_t *m)
         }
 
         if (more == -1) {
-            compose(z, d, m, &f);
+            publish_compose(z, d, m, &f);
         }
 
         more = fill(&f, FANOUT_ZONE_COPY);
@@ -669,8 +669,8 @@ unstage(fanout_zone_t *z, fanout_slot_t *slot)
  * filled in behind it; the block numbers of the chain stay. */
 
 static void
-compose(fanout_zone_t *z, const draft_t *d, const fanout_zone_message_t *m,
-    fill_t *f)
+publish_compose(fanout_zone_t *z, const draft_t *d,
+    const fanout_zone_message_t *m, fill_t *f)
 {
     uint16_t               len;
     fanout_pen_t          *pen;
@@ -762,7 +762,7 @@ fanout_message_write(fanout_zone_t *z, const fanout_zone_message_t *m,
 
     d.blocks = blocks;
     d.first = fanout_alloc(z, blocks, kind, &d.last);
-    compose(z, &d, m, &f);
+    publish_compose(z, &d, m, &f);
     (void) fill(&f, SIZE_MAX);
 
     *last = d.last;
@@ -772,7 +772,7 @@ fanout_message_write(fanout_zone_t *z, const fanout_zone_message_t *m,
 
 
 static void
-append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
+publish_append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     const fanout_zone_message_t *m, uint8_t type, uint64_t time, uint32_t now)
 {
     fanout_shm_t            *shm;
@@ -843,8 +843,8 @@ fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
     d.blocks = fanout_message_blocks(m);
     d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
 
-    compose(z, &d, m, &f);
+    publish_compose(z, &d, m, &f);
     (void) fill(&f, SIZE_MAX);
 
-    append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
+    publish_append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
 }

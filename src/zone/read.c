@@ -21,7 +21,7 @@ static void copy_fixed(const fanout_entry_block_t *e, fanout_entry_t *to);
 static int copy_optional(fanout_pen_t *pen, uint8_t flags,
     fanout_entry_t *to);
 static int fits(fanout_arena_t *a, uint32_t size);
-static int read_large(fanout_zone_t *z, fanout_zone_channel_t *c,
+static int zone_read_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t epoch, uint64_t after, fanout_ref_t entry, uint64_t seq,
     fanout_arena_t *a);
 
@@ -456,7 +456,7 @@ fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
 
             seq = e->seq;
             fanout_leave(z);
-            return read_large(z, c, epoch, after, entry, seq, a);
+            return zone_read_large(z, c, epoch, after, entry, seq, a);
         }
 
         rc = fanout_entry_copy(z, entry, a);
@@ -486,7 +486,7 @@ fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
  * all the while. */
 
 static int
-read_large(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
+zone_read_large(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
     uint64_t after, fanout_ref_t entry, uint64_t seq, fanout_arena_t *a)
 {
     int                      rc;

@@ -19,7 +19,7 @@ typedef int (*walk_pt)(fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at);
 
 
-static int same(fanout_zone_t *z, fanout_ref_t ref,
+static int renew_same(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_zstr_t *info);
 static void walk_seats(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_identity_t *id, walk_pt walk);
@@ -44,8 +44,8 @@ fanout_identity_renew(fanout_zone_t *z, uint32_t ref,
     rc = FANOUT_ZONE_STALE;
 
     if (fanout_identity_own(z, ref, id)) {
-        rc = same(z, ref, info) ? FANOUT_ZONE_OK
-                                : FANOUT_ZONE_AGAIN;
+        rc = renew_same(z, ref, info) ? FANOUT_ZONE_OK
+                                      : FANOUT_ZONE_AGAIN;
     }
 
     fanout_leave(z);
@@ -77,7 +77,7 @@ fanout_identity_renew(fanout_zone_t *z, uint32_t ref,
 
 
 static int
-same(fanout_zone_t *z, fanout_ref_t ref, const fanout_zstr_t *info)
+renew_same(fanout_zone_t *z, fanout_ref_t ref, const fanout_zstr_t *info)
 {
     uint8_t  buf[FANOUT_ZONE_INFO];
 

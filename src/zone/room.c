@@ -12,9 +12,9 @@
 #include "zone/share.h"
 
 
-static void describe(const fanout_room_block_t *room,
+static void room_describe(const fanout_room_block_t *room,
     fanout_room_t *info);
-static unsigned read_section(fanout_zone_t *z, fanout_room_block_t *room,
+static unsigned room_read_section(fanout_zone_t *z, fanout_room_block_t *room,
     uint32_t *slot, fanout_member_t *members, unsigned max, uint8_t *buf,
     size_t size);
 
@@ -181,9 +181,9 @@ fanout_room_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t *slot,
         ref = fanout_room_of(z, channel);
 
         if (ref) {
-            describe(fanout_room(z, ref), info);
-            *n = read_section(z, fanout_room(z, ref), slot, members, max, buf,
-                              size);
+            room_describe(fanout_room(z, ref), info);
+            *n = room_read_section(z, fanout_room(z, ref), slot, members, max,
+                                   buf, size);
 
         } else {
             *slot = UINT32_MAX;
@@ -197,7 +197,7 @@ fanout_room_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t *slot,
 
 
 static void
-describe(const fanout_room_block_t *room, fanout_room_t *info)
+room_describe(const fanout_room_block_t *room, fanout_room_t *info)
 {
     info->members = room->members;
     info->seats = room->seats;
@@ -206,7 +206,7 @@ describe(const fanout_room_block_t *room, fanout_room_t *info)
 
 
 static unsigned
-read_section(fanout_zone_t *z, fanout_room_block_t *room, uint32_t *slot,
+room_read_section(fanout_zone_t *z, fanout_room_block_t *room, uint32_t *slot,
     fanout_member_t *members, unsigned max, uint8_t *buf, size_t size)
 {
     size_t                  used;

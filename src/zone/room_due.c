@@ -23,7 +23,7 @@
 
 static void turn(fanout_zone_t *z, uint32_t now);
 static uint32_t nearest(const fanout_shm_t *shm);
-static void mark(fanout_zone_t *z, unsigned place);
+static void room_due_mark(fanout_zone_t *z, unsigned place);
 
 
 /* It is due when its last entry said, but within its batch, which may have
@@ -81,7 +81,7 @@ fanout_room_list(fanout_zone_t *z, fanout_ref_t ref)
 
     } else {
         fanout_set(z, *head, ref);
-        mark(z, PLACE(room->due));
+        room_due_mark(z, PLACE(room->due));
     }
 
     fanout_set(z, shm->nrooms, shm->nrooms + 1);
@@ -112,7 +112,7 @@ fanout_room_unlist(fanout_zone_t *z, fanout_ref_t ref)
 
     } else {
         fanout_set(z, shm->rooms[PLACE(room->due)], room->due_next);
-        mark(z, PLACE(room->due));
+        room_due_mark(z, PLACE(room->due));
     }
 
     fanout_set(z, room->flags, room->flags & ~FANOUT_ROOM_LISTED);
@@ -205,7 +205,7 @@ nearest(const fanout_shm_t *shm)
 /* Makes the bits of a place what it holds. */
 
 static void
-mark(fanout_zone_t *z, unsigned place)
+room_due_mark(fanout_zone_t *z, unsigned place)
 {
     uint64_t       bits;
     unsigned       word;

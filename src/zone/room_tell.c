@@ -23,12 +23,13 @@
 #define FANOUT_DELTA_TURN     128       /* sections in a turn of a worker */
 
 
-static void settle(fanout_zone_t *z, fanout_ref_t ref);
+static void room_tell_settle(fanout_zone_t *z, fanout_ref_t ref);
 static uint32_t flush(fanout_zone_t *z);
 static uint32_t delta_blocks(fanout_zone_t *z, fanout_room_block_t *room);
-static void tell(fanout_zone_t *z, fanout_ref_t ref, int loss);
-static void told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n);
-static unsigned gather(fanout_zone_t *z, fanout_room_block_t *room,
+static void room_tell_tell(fanout_zone_t *z, fanout_ref_t ref, int loss);
+static void room_tell_told(fanout_zone_t *z, fanout_room_block_t *room,
+    unsigned n);
+static unsigned room_tell_gather(fanout_zone_t *z, fanout_room_block_t *room,
     uint8_t *buf, uint32_t *size);
 
 
@@ -100,14 +101,14 @@ fanout_pending_clear(fanout_zone_t *z, fanout_ref_t member)
     fanout_set(z, room->npending, room->npending - 1);
     fanout_set(z, m->pending, 0);
 
-    settle(z, ref);
+    room_tell_settle(z, ref);
 }
 
 
 /* Out of the wheel, if nothing is pending. */
 
 static void
-settle(fanout_zone_t *z, fanout_ref_t ref)
+room_tell_settle(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_room_block_t  *room;
 
@@ -196,7 +197,7 @@ flush(fanout_zone_t *z)
             continue;
         }
 
-        tell(z, ref, blocks > z->shm->heap.nfree);
+        room_tell_tell(z, ref, blocks > z->shm->heap.nfree);
         fanout_commit(z);
         full = 0;
 
@@ -214,7 +215,7 @@ delta_blocks(fanout_zone_t *z, fanout_room_block_t *room)
     fanout_zone_message_t  m;
 
     memset(&m, 0, sizeof(fanout_zone_message_t));
-    (void) gather(z, room, NULL, &m.data.len);
+    (void) room_tell_gather(z, room, NULL, &m.data.len);
 
     return fanout_message_blocks(&m);
 }
@@ -224,7 +225,7 @@ delta_blocks(fanout_zone_t *z, fanout_room_block_t *room)
  * told as a loss: who reads the channel then reads the members again. */
 
 static void
-tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
+room_tell_tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
 {
     unsigned                n, more;
     fanout_ref_t            channel;
@@ -235,7 +236,7 @@ tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
     channel = room->channel;
 
     if (loss) {
-        n = gather(z, room, NULL, NULL);
+        n = room_tell_gather(z, room, NULL, NULL);
         fanout_stream_lose(z, channel);
 
     } else {
@@ -243,7 +244,7 @@ tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
         m.kind = FANOUT_BINARY;
         m.flags = FANOUT_TRANSIENT;
         m.data.data = delta;
-        n = gather(z, room, delta, &m.data.len);
+        n = room_tell_gather(z, room, delta, &m.data.len);
 
         fanout_log_append(z, channel, &m, FANOUT_PRESENCE);
     }
@@ -253,7 +254,7 @@ tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
     fanout_set(z, room->flags, room->flags & ~FANOUT_ROOM_COUNT);
 
     more = room->npending - n;
-    told(z, room, n);
+    room_tell_told(z, room, n);
 
     /* with its last seat the room may have gone */
 
@@ -278,7 +279,7 @@ tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
 /* The first n that are pending are no more. */
 
 static void
-told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n)
+room_tell_told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n)
 {
     uint8_t                 was;
     fanout_ref_t            ref, next, seat;
@@ -304,7 +305,7 @@ told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n)
  * NULL.  The number of members. */
 
 static unsigned
-gather(fanout_zone_t *z, fanout_room_block_t *room, uint8_t *buf,
+room_tell_gather(fanout_zone_t *z, fanout_room_block_t *room, uint8_t *buf,
     uint32_t *size)
 {
     size_t                  left, need;

@@ -27,8 +27,8 @@
     slots_max(shm, offsetof(fanout_slot_t, member))
 
 
-static void take(fanout_zone_t *z, uint32_t elapsed);
-static void mark(fanout_zone_t *z, uint32_t now);
+static void sample_take(fanout_zone_t *z, uint32_t elapsed);
+static void sample_mark(fanout_zone_t *z, uint32_t now);
 static void count_failures(const fanout_shm_t *shm, uint64_t *counts);
 static uint64_t refused(const fanout_shm_t *shm);
 static void gauges(const fanout_shm_t *shm, float *value);
@@ -64,8 +64,8 @@ fanout_sample_take(fanout_zone_t *z)
     now = fanout_seconds(z);
 
     if (at == 0 || now - at >= FANOUT_INTERVAL) {
-        take(z, at ? now - at : 0);
-        mark(z, now);
+        sample_take(z, at ? now - at : 0);
+        sample_mark(z, now);
         fanout_set(z, z->shm->sampled_at, now);
     }
 
@@ -76,7 +76,7 @@ fanout_sample_take(fanout_zone_t *z)
 /* The first only remembers the counters. */
 
 static void
-take(fanout_zone_t *z, uint32_t elapsed)
+sample_take(fanout_zone_t *z, uint32_t elapsed)
 {
     float                 *value;
     uint64_t               n;
@@ -112,7 +112,7 @@ take(fanout_zone_t *z, uint32_t elapsed)
 
 
 static void
-mark(fanout_zone_t *z, uint32_t now)
+sample_mark(fanout_zone_t *z, uint32_t now)
 {
     fanout_shm_t   *shm;
     fanout_mark_t  *m;

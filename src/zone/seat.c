@@ -34,7 +34,7 @@ static void id_link(fanout_zone_t *z, fanout_ref_t ref, int last);
 static void id_unlink(fanout_zone_t *z, fanout_ref_t ref);
 static void revive_one(fanout_zone_t *z, fanout_ref_t ref);
 static void mark_one(fanout_zone_t *z, fanout_ref_t ref);
-static int walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
+static int seat_walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
     fanout_seats_walk_t *at);
 static fanout_ref_t walk_from(fanout_zone_t *z, fanout_ref_t identity,
     const fanout_seats_walk_t *at);
@@ -45,7 +45,7 @@ static void revive(fanout_zone_t *z, fanout_ref_t ref);
 static void renewed(fanout_zone_t *z, fanout_ref_t ref);
 static void due_link(fanout_zone_t *z, fanout_ref_t ref);
 static void due_unlink(fanout_zone_t *z, fanout_ref_t ref);
-static int give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
+static int seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 static void members_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 static int untold_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 static int kick_step(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -357,7 +357,7 @@ fanout_seat_close(fanout_zone_t *z, fanout_zone_channel_t *c,
 
         if (channel && fanout_identity_own(z, identity, id)) {
             ref = fanout_seat_find(z, channel, id->client);
-            more = ref && give_up(z, ref, reason);
+            more = ref && seat_give_up(z, ref, reason);
         }
 
         fanout_leave(z);
@@ -410,7 +410,7 @@ kick_step(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
     local = e->state == FANOUT_ID_LIVE ? local_of(z, channel, slot)
                                        : UINT32_MAX;
 
-    if (give_up(z, ref, reason)) {
+    if (seat_give_up(z, ref, reason)) {
         return FANOUT_ZONE_AGAIN;
     }
 
@@ -472,7 +472,7 @@ fanout_seats_linger(fanout_zone_t *z, fanout_ref_t identity, unsigned max,
         if (s->state == FANOUT_SEAT_LIVE
             && fanout_room(z, fanout_room_of(z, s->channel))->linger == 0)
         {
-            if (n++ == max || give_up(z, ref, reason)) {
+            if (n++ == max || seat_give_up(z, ref, reason)) {
                 return 1;
             }
 
@@ -495,7 +495,7 @@ int
 fanout_seats_revive(fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at)
 {
-    return walk(z, identity, revive_one, at);
+    return seat_walk(z, identity, revive_one, at);
 }
 
 
@@ -514,7 +514,7 @@ int
 fanout_seats_mark(fanout_zone_t *z, fanout_ref_t identity,
     fanout_seats_walk_t *at)
 {
-    return walk(z, identity, mark_one, at);
+    return seat_walk(z, identity, mark_one, at);
 }
 
 
@@ -534,7 +534,7 @@ mark_one(fanout_zone_t *z, fanout_ref_t ref)
 /* a step of the seats that are not given up; whether there are more */
 
 static int
-walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
+seat_walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
     fanout_seats_walk_t *at)
 {
     unsigned        met;
@@ -610,7 +610,7 @@ fanout_seats_give_up(fanout_zone_t *z, fanout_ref_t identity, unsigned max,
         }
 
         if (n == max || (n && !fanout_section_room(z))
-            || give_up(z, ref, reason))
+            || seat_give_up(z, ref, reason))
         {
             return 1;
         }
@@ -802,7 +802,7 @@ fanout_seat_sweep(fanout_zone_t *z)
                 /* it is back, and about to say so of this one */
                 revive(z, ref);
 
-            } else if (give_up(z, ref, FANOUT_LEFT_NETWORK)) {
+            } else if (seat_give_up(z, ref, FANOUT_LEFT_NETWORK)) {
                 return FANOUT_ZONE_AGAIN;
             }
         }
@@ -817,7 +817,7 @@ fanout_seat_sweep(fanout_zone_t *z)
 /* Whether there is more to do first, in another transaction. */
 
 static int
-give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
     fanout_ref_t    room;
     fanout_seat_t  *s;

@@ -17,16 +17,16 @@
 #define FANOUT_SEEN_SPARE  1024         /* free blocks it leaves to others */
 
 
-static void hash_of(fanout_zone_t *z, const uint8_t *channel, size_t clen,
-    const uint8_t *user, size_t ulen, uint64_t hash[2]);
-static fanout_ref_t find(fanout_zone_t *z, const uint64_t hash[2]);
+static void seen_hash_of(fanout_zone_t *z, const uint8_t *channel,
+    size_t clen, const uint8_t *user, size_t ulen, uint64_t hash[2]);
+static fanout_ref_t seen_find(fanout_zone_t *z, const uint64_t hash[2]);
 static void list_add(fanout_zone_t *z, fanout_ref_t ref);
 static void list_remove(fanout_zone_t *z, fanout_ref_t ref);
-static void drop(fanout_zone_t *z, fanout_ref_t ref);
+static void seen_drop(fanout_zone_t *z, fanout_ref_t ref);
 
 
 static void
-hash_of(fanout_zone_t *z, const uint8_t *channel, size_t clen,
+seen_hash_of(fanout_zone_t *z, const uint8_t *channel, size_t clen,
     const uint8_t *user, size_t ulen, uint64_t hash[2])
 {
     fanout_hash(z, channel, clen, user, ulen, 5, hash);
@@ -34,7 +34,7 @@ hash_of(fanout_zone_t *z, const uint8_t *channel, size_t clen,
 
 
 static fanout_ref_t
-find(fanout_zone_t *z, const uint64_t hash[2])
+seen_find(fanout_zone_t *z, const uint64_t hash[2])
 {
     fanout_ref_t    ref;
     fanout_seen_t  *e;
@@ -65,9 +65,9 @@ fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t user,
 
     clen = fanout_channel_name(z, channel, cname);
     ulen = fanout_user_name(z, user, uname);
-    hash_of(z, cname, clen, uname, ulen, hash);
+    seen_hash_of(z, cname, clen, uname, ulen, hash);
 
-    ref = find(z, hash);
+    ref = seen_find(z, hash);
 
     if (ref) {
         list_remove(z, ref);
@@ -109,10 +109,10 @@ fanout_seen_get(fanout_zone_t *z, const fanout_zstr_t *channel,
 
     (void) fanout_enter(z);
 
-    hash_of(z, channel->data, channel->len, user->data, user->len, hash);
+    seen_hash_of(z, channel->data, channel->len, user->data, user->len, hash);
 
     rc = FANOUT_ZONE_NOTFOUND;
-    ref = find(z, hash);
+    ref = seen_find(z, hash);
 
     if (ref && fanout_seen(z, ref)->expires >= fanout_seconds(z)) {
         *time = fanout_seen(z, ref)->time;
@@ -142,7 +142,7 @@ fanout_seen_sweep(fanout_zone_t *z)
         ref = z->shm->seen_first;
 
         if (fanout_seen(z, ref)->expires < now) {
-            drop(z, ref);
+            seen_drop(z, ref);
             dropped++;
 
         } else if (z->shm->seen_last != ref) {
@@ -161,7 +161,7 @@ fanout_seen_evict(fanout_zone_t *z)
     unsigned  n;
 
     for (n = 0; z->shm->seen_first && n < FANOUT_SEEN_TURN; n++) {
-        drop(z, z->shm->seen_first);
+        seen_drop(z, z->shm->seen_first);
     }
 
     return n != 0;
@@ -169,7 +169,7 @@ fanout_seen_evict(fanout_zone_t *z)
 
 
 static void
-drop(fanout_zone_t *z, fanout_ref_t ref)
+seen_drop(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_ref_t    *link;
     fanout_seen_t   *e;

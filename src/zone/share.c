@@ -11,7 +11,7 @@
 #include "zone/share.h"
 
 
-static int bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
+static int share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
     uint32_t n);
 static int promised(fanout_shm_t *shm, unsigned share, uint32_t n);
 static uint64_t bound(fanout_shm_t *shm, unsigned share);
@@ -104,7 +104,7 @@ fanout_share_room(fanout_zone_t *z, unsigned share, uint32_t n)
     for (i = 0; i < n; i++) {
 
         if (!(share == FANOUT_SHARE_sessions
-              && bounded(shm, share, 0, n))
+              && share_bounded(shm, share, 0, n))
             && !(promised(shm, share, n)
                  && fanout_share_excess(shm,
                                         FANOUT_SHARE_sessions)))
@@ -125,7 +125,7 @@ int
 fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
     uint32_t n)
 {
-    return bounded(shm, share, class, n) || promised(shm, share, n);
+    return share_bounded(shm, share, class, n) || promised(shm, share, n);
 }
 
 
@@ -151,7 +151,7 @@ fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
 /* Whether n more are beyond what the share, or the class in it, may have. */
 
 static int
-bounded(fanout_shm_t *shm, unsigned share, uint32_t class, uint32_t n)
+share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class, uint32_t n)
 {
     return n > fanout_share_left(shm, share, class);
 }
@@ -241,7 +241,8 @@ lingering(fanout_shm_t *shm, unsigned share)
 {
     uint32_t  n, excess;
 
-    n = shm->heap.used[FANOUT_IDENTITIES] + shm->heap.used[FANOUT_SEATS] - shm->holding;
+    n = shm->heap.used[FANOUT_IDENTITIES] + shm->heap.used[FANOUT_SEATS]
+        - shm->holding;
     excess = fanout_share_excess(shm, FANOUT_SHARE_sessions);
 
     return share == FANOUT_SHARE_sessions || n < excess ? n : excess;

@@ -26,16 +26,17 @@ static int too_large(const fanout_zone_message_t *m,
     const fanout_zone_channel_t *c);
 static int put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m);
-static int claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n);
+static int signal_claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n);
 static int anybody(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m);
 static int there(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     const fanout_zone_message_t *m);
-static void hash_of(fanout_zone_t *z, fanout_ref_t room,
+static void signal_hash_of(fanout_zone_t *z, fanout_ref_t room,
     const fanout_zone_message_t *m, uint64_t hash[2]);
-static fanout_ref_t find(fanout_zone_t *z, const uint64_t hash[2]);
-static void append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t room,
-    const uint64_t hash[2], const fanout_zone_message_t *m);
+static fanout_ref_t signal_find(fanout_zone_t *z, const uint64_t hash[2]);
+static void signal_append(fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t room, const uint64_t hash[2],
+    const fanout_zone_message_t *m);
 static void link_signal(fanout_zone_t *z, fanout_ref_t ref);
 static void unlink_signal(fanout_zone_t *z, fanout_ref_t ref);
 static void take_out(fanout_zone_t *z, fanout_ref_t ref);
@@ -108,7 +109,7 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     /* one with interests can't go; its room and its signals can */
 
-    if (!claim(z, channel, n)) {
+    if (!signal_claim(z, channel, n)) {
         return FANOUT_ZONE_FULL;
     }
 
@@ -116,8 +117,8 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     room = fanout_room_make(z, channel, c->policy);
     rm = fanout_room(z, room);
 
-    hash_of(z, room, m, hash);
-    old = find(z, hash);
+    signal_hash_of(z, room, m, hash);
+    old = signal_find(z, hash);
 
     if (old) {
         take_out(z, old);
@@ -128,7 +129,7 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         fanout_set(z, z->shm->signals_dropped, z->shm->signals_dropped + 1);
     }
 
-    append(z, channel, room, hash, m);
+    signal_append(z, channel, room, hash, m);
 
     return FANOUT_ZONE_OK;
 }
@@ -137,7 +138,7 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
 /* The oldest make way if signals have all they may. */
 
 static int
-claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
+signal_claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
 {
     while (fanout_share_blocked(z->shm, FANOUT_SHARE_signals, 0, n)
            && fanout_signal_evict(z))
@@ -214,8 +215,8 @@ there(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 /* Signals to others are others; without a client the user is who says it. */
 
 static void
-hash_of(fanout_zone_t *z, fanout_ref_t room, const fanout_zone_message_t *m,
-    uint64_t hash[2])
+signal_hash_of(fanout_zone_t *z, fanout_ref_t room,
+    const fanout_zone_message_t *m, uint64_t hash[2])
 {
     uint8_t   names[3 * 255];
     uint64_t  head[6];
@@ -245,7 +246,7 @@ hash_of(fanout_zone_t *z, fanout_ref_t room, const fanout_zone_message_t *m,
 
 
 static fanout_ref_t
-find(fanout_zone_t *z, const uint64_t hash[2])
+signal_find(fanout_zone_t *z, const uint64_t hash[2])
 {
     fanout_ref_t      ref;
     fanout_signal_t  *s;
@@ -265,7 +266,7 @@ find(fanout_zone_t *z, const uint64_t hash[2])
 
 
 static void
-append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t room,
+signal_append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t room,
     const uint64_t hash[2], const fanout_zone_message_t *m)
 {
     uint64_t               time;

@@ -20,7 +20,7 @@
 #include "zone/slot.h"
 
 
-static int claim(fanout_zone_t *z, unsigned n, uint32_t pid);
+static int slot_claim(fanout_zone_t *z, unsigned n, uint32_t pid);
 static int abandoned(fanout_slot_t *slot);
 static int reap(fanout_zone_t *z, unsigned n, uint32_t linger, int all);
 static int reap_step(fanout_zone_t *z, unsigned n,
@@ -46,7 +46,7 @@ fanout_slot_claim(fanout_zone_t *z, uint32_t pid)
 
     for (n = 0; n < z->shm->nslots; n++) {
         if (z->shm->slots[n].process.state == FANOUT_SLOT_FREE
-            && claim(z, n, pid))
+            && slot_claim(z, n, pid))
         {
             return FANOUT_ZONE_OK;
         }
@@ -57,7 +57,7 @@ fanout_slot_claim(fanout_zone_t *z, uint32_t pid)
 
 
 static int
-claim(fanout_zone_t *z, unsigned n, uint32_t pid)
+slot_claim(fanout_zone_t *z, unsigned n, uint32_t pid)
 {
     int             rc;
     fanout_slot_t  *slot;

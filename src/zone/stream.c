@@ -29,7 +29,7 @@ typedef struct {
 static void held_link(fanout_zone_t *z, fanout_ref_t channel);
 static void held_unlink(fanout_zone_t *z, fanout_ref_t channel);
 static uint64_t stream_min(fanout_zone_t *z, fanout_channel_block_t *ch);
-static int bounded(fanout_arena_t *a, uint32_t n, size_t start);
+static int stream_bounded(fanout_arena_t *a, uint32_t n, size_t start);
 static int drain_channel(fanout_zone_t *z, fanout_ref_t ref,
     fanout_arena_t *a, uint32_t n, size_t start, fanout_ref_t *large);
 static int signal_first(fanout_zone_t *z, const place_t *at);
@@ -37,11 +37,11 @@ static int drain_signal(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
     fanout_arena_t *a);
 static int drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
     fanout_arena_t *a, fanout_ref_t *large);
-static void place(fanout_zone_t *z, fanout_interest_t *in, place_t *at);
-static void passed(place_t *at, const fanout_entry_block_t *e);
+static void stream_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at);
+static void stream_passed(place_t *at, const fanout_entry_block_t *e);
 static void consumed(fanout_zone_t *z, fanout_interest_t *in,
     const place_t *at);
-static void tell_lost(fanout_zone_t *z, fanout_interest_t *in,
+static void stream_tell_lost(fanout_zone_t *z, fanout_interest_t *in,
     fanout_arena_t *a);
 static void put_gap(fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
     uint64_t offset, uint64_t seq);
@@ -479,7 +479,7 @@ fanout_log_drain(fanout_zone_t *z, fanout_arena_t *a)
 
     while (rc == FANOUT_ZONE_OK && (in = slot->dirty_head) != 0) {
 
-        if (bounded(a, n, start) || !fanout_section_room(z)) {
+        if (stream_bounded(a, n, start) || !fanout_section_room(z)) {
             rc = FANOUT_ZONE_AGAIN;
             break;
         }
@@ -500,7 +500,7 @@ fanout_log_drain(fanout_zone_t *z, fanout_arena_t *a)
 
 
 static int
-bounded(fanout_arena_t *a, uint32_t n, size_t start)
+stream_bounded(fanout_arena_t *a, uint32_t n, size_t start)
 {
     return a->n - n >= FANOUT_ZONE_ENTRIES || a->n == a->max
            || a->used - start > FANOUT_ZONE_COPY;
@@ -535,17 +535,17 @@ drain_channel(fanout_zone_t *z, fanout_ref_t ref,
     if ((in->flags & FANOUT_LOST_BEFORE)
         || ((in->flags & FANOUT_LOST) && in->cursor == 0))
     {
-        tell_lost(z, in, a);
+        stream_tell_lost(z, in, a);
     }
 
-    place(z, in, &at);
+    stream_place(z, in, &at);
     at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);
     rc = FANOUT_ZONE_OK;
 
     while (rc == FANOUT_ZONE_OK && *large == 0
            && (at.cursor || at.signal))
     {
-        if (bounded(a, n, start)) {
+        if (stream_bounded(a, n, start)) {
             rc = FANOUT_ZONE_AGAIN;
 
         } else if (signal_first(z, &at)) {
@@ -668,14 +668,14 @@ drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
         put_gap(a, in, at->epoch, e->offset, e->seq);
     }
 
-    passed(at, e);
+    stream_passed(at, e);
 
     return FANOUT_ZONE_OK;
 }
 
 
 static void
-place(fanout_zone_t *z, fanout_interest_t *in, place_t *at)
+stream_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at)
 {
     at->seq = in->seq;
     at->offset = in->offset;
@@ -686,7 +686,7 @@ place(fanout_zone_t *z, fanout_interest_t *in, place_t *at)
 
 
 static void
-passed(place_t *at, const fanout_entry_block_t *e)
+stream_passed(place_t *at, const fanout_entry_block_t *e)
 {
     at->seq = e->seq;
     at->offset = e->offset;
@@ -721,7 +721,7 @@ consumed(fanout_zone_t *z, fanout_interest_t *in,
  * what came after it. */
 
 static void
-tell_lost(fanout_zone_t *z, fanout_interest_t *in, fanout_arena_t *a)
+stream_tell_lost(fanout_zone_t *z, fanout_interest_t *in, fanout_arena_t *a)
 {
     uint8_t                  lost;
     uint64_t                 offset, seq;
@@ -808,7 +808,7 @@ drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
         return FANOUT_ZONE_AGAIN;
     }
 
-    place(z, in, &at);
+    stream_place(z, in, &at);
     e = fanout_entry(z, entry);
 
     if (rc == FANOUT_ZONE_OK) {
@@ -819,7 +819,7 @@ drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
         put_gap(a, in, at.epoch, e->offset, e->seq);
     }
 
-    passed(&at, e);
+    stream_passed(&at, e);
     consumed(z, in, &at);
 
     at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);

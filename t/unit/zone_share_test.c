@@ -822,7 +822,8 @@ fill_interests(uint64_t a, uint64_t b)
 }
 
 
-/* Who takes what it may of all shares, which together are more than there is. */
+/* One takes what it may of all shares, which together are more than there
+ * is. */
 
 static void
 fill_all_of_one(void)
