@@ -70,7 +70,7 @@ static ngx_http_output_body_filter_pt    next_body_filter;
 
 static ngx_http_module_t  module_ctx = {
     NULL,                                  /* preconfiguration */
-    broadcast_init,                         /* postconfiguration */
+    broadcast_init,                        /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */

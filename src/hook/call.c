@@ -78,7 +78,7 @@ const char  fanout_call_too_large[] = "the response is too large";
 
 static ngx_http_module_t  module_ctx = {
     NULL,                                  /* preconfiguration */
-    call_init,                              /* postconfiguration */
+    call_init,                             /* postconfiguration */
 
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
