@@ -44,7 +44,7 @@ END
 
 my $nginx = Fanout::Nginx->start(
     workers => 1,
-    http    => 'fanout_zone app 32m; fanout_zone tiny 2m;
+    http    => 'fanout_zone app 32m; fanout_zone tiny 2m address=100%;
                 fanout_channel app * history=10;
                 fanout_channel tiny *;
                 http2_body_preread_size 65535;',  # curl does not wait
