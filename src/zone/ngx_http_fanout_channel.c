@@ -23,7 +23,7 @@ static int claim(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_channel_t *c, fanout_ref_t channel,
     unsigned holder);
 static void interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    fanout_ref_t ref, uint32_t local);
+    fanout_ref_t ref, uint32_t local, unsigned holder);
 static void describe(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
     ngx_http_fanout_zone_info_t *info);
 static uint64_t due(ngx_http_fanout_zone_t *z, fanout_channel_t *ch);
@@ -377,7 +377,7 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
     fanout_channel_use(z, channel, holder);
 
     ref = fanout_alloc(z, 1, FANOUT_INTERESTS, NULL);
-    interest_add(z, channel, ref, local);
+    interest_add(z, channel, ref, local, holder);
     fanout_channel_settle(z, channel);
 
     c->ref = channel;
@@ -390,17 +390,17 @@ ngx_http_fanout_channel_open(ngx_http_fanout_zone_t *z,
 }
 
 
-/* For an interest, and a channel that comes into use by it.  An interest in a
- * channel that counts for another holder is not limited. */
+/* For an interest, and a channel that comes into use by it. */
 
 static int
 claim(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
     fanout_ref_t channel, unsigned holder)
 {
-    int             rc;
+    int             rc, in_use;
     uint32_t        n, class;
     fanout_cold_t  *cold;
 
+    in_use = 0;
     n = 1 + fanout_channel_blocks(c->name.len);
     class = c->policy ? c->policy->class : 0;
 
@@ -408,8 +408,8 @@ claim(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
         cold = fanout_cold(z, fanout_channel(z, channel));
 
         if (cold->wheel & FANOUT_IN_USE) {
+            in_use = 1;
             n = 1;
-            holder = cold->touched == holder ? holder : 0;
         }
     }
 
@@ -419,14 +419,15 @@ claim(ngx_http_fanout_zone_t *z, const ngx_http_fanout_zone_channel_t *c,
         return rc;
     }
 
-    return fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class,
-                               holder, n);
+    return in_use ? fanout_holder_join(z, class, holder)
+                  : fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_channels,
+                                        class, holder, n);
 }
 
 
 static void
 interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
-    fanout_ref_t ref, uint32_t local)
+    fanout_ref_t ref, uint32_t local, unsigned holder)
 {
     fanout_slot_t      *slot;
     fanout_channel_t   *ch;
@@ -444,6 +445,7 @@ interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     in->offset = ch->offset;
     in->local = local;
     in->slot = z->slot;
+    in->holder = holder;
 
     fanout_set(z, in->channel, channel);
 
@@ -456,8 +458,7 @@ interest_add(ngx_http_fanout_zone_t *z, fanout_ref_t channel,
     }
 
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, 1);
-    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_channels,
-                      fanout_cold(z, ch)->touched, 1);
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_channels, holder, 1);
 
     fanout_set(z, ch->interests, ref);
     fanout_set(z, slot->interests, ref);
@@ -505,8 +506,7 @@ fanout_interest_drop(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, slot->ninterests, slot->ninterests - 1);
     fanout_set(z, ch->subscribers, ch->subscribers - in->subscribers);
     fanout_part_add(z, NGX_HTTP_FANOUT_SHARE_channels, ch->class, -1);
-    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_channels,
-                      fanout_cold(z, ch)->touched, -1);
+    fanout_holder_add(z, NGX_HTTP_FANOUT_SHARE_channels, in->holder, -1);
 
     (void) fanout_stream_trim(z, in->channel);
     fanout_signal_trim(z, in->channel);

@@ -448,11 +448,12 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
     must_of(w, ref, in->slot < w->shm->nslots);
     must_of(w, ref, w->shm->slots[in->slot].state != FANOUT_SLOT_FREE);
     must_of(w, ref, in->seq <= w->shm->seq);
-    must_of(w, ref, in->dirty || !(in->cursor || in->lost));
+    must_of(w, ref, (in->flags & FANOUT_DIRTY)
+                    || !(in->cursor || (in->flags & FANOUT_LOST)));
 
     /* what a signal marked may be gone before it is read, and a dead worker's
      * interests are cleaned first */
-    must_of(w, ref, in->dirty
+    must_of(w, ref, (in->flags & FANOUT_DIRTY)
                     || w->shm->slots[in->slot].state == FANOUT_SLOT_DEAD
                     || fanout_signal_after(w->z,
                                            fanout_channel(w->z, channel),
@@ -477,7 +478,7 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
     must_of(w, ref, resets == in->resets);
 
     w->interests[in->slot]++;
-    w->dirty[in->slot] += in->dirty;
+    w->dirty[in->slot] += (in->flags & FANOUT_DIRTY) != 0;
 
     return 0;
 }
@@ -486,7 +487,7 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
 static int
 check_interests(walk_t *w, fanout_ref_t channel)
 {
-    uint32_t            holder, subscribers;
+    uint32_t            subscribers;
     fanout_ref_t        ref, prev;
     fanout_channel_t   *ch;
     fanout_interest_t  *in;
@@ -500,10 +501,9 @@ check_interests(walk_t *w, fanout_ref_t channel)
 
         w->used[FANOUT_INTERESTS]++;
         w->part[NGX_HTTP_FANOUT_SHARE_channels][ch->class]++;
-        holder = fanout_cold(w->z, ch)->touched;
-        must_of(w, channel, holder <= w->shm->holder_mask);
-        w->holders[holder].channels++;
         in = fanout_interest(w->z, ref);
+        must_of(w, ref, in->holder <= w->shm->holder_mask);
+        w->holders[in->holder].channels++;
 
         must_of(w, ref, in->prev == prev);
         try (check_interest(w, channel, ref));
@@ -546,7 +546,7 @@ check_slot_interests(walk_t *w, unsigned n)
         must_of(w, ref, i++ < w->shm->nblocks);
         in = fanout_interest(w->z, ref);
         must_of(w, ref, in->slot == n && in->dirty_prev == prev);
-        must_of(w, ref, in->dirty);
+        must_of(w, ref, in->flags & FANOUT_DIRTY);
         prev = ref;
     }
 

@@ -12,8 +12,11 @@
  * alone never fill a class.  What lingers of sessions is evicted when others
  * need it, and is not counted.
  *
- * A channel in use, with the interests in it, counts for who brought it into
- * use, until it is not in use any more: whoever has joined it meanwhile.
+ * A channel in use counts for who brought it into use, until it is not in use
+ * any more, whoever has joined it meanwhile.  An interest in it counts for who
+ * was the first to join it at that worker.  Who holds all that it may can still
+ * join what is in use, up to half of the rest: its clients may come back at
+ * another worker, where there is no interest yet.
  *
  * Keys are also counted by who sends: the user, or the clients of an address
  * that have none.  So a user is bounded wherever he comes from, and does not
@@ -28,6 +31,8 @@
 #include "ngx_http_fanout_share.h"
 
 
+static int claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
+    unsigned holder, uint32_t part, uint32_t n);
 static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
 static uint32_t *holder_blocks(ngx_http_fanout_zone_t *z, unsigned share,
     unsigned holder);
@@ -64,6 +69,29 @@ int
 fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t n)
 {
+    return claim(z, share, class, holder, z->shm->address_max, n);
+}
+
+
+int
+fanout_holder_join(ngx_http_fanout_zone_t *z, uint32_t class,
+    unsigned holder)
+{
+    uint32_t  part;
+
+    part = z->shm->address_max;
+    part += (NGX_HTTP_FANOUT_ZONE_WHOLE - part) / 2;
+
+    return claim(z, NGX_HTTP_FANOUT_SHARE_channels, class, holder, part, 1);
+}
+
+
+/* with such a part of what the others leave */
+
+static int
+claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
+    unsigned holder, uint32_t part, uint32_t n)
+{
     uint32_t       left;
     fanout_shm_t  *shm;
 
@@ -81,7 +109,7 @@ fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
                ? shm->shares[share].max - shm->holding : 0;
     }
 
-    return within(*holder_blocks(z, share, holder), left, shm->address_max, n)
+    return within(*holder_blocks(z, share, holder), left, part, n)
            ? NGX_HTTP_FANOUT_ZONE_OK : NGX_HTTP_FANOUT_ZONE_MANY;
 }
 

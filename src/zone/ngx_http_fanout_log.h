@@ -182,14 +182,15 @@ typedef struct {
     uint32_t             local;
     uint32_t             subscribers;
     uint8_t              slot;
-    uint8_t              dirty;
-    uint8_t              lost;          /* FANOUT_LOST_* */
-    uint8_t              unused;
+    uint8_t              flags;         /* FANOUT_DIRTY, FANOUT_LOST_* */
+    uint16_t             holder;        /* for whom it counts */
     uint32_t             resets;        /* from the cursor on */
 } fanout_interest_t;
 
 #define FANOUT_LOST_BEFORE    1         /* the cursor was moved */
 #define FANOUT_LOST_BEHIND    2         /* after the last of the stream */
+#define FANOUT_LOST           3         /* either */
+#define FANOUT_DIRTY          4         /* in the list of its slot */
 
 
 /* A remembered idempotence key, in the list of all by age, and in those of its

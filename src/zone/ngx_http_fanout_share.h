@@ -75,6 +75,10 @@ void fanout_holder_add(ngx_http_fanout_zone_t *z, unsigned share,
 int fanout_holder_claim(ngx_http_fanout_zone_t *z, unsigned share,
     uint32_t class, unsigned holder, uint32_t n);
 
+/* The same for an interest in a channel of a class that is in use. */
+int fanout_holder_join(ngx_http_fanout_zone_t *z, uint32_t class,
+    unsigned holder);
+
 /* The same for a sender, by the same number, of keys. */
 void fanout_sender_add(ngx_http_fanout_zone_t *z, unsigned sender, int32_t n);
 int fanout_sender_claim(ngx_http_fanout_zone_t *z, uint32_t class,

@@ -301,7 +301,7 @@ append(ngx_http_fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t room,
     for (i = fanout_channel(z, channel)->interests; i; i = in->next) {
         in = fanout_interest(z, i);
 
-        if (!in->dirty) {
+        if (!(in->flags & FANOUT_DIRTY)) {
             fanout_dirty(z, i);
         }
     }

@@ -239,7 +239,7 @@ reap_step(ngx_http_fanout_zone_t *z, unsigned n, uint32_t linger,
         if (in->cursor) {
             fanout_clean(z, slot->interests);
             fanout_set(z, in->cursor, 0);
-            fanout_set(z, in->lost, 0);
+            fanout_set(z, in->flags, in->flags & ~FANOUT_LOST);
             fanout_set(z, in->resets, 0);
         }
 
@@ -592,7 +592,7 @@ dirty_link(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
     }
 
     fanout_set(z, slot->dirty_tail, ref);
-    fanout_set(z, in->dirty, 1);
+    fanout_set(z, in->flags, in->flags | FANOUT_DIRTY);
 }
 
 
@@ -604,7 +604,7 @@ fanout_clean(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
 
     in = fanout_interest(z, ref);
 
-    if (!in->dirty) {
+    if (!(in->flags & FANOUT_DIRTY)) {
         return;
     }
 
@@ -626,7 +626,7 @@ fanout_clean(ngx_http_fanout_zone_t *z, fanout_ref_t ref)
         fanout_set(z, slot->dirty_head, in->dirty_next);
     }
 
-    fanout_set(z, in->dirty, 0);
+    fanout_set(z, in->flags, in->flags & ~FANOUT_DIRTY);
 }
 
 

@@ -79,7 +79,7 @@ fanout_stream_push(ngx_http_fanout_zone_t *z, fanout_channel_t *ch,
             fanout_set(z, in->resets, in->resets + 1);
         }
 
-        if (!in->dirty) {
+        if (!(in->flags & FANOUT_DIRTY)) {
             fanout_dirty(z, i);
         }
     }
@@ -354,11 +354,11 @@ fanout_stream_drop(ngx_http_fanout_zone_t *z)
         }
 
         fanout_set(z, in->cursor, target);
-        fanout_set(z, in->lost, in->lost | FANOUT_LOST_BEFORE);
+        fanout_set(z, in->flags, in->flags | FANOUT_LOST_BEFORE);
         fanout_set(z, in->seq, target ? fanout_entry(z, target)->seq - 1
                                       : z->shm->seq);
 
-        if (!in->dirty) {
+        if (!(in->flags & FANOUT_DIRTY)) {
             fanout_dirty(z, i);
         }
     }
@@ -385,9 +385,9 @@ fanout_stream_lose(ngx_http_fanout_zone_t *z, fanout_ref_t channel)
     for (i = ch->interests; i; i = in->next) {
         in = fanout_interest(z, i);
 
-        fanout_set(z, in->lost, in->lost | FANOUT_LOST_BEHIND);
+        fanout_set(z, in->flags, in->flags | FANOUT_LOST_BEHIND);
 
-        if (!in->dirty) {
+        if (!(in->flags & FANOUT_DIRTY)) {
             fanout_dirty(z, i);
         }
     }
@@ -534,7 +534,9 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
 
     in = fanout_interest(z, ref);
 
-    if ((in->lost & FANOUT_LOST_BEFORE) || (in->lost && in->cursor == 0)) {
+    if ((in->flags & FANOUT_LOST_BEFORE)
+        || ((in->flags & FANOUT_LOST) && in->cursor == 0))
+    {
         tell_lost(z, in, a);
     }
 
@@ -562,7 +564,7 @@ drain_channel(ngx_http_fanout_zone_t *z, fanout_ref_t ref,
         consumed(z, in, &at);
     }
 
-    if (at.cursor == 0 && at.signal == 0 && in->lost == 0) {
+    if (at.cursor == 0 && at.signal == 0 && (in->flags & FANOUT_LOST) == 0) {
         fanout_clean(z, ref);
 
     } else if (moved) {
@@ -627,7 +629,7 @@ drain_entry(ngx_http_fanout_zone_t *z, fanout_interest_t *in, place_t *at,
 
     e = fanout_entry(z, at->cursor);
 
-    if (in->lost && e->offset > at->offset + 1) {
+    if ((in->flags & FANOUT_LOST) && e->offset > at->offset + 1) {
 
         /* what was lost behind those that were there before it */
 
@@ -732,9 +734,10 @@ tell_lost(ngx_http_fanout_zone_t *z, fanout_interest_t *in,
     ch = fanout_channel(z, in->channel);
     offset = ch->offset;
     seq = z->shm->seq;
-    lost = in->lost;
+    lost = in->flags & FANOUT_LOST;
 
-    fanout_set(z, in->lost, in->cursor ? lost & ~FANOUT_LOST_BEFORE : 0);
+    fanout_set(z, in->flags, in->flags & ~(in->cursor ? FANOUT_LOST_BEFORE
+                                                      : FANOUT_LOST));
 
     if (in->cursor) {
         e = fanout_entry(z, in->cursor);
@@ -800,7 +803,7 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
 
     in = fanout_interest(z, ref);
 
-    if (in->cursor != entry || (in->lost & FANOUT_LOST_BEFORE)
+    if (in->cursor != entry || (in->flags & FANOUT_LOST_BEFORE)
         || rc == NGX_HTTP_FANOUT_ZONE_STALE)
     {
         a->n = a->used = 0;
@@ -824,7 +827,7 @@ drain_large(ngx_http_fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
 
     at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);
 
-    if (at.cursor == 0 && at.signal == 0 && in->lost == 0) {
+    if (at.cursor == 0 && at.signal == 0 && (in->flags & FANOUT_LOST) == 0) {
         fanout_clean(z, ref);
 
     } else {

@@ -714,8 +714,9 @@ fill_channels_of_one(void)
     is_int(open_by(&zb, 4, "two", 1, &rc), 1, "channels of one: another may");
     is_int(open_by(&za, 3, "two", 1, &rc), 1,
            "channels of one: which can be joined");
-    (void) open_by(&zb, 3, "one", max, &rc);
-    is_int(rc, MANY, "channels of one: on another worker it has no more");
+    is_int(open_by(&zb, 3, "one", max, &rc), n,
+           "channels of one: on another worker it may join all of its own");
+    is_int(rc, MANY, "channels of one: but has no more");
     is_int(open_by(&zb, 4, "one", n / 8, &rc), n / 8,
            "channels of one: others join them");
     is_int(open_by(&za, 0, "backend", 50, &rc), 50,
@@ -749,6 +750,74 @@ fill_channels_of_one(void)
     is_int(open_by(&za, 3, "again", 60000, &rc), n,
            "channels of one: it has them again");
     stop(4 * MB, "channels of one");
+}
+
+
+/* Holders a and b have all that they may, then all the interests that they may
+ * in what is in use, at each worker: one that comes then has room. */
+
+static void
+fill_interests(uint64_t a, uint64_t b)
+{
+    int        rc;
+    zone_t     z[16];
+    shares_t   shares;
+    unsigned   i, n, w, before;
+    char       what[32];
+
+    snprintf(what, sizeof(what), "interests of %u and %u", (unsigned) a,
+             (unsigned) b);
+    start(4 * MB);
+    z[0] = za;
+    z[1] = zb;
+
+    for (w = 2; w < 16; w++) {
+        (void) ngx_http_fanout_zone_attach(&z[w], zmem, 4 * MB);
+        (void) ngx_http_fanout_slot_claim(&z[w], w + 1);
+    }
+
+    memset(&shares, 0, sizeof(shares));
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_channels].max = 4000;
+    shares.address = 5000;
+    ngx_http_fanout_zone_bound(&za, &shares);
+
+    n = open_by(&z[0], a, "a", 60000, &rc);
+    is_int(open_by(&z[1], a, "a", n / 8, &rc), n / 8,
+           "%s: who holds what it may joins its own elsewhere", what);
+    (void) open_by(&z[0], b, "b", 60000, &rc);
+    before = fanout_holder_at(&za, a)->channels;
+
+    for (w = 1; w < 16; w++) {
+        (void) open_by(&z[w], b, "a", n, &rc);
+
+        if (rc != OK) {
+            is_int(rc, MANY, "%s: come to an end", what);
+            break;
+        }
+    }
+
+    ok(a == b || fanout_holder_at(&za, a)->channels == before,
+       "%s: those of one don't count for the other", what);
+
+    for (w = 1; w < 16; w++) {
+        (void) open_by(&z[w], a, "a", n, &rc);
+    }
+
+    is_int(rc, MANY, "%s: and is refused in the end", what);
+    is_int(share(NGX_HTTP_FANOUT_SHARE_channels).refused, 0,
+           "%s: the share has not refused any", what);
+    is_int(open_by(&z[0], 7, "new", 10, &rc), 10,
+           "%s: another brings channels into use", what);
+    is_int(open_by(&z[15], 7, "a", 10, &rc), 10,
+           "%s: and joins others' at any worker", what);
+    checked(&za, what);
+
+    for (i = 2; i < 16; i++) {
+        ngx_http_fanout_slot_release(&z[i]);
+    }
+
+    checked(&za, what);
+    stop(4 * MB, what);
 }
 
 
@@ -1029,6 +1098,8 @@ main(void)
     wait_for_keys();
     fill_address();
     fill_channels_of_one();
+    fill_interests(3, 4);
+    fill_interests(3, 3);
     fill_mail();
     fill_sessions();
     fill_flush();
