@@ -8,9 +8,10 @@
  * An address may have a part of what the others leave of a share: with a part
  * of a half it gets at most half of an empty one, two such addresses get a
  * third each, and there is always something left for one that holds little.
- * What is left counts as far as the class of the channel may have it: addresses
- * alone never fill a class.  What lingers of sessions is evicted when others
- * need it, and is not counted.
+ * What is left counts as far as the class of the channel may have it, and as
+ * far as the zone has it, for the maxima of all shares may be more than there
+ * is: addresses alone fill neither a class nor the zone.  What lingers of
+ * sessions is evicted when others need it, and is not counted.
  *
  * A channel in use counts for who brought it into use, until it is not in use
  * any more, whoever has joined it meanwhile.  An interest in it counts for who
@@ -33,6 +34,7 @@
 
 static int claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t part, uint32_t n);
+static inline uint32_t least(uint32_t a, uint32_t b);
 static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
 static uint32_t *holder_blocks(ngx_http_fanout_zone_t *z, unsigned share,
     unsigned holder);
@@ -109,6 +111,8 @@ claim(ngx_http_fanout_zone_t *z, unsigned share, uint32_t class,
                ? shm->shares[share].max - shm->holding : 0;
     }
 
+    left = least(left, fanout_share_spare(shm, share));
+
     return within(*holder_blocks(z, share, holder), left, part, n)
            ? NGX_HTTP_FANOUT_ZONE_OK : NGX_HTTP_FANOUT_ZONE_MANY;
 }
@@ -138,10 +142,18 @@ fanout_sender_claim(ngx_http_fanout_zone_t *z, uint32_t class,
         return NGX_HTTP_FANOUT_ZONE_OK;
     }
 
-    left = fanout_share_left(shm, NGX_HTTP_FANOUT_SHARE_keys, class);
+    left = least(fanout_share_left(shm, NGX_HTTP_FANOUT_SHARE_keys, class),
+                 fanout_share_spare(shm, NGX_HTTP_FANOUT_SHARE_keys));
 
     return within(fanout_sender(z, sender)->keys, left, shm->user_max, n)
            ? NGX_HTTP_FANOUT_ZONE_OK : NGX_HTTP_FANOUT_ZONE_MANY;
+}
+
+
+static inline uint32_t
+least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
 }
 
 

@@ -13,6 +13,8 @@
 static int bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
     uint32_t n);
 static int promised(fanout_shm_t *shm, unsigned share, uint32_t n);
+static uint64_t bound(fanout_shm_t *shm, unsigned share);
+static uint32_t lingering(fanout_shm_t *shm, unsigned share);
 static uint32_t in_use(fanout_shm_t *shm);
 static uint32_t evictable(fanout_shm_t *shm, unsigned share);
 static void bounds_of(const fanout_shm_t *shm,
@@ -185,15 +187,24 @@ fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
 static int
 promised(fanout_shm_t *shm, unsigned share, uint32_t n)
 {
-    uint32_t  used;
-    uint64_t  sum;
-    unsigned  i;
-
     if (fanout_share_used(shm, share) + n <= shm->shares[share].min) {
         return 0;
     }
 
-    sum = (uint64_t) in_use(shm) + n + shm->kept_min;
+    return bound(shm, share) + n >= shm->nblocks;
+}
+
+
+/* blocks in use, and guaranteed to other shares and to histories */
+
+static uint64_t
+bound(fanout_shm_t *shm, unsigned share)
+{
+    uint32_t  used;
+    uint64_t  sum;
+    unsigned  i;
+
+    sum = (uint64_t) in_use(shm) + shm->kept_min;
 
     for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
         used = fanout_share_used(shm, i);
@@ -203,7 +214,37 @@ promised(fanout_shm_t *shm, unsigned share, uint32_t n)
         }
     }
 
-    return sum >= shm->nblocks;
+    return sum;
+}
+
+
+uint32_t
+fanout_share_spare(fanout_shm_t *shm, unsigned share)
+{
+    uint32_t  used, left;
+    uint64_t  sum;
+
+    sum = bound(shm, share) - lingering(shm, share);
+    left = sum < shm->nblocks ? shm->nblocks - 1 - sum : 0;
+
+    used = fanout_share_used(shm, share);
+
+    return used + left < shm->shares[share].min
+           ? shm->shares[share].min - used : left;
+}
+
+
+/* what fanout_share_room() may give up of sessions for it */
+
+static uint32_t
+lingering(fanout_shm_t *shm, unsigned share)
+{
+    uint32_t  n, excess;
+
+    n = shm->used[FANOUT_IDENTITIES] + shm->used[FANOUT_SEATS] - shm->holding;
+    excess = fanout_share_excess(shm, NGX_HTTP_FANOUT_SHARE_sessions);
+
+    return share == NGX_HTTP_FANOUT_SHARE_sessions || n < excess ? n : excess;
 }
 
 

@@ -55,6 +55,10 @@ int fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
 /* Blocks that a class may still take of a share, as far as maxima go. */
 uint32_t fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class);
 
+/* Blocks that may come into use for a share, as far as the guarantees of others
+ * go, if all is given up for it that lingers. */
+uint32_t fanout_share_spare(fanout_shm_t *shm, unsigned share);
+
 /* Whether n blocks more may come into use: OK, or FULL, which is counted.
  * class is that of the channel, where classes divide the share, else 0.  It
  * takes none: they must be ensured as well. */

@@ -821,6 +821,81 @@ fill_interests(uint64_t a, uint64_t b)
 }
 
 
+/* Who takes what it may of all shares, which together are more than there is. */
+
+static void
+fill_all_of_one(void)
+{
+    int         rc, rc2, i;
+    char        key[16];
+    unsigned    n;
+    uint32_t    ref;
+    shares_t    shares;
+    result_t    r;
+    channel_t   c;
+    ngx_http_fanout_zstr_t      user, info;
+    ngx_http_fanout_identity_t  id;
+
+    static char  data[500];
+
+    bounded(4 * MB);
+    memset(&shares, 0, sizeof(shares));
+    memset(&id, 0, sizeof(id));
+    shares.address = 5000;
+    shares.user = 5000;
+
+    for (i = 0; i < NGX_HTTP_FANOUT_NSHARES; i++) {
+        shares.kinds[i].max = 9000;
+    }
+
+    shares.kinds[NGX_HTTP_FANOUT_SHARE_sessions].min = 1000;
+    shares.classes[1].min = 2500;
+    ngx_http_fanout_zone_bound(&za, &shares);
+
+    user = zstr("", 0);
+    info = zstr(data, sizeof(data));
+
+    for (n = 0, rc = rc2 = OK; rc == OK || rc2 == OK; n++) {
+        snprintf(key, sizeof(key), "all %u", n);
+        c = view(&za, key, &attacker);
+        c.address = 3;
+        rc = ngx_http_fanout_channel_open(&za, &c, n);
+        id.client = n + 1;
+        id.address = 3;
+        id.secret[0] = n;
+        rc2 = ngx_http_fanout_identity_add(&za, &id, &user, &info, 0, &ref);
+    }
+
+    is_int(rc, MANY, "all of one: it has no more channels");
+    is_int(rc2, MANY, "all of one: nor sessions");
+
+    for (n = 0, rc = OK; rc == OK && n < 60000; n++) {
+        rc = publish_on("all 0", 3, 3, n, &r);
+    }
+
+    is_int(rc, HELD, "all of one: nor keys");
+
+    for (n = 0, rc = OK; rc == OK && n < 60000; n++) {
+        rc = publish_on("all 0", 64 + n % 32, 5, n, &r);
+    }
+
+    is_int(rc, HELD, "all of one: nor has a user");
+    ok(r.by_sender, "all of one: of whatever address");
+
+    id.client = 1000000;
+    id.address = 4;
+    is_int(ngx_http_fanout_identity_add(&zb, &id, &user, &info, 0, &ref), OK,
+           "all of one: a client of another address comes");
+    is_int(open_by(&zb, 4, "new", 20, &rc), 20,
+           "all of one: and brings channels into use");
+    is_int(publish_on("new 0", 4, 4, 1, &r), OK, "all of one: and has keys");
+    checked(&za, "all of one");
+    ngx_http_fanout_slot_release(&za);
+    ngx_http_fanout_slot_release(&zb);
+    munmap(zmem, 4 * MB);
+}
+
+
 /* a direct message by a sender, 0: the backend */
 
 static int
@@ -1100,6 +1175,7 @@ main(void)
     fill_channels_of_one();
     fill_interests(3, 4);
     fill_interests(3, 3);
+    fill_all_of_one();
     fill_mail();
     fill_sessions();
     fill_flush();
