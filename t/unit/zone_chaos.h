@@ -456,7 +456,7 @@ c_views(c_worker_t *w)
     for (i = 0; i < C_CHANNELS; i++) {
         w->p[i].history = i < C_SAFE ? 100000 : 3 + i;
         w->c[i] = view(&w->z, c_names[i], &w->p[i]);
-        w->c[i].address = i % 3;
+        w->c[i].address = (i + w->n) % 3;
     }
 }
 

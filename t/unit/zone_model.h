@@ -163,7 +163,7 @@ m_init(model_t *m, void *mem, size_t size, uint32_t dedupe)
         for (i = 0; i < M_CHANNELS; i++) {
             m->p[h][i].history = 10;
             m->c[h][i] = view(&m->z[h], m->ch[i].name, &m->p[h][i]);
-            m->c[h][i].address = i % 3;
+            m->c[h][i].address = (i + h) % 3;
         }
     }
 

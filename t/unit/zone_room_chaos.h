@@ -429,7 +429,7 @@ c_work(c_worker_t *w, void *zone, long at)
 
     for (i = 0; i < C_CHANNELS; i++) {
         w->c[i] = view(&w->z, c_names[i], &c_policies[i]);
-        w->c[i].address = i % 3;
+        w->c[i].address = (i + w->n) % 3;
         mirror_init(&w->mirror[i]);
     }
 
