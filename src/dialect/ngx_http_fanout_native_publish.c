@@ -211,6 +211,10 @@ refused(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
         fanout_native_limited(s, cmd, &limited);
         break;
 
+    case NGX_HTTP_FANOUT_E_ADDRESS_FULL:
+        fanout_native_refuse_member(s, cmd, rc);
+        break;
+
     default:
         fanout_native_unreached(s, cmd, rc);
     }

@@ -201,6 +201,16 @@ forgets(ngx_http_fanout_broadcast_t *b, ngx_http_fanout_broadcast_target_t *t,
 
         break;
 
+    case NGX_HTTP_FANOUT_E_ADDRESS_FULL:
+        text = "keys of fanout_broadcast not remembered for an address";
+        reason = (char *) ngx_http_fanout_errors[error].text.data;
+
+        if (ngx_http_fanout_header(b->request, "x-forwarded-for", &value)) {
+            hint = NGX_HTTP_FANOUT_PROXY_HINT;
+        }
+
+        break;
+
     case NGX_HTTP_FANOUT_E_FULL_keys:
     case NGX_HTTP_FANOUT_E_FULL_channels:
         text = "keys of fanout_broadcast not remembered for want of room";

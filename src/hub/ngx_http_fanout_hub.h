@@ -445,7 +445,9 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_full(ngx_http_fanout_hub_t *hub);
  *
  * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if nobody
  * it is addressed to is there, TOO_MANY if a mailbox is full; RATE_LIMITED if
- * the sender holds all the keys it may: see meter_keys().
+ * the sender holds all the keys it may: see meter_keys(); ADDRESS_FULL if the
+ * clients of its address hold all the channels they may, and a key would bring
+ * this one into use.
  */
 ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
     ngx_http_fanout_hub_t *hub, ngx_str_t *channel,
@@ -454,8 +456,8 @@ ngx_http_fanout_error_e ngx_http_fanout_hub_publish(
 
 /*
  * Whether a publish with these options would be refused for its key as of now:
- * NONE, also without a key or with a known one; ZONE_FULL, RATE_LIMITED as
- * above.
+ * NONE, also without a key or with a known one; ZONE_FULL, RATE_LIMITED,
+ * ADDRESS_FULL as above.
  */
 ngx_http_fanout_error_e ngx_http_fanout_hub_key(ngx_http_fanout_hub_t *hub,
     ngx_str_t *channel, ngx_http_fanout_zone_publish_t *opts,

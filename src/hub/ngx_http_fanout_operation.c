@@ -218,6 +218,10 @@ publish_error(ngx_http_fanout_hub_t *hub, int rc)
     case NGX_HTTP_FANOUT_ZONE_HELD:
         return NGX_HTTP_FANOUT_E_RATE_LIMITED;
 
+    case NGX_HTTP_FANOUT_ZONE_ADDRESS:
+        ngx_http_fanout_count(hub, address_held);
+        return NGX_HTTP_FANOUT_E_ADDRESS_FULL;
+
     case NGX_HTTP_FANOUT_ZONE_NOTFOUND:
         ngx_http_fanout_count(hub, direct_offline);
         return NGX_HTTP_FANOUT_E_RECIPIENT_OFFLINE;

@@ -14,7 +14,7 @@
 
 
 static fanout_ref_t find(ngx_http_fanout_zone_t *z, const uint64_t hash[2]);
-static int held(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t blocks,
+static int held(ngx_http_fanout_zone_t *z, uint32_t class,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r);
 static void count(ngx_http_fanout_zone_t *z, const fanout_key_t *key,
@@ -101,7 +101,7 @@ fanout_key_room(ngx_http_fanout_zone_t *z,
 {
     ngx_http_fanout_zone_result_t  r;
 
-    if (!held(z, c->policy ? c->policy->class : 0, 0, opts, &r)) {
+    if (!held(z, c->policy ? c->policy->class : 0, opts, &r)) {
         fanout_share_room(z, NGX_HTTP_FANOUT_SHARE_keys,
                           1 + fanout_channel_blocks(c->name.len));
     }
@@ -156,8 +156,16 @@ fanout_key_claim(ngx_http_fanout_zone_t *z,
         blocks = fanout_cold(z, ch)->wheel & FANOUT_IN_USE ? 0 : blocks;
     }
 
-    if (held(z, class, blocks, opts, r)) {
+    if (held(z, class, opts, r)) {
         return NGX_HTTP_FANOUT_ZONE_HELD;
+    }
+
+    if (blocks
+        && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class,
+                               fanout_holder(z, opts->address), blocks)
+           != NGX_HTTP_FANOUT_ZONE_OK)
+    {
+        return NGX_HTTP_FANOUT_ZONE_ADDRESS;
     }
 
     rc = fanout_share_claim(z, NGX_HTTP_FANOUT_SHARE_keys, class, 1);
@@ -171,11 +179,11 @@ fanout_key_claim(ngx_http_fanout_zone_t *z,
 }
 
 
-/* Whether who publishes holds all the keys that he may, or all the channels for
- * so many blocks more: then r has wait and by_sender. */
+/* Whether who publishes holds all the keys that he may: then r has wait and
+ * by_sender. */
 
 static int
-held(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t blocks,
+held(ngx_http_fanout_zone_t *z, uint32_t class,
     const ngx_http_fanout_zone_publish_t *opts,
     ngx_http_fanout_zone_result_t *r)
 {
@@ -194,27 +202,17 @@ held(ngx_http_fanout_zone_t *z, uint32_t class, uint32_t blocks,
 
     if (!r->by_sender
         && fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_keys, class, holder, 1)
-           == NGX_HTTP_FANOUT_ZONE_OK
-        && (blocks == 0
-            || fanout_holder_claim(z, NGX_HTTP_FANOUT_SHARE_channels, class,
-                                   holder, blocks)
-               == NGX_HTTP_FANOUT_ZONE_OK))
+           == NGX_HTTP_FANOUT_ZONE_OK)
     {
         return 0;
     }
-
-    /* who has none may be refused for its channels */
 
     last = r->by_sender ? fanout_sender(z, sender)->key_last
                         : fanout_holder_at(z, holder)->key_last;
 
     now = fanout_seconds(z);
-    expires = now;
-
-    if (last) {
-        last = fanout_key(z, last)->own_next[r->by_sender];
-        expires = fanout_key(z, last)->expires;
-    }
+    expires = fanout_key(z, fanout_key(z, last)->own_next[r->by_sender])
+              ->expires;
 
     r->wait = 1000 + (expires > now ? (expires - now) * 1000 : 0);
 

@@ -39,10 +39,13 @@
 #define NGX_HTTP_FANOUT_ZONE_LAYOUT    -6   /* made by another build */
 #define NGX_HTTP_FANOUT_ZONE_SMALL     -7   /* mapping too small */
 #define NGX_HTTP_FANOUT_ZONE_ERROR     -8   /* errno of a system call */
-#define NGX_HTTP_FANOUT_ZONE_MANY      -9   /* a mailbox is full, or too many
-                                               clients are addressed */
-#define NGX_HTTP_FANOUT_ZONE_HELD     -10   /* who asks holds as much of a share
-                                               as it may */
+#define NGX_HTTP_FANOUT_ZONE_MANY      -9   /* a mailbox is full, too many
+                                               clients are addressed, or an
+                                               address holds all it may */
+#define NGX_HTTP_FANOUT_ZONE_HELD     -10   /* a user or an address holds all
+                                               the keys it may */
+#define NGX_HTTP_FANOUT_ZONE_ADDRESS  -11   /* an address holds all the channels
+                                               it may, of a publish */
 
 
 #define NGX_HTTP_FANOUT_ZONE_SLOTS      64  /* most workers at a time */
@@ -804,7 +807,7 @@ int ngx_http_fanout_channel_end(ngx_http_fanout_zone_t *z,
 /* Appends n messages (1 to BATCH), all or none.  Makes the channel where it
  * is missing, and applies a newer policy where it is not.  Large messages are
  * staged first, in transactions of their own.  FULL, CONFLICT (r holds what the
- * channel has), HELD (r->wait, r->by_sender), LARGE, STALE. */
+ * channel has), HELD (r->wait, r->by_sender), ADDRESS, LARGE, STALE. */
 int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_message_t *m, unsigned n,
@@ -812,7 +815,8 @@ int ngx_http_fanout_log_publish(ngx_http_fanout_zone_t *z,
     ngx_http_fanout_zone_result_t *r);
 
 /* Whether a publish with a key would be refused for it as of now: OK, also if
- * the key is known; HELD (r->wait, r->by_sender), FULL, which is counted. */
+ * the key is known; HELD (r->wait, r->by_sender), ADDRESS, FULL, which is
+ * counted. */
 int ngx_http_fanout_log_key(ngx_http_fanout_zone_t *z,
     const ngx_http_fanout_zone_channel_t *c,
     const ngx_http_fanout_zone_publish_t *opts,
