@@ -327,16 +327,7 @@ add(ngx_http_fanout_session_t *s)
 
     case NGX_HTTP_FANOUT_ZONE_MANY:
         ngx_http_fanout_count(hub, address_held);
-
-        if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_INFO,
-                                                  &s->connection->addr_text,
-                                                  "fanout_zone address="))
-        {
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                          "the clients of this address hold all they may of "
-                          "zone \"%V\": fanout_zone address=",
-                          &s->conf->app->name);
-        }
+        ngx_http_fanout_meter_full(s);
 
         s->identity_ref = 0;
         give_up(s, NGX_HTTP_FANOUT_E_TOO_MANY, "fanout_zone address=");

@@ -507,6 +507,7 @@ fanout_native_refuse_member(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
         return;
 
     case NGX_HTTP_FANOUT_E_ADDRESS_FULL:
+        ngx_http_fanout_meter_full(s);
         fanout_native_refuse_limit(s, cmd, rc, "address",
                                    s->conf->app->address_max,
                                    "percent of what others leave, "

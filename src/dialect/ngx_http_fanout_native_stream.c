@@ -464,6 +464,9 @@ join_failed(ngx_http_fanout_session_t *s, fanout_command_t *cmd,
 
     if (cmd) {
         fanout_native_refuse_member(s, cmd, rc);
+
+    } else if (rc == NGX_HTTP_FANOUT_E_ADDRESS_FULL) {
+        ngx_http_fanout_meter_full(s);
     }
 
     s->state = NGX_HTTP_FANOUT_CLOSING;

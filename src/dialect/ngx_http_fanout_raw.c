@@ -272,10 +272,21 @@ ask(ngx_http_fanout_session_t *s, ngx_http_fanout_zone_message_t *m,
 static void
 refuse(ngx_http_fanout_session_t *s, ngx_http_fanout_error_e rc)
 {
+    ngx_uint_t  code;
+
+    code = 1013;
+
+    if (rc == NGX_HTTP_FANOUT_E_REFUSED) {
+        code = 4403;
+
+    } else if (rc == NGX_HTTP_FANOUT_E_ADDRESS_FULL) {
+        code = 4429;
+        ngx_http_fanout_meter_full(s);
+    }
+
     ngx_http_fanout_count(s->hub, errors);
-    ngx_http_fanout_session_close(s,
-                         rc == NGX_HTTP_FANOUT_E_REFUSED ? 4403 : 1013,
-                         (char *) ngx_http_fanout_errors[rc].text.data);
+    ngx_http_fanout_session_close(s, code,
+                              (char *) ngx_http_fanout_errors[rc].text.data);
 }
 
 

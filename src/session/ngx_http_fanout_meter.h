@@ -219,6 +219,9 @@ void ngx_http_fanout_meter_refused(ngx_http_fanout_hub_t *hub,
     ngx_http_fanout_limited_t *limited);
 void ngx_http_fanout_meter_refuse(ngx_http_fanout_session_t *s,
     ngx_http_fanout_limited_t *limited);
+
+/* The error log says that the address of a session holds all it may. */
+void ngx_http_fanout_meter_full(ngx_http_fanout_session_t *s);
 const char *ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited);
 
 /* A refusal of about so many bytes is sent to it. */

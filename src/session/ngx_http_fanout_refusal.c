@@ -62,6 +62,22 @@ ngx_http_fanout_meter_refuse(ngx_http_fanout_session_t *s,
 }
 
 
+void
+ngx_http_fanout_meter_full(ngx_http_fanout_session_t *s)
+{
+    if (ngx_http_fanout_eventlog_gather_error(NGX_LOG_WARN,
+                                              &s->connection->addr_text,
+                                              "fanout_zone address="))
+    {
+        ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
+                      "the clients of this address hold all they may of zone "
+                      "\"%V\": fanout_zone address=%s",
+                      &s->conf->app->name,
+                      s->meter.forwarded ? NGX_HTTP_FANOUT_PROXY_HINT : "");
+    }
+}
+
+
 const char *
 ngx_http_fanout_meter_text(ngx_http_fanout_limited_t *limited)
 {
