@@ -6,6 +6,10 @@
  */
 
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE     /* pthread_mutex_clocklock() */
+#endif
+
 #include <time.h>
 #include <unistd.h>
 
@@ -15,8 +19,24 @@
 
 #define FANOUT_LOCK_RETRY  100          /* ms */
 
+/* a wall clock that is set back makes a wait longer by as much */
 
-static int take(pthread_mutex_t *lock);
+#define FANOUT_LOCK_CLOCKS  0
+
+#ifdef __GLIBC_PREREQ
+#if (__GLIBC_PREREQ(2, 30))
+#undef FANOUT_LOCK_CLOCKS
+#define FANOUT_LOCK_CLOCKS  1
+#endif
+#endif
+
+#if (FANOUT_LOCK_CLOCKS)
+#define FANOUT_LOCK_CLOCK  CLOCK_MONOTONIC
+#else
+#define FANOUT_LOCK_CLOCK  CLOCK_REALTIME
+#endif
+
+
 static void recover(ngx_http_fanout_zone_t *z);
 static void rollback(fanout_shm_t *shm);
 static int sound(fanout_shm_t *shm);
@@ -36,7 +56,7 @@ fanout_enter(ngx_http_fanout_zone_t *z)
 {
     int  rc;
 
-    rc = take(&z->shm->lock);
+    rc = fanout_take(&z->shm->lock);
 
     if (__builtin_expect(rc == EOWNERDEAD, 0)) {
         recover(z);
@@ -58,15 +78,15 @@ fanout_enter(ngx_http_fanout_zone_t *z)
 
 
 /*
- * 0 or EOWNERDEAD.  An unlock wakes one of the waiters.  If that one is killed
+ * An unlock wakes one of the waiters.  If that one is killed
  * before it runs and another process has taken the lock meanwhile, nothing says
  * that more wait, so nothing wakes them: neither the C library's mutex nor the
  * kernel's list of robust futexes covers this.  So a waiter looks again by
  * itself.
  */
 
-static int
-take(pthread_mutex_t *lock)
+int
+fanout_take(pthread_mutex_t *lock)
 {
     int              rc;
     struct timespec  until;
@@ -74,7 +94,7 @@ take(pthread_mutex_t *lock)
     rc = pthread_mutex_trylock(lock);
 
     while (rc == EBUSY || rc == ETIMEDOUT) {
-        (void) clock_gettime(CLOCK_REALTIME, &until);
+        (void) clock_gettime(FANOUT_LOCK_CLOCK, &until);
 
         until.tv_nsec += FANOUT_LOCK_RETRY * 1000000;
 
@@ -83,7 +103,11 @@ take(pthread_mutex_t *lock)
             until.tv_sec++;
         }
 
+#if (FANOUT_LOCK_CLOCKS)
+        rc = pthread_mutex_clocklock(lock, FANOUT_LOCK_CLOCK, &until);
+#else
         rc = pthread_mutex_timedlock(lock, &until);
+#endif
     }
 
     return rc;

@@ -314,7 +314,7 @@ fanout_staging_take(ngx_http_fanout_zone_t *z)
 
     spare = &z->shm->spare;
 
-    if (pthread_mutex_lock(&spare->life) == EOWNERDEAD) {
+    if (fanout_take(&spare->life) == EOWNERDEAD) {
         (void) pthread_mutex_consistent(&spare->life);
         spare_free(z);
     }
