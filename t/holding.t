@@ -187,4 +187,93 @@ subtest 'channels' => sub {
 };
 
 
+# The first of an address fills what it may at one worker, and then the address
+# comes to another worker, or publishes.
+
+subtest 'channels in use' => sub {
+    my $two = Fanout::Nginx->start(
+        workers => 2,
+        http    => <<'END',
+            fanout_rate off;
+            fanout_budget off;
+            fanout_zone app 3m channels=5%-10%;
+            fanout_channels_per_session 3000;
+            fanout_resume 60s;
+END
+        server => <<'END',
+            location /rt { fanout app; fanout_permit all *; }
+            location = /status { fanout_status app; }
+            location = /back { return 201 y; }
+            location = /write {
+                proxy_pass http://127.0.0.1:%%PORT%%/back;
+                fanout_broadcast app written:$arg_key key=$arg_key;
+            }
+END
+    );
+
+    my $counter = sub { $two->http->get('/status')->json->{counters}{ $_[0] } };
+    my ($one, $other) = $two->worker_pids;
+    my ($n, $r) = (0);
+
+    my @ws = map { $two->native(path => '/rt', worker => $one, @mallory) } 1 .. 2;
+
+    while ($n < 3000) {
+        $r = $ws[0]->cmd('join', channel => 'c:' . ($n + 1));
+        last if $r->{error};
+        $n++;
+    }
+
+    is(code($r), 'too_many', 'it has no more');
+    ok($two->wait_log(qr/\[warn\].*the clients of this address hold all they may of zone "app": fanout_zone address=/),
+       'the log says so');
+
+    is(scalar(grep { $ws[1]->cmd('join', channel => "c:$_")->{error} } 1 .. $n),
+       0, 'another of the address joins the same');
+
+    my $resume = $ws[1]->resume;
+
+    $ws[1]->cut;
+    $ws[1] = $two->native(path => '/rt', worker => $other, resume => $resume,
+                          @mallory);
+
+    is(scalar(grep { $ws[1]->cmd('join', channel => "c:$_")->{error} } 1 .. $n),
+       0, 'and all of them again at another worker');
+    is(code($ws[1]->cmd('join', channel => 'c:new')), 'too_many',
+       'where it has no more either');
+
+    # a key keeps a channel
+
+    my $held = $counter->('address_held');
+
+    $r = $ws[0]->cmd('publish', channel => 'k:1', data => 1, key => 'a');
+    is(code($r), 'too_many', 'a key brings no channel into use');
+    is($r->{error}{data}{limit}, 'address', 'for the address');
+    like($r->{error}{message}, qr/fanout_zone address=/, 'as it says');
+    is($counter->('address_held'), $held + 1, 'address_held counts');
+    is($counter->('limited_keys'), 0, 'and limited_keys does not');
+
+    is(code($ws[0]->cmd('publish', channel => 'k:1', data => 1)), 'ok',
+       'without a key it publishes');
+    is(code($ws[0]->cmd('publish', channel => 'c:1', data => 1, key => 'a')),
+       'ok', 'and with one on a channel in use');
+
+    my $post = $two->http(@mallory)->post('/rt',
+        '{"op":"publish","channel":"k:1","data":0,"key":"b"}',
+        headers => { 'Content-Type' => 'application/json' });
+
+    is($post->{status}, 429, 'by POST it is 429') or diag($post->{body});
+    like($post->{body}, qr/too_many/, 'for the same');
+
+    is($two->http(@mallory)->post('/write?key=w', '')->{status}, 201,
+       'it may write');
+    ok($two->wait_log(qr/\[warn\].*does not remember a key: the clients of this address hold all that they may/),
+       'and what a broadcast tells of it has no key');
+    is($counter->('broadcasts'), 1, 'but is published');
+
+    is(code($two->native(path => '/rt', worker => $other)
+                ->cmd('join', channel => "d:$_")), 'ok', 'another joins what is new')
+        for 1 .. 20;
+};
+
+
 done_testing();
