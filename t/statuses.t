@@ -21,6 +21,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone app  8m;
         fanout_zone tiny 2m channels=1%-1% keys=0%-1% user=100% address=100%;
         fanout_zone home 2m sessions=1%-3%;
+        fanout_zone few 2m channels=1%-1%;
         fanout_zone hook 2m;
         fanout_zone broken 2m;
         fanout_channel app room:* history=10 presence=on batch=0;
@@ -48,6 +49,7 @@ END
         location /worker  { fanout app; fanout_sessions 1; }
         location /tiny    { fanout tiny; fanout_rate off; fanout_budget off; }
         location /home    { fanout home; fanout_rate off; fanout_budget off; }
+        location /few     { fanout few; fanout_rate off; fanout_budget off; }
         location /hook    { fanout hook; }
         location /broken  { fanout broken; }
         location /api/    { fanout_api app; }
@@ -382,6 +384,17 @@ subtest 'what an address holds' => sub {
 
     is(answer('GET', '/home?channel=c1', headers => \%event_source)->{status},
        200, 'an EventSource gets an event');
+
+    my ($n, $ws) = (0, $nginx->native(path => '/few'));
+
+    $n++ while $n < 500 && !$ws->cmd('join', channel => "c$n")->{error};
+
+    # without a reader it is smaller
+
+    $ws->cmd('publish', channel => "k$_", data => 1, key => 'k') for 1 .. 3;
+
+    post(429, 'too_many', '/few', 'no channel by a key',
+         { op => 'publish', channel => 'new', data => 1, key => 'k' });
 };
 
 
