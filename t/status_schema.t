@@ -130,7 +130,7 @@ is_deeply([ grep { !$there{$_} } sort keys %told ], [], 'every one described is 
 
 # what the page builds on
 
-my ($uses) = source('http/status.html') =~ /^const specs = \[(.*?)^\];/ms;
+my ($uses) = source('status/status.html') =~ /^const specs = \[(.*?)^\];/ms;
 my %series = map { $_ => 1 } @series;
 my @drawn  = $uses =~ /\["(\w+)",/g;
 
