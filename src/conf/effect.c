@@ -213,8 +213,8 @@ check_sizes(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
     if (conf->message_size > app->shm_zone->shm.size / 2) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "\"fanout_message_size\" of location \"%V\" is %uz "
-                      "bytes, but a message may take only half of zone \"%V\", %uz",
-                      location, conf->message_size, &app->name,
+                      "bytes, but a message may take only half of zone "
+                      "\"%V\", %uz", location, conf->message_size, &app->name,
                       app->shm_zone->shm.size / 2);
         return;
     }

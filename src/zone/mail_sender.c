@@ -13,8 +13,8 @@
  *
  * A sender is in the list for the power of two of its blocks, so that it moves
  * seldom, and the fullest is in the last list: the fullest of the first few in
- * it is taken.  Sender 0 is the backend.  It is in no list, for it may well send
- * more than any client: it loses its own only while it has more than all others
+ * it is taken.  Sender 0 is the backend.  It is in no list, as it may send more
+ * than any client: it loses its own only while it has more than all others
  * together.
  */
 

@@ -83,7 +83,7 @@
     _(limited_address, "of them by the limits of their address")              \
     _(address_full,    "handshakes refused: fanout_sessions_per_address")     \
     _(address_held,    "operations refused: address= of fanout_zone")         \
-    _(log_gathered,    "lines of fanout_log that were counted, not written")     \
+    _(log_gathered,    "fanout_log lines that were counted, not written")      \
     _(forbidden,       "commands refused for lack of permission")             \
     _(zone_full,       "operations refused because the zone was full")        \
     _(direct_delivered, "direct messages handed to a session's output")       \
