@@ -232,6 +232,43 @@ m_limit(m_channel_t *ch)
 }
 
 
+/* A sweep and an open drop a step of what is too old; what they left counts
+ * when a policy that shrank is applied to more than it drops at once. */
+
+static int
+m_expired(model_t *m, unsigned h, unsigned i)
+{
+    info_t        info;
+    uint64_t      bytes;
+    m_channel_t  *ch;
+
+    ch = &m->ch[i];
+
+    if (m->pressure || !ch->exists
+        || fanout_channel_info(&m->z[h], &m->c[h][i], &info) != OK
+        || info.epoch != ch->epoch)
+    {
+        return 0;
+    }
+
+    while (m_kept(ch, &bytes) > info.messages) {
+
+        while (!ch->recs[ch->first].kept) {
+            ch->first++;
+        }
+
+        want(m, ch->policy.ttl
+                && fanout_test_seconds - ch->recs[ch->first].mono
+                   > ch->policy.ttl,
+             "offset %llu of channel %u went before its time",
+             (unsigned long long) ch->recs[ch->first].offset, i);
+        m_drop(ch);
+    }
+
+    return 0;
+}
+
+
 static m_rec_t *
 m_push(m_channel_t *ch)
 {
@@ -823,6 +860,8 @@ m_open(model_t *m)
         m->c[h][i].ref = rc;
     }
 
+    pass(m_expired(m, h, i));
+
     if (m->subscribers[h][i] == 0) {
         m->subscribers[h][i] = 1 + m_draw(m, 9);
         m->pos[h][i] = ch->n;
@@ -1263,6 +1302,22 @@ m_replaced(model_t *m)
 }
 
 
+static int
+m_sweep(model_t *m)
+{
+    unsigned  h, i;
+
+    h = m_draw(m, M_HANDLES);
+    (void) fanout_zone_sweep(&m->z[h]);
+
+    for (i = 0; i < M_CHANNELS; i++) {
+        pass(m_expired(m, h, i));
+    }
+
+    return 0;
+}
+
+
 /* a worker leaves and another comes */
 
 static int
@@ -1350,8 +1405,7 @@ m_step(model_t *m)
     }
 
     if (op < 90) {
-        (void) fanout_zone_sweep(&m->z[m_draw(m, M_HANDLES)]);
-        return 0;
+        return m_sweep(m);
     }
 
     if (op < 92) {
