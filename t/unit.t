@@ -29,7 +29,7 @@ done_testing;
 sub run {
     my ($name) = @_;
 
-    my ($planned, $run, $failed) = (undef, 0, 0);
+    my ($planned, $run, $failed, $first) = (undef, 0, 0);
 
     my $pid = open my $out, '-|', "$dir/$name";
 
@@ -43,7 +43,11 @@ sub run {
 
         $planned = $1 if $line =~ /^1\.\.(\d+)/;
         $run++ if $line =~ /^(?:not )?ok\b/;
-        $failed++ if $line =~ /^not ok\b/ && $line !~ /# TODO/i;
+
+        if ($line =~ /^not ok\b/ && $line !~ /# TODO/i) {
+            $failed++;
+            $first //= $line;
+        }
     }
 
     close $out;
@@ -55,5 +59,6 @@ sub run {
             : $failed           ? "$failed failed"
             : '';
 
-    ok($how eq '', $name) or diag("$name: $how");
+    ok($how eq '', $name)
+        or diag("$name: $how\n", $first ? "  $first" : ());
 }
