@@ -243,32 +243,39 @@ sub part {
     };
 }
 
-# What a worker has open, without what may be with either: the master tells it
-# of others that came and went when it comes to that, so it must have stayed the
-# same for a while.
+# What is the same for a while: of what has just begun or ended, not all is
+# counted at once.
 
-sub steady_fds {
-    my ($pid) = @_;
-    my ($n, $same) = (0, 0);
-
-    $http->disconnect;
+sub steady {
+    my ($what) = @_;
+    my ($last, $same) = ('', 0);
 
     wait_for(sub {
-        my $now = $nginx->fds($pid);
+        my $now = $what->();
 
-        $same = $now == $n ? $same + 1 : 0;
-        $n    = $now;
+        $same = $now eq $last ? $same + 1 : 0;
+        $last = $now;
 
         return $same == 20;
     });
 
-    return $n;
+    return $last;
+}
+
+# what a worker has open, without what may be with either
+
+sub steady_fds {
+    my ($pid) = @_;
+
+    $http->disconnect;
+
+    return steady(sub { $nginx->fds($pid) });
 }
 
 
 my $ann   = client($one, 'ann');
 my $bob   = client($two, 'bob');
-my $idle  = stub();
+my $idle  = steady(\&stub);
 my %fds;
 
 # of requests and connections that are none any more
@@ -1190,7 +1197,7 @@ part 'a reload' => sub {
        'it is published, by the old worker');
     ok(wait_for(sub { !$nginx->stopping_pids }, 30), 'which exits then');
 
-    $idle = stub();
+    $idle = steady(\&stub);
     %fds = map { $_ => steady_fds($_) } $one, $two;
 };
 
@@ -1232,7 +1239,8 @@ part 'failures' => sub {
                                      "{\"publishes\":[{\"\xff\":1}]}") ],
         [ 'deep JSON'           => send => response(200, [],
                '{"x":' . '[' x 500 . ']' x 500 . ',"publishes":[{}]}') ],
-        [ 'no HTTP'             => send => "garbage\r\n\r\n\0\1\2" ],
+        [ 'no HTTP'             => send => "garbage\r\n\r\n\0\1\2",
+                                   close => 1 ],
         [ 'nothing at all'      => close => 1 ],
         [ 'closes in the headers' => send => "HTTP/1.1 200 OK\r\nX: ",
                                    close => 1 ],
