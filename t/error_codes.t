@@ -104,7 +104,7 @@ is_deeply([ codes(@enum) ], \@api, 'in openapi.json');
 
 # the status of each, in the table of the source and in that of sessions
 
-my ($rows) = slurp('src/hub/operation.c')
+my ($rows) = slurp('src/hub/error.c')
              =~ /fanout_errors\[\] = \{(.*?)\n\};/s;
 my %status = ( unsupported_media_type => { 415 => 1 },
                unavailable            => { 503 => 1 } );

@@ -562,7 +562,7 @@ subtest 'nothing is left out' => sub {
                 @{ $doc->{components}{schemas}{ErrorObject}{properties}{code}
                        {enum} };
     my %there = map { $_ => 1 }
-                slurp("$root/src/hub/operation.c")
+                slurp("$root/src/hub/error.c")
                 =~ /\{ ngx_string\("(\w+)"\), \d+/g;
 
     # those of sessions

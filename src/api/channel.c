@@ -731,12 +731,12 @@ fanout_api_purge(fanout_api_t *api, fanout_api_op_t *op)
 
     fanout_hub_kick(api->hub);
 
-    if (rc == FANOUT_ZONE_FULL) {
-        return fanout_hub_full(api->hub);
+    if (rc == FANOUT_ZONE_NOTFOUND) {
+        return fanout_api_absent(api, &op->channel);
     }
 
     if (rc != FANOUT_ZONE_OK) {
-        return zone_error(api, &op->channel, rc);
+        return fanout_error_of(api->hub, rc);
     }
 
     rc = fanout_frame_printf(api->hub, api->out, 128,

@@ -723,7 +723,7 @@ end_clients(fanout_api_t *api, uint64_t *clients, ngx_uint_t n)
                                         FANOUT_API_KICKED);
 
         if (rc == FANOUT_ZONE_FULL) {
-            error = fanout_hub_full(api->hub);
+            error = fanout_error_of(api->hub, rc);
             break;
         }
 

@@ -93,12 +93,8 @@ fanout_hub_open(fanout_hub_t *hub, ngx_str_t *name, uint64_t address,
         hub->used--;
         ngx_free(ch);
 
-        if (rc == FANOUT_ZONE_MANY) {
-            fanout_count(hub, address_held);
-            return FANOUT_E_ADDRESS_FULL;
-        }
-
-        return fanout_hub_full(hub);
+        return fanout_error_of(hub, rc == FANOUT_ZONE_MANY
+                                    ? FANOUT_ZONE_ADDRESS : FANOUT_ZONE_FULL);
     }
 
     /* what was appended since the opening comes by the drain: it is skipped */

@@ -14,6 +14,7 @@
 #define FANOUT_HUB_HUB_H
 
 
+#include "hub/error.h"
 #include "hub/policy.h"
 
 
@@ -356,51 +357,6 @@ void fanout_task_remove(fanout_task_t *task);
 void fanout_step(fanout_hub_t *hub);
 
 
-/* errors of operations, as the native protocol and the API name them */
-
-typedef enum {
-    FANOUT_E_NONE = 0,
-    FANOUT_E_BAD_REQUEST,
-    FANOUT_E_UNKNOWN_OP,
-    FANOUT_E_TOO_LARGE,
-    FANOUT_E_TOO_MANY,
-    FANOUT_E_FORBIDDEN,
-    FANOUT_E_NOT_JOINED,
-    FANOUT_E_NOT_FOUND,
-    FANOUT_E_CONFLICT,
-    FANOUT_E_RATE_LIMITED,
-    FANOUT_E_ZONE_FULL,
-    FANOUT_E_INTERNAL,
-    FANOUT_E_CHANNEL_FULL,
-    FANOUT_E_RECIPIENT_OFFLINE,
-    FANOUT_E_REFUSED,
-    FANOUT_E_HOOK_FAILED,
-    FANOUT_E_BUSY,
-    FANOUT_E_ADDRESS_FULL,
-
-    /* as ZONE_FULL, of a share of the zone, by its number, and of what a class
-     * of channels may have of it */
-
-#define FANOUT_SHARE(name, text)  FANOUT_E_FULL_##name,
-    FANOUT_SHARES(FANOUT_SHARE)
-#undef FANOUT_SHARE
-    FANOUT_E_FULL_CLASS
-} fanout_error_e;
-
-typedef struct {
-    ngx_str_t                        code;      /* "bad_request" */
-    ngx_uint_t                       status;    /* of HTTP */
-    ngx_str_t                        text;      /* when nothing better */
-} fanout_error_t;
-
-extern fanout_error_t  fanout_errors[];
-
-/* Whether an error is zone_full. */
-#define fanout_full(error)                                                    \
-    ((error) == FANOUT_E_ZONE_FULL                                            \
-     || (error) > FANOUT_E_ADDRESS_FULL)
-
-
 /* life */
 
 /* Attaches to the zone.  The worker has no slot yet, and nothing is read.  NULL
@@ -426,10 +382,6 @@ int fanout_hub_drain(fanout_hub_t *hub);
 void fanout_hub_vitals(fanout_hub_t *hub);
 
 /* operations; names must have been validated */
-
-/* The error of the zone's last FULL, by the share that it was for; counted, and
- * logged. */
-fanout_error_e fanout_hub_full(fanout_hub_t *hub);
 
 /*
  * Appends n messages to a channel under its policy, all or none.  The

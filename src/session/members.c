@@ -331,17 +331,11 @@ fanout_session_leave_as(fanout_session_t *s, ngx_str_t *channel)
 
     fanout_hub_presence(s->hub);
 
-    switch (rc) {
-
-    case FANOUT_ZONE_OK:
-        return FANOUT_E_NONE;
-
-    case FANOUT_ZONE_NOTFOUND:
+    if (rc == FANOUT_ZONE_NOTFOUND) {
         return FANOUT_E_NOT_JOINED;
-
-    default:
-        return members_refused(s->hub, rc);
     }
+
+    return members_refused(s->hub, rc);
 }
 
 
@@ -454,24 +448,8 @@ members_again(fanout_hub_t *hub, int rc)
 static fanout_error_e
 members_refused(fanout_hub_t *hub, int rc)
 {
-    switch (rc) {
-
-    case FANOUT_ZONE_FULL:
-        return fanout_hub_full(hub);
-
-    case FANOUT_ZONE_MANY:
-        fanout_count(hub, address_held);
-        return FANOUT_E_ADDRESS_FULL;
-
-    case FANOUT_ZONE_LARGE:
-        return FANOUT_E_TOO_LARGE;
-
-    case FANOUT_ZONE_NOTFOUND:
-        return FANOUT_E_NOT_FOUND;
-
-    default:
-        return FANOUT_E_INTERNAL;
-    }
+    return fanout_error_of(hub, rc == FANOUT_ZONE_MANY ? FANOUT_ZONE_ADDRESS
+                                                       : rc);
 }
 
 

@@ -256,6 +256,7 @@ meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
 static fanout_error_e
 meter_count(ngx_http_request_t *r, fanout_loc_conf_t *conf, fanout_meter_t *m)
 {
+    int            rc;
     fanout_hub_t  *hub;
 
     hub = conf->app->hub;
@@ -266,22 +267,14 @@ meter_count(ngx_http_request_t *r, fanout_loc_conf_t *conf, fanout_meter_t *m)
         return FANOUT_E_NONE;
     }
 
-    switch (fanout_address_add(&hub->zone, m->address, conf->per_address,
-                               &m->ref))
-    {
-    case FANOUT_ZONE_OK:
-        return FANOUT_E_NONE;
+    rc = fanout_address_add(&hub->zone, m->address, conf->per_address,
+                            &m->ref);
 
-    case FANOUT_ZONE_MANY:
+    if (rc == FANOUT_ZONE_MANY) {
         fanout_count(hub, address_full);
-        return FANOUT_E_TOO_MANY;
-
-    case FANOUT_ZONE_FULL:
-        return fanout_hub_full(hub);
-
-    default:
-        return FANOUT_E_INTERNAL;
     }
+
+    return fanout_error_of(hub, rc);
 }
 
 
