@@ -69,6 +69,7 @@ typedef struct {
     fanout_session_t       *s;
     fanout_native_batch_t  *batch;
     fanout_frame_t         *f;
+    const fanout_framing_t *framing;
     uint32_t                start;
     uint32_t                part;               /* from here to .part_end */
     uint32_t                part_end;           /* others may be told the
@@ -137,7 +138,8 @@ void fanout_native_command(fanout_session_t *s, fanout_json_t *object,
     ngx_uint_t at, ngx_uint_t deep);
 
 /* Replies with an error; op and at are told when there is no id.  data is raw
- * JSON or NULL, text NULL for the usual one. */
+ * JSON or NULL, text NULL for the usual one.  Of a session that begins it is
+ * no output, but why it can't: s->error. */
 void fanout_native_error(fanout_session_t *s, fanout_json_t *id,
     fanout_json_t *op, ngx_uint_t at, fanout_error_e code, ngx_str_t *text,
     ngx_str_t *data);

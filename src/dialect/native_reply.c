@@ -12,6 +12,9 @@
 #include "session/transport.h"
 
 
+static void native_keep(fanout_reply_t *rp);
+
+
 void
 fanout_native_error(fanout_session_t *s, fanout_json_t *id, fanout_json_t *op,
     ngx_uint_t at, fanout_error_e code, ngx_str_t *text, ngx_str_t *data)
@@ -99,6 +102,24 @@ fanout_native_refuse_limit(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
+/* The last one says why. */
+
+static void
+native_keep(fanout_reply_t *rp)
+{
+    fanout_session_t  *s;
+
+    s = rp->s;
+
+    if (s->error) {
+        fanout_frame_release(s->hub, s->error);
+    }
+
+    s->error = rp->f;
+    rp->f->refs++;
+}
+
+
 /* replies */
 
 void
@@ -107,6 +128,7 @@ fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
 {
     rp->s = s;
     rp->batch = s->batch;
+    rp->framing = s->begins ? &fanout_framing_none : s->transport->framing;
     rp->part = 0;
     rp->part_end = 0;
     rp->rc = NGX_OK;
@@ -119,8 +141,7 @@ fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
         rp->f = fanout_frame_create(s->hub, 256);
 
         if (rp->f == NULL
-            || s->transport->framing->begin(s->hub, rp->f, &rp->start)
-               != NGX_OK)
+            || rp->framing->begin(s->hub, rp->f, &rp->start) != NGX_OK)
         {
             rp->rc = NGX_ERROR;
             return;
@@ -230,13 +251,18 @@ fanout_native_end(fanout_reply_t *rp)
         tail = rp->rc == NGX_OK ? rp->f->used - rp->part_end : 0;
 
         if (rp->rc == NGX_OK) {
-            rp->rc = rp->s->transport->framing->end(rp->s->hub, rp->f,
-                                                    rp->start,
-                                                    FANOUT_WS_TEXT);
+            rp->rc = rp->framing->end(rp->s->hub, rp->f, rp->start,
+                                      FANOUT_WS_TEXT);
         }
 
         if (rp->rc == NGX_OK) {
             fanout_meter_reply(rp->s, rp->f->used);
+        }
+
+        if (rp->rc == NGX_OK && rp->s->begins) {
+            native_keep(rp);
+
+        } else if (rp->rc == NGX_OK) {
             fanout_compress_reply(rp->s->hub, rp->s->format, &rp->f,
                                   rp->part_end - rp->part, tail);
             fanout_session_push(rp->s, rp->f, 0, rp->f->used);

@@ -111,7 +111,7 @@ stream_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 }
 
 
-/* opening; what can't begin is told to who asked by s->refused */
+/* opening; s->refused and s->error say why it can't */
 
 static void
 stream_open(fanout_session_t *s, ngx_http_request_t *r)
@@ -201,6 +201,8 @@ join(fanout_session_t *s, fanout_query_t *q)
 
     /* all before any is told: where the session is depends on all */
 
+    s->begins = 1;
+
     for (i = 0; i < q->n && rc == NGX_OK; i++) {
         o[i].channel = &q->channels[i];
         o[i].join = &q->joins[i];
@@ -211,6 +213,8 @@ join(fanout_session_t *s, fanout_query_t *q)
         rc = join_one(s, q, &o[i]);
         fanout_meter_account(s, &mark);
     }
+
+    s->begins = 0;
 
     for (i = 0; i < q->n && rc == NGX_OK; i++) {
 
@@ -257,7 +261,6 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 
     if (!fanout_meter_writes(s, o->channel, &limited)) {
         ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
-        s->refused = FANOUT_E_RATE_LIMITED;
         fanout_native_limited(s, &cmd, &limited);
         s->state = FANOUT_CLOSING;
         return NGX_ERROR;
@@ -369,7 +372,7 @@ join_mail(fanout_session_t *s, joined_t *o)
 }
 
 
-/* As of the command; an error is left in the output for who asked. */
+/* As of the command: 0 after an error. */
 
 static ngx_uint_t
 join_read(fanout_session_t *s, fanout_query_t *q, joined_t *o,

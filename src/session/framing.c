@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Framing: messages of WebSocket (RFC 6455), and server-sent events (HTML,
- * section 9.2).
+ * Framing: messages of WebSocket (RFC 6455), server-sent events (HTML, section
+ * 9.2), and payloads as they are.
  */
 
 
@@ -21,6 +21,10 @@ static ngx_int_t event_end(fanout_hub_t *hub, fanout_frame_t *f,
     uint32_t start, ngx_uint_t opcode);
 static ngx_int_t event_position(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_frame_t *f);
+static ngx_int_t none_begin(fanout_hub_t *hub, fanout_frame_t *f,
+    uint32_t *start);
+static ngx_int_t none_end(fanout_hub_t *hub, fanout_frame_t *f,
+    uint32_t start, ngx_uint_t opcode);
 
 
 const fanout_framing_t  fanout_framing_websocket = {
@@ -34,6 +38,13 @@ const fanout_framing_t  fanout_framing_events = {
     event_begin,
     event_end,
     event_position
+};
+
+
+const fanout_framing_t  fanout_framing_none = {
+    none_begin,
+    none_end,
+    NULL
 };
 
 
@@ -138,4 +149,21 @@ event_position(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
     }
 
     return fanout_position_id(hub, e->seq, f);
+}
+
+
+static ngx_int_t
+none_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
+{
+    *start = f->used;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+none_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+    ngx_uint_t opcode)
+{
+    return NGX_OK;
 }

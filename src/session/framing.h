@@ -31,6 +31,7 @@ typedef struct {
 
 extern const fanout_framing_t  fanout_framing_websocket;
 extern const fanout_framing_t  fanout_framing_events;
+extern const fanout_framing_t  fanout_framing_none;
 
 
 /* Opens a message of WebSocket: returns where it starts.  NGX_ERROR from

@@ -395,6 +395,10 @@ release(fanout_session_t *s)
     fanout_outbox_join(s);
     fanout_outbox_clear(s);
 
+    if (s->error) {
+        fanout_frame_release(s->hub, s->error);
+    }
+
     ngx_queue_remove(&s->queue);
 
     if (s->detach) {

@@ -214,6 +214,8 @@ struct fanout_session_s {
     unsigned                 finish:1;          /* ENDED: the request that it
                                                    holds is answered */
     unsigned                 logged:1;          /* a log record follows */
+    unsigned                 begins:1;          /* an error of the dialect is
+                                                   left in .error */
     uint8_t                  reason;            /* its members leave for, 0:
                                                    by how it ends */
     uint8_t                  refused;           /* error_e: why it could not
@@ -224,6 +226,9 @@ struct fanout_session_s {
     ngx_msec_t               returned_at;
     const char              *why;               /* in words, NULL: see
                                                    .refused */
+    fanout_frame_t          *error;             /* why it could not begin, as
+                                                   an object of the dialect;
+                                                   NULL: see .refused */
     ngx_msec_t               again;             /* ms after which it may try
                                                    again, 0: it may not */
     ngx_http_cleanup_t      *cleanup;           /* of the request */

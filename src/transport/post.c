@@ -26,10 +26,6 @@ typedef struct {
 } answer_t;
 
 
-static ngx_int_t post_begin(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t *start);
-static ngx_int_t post_end(fanout_hub_t *hub, fanout_frame_t *f,
-    uint32_t start, ngx_uint_t opcode);
 static void post_input(fanout_session_t *s, u_char *data, size_t len);
 static void post_close(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
@@ -51,18 +47,11 @@ static ngx_int_t send_replies(ngx_http_request_t *r, answer_t *a);
 static void answer_free(void *data);
 
 
-static const fanout_framing_t  post_framing = {
-    post_begin,
-    post_end,
-    NULL
-};
-
-
 const fanout_transport_t  fanout_post = {
     .name = ngx_string("post"),
     .bit = FANOUT_POST,
     .commands = 1,
-    .framing = &post_framing,
+    .framing = &fanout_framing_none,
     .input = post_input,
     .close = post_close,
     .resume = post_resume,
@@ -478,25 +467,6 @@ send_replies(ngx_http_request_t *r, answer_t *a)
     a->frame = NULL;
 
     return fanout_http_send_frame(r, a->hub, a->status, &fanout_type_json, f);
-}
-
-
-/* payloads as they are */
-
-static ngx_int_t
-post_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
-{
-    *start = f->used;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-post_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
-    ngx_uint_t opcode)
-{
-    return NGX_OK;
 }
 
 

@@ -17,7 +17,7 @@
 
 static ngx_int_t refuse_again(fanout_session_t *s, ngx_http_request_t *r,
     fanout_error_e error);
-static ngx_int_t last_error(fanout_session_t *s, ngx_http_request_t *r,
+static ngx_int_t refuse_said(fanout_session_t *s, ngx_http_request_t *r,
     ngx_str_t *said);
 static ngx_uint_t by_event_source(ngx_http_request_t *r);
 static ngx_int_t refuse_event(ngx_http_request_t *r, ngx_uint_t wait,
@@ -132,7 +132,7 @@ fanout_refuse_error(ngx_http_request_t *r, fanout_error_e error)
             wait = s->conf->retry;
         }
 
-        if (last_error(s, r, &said) != NGX_OK) {
+        if (refuse_said(s, r, &said) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -224,39 +224,29 @@ refuse_again(fanout_session_t *s, ngx_http_request_t *r, fanout_error_e error)
 }
 
 
-/* An error that the dialect has put into the output says more. */
+/* What the dialect says of the error, as a line. */
 
 static ngx_int_t
-last_error(fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *said)
+refuse_said(fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *said)
 {
-    size_t           len;
     u_char          *p;
-    fanout_piece_t  *piece;
+    fanout_frame_t  *f;
 
-    static const char  head[] = "data: {\"error\":";
+    f = s->error;
 
-    if (s->state == FANOUT_ENDED || s->nout == 0) {
+    if (f == NULL) {
         return NGX_OK;
     }
 
-    piece = &s->out[(s->out_head + s->nout - 1) & (s->nout_max - 1)];
-    p = piece->frame->data + piece->start;
-    len = piece->end - piece->start;
-
-    if (len < sizeof(head) || ngx_strncmp(p, head, sizeof(head) - 1) != 0) {
-        return NGX_OK;
-    }
-
-    /* between "data: " and the empty line, of which one line feed stays */
-
-    said->len = len - 6 - 1;
-    said->data = ngx_pnalloc(r->pool, said->len);
-
-    if (said->data == NULL) {
+    p = ngx_pnalloc(r->pool, f->used + 1);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(said->data, p + 6, said->len);
+    said->data = p;
+    p = ngx_cpymem(p, f->data, f->used);
+    *p++ = '\n';
+    said->len = p - said->data;
 
     return NGX_OK;
 }
