@@ -25,6 +25,8 @@ fanout_dialect_init(void)
                       &fanout_framing_websocket);
     fanout_format_set(FANOUT_NATIVE_SSE, fanout_native_encode,
                       &fanout_framing_events);
+    fanout_format_set(FANOUT_NATIVE_POLL, fanout_native_encode,
+                      &fanout_framing_items);
 }
 
 

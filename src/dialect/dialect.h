@@ -18,6 +18,7 @@
 #define FANOUT_NATIVE_WS   0
 #define FANOUT_RAW_WS      1
 #define FANOUT_NATIVE_SSE  2
+#define FANOUT_NATIVE_POLL 3
 
 /* no format of a session: items of a native reply's "messages" */
 #define FANOUT_NATIVE_ITEMS  FANOUT_FORMATS

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The native protocol as server-sent events, and as polls of these: the
- * objects are those of the WebSocket, each an event.  What is joined, and
+ * The native protocol as server-sent events, and as polls: the objects are
+ * those of the WebSocket, each an event or an item.  What is joined, and
  * from where, is in the query of the request.
  */
 
@@ -86,7 +86,7 @@ const fanout_dialect_t  fanout_native_stream = {
 
 const fanout_dialect_t  fanout_native_poll = {
     .name = ngx_string("native"),
-    .format = FANOUT_NATIVE_SSE,
+    .format = FANOUT_NATIVE_POLL,
     .accept = stream_accept,
     .open = poll_open,
     .receive = stream_receive,
@@ -646,14 +646,17 @@ list_members(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 static ngx_int_t
 stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 {
-    u_char               epoch[FANOUT_EPOCH_LEN];
-    ngx_int_t            rc;
-    ngx_str_t           *channel;
-    fanout_hub_t        *hub;
-    fanout_frame_t      *f;
-    fanout_zone_join_t  *j;
+    u_char                   epoch[FANOUT_EPOCH_LEN];
+    uint32_t                 start;
+    ngx_int_t                rc;
+    ngx_str_t               *channel;
+    fanout_hub_t            *hub;
+    fanout_frame_t          *f;
+    fanout_zone_join_t      *j;
+    const fanout_framing_t  *framing;
 
     hub = s->hub;
+    framing = s->transport->framing;
     channel = o->channel;
     j = &o->j;
 
@@ -664,7 +667,11 @@ stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 
     (void) fanout_epoch_format(epoch, j->epoch);
 
-    rc = fanout_frame_literal(hub, f, "data: {\"ok\":{\"channel\":");
+    rc = framing->begin(hub, f, &start);
+
+    if (rc == NGX_OK) {
+        rc = fanout_frame_literal(hub, f, "{\"ok\":{\"channel\":");
+    }
 
     if (rc == NGX_OK) {
         rc = fanout_frame_string(hub, f, channel->data, channel->len);
@@ -684,7 +691,11 @@ stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     }
 
     if (rc == NGX_OK) {
-        rc = fanout_frame_literal(hub, f, ",\"messages\":[]}}\n\n");
+        rc = fanout_frame_literal(hub, f, ",\"messages\":[]}}");
+    }
+
+    if (rc == NGX_OK) {
+        rc = framing->end(hub, f, start, FANOUT_WS_TEXT);
     }
 
     if (rc == NGX_OK) {

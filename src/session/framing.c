@@ -3,11 +3,12 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Framing: messages of WebSocket (RFC 6455), server-sent events (HTML, section
- * 9.2), and payloads as they are.
+ * 9.2), items of an array of JSON, and payloads as they are.
  */
 
 
 #include "session/framing.h"
+#include "hub/entry_json.h"
 #include "session/position.h"
 #include "wire/ws.h"
 
@@ -21,6 +22,8 @@ static ngx_int_t event_end(fanout_hub_t *hub, fanout_frame_t *f,
     uint32_t start, ngx_uint_t opcode);
 static ngx_int_t event_position(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_frame_t *f);
+static ngx_int_t item_end(fanout_hub_t *hub, fanout_frame_t *f,
+    uint32_t start, ngx_uint_t opcode);
 static ngx_int_t none_begin(fanout_hub_t *hub, fanout_frame_t *f,
     uint32_t *start);
 static ngx_int_t none_end(fanout_hub_t *hub, fanout_frame_t *f,
@@ -38,6 +41,13 @@ const fanout_framing_t  fanout_framing_events = {
     event_begin,
     event_end,
     event_position
+};
+
+
+const fanout_framing_t  fanout_framing_items = {
+    none_begin,
+    item_end,
+    NULL
 };
 
 
@@ -149,6 +159,14 @@ event_position(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
     }
 
     return fanout_position_id(hub, e->seq, f);
+}
+
+
+static ngx_int_t
+item_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+    ngx_uint_t opcode)
+{
+    return fanout_frame_literal(hub, f, ",");
 }
 
 

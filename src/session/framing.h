@@ -3,7 +3,8 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Framing: what stands around a payload in a frame, so that the client finds
- * its bounds.
+ * its bounds: the head of a WebSocket's message, the lines of an event, the
+ * comma of an array.
  */
 
 
@@ -31,7 +32,8 @@ typedef struct {
 
 extern const fanout_framing_t  fanout_framing_websocket;
 extern const fanout_framing_t  fanout_framing_events;
-extern const fanout_framing_t  fanout_framing_none;
+extern const fanout_framing_t  fanout_framing_items;    /* of an array */
+extern const fanout_framing_t  fanout_framing_none;     /* as it is */
 
 
 /* Opens a message of WebSocket: returns where it starts.  NGX_ERROR from

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Long polls: a stream of events that is cut as soon as there is one, and
- * answered as an array.  Between polls nothing is kept: where a client is, it
- * says itself.
+ * Long polls: a stream of items that is cut as soon as there is one, and
+ * answered as their array.  Between polls nothing is kept: where a client is,
+ * it says itself.
  */
 
 
@@ -30,14 +30,13 @@ static ssize_t poll_send(fanout_session_t *s);
 static ngx_uint_t reads_on(fanout_session_t *s);
 static ngx_int_t poll_answer(ngx_http_request_t *r, void *data);
 static ngx_int_t poll_gather(fanout_session_t *s, answer_t *a);
-static u_char *to_array(u_char *p, u_char *last);
 
 
 const fanout_transport_t  fanout_poll = {
     .name = ngx_string("poll"),
     .bit = FANOUT_POLL,
     .once = 1,
-    .framing = &fanout_framing_events,
+    .framing = &fanout_framing_items,
     .input = poll_input,
     .close = poll_close,
     .send = poll_send,
@@ -177,10 +176,16 @@ poll_gather(fanout_session_t *s, answer_t *a)
     p = fanout_position_write(s, a->position.data);
     a->position.len = p - a->position.data;
 
-    /* an array is shorter than its events */
+    p = a->body.data;
+    *p++ = '[';
 
-    p = a->body.data + sizeof("[]\n");
-    p = to_array(a->body.data, p + fanout_outbox_copy(s, p, s->pending));
+    if (s->pending) {
+        /* instead of the comma behind the last one */
+        p += fanout_outbox_copy(s, p, s->pending) - 1;
+    }
+
+    *p++ = ']';
+    *p++ = '\n';
     a->body.len = p - a->body.data;
 
     fanout_add(s->hub, sent_bytes, a->body.len);
@@ -216,40 +221,4 @@ poll_answer(ngx_http_request_t *r, void *data)
 
     return fanout_http_send(r, NGX_HTTP_OK, &fanout_type_json, a->body.data,
                             a->body.len);
-}
-
-
-/* In place: the events begin behind the room for brackets. */
-
-static u_char *
-to_array(u_char *start, u_char *last)
-{
-    u_char  *p, *src, *end;
-
-    p = start;
-    *p++ = '[';
-
-    for (src = start + sizeof("[]\n"); src < last; src = end + 1) {
-
-        end = ngx_strlchr(src, last, '\n');
-
-        if (end == NULL) {
-            break;
-        }
-
-        if (end - src > 6 && ngx_strncmp(src, "data: ", 6) == 0) {
-
-            if (p - start > 1) {
-                *p++ = ',';
-            }
-
-            ngx_memmove(p, src + 6, end - src - 6);
-            p += end - src - 6;
-        }
-    }
-
-    *p++ = ']';
-    *p++ = '\n';
-
-    return p;
 }
