@@ -242,10 +242,6 @@ void fanout_heap_attach(fanout_zone_t *z, fanout_heap_shm_t *shm,
  * 0, or EOWNERDEAD. */
 int fanout_take(pthread_mutex_t *lock);
 
-/* Takes a robust mutex of the zone, however many that wait for it are killed:
- * 0, or EOWNERDEAD. */
-int fanout_take(pthread_mutex_t *lock);
-
 /* Takes the lock, rolls back what a dead holder left, joins the limbo to
  * the free list.  STALE if the zone was rebuilt since this handle last
  * entered (the lock is held all the same). */
