@@ -1,0 +1,349 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Lists of records under the journal.  The zone lock must be held.
+ *
+ * A record is named by the ref of its first block.  Its links are in that
+ * block, or in another one that the first block refers to: a constant
+ * descriptor says where.  The ends of a list are refs that its owner keeps in
+ * the mapping, 0 when the list is empty.
+ *
+ * Every store is journalled, but for the links of a record that was allocated
+ * in the same transaction: a rollback makes its blocks free again, whatever is
+ * in them.  The first word of a block is journalled always, see heap.h.  So a
+ * process that dies in one of these leaves the list as it was before.
+ *
+ * The functions are inline, and so a descriptor costs nothing.
+ */
+
+
+#ifndef FANOUT_HEAP_LIST_H
+#define FANOUT_HEAP_LIST_H
+
+
+#include "heap/heap.h"
+
+
+/* Offsets within a block. */
+
+typedef struct {
+    uint8_t              next;
+    uint8_t              prev;          /* 0: singly linked */
+    uint8_t              part;          /* of the ref to the block that has the
+                                           links, 0: it is the first one */
+} fanout_links_t;
+
+/* Whether the record was allocated in this transaction. */
+
+typedef enum {
+    FANOUT_OLD_RECORD = 0,
+    FANOUT_NEW_RECORD
+} fanout_record_e;
+
+
+#define fanout_inline  inline __attribute__((always_inline))
+
+
+/* the block of a record that has the links */
+
+static fanout_inline uint8_t *
+fanout_linked(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t ref)
+{
+    uint8_t  *block;
+
+    block = fanout_at(z, ref);
+
+    return l->part ? fanout_at(z, *(fanout_ref_t *) (block + l->part)) : block;
+}
+
+
+static fanout_inline fanout_ref_t *
+fanout_link(uint8_t *block, uint8_t offset)
+{
+    return (fanout_ref_t *) (block + offset);
+}
+
+
+#define fanout_next(z, l, ref)  fanout_link(fanout_linked(z, l, ref), (l)->next)
+#define fanout_prev(z, l, ref)  fanout_link(fanout_linked(z, l, ref), (l)->prev)
+
+
+static fanout_inline void
+fanout_link_set(fanout_zone_t *z, uint8_t *block, uint8_t offset,
+    fanout_ref_t to, fanout_record_e record)
+{
+    if (record == FANOUT_NEW_RECORD && offset) {
+        *fanout_link(block, offset) = to;
+
+    } else {
+        fanout_set(z, *fanout_link(block, offset), to);
+    }
+}
+
+
+static fanout_inline void
+fanout_links_set(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t ref,
+    fanout_ref_t next, fanout_ref_t prev, fanout_record_e record)
+{
+    uint8_t  *block;
+
+    block = fanout_linked(z, l, ref);
+
+    fanout_link_set(z, block, l->next, next, record);
+
+    if (l->prev) {
+        fanout_link_set(z, block, l->prev, prev, record);
+    }
+}
+
+
+/*
+ * A list with one end or two.
+ */
+
+/* Adds a record as the first one; the list has one end. */
+static fanout_inline void
+fanout_list_push(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t ref, fanout_record_e record)
+{
+    fanout_links_set(z, l, ref, *first, 0, record);
+
+    if (l->prev && *first) {
+        fanout_set(z, *fanout_prev(z, l, *first), ref);
+    }
+
+    fanout_set(z, *first, ref);
+}
+
+
+/* Adds a record as the last one. */
+static fanout_inline void
+fanout_list_append(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t *last, fanout_ref_t ref,
+    fanout_record_e record)
+{
+    fanout_links_set(z, l, ref, 0, *last, record);
+
+    if (*last) {
+        fanout_set(z, *fanout_next(z, l, *last), ref);
+
+    } else {
+        fanout_set(z, *first, ref);
+    }
+
+    fanout_set(z, *last, ref);
+}
+
+
+/* Removes a record of a doubly linked list; its links stay as they are.  last
+ * is NULL if the list has one end. */
+static fanout_inline void
+fanout_list_remove(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t *last, fanout_ref_t ref)
+{
+    uint8_t       *block;
+    fanout_ref_t   next, prev;
+
+    block = fanout_linked(z, l, ref);
+    next = *fanout_link(block, l->next);
+    prev = *fanout_link(block, l->prev);
+
+    if (next) {
+        fanout_set(z, *fanout_prev(z, l, next), prev);
+
+    } else if (last) {
+        fanout_set(z, *last, prev);
+    }
+
+    if (prev) {
+        fanout_set(z, *fanout_next(z, l, prev), next);
+
+    } else {
+        fanout_set(z, *first, next);
+    }
+}
+
+
+/* Removes a record of a singly linked list with one end.  Walks to it. */
+static fanout_inline void
+fanout_list_remove_single(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t ref)
+{
+    fanout_ref_t  *link;
+
+    for (link = first; *link != ref; link = fanout_next(z, l, *link)) {
+        /* void */
+    }
+
+    fanout_set(z, *link, *fanout_next(z, l, ref));
+}
+
+
+/* Removes the first records of a singly linked list with two ends, up to one
+ * that stays; 0: all. */
+static fanout_inline void
+fanout_list_cut(fanout_zone_t *z, fanout_ref_t *first, fanout_ref_t *last,
+    fanout_ref_t ref)
+{
+    fanout_set(z, *first, ref);
+
+    if (ref == 0) {
+        fanout_set(z, *last, 0);
+    }
+}
+
+
+/*
+ * A deque: a list whose owner keeps the first end alone, the last record is
+ * the first one's prev.
+ */
+
+/* Adds a record as the first one. */
+static fanout_inline void
+fanout_deque_push(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t ref, fanout_record_e record)
+{
+    fanout_ref_t  last;
+
+    last = *first ? *fanout_prev(z, l, *first) : ref;
+
+    fanout_links_set(z, l, ref, *first, last, record);
+
+    if (*first) {
+        fanout_set(z, *fanout_prev(z, l, *first), ref);
+    }
+
+    fanout_set(z, *first, ref);
+}
+
+
+/* Adds a record as the last one. */
+static fanout_inline void
+fanout_deque_append(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t ref, fanout_record_e record)
+{
+    fanout_ref_t  last;
+
+    if (*first == 0) {
+        fanout_links_set(z, l, ref, 0, ref, record);
+        fanout_set(z, *first, ref);
+        return;
+    }
+
+    last = *fanout_prev(z, l, *first);
+
+    fanout_links_set(z, l, ref, 0, last, record);
+    fanout_set(z, *fanout_prev(z, l, *first), ref);
+    fanout_set(z, *fanout_next(z, l, last), ref);
+}
+
+
+/* Removes a record, whose links stay as they are. */
+static fanout_inline void
+fanout_deque_remove(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t ref)
+{
+    uint8_t       *block;
+    fanout_ref_t   next, prev;
+
+    block = fanout_linked(z, l, ref);
+    next = *fanout_link(block, l->next);
+    prev = *fanout_link(block, l->prev);
+
+    if (next) {
+        fanout_set(z, *fanout_prev(z, l, next), prev);
+
+    } else if (*first != ref) {
+        fanout_set(z, *fanout_prev(z, l, *first), prev);
+    }
+
+    if (*first == ref) {
+        fanout_set(z, *first, next);
+
+    } else {
+        fanout_set(z, *fanout_next(z, l, prev), next);
+    }
+}
+
+
+/*
+ * A ring: it has no end, and each of its records leads to all of them.
+ */
+
+/* Adds a record before one of the ring; 0: it is the only one. */
+static fanout_inline void
+fanout_ring_add(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t before, fanout_ref_t ref, fanout_record_e record)
+{
+    fanout_ref_t  prev;
+
+    if (before == 0) {
+        fanout_links_set(z, l, ref, ref, ref, record);
+        return;
+    }
+
+    prev = *fanout_prev(z, l, before);
+
+    fanout_links_set(z, l, ref, before, prev, record);
+    fanout_set(z, *fanout_next(z, l, prev), ref);
+    fanout_set(z, *fanout_prev(z, l, before), ref);
+}
+
+
+/* Removes a record that is not the only one. */
+static fanout_inline void
+fanout_ring_remove(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t ref)
+{
+    uint8_t       *block;
+    fanout_ref_t   next, prev;
+
+    block = fanout_linked(z, l, ref);
+    next = *fanout_link(block, l->next);
+    prev = *fanout_link(block, l->prev);
+
+    fanout_set(z, *fanout_prev(z, l, next), prev);
+    fanout_set(z, *fanout_next(z, l, prev), next);
+}
+
+
+/*
+ * A circle: a singly linked queue whose owner keeps the last record alone,
+ * which leads to the first one.
+ */
+
+/* Adds a record as the last one. */
+static fanout_inline void
+fanout_circle_append(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *last, fanout_ref_t ref, fanout_record_e record)
+{
+    fanout_links_set(z, l, ref, *last ? *fanout_next(z, l, *last) : ref, 0,
+                     record);
+
+    if (*last) {
+        fanout_set(z, *fanout_next(z, l, *last), ref);
+    }
+
+    fanout_set(z, *last, ref);
+}
+
+
+/* Removes the first record. */
+static fanout_inline void
+fanout_circle_shift(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *last)
+{
+    fanout_ref_t  first;
+
+    first = *fanout_next(z, l, *last);
+
+    if (first == *last) {
+        fanout_set(z, *last, 0);
+
+    } else {
+        fanout_set(z, *fanout_next(z, l, *last), *fanout_next(z, l, first));
+    }
+}
+
+
+#endif /* FANOUT_HEAP_LIST_H */

@@ -1,0 +1,63 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Timer wheels under the journal: an array of places in the mapping, one for
+ * each tick of a turn, each the first of a list of records.  The zone lock must
+ * be held.  As for lists, see heap/list.h, a process that dies in one of these
+ * leaves the wheel as it was before.
+ *
+ * The owner turns the wheel, and remembers the place of each record.
+ */
+
+
+#ifndef FANOUT_HEAP_WHEEL_H
+#define FANOUT_HEAP_WHEEL_H
+
+
+#include "heap/list.h"
+
+
+typedef struct {
+    fanout_links_t       links;         /* doubly linked */
+    uint32_t             places;
+} fanout_wheel_t;
+
+
+/* The place of what is due at a tick, when the wheel has turned to another: at
+ * least the next one.  What is due beyond a turn comes into the farthest place;
+ * the owner adds it again when that is reached. */
+static fanout_inline uint32_t
+fanout_wheel_place(const fanout_wheel_t *w, uint64_t due, uint64_t turned)
+{
+    if (due <= turned) {
+        due = turned + 1;
+
+    } else if (due - turned >= w->places) {
+        due = turned + w->places - 1;
+    }
+
+    return due % w->places;
+}
+
+
+/* Adds a record to a place. */
+static fanout_inline void
+fanout_wheel_add(fanout_zone_t *z, const fanout_wheel_t *w,
+    fanout_ref_t *wheel, uint32_t place, fanout_ref_t ref,
+    fanout_record_e record)
+{
+    fanout_list_push(z, &w->links, &wheel[place], ref, record);
+}
+
+
+/* Removes a record from its place. */
+static fanout_inline void
+fanout_wheel_remove(fanout_zone_t *z, const fanout_wheel_t *w,
+    fanout_ref_t *wheel, uint32_t place, fanout_ref_t ref)
+{
+    fanout_list_remove(z, &w->links, &wheel[place], NULL, ref);
+}
+
+
+#endif /* FANOUT_HEAP_WHEEL_H */
