@@ -34,9 +34,15 @@
 static void consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     const fanout_zone_message_t *m, int live, fanout_addressed_t *to,
     fanout_zone_result_t *r);
+static fanout_ref_t mail_recipient(fanout_zone_t *z, fanout_ref_t channel,
+    uint64_t client, const fanout_zone_message_t *m, int live);
+static int mail_clear_step(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, int live, unsigned from);
 static void make_place(fanout_zone_t *z, fanout_ref_t ref);
-static void deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
-    fanout_ref_t *ring);
+static void deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat);
+static void mail_chain(fanout_zone_t *z, fanout_ref_t ref,
+    fanout_posted_t *posted);
+static void mail_append(fanout_zone_t *z, const fanout_posted_t *posted);
 static void mail_drop(fanout_zone_t *z, fanout_ref_t ref);
 static void mail_lose(fanout_zone_t *z, fanout_ref_t ref);
 static void raise_lost(fanout_zone_t *z, fanout_seat_t *seat, uint64_t epoch,
@@ -118,24 +124,13 @@ consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     fanout_ref_t    ref;
     fanout_seat_t  *seat;
 
-    if ((m->flags & FANOUT_NOECHO) && client == m->client) {
-        return;
-    }
-
-    ref = fanout_seat_find(z, channel, client);
+    ref = mail_recipient(z, channel, client, m, live);
 
     if (ref == 0) {
         return;
     }
 
     seat = fanout_seat(z, ref);
-
-    if (seat->state == FANOUT_SEAT_GONE
-        || (seat->state == FANOUT_SEAT_LINGERS && live))
-    {
-        return;
-    }
-
     make_place(z, ref);
 
     to->seats[to->n++] = ref;
@@ -146,6 +141,95 @@ consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     } else if (seat->nmail < FANOUT_ZONE_MAIL) {
         r->pending++;
     }
+}
+
+
+/* The seat by which a client gets a message; 0 if it does not. */
+
+static fanout_ref_t
+mail_recipient(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
+    const fanout_zone_message_t *m, int live)
+{
+    uint8_t       state;
+    fanout_ref_t  ref;
+
+    if ((m->flags & FANOUT_NOECHO) && client == m->client) {
+        return 0;
+    }
+
+    ref = fanout_seat_find(z, channel, client);
+
+    if (ref == 0) {
+        return 0;
+    }
+
+    state = fanout_seat(z, ref)->state;
+
+    return state == FANOUT_SEAT_GONE
+           || (state == FANOUT_SEAT_LINGERS && live) ? 0 : ref;
+}
+
+
+void
+fanout_mail_clear(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, int live)
+{
+    int       more;
+    unsigned  n;
+
+    n = 0;
+
+    do {
+        (void) fanout_enter(z);
+        more = mail_clear_step(z, c, m, live, n);
+        fanout_leave(z);
+
+        n += FANOUT_STEP;
+
+    } while (more && n < FANOUT_ADDRESSED);
+}
+
+
+/* Returns whether more clients follow. */
+
+static int
+mail_clear_step(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, int live, unsigned from)
+{
+    unsigned                  i;
+    fanout_ref_t              ref, seat, channel;
+    fanout_identity_block_t  *id;
+
+    ref = fanout_user_find(z, m->to_user);
+
+    if (ref == 0 || fanout_user(z, ref)->n <= FANOUT_STEP) {
+        return 0;
+    }
+
+    channel = fanout_channel_find(z, c);
+
+    if (channel == 0) {
+        return 0;
+    }
+
+    ref = fanout_user(z, ref)->identities;
+
+    for (i = 0; ref && i < from + FANOUT_STEP; i++) {
+        id = fanout_identity(z, ref);
+        ref = id->user_next;
+
+        if (i < from) {
+            continue;
+        }
+
+        seat = mail_recipient(z, channel, id->client, m, live);
+
+        if (seat) {
+            make_place(z, seat);
+        }
+    }
+
+    return ref != 0;
 }
 
 
@@ -178,13 +262,14 @@ fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
     unsigned sender)
 {
     unsigned                 i;
-    fanout_ref_t             ref, ring;
+    fanout_ref_t             ref;
     fanout_mail_t           *mail;
     fanout_seat_t           *seat;
+    fanout_posted_t          posted;
     fanout_channel_block_t  *ch;
 
     ch = fanout_channel(z, channel);
-    ring = 0;
+    memset(&posted, 0, sizeof(fanout_posted_t));
 
     for (i = 0; i < to->n; i++) {
         seat = fanout_seat(z, to->seats[i]);
@@ -201,26 +286,29 @@ fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
         mail->entry = entry;
         mail->blocks = blocks;
         mail->epoch = ch->epoch;
+        mail->sender = sender;
 
-        fanout_mail_sent(z, ref, sender, ring ? 0 : blocks);
-        deliver(z, ref, to->seats[i], &ring);
+        deliver(z, ref, seat);
+        mail_chain(z, ref, &posted);
     }
+
+    if (posted.n == 0) {
+        return;
+    }
+
+    mail_append(z, &posted);
+    fanout_mail_sent(z, &posted, sender, blocks);
 
     fanout_set(z, z->shm->mail_blocks, z->shm->mail_blocks + blocks);
 }
 
 
 static void
-deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
-    fanout_ref_t *ring)
+deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat)
 {
-    fanout_shm_t   *shm;
-    fanout_mail_t  *mail, *first;
-    fanout_seat_t  *seat;
+    fanout_mail_t  *mail;
 
-    shm = z->shm;
     mail = fanout_mail(z, ref);
-    seat = fanout_seat(z, to);
 
     fanout_set(z, mail->next, 0);
     mail->prev = seat->mail_tail;
@@ -234,30 +322,56 @@ deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t to,
 
     fanout_set(z, seat->mail_tail, ref);
     fanout_set(z, seat->nmail, seat->nmail + 1);
+}
 
-    mail->all_next = 0;
-    mail->all_prev = shm->mail_last;
 
-    if (shm->mail_last) {
-        fanout_set(z, fanout_mail(z, shm->mail_last)->all_next, ref);
+/* The pieces of a message are linked with each other first, without the
+ * journal, which frees them if this is undone; then as a whole. */
+
+static void
+mail_chain(fanout_zone_t *z, fanout_ref_t ref, fanout_posted_t *posted)
+{
+    fanout_mail_t  *mail, *prev;
+
+    mail = fanout_mail(z, ref);
+    mail->all_next = mail->sent_next = mail->ring_next = 0;
+    mail->all_prev = mail->sent_prev = mail->ring_prev = posted->last;
+
+    if (posted->last) {
+        prev = fanout_mail(z, posted->last);
+        prev->all_next = prev->sent_next = prev->ring_next = ref;
 
     } else {
-        fanout_set(z, shm->mail_first, ref);
+        posted->first = ref;
     }
 
-    fanout_set(z, shm->mail_last, ref);
+    posted->last = ref;
+    posted->n++;
+}
 
-    if (*ring == 0) {
-        mail->ring_next = mail->ring_prev = ref;
-        *ring = ref;
-        return;
+
+static void
+mail_append(fanout_zone_t *z, const fanout_posted_t *posted)
+{
+    fanout_shm_t   *shm;
+    fanout_mail_t  *first;
+
+    shm = z->shm;
+    first = fanout_mail(z, posted->first);
+
+    first->ring_prev = posted->last;
+    fanout_mail(z, posted->last)->ring_next = posted->first;
+
+    first->all_prev = shm->mail_last;
+
+    if (shm->mail_last) {
+        fanout_set(z, fanout_mail(z, shm->mail_last)->all_next, posted->first);
+
+    } else {
+        fanout_set(z, shm->mail_first, posted->first);
     }
 
-    first = fanout_mail(z, *ring);
-    mail->ring_next = *ring;
-    mail->ring_prev = first->ring_prev;
-    fanout_set(z, fanout_mail(z, first->ring_prev)->ring_next, ref);
-    fanout_set(z, first->ring_prev, ref);
+    fanout_set(z, shm->mail_last, posted->last);
 }
 
 

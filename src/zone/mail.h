@@ -70,8 +70,22 @@ typedef struct {
     unsigned             n;
 } fanout_addressed_t;
 
+/* the pieces of a message, a chain */
+
+typedef struct {
+    fanout_ref_t         first;
+    fanout_ref_t         last;
+    uint32_t             n;
+} fanout_posted_t;
+
 /* Blocks that mail of a message may take. */
 uint32_t fanout_mail_blocks(fanout_zone_t *z, const fanout_zone_message_t *m);
+
+/* Removes the oldest message from the full mailboxes of a user who has more
+ * than FANOUT_STEP clients, in sections of so many: the section that fills them
+ * is shorter.  Takes the lock. */
+void fanout_mail_clear(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, int live);
 
 /* Finds who a message is for, and makes room in their mailboxes; counts them
  * in r.  May commit.  NOTFOUND; MANY if no mailbox takes it, or a user has too
@@ -105,10 +119,10 @@ fanout_mail_bucket(uint32_t blocks)
     return 31 - __builtin_clz(blocks);
 }
 
-/* A sender has one more piece, the newest, or one less; with it so many blocks
- * of its entry, which count once for all pieces. */
-void fanout_mail_sent(fanout_zone_t *z, fanout_ref_t ref, unsigned sender,
-    uint32_t blocks);
+/* Adds the pieces of a message to those of its sender, as the newest, or
+ * removes one; with so many blocks of the entry, which count once for all. */
+void fanout_mail_sent(fanout_zone_t *z, const fanout_posted_t *posted,
+    unsigned sender, uint32_t blocks);
 void fanout_mail_unsent(fanout_zone_t *z, fanout_ref_t ref, uint32_t blocks);
 
 /* The oldest piece of the sender that has most; 0 if there is no mail. */

@@ -33,29 +33,25 @@ static fanout_sender_t *fullest(fanout_zone_t *z);
 
 
 void
-fanout_mail_sent(fanout_zone_t *z, fanout_ref_t ref, unsigned sender,
-    uint32_t blocks)
+fanout_mail_sent(fanout_zone_t *z, const fanout_posted_t *posted,
+    unsigned sender, uint32_t blocks)
 {
-    fanout_mail_t    *mail;
     fanout_sender_t  *s;
 
-    mail = fanout_mail(z, ref);
     s = fanout_sender(z, sender);
 
-    mail->sender = sender;
-    mail->sent_next = 0;
-    mail->sent_prev = s->mail_last;
+    fanout_mail(z, posted->first)->sent_prev = s->mail_last;
 
     if (s->mail_last) {
-        fanout_set(z, fanout_mail(z, s->mail_last)->sent_next, ref);
+        fanout_set(z, fanout_mail(z, s->mail_last)->sent_next, posted->first);
 
     } else {
-        fanout_set(z, s->mail_first, ref);
+        fanout_set(z, s->mail_first, posted->first);
     }
 
-    fanout_set(z, s->mail_last, ref);
+    fanout_set(z, s->mail_last, posted->last);
 
-    resize(z, sender, 1 + blocks);
+    resize(z, sender, posted->n + blocks);
 }
 
 

@@ -188,6 +188,10 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     r->duplicate = 0;
     r->delivered = r->pending = 0;
 
+    if (m->to_user) {
+        fanout_mail_clear(z, c, m, opts && opts->live);
+    }
+
     if (total > FANOUT_SLICE) {
         rc = publish_large(z, c, m, n, opts, drafts, total, r);
 

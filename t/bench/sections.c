@@ -756,12 +756,13 @@ main(int argc, char **argv)
 {
     long      met;
     double    best;
-    size_t    i, k, rounds;
+    size_t    i, k, rounds, shown;
 
+    shown = 0;
     rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 3;
 
     if (rounds == 0) {
-        fputs("sections [ROUNDS]\n", stderr);
+        fputs("sections [ROUNDS [NAME]]\n", stderr);
         return 2;
     }
 
@@ -773,6 +774,10 @@ main(int argc, char **argv)
     arena.bytes = malloc(arena.size);
 
     for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        if (argc > 2 && strcmp(argv[2], kinds[i].name) != 0) {
+            continue;
+        }
+
         best = 0;
         met = 0;
 
@@ -787,7 +792,7 @@ main(int argc, char **argv)
             end();
         }
 
-        printf("%s\"%s\":%.1f", i ? "," : "{", kinds[i].name, best);
+        printf("%s\"%s\":%.1f", shown++ ? "," : "{", kinds[i].name, best);
         fflush(stdout);
 
         if (met) {
@@ -795,7 +800,7 @@ main(int argc, char **argv)
         }
     }
 
-    printf("}\n");
+    puts(shown ? "}" : "{}");
 
-    return 0;
+    return shown == 0;
 }
