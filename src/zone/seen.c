@@ -7,6 +7,7 @@
  */
 
 
+#include "heap/hash.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/seen.h"
@@ -20,9 +21,21 @@
 static void seen_hash_of(fanout_zone_t *z, const uint8_t *channel,
     size_t clen, const uint8_t *user, size_t ulen, uint64_t hash[2]);
 static fanout_ref_t seen_find(fanout_zone_t *z, const uint64_t hash[2]);
-static void list_add(fanout_zone_t *z, fanout_ref_t ref);
-static void list_remove(fanout_zone_t *z, fanout_ref_t ref);
+static void seen_link(fanout_zone_t *z, fanout_ref_t ref);
+static void seen_unlink(fanout_zone_t *z, fanout_ref_t ref);
 static void seen_drop(fanout_zone_t *z, fanout_ref_t ref);
+
+
+static const fanout_links_t  seen_links = {
+    .next = offsetof(fanout_seen_t, next),
+    .prev = offsetof(fanout_seen_t, prev)
+};
+
+static const fanout_hash_t  seen_table = {
+    .links.next = offsetof(fanout_seen_t, hash_next),
+    .table = offsetof(fanout_shm_t, seen_hash),
+    .mask = offsetof(fanout_shm_t, seen_mask)
+};
 
 
 static void
@@ -39,7 +52,7 @@ seen_find(fanout_zone_t *z, const uint64_t hash[2])
     fanout_ref_t    ref;
     fanout_seen_t  *e;
 
-    ref = fanout_hash_table(z, seen_hash)[hash[1] & z->shm->seen_mask];
+    ref = *fanout_hash_bucket(z, &seen_table, hash[1]);
 
     for ( /* void */ ; ref; ref = e->hash_next) {
         e = fanout_seen(z, ref);
@@ -60,7 +73,7 @@ fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t user,
     size_t           clen, ulen;
     uint8_t          cname[255], uname[255];
     uint64_t         hash[2];
-    fanout_ref_t     ref, *bucket;
+    fanout_ref_t     ref;
     fanout_seen_t   *e;
 
     clen = fanout_channel_name(z, channel, cname);
@@ -70,7 +83,7 @@ fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t user,
     ref = seen_find(z, hash);
 
     if (ref) {
-        list_remove(z, ref);
+        seen_unlink(z, ref);
 
     } else {
         if (z->shm->heap.nfree < FANOUT_SEEN_SPARE) {
@@ -84,10 +97,7 @@ fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t user,
         e->hash[0] = hash[0];
         e->hash[1] = hash[1];
 
-        bucket = &fanout_hash_table(z, seen_hash)[hash[1]
-                                                  & z->shm->seen_mask];
-        fanout_set(z, e->hash_next, *bucket);
-        fanout_set(z, *bucket, ref);
+        fanout_hash_add(z, &seen_table, hash[1], ref, FANOUT_NEW_RECORD);
         fanout_set(z, z->shm->nseen, z->shm->nseen + 1);
     }
 
@@ -95,7 +105,7 @@ fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t user,
 
     fanout_set(z, e->time, time);
     fanout_set(z, e->expires, fanout_seconds(z) + keep);
-    list_add(z, ref);
+    seen_link(z, ref);
 }
 
 
@@ -146,8 +156,8 @@ fanout_seen_sweep(fanout_zone_t *z)
             dropped++;
 
         } else if (z->shm->seen_last != ref) {
-            list_remove(z, ref);
-            list_add(z, ref);
+            seen_unlink(z, ref);
+            seen_link(z, ref);
         }
     }
 
@@ -171,67 +181,25 @@ fanout_seen_evict(fanout_zone_t *z)
 static void
 seen_drop(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_ref_t    *link;
-    fanout_seen_t   *e;
+    seen_unlink(z, ref);
+    fanout_hash_remove(z, &seen_table, fanout_seen(z, ref)->hash[1], ref);
 
-    e = fanout_seen(z, ref);
-    list_remove(z, ref);
-
-    link = &fanout_hash_table(z, seen_hash)[e->hash[1] & z->shm->seen_mask];
-
-    while (*link != ref) {
-        link = &fanout_seen(z, *link)->hash_next;
-    }
-
-    fanout_set(z, *link, e->hash_next);
     fanout_set(z, z->shm->nseen, z->shm->nseen - 1);
     fanout_free(z, ref, ref, 1, FANOUT_SEEN);
 }
 
 
 static void
-list_add(fanout_zone_t *z, fanout_ref_t ref)
+seen_link(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_shm_t   *shm;
-    fanout_seen_t  *e;
-
-    shm = z->shm;
-    e = fanout_seen(z, ref);
-
-    fanout_set(z, e->next, 0);
-    fanout_set(z, e->prev, shm->seen_last);
-
-    if (shm->seen_last) {
-        fanout_set(z, fanout_seen(z, shm->seen_last)->next, ref);
-
-    } else {
-        fanout_set(z, shm->seen_first, ref);
-    }
-
-    fanout_set(z, shm->seen_last, ref);
+    fanout_list_append(z, &seen_links, &z->shm->seen_first, &z->shm->seen_last,
+                       ref, FANOUT_OLD_RECORD);
 }
 
 
 static void
-list_remove(fanout_zone_t *z, fanout_ref_t ref)
+seen_unlink(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_shm_t   *shm;
-    fanout_seen_t  *e;
-
-    shm = z->shm;
-    e = fanout_seen(z, ref);
-
-    if (e->next) {
-        fanout_set(z, fanout_seen(z, e->next)->prev, e->prev);
-
-    } else {
-        fanout_set(z, shm->seen_last, e->prev);
-    }
-
-    if (e->prev) {
-        fanout_set(z, fanout_seen(z, e->prev)->next, e->next);
-
-    } else {
-        fanout_set(z, shm->seen_first, e->next);
-    }
+    fanout_list_remove(z, &seen_links, &z->shm->seen_first, &z->shm->seen_last,
+                       ref);
 }
