@@ -12,6 +12,7 @@
  */
 
 
+#include "heap/list.h"
 #include "zone/budget.h"
 #include "zone/events.h"
 #include "zone/identity.h"
@@ -37,6 +38,15 @@ static void dirty_link(fanout_zone_t *z, fanout_ref_t ref);
 
 
 static uint64_t  private_counters[FANOUT_NCOUNTERS];
+
+static const fanout_links_t  dirty_links = {
+    .next = offsetof(fanout_interest_t, dirty_next),
+    .prev = offsetof(fanout_interest_t, dirty_prev)
+};
+
+static const fanout_links_t  order_links = {
+    .next = offsetof(fanout_order_block_t, next)
+};
 
 
 int
@@ -356,12 +366,9 @@ reap_orders(fanout_zone_t *z, fanout_slot_t *slot)
 
     for (n = 0; slot->order_first && n < FANOUT_STEP; n++) {
         ref = slot->order_first;
-        fanout_set(z, slot->order_first, fanout_order(z, ref)->next);
+        fanout_list_cut(z, &slot->order_first, &slot->order_last,
+                        fanout_order(z, ref)->next);
         fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
-    }
-
-    if (slot->order_first == 0) {
-        fanout_set(z, slot->order_last, 0);
     }
 }
 
@@ -482,21 +489,14 @@ fanout_order_give(fanout_zone_t *z, unsigned n, uint8_t op, uint64_t client,
 
     memset((uint8_t *) o + 4, 0, sizeof(fanout_order_block_t) - 4);
 
-    fanout_set(z, o->next, 0);
     o->op = op;
     o->client = client;
     o->local = local;
     o->code = code;
     o->reason = reason;
 
-    if (slot->order_last) {
-        fanout_set(z, fanout_order(z, slot->order_last)->next, ref);
-
-    } else {
-        fanout_set(z, slot->order_first, ref);
-    }
-
-    fanout_set(z, slot->order_last, ref);
+    fanout_list_append(z, &order_links, &slot->order_first, &slot->order_last,
+                       ref, FANOUT_NEW_RECORD);
     fanout_notify(z, n);
 }
 
@@ -539,12 +539,8 @@ fanout_slot_orders(fanout_zone_t *z, fanout_order_t *orders, unsigned max)
         orders[n].op = o->op;
         orders[n].reason = o->reason;
 
-        fanout_set(z, slot->order_first, o->next);
+        fanout_list_cut(z, &slot->order_first, &slot->order_last, o->next);
         fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
-    }
-
-    if (slot->order_first == 0 && slot->order_last) {
-        fanout_set(z, slot->order_last, 0);
     }
 
     fanout_leave(z);
@@ -582,17 +578,8 @@ dirty_link(fanout_zone_t *z, fanout_ref_t ref)
     in = fanout_interest(z, ref);
     slot = &z->shm->slots[in->slot];
 
-    fanout_set(z, in->dirty_next, 0);
-    fanout_set(z, in->dirty_prev, slot->dirty_tail);
-
-    if (slot->dirty_tail) {
-        fanout_set(z, fanout_interest(z, slot->dirty_tail)->dirty_next, ref);
-
-    } else {
-        fanout_set(z, slot->dirty_head, ref);
-    }
-
-    fanout_set(z, slot->dirty_tail, ref);
+    fanout_list_append(z, &dirty_links, &slot->dirty_head, &slot->dirty_tail,
+                       ref, FANOUT_OLD_RECORD);
     fanout_set(z, in->flags, in->flags | FANOUT_DIRTY);
 }
 
@@ -611,21 +598,7 @@ fanout_clean(fanout_zone_t *z, fanout_ref_t ref)
 
     slot = &z->shm->slots[in->slot];
 
-    if (in->dirty_next) {
-        fanout_set(z, fanout_interest(z, in->dirty_next)->dirty_prev,
-                   in->dirty_prev);
-
-    } else {
-        fanout_set(z, slot->dirty_tail, in->dirty_prev);
-    }
-
-    if (in->dirty_prev) {
-        fanout_set(z, fanout_interest(z, in->dirty_prev)->dirty_next,
-                   in->dirty_next);
-
-    } else {
-        fanout_set(z, slot->dirty_head, in->dirty_next);
-    }
-
+    fanout_list_remove(z, &dirty_links, &slot->dirty_head, &slot->dirty_tail,
+                       ref);
     fanout_set(z, in->flags, in->flags & ~FANOUT_DIRTY);
 }
