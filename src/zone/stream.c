@@ -8,6 +8,7 @@
  */
 
 
+#include "heap/list.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/share.h"
@@ -49,6 +50,17 @@ static int drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
     fanout_arena_t *a);
 
 
+static const fanout_links_t  stream_links = {
+    .next = offsetof(fanout_entry_block_t, next)
+};
+
+static const fanout_links_t  held_links = {
+    .next = offsetof(fanout_cold_t, held_next),
+    .prev = offsetof(fanout_cold_t, held_prev),
+    .part = offsetof(fanout_channel_block_t, cold)
+};
+
+
 void
 fanout_stream_push(fanout_zone_t *z, fanout_channel_block_t *ch,
     fanout_ref_t ref)
@@ -59,14 +71,8 @@ fanout_stream_push(fanout_zone_t *z, fanout_channel_block_t *ch,
 
     reset = (fanout_entry(z, ref)->type & 0x0f) == FANOUT_RESET;
 
-    if (ch->stream_head == 0) {
-        fanout_set(z, ch->stream_head, ref);
-
-    } else {
-        fanout_set(z, fanout_entry(z, ch->stream_tail)->next, ref);
-    }
-
-    fanout_set(z, ch->stream_tail, ref);
+    fanout_list_append(z, &stream_links, &ch->stream_head, &ch->stream_tail,
+                       ref, FANOUT_NEW_RECORD);
 
     for (i = ch->interests; i; i = in->next) {
         in = fanout_interest(z, i);
@@ -174,53 +180,16 @@ fanout_held_add(fanout_zone_t *z, fanout_ref_t channel, int blocks)
 static void
 held_link(fanout_zone_t *z, fanout_ref_t channel)
 {
-    fanout_shm_t   *shm;
-    fanout_cold_t  *cold;
-
-    shm = z->shm;
-    cold = fanout_cold(z, fanout_channel(z, channel));
-
-    fanout_set(z, cold->held_next, 0);
-    fanout_set(z, cold->held_prev, shm->held_last);
-
-    if (shm->held_last) {
-        fanout_set(z, fanout_cold(z,
-                   fanout_channel(z, shm->held_last))->held_next, channel);
-
-    } else {
-        fanout_set(z, shm->held_first, channel);
-    }
-
-    fanout_set(z, shm->held_last, channel);
+    fanout_list_append(z, &held_links, &z->shm->held_first,
+                       &z->shm->held_last, channel, FANOUT_OLD_RECORD);
 }
 
 
 static void
 held_unlink(fanout_zone_t *z, fanout_ref_t channel)
 {
-    fanout_shm_t   *shm;
-    fanout_cold_t  *cold;
-
-    shm = z->shm;
-    cold = fanout_cold(z, fanout_channel(z, channel));
-
-    if (cold->held_next) {
-        fanout_set(z, fanout_cold(z,
-                   fanout_channel(z, cold->held_next))->held_prev,
-                   cold->held_prev);
-
-    } else {
-        fanout_set(z, shm->held_last, cold->held_prev);
-    }
-
-    if (cold->held_prev) {
-        fanout_set(z, fanout_cold(z,
-                   fanout_channel(z, cold->held_prev))->held_next,
-                   cold->held_next);
-
-    } else {
-        fanout_set(z, shm->held_first, cold->held_next);
-    }
+    fanout_list_remove(z, &held_links, &z->shm->held_first,
+                       &z->shm->held_last, channel);
 }
 
 
@@ -279,10 +248,9 @@ fanout_stream_trim(fanout_zone_t *z, fanout_ref_t channel)
     }
 
     if (n) {
-        fanout_set(z, ch->stream_head, ref);
+        fanout_list_cut(z, &ch->stream_head, &ch->stream_tail, ref);
 
         if (ref == 0) {
-            fanout_set(z, ch->stream_tail, 0);
             fanout_channel_settle(z, channel);
         }
 
