@@ -7,6 +7,7 @@
  */
 
 
+#include "heap/list.h"
 #include "zone/log.h"
 #include "zone/share.h"
 
@@ -17,6 +18,18 @@ static uint64_t head_of(fanout_zone_t *z, fanout_channel_block_t *ch,
     fanout_ref_t ref, int by_seq);
 static fanout_ref_t index_find(fanout_zone_t *z, fanout_channel_block_t *ch,
     uint64_t after, int by_seq, unsigned *pos);
+
+
+static const fanout_links_t  index_links = {
+    .next = offsetof(fanout_index_t, next),
+    .prev = offsetof(fanout_index_t, prev)
+};
+
+static const fanout_links_t  bucket_links = {
+    .next = offsetof(fanout_cold_t, bucket_next),
+    .prev = offsetof(fanout_cold_t, bucket_prev),
+    .part = offsetof(fanout_channel_block_t, cold)
+};
 
 
 void
@@ -56,18 +69,15 @@ index_append(fanout_zone_t *z, fanout_channel_block_t *ch)
     ix = fanout_index(z, ref);
 
     memset((uint8_t *) ix + 4, 0, sizeof(fanout_index_t) - 4);
-    fanout_set(z, ix->next, 0);
 
     if (ch->index_last == 0) {
         ix->ord = 1;
-        fanout_set(z, ch->index_first, ref);
         fanout_set(z, ch->skip, 0);
 
     } else {
         prev = fanout_index(z, ch->index_last);
 
         ix->ord = prev->ord + 1;
-        ix->prev = ch->index_last;
         ix->jump = ch->index_last;
         ix->jump_ord = prev->ord;
 
@@ -84,11 +94,10 @@ index_append(fanout_zone_t *z, fanout_channel_block_t *ch)
                 ix->jump_ord = jump->jump_ord;
             }
         }
-
-        fanout_set(z, prev->next, ref);
     }
 
-    fanout_set(z, ch->index_last, ref);
+    fanout_list_append(z, &index_links, &ch->index_first, &ch->index_last, ref,
+                       FANOUT_NEW_RECORD);
     fanout_set(z, ch->fill, 0);
 
     return ref;
@@ -198,13 +207,12 @@ fanout_history_drop(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
         fanout_entry_release(z, channel, ref, FANOUT_IN_HISTORY);
 
         if (first == ch->index_last && ch->skip == ch->fill) {
-            fanout_set(z, ch->index_first, 0);
-            fanout_set(z, ch->index_last, 0);
+            fanout_list_cut(z, &ch->index_first, &ch->index_last, 0);
             fanout_free(z, first, first, 1, FANOUT_INDEX);
             index++;
 
         } else if (ch->skip == FANOUT_INDEX_REFS) {
-            fanout_set(z, ch->index_first, ix->next);
+            fanout_list_cut(z, &ch->index_first, &ch->index_last, ix->next);
             fanout_set(z, ch->skip, 0);
             fanout_free(z, first, first, 1, FANOUT_INDEX);
             index++;
@@ -273,7 +281,6 @@ void
 fanout_bucket_move(fanout_zone_t *z, fanout_ref_t channel)
 {
     uint8_t                  want;
-    fanout_ref_t            *head;
     fanout_cold_t           *cold;
     fanout_channel_block_t  *ch;
 
@@ -290,17 +297,9 @@ fanout_bucket_move(fanout_zone_t *z, fanout_ref_t channel)
     fanout_set(z, cold->bucket, want);
 
     if (want) {
-        head = &z->shm->bucket[ch->class][want - 1];
-
-        fanout_set(z, cold->bucket_next, *head);
-        fanout_set(z, cold->bucket_prev, 0);
-
-        if (*head) {
-            fanout_set(z, fanout_cold(z,
-                       fanout_channel(z, *head))->bucket_prev, channel);
-        }
-
-        fanout_set(z, *head, channel);
+        fanout_list_push(z, &bucket_links,
+                         &z->shm->bucket[ch->class][want - 1], channel,
+                         FANOUT_OLD_RECORD);
     }
 }
 
@@ -315,22 +314,9 @@ fanout_bucket_leave(fanout_zone_t *z, fanout_ref_t channel)
     cold = fanout_cold(z, ch);
 
     if (cold->bucket) {
-        if (cold->bucket_next) {
-            fanout_set(z, fanout_cold(z,
-                       fanout_channel(z, cold->bucket_next))->bucket_prev,
-                       cold->bucket_prev);
-        }
-
-        if (cold->bucket_prev) {
-            fanout_set(z, fanout_cold(z,
-                       fanout_channel(z, cold->bucket_prev))->bucket_next,
-                       cold->bucket_next);
-
-        } else {
-            fanout_set(z, z->shm->bucket[ch->class][cold->bucket - 1],
-                       cold->bucket_next);
-        }
-
+        fanout_list_remove(z, &bucket_links,
+                           &z->shm->bucket[ch->class][cold->bucket - 1], NULL,
+                           channel);
         fanout_set(z, cold->bucket, 0);
     }
 }
