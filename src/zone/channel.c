@@ -7,6 +7,8 @@
  */
 
 
+#include "heap/hash.h"
+#include "heap/wheel.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/room.h"
@@ -32,6 +34,36 @@ static void wheel_add(fanout_zone_t *z, fanout_ref_t ref, uint32_t now);
 static void idle_add(fanout_zone_t *z, fanout_ref_t ref);
 static int wheel_turn(fanout_zone_t *z, uint32_t now,
     unsigned *n);
+
+
+static const fanout_hash_t  channel_table = {
+    .links.next = offsetof(fanout_channel_block_t, hash_next),
+    .table = offsetof(fanout_shm_t, channel_hash),
+    .mask = offsetof(fanout_shm_t, channel_mask)
+};
+
+static const fanout_links_t  idle_links = {
+    .next = offsetof(fanout_name_t, list_next),
+    .prev = offsetof(fanout_name_t, list_prev),
+    .part = offsetof(fanout_channel_block_t, name)
+};
+
+static const fanout_wheel_t  ttl_wheel = {
+    .links.next = offsetof(fanout_name_t, list_next),
+    .links.prev = offsetof(fanout_name_t, list_prev),
+    .links.part = offsetof(fanout_channel_block_t, name),
+    .places = FANOUT_WHEEL
+};
+
+static const fanout_links_t  interest_links = {
+    .next = offsetof(fanout_interest_t, next),
+    .prev = offsetof(fanout_interest_t, prev)
+};
+
+static const fanout_links_t  slot_links = {
+    .next = offsetof(fanout_interest_t, slot_next),
+    .prev = offsetof(fanout_interest_t, slot_prev)
+};
 
 
 uint32_t
@@ -60,7 +92,7 @@ fanout_channel_find(fanout_zone_t *z, const fanout_zone_channel_t *c)
         return c->ref;
     }
 
-    ref = fanout_hash_table(z, channel_hash)[c->hash & z->shm->channel_mask];
+    ref = *fanout_hash_bucket(z, &channel_table, c->hash);
 
     while (ref) {
         ch = fanout_channel(z, ref);
@@ -121,7 +153,7 @@ fanout_ref_t
 fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
 {
     uint32_t                 class;
-    fanout_ref_t             ref, *bucket;
+    fanout_ref_t             ref;
     fanout_pen_t             pen;
     fanout_cold_t           *cold;
     fanout_name_t           *name;
@@ -160,11 +192,7 @@ fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
     ch->epoch = fanout_zone_random(z);
     cold->touched = fanout_seconds(z);
 
-    bucket = &fanout_hash_table(z, channel_hash)[c->hash
-                                                 & z->shm->channel_mask];
-    fanout_set(z, ch->hash_next, *bucket);
-    fanout_set(z, *bucket, ref);
-
+    fanout_hash_add(z, &channel_table, c->hash, ref, FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nchannels, z->shm->nchannels + 1);
     fanout_set(z, z->shm->classes[class].channels,
                z->shm->classes[class].channels + 1);
@@ -281,20 +309,13 @@ void
 fanout_channel_free(fanout_zone_t *z, fanout_ref_t ref)
 {
     uint32_t                 n;
-    fanout_ref_t            *link;
     fanout_channel_block_t  *ch;
 
     fanout_channel_unlist(z, ref);
 
     ch = fanout_channel(z, ref);
 
-    link = &fanout_hash_table(z, channel_hash)[ch->hash & z->shm->channel_mask];
-
-    while (*link != ref) {
-        link = &fanout_channel(z, *link)->hash_next;
-    }
-
-    fanout_set(z, *link, ch->hash_next);
+    fanout_hash_remove(z, &channel_table, ch->hash, ref);
 
     if (fanout_name(z, ch)->lost_seq > z->shm->forgotten) {
         fanout_set(z, z->shm->forgotten, fanout_name(z, ch)->lost_seq);
@@ -437,8 +458,6 @@ interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
 
     memset((uint8_t *) in + 4, 0, sizeof(fanout_interest_t) - 4);
 
-    in->next = ch->interests;
-    in->slot_next = slot->interests;
     in->seq = z->shm->seq;
     in->offset = ch->offset;
     in->local = local;
@@ -447,19 +466,13 @@ interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
 
     fanout_set(z, in->channel, channel);
 
-    if (in->next) {
-        fanout_set(z, fanout_interest(z, in->next)->prev, ref);
-    }
-
-    if (in->slot_next) {
-        fanout_set(z, fanout_interest(z, in->slot_next)->slot_prev, ref);
-    }
-
     fanout_part_add(z, FANOUT_SHARE_channels, ch->class, 1);
     fanout_holder_add(z, FANOUT_SHARE_channels, holder, 1);
 
-    fanout_set(z, ch->interests, ref);
-    fanout_set(z, slot->interests, ref);
+    fanout_list_push(z, &interest_links, &ch->interests, ref,
+                     FANOUT_NEW_RECORD);
+    fanout_list_push(z, &slot_links, &slot->interests, ref,
+                     FANOUT_NEW_RECORD);
     fanout_set(z, slot->ninterests, slot->ninterests + 1);
 }
 
@@ -477,29 +490,8 @@ fanout_interest_drop(fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_clean(z, ref);
 
-    if (in->next) {
-        fanout_set(z, fanout_interest(z, in->next)->prev, in->prev);
-    }
-
-    if (in->prev) {
-        fanout_set(z, fanout_interest(z, in->prev)->next, in->next);
-
-    } else {
-        fanout_set(z, ch->interests, in->next);
-    }
-
-    if (in->slot_next) {
-        fanout_set(z, fanout_interest(z, in->slot_next)->slot_prev,
-                   in->slot_prev);
-    }
-
-    if (in->slot_prev) {
-        fanout_set(z, fanout_interest(z, in->slot_prev)->slot_next,
-                   in->slot_next);
-
-    } else {
-        fanout_set(z, slot->interests, in->slot_next);
-    }
+    fanout_list_remove(z, &interest_links, &ch->interests, NULL, ref);
+    fanout_list_remove(z, &slot_links, &slot->interests, NULL, ref);
 
     fanout_set(z, slot->ninterests, slot->ninterests - 1);
     fanout_set(z, ch->subscribers, ch->subscribers - in->subscribers);
@@ -782,41 +774,21 @@ static void
 wheel_add(fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
 {
     uint64_t                 at;
-    fanout_ref_t            *head;
     fanout_cold_t           *cold;
-    fanout_name_t           *name;
     fanout_channel_block_t  *ch;
 
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
-    name = fanout_name(z, ch);
 
     at = channel_due(z, ch) + 1;
-
-    if (at <= z->shm->wheel_at) {
-        at = z->shm->wheel_at + 1;
-    }
 
     if (at < now + 1ULL) {
         at = now + 1ULL;
     }
 
-    if (at - z->shm->wheel_at >= FANOUT_WHEEL) {
-        at = z->shm->wheel_at + FANOUT_WHEEL - 1;
-    }
+    at = fanout_wheel_place(&ttl_wheel, at, z->shm->wheel_at);
 
-    at %= FANOUT_WHEEL;
-    head = &z->shm->wheel[at];
-
-    fanout_set(z, name->list_next, *head);
-    fanout_set(z, name->list_prev, 0);
-
-    if (*head) {
-        fanout_set(z, fanout_name(z, fanout_channel(z, *head))->list_prev,
-                   ref);
-    }
-
-    fanout_set(z, *head, ref);
+    fanout_wheel_add(z, &ttl_wheel, z->shm->wheel, at, ref, FANOUT_OLD_RECORD);
     fanout_set(z, cold->wheel,
                (cold->wheel & (FANOUT_IN_USE|FANOUT_PURGED)) | at);
     fanout_set(z, cold->list, FANOUT_LIST_WHEEL);
@@ -827,28 +799,13 @@ static void
 idle_add(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_shm_t            *shm;
-    fanout_ref_t            *last;
-    fanout_name_t           *name;
     fanout_channel_block_t  *ch;
 
     shm = z->shm;
     ch = fanout_channel(z, ref);
-    name = fanout_name(z, ch);
 
-    last = &shm->idle_last[ch->class];
-
-    fanout_set(z, name->list_next, 0);
-    fanout_set(z, name->list_prev, *last);
-
-    if (*last) {
-        fanout_set(z, fanout_name(z, fanout_channel(z, *last))->list_next,
-                   ref);
-
-    } else {
-        fanout_set(z, shm->idle_first[ch->class], ref);
-    }
-
-    fanout_set(z, *last, ref);
+    fanout_list_append(z, &idle_links, &shm->idle_first[ch->class],
+                       &shm->idle_last[ch->class], ref, FANOUT_OLD_RECORD);
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
     fanout_set(z, fanout_cold(z, ch)->list, FANOUT_LIST_IDLE);
 }
@@ -874,38 +831,23 @@ fanout_channel_unlist(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_shm_t            *shm;
     fanout_cold_t           *cold;
-    fanout_name_t           *name;
     fanout_channel_block_t  *ch;
 
     shm = z->shm;
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
-    name = fanout_name(z, ch);
 
     if (cold->list == FANOUT_LIST_NONE) {
         return;
     }
 
-    if (name->list_next) {
-        fanout_set(z,
-               fanout_name(z, fanout_channel(z, name->list_next))->list_prev,
-               name->list_prev);
-
-    } else if (cold->list == FANOUT_LIST_IDLE) {
-        fanout_set(z, shm->idle_last[ch->class], name->list_prev);
-    }
-
-    if (name->list_prev) {
-        fanout_set(z,
-               fanout_name(z, fanout_channel(z, name->list_prev))->list_next,
-               name->list_next);
-
-    } else if (cold->list == FANOUT_LIST_IDLE) {
-        fanout_set(z, shm->idle_first[ch->class], name->list_next);
+    if (cold->list == FANOUT_LIST_IDLE) {
+        fanout_list_remove(z, &idle_links, &shm->idle_first[ch->class],
+                           &shm->idle_last[ch->class], ref);
 
     } else {
-        fanout_set(z, shm->wheel[cold->wheel % FANOUT_WHEEL],
-                   name->list_next);
+        fanout_wheel_remove(z, &ttl_wheel, shm->wheel,
+                            cold->wheel % FANOUT_WHEEL, ref);
     }
 
     fanout_set(z, cold->list, FANOUT_LIST_NONE);
