@@ -23,6 +23,7 @@
  */
 
 
+#include "heap/hash.h"
 #include "zone/budget.h"
 #include "zone/share.h"
 #include "zone/slot.h"
@@ -41,6 +42,18 @@ static fanout_ref_t address_find(fanout_zone_t *z, uint64_t address,
     uint64_t *n);
 static int address_room(fanout_zone_t *z, uint64_t address, uint32_t max);
 static void address_free(fanout_zone_t *z, fanout_ref_t ref);
+
+
+static const fanout_hash_t  address_table = {
+    .links.next = offsetof(fanout_address_t, hash_next),
+    .table = offsetof(fanout_shm_t, address_hash),
+    .mask = offsetof(fanout_shm_t, address_mask)
+};
+
+static const fanout_links_t  address_links = {
+    .next = offsetof(fanout_address_t, slot_next),
+    .prev = offsetof(fanout_address_t, slot_prev)
+};
 
 
 /* budgets */
@@ -239,7 +252,7 @@ fanout_address_add(fanout_zone_t *z, uint64_t address, uint32_t max,
 {
     int                rc;
     uint64_t           n;
-    fanout_ref_t       ref, *bucket;
+    fanout_ref_t       ref;
     fanout_slot_t     *slot;
     fanout_address_t  *a;
 
@@ -274,26 +287,17 @@ fanout_address_add(fanout_zone_t *z, uint64_t address, uint32_t max,
     }
 
     slot = &z->shm->slots[z->heap.slot];
-    bucket = &fanout_hash_table(z, address_hash)[address
-                                                 & z->shm->address_mask];
     ref = fanout_alloc(z, 1, FANOUT_ADDRESSES, NULL);
     a = fanout_address(z, ref);
 
-    a->slot_next = slot->addresses;
-    a->slot_prev = 0;
     a->n = 1;
     a->address = address;
     a->slot = z->heap.slot;
     memset(a->unused, 0, sizeof(a->unused));
 
-    fanout_set(z, a->hash_next, *bucket);
-    fanout_set(z, *bucket, ref);
-
-    if (slot->addresses) {
-        fanout_set(z, fanout_address(z, slot->addresses)->slot_prev, ref);
-    }
-
-    fanout_set(z, slot->addresses, ref);
+    fanout_hash_add(z, &address_table, address, ref, FANOUT_NEW_RECORD);
+    fanout_list_push(z, &address_links, &slot->addresses, ref,
+                     FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->naddresses, z->shm->naddresses + 1);
 
     *refp = ref;
@@ -374,7 +378,7 @@ address_find(fanout_zone_t *z, uint64_t address, uint64_t *n)
 
     *n = 0;
     own = 0;
-    ref = fanout_hash_table(z, address_hash)[address & z->shm->address_mask];
+    ref = *fanout_hash_bucket(z, &address_table, address);
 
     for ( /* void */ ; ref; ref = a->hash_next) {
         a = fanout_address(z, ref);
@@ -397,32 +401,13 @@ address_find(fanout_zone_t *z, uint64_t address, uint64_t *n)
 static void
 address_free(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_ref_t      *link;
     fanout_address_t  *a;
 
     a = fanout_address(z, ref);
 
-    link = &fanout_hash_table(z, address_hash)[a->address
-                                               & z->shm->address_mask];
-
-    while (*link != ref) {
-        link = &fanout_address(z, *link)->hash_next;
-    }
-
-    fanout_set(z, *link, a->hash_next);
-
-    if (a->slot_next) {
-        fanout_set(z, fanout_address(z, a->slot_next)->slot_prev,
-                   a->slot_prev);
-    }
-
-    if (a->slot_prev) {
-        fanout_set(z, fanout_address(z, a->slot_prev)->slot_next,
-                   a->slot_next);
-
-    } else {
-        fanout_set(z, z->shm->slots[a->slot].addresses, a->slot_next);
-    }
+    fanout_hash_remove(z, &address_table, a->address, ref);
+    fanout_list_remove(z, &address_links, &z->shm->slots[a->slot].addresses,
+                       NULL, ref);
 
     fanout_set(z, z->shm->naddresses, z->shm->naddresses - 1);
     fanout_free(z, ref, ref, 1, FANOUT_ADDRESSES);
