@@ -12,6 +12,8 @@
  */
 
 
+#include "heap/hash.h"
+#include "heap/wheel.h"
 #include "zone/events.h"
 #include "zone/identity.h"
 #include "zone/log.h"
@@ -37,14 +39,13 @@ static unsigned unlike(const void *a, const void *b);
 static void give_secret(fanout_zone_t *z, fanout_ref_t ref,
     const uint8_t *next, unsigned tries);
 static void prove(fanout_zone_t *z, fanout_ref_t ref);
-static void hash_remove(fanout_zone_t *z, fanout_ref_t ref);
 static void link_live(fanout_zone_t *z, fanout_ref_t ref, unsigned slot);
 static void unlink_live(fanout_zone_t *z, fanout_ref_t ref);
 static void link_lingering(fanout_zone_t *z, fanout_ref_t ref,
     uint32_t linger, int heard);
 static void unlink_lingering(fanout_zone_t *z, fanout_ref_t ref);
 static void wheel_link(fanout_zone_t *z, fanout_ref_t ref);
-static fanout_ref_t *wheel_head(fanout_zone_t *z,
+static fanout_ref_t *wheel_of(fanout_zone_t *z,
     const fanout_identity_block_t *e);
 static void wheel_unlink(fanout_zone_t *z, fanout_ref_t ref);
 static int sweep_rank(fanout_zone_t *z, unsigned rank, uint32_t at,
@@ -55,6 +56,24 @@ static int forget_step(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 static void identity_forget(fanout_zone_t *z, fanout_ref_t ref);
 static void identity_free(fanout_zone_t *z, fanout_ref_t ref);
 static void disconnect(fanout_zone_t *z, fanout_ref_t ref, uint16_t code);
+
+
+static const fanout_hash_t  identity_table = {
+    .links.next = offsetof(fanout_identity_block_t, hash_next),
+    .table = offsetof(fanout_shm_t, identity_hash),
+    .mask = offsetof(fanout_shm_t, identity_mask)
+};
+
+static const fanout_links_t  live_links = {
+    .next = offsetof(fanout_identity_block_t, next),
+    .prev = offsetof(fanout_identity_block_t, prev)
+};
+
+static const fanout_wheel_t  lingering_wheel = {
+    .links.next = offsetof(fanout_identity_block_t, next),
+    .links.prev = offsetof(fanout_identity_block_t, prev),
+    .places = FANOUT_SEATS_WHEEL
+};
 
 
 int
@@ -90,7 +109,7 @@ identity_add(fanout_zone_t *z, const fanout_identity_t *id,
 {
     uint32_t                  n;
     unsigned                  holder;
-    fanout_ref_t              ref, *bucket;
+    fanout_ref_t              ref;
     fanout_pen_t              pen;
     fanout_identity_block_t  *e;
 
@@ -143,10 +162,7 @@ identity_add(fanout_zone_t *z, const fanout_identity_t *id,
         fanout_write(&pen, info->data, info->len);
     }
 
-    bucket = &fanout_hash_table(z, identity_hash)[id->client
-                                                  & z->shm->identity_mask];
-    fanout_set(z, e->hash_next, *bucket);
-    fanout_set(z, *bucket, ref);
+    fanout_hash_add(z, &identity_table, id->client, ref, FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nidentities, z->shm->nidentities + 1);
 
     if (user->len) {
@@ -727,32 +743,13 @@ fanout_identity_find(fanout_zone_t *z, uint64_t client)
 {
     fanout_ref_t  ref;
 
-    ref = fanout_hash_table(z, identity_hash)[client
-                                              & z->shm->identity_mask];
+    ref = *fanout_hash_bucket(z, &identity_table, client);
 
     while (ref && fanout_identity(z, ref)->client != client) {
         ref = fanout_identity(z, ref)->hash_next;
     }
 
     return ref;
-}
-
-
-static void
-hash_remove(fanout_zone_t *z, fanout_ref_t ref)
-{
-    fanout_ref_t             *link;
-    fanout_identity_block_t  *e;
-
-    e = fanout_identity(z, ref);
-    link = &fanout_hash_table(z, identity_hash)[e->client
-                                                & z->shm->identity_mask];
-
-    while (*link != ref) {
-        link = &fanout_identity(z, *link)->hash_next;
-    }
-
-    fanout_set(z, *link, e->hash_next);
 }
 
 
@@ -793,7 +790,7 @@ identity_free(fanout_zone_t *z, fanout_ref_t ref)
                     fanout_info_blocks(fanout_info_len(e)), FANOUT_IDENTITIES);
     }
 
-    hash_remove(z, ref);
+    fanout_hash_remove(z, &identity_table, e->client, ref);
     fanout_set(z, z->shm->nidentities, z->shm->nidentities - 1);
     fanout_free(z, ref, ref, 1, FANOUT_IDENTITIES);
 }
@@ -824,20 +821,12 @@ fanout_identity_info(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf)
 static void
 link_live(fanout_zone_t *z, fanout_ref_t ref, unsigned slot)
 {
-    fanout_ref_t             *head;
     fanout_identity_block_t  *e;
 
     e = fanout_identity(z, ref);
-    head = &z->shm->slots[slot].identities;
 
-    fanout_set(z, e->next, *head);
-    fanout_set(z, e->prev, 0);
-
-    if (*head) {
-        fanout_set(z, fanout_identity(z, *head)->prev, ref);
-    }
-
-    fanout_set(z, *head, ref);
+    fanout_list_push(z, &live_links, &z->shm->slots[slot].identities, ref,
+                     FANOUT_OLD_RECORD);
     fanout_set(z, e->slot, slot);
     fanout_set(z, e->state, FANOUT_ID_LIVE);
 
@@ -853,16 +842,8 @@ unlink_live(fanout_zone_t *z, fanout_ref_t ref)
 
     e = fanout_identity(z, ref);
 
-    if (e->next) {
-        fanout_set(z, fanout_identity(z, e->next)->prev, e->prev);
-    }
-
-    if (e->prev) {
-        fanout_set(z, fanout_identity(z, e->prev)->next, e->next);
-
-    } else {
-        fanout_set(z, z->shm->slots[e->slot].identities, e->next);
-    }
+    fanout_list_remove(z, &live_links, &z->shm->slots[e->slot].identities, NULL,
+                       ref);
 
     fanout_holder_add(z, FANOUT_SHARE_sessions, e->expires,
                       -(int32_t) (1 + fanout_info_blocks(fanout_info_len(e))));
@@ -909,34 +890,16 @@ unlink_lingering(fanout_zone_t *z, fanout_ref_t ref)
 static void
 wheel_link(fanout_zone_t *z, fanout_ref_t ref)
 {
-    uint32_t                  at;
-    fanout_shm_t             *shm;
-    fanout_ref_t             *head;
+    uint32_t                  place;
     fanout_identity_block_t  *e;
 
-    shm = z->shm;
     e = fanout_identity(z, ref);
-    at = e->expires + 1;
+    place = fanout_wheel_place(&lingering_wheel, e->expires + 1,
+                               z->shm->lingering_at);
 
-    if (at <= shm->lingering_at) {
-        at = shm->lingering_at + 1;
-    }
-
-    if (at - shm->lingering_at >= FANOUT_SEATS_WHEEL) {
-        at = shm->lingering_at + FANOUT_SEATS_WHEEL - 1;
-    }
-
-    fanout_set(z, e->slot, at % FANOUT_SEATS_WHEEL);
-    head = wheel_head(z, e);
-
-    fanout_set(z, e->next, *head);
-    fanout_set(z, e->prev, 0);
-
-    if (*head) {
-        fanout_set(z, fanout_identity(z, *head)->prev, ref);
-    }
-
-    fanout_set(z, *head, ref);
+    fanout_set(z, e->slot, place);
+    fanout_wheel_add(z, &lingering_wheel, wheel_of(z, e), place, ref,
+                     FANOUT_OLD_RECORD);
 }
 
 
@@ -947,23 +910,14 @@ wheel_unlink(fanout_zone_t *z, fanout_ref_t ref)
 
     e = fanout_identity(z, ref);
 
-    if (e->next) {
-        fanout_set(z, fanout_identity(z, e->next)->prev, e->prev);
-    }
-
-    if (e->prev) {
-        fanout_set(z, fanout_identity(z, e->prev)->next, e->next);
-
-    } else {
-        fanout_set(z, *wheel_head(z, e), e->next);
-    }
+    fanout_wheel_remove(z, &lingering_wheel, wheel_of(z, e), e->slot, ref);
 }
 
 
 static fanout_ref_t *
-wheel_head(fanout_zone_t *z, const fanout_identity_block_t *e)
+wheel_of(fanout_zone_t *z, const fanout_identity_block_t *e)
 {
-    return &z->shm->lingering[e->state - FANOUT_ID_LINGERS][e->slot];
+    return z->shm->lingering[e->state - FANOUT_ID_LINGERS];
 }
 
 

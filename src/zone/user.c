@@ -7,12 +7,25 @@
  */
 
 
+#include "heap/hash.h"
 #include "zone/identity.h"
 #include "zone/share.h"
 
 
 static fanout_ref_t make(fanout_zone_t *z, uint64_t hash,
     const fanout_zstr_t *name);
+
+
+static const fanout_hash_t  user_table = {
+    .links.next = offsetof(fanout_user_t, hash_next),
+    .table = offsetof(fanout_shm_t, user_hash),
+    .mask = offsetof(fanout_shm_t, identity_mask)
+};
+
+static const fanout_links_t  user_links = {
+    .next = offsetof(fanout_identity_block_t, user_next),
+    .prev = offsetof(fanout_identity_block_t, user_prev)
+};
 
 
 uint32_t
@@ -32,7 +45,7 @@ fanout_user_find(fanout_zone_t *z, uint64_t hash)
 {
     fanout_ref_t  ref;
 
-    ref = fanout_hash_table(z, user_hash)[hash & z->shm->identity_mask];
+    ref = *fanout_hash_bucket(z, &user_table, hash);
 
     while (ref && fanout_user(z, ref)->hash != hash) {
         ref = fanout_user(z, ref)->hash_next;
@@ -63,14 +76,8 @@ fanout_user_join(fanout_zone_t *z, fanout_ref_t identity, uint64_t hash,
     u = fanout_user(z, ref);
 
     fanout_set(z, e->user, ref);
-    fanout_set(z, e->user_next, u->identities);
-    fanout_set(z, e->user_prev, 0);
-
-    if (u->identities) {
-        fanout_set(z, fanout_identity(z, u->identities)->user_prev, identity);
-    }
-
-    fanout_set(z, u->identities, identity);
+    fanout_list_push(z, &user_links, &u->identities, identity,
+                     FANOUT_OLD_RECORD);
     fanout_set(z, u->n, u->n + 1);
 }
 
@@ -78,7 +85,7 @@ fanout_user_join(fanout_zone_t *z, fanout_ref_t identity, uint64_t hash,
 static fanout_ref_t
 make(fanout_zone_t *z, uint64_t hash, const fanout_zstr_t *name)
 {
-    fanout_ref_t    ref, *bucket;
+    fanout_ref_t    ref;
     fanout_pen_t    pen;
     fanout_user_t  *u;
 
@@ -96,9 +103,7 @@ make(fanout_zone_t *z, uint64_t hash, const fanout_zstr_t *name)
     pen.pos = offsetof(fanout_user_t, name);
     fanout_write(&pen, name->data, name->len);
 
-    bucket = &fanout_hash_table(z, user_hash)[hash & z->shm->identity_mask];
-    fanout_set(z, u->hash_next, *bucket);
-    fanout_set(z, *bucket, ref);
+    fanout_hash_add(z, &user_table, hash, ref, FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nusers, z->shm->nusers + 1);
 
     return ref;
@@ -108,7 +113,7 @@ make(fanout_zone_t *z, uint64_t hash, const fanout_zstr_t *name)
 void
 fanout_user_part(fanout_zone_t *z, fanout_ref_t identity)
 {
-    fanout_ref_t              ref, *link;
+    fanout_ref_t              ref;
     fanout_user_t            *u;
     fanout_identity_block_t  *e;
 
@@ -121,18 +126,7 @@ fanout_user_part(fanout_zone_t *z, fanout_ref_t identity)
 
     u = fanout_user(z, ref);
 
-    if (e->user_next) {
-        fanout_set(z, fanout_identity(z, e->user_next)->user_prev,
-                   e->user_prev);
-    }
-
-    if (e->user_prev) {
-        fanout_set(z, fanout_identity(z, e->user_prev)->user_next,
-                   e->user_next);
-
-    } else {
-        fanout_set(z, u->identities, e->user_next);
-    }
+    fanout_list_remove(z, &user_links, &u->identities, NULL, identity);
 
     fanout_set(z, e->user, 0);
     fanout_set(z, u->n, u->n - 1);
@@ -141,13 +135,7 @@ fanout_user_part(fanout_zone_t *z, fanout_ref_t identity)
         return;
     }
 
-    link = &fanout_hash_table(z, user_hash)[u->hash & z->shm->identity_mask];
-
-    while (*link != ref) {
-        link = &fanout_user(z, *link)->hash_next;
-    }
-
-    fanout_set(z, *link, u->hash_next);
+    fanout_hash_remove(z, &user_table, u->hash, ref);
     fanout_set(z, z->shm->nusers, z->shm->nusers - 1);
 
     fanout_free(z, ref, fanout_chain_last(z, ref),
