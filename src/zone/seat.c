@@ -12,6 +12,8 @@
  */
 
 
+#include "heap/hash.h"
+#include "heap/wheel.h"
 #include "zone/events.h"
 #include "zone/identity.h"
 #include "zone/log.h"
@@ -30,8 +32,7 @@ static int seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t identity, const fanout_identity_t *id);
 static fanout_ref_t sit(fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t identity, uint64_t client);
-static void id_link(fanout_zone_t *z, fanout_ref_t ref, int last);
-static void id_unlink(fanout_zone_t *z, fanout_ref_t ref);
+static void id_move(fanout_zone_t *z, fanout_ref_t ref, int last);
 static void revive_one(fanout_zone_t *z, fanout_ref_t ref);
 static void mark_one(fanout_zone_t *z, fanout_ref_t ref);
 static int seat_walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
@@ -54,6 +55,24 @@ static uint32_t local_of(fanout_zone_t *z, fanout_ref_t channel,
     unsigned slot);
 
 
+static const fanout_hash_t  seat_table = {
+    .links.next = offsetof(fanout_seat_t, hash_next),
+    .table = offsetof(fanout_shm_t, seat_hash),
+    .mask = offsetof(fanout_shm_t, seat_mask)
+};
+
+static const fanout_links_t  id_links = {
+    .next = offsetof(fanout_seat_t, id_next),
+    .prev = offsetof(fanout_seat_t, id_prev)
+};
+
+static const fanout_wheel_t  due_wheel = {
+    .links.next = offsetof(fanout_seat_t, due_next),
+    .links.prev = offsetof(fanout_seat_t, due_prev),
+    .places = FANOUT_SEATS_WHEEL
+};
+
+
 unsigned
 fanout_seat_bucket(fanout_zone_t *z, fanout_ref_t channel, uint64_t client)
 {
@@ -71,8 +90,8 @@ fanout_seat_find(fanout_zone_t *z, fanout_ref_t channel, uint64_t client)
     fanout_ref_t    ref;
     fanout_seat_t  *s;
 
-    ref = fanout_hash_table(z, seat_hash)[fanout_seat_bucket(z, channel,
-                                                           client)];
+    ref = *fanout_hash_bucket(z, &seat_table,
+                              fanout_seat_bucket(z, channel, client));
 
     for ( /* void */ ; ref; ref = s->hash_next) {
         s = fanout_seat(z, ref);
@@ -123,8 +142,7 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
         revive(z, ref);
 
     } else if (s->state != FANOUT_SEAT_LIVE) {
-        id_unlink(z, ref);
-        id_link(z, ref, 0);
+        id_move(z, ref, 0);
 
         go_live(z, ref);
         fanout_set(z, fanout_room(z, room)->seats,
@@ -205,7 +223,7 @@ static fanout_ref_t
 sit(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
     uint64_t client)
 {
-    fanout_ref_t    ref, *head;
+    fanout_ref_t    ref;
     fanout_seat_t  *s;
 
     ref = fanout_alloc(z, 1, FANOUT_SEATS, NULL);
@@ -218,12 +236,10 @@ sit(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
     s->identity = identity;
     s->state = FANOUT_SEAT_GONE;
 
-    id_link(z, ref, 1);
-
-    head = &fanout_hash_table(z, seat_hash)[fanout_seat_bucket(z, channel,
-                                                           client)];
-    fanout_set(z, s->hash_next, *head);
-    fanout_set(z, *head, ref);
+    fanout_deque_append(z, &id_links, &fanout_identity(z, identity)->seats, ref,
+                        FANOUT_NEW_RECORD);
+    fanout_hash_add(z, &seat_table, fanout_seat_bucket(z, channel, client), ref,
+                    FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nseats, z->shm->nseats + 1);
 
     return ref;
@@ -234,60 +250,19 @@ sit(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
  * gives them up meets no others.  The first has the last as its id_prev. */
 
 static void
-id_link(fanout_zone_t *z, fanout_ref_t ref, int last)
+id_move(fanout_zone_t *z, fanout_ref_t ref, int last)
 {
-    fanout_ref_t              head, tail;
-    fanout_seat_t            *s;
     fanout_identity_block_t  *e;
 
-    s = fanout_seat(z, ref);
-    e = fanout_identity(z, s->identity);
-    head = e->seats;
+    e = fanout_identity(z, fanout_seat(z, ref)->identity);
 
-    if (head == 0) {
-        fanout_set(z, s->id_next, 0);
-        fanout_set(z, s->id_prev, ref);
-        fanout_set(z, e->seats, ref);
-        return;
-    }
-
-    tail = fanout_seat(z, head)->id_prev;
-
-    fanout_set(z, s->id_prev, tail);
-    fanout_set(z, fanout_seat(z, head)->id_prev, ref);
+    fanout_deque_remove(z, &id_links, &e->seats, ref);
 
     if (last) {
-        fanout_set(z, s->id_next, 0);
-        fanout_set(z, fanout_seat(z, tail)->id_next, ref);
+        fanout_deque_append(z, &id_links, &e->seats, ref, FANOUT_OLD_RECORD);
 
     } else {
-        fanout_set(z, s->id_next, head);
-        fanout_set(z, e->seats, ref);
-    }
-}
-
-
-static void
-id_unlink(fanout_zone_t *z, fanout_ref_t ref)
-{
-    fanout_seat_t            *s;
-    fanout_identity_block_t  *e;
-
-    s = fanout_seat(z, ref);
-    e = fanout_identity(z, s->identity);
-
-    if (s->id_next) {
-        fanout_set(z, fanout_seat(z, s->id_next)->id_prev, s->id_prev);
-
-    } else if (e->seats != ref) {
-        fanout_set(z, fanout_seat(z, e->seats)->id_prev, s->id_prev);
-    }
-
-    if (e->seats == ref) {
-        fanout_set(z, e->seats, s->id_next);
-
-    } else {
-        fanout_set(z, fanout_seat(z, s->id_prev)->id_next, s->id_next);
+        fanout_deque_push(z, &id_links, &e->seats, ref, FANOUT_OLD_RECORD);
     }
 }
 
@@ -710,52 +685,23 @@ renewed(fanout_zone_t *z, fanout_ref_t ref)
 static void
 due_link(fanout_zone_t *z, fanout_ref_t ref)
 {
-    uint32_t        at;
-    fanout_ref_t   *head;
+    uint32_t        place;
     fanout_seat_t  *s;
 
     s = fanout_seat(z, ref);
-    at = s->due;
+    place = fanout_wheel_place(&due_wheel, s->due, z->shm->seats_at);
 
-    if (at <= z->shm->seats_at) {
-        at = z->shm->seats_at + 1;
-    }
-
-    if (at - z->shm->seats_at >= FANOUT_SEATS_WHEEL) {
-        at = z->shm->seats_at + FANOUT_SEATS_WHEEL - 1;
-    }
-
-    fanout_set(z, s->due_at, at % FANOUT_SEATS_WHEEL);
-    head = &z->shm->seats[s->due_at];
-
-    fanout_set(z, s->due_next, *head);
-    fanout_set(z, s->due_prev, 0);
-
-    if (*head) {
-        fanout_set(z, fanout_seat(z, *head)->due_prev, ref);
-    }
-
-    fanout_set(z, *head, ref);
+    fanout_set(z, s->due_at, place);
+    fanout_wheel_add(z, &due_wheel, z->shm->seats, place, ref,
+                     FANOUT_OLD_RECORD);
 }
 
 
 static void
 due_unlink(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_seat_t  *s;
-
-    s = fanout_seat(z, ref);
-
-    if (s->due_next) {
-        fanout_set(z, fanout_seat(z, s->due_next)->due_prev, s->due_prev);
-    }
-
-    if (s->due_prev) {
-        fanout_set(z, fanout_seat(z, s->due_prev)->due_next, s->due_next);
-
-    } else {
-        fanout_set(z, z->shm->seats[s->due_at], s->due_next);
-    }
+    fanout_wheel_remove(z, &due_wheel, z->shm->seats,
+                        fanout_seat(z, ref)->due_at, ref);
 }
 
 
@@ -856,8 +802,7 @@ seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     members_leave(z, ref, reason);
 
     if (s->members) {
-        id_unlink(z, ref);
-        id_link(z, ref, 1);
+        id_move(z, ref, 1);
 
     } else {
         fanout_seat_settle(z, ref);
@@ -924,8 +869,8 @@ untold_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 void
 fanout_seat_settle(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_ref_t    *link, room, identity;
-    fanout_seat_t   *s;
+    fanout_ref_t    room, identity;
+    fanout_seat_t  *s;
 
     s = fanout_seat(z, ref);
 
@@ -933,19 +878,14 @@ fanout_seat_settle(fanout_zone_t *z, fanout_ref_t ref)
         return;
     }
 
-    link = &fanout_hash_table(z, seat_hash)[fanout_seat_bucket(z, s->channel,
-                                                               s->client)];
-    while (*link != ref) {
-        link = &fanout_seat(z, *link)->hash_next;
-    }
-
-    fanout_set(z, *link, s->hash_next);
-
-    id_unlink(z, ref);
-    fanout_set(z, z->shm->nseats, z->shm->nseats - 1);
-
     room = fanout_room_of(z, s->channel);
     identity = s->identity;
+
+    fanout_hash_remove(z, &seat_table,
+                       fanout_seat_bucket(z, s->channel, s->client), ref);
+    fanout_deque_remove(z, &id_links, &fanout_identity(z, identity)->seats,
+                        ref);
+    fanout_set(z, z->shm->nseats, z->shm->nseats - 1);
 
     fanout_free(z, ref, ref, 1, FANOUT_SEATS);
 
