@@ -13,6 +13,7 @@
  */
 
 
+#include "heap/list.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/member.h"
@@ -53,6 +54,11 @@ static fanout_ref_t text_write(fanout_zone_t *z, const fanout_zstr_t *key,
 static void text_free(fanout_zone_t *z, const fanout_member_block_t *m);
 static void text_copy(fanout_zone_t *z, const fanout_member_block_t *m,
     size_t skip, uint8_t *buf, size_t n);
+
+
+static const fanout_links_t  member_links = {
+    .next = offsetof(fanout_member_block_t, next)
+};
 
 
 /* finding */
@@ -287,8 +293,7 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
                     & FANOUT_MEMBER_ANONYMOUS;
     }
 
-    fanout_set(z, e->next, s->members);
-    fanout_set(z, s->members, ref);
+    fanout_list_push(z, &member_links, &s->members, ref, FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nmembers, z->shm->nmembers + 1);
     fanout_set(z, fanout_room(z, room)->members,
                fanout_room(z, room)->members + 1);
@@ -627,17 +632,14 @@ fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 void
 fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_ref_t           *link, room;
+    fanout_ref_t            room;
     fanout_seat_t          *s;
     fanout_member_block_t  *m;
 
     m = fanout_member(z, ref);
     s = fanout_seat(z, m->seat);
 
-    for (link = &s->members; *link != ref;
-         link = &fanout_member(z, *link)->next) { /* void */ }
-
-    fanout_set(z, *link, m->next);
+    fanout_list_remove_single(z, &member_links, &s->members, ref);
     fanout_set(z, z->shm->nmembers, z->shm->nmembers - 1);
 
     room = fanout_room_of(z, s->channel);

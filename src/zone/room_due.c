@@ -14,6 +14,7 @@
  */
 
 
+#include "heap/wheel.h"
 #include "zone/room.h"
 #include "zone/share.h"
 
@@ -26,6 +27,13 @@ static uint32_t nearest(const fanout_shm_t *shm);
 static void room_due_mark(fanout_zone_t *z, unsigned place);
 
 
+static const fanout_wheel_t  rooms_wheel = {
+    .links.next = offsetof(fanout_room_block_t, due_next),
+    .links.prev = offsetof(fanout_room_block_t, due_prev),
+    .places = FANOUT_ROOMS_WHEEL
+};
+
+
 /* It is due when its last entry said, but within its batch, which may have
  * become shorter; and not beyond the rim of the wheel. */
 
@@ -34,7 +42,7 @@ fanout_room_list(fanout_zone_t *z, fanout_ref_t ref)
 {
     uint32_t              now, wait;
     fanout_shm_t         *shm;
-    fanout_ref_t         *head;
+
     fanout_room_block_t  *room;
 
     shm = z->shm;
@@ -70,17 +78,10 @@ fanout_room_list(fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, room->due, shm->rooms_at + wait);
     fanout_set(z, room->flags, room->flags | FANOUT_ROOM_LISTED);
 
-    head = &shm->rooms[PLACE(room->due)];
+    fanout_wheel_add(z, &rooms_wheel, shm->rooms, PLACE(room->due), ref,
+                     FANOUT_OLD_RECORD);
 
-    fanout_set(z, room->due_next, *head);
-    fanout_set(z, room->due_prev, 0);
-
-    if (*head) {
-        fanout_set(z, fanout_room(z, *head)->due_prev, ref);
-        fanout_set(z, *head, ref);
-
-    } else {
-        fanout_set(z, *head, ref);
+    if (room->due_next == 0) {
         room_due_mark(z, PLACE(room->due));
     }
 
@@ -101,17 +102,9 @@ fanout_room_unlist(fanout_zone_t *z, fanout_ref_t ref)
         return;
     }
 
-    if (room->due_next) {
-        fanout_set(z, fanout_room(z, room->due_next)->due_prev,
-                   room->due_prev);
-    }
+    fanout_wheel_remove(z, &rooms_wheel, shm->rooms, PLACE(room->due), ref);
 
-    if (room->due_prev) {
-        fanout_set(z, fanout_room(z, room->due_prev)->due_next,
-                   room->due_next);
-
-    } else {
-        fanout_set(z, shm->rooms[PLACE(room->due)], room->due_next);
+    if (room->due_prev == 0) {
         room_due_mark(z, PLACE(room->due));
     }
 

@@ -11,6 +11,7 @@
  */
 
 
+#include "heap/list.h"
 #include "zone/log.h"
 #include "zone/member.h"
 #include "zone/room.h"
@@ -35,6 +36,11 @@ static unsigned room_tell_gather(fanout_zone_t *z, fanout_room_block_t *room,
 
 static uint8_t  delta[FANOUT_DELTA_SIZE];
 
+static const fanout_links_t  pending_links = {
+    .next = offsetof(fanout_member_block_t, pend_next),
+    .prev = offsetof(fanout_member_block_t, pend_prev)
+};
+
 
 /* what is pending */
 
@@ -51,18 +57,8 @@ fanout_pending_set(fanout_zone_t *z, fanout_ref_t member, uint8_t pending)
         ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
         room = fanout_room(z, ref);
 
-        fanout_set(z, m->pend_next, 0);
-        fanout_set(z, m->pend_prev, room->pend_tail);
-
-        if (room->pend_tail) {
-            fanout_set(z, fanout_member(z, room->pend_tail)->pend_next,
-                       member);
-
-        } else {
-            fanout_set(z, room->pend_head, member);
-        }
-
-        fanout_set(z, room->pend_tail, member);
+        fanout_list_append(z, &pending_links, &room->pend_head,
+                           &room->pend_tail, member, FANOUT_OLD_RECORD);
         fanout_set(z, room->npending, room->npending + 1);
         fanout_room_list(z, ref);
     }
@@ -82,22 +78,8 @@ fanout_pending_clear(fanout_zone_t *z, fanout_ref_t member)
     ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
     room = fanout_room(z, ref);
 
-    if (m->pend_next) {
-        fanout_set(z, fanout_member(z, m->pend_next)->pend_prev,
-                   m->pend_prev);
-
-    } else {
-        fanout_set(z, room->pend_tail, m->pend_prev);
-    }
-
-    if (m->pend_prev) {
-        fanout_set(z, fanout_member(z, m->pend_prev)->pend_next,
-                   m->pend_next);
-
-    } else {
-        fanout_set(z, room->pend_head, m->pend_next);
-    }
-
+    fanout_list_remove(z, &pending_links, &room->pend_head, &room->pend_tail,
+                       member);
     fanout_set(z, room->npending, room->npending - 1);
     fanout_set(z, m->pending, 0);
 
