@@ -136,6 +136,41 @@ fanout_list_append(fanout_zone_t *z, const fanout_links_t *l,
 }
 
 
+/* Links a record with another one that it comes after, or with none (0).  Both
+ * were allocated in this transaction and are in no list: they are not
+ * journalled.  The links are not the first word of a block. */
+static fanout_inline void
+fanout_list_chain(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t prev, fanout_ref_t ref)
+{
+    fanout_links_set(z, l, ref, 0, prev, FANOUT_NEW_RECORD);
+
+    if (prev) {
+        *fanout_next(z, l, prev) = ref;
+    }
+}
+
+
+/* Adds a chain of such records, from and to, as the last ones of a doubly
+ * linked list. */
+static fanout_inline void
+fanout_list_append_chain(fanout_zone_t *z, const fanout_links_t *l,
+    fanout_ref_t *first, fanout_ref_t *last, fanout_ref_t from,
+    fanout_ref_t to)
+{
+    *fanout_prev(z, l, from) = *last;
+
+    if (*last) {
+        fanout_set(z, *fanout_next(z, l, *last), from);
+
+    } else {
+        fanout_set(z, *first, from);
+    }
+
+    fanout_set(z, *last, to);
+}
+
+
 /* Removes a record of a doubly linked list; its links stay as they are.  last
  * is NULL if the list has one end. */
 static fanout_inline void
@@ -271,23 +306,13 @@ fanout_deque_remove(fanout_zone_t *z, const fanout_links_t *l,
  * A ring: it has no end, and each of its records leads to all of them.
  */
 
-/* Adds a record before one of the ring; 0: it is the only one. */
+/* Makes a ring of a chain, see fanout_list_chain(). */
 static fanout_inline void
-fanout_ring_add(fanout_zone_t *z, const fanout_links_t *l,
-    fanout_ref_t before, fanout_ref_t ref, fanout_record_e record)
+fanout_ring_close(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t from,
+    fanout_ref_t to)
 {
-    fanout_ref_t  prev;
-
-    if (before == 0) {
-        fanout_links_set(z, l, ref, ref, ref, record);
-        return;
-    }
-
-    prev = *fanout_prev(z, l, before);
-
-    fanout_links_set(z, l, ref, before, prev, record);
-    fanout_set(z, *fanout_next(z, l, prev), ref);
-    fanout_set(z, *fanout_prev(z, l, before), ref);
+    *fanout_prev(z, l, from) = to;
+    *fanout_next(z, l, to) = from;
 }
 
 

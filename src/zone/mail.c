@@ -55,6 +55,22 @@ static int mail_read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
     uint64_t epoch, fanout_arena_t *a);
 
 
+static const fanout_links_t  mail_links = {
+    .next = offsetof(fanout_mail_t, next),
+    .prev = offsetof(fanout_mail_t, prev)
+};
+
+static const fanout_links_t  all_links = {
+    .next = offsetof(fanout_mail_t, all_next),
+    .prev = offsetof(fanout_mail_t, all_prev)
+};
+
+static const fanout_links_t  ring_links = {
+    .next = offsetof(fanout_mail_t, ring_next),
+    .prev = offsetof(fanout_mail_t, ring_prev)
+};
+
+
 /* sending */
 
 uint32_t
@@ -306,21 +322,8 @@ fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
 static void
 deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat)
 {
-    fanout_mail_t  *mail;
-
-    mail = fanout_mail(z, ref);
-
-    fanout_set(z, mail->next, 0);
-    mail->prev = seat->mail_tail;
-
-    if (seat->mail_tail) {
-        fanout_set(z, fanout_mail(z, seat->mail_tail)->next, ref);
-
-    } else {
-        fanout_set(z, seat->mail_head, ref);
-    }
-
-    fanout_set(z, seat->mail_tail, ref);
+    fanout_list_append(z, &mail_links, &seat->mail_head, &seat->mail_tail, ref,
+                       FANOUT_NEW_RECORD);
     fanout_set(z, seat->nmail, seat->nmail + 1);
 }
 
@@ -331,17 +334,11 @@ deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat)
 static void
 mail_chain(fanout_zone_t *z, fanout_ref_t ref, fanout_posted_t *posted)
 {
-    fanout_mail_t  *mail, *prev;
+    fanout_list_chain(z, &all_links, posted->last, ref);
+    fanout_list_chain(z, &fanout_sent_links, posted->last, ref);
+    fanout_list_chain(z, &ring_links, posted->last, ref);
 
-    mail = fanout_mail(z, ref);
-    mail->all_next = mail->sent_next = mail->ring_next = 0;
-    mail->all_prev = mail->sent_prev = mail->ring_prev = posted->last;
-
-    if (posted->last) {
-        prev = fanout_mail(z, posted->last);
-        prev->all_next = prev->sent_next = prev->ring_next = ref;
-
-    } else {
+    if (posted->last == 0) {
         posted->first = ref;
     }
 
@@ -353,25 +350,13 @@ mail_chain(fanout_zone_t *z, fanout_ref_t ref, fanout_posted_t *posted)
 static void
 mail_append(fanout_zone_t *z, const fanout_posted_t *posted)
 {
-    fanout_shm_t   *shm;
-    fanout_mail_t  *first;
+    fanout_shm_t  *shm;
 
     shm = z->shm;
-    first = fanout_mail(z, posted->first);
 
-    first->ring_prev = posted->last;
-    fanout_mail(z, posted->last)->ring_next = posted->first;
-
-    first->all_prev = shm->mail_last;
-
-    if (shm->mail_last) {
-        fanout_set(z, fanout_mail(z, shm->mail_last)->all_next, posted->first);
-
-    } else {
-        fanout_set(z, shm->mail_first, posted->first);
-    }
-
-    fanout_set(z, shm->mail_last, posted->last);
+    fanout_ring_close(z, &ring_links, posted->first, posted->last);
+    fanout_list_append_chain(z, &all_links, &shm->mail_first, &shm->mail_last,
+                             posted->first, posted->last);
 }
 
 
@@ -390,35 +375,8 @@ mail_drop(fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, seat->nmail, seat->nmail - 1);
 
-    if (mail->next) {
-        fanout_set(z, fanout_mail(z, mail->next)->prev, mail->prev);
-
-    } else {
-        fanout_set(z, seat->mail_tail, mail->prev);
-    }
-
-    if (mail->prev) {
-        fanout_set(z, fanout_mail(z, mail->prev)->next, mail->next);
-
-    } else {
-        fanout_set(z, seat->mail_head, mail->next);
-    }
-
-    if (mail->all_next) {
-        fanout_set(z, fanout_mail(z, mail->all_next)->all_prev,
-                   mail->all_prev);
-
-    } else {
-        fanout_set(z, shm->mail_last, mail->all_prev);
-    }
-
-    if (mail->all_prev) {
-        fanout_set(z, fanout_mail(z, mail->all_prev)->all_next,
-                   mail->all_next);
-
-    } else {
-        fanout_set(z, shm->mail_first, mail->all_next);
-    }
+    fanout_list_remove(z, &mail_links, &seat->mail_head, &seat->mail_tail, ref);
+    fanout_list_remove(z, &all_links, &shm->mail_first, &shm->mail_last, ref);
 
     fanout_mail_unsent(z, ref, mail->ring_next == ref ? mail->blocks : 0);
 
@@ -427,10 +385,7 @@ mail_drop(fanout_zone_t *z, fanout_ref_t ref)
         fanout_entry_release(z, seat->channel, mail->entry, FANOUT_IN_MAIL);
 
     } else {
-        fanout_set(z, fanout_mail(z, mail->ring_next)->ring_prev,
-                   mail->ring_prev);
-        fanout_set(z, fanout_mail(z, mail->ring_prev)->ring_next,
-                   mail->ring_next);
+        fanout_ring_remove(z, &ring_links, ref);
     }
 
     fanout_free(z, ref, ref, 1, FANOUT_MAIL);

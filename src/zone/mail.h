@@ -11,6 +11,7 @@
 #define FANOUT_ZONE_MAIL_H
 
 
+#include "heap/list.h"
 #include "zone/log.h"
 
 
@@ -54,6 +55,12 @@ typedef struct {
     uint16_t             sender;
     uint16_t             unused[5];
 } fanout_mail_t;
+
+
+static const fanout_links_t  fanout_sent_links = {
+    .next = offsetof(fanout_mail_t, sent_next),
+    .prev = offsetof(fanout_mail_t, sent_prev)
+};
 
 
 #define fanout_signal(z, ref)    ((fanout_signal_t *) fanout_at(z, ref))

@@ -40,17 +40,8 @@ fanout_mail_sent(fanout_zone_t *z, const fanout_posted_t *posted,
 
     s = fanout_sender(z, sender);
 
-    fanout_mail(z, posted->first)->sent_prev = s->mail_last;
-
-    if (s->mail_last) {
-        fanout_set(z, fanout_mail(z, s->mail_last)->sent_next, posted->first);
-
-    } else {
-        fanout_set(z, s->mail_first, posted->first);
-    }
-
-    fanout_set(z, s->mail_last, posted->last);
-
+    fanout_list_append_chain(z, &fanout_sent_links, &s->mail_first,
+                             &s->mail_last, posted->first, posted->last);
     resize(z, sender, posted->n + blocks);
 }
 
@@ -64,22 +55,8 @@ fanout_mail_unsent(fanout_zone_t *z, fanout_ref_t ref, uint32_t blocks)
     mail = fanout_mail(z, ref);
     s = fanout_sender(z, mail->sender);
 
-    if (mail->sent_next) {
-        fanout_set(z, fanout_mail(z, mail->sent_next)->sent_prev,
-                   mail->sent_prev);
-
-    } else {
-        fanout_set(z, s->mail_last, mail->sent_prev);
-    }
-
-    if (mail->sent_prev) {
-        fanout_set(z, fanout_mail(z, mail->sent_prev)->sent_next,
-                   mail->sent_next);
-
-    } else {
-        fanout_set(z, s->mail_first, mail->sent_next);
-    }
-
+    fanout_list_remove(z, &fanout_sent_links, &s->mail_first, &s->mail_last,
+                       ref);
     resize(z, mail->sender, -1 - (int32_t) blocks);
 }
 

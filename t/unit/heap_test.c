@@ -84,8 +84,9 @@ find(const uint8_t *ids, unsigned id)
 static void
 model_do(model_t *m, const step_t *s)
 {
-    size_t    n;
-    uint8_t  *ids;
+    size_t     n;
+    uint8_t   *ids;
+    unsigned   i;
 
     ids = m->ids[s->list];
     n = strlen((char *) ids);
@@ -120,6 +121,14 @@ model_do(model_t *m, const step_t *s)
 
     case FREE:
         m->alive[s->id] = 0;
+        break;
+
+    case CHAIN:
+        for (i = s->id; i < s->id + s->n; i++) {
+            ids[n++] = i + 1;
+            m->alive[i] = 1;
+        }
+
         break;
     }
 }
@@ -170,7 +179,7 @@ possible(const model_t *m, const step_t *s)
 
     case APPEND:
         return (s->list == LIST || s->list == QUEUE || s->list == DEQUE
-                || s->list == RING || s->list == CIRCLE)
+                || s->list == CIRCLE)
                && !linked(m, s->list, s->id);
 
     case REMOVE:
@@ -185,6 +194,15 @@ possible(const model_t *m, const step_t *s)
 
     case CLEAR:
         return s->list == QUEUE && ids[0] && s->id == 0;
+
+    case CHAIN:
+        for (i = s->id; i < s->id + s->n; i++) {
+            if (i == RECORDS || m->alive[i]) {
+                return 0;
+            }
+        }
+
+        return s->list == LIST || (s->list == RING && ids[0] == 0);
     }
 
     /* FREE: said of one list */
@@ -208,8 +226,8 @@ possible(const model_t *m, const step_t *s)
 static unsigned
 plan(model_t *m, step_t *steps, unsigned max)
 {
-    unsigned  n;
     uint8_t   old[RECORDS];
+    unsigned  i, n;
 
     memcpy(old, m->alive, sizeof(old));
 
@@ -217,6 +235,7 @@ plan(model_t *m, step_t *steps, unsigned max)
         steps[n].list = rnd(LISTS);
         steps[n].verb = rnd(VERBS);
         steps[n].id = rnd(RECORDS);
+        steps[n].n = 1 + rnd(3);
 
         if (steps[n].verb == FREE) {
             steps[n].list = 0;
@@ -228,8 +247,8 @@ plan(model_t *m, step_t *steps, unsigned max)
 
         /* what is freed is free after the transaction */
 
-        if (!m->alive[steps[n].id]) {
-            old[steps[n].id] = 0;
+        for (i = 0; i < RECORDS; i++) {
+            old[i] &= m->alive[i];
         }
 
         steps[n].record = old[steps[n].id] || rnd(8) == 0 ? FANOUT_OLD_RECORD
@@ -355,13 +374,13 @@ kill_list(fanout_zone_t *z, unsigned list, const char *name)
         restore(z, empty);
         memset(&model, 0, sizeof(model));
 
-        for (fill.id = 0; fill.id < n; fill.id++) {
-            fill.list = list;
-            fill.verb = PUSH;
-            fill.record = FANOUT_NEW_RECORD;
+        fill.list = list;
+        fill.record = FANOUT_NEW_RECORD;
+        fill.n = list == RING ? n : 1;
 
-            if (!possible(&model, &fill)) {
-                fill.verb = APPEND;
+        for (fill.id = 0; fill.id < n; fill.id += fill.n) {
+            for (fill.verb = 0; !possible(&model, &fill); fill.verb++) {
+                /* void */
             }
 
             (void) fanout_enter(z);
@@ -381,9 +400,10 @@ kill_list(fanout_zone_t *z, unsigned list, const char *name)
         memcpy(image, z->shm, SIZE);
 
         s.list = list;
+        s.n = 2;
 
         for (s.verb = 0; s.verb < VERBS; s.verb++) {
-            for (s.id = 0; s.id < 5; s.id++) {
+            for (s.id = 0; s.id < 6; s.id++) {
                 if (!possible(&model, &s) || (s.id < 3 && s.id >= n)) {
                     continue;
                 }

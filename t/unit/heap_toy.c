@@ -327,15 +327,6 @@ toy_add(fanout_zone_t *z, const step_t *s, fanout_ref_t ref)
 
         return;
 
-    case RING:
-        fanout_ring_add(z, &ring_links, shm->ring, ref, s->record);
-
-        if (shm->ring == 0) {
-            fanout_set(z, shm->ring, ref);
-        }
-
-        return;
-
     case CIRCLE:
         fanout_circle_append(z, &circle_links, &shm->circle, ref, s->record);
         return;
@@ -347,6 +338,37 @@ toy_add(fanout_zone_t *z, const step_t *s, fanout_ref_t ref)
 
     } else {
         fanout_hash_add(z, &toy_hash, s->list - HASH, ref, s->record);
+    }
+}
+
+
+static void
+toy_chain(fanout_zone_t *z, const step_t *s)
+{
+    shm_t                 *shm;
+    unsigned               i;
+    fanout_ref_t           from, ref, prev;
+    const fanout_links_t  *l;
+
+    shm = z->shm;
+    l = s->list == RING ? &ring_links : &list_links;
+    from = prev = 0;
+
+    for (i = 0; i < s->n; i++) {
+        ref = toy_make(z, s->id + i);
+        fanout_list_chain(z, l, prev, ref);
+
+        from = from ? from : ref;
+        prev = ref;
+    }
+
+    if (s->list == RING) {
+        fanout_ring_close(z, l, from, prev);
+        fanout_set(z, shm->ring, from);
+
+    } else {
+        fanout_list_append_chain(z, l, &shm->list_first, &shm->list_last, from,
+                                 prev);
     }
 }
 
@@ -440,6 +462,10 @@ toy_do(fanout_zone_t *z, const step_t *s)
         fanout_free(z, r->part, r->part, 1, 0);
         fanout_free(z, ref, ref, 1, 0);
         fanout_set(z, shm->refs[s->id], 0);
+        break;
+
+    case CHAIN:
+        toy_chain(z, s);
         break;
     }
 }

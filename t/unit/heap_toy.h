@@ -45,6 +45,7 @@ enum {
     CUT,                                /* all before the record */
     CLEAR,                              /* all */
     FREE,                               /* the record, which is in no list */
+    CHAIN,                              /* new records, from an id on */
     VERBS
 };
 
@@ -52,6 +53,7 @@ typedef struct {
     unsigned             list;
     unsigned             verb;
     unsigned             id;
+    unsigned             n;             /* of a chain */
     fanout_record_e      record;
 } step_t;
 
@@ -60,11 +62,11 @@ typedef struct {
  * block */
 
 typedef struct {
-    fanout_ref_t         hash_next;
+    fanout_ref_t         queue_next;
     fanout_ref_t         part;
     fanout_ref_t         stack_next;
     fanout_ref_t         stack_prev;
-    fanout_ref_t         queue_next;
+    fanout_ref_t         hash_next;
     fanout_ref_t         single_next;
     fanout_ref_t         deque_next;
     fanout_ref_t         deque_prev;
@@ -77,6 +79,7 @@ typedef struct {
 } record_t;
 
 typedef struct {
+    fanout_ref_t         chain;
     fanout_ref_t         list_next;
     fanout_ref_t         list_prev;
 } part_t;
@@ -94,7 +97,7 @@ typedef struct {
     fanout_ref_t         queue_last;
     fanout_ref_t         single;
     fanout_ref_t         deque;
-    fanout_ref_t         ring;                  /* the one added first */
+    fanout_ref_t         ring;                  /* one of it */
     fanout_ref_t         circle;
     fanout_ref_t         wheel[PLACES];
     fanout_ref_t         buckets[BUCKETS];
