@@ -9,6 +9,7 @@
  */
 
 
+#include "heap/hash.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
@@ -41,6 +42,23 @@ static void link_signal(fanout_zone_t *z, fanout_ref_t ref);
 static void unlink_signal(fanout_zone_t *z, fanout_ref_t ref);
 static void take_out(fanout_zone_t *z, fanout_ref_t ref);
 static uint64_t min_seq(fanout_zone_t *z, fanout_channel_block_t *ch);
+
+
+static const fanout_hash_t  signal_table = {
+    .links.next = offsetof(fanout_signal_t, hash_next),
+    .table = offsetof(fanout_shm_t, signal_hash),
+    .mask = offsetof(fanout_shm_t, signal_mask)
+};
+
+static const fanout_links_t  room_links = {
+    .next = offsetof(fanout_signal_t, next),
+    .prev = offsetof(fanout_signal_t, prev)
+};
+
+static const fanout_links_t  all_links = {
+    .next = offsetof(fanout_signal_t, all_next),
+    .prev = offsetof(fanout_signal_t, all_prev)
+};
 
 
 /* sending */
@@ -251,7 +269,7 @@ signal_find(fanout_zone_t *z, const uint64_t hash[2])
     fanout_ref_t      ref;
     fanout_signal_t  *s;
 
-    ref = fanout_hash_table(z, signal_hash)[hash[1] & z->shm->signal_mask];
+    ref = *fanout_hash_bucket(z, &signal_table, hash[1]);
 
     for ( /* void */ ; ref; ref = s->hash_next) {
         s = fanout_signal(z, ref);
@@ -315,7 +333,7 @@ static void
 link_signal(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_shm_t         *shm;
-    fanout_ref_t         *bucket;
+
     fanout_signal_t      *s;
     fanout_room_block_t  *room;
 
@@ -323,36 +341,15 @@ link_signal(fanout_zone_t *z, fanout_ref_t ref)
     s = fanout_signal(z, ref);
     room = fanout_room(z, s->room);
 
-    s->next = 0;
-    s->prev = room->signal_tail;
-
-    if (room->signal_tail) {
-        fanout_set(z, fanout_signal(z, room->signal_tail)->next, ref);
-
-    } else {
-        fanout_set(z, room->signal_head, ref);
-    }
-
-    fanout_set(z, room->signal_tail, ref);
+    fanout_list_append(z, &room_links, &room->signal_head, &room->signal_tail,
+                       ref, FANOUT_NEW_RECORD);
     fanout_set(z, room->nsignals, room->nsignals + 1);
 
-    s->all_next = 0;
-    s->all_prev = shm->signal_last;
-
-    if (shm->signal_last) {
-        fanout_set(z, fanout_signal(z, shm->signal_last)->all_next, ref);
-
-    } else {
-        fanout_set(z, shm->signal_first, ref);
-    }
-
-    fanout_set(z, shm->signal_last, ref);
+    fanout_list_append(z, &all_links, &shm->signal_first, &shm->signal_last,
+                       ref, FANOUT_NEW_RECORD);
     fanout_set(z, shm->nsignals, shm->nsignals + 1);
 
-    bucket = &fanout_hash_table(z, signal_hash)[s->hash[1]
-                                                & shm->signal_mask];
-    fanout_set(z, s->hash_next, *bucket);
-    fanout_set(z, *bucket, ref);
+    fanout_hash_add(z, &signal_table, s->hash[1], ref, FANOUT_NEW_RECORD);
 }
 
 
@@ -360,7 +357,7 @@ static void
 unlink_signal(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_shm_t         *shm;
-    fanout_ref_t         *link;
+
     fanout_signal_t      *s;
     fanout_room_block_t  *room;
 
@@ -368,45 +365,15 @@ unlink_signal(fanout_zone_t *z, fanout_ref_t ref)
     s = fanout_signal(z, ref);
     room = fanout_room(z, s->room);
 
-    if (s->next) {
-        fanout_set(z, fanout_signal(z, s->next)->prev, s->prev);
-
-    } else {
-        fanout_set(z, room->signal_tail, s->prev);
-    }
-
-    if (s->prev) {
-        fanout_set(z, fanout_signal(z, s->prev)->next, s->next);
-
-    } else {
-        fanout_set(z, room->signal_head, s->next);
-    }
-
+    fanout_list_remove(z, &room_links, &room->signal_head, &room->signal_tail,
+                       ref);
     fanout_set(z, room->nsignals, room->nsignals - 1);
 
-    if (s->all_next) {
-        fanout_set(z, fanout_signal(z, s->all_next)->all_prev, s->all_prev);
-
-    } else {
-        fanout_set(z, shm->signal_last, s->all_prev);
-    }
-
-    if (s->all_prev) {
-        fanout_set(z, fanout_signal(z, s->all_prev)->all_next, s->all_next);
-
-    } else {
-        fanout_set(z, shm->signal_first, s->all_next);
-    }
-
+    fanout_list_remove(z, &all_links, &shm->signal_first, &shm->signal_last,
+                       ref);
     fanout_set(z, shm->nsignals, shm->nsignals - 1);
 
-    link = &fanout_hash_table(z, signal_hash)[s->hash[1] & shm->signal_mask];
-
-    while (*link != ref) {
-        link = &fanout_signal(z, *link)->hash_next;
-    }
-
-    fanout_set(z, *link, s->hash_next);
+    fanout_hash_remove(z, &signal_table, s->hash[1], ref);
 }
 
 
