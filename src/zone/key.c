@@ -10,6 +10,7 @@
  */
 
 
+#include "heap/hash.h"
 #include "zone/log.h"
 #include "zone/share.h"
 
@@ -18,10 +19,25 @@ static fanout_ref_t key_find(fanout_zone_t *z, const uint64_t hash[2]);
 static int held(fanout_zone_t *z, uint32_t class,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
 static void key_count(fanout_zone_t *z, const fanout_key_t *key, int32_t n);
-static void own_add(fanout_zone_t *z, unsigned by, fanout_ref_t *last,
-    fanout_ref_t ref);
-static void own_drop(fanout_zone_t *z, unsigned by, fanout_ref_t *last,
-    fanout_ref_t ref);
+
+
+static const fanout_hash_t  key_table = {
+    .links.next = offsetof(fanout_key_t, hash_next),
+    .table = offsetof(fanout_shm_t, key_hash),
+    .mask = offsetof(fanout_shm_t, key_mask)
+};
+
+static const fanout_links_t  key_links = {
+    .next = offsetof(fanout_key_t, next)
+};
+
+static const fanout_links_t  holder_links = {
+    .next = offsetof(fanout_key_t, own_next[FANOUT_BY_HOLDER])
+};
+
+static const fanout_links_t  sender_links = {
+    .next = offsetof(fanout_key_t, own_next[FANOUT_BY_SENDER])
+};
 
 
 /* One key on many channels, or of many users, is many keys. */
@@ -75,7 +91,7 @@ key_find(fanout_zone_t *z, const uint64_t hash[2])
     fanout_key_t  *key;
 
     now = fanout_seconds(z);
-    ref = fanout_hash_table(z, key_hash)[hash[1] & z->shm->key_mask];
+    ref = *fanout_hash_bucket(z, &key_table, hash[1]);
 
     for ( /* void */ ; ref; ref = key->hash_next) {
         key = fanout_key(z, ref);
@@ -217,7 +233,7 @@ void
 fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
     const fanout_zone_publish_t *opts, const fanout_zone_result_t *r)
 {
-    fanout_ref_t             ref, *bucket;
+    fanout_ref_t             ref;
     fanout_shm_t            *shm;
     fanout_key_t            *key;
     fanout_cold_t           *cold;
@@ -248,18 +264,9 @@ fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
         key->expires = fanout_key(z, shm->key_last)->expires;
     }
 
-    bucket = &fanout_hash_table(z, key_hash)[hash[1] & shm->key_mask];
-    fanout_set(z, key->hash_next, *bucket);
-    fanout_set(z, *bucket, ref);
-
-    if (shm->key_last) {
-        fanout_set(z, fanout_key(z, shm->key_last)->next, ref);
-
-    } else {
-        fanout_set(z, shm->key_first, ref);
-    }
-
-    fanout_set(z, shm->key_last, ref);
+    fanout_hash_add(z, &key_table, hash[1], ref, FANOUT_NEW_RECORD);
+    fanout_list_append(z, &key_links, &shm->key_first, &shm->key_last, ref,
+                       FANOUT_NEW_RECORD);
     fanout_set(z, shm->nkeys, shm->nkeys + 1);
 
     ch = fanout_channel(z, channel);
@@ -269,10 +276,12 @@ fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
     fanout_part_add(z, FANOUT_SHARE_keys, ch->class, 1);
     key_count(z, key, 1);
 
-    own_add(z, FANOUT_BY_HOLDER,
-            &fanout_holder_at(z, key->holder)->key_last, ref);
-    own_add(z, FANOUT_BY_SENDER, &fanout_sender(z, key->sender)->key_last,
-            ref);
+    fanout_circle_append(z, &holder_links,
+                         &fanout_holder_at(z, key->holder)->key_last, ref,
+                         FANOUT_NEW_RECORD);
+    fanout_circle_append(z, &sender_links,
+                         &fanout_sender(z, key->sender)->key_last, ref,
+                         FANOUT_NEW_RECORD);
 }
 
 
@@ -286,40 +295,12 @@ key_count(fanout_zone_t *z, const fanout_key_t *key, int32_t n)
 }
 
 
-/* The ring of a holder or a sender gets a key, the last, or loses the first. */
-
-static void
-own_add(fanout_zone_t *z, unsigned by, fanout_ref_t *last, fanout_ref_t ref)
-{
-    fanout_ref_t  *next;
-
-    next = &fanout_key(z, *last ? *last : ref)->own_next[by];
-
-    fanout_set(z, fanout_key(z, ref)->own_next[by], *last ? *next : ref);
-    fanout_set(z, *next, ref);
-    fanout_set(z, *last, ref);
-}
-
-
-static void
-own_drop(fanout_zone_t *z, unsigned by, fanout_ref_t *last, fanout_ref_t ref)
-{
-    if (*last == ref) {
-        fanout_set(z, *last, 0);
-        return;
-    }
-
-    fanout_set(z, fanout_key(z, *last)->own_next[by],
-               fanout_key(z, ref)->own_next[by]);
-}
-
-
 int
 fanout_key_sweep(fanout_zone_t *z)
 {
     uint32_t                 now;
     unsigned                 n;
-    fanout_ref_t             ref, *link;
+    fanout_ref_t             ref;
     fanout_shm_t            *shm;
     fanout_key_t            *key;
     fanout_cold_t           *cold;
@@ -339,19 +320,8 @@ fanout_key_sweep(fanout_zone_t *z)
             return FANOUT_ZONE_AGAIN;
         }
 
-        link = &fanout_hash_table(z, key_hash)[key->hash[1] & shm->key_mask];
-
-        while (*link != ref) {
-            link = &fanout_key(z, *link)->hash_next;
-        }
-
-        fanout_set(z, *link, key->hash_next);
-        fanout_set(z, shm->key_first, key->next);
-
-        if (key->next == 0) {
-            fanout_set(z, shm->key_last, 0);
-        }
-
+        fanout_hash_remove(z, &key_table, key->hash[1], ref);
+        fanout_list_cut(z, &shm->key_first, &shm->key_last, key->next);
         fanout_set(z, shm->nkeys, shm->nkeys - 1);
 
         ch = fanout_channel(z, key->channel);
@@ -360,10 +330,10 @@ fanout_key_sweep(fanout_zone_t *z)
         fanout_part_add(z, FANOUT_SHARE_keys, ch->class, -1);
         key_count(z, key, -1);
 
-        own_drop(z, FANOUT_BY_HOLDER,
-                 &fanout_holder_at(z, key->holder)->key_last, ref);
-        own_drop(z, FANOUT_BY_SENDER, &fanout_sender(z, key->sender)->key_last,
-                 ref);
+        fanout_circle_shift(z, &holder_links,
+                            &fanout_holder_at(z, key->holder)->key_last);
+        fanout_circle_shift(z, &sender_links,
+                            &fanout_sender(z, key->sender)->key_last);
 
         if (cold->keys == 0) {
             fanout_channel_settle(z, key->channel);
