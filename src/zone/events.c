@@ -16,6 +16,7 @@
  */
 
 
+#include "heap/list.h"
 #include "zone/events.h"
 #include "zone/identity.h"
 #include "zone/log.h"
@@ -48,6 +49,11 @@ static uint32_t limit(const fanout_shm_t *shm);
 static int done_step(fanout_zone_t *z, uint64_t epoch, uint64_t offset);
 static int alone(fanout_zone_t *z, fanout_ref_t identity,
     fanout_ref_t channel);
+
+
+static const fanout_links_t  event_links = {
+    .next = offsetof(fanout_event_block_t, next)
+};
 
 
 /* writing */
@@ -213,7 +219,6 @@ events_tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
     ref = fanout_alloc(z, n, FANOUT_EVENTS, &last);
     e = fanout_event(z, ref);
 
-    e->next = 0;
     e->last = last;
     e->blocks = n;
     e->events = events;
@@ -231,18 +236,12 @@ events_tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
     pen.pos = offsetof(fanout_event_block_t, data);
     fanout_write(&pen, strings, clen + ulen);
 
-    if (shm->event_last) {
-        fanout_set(z, fanout_event(z, shm->event_last)->next, ref);
-
-    } else {
-        fanout_set(z, shm->event_first, ref);
-
-        if (shm->event_lead) {
-            fanout_notify(z, shm->event_lead - 1);
-        }
+    if (shm->event_last == 0 && shm->event_lead) {
+        fanout_notify(z, shm->event_lead - 1);
     }
 
-    fanout_set(z, shm->event_last, ref);
+    fanout_list_append(z, &event_links, &shm->event_first, &shm->event_last,
+                       ref, FANOUT_NEW_RECORD);
     fanout_set(z, shm->nevents, shm->nevents + 1);
     fanout_set(z, shm->events_told, shm->events_told + 1);
 }
@@ -306,11 +305,7 @@ drop_first(fanout_zone_t *z)
     ref = shm->event_first;
     e = fanout_event(z, ref);
 
-    fanout_set(z, shm->event_first, e->next);
-
-    if (e->next == 0) {
-        fanout_set(z, shm->event_last, 0);
-    }
+    fanout_list_cut(z, &shm->event_first, &shm->event_last, e->next);
 
     fanout_set(z, shm->nevents, shm->nevents - 1);
     fanout_free(z, ref, e->last, e->blocks, FANOUT_EVENTS);
