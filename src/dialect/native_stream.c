@@ -51,7 +51,7 @@ static void poll_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 static void poll_heartbeat(fanout_session_t *s);
 
-static ngx_int_t join(fanout_session_t *s, fanout_query_t *q);
+static void join(fanout_session_t *s, fanout_query_t *q);
 static ngx_int_t join_one(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
 static ngx_uint_t join_mail(fanout_session_t *s, joined_t *o);
@@ -62,7 +62,7 @@ static ngx_int_t join_failed(fanout_session_t *s, fanout_command_t *cmd,
 static fanout_error_e join_member(
     fanout_subscription_t *sub, fanout_presence_t *p);
 static void join_changes(fanout_query_t *q, joined_t *o);
-static ngx_int_t list_members(fanout_session_t *s, fanout_query_t *q,
+static void list_members(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
 static ngx_int_t stream_told(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
@@ -142,7 +142,7 @@ stream_open(fanout_session_t *s, ngx_http_request_t *r)
     s->heartbeat = s->conf->ping != 0;
     s->beat_at = ngx_current_msec + s->conf->ping;
 
-    (void) join(s, &q);
+    join(s, &q);
 }
 
 
@@ -175,11 +175,11 @@ poll_open(fanout_session_t *s, ngx_http_request_t *r)
                  + (q.timed ? ngx_min(q.timeout * 1000, s->conf->poll_timeout)
                             : s->conf->poll_timeout);
 
-    (void) join(s, &q);
+    join(s, &q);
 }
 
 
-static ngx_int_t
+static void
 join(fanout_session_t *s, fanout_query_t *q)
 {
     joined_t             *o;
@@ -191,7 +191,7 @@ join(fanout_session_t *s, fanout_query_t *q)
     if (o == NULL) {
         s->refused = FANOUT_E_INTERNAL;
         fanout_session_end(s, FANOUT_END_CLEAN);
-        return NGX_ERROR;
+        return;
     }
 
     rc = NGX_OK;
@@ -216,6 +216,10 @@ join(fanout_session_t *s, fanout_query_t *q)
 
     s->begins = 0;
 
+    if (rc != NGX_OK) {
+        fanout_session_refuse(s);
+    }
+
     for (i = 0; i < q->n && rc == NGX_OK; i++) {
 
         if (q->polls && q->position && o[i].j.recovered) {
@@ -236,12 +240,10 @@ join(fanout_session_t *s, fanout_query_t *q)
     }
 
     if (rc == NGX_OK) {
-        rc = list_members(s, q, o);
+        list_members(s, q, o);
     }
 
     ngx_free(o);
-
-    return rc;
 }
 
 
@@ -262,12 +264,10 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     if (!fanout_meter_writes(s, o->channel, &limited)) {
         ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
         fanout_native_limited(s, &cmd, &limited);
-        s->state = FANOUT_CLOSING;
         return NGX_ERROR;
     }
 
     if (o->join->len && !join_read(s, q, o, &cmd, &p)) {
-        s->state = FANOUT_CLOSING;
         return NGX_ERROR;
     }
 
@@ -456,8 +456,6 @@ join_failed(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
         fanout_meter_full(s);
     }
 
-    s->state = FANOUT_CLOSING;
-
     return NGX_ERROR;
 }
 
@@ -580,7 +578,7 @@ join_changes(fanout_query_t *q, joined_t *o)
 /* Who is there, as by commands that ask for it, behind all that is said of the
  * joins. */
 
-static ngx_int_t
+static void
 list_members(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 {
     u_char      *p;
@@ -601,14 +599,14 @@ list_members(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     }
 
     if (size == sizeof("[]")) {
-        return NGX_OK;
+        return;
     }
 
     text.data = ngx_alloc(size, ngx_cycle->log);
     if (text.data == NULL) {
         s->refused = FANOUT_E_INTERNAL;
         fanout_session_end(s, FANOUT_END_CLEAN);
-        return NGX_ERROR;
+        return;
     }
 
     p = text.data;
@@ -635,8 +633,6 @@ list_members(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     fanout_native_batch(s, &text);
 
     ngx_free(text.data);
-
-    return s->state == FANOUT_ENDED ? NGX_ERROR : NGX_OK;
 }
 
 

@@ -114,10 +114,6 @@ fanout_session_withhold(fanout_session_t *s)
 void
 fanout_session_settle(fanout_session_t *s)
 {
-    if (s->state == FANOUT_ENDED) {
-        return;
-    }
-
     fanout_outbox_join(s);
     release_subs(s);
 
@@ -161,10 +157,6 @@ fanout_session_settle_one(fanout_subscription_t *sub)
     fanout_session_t  *s;
 
     s = sub->session;
-
-    if (s->state == FANOUT_ENDED) {
-        return;
-    }
 
     catch_up_settle(sub);
 

@@ -28,7 +28,7 @@ static void free_buffers(ngx_connection_t *c, ngx_http_connection_t *hc);
 static void set_socket(fanout_session_t *s);
 
 
-ngx_int_t
+void
 fanout_session_begin(fanout_session_t *s)
 {
     fanout_meter_mark_t  mark;
@@ -47,8 +47,6 @@ fanout_session_begin(fanout_session_t *s)
     }
 
     fanout_meter_account(s, &mark);
-
-    return s->state == FANOUT_ENDED ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -173,15 +171,11 @@ detach_attached_write(ngx_http_request_t *r)
 static void
 detach_handler(ngx_event_t *ev)
 {
-    fanout_detach_t                   *d;
+    fanout_detach_t   *d;
     fanout_session_t  *s;
 
     d = ev->data;
     s = d->session;
-
-    if (s->state == FANOUT_ENDED) {
-        return;
-    }
 
     if (!detachable(s->request)) {
         /* a subrequest in the background still needs it */

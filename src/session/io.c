@@ -123,10 +123,6 @@ fanout_session_read_now(fanout_session_t *s)
 
     for (left = FANOUT_INPUT; left; left -= n) {
 
-        if (s->state == FANOUT_ENDED) {
-            return;
-        }
-
         if (fanout_session_busy(s) || s->input_len) {
             /* the rest waits in the socket */
             break;
@@ -226,9 +222,7 @@ fanout_session_input(fanout_session_t *s)
             return;
         }
 
-        if (s->state != FANOUT_ENDED && s->input_len == 0
-            && s->connection->read->ready)
-        {
+        if (s->input_len == 0 && s->connection->read->ready) {
             /* its socket was left alone meanwhile */
             ngx_post_event(s->connection->read, &ngx_posted_next_events);
         }
@@ -335,10 +329,7 @@ fanout_session_turn_away(fanout_session_t *s)
     s->close_at = ngx_current_msec;
     s->dialect->closing(s, 1012, back_after(s));
 
-    if (s->state == FANOUT_OPEN) {
-        fanout_session_close(s, 1012, "restart");
-    }
-
+    fanout_session_close(s, 1012, "restart");
     fanout_session_stay(s->hub, 0);
 }
 

@@ -22,6 +22,7 @@
 
 
 static void leave_zone(fanout_session_t *s, ngx_uint_t how);
+static void detach_cancel(fanout_session_t *s);
 static void mute(fanout_session_t *s);
 static void to_reaper(fanout_session_t *s);
 static ngx_uint_t session_forget(fanout_session_t *s, ngx_uint_t max);
@@ -150,6 +151,17 @@ fanout_session_closing(fanout_session_t *s)
 }
 
 
+/* Its end follows when what it has taken is accounted for. */
+
+void
+fanout_session_refuse(fanout_session_t *s)
+{
+    if (s->state == FANOUT_OPEN) {
+        s->state = FANOUT_CLOSING;
+    }
+}
+
+
 /* To the zone it is as cut; commands are those of a client elsewhere. */
 
 void
@@ -223,7 +235,9 @@ fanout_session_end(fanout_session_t *s, ngx_uint_t how)
 
     fanout_session_rest(s);
     fanout_session_unblocked(s);
+    s->blocked = 1;
 
+    detach_cancel(s);
     mute(s);
     to_reaper(s);
 }
@@ -256,6 +270,30 @@ leave_zone(fanout_session_t *s, ngx_uint_t how)
     }
 
     s->identity_ref = 0;
+}
+
+
+static void
+detach_cancel(fanout_session_t *s)
+{
+    fanout_detach_t  *d;
+
+    d = s->detach;
+
+    if (d == NULL) {
+        return;
+    }
+
+    if (d->event.timer_set) {
+        ngx_del_timer(&d->event);
+    }
+
+    if (d->event.posted) {
+        ngx_delete_posted_event(&d->event);
+    }
+
+    ngx_free(d);
+    s->detach = NULL;
 }
 
 
@@ -400,18 +438,6 @@ release(fanout_session_t *s)
     }
 
     ngx_queue_remove(&s->queue);
-
-    if (s->detach) {
-        if (s->detach->event.timer_set) {
-            ngx_del_timer(&s->detach->event);
-        }
-
-        if (s->detach->event.posted) {
-            ngx_delete_posted_event(&s->detach->event);
-        }
-
-        ngx_free(s->detach);
-    }
 
     c = s->connection;
     r = s->request;

@@ -182,7 +182,9 @@ struct fanout_session_s {
     unsigned                 queued:1;          /* in hub->flush */
     unsigned                 works:1;           /* in hub->work */
     unsigned                 unread:1;          /* so does its socket */
-    unsigned                 blocked:1;         /* the socket is full */
+    unsigned                 blocked:1;         /* nothing can be sent now:
+                                                   the socket is full, it has
+                                                   not begun, or has ended */
     unsigned                 sticks:1;          /* so it is in hub->stuck */
     unsigned                 behind:1;          /* some sub is */
     unsigned                 pinged:1;          /* no answer yet */
@@ -250,10 +252,14 @@ fanout_session_t *fanout_session_create(
     const fanout_transport_t *transport, ngx_str_t *user,
     fanout_meter_t *meter);
 
-/* The dialect greets and subscribes; what it says waits for the start.
- * NGX_ERROR if the session ended within: the caller takes its request back by
- * session_part(), and refuses it. */
-ngx_int_t fanout_session_begin(fanout_session_t *s);
+/* The dialect greets and subscribes; what it says waits for the start.  If the
+ * session ends within, the caller takes its request back by session_part(), and
+ * refuses it. */
+void fanout_session_begin(fanout_session_t *s);
+
+/* A dialect can't begin the session, for .refused and .error: nothing is done
+ * for it any more. */
+void fanout_session_refuse(fanout_session_t *s);
 
 /* The session holds its request from here on: the content handler returns
  * NGX_DONE, and the end of the session finalizes the request. */

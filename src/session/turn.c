@@ -224,13 +224,13 @@ step(fanout_session_t *s)
         fanout_session_input(s);
     }
 
-    if (!s->blocked && s->state != FANOUT_ENDED) {
+    if (!s->blocked) {
         /* else it goes on with its socket */
 
         fanout_session_catch_up(s);
     }
 
-    if (!s->blocked && s->state != FANOUT_ENDED) {
+    if (!s->blocked) {
         fanout_outbox_send(s);
     }
 

@@ -67,9 +67,9 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
 
-    if (fanout_session_begin(s) != NGX_OK
-        || s->state != FANOUT_OPEN)
-    {
+    fanout_session_begin(s);
+
+    if (s->state != FANOUT_OPEN) {
         return fanout_refuse_error(r, s->refused);
     }
 

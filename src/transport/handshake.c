@@ -75,7 +75,9 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 
     /* who sees the 101 is subscribed already */
 
-    if (fanout_session_begin(s) != NGX_OK) {
+    fanout_session_begin(s);
+
+    if (s->state == FANOUT_ENDED) {
         fanout_session_part(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

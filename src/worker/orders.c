@@ -223,7 +223,7 @@ order_leave(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
 
     fanout_session_leave(sub, seat);
 
-    if (s->state == FANOUT_OPEN && s->dialect->parted) {
+    if (s->dialect->parted) {
         s->dialect->parted(s, &name, reason);
     }
 }

@@ -108,13 +108,11 @@ restore_session(fanout_session_t *s, ngx_uint_t members)
     fanout_zstr_t           user, info;
     fanout_subscription_t  *sub;
 
-    if (!members && s->state != FANOUT_ENDED) {
+    if (!members) {
         fanout_meter_restore(s);
     }
 
-    if (s->identity_ref == 0 || s->identity.client == 0
-        || s->state == FANOUT_ENDED)
-    {
+    if (s->identity_ref == 0 || s->identity.client == 0) {
         return;
     }
 
