@@ -527,13 +527,8 @@ fanout_session_timer(fanout_session_t *s)
 
 
 void
-fanout_session_deadline(fanout_session_t *s)
+fanout_session_deadline(fanout_session_t *s, ngx_uint_t within)
 {
-    ngx_uint_t  within;
-
-    within = fanout_ws_within_frame(&s->ws)
-             || fanout_ws_within_message(&s->ws);
-
     if (within == (s->frame_at != 0)) {
         return;
     }

@@ -39,7 +39,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     const fanout_transport_t *transport, ngx_str_t *user,
     fanout_meter_t *meter)
 {
-    size_t               log;
+    size_t               log, part;
     fanout_session_t    *s;
     ngx_http_cleanup_t  *cln;
 
@@ -49,9 +49,10 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     }
 
     log = fanout_eventlog_size(conf, r->connection);
+    part = ngx_align(sizeof(fanout_session_t) + log + user->len,
+                     NGX_ALIGNMENT);
 
-    s = ngx_calloc(sizeof(fanout_session_t) + log + user->len,
-                   r->connection->log);
+    s = ngx_calloc(part + transport->part, r->connection->log);
     if (s == NULL) {
         return NULL;
     }
@@ -68,6 +69,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     s->conf = conf;
     s->dialect = dialect;
     s->transport = transport;
+    s->part = (u_char *) s + part;
     s->format = dialect->format;
     s->out = s->few;
     s->nout_max = 2;
@@ -521,16 +523,12 @@ session_free(fanout_session_t *s)
     fanout_access_release(s->access);
     fanout_eventlog_free(s);
 
-    if (s->message) {
-        ngx_free(s->message);
-    }
-
     if (s->input) {
         ngx_free(s->input);
     }
 
-    if (s->ws.control) {
-        ngx_free(s->ws.control);
+    if (s->transport->free) {
+        s->transport->free(s);
     }
 
     if (s->batch) {

@@ -24,7 +24,6 @@
 #include "session/conf.h"
 #include "session/log.h"
 #include "session/meter.h"
-#include "wire/ws.h"
 
 
 /* why a session ended, which says whether it may come back */
@@ -148,10 +147,8 @@ struct fanout_session_s {
     ngx_rbtree_node_t        by_user;           /* hub->users */
     fanout_meter_t           meter;
 
-    fanout_ws_parser_t       ws;
-    u_char                  *message;           /* being received */
-    size_t                   message_len;
-    size_t                   message_size;
+    void                    *part;              /* of the transport, behind
+                                                   it */
     u_char                  *input;             /* received, to be read when
                                                    the job is done */
     size_t                   input_len;
@@ -169,9 +166,7 @@ struct fanout_session_s {
     ngx_msec_t               close_at;          /* CLOSING: cut then;
                                                    OPEN: drain then */
     uint16_t                 close_code;
-    uint16_t                 pings;             /* budget used */
     uint32_t                 back_in;           /* ms, as it was told */
-    ngx_msec_t               pings_at;
     ngx_msec_t               beat_at;           /* next heartbeat */
     ngx_msec_t               sent_at;           /* last progress of output that
                                                    is pending, 0: none */
@@ -319,8 +314,9 @@ void fanout_session_bytes(fanout_session_t *s,
  * read what it is sent. */
 ngx_uint_t fanout_session_busy(fanout_session_t *s);
 
-/* Starts or ends the deadline of a message that is received in part. */
-void fanout_session_deadline(fanout_session_t *s);
+/* Starts or ends the deadline of a message that is received in part, if there
+ * is one. */
+void fanout_session_deadline(fanout_session_t *s, ngx_uint_t within);
 
 /* Sends the output of all sessions that have some; ends the turn. */
 void fanout_session_flush(fanout_hub_t *hub);

@@ -26,12 +26,18 @@ struct fanout_transport_s {
     unsigned     gone:1;        /* the client has gone: what it has sent is
                                    done, nothing can be sent to it */
 
+    /* What it keeps of each session of its own, in bytes: s->part, zeroed. */
+    size_t                     part;
+
     /* of all that a session is sent */
     const fanout_framing_t    *framing;
 
     /* Takes over when the client has gone while the backend is asked about a
      * publish of it. */
     const fanout_transport_t  *away;
+
+    /* Frees what s->part has; NULL: nothing. */
+    void       (*free)(fanout_session_t *s);
 
     /* Received bytes, which may be changed; stops when a job begins and keeps
      * the rest. */

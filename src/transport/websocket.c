@@ -22,6 +22,19 @@
 #define FANOUT_PROOF         'r'            /* data of a ping */
 
 
+/* a session's part */
+
+typedef struct {
+    fanout_ws_parser_t   parser;
+    u_char              *message;           /* being received */
+    size_t               len;
+    size_t               size;
+    ngx_msec_t           pings_at;
+    uint16_t             pings;             /* answered since */
+} websocket_t;
+
+
+static void websocket_free(fanout_session_t *s);
 static ngx_int_t websocket_message(fanout_session_t *s, fanout_ws_event_t *ev);
 static ngx_int_t complete(fanout_session_t *s, fanout_ws_event_t *ev,
     u_char *data, size_t len);
@@ -48,8 +61,10 @@ const fanout_transport_t  fanout_websocket = {
     .name = ngx_string("websocket"),
     .bit = FANOUT_WEBSOCKET,
     .two_way = 1,
+    .part = sizeof(websocket_t),
     .framing = &fanout_framing_websocket,
     .away = &websocket_away,
+    .free = websocket_free,
     .input = fanout_websocket_input,
     .close = say_close,
     .ping = websocket_ping
@@ -63,7 +78,9 @@ static const fanout_transport_t  websocket_away = {
     .bit = FANOUT_WEBSOCKET,
     .commands = 1,
     .gone = 1,
+    .part = sizeof(websocket_t),
     .framing = &fanout_framing_websocket,
+    .free = websocket_free,
     .input = fanout_websocket_input,
     .close = say_close,
     .ping = websocket_ping
@@ -73,9 +90,30 @@ static const fanout_transport_t  websocket_away = {
 void
 fanout_websocket_init(fanout_session_t *s)
 {
-    fanout_ws_init(&s->ws,
+    websocket_t  *ws;
+
+    ws = s->part;
+
+    fanout_ws_init(&ws->parser,
                    fanout_deflate_of(s->format)
                    ? &s->conf->ws_deflate : &s->conf->ws);
+}
+
+
+static void
+websocket_free(fanout_session_t *s)
+{
+    websocket_t  *ws;
+
+    ws = s->part;
+
+    if (ws->message) {
+        ngx_free(ws->message);
+    }
+
+    if (ws->parser.control) {
+        ngx_free(ws->parser.control);
+    }
 }
 
 
@@ -151,19 +189,23 @@ fanout_websocket_extend(ngx_http_request_t *r, fanout_session_t *s,
 void
 fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
 {
-    int                rc;
-    u_char            *last;
-    fanout_ws_event_t  ev;
+    int                 rc;
+    u_char             *last;
+    websocket_t        *ws;
+    fanout_ws_event_t   ev;
 
+    ws = s->part;
     last = data + len;
 
     for ( ;; ) {
-        rc = fanout_ws_parse(&s->ws, &data, last, &ev);
+        rc = fanout_ws_parse(&ws->parser, &data, last, &ev);
 
         switch (rc) {
 
         case FANOUT_WS_EV_MORE:
-            fanout_session_deadline(s);
+            fanout_session_deadline(s,
+                                    fanout_ws_within_frame(&ws->parser)
+                                    || fanout_ws_within_message(&ws->parser));
             return;
 
         case FANOUT_WS_EV_DATA:
@@ -187,8 +229,9 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
             break;
 
         case FANOUT_WS_EV_BUFFER:
-            s->ws.control = ngx_alloc(FANOUT_WS_CONTROL_MAX, ngx_cycle->log);
-            if (s->ws.control == NULL) {
+            ws->parser.control = ngx_alloc(FANOUT_WS_CONTROL_MAX,
+                                           ngx_cycle->log);
+            if (ws->parser.control == NULL) {
                 fanout_session_end(s, FANOUT_END_CUT);
                 return;
             }
@@ -215,9 +258,9 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
             return;
         }
 
-        if (s->ws.control && rc != FANOUT_WS_EV_DATA) {
-            ngx_free(s->ws.control);
-            s->ws.control = NULL;
+        if (ws->parser.control && rc != FANOUT_WS_EV_DATA) {
+            ngx_free(ws->parser.control);
+            ws->parser.control = NULL;
         }
 
         if (s->state == FANOUT_ENDED) {
@@ -239,42 +282,45 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
 static ngx_int_t
 websocket_message(fanout_session_t *s, fanout_ws_event_t *ev)
 {
-    u_char     *p;
-    size_t      size;
-    ngx_int_t   rc;
+    u_char       *p;
+    size_t        size;
+    ngx_int_t     rc;
+    websocket_t  *ws;
 
     if (ev->first && ev->last) {
         return complete(s, ev, ev->data, ev->len);
     }
 
-    if (s->message_len + ev->len > s->message_size) {
-        size = ngx_max(s->message_len + ev->len, s->message_size * 2);
-        size = ngx_max(ngx_min(size, (size_t) ev->size),
-                       s->message_len + ev->len);
+    ws = s->part;
 
-        p = realloc(s->message, size);
+    if (ws->len + ev->len > ws->size) {
+        size = ngx_max(ws->len + ev->len, ws->size * 2);
+        size = ngx_max(ngx_min(size, (size_t) ev->size),
+                       ws->len + ev->len);
+
+        p = realloc(ws->message, size);
         if (p == NULL) {
             return NGX_ERROR;
         }
 
-        s->message = p;
-        s->message_size = size;
+        ws->message = p;
+        ws->size = size;
     }
 
     if (ev->len) {
-        ngx_memcpy(s->message + s->message_len, ev->data, ev->len);
-        s->message_len += ev->len;
+        ngx_memcpy(ws->message + ws->len, ev->data, ev->len);
+        ws->len += ev->len;
     }
 
     if (!ev->last) {
         return NGX_OK;
     }
 
-    p = s->message;
-    size = s->message_len;
-    s->message = NULL;
-    s->message_len = 0;
-    s->message_size = 0;
+    p = ws->message;
+    size = ws->len;
+    ws->message = NULL;
+    ws->len = 0;
+    ws->size = 0;
 
     rc = complete(s, ev, p ? p : (u_char *) "", size);
 
@@ -438,20 +484,23 @@ charge_inflated(fanout_session_t *s, size_t len, size_t outlen)
 static void
 pong(fanout_session_t *s, fanout_ws_event_t *ev)
 {
-    u_char  buf[FANOUT_WS_HEADER_MAX
-                + FANOUT_WS_CONTROL_MAX];
-    size_t  n;
+    u_char        buf[FANOUT_WS_HEADER_MAX
+                      + FANOUT_WS_CONTROL_MAX];
+    size_t        n;
+    websocket_t  *ws;
 
     if (s->state != FANOUT_OPEN) {
         return;
     }
 
-    if (ngx_current_msec - s->pings_at >= 10000) {
-        s->pings_at = ngx_current_msec;
-        s->pings = 0;
+    ws = s->part;
+
+    if (ngx_current_msec - ws->pings_at >= 10000) {
+        ws->pings_at = ngx_current_msec;
+        ws->pings = 0;
     }
 
-    if (++s->pings > FANOUT_PINGS) {
+    if (++ws->pings > FANOUT_PINGS) {
         fanout_count(s->hub, rate_limited);
         fanout_session_close(s, 4429, "too many pings");
         return;
