@@ -133,6 +133,13 @@ int fanout_json_members(const fanout_json_t *object,
     fanout_json_error_t *err);
 
 /*
+ * Fills err for a member that is UNKNOWN or a DUPLICATE, as rc says, and
+ * returns rc: key is its name with the quotes, at its byte of the text.
+ */
+int fanout_json_fail_member(fanout_json_error_t *err, int rc, size_t at,
+    const fanout_json_t *key);
+
+/*
  * Leaves out a byte order mark in front of a text, which is an error otherwise:
  * for what a backend has written, as many put one there (RFC 8259, section 8.1,
  * lets a reader ignore it).

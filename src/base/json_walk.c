@@ -307,8 +307,8 @@ field_slot(const fanout_json_field_t *field, void *dst)
 }
 
 
-static int
-fail_member(fanout_json_error_t *err, int rc, size_t at,
+int
+fanout_json_fail_member(fanout_json_error_t *err, int rc, size_t at,
     const fanout_json_t *key)
 {
     int     n;
@@ -370,9 +370,10 @@ fanout_json_members(const fanout_json_t *object,
         }
 
         if (bad == FANOUT_JSON_OK) {
-            bad = fail_member(err, slot ? FANOUT_JSON_DUPLICATE
-                                        : FANOUT_JSON_UNKNOWN,
-                              key.data - object->data, &key);
+            bad = fanout_json_fail_member(err,
+                                          slot ? FANOUT_JSON_DUPLICATE
+                                               : FANOUT_JSON_UNKNOWN,
+                                          key.data - object->data, &key);
         }
     }
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Inside of the native dialect: its frames and its commands.
+ * Inside of the native dialect: its frames, replies and jobs.
  */
 
 
@@ -11,7 +11,7 @@
 
 
 #include "dialect/dialect.h"
-#include "base/json.h"
+#include "dialect/native_command.h"
 
 
 /* an array of commands being worked off; owned by the session */
@@ -25,42 +25,6 @@ typedef struct {
     uint32_t         start;             /* of the message in it */
     ngx_uint_t       deep;              /* some may nest too deeply */
 } fanout_native_batch_t;
-
-
-/* a command as it was sent; members that are not there have len 0 */
-
-typedef struct {
-    fanout_json_t    id;
-    fanout_json_t    op;
-    fanout_json_t    channel;
-    fanout_json_t    since;
-    fanout_json_t    history;
-    fanout_json_t    want;
-    fanout_json_t    events;
-    fanout_json_t    echo;
-    fanout_json_t    event;
-    fanout_json_t    data;
-    fanout_json_t    messages;
-    fanout_json_t    key;
-    fanout_json_t    to;
-    fanout_json_t    store;
-    fanout_json_t    condition;
-    fanout_json_t    enc;
-    fanout_json_t    meta;
-    fanout_json_t    before;
-    fanout_json_t    limit;
-    fanout_json_t    presence;
-    fanout_json_t    anonymous;
-    fanout_json_t    merge;
-    fanout_json_t    state;
-    fanout_json_t    tag;
-    fanout_json_t    live;
-    fanout_json_t    every;
-
-    ngx_uint_t       at;                /* in an array */
-    ngx_str_t        name;              /* of the channel */
-    u_char           buf[FANOUT_NAME];
-} fanout_command_t;
 
 
 /* a reply being written: into the batch or a frame of its own */
@@ -117,25 +81,9 @@ typedef struct {
 } fanout_native_job_t;
 
 
-/* what a join says of presence */
+/* ms that a list of members may be awaited beyond the batch time */
+#define FANOUT_NATIVE_WAIT  2000
 
-typedef struct {
-    fanout_zstr_t           key;
-    fanout_zstr_t           data;
-    ngx_uint_t              want;               /* FANOUT_WANT_* */
-    int                     anonymous;
-    unsigned                member:1;           /* it is to be one */
-    u_char                  buf[FANOUT_KEY];
-} fanout_presence_t;
-
-
-#define fanout_nelts(a)  (sizeof(a) / sizeof((a)[0]))
-
-
-/* Runs a command, at is its index in an array; deep: it may nest more levels
- * than data can have.  Replies, or starts a job. */
-void fanout_native_command(fanout_session_t *s, fanout_json_t *object,
-    ngx_uint_t at, ngx_uint_t deep);
 
 /* Replies with an error; op and at are told when there is no id.  data is raw
  * JSON or NULL, text NULL for the usual one.  Of a session that begins it is
@@ -154,37 +102,30 @@ ngx_int_t fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, fanout_frame_t *f);
 
 
-/* the commands; each replies, or starts a job */
-
-void fanout_native_join(fanout_session_t *s, fanout_command_t *cmd);
-void fanout_native_publish(fanout_session_t *s, fanout_command_t *cmd);
-void fanout_native_history(fanout_session_t *s, fanout_command_t *cmd);
-void fanout_native_presence(fanout_session_t *s, fanout_command_t *cmd);
-void fanout_native_members(fanout_session_t *s, fanout_command_t *cmd);
-
-
-
-/* Presence in a join, and members in a reply; see native_presence.c,
+/* Presence in a join, and members in a reply; see native_join.c,
  * native_members.c and native_handshake.c. */
 
-/* Reads what the join says, 0 after an error was replied.  cmd->name is
- * set. */
-ngx_uint_t fanout_native_presence_options(fanout_session_t *s,
-    fanout_command_t *cmd, fanout_presence_t *p);
+/* Whether what a join says of presence is permitted: else FORBIDDEN.  It may
+ * want less then. */
+fanout_error_e fanout_native_join_presence(fanout_session_t *s,
+    fanout_command_t *cmd);
 
-/* The subscription takes its seat, and its member is put; then the job is to
- * wait, if there is anything to wait for.  An error is the reply. */
-fanout_error_e fanout_native_enter(fanout_session_t *s,
-    fanout_native_job_t *job, fanout_presence_t *p);
+/* Sets the options of a join on its subscription.  INTERNAL. */
+fanout_error_e fanout_native_join_options(fanout_subscription_t *sub,
+    fanout_join_cmd_t *c);
+
+/* Whether the join makes a member. */
+#define fanout_native_enters(c)                                               \
+    ((c)->presence.type != FANOUT_JSON_NONE                                   \
+     && (c)->presence.type != FANOUT_JSON_NULL)
+
+/* What a member may be. */
+extern const fanout_native_limit_t  fanout_native_presence_size;
 
 /* Merges m->data into what the member has, see native_merge.c; the result is
- * static.  0 after an error was replied. */
-ngx_uint_t fanout_native_presence_merge(fanout_session_t *s,
+ * static.  BAD_REQUEST, TOO_LARGE. */
+fanout_error_e fanout_native_presence_merge(fanout_session_t *s,
     fanout_command_t *cmd, fanout_member_t *m);
-
-/* Replies with an error of seats and members. */
-void fanout_native_refuse_member(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e rc);
 
 /* Whether the job can begin: the roster is ready and has its member; then it
  * is registered.  NGX_OK; NGX_AGAIN; NGX_BUSY if the worker has held all the
@@ -219,49 +160,13 @@ fanout_native_job_t *fanout_native_job(fanout_session_t *s,
 /* Makes it the session's, which owns it from here on, and begins with it. */
 void fanout_native_run(fanout_session_t *s, fanout_native_job_t *job);
 
-void fanout_native_signal(fanout_session_t *s, fanout_command_t *cmd);
+/* Puts whom "to" names into the message.  FORBIDDEN, RECIPIENT_OFFLINE. */
+fanout_error_e fanout_native_address(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_native_to_t *to, fanout_zone_message_t *m);
 
+/* Whether a join on the channel is answered with the members there. */
+ngx_uint_t fanout_native_lists(fanout_session_t *s, ngx_str_t *channel);
 
-/* Whom "to" names, into the message: 0 after an error was replied.  to, which
- * may be NULL, gets the name of a user. */
-
-typedef struct {
-    fanout_zstr_t           name;               /* len 0: it is a client */
-    u_char                  buf[FANOUT_NAME];
-} fanout_native_to_t;
-
-ngx_uint_t fanout_native_to(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_zone_message_t *m, fanout_native_to_t *to);
-
-/* How often it wants to be told of signals, ms: 0 after an error. */
-ngx_uint_t fanout_native_every(fanout_session_t *s, fanout_command_t *cmd,
-    ngx_uint_t *every);
-
-/* The text of an error of a direct message or signal. */
-void fanout_native_unreached(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e rc);
-
-
-/* Whether the session stays after the command, as those need that join: 1, or
- * 0 after an error was replied. */
-ngx_uint_t fanout_native_stays(fanout_session_t *s, fanout_command_t *cmd);
-
-/* Whether the command is of a client that is elsewhere, and has proved it by
- * its token; without a proof an error is replied and it is 0 as well. */
-ngx_uint_t fanout_native_proved(fanout_session_t *s, fanout_command_t *cmd);
-
-/* Reads the members of a command: FANOUT_JSON_OK, or an error. */
-int fanout_native_parse(fanout_json_t *object,
-    fanout_command_t *cmd, fanout_json_error_t *err);
-
-/* The name of a member that a join does not have, or that nests too many
- * levels; NULL: there is none. */
-const char *fanout_native_not_of_join(fanout_command_t *cmd);
-
-/* Checks the options of a join, or sets them on its subscription: 0 after an
- * error was replied. */
-ngx_uint_t fanout_native_join_options(fanout_session_t *s,
-    fanout_command_t *cmd, fanout_subscription_t *sub);
 
 /* Runs an array of commands of ours, which answer without an id. */
 void fanout_native_batch(fanout_session_t *s, ngx_str_t *text);
@@ -273,36 +178,6 @@ void fanout_native_batch_closing(fanout_session_t *s);
 void fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 void fanout_native_close(fanout_session_t *s);
-
-
-/* Members of a command: 1, or 0 after an error was replied.  Those that are
- * not there leave what is given, labels become empty. */
-
-/* The channel's name into cmd->name; with op, whether it is permitted. */
-ngx_uint_t fanout_native_channel(fanout_session_t *s, fanout_command_t *cmd,
-    ngx_uint_t op);
-
-/* Whether an operation on cmd->name is permitted, or one of several. */
-ngx_uint_t fanout_native_may(fanout_session_t *s, fanout_command_t *cmd,
-    ngx_uint_t op);
-
-/* A number from 0 to max. */
-ngx_uint_t fanout_native_count(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_json_t *value, const char *name, ngx_uint_t max, ngx_uint_t *n);
-
-ngx_uint_t fanout_native_flag(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_json_t *value, const char *name, int *flag);
-
-/* {epoch,offset}; an epoch that can't be ours becomes 0. */
-ngx_uint_t fanout_native_position(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_json_t *value, const char *name, uint64_t *epoch,
-    uint64_t *offset);
-
-/* A name of at most KEY bytes; buf has room for them, label may point into
- * the command instead. */
-ngx_uint_t fanout_native_label(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_json_t *value, const char *name, u_char *buf,
-    fanout_zstr_t *label);
 
 
 /* Replies: open, write, end; a lack of memory ends the session at the end. */
@@ -324,31 +199,6 @@ void fanout_native_end_around(fanout_reply_t *rp,
 
 #define fanout_native_literal(rp, text)                              \
     fanout_native_text(rp, text, sizeof(text) - 1)
-
-/* Replies with an error to a command; the text is a format of at most 255
- * bytes. */
-void fanout_native_refuse(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e code, const char *fmt, ...);
-
-/* The same for one that is refused for a time. */
-void fanout_native_limited(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_limited_t *limited);
-
-/* Whether the budgets let it ask for what may be a long answer: 1, or 0 after
- * an error was replied. */
-ngx_uint_t fanout_native_answers(fanout_session_t *s, fanout_command_t *cmd);
-
-/* Whether a join on the channel is answered with the members there. */
-ngx_uint_t fanout_native_lists(fanout_session_t *s, ngx_str_t *channel);
-
-/* Whether the budgets let it write, on the channel of the command, which may
- * have to be made: 1, or 0 after an error was replied. */
-ngx_uint_t fanout_native_writes(fanout_session_t *s, fanout_command_t *cmd);
-
-/* The same for a limit, which is named with its maximum in the data. */
-void fanout_native_refuse_limit(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e code, const char *limit, ngx_uint_t max,
-    const char *directive);
 
 
 #endif /* FANOUT_DIALECT_NATIVE_H */

@@ -21,8 +21,8 @@
 #define FANOUT_ARRAY  524288
 
 
-static void refuse_frame(fanout_session_t *s, fanout_error_e code,
-    ngx_str_t *text, ngx_str_t *data);
+static void refuse_frame(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_error_e rc);
 static ngx_uint_t insists(fanout_session_t *s);
 static void stop_insistent(fanout_session_t *s);
 static void dialect_batch_start(fanout_session_t *s, fanout_json_t *array,
@@ -48,9 +48,9 @@ fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 {
     int                  type;
     unsigned             levels;
-    ngx_str_t            text;
     ngx_uint_t           deep;
     fanout_json_t        value;
+    fanout_command_t     cmd;
     fanout_json_error_t  err;
 
     if (opcode != FANOUT_WS_TEXT) {
@@ -73,15 +73,11 @@ fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         break;
 
     default:
-        if (type > 0) {
-            ngx_str_set(&text, "a frame is an object or an array of them");
-
-        } else {
-            text.data = (u_char *) err.reason;
-            text.len = ngx_strlen(err.reason);
-        }
-
-        refuse_frame(s, FANOUT_E_BAD_REQUEST, &text, NULL);
+        fanout_native_blank(&cmd);
+        refuse_frame(s, &cmd,
+                     fanout_native_fail(&cmd, FANOUT_E_BAD_REQUEST, "%s",
+                         type > 0 ? "a frame is an object or an array of them"
+                                  : err.reason));
     }
 
     stop_insistent(s);
@@ -91,19 +87,15 @@ fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 /* A frame without commands costs as much as a command. */
 
 static void
-refuse_frame(fanout_session_t *s, fanout_error_e code, ngx_str_t *text,
-    ngx_str_t *data)
+refuse_frame(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
 {
-    fanout_command_t  cmd;
     fanout_limited_t  limited;
 
     if (!fanout_meter_take(s, FANOUT_COST, &limited)) {
-        ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
-        fanout_native_limited(s, &cmd, &limited);
-        return;
+        rc = fanout_native_limited(s, cmd, &limited);
     }
 
-    fanout_native_error(s, NULL, NULL, 0, code, text, data);
+    fanout_native_refuse(s, cmd, rc);
 }
 
 
@@ -135,20 +127,19 @@ dialect_batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
     ngx_uint_t deep)
 {
     size_t                  i, n;
-    u_char                 *copy, data[64];
-    ngx_str_t               text, more;
+    u_char                 *copy;
+    fanout_command_t        cmd;
     fanout_native_batch_t  *b;
 
     if (fanout_json_array(array, NULL, max, &n)
         != FANOUT_JSON_OK)
     {
-        ngx_str_set(&text, "too many commands in an array: fanout_batch");
-        more.data = data;
-        more.len = ngx_sprintf(data, "{\"limit\":\"batch\",\"max\":%ui}",
-                               s->conf->batch)
-                   - data;
-
-        refuse_frame(s, FANOUT_E_TOO_MANY, &text, &more);
+        fanout_native_blank(&cmd);
+        (void) fanout_native_fail_limit(&cmd, FANOUT_E_TOO_MANY, "batch",
+                                        s->conf->batch, "fanout_batch");
+        refuse_frame(s, &cmd,
+                     fanout_native_fail(&cmd, FANOUT_E_TOO_MANY,
+                         "too many commands in an array: fanout_batch"));
         return;
     }
 

@@ -11,7 +11,6 @@
 
 
 #define FANOUT_SIGNAL_SIZE  16384
-#define FANOUT_EVERY        10000           /* ms */
 
 
 typedef struct {
@@ -19,17 +18,9 @@ typedef struct {
     fanout_json_t  user;
 } to_t;
 
-/* what a signal decodes into */
 
-typedef struct {
-    u_char                  event[FANOUT_KEY];
-    u_char                  tag[FANOUT_KEY];
-    u_char                  data[FANOUT_SIGNAL_SIZE];
-} signal_t;
-
-
-static ngx_uint_t signal_data(fanout_session_t *s, fanout_command_t *cmd,
-    signal_t *sg, fanout_zone_message_t *m);
+static fanout_error_e native_signal(fanout_session_t *s,
+    fanout_command_t *cmd);
 
 
 static const fanout_json_field_t  to_fields[] = {
@@ -37,189 +28,175 @@ static const fanout_json_field_t  to_fields[] = {
     fanout_json_field("user", to_t, user)
 };
 
+static const fanout_native_limit_t  signal_size = {
+    .name = "signal",
+    .directive = "fanout_message_size, and 16384 at most",
+    .conf = offsetof(fanout_loc_conf_t, message_size),
+    .max = FANOUT_SIGNAL_SIZE
+};
+
+static const fanout_native_member_t  signal_members[] = {
+    FANOUT_NATIVE_CHANNEL,
+
+    { fanout_native_field("event", fanout_native_read_label,
+                          fanout_command_t, u.signal.event),
+      .required = 1 },
+
+    { fanout_native_field("tag", fanout_native_read_label,
+                          fanout_command_t, u.signal.tag) },
+
+    { fanout_native_field("data", fanout_native_read_json,
+                          fanout_command_t, u.signal.data),
+      .limit = &signal_size },
+
+    { fanout_native_field("to", fanout_native_read_to,
+                          fanout_command_t, u.signal.to) }
+};
+
+const fanout_native_op_t  fanout_native_op_signal = {
+    .name = ngx_string("signal"),
+    .run = native_signal,
+    .members = signal_members,
+    .n = fanout_nelts(signal_members),
+    .size = sizeof(fanout_signal_cmd_t),
+    .cost = FANOUT_COST_SIGNAL,
+    .may = FANOUT_MAY_SIGNAL,
+    .needs = FANOUT_NATIVE_WRITES
+};
+
+
+fanout_error_e
+fanout_native_read_to(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    to_t                 to;
+    fanout_json_t        text, *name;
+    fanout_zstr_t       *dst;
+    fanout_native_to_t  *whom;
+
+    if (fanout_json_members(value, to_fields, fanout_nelts(to_fields), &to,
+                            NULL)
+        != FANOUT_JSON_OK
+        || (to.client.len != 0) == (to.user.len != 0))
+    {
+        goto invalid;
+    }
+
+    name = to.client.len ? &to.client : &to.user;
+
+    if (fanout_json_text(name, (u_char *) name->data, FANOUT_NAME, &text)
+        != FANOUT_JSON_OK
+        || text.len == 0)
+    {
+        goto invalid;
+    }
+
+    whom = fanout_native_dst(base, m);
+    dst = to.client.len ? &whom->client : &whom->user;
+    dst->data = text.data;
+    dst->len = text.len;
+
+    return FANOUT_E_NONE;
+
+invalid:
+
+    return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+               "\"to\" is {\"client\":string} or {\"user\":string}");
+}
+
 
 /* A client that can't be one of ours is one that is not there. */
 
-ngx_uint_t
-fanout_native_to(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_zone_message_t *m, fanout_native_to_t *name)
+fanout_error_e
+fanout_native_address(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_native_to_t *to, fanout_zone_message_t *m)
 {
-    to_t            to;
-    u_char          buf[FANOUT_NAME];
-    ngx_str_t       str;
-    fanout_json_t   text;
+    ngx_str_t       client;
+    fanout_error_e  rc;
 
     /* the reply tells who is there */
 
-    if (!fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE)) {
-        return 0;
+    rc = fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);
+
+    if (rc != FANOUT_E_NONE) {
+        return rc;
     }
 
-    if (fanout_json_members(&cmd->to, to_fields,
-                            fanout_nelts(to_fields), &to, NULL)
-        != FANOUT_JSON_OK
-        || (to.client.len != 0) == (to.user.len != 0)
-        || fanout_json_text(to.client.len ? &to.client : &to.user, buf,
-                            sizeof(buf), &text)
-           != FANOUT_JSON_OK
-        || text.len == 0)
+    if (to->user.len) {
+        m->to_user = fanout_zone_hash(&s->hub->zone, to->user.data,
+                                      to->user.len);
+        return FANOUT_E_NONE;
+    }
+
+    client.data = (u_char *) to->client.data;
+    client.len = to->client.len;
+
+    if (fanout_client_parse(&client, &m->to_client) == NGX_OK
+        && m->to_client != 0)
     {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "\"to\" is {\"client\":string} or {\"user\":string}");
-        return 0;
+        return FANOUT_E_NONE;
     }
 
-    str.data = (u_char *) text.data;
-    str.len = text.len;
+    fanout_count(s->hub, direct_offline);
 
-    if (to.user.len) {
-        m->to_user = fanout_zone_hash(&s->hub->zone, str.data, str.len);
-
-        if (name) {
-            ngx_memcpy(name->buf, str.data, str.len);
-            name->name.data = name->buf;
-            name->name.len = str.len;
-        }
-
-        return 1;
-    }
-
-    if (fanout_client_parse(&str, &m->to_client) != NGX_OK
-        || m->to_client == 0)
-    {
-        fanout_count(s->hub, direct_offline);
-        fanout_native_unreached(s, cmd, FANOUT_E_RECIPIENT_OFFLINE);
-        return 0;
-    }
-
-    return 1;
+    return FANOUT_E_RECIPIENT_OFFLINE;
 }
 
 
-/* how often it wants to hear signals */
-
-ngx_uint_t
-fanout_native_every(fanout_session_t *s, fanout_command_t *cmd,
-    ngx_uint_t *every)
+fanout_error_e
+fanout_native_fail_direct(fanout_command_t *cmd, fanout_error_e rc)
 {
-    int64_t  n;
-
-    if (cmd->every.len == 0) {
-        return 1;
-    }
-
-    if (fanout_json_int(&cmd->every, &n) != FANOUT_JSON_OK
-        || n < 0 || n > FANOUT_EVERY)
-    {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "\"every\" is a number of ms from 0 to 10000");
-        return 0;
-    }
-
-    *every = n;
-
-    return 1;
+    return rc == FANOUT_E_TOO_MANY
+           ? fanout_native_fail_limit(cmd, rc, "mail", FANOUT_ZONE_MAIL,
+                                      "messages wait for the recipient")
+           : rc;
 }
 
 
-void
-fanout_native_unreached(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e rc)
+static fanout_error_e
+native_signal(fanout_session_t *s, fanout_command_t *cmd)
 {
-    if (rc == FANOUT_E_TOO_MANY) {
-        fanout_native_refuse_limit(s, cmd, rc, "mail",
-                                   FANOUT_ZONE_MAIL,
-                                   "messages wait for the recipient");
-        return;
-    }
-
-    fanout_native_refuse(s, cmd, rc, "%V", &fanout_errors[rc].text);
-}
-
-
-void
-fanout_native_signal(fanout_session_t *s, fanout_command_t *cmd)
-{
-    fanout_reply_t          rp;
     fanout_error_e          rc;
     fanout_channel_t       *ch;
+    fanout_signal_cmd_t    *c;
     fanout_zone_message_t   m;
 
-    static signal_t         sg;
+    c = &cmd->u.signal;
 
     ngx_memzero(&m, sizeof(fanout_zone_message_t));
-
-    if (!fanout_native_channel(s, cmd, FANOUT_MAY_SIGNAL)
-        || !fanout_native_writes(s, cmd))
-    {
-        return;
-    }
-
-    if (cmd->event.len == 0) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "\"event\" is missing");
-        return;
-    }
-
-    if (!fanout_native_label(s, cmd, &cmd->event, "event", sg.event,
-                             &m.event)
-        || !fanout_native_label(s, cmd, &cmd->tag, "tag", sg.tag, &m.key)
-        || !signal_data(s, cmd, &sg, &m)
-        || (cmd->to.len && !fanout_native_to(s, cmd, &m, NULL)))
-    {
-        return;
-    }
 
     m.client = s->identity.client;
     m.user.data = s->user.data;
     m.user.len = s->user.len;
+    m.event = c->event;
+    m.key = c->tag;
     m.kind = FANOUT_JSON;
+    m.data = c->data;
 
-    rc = fanout_hub_signal(s->hub, &cmd->name, &m);
+    if (m.data.len == 0) {
+        /* that it happened is all */
+        m.data.data = (u_char *) "null";
+        m.data.len = 4;
+    }
+
+    rc = FANOUT_E_NONE;
+
+    if (c->to.client.len || c->to.user.len) {
+        rc = fanout_native_address(s, cmd, &c->to, &m);
+    }
+
+    if (rc == FANOUT_E_NONE) {
+        rc = fanout_hub_signal(s->hub, &cmd->channel, &m);
+    }
 
     if (rc != FANOUT_E_NONE) {
-        fanout_native_unreached(s, cmd, rc);
-        return;
+        return fanout_native_fail_direct(cmd, rc);
     }
 
-    ch = fanout_hub_find(s->hub, &cmd->name);
+    ch = fanout_hub_find(s->hub, &cmd->channel);
     fanout_meter_audience(s, 1, ch ? ch->nsubs : 0);
 
-    if (cmd->id.len) {
-        fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
-        fanout_native_literal(&rp, "\"ok\":{}");
-        fanout_native_end(&rp);
-    }
-}
+    fanout_native_ok(s, cmd);
 
-
-/* It may say nothing: that it happened is all. */
-
-static ngx_uint_t
-signal_data(fanout_session_t *s, fanout_command_t *cmd,
-    signal_t *sg, fanout_zone_message_t *m)
-{
-    size_t  max;
-
-    max = ngx_min(s->conf->message_size, FANOUT_SIGNAL_SIZE);
-
-    if (cmd->data.len == 0) {
-        m->data.data = (u_char *) "null";
-        m->data.len = 4;
-        return 1;
-    }
-
-    /* without what a minified one has not: blanks do not count much here */
-
-    if (cmd->data.len > max) {
-        fanout_native_refuse_limit(s, cmd, FANOUT_E_TOO_LARGE,
-                                   "signal", max, "fanout_message_size, and "
-                                   "16384 at most");
-        return 0;
-    }
-
-    m->data.data = sg->data;
-    m->data.len = fanout_json_minify(sg->data, cmd->data.data, cmd->data.len);
-
-    return 1;
+    return FANOUT_E_NONE;
 }

@@ -56,7 +56,7 @@ fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
     fanout_native_job_t  *job;
 
     job = ngx_calloc(sizeof(fanout_native_job_t) + cmd->id.len
-                     + cmd->name.len, ngx_cycle->log);
+                     + cmd->channel.len, ngx_cycle->log);
     if (job == NULL) {
         return NULL;
     }
@@ -73,8 +73,8 @@ fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     job->channel.data = p + cmd->id.len;
-    job->channel.len = cmd->name.len;
-    ngx_memcpy(job->channel.data, cmd->name.data, cmd->name.len);
+    job->channel.len = cmd->channel.len;
+    ngx_memcpy(job->channel.data, cmd->channel.data, cmd->channel.len);
 
     return job;
 }

@@ -39,7 +39,7 @@ static field_t  *sorted[FANOUT_FIELDS];
 
 /* The data that there is with single members of it replaced. */
 
-ngx_uint_t
+fanout_error_e
 fanout_native_presence_merge(fanout_session_t *s, fanout_command_t *cmd,
     fanout_member_t *m)
 {
@@ -59,15 +59,15 @@ fanout_native_presence_merge(fanout_session_t *s, fanout_command_t *cmd,
     }
 
     if (fanout_json_type(&patch) != FANOUT_JSON_OBJECT) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "\"data\" is an object where it is to merge");
-        return 0;
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"data\" is an object where it is to "
+                                  "merge");
     }
 
     old.data = (u_char *) "{}";
     old.len = 2;
 
-    fanout_hub_view(s->hub, &cmd->name, &zc);
+    fanout_hub_view(s->hub, &cmd->channel, &zc);
 
     m->was.len = 0;
 
@@ -90,14 +90,8 @@ fanout_native_presence_merge(fanout_session_t *s, fanout_command_t *cmd,
         m->data.len = 0;
     }
 
-    if (m->data.len > s->conf->presence_size) {
-        fanout_native_refuse_limit(s, cmd, FANOUT_E_TOO_LARGE,
-                                   "presence", s->conf->presence_size,
-                                   "fanout_presence_size");
-        return 0;
-    }
-
-    return 1;
+    return fanout_native_within(s, cmd, &fanout_native_presence_size,
+                                m->data.len);
 }
 
 

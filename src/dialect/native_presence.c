@@ -2,8 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Presence in the native protocol: what a join says of it, the commands
- * "presence" and "members".
+ * Presence in the native protocol: the commands "presence" and "members".
  */
 
 
@@ -13,135 +12,76 @@
 #include "session/transport.h"
 
 
-#define FANOUT_JOIN_WAIT   2000             /* ms, beyond the batch time */
 #define FANOUT_TRIES       64               /* to merge; each time another one
                                                of the client has succeeded */
 
 
-static ngx_uint_t want_options(fanout_session_t *s, fanout_command_t *cmd,
-    ngx_uint_t *want);
-static fanout_policy_t *policy_of(fanout_session_t *s, ngx_str_t *channel);
-static ngx_uint_t presence_served(fanout_session_t *s, fanout_command_t *cmd);
-static ngx_uint_t presence_data(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_json_t *value, fanout_zstr_t *data);
-static ngx_uint_t presence_put(fanout_session_t *s, fanout_command_t *cmd,
+static fanout_error_e native_presence(fanout_session_t *s,
+    fanout_command_t *cmd);
+static fanout_error_e presence_put(fanout_session_t *s, fanout_command_t *cmd,
     fanout_subscription_t *sub, fanout_member_t *m, ngx_uint_t what);
-static void presence_leave(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_subscription_t *sub, fanout_zstr_t *key);
-static ngx_uint_t presence_state(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_member_t *m, ngx_uint_t *what);
-static void done(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e presence_leave(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_subscription_t *sub);
+static fanout_error_e presence_state(fanout_session_t *s,
+    fanout_command_t *cmd, const fanout_native_member_t *m,
+    fanout_json_t *value, void *base);
+static fanout_error_e native_members(fanout_session_t *s,
+    fanout_command_t *cmd);
+static fanout_policy_t *policy_of(fanout_session_t *s, ngx_str_t *channel);
 
 
-static const struct {
-    ngx_str_t   name;
-    ngx_uint_t  bit;
-} wants[] = {
-    { ngx_string("messages"), FANOUT_WANT_MESSAGES },
-    { ngx_string("signals"), FANOUT_WANT_SIGNALS },
-    { ngx_string("presence"), FANOUT_WANT_PRESENCE },
-    { ngx_null_string, 0 }
+static const fanout_native_member_t  presence_members[] = {
+    FANOUT_NATIVE_CHANNEL,
+
+    { fanout_native_field("key", fanout_native_read_label,
+                          fanout_command_t, u.presence.key) },
+
+    { fanout_native_field("merge", fanout_native_read_flag,
+                          fanout_command_t, u.presence.merge) },
+
+    { fanout_native_field("anonymous", fanout_native_read_flag,
+                          fanout_command_t, u.presence.anonymous),
+      .absent = -1 },
+
+    { fanout_native_field("state", presence_state,
+                          fanout_command_t, u.presence) },
+
+    { fanout_native_field("data", fanout_native_read_presence,
+                          fanout_command_t, u.presence.data) }
+};
+
+const fanout_native_op_t  fanout_native_op_presence = {
+    .name = ngx_string("presence"),
+    .run = native_presence,
+    .members = presence_members,
+    .n = fanout_nelts(presence_members),
+    .size = sizeof(fanout_presence_cmd_t),
+    .cost = FANOUT_COST,
+    .may = FANOUT_MAY_PRESENCE,
+    .needs = FANOUT_NATIVE_PROVED|FANOUT_NATIVE_WRITES
 };
 
 
-/* in a join */
+static const fanout_native_member_t  members_members[] = {
+    FANOUT_NATIVE_CHANNEL
+};
 
-ngx_uint_t
-fanout_native_presence_options(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_presence_t *p)
-{
-    ngx_uint_t  may;
-
-    p->want = FANOUT_WANT_ALL;
-    p->anonymous = 0;
-    p->member = 0;
-    p->key.data = p->buf;
-    p->data.data = p->buf;
-    p->data.len = 0;
-
-    may = fanout_access_check(s->access, FANOUT_MAY_PRESENCE, &cmd->name);
-
-    if (!want_options(s, cmd, &p->want)
-        || !fanout_native_label(s, cmd, &cmd->key, "key", p->buf, &p->key)
-        || !fanout_native_flag(s, cmd, &cmd->anonymous, "anonymous",
-                               &p->anonymous))
-    {
-        return 0;
-    }
-
-    p->member = cmd->presence.len
-                && fanout_json_type(&cmd->presence)
-                   != FANOUT_JSON_NULL;
-
-    if (!may
-        && (p->member
-            || (cmd->want.len && (p->want & FANOUT_WANT_PRESENCE))))
-    {
-        return fanout_native_channel(s, cmd, FANOUT_MAY_PRESENCE);
-    }
-
-    if (!may) {
-        p->want &= ~FANOUT_WANT_PRESENCE;
-    }
-
-    return !p->member
-           || (presence_served(s, cmd)
-               && presence_data(s, cmd, &cmd->presence, &p->data));
-}
+const fanout_native_op_t  fanout_native_op_members = {
+    .name = ngx_string("members"),
+    .run = native_members,
+    .members = members_members,
+    .n = fanout_nelts(members_members),
+    .cost = FANOUT_COST,
+    .may = FANOUT_MAY_PRESENCE,
+    .needs = FANOUT_NATIVE_ANSWERS
+};
 
 
-static ngx_uint_t
-want_options(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t *want)
-{
-    u_char              buf[32];
-    ngx_uint_t          i;
-    fanout_json_t       item, text;
-    fanout_json_iter_t  it;
-
-    if (cmd->want.len == 0) {
-        return 1;
-    }
-
-    *want = 0;
-
-    if (fanout_json_type(&cmd->want) != FANOUT_JSON_ARRAY
-        || fanout_json_iter(&it, &cmd->want)
-           != FANOUT_JSON_OK)
-    {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "\"want\" is an array of strings");
-        return 0;
-    }
-
-    while (fanout_json_next(&it, NULL, &item) == 1) {
-
-        i = sizeof(wants) / sizeof(wants[0]) - 1;
-
-        if (fanout_json_text(&item, buf, sizeof(buf), &text)
-            == FANOUT_JSON_OK)
-        {
-            for (i = 0; wants[i].bit; i++) {
-                if (wants[i].name.len == text.len
-                    && ngx_memcmp(wants[i].name.data, text.data, text.len)
-                       == 0)
-                {
-                    break;
-                }
-            }
-        }
-
-        if (wants[i].bit == 0) {
-            fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-                   "\"want\" is of \"messages\", \"signals\" and "
-                   "\"presence\"");
-            return 0;
-        }
-
-        *want |= wants[i].bit;
-    }
-
-    return 1;
-}
+const fanout_native_limit_t  fanout_native_presence_size = {
+    .name = "presence",
+    .directive = "fanout_presence_size",
+    .conf = offsetof(fanout_loc_conf_t, presence_size)
+};
 
 
 static fanout_policy_t *
@@ -162,208 +102,133 @@ fanout_native_lists(fanout_session_t *s, ngx_str_t *channel)
 }
 
 
-static ngx_uint_t
-presence_served(fanout_session_t *s, fanout_command_t *cmd)
+fanout_error_e
+fanout_native_served(fanout_session_t *s, fanout_command_t *cmd)
 {
-    if (policy_of(s, &cmd->name)->keep.presence
-        != FANOUT_PRESENCE_OFF)
-    {
-        return 1;
+    if (policy_of(s, &cmd->channel)->keep.presence != FANOUT_PRESENCE_OFF) {
+        return FANOUT_E_NONE;
     }
 
     fanout_count(s->hub, forbidden);
-    fanout_eventlog_forbidden(s, "presence", &cmd->name,
+    fanout_eventlog_forbidden(s, "presence", &cmd->channel,
                               "fanout_channel presence=off");
-    fanout_native_refuse(s, cmd, FANOUT_E_FORBIDDEN,
-           "this channel has no presence: \"fanout_channel presence=on\"");
 
-    return 0;
-}
-
-
-/* {} is no data; the value is minified where it lies */
-
-static ngx_uint_t
-presence_data(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_json_t *value, fanout_zstr_t *data)
-{
-    data->data = value->data;
-    data->len = fanout_json_minify((u_char *) value->data, value->data,
-                                   value->len);
-
-    if (data->len == 2 && data->data[0] == '{') {
-        data->len = 0;
-    }
-
-    if (data->len > s->conf->presence_size) {
-        fanout_native_refuse_limit(s, cmd, FANOUT_E_TOO_LARGE,
-                                   "presence", s->conf->presence_size,
-                                   "fanout_presence_size");
-        return 0;
-    }
-
-    return 1;
+    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+               "this channel has no presence: \"fanout_channel presence=on\"");
 }
 
 
 fanout_error_e
-fanout_native_enter(fanout_session_t *s, fanout_native_job_t *job,
-    fanout_presence_t *p)
+fanout_native_read_presence(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
 {
-    fanout_put_t            put;
-    fanout_error_e          rc;
-    fanout_member_t         m;
-    fanout_channel_t       *ch;
-    fanout_subscription_t  *sub;
+    fanout_native_data_t  *dst;
 
-    sub = job->base.sub;
-    ch = sub->channel;
+    dst = fanout_native_dst(base, m);
+    dst->type = fanout_json_type(value);
 
-    if (fanout_session_want(sub, p->want) != NGX_OK) {
-        return FANOUT_E_INTERNAL;
-    }
-
-    rc = fanout_session_seat(sub);
-
-    if (rc != FANOUT_E_NONE) {
-        return rc;
-    }
-
-    sub->anonymous = p->anonymous;
-
-    if (p->member) {
-        ngx_memzero(&m, sizeof(fanout_member_t));
-
-        m.client = s->identity.client;
-        m.key = p->key;
-        m.data = p->data;
-        m.anonymous = p->anonymous;
-
-        rc = fanout_session_member_put(sub, &m,
-                                       FANOUT_PUT_ENTER
-                                       |FANOUT_PUT_DATA, 0,
-                                       &put);
-        if (rc != FANOUT_E_NONE) {
-            return rc;
-        }
-
-        fanout_session_alive(s);
-    }
-
-    if (!(sub->want & FANOUT_WANT_PRESENCE)) {
+    if (dst->type == FANOUT_JSON_NULL) {
         return FANOUT_E_NONE;
     }
 
-    job->who = 1;
+    dst->data.data = value->data;
+    dst->data.len = fanout_json_minify((u_char *) value->data, value->data,
+                                       value->len);
 
-    if (ch->roster == NULL) {
-        ch->roster = fanout_roster_create(s->hub, ch);
-
-        if (ch->roster == NULL) {
-            return FANOUT_E_INTERNAL;
-        }
+    if (dst->data.len == 2 && dst->data.data[0] == '{') {
+        dst->data.len = 0;
     }
 
-    job->base.waits = 1;
-    job->deadline = ngx_current_msec + ch->policy->keep.batch
-                    + FANOUT_JOIN_WAIT;
-    sub->offset = job->offset;
+    return fanout_native_within(s, cmd, &fanout_native_presence_size,
+                                dst->data.len);
+}
 
-    return FANOUT_E_NONE;
+
+static fanout_error_e
+presence_state(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    u_char                  buf[8];
+    fanout_json_t           text;
+    fanout_presence_cmd_t  *c;
+
+    c = fanout_native_dst(base, m);
+    c->state = FANOUT_PUT_STATE;
+
+    (void) fanout_json_text(value, buf, sizeof(buf), &text);
+
+    c->idle = text.len == 4 && ngx_memcmp(text.data, "idle", 4) == 0;
+
+    return c->idle
+           || (text.len == 6 && ngx_memcmp(text.data, "active", 6) == 0)
+           ? FANOUT_E_NONE
+           : fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                "\"state\" is \"active\" or \"idle\"");
 }
 
 
 /* the command "presence" */
 
-void
-fanout_native_presence(fanout_session_t *s, fanout_command_t *cmd)
+static fanout_error_e
+native_presence(fanout_session_t *s, fanout_command_t *cmd)
 {
-    int                     merges, anonymous, type;
-    u_char                  key[FANOUT_KEY];
     ngx_uint_t              what;
+    fanout_error_e          rc;
     fanout_member_t         m;
+    fanout_presence_cmd_t  *c;
     fanout_subscription_t  *sub;
 
-    merges = 0;
-    anonymous = 0;
-    what = 0;
+    c = &cmd->u.presence;
+    what = c->state;
+    sub = fanout_session_sub(s, &cmd->channel);
+
+    if (sub == NULL && !s->transport->commands) {
+        return FANOUT_E_NOT_JOINED;
+    }
+
+    rc = fanout_native_served(s, cmd);
+
+    if (rc != FANOUT_E_NONE) {
+        return rc;
+    }
+
+    if (c->data.type == FANOUT_JSON_NULL) {
+        return presence_leave(s, cmd, sub);
+    }
+
+    if (c->data.type == FANOUT_JSON_NONE && what == 0) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"data\" or \"state\" is missing");
+    }
 
     ngx_memzero(&m, sizeof(fanout_member_t));
 
-    if (!fanout_native_channel(s, cmd, FANOUT_MAY_PRESENCE)
-        || !fanout_native_writes(s, cmd)
-        || !fanout_native_label(s, cmd, &cmd->key, "key", key, &m.key)
-        || !fanout_native_flag(s, cmd, &cmd->merge, "merge", &merges)
-        || !fanout_native_flag(s, cmd, &cmd->anonymous, "anonymous",
-                               &anonymous)
-        || !presence_state(s, cmd, &m, &what))
-    {
-        return;
-    }
-
-    sub = fanout_session_sub(s, &cmd->name);
-
-    if (s->transport->commands) {
-        if (!fanout_native_proved(s, cmd)) {
-            return;
-        }
-
-    } else if (sub == NULL) {
-        fanout_native_refuse_member(s, cmd, FANOUT_E_NOT_JOINED);
-        return;
-    }
-
-    if (!presence_served(s, cmd)) {
-        return;
-    }
-
-    type = fanout_json_type(&cmd->data);
-
-    if (type == FANOUT_JSON_NULL) {
-        presence_leave(s, cmd, sub, &m.key);
-        return;
-    }
-
-    if (type == FANOUT_JSON_NONE && what == 0) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "\"data\" or \"state\" is missing");
-        return;
-    }
-
     m.client = s->identity.client;
+    m.key = c->key;
+    m.data = c->data.data;
+    m.idle = c->idle;
 
-    if (cmd->anonymous.len) {
-        m.anonymous = anonymous;
+    if (c->anonymous >= 0) {
+        m.anonymous = c->anonymous;
 
     } else {
         m.anonymous = sub && sub->anonymous;
         what |= FANOUT_PUT_AS_IS;
     }
 
-    if (type != FANOUT_JSON_NONE) {
-
-        if (!presence_data(s, cmd, &cmd->data, &m.data)) {
-            return;
-        }
-
-        what |= FANOUT_PUT_DATA|FANOUT_PUT_ENTER;
-
-        if (merges) {
-            what |= FANOUT_PUT_IF;
-        }
+    if (c->data.type != FANOUT_JSON_NONE) {
+        what |= FANOUT_PUT_DATA|FANOUT_PUT_ENTER
+                |(c->merge ? FANOUT_PUT_IF : 0);
     }
 
-    if (presence_put(s, cmd, sub, &m, what)) {
-        fanout_session_alive(s);
-        done(s, cmd);
-    }
+    return presence_put(s, cmd, sub, &m, what);
 }
 
 
 /* What is merged is what was read before: others of the client may have been
  * faster, by POST. */
 
-static ngx_uint_t
+static fanout_error_e
 presence_put(fanout_session_t *s, fanout_command_t *cmd,
     fanout_subscription_t *sub, fanout_member_t *m, ngx_uint_t what)
 {
@@ -381,178 +246,129 @@ presence_put(fanout_session_t *s, fanout_command_t *cmd,
     {
         m->data = data;
 
-        if ((what & FANOUT_PUT_IF)
-            && !fanout_native_presence_merge(s, cmd, m))
-        {
-            return 0;
+        if (what & FANOUT_PUT_IF) {
+            rc = fanout_native_presence_merge(s, cmd, m);
+
+            if (rc != FANOUT_E_NONE) {
+                return rc;
+            }
         }
 
         rc = sub ? fanout_session_member_put(sub, m, what, 0, &put)
-                 : fanout_session_member_as(s, &cmd->name, &m->key, m, what);
+                 : fanout_session_member_as(s, &cmd->channel, &m->key, m,
+                                            what);
     }
 
     if (rc != FANOUT_E_NONE) {
-        fanout_native_refuse_member(s, cmd, rc);
-        return 0;
+        return fanout_native_fail_member(s, cmd, rc);
     }
 
-    return 1;
+    fanout_session_alive(s);
+    fanout_native_ok(s, cmd);
+
+    return FANOUT_E_NONE;
 }
 
 
-static void
+static fanout_error_e
 presence_leave(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_subscription_t *sub, fanout_zstr_t *key)
+    fanout_subscription_t *sub)
 {
-    fanout_error_e  rc;
+    fanout_zstr_t   *key;
+    fanout_error_e   rc;
 
+    key = &cmd->u.presence.key;
     rc = FANOUT_E_NONE;
 
     if (sub) {
-        (void) fanout_session_member_drop(sub, key,
-                                           FANOUT_LEFT_INTENTIONAL);
+        (void) fanout_session_member_drop(sub, key, FANOUT_LEFT_INTENTIONAL);
+
     } else {
-        rc = fanout_session_member_as(s, &cmd->name, key, NULL, 0);
+        rc = fanout_session_member_as(s, &cmd->channel, key, NULL, 0);
     }
 
     if (rc != FANOUT_E_NONE) {
-        fanout_native_refuse_member(s, cmd, rc);
-        return;
+        return fanout_native_fail_member(s, cmd, rc);
     }
 
-    done(s, cmd);
+    fanout_native_ok(s, cmd);
+
+    return FANOUT_E_NONE;
 }
 
 
-static ngx_uint_t
-presence_state(fanout_session_t *s, fanout_command_t *cmd, fanout_member_t *m,
-    ngx_uint_t *what)
-{
-    u_char         buf[8];
-    fanout_json_t  text;
-
-    if (cmd->state.len == 0) {
-        return 1;
-    }
-
-    *what = FANOUT_PUT_STATE;
-
-    if (fanout_json_text(&cmd->state, buf, sizeof(buf), &text)
-        == FANOUT_JSON_OK)
-    {
-        if (text.len == 4 && ngx_memcmp(text.data, "idle", 4) == 0) {
-            m->idle = 1;
-            return 1;
-        }
-
-        if (text.len == 6 && ngx_memcmp(text.data, "active", 6) == 0) {
-            return 1;
-        }
-    }
-
-    fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-           "\"state\" is \"active\" or \"idle\"");
-
-    return 0;
-}
-
-
-static void
-done(fanout_session_t *s, fanout_command_t *cmd)
-{
-    fanout_reply_t  rp;
-
-    if (cmd->id.len) {
-        fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
-        fanout_native_literal(&rp, "\"ok\":{}");
-        fanout_native_end(&rp);
-    }
-}
-
-
-void
-fanout_native_refuse_member(fanout_session_t *s, fanout_command_t *cmd,
+fanout_error_e
+fanout_native_fail_member(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc)
 {
     switch (rc) {
 
     case FANOUT_E_CHANNEL_FULL:
-        fanout_native_refuse(s, cmd, rc, "the channel has all the members it "
-                             "may: \"fanout_channel members=\"");
-        return;
+        return fanout_native_fail(cmd, rc, "the channel has all the members it "
+                                  "may: \"fanout_channel members=\"");
 
     case FANOUT_E_NOT_FOUND:
-        fanout_native_refuse(s, cmd, rc, "there is no member of yours here: "
-                             "\"data\" makes one");
-        return;
+        return fanout_native_fail(cmd, rc, "there is no member of yours here: "
+                                  "\"data\" makes one");
 
     case FANOUT_E_CONFLICT:
-        fanout_native_refuse(s, cmd, rc, "others change this member all the "
-                             "time: try again");
-        return;
+        return fanout_native_fail(cmd, rc, "others change this member all the "
+                                  "time: try again");
 
     case FANOUT_E_TOO_MANY:
-        fanout_native_refuse_limit(s, cmd, rc, "keys",
-                                   policy_of(s, &cmd->name)->keep.keys,
-                                   "\"fanout_channel keys=\"");
-        return;
+        return fanout_native_fail_limit(cmd, rc, "keys",
+                   policy_of(s, &cmd->channel)->keep.keys,
+                   "\"fanout_channel keys=\"");
 
     case FANOUT_E_ADDRESS_FULL:
         fanout_meter_full(s);
-        fanout_native_refuse_limit(s, cmd, rc, "address",
-                                   s->conf->app->address_max,
-                                   "percent of what others leave, "
-                                   "\"fanout_zone address=\"");
-        return;
+        return fanout_native_fail_limit(cmd, rc, "address",
+                                        s->conf->app->address_max,
+                                        "percent of what others leave, "
+                                        "\"fanout_zone address=\"");
 
     default:
-        fanout_native_refuse(s, cmd, rc, "%V",
-                             &fanout_errors[rc].text);
+        return rc;
     }
 }
 
 
 /* the command "members" */
 
-void
-fanout_native_members(fanout_session_t *s, fanout_command_t *cmd)
+static fanout_error_e
+native_members(fanout_session_t *s, fanout_command_t *cmd)
 {
-    ngx_uint_t            mode;
+    fanout_error_e        rc;
+    fanout_policy_t      *policy;
     fanout_channel_t     *ch;
     fanout_native_job_t  *job;
 
-    if (!fanout_native_channel(s, cmd, FANOUT_MAY_PRESENCE)
-        || !presence_served(s, cmd)
-        || !fanout_native_answers(s, cmd))
-    {
-        return;
+    rc = fanout_native_served(s, cmd);
+
+    if (rc != FANOUT_E_NONE) {
+        return rc;
     }
 
-    ch = fanout_hub_find(s->hub, &cmd->name);
-    mode = policy_of(s, &cmd->name)->keep.presence;
+    ch = fanout_hub_find(s->hub, &cmd->channel);
+    policy = policy_of(s, &cmd->channel);
 
-    job = fanout_native_job(s, cmd);
+    if (ch && ch->roster == NULL) {
+        ch->roster = fanout_roster_create(s->hub, ch);
+    }
 
-    if (job == NULL
-        || (ch && ch->roster == NULL
-            && (ch->roster = fanout_roster_create(s->hub, ch))
-               == NULL))
-    {
-        if (job) {
-            ngx_free(job);
-        }
+    job = ch && ch->roster == NULL ? NULL : fanout_native_job(s, cmd);
 
-        fanout_native_refuse(s, cmd, FANOUT_E_INTERNAL,
-                             "out of memory");
-        return;
+    if (job == NULL) {
+        return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
     }
 
     job->who = 1;
-    job->members = (mode == FANOUT_PRESENCE_ON);
+    job->members = (policy->keep.presence == FANOUT_PRESENCE_ON);
     job->counts = !job->members;
     job->base.waits = 1;
-    job->deadline = ngx_current_msec + policy_of(s, &cmd->name)->keep.batch
-                    + FANOUT_JOIN_WAIT;
+    job->deadline = ngx_current_msec + policy->keep.batch + FANOUT_NATIVE_WAIT;
 
     fanout_native_run(s, job);
+
+    return FANOUT_E_NONE;
 }

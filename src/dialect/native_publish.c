@@ -15,29 +15,6 @@
 #include "hook/hook.h"
 
 
-typedef struct {
-    fanout_json_t  event;
-    fanout_json_t  data;
-    fanout_json_t  key;
-    fanout_json_t  enc;
-    fanout_json_t  meta;
-} item_t;
-
-
-/* what a publish decodes into, for all its messages */
-
-typedef struct {
-    fanout_zone_message_t  m[FANOUT_ZONE_BATCH];
-    ngx_uint_t             n;
-    fanout_zone_publish_t  opts;
-    uint8_t                flags;
-    fanout_native_to_t     to;
-    u_char                 key[FANOUT_KEY];
-    u_char                *pool;
-    size_t                 used;
-} draft_t;
-
-
 /* one that the backend is asked about */
 
 typedef struct {
@@ -48,29 +25,117 @@ typedef struct {
 } ask_job_t;
 
 
-static ngx_uint_t publish_options(fanout_session_t *s, fanout_command_t *cmd,
-    draft_t *d);
-static void publish_now(fanout_session_t *s, fanout_command_t *cmd,
-    draft_t *d);
-static void publish_ask(fanout_session_t *s, fanout_command_t *cmd,
-    draft_t *d);
+static fanout_error_e native_publish(fanout_session_t *s,
+    fanout_command_t *cmd);
+static fanout_error_e publish_options(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_zone_publish_t *opts);
+static fanout_error_e publish_messages(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_zone_publish_t *opts, ngx_uint_t *n);
+static fanout_error_e publish_one(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e publish_several(fanout_session_t *s,
+    fanout_command_t *cmd, ngx_uint_t *n);
+static fanout_error_e publish_enc(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base);
+static fanout_error_e publish_data(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base);
+static ngx_int_t publish_base64(fanout_json_t *value, fanout_zstr_t *data);
+static fanout_error_e publish_now(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_publish_t *opts, ngx_uint_t n);
+static fanout_error_e publish_ask(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_publish_t *opts, ngx_uint_t n);
 static ngx_int_t ask_step(fanout_session_t *s);
 static ngx_int_t ask_answer(fanout_session_t *s);
 static void ask_free(fanout_job_t *job);
-static void publish_refused(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e rc, fanout_zone_result_t *r);
-static void native_publish_conflict(fanout_session_t *s,
-    fanout_command_t *cmd, fanout_zone_result_t *r);
-static ngx_uint_t publish_messages(fanout_session_t *s, fanout_command_t *cmd,
-    draft_t *d);
-static ngx_uint_t publish_items(fanout_session_t *s, fanout_command_t *cmd,
-    draft_t *d);
-static ngx_uint_t publish_item(fanout_session_t *s, fanout_command_t *cmd,
-    item_t *item, draft_t *d, fanout_zone_message_t *m);
-static ngx_uint_t publish_data(fanout_session_t *s, fanout_command_t *cmd,
-    item_t *item, draft_t *d, fanout_zone_message_t *m);
-static void dialect_published(fanout_session_t *s, fanout_json_t *id,
+static fanout_error_e publish_refused(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_error_e rc, fanout_zone_result_t *r);
+static void publish_reply(fanout_session_t *s, fanout_json_t *id,
     ngx_uint_t direct, fanout_zone_result_t *r);
+
+
+static const fanout_native_limit_t  message_size = {
+    .name = "message",
+    .directive = "fanout_message_size",
+    .conf = offsetof(fanout_loc_conf_t, message_size)
+};
+
+static const fanout_native_limit_t  meta_size = {
+    .name = "meta",
+    .directive = "1024 bytes",
+    .max = FANOUT_META
+};
+
+static const fanout_native_member_t  publish_members[] = {
+    FANOUT_NATIVE_CHANNEL,
+
+    { fanout_native_field("echo", fanout_native_read_flag,
+                          fanout_command_t, u.publish.echo),
+      .absent = 1 },
+
+    { fanout_native_field("store", fanout_native_read_flag,
+                          fanout_command_t, u.publish.store),
+      .absent = 1 },
+
+    { fanout_native_field("live", fanout_native_read_flag,
+                          fanout_command_t, u.publish.live) },
+
+    { fanout_native_field("key", fanout_native_read_label,
+                          fanout_command_t, u.publish.key) },
+
+    { fanout_native_field("if", fanout_native_read_position,
+                          fanout_command_t, u.publish.condition) },
+
+    { fanout_native_field("to", fanout_native_read_to,
+                          fanout_command_t, u.publish.to) },
+
+    { fanout_native_field("messages", fanout_native_read_raw,
+                          fanout_command_t, u.publish.messages),
+      .levels = 2 },
+
+    { fanout_native_field("event", fanout_native_read_raw, fanout_command_t,
+                          u.publish.message[FANOUT_MESSAGE_EVENT]) },
+
+    { fanout_native_field("meta", fanout_native_read_raw, fanout_command_t,
+                          u.publish.message[FANOUT_MESSAGE_META]) },
+
+    { fanout_native_field("enc", fanout_native_read_raw, fanout_command_t,
+                          u.publish.message[FANOUT_MESSAGE_ENC]) },
+
+    { fanout_native_field("data", fanout_native_read_raw, fanout_command_t,
+                          u.publish.message[FANOUT_MESSAGE_DATA]) }
+};
+
+const fanout_native_op_t  fanout_native_op_publish = {
+    .name = ngx_string("publish"),
+    .run = native_publish,
+    .members = publish_members,
+    .n = fanout_nelts(publish_members),
+    .size = sizeof(fanout_publish_cmd_t),
+    .cost = FANOUT_COST,
+    .may = FANOUT_MAY_PUBLISH,
+    .needs = FANOUT_NATIVE_WRITES
+};
+
+
+/* the members of a message; what "enc" says is needed for the data */
+
+static const fanout_native_member_t  message_members[] = {
+
+    { fanout_native_field("event", fanout_native_read_label,
+                          fanout_zone_message_t, event) },
+
+    { fanout_native_field("key", fanout_native_read_label,
+                          fanout_zone_message_t, key) },
+
+    { fanout_native_field("meta", fanout_native_read_json,
+                          fanout_zone_message_t, meta), .limit = &meta_size },
+
+    { fanout_native_field("enc", publish_enc,
+                          fanout_zone_message_t, kind) },
+
+    { fanout_native_field("data", publish_data,
+                          fanout_zone_message_t, data), .limit = &message_size,
+      .required = 1 }
+};
 
 
 static const fanout_job_ops_t  ask_ops = {
@@ -79,205 +144,338 @@ static const fanout_job_ops_t  ask_ops = {
 };
 
 
-static const fanout_json_field_t  item_fields[] = {
-    fanout_json_field("event", item_t, event),
-    fanout_json_field("data", item_t, data),
-    fanout_json_field("key", item_t, key),
-    fanout_json_field("enc", item_t, enc),
-    fanout_json_field("meta", item_t, meta)
-};
+/* those of the command at work */
+
+static fanout_zone_message_t  messages[FANOUT_ZONE_BATCH];
 
 
-/* publish */
-
-void
-fanout_native_publish(fanout_session_t *s, fanout_command_t *cmd)
+static fanout_error_e
+native_publish(fanout_session_t *s, fanout_command_t *cmd)
 {
-    static draft_t  d;
+    ngx_uint_t             n;
+    fanout_error_e         rc;
+    fanout_zone_publish_t  opts;
 
-    if (!fanout_native_channel(s, cmd, FANOUT_MAY_PUBLISH)) {
-        return;
-    }
-
-    if (!fanout_native_writes(s, cmd)) {
-        return;
-    }
-
-    if (!fanout_session_may_publish(s, &cmd->name)) {
+    if (!fanout_session_may_publish(s, &cmd->channel)) {
         fanout_count(s->hub, forbidden);
-        fanout_eventlog_forbidden(s, "publish", &cmd->name,
+        fanout_eventlog_forbidden(s, "publish", &cmd->channel,
                                   "fanout_channel publish=members");
-        fanout_native_refuse(s, cmd, FANOUT_E_FORBIDDEN,
+        return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "only members publish here: \"fanout_channel publish=members\"");
-        return;
     }
 
-    d.pool = NULL;
-
-    if (publish_options(s, cmd, &d) && publish_messages(s, cmd, &d)) {
-
-        if (fanout_asks(s->hub, &cmd->name)) {
-            publish_ask(s, cmd, &d);
-
-        } else {
-            publish_now(s, cmd, &d);
-        }
+    if ((rc = publish_options(s, cmd, &opts))
+        || (rc = publish_messages(s, cmd, &opts, &n)))
+    {
+        return rc;
     }
 
-    if (d.pool) {
-        ngx_free(d.pool);
-    }
+    return fanout_asks(s->hub, &cmd->channel)
+           ? publish_ask(s, cmd, &opts, n) : publish_now(s, cmd, &opts, n);
 }
 
 
-static ngx_uint_t
-publish_options(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
+static fanout_error_e
+publish_options(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_publish_t *opts)
 {
-    int                     echo, store, live;
-    fanout_zone_publish_t  *opts;
+    fanout_publish_cmd_t  *c;
 
-    echo = 1;
-    store = 1;
-    live = 0;
-    opts = &d->opts;
+    c = &cmd->u.publish;
 
     ngx_memzero(opts, sizeof(fanout_zone_publish_t));
 
-    if (!fanout_native_flag(s, cmd, &cmd->echo, "echo", &echo)
-        || !fanout_native_flag(s, cmd, &cmd->store, "store", &store)
-        || !fanout_native_flag(s, cmd, &cmd->live, "live", &live)
-        || !fanout_native_label(s, cmd, &cmd->key, "key", d->key, &opts->key))
-    {
-        return 0;
-    }
-
-    if (cmd->condition.len) {
-        opts->if_set = 1;
-
-        /* the reply tells how far the channel is */
-
-        if (!fanout_native_may(s, cmd, FANOUT_MAY_JOIN
-                                       |FANOUT_MAY_HISTORY))
-        {
-            return 0;
-        }
-
-        if (!fanout_native_position(s, cmd, &cmd->condition, "if",
-                                    &opts->if_epoch, &opts->if_offset))
-        {
-            return 0;
-        }
-
-        if (opts->if_epoch == 0) {
-            /* not one of ours: it can't be the channel's */
-            opts->if_offset = UINT64_MAX;
-        }
-    }
-
-    opts->live = live;
+    opts->key = c->key;
+    opts->live = c->live;
     opts->scope.data = s->user.data;
     opts->scope.len = s->user.len;
     fanout_meter_sender(s, opts);
 
-    d->flags = (echo ? 0 : FANOUT_NOECHO)
-               | (store ? 0 : FANOUT_TRANSIENT);
+    if (!c->condition.set) {
+        return FANOUT_E_NONE;
+    }
 
-    return 1;
+    opts->if_set = 1;
+    opts->if_epoch = c->condition.epoch;
+    opts->if_offset = opts->if_epoch ? c->condition.offset
+                                     : UINT64_MAX;  /* it can't be there */
+
+    /* the reply tells how far the channel is */
+
+    return fanout_native_may(s, cmd, FANOUT_MAY_JOIN|FANOUT_MAY_HISTORY);
 }
 
 
-static void
-publish_now(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
+/* All messages, with what is the same for each. */
+
+static fanout_error_e
+publish_messages(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_publish_t *opts, ngx_uint_t *n)
+{
+    uint8_t                flags;
+    ngx_uint_t             i;
+    fanout_error_e         rc;
+    fanout_publish_cmd_t  *c;
+
+    c = &cmd->u.publish;
+    *n = 1;
+
+    rc = c->messages.len ? publish_several(s, cmd, n) : publish_one(s, cmd);
+
+    flags = (c->echo ? 0 : FANOUT_NOECHO) | (c->store ? 0 : FANOUT_TRANSIENT);
+
+    for (i = 0; i < *n && rc == FANOUT_E_NONE; i++) {
+        messages[i].client = s->identity.client;
+        messages[i].user = opts->scope;
+        messages[i].flags = flags;
+    }
+
+    if (rc == FANOUT_E_NONE && (c->to.client.len || c->to.user.len)) {
+        rc = *n > 1
+             ? fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "with \"to\" one message can be sent, as \"data\"")
+             : fanout_native_address(s, cmd, &c->to, messages);
+    }
+
+    return rc;
+}
+
+
+static fanout_error_e
+publish_one(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_error_e         rc;
+    fanout_publish_cmd_t  *c;
+
+    c = &cmd->u.publish;
+
+    ngx_memzero(messages, sizeof(fanout_zone_message_t));
+
+    rc = fanout_native_read(s, cmd, message_members, FANOUT_MESSAGE_MEMBERS,
+                            c->message, messages);
+
+    messages[0].key = c->key;
+
+    return rc;
+}
+
+
+static fanout_error_e
+publish_several(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t *n)
+{
+    int                    type;
+    size_t                 i, count;
+    fanout_json_t          items[FANOUT_ZONE_BATCH];
+    fanout_json_t          spans[FANOUT_MESSAGE_MEMBERS];
+    fanout_error_e         rc;
+    fanout_publish_cmd_t  *c;
+
+    c = &cmd->u.publish;
+
+    type = fanout_json_array(&c->messages, items, s->conf->batch, &count);
+
+    if (type == FANOUT_JSON_TOO_MANY) {
+        return fanout_native_fail_limit(cmd, FANOUT_E_TOO_MANY, "batch",
+                                        s->conf->batch, "fanout_batch");
+    }
+
+    if (type != FANOUT_JSON_OK || count == 0
+        || c->message[FANOUT_MESSAGE_DATA].len)
+    {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "\"messages\" is an array with at least one message, "
+                   "instead of \"data\"");
+    }
+
+    *n = count;
+    rc = FANOUT_E_NONE;
+
+    for (i = 0; i < count && rc == FANOUT_E_NONE; i++) {
+        ngx_memzero(&messages[i], sizeof(fanout_zone_message_t));
+
+        rc = fanout_native_find(message_members, FANOUT_MESSAGE_MEMBERS,
+                                &items[i], spans)
+             ? fanout_native_read(s, cmd, message_members,
+                                  FANOUT_MESSAGE_MEMBERS, spans, &messages[i])
+             : fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "\"messages\" holds an element that is not a message");
+    }
+
+    return rc;
+}
+
+
+static fanout_error_e
+publish_enc(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    u_char         buf[16];
+    fanout_json_t  enc;
+
+    if (fanout_json_text(value, buf, sizeof(buf), &enc) != FANOUT_JSON_OK
+        || enc.len != 6 || ngx_memcmp(enc.data, "base64", 6) != 0)
+    {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"enc\" can be \"base64\" only");
+    }
+
+    ((fanout_zone_message_t *) base)->kind = FANOUT_BINARY;
+
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+publish_data(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    fanout_zone_message_t  *message;
+
+    message = base;
+
+    if (value->len == 0) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"data\" is missing");
+    }
+
+    if (message->kind == FANOUT_BINARY) {
+
+        if (publish_base64(value, &message->data) != NGX_OK) {
+            return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                      "\"data\" is not a string of base64");
+        }
+
+    } else {
+        message->kind = FANOUT_JSON;
+        message->data.data = value->data;
+        message->data.len = fanout_json_minify((u_char *) value->data,
+                                               value->data, value->len);
+    }
+
+    return fanout_native_within(s, cmd, m->limit, message->data.len);
+}
+
+
+/* Decodes it where it is. */
+
+static ngx_int_t
+publish_base64(fanout_json_t *value, fanout_zstr_t *data)
+{
+    ngx_str_t  src, dst;
+
+    src.data = (u_char *) value->data;
+    dst.data = src.data;
+
+    if (fanout_json_string(value, src.data, value->len, &src.len)
+        != FANOUT_JSON_OK
+        || fanout_base64_decode(&dst, &src) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    data->data = dst.data;
+    data->len = dst.len;
+
+    return NGX_OK;
+}
+
+
+static fanout_error_e
+publish_now(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_publish_t *opts, ngx_uint_t n)
 {
     fanout_error_e        rc;
     fanout_zone_result_t  r;
 
-    rc = fanout_hub_publish(s->hub, &cmd->name, d->m, d->n, &d->opts, &r);
+    rc = fanout_hub_publish(s->hub, &cmd->channel, messages, n, opts, &r);
 
-    if (rc == FANOUT_E_NONE) {
-        fanout_meter_audience(s, d->n, r.subscribers);
-
-        if (r.duplicate) {
-            fanout_count(s->hub, duplicates);
-        } else {
-            fanout_add(s->hub, published, d->n);
-        }
-
-        dialect_published(s, &cmd->id, cmd->to.len, &r);
-
-    } else {
-        publish_refused(s, cmd, rc, &r);
+    if (rc != FANOUT_E_NONE) {
+        return publish_refused(s, cmd, rc, &r);
     }
+
+    fanout_meter_audience(s, n, r.subscribers);
+
+    if (r.duplicate) {
+        fanout_count(s->hub, duplicates);
+    } else {
+        fanout_add(s->hub, published, n);
+    }
+
+    publish_reply(s, &cmd->id, messages[0].to_client || messages[0].to_user,
+                  &r);
+
+    return FANOUT_E_NONE;
 }
 
 
-static void
+static fanout_error_e
 publish_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     fanout_zone_result_t *r)
 {
+    u_char            epoch[FANOUT_EPOCH_LEN];
     fanout_limited_t  limited;
 
     switch (rc) {
 
     case FANOUT_E_CONFLICT:
-        native_publish_conflict(s, cmd, r);
-        break;
+        (void) fanout_epoch_format(epoch, r->epoch);
+
+        cmd->data.data = cmd->data_buf;
+        cmd->data.len = ngx_sprintf(cmd->data_buf,
+                                    "{\"epoch\":\"%*s\",\"offset\":%uL}",
+                                    sizeof(epoch), epoch, r->offset)
+                        - cmd->data_buf;
+
+        return fanout_native_fail(cmd, rc,
+                                  "the channel is not where \"if\" says");
 
     case FANOUT_E_RATE_LIMITED:
         fanout_meter_keys(s, r, &limited);
-        fanout_native_limited(s, cmd, &limited);
-        break;
+        return fanout_native_limited(s, cmd, &limited);
 
     case FANOUT_E_ADDRESS_FULL:
-        fanout_native_refuse_member(s, cmd, rc);
-        break;
+        return fanout_native_fail_member(s, cmd, rc);
 
     default:
-        fanout_native_unreached(s, cmd, rc);
+        return fanout_native_fail_direct(cmd, rc);
     }
 }
 
 
 /* The reply, and commands behind it, wait for what the backend says. */
 
-static void
-publish_ask(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
+static fanout_error_e
+publish_ask(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_publish_t *opts, ngx_uint_t n)
 {
     ask_job_t             *job;
+    fanout_zstr_t         *user;
     fanout_error_e         rc;
     fanout_limited_t       limited;
     fanout_zone_result_t   r;
 
-    rc = fanout_hub_key(s->hub, &cmd->name, &d->opts, &r);
+    rc = fanout_hub_key(s->hub, &cmd->channel, opts, &r);
 
     if (rc != FANOUT_E_NONE) {
-        publish_refused(s, cmd, rc, &r);
-        return;
+        return publish_refused(s, cmd, rc, &r);
     }
 
     job = ngx_calloc(sizeof(ask_job_t) + cmd->id.len, ngx_cycle->log);
 
     if (job == NULL) {
-        fanout_native_refuse(s, cmd, FANOUT_E_INTERNAL,
-                             "out of memory");
-        return;
+        return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
     }
 
-    job->ask = fanout_ask(s, &cmd->name, d->m, d->n,
-                          cmd->to.len ? &d->to.name : NULL, &d->opts,
-                          &limited, &rc);
+    user = &cmd->u.publish.to.user;
+
+    job->ask = fanout_ask(s, &cmd->channel, messages, n,
+                          user->len ? user : NULL, opts, &limited, &rc);
 
     if (job->ask == NULL) {
         ngx_free(job);
 
-        if (rc == FANOUT_E_RATE_LIMITED) {
-            fanout_native_limited(s, cmd, &limited);
-            return;
-        }
-
-        fanout_native_refuse(s, cmd, rc, "%V",
-                             &fanout_errors[rc].text);
-        return;
+        return rc == FANOUT_E_RATE_LIMITED
+               ? fanout_native_limited(s, cmd, &limited) : rc;
     }
 
     job->base.ops = &ask_ops;
@@ -293,6 +491,8 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
     }
 
     s->job = &job->base;
+
+    return FANOUT_E_NONE;
 }
 
 
@@ -316,18 +516,20 @@ ask_free(fanout_job_t *job)
 static ngx_int_t
 ask_answer(fanout_session_t *s)
 {
-    ask_job_t        *job;
-    fanout_ask_t     *ask;
-    fanout_command_t  cmd;
+    ask_job_t         *job;
+    fanout_ask_t      *ask;
+    fanout_error_e     rc;
+    fanout_command_t   cmd;
 
     job = (ask_job_t *) s->job;
     ask = job->ask;
+    rc = ask->rc;
 
     if (!ask->answered) {
         return NGX_AGAIN;
     }
 
-    ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
+    fanout_native_blank(&cmd);
 
     cmd.at = job->at;
     cmd.id.data = job->id.data;
@@ -335,23 +537,25 @@ ask_answer(fanout_session_t *s)
     cmd.op.data = (u_char *) "\"publish\"";
     cmd.op.len = sizeof("\"publish\"") - 1;
 
-    switch (ask->rc) {
+    switch (rc) {
 
     case FANOUT_E_NONE:
-        dialect_published(s, &cmd.id,
-                          ask->messages[0].to_client
-                          || ask->messages[0].to_user,
-                          &ask->result);
+        publish_reply(s, &cmd.id,
+                      ask->messages[0].to_client || ask->messages[0].to_user,
+                      &ask->result);
         break;
 
     case FANOUT_E_REFUSED:
-        fanout_native_error(s, &cmd.id, &cmd.op, cmd.at, ask->rc,
-                            ask->text.len ? &ask->text : NULL,
-                            ask->details.len ? &ask->details : NULL);
+        cmd.text = ask->text;
+        cmd.data = ask->details;
         break;
 
     default:
-        publish_refused(s, &cmd, ask->rc, &ask->result);
+        rc = publish_refused(s, &cmd, rc, &ask->result);
+    }
+
+    if (rc != FANOUT_E_NONE) {
+        fanout_native_refuse(s, &cmd, rc);
     }
 
     fanout_session_job_done(s);
@@ -365,240 +569,7 @@ ask_answer(fanout_session_t *s)
 
 
 static void
-native_publish_conflict(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_zone_result_t *r)
-{
-    u_char     data[96], epoch[FANOUT_EPOCH_LEN];
-    ngx_str_t  text, more;
-
-    (void) fanout_epoch_format(epoch, r->epoch);
-
-    ngx_str_set(&text, "the channel is not where \"if\" says");
-    more.data = data;
-    more.len = ngx_sprintf(data, "{\"epoch\":\"%*s\",\"offset\":%uL}",
-                           sizeof(epoch), epoch, r->offset)
-               - data;
-
-    fanout_native_error(s, &cmd->id, &cmd->op, cmd->at, FANOUT_E_CONFLICT,
-                        &text, &more);
-}
-
-
-/* All messages, with what is the same for each. */
-
-static ngx_uint_t
-publish_messages(fanout_session_t *s, fanout_command_t *cmd, draft_t *d)
-{
-    ngx_uint_t  i;
-
-    if (!publish_items(s, cmd, d)) {
-        return 0;
-    }
-
-    for (i = 0; i < d->n; i++) {
-        d->m[i].client = s->identity.client;
-        d->m[i].user = d->opts.scope;
-        d->m[i].flags = d->flags;
-    }
-
-    if (cmd->to.len == 0) {
-        return 1;
-    }
-
-    if (d->n > 1) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "with \"to\" one message can be sent, as \"data\"");
-        return 0;
-    }
-
-    d->to.name.len = 0;
-
-    return fanout_native_to(s, cmd, &d->m[0], &d->to);
-}
-
-
-static ngx_uint_t
-publish_items(fanout_session_t *s, fanout_command_t *cmd,
-    draft_t *d)
-{
-    size_t                i, count, size;
-    item_t                item;
-    fanout_json_t items[FANOUT_ZONE_BATCH];
-    fanout_json_error_t   err;
-
-    if (cmd->messages.len == 0) {
-        item.event = cmd->event;
-        item.data = cmd->data;
-        item.key = cmd->key;
-        item.enc = cmd->enc;
-        item.meta = cmd->meta;
-
-        d->pool = ngx_alloc(item.data.len + item.meta.len
-                            + 3 * FANOUT_KEY, ngx_cycle->log);
-        d->used = 0;
-        d->n = 1;
-
-        return publish_item(s, cmd, &item, d, &d->m[0]);
-    }
-
-    switch (fanout_json_array(&cmd->messages, items, s->conf->batch, &count))
-    {
-    case FANOUT_JSON_OK:
-        break;
-
-    case FANOUT_JSON_TOO_MANY:
-        fanout_native_refuse_limit(s, cmd, FANOUT_E_TOO_MANY, "batch",
-                     s->conf->batch, "fanout_batch");
-        return 0;
-
-    default:
-        count = 0;
-    }
-
-    if (count == 0 || cmd->data.len) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-               "\"messages\" is an array with at least one message, instead "
-               "of \"data\"");
-        return 0;
-    }
-
-    size = cmd->messages.len + count * 3 * FANOUT_KEY;
-    d->pool = ngx_alloc(size, ngx_cycle->log);
-    d->used = 0;
-    d->n = count;
-
-    for (i = 0; i < count; i++) {
-
-        if (fanout_json_members(
-                &items[i], item_fields, fanout_nelts(item_fields), &item, &err)
-            != FANOUT_JSON_OK) {
-            fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-                   "\"messages\" holds an element that is not a message");
-            return 0;
-        }
-
-        if (!publish_item(s, cmd, &item, d, &d->m[i])) {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
-static ngx_uint_t
-publish_item(fanout_session_t *s, fanout_command_t *cmd, item_t *item,
-    draft_t *d, fanout_zone_message_t *m)
-{
-    ngx_memzero(m, sizeof(fanout_zone_message_t));
-
-    if (d->pool == NULL) {
-        fanout_native_refuse(s, cmd, FANOUT_E_INTERNAL,
-                             "out of memory");
-        return 0;
-    }
-
-    if (!fanout_native_label(s, cmd, &item->event, "event", d->pool + d->used,
-                    &m->event)
-        || !fanout_native_label(s, cmd, &item->key, "key",
-                       d->pool + d->used + FANOUT_KEY, &m->key))
-    {
-        return 0;
-    }
-
-    d->used += 2 * FANOUT_KEY;
-
-    if (item->meta.len) {
-        if (item->meta.len > FANOUT_META) {
-            fanout_native_refuse_limit(s, cmd, FANOUT_E_TOO_LARGE,
-                                       "meta", FANOUT_META,
-                                       "1024 bytes");
-            return 0;
-        }
-
-        m->meta.data = d->pool + d->used;
-        m->meta.len = fanout_json_minify(d->pool + d->used, item->meta.data,
-                                         item->meta.len);
-        d->used += m->meta.len;
-    }
-
-    return publish_data(s, cmd, item, d, m);
-}
-
-
-static ngx_uint_t
-publish_data(fanout_session_t *s, fanout_command_t *cmd, item_t *item,
-    draft_t *d, fanout_zone_message_t *m)
-{
-    u_char     *p, buf[16];
-    fanout_json_t      enc;
-    ngx_str_t   src, dst;
-
-    if (item->data.len == 0) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-                             "\"data\" is missing");
-        return 0;
-    }
-
-    p = d->pool + d->used;
-
-    if (item->enc.len == 0) {
-        m->kind = FANOUT_JSON;
-        m->data.data = p;
-        m->data.len = fanout_json_minify(p, item->data.data, item->data.len);
-
-    } else {
-        if (fanout_json_text(&item->enc, buf, sizeof(buf), &enc)
-            != FANOUT_JSON_OK
-            || enc.len != 6 || ngx_memcmp(enc.data, "base64", 6) != 0)
-        {
-            fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-                   "\"enc\" can be \"base64\" only");
-            return 0;
-        }
-
-        src.data = p;
-
-        if (fanout_json_string(&item->data, p, item->data.len,
-                               &src.len)
-            != FANOUT_JSON_OK)
-        {
-            goto invalid;
-        }
-
-        dst.data = p;
-
-        if (fanout_base64_decode(&dst, &src) != NGX_OK) {
-            goto invalid;
-        }
-
-        m->kind = FANOUT_BINARY;
-        m->data.data = p;
-        m->data.len = dst.len;
-    }
-
-    if (m->data.len > s->conf->message_size) {
-        fanout_native_refuse_limit(s, cmd, FANOUT_E_TOO_LARGE,
-                                   "message", s->conf->message_size,
-                                   "fanout_message_size");
-        return 0;
-    }
-
-    d->used += m->data.len;
-
-    return 1;
-
-invalid:
-
-    fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-           "\"data\" is not a string of base64");
-
-    return 0;
-}
-
-
-static void
-dialect_published(fanout_session_t *s, fanout_json_t *id, ngx_uint_t direct,
+publish_reply(fanout_session_t *s, fanout_json_t *id, ngx_uint_t direct,
     fanout_zone_result_t *r)
 {
     u_char          epoch[FANOUT_EPOCH_LEN];

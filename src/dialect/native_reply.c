@@ -65,40 +65,43 @@ fanout_native_error(fanout_session_t *s, fanout_json_t *id, fanout_json_t *op,
 
 void
 fanout_native_refuse(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e code, const char *fmt, ...)
+    fanout_error_e code)
 {
-    u_char     buf[256];
-    va_list    args;
-    ngx_str_t  text;
-
-    va_start(args, fmt);
-    text.data = buf;
-    text.len = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args) - buf;
-    va_end(args);
-
-    fanout_native_error(s, &cmd->id, &cmd->op, cmd->at, code, &text, NULL);
+    fanout_native_error(s, &cmd->id, &cmd->op, cmd->at, code,
+                        cmd->text.len ? &cmd->text : NULL,
+                        cmd->data.len ? &cmd->data : NULL);
 }
 
 
-void
-fanout_native_refuse_limit(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_error_e code, const char *limit, ngx_uint_t max,
-    const char *directive)
+fanout_error_e
+fanout_native_fail(fanout_command_t *cmd, fanout_error_e code,
+    const char *fmt, ...)
 {
-    u_char     buf[128], more[96];
-    ngx_str_t  text, data;
+    va_list  args;
 
-    text.data = buf;
-    text.len = ngx_snprintf(buf, sizeof(buf), "the limit of \"%s\" is %ui: %s",
-                            limit, max, directive)
-               - buf;
+    va_start(args, fmt);
+    cmd->text.data = cmd->text_buf;
+    cmd->text.len = ngx_vslprintf(cmd->text_buf,
+                                  cmd->text_buf + sizeof(cmd->text_buf), fmt,
+                                  args)
+                    - cmd->text_buf;
+    va_end(args);
 
-    data.data = more;
-    data.len = ngx_snprintf(more, sizeof(more),
-                            "{\"limit\":\"%s\",\"max\":%ui}", limit, max)
-               - more;
+    return code;
+}
 
-    fanout_native_error(s, &cmd->id, &cmd->op, cmd->at, code, &text, &data);
+
+fanout_error_e
+fanout_native_fail_limit(fanout_command_t *cmd, fanout_error_e code,
+    const char *limit, ngx_uint_t max, const char *directive)
+{
+    cmd->data.data = cmd->data_buf;
+    cmd->data.len = ngx_snprintf(cmd->data_buf, sizeof(cmd->data_buf),
+                                 "{\"limit\":\"%s\",\"max\":%ui}", limit, max)
+                    - cmd->data_buf;
+
+    return fanout_native_fail(cmd, code, "the limit of \"%s\" is %ui: %s",
+                              limit, max, directive);
 }
 
 
@@ -276,5 +279,18 @@ fanout_native_end(fanout_reply_t *rp)
     if (rp->rc != NGX_OK) {
         /* an answer can't be left out */
         fanout_session_end(rp->s, FANOUT_END_CUT);
+    }
+}
+
+
+void
+fanout_native_ok(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_reply_t  rp;
+
+    if (cmd->id.len) {
+        fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
+        fanout_native_literal(&rp, "\"ok\":{}");
+        fanout_native_end(&rp);
     }
 }

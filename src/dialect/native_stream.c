@@ -55,12 +55,14 @@ static void join(fanout_session_t *s, fanout_query_t *q);
 static ngx_int_t join_one(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
 static ngx_uint_t join_mail(fanout_session_t *s, joined_t *o);
-static ngx_uint_t join_read(fanout_session_t *s, fanout_query_t *q,
-    joined_t *o, fanout_command_t *cmd, fanout_presence_t *p);
+static fanout_error_e join_read(fanout_session_t *s, fanout_query_t *q,
+    joined_t *o, fanout_command_t *cmd);
+static fanout_error_e join_may(fanout_session_t *s, fanout_query_t *q,
+    joined_t *o, fanout_command_t *cmd);
 static ngx_int_t join_failed(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc);
 static fanout_error_e join_member(
-    fanout_subscription_t *sub, fanout_presence_t *p);
+    fanout_subscription_t *sub, fanout_join_cmd_t *c);
 static void join_changes(fanout_query_t *q, joined_t *o);
 static void list_members(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
@@ -255,20 +257,25 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     fanout_error_e          rc;
     fanout_command_t        cmd;
     fanout_limited_t        limited;
-    fanout_presence_t       p;
     fanout_zone_join_t     *j;
     fanout_subscription_t  *sub;
 
     o->history = q->history;
 
     if (!fanout_meter_writes(s, o->channel, &limited)) {
-        ngx_memzero(&cmd, offsetof(fanout_command_t, buf));
-        fanout_native_limited(s, &cmd, &limited);
+        fanout_native_blank(&cmd);
+        fanout_native_refuse(s, &cmd,
+                             fanout_native_limited(s, &cmd, &limited));
         return NGX_ERROR;
     }
 
-    if (o->join->len && !join_read(s, q, o, &cmd, &p)) {
-        return NGX_ERROR;
+    if (o->join->len) {
+        rc = join_read(s, q, o, &cmd);
+
+        if (rc != FANOUT_E_NONE) {
+            fanout_native_refuse(s, &cmd, rc);
+            return NGX_ERROR;
+        }
     }
 
     if (q->position) {
@@ -303,18 +310,16 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     }
 
     if (o->join->len) {
-        (void) fanout_native_join_options(s, &cmd, sub);
 
         if (q->polls) {
             /* they are of now, and a poll is not */
-            p.want &= ~FANOUT_WANT_SIGNALS;
+            cmd.u.join.want &= ~FANOUT_WANT_SIGNALS;
         }
 
-        rc = fanout_session_want(sub, p.want) == NGX_OK
-             ? FANOUT_E_NONE : FANOUT_E_INTERNAL;
+        rc = fanout_native_join_options(sub, &cmd.u.join);
 
-        if (rc == FANOUT_E_NONE && p.member) {
-            rc = join_member(sub, &p);
+        if (rc == FANOUT_E_NONE && fanout_native_enters(&cmd.u.join)) {
+            rc = join_member(sub, &cmd.u.join);
         }
 
         if (rc != FANOUT_E_NONE) {
@@ -372,75 +377,83 @@ join_mail(fanout_session_t *s, joined_t *o)
 }
 
 
-/* As of the command: 0 after an error. */
+/* As of the command. */
 
-static ngx_uint_t
+static fanout_error_e
 join_read(fanout_session_t *s, fanout_query_t *q, joined_t *o,
-    fanout_command_t *cmd, fanout_presence_t *p)
+    fanout_command_t *cmd)
 {
-    const char          *name;
-    fanout_json_t        object;
-    fanout_json_error_t  err;
+    fanout_json_t       object;
+    fanout_error_e      rc;
+    fanout_join_cmd_t  *c;
 
     object.data = o->join->data;
     object.len = o->join->len;
+    c = &cmd->u.join;
 
-    if (fanout_native_parse(&object, cmd, &err) != FANOUT_JSON_OK) {
-        ngx_memzero(cmd, sizeof(fanout_command_t));
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST, "%s",
-                             err.reason);
-        return 0;
-    }
+    fanout_native_blank(cmd);
 
-    name = fanout_native_not_of_join(cmd);
+    rc = fanout_native_split(cmd, &object, &fanout_native_op_join, 1);
 
-    cmd->at = 0;
     cmd->id.len = 0;
     cmd->op.len = 0;
-    cmd->name = *o->channel;
+    cmd->channel = *o->channel;
 
-    if (name) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-                             "\"%s\" is not a member of a join, or nests too "
-                             "many levels", name);
-        return 0;
+    if (cmd->misplaced) {
+        rc = fanout_native_fail(cmd, rc,
+                 "\"%s\" is not a member of a join, or nests too many levels",
+                 cmd->misplaced);
     }
 
-    if (cmd->since.len) {
+    if (rc == FANOUT_E_NONE) {
+        rc = fanout_native_decode(s, cmd);
+    }
+
+    if (rc != FANOUT_E_NONE) {
+        return rc;
+    }
+
+    if (c->since.set) {
         o->since = FANOUT_SINCE_OFFSET;
-
-        if (!fanout_native_position(s, cmd, &cmd->since, "since", &o->epoch,
-                                    &o->offset))
-        {
-            return 0;
-        }
+        o->epoch = c->since.epoch;
+        o->offset = c->since.offset;
     }
 
-    if (!fanout_native_count(s, cmd, &cmd->history, "history",
-                             s->conf->history, &o->history)
-        || (cmd->history.len && o->history && cmd->since.len == 0
-            && q->position == NULL
-            && !fanout_native_channel(s, cmd, FANOUT_MAY_HISTORY)))
+    if (c->history >= 0) {
+        o->history = c->history;
+    }
+
+    return join_may(s, q, o, cmd);
+}
+
+
+static fanout_error_e
+join_may(fanout_session_t *s, fanout_query_t *q, joined_t *o,
+    fanout_command_t *cmd)
+{
+    fanout_error_e      rc;
+    fanout_join_cmd_t  *c;
+
+    c = &cmd->u.join;
+    rc = FANOUT_E_NONE;
+
+    if (c->history > 0 && !c->since.set && q->position == NULL) {
+        rc = fanout_native_may(s, cmd, FANOUT_MAY_HISTORY);
+    }
+
+    if (rc == FANOUT_E_NONE) {
+        rc = fanout_native_join_presence(s, cmd);
+    }
+
+    if (rc == FANOUT_E_NONE && fanout_native_enters(c)
+        && s->identity_ref == 0)
     {
-        return 0;
+        rc = fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                 "a poll that makes a member needs \"session=1\", and then "
+                 "the header Fanout-Resume");
     }
 
-    cmd->name = *o->channel;
-
-    if (!fanout_native_join_options(s, cmd, NULL)
-        || !fanout_native_presence_options(s, cmd, p))
-    {
-        return 0;
-    }
-
-    if (p->member && s->identity_ref == 0) {
-        fanout_native_refuse(s, cmd, FANOUT_E_BAD_REQUEST,
-                             "a poll that makes a member needs \"session=1\", "
-                             "and then the header Fanout-Resume");
-        return 0;
-    }
-
-    return 1;
+    return rc;
 }
 
 
@@ -450,7 +463,7 @@ join_failed(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
     s->refused = rc;
 
     if (cmd) {
-        fanout_native_refuse_member(s, cmd, rc);
+        fanout_native_refuse(s, cmd, fanout_native_fail_member(s, cmd, rc));
 
     } else if (rc == FANOUT_E_ADDRESS_FULL) {
         fanout_meter_full(s);
@@ -464,7 +477,7 @@ join_failed(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
  * have been changed since. */
 
 static fanout_error_e
-join_member(fanout_subscription_t *sub, fanout_presence_t *p)
+join_member(fanout_subscription_t *sub, fanout_join_cmd_t *c)
 {
     fanout_put_t       put;
     fanout_error_e     rc;
@@ -477,7 +490,7 @@ join_member(fanout_subscription_t *sub, fanout_presence_t *p)
 
     if (s->resumed
         && fanout_member_get(&s->hub->zone, &sub->channel->zc,
-                             s->identity.client, &p->key, &m, buf)
+                             s->identity.client, &c->key, &m, buf)
            == FANOUT_ZONE_OK)
     {
         return fanout_session_member_own(sub, &m) == NGX_OK
@@ -487,9 +500,9 @@ join_member(fanout_subscription_t *sub, fanout_presence_t *p)
     ngx_memzero(&m, sizeof(fanout_member_t));
 
     m.client = s->identity.client;
-    m.key = p->key;
-    m.data = p->data;
-    m.anonymous = p->anonymous;
+    m.key = c->key;
+    m.data = c->presence.data;
+    m.anonymous = c->anonymous;
 
     rc = fanout_session_member_put(sub, &m, FANOUT_PUT_ENTER
                                         |FANOUT_PUT_DATA
