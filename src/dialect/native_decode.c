@@ -44,7 +44,7 @@ static fanout_error_e split_unknown(fanout_command_t *cmd,
 static const fanout_native_member_t *split_anywhere(fanout_json_t *name);
 static ngx_uint_t split_member(const fanout_native_member_t *members,
     ngx_uint_t n, fanout_json_t *name);
-static int read_text(fanout_json_t *value, size_t max, ngx_str_t *text);
+static int decode_text(fanout_json_t *value, size_t max, ngx_str_t *text);
 
 
 static const fanout_json_field_t  position_fields[] = {
@@ -364,7 +364,7 @@ fanout_native_read(fanout_session_t *s, fanout_command_t *cmd,
 /* What is unescaped takes the place of what was sent. */
 
 static int
-read_text(fanout_json_t *value, size_t max, ngx_str_t *text)
+decode_text(fanout_json_t *value, size_t max, ngx_str_t *text)
 {
     int            rc;
     fanout_json_t  raw;
@@ -387,7 +387,7 @@ fanout_native_read_channel(fanout_session_t *s, fanout_command_t *cmd,
     name = fanout_native_dst(base, m);
 
     if (name->len
-        || (read_text(value, FANOUT_NAME, name) == FANOUT_JSON_OK
+        || (decode_text(value, FANOUT_NAME, name) == FANOUT_JSON_OK
             && fanout_name_check(name) == NGX_OK))
     {
         return FANOUT_E_NONE;
@@ -463,7 +463,7 @@ fanout_native_read_label(fanout_session_t *s, fanout_command_t *cmd,
                                   "\"%s\" is missing", m->name);
     }
 
-    if (read_text(value, FANOUT_KEY, &text) != FANOUT_JSON_OK
+    if (decode_text(value, FANOUT_KEY, &text) != FANOUT_JSON_OK
         || fanout_label_check(&text, FANOUT_KEY) != NGX_OK)
     {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
@@ -495,7 +495,7 @@ fanout_native_read_position(fanout_session_t *s, fanout_command_t *cmd,
         != FANOUT_JSON_OK
         || fanout_json_int(&p.offset, &n) != FANOUT_JSON_OK
         || n < 0
-        || read_text(&p.epoch, FANOUT_KEY, &epoch) != FANOUT_JSON_OK)
+        || decode_text(&p.epoch, FANOUT_KEY, &epoch) != FANOUT_JSON_OK)
     {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                    "\"%s\" is {\"epoch\":string,\"offset\":number}", m->name);

@@ -19,7 +19,7 @@ static fanout_error_e native_join(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e join_check(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e join_enter(fanout_session_t *s,
     fanout_native_job_t *job, fanout_join_cmd_t *c);
-static fanout_error_e join_member(fanout_subscription_t *sub,
+static fanout_error_e join_put(fanout_subscription_t *sub,
     fanout_join_cmd_t *c);
 static void join_place(fanout_native_job_t *job, const fanout_zone_join_t *j);
 static fanout_error_e join_want(fanout_session_t *s, fanout_command_t *cmd,
@@ -257,7 +257,7 @@ join_enter(fanout_session_t *s, fanout_native_job_t *job, fanout_join_cmd_t *c)
     sub->anonymous = c->anonymous;
 
     if (fanout_native_enters(c)) {
-        rc = join_member(sub, c);
+        rc = join_put(sub, c);
     }
 
     if (rc != FANOUT_E_NONE || !(sub->want & FANOUT_WANT_PRESENCE)) {
@@ -284,7 +284,7 @@ join_enter(fanout_session_t *s, fanout_native_job_t *job, fanout_join_cmd_t *c)
 
 
 static fanout_error_e
-join_member(fanout_subscription_t *sub, fanout_join_cmd_t *c)
+join_put(fanout_subscription_t *sub, fanout_join_cmd_t *c)
 {
     fanout_put_t     put;
     fanout_error_e   rc;
