@@ -80,6 +80,7 @@ typedef struct {
     ngx_str_t                      to_client;
     ngx_str_t                      to_user;
     ngx_str_t                      tag;         /* signal */
+    fanout_json_t                  channels;    /* broadcast: as sent */
     uint64_t                       epoch;       /* of "if" and "since" */
     uint64_t                       offset;
     uint64_t                       before;      /* history, 0: none */
@@ -90,6 +91,19 @@ typedef struct {
     unsigned                       close:1;     /* purge: and let go of all */
     unsigned                       live:1;
 } fanout_api_op_t;
+
+
+/* an operation of a batch: its members, see decode.c */
+
+typedef struct {
+    ngx_str_t                          name;
+    const struct fanout_api_member_s  *members;
+    ngx_uint_t                         n;
+    fanout_error_e                   (*run)(fanout_api_t *api,
+                                         fanout_api_op_t *op);
+} fanout_api_verb_t;
+
+extern const fanout_api_verb_t  fanout_api_verb_broadcast;
 
 
 /* Whether no page has sent the request that may not: FORBIDDEN. */
@@ -116,6 +130,18 @@ fanout_error_e fanout_api_channel(
  * pool; what names it in an error.  BAD_REQUEST, INTERNAL. */
 fanout_error_e fanout_api_json(fanout_api_t *api, const char *what,
     ngx_str_t *text, ngx_str_t *value);
+
+
+/* Decodes an object by the members of *verb, or of the one that it names if
+ * that is NULL; names and labels are not validated yet.  BAD_REQUEST,
+ * UNKNOWN_OP, INTERNAL. */
+fanout_error_e fanout_api_decode(fanout_api_t *api, fanout_json_t *object,
+    const fanout_api_verb_t **verb, fanout_api_op_t *op);
+
+/* A string, empty for null; what names it in an error.  BAD_REQUEST,
+ * INTERNAL. */
+fanout_error_e fanout_api_read_text(fanout_api_t *api, const char *name,
+    fanout_json_t *value, ngx_str_t *text);
 
 
 /* operations; the names and labels of op are validated here */
