@@ -104,6 +104,6 @@ fanout_exit_process(ngx_cycle_t *cycle)
         fanout_worker_exit(app[i]);
     }
 
-    fanout_eventlog_gathered(1);
-    fanout_eventlog_flush(cycle);
+    fanout_session_log_gathered(1);
+    fanout_session_log_flush(cycle);
 }

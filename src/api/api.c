@@ -511,7 +511,7 @@ api_body_handler(ngx_http_request_t *r)
 static ngx_int_t
 api_run(fanout_api_t *api)
 {
-    api->out = fanout_frame_create(api->hub, 1024);
+    api->out = fanout_outbuf_create(api->hub, 1024);
     if (api->out == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -539,7 +539,7 @@ respond(fanout_api_t *api, fanout_error_e error)
 
     if (error == FANOUT_E_NONE) {
         error = fanout_api_done(
-                    fanout_frame_literal(api->hub, api->out, "\n"));
+                    fanout_outbuf_literal(api->hub, api->out, "\n"));
     }
 
     if (error == FANOUT_E_NONE) {
@@ -547,7 +547,7 @@ respond(fanout_api_t *api, fanout_error_e error)
                                       &fanout_type_json, api->out);
     }
 
-    fanout_frame_release(api->hub, api->out);
+    fanout_outbuf_release(api->hub, api->out);
 
     return respond_error(api, error);
 }
@@ -615,7 +615,7 @@ cleanup(void *data)
     api = data;
 
     fanout_task_remove(&api->task);
-    fanout_frame_release(api->hub, api->out);
+    fanout_outbuf_release(api->hub, api->out);
 }
 
 

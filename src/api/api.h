@@ -51,7 +51,7 @@ struct fanout_api_s {
     ngx_http_request_t    *request;
     fanout_hub_t          *hub;
     fanout_loc_conf_t     *conf;
-    fanout_frame_t        *out;
+    fanout_outbuf_t       *out;
     fanout_api_pt          handler;             /* awaits the body */
     fanout_api_pt          step;                /* goes on, NULL: it is done */
     void                  *many;                /* of that */

@@ -110,8 +110,8 @@ begin_many(fanout_api_t *api, many_t *many, const char *text)
     api->many = many;
     api->step = run_many;
 
-    if (fanout_frame_append(api->hub, api->out, text,
-                            ngx_strlen(text))
+    if (fanout_outbuf_append(api->hub, api->out, text,
+                             ngx_strlen(text))
         != NGX_OK)
     {
         return FANOUT_E_INTERNAL;
@@ -134,7 +134,7 @@ run_many(fanout_api_t *api)
     while (many->i < many->n) {
 
         if (many->i
-            && fanout_frame_literal(api->hub, api->out, ",")
+            && fanout_outbuf_literal(api->hub, api->out, ",")
                != NGX_OK)
         {
             return FANOUT_E_INTERNAL;
@@ -158,8 +158,8 @@ run_many(fanout_api_t *api)
     api->status = NGX_HTTP_OK;
 
     return fanout_api_done(
-               fanout_frame_append(api->hub, api->out, many->end,
-                                   ngx_strlen(many->end)));
+               fanout_outbuf_append(api->hub, api->out, many->end,
+                                    ngx_strlen(many->end)));
 }
 
 
@@ -234,13 +234,13 @@ run_item(fanout_api_t *api, fanout_json_t *value, fanout_api_op_t *op)
     fanout_error_e            error;
     const fanout_api_verb_t  *verb;
 
-    if (fanout_frame_literal(api->hub, api->out, "{") != NGX_OK) {
+    if (fanout_outbuf_literal(api->hub, api->out, "{") != NGX_OK) {
         return NGX_ERROR;
     }
 
     start = api->out->used;
 
-    if (fanout_frame_literal(api->hub, api->out, "\"ok\":")
+    if (fanout_outbuf_literal(api->hub, api->out, "\"ok\":")
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -265,18 +265,18 @@ run_channel(fanout_api_t *api, fanout_json_t *name, fanout_api_op_t *op)
     size_t           start;
     fanout_error_e   error;
 
-    if (fanout_frame_literal(api->hub, api->out, "{\"channel\":")
+    if (fanout_outbuf_literal(api->hub, api->out, "{\"channel\":")
         != NGX_OK
-        || fanout_frame_append(api->hub, api->out, name->data, name->len)
+        || fanout_outbuf_append(api->hub, api->out, name->data, name->len)
            != NGX_OK
-        || fanout_frame_literal(api->hub, api->out, ",") != NGX_OK)
+        || fanout_outbuf_literal(api->hub, api->out, ",") != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     start = api->out->used;
 
-    if (fanout_frame_literal(api->hub, api->out, "\"ok\":")
+    if (fanout_outbuf_literal(api->hub, api->out, "\"ok\":")
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -306,9 +306,9 @@ end_result(fanout_api_t *api, size_t start, fanout_error_e error)
                                   api->message.len ? &api->message : &e->text,
                                   &api->data, &text)
             != NGX_OK
-            || fanout_frame_literal(api->hub, api->out, "\"error\":")
+            || fanout_outbuf_literal(api->hub, api->out, "\"error\":")
                != NGX_OK
-            || fanout_frame_append(api->hub, api->out, text.data, text.len)
+            || fanout_outbuf_append(api->hub, api->out, text.data, text.len)
                != NGX_OK)
         {
             return NGX_ERROR;
@@ -318,5 +318,5 @@ end_result(fanout_api_t *api, size_t start, fanout_error_e error)
         ngx_str_null(&api->data);
     }
 
-    return fanout_frame_literal(api->hub, api->out, "}");
+    return fanout_outbuf_literal(api->hub, api->out, "}");
 }

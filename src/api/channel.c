@@ -188,7 +188,7 @@ fanout_api_signal(fanout_api_t *api, fanout_api_op_t *op)
     }
 
     return fanout_api_done(
-               fanout_frame_literal(api->hub, api->out, "{}"));
+               fanout_outbuf_literal(api->hub, api->out, "{}"));
 }
 
 
@@ -311,22 +311,22 @@ channel_published(fanout_api_t *api, fanout_zone_message_t *m,
         api->status = NGX_HTTP_CREATED;
     }
 
-    rc = fanout_frame_printf(api->hub, api->out, 128,
-                             "{\"epoch\":\"%016xL\",\"offset\":%uL,"
-                             "\"time\":%uL",
-                             r->epoch, r->offset, r->time);
+    rc = fanout_outbuf_printf(api->hub, api->out, 128,
+                              "{\"epoch\":\"%016xL\",\"offset\":%uL,"
+                              "\"time\":%uL",
+                              r->epoch, r->offset, r->time);
 
     if (rc == NGX_OK && (m->to_client || m->to_user)) {
-        rc = fanout_frame_printf(api->hub, api->out, 64,
-                                 ",\"delivered\":%uD,"
-                                 "\"pending\":%uD",
-                                 r->delivered, r->pending);
+        rc = fanout_outbuf_printf(api->hub, api->out, 64,
+                                  ",\"delivered\":%uD,"
+                                  "\"pending\":%uD",
+                                  r->delivered, r->pending);
     }
 
     if (rc == NGX_OK) {
-        rc = fanout_frame_printf(api->hub, api->out, 32, "%s}",
-                                 r->duplicate ? ",\"duplicate\":true"
-                                              : "");
+        rc = fanout_outbuf_printf(api->hub, api->out, 32, "%s}",
+                                  r->duplicate ? ",\"duplicate\":true"
+                                               : "");
     }
 
     return fanout_api_done(rc);
@@ -460,10 +460,10 @@ seek_page(fanout_api_t *api, fanout_api_op_t *op, page_t *page)
 
     page->after = page->start;
 
-    if (fanout_frame_printf(api->hub, api->out, 128,
-                            "{\"epoch\":\"%016xL\",\"offset\":%uL,"
-                            "\"messages\":[",
-                            page->epoch, page->offset)
+    if (fanout_outbuf_printf(api->hub, api->out, 128,
+                             "{\"epoch\":\"%016xL\",\"offset\":%uL,"
+                             "\"messages\":[",
+                             page->epoch, page->offset)
         != NGX_OK)
     {
         return FANOUT_ZONE_ERROR;
@@ -547,9 +547,9 @@ channel_lose(fanout_api_t *api, fanout_api_op_t *op, page_t *page,
 static ngx_int_t
 write_entries(fanout_api_t *api, page_t *page)
 {
-    uint32_t         i;
-    fanout_frame_t  *out;
-    fanout_entry_t  *e;
+    uint32_t          i;
+    fanout_entry_t   *e;
+    fanout_outbuf_t  *out;
 
     out = api->out;
 
@@ -563,11 +563,11 @@ write_entries(fanout_api_t *api, page_t *page)
             break;
         }
 
-        if (fanout_frame_printf(api->hub, out, 2,
-                                page->n ? ",{" : "{")
+        if (fanout_outbuf_printf(api->hub, out, 2,
+                                 page->n ? ",{" : "{")
             != NGX_OK
             || fanout_entry_json(api->hub, e, out) != NGX_OK
-            || fanout_frame_append(api->hub, out, "}", 1) != NGX_OK)
+            || fanout_outbuf_append(api->hub, out, "}", 1) != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -596,28 +596,28 @@ write_page_end(fanout_api_t *api, fanout_api_op_t *op, page_t *page)
         next = page->start + 1;
     }
 
-    if (fanout_frame_literal(api->hub, api->out, "]") != NGX_OK) {
+    if (fanout_outbuf_literal(api->hub, api->out, "]") != NGX_OK) {
         return NGX_ERROR;
     }
 
     if (op->positioned
-        && fanout_frame_printf(api->hub, api->out, 32,
-                               ",\"recovered\":%s",
-                               page->recovered ? "true" : "false")
+        && fanout_outbuf_printf(api->hub, api->out, 32,
+                                ",\"recovered\":%s",
+                                page->recovered ? "true" : "false")
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
     if (next
-        && fanout_frame_printf(api->hub, api->out, 64,
-                               ",\"next\":%uL", next)
+        && fanout_outbuf_printf(api->hub, api->out, 64,
+                                ",\"next\":%uL", next)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return fanout_frame_literal(api->hub, api->out, "}");
+    return fanout_outbuf_literal(api->hub, api->out, "}");
 }
 
 
@@ -739,10 +739,10 @@ fanout_api_purge(fanout_api_t *api, fanout_api_op_t *op)
         return fanout_error_of(api->hub, rc);
     }
 
-    rc = fanout_frame_printf(api->hub, api->out, 128,
-                             "{\"epoch\":\"%016xL\",\"offset\":%uL,"
-                             "\"time\":%uL}",
-                             r.epoch, r.offset, r.time);
+    rc = fanout_outbuf_printf(api->hub, api->out, 128,
+                              "{\"epoch\":\"%016xL\",\"offset\":%uL,"
+                              "\"time\":%uL}",
+                              r.epoch, r.offset, r.time);
 
     return fanout_api_done(rc);
 }
@@ -751,26 +751,26 @@ fanout_api_purge(fanout_api_t *api, fanout_api_op_t *op)
 static ngx_int_t
 write_info(fanout_api_t *api, fanout_zone_info_t *info)
 {
-    fanout_frame_t  *out;
+    fanout_outbuf_t  *out;
 
     out = api->out;
 
-    if (fanout_frame_literal(api->hub, out, "{\"name\":") != NGX_OK
-        || fanout_frame_string(api->hub, out, info->name, info->len)
+    if (fanout_outbuf_literal(api->hub, out, "{\"name\":") != NGX_OK
+        || fanout_outbuf_string(api->hub, out, info->name, info->len)
            != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return fanout_frame_printf(api->hub, out, 320,
-                               ",\"epoch\":\"%016xL\",\"offset\":%uL"
-                               ",\"first\":%uL,\"messages\":%uD"
-                               ",\"bytes\":%uL,\"subscribers\":%uD"
-                               ",\"workers\":%uD}",
-                               info->epoch, info->offset,
-                               info->first, info->messages,
-                               info->bytes, info->subscribers,
-                               info->workers);
+    return fanout_outbuf_printf(api->hub, out, 320,
+                                ",\"epoch\":\"%016xL\",\"offset\":%uL"
+                                ",\"first\":%uL,\"messages\":%uD"
+                                ",\"bytes\":%uL,\"subscribers\":%uD"
+                                ",\"workers\":%uD}",
+                                info->epoch, info->offset,
+                                info->first, info->messages,
+                                info->bytes, info->subscribers,
+                                info->workers);
 }
 
 
@@ -801,8 +801,8 @@ fanout_api_list_handler(fanout_api_t *api)
                        FANOUT_ZONE_ENTRIES
                        * sizeof(fanout_zone_info_t));
     if (infos == NULL
-        || fanout_frame_literal(api->hub, api->out,
-                                "{\"channels\":[")
+        || fanout_outbuf_literal(api->hub, api->out,
+                                 "{\"channels\":[")
            != NGX_OK)
     {
         return FANOUT_E_INTERNAL;
@@ -829,12 +829,12 @@ fanout_api_list_handler(fanout_api_t *api)
 
     if (cursor == 0) {
         return fanout_api_done(
-                   fanout_frame_literal(api->hub, api->out, "]}"));
+                   fanout_outbuf_literal(api->hub, api->out, "]}"));
     }
 
     return fanout_api_done(
-               fanout_frame_printf(api->hub, api->out, 64,
-                                   "],\"cursor\":\"%uL\"}", cursor));
+               fanout_outbuf_printf(api->hub, api->out, 64,
+                                    "],\"cursor\":\"%uL\"}", cursor));
 }
 
 
@@ -889,7 +889,7 @@ list_some(fanout_api_t *api, fanout_pattern_t *pattern,
         }
 
         if (*written
-            && fanout_frame_append(api->hub, api->out, ",", 1)
+            && fanout_outbuf_append(api->hub, api->out, ",", 1)
                != NGX_OK)
         {
             return NGX_ERROR;

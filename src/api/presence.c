@@ -34,16 +34,16 @@
 /* what a page of members asks for and how far it is */
 
 typedef struct {
-    fanout_zone_channel_t   zc;
-    fanout_room_t           room;
-    fanout_member_t        *members;
-    u_char                 *buf;
-    ngx_str_t               user;               /* only of this one */
-    ngx_uint_t              limit;
-    ngx_uint_t              n;                  /* written */
-    uint32_t                slot;               /* next */
-    unsigned                summary:1;
-    unsigned                first:1;            /* from the first slot on */
+    fanout_zone_channel_t    zc;
+    fanout_presence_info_t   room;
+    fanout_member_t         *members;
+    u_char                  *buf;
+    ngx_str_t                user;              /* only of this one */
+    ngx_uint_t               limit;
+    ngx_uint_t               n;                 /* written */
+    uint32_t                 slot;              /* next */
+    unsigned                 summary:1;
+    unsigned                 first:1;           /* from the first slot on */
 } page_t;
 
 
@@ -93,8 +93,8 @@ fanout_api_presence_handler(fanout_api_t *api)
     }
 
     if (page_alloc(api, &page) != NGX_OK
-        || fanout_frame_literal(api->hub, api->out,
-                                "{\"members\":[")
+        || fanout_outbuf_literal(api->hub, api->out,
+                                 "{\"members\":[")
            != NGX_OK)
     {
         return FANOUT_E_INTERNAL;
@@ -175,9 +175,9 @@ page_section(fanout_api_t *api, page_t *page, unsigned *n)
 
     max = ngx_min(page->limit - page->n, FANOUT_ZONE_ENTRIES);
 
-    rc = fanout_room_read(&api->hub->zone, &page->zc, &page->slot,
-                          page->members, max, page->buf, FANOUT_API_BUF, n,
-                          &page->room);
+    rc = fanout_presence_read(&api->hub->zone, &page->zc, &page->slot,
+                              page->members, max, page->buf, FANOUT_API_BUF,
+                              n, &page->room);
     return rc;
 }
 
@@ -200,7 +200,7 @@ page_write(fanout_api_t *api, page_t *page, unsigned n)
             continue;
         }
 
-        if ((page->n && fanout_frame_literal(api->hub, api->out, ",")
+        if ((page->n && fanout_outbuf_literal(api->hub, api->out, ",")
                         != NGX_OK)
             || fanout_member_json(api->hub, m, 0, api->out, &at)
                != NGX_OK)
@@ -212,8 +212,8 @@ page_write(fanout_api_t *api, page_t *page, unsigned n)
             /* into the object */
             api->out->used--;
 
-            if (fanout_frame_literal(api->hub, api->out,
-                                     ",\"lingers\":true}")
+            if (fanout_outbuf_literal(api->hub, api->out,
+                                      ",\"lingers\":true}")
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -240,7 +240,7 @@ page_end(fanout_api_t *api, page_t *page)
            : fanout_policy(api->hub->app, &api->words[1])
              ->keep.presence;
 
-    rc = fanout_frame_printf(api->hub, api->out, 256,
+    rc = fanout_outbuf_printf(api->hub, api->out, 256,
              "],\"epoch\":\"%016xL\",\"offset\":%uL,\"presence\":\"%s\","
              "\"count\":%uD", page->room.epoch, page->room.offset,
              modes[mode], page->room.members);
@@ -252,12 +252,12 @@ page_end(fanout_api_t *api, page_t *page)
     }
 
     if (rc == NGX_OK && page->slot != UINT32_MAX && !page->summary) {
-        rc = fanout_frame_printf(api->hub, api->out, 32,
-                                 ",\"cursor\":\"%uD\"", page->slot);
+        rc = fanout_outbuf_printf(api->hub, api->out, 32,
+                                  ",\"cursor\":\"%uD\"", page->slot);
     }
 
     if (rc == NGX_OK) {
-        rc = fanout_frame_literal(api->hub, api->out, "}");
+        rc = fanout_outbuf_literal(api->hub, api->out, "}");
     }
 
     return rc;
@@ -300,8 +300,8 @@ seen_write(fanout_api_t *api, page_t *page)
         return NGX_OK;
     }
 
-    return fanout_frame_printf(api->hub, api->out, 64,
-                               ",\"seen\":%uL", time);
+    return fanout_outbuf_printf(api->hub, api->out, 64,
+                                ",\"seen\":%uL", time);
 }
 
 
@@ -356,7 +356,7 @@ client_write(fanout_api_t *api, uint64_t client, uint32_t *cursor,
     u_char                 id[FANOUT_CLIENT_LEN];
     ngx_int_t              rc;
     fanout_hub_t          *hub;
-    fanout_frame_t        *out;
+    fanout_outbuf_t       *out;
     fanout_zone_client_t   info;
     static u_char          buf[255 + FANOUT_ZONE_INFO];
 
@@ -371,29 +371,29 @@ client_write(fanout_api_t *api, uint64_t client, uint32_t *cursor,
 
     (void) fanout_client_format(id, client);
 
-    rc = fanout_frame_printf(hub, out, 64, "{\"client\":\"%*s\"",
-                             sizeof(id), id);
+    rc = fanout_outbuf_printf(hub, out, 64, "{\"client\":\"%*s\"",
+                              sizeof(id), id);
 
     if (rc == NGX_OK && info.user.len) {
-        rc = fanout_frame_literal(hub, out, ",\"user\":");
+        rc = fanout_outbuf_literal(hub, out, ",\"user\":");
 
         if (rc == NGX_OK) {
-            rc = fanout_frame_string(hub, out, info.user.data, info.user.len);
+            rc = fanout_outbuf_string(hub, out, info.user.data, info.user.len);
         }
     }
 
     if (rc == NGX_OK && info.info.len) {
-        rc = fanout_frame_literal(hub, out, ",\"info\":");
+        rc = fanout_outbuf_literal(hub, out, ",\"info\":");
 
         if (rc == NGX_OK) {
-            rc = fanout_frame_append(hub, out, info.info.data, info.info.len);
+            rc = fanout_outbuf_append(hub, out, info.info.data, info.info.len);
         }
     }
 
     if (rc == NGX_OK) {
-        rc = info.pid ? fanout_frame_printf(hub, out, 64,
+        rc = info.pid ? fanout_outbuf_printf(hub, out, 64,
                             ",\"state\":\"live\",\"worker\":%uD", info.pid)
-                      : fanout_frame_literal(hub, out,
+                      : fanout_outbuf_literal(hub, out,
                             ",\"state\":\"lingers\"");
     }
 
@@ -409,18 +409,18 @@ static ngx_int_t
 client_channels(fanout_api_t *api, uint64_t client,
     uint32_t *cursor, ngx_uint_t max)
 {
-    uint8_t          lens[16];
-    unsigned         i, n;
-    ngx_uint_t       written;
-    fanout_hub_t    *hub;
-    fanout_frame_t  *out;
-    static uint8_t   names[16][256];
+    uint8_t           lens[16];
+    unsigned          i, n;
+    ngx_uint_t        written;
+    fanout_hub_t     *hub;
+    static uint8_t    names[16][256];
+    fanout_outbuf_t  *out;
 
     hub = api->hub;
     out = api->out;
     written = 0;
 
-    if (fanout_frame_literal(hub, out, ",\"channels\":[") != NGX_OK)
+    if (fanout_outbuf_literal(hub, out, ",\"channels\":[") != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -438,8 +438,8 @@ client_channels(fanout_api_t *api, uint64_t client,
 
         for (i = 0; i < n; i++) {
             if ((written++
-                 && fanout_frame_literal(hub, out, ",") != NGX_OK)
-                || fanout_frame_string(hub, out, names[i], lens[i])
+                 && fanout_outbuf_literal(hub, out, ",") != NGX_OK)
+                || fanout_outbuf_string(hub, out, names[i], lens[i])
                    != NGX_OK)
             {
                 return NGX_ERROR;
@@ -449,11 +449,11 @@ client_channels(fanout_api_t *api, uint64_t client,
     } while (*cursor && written < max);
 
     if (*cursor) {
-        return fanout_frame_printf(hub, out, 64,
-                                   "],\"cursor\":\"%uD\"}", *cursor);
+        return fanout_outbuf_printf(hub, out, 64,
+                                    "],\"cursor\":\"%uD\"}", *cursor);
     }
 
-    return fanout_frame_literal(hub, out, "]}");
+    return fanout_outbuf_literal(hub, out, "]}");
 }
 
 
@@ -484,14 +484,14 @@ fanout_api_user_handler(fanout_api_t *api)
 
     limit = ngx_max(1, ngx_min(limit, FANOUT_API_CHANNELS));
 
-    if (fanout_frame_literal(api->hub, api->out, "{\"user\":")
+    if (fanout_outbuf_literal(api->hub, api->out, "{\"user\":")
         != NGX_OK
-        || fanout_frame_string(api->hub, api->out,
-                               api->words[1].data,
-                               api->words[1].len)
+        || fanout_outbuf_string(api->hub, api->out,
+                                api->words[1].data,
+                                api->words[1].len)
            != NGX_OK
-        || fanout_frame_literal(api->hub, api->out,
-                                ",\"clients\":[")
+        || fanout_outbuf_literal(api->hub, api->out,
+                                 ",\"clients\":[")
            != NGX_OK)
     {
         return FANOUT_E_INTERNAL;
@@ -507,13 +507,13 @@ fanout_api_user_handler(fanout_api_t *api)
         (void) fanout_client_format(id, cursor);
 
         return fanout_api_done(
-                   fanout_frame_printf(api->hub, api->out, 64,
-                                       "],\"cursor\":\"%*s\"}",
-                                       sizeof(id), id));
+                   fanout_outbuf_printf(api->hub, api->out, 64,
+                                        "],\"cursor\":\"%*s\"}",
+                                        sizeof(id), id));
     }
 
     return fanout_api_done(
-               fanout_frame_literal(api->hub, api->out, "]}"));
+               fanout_outbuf_literal(api->hub, api->out, "]}"));
 }
 
 
@@ -551,7 +551,7 @@ clients_write(fanout_api_t *api, uint64_t user, uint64_t *cursor,
             from = 0;
 
             if (written
-                && fanout_frame_literal(api->hub, api->out, ",")
+                && fanout_outbuf_literal(api->hub, api->out, ",")
                    != NGX_OK)
             {
                 return FANOUT_E_INTERNAL;
@@ -645,8 +645,8 @@ fanout_api_user_delete_handler(fanout_api_t *api)
         api->out->used--;
 
         return fanout_api_done(
-                   fanout_frame_literal(api->hub, api->out,
-                                        ",\"more\":true}"));
+                   fanout_outbuf_literal(api->hub, api->out,
+                                         ",\"more\":true}"));
     }
 
     return error;
@@ -745,9 +745,9 @@ end_clients(fanout_api_t *api, uint64_t *clients, ngx_uint_t n)
     }
 
     return fanout_api_done(
-               fanout_frame_printf(api->hub, api->out, 64,
-                                   "{\"%s\":%ui}",
-                                   channel.len ? "left"
-                                               : "disconnected",
-                                   ended));
+               fanout_outbuf_printf(api->hub, api->out, 64,
+                                    "{\"%s\":%ui}",
+                                    channel.len ? "left"
+                                                : "disconnected",
+                                    ended));
 }

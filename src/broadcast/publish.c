@@ -219,7 +219,7 @@ forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
         return 0;
     }
 
-    if (fanout_eventlog_gather_error(NGX_LOG_WARN,
+    if (fanout_session_log_gather_error(NGX_LOG_WARN,
                                     &b->request->connection->addr_text, text))
     {
         ngx_log_error(NGX_LOG_WARN, b->request->connection->log, 0,

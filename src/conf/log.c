@@ -13,10 +13,10 @@
 static void log_check_twice(ngx_conf_t *cf, ngx_array_t *logs);
 static ngx_uint_t log_same_format(ngx_array_t *a, ngx_array_t *b);
 static ngx_uint_t log_is_special(ngx_str_t *path);
-static ngx_uint_t log_format(ngx_conf_t *cf, fanout_eventlog_t *log);
+static ngx_uint_t log_format(ngx_conf_t *cf, fanout_session_log_t *log);
 static ngx_uint_t log_is_parameter(ngx_str_t *value);
 static char *log_parameter(ngx_conf_t *cf, ngx_str_t *value,
-    fanout_eventlog_t *log, ssize_t *size, ngx_msec_t *flush);
+    fanout_session_log_t *log, ssize_t *size, ngx_msec_t *flush);
 static ngx_uint_t log_prefix(ngx_str_t *value, const char *prefix,
     ngx_str_t *rest);
 
@@ -24,13 +24,13 @@ static ngx_uint_t log_prefix(ngx_str_t *value, const char *prefix,
 char *
 fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    fanout_loc_conf_t  *flcf = conf;
+    fanout_loc_conf_t     *flcf = conf;
 
-    ssize_t             size;
-    ngx_str_t          *value;
-    ngx_uint_t          i;
-    ngx_msec_t          flush;
-    fanout_eventlog_t  *log;
+    ssize_t                size;
+    ngx_str_t             *value;
+    ngx_uint_t             i;
+    ngx_msec_t             flush;
+    fanout_session_log_t  *log;
 
     value = cf->args->elts;
 
@@ -66,7 +66,8 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (flcf->logs == NGX_CONF_UNSET_PTR) {
-        flcf->logs = ngx_array_create(cf->pool, 1, sizeof(fanout_eventlog_t));
+        flcf->logs = ngx_array_create(cf->pool, 1,
+                                      sizeof(fanout_session_log_t));
         if (flcf->logs == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -77,7 +78,7 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(log, sizeof(fanout_eventlog_t));
+    ngx_memzero(log, sizeof(fanout_session_log_t));
 
     log->events = FANOUT_LOG_ALL;
     log->file = ngx_conf_open_file(cf->cycle, &value[1]);
@@ -110,7 +111,7 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     log_check_twice(cf, flcf->logs);
 
-    return size ? fanout_eventlog_buffer(cf, log, size, flush) : NGX_CONF_OK;
+    return size ? fanout_session_log_buffer(cf, log, size, flush) : NGX_CONF_OK;
 }
 
 
@@ -119,8 +120,8 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static void
 log_check_twice(ngx_conf_t *cf, ngx_array_t *logs)
 {
-    ngx_uint_t          i;
-    fanout_eventlog_t  *log, *last;
+    ngx_uint_t             i;
+    fanout_session_log_t  *log, *last;
 
     log = logs->elts;
     last = &log[logs->nelts - 1];
@@ -144,8 +145,8 @@ log_check_twice(ngx_conf_t *cf, ngx_array_t *logs)
 static ngx_uint_t
 log_same_format(ngx_array_t *a, ngx_array_t *b)
 {
-    ngx_uint_t               i;
-    fanout_eventlog_part_t  *p, *q;
+    ngx_uint_t                  i;
+    fanout_session_log_part_t  *p, *q;
 
     if (a == NULL || b == NULL || a->nelts != b->nelts) {
         return a == b;
@@ -186,7 +187,7 @@ log_is_special(ngx_str_t *path)
  * index of what follows it, 0 on an error. */
 
 static ngx_uint_t
-log_format(ngx_conf_t *cf, fanout_eventlog_t *log)
+log_format(ngx_conf_t *cf, fanout_session_log_t *log)
 {
     u_char      *p;
     size_t       len;
@@ -229,7 +230,7 @@ log_format(ngx_conf_t *cf, fanout_eventlog_t *log)
 
     text.len = len;
 
-    wrong = fanout_eventlog_compile(cf, &text, log, &part);
+    wrong = fanout_session_log_compile(cf, &text, log, &part);
 
     if (wrong) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -253,13 +254,13 @@ log_is_parameter(ngx_str_t *value)
 
 
 static char *
-log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_eventlog_t *log,
+log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_session_log_t *log,
     ssize_t *size, ngx_msec_t *flush)
 {
     ngx_str_t  s;
 
     if (log_prefix(value, "events=", &s)) {
-        log->events = fanout_eventlog_events(&s);
+        log->events = fanout_session_log_events(&s);
 
         if (log->events == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

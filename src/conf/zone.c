@@ -64,7 +64,7 @@ static char *channel_pattern(ngx_conf_t *cf, fanout_app_t *app,
     ngx_str_t *pattern);
 static ngx_uint_t has_variable(ngx_conf_t *cf, ngx_str_t *pattern);
 static ngx_uint_t zone_is_variable(ngx_conf_t *cf, u_char *p, u_char *last);
-static void zone_check_room(ngx_conf_t *cf, fanout_app_t *app,
+static void zone_check_presence(ngx_conf_t *cf, fanout_app_t *app,
     fanout_policy_t *policy);
 
 
@@ -726,7 +726,7 @@ check_policy(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
         return NGX_CONF_ERROR;
     }
 
-    zone_check_room(cf, app, policy);
+    zone_check_presence(cf, app, policy);
 
     return NGX_CONF_OK;
 }
@@ -736,7 +736,7 @@ check_policy(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
  * docs/operations.md.  A channel alone may then take all there is. */
 
 static void
-zone_check_room(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
+zone_check_presence(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
 {
     uint64_t  room, least;
 

@@ -26,7 +26,7 @@
 
 extern const fanout_dialect_t  fanout_native;
 extern const fanout_dialect_t  fanout_raw;
-extern const fanout_dialect_t  fanout_native_stream;
+extern const fanout_dialect_t  fanout_native_sse;
 extern const fanout_dialect_t  fanout_native_poll;
 
 /* Registers the formats of all; when a process starts. */
@@ -39,9 +39,9 @@ const fanout_dialect_t *fanout_dialect_named(ngx_str_t *name);
 /* encoders of formats, see format.h */
 
 ngx_int_t fanout_native_encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f, ngx_uint_t *opcode);
+    fanout_entry_t *e, fanout_outbuf_t *f, ngx_uint_t *opcode);
 ngx_int_t fanout_raw_encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f, ngx_uint_t *opcode);
+    fanout_entry_t *e, fanout_outbuf_t *f, ngx_uint_t *opcode);
 
 
 #endif /* FANOUT_DIALECT_DIALECT_H */

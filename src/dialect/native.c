@@ -55,9 +55,9 @@ const fanout_dialect_t  fanout_native = {
     .close = fanout_native_close,
     .closing = native_closing,
     .heartbeat = native_heartbeat,
-    .stream = &fanout_native_stream,
+    .stream = &fanout_native_sse,
     .poll = &fanout_native_poll,
-    .parted = native_parted
+    .removed = native_parted
 };
 
 
@@ -102,7 +102,7 @@ native_open(fanout_session_t *s, ngx_http_request_t *r)
 
     /* a poll that goes on is answered when there is something */
 
-    if (!s->transport->once || !s->resumed || s->unproved
+    if (!s->transport->once || !s->resumed || s->unconfirmed
         || ngx_http_arg(r, (u_char *) "since", 5, &value) != NGX_OK)
     {
         welcome(s);
@@ -111,7 +111,7 @@ native_open(fanout_session_t *s, ngx_http_request_t *r)
     /* The answer tells that the welcome has come: frames do not, as they may
      * have been sent before. */
 
-    if (s->unproved && s->transport->ping) {
+    if (s->unconfirmed && s->transport->ping) {
         s->transport->ping(s);
     }
 
@@ -198,9 +198,9 @@ take_up(fanout_session_t *s, fanout_identity_t *id)
     case FANOUT_ZONE_OK:
         s->identity.client = id->client;
         s->resumed = 1;
-        s->unproved = ngx_memcmp(s->identity.secret, id->secret,
-                                 sizeof(id->secret))
-                      != 0;
+        s->unconfirmed = ngx_memcmp(s->identity.secret, id->secret,
+                                    sizeof(id->secret))
+                         != 0;
         s->returned = 1;
         s->returned_at = ngx_current_msec;
         fanout_session_alive(s);
@@ -262,9 +262,9 @@ native_add(fanout_session_t *s)
     case FANOUT_ZONE_CONFLICT:
         fanout_count(hub, rate_limited);
 
-        if (fanout_eventlog_gather_error(NGX_LOG_INFO,
-                                         &s->connection->addr_text,
-                                         "fanout_sessions_per_user"))
+        if (fanout_session_log_gather_error(NGX_LOG_INFO,
+                                            &s->connection->addr_text,
+                                            "fanout_sessions_per_user"))
         {
             ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                           "limit of %ui sessions of a user is reached: "
@@ -326,11 +326,11 @@ leave_forbidden(fanout_session_t *s)
 
             fanout_hub_view(s->hub, &name, &c);
 
-            if (fanout_access_check(s->access,
-                                    FANOUT_MAY_JOIN, &name)
-                && (fanout_access_check(s->access,
-                                        FANOUT_MAY_PRESENCE,
-                                        &name)
+            if (fanout_permissions_check(s->access,
+                                         FANOUT_MAY_JOIN, &name)
+                && (fanout_permissions_check(s->access,
+                                             FANOUT_MAY_PRESENCE,
+                                             &name)
                     || !fanout_seat_peopled(z, &c,
                                             s->identity.client)))
             {
@@ -456,7 +456,7 @@ welcome(fanout_session_t *s)
     u_char              token[FANOUT_TOKEN_LEN];
     uint32_t            start;
     fanout_hub_t       *hub;
-    fanout_frame_t     *f;
+    fanout_outbuf_t    *f;
     fanout_loc_conf_t  *conf;
 
     hub = s->hub;
@@ -466,7 +466,7 @@ welcome(fanout_session_t *s)
         return;
     }
 
-    f = fanout_frame_create(hub, 512);
+    f = fanout_outbuf_create(hub, 512);
     if (f == NULL) {
         fanout_session_end(s, FANOUT_END_CUT);
         return;
@@ -476,17 +476,17 @@ welcome(fanout_session_t *s)
     (void) fanout_token_write(token, &s->identity);
 
     if (s->transport->framing->begin(hub, f, &start) != NGX_OK
-        || fanout_frame_printf(hub, f, 256,
+        || fanout_outbuf_printf(hub, f, 256,
                "{\"welcome\":{\"client\":\"%*s\",\"resume\":\"%*s\","
                "\"resumed\":%s",
                sizeof(client), client, sizeof(token), token,
                s->resumed ? "true" : "false")
            != NGX_OK
         || (s->user.len
-            && (fanout_frame_literal(hub, f, ",\"user\":") != NGX_OK
-                || fanout_frame_string(hub, f, s->user.data, s->user.len)
+            && (fanout_outbuf_literal(hub, f, ",\"user\":") != NGX_OK
+                || fanout_outbuf_string(hub, f, s->user.data, s->user.len)
                    != NGX_OK))
-        || fanout_frame_printf(hub, f, 256,
+        || fanout_outbuf_printf(hub, f, 256,
                ",\"ping\":%M,\"time\":%uL,\"limits\":{\"message\":%uz,"
                "\"batch\":%ui,\"channels\":%ui,\"history\":%ui}}}",
                conf->ping, fanout_time(), conf->message_size,
@@ -495,13 +495,13 @@ welcome(fanout_session_t *s)
         || s->transport->framing->end(hub, f, start, FANOUT_WS_TEXT)
            != NGX_OK)
     {
-        fanout_frame_release(hub, f);
+        fanout_outbuf_release(hub, f);
         fanout_session_end(s, FANOUT_END_CUT);
         return;
     }
 
     fanout_session_push(s, f, 0, f->used);
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 }
 
 
@@ -537,7 +537,7 @@ native_match(fanout_subscription_t *sub, fanout_entry_t *e)
 
 ngx_int_t
 fanout_native_encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f, ngx_uint_t *opcode)
+    fanout_entry_t *e, fanout_outbuf_t *f, ngx_uint_t *opcode)
 {
     return fanout_native_object(hub, ch, e, f);
 }
@@ -545,15 +545,15 @@ fanout_native_encode(fanout_hub_t *hub, fanout_channel_t *ch,
 
 ngx_int_t
 fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f)
+    fanout_entry_t *e, fanout_outbuf_t *f)
 {
     u_char     epoch[FANOUT_EPOCH_LEN];
     ngx_int_t  rc;
 
-    if (fanout_frame_literal(hub, f, "{\"channel\":") != NGX_OK
-        || fanout_frame_string(hub, f, ch->name.data, ch->name.len)
+    if (fanout_outbuf_literal(hub, f, "{\"channel\":") != NGX_OK
+        || fanout_outbuf_string(hub, f, ch->name.data, ch->name.len)
            != NGX_OK
-        || fanout_frame_literal(hub, f, ",") != NGX_OK)
+        || fanout_outbuf_literal(hub, f, ",") != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -561,13 +561,13 @@ fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
     switch (e->type) {
 
     case FANOUT_GAP:
-        rc = fanout_frame_printf(hub, f, 128,
+        rc = fanout_outbuf_printf(hub, f, 128,
                  "\"gap\":{\"from\":%uL,\"to\":%uL%s}", e->from + 1, e->offset,
                  e->event.len ? ",\"of\":\"presence\"" : "");
         break;
 
     case FANOUT_PRESENCE:
-        rc = fanout_frame_printf(hub, f, 96,
+        rc = fanout_outbuf_printf(hub, f, 96,
                  "\"offset\":%uL,\"time\":%uL,\"presence\":{", e->offset,
                  e->time);
 
@@ -576,7 +576,7 @@ fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
         }
 
         if (rc == NGX_OK) {
-            rc = fanout_frame_literal(hub, f, "}");
+            rc = fanout_outbuf_literal(hub, f, "}");
         }
 
         break;
@@ -584,16 +584,16 @@ fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
     case FANOUT_RESET:
         (void) fanout_epoch_format(epoch, e->epoch);
 
-        rc = fanout_frame_printf(hub, f, 96,
+        rc = fanout_outbuf_printf(hub, f, 96,
                  "\"reset\":{\"epoch\":\"%*s\",\"offset\":0,\"reason\":",
                  sizeof(epoch), epoch);
 
         if (rc == NGX_OK) {
-            rc = fanout_frame_string(hub, f, e->data.data, e->data.len);
+            rc = fanout_outbuf_string(hub, f, e->data.data, e->data.len);
         }
 
         if (rc == NGX_OK) {
-            rc = fanout_frame_literal(hub, f, "}");
+            rc = fanout_outbuf_literal(hub, f, "}");
         }
 
         break;
@@ -606,7 +606,7 @@ fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
         rc = fanout_entry_json(hub, e, f);
     }
 
-    return rc == NGX_OK ? fanout_frame_literal(hub, f, "}") : rc;
+    return rc == NGX_OK ? fanout_outbuf_literal(hub, f, "}") : rc;
 }
 
 

@@ -17,28 +17,28 @@
 /* an array of commands being worked off; owned by the session */
 
 typedef struct {
-    fanout_hub_t    *hub;
-    fanout_json_t   *items;
-    ngx_uint_t       n;
-    ngx_uint_t       i;                 /* next */
-    fanout_frame_t  *frame;             /* replies so far, NULL: none */
-    uint32_t         start;             /* of the message in it */
-    ngx_uint_t       deep;              /* some may nest too deeply */
+    fanout_hub_t     *hub;
+    fanout_json_t    *items;
+    ngx_uint_t        n;
+    ngx_uint_t        i;                /* next */
+    fanout_outbuf_t  *frame;            /* replies so far, NULL: none */
+    uint32_t          start;            /* of the message in it */
+    ngx_uint_t        deep;             /* some may nest too deeply */
 } fanout_native_batch_t;
 
 
 /* a reply being written: into the batch or a frame of its own */
 
 typedef struct {
-    fanout_session_t       *s;
-    fanout_native_batch_t  *batch;
-    fanout_frame_t         *f;
-    const fanout_framing_t *framing;
-    uint32_t                start;
-    uint32_t                part;               /* from here to .part_end */
-    uint32_t                part_end;           /* others may be told the
+    fanout_session_t        *s;
+    fanout_native_batch_t   *batch;
+    fanout_outbuf_t         *f;
+    const fanout_framing_t  *framing;
+    uint32_t                 start;
+    uint32_t                 part;              /* from here to .part_end */
+    uint32_t                 part_end;          /* others may be told the
                                                    same; 0: nothing */
-    ngx_int_t               rc;
+    ngx_int_t                rc;
 } fanout_reply_t;
 
 
@@ -46,38 +46,38 @@ typedef struct {
  * with members: of a join, of history, of "members" */
 
 typedef struct {
-    fanout_job_t            base;
-    ngx_str_t               id;                 /* raw JSON, len 0: none */
-    ngx_str_t               channel;
-    uint64_t                epoch;
-    uint64_t                offset;             /* of the reply */
-    uint64_t                after;
-    uint64_t                upto;
-    uint64_t                missed;
-    uint64_t                first;              /* offset of the first told */
-    uint64_t                next;               /* history: page on here */
-    uint64_t                told;               /* last offset in a part */
-    uint64_t                hole;               /* behind told up to here is
+    fanout_job_t             base;
+    ngx_str_t                id;                /* raw JSON, len 0: none */
+    ngx_str_t                channel;
+    uint64_t                 epoch;
+    uint64_t                 offset;            /* of the reply */
+    uint64_t                 after;
+    uint64_t                 upto;
+    uint64_t                 missed;
+    uint64_t                 first;             /* offset of the first told */
+    uint64_t                 next;              /* history: page on here */
+    uint64_t                 told;              /* last offset in a part */
+    uint64_t                 hole;              /* behind told up to here is
                                                    lost, 0: nothing */
-    ngx_uint_t              left;               /* entries still to send */
-    fanout_frame_t         *messages;           /* gathered for a part */
-    uint64_t                since_epoch;
-    uint64_t                since_offset;
-    ngx_uint_t              history;
-    ngx_msec_t              deadline;           /* of waiting */
-    ngx_uint_t              chunk;              /* next to send */
-    uint32_t                count;              /* of a summary */
-    uint32_t                slot;               /* direct: next to read */
-    unsigned                since:1;
-    unsigned                recovered:1;
-    unsigned                mail:1;             /* there may be some */
-    unsigned                newest:1;           /* history: pages backwards */
-    unsigned                older:1;            /* and there is more */
-    unsigned                again:1;            /* was subscribed before */
-    unsigned                who:1;              /* tells who is there: */
-    unsigned                members:1;          /* all of them */
-    unsigned                counts:1;           /* only how many */
-    unsigned                direct:1;           /* read without a roster */
+    ngx_uint_t               left;              /* entries still to send */
+    fanout_outbuf_t         *messages;          /* gathered for a part */
+    uint64_t                 since_epoch;
+    uint64_t                 since_offset;
+    ngx_uint_t               history;
+    ngx_msec_t               deadline;          /* of waiting */
+    ngx_uint_t               chunk;             /* next to send */
+    uint32_t                 count;             /* of a summary */
+    uint32_t                 slot;              /* direct: next to read */
+    unsigned                 since:1;
+    unsigned                 recovered:1;
+    unsigned                 mail:1;            /* there may be some */
+    unsigned                 newest:1;          /* history: pages backwards */
+    unsigned                 older:1;           /* and there is more */
+    unsigned                 again:1;           /* was subscribed before */
+    unsigned                 who:1;             /* tells who is there: */
+    unsigned                 members:1;         /* all of them */
+    unsigned                 counts:1;          /* only how many */
+    unsigned                 direct:1;          /* read without a roster */
 } fanout_native_job_t;
 
 
@@ -99,7 +99,7 @@ ngx_int_t fanout_native_stepped(fanout_session_t *s, ngx_int_t rc);
 /* Appends an entry as the object that the protocol shows it as.  NGX_ERROR on
  * lack of memory. */
 ngx_int_t fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_frame_t *f);
+    fanout_entry_t *e, fanout_outbuf_t *f);
 
 
 /* Presence in a join, and members in a reply; see native_join.c,
@@ -195,7 +195,7 @@ void fanout_native_end(fanout_reply_t *rp);
 /* The end of a reply around bytes of another frame, which belong at "split"
  * of the reply's; never of one in an array. */
 void fanout_native_end_around(fanout_reply_t *rp,
-    fanout_frame_t *f, uint32_t start, uint32_t end, uint32_t split);
+    fanout_outbuf_t *f, uint32_t start, uint32_t end, uint32_t split);
 
 #define fanout_native_literal(rp, text)                              \
     fanout_native_text(rp, text, sizeof(text) - 1)

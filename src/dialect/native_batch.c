@@ -271,7 +271,7 @@ batch_reply(fanout_session_t *s)
         return NGX_OK;
     }
 
-    if (fanout_frame_literal(s->hub, b->frame, "]") != NGX_OK
+    if (fanout_outbuf_literal(s->hub, b->frame, "]") != NGX_OK
         || s->transport->framing->end(s->hub, b->frame, b->start,
                                       FANOUT_WS_TEXT)
            != NGX_OK)
@@ -284,7 +284,7 @@ batch_reply(fanout_session_t *s)
     fanout_meter_reply(s, b->frame->used);
     fanout_compress_frame(s->hub, s->format, &b->frame);
     fanout_session_push(s, b->frame, 0, b->frame->used);
-    fanout_frame_release(s->hub, b->frame);
+    fanout_outbuf_release(s->hub, b->frame);
     b->frame = NULL;
 
     return NGX_OK;
@@ -334,7 +334,7 @@ fanout_native_close(fanout_session_t *s)
     s->batch = NULL;
 
     if (b->frame) {
-        fanout_frame_release(b->hub, b->frame);
+        fanout_outbuf_release(b->hub, b->frame);
     }
 
     ngx_free(b);

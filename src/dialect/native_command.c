@@ -266,7 +266,7 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
 {
     const char  *verb;
 
-    if (fanout_access_check(s->access, op, &cmd->channel)) {
+    if (fanout_permissions_check(s->access, op, &cmd->channel)) {
         return FANOUT_E_NONE;
     }
 
@@ -276,7 +276,7 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
            : op == FANOUT_MAY_SIGNAL ? "signal" : "history";
 
     fanout_count(s->hub, forbidden);
-    fanout_eventlog_forbidden(s, verb, &cmd->channel, "forbidden");
+    fanout_session_log_forbidden(s, verb, &cmd->channel, "forbidden");
 
     return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "no \"fanout_permit %s\" allows this channel", verb);

@@ -108,7 +108,7 @@ fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
     }
 
     for (i = 0; i < n; i++) {
-        if (fanout_access_name(r, &channels[i], &names[i])
+        if (fanout_permissions_name(r, &channels[i], &names[i])
             != NGX_OK)
         {
             return NGX_ERROR;

@@ -88,7 +88,7 @@ job_free(fanout_job_t *data)
     job = (fanout_native_job_t *) data;
 
     if (job->messages) {
-        fanout_frame_release(job->base.session->hub, job->messages);
+        fanout_outbuf_release(job->base.session->hub, job->messages);
     }
 
     ngx_free(job);
@@ -124,7 +124,7 @@ job_run(fanout_session_t *s)
 
     job = (fanout_native_job_t *) s->job;
 
-    if (job->base.parted) {
+    if (job->base.removed) {
         job_refuse(s, job, FANOUT_E_NOT_JOINED,
                    "it was made to leave while it joined", NULL);
         return NGX_OK;
@@ -383,7 +383,8 @@ job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
 {
     fanout_entry_t  *e;
 
-    e = fanout_letter(s, &job->channel, job->epoch, job->after, job->upto);
+    e = fanout_mail_deliver(s, &job->channel, job->epoch, job->after,
+                            job->upto);
 
     if (e == NULL) {
         job->mail = 0;
@@ -431,18 +432,18 @@ job_replay(fanout_session_t *s, fanout_native_job_t *job)
                            job->epoch, job->after, job->upto);
 
     if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
-        || fanout_frame_reserve(hub, job->messages, r->frame->used + 1)
+        || fanout_outbuf_reserve(hub, job->messages, r->frame->used + 1)
            != NGX_OK)
     {
         return 0;
     }
 
     if (job->messages->used) {
-        (void) fanout_frame_literal(hub, job->messages, ",");
+        (void) fanout_outbuf_literal(hub, job->messages, ",");
     }
 
-    (void) fanout_frame_append(hub, job->messages, r->frame->data,
-                               r->frame->used);
+    (void) fanout_outbuf_append(hub, job->messages, r->frame->data,
+                                r->frame->used);
 
     fanout_spend(hub, FANOUT_WORK_SECTION + r->frame->used);
 
@@ -459,8 +460,8 @@ static void
 job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
     uint32_t start, fanout_arena_t *a)
 {
-    u_char          *p;
-    fanout_frame_t  *f;
+    u_char           *p;
+    fanout_outbuf_t  *f;
 
     if (job->base.sub == NULL || !fanout_sub_plain(job->base.sub)
         || job->after != a->entries[a->n - 1].offset)
@@ -471,25 +472,25 @@ job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
     p = job->messages->data + start;
     start += (start && *p == ',');
 
-    f = fanout_frame_create(s->hub, job->messages->used - start);
+    f = fanout_outbuf_create(s->hub, job->messages->used - start);
     if (f == NULL) {
         return;
     }
 
-    (void) fanout_frame_append(s->hub, f, job->messages->data + start,
-                               job->messages->used - start);
+    (void) fanout_outbuf_append(s->hub, f, job->messages->data + start,
+                                job->messages->used - start);
 
     fanout_replay_add(s->hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
                       job->epoch, after, a->entries, a->n, f);
-    fanout_frame_release(s->hub, f);
+    fanout_outbuf_release(s->hub, f);
 }
 
 
 static ngx_int_t
 job_add(fanout_session_t *s, fanout_native_job_t *job, fanout_entry_t *e)
 {
-    fanout_hub_t    *hub;
-    fanout_frame_t  *f;
+    fanout_hub_t     *hub;
+    fanout_outbuf_t  *f;
 
     hub = s->hub;
 
@@ -507,13 +508,13 @@ job_add(fanout_session_t *s, fanout_native_job_t *job, fanout_entry_t *e)
 
     f = job->messages;
 
-    if (f->used && fanout_frame_literal(hub, f, ",") != NGX_OK) {
+    if (f->used && fanout_outbuf_literal(hub, f, ",") != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (fanout_frame_literal(hub, f, "{") != NGX_OK
+    if (fanout_outbuf_literal(hub, f, "{") != NGX_OK
         || fanout_entry_json(hub, e, f) != NGX_OK
-        || fanout_frame_literal(hub, f, "}") != NGX_OK)
+        || fanout_outbuf_literal(hub, f, "}") != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -526,7 +527,7 @@ static ngx_int_t
 job_frame(fanout_hub_t *hub, fanout_native_job_t *job)
 {
     if (job->messages == NULL) {
-        job->messages = fanout_frame_create(hub, 4096);
+        job->messages = fanout_outbuf_create(hub, 4096);
     }
 
     return job->messages ? NGX_OK : NGX_ERROR;

@@ -204,7 +204,8 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
     c = &cmd->u.join;
     member = fanout_native_enters(c);
 
-    if (!fanout_access_check(s->access, FANOUT_MAY_PRESENCE, &cmd->channel)) {
+    if (!fanout_permissions_check(s->access, FANOUT_MAY_PRESENCE,
+                                  &cmd->channel)) {
 
         if (member || (c->want > 0 && (c->want & FANOUT_WANT_PRESENCE))) {
             return fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);

@@ -255,14 +255,14 @@ read_direct(fanout_session_t *s, fanout_native_job_t *job)
 static ngx_int_t
 members_read_section(fanout_session_t *s, fanout_native_job_t *job)
 {
-    int                    rc;
-    size_t                 at;
-    unsigned               i, n;
-    ngx_uint_t             failed;
-    fanout_room_t          room;
-    fanout_frame_t        *f;
-    fanout_zone_join_t     j;
-    fanout_zone_channel_t  zc;
+    int                     rc;
+    size_t                  at;
+    unsigned                i, n;
+    ngx_uint_t              failed;
+    fanout_outbuf_t        *f;
+    fanout_zone_join_t      j;
+    fanout_zone_channel_t   zc;
+    fanout_presence_info_t  room;
 
     static u_char           buf[FANOUT_ZONE_MEMBER_BUF
                                 + FANOUT_ZONE_COPY];
@@ -270,8 +270,9 @@ members_read_section(fanout_session_t *s, fanout_native_job_t *job)
 
     fanout_hub_view(s->hub, &job->channel, &zc);
 
-    rc = fanout_room_read(&s->hub->zone, &zc, &job->slot, members,
-                          FANOUT_ZONE_ENTRIES, buf, sizeof(buf), &n, &room);
+    rc = fanout_presence_read(&s->hub->zone, &zc, &job->slot, members,
+                              FANOUT_ZONE_ENTRIES, buf, sizeof(buf), &n,
+                              &room);
 
     if (rc != FANOUT_ZONE_OK) {
         /* nobody is there */
@@ -302,7 +303,7 @@ members_read_section(fanout_session_t *s, fanout_native_job_t *job)
         return NGX_OK;
     }
 
-    f = fanout_frame_create(s->hub, 1024);
+    f = fanout_outbuf_create(s->hub, 1024);
     if (f == NULL) {
         return NGX_ERROR;
     }
@@ -318,7 +319,7 @@ members_read_section(fanout_session_t *s, fanout_native_job_t *job)
                     != NGX_OK;
     }
 
-    fanout_frame_release(s->hub, f);
+    fanout_outbuf_release(s->hub, f);
 
     if (failed) {
         return NGX_ERROR;

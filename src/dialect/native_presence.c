@@ -110,8 +110,8 @@ fanout_native_served(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     fanout_count(s->hub, forbidden);
-    fanout_eventlog_forbidden(s, "presence", &cmd->channel,
-                              "fanout_channel presence=off");
+    fanout_session_log_forbidden(s, "presence", &cmd->channel,
+                                 "fanout_channel presence=off");
 
     return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "this channel has no presence: \"fanout_channel presence=on\"");

@@ -158,8 +158,8 @@ native_publish(fanout_session_t *s, fanout_command_t *cmd)
 
     if (!fanout_session_may_publish(s, &cmd->channel)) {
         fanout_count(s->hub, forbidden);
-        fanout_eventlog_forbidden(s, "publish", &cmd->channel,
-                                  "fanout_channel publish=members");
+        fanout_session_log_forbidden(s, "publish", &cmd->channel,
+                                     "fanout_channel publish=members");
         return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "only members publish here: \"fanout_channel publish=members\"");
     }

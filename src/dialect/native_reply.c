@@ -115,7 +115,7 @@ native_keep(fanout_reply_t *rp)
     s = rp->s;
 
     if (s->error) {
-        fanout_frame_release(s->hub, s->error);
+        fanout_outbuf_release(s->hub, s->error);
     }
 
     s->error = rp->f;
@@ -141,7 +141,7 @@ fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
         fanout_native_literal(rp, ",{");
 
     } else {
-        rp->f = fanout_frame_create(s->hub, 256);
+        rp->f = fanout_outbuf_create(s->hub, 256);
 
         if (rp->f == NULL
             || rp->framing->begin(s->hub, rp->f, &rp->start) != NGX_OK)
@@ -171,7 +171,7 @@ void
 fanout_native_text(fanout_reply_t *rp, const void *data, size_t len)
 {
     if (rp->rc == NGX_OK) {
-        rp->rc = fanout_frame_append(rp->s->hub, rp->f, data, len);
+        rp->rc = fanout_outbuf_append(rp->s->hub, rp->f, data, len);
     }
 }
 
@@ -205,13 +205,13 @@ void
 fanout_native_string(fanout_reply_t *rp, const void *data, size_t len)
 {
     if (rp->rc == NGX_OK) {
-        rp->rc = fanout_frame_string(rp->s->hub, rp->f, data, len);
+        rp->rc = fanout_outbuf_string(rp->s->hub, rp->f, data, len);
     }
 }
 
 
 void
-fanout_native_end_around(fanout_reply_t *rp, fanout_frame_t *f,
+fanout_native_end_around(fanout_reply_t *rp, fanout_outbuf_t *f,
     uint32_t start, uint32_t end, uint32_t split)
 {
     fanout_session_t  *s;
@@ -233,7 +233,7 @@ fanout_native_end_around(fanout_reply_t *rp, fanout_frame_t *f,
     }
 
     if (rp->f) {
-        fanout_frame_release(s->hub, rp->f);
+        fanout_outbuf_release(s->hub, rp->f);
     }
 
     if (rp->rc != NGX_OK) {
@@ -272,7 +272,7 @@ fanout_native_end(fanout_reply_t *rp)
         }
 
         if (rp->f) {
-            fanout_frame_release(rp->s->hub, rp->f);
+            fanout_outbuf_release(rp->s->hub, rp->f);
         }
     }
 

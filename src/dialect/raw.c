@@ -64,10 +64,10 @@ static const fanout_job_ops_t  raw_ask_ops = {
 static const char *
 raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
 {
-    uint64_t          epoch, offset;
-    ngx_str_t         channel, since;
-    ngx_uint_t        permitted;
-    fanout_access_t  *access;
+    uint64_t               epoch, offset;
+    ngx_str_t              channel, since;
+    ngx_uint_t             permitted;
+    fanout_permissions_t  *access;
 
     *status = NGX_HTTP_BAD_REQUEST;
 
@@ -86,15 +86,15 @@ raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
         return "the argument \"since\" is not epoch:offset";
     }
 
-    access = fanout_access_create(r, conf->permits);
+    access = fanout_permissions_create(r, conf->permits);
 
     if (access == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
         return "out of memory";
     }
 
-    permitted = fanout_access_check(access, FANOUT_MAY_JOIN, &channel);
-    fanout_access_release(access);
+    permitted = fanout_permissions_check(access, FANOUT_MAY_JOIN, &channel);
+    fanout_permissions_release(access);
 
     if (!permitted) {
         *status = NGX_HTTP_FORBIDDEN;
@@ -183,11 +183,11 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
         return;
     }
 
-    if (!fanout_access_check(s->access, FANOUT_MAY_PUBLISH, &s->channel))
+    if (!fanout_permissions_check(s->access, FANOUT_MAY_PUBLISH, &s->channel))
     {
         fanout_count(s->hub, forbidden);
-        fanout_eventlog_forbidden(s, "publish", &s->channel,
-                                  "forbidden");
+        fanout_session_log_forbidden(s, "publish", &s->channel,
+                                     "forbidden");
         fanout_session_close(s, 4403,
                              "fanout_permit publish");
         return;
@@ -195,8 +195,8 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 
     if (!fanout_session_may_publish(s, &s->channel)) {
         fanout_count(s->hub, forbidden);
-        fanout_eventlog_forbidden(s, "publish", &s->channel,
-                                  "fanout_channel publish=members");
+        fanout_session_log_forbidden(s, "publish", &s->channel,
+                                     "fanout_channel publish=members");
         fanout_session_close(s, 4403,
                              "fanout_channel publish=members");
         return;
@@ -300,7 +300,7 @@ raw_match(fanout_subscription_t *sub, fanout_entry_t *e)
 
 ngx_int_t
 fanout_raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    fanout_frame_t *f, ngx_uint_t *opcode)
+    fanout_outbuf_t *f, ngx_uint_t *opcode)
 {
     u_char       payload[FANOUT_WS_CONTROL_MAX];
     size_t       len;
@@ -312,7 +312,7 @@ fanout_raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
             *opcode = FANOUT_WS_BINARY;
         }
 
-        return fanout_frame_append(hub, f, e->data.data, e->data.len);
+        return fanout_outbuf_append(hub, f, e->data.data, e->data.len);
     }
 
     *opcode = FANOUT_WS_CLOSE;
@@ -322,7 +322,7 @@ fanout_raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
                                   e->type == FANOUT_GAP ? 1013 : 1012,
                                   reason, ngx_strlen(reason));
 
-    return fanout_frame_append(hub, f, payload, len);
+    return fanout_outbuf_append(hub, f, payload, len);
 }
 
 

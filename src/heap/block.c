@@ -99,7 +99,7 @@ fanout_free(fanout_zone_t *z, fanout_ref_t first, fanout_ref_t last,
 
 
 void
-fanout_write(fanout_pen_t *pen, const void *src, size_t n)
+fanout_write(fanout_chain_cursor_t *pen, const void *src, size_t n)
 {
     size_t           part;
     const uint8_t   *p;
@@ -133,7 +133,7 @@ fanout_write(fanout_pen_t *pen, const void *src, size_t n)
 /* -1 if the chain is not one: only without the lock, in a lost race */
 
 int
-fanout_copy(fanout_pen_t *pen, void *dst, size_t n)
+fanout_copy(fanout_chain_cursor_t *pen, void *dst, size_t n)
 {
     size_t           part;
     uint8_t         *p;

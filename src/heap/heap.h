@@ -376,10 +376,10 @@ typedef struct {
     uint32_t        pos;                /* in the block */
     uint32_t        left;               /* blocks, ends a chain torn by a
                                            race */
-} fanout_pen_t;
+} fanout_chain_cursor_t;
 
-void fanout_write(fanout_pen_t *pen, const void *src, size_t n);
-int fanout_copy(fanout_pen_t *pen, void *dst, size_t n);
+void fanout_write(fanout_chain_cursor_t *pen, const void *src, size_t n);
+int fanout_copy(fanout_chain_cursor_t *pen, void *dst, size_t n);
 
 
 /* notify: see heap/notify.c */

@@ -47,7 +47,7 @@ static void hook_tell(teller_t *t);
 static ngx_int_t events_compose(teller_t *t, ngx_uint_t n, uint64_t lost,
     ngx_str_t *body);
 static ngx_int_t compose_event(teller_t *t, fanout_event_t *e,
-    fanout_frame_t *f);
+    fanout_outbuf_t *f);
 static void hook_told(void *data, ngx_uint_t status, ngx_str_t *body);
 
 
@@ -75,7 +75,7 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
 
     if (hub->app->tell == NULL) {
         /* an earlier configuration may have wanted them */
-        fanout_events_ask(&hub->zone, 0, 0);
+        fanout_hook_queue_ask(&hub->zone, 0, 0);
         return NGX_OK;
     }
 
@@ -131,7 +131,7 @@ ask_for_events(teller_t *t)
         return;
     }
 
-    fanout_events_ask(&hub->zone, t->hook->mask & 0xff, t->hook->events);
+    fanout_hook_queue_ask(&hub->zone, t->hook->mask & 0xff, t->hook->events);
 
     t->asked = 1;
     t->incarnation = hub->zone.heap.incarnation;
@@ -152,7 +152,7 @@ lead_handler(ngx_event_t *ev)
 
     if (!ngx_exiting) {
         ask_for_events(t);
-        t->leads = fanout_events_lead(&hub->zone);
+        t->leads = fanout_hook_queue_lead(&hub->zone);
 
     } else if (t->call == NULL) {
         yield(t);
@@ -177,10 +177,10 @@ events_work_handler(ngx_event_t *ev)
     hub = t->hub;
 
     if (!t->leads && !ngx_exiting
-        && fanout_events_any(&hub->zone)
-        && !fanout_events_led(&hub->zone))
+        && fanout_hook_queue_any(&hub->zone)
+        && !fanout_hook_queue_led(&hub->zone))
     {
-        t->leads = fanout_events_lead(&hub->zone);
+        t->leads = fanout_hook_queue_lead(&hub->zone);
     }
 
     hook_tell(t);
@@ -191,7 +191,7 @@ static void
 yield(teller_t *t)
 {
     if (t->leads) {
-        fanout_events_yield(&t->hub->zone);
+        fanout_hook_queue_yield(&t->hub->zone);
         t->leads = 0;
     }
 }
@@ -208,7 +208,7 @@ hook_tell(teller_t *t)
     hub = t->hub;
 
     if (!t->leads || t->call || t->again.timer_set
-        || !fanout_events_any(&hub->zone))
+        || !fanout_hook_queue_any(&hub->zone))
     {
         return;
     }
@@ -218,10 +218,10 @@ hook_tell(teller_t *t)
         return;
     }
 
-    (void) fanout_events_read(&hub->zone, t->events,
-                              t->hook->batch, t->strings,
-                              sizeof(t->strings), &n, &t->epoch,
-                              &lost);
+    (void) fanout_hook_queue_read(&hub->zone, t->events,
+                                  t->hook->batch, t->strings,
+                                  sizeof(t->strings), &n, &t->epoch,
+                                  &lost);
 
     if (n == 0) {
         return;
@@ -248,25 +248,25 @@ hook_tell(teller_t *t)
 static ngx_int_t
 events_compose(teller_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
 {
-    u_char           epoch[FANOUT_EPOCH_LEN];
-    ngx_uint_t       i;
-    fanout_hub_t    *hub;
-    fanout_frame_t  *f;
+    u_char            epoch[FANOUT_EPOCH_LEN];
+    ngx_uint_t        i;
+    fanout_hub_t     *hub;
+    fanout_outbuf_t  *f;
 
     hub = t->hub;
 
-    f = fanout_frame_create(hub, 256 + n * 256);
+    f = fanout_outbuf_create(hub, 256 + n * 256);
     if (f == NULL) {
         return NGX_ERROR;
     }
 
     (void) fanout_epoch_format(epoch, t->epoch);
 
-    if (fanout_frame_literal(hub, f, "{\"zone\":") != NGX_OK
-        || fanout_frame_string(hub, f, hub->app->name.data,
-                               hub->app->name.len)
+    if (fanout_outbuf_literal(hub, f, "{\"zone\":") != NGX_OK
+        || fanout_outbuf_string(hub, f, hub->app->name.data,
+                                hub->app->name.len)
            != NGX_OK
-        || fanout_frame_printf(hub, f, 128,
+        || fanout_outbuf_printf(hub, f, 128,
                                  ",\"epoch\":\"%*s\",\"lost\":%uL,\"events\":[",
                                  sizeof(epoch), epoch, lost)
            != NGX_OK)
@@ -283,7 +283,7 @@ events_compose(teller_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
     /* the last comma */
     f->used--;
 
-    if (fanout_frame_literal(hub, f, "]}") != NGX_OK) {
+    if (fanout_outbuf_literal(hub, f, "]}") != NGX_OK) {
         goto failed;
     }
 
@@ -295,13 +295,13 @@ events_compose(teller_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
     }
 
     ngx_memcpy(body->data, f->data, f->used);
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     return NGX_OK;
 
 failed:
 
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     return NGX_ERROR;
 }
@@ -310,7 +310,7 @@ failed:
 /* one for each name that it goes by */
 
 static ngx_int_t
-compose_event(teller_t *t, fanout_event_t *e, fanout_frame_t *f)
+compose_event(teller_t *t, fanout_event_t *e, fanout_outbuf_t *f)
 {
     u_char         epoch[FANOUT_EPOCH_LEN];
     u_char         client[FANOUT_CLIENT_LEN];
@@ -328,7 +328,7 @@ compose_event(teller_t *t, fanout_event_t *e, fanout_frame_t *f)
             continue;
         }
 
-        if (fanout_frame_printf(hub, f, 256,
+        if (fanout_outbuf_printf(hub, f, 256,
                         "{\"id\":\"%*s:%uL:%s\",\"event\":\"%s\","
                         "\"time\":%uL,\"client\":\"%*s\"",
                         sizeof(epoch), epoch, e->offset, names[i].name,
@@ -339,25 +339,25 @@ compose_event(teller_t *t, fanout_event_t *e, fanout_frame_t *f)
         }
 
         if (e->user.len
-            && (fanout_frame_literal(hub, f, ",\"user\":") != NGX_OK
-                || fanout_frame_string(hub, f, e->user.data, e->user.len)
+            && (fanout_outbuf_literal(hub, f, ",\"user\":") != NGX_OK
+                || fanout_outbuf_string(hub, f, e->user.data, e->user.len)
                    != NGX_OK))
         {
             return NGX_ERROR;
         }
 
         if (e->channel.len
-            && (fanout_frame_literal(hub, f, ",\"channel\":")
+            && (fanout_outbuf_literal(hub, f, ",\"channel\":")
                 != NGX_OK
-                || fanout_frame_string(hub, f, e->channel.data,
-                                       e->channel.len)
+                || fanout_outbuf_string(hub, f, e->channel.data,
+                                        e->channel.len)
                    != NGX_OK))
         {
             return NGX_ERROR;
         }
 
         if (e->reason
-            && fanout_frame_printf(hub, f, 64, ",\"reason\":\"%s\"",
+            && fanout_outbuf_printf(hub, f, 64, ",\"reason\":\"%s\"",
                                      fanout_left_reason(e->reason))
                != NGX_OK)
         {
@@ -365,13 +365,13 @@ compose_event(teller_t *t, fanout_event_t *e, fanout_frame_t *f)
         }
 
         if (e->resumed
-            && fanout_frame_literal(hub, f, ",\"resumed\":true")
+            && fanout_outbuf_literal(hub, f, ",\"resumed\":true")
                != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        if (fanout_frame_literal(hub, f, "},") != NGX_OK) {
+        if (fanout_outbuf_literal(hub, f, "},") != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -392,7 +392,7 @@ hook_told(void *data, ngx_uint_t status, ngx_str_t *body)
     hub->calls--;
 
     if (status >= 200 && status < 300) {
-        fanout_events_done(&hub->zone, t->epoch, t->offset);
+        fanout_hook_queue_done(&hub->zone, t->epoch, t->offset);
         fanout_add(hub, hook_events, t->n);
 
         if (t->wait) {

@@ -47,8 +47,8 @@ static batch_t *batch_create(fanout_lane_t *lane, ngx_queue_t *ask,
 static void lane_batch_start(batch_t *b);
 static void batch_free(batch_t *b);
 static ngx_int_t lane_compose(batch_t *b, ngx_str_t *body);
-static ngx_int_t compose_more(batch_t *b, fanout_frame_t *f);
-static ngx_int_t compose_ask(fanout_ask_t *ask, fanout_frame_t *f);
+static ngx_int_t compose_more(batch_t *b, fanout_outbuf_t *f);
+static ngx_int_t compose_ask(fanout_ask_t *ask, fanout_outbuf_t *f);
 static fanout_ask_t *first(ngx_queue_t *queue);
 static ngx_uint_t one_sender(fanout_ask_t *a, fanout_ask_t *b);
 static void answered(void *data, ngx_uint_t status, ngx_str_t *body);
@@ -207,21 +207,21 @@ batch_free(batch_t *b)
 static ngx_int_t
 lane_compose(batch_t *b, ngx_str_t *body)
 {
-    fanout_hub_t    *hub;
-    fanout_frame_t  *f;
+    fanout_hub_t     *hub;
+    fanout_outbuf_t  *f;
 
     hub = b->lane->asker->hub;
 
-    f = fanout_frame_create(hub, 4096);
+    f = fanout_outbuf_create(hub, 4096);
     if (f == NULL) {
         return NGX_ERROR;
     }
 
-    if (fanout_frame_literal(hub, f, "{\"zone\":") != NGX_OK
-        || fanout_frame_string(hub, f, hub->app->name.data,
-                               hub->app->name.len)
+    if (fanout_outbuf_literal(hub, f, "{\"zone\":") != NGX_OK
+        || fanout_outbuf_string(hub, f, hub->app->name.data,
+                                hub->app->name.len)
            != NGX_OK
-        || fanout_frame_literal(hub, f, ",\"publishes\":[")
+        || fanout_outbuf_literal(hub, f, ",\"publishes\":[")
            != NGX_OK
         || compose_ask(first(&b->asks), f) != NGX_OK
         || compose_more(b, f) != NGX_OK)
@@ -232,7 +232,7 @@ lane_compose(batch_t *b, ngx_str_t *body)
     /* the last comma */
     f->used--;
 
-    if (fanout_frame_literal(hub, f, "]}") != NGX_OK) {
+    if (fanout_outbuf_literal(hub, f, "]}") != NGX_OK) {
         goto failed;
     }
 
@@ -244,13 +244,13 @@ lane_compose(batch_t *b, ngx_str_t *body)
     }
 
     ngx_memcpy(body->data, f->data, f->used);
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     return NGX_OK;
 
 failed:
 
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     return NGX_ERROR;
 }
@@ -259,7 +259,7 @@ failed:
 /* Takes what waits behind the first of a batch, as far as it goes with it. */
 
 static ngx_int_t
-compose_more(batch_t *b, fanout_frame_t *f)
+compose_more(batch_t *b, fanout_outbuf_t *f)
 {
     uint32_t        used;
     fanout_ask_t   *ask;
@@ -327,7 +327,7 @@ one_sender(fanout_ask_t *a, fanout_ask_t *b)
 
 
 static ngx_int_t
-compose_ask(fanout_ask_t *ask, fanout_frame_t *f)
+compose_ask(fanout_ask_t *ask, fanout_outbuf_t *f)
 {
     ngx_uint_t              i;
     fanout_hub_t           *hub;
@@ -336,12 +336,12 @@ compose_ask(fanout_ask_t *ask, fanout_frame_t *f)
 
     hub = ask->hub;
 
-    if (fanout_frame_printf(hub, f, 64, "{\"id\":\"%xL\",", ask->id)
+    if (fanout_outbuf_printf(hub, f, 64, "{\"id\":\"%xL\",", ask->id)
         != NGX_OK
-        || fanout_frame_literal(hub, f, "\"channel\":") != NGX_OK
-        || fanout_frame_string(hub, f, ask->channel.data, ask->channel.len)
+        || fanout_outbuf_literal(hub, f, "\"channel\":") != NGX_OK
+        || fanout_outbuf_string(hub, f, ask->channel.data, ask->channel.len)
            != NGX_OK
-        || fanout_frame_literal(hub, f, ",\"messages\":[") != NGX_OK)
+        || fanout_outbuf_literal(hub, f, ",\"messages\":[") != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -363,9 +363,9 @@ compose_ask(fanout_ask_t *ask, fanout_frame_t *f)
         e.to_user = m->to_user;
         e.to = ask->to;
 
-        if (fanout_frame_literal(hub, f, "{") != NGX_OK
+        if (fanout_outbuf_literal(hub, f, "{") != NGX_OK
             || fanout_message_json(hub, &e, f) != NGX_OK
-            || fanout_frame_literal(hub, f, "},") != NGX_OK)
+            || fanout_outbuf_literal(hub, f, "},") != NGX_OK)
         {
             return NGX_ERROR;
         }
@@ -373,7 +373,7 @@ compose_ask(fanout_ask_t *ask, fanout_frame_t *f)
 
     f->used--;
 
-    return fanout_frame_literal(hub, f, "]},");
+    return fanout_outbuf_literal(hub, f, "]},");
 }
 
 

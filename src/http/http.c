@@ -9,8 +9,8 @@
 
 
 typedef struct {
-    fanout_hub_t    *hub;
-    fanout_frame_t  *frame;
+    fanout_hub_t     *hub;
+    fanout_outbuf_t  *frame;
 } fanout_http_frame_t;
 
 
@@ -295,14 +295,14 @@ fanout_http_send(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t *type,
 
 ngx_int_t
 fanout_http_send_frame(ngx_http_request_t *r, fanout_hub_t *hub,
-    ngx_uint_t status, ngx_str_t *type, fanout_frame_t *f)
+    ngx_uint_t status, ngx_str_t *type, fanout_outbuf_t *f)
 {
     ngx_pool_cleanup_t   *cln;
     fanout_http_frame_t  *hf;
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(fanout_http_frame_t));
     if (cln == NULL) {
-        fanout_frame_release(hub, f);
+        fanout_outbuf_release(hub, f);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -320,7 +320,7 @@ release_frame(void *data)
 {
     fanout_http_frame_t  *hf = data;
 
-    fanout_frame_release(hf->hub, hf->frame);
+    fanout_outbuf_release(hf->hub, hf->frame);
 }
 
 

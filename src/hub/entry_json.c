@@ -20,14 +20,14 @@ static size_t string_size(fanout_zstr_t *s);
 
 
 ngx_int_t
-fanout_frame_append(fanout_hub_t *hub, fanout_frame_t *f, const void *data,
+fanout_outbuf_append(fanout_hub_t *hub, fanout_outbuf_t *f, const void *data,
     size_t len)
 {
     if (len == 0) {
         return NGX_OK;
     }
 
-    if (fanout_frame_reserve(hub, f, len) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, len) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -39,13 +39,13 @@ fanout_frame_append(fanout_hub_t *hub, fanout_frame_t *f, const void *data,
 
 
 ngx_int_t
-fanout_frame_printf(fanout_hub_t *hub, fanout_frame_t *f, size_t size,
+fanout_outbuf_printf(fanout_hub_t *hub, fanout_outbuf_t *f, size_t size,
     const char *fmt, ...)
 {
     u_char   *p, *last;
     va_list   args;
 
-    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -62,7 +62,7 @@ fanout_frame_printf(fanout_hub_t *hub, fanout_frame_t *f, size_t size,
 
 
 ngx_int_t
-fanout_frame_string(fanout_hub_t *hub, fanout_frame_t *f, const void *data,
+fanout_outbuf_string(fanout_hub_t *hub, fanout_outbuf_t *f, const void *data,
     size_t len)
 {
     size_t   size;
@@ -70,7 +70,7 @@ fanout_frame_string(fanout_hub_t *hub, fanout_frame_t *f, const void *data,
 
     size = (len ? fanout_json_escape_len(data, len) : 0) + 2;
 
-    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -93,7 +93,7 @@ fanout_frame_string(fanout_hub_t *hub, fanout_frame_t *f, const void *data,
 /* The room is made once for all: this runs for every entry and dialect. */
 
 ngx_int_t
-fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
     size_t   size;
     u_char  *p;
@@ -101,7 +101,7 @@ fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
     size = sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN
            + entry_message_size(e);
 
-    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -114,11 +114,11 @@ fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
 
 
 ngx_int_t
-fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
     u_char  *p, *last;
 
-    if (fanout_frame_reserve(hub, f, entry_message_size(e)) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, entry_message_size(e)) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -176,7 +176,7 @@ put_message(u_char *p, fanout_entry_t *e)
 
 
 ngx_int_t
-fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
     size_t   size;
     u_char  *p;
@@ -188,7 +188,7 @@ fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
            + string_size(&e->key) + data_size(e) + string_size(&e->user)
            + string_size(&e->to);
 
-    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -334,7 +334,7 @@ string_size(fanout_zstr_t *s)
 
 ngx_int_t
 fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
-    fanout_frame_t *f, size_t *data_at)
+    fanout_outbuf_t *f, size_t *data_at)
 {
     size_t   size;
     u_char  *p;
@@ -346,7 +346,7 @@ fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
            + string_size(&m->key) + string_size(&m->user) + m->info.len
            + m->data.len;
 
-    if (fanout_frame_reserve(hub, f, size) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -397,7 +397,7 @@ fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
 
 
 ngx_int_t
-fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
     size_t            at;
     ngx_uint_t        i, n, lists;
@@ -422,7 +422,7 @@ fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
         while (fanout_change_next(&p, e->data.data + e->data.len, &m) == 1)
         {
             if (m.change == FANOUT_COUNTED) {
-                return fanout_frame_printf(hub, f, 64,
+                return fanout_outbuf_printf(hub, f, 64,
                                  "\"summary\":{\"members\":%uD}", m.count);
             }
 
@@ -431,11 +431,11 @@ fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
             }
 
             if ((n == 0
-                 && fanout_frame_printf(hub, f, 16, "%s\"%s\":[",
-                                        lists++ ? "," : "",
-                                        kinds[i].name)
+                 && fanout_outbuf_printf(hub, f, 16, "%s\"%s\":[",
+                                         lists++ ? "," : "",
+                                         kinds[i].name)
                     != NGX_OK)
-                || (n && fanout_frame_literal(hub, f, ",") != NGX_OK)
+                || (n && fanout_outbuf_literal(hub, f, ",") != NGX_OK)
                 || fanout_member_json(hub, &m,
                                        m.change == FANOUT_LEFT, f,
                                        &at)
@@ -447,7 +447,7 @@ fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
             n++;
         }
 
-        if (n && fanout_frame_literal(hub, f, "]") != NGX_OK) {
+        if (n && fanout_outbuf_literal(hub, f, "]") != NGX_OK) {
             return NGX_ERROR;
         }
     }

@@ -19,18 +19,18 @@
 
 
 /* Appends bytes as they are.  NGX_ERROR on lack of memory. */
-ngx_int_t fanout_frame_append(fanout_hub_t *hub, fanout_frame_t *f,
+ngx_int_t fanout_outbuf_append(fanout_hub_t *hub, fanout_outbuf_t *f,
     const void *data, size_t len);
 
-#define fanout_frame_literal(hub, f, text)                                    \
-    fanout_frame_append(hub, f, text, sizeof(text) - 1)
+#define fanout_outbuf_literal(hub, f, text)                                   \
+    fanout_outbuf_append(hub, f, text, sizeof(text) - 1)
 
 /* Appends what ngx_sprintf() makes of the format, cut at size bytes. */
-ngx_int_t fanout_frame_printf(fanout_hub_t *hub, fanout_frame_t *f,
+ngx_int_t fanout_outbuf_printf(fanout_hub_t *hub, fanout_outbuf_t *f,
     size_t size, const char *fmt, ...);
 
 /* Appends bytes as a JSON string, quotes included. */
-ngx_int_t fanout_frame_string(fanout_hub_t *hub, fanout_frame_t *f,
+ngx_int_t fanout_outbuf_string(fanout_hub_t *hub, fanout_outbuf_t *f,
     const void *data, size_t len);
 
 /*
@@ -44,11 +44,11 @@ ngx_int_t fanout_frame_string(fanout_hub_t *hub, fanout_frame_t *f,
  * (RFC 4648, section 4) with "enc".
  */
 ngx_int_t fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
-    fanout_frame_t *f);
+    fanout_outbuf_t *f);
 
 /* The same without "offset" and "time", for what is no entry yet. */
 ngx_int_t fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e,
-    fanout_frame_t *f);
+    fanout_outbuf_t *f);
 
 /*
  * Appends a member as JSON, with braces:
@@ -63,7 +63,7 @@ ngx_int_t fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e,
  * data_at gets where the data stands behind f->used of before.
  */
 ngx_int_t fanout_member_json(fanout_hub_t *hub, fanout_member_t *m,
-    ngx_uint_t left, fanout_frame_t *f, size_t *data_at);
+    ngx_uint_t left, fanout_outbuf_t *f, size_t *data_at);
 
 /*
  * Appends the changes of a PRESENCE entry as the members of an object,
@@ -74,7 +74,7 @@ ngx_int_t fanout_member_json(fanout_hub_t *hub, fanout_member_t *m,
  * without those that are empty, or "summary":{"members":N}.
  */
 ngx_int_t fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e,
-    fanout_frame_t *f);
+    fanout_outbuf_t *f);
 
 /* The name of a reason (FANOUT_LEFT_*). */
 const char *fanout_left_reason(ngx_uint_t reason);
@@ -85,7 +85,7 @@ const char *fanout_left_reason(ngx_uint_t reason);
  *   "signal":"cursor","tag":…,"data":…,"from":{…},"to":{…}
  */
 ngx_int_t fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e,
-    fanout_frame_t *f);
+    fanout_outbuf_t *f);
 
 
 #endif /* FANOUT_HUB_ENTRY_JSON_H */

@@ -39,7 +39,7 @@ typedef struct {
     uint64_t                         after;     /* the offset before them, */
     uint64_t                         seq;       /* and that of the first */
     unsigned                         list:1;    /* members, see hub->lists */
-} fanout_frame_t;
+} fanout_outbuf_t;
 
 
 typedef struct fanout_session_s       fanout_session_t;
@@ -98,19 +98,19 @@ typedef struct {
 
 /* a member that a session put; the zone has its data */
 
-typedef struct fanout_own_s  fanout_own_t;
+typedef struct fanout_own_member_s  fanout_own_member_t;
 
-struct fanout_own_s {
-    fanout_own_t           *next;
-    unsigned                idle:1;
-    unsigned                timed:1;            /* for silence, not asked */
-    unsigned                anonymous:1;
-    unsigned                untold:1;           /* made, and not seen in the
+struct fanout_own_member_s {
+    fanout_own_member_t           *next;
+    unsigned                       idle:1;
+    unsigned                       timed:1;     /* for silence, not asked */
+    unsigned                       anonymous:1;
+    unsigned                       untold:1;    /* made, and not seen in the
                                                    roster yet */
-    uint8_t                 len;
-    uint64_t                version;            /* untold: of the roster when
+    uint8_t                        len;
+    uint64_t                       version;     /* untold: of the roster when
                                                    it was made */
-    u_char                  key[];
+    u_char                         key[];
 };
 
 
@@ -119,34 +119,34 @@ struct fanout_own_s {
 #define FANOUT_SUB_JOINING  2                   /* its reply is being sent */
 
 struct fanout_subscription_s {
-    ngx_queue_t             in_channel;
-    ngx_queue_t             in_session;
-    fanout_channel_t       *channel;
-    fanout_session_t       *session;
-    uint64_t                seq;                /* entries up to it: skipped */
-    uint64_t                offset;             /* unless live: last sent */
-    uint64_t                floor;              /* had up to it at the join */
-    fanout_events_t        *events;             /* NULL: all */
-    uint8_t                 state;
-    uint8_t                 format;
-    unsigned                no_echo:1;
-    unsigned                no_messages:1;
-    unsigned                reset:1;            /* to be told while behind */
-    unsigned                seat:1;             /* it has one in the zone */
-    unsigned                anonymous:1;        /* as it joined */
-    uint8_t                 want;               /* FANOUT_WANT_* */
-    uint64_t                known;              /* changes of members up to it
+    ngx_queue_t                in_channel;
+    ngx_queue_t                in_session;
+    fanout_channel_t          *channel;
+    fanout_session_t          *session;
+    uint64_t                   seq;             /* entries up to it: skipped */
+    uint64_t                   offset;          /* unless live: last sent */
+    uint64_t                   floor;           /* had up to it at the join */
+    fanout_events_t           *events;          /* NULL: all */
+    uint8_t                    state;
+    uint8_t                    format;
+    unsigned                   no_echo:1;
+    unsigned                   no_messages:1;
+    unsigned                   reset:1;         /* to be told while behind */
+    unsigned                   seat:1;          /* it has one in the zone */
+    unsigned                   anonymous:1;     /* as it joined */
+    uint8_t                    want;            /* FANOUT_WANT_* */
+    uint64_t                   known;           /* changes of members up to it
                                                    were told in a reply */
-    fanout_own_t           *own;                /* its members */
+    fanout_own_member_t       *own;             /* its members */
 
-    ngx_queue_t             in_every;           /* hub->every */
-    uint64_t                signal_seq;         /* told up to it */
-    ngx_msec_t              signal_at;          /* last told */
-    uint32_t                every;              /* ms between, 0: any */
-    unsigned                waiting:1;          /* there are signals for it */
-    unsigned                timed:1;            /* in hub->every */
-    unsigned                mail:1;             /* it has not read its mail */
-    uint64_t                sent;               /* unless live: seq up to
+    ngx_queue_t                in_every;        /* hub->every */
+    uint64_t                   signal_seq;      /* told up to it */
+    ngx_msec_t                 signal_at;       /* last told */
+    uint32_t                   every;           /* ms between, 0: any */
+    unsigned                   waiting:1;       /* there are signals for it */
+    unsigned                   timed:1;         /* in hub->every */
+    unsigned                   mail:1;          /* it has not read its mail */
+    uint64_t                   sent;            /* unless live: seq up to
                                                    which all was sent */
 };
 
@@ -161,7 +161,7 @@ struct fanout_subscription_s {
 #define FANOUT_REPLAYS   64
 
 typedef struct {
-    fanout_frame_t         *frame;              /* NULL: none */
+    fanout_outbuf_t        *frame;              /* NULL: none */
     fanout_channel_t       *channel;
     uint64_t                epoch;
     uint64_t                after;
@@ -188,10 +188,10 @@ typedef struct {
 #define FANOUT_SHARED     16
 
 typedef struct {
-    fanout_frame_t         *plain;              /* NULL: none */
-    fanout_frame_t         *deflated;           /* NULL: it did not shrink */
-    ngx_uint_t              how;
-    ngx_msec_t              at;
+    fanout_outbuf_t         *plain;             /* NULL: none */
+    fanout_outbuf_t         *deflated;          /* NULL: it did not shrink */
+    ngx_uint_t               how;
+    ngx_msec_t               at;
 } fanout_shared_t;
 
 
@@ -454,19 +454,19 @@ void fanout_hub_presence(fanout_hub_t *hub);
 /* frames */
 
 /* A frame with room for size bytes, one reference; NULL. */
-fanout_frame_t *fanout_frame_create(
+fanout_outbuf_t *fanout_outbuf_create(
     fanout_hub_t *hub, size_t size);
 
 /* Makes room for n more bytes; only while it has not been sent.  NGX_ERROR. */
-ngx_int_t fanout_frame_reserve(fanout_hub_t *hub, fanout_frame_t *f,
+ngx_int_t fanout_outbuf_reserve(fanout_hub_t *hub, fanout_outbuf_t *f,
     size_t n);
 
 /* The frame is entries of a channel, all that it has behind the offset "after";
  * seq is that of the first.  Who lets go of it can read them again. */
-void fanout_frame_entries(fanout_frame_t *f, fanout_channel_t *ch,
+void fanout_outbuf_entries(fanout_outbuf_t *f, fanout_channel_t *ch,
     uint64_t after, uint64_t seq);
 
-void fanout_frame_release(fanout_hub_t *hub, fanout_frame_t *f);
+void fanout_outbuf_release(fanout_hub_t *hub, fanout_outbuf_t *f);
 
 
 /* permissions: evaluated at the handshake, interned per worker */
@@ -474,23 +474,23 @@ void fanout_frame_release(fanout_hub_t *hub, fanout_frame_t *f);
 typedef struct {
     ngx_str_node_t                   node;      /* the packed rules */
     ngx_uint_t                       refs;
-} fanout_access_t;
+} fanout_permissions_t;
 
 /* Evaluates the rules of a location for a request.  NULL on lack of
  * memory.  A rule with an empty variable, or one with a control character
  * in it, grants nothing. */
-fanout_access_t *fanout_access_create(
+fanout_permissions_t *fanout_permissions_create(
     ngx_http_request_t *r, ngx_array_t *permits);
 
 /* What a pattern without wildcards becomes for a request, from its pool; len 0
  * if it is no channel's name.  NGX_ERROR on lack of memory. */
-ngx_int_t fanout_access_name(ngx_http_request_t *r, fanout_permit_t *pattern,
-    ngx_str_t *name);
+ngx_int_t fanout_permissions_name(ngx_http_request_t *r,
+    fanout_permit_t *pattern, ngx_str_t *name);
 
-void fanout_access_release(fanout_access_t *a);
+void fanout_permissions_release(fanout_permissions_t *a);
 
 /* Whether op (one of MAY_*) is permitted on the channel: 1 or 0. */
-ngx_uint_t fanout_access_check(fanout_access_t *a, ngx_uint_t op,
+ngx_uint_t fanout_permissions_check(fanout_permissions_t *a, ngx_uint_t op,
     ngx_str_t *channel);
 
 

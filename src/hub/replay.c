@@ -33,7 +33,7 @@ fanout_replay_find(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
 void
 fanout_replay_add(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
     uint64_t epoch, uint64_t after, fanout_entry_t *e, ngx_uint_t n,
-    fanout_frame_t *f)
+    fanout_outbuf_t *f)
 {
     ngx_uint_t        i;
     fanout_replay_t  *r;
@@ -122,7 +122,7 @@ static void
 replay_drop(fanout_hub_t *hub, fanout_replay_t *r)
 {
     if (r->frame) {
-        fanout_frame_release(hub, r->frame);
+        fanout_outbuf_release(hub, r->frame);
         r->frame = NULL;
         r->channel = NULL;
     }

@@ -27,7 +27,7 @@ fanout_replay_t *fanout_replay_find(
  * sections that everybody may see as they are. */
 void fanout_replay_add(fanout_hub_t *hub, fanout_channel_t *ch,
     ngx_uint_t format, uint64_t epoch, uint64_t after, fanout_entry_t *e,
-    ngx_uint_t n, fanout_frame_t *f);
+    ngx_uint_t n, fanout_outbuf_t *f);
 
 /* Forgets what is old, all there is, or all of a channel that goes. */
 void fanout_replay_expire(fanout_hub_t *hub);

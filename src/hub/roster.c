@@ -16,11 +16,11 @@
 
 static void by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
     ngx_rbtree_node_t *sentinel);
-static ngx_int_t compare(fanout_mirror_t *m, uint64_t client,
+static ngx_int_t compare(fanout_roster_member_t *m, uint64_t client,
     const u_char *key, size_t len);
 static ngx_int_t roster_put(fanout_hub_t *hub, fanout_roster_t *r,
     fanout_member_t *m);
-static void roster_drop(fanout_roster_t *r, fanout_mirror_t *m);
+static void roster_drop(fanout_roster_t *r, fanout_roster_member_t *m);
 static void clear(fanout_roster_t *r);
 static void changed(fanout_hub_t *hub, fanout_roster_t *r);
 static void roster_read_section(fanout_hub_t *hub, fanout_roster_t *r);
@@ -31,7 +31,7 @@ static void recent_drop(fanout_hub_t *hub, fanout_roster_t *r);
 static void recent_clear(fanout_hub_t *hub, fanout_roster_t *r);
 
 
-#define mirror_of(n)  (ngx_rbtree_data(n, fanout_mirror_t, node))
+#define roster_member_of(n)  (ngx_rbtree_data(n, fanout_roster_member_t, node))
 
 
 /* life */
@@ -114,13 +114,13 @@ static void
 by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
     ngx_rbtree_node_t *sentinel)
 {
-    fanout_mirror_t      *m;
-    ngx_rbtree_node_t   **p;
+    ngx_rbtree_node_t       **p;
+    fanout_roster_member_t   *m;
 
-    m = mirror_of(node);
+    m = roster_member_of(node);
 
     for ( ;; ) {
-        p = compare(mirror_of(temp), m->client, m->bytes, m->key_len) > 0
+        p = compare(roster_member_of(temp), m->client, m->bytes, m->key_len) > 0
             ? &temp->left : &temp->right;
 
         if (*p == sentinel) {
@@ -139,7 +139,8 @@ by_client(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
 
 
 static ngx_int_t
-compare(fanout_mirror_t *m, uint64_t client, const u_char *key, size_t len)
+compare(fanout_roster_member_t *m, uint64_t client, const u_char *key,
+    size_t len)
 {
     ngx_int_t  rc;
 
@@ -153,7 +154,7 @@ compare(fanout_mirror_t *m, uint64_t client, const u_char *key, size_t len)
 }
 
 
-fanout_mirror_t *
+fanout_roster_member_t *
 fanout_roster_find(fanout_roster_t *r, uint64_t client, const u_char *key,
     size_t len)
 {
@@ -167,10 +168,10 @@ fanout_roster_find(fanout_roster_t *r, uint64_t client, const u_char *key,
     node = r->members.root;
 
     while (node != &r->sentinel) {
-        rc = compare(mirror_of(node), client, key, len);
+        rc = compare(roster_member_of(node), client, key, len);
 
         if (rc == 0) {
-            return mirror_of(node);
+            return roster_member_of(node);
         }
 
         node = rc > 0 ? node->left : node->right;
@@ -183,11 +184,11 @@ fanout_roster_find(fanout_roster_t *r, uint64_t client, const u_char *key,
 static ngx_int_t
 roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
 {
-    size_t            at, len;
-    fanout_frame_t   *f;
-    fanout_mirror_t  *m;
+    size_t                   at, len;
+    fanout_outbuf_t         *f;
+    fanout_roster_member_t  *m;
 
-    f = fanout_frame_create(hub, 1024);
+    f = fanout_outbuf_create(hub, 1024);
     if (f == NULL) {
         return NGX_ERROR;
     }
@@ -196,12 +197,12 @@ roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
     len = 0;
 
     if (fanout_member_json(hub, member, 0, f, &at) == NGX_OK) {
-        len = sizeof(fanout_mirror_t) + member->key.len + f->used;
+        len = sizeof(fanout_roster_member_t) + member->key.len + f->used;
         m = ngx_alloc(len, ngx_cycle->log);
     }
 
     if (m == NULL) {
-        fanout_frame_release(hub, f);
+        fanout_outbuf_release(hub, f);
         return NGX_ERROR;
     }
 
@@ -219,7 +220,7 @@ roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
     }
 
     ngx_memcpy(fanout_mirror_json(m), f->data, f->used);
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     roster_drop(r, fanout_roster_find(r, m->client, m->bytes, m->key_len));
 
@@ -237,7 +238,7 @@ roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
 
 
 static void
-roster_drop(fanout_roster_t *r, fanout_mirror_t *m)
+roster_drop(fanout_roster_t *r, fanout_roster_member_t *m)
 {
     if (m == NULL) {
         return;
@@ -248,7 +249,7 @@ roster_drop(fanout_roster_t *r, fanout_mirror_t *m)
 
     r->count--;
     r->json -= m->json_len;
-    r->bytes -= sizeof(fanout_mirror_t) + m->key_len + m->json_len;
+    r->bytes -= sizeof(fanout_roster_member_t) + m->key_len + m->json_len;
 
     ngx_free(m);
 }
@@ -258,7 +259,7 @@ static void
 clear(fanout_roster_t *r)
 {
     while (r->members.root != &r->sentinel) {
-        roster_drop(r, mirror_of(r->members.root));
+        roster_drop(r, roster_member_of(r->members.root));
     }
 
     r->count = 0;
@@ -347,18 +348,19 @@ fanout_roster_reached(fanout_hub_t *hub, fanout_roster_t *r)
 static void
 roster_read_section(fanout_hub_t *hub, fanout_roster_t *r)
 {
-    int               rc;
-    unsigned          i, n;
-    fanout_room_t     room;
+    int                        rc;
+    unsigned                   i, n;
+    fanout_presence_info_t     room;
 
     static u_char           buf[FANOUT_ROSTER_BUF];
     static fanout_member_t  members[FANOUT_ZONE_ENTRIES];
 
-    ngx_memzero(&room, sizeof(fanout_room_t));
+    ngx_memzero(&room, sizeof(fanout_presence_info_t));
     n = 0;
 
-    rc = fanout_room_read(&hub->zone, &r->channel->zc, &r->slot, members,
-                          FANOUT_ZONE_ENTRIES, buf, sizeof(buf), &n, &room);
+    rc = fanout_presence_read(&hub->zone, &r->channel->zc, &r->slot, members,
+                              FANOUT_ZONE_ENTRIES, buf, sizeof(buf), &n,
+                              &room);
 
     if (rc == FANOUT_ZONE_NOTFOUND) {
         /* the zone was rebuilt: this starts again when that is seen */
@@ -487,9 +489,9 @@ fanout_waiter_cancel(fanout_waiter_t *w)
 void
 fanout_roster_expire(fanout_hub_t *hub)
 {
-    ngx_queue_t      *q, *oldest;
-    fanout_roster_t  *r;
-    fanout_recent_t  *e;
+    ngx_queue_t                *q, *oldest;
+    fanout_roster_t            *r;
+    fanout_presence_backlog_t  *e;
 
     for (q = ngx_queue_head(&hub->rosters);
          q != ngx_queue_sentinel(&hub->rosters);
@@ -499,7 +501,7 @@ fanout_roster_expire(fanout_hub_t *hub)
 
         while (!ngx_queue_empty(&r->recent)) {
             oldest = ngx_queue_head(&r->recent);
-            e = ngx_queue_data(oldest, fanout_recent_t, queue);
+            e = ngx_queue_data(oldest, fanout_presence_backlog_t, queue);
 
             if (ngx_current_msec - e->at < FANOUT_RECENT_AGE
                 && !fanout_output_full(hub))
@@ -552,9 +554,9 @@ ngx_int_t
 fanout_roster_snapshot(fanout_hub_t *hub, fanout_roster_t *r,
     fanout_snapshot_t **sn)
 {
-    fanout_mirror_t    *m;
-    ngx_rbtree_node_t  *node;
-    fanout_snapshot_t  *s;
+    ngx_rbtree_node_t       *node;
+    fanout_snapshot_t       *s;
+    fanout_roster_member_t  *m;
 
     if (r->snapshot == NULL) {
 
@@ -571,7 +573,7 @@ fanout_roster_snapshot(fanout_hub_t *hub, fanout_roster_t *r,
                ? NULL : ngx_rbtree_min(r->places.root, &r->nowhere);
 
         for ( /* void */ ; node; node = ngx_rbtree_next(&r->places, node)) {
-            m = ngx_rbtree_data(node, fanout_mirror_t, place);
+            m = ngx_rbtree_data(node, fanout_roster_member_t, place);
 
             if (fanout_snapshot_add(hub, s,
                                     fanout_mirror_json(m),
@@ -608,7 +610,7 @@ fanout_snapshot_create(fanout_hub_t *hub, size_t size)
     }
 
     sn->refs = 1;
-    sn->frame = fanout_frame_create(hub, size);
+    sn->frame = fanout_outbuf_create(hub, size);
 
     if (sn->frame == NULL) {
         ngx_free(sn);
@@ -626,14 +628,14 @@ ngx_int_t
 fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
     const u_char *json, size_t len)
 {
-    uint32_t         n;
-    fanout_frame_t  *f;
-    fanout_chunk_t  *chunk;
+    uint32_t          n;
+    fanout_chunk_t   *chunk;
+    fanout_outbuf_t  *f;
 
     f = sn->frame;
     chunk = sn->nchunks ? &sn->chunks[sn->nchunks - 1] : NULL;
 
-    if (chunk && fanout_frame_literal(hub, f, ",") != NGX_OK) {
+    if (chunk && fanout_outbuf_literal(hub, f, ",") != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -657,7 +659,7 @@ fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
         chunk->end = f->used;
     }
 
-    if (fanout_frame_append(hub, f, json, len) != NGX_OK) {
+    if (fanout_outbuf_append(hub, f, json, len) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -671,7 +673,7 @@ void
 fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn)
 {
     if (--sn->refs == 0) {
-        fanout_frame_release(hub, sn->frame);
+        fanout_outbuf_release(hub, sn->frame);
 
         if (sn->chunks) {
             free(sn->chunks);
@@ -687,10 +689,10 @@ fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn)
 static void
 recent_add(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e)
 {
-    size_t            size, max;
-    fanout_recent_t  *recent;
+    size_t                      size, max;
+    fanout_presence_backlog_t  *recent;
 
-    size = sizeof(fanout_recent_t) + e->data.len;
+    size = sizeof(fanout_presence_backlog_t) + e->data.len;
     max = r->channel->policy->changes;
 
     while (!ngx_queue_empty(&r->recent)
@@ -730,14 +732,14 @@ recent_add(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e)
 static void
 recent_drop(fanout_hub_t *hub, fanout_roster_t *r)
 {
-    size_t            size;
-    ngx_queue_t      *q;
-    fanout_recent_t  *e;
+    size_t                      size;
+    ngx_queue_t                *q;
+    fanout_presence_backlog_t  *e;
 
     q = ngx_queue_head(&r->recent);
-    e = ngx_queue_data(q, fanout_recent_t, queue);
+    e = ngx_queue_data(q, fanout_presence_backlog_t, queue);
 
-    size = sizeof(fanout_recent_t) + e->entry.data.len;
+    size = sizeof(fanout_presence_backlog_t) + e->entry.data.len;
 
     r->lost = e->entry.offset;
     r->recent_bytes -= size;
@@ -757,11 +759,11 @@ recent_clear(fanout_hub_t *hub, fanout_roster_t *r)
 }
 
 
-fanout_recent_t *
-fanout_roster_recent(fanout_roster_t *r, uint64_t after)
+fanout_presence_backlog_t *
+fanout_roster_backlog(fanout_roster_t *r, uint64_t after)
 {
-    ngx_queue_t      *q;
-    fanout_recent_t  *e, *found;
+    ngx_queue_t                *q;
+    fanout_presence_backlog_t  *e, *found;
 
     found = NULL;
 
@@ -771,7 +773,7 @@ fanout_roster_recent(fanout_roster_t *r, uint64_t after)
          q != ngx_queue_sentinel(&r->recent);
          q = ngx_queue_prev(q))
     {
-        e = ngx_queue_data(q, fanout_recent_t, queue);
+        e = ngx_queue_data(q, fanout_presence_backlog_t, queue);
 
         if (e->entry.offset <= after) {
             break;
@@ -784,13 +786,13 @@ fanout_roster_recent(fanout_roster_t *r, uint64_t after)
 }
 
 
-fanout_recent_t *
-fanout_roster_later(fanout_roster_t *r, fanout_recent_t *e)
+fanout_presence_backlog_t *
+fanout_roster_later(fanout_roster_t *r, fanout_presence_backlog_t *e)
 {
     ngx_queue_t  *q;
 
     q = ngx_queue_next(&e->queue);
 
     return q == ngx_queue_sentinel(&r->recent)
-           ? NULL : ngx_queue_data(q, fanout_recent_t, queue);
+           ? NULL : ngx_queue_data(q, fanout_presence_backlog_t, queue);
 }

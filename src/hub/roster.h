@@ -47,7 +47,7 @@ typedef struct {
     unsigned                         idle:1;
     unsigned                         anonymous:1;
     u_char                           bytes[];   /* the key, the JSON */
-} fanout_mirror_t;
+} fanout_roster_member_t;
 
 #define fanout_mirror_json(m)  ((m)->bytes + (m)->key_len)
 
@@ -60,11 +60,11 @@ typedef struct {
 } fanout_chunk_t;
 
 typedef struct fanout_snapshot_s {
-    ngx_uint_t              refs;
-    fanout_frame_t         *frame;
-    fanout_chunk_t         *chunks;             /* a comma in between */
-    uint32_t                nchunks;
-    uint32_t                max;
+    ngx_uint_t               refs;
+    fanout_outbuf_t         *frame;
+    fanout_chunk_t          *chunks;            /* a comma in between */
+    uint32_t                 nchunks;
+    uint32_t                 max;
 } fanout_snapshot_t;
 
 
@@ -75,7 +75,7 @@ typedef struct {
     fanout_entry_t          entry;
     ngx_msec_t              at;
     u_char                  data[];
-} fanout_recent_t;
+} fanout_presence_backlog_t;
 
 
 /* Waits for a roster.  It is woken, and goes on waiting, when the roster may be
@@ -145,7 +145,7 @@ void fanout_roster_restart(fanout_hub_t *hub, fanout_roster_t *r,
     uint64_t lost);
 
 /* The member of a client, NULL. */
-fanout_mirror_t *fanout_roster_find(
+fanout_roster_member_t *fanout_roster_find(
     fanout_roster_t *r, uint64_t client, const u_char *key,
     size_t len);
 
@@ -166,10 +166,10 @@ ngx_int_t fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
 void fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn);
 
 /* The oldest entry kept after an offset; NULL.  And the one behind it. */
-fanout_recent_t *fanout_roster_recent(
+fanout_presence_backlog_t *fanout_roster_backlog(
     fanout_roster_t *r, uint64_t after);
-fanout_recent_t *fanout_roster_later(
-    fanout_roster_t *r, fanout_recent_t *e);
+fanout_presence_backlog_t *fanout_roster_later(
+    fanout_roster_t *r, fanout_presence_backlog_t *e);
 
 /* Adds a waiter, unless it waits already; it waits no longer. */
 void fanout_roster_wait(fanout_roster_t *r, fanout_waiter_t *w);

@@ -113,7 +113,7 @@ signal_drop(fanout_hub_t *hub, fanout_channel_t *ch, fanout_kept_t *sg)
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
         if (sg->frames[i]) {
-            fanout_frame_release(hub, sg->frames[i]);
+            fanout_outbuf_release(hub, sg->frames[i]);
         }
     }
 

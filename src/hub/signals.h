@@ -21,11 +21,11 @@
 /* one that is kept; its strings follow it */
 
 typedef struct {
-    ngx_queue_t        queue;
-    ngx_msec_t         at;
-    size_t             size;
-    fanout_entry_t     entry;
-    fanout_frame_t    *frames[FANOUT_FORMATS];
+    ngx_queue_t         queue;
+    ngx_msec_t          at;
+    size_t              size;
+    fanout_entry_t      entry;
+    fanout_outbuf_t    *frames[FANOUT_FORMATS];
 } fanout_kept_t;
 
 

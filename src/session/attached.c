@@ -14,7 +14,7 @@
 #define FANOUT_STREAM  16384               /* bytes on their way, at most */
 
 
-struct fanout_stream_s {
+struct fanout_filtered_s {
     ngx_buf_t     buf;
     ngx_chain_t   out;
     u_char       *data;         /* NULL: nothing is on its way */
@@ -24,9 +24,9 @@ struct fanout_stream_s {
 
 static void session_attached_read(ngx_http_request_t *r);
 static void session_attached_write(ngx_http_request_t *r);
-static fanout_stream_t *stream_create(ngx_http_request_t *r);
+static fanout_filtered_t *stream_create(ngx_http_request_t *r);
 static void stream_cleanup(void *data);
-static void stream_settle(fanout_stream_t *st);
+static void stream_settle(fanout_filtered_t *st);
 
 
 void
@@ -115,11 +115,11 @@ session_attached_write(ngx_http_request_t *r)
 /* output through filters */
 
 ssize_t
-fanout_stream_send(fanout_session_t *s)
+fanout_filtered_send(fanout_session_t *s)
 {
     size_t               len;
     ngx_buf_t           *b;
-    fanout_stream_t     *st;
+    fanout_filtered_t   *st;
     ngx_http_request_t  *r;
 
     r = s->request;
@@ -185,19 +185,19 @@ fanout_stream_send(fanout_session_t *s)
 
 /* The bytes may be on their way for longer than the session lives. */
 
-static fanout_stream_t *
+static fanout_filtered_t *
 stream_create(ngx_http_request_t *r)
 {
-    fanout_stream_t     *st;
+    fanout_filtered_t   *st;
     ngx_pool_cleanup_t  *cln;
 
-    cln = ngx_pool_cleanup_add(r->pool, sizeof(fanout_stream_t));
+    cln = ngx_pool_cleanup_add(r->pool, sizeof(fanout_filtered_t));
     if (cln == NULL) {
         return NULL;
     }
 
     st = cln->data;
-    ngx_memzero(st, sizeof(fanout_stream_t));
+    ngx_memzero(st, sizeof(fanout_filtered_t));
 
     cln->handler = stream_cleanup;
 
@@ -208,7 +208,7 @@ stream_create(ngx_http_request_t *r)
 static void
 stream_cleanup(void *data)
 {
-    fanout_stream_t  *st = data;
+    fanout_filtered_t  *st = data;
 
     if (st->data) {
         ngx_free(st->data);
@@ -218,7 +218,7 @@ stream_cleanup(void *data)
 
 
 static void
-stream_settle(fanout_stream_t *st)
+stream_settle(fanout_filtered_t *st)
 {
     if (st->buf.pos == st->buf.last) {
         ngx_free(st->data);

@@ -225,7 +225,7 @@ fanout_session_catch_up(fanout_session_t *s)
     }
 
     if (s->waiting) {
-        fanout_signals_tell(s);
+        fanout_signals_deliver(s);
     }
 }
 
@@ -325,8 +325,8 @@ tell_mail(fanout_subscription_t *sub, uint64_t *upto)
     fanout_channel_t  *ch;
 
     ch = sub->channel;
-    letter = fanout_letter(sub->session, &ch->name, ch->epoch, sub->offset,
-                           *upto);
+    letter = fanout_mail_deliver(sub->session, &ch->name, ch->epoch,
+                                 sub->offset, *upto);
 
     if (letter == NULL) {
         sub->mail = 0;
@@ -501,15 +501,15 @@ static ngx_int_t
 catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
     uint64_t *last)
 {
-    size_t                   size;
-    ngx_uint_t               i, n;
-    fanout_recent_t         *recent;
-    fanout_roster_t         *r;
+    size_t                        size;
+    ngx_uint_t                    i, n;
+    fanout_roster_t              *r;
+    fanout_presence_backlog_t    *recent;
 
-    static fanout_entry_t    merged[FANOUT_MERGED];
+    static fanout_entry_t         merged[FANOUT_MERGED];
 
     r = sub->channel->roster;
-    recent = fanout_roster_recent(r, ngx_max(sub->offset, sub->known));
+    recent = fanout_roster_backlog(r, ngx_max(sub->offset, sub->known));
     *last = upto;
     size = 0;
     i = 0;
@@ -578,7 +578,7 @@ tell_again(fanout_subscription_t *sub, uint64_t upto)
     fanout_spend(hub, FANOUT_WORK_SECTION);
     fanout_session_give(sub, r->frame, 0, r->frame->used);
     fanout_add(hub, delivered, r->n);
-    fanout_eventlog_add(sub->session, messages_out, r->n);
+    fanout_session_log_add(sub->session, messages_out, r->n);
     sub->offset = r->last;
     sub->sent = r->seq;
 
@@ -605,14 +605,14 @@ catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
 {
     ngx_uint_t         i;
     fanout_hub_t      *hub;
-    fanout_frame_t    *f;
+    fanout_outbuf_t   *f;
     fanout_session_t  *s;
 
     s = sub->session;
     hub = s->hub;
 
-    f = fanout_frame_create(hub, 1024 + (n > 1 ? hub->pages.used
-                                                 + 256 * n : 0));
+    f = fanout_outbuf_create(hub, 1024 + (n > 1 ? hub->pages.used
+                                                  + 256 * n : 0));
     if (f == NULL) {
         goto failed;
     }
@@ -634,7 +634,7 @@ catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
         if (fanout_format_entry(sub->format, hub, sub->channel, &e[i], f)
             != NGX_OK)
         {
-            fanout_frame_release(hub, f);
+            fanout_outbuf_release(hub, f);
             goto failed;
         }
 
@@ -643,8 +643,8 @@ catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
             && s->dialect->closes)
         {
             fanout_session_push(s, f, 0, f->used);
-            fanout_frame_release(hub, f);
-            fanout_eventlog_broken(s, e[i].type);
+            fanout_outbuf_release(hub, f);
+            fanout_session_log_broken(s, e[i].type);
             fanout_session_closing(s);
             return NGX_ERROR;
         }
@@ -657,7 +657,7 @@ catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
 
         } else {
             fanout_count(hub, delivered);
-            fanout_eventlog_add(s, messages_out, 1);
+            fanout_session_log_add(s, messages_out, 1);
         }
     }
 
@@ -665,7 +665,7 @@ catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
          || e->type == FANOUT_PRESENCE)
         && !(e->to_client || e->to_user))
     {
-        fanout_frame_entries(f, sub->channel, sub->offset, e->seq);
+        fanout_outbuf_entries(f, sub->channel, sub->offset, e->seq);
     }
 
     catch_up_charge(sub, f->used);
@@ -679,7 +679,7 @@ catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
     }
 
     fanout_session_give(sub, f, 0, f->used);
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     return NGX_OK;
 

@@ -40,12 +40,12 @@ static u_char *stored(u_char *p, u_char *data, size_t len);
 static u_char *read_frame(u_char *p, frame_t *fr);
 static ngx_uint_t worth(u_char *p, u_char *last);
 static ngx_int_t stretch(fanout_hub_t *hub, fanout_channel_t *ch,
-    ngx_uint_t how, u_char *p, u_char *last, fanout_frame_t *to);
+    ngx_uint_t how, u_char *p, u_char *last, fanout_outbuf_t *to);
 static ngx_int_t one(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t how,
-    frame_t *fr, fanout_frame_t *to);
+    frame_t *fr, fanout_outbuf_t *to);
 static ngx_uint_t tried(fanout_channel_t *ch, frame_t *fr);
 static void learn(fanout_channel_t *ch, ngx_uint_t shrunk);
-static void trim(fanout_hub_t *hub, fanout_frame_t *f);
+static void trim(fanout_hub_t *hub, fanout_outbuf_t *f);
 
 
 static size_t  min_length = 256;
@@ -62,12 +62,12 @@ fanout_compress_configure(fanout_main_conf_t *mcf)
 
 ngx_int_t
 fanout_compress_run(fanout_hub_t *hub, fanout_channel_t *ch,
-    ngx_uint_t format, fanout_frame_t *from, uint32_t *ends, ngx_uint_t n,
-    fanout_frame_t **to, uint32_t *toends)
+    ngx_uint_t format, fanout_outbuf_t *from, uint32_t *ends, ngx_uint_t n,
+    fanout_outbuf_t **to, uint32_t *toends)
 {
-    u_char          *p;
-    ngx_uint_t       i, how;
-    fanout_frame_t  *f;
+    u_char           *p;
+    ngx_uint_t        i, how;
+    fanout_outbuf_t  *f;
 
     if (!worth(from->data, from->data + from->used)) {
         from->refs++;
@@ -76,8 +76,8 @@ fanout_compress_run(fanout_hub_t *hub, fanout_channel_t *ch,
         return NGX_OK;
     }
 
-    f = fanout_frame_create(hub, from->used
-                                 + FANOUT_WS_HEADER_MAX);
+    f = fanout_outbuf_create(hub, from->used
+                                  + FANOUT_WS_HEADER_MAX);
     if (f == NULL) {
         return NGX_ERROR;
     }
@@ -92,7 +92,7 @@ fanout_compress_run(fanout_hub_t *hub, fanout_channel_t *ch,
 
     for (i = 0; i < n; i++) {
         if (stretch(hub, ch, how, p, from->data + ends[i], f) != NGX_OK) {
-            fanout_frame_release(hub, f);
+            fanout_outbuf_release(hub, f);
             return NGX_ERROR;
         }
 
@@ -109,10 +109,10 @@ fanout_compress_run(fanout_hub_t *hub, fanout_channel_t *ch,
 
 void
 fanout_compress_frame(fanout_hub_t *hub, ngx_uint_t format,
-    fanout_frame_t **f)
+    fanout_outbuf_t **f)
 {
-    uint32_t         end;
-    fanout_frame_t  *to;
+    uint32_t          end;
+    fanout_outbuf_t  *to;
 
     if (fanout_deflate_of(format) == FANOUT_DEFLATE_NONE
         || fanout_compress_run(hub, NULL, format, *f, &(*f)->used, 1, &to,
@@ -122,21 +122,21 @@ fanout_compress_frame(fanout_hub_t *hub, ngx_uint_t format,
         return;
     }
 
-    fanout_frame_release(hub, *f);
+    fanout_outbuf_release(hub, *f);
     *f = to;
 }
 
 
 void
 fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
-    fanout_frame_t **f, size_t part, size_t tail)
+    fanout_outbuf_t **f, size_t part, size_t tail)
 {
     u_char           *p;
     size_t            head, size;
     frame_t           fr;
     uint32_t          start;
     ngx_uint_t        how;
-    fanout_frame_t   *to, *d;
+    fanout_outbuf_t  *to, *d;
     fanout_shared_t  *of;
 
     how = fanout_deflate_of(format);
@@ -171,8 +171,8 @@ fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
            + tail + 1;
 
     to = size < fr.len
-         ? fanout_frame_create(hub, size
-                                    + FANOUT_WS_HEADER_MAX)
+         ? fanout_outbuf_create(hub, size
+                                     + FANOUT_WS_HEADER_MAX)
          : NULL;
 
     if (to == NULL) {
@@ -180,7 +180,7 @@ fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
     }
 
     if (fanout_frame_begin(hub, to, &start) != NGX_OK) {
-        fanout_frame_release(hub, to);
+        fanout_outbuf_release(hub, to);
         return;
     }
 
@@ -197,11 +197,11 @@ fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
                          fr.opcode | FANOUT_WS_RSV1)
         != NGX_OK)
     {
-        fanout_frame_release(hub, to);
+        fanout_outbuf_release(hub, to);
         return;
     }
 
-    fanout_frame_release(hub, *f);
+    fanout_outbuf_release(hub, *f);
     *f = to;
 }
 
@@ -212,7 +212,7 @@ fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
 static fanout_shared_t *
 part_of(fanout_hub_t *hub, ngx_uint_t how, u_char *data, size_t len)
 {
-    fanout_frame_t   *f;
+    fanout_outbuf_t  *f;
     fanout_shared_t  *part;
 
     part = &hub->shared[(ngx_murmur_hash2(data, len) + how)
@@ -229,7 +229,7 @@ part_of(fanout_hub_t *hub, ngx_uint_t how, u_char *data, size_t len)
 
     part_drop(hub, part);
 
-    f = fanout_frame_create(hub, len);
+    f = fanout_outbuf_create(hub, len);
     if (f == NULL) {
         return NULL;
     }
@@ -250,15 +250,15 @@ part_of(fanout_hub_t *hub, ngx_uint_t how, u_char *data, size_t len)
 static void
 part_deflate(fanout_hub_t *hub, fanout_shared_t *part)
 {
-    size_t           n;
-    fanout_frame_t  *f, *plain;
+    size_t            n;
+    fanout_outbuf_t  *f, *plain;
 
     static u_char  tail[] = { 0x00, 0x00, 0xff, 0xff };
 
     plain = part->plain;
 
-    f = fanout_frame_create(hub, plain->used
-                                 + FANOUT_DEFLATE_TAIL);
+    f = fanout_outbuf_create(hub, plain->used
+                                  + FANOUT_DEFLATE_TAIL);
     if (f == NULL) {
         return;
     }
@@ -269,7 +269,7 @@ part_deflate(fanout_hub_t *hub, fanout_shared_t *part)
 
     if (n == 0 || n + sizeof(tail) > f->size) {
         fanout_count(hub, deflate_vain);
-        fanout_frame_release(hub, f);
+        fanout_outbuf_release(hub, f);
         return;
     }
 
@@ -289,12 +289,12 @@ static void
 part_drop(fanout_hub_t *hub, fanout_shared_t *part)
 {
     if (part->plain) {
-        fanout_frame_release(hub, part->plain);
+        fanout_outbuf_release(hub, part->plain);
         part->plain = NULL;
     }
 
     if (part->deflated) {
-        fanout_frame_release(hub, part->deflated);
+        fanout_outbuf_release(hub, part->deflated);
         part->deflated = NULL;
     }
 }
@@ -351,7 +351,7 @@ worth(u_char *p, u_char *last)
 
 static ngx_int_t
 stretch(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t how, u_char *p,
-    u_char *last, fanout_frame_t *to)
+    u_char *last, fanout_outbuf_t *to)
 {
     frame_t  fr;
 
@@ -369,16 +369,16 @@ stretch(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t how, u_char *p,
 
 static ngx_int_t
 one(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t how, frame_t *fr,
-    fanout_frame_t *to)
+    fanout_outbuf_t *to)
 {
     size_t    n, whole;
     uint32_t  start;
 
     whole = fr->payload - fr->start + fr->len;
 
-    if (fanout_frame_reserve(hub, to, whole
-                                      + FANOUT_WS_HEADER_MAX
-                                      + FANOUT_DEFLATE_TAIL)
+    if (fanout_outbuf_reserve(hub, to, whole
+                                       + FANOUT_WS_HEADER_MAX
+                                       + FANOUT_DEFLATE_TAIL)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -481,7 +481,7 @@ read_frame(u_char *p, frame_t *fr)
 /* It may wait in many outboxes, and counts there as it is large. */
 
 static void
-trim(fanout_hub_t *hub, fanout_frame_t *f)
+trim(fanout_hub_t *hub, fanout_outbuf_t *f)
 {
     u_char  *p;
 

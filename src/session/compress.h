@@ -28,14 +28,14 @@ void fanout_compress_configure(fanout_main_conf_t *mcf);
  * running, most are sent as they are, and only some are tried.
  */
 ngx_int_t fanout_compress_run(fanout_hub_t *hub, fanout_channel_t *ch,
-    ngx_uint_t format, fanout_frame_t *from, uint32_t *ends, ngx_uint_t n,
-    fanout_frame_t **to, uint32_t *toends);
+    ngx_uint_t format, fanout_outbuf_t *from, uint32_t *ends, ngx_uint_t n,
+    fanout_outbuf_t **to, uint32_t *toends);
 
 /* Replaces whole frames that are for sessions of one format by what these
  * get, if that is shorter; one reference to f is used up.  Without memory it
  * is left. */
 void fanout_compress_frame(fanout_hub_t *hub, ngx_uint_t format,
-    fanout_frame_t **f);
+    fanout_outbuf_t **f);
 
 /*
  * The same for one message of which a part may be in messages to others as
@@ -44,7 +44,7 @@ void fanout_compress_frame(fanout_hub_t *hub, ngx_uint_t format,
  * (RFC 1951, 3.2), and what is around it is sent as stored blocks.
  */
 void fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
-    fanout_frame_t **f, size_t part, size_t tail);
+    fanout_outbuf_t **f, size_t part, size_t tail);
 
 /* Forgets parts that are old, or all. */
 void fanout_compress_expire(fanout_hub_t *hub, ngx_uint_t all);

@@ -23,12 +23,12 @@
 
 
 typedef struct {
-    fanout_frame_t  *frame;
-    uint32_t         ends[FANOUT_SPAN];
+    fanout_outbuf_t  *frame;
+    uint32_t          ends[FANOUT_SPAN];
 } run_t;
 
 
-#define directed(e)  ((e)->to_client || (e)->to_user)
+#define is_direct(e)  ((e)->to_client || (e)->to_user)
 
 
 static int by_seq(const void *one, const void *two);
@@ -88,7 +88,7 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
             continue;
         }
 
-        if (directed(&entries[i])) {
+        if (is_direct(&entries[i])) {
             fanout_direct(hub, ch, &entries[i]);
             ch->offset = entries[i].offset;
             delivery_passed(hub, ch, &entries[i]);
@@ -106,7 +106,7 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
         while (j < n && j - i < FANOUT_SPAN
                && entries[j].local == entries[i].local
                && entries[j].type == entries[i].type
-               && !directed(&entries[j]))
+               && !is_direct(&entries[j]))
         {
             j++;
         }
@@ -291,14 +291,14 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
             && sub->state == FANOUT_SUB_LIVE
             && sub->session->dialect->closes)
         {
-            fanout_eventlog_broken(sub->session, e->type);
+            fanout_session_log_broken(sub->session, e->type);
             fanout_session_closing(sub->session);
         }
     }
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
         if (runs[i].frame) {
-            fanout_frame_release(hub, runs[i].frame);
+            fanout_outbuf_release(hub, runs[i].frame);
         }
     }
 }
@@ -341,7 +341,7 @@ encode_format(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
         && encode(hub, ch, e, n, base, plain) != NGX_OK
         && plain->frame)
     {
-        fanout_frame_release(hub, plain->frame);
+        fanout_outbuf_release(hub, plain->frame);
         plain->frame = NULL;
     }
 
@@ -369,7 +369,7 @@ encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
                 + ch->name.len;
     }
 
-    run->frame = fanout_frame_create(hub, size);
+    run->frame = fanout_outbuf_create(hub, size);
     if (run->frame == NULL) {
         return NGX_ERROR;
     }
@@ -377,7 +377,7 @@ encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     if (e->type == FANOUT_MESSAGE
         || e->type == FANOUT_PRESENCE)
     {
-        fanout_frame_entries(run->frame, ch, ch->offset, e->seq);
+        fanout_outbuf_entries(run->frame, ch, ch->offset, e->seq);
     }
 
     for (i = 0; i < n; i++) {
@@ -396,7 +396,7 @@ encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 }
 
 
-fanout_frame_t *
+fanout_outbuf_t *
 fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     ngx_uint_t format)
 {
@@ -408,7 +408,7 @@ fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
         != NGX_OK)
     {
         if (run.frame) {
-            fanout_frame_release(hub, run.frame);
+            fanout_outbuf_release(hub, run.frame);
         }
 
         return NULL;
@@ -444,7 +444,7 @@ give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e, ngx_uint_t n)
 
     if (plain) {
         fanout_add(sub->session->hub, delivered, n);
-        fanout_eventlog_add(sub->session, messages_out, n);
+        fanout_session_log_add(sub->session, messages_out, n);
         (void) hand(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
@@ -456,7 +456,7 @@ give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e, ngx_uint_t n)
 
         if (e[i].seq > sub->seq && fanout_wanted(sub, &e[i])) {
             fanout_count(sub->session->hub, delivered);
-            fanout_eventlog_add(sub->session, messages_out, 1);
+            fanout_session_log_add(sub->session, messages_out, 1);
 
             if (!hand(sub, run, start, run->ends[i], before)) {
                 return;

@@ -68,7 +68,7 @@ fanout_session_start(fanout_session_t *s)
     s->blocked = 0;
     fanout_outbox_queue(s);
 
-    fanout_eventlog_connect(s);
+    fanout_session_log_connect(s);
 
     d = ngx_calloc(sizeof(fanout_detach_t), s->connection->log);
 
@@ -124,7 +124,7 @@ take_input(fanout_session_t *s, ngx_buf_t *b)
     b->pos = b->last;
 
     s->meter.received += len;
-    fanout_eventlog_add(s, bytes_in, len);
+    fanout_session_log_add(s, bytes_in, len);
 
     return NGX_OK;
 }

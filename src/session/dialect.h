@@ -55,7 +55,7 @@ struct fanout_dialect_s {
 
     /* Its subscription to a channel was ended by others, for the reason
      * (FANOUT_LEFT_*); NULL where sessions have no seats. */
-    void       (*parted)(fanout_session_t *s, ngx_str_t *channel,
+    void       (*removed)(fanout_session_t *s, ngx_str_t *channel,
                    ngx_uint_t reason);
 };
 

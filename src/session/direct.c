@@ -15,7 +15,7 @@ typedef struct {
     fanout_hub_t      *hub;
     fanout_channel_t  *channel;
     fanout_entry_t    *entry;
-    fanout_frame_t    *frames[FANOUT_FORMATS];
+    fanout_outbuf_t   *frames[FANOUT_FORMATS];
 } direct_t;
 
 
@@ -30,7 +30,7 @@ typedef struct {
 
 static void replace(fanout_session_t *s, void *data);
 static void tell_session(fanout_session_t *s, fanout_channel_t *ch,
-    fanout_addressed_pt tell, void *data);
+    fanout_recipients_pt tell, void *data);
 static void tell_direct(fanout_subscription_t *sub, void *data);
 static ngx_uint_t hand_direct(fanout_subscription_t *sub, direct_t *d);
 
@@ -115,7 +115,7 @@ replace(fanout_session_t *s, void *data)
 
 void
 fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    fanout_addressed_pt tell, void *data)
+    fanout_recipients_pt tell, void *data)
 {
     ngx_rbtree_key_t    key;
     fanout_session_t   *s;
@@ -152,7 +152,7 @@ fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 
 static void
 tell_session(fanout_session_t *s, fanout_channel_t *ch,
-    fanout_addressed_pt tell, void *data)
+    fanout_recipients_pt tell, void *data)
 {
     fanout_subscription_t  *sub;
 
@@ -186,7 +186,7 @@ fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
         if (d.frames[i]) {
-            fanout_frame_release(hub, d.frames[i]);
+            fanout_outbuf_release(hub, d.frames[i]);
         }
     }
 }
@@ -219,7 +219,7 @@ tell_direct(fanout_subscription_t *sub, void *data)
 static ngx_uint_t
 hand_direct(fanout_subscription_t *sub, direct_t *d)
 {
-    fanout_frame_t    *f;
+    fanout_outbuf_t   *f;
     fanout_session_t  *s;
 
     s = sub->session;
@@ -245,7 +245,7 @@ hand_direct(fanout_subscription_t *sub, direct_t *d)
 /* mail */
 
 fanout_entry_t *
-fanout_letter(fanout_session_t *s, ngx_str_t *channel, uint64_t epoch,
+fanout_mail_deliver(fanout_session_t *s, ngx_str_t *channel, uint64_t epoch,
     uint64_t after, uint64_t upto)
 {
     int                     rc;

@@ -30,7 +30,7 @@ fanout_format_set(ngx_uint_t format, fanout_encode_pt encode,
 
 ngx_int_t
 fanout_format_entry(ngx_uint_t format, fanout_hub_t *hub,
-    fanout_channel_t *ch, fanout_entry_t *e, fanout_frame_t *f)
+    fanout_channel_t *ch, fanout_entry_t *e, fanout_outbuf_t *f)
 {
     uint32_t                 start;
     ngx_uint_t               opcode;

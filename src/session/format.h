@@ -28,7 +28,7 @@
  * *opcode is FANOUT_WS_TEXT, and may be set to another.  NGX_ERROR on lack of
  * memory. */
 typedef ngx_int_t (*fanout_encode_pt)(fanout_hub_t *hub,
-    fanout_channel_t *ch, fanout_entry_t *e, fanout_frame_t *f,
+    fanout_channel_t *ch, fanout_entry_t *e, fanout_outbuf_t *f,
     ngx_uint_t *opcode);
 
 
@@ -39,7 +39,7 @@ void fanout_format_set(ngx_uint_t format, fanout_encode_pt encode,
 /* Appends an entry as whole frames of the plain format of one.  NGX_ERROR on
  * lack of memory. */
 ngx_int_t fanout_format_entry(ngx_uint_t format, fanout_hub_t *hub,
-    fanout_channel_t *ch, fanout_entry_t *e, fanout_frame_t *f);
+    fanout_channel_t *ch, fanout_entry_t *e, fanout_outbuf_t *f);
 
 
 #endif /* FANOUT_SESSION_FORMAT_H */

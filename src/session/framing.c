@@ -16,17 +16,17 @@
 #define FANOUT_HEAD  4              /* of most frames: 126 to 65535 bytes */
 
 
-static ngx_int_t event_begin(fanout_hub_t *hub, fanout_frame_t *f,
+static ngx_int_t event_begin(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t *start);
-static ngx_int_t event_end(fanout_hub_t *hub, fanout_frame_t *f,
+static ngx_int_t event_end(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t start, ngx_uint_t opcode);
 static ngx_int_t event_position(fanout_hub_t *hub, fanout_entry_t *e,
-    fanout_frame_t *f);
-static ngx_int_t item_end(fanout_hub_t *hub, fanout_frame_t *f,
+    fanout_outbuf_t *f);
+static ngx_int_t item_end(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t start, ngx_uint_t opcode);
-static ngx_int_t none_begin(fanout_hub_t *hub, fanout_frame_t *f,
+static ngx_int_t none_begin(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t *start);
-static ngx_int_t none_end(fanout_hub_t *hub, fanout_frame_t *f,
+static ngx_int_t none_end(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t start, ngx_uint_t opcode);
 
 
@@ -59,9 +59,9 @@ const fanout_framing_t  fanout_framing_none = {
 
 
 ngx_int_t
-fanout_frame_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
+fanout_frame_begin(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t *start)
 {
-    if (fanout_frame_reserve(hub, f, FANOUT_HEAD)
+    if (fanout_outbuf_reserve(hub, f, FANOUT_HEAD)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -75,7 +75,7 @@ fanout_frame_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
 
 
 ngx_int_t
-fanout_frame_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+fanout_frame_end(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t start,
     ngx_uint_t opcode)
 {
     uint32_t  split;
@@ -87,7 +87,7 @@ fanout_frame_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
 
 
 ngx_int_t
-fanout_frame_end_around(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+fanout_frame_end_around(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t start,
     ngx_uint_t opcode, size_t more, uint32_t *split)
 {
     u_char  head[FANOUT_WS_HEADER_MAX];
@@ -97,8 +97,8 @@ fanout_frame_end_around(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
     n = fanout_ws_header(head, opcode, 1, len + more);
 
     if (n != FANOUT_HEAD) {
-        if (fanout_frame_reserve(hub, f,
-                                 FANOUT_WS_HEADER_MAX)
+        if (fanout_outbuf_reserve(hub, f,
+                                  FANOUT_WS_HEADER_MAX)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -116,9 +116,9 @@ fanout_frame_end_around(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
 
 
 static ngx_int_t
-event_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
+event_begin(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t *start)
 {
-    if (fanout_frame_reserve(hub, f, sizeof("data: ") - 1)
+    if (fanout_outbuf_reserve(hub, f, sizeof("data: ") - 1)
         != NGX_OK)
     {
         return NGX_ERROR;
@@ -135,10 +135,10 @@ event_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
 /* JSON has no line feeds between its tokens here, and none in strings */
 
 static ngx_int_t
-event_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+event_end(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t start,
     ngx_uint_t opcode)
 {
-    if (fanout_frame_reserve(hub, f, 2) != NGX_OK) {
+    if (fanout_outbuf_reserve(hub, f, 2) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -152,7 +152,7 @@ event_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
 /* A signal has no place in the order. */
 
 static ngx_int_t
-event_position(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
+event_position(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
     if (e->seq == 0 || e->seq == UINT64_MAX || e->type == FANOUT_SIGNAL) {
         return NGX_OK;
@@ -163,15 +163,15 @@ event_position(fanout_hub_t *hub, fanout_entry_t *e, fanout_frame_t *f)
 
 
 static ngx_int_t
-item_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+item_end(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t start,
     ngx_uint_t opcode)
 {
-    return fanout_frame_literal(hub, f, ",");
+    return fanout_outbuf_literal(hub, f, ",");
 }
 
 
 static ngx_int_t
-none_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
+none_begin(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t *start)
 {
     *start = f->used;
 
@@ -180,7 +180,7 @@ none_begin(fanout_hub_t *hub, fanout_frame_t *f, uint32_t *start)
 
 
 static ngx_int_t
-none_end(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+none_end(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t start,
     ngx_uint_t opcode)
 {
     return NGX_OK;

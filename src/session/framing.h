@@ -18,15 +18,15 @@
 typedef struct {
     /* Opens a payload in a frame and closes it; start is theirs.  The opcode
      * is one of WebSocket.  NGX_ERROR on lack of memory. */
-    ngx_int_t  (*begin)(fanout_hub_t *hub, fanout_frame_t *f,
+    ngx_int_t  (*begin)(fanout_hub_t *hub, fanout_outbuf_t *f,
                    uint32_t *start);
-    ngx_int_t  (*end)(fanout_hub_t *hub, fanout_frame_t *f, uint32_t start,
+    ngx_int_t  (*end)(fanout_hub_t *hub, fanout_outbuf_t *f, uint32_t start,
                    ngx_uint_t opcode);
 
     /* Appends the position of an entry, ahead of its payload.  NGX_ERROR on
      * lack of memory.  NULL: nothing is said of it. */
     ngx_int_t  (*position)(fanout_hub_t *hub, fanout_entry_t *e,
-                   fanout_frame_t *f);
+                   fanout_outbuf_t *f);
 } fanout_framing_t;
 
 
@@ -38,17 +38,17 @@ extern const fanout_framing_t  fanout_framing_none;     /* as it is */
 
 /* Opens a message of WebSocket: returns where it starts.  NGX_ERROR from
  * either on lack of memory. */
-ngx_int_t fanout_frame_begin(fanout_hub_t *hub, fanout_frame_t *f,
+ngx_int_t fanout_frame_begin(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t *start);
 
 /* Closes it: all that was appended since is its payload. */
-ngx_int_t fanout_frame_end(fanout_hub_t *hub, fanout_frame_t *f,
+ngx_int_t fanout_frame_end(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t start, ngx_uint_t opcode);
 
 /* The same for a message whose payload goes on with "more" bytes of another
  * frame: they belong behind *split.  What was appended behind *split, which
  * may move, follows them. */
-ngx_int_t fanout_frame_end_around(fanout_hub_t *hub, fanout_frame_t *f,
+ngx_int_t fanout_frame_end_around(fanout_hub_t *hub, fanout_outbuf_t *f,
     uint32_t start, ngx_uint_t opcode, size_t more, uint32_t *split);
 
 

@@ -70,7 +70,7 @@ fanout_session_shutdown(fanout_session_t *s)
 {
     if (s->connection->error) {
         /* worker_shutdown_timeout is over */
-        fanout_eventlog_ended(s, 1006, "shutdown");
+        fanout_session_log_ended(s, 1006, "shutdown");
         fanout_session_end(s, FANOUT_END_CUT);
         return;
     }
@@ -153,7 +153,7 @@ fanout_session_read_now(fanout_session_t *s)
         s->heard = 1;
 
         s->meter.received += n;
-        fanout_eventlog_add(s, bytes_in, n);
+        fanout_session_log_add(s, bytes_in, n);
 
         s->transport->input(s, scratch, n);
 
@@ -166,7 +166,7 @@ fanout_session_read_now(fanout_session_t *s)
         && c->read->pending_eof && s->job && s->job->asks)
     {
         /* the end is not read before the backend has answered */
-        fanout_session_away(s);
+        fanout_session_disconnected(s);
     }
 
     fanout_step_end(s, before);
@@ -409,7 +409,7 @@ io_give_up(fanout_session_t *s, const char *why)
     ngx_log_error(NGX_LOG_INFO, s->connection->log,
                   s->transport->ping ? NGX_ETIMEDOUT : 0, "%s", why);
 
-    fanout_eventlog_ended(s, 1006, "timeout");
+    fanout_session_log_ended(s, 1006, "timeout");
     fanout_session_end(s, FANOUT_END_CUT);
 }
 

@@ -77,7 +77,7 @@ fanout_session_join(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t since,
 
     if (!again) {
         fanout_spend(hub, FANOUT_WORK_CHANNEL);
-        fanout_eventlog_join(s, &ch->name);
+        fanout_session_log_join(s, &ch->name);
     }
 
     *subp = sub;
@@ -258,9 +258,9 @@ goes_on(fanout_subscription_t *sub, ngx_uint_t since, fanout_zone_join_t *j)
 void
 fanout_session_leave(fanout_subscription_t *sub, ngx_uint_t reason)
 {
-    fanout_hub_t      *hub;
-    fanout_own_t      *own;
-    fanout_channel_t  *ch;
+    fanout_hub_t         *hub;
+    fanout_channel_t     *ch;
+    fanout_own_member_t  *own;
 
     ch = sub->channel;
     hub = sub->session->hub;
@@ -282,7 +282,7 @@ fanout_session_leave(fanout_subscription_t *sub, ngx_uint_t reason)
     }
 
     (void) fanout_session_want(sub, 0);
-    fanout_eventlog_leave(sub->session, &ch->name);
+    fanout_session_log_leave(sub->session, &ch->name);
 
     ngx_queue_remove(&sub->in_channel);
     fanout_session_sub_remove(sub);

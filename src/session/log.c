@@ -12,12 +12,12 @@
 #include "session/transport.h"
 
 
-static fanout_eventlog_record_t *ending(
+static fanout_session_log_record_t *ending(
     fanout_session_t *s, ngx_uint_t by, ngx_uint_t code);
-static void log_describe(fanout_session_t *s, fanout_eventlog_line_t *line,
+static void log_describe(fanout_session_t *s, fanout_session_log_line_t *line,
     ngx_uint_t event);
 static ngx_uint_t is_poll(fanout_session_t *s);
-static void poll_channel(fanout_eventlog_record_t *rec, ngx_str_t *channel);
+static void poll_channel(fanout_session_log_record_t *rec, ngx_str_t *channel);
 
 
 static ngx_str_t  whose[] = {
@@ -28,18 +28,18 @@ static ngx_str_t  whose[] = {
 
 
 size_t
-fanout_eventlog_size(fanout_loc_conf_t *conf, ngx_connection_t *c)
+fanout_session_log_size(fanout_loc_conf_t *conf, ngx_connection_t *c)
 {
-    return conf->logs ? sizeof(fanout_eventlog_record_t)
+    return conf->logs ? sizeof(fanout_session_log_record_t)
                         + c->addr_text.len
                       : 0;
 }
 
 
 void
-fanout_eventlog_open(fanout_session_t *s, ngx_connection_t *c)
+fanout_session_log_open(fanout_session_t *s, ngx_connection_t *c)
 {
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_record_t  *rec;
 
     if (s->conf->logs == NULL) {
         return;
@@ -47,7 +47,7 @@ fanout_eventlog_open(fanout_session_t *s, ngx_connection_t *c)
 
     s->logged = 1;
 
-    rec = fanout_eventlog_record(s);
+    rec = fanout_session_log_record(s);
 
     rec->start = ngx_current_msec;
     rec->connection = c->number;
@@ -58,16 +58,16 @@ fanout_eventlog_open(fanout_session_t *s, ngx_connection_t *c)
 
 
 void
-fanout_eventlog_connect(fanout_session_t *s)
+fanout_session_log_connect(fanout_session_t *s)
 {
-    fanout_eventlog_line_t     line;
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_line_t     line;
+    fanout_session_log_record_t  *rec;
 
     if (!s->logged) {
         return;
     }
 
-    rec = fanout_eventlog_record(s);
+    rec = fanout_session_log_record(s);
 
     if (rec->connected) {
         return;
@@ -84,23 +84,23 @@ fanout_eventlog_connect(fanout_session_t *s)
 
     line.resumed = s->resumed;
 
-    fanout_eventlog_put(s->conf, &line);
+    fanout_session_log_put(s->conf, &line);
 }
 
 
 void
-fanout_eventlog_join(fanout_session_t *s, ngx_str_t *channel)
+fanout_session_log_join(fanout_session_t *s, ngx_str_t *channel)
 {
-    fanout_eventlog_line_t  line;
+    fanout_session_log_line_t  line;
 
     if (!s->logged) {
         return;
     }
 
-    fanout_eventlog_connect(s);
+    fanout_session_log_connect(s);
 
     if (is_poll(s)) {
-        poll_channel(fanout_eventlog_record(s), channel);
+        poll_channel(fanout_session_log_record(s), channel);
         return;
     }
 
@@ -108,7 +108,7 @@ fanout_eventlog_join(fanout_session_t *s, ngx_str_t *channel)
 
     line.channel = *channel;
 
-    fanout_eventlog_put(s->conf, &line);
+    fanout_session_log_put(s->conf, &line);
 }
 
 
@@ -122,7 +122,7 @@ is_poll(fanout_session_t *s)
 
 
 static void
-poll_channel(fanout_eventlog_record_t *rec, ngx_str_t *channel)
+poll_channel(fanout_session_log_record_t *rec, ngx_str_t *channel)
 {
     if (rec->channel.data) {
         return;
@@ -138,9 +138,9 @@ poll_channel(fanout_eventlog_record_t *rec, ngx_str_t *channel)
 
 
 void
-fanout_eventlog_leave(fanout_session_t *s, ngx_str_t *channel)
+fanout_session_log_leave(fanout_session_t *s, ngx_str_t *channel)
 {
-    fanout_eventlog_line_t  line;
+    fanout_session_log_line_t  line;
 
     if (!s->logged || is_poll(s)) {
         return;
@@ -150,21 +150,21 @@ fanout_eventlog_leave(fanout_session_t *s, ngx_str_t *channel)
 
     line.channel = *channel;
 
-    fanout_eventlog_put(s->conf, &line);
+    fanout_session_log_put(s->conf, &line);
 }
 
 
 void
-fanout_eventlog_close(fanout_session_t *s)
+fanout_session_log_close(fanout_session_t *s)
 {
-    fanout_eventlog_line_t     line;
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_line_t     line;
+    fanout_session_log_record_t  *rec;
 
     if (!s->logged) {
         return;
     }
 
-    rec = fanout_eventlog_record(s);
+    rec = fanout_session_log_record(s);
 
     if (!rec->connected) {
         /* the handshake was not answered, nothing was said of it */
@@ -183,23 +183,23 @@ fanout_eventlog_close(fanout_session_t *s)
     line.bytes_in = rec->bytes_in;
     line.bytes_out = rec->bytes_out;
 
-    fanout_eventlog_put(s->conf, &line);
+    fanout_session_log_put(s->conf, &line);
 
     rec->connected = 0;
 }
 
 
 void
-fanout_eventlog_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t *transport, ngx_str_t *user, ngx_uint_t status, const char *why)
 {
-    fanout_eventlog_line_t  line;
+    fanout_session_log_line_t  line;
 
     if (conf->logs == NULL) {
         return;
     }
 
-    ngx_memzero(&line, sizeof(fanout_eventlog_line_t));
+    ngx_memzero(&line, sizeof(fanout_session_log_line_t));
 
     line.kind = FANOUT_LOG_DENY;
     line.zone = conf->app->name;
@@ -216,8 +216,8 @@ fanout_eventlog_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     (void) fanout_http_arg(r, "channel", &line.channel);
 
-    if (fanout_eventlog_gather(conf, &line)) {
-        fanout_eventlog_put(conf, &line);
+    if (fanout_session_log_gather(conf, &line)) {
+        fanout_session_log_put(conf, &line);
 
     } else if (conf->app->hub) {
         fanout_count(conf->app->hub, log_gathered);
@@ -226,10 +226,10 @@ fanout_eventlog_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
 
 void
-fanout_eventlog_forbidden(fanout_session_t *s, const char *op,
+fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why)
 {
-    fanout_eventlog_line_t  line;
+    fanout_session_log_line_t  line;
 
     if (!s->logged) {
         return;
@@ -244,8 +244,8 @@ fanout_eventlog_forbidden(fanout_session_t *s, const char *op,
     line.reason.len = ngx_strlen(why);
     line.channel = *channel;
 
-    if (fanout_eventlog_gather(s->conf, &line)) {
-        fanout_eventlog_put(s->conf, &line);
+    if (fanout_session_log_gather(s->conf, &line)) {
+        fanout_session_log_put(s->conf, &line);
 
     } else {
         fanout_count(s->hub, log_gathered);
@@ -254,10 +254,10 @@ fanout_eventlog_forbidden(fanout_session_t *s, const char *op,
 
 
 void
-fanout_eventlog_ended(fanout_session_t *s, ngx_uint_t code,
+fanout_session_log_ended(fanout_session_t *s, ngx_uint_t code,
     const char *reason)
 {
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_record_t  *rec;
 
     rec = ending(s, FANOUT_BY_SERVER, code);
 
@@ -269,10 +269,10 @@ fanout_eventlog_ended(fanout_session_t *s, ngx_uint_t code,
 
 
 void
-fanout_eventlog_left(fanout_session_t *s, ngx_uint_t code, u_char *reason,
+fanout_session_log_left(fanout_session_t *s, ngx_uint_t code, u_char *reason,
     size_t len)
 {
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_record_t  *rec;
 
     rec = ending(s, FANOUT_BY_CLIENT, code);
 
@@ -290,16 +290,16 @@ fanout_eventlog_left(fanout_session_t *s, ngx_uint_t code, u_char *reason,
 }
 
 
-static fanout_eventlog_record_t *
+static fanout_session_log_record_t *
 ending(fanout_session_t *s, ngx_uint_t by, ngx_uint_t code)
 {
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_record_t  *rec;
 
     if (!s->logged) {
         return NULL;
     }
 
-    rec = fanout_eventlog_record(s);
+    rec = fanout_session_log_record(s);
 
     if (rec->code) {
         return NULL;
@@ -313,27 +313,27 @@ ending(fanout_session_t *s, ngx_uint_t by, ngx_uint_t code)
 
 
 void
-fanout_eventlog_broken(fanout_session_t *s, ngx_uint_t type)
+fanout_session_log_broken(fanout_session_t *s, ngx_uint_t type)
 {
     if (type == FANOUT_GAP) {
-        fanout_eventlog_ended(s, 1013, "gap");
+        fanout_session_log_ended(s, 1013, "gap");
         return;
     }
 
-    fanout_eventlog_ended(s, 1012, "reset");
+    fanout_session_log_ended(s, 1012, "reset");
 }
 
 
 void
-fanout_eventlog_free(fanout_session_t *s)
+fanout_session_log_free(fanout_session_t *s)
 {
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_record_t  *rec;
 
     if (!s->logged) {
         return;
     }
 
-    rec = fanout_eventlog_record(s);
+    rec = fanout_session_log_record(s);
 
     if (rec->copied) {
         ngx_free(rec->reason.data);
@@ -348,14 +348,14 @@ fanout_eventlog_free(fanout_session_t *s)
 /* what all lines of a session have */
 
 static void
-log_describe(fanout_session_t *s, fanout_eventlog_line_t *line,
+log_describe(fanout_session_t *s, fanout_session_log_line_t *line,
     ngx_uint_t event)
 {
-    fanout_eventlog_record_t  *rec;
+    fanout_session_log_record_t  *rec;
 
-    rec = fanout_eventlog_record(s);
+    rec = fanout_session_log_record(s);
 
-    ngx_memzero(line, sizeof(fanout_eventlog_line_t));
+    ngx_memzero(line, sizeof(fanout_session_log_line_t));
 
     line->kind = event;
     line->zone = s->hub->app->name;
@@ -370,19 +370,19 @@ log_describe(fanout_session_t *s, fanout_eventlog_line_t *line,
 
 
 void
-fanout_eventlog_put(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line)
+fanout_session_log_put(fanout_loc_conf_t *conf, fanout_session_log_line_t *line)
 {
-    u_char             *last;
-    ngx_uint_t          i;
-    fanout_eventlog_t  *log;
-    static u_char       text[FANOUT_LOG_LINE];
+    u_char                *last;
+    ngx_uint_t             i;
+    fanout_session_log_t  *log;
+    static u_char          text[FANOUT_LOG_LINE];
 
     log = conf->logs->elts;
 
     for (i = 0; i < conf->logs->nelts; i++) {
         if (log[i].events & line->kind) {
-            last = fanout_eventlog_format(text, &log[i], line);
-            fanout_eventlog_write(&log[i], text, last - text);
+            last = fanout_session_log_format(text, &log[i], line);
+            fanout_session_log_write(&log[i], text, last - text);
         }
     }
 }

@@ -47,7 +47,7 @@
 typedef struct {
     ngx_str_t                        text;
     ngx_int_t                        field;     /* -1: text */
-} fanout_eventlog_part_t;
+} fanout_session_log_part_t;
 
 
 /* a fanout_log directive */
@@ -59,7 +59,7 @@ typedef struct {
     time_t                           disk_full_time;
     time_t                           error_log_time;
     ngx_uint_t                       torn;      /* the last line, in part */
-} fanout_eventlog_t;
+} fanout_session_log_t;
 
 
 /* what lines of a session need; the address follows it.  A poll has one line,
@@ -80,54 +80,54 @@ typedef struct {
     unsigned                         by:2;
     unsigned                         copied:1;  /* reason is to be freed */
     unsigned                         connected:1;   /* is logged */
-} fanout_eventlog_record_t;
+} fanout_session_log_record_t;
 
 
-#define fanout_eventlog_record(s)                                             \
-    ((fanout_eventlog_record_t *) ((s) + 1))
+#define fanout_session_log_record(s)                                          \
+    ((fanout_session_log_record_t *) ((s) + 1))
 
 /* Counts, where there is a log. */
-#define fanout_eventlog_add(s, name, n)                                       \
+#define fanout_session_log_add(s, name, n)                                    \
     if ((s)->logged) {                                                        \
-        fanout_eventlog_record(s)->name += (n);                               \
+        fanout_session_log_record(s)->name += (n);                            \
     }
 
 
 /* Bytes behind a session for its record: 0 where nothing is logged. */
-size_t fanout_eventlog_size(fanout_loc_conf_t *conf, ngx_connection_t *c);
+size_t fanout_session_log_size(fanout_loc_conf_t *conf, ngx_connection_t *c);
 
 /* Fills the record: while the address is the client's. */
-void fanout_eventlog_open(fanout_session_t *s, ngx_connection_t *c);
+void fanout_session_log_open(fanout_session_t *s, ngx_connection_t *c);
 
 /* The events; all but deny do nothing for a session that is not logged.
  * connect is said once, by others that come before it if need be. */
-void fanout_eventlog_connect(fanout_session_t *s);
-void fanout_eventlog_join(fanout_session_t *s, ngx_str_t *channel);
-void fanout_eventlog_leave(fanout_session_t *s, ngx_str_t *channel);
-void fanout_eventlog_close(fanout_session_t *s);
+void fanout_session_log_connect(fanout_session_t *s);
+void fanout_session_log_join(fanout_session_t *s, ngx_str_t *channel);
+void fanout_session_log_leave(fanout_session_t *s, ngx_str_t *channel);
+void fanout_session_log_close(fanout_session_t *s);
 
 /* A handshake of a transport is refused: with a status, and why in words.  The
  * user may be empty, and need not be a name. */
-void fanout_eventlog_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t *transport, ngx_str_t *user, ngx_uint_t status,
     const char *why);
 
 /* A command is refused for lack of permission: "forbidden", or the parameter
  * of the channel that refuses it.  op and why are static. */
-void fanout_eventlog_forbidden(fanout_session_t *s, const char *op,
+void fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why);
 
 /* Why the session is about to end, for the close that is logged then: the
  * first counts.  By the server, with a static reason; by the client, with one
  * that is copied. */
-void fanout_eventlog_ended(fanout_session_t *s, ngx_uint_t code,
+void fanout_session_log_ended(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
-void fanout_eventlog_left(fanout_session_t *s, ngx_uint_t code,
+void fanout_session_log_left(fanout_session_t *s, ngx_uint_t code,
     u_char *reason, size_t len);
 
 /* By the server, in a dialect that closes at a gap or a reset: the type of
  * it. */
-void fanout_eventlog_broken(fanout_session_t *s, ngx_uint_t type);
+void fanout_session_log_broken(fanout_session_t *s, ngx_uint_t type);
 
 /*
  * Refusals are gathered by address and reason: the first in ten seconds are
@@ -136,18 +136,18 @@ void fanout_eventlog_broken(fanout_session_t *s, ngx_uint_t type);
  * Whether a line is to be written now: of a deny, or of the error log, for
  * which text is static or lives as long as the call.
  */
-ngx_uint_t fanout_eventlog_gather_error(ngx_uint_t level, ngx_str_t *addr,
+ngx_uint_t fanout_session_log_gather_error(ngx_uint_t level, ngx_str_t *addr,
     const char *text);
 
 /* Writes what was counted for ten seconds, or all; every second, and at the
  * exit. */
-void fanout_eventlog_gathered(ngx_uint_t all);
+void fanout_session_log_gathered(ngx_uint_t all);
 
 /* Writes what buffers hold; the process is about to exit. */
-void fanout_eventlog_flush(ngx_cycle_t *cycle);
+void fanout_session_log_flush(ngx_cycle_t *cycle);
 
 /* Frees what the record holds. */
-void fanout_eventlog_free(fanout_session_t *s);
+void fanout_session_log_free(fanout_session_t *s);
 
 
 /* inside: formats */
@@ -179,33 +179,34 @@ typedef struct {
     uint64_t                         messages_out;
     uint64_t                         bytes_in;
     uint64_t                         bytes_out;
-} fanout_eventlog_line_t;
+} fanout_session_log_line_t;
 
 /* The same for a deny; and writes a line to all the logs that want it. */
-ngx_uint_t fanout_eventlog_gather(fanout_loc_conf_t *conf,
-    fanout_eventlog_line_t *line);
-void fanout_eventlog_put(fanout_loc_conf_t *conf,
-    fanout_eventlog_line_t *line);
+ngx_uint_t fanout_session_log_gather(fanout_loc_conf_t *conf,
+    fanout_session_log_line_t *line);
+void fanout_session_log_put(fanout_loc_conf_t *conf,
+    fanout_session_log_line_t *line);
 
 /* Splits a format.  NULL, or what is wrong with it: static text, and the part
  * in question. */
-const char *fanout_eventlog_compile(ngx_conf_t *cf, ngx_str_t *format,
-    fanout_eventlog_t *log, ngx_str_t *part);
+const char *fanout_session_log_compile(ngx_conf_t *cf, ngx_str_t *format,
+    fanout_session_log_t *log, ngx_str_t *part);
 
 /* Writes a line, the end of line included; p has LOG_LINE bytes. */
-u_char *fanout_eventlog_format(u_char *p, fanout_eventlog_t *log,
-    fanout_eventlog_line_t *line);
+u_char *fanout_session_log_format(u_char *p, fanout_session_log_t *log,
+    fanout_session_log_line_t *line);
 
 /* The set of events by their names, separated by commas; 0 if one is none,
  * which is left in *list then. */
-ngx_uint_t fanout_eventlog_events(ngx_str_t *list);
+ngx_uint_t fanout_session_log_events(ngx_str_t *list);
 
 /* Writes a line to its file, or to the file's buffer. */
-void fanout_eventlog_write(fanout_eventlog_t *log, u_char *line, size_t len);
+void fanout_session_log_write(fanout_session_log_t *log, u_char *line,
+    size_t len);
 
 /* Buffers what is written to the log's file: size bytes, for at most flush ms,
  * 0: for any time.  Logs of one file share its buffer.  NGX_CONF_ERROR. */
-char *fanout_eventlog_buffer(ngx_conf_t *cf, fanout_eventlog_t *log,
+char *fanout_session_log_buffer(ngx_conf_t *cf, fanout_session_log_t *log,
     size_t size, ngx_msec_t flush);
 
 

@@ -21,17 +21,17 @@ typedef struct {
     ngx_msec_t    flush;
     ngx_int_t     gzip;
 
-    fanout_eventlog_t  *log;
+    fanout_session_log_t  *log;
 } buffer_t;
 
 
 static void flush_file(ngx_open_file_t *file, ngx_log_t *log);
 static void flush_handler(ngx_event_t *ev);
-static void write_file(fanout_eventlog_t *log, u_char *data, size_t len);
+static void write_file(fanout_session_log_t *log, u_char *data, size_t len);
 
 
 void
-fanout_eventlog_write(fanout_eventlog_t *log, u_char *line, size_t len)
+fanout_session_log_write(fanout_session_log_t *log, u_char *line, size_t len)
 {
     buffer_t  *b;
 
@@ -81,7 +81,7 @@ flush_file(ngx_open_file_t *file, ngx_log_t *log)
  * which may have had something to log. */
 
 void
-fanout_eventlog_flush(ngx_cycle_t *cycle)
+fanout_session_log_flush(ngx_cycle_t *cycle)
 {
     ngx_uint_t        i;
     ngx_list_part_t  *part;
@@ -110,7 +110,7 @@ flush_handler(ngx_event_t *ev)
  * that a full disk has cut begins a new one. */
 
 static void
-write_file(fanout_eventlog_t *log, u_char *data, size_t len)
+write_file(fanout_session_log_t *log, u_char *data, size_t len)
 {
     time_t     now;
     ssize_t    n;
@@ -166,8 +166,8 @@ write_file(fanout_eventlog_t *log, u_char *data, size_t len)
 
 
 char *
-fanout_eventlog_buffer(ngx_conf_t *cf, fanout_eventlog_t *log, size_t size,
-    ngx_msec_t flush)
+fanout_session_log_buffer(ngx_conf_t *cf, fanout_session_log_t *log,
+    size_t size, ngx_msec_t flush)
 {
     buffer_t  *b;
 
@@ -201,7 +201,7 @@ fanout_eventlog_buffer(ngx_conf_t *cf, fanout_eventlog_t *log, size_t size,
 
     /* an array of logs may be moved when it grows: this one stays */
 
-    b->log = ngx_palloc(cf->pool, sizeof(fanout_eventlog_t));
+    b->log = ngx_palloc(cf->pool, sizeof(fanout_session_log_t));
     if (b->log == NULL) {
         return NGX_CONF_ERROR;
     }

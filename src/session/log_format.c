@@ -39,12 +39,13 @@ typedef struct {
 } field_t;
 
 
-static u_char *format_json(u_char *p, fanout_eventlog_line_t *line);
-static u_char *format_own(u_char *p, fanout_eventlog_t *log,
-    fanout_eventlog_line_t *line);
-static ngx_uint_t format_absent(const field_t *f, fanout_eventlog_line_t *line);
+static u_char *format_json(u_char *p, fanout_session_log_line_t *line);
+static u_char *format_own(u_char *p, fanout_session_log_t *log,
+    fanout_session_log_line_t *line);
+static ngx_uint_t format_absent(const field_t *f,
+    fanout_session_log_line_t *line);
 static u_char *put_bare(u_char *p, const field_t *f,
-    fanout_eventlog_line_t *line);
+    fanout_session_log_line_t *line);
 static u_char *put_json(u_char *p, ngx_str_t *text);
 static u_char *put_character(u_char *p, u_char *s, size_t n);
 static u_char *put_escaped(u_char *p, ngx_str_t *text);
@@ -62,7 +63,7 @@ static ngx_int_t format_find_field(ngx_str_t *name);
 
 #define field(name, type, events)                                             \
     { ngx_string(#name), type,                                                \
-      offsetof(fanout_eventlog_line_t, name), events, 1 }
+      offsetof(fanout_session_log_line_t, name), events, 1 }
 
 static const field_t  fields[] = {
     { ngx_string("time"), TIME, 0, E_ALL, 1 },
@@ -109,8 +110,8 @@ static const struct {
 
 
 u_char *
-fanout_eventlog_format(u_char *p, fanout_eventlog_t *log,
-    fanout_eventlog_line_t *line)
+fanout_session_log_format(u_char *p, fanout_session_log_t *log,
+    fanout_session_log_line_t *line)
 {
     ngx_uint_t  i;
 
@@ -129,7 +130,7 @@ fanout_eventlog_format(u_char *p, fanout_eventlog_t *log,
 
 
 static u_char *
-format_json(u_char *p, fanout_eventlog_line_t *line)
+format_json(u_char *p, fanout_session_log_line_t *line)
 {
     u_char         *start;
     ngx_int_t       i;
@@ -172,11 +173,12 @@ format_json(u_char *p, fanout_eventlog_line_t *line)
 
 
 static u_char *
-format_own(u_char *p, fanout_eventlog_t *log, fanout_eventlog_line_t *line)
+format_own(u_char *p, fanout_session_log_t *log,
+    fanout_session_log_line_t *line)
 {
-    ngx_uint_t               i;
-    const field_t           *f;
-    fanout_eventlog_part_t  *part;
+    ngx_uint_t                  i;
+    const field_t              *f;
+    fanout_session_log_part_t  *part;
 
     part = log->parts->elts;
 
@@ -205,7 +207,7 @@ format_own(u_char *p, fanout_eventlog_t *log, fanout_eventlog_line_t *line)
 
 
 static ngx_uint_t
-format_absent(const field_t *f, fanout_eventlog_line_t *line)
+format_absent(const field_t *f, fanout_session_log_line_t *line)
 {
     u_char  *value;
 
@@ -231,7 +233,7 @@ format_absent(const field_t *f, fanout_eventlog_line_t *line)
 
 
 static u_char *
-put_bare(u_char *p, const field_t *f, fanout_eventlog_line_t *line)
+put_bare(u_char *p, const field_t *f, fanout_session_log_line_t *line)
 {
     uint64_t     n;
     ngx_tm_t     tm;
@@ -399,7 +401,7 @@ put_escaped(u_char *p, ngx_str_t *text)
 /* of the directive */
 
 ngx_uint_t
-fanout_eventlog_events(ngx_str_t *list)
+fanout_session_log_events(ngx_str_t *list)
 {
     u_char     *comma, *last;
     ngx_str_t   name;
@@ -438,16 +440,16 @@ fanout_eventlog_events(ngx_str_t *list)
 
 
 const char *
-fanout_eventlog_compile(ngx_conf_t *cf, ngx_str_t *format,
-    fanout_eventlog_t *log, ngx_str_t *part)
+fanout_session_log_compile(ngx_conf_t *cf, ngx_str_t *format,
+    fanout_session_log_t *log, ngx_str_t *part)
 {
-    u_char                  *p, *last;
-    size_t                   size;
-    ngx_uint_t               bracket;
-    fanout_eventlog_part_t  *piece;
+    u_char                     *p, *last;
+    size_t                      size;
+    ngx_uint_t                  bracket;
+    fanout_session_log_part_t  *piece;
 
     log->parts = ngx_array_create(cf->pool, 8,
-                                  sizeof(fanout_eventlog_part_t));
+                                  sizeof(fanout_session_log_part_t));
     if (log->parts == NULL) {
         return "no memory for format";
     }

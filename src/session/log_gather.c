@@ -24,27 +24,27 @@
 /* of fanout_log, or of the error log if there is no conf */
 
 typedef struct {
-    fanout_loc_conf_t       *conf;
-    fanout_eventlog_line_t   line;
-    uint64_t                 from;
-    ngx_uint_t               level;
-    ngx_msec_t               at;                /* of the first */
-    ngx_uint_t               written;           /* 0: the place is free */
-    ngx_uint_t               counted;
-    u_char                   text[FANOUT_GATHER_TEXT];
+    fanout_loc_conf_t          *conf;
+    fanout_session_log_line_t   line;
+    uint64_t                    from;
+    ngx_uint_t                  level;
+    ngx_msec_t                  at;             /* of the first */
+    ngx_uint_t                  written;        /* 0: the place is free */
+    ngx_uint_t                  counted;
+    u_char                      text[FANOUT_GATHER_TEXT];
 } gathered_t;
 
 
 static ngx_uint_t session_gather(fanout_loc_conf_t *conf,
-    fanout_eventlog_line_t *line, ngx_uint_t level);
+    fanout_session_log_line_t *line, ngx_uint_t level);
 static gathered_t *gather_place(fanout_loc_conf_t *conf,
-    fanout_eventlog_line_t *line, uint64_t from);
+    fanout_session_log_line_t *line, uint64_t from);
 static uint64_t gather_address(ngx_str_t *text);
 static ngx_uint_t gather_same(gathered_t *g, fanout_loc_conf_t *conf,
-    fanout_eventlog_line_t *line, uint64_t from);
+    fanout_session_log_line_t *line, uint64_t from);
 static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static void begin(gathered_t *g, fanout_loc_conf_t *conf,
-    fanout_eventlog_line_t *line, ngx_uint_t level);
+    fanout_session_log_line_t *line, ngx_uint_t level);
 static void keep(u_char **p, ngx_str_t *text, size_t max);
 static void gather_tell(gathered_t *g);
 
@@ -54,19 +54,20 @@ static uint32_t     seed;
 
 
 ngx_uint_t
-fanout_eventlog_gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line)
+fanout_session_log_gather(fanout_loc_conf_t *conf,
+    fanout_session_log_line_t *line)
 {
     return session_gather(conf, line, 0);
 }
 
 
 ngx_uint_t
-fanout_eventlog_gather_error(ngx_uint_t level, ngx_str_t *addr,
+fanout_session_log_gather_error(ngx_uint_t level, ngx_str_t *addr,
     const char *text)
 {
-    fanout_eventlog_line_t  line;
+    fanout_session_log_line_t  line;
 
-    ngx_memzero(&line, sizeof(fanout_eventlog_line_t));
+    ngx_memzero(&line, sizeof(fanout_session_log_line_t));
 
     line.addr = *addr;
     line.reason.data = (u_char *) text;
@@ -79,7 +80,7 @@ fanout_eventlog_gather_error(ngx_uint_t level, ngx_str_t *addr,
 /* whether it is to be written now */
 
 static ngx_uint_t
-session_gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+session_gather(fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
     ngx_uint_t level)
 {
     uint64_t     from;
@@ -126,7 +127,7 @@ session_gather(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
  * kinds share a set can't be chosen from outside. */
 
 static gathered_t *
-gather_place(fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+gather_place(fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
     uint64_t from)
 {
     uint32_t     hash;
@@ -205,7 +206,7 @@ gather_address(ngx_str_t *text)
 
 static ngx_uint_t
 gather_same(gathered_t *g, fanout_loc_conf_t *conf,
-    fanout_eventlog_line_t *line, uint64_t from)
+    fanout_session_log_line_t *line, uint64_t from)
 {
     return g->written && g->conf == conf && g->from == from
            && g->line.status == line->status
@@ -226,7 +227,7 @@ same_text(ngx_str_t *a, ngx_str_t *b)
  * line tells. */
 
 static void
-begin(gathered_t *g, fanout_loc_conf_t *conf, fanout_eventlog_line_t *line,
+begin(gathered_t *g, fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
     ngx_uint_t level)
 {
     u_char  *p;
@@ -272,7 +273,7 @@ gather_tell(gathered_t *g)
 
     if (g->conf) {
         g->line.repeated = g->counted;
-        fanout_eventlog_put(g->conf, &g->line);
+        fanout_session_log_put(g->conf, &g->line);
 
     } else {
         ngx_log_error(g->level, ngx_cycle->log, 0,
@@ -287,7 +288,7 @@ gather_tell(gathered_t *g)
 
 
 void
-fanout_eventlog_gathered(ngx_uint_t all)
+fanout_session_log_gathered(ngx_uint_t all)
 {
     ngx_uint_t  i;
 

@@ -16,10 +16,10 @@ static fanout_error_e members_refused(fanout_hub_t *hub, int rc);
 static fanout_error_e put_refused(fanout_hub_t *hub, int rc);
 static void put_done(fanout_hub_t *hub, fanout_put_t *put);
 static ngx_uint_t members_again(fanout_hub_t *hub, int rc);
-static fanout_own_t *own_find(fanout_subscription_t *sub, const u_char *key,
-    size_t len);
+static fanout_own_member_t *own_find(fanout_subscription_t *sub,
+    const u_char *key, size_t len);
 static ngx_int_t own_members(fanout_subscription_t *sub);
-static ngx_uint_t members_same(fanout_own_t *own, const u_char *key,
+static ngx_uint_t members_same(fanout_own_member_t *own, const u_char *key,
     size_t len);
 static void member_joined(fanout_subscription_t *sub, void *data);
 
@@ -129,12 +129,12 @@ fanout_error_e
 fanout_session_member_put(fanout_subscription_t *sub, fanout_member_t *m,
     ngx_uint_t what, ngx_uint_t timed, fanout_put_t *put)
 {
-    int                rc;
-    ngx_uint_t         tries;
-    fanout_own_t      *own;
-    fanout_hub_t      *hub;
-    fanout_roster_t   *roster;
-    fanout_session_t  *s;
+    int                   rc;
+    ngx_uint_t            tries;
+    fanout_hub_t         *hub;
+    fanout_roster_t      *roster;
+    fanout_session_t     *s;
+    fanout_own_member_t  *own;
 
     s = sub->session;
     hub = s->hub;
@@ -237,9 +237,9 @@ fanout_error_e
 fanout_session_member_drop(fanout_subscription_t *sub, fanout_zstr_t *key,
     ngx_uint_t reason)
 {
-    int                 rc;
-    fanout_own_t      **p, *own;
-    fanout_session_t   *s;
+    int                    rc;
+    fanout_session_t      *s;
+    fanout_own_member_t  **p, *own;
 
     s = sub->session;
 
@@ -342,13 +342,13 @@ fanout_session_leave_as(fanout_session_t *s, ngx_str_t *channel)
 ngx_int_t
 fanout_session_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
 {
-    fanout_own_t  *own;
+    fanout_own_member_t  *own;
 
     if (own_find(sub, m->key.data, m->key.len)) {
         return NGX_OK;
     }
 
-    own = ngx_alloc(sizeof(fanout_own_t) + m->key.len, ngx_cycle->log);
+    own = ngx_alloc(sizeof(fanout_own_member_t) + m->key.len, ngx_cycle->log);
     if (own == NULL) {
         return NGX_ERROR;
     }
@@ -379,8 +379,8 @@ fanout_session_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
 ngx_uint_t
 fanout_session_member_told(fanout_subscription_t *sub, ngx_uint_t late)
 {
-    fanout_own_t     *own;
-    fanout_roster_t  *r;
+    fanout_roster_t      *r;
+    fanout_own_member_t  *own;
 
     r = sub->channel->roster;
 
@@ -403,10 +403,10 @@ fanout_session_member_told(fanout_subscription_t *sub, ngx_uint_t late)
 }
 
 
-static fanout_own_t *
+static fanout_own_member_t *
 own_find(fanout_subscription_t *sub, const u_char *key, size_t len)
 {
-    fanout_own_t  *own;
+    fanout_own_member_t  *own;
 
     for (own = sub->own; own; own = own->next) {
         if (members_same(own, key, len)) {
@@ -421,7 +421,7 @@ own_find(fanout_subscription_t *sub, const u_char *key, size_t len)
 /* the key may be none, of no length */
 
 static ngx_uint_t
-members_same(fanout_own_t *own, const u_char *key, size_t len)
+members_same(fanout_own_member_t *own, const u_char *key, size_t len)
 {
     return own->len == len
            && (len == 0 || ngx_memcmp(own->key, key, len) == 0);

@@ -15,7 +15,7 @@
 
 
 static void withhold(fanout_session_t *s,
-    fanout_frame_t *f, uint32_t start, uint32_t end);
+    fanout_outbuf_t *f, uint32_t start, uint32_t end);
 static ngx_int_t out_grow(fanout_session_t *s);
 static void out_consume(fanout_session_t *s, size_t n);
 static void outbox_fetch(fanout_session_t *s);
@@ -30,10 +30,10 @@ static u_char  gather[FANOUT_GATHER];
 /* output */
 
 void
-fanout_session_push(fanout_session_t *s, fanout_frame_t *f, uint32_t start,
+fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start,
     uint32_t end)
 {
-    fanout_piece_t  *p;
+    fanout_segment_t  *p;
 
     if (s->state == FANOUT_ENDED || start == end) {
         return;
@@ -71,7 +71,7 @@ queue:
 
 
 void
-fanout_session_give(fanout_subscription_t *sub, fanout_frame_t *f,
+fanout_session_give(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end)
 {
     fanout_session_t  *s;
@@ -98,10 +98,10 @@ fanout_session_give(fanout_subscription_t *sub, fanout_frame_t *f,
 /* Only a WebSocket has arrays of commands: nothing is to be placed. */
 
 static void
-withhold(fanout_session_t *s, fanout_frame_t *f, uint32_t start, uint32_t end)
+withhold(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start, uint32_t end)
 {
     uint32_t            max;
-    fanout_piece_t     *p;
+    fanout_segment_t   *p;
     fanout_withheld_t  *w;
 
     w = s->withheld;
@@ -110,7 +110,7 @@ withhold(fanout_session_t *s, fanout_frame_t *f, uint32_t start, uint32_t end)
         max = w->max ? w->max * 2 : 8;
 
         w = ngx_alloc(sizeof(fanout_withheld_t)
-                      + max * sizeof(fanout_piece_t),
+                      + max * sizeof(fanout_segment_t),
                       ngx_cycle->log);
         if (w == NULL) {
             fanout_session_lag(s);
@@ -119,7 +119,7 @@ withhold(fanout_session_t *s, fanout_frame_t *f, uint32_t start, uint32_t end)
 
         ngx_memcpy(w, s->withheld,
                    sizeof(fanout_withheld_t)
-                   + s->withheld->n * sizeof(fanout_piece_t));
+                   + s->withheld->n * sizeof(fanout_segment_t));
         w->max = max;
 
         ngx_free(s->withheld);
@@ -141,7 +141,7 @@ void
 fanout_outbox_join(fanout_session_t *s)
 {
     uint32_t            i;
-    fanout_piece_t     *p;
+    fanout_segment_t   *p;
     fanout_withheld_t  *w;
 
     w = s->withheld;
@@ -156,7 +156,7 @@ fanout_outbox_join(fanout_session_t *s)
         p = &w->pieces[i];
 
         fanout_session_push(s, p->frame, p->start, p->end);
-        fanout_frame_release(s->hub, p->frame);
+        fanout_outbuf_release(s->hub, p->frame);
     }
 
     ngx_free(w);
@@ -166,12 +166,12 @@ fanout_outbox_join(fanout_session_t *s)
 static ngx_int_t
 out_grow(fanout_session_t *s)
 {
-    uint32_t         i, n;
-    fanout_piece_t  *out;
+    uint32_t           i, n;
+    fanout_segment_t  *out;
 
     n = s->nout_max * 2;
 
-    out = ngx_alloc(n * sizeof(fanout_piece_t), ngx_cycle->log);
+    out = ngx_alloc(n * sizeof(fanout_segment_t), ngx_cycle->log);
     if (out == NULL) {
         return NGX_ERROR;
     }
@@ -195,8 +195,8 @@ out_grow(fanout_session_t *s)
 static void
 out_consume(fanout_session_t *s, size_t n)
 {
-    size_t           left;
-    fanout_piece_t  *p;
+    size_t             left;
+    fanout_segment_t  *p;
 
     s->pending -= n;
 
@@ -215,7 +215,7 @@ out_consume(fanout_session_t *s, size_t n)
 
         n -= left;
 
-        fanout_frame_release(s->hub, p->frame);
+        fanout_outbuf_release(s->hub, p->frame);
         s->out_head = (s->out_head + 1) & (s->nout_max - 1);
         s->nout--;
     }
@@ -232,7 +232,7 @@ fanout_outbox_clear(fanout_session_t *s)
     uint32_t  i;
 
     for (i = 0; i < s->nout; i++) {
-        fanout_frame_release(s->hub,
+        fanout_outbuf_release(s->hub,
                      s->out[(s->out_head + i) & (s->nout_max - 1)].frame);
     }
 
@@ -251,9 +251,9 @@ fanout_outbox_clear(fanout_session_t *s)
 void
 fanout_session_bytes(fanout_session_t *s, u_char *data, size_t len)
 {
-    fanout_frame_t  *f;
+    fanout_outbuf_t  *f;
 
-    f = fanout_frame_create(s->hub, len);
+    f = fanout_outbuf_create(s->hub, len);
 
     if (f == NULL) {
         fanout_session_end(s, FANOUT_END_CUT);
@@ -264,7 +264,7 @@ fanout_session_bytes(fanout_session_t *s, u_char *data, size_t len)
     f->used = len;
 
     fanout_session_push(s, f, 0, len);
-    fanout_frame_release(s->hub, f);
+    fanout_outbuf_release(s->hub, f);
 }
 
 
@@ -272,20 +272,20 @@ void
 fanout_session_send(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len)
 {
-    uint32_t         start;
-    fanout_hub_t    *hub;
-    fanout_frame_t  *f;
+    uint32_t          start;
+    fanout_hub_t     *hub;
+    fanout_outbuf_t  *f;
 
     if (s->state != FANOUT_OPEN) {
         return;
     }
 
     hub = s->hub;
-    f = fanout_frame_create(hub, len + FANOUT_WS_HEADER_MAX);
+    f = fanout_outbuf_create(hub, len + FANOUT_WS_HEADER_MAX);
 
     if (f == NULL
         || s->transport->framing->begin(hub, f, &start) != NGX_OK
-        || fanout_frame_reserve(hub, f, len) != NGX_OK)
+        || fanout_outbuf_reserve(hub, f, len) != NGX_OK)
     {
         goto failed;
     }
@@ -298,14 +298,14 @@ fanout_session_send(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     }
 
     fanout_session_push(s, f, 0, f->used);
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     return;
 
 failed:
 
     if (f) {
-        fanout_frame_release(hub, f);
+        fanout_outbuf_release(hub, f);
     }
 
     fanout_session_end(s, FANOUT_END_CUT);
@@ -455,7 +455,7 @@ send_output(fanout_session_t *s)
 
         if (n > 0) {
             fanout_add(s->hub, sent_bytes, n);
-            fanout_eventlog_add(s, bytes_out, n);
+            fanout_session_log_add(s, bytes_out, n);
             out_consume(s, n);
             some = 1;
         }
@@ -499,8 +499,8 @@ fanout_outbox_queue(fanout_session_t *s)
 static ssize_t
 out_send(fanout_session_t *s)
 {
-    size_t           len;
-    fanout_piece_t  *p;
+    size_t             len;
+    fanout_segment_t  *p;
 
     if (fanout_socket_tls(s->connection)) {
         return tls_send(s);
@@ -558,9 +558,9 @@ fanout_outbox_write(fanout_session_t *s, u_char *p, size_t len)
 size_t
 fanout_outbox_copy(fanout_session_t *s, u_char *p, size_t size)
 {
-    size_t           len, n;
-    uint32_t         i;
-    fanout_piece_t  *piece;
+    size_t             len, n;
+    uint32_t           i;
+    fanout_segment_t  *piece;
 
     len = 0;
 

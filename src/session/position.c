@@ -37,7 +37,7 @@ static u_char *number(u_char *p, u_char *last, ngx_uint_t hex, uint64_t *n);
 static u_char *head(u_char *p, u_char *last, uint64_t *incarnation,
     uint64_t *seq);
 static u_char *part(u_char *p, u_char *last, part_t *at);
-static fanout_frame_t *prefix(fanout_subscription_t *sub, uint64_t seq);
+static fanout_outbuf_t *prefix(fanout_subscription_t *sub, uint64_t seq);
 
 
 /* seq up to which all of a channel was sent to the session */
@@ -336,10 +336,10 @@ number(u_char *p, u_char *last, ngx_uint_t hex, uint64_t *n)
 /* ids of events */
 
 ngx_int_t
-fanout_position_id(fanout_hub_t *hub, uint64_t seq, fanout_frame_t *f)
+fanout_position_id(fanout_hub_t *hub, uint64_t seq, fanout_outbuf_t *f)
 {
-    return fanout_frame_printf(hub, f, 64, "id: %xL.%uL\n",
-                               hub->zone.heap.incarnation, seq);
+    return fanout_outbuf_printf(hub, f, 64, "id: %xL.%uL\n",
+                                hub->zone.heap.incarnation, seq);
 }
 
 
@@ -347,12 +347,12 @@ fanout_position_id(fanout_hub_t *hub, uint64_t seq, fanout_frame_t *f)
  * front of it goes what the session says of all of its channels. */
 
 void
-fanout_position_place(fanout_subscription_t *sub, fanout_frame_t *f,
+fanout_position_place(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end)
 {
     u_char            *p, *dot, *next, *last;
     uint64_t           seq;
-    fanout_frame_t    *own;
+    fanout_outbuf_t   *own;
     fanout_session_t  *s;
 
     s = sub->session;
@@ -387,20 +387,20 @@ fanout_position_place(fanout_subscription_t *sub, fanout_frame_t *f,
     }
 
     if (own) {
-        fanout_frame_release(s->hub, own);
+        fanout_outbuf_release(s->hub, own);
     }
 }
 
 
 /* The first seq is below those of the events it is put before. */
 
-static fanout_frame_t *
+static fanout_outbuf_t *
 prefix(fanout_subscription_t *sub, uint64_t seq)
 {
     u_char            *p;
     u_char             buf[4 + FANOUT_POSITION_LEN];
     uint64_t           base;
-    fanout_frame_t    *f;
+    fanout_outbuf_t   *f;
     fanout_session_t  *s;
 
     s = sub->session;
@@ -411,7 +411,7 @@ prefix(fanout_subscription_t *sub, uint64_t seq)
                                       - FANOUT_POSITION_PART);
     p = ngx_sprintf(p, ".%xL-", name_hash(s->hub, &sub->channel->name));
 
-    f = fanout_frame_create(s->hub, p - buf);
+    f = fanout_outbuf_create(s->hub, p - buf);
 
     if (f) {
         ngx_memcpy(f->data, buf, p - buf);

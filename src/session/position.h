@@ -55,11 +55,11 @@ ngx_uint_t fanout_position_members(fanout_hub_t *hub,
 /* Appends "id: incarnation.seq" and a line feed to an event that is shared.
  * NGX_ERROR on lack of memory. */
 ngx_int_t fanout_position_id(fanout_hub_t *hub, uint64_t seq,
-    fanout_frame_t *f);
+    fanout_outbuf_t *f);
 
 /* A transport's place(): pushes events of a shared frame with ids of the
  * session's own instead of those they have. */
-void fanout_position_place(fanout_subscription_t *sub, fanout_frame_t *f,
+void fanout_position_place(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end);
 
 

@@ -50,8 +50,8 @@ fanout_meter_refuse(fanout_session_t *s, fanout_limited_t *limited)
 
     text = fanout_meter_text(limited);
 
-    if (fanout_eventlog_gather_error(NGX_LOG_WARN, &s->connection->addr_text,
-                                     text))
+    if (fanout_session_log_gather_error(NGX_LOG_WARN,
+                                        &s->connection->addr_text, text))
     {
         ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
                       "fanout refused a command: %s%s", text,
@@ -63,9 +63,9 @@ fanout_meter_refuse(fanout_session_t *s, fanout_limited_t *limited)
 void
 fanout_meter_full(fanout_session_t *s)
 {
-    if (fanout_eventlog_gather_error(NGX_LOG_WARN,
-                                     &s->connection->addr_text,
-                                     "fanout_zone address="))
+    if (fanout_session_log_gather_error(NGX_LOG_WARN,
+                                        &s->connection->addr_text,
+                                        "fanout_zone address="))
     {
         ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
                       "the clients of this address hold all they may of zone "

@@ -48,7 +48,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
         return NULL;
     }
 
-    log = fanout_eventlog_size(conf, r->connection);
+    log = fanout_session_log_size(conf, r->connection);
     part = ngx_align(sizeof(fanout_session_t) + log + user->len,
                      NGX_ALIGNMENT);
 
@@ -57,7 +57,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
         return NULL;
     }
 
-    s->access = fanout_access_create(r, conf->permits);
+    s->access = fanout_permissions_create(r, conf->permits);
     if (s->access == NULL) {
         ngx_free(s);
         return NULL;
@@ -84,7 +84,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
         ngx_memcpy(s->user.data, user->data, user->len);
     }
 
-    fanout_eventlog_open(s, r->connection);
+    fanout_session_log_open(s, r->connection);
 
     ngx_queue_init(&s->subs);
     ngx_queue_insert_tail(&hub->sessions, &s->queue);
@@ -124,7 +124,7 @@ fanout_session_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
                       "fanout session is closed with %ui: %s", code, reason);
     }
 
-    fanout_eventlog_ended(s, code, reason);
+    fanout_session_log_ended(s, code, reason);
 
     s->behind = 0;
 
@@ -167,7 +167,7 @@ fanout_session_refuse(fanout_session_t *s)
 /* To the zone it is as cut; commands are those of a client elsewhere. */
 
 void
-fanout_session_away(fanout_session_t *s)
+fanout_session_disconnected(fanout_session_t *s)
 {
     fanout_session_unindex(s);
 
@@ -260,9 +260,9 @@ leave_zone(fanout_session_t *s, ngx_uint_t how)
                  ? FANOUT_LEFT_INTENTIONAL
                  : s->reason ? s->reason : FANOUT_LEFT_NETWORK;
 
-        fanout_identity_away(&hub->zone, s->identity_ref, &s->identity,
-                             linger, s->back_in, s->heard || s->resumed,
-                             reason);
+        fanout_identity_disconnected(&hub->zone, s->identity_ref,
+                                     &s->identity, linger, s->back_in,
+                                     s->heard || s->resumed, reason);
         fanout_hub_presence(hub);
 
     } else if (s->transport->gone && how == FANOUT_END_CLEAN) {
@@ -430,13 +430,13 @@ release(fanout_session_t *s)
     ngx_http_core_loc_conf_t  *clcf;
     const fanout_transport_t  *transport;
 
-    fanout_eventlog_close(s);
+    fanout_session_log_close(s);
     fanout_session_unindex(s);
     fanout_outbox_join(s);
     fanout_outbox_clear(s);
 
     if (s->error) {
-        fanout_frame_release(s->hub, s->error);
+        fanout_outbuf_release(s->hub, s->error);
     }
 
     ngx_queue_remove(&s->queue);
@@ -520,8 +520,8 @@ finalize(ngx_http_request_t *r, const fanout_transport_t *transport,
 static void
 session_free(fanout_session_t *s)
 {
-    fanout_access_release(s->access);
-    fanout_eventlog_free(s);
+    fanout_permissions_release(s->access);
+    fanout_session_log_free(s);
 
     if (s->input) {
         ngx_free(s->input);
@@ -620,7 +620,7 @@ leave_handler(ngx_event_t *ev)
     {
         s = ngx_queue_data(q, fanout_session_t, queue);
 
-        fanout_eventlog_ended(s, 1006, "shutdown");
+        fanout_session_log_ended(s, 1006, "shutdown");
         fanout_session_end(s, FANOUT_END_CUT);
     }
 }

@@ -43,19 +43,19 @@ typedef enum {
 /* a piece of output: bytes of a frame that others may send as well */
 
 typedef struct {
-    fanout_frame_t         *frame;
-    uint32_t                start;
-    uint32_t                end;
-} fanout_piece_t;
+    fanout_outbuf_t         *frame;
+    uint32_t                 start;
+    uint32_t                 end;
+} fanout_segment_t;
 
 
 /* Entries that wait for the replies of an array of commands. */
 
 typedef struct {
-    size_t                  bytes;
-    uint32_t                n;
-    uint32_t                max;
-    fanout_piece_t          pieces[];
+    size_t                    bytes;
+    uint32_t                  n;
+    uint32_t                  max;
+    fanout_segment_t          pieces[];
 } fanout_withheld_t;
 
 
@@ -75,15 +75,15 @@ typedef struct {
 } fanout_job_ops_t;
 
 struct fanout_job_s {
-    const fanout_job_ops_t *ops;
-    fanout_session_t       *session;
-    fanout_subscription_t  *sub;                /* of a join, or NULL */
-    fanout_snapshot_t      *snapshot;           /* members, or NULL */
-    fanout_waiter_t         waiter;             /* for a roster */
-    unsigned                waits:1;            /* for the roster, or a
+    const fanout_job_ops_t  *ops;
+    fanout_session_t        *session;
+    fanout_subscription_t   *sub;               /* of a join, or NULL */
+    fanout_snapshot_t       *snapshot;          /* members, or NULL */
+    fanout_waiter_t          waiter;            /* for a roster */
+    unsigned                 waits:1;           /* for the roster, or a
                                                    backend */
-    unsigned                asks:1;             /* a backend */
-    unsigned                parted:1;           /* sub has ended meanwhile */
+    unsigned                 asks:1;            /* a backend */
+    unsigned                 removed:1;         /* sub has ended meanwhile */
 };
 
 
@@ -105,7 +105,7 @@ typedef struct fanout_subs_s  fanout_subs_t;
 
 /* output through the filters of a request, see attached.c; of its pool */
 
-typedef struct fanout_stream_s  fanout_stream_t;
+typedef struct fanout_filtered_s  fanout_filtered_t;
 
 
 struct fanout_session_s {
@@ -122,9 +122,9 @@ struct fanout_session_s {
     fanout_loc_conf_t       *conf;
     const fanout_dialect_t  *dialect;
     const fanout_transport_t  *transport;
-    fanout_access_t         *access;
+    fanout_permissions_t    *access;
 
-    fanout_piece_t          *out;               /* ring of size nout_max */
+    fanout_segment_t        *out;               /* ring of size nout_max */
     uint32_t                 out_head;
     uint32_t                 nout;
     uint32_t                 nout_max;
@@ -134,7 +134,7 @@ struct fanout_session_s {
     size_t                   owed;              /* of them, since owed_at; 0:
                                                    not looked at */
     fanout_withheld_t       *withheld;          /* NULL: nothing is to wait */
-    fanout_piece_t           few[2];            /* out, when that is enough */
+    fanout_segment_t         few[2];            /* out, when that is enough */
     uint32_t                 chunk;             /* of an HTTP body, being sent:
                                                    its size, 0: none */
     uint32_t                 chunk_sent;        /* with what frames it */
@@ -185,7 +185,7 @@ struct fanout_session_s {
     unsigned                 pinged:1;          /* no answer yet */
     unsigned                 draining:1;
     unsigned                 resumed:1;
-    unsigned                 unproved:1;        /* and its welcome may
+    unsigned                 unconfirmed:1;     /* and its welcome may
                                                    not have come */
     unsigned                 listed:1;          /* in hub->ended */
     unsigned                 holds:1;           /* its request, and has to
@@ -223,13 +223,13 @@ struct fanout_session_s {
     ngx_msec_t               returned_at;
     const char              *why;               /* in words, NULL: see
                                                    .refused */
-    fanout_frame_t          *error;             /* why it could not begin, as
+    fanout_outbuf_t         *error;             /* why it could not begin, as
                                                    an object of the dialect;
                                                    NULL: see .refused */
     ngx_msec_t               again;             /* ms after which it may try
                                                    again, 0: it may not */
     ngx_http_cleanup_t      *cleanup;           /* of the request */
-    fanout_stream_t         *stream;            /* output of an attached one */
+    fanout_filtered_t       *stream;            /* output of an attached one */
     void                    *answer;            /* for transport->answer, of
                                                    the request's pool */
 };
@@ -282,12 +282,12 @@ void fanout_session_sub_remove(fanout_subscription_t *sub);
 
 /* Appends output; the frame gets a reference.  A reply is always taken, an
  * entry only through deliver.  Sent at the end of the turn. */
-void fanout_session_push(fanout_session_t *s, fanout_frame_t *f,
+void fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f,
     uint32_t start, uint32_t end);
 
 /* Appends entries of a subscription, which many may share: as they are, or
  * placed by the transport where the session is not in their order. */
-void fanout_session_give(fanout_subscription_t *sub, fanout_frame_t *f,
+void fanout_session_give(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end);
 
 /* Whether entries of so many bytes are more than it may be given now. */
@@ -353,7 +353,7 @@ void fanout_session_end(fanout_session_t *s, ngx_uint_t how);
 
 /* The client of a session with an identity is gone, but what it has sent is
  * not all done: its seats linger from now on. */
-void fanout_session_away(fanout_session_t *s);
+void fanout_session_disconnected(fanout_session_t *s);
 
 /* Of a worker that drains, a ms for each: so a thousand a second come back. */
 #define FANOUT_RETURN       1
@@ -450,7 +450,7 @@ void fanout_session_timer(fanout_session_t *s);
 
 /* Sends what fits of the pieces through the filters of the request: how much
  * was taken, AGAIN, or ERROR. */
-ssize_t fanout_stream_send(fanout_session_t *s);
+ssize_t fanout_filtered_send(fanout_session_t *s);
 
 /* Copies up to size bytes of output; nothing is taken off.  How many. */
 size_t fanout_outbox_copy(fanout_session_t *s, u_char *p, size_t size);
@@ -510,10 +510,10 @@ void fanout_session_replace(fanout_hub_t *hub, uint64_t client);
 
 /* Calls back for each subscriber of the channel here that an entry is
  * addressed to. */
-typedef void (*fanout_addressed_pt)(
+typedef void (*fanout_recipients_pt)(
     fanout_subscription_t *sub, void *data);
 void fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_addressed_pt tell, void *data);
+    fanout_entry_t *e, fanout_recipients_pt tell, void *data);
 
 /* A direct message of the log: only for those. */
 void fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch,
@@ -524,7 +524,7 @@ void fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch,
  * hub->letter until the next call; or a GAP of one offset where some is lost.
  * NULL: there is none up to upto, or the memory for it is missing.
  */
-fanout_entry_t *fanout_letter(fanout_session_t *s, ngx_str_t *channel,
+fanout_entry_t *fanout_mail_deliver(fanout_session_t *s, ngx_str_t *channel,
     uint64_t epoch, uint64_t after, uint64_t upto);
 
 
@@ -534,7 +534,7 @@ void fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e);
 
 /* The session can take output: tells what its subscriptions wait for. */
-void fanout_signals_tell(fanout_session_t *s);
+void fanout_signals_deliver(fanout_session_t *s);
 
 /* The subscription waits for signals no longer: those that only it waited for
  * are dropped. */
@@ -548,7 +548,7 @@ void fanout_signals_handler(ngx_event_t *ev);
 ngx_uint_t fanout_wanted(fanout_subscription_t *sub, fanout_entry_t *e);
 
 /* Encodes one entry for a format; NULL. */
-fanout_frame_t *fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch,
+fanout_outbuf_t *fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, ngx_uint_t format);
 
 

@@ -38,7 +38,7 @@ static size_t shed_held(fanout_session_t *s, ngx_uint_t lists);
 static void shed_cut(fanout_session_t *s);
 static size_t shed_tail(fanout_session_t *s);
 static fanout_subscription_t *shed_sub(fanout_session_t *s,
-    fanout_frame_t *f);
+    fanout_outbuf_t *f);
 
 
 void
@@ -208,7 +208,7 @@ shed_held(fanout_session_t *s, ngx_uint_t lists)
 {
     size_t              bytes;
     uint32_t            i, step;
-    fanout_frame_t     *f;
+    fanout_outbuf_t    *f;
     fanout_snapshot_t  *sn;
 
     bytes = 0;
@@ -240,7 +240,7 @@ shed_cut(fanout_session_t *s)
                   "does not take it: fanout_zone frames=");
 
     fanout_count(s->hub, shed_cuts);
-    fanout_eventlog_ended(s, 1006, "output");
+    fanout_session_log_ended(s, 1006, "output");
     fanout_session_end(s, FANOUT_END_CUT);
 }
 
@@ -252,7 +252,7 @@ static size_t
 shed_tail(fanout_session_t *s)
 {
     size_t                  left, keep, gone;
-    fanout_piece_t         *p;
+    fanout_segment_t       *p;
     fanout_subscription_t  *sub;
 
     if (s->withheld) {
@@ -278,7 +278,7 @@ shed_tail(fanout_session_t *s)
         sub->offset = ngx_max(p->frame->after, sub->floor);
         sub->sent = p->frame->seq - 1;
 
-        fanout_frame_release(s->hub, p->frame);
+        fanout_outbuf_release(s->hub, p->frame);
         s->nout--;
         left -= gone;
     }
@@ -298,7 +298,7 @@ shed_tail(fanout_session_t *s)
 /* The subscription that has entries from the log again; NULL. */
 
 static fanout_subscription_t *
-shed_sub(fanout_session_t *s, fanout_frame_t *f)
+shed_sub(fanout_session_t *s, fanout_outbuf_t *f)
 {
     ngx_queue_t            *q;
     fanout_subscription_t  *sub;

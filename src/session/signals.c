@@ -23,7 +23,7 @@ typedef struct {
     fanout_hub_t      *hub;
     fanout_channel_t  *channel;
     fanout_entry_t    *entry;
-    fanout_frame_t    *frames[FANOUT_FORMATS];
+    fanout_outbuf_t   *frames[FANOUT_FORMATS];
     ngx_uint_t         wait;                /* somebody has to */
 } telling_t;
 
@@ -65,7 +65,7 @@ fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
         if (t.frames[i]) {
-            fanout_frame_release(hub, t.frames[i]);
+            fanout_outbuf_release(hub, t.frames[i]);
         }
     }
 
@@ -78,8 +78,8 @@ fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
 static void
 hear(fanout_subscription_t *sub, void *data)
 {
-    telling_t       *t;
-    fanout_frame_t  *f;
+    telling_t        *t;
+    fanout_outbuf_t  *f;
 
     t = data;
 
@@ -266,7 +266,7 @@ fanout_signals_handler(ngx_event_t *ev)
 /* telling what was kept */
 
 void
-fanout_signals_tell(fanout_session_t *s)
+fanout_signals_deliver(fanout_session_t *s)
 {
     ngx_queue_t            *q, *next;
     fanout_subscription_t  *sub;
@@ -298,7 +298,7 @@ tell_sub(fanout_subscription_t *sub)
     ngx_queue_t       *q;
     fanout_hub_t      *hub;
     fanout_kept_t     *sg;
-    fanout_frame_t   **f;
+    fanout_outbuf_t  **f;
     fanout_channel_t  *ch;
 
     ch = sub->channel;

@@ -58,7 +58,7 @@ struct fanout_transport_s {
     /* Pushes shared entries to a session with several channels that is not
      * in the order of the zone.  NULL: as they are. */
     void       (*place)(fanout_subscription_t *sub,
-                   fanout_frame_t *f, uint32_t start, uint32_t end);
+                   fanout_outbuf_t *f, uint32_t start, uint32_t end);
 
     /* Goes on with the job, for which a backend was asked; it may end the
      * session.  NULL: with the output of the next turn. */

@@ -354,20 +354,20 @@ respond_numbers(ngx_http_request_t *r, fanout_hub_t *hub,
     ngx_str_t *type, void (*write)(fanout_writer_t *w,
     ngx_uint_t arg), ngx_uint_t arg)
 {
-    fanout_frame_t  *f;
+    fanout_outbuf_t  *f;
 
     if (hub == NULL) {
         return fanout_http_send_unavailable(r);
     }
 
-    f = fanout_frame_create(hub, FANOUT_STATUS_SIZE);
+    f = fanout_outbuf_create(hub, FANOUT_STATUS_SIZE);
 
     if (f == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (fanout_status_write(hub, f, write, arg) != NGX_OK) {
-        fanout_frame_release(hub, f);
+        fanout_outbuf_release(hub, f);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -425,7 +425,7 @@ respond_page(ngx_http_request_t *r, fanout_hub_t *hub, ngx_str_t *type)
 
 ngx_int_t
 fanout_status_write(fanout_hub_t *hub,
-    fanout_frame_t *f, void (*format)(fanout_writer_t *w,
+    fanout_outbuf_t *f, void (*format)(fanout_writer_t *w,
     ngx_uint_t arg), ngx_uint_t arg)
 {
     fanout_writer_t     w;
@@ -461,7 +461,7 @@ fanout_put(fanout_writer_t *w, const char *fmt, ...)
 void
 fanout_put_bytes(fanout_writer_t *w, const void *data, size_t len)
 {
-    if (fanout_frame_append(w->hub, w->out, data, len) != NGX_OK) {
+    if (fanout_outbuf_append(w->hub, w->out, data, len) != NGX_OK) {
         w->failed = 1;
     }
 }
@@ -470,7 +470,7 @@ fanout_put_bytes(fanout_writer_t *w, const void *data, size_t len)
 void
 fanout_put_string(fanout_writer_t *w, const void *data, size_t len)
 {
-    if (fanout_frame_string(w->hub, w->out, data, len) != NGX_OK) {
+    if (fanout_outbuf_string(w->hub, w->out, data, len) != NGX_OK) {
         w->failed = 1;
     }
 }

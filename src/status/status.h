@@ -128,7 +128,7 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
 
 typedef struct {
     fanout_hub_t         *hub;
-    fanout_frame_t       *out;
+    fanout_outbuf_t      *out;
     fanout_zone_stat_t   *stat;
     ngx_uint_t            failed;
 } fanout_writer_t;
@@ -200,7 +200,7 @@ extern const char *const  fanout_counter_texts[];
 
 /* Calls one of them for a frame: NGX_ERROR. */
 ngx_int_t fanout_status_write(fanout_hub_t *hub,
-    fanout_frame_t *f, void (*format)(fanout_writer_t *w,
+    fanout_outbuf_t *f, void (*format)(fanout_writer_t *w,
     ngx_uint_t arg), ngx_uint_t arg);
 
 

@@ -54,7 +54,7 @@ static void watch_closing(fanout_session_t *s, ngx_uint_t code,
 static watch_t *watch(fanout_hub_t *hub);
 static void tick(ngx_event_t *ev);
 static void watch_tell(watch_t *watch);
-static fanout_frame_t *watch_message(fanout_hub_t *hub,
+static fanout_outbuf_t *watch_message(fanout_hub_t *hub,
     const fanout_framing_t *framing, ngx_uint_t with);
 
 
@@ -116,9 +116,9 @@ watch_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 static void
 watch_open(fanout_session_t *s, ngx_http_request_t *r)
 {
-    watch_t         *w;
-    watcher_t       *watcher;
-    fanout_frame_t  *f;
+    watch_t          *w;
+    watcher_t        *watcher;
+    fanout_outbuf_t  *f;
 
     w = watch(s->hub);
     watcher = ngx_alloc(sizeof(watcher_t), ngx_cycle->log);
@@ -140,7 +140,7 @@ watch_open(fanout_session_t *s, ngx_http_request_t *r)
     s->hub->vitals.watchers++;
 
     fanout_session_push(s, f, 0, f->used);
-    fanout_frame_release(s->hub, f);
+    fanout_outbuf_release(s->hub, f);
 
     return;
 
@@ -290,9 +290,9 @@ tick(ngx_event_t *ev)
 static void
 watch_tell(watch_t *w)
 {
-    watcher_t       *watcher;
-    ngx_queue_t     *q;
-    fanout_frame_t  *f;
+    watcher_t        *watcher;
+    ngx_queue_t      *q;
+    fanout_outbuf_t  *f;
 
     f = watch_message(w->hub, &fanout_framing_websocket, FANOUT_STATUS_BUSIEST);
     if (f == NULL) {
@@ -312,18 +312,18 @@ watch_tell(watch_t *w)
         }
     }
 
-    fanout_frame_release(w->hub, f);
+    fanout_outbuf_release(w->hub, f);
 }
 
 
-static fanout_frame_t *
+static fanout_outbuf_t *
 watch_message(fanout_hub_t *hub, const fanout_framing_t *framing,
     ngx_uint_t with)
 {
-    uint32_t         start;
-    fanout_frame_t  *f;
+    uint32_t          start;
+    fanout_outbuf_t  *f;
 
-    f = fanout_frame_create(hub, FANOUT_WATCH_SIZE);
+    f = fanout_outbuf_create(hub, FANOUT_WATCH_SIZE);
     if (f == NULL) {
         return NULL;
     }
@@ -333,7 +333,7 @@ watch_message(fanout_hub_t *hub, const fanout_framing_t *framing,
            != NGX_OK
         || framing->end(hub, f, start, FANOUT_WS_TEXT) != NGX_OK)
     {
-        fanout_frame_release(hub, f);
+        fanout_outbuf_release(hub, f);
         return NULL;
     }
 

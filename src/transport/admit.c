@@ -70,9 +70,9 @@ admit_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
     }
 
     if (conf->sessions && hub->nsessions >= conf->sessions) {
-        if (fanout_eventlog_gather_error(NGX_LOG_WARN,
-                                         &r->connection->addr_text,
-                                         "fanout_sessions"))
+        if (fanout_session_log_gather_error(NGX_LOG_WARN,
+                                            &r->connection->addr_text,
+                                            "fanout_sessions"))
         {
             ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                           "limit of %ui sessions is reached in this worker: "
@@ -223,8 +223,9 @@ admit_log(ngx_http_request_t *r, fanout_refusal_t *refusal)
     ngx_str_t    value;
     const char  *hint;
 
-    if (!fanout_eventlog_gather_error(NGX_LOG_WARN, &r->connection->addr_text,
-                                      refusal->text))
+    if (!fanout_session_log_gather_error(NGX_LOG_WARN,
+                                         &r->connection->addr_text,
+                                         refusal->text))
     {
         return;
     }

@@ -185,12 +185,12 @@ fanout_websocket_refuse(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     transport = fanout_websocket.name;
 
-    fanout_eventlog_deny(r, conf, &transport, user, status, why);
+    fanout_session_log_deny(r, conf, &transport, user, status, why);
 
     ngx_str_null(&origin);
     (void) fanout_header(r, "origin", &origin);
 
-    if (fanout_eventlog_gather_error(NGX_LOG_INFO,
+    if (fanout_session_log_gather_error(NGX_LOG_INFO,
                                           &r->connection->addr_text, why))
     {
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,

@@ -118,7 +118,7 @@ poll_send(fanout_session_t *s)
     s->answer = a;
     s->finish = 1;
 
-    fanout_eventlog_ended(s, 1000, "answered");
+    fanout_session_log_ended(s, 1000, "answered");
 
     /* its client will poll again */
 
@@ -190,7 +190,7 @@ poll_gather(fanout_session_t *s, answer_t *a)
 
     fanout_add(s->hub, sent_bytes, a->body.len);
     fanout_count(s->hub, sends);
-    fanout_eventlog_add(s, bytes_out, a->body.len);
+    fanout_session_log_add(s, bytes_out, a->body.len);
 
     return NGX_OK;
 }

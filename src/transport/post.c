@@ -17,12 +17,12 @@
 /* the replies so far, and then what is answered; of the request's pool */
 
 typedef struct {
-    fanout_hub_t    *hub;
-    fanout_frame_t  *frame;                 /* NULL: sent, or gone */
-    ngx_uint_t       n;
-    ngx_uint_t       status;
-    ngx_uint_t       wait;                  /* ms, until it may try again; 0 */
-    const char      *why;                   /* it is refused; NULL: it isn't */
+    fanout_hub_t     *hub;
+    fanout_outbuf_t  *frame;                /* NULL: sent, or gone */
+    ngx_uint_t        n;
+    ngx_uint_t        status;
+    ngx_uint_t        wait;                 /* ms, until it may try again; 0 */
+    const char       *why;                  /* it is refused; NULL: it isn't */
 } answer_t;
 
 
@@ -286,7 +286,7 @@ answer_create(fanout_session_t *s, ngx_http_request_t *r)
     ngx_memzero(a, sizeof(answer_t));
 
     a->hub = s->hub;
-    a->frame = fanout_frame_create(s->hub, 1024);
+    a->frame = fanout_outbuf_create(s->hub, 1024);
 
     cln->handler = answer_free;
 
@@ -385,7 +385,7 @@ answer_free(void *data)
     answer_t  *a = data;
 
     if (a->frame) {
-        fanout_frame_release(a->hub, a->frame);
+        fanout_outbuf_release(a->hub, a->frame);
     }
 }
 
@@ -396,10 +396,10 @@ answer_free(void *data)
 static ngx_int_t
 harvest(fanout_session_t *s, answer_t *a)
 {
-    size_t           len;
-    u_char          *p;
-    uint32_t         i;
-    fanout_piece_t  *piece;
+    size_t             len;
+    u_char            *p;
+    uint32_t           i;
+    fanout_segment_t  *piece;
 
     for (i = 0; i < s->nout; i++) {
         piece = &s->out[(s->out_head + i) & (s->nout_max - 1)];
@@ -413,9 +413,9 @@ harvest(fanout_session_t *s, answer_t *a)
         }
 
         if ((a->n
-             && fanout_frame_literal(s->hub, a->frame, ",")
+             && fanout_outbuf_literal(s->hub, a->frame, ",")
                 != NGX_OK)
-            || fanout_frame_append(s->hub, a->frame, p, len)
+            || fanout_outbuf_append(s->hub, a->frame, p, len)
                != NGX_OK)
         {
             return NGX_ERROR;
@@ -433,14 +433,14 @@ harvest(fanout_session_t *s, answer_t *a)
 static ngx_int_t
 send_replies(ngx_http_request_t *r, answer_t *a)
 {
-    fanout_frame_t  *f;
+    fanout_outbuf_t  *f;
 
     f = a->frame;
 
     if (a->n > 1) {
         /* parts, and what they are of */
 
-        if (fanout_frame_reserve(a->hub, f, 2) != NGX_OK) {
+        if (fanout_outbuf_reserve(a->hub, f, 2) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
@@ -452,7 +452,7 @@ send_replies(ngx_http_request_t *r, answer_t *a)
 
     if (fanout_answer_headers(r) != NGX_OK
         || (a->wait && fanout_retry_after(r, a->wait) != NGX_OK)
-        || fanout_frame_literal(a->hub, f, "\n") != NGX_OK)
+        || fanout_outbuf_literal(a->hub, f, "\n") != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

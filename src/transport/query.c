@@ -482,16 +482,16 @@ static const char *
 query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_query_t *q)
 {
-    ngx_str_t         name, join;
-    ngx_uint_t        i;
-    fanout_access_t  *access;
-    fanout_permit_t  *channels;
+    ngx_str_t              name, join;
+    ngx_uint_t             i;
+    fanout_permit_t       *channels;
+    fanout_permissions_t  *access;
 
     if (conf->autojoin == NULL) {
         return NULL;
     }
 
-    access = fanout_access_create(r, conf->permits);
+    access = fanout_permissions_create(r, conf->permits);
 
     if (access == NULL) {
         return "out of memory";
@@ -501,8 +501,8 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     for (i = 0; i < conf->autojoin->nelts; i++) {
 
-        if (fanout_access_name(r, &channels[i], &name) != NGX_OK) {
-            fanout_access_release(access);
+        if (fanout_permissions_name(r, &channels[i], &name) != NGX_OK) {
+            fanout_permissions_release(access);
             return "out of memory";
         }
 
@@ -510,7 +510,7 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
             continue;
         }
 
-        if (!fanout_access_check(access, FANOUT_MAY_JOIN, &name))
+        if (!fanout_permissions_check(access, FANOUT_MAY_JOIN, &name))
         {
             ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                           "fanout_autojoin: no \"fanout_permit join\" allows "
@@ -524,7 +524,7 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         (void) query_channel(q, &name, &join);
     }
 
-    fanout_access_release(access);
+    fanout_permissions_release(access);
 
     return NULL;
 }
@@ -563,11 +563,11 @@ static const char *
 query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_query_t *q, ngx_uint_t *status)
 {
-    ngx_uint_t        i;
-    const char       *why;
-    fanout_access_t  *access;
+    ngx_uint_t             i;
+    const char            *why;
+    fanout_permissions_t  *access;
 
-    access = fanout_access_create(r, conf->permits);
+    access = fanout_permissions_create(r, conf->permits);
 
     if (access == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -578,12 +578,12 @@ query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     for (i = 0; i < q->n && why == NULL; i++) {
 
-        if (!fanout_access_check(access, FANOUT_MAY_JOIN, &q->channels[i]))
+        if (!fanout_permissions_check(access, FANOUT_MAY_JOIN, &q->channels[i]))
         {
             why = "no \"fanout_permit join\" allows this channel";
 
         } else if (q->history && q->position == NULL
-                   && !fanout_access_check(access,
+                   && !fanout_permissions_check(access,
                                                FANOUT_MAY_HISTORY,
                                                &q->channels[i]))
         {
@@ -591,7 +591,7 @@ query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         }
     }
 
-    fanout_access_release(access);
+    fanout_permissions_release(access);
 
     if (why) {
         *status = NGX_HTTP_FORBIDDEN;

@@ -50,7 +50,7 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 
     name = *fanout_transport_name(r, conf);
 
-    fanout_eventlog_deny(r, conf, &name, &user, status, text);
+    fanout_session_log_deny(r, conf, &name, &user, status, text);
 
     (void) ngx_http_discard_request_body(r);
 
@@ -229,8 +229,8 @@ refuse_again(fanout_session_t *s, ngx_http_request_t *r, fanout_error_e error)
 static ngx_int_t
 refuse_said(fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *said)
 {
-    u_char          *p;
-    fanout_frame_t  *f;
+    u_char           *p;
+    fanout_outbuf_t  *f;
 
     f = s->error;
 
@@ -279,8 +279,8 @@ fanout_refuse_admission(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_count(conf->app->hub, rejects);
 
     name = *fanout_transport_name(r, conf);
-    fanout_eventlog_deny(r, conf, &name, user, refusal->status,
-                         refusal->text);
+    fanout_session_log_deny(r, conf, &name, user, refusal->status,
+                            refusal->text);
 
     (void) ngx_http_discard_request_body(r);
 

@@ -76,7 +76,7 @@ static const fanout_transport_t  sse_stream = {
     .framing = &fanout_framing_events,
     .input = sse_input,
     .close = sse_close,
-    .send = fanout_stream_send,
+    .send = fanout_filtered_send,
     .place = fanout_position_place,
     .answer = stream_answer
 };

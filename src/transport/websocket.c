@@ -350,7 +350,7 @@ receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 {
     fanout_count(s->hub, received);
     fanout_add(s->hub, received_bytes, len);
-    fanout_eventlog_add(s, messages_in, 1);
+    fanout_session_log_add(s, messages_in, 1);
     fanout_spend(s->hub, len * FANOUT_WORK_PARSE);
 
     s->dialect->receive(s, opcode, data, len);
@@ -538,9 +538,9 @@ websocket_ping(fanout_session_t *s)
     u_char  buf[FANOUT_WS_HEADER_MAX + 1];
     size_t  n;
 
-    n = fanout_ws_header(buf, FANOUT_WS_PING, 1, s->unproved);
+    n = fanout_ws_header(buf, FANOUT_WS_PING, 1, s->unconfirmed);
 
-    if (s->unproved) {
+    if (s->unconfirmed) {
         buf[n++] = FANOUT_PROOF;
     }
 
@@ -554,9 +554,9 @@ websocket_ping(fanout_session_t *s)
 static void
 ponged(fanout_session_t *s, fanout_ws_event_t *ev)
 {
-    if (s->unproved && ev->len == 1 && ev->data[0] == FANOUT_PROOF) {
-        s->unproved = 0;
-        fanout_identity_prove(&s->hub->zone, s->identity_ref, &s->identity);
+    if (s->unconfirmed && ev->len == 1 && ev->data[0] == FANOUT_PROOF) {
+        s->unconfirmed = 0;
+        fanout_identity_confirm(&s->hub->zone, s->identity_ref, &s->identity);
     }
 }
 
@@ -583,7 +583,7 @@ closed(fanout_session_t *s, fanout_ws_event_t *ev)
         s->reason = FANOUT_LEFT_INTENTIONAL;
     }
 
-    fanout_eventlog_left(s, ev->code, ev->data, ev->len);
+    fanout_session_log_left(s, ev->code, ev->data, ev->len);
     own_first(s);
 
     fanout_session_close(s, ev->code, "");

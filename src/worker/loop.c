@@ -266,7 +266,7 @@ tick_handler(ngx_event_t *ev)
         fanout_hub_vitals(hub);
         fanout_replay_expire(hub);
         fanout_compress_expire(hub, 0);
-        fanout_eventlog_gathered(0);
+        fanout_session_log_gathered(0);
         fanout_roster_expire(hub);
     }
 

@@ -35,7 +35,7 @@ fanout_worker_orders(fanout_hub_t *hub)
         n = fanout_slot_orders(&hub->zone, orders, FANOUT_ORDERS);
 
         for (i = 0; i < n; i++) {
-            if (orders[i].op == FANOUT_ORDER_PART) {
+            if (orders[i].op == FANOUT_ORDER_REMOVE) {
                 order_part(hub, &orders[i]);
 
             } else if (orders[i].op == FANOUT_ORDER_LOOK) {
@@ -217,13 +217,13 @@ order_leave(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
         /* its reply becomes an error */
         fanout_waiter_cancel(&s->job->waiter);
         s->job->sub = NULL;
-        s->job->parted = 1;
+        s->job->removed = 1;
         fanout_outbox_queue(s);
     }
 
     fanout_session_leave(sub, seat);
 
-    if (s->dialect->parted) {
-        s->dialect->parted(s, &name, reason);
+    if (s->dialect->removed) {
+        s->dialect->removed(s, &name, reason);
     }
 }

@@ -14,7 +14,8 @@
 
 static void restore_all(fanout_hub_t *hub, ngx_uint_t members);
 static void restore_session(fanout_session_t *s, ngx_uint_t members);
-static void restore_member(fanout_subscription_t *sub, fanout_own_t *own);
+static void restore_member(fanout_subscription_t *sub,
+    fanout_own_member_t *own);
 
 
 void
@@ -104,8 +105,8 @@ static void
 restore_session(fanout_session_t *s, ngx_uint_t members)
 {
     ngx_queue_t            *q;
-    fanout_own_t           *own;
     fanout_zstr_t           user, info;
+    fanout_own_member_t    *own;
     fanout_subscription_t  *sub;
 
     if (!members) {
@@ -151,12 +152,12 @@ restore_session(fanout_session_t *s, ngx_uint_t members)
 /* the data is where all were told it */
 
 static void
-restore_member(fanout_subscription_t *sub, fanout_own_t *own)
+restore_member(fanout_subscription_t *sub, fanout_own_member_t *own)
 {
-    fanout_put_t       put;
-    fanout_mirror_t   *mirror;
-    fanout_member_t    m;
-    fanout_session_t  *s;
+    fanout_put_t             put;
+    fanout_member_t          m;
+    fanout_session_t        *s;
+    fanout_roster_member_t  *mirror;
 
     s = sub->session;
 

@@ -105,7 +105,7 @@ worker_classes(fanout_hub_t *hub)
 static ngx_uint_t
 worker_logs(fanout_hub_t *hub, const char *text)
 {
-    return fanout_eventlog_gather_error(NGX_LOG_WARN, &hub->app->name, text);
+    return fanout_session_log_gather_error(NGX_LOG_WARN, &hub->app->name, text);
 }
 
 
@@ -132,12 +132,12 @@ fanout_worker_exit(fanout_app_t *app)
 
         if (s->state == FANOUT_ENDED) {
             /* it leaves its channels */
-            fanout_eventlog_close(s);
+            fanout_session_log_close(s);
             continue;
         }
 
-        fanout_eventlog_ended(s, 1006, "shutdown");
-        fanout_eventlog_close(s);
+        fanout_session_log_ended(s, 1006, "shutdown");
+        fanout_session_log_close(s);
 
         fanout_identity_end(&hub->zone, s->identity_ref, &s->identity,
                             s->conf->resume, s->heard || s->resumed,

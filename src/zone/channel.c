@@ -11,7 +11,7 @@
 #include "heap/wheel.h"
 #include "zone/log.h"
 #include "zone/mail.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/share.h"
 #include "zone/slot.h"
 
@@ -154,9 +154,9 @@ fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
 {
     uint32_t                 class;
     fanout_ref_t             ref;
-    fanout_pen_t             pen;
     fanout_cold_t           *cold;
     fanout_name_t           *name;
+    fanout_chain_cursor_t    pen;
     fanout_channel_block_t  *ch;
 
     z->made++;
@@ -175,7 +175,7 @@ fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
     memset((uint8_t *) cold + 4, 0, sizeof(fanout_cold_t) - 4);
 
     name = fanout_name(z, ch);
-    name->list_next = name->list_prev = name->room = 0;
+    name->list_next = name->list_prev = name->presence = 0;
     name->lost_seq = z->shm->seq;
 
     pen.z = z;
@@ -223,7 +223,7 @@ fanout_channel_policy(fanout_zone_t *z, fanout_ref_t ref,
     }
 
     set_policy(z, ref, c->policy);
-    fanout_channel_settle(z, ref);
+    fanout_channel_free_unused(z, ref);
 }
 
 
@@ -238,8 +238,8 @@ set_policy(fanout_zone_t *z, fanout_ref_t ref,
         return;
     }
 
-    if (fanout_room_of(z, ref)) {
-        fanout_room_policy(z, fanout_room_of(z, ref), policy);
+    if (fanout_presence_of(z, ref)) {
+        fanout_presence_policy(z, fanout_presence_of(z, ref), policy);
     }
 
     ch = fanout_channel(z, ref);
@@ -397,7 +397,7 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     ref = fanout_alloc(z, 1, FANOUT_INTERESTS, NULL);
     interest_add(z, channel, ref, local, holder);
-    fanout_channel_settle(z, channel);
+    fanout_channel_free_unused(z, channel);
 
     c->ref = channel;
     c->interest = ref;
@@ -498,9 +498,9 @@ fanout_interest_drop(fanout_zone_t *z, fanout_ref_t ref)
     fanout_part_add(z, FANOUT_SHARE_channels, ch->class, -1);
     fanout_holder_add(z, FANOUT_SHARE_channels, in->holder, -1);
 
-    (void) fanout_stream_trim(z, in->channel);
+    (void) fanout_unread_trim(z, in->channel);
     fanout_signal_trim(z, in->channel);
-    fanout_channel_settle(z, in->channel);
+    fanout_channel_free_unused(z, in->channel);
 
     fanout_free(z, ref, ref, 1, FANOUT_INTERESTS);
 }
@@ -512,7 +512,7 @@ fanout_channel_close(fanout_zone_t *z, fanout_zone_channel_t *c)
     (void) fanout_enter(z);
 
     if (fanout_channel_opened(z, c)) {
-        /* what of a long stream is left after this, the sweep takes */
+        /* what of a long unread list is left after this, the sweep takes */
         fanout_interest_drop(z, c->interest);
     }
 
@@ -606,7 +606,7 @@ uint8_t
 fanout_channel_name(fanout_zone_t *z, fanout_ref_t ref,
     uint8_t *buf)
 {
-    fanout_pen_t             pen;
+    fanout_chain_cursor_t    pen;
     fanout_channel_block_t  *ch;
 
     ch = fanout_channel(z, ref);
@@ -677,7 +677,7 @@ fanout_channel_list(fanout_zone_t *z, uint64_t *cursor,
  */
 
 void
-fanout_channel_settle(fanout_zone_t *z, fanout_ref_t ref)
+fanout_channel_free_unused(fanout_zone_t *z, fanout_ref_t ref)
 {
     uint8_t                  want;
     uint16_t                 used;
@@ -687,8 +687,8 @@ fanout_channel_settle(fanout_zone_t *z, fanout_ref_t ref)
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
 
-    used = ch->interests || ch->stream_head || cold->keys
-           || fanout_room_of(z, ref) ? FANOUT_IN_USE : 0;
+    used = ch->interests || ch->unread_head || cold->keys
+           || fanout_presence_of(z, ref) ? FANOUT_IN_USE : 0;
 
     if (used != (cold->wheel & FANOUT_IN_USE)) {
         use(z, ref, 0);
@@ -939,7 +939,7 @@ wheel_turn(fanout_zone_t *z, uint32_t now, unsigned *n)
             fanout_set(z, shm->wheel_at, shm->wheel_at - 1);
 
         } else {
-            fanout_channel_settle(z, ref);
+            fanout_channel_free_unused(z, ref);
         }
     }
 

@@ -17,7 +17,7 @@
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/share.h"
 #include "zone/slot.h"
 
@@ -117,16 +117,16 @@ check_free(walk_t *w)
 }
 
 
-/* an entry of a history; the stream is compared later */
+/* an entry of a history; the unread list is compared later */
 
 int
 fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     uint32_t *blocks)
 {
     uint32_t               n;
-    fanout_pen_t           pen;
     fanout_ref_t           last;
     fanout_entry_block_t  *e;
+    fanout_chain_cursor_t  pen;
 
     try (meet(w, ref, SEEN_ENTRY, channel));
 
@@ -142,7 +142,7 @@ fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     must_of(w, ref, (e->type & 0x0f) == FANOUT_MESSAGE
                     || (e->type & 0x0f) == FANOUT_RESET
                     || (e->type & 0x0f) == FANOUT_PRESENCE);
-    must_of(w, ref, (e->flags & FANOUT_HAS_TARGET) == 0
+    must_of(w, ref, (e->flags & FANOUT_HAS_RECIPIENT) == 0
                     || (e->type & 0x0f) == FANOUT_MESSAGE);
 
     if (e->flags & FANOUT_LONG) {
@@ -233,7 +233,7 @@ check_history(walk_t *w, fanout_ref_t channel)
             must_of(w, ref, e->offset > offset && e->seq > seq);
             must_of(w, ref, e->offset <= ch->offset);
             must_of(w, ref, (e->flags & (FANOUT_TRANSIENT
-                                         |FANOUT_HAS_TARGET)) == 0);
+                                         |FANOUT_HAS_RECIPIENT)) == 0);
 
             offset = e->offset;
             seq = e->seq;
@@ -298,8 +298,8 @@ check_channel(walk_t *w, fanout_ref_t ref)
     if (ch->history) {
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
-    } else if (ch->interests || ch->stream_head || cold->keys
-               || fanout_room_of(w->z, ref))
+    } else if (ch->interests || ch->unread_head || cold->keys
+               || fanout_presence_of(w->z, ref))
     {
         want = FANOUT_LIST_NONE;
 
@@ -309,8 +309,8 @@ check_channel(walk_t *w, fanout_ref_t ref)
 
     must_of(w, ref, cold->list == want);
 
-    if (ch->interests || ch->stream_head || cold->keys
-        || fanout_room_of(w->z, ref))
+    if (ch->interests || ch->unread_head || cold->keys
+        || fanout_presence_of(w->z, ref))
     {
         must_of(w, ref, cold->wheel & FANOUT_IN_USE);
         w->in_use += n + 2;
@@ -363,7 +363,7 @@ check_doomed(walk_t *w)
     fanout_index_t        *ix;
     fanout_entry_block_t  *e;
 
-    for (first = w->shm->doomed; first;
+    for (first = w->shm->purged_list; first;
          first = fanout_index(w->z, first)->jump)
     {
         must(w, first < w->shm->heap.fresh);
@@ -385,7 +385,7 @@ check_doomed(walk_t *w)
                 e = fanout_entry(w->z, ix->refs[i]);
                 must_of(w, ix->refs[i], e->flags & FANOUT_IN_HISTORY);
                 must_of(w, ix->refs[i],
-                        (e->flags & FANOUT_IN_STREAM) == 0
+                        (e->flags & FANOUT_IN_UNREAD) == 0
                         || met(w, fanout_index(w->z, first)->prev,
                                SEEN_CHANNEL));
             }
@@ -397,7 +397,7 @@ check_doomed(walk_t *w)
 
 
 static int
-check_stream(walk_t *w, fanout_ref_t channel)
+check_unread(walk_t *w, fanout_ref_t channel)
 {
     uint32_t                 blocks, held;
     uint64_t                 seq;
@@ -410,11 +410,11 @@ check_stream(walk_t *w, fanout_ref_t channel)
     seq = 0;
     last = 0;
 
-    for (ref = ch->stream_head; ref; ref = e->next) {
+    for (ref = ch->unread_head; ref; ref = e->next) {
         must_of(w, channel, ref < w->shm->heap.fresh);
         e = fanout_entry(w->z, ref);
 
-        must_of(w, ref, e->flags & FANOUT_IN_STREAM);
+        must_of(w, ref, e->flags & FANOUT_IN_UNREAD);
         must_of(w, ref, e->seq > seq);
 
         if (e->flags & FANOUT_IN_HISTORY) {
@@ -426,15 +426,15 @@ check_stream(walk_t *w, fanout_ref_t channel)
             held += blocks;
         }
 
-        must_of(w, ref, !w->marks[ref].streamed);
+        must_of(w, ref, !w->marks[ref].unread);
 
-        w->marks[ref].streamed = 1;
+        w->marks[ref].unread = 1;
         w->marks[ref].before = seq;
         seq = e->seq;
         last = ref;
     }
 
-    must_of(w, channel, last == ch->stream_tail);
+    must_of(w, channel, last == ch->unread_tail);
     must_of(w, channel, held == fanout_cold(w->z, ch)->held);
 
     return 0;
@@ -469,7 +469,7 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
     if (in->cursor) {
         must_of(w, ref, met(w, in->cursor, SEEN_ENTRY));
         must_of(w, ref, w->marks[in->cursor].owner == channel);
-        must_of(w, ref, w->marks[in->cursor].streamed);
+        must_of(w, ref, w->marks[in->cursor].unread);
         must_of(w, ref, fanout_entry(w->z, in->cursor)->seq > in->seq);
         must_of(w, ref, w->marks[in->cursor].before <= in->seq);
     }
@@ -820,9 +820,9 @@ check_accounts(walk_t *w)
         must_of(w, i, w->marks[i].seen);
 
         if (w->marks[i].seen == SEEN_ENTRY) {
-            must_of(w, i, w->marks[i].streamed
+            must_of(w, i, w->marks[i].unread
                           == ((fanout_entry(w->z, i)->flags
-                               & FANOUT_IN_STREAM) != 0));
+                               & FANOUT_IN_UNREAD) != 0));
         }
     }
 
@@ -861,7 +861,7 @@ zone_check_all(walk_t *w)
     try (check_channels(w, check_channel));
     try (check_doomed(w));
     try (fanout_check_mail(w));
-    try (check_channels(w, check_stream));
+    try (check_channels(w, check_unread));
     try (check_channels(w, check_interests));
 
     for (i = 0; i < w->shm->nslots; i++) {
@@ -875,7 +875,7 @@ zone_check_all(walk_t *w)
     try (fanout_check_identities(w));
     try (fanout_check_seats(w));
     try (fanout_check_mailboxes(w));
-    try (fanout_check_rooms(w));
+    try (fanout_check_presence(w));
     try (fanout_check_signals(w));
     try (fanout_check_seen(w));
     try (fanout_check_events(w));

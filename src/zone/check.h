@@ -39,14 +39,14 @@
 
 typedef struct {
     uint8_t                 seen;
-    uint8_t                 streamed;   /* entry: met in a stream */
+    uint8_t                 unread;     /* entry: met in an unread list */
     uint8_t                 listed;     /* met in a list beside the owner's */
     uint32_t                owner;      /* channel */
-    uint32_t                n;          /* channel: keys; room: members */
-    uint32_t                leaving;    /* room: of them */
-    uint32_t                pending;    /* room: of them */
+    uint32_t                n;          /* channel: keys; presence: members */
+    uint32_t                leaving;    /* presence: of them */
+    uint32_t                pending;    /* presence: of them */
     uint32_t                seats;      /* room */
-    uint32_t                counted;    /* room: seats that count */
+    uint32_t                counted;    /* presence set: seats that count */
     uint64_t                before;     /* entry: seq of its predecessor */
 } mark_t;
 
@@ -66,7 +66,7 @@ typedef struct {
     uint32_t          seats;
     uint32_t          lingering;        /* seats */
     uint32_t          members;
-    uint32_t          listed;           /* rooms */
+    uint32_t          listed;           /* presence sets */
     uint32_t          mail;
     uint32_t          signals;
     uint64_t          held;
@@ -126,16 +126,16 @@ int fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
 int fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     uint32_t *blocks);
 
-/* Mail, before the streams that share its entries; and when seats and rooms
- * are known, what they have of it. */
+/* Mail, before the unread lists that share its entries; and when seats and
+ * presence sets are known, what they have of it. */
 int fanout_check_mail(walk_t *w);
 int fanout_check_mailboxes(walk_t *w);
 int fanout_check_signals(walk_t *w);
 
-/* The parts: identities and users, seats with their members, rooms. */
+/* The parts: identities and users, seats with their members, presence sets. */
 int fanout_check_identities(walk_t *w);
 int fanout_check_seats(walk_t *w);
-int fanout_check_rooms(walk_t *w);
+int fanout_check_presence(walk_t *w);
 int fanout_check_seen(walk_t *w);
 
 /* The queue of events. */

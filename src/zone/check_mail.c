@@ -9,7 +9,7 @@
 #include "zone/check.h"
 #include "zone/log.h"
 #include "zone/mail.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/share.h"
 
@@ -176,7 +176,7 @@ check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
 
     e = fanout_entry(w->z, mail->entry);
 
-    must_of(w, ref, e->flags & FANOUT_HAS_TARGET);
+    must_of(w, ref, e->flags & FANOUT_HAS_RECIPIENT);
     must_of(w, ref, e->flags & FANOUT_IN_MAIL);
     must_of(w, ref, mail->epoch
                     <= fanout_channel(w->z, seat->channel)->epoch);
@@ -304,8 +304,8 @@ fanout_check_signals(walk_t *w)
         for ( /* void */ ; ref; ref = ch->hash_next) {
             ch = fanout_channel(w->z, ref);
 
-            if (fanout_name(w->z, ch)->room) {
-                try (check_signals_of(w, fanout_name(w->z, ch)->room));
+            if (fanout_name(w->z, ch)->presence) {
+                try (check_signals_of(w, fanout_name(w->z, ch)->presence));
             }
         }
     }
@@ -324,14 +324,14 @@ check_signal(walk_t *w, fanout_ref_t ref)
 
     s = fanout_signal(w->z, ref);
 
-    must_of(w, ref, met(w, s->room, SEEN_ROOM));
+    must_of(w, ref, met(w, s->presence, SEEN_ROOM));
     try (meet(w, s->entry, SEEN_REST, ref));
 
     e = fanout_entry(w->z, s->entry);
 
     must_of(w, ref, e->seq == s->seq);
     must_of(w, ref, (e->type & 0x0f) == FANOUT_SIGNAL);
-    must_of(w, ref, (e->flags & (FANOUT_IN_STREAM|FANOUT_IN_HISTORY)) == 0);
+    must_of(w, ref, (e->flags & (FANOUT_IN_UNREAD|FANOUT_IN_HISTORY)) == 0);
     must_of(w, ref, fanout_entry_blocks(w->z, e) == s->blocks);
 
     w->used[FANOUT_SIGNALS]++;
@@ -344,28 +344,28 @@ check_signal(walk_t *w, fanout_ref_t ref)
 static int
 check_signals_of(walk_t *w, fanout_ref_t ref)
 {
-    uint32_t              n;
-    uint64_t              seq;
-    fanout_ref_t          i, prev;
-    fanout_signal_t      *s;
-    fanout_room_block_t  *room;
+    uint32_t                  n;
+    uint64_t                  seq;
+    fanout_ref_t              i, prev;
+    fanout_signal_t          *s;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(w->z, ref);
+    presence = fanout_presence(w->z, ref);
     seq = 0;
     n = prev = 0;
 
-    for (i = room->signal_head; i; i = s->next) {
-        must_of(w, i, met(w, i, SEEN_SIGNAL) && n++ < room->nsignals);
+    for (i = presence->signal_head; i; i = s->next) {
+        must_of(w, i, met(w, i, SEEN_SIGNAL) && n++ < presence->nsignals);
         s = fanout_signal(w->z, i);
 
-        must_of(w, i, s->room == ref && s->prev == prev && s->seq > seq);
+        must_of(w, i, s->presence == ref && s->prev == prev && s->seq > seq);
 
         seq = s->seq;
         prev = i;
         w->signals--;
     }
 
-    must_of(w, ref, n == room->nsignals && prev == room->signal_tail);
+    must_of(w, ref, n == presence->nsignals && prev == presence->signal_tail);
     must_of(w, ref, n <= FANOUT_SIGNALS_ROOM);
 
     return 0;

@@ -226,7 +226,7 @@ fanout_history_drop(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
     fanout_set(z, name->lost_seq, seq);
 
     fanout_bucket_move(z, channel);
-    fanout_channel_settle(z, channel);
+    fanout_channel_free_unused(z, channel);
 }
 
 
@@ -323,7 +323,7 @@ fanout_bucket_leave(fanout_zone_t *z, fanout_ref_t channel)
 
 
 int
-fanout_doomed_free(fanout_zone_t *z)
+fanout_purged_free(fanout_zone_t *z)
 {
     unsigned         i, n;
     fanout_ref_t     ref, channel;
@@ -332,8 +332,8 @@ fanout_doomed_free(fanout_zone_t *z)
 
     shm = z->shm;
 
-    for (n = 0; shm->doomed && n < FANOUT_STEP; n += FANOUT_INDEX_REFS) {
-        ref = shm->doomed;
+    for (n = 0; shm->purged_list && n < FANOUT_STEP; n += FANOUT_INDEX_REFS) {
+        ref = shm->purged_list;
         ix = fanout_index(z, ref);
         channel = ix->prev;
 
@@ -348,10 +348,10 @@ fanout_doomed_free(fanout_zone_t *z)
             next = fanout_index(z, ix->next);
             fanout_set(z, next->prev, channel);
             fanout_set(z, next->jump, ix->jump);
-            fanout_set(z, shm->doomed, ix->next);
+            fanout_set(z, shm->purged_list, ix->next);
 
         } else {
-            fanout_set(z, shm->doomed, ix->jump);
+            fanout_set(z, shm->purged_list, ix->jump);
         }
 
         fanout_free(z, ref, ref, 1, FANOUT_INDEX);

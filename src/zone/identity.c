@@ -14,7 +14,7 @@
 
 #include "heap/hash.h"
 #include "heap/wheel.h"
-#include "zone/events.h"
+#include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/seat.h"
@@ -110,12 +110,12 @@ identity_add(fanout_zone_t *z, const fanout_identity_t *id,
     uint32_t                  n;
     unsigned                  holder;
     fanout_ref_t              ref;
-    fanout_pen_t              pen;
+    fanout_chain_cursor_t     pen;
     fanout_identity_block_t  *e;
 
     n = 1 + fanout_user_blocks(user->len) + fanout_info_blocks(info->len);
 
-    fanout_event_room(z, n);
+    fanout_hook_event_room(z, n);
 
     if (too_many(z, id, max)) {
         return FANOUT_ZONE_CONFLICT;
@@ -170,7 +170,7 @@ identity_add(fanout_zone_t *z, const fanout_identity_t *id,
     }
 
     link_live(z, ref, z->heap.slot);
-    fanout_event_client(z, ref, FANOUT_EVENT_CONNECT, 0, 0);
+    fanout_hook_event_client(z, ref, FANOUT_EVENT_CONNECT, 0, 0);
 
     *refp = ref;
 
@@ -215,7 +215,7 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
     (void) fanout_enter(z);
 
-    fanout_event_room(z, 1);
+    fanout_hook_event_room(z, 1);
     fanout_order_room(z);
     tries = 0;
     ref = fanout_identity_live(z, id);
@@ -235,13 +235,13 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
     if (e->state == FANOUT_ID_LIVE) {
         if (z->shm->slots[e->slot].process.state == FANOUT_SLOT_LIVE) {
-            fanout_order_give(z, e->slot, FANOUT_ORDER_REPLACED,
+            fanout_order_send(z, e->slot, FANOUT_ORDER_REPLACED,
                          e->client, 0, 0, 0);
         }
 
         unlink_live(z, ref);
-        fanout_event_client(z, ref, FANOUT_EVENT_DISCONNECT,
-                            FANOUT_LEFT_REPLACED, 0);
+        fanout_hook_event_client(z, ref, FANOUT_EVENT_DISCONNECT,
+                                 FANOUT_LEFT_REPLACED, 0);
 
     } else {
         unlink_lingering(z, ref);
@@ -259,8 +259,8 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
     }
 
     link_live(z, ref, z->heap.slot);
-    fanout_event_client(z, ref, FANOUT_EVENT_CONNECT, 0,
-                        FANOUT_EVENT_RESUMED);
+    fanout_hook_event_client(z, ref, FANOUT_EVENT_CONNECT, 0,
+                             FANOUT_EVENT_RESUMED);
 
     memset(&at, 0, sizeof(fanout_seats_walk_t));
     more = fanout_seats_revive(z, ref, &at);
@@ -322,7 +322,7 @@ give_secret(fanout_zone_t *z, fanout_ref_t ref, const uint8_t *next,
 
 
 void
-fanout_identity_prove(fanout_zone_t *z, uint32_t ref,
+fanout_identity_confirm(fanout_zone_t *z, uint32_t ref,
     const fanout_identity_t *id)
 {
     (void) fanout_enter(z);
@@ -477,12 +477,12 @@ void
 fanout_identity_end(fanout_zone_t *z, uint32_t ref,
     const fanout_identity_t *id, uint32_t linger, int heard, uint8_t reason)
 {
-    fanout_identity_away(z, ref, id, linger, 0, heard, reason);
+    fanout_identity_disconnected(z, ref, id, linger, 0, heard, reason);
 }
 
 
 void
-fanout_identity_away(fanout_zone_t *z, uint32_t ref,
+fanout_identity_disconnected(fanout_zone_t *z, uint32_t ref,
     const fanout_identity_t *id, uint32_t linger, uint32_t after, int heard,
     uint8_t reason)
 {
@@ -494,7 +494,7 @@ fanout_identity_away(fanout_zone_t *z, uint32_t ref,
     do {
         (void) fanout_enter(z);
 
-        fanout_event_room(z, 0);
+        fanout_hook_event_room(z, 0);
         more = fanout_identity_own(z, ref, id)
                && end_step(z, ref, linger, after, heard, reason, &at);
 
@@ -518,7 +518,7 @@ end_step(fanout_zone_t *z, fanout_ref_t ref, uint32_t linger, uint32_t after,
     }
 
     unlink_live(z, ref);
-    fanout_event_client(z, ref, FANOUT_EVENT_DISCONNECT, reason, 0);
+    fanout_hook_event_client(z, ref, FANOUT_EVENT_DISCONNECT, reason, 0);
 
     if (linger) {
         link_lingering(z, ref, linger + after, heard);
@@ -541,7 +541,7 @@ fanout_identity_leave(fanout_zone_t *z, const fanout_identity_t *id,
     do {
         (void) fanout_enter(z);
 
-        fanout_event_room(z, 0);
+        fanout_hook_event_room(z, 0);
         ref = fanout_identity_live(z, id);
         more = ref && fanout_lingers(fanout_identity(z, ref))
                && forget_step(z, ref, reason);
@@ -603,7 +603,7 @@ fanout_identity_orphan(fanout_zone_t *z, unsigned n,
     slot = &z->shm->slots[n];
 
     if (slot->identities) {
-        fanout_event_room(z, 0);
+        fanout_hook_event_room(z, 0);
     }
 
     for (i = 0; slot->identities
@@ -666,7 +666,7 @@ sweep_rank(fanout_zone_t *z, unsigned rank, uint32_t at,
     while ((ref = z->shm->lingering[rank][at % FANOUT_SEATS_WHEEL]) != 0) {
 
         if (*n == 0) {
-            fanout_event_room(z, 0);
+            fanout_hook_event_room(z, 0);
 
         } else if (!fanout_section_room(z) || !fanout_event_fits(z)) {
             return 1;
@@ -759,12 +759,12 @@ static void
 identity_forget(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_set(z, fanout_identity(z, ref)->state, FANOUT_ID_ENDED);
-    fanout_identity_settle(z, ref);
+    fanout_identity_free_unused(z, ref);
 }
 
 
 void
-fanout_identity_settle(fanout_zone_t *z, fanout_ref_t ref)
+fanout_identity_free_unused(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_identity_block_t  *e;
 
@@ -783,7 +783,7 @@ identity_free(fanout_zone_t *z, fanout_ref_t ref)
 
     e = fanout_identity(z, ref);
 
-    fanout_user_part(z, ref);
+    fanout_user_leave(z, ref);
 
     if (e->info) {
         fanout_free(z, e->info, fanout_chain_last(z, e->info),
@@ -799,7 +799,7 @@ identity_free(fanout_zone_t *z, fanout_ref_t ref)
 size_t
 fanout_identity_info(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf)
 {
-    fanout_pen_t              pen;
+    fanout_chain_cursor_t     pen;
     fanout_identity_block_t  *e;
 
     e = fanout_identity(z, ref);
@@ -1015,7 +1015,7 @@ fanout_client_disconnect(fanout_zone_t *z, uint64_t client, uint16_t code)
     while (rc == FANOUT_ZONE_AGAIN) {
         (void) fanout_enter(z);
 
-        fanout_event_room(z, 1);
+        fanout_hook_event_room(z, 1);
         fanout_order_room(z);
         ref = fanout_identity_find(z, client);
         e = ref ? fanout_identity(z, ref) : NULL;
@@ -1051,11 +1051,11 @@ disconnect(fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
         unlink_lingering(z, ref);
 
     } else {
-        fanout_order_give(z, e->slot, FANOUT_ORDER_DISCONNECT, e->client, 0,
+        fanout_order_send(z, e->slot, FANOUT_ORDER_DISCONNECT, e->client, 0,
                           code, FANOUT_LEFT_KICKED);
         unlink_live(z, ref);
-        fanout_event_client(z, ref, FANOUT_EVENT_DISCONNECT,
-                            FANOUT_LEFT_KICKED, 0);
+        fanout_hook_event_client(z, ref, FANOUT_EVENT_DISCONNECT,
+                                 FANOUT_LEFT_KICKED, 0);
     }
 
     identity_forget(z, ref);

@@ -116,7 +116,7 @@ fanout_ref_t fanout_identity_live(fanout_zone_t *z,
     const fanout_identity_t *id);
 
 /* Frees one that has ended, after its last seat. */
-void fanout_identity_settle(fanout_zone_t *z, fanout_ref_t ref);
+void fanout_identity_free_unused(fanout_zone_t *z, fanout_ref_t ref);
 
 /* Copies its info into buf; the length. */
 size_t fanout_identity_info(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf);
@@ -136,7 +136,7 @@ uint32_t fanout_user_blocks(size_t name_len);
  * must be ensured for the first. */
 void fanout_user_join(fanout_zone_t *z, fanout_ref_t identity, uint64_t hash,
     const fanout_zstr_t *name);
-void fanout_user_part(fanout_zone_t *z, fanout_ref_t identity);
+void fanout_user_leave(fanout_zone_t *z, fanout_ref_t identity);
 
 /* How many clients the user has that are FOREIGN as client is, or not, without
  * those that ended; at most max, and if it has fewer than max of both kinds,

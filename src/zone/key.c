@@ -336,7 +336,7 @@ fanout_key_sweep(fanout_zone_t *z)
                             &fanout_sender(z, key->sender)->key_last);
 
         if (cold->keys == 0) {
-            fanout_channel_settle(z, key->channel);
+            fanout_channel_free_unused(z, key->channel);
         }
 
         fanout_free(z, ref, ref, 1, FANOUT_KEYS);

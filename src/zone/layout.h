@@ -15,18 +15,19 @@
 #include "zone/zone.h"
 
 
-#define FANOUT_LAYOUT         5
-#define FANOUT_WHEEL          1024
-#define FANOUT_SEATS_WHEEL    256
-#define FANOUT_ROOMS_WHEEL    4096
-#define FANOUT_ROOMS_TICK     4         /* ms of a place in it */
-#define FANOUT_ROOMS_RIM      ((FANOUT_ROOMS_WHEEL - 1) * FANOUT_ROOMS_TICK)
-#define FANOUT_BUCKETS        32
-#define FANOUT_STEP           64        /* things done in one transaction */
-#define FANOUT_SLICE          256       /* blocks staged in one */
-#define FANOUT_FEW            16        /* are in a page that is met already */
-#define FANOUT_CLASSES        FANOUT_ZONE_CLASSES
-#define FANOUT_PARTS          3         /* shares that classes divide, the
+#define FANOUT_LAYOUT            5
+#define FANOUT_WHEEL             1024
+#define FANOUT_SEATS_WHEEL       256
+#define FANOUT_PRESENCE_WHEEL    4096
+#define FANOUT_PRESENCE_TICK     4      /* ms of a place in it */
+#define FANOUT_PRESENCE_RIM                                                   \
+    ((FANOUT_PRESENCE_WHEEL - 1) * FANOUT_PRESENCE_TICK)
+#define FANOUT_BUCKETS           32
+#define FANOUT_STEP              64     /* things done in one transaction */
+#define FANOUT_SLICE             256    /* blocks staged in one */
+#define FANOUT_FEW               16     /* are in a page that is met already */
+#define FANOUT_CLASSES           FANOUT_ZONE_CLASSES
+#define FANOUT_PARTS             3      /* shares that classes divide, the
                                            first ones */
 
 
@@ -40,7 +41,7 @@ typedef enum {
     FANOUT_KEYS,
     FANOUT_IDENTITIES,                  /* users, their names, info too */
     FANOUT_STAGED,
-    FANOUT_ROOMS,
+    FANOUT_PRESENCE_SET,
     FANOUT_SEATS,
     FANOUT_MEMBERS,
     FANOUT_MAIL,
@@ -125,16 +126,16 @@ struct fanout_shm_s {
     fanout_ref_t         held_last;
     fanout_ref_t         key_first;     /* by age */
     fanout_ref_t         key_last;
-    fanout_ref_t         doomed;        /* purged histories: fanout_index_t */
-    uint32_t             nrooms;        /* with something pending */
-    uint32_t             rooms_at;      /* ms their wheel has turned to */
+    fanout_ref_t         purged_list;   /* purged histories: fanout_index_t */
+    uint32_t             npresences;    /* with something pending */
+    uint32_t             presences_at;  /* ms their wheel has turned to */
     fanout_ref_t         mail_first;    /* of all seats, by age */
     fanout_ref_t         mail_last;
     uint32_t             mail_blocks;   /* of entries that mail keeps */
     uint16_t             mail_senders[FANOUT_BUCKETS];
                                         /* first, by the power of two of
                                            blocks */
-    fanout_ref_t         signal_first;  /* of all rooms, by seq */
+    fanout_ref_t         signal_first;  /* of all presence sets, by seq */
     fanout_ref_t         signal_last;
     fanout_ref_t         seen_first;
     fanout_ref_t         seen_last;
@@ -165,9 +166,9 @@ struct fanout_shm_s {
     fanout_ref_t         wheel[FANOUT_WHEEL];
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
     fanout_ref_t         lingering[FANOUT_RANKS][FANOUT_SEATS_WHEEL];
-    fanout_ref_t         rooms[FANOUT_ROOMS_WHEEL];
-    uint64_t             rooms_map[FANOUT_ROOMS_WHEEL / 64];
-    uint64_t             rooms_top;
+    fanout_ref_t         presences[FANOUT_PRESENCE_WHEEL];
+    uint64_t             presences_map[FANOUT_PRESENCE_WHEEL / 64];
+    uint64_t             presences_top;
 
     uint32_t             idle;          /* configuration */
     uint32_t             dedupe;

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Channels and their logs: the entries, the history that is kept, the stream
- * that workers have to read, the interests of these, and the keys that were
- * published with.  The lock must be held where nothing else is said.
+ * Channels and their logs: the entries, the history that is kept, the unread
+ * list that workers have to read, the interests of these, and the keys that
+ * were published with.  The lock must be held where nothing else is said.
  */
 
 
@@ -17,7 +17,7 @@
 
 /*
  * An entry of a log, at the start of the first block of its chain.  It is
- * in the stream (to be read by workers), in the history, or in both; when
+ * in the unread list (to be read by workers), in the history, or in both; when
  * it is in neither it is freed.
  *
  *   0     4     8        16       24      28   30 31 32   36    39 40 41 42
@@ -32,7 +32,7 @@
 
 typedef struct {
     fanout_ref_t         chain;
-    fanout_ref_t         next;          /* in the stream */
+    fanout_ref_t         next;          /* in the unread list */
     uint64_t             offset;
     uint64_t             seq;
     uint32_t             time_low;
@@ -51,14 +51,14 @@ typedef struct {
 #define FANOUT_ENTRY_HEAD     42
 #define FANOUT_LONG_BLOCKS    8         /* chains beyond are LONG */
 
-#define FANOUT_IN_STREAM      0x01
+#define FANOUT_IN_UNREAD      0x01
 #define FANOUT_IN_HISTORY     0x02
 /* FANOUT_NOECHO     0x04
    FANOUT_TRANSIENT  0x08 */
-#define FANOUT_HAS_CLIENT     0x10
-#define FANOUT_HAS_META       0x20
-#define FANOUT_LONG           0x40
-#define FANOUT_HAS_TARGET     0x80      /* 16 bytes: client, user's hash */
+#define FANOUT_HAS_CLIENT        0x10
+#define FANOUT_HAS_META          0x20
+#define FANOUT_LONG              0x40
+#define FANOUT_HAS_RECIPIENT     0x80   /* 16 bytes: client, user's hash */
 
 /* the same bit: one with a target is kept by mail, never by the history */
 #define FANOUT_IN_MAIL        FANOUT_IN_HISTORY
@@ -96,8 +96,8 @@ typedef struct {
     uint32_t             hash;
     uint64_t             epoch;
     uint64_t             offset;        /* last assigned */
-    fanout_ref_t         stream_head;   /* oldest some worker has to read */
-    fanout_ref_t         stream_tail;
+    fanout_ref_t         unread_head;   /* oldest some worker has to read */
+    fanout_ref_t         unread_tail;
     fanout_ref_t         interests;
     fanout_ref_t         cold;
     fanout_ref_t         index_first;
@@ -118,7 +118,7 @@ typedef struct {
     uint32_t             blocks;        /* of the history's entries */
     fanout_ref_t         bucket_next;   /* channels of about that many */
     fanout_ref_t         bucket_prev;
-    uint32_t             held;          /* blocks only the stream holds */
+    uint32_t             held;          /* blocks only the unread list holds */
     fanout_ref_t         held_next;
     fanout_ref_t         held_prev;
     uint32_t             keys;          /* remembered for it */
@@ -153,7 +153,7 @@ typedef struct {
     fanout_ref_t         chain;
     fanout_ref_t         list_next;
     fanout_ref_t         list_prev;
-    fanout_ref_t         room;          /* 0: nobody ever sat down */
+    fanout_ref_t         presence;      /* 0: nobody ever sat down */
     uint64_t             lost_seq;      /* highest seq let go of */
     uint32_t             generation;    /* oldest of the policies in force */
     uint8_t              name[FANOUT_NAME_FIRST];
@@ -187,7 +187,7 @@ typedef struct {
 } fanout_interest_t;
 
 #define FANOUT_LOST_BEFORE    1         /* the cursor was moved */
-#define FANOUT_LOST_BEHIND    2         /* after the last of the stream */
+#define FANOUT_LOST_BEHIND    2         /* after the last of the unread list */
 #define FANOUT_LOST           3         /* either */
 #define FANOUT_DIRTY          4         /* in the list of its slot */
 
@@ -207,7 +207,7 @@ typedef struct {
     uint64_t             offset;
     uint64_t             time;
     uint16_t             delivered;     /* of a direct message, at most
-                                           FANOUT_ADDRESSED */
+                                           FANOUT_RECIPIENTS */
     uint16_t             pending;
     uint16_t             holder;        /* that it counts for */
     uint16_t             sender;
@@ -272,7 +272,7 @@ fanout_channel_renew(fanout_zone_t *z, fanout_ref_t ref,
 
 /* Puts the channel into the list it belongs to after a change: idle, wheel
  * or none. */
-void fanout_channel_settle(fanout_zone_t *z, fanout_ref_t ref);
+void fanout_channel_free_unused(fanout_zone_t *z, fanout_ref_t ref);
 void fanout_channel_unlist(fanout_zone_t *z, fanout_ref_t ref);
 
 /* It comes into use, for a holder, unless it is in use already; the caller
@@ -323,8 +323,8 @@ int fanout_entry_large(fanout_zone_t *z, fanout_entry_block_t *e);
  */
 int fanout_entry_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_arena_t *a);
 
-/* Takes an entry out of the stream or the history: the flag says which.  It
- * is freed when it is in neither. */
+/* Takes an entry out of the unread list or the history: the flag says which.
+ * It is freed when it is in neither. */
 void fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t ref, uint8_t flag);
 
@@ -338,7 +338,7 @@ void fanout_history_push(fanout_zone_t *z, fanout_ref_t channel,
 void fanout_history_limit(fanout_zone_t *z, fanout_ref_t channel);
 
 /* Frees up to a step of purged history; whether there was any. */
-int fanout_doomed_free(fanout_zone_t *z);
+int fanout_purged_free(fanout_zone_t *z);
 
 /* Puts the channel into the bucket of its class and size, or into none. */
 void fanout_bucket_move(fanout_zone_t *z, fanout_ref_t channel);
@@ -369,26 +369,26 @@ void fanout_history_drop(fanout_zone_t *z, fanout_ref_t ref, uint32_t n);
 int fanout_history_expire(fanout_zone_t *z, fanout_ref_t ref);
 
 
-/* the log: stream */
+/* the log: unread list */
 
 /* Links an entry at the end, and marks those with an interest dirty. */
-void fanout_stream_push(fanout_zone_t *z, fanout_channel_block_t *ch,
+void fanout_unread_push(fanout_zone_t *z, fanout_channel_block_t *ch,
     fanout_ref_t ref);
 
 /* An offset goes by without an entry: those who read are told of a gap. */
-void fanout_stream_lose(fanout_zone_t *z, fanout_ref_t channel);
+void fanout_unread_lose(fanout_zone_t *z, fanout_ref_t channel);
 
-/* Accounts for blocks that only the stream holds (negative: no more). */
+/* Accounts for blocks that only the unread list holds (negative: no more). */
 void fanout_held_add(fanout_zone_t *z, fanout_ref_t channel, int blocks);
 
-/* Takes from the stream what all have read, up to a step.  Whether there is
- * more. */
-int fanout_stream_trim(fanout_zone_t *z, fanout_ref_t ref);
+/* Takes from the unread list what all have read, up to a step.  Whether there
+ * is more. */
+int fanout_unread_trim(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Moves the slowest cursor forward on the channel whose stream has not moved
- * for longest: to the oldest kept entry, or to the end.  Whether there was
- * one. */
-int fanout_stream_drop(fanout_zone_t *z);
+/* Moves the slowest cursor forward on the channel whose unread list has not
+ * moved for longest: to the oldest kept entry, or to the end.  Whether there
+ * was one. */
+int fanout_unread_drop(fanout_zone_t *z);
 
 /* Drops a step of what stalled workers hold beyond their share; whether there
  * was any.  The same in sections of its own, without the lock, to be called
@@ -396,7 +396,7 @@ int fanout_stream_drop(fanout_zone_t *z);
 int fanout_held_cap(fanout_zone_t *z);
 void fanout_held_trim(fanout_zone_t *z);
 
-/* Takes from a few streams what all have read; whether there was any. */
+/* Takes from a few unread lists what all have read; whether there was any. */
 int fanout_held_sweep(fanout_zone_t *z);
 
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Direct messages.  Such an entry is in the stream as others are, so that live
- * clients get it in order; and in the mailbox of each seat that it was
+ * Direct messages.  Such an entry is in the unread list as others are, so that
+ * live clients get it in order; and in the mailbox of each seat that it was
  * addressed to, for who is cut before it was read.  The mailboxes share the
  * entry, so a message to many clients of a user is kept once:
  *
@@ -32,7 +32,7 @@
 
 
 static void consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
-    const fanout_zone_message_t *m, int live, fanout_addressed_t *to,
+    const fanout_zone_message_t *m, int live, fanout_recipients_t *to,
     fanout_zone_result_t *r);
 static fanout_ref_t mail_recipient(fanout_zone_t *z, fanout_ref_t channel,
     uint64_t client, const fanout_zone_message_t *m, int live);
@@ -86,14 +86,14 @@ fanout_mail_blocks(fanout_zone_t *z, const fanout_zone_message_t *m)
     user = fanout_user_find(z, m->to_user);
     n = user ? fanout_user(z, user)->n : 0;
 
-    return n < FANOUT_ADDRESSED ? n : FANOUT_ADDRESSED;
+    return n < FANOUT_RECIPIENTS ? n : FANOUT_RECIPIENTS;
 }
 
 
 int
 fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, int live,
-    fanout_addressed_t *to, fanout_zone_result_t *r)
+    fanout_recipients_t *to, fanout_zone_result_t *r)
 {
     fanout_ref_t              ref;
     fanout_user_t            *user;
@@ -114,7 +114,7 @@ fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
 
         user = fanout_user(z, ref);
 
-        if (user->n > FANOUT_ADDRESSED) {
+        if (user->n > FANOUT_RECIPIENTS) {
             return FANOUT_ZONE_MANY;
         }
 
@@ -135,7 +135,7 @@ fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
 static void
 consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     const fanout_zone_message_t *m, int live,
-    fanout_addressed_t *to, fanout_zone_result_t *r)
+    fanout_recipients_t *to, fanout_zone_result_t *r)
 {
     fanout_ref_t    ref;
     fanout_seat_t  *seat;
@@ -202,7 +202,7 @@ fanout_mail_clear(fanout_zone_t *z, const fanout_zone_channel_t *c,
 
         n += FANOUT_STEP;
 
-    } while (more && n < FANOUT_ADDRESSED);
+    } while (more && n < FANOUT_RECIPIENTS);
 }
 
 
@@ -274,7 +274,7 @@ make_place(fanout_zone_t *z, fanout_ref_t ref)
 
 void
 fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks,
+    const fanout_recipients_t *to, fanout_ref_t entry, uint32_t blocks,
     unsigned sender)
 {
     unsigned                 i;

@@ -15,16 +15,17 @@
 #include "zone/log.h"
 
 
-/* A signal that some worker has not read, by seq in the list of its room. */
+/* A signal that some worker has not read, by seq in the list of its presence
+ * set. */
 
 typedef struct {
     fanout_ref_t         hash_next;
     fanout_ref_t         next;
     fanout_ref_t         prev;
-    fanout_ref_t         room;
+    fanout_ref_t         presence;
     fanout_ref_t         entry;
     uint32_t             blocks;        /* of the entry */
-    uint64_t             hash[2];       /* of room, client, target, event,
+    uint64_t             hash[2];       /* of presence, client, target, event,
                                            tag */
     uint64_t             seq;
     fanout_ref_t         all_next;      /* of all, by seq */
@@ -69,13 +70,13 @@ static const fanout_links_t  fanout_sent_links = {
 
 /* direct messages */
 
-#define FANOUT_ADDRESSED      256       /* most clients of a user */
-#define FANOUT_MAIL_AGE       300       /* s that mail is kept */
+#define FANOUT_RECIPIENTS      256      /* most clients of a user */
+#define FANOUT_MAIL_AGE        300      /* s that mail is kept */
 
 typedef struct {
-    fanout_ref_t         seats[FANOUT_ADDRESSED];
+    fanout_ref_t         seats[FANOUT_RECIPIENTS];
     unsigned             n;
-} fanout_addressed_t;
+} fanout_recipients_t;
 
 /* the pieces of a message, a chain */
 
@@ -99,11 +100,11 @@ void fanout_mail_clear(fanout_zone_t *z, const fanout_zone_channel_t *c,
  * many clients. */
 int fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, int live,
-    fanout_addressed_t *to, fanout_zone_result_t *r);
+    fanout_recipients_t *to, fanout_zone_result_t *r);
 
 /* Puts an entry of a sender that was appended into their mailboxes. */
 void fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_addressed_t *to, fanout_ref_t entry, uint32_t blocks,
+    const fanout_recipients_t *to, fanout_ref_t entry, uint32_t blocks,
     unsigned sender);
 
 /* Lets go of all mail of a seat: a bounded step. */

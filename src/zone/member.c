@@ -17,7 +17,7 @@
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/member.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/seen.h"
 #include "zone/share.h"
@@ -154,15 +154,15 @@ static int
 member_put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
            unsigned what, unsigned keys, fanout_put_t *r)
 {
-    int                   rc;
-    unsigned              there;
-    fanout_ref_t          ref, room_ref;
-    fanout_room_block_t  *room;
+    int                       rc;
+    unsigned                  there;
+    fanout_ref_t              ref, presence_ref;
+    fanout_presence_block_t  *presence;
 
-    room_ref = fanout_room_of(z, fanout_seat(z, seat)->channel);
-    room = fanout_room(z, room_ref);
+    presence_ref = fanout_presence_of(z, fanout_seat(z, seat)->channel);
+    presence = fanout_presence(z, presence_ref);
 
-    if (room->mode == FANOUT_PRESENCE_SUMMARY) {
+    if (presence->mode == FANOUT_PRESENCE_SUMMARY) {
         return member_count(z, seat, what, r);
     }
 
@@ -184,12 +184,12 @@ member_put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
     }
 
     if (!(what & FANOUT_PUT_ENTER)
-        || room->mode == FANOUT_PRESENCE_OFF)
+        || presence->mode == FANOUT_PRESENCE_OFF)
     {
         return FANOUT_ZONE_NOTFOUND;
     }
 
-    if (room->max && room->members >= room->max) {
+    if (presence->max && presence->members >= presence->max) {
         return FANOUT_ZONE_CONFLICT;
     }
 
@@ -205,7 +205,7 @@ member_put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
         return enter(z, seat, m, what, keys, r);
     }
 
-    fanout_set(z, room->members, room->members + 1);
+    fanout_set(z, presence->members, presence->members + 1);
 
     return member_again(z, ref, m, what, r);
 }
@@ -215,11 +215,11 @@ static int
 member_count(fanout_zone_t *z, fanout_ref_t seat, unsigned what,
     fanout_put_t *r)
 {
-    fanout_ref_t    room;
+    fanout_ref_t    presence;
     fanout_seat_t  *s;
 
     s = fanout_seat(z, seat);
-    room = fanout_room_of(z, s->channel);
+    presence = fanout_presence_of(z, s->channel);
 
     if (s->flags & FANOUT_SEAT_COUNTED) {
         return FANOUT_ZONE_OK;
@@ -229,14 +229,15 @@ member_count(fanout_zone_t *z, fanout_ref_t seat, unsigned what,
         return FANOUT_ZONE_NOTFOUND;
     }
 
-    if (fanout_room(z, room)->max
-        && fanout_room(z, room)->members >= fanout_room(z, room)->max)
+    if (fanout_presence(z, presence)->max
+        && fanout_presence(z, presence)->members
+           >= fanout_presence(z, presence)->max)
     {
         return FANOUT_ZONE_CONFLICT;
     }
 
     fanout_set(z, s->flags, s->flags | FANOUT_SEAT_COUNTED);
-    fanout_room_count(z, room, 1);
+    fanout_presence_count(z, presence, 1);
 
     r->created = 1;
     r->changed = 1;
@@ -251,12 +252,12 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
 {
     unsigned                n, holder;
     uint32_t                blocks;
-    fanout_ref_t            ref, room;
+    fanout_ref_t            ref, presence;
     fanout_seat_t          *s;
     fanout_member_block_t  *e;
 
     s = fanout_seat(z, seat);
-    room = fanout_room_of(z, s->channel);
+    presence = fanout_presence_of(z, s->channel);
     holder = holder_of(s);
     blocks = 1 + text_blocks(m->key.len + m->data.len);
     n = 0;
@@ -269,8 +270,8 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
         return FANOUT_ZONE_LARGE;
     }
 
-    fanout_part_add(z, FANOUT_SHARE_members, fanout_room(z, room)->class,
-                    blocks);
+    fanout_part_add(z, FANOUT_SHARE_members,
+                    fanout_presence(z, presence)->class, blocks);
     fanout_holder_add(z, FANOUT_SHARE_members, holder, blocks);
 
     ref = fanout_alloc(z, 1, FANOUT_MEMBERS, NULL);
@@ -286,7 +287,7 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
     e->data_len = m->data.len;
     e->flags = flags_of(m, what & ~FANOUT_PUT_AS_IS, 0);
     e->chain = text_write(z, &m->key, &m->data, e->words);
-    e->slot = fanout_slot_take(z, room, ref);
+    e->slot = fanout_slot_take(z, presence, ref);
 
     if ((what & FANOUT_PUT_AS_IS) && s->members) {
         e->flags |= fanout_member(z, s->members)->flags
@@ -295,8 +296,8 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
 
     fanout_list_push(z, &member_links, &s->members, ref, FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nmembers, z->shm->nmembers + 1);
-    fanout_set(z, fanout_room(z, room)->members,
-               fanout_room(z, room)->members + 1);
+    fanout_set(z, fanout_presence(z, presence)->members,
+               fanout_presence(z, presence)->members + 1);
 
     fanout_pending_set(z, ref, FANOUT_PENDING_JOIN);
 
@@ -352,7 +353,7 @@ update(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
     int32_t                 more;
     uint8_t                 flags;
     uint64_t                words[2];
-    fanout_ref_t            chain, room;
+    fanout_ref_t            chain, presence;
     fanout_member_block_t  *e;
 
     e = fanout_member(z, ref);
@@ -364,9 +365,9 @@ update(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
         more = grows(e, m);
 
         if (more) {
-            room = fanout_room_of(z, fanout_seat(z, e->seat)->channel);
+            presence = fanout_presence_of(z, fanout_seat(z, e->seat)->channel);
             fanout_part_add(z, FANOUT_SHARE_members,
-                            fanout_room(z, room)->class, more);
+                            fanout_presence(z, presence)->class, more);
             fanout_holder_add(z, FANOUT_SHARE_members, e->holder, more);
         }
 
@@ -445,7 +446,7 @@ member_claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
         return FANOUT_ZONE_OK;
     }
 
-    class = fanout_room(z, fanout_room_of(z, s->channel))->class;
+    class = fanout_presence(z, fanout_presence_of(z, s->channel))->class;
     rc = fanout_share_claim(z, FANOUT_SHARE_members, class, n);
 
     return rc == FANOUT_ZONE_OK
@@ -545,7 +546,7 @@ fanout_member_drop(fanout_zone_t *z, fanout_zone_channel_t *c,
 
         if (s->flags & FANOUT_SEAT_COUNTED) {
             fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_COUNTED);
-            fanout_room_count(z, fanout_room_of(z, s->channel), -1);
+            fanout_presence_count(z, fanout_presence_of(z, s->channel), -1);
             rc = FANOUT_ZONE_OK;
         }
 
@@ -588,10 +589,10 @@ fanout_members_renew(fanout_zone_t *z, fanout_ref_t seat)
 void
 fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    fanout_ref_t            user;
-    fanout_seat_t          *s;
-    fanout_room_block_t    *room;
-    fanout_member_block_t  *m;
+    fanout_ref_t              user;
+    fanout_seat_t            *s;
+    fanout_member_block_t    *m;
+    fanout_presence_block_t  *presence;
 
     m = fanout_member(z, ref);
 
@@ -601,9 +602,9 @@ fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 
     s = fanout_seat(z, m->seat);
     user = fanout_identity(z, s->identity)->user;
-    room = fanout_room(z, fanout_room_of(z, s->channel));
+    presence = fanout_presence(z, fanout_presence_of(z, s->channel));
 
-    fanout_set(z, room->members, room->members - 1);
+    fanout_set(z, presence->members, presence->members - 1);
 
     if (m->pending == FANOUT_PENDING_JOIN) {
         fanout_set(z, z->shm->cancelled, z->shm->cancelled + 1);
@@ -620,8 +621,8 @@ fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         fanout_set(z, m->seen, fanout_wall(z));
     }
 
-    if (room->seen && user && !(m->flags & FANOUT_MEMBER_ANONYMOUS)) {
-        fanout_seen_put(z, s->channel, user, m->seen, room->seen * 60);
+    if (presence->seen && user && !(m->flags & FANOUT_MEMBER_ANONYMOUS)) {
+        fanout_seen_put(z, s->channel, user, m->seen, presence->seen * 60);
     }
 
     fanout_set(z, m->reason, reason);
@@ -632,7 +633,7 @@ fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 void
 fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_ref_t            room;
+    fanout_ref_t            presence;
     fanout_seat_t          *s;
     fanout_member_block_t  *m;
 
@@ -642,9 +643,10 @@ fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
     fanout_list_remove_single(z, &member_links, &s->members, ref);
     fanout_set(z, z->shm->nmembers, z->shm->nmembers - 1);
 
-    room = fanout_room_of(z, s->channel);
-    fanout_slot_give(z, room, m->slot);
-    fanout_part_add(z, FANOUT_SHARE_members, fanout_room(z, room)->class,
+    presence = fanout_presence_of(z, s->channel);
+    fanout_slot_return(z, presence, m->slot);
+    fanout_part_add(z, FANOUT_SHARE_members,
+                    fanout_presence(z, presence)->class,
                     -(int32_t) (1 + text_blocks(m->key_len + m->data_len)));
     fanout_holder_add(z, FANOUT_SHARE_members, m->holder,
                       -(int32_t) (1 + text_blocks(m->key_len + m->data_len)));
@@ -788,9 +790,9 @@ static fanout_ref_t
 text_write(fanout_zone_t *z, const fanout_zstr_t *key,
     const fanout_zstr_t *data, uint64_t words[2])
 {
-    uint32_t       n;
-    fanout_ref_t   ref;
-    fanout_pen_t   pen;
+    uint32_t                n;
+    fanout_ref_t            ref;
+    fanout_chain_cursor_t   pen;
 
     n = text_blocks(key->len + data->len);
 
@@ -834,7 +836,7 @@ static void
 text_copy(fanout_zone_t *z, const fanout_member_block_t *m, size_t skip,
     uint8_t *buf, size_t n)
 {
-    fanout_pen_t  pen;
+    fanout_chain_cursor_t  pen;
 
     if (m->chain == 0) {
         memcpy(buf, (const uint8_t *) m->words + skip, n);

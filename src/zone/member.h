@@ -15,7 +15,7 @@
 
 /*
  * A member.  Key and data are in it if they are short, else in a chain.  While
- * a change is to be told it is in the pending list of its room.
+ * a change is to be told it is in the pending list of its presence set.
  */
 
 #define FANOUT_PENDING_JOIN   1

@@ -32,7 +32,7 @@ static int pressure_unheard(fanout_zone_t *z, const fanout_need_t *need);
 static int pressure_history(fanout_zone_t *z, const fanout_need_t *need);
 static int pressure_mail(fanout_zone_t *z, const fanout_need_t *need);
 static int pressure_lingering(fanout_zone_t *z, const fanout_need_t *need);
-static int pressure_streams(fanout_zone_t *z, const fanout_need_t *need);
+static int pressure_unread(fanout_zone_t *z, const fanout_need_t *need);
 
 static int pressure_sessions(fanout_zone_t *z, unsigned ranks);
 static int pressure_class(fanout_zone_t *z, uint32_t class);
@@ -50,7 +50,7 @@ static const fanout_reclaimer_t  pressure_order[] = {
     { "history",             pressure_history,   1 },
     { "mail",                pressure_mail,      0 },
     { "lingering sessions",  pressure_lingering, 0 },
-    { "streams",             pressure_streams,   0 },
+    { "streams",             pressure_unread,   0 },
     { NULL,                  NULL,               0 }
 };
 
@@ -130,7 +130,7 @@ pressure_full(fanout_zone_t *z, const fanout_need_t *need)
 static int
 pressure_purged(fanout_zone_t *z, const fanout_need_t *need)
 {
-    return fanout_doomed_free(z);
+    return fanout_purged_free(z);
 }
 
 
@@ -174,7 +174,7 @@ pressure_signals(fanout_zone_t *z, const fanout_need_t *need)
 static int
 pressure_stalled(fanout_zone_t *z, const fanout_need_t *need)
 {
-    return z->shm->held > z->shm->held_max && fanout_stream_drop(z);
+    return z->shm->held > z->shm->held_max && fanout_unread_drop(z);
 }
 
 
@@ -219,9 +219,9 @@ pressure_lingering(fanout_zone_t *z, const fanout_need_t *need)
 
 
 static int
-pressure_streams(fanout_zone_t *z, const fanout_need_t *need)
+pressure_unread(fanout_zone_t *z, const fanout_need_t *need)
 {
-    return fanout_stream_drop(z);
+    return fanout_unread_drop(z);
 }
 
 

@@ -4,7 +4,7 @@
  *
  * Appending to a channel's log.
  *
- * An entry is put into the stream if some worker has an interest in the
+ * An entry is put into the unread list if some worker has an interest in the
  * channel, and into the history if the policy keeps any; out of both, it is
  * freed.  Large messages are staged in transactions of their own before the
  * one that appends them.
@@ -29,12 +29,12 @@ typedef struct {
 /* what of a message is still to be written */
 
 typedef struct {
-    fanout_pen_t   pen;
-    fanout_zstr_t  left[5];
+    fanout_chain_cursor_t  pen;
+    fanout_zstr_t          left[5];
 } fill_t;
 
 
-static int directed(const fanout_zone_message_t *m);
+static int is_direct(const fanout_zone_message_t *m);
 static uint32_t publish_message_size(const fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
 static int publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -80,12 +80,12 @@ publish_message_size(const fanout_zone_message_t *m)
 {
     return m->event.len + m->key.len + m->user.len + m->meta.len
            + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0)
-           + (directed(m) ? 16 : 0);
+           + (is_direct(m) ? 16 : 0);
 }
 
 
 static int
-directed(const fanout_zone_message_t *m)
+is_direct(const fanout_zone_message_t *m)
 {
     return m->to_client || m->to_user;
 }
@@ -130,9 +130,9 @@ fanout_entry_size(const fanout_entry_block_t *e)
 uint32_t
 fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
 {
-    uint32_t        size;
-    uint16_t        meta;
-    fanout_pen_t    pen;
+    uint32_t                 size;
+    uint16_t                 meta;
+    fanout_chain_cursor_t    pen;
 
     size = fanout_entry_size(e) + e->event + e->key + e->user;
 
@@ -154,7 +154,7 @@ fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
         size += 2 + meta;
     }
 
-    if (e->flags & FANOUT_HAS_TARGET) {
+    if (e->flags & FANOUT_HAS_RECIPIENT) {
         size += 16;
     }
 
@@ -174,7 +174,7 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t  total;
 
     if (n == 0 || n > FANOUT_ZONE_BATCH || c->name.len > 255
-        || (directed(m) && n > 1))
+        || (is_direct(m) && n > 1))
     {
         return FANOUT_ZONE_LARGE;
     }
@@ -207,7 +207,7 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     fanout_held_trim(z);
 
-    if (directed(m)) {
+    if (is_direct(m)) {
         (void) fanout_enter(z);
         (void) fanout_mail_sweep(z);
         fanout_leave(z);
@@ -269,7 +269,7 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     fanout_leave(z);
 
-    fanout_staging_give(z, slot);
+    fanout_staging_return(z, slot);
 
     return rc;
 }
@@ -296,12 +296,12 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     do {
-        mail = directed(m) ? fanout_mail_blocks(z, m) : 0;
+        mail = is_direct(m) ? fanout_mail_blocks(z, m) : 0;
         rc = fanout_ensure_history(z, class, total + mail);
 
         /* while room was made the user may have got more clients */
 
-    } while (rc == FANOUT_ZONE_OK && directed(m)
+    } while (rc == FANOUT_ZONE_OK && is_direct(m)
              && fanout_mail_blocks(z, m) > mail);
 
     if (rc == FANOUT_ZONE_OK) {
@@ -353,7 +353,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t                 hash[2];
     unsigned                 i;
     fanout_ref_t             ref;
-    fanout_addressed_t       to;
+    fanout_recipients_t      to;
     fanout_channel_block_t  *ch;
 
     ref = fanout_channel_find(z, c);
@@ -374,7 +374,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
             return FANOUT_ZONE_CONFLICT;
         }
 
-        if (directed(m)) {
+        if (is_direct(m)) {
             return FANOUT_ZONE_NOTFOUND;
         }
 
@@ -398,7 +398,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         return FANOUT_ZONE_CONFLICT;
     }
 
-    if (directed(m)) {
+    if (is_direct(m)) {
         rc = fanout_mail_address(z, ref, m, opts && opts->live, &to, r);
 
         if (rc != FANOUT_ZONE_OK) {
@@ -411,7 +411,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     if (ch->interests == 0) {
         fanout_channel_touch(z, ref, now);
-        (void) fanout_stream_trim(z, ref);
+        (void) fanout_unread_trim(z, ref);
     }
 
     for (i = 0; i < n; i++) {
@@ -419,7 +419,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         publish_append(z, ref, &d[i], &m[i], FANOUT_MESSAGE, r->time, now);
     }
 
-    if (directed(m)) {
+    if (is_direct(m)) {
         fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks,
                          opts ? fanout_holder(z, opts->sender) : 0);
     }
@@ -432,7 +432,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         fanout_key_add(z, ref, hash, opts, r);
     }
 
-    fanout_channel_settle(z, ref);
+    fanout_channel_free_unused(z, ref);
 
     return FANOUT_ZONE_OK;
 }
@@ -676,9 +676,9 @@ static void
 publish_compose(fanout_zone_t *z, const draft_t *d,
     const fanout_zone_message_t *m, fill_t *f)
 {
-    uint16_t               len;
-    fanout_pen_t          *pen;
-    fanout_entry_block_t  *e;
+    uint16_t                len;
+    fanout_entry_block_t   *e;
+    fanout_chain_cursor_t  *pen;
 
     e = fanout_entry(z, d->first);
 
@@ -711,8 +711,8 @@ publish_compose(fanout_zone_t *z, const draft_t *d,
         fanout_write(pen, &len, sizeof(uint16_t));
     }
 
-    if (directed(m)) {
-        e->flags |= FANOUT_HAS_TARGET;
+    if (is_direct(m)) {
+        e->flags |= FANOUT_HAS_RECIPIENT;
         fanout_write(pen, &m->to_client, sizeof(uint64_t));
         fanout_write(pen, &m->to_user, sizeof(uint64_t));
     }
@@ -807,11 +807,11 @@ publish_append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
     }
 
     if (ch->interests) {
-        e->flags |= FANOUT_IN_STREAM;
-        fanout_stream_push(z, ch, d->first);
+        e->flags |= FANOUT_IN_UNREAD;
+        fanout_unread_push(z, ch, d->first);
     }
 
-    if (e->flags & FANOUT_HAS_TARGET) {
+    if (e->flags & FANOUT_HAS_RECIPIENT) {
         e->flags |= FANOUT_IN_MAIL;
         return;
     }
@@ -827,7 +827,7 @@ publish_append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
         fanout_set(z, fanout_name(z, ch)->lost_seq, shm->seq);
     }
 
-    if (e->flags & FANOUT_IN_STREAM) {
+    if (e->flags & FANOUT_IN_UNREAD) {
         fanout_held_add(z, channel, d->blocks);
 
     } else {

@@ -52,8 +52,8 @@ fanout_channel_end(fanout_zone_t *z, fanout_zone_channel_t *c,
     if (rc == FANOUT_ZONE_OK) {
         for (i = fanout_channel(z, ref)->interests; i; i = in->next) {
             in = fanout_interest(z, i);
-            fanout_order_give(z, in->slot, FANOUT_ORDER_PART, 0, in->local, 0,
-                              FANOUT_LEFT_KICKED);
+            fanout_order_send(z, in->slot, FANOUT_ORDER_REMOVE, 0, in->local,
+                              0, FANOUT_LEFT_KICKED);
         }
     }
 
@@ -114,7 +114,7 @@ purge(fanout_zone_t *z, fanout_zone_channel_t *c, const uint8_t *reason,
     reset(z, ref, &m);
 
     fanout_set(z, fanout_name(z, ch)->lost_seq, z->shm->seq);
-    fanout_channel_settle(z, ref);
+    fanout_channel_free_unused(z, ref);
 
     return FANOUT_ZONE_OK;
 }
@@ -141,8 +141,8 @@ doom(fanout_zone_t *z, fanout_ref_t ref)
 
     ix = fanout_index(z, ch->index_first);
     fanout_set(z, ix->prev, ref);
-    fanout_set(z, ix->jump, z->shm->doomed);
-    fanout_set(z, z->shm->doomed, ch->index_first);
+    fanout_set(z, ix->jump, z->shm->purged_list);
+    fanout_set(z, z->shm->purged_list, ch->index_first);
 
     fanout_set(z, ch->index_first, 0);
     fanout_set(z, ch->index_last, 0);
@@ -171,5 +171,5 @@ reset(fanout_zone_t *z, fanout_ref_t ref, const fanout_zone_message_t *m)
     fanout_log_append(z, ref, m, FANOUT_RESET);
 
     fanout_set(z, ch->offset, 0);
-    fanout_entry(z, ch->stream_tail)->offset = 0;
+    fanout_entry(z, ch->unread_tail)->offset = 0;
 }

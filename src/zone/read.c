@@ -18,7 +18,7 @@ static uint64_t absent_mask(fanout_zone_t *z);
 static uint64_t missed(fanout_zone_t *z, fanout_channel_block_t *ch,
     fanout_ref_t ref, unsigned pos);
 static void copy_fixed(const fanout_entry_block_t *e, fanout_entry_t *to);
-static int copy_optional(fanout_pen_t *pen, uint8_t flags,
+static int copy_optional(fanout_chain_cursor_t *pen, uint8_t flags,
     fanout_entry_t *to);
 static int fits(fanout_arena_t *a, uint32_t size);
 static int zone_read_large(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -283,9 +283,9 @@ int
 fanout_entry_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_arena_t *a)
 {
     uint32_t               size;
-    fanout_pen_t           pen;
     fanout_entry_t        *to;
     fanout_entry_block_t  *e;
+    fanout_chain_cursor_t  pen;
 
     e = fanout_entry(z, ref);
     to = &a->entries[a->n];
@@ -357,7 +357,7 @@ copy_fixed(const fanout_entry_block_t *e, fanout_entry_t *to)
 /* what it may have before its strings; nonzero if the chain is none */
 
 static int
-copy_optional(fanout_pen_t *pen, uint8_t flags, fanout_entry_t *to)
+copy_optional(fanout_chain_cursor_t *pen, uint8_t flags, fanout_entry_t *to)
 {
     uint16_t  meta;
 
@@ -377,7 +377,7 @@ copy_optional(fanout_pen_t *pen, uint8_t flags, fanout_entry_t *to)
         to->meta.len = meta;
     }
 
-    if (flags & FANOUT_HAS_TARGET
+    if (flags & FANOUT_HAS_RECIPIENT
         && (fanout_copy(pen, &to->to_client, 8) != 0
             || fanout_copy(pen, &to->to_user, 8) != 0))
     {

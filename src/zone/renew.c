@@ -112,8 +112,8 @@ renew(fanout_zone_t *z, fanout_ref_t ref, const fanout_identity_t *id,
 {
     int                       rc;
     uint32_t                  n;
-    fanout_pen_t              pen;
     fanout_ref_t              chain;
+    fanout_chain_cursor_t     pen;
     fanout_identity_block_t  *e;
 
     n = fanout_info_blocks(info->len);

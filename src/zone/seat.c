@@ -14,12 +14,12 @@
 
 #include "heap/hash.h"
 #include "heap/wheel.h"
-#include "zone/events.h"
+#include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/member.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/share.h"
 #include "zone/slot.h"
@@ -110,7 +110,7 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t identity, const fanout_identity_t *id)
 {
     int             rc;
-    fanout_ref_t    ref, room;
+    fanout_ref_t    ref, presence;
     fanout_seat_t  *s;
 
     (void) fanout_enter(z);
@@ -123,13 +123,13 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     ref = fanout_seat_find(z, c->ref, id->client);
-    room = fanout_room_make(z, c->ref, c->policy);
+    presence = fanout_presence_make(z, c->ref, c->policy);
 
     if (fanout_newest(z) && c->policy) {
-        fanout_room_policy(z, room, c->policy);
+        fanout_presence_policy(z, presence, c->policy);
 
     } else {
-        fanout_room_mode(z, room);
+        fanout_presence_mode(z, presence);
     }
 
     if (ref == 0) {
@@ -145,12 +145,12 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
         id_move(z, ref, 0);
 
         go_live(z, ref);
-        fanout_set(z, fanout_room(z, room)->seats,
-                   fanout_room(z, room)->seats + 1);
-        fanout_event_joined(z, ref);
+        fanout_set(z, fanout_presence(z, presence)->seats,
+                   fanout_presence(z, presence)->seats + 1);
+        fanout_hook_event_joined(z, ref);
     }
 
-    if (fanout_room_wanted(fanout_room(z, room))
+    if (fanout_presence_wanted(fanout_presence(z, presence))
         == FANOUT_PRESENCE_OFF)
     {
         while (untold_free(z, ref, FANOUT_LEFT_KICKED)) {
@@ -175,8 +175,8 @@ seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
 {
     int  rc;
 
-    fanout_event_room(z, 1 + FANOUT_ROOM_BLOCKS);
-    fanout_share_room(z, FANOUT_SHARE_sessions, 1 + FANOUT_ROOM_BLOCKS);
+    fanout_hook_event_room(z, 1 + FANOUT_PRESENCE_BLOCKS);
+    fanout_share_room(z, FANOUT_SHARE_sessions, 1 + FANOUT_PRESENCE_BLOCKS);
 
     for ( ;; ) {
         if (!fanout_channel_opened(z, c)
@@ -189,11 +189,11 @@ seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
             return FANOUT_ZONE_OK;
         }
 
-        if (z->shm->heap.nfree >= 1 + FANOUT_ROOM_BLOCKS) {
+        if (z->shm->heap.nfree >= 1 + FANOUT_PRESENCE_BLOCKS) {
             break;
         }
 
-        rc = fanout_ensure(z, 1 + FANOUT_ROOM_BLOCKS);
+        rc = fanout_ensure(z, 1 + FANOUT_PRESENCE_BLOCKS);
 
         if (rc != FANOUT_ZONE_OK) {
             return rc;
@@ -202,10 +202,10 @@ seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
 
     rc = fanout_share_claim(z, FANOUT_SHARE_sessions, 0, 1);
 
-    if (rc == FANOUT_ZONE_OK && fanout_room_of(z, c->ref) == 0) {
+    if (rc == FANOUT_ZONE_OK && fanout_presence_of(z, c->ref) == 0) {
         rc = fanout_share_claim(z, FANOUT_SHARE_members,
                                 fanout_channel(z, c->ref)->class,
-                                FANOUT_ROOM_BLOCKS);
+                                FANOUT_PRESENCE_BLOCKS);
     }
 
     if (rc == FANOUT_ZONE_OK) {
@@ -326,7 +326,7 @@ fanout_seat_close(fanout_zone_t *z, fanout_zone_channel_t *c,
     do {
         (void) fanout_enter(z);
 
-        fanout_event_room(z, 0);
+        fanout_hook_event_room(z, 0);
         channel = fanout_channel_find(z, c);
         more = 0;
 
@@ -350,7 +350,7 @@ fanout_seat_kick(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
     do {
         (void) fanout_enter(z);
 
-        fanout_event_room(z, 1);
+        fanout_hook_event_room(z, 1);
         fanout_order_room(z);
         rc = kick_step(z, c, client, reason);
 
@@ -390,7 +390,7 @@ kick_step(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
     }
 
     if (local != UINT32_MAX) {
-        fanout_order_give(z, slot, FANOUT_ORDER_PART, client, local, 0,
+        fanout_order_send(z, slot, FANOUT_ORDER_REMOVE, client, local, 0,
                           reason);
     }
 
@@ -445,7 +445,8 @@ fanout_seats_linger(fanout_zone_t *z, fanout_ref_t identity, unsigned max,
         z->heap.work++;
 
         if (s->state == FANOUT_SEAT_LIVE
-            && fanout_room(z, fanout_room_of(z, s->channel))->linger == 0)
+            && fanout_presence(z, fanout_presence_of(z, s->channel))->linger
+               == 0)
         {
             if (n++ == max || seat_give_up(z, ref, reason)) {
                 return 1;
@@ -615,14 +616,14 @@ go_live(fanout_zone_t *z, fanout_ref_t ref)
 static void
 linger(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason, uint32_t after)
 {
-    uint32_t              now;
-    uint64_t              wall;
-    fanout_seat_t        *s;
-    fanout_ref_t          m;
-    fanout_room_block_t  *room;
+    uint32_t                  now;
+    uint64_t                  wall;
+    fanout_seat_t            *s;
+    fanout_ref_t              m;
+    fanout_presence_block_t  *presence;
 
     s = fanout_seat(z, ref);
-    room = fanout_room(z, fanout_room_of(z, s->channel));
+    presence = fanout_presence(z, fanout_presence_of(z, s->channel));
 
     if (reason == FANOUT_LEFT_INTENTIONAL) {
         fanout_set(z, s->flags, s->flags | FANOUT_SEAT_INTENT);
@@ -640,7 +641,7 @@ linger(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason, uint32_t after)
     fanout_holder_add(z, FANOUT_SHARE_sessions, s->due, -1);
 
     /* the second that has begun does not count */
-    fanout_set(z, s->due, now + after + room->linger + 1);
+    fanout_set(z, s->due, now + after + presence->linger + 1);
     fanout_set(z, s->state, FANOUT_SEAT_LINGERS);
 
     if (z->shm->nseats_lingering == 0) {
@@ -728,7 +729,7 @@ fanout_seat_sweep(fanout_zone_t *z)
         while ((ref = shm->seats[at % FANOUT_SEATS_WHEEL]) != 0) {
 
             if (n == 0) {
-                fanout_event_room(z, 0);
+                fanout_hook_event_room(z, 0);
 
             } else if (!fanout_section_room(z) || !fanout_event_fits(z)) {
                 return FANOUT_ZONE_AGAIN;
@@ -765,7 +766,7 @@ fanout_seat_sweep(fanout_zone_t *z)
 static int
 seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    fanout_ref_t    room;
+    fanout_ref_t    presence;
     fanout_seat_t  *s;
 
     s = fanout_seat(z, ref);
@@ -790,13 +791,13 @@ seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         revive(z, ref);
     }
 
-    room = fanout_room_of(z, s->channel);
+    presence = fanout_presence_of(z, s->channel);
 
     fanout_holder_add(z, FANOUT_SHARE_sessions, s->due, -1);
     fanout_set(z, s->state, FANOUT_SEAT_GONE);
-    fanout_set(z, fanout_room(z, room)->seats,
-               fanout_room(z, room)->seats - 1);
-    fanout_event_left(z, ref, reason);
+    fanout_set(z, fanout_presence(z, presence)->seats,
+               fanout_presence(z, presence)->seats - 1);
+    fanout_hook_event_left(z, ref, reason);
 
     fanout_mail_free(z, ref);
     members_leave(z, ref, reason);
@@ -805,7 +806,7 @@ seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         id_move(z, ref, 1);
 
     } else {
-        fanout_seat_settle(z, ref);
+        fanout_seat_free_unused(z, ref);
     }
 
     return 0;
@@ -824,7 +825,7 @@ members_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 
     if (s->flags & FANOUT_SEAT_COUNTED) {
         fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_COUNTED);
-        fanout_room_count(z, fanout_room_of(z, s->channel), -1);
+        fanout_presence_count(z, fanout_presence_of(z, s->channel), -1);
     }
 
     for (m = s->members; m; m = fanout_member(z, m)->next) {
@@ -867,9 +868,9 @@ untold_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 /* Frees a seat that is gone, when no member waits to be told. */
 
 void
-fanout_seat_settle(fanout_zone_t *z, fanout_ref_t ref)
+fanout_seat_free_unused(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_ref_t    room, identity;
+    fanout_ref_t    presence, identity;
     fanout_seat_t  *s;
 
     s = fanout_seat(z, ref);
@@ -878,7 +879,7 @@ fanout_seat_settle(fanout_zone_t *z, fanout_ref_t ref)
         return;
     }
 
-    room = fanout_room_of(z, s->channel);
+    presence = fanout_presence_of(z, s->channel);
     identity = s->identity;
 
     fanout_hash_remove(z, &seat_table,
@@ -889,6 +890,6 @@ fanout_seat_settle(fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_free(z, ref, ref, 1, FANOUT_SEATS);
 
-    fanout_identity_settle(z, identity);
-    fanout_room_settle(z, room);
+    fanout_identity_free_unused(z, identity);
+    fanout_presence_settle(z, presence);
 }

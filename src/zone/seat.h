@@ -24,8 +24,8 @@
 #define FANOUT_SEAT_LINGERS   2
 #define FANOUT_SEAT_GONE      3
 
-/* flags: a member of a room that only counts; lingers, and its client has said
- * goodbye; its members were told with another info of the identity */
+/* flags: a member of a presence set that only counts; lingers, and its client
+ * has said goodbye; its members were told with another info of the identity */
 
 #define FANOUT_SEAT_COUNTED   1
 #define FANOUT_SEAT_INTENT    2
@@ -68,7 +68,7 @@ fanout_ref_t fanout_seat_find(fanout_zone_t *z,
     fanout_ref_t channel, uint64_t client);
 
 /* Frees one that is gone, after its last member. */
-void fanout_seat_settle(fanout_zone_t *z, fanout_ref_t ref);
+void fanout_seat_free_unused(fanout_zone_t *z, fanout_ref_t ref);
 
 /* What becomes of an identity's seats, as many as a section may take, and of
  * those given up at most max; whether there are more.  They linger from after s

@@ -62,7 +62,8 @@ fanout_share_used(fanout_shm_t *shm, unsigned share)
         return shm->heap.used[FANOUT_KEYS];
 
     case FANOUT_SHARE_members:
-        return shm->heap.used[FANOUT_ROOMS] + shm->heap.used[FANOUT_MEMBERS];
+        return shm->heap.used[FANOUT_PRESENCE_SET]
+               + shm->heap.used[FANOUT_MEMBERS];
 
     case FANOUT_SHARE_sessions:
         return shm->heap.used[FANOUT_IDENTITIES] + shm->heap.used[FANOUT_SEATS]

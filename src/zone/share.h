@@ -68,7 +68,7 @@ fanout_part_add(fanout_zone_t *z, unsigned share, uint32_t class, int32_t n)
 }
 
 /* What a channel in use has of the shares becomes another class's, before it
- * does; what of members, its room knows. */
+ * does; what of members, its presence set knows. */
 void fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t class);
 
 /* Blocks that a share has in use. */

@@ -3,9 +3,9 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Signals: what matters only now.  Those that some worker has not read are in
- * the list of their room by seq, and found by the hash of who says what to
- * whom: a newer one takes the place of the older.  A worker's cursor is the
- * seq of its interest, which it has for entries anyway.
+ * the list of their presence set by seq, and found by the hash of who says
+ * what to whom: a newer one takes the place of the older.  A worker's cursor
+ * is the seq of its interest, which it has for entries anyway.
  */
 
 
@@ -13,7 +13,7 @@
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/share.h"
 
@@ -32,11 +32,11 @@ static int anybody(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m);
 static int there(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     const fanout_zone_message_t *m);
-static void signal_hash_of(fanout_zone_t *z, fanout_ref_t room,
+static void signal_hash_of(fanout_zone_t *z, fanout_ref_t presence,
     const fanout_zone_message_t *m, uint64_t hash[2]);
 static fanout_ref_t signal_find(fanout_zone_t *z, const uint64_t hash[2]);
 static void signal_append(fanout_zone_t *z, fanout_ref_t channel,
-    fanout_ref_t room, const uint64_t hash[2],
+    fanout_ref_t presence, const uint64_t hash[2],
     const fanout_zone_message_t *m);
 static void link_signal(fanout_zone_t *z, fanout_ref_t ref);
 static void unlink_signal(fanout_zone_t *z, fanout_ref_t ref);
@@ -50,7 +50,7 @@ static const fanout_hash_t  signal_table = {
     .mask = offsetof(fanout_shm_t, signal_mask)
 };
 
-static const fanout_links_t  room_links = {
+static const fanout_links_t  presence_links = {
     .next = offsetof(fanout_signal_t, next),
     .prev = offsetof(fanout_signal_t, prev)
 };
@@ -97,10 +97,10 @@ static int
 put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m)
 {
-    uint32_t              n;
-    uint64_t              hash[2];
-    fanout_ref_t          channel, room, old;
-    fanout_room_block_t  *rm;
+    uint32_t                  n;
+    uint64_t                  hash[2];
+    fanout_ref_t              channel, presence, old;
+    fanout_presence_block_t  *rm;
 
     n = fanout_message_blocks(m) + 1;
 
@@ -114,28 +114,28 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
                                               : FANOUT_ZONE_OK;
         }
 
-        if (z->shm->heap.nfree >= n + FANOUT_ROOM_BLOCKS) {
+        if (z->shm->heap.nfree >= n + FANOUT_PRESENCE_BLOCKS) {
             break;
         }
 
-        if (fanout_ensure(z, n + FANOUT_ROOM_BLOCKS)
+        if (fanout_ensure(z, n + FANOUT_PRESENCE_BLOCKS)
             == FANOUT_ZONE_FULL)
         {
             return FANOUT_ZONE_FULL;
         }
     }
 
-    /* one with interests can't go; its room and its signals can */
+    /* one with interests can't go; its presence set and its signals can */
 
     if (!signal_claim(z, channel, n)) {
         return FANOUT_ZONE_FULL;
     }
 
     fanout_channel_renew(z, channel, c);
-    room = fanout_room_make(z, channel, c->policy);
-    rm = fanout_room(z, room);
+    presence = fanout_presence_make(z, channel, c->policy);
+    rm = fanout_presence(z, presence);
 
-    signal_hash_of(z, room, m, hash);
+    signal_hash_of(z, presence, m, hash);
     old = signal_find(z, hash);
 
     if (old) {
@@ -147,7 +147,7 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         fanout_set(z, z->shm->signals_dropped, z->shm->signals_dropped + 1);
     }
 
-    signal_append(z, channel, room, hash, m);
+    signal_append(z, channel, presence, hash, m);
 
     return FANOUT_ZONE_OK;
 }
@@ -166,10 +166,10 @@ signal_claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
 
     return fanout_share_claim(z, FANOUT_SHARE_signals, 0, n)
            == FANOUT_ZONE_OK
-           && (fanout_room_of(z, channel)
+           && (fanout_presence_of(z, channel)
                || fanout_share_claim(z, FANOUT_SHARE_members,
                                      fanout_channel(z, channel)->class,
-                                     FANOUT_ROOM_BLOCKS)
+                                     FANOUT_PRESENCE_BLOCKS)
                   == FANOUT_ZONE_OK);
 }
 
@@ -199,7 +199,7 @@ anybody(fanout_zone_t *z, fanout_ref_t channel,
     ref = fanout_user_find(z, m->to_user);
     ref = ref ? fanout_user(z, ref)->identities : 0;
 
-    for (n = 0; ref && n < FANOUT_ADDRESSED; n++) {
+    for (n = 0; ref && n < FANOUT_RECIPIENTS; n++) {
         id = fanout_identity(z, ref);
 
         if (there(z, channel, id->client, m)) {
@@ -233,13 +233,13 @@ there(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 /* Signals to others are others; without a client the user is who says it. */
 
 static void
-signal_hash_of(fanout_zone_t *z, fanout_ref_t room,
+signal_hash_of(fanout_zone_t *z, fanout_ref_t presence,
     const fanout_zone_message_t *m, uint64_t hash[2])
 {
     uint8_t   names[3 * 255];
     uint64_t  head[6];
 
-    head[0] = room;
+    head[0] = presence;
     head[1] = m->client;
     head[2] = m->to_client;
     head[3] = m->to_user;
@@ -284,7 +284,7 @@ signal_find(fanout_zone_t *z, const uint64_t hash[2])
 
 
 static void
-signal_append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t room,
+signal_append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t presence,
     const uint64_t hash[2], const fanout_zone_message_t *m)
 {
     uint64_t               time;
@@ -296,7 +296,7 @@ signal_append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t room,
     ref = fanout_alloc(z, 1, FANOUT_SIGNALS, NULL);
     s = fanout_signal(z, ref);
 
-    s->room = room;
+    s->presence = presence;
     s->blocks = fanout_message_blocks(m);
     s->entry = fanout_message_write(z, m, s->blocks, FANOUT_SIGNALS, &last);
     s->hash[0] = hash[0];
@@ -332,18 +332,18 @@ signal_append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t room,
 static void
 link_signal(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_shm_t         *shm;
+    fanout_shm_t             *shm;
 
-    fanout_signal_t      *s;
-    fanout_room_block_t  *room;
+    fanout_signal_t          *s;
+    fanout_presence_block_t  *presence;
 
     shm = z->shm;
     s = fanout_signal(z, ref);
-    room = fanout_room(z, s->room);
+    presence = fanout_presence(z, s->presence);
 
-    fanout_list_append(z, &room_links, &room->signal_head, &room->signal_tail,
-                       ref, FANOUT_NEW_RECORD);
-    fanout_set(z, room->nsignals, room->nsignals + 1);
+    fanout_list_append(z, &presence_links, &presence->signal_head,
+                       &presence->signal_tail, ref, FANOUT_NEW_RECORD);
+    fanout_set(z, presence->nsignals, presence->nsignals + 1);
 
     fanout_list_append(z, &all_links, &shm->signal_first, &shm->signal_last,
                        ref, FANOUT_NEW_RECORD);
@@ -356,18 +356,18 @@ link_signal(fanout_zone_t *z, fanout_ref_t ref)
 static void
 unlink_signal(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_shm_t         *shm;
+    fanout_shm_t             *shm;
 
-    fanout_signal_t      *s;
-    fanout_room_block_t  *room;
+    fanout_signal_t          *s;
+    fanout_presence_block_t  *presence;
 
     shm = z->shm;
     s = fanout_signal(z, ref);
-    room = fanout_room(z, s->room);
+    presence = fanout_presence(z, s->presence);
 
-    fanout_list_remove(z, &room_links, &room->signal_head, &room->signal_tail,
-                       ref);
-    fanout_set(z, room->nsignals, room->nsignals - 1);
+    fanout_list_remove(z, &presence_links, &presence->signal_head,
+                       &presence->signal_tail, ref);
+    fanout_set(z, presence->nsignals, presence->nsignals - 1);
 
     fanout_list_remove(z, &all_links, &shm->signal_first, &shm->signal_last,
                        ref);
@@ -400,13 +400,13 @@ fanout_signal_after(fanout_zone_t *z, fanout_channel_block_t *ch,
         return 0;
     }
 
-    ref = fanout_name(z, ch)->room;
+    ref = fanout_name(z, ch)->presence;
 
     if (ref == 0) {
         return 0;
     }
 
-    for (ref = fanout_room(z, ref)->signal_head; ref; ref = s->next) {
+    for (ref = fanout_presence(z, ref)->signal_head; ref; ref = s->next) {
         s = fanout_signal(z, ref);
 
         if (s->seq > seq) {
@@ -444,42 +444,42 @@ min_seq(fanout_zone_t *z, fanout_channel_block_t *ch)
 void
 fanout_signal_trim(fanout_zone_t *z, fanout_ref_t channel)
 {
-    uint64_t                 min;
-    unsigned                 n;
-    fanout_ref_t             ref;
-    fanout_room_block_t     *room;
-    fanout_channel_block_t  *ch;
+    uint64_t                  min;
+    unsigned                  n;
+    fanout_ref_t              ref;
+    fanout_channel_block_t   *ch;
+    fanout_presence_block_t  *presence;
 
     if (z->shm->nsignals == 0) {
         return;
     }
 
     ch = fanout_channel(z, channel);
-    ref = fanout_name(z, ch)->room;
+    ref = fanout_name(z, ch)->presence;
 
     if (ref == 0) {
         return;
     }
 
-    room = fanout_room(z, ref);
+    presence = fanout_presence(z, ref);
 
-    if (room->signal_head == 0) {
+    if (presence->signal_head == 0) {
         return;
     }
 
     min = min_seq(z, ch);
 
-    for (n = 0; room->signal_head && n < FANOUT_SIGNAL_STEP; n++) {
+    for (n = 0; presence->signal_head && n < FANOUT_SIGNAL_STEP; n++) {
 
-        if (fanout_signal(z, room->signal_head)->seq > min) {
+        if (fanout_signal(z, presence->signal_head)->seq > min) {
             return;
         }
 
-        take_out(z, room->signal_head);
+        take_out(z, presence->signal_head);
     }
 
-    if (room->signal_head == 0) {
-        fanout_room_settle(z, ref);
+    if (presence->signal_head == 0) {
+        fanout_presence_settle(z, ref);
     }
 }
 
@@ -492,7 +492,7 @@ fanout_signal_sweep(fanout_zone_t *z)
 {
     uint32_t                 now;
     unsigned                 n, unread;
-    fanout_ref_t             ref, room;
+    fanout_ref_t             ref, presence;
     fanout_shm_t            *shm;
     fanout_signal_t         *s;
     fanout_channel_block_t  *ch;
@@ -502,8 +502,8 @@ fanout_signal_sweep(fanout_zone_t *z)
 
     for (n = 0; (ref = shm->signal_first) != 0; n++) {
         s = fanout_signal(z, ref);
-        room = s->room;
-        ch = fanout_channel(z, fanout_room(z, room)->channel);
+        presence = s->presence;
+        ch = fanout_channel(z, fanout_presence(z, presence)->channel);
 
         unread = s->seq > min_seq(z, ch);
 
@@ -520,8 +520,8 @@ fanout_signal_sweep(fanout_zone_t *z)
         fanout_set(z, shm->signals_dropped, shm->signals_dropped + unread);
         take_out(z, ref);
 
-        if (fanout_room(z, room)->signal_head == 0) {
-            fanout_room_settle(z, room);
+        if (fanout_presence(z, presence)->signal_head == 0) {
+            fanout_presence_settle(z, presence);
         }
     }
 
@@ -533,19 +533,19 @@ int
 fanout_signal_evict(fanout_zone_t *z)
 {
     unsigned       n;
-    fanout_ref_t   ref, room;
+    fanout_ref_t   ref, presence;
     fanout_shm_t  *shm;
 
     shm = z->shm;
 
     for (n = 0; n < FANOUT_SIGNAL_EVICT && shm->signal_first; n++) {
         ref = shm->signal_first;
-        room = fanout_signal(z, ref)->room;
+        presence = fanout_signal(z, ref)->presence;
 
         take_out(z, ref);
 
-        if (fanout_room(z, room)->signal_head == 0) {
-            fanout_room_settle(z, room);
+        if (fanout_presence(z, presence)->signal_head == 0) {
+            fanout_presence_settle(z, presence);
         }
     }
 

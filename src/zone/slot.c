@@ -14,7 +14,7 @@
 
 #include "heap/list.h"
 #include "zone/budget.h"
-#include "zone/events.h"
+#include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/share.h"
@@ -244,8 +244,8 @@ reap_step(fanout_zone_t *z, unsigned n, uint32_t linger,
         return 1;
     }
 
-    /* a cursor that held a long stream is let go first, then the stream
-     * shrinks step by step, then the interest goes */
+    /* a cursor that held a long unread list is let go first, then the unread
+     * list shrinks step by step, then the interest goes */
 
     for (i = 0; slot->interests && (i == 0 || fanout_section_room(z)); i++) {
         in = fanout_interest(z, slot->interests);
@@ -257,7 +257,7 @@ reap_step(fanout_zone_t *z, unsigned n, uint32_t linger,
             fanout_set(z, in->resets, 0);
         }
 
-        if (fanout_stream_trim(z, in->channel)) {
+        if (fanout_unread_trim(z, in->channel)) {
             return 1;
         }
 
@@ -338,7 +338,7 @@ fanout_staging_take(fanout_zone_t *z)
 
 
 void
-fanout_staging_give(fanout_zone_t *z, fanout_slot_t *slot)
+fanout_staging_return(fanout_zone_t *z, fanout_slot_t *slot)
 {
     if (slot == &z->shm->spare) {
         (void) pthread_mutex_unlock(&slot->life);
@@ -388,7 +388,7 @@ retire(fanout_zone_t *z, fanout_slot_t *slot)
 
     memset(&slot->vitals, 0, sizeof(slot->vitals));
 
-    fanout_event_unlead(z, slot - z->shm->slots);
+    fanout_hook_event_unlead(z, slot - z->shm->slots);
 
     fanout_set(z, slot->sessions, 0);
     fanout_set(z, slot->pid, 0);
@@ -469,7 +469,7 @@ fanout_order_room(fanout_zone_t *z)
 
 
 void
-fanout_order_give(fanout_zone_t *z, unsigned n, uint8_t op, uint64_t client,
+fanout_order_send(fanout_zone_t *z, unsigned n, uint8_t op, uint64_t client,
     uint32_t local, uint16_t code, uint8_t reason)
 {
     fanout_ref_t           ref;

@@ -70,7 +70,7 @@ typedef struct {
  * spare one, which it may have to wait for.  Given back when nothing is staged
  * any more.  Without the lock. */
 fanout_slot_t *fanout_staging_take(fanout_zone_t *z);
-void fanout_staging_give(fanout_zone_t *z, fanout_slot_t *slot);
+void fanout_staging_return(fanout_zone_t *z, fanout_slot_t *slot);
 
 /* Meets the pages of the next n blocks that were never used, without the
  * lock. */
@@ -79,7 +79,7 @@ void fanout_touch_fresh(fanout_zone_t *z, uint32_t n);
 /* Gives an order to a worker; one is freed for it by order_room(), at the start
  * of a transaction.  Without a block the worker looks for itself. */
 void fanout_order_room(fanout_zone_t *z);
-void fanout_order_give(fanout_zone_t *z, unsigned slot, uint8_t op,
+void fanout_order_send(fanout_zone_t *z, unsigned slot, uint8_t op,
     uint64_t client, uint32_t local, uint16_t code, uint8_t reason);
 
 

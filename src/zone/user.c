@@ -85,9 +85,9 @@ fanout_user_join(fanout_zone_t *z, fanout_ref_t identity, uint64_t hash,
 static fanout_ref_t
 make(fanout_zone_t *z, uint64_t hash, const fanout_zstr_t *name)
 {
-    fanout_ref_t    ref;
-    fanout_pen_t    pen;
-    fanout_user_t  *u;
+    fanout_ref_t           ref;
+    fanout_user_t         *u;
+    fanout_chain_cursor_t  pen;
 
     ref = fanout_alloc(z, fanout_user_blocks(name->len), FANOUT_IDENTITIES,
                        NULL);
@@ -111,7 +111,7 @@ make(fanout_zone_t *z, uint64_t hash, const fanout_zstr_t *name)
 
 
 void
-fanout_user_part(fanout_zone_t *z, fanout_ref_t identity)
+fanout_user_leave(fanout_zone_t *z, fanout_ref_t identity)
 {
     fanout_ref_t              ref;
     fanout_user_t            *u;
@@ -172,8 +172,8 @@ fanout_user_count(fanout_zone_t *z, fanout_ref_t ref, uint64_t client,
 size_t
 fanout_user_name(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf)
 {
-    fanout_pen_t    pen;
-    fanout_user_t  *u;
+    fanout_user_t         *u;
+    fanout_chain_cursor_t  pen;
 
     if (ref == 0) {
         return 0;

@@ -7,13 +7,13 @@
 
 
 #include "zone/budget.h"
-#include "zone/events.h"
+#include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/member.h"
 #include "zone/pressure.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/seen.h"
 #include "zone/share.h"
@@ -283,12 +283,12 @@ zone_format(fanout_shm_t *shm)
     shm->holding = 0;
     memset(shm->part, 0, sizeof(shm->part));
     shm->key_first = shm->key_last = 0;
-    shm->nrooms = shm->rooms_top = 0;
+    shm->npresences = shm->presences_top = 0;
     shm->seen_first = shm->seen_last = 0;
     shm->event_first = shm->event_last = shm->nevents = 0;
     shm->event_lead = 0;
     shm->event_epoch = shm->event_offset = shm->event_done = 0;
-    shm->doomed = 0;
+    shm->purged_list = 0;
     shm->forgotten = shm->seq;
     shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
     memset(shm->mail_senders, 0, sizeof(shm->mail_senders));
@@ -299,8 +299,8 @@ zone_format(fanout_shm_t *shm)
     memset(shm->wheel, 0, sizeof(shm->wheel));
     memset(shm->seats, 0, sizeof(shm->seats));
     memset(shm->lingering, 0, sizeof(shm->lingering));
-    memset(shm->rooms, 0, sizeof(shm->rooms));
-    memset(shm->rooms_map, 0, sizeof(shm->rooms_map));
+    memset(shm->presences, 0, sizeof(shm->presences));
+    memset(shm->presences_map, 0, sizeof(shm->presences_map));
 
     for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
         shm->classes[i].channels = 0;
@@ -339,7 +339,7 @@ sizes(void)
         sizeof(fanout_name_t), sizeof(fanout_interest_t),
         sizeof(fanout_key_t), sizeof(fanout_identity_block_t),
         sizeof(fanout_user_t), sizeof(fanout_seat_t),
-        sizeof(fanout_member_block_t), sizeof(fanout_room_block_t),
+        sizeof(fanout_member_block_t), sizeof(fanout_presence_block_t),
         sizeof(fanout_table_t), sizeof(fanout_signal_t),
         sizeof(fanout_order_block_t), sizeof(fanout_mail_t),
         sizeof(fanout_seen_t), sizeof(fanout_event_block_t),
@@ -510,7 +510,7 @@ fanout_zone_sweep(fanout_zone_t *z)
     static int (*const part[])(fanout_zone_t *z) = {
         fanout_held_cap,
         fanout_held_sweep,
-        fanout_doomed_free,
+        fanout_purged_free,
         fanout_channel_sweep,
         fanout_key_sweep,
         fanout_seat_sweep,
@@ -555,7 +555,7 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->interests = shm->heap.used[FANOUT_INTERESTS];
     st->keys = shm->heap.used[FANOUT_KEYS];
     st->identities = shm->heap.used[FANOUT_IDENTITIES];
-    st->rooms = shm->heap.used[FANOUT_ROOMS];
+    st->rooms = shm->heap.used[FANOUT_PRESENCE_SET];
     st->seats = shm->heap.used[FANOUT_SEATS];
     st->members = shm->heap.used[FANOUT_MEMBERS];
     st->mail = shm->heap.used[FANOUT_MAIL];
@@ -602,7 +602,7 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->block_size = FANOUT_BLOCK;
     memcpy(st->retired, shm->retired, sizeof(st->retired));
     st->samples = shm->nsamples;
-    fanout_event_stat(z, st);
+    fanout_hook_event_stat(z, st);
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         st->shares[i].used = fanout_share_used(shm, i);

@@ -865,7 +865,7 @@ int fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
 /* The client has the secret: no other is good any more.  Nothing if the
  * session was taken over. */
-void fanout_identity_prove(fanout_zone_t *z, uint32_t ref,
+void fanout_identity_confirm(fanout_zone_t *z, uint32_t ref,
     const fanout_identity_t *id);
 
 /* The session ended: kept for linger ms more, or gone at once with 0.  Its
@@ -878,7 +878,7 @@ void fanout_identity_end(fanout_zone_t *z, uint32_t ref,
 
 /* The same of a client that was told to come back after so many ms: it, and its
  * seats, linger from then on. */
-void fanout_identity_away(fanout_zone_t *z, uint32_t ref,
+void fanout_identity_disconnected(fanout_zone_t *z, uint32_t ref,
     const fanout_identity_t *id, uint32_t linger, uint32_t after, int heard,
     uint8_t reason);
 
@@ -905,7 +905,7 @@ int fanout_identity_stays(fanout_zone_t *z, const fanout_identity_t *id);
 
 #define FANOUT_ORDER_REPLACED    1          /* the client is elsewhere now */
 #define FANOUT_ORDER_DISCONNECT  2          /* close it with .code */
-#define FANOUT_ORDER_PART        3          /* its seat on the channel .local
+#define FANOUT_ORDER_REMOVE      3          /* its seat on the channel .local
                                                is gone, for .reason; with 0 as
                                                .client: all subscribers are to
                                                go */
@@ -1061,7 +1061,7 @@ typedef struct {
     uint32_t                    members;    /* listed now, pending joins too */
     uint32_t                    seats;
     uint8_t                     presence;   /* the mode */
-} fanout_room_t;
+} fanout_presence_info_t;
 
 /*
  * Copies members of a channel as they were told to its subscribers, so that
@@ -1078,9 +1078,9 @@ typedef struct {
  *
  * NOTFOUND without such a channel.
  */
-int fanout_room_read(fanout_zone_t *z, fanout_zone_channel_t *c,
+int fanout_presence_read(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t *slot, fanout_member_t *members, unsigned max, uint8_t *buf,
-    size_t size, unsigned *n, fanout_room_t *room);
+    size_t size, unsigned *n, fanout_presence_info_t *presence);
 
 /* When a user, who is not there now, was last seen on a channel, by both
  * names: Unix ms.  NOTFOUND if it is not remembered. */
@@ -1205,35 +1205,36 @@ typedef struct {
  * workers.  To be called by every worker at its start; a rebuild leaves it as
  * it is, and begins an epoch.  Several transactions: who dies in between leaves
  * some of what is beyond max to the next call. */
-void fanout_events_ask(fanout_zone_t *z, uint8_t mask, uint32_t max);
+void fanout_hook_queue_ask(fanout_zone_t *z, uint8_t mask, uint32_t max);
 
 /* Whether this worker is to deliver: 1 or 0.  It takes the lead if nobody has
  * it, or who has it is dead or was not heard of for 10 s.  To be called every
  * second; who leads is woken when an event comes into the empty queue. */
-int fanout_events_lead(fanout_zone_t *z);
+int fanout_hook_queue_lead(fanout_zone_t *z);
 
 /* Gives the lead up, if it has it: the others are woken if there is
  * something to deliver.  The death of a worker does the same, once it is
  * reaped. */
-void fanout_events_yield(fanout_zone_t *z);
+void fanout_hook_queue_yield(fanout_zone_t *z);
 
 /* Whether there may be some, and whether somebody may lead: 1 or 0.  Hints,
  * read without the lock. */
-int fanout_events_any(fanout_zone_t *z);
-int fanout_events_led(fanout_zone_t *z);
+int fanout_hook_queue_any(fanout_zone_t *z);
+int fanout_hook_queue_led(fanout_zone_t *z);
 
 /* Copies the oldest, *n of them: up to max and ZONE_EVENTS, to what buf of size
  * (at least 510) holds of their strings, and to what a section copies.  They
  * point into buf.  *lost is how many came between the last that was done and
  * the last of these and are not there.  Whoever asks gets them, and again until
  * they are done: who leads should.  OK; AGAIN if there are more. */
-int fanout_events_read(fanout_zone_t *z, fanout_event_t *events, unsigned max,
-    uint8_t *buf, size_t size, unsigned *n, uint64_t *epoch, uint64_t *lost);
+int fanout_hook_queue_read(fanout_zone_t *z, fanout_event_t *events,
+    unsigned max, uint8_t *buf, size_t size, unsigned *n, uint64_t *epoch,
+    uint64_t *lost);
 
 /* They were taken, up to an offset that was read: they are freed.  Nothing if
  * the epoch is another, or they are gone already.  A transaction for every 64:
  * who dies in between has the rest read again. */
-void fanout_events_done(fanout_zone_t *z, uint64_t epoch, uint64_t offset);
+void fanout_hook_queue_done(fanout_zone_t *z, uint64_t epoch, uint64_t offset);
 
 
 /*

@@ -6,9 +6,9 @@
  *
  * Counted is the CPU time of the thread from the lock to the unlock; sections
  * within which the kernel has run something else are left out, as their time
- * includes the switch and the cold caches.  Of several rounds the best one counts,
- * as an interrupt is in one of them only.  The zone has the shares that it has
- * by default.
+ * includes the switch and the cold caches.  Of several rounds the best one
+ * counts, as an interrupt is in one of them only.  The zone has the shares
+ * that it has by default.
  *
  * Prints one line of JSON, times in us; page faults of each longest section
  * that had some go to stderr.

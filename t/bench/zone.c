@@ -234,15 +234,15 @@ read_some(uint32_t slot, uint64_t *t)
     int                     rc;
     unsigned                got;
     uint64_t                start;
-    fanout_room_t           room;
+    fanout_presence_info_t  room;
 
     static uint8_t          buf[FANOUT_ZONE_MEMBER_BUF
                                 + FANOUT_ZONE_COPY];
     static fanout_member_t  members[FANOUT_ZONE_ENTRIES];
 
     start = now();
-    rc = fanout_room_read(&z, &c, &slot, members, FANOUT_ZONE_ENTRIES, buf,
-                          sizeof(buf), &got, &room);
+    rc = fanout_presence_read(&z, &c, &slot, members, FANOUT_ZONE_ENTRIES,
+                              buf, sizeof(buf), &got, &room);
     *t = now() - start;
 
     return rc == 0 && got ? 0 : -1;

@@ -781,7 +781,7 @@ setup_unproved(zone_t *z)
 static int
 run_identity_prove(zone_t *z)
 {
-    fanout_identity_prove(z, someone_ref, &heir);
+    fanout_identity_confirm(z, someone_ref, &heir);
 
     return 0;
 }

@@ -300,9 +300,9 @@ w_read(witness_t *w, zone_t *z, unsigned max, size_t size, int take)
 
     static uint8_t  buf[FANOUT_ZONE_EVENTS * 510];
 
-    rc = fanout_events_read(z, e, max, buf,
-                            size < sizeof(buf) ? size : sizeof(buf), &n,
-                            &epoch, &lost);
+    rc = fanout_hook_queue_read(z, e, max, buf,
+                                size < sizeof(buf) ? size : sizeof(buf), &n,
+                                &epoch, &lost);
 
     if (n == 0) {
         return rc == OK ? OK : (w_fail(w, "none was read: %d", rc), -2);
@@ -328,7 +328,7 @@ w_read(witness_t *w, zone_t *z, unsigned max, size_t size, int take)
     }
 
     if (take) {
-        fanout_events_done(z, epoch, e[n - 1].offset);
+        fanout_hook_queue_done(z, epoch, e[n - 1].offset);
         w->done = e[n - 1].offset;
     }
 
@@ -354,7 +354,7 @@ w_read_all(witness_t *w, zone_t *z)
 
     /* what was read and not taken may have been lost later */
 
-    if (w->mask && (st.nevents || fanout_events_any(z)
+    if (w->mask && (st.nevents || fanout_hook_queue_any(z)
                     || w->read + st.events_lost < z->shm->event_offset
                     || w->lost + (z->shm->event_offset - w->last)
                        > st.events_lost))

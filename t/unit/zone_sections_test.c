@@ -1,5 +1,5 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_presence.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 
 #include "tap.h"
-#include "zone_room.h"
+#include "zone_presence.h"
 
 
 /* the most work of a section, and records of a transaction */
@@ -44,7 +44,7 @@ start(size_t size, unsigned hooks)
     fanout_slot_claim(&zb, 2);
 
     if (hooks) {
-        fanout_events_ask(&za, 0xff, 100);
+        fanout_hook_queue_ask(&za, 0xff, 100);
     }
 
     fanout_test_work = fanout_test_journal = 0;
@@ -183,7 +183,7 @@ sparse(int told)
     }
 
     is_int(rc, 0, "%zu members, the tree is %u deep", all,
-           fanout_room(&za, fanout_room_of(&za, c.ref))->depth);
+           fanout_presence(&za, fanout_presence_of(&za, c.ref))->depth);
     bounded("members enter");
 
     if (told) {
@@ -489,7 +489,7 @@ back_in_time(void)
     (void) sweep_all(&zb);
 
     is_int(za.shm->nseats_lingering, 0, "no more");
-    is_int(fanout_room(&za, fanout_room_of(&za, c.ref))->members, 1,
+    is_int(fanout_presence(&za, fanout_presence_of(&za, c.ref))->members, 1,
            "it is still there");
     sound("back in time");
     stop();
@@ -774,7 +774,7 @@ rooms(void)
 
     (void) person_put(&za, &c[n], &p[n], "", "2", DATA, NULL);
     ms = fanout_presence_flush(&za);
-    ok(ms >= 50 && ms < 50 + FANOUT_ROOMS_TICK, "the next within its batch: "
+    ok(ms >= 50 && ms < 50 + FANOUT_PRESENCE_TICK, "the next within its batch: "
        "%u", ms);
     fanout_test_msec += ms;
     is_int(fanout_presence_flush(&za), 9000 - ms, "it is over");

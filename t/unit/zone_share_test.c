@@ -1,5 +1,5 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_presence.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -10,7 +10,7 @@
 
 
 #include "tap.h"
-#include "zone_room.h"
+#include "zone_presence.h"
 
 
 #define MANY  FANOUT_ZONE_MANY

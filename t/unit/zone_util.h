@@ -16,12 +16,12 @@
 #include <unistd.h>
 
 #include "zone/budget.h"
-#include "zone/events.h"
+#include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/member.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/seen.h"
 #include "zone/share.h"

@@ -3,7 +3,7 @@
  */
 
 
-#include "zone_room_model.h"
+#include "zone_presence_model.h"
 
 
 const char  *r_users[R_USERS] = {
@@ -116,7 +116,7 @@ r_init(rmodel_t *m, void *mem, size_t size)
         (void) r_claim(m, h);
     }
 
-    fanout_events_ask(&m->h[0].z, m->w.mask, m->events);
+    fanout_hook_queue_ask(&m->h[0].z, m->w.mask, m->events);
     (void) fanout_zone_attach(&m->stone, mem, size);
     (void) fanout_slot_claim(&m->stone, 99);
 }
@@ -314,11 +314,11 @@ int
 r_open(rmodel_t *m, unsigned h, unsigned i)
 {
     int          rc;
-    room_t       room;
     uint32_t     slot;
     unsigned     n;
     member_t     one;
     mirror_t    *mi;
+    presence_t   presence;
     r_handle_t  *w;
 
     static uint8_t  buf[SECTION];
@@ -340,14 +340,14 @@ r_open(rmodel_t *m, unsigned h, unsigned i)
     r_want(m, rc == OK, "open: %d", rc);
 
     slot = UINT32_MAX;
-    rc = fanout_room_read(&w->z, &w->c[i], &slot, &one, 1, buf, SECTION, &n,
-                          &room);
+    rc = fanout_presence_read(&w->z, &w->c[i], &slot, &one, 1, buf, SECTION,
+                              &n, &presence);
     r_want(m, rc == OK && n == 0, "room: %d", rc);
 
     mi = &w->mirror[i];
     mirror_forget(mi);
-    mi->at_epoch = room.epoch;
-    mi->at = room.offset;
+    mi->at_epoch = presence.epoch;
+    mi->at = presence.offset;
     mi->follows = 1;
 
     return 0;
@@ -360,14 +360,14 @@ static uint32_t
 r_smallest(zone_t *z, channel_t *c)
 {
     uint32_t       slot, free;
-    fanout_ref_t   room;
+    fanout_ref_t   presence;
 
     free = 0;
     (void) fanout_enter(z);
-    room = fanout_room_of(z, c->ref);
+    presence = fanout_presence_of(z, c->ref);
 
-    for (slot = 0; room; slot++, free++) {
-        if (fanout_slot_next(z, fanout_room(z, room), &slot) == 0
+    for (slot = 0; presence; slot++, free++) {
+        if (fanout_slot_next(z, fanout_presence(z, presence), &slot) == 0
             || slot != free)
         {
             break;
@@ -750,7 +750,7 @@ r_prove(rmodel_t *m, r_client_t *cl)
     }
 
     if (cl->where >= 0 && r_draw(m, 2)) {
-        fanout_identity_prove(&m->h[cl->where].z, cl->p.ref, &cl->p.id);
+        fanout_identity_confirm(&m->h[cl->where].z, cl->p.ref, &cl->p.id);
         cl->tries = 0;
         return 0;
     }
@@ -787,7 +787,7 @@ r_stale(rmodel_t *m, r_client_t *cl)
     r_want(m, fanout_identity_lost(&w->z, cl->old.ref,
                                    &cl->old.id), "not lost");
 
-    fanout_identity_prove(&w->z, cl->old.ref, &cl->old.id);
+    fanout_identity_confirm(&w->z, cl->old.ref, &cl->old.id);
 
     switch (r_draw(m, 4)) {
     case 0:
@@ -830,7 +830,7 @@ r_kick(rmodel_t *m, r_client_t *cl)
            "kick: %d", rc);
 
     if (cl->where >= 0 && m->h[cl->where].c[i].ref) {
-        r_order(m, cl->where, FANOUT_ORDER_PART, cl->p.id.client, i);
+        r_order(m, cl->where, FANOUT_ORDER_REMOVE, cl->p.id.client, i);
     }
 
     memset(&cl->seat[i], 0, sizeof(r_seat_t));

@@ -25,15 +25,15 @@ static ngx_uint_t has_separator(ngx_http_variable_value_t *v, u_char *p,
     u_char *last);
 static void log_ambiguous(ngx_http_request_t *r, fanout_permit_t *permit);
 static void log_nameless(ngx_http_request_t *r, fanout_permit_t *permit);
-static fanout_access_t *intern(u_char *data, size_t len);
+static fanout_permissions_t *intern(u_char *data, size_t len);
 
 
 static ngx_rbtree_t       interned;
 static ngx_rbtree_node_t  interned_sentinel;
 
 
-fanout_access_t *
-fanout_access_create(ngx_http_request_t *r, ngx_array_t *permits)
+fanout_permissions_t *
+fanout_permissions_create(ngx_http_request_t *r, ngx_array_t *permits)
 {
     size_t            size;
     u_char           *p, *data;
@@ -253,7 +253,7 @@ log_nameless(ngx_http_request_t *r, fanout_permit_t *permit)
 
 
 ngx_int_t
-fanout_access_name(ngx_http_request_t *r, fanout_permit_t *pattern,
+fanout_permissions_name(ngx_http_request_t *r, fanout_permit_t *pattern,
     ngx_str_t *name)
 {
     u_char                     *p;
@@ -300,12 +300,12 @@ fanout_access_name(ngx_http_request_t *r, fanout_permit_t *pattern,
 }
 
 
-static fanout_access_t *
+static fanout_permissions_t *
 intern(u_char *data, size_t len)
 {
-    uint32_t          hash;
-    ngx_str_t         s;
-    fanout_access_t  *a;
+    uint32_t               hash;
+    ngx_str_t              s;
+    fanout_permissions_t  *a;
 
     if (interned.root == NULL) {
         ngx_rbtree_init(&interned, &interned_sentinel,
@@ -316,13 +316,13 @@ intern(u_char *data, size_t len)
     s.len = len;
     hash = ngx_murmur_hash2(data, len);
 
-    a = (fanout_access_t *) ngx_str_rbtree_lookup(&interned, &s, hash);
+    a = (fanout_permissions_t *) ngx_str_rbtree_lookup(&interned, &s, hash);
     if (a) {
         a->refs++;
         return a;
     }
 
-    a = ngx_alloc(sizeof(fanout_access_t) + len, ngx_cycle->log);
+    a = ngx_alloc(sizeof(fanout_permissions_t) + len, ngx_cycle->log);
     if (a == NULL) {
         return NULL;
     }
@@ -343,7 +343,7 @@ intern(u_char *data, size_t len)
 
 
 void
-fanout_access_release(fanout_access_t *a)
+fanout_permissions_release(fanout_permissions_t *a)
 {
     if (--a->refs == 0) {
         ngx_rbtree_delete(&interned, &a->node.node);
@@ -353,7 +353,8 @@ fanout_access_release(fanout_access_t *a)
 
 
 ngx_uint_t
-fanout_access_check(fanout_access_t *a, ngx_uint_t op, ngx_str_t *channel)
+fanout_permissions_check(fanout_permissions_t *a, ngx_uint_t op,
+    ngx_str_t *channel)
 {
     size_t   len;
     u_char  *p, *last;

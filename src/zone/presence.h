@@ -16,9 +16,9 @@
 
 
 /*
- * A room: what of a channel has to do with who is there.  It is there as long
- * as the channel has seats or signals.  root leads to the members by slot: a
- * tree of tables, depth levels of them.
+ * A presence set: what of a channel has to do with who is there.  It is there
+ * as long as the channel has seats or signals.  root leads to the members by
+ * slot: a tree of tables, depth levels of them.
  */
 
 typedef struct {
@@ -45,24 +45,25 @@ typedef struct {
     uint8_t              depth;
     uint8_t              class;         /* that its blocks are counted in */
     uint8_t              flags;         /* FANOUT_ROOM_* */
-} fanout_room_block_t;
+} fanout_presence_block_t;
 
-#define FANOUT_ROOM_COUNT     0x01      /* SUMMARY: the number is pending */
-#define FANOUT_ROOM_HOOKS     0x02      /* its seats write events */
-#define FANOUT_ROOM_WANTED    0x04      /* times the mode of the policy */
+#define FANOUT_PRESENCE_COUNT     0x01  /* SUMMARY: the number is pending */
+#define FANOUT_PRESENCE_HOOKS     0x02  /* its seats write events */
+#define FANOUT_PRESENCE_WANTED    0x04  /* times the mode of the policy */
 
-#define FANOUT_ROOM_LISTED    0x10      /* in the wheel of rooms */
+#define FANOUT_PRESENCE_LISTED    0x10  /* in the wheel */
 
-#define fanout_room_wanted(room)  ((room)->flags / FANOUT_ROOM_WANTED & 3)
+#define fanout_presence_wanted(presence)                                      \
+    ((presence)->flags / FANOUT_PRESENCE_WANTED & 3)
 
 
-/* A table of a room's tree: leaves hold members, others tables.  A bit of full
- * says that nothing is free below. */
+/* A table of a presence set's tree: leaves hold members, others tables.  A bit
+ * of full says that nothing is free below. */
 
-#define FANOUT_ROOM_BLOCKS    1
-#define FANOUT_DEPTH          7         /* of tables, at most */
-#define FANOUT_TABLE_REFS     14
-#define FANOUT_TABLE_FULL     ((1 << FANOUT_TABLE_REFS) - 1)
+#define FANOUT_PRESENCE_BLOCKS    1
+#define FANOUT_DEPTH              7     /* of tables, at most */
+#define FANOUT_TABLE_REFS         14
+#define FANOUT_TABLE_FULL         ((1 << FANOUT_TABLE_REFS) - 1)
 
 typedef struct {
     fanout_ref_t         refs[FANOUT_TABLE_REFS];
@@ -72,46 +73,48 @@ typedef struct {
 } fanout_table_t;
 
 
-#define fanout_room(z, ref)   ((fanout_room_block_t *) fanout_at(z, ref))
-#define fanout_table(z, ref)  ((fanout_table_t *) fanout_at(z, ref))
+#define fanout_presence(z, ref)  ((fanout_presence_block_t *) fanout_at(z, ref))
+#define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
 
 
-/* rooms: see zone/room.c, room_due.c, room_slot.c and room_tell.c */
+/* presence sets: see zone/presence.c, presence_due.c, presence_slot.c and
+ * presence_flush.c */
 
-/* The room of a channel, 0; the same, made if there is none, ROOM_BLOCKS must
- * be ensured (policy may be NULL). */
-fanout_ref_t fanout_room_of(fanout_zone_t *z, fanout_ref_t channel);
-fanout_ref_t fanout_room_make(fanout_zone_t *z,
+/* The presence set of a channel, 0; the same, made if there is none,
+ * PRESENCE_BLOCKS must be ensured (policy may be NULL). */
+fanout_ref_t fanout_presence_of(fanout_zone_t *z, fanout_ref_t channel);
+fanout_ref_t fanout_presence_make(fanout_zone_t *z,
     fanout_ref_t channel, const fanout_zone_policy_t *policy);
 
-/* The room takes over its part of a policy; the mode only when it is empty. */
-void fanout_room_policy(fanout_zone_t *z, fanout_ref_t ref,
+/* The presence set takes over its part of a policy; the mode only when it is
+ * empty. */
+void fanout_presence_policy(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_zone_policy_t *policy);
 
-/* A room that is empty takes over the mode that its policy wants. */
-void fanout_room_mode(fanout_zone_t *z, fanout_ref_t ref);
+/* A presence set that is empty takes over the mode that its policy wants. */
+void fanout_presence_mode(fanout_zone_t *z, fanout_ref_t ref);
 
 /* Frees one that holds nothing. */
-void fanout_room_settle(fanout_zone_t *z, fanout_ref_t ref);
+void fanout_presence_settle(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Puts a room into the wheel of those with something to tell, if it is not
- * there, by when it may be told; takes it out. */
-void fanout_room_list(fanout_zone_t *z, fanout_ref_t ref);
-void fanout_room_unlist(fanout_zone_t *z, fanout_ref_t ref);
+/* Puts a presence set into the wheel of those with something to tell, if it is
+ * not there, by when it may be told; takes it out. */
+void fanout_presence_list(fanout_zone_t *z, fanout_ref_t ref);
+void fanout_presence_unlist(fanout_zone_t *z, fanout_ref_t ref);
 
 /* One that is due; or 0, and the ms until the next is: UINT32_MAX for none. */
-fanout_ref_t fanout_room_due(fanout_zone_t *z, uint32_t *wait);
+fanout_ref_t fanout_presence_due(fanout_zone_t *z, uint32_t *wait);
 
-/* A seat more or less in a room that only counts. */
-void fanout_room_count(fanout_zone_t *z, fanout_ref_t ref, int n);
+/* A seat more or less in a presence set that only counts. */
+void fanout_presence_count(fanout_zone_t *z, fanout_ref_t ref, int n);
 
 /* Slots: the smallest free one for a member (DEPTH + 1 blocks must be
  * ensured); back; the first member at or above one, which *slot becomes. */
 uint32_t fanout_slot_take(fanout_zone_t *z, fanout_ref_t ref,
     fanout_ref_t member);
-void fanout_slot_give(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot);
+void fanout_slot_return(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot);
 fanout_ref_t fanout_slot_next(fanout_zone_t *z,
-    const fanout_room_block_t *room, uint32_t *slot);
+    const fanout_presence_block_t *presence, uint32_t *slot);
 
 /* A member's change is to be told, or not any more. */
 void fanout_pending_set(fanout_zone_t *z, fanout_ref_t member,
@@ -147,9 +150,9 @@ size_t fanout_change_size(fanout_zone_t *z, const fanout_member_block_t *m);
 uint8_t *fanout_change_write(fanout_zone_t *z, const fanout_member_block_t *m,
     uint8_t *p);
 
-/* Writes how many there are in a room that only counts: CHANGE_HEAD bytes;
- * their end. */
-uint8_t *fanout_count_write(fanout_room_block_t *room, uint8_t *p);
+/* Writes how many there are in a presence set that only counts: CHANGE_HEAD
+ * bytes; their end. */
+uint8_t *fanout_count_write(fanout_presence_block_t *presence, uint8_t *p);
 
 
 #endif /* FANOUT_ZONE_ROOM_H */

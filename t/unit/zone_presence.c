@@ -3,7 +3,7 @@
  */
 
 
-#include "zone_room.h"
+#include "zone_presence.h"
 
 
 int
@@ -412,10 +412,10 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
 {
     int              rc;
     held_t          *h;
-    room_t           room;
     uint64_t         after;
     unsigned         i, n;
     member_t         members[FANOUT_ZONE_ENTRIES + 1];
+    presence_t       presence;
     static uint8_t   buf[SECTION];
 
     if (m->state == MIRROR_LOST) {
@@ -424,14 +424,14 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
         m->loads++;
     }
 
-    rc = fanout_room_read(z, c, &m->slot, members, max, buf,
-                          SECTION, &n, &room);
+    rc = fanout_presence_read(z, c, &m->slot, members, max, buf,
+                              SECTION, &n, &presence);
 
     if (rc != OK) {
         return mirror_fail(m, "read: %d", rc);
     }
 
-    if (m->state == MIRROR_LOADING && room.epoch != m->epoch) {
+    if (m->state == MIRROR_LOADING && presence.epoch != m->epoch) {
         mirror_forget(m);
         return 0;
     }
@@ -439,8 +439,8 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
     m->sections++;
 
     if (m->state == MIRROR_LOST) {
-        m->epoch = room.epoch;
-        m->offset = room.offset;
+        m->epoch = presence.epoch;
+        m->offset = presence.offset;
         m->state = MIRROR_LOADING;
     }
 
@@ -456,14 +456,14 @@ mirror_load(mirror_t *m, zone_t *z, channel_t *c, unsigned max)
         return 0;
     }
 
-    if (room.presence == FANOUT_PRESENCE_SUMMARY) {
-        m->count = room.members;
+    if (presence.presence == FANOUT_PRESENCE_SUMMARY) {
+        m->count = presence.members;
     }
 
     /* now what was told meanwhile */
 
     after = m->offset;
-    m->soft = room.offset;
+    m->soft = presence.offset;
     m->state = MIRROR_KNOWN;
 
     while ((h = m->held) != NULL) {

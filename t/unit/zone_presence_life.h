@@ -1,6 +1,6 @@
 /*
  * Cuts, resumes, takeovers, kicks, and what of it happens when the zone is
- * full: part of zone_room_test.c.
+ * full: part of zone_presence_test.c.
  */
 
 
@@ -12,17 +12,18 @@
 static int
 lingers(person_t *p)
 {
-    int       there;
-    room_t    r;
-    uint32_t  slot;
-    unsigned  n, i;
-    member_t  m[64];
+    int         there;
+    uint32_t    slot;
+    unsigned    n, i;
+    member_t    m[64];
+    presence_t  r;
 
     slot = 0;
     there = -1;
 
     do {
-        (void) fanout_room_read(&za, &ca, &slot, m, 64, buf, SECTION, &n, &r);
+        (void) fanout_presence_read(&za, &ca, &slot, m, 64, buf, SECTION, &n,
+                                    &r);
 
         for (i = 0; i < n; i++) {
             if (m[i].client == p->id.client) {
@@ -159,7 +160,7 @@ goes(void)
 static void
 no_linger(void)
 {
-    policy_t  p = room;
+    policy_t  p = presence;
     person_t  who[2];
 
     p.linger = 0;
@@ -183,7 +184,7 @@ static void
 wheel(void)
 {
     int        good;
-    policy_t   p = room;
+    policy_t   p = presence;
     unsigned   i, t;
     stat_t     st;
     person_t   who[12];
@@ -284,7 +285,7 @@ resumes(void)
     is_int(st.seats_lingering, 0, "with its seats");
     is_int(lingers(&p[0]), 0, "and its member");
     is_int(fanout_presence_flush(&za), UINT32_MAX, "untold");
-    fanout_identity_prove(&zb, p[0].ref, &p[0].id);
+    fanout_identity_confirm(&zb, p[0].ref, &p[0].id);
     is_int(person_resume(&zb, &old), NOTFOUND, "the old secret is void");
     ok(fanout_identity_lost(&za, old.ref, &old.id)
        && !fanout_identity_lost(&zb, p[0].ref, &p[0].id),
@@ -479,7 +480,7 @@ lost_answers(void)
 
         if (i) {
             /* nor prove anything */
-            fanout_identity_prove(i & 1 ? &zb : &za, last.ref, &last.id);
+            fanout_identity_confirm(i & 1 ? &zb : &za, last.ref, &last.id);
         }
 
         if (i == 3) {
@@ -507,7 +508,7 @@ lost_answers(void)
     is_int(person_resume(&za, &void_one), NOTFOUND,
            "what the try before was given is void");
 
-    fanout_identity_prove(&zb, p[0].ref, &p[0].id);
+    fanout_identity_confirm(&zb, p[0].ref, &p[0].id);
     void_one = was;
     is_int(person_resume(&za, &void_one), NOTFOUND, "until it is proved");
 
@@ -560,7 +561,7 @@ kicks(void)
 
     is_int(fanout_seat_kick(&zb, &cb, 100, KICKED), OK, "a kick");
     ok(fanout_slot_orders(&za, o, 8) == 1
-       && o[0].op == FANOUT_ORDER_PART && o[0].client == 100
+       && o[0].op == FANOUT_ORDER_REMOVE && o[0].client == 100
        && o[0].local == 7 && o[0].reason == KICKED, "is an order");
     is_int(fanout_seat_kick(&zb, &cb, 100, KICKED), NOTFOUND,
            "once");
@@ -620,7 +621,7 @@ asking(void)
     unsigned  i, n;
     client_t  c;
     person_t  p, all[200];
-    channel_t room_of[20];
+    channel_t channel_of[20];
 
     start(4 * MB);
 
@@ -641,9 +642,9 @@ asking(void)
         memset(name, 'x', sizeof(name));
         name[sprintf(name, "%02u", i)] = 'x';
         name[i == 19 ? 255 : 10 + i * 11] = '\0';
-        room_of[i] = view(&za, strdup(name), ca.policy);
-        (void) fanout_channel_open(&za, &room_of[i], i);
-        (void) person_sit(&za, &room_of[i], &p);
+        channel_of[i] = view(&za, strdup(name), ca.policy);
+        (void) fanout_channel_open(&za, &channel_of[i], i);
+        (void) person_sit(&za, &channel_of[i], &p);
     }
 
     for (at = 0, found = 0, rounds = 0, good = 1; rounds < 10; rounds++) {
@@ -652,8 +653,10 @@ asking(void)
 
         for (i = 0; i < n; i++) {
             rc = names[i][0] * 10 + names[i][1] - '0' * 11;
-            good &= (found & 1U << rc) == 0 && lens[i] == room_of[rc].name.len
-                    && memcmp(names[i], room_of[rc].name.data, lens[i]) == 0;
+            good &= (found & 1U << rc) == 0
+                    && lens[i] == channel_of[rc].name.len
+                    && memcmp(names[i], channel_of[rc].name.data, lens[i])
+                       == 0;
             found |= 1U << rc;
         }
 
@@ -735,8 +738,8 @@ asking(void)
     person_end(&za, &p, 0);
 
     for (i = 0; i < 20; i++) {
-        fanout_channel_close(&za, &room_of[i]);
-        free((void *) room_of[i].name.data);
+        fanout_channel_close(&za, &channel_of[i]);
+        free((void *) channel_of[i].name.data);
     }
 
     stop(4 * MB, "asking");
@@ -915,7 +918,7 @@ lost_mail(void)
 {
     unsigned   i;
     uint64_t   lost;
-    policy_t   long_linger = room;
+    policy_t   long_linger = presence;
     person_t   p[2];
     result_t   r;
     message_t  m;

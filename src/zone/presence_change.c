@@ -8,7 +8,7 @@
 
 #include "zone/identity.h"
 #include "zone/member.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 
 
@@ -90,14 +90,14 @@ fanout_change_write(fanout_zone_t *z, const fanout_member_block_t *m,
 
 
 uint8_t *
-fanout_count_write(fanout_room_block_t *room, uint8_t *p)
+fanout_count_write(fanout_presence_block_t *presence, uint8_t *p)
 {
     change_t  c;
 
     memset(&c, 0, sizeof(change_t));
 
     c.change = FANOUT_COUNTED;
-    c.slot = room->members;
+    c.slot = presence->members;
 
     memcpy(p, &c, sizeof(change_t));
 

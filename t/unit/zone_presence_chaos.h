@@ -1,7 +1,7 @@
 /*
  * Workers that let clients come, go and move between them, until one is killed
  * at a random crash point or at a random time; others come.  Part of
- * zone_room_crash_test.c.
+ * zone_presence_crash_test.c.
  *
  * Every worker keeps mirrors by what it drains; in the end those who live must
  * agree, and when all have gone, so has everybody.  Who leads reads events and
@@ -225,8 +225,8 @@ c_tell(c_worker_t *w, int take)
 
     static uint8_t  text[64 * 510];
 
-    rc = fanout_events_read(&w->z, e, 64, text, sizeof(text), &n, &epoch,
-                            &lost);
+    rc = fanout_hook_queue_read(&w->z, e, 64, text, sizeof(text), &n, &epoch,
+                                &lost);
 
     for (i = 0; i < n; i++) {
         if (e[i].offset >= C_EVENTS
@@ -267,7 +267,7 @@ c_tell(c_worker_t *w, int take)
     }
 
     if (n && take) {
-        fanout_events_done(&w->z, epoch, e[n - 1].offset);
+        fanout_hook_queue_done(&w->z, epoch, e[n - 1].offset);
     }
 
     return rc;
@@ -280,11 +280,11 @@ c_lead(c_worker_t *w)
     int  rc;
 
     if (c_draw(w, 20) == 0) {
-        fanout_events_yield(&w->z);
+        fanout_hook_queue_yield(&w->z);
         return 0;
     }
 
-    if (!fanout_events_lead(&w->z)) {
+    if (!fanout_hook_queue_lead(&w->z)) {
         return 0;
     }
 
@@ -440,7 +440,7 @@ c_work(c_worker_t *w, void *zone, long at)
         _exit(1);
     }
 
-    fanout_events_ask(&w->z, E_ALL, 100000);
+    fanout_hook_queue_ask(&w->z, E_ALL, 100000);
 
     for (i = 0; i < C_CHANNELS; i++) {
         if (fanout_channel_open(&w->z, &w->c[i], i) != OK) {

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What of a room has not been told yet, and telling it.
+ * What of a presence set has not been told yet, and telling it.
  *
  * A member's change is pending from the transaction that made it until the one
  * that appends an entry about it to the channel's log.  So what subscribers
@@ -14,7 +14,7 @@
 #include "heap/list.h"
 #include "zone/log.h"
 #include "zone/member.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/share.h"
 
@@ -24,14 +24,15 @@
 #define FANOUT_DELTA_TURN     128       /* sections in a turn of a worker */
 
 
-static void room_tell_settle(fanout_zone_t *z, fanout_ref_t ref);
+static void presence_flush_settle(fanout_zone_t *z, fanout_ref_t ref);
 static uint32_t flush(fanout_zone_t *z);
-static uint32_t delta_blocks(fanout_zone_t *z, fanout_room_block_t *room);
-static void room_tell_tell(fanout_zone_t *z, fanout_ref_t ref, int loss);
-static void room_tell_told(fanout_zone_t *z, fanout_room_block_t *room,
-    unsigned n);
-static unsigned room_tell_gather(fanout_zone_t *z, fanout_room_block_t *room,
-    uint8_t *buf, uint32_t *size);
+static uint32_t delta_blocks(fanout_zone_t *z,
+    fanout_presence_block_t *presence);
+static void presence_flush_set(fanout_zone_t *z, fanout_ref_t ref, int loss);
+static void presence_flush_told(fanout_zone_t *z,
+    fanout_presence_block_t *presence, unsigned n);
+static unsigned presence_flush_gather(fanout_zone_t *z,
+    fanout_presence_block_t *presence, uint8_t *buf, uint32_t *size);
 
 
 static uint8_t  delta[FANOUT_DELTA_SIZE];
@@ -47,20 +48,20 @@ static const fanout_links_t  pending_links = {
 void
 fanout_pending_set(fanout_zone_t *z, fanout_ref_t member, uint8_t pending)
 {
-    fanout_ref_t            ref;
-    fanout_room_block_t    *room;
-    fanout_member_block_t  *m;
+    fanout_ref_t              ref;
+    fanout_member_block_t    *m;
+    fanout_presence_block_t  *presence;
 
     m = fanout_member(z, member);
 
     if (m->pending == 0) {
-        ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
-        room = fanout_room(z, ref);
+        ref = fanout_presence_of(z, fanout_seat(z, m->seat)->channel);
+        presence = fanout_presence(z, ref);
 
-        fanout_list_append(z, &pending_links, &room->pend_head,
-                           &room->pend_tail, member, FANOUT_OLD_RECORD);
-        fanout_set(z, room->npending, room->npending + 1);
-        fanout_room_list(z, ref);
+        fanout_list_append(z, &pending_links, &presence->pend_head,
+                           &presence->pend_tail, member, FANOUT_OLD_RECORD);
+        fanout_set(z, presence->npending, presence->npending + 1);
+        fanout_presence_list(z, ref);
     }
 
     fanout_set(z, m->pending, pending);
@@ -70,50 +71,52 @@ fanout_pending_set(fanout_zone_t *z, fanout_ref_t member, uint8_t pending)
 void
 fanout_pending_clear(fanout_zone_t *z, fanout_ref_t member)
 {
-    fanout_ref_t            ref;
-    fanout_room_block_t    *room;
-    fanout_member_block_t  *m;
+    fanout_ref_t              ref;
+    fanout_member_block_t    *m;
+    fanout_presence_block_t  *presence;
 
     m = fanout_member(z, member);
-    ref = fanout_room_of(z, fanout_seat(z, m->seat)->channel);
-    room = fanout_room(z, ref);
+    ref = fanout_presence_of(z, fanout_seat(z, m->seat)->channel);
+    presence = fanout_presence(z, ref);
 
-    fanout_list_remove(z, &pending_links, &room->pend_head, &room->pend_tail,
-                       member);
-    fanout_set(z, room->npending, room->npending - 1);
+    fanout_list_remove(z, &pending_links, &presence->pend_head,
+                       &presence->pend_tail, member);
+    fanout_set(z, presence->npending, presence->npending - 1);
     fanout_set(z, m->pending, 0);
 
-    room_tell_settle(z, ref);
+    presence_flush_settle(z, ref);
 }
 
 
 /* Out of the wheel, if nothing is pending. */
 
 static void
-room_tell_settle(fanout_zone_t *z, fanout_ref_t ref)
+presence_flush_settle(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_room_block_t  *room;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(z, ref);
+    presence = fanout_presence(z, ref);
 
-    if (room->pend_head == 0 && !(room->flags & FANOUT_ROOM_COUNT)) {
-        fanout_room_unlist(z, ref);
+    if (presence->pend_head == 0
+        && !(presence->flags & FANOUT_PRESENCE_COUNT))
+    {
+        fanout_presence_unlist(z, ref);
     }
 }
 
 
 void
-fanout_room_count(fanout_zone_t *z, fanout_ref_t ref, int n)
+fanout_presence_count(fanout_zone_t *z, fanout_ref_t ref, int n)
 {
-    fanout_room_block_t  *room;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(z, ref);
+    presence = fanout_presence(z, ref);
 
-    fanout_set(z, room->members, room->members + n);
+    fanout_set(z, presence->members, presence->members + n);
 
-    if (!(room->flags & FANOUT_ROOM_COUNT)) {
-        fanout_set(z, room->flags, room->flags | FANOUT_ROOM_COUNT);
-        fanout_room_list(z, ref);
+    if (!(presence->flags & FANOUT_PRESENCE_COUNT)) {
+        fanout_set(z, presence->flags, presence->flags | FANOUT_PRESENCE_COUNT);
+        fanout_presence_list(z, ref);
     }
 }
 
@@ -135,7 +138,7 @@ fanout_presence_flush(fanout_zone_t *z)
 
         /* a look without the lock: what others add they flush as well */
 
-        if (*(volatile uint32_t *) &z->shm->nrooms == 0) {
+        if (*(volatile uint32_t *) &z->shm->npresences == 0) {
             return UINT32_MAX;
         }
 
@@ -164,13 +167,13 @@ flush(fanout_zone_t *z)
     full = 0;
 
     do {
-        ref = fanout_room_due(z, &wait);
+        ref = fanout_presence_due(z, &wait);
 
         if (ref == 0) {
             return wait;
         }
 
-        blocks = delta_blocks(z, fanout_room(z, ref));
+        blocks = delta_blocks(z, fanout_presence(z, ref));
 
         if (blocks > z->shm->heap.nfree && !full) {
             /* Nobody is given up for it: leaves free what they leave.  What is
@@ -179,7 +182,7 @@ flush(fanout_zone_t *z)
             continue;
         }
 
-        room_tell_tell(z, ref, blocks > z->shm->heap.nfree);
+        presence_flush_set(z, ref, blocks > z->shm->heap.nfree);
         fanout_commit(z);
         full = 0;
 
@@ -192,12 +195,12 @@ flush(fanout_zone_t *z)
 /* Of the entry about what is pending, or the first part of it. */
 
 static uint32_t
-delta_blocks(fanout_zone_t *z, fanout_room_block_t *room)
+delta_blocks(fanout_zone_t *z, fanout_presence_block_t *presence)
 {
     fanout_zone_message_t  m;
 
     memset(&m, 0, sizeof(fanout_zone_message_t));
-    (void) room_tell_gather(z, room, NULL, &m.data.len);
+    (void) presence_flush_gather(z, presence, NULL, &m.data.len);
 
     return fanout_message_blocks(&m);
 }
@@ -207,53 +210,53 @@ delta_blocks(fanout_zone_t *z, fanout_room_block_t *room)
  * told as a loss: who reads the channel then reads the members again. */
 
 static void
-room_tell_tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
+presence_flush_set(fanout_zone_t *z, fanout_ref_t ref, int loss)
 {
-    unsigned                n, more;
-    fanout_ref_t            channel;
-    fanout_room_block_t    *room;
-    fanout_zone_message_t   m;
+    unsigned                  n, more;
+    fanout_ref_t              channel;
+    fanout_zone_message_t     m;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(z, ref);
-    channel = room->channel;
+    presence = fanout_presence(z, ref);
+    channel = presence->channel;
 
     if (loss) {
-        n = room_tell_gather(z, room, NULL, NULL);
-        fanout_stream_lose(z, channel);
+        n = presence_flush_gather(z, presence, NULL, NULL);
+        fanout_unread_lose(z, channel);
 
     } else {
         memset(&m, 0, sizeof(fanout_zone_message_t));
         m.kind = FANOUT_BINARY;
         m.flags = FANOUT_TRANSIENT;
         m.data.data = delta;
-        n = room_tell_gather(z, room, delta, &m.data.len);
+        n = presence_flush_gather(z, presence, delta, &m.data.len);
 
         fanout_log_append(z, channel, &m, FANOUT_PRESENCE);
     }
 
     fanout_set(z, z->shm->deltas, z->shm->deltas + 1);
     fanout_set(z, z->shm->changes, z->shm->changes + n);
-    fanout_set(z, room->flags, room->flags & ~FANOUT_ROOM_COUNT);
+    fanout_set(z, presence->flags, presence->flags & ~FANOUT_PRESENCE_COUNT);
 
-    more = room->npending - n;
-    room_tell_told(z, room, n);
+    more = presence->npending - n;
+    presence_flush_told(z, presence, n);
 
-    /* with its last seat the room may have gone */
+    /* with its last seat the presence set may have gone */
 
-    if (fanout_room_of(z, channel) != ref) {
+    if (fanout_presence_of(z, channel) != ref) {
         return;
     }
 
-    fanout_room_unlist(z, ref);
+    fanout_presence_unlist(z, ref);
 
     if (more) {
         /* what did not fit follows, behind the others that are due */
-        fanout_set(z, room->due, fanout_msec(z));
-        fanout_room_list(z, ref);
+        fanout_set(z, presence->due, fanout_msec(z));
+        fanout_presence_list(z, ref);
 
     } else {
-        fanout_set(z, room->due, fanout_msec(z) + room->batch);
-        fanout_room_settle(z, ref);
+        fanout_set(z, presence->due, fanout_msec(z) + presence->batch);
+        fanout_presence_settle(z, ref);
     }
 }
 
@@ -261,13 +264,14 @@ room_tell_tell(fanout_zone_t *z, fanout_ref_t ref, int loss)
 /* The first n that are pending are no more. */
 
 static void
-room_tell_told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n)
+presence_flush_told(fanout_zone_t *z, fanout_presence_block_t *presence,
+    unsigned n)
 {
     uint8_t                 was;
     fanout_ref_t            ref, next, seat;
     fanout_member_block_t  *m;
 
-    for (ref = room->pend_head; n; ref = next, n--) {
+    for (ref = presence->pend_head; n; ref = next, n--) {
         m = fanout_member(z, ref);
         next = m->pend_next;
         seat = m->seat;
@@ -277,7 +281,7 @@ room_tell_told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n)
 
         if (was == FANOUT_PENDING_LEAVE) {
             fanout_member_free(z, ref);
-            fanout_seat_settle(z, seat);
+            fanout_seat_free_unused(z, seat);
         }
     }
 }
@@ -287,8 +291,8 @@ room_tell_told(fanout_zone_t *z, fanout_room_block_t *room, unsigned n)
  * NULL.  The number of members. */
 
 static unsigned
-room_tell_gather(fanout_zone_t *z, fanout_room_block_t *room, uint8_t *buf,
-    uint32_t *size)
+presence_flush_gather(fanout_zone_t *z, fanout_presence_block_t *presence,
+    uint8_t *buf, uint32_t *size)
 {
     size_t                  left, need;
     unsigned                n;
@@ -298,12 +302,12 @@ room_tell_gather(fanout_zone_t *z, fanout_room_block_t *room, uint8_t *buf,
     left = FANOUT_DELTA_SIZE;
     n = 0;
 
-    if (room->flags & FANOUT_ROOM_COUNT) {
-        buf = buf ? fanout_count_write(room, buf) : NULL;
+    if (presence->flags & FANOUT_PRESENCE_COUNT) {
+        buf = buf ? fanout_count_write(presence, buf) : NULL;
         left -= FANOUT_CHANGE_HEAD;
     }
 
-    for (ref = room->pend_head; ref; ref = m->pend_next) {
+    for (ref = presence->pend_head; ref; ref = m->pend_next) {
         m = fanout_member(z, ref);
         need = fanout_change_size(z, m);
 

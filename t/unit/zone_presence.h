@@ -19,7 +19,7 @@
 
 typedef fanout_member_t       member_t;
 typedef fanout_put_t          put_t;
-typedef fanout_room_t         room_t;
+typedef fanout_presence_info_t         presence_t;
 typedef fanout_order_t        order_t;
 typedef fanout_zone_client_t  client_t;
 

@@ -12,7 +12,7 @@
 #define _ZONE_ROOM_MODEL_H_INCLUDED_
 
 
-#include "zone_room.h"
+#include "zone_presence.h"
 
 
 #define R_HANDLES    5

@@ -11,12 +11,12 @@
 
 /* frames */
 
-fanout_frame_t *
-fanout_frame_create(fanout_hub_t *hub, size_t size)
+fanout_outbuf_t *
+fanout_outbuf_create(fanout_hub_t *hub, size_t size)
 {
-    fanout_frame_t  *f;
+    fanout_outbuf_t  *f;
 
-    f = ngx_alloc(sizeof(fanout_frame_t), ngx_cycle->log);
+    f = ngx_alloc(sizeof(fanout_outbuf_t), ngx_cycle->log);
     if (f == NULL) {
         return NULL;
     }
@@ -40,7 +40,7 @@ fanout_frame_create(fanout_hub_t *hub, size_t size)
 
 
 ngx_int_t
-fanout_frame_reserve(fanout_hub_t *hub, fanout_frame_t *f, size_t n)
+fanout_outbuf_reserve(fanout_hub_t *hub, fanout_outbuf_t *f, size_t n)
 {
     size_t   size;
     u_char  *p;
@@ -76,8 +76,8 @@ fanout_frame_reserve(fanout_hub_t *hub, fanout_frame_t *f, size_t n)
 
 
 void
-fanout_frame_entries(fanout_frame_t *f, fanout_channel_t *ch, uint64_t after,
-    uint64_t seq)
+fanout_outbuf_entries(fanout_outbuf_t *f, fanout_channel_t *ch,
+    uint64_t after, uint64_t seq)
 {
     f->local = ch->local + 1;
     f->epoch = ch->epoch;
@@ -87,7 +87,7 @@ fanout_frame_entries(fanout_frame_t *f, fanout_channel_t *ch, uint64_t after,
 
 
 void
-fanout_frame_release(fanout_hub_t *hub, fanout_frame_t *f)
+fanout_outbuf_release(fanout_hub_t *hub, fanout_outbuf_t *f)
 {
     if (--f->refs == 0) {
         hub->frames -= f->size;

@@ -1,6 +1,6 @@
 /*
  * Events for a backend: what is told of, in which order, how often, and what
- * becomes of it when nobody takes it: part of zone_room_test.c.
+ * becomes of it when nobody takes it: part of zone_presence_test.c.
  */
 
 
@@ -15,8 +15,8 @@ static char      ev_text[8192];
 static int
 ev_read(zone_t *z, unsigned max, size_t size, unsigned *n)
 {
-    return fanout_events_read(z, ev, max, evbuf, size, n, &ev_epoch,
-                              &ev_lost);
+    return fanout_hook_queue_read(z, ev, max, evbuf, size, n, &ev_epoch,
+                                  &ev_lost);
 }
 
 
@@ -80,7 +80,7 @@ told(void)
         }
 
         if (n) {
-            fanout_events_done(&za, ev_epoch, ev[n - 1].offset);
+            fanout_hook_queue_done(&za, ev_epoch, ev[n - 1].offset);
         }
 
     } while (rc == AGAIN && n);
@@ -94,11 +94,11 @@ ev_start(size_t size, uint8_t mask, uint32_t max)
 {
     static policy_t  p;
 
-    p = room;
+    p = presence;
     p.hooks = 1;
     start_as(size, &p);
-    fanout_events_ask(&za, mask, max);
-    fanout_events_ask(&zb, mask, max);
+    fanout_hook_queue_ask(&za, mask, max);
+    fanout_hook_queue_ask(&zb, mask, max);
 }
 
 
@@ -234,9 +234,9 @@ ev_masks(void)
     ok(ev[1].offset == 2 && ev_lost == 0, "the rest takes no offset");
 
     (void) person_sit(&za, &ca, &p[0]);
-    ok(fanout_events_any(&zb) == 1, "there is one");
-    fanout_events_ask(&za, 0, 0);
-    ok(fanout_events_any(&zb) == 0, "nobody asks any more");
+    ok(fanout_hook_queue_any(&zb) == 1, "there is one");
+    fanout_hook_queue_ask(&za, 0, 0);
+    ok(fanout_hook_queue_any(&zb) == 0, "nobody asks any more");
     fanout_zone_stat(&za, &st);
     ok(st.events == 0 && st.nevents == 0 && st.events_lost == 0
        && st.events_max == 0 && st.events_told == 3 && st.events_lag == 0,
@@ -244,16 +244,16 @@ ev_masks(void)
     (void) person_sit(&zb, &cb, &p[2]);
     is_str(told(), "", "and nothing is written");
 
-    fanout_events_ask(&za, EVENTS, 0);
+    fanout_hook_queue_ask(&za, EVENTS, 0);
     fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 1);
     is_str(told(), "", "nor into a queue of none");
 
-    fanout_events_ask(&za, EVENTS, 5);
+    fanout_hook_queue_ask(&za, EVENTS, 5);
     fanout_seat_close(&zb, &cb, p[2].ref, &p[2].id, 1);
     is_str(told(), "lv 3  room #1", "asked for again");
     ok(ev_lost == 0, "without a loss");
 
-    c = view(&za, "quiet", &room);
+    c = view(&za, "quiet", &presence);
     (void) fanout_channel_open(&za, &c, 9);
     (void) person_sit(&za, &c, &p[0]);
     fanout_seat_close(&za, &c, p[0].ref, &p[0].id, 1);
@@ -290,14 +290,14 @@ ev_full_queue(void)
 
     (void) ev_read(&za, 1, sizeof(evbuf), &n);
     ok(n == 1 && ev_lost == 2, "they were before the first");
-    fanout_events_done(&za, ev_epoch, ev[0].offset);
+    fanout_hook_queue_done(&za, ev_epoch, ev[0].offset);
     (void) person_add(&za, &p[5], 6, "", "", 0);
     rc = ev_read(&zb, 2, sizeof(evbuf), &n);
     ok(rc == AGAIN && n == 2 && ev_lost == 0 && ev[0].offset == 4,
        "no more were lost");
-    fanout_events_done(&zb, ev_epoch ^ 1, ev[1].offset);
-    fanout_events_done(&zb, ev_epoch, 1000);
-    fanout_events_done(&zb, ev_epoch, 3);
+    fanout_hook_queue_done(&zb, ev_epoch ^ 1, ev[1].offset);
+    fanout_hook_queue_done(&zb, ev_epoch, 1000);
+    fanout_hook_queue_done(&zb, ev_epoch, 3);
     rc = ev_read(&za, 64, sizeof(evbuf), &n);
     ok(rc == OK && n == 3, "what was not read is not done: %u", n);
     is_str(told(), "c 4 , c 5 , c 6 ", "in order");
@@ -313,28 +313,28 @@ ev_full_queue(void)
     /* a long one is made short, and taken, in steps: the journal would not
      * hold it */
 
-    fanout_events_ask(&za, EVENTS, 2000);
+    fanout_hook_queue_ask(&za, EVENTS, 2000);
 
     for (i = 0; i < 1500; i++) {
         (void) person_add(&za, &p[i], i + 1, "somebody", "", 0);
     }
 
-    fanout_events_ask(&zb, EVENTS, 150);
+    fanout_hook_queue_ask(&zb, EVENTS, 150);
     rc = ev_read(&za, 1000, sizeof(evbuf), &n);
     ok(rc == AGAIN && n == 64 && ev_lost == 1350, "%u in a read, %llu lost",
        n, (unsigned long long) ev_lost);
-    fanout_events_done(&za, ev_epoch, ev[n - 1].offset + 86);
-    ok(fanout_events_any(&za) == 0, "all were taken");
+    fanout_hook_queue_done(&za, ev_epoch, ev[n - 1].offset + 86);
+    ok(fanout_hook_queue_any(&za) == 0, "all were taken");
     rc = ev_read(&za, 64, sizeof(evbuf), &n);
     ok(rc == OK && n == 0 && ev_lost == 0, "there is none");
-    fanout_events_ask(&zb, EVENTS, 2000);
+    fanout_hook_queue_ask(&zb, EVENTS, 2000);
 
     for (i = 0; i < 1500; i++) {
         person_end(&za, &p[i], 0);
     }
 
-    fanout_events_done(&za, ev_epoch, za.shm->event_offset);
-    ok(fanout_events_any(&za) == 0, "all 1500 at once");
+    fanout_hook_queue_done(&za, ev_epoch, za.shm->event_offset);
+    ok(fanout_hook_queue_any(&za) == 0, "all 1500 at once");
     ok(free_blocks(&za) == free, "all blocks are back again");
 
     stop(MB, "a full queue");
@@ -427,10 +427,10 @@ ev_leads(void)
     ev_start(MB, EVENTS, 100);
     (void) fanout_zone_attach(&zc, zmem, MB);
 
-    is_int(fanout_events_lead(&zc), 0, "without a slot");
-    is_int(fanout_events_lead(&za), 1, "the first leads");
-    is_int(fanout_events_lead(&zb), 0, "one alone");
-    is_int(fanout_events_lead(&za), 1, "still");
+    is_int(fanout_hook_queue_lead(&zc), 0, "without a slot");
+    is_int(fanout_hook_queue_lead(&za), 1, "the first leads");
+    is_int(fanout_hook_queue_lead(&zb), 0, "one alone");
+    is_int(fanout_hook_queue_lead(&za), 1, "still");
     fanout_zone_stat(&za, &st);
     is_int(st.events_leader, 1, "its pid");
 
@@ -446,29 +446,29 @@ ev_leads(void)
     ok(woken(&za), "and when there is something again");
 
     fanout_test_seconds += 10;
-    is_int(fanout_events_lead(&zb), 0, "silent for 10 s");
+    is_int(fanout_hook_queue_lead(&zb), 0, "silent for 10 s");
     fanout_test_seconds++;
-    is_int(fanout_events_lead(&zb), 1, "that is too long");
-    is_int(fanout_events_lead(&za), 0, "it leads no more");
+    is_int(fanout_hook_queue_lead(&zb), 1, "that is too long");
+    is_int(fanout_hook_queue_lead(&za), 0, "it leads no more");
 
-    fanout_events_yield(&za);
-    is_int(fanout_events_lead(&za), 0, "nor gives up another's");
+    fanout_hook_queue_yield(&za);
+    is_int(fanout_hook_queue_lead(&za), 0, "nor gives up another's");
     za.shm->slots[za.heap.slot].process.notified = 0;
-    fanout_events_yield(&zb);
+    fanout_hook_queue_yield(&zb);
     ok(woken(&za), "the others are woken when it is given up");
-    is_int(fanout_events_lead(&za), 1, "and take it");
+    is_int(fanout_hook_queue_lead(&za), 1, "and take it");
 
-    fanout_events_yield(&za);
-    is_int(fanout_events_lead(&zb), 1, "the other");
+    fanout_hook_queue_yield(&za);
+    is_int(fanout_hook_queue_lead(&zb), 1, "the other");
     (void) pthread_mutex_unlock(&zb.shm->slots[zb.heap.slot].life);
-    is_int(fanout_events_lead(&za), 0, "dies, which nobody knows");
+    is_int(fanout_hook_queue_lead(&za), 0, "dies, which nobody knows");
     (void) fanout_slot_reap(&za, 1000, NULL);
     zb.heap.slot = -1;
     fanout_zone_stat(&za, &st);
     is_int(st.events_leader, 0, "until it is reaped");
 
     (void) fanout_slot_claim(&zc, 3);
-    is_int(fanout_events_lead(&za), 1, "who takes its slot does not "
+    is_int(fanout_hook_queue_lead(&za), 1, "who takes its slot does not "
            "take the lead");
     fanout_slot_release(&zc);
 
@@ -578,14 +578,14 @@ ev_full_zone(void)
     fanout_zone_stat(&za, &st);
     ok(st.nseats == was.nseats - 2, "two left");
     ok(st.events_lost - was.events_lost == 2 && st.nevents == 0
-       && fanout_events_any(&za) == 0, "which nobody is told");
+       && fanout_hook_queue_any(&za) == 0, "which nobody is told");
     rc = ev_read(&za, 64, sizeof(evbuf), &n);
     ok(rc == OK && n == 0, "there is nothing");
     checked(&za, "full");
 
     empty_zone(&zb);
-    (void) fanout_events_read(&za, ev, 1, evbuf, sizeof(evbuf), &n, &ev_epoch,
-                              &ev_lost);
+    (void) fanout_hook_queue_read(&za, ev, 1, evbuf, sizeof(evbuf), &n,
+                                  &ev_epoch, &ev_lost);
     ok(n == 1 && ev_lost >= 2, "it is known that there was: %llu",
        (unsigned long long) ev_lost);
 
@@ -621,18 +621,18 @@ ev_rebuild(void)
 
     ev_start(MB, EVENTS, 100);
     ev_people(p);
-    (void) fanout_events_lead(&za);
+    (void) fanout_hook_queue_lead(&za);
     (void) ev_read(&za, 64, sizeof(evbuf), &n);
     ok(n == 3, "before");
     epoch = ev_epoch;
 
     rebuild();
-    is_int(fanout_events_lead(&zb), 1, "nobody leads any more");
-    ok(fanout_events_any(&za) == 0, "the queue is empty");
+    is_int(fanout_hook_queue_lead(&zb), 1, "nobody leads any more");
+    ok(fanout_hook_queue_any(&za) == 0, "the queue is empty");
     (void) person_add(&za, &p[0], 1, "ann", "", 0);
-    fanout_events_done(&za, epoch, 3);
-    fanout_events_done(&za, epoch, 1);
-    fanout_events_ask(&za, EVENTS, 100);
+    fanout_hook_queue_done(&za, epoch, 3);
+    fanout_hook_queue_done(&za, epoch, 1);
+    fanout_hook_queue_ask(&za, EVENTS, 100);
     (void) ev_read(&za, 64, sizeof(evbuf), &n);
     ok(n == 1 && ev[0].offset == 1 && ev_lost == 0 && ev_epoch != epoch
        && ev_epoch, "they begin again, of another epoch");
@@ -653,7 +653,7 @@ ev_crowd(void)
     ev_start(4 * MB, E_FIRST_IN|E_LAST_OUT, 10000);
     p = calloc(300, sizeof(person_t));
 
-    for (i = 0; i < FANOUT_ADDRESSED; i++) {
+    for (i = 0; i < FANOUT_RECIPIENTS; i++) {
         (void) person_add(&za, &p[i], 1 + i, "many", "", 0);
     }
 

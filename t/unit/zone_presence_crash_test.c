@@ -1,5 +1,5 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_presence.c */
 /* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 */
 
 /*
@@ -7,19 +7,19 @@
  * leaves a ghost among the members, loses one who is there, has a backend told
  * what did not happen or not told what did, or leaves the zone broken for all.
  *
- * A process is killed by SIGKILL at every crash point of an operation on
- * seats and members, before and after each store, or at a sample of them.  A
+ * A process is killed by SIGKILL at every crash point of an operation on seats
+ * and members, before and after each store, or at a sample of them.  A
  * survivor then goes on, with a mirror of the members that it had from before:
- * the zone is sound, the mirror agrees with the room when all is told, and when
- * time has passed nobody is there whose session is not.  What a witness knows
- * by the events is what is.
+ * the zone is sound, the mirror agrees with the presence set when all is told,
+ * and when time has passed nobody is there whose session is not.  What a
+ * witness knows by the events is what is.
  *
  * Then several processes do random things, and some of them die.
  *
- * ZONE_KILLS (80) says how many kills an operation gets, 0: one at every point;
- * ZONE_STEP=1 kills at every instruction of the short ones, too; ZONE_OP=name
- * does one alone, or "random", of which there are ZONE_HISTORIES (40), replayed
- * by ZONE_SEED.
+ * ZONE_KILLS (80) says how many kills an operation gets, 0: one at every
+ * point; ZONE_STEP=1 kills at every instruction of the short ones, too;
+ * ZONE_OP=name does one alone, or "random", of which there are ZONE_HISTORIES
+ * (40), replayed by ZONE_SEED.
  */
 
 
@@ -29,7 +29,7 @@
 #include <sys/wait.h>
 
 #include "tap.h"
-#include "zone_room.h"
+#include "zone_presence.h"
 
 
 #if (defined(__SANITIZE_ADDRESS__))
@@ -90,7 +90,7 @@ static unsigned    nkills;
 static volatile int   armed;
 static volatile long  points, crash_at;
 
-static policy_t    room = {
+static policy_t    presence = {
     .history = 10, .presence = FANOUT_PRESENCE_ON, .linger = 5,
     .batch = 100, .hooks = 1
 };
@@ -246,13 +246,13 @@ say(size_t n, const char *fmt, ...)
 static size_t
 say_state(size_t n)
 {
-    face_t    *f;
-    stat_t     st;
-    order_t    o[64];
-    room_t     r;
-    unsigned   i, k;
-    uint32_t   slot;
-    member_t   m[1];
+    face_t      *f;
+    stat_t       st;
+    order_t      o[64];
+    presence_t   r;
+    unsigned     i, k;
+    uint32_t     slot;
+    member_t     m[1];
 
     static uint8_t  buf[SECTION];
 
@@ -268,7 +268,8 @@ say_state(size_t n)
 
     slot = 0;
     memset(&r, 0, sizeof(r));
-    (void) fanout_room_read(&survivor, &sa, &slot, m, 1, buf, SECTION, &k, &r);
+    (void) fanout_presence_read(&survivor, &sa, &slot, m, 1, buf, SECTION, &k,
+                                &r);
 
     fanout_zone_stat(&survivor, &st);
     n = say(n, "members %u counted %u identities %llu %llu users %llu seats "
@@ -757,8 +758,8 @@ every_instruction(const op_t *op)
 }
 
 
-#include "zone_room_ops.h"
-#include "zone_room_chaos.h"
+#include "zone_presence_ops.h"
+#include "zone_presence_chaos.h"
 
 
 int

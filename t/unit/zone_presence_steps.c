@@ -1,10 +1,10 @@
 /*
  * Orders, deaths, what is read, and whether all agree: the other part of
- * zone_room_model.h.
+ * zone_presence_model.h.
  */
 
 
-#include "zone_room_model.h"
+#include "zone_presence_model.h"
 
 
 static int
@@ -369,13 +369,13 @@ r_events(rmodel_t *m)
 
     switch (r_draw(m, 12)) {
     case 0:
-        fanout_events_yield(z);
+        fanout_hook_queue_yield(z);
         m->lead = m->lead == (unsigned) z->heap.slot + 1 ? 0 : m->lead;
         return 0;
 
     case 1:
         m->events = r_draw(m, 2) ? m->events : 1 + r_draw(m, 300);
-        fanout_events_ask(z, m->w.mask, m->events);
+        fanout_hook_queue_ask(z, m->w.mask, m->events);
         m->lead = m->w.mask ? m->lead : 0;
         r_want(m, z->shm->nevents <= (m->w.mask ? m->events : 0), "%u queued",
                z->shm->nevents);
@@ -384,7 +384,7 @@ r_events(rmodel_t *m)
 
     leads = m->lead == 0 || m->lead == (unsigned) z->heap.slot + 1
             || fanout_test_seconds - m->lead_at > 10;
-    rc = fanout_events_lead(z);
+    rc = fanout_hook_queue_lead(z);
     r_want(m, rc == leads, "leads: %d", rc);
 
     if (!leads) {
@@ -506,13 +506,13 @@ r_compare(rmodel_t *m, unsigned i, mirror_t *now)
 int
 r_settle(rmodel_t *m)
 {
-    int          rc, turns;
-    uint32_t     ms;
-    unsigned     h, i, seats, c;
-    zone_t      *z;
-    room_t       room;
-    member_t     one;
-    mirror_t     now, *mi;
+    int            rc, turns;
+    uint32_t       ms;
+    unsigned       h, i, seats, c;
+    zone_t        *z;
+    presence_t     presence;
+    member_t       one;
+    mirror_t       now, *mi;
 
     static uint8_t  buf[SECTION];
 
@@ -588,17 +588,17 @@ r_settle(rmodel_t *m)
         r_pass(rc);
 
         slot = UINT32_MAX;
-        (void) fanout_room_read(z, &c0, &slot, &one, 1, buf, SECTION, &n,
-                                &room);
+        (void) fanout_presence_read(z, &c0, &slot, &one, 1, buf, SECTION, &n,
+                                    &presence);
 
         for (seats = 0, c = 0; c < R_CLIENTS; c++) {
             seats += m->cl[c].seat[i].state != 0;
         }
 
-        r_want(m, room.seats == seats, "channel %u: %u seats, not %u", i,
-               room.seats, seats);
-        r_want(m, room.members == r_members(m, i),
-               "channel %u: %u members, not %u", i, room.members,
+        r_want(m, presence.seats == seats, "channel %u: %u seats, not %u", i,
+               presence.seats, seats);
+        r_want(m, presence.members == r_members(m, i),
+               "channel %u: %u members, not %u", i, presence.members,
                r_members(m, i));
     }
 
@@ -836,7 +836,7 @@ r_empty(rmodel_t *m, uint64_t start)
 
     m->nstones = 0;
     r_pass(r_known(m, z));
-    fanout_events_ask(z, 0, 0);
+    fanout_hook_queue_ask(z, 0, 0);
 
     for (i = 0; i < R_CHANNELS; i++) {
         c = view(z, m->names[i], NULL);

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The stream of a channel: what workers have not read yet.  An entry leaves
- * it when every cursor has passed it.  Cursors compare by the zone's seq,
- * which never goes back, as offsets do when a channel is purged.
+ * The unread list of a channel: what workers have not read yet.  An entry
+ * leaves it when every cursor has passed it.  Cursors compare by the zone's
+ * seq, which never goes back, as offsets do when a channel is purged.
  */
 
 
@@ -29,8 +29,8 @@ typedef struct {
 
 static void held_link(fanout_zone_t *z, fanout_ref_t channel);
 static void held_unlink(fanout_zone_t *z, fanout_ref_t channel);
-static uint64_t stream_min(fanout_zone_t *z, fanout_channel_block_t *ch);
-static int stream_bounded(fanout_arena_t *a, uint32_t n, size_t start);
+static uint64_t unread_min(fanout_zone_t *z, fanout_channel_block_t *ch);
+static int unread_bounded(fanout_arena_t *a, uint32_t n, size_t start);
 static int drain_channel(fanout_zone_t *z, fanout_ref_t ref,
     fanout_arena_t *a, uint32_t n, size_t start, fanout_ref_t *large);
 static int signal_first(fanout_zone_t *z, const place_t *at);
@@ -38,11 +38,11 @@ static int drain_signal(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
     fanout_arena_t *a);
 static int drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
     fanout_arena_t *a, fanout_ref_t *large);
-static void stream_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at);
-static void stream_passed(place_t *at, const fanout_entry_block_t *e);
+static void unread_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at);
+static void unread_passed(place_t *at, const fanout_entry_block_t *e);
 static void consumed(fanout_zone_t *z, fanout_interest_t *in,
     const place_t *at);
-static void stream_tell_lost(fanout_zone_t *z, fanout_interest_t *in,
+static void unread_tell_lost(fanout_zone_t *z, fanout_interest_t *in,
     fanout_arena_t *a);
 static void put_gap(fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
     uint64_t offset, uint64_t seq);
@@ -50,7 +50,7 @@ static int drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
     fanout_arena_t *a);
 
 
-static const fanout_links_t  stream_links = {
+static const fanout_links_t  unread_links = {
     .next = offsetof(fanout_entry_block_t, next)
 };
 
@@ -62,7 +62,7 @@ static const fanout_links_t  held_links = {
 
 
 void
-fanout_stream_push(fanout_zone_t *z, fanout_channel_block_t *ch,
+fanout_unread_push(fanout_zone_t *z, fanout_channel_block_t *ch,
     fanout_ref_t ref)
 {
     unsigned            reset;
@@ -71,7 +71,7 @@ fanout_stream_push(fanout_zone_t *z, fanout_channel_block_t *ch,
 
     reset = (fanout_entry(z, ref)->type & 0x0f) == FANOUT_RESET;
 
-    fanout_list_append(z, &stream_links, &ch->stream_head, &ch->stream_tail,
+    fanout_list_append(z, &unread_links, &ch->unread_head, &ch->unread_tail,
                        ref, FANOUT_NEW_RECORD);
 
     for (i = ch->interests; i; i = in->next) {
@@ -92,7 +92,7 @@ fanout_stream_push(fanout_zone_t *z, fanout_channel_block_t *ch,
 }
 
 
-/* Takes an entry out of the stream or the history. */
+/* Takes an entry out of the unread list or the history. */
 
 void
 fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
@@ -103,13 +103,13 @@ fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
 
     e = fanout_entry(z, ref);
 
-    if (flag == FANOUT_IN_HISTORY && (e->flags & FANOUT_IN_STREAM)) {
+    if (flag == FANOUT_IN_HISTORY && (e->flags & FANOUT_IN_UNREAD)) {
         fanout_set(z, e->flags, e->flags & ~flag);
         fanout_held_add(z, channel, fanout_entry_blocks(z, e));
         return;
     }
 
-    if (flag == FANOUT_IN_STREAM) {
+    if (flag == FANOUT_IN_UNREAD) {
         if (e->flags & FANOUT_IN_HISTORY) {
             fanout_set(z, e->flags, e->flags & ~flag);
             return;
@@ -127,9 +127,9 @@ void
 fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref, fanout_kind_e kind)
 {
     uint32_t               n;
-    fanout_pen_t           pen;
     fanout_ref_t           last;
     fanout_entry_block_t  *e;
+    fanout_chain_cursor_t  pen;
 
     e = fanout_entry(z, ref);
     n = fanout_entry_blocks(z, e);
@@ -151,7 +151,7 @@ fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref, fanout_kind_e kind)
 }
 
 
-/* Accounts for blocks that only the stream holds, and keeps the list of
+/* Accounts for blocks that only the unread list holds, and keeps the list of
  * channels that have such. */
 
 void
@@ -193,10 +193,10 @@ held_unlink(fanout_zone_t *z, fanout_ref_t channel)
 }
 
 
-/* the stream */
+/* the unread list */
 
 static uint64_t
-stream_min(fanout_zone_t *z, fanout_channel_block_t *ch)
+unread_min(fanout_zone_t *z, fanout_channel_block_t *ch)
 {
     uint64_t            min;
     fanout_ref_t        i;
@@ -217,7 +217,7 @@ stream_min(fanout_zone_t *z, fanout_channel_block_t *ch)
 
 
 int
-fanout_stream_trim(fanout_zone_t *z, fanout_ref_t channel)
+fanout_unread_trim(fanout_zone_t *z, fanout_ref_t channel)
 {
     uint64_t                 min;
     unsigned                 n;
@@ -228,12 +228,12 @@ fanout_stream_trim(fanout_zone_t *z, fanout_ref_t channel)
 
     ch = fanout_channel(z, channel);
 
-    if (ch->stream_head == 0) {
+    if (ch->unread_head == 0) {
         return 0;
     }
 
-    min = stream_min(z, ch);
-    ref = ch->stream_head;
+    min = unread_min(z, ch);
+    ref = ch->unread_head;
 
     for (n = 0; ref && n < FANOUT_STEP; n++) {
         e = fanout_entry(z, ref);
@@ -243,15 +243,15 @@ fanout_stream_trim(fanout_zone_t *z, fanout_ref_t channel)
         }
 
         next = e->next;
-        fanout_entry_release(z, channel, ref, FANOUT_IN_STREAM);
+        fanout_entry_release(z, channel, ref, FANOUT_IN_UNREAD);
         ref = next;
     }
 
     if (n) {
-        fanout_list_cut(z, &ch->stream_head, &ch->stream_tail, ref);
+        fanout_list_cut(z, &ch->unread_head, &ch->unread_tail, ref);
 
         if (ref == 0) {
-            fanout_channel_settle(z, channel);
+            fanout_channel_free_unused(z, channel);
         }
 
         /* it moves: those that do not come first when one is to be dropped */
@@ -269,7 +269,7 @@ fanout_stream_trim(fanout_zone_t *z, fanout_ref_t channel)
 
 
 int
-fanout_stream_drop(fanout_zone_t *z)
+fanout_unread_drop(fanout_zone_t *z)
 {
     uint64_t                 min;
     fanout_ref_t             i, head, channel, target;
@@ -284,22 +284,22 @@ fanout_stream_drop(fanout_zone_t *z)
     }
 
     ch = fanout_channel(z, channel);
-    head = ch->stream_head;
+    head = ch->unread_head;
 
-    (void) fanout_stream_trim(z, channel);
+    (void) fanout_unread_trim(z, channel);
 
-    if (head != ch->stream_head) {
+    if (head != ch->unread_head) {
         return 1;
     }
 
-    min = stream_min(z, ch);
+    min = unread_min(z, ch);
     target = 0;
 
     if (ch->history) {
         target = fanout_index(z, ch->index_first)->refs[ch->skip];
         e = fanout_entry(z, target);
 
-        if (!(e->flags & FANOUT_IN_STREAM) || e->seq <= min + 1) {
+        if (!(e->flags & FANOUT_IN_UNREAD) || e->seq <= min + 1) {
             target = 0;
         }
     }
@@ -331,14 +331,14 @@ fanout_stream_drop(fanout_zone_t *z)
     }
 
     fanout_set(z, z->shm->dropped, z->shm->dropped + 1);
-    (void) fanout_stream_trim(z, channel);
+    (void) fanout_unread_trim(z, channel);
 
     return 1;
 }
 
 
 void
-fanout_stream_lose(fanout_zone_t *z, fanout_ref_t channel)
+fanout_unread_lose(fanout_zone_t *z, fanout_ref_t channel)
 {
     fanout_ref_t             i;
     fanout_interest_t       *in;
@@ -366,7 +366,7 @@ fanout_stream_lose(fanout_zone_t *z, fanout_ref_t channel)
 int
 fanout_held_cap(fanout_zone_t *z)
 {
-    return z->shm->held > z->shm->held_max && fanout_stream_drop(z);
+    return z->shm->held > z->shm->held_max && fanout_unread_drop(z);
 }
 
 
@@ -408,7 +408,7 @@ fanout_held_sweep(fanout_zone_t *z)
 
     for (n = 0; channel && n < 8 && fanout_section_room(z); n++) {
         next = fanout_cold(z, fanout_channel(z, channel))->held_next;
-        more |= fanout_stream_trim(z, channel);
+        more |= fanout_unread_trim(z, channel);
         channel = next;
     }
 
@@ -447,7 +447,7 @@ fanout_log_drain(fanout_zone_t *z, fanout_arena_t *a)
 
     while (rc == FANOUT_ZONE_OK && (in = slot->dirty_head) != 0) {
 
-        if (stream_bounded(a, n, start) || !fanout_section_room(z)) {
+        if (unread_bounded(a, n, start) || !fanout_section_room(z)) {
             rc = FANOUT_ZONE_AGAIN;
             break;
         }
@@ -468,7 +468,7 @@ fanout_log_drain(fanout_zone_t *z, fanout_arena_t *a)
 
 
 static int
-stream_bounded(fanout_arena_t *a, uint32_t n, size_t start)
+unread_bounded(fanout_arena_t *a, uint32_t n, size_t start)
 {
     return a->n - n >= FANOUT_ZONE_ENTRIES || a->n == a->max
            || a->used - start > FANOUT_ZONE_COPY;
@@ -503,17 +503,17 @@ drain_channel(fanout_zone_t *z, fanout_ref_t ref,
     if ((in->flags & FANOUT_LOST_BEFORE)
         || ((in->flags & FANOUT_LOST) && in->cursor == 0))
     {
-        stream_tell_lost(z, in, a);
+        unread_tell_lost(z, in, a);
     }
 
-    stream_place(z, in, &at);
+    unread_place(z, in, &at);
     at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);
     rc = FANOUT_ZONE_OK;
 
     while (rc == FANOUT_ZONE_OK && *large == 0
            && (at.cursor || at.signal))
     {
-        if (stream_bounded(a, n, start)) {
+        if (unread_bounded(a, n, start)) {
             rc = FANOUT_ZONE_AGAIN;
 
         } else if (signal_first(z, &at)) {
@@ -636,14 +636,14 @@ drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
         put_gap(a, in, at->epoch, e->offset, e->seq);
     }
 
-    stream_passed(at, e);
+    unread_passed(at, e);
 
     return FANOUT_ZONE_OK;
 }
 
 
 static void
-stream_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at)
+unread_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at)
 {
     at->seq = in->seq;
     at->offset = in->offset;
@@ -654,7 +654,7 @@ stream_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at)
 
 
 static void
-stream_passed(place_t *at, const fanout_entry_block_t *e)
+unread_passed(place_t *at, const fanout_entry_block_t *e)
 {
     at->seq = e->seq;
     at->offset = e->offset;
@@ -679,7 +679,7 @@ consumed(fanout_zone_t *z, fanout_interest_t *in,
         fanout_set(z, in->resets, at->resets);
     }
 
-    (void) fanout_stream_trim(z, in->channel);
+    (void) fanout_unread_trim(z, in->channel);
     fanout_signal_trim(z, in->channel);
 }
 
@@ -689,7 +689,7 @@ consumed(fanout_zone_t *z, fanout_interest_t *in,
  * what came after it. */
 
 static void
-stream_tell_lost(fanout_zone_t *z, fanout_interest_t *in, fanout_arena_t *a)
+unread_tell_lost(fanout_zone_t *z, fanout_interest_t *in, fanout_arena_t *a)
 {
     uint8_t                  lost;
     uint64_t                 offset, seq;
@@ -776,7 +776,7 @@ drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
         return FANOUT_ZONE_AGAIN;
     }
 
-    stream_place(z, in, &at);
+    unread_place(z, in, &at);
     e = fanout_entry(z, entry);
 
     if (rc == FANOUT_ZONE_OK) {
@@ -787,7 +787,7 @@ drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
         put_gap(a, in, at.epoch, e->offset, e->seq);
     }
 
-    stream_passed(&at, e);
+    unread_passed(&at, e);
     consumed(z, in, &at);
 
     at.signal = fanout_signal_after(z, fanout_channel(z, in->channel), at.seq);

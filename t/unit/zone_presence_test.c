@@ -1,5 +1,5 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_presence.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 
 #include "tap.h"
-#include "zone_room.h"
+#include "zone_presence.h"
 
 
 static void      *zmem;
@@ -30,7 +30,7 @@ static unsigned   nseen;
 static uint64_t   last_offset;
 static int        gaps, presences;
 
-static policy_t   room = {
+static policy_t   presence = {
     .history = 10, .presence = FANOUT_PRESENCE_ON, .linger = 5,
     .batch = 100
 };
@@ -80,7 +80,7 @@ start_as(size_t size, const policy_t *p)
 static void
 start(size_t size)
 {
-    start_as(size, &room);
+    start_as(size, &presence);
 }
 
 
@@ -193,13 +193,13 @@ is_str_of(fanout_zstr_t s, const char *want)
 static uint32_t
 members_now(zone_t *z, uint32_t *seats)
 {
-    room_t    r;
-    uint32_t  slot;
-    unsigned  n;
-    member_t  m[1];
+    uint32_t    slot;
+    unsigned    n;
+    member_t    m[1];
+    presence_t  r;
 
     slot = 0;
-    (void) fanout_room_read(z, &ca, &slot, m, 1, buf, SECTION, &n, &r);
+    (void) fanout_presence_read(z, &ca, &slot, m, 1, buf, SECTION, &n, &r);
     if (seats) {
         *seats = r.seats;
     }
@@ -610,7 +610,7 @@ static void
 summary(void)
 {
     put_t     r;
-    policy_t  p = room;
+    policy_t  p = presence;
     person_t  who[5];
     uint32_t  seats;
     unsigned  i;
@@ -681,7 +681,7 @@ limits(void)
     int            good;
     char           key[16];
     put_t          r;
-    policy_t       p = room;
+    policy_t       p = presence;
     uint8_t       *big;
     unsigned       i;
     member_t       m, got;
@@ -971,7 +971,7 @@ away(void)
     uint8_t   next[16];
     uint32_t  ref, seats;
     person_t  a, b;
-    policy_t  p = room;
+    policy_t  p = presence;
 
     p.linger = 2;
     start_as(2 * MB, &p);
@@ -983,10 +983,10 @@ away(void)
     (void) person_put(&za, &ca, &b, "", "", ENTER, NULL);
     (void) flush_all(&za);
 
-    fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
-                         1, FANOUT_LEFT_NETWORK);
-    fanout_identity_away(&za, b.ref, &b.id, 3000, 0,
-                         1, FANOUT_LEFT_NETWORK);
+    fanout_identity_disconnected(&za, a.ref, &a.id, 3000, 9001,
+                                 1, FANOUT_LEFT_NETWORK);
+    fanout_identity_disconnected(&za, b.ref, &b.id, 3000, 0,
+                                 1, FANOUT_LEFT_NETWORK);
 
     fanout_test_seconds += 11;
     (void) sweep_all(&za);
@@ -998,8 +998,8 @@ away(void)
     is_int(fanout_identity_resume(&za, &b.id, 0, next, &ref),
            NOTFOUND, "another may not any more");
 
-    fanout_identity_away(&za, a.ref, &a.id, 3000, 9001,
-                         1, FANOUT_LEFT_NETWORK);
+    fanout_identity_disconnected(&za, a.ref, &a.id, 3000, 9001,
+                                 1, FANOUT_LEFT_NETWORK);
     fanout_test_seconds += 15;
     (void) sweep_all(&za);
     (void) flush_all(&za);
@@ -1133,8 +1133,8 @@ bytes(void)
 }
 
 
-#include "zone_room_life.h"
-#include "zone_room_events.h"
+#include "zone_presence_life.h"
+#include "zone_presence_events.h"
 
 
 int

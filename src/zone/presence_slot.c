@@ -2,16 +2,18 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The slots of a room: a tree of tables, the smallest free one is taken.
+ * The slots of a presence set: a tree of tables, the smallest free one is
+ * taken.
  */
 
 
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/share.h"
 
 
 static fanout_ref_t table_make(fanout_zone_t *z,
-    const fanout_room_block_t *room, fanout_ref_t first, unsigned full);
+    const fanout_presence_block_t *presence, fanout_ref_t first,
+    unsigned full);
 static uint32_t power14(unsigned n);
 
 
@@ -29,13 +31,13 @@ power14(unsigned n)
 
 
 static fanout_ref_t
-table_make(fanout_zone_t *z, const fanout_room_block_t *room,
+table_make(fanout_zone_t *z, const fanout_presence_block_t *presence,
     fanout_ref_t first, unsigned full)
 {
     fanout_ref_t     ref;
     fanout_table_t  *t;
 
-    ref = fanout_alloc(z, 1, FANOUT_ROOMS, NULL);
+    ref = fanout_alloc(z, 1, FANOUT_PRESENCE_SET, NULL);
     t = fanout_table(z, ref);
 
     memset((uint8_t *) t + 4, 0, sizeof(fanout_table_t) - 4);
@@ -44,7 +46,7 @@ table_make(fanout_zone_t *z, const fanout_room_block_t *room,
     t->full = full;
 
     fanout_part_add(z, FANOUT_SHARE_members,
-                    room->class, 1);
+                    presence->class, 1);
 
     return ref;
 }
@@ -56,24 +58,25 @@ table_make(fanout_zone_t *z, const fanout_room_block_t *room,
 uint32_t
 fanout_slot_take(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t member)
 {
-    uint32_t              slot;
-    unsigned              d, i;
-    fanout_ref_t          path[FANOUT_DEPTH];
-    fanout_table_t       *t;
-    fanout_room_block_t  *room;
+    uint32_t                  slot;
+    unsigned                  d, i;
+    fanout_ref_t              path[FANOUT_DEPTH];
+    fanout_table_t           *t;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(z, ref);
+    presence = fanout_presence(z, ref);
 
-    if (room->root == 0) {
-        fanout_set(z, room->root, table_make(z, room, 0, 0));
-        fanout_set(z, room->depth, 1);
+    if (presence->root == 0) {
+        fanout_set(z, presence->root, table_make(z, presence, 0, 0));
+        fanout_set(z, presence->depth, 1);
 
-    } else if (fanout_table(z, room->root)->full == FANOUT_TABLE_FULL) {
-        fanout_set(z, room->root, table_make(z, room, room->root, 1));
-        fanout_set(z, room->depth, room->depth + 1);
+    } else if (fanout_table(z, presence->root)->full == FANOUT_TABLE_FULL) {
+        fanout_set(z, presence->root,
+                   table_make(z, presence, presence->root, 1));
+        fanout_set(z, presence->depth, presence->depth + 1);
     }
 
-    path[0] = room->root;
+    path[0] = presence->root;
     slot = 0;
 
     for (d = 0; /* void */ ; d++) {
@@ -81,12 +84,12 @@ fanout_slot_take(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t member)
         i = __builtin_ctz(~t->full);
         slot = slot * FANOUT_TABLE_REFS + i;
 
-        if (d + 1 == room->depth) {
+        if (d + 1 == presence->depth) {
             break;
         }
 
         if (t->refs[i] == 0) {
-            fanout_set(z, t->refs[i], table_make(z, room, 0, 0));
+            fanout_set(z, t->refs[i], table_make(z, presence, 0, 0));
             fanout_set(z, t->n, t->n + 1);
         }
 
@@ -108,21 +111,21 @@ fanout_slot_take(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t member)
 
 
 void
-fanout_slot_give(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
+fanout_slot_return(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
 {
-    unsigned              d, i, tables;
-    uint32_t              left;
-    fanout_ref_t          path[FANOUT_DEPTH], gone;
-    fanout_table_t       *t;
-    fanout_room_block_t  *room;
+    unsigned                  d, i, tables;
+    uint32_t                  left;
+    fanout_ref_t              path[FANOUT_DEPTH], gone;
+    fanout_table_t           *t;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(z, ref);
-    path[0] = room->root;
+    presence = fanout_presence(z, ref);
+    path[0] = presence->root;
     left = slot;
 
-    for (d = 0; d + 1 < room->depth; d++) {
-        i = left / power14(room->depth - d - 1);
-        left %= power14(room->depth - d - 1);
+    for (d = 0; d + 1 < presence->depth; d++) {
+        i = left / power14(presence->depth - d - 1);
+        left %= power14(presence->depth - d - 1);
         path[d + 1] = fanout_table(z, path[d])->refs[i];
     }
 
@@ -131,7 +134,7 @@ fanout_slot_give(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
     gone = 1;
     tables = 0;
 
-    for (d = room->depth; d; d--) {
+    for (d = presence->depth; d; d--) {
         t = fanout_table(z, path[d - 1]);
         i = slot % FANOUT_TABLE_REFS;
         slot /= FANOUT_TABLE_REFS;
@@ -148,19 +151,19 @@ fanout_slot_give(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
         gone = (t->n == 0);
 
         if (gone) {
-            fanout_free(z, path[d - 1], path[d - 1], 1, FANOUT_ROOMS);
+            fanout_free(z, path[d - 1], path[d - 1], 1, FANOUT_PRESENCE_SET);
             tables++;
         }
     }
 
     if (tables) {
         fanout_part_add(z, FANOUT_SHARE_members,
-                        room->class, -(int32_t) tables);
+                        presence->class, -(int32_t) tables);
     }
 
     if (gone) {
-        fanout_set(z, room->root, 0);
-        fanout_set(z, room->depth, 0);
+        fanout_set(z, presence->root, 0);
+        fanout_set(z, presence->depth, 0);
     }
 }
 
@@ -168,7 +171,7 @@ fanout_slot_give(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
 /* The first member at or above a slot, which becomes its own; 0. */
 
 fanout_ref_t
-fanout_slot_next(fanout_zone_t *z, const fanout_room_block_t *room,
+fanout_slot_next(fanout_zone_t *z, const fanout_presence_block_t *presence,
     uint32_t *slot)
 {
     unsigned         d, i;
@@ -180,13 +183,13 @@ fanout_slot_next(fanout_zone_t *z, const fanout_room_block_t *room,
 
 again:
 
-    if (room->root == 0 || base >= power14(room->depth)) {
+    if (presence->root == 0 || base >= power14(presence->depth)) {
         return 0;
     }
 
-    ref = room->root;
+    ref = presence->root;
 
-    for (d = room->depth; d; d--) {
+    for (d = presence->depth; d; d--) {
         t = fanout_table(z, ref);
         span = power14(d - 1);
         i = base / span % FANOUT_TABLE_REFS;

@@ -1,6 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
-/* sources: t/unit/zone_room_model.c t/unit/zone_room_steps.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_presence.c */
+/* sources: t/unit/zone_presence_model.c t/unit/zone_presence_steps.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -10,7 +10,7 @@
  */
 
 
-#include "zone_room_model.h"
+#include "zone_presence_model.h"
 
 
 typedef struct {

@@ -17,11 +17,11 @@
 
 
 #include "heap/list.h"
-#include "zone/events.h"
+#include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/share.h"
 
@@ -33,7 +33,7 @@
                                                      one */
 
 
-static fanout_room_block_t *hooked_room(fanout_zone_t *z,
+static fanout_presence_block_t *hooked_room(fanout_zone_t *z,
     const fanout_seat_t *s);
 static unsigned of_user(fanout_zone_t *z, const fanout_seat_t *s,
     unsigned event);
@@ -59,7 +59,7 @@ static const fanout_links_t  event_links = {
 /* writing */
 
 void
-fanout_event_room(fanout_zone_t *z, uint32_t n)
+fanout_hook_event_room(fanout_zone_t *z, uint32_t n)
 {
     if (z->shm->event_mask) {
         fanout_ensure_spare(z, n + FANOUT_EVENTS_ROOM);
@@ -68,25 +68,25 @@ fanout_event_room(fanout_zone_t *z, uint32_t n)
 
 
 void
-fanout_event_client(fanout_zone_t *z, fanout_ref_t identity, unsigned events,
-    uint8_t reason, uint8_t flags)
+fanout_hook_event_client(fanout_zone_t *z, fanout_ref_t identity,
+    unsigned events, uint8_t reason, uint8_t flags)
 {
     events_tell(z, events, identity, 0, reason, flags);
 }
 
 
 void
-fanout_event_joined(fanout_zone_t *z, fanout_ref_t ref)
+fanout_hook_event_joined(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_seat_t        *s;
-    fanout_room_block_t  *room;
+    fanout_seat_t            *s;
+    fanout_presence_block_t  *presence;
 
     s = fanout_seat(z, ref);
-    room = hooked_room(z, s);
+    presence = hooked_room(z, s);
 
-    if (room) {
+    if (presence) {
         events_tell(z, FANOUT_EVENT_JOIN
-                       | (room->seats == 1 ? FANOUT_EVENT_OCCUPIED : 0)
+                       | (presence->seats == 1 ? FANOUT_EVENT_OCCUPIED : 0)
                        | of_user(z, s, FANOUT_EVENT_FIRST_IN),
                     s->identity, s->channel, 0, 0);
     }
@@ -94,33 +94,33 @@ fanout_event_joined(fanout_zone_t *z, fanout_ref_t ref)
 
 
 void
-fanout_event_left(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+fanout_hook_event_left(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
-    fanout_seat_t        *s;
-    fanout_room_block_t  *room;
+    fanout_seat_t            *s;
+    fanout_presence_block_t  *presence;
 
     s = fanout_seat(z, ref);
-    room = hooked_room(z, s);
+    presence = hooked_room(z, s);
 
-    if (room) {
+    if (presence) {
         events_tell(z, FANOUT_EVENT_LEAVE
-                       | (room->seats == 0 ? FANOUT_EVENT_VACATED : 0)
+                       | (presence->seats == 0 ? FANOUT_EVENT_VACATED : 0)
                        | of_user(z, s, FANOUT_EVENT_LAST_OUT),
                     s->identity, s->channel, reason, 0);
     }
 }
 
 
-/* the room of a seat, or NULL if nobody is told of it */
+/* the presence set of a seat, or NULL if nobody is told of it */
 
-static fanout_room_block_t *
+static fanout_presence_block_t *
 hooked_room(fanout_zone_t *z, const fanout_seat_t *s)
 {
-    fanout_room_block_t  *room;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(z, fanout_room_of(z, s->channel));
+    presence = fanout_presence(z, fanout_presence_of(z, s->channel));
 
-    return room->flags & FANOUT_ROOM_HOOKS ? room : NULL;
+    return presence->flags & FANOUT_PRESENCE_HOOKS ? presence : NULL;
 }
 
 
@@ -159,7 +159,7 @@ alone(fanout_zone_t *z, fanout_ref_t identity, fanout_ref_t channel)
             continue;
         }
 
-        if (++n == FANOUT_ADDRESSED) {
+        if (++n == FANOUT_RECIPIENTS) {
             return 0;
         }
 
@@ -185,10 +185,10 @@ events_tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
     uint8_t                   strings[2 * 255];
     uint32_t                  n;
     unsigned                  i;
-    fanout_pen_t              pen;
     fanout_shm_t             *shm;
     fanout_ref_t              ref, last;
     fanout_event_block_t     *e;
+    fanout_chain_cursor_t     pen;
     fanout_identity_block_t  *id;
 
     shm = z->shm;
@@ -315,7 +315,7 @@ drop_first(fanout_zone_t *z)
 /* who delivers */
 
 void
-fanout_events_ask(fanout_zone_t *z, uint8_t mask, uint32_t max)
+fanout_hook_queue_ask(fanout_zone_t *z, uint8_t mask, uint32_t max)
 {
     unsigned       n;
     fanout_shm_t  *shm;
@@ -379,7 +379,7 @@ limit(const fanout_shm_t *shm)
 
 
 int
-fanout_events_lead(fanout_zone_t *z)
+fanout_hook_queue_lead(fanout_zone_t *z)
 {
     uint32_t       now;
     unsigned       n;
@@ -413,12 +413,12 @@ fanout_events_lead(fanout_zone_t *z)
 
 
 void
-fanout_events_yield(fanout_zone_t *z)
+fanout_hook_queue_yield(fanout_zone_t *z)
 {
     (void) fanout_enter(z);
 
     if (z->heap.slot != -1) {
-        fanout_event_unlead(z, z->heap.slot);
+        fanout_hook_event_unlead(z, z->heap.slot);
     }
 
     fanout_leave(z);
@@ -426,7 +426,7 @@ fanout_events_yield(fanout_zone_t *z)
 
 
 void
-fanout_event_unlead(fanout_zone_t *z, unsigned slot)
+fanout_hook_event_unlead(fanout_zone_t *z, unsigned slot)
 {
     if (z->shm->event_lead == slot + 1) {
         fanout_set(z, z->shm->event_lead, 0);
@@ -439,28 +439,28 @@ fanout_event_unlead(fanout_zone_t *z, unsigned slot)
 
 
 int
-fanout_events_any(fanout_zone_t *z)
+fanout_hook_queue_any(fanout_zone_t *z)
 {
     return *(volatile uint32_t *) &z->shm->nevents != 0;
 }
 
 
 int
-fanout_events_led(fanout_zone_t *z)
+fanout_hook_queue_led(fanout_zone_t *z)
 {
     return *(volatile uint32_t *) &z->shm->event_lead != 0;
 }
 
 
 int
-fanout_events_read(fanout_zone_t *z, fanout_event_t *events, unsigned max,
+fanout_hook_queue_read(fanout_zone_t *z, fanout_event_t *events, unsigned max,
     uint8_t *buf, size_t size, unsigned *n, uint64_t *epoch, uint64_t *lost)
 {
     size_t                 len, used;
-    fanout_pen_t           pen;
     fanout_ref_t           ref;
     fanout_event_t        *to;
     fanout_event_block_t  *e;
+    fanout_chain_cursor_t  pen;
 
     (void) fanout_enter(z);
 
@@ -513,7 +513,7 @@ fanout_events_read(fanout_zone_t *z, fanout_event_t *events, unsigned max,
 
 
 void
-fanout_events_done(fanout_zone_t *z, uint64_t epoch, uint64_t offset)
+fanout_hook_queue_done(fanout_zone_t *z, uint64_t epoch, uint64_t offset)
 {
     int  more;
 
@@ -567,7 +567,7 @@ done_step(fanout_zone_t *z, uint64_t epoch, uint64_t offset)
 /* for the status */
 
 void
-fanout_event_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
+fanout_hook_event_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
 {
     fanout_shm_t  *shm;
 

@@ -34,19 +34,19 @@ typedef struct {
 } joined_t;
 
 
-static const char *stream_accept(ngx_http_request_t *r,
-    fanout_loc_conf_t *conf, ngx_uint_t *status);
-static void stream_open(fanout_session_t *s, ngx_http_request_t *r);
+static const char *sse_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t *status);
+static void sse_open(fanout_session_t *s, ngx_http_request_t *r);
 static void poll_open(fanout_session_t *s, ngx_http_request_t *r);
-static void stream_receive(fanout_session_t *s, ngx_uint_t opcode,
-    u_char *data, size_t len);
-static ngx_uint_t stream_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static void stream_close(fanout_session_t *s);
-static void stream_parted(fanout_session_t *s, ngx_str_t *channel,
+static void sse_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
+    size_t len);
+static ngx_uint_t sse_match(fanout_subscription_t *sub, fanout_entry_t *e);
+static void native_sse_close(fanout_session_t *s);
+static void sse_parted(fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t reason);
-static void stream_closing(fanout_session_t *s, ngx_uint_t code,
+static void sse_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
-static void stream_heartbeat(fanout_session_t *s);
+static void sse_heartbeat(fanout_session_t *s);
 static void poll_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 static void poll_heartbeat(fanout_session_t *s);
@@ -66,43 +66,42 @@ static fanout_error_e join_member(
 static void join_changes(fanout_query_t *q, joined_t *o);
 static void list_members(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
-static ngx_int_t stream_told(fanout_session_t *s, fanout_query_t *q,
+static ngx_int_t sse_told(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
 static void where(fanout_session_t *s);
 static ngx_msec_t retry(fanout_session_t *s);
 
 
-const fanout_dialect_t  fanout_native_stream = {
+const fanout_dialect_t  fanout_native_sse = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_SSE,
-    .accept = stream_accept,
-    .open = stream_open,
-    .receive = stream_receive,
-    .match = stream_match,
-    .close = stream_close,
-    .closing = stream_closing,
-    .heartbeat = stream_heartbeat,
-    .parted = stream_parted
+    .accept = sse_accept,
+    .open = sse_open,
+    .receive = sse_receive,
+    .match = sse_match,
+    .close = native_sse_close,
+    .closing = sse_closing,
+    .heartbeat = sse_heartbeat,
+    .removed = sse_parted
 };
 
 
 const fanout_dialect_t  fanout_native_poll = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_POLL,
-    .accept = stream_accept,
+    .accept = sse_accept,
     .open = poll_open,
-    .receive = stream_receive,
-    .match = stream_match,
-    .close = stream_close,
+    .receive = sse_receive,
+    .match = sse_match,
+    .close = native_sse_close,
     .closing = poll_closing,
     .heartbeat = poll_heartbeat,
-    .parted = stream_parted
+    .removed = sse_parted
 };
 
 
 static const char *
-stream_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_uint_t *status)
+sse_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
 {
     const char      *why;
     fanout_query_t   q;
@@ -116,7 +115,7 @@ stream_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 /* opening; s->refused and s->error say why it can't */
 
 static void
-stream_open(fanout_session_t *s, ngx_http_request_t *r)
+sse_open(fanout_session_t *s, ngx_http_request_t *r)
 {
     u_char          *p, buf[sizeof("retry: \n") + NGX_INT64_LEN];
     ngx_uint_t       status;
@@ -233,7 +232,7 @@ join(fanout_session_t *s, fanout_query_t *q)
             where(s);
         }
 
-        rc = stream_told(s, q, &o[i]);
+        rc = sse_told(s, q, &o[i]);
 
         if (rc != NGX_OK) {
             s->refused = FANOUT_E_INTERNAL;
@@ -357,7 +356,7 @@ join_mail(fanout_session_t *s, joined_t *o)
     after = o->since == FANOUT_SINCE_SEQ ? 0 : o->offset;
 
     for ( ;; ) {
-        e = fanout_letter(s, o->channel, o->j.epoch, after, o->j.offset);
+        e = fanout_mail_deliver(s, o->channel, o->j.epoch, after, o->j.offset);
 
         if (e == NULL) {
             return o->j.missed != 0;
@@ -523,13 +522,13 @@ join_member(fanout_subscription_t *sub, fanout_join_cmd_t *c)
 static void
 join_changes(fanout_query_t *q, joined_t *o)
 {
-    uint64_t                known;
-    fanout_entry_t          e;
-    fanout_frame_t         *f;
-    fanout_recent_t        *recent;
-    fanout_roster_t        *r;
-    fanout_session_t       *s;
-    fanout_subscription_t  *sub;
+    uint64_t                    known;
+    fanout_entry_t              e;
+    fanout_outbuf_t            *f;
+    fanout_roster_t            *r;
+    fanout_session_t           *s;
+    fanout_subscription_t      *sub;
+    fanout_presence_backlog_t  *recent;
 
     sub = o->sub;
     s = sub->session;
@@ -562,13 +561,13 @@ join_changes(fanout_query_t *q, joined_t *o)
 
         if (f) {
             fanout_session_push(s, f, 0, f->used);
-            fanout_frame_release(s->hub, f);
+            fanout_outbuf_release(s->hub, f);
         }
 
         known = r->lost;
     }
 
-    for (recent = fanout_roster_recent(r, known);
+    for (recent = fanout_roster_backlog(r, known);
          recent;
          recent = fanout_roster_later(r, recent))
     {
@@ -578,7 +577,7 @@ join_changes(fanout_query_t *q, joined_t *o)
 
         if (f) {
             fanout_session_push(s, f, 0, f->used);
-            fanout_frame_release(s->hub, f);
+            fanout_outbuf_release(s->hub, f);
         }
     }
 
@@ -653,14 +652,14 @@ list_members(fanout_session_t *s, fanout_query_t *q, joined_t *o)
  * as events of their own. */
 
 static ngx_int_t
-stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
+sse_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 {
     u_char                   epoch[FANOUT_EPOCH_LEN];
     uint32_t                 start;
     ngx_int_t                rc;
     ngx_str_t               *channel;
     fanout_hub_t            *hub;
-    fanout_frame_t          *f;
+    fanout_outbuf_t         *f;
     fanout_zone_join_t      *j;
     const fanout_framing_t  *framing;
 
@@ -669,7 +668,7 @@ stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     channel = o->channel;
     j = &o->j;
 
-    f = fanout_frame_create(hub, 512);
+    f = fanout_outbuf_create(hub, 512);
     if (f == NULL) {
         return NGX_ERROR;
     }
@@ -679,28 +678,28 @@ stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     rc = framing->begin(hub, f, &start);
 
     if (rc == NGX_OK) {
-        rc = fanout_frame_literal(hub, f, "{\"ok\":{\"channel\":");
+        rc = fanout_outbuf_literal(hub, f, "{\"ok\":{\"channel\":");
     }
 
     if (rc == NGX_OK) {
-        rc = fanout_frame_string(hub, f, channel->data, channel->len);
+        rc = fanout_outbuf_string(hub, f, channel->data, channel->len);
     }
 
     if (rc == NGX_OK) {
-        rc = fanout_frame_printf(hub, f, 128,
-                                 ",\"epoch\":\"%*s\",\"offset\":%uL",
-                                 sizeof(epoch), epoch, j->after);
+        rc = fanout_outbuf_printf(hub, f, 128,
+                                  ",\"epoch\":\"%*s\",\"offset\":%uL",
+                                  sizeof(epoch), epoch, j->after);
     }
 
     if (rc == NGX_OK && o->since) {
-        rc = fanout_frame_printf(hub, f, 64,
-                                      ",\"recovered\":%s,\"missed\":%uL",
-                                      j->recovered ? "true" : "false",
-                                      j->missed);
+        rc = fanout_outbuf_printf(hub, f, 64,
+                                       ",\"recovered\":%s,\"missed\":%uL",
+                                       j->recovered ? "true" : "false",
+                                       j->missed);
     }
 
     if (rc == NGX_OK) {
-        rc = fanout_frame_literal(hub, f, ",\"messages\":[]}}");
+        rc = fanout_outbuf_literal(hub, f, ",\"messages\":[]}}");
     }
 
     if (rc == NGX_OK) {
@@ -711,7 +710,7 @@ stream_told(fanout_session_t *s, fanout_query_t *q, joined_t *o)
         fanout_session_push(s, f, 0, f->used);
     }
 
-    fanout_frame_release(hub, f);
+    fanout_outbuf_release(hub, f);
 
     return rc;
 }
@@ -749,8 +748,7 @@ retry(fanout_session_t *s)
 /* commands come by other requests */
 
 static void
-stream_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
-    size_t len)
+sse_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 {
     /* void */
 }
@@ -759,28 +757,28 @@ stream_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 /* sending */
 
 static ngx_uint_t
-stream_match(fanout_subscription_t *sub, fanout_entry_t *e)
+sse_match(fanout_subscription_t *sub, fanout_entry_t *e)
 {
     return fanout_native.match(sub, e);
 }
 
 
 static void
-stream_close(fanout_session_t *s)
+native_sse_close(fanout_session_t *s)
 {
     fanout_native.close(s);
 }
 
 
 static void
-stream_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
+sse_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
 {
-    fanout_native.parted(s, channel, reason);
+    fanout_native.removed(s, channel, reason);
 }
 
 
 static void
-stream_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
+sse_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
     u_char    *p, buf[sizeof("retry: \n") + NGX_INT64_LEN];
     uint32_t   ms;
@@ -804,7 +802,7 @@ stream_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
  * make an event without data of one. */
 
 static void
-stream_heartbeat(fanout_session_t *s)
+sse_heartbeat(fanout_session_t *s)
 {
     static u_char  comment[] = ":\n";
 

@@ -1,6 +1,6 @@
 /*
  * Operations on seats and members that are killed: part of
- * zone_room_crash_test.c.
+ * zone_presence_crash_test.c.
  *
  * PEOPLE of the survivor are there, some are in "summary", too; what is
  * prepared belongs to the process that is killed.
@@ -17,8 +17,8 @@ inhabit(void)
     (void) fanout_zone_attach(&survivor, mem, SIZE);
     (void) fanout_slot_claim(&survivor, 1);
 
-    fanout_events_ask(&survivor, E_ALL, 10000);
-    ca = view(&survivor, "room", &room);
+    fanout_hook_queue_ask(&survivor, E_ALL, 10000);
+    ca = view(&survivor, "room", &presence);
     sa = view(&survivor, "summary", &summary);
     (void) fanout_channel_open(&survivor, &ca, 7);
     (void) fanout_channel_open(&survivor, &sa, 8);
@@ -108,7 +108,7 @@ setup_many_seats(void)
     channel_t  r;
 
     for (i = 0; i < SEATS; i++) {
-        r = view(&survivor, names[i], &room);
+        r = view(&survivor, names[i], &presence);
         (void) fanout_channel_open(&survivor, &r, 20 + i);
         (void) person_sit(&survivor, &r, &people[0]);
 
@@ -158,7 +158,7 @@ prepare_slot(void)
 {
     (void) fanout_zone_attach(&own, mem, SIZE);
     (void) fanout_slot_claim(&own, 2);
-    co = view(&own, "room", &room);
+    co = view(&own, "room", &presence);
     so = view(&own, "summary", &summary);
     (void) fanout_channel_open(&own, &co, 7);
     (void) fanout_channel_open(&own, &so, 8);
@@ -266,7 +266,7 @@ prepare_many_seats(void)
     prepare_told();
 
     for (i = 0; i < SEATS; i++) {
-        rooms[i] = view(&own, names[i], &room);
+        rooms[i] = view(&own, names[i], &presence);
         (void) fanout_channel_open(&own, &rooms[i], 20 + i);
         (void) person_sit(&own, &rooms[i], &p);
 
@@ -712,7 +712,7 @@ run_reopen(void)
 {
     policy_t  other;
 
-    other = room;
+    other = presence;
     other.linger = 9;
     other.members = 300;
     c->policy = &other;
@@ -740,16 +740,16 @@ setup_many_events(void)
 static void
 setup_empty_queue(void)
 {
-    (void) fanout_events_lead(&survivor);
-    fanout_events_done(&survivor, survivor.shm->event_epoch,
-                       survivor.shm->event_offset);
+    (void) fanout_hook_queue_lead(&survivor);
+    fanout_hook_queue_done(&survivor, survivor.shm->event_epoch,
+                           survivor.shm->event_offset);
 }
 
 
 static void
 setup_full_queue(void)
 {
-    fanout_events_ask(&survivor, E_ALL, 3);
+    fanout_hook_queue_ask(&survivor, E_ALL, 3);
 }
 
 
@@ -764,7 +764,7 @@ setup_full_share(void)
     person_t  one;
 
     memset(name, 'n', 255);
-    fanout_events_ask(&survivor, E_ALL, 1000000);
+    fanout_hook_queue_ask(&survivor, E_ALL, 1000000);
 
     for (i = 0; ; i++) {
         name[i < 3000 ? 1 : 200] = '\0';
@@ -783,7 +783,7 @@ setup_full_share(void)
 static void
 setup_leader(void)
 {
-    (void) fanout_events_lead(&survivor);
+    (void) fanout_hook_queue_lead(&survivor);
     fanout_test_seconds += 11;
 }
 
@@ -792,7 +792,7 @@ static void
 prepare_leader(void)
 {
     prepare_slot();
-    (void) fanout_events_lead(&own);
+    (void) fanout_hook_queue_lead(&own);
 }
 
 
@@ -806,8 +806,9 @@ run_take(void)
 
     static uint8_t  text[64 * 510];
 
-    rc = fanout_events_read(z, e, 64, text, sizeof(text), &n, &epoch, &lost);
-    fanout_events_done(z, epoch, e[n - 1].offset);
+    rc = fanout_hook_queue_read(z, e, 64, text, sizeof(text), &n, &epoch,
+                                &lost);
+    fanout_hook_queue_done(z, epoch, e[n - 1].offset);
 
     return rc;
 }
@@ -816,8 +817,8 @@ run_take(void)
 static int
 run_take_all(void)
 {
-    fanout_events_done(z, z->shm->event_epoch,
-                       z->shm->event_offset);
+    fanout_hook_queue_done(z, z->shm->event_epoch,
+                           z->shm->event_offset);
 
     return 0;
 }
@@ -826,7 +827,7 @@ run_take_all(void)
 static int
 run_ask_fewer(void)
 {
-    fanout_events_ask(z, E_ALL, 5);
+    fanout_hook_queue_ask(z, E_ALL, 5);
 
     return 0;
 }
@@ -835,7 +836,7 @@ run_ask_fewer(void)
 static int
 run_ask_none(void)
 {
-    fanout_events_ask(z, 0, 0);
+    fanout_hook_queue_ask(z, 0, 0);
 
     return 0;
 }
@@ -844,14 +845,14 @@ run_ask_none(void)
 static int
 run_lead(void)
 {
-    return fanout_events_lead(z);
+    return fanout_hook_queue_lead(z);
 }
 
 
 static int
 run_yield(void)
 {
-    fanout_events_yield(z);
+    fanout_hook_queue_yield(z);
 
     return 0;
 }

@@ -203,9 +203,9 @@ look_at(fanout_subscription_t *sub)
 static ngx_uint_t
 set_state(fanout_subscription_t *sub, ngx_uint_t idle, ngx_msec_t quiet)
 {
-    fanout_own_t     *own;
-    fanout_put_t      put;
-    fanout_member_t   m;
+    fanout_put_t          put;
+    fanout_member_t       m;
+    fanout_own_member_t  *own;
 
     for (own = sub->own; own; own = own->next) {
 

@@ -43,7 +43,7 @@ typedef struct {
 #define fanout_event(z, ref)     ((fanout_event_block_t *) fanout_at(z, ref))
 
 
-/* events: see zone/events.c */
+/* events: see zone/hook_queue.c */
 
 #define FANOUT_EVENT_SPARE    8         /* blocks left to others */
 #define FANOUT_EVENT_STEP     17        /* events: of a step of seats and their
@@ -57,7 +57,7 @@ typedef struct {
 
 /* Tries to ensure n blocks and those of a step of events; at the start of a
  * transaction. */
-void fanout_event_room(fanout_zone_t *z, uint32_t n);
+void fanout_hook_event_room(fanout_zone_t *z, uint32_t n);
 
 /* Whether there is room for one more step in this transaction. */
 static inline int
@@ -68,17 +68,18 @@ fanout_event_fits(fanout_zone_t *z)
 
 /* A client has connected or gone (FANOUT_EVENT_*).  Nothing if
  * nobody asked for it; lost, and counted, if there is no block. */
-void fanout_event_client(fanout_zone_t *z, fanout_ref_t identity,
+void fanout_hook_event_client(fanout_zone_t *z, fanout_ref_t identity,
     unsigned events, uint8_t reason, uint8_t flags);
 
-/* A seat is taken, or given up; the room has counted it. */
-void fanout_event_joined(fanout_zone_t *z, fanout_ref_t seat);
-void fanout_event_left(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason);
+/* A seat is taken, or given up; the presence set has counted it. */
+void fanout_hook_event_joined(fanout_zone_t *z, fanout_ref_t seat);
+void fanout_hook_event_left(fanout_zone_t *z, fanout_ref_t seat,
+    uint8_t reason);
 
 /* A slot leads no more, if it did. */
-void fanout_event_unlead(fanout_zone_t *z, unsigned slot);
+void fanout_hook_event_unlead(fanout_zone_t *z, unsigned slot);
 
-void fanout_event_stat(fanout_zone_t *z, fanout_zone_stat_t *st);
+void fanout_hook_event_stat(fanout_zone_t *z, fanout_zone_stat_t *st);
 
 
 #endif /* FANOUT_ZONE_EVENTS_H */

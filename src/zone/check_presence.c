@@ -2,16 +2,17 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What must hold of who is there: identities, users, seats, members, rooms.
+ * What must hold of who is there: identities, users, seats, members, presence
+ * sets.
  */
 
 
 #include "zone/check.h"
-#include "zone/events.h"
+#include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/member.h"
-#include "zone/room.h"
+#include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/seen.h"
 
@@ -19,13 +20,13 @@
 static int check_lingering(walk_t *w, unsigned rank, uint32_t *n);
 static int check_identity(walk_t *w, fanout_ref_t ref);
 static int check_users(walk_t *w);
-static int room_check_user(walk_t *w, fanout_ref_t ref);
+static int presence_check_user(walk_t *w, fanout_ref_t ref);
 static int check_seat(walk_t *w, fanout_ref_t ref);
-static void count_part(walk_t *w, fanout_ref_t room, uint32_t n);
+static void count_part(walk_t *w, fanout_ref_t presence, uint32_t n);
 static int check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
 static int check_seats_of(walk_t *w);
 static int check_wheel(walk_t *w);
-static int room_check_room(walk_t *w, fanout_ref_t channel);
+static int presence_check_set(walk_t *w, fanout_ref_t channel);
 static int check_table(walk_t *w, fanout_ref_t ref, unsigned depth,
     uint32_t base, fanout_ref_t channel, uint32_t *n);
 static int check_pending(walk_t *w, fanout_ref_t ref);
@@ -153,7 +154,7 @@ check_users(walk_t *w)
             must_of(w, ref, (u->hash & w->shm->identity_mask) == i);
             try (meet_rest(w, ref, 0, fanout_user_blocks(u->name_len),
                            FANOUT_IDENTITIES));
-            try (room_check_user(w, ref));
+            try (presence_check_user(w, ref));
             n++;
         }
     }
@@ -166,7 +167,7 @@ check_users(walk_t *w)
 
 
 static int
-room_check_user(walk_t *w, fanout_ref_t ref)
+presence_check_user(walk_t *w, fanout_ref_t ref)
 {
     uint32_t                  n;
     fanout_ref_t              i, prev;
@@ -225,7 +226,7 @@ fanout_check_seats(walk_t *w)
 static int
 check_seat(walk_t *w, fanout_ref_t ref)
 {
-    fanout_ref_t    m, room;
+    fanout_ref_t    m, presence;
     fanout_seat_t  *s;
 
     s = fanout_seat(w->z, ref);
@@ -234,8 +235,8 @@ check_seat(walk_t *w, fanout_ref_t ref)
     must_of(w, ref, met(w, s->identity, SEEN_IDENTITY));
     must_of(w, ref, fanout_identity(w->z, s->identity)->client == s->client);
 
-    room = fanout_room_of(w->z, s->channel);
-    must_of(w, ref, room && room < w->shm->heap.fresh);
+    presence = fanout_presence_of(w->z, s->channel);
+    must_of(w, ref, presence && presence < w->shm->heap.fresh);
 
     must_of(w, ref, s->state >= FANOUT_SEAT_LIVE
                     && s->state <= FANOUT_SEAT_GONE);
@@ -246,8 +247,8 @@ check_seat(walk_t *w, fanout_ref_t ref)
                     != FANOUT_ID_ENDED
                     || s->state == FANOUT_SEAT_GONE);
 
-    w->marks[room].seats += (s->state != FANOUT_SEAT_GONE);
-    w->marks[room].counted += s->flags & FANOUT_SEAT_COUNTED;
+    w->marks[presence].seats += (s->state != FANOUT_SEAT_GONE);
+    w->marks[presence].counted += s->flags & FANOUT_SEAT_COUNTED;
 
     must_of(w, ref, s->flags <= (FANOUT_SEAT_COUNTED|FANOUT_SEAT_INTENT
                                  |FANOUT_SEAT_RENEWED)
@@ -268,13 +269,13 @@ check_seat(walk_t *w, fanout_ref_t ref)
 }
 
 
-/* of the class that the room is counted in */
+/* of the class that the presence set is counted in */
 
 static void
-count_part(walk_t *w, fanout_ref_t room, uint32_t n)
+count_part(walk_t *w, fanout_ref_t presence, uint32_t n)
 {
     w->part[FANOUT_SHARE_members]
-           [fanout_room(w->z, room)->class] += n;
+           [fanout_presence(w->z, presence)->class] += n;
 }
 
 
@@ -283,7 +284,7 @@ check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
 {
     size_t                  len;
     uint32_t                n;
-    fanout_ref_t            room;
+    fanout_ref_t            presence;
     fanout_seat_t          *s;
     fanout_member_block_t  *m;
 
@@ -291,7 +292,7 @@ check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
 
     m = fanout_member(w->z, ref);
     s = fanout_seat(w->z, seat);
-    room = fanout_room_of(w->z, s->channel);
+    presence = fanout_presence_of(w->z, s->channel);
     len = m->key_len + m->data_len;
 
     w->used[FANOUT_MEMBERS]++;
@@ -310,14 +311,14 @@ check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
     }
 
     n = 1 + (m->chain ? (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD : 0);
-    count_part(w, room, n);
+    count_part(w, presence, n);
 
     must_of(w, ref, m->holder <= w->shm->holder_mask);
     w->holders[m->holder].members += n;
 
-    w->marks[room].n++;
-    w->marks[room].pending += (m->pending != 0);
-    w->marks[room].leaving += (m->pending == FANOUT_PENDING_LEAVE);
+    w->marks[presence].n++;
+    w->marks[presence].pending += (m->pending != 0);
+    w->marks[presence].leaving += (m->pending == FANOUT_PENDING_LEAVE);
 
     return 0;
 }
@@ -390,10 +391,10 @@ check_wheel(walk_t *w)
 }
 
 
-/* rooms */
+/* presence sets */
 
 int
-fanout_check_rooms(walk_t *w)
+fanout_check_presence(walk_t *w)
 {
     uint64_t                 i;
     fanout_ref_t             ref;
@@ -405,8 +406,8 @@ fanout_check_rooms(walk_t *w)
         for ( /* void */ ; ref; ref = ch->hash_next) {
             ch = fanout_channel(w->z, ref);
 
-            if (fanout_name(w->z, ch)->room) {
-                try (room_check_room(w, ref));
+            if (fanout_name(w->z, ch)->presence) {
+                try (presence_check_set(w, ref));
             }
         }
     }
@@ -416,37 +417,37 @@ fanout_check_rooms(walk_t *w)
 
 
 static int
-room_check_room(walk_t *w, fanout_ref_t channel)
+presence_check_set(walk_t *w, fanout_ref_t channel)
 {
-    mark_t               *mark;
-    uint32_t              n, listed;
-    fanout_ref_t          ref;
-    fanout_room_block_t  *room;
+    mark_t                   *mark;
+    uint32_t                  n, listed;
+    fanout_ref_t              ref;
+    fanout_presence_block_t  *presence;
 
-    ref = fanout_room_of(w->z, channel);
-    room = fanout_room(w->z, ref);
-    listed = (room->flags & FANOUT_ROOM_LISTED) != 0;
+    ref = fanout_presence_of(w->z, channel);
+    presence = fanout_presence(w->z, ref);
+    listed = (presence->flags & FANOUT_PRESENCE_LISTED) != 0;
     mark = &w->marks[ref];
 
     try (meet(w, ref, SEEN_ROOM, channel));
-    w->used[FANOUT_ROOMS]++;
+    w->used[FANOUT_PRESENCE_SET]++;
     count_part(w, ref, 1);
 
-    must_of(w, ref, room->channel == channel);
-    must_of(w, ref, room->seats || room->root || listed
-                    || room->nsignals);
-    must_of(w, ref, room->seats == mark->seats);
-    must_of(w, ref, room->members
+    must_of(w, ref, presence->channel == channel);
+    must_of(w, ref, presence->seats || presence->root || listed
+                    || presence->nsignals);
+    must_of(w, ref, presence->seats == mark->seats);
+    must_of(w, ref, presence->members
                     == mark->n - mark->leaving + mark->counted);
-    must_of(w, ref, room->npending == mark->pending);
-    must_of(w, ref, (room->root == 0) == (room->depth == 0));
-    must_of(w, ref, listed == (room->pend_head
-                               || (room->flags & FANOUT_ROOM_COUNT)));
+    must_of(w, ref, presence->npending == mark->pending);
+    must_of(w, ref, (presence->root == 0) == (presence->depth == 0));
+    must_of(w, ref, listed == (presence->pend_head
+                               || (presence->flags & FANOUT_PRESENCE_COUNT)));
 
     n = 0;
 
-    if (room->root) {
-        try (check_table(w, room->root, room->depth, 0, channel, &n));
+    if (presence->root) {
+        try (check_table(w, presence->root, presence->depth, 0, channel, &n));
         must_of(w, ref, n);
     }
 
@@ -467,8 +468,8 @@ check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
     fanout_member_block_t  *m;
 
     try (meet(w, ref, SEEN_TABLE, channel));
-    w->used[FANOUT_ROOMS]++;
-    count_part(w, fanout_room_of(w->z, channel), 1);
+    w->used[FANOUT_PRESENCE_SET]++;
+    count_part(w, fanout_presence_of(w->z, channel), 1);
 
     t = fanout_table(w->z, ref);
     refs = 0;
@@ -509,23 +510,23 @@ check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
 static int
 check_pending(walk_t *w, fanout_ref_t ref)
 {
-    uint32_t                n;
-    fanout_ref_t            i, prev;
-    fanout_room_block_t    *room;
-    fanout_member_block_t  *m;
+    uint32_t                  n;
+    fanout_ref_t              i, prev;
+    fanout_member_block_t    *m;
+    fanout_presence_block_t  *presence;
 
-    room = fanout_room(w->z, ref);
+    presence = fanout_presence(w->z, ref);
     n = prev = 0;
 
-    for (i = room->pend_head; i; i = m->pend_next) {
-        must_of(w, i, met(w, i, SEEN_MEMBER) && n++ < room->npending);
+    for (i = presence->pend_head; i; i = m->pend_next) {
+        must_of(w, i, met(w, i, SEEN_MEMBER) && n++ < presence->npending);
         m = fanout_member(w->z, i);
         must_of(w, i, m->pending && m->pend_prev == prev);
-        must_of(w, i, fanout_seat(w->z, m->seat)->channel == room->channel);
+        must_of(w, i, fanout_seat(w->z, m->seat)->channel == presence->channel);
         prev = i;
     }
 
-    must_of(w, ref, n == room->npending && prev == room->pend_tail);
+    must_of(w, ref, n == presence->npending && prev == presence->pend_tail);
 
     return 0;
 }
@@ -534,38 +535,38 @@ check_pending(walk_t *w, fanout_ref_t ref)
 static int
 check_listed(walk_t *w)
 {
-    int                   some;
-    uint32_t              i, n, at;
-    fanout_ref_t          ref, prev;
-    fanout_room_block_t  *room;
+    int                       some;
+    uint32_t                  i, n, at;
+    fanout_ref_t              ref, prev;
+    fanout_presence_block_t  *presence;
 
     n = 0;
 
-    for (i = 0; i < FANOUT_ROOMS_WHEEL; i++) {
+    for (i = 0; i < FANOUT_PRESENCE_WHEEL; i++) {
         prev = 0;
-        at = i * FANOUT_ROOMS_TICK;
+        at = i * FANOUT_PRESENCE_TICK;
 
-        for (ref = w->shm->rooms[i]; ref; ref = room->due_next) {
+        for (ref = w->shm->presences[i]; ref; ref = presence->due_next) {
             must_of(w, ref, met(w, ref, SEEN_ROOM) && n++ < w->listed);
-            room = fanout_room(w->z, ref);
-            must_of(w, ref, (room->flags & FANOUT_ROOM_LISTED)
-                            && room->due_prev == prev);
-            must_of(w, ref, (room->due - at)
-                            % (FANOUT_ROOMS_WHEEL * FANOUT_ROOMS_TICK)
-                            < FANOUT_ROOMS_TICK);
-            must_of(w, ref, room->due - w->shm->rooms_at
-                            < FANOUT_ROOMS_WHEEL * FANOUT_ROOMS_TICK);
+            presence = fanout_presence(w->z, ref);
+            must_of(w, ref, (presence->flags & FANOUT_PRESENCE_LISTED)
+                            && presence->due_prev == prev);
+            must_of(w, ref, (presence->due - at)
+                            % (FANOUT_PRESENCE_WHEEL * FANOUT_PRESENCE_TICK)
+                            < FANOUT_PRESENCE_TICK);
+            must_of(w, ref, presence->due - w->shm->presences_at
+                            < FANOUT_PRESENCE_WHEEL * FANOUT_PRESENCE_TICK);
             prev = ref;
         }
 
-        some = (w->shm->rooms_map[i / 64] >> i % 64) & 1;
-        must(w, some == (w->shm->rooms[i] != 0));
+        some = (w->shm->presences_map[i / 64] >> i % 64) & 1;
+        must(w, some == (w->shm->presences[i] != 0));
 
-        some = (w->shm->rooms_top >> i / 64) & 1;
-        must(w, some == (w->shm->rooms_map[i / 64] != 0));
+        some = (w->shm->presences_top >> i / 64) & 1;
+        must(w, some == (w->shm->presences_map[i / 64] != 0));
     }
 
-    must(w, n == w->listed && n == w->shm->nrooms);
+    must(w, n == w->listed && n == w->shm->npresences);
 
     return 0;
 }

@@ -1,6 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_room.c */
-/* sources: t/unit/zone_room_model.c t/unit/zone_room_steps.c */
+/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_presence.c */
+/* sources: t/unit/zone_presence_model.c t/unit/zone_presence_steps.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -13,7 +13,7 @@
 
 
 #include "tap.h"
-#include "zone_room_model.h"
+#include "zone_presence_model.h"
 
 
 static uint64_t  seed;
