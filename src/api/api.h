@@ -126,6 +126,11 @@ fanout_error_e fanout_api_exceed(
 fanout_error_e fanout_api_channel(
     fanout_api_t *api, ngx_str_t *name);
 
+/* Validates a label of at most max bytes, which may be empty; what names it in
+ * an error.  BAD_REQUEST. */
+fanout_error_e fanout_api_label(fanout_api_t *api, const char *what,
+    ngx_str_t *label, size_t max);
+
 /* Makes one validated, minified JSON value of a text in the request's
  * pool; what names it in an error.  BAD_REQUEST, INTERNAL. */
 fanout_error_e fanout_api_json(fanout_api_t *api, const char *what,
@@ -150,6 +155,10 @@ fanout_error_e fanout_api_read_text(fanout_api_t *api, const char *name,
  * that is published on it later can be had. */
 fanout_error_e fanout_api_absent(
     fanout_api_t *api, ngx_str_t *channel);
+
+/* The error for rc, not FANOUT_ZONE_OK, of a read of the channel. */
+fanout_error_e fanout_api_zone_error(fanout_api_t *api, ngx_str_t *channel,
+    int rc);
 
 fanout_error_e fanout_api_publish(
     fanout_api_t *api, fanout_api_op_t *op);
