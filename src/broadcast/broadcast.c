@@ -15,9 +15,6 @@
 #include "base/id.h"
 
 
-#define FANOUT_BROADCAST_COPY  4096
-
-
 /* what a backend says in headers of its own */
 
 typedef struct {
@@ -53,14 +50,6 @@ static ngx_int_t client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv,
     ngx_str_t *said, uint64_t *id);
 static void broadcast_failed(ngx_http_request_t *r, fanout_app_t *app,
     const char *reason);
-
-static void take_request(fanout_broadcast_t *b);
-static void expect_response(fanout_broadcast_t *b);
-static ngx_uint_t broadcast_is_encoded(ngx_str_t *coding);
-static ngx_uint_t without_body(ngx_http_request_t *r);
-static ngx_uint_t collect(fanout_broadcast_t *b, ngx_chain_t *in);
-static void copy(fanout_broadcast_t *b, ngx_buf_t *buf);
-static ngx_int_t make_room(fanout_broadcast_t *b, size_t size);
 static void broken_off(void *data);
 
 
@@ -162,7 +151,7 @@ broadcast_header_filter(ngx_http_request_t *r)
 
     b = ngx_http_get_module_ctx(r, ngx_http_fanout_broadcast_filter_module);
 
-    if (b && without_body(r)) {
+    if (b && fanout_broadcast_without_body(r)) {
         b->expected = 0;
         fanout_broadcast_publish(b);
     }
@@ -212,7 +201,7 @@ broadcast_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     b = ngx_http_get_module_ctx(r, ngx_http_fanout_broadcast_filter_module);
 
-    if (b && !b->done && collect(b, in)) {
+    if (b && !b->done && fanout_broadcast_collect(b, in)) {
         fanout_broadcast_publish(b);
     }
 
@@ -339,8 +328,8 @@ broadcast_start(ngx_http_request_t *r, ngx_array_t *rules, headers_t *h)
 
     ngx_http_set_ctx(r, b, ngx_http_fanout_broadcast_filter_module);
 
-    take_request(b);
-    expect_response(b);
+    fanout_broadcast_take_request(b);
+    fanout_broadcast_expect_response(b);
 
     return NGX_OK;
 }
@@ -576,221 +565,6 @@ broadcast_failed(ngx_http_request_t *r, fanout_app_t *app, const char *reason)
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "fanout_broadcast to zone \"%V\" failed: %s", &app->name,
                   reason);
-}
-
-
-/* bodies */
-
-/* The request's is read now, as long as the content handler keeps it. */
-
-static void
-take_request(fanout_broadcast_t *b)
-{
-    ngx_str_t                 coding;
-    ngx_http_request_t       *r;
-    fanout_broadcast_body_t  *body;
-
-    r = b->request;
-    body = &b->bodies[FANOUT_BROADCAST_REQUEST];
-
-    if (!body->wanted) {
-        return;
-    }
-
-    coding = fanout_http_header(r, "content-encoding");
-    body->type = fanout_http_header(r, "content-type");
-
-    if (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked) {
-        return;
-    }
-
-    if (r->request_body == NULL || r->request_body_no_buffering) {
-        body->omitted = "unbuffered";
-
-    } else if (broadcast_is_encoded(&coding)) {
-        body->omitted = "encoded";
-
-    } else if (fanout_http_body_size(r) > (off_t) b->limit) {
-        body->omitted = "large";
-
-    } else if (fanout_http_body(r, &body->body) != NGX_OK) {
-        body->omitted = "failed";
-    }
-}
-
-
-static void
-expect_response(fanout_broadcast_t *b)
-{
-    ngx_http_request_t       *r;
-    fanout_broadcast_body_t  *body;
-
-    r = b->request;
-    b->expected = r->headers_out.content_length_n;
-
-    body = &b->bodies[FANOUT_BROADCAST_RESPONSE];
-
-    if (!body->wanted || without_body(r)) {
-        return;
-    }
-
-    body->type = r->headers_out.content_type;
-
-    if (r->headers_out.content_encoding
-        && broadcast_is_encoded(&r->headers_out.content_encoding->value))
-    {
-        body->omitted = "encoded";
-
-    } else if (b->status == NGX_HTTP_PARTIAL_CONTENT) {
-        body->omitted = "partial";
-
-    } else if (b->expected > (off_t) b->limit) {
-        body->omitted = "large";
-
-    } else {
-        b->copying = 1;
-        r->filter_need_in_memory = 1;
-    }
-}
-
-
-static ngx_uint_t
-broadcast_is_encoded(ngx_str_t *coding)
-{
-    return coding->len
-           && (coding->len != sizeof("identity") - 1
-               || ngx_strncasecmp(coding->data, (u_char *) "identity",
-                                  coding->len)
-                  != 0);
-}
-
-
-/* What NGINX will send without a body: none will pass the filter, or only
- * after the client has all of the header and with it of the response. */
-
-static ngx_uint_t
-without_body(ngx_http_request_t *r)
-{
-    return r->header_only
-           || r->method == NGX_HTTP_HEAD
-           || r->headers_out.status == NGX_HTTP_NO_CONTENT
-           || r->headers_out.status == NGX_HTTP_NOT_MODIFIED
-           || r->headers_out.content_length_n == 0;
-}
-
-
-/* Whether that is all of it.  The end may be announced in a call of its own,
- * when the client has had the last byte: so bytes are counted as well. */
-
-static ngx_uint_t
-collect(fanout_broadcast_t *b, ngx_chain_t *in)
-{
-    ngx_uint_t  last;
-
-    last = 0;
-
-    for ( /* void */ ; in; in = in->next) {
-
-        if (b->copying) {
-            copy(b, in->buf);
-        }
-
-        b->seen += ngx_buf_size(in->buf);
-        last |= in->buf->last_buf;
-    }
-
-    if (b->expected >= 0 && b->seen >= b->expected) {
-        return 1;
-    }
-
-    /* the first slice */
-
-    if (last && b->expected >= 0) {
-        b->copying = 0;
-        b->bodies[FANOUT_BROADCAST_RESPONSE].omitted = "partial";
-    }
-
-    return last;
-}
-
-
-static void
-copy(fanout_broadcast_t *b, ngx_buf_t *buf)
-{
-    size_t                    size;
-    fanout_broadcast_body_t  *body;
-
-    size = ngx_buf_size(buf);
-
-    if (size == 0) {
-        return;
-    }
-
-    body = &b->bodies[FANOUT_BROADCAST_RESPONSE];
-
-    if (b->expected >= 0
-        && (off_t) (body->body.len + size) > b->expected)
-    {
-        /* more than the header has announced, and than there is room for */
-        body->omitted = "partial";
-        b->copying = 0;
-        return;
-    }
-
-    if (size > b->limit - body->body.len) {
-        body->omitted = "large";
-        b->copying = 0;
-        return;
-    }
-
-    if (!ngx_buf_in_memory(buf)
-        || make_room(b, body->body.len + size) != NGX_OK)
-    {
-        body->omitted = "failed";
-        b->copying = 0;
-        return;
-    }
-
-    ngx_memcpy(body->body.data + body->body.len, buf->pos, size);
-    body->body.len += size;
-}
-
-
-static ngx_int_t
-make_room(fanout_broadcast_t *b, size_t size)
-{
-    size_t      room;
-    u_char     *p;
-    ngx_str_t  *body;
-
-    if (size <= b->room) {
-        return NGX_OK;
-    }
-
-    body = &b->bodies[FANOUT_BROADCAST_RESPONSE].body;
-
-    if (b->expected > 0) {
-        room = b->expected;
-
-    } else {
-        room = ngx_max(2 * b->room, FANOUT_BROADCAST_COPY);
-        room = ngx_min(ngx_max(room, size), b->limit);
-    }
-
-    p = ngx_pnalloc(b->request->pool, room);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (body->len) {
-        ngx_memcpy(p, body->data, body->len);
-        (void) ngx_pfree(b->request->pool, body->data);
-    }
-
-    body->data = p;
-    b->room = room;
-
-    return NGX_OK;
 }
 
 

@@ -112,6 +112,22 @@ extern ngx_module_t  ngx_http_fanout_broadcast_filter_module;
 /* The setter of fanout_broadcast. */
 char *fanout_set_broadcast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* Takes the body of the request, if a target wants it, or the reason why there
+ * is none.  Runs while the content handler still keeps it. */
+void fanout_broadcast_take_request(fanout_broadcast_t *b);
+
+/* Sets b->expected; copying begins if a target wants the body of the response
+ * and nothing speaks against it. */
+void fanout_broadcast_expect_response(fanout_broadcast_t *b);
+
+/* Whether the header is all of the response, or no body passes the filter
+ * before the client has it all. */
+ngx_uint_t fanout_broadcast_without_body(ngx_http_request_t *r);
+
+/* Counts and copies a part of the body of the response.  Returns 1 if it is
+ * the last one. */
+ngx_uint_t fanout_broadcast_collect(fanout_broadcast_t *b, ngx_chain_t *in);
+
 /* Publishes to all targets and is done.  Failures are counted and logged. */
 void fanout_broadcast_publish(fanout_broadcast_t *b);
 
