@@ -12,6 +12,7 @@
 
 #include "dialect/dialect.h"
 #include "dialect/native_command.h"
+#include "transport/transport.h"
 
 
 /* an array of commands being worked off; owned by the session */
@@ -173,6 +174,10 @@ void fanout_native_batch(fanout_session_t *s, ngx_str_t *text);
 
 /* Replies to what was done of an array that lets others go first. */
 void fanout_native_batch_closing(fanout_session_t *s);
+
+/* Joins what the query names, with all replies, and charges its cost.  On an
+ * error the session ends; s->refused and s->error say why. */
+void fanout_native_query_join(fanout_session_t *s, fanout_query_t *q);
 
 /* of the dialect's table */
 void fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode,
