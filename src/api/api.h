@@ -106,10 +106,10 @@ typedef struct {
 extern const fanout_api_verb_t  fanout_api_verb_broadcast;
 
 
-/* Whether no page has sent the request that may not: FORBIDDEN. */
+/* FORBIDDEN if the host or the origin of the request is not allowed. */
 fanout_error_e fanout_api_guard(fanout_api_t *api);
 
-/* Says what was wrong; returns the error. */
+/* Sets the message of the error; returns the error. */
 fanout_error_e fanout_api_fail(fanout_api_t *api, fanout_error_e error,
     const char *fmt, ...);
 
@@ -151,8 +151,8 @@ fanout_error_e fanout_api_read_text(fanout_api_t *api, const char *name,
 
 /* operations; the names and labels of op are validated here */
 
-/* There is no such channel: the data of the error is a position, from which all
- * that is published on it later can be had. */
+/* NOT_FOUND.  The data of the error is a position before the first entry that
+ * the channel will have. */
 fanout_error_e fanout_api_absent(
     fanout_api_t *api, ngx_str_t *channel);
 

@@ -23,8 +23,8 @@ static ngx_int_t list_some(fanout_api_t *api, fanout_pattern_t *pattern,
 
 
 /*
- * Fewer would do, but a bucket of the zone's table is listed whole or cut, so
- * there must be room for the fullest.  A page may be this much too long.
+ * The zone lists a bucket of its table as a whole or cuts it, so an array must
+ * have space for the fullest one.  A page may exceed its limit by this number.
  */
 #define FANOUT_API_SECTION  32
 
@@ -79,7 +79,7 @@ fanout_api_zone_error(fanout_api_t *api, ngx_str_t *channel, int rc)
 }
 
 
-/* If it was made meanwhile, the start of it is a position as well. */
+/* If the channel was created meanwhile, its start is a position as well. */
 
 fanout_error_e
 fanout_api_absent(fanout_api_t *api, ngx_str_t *channel)
@@ -278,7 +278,7 @@ fanout_api_list_handler(fanout_api_t *api)
 }
 
 
-/* Without "match" the pattern is empty and stands for all. */
+/* Without "match" the pattern is empty, and all channels are listed. */
 
 static fanout_error_e
 list_pattern(fanout_api_t *api, fanout_pattern_t *pattern)

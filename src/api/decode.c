@@ -379,9 +379,9 @@ decode_match(pair_t *pairs, ngx_uint_t n, const fanout_api_verb_t *verb,
 }
 
 
-/* What is wrong with the members: one that no operation has, or that is there
- * twice; then one that this operation does not have, or that nests too many
- * levels.  verb is NULL if it is not known. */
+/* Reports a wrong member: first one that no operation has or that is repeated,
+ * then one that this operation does not have or that nests too many levels.
+ * verb is NULL if the operation is unknown. */
 
 static fanout_error_e
 decode_fault(fanout_api_t *api, fanout_json_t *object, pair_t *pairs,

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Who may call the HTTP API beside what NGINX says of addresses: not any page
- * that somebody opens who may.  A page sends a form or text/plain anywhere,
- * and names of a domain of its own can mean this host (DNS rebinding).
+ * Protects the HTTP API from web pages that a permitted user opens.  A page can
+ * send a form or text/plain to any host, and a name of its own domain can
+ * resolve to this host (DNS rebinding).
  */
 
 

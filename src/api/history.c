@@ -208,8 +208,9 @@ read_page(fanout_api_t *api, fanout_api_op_t *op, page_t *page)
 }
 
 
-/* The log has let go of what comes next.  A page has no hole: it ends before
- * it, as the next one tells then, or begins behind it.  Whether it goes on. */
+/* The log has lost the entries that come next.  A page has no gap: it ends
+ * before them, and the next page reports it, or it begins behind them.
+ * Returns 0 if the page ends here. */
 
 static ngx_uint_t
 page_lose(fanout_api_t *api, fanout_api_op_t *op, page_t *page,

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Who is there: the members of a channel, clients, users.
+ * The members of a channel, clients and users.
  *
  *   presence    {"members":[member…],"epoch","offset","presence","count",
  *                "seen"?,"cursor"?}, with "summary" no members
@@ -11,8 +11,8 @@
  *   user        {"user","clients":[client…],"cursor"?}
  *   disconnect  {"disconnected":N,"more"?}, or {"left":N} from one channel
  *
- * A page of members is read in sections: it is who was there when its section
- * was read, and says up to which offset of the channel that is told.
+ * A page of members is read in sections of the lock.  It shows each member as
+ * of its section, and has the channel's offset of that moment.
  */
 
 
@@ -22,10 +22,10 @@
 /* clients that one request may disconnect; "more" then says to go on */
 #define FANOUT_API_CLIENTS  1000
 
-/* the close code of who is disconnected */
+/* the close code of disconnected clients */
 #define FANOUT_API_KICKED   4403
 
-/* channels told of a client in a list of them */
+/* channels of each client in a list of clients */
 #define FANOUT_API_NAMES    50
 
 #define FANOUT_API_BUF      65536

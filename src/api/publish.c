@@ -114,7 +114,7 @@ fanout_api_signal(fanout_api_t *api, fanout_api_op_t *op)
 }
 
 
-/* A client that can't be one of ours is one that is not there. */
+/* An id that no client of this zone can have is an offline recipient. */
 
 static fanout_error_e
 publish_address(fanout_api_t *api, fanout_api_op_t *op,
@@ -238,7 +238,7 @@ publish_done(fanout_api_t *api, fanout_zone_message_t *m,
 }
 
 
-/* A condition that did not hold: what the channel has instead. */
+/* The condition "if" did not hold: the error has the channel's position. */
 
 static fanout_error_e
 publish_mismatch(fanout_api_t *api, fanout_zone_result_t *r)

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a request for one channel says in its query, headers and body.
+ * The query, headers and body of a request for one channel.
  */
 
 
