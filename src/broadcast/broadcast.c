@@ -15,7 +15,7 @@
 #include "base/id.h"
 
 
-/* what a backend says in headers of its own */
+/* the headers X-Accel-Fanout-… of a backend */
 
 typedef struct {
     ngx_str_t    channels[FANOUT_BROADCAST_CHANNELS];
@@ -112,8 +112,7 @@ broadcast_init(ngx_conf_t *cf)
 }
 
 
-/* A response of the module itself is none of a backend, and a subrequest has
- * none that the client gets. */
+/* Responses of the module itself and of subrequests are not published. */
 
 static ngx_int_t
 broadcast_header_filter(ngx_http_request_t *r)
@@ -135,7 +134,7 @@ broadcast_header_filter(ngx_http_request_t *r)
 
 #if (NGX_HTTP_CACHE)
 
-    /* the backend has said it once */
+    /* published when the backend sent it */
 
     if (r->cached) {
         return next_header_filter(r);
@@ -450,8 +449,7 @@ apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
 }
 
 
-/* No channel gets a response twice.  An empty name is a rule that a variable
- * has turned off. */
+/* A channel gets a response once.  An empty name turns the rule off. */
 
 static ngx_int_t
 broadcast_add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
@@ -500,8 +498,9 @@ broadcast_add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
 }
 
 
-/* What the backend said, or the value of a parameter.  An invalid one is left
- * out: often a client has sent it, who must not be able to hide its write. */
+/* Takes the value of the backend's header, or of the parameter.  An invalid
+ * value is left out: it often comes from a client, and a client must not be
+ * able to suppress the broadcast of its write. */
 
 static ngx_int_t
 value(fanout_broadcast_t *b, ngx_http_complex_value_t *cv, ngx_str_t *said,
@@ -553,7 +552,7 @@ client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv, ngx_str_t *said,
 }
 
 
-/* What is invalid is not logged: it could be another line of the log. */
+/* The invalid value is not logged: it could forge a line of the log. */
 
 static void
 broadcast_failed(ngx_http_request_t *r, fanout_app_t *app, const char *reason)
@@ -568,8 +567,8 @@ broadcast_failed(ngx_http_request_t *r, fanout_app_t *app, const char *reason)
 }
 
 
-/* The client went away or the backend broke off, after the backend had said
- * that it was done: those who listen should know that there was a write. */
+/* The client or the backend closed before the response was complete:
+ * subscribers should still learn of the write. */
 
 static void
 broken_off(void *data)

@@ -7,8 +7,8 @@
  *
  * A response passes a header filter, which decides what will be published
  * where, and a body filter, which keeps a copy up to a limit and publishes
- * when the last byte was seen, before it is passed on: who has the whole
- * response knows that it was published.
+ * when it has seen the last byte, before it passes it on: a client that has
+ * the whole response knows that it was published.
  */
 
 
@@ -59,7 +59,7 @@ typedef struct {
 } fanout_broadcast_rule_t;
 
 
-/* a body to be published; only one that somebody takes is looked at */
+/* a body to be published; read only if a target wants it */
 
 typedef struct {
     ngx_str_t                       body;

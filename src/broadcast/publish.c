@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What is published of a response: its data, and as "meta"
+ * Publishes a response: its body as data, and as "meta"
  *
  *   {"method":"POST","path":"/api/items","status":201,"omitted":"large"}
  *
@@ -170,8 +170,8 @@ broadcast_append(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
 }
 
 
-/* Whether it was refused for its key alone.  The write has happened: better
- * told twice, if it is repeated, than never. */
+/* Whether the publish was refused only because its key can't be remembered.
+ * The write has happened: a duplicate is better than a loss. */
 
 static ngx_uint_t
 forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
