@@ -227,7 +227,7 @@ void fanout_busiest_walk(fanout_busiest_t *b, fanout_hub_t *hub);
 /* Appends an object of JSON. */
 void fanout_busiest_json(fanout_busiest_t *b, fanout_writer_t *w);
 
-/* That of the worker, NULL if nobody watches. */
+/* The busiest channels of this worker, NULL while nobody watches. */
 fanout_busiest_t *fanout_watch_busiest(
     fanout_hub_t *hub);
 

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The status, live: who upgrades at a location with "fanout_status" is sent
- * it as JSON each second, the last hour with the first.  It is a session as
- * others are, of a dialect that no client speaks.
+ * The live status: a client that upgrades at a location with "fanout_status"
+ * gets it as JSON each second, and the last hour with the first message.  The
+ * connection is a normal session, of a dialect that no client speaks.
  *
  * What it takes is there only while somebody watches, or has polled not long
  * ago.
@@ -285,7 +285,7 @@ tick(ngx_event_t *ev)
 }
 
 
-/* Who has not taken the last one waits for the next. */
+/* Sessions that have not taken the last message skip this one. */
 
 static void
 watch_tell(watch_t *w)
