@@ -16,9 +16,9 @@
 #define FANOUT_BYTES_MIN    65536               /* a second */
 #define FANOUT_RATE_MAX     1000000000
 
-/* What is owed beyond the burst at most, ms of the rate.  Others suffer for
- * what an address owes; and what an answer is long by is often not the doing of
- * who asked. */
+/* The largest debt beyond the burst, ms of the rate.  A debt also hits other
+ * clients of the address, and the size of a reply is often not up to the
+ * client that asked for it. */
 #define FANOUT_DEBT          60000
 #define FANOUT_DEBT_ANSWERS  10000
 #define FANOUT_DEBT_ADDRESS  5000

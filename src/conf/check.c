@@ -110,7 +110,7 @@ session_directive(fanout_loc_conf_t *conf)
 }
 
 
-/* What is known only when all is inherited. */
+/* Checks that need the inherited values. */
 
 ngx_int_t
 fanout_conf_check_merged(ngx_conf_t *cf, fanout_loc_conf_t *conf,

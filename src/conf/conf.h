@@ -48,7 +48,7 @@ ngx_uint_t fanout_conf_parameter(ngx_str_t *value, const char *name,
 char *fanout_conf_time(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     time_t *sec);
 
-/* What a number, a size or a time may be; needed says it in words. */
+/* The range of a number, a size or a time; needed describes it in words. */
 
 #define FANOUT_NUMBER  1000000
 

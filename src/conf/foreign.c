@@ -223,8 +223,8 @@ has_password(uintptr_t *conf)
 }
 
 
-/* What ngx_http_rewrite_module runs for each request, as ngx_http_script.h
- * has it.  Conditions and patterns are taken for false. */
+/* Reads the code that ngx_http_rewrite_module runs for each request, see
+ * ngx_http_script.h.  Conditions and patterns count as false. */
 
 const char *
 fanout_conf_diverted(ngx_conf_t *cf, void **loc_conf, ngx_uint_t server)

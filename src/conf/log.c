@@ -170,7 +170,7 @@ log_same_format(ngx_array_t *a, ngx_array_t *b)
 }
 
 
-/* What other logs of NGINX can be, and no file. */
+/* Targets that other logs of NGINX have and that are no file. */
 
 static ngx_uint_t
 log_is_special(ngx_str_t *path)

@@ -150,8 +150,8 @@ permit_operations(ngx_str_t *value, ngx_str_t *unknown)
 }
 
 
-/* What is most likely a slip: an operation, a parameter or a regular expression
- * where patterns are. */
+/* Likely mistakes: an operation, a parameter or a regular expression in place
+ * of a pattern. */
 
 static char *
 check_permit(ngx_conf_t *cf, ngx_str_t *pattern, ngx_uint_t alone)
