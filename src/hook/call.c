@@ -65,7 +65,7 @@ static ngx_http_output_header_filter_pt  next_header_filter;
 static ngx_http_output_body_filter_pt    next_body_filter;
 
 
-/* What tells the connection of a call from others. */
+/* Distinguishes the connection of a call from others. */
 
 static ngx_listening_t  listening;
 

@@ -138,8 +138,8 @@ ask_for_events(teller_t *t)
 }
 
 
-/* Who exits has others lead, but not before it knows what became of what it
- * has sent. */
+/* An exiting worker gives up the lead, but only after the answers to the calls
+ * that it has sent. */
 
 static void
 lead_handler(ngx_event_t *ev)
@@ -164,8 +164,8 @@ lead_handler(ngx_event_t *ev)
 }
 
 
-/* Who gave up the lead, or was reaped, has woken all if there is something to
- * deliver. */
+/* A worker that gives up the lead, or is reaped, has woken the others if events
+ * are left to deliver. */
 
 static void
 events_work_handler(ngx_event_t *ev)

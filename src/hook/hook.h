@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Hooks: what a backend is told and asked, by calls to a location.
+ * Hooks: calls to a location that notify a backend or ask it.
  *
  *  - Events (connect, disconnect, join, leave, first-in, last-out, occupied,
  *    vacated) are told after they happened, in order, at least once.  They wait
@@ -67,8 +67,8 @@ void fanout_hook_events_exit(fanout_hub_t *hub);
 
 /*
  * An ask: a publish that waits for what the backend says.  It has a copy of
- * all it needs, so it outlives the session: who published and was cut before
- * the answer has published.
+ * all it needs, so it outlives the session: a publisher that is cut before the
+ * answer has published.
  */
 
 typedef struct fanout_ask_s     fanout_ask_t;

@@ -67,8 +67,8 @@ void fanout_lane_put(fanout_lane_t *lane, fanout_ask_t *ask);
  * is wrong with that; then nothing was done. */
 const char *fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict);
 
-/* What is wrong with an object of the backend's: which member, if it has one
- * that is unknown or double; else other.  Lasts until the next call. */
+/* Describes the error in an object of the backend: its unknown or repeated
+ * member, or else other.  Valid until the next call. */
 const char *fanout_ask_wrong(int rc, fanout_json_error_t *err,
     const char *other);
 
