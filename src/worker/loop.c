@@ -289,8 +289,8 @@ tick_handler(ngx_event_t *ev)
 }
 
 
-/* What is due in the zone, for some ms; the rest in the next turns, behind
- * what clients want meanwhile. */
+/* Handles what is due in the zone for some ms, and the rest in later turns:
+ * clients are served between them. */
 
 static void
 sweep_handler(ngx_event_t *ev)
