@@ -58,7 +58,7 @@ typedef struct {
 #define fanout_seat(z, ref)  ((fanout_seat_t *) fanout_at(z, ref))
 
 
-/* seats: see zone/seat.c */
+/* one seat: see zone/seat.c */
 
 unsigned fanout_seat_bucket(fanout_zone_t *z, fanout_ref_t channel,
     uint64_t client);
@@ -69,6 +69,22 @@ fanout_ref_t fanout_seat_find(fanout_zone_t *z,
 
 /* Frees one that is gone, after its last member. */
 void fanout_seat_free_unused(fanout_zone_t *z, fanout_ref_t ref);
+
+/* Gives one up, unless it is GONE: its mail is freed, its members leave, and it
+ * is freed too if none of these waits to be told.  Whether there is more to do
+ * first, in another transaction: then it is as it was, but for members that
+ * nobody was told of. */
+int fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
+
+
+/* seats that linger: see zone/seat_linger.c */
+
+/* Makes one LIVE that is new or GONE: it counts for the holder that its
+ * identity counts for. */
+void fanout_seat_go_live(fanout_zone_t *z, fanout_ref_t ref);
+
+/* Makes one LIVE that LINGERS: it leaves the wheel. */
+void fanout_seat_revive(fanout_zone_t *z, fanout_ref_t ref);
 
 /* What becomes of an identity's seats, as many as a section may take, and of
  * those given up at most max; whether there are more.  They linger from after s
