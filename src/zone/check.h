@@ -82,8 +82,6 @@ typedef struct {
     uint32_t          dirty[FANOUT_ZONE_SLOTS];
 } walk_t;
 
-typedef int (*visit_pt)(walk_t *w, fanout_ref_t ref);
-
 
 /* the number of an invariant is the line that tells it */
 
@@ -121,6 +119,12 @@ int fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as);
  * met. */
 int fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, fanout_kind_e kind);
+
+/* Channels with their histories, and the purged ones that wait to be freed;
+ * then, when mail is known, unread lists and interests; and keys. */
+int fanout_check_channels(walk_t *w);
+int fanout_check_unread(walk_t *w);
+int fanout_check_keys(walk_t *w);
 
 /* An entry that nothing else is; its blocks. */
 int fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
