@@ -14,16 +14,9 @@
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/pressure.h"
+#include "zone/publish.h"
 #include "zone/share.h"
 #include "zone/slot.h"
-
-
-typedef struct {
-    fanout_ref_t  first;
-    fanout_ref_t  last;
-    uint32_t      blocks;
-    unsigned      staged:1;
-} draft_t;
 
 
 /* what of a message is still to be written */
@@ -39,37 +32,30 @@ static uint32_t publish_message_size(const fanout_zone_message_t *m);
 static uint32_t size_blocks(uint32_t size);
 static int publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
-    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    const fanout_zone_publish_t *opts, fanout_draft_t *d, uint32_t total,
     fanout_zone_result_t *r);
 static int publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
-    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    const fanout_zone_publish_t *opts, fanout_draft_t *d, uint32_t total,
     fanout_zone_result_t *r);
 static int publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m,
-    unsigned n, draft_t *d, uint32_t *total);
+    unsigned n, fanout_draft_t *d, uint32_t *total);
 static int publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
-    const fanout_zone_publish_t *opts, draft_t *d, fanout_zone_result_t *r);
+    const fanout_zone_publish_t *opts, fanout_draft_t *d,
+    fanout_zone_result_t *r);
 static void prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch);
 static int publish_conflict(fanout_zone_t *z,
     const fanout_zone_publish_t *opts, fanout_channel_block_t *ch);
-static void publish_finish(fanout_zone_t *z, draft_t *d,
+static void publish_finish(fanout_zone_t *z, fanout_draft_t *d,
     const fanout_zone_message_t *m);
 static int publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
-static int stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
-    const fanout_zone_message_t *m, unsigned n, draft_t *d, uint32_t total);
-static int too_much(fanout_zone_t *z, uint32_t class, uint32_t total);
-static int stage_fill(fanout_zone_t *z, const draft_t *d,
-    const fanout_zone_message_t *m);
-static int stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
-    draft_t *d, unsigned i, uint32_t blocks);
-static void unstage(fanout_zone_t *z, fanout_slot_t *slot);
-static void publish_compose(fanout_zone_t *z, const draft_t *d,
+static void publish_compose(fanout_zone_t *z, const fanout_draft_t *d,
     const fanout_zone_message_t *m, fill_t *f);
 static int fill(fill_t *f, size_t n);
 static void publish_append(fanout_zone_t *z, fanout_ref_t channel,
-    const draft_t *d, const fanout_zone_message_t *m, uint8_t type,
+    const fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type,
     uint64_t time, uint32_t now);
 
 
@@ -169,9 +155,9 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r)
 {
-    int       rc;
-    draft_t   drafts[FANOUT_ZONE_BATCH];
-    uint32_t  total;
+    int             rc;
+    uint32_t        total;
+    fanout_draft_t  drafts[FANOUT_ZONE_BATCH];
 
     if (n == 0 || n > FANOUT_ZONE_BATCH || c->name.len > 255
         || (is_direct(m) && n > 1))
@@ -222,7 +208,7 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
 static int
 publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
-    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    const fanout_zone_publish_t *opts, fanout_draft_t *d, uint32_t total,
     fanout_zone_result_t *r)
 {
     int             rc;
@@ -241,7 +227,7 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     class = c->policy ? c->policy->class : 0;
     slot = fanout_staging_take(z);
-    rc = stage(z, slot, class, m, n, d, total);
+    rc = fanout_stage(z, slot, class, m, n, d, total);
 
     (void) fanout_enter(z);
 
@@ -260,7 +246,7 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
 
         if (rc != FANOUT_ZONE_OK || r->duplicate) {
             /* nothing is staged any more if it was rebuilt by now */
-            unstage(z, slot);
+            fanout_unstage(z, slot);
 
         } else {
             fanout_set(z, slot->nstaged, 0);
@@ -280,7 +266,7 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
 static int
 publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
-    const fanout_zone_publish_t *opts, draft_t *d, uint32_t total,
+    const fanout_zone_publish_t *opts, fanout_draft_t *d, uint32_t total,
     fanout_zone_result_t *r)
 {
     int       rc;
@@ -316,7 +302,7 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
 
 static int
 publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
-    draft_t *d, uint32_t *total)
+    fanout_draft_t *d, uint32_t *total)
 {
     unsigned  i;
 
@@ -346,7 +332,8 @@ publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
 static int
 publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
-    const fanout_zone_publish_t *opts, draft_t *d, fanout_zone_result_t *r)
+    const fanout_zone_publish_t *opts, fanout_draft_t *d,
+    fanout_zone_result_t *r)
 {
     int                      rc;
     uint32_t                 now;
@@ -470,7 +457,8 @@ publish_conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
 /* What is staged is written already: only its blocks change their kind. */
 
 static void
-publish_finish(fanout_zone_t *z, draft_t *d, const fanout_zone_message_t *m)
+publish_finish(fanout_zone_t *z, fanout_draft_t *d,
+    const fanout_zone_message_t *m)
 {
     fill_t  f;
 
@@ -509,68 +497,9 @@ publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* Takes the blocks in slices, each a transaction that lists them in the
- * slot, and fills them in slices: until they are linked nobody else looks at
- * them, and if this process dies they are freed with its slot. */
-
-static int
-stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
-    const fanout_zone_message_t *m, unsigned n, draft_t *d, uint32_t total)
-{
-    int       rc;
-    unsigned  i;
-
-    if (too_much(z, class, total)) {
-        return FANOUT_ZONE_FULL;
-    }
-
-    for (i = 0; i < n; i++) {
-        d[i].staged = 1;
-        d[i].first = d[i].last = 0;
-
-        rc = stage_blocks(z, slot, class, d, i, d[i].blocks);
-
-        if (rc == FANOUT_ZONE_OK) {
-            rc = stage_fill(z, &d[i], &m[i]);
-        }
-
-        if (rc != FANOUT_ZONE_OK) {
-            (void) fanout_enter(z);
-            unstage(z, slot);
-            fanout_leave(z);
-            return rc;
-        }
-    }
-
-    return FANOUT_ZONE_OK;
-}
-
-
-/* Nothing is evicted for what can't be had as a whole. */
-
-static int
-too_much(fanout_zone_t *z, uint32_t class, uint32_t total)
-{
-    int  much, exceeds;
-
-    (void) fanout_enter(z);
-
-    exceeds = fanout_class_exceeds(z->shm, class, total);
-    much = exceeds || total > fanout_share_attainable(z->shm, class);
-
-    if (much) {
-        z->full = exceeds ? FANOUT_FULL_CLASS
-                          : FANOUT_FULL_ZONE;
-    }
-
-    fanout_leave(z);
-
-    return much;
-}
-
-
-static int
-stage_fill(fanout_zone_t *z, const draft_t *d, const fanout_zone_message_t *m)
+int
+fanout_draft_fill(fanout_zone_t *z, const fanout_draft_t *d,
+    const fanout_zone_message_t *m)
 {
     int       more;
     fill_t    f;
@@ -600,80 +529,11 @@ stage_fill(fanout_zone_t *z, const draft_t *d, const fanout_zone_message_t *m)
 }
 
 
-static int
-stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
-    draft_t *d, unsigned i, uint32_t blocks)
-{
-    int              rc;
-    uint32_t         n;
-    uint64_t         incarnation;
-    fanout_ref_t     first, last;
-    fanout_stage_t  *st;
-
-    st = &slot->staged[i];
-    incarnation = z->heap.incarnation;
-
-    while (blocks) {
-        n = blocks < FANOUT_SLICE ? blocks : FANOUT_SLICE;
-
-        fanout_touch_fresh(z, n);
-        (void) fanout_enter(z);
-
-        if (incarnation != z->heap.incarnation) {
-            fanout_leave(z);
-            return FANOUT_ZONE_STALE;
-        }
-
-        rc = fanout_ensure_history(z, class, n);
-
-        if (rc != FANOUT_ZONE_OK) {
-            fanout_leave(z);
-            return rc;
-        }
-
-        first = fanout_alloc(z, n, FANOUT_STAGED, &last);
-
-        if (d[i].first == 0) {
-            d[i].first = first;
-            fanout_set(z, st->head, first);
-            fanout_set(z, st->n, n);
-            fanout_set(z, slot->nstaged, i + 1);
-
-        } else {
-            fanout_set(z, fanout_block(z, d[i].last)->next, first);
-            fanout_set(z, st->n, st->n + n);
-        }
-
-        fanout_set(z, st->tail, last);
-        d[i].last = last;
-        blocks -= n;
-
-        fanout_leave(z);
-    }
-
-    return FANOUT_ZONE_OK;
-}
-
-
-static void
-unstage(fanout_zone_t *z, fanout_slot_t *slot)
-{
-    unsigned  i;
-
-    for (i = 0; i < slot->nstaged; i++) {
-        fanout_free(z, slot->staged[i].head, slot->staged[i].tail,
-                    slot->staged[i].n, FANOUT_STAGED);
-    }
-
-    fanout_set(z, slot->nstaged, 0);
-}
-
-
 /* Writes the head of an entry that is not linked, and says what is to be
  * filled in behind it; the block numbers of the chain stay. */
 
 static void
-publish_compose(fanout_zone_t *z, const draft_t *d,
+publish_compose(fanout_zone_t *z, const fanout_draft_t *d,
     const fanout_zone_message_t *m, fill_t *f)
 {
     uint16_t                len;
@@ -761,8 +621,8 @@ fanout_ref_t
 fanout_message_write(fanout_zone_t *z, const fanout_zone_message_t *m,
     uint32_t blocks, fanout_kind_e kind, fanout_ref_t *last)
 {
-    fill_t   f;
-    draft_t  d;
+    fill_t          f;
+    fanout_draft_t  d;
 
     d.blocks = blocks;
     d.first = fanout_alloc(z, blocks, kind, &d.last);
@@ -776,7 +636,7 @@ fanout_message_write(fanout_zone_t *z, const fanout_zone_message_t *m,
 
 
 static void
-publish_append(fanout_zone_t *z, fanout_ref_t channel, const draft_t *d,
+publish_append(fanout_zone_t *z, fanout_ref_t channel, const fanout_draft_t *d,
     const fanout_zone_message_t *m, uint8_t type, uint64_t time, uint32_t now)
 {
     fanout_shm_t            *shm;
@@ -840,8 +700,8 @@ void
 fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, uint8_t type)
 {
-    fill_t   f;
-    draft_t  d;
+    fill_t          f;
+    fanout_draft_t  d;
 
     d.staged = 0;
     d.blocks = fanout_message_blocks(m);

@@ -1,0 +1,42 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Inside of publishing: messages that are not appended yet.
+ */
+
+
+#ifndef FANOUT_ZONE_PUBLISH_H
+#define FANOUT_ZONE_PUBLISH_H
+
+
+#include "zone/slot.h"
+
+
+/* A message as an entry that is not linked: a chain of blocks. */
+
+typedef struct {
+    fanout_ref_t  first;
+    fanout_ref_t  last;
+    uint32_t      blocks;
+    unsigned      staged:1;             /* taken and filled by fanout_stage() */
+} fanout_draft_t;
+
+
+/* Takes the blocks of n messages, total in all, for a class, lists them in the
+ * slot and fills them, in sections of its own: the lock must not be held.  FULL
+ * with z->full, STALE if the zone was rebuilt; then nothing is staged. */
+int fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+    const fanout_zone_message_t *m, unsigned n, fanout_draft_t *d,
+    uint32_t total);
+
+/* Frees what is listed in the slot.  The lock must be held. */
+void fanout_unstage(fanout_zone_t *z, fanout_slot_t *slot);
+
+/* Writes a message into its blocks, in sections of its own: the lock must not
+ * be held.  STALE if the zone was rebuilt. */
+int fanout_draft_fill(fanout_zone_t *z, const fanout_draft_t *d,
+    const fanout_zone_message_t *m);
+
+
+#endif /* FANOUT_ZONE_PUBLISH_H */
