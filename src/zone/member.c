@@ -15,7 +15,6 @@
 
 #include "heap/list.h"
 #include "zone/identity.h"
-#include "zone/log.h"
 #include "zone/member.h"
 #include "zone/presence.h"
 #include "zone/seat.h"
@@ -23,11 +22,6 @@
 #include "zone/share.h"
 
 
-static fanout_ref_t member_find(fanout_zone_t *z, fanout_ref_t seat,
-    const fanout_zstr_t *key);
-static fanout_ref_t member_own_seat(fanout_zone_t *z,
-    fanout_zone_channel_t *c, fanout_ref_t identity,
-    const fanout_identity_t *id);
 static int member_put(fanout_zone_t *z, fanout_ref_t seat,
     const fanout_member_t *m, unsigned what, unsigned keys, fanout_put_t *r);
 static int member_count(fanout_zone_t *z, fanout_ref_t seat,
@@ -48,72 +42,14 @@ static uint8_t flags_of(const fanout_member_t *m, unsigned what,
     uint8_t flags);
 static int member_same(fanout_zone_t *z, const fanout_member_block_t *e,
     const fanout_zstr_t *data);
-static uint32_t text_blocks(size_t len);
 static fanout_ref_t text_write(fanout_zone_t *z, const fanout_zstr_t *key,
     const fanout_zstr_t *data, uint64_t words[2]);
 static void text_free(fanout_zone_t *z, const fanout_member_block_t *m);
-static void text_copy(fanout_zone_t *z, const fanout_member_block_t *m,
-    size_t skip, uint8_t *buf, size_t n);
 
 
 static const fanout_links_t  member_links = {
     .next = offsetof(fanout_member_block_t, next)
 };
-
-
-/* finding */
-
-static fanout_ref_t
-member_find(fanout_zone_t *z, fanout_ref_t seat, const fanout_zstr_t *key)
-{
-    uint8_t                 buf[255];
-    fanout_ref_t            ref;
-    fanout_member_block_t  *m;
-
-    for (ref = fanout_seat(z, seat)->members; ref; ref = m->next) {
-        m = fanout_member(z, ref);
-
-        if (m->key_len == key->len
-            && (key->len == 0
-                || memcmp(buf, key->data, fanout_member_key(z, m, buf)) == 0))
-        {
-            break;
-        }
-    }
-
-    return ref;
-}
-
-
-static fanout_ref_t
-member_own_seat(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_ref_t identity, const fanout_identity_t *id)
-{
-    fanout_ref_t  ref, channel;
-
-    if (identity == 0) {
-        /* who has the secret, on whichever worker */
-
-        channel = fanout_channel_find(z, c);
-
-        if (channel == 0 || !fanout_identity_live(z, id)) {
-            return 0;
-        }
-
-        ref = fanout_seat_find(z, channel, id->client);
-
-        return ref && fanout_seat(z, ref)->state != FANOUT_SEAT_GONE ? ref : 0;
-    }
-
-    if (!fanout_channel_opened(z, c) || !fanout_identity_own(z, identity, id))
-    {
-        return 0;
-    }
-
-    ref = fanout_seat_find(z, c->ref, id->client);
-
-    return ref && fanout_seat(z, ref)->state == FANOUT_SEAT_LIVE ? ref : 0;
-}
 
 
 /* putting */
@@ -139,7 +75,7 @@ fanout_member_put(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     if (rc != FANOUT_ZONE_FULL) {
         /* in a zone that was rebuilt there is no seat */
-        seat = member_own_seat(z, c, identity, id);
+        seat = fanout_member_seat(z, c, identity, id);
         rc = seat ? member_put(z, seat, m, what, c->policy->keys, r)
                   : FANOUT_ZONE_NOTFOUND;
     }
@@ -166,7 +102,7 @@ member_put(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
         return member_count(z, seat, what, r);
     }
 
-    ref = member_find(z, seat, &m->key);
+    ref = fanout_member_find(z, seat, &m->key);
     there = ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE;
 
     if ((what & FANOUT_PUT_IF)
@@ -259,7 +195,7 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
     s = fanout_seat(z, seat);
     presence = fanout_presence_of(z, s->channel);
     holder = holder_of(s);
-    blocks = 1 + text_blocks(m->key.len + m->data.len);
+    blocks = 1 + fanout_member_blocks(m->key.len + m->data.len);
     n = 0;
 
     for (ref = s->members; ref; ref = fanout_member(z, ref)->next) {
@@ -413,8 +349,8 @@ update(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
 static int32_t
 grows(const fanout_member_block_t *e, const fanout_member_t *m)
 {
-    return (int32_t) text_blocks(m->key.len + m->data.len)
-           - (int32_t) text_blocks(e->key_len + e->data_len);
+    return (int32_t) fanout_member_blocks(m->key.len + m->data.len)
+           - (int32_t) fanout_member_blocks(e->key_len + e->data_len);
 }
 
 
@@ -469,7 +405,8 @@ holder_of(const fanout_seat_t *s)
 static uint32_t
 put_blocks(const fanout_member_t *m)
 {
-    return 1 + FANOUT_DEPTH + 1 + text_blocks(m->key.len + m->data.len);
+    return 1 + FANOUT_DEPTH + 1
+           + fanout_member_blocks(m->key.len + m->data.len);
 }
 
 
@@ -497,36 +434,6 @@ flags_of(const fanout_member_t *m, unsigned what, uint8_t flags)
 /* leaving */
 
 int
-fanout_member_any(fanout_zone_t *z, fanout_zone_channel_t *c,
-    uint32_t identity, const fanout_identity_t *id, int *member)
-{
-    fanout_ref_t    seat, ref;
-    fanout_seat_t  *s;
-
-    *member = 0;
-
-    (void) fanout_enter(z);
-
-    seat = member_own_seat(z, c, identity, id);
-
-    if (seat) {
-        s = fanout_seat(z, seat);
-        *member = (s->flags & FANOUT_SEAT_COUNTED) != 0;
-
-        for (ref = s->members; ref && !*member;
-             ref = fanout_member(z, ref)->next)
-        {
-            *member = fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE;
-        }
-    }
-
-    fanout_leave(z);
-
-    return seat != 0;
-}
-
-
-int
 fanout_member_drop(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t identity, const fanout_identity_t *id, const fanout_zstr_t *key,
     uint8_t reason)
@@ -538,11 +445,11 @@ fanout_member_drop(fanout_zone_t *z, fanout_zone_channel_t *c,
     (void) fanout_enter(z);
 
     rc = FANOUT_ZONE_NOTFOUND;
-    seat = member_own_seat(z, c, identity, id);
+    seat = fanout_member_seat(z, c, identity, id);
 
     if (seat) {
         s = fanout_seat(z, seat);
-        ref = member_find(z, seat, key);
+        ref = fanout_member_find(z, seat, key);
 
         if (s->flags & FANOUT_SEAT_COUNTED) {
             fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_COUNTED);
@@ -633,12 +540,14 @@ fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 void
 fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
 {
+    int32_t                 blocks;
     fanout_ref_t            presence;
     fanout_seat_t          *s;
     fanout_member_block_t  *m;
 
     m = fanout_member(z, ref);
     s = fanout_seat(z, m->seat);
+    blocks = 1 + fanout_member_blocks(m->key_len + m->data_len);
 
     fanout_list_remove_single(z, &member_links, &s->members, ref);
     fanout_set(z, z->shm->nmembers, z->shm->nmembers - 1);
@@ -646,145 +555,16 @@ fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
     presence = fanout_presence_of(z, s->channel);
     fanout_slot_return(z, presence, m->slot);
     fanout_part_add(z, FANOUT_SHARE_members,
-                    fanout_presence(z, presence)->class,
-                    -(int32_t) (1 + text_blocks(m->key_len + m->data_len)));
-    fanout_holder_add(z, FANOUT_SHARE_members, m->holder,
-                      -(int32_t) (1 + text_blocks(m->key_len + m->data_len)));
+                    fanout_presence(z, presence)->class, -blocks);
+    fanout_holder_add(z, FANOUT_SHARE_members, m->holder, -blocks);
 
     text_free(z, m);
     fanout_free(z, ref, ref, 1, FANOUT_MEMBERS);
 }
 
 
-/* reading */
-
-int
-fanout_member_get(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
-    const fanout_zstr_t *key, fanout_member_t *m, uint8_t *buf)
-{
-    int           rc;
-    fanout_ref_t  channel, seat, ref;
-
-    (void) fanout_enter(z);
-
-    rc = FANOUT_ZONE_NOTFOUND;
-    channel = fanout_channel_find(z, c);
-    seat = channel ? fanout_seat_find(z, channel, client) : 0;
-    ref = seat ? member_find(z, seat, key) : 0;
-
-    if (ref && fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE) {
-        (void) fanout_member_copy(z, ref, m, buf);
-        rc = FANOUT_ZONE_OK;
-    }
-
-    fanout_leave(z);
-
-    return rc;
-}
-
-
-int
-fanout_member_nth(fanout_zone_t *z, fanout_zone_channel_t *c,
-    uint32_t identity, const fanout_identity_t *id, unsigned nth,
-    fanout_member_t *m, uint8_t *buf)
-{
-    int            rc;
-    fanout_ref_t   seat, ref;
-
-    rc = FANOUT_ZONE_NOTFOUND;
-
-    (void) fanout_enter(z);
-
-    seat = member_own_seat(z, c, identity, id);
-
-    if (seat && (fanout_seat(z, seat)->flags & FANOUT_SEAT_COUNTED)
-        && nth-- == 0)
-    {
-        memset(m, 0, sizeof(fanout_member_t));
-        m->client = id->client;
-        rc = FANOUT_ZONE_OK;
-    }
-
-    ref = seat && rc != FANOUT_ZONE_OK
-          ? fanout_seat(z, seat)->members : 0;
-
-    for ( /* void */ ; ref; ref = fanout_member(z, ref)->next) {
-
-        if (fanout_member(z, ref)->pending != FANOUT_PENDING_LEAVE
-            && nth-- == 0)
-        {
-            (void) fanout_member_copy(z, ref, m, buf);
-            rc = FANOUT_ZONE_OK;
-            break;
-        }
-    }
-
-    fanout_leave(z);
-
-    return rc;
-}
-
-
-size_t
-fanout_member_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_member_t *to,
-    uint8_t *buf)
-{
-    uint8_t                  *p;
-    fanout_seat_t            *s;
-    fanout_member_block_t    *m;
-
-    m = fanout_member(z, ref);
-    s = fanout_seat(z, m->seat);
-
-    memset(to, 0, sizeof(fanout_member_t));
-
-    to->client = s->client;
-    to->joined_at = m->joined_at;
-    to->seen = m->seen;
-    to->slot = m->slot;
-    to->idle = (m->flags & FANOUT_MEMBER_IDLE) != 0;
-    to->timed = (m->flags & FANOUT_MEMBER_TIMED) != 0;
-    to->anonymous = (m->flags & FANOUT_MEMBER_ANONYMOUS) != 0;
-    to->lingers = (s->state == FANOUT_SEAT_LINGERS);
-
-    p = buf;
-
-    to->key.data = p;
-    to->key.len = fanout_member_key(z, m, p);
-    p += to->key.len;
-
-    to->user.data = p;
-    to->info.data = p;
-
-    if (!to->anonymous) {
-        to->user.len = fanout_user_name(z,
-                                   fanout_identity(z, s->identity)->user, p);
-        p += to->user.len;
-
-        to->info.data = p;
-        to->info.len = fanout_identity_info(z, s->identity, p);
-        p += to->info.len;
-    }
-
-    to->data.data = p;
-    to->data.len = fanout_member_data(z, m, p);
-    p += to->data.len;
-
-    return p - buf;
-}
-
-
-/* key and data: short ones are in the member, others in a chain */
-
-static uint32_t
-text_blocks(size_t len)
-{
-    return len <= FANOUT_MEMBER_SHORT
-           ? 0 : (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
-}
-
-
-/* The chain, or 0 and the words. */
+/* key and data: short ones are in the member, others in a chain; the chain, or
+ * 0 and the words */
 
 static fanout_ref_t
 text_write(fanout_zone_t *z, const fanout_zstr_t *key,
@@ -794,7 +574,7 @@ text_write(fanout_zone_t *z, const fanout_zstr_t *key,
     fanout_ref_t            ref;
     fanout_chain_cursor_t   pen;
 
-    n = text_blocks(key->len + data->len);
+    n = fanout_member_blocks(key->len + data->len);
 
     if (n == 0) {
         words[0] = words[1] = 0;
@@ -827,49 +607,9 @@ text_free(fanout_zone_t *z, const fanout_member_block_t *m)
 {
     if (m->chain) {
         fanout_free(z, m->chain, fanout_chain_last(z, m->chain),
-                    text_blocks(m->key_len + m->data_len), FANOUT_MEMBERS);
+                    fanout_member_blocks(m->key_len + m->data_len),
+                    FANOUT_MEMBERS);
     }
-}
-
-
-static void
-text_copy(fanout_zone_t *z, const fanout_member_block_t *m, size_t skip,
-    uint8_t *buf, size_t n)
-{
-    fanout_chain_cursor_t  pen;
-
-    if (m->chain == 0) {
-        memcpy(buf, (const uint8_t *) m->words + skip, n);
-        return;
-    }
-
-    pen.z = z;
-    pen.ref = m->chain;
-    pen.pos = sizeof(fanout_ref_t);
-    pen.left = text_blocks(m->key_len + m->data_len);
-
-    (void) fanout_copy(&pen, NULL, skip);
-    (void) fanout_copy(&pen, buf, n);
-}
-
-
-size_t
-fanout_member_key(fanout_zone_t *z, const fanout_member_block_t *m,
-    uint8_t *buf)
-{
-    text_copy(z, m, 0, buf, m->key_len);
-
-    return m->key_len;
-}
-
-
-size_t
-fanout_member_data(fanout_zone_t *z, const fanout_member_block_t *m,
-    uint8_t *buf)
-{
-    text_copy(z, m, m->key_len, buf, m->data_len);
-
-    return m->data_len;
 }
 
 

@@ -53,15 +53,35 @@ typedef struct {
 
 /* members: see zone/member.c */
 
-/* It leaves: to be told, or freed if it was never told that it had come.  The
- * caller settles the seat. */
 /* All of a seat that others know by name are told as updated. */
 void fanout_members_renew(fanout_zone_t *z, fanout_ref_t seat);
 
+/* It leaves: to be told, or freed if it was never told that it had come.  The
+ * caller settles the seat. */
 void fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 
 /* Frees one with nothing pending. */
 void fanout_member_free(fanout_zone_t *z, fanout_ref_t ref);
+
+/* Blocks of the chain of a key and data of that length, together. */
+static inline uint32_t
+fanout_member_blocks(size_t len)
+{
+    return len <= FANOUT_MEMBER_SHORT
+           ? 0 : (len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+}
+
+
+/* reading them: see zone/member_read.c */
+
+/* The one of a seat with a key, of which it may be told that it left; 0. */
+fanout_ref_t fanout_member_find(fanout_zone_t *z, fanout_ref_t seat,
+    const fanout_zstr_t *key);
+
+/* The seat on a channel of a client that this worker serves, if it is LIVE; of
+ * any worker with identity 0, if it is not GONE; 0. */
+fanout_ref_t fanout_member_seat(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_ref_t identity, const fanout_identity_t *id);
 
 /* Copies key or data; the length. */
 size_t fanout_member_key(fanout_zone_t *z, const fanout_member_block_t *m,
