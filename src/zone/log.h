@@ -293,6 +293,28 @@ uint8_t fanout_channel_name(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf);
 
 /* the log: entries */
 
+/* Blocks of an entry with so many bytes behind its head. */
+static inline uint32_t
+fanout_size_blocks(uint32_t size)
+{
+    uint32_t  n;
+
+    size += FANOUT_ENTRY_HEAD;
+
+    if (size <= FANOUT_BLOCK) {
+        return 1;
+    }
+
+    n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+
+    if (n > FANOUT_LONG_BLOCKS) {
+        size += 4;
+        n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    }
+
+    return n;
+}
+
 /* Blocks that a message takes as an entry. */
 uint32_t fanout_message_blocks(const fanout_zone_message_t *m);
 

@@ -29,7 +29,6 @@ typedef struct {
 
 static int is_direct(const fanout_zone_message_t *m);
 static uint32_t publish_message_size(const fanout_zone_message_t *m);
-static uint32_t size_blocks(uint32_t size);
 static int publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
     const fanout_zone_publish_t *opts, fanout_draft_t *d, uint32_t total,
@@ -80,71 +79,7 @@ is_direct(const fanout_zone_message_t *m)
 uint32_t
 fanout_message_blocks(const fanout_zone_message_t *m)
 {
-    return size_blocks(publish_message_size(m));
-}
-
-
-static uint32_t
-size_blocks(uint32_t size)
-{
-    uint32_t  n;
-
-    size += FANOUT_ENTRY_HEAD;
-
-    if (size <= FANOUT_BLOCK) {
-        return 1;
-    }
-
-    n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
-
-    if (n > FANOUT_LONG_BLOCKS) {
-        size += 4;
-        n = 1 + (size - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
-    }
-
-    return n;
-}
-
-
-uint32_t
-fanout_entry_size(const fanout_entry_block_t *e)
-{
-    return (uint32_t) e->size_high << 16 | e->size_low;
-}
-
-
-uint32_t
-fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
-{
-    uint32_t                 size;
-    uint16_t                 meta;
-    fanout_chain_cursor_t    pen;
-
-    size = fanout_entry_size(e) + e->event + e->key + e->user;
-
-    if (e->flags & FANOUT_HAS_CLIENT) {
-        size += 8;
-    }
-
-    if (e->flags & FANOUT_HAS_META) {
-        pen.z = z;
-        pen.ref = ((const uint8_t *) e - z->heap.base) / FANOUT_BLOCK;
-        pen.pos = FANOUT_ENTRY_HEAD;
-        pen.left = 1;
-
-        (void) fanout_copy(&pen, NULL,
-                           (e->flags & FANOUT_LONG ? 4 : 0)
-                           + (e->flags & FANOUT_HAS_CLIENT ? 8 : 0));
-        (void) fanout_copy(&pen, &meta, 2);
-
-        size += 2 + meta;
-    }
-
-    if (e->flags & FANOUT_HAS_RECIPIENT) {
-        size += 16;
-    }
-
-    return size_blocks(size);
+    return fanout_size_blocks(publish_message_size(m));
 }
 
 
@@ -316,7 +251,7 @@ publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
             return FANOUT_ZONE_LARGE;
         }
 
-        d[i].blocks = size_blocks(publish_message_size(&m[i]));
+        d[i].blocks = fanout_size_blocks(publish_message_size(&m[i]));
         d[i].staged = 0;
         *total += d[i].blocks;
 

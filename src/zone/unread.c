@@ -59,65 +59,6 @@ fanout_unread_push(fanout_zone_t *z, fanout_channel_block_t *ch,
 }
 
 
-/* Takes an entry out of the unread list or the history. */
-
-void
-fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
-    uint8_t flag)
-{
-    uint32_t               blocks;
-    fanout_entry_block_t  *e;
-
-    e = fanout_entry(z, ref);
-
-    if (flag == FANOUT_IN_HISTORY && (e->flags & FANOUT_IN_UNREAD)) {
-        fanout_set(z, e->flags, e->flags & ~flag);
-        fanout_held_add(z, channel, fanout_entry_blocks(z, e));
-        return;
-    }
-
-    if (flag == FANOUT_IN_UNREAD) {
-        if (e->flags & FANOUT_IN_HISTORY) {
-            fanout_set(z, e->flags, e->flags & ~flag);
-            return;
-        }
-
-        blocks = fanout_entry_blocks(z, e);
-        fanout_held_add(z, channel, -(int) blocks);
-    }
-
-    fanout_entry_free(z, ref, FANOUT_MESSAGES);
-}
-
-
-void
-fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref, fanout_kind_e kind)
-{
-    uint32_t               n;
-    fanout_ref_t           last;
-    fanout_entry_block_t  *e;
-    fanout_chain_cursor_t  pen;
-
-    e = fanout_entry(z, ref);
-    n = fanout_entry_blocks(z, e);
-
-    if (e->flags & FANOUT_LONG) {
-        pen.z = z;
-        pen.ref = ref;
-        pen.pos = FANOUT_ENTRY_HEAD;
-        pen.left = 1;
-        (void) fanout_copy(&pen, &last, sizeof(fanout_ref_t));
-
-    } else {
-        for (last = ref;
-             fanout_block(z, last)->next;
-             last = fanout_block(z, last)->next) { /* void */ }
-    }
-
-    fanout_free(z, ref, last, n, kind);
-}
-
-
 /* Accounts for blocks that only the unread list holds, and keeps the list of
  * channels that have such. */
 

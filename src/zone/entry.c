@@ -1,0 +1,110 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * An entry of a log: its size, and freeing it when it is in no list.
+ */
+
+
+#include "zone/log.h"
+
+
+uint32_t
+fanout_entry_size(const fanout_entry_block_t *e)
+{
+    return (uint32_t) e->size_high << 16 | e->size_low;
+}
+
+
+uint32_t
+fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
+{
+    uint32_t                 size;
+    uint16_t                 meta;
+    fanout_chain_cursor_t    pen;
+
+    size = fanout_entry_size(e) + e->event + e->key + e->user;
+
+    if (e->flags & FANOUT_HAS_CLIENT) {
+        size += 8;
+    }
+
+    if (e->flags & FANOUT_HAS_META) {
+        pen.z = z;
+        pen.ref = ((const uint8_t *) e - z->heap.base) / FANOUT_BLOCK;
+        pen.pos = FANOUT_ENTRY_HEAD;
+        pen.left = 1;
+
+        (void) fanout_copy(&pen, NULL,
+                           (e->flags & FANOUT_LONG ? 4 : 0)
+                           + (e->flags & FANOUT_HAS_CLIENT ? 8 : 0));
+        (void) fanout_copy(&pen, &meta, 2);
+
+        size += 2 + meta;
+    }
+
+    if (e->flags & FANOUT_HAS_RECIPIENT) {
+        size += 16;
+    }
+
+    return fanout_size_blocks(size);
+}
+
+
+/* Takes an entry out of the unread list or the history. */
+
+void
+fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
+    uint8_t flag)
+{
+    uint32_t               blocks;
+    fanout_entry_block_t  *e;
+
+    e = fanout_entry(z, ref);
+
+    if (flag == FANOUT_IN_HISTORY && (e->flags & FANOUT_IN_UNREAD)) {
+        fanout_set(z, e->flags, e->flags & ~flag);
+        fanout_held_add(z, channel, fanout_entry_blocks(z, e));
+        return;
+    }
+
+    if (flag == FANOUT_IN_UNREAD) {
+        if (e->flags & FANOUT_IN_HISTORY) {
+            fanout_set(z, e->flags, e->flags & ~flag);
+            return;
+        }
+
+        blocks = fanout_entry_blocks(z, e);
+        fanout_held_add(z, channel, -(int) blocks);
+    }
+
+    fanout_entry_free(z, ref, FANOUT_MESSAGES);
+}
+
+
+void
+fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref, fanout_kind_e kind)
+{
+    uint32_t               n;
+    fanout_ref_t           last;
+    fanout_entry_block_t  *e;
+    fanout_chain_cursor_t  pen;
+
+    e = fanout_entry(z, ref);
+    n = fanout_entry_blocks(z, e);
+
+    if (e->flags & FANOUT_LONG) {
+        pen.z = z;
+        pen.ref = ref;
+        pen.pos = FANOUT_ENTRY_HEAD;
+        pen.left = 1;
+        (void) fanout_copy(&pen, &last, sizeof(fanout_ref_t));
+
+    } else {
+        for (last = ref;
+             fanout_block(z, last)->next;
+             last = fanout_block(z, last)->next) { /* void */ }
+    }
+
+    fanout_free(z, ref, last, n, kind);
+}
