@@ -115,6 +115,16 @@ int fanout_identity_own(fanout_zone_t *z, fanout_ref_t ref,
 fanout_ref_t fanout_identity_live(fanout_zone_t *z,
     const fanout_identity_t *id);
 
+/* The list of the live of a slot: the identity is put into it, in the state
+ * LIVE, and counts for the holder in .expires; or it is taken out, and counts
+ * no more, with .state as it was. */
+void fanout_identity_link_live(fanout_zone_t *z, fanout_ref_t ref,
+    unsigned slot);
+void fanout_identity_unlink_live(fanout_zone_t *z, fanout_ref_t ref);
+
+/* Takes a lingering one out of the wheel; .state stays as it was. */
+void fanout_identity_unlink_lingering(fanout_zone_t *z, fanout_ref_t ref);
+
 /* Frees one that has ended, after its last seat. */
 void fanout_identity_free_unused(fanout_zone_t *z, fanout_ref_t ref);
 
