@@ -67,7 +67,7 @@ subtest 'what there is' => sub {
 
 
 subtest 'counters are those of the source' => sub {
-    open my $f, '<', "$FindBin::Bin/../src/zone/zone.h" or die $!;
+    open my $f, '<', "$FindBin::Bin/../src/zone/stat.h" or die $!;
     my ($list) = do { local $/; <$f> } =~ /define FANOUT_COUNTERS\(_\)(.*?)\n\n/s;
     my @names = $list =~ /_\((\w+),/g;
 

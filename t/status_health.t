@@ -184,7 +184,7 @@ cmp_ok($is{zone_full}{count}, '>=', 90, 'in percent');
 
 sub slurp { Fanout::Nginx::slurp("$FindBin::Bin/../$_[0]") }
 
-my $zone    = slurp('src/zone/zone.h');
+my $zone    = slurp('src/zone/stat.h');
 my ($names) = $zone =~ /define FANOUT_FAILURES\(_\)(.*?)\n\n/s;
 my ($more)  = $zone =~ /define FANOUT_LOSSES\(_\)(.*?)\n\n/s;
 my @state   = slurp('src/status/health.c') =~ /add\(health, "(\w+)"/g;

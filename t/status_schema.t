@@ -43,7 +43,7 @@ sub list_of {
     return $list =~ /_\((\w+)[,)]/g;
 }
 
-my $zone     = source('zone/zone.h');
+my $zone     = source('zone/stat.h') . source('zone/zone.h');
 my @counters = list_of($zone, 'FANOUT_COUNTERS');
 my @shares   = list_of($zone, 'FANOUT_SHARES');
 my @series   = (list_of($zone, 'FANOUT_RATES'),

@@ -18,6 +18,7 @@
 
 #include "hook/call.h"
 #include "session/session.h"
+#include "zone/event.h"
 
 
 /* beside the events of the zone */

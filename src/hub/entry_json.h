@@ -16,6 +16,7 @@
 
 #include "base/id.h"
 #include "hub/hub.h"
+#include "zone/message.h"
 
 
 /* Appends bytes as they are.  NGX_ERROR on lack of memory. */

@@ -16,6 +16,8 @@
 
 #include "hub/error.h"
 #include "hub/policy.h"
+#include "zone/message.h"
+#include "zone/stat.h"
 
 
 /* formats: what bytes an entry becomes */

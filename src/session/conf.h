@@ -13,6 +13,7 @@
 #include "hub/app.h"
 #include "http/origin.h"
 #include "wire/ws.h"
+#include "zone/limit.h"
 
 
 /* bytes of a command around its data */

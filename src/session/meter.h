@@ -35,6 +35,7 @@
 
 
 #include "hub/hub.h"
+#include "zone/limit.h"
 
 
 #define FANOUT_COST            1000             /* of one command */

@@ -12,6 +12,7 @@
 
 
 #include "zone/layout.h"
+#include "zone/limit.h"
 
 
 /* The sessions of an address on one worker, in the list of its slot. */

@@ -7,10 +7,11 @@
  */
 
 
-#ifndef FANOUT_ZONE_EVENTS_H
-#define FANOUT_ZONE_EVENTS_H
+#ifndef FANOUT_ZONE_HOOK_QUEUE_H
+#define FANOUT_ZONE_HOOK_QUEUE_H
 
 
+#include "zone/event.h"
 #include "zone/layout.h"
 
 
@@ -82,4 +83,4 @@ void fanout_hook_event_unlead(fanout_zone_t *z, unsigned slot);
 void fanout_hook_event_stat(fanout_zone_t *z, fanout_zone_stat_t *st);
 
 
-#endif /* FANOUT_ZONE_EVENTS_H */
+#endif /* FANOUT_ZONE_HOOK_QUEUE_H */

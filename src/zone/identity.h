@@ -10,6 +10,7 @@
 #define FANOUT_ZONE_IDENTITY_H
 
 
+#include "zone/client.h"
 #include "zone/layout.h"
 
 

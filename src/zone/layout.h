@@ -12,6 +12,7 @@
 
 #include "heap/heap.h"
 #include "zone/slot.h"
+#include "zone/stat.h"
 #include "zone/zone.h"
 
 

@@ -13,6 +13,7 @@
 
 
 #include "zone/layout.h"
+#include "zone/message.h"
 
 
 /*

@@ -10,6 +10,7 @@
 #define FANOUT_ZONE_MEMBER_H
 
 
+#include "zone/client.h"
 #include "zone/layout.h"
 
 

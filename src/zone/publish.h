@@ -11,6 +11,7 @@
 
 
 #include "zone/slot.h"
+#include "zone/message.h"
 
 
 /* A message as an entry that is not linked: a chain of blocks. */

@@ -12,6 +12,7 @@
 
 
 #include "heap/heap.h"
+#include "zone/stat.h"
 #include "zone/zone.h"
 
 

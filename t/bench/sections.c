@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "zone/layout.h"
+#include "zone/message.h"
 
 
 #define MB     (1024UL * 1024)

@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "zone/message.h"
 #include "zone/zone.h"
 
 

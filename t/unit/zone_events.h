@@ -15,6 +15,7 @@
 
 #include <stdarg.h>
 
+#include "zone/event.h"
 #include "zone_util.h"
 
 
