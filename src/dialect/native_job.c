@@ -383,8 +383,7 @@ job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
 {
     fanout_entry_t  *e;
 
-    e = fanout_mail_deliver(s, &job->channel, job->epoch, job->after,
-                            job->upto);
+    e = fanout_mail_next(s, &job->channel, job->epoch, job->after, job->upto);
 
     if (e == NULL) {
         job->mail = 0;

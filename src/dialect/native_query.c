@@ -226,7 +226,7 @@ join_mail(fanout_session_t *s, joined_t *o)
     after = o->since == FANOUT_SINCE_SEQ ? 0 : o->offset;
 
     for ( ;; ) {
-        e = fanout_mail_deliver(s, o->channel, o->j.epoch, after, o->j.offset);
+        e = fanout_mail_next(s, o->channel, o->j.epoch, after, o->j.offset);
 
         if (e == NULL) {
             return o->j.missed != 0;

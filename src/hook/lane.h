@@ -61,7 +61,7 @@ void fanout_lane_init(fanout_lane_t *lane, fanout_asker_t *a, ngx_log_t *log);
 void fanout_lane_put(fanout_lane_t *lane, fanout_ask_t *ask);
 
 
-/* what asks are told, see hook_publish.c */
+/* what asks are told, see hook/publish.c */
 
 /* Does what the backend wants done, of len 0 to let it through: NULL, or what
  * is wrong with that; then nothing was done. */

@@ -3,10 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * What entries and members look like as JSON, for the dialects and the HTTP
- * API alike, and how text is appended to a frame.
- *
- * No locks; all appends may move f->data, and only while the frame has not
- * been sent.  What was written before an NGX_ERROR stays.
+ * API alike.  All of it is appended to an outbuf, as hub/hub.h says.
  */
 
 
@@ -18,21 +15,6 @@
 #include "hub/hub.h"
 #include "zone/message.h"
 
-
-/* Appends bytes as they are.  NGX_ERROR on lack of memory. */
-ngx_int_t fanout_outbuf_append(fanout_hub_t *hub, fanout_outbuf_t *f,
-    const void *data, size_t len);
-
-#define fanout_outbuf_literal(hub, f, text)                                   \
-    fanout_outbuf_append(hub, f, text, sizeof(text) - 1)
-
-/* Appends what ngx_sprintf() makes of the format, cut at size bytes. */
-ngx_int_t fanout_outbuf_printf(fanout_hub_t *hub, fanout_outbuf_t *f,
-    size_t size, const char *fmt, ...);
-
-/* Appends bytes as a JSON string, quotes included. */
-ngx_int_t fanout_outbuf_string(fanout_hub_t *hub, fanout_outbuf_t *f,
-    const void *data, size_t len);
 
 /*
  * Appends the members of a message as JSON, without braces:

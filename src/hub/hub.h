@@ -292,13 +292,13 @@ struct fanout_hub_s {
     fanout_zone_vitals_t    vitals;
     uint64_t                lag;                /* ms, of this second */
     void                   *watch;              /* of the status, see
-                                                   status_watch.c */
+                                                   status/watch.c */
 
     ngx_event_t            *after;              /* posted after a turn, NULL:
                                                    nobody asked for it */
     void                   *teller;             /* of events to the backend,
-                                                   see hook_events.c */
-    void                   *asker;              /* see hook_publish.c */
+                                                   see hook/events.c */
+    void                   *asker;              /* see hook/publish.c */
 };
 
 
@@ -396,9 +396,9 @@ void fanout_hub_vitals(fanout_hub_t *hub);
  *
  * NONE, TOO_LARGE, CONFLICT, ZONE_FULL, INTERNAL; RECIPIENT_OFFLINE if nobody
  * it is addressed to is there, TOO_MANY if a mailbox is full; RATE_LIMITED if
- * the sender holds all the keys it may: see meter_keys(); ADDRESS_FULL if the
- * clients of its address hold all the channels they may, and a key would bring
- * this one into use.
+ * the sender holds all the keys it may: see fanout_meter_keys(); ADDRESS_FULL
+ * if the clients of its address hold all the channels they may, and a key would
+ * bring this one into use.
  */
 fanout_error_e fanout_hub_publish(
     fanout_hub_t *hub, ngx_str_t *channel,
@@ -453,21 +453,40 @@ void fanout_hub_counted(fanout_hub_t *hub, fanout_channel_t *ch);
  * be called after every operation on seats and members. */
 void fanout_hub_presence(fanout_hub_t *hub);
 
-/* frames */
+/* outbufs: output that many outboxes share, see hub/outbuf.c.  Appends may move
+ * f->data, and are allowed only until it is sent.  What was written before an
+ * NGX_ERROR stays. */
 
-/* A frame with room for size bytes, one reference; NULL. */
-fanout_outbuf_t *fanout_outbuf_create(
-    fanout_hub_t *hub, size_t size);
+/* An outbuf with room for size bytes and one reference; NULL on lack of
+ * memory. */
+fanout_outbuf_t *fanout_outbuf_create(fanout_hub_t *hub, size_t size);
 
-/* Makes room for n more bytes; only while it has not been sent.  NGX_ERROR. */
+/* Makes room for n more bytes.  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_outbuf_reserve(fanout_hub_t *hub, fanout_outbuf_t *f,
     size_t n);
 
-/* The frame is entries of a channel, all that it has behind the offset "after";
- * seq is that of the first.  Who lets go of it can read them again. */
+/* Appends bytes as they are.  NGX_ERROR on lack of memory. */
+ngx_int_t fanout_outbuf_append(fanout_hub_t *hub, fanout_outbuf_t *f,
+    const void *data, size_t len);
+
+#define fanout_outbuf_literal(hub, f, text)                                   \
+    fanout_outbuf_append(hub, f, text, sizeof(text) - 1)
+
+/* Appends what ngx_sprintf() makes of the format, cut at size bytes. */
+ngx_int_t fanout_outbuf_printf(fanout_hub_t *hub, fanout_outbuf_t *f,
+    size_t size, const char *fmt, ...);
+
+/* Appends bytes as a JSON string, quotes included. */
+ngx_int_t fanout_outbuf_string(fanout_hub_t *hub, fanout_outbuf_t *f,
+    const void *data, size_t len);
+
+/* Says that the outbuf has all entries of a channel behind the offset "after",
+ * the first of which has this seq: an outbox that drops it can read them from
+ * the log again. */
 void fanout_outbuf_entries(fanout_outbuf_t *f, fanout_channel_t *ch,
     uint64_t after, uint64_t seq);
 
+/* Drops a reference. */
 void fanout_outbuf_release(fanout_hub_t *hub, fanout_outbuf_t *f);
 
 

@@ -2,14 +2,13 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Frames: bytes that many outboxes send.
+ * Output: bytes that many outboxes send.
  */
 
 
 #include "hub/hub.h"
+#include "base/json.h"
 
-
-/* frames */
 
 fanout_outbuf_t *
 fanout_outbuf_create(fanout_hub_t *hub, size_t size)
@@ -70,6 +69,77 @@ fanout_outbuf_reserve(fanout_hub_t *hub, fanout_outbuf_t *f, size_t n)
 
     f->data = p;
     f->size = size;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_outbuf_append(fanout_hub_t *hub, fanout_outbuf_t *f, const void *data,
+    size_t len)
+{
+    if (len == 0) {
+        return NGX_OK;
+    }
+
+    if (fanout_outbuf_reserve(hub, f, len) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(f->data + f->used, data, len);
+    f->used += len;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_outbuf_printf(fanout_hub_t *hub, fanout_outbuf_t *f, size_t size,
+    const char *fmt, ...)
+{
+    u_char   *p, *last;
+    va_list   args;
+
+    if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    va_start(args, fmt);
+    last = ngx_vslprintf(p, p + size, fmt, args);
+    va_end(args);
+
+    f->used += last - p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_outbuf_string(fanout_hub_t *hub, fanout_outbuf_t *f, const void *data,
+    size_t len)
+{
+    size_t   size;
+    u_char  *p;
+
+    size = (len ? fanout_json_escape_len(data, len) : 0) + 2;
+
+    if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = f->data + f->used;
+
+    *p++ = '"';
+
+    if (len) {
+        p = fanout_json_escape(p, data, len);
+    }
+
+    *p++ = '"';
+
+    f->used = p - f->data;
 
     return NGX_OK;
 }

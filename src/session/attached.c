@@ -60,7 +60,7 @@ fanout_session_hold_request(fanout_session_t *s)
 
 
 void
-fanout_session_part(fanout_session_t *s)
+fanout_session_return_request(fanout_session_t *s)
 {
     fanout_session_release_request(s);
 

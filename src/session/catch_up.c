@@ -325,8 +325,8 @@ tell_mail(fanout_subscription_t *sub, uint64_t *upto)
     fanout_channel_t  *ch;
 
     ch = sub->channel;
-    letter = fanout_mail_deliver(sub->session, &ch->name, ch->epoch,
-                                 sub->offset, *upto);
+    letter = fanout_mail_next(sub->session, &ch->name, ch->epoch,
+                              sub->offset, *upto);
 
     if (letter == NULL) {
         sub->mail = 0;

@@ -245,7 +245,7 @@ hand_direct(fanout_subscription_t *sub, direct_t *d)
 /* mail */
 
 fanout_entry_t *
-fanout_mail_deliver(fanout_session_t *s, ngx_str_t *channel, uint64_t epoch,
+fanout_mail_next(fanout_session_t *s, ngx_str_t *channel, uint64_t epoch,
     uint64_t after, uint64_t upto)
 {
     int                     rc;

@@ -131,7 +131,7 @@ void fanout_session_log_broken(fanout_session_t *s, ngx_uint_t type);
 
 /*
  * Refusals are gathered by address and reason: the first in ten seconds are
- * written, then they are counted, see eventlog_gather.c.
+ * written, then they are counted, see session/log_gather.c.
  *
  * Whether a line is to be written now: of a deny, or of the error log, for
  * which text is static or lives as long as the call.

@@ -67,7 +67,8 @@ typedef struct fanout_job_s  fanout_job_t;
 
 typedef struct {
     /* Goes on with the session's job within its output limit.  OK when it is
-     * done, and was freed by job_done(); AGAIN if there is one still. */
+     * done, and was freed by fanout_session_job_done(); AGAIN if there is one
+     * still. */
     ngx_int_t             (*step)(fanout_session_t *s);
 
     /* Frees it and what it has, but for its snapshot. */
@@ -248,8 +249,8 @@ fanout_session_t *fanout_session_create(
     fanout_meter_t *meter);
 
 /* The dialect greets and subscribes; what it says waits for the start.  If the
- * session ends within, the caller takes its request back by session_part(), and
- * refuses it. */
+ * session ends within, the caller takes its request back, by
+ * fanout_session_return_request(), and refuses it. */
 void fanout_session_begin(fanout_session_t *s);
 
 /* A dialect can't begin the session, for .refused and .error: nothing is done
@@ -270,7 +271,7 @@ void fanout_session_attach(fanout_session_t *s);
 
 /* A content handler takes the request back from a session that does not hold
  * it, to refuse it, and ends the session. */
-void fanout_session_part(fanout_session_t *s);
+void fanout_session_return_request(fanout_session_t *s);
 
 /* The subscription of a session on a channel, NULL. */
 fanout_subscription_t *fanout_session_sub(
@@ -393,7 +394,7 @@ void fanout_session_settle_one(fanout_subscription_t *sub);
 void fanout_session_catch_up(fanout_session_t *s);
 
 
-/* inside of the room */
+/* for sessions alone */
 
 /* The reaper, posted by ends: hub->reaper. */
 void fanout_session_reap(ngx_event_t *ev);
@@ -524,7 +525,7 @@ void fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch,
  * hub->letter until the next call; or a GAP of one offset where some is lost.
  * NULL: there is none up to upto, or the memory for it is missing.
  */
-fanout_entry_t *fanout_mail_deliver(fanout_session_t *s, ngx_str_t *channel,
+fanout_entry_t *fanout_mail_next(fanout_session_t *s, ngx_str_t *channel,
     uint64_t epoch, uint64_t after, uint64_t upto);
 
 

@@ -144,7 +144,7 @@ void fanout_put_string(fanout_writer_t *w,
     fanout_put_bytes(w, text, sizeof(text) - 1)
 
 
-/* what is wrong: see status_health.c */
+/* what is wrong: see status/health.c */
 
 #define FANOUT_HEALTH_NOTE     0                /* beside what goes well */
 #define FANOUT_HEALTH_WARNING  1
@@ -204,14 +204,14 @@ ngx_int_t fanout_status_write(fanout_hub_t *hub,
     ngx_uint_t arg), ngx_uint_t arg);
 
 
-/* watching: see status_watch.c */
+/* watching: see status/watch.c */
 
 /* Somebody polls: what is only known while somebody watches is gathered for
  * some time. */
 void fanout_watch_poll(fanout_hub_t *hub);
 
 
-/* channels by traffic: see status_busiest.c */
+/* channels by traffic: see status/busiest.c */
 
 #define FANOUT_BUSIEST  20
 

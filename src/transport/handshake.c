@@ -67,7 +67,7 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
 
     if (fanout_websocket_extend(r, s, &extension) != NGX_OK) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -78,12 +78,12 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     fanout_session_begin(s);
 
     if (s->state == FANOUT_ENDED) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (switch_protocols(r, &extension) != NGX_OK) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return NGX_ERROR;
     }
 
@@ -92,7 +92,7 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     waits = (r->out || r->connection->buffered);
 
     if (waits && fanout_await_header(r) != NGX_OK) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return NGX_ERROR;
     }
 

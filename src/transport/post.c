@@ -194,7 +194,7 @@ post_run(ngx_http_request_t *r)
     fanout_count(s->hub, connects);
 
     if (!author(s, r)) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return fanout_refuse(r, NGX_HTTP_FORBIDDEN,
                                   "Fanout-Resume is not a valid token of the "
                                   "client, or does not match Fanout-Client");
@@ -206,7 +206,7 @@ post_run(ngx_http_request_t *r)
     s->answer = answer_create(s, r);
 
     if (copy == NULL || s->answer == NULL) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -136,7 +136,7 @@ fanout_refuse_error(ngx_http_request_t *r, fanout_error_e error)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        fanout_session_part(s);
+        fanout_session_return_request(s);
     }
 
     if (wait && said.len == 0
@@ -188,7 +188,7 @@ refuse_again(fanout_session_t *s, ngx_http_request_t *r, fanout_error_e error)
     }
 
     fanout_count(s->hub, rejects);
-    fanout_session_part(s);
+    fanout_session_return_request(s);
 
     p = ngx_pnalloc(r->pool, FANOUT_AGAIN + message.len);
 

@@ -100,7 +100,7 @@ fanout_sse_handler(ngx_http_request_t *r)
     rc = send_header(r);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return rc;
     }
 
@@ -117,7 +117,7 @@ fanout_sse_handler(ngx_http_request_t *r)
              && (r->out || r->connection->buffered));
 
     if (waits && fanout_await_header(r) != NGX_OK) {
-        fanout_session_part(s);
+        fanout_session_return_request(s);
         return NGX_ERROR;
     }
 

@@ -23,7 +23,7 @@ ngx_int_t fanout_worker_init(fanout_app_t *app, ngx_cycle_t *cycle);
 void fanout_worker_exit(fanout_app_t *app);
 
 
-/* inside of the room */
+/* for the worker alone */
 
 /* Sets the handlers of the hub's events, starts its clock, and listens to the
  * eventfd of its slot.  NGX_ERROR. */

@@ -2,14 +2,14 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Inside of rooms: changes of members as the bytes of an entry.  All of it is
- * called under the zone's lock and reads the zone only; the bytes are as the
- * processor has them, for they never leave the machine.
+ * Presence sets, for the zone alone: changes of members as the bytes of an
+ * entry.  All of it is called under the zone's lock and reads the zone only;
+ * the bytes are as the processor has them, for they never leave the machine.
  */
 
 
-#ifndef FANOUT_ZONE_ROOM_H
-#define FANOUT_ZONE_ROOM_H
+#ifndef FANOUT_ZONE_PRESENCE_H
+#define FANOUT_ZONE_PRESENCE_H
 
 
 #include "zone/member.h"
@@ -32,7 +32,7 @@ typedef struct {
     fanout_ref_t         pend_head;
     fanout_ref_t         pend_tail;
     uint32_t             npending;
-    fanout_ref_t         due_next;      /* of rooms with something pending */
+    fanout_ref_t         due_next;      /* of those with something pending */
     fanout_ref_t         due_prev;
     uint32_t             due;           /* ms, when the next delta may come;
                                            listed: in its place of the wheel */
@@ -155,4 +155,4 @@ uint8_t *fanout_change_write(fanout_zone_t *z, const fanout_member_block_t *m,
 uint8_t *fanout_count_write(fanout_presence_block_t *presence, uint8_t *p);
 
 
-#endif /* FANOUT_ZONE_ROOM_H */
+#endif /* FANOUT_ZONE_PRESENCE_H */

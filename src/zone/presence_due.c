@@ -7,10 +7,10 @@
  * next one is found without a search, however many wait.
  *
  *   presences_map   a bit for a place
- *   rooms_top   a bit for a word of that
+ *   presences_top   a bit for a word of that
  *
  * A presence set that is listed is in the place of its due.  presences_at is
- * the time of a place that no room is before: the present, or that of one that
+ * the time of the first place that has any: the present, or that of one that
  * is overdue.
  */
 
@@ -28,7 +28,7 @@ static uint32_t nearest(const fanout_shm_t *shm);
 static void presence_due_mark(fanout_zone_t *z, unsigned place);
 
 
-static const fanout_wheel_t  rooms_wheel = {
+static const fanout_wheel_t  presence_wheel = {
     .links.next = offsetof(fanout_presence_block_t, due_next),
     .links.prev = offsetof(fanout_presence_block_t, due_prev),
     .places = FANOUT_PRESENCE_WHEEL
@@ -79,7 +79,7 @@ fanout_presence_list(fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, presence->due, shm->presences_at + wait);
     fanout_set(z, presence->flags, presence->flags | FANOUT_PRESENCE_LISTED);
 
-    fanout_wheel_add(z, &rooms_wheel, shm->presences, PLACE(presence->due),
+    fanout_wheel_add(z, &presence_wheel, shm->presences, PLACE(presence->due),
                      ref, FANOUT_OLD_RECORD);
 
     if (presence->due_next == 0) {
@@ -103,8 +103,8 @@ fanout_presence_unlist(fanout_zone_t *z, fanout_ref_t ref)
         return;
     }
 
-    fanout_wheel_remove(z, &rooms_wheel, shm->presences, PLACE(presence->due),
-                        ref);
+    fanout_wheel_remove(z, &presence_wheel, shm->presences,
+                        PLACE(presence->due), ref);
 
     if (presence->due_prev == 0) {
         presence_due_mark(z, PLACE(presence->due));
