@@ -120,7 +120,7 @@ fanout_error_e fanout_native_join_options(fanout_subscription_t *sub,
     ((c)->presence.type != FANOUT_JSON_NONE                                   \
      && (c)->presence.type != FANOUT_JSON_NULL)
 
-/* What a member may be. */
+/* The limits of a member. */
 extern const fanout_native_limit_t  fanout_native_presence_size;
 
 /* Merges m->data into what the member has, see native_merge.c; the result is

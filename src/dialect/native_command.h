@@ -305,7 +305,7 @@ fanout_error_e fanout_native_read_presence(fanout_session_t *s,
     fanout_command_t *cmd, const fanout_native_member_t *m,
     fanout_json_t *value, void *base);
 
-/* What a limit is, in a location. */
+/* The value of a limit in the location of the session. */
 size_t fanout_native_most(fanout_session_t *s,
     const fanout_native_limit_t *limit);
 

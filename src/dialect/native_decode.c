@@ -97,8 +97,7 @@ fanout_native_split(fanout_command_t *cmd, fanout_json_t *object,
 }
 
 
-/* Who is answered and what the op is may be said behind all that is looked
- * at. */
+/* "id" and "op" are found also behind the last pair that is kept. */
 
 static ngx_uint_t
 split_pairs(fanout_command_t *cmd, fanout_json_t *object, pair_t *pairs,
@@ -361,7 +360,7 @@ fanout_native_read(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
-/* What is unescaped takes the place of what was sent. */
+/* The unescaped text overwrites the string that was received. */
 
 static int
 decode_text(fanout_json_t *value, size_t max, ngx_str_t *text)

@@ -165,7 +165,7 @@ native_join(fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
-/* What is needed beyond the permission to join. */
+/* The permissions for the options of a join. */
 
 static fanout_error_e
 join_check(fanout_session_t *s, fanout_command_t *cmd)

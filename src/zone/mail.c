@@ -36,8 +36,6 @@ static void consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     fanout_zone_result_t *r);
 static fanout_ref_t mail_recipient(fanout_zone_t *z, fanout_ref_t channel,
     uint64_t client, const fanout_zone_message_t *m, int live);
-static int mail_clear_step(fanout_zone_t *z, const fanout_zone_channel_t *c,
-    const fanout_zone_message_t *m, int live, unsigned from);
 static void make_place(fanout_zone_t *z, fanout_ref_t ref);
 static void deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat);
 static void mail_chain(fanout_zone_t *z, fanout_ref_t ref,
@@ -186,49 +184,28 @@ mail_recipient(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 }
 
 
-void
-fanout_mail_clear(fanout_zone_t *z, const fanout_zone_channel_t *c,
-    const fanout_zone_message_t *m, int live)
+int
+fanout_mail_crowd(fanout_zone_t *z, const fanout_zone_message_t *m)
 {
-    int       more;
-    unsigned  n;
+    uint32_t      n;
+    fanout_ref_t  user;
 
-    n = 0;
+    user = fanout_user_find(z, m->to_user);
+    n = user ? fanout_user(z, user)->n : 0;
 
-    do {
-        (void) fanout_enter(z);
-        more = mail_clear_step(z, c, m, live, n);
-        fanout_leave(z);
-
-        n += FANOUT_STEP;
-
-    } while (more && n < FANOUT_RECIPIENTS);
+    return n > FANOUT_STEP && n <= FANOUT_RECIPIENTS;
 }
 
 
-/* Returns whether more clients follow. */
-
-static int
-mail_clear_step(fanout_zone_t *z, const fanout_zone_channel_t *c,
+int
+fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, int live, unsigned from)
 {
     unsigned                  i;
-    fanout_ref_t              ref, seat, channel;
+    fanout_ref_t              ref, seat;
     fanout_identity_block_t  *id;
 
-    ref = fanout_user_find(z, m->to_user);
-
-    if (ref == 0 || fanout_user(z, ref)->n <= FANOUT_STEP) {
-        return 0;
-    }
-
-    channel = fanout_channel_find(z, c);
-
-    if (channel == 0) {
-        return 0;
-    }
-
-    ref = fanout_user(z, ref)->identities;
+    ref = fanout_user(z, fanout_user_find(z, m->to_user))->identities;
 
     for (i = 0; ref && i < from + FANOUT_STEP; i++) {
         id = fanout_identity(z, ref);

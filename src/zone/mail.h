@@ -89,11 +89,15 @@ typedef struct {
 /* Blocks that mail of a message may take. */
 uint32_t fanout_mail_blocks(fanout_zone_t *z, const fanout_zone_message_t *m);
 
-/* Removes the oldest message from the full mailboxes of a user who has more
- * than FANOUT_STEP clients, in sections of so many: the section that fills them
- * is shorter.  Takes the lock. */
-void fanout_mail_clear(fanout_zone_t *z, const fanout_zone_channel_t *c,
-    const fanout_zone_message_t *m, int live);
+/* Whether a message is for so many clients of a user, more than FANOUT_STEP,
+ * that their mailboxes are cleared in sections of their own; not if there are
+ * more than it may have. */
+int fanout_mail_crowd(fanout_zone_t *z, const fanout_zone_message_t *m);
+
+/* Removes the oldest message from the full mailboxes of a crowd: of FANOUT_STEP
+ * clients, from that number on.  May commit.  Whether more clients follow. */
+int fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
+    const fanout_zone_message_t *m, int live, unsigned from);
 
 /* Finds who a message is for, and makes room in their mailboxes; counts them
  * in r.  May commit.  NOTFOUND; MANY if no mailbox takes it, or a user has too

@@ -29,6 +29,8 @@ typedef struct {
 
 static int is_direct(const fanout_zone_message_t *m);
 static uint32_t publish_message_size(const fanout_zone_message_t *m);
+static void publish_clear(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, const fanout_zone_publish_t *opts);
 static int publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
     const fanout_zone_publish_t *opts, fanout_draft_t *d, uint32_t total,
@@ -110,7 +112,7 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     r->delivered = r->pending = 0;
 
     if (m->to_user) {
-        fanout_mail_clear(z, c, m, opts && opts->live);
+        publish_clear(z, c, m, opts);
     }
 
     if (total > FANOUT_SLICE) {
@@ -135,6 +137,41 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     return rc;
+}
+
+
+/* Makes room in the mailboxes of a crowd before the section that fills them,
+ * unless the publish is refused or a duplicate: then nobody loses a message. */
+
+static void
+publish_clear(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, const fanout_zone_publish_t *opts)
+{
+    int                   more;
+    uint64_t              hash[2];
+    unsigned              n;
+    fanout_ref_t          ref;
+    fanout_zone_result_t  r;
+
+    n = 0;
+    r.duplicate = 0;
+
+    do {
+        (void) fanout_enter(z);
+
+        ref = fanout_mail_crowd(z, m) ? fanout_channel_find(z, c) : 0;
+
+        more = ref && !publish_conflict(z, opts, fanout_channel(z, ref))
+               && (opts == NULL || opts->key.len == 0
+                   || (fanout_key_claim(z, c, ref, opts, hash, &r)
+                       == FANOUT_ZONE_OK && !r.duplicate))
+               && fanout_mail_clear(z, ref, m, opts && opts->live, n);
+
+        fanout_leave(z);
+
+        n += FANOUT_STEP;
+
+    } while (more);
 }
 
 

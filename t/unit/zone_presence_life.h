@@ -953,6 +953,75 @@ lost_mail(void)
 }
 
 
+/* Mailboxes of a crowd are cleared before the section that fills them; but for
+ * a publish that is refused or a duplicate nobody loses a message. */
+
+static void
+crowd_mail(void)
+{
+    int         rc;
+    unsigned    i, n;
+    uint64_t    lost;
+    person_t    p[100];
+    result_t    r;
+    publish_t   opts;
+    message_t   m;
+
+    start(16 * MB);
+    rc = 0;
+
+    for (i = 0; i < 100; i++) {
+        rc |= person_add(&za, &p[i], 1000 + i, "crowd", "", 0);
+        rc |= person_sit(&za, &ca, &p[i]);
+    }
+
+    memset(&m, 0, sizeof(m));
+    m.data = zstr("psst", 4);
+    m.to_user = p[0].id.user;
+    memset(&opts, 0, sizeof(opts));
+    opts.key = zstr("key", 3);
+
+    for (i = 0; i < FANOUT_ZONE_MAIL; i++) {
+        rc |= fanout_log_publish(&zb, &cb, &m, 1, i == 0 ? &opts : NULL, &r);
+        rc |= r.delivered != 100;
+    }
+
+    is_int(rc, 0, "100 clients of a user with full mailboxes");
+
+    is_int(fanout_log_publish(&zb, &cb, &m, 1, &opts, &r), OK, "a duplicate");
+    ok(r.duplicate, "is one");
+
+    memset(&opts, 0, sizeof(opts));
+    opts.if_set = 1;
+    opts.if_offset = 999999;
+    is_int(fanout_log_publish(&zb, &cb, &m, 1, &opts, &r), CONFLICT,
+           "a conflict");
+
+    for (n = 0, i = 0; i < 100; i++) {
+        arena_reset(&arena);
+        (void) fanout_mail_read(&za, &ca, &p[i].id, 0, UINT64_MAX, &arena,
+                                &lost);
+        n += arena.n == FANOUT_ZONE_MAIL && lost == 0;
+    }
+
+    is_int(n, 100, "took nothing from any of them");
+
+    is_int(fanout_log_publish(&zb, &cb, &m, 1, NULL, &r), OK, "another one");
+    is_int(r.delivered, 100, "gets to all");
+
+    for (n = 0, i = 0; i < 100; i++) {
+        arena_reset(&arena);
+        (void) fanout_mail_read(&za, &ca, &p[i].id, 0, UINT64_MAX, &arena,
+                                &lost);
+        n += arena.n == FANOUT_ZONE_MAIL && lost != 0;
+    }
+
+    is_int(n, 100, "in the place of the oldest");
+
+    stop(16 * MB, "mail of a crowd");
+}
+
+
 /* who is replaced, disconnected, kicked when there is no block to say so */
 
 static void
@@ -1040,6 +1109,7 @@ lives(void)
     lost_answers();
     lingers_apart();
     lost_mail();
+    crowd_mail();
     kicks();
     asking();
     full_zone();

@@ -283,6 +283,45 @@ fullest_seat(void)
 }
 
 
+/* a message to a user with the most clients, whose mailboxes are full */
+
+static void
+full_mailboxes(void)
+{
+    int        rc;
+    unsigned   i;
+    person_t   p;
+    result_t   r;
+    message_t  m;
+    channel_t  c;
+
+    static policy_t  policy = { .presence = FANOUT_PRESENCE_ON };
+
+    start(64 * MB, 1);
+    c = opened(&za, "channel", &policy, 0);
+
+    for (rc = 0, i = 0; i < 256; i++) {
+        rc |= person_add(&za, &p, 1 + i, "user", "", 0);
+        rc |= person_sit(&za, &c, &p);
+    }
+
+    memset(&m, 0, sizeof(m));
+    m.to_user = p.id.user;
+    m.data = zstr("a message", 9);
+
+    for (i = 0; i < 2 * FANOUT_ZONE_MAIL; i++) {
+        rc |= fanout_log_publish(&za, &c, &m, 1, NULL, &r);
+        rc |= r.delivered != 256;
+    }
+
+    is_int(rc, 0, "256 full mailboxes");
+    bounded("full mailboxes");
+    sound("full mailboxes");
+
+    stop();
+}
+
+
 /* the text of members that nobody was told of is in long chains */
 
 static void
@@ -1107,6 +1146,7 @@ main(int argc, char **argv)
     sparse(0);
     sparse(1);
     fullest_seat();
+    full_mailboxes();
     long_texts();
     many_seats();
     walk();
