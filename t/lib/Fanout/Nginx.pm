@@ -533,7 +533,14 @@ sub signal {
     $self->{stopped}{$pid} = 1 if $signal eq 'STOP';
     delete $self->{stopped}{$pid} if $signal eq 'CONT';
 
-    return kill $signal, $pid;
+    my $sent = kill $signal, $pid;
+
+    # Until it has stopped the kernel may still wake it, and nobody else, for
+    # a connection, which then waits for it.
+
+    wait_for(sub { halted($pid) }, 5) if $sent && $signal eq 'STOP';
+
+    return $sent;
 }
 
 
