@@ -48,11 +48,12 @@ static void send_printf(fanout_session_t *s, const char *fmt, ...);
 const fanout_dialect_t  fanout_native = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_WS,
+    .part = sizeof(fanout_native_part_t),
     .accept = native_accept,
     .open = native_open,
     .receive = fanout_native_receive,
     .match = native_match,
-    .close = fanout_native_close,
+    .free = fanout_native_free,
     .closing = native_closing,
     .heartbeat = native_heartbeat,
     .stream = &fanout_native_sse,
@@ -635,12 +636,14 @@ static void
 native_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
 {
     fanout_reply_t          rp;
+    fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
-    /* it is no reply: not into the array of some */
+    /* it is no reply, and does not go into an array of them */
 
-    b = s->batch;
-    s->batch = NULL;
+    part = fanout_native_part(s);
+    b = part->batch;
+    part->batch = NULL;
 
     fanout_native_open(&rp, s, NULL, 0);
     fanout_native_literal(&rp, "\"channel\":");
@@ -649,7 +652,7 @@ native_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
                          fanout_left_reason(reason));
     fanout_native_end(&rp);
 
-    s->batch = b;
+    part->batch = b;
 }
 
 

@@ -28,6 +28,17 @@ typedef struct {
 } fanout_native_batch_t;
 
 
+/* native's part of a session */
+
+typedef struct {
+    fanout_native_batch_t  *batch;      /* array in work, or NULL */
+    unsigned                autojoin:1; /* the array is of fanout_autojoin */
+    unsigned                begins:1;   /* an error is left in s->error */
+} fanout_native_part_t;
+
+#define fanout_native_part(s)  ((fanout_native_part_t *) (s)->dialect_part)
+
+
 /* a reply being written: into the batch or a frame of its own */
 
 typedef struct {
@@ -182,7 +193,7 @@ void fanout_native_query_join(fanout_session_t *s, fanout_query_t *q);
 /* of the dialect's table */
 void fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
-void fanout_native_close(fanout_session_t *s);
+void fanout_native_free(fanout_session_t *s);
 
 
 /* Replies: open, write, end; a lack of memory ends the session at the end. */

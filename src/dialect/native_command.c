@@ -72,7 +72,7 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
 
     fanout_spend(s->hub, FANOUT_WORK_COMMAND);
 
-    if (!s->autojoin) {
+    if (!fanout_native_part(s)->autojoin) {
         fanout_session_active(s);
     }
 
@@ -86,7 +86,7 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
 
     /* one that is wrong costs as much */
 
-    if (!s->autojoin
+    if (!fanout_native_part(s)->autojoin
         && !fanout_meter_take(s, cmd.def ? cmd.def->cost : FANOUT_COST,
                               &limited))
     {
@@ -164,7 +164,8 @@ command_check(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     if (rc == FANOUT_E_NONE && (def->needs & FANOUT_NATIVE_WRITES)
-        && !s->autojoin && !fanout_meter_writes(s, &cmd->channel, &limited))
+        && !fanout_native_part(s)->autojoin
+        && !fanout_meter_writes(s, &cmd->channel, &limited))
     {
         rc = fanout_native_limited(s, cmd, &limited);
     }
@@ -256,7 +257,7 @@ fanout_native_answers(fanout_session_t *s, fanout_command_t *cmd)
 {
     fanout_limited_t  limited;
 
-    return s->autojoin || fanout_meter_answers(s, &limited)
+    return fanout_native_part(s)->autojoin || fanout_meter_answers(s, &limited)
            ? FANOUT_E_NONE : fanout_native_limited(s, cmd, &limited);
 }
 

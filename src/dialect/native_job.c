@@ -188,8 +188,8 @@ much(fanout_session_t *s, fanout_native_job_t *job)
 {
     ngx_uint_t  spent;
 
-    spent = s->batch ? s->hub->spent >= s->hub->step_end
-                     : fanout_spent(s->hub);
+    spent = s->batched ? s->hub->spent >= s->hub->step_end
+                       : fanout_spent(s->hub);
 
     return spent
            && (job->mail || (job->after < job->upto && job->left)
@@ -553,11 +553,13 @@ job_full(fanout_session_t *s, fanout_native_job_t *job)
 static ngx_int_t
 job_part(fanout_session_t *s, fanout_native_job_t *job)
 {
-    void     *batch;
-    fanout_reply_t   rp;
+    fanout_reply_t          rp;
+    fanout_native_part_t   *part;
+    fanout_native_batch_t  *b;
 
-    batch = s->batch;
-    s->batch = NULL;
+    part = fanout_native_part(s);
+    b = part->batch;
+    part->batch = NULL;
 
     fanout_native_open(&rp, s, job->id.data, job->id.len);
     fanout_native_literal(&rp, "\"part\":{\"channel\":");
@@ -569,7 +571,7 @@ job_part(fanout_session_t *s, fanout_native_job_t *job)
     fanout_native_literal(&rp, "}");
     fanout_native_end(&rp);
 
-    s->batch = batch;
+    part->batch = b;
 
     job->messages->used = 0;
     job->told = job->after;
@@ -587,7 +589,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
     fanout_native_batch_t  *b;
     fanout_subscription_t  *sub;
 
-    b = s->batch;
+    b = fanout_native_part(s)->batch;
 
     if (b && b->frame && job->messages
         && b->frame->used + job->messages->used > FANOUT_PART
@@ -635,7 +637,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
 
     fanout_session_job_done(s);
 
-    if (s->batch) {
+    if (s->batched) {
         return;
     }
 
@@ -698,7 +700,7 @@ job_refuse(fanout_session_t *s, fanout_native_job_t *job, fanout_error_e code,
 
     fanout_session_job_done(s);
 
-    if (s->batch == NULL) {
+    if (!s->batched) {
         fanout_session_settle(s);
     }
 }

@@ -334,11 +334,11 @@ members_read_section(fanout_session_t *s, fanout_native_job_t *job)
 ngx_int_t
 fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
 {
-    void                   *batch;
     size_t                  room, used;
     uint32_t                to, start;
     fanout_reply_t          rp;
     fanout_snapshot_t      *sn;
+    fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
     sn = job->base.snapshot;
@@ -347,7 +347,8 @@ fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
         return NGX_OK;
     }
 
-    b = s->batch;
+    part = fanout_native_part(s);
+    b = part->batch;
     used = b && b->frame ? b->frame->used : 0;
     room = part_room(s, job);
     start = sn->chunks[job->chunk].start;
@@ -367,8 +368,7 @@ fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
 
     fanout_spend(s->hub, FANOUT_WORK_SECTION);
 
-    batch = s->batch;
-    s->batch = NULL;
+    part->batch = NULL;
 
     fanout_native_open(&rp, s, job->id.data, job->id.len);
     fanout_native_literal(&rp, "\"part\":{\"channel\":");
@@ -376,7 +376,7 @@ fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
     fanout_native_literal(&rp, ",\"members\":[");
     end_around(&rp, sn, job->chunk, to);
 
-    s->batch = batch;
+    part->batch = b;
 
     job->chunk = to;
 

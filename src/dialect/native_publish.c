@@ -560,7 +560,7 @@ ask_answer(fanout_session_t *s)
 
     fanout_session_job_done(s);
 
-    if (s->batch == NULL) {
+    if (!s->batched) {
         fanout_session_settle(s);
     }
 

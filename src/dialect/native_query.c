@@ -72,7 +72,7 @@ fanout_native_query_join(fanout_session_t *s, fanout_query_t *q)
 
     /* all before any is told: where the session is depends on all */
 
-    s->begins = 1;
+    fanout_native_part(s)->begins = 1;
 
     for (i = 0; i < q->n && rc == NGX_OK; i++) {
         o[i].channel = &q->channels[i];
@@ -85,7 +85,7 @@ fanout_native_query_join(fanout_session_t *s, fanout_query_t *q)
         fanout_meter_account(s, &mark);
     }
 
-    s->begins = 0;
+    fanout_native_part(s)->begins = 0;
 
     if (rc != NGX_OK) {
         fanout_session_refuse(s);

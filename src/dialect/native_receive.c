@@ -113,7 +113,7 @@ insists(fanout_session_t *s)
 static void
 stop_insistent(fanout_session_t *s)
 {
-    if (s->state == FANOUT_OPEN && s->batch == NULL && insists(s)) {
+    if (s->state == FANOUT_OPEN && !s->batched && insists(s)) {
         fanout_count(s->hub, rate_limited);
         fanout_session_close(s, 4429,
                              "too many refused commands: "
@@ -157,7 +157,8 @@ dialect_batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
         return;
     }
 
-    s->batch = b;
+    fanout_native_part(s)->batch = b;
+    s->batched = 1;
     b->hub = s->hub;
     b->n = n;
     b->deep = deep;
@@ -186,7 +187,7 @@ batch_run(fanout_session_t *s)
     ngx_uint_t              at;
     fanout_native_batch_t  *b;
 
-    b = s->batch;
+    b = fanout_native_part(s)->batch;
     end = s->hub->spent + FANOUT_ARRAY;
 
     while (b->i < b->n && !insists(s)) {
@@ -199,7 +200,7 @@ batch_run(fanout_session_t *s)
         fanout_native_command(s, &b->items[at], at, b->deep);
 
         if (s->state != FANOUT_OPEN) {
-            fanout_native_close(s);
+            fanout_native_free(s);
             return;
         }
 
@@ -222,8 +223,8 @@ batch_run(fanout_session_t *s)
         return;
     }
 
-    fanout_native_close(s);
-    s->autojoin = 0;
+    fanout_native_free(s);
+    fanout_native_part(s)->autojoin = 0;
     fanout_session_settle(s);
     stop_insistent(s);
 }
@@ -265,7 +266,7 @@ batch_reply(fanout_session_t *s)
 {
     fanout_native_batch_t *b;
 
-    b = s->batch;
+    b = fanout_native_part(s)->batch;
 
     if (b->frame == NULL) {
         return NGX_OK;
@@ -276,7 +277,7 @@ batch_reply(fanout_session_t *s)
                                       FANOUT_WS_TEXT)
            != NGX_OK)
     {
-        fanout_native_close(s);
+        fanout_native_free(s);
         fanout_session_end(s, FANOUT_END_CUT);
         return NGX_ERROR;
     }
@@ -310,7 +311,7 @@ pause_free(fanout_job_t *job)
 ngx_int_t
 fanout_native_stepped(fanout_session_t *s, ngx_int_t rc)
 {
-    if (rc == NGX_OK && s->batch && s->job == NULL
+    if (rc == NGX_OK && s->batched && s->job == NULL
         && s->state == FANOUT_OPEN)
     {
         batch_run(s);
@@ -321,17 +322,20 @@ fanout_native_stepped(fanout_session_t *s, ngx_int_t rc)
 
 
 void
-fanout_native_close(fanout_session_t *s)
+fanout_native_free(fanout_session_t *s)
 {
+    fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
-    b = s->batch;
+    part = fanout_native_part(s);
+    b = part->batch;
 
     if (b == NULL) {
         return;
     }
 
-    s->batch = NULL;
+    part->batch = NULL;
+    s->batched = 0;
 
     if (b->frame) {
         fanout_outbuf_release(b->hub, b->frame);
@@ -351,7 +355,7 @@ fanout_native_batch(fanout_session_t *s, ngx_str_t *text)
                              NULL)
            == FANOUT_JSON_ARRAY)
     {
-        s->autojoin = 1;
+        fanout_native_part(s)->autojoin = 1;
         dialect_batch_start(s, &value, s->conf->channels, 0);
     }
 }
@@ -360,7 +364,7 @@ fanout_native_batch(fanout_session_t *s, ngx_str_t *text)
 void
 fanout_native_batch_closing(fanout_session_t *s)
 {
-    if (s->batch && s->job && s->job->ops == &pause_ops) {
+    if (s->batched && s->job && s->job->ops == &pause_ops) {
         (void) batch_reply(s);
         fanout_session_settle(s);
     }

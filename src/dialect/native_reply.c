@@ -31,7 +31,7 @@ fanout_native_error(fanout_session_t *s, fanout_json_t *id, fanout_json_t *op,
     fanout_count(s->hub, errors);
     s->refused = code;
 
-    if (s->autojoin) {
+    if (fanout_native_part(s)->autojoin) {
         ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
                       "fanout_autojoin: %V: %V", &e->code, text);
     }
@@ -129,9 +129,13 @@ void
 fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
     size_t len)
 {
+    fanout_native_part_t  *part;
+
+    part = fanout_native_part(s);
+
     rp->s = s;
-    rp->batch = s->batch;
-    rp->framing = s->begins ? &fanout_framing_none : s->transport->framing;
+    rp->batch = part->batch;
+    rp->framing = part->begins ? &fanout_framing_none : s->transport->framing;
     rp->part = 0;
     rp->part_end = 0;
     rp->rc = NGX_OK;
@@ -262,7 +266,7 @@ fanout_native_end(fanout_reply_t *rp)
             fanout_meter_reply(rp->s, rp->f->used);
         }
 
-        if (rp->rc == NGX_OK && rp->s->begins) {
+        if (rp->rc == NGX_OK && fanout_native_part(rp->s)->begins) {
             native_keep(rp);
 
         } else if (rp->rc == NGX_OK) {

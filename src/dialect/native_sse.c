@@ -19,7 +19,6 @@ static void poll_open(fanout_session_t *s, ngx_http_request_t *r);
 static void sse_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len);
 static ngx_uint_t sse_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static void native_sse_close(fanout_session_t *s);
 static void sse_parted(fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t reason);
 static void sse_closing(fanout_session_t *s, ngx_uint_t code,
@@ -34,11 +33,12 @@ static ngx_msec_t retry(fanout_session_t *s);
 const fanout_dialect_t  fanout_native_sse = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_SSE,
+    .part = sizeof(fanout_native_part_t),
     .accept = sse_accept,
     .open = sse_open,
     .receive = sse_receive,
     .match = sse_match,
-    .close = native_sse_close,
+    .free = fanout_native_free,
     .closing = sse_closing,
     .heartbeat = sse_heartbeat,
     .removed = sse_parted
@@ -48,11 +48,12 @@ const fanout_dialect_t  fanout_native_sse = {
 const fanout_dialect_t  fanout_native_poll = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_POLL,
+    .part = sizeof(fanout_native_part_t),
     .accept = sse_accept,
     .open = poll_open,
     .receive = sse_receive,
     .match = sse_match,
-    .close = native_sse_close,
+    .free = fanout_native_free,
     .closing = poll_closing,
     .heartbeat = poll_heartbeat,
     .removed = sse_parted
@@ -167,13 +168,6 @@ static ngx_uint_t
 sse_match(fanout_subscription_t *sub, fanout_entry_t *e)
 {
     return fanout_native.match(sub, e);
-}
-
-
-static void
-native_sse_close(fanout_session_t *s)
-{
-    fanout_native.close(s);
 }
 
 

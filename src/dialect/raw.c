@@ -17,6 +17,13 @@
 #include "hook/hook.h"
 
 
+/* raw's part of a session */
+
+typedef struct {
+    ngx_str_t      channel;
+} raw_t;
+
+
 /* a publish that a backend is asked about */
 
 typedef struct {
@@ -37,7 +44,7 @@ static void raw_refuse(fanout_session_t *s,
     fanout_error_e rc);
 static ngx_int_t raw_ask_step(fanout_session_t *s);
 static void raw_ask_free(fanout_job_t *job);
-static void raw_close(fanout_session_t *s);
+static void raw_free(fanout_session_t *s);
 static void raw_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 
@@ -46,11 +53,12 @@ const fanout_dialect_t  fanout_raw = {
     .name = ngx_string("raw"),
     .format = FANOUT_RAW_WS,
     .closes = 1,
+    .part = sizeof(raw_t),
     .accept = raw_accept,
     .open = raw_open,
     .receive = raw_receive,
     .match = raw_match,
-    .close = raw_close,
+    .free = raw_free,
     .closing = raw_closing
 };
 
@@ -108,6 +116,7 @@ raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
 static void
 raw_open(fanout_session_t *s, ngx_http_request_t *r)
 {
+    raw_t                  *raw;
     uint64_t                epoch, offset;
     ngx_str_t               channel, since;
     ngx_uint_t              has_since;
@@ -115,6 +124,7 @@ raw_open(fanout_session_t *s, ngx_http_request_t *r)
     fanout_zone_join_t      j;
     fanout_subscription_t  *sub;
 
+    raw = s->dialect_part;
     s->identity.client = fanout_random();
 
     if (fanout_http_arg(r, "channel", &channel) != NGX_OK) {
@@ -128,18 +138,18 @@ raw_open(fanout_session_t *s, ngx_http_request_t *r)
                 && fanout_position_parse(&since, &epoch, &offset)
                    == NGX_OK;
 
-    s->channel.data = ngx_alloc(channel.len, ngx_cycle->log);
+    raw->channel.data = ngx_alloc(channel.len, ngx_cycle->log);
 
-    if (s->channel.data == NULL) {
+    if (raw->channel.data == NULL) {
         fanout_session_end(s, FANOUT_END_CLEAN);
         return;
     }
 
-    ngx_memcpy(s->channel.data, channel.data, channel.len);
-    s->channel.len = channel.len;
+    ngx_memcpy(raw->channel.data, channel.data, channel.len);
+    raw->channel.len = channel.len;
 
-    rc = fanout_session_join(s, &s->channel, has_since, epoch, offset, 0, &sub,
-                             &j);
+    rc = fanout_session_join(s, &raw->channel, has_since, epoch, offset, 0,
+                             &sub, &j);
 
     if (rc != FANOUT_E_NONE) {
         fanout_session_close(s, 1013,
@@ -164,11 +174,14 @@ raw_open(fanout_session_t *s, ngx_http_request_t *r)
 static void
 raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 {
+    raw_t                 *raw;
     fanout_error_e         rc;
     fanout_limited_t       limited;
     fanout_meter_mark_t    mark;
     fanout_zone_result_t   result;
     fanout_zone_message_t  m;
+
+    raw = s->dialect_part;
 
     if (len > s->conf->message_size) {
         fanout_session_close(s, FANOUT_WS_TOO_BIG,
@@ -177,25 +190,25 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
     }
 
     if (!fanout_meter_take(s, FANOUT_COST, &limited)
-        || !fanout_meter_writes(s, &s->channel, &limited))
+        || !fanout_meter_writes(s, &raw->channel, &limited))
     {
         fanout_session_close(s, 4429, fanout_meter_text(&limited));
         return;
     }
 
-    if (!fanout_permissions_check(s->access, FANOUT_MAY_PUBLISH, &s->channel))
+    if (!fanout_permissions_check(s->access, FANOUT_MAY_PUBLISH, &raw->channel))
     {
         fanout_count(s->hub, forbidden);
-        fanout_session_log_forbidden(s, "publish", &s->channel,
+        fanout_session_log_forbidden(s, "publish", &raw->channel,
                                      "forbidden");
         fanout_session_close(s, 4403,
                              "fanout_permit publish");
         return;
     }
 
-    if (!fanout_session_may_publish(s, &s->channel)) {
+    if (!fanout_session_may_publish(s, &raw->channel)) {
         fanout_count(s->hub, forbidden);
-        fanout_session_log_forbidden(s, "publish", &s->channel,
+        fanout_session_log_forbidden(s, "publish", &raw->channel,
                                      "fanout_channel publish=members");
         fanout_session_close(s, 4403,
                              "fanout_channel publish=members");
@@ -212,7 +225,7 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
     m.kind = opcode == FANOUT_WS_BINARY ? FANOUT_BINARY
                                         : FANOUT_TEXT;
 
-    if (fanout_asks(s->hub, &s->channel)) {
+    if (fanout_asks(s->hub, &raw->channel)) {
         rc = ask(s, &m, &limited);
 
         if (rc == FANOUT_E_RATE_LIMITED) {
@@ -223,7 +236,7 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 
     } else {
         fanout_meter_mark(s, &mark);
-        rc = fanout_hub_publish(s->hub, &s->channel, &m, 1, NULL, &result);
+        rc = fanout_hub_publish(s->hub, &raw->channel, &m, 1, NULL, &result);
         fanout_meter_account(s, &mark);
 
         if (rc == FANOUT_E_NONE) {
@@ -243,8 +256,11 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 static fanout_error_e
 ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
 {
+    raw_t           *raw;
     ask_job_t       *job;
     fanout_error_e   rc;
+
+    raw = s->dialect_part;
 
     job = ngx_calloc(sizeof(ask_job_t), ngx_cycle->log);
     if (job == NULL) {
@@ -255,7 +271,7 @@ ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
     job->base.session = s;
     job->base.waits = 1;
     job->base.asks = 1;
-    job->ask = fanout_ask(s, &s->channel, m, 1, NULL, NULL, limited, &rc);
+    job->ask = fanout_ask(s, &raw->channel, m, 1, NULL, NULL, limited, &rc);
 
     if (job->ask == NULL) {
         ngx_free(job);
@@ -357,9 +373,15 @@ raw_ask_free(fanout_job_t *job)
 
 
 static void
-raw_close(fanout_session_t *s)
+raw_free(fanout_session_t *s)
 {
-    /* void */
+    raw_t  *raw;
+
+    raw = s->dialect_part;
+
+    if (raw->channel.data) {
+        ngx_free(raw->channel.data);
+    }
 }
 
 

@@ -756,7 +756,7 @@ fanout_ask_finish(fanout_ask_t *ask)
         return;
     }
 
-    if (s->state == FANOUT_OPEN && s->batch == NULL) {
+    if (s->state == FANOUT_OPEN && !s->batched) {
         /* the reply goes before what the drain brings: the publisher's own
          * copy.  From an array of commands entries are withheld. */
 

@@ -19,6 +19,9 @@ struct fanout_dialect_s {
     ngx_uint_t   format;        /* of entries, plain; see format.h */
     ngx_uint_t   closes;        /* 1: a gap and a reset are close frames */
 
+    /* Bytes that it keeps of each session: s->dialect_part, zeroed. */
+    size_t       part;
+
     /* The handshake: checks what is particular (arguments, subprotocols).
      * NULL, or why it is refused, static, and the status. */
     const char  *(*accept)(ngx_http_request_t *r,
@@ -38,8 +41,8 @@ struct fanout_dialect_s {
     ngx_uint_t (*match)(fanout_subscription_t *sub,
                    fanout_entry_t *e);
 
-    /* Frees what the dialect put into s->batch. */
-    void       (*close)(fanout_session_t *s);
+    /* Frees what s->dialect_part owns; NULL: nothing. */
+    void       (*free)(fanout_session_t *s);
 
     /* What is said before a close: code and, for a restart, when to come
      * back (ms). */

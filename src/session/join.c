@@ -121,7 +121,7 @@ join_log(fanout_session_t *s, fanout_channel_t *ch,
         }
 
         if (j->epoch == ch->epoch
-            && (sub == NULL || s->batch || j->offset == ch->offset))
+            && (sub == NULL || s->batched || j->offset == ch->offset))
         {
             break;
         }

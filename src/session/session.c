@@ -39,7 +39,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     const fanout_transport_t *transport, ngx_str_t *user,
     fanout_meter_t *meter)
 {
-    size_t               log, part;
+    size_t               log, size, dialect_part;
     fanout_session_t    *s;
     ngx_http_cleanup_t  *cln;
 
@@ -49,10 +49,11 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     }
 
     log = fanout_session_log_size(conf, r->connection);
-    part = ngx_align(sizeof(fanout_session_t) + log + user->len,
+    size = ngx_align(sizeof(fanout_session_t) + log + user->len,
                      NGX_ALIGNMENT);
+    dialect_part = ngx_align(dialect->part, NGX_ALIGNMENT);
 
-    s = ngx_calloc(part + transport->part, r->connection->log);
+    s = ngx_calloc(size + dialect_part + transport->part, r->connection->log);
     if (s == NULL) {
         return NULL;
     }
@@ -69,7 +70,8 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     s->conf = conf;
     s->dialect = dialect;
     s->transport = transport;
-    s->part = (u_char *) s + part;
+    s->dialect_part = (u_char *) s + size;
+    s->transport_part = (u_char *) s->dialect_part + dialect_part;
     s->format = dialect->format;
     s->out = s->few;
     s->nout_max = 2;
@@ -531,12 +533,8 @@ session_free(fanout_session_t *s)
         s->transport->free(s);
     }
 
-    if (s->batch) {
-        s->dialect->close(s);
-    }
-
-    if (s->channel.data) {
-        ngx_free(s->channel.data);
+    if (s->dialect->free) {
+        s->dialect->free(s);
     }
 
     if (s->info.data) {

@@ -148,19 +148,17 @@ struct fanout_session_s {
     ngx_rbtree_node_t        by_user;           /* hub->users */
     fanout_meter_t           meter;
 
-    void                    *part;              /* of the transport, behind
-                                                   it */
+    void                    *transport_part;    /* what each keeps of it, of */
+    void                    *dialect_part;      /* the size in its table */
     u_char                  *input;             /* received, to be read when
                                                    the job is done */
     size_t                   input_len;
     fanout_job_t            *job;
-    void                    *batch;             /* of the dialect */
     fanout_detach_t         *detach;
 
     fanout_identity_t        identity;
     uint32_t                 identity_ref;
     ngx_str_t                user;
-    ngx_str_t                channel;           /* raw: the one */
 
     ngx_msec_t               received_at;
     ngx_msec_t               frame_at;          /* partial since, 0: none */
@@ -194,6 +192,9 @@ struct fanout_session_s {
     unsigned                 heard:1;           /* the client has shown a
                                                    sign of life */
     unsigned                 heartbeat:1;       /* asked for */
+    unsigned                 batched:1;         /* it works off an array of
+                                                   commands, whose replies are
+                                                   sent at its end */
     unsigned                 held:1;            /* until output is gone */
     unsigned                 indexed:1;         /* by client */
     unsigned                 owned:1;           /* and by user */
@@ -201,7 +202,6 @@ struct fanout_session_s {
                                                    ends when all is sent */
     unsigned                 chunk_last:1;      /* it ends the body */
     unsigned                 started:1;         /* has its timer */
-    unsigned                 autojoin:1;        /* commands of ours */
     unsigned                 deaf:1;            /* nothing can be sent to it */
     unsigned                 lingers:1;         /* its connection, as it may
                                                    go on sending */
@@ -212,8 +212,6 @@ struct fanout_session_s {
     unsigned                 finish:1;          /* ENDED: the request that it
                                                    holds is answered */
     unsigned                 logged:1;          /* a log record follows */
-    unsigned                 begins:1;          /* an error of the dialect is
-                                                   left in .error */
     uint8_t                  reason;            /* its members leave for, 0:
                                                    by how it ends */
     uint8_t                  refused;           /* error_e: why it could not

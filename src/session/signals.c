@@ -148,7 +148,7 @@ able(fanout_subscription_t *sub)
     s = sub->session;
 
     return sub->state == FANOUT_SUB_LIVE && !s->blocked
-           && !s->behind && s->job == NULL && s->batch == NULL
+           && !s->behind && s->job == NULL && !s->batched
            && s->pending < s->conf->buffer / 2
            && (!fanout_output_full(s->hub)
                || s->pending <= fanout_output_share(s->hub));

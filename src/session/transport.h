@@ -26,7 +26,7 @@ struct fanout_transport_s {
     unsigned     gone:1;        /* the client has gone: what it has sent is
                                    done, nothing can be sent to it */
 
-    /* What it keeps of each session of its own, in bytes: s->part, zeroed. */
+    /* Bytes that it keeps of each session: s->transport_part, zeroed. */
     size_t                     part;
 
     /* of all that a session is sent */
@@ -36,7 +36,7 @@ struct fanout_transport_s {
      * publish of it. */
     const fanout_transport_t  *away;
 
-    /* Frees what s->part has; NULL: nothing. */
+    /* Frees what s->transport_part owns; NULL: nothing. */
     void       (*free)(fanout_session_t *s);
 
     /* Received bytes, which may be changed; stops when a job begins and keeps

@@ -33,11 +33,11 @@ typedef struct {
 } watch_t;
 
 
-/* of a session: its "batch" */
+/* the dialect's part of a session */
 
 typedef struct {
     ngx_queue_t        queue;
-    fanout_session_t  *session;
+    fanout_session_t  *session;             /* NULL: it is not in the queue */
 } watcher_t;
 
 
@@ -47,7 +47,7 @@ static void watch_open(fanout_session_t *s, ngx_http_request_t *r);
 static void watch_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 static ngx_uint_t watch_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static void watch_close(fanout_session_t *s);
+static void watch_free(fanout_session_t *s);
 static void watch_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
 
@@ -64,11 +64,12 @@ static const fanout_dialect_t  dialect = {
     .name = ngx_string("status"),
     .format = FANOUT_RAW_WS,
     .closes = 1,
+    .part = sizeof(watcher_t),
     .accept = watch_accept,
     .open = watch_open,
     .receive = watch_receive,
     .match = watch_match,
-    .close = watch_close,
+    .free = watch_free,
     .closing = watch_closing
 };
 
@@ -121,36 +122,23 @@ watch_open(fanout_session_t *s, ngx_http_request_t *r)
     fanout_outbuf_t  *f;
 
     w = watch(s->hub);
-    watcher = ngx_alloc(sizeof(watcher_t), ngx_cycle->log);
+    f = w ? watch_message(s->hub, s->transport->framing,
+                          FANOUT_STATUS_HISTORY|FANOUT_STATUS_BUSIEST)
+          : NULL;
 
-    if (w == NULL || watcher == NULL) {
-        goto failed;
-    }
-
-    f = watch_message(s->hub, s->transport->framing, FANOUT_STATUS_HISTORY
-                                                     |FANOUT_STATUS_BUSIEST);
     if (f == NULL) {
-        goto failed;
+        fanout_session_end(s, FANOUT_END_CLEAN);
+        return;
     }
 
+    watcher = s->dialect_part;
     watcher->session = s;
     ngx_queue_insert_tail(&w->watchers, &watcher->queue);
 
-    s->batch = watcher;
     s->hub->vitals.watchers++;
 
     fanout_session_push(s, f, 0, f->used);
     fanout_outbuf_release(s->hub, f);
-
-    return;
-
-failed:
-
-    if (watcher) {
-        ngx_free(watcher);
-    }
-
-    fanout_session_end(s, FANOUT_END_CLEAN);
 }
 
 
@@ -172,17 +160,16 @@ watch_match(fanout_subscription_t *sub, fanout_entry_t *e)
 
 
 static void
-watch_close(fanout_session_t *s)
+watch_free(fanout_session_t *s)
 {
     watcher_t  *watcher;
 
-    watcher = s->batch;
+    watcher = s->dialect_part;
 
-    ngx_queue_remove(&watcher->queue);
-    ngx_free(watcher);
-
-    s->batch = NULL;
-    s->hub->vitals.watchers--;
+    if (watcher->session) {
+        ngx_queue_remove(&watcher->queue);
+        s->hub->vitals.watchers--;
+    }
 }
 
 

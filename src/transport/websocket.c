@@ -92,7 +92,7 @@ fanout_websocket_init(fanout_session_t *s)
 {
     websocket_t  *ws;
 
-    ws = s->part;
+    ws = s->transport_part;
 
     fanout_ws_init(&ws->parser,
                    fanout_deflate_of(s->format)
@@ -105,7 +105,7 @@ websocket_free(fanout_session_t *s)
 {
     websocket_t  *ws;
 
-    ws = s->part;
+    ws = s->transport_part;
 
     if (ws->message) {
         ngx_free(ws->message);
@@ -194,7 +194,7 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
     websocket_t        *ws;
     fanout_ws_event_t   ev;
 
-    ws = s->part;
+    ws = s->transport_part;
     last = data + len;
 
     for ( ;; ) {
@@ -291,7 +291,7 @@ websocket_message(fanout_session_t *s, fanout_ws_event_t *ev)
         return complete(s, ev, ev->data, ev->len);
     }
 
-    ws = s->part;
+    ws = s->transport_part;
 
     if (ws->len + ev->len > ws->size) {
         size = ngx_max(ws->len + ev->len, ws->size * 2);
@@ -493,7 +493,7 @@ pong(fanout_session_t *s, fanout_ws_event_t *ev)
         return;
     }
 
-    ws = s->part;
+    ws = s->transport_part;
 
     if (ngx_current_msec - ws->pings_at >= 10000) {
         ws->pings_at = ngx_current_msec;
