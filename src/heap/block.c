@@ -130,7 +130,8 @@ fanout_write(fanout_chain_cursor_t *pen, const void *src, size_t n)
 }
 
 
-/* -1 if the chain is not one: only without the lock, in a lost race */
+/* Returns -1 if the chain is broken: only a reader without the lock, which lost
+ * a race, can see this. */
 
 int
 fanout_copy(fanout_chain_cursor_t *pen, void *dst, size_t n)

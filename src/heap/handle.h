@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * A process's handle of a heap in shared memory.  What lives in the heap, and
- * so the whole of a handle, is its owner's: see heap/heap.h.
+ * A process's handle of a heap in shared memory.  The owner of the heap defines
+ * the rest of the handle, see heap/heap.h.
  */
 
 
@@ -18,27 +18,30 @@
 /* results */
 
 #define FANOUT_ZONE_OK         0
-#define FANOUT_ZONE_AGAIN      1            /* done in part, call again */
+#define FANOUT_ZONE_AGAIN      1            /* done partly, call again */
 #define FANOUT_ZONE_FULL      -1            /* no block can be freed */
 #define FANOUT_ZONE_STALE     -2            /* the zone was rebuilt */
 #define FANOUT_ZONE_NOTFOUND  -3
-#define FANOUT_ZONE_CONFLICT  -4            /* an "if" did not hold */
+#define FANOUT_ZONE_CONFLICT  -4            /* a condition ("if") did not
+                                               hold */
 #define FANOUT_ZONE_LARGE     -5            /* more than an entry can hold */
-#define FANOUT_ZONE_LAYOUT    -6            /* made by another build */
+#define FANOUT_ZONE_LAYOUT    -6            /* the zone was made by another
+                                               build */
 #define FANOUT_ZONE_SMALL     -7            /* mapping too small */
-#define FANOUT_ZONE_ERROR     -8            /* errno of a system call */
+#define FANOUT_ZONE_ERROR     -8            /* a system call failed, see
+                                               errno */
 #define FANOUT_ZONE_MANY      -9            /* a mailbox is full, too many
                                                clients are addressed, or an
-                                               address holds all it may */
-#define FANOUT_ZONE_HELD     -10            /* a user or an address holds all
-                                               the keys it may */
-#define FANOUT_ZONE_ADDRESS  -11            /* an address holds all the channels
-                                               it may, of a publish */
+                                               address holds its maximum */
+#define FANOUT_ZONE_HELD     -10            /* a user or an address holds its
+                                               maximum of keys */
+#define FANOUT_ZONE_ADDRESS  -11            /* an address holds its maximum of
+                                               channels, in a publish */
 
 
 #define FANOUT_ZONE_BLOCK      64
 
-typedef uint32_t  fanout_ref_t;             /* of a block; 0: none */
+typedef uint32_t  fanout_ref_t;             /* number of a block; 0: none */
 
 typedef struct fanout_zone_s      fanout_zone_t;
 typedef struct fanout_owner_s     fanout_owner_t;
@@ -51,17 +54,18 @@ typedef struct {
     fanout_heap_shm_t     *shm;             /* start of the mapping */
     uint8_t               *base;            /* block 0 */
     const fanout_owner_t  *owner;
-    uint8_t               *processes;       /* of slot 0: fanout_process_t */
-    size_t                 process_size;    /* from one to the next */
+    uint8_t               *processes;       /* fanout_process_t of slot 0 */
+    size_t                 process_size;    /* distance of two, bytes */
     unsigned               nprocesses;
-    int                    slot;            /* own, -1 without one */
-    uint64_t               incarnation;     /* as last seen under lock */
+    int                    slot;            /* of this process, -1: none */
+    uint64_t               incarnation;     /* that this process saw last under
+                                               the lock */
     uint64_t               wake;            /* slots to wake at the unlock */
     uint64_t               recoveries;      /* rollbacks done here */
     uint64_t               taken;           /* blocks allocated by this
                                                process, ever */
-    uint32_t               work;            /* done in this section */
-    unsigned               self_woken:1;    /* own slot has work */
+    uint32_t               work;            /* units done in this section */
+    unsigned               self_woken:1;    /* own slot was notified */
 } fanout_heap_t;
 
 

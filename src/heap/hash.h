@@ -2,10 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Hash tables of records under the journal: an array of buckets in the
- * mapping, each the first record of a chain.  The zone lock must be held.  As
- * for lists, see heap/list.h, a process that dies in one of these leaves the
- * table as it was before.
+ * Hash tables of records under the journal: an array of buckets in the mapping;
+ * each bucket is the first record of a chain.  The zone lock must be held.
+ * Each function is all or nothing if the process dies, see heap/list.h.
  */
 
 
@@ -18,14 +17,15 @@
 
 typedef struct {
     fanout_links_t       links;         /* singly linked */
-    uint32_t             table;         /* in the mapping: where the offset of
-                                           the buckets is, 64 bits */
-    uint32_t             mask;          /* and their number, a power of two,
-                                           less one, 32 bits */
+    uint32_t             table;         /* offset in the mapping of the offset
+                                           (64 bits) of the buckets */
+    uint32_t             mask;          /* offset in the mapping of the number
+                                           of buckets less one (32 bits); the
+                                           number is a power of two */
 } fanout_hash_t;
 
 
-/* The bucket of a hash. */
+/* Returns the bucket of a hash. */
 static fanout_inline fanout_ref_t *
 fanout_hash_bucket(fanout_zone_t *z, const fanout_hash_t *h, uint64_t hash)
 {
@@ -48,7 +48,7 @@ fanout_hash_add(fanout_zone_t *z, const fanout_hash_t *h, uint64_t hash,
 }
 
 
-/* Removes a record that is in the table. */
+/* Removes a record, which must be in the table. */
 static fanout_inline void
 fanout_hash_remove(fanout_zone_t *z, const fanout_hash_t *h, uint64_t hash,
     fanout_ref_t ref)

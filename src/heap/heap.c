@@ -25,7 +25,7 @@ fanout_heap_create(fanout_heap_shm_t *shm)
         return FANOUT_ZONE_ERROR;
     }
 
-    /* unique, growing, and room below 2^53 */
+    /* unique, growing, and with room below 2^53 */
     shm->incarnation = (shm->incarnation & 0xffffffff) << 16;
 
     return FANOUT_ZONE_OK;
@@ -60,7 +60,7 @@ fanout_heap_format(fanout_heap_shm_t *shm)
     shm->free = shm->limbo = shm->limbo_tail = shm->nlimbo = 0;
     memset(shm->used, 0, sizeof(shm->used));
 
-    /* the clock goes on over a rebuild */
+    /* the clock continues over a rebuild */
 
     if (shm->start == 0) {
         clock_gettime(CLOCK_MONOTONIC, &ts);

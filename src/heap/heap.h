@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * A transactional heap in shared memory.  It knows nothing of what lives in
- * it: that is its owner's, see fanout_owner_t.
+ * A transactional heap in shared memory.  The heap does not know what its
+ * blocks contain: its owner does, see fanout_owner_t.
  *
  * A zone is one mapping:
  *
@@ -18,23 +18,23 @@
  *   | blocks of 64 B   |   block 0 is never used: 0 is "none"
  *   +------------------+ shm->size
  *
- * One block size for everything: a freed block serves any need, so there
- * is no fragmentation, freeing old history always makes room, and the
- * accounts are exact.  Long things are chains of blocks.
+ * All blocks have one size: a freed block serves any need, so there is no
+ * fragmentation, freeing old history always makes room, and the accounts are
+ * exact.  A longer object is a chain of blocks.
  *
- * Every store to linked state goes through fanout_set(), which first
- * writes {where, old value} to the journal.  fanout_commit() empties the
- * journal; a rollback stores the old values back, newest first, and may
- * itself be killed and done again.  A process dies by SIGKILL at an
- * instruction, and its stores up to there are seen by all, in program
- * order: so barriers for the compiler are enough.
+ * Every store to linked state goes through fanout_set(), which first writes
+ * {where, old value} to the journal.  fanout_commit() empties the journal; a
+ * rollback stores the old values back, newest first.  A rollback that is killed
+ * is done again.  SIGKILL ends a process between two instructions, and other
+ * processes see all its stores up to there, in program order: barriers for the
+ * compiler are enough.
  *
- * Blocks taken from the free list may be written without the journal until
- * they are linked: their old content does not matter, but for the first
- * word, the link of the free list, which is only changed by fanout_set().
- * For the same reason a block freed in a transaction may not be reused in
- * it: it goes to the limbo list, which joins the free list when the next
- * transaction begins.
+ * A block from the free list may be written without the journal until it is
+ * linked, because its old content does not matter.  The exception is the first
+ * word, the link of the free list: only fanout_set() changes it.  For the same
+ * reason a block that is freed in a transaction can't be reused in the same
+ * transaction: it goes to the limbo list, which joins the free list when the
+ * next transaction begins.
  */
 
 
@@ -55,14 +55,14 @@
 #define FANOUT_KINDS          16        /* of used blocks, the owner's */
 #define FANOUT_JOURNAL        8192
 #define FANOUT_JOURNAL_ROOM   4096      /* left for one bounded step */
-#define FANOUT_WORK           768       /* work after which a loop leaves the
-                                           rest to another section */
+#define FANOUT_WORK           768       /* work units after which a loop leaves
+                                           the rest to another section */
 
 #define FANOUT_READY          1
 #define FANOUT_REBUILDING     2
 
 
-/* a chain of blocks: the first four bytes of each number the next */
+/* a block of a chain: the first four bytes are the number of the next block */
 
 typedef struct {
     fanout_ref_t         next;
@@ -70,7 +70,8 @@ typedef struct {
 } fanout_block_t;
 
 
-/* where: offset in the zone << 8 | size of the store */
+/* the journal entry of one store; where: offset in the zone << 8 | size of the
+ * store in bytes */
 
 typedef struct {
     uint64_t             where;
@@ -79,8 +80,8 @@ typedef struct {
 
 
 /*
- * The start of the mapping, the first member of what the owner has there.
- * Magic, layout, sizes and size are its stamp.
+ * The start of the mapping, the first member of the owner's struct there.
+ * Magic, layout, sizes and size identify the format of the zone.
  */
 
 struct fanout_heap_shm_s {
@@ -94,17 +95,18 @@ struct fanout_heap_shm_s {
     uint32_t             njournal;      /* records that count */
 
     uint64_t             incarnation;
-    uint64_t             wall;          /* last time told, Unix ms */
-    uint64_t             start;         /* monotonic s at the format */
+    uint64_t             wall;          /* last fanout_wall(), Unix ms */
+    uint64_t             start;         /* monotonic s at the first format */
     uint64_t             seed[2];
-    uint64_t             random[2];     /* of epochs */
+    uint64_t             random[2];     /* the state of fanout_zone_random() */
 
     uint64_t             journal;       /* offsets in the mapping */
     uint64_t             blocks;
 
     uint32_t             nblocks;       /* block 0 included */
-    uint32_t             fresh;         /* blocks from here never used */
-    uint32_t             nfree;         /* in the free list or fresh */
+    uint32_t             fresh;         /* blocks from here on were never
+                                           used */
+    uint32_t             nfree;         /* in the free list, or never used */
     fanout_ref_t         free;
     fanout_ref_t         limbo;
     fanout_ref_t         limbo_tail;
@@ -117,8 +119,8 @@ struct fanout_heap_shm_s {
 };
 
 
-/* What the heap knows of a process by its slot: in the owner's table of
- * slots.  notified is outside of transactions. */
+/* The state of a process that the heap needs, in the owner's table of slots.
+ * notified is changed outside of transactions. */
 
 #define FANOUT_SLOT_FREE      0
 #define FANOUT_SLOT_LIVE      1
@@ -141,8 +143,8 @@ fanout_heap(fanout_zone_t *z)
 
 
 /*
- * A build for the crash harness has a point before and after every store;
- * others have nothing.
+ * A build for the crash harness has a point before and after every store; in
+ * other builds the macro is empty.
  */
 
 #if (FANOUT_CRASH)
@@ -164,8 +166,8 @@ fanout_undo(fanout_heap_shm_t *shm, void *p, unsigned size)
     n = shm->njournal;
 
     if (__builtin_expect(n >= FANOUT_JOURNAL, 0)) {
-        /* a bug, told by the status: who dies before the commit leaves what
-         * can't be undone, and so a zone that is made anew */
+        /* A bug; the status counts overflows.  If the process dies before the
+         * commit, the transaction can't be undone, and the zone is rebuilt. */
         shm->overflows++;
         shm->njournal = FANOUT_JOURNAL + 1;
         fanout_barrier();
@@ -193,7 +195,7 @@ fanout_undo(fanout_heap_shm_t *shm, void *p, unsigned size)
 }
 
 
-/* the one way to change linked state; the zone lock must be held */
+/* the only way to change linked state; the zone lock must be held */
 
 #define fanout_set(z, lvalue, value)                                          \
     do {                                                                      \
@@ -214,46 +216,52 @@ fanout_at(fanout_zone_t *z, fanout_ref_t ref)
 #define fanout_block(z, ref)  ((fanout_block_t *) fanout_at(z, ref))
 
 
-/* the life of a heap; nobody else may know the mapping, or the lock is held */
+/* the life of a heap: no other process knows the mapping, or the lock is
+ * held */
 
-/* Seeds and the lock.  ERROR with errno. */
+/* Makes the seeds and the lock.  OK, or ERROR with errno. */
 int fanout_heap_create(fanout_heap_shm_t *shm);
 
-/* A mutex for processes, that tells the death of its holder.  0 or errno. */
+/* Initializes a robust mutex for several processes: the next holder gets
+ * EOWNERDEAD if the holder dies.  0, or an error number, which errno gets
+ * too. */
 int fanout_mutex_init(pthread_mutex_t *m);
 
-/* Gives it the blocks from an offset on, after .journal and .size were set.
- * SMALL. */
+/* Places the blocks at the offset at, rounded up to a block; .size must be set.
+ * OK, or SMALL. */
 int fanout_heap_place(fanout_heap_shm_t *shm, uint64_t at);
 
-/* Makes all blocks free, in another incarnation: the heap is ready. */
+/* Makes all blocks free, and begins a new incarnation; the heap is ready
+ * then. */
 void fanout_heap_format(fanout_heap_shm_t *shm);
 
-/* Attaches a handle; processes is the one of slot 0, the others follow at
- * distances of size. */
+/* Attaches a handle.  processes is the entry of slot 0; the entries of the n
+ * slots are size bytes apart.  The handle has no slot yet. */
 void fanout_heap_attach(fanout_zone_t *z, fanout_heap_shm_t *shm,
     const fanout_owner_t *owner, fanout_process_t *processes, size_t size,
     unsigned n);
 
 
-/* lock and transactions; but for enter, the lock must be held */
+/* lock and transactions: the lock must be held, but for fanout_take() and
+ * fanout_enter() */
 
-/* Takes a robust mutex of the zone, however many that wait for it are killed:
- * 0, or EOWNERDEAD. */
+/* Takes a robust mutex of the zone.  Killed waiters can't make others wait for
+ * ever.  0, or EOWNERDEAD: the mutex is held, and the last holder died. */
 int fanout_take(pthread_mutex_t *lock);
 
-/* Takes the lock, rolls back what a dead holder left, joins the limbo to
- * the free list.  STALE if the zone was rebuilt since this handle last
- * entered (the lock is held all the same). */
+/* Takes the lock, rolls back the transaction of a dead holder, and joins the
+ * limbo to the free list.  OK, or STALE if the zone was rebuilt since this
+ * handle last entered; the lock is held in both cases. */
 int fanout_enter(fanout_zone_t *z);
 
-/* Commits, unlocks, wakes. */
+/* Commits, unlocks, and wakes the slots that were notified. */
 void fanout_leave(fanout_zone_t *z);
 
-/* What was stored since the last commit stands, the limbo is free. */
+/* Commits the stores since the last commit, and joins the limbo to the free
+ * list. */
 void fanout_commit(fanout_zone_t *z);
 
-/* Whether a loop may take one more bounded step in this transaction. */
+/* Returns 1 if a loop may take one more bounded step in this transaction. */
 static inline int
 fanout_journal_room(fanout_zone_t *z)
 {
@@ -261,11 +269,11 @@ fanout_journal_room(fanout_zone_t *z)
 }
 
 /*
- * Whether a loop may take one more step in this section of the lock.  What is
- * counted is the work that was done in it, over all of its transactions: a
- * store is one, and so is a block that was taken, copied, or looked at in a
- * long chain.  That is about 5 ns for what is in the cache, and 50 for what is
- * not.
+ * Returns 1 if a loop may take one more step in this section of the lock.  The
+ * units are the work done in the section, over all of its transactions: a store
+ * is one unit, and so is a block that was taken, copied, or looked at in a long
+ * chain.  A unit takes about 5 ns for memory in the cache, and 50 ns for other
+ * memory.
  */
 static inline int
 fanout_section_room(fanout_zone_t *z)
@@ -273,9 +281,10 @@ fanout_section_room(fanout_zone_t *z)
     return fanout_heap(z)->work + fanout_heap(z)->shm->njournal < FANOUT_WORK;
 }
 
-/* A build for tests can set the zone's clock, unless this is 0, and the ms
- * beside it; and is told the most records of a transaction and the most work
- * of a section so far. */
+/* Only in test builds: if fanout_test_seconds is not 0, it is the zone's clock,
+ * with fanout_test_msec as its milliseconds.  fanout_test_journal and
+ * fanout_test_work are the most records of a transaction and the most work of a
+ * section so far. */
 #if (FANOUT_TEST)
 extern uint32_t  fanout_test_seconds;
 extern uint32_t  fanout_test_msec;
@@ -283,56 +292,59 @@ extern uint32_t  fanout_test_journal;
 extern uint32_t  fanout_test_work;
 #endif
 
-uint32_t fanout_seconds(fanout_zone_t *z);              /* the zone's clock */
-uint32_t fanout_msec(fanout_zone_t *z);                 /* runs over */
-uint64_t fanout_wall(fanout_zone_t *z);                 /* clamped, Unix ms */
+uint32_t fanout_seconds(fanout_zone_t *z);              /* since the start, s */
+uint32_t fanout_msec(fanout_zone_t *z);                 /* monotonic, ms, wraps
+                                                           around */
+uint64_t fanout_wall(fanout_zone_t *z);                 /* Unix ms, never goes
+                                                           back */
 uint64_t fanout_zone_random(fanout_zone_t *z);          /* never 0 */
 void fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
     size_t blen, uint64_t salt, uint64_t out[2]);
 
 
 /*
- * The owner of a heap: it knows what lives in the blocks, and so what may be
- * evicted when none is free.  A table in the memory of each process, given at
- * the attach.  The lock is held when these are called.
+ * The owner of a heap knows what the blocks contain, and so what can be evicted
+ * when no block is free.  Each process has this table in its own memory, and
+ * passes it at the attach.  The functions are called with the lock held.
  */
 
 #define FANOUT_NO_ACCOUNT     UINT32_MAX
 
 typedef struct {
     uint32_t             n;             /* blocks */
-    uint32_t             account;       /* whose they will be; the owner may
-                                           bound what an account has */
+    uint32_t             account;       /* that gets the blocks; the owner may
+                                           limit an account */
 } fanout_need_t;
 
 typedef struct {
     const char          *name;          /* NULL ends a table */
 
-    /* Frees a block at least, or what holds one.  One transaction, without the
-     * commit.  Whether there was any. */
+    /* Frees at least one block, or an object that keeps blocks in use.  The
+     * caller commits.  Returns 0 if there was nothing to evict. */
     int                (*evict)(fanout_zone_t *z, const fanout_need_t *need);
 
-    unsigned             spare:1;       /* also goes for what may be lost */
+    unsigned             spare:1;       /* fanout_ensure_spare() uses it too */
 } fanout_reclaimer_t;
 
 struct fanout_owner_s {
-    const fanout_reclaimer_t  *reclaimers;              /* the first goes
-                                                           first */
+    const fanout_reclaimer_t  *reclaimers;              /* in the order of
+                                                           use */
 
-    /* Whether so many blocks could be had by evicting all that may be. */
+    /* Returns 1 if evicting everything that can be evicted would free the
+     * blocks. */
     int                (*attainable)(fanout_zone_t *z,
                                      const fanout_need_t *need);
 
-    /* Whether the account would have more than it may; then relieve() evicts
-     * of it, as a reclaimer does. */
+    /* exceeds() returns 1 if the account would be above its limit; then
+     * relieve() evicts from the account, as a reclaimer does. */
     int                (*exceeds)(fanout_zone_t *z, const fanout_need_t *need);
     int                (*relieve)(fanout_zone_t *z, const fanout_need_t *need);
 
-    /* The need can't be met: for the counters. */
+    /* Counts a need that can't be met. */
     void               (*full)(fanout_zone_t *z, const fanout_need_t *need);
 
-    /* Makes the zone empty after it was found to be broken.  May be killed and
-     * done again. */
+    /* Makes the zone empty after it was found to be broken.  If the process is
+     * killed, another one does it again. */
     void               (*format)(fanout_zone_t *z);
 };
 
@@ -340,42 +352,46 @@ struct fanout_owner_s {
 /* blocks */
 
 /*
- * Makes n blocks allocatable, evicting in transactions of its own: to be
- * called at the start of one.  The lock may be dropped and taken again in
- * between, so all that was looked up before is to be looked up again.
+ * Makes n blocks allocatable, evicting in transactions of its own: call it at
+ * the start of a transaction.  The lock may be dropped and taken again in
+ * between, so the caller has to repeat its earlier lookups.
  *
- * FULL; STALE if the zone was rebuilt meanwhile.
+ * OK; FULL; STALE if the zone was rebuilt meanwhile.
  */
 int fanout_ensure(fanout_zone_t *z, uint32_t n);
 
-/* The same, for an account of the owner. */
+/* The same with an account of the owner. */
 int fanout_ensure_need(fanout_zone_t *z, const fanout_need_t *need);
 
-/* Tries to have n blocks, a few hundred at most, for what may be lost: at the
- * expense of what is spare alone.  The lock is kept.  To be called at the start
- * of a transaction.  Whether there are so many. */
+/* Tries to make n blocks (a few hundred at most) allocatable for an object that
+ * may be lost: evicts with spare reclaimers only.  Keeps the lock.  Call it at
+ * the start of a transaction.  Returns 1 if n blocks are free. */
 int fanout_ensure_spare(fanout_zone_t *z, uint32_t n);
 
-/* Takes a chain of n blocks, ended by 0; ensured before. */
+/* Takes n blocks as a chain, whose last link is 0.  The caller has ensured the
+ * blocks.  *last gets the last block; last may be NULL. */
 fanout_ref_t fanout_alloc(fanout_zone_t *z, uint32_t n, unsigned kind,
     fanout_ref_t *last);
 
-/* The last block of a chain. */
+/* Returns the last block of a chain. */
 fanout_ref_t fanout_chain_last(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Frees a chain by its ends; it becomes usable by the next transaction. */
+/* Frees a chain of n blocks, given its first and last block.  The next
+ * transaction can use the blocks. */
 void fanout_free(fanout_zone_t *z, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, unsigned kind);
 
 
-/* reading and writing along a chain */
+/* reading and writing along a chain; fanout_copy() skips n bytes if dst is
+ * NULL, and returns -1 if it read a broken chain: without the lock, the chain
+ * may change meanwhile */
 
 typedef struct {
     fanout_zone_t  *z;
     fanout_ref_t    ref;
     uint32_t        pos;                /* in the block */
-    uint32_t        left;               /* blocks, ends a chain torn by a
-                                           race */
+    uint32_t        left;               /* limit of blocks, if a race makes the
+                                           chain endless */
 } fanout_chain_cursor_t;
 
 void fanout_write(fanout_chain_cursor_t *pen, const void *src, size_t n);
@@ -384,14 +400,14 @@ int fanout_copy(fanout_chain_cursor_t *pen, void *dst, size_t n);
 
 /* notify: see heap/notify.c */
 
-/* Has a slot woken at the unlock.  Outside of transactions: at worst a worker
- * is woken for nothing. */
+/* Wakes a slot after the unlock.  This is not undone by a rollback: a worker
+ * may then be woken for nothing. */
 void fanout_notify(fanout_zone_t *z, unsigned slot);
 
-/* The same for all live slots, whatever they were told before. */
+/* The same for all live slots, even those that were notified before. */
 void fanout_notify_all(fanout_zone_t *z);
 
-/* Wakes those that are to be, after the unlock. */
+/* Writes to the eventfds of the notified slots; call it after the unlock. */
 void fanout_wake(fanout_zone_t *z);
 
 

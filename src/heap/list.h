@@ -5,16 +5,16 @@
  * Lists of records under the journal.  The zone lock must be held.
  *
  * A record is named by the ref of its first block.  Its links are in that
- * block, or in another one that the first block refers to: a constant
- * descriptor says where.  The ends of a list are refs that its owner keeps in
- * the mapping, 0 when the list is empty.
+ * block, or in another one that the first block refers to; a constant
+ * descriptor says where.  The owner keeps the ends of a list as refs in the
+ * mapping; they are 0 when the list is empty.
  *
- * Every store is journalled, but for the links of a record that was allocated
- * in the same transaction: a rollback makes its blocks free again, whatever is
- * in them.  The first word of a block is journalled always, see heap.h.  So a
- * process that dies in one of these leaves the list as it was before.
+ * Every store is journalled, except for the links of a record that was
+ * allocated in the same transaction: a rollback frees its blocks, whatever they
+ * contain.  The first word of a block is always journalled, see heap.h.  If a
+ * process dies in one of these functions, the rollback restores the list.
  *
- * The functions are inline, and so a descriptor costs nothing.
+ * The functions are inline, so that a descriptor costs nothing.
  */
 
 
@@ -30,8 +30,8 @@
 typedef struct {
     uint8_t              next;
     uint8_t              prev;          /* 0: singly linked */
-    uint8_t              part;          /* of the ref to the block that has the
-                                           links, 0: it is the first one */
+    uint8_t              part;          /* of the ref to the block with the
+                                           links, 0: the first block has them */
 } fanout_links_t;
 
 /* Whether the record was allocated in this transaction. */
@@ -99,10 +99,10 @@ fanout_links_set(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t ref,
 
 
 /*
- * A list with one end or two.
+ * Lists whose owner keeps one end (the first record) or both.
  */
 
-/* Adds a record as the first one; the list has one end. */
+/* Adds a record as the first one, to a list with one end. */
 static fanout_inline void
 fanout_list_push(fanout_zone_t *z, const fanout_links_t *l,
     fanout_ref_t *first, fanout_ref_t ref, fanout_record_e record)
@@ -136,9 +136,9 @@ fanout_list_append(fanout_zone_t *z, const fanout_links_t *l,
 }
 
 
-/* Links a record with another one that it comes after, or with none (0).  Both
- * were allocated in this transaction and are in no list: they are not
- * journalled.  The links are not the first word of a block. */
+/* Links a record behind prev, or begins a chain with it if prev is 0.  Both
+ * records were allocated in this transaction and are in no list, so their links
+ * are not journalled.  The links must not be in the first word of a block. */
 static fanout_inline void
 fanout_list_chain(fanout_zone_t *z, const fanout_links_t *l,
     fanout_ref_t prev, fanout_ref_t ref)
@@ -151,8 +151,8 @@ fanout_list_chain(fanout_zone_t *z, const fanout_links_t *l,
 }
 
 
-/* Adds a chain of such records, from and to, as the last ones of a doubly
- * linked list. */
+/* Appends a chain made by fanout_list_chain(), with the ends from and to, to a
+ * doubly linked list. */
 static fanout_inline void
 fanout_list_append_chain(fanout_zone_t *z, const fanout_links_t *l,
     fanout_ref_t *first, fanout_ref_t *last, fanout_ref_t from,
@@ -171,8 +171,8 @@ fanout_list_append_chain(fanout_zone_t *z, const fanout_links_t *l,
 }
 
 
-/* Removes a record of a doubly linked list; its links stay as they are.  last
- * is NULL if the list has one end. */
+/* Removes a record of a doubly linked list; the record's own links stay as they
+ * are.  last is NULL if the list has one end. */
 static fanout_inline void
 fanout_list_remove(fanout_zone_t *z, const fanout_links_t *l,
     fanout_ref_t *first, fanout_ref_t *last, fanout_ref_t ref)
@@ -200,7 +200,8 @@ fanout_list_remove(fanout_zone_t *z, const fanout_links_t *l,
 }
 
 
-/* Removes a record of a singly linked list with one end.  Walks to it. */
+/* Removes a record of a singly linked list with one end.  Walks the list to
+ * find the link. */
 static fanout_inline void
 fanout_list_remove_single(fanout_zone_t *z, const fanout_links_t *l,
     fanout_ref_t *first, fanout_ref_t ref)
@@ -215,8 +216,8 @@ fanout_list_remove_single(fanout_zone_t *z, const fanout_links_t *l,
 }
 
 
-/* Removes the first records of a singly linked list with two ends, up to one
- * that stays; 0: all. */
+/* Removes the first records of a singly linked list with two ends, up to ref,
+ * which stays; all of them if ref is 0. */
 static fanout_inline void
 fanout_list_cut(fanout_zone_t *z, fanout_ref_t *first, fanout_ref_t *last,
     fanout_ref_t ref)
@@ -230,8 +231,7 @@ fanout_list_cut(fanout_zone_t *z, fanout_ref_t *first, fanout_ref_t *last,
 
 
 /*
- * A deque: a list whose owner keeps the first end alone, the last record is
- * the first one's prev.
+ * A deque: the owner keeps only the first record, whose prev is the last one.
  */
 
 /* Adds a record as the first one. */
@@ -274,7 +274,7 @@ fanout_deque_append(fanout_zone_t *z, const fanout_links_t *l,
 }
 
 
-/* Removes a record, whose links stay as they are. */
+/* Removes a record; its own links stay as they are. */
 static fanout_inline void
 fanout_deque_remove(fanout_zone_t *z, const fanout_links_t *l,
     fanout_ref_t *first, fanout_ref_t ref)
@@ -303,10 +303,10 @@ fanout_deque_remove(fanout_zone_t *z, const fanout_links_t *l,
 
 
 /*
- * A ring: it has no end, and each of its records leads to all of them.
+ * A ring: a doubly linked circle without ends; a walk can start at any record.
  */
 
-/* Makes a ring of a chain, see fanout_list_chain(). */
+/* Makes a ring of a chain of fanout_list_chain(), with the ends from and to. */
 static fanout_inline void
 fanout_ring_close(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t from,
     fanout_ref_t to)
@@ -316,7 +316,7 @@ fanout_ring_close(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t from,
 }
 
 
-/* Removes a record that is not the only one. */
+/* Removes a record, which must not be the only one. */
 static fanout_inline void
 fanout_ring_remove(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t ref)
 {
@@ -333,8 +333,8 @@ fanout_ring_remove(fanout_zone_t *z, const fanout_links_t *l, fanout_ref_t ref)
 
 
 /*
- * A circle: a singly linked queue whose owner keeps the last record alone,
- * which leads to the first one.
+ * A circle: a singly linked queue whose owner keeps only the last record, whose
+ * next is the first one.
  */
 
 /* Adds a record as the last one. */

@@ -17,7 +17,7 @@
 
 #define FANOUT_LOCK_RETRY  100          /* ms */
 
-/* a wall clock that is set back makes a wait longer by as much */
+/* With the wall clock, a wait becomes longer if the clock is set back. */
 
 #define FANOUT_LOCK_CLOCKS  0
 
@@ -78,11 +78,11 @@ fanout_enter(fanout_zone_t *z)
 
 
 /*
- * An unlock wakes one of the waiters.  If that one is killed
- * before it runs and another process has taken the lock meanwhile, nothing says
- * that more wait, so nothing wakes them: neither the C library's mutex nor the
- * kernel's list of robust futexes covers this.  So a waiter looks again by
- * itself.
+ * An unlock wakes one of the waiters.  If that waiter is killed before it runs,
+ * and another process has taken the lock meanwhile, the mutex does not show
+ * that more processes wait, and nothing wakes them: neither the C library's
+ * mutex nor the kernel's list of robust futexes handles this.  So a waiter
+ * tries again after 100 ms.
  */
 
 int
@@ -237,8 +237,8 @@ rollback(fanout_heap_shm_t *shm)
 }
 
 
-/* What can be told without a walk: a process that wrote over the zone by
- * another bug would most likely show here. */
+/* Checks what can be checked without a walk: a bug that overwrote the zone
+ * would most likely show here. */
 
 static int
 sound(fanout_heap_shm_t *shm)
@@ -272,6 +272,6 @@ rebuild(fanout_zone_t *z)
 
     fanout_heap(z)->owner->format(z);
 
-    /* all have to open their channels again */
+    /* all workers have to open their channels again */
     fanout_notify_all(z);
 }

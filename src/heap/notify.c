@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Waking other processes: a bit for each, written to their eventfds after the
- * unlock.
+ * Waking other processes: the handle has a bit for each slot to wake; after the
+ * unlock, their eventfds are written.
  */
 
 
@@ -76,7 +76,7 @@ fanout_wake(fanout_zone_t *z)
         fd = notify_process(z, n)->efd;
 
         if (fd != -1) {
-            /* EAGAIN means it has plenty to wake up for */
+            /* EAGAIN: the counter of the eventfd is not 0, it wakes anyway */
             (void) !write(fd, &one, sizeof(one));
         }
     }

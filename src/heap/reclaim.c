@@ -46,7 +46,7 @@ fanout_ensure_need(fanout_zone_t *z, const fanout_need_t *need)
 
     step = turn = 0;
 
-    /* nothing is evicted for a need that can't be met */
+    /* nothing is evicted if the need can't be met */
 
     if (!fanout_heap(z)->owner->attainable(z, need)) {
         return reclaim_full(z, need);
@@ -124,7 +124,7 @@ reclaim_full(fanout_zone_t *z, const fanout_need_t *need)
 }
 
 
-/* Others have their turn. */
+/* Lets other processes take the lock. */
 
 static int
 reclaim_yield(fanout_zone_t *z)
@@ -151,7 +151,8 @@ fanout_ensure_spare(fanout_zone_t *z, uint32_t n)
     need.n = n;
     need.account = FANOUT_NO_ACCOUNT;
 
-    /* each step frees a block at least, or takes one from what is in use */
+    /* each step frees at least one block, or an object that keeps blocks in
+     * use */
 
     for (i = 0; shm->nfree < n && i < n; i++) {
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Hashes and random numbers by the secret seeds of the zone.
+ * Hashes and random numbers from the secret seeds of the zone.
  */
 
 

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * SipHash-2-4 (Aumasson, Bernstein: "SipHash: a fast short-input PRF",
- * 2012) over a stream of pieces.  Keyed with random bytes, so that names
- * chosen by clients can't be made to collide.
+ * SipHash-2-4 (Aumasson, Bernstein: "SipHash: a fast short-input PRF", 2012),
+ * incremental.  The key is random, so that clients can't choose names that
+ * collide.
  */
 
 

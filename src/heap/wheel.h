@@ -3,11 +3,11 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Timer wheels under the journal: an array of places in the mapping, one for
- * each tick of a turn, each the first of a list of records.  The zone lock must
- * be held.  As for lists, see heap/list.h, a process that dies in one of these
- * leaves the wheel as it was before.
+ * each tick of a turn; each place is the first record of a list.  The zone lock
+ * must be held.  Each function is all or nothing if the process dies, see
+ * heap/list.h.
  *
- * The owner turns the wheel, and remembers the place of each record.
+ * The owner turns the wheel, and stores the place of each record.
  */
 
 
@@ -24,9 +24,10 @@ typedef struct {
 } fanout_wheel_t;
 
 
-/* The place of what is due at a tick, when the wheel has turned to another: at
- * least the next one.  What is due beyond a turn comes into the farthest place;
- * the owner adds it again when that is reached. */
+/* Returns the place of a record that is due at the tick due, when the wheel has
+ * turned to the tick turned; it is at least one tick ahead.  A record that is
+ * due beyond one turn gets the farthest place; the owner adds it again when the
+ * wheel reaches it. */
 static fanout_inline uint32_t
 fanout_wheel_place(const fanout_wheel_t *w, uint64_t due, uint64_t turned)
 {
