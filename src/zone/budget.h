@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Budgets of users and addresses, and the sessions of an address.  The lock
- * must be held for all of it.
+ * must be held for all functions.
  */
 
 
@@ -29,8 +29,8 @@ typedef struct {
 
 
 /*
- * What is owed to a budget: it grows by what is taken and shrinks with time.
- * Outside of the journal: see zone/budget.c.
+ * A budget is stored as the amount owed: it grows by what is drawn and shrinks
+ * with time.  Outside of the journal, see zone/budget.c.
  */
 
 typedef struct {
@@ -49,7 +49,8 @@ typedef struct {
 
 /* addresses: see zone/budget.c */
 
-/* Forgets up to a step of those of a dead slot; whether there are more. */
+/* Frees up to a step of the records of a dead slot.  Returns 1 if there are
+ * more. */
 int fanout_address_orphan(fanout_zone_t *z, unsigned slot);
 
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Inside of the check of a zone: what its parts share.
+ * Internals of the check of a zone, shared by its files.
  */
 
 
@@ -13,7 +13,7 @@
 #include "zone/share.h"
 
 
-/* what a block was met as */
+/* the kinds that a block was met as */
 
 #define SEEN_FREE        1
 #define SEEN_CHANNEL     2
@@ -54,7 +54,7 @@ typedef struct {
     fanout_zone_t    *z;
     fanout_shm_t     *shm;
     mark_t           *marks;
-    fanout_holder_t  *holders;          /* what they have of what is met */
+    fanout_holder_t  *holders;          /* sums of what was met */
     fanout_sender_t  *senders;
     char             *text;
     size_t            len;
@@ -83,7 +83,7 @@ typedef struct {
 } walk_t;
 
 
-/* the number of an invariant is the line that tells it */
+/* the number of an invariant is its line */
 
 #define must(w, cond)                                                         \
     if (!(cond)) {                                                            \
@@ -106,52 +106,54 @@ typedef struct {
 #define meet_rest  fanout_check_meet_rest
 
 
-/* Tells the invariant that does not hold; its line. */
+/* Describes the invariant that does not hold.  Returns its line. */
 int fanout_check_broken(walk_t *w, int line, const char *text,
     fanout_ref_t ref);
 
-/* A block that nothing else may be. */
+/* Marks a block, which must not have been met before; fanout_check_met()
+ * returns 1 if it was met as this kind. */
 int fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as,
     fanout_ref_t owner);
 int fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as);
 
-/* A chain of n blocks from first to last (0: any), of which the first is
- * met. */
+/* Marks the rest of a chain of n blocks from first to last (0: any), whose
+ * first block was met. */
 int fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, fanout_kind_e kind);
 
-/* Channels with their histories, and the purged ones that wait to be freed;
- * then, when mail is known, unread lists and interests; and keys. */
+/* Channels with their histories, and purged histories; after mail, the unread
+ * lists and interests; and keys. */
 int fanout_check_channels(walk_t *w);
 int fanout_check_unread(walk_t *w);
 int fanout_check_keys(walk_t *w);
 
-/* An entry that nothing else is; its blocks. */
+/* Marks an entry, and computes its blocks. */
 int fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     uint32_t *blocks);
 
-/* Mail, before the unread lists that share its entries; and when seats and
- * presence sets are known, what they have of it. */
+/* Mail, before the unread lists that share its entries; after seats and
+ * presence sets, the mailboxes and signals. */
 int fanout_check_mail(walk_t *w);
 int fanout_check_mailboxes(walk_t *w);
 int fanout_check_signals(walk_t *w);
 
-/* The parts: identities and users, seats with their members, presence sets. */
+/* Identities and users, seats with their members, presence sets. */
 int fanout_check_identities(walk_t *w);
 int fanout_check_seats(walk_t *w);
 int fanout_check_presence(walk_t *w);
 int fanout_check_seen(walk_t *w);
 
-/* The queue of events. */
+/* The queue of events for a backend. */
 int fanout_check_events(walk_t *w);
 
-/* Sessions of addresses, and the tables of budgets and of holders: those when
- * identities and seats were met. */
+/* Sessions of addresses, and the table of budgets; after identities and seats,
+ * the table of holders. */
 int fanout_check_addresses(walk_t *w);
 int fanout_check_budgets(walk_t *w);
 int fanout_check_holders(walk_t *w);
 
-/* Counts a key for its holder and its sender; all by age, before holders. */
+/* Counts a key for its holder and its sender: called for all keys by age,
+ * before holders. */
 int fanout_check_key_owners(walk_t *w, fanout_ref_t ref);
 
 

@@ -2,8 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a backend is told: the queue of events.  The lock must be held for all
- * of it.
+ * The queue of events for a backend.  The lock must be held for all functions.
  */
 
 
@@ -15,8 +14,8 @@
 #include "zone/layout.h"
 
 
-/* An event for a backend, in the queue of all.  The names of the channel and
- * the user run on through the chain. */
+/* An event for a backend, in the queue.  The names of the channel and the user
+ * continue through the chain. */
 
 #define FANOUT_EVENT_RESUMED  0x01
 
@@ -46,8 +45,8 @@ typedef struct {
 
 /* events: see zone/hook_queue.c */
 
-#define FANOUT_EVENT_SPARE    8         /* blocks left to others */
-#define FANOUT_EVENT_STEP     17        /* events: of a step of seats and their
+#define FANOUT_EVENT_SPARE    8         /* blocks left to other needs */
+#define FANOUT_EVENT_STEP     17        /* events of a step of seats and their
                                            client */
 #define FANOUT_EVENTS_ROOM                                                    \
     (FANOUT_EVENT_STEP * FANOUT_EVENT_BLOCKS + FANOUT_EVENT_SPARE)
@@ -56,28 +55,31 @@ typedef struct {
 #define FANOUT_EVENT_SHARE(shm)                                               \
     ((shm)->shares[FANOUT_SHARE_events].max)
 
-/* Tries to ensure n blocks and those of a step of events; at the start of a
- * transaction. */
+/* Tries to ensure n blocks and those for a step of events; call it at the start
+ * of a transaction. */
 void fanout_hook_event_room(fanout_zone_t *z, uint32_t n);
 
-/* Whether there is room for one more step in this transaction. */
+/* Returns 1 if there is room for the events of one more step in this
+ * transaction. */
 static inline int
 fanout_event_fits(fanout_zone_t *z)
 {
     return z->shm->event_mask == 0 || z->shm->heap.nfree >= FANOUT_EVENTS_ROOM;
 }
 
-/* A client has connected or gone (FANOUT_EVENT_*).  Nothing if
- * nobody asked for it; lost, and counted, if there is no block. */
+/* Queues an event of a client that connected or disconnected (FANOUT_EVENT_*).
+ * Does nothing if the event is not asked for.  If there is no block, the event
+ * is lost and counted. */
 void fanout_hook_event_client(fanout_zone_t *z, fanout_ref_t identity,
     unsigned events, uint8_t reason, uint8_t flags);
 
-/* A seat is taken, or given up; the presence set has counted it. */
+/* The same for a seat that was taken, or given up; the presence set has counted
+ * it already. */
 void fanout_hook_event_joined(fanout_zone_t *z, fanout_ref_t seat);
 void fanout_hook_event_left(fanout_zone_t *z, fanout_ref_t seat,
     uint8_t reason);
 
-/* A slot leads no more, if it did. */
+/* Takes the lead from a slot, if it has it. */
 void fanout_hook_event_unlead(fanout_zone_t *z, unsigned slot);
 
 void fanout_hook_event_stat(fanout_zone_t *z, fanout_zone_stat_t *st);

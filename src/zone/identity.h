@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Identities and their users.  The lock must be held for all of it.
+ * Identities and their users.  The lock must be held for all functions.
  */
 
 
@@ -15,7 +15,7 @@
 
 
 /*
- * A user who has clients; lives as long as one of them.  The name runs on
+ * A user who has clients; freed with the last of them.  The name continues
  * through the chain.
  */
 
@@ -25,7 +25,7 @@ typedef struct {
     fanout_ref_t         chain;
     fanout_ref_t         hash_next;
     fanout_ref_t         identities;
-    uint32_t             n;             /* of them */
+    uint32_t             n;             /* number of identities */
     uint64_t             hash;
     uint8_t              name_len;
     uint8_t              name[FANOUT_USER_FIRST];
@@ -33,23 +33,24 @@ typedef struct {
 
 
 /*
- * An identity: live in the list of its slot, or lingering in a wheel as that
- * of seats, by when it is too old.  There is a wheel for each rank: under
- * pressure lower ones go first.  One that ENDED is nobody's any more, but
- * members that left are still to be told: it goes with its last seat.
+ * An identity is live, in the list of its slot, or it lingers, in a wheel, by
+ * when it expires.  There is a wheel for each rank: under pressure, identities
+ * of lower ranks are evicted first.  An identity that ENDED has no client any
+ * more, but some of its members' leaves are not reported yet: it is freed with
+ * its last seat.
  */
 
 #define FANOUT_ID_LIVE        1
 #define FANOUT_ID_ENDED       2
-#define FANOUT_ID_LINGERS     3         /* and the rank */
+#define FANOUT_ID_LINGERS     3         /* plus the rank */
 
 #define fanout_lingers(e)     ((e)->state >= FANOUT_ID_LINGERS)
 
 /*
- * Beside the length of the info: how many resumes with one secret there were
- * whose answer the client was not seen to have.  0: the secret that was given
- * last is the only one.  Else the one before it is good once more, and is
- * known by what the last was made of: it, and this number.
+ * The bits above the length of the info count the resumes with one secret whose
+ * answer the client may not have received.  0: the newest secret is the only
+ * valid one.  Else the previous secret is valid too.  It is recognized without
+ * being stored: the newest secret was derived from it and this number.
  */
 
 #define FANOUT_ID_INFO        0x1fff
@@ -69,8 +70,8 @@ typedef struct {
     fanout_ref_t         next;
     fanout_ref_t         prev;
     uint32_t             expires;       /* lingering: s of the zone's clock;
-                                           live: the holder that it counts
-                                           for */
+                                           live: the holder that the identity
+                                           counts for */
     uint64_t             client;
     uint64_t             secret[2];
     fanout_ref_t         user;          /* 0: none */
@@ -90,8 +91,9 @@ typedef struct {
 
 /* identities */
 
-/* Where a walk over the seats of an identity has got to; all zero at first.
- * It holds nothing: what is gone by the next section is not found. */
+/* The state of a walk over the seats of an identity; all zero at first.  It
+ * keeps nothing in use: if its objects are freed by the next section, they are
+ * not found. */
 
 typedef struct {
     fanout_ref_t             channel;
@@ -100,40 +102,42 @@ typedef struct {
 
 int fanout_identity_sweep(fanout_zone_t *z);
 
-/* Ends the one with the least time left of those that linger in the lowest of
- * so many ranks, or a step of its seats; whether there was one. */
+/* Ends the lingering identity with the least time left in the lowest of so many
+ * ranks, or a step of its seats.  Returns 1 if there was one. */
 int fanout_identity_evict(fanout_zone_t *z, unsigned ranks);
 
-/* Of any state; 0. */
+/* Finds an identity in any state; 0: none. */
 fanout_ref_t fanout_identity_find(fanout_zone_t *z,
     uint64_t client);
 
-/* Whether it is live, this worker's, and not taken over since. */
+/* Returns 1 if the identity is live, belongs to this worker, and was not taken
+ * over since. */
 int fanout_identity_own(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_identity_t *id);
 
-/* The identity with that secret and user, live or lingering; 0. */
+/* Finds the identity with that secret and user, live or lingering; 0: none. */
 fanout_ref_t fanout_identity_live(fanout_zone_t *z,
     const fanout_identity_t *id);
 
-/* The list of the live of a slot: the identity is put into it, in the state
- * LIVE, and counts for the holder in .expires; or it is taken out, and counts
- * no more, with .state as it was. */
+/* fanout_identity_link_live() puts the identity into the list of a slot, in the
+ * state LIVE, counted for the holder in .expires.
+ * fanout_identity_unlink_live() removes it, also from the count; .state stays
+ * as it was. */
 void fanout_identity_link_live(fanout_zone_t *z, fanout_ref_t ref,
     unsigned slot);
 void fanout_identity_unlink_live(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Takes a lingering one out of the wheel; .state stays as it was. */
+/* Removes a lingering identity from its wheel; .state stays as it was. */
 void fanout_identity_unlink_lingering(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Frees one that has ended, after its last seat. */
+/* Frees an identity that has ended, after its last seat. */
 void fanout_identity_free_unused(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Copies its info into buf; the length. */
+/* Copies the info into buf.  Returns its length. */
 size_t fanout_identity_info(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf);
 
-/* Takes up to a step of the identities of a dead slot; whether there are
- * more.  at is of the one that it is at. */
+/* Removes or makes linger up to a step of the identities of a dead slot.
+ * Returns 1 if there are more.  at is the walk of the current one. */
 int fanout_identity_orphan(fanout_zone_t *z, unsigned slot, uint32_t linger,
     fanout_seats_walk_t *at);
 
@@ -143,19 +147,20 @@ int fanout_identity_orphan(fanout_zone_t *z, unsigned slot, uint32_t linger,
 fanout_ref_t fanout_user_find(fanout_zone_t *z, uint64_t hash);
 uint32_t fanout_user_blocks(size_t name_len);
 
-/* Makes an identity one of the user's, and takes it from him; user_blocks()
- * must be ensured for the first. */
+/* Adds an identity to its user, and removes it; fanout_user_blocks() must be
+ * ensured for the former. */
 void fanout_user_join(fanout_zone_t *z, fanout_ref_t identity, uint64_t hash,
     const fanout_zstr_t *name);
 void fanout_user_leave(fanout_zone_t *z, fanout_ref_t identity);
 
-/* How many clients the user has that are FOREIGN as client is, or not, without
- * those that ended; at most max, and if it has fewer than max of both kinds,
- * of both. */
+/* Returns the number of the user's clients with the same FOREIGN bit as client,
+ * without those that ended; at most max.  If the user has fewer than max
+ * clients of both kinds together, returns the number of both. */
 uint32_t fanout_user_count(fanout_zone_t *z, fanout_ref_t ref,
     uint64_t client, uint32_t max);
 
-/* Copies the name into buf of 255 bytes; the length, 0 for no user. */
+/* Copies the name into buf of 255 bytes.  Returns its length, 0 without a
+ * user. */
 size_t fanout_user_name(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf);
 
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The layout of the fixed part of a zone, and what its kinds of blocks are.
+ * The layout of the fixed part of a zone, and the kinds of blocks.
  */
 
 
@@ -20,19 +20,20 @@
 #define FANOUT_WHEEL             1024
 #define FANOUT_SEATS_WHEEL       256
 #define FANOUT_PRESENCE_WHEEL    4096
-#define FANOUT_PRESENCE_TICK     4      /* ms of a place in it */
+#define FANOUT_PRESENCE_TICK     4      /* ms of a place in the wheel */
 #define FANOUT_PRESENCE_RIM                                                   \
     ((FANOUT_PRESENCE_WHEEL - 1) * FANOUT_PRESENCE_TICK)
 #define FANOUT_BUCKETS           32
-#define FANOUT_STEP              64     /* things done in one transaction */
-#define FANOUT_SLICE             256    /* blocks staged in one */
-#define FANOUT_FEW               16     /* are in a page that is met already */
+#define FANOUT_STEP              64     /* items handled in one transaction */
+#define FANOUT_SLICE             256    /* blocks staged in one section */
+#define FANOUT_FEW               16     /* blocks whose pages the process has
+                                           probably touched */
 #define FANOUT_CLASSES           FANOUT_ZONE_CLASSES
-#define FANOUT_PARTS             3      /* shares that classes divide, the
-                                           first ones */
+#define FANOUT_PARTS             3      /* the first shares, which classes
+                                           divide */
 
 
-/* who a used block belongs to, for the accounts */
+/* the kinds of used blocks, for the accounts */
 
 typedef enum {
     FANOUT_MESSAGES = 0,
@@ -40,7 +41,7 @@ typedef enum {
     FANOUT_CHANNELS,
     FANOUT_INTERESTS,
     FANOUT_KEYS,
-    FANOUT_IDENTITIES,                  /* users, their names, info too */
+    FANOUT_IDENTITIES,                  /* users, names and info too */
     FANOUT_STAGED,
     FANOUT_PRESENCE_SET,
     FANOUT_SEATS,
@@ -54,15 +55,17 @@ typedef enum {
 } fanout_kind_e;
 
 
-/* ranks of identities that linger: under pressure lower ones go first */
+/* ranks of lingering identities: under pressure, lower ones are evicted
+ * first */
 
-#define FANOUT_RANK_UNHEARD   0         /* never showed a sign of life */
+#define FANOUT_RANK_UNHEARD   0         /* the client never showed a sign of
+                                           life */
 #define FANOUT_RANK_NAMELESS  1         /* without a user */
 #define FANOUT_RANK_NAMED     2
 #define FANOUT_RANKS          3
 
 
-/* what a share of the zone is bounded by, in blocks */
+/* limits of a share of the zone, in blocks */
 
 typedef struct {
     uint32_t             min;           /* guaranteed */
@@ -70,8 +73,8 @@ typedef struct {
 } fanout_bounds_t;
 
 
-/* The counts of failures when a sample was taken.  One place more than are
- * read: see sample.c. */
+/* The counts of failures when a sample was taken.  One mark more than are read,
+ * see sample.c. */
 
 #define FANOUT_MARKS          8
 
@@ -85,8 +88,8 @@ struct fanout_shm_s {
     fanout_heap_shm_t    heap;
 
     uint64_t             seq;
-    uint64_t             forgotten;     /* highest seq that a channel which
-                                           was freed had let go of */
+    uint64_t             forgotten;     /* highest seq that a freed channel had
+                                           lost */
 
     uint64_t             channel_hash;
     uint64_t             key_hash;
@@ -114,7 +117,7 @@ struct fanout_shm_s {
     uint32_t             nidentities;
     uint32_t             nlingering;
     uint32_t             nusers;
-    uint32_t             nseats;        /* those that are gone, too */
+    uint32_t             nseats;        /* seats that are GONE too */
     uint32_t             nseats_lingering;
     uint32_t             nmembers;      /* pending leaves, too */
     uint32_t             nsignals;
@@ -123,19 +126,19 @@ struct fanout_shm_s {
     uint32_t             nbudgets;      /* entries that were used */
     uint32_t             held;
     uint32_t             held_max;
-    fanout_ref_t         held_first;    /* channels, longest unmoved first */
+    fanout_ref_t         held_first;    /* channels, longest unchanged first */
     fanout_ref_t         held_last;
     fanout_ref_t         key_first;     /* by age */
     fanout_ref_t         key_last;
     fanout_ref_t         purged_list;   /* purged histories: fanout_index_t */
-    uint32_t             npresences;    /* with something pending */
-    uint32_t             presences_at;  /* ms their wheel has turned to */
+    uint32_t             npresences;    /* with changes pending */
+    uint32_t             presences_at;  /* ms that their wheel has turned to */
     fanout_ref_t         mail_first;    /* of all seats, by age */
     fanout_ref_t         mail_last;
     uint32_t             mail_blocks;   /* of entries that mail keeps */
     uint16_t             mail_senders[FANOUT_BUCKETS];
-                                        /* first, by the power of two of
-                                           blocks */
+                                        /* first of a list, by the power of two
+                                         * of blocks */
     fanout_ref_t         signal_first;  /* of all presence sets, by seq */
     fanout_ref_t         signal_last;
     fanout_ref_t         seen_first;
@@ -144,16 +147,19 @@ struct fanout_shm_s {
     fanout_ref_t         event_last;
     uint32_t             nevents;
     uint32_t             event_max;
-    uint32_t             event_mask;    /* asked for, 0: none */
-    uint32_t             event_lead;    /* slot + 1 of who delivers, 0 */
-    uint32_t             event_lead_at; /* s, when it last said so */
-    uint32_t             wheel_at;      /* s the wheel has turned to */
-    uint32_t             seats_at;      /* s that of seats has turned to */
-    uint32_t             lingering_at;  /* s that of identities has */
+    uint32_t             event_mask;    /* asked for by a hook, 0: none */
+    uint32_t             event_lead;    /* slot + 1 of the delivering worker, 0:
+                                           none */
+    uint32_t             event_lead_at; /* s, when the leader last renewed */
+    uint32_t             wheel_at;      /* s that the wheel has turned to */
+    uint32_t             seats_at;      /* s that the wheel of seats has turned
+                                           to */
+    uint32_t             lingering_at;  /* s that the wheels of identities have
+                                           turned to */
     uint32_t             in_use;        /* blocks of channels in use */
     uint32_t             kept_min;      /* blocks guaranteed to histories */
-    uint32_t             address_max;   /* of what others leave, in parts of
-                                           WHOLE */
+    uint32_t             address_max;   /* limit of what others leave, in parts
+                                           of WHOLE */
     uint32_t             user_max;      /* the same */
     uint32_t             holding;       /* blocks of sessions, of all
                                            holders */
@@ -175,8 +181,8 @@ struct fanout_shm_s {
     uint32_t             dedupe;
     uint32_t             nslots;
     uint32_t             nclasses;
-    uint32_t             generation;    /* last given, by the master alone */
-    uint32_t             configured;    /* newest that a worker began with */
+    uint32_t             generation;    /* last assigned, by the master alone */
+    uint32_t             configured;    /* newest that a worker started with */
 
     uint64_t             evicted;
     uint64_t             expired;
@@ -190,8 +196,8 @@ struct fanout_shm_s {
     uint64_t             signals_dropped;
     uint64_t             mail_dropped;
     uint64_t             event_epoch;
-    uint64_t             event_offset;  /* last given */
-    uint64_t             event_done;    /* taken up to it */
+    uint64_t             event_offset;  /* last assigned */
+    uint64_t             event_done;    /* delivered up to it */
     uint64_t             events_told;
     uint64_t             events_lost;
     uint64_t             budgets_lost;
@@ -201,8 +207,9 @@ struct fanout_shm_s {
     fanout_zone_class_t  classes[FANOUT_CLASSES];
     uint64_t             retired[FANOUT_NCOUNTERS];
     fanout_slot_t        slots[FANOUT_ZONE_SLOTS];
-    fanout_slot_t        spare;         /* where those without a slot stage, in
-                                           turns: life is held meanwhile */
+    fanout_slot_t        spare;         /* staging place of processes without a
+                                           slot, one at a time, which then holds
+                                           life */
 
     uint64_t             nsamples;      /* ever */
     uint64_t             sampled[FANOUT_NRATES];

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What is addressed: mail that waits for clients, and signals, which go by.
- * The lock must be held for all of it.
+ * Direct messages, which are kept for clients, and signals, which are not.  The
+ * lock must be held for all functions.
  */
 
 
@@ -15,8 +15,8 @@
 #include "zone/log.h"
 
 
-/* A signal that some worker has not read, by seq in the list of its presence
- * set. */
+/* A signal that some worker has not read, in the list of its presence set, by
+ * seq. */
 
 typedef struct {
     fanout_ref_t         hash_next;
@@ -35,9 +35,9 @@ typedef struct {
 
 
 /*
- * A piece of mail: an entry with a target that a seat keeps.  All seats that
- * it was addressed to share the entry; their pieces are a ring, and the last
- * one lets go of it.
+ * A piece of mail: an entry with a target that a seat keeps.  All seats of the
+ * recipients share the entry; their pieces are a ring, and the last one
+ * releases the entry.
  */
 
 typedef struct {
@@ -49,7 +49,7 @@ typedef struct {
     fanout_ref_t         ring_prev;
     fanout_ref_t         all_next;      /* of all, by age */
     fanout_ref_t         all_prev;
-    uint64_t             epoch;         /* that the offset is of */
+    uint64_t             epoch;         /* of the offset */
     fanout_ref_t         prev;          /* of the seat */
     fanout_ref_t         sent_next;     /* of the sender, by age */
     fanout_ref_t         sent_prev;
@@ -86,79 +86,83 @@ typedef struct {
     uint32_t             n;
 } fanout_posted_t;
 
-/* Blocks that mail of a message may take. */
+/* Returns the blocks that the mail of a message may take. */
 uint32_t fanout_mail_blocks(fanout_zone_t *z, const fanout_zone_message_t *m);
 
-/* Whether a message is for so many clients of a user, more than FANOUT_STEP,
- * that their mailboxes are cleared in sections of their own; not if there are
- * more than it may have. */
+/* Returns 1 if the recipient is a user with more than FANOUT_STEP clients:
+ * their mailboxes are cleared in sections of their own.  0 if the user has more
+ * clients than a message may have. */
 int fanout_mail_crowd(fanout_zone_t *z, const fanout_zone_message_t *m);
 
-/* Removes the oldest message from the full mailboxes of a crowd: of FANOUT_STEP
- * clients, from that number on.  May commit.  Whether more clients follow. */
+/* Removes the oldest message from the full mailboxes of a crowd: of
+ * FANOUT_STEP clients, from number from on.  May commit.  Returns 1 if more
+ * clients follow. */
 int fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, int live, unsigned from);
 
-/* Finds who a message is for, and makes room in their mailboxes; counts them
- * in r.  May commit.  NOTFOUND; MANY if no mailbox takes it, or a user has too
- * many clients. */
+/* Finds the recipients of a message, makes room in their mailboxes, and counts
+ * them in r.  May commit.  OK; NOTFOUND; MANY if no mailbox takes the message,
+ * or the user has too many clients. */
 int fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, int live,
     fanout_recipients_t *to, fanout_zone_result_t *r);
 
-/* Puts an entry of a sender that was appended into their mailboxes. */
+/* Puts an appended entry of a sender into the recipients' mailboxes. */
 void fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_recipients_t *to, fanout_ref_t entry, uint32_t blocks,
     unsigned sender);
 
-/* Lets go of all mail of a seat: a bounded step. */
+/* Removes all mail of a seat: a bounded step. */
 void fanout_mail_free(fanout_zone_t *z, fanout_ref_t seat);
 
-/* Lets go of mail that is too old, or that takes more than its share of the
- * zone, up to a step; AGAIN when there is more. */
+/* Removes mail that is too old, or beyond its share of the zone, up to a step;
+ * AGAIN if there is more. */
 int fanout_mail_sweep(fanout_zone_t *z);
 
-/* Lets go of the oldest of the sender that has most; whether there was any. */
+/* Removes the oldest mail of the sender that has most.  Returns 1 if there was
+ * any. */
 int fanout_mail_evict(fanout_zone_t *z);
 
 
-/* what senders have of it: see zone/mail_sender.c */
+/* the mail of senders: see zone/mail_sender.c */
 
-/* The list of a sender that has so many blocks of mail, at least one. */
+/* Returns the list of a sender with so many blocks of mail, at least one. */
 static inline unsigned
 fanout_mail_bucket(uint32_t blocks)
 {
     return 31 - __builtin_clz(blocks);
 }
 
-/* Adds the pieces of a message to those of its sender, as the newest, or
- * removes one; with so many blocks of the entry, which count once for all. */
+/* fanout_mail_sent() adds the pieces of a message to those of its sender, as
+ * the newest; fanout_mail_unsent() removes one.  blocks are those of the entry,
+ * which count once for all pieces. */
 void fanout_mail_sent(fanout_zone_t *z, const fanout_posted_t *posted,
     unsigned sender, uint32_t blocks);
 void fanout_mail_unsent(fanout_zone_t *z, fanout_ref_t ref, uint32_t blocks);
 
-/* The oldest piece of the sender that has most; 0 if there is no mail. */
+/* Returns the oldest piece of the sender that has most; 0 if there is no
+ * mail. */
 fanout_ref_t fanout_mail_fullest(fanout_zone_t *z);
 
 
 /* signals */
 
 #define FANOUT_SIGNALS_ROOM   256       /* most pending on a channel */
-#define FANOUT_SIGNAL_AGE     60        /* s that one is kept for a worker
+#define FANOUT_SIGNAL_AGE     60        /* s that a signal is kept for a worker
                                            that does not read */
 
-/* The first one after a seq on a channel, 0. */
+/* Returns the first signal after a seq on a channel; 0: none. */
 fanout_ref_t fanout_signal_after(fanout_zone_t *z, fanout_channel_block_t *ch,
     uint64_t seq);
 
-/* Frees those that all workers have read, up to a step. */
+/* Frees signals that all workers have read, up to a step. */
 void fanout_signal_trim(fanout_zone_t *z, fanout_ref_t channel);
 
-/* Frees those that nobody reads any more, up to a step; AGAIN when there is
+/* Frees signals that no worker will read, up to a step; AGAIN if there are
  * more. */
 int fanout_signal_sweep(fanout_zone_t *z);
 
-/* Frees a step of the oldest; whether there were any. */
+/* Frees a step of the oldest signals.  Returns 1 if there were any. */
 int fanout_signal_evict(fanout_zone_t *z);
 
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What the zone is to its heap: what is evicted when no block is free.  See
- * "Pressure" in docs/architecture.md.
+ * The owner of the heap: what is evicted when no block is free.  See "Pressure"
+ * in docs/architecture.md.
  */
 
 
@@ -14,16 +14,16 @@
 #include "zone/layout.h"
 
 
-/* Given to the heap at the attach.  The account of a need is the class of
- * channels whose history it is for. */
+/* Passed to the heap at the attach.  The account of a need is the class of the
+ * channels whose history needs the blocks. */
 extern const fanout_owner_t  fanout_zone_owner;
 
 
-/* As fanout_ensure(), for the history of a class of channels. */
+/* The same as fanout_ensure(), for the history of a class of channels. */
 int fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n);
 
-/* Makes the zone empty, after it was found to be broken.  May be killed and
- * done again. */
+/* Makes the zone empty, after it was found to be broken.  If the process is
+ * killed, another one does it again. */
 void fanout_zone_reformat(fanout_zone_t *z);
 
 

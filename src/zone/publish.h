@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Inside of publishing: messages that are not appended yet.
+ * Internals of publishing: messages that are not appended yet.
  */
 
 
@@ -20,22 +20,24 @@ typedef struct {
     fanout_ref_t  first;
     fanout_ref_t  last;
     uint32_t      blocks;
-    unsigned      staged:1;             /* taken and filled by fanout_stage() */
+    unsigned      staged:1;             /* allocated and filled by
+                                           fanout_stage() */
 } fanout_draft_t;
 
 
-/* Takes the blocks of n messages, total in all, for a class, lists them in the
- * slot and fills them, in sections of its own: the lock must not be held.  FULL
- * with z->full, STALE if the zone was rebuilt; then nothing is staged. */
+/* Allocates the blocks of n messages (total is their sum) for a class, lists
+ * them in the slot and fills them, in sections of its own: the lock must not be
+ * held.  OK; FULL with z->full; STALE if the zone was rebuilt.  After an error
+ * nothing is staged. */
 int fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
     const fanout_zone_message_t *m, unsigned n, fanout_draft_t *d,
     uint32_t total);
 
-/* Frees what is listed in the slot.  The lock must be held. */
+/* Frees the blocks that are listed in the slot.  The lock must be held. */
 void fanout_unstage(fanout_zone_t *z, fanout_slot_t *slot);
 
 /* Writes a message into its blocks, in sections of its own: the lock must not
- * be held.  STALE if the zone was rebuilt. */
+ * be held.  OK; STALE if the zone was rebuilt. */
 int fanout_draft_fill(fanout_zone_t *z, const fanout_draft_t *d,
     const fanout_zone_message_t *m);
 

@@ -2,7 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * When users were last seen on channels.  The lock must be held for all of it.
+ * When users were last seen on channels.  The lock must be held for all
+ * functions.
  */
 
 
@@ -13,7 +14,7 @@
 #include "zone/layout.h"
 
 
-/* When a user was last seen on a channel, in the list of all. */
+/* When a user was last seen on a channel: a record in the list of all. */
 
 typedef struct {
     fanout_ref_t         hash_next;
@@ -31,8 +32,8 @@ typedef struct {
 
 /* what is remembered: see zone/seen.c */
 
-/* A user has left a channel; kept for so many s, if there is plenty of
- * room. */
+/* Records that a user has left a channel; kept for keep s, if there is plenty
+ * of room. */
 void fanout_seen_put(fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t user, uint64_t time, uint32_t keep);
 int fanout_seen_sweep(fanout_zone_t *z);

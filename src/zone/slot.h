@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Slots: the workers, what each has to read, and orders to them.  The lock must
- * be held where nothing else is said.
+ * be held unless the comment of a function says otherwise.
  */
 
 
@@ -30,8 +30,8 @@ typedef struct {
 
 
 /*
- * A slot: a worker.  life is held by it for as long as it lives.  The
- * counters are its own, outside of transactions.
+ * A slot: a worker, which holds life as long as it lives.  Only the worker
+ * itself writes its counters, outside of transactions.
  */
 
 typedef struct {
@@ -49,9 +49,10 @@ typedef struct {
     fanout_ref_t         interests;
     uint32_t             ninterests;
     fanout_ref_t         identities;
-    fanout_ref_t         order_first;   /* what others want of it */
+    fanout_ref_t         order_first;   /* from others */
     fanout_ref_t         order_last;
-    uint32_t             look;          /* there was no block for one */
+    uint32_t             look;          /* set if there was no block for an
+                                           order */
     fanout_ref_t         addresses;
     uint32_t             nstaged;
     uint32_t             generation;    /* of its configuration */
@@ -67,18 +68,19 @@ typedef struct {
 
 /* slots */
 
-/* Where this process stages the blocks of a large publish: its slot, or the
- * spare one, which it may have to wait for.  Given back when nothing is staged
- * any more.  Without the lock. */
+/* Takes the place where this process stages the blocks of a large publish: its
+ * slot, or the spare one, for which it may have to wait.  Return it when
+ * nothing is staged any more.  The lock must not be held. */
 fanout_slot_t *fanout_staging_take(fanout_zone_t *z);
 void fanout_staging_return(fanout_zone_t *z, fanout_slot_t *slot);
 
-/* Meets the pages of the next n blocks that were never used, without the
- * lock. */
+/* Touches the pages of the next n blocks that were never used.  The lock must
+ * not be held. */
 void fanout_touch_fresh(fanout_zone_t *z, uint32_t n);
 
-/* Gives an order to a worker; one is freed for it by order_room(), at the start
- * of a transaction.  Without a block the worker looks for itself. */
+/* Sends an order to a worker.  fanout_order_room(), at the start of the
+ * transaction, frees a block for it.  Without a block, the worker checks all
+ * its sessions. */
 void fanout_order_room(fanout_zone_t *z);
 void fanout_order_send(fanout_zone_t *z, unsigned slot, uint8_t op,
     uint64_t client, uint32_t local, uint16_t code, uint8_t reason);

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a zone and its workers count: counters, failures, samples, and the
- * numbers of the status.  The rules of zone/zone.h hold.
+ * The numbers of a zone and its workers: counters, failures, samples, and the
+ * status.  The rules of zone/zone.h apply.
  */
 
 
@@ -104,9 +104,9 @@ typedef enum {
 
 
 /*
- * What the zone keeps the last hour of.  RATES are counters from the list
- * above, kept as so many a second.  GAUGES are taken as they are: a name and
- * what it is, in terms of the zone's inside.
+ * Series of which the zone keeps the last hour.  RATES are counters from the
+ * list above, as numbers per second.  GAUGES are stored as they are: a name,
+ * and an expression for the current value.
  */
 
 #define FANOUT_RATES(_)                                                       \
@@ -151,8 +151,8 @@ typedef enum {
 } fanout_series_e;
 
 /*
- * What goes wrong: counters of workers, and numbers of the zone by a name of
- * their own, each with how bad it is when it has grown in the last minute.
+ * Failures: counters of workers, and numbers of the zone with names of their
+ * own, each with its severity if it has grown in the last minute.
  */
 
 #define FANOUT_FAILURES(_)                                                    \
@@ -202,9 +202,9 @@ typedef struct {
 
 
 /*
- * Upper bounds, in ms, of the classes of latency: how long it took from the
- * append of an entry until a worker had read it for its subscribers.  One class
- * more takes what is above the last bound.
+ * Upper bounds, in ms, of the classes of latency: the time from the append of
+ * an entry until a worker has read it for its subscribers.  One more class is
+ * for latencies above the last bound.
  */
 
 #define FANOUT_LATENCIES(_)                                                   \
@@ -214,14 +214,15 @@ typedef struct {
 #define FANOUT_NLATENCIES      13
 
 
-/* what a worker tells of itself */
+/* vitals that a worker reports */
 
 typedef struct {
     uint64_t                    memory;     /* private and resident, bytes */
-    uint64_t                    base;       /* the same before it served */
-    uint64_t                    lag;        /* ms, of the last second: the
-                                               age of what it read */
-    uint64_t                    watchers;   /* who look at the status */
+    uint64_t                    base;       /* the same, before the first
+                                               session */
+    uint64_t                    lag;        /* ms, of the last second: the age
+                                               of the entries read */
+    uint64_t                    watchers;   /* clients that watch the status */
     uint64_t                    latencies[FANOUT_NLATENCIES + 1];
                                             /* entries read, by class */
     uint64_t                    latency;    /* ms, sum of all of them */
@@ -241,7 +242,7 @@ typedef struct {
 typedef struct {
     uint64_t                    blocks;
     uint64_t                    free;
-    uint64_t                    messages;   /* blocks in use by what */
+    uint64_t                    messages;   /* blocks in use, by kind */
     uint64_t                    index;
     uint64_t                    channels;
     uint64_t                    interests;
@@ -264,9 +265,10 @@ typedef struct {
     uint64_t                    nseats;
     uint64_t                    nmembers;
     uint64_t                    nseen;      /* records of users who left */
-    uint64_t                    addresses;  /* blocks in use by those with
+    uint64_t                    addresses;  /* blocks of addresses with
                                                sessions */
-    uint64_t                    naddresses; /* for each worker */
+    uint64_t                    naddresses; /* one for each address and
+                                               worker */
     uint64_t                    budgets;    /* entries in use */
     uint64_t                    budgets_max;
     uint64_t                    budgets_lost;   /* reused before they were
@@ -278,14 +280,14 @@ typedef struct {
     uint64_t                    nevents;    /* in the queue */
     uint64_t                    events_max;
     uint64_t                    events_lag; /* ms, age of the oldest */
-    uint64_t                    events_told;    /* ever put into it */
-    uint64_t                    events_lost;    /* ever, never taken */
-    uint32_t                    events_leader;  /* pid, 0: nobody */
+    uint64_t                    events_told;    /* queued, ever */
+    uint64_t                    events_lost;    /* never delivered, ever */
+    uint32_t                    events_leader;  /* pid, 0: none */
     uint64_t                    lingering;
     uint64_t                    seats_lingering;
     uint64_t                    deltas;     /* PRESENCE entries, ever */
-    uint64_t                    changes;    /* told in them */
-    uint64_t                    cancelled;  /* netted to nothing */
+    uint64_t                    changes;    /* reported in them */
+    uint64_t                    cancelled;  /* cancelled each other */
     uint64_t                    conflated;  /* signals replaced unread */
     uint64_t                    signals_dropped;
     uint64_t                    mail_dropped;   /* by pressure */
@@ -328,35 +330,35 @@ void fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st);
 
 /* workers */
 
-/* Own counters, for direct increments by this process alone; a private
- * array when there is no slot. */
+/* Returns the own counters, for direct increments by this process alone; a
+ * private array without a slot. */
 uint64_t *fanout_slot_counters(fanout_zone_t *z);
 
-/* Tells the number of live sessions for the status. */
+/* Sets the number of live sessions for the status. */
 void fanout_slot_sessions(fanout_zone_t *z, uint64_t n);
 
-/* Tells the worker's vitals for the status; no lock. */
+/* Sets the worker's vitals for the status.  Takes no lock. */
 void fanout_slot_vitals(fanout_zone_t *z, const fanout_zone_vitals_t *vitals);
 
-/* Copies what the status shows of slot n; NOTFOUND past the last. */
+/* Copies the status of slot n.  OK; NOTFOUND past the last. */
 int fanout_slot_get(fanout_zone_t *z, unsigned n, fanout_zone_worker_t *w);
 
 
 /* samples */
 
-/* Takes a sample if one is due: of all workers that ask, one does it.  Call
+/* Takes a sample if one is due: one of all workers that call does it.  Call it
  * every second. */
 void fanout_sample_take(fanout_zone_t *z);
 
-/* Copies samples, oldest first, from number *next (of all that were ever
- * taken, 0 at first) on, as many as a section may.  How many; *next is moved
- * past them, also past those that are no longer kept. */
+/* Copies samples, oldest first, from number *next (of all that were ever taken,
+ * 0 at first) on, as many as a section may copy.  Returns their number; *next
+ * is moved past them, and past samples that are no longer kept. */
 unsigned fanout_sample_read(fanout_zone_t *z, uint64_t *next,
     fanout_zone_sample_t *samples, unsigned max);
 
-/* By how much each failure has grown in the last minute, which is the time from
- * 60 to 70 s ago on: grown has a place for each of FANOUT_NFAILURES.
- * Over how many seconds; less than 60 in a zone that is younger. */
+/* Sets in grown, which has FANOUT_NFAILURES places, by how much each failure
+ * has grown since a time 60 to 70 s ago.  Returns that time in seconds; less
+ * than 60 in a younger zone. */
 uint32_t fanout_sample_recent(fanout_zone_t *z, uint64_t *grown);
 
 
