@@ -2,14 +2,14 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Members: who of those on a channel wants to be seen there, and as what.
+ * Members: what the clients on a channel show of themselves.
  *
- *              put                    told
+ *              put                  appended
  *   (none) ──────────► pending JOIN ─────────► listed ──► pending UPDATE
  *      ▲                    │                    │ ▲            │
- *      │ leave: never told  │            leave   │ │ put again, │ leave
+ *      │ leave: no entry    │            leave   │ │ put again, │ leave
  *      ├────────────────────┘                    ▼ │ the same   ▼
- *      └─────────────────────── told ────────── pending LEAVE ◄─┘
+ *      └───────────────────── appended ──────── pending LEAVE ◄─┘
  */
 
 
@@ -74,7 +74,7 @@ fanout_member_put(fanout_zone_t *z, fanout_zone_channel_t *c,
     rc = fanout_ensure(z, put_blocks(m));
 
     if (rc != FANOUT_ZONE_FULL) {
-        /* in a zone that was rebuilt there is no seat */
+        /* a zone that was rebuilt has no seats */
         seat = fanout_member_seat(z, c, identity, id);
         rc = seat ? member_put(z, seat, m, what, c->policy->keys, r)
                   : FANOUT_ZONE_NOTFOUND;
@@ -247,8 +247,8 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
 }
 
 
-/* It was about to be told that it had left; what it is now, is as of one that
- * comes. */
+/* The member had a pending leave.  Its new state is that of a member that
+ * joins. */
 
 static int
 member_again(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
@@ -259,8 +259,8 @@ member_again(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
 
     e = fanout_member(z, ref);
 
-    if (e->flags & FANOUT_MEMBER_UNTOLD) {
-        fanout_set(z, e->flags, e->flags & ~FANOUT_MEMBER_UNTOLD);
+    if (e->flags & FANOUT_MEMBER_UNREPORTED) {
+        fanout_set(z, e->flags, e->flags & ~FANOUT_MEMBER_UNREPORTED);
         fanout_pending_set(z, ref, FANOUT_PENDING_UPDATE);
 
     } else {
@@ -344,7 +344,7 @@ update(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
 }
 
 
-/* blocks that a member takes more with a key and data */
+/* blocks that a member needs more for a key and data */
 
 static int32_t
 grows(const fanout_member_block_t *e, const fanout_member_t *m)
@@ -354,7 +354,7 @@ grows(const fanout_member_block_t *e, const fanout_member_t *m)
 }
 
 
-/* for a change, before any of it is made; e is 0 if there is no such member */
+/* checks a change before it is made; e is 0 if there is no such member */
 
 static int
 member_claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
@@ -391,7 +391,8 @@ member_claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
 }
 
 
-/* whose the members of a seat are; one that lingers is put for by others */
+/* the holder of the members of a seat; for a lingering seat, others put
+ * members */
 
 static unsigned
 holder_of(const fanout_seat_t *s)
@@ -400,7 +401,7 @@ holder_of(const fanout_seat_t *s)
 }
 
 
-/* most that a put takes */
+/* the most blocks that a put allocates */
 
 static uint32_t
 put_blocks(const fanout_member_t *m)
@@ -469,7 +470,7 @@ fanout_member_drop(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* What others are told with all of them is another. */
+/* The info that others see with all members of the seat has changed. */
 
 void
 fanout_members_renew(fanout_zone_t *z, fanout_ref_t seat)
@@ -521,7 +522,7 @@ fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     }
 
     if (m->pending == FANOUT_PENDING_UPDATE) {
-        fanout_set(z, m->flags, m->flags | FANOUT_MEMBER_UNTOLD);
+        fanout_set(z, m->flags, m->flags | FANOUT_MEMBER_UNREPORTED);
     }
 
     if (reason == FANOUT_LEFT_INTENTIONAL) {
@@ -563,8 +564,8 @@ fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-/* key and data: short ones are in the member, others in a chain; the chain, or
- * 0 and the words */
+/* Writes key and data: short ones to words, and returns 0; others to a chain,
+ * and returns it. */
 
 static fanout_ref_t
 text_write(fanout_zone_t *z, const fanout_zstr_t *key,

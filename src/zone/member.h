@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Members.  The lock must be held for all of it.
+ * Members.  The lock must be held for all functions.
  */
 
 
@@ -15,18 +15,19 @@
 
 
 /*
- * A member.  Key and data are in it if they are short, else in a chain.  While
- * a change is to be told it is in the pending list of its presence set.
+ * A member.  Key and data are in the block if they are short, else in a chain.
+ * While a change is pending, the member is in the pending list of its presence
+ * set.
  */
 
 #define FANOUT_PENDING_JOIN   1
 #define FANOUT_PENDING_UPDATE 2
 #define FANOUT_PENDING_LEAVE  3
 
-#define FANOUT_MEMBER_IDLE       0x01
-#define FANOUT_MEMBER_ANONYMOUS  0x02
-#define FANOUT_MEMBER_UNTOLD     0x04   /* left with an update pending */
-#define FANOUT_MEMBER_TIMED      0x08   /* idle by the clock: is not told */
+#define FANOUT_MEMBER_IDLE        0x01
+#define FANOUT_MEMBER_ANONYMOUS   0x02
+#define FANOUT_MEMBER_UNREPORTED  0x04   /* left with an update pending */
+#define FANOUT_MEMBER_TIMED       0x08   /* idle by timeout; not reported */
 
 #define FANOUT_MEMBER_SHORT   16
 
@@ -54,17 +55,18 @@ typedef struct {
 
 /* members: see zone/member.c */
 
-/* All of a seat that others know by name are told as updated. */
+/* Marks all members of a seat that are not anonymous as updated. */
 void fanout_members_renew(fanout_zone_t *z, fanout_ref_t seat);
 
-/* It leaves: to be told, or freed if it was never told that it had come.  The
- * caller settles the seat. */
+/* The member leaves: the leave becomes pending, or the member is freed if its
+ * join was never reported.  The caller then calls fanout_seat_free_unused(). */
 void fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 
-/* Frees one with nothing pending. */
+/* Frees a member with nothing pending. */
 void fanout_member_free(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Blocks of the chain of a key and data of that length, together. */
+/* Returns the blocks of the chain for a key and data of that length
+ * together. */
 static inline uint32_t
 fanout_member_blocks(size_t len)
 {
@@ -75,22 +77,24 @@ fanout_member_blocks(size_t len)
 
 /* reading them: see zone/member_read.c */
 
-/* The one of a seat with a key, of which it may be told that it left; 0. */
+/* Finds the member of a seat with a key, also one with a pending leave; 0:
+ * none. */
 fanout_ref_t fanout_member_find(fanout_zone_t *z, fanout_ref_t seat,
     const fanout_zstr_t *key);
 
-/* The seat on a channel of a client that this worker serves, if it is LIVE; of
- * any worker with identity 0, if it is not GONE; 0. */
+/* Finds the seat on a channel of a client that this worker serves, if the seat
+ * is LIVE; with identity 0, of a client of any worker, if the seat is not GONE.
+ * 0: none. */
 fanout_ref_t fanout_member_seat(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_ref_t identity, const fanout_identity_t *id);
 
-/* Copies key or data; the length. */
+/* Copies key or data.  Returns the length. */
 size_t fanout_member_key(fanout_zone_t *z, const fanout_member_block_t *m,
     uint8_t *buf);
 size_t fanout_member_data(fanout_zone_t *z,
     const fanout_member_block_t *m, uint8_t *buf);
 
-/* Copies a member into buf; how much of it was used. */
+/* Copies a member, with its strings in buf.  Returns the bytes used in buf. */
 size_t fanout_member_copy(fanout_zone_t *z, fanout_ref_t ref,
     fanout_member_t *to, uint8_t *buf);
 

@@ -46,7 +46,7 @@ fanout_member_seat(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_ref_t  ref, channel;
 
     if (identity == 0) {
-        /* who has the secret, on whichever worker */
+        /* the identity with the secret, on any worker */
 
         channel = fanout_channel_find(z, c);
 

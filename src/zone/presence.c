@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Presence sets: who is in a channel: their life, their policy, reading them.
+ * Presence sets: their life, their policy, and reading their members.
  */
 
 
@@ -61,7 +61,8 @@ fanout_presence_make(fanout_zone_t *z, fanout_ref_t channel,
         fanout_presence_policy(z, ref, policy);
 
         if (name->generation != z->generation) {
-            /* of another policy than the rest: a newer one is due */
+            /* this part of the policy differs from the rest: the newer policy
+             * is due */
             fanout_set(z, name->generation, z->generation);
         }
     }
@@ -109,8 +110,8 @@ fanout_presence_policy(fanout_zone_t *z, fanout_ref_t ref,
 }
 
 
-/* How many are there is not known of those who came before it was asked for:
- * the mode is that of the first, until all have left. */
+/* The members that joined before a mode was set are not known in that mode: the
+ * mode changes only when the set is empty. */
 
 void
 fanout_presence_mode(fanout_zone_t *z, fanout_ref_t ref)

@@ -2,16 +2,15 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Presence sets that have something to tell, by when it is due: a wheel with a
- * place for each 4 ms, and bits that say which places hold any, so that the
- * next one is found without a search, however many wait.
+ * Presence sets with pending changes, by when they are due: a wheel with a
+ * place for each 4 ms, and bits that mark the places in use, so that the next
+ * one is found without a search, however many wait.
  *
  *   presences_map   a bit for a place
  *   presences_top   a bit for a word of that
  *
- * A presence set that is listed is in the place of its due.  presences_at is
- * the time of the first place that has any: the present, or that of one that
- * is overdue.
+ * A listed presence set is in the place of its due.  presences_at is the time
+ * of the first place in use: the present, or the due of a set that is overdue.
  */
 
 
@@ -35,8 +34,9 @@ static const fanout_wheel_t  presence_wheel = {
 };
 
 
-/* It is due when its last entry said, but within its batch, which may have
- * become shorter; and not beyond the rim of the wheel. */
+/* A set is due when its last entry said, but at most one batch time from now,
+ * since the batch time may have become shorter, and not beyond the last place
+ * of the wheel. */
 
 void
 fanout_presence_list(fanout_zone_t *z, fanout_ref_t ref)
@@ -59,7 +59,7 @@ fanout_presence_list(fanout_zone_t *z, fanout_ref_t ref)
     wait = presence->due - now;
 
     if (wait > UINT16_MAX) {
-        /* it is over */
+        /* it has passed */
         wait = 0;
 
     } else if (wait > presence->batch) {
@@ -170,7 +170,8 @@ turn(fanout_zone_t *z, uint32_t now)
 }
 
 
-/* ms from presences_at to the first place that holds any: there must be one */
+/* Returns the ms from presences_at to the first place in use; there must be
+ * one. */
 
 static uint32_t
 nearest(const fanout_shm_t *shm)
@@ -186,7 +187,8 @@ nearest(const fanout_shm_t *shm)
     if (bits == 0) {
         bits = word == 63 ? 0 : shm->presences_top & ~0ULL << (word + 1);
 
-        /* round the rim: maybe back in the word where it began */
+        /* past the end of the wheel: perhaps back to the word where this
+         * began */
 
         word = __builtin_ctzll(bits ? bits : shm->presences_top);
         bits = shm->presences_map[word];
@@ -197,7 +199,7 @@ nearest(const fanout_shm_t *shm)
 }
 
 
-/* Makes the bits of a place what it holds. */
+/* Sets or clears the bits of a place. */
 
 static void
 presence_due_mark(fanout_zone_t *z, unsigned place)

@@ -2,12 +2,13 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What of a presence set has not been told yet, and telling it.
+ * Pending changes of a presence set, and appending them to the log.
  *
  * A member's change is pending from the transaction that made it until the one
- * that appends an entry about it to the channel's log.  So what subscribers
- * were told, up to the last entry, are the members without a pending join: a
- * pending leave is kept, with all that is to be told of it, until then.
+ * that appends an entry about it to the channel's log.  So subscribers know,
+ * after the last entry, the members without a pending join.  A member with a
+ * pending leave is kept until the leave is appended, with everything that its
+ * entry needs.
  */
 
 
@@ -29,7 +30,7 @@ static uint32_t flush(fanout_zone_t *z);
 static uint32_t delta_blocks(fanout_zone_t *z,
     fanout_presence_block_t *presence);
 static void presence_flush_set(fanout_zone_t *z, fanout_ref_t ref, int loss);
-static void presence_flush_told(fanout_zone_t *z,
+static void presence_flush_done(fanout_zone_t *z,
     fanout_presence_block_t *presence, unsigned n);
 static unsigned presence_flush_gather(fanout_zone_t *z,
     fanout_presence_block_t *presence, uint8_t *buf, uint32_t *size);
@@ -88,7 +89,7 @@ fanout_pending_clear(fanout_zone_t *z, fanout_ref_t member)
 }
 
 
-/* Out of the wheel, if nothing is pending. */
+/* Removes the presence set from the wheel if nothing is pending. */
 
 static void
 presence_flush_settle(fanout_zone_t *z, fanout_ref_t ref)
@@ -121,7 +122,7 @@ fanout_presence_count(fanout_zone_t *z, fanout_ref_t ref, int n)
 }
 
 
-/* telling */
+/* appending */
 
 uint32_t
 fanout_presence_flush(fanout_zone_t *z)
@@ -130,13 +131,15 @@ fanout_presence_flush(fanout_zone_t *z)
     uint64_t  taken;
     unsigned  n;
 
-    /* what is told here may be of others */
+    /* this process may append changes of others, which its client does not pay
+     * for */
     taken = z->heap.taken;
     wait = 0;
 
     for (n = 0; wait == 0 && n < FANOUT_DELTA_TURN; n++) {
 
-        /* a look without the lock: what others add they flush as well */
+        /* checked without the lock: a process that adds a change flushes it
+         * too */
 
         if (*(volatile uint32_t *) &z->shm->npresences == 0) {
             return UINT32_MAX;
@@ -155,7 +158,8 @@ fanout_presence_flush(fanout_zone_t *z)
 }
 
 
-/* Some entries, each a transaction; the ms until more is due. */
+/* Appends some entries, each in a transaction.  Returns the ms until more is
+ * due. */
 
 static uint32_t
 flush(fanout_zone_t *z)
@@ -176,8 +180,8 @@ flush(fanout_zone_t *z)
         blocks = delta_blocks(z, fanout_presence(z, ref));
 
         if (blocks > z->shm->heap.nfree && !full) {
-            /* Nobody is given up for it: leaves free what they leave.  What is
-             * due may be another thing after this. */
+            /* No client is evicted for it: reporting leaves frees their blocks.
+             * After this, another set may be due. */
             full = !fanout_ensure_spare(z, blocks);
             continue;
         }
@@ -192,7 +196,8 @@ flush(fanout_zone_t *z)
 }
 
 
-/* Of the entry about what is pending, or the first part of it. */
+/* Returns the blocks of an entry about the pending changes, or about as many of
+ * them as fit. */
 
 static uint32_t
 delta_blocks(fanout_zone_t *z, fanout_presence_block_t *presence)
@@ -206,8 +211,8 @@ delta_blocks(fanout_zone_t *z, fanout_presence_block_t *presence)
 }
 
 
-/* What is not told by an entry, for there is no block to be had for it, is
- * told as a loss: who reads the channel then reads the members again. */
+/* If there is no block for the entry, reports a loss instead: subscribers of
+ * the channel then read the members again. */
 
 static void
 presence_flush_set(fanout_zone_t *z, fanout_ref_t ref, int loss)
@@ -239,9 +244,9 @@ presence_flush_set(fanout_zone_t *z, fanout_ref_t ref, int loss)
     fanout_set(z, presence->flags, presence->flags & ~FANOUT_PRESENCE_COUNT);
 
     more = presence->npending - n;
-    presence_flush_told(z, presence, n);
+    presence_flush_done(z, presence, n);
 
-    /* with its last seat the presence set may have gone */
+    /* the presence set may have been freed with its last seat */
 
     if (fanout_presence_of(z, channel) != ref) {
         return;
@@ -250,7 +255,8 @@ presence_flush_set(fanout_zone_t *z, fanout_ref_t ref, int loss)
     fanout_presence_unlist(z, ref);
 
     if (more) {
-        /* what did not fit follows, behind the others that are due */
+        /* the changes that did not fit follow after the other sets that are
+         * due */
         fanout_set(z, presence->due, fanout_msec(z));
         fanout_presence_list(z, ref);
 
@@ -261,10 +267,10 @@ presence_flush_set(fanout_zone_t *z, fanout_ref_t ref, int loss)
 }
 
 
-/* The first n that are pending are no more. */
+/* The first n pending changes are no longer pending. */
 
 static void
-presence_flush_told(fanout_zone_t *z, fanout_presence_block_t *presence,
+presence_flush_done(fanout_zone_t *z, fanout_presence_block_t *presence,
     unsigned n)
 {
     uint8_t                 was;
@@ -287,8 +293,8 @@ presence_flush_told(fanout_zone_t *z, fanout_presence_block_t *presence,
 }
 
 
-/* Writes what is pending as far as it goes into an entry; buf and size may be
- * NULL.  The number of members. */
+/* Writes the pending changes that fit into an entry; buf and size may be NULL.
+ * Returns the number of members. */
 
 static unsigned
 presence_flush_gather(fanout_zone_t *z, fanout_presence_block_t *presence,

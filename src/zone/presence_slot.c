@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The slots of a presence set: a tree of tables, the smallest free one is
- * taken.
+ * The slots of a presence set: a tree of tables; a member gets the smallest
+ * free slot.
  */
 
 
@@ -52,7 +52,7 @@ table_make(fanout_zone_t *z, const fanout_presence_block_t *presence,
 }
 
 
-/* Puts a member into the smallest free slot; FANOUT_DEPTH + 1 blocks must be
+/* Assigns the smallest free slot to a member; FANOUT_DEPTH + 1 blocks must be
  * ensured. */
 
 uint32_t
@@ -129,7 +129,7 @@ fanout_slot_return(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
         path[d + 1] = fanout_table(z, path[d])->refs[i];
     }
 
-    /* upwards: an empty table goes, nothing is full any more */
+    /* upwards: free empty tables, and clear the full bits */
 
     gone = 1;
     tables = 0;
@@ -168,7 +168,8 @@ fanout_slot_return(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
 }
 
 
-/* The first member at or above a slot, which becomes its own; 0. */
+/* Finds the first member at or above *slot, and sets *slot to its slot; 0:
+ * none. */
 
 fanout_ref_t
 fanout_slot_next(fanout_zone_t *z, const fanout_presence_block_t *presence,
@@ -196,7 +197,7 @@ again:
 
         if (t->refs[i] == 0) {
 
-            /* on to the next that is there, or up */
+            /* to the next ref in use, or up */
 
             for (base -= base % span; i < FANOUT_TABLE_REFS; i++) {
                 if (t->refs[i]) {

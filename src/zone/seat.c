@@ -8,7 +8,7 @@
  *     ▲ ◄───────────┘ │        resumed
  *     │               │ due
  *     └──── GONE ◄────┘        given up: freed when the leaves of its members
- *    sat down again            were told, at once without any
+ *    opened again              are reported; at once without members
  */
 
 
@@ -26,11 +26,11 @@
 
 static int seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t identity, const fanout_identity_t *id);
-static fanout_ref_t sit(fanout_zone_t *z, fanout_ref_t channel,
+static fanout_ref_t seat_make(fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t identity, uint64_t client);
 static void id_move(fanout_zone_t *z, fanout_ref_t ref, int last);
 static void members_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
-static int untold_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
+static int unreported_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 static int kick_step(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t client, uint8_t reason);
 static uint32_t local_of(fanout_zone_t *z, fanout_ref_t channel,
@@ -109,7 +109,7 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     if (ref == 0) {
-        ref = sit(z, c->ref, identity, id->client);
+        ref = seat_make(z, c->ref, identity, id->client);
     }
 
     s = fanout_seat(z, ref);
@@ -129,7 +129,7 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
     if (fanout_presence_wanted(fanout_presence(z, presence))
         == FANOUT_PRESENCE_OFF)
     {
-        while (untold_free(z, ref, FANOUT_LEFT_KICKED)) {
+        while (unreported_free(z, ref, FANOUT_LEFT_KICKED)) {
             fanout_commit(z);
         }
 
@@ -142,8 +142,8 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* Who has a seat needs no more, and one of a live client is not evicted.  What
- * was looked at before room was made is looked at again. */
+/* A client that has a seat needs no more blocks, and the seat of a live client
+ * is not evicted.  Checks again after making room, which may drop the lock. */
 
 static int
 seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
@@ -193,10 +193,10 @@ seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
 }
 
 
-/* a new one, which is GONE until it is made live */
+/* a new seat, which is GONE until it is made live */
 
 static fanout_ref_t
-sit(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
+seat_make(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
     uint64_t client)
 {
     fanout_ref_t    ref;
@@ -222,8 +222,9 @@ sit(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t identity,
 }
 
 
-/* The seats of an identity: those that are gone come last, so that whoever
- * gives them up meets no others.  The first has the last as its id_prev. */
+/* Moves a seat in the list of its identity.  Seats that are GONE are last, so a
+ * walk to give up the others meets no GONE ones before.  The id_prev of the
+ * first seat is the last one. */
 
 static void
 id_move(fanout_zone_t *z, fanout_ref_t ref, int last)
@@ -374,7 +375,7 @@ kick_step(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
 }
 
 
-/* what the worker of a slot knows the channel by */
+/* the worker's number for the channel */
 
 static uint32_t
 local_of(fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
@@ -406,7 +407,7 @@ fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         return 0;
     }
 
-    if (untold_free(z, ref, reason)) {
+    if (unreported_free(z, ref, reason)) {
         return 1;
     }
 
@@ -415,7 +416,7 @@ fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         if (reason == FANOUT_LEFT_NETWORK
             && (s->flags & FANOUT_SEAT_INTENT))
         {
-            /* it has said so when it went, and did not come back */
+            /* the client had announced this, and did not come back */
             reason = FANOUT_LEFT_INTENTIONAL;
         }
 
@@ -444,7 +445,7 @@ fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 }
 
 
-/* All members of a seat, of which none is untold. */
+/* All members of a seat leave; none of them has a pending join. */
 
 static void
 members_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
@@ -465,12 +466,13 @@ members_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 }
 
 
-/* Members that nobody was told of go at once.  There may be many of them, each
- * with tables and text of its own, so this takes several transactions, before
- * the one in which the seat goes. */
+/* Frees members whose join was never reported.  There may be many, each with
+ * tables and text of its own, so this takes several transactions, before the
+ * one that gives up the seat.  Returns 1 if the section has no room for
+ * more. */
 
 static int
-untold_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+unreported_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 {
     unsigned      n;
     fanout_ref_t  m, next;
@@ -496,7 +498,7 @@ untold_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 }
 
 
-/* Frees a seat that is gone, when no member waits to be told. */
+/* Frees a seat that is GONE, if no member's leave is pending. */
 
 void
 fanout_seat_free_unused(fanout_zone_t *z, fanout_ref_t ref)

@@ -39,7 +39,7 @@ static const fanout_wheel_t  due_wheel = {
 };
 
 
-/* all seats of an identity, in steps; whether there are more */
+/* All seats of an identity, in steps; return 1 if there are more. */
 
 int
 fanout_seats_linger(fanout_zone_t *z, fanout_ref_t identity, unsigned max,
@@ -128,7 +128,7 @@ mark_one(fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-/* a step of the seats that are not given up; whether there are more */
+/* Walks a step of the seats that are not GONE.  Returns 1 if there are more. */
 
 static int
 seat_walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
@@ -163,8 +163,8 @@ seat_walk(fanout_zone_t *z, fanout_ref_t identity, walk_pt one,
 }
 
 
-/* Behind the last seat that was met, if it is still there; else all of them
- * are met again. */
+/* Returns the seat after the last one of the walk, if that still exists; else
+ * the walk starts again. */
 
 static fanout_ref_t
 walk_from(fanout_zone_t *z, fanout_ref_t identity,
@@ -259,7 +259,7 @@ linger(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason, uint32_t after)
 
     fanout_holder_add(z, FANOUT_SHARE_sessions, s->due, -1);
 
-    /* the second that has begun does not count */
+    /* the current second does not count */
     fanout_set(z, s->due, now + after + presence->linger + 1);
     fanout_set(z, s->state, FANOUT_SEAT_LINGERS);
 
@@ -300,7 +300,7 @@ renewed(fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-/* the wheel: a seat that is due beyond its rim is met before, and goes on */
+/* The wheel: deadlines beyond one turn are re-filed when reached. */
 
 static void
 due_link(fanout_zone_t *z, fanout_ref_t ref)
@@ -365,7 +365,8 @@ fanout_seat_sweep(fanout_zone_t *z)
             } else if (fanout_identity(z, s->identity)->state
                        == FANOUT_ID_LIVE)
             {
-                /* it is back, and about to say so of this one */
+                /* the client is back, and the resume is about to revive this
+                 * seat */
                 fanout_seat_revive(z, ref);
 
             } else if (fanout_seat_give_up(z, ref, FANOUT_LEFT_NETWORK)) {

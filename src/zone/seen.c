@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * When a user was last seen on a channel.  A record is known by a hash of both
- * names, so it needs neither of them, and outlives the channel.
+ * When a user was last seen on a channel.  A record is found by a hash of both
+ * names, so it stores neither, and outlives the channel.
  */
 
 
@@ -14,8 +14,8 @@
 #include "zone/share.h"
 
 
-#define FANOUT_SEEN_TURN   32           /* records looked at in a sweep */
-#define FANOUT_SEEN_SPARE  1024         /* free blocks it leaves to others */
+#define FANOUT_SEEN_TURN   32           /* records checked in a sweep */
+#define FANOUT_SEEN_SPARE  1024         /* free blocks left to other needs */
 
 
 static void seen_hash_of(fanout_zone_t *z, const uint8_t *channel,
@@ -135,8 +135,9 @@ fanout_seen_get(fanout_zone_t *z, const fanout_zstr_t *channel,
 }
 
 
-/* Channels keep theirs for different times, so the list is no order of
- * expiry: it is turned, a few a time, and on as long as there were such. */
+/* Channels keep records for different times, so the list is not in the order of
+ * expiry: each call rotates a few records, and more follow while some had
+ * expired. */
 
 int
 fanout_seen_sweep(fanout_zone_t *z)
