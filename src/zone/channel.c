@@ -107,7 +107,7 @@ named(fanout_zone_t *z, fanout_channel_block_t *ch,
 }
 
 
-/* blocks must be ensured */
+/* the blocks must be ensured */
 
 fanout_ref_t
 fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
@@ -214,7 +214,7 @@ set_policy(fanout_zone_t *z, fanout_ref_t ref,
     }
 
     if (cold->policy_ttl != policy->ttl) {
-        /* due at another time: the caller settles it again */
+        /* due at another time: the caller puts it back into a list */
         fanout_channel_unlist(z, ref);
         fanout_set(z, cold->policy_ttl, policy->ttl);
     }
@@ -225,7 +225,7 @@ set_policy(fanout_zone_t *z, fanout_ref_t ref,
 }
 
 
-/* The caller settles it again. */
+/* The caller then calls fanout_channel_free_unused(). */
 
 static void
 set_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
@@ -263,7 +263,7 @@ set_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
 }
 
 
-/* nothing may hold it any more */
+/* the channel must not be in use, and must have no history */
 
 void
 fanout_channel_free(fanout_zone_t *z, fanout_ref_t ref)

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What others may read of channels: one of them, or all.
+ * Reading about channels: one of them, or all.
  */
 
 
@@ -70,9 +70,8 @@ channel_describe(fanout_zone_t *z, fanout_ref_t ref, fanout_zone_info_t *info)
 }
 
 
-/* The cursor is the next bucket: a bucket is always seen whole, so it may
- * hold more than max only if names collide beyond it; then the rest of the
- * bucket is left out, as it would be for a chain that long anyway. */
+/* The cursor is the next bucket.  A bucket is always listed whole; if it alone
+ * has more than max channels, the rest of them is left out. */
 
 int
 fanout_channel_list(fanout_zone_t *z, uint64_t *cursor,

@@ -4,9 +4,9 @@
  *
  * The lists that channels wait in to expire, and whether one is in use.
  *
- * A channel with history and a ttl is in the wheel, in the slot of the second
- * when its oldest entry is due (or the farthest slot); one with nothing at all
- * is in the idle list.
+ * A channel with history and a ttl is in the wheel, at the second when its
+ * oldest entry is due (or at the farthest place).  A channel without history
+ * that is not in use is in the idle list.
  */
 
 
@@ -90,7 +90,7 @@ fanout_channel_use(fanout_zone_t *z, fanout_ref_t ref, unsigned holder)
 }
 
 
-/* It comes into use, or is not in use any more. */
+/* Marks a channel as in use, or as no longer in use. */
 
 static void
 use(fanout_zone_t *z, fanout_ref_t ref, unsigned holder)
@@ -172,7 +172,7 @@ idle_add(fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-/* An empty channel that is published to is not idle. */
+/* A publish to an empty channel takes it out of the idle list. */
 
 void
 fanout_channel_touch(fanout_zone_t *z, fanout_ref_t ref, uint32_t now)
@@ -253,7 +253,8 @@ fanout_channel_sweep(fanout_zone_t *z)
 }
 
 
-/* Expires some channels, which *n counts; whether there is more. */
+/* Expires some channels, and counts them in *n.  Returns 1 if there are
+ * more. */
 
 static int
 wheel_turn(fanout_zone_t *z, uint32_t now, unsigned *n)
@@ -266,7 +267,7 @@ wheel_turn(fanout_zone_t *z, uint32_t now, unsigned *n)
     empty = 0;
 
     if (now - shm->wheel_at > FANOUT_WHEEL && now > shm->wheel_at) {
-        /* nobody swept for a turn or more: each slot once is enough */
+        /* no sweep for a turn or more: each place once is enough */
         fanout_set(z, shm->wheel_at, now - FANOUT_WHEEL);
     }
 

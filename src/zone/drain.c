@@ -3,8 +3,8 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Draining: a worker reads the entries and signals of its dirty interests into
- * its arena, in the order of seq.  What is too large to be copied under the
- * lock is copied without it.
+ * its arena, in the order of seq.  An entry that is too large to be copied
+ * under the lock is copied without it.
  */
 
 
@@ -20,8 +20,8 @@ typedef struct {
     uint64_t      offset;
     uint64_t      epoch;
     uint32_t      resets;       /* still to come */
-    fanout_ref_t  cursor;       /* the next entry, 0 */
-    fanout_ref_t  signal;       /* and the next signal */
+    fanout_ref_t  cursor;       /* the next entry, 0: none */
+    fanout_ref_t  signal;       /* the next signal, 0: none */
 } place_t;
 
 
@@ -37,7 +37,7 @@ static void unread_place(fanout_zone_t *z, fanout_interest_t *in, place_t *at);
 static void unread_passed(place_t *at, const fanout_entry_block_t *e);
 static void consumed(fanout_zone_t *z, fanout_interest_t *in,
     const place_t *at);
-static void unread_tell_lost(fanout_zone_t *z, fanout_interest_t *in,
+static void put_lost_gap(fanout_zone_t *z, fanout_interest_t *in,
     fanout_arena_t *a);
 static void put_gap(fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
     uint64_t offset, uint64_t seq);
@@ -64,8 +64,8 @@ fanout_log_drain(fanout_zone_t *z, fanout_arena_t *a)
 
     (void) fanout_enter(z);
 
-    if (z->told != z->heap.incarnation) {
-        z->told = z->heap.incarnation;
+    if (z->drained != z->heap.incarnation) {
+        z->drained = z->heap.incarnation;
         fanout_leave(z);
         return FANOUT_ZONE_STALE;
     }
@@ -104,7 +104,7 @@ unread_bounded(fanout_arena_t *a, uint32_t n, size_t start)
 }
 
 
-/* too much to be copied under the lock */
+/* the entry is too large to be copied under the lock */
 
 int
 fanout_entry_large(fanout_zone_t *z, fanout_entry_block_t *e)
@@ -132,7 +132,7 @@ drain_channel(fanout_zone_t *z, fanout_ref_t ref,
     if ((in->flags & FANOUT_LOST_BEFORE)
         || ((in->flags & FANOUT_LOST) && in->cursor == 0))
     {
-        unread_tell_lost(z, in, a);
+        put_lost_gap(z, in, a);
     }
 
     unread_place(z, in, &at);
@@ -180,7 +180,7 @@ signal_first(fanout_zone_t *z, const place_t *at)
 }
 
 
-/* A signal that no memory can be had for goes by untold. */
+/* A signal is skipped if there is no memory for it. */
 
 static int
 drain_signal(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
@@ -211,8 +211,8 @@ drain_signal(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
 }
 
 
-/* An entry, or that there was one: it is lost, or no memory can be had for
- * it.  Nothing but *large if it is to be copied without the lock. */
+/* Copies an entry, or reports a gap if the entry is lost, or there is no memory
+ * for it.  If the entry has to be copied without the lock, only sets *large. */
 
 static int
 drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
@@ -226,7 +226,7 @@ drain_entry(fanout_zone_t *z, fanout_interest_t *in, place_t *at,
 
     if ((in->flags & FANOUT_LOST) && e->offset > at->offset + 1) {
 
-        /* what was lost behind those that were there before it */
+        /* entries were lost between the previous entry and this one */
 
         fanout_set(z, in->offset, at->offset);
         put_gap(a, in, at->epoch, e->offset - 1, e->seq - 1);
@@ -291,7 +291,7 @@ unread_passed(place_t *at, const fanout_entry_block_t *e)
 }
 
 
-/* A worker has read up to here. */
+/* Stores how far the worker has read. */
 
 static void
 consumed(fanout_zone_t *z, fanout_interest_t *in,
@@ -313,12 +313,12 @@ consumed(fanout_zone_t *z, fanout_interest_t *in,
 }
 
 
-/* The cursor was moved, or something was lost behind the last.  Nothing to tell
- * if all that was lost is told by the reset that comes next, or was told before
- * what came after it. */
+/* The cursor was moved, or entries after the last one were lost.  Reports no
+ * gap if the next entry is a reset, which implies all of the loss, or if a gap
+ * before later entries has reported it already. */
 
 static void
-unread_tell_lost(fanout_zone_t *z, fanout_interest_t *in, fanout_arena_t *a)
+put_lost_gap(fanout_zone_t *z, fanout_interest_t *in, fanout_arena_t *a)
 {
     uint8_t                  lost;
     uint64_t                 offset, seq;
@@ -370,8 +370,8 @@ put_gap(fanout_arena_t *a, fanout_interest_t *in, uint64_t epoch,
 }
 
 
-/* The own cursor pins the entry while it is copied without the lock, unless
- * the cursor is moved because the zone is full. */
+/* The worker's own cursor keeps the entry while it is copied without the lock,
+ * unless the cursor is moved because the zone is full. */
 
 static int
 drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
@@ -388,8 +388,8 @@ drain_large(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t entry,
 
     (void) fanout_enter(z);
 
-    if (z->told != z->heap.incarnation) {
-        z->told = z->heap.incarnation;
+    if (z->drained != z->heap.incarnation) {
+        z->drained = z->heap.incarnation;
         a->n = a->used = 0;
         fanout_leave(z);
         return FANOUT_ZONE_STALE;

@@ -51,7 +51,7 @@ fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
 }
 
 
-/* Takes an entry out of the unread list or the history. */
+/* Removes an entry from the unread list or the history. */
 
 void
 fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,

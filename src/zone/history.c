@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The history of a channel: what its policy keeps, found by offset or by
- * number through a list of index blocks.
+ * The history of a channel: the entries that its policy keeps, found by offset
+ * or by number through a list of index blocks.
  */
 
 
@@ -133,7 +133,8 @@ fanout_history_limit(fanout_zone_t *z, fanout_ref_t channel)
     }
 
     if (n) {
-        /* more only after the policy shrank: the rest goes by and by */
+        /* more only after the policy shrank: the rest is removed by later
+         * calls */
         fanout_history_drop(z, channel, n < 2 * FANOUT_STEP ? n
                                                             : 2 * FANOUT_STEP);
     }
@@ -274,8 +275,8 @@ fanout_history_expire(fanout_zone_t *z, fanout_ref_t channel)
 }
 
 
-/* Channels with history are in lists by the power of two of its blocks, so
- * that a large one is found at once. */
+/* Channels with history are in lists by the power of two of its blocks, so that
+ * a large history is found at once. */
 
 void
 fanout_bucket_move(fanout_zone_t *z, fanout_ref_t channel)
@@ -363,8 +364,8 @@ fanout_purged_free(fanout_zone_t *z)
 
 /* finding in the history */
 
-/* The first kept entry with an offset above after: its index block and the
- * position in it; 0 if there is none. */
+/* Finds the first kept entry with an offset above after: its index block, with
+ * the position in *pos; 0 if there is none. */
 
 fanout_ref_t
 fanout_index_seek(fanout_zone_t *z, fanout_channel_block_t *ch,
@@ -374,7 +375,7 @@ fanout_index_seek(fanout_zone_t *z, fanout_channel_block_t *ch,
 }
 
 
-/* The same by the seq of the zone, which grows along a history as well. */
+/* The same by the seq of the zone, which also grows along a history. */
 
 fanout_ref_t
 fanout_index_seek_seq(fanout_zone_t *z, fanout_channel_block_t *ch,
@@ -416,7 +417,7 @@ index_find(fanout_zone_t *z, fanout_channel_block_t *ch, uint64_t after,
     ref = ch->index_last;
     first = fanout_index(z, ch->index_first)->ord;
 
-    /* back to the last block that starts at or below */
+    /* back to the last block that starts at after or below */
 
     while (ref != ch->index_first && head_of(z, ch, ref, by_seq) > after) {
         ix = fanout_index(z, ref);
@@ -449,7 +450,7 @@ index_find(fanout_zone_t *z, fanout_channel_block_t *ch, uint64_t after,
 }
 
 
-/* The position of an entry counted from the oldest kept, which is 0. */
+/* The number of an entry counted from the oldest kept, which is 0. */
 
 uint64_t
 fanout_index_position(fanout_channel_block_t *ch, fanout_index_t *ix,

@@ -58,7 +58,7 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
         return FANOUT_ZONE_OK;
     }
 
-    /* after a rebuild it may have what it had */
+    /* after a rebuild, the holder's limit does not apply to what it had */
 
     holder = fanout_holder(z, c->address);
     again = (c->ref != 0);
@@ -104,7 +104,8 @@ fanout_channel_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* For an interest, and a channel that comes into use by it. */
+/* Checks the share for an interest, and for a channel that it brings into
+ * use. */
 
 static int
 channel_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
@@ -207,7 +208,7 @@ fanout_channel_close(fanout_zone_t *z, fanout_zone_channel_t *c)
     (void) fanout_enter(z);
 
     if (fanout_channel_opened(z, c)) {
-        /* what of a long unread list is left after this, the sweep takes */
+        /* the sweep removes what is left of a long unread list */
         fanout_interest_drop(z, c->interest);
     }
 

@@ -2,11 +2,11 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Idempotence keys: what a publish with a key answered, for as long as the
- * zone remembers.  Keys are kept as 128 bits of a keyed hash over the
- * channel's epoch, the scope and the key.  All live equally long, so the
- * list of all is in the order in which they expire, and the first to go is
- * the first of its holder and of its sender.
+ * Idempotence keys: the results of publishes with a key, as long as the zone
+ * remembers them.  A key is stored as 128 bits of a keyed hash over the
+ * channel's epoch, the scope and the key.  All keys live equally long, so the
+ * list of all keys is in the order in which they expire, and the next of a
+ * holder or a sender to expire is the first in its list.
  */
 
 
@@ -40,7 +40,7 @@ static const fanout_links_t  sender_links = {
 };
 
 
-/* One key on many channels, or of many users, is many keys. */
+/* The same key on several channels, or of several users, is several keys. */
 
 void
 fanout_key_hash(fanout_zone_t *z, const fanout_channel_block_t *ch,
@@ -142,7 +142,7 @@ fanout_log_key(fanout_zone_t *z, const fanout_zone_channel_t *c,
 }
 
 
-/* A key keeps its channel as well. */
+/* A key also keeps its channel. */
 
 int
 fanout_key_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
@@ -189,7 +189,7 @@ fanout_key_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
 }
 
 
-/* Whether who publishes holds all the keys that he may: then r has wait and
+/* Returns 1 if the publisher holds its maximum of keys: then r has wait and
  * by_sender. */
 
 static int
@@ -203,7 +203,7 @@ held(fanout_zone_t *z, uint32_t class, const fanout_zone_publish_t *opts,
     holder = fanout_holder(z, opts->address);
     sender = fanout_holder(z, opts->sender);
 
-    /* those of an address that have no user are limited as an address is */
+    /* clients of an address without a user are limited like the address */
 
     r->by_sender = opts->sender != opts->address
                    && fanout_sender_claim(z, class, sender, 1)
@@ -260,7 +260,7 @@ fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
     if (shm->key_last
         && key->expires < fanout_key(z, shm->key_last)->expires)
     {
-        /* the time was made shorter: the list stays in order */
+        /* the dedupe time was shortened: the list stays in order */
         key->expires = fanout_key(z, shm->key_last)->expires;
     }
 
@@ -285,7 +285,7 @@ fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
 }
 
 
-/* for those whose it is */
+/* for its holder and its sender */
 
 static void
 key_count(fanout_zone_t *z, const fanout_key_t *key, int32_t n)

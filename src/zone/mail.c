@@ -2,20 +2,20 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Direct messages.  Such an entry is in the unread list as others are, so that
- * live clients get it in order; and in the mailbox of each seat that it was
- * addressed to, for who is cut before it was read.  The mailboxes share the
- * entry, so a message to many clients of a user is kept once:
+ * Direct messages.  A direct message is in the unread list like other entries,
+ * so that live clients get it in order, and in the mailbox of each recipient's
+ * seat, in case the client is cut before it was read.  The mailboxes share the
+ * entry, so a message to many clients of a user is stored once:
  *
  *   seat --mail_head--> piece --next--> piece        by seq
  *                         |
  *                       entry <----- piece of another seat
- *                                    (a ring of pieces, the last lets go)
+ *                                    (a ring of pieces; the last frees it)
  *
- * All pieces of the zone are in one list by age, for they all live equally
- * long, and in one of their sender, see zone/mail_sender.c.  What a
- * seat has lost is known by its offset, with as many bits of the epoch as
- * purges change.
+ * All pieces of the zone are in one list by age, because they all live equally
+ * long, and in a list of their sender, see zone/mail_sender.c.  A seat stores
+ * the highest offset that it has lost, with as many bits of the epoch as purges
+ * change.
  */
 
 
@@ -158,7 +158,8 @@ consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 }
 
 
-/* The seat by which a client gets a message; 0 if it does not. */
+/* Returns the seat through which a client gets a message; 0 if it does not get
+ * it. */
 
 static fanout_ref_t
 mail_recipient(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
@@ -226,7 +227,8 @@ fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
 }
 
 
-/* Who is there most likely has read the oldest; who is not has not. */
+/* A live client has most likely read its oldest message; a lingering one has
+ * not. */
 
 static void
 make_place(fanout_zone_t *z, fanout_ref_t ref)
@@ -305,8 +307,8 @@ deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat)
 }
 
 
-/* The pieces of a message are linked with each other first, without the
- * journal, which frees them if this is undone; then as a whole. */
+/* Links the pieces of a message with each other, without the journal, because a
+ * rollback frees them; mail_append() then links the whole chain. */
 
 static void
 mail_chain(fanout_zone_t *z, fanout_ref_t ref, fanout_posted_t *posted)
@@ -389,7 +391,7 @@ raise_lost(fanout_zone_t *z, fanout_seat_t *seat, uint64_t epoch,
     uint64_t  lost;
 
     if (epoch != fanout_channel(z, seat->channel)->epoch) {
-        /* the reset has told it */
+        /* the reset implies the loss */
         return;
     }
 
@@ -399,7 +401,8 @@ raise_lost(fanout_zone_t *z, fanout_seat_t *seat, uint64_t epoch,
     if ((seat->mail_lost ^ lost) >> FANOUT_LOST_BITS == 0
         && seat->mail_lost >= lost)
     {
-        /* what a full mailbox did not take is newer than what it lets go of */
+        /* a message that a full mailbox refused is newer than those it
+         * removes */
         return;
     }
 
@@ -598,7 +601,7 @@ fanout_mail_read(fanout_zone_t *z,
 }
 
 
-/* as read_large() of the history */
+/* the same as zone_read_large() of the history */
 
 static int
 mail_read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,

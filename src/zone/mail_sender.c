@@ -3,19 +3,19 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Mail by sender.  When mail takes too much, the sender that has most loses its
- * oldest: a client that fills mailboxes, even those of its own clients, pushes
- * out its own mail, and a sender that has less than half of what the fullest
- * has loses nothing.
+ * oldest mail: a client that fills mailboxes, even those of its own clients,
+ * displaces its own mail, and a sender that has less than half of what the
+ * fullest has loses nothing.
  *
  *   mail_senders[n] --> sender <--> sender           2^n blocks or more
  *                         |
  *                       piece --sent_next--> piece   by age
  *
- * A sender is in the list for the power of two of its blocks, so that it moves
- * seldom, and the fullest is in the last list: the fullest of the first few in
- * it is taken.  Sender 0 is the backend.  It is in no list, as it may send more
- * than any client: it loses its own only while it has more than all others
- * together.
+ * A sender is in the list for the power of two of its blocks, so that it seldom
+ * moves.  The fullest sender is in the last list that is not empty; of the
+ * first few there, the fullest is taken.  Sender 0 is the backend.  It is in no
+ * list, because it may send more than any client: it loses its own mail only
+ * while it has more than all others together.
  */
 
 
@@ -23,7 +23,7 @@
 #include "zone/share.h"
 
 
-#define FANOUT_MAIL_LOOK  8             /* senders that are compared */
+#define FANOUT_MAIL_LOOK  8             /* senders to compare */
 
 
 static void resize(fanout_zone_t *z, unsigned n, int32_t blocks);
@@ -147,7 +147,7 @@ fanout_mail_fullest(fanout_zone_t *z)
 }
 
 
-/* of those in lists; there is one at least */
+/* of the senders in lists, of which there must be at least one */
 
 static fanout_sender_t *
 fullest(fanout_zone_t *z)

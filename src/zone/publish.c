@@ -5,9 +5,9 @@
  * Appending to a channel's log.
  *
  * An entry is put into the unread list if some worker has an interest in the
- * channel, and into the history if the policy keeps any; out of both, it is
- * freed.  Large messages are staged in transactions of their own before the
- * one that appends them.
+ * channel, and into the history if the policy keeps any; an entry that is in
+ * neither is freed.  Large messages are staged in transactions of their own
+ * before the one that appends them.
  */
 
 
@@ -19,7 +19,7 @@
 #include "zone/slot.h"
 
 
-/* what of a message is still to be written */
+/* the part of a message that is still to be written */
 
 typedef struct {
     fanout_chain_cursor_t  pen;
@@ -141,7 +141,8 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
 
 
 /* Makes room in the mailboxes of a crowd before the section that fills them,
- * unless the publish is refused or a duplicate: then nobody loses a message. */
+ * unless the publish is refused or a duplicate: then no client loses a
+ * message. */
 
 static void
 publish_clear(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -175,7 +176,7 @@ publish_clear(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* What is large is staged in sections of its own. */
+/* Stages large messages in sections of its own, and then publishes them. */
 
 static int
 publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -187,7 +188,7 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t        class;
     fanout_slot_t  *slot;
 
-    /* no history is evicted for what is refused */
+    /* no history is evicted for a publish that will be refused */
 
     if (opts && opts->key.len) {
         rc = fanout_log_key(z, c, opts, r);
@@ -212,12 +213,12 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
             rc = publish_all(z, c, m, n, opts, d, 0, r);
 
         } else {
-            /* rebuilt in between */
+            /* the zone was rebuilt in between */
             rc = FANOUT_ZONE_STALE;
         }
 
         if (rc != FANOUT_ZONE_OK || r->duplicate) {
-            /* nothing is staged any more if it was rebuilt by now */
+            /* after a rebuild nothing is staged any more */
             fanout_unstage(z, slot);
 
         } else {
@@ -233,7 +234,8 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* In one transaction; total are the blocks still to be taken. */
+/* Publishes in one transaction; total is the number of blocks still to be
+ * allocated. */
 
 static int
 publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -246,7 +248,7 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     class = c->policy ? c->policy->class : 0;
 
-    /* the channel, an index block an entry at most, a key */
+    /* the channel, at most one index block per entry, a key */
     total += fanout_channel_blocks(c->name.len) + n + 1;
 
     if (opts && opts->key.len) {
@@ -257,7 +259,7 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
         mail = is_direct(m) ? fanout_mail_blocks(z, m) : 0;
         rc = fanout_ensure_history(z, class, total + mail);
 
-        /* while room was made the user may have got more clients */
+        /* the user may have got more clients while room was made */
 
     } while (rc == FANOUT_ZONE_OK && is_direct(m)
              && fanout_mail_blocks(z, m) > mail);
@@ -270,7 +272,7 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* What each takes, and all of them. */
+/* Computes the blocks of each message, and their sum. */
 
 static int
 publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
@@ -410,7 +412,8 @@ prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch)
 }
 
 
-/* Whether "if" does not hold; without a channel, only the start would. */
+/* Returns 1 if the condition "if" does not hold.  Without a channel, only
+ * offset 0 satisfies it. */
 
 static int
 publish_conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
@@ -426,7 +429,8 @@ publish_conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
 }
 
 
-/* What is staged is written already: only its blocks change their kind. */
+/* Allocates and writes an entry, unless it was staged: then only the kind of
+ * its blocks changes. */
 
 static void
 publish_finish(fanout_zone_t *z, fanout_draft_t *d,
@@ -448,7 +452,7 @@ publish_finish(fanout_zone_t *z, fanout_draft_t *d,
 }
 
 
-/* What was acknowledged is so again: a duplicate needs no room. */
+/* A full zone still answers a known key. */
 
 static int
 publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -501,8 +505,8 @@ fanout_draft_fill(fanout_zone_t *z, const fanout_draft_t *d,
 }
 
 
-/* Writes the head of an entry that is not linked, and says what is to be
- * filled in behind it; the block numbers of the chain stay. */
+/* Writes the head of an entry that is not linked, and sets up f with the
+ * strings to be written behind it.  The links of the chain are not changed. */
 
 static void
 publish_compose(fanout_zone_t *z, const fanout_draft_t *d,
@@ -557,7 +561,7 @@ publish_compose(fanout_zone_t *z, const fanout_draft_t *d,
 }
 
 
-/* Writes at most n bytes of it; whether there is more. */
+/* Writes at most n bytes of the strings.  Returns 1 if there is more. */
 
 static int
 fill(fill_t *f, size_t n)

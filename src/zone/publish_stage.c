@@ -2,10 +2,10 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Staging: the blocks of large messages are taken in slices, each a transaction
- * that lists them in a slot, and filled in slices.  Until they are linked
- * nobody else looks at them, and if this process dies they are freed with its
- * slot.
+ * Staging: the blocks of large messages are allocated in slices, each in a
+ * transaction that lists them in a slot, and filled in slices.  No other
+ * process reads them until they are linked; if this process dies, they are
+ * freed with its slot.
  */
 
 
@@ -53,7 +53,7 @@ fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
 }
 
 
-/* Nothing is evicted for what can't be had as a whole. */
+/* Nothing is evicted for a publish that does not fit as a whole. */
 
 static int
 too_much(fanout_zone_t *z, uint32_t class, uint32_t total)

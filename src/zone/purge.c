@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Purging a channel, and closing it.
+ * Purging a channel, and ending its subscriptions.
  */
 
 
@@ -14,7 +14,7 @@
 static int purge(fanout_zone_t *z,
     fanout_zone_channel_t *c, const uint8_t *reason, size_t len,
     uint32_t more, fanout_zone_result_t *r, fanout_ref_t *channel);
-static void doom(fanout_zone_t *z, fanout_ref_t ref);
+static void purge_history(fanout_zone_t *z, fanout_ref_t ref);
 static void reset(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_zone_message_t *m);
 
@@ -34,8 +34,8 @@ fanout_channel_purge(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* The workers with subscribers are ordered to let them go: an order is not
- * lost as the reset may be for one that is stalled. */
+/* The workers with subscribers get an order to remove them: a stalled worker
+ * may lose the reset, but not the order. */
 
 int
 fanout_channel_end(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -87,7 +87,7 @@ purge(fanout_zone_t *z, fanout_zone_channel_t *c, const uint8_t *reason,
         return FANOUT_ZONE_FULL;
     }
 
-    /* making room may have taken the channel */
+    /* the channel may have been evicted to make room */
 
     ref = fanout_channel_find(z, c);
 
@@ -98,7 +98,7 @@ purge(fanout_zone_t *z, fanout_zone_channel_t *c, const uint8_t *reason,
     *channel = ref;
     ch = fanout_channel(z, ref);
 
-    doom(z, ref);
+    purge_history(z, ref);
 
     fanout_set(z, ch->epoch, ch->epoch + 1);
     fanout_set(z, ch->offset, 0);
@@ -123,7 +123,7 @@ purge(fanout_zone_t *z, fanout_zone_channel_t *c, const uint8_t *reason,
 /* The history is freed later, in steps. */
 
 static void
-doom(fanout_zone_t *z, fanout_ref_t ref)
+purge_history(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_cold_t           *cold;
     fanout_index_t          *ix;
@@ -153,8 +153,8 @@ doom(fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-/* A reset is the start of the epoch: it takes no offset, but always a seq: who
- * was last told the one before has missed it. */
+/* A reset starts the epoch: it takes no offset, but always a seq: a client that
+ * has only seen the seq before it has missed the reset. */
 
 static void
 reset(fanout_zone_t *z, fanout_ref_t ref, const fanout_zone_message_t *m)

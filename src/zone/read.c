@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Reading the history: for joins, pages and those who fell behind.
+ * Reading the history: for joins, pages and subscribers that fell behind.
  */
 
 
@@ -26,8 +26,8 @@ static int zone_read_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_arena_t *a);
 
 
-/* Enters with the channel found and nothing too old in its history; a long
- * one is expired in many short sections. */
+/* Enters, and finds the channel, with nothing expired in its history; a long
+ * history is expired in many short sections. */
 
 static fanout_ref_t
 enter_fresh(fanout_zone_t *z, fanout_zone_channel_t *c)
@@ -116,7 +116,7 @@ fanout_log_join(fanout_zone_t *z, fanout_zone_channel_t *c, int since,
 }
 
 
-/* Whether the log still has all that came after a position. */
+/* Returns 1 if the log still has all entries after a position. */
 
 static int
 recoverable(fanout_zone_t *z, fanout_channel_block_t *ch, int since,
@@ -146,7 +146,7 @@ fanout_log_has(fanout_zone_t *z, fanout_channel_block_t *ch, uint64_t epoch,
         return offset <= ch->offset;
     }
 
-    /* it was made since then: nothing of it may be lost */
+    /* made since then: it must not have lost anything */
 
     cold = fanout_cold(z, ch);
 
@@ -162,8 +162,8 @@ fanout_absent(fanout_zone_t *z)
 }
 
 
-/* Whether all that any channel has let go of since then was let go of by
- * channels that are there still. */
+/* Returns 1 if no channel that was freed since then has lost entries from after
+ * that time. */
 
 static int
 absent_since(fanout_zone_t *z, uint64_t epoch)
@@ -275,8 +275,8 @@ fanout_log_seek(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t before,
 
 /* reading */
 
-/* Copies an entry into the arena.  FULL if the arena can't grow, AGAIN if it
- * has to be emptied first, STALE if the entry is none: only without the lock,
+/* Copies an entry into the arena.  FULL if the arena can't grow; AGAIN if it
+ * has to be emptied first; STALE if the chain is broken: only without the lock,
  * in a lost race. */
 
 int
@@ -332,7 +332,7 @@ fanout_entry_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_arena_t *a)
 }
 
 
-/* what every entry has, and the lengths of strings */
+/* the fields of every entry, and the lengths of the strings */
 
 static void
 copy_fixed(const fanout_entry_block_t *e, fanout_entry_t *to)
@@ -354,7 +354,7 @@ copy_fixed(const fanout_entry_block_t *e, fanout_entry_t *to)
 }
 
 
-/* what it may have before its strings; nonzero if the chain is none */
+/* the optional fields before the strings; nonzero if the chain is broken */
 
 static int
 copy_optional(fanout_chain_cursor_t *pen, uint8_t flags, fanout_entry_t *to)
@@ -482,8 +482,8 @@ fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
 }
 
 
-/* Copies without the lock and looks afterwards whether the entry was there
- * all the while. */
+/* Copies without the lock, and then checks that the entry was not freed
+ * meanwhile. */
 
 static int
 zone_read_large(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,

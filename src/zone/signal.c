@@ -2,10 +2,11 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Signals: what matters only now.  Those that some worker has not read are in
- * the list of their presence set by seq, and found by the hash of who says
- * what to whom: a newer one takes the place of the older.  A worker's cursor
- * is the seq of its interest, which it has for entries anyway.
+ * Signals: messages that matter only now.  Signals that some worker has not
+ * read are in the list of their presence set, by seq, and are found by a hash
+ * of sender, recipient, event and tag: a newer signal replaces the older one.
+ * A worker's cursor is the seq of its interest, which it has for entries
+ * anyway.
  */
 
 
@@ -104,7 +105,7 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     n = fanout_message_blocks(m) + 1;
 
-    /* what was looked up before room was made is looked up again */
+    /* lookups are repeated after making room, which may drop the lock */
 
     for ( ;; ) {
         channel = fanout_channel_find(z, c);
@@ -125,7 +126,8 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         }
     }
 
-    /* one with interests can't go; its presence set and its signals can */
+    /* The channel has interests, so it is not freed; its presence set and its
+     * signals may be. */
 
     if (!signal_claim(z, channel, n)) {
         return FANOUT_ZONE_FULL;
@@ -153,7 +155,7 @@ put_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* The oldest make way if signals have all they may. */
+/* Evicts the oldest signals if their share is used up. */
 
 static int
 signal_claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
@@ -174,7 +176,7 @@ signal_claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
 }
 
 
-/* Whether there is who would hear it; who has left a moment ago is not. */
+/* Returns 1 if a signal has a recipient: an open channel, or a live client. */
 
 static int
 anybody(fanout_zone_t *z, fanout_ref_t channel,
@@ -220,7 +222,7 @@ there(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     fanout_ref_t  ref;
 
     if (client == m->client) {
-        /* nobody hears itself */
+        /* a client does not get its own signals */
         return 0;
     }
 
@@ -230,7 +232,7 @@ there(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 }
 
 
-/* Signals to others are others; without a client the user is who says it. */
+/* The recipient is part of the key; a sender without a client is its user. */
 
 static void
 signal_hash_of(fanout_zone_t *z, fanout_ref_t presence,
@@ -396,7 +398,7 @@ fanout_signal_after(fanout_zone_t *z, fanout_channel_block_t *ch,
     fanout_signal_t  *s;
 
     if (z->shm->nsignals == 0) {
-        /* most often: no cold memory is met for nothing */
+        /* the common case: avoids reading memory that is not cached */
         return 0;
     }
 
@@ -484,8 +486,8 @@ fanout_signal_trim(fanout_zone_t *z, fanout_ref_t channel)
 }
 
 
-/* Most are taken out by who reads them; this is for what a last reader left,
- * and for a reader that stands still. */
+/* Usually a worker removes signals when it has read them; this is for signals
+ * left by the last reader, and for stalled readers. */
 
 int
 fanout_signal_sweep(fanout_zone_t *z)

@@ -2,9 +2,10 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The unread list of a channel: what workers have not read yet.  An entry
- * leaves it when every cursor has passed it.  Cursors compare by the zone's
- * seq, which never goes back, as offsets do when a channel is purged.
+ * The unread list of a channel: entries that workers have not read yet.  An
+ * entry leaves the list when every cursor has passed it.  Cursors are compared
+ * by the zone's seq, which never goes back, while offsets do when a channel is
+ * purged.
  */
 
 
@@ -59,8 +60,8 @@ fanout_unread_push(fanout_zone_t *z, fanout_channel_block_t *ch,
 }
 
 
-/* Accounts for blocks that only the unread list holds, and keeps the list of
- * channels that have such. */
+/* Counts blocks that only the unread list keeps, and maintains the list of
+ * channels with such blocks. */
 
 void
 fanout_held_add(fanout_zone_t *z, fanout_ref_t channel, int blocks)
@@ -162,7 +163,8 @@ fanout_unread_trim(fanout_zone_t *z, fanout_ref_t channel)
             fanout_channel_free_unused(z, channel);
         }
 
-        /* it moves: those that do not come first when one is to be dropped */
+        /* the list has moved: channels whose list has not come first when one
+         * is dropped */
 
         cold = fanout_cold(z, ch);
 
@@ -269,7 +271,7 @@ fanout_unread_lose(fanout_zone_t *z, fanout_ref_t channel)
 }
 
 
-/* Workers that are stalled may hold so much, and a step more. */
+/* Stalled workers may hold up to held_max blocks, and a step more. */
 
 int
 fanout_held_cap(fanout_zone_t *z)
@@ -301,8 +303,8 @@ fanout_held_trim(fanout_zone_t *z)
 }
 
 
-/* Streams are trimmed by those who read them; this is for one whose last
- * reader died halfway. */
+/* Usually a worker trims an unread list when it has read it; this is for a list
+ * whose last reader died. */
 
 int
 fanout_held_sweep(fanout_zone_t *z)

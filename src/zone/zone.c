@@ -20,7 +20,7 @@
 #include "zone/slot.h"
 
 
-/* unless the configuration says */
+/* defaults of the configuration */
 #define FANOUT_IDLE    300
 #define FANOUT_DEDUPE  120
 #define FANOUT_HELD    12
@@ -112,7 +112,7 @@ fanout_zone_has_slots(const void *mem)
 }
 
 
-/* No transaction changes it, so it needs no journal. */
+/* No transaction changes the generation, so it needs no journal. */
 
 uint32_t
 fanout_zone_next(void *mem)
@@ -157,7 +157,7 @@ held_max(const fanout_shm_t *shm, const fanout_zone_conf_t *conf)
 }
 
 
-/* places the regions behind the fixed part, by the size alone */
+/* Places the regions behind the fixed part; they depend only on the size. */
 
 static int
 zone_layout(fanout_shm_t *shm)
@@ -237,7 +237,7 @@ unbounded(fanout_shm_t *shm)
     shm->address_max = FANOUT_ZONE_WHOLE;
     shm->user_max = FANOUT_ZONE_WHOLE;
 
-    /* what can be dropped may never have all of it */
+    /* mail and events, which may be dropped, never get the whole zone */
     shm->shares[FANOUT_SHARE_mail].max = shm->heap.nblocks / 4;
     shm->shares[FANOUT_SHARE_events].max = shm->heap.nblocks / 4;
 }
@@ -263,7 +263,7 @@ fanout_zone_reformat(fanout_zone_t *z)
 }
 
 
-/* may be killed and done again */
+/* If the process is killed, another one does it again. */
 
 static void
 zone_format(fanout_shm_t *shm)
@@ -395,7 +395,7 @@ fanout_zone_attach(fanout_zone_t *z, void *mem, size_t size)
     fanout_heap_attach(z, &shm->heap, &fanout_zone_owner,
                        &shm->slots[0].process, sizeof(fanout_slot_t),
                        shm->nslots);
-    z->told = z->heap.incarnation;
+    z->drained = z->heap.incarnation;
 
     return FANOUT_ZONE_OK;
 }
@@ -433,7 +433,7 @@ fanout_zone_class(fanout_zone_t *z, const uint8_t *pattern, size_t len)
         fanout_set(z, shm->nclasses, i + 1);
 
     } else if (spare < FANOUT_ZONE_CLASSES && fanout_newest(z)) {
-        /* of an earlier configuration */
+        /* a class of an earlier configuration */
         i = spare;
 
     } else {
@@ -499,7 +499,7 @@ fanout_zone_get_class(fanout_zone_t *z, unsigned n, fanout_zone_class_t *c)
 
 /* housekeeping */
 
-/* Each part in a section of its own. */
+/* Each task has a section of its own. */
 
 int
 fanout_zone_sweep(fanout_zone_t *z)
