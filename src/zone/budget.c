@@ -2,24 +2,24 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What one address or one user may have of a zone, over all workers: budgets
- * of what is asked for in a time, and a number of sessions.
+ * Limits of an address or a user, over all workers: budgets for requests in a
+ * time, and a number of sessions.
  *
- * A budget is a token bucket that is kept as what is owed: it grows by what is
- * taken and shrinks at the rate of the limit, so that 0 is a full bucket, and
- * an entry that is not there is one.  Entries are in a table of fixed size, in
- * sets of FANOUT_BUDGET_WAYS by the key.  A new key takes the entry of its set
- * that is full again first: most often one that has been full for the longest
- * time, as an address owes something for seconds only.
+ * A budget is a token bucket that is stored as the amount owed: the amount
+ * grows by what is drawn and shrinks at the rate of the limit, so 0 is a full
+ * bucket, and a missing entry is a full bucket.  Entries are in a table of
+ * fixed size, in sets of FANOUT_BUDGET_WAYS by the key.  A new key replaces the
+ * entry of its set that is full again first: most often one that has been full
+ * for longest, because an address owes something for seconds only.
  *
- * The table is outside of the journal.  Nothing in the zone refers to it, each
- * store is of one aligned word, and a process that dies between two of them
- * leaves at worst a key that owes nothing yet or an amount that was taken and
- * not used: time corrects both.  What it would cost is ten records for a draw.
+ * The table is outside of the journal.  Nothing in the zone refers to it, and
+ * each store is of one aligned word.  A process that dies between two stores
+ * leaves at worst a key that owes nothing yet, or an amount that was drawn but
+ * not used: time corrects both.  The journal would cost ten records for a draw.
  *
- * Sessions are counted exactly, one block for each address and worker, so that
- * those of a worker that dies can be told and taken back.  That is linked
- * state, and in the journal as all of it.
+ * Sessions are counted exactly, with one block for each address and worker, so
+ * that the sessions of a dead worker can be subtracted.  This is linked state,
+ * and uses the journal.
  */
 
 
@@ -98,8 +98,8 @@ fanout_budget_draw(fanout_zone_t *z, const fanout_zone_budget_t *budgets,
 }
 
 
-/* That of the key, or one that becomes it, and is none of the n that this call
- * has taken already. */
+/* Returns the entry of the key; if there is none, replaces an entry that is not
+ * among the n that this call has already taken. */
 
 static fanout_budget_t *
 budget_entry(fanout_zone_t *z, uint64_t key, uint32_t now,
@@ -167,9 +167,8 @@ budget_decay(fanout_budget_t *e, const fanout_zone_limit_t *limits,
 }
 
 
-/* Whether there is room for the amounts, of those resources whose bit is in
- * which.  If there is none, how long it takes, in drawn if that is the longest
- * so far. */
+/* Returns 1 if there is room for the amounts of the resources in which.  If
+ * not, sets in drawn how long that takes, if it is the longest wait so far. */
 
 static int
 budget_room(const fanout_budget_t *e, const fanout_zone_limit_t *limits,
@@ -188,7 +187,7 @@ budget_room(const fanout_budget_t *e, const fanout_zone_limit_t *limits,
             continue;
         }
 
-        /* one that is larger than the burst may go when nothing is owed */
+        /* an amount above the burst may pass when nothing is owed */
         max = limits[i].burst > amounts[i] ? limits[i].burst - amounts[i] : 0;
 
         if (e->owed[i] <= max) {
@@ -211,7 +210,7 @@ budget_room(const fanout_budget_t *e, const fanout_zone_limit_t *limits,
 }
 
 
-/* What goes beyond the burst is taken out of the amounts. */
+/* Adds the amounts to the entry; removes from them what is above the burst. */
 
 static void
 budget_take(fanout_budget_t *e, const fanout_zone_limit_t *limits,
@@ -310,8 +309,8 @@ done:
 }
 
 
-/* For the first session of an address on this worker; others may have begun
- * some on theirs while room was made. */
+/* Makes room for the first session of an address on this worker, and then
+ * counts again: other workers may have added sessions meanwhile. */
 
 static int
 address_room(fanout_zone_t *z, uint64_t address, uint32_t max)
@@ -351,7 +350,7 @@ fanout_address_drop(fanout_zone_t *z, uint64_t address, uint32_t ref)
 
     (void) fanout_enter(z);
 
-    /* not if the zone was rebuilt */
+    /* the entry differs if the zone was rebuilt */
 
     if (address_find(z, address, &n) == ref) {
         a = fanout_address(z, ref);
@@ -368,7 +367,8 @@ fanout_address_drop(fanout_zone_t *z, uint64_t address, uint32_t ref)
 }
 
 
-/* That of this worker, 0; and how many there are on all. */
+/* Returns the record of this worker, 0: none; *n is the number of sessions on
+ * all workers. */
 
 static fanout_ref_t
 address_find(fanout_zone_t *z, uint64_t address, uint64_t *n)

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What must hold of a zone between two transactions, all of it, by a walk
- * over everything.  For tests: it holds the lock all the while.
+ * The invariants of a zone between two transactions, checked by a walk over
+ * everything.  For tests: the lock is held all the time.
  *
  * Every block below shm->heap.fresh must be met exactly once by the walk that
  * owns it; the other lists may only lead to blocks met so.
@@ -215,7 +215,7 @@ check_slot(walk_t *w, unsigned n)
 }
 
 
-/* the lists of channels */
+/* the channels with blocks that only the unread list keeps */
 
 static int
 check_held(walk_t *w)

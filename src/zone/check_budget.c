@@ -15,7 +15,8 @@
 static int check_slot_addresses(walk_t *w, unsigned n);
 
 
-/* Every worker has one block for an address: in its list, and in the hash. */
+/* Every worker has one block for an address: in its own list, and in the
+ * hash. */
 
 int
 fanout_check_addresses(walk_t *w)
@@ -83,7 +84,7 @@ check_slot_addresses(walk_t *w, unsigned n)
 }
 
 
-/* Amounts are hints: only where they are, and how many. */
+/* Amounts are hints: only the places and the number of entries are checked. */
 
 int
 fanout_check_budgets(walk_t *w)
@@ -114,8 +115,8 @@ fanout_check_budgets(walk_t *w)
 }
 
 
-/* Each is in the rings of whose it is, behind the one before it, the first
- * behind the last. */
+/* Each key is in the circles of its holder and its sender, after the previous
+ * one; the first comes after the last. */
 
 int
 fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
@@ -152,8 +153,8 @@ fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
 }
 
 
-/* Each has what was met of sessions, members, keys and channels, no
- * more. */
+/* Each holder and sender must have exactly the sessions, members, keys and
+ * channels that were met. */
 
 int
 fanout_check_holders(walk_t *w)

@@ -57,7 +57,7 @@ fanout_check_keys(walk_t *w)
 }
 
 
-/* an entry of a history; the unread list is compared later */
+/* an entry of a history; compared with the unread list later */
 
 int
 fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
@@ -397,8 +397,8 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
     must_of(w, ref, (in->flags & FANOUT_DIRTY)
                     || !(in->cursor || (in->flags & FANOUT_LOST)));
 
-    /* what a signal marked may be gone before it is read, and a dead worker's
-     * interests are cleaned first */
+    /* A signal may be gone before its reader gets there, and the interests of a
+     * dead worker are cleaned first. */
     must_of(w, ref, (in->flags & FANOUT_DIRTY)
                     || w->shm->slots[in->slot].process.state == FANOUT_SLOT_DEAD
                     || fanout_signal_after(w->z,

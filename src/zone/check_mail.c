@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What must hold of mail and of signals.
+ * Invariants of mail and of signals.
  */
 
 
@@ -64,7 +64,7 @@ fanout_check_mail(walk_t *w)
 }
 
 
-/* Each has its pieces by age, and is in the list where it belongs. */
+/* Each sender must have its pieces by age, and be in the right list. */
 
 static int
 check_senders(walk_t *w)

@@ -2,8 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What must hold of who is there: identities, users, seats, members, presence
- * sets.
+ * Invariants of identities, users, seats, members and presence sets.
  */
 
 
@@ -269,7 +268,7 @@ check_seat(walk_t *w, fanout_ref_t ref)
 }
 
 
-/* of the class that the presence set is counted in */
+/* in the class that the presence set counts in */
 
 static void
 count_part(walk_t *w, fanout_ref_t presence, uint32_t n)
@@ -324,7 +323,7 @@ check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
 }
 
 
-/* by their identities */
+/* by identity */
 
 static int
 check_seats_of(walk_t *w)
@@ -572,7 +571,7 @@ check_listed(walk_t *w)
 }
 
 
-/* what is remembered of those who left */
+/* records of users who left */
 
 int
 fanout_check_seen(walk_t *w)
@@ -613,7 +612,7 @@ fanout_check_seen(walk_t *w)
 }
 
 
-/* what a backend is to be told */
+/* events for a backend */
 
 int
 fanout_check_events(walk_t *w)

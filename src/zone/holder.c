@@ -2,30 +2,32 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Holders: how much of the zone the clients of an address hold, so that those
- * of one can't keep all others out.  Budgets only limit how fast they get it.
+ * Holders: how much of the zone the clients of an address hold, so that one
+ * address can't lock out all others.  Budgets only limit how fast it gets
+ * there.
  *
  * An address may have a part of what the others leave of a share: with a part
- * of a half it gets at most half of an empty one, two such addresses get a
- * third each, and there is always something left for one that holds little.
- * What is left counts as far as the class of the channel may have it, and as
- * far as the zone has it, for the maxima of all shares may be more than there
- * is: addresses alone fill neither a class nor the zone.  What lingers of
- * sessions is evicted when others need it, and is not counted.
+ * of a half it gets at most half of an empty share, two such addresses get a
+ * third each, and there is always something left for an address that holds
+ * little.  The rest of a share is limited to what the class of the channel may
+ * have, and to what the zone has, because the maxima of all shares may add up
+ * to more than the zone: addresses alone fill neither a class nor the zone.
+ * Lingering sessions are not counted, because they are evicted when others need
+ * their blocks.
  *
- * A channel in use counts for who brought it into use, until it is not in use
- * any more, whoever has joined it meanwhile.  An interest in it counts for who
- * was the first to join it at that worker.  Who holds all that it may can still
- * join what is in use, up to half of the rest: its clients may come back at
- * another worker, where there is no interest yet.
+ * A channel in use counts for the holder that brought it into use, until it is
+ * not in use any more, whoever has joined it meanwhile.  An interest in it
+ * counts for the holder of the first client that joined it on that worker.  A
+ * holder at its limit can still join channels in use, up to half of the rest:
+ * its clients may come back on another worker, which has no interest yet.
  *
- * Keys are also counted by who sends: the user, or the clients of an address
- * that have none.  So a user is bounded wherever he comes from, and does not
- * take what his address may have from the others behind it.
+ * Keys are also counted by sender: the user, or the clients of an address
+ * without a user.  So a user is limited across addresses, and can't use up the
+ * limit of other users of the same address.
  *
- * Counts are in a table that is indexed by the hash of the address: addresses
- * share one now and then.  It is linked state, for it must be right for as long
- * as the zone is there.
+ * Counts are in a table that is indexed by the hash of the address: two
+ * addresses share a place now and then.  The table is linked state: it must be
+ * right as long as the zone exists.
  */
 
 
@@ -88,7 +90,7 @@ fanout_holder_join(fanout_zone_t *z, uint32_t class,
 }
 
 
-/* with such a part of what the others leave */
+/* part: of what the others leave */
 
 static int
 holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
@@ -157,8 +159,8 @@ least(uint32_t a, uint32_t b)
 }
 
 
-/* Whether n more are within a part of what others leave: of its own, and what
- * is left for all. */
+/* Returns 1 if n more are within a part of what others leave.  What others
+ * leave is what this one has, and what is left for all. */
 
 static int
 within(uint64_t own, uint64_t left, uint32_t part, uint32_t n)

@@ -2,17 +2,17 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Events: what a backend is to be told of.  A queue in the order in which
- * things happened, written in the transactions that they happen in, read by
- * one worker at a time, and let go of when the backend has taken it.
+ * Events for a backend: a queue in the order of the operations, which write
+ * their events in their own transactions.  One worker at a time reads the
+ * queue; events are freed when the backend has taken them.
  *
  *   done            first … last                offset
- *   |  lost, if any |  in the queue, with holes |  of the last one told
+ *   lost, if any |  in the queue, with holes |  of the newest event
  *
- * An event that can't be kept, for lack of blocks or over the queue's bound,
- * leaves its offset behind: who reads knows how many there were.  The bound is
- * what was asked for, and a quarter of the zone: a backend that is away must
- * not take the room of what works.
+ * An event that can't be kept, because there are no blocks or the queue is at
+ * its limit, still uses an offset, so the reader can count the lost ones.  The
+ * limit is the one asked for, and a quarter of the zone: a backend that does
+ * not answer must not take the blocks that the service needs.
  */
 
 
@@ -29,7 +29,7 @@
 
 
 #define FANOUT_LEAD_AGE     10          /* s until another takes the lead */
-#define FANOUT_EVENT_DROPS  FANOUT_EVENT_BLOCKS   /* most that give way to
+#define FANOUT_EVENT_DROPS  FANOUT_EVENT_BLOCKS   /* most that are dropped for
                                                      one */
 
 
@@ -37,13 +37,13 @@ static fanout_presence_block_t *hooked_room(fanout_zone_t *z,
     const fanout_seat_t *s);
 static unsigned of_user(fanout_zone_t *z, const fanout_seat_t *s,
     unsigned event);
-static void events_tell(fanout_zone_t *z, unsigned events,
+static void event_add(fanout_zone_t *z, unsigned events,
     fanout_ref_t identity, fanout_ref_t channel, uint8_t reason,
     uint8_t flags);
 static int over(fanout_zone_t *z, uint32_t blocks);
 static void drop_first(fanout_zone_t *z);
 static void events_lose(fanout_zone_t *z);
-static void known_by(fanout_zone_t *z);
+static void epoch_begin(fanout_zone_t *z);
 static uint32_t blocks_of(size_t strings);
 static uint32_t limit(const fanout_shm_t *shm);
 static int done_step(fanout_zone_t *z, uint64_t epoch, uint64_t offset);
@@ -71,7 +71,7 @@ void
 fanout_hook_event_client(fanout_zone_t *z, fanout_ref_t identity,
     unsigned events, uint8_t reason, uint8_t flags)
 {
-    events_tell(z, events, identity, 0, reason, flags);
+    event_add(z, events, identity, 0, reason, flags);
 }
 
 
@@ -85,10 +85,10 @@ fanout_hook_event_joined(fanout_zone_t *z, fanout_ref_t ref)
     presence = hooked_room(z, s);
 
     if (presence) {
-        events_tell(z, FANOUT_EVENT_JOIN
-                       | (presence->seats == 1 ? FANOUT_EVENT_OCCUPIED : 0)
-                       | of_user(z, s, FANOUT_EVENT_FIRST_IN),
-                    s->identity, s->channel, 0, 0);
+        event_add(z, FANOUT_EVENT_JOIN
+                     | (presence->seats == 1 ? FANOUT_EVENT_OCCUPIED : 0)
+                     | of_user(z, s, FANOUT_EVENT_FIRST_IN),
+                  s->identity, s->channel, 0, 0);
     }
 }
 
@@ -103,15 +103,15 @@ fanout_hook_event_left(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
     presence = hooked_room(z, s);
 
     if (presence) {
-        events_tell(z, FANOUT_EVENT_LEAVE
-                       | (presence->seats == 0 ? FANOUT_EVENT_VACATED : 0)
-                       | of_user(z, s, FANOUT_EVENT_LAST_OUT),
-                    s->identity, s->channel, reason, 0);
+        event_add(z, FANOUT_EVENT_LEAVE
+                     | (presence->seats == 0 ? FANOUT_EVENT_VACATED : 0)
+                     | of_user(z, s, FANOUT_EVENT_LAST_OUT),
+                  s->identity, s->channel, reason, 0);
     }
 }
 
 
-/* the presence set of a seat, or NULL if nobody is told of it */
+/* the presence set of a seat, or NULL if its events are not wanted */
 
 static fanout_presence_block_t *
 hooked_room(fanout_zone_t *z, const fanout_seat_t *s)
@@ -124,7 +124,7 @@ hooked_room(fanout_zone_t *z, const fanout_seat_t *s)
 }
 
 
-/* an event that it is only for the one client of a user */
+/* the event, if it is wanted and no other client of the user has a seat */
 
 static unsigned
 of_user(fanout_zone_t *z, const fanout_seat_t *s, unsigned event)
@@ -134,8 +134,8 @@ of_user(fanout_zone_t *z, const fanout_seat_t *s, unsigned event)
 }
 
 
-/* Whether no other client of the identity's user sits on the channel; of very
- * many nobody knows. */
+/* Returns 1 if no other client of the identity's user has a seat on the
+ * channel; 0 also for a user with too many clients to look at. */
 
 static int
 alone(fanout_zone_t *z, fanout_ref_t identity, fanout_ref_t channel)
@@ -174,11 +174,11 @@ alone(fanout_zone_t *z, fanout_ref_t identity, fanout_ref_t channel)
 }
 
 
-/* No block is taken that was ensured for something else: the transaction has
- * what it needs, but for an order or so. */
+/* Takes no block that was ensured for the operation itself: beyond its own need
+ * a transaction allocates at most an order or so. */
 
 static void
-events_tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
+event_add(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
     fanout_ref_t channel, uint8_t reason, uint8_t flags)
 {
     size_t                    clen, ulen;
@@ -198,7 +198,7 @@ events_tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
         return;
     }
 
-    known_by(z);
+    epoch_begin(z);
     fanout_set(z, shm->event_offset, shm->event_offset + 1);
 
     id = fanout_identity(z, identity);
@@ -247,8 +247,8 @@ events_tell(fanout_zone_t *z, unsigned events, fanout_ref_t identity,
 }
 
 
-/* Whether the queue would be beyond its bound with one more of so many
- * blocks; not when it is empty. */
+/* Returns 1 if one more event of so many blocks would exceed the queue's limit;
+ * an empty queue takes any event. */
 
 static int
 over(fanout_zone_t *z, uint32_t blocks)
@@ -271,10 +271,10 @@ events_lose(fanout_zone_t *z)
 }
 
 
-/* After a rebuild, offsets begin again. */
+/* Begins an epoch: after a rebuild, offsets start again. */
 
 static void
-known_by(fanout_zone_t *z)
+epoch_begin(fanout_zone_t *z)
 {
     if (z->shm->event_epoch == 0) {
         fanout_set(z, z->shm->event_epoch, fanout_zone_random(z));
@@ -312,7 +312,7 @@ drop_first(fanout_zone_t *z)
 }
 
 
-/* who delivers */
+/* the worker that delivers */
 
 void
 fanout_hook_queue_ask(fanout_zone_t *z, uint8_t mask, uint32_t max)
@@ -333,14 +333,14 @@ fanout_hook_queue_ask(fanout_zone_t *z, uint8_t mask, uint32_t max)
         return;
     }
 
-    known_by(z);
+    epoch_begin(z);
 
     if (shm->event_mask != mask || shm->event_max != max) {
         fanout_set(z, shm->event_mask, mask);
         fanout_set(z, shm->event_max, max);
     }
 
-    /* what nobody asks for any more is not lost */
+    /* an event that is no longer wanted is not counted as lost */
 
     for (n = 1; shm->nevents > limit(shm); n++) {
 
@@ -369,7 +369,7 @@ fanout_hook_queue_ask(fanout_zone_t *z, uint8_t mask, uint32_t max)
 }
 
 
-/* by what was asked for last, maybe by another in between */
+/* by the last request, perhaps one of another worker in between */
 
 static uint32_t
 limit(const fanout_shm_t *shm)
@@ -526,7 +526,7 @@ fanout_hook_queue_done(fanout_zone_t *z, uint64_t epoch, uint64_t offset)
 }
 
 
-/* whether there is more */
+/* Returns 1 if there is more. */
 
 static int
 done_step(fanout_zone_t *z, uint64_t epoch, uint64_t offset)

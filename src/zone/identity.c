@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Identities: sessions that live or may come back.  A live one is in the
- * list of its worker's slot; when its connection is lost it lingers in a
- * wheel, until it is resumed or too old.
+ * Identities: sessions that are live or may come back.  A live identity is in
+ * the list of its worker's slot; when its connection is lost, the identity
+ * lingers in a wheel, until it is resumed or expires.
  */
 
 
@@ -131,7 +131,7 @@ identity_add(fanout_zone_t *z, const fanout_identity_t *id,
 }
 
 
-/* whether its user has as many clients as he may */
+/* the user has the maximum of clients */
 
 static int
 too_many(fanout_zone_t *z, const fanout_identity_t *id, uint32_t max)
@@ -163,7 +163,7 @@ fanout_identity_find(fanout_zone_t *z, uint64_t client)
 }
 
 
-/* not if it was taken over, or the zone rebuilt */
+/* 0 if the identity was taken over, or the zone rebuilt */
 
 int
 fanout_identity_own(fanout_zone_t *z, fanout_ref_t ref,

@@ -4,9 +4,10 @@
  *
  * The life of an identity: live, lingering, ended, and the lists it is in.
  *
- * What ends takes several transactions, in an order that leaves no ghost: seats
- * first, then the identity.  Who dies in between leaves a live identity in the
- * slot of a dead worker, and all of it is done again.
+ * The end of an identity takes several transactions, in an order that leaves
+ * nothing behind: seats first, then the identity.  If a process dies in
+ * between, a live identity remains in the slot of a dead worker, and the end is
+ * repeated.
  */
 
 
@@ -79,7 +80,7 @@ fanout_identity_disconnected(fanout_zone_t *z, uint32_t ref,
 }
 
 
-/* whether there is more */
+/* Returns 1 if there is more. */
 
 static int
 end_step(fanout_zone_t *z, fanout_ref_t ref, uint32_t linger, uint32_t after,
@@ -162,7 +163,7 @@ fanout_client_disconnect(fanout_zone_t *z, uint64_t client, uint16_t code)
 }
 
 
-/* It has no seat any more; a worker that has it is told. */
+/* The identity has no seats left.  If it is live, its worker gets an order. */
 
 static void
 disconnect(fanout_zone_t *z, fanout_ref_t ref, uint16_t code)
@@ -203,7 +204,8 @@ fanout_identity_orphan(fanout_zone_t *z, unsigned n,
                 && (i == 0 || (fanout_section_room(z) && fanout_event_fits(z)));
          i++)
     {
-        /* of what it was told, nothing is known any more */
+        /* the end that the worker had begun may have had other parameters:
+         * these are lost */
         if (end_step(z, slot->identities, linger, 0, 1, FANOUT_LEFT_NETWORK,
                      at))
         {
@@ -248,7 +250,7 @@ fanout_identity_sweep(fanout_zone_t *z)
 }
 
 
-/* whether there is more in this second; *n were looked at before */
+/* Returns 1 if there are more in this second; *n have been handled before. */
 
 static int
 sweep_rank(fanout_zone_t *z, unsigned rank, uint32_t at,
@@ -296,7 +298,7 @@ fanout_identity_evict(fanout_zone_t *z, unsigned ranks)
 
     for (rank = 0; rank < ranks; rank++) {
 
-        /* of those that have the least time left */
+        /* those with the least time left */
 
         for (at = shm->lingering_at + 1;
              at < shm->lingering_at + FANOUT_SEATS_WHEEL;
@@ -315,7 +317,7 @@ fanout_identity_evict(fanout_zone_t *z, unsigned ranks)
 }
 
 
-/* a lingering one; whether there is more */
+/* for a lingering identity; returns 1 if there is more */
 
 static int
 forget_step(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
@@ -331,7 +333,7 @@ forget_step(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 }
 
 
-/* It is in no list any more.  What its seats still have to tell keeps it. */
+/* The identity must be in no list.  Pending leaves of its members keep it. */
 
 static void
 identity_forget(fanout_zone_t *z, fanout_ref_t ref)
@@ -408,7 +410,7 @@ fanout_identity_unlink_lingering(fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
-/* the wheel: what is too old only beyond its rim is met before, and goes on */
+/* The wheel: deadlines beyond one turn are re-filed when reached. */
 
 static void
 wheel_link(fanout_zone_t *z, fanout_ref_t ref)

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What others may read of an identity.
+ * Reading about identities.
  */
 
 

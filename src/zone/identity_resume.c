@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Resumes: the secret of an identity, and the one before it while its client
- * may not have the last.
+ * Resumes: the secret of an identity, and the previous secret as long as the
+ * client may not have received the newest.
  */
 
 
@@ -14,12 +14,12 @@
 #include "zone/slot.h"
 
 
-static void successor(fanout_zone_t *z, const fanout_identity_t *id,
+static void secret_next(fanout_zone_t *z, const fanout_identity_t *id,
     uint32_t tries, uint8_t *secret);
-static void give_secret(fanout_zone_t *z, fanout_ref_t ref,
+static void secret_set(fanout_zone_t *z, fanout_ref_t ref,
     const uint8_t *next, unsigned tries);
-static void prove(fanout_zone_t *z, fanout_ref_t ref);
-static fanout_ref_t known_again(fanout_zone_t *z,
+static void secret_confirm(fanout_zone_t *z, fanout_ref_t ref);
+static fanout_ref_t known_before(fanout_zone_t *z,
     const fanout_identity_t *id);
 static fanout_ref_t candidate(fanout_zone_t *z, const fanout_identity_t *id);
 static unsigned unlike(const void *a, const void *b);
@@ -52,7 +52,7 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
     if (ref == 0) {
         keep = 0;
-        ref = known_again(z, id);
+        ref = known_before(z, id);
         tries = ref ? fanout_tries(fanout_identity(z, ref)) : 0;
     }
 
@@ -80,12 +80,12 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
     if (keep) {
         memmove(next, id->secret, sizeof(id->secret));
-        prove(z, ref);
+        secret_confirm(z, ref);
 
     } else {
         tries++;
-        successor(z, id, tries, next);
-        give_secret(z, ref, next, tries);
+        secret_next(z, id, tries, next);
+        secret_set(z, ref, next, tries);
     }
 
     fanout_identity_link_live(z, ref, z->heap.slot);
@@ -97,7 +97,8 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
     fanout_leave(z);
 
-    /* who takes it over meanwhile goes on with it */
+    /* a worker that takes the identity over meanwhile continues with the
+     * seats */
 
     now = *id;
     memcpy(now.secret, next, sizeof(now.secret));
@@ -118,13 +119,13 @@ fanout_identity_resume(fanout_zone_t *z, const fanout_identity_t *id,
 
 
 /*
- * What a resume gives for a secret.  Without the seed of the zone nobody can
- * tell it from the secret; each try gives another, so that a session that was
- * taken over is not taken for the one that has the identity.
+ * Derives the next secret from a secret.  It can't be guessed without the seed
+ * of the zone.  Each try gives a different secret, so that a session that was
+ * taken over is not mistaken for the one that has the identity.
  */
 
 static void
-successor(fanout_zone_t *z, const fanout_identity_t *id, uint32_t tries,
+secret_next(fanout_zone_t *z, const fanout_identity_t *id, uint32_t tries,
     uint8_t *secret)
 {
     uint64_t  next[2];
@@ -136,7 +137,7 @@ successor(fanout_zone_t *z, const fanout_identity_t *id, uint32_t tries,
 
 
 static void
-give_secret(fanout_zone_t *z, fanout_ref_t ref, const uint8_t *next,
+secret_set(fanout_zone_t *z, fanout_ref_t ref, const uint8_t *next,
     unsigned tries)
 {
     uint64_t                  secret[2];
@@ -158,7 +159,7 @@ fanout_identity_confirm(fanout_zone_t *z, uint32_t ref,
     (void) fanout_enter(z);
 
     if (fanout_identity_own(z, ref, id)) {
-        prove(z, ref);
+        secret_confirm(z, ref);
     }
 
     fanout_leave(z);
@@ -166,7 +167,7 @@ fanout_identity_confirm(fanout_zone_t *z, uint32_t ref,
 
 
 static void
-prove(fanout_zone_t *z, fanout_ref_t ref)
+secret_confirm(fanout_zone_t *z, fanout_ref_t ref)
 {
     fanout_identity_block_t  *e;
 
@@ -188,7 +189,7 @@ fanout_identity_known(fanout_zone_t *z, const fanout_identity_t *id)
     ref = fanout_identity_live(z, id);
 
     if (ref) {
-        prove(z, ref);
+        secret_confirm(z, ref);
     }
 
     fanout_leave(z);
@@ -210,7 +211,8 @@ fanout_identity_stays(fanout_zone_t *z, const fanout_identity_t *id)
 }
 
 
-/* The identity that a secret and a user are those of, 0; in constant time. */
+/* Finds the identity with that secret and user, 0: none.  Compares in constant
+ * time. */
 
 fanout_ref_t
 fanout_identity_live(fanout_zone_t *z, const fanout_identity_t *id)
@@ -227,10 +229,11 @@ fanout_identity_live(fanout_zone_t *z, const fanout_identity_t *id)
 }
 
 
-/* The same by the secret before, if its client may not have the last. */
+/* The same for the previous secret, if the client may not have the newest
+ * one. */
 
 static fanout_ref_t
-known_again(fanout_zone_t *z, const fanout_identity_t *id)
+known_before(fanout_zone_t *z, const fanout_identity_t *id)
 {
     uint8_t                   next[16];
     unsigned                  tries;
@@ -245,7 +248,7 @@ known_again(fanout_zone_t *z, const fanout_identity_t *id)
 
     e = fanout_identity(z, ref);
     tries = fanout_tries(e);
-    successor(z, id, tries, next);
+    secret_next(z, id, tries, next);
 
     if (unlike(e->secret, next) || tries == 0 || tries == FANOUT_ID_TRIES) {
         return 0;
@@ -255,7 +258,7 @@ known_again(fanout_zone_t *z, const fanout_identity_t *id)
 }
 
 
-/* of that client and user, and not ended */
+/* the identity of that client and user, if it has not ended */
 
 static fanout_ref_t
 candidate(fanout_zone_t *z, const fanout_identity_t *id)
@@ -283,7 +286,7 @@ candidate(fanout_zone_t *z, const fanout_identity_t *id)
 }
 
 
-/* of two secrets: 0, or something else */
+/* compares two secrets: 0 if they are equal */
 
 static unsigned
 unlike(const void *a, const void *b)

@@ -2,7 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Pressure: what goes, and in which order, when the heap has no free block.
+ * Pressure: what is evicted, and in which order, when the heap has no free
+ * block.
  */
 
 
@@ -38,7 +39,7 @@ static int pressure_sessions(fanout_zone_t *z, unsigned ranks);
 static int pressure_class(fanout_zone_t *z, uint32_t class);
 
 
-/* the first goes first */
+/* in the order of eviction */
 
 static const fanout_reclaimer_t  pressure_order[] = {
     { "purged history",      pressure_purged,    1 },
@@ -86,7 +87,7 @@ pressure_attainable(fanout_zone_t *z, const fanout_need_t *need)
 }
 
 
-/* whether a class would have more than it may */
+/* the class would be above its limit */
 
 static int
 pressure_exceeds(fanout_zone_t *z, const fanout_need_t *need)
@@ -125,7 +126,7 @@ pressure_full(fanout_zone_t *z, const fanout_need_t *need)
 }
 
 
-/* what is evicted: each takes a step, and returns whether there was any */
+/* the reclaimers: each evicts a step, and returns 1 if there was any */
 
 static int
 pressure_purged(fanout_zone_t *z, const fanout_need_t *need)
@@ -145,7 +146,7 @@ pressure_expired(fanout_zone_t *z, const fanout_need_t *need)
         return 1;
     }
 
-    /* the turn of the wheel may have filled the journal */
+    /* the sweep may have filled the journal */
     fanout_commit(z);
 
     if (fanout_key_sweep(z) == FANOUT_ZONE_AGAIN
@@ -233,8 +234,8 @@ pressure_sessions(fanout_zone_t *z, unsigned ranks)
 }
 
 
-/* The oldest of the largest history of a class, or the channel longest out of
- * use if all histories are small. */
+/* Evicts the oldest entries of the largest history of a class, or, if all
+ * histories are small, the channel that has been idle for longest. */
 
 static int
 pressure_class(fanout_zone_t *z, uint32_t class)

@@ -2,11 +2,13 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Another info for an identity whose session goes on, and who is told of it.
+ * Setting another info for a live identity, and reporting its members as
+ * updated.
  *
- * Seats are marked before the info is another, in as many sections as that
- * takes, and their members told after it.  If this process dies in between, who
- * cleans up after it tells of those that are left, as it meets all seats.
+ * Seats are marked before the info is changed, in as many sections as that
+ * takes, and their members are reported after it.  If this process dies in
+ * between, the process that cleans up meets all its seats, and reports the
+ * members that are left.
  */
 
 
@@ -54,7 +56,7 @@ fanout_identity_renew(fanout_zone_t *z, uint32_t ref,
         return rc;
     }
 
-    /* what can't succeed is not told */
+    /* members are not reported if the renewal can't succeed */
 
     (void) fanout_enter(z);
     rc = renew_room(z, ref, id, fanout_info_blocks(info->len));
@@ -86,7 +88,7 @@ renew_same(fanout_zone_t *z, fanout_ref_t ref, const fanout_zstr_t *info)
 }
 
 
-/* Who takes it over meanwhile goes on with it. */
+/* A worker that takes the identity over meanwhile continues with the seats. */
 
 static void
 walk_seats(fanout_zone_t *z, fanout_ref_t ref, const fanout_identity_t *id,
@@ -135,7 +137,7 @@ renew(fanout_zone_t *z, fanout_ref_t ref, const fanout_identity_t *id,
     }
 
     if (!fanout_identity_own(z, ref, id)) {
-        /* only without a chain */
+        /* only if the new info is empty */
         return FANOUT_ZONE_STALE;
     }
 
@@ -158,7 +160,7 @@ renew(fanout_zone_t *z, fanout_ref_t ref, const fanout_identity_t *id,
 }
 
 
-/* What was looked at before room was made is looked at again. */
+/* Checks again after making room, which may drop the lock. */
 
 static int
 renew_room(fanout_zone_t *z, fanout_ref_t ref, const fanout_identity_t *id,

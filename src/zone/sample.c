@@ -4,12 +4,12 @@
  *
  * The last hour, for the status.
  *
- * Samples are in a ring with one place more than are read.  The next goes to
- * that place, which nobody looks at, and so without the journal; then the
- * count is journalled.  Who dies in between leaves a count that is rolled
- * back and a place that is written again.  All under the lock: a sample is
- * never seen in part.  So it is with the marks, the counts of failures of the
- * last minute.
+ * Samples are in a ring with one place more than are read.  The next sample is
+ * written to that place, which no process reads, and so without the journal;
+ * then the count is journalled.  If the process dies in between, the count is
+ * rolled back, and the place is written again.  All of this is under the lock,
+ * so a sample is never seen in part.  The same holds for the marks, the counts
+ * of failures of the last minute.
  */
 
 
@@ -49,7 +49,7 @@ fanout_sample_take(fanout_zone_t *z)
 {
     uint32_t  now, at;
 
-    /* a look without the lock is enough to know that it is not due */
+    /* without the lock: enough to know that no sample is due */
 
     at = __atomic_load_n(&z->shm->sampled_at, __ATOMIC_RELAXED);
     now = fanout_seconds(z);
@@ -73,7 +73,7 @@ fanout_sample_take(fanout_zone_t *z)
 }
 
 
-/* The first only remembers the counters. */
+/* The first call only stores the counters. */
 
 static void
 sample_take(fanout_zone_t *z, uint32_t elapsed)
@@ -93,7 +93,7 @@ sample_take(fanout_zone_t *z, uint32_t elapsed)
     for (i = 0; i < FANOUT_NRATES; i++) {
         n = counted(shm, rates[i]);
 
-        /* a counter may be seen before the worker's last one was added */
+        /* a counter may be read before the worker's last increment */
 
         if (elapsed) {
             value[i] = n > shm->sampled[i]
@@ -142,7 +142,7 @@ count_failures(const fanout_shm_t *shm, uint64_t *counts)
 }
 
 
-/* by any share */
+/* of all shares */
 
 static uint64_t
 refused(const fanout_shm_t *shm)
@@ -175,8 +175,8 @@ fanout_sample_recent(fanout_zone_t *z, uint64_t *grown)
     now = fanout_seconds(z);
     base = NULL;
 
-    /* the oldest within a minute and an interval; if nobody took one for so
-     * long, the last */
+    /* the oldest within a minute and an interval; if none was taken for so
+     * long, the newest */
 
     for (n = shm->nmarks, i = 1; i < FANOUT_MARKS && i <= n; i++) {
         m = &shm->marks[(n - i) % FANOUT_MARKS];

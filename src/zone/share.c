@@ -100,7 +100,8 @@ fanout_share_room(fanout_zone_t *z, unsigned share, uint32_t n)
 
     shm = z->shm;
 
-    /* each gives a block at least, now or when its leaves are told */
+    /* each eviction frees at least one block, now or when its leaves are
+     * reported */
 
     for (i = 0; i < n; i++) {
 
@@ -149,7 +150,8 @@ fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
 }
 
 
-/* Whether n more are beyond what the share, or the class in it, may have. */
+/* Returns 1 if n more are above the limit of the share, or of the class in
+ * it. */
 
 static int
 share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class, uint32_t n)
@@ -158,7 +160,7 @@ share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class, uint32_t n)
 }
 
 
-/* With n more, a class may have four times what is left then. */
+/* A class may have FANOUT_SHARE_ALPHA times what is left when it has n more. */
 
 uint32_t
 fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
@@ -183,7 +185,7 @@ fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
 }
 
 
-/* Whether n more would take what is guaranteed to others. */
+/* Returns 1 if n more would take blocks that are guaranteed to others. */
 
 static int
 promised(fanout_shm_t *shm, unsigned share, uint32_t n)
@@ -196,7 +198,8 @@ promised(fanout_shm_t *shm, unsigned share, uint32_t n)
 }
 
 
-/* blocks in use, and guaranteed to other shares and to histories */
+/* Returns the blocks in use, and those guaranteed to other shares and
+ * histories. */
 
 static uint64_t
 bound(fanout_shm_t *shm, unsigned share)
@@ -235,7 +238,8 @@ fanout_share_spare(fanout_shm_t *shm, unsigned share)
 }
 
 
-/* what fanout_share_room() may give up of sessions for it */
+/* Returns the blocks of sessions that fanout_share_room() may evict for a
+ * share. */
 
 static uint32_t
 lingering(fanout_shm_t *shm, unsigned share)
@@ -250,7 +254,7 @@ lingering(fanout_shm_t *shm, unsigned share)
 }
 
 
-/* blocks that are not of histories and channels out of use */
+/* Returns the blocks in use, without histories and channels not in use. */
 
 static uint32_t
 in_use(fanout_shm_t *shm)
@@ -293,7 +297,7 @@ fanout_share_attainable(fanout_shm_t *shm, uint32_t class)
 }
 
 
-/* at most: who lingers is not known by its blocks */
+/* An upper limit: the blocks of lingering clients are not counted by share. */
 
 static uint32_t
 evictable(fanout_shm_t *shm, unsigned share)
@@ -375,7 +379,7 @@ fanout_zone_bound(fanout_zone_t *z, const fanout_zone_shares_t *shares)
     shm = z->shm;
 
     if (!fanout_newest(z)) {
-        /* an old worker: those of the newer configuration stay */
+        /* an old worker: the limits of the newer configuration stay */
         fanout_leave(z);
         return;
     }
@@ -405,7 +409,7 @@ fanout_zone_bound(fanout_zone_t *z, const fanout_zone_shares_t *shares)
 }
 
 
-/* in blocks; without a bound it is the whole zone */
+/* in blocks; without a limit the maximum is the whole zone */
 
 static void
 bounds_of(const fanout_shm_t *shm, const fanout_zone_share_t *share,

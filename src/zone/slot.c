@@ -2,13 +2,12 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Slots: which workers there are, what each has to read, and what becomes
- * of it when one dies.
+ * Slots: the workers, what each has to read, and what happens when one dies.
  *
  * A worker holds the robust mutex "life" of its slot as long as it lives, so
- * that a try by another tells death from life, whatever became of its pid.
- * Who finds a dead one holds its "life" while cleaning up, in steps; if it
- * dies as well, the next goes on.
+ * trylock shows another worker whether it is alive, whatever became of its pid.
+ * The worker that finds a dead one holds the dead one's "life" while it cleans
+ * up, in steps; if it dies as well, the next one continues.
  */
 
 
@@ -197,7 +196,7 @@ abandoned(fanout_slot_t *slot)
 }
 
 
-/* Whether there is more. */
+/* Returns 1 if there is more. */
 
 static int
 reap(fanout_zone_t *z, unsigned n, uint32_t linger, int all)
@@ -219,7 +218,8 @@ reap(fanout_zone_t *z, unsigned n, uint32_t linger, int all)
         fanout_leave(z);
     }
 
-    /* let all look: the dead one may have marked and not written */
+    /* all workers check for work: the dead one may have marked some without
+     * waking them */
 
     (void) fanout_enter(z);
     fanout_notify_all(z);
@@ -244,8 +244,8 @@ reap_step(fanout_zone_t *z, unsigned n, uint32_t linger,
         return 1;
     }
 
-    /* a cursor that held a long unread list is let go first, then the unread
-     * list shrinks step by step, then the interest goes */
+    /* first release the cursor that kept a long unread list, then trim the
+     * unread list step by step, then drop the interest */
 
     for (i = 0; slot->interests && (i == 0 || fanout_section_room(z)); i++) {
         in = fanout_interest(z, slot->interests);
@@ -285,7 +285,7 @@ reap_step(fanout_zone_t *z, unsigned n, uint32_t linger,
 }
 
 
-/* What one without a slot had staged when it died. */
+/* Frees what a process without a slot had staged when it died. */
 
 static void
 reap_spare(fanout_zone_t *z)
@@ -459,7 +459,7 @@ fanout_slot_get(fanout_zone_t *z, unsigned n, fanout_zone_worker_t *w)
 
 /* orders */
 
-/* What others may come back to is not given up for it. */
+/* Evicts no lingering client for an order. */
 
 void
 fanout_order_room(fanout_zone_t *z)
@@ -549,7 +549,7 @@ fanout_slot_orders(fanout_zone_t *z, fanout_order_t *orders, unsigned max)
 }
 
 
-/* what there is to read */
+/* interests with entries to read */
 
 void
 fanout_dirty(fanout_zone_t *z, fanout_ref_t ref)

@@ -2,10 +2,10 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Page faults outside of the lock.  A process has no page of the shared memory
- * mapped before it has met it, and nobody's were ever filled with zeros before
- * one has: both are work of the kernel for some us a page, for which all would
- * wait if the lock was held.
+ * Page faults outside of the lock.  A page of the shared memory is not mapped
+ * in a process before its first access, and is not filled with zeros before the
+ * first access of any process.  The kernel needs some us for each page; under
+ * the lock, all workers would wait for that.
  */
 
 
@@ -13,9 +13,9 @@
 #include "zone/slot.h"
 
 
-#define FANOUT_PAGE        4096     /* or a part of one */
+#define FANOUT_PAGE        4096     /* a page, or a part of one */
 #define FANOUT_TOUCH_STEP  1048576  /* bytes in a call */
-#define FANOUT_TOUCH_AHEAD 1048576  /* bytes of what is used next */
+#define FANOUT_TOUCH_AHEAD 1048576  /* bytes of the blocks used next */
 
 
 static uint64_t touch_fresh(fanout_zone_t *z);
@@ -45,7 +45,7 @@ fanout_zone_touch(fanout_zone_t *z)
     used = used < z->shm->heap.size ? used : z->shm->heap.size;
 
     if (z->touched >= used) {
-        /* or the zone was rebuilt, and is smaller now */
+        /* or the zone was rebuilt with less in use */
         return FANOUT_ZONE_OK;
     }
 
@@ -71,7 +71,7 @@ fanout_touch_fresh(fanout_zone_t *z, uint32_t n)
 }
 
 
-/* To read is enough: the mapping is shared, and may be written. */
+/* A read is enough: the mapping is shared and writable. */
 
 static void
 touch(fanout_zone_t *z, uint64_t from, uint64_t to)

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Users: the name that clients have in common, and which they are.  A user is
- * there as long as one of them.
+ * Users: the common name of clients, and the list of these.  A user exists as
+ * long as one of its clients.
  */
 
 
@@ -55,7 +55,7 @@ fanout_user_find(fanout_zone_t *z, uint64_t hash)
 }
 
 
-/* a hash that is the same for two names is not met: it is a keyed one of 64
+/* two names with the same hash are not expected: the hash is keyed and has 64
  * bits */
 
 void
@@ -214,7 +214,7 @@ fanout_user_clients(fanout_zone_t *z, uint64_t user, uint64_t *cursor,
     u = fanout_user(z, ref);
     from = *cursor ? fanout_identity_find(z, *cursor) : 0;
 
-    /* where it went on is gone: from the first again */
+    /* the client at the cursor is gone: start again */
 
     ref = (from && fanout_identity(z, from)->user == ref)
           ? fanout_identity(z, from)->user_next : u->identities;
