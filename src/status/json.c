@@ -50,8 +50,7 @@ static const char *const  series_names[] = {
 void
 fanout_status_json(fanout_writer_t *w, ngx_uint_t with)
 {
-    uint64_t           sums[FANOUT_NCOUNTERS];
-    fanout_busiest_t  *busiest;
+    uint64_t  sums[FANOUT_NCOUNTERS];
 
     ngx_memcpy(sums, w->stat->retired, sizeof(sums));
 
@@ -82,11 +81,9 @@ fanout_status_json(fanout_writer_t *w, ngx_uint_t with)
     put_text(w, ",\"history\":");
     write_history(w, with & FANOUT_STATUS_HISTORY);
 
-    busiest = fanout_watch_busiest(w->hub);
-
-    if (busiest && (with & FANOUT_STATUS_BUSIEST)) {
+    if (w->busiest && (with & FANOUT_STATUS_BUSIEST)) {
         put_text(w, ",\"busiest\":");
-        fanout_busiest_json(busiest, w);
+        fanout_busiest_json(w->busiest, w);
     }
 
     put_text(w, "}\n");

@@ -124,12 +124,18 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
       "Overflows of the journal: a bug")
 
 
-/* what is appended to, and whether that has failed */
+/* channels by traffic, see status/busiest.c */
+
+typedef struct fanout_busiest_s  fanout_busiest_t;
+
+
+/* What is appended to, and whether that has failed. */
 
 typedef struct {
     fanout_hub_t         *hub;
     fanout_outbuf_t      *out;
     fanout_zone_stat_t   *stat;
+    fanout_busiest_t     *busiest;              /* NULL: unknown */
     ngx_uint_t            failed;
 } fanout_writer_t;
 
@@ -198,10 +204,11 @@ extern const char *const  fanout_counter_names[];
 extern const char *const  fanout_share_names[];
 extern const char *const  fanout_counter_texts[];
 
-/* Calls one of them for a frame: NGX_ERROR. */
-ngx_int_t fanout_status_write(fanout_hub_t *hub,
-    fanout_outbuf_t *f, void (*format)(fanout_writer_t *w,
-    ngx_uint_t arg), ngx_uint_t arg);
+/* Appends a format to an outbuf, with the numbers of now and the busiest
+ * channels (NULL: unknown). NGX_ERROR: no memory, the outbuf has a part. */
+ngx_int_t fanout_status_write(fanout_hub_t *hub, fanout_busiest_t *busiest,
+    fanout_outbuf_t *f, void (*format)(fanout_writer_t *w, ngx_uint_t arg),
+    ngx_uint_t arg);
 
 
 /* watching: see status/watch.c */
@@ -215,8 +222,6 @@ void fanout_watch_poll(fanout_hub_t *hub);
 
 #define FANOUT_BUSIEST  20
 
-typedef struct fanout_busiest_s  fanout_busiest_t;
-
 /* NULL on lack of memory. */
 fanout_busiest_t *fanout_busiest_create(void);
 void fanout_busiest_free(fanout_busiest_t *b);
@@ -228,8 +233,7 @@ void fanout_busiest_walk(fanout_busiest_t *b, fanout_hub_t *hub);
 void fanout_busiest_json(fanout_busiest_t *b, fanout_writer_t *w);
 
 /* The busiest channels of this worker, NULL while nobody watches. */
-fanout_busiest_t *fanout_watch_busiest(
-    fanout_hub_t *hub);
+fanout_busiest_t *fanout_watch_busiest(fanout_hub_t *hub);
 
 
 #endif /* FANOUT_STATUS_STATUS_H */

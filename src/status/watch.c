@@ -316,7 +316,8 @@ watch_message(fanout_hub_t *hub, const fanout_framing_t *framing,
     }
 
     if (framing->begin(hub, f, &start) != NGX_OK
-        || fanout_status_write(hub, f, fanout_status_json, with)
+        || fanout_status_write(hub, fanout_watch_busiest(hub), f,
+                               fanout_status_json, with)
            != NGX_OK
         || framing->end(hub, f, start, FANOUT_WS_TEXT) != NGX_OK)
     {
