@@ -543,8 +543,8 @@ respond(fanout_api_t *api, fanout_error_e error)
     }
 
     if (error == FANOUT_E_NONE) {
-        return fanout_http_send_frame(api->request, api->hub, api->status,
-                                      &fanout_type_json, api->out);
+        return fanout_http_send_outbuf(api->request, api->hub, api->status,
+                                       &fanout_type_json, api->out);
     }
 
     fanout_outbuf_release(api->hub, api->out);

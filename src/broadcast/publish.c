@@ -186,7 +186,7 @@ forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
     switch (error) {
 
     case FANOUT_E_RATE_LIMITED:
-        fanout_meter_held(result, &limited);
+        fanout_meter_keys_limited(result, &limited);
         fanout_meter_refused(t->app->hub, &limited);
         text = "keys of fanout_broadcast not remembered for a client";
         reason = fanout_meter_text(&limited);

@@ -99,7 +99,7 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (hook->mask & FANOUT_HOOK_EVENTS) {
-        app->tell = hook;
+        app->events_hook = hook;
     }
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
@@ -316,7 +316,7 @@ check(ngx_conf_t *cf, fanout_app_t *app, fanout_hook_t *hook)
     other = (hook->mask & FANOUT_HOOK_PUBLISH) ? app->ask : NULL;
 
     if (other == NULL && (hook->mask & FANOUT_HOOK_EVENTS)) {
-        other = app->tell;
+        other = app->events_hook;
     }
 
     if (other) {
@@ -340,7 +340,7 @@ fanout_hook_finish(ngx_conf_t *cf, fanout_app_t *app)
     fanout_hook_t    *hook;
     fanout_policy_t  *policy;
 
-    hook = app->tell;
+    hook = app->events_hook;
 
     policy = app->policies.elts;
 

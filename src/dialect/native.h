@@ -22,7 +22,7 @@ typedef struct {
     fanout_json_t    *items;
     ngx_uint_t        n;
     ngx_uint_t        i;                /* next */
-    fanout_outbuf_t  *frame;            /* replies so far, NULL: none */
+    fanout_outbuf_t  *outbuf;           /* replies so far, NULL: none */
     uint32_t          start;            /* of the message in it */
     ngx_uint_t        deep;             /* some may nest too deeply */
 } fanout_native_batch_t;
@@ -68,7 +68,7 @@ typedef struct {
     uint64_t                 missed;
     uint64_t                 first;             /* offset of the first told */
     uint64_t                 next;              /* history: page on here */
-    uint64_t                 told;              /* last offset in a part */
+    uint64_t                 sent;              /* last offset in a part */
     uint64_t                 hole;              /* behind told up to here is
                                                    lost, 0: nothing */
     ngx_uint_t               left;              /* entries still to send */

@@ -245,7 +245,7 @@ fanout_native_limited(fanout_session_t *s, fanout_command_t *cmd,
 
     s->meter.wait = limited->wait;
 
-    fanout_meter_told_refusal(s, FANOUT_REFUSAL_FRAME + cmd->id.len
+    fanout_meter_refusal_sent(s, FANOUT_REFUSAL_FRAME + cmd->id.len
                                  + cmd->text.len + cmd->data.len);
 
     return FANOUT_E_RATE_LIMITED;

@@ -360,7 +360,7 @@ job_lost(fanout_native_job_t *job, uint64_t lost)
         return 0;
     }
 
-    if (job->told) {
+    if (job->sent) {
         job->hole = lost;
 
     } else {
@@ -431,7 +431,7 @@ job_replay(fanout_session_t *s, fanout_native_job_t *job)
                            job->epoch, job->after, job->upto);
 
     if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
-        || fanout_outbuf_reserve(hub, job->messages, r->frame->used + 1)
+        || fanout_outbuf_reserve(hub, job->messages, r->outbuf->used + 1)
            != NGX_OK)
     {
         return 0;
@@ -441,10 +441,10 @@ job_replay(fanout_session_t *s, fanout_native_job_t *job)
         (void) fanout_outbuf_literal(hub, job->messages, ",");
     }
 
-    (void) fanout_outbuf_append(hub, job->messages, r->frame->data,
-                                r->frame->used);
+    (void) fanout_outbuf_append(hub, job->messages, r->outbuf->data,
+                                r->outbuf->used);
 
-    fanout_spend(hub, FANOUT_WORK_SECTION + r->frame->used);
+    fanout_spend(hub, FANOUT_WORK_SECTION + r->outbuf->used);
 
     job->after = r->last;
     job->left -= r->n;
@@ -574,7 +574,7 @@ job_part(fanout_session_t *s, fanout_native_job_t *job)
     part->batch = b;
 
     job->messages->used = 0;
-    job->told = job->after;
+    job->sent = job->after;
     job->hole = 0;
 
     return NGX_OK;
@@ -591,8 +591,8 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
 
     b = fanout_native_part(s)->batch;
 
-    if (b && b->frame && job->messages
-        && b->frame->used + job->messages->used > FANOUT_PART
+    if (b && b->outbuf && job->messages
+        && b->outbuf->used + job->messages->used > FANOUT_PART
         && job->messages->used && job_part(s, job) != NGX_OK)
     {
         /* the replies of an array wait for its end: not with much in them */
@@ -671,7 +671,7 @@ job_hole(fanout_reply_t *rp, fanout_native_job_t *job)
 {
     if (job->hole) {
         fanout_native_printf(rp, ",\"gap\":{\"from\":%uL,\"to\":%uL}",
-                             job->told + 1, job->hole);
+                             job->sent + 1, job->hole);
     }
 }
 

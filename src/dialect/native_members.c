@@ -88,7 +88,7 @@ ready_roster(fanout_session_t *s, fanout_native_job_t *job, fanout_roster_t *r)
     sub = job->base.sub ? job->base.sub
                    : fanout_session_sub(s, &job->channel);
 
-    if (sub && !fanout_session_member_told(sub, late >= 0)) {
+    if (sub && !fanout_session_members_listed(sub, late >= 0)) {
         return NGX_AGAIN;
     }
 
@@ -349,7 +349,7 @@ fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
 
     part = fanout_native_part(s);
     b = part->batch;
-    used = b && b->frame ? b->frame->used : 0;
+    used = b && b->outbuf ? b->outbuf->used : 0;
     room = part_room(s, job);
     start = sn->chunks[job->chunk].start;
 
@@ -462,11 +462,11 @@ end_around(fanout_reply_t *rp, fanout_snapshot_t *sn, uint32_t from,
         {
             split = rp->f->used;
             fanout_native_literal(rp, "]}");
-            fanout_native_end_around(rp, sn->frame, start, end, split);
+            fanout_native_end_around(rp, sn->outbuf, start, end, split);
             return;
         }
 
-        fanout_native_text(rp, sn->frame->data + start, end - start);
+        fanout_native_text(rp, sn->outbuf->data + start, end - start);
     }
 
     fanout_native_literal(rp, "]}");

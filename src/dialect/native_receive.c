@@ -212,7 +212,7 @@ batch_run(fanout_session_t *s)
                 fanout_session_withhold(s);
 
             } else {
-                fanout_session_hold(s);
+                fanout_session_defer(s);
             }
 
             return;
@@ -268,12 +268,12 @@ batch_reply(fanout_session_t *s)
 
     b = fanout_native_part(s)->batch;
 
-    if (b->frame == NULL) {
+    if (b->outbuf == NULL) {
         return NGX_OK;
     }
 
-    if (fanout_outbuf_literal(s->hub, b->frame, "]") != NGX_OK
-        || s->transport->framing->end(s->hub, b->frame, b->start,
+    if (fanout_outbuf_literal(s->hub, b->outbuf, "]") != NGX_OK
+        || s->transport->framing->end(s->hub, b->outbuf, b->start,
                                       FANOUT_WS_TEXT)
            != NGX_OK)
     {
@@ -282,11 +282,11 @@ batch_reply(fanout_session_t *s)
         return NGX_ERROR;
     }
 
-    fanout_meter_reply(s, b->frame->used);
-    fanout_compress_frame(s->hub, s->format, &b->frame);
-    fanout_session_push(s, b->frame, 0, b->frame->used);
-    fanout_outbuf_release(s->hub, b->frame);
-    b->frame = NULL;
+    fanout_meter_reply(s, b->outbuf->used);
+    fanout_compress_frame(s->hub, s->format, &b->outbuf);
+    fanout_session_push(s, b->outbuf, 0, b->outbuf->used);
+    fanout_outbuf_release(s->hub, b->outbuf);
+    b->outbuf = NULL;
 
     return NGX_OK;
 }
@@ -337,8 +337,8 @@ fanout_native_free(fanout_session_t *s)
     part->batch = NULL;
     s->batched = 0;
 
-    if (b->frame) {
-        fanout_outbuf_release(b->hub, b->frame);
+    if (b->outbuf) {
+        fanout_outbuf_release(b->hub, b->outbuf);
     }
 
     ngx_free(b);

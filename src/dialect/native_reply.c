@@ -140,8 +140,8 @@ fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
     rp->part_end = 0;
     rp->rc = NGX_OK;
 
-    if (rp->batch && rp->batch->frame) {
-        rp->f = rp->batch->frame;
+    if (rp->batch && rp->batch->outbuf) {
+        rp->f = rp->batch->outbuf;
         fanout_native_literal(rp, ",{");
 
     } else {
@@ -155,7 +155,7 @@ fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
         }
 
         if (rp->batch) {
-            rp->batch->frame = rp->f;
+            rp->batch->outbuf = rp->f;
             rp->batch->start = rp->start;
             fanout_native_literal(rp, "[");
         }

@@ -14,9 +14,9 @@
 #include "hub/entry_json.h"
 
 
-#define FANOUT_TELL_LEAD   1000             /* ms, see events_lead() */
-#define FANOUT_TELL_FIRST  1000             /* ms to the first repetition */
-#define FANOUT_TELL_BYTES  16384            /* of strings in a call */
+#define FANOUT_EVENTS_LEAD   1000           /* ms, see events_lead() */
+#define FANOUT_EVENTS_FIRST  1000           /* ms to the first repetition */
+#define FANOUT_EVENTS_BYTES  16384          /* of strings in a call */
 
 
 typedef struct {
@@ -35,20 +35,20 @@ typedef struct {
     unsigned        asked:1;
 
     fanout_event_t  events[FANOUT_ZONE_EVENTS];
-    u_char          strings[FANOUT_TELL_BYTES];
-} teller_t;
+    u_char          strings[FANOUT_EVENTS_BYTES];
+} dispatcher_t;
 
 
 static void lead_handler(ngx_event_t *ev);
 static void events_work_handler(ngx_event_t *ev);
-static void ask_for_events(teller_t *t);
-static void yield(teller_t *t);
-static void hook_tell(teller_t *t);
-static ngx_int_t events_compose(teller_t *t, ngx_uint_t n, uint64_t lost,
+static void ask_for_events(dispatcher_t *t);
+static void yield(dispatcher_t *t);
+static void events_send(dispatcher_t *t);
+static ngx_int_t events_compose(dispatcher_t *t, ngx_uint_t n, uint64_t lost,
     ngx_str_t *body);
-static ngx_int_t compose_event(teller_t *t, fanout_event_t *e,
+static ngx_int_t compose_event(dispatcher_t *t, fanout_event_t *e,
     fanout_outbuf_t *f);
-static void hook_told(void *data, ngx_uint_t status, ngx_str_t *body);
+static void events_sent(void *data, ngx_uint_t status, ngx_str_t *body);
 
 
 static const struct {
@@ -71,21 +71,21 @@ static const struct {
 ngx_int_t
 fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
 {
-    teller_t  *t;
+    dispatcher_t  *t;
 
-    if (hub->app->tell == NULL) {
+    if (hub->app->events_hook == NULL) {
         /* an earlier configuration may have wanted them */
         fanout_hook_queue_ask(&hub->zone, 0, 0);
         return NGX_OK;
     }
 
-    t = ngx_calloc(sizeof(teller_t), cycle->log);
+    t = ngx_calloc(sizeof(dispatcher_t), cycle->log);
     if (t == NULL) {
         return NGX_ERROR;
     }
 
     t->hub = hub;
-    t->hook = hub->app->tell;
+    t->hook = hub->app->events_hook;
 
     t->work.handler = events_work_handler;
     t->work.data = t;
@@ -99,7 +99,7 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
     t->again = t->lead;
     t->again.handler = events_work_handler;
 
-    hub->teller = t;
+    hub->dispatcher = t;
     hub->after = &t->work;
 
     ask_for_events(t);
@@ -112,7 +112,7 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
 void
 fanout_hook_events_exit(fanout_hub_t *hub)
 {
-    teller_t  *t = hub->teller;
+    dispatcher_t  *t = hub->dispatcher;
 
     if (t) {
         yield(t);
@@ -121,7 +121,7 @@ fanout_hook_events_exit(fanout_hub_t *hub)
 
 
 static void
-ask_for_events(teller_t *t)
+ask_for_events(dispatcher_t *t)
 {
     fanout_hub_t  *hub;
 
@@ -144,7 +144,7 @@ ask_for_events(teller_t *t)
 static void
 lead_handler(ngx_event_t *ev)
 {
-    teller_t      *t;
+    dispatcher_t  *t;
     fanout_hub_t  *hub;
 
     t = ev->data;
@@ -158,9 +158,9 @@ lead_handler(ngx_event_t *ev)
         yield(t);
     }
 
-    hook_tell(t);
+    events_send(t);
 
-    ngx_add_timer(ev, FANOUT_TELL_LEAD);
+    ngx_add_timer(ev, FANOUT_EVENTS_LEAD);
 }
 
 
@@ -170,7 +170,7 @@ lead_handler(ngx_event_t *ev)
 static void
 events_work_handler(ngx_event_t *ev)
 {
-    teller_t      *t;
+    dispatcher_t  *t;
     fanout_hub_t  *hub;
 
     t = ev->data;
@@ -183,12 +183,12 @@ events_work_handler(ngx_event_t *ev)
         t->leads = fanout_hook_queue_lead(&hub->zone);
     }
 
-    hook_tell(t);
+    events_send(t);
 }
 
 
 static void
-yield(teller_t *t)
+yield(dispatcher_t *t)
 {
     if (t->leads) {
         fanout_hook_queue_yield(&t->hub->zone);
@@ -198,7 +198,7 @@ yield(teller_t *t)
 
 
 static void
-hook_tell(teller_t *t)
+events_send(dispatcher_t *t)
 {
     unsigned       n;
     uint64_t       lost;
@@ -233,20 +233,20 @@ hook_tell(teller_t *t)
     hub->calls++;
 
     if (events_compose(t, n, lost, &body) == NGX_OK) {
-        t->call = fanout_call_start(&t->hook->callee, &body, hook_told, t);
+        t->call = fanout_call_start(&t->hook->callee, &body, events_sent, t);
     }
 
     fanout_count(hub, hook_calls);
 
     if (t->call == NULL) {
         ngx_str_set(&body, "out of memory or connections");
-        hook_told(t, 0, &body);
+        events_sent(t, 0, &body);
     }
 }
 
 
 static ngx_int_t
-events_compose(teller_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
+events_compose(dispatcher_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
 {
     u_char            epoch[FANOUT_EPOCH_LEN];
     ngx_uint_t        i;
@@ -310,7 +310,7 @@ failed:
 /* one for each name that it goes by */
 
 static ngx_int_t
-compose_event(teller_t *t, fanout_event_t *e, fanout_outbuf_t *f)
+compose_event(dispatcher_t *t, fanout_event_t *e, fanout_outbuf_t *f)
 {
     u_char         epoch[FANOUT_EPOCH_LEN];
     u_char         client[FANOUT_CLIENT_LEN];
@@ -381,9 +381,9 @@ compose_event(teller_t *t, fanout_event_t *e, fanout_outbuf_t *f)
 
 
 static void
-hook_told(void *data, ngx_uint_t status, ngx_str_t *body)
+events_sent(void *data, ngx_uint_t status, ngx_str_t *body)
 {
-    teller_t      *t;
+    dispatcher_t  *t;
     fanout_hub_t  *hub;
 
     t = data;
@@ -402,13 +402,13 @@ hook_told(void *data, ngx_uint_t status, ngx_str_t *body)
                           &t->hook->callee.what, &hub->app->name);
         }
 
-        hook_tell(t);
+        events_send(t);
         return;
     }
 
     fanout_count(hub, hook_failures);
 
-    t->wait = t->wait ? 2 * t->wait : FANOUT_TELL_FIRST;
+    t->wait = t->wait ? 2 * t->wait : FANOUT_EVENTS_FIRST;
     t->wait = ngx_min(t->wait, t->hook->retry);
 
     if (status) {

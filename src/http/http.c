@@ -10,7 +10,7 @@
 
 typedef struct {
     fanout_hub_t     *hub;
-    fanout_outbuf_t  *frame;
+    fanout_outbuf_t  *outbuf;
 } fanout_http_frame_t;
 
 
@@ -294,7 +294,7 @@ fanout_http_send(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t *type,
 
 
 ngx_int_t
-fanout_http_send_frame(ngx_http_request_t *r, fanout_hub_t *hub,
+fanout_http_send_outbuf(ngx_http_request_t *r, fanout_hub_t *hub,
     ngx_uint_t status, ngx_str_t *type, fanout_outbuf_t *f)
 {
     ngx_pool_cleanup_t   *cln;
@@ -308,7 +308,7 @@ fanout_http_send_frame(ngx_http_request_t *r, fanout_hub_t *hub,
 
     hf = cln->data;
     hf->hub = hub;
-    hf->frame = f;
+    hf->outbuf = f;
     cln->handler = release_frame;
 
     return fanout_http_send(r, status, type, f->data, f->used);
@@ -320,7 +320,7 @@ release_frame(void *data)
 {
     fanout_http_frame_t  *hf = data;
 
-    fanout_outbuf_release(hf->hub, hf->frame);
+    fanout_outbuf_release(hf->hub, hf->outbuf);
 }
 
 

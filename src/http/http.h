@@ -71,7 +71,7 @@ ngx_int_t fanout_http_send(ngx_http_request_t *r, ngx_uint_t status,
     ngx_str_t *type, u_char *data, size_t len);
 
 /* The same with a frame, whose reference it takes over in any case. */
-ngx_int_t fanout_http_send_frame(ngx_http_request_t *r, fanout_hub_t *hub,
+ngx_int_t fanout_http_send_outbuf(ngx_http_request_t *r, fanout_hub_t *hub,
     ngx_uint_t status, ngx_str_t *type, fanout_outbuf_t *f);
 
 /* Writes {"code":,"message":,"data":} to the request's pool; data is raw

@@ -70,7 +70,7 @@ typedef struct {
     ngx_uint_t             user_max;            /* the same */
     unsigned               members_publish:1;   /* some policy says */
     unsigned               broadcast_warned:1;  /* of their size */
-    fanout_hook_t         *tell;                /* of events, or NULL */
+    fanout_hook_t         *events_hook;         /* of events, or NULL */
     fanout_hook_t         *ask;                 /* for publishes, or NULL */
     fanout_hub_t          *hub;                 /* in a worker, or NULL */
 } fanout_app_t;

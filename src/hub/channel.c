@@ -73,7 +73,7 @@ fanout_hub_open(fanout_hub_t *hub, ngx_str_t *name, uint64_t address,
 
     ch->policy = fanout_policy(hub->app, &ch->name);
     ch->node.key = ngx_murmur_hash2(name->data, name->len);
-    ch->told = 1;
+    ch->reported = 1;
 
     ngx_queue_init(&ch->subs);
     ngx_queue_init(&ch->signals);
@@ -155,7 +155,7 @@ fanout_hub_close(fanout_hub_t *hub, fanout_channel_t *ch)
 {
     fanout_channel_close(&hub->zone, &ch->zc);
 
-    if (!ch->told) {
+    if (!ch->reported) {
         ngx_queue_remove(&ch->counted);
     }
 
@@ -177,8 +177,8 @@ fanout_hub_close(fanout_hub_t *hub, fanout_channel_t *ch)
 void
 fanout_hub_counted(fanout_hub_t *hub, fanout_channel_t *ch)
 {
-    if (ch->told) {
-        ch->told = 0;
+    if (ch->reported) {
+        ch->reported = 0;
         ngx_queue_insert_tail(&hub->counted, &ch->counted);
         ngx_post_event(&hub->drain, &ngx_posted_events);
     }

@@ -67,7 +67,7 @@ struct fanout_channel_s {
     uint64_t                offset;             /* last delivered here */
     uint8_t                 vain;               /* in a row: did not shrink */
     uint8_t                 skip;               /* not tried: so many more */
-    unsigned                told:1;             /* not in counted */
+    unsigned                reported:1;         /* not in counted */
     uint64_t                seq;                /* of what came last, or of
                                                    the opening */
     uint64_t                opened;             /* entries up to it came
@@ -107,10 +107,10 @@ struct fanout_own_member_s {
     unsigned                       idle:1;
     unsigned                       timed:1;     /* for silence, not asked */
     unsigned                       anonymous:1;
-    unsigned                       untold:1;    /* made, and not seen in the
+    unsigned                       unlisted:1;  /* made, and not seen in the
                                                    roster yet */
     uint8_t                        len;
-    uint64_t                       version;     /* untold: of the roster when
+    uint64_t                       version;     /* unlisted: of the roster when
                                                    it was made */
     u_char                         key[];
 };
@@ -163,7 +163,7 @@ struct fanout_subscription_s {
 #define FANOUT_REPLAYS   64
 
 typedef struct {
-    fanout_outbuf_t        *frame;              /* NULL: none */
+    fanout_outbuf_t        *outbuf;             /* NULL: none */
     fanout_channel_t       *channel;
     uint64_t                epoch;
     uint64_t                after;
@@ -264,7 +264,7 @@ struct fanout_hub_s {
     ngx_event_t             presence;           /* changes are due */
     ngx_queue_t             rosters;            /* all */
     ngx_queue_t             active;             /* rosters with work to do */
-    size_t                  frames;             /* bytes of all frames */
+    size_t                  output_bytes;       /* bytes of all frames */
     size_t                  lists;              /* of them, of those that are
                                                    lists of members */
     ngx_queue_t             stuck;              /* sessions with output whose
@@ -296,7 +296,7 @@ struct fanout_hub_s {
 
     ngx_event_t            *after;              /* posted after a turn, NULL:
                                                    nobody asked for it */
-    void                   *teller;             /* of events to the backend,
+    void                   *dispatcher;         /* of events to the backend,
                                                    see hook/events.c */
     void                   *asker;              /* see hook/publish.c */
 };
@@ -323,7 +323,7 @@ struct fanout_hub_s {
 #define fanout_lists_full(hub)                                                \
     ((hub)->lists > fanout_lists_max(hub))
 #define fanout_output_full(hub)                                               \
-    ((hub)->frames - (hub)->lists > fanout_output_max(hub))
+    ((hub)->output_bytes - (hub)->lists > fanout_output_max(hub))
 
 #define fanout_output_share(hub)                                              \
     ((hub)->app->frames / 4 / ((hub)->nstuck + 1))

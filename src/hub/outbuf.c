@@ -32,7 +32,7 @@ fanout_outbuf_create(fanout_hub_t *hub, size_t size)
     f->local = 0;
     f->list = 0;
 
-    hub->frames += size;
+    hub->output_bytes += size;
 
     return f;
 }
@@ -61,7 +61,7 @@ fanout_outbuf_reserve(fanout_hub_t *hub, fanout_outbuf_t *f, size_t n)
         return NGX_ERROR;
     }
 
-    hub->frames += size - f->size;
+    hub->output_bytes += size - f->size;
 
     if (f->list) {
         hub->lists += size - f->size;
@@ -160,7 +160,7 @@ void
 fanout_outbuf_release(fanout_hub_t *hub, fanout_outbuf_t *f)
 {
     if (--f->refs == 0) {
-        hub->frames -= f->size;
+        hub->output_bytes -= f->size;
 
         if (f->list) {
             hub->lists -= f->size;

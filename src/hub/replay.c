@@ -24,7 +24,7 @@ fanout_replay_find(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
 
     r = replay_place(hub, ch, format, after);
 
-    return r->frame && r->channel == ch && r->format == format
+    return r->outbuf && r->channel == ch && r->format == format
            && r->epoch == epoch && r->after == after && r->last <= upto
            ? r : NULL;
 }
@@ -52,7 +52,7 @@ fanout_replay_add(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
 
     replay_drop(hub, r);
 
-    r->frame = f;
+    r->outbuf = f;
     r->channel = ch;
     r->format = format;
     r->epoch = epoch;
@@ -121,9 +121,9 @@ replay_place(fanout_hub_t *hub, fanout_channel_t *ch, ngx_uint_t format,
 static void
 replay_drop(fanout_hub_t *hub, fanout_replay_t *r)
 {
-    if (r->frame) {
-        fanout_outbuf_release(hub, r->frame);
-        r->frame = NULL;
+    if (r->outbuf) {
+        fanout_outbuf_release(hub, r->outbuf);
+        r->outbuf = NULL;
         r->channel = NULL;
     }
 }

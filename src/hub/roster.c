@@ -610,14 +610,14 @@ fanout_snapshot_create(fanout_hub_t *hub, size_t size)
     }
 
     sn->refs = 1;
-    sn->frame = fanout_outbuf_create(hub, size);
+    sn->outbuf = fanout_outbuf_create(hub, size);
 
-    if (sn->frame == NULL) {
+    if (sn->outbuf == NULL) {
         ngx_free(sn);
         return NULL;
     }
 
-    sn->frame->list = 1;
+    sn->outbuf->list = 1;
     hub->lists += size;
 
     return sn;
@@ -632,7 +632,7 @@ fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
     fanout_chunk_t   *chunk;
     fanout_outbuf_t  *f;
 
-    f = sn->frame;
+    f = sn->outbuf;
     chunk = sn->nchunks ? &sn->chunks[sn->nchunks - 1] : NULL;
 
     if (chunk && fanout_outbuf_literal(hub, f, ",") != NGX_OK) {
@@ -673,7 +673,7 @@ void
 fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn)
 {
     if (--sn->refs == 0) {
-        fanout_outbuf_release(hub, sn->frame);
+        fanout_outbuf_release(hub, sn->outbuf);
 
         if (sn->chunks) {
             free(sn->chunks);
@@ -725,7 +725,7 @@ recent_add(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e)
     ngx_queue_insert_tail(&r->recent, &recent->queue);
 
     r->recent_bytes += size;
-    hub->frames += size;
+    hub->output_bytes += size;
 }
 
 
@@ -743,7 +743,7 @@ recent_drop(fanout_hub_t *hub, fanout_roster_t *r)
 
     r->lost = e->entry.offset;
     r->recent_bytes -= size;
-    hub->frames -= size;
+    hub->output_bytes -= size;
 
     ngx_queue_remove(q);
     ngx_free(e);

@@ -61,7 +61,7 @@ typedef struct {
 
 typedef struct fanout_snapshot_s {
     ngx_uint_t               refs;
-    fanout_outbuf_t         *frame;
+    fanout_outbuf_t         *outbuf;
     fanout_chunk_t          *chunks;            /* a comma in between */
     uint32_t                 nchunks;
     uint32_t                 max;

@@ -112,8 +112,8 @@ signal_drop(fanout_hub_t *hub, fanout_channel_t *ch, fanout_kept_t *sg)
     ngx_uint_t  i;
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
-        if (sg->frames[i]) {
-            fanout_outbuf_release(hub, sg->frames[i]);
+        if (sg->outbufs[i]) {
+            fanout_outbuf_release(hub, sg->outbufs[i]);
         }
     }
 

@@ -25,7 +25,7 @@ typedef struct {
     ngx_msec_t          at;
     size_t              size;
     fanout_entry_t      entry;
-    fanout_outbuf_t    *frames[FANOUT_FORMATS];
+    fanout_outbuf_t    *outbufs[FANOUT_FORMATS];
 } fanout_kept_t;
 
 

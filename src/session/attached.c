@@ -52,10 +52,10 @@ fanout_session_attach(fanout_session_t *s)
 
 
 void
-fanout_session_hold_request(fanout_session_t *s)
+fanout_session_keep_request(fanout_session_t *s)
 {
     s->request->main->count++;
-    s->holds = 1;
+    s->keeps_request = 1;
 }
 
 

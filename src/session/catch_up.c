@@ -22,21 +22,21 @@
 static void release_subs(fanout_session_t *s);
 static void catch_up_settle(fanout_subscription_t *sub);
 static void catch_up_sub(fanout_subscription_t *sub);
-static ngx_int_t tell_section(fanout_subscription_t *sub, uint64_t upto);
-static ngx_int_t tell_mail(fanout_subscription_t *sub, uint64_t *upto);
-static ngx_int_t tell_log(fanout_subscription_t *sub,
+static ngx_int_t catch_up_section(fanout_subscription_t *sub, uint64_t upto);
+static ngx_int_t catch_up_mail(fanout_subscription_t *sub, uint64_t *upto);
+static ngx_int_t catch_up_log(fanout_subscription_t *sub,
     uint64_t upto);
-static ngx_int_t catch_up_tell_reset(fanout_subscription_t *sub);
+static ngx_int_t catch_up_reset(fanout_subscription_t *sub);
 static ngx_uint_t watches(fanout_subscription_t *sub);
-static ngx_int_t catch_up_tell_lost(fanout_subscription_t *sub, uint64_t upto);
-static ngx_int_t tell_gap(fanout_subscription_t *sub, uint64_t from,
+static ngx_int_t catch_up_lost(fanout_subscription_t *sub, uint64_t upto);
+static ngx_int_t catch_up_gap(fanout_subscription_t *sub, uint64_t from,
     uint64_t upto, ngx_uint_t changes);
 static ngx_int_t catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a,
     uint64_t upto, uint64_t *last);
-static ngx_uint_t tell_again(fanout_subscription_t *sub, uint64_t upto);
+static ngx_uint_t catch_up_replay(fanout_subscription_t *sub, uint64_t upto);
 static void catch_up_charge(fanout_subscription_t *sub, size_t bytes);
-static ngx_int_t catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e,
-    ngx_uint_t n);
+static ngx_int_t catch_up_deliver(fanout_subscription_t *sub,
+    fanout_entry_t *e, ngx_uint_t n);
 
 
 /* falling behind and catching up */
@@ -75,7 +75,7 @@ fanout_session_lag(fanout_session_t *s)
 
 
 void
-fanout_session_hold(fanout_session_t *s)
+fanout_session_defer(fanout_session_t *s)
 {
     ngx_queue_t            *q;
     fanout_subscription_t  *sub;
@@ -102,7 +102,7 @@ fanout_session_withhold(fanout_session_t *s)
     if (s->withheld == NULL) {
         s->withheld = ngx_calloc(sizeof(fanout_withheld_t), ngx_cycle->log);
         if (s->withheld == NULL) {
-            fanout_session_hold(s);
+            fanout_session_defer(s);
             return;
         }
     }
@@ -242,13 +242,13 @@ catch_up_sub(fanout_subscription_t *sub)
 
     s = sub->session;
 
-    if (sub->reset && catch_up_tell_reset(sub) != NGX_OK) {
+    if (sub->reset && catch_up_reset(sub) != NGX_OK) {
         return;
     }
 
     upto = ngx_max(sub->channel->offset, sub->floor);
 
-    if (watches(sub) && catch_up_tell_lost(sub, upto) != NGX_OK) {
+    if (watches(sub) && catch_up_lost(sub, upto) != NGX_OK) {
         return;
     }
 
@@ -265,7 +265,7 @@ catch_up_sub(fanout_subscription_t *sub)
             return;
         }
 
-        rc = tell_section(sub, upto);
+        rc = catch_up_section(sub, upto);
 
         if (rc == NGX_ERROR) {
             return;
@@ -285,7 +285,7 @@ catch_up_sub(fanout_subscription_t *sub)
  * ERROR if the session has ended. */
 
 static ngx_int_t
-tell_section(fanout_subscription_t *sub, uint64_t upto)
+catch_up_section(fanout_subscription_t *sub, uint64_t upto)
 {
     uint64_t   stop;
     ngx_int_t  rc;
@@ -293,18 +293,18 @@ tell_section(fanout_subscription_t *sub, uint64_t upto)
     stop = upto;
 
     if (sub->mail) {
-        rc = tell_mail(sub, &stop);
+        rc = catch_up_mail(sub, &stop);
 
         if (rc != NGX_DECLINED) {
             return rc;
         }
     }
 
-    if (tell_again(sub, stop)) {
+    if (catch_up_replay(sub, stop)) {
         return NGX_AGAIN;
     }
 
-    rc = tell_log(sub, stop);
+    rc = catch_up_log(sub, stop);
 
     if (rc == NGX_OK && stop < upto) {
         /* now the mail */
@@ -319,7 +319,7 @@ tell_section(fanout_subscription_t *sub, uint64_t upto)
 /* DECLINED if the log comes first: up to *upto, behind which mail is. */
 
 static ngx_int_t
-tell_mail(fanout_subscription_t *sub, uint64_t *upto)
+catch_up_mail(fanout_subscription_t *sub, uint64_t *upto)
 {
     fanout_entry_t    *letter;
     fanout_channel_t  *ch;
@@ -338,7 +338,7 @@ tell_mail(fanout_subscription_t *sub, uint64_t *upto)
         return NGX_DECLINED;
     }
 
-    if (catch_up_tell(sub, letter, 1) != NGX_OK) {
+    if (catch_up_deliver(sub, letter, 1) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -349,13 +349,13 @@ tell_mail(fanout_subscription_t *sub, uint64_t *upto)
 }
 
 
-/* As tell_section(); OK when all up to upto is told. */
+/* As catch_up_section(); OK when all up to upto is told. */
 
 static ngx_int_t
-tell_log(fanout_subscription_t *sub, uint64_t upto)
+catch_up_log(fanout_subscription_t *sub, uint64_t upto)
 {
     int                rc;
-    uint64_t           lost, last, told;
+    uint64_t           lost, last, sent;
     fanout_hub_t      *hub;
     fanout_arena_t    *a;
     fanout_channel_t  *ch;
@@ -382,7 +382,7 @@ tell_log(fanout_subscription_t *sub, uint64_t upto)
     if (lost > sub->offset) {
         lost = ngx_min(lost, upto);
 
-        if (tell_gap(sub, sub->offset, lost, 0) != NGX_OK) {
+        if (catch_up_gap(sub, sub->offset, lost, 0) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -393,18 +393,18 @@ tell_log(fanout_subscription_t *sub, uint64_t upto)
         last = rc == FANOUT_ZONE_AGAIN && a->n
                ? a->entries[a->n - 1].offset : upto;
 
-        if (catch_up_merge(sub, a, last, &told) != NGX_OK) {
+        if (catch_up_merge(sub, a, last, &sent) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        sub->offset = told;
+        sub->offset = sent;
 
-        if (told < last) {
+        if (sent < last) {
             return NGX_AGAIN;
         }
 
     } else if (a->n) {
-        if (catch_up_tell(sub, a->entries, a->n) != NGX_OK) {
+        if (catch_up_deliver(sub, a->entries, a->n) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -423,7 +423,7 @@ tell_log(fanout_subscription_t *sub, uint64_t upto)
 
 
 static ngx_int_t
-catch_up_tell_reset(fanout_subscription_t *sub)
+catch_up_reset(fanout_subscription_t *sub)
 {
     fanout_entry_t  e;
 
@@ -438,7 +438,7 @@ catch_up_tell_reset(fanout_subscription_t *sub)
     e.data.data = (u_char *) "purged";
     e.data.len = sizeof("purged") - 1;
 
-    return catch_up_tell(sub, &e, 1);
+    return catch_up_deliver(sub, &e, 1);
 }
 
 
@@ -454,7 +454,7 @@ watches(fanout_subscription_t *sub)
 
 
 static ngx_int_t
-catch_up_tell_lost(fanout_subscription_t *sub, uint64_t upto)
+catch_up_lost(fanout_subscription_t *sub, uint64_t upto)
 {
     uint64_t  after;
 
@@ -466,14 +466,14 @@ catch_up_tell_lost(fanout_subscription_t *sub, uint64_t upto)
 
     sub->known = ngx_min(sub->channel->roster->lost, upto);
 
-    return tell_gap(sub, after, sub->known, 1);
+    return catch_up_gap(sub, after, sub->known, 1);
 }
 
 
 /* what is lost: changes of members, or entries of the log */
 
 static ngx_int_t
-tell_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
+catch_up_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
     ngx_uint_t changes)
 {
     fanout_entry_t  e;
@@ -490,7 +490,7 @@ tell_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
         e.event.len = sizeof("presence") - 1;
     }
 
-    return catch_up_tell(sub, &e, 1);
+    return catch_up_deliver(sub, &e, 1);
 }
 
 
@@ -550,14 +550,14 @@ catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
 
     sub->sent = merged[n - 1].seq;
 
-    return catch_up_tell(sub, merged, n);
+    return catch_up_deliver(sub, merged, n);
 }
 
 
 /* sends what another subscriber was sent a moment ago */
 
 static ngx_uint_t
-tell_again(fanout_subscription_t *sub, uint64_t upto)
+catch_up_replay(fanout_subscription_t *sub, uint64_t upto)
 {
     fanout_hub_t     *hub;
     fanout_replay_t  *r;
@@ -574,9 +574,9 @@ tell_again(fanout_subscription_t *sub, uint64_t upto)
         return 0;
     }
 
-    catch_up_charge(sub, r->frame->used);
+    catch_up_charge(sub, r->outbuf->used);
     fanout_spend(hub, FANOUT_WORK_SECTION);
-    fanout_session_give(sub, r->frame, 0, r->frame->used);
+    fanout_session_give(sub, r->outbuf, 0, r->outbuf->used);
     fanout_add(hub, delivered, r->n);
     fanout_session_log_add(sub->session, messages_out, r->n);
     sub->offset = r->last;
@@ -593,7 +593,7 @@ static void
 catch_up_charge(fanout_subscription_t *sub, size_t bytes)
 {
     if (sub->offset < sub->floor) {
-        fanout_meter_told(sub->session, bytes);
+        fanout_meter_answered(sub->session, bytes);
     }
 }
 
@@ -601,7 +601,7 @@ catch_up_charge(fanout_subscription_t *sub, size_t bytes)
 /* sends entries to one subscriber alone */
 
 static ngx_int_t
-catch_up_tell(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
+catch_up_deliver(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
 {
     ngx_uint_t         i;
     fanout_hub_t      *hub;

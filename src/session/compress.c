@@ -494,7 +494,7 @@ trim(fanout_hub_t *hub, fanout_outbuf_t *f)
         return;
     }
 
-    hub->frames -= f->size - f->used;
+    hub->output_bytes -= f->size - f->used;
 
     f->data = p;
     f->size = f->used;

@@ -23,7 +23,7 @@
 
 
 typedef struct {
-    fanout_outbuf_t  *frame;
+    fanout_outbuf_t  *outbuf;
     uint32_t          ends[FANOUT_SPAN];
 } run_t;
 
@@ -44,7 +44,7 @@ static void give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e,
 static ngx_uint_t hand(fanout_subscription_t *sub, run_t *run, uint32_t start,
     uint32_t end, fanout_entry_t *before);
 static ngx_uint_t breaks(fanout_entry_t *e);
-static ngx_uint_t delivery_tell_reset(fanout_channel_t *ch, fanout_entry_t *e);
+static ngx_uint_t delivery_check_lost(fanout_channel_t *ch, fanout_entry_t *e);
 static void discontinue(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, ngx_uint_t lost);
 static void delivery_passed(fanout_hub_t *hub, fanout_channel_t *ch,
@@ -96,7 +96,7 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
         }
 
         if (breaks(&entries[i])) {
-            lost = delivery_tell_reset(ch, &entries[i]);
+            lost = delivery_check_lost(ch, &entries[i]);
             span(hub, ch, &entries[i], 1);
             discontinue(hub, ch, &entries[i], lost);
             delivery_passed(hub, ch, &entries[i]);
@@ -173,7 +173,7 @@ by_seq(const void *one, const void *two)
 /* A gap that holds a reset is one.  Tells whether something was lost. */
 
 static ngx_uint_t
-delivery_tell_reset(fanout_channel_t *ch, fanout_entry_t *e)
+delivery_check_lost(fanout_channel_t *ch, fanout_entry_t *e)
 {
     if (e->type != FANOUT_GAP) {
         return 0;
@@ -249,7 +249,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
     static run_t            runs[FANOUT_FORMATS];
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
-        runs[i].frame = NULL;
+        runs[i].outbuf = NULL;
 
         if (e->type == FANOUT_PRESENCE ? ch->watchers[i]
                                        : ch->formats[i])
@@ -279,7 +279,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
             continue;
         }
 
-        if (runs[sub->format].frame == NULL) {
+        if (runs[sub->format].outbuf == NULL) {
             /* no memory: they read it again from the log */
             fanout_session_lag(sub->session);
             continue;
@@ -297,8 +297,8 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
     }
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
-        if (runs[i].frame) {
-            fanout_outbuf_release(hub, runs[i].frame);
+        if (runs[i].outbuf) {
+            fanout_outbuf_release(hub, runs[i].outbuf);
         }
     }
 }
@@ -337,20 +337,20 @@ encode_format(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     base = fanout_base_of(format);
     plain = &runs[base];
 
-    if (plain->frame == NULL
+    if (plain->outbuf == NULL
         && encode(hub, ch, e, n, base, plain) != NGX_OK
-        && plain->frame)
+        && plain->outbuf)
     {
-        fanout_outbuf_release(hub, plain->frame);
-        plain->frame = NULL;
+        fanout_outbuf_release(hub, plain->outbuf);
+        plain->outbuf = NULL;
     }
 
-    if (base != format && plain->frame
-        && fanout_compress_run(hub, ch, format, plain->frame, plain->ends, n,
-                               &runs[format].frame, runs[format].ends)
+    if (base != format && plain->outbuf
+        && fanout_compress_run(hub, ch, format, plain->outbuf, plain->ends, n,
+                               &runs[format].outbuf, runs[format].ends)
            != NGX_OK)
     {
-        runs[format].frame = NULL;
+        runs[format].outbuf = NULL;
     }
 }
 
@@ -369,25 +369,25 @@ encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
                 + ch->name.len;
     }
 
-    run->frame = fanout_outbuf_create(hub, size);
-    if (run->frame == NULL) {
+    run->outbuf = fanout_outbuf_create(hub, size);
+    if (run->outbuf == NULL) {
         return NGX_ERROR;
     }
 
     if (e->type == FANOUT_MESSAGE
         || e->type == FANOUT_PRESENCE)
     {
-        fanout_outbuf_entries(run->frame, ch, ch->offset, e->seq);
+        fanout_outbuf_entries(run->outbuf, ch, ch->offset, e->seq);
     }
 
     for (i = 0; i < n; i++) {
-        if (fanout_format_entry(format, hub, ch, &e[i], run->frame)
+        if (fanout_format_entry(format, hub, ch, &e[i], run->outbuf)
             != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        run->ends[i] = run->frame->used;
+        run->ends[i] = run->outbuf->used;
     }
 
     fanout_add(hub, encoded, n);
@@ -402,21 +402,21 @@ fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 {
     static run_t  run;
 
-    run.frame = NULL;
+    run.outbuf = NULL;
 
     if (encode(hub, ch, e, 1, fanout_base_of(format), &run)
         != NGX_OK)
     {
-        if (run.frame) {
-            fanout_outbuf_release(hub, run.frame);
+        if (run.outbuf) {
+            fanout_outbuf_release(hub, run.outbuf);
         }
 
         return NULL;
     }
 
-    fanout_compress_frame(hub, format, &run.frame);
+    fanout_compress_frame(hub, format, &run.outbuf);
 
-    return run.frame;
+    return run.outbuf;
 }
 
 
@@ -508,7 +508,7 @@ hand(fanout_subscription_t *sub, run_t *run, uint32_t start, uint32_t end,
         return 0;
     }
 
-    fanout_session_give(sub, run->frame, start, end);
+    fanout_session_give(sub, run->outbuf, start, end);
 
     return 1;
 }

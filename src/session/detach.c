@@ -222,7 +222,7 @@ detach(fanout_session_t *s)
     s->cleanup->handler = NULL;
     s->cleanup = NULL;
     s->request = NULL;
-    s->holds = 0;
+    s->keeps_request = 0;
 
     r->request_complete = 1;
     ngx_http_free_request(r, 0);

@@ -15,7 +15,7 @@ typedef struct {
     fanout_hub_t      *hub;
     fanout_channel_t  *channel;
     fanout_entry_t    *entry;
-    fanout_outbuf_t   *frames[FANOUT_FORMATS];
+    fanout_outbuf_t   *outbufs[FANOUT_FORMATS];
 } direct_t;
 
 
@@ -29,9 +29,9 @@ typedef struct {
 
 
 static void replace(fanout_session_t *s, void *data);
-static void tell_session(fanout_session_t *s, fanout_channel_t *ch,
-    fanout_recipients_pt tell, void *data);
-static void tell_direct(fanout_subscription_t *sub, void *data);
+static void call_for_session(fanout_session_t *s, fanout_channel_t *ch,
+    fanout_recipients_pt handler, void *data);
+static void deliver_direct(fanout_subscription_t *sub, void *data);
 static ngx_uint_t hand_direct(fanout_subscription_t *sub, direct_t *d);
 
 
@@ -115,7 +115,7 @@ replace(fanout_session_t *s, void *data)
 
 void
 fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    fanout_recipients_pt tell, void *data)
+    fanout_recipients_pt handler, void *data)
 {
     ngx_rbtree_key_t    key;
     fanout_session_t   *s;
@@ -132,7 +132,7 @@ fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
             s = by_client(node);
 
             if (s->identity.client == e->to_client) {
-                tell_session(s, ch, tell, data);
+                call_for_session(s, ch, handler, data);
             }
 
         } else {
@@ -143,7 +143,7 @@ fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
                 /* all of them have one name */
                 e->to.data = s->user.data;
                 e->to.len = s->user.len;
-                tell_session(s, ch, tell, data);
+                call_for_session(s, ch, handler, data);
             }
         }
     }
@@ -151,8 +151,8 @@ fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 
 
 static void
-tell_session(fanout_session_t *s, fanout_channel_t *ch,
-    fanout_recipients_pt tell, void *data)
+call_for_session(fanout_session_t *s, fanout_channel_t *ch,
+    fanout_recipients_pt handler, void *data)
 {
     fanout_subscription_t  *sub;
 
@@ -163,7 +163,7 @@ tell_session(fanout_session_t *s, fanout_channel_t *ch,
     sub = fanout_session_sub(s, &ch->name);
 
     if (sub) {
-        tell(sub, data);
+        handler(sub, data);
     }
 }
 
@@ -182,18 +182,18 @@ fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
     d.channel = ch;
     d.entry = e;
 
-    fanout_addressed(hub, ch, e, tell_direct, &d);
+    fanout_addressed(hub, ch, e, deliver_direct, &d);
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
-        if (d.frames[i]) {
-            fanout_outbuf_release(hub, d.frames[i]);
+        if (d.outbufs[i]) {
+            fanout_outbuf_release(hub, d.outbufs[i]);
         }
     }
 }
 
 
 static void
-tell_direct(fanout_subscription_t *sub, void *data)
+deliver_direct(fanout_subscription_t *sub, void *data)
 {
     direct_t  *d;
 
@@ -224,12 +224,12 @@ hand_direct(fanout_subscription_t *sub, direct_t *d)
 
     s = sub->session;
 
-    if (d->frames[sub->format] == NULL) {
-        d->frames[sub->format] = fanout_encode(d->hub, d->channel,
+    if (d->outbufs[sub->format] == NULL) {
+        d->outbufs[sub->format] = fanout_encode(d->hub, d->channel,
                                                    d->entry, sub->format);
     }
 
-    f = d->frames[sub->format];
+    f = d->outbufs[sub->format];
 
     if (f == NULL || fanout_session_full(s, f->used)) {
         fanout_session_lag(s);

@@ -247,7 +247,7 @@ fanout_session_busy(fanout_session_t *s)
     }
 
     if (s->pending >= s->conf->buffer) {
-        s->held = 1;
+        s->paused = 1;
         return 1;
     }
 

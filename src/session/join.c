@@ -232,7 +232,7 @@ fanout_session_register(fanout_subscription_t *sub, ngx_uint_t again,
 static ngx_uint_t
 goes_on(fanout_subscription_t *sub, ngx_uint_t since, fanout_zone_join_t *j)
 {
-    uint64_t           told;
+    uint64_t           sent;
     fanout_channel_t  *ch;
 
     ch = sub->channel;
@@ -241,15 +241,15 @@ goes_on(fanout_subscription_t *sub, ngx_uint_t since, fanout_zone_join_t *j)
         return 0;
     }
 
-    told = sub->state == FANOUT_SUB_LIVE
+    sent = sub->state == FANOUT_SUB_LIVE
            ? ngx_max(ch->offset, sub->floor) : sub->offset;
 
-    if (told >= j->offset) {
+    if (sent >= j->offset) {
         return 0;
     }
 
-    j->offset = told;
-    j->after = ngx_min(j->after, told);
+    j->offset = sent;
+    j->after = ngx_min(j->after, sent);
 
     return 1;
 }

@@ -46,7 +46,7 @@ static ngx_uint_t same_text(ngx_str_t *a, ngx_str_t *b);
 static void begin(gathered_t *g, fanout_loc_conf_t *conf,
     fanout_session_log_line_t *line, ngx_uint_t level);
 static void keep(u_char **p, ngx_str_t *text, size_t max);
-static void gather_tell(gathered_t *g);
+static void gather_write(gathered_t *g);
 
 
 static gathered_t  *table;
@@ -102,7 +102,7 @@ session_gather(fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
     if (!gather_same(g, conf, line, from)
         || ngx_current_msec - g->at >= FANOUT_GATHER_SPAN)
     {
-        gather_tell(g);
+        gather_write(g);
         begin(g, conf, line, level);
         g->from = from;
     }
@@ -265,7 +265,7 @@ keep(u_char **p, ngx_str_t *text, size_t max)
 
 
 static void
-gather_tell(gathered_t *g)
+gather_write(gathered_t *g)
 {
     if (g->counted == 0) {
         return;
@@ -301,7 +301,7 @@ fanout_session_log_gathered(ngx_uint_t all)
             && (all || ngx_current_msec - table[i].at
                        >= FANOUT_GATHER_SPAN))
         {
-            gather_tell(&table[i]);
+            gather_write(&table[i]);
             table[i].written = 0;
         }
     }

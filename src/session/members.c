@@ -187,7 +187,7 @@ fanout_session_member_put(fanout_subscription_t *sub, fanout_member_t *m,
         if (put->created) {
             roster = sub->channel->roster;
 
-            own->untold = 1;
+            own->unlisted = 1;
             own->version = roster ? roster->version : UINT64_MAX;
         }
     }
@@ -356,7 +356,7 @@ fanout_session_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
     own->idle = m->idle;
     own->timed = m->timed;
     own->anonymous = m->anonymous;
-    own->untold = 0;
+    own->unlisted = 0;
     own->len = m->key.len;
 
     if (own->len) {
@@ -377,7 +377,7 @@ fanout_session_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
 /* A roster that only counts has no members to be found. */
 
 ngx_uint_t
-fanout_session_member_told(fanout_subscription_t *sub, ngx_uint_t late)
+fanout_session_members_listed(fanout_subscription_t *sub, ngx_uint_t late)
 {
     fanout_roster_t      *r;
     fanout_own_member_t  *own;
@@ -386,7 +386,7 @@ fanout_session_member_told(fanout_subscription_t *sub, ngx_uint_t late)
 
     for (own = sub->own; own; own = own->next) {
 
-        if (own->untold && !late
+        if (own->unlisted && !late
             && (r->summary ? r->version == own->version
                            : fanout_roster_find(r,
                                          sub->session->identity.client,
@@ -396,7 +396,7 @@ fanout_session_member_told(fanout_subscription_t *sub, ngx_uint_t late)
             return 0;
         }
 
-        own->untold = 0;
+        own->unlisted = 0;
     }
 
     return 1;

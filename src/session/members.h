@@ -44,7 +44,7 @@ ngx_int_t fanout_session_member_own(fanout_subscription_t *sub,
 
 /* Whether the channel, which has a roster, was told of all members that the
  * session has made; with late it is not asked again of these. */
-ngx_uint_t fanout_session_member_told(
+ngx_uint_t fanout_session_members_listed(
     fanout_subscription_t *sub, ngx_uint_t late);
 
 /*

@@ -13,8 +13,8 @@
 
 /* told to the zone when it is so much: what a session may have used of a budget
  * before others see it */
-#define FANOUT_TELL_COMMANDS  (16 * FANOUT_COST)
-#define FANOUT_TELL_BYTES     16384
+#define FANOUT_REPORT_COMMANDS  (16 * FANOUT_COST)
+#define FANOUT_REPORT_BYTES     16384
 
 /* what makes another of the hash of a user */
 #define FANOUT_FOREIGN        0xc2b2ae3d27d4eb4fULL
@@ -36,7 +36,7 @@ static int64_t meter_grown(int64_t tokens, ngx_msec_t ms,
 static ngx_uint_t meter_over(fanout_meter_t *m, ngx_uint_t resource,
     fanout_limited_t *limited);
 static void meter_spend(fanout_session_t *s, ngx_uint_t resource, uint64_t n);
-static void meter_tell(fanout_session_t *s);
+static void meter_report(fanout_session_t *s);
 static void meter_draw(fanout_session_t *s);
 
 
@@ -289,7 +289,7 @@ fanout_meter_undo(fanout_hub_t *hub, fanout_meter_t *m)
 void
 fanout_meter_end(fanout_session_t *s)
 {
-    meter_tell(s);
+    meter_report(s);
     fanout_meter_undo(s->hub, &s->meter);
 }
 
@@ -507,13 +507,14 @@ void
 fanout_meter_keys(fanout_session_t *s, const fanout_zone_result_t *r,
     fanout_limited_t *limited)
 {
-    fanout_meter_held(r, limited);
+    fanout_meter_keys_limited(r, limited);
     fanout_meter_refuse(s, limited);
 }
 
 
 void
-fanout_meter_held(const fanout_zone_result_t *r, fanout_limited_t *limited)
+fanout_meter_keys_limited(const fanout_zone_result_t *r,
+    fanout_limited_t *limited)
 {
     limited->resource = FANOUT_LIMITED_KEYS;
     limited->scope = r->by_sender ? FANOUT_SCOPE_USER
@@ -622,7 +623,7 @@ fanout_meter_grown(fanout_session_t *s, size_t bytes)
 
 
 void
-fanout_meter_told(fanout_session_t *s, size_t bytes)
+fanout_meter_answered(fanout_session_t *s, size_t bytes)
 {
     const fanout_zone_limit_t  *limit;
 
@@ -642,7 +643,7 @@ void
 fanout_meter_reply(fanout_session_t *s, size_t bytes)
 {
     if (bytes > FANOUT_COST_BYTES) {
-        fanout_meter_told(s, bytes - FANOUT_COST_BYTES);
+        fanout_meter_answered(s, bytes - FANOUT_COST_BYTES);
     }
 }
 
@@ -712,20 +713,20 @@ meter_spend(fanout_session_t *s, ngx_uint_t resource, uint64_t n)
     m->spent[resource] += n;
 
     if (m->spent[FANOUT_BUDGET_COMMANDS]
-        >= FANOUT_TELL_COMMANDS
+        >= FANOUT_REPORT_COMMANDS
         || m->spent[FANOUT_BUDGET_BYTES]
-           >= FANOUT_TELL_BYTES * 1000
+           >= FANOUT_REPORT_BYTES * 1000
         || m->spent[FANOUT_BUDGET_ANSWERS]
-           >= FANOUT_TELL_BYTES * 1000
+           >= FANOUT_REPORT_BYTES * 1000
         || m->spent[FANOUT_BUDGET_CHANNELS])
     {
-        meter_tell(s);
+        meter_report(s);
     }
 }
 
 
 static void
-meter_tell(fanout_session_t *s)
+meter_report(fanout_session_t *s)
 {
     ngx_uint_t  k;
 

@@ -185,7 +185,7 @@ void fanout_meter_keys(fanout_session_t *s, const fanout_zone_result_t *r,
     fanout_limited_t *limited);
 
 /* The same, not counted. */
-void fanout_meter_held(const fanout_zone_result_t *r,
+void fanout_meter_keys_limited(const fanout_zone_result_t *r,
     fanout_limited_t *limited);
 
 /* Whether its user or its address are above their budgets of commands: 1, and
@@ -197,7 +197,7 @@ ngx_uint_t fanout_meter_over(fanout_session_t *s, fanout_limited_t *limited);
  * subscribers. */
 void fanout_meter_charge(fanout_session_t *s, uint64_t cost);
 void fanout_meter_grown(fanout_session_t *s, size_t bytes);
-void fanout_meter_told(fanout_session_t *s, size_t bytes);
+void fanout_meter_answered(fanout_session_t *s, size_t bytes);
 void fanout_meter_reply(fanout_session_t *s, size_t bytes);
 void fanout_meter_audience(fanout_session_t *s, ngx_uint_t n,
     uint32_t subscribers);
@@ -216,7 +216,7 @@ void fanout_meter_full(fanout_session_t *s);
 const char *fanout_meter_text(fanout_limited_t *limited);
 
 /* A refusal of about so many bytes is sent to it. */
-void fanout_meter_told_refusal(fanout_session_t *s, size_t bytes);
+void fanout_meter_refusal_sent(fanout_session_t *s, size_t bytes);
 
 /* Whether these were more than they may be. */
 #define fanout_meter_insists(s)  ((s)->meter.refusals < 0)

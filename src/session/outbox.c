@@ -44,7 +44,7 @@ fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start,
     if (s->nout) {
         p = &s->out[(s->out_head + s->nout - 1) & (s->nout_max - 1)];
 
-        if (p->frame == f && p->end == start) {
+        if (p->outbuf == f && p->end == start) {
             p->end = end;
             goto queue;
         }
@@ -58,7 +58,7 @@ fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start,
 
     p = &s->out[(s->out_head + s->nout) & (s->nout_max - 1)];
 
-    p->frame = f;
+    p->outbuf = f;
     p->start = start;
     p->end = end;
     f->refs++;
@@ -126,9 +126,9 @@ withhold(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start, uint32_t end)
         s->withheld = w;
     }
 
-    p = &w->pieces[w->n++];
+    p = &w->segments[w->n++];
 
-    p->frame = f;
+    p->outbuf = f;
     p->start = start;
     p->end = end;
     f->refs++;
@@ -153,10 +153,10 @@ fanout_outbox_join(fanout_session_t *s)
     s->withheld = NULL;
 
     for (i = 0; i < w->n; i++) {
-        p = &w->pieces[i];
+        p = &w->segments[i];
 
-        fanout_session_push(s, p->frame, p->start, p->end);
-        fanout_outbuf_release(s->hub, p->frame);
+        fanout_session_push(s, p->outbuf, p->start, p->end);
+        fanout_outbuf_release(s->hub, p->outbuf);
     }
 
     ngx_free(w);
@@ -215,7 +215,7 @@ out_consume(fanout_session_t *s, size_t n)
 
         n -= left;
 
-        fanout_outbuf_release(s->hub, p->frame);
+        fanout_outbuf_release(s->hub, p->outbuf);
         s->out_head = (s->out_head + 1) & (s->nout_max - 1);
         s->nout--;
     }
@@ -233,7 +233,7 @@ fanout_outbox_clear(fanout_session_t *s)
 
     for (i = 0; i < s->nout; i++) {
         fanout_outbuf_release(s->hub,
-                     s->out[(s->out_head + i) & (s->nout_max - 1)].frame);
+                     s->out[(s->out_head + i) & (s->nout_max - 1)].outbuf);
     }
 
     if (s->out != s->few) {
@@ -402,8 +402,8 @@ fanout_outbox_send(fanout_session_t *s)
         return;
     }
 
-    if (s->held) {
-        s->held = 0;
+    if (s->paused) {
+        s->paused = 0;
         ngx_post_event(s->connection->read, &ngx_posted_next_events);
     }
 
@@ -509,7 +509,7 @@ out_send(fanout_session_t *s)
     p = &s->out[s->out_head];
 
     if (s->nout == 1) {
-        return fanout_outbox_write(s, p->frame->data + p->start,
+        return fanout_outbox_write(s, p->outbuf->data + p->start,
                                    p->end - p->start);
     }
 
@@ -560,15 +560,15 @@ fanout_outbox_copy(fanout_session_t *s, u_char *p, size_t size)
 {
     size_t             len, n;
     uint32_t           i;
-    fanout_segment_t  *piece;
+    fanout_segment_t  *segment;
 
     len = 0;
 
     for (i = 0; i < s->nout && len < size; i++) {
-        piece = &s->out[(s->out_head + i) & (s->nout_max - 1)];
+        segment = &s->out[(s->out_head + i) & (s->nout_max - 1)];
 
-        n = ngx_min(piece->end - piece->start, size - len);
-        ngx_memcpy(p + len, piece->frame->data + piece->start, n);
+        n = ngx_min(segment->end - segment->start, size - len);
+        ngx_memcpy(p + len, segment->outbuf->data + segment->start, n);
         len += n;
     }
 

@@ -131,7 +131,7 @@ fanout_meter_data(fanout_limited_t *limited, u_char *buf)
 
 
 void
-fanout_meter_told_refusal(fanout_session_t *s, size_t bytes)
+fanout_meter_refusal_sent(fanout_session_t *s, size_t bytes)
 {
     int64_t          left;
     uint32_t         now;

@@ -308,7 +308,7 @@ detach_cancel(fanout_session_t *s)
 static void
 mute(fanout_session_t *s)
 {
-    if (s->connection == NULL || (s->request && !s->holds)) {
+    if (s->connection == NULL || (s->request && !s->keeps_request)) {
         return;
     }
 
@@ -451,7 +451,7 @@ release(fanout_session_t *s)
         c->error |= unfinished;
 
         fanout_session_release_request(s);
-        r = s->holds ? r : NULL;
+        r = s->keeps_request ? r : NULL;
         c = NULL;
     }
 

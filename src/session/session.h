@@ -43,7 +43,7 @@ typedef enum {
 /* a piece of output: bytes of a frame that others may send as well */
 
 typedef struct {
-    fanout_outbuf_t         *frame;
+    fanout_outbuf_t         *outbuf;
     uint32_t                 start;
     uint32_t                 end;
 } fanout_segment_t;
@@ -55,7 +55,7 @@ typedef struct {
     size_t                    bytes;
     uint32_t                  n;
     uint32_t                  max;
-    fanout_segment_t          pieces[];
+    fanout_segment_t          segments[];
 } fanout_withheld_t;
 
 
@@ -187,7 +187,7 @@ struct fanout_session_s {
     unsigned                 unconfirmed:1;     /* and its welcome may
                                                    not have come */
     unsigned                 listed:1;          /* in hub->ended */
-    unsigned                 holds:1;           /* its request, and has to
+    unsigned                 keeps_request:1;   /* its request, and has to
                                                    finalize it */
     unsigned                 heard:1;           /* the client has shown a
                                                    sign of life */
@@ -195,7 +195,7 @@ struct fanout_session_s {
     unsigned                 batched:1;         /* it works off an array of
                                                    commands, whose replies are
                                                    sent at its end */
-    unsigned                 held:1;            /* until output is gone */
+    unsigned                 paused:1;          /* until output is gone */
     unsigned                 indexed:1;         /* by client */
     unsigned                 owned:1;           /* and by user */
     unsigned                 close_after:2;     /* 1 + how: the session
@@ -257,7 +257,7 @@ void fanout_session_refuse(fanout_session_t *s);
 
 /* The session holds its request from here on: the content handler returns
  * NGX_DONE, and the end of the session finalizes the request. */
-void fanout_session_hold_request(fanout_session_t *s);
+void fanout_session_keep_request(fanout_session_t *s);
 
 /* The handshake was answered and flushed: output goes, input is read, the
  * request is let go. */
@@ -374,7 +374,7 @@ void fanout_session_lag(fanout_session_t *s);
 
 /* Keeps entries from a session until replies have been sent: its
  * subscriptions are JOINING until they are settled. */
-void fanout_session_hold(fanout_session_t *s);
+void fanout_session_defer(fanout_session_t *s);
 
 /* Lets entries wait until replies have been sent, as far as the output limit
  * allows: they are told behind these, also what no log keeps. */
@@ -512,7 +512,7 @@ void fanout_session_replace(fanout_hub_t *hub, uint64_t client);
 typedef void (*fanout_recipients_pt)(
     fanout_subscription_t *sub, void *data);
 void fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, fanout_recipients_pt tell, void *data);
+    fanout_entry_t *e, fanout_recipients_pt handler, void *data);
 
 /* A direct message of the log: only for those. */
 void fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch,

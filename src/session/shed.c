@@ -102,18 +102,18 @@ shed(fanout_hub_t *hub, ngx_uint_t lists)
 
     ngx_qsort(h, n, sizeof(holder_t), shed_more);
 
-    held = lists ? hub->lists : hub->frames - hub->lists;
+    held = lists ? hub->lists : hub->output_bytes - hub->lists;
     most = lists ? fanout_lists_max(hub)
                  : fanout_output_max(hub);
     most -= most / 6;
 
     for (i = 0; i < n && held > most && h[i].bytes >= least; i++) {
 
-        before = hub->frames;
+        before = hub->output_bytes;
         rest = h[i].bytes;
 
         if (!lists && shed_tail(h[i].session)) {
-            held -= ngx_min(held, before - hub->frames);
+            held -= ngx_min(held, before - hub->output_bytes);
             rest = shed_held(h[i].session, 0);
 
             if (rest <= h[i].bytes / 2) {
@@ -215,7 +215,7 @@ shed_held(fanout_session_t *s, ngx_uint_t lists)
     step = s->nout / FANOUT_SAMPLE + 1;
 
     for (i = 0; i < s->nout; i += step) {
-        f = s->out[(s->out_head + i) & (s->nout_max - 1)].frame;
+        f = s->out[(s->out_head + i) & (s->nout_max - 1)].outbuf;
 
         if (f->list == lists) {
             bytes += (size_t) f->size / f->refs * step;
@@ -225,7 +225,7 @@ shed_held(fanout_session_t *s, ngx_uint_t lists)
     sn = s->job ? s->job->snapshot : NULL;
 
     if (lists && sn) {
-        bytes += sn->frame->size / sn->refs;
+        bytes += sn->outbuf->size / sn->refs;
     }
 
     return bytes;
@@ -267,7 +267,7 @@ shed_tail(fanout_session_t *s)
 
     while (s->nout) {
         p = &s->out[(s->out_head + s->nout - 1) & (s->nout_max - 1)];
-        sub = p->start ? NULL : shed_sub(s, p->frame);
+        sub = p->start ? NULL : shed_sub(s, p->outbuf);
         gone = p->end - p->start;
 
         if (sub == NULL || left - gone < keep) {
@@ -275,10 +275,10 @@ shed_tail(fanout_session_t *s)
         }
 
         sub->state = FANOUT_SUB_BEHIND;
-        sub->offset = ngx_max(p->frame->after, sub->floor);
-        sub->sent = p->frame->seq - 1;
+        sub->offset = ngx_max(p->outbuf->after, sub->floor);
+        sub->sent = p->outbuf->seq - 1;
 
-        fanout_outbuf_release(s->hub, p->frame);
+        fanout_outbuf_release(s->hub, p->outbuf);
         s->nout--;
         left -= gone;
     }

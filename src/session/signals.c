@@ -23,7 +23,7 @@ typedef struct {
     fanout_hub_t      *hub;
     fanout_channel_t  *channel;
     fanout_entry_t    *entry;
-    fanout_outbuf_t   *frames[FANOUT_FORMATS];
+    fanout_outbuf_t   *outbufs[FANOUT_FORMATS];
     ngx_uint_t         wait;                /* somebody has to */
 } telling_t;
 
@@ -33,7 +33,7 @@ static ngx_uint_t hears(fanout_subscription_t *sub, fanout_entry_t *e);
 static ngx_uint_t able(fanout_subscription_t *sub);
 static ngx_uint_t signals_due(fanout_subscription_t *sub, ngx_msec_int_t *left);
 static void signals_wait_for(fanout_subscription_t *sub);
-static void tell_sub(fanout_subscription_t *sub);
+static void deliver_kept(fanout_subscription_t *sub);
 
 
 /* from the log */
@@ -64,8 +64,8 @@ fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e)
     }
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
-        if (t.frames[i]) {
-            fanout_outbuf_release(hub, t.frames[i]);
+        if (t.outbufs[i]) {
+            fanout_outbuf_release(hub, t.outbufs[i]);
         }
     }
 
@@ -99,12 +99,12 @@ hear(fanout_subscription_t *sub, void *data)
         return;
     }
 
-    if (t->frames[sub->format] == NULL) {
-        t->frames[sub->format] = fanout_encode(t->hub, t->channel,
+    if (t->outbufs[sub->format] == NULL) {
+        t->outbufs[sub->format] = fanout_encode(t->hub, t->channel,
                                                    t->entry, sub->format);
     }
 
-    f = t->frames[sub->format];
+    f = t->outbufs[sub->format];
 
     if (f) {
         sub->signal_seq = t->entry->seq;
@@ -287,13 +287,13 @@ fanout_signals_deliver(fanout_session_t *s)
             continue;
         }
 
-        tell_sub(sub);
+        deliver_kept(sub);
     }
 }
 
 
 static void
-tell_sub(fanout_subscription_t *sub)
+deliver_kept(fanout_subscription_t *sub)
 {
     ngx_queue_t       *q;
     fanout_hub_t      *hub;
@@ -321,7 +321,7 @@ tell_sub(fanout_subscription_t *sub)
             return;
         }
 
-        f = &sg->frames[sub->format];
+        f = &sg->outbufs[sub->format];
 
         if (*f == NULL) {
             *f = fanout_encode(hub, ch, &sg->entry, sub->format);

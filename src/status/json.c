@@ -297,7 +297,7 @@ write_worker(fanout_writer_t *w)
         "\"frames\":%uz,\"lists\":%uz,\"rosters\":%ui,\"roster_bytes\":%uz,"
         "\"asks\":%ui,\"generation\":%uD,\"draining\":%s}",
         ngx_pid, hub->zone.heap.slot, hub->nsessions - hub->vitals.watchers,
-        hub->used, hub->frames - w->out->size, hub->lists, rosters, bytes,
+        hub->used, hub->output_bytes - w->out->size, hub->lists, rosters, bytes,
         fanout_asks_waiting(hub), hub->zone.generation,
         hub->draining ? "true" : "false");
 }

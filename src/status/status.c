@@ -353,7 +353,7 @@ respond_numbers(ngx_http_request_t *r, fanout_hub_t *hub,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return fanout_http_send_frame(r, hub, NGX_HTTP_OK, type, f);
+    return fanout_http_send_outbuf(r, hub, NGX_HTTP_OK, type, f);
 }
 
 

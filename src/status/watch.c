@@ -53,7 +53,7 @@ static void watch_closing(fanout_session_t *s, ngx_uint_t code,
 
 static watch_t *watch(fanout_hub_t *hub);
 static void tick(ngx_event_t *ev);
-static void watch_tell(watch_t *watch);
+static void watch_send(watch_t *watch);
 static fanout_outbuf_t *watch_message(fanout_hub_t *hub,
     const fanout_framing_t *framing, ngx_uint_t with);
 
@@ -265,7 +265,7 @@ tick(ngx_event_t *ev)
     fanout_busiest_walk(w->busiest, w->hub);
 
     if (!ngx_queue_empty(&w->watchers)) {
-        watch_tell(w);
+        watch_send(w);
     }
 
     ngx_add_timer(ev, FANOUT_WATCH_TICK);
@@ -275,7 +275,7 @@ tick(ngx_event_t *ev)
 /* Sessions that have not taken the last message skip this one. */
 
 static void
-watch_tell(watch_t *w)
+watch_send(watch_t *w)
 {
     watcher_t        *watcher;
     ngx_queue_t      *q;

@@ -96,7 +96,7 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
         return NGX_ERROR;
     }
 
-    fanout_session_hold_request(s);
+    fanout_session_keep_request(s);
 
     if (waits) {
         r->write_event_handler = flush_handshake;

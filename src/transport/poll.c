@@ -65,7 +65,7 @@ fanout_poll_handler(ngx_http_request_t *r)
         s->close_at = ngx_current_msec;
     }
 
-    fanout_session_hold_request(s);
+    fanout_session_keep_request(s);
     fanout_session_attach(s);
 
     return NGX_DONE;

@@ -18,7 +18,7 @@
 
 typedef struct {
     fanout_hub_t     *hub;
-    fanout_outbuf_t  *frame;                /* NULL: sent, or gone */
+    fanout_outbuf_t  *outbuf;               /* NULL: sent, or gone */
     ngx_uint_t        n;
     ngx_uint_t        status;
     ngx_uint_t        wait;                 /* ms, until it may try again; 0 */
@@ -212,7 +212,7 @@ post_run(ngx_http_request_t *r)
 
     ngx_memcpy(copy, body.data, body.len);
 
-    fanout_session_hold_request(s);
+    fanout_session_keep_request(s);
 
     fanout_step_begin(s);
     fanout_spend(s->hub, body.len * FANOUT_WORK_PARSE);
@@ -286,11 +286,11 @@ answer_create(fanout_session_t *s, ngx_http_request_t *r)
     ngx_memzero(a, sizeof(answer_t));
 
     a->hub = s->hub;
-    a->frame = fanout_outbuf_create(s->hub, 1024);
+    a->outbuf = fanout_outbuf_create(s->hub, 1024);
 
     cln->handler = answer_free;
 
-    return a->frame ? a : NULL;
+    return a->outbuf ? a : NULL;
 }
 
 
@@ -311,7 +311,7 @@ post_go_on(fanout_session_t *s)
             return;
         }
 
-        if (a->frame->used > s->conf->buffer) {
+        if (a->outbuf->used > s->conf->buffer) {
             post_finish(s, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
                         "the reply is larger than fanout_buffer: ask for less "
                         "at once");
@@ -335,7 +335,7 @@ post_go_on(fanout_session_t *s)
 
     status = NGX_HTTP_OK;
 
-    if (a->n == 1 && a->frame->data[0] == '{' && s->refused) {
+    if (a->n == 1 && a->outbuf->data[0] == '{' && s->refused) {
         status = fanout_errors[s->refused].status;
 
         if (s->refused == FANOUT_E_RATE_LIMITED) {
@@ -384,8 +384,8 @@ answer_free(void *data)
 {
     answer_t  *a = data;
 
-    if (a->frame) {
-        fanout_outbuf_release(a->hub, a->frame);
+    if (a->outbuf) {
+        fanout_outbuf_release(a->hub, a->outbuf);
     }
 }
 
@@ -399,13 +399,13 @@ harvest(fanout_session_t *s, answer_t *a)
     size_t             len;
     u_char            *p;
     uint32_t           i;
-    fanout_segment_t  *piece;
+    fanout_segment_t  *segment;
 
     for (i = 0; i < s->nout; i++) {
-        piece = &s->out[(s->out_head + i) & (s->nout_max - 1)];
+        segment = &s->out[(s->out_head + i) & (s->nout_max - 1)];
 
-        p = piece->frame->data + piece->start;
-        len = piece->end - piece->start;
+        p = segment->outbuf->data + segment->start;
+        len = segment->end - segment->start;
 
         if (a->n && p[0] == '[') {
             p++;
@@ -413,9 +413,9 @@ harvest(fanout_session_t *s, answer_t *a)
         }
 
         if ((a->n
-             && fanout_outbuf_literal(s->hub, a->frame, ",")
+             && fanout_outbuf_literal(s->hub, a->outbuf, ",")
                 != NGX_OK)
-            || fanout_outbuf_append(s->hub, a->frame, p, len)
+            || fanout_outbuf_append(s->hub, a->outbuf, p, len)
                != NGX_OK)
         {
             return NGX_ERROR;
@@ -435,7 +435,7 @@ send_replies(ngx_http_request_t *r, answer_t *a)
 {
     fanout_outbuf_t  *f;
 
-    f = a->frame;
+    f = a->outbuf;
 
     if (a->n > 1) {
         /* parts, and what they are of */
@@ -464,9 +464,9 @@ send_replies(ngx_http_request_t *r, answer_t *a)
         return ngx_http_send_header(r);
     }
 
-    a->frame = NULL;
+    a->outbuf = NULL;
 
-    return fanout_http_send_frame(r, a->hub, a->status, &fanout_type_json, f);
+    return fanout_http_send_outbuf(r, a->hub, a->status, &fanout_type_json, f);
 }
 
 

@@ -121,7 +121,7 @@ fanout_sse_handler(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    fanout_session_hold_request(s);
+    fanout_session_keep_request(s);
 
     if (waits) {
         r->write_event_handler = flush_header;

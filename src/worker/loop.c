@@ -240,7 +240,7 @@ loop_counts(fanout_hub_t *hub)
         ch = ngx_queue_data(q, fanout_channel_t, counted);
 
         ngx_queue_remove(q);
-        ch->told = 1;
+        ch->reported = 1;
 
         fanout_channel_subscribers(&hub->zone, &ch->zc, ch->nsubs);
     }
