@@ -34,11 +34,12 @@ typedef struct {
     fanout_zone_policy_t   keep;
     ngx_msec_t             idle;                /* of silence, 0: never */
     ngx_msec_t             expire;
-    size_t                 changes;             /* of members: bytes that a
-                                                   worker keeps of them */
-    unsigned               pongs:1;             /* they break the silence */
-    unsigned               members_publish:1;   /* only they may */
-    unsigned               no_hooks:1;          /* its channels have none */
+    size_t                 changes;             /* bytes of changes of members
+                                                   that a worker keeps for a
+                                                   channel */
+    unsigned               pongs:1;             /* pongs count as activity */
+    unsigned               members_publish:1;   /* only members may publish */
+    unsigned               no_hooks:1;          /* its channels have no hooks */
     unsigned               keys:1;              /* keys= is set */
     unsigned               keeps:1;             /* changes= is set */
     unsigned               lingers:1;           /* linger= is set */
@@ -59,19 +60,25 @@ typedef struct {
     size_t                 frames;              /* bytes of output a worker
                                                    may hold */
     ngx_msec_t             resume;              /* the longest of the zone */
-    ngx_array_t            policies;            /* policy_t, in order */
-    fanout_policy_t        none;                /* for names none matches */
+    ngx_array_t            policies;            /* fanout_fanout_policy_t, in
+                                                   order */
+    fanout_policy_t        none;                /* for names that no policy
+                                                   matches */
     fanout_zone_share_t    shares[FANOUT_NSHARES];
                                        /* percent */
     ngx_uint_t             history_min;         /* percent: guaranteed */
-    ngx_uint_t             history_said;        /* of it by policies */
-    ngx_uint_t             address_max;         /* percent of what others
-                                                       leave */
-    ngx_uint_t             user_max;            /* the same */
-    unsigned               members_publish:1;   /* some policy says */
-    unsigned               broadcast_warned:1;  /* of their size */
-    fanout_hook_t         *events_hook;         /* of events, or NULL */
-    fanout_hook_t         *ask;                 /* for publishes, or NULL */
+    ngx_uint_t             history_said;        /* part of it that policies
+                                                   set */
+    ngx_uint_t             address_max;         /* percent of what other
+                                                   addresses leave */
+    ngx_uint_t             user_max;            /* percent of what other users
+                                                   leave */
+    unsigned               members_publish:1;   /* some policy has it */
+    unsigned               broadcast_warned:1;  /* about the size of its
+                                                   messages */
+    fanout_hook_t         *events_hook;         /* receives events, or NULL */
+    fanout_hook_t         *ask;                 /* approves publishes, or
+                                                   NULL */
     fanout_hub_t          *hub;                 /* in a worker, or NULL */
 } fanout_app_t;
 
@@ -89,7 +96,8 @@ typedef struct {
     ngx_uint_t                      ops;
     ngx_str_t                       text;       /* as written */
     ngx_array_t                    *parts;      /* fanout_part_t */
-    unsigned                        separators:1;   /* may be in variables */
+    unsigned                        separators:1;   /* values may contain the
+                                                       separator */
 } fanout_permit_t;
 
 typedef struct {

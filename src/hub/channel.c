@@ -97,7 +97,8 @@ fanout_hub_open(fanout_hub_t *hub, ngx_str_t *name, uint64_t address,
                                     ? FANOUT_ZONE_ADDRESS : FANOUT_ZONE_FULL);
     }
 
-    /* what was appended since the opening comes by the drain: it is skipped */
+    /* the drain also brings entries appended since the opening: they are
+     * skipped */
 
     ch->epoch = j.epoch;
     ch->offset = j.offset;
@@ -188,6 +189,6 @@ fanout_hub_counted(fanout_hub_t *hub, fanout_channel_t *ch)
 void
 fanout_hub_presence(fanout_hub_t *hub)
 {
-    /* once for all that is done in a turn */
+    /* once for all operations of a turn */
     ngx_post_event(&hub->presence, &ngx_posted_events);
 }

@@ -94,7 +94,7 @@ fanout_hub_signal(fanout_hub_t *hub, ngx_str_t *channel,
 }
 
 
-/* What an addressed message or signal does not find is its recipient. */
+/* For a direct message or signal, NOTFOUND means its recipient. */
 
 static fanout_error_e
 operation_error(fanout_hub_t *hub, int rc)

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The indexes of a hub: its sessions by client, and by user.  Several may have
- * one key: a client that was replaced and does not know yet, all clients of a
- * user.  The nodes are the sessions'.
+ * The indexes of a hub: its sessions by client and by user.  Several sessions
+ * may have one key: all clients of a user, or a client with a session that was
+ * replaced and is not closed yet.  The nodes are embedded in the sessions.
  */
 
 
@@ -17,7 +17,8 @@
 
 void fanout_clients_init(fanout_hub_t *hub);
 
-/* The first node of a key; NULL.  The others are next in the tree. */
+/* The first node of a key, or NULL.  Further nodes of the key follow it in the
+ * tree. */
 ngx_rbtree_node_t *fanout_clients_first(ngx_rbtree_t *tree,
     ngx_rbtree_key_t key);
 

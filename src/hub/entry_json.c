@@ -19,7 +19,7 @@ static u_char *put_string(u_char *p, fanout_zstr_t *s);
 static size_t string_size(fanout_zstr_t *s);
 
 
-/* The room is made once for all: this runs for every entry and dialect. */
+/* Reserves all memory at once: this runs for every entry and format. */
 
 ngx_int_t
 fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
@@ -145,7 +145,7 @@ fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 }
 
 
-/* who gets it knows by this that nobody else does */
+/* by "to" the recipient sees that the message is direct */
 
 static u_char *
 put_to(u_char *p, fanout_entry_t *e)
@@ -259,7 +259,7 @@ string_size(fanout_zstr_t *s)
 }
 
 
-/* The room is made once for all, as above. */
+/* Reserves all memory at once, as above. */
 
 ngx_int_t
 fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,

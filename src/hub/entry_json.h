@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What entries and members look like as JSON, for the dialects and the HTTP
- * API alike.  All of it is appended to an outbuf, as hub/hub.h says.
+ * Entries and members as JSON, for the dialects and the HTTP API.  All
+ * functions append to an outbuf; NGX_ERROR means lack of memory, see hub/hub.h.
  */
 
 
@@ -22,14 +22,15 @@
  *   "offset":42,"time":…,"event":"msg","data":…,"enc":"base64","key":…,
  *   "meta":…,"from":{"client":"c_…","user":"ann"},"to":{"user":"bob"}
  *
- * in that order, without those that the entry has not.  Data of the kind
- * JSON is taken as it is, text becomes a string, binary a string of base64
- * (RFC 4648, section 4) with "enc".
+ * in that order, without those that the entry lacks.  Data of the kind JSON is
+ * copied unchanged, text becomes a string, binary a string of base64 (RFC 4648,
+ * section 4) with "enc".
  */
 ngx_int_t fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
 
-/* The same without "offset" and "time", for what is no entry yet. */
+/* The same without "offset" and "time", for a message that is not an entry
+ * yet. */
 ngx_int_t fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
 
@@ -39,11 +40,12 @@ ngx_int_t fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e,
  *   {"client":"c_…","key":…,"user":"ann","info":{…},"data":…,
  *    "state":"active","joined_at":…,"seen":…,"slot":0}
  *
- * in that order, without those that the member has not; of one that left
+ * in that order, without those that the member lacks.  For a member that left:
  *
  *   {"client":"c_…","key":…,"user":"ann","data":…,"reason":"network"}
  *
- * data_at gets where the data stands behind f->used of before.
+ * *data_at is the offset of the data from f->used before the call, 0 if the
+ * member has no data.
  */
 ngx_int_t fanout_member_json(fanout_hub_t *hub, fanout_member_t *m,
     ngx_uint_t left, fanout_outbuf_t *f, size_t *data_at);

@@ -34,7 +34,7 @@ fanout_error_t  fanout_errors[] = {
       ngx_string("the clients of this address hold all that they may: "
                  "\"fanout_zone address=\"") },
 
-    /* without quotes, as such a text goes into JSON as it is */
+    /* without quotes: these texts go into JSON unescaped */
 
 #define FANOUT_SHARE(name, text)                                              \
     { ngx_string("zone_full"), 507,                                           \

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Errors of operations, and what results of the zone become of them.
+ * Errors of operations, and the mapping of the zone's results to them.
  */
 
 
@@ -35,8 +35,8 @@ typedef enum {
     FANOUT_E_BUSY,
     FANOUT_E_ADDRESS_FULL,
 
-    /* as ZONE_FULL, of a share of the zone, by its number, and of what a class
-     * of channels may have of it */
+    /* as ZONE_FULL, for one share of the zone, in the order of the shares, and
+     * for the share of one policy's channels */
 
 #define FANOUT_SHARE(name, text)  FANOUT_E_FULL_##name,
     FANOUT_SHARES(FANOUT_SHARE)
@@ -47,7 +47,7 @@ typedef enum {
 typedef struct {
     ngx_str_t                        code;      /* "bad_request" */
     ngx_uint_t                       status;    /* of HTTP */
-    ngx_str_t                        text;      /* when nothing better */
+    ngx_str_t                        text;      /* the default message */
 } fanout_error_t;
 
 extern fanout_error_t  fanout_errors[];
@@ -58,15 +58,14 @@ extern fanout_error_t  fanout_errors[];
      || (error) > FANOUT_E_ADDRESS_FULL)
 
 
-/* The error of the zone's last FULL, by the share that it was for; counted, and
- * logged. */
+/* The error for the zone's last FULL, by the share that was full.  Counts the
+ * refusal, and logs it unless sink.logs() gathers it. */
 fanout_error_e fanout_hub_full(fanout_hub_t *hub);
 
 /*
- * The error of a result of the zone: NONE for OK; FULL as above; ADDRESS is
- * counted; INTERNAL for results that are not for clients.  For an operation
- * whose CONFLICT, MANY or NOTFOUND mean something else its caller maps them
- * first.
+ * Maps a result of the zone to an error: NONE for OK; FULL as above; ADDRESS is
+ * counted; INTERNAL for results that clients never get.  Where CONFLICT, MANY
+ * or NOTFOUND mean something else, the caller maps them first.
  */
 fanout_error_e fanout_error_of(fanout_hub_t *hub, int rc);
 

@@ -40,7 +40,7 @@ fanout_hub_create(fanout_app_t *app, const fanout_sink_t *sink, ngx_log_t *log)
         return NULL;
     }
 
-    /* a worker without these exits */
+    /* if this fails, the worker exits */
 
     if (arena_init(&hub->arena, FANOUT_TURN, FANOUT_ARENA) != NGX_OK
         || arena_init(&hub->pages, FANOUT_ZONE_ENTRIES, 65536) != NGX_OK
@@ -167,8 +167,8 @@ fanout_hub_drain(fanout_hub_t *hub)
 }
 
 
-/* How old entries are when they are read.  The times are those of the last look
- * at the clock by the publisher and by this worker. */
+/* Records how old entries are when they are read.  Both times are cached ones,
+ * of the publisher and of this worker. */
 
 static void
 hub_latency(fanout_hub_t *hub, fanout_arena_t *a)

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Output: bytes that many outboxes send.
+ * Outbufs: bytes that many outboxes share.
  */
 
 

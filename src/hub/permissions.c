@@ -91,7 +91,7 @@ rule_size(ngx_http_request_t *r, fanout_permit_t *permit)
 }
 
 
-/* a rule that can't be formed grants nothing: it is left out */
+/* a rule that can't be evaluated grants nothing: it is left out */
 
 static u_char *
 rule_pack(ngx_http_request_t *r, fanout_permit_t *permit, u_char *p,
@@ -143,8 +143,9 @@ rule_pack(ngx_http_request_t *r, fanout_permit_t *permit, u_char *p,
 
 
 /*
- * With "user:$user:*" the user "a" would be in the channels of the user "a:b".
- * So a value that has the separator before or behind it has no channels.
+ * With "user:$user:*" the user "a" would be permitted on the channels of the
+ * user "a:b".  So a rule grants nothing if the value contains the separator
+ * before or after the variable.
  */
 
 static ngx_uint_t
@@ -189,8 +190,8 @@ ambiguous(fanout_permit_t *permit, ngx_uint_t i, ngx_http_variable_value_t *v)
 }
 
 
-/* A character of UTF-8 is from p to last.  Letters and digits of ASCII separate
- * nothing, nor does a wildcard. */
+/* p to last is one character of UTF-8.  ASCII letters, digits and wildcards are
+ * no separators. */
 
 static ngx_uint_t
 has_separator(ngx_http_variable_value_t *v, u_char *p, u_char *last)
@@ -215,7 +216,8 @@ has_separator(ngx_http_variable_value_t *v, u_char *p, u_char *last)
 }
 
 
-/* Anybody may have such a name, and connect again and again. */
+/* At most once a second: any user may have such a name, and connect
+ * repeatedly. */
 
 static void
 log_ambiguous(ngx_http_request_t *r, fanout_permit_t *permit)

@@ -33,8 +33,8 @@ fanout_policy(fanout_app_t *app, ngx_str_t *channel)
 }
 
 
-/* What no class was promised is divided evenly between those that say
- * nothing; the last is of channels that no pattern matches. */
+/* The guaranteed part of the history that no policy claims is divided evenly
+ * between the policies without share=; the last of them is app->none. */
 
 void
 fanout_shares(fanout_app_t *app, fanout_zone_shares_t *shares)
@@ -63,7 +63,7 @@ fanout_shares(fanout_app_t *app, fanout_zone_shares_t *shares)
 
     even = (app->history_min - app->history_said) * PERCENT / n;
 
-    /* patterns beyond the number of classes share the last */
+    /* policies beyond the number of classes share the last class */
 
     for (i = 0; i <= app->policies.nelts; i++) {
         policy = i < app->policies.nelts

@@ -16,7 +16,8 @@
 /* The policy of a channel: the first whose pattern matches, or app->none. */
 fanout_policy_t *fanout_policy(fanout_app_t *app, ngx_str_t *channel);
 
-/* Shares of the zone as configured, when all policies have their classes. */
+/* Fills in the shares of the zone as configured, once all policies have their
+ * keep.class. */
 void fanout_shares(fanout_app_t *app, fanout_zone_shares_t *shares);
 
 

@@ -8,7 +8,7 @@
 
 
 #define FANOUT_REPLAY_AGE  1500             /* ms */
-#define FANOUT_REPLAY_SIZE 262144           /* of one, all: 16 MB */
+#define FANOUT_REPLAY_SIZE 262144           /* bytes of one; of all 16 MB */
 
 
 static fanout_replay_t *replay_place(fanout_hub_t *hub, fanout_channel_t *ch,

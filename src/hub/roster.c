@@ -71,7 +71,7 @@ fanout_roster_free(fanout_hub_t *hub, fanout_roster_t *r)
         w = ngx_queue_data(ngx_queue_head(&r->waiting), fanout_waiter_t,
                            queue);
 
-        /* it asks the zone instead */
+        /* the waiter asks the zone instead */
         fanout_waiter_cancel(w);
         w->wake(w);
     }
@@ -297,7 +297,7 @@ fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r, fanout_entry_t *e,
         if (m.change != FANOUT_LEFT
             && (m.change == FANOUT_COUNTED) != r->summary)
         {
-            /* the zone keeps it in another way than before */
+            /* the zone has switched between members and their count */
             rc = NGX_DECLINED;
             break;
         }
@@ -350,27 +350,27 @@ roster_read_section(fanout_hub_t *hub, fanout_roster_t *r)
 {
     int                        rc;
     unsigned                   i, n;
-    fanout_presence_info_t     room;
+    fanout_presence_info_t     info;
 
     static u_char           buf[FANOUT_ROSTER_BUF];
     static fanout_member_t  members[FANOUT_ZONE_ENTRIES];
 
-    ngx_memzero(&room, sizeof(fanout_presence_info_t));
+    ngx_memzero(&info, sizeof(fanout_presence_info_t));
     n = 0;
 
     rc = fanout_presence_read(&hub->zone, &r->channel->zc, &r->slot, members,
                               FANOUT_ZONE_ENTRIES, buf, sizeof(buf), &n,
-                              &room);
+                              &info);
 
     if (rc == FANOUT_ZONE_NOTFOUND) {
-        /* the zone was rebuilt: this starts again when that is seen */
+        /* the zone was rebuilt: reading restarts when this worker notices */
         r->slot = UINT32_MAX;
-        room.epoch = 0;
+        info.epoch = 0;
     }
 
-    if (room.presence != FANOUT_PRESENCE_OFF) {
-        /* it may be another one than that of the policy, until all left */
-        r->summary = (room.presence == FANOUT_PRESENCE_SUMMARY);
+    if (info.presence != FANOUT_PRESENCE_OFF) {
+        /* the mode may differ from the policy until all members have left */
+        r->summary = (info.presence == FANOUT_PRESENCE_SUMMARY);
     }
 
     for (i = 0; i < n && !r->summary; i++) {
@@ -381,11 +381,11 @@ roster_read_section(fanout_hub_t *hub, fanout_roster_t *r)
     }
 
     if (r->summary) {
-        r->count = room.members;
+        r->count = info.members;
         r->slot = UINT32_MAX;
     }
 
-    r->until = room.epoch == r->channel->epoch ? room.offset : UINT64_MAX;
+    r->until = info.epoch == r->channel->epoch ? info.offset : UINT64_MAX;
 
     if (r->slot == UINT32_MAX) {
         r->reading = 0;
@@ -767,7 +767,7 @@ fanout_roster_backlog(fanout_roster_t *r, uint64_t after)
 
     found = NULL;
 
-    /* who is behind is so by little as a rule */
+    /* readers are usually only a little behind: search from the end */
 
     for (q = ngx_queue_last(&r->recent);
          q != ngx_queue_sentinel(&r->recent);

@@ -2,20 +2,21 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Rosters: who is on a channel, as its subscribers of this worker were told.
+ * Rosters: the members of a channel, as delivered to its subscribers in this
+ * worker.
  *
  * A roster is a pure function of the channel's log.  It is read from the zone
- * in sections, and kept by the PRESENCE entries that this worker drains, each
- * put upon it before it is delivered.  It is ready once the channel has
- * delivered up to the offset of the last section: from then on it is the
- * state at the channel's offset, exactly.  A gap makes it read anew, and so
- * does a reset, before which something may have been lost untold.
+ * in sections, and updated by each PRESENCE entry that this worker drains,
+ * before the entry is delivered.  It is ready once the channel has delivered up
+ * to the offset of the last section: from then on it is exactly the state at
+ * the channel's offset.  After a gap it is read again; after a reset too, as
+ * changes before the reset may be lost.
  *
- * Members are kept as the JSON that all are told, so that a snapshot is a
- * copy.  Of a channel that only counts, the roster is the count.
+ * Members are kept as the JSON that subscribers get, so that a snapshot is a
+ * copy.  On a channel that only counts its members, the roster is the count.
  *
- * The roster keeps the latest PRESENCE entries too, for readers that are
- * behind: these entries are never in the history.
+ * The roster also keeps the latest PRESENCE entries, for readers that are
+ * behind: PRESENCE entries are never in the history.
  */
 
 
@@ -26,11 +27,11 @@
 #include "hub/hub.h"
 
 
-/* how long latest entries are kept; their bytes are in the policy */
+/* how long the latest entries are kept; the policy limits their bytes */
 #define FANOUT_RECENT_AGE  60000                /* ms */
 
-/* of the members of a snapshot, in bytes, unless one alone is more: a part of a
- * reply at most, and what it is made of */
+/* bytes of members in a part of a reply, and in a chunk of it, at most, unless
+ * one member alone is larger */
 #define FANOUT_PART        32768
 #define FANOUT_CHUNK       1024
 
@@ -52,7 +53,7 @@ typedef struct {
 #define fanout_mirror_json(m)  ((m)->bytes + (m)->key_len)
 
 
-/* all members as JSON, items without brackets; shared by who is told them */
+/* all members as JSON, items without brackets; shared by its readers */
 
 typedef struct {
     uint32_t                         start;
@@ -68,7 +69,7 @@ typedef struct fanout_snapshot_s {
 } fanout_snapshot_t;
 
 
-/* a PRESENCE entry that was told */
+/* a PRESENCE entry that was delivered */
 
 typedef struct {
     ngx_queue_t             queue;
@@ -78,8 +79,9 @@ typedef struct {
 } fanout_presence_backlog_t;
 
 
-/* Waits for a roster.  It is woken, and goes on waiting, when the roster may be
- * ready; or when the roster is no more, and it waits no longer. */
+/* Waits for a roster. wake() is called when the roster may be ready, and the
+ * waiter stays queued; or when the roster is freed, and the waiter was removed
+ * before. */
 
 typedef struct fanout_waiter_s  fanout_waiter_t;
 
@@ -100,12 +102,13 @@ struct fanout_roster_s {
     ngx_rbtree_t            places;
     ngx_rbtree_node_t       nowhere;
     uint32_t                count;
-    size_t                  json;               /* bytes of it */
+    size_t                  json;               /* bytes of JSON of all
+                                                   members */
     size_t                  bytes;              /* of all nodes */
 
-    uint64_t                version;            /* of what is told */
-    uint64_t                until;              /* ready from there on */
-    uint32_t                slot;               /* to be read next */
+    uint64_t                version;            /* grows with each change */
+    uint64_t                until;              /* ready from this offset on */
+    uint32_t                slot;               /* the next slot to read */
 
     fanout_snapshot_t      *snapshot;           /* of this version, or NULL */
     ngx_msec_t              snapshot_at;
@@ -113,7 +116,7 @@ struct fanout_roster_s {
 
     ngx_queue_t             recent;             /* oldest first */
     size_t                  recent_bytes;
-    uint64_t                lost;               /* those up to it are gone */
+    uint64_t                lost;               /* entries up to it are gone */
 
     unsigned                summary:1;
     unsigned                reading:1;
@@ -122,7 +125,8 @@ struct fanout_roster_s {
 };
 
 
-/* Makes the roster of a channel, to be read soon.  NULL on lack of memory. */
+/* Makes the roster of a channel; it is read in the next turns.  NULL on lack of
+ * memory. */
 fanout_roster_t *fanout_roster_create(
     fanout_hub_t *hub, fanout_channel_t *ch);
 
@@ -132,32 +136,33 @@ void fanout_roster_free(fanout_hub_t *hub, fanout_roster_t *r);
 typedef void (*fanout_joined_pt)(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_member_t *m);
 
-/* Puts a PRESENCE entry upon the roster; before it is delivered. */
+/* Applies a PRESENCE entry to the roster, before the entry is delivered. */
 void fanout_roster_apply(fanout_hub_t *hub, fanout_roster_t *r,
     fanout_entry_t *e, fanout_joined_pt joined);
 
-/* The channel has delivered more. */
+/* To be called when the channel has delivered more: the roster may be ready. */
 void fanout_roster_reached(fanout_hub_t *hub, fanout_roster_t *r);
 
-/* Entries were lost, or the zone was rebuilt: it is read anew.  What came up
- * to the offset is not kept any more. */
+/* Reads the roster again, as entries were lost or the zone was rebuilt.  Drops
+ * the kept entries: those up to the offset "lost" are gone. */
 void fanout_roster_restart(fanout_hub_t *hub, fanout_roster_t *r,
     uint64_t lost);
 
-/* The member of a client, NULL. */
+/* The member of a client with this key, or NULL. */
 fanout_roster_member_t *fanout_roster_find(
     fanout_roster_t *r, uint64_t client, const u_char *key,
     size_t len);
 
 /*
- * All members as they are now, for one more reader.  NGX_AGAIN if the worker
- * holds all the lists it may: to be asked again later; NGX_ERROR on lack of
- * memory.
+ * A snapshot of all members, with a reference for the caller.  NGX_AGAIN if the
+ * worker holds all the lists it may: the caller tries again later; NGX_ERROR on
+ * lack of memory.
  */
 ngx_int_t fanout_roster_snapshot(fanout_hub_t *hub, fanout_roster_t *r,
     fanout_snapshot_t **sn);
 
-/* An empty snapshot with room for size bytes, and one more member in it. */
+/* Creates an empty snapshot with room for size bytes; NULL on lack of memory.
+ * Adds a member to it; NGX_ERROR on lack of memory. */
 fanout_snapshot_t *fanout_snapshot_create(
     fanout_hub_t *hub, size_t size);
 ngx_int_t fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
@@ -165,26 +170,29 @@ ngx_int_t fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
 
 void fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn);
 
-/* The oldest entry kept after an offset; NULL.  And the one behind it. */
+/* The oldest kept entry after an offset, and the entry after that one; or
+ * NULL. */
 fanout_presence_backlog_t *fanout_roster_backlog(
     fanout_roster_t *r, uint64_t after);
 fanout_presence_backlog_t *fanout_roster_later(
     fanout_roster_t *r, fanout_presence_backlog_t *e);
 
-/* Adds a waiter, unless it waits already; it waits no longer. */
+/* Adds a waiter, unless it waits already; removes it. */
 void fanout_roster_wait(fanout_roster_t *r, fanout_waiter_t *w);
 void fanout_waiter_cancel(fanout_waiter_t *w);
 
-/* Reads what is to be read and wakes who waits; once a turn. */
+/* Reads sections of rosters, and wakes the waiters of those that are ready;
+ * called once a turn. */
 void fanout_roster_work(fanout_hub_t *hub);
 
-/* Drops what is old, and lets all that wait look again; every second. */
+/* Drops old entries and snapshots, and wakes all waiters; called every
+ * second. */
 void fanout_roster_expire(fanout_hub_t *hub);
 
-/* How many there are, and the bytes of their members. */
+/* The number of rosters, and their bytes. */
 ngx_uint_t fanout_roster_sizes(fanout_hub_t *hub, size_t *bytes);
 
-/* There is something to do for a roster at the end of the turn. */
+/* Queues a roster for fanout_roster_work() at the end of the turn. */
 void fanout_roster_touch(fanout_hub_t *hub, fanout_roster_t *r);
 
 

@@ -3,7 +3,8 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Signals that a channel keeps for subscribers which can't take them now: the
- * latest of each (client, event, tag), a few, for a short while.
+ * latest for each (client, event, tag), up to FANOUT_SIGNALS_KEPT, for
+ * FANOUT_KEPT ms at most.
  */
 
 
@@ -18,7 +19,7 @@
 #define FANOUT_KEPT            15000        /* ms; more than "every" */
 
 
-/* one that is kept; its strings follow it */
+/* a kept signal; its strings follow it */
 
 typedef struct {
     ngx_queue_t         queue;
@@ -29,8 +30,9 @@ typedef struct {
 } fanout_kept_t;
 
 
-/* Keeps a signal, a copy of it, instead of the one that it follows.  Older ones
- * are dropped where room is missing, or it is itself: this is counted. */
+/* Keeps a copy of a signal, in place of the previous one with its client,
+ * event, tag and recipient.  If there is no room, older signals are dropped, or
+ * this one; that is counted. */
 void fanout_signals_keep(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e);
 

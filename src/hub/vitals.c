@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * How a worker is, for the status.
+ * Vitals of a worker, for the status.
  */
 
 
@@ -33,8 +33,8 @@ fanout_hub_vitals(fanout_hub_t *hub)
 }
 
 
-/* What is resident and shared with no file and no other process's mapping:
- * the zone is not in it.  0 where it can't be told. */
+/* Resident memory that is shared with no file and no other process, so without
+ * the zone; 0 if it is unknown. */
 
 static uint64_t
 own_memory(void)
