@@ -254,7 +254,7 @@ subtest 'options' => sub {
     is($gets->(events => ['a'], echo => $false), 'a', 'both');
     is($gets->(want => ['messages']), 'mine mine-a mine-b a plain',
        'messages are wanted');
-    is($gets->(want => [qw( presence messages )]),
+    is($gets->(want => [qw( signals messages )]),
        'mine mine-a mine-b a plain', 'among others');
     is($gets->(want => []), '', 'nothing is wanted');
     is($gets->(want => ['signals']), '', 'signals are no messages');

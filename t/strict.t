@@ -16,7 +16,8 @@ use Fanout::Nginx;
 
 my $nginx = Fanout::Nginx->start(
     http   => 'fanout_zone app 8m;
-               fanout_channel app * history=100 presence=on;',
+               fanout_channel app plain:* history=100;
+               fanout_channel app *       history=100 presence=on;',
     server => 'location /fanout/  { fanout_api app; }
                location /realtime { fanout app; fanout_permit all *; }
                location = /status { fanout_status app; }',
@@ -66,6 +67,10 @@ subtest 'members of commands' => sub {
               "want of @$want");
     }
 
+    fails($ann->cmd('publish', channel => 'room', data => 1,
+                    live => Fanout::JSON::true), qr/"live" needs "to"/,
+          'of a direct message, without a recipient');
+
     my @replies = $ann->batch({ op => 'ping' },
                               { op => 'ping', pong => 1 }, { op => 'ping' });
 
@@ -76,6 +81,46 @@ subtest 'members of commands' => sub {
     fails($ann->reply('dup'), qr/duplicate member/, 'one that is there twice');
 
     is_deeply([ $bob->drain ], [], 'nothing was published');
+};
+
+
+# the channel has no presence, and a poll no signals: what is named and can't
+# be had is refused, and nothing is joined
+
+subtest 'what a channel can not give' => sub {
+    my $none = qr/this channel has no presence/;
+
+    for my $want ([ 'presence' ], [ 'messages', 'presence' ]) {
+        my $r = $ann->cmd('join', channel => 'plain:a', want => $want);
+
+        is($r->{error}{code}, 'forbidden', "want of @$want");
+        like($r->{error}{message}, $none, 'and says why');
+        is($ann->cmd('leave', channel => 'plain:a')->{error}{code},
+           'not_joined', 'nothing is joined');
+
+        $ann->ok('join', channel => 'plain:b');
+        is($ann->cmd('join', channel => 'plain:b', want => $want)
+               ->{error}{code}, 'forbidden', 'in a second join neither');
+        is($ann->ok('publish', channel => 'plain:b', data => 1)->{offset},
+           $ann->next_push->{offset}, 'which changes nothing');
+        $ann->ok('leave', channel => 'plain:b');
+
+        for my $poll ('', '&poll=1') {
+            $r = $http->get(
+                "/realtime?join=%7B%22channel%22:%22plain:a%22,%22want%22:%5B"
+                . join(',', map { "%22$_%22" } @$want) . "%5D%7D$poll");
+
+            is($r->{status}, 403, $poll ? 'by a poll' : 'by a stream');
+            like($r->{body}, $none, 'and says why');
+        }
+    }
+
+    ok($ann->ok('join', channel => 'plain:a'), 'by default it is what there is');
+    $ann->ok('leave', channel => 'plain:a');
+
+    refused($http->get('/realtime?poll=1&join=%7B%22channel%22:%22plain:a%22,'
+                       . '%22want%22:%5B%22signals%22%5D%7D'),
+            qr/polls get none/, 'signals by a poll');
 };
 
 
@@ -125,6 +170,8 @@ subtest 'arguments of the HTTP API' => sub {
             "status: $_")
         for 'fromat=health', 'format=health&format=json', 'x';
 
+    refused($http->post('/fanout/channels/room/messages?live=1', '1'),
+            qr/\\"live\\" needs \\"to\\"/, 'live without a recipient');
     refused($http->post('/fanout/channels/room/messages?to=ann', '1'),
             qr/neither/, 'a recipient that is neither client nor user');
     is_deeply([ $bob->drain ], [], 'nothing was published');

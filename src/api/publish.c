@@ -137,6 +137,10 @@ publish_address(fanout_api_t *api, fanout_api_op_t *op,
     {
         fanout_count(api->hub, direct_offline);
         return FANOUT_E_RECIPIENT_OFFLINE;
+
+    } else if (op->to_client.len == 0 && op->live) {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "\"live\" needs \"to\"");
     }
 
     return FANOUT_E_NONE;

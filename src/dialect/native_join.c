@@ -198,16 +198,20 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
 fanout_error_e
 fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
 {
-    ngx_uint_t          member;
+    ngx_uint_t          named;
     fanout_join_cmd_t  *c;
 
     c = &cmd->u.join;
-    member = fanout_native_enters(c);
+
+    /* by default less than all is fine */
+
+    named = fanout_native_enters(c)
+            || (c->want > 0 && (c->want & FANOUT_WANT_PRESENCE));
 
     if (!fanout_permissions_check(s->access, FANOUT_MAY_PRESENCE,
                                   &cmd->channel)) {
 
-        if (member || (c->want > 0 && (c->want & FANOUT_WANT_PRESENCE))) {
+        if (named) {
             return fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);
         }
 
@@ -216,7 +220,7 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
 
     c->want &= FANOUT_WANT_ALL;
 
-    return member ? fanout_native_served(s, cmd) : FANOUT_E_NONE;
+    return named ? fanout_native_served(s, cmd) : FANOUT_E_NONE;
 }
 
 

@@ -235,6 +235,10 @@ publish_messages(fanout_session_t *s, fanout_command_t *cmd,
              ? fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                    "with \"to\" one message can be sent, as \"data\"")
              : fanout_native_address(s, cmd, &c->to, messages);
+
+    } else if (rc == FANOUT_E_NONE && c->live) {
+        rc = fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                "\"live\" needs \"to\"");
     }
 
     return rc;

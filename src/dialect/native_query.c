@@ -306,6 +306,11 @@ join_may(fanout_session_t *s, fanout_query_t *q, joined_t *o,
     c = &cmd->u.join;
     rc = FANOUT_E_NONE;
 
+    if (q->polls && c->want > 0 && (c->want & FANOUT_WANT_SIGNALS)) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "\"want\" of a poll has no \"signals\": polls get none");
+    }
+
     if (c->history > 0 && !c->since.set && q->position == NULL) {
         rc = fanout_native_may(s, cmd, FANOUT_MAY_HISTORY);
     }
