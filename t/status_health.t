@@ -33,6 +33,14 @@ END
         location /realtime {
             fanout app; fanout_permit all *; fanout_rate off; fanout_budget off;
         }
+        location /rate {
+            fanout app; fanout_permit all *; fanout_user $arg_user;
+            fanout_budget user sessions=1/s burst=1s;
+        }
+        location /one {
+            fanout app; fanout_permit all *; fanout_user $arg_user;
+            fanout_sessions_per_user 1;
+        }
         location /small { fanout small; fanout_permit all *; fanout_rate off; fanout_budget off; }
         location /write {
             fanout_broadcast app $arg_channel methods=any;
@@ -152,6 +160,39 @@ is($nginx->ws(path => '/realtime', expect => undef,
 %is = problems();
 is($is{rejects}{level}, 'note', 'that was refused is a note');
 is(health()->{state}, 'ok', 'and all is well');
+
+
+# one refusal is one problem, whatever it is refused for
+
+my %refused = (
+    websocket => sub {
+        return $nginx->ws(path => '/rate?user=w', expect => undef)->status
+               == 429;
+    },
+    poll => sub {
+        return $http->get('/rate?user=p&channel=a&poll=1&session=1', headers => {
+                   'X-Requested-With' => 'test' })->{status} == 429;
+    }
+);
+
+for my $how (sort keys %refused) {
+    minute();
+    ok((grep { $refused{$how}->() } 1 .. 3), "a $how is refused for its rate");
+    %is = problems();
+    cmp_ok($is{rate_limited}{count}, '>=', 1, 'that is a problem');
+    ok(!$is{rejects}, 'and only one');
+}
+
+my $only = $nginx->native(path => '/one?user=one');
+
+minute();
+is($nginx->ws(path => '/one?user=one')->wait_close, 4429,
+   'one session too many') for 1 .. 2;
+is($http->get('/one?user=one&channel=a&poll=1&session=1', headers => {
+       'X-Requested-With' => 'test' })->{status}, 429, 'by a poll');
+%is = problems();
+is($is{rejects}{count}, 3, 'each is refused');
+ok(!$is{rate_limited}, 'and not for a rate');
 
 
 # a share, and then the zone

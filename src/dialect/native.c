@@ -261,7 +261,6 @@ native_add(fanout_session_t *s)
         return;
 
     case FANOUT_ZONE_CONFLICT:
-        fanout_count(hub, rate_limited);
 
         if (fanout_session_log_gather_error(NGX_LOG_INFO,
                                             &s->connection->addr_text,
@@ -400,6 +399,8 @@ native_give_up(fanout_session_t *s, fanout_error_e error, const char *reason)
     }
 
     if (s->transport->two_way) {
+        /* the others are counted with their answer */
+        fanout_count(s->hub, rejects);
         native_closing(s, code, ms);
     }
 

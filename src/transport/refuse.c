@@ -121,14 +121,16 @@ fanout_refuse_error(ngx_http_request_t *r, fanout_error_e error)
     wait = 0;
 
     if (s) {
-        fanout_count(s->hub, rejects);
 
         if (error == FANOUT_E_RATE_LIMITED) {
+            /* which is counted */
             wait = s->meter.wait;
 
-        } else if (error == FANOUT_E_ADDRESS_FULL
-                   || fanout_full(error))
-        {
+        } else {
+            fanout_count(s->hub, rejects);
+        }
+
+        if (error == FANOUT_E_ADDRESS_FULL || fanout_full(error)) {
             wait = s->conf->retry;
         }
 
@@ -276,7 +278,10 @@ fanout_refuse_admission(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t        message, name, error;
     fanout_error_t  *e;
 
-    fanout_count(conf->app->hub, rejects);
+    if (refusal->error != FANOUT_E_RATE_LIMITED) {
+        /* that is counted */
+        fanout_count(conf->app->hub, rejects);
+    }
 
     name = *fanout_transport_name(r, conf);
     fanout_session_log_deny(r, conf, &name, user, refusal->status,

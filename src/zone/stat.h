@@ -21,7 +21,7 @@
 
 #define FANOUT_COUNTERS(_)                                                    \
     _(connects,        "sessions begun, by any transport")                    \
-    _(rejects,         "handshakes refused")                                  \
+    _(rejects,         "handshakes refused, but not for a rate")              \
     _(disconnects,     "sessions ended")                                      \
     _(resumes,         "sessions resumed with their identity")                \
     _(resume_failures, "resumes refused: unknown, expired or other user")     \
@@ -46,7 +46,7 @@
     _(protocol_errors, "connections closed for breaking the protocol")        \
     _(timeouts,        "connections closed for silence")                      \
     _(send_timeouts,   "connections closed as they took no output")           \
-    _(rate_limited,    "connections or commands refused for their rate")      \
+    _(rate_limited,    "handshakes or commands refused for their rate")       \
     _(limited_commands, "of them because of commands and what they cost")    \
     _(limited_bytes,   "of them because of bytes written to the zone")        \
     _(limited_channels, "of them because of channels made")                   \
