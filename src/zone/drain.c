@@ -104,18 +104,6 @@ unread_bounded(fanout_arena_t *a, uint32_t n, size_t start)
 }
 
 
-/* the entry is too large to be copied under the lock */
-
-int
-fanout_entry_large(fanout_zone_t *z, fanout_entry_block_t *e)
-{
-    return fanout_entry_size(e) > FANOUT_ZONE_COPY
-           || (e->flags & FANOUT_HAS_META
-               && fanout_entry_blocks(z, e)
-                  > FANOUT_ZONE_COPY / FANOUT_PAYLOAD);
-}
-
-
 /* Entries and signals in the order of seq. */
 
 static int

@@ -51,37 +51,6 @@ fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
 }
 
 
-/* Removes an entry from the unread list or the history. */
-
-void
-fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
-    uint8_t flag)
-{
-    uint32_t               blocks;
-    fanout_entry_block_t  *e;
-
-    e = fanout_entry(z, ref);
-
-    if (flag == FANOUT_IN_HISTORY && (e->flags & FANOUT_IN_UNREAD)) {
-        fanout_set(z, e->flags, e->flags & ~flag);
-        fanout_held_add(z, channel, fanout_entry_blocks(z, e));
-        return;
-    }
-
-    if (flag == FANOUT_IN_UNREAD) {
-        if (e->flags & FANOUT_IN_HISTORY) {
-            fanout_set(z, e->flags, e->flags & ~flag);
-            return;
-        }
-
-        blocks = fanout_entry_blocks(z, e);
-        fanout_held_add(z, channel, -(int) blocks);
-    }
-
-    fanout_entry_free(z, ref, FANOUT_MESSAGES);
-}
-
-
 void
 fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref, fanout_kind_e kind)
 {
@@ -107,4 +76,16 @@ fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref, fanout_kind_e kind)
     }
 
     fanout_free(z, ref, last, n, kind);
+}
+
+
+/* the entry is too large to be copied under the lock */
+
+int
+fanout_entry_large(fanout_zone_t *z, fanout_entry_block_t *e)
+{
+    return fanout_entry_size(e) > FANOUT_ZONE_COPY
+           || (e->flags & FANOUT_HAS_META
+               && fanout_entry_blocks(z, e)
+                  > FANOUT_ZONE_COPY / FANOUT_PAYLOAD);
 }

@@ -10,6 +10,7 @@
 #define FANOUT_ZONE_IDENTITY_H
 
 
+#include "heap/hash.h"
 #include "zone/client.h"
 #include "zone/layout.h"
 
@@ -162,6 +163,17 @@ uint32_t fanout_user_count(fanout_zone_t *z, fanout_ref_t ref,
 /* Copies the name into buf of 255 bytes.  Returns its length, 0 without a
  * user. */
 size_t fanout_user_name(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf);
+
+/* The hash of identities by client. */
+extern const fanout_hash_t  fanout_identity_table;
+
+/* The identity of that client and user which has not ended, whatever its
+ * secret; 0: none. The lock must be held. */
+fanout_ref_t fanout_identity_candidate(fanout_zone_t *z, const fanout_identity_t
+    *id);
+
+/* Compares two secrets in constant time: 0 if they are equal. */
+unsigned fanout_secret_differs(const void *a, const void *b);
 
 
 #endif /* FANOUT_ZONE_IDENTITY_H */

@@ -9,7 +9,6 @@
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/seat.h"
-#include "zone/slot.h"
 
 
 int
@@ -85,6 +84,61 @@ fanout_client_channels(fanout_zone_t *z, uint64_t client, uint32_t *cursor,
     }
 
     *cursor = seat ? *cursor + *n : 0;
+
+    fanout_leave(z);
+
+    return FANOUT_ZONE_OK;
+}
+
+
+int
+fanout_user_clients(fanout_zone_t *z, uint64_t user, uint64_t *cursor,
+    uint64_t *clients, unsigned max, unsigned *n)
+{
+    unsigned                  looked;
+    fanout_ref_t              ref, from;
+    fanout_user_t            *u;
+    fanout_identity_block_t  *e;
+
+    *n = 0;
+
+    (void) fanout_enter(z);
+
+    ref = user ? fanout_user_find(z, user) : 0;
+
+    if (ref == 0) {
+        fanout_leave(z);
+        return FANOUT_ZONE_NOTFOUND;
+    }
+
+    u = fanout_user(z, ref);
+    from = *cursor ? fanout_identity_find(z, *cursor) : 0;
+
+    /* the client at the cursor is gone: start again */
+
+    ref = (from && fanout_identity(z, from)->user == ref)
+          ? fanout_identity(z, from)->user_next : u->identities;
+
+    *cursor = 0;
+
+    for (looked = 0; ref && looked < 256; looked++) {
+        e = fanout_identity(z, ref);
+
+        if (e->state != FANOUT_ID_ENDED) {
+            if (*n == max) {
+                break;
+            }
+
+            clients[(*n)++] = e->client;
+        }
+
+        *cursor = e->client;
+        ref = e->user_next;
+    }
+
+    if (ref == 0) {
+        *cursor = 0;
+    }
 
     fanout_leave(z);
 

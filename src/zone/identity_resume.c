@@ -21,8 +21,6 @@ static void secret_set(fanout_zone_t *z, fanout_ref_t ref,
 static void secret_confirm(fanout_zone_t *z, fanout_ref_t ref);
 static fanout_ref_t known_before(fanout_zone_t *z,
     const fanout_identity_t *id);
-static fanout_ref_t candidate(fanout_zone_t *z, const fanout_identity_t *id);
-static unsigned unlike(const void *a, const void *b);
 
 
 int
@@ -211,24 +209,6 @@ fanout_identity_stays(fanout_zone_t *z, const fanout_identity_t *id)
 }
 
 
-/* Finds the identity with that secret and user, 0: none.  Compares in constant
- * time. */
-
-fanout_ref_t
-fanout_identity_live(fanout_zone_t *z, const fanout_identity_t *id)
-{
-    fanout_ref_t  ref;
-
-    ref = candidate(z, id);
-
-    if (ref == 0 || unlike(fanout_identity(z, ref)->secret, id->secret)) {
-        return 0;
-    }
-
-    return ref;
-}
-
-
 /* The same for the previous secret, if the client may not have the newest
  * one. */
 
@@ -240,7 +220,7 @@ known_before(fanout_zone_t *z, const fanout_identity_t *id)
     fanout_ref_t              ref;
     fanout_identity_block_t  *e;
 
-    ref = candidate(z, id);
+    ref = fanout_identity_candidate(z, id);
 
     if (ref == 0) {
         return 0;
@@ -250,57 +230,10 @@ known_before(fanout_zone_t *z, const fanout_identity_t *id)
     tries = fanout_tries(e);
     secret_next(z, id, tries, next);
 
-    if (unlike(e->secret, next) || tries == 0 || tries == FANOUT_ID_TRIES) {
+    if (fanout_secret_differs(e->secret,
+                              next) || tries == 0 || tries == FANOUT_ID_TRIES) {
         return 0;
     }
 
     return ref;
-}
-
-
-/* the identity of that client and user, if it has not ended */
-
-static fanout_ref_t
-candidate(fanout_zone_t *z, const fanout_identity_t *id)
-{
-    uint64_t                  user;
-    fanout_ref_t              ref;
-    fanout_identity_block_t  *e;
-
-    ref = fanout_identity_find(z, id->client);
-
-    if (ref == 0) {
-        return 0;
-    }
-
-    e = fanout_identity(z, ref);
-    user = e->user ? fanout_user(z, e->user)->hash : 0;
-
-    if (user != id->user || e->state == FANOUT_ID_ENDED
-        || (fanout_lingers(e) && e->expires < fanout_seconds(z)))
-    {
-        return 0;
-    }
-
-    return ref;
-}
-
-
-/* compares two secrets: 0 if they are equal */
-
-static unsigned
-unlike(const void *a, const void *b)
-{
-    unsigned        i, differ;
-    const uint8_t  *p, *q;
-
-    p = a;
-    q = b;
-    differ = 0;
-
-    for (i = 0; i < sizeof(((fanout_identity_t *) 0)->secret); i++) {
-        differ |= p[i] ^ q[i];
-    }
-
-    return differ;
 }

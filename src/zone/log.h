@@ -12,6 +12,7 @@
 #define FANOUT_ZONE_LOG_H
 
 
+#include "heap/hash.h"
 #include "zone/layout.h"
 #include "zone/message.h"
 
@@ -489,6 +490,20 @@ uint64_t fanout_absent(fanout_zone_t *z);
  * may be lost; for a position from before the channel existed, they may not. */
 int fanout_log_has(fanout_zone_t *z, fanout_channel_block_t *ch,
     uint64_t epoch, uint64_t offset);
+
+/* The hash of channels by name. */
+extern const fanout_hash_t  fanout_channel_table;
+
+/* Puts a channel that has history and a ttl into the wheel, for the second
+ * after now at the earliest. The lock must be held; the channel is in no
+ * list. */
+void fanout_channel_wheel_add(fanout_zone_t *z, fanout_ref_t ref, uint32_t now);
+
+/* Puts a channel at the end of the list of those that hold blocks for their
+ * readers, and takes it out. The lock must be held. */
+void fanout_held_link(fanout_zone_t *z, fanout_ref_t channel);
+
+void fanout_held_unlink(fanout_zone_t *z, fanout_ref_t channel);
 
 
 #endif /* FANOUT_ZONE_LOG_H */

@@ -14,11 +14,9 @@
 
 
 #include "heap/list.h"
-#include "zone/identity.h"
 #include "zone/member.h"
 #include "zone/presence.h"
 #include "zone/seat.h"
-#include "zone/seen.h"
 #include "zone/share.h"
 
 
@@ -44,12 +42,6 @@ static int member_same(fanout_zone_t *z, const fanout_member_block_t *e,
     const fanout_zstr_t *data);
 static fanout_ref_t text_write(fanout_zone_t *z, const fanout_zstr_t *key,
     const fanout_zstr_t *data, uint64_t words[2]);
-static void text_free(fanout_zone_t *z, const fanout_member_block_t *m);
-
-
-static const fanout_links_t  member_links = {
-    .next = offsetof(fanout_member_block_t, next)
-};
 
 
 /* putting */
@@ -230,7 +222,8 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
                     & FANOUT_MEMBER_ANONYMOUS;
     }
 
-    fanout_list_push(z, &member_links, &s->members, ref, FANOUT_NEW_RECORD);
+    fanout_list_push(z, &fanout_member_links, &s->members, ref,
+                     FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nmembers, z->shm->nmembers + 1);
     fanout_set(z, fanout_presence(z, presence)->members,
                fanout_presence(z, presence)->members + 1);
@@ -308,7 +301,7 @@ update(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
         }
 
         chain = text_write(z, &m->key, &m->data, words);
-        text_free(z, e);
+        fanout_member_text_free(z, e);
 
         fanout_set(z, e->chain, chain);
         fanout_set(z, e->data_len, m->data.len);
@@ -470,100 +463,6 @@ fanout_member_drop(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* The info that others see with all members of the seat has changed. */
-
-void
-fanout_members_renew(fanout_zone_t *z, fanout_ref_t seat)
-{
-    uint64_t                wall;
-    fanout_ref_t            ref;
-    fanout_member_block_t  *m;
-
-    wall = fanout_wall(z);
-
-    for (ref = fanout_seat(z, seat)->members; ref; ref = m->next) {
-        m = fanout_member(z, ref);
-
-        if (m->pending || (m->flags & FANOUT_MEMBER_ANONYMOUS)) {
-            continue;
-        }
-
-        fanout_set(z, m->seen, wall);
-        fanout_pending_set(z, ref, FANOUT_PENDING_UPDATE);
-    }
-}
-
-
-void
-fanout_member_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
-{
-    fanout_ref_t              user;
-    fanout_seat_t            *s;
-    fanout_member_block_t    *m;
-    fanout_presence_block_t  *presence;
-
-    m = fanout_member(z, ref);
-
-    if (m->pending == FANOUT_PENDING_LEAVE) {
-        return;
-    }
-
-    s = fanout_seat(z, m->seat);
-    user = fanout_identity(z, s->identity)->user;
-    presence = fanout_presence(z, fanout_presence_of(z, s->channel));
-
-    fanout_set(z, presence->members, presence->members - 1);
-
-    if (m->pending == FANOUT_PENDING_JOIN) {
-        fanout_set(z, z->shm->cancelled, z->shm->cancelled + 1);
-        fanout_pending_clear(z, ref);
-        fanout_member_free(z, ref);
-        return;
-    }
-
-    if (m->pending == FANOUT_PENDING_UPDATE) {
-        fanout_set(z, m->flags, m->flags | FANOUT_MEMBER_UNREPORTED);
-    }
-
-    if (reason == FANOUT_LEFT_INTENTIONAL) {
-        fanout_set(z, m->seen, fanout_wall(z));
-    }
-
-    if (presence->seen && user && !(m->flags & FANOUT_MEMBER_ANONYMOUS)) {
-        fanout_seen_put(z, s->channel, user, m->seen, presence->seen * 60);
-    }
-
-    fanout_set(z, m->reason, reason);
-    fanout_pending_set(z, ref, FANOUT_PENDING_LEAVE);
-}
-
-
-void
-fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
-{
-    int32_t                 blocks;
-    fanout_ref_t            presence;
-    fanout_seat_t          *s;
-    fanout_member_block_t  *m;
-
-    m = fanout_member(z, ref);
-    s = fanout_seat(z, m->seat);
-    blocks = 1 + fanout_member_blocks(m->key_len + m->data_len);
-
-    fanout_list_remove_single(z, &member_links, &s->members, ref);
-    fanout_set(z, z->shm->nmembers, z->shm->nmembers - 1);
-
-    presence = fanout_presence_of(z, s->channel);
-    fanout_slot_return(z, presence, m->slot);
-    fanout_part_add(z, FANOUT_SHARE_members,
-                    fanout_presence(z, presence)->class, -blocks);
-    fanout_holder_add(z, FANOUT_SHARE_members, m->holder, -blocks);
-
-    text_free(z, m);
-    fanout_free(z, ref, ref, 1, FANOUT_MEMBERS);
-}
-
-
 /* Writes key and data: short ones to words, and returns 0; others to a chain,
  * and returns it. */
 
@@ -600,17 +499,6 @@ text_write(fanout_zone_t *z, const fanout_zstr_t *key,
     fanout_write(&pen, data->data, data->len);
 
     return ref;
-}
-
-
-static void
-text_free(fanout_zone_t *z, const fanout_member_block_t *m)
-{
-    if (m->chain) {
-        fanout_free(z, m->chain, fanout_chain_last(z, m->chain),
-                    fanout_member_blocks(m->key_len + m->data_len),
-                    FANOUT_MEMBERS);
-    }
 }
 
 

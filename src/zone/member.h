@@ -10,6 +10,7 @@
 #define FANOUT_ZONE_MEMBER_H
 
 
+#include "heap/list.h"
 #include "zone/client.h"
 #include "zone/layout.h"
 
@@ -53,7 +54,8 @@ typedef struct {
 #define fanout_member(z, ref)  ((fanout_member_block_t *) fanout_at(z, ref))
 
 
-/* members: see zone/member.c */
+/* members: see zone/member.c, member_read.c and
+ * member_leave.c */
 
 /* Marks all members of a seat that are not anonymous as updated. */
 void fanout_members_renew(fanout_zone_t *z, fanout_ref_t seat);
@@ -97,6 +99,13 @@ size_t fanout_member_data(fanout_zone_t *z,
 /* Copies a member, with its strings in buf.  Returns the bytes used in buf. */
 size_t fanout_member_copy(fanout_zone_t *z, fanout_ref_t ref,
     fanout_member_t *to, uint8_t *buf);
+
+/* The members of a seat. */
+extern const fanout_links_t  fanout_member_links;
+
+/* Frees the chain of a member's key and data, if it has one. The lock must be
+ * held. */
+void fanout_member_text_free(fanout_zone_t *z, const fanout_member_block_t *m);
 
 
 #endif /* FANOUT_ZONE_MEMBER_H */

@@ -12,6 +12,7 @@
 #define FANOUT_ZONE_PRESENCE_H
 
 
+#include "zone/log.h"
 #include "zone/member.h"
 
 
@@ -79,12 +80,17 @@ typedef struct {
 #define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
 
 
-/* presence sets: see zone/presence.c, presence_due.c, presence_slot.c and
- * presence_flush.c */
+/* presence sets: see zone/presence.c and presence_*.c */
 
-/* Finds the presence set of a channel; 0: none.  fanout_presence_make() makes
- * it if there is none; PRESENCE_BLOCKS must be ensured; policy may be NULL. */
-fanout_ref_t fanout_presence_of(fanout_zone_t *z, fanout_ref_t channel);
+/* Finds the presence set of a channel; 0: none.  The lock must be held. */
+static inline fanout_ref_t
+fanout_presence_of(fanout_zone_t *z, fanout_ref_t channel)
+{
+    return fanout_name(z, fanout_channel(z, channel))->presence;
+}
+
+/* The same, and makes it if there is none; PRESENCE_BLOCKS must be ensured;
+ * policy may be NULL. */
 fanout_ref_t fanout_presence_make(fanout_zone_t *z,
     fanout_ref_t channel, const fanout_zone_policy_t *policy);
 

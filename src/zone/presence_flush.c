@@ -25,7 +25,6 @@
 #define FANOUT_DELTA_TURN     128       /* sections in a turn of a worker */
 
 
-static void presence_flush_settle(fanout_zone_t *z, fanout_ref_t ref);
 static uint32_t flush(fanout_zone_t *z);
 static uint32_t delta_blocks(fanout_zone_t *z,
     fanout_presence_block_t *presence);
@@ -37,89 +36,6 @@ static unsigned presence_flush_gather(fanout_zone_t *z,
 
 
 static uint8_t  delta[FANOUT_DELTA_SIZE];
-
-static const fanout_links_t  pending_links = {
-    .next = offsetof(fanout_member_block_t, pend_next),
-    .prev = offsetof(fanout_member_block_t, pend_prev)
-};
-
-
-/* what is pending */
-
-void
-fanout_pending_set(fanout_zone_t *z, fanout_ref_t member, uint8_t pending)
-{
-    fanout_ref_t              ref;
-    fanout_member_block_t    *m;
-    fanout_presence_block_t  *presence;
-
-    m = fanout_member(z, member);
-
-    if (m->pending == 0) {
-        ref = fanout_presence_of(z, fanout_seat(z, m->seat)->channel);
-        presence = fanout_presence(z, ref);
-
-        fanout_list_append(z, &pending_links, &presence->pend_head,
-                           &presence->pend_tail, member, FANOUT_OLD_RECORD);
-        fanout_set(z, presence->npending, presence->npending + 1);
-        fanout_presence_list(z, ref);
-    }
-
-    fanout_set(z, m->pending, pending);
-}
-
-
-void
-fanout_pending_clear(fanout_zone_t *z, fanout_ref_t member)
-{
-    fanout_ref_t              ref;
-    fanout_member_block_t    *m;
-    fanout_presence_block_t  *presence;
-
-    m = fanout_member(z, member);
-    ref = fanout_presence_of(z, fanout_seat(z, m->seat)->channel);
-    presence = fanout_presence(z, ref);
-
-    fanout_list_remove(z, &pending_links, &presence->pend_head,
-                       &presence->pend_tail, member);
-    fanout_set(z, presence->npending, presence->npending - 1);
-    fanout_set(z, m->pending, 0);
-
-    presence_flush_settle(z, ref);
-}
-
-
-/* Removes the presence set from the wheel if nothing is pending. */
-
-static void
-presence_flush_settle(fanout_zone_t *z, fanout_ref_t ref)
-{
-    fanout_presence_block_t  *presence;
-
-    presence = fanout_presence(z, ref);
-
-    if (presence->pend_head == 0
-        && !(presence->flags & FANOUT_PRESENCE_COUNT))
-    {
-        fanout_presence_unlist(z, ref);
-    }
-}
-
-
-void
-fanout_presence_count(fanout_zone_t *z, fanout_ref_t ref, int n)
-{
-    fanout_presence_block_t  *presence;
-
-    presence = fanout_presence(z, ref);
-
-    fanout_set(z, presence->members, presence->members + n);
-
-    if (!(presence->flags & FANOUT_PRESENCE_COUNT)) {
-        fanout_set(z, presence->flags, presence->flags | FANOUT_PRESENCE_COUNT);
-        fanout_presence_list(z, ref);
-    }
-}
 
 
 /* appending */

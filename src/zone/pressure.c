@@ -7,6 +7,7 @@
  */
 
 
+#include "zone/format.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"

@@ -22,9 +22,5 @@ extern const fanout_owner_t  fanout_zone_owner;
 /* The same as fanout_ensure(), for the history of a class of channels. */
 int fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n);
 
-/* Makes the zone empty, after it was found to be broken.  If the process is
- * killed, another one does it again. */
-void fanout_zone_reformat(fanout_zone_t *z);
-
 
 #endif /* FANOUT_ZONE_PRESSURE_H */

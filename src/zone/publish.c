@@ -19,16 +19,6 @@
 #include "zone/slot.h"
 
 
-/* the part of a message that is still to be written */
-
-typedef struct {
-    fanout_chain_cursor_t  pen;
-    fanout_zstr_t          left[5];
-} fill_t;
-
-
-static int is_direct(const fanout_zone_message_t *m);
-static uint32_t publish_message_size(const fanout_zone_message_t *m);
 static void publish_clear(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, const fanout_zone_publish_t *opts);
 static int publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -52,37 +42,9 @@ static void publish_finish(fanout_zone_t *z, fanout_draft_t *d,
     const fanout_zone_message_t *m);
 static int publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
-static void publish_compose(fanout_zone_t *z, const fanout_draft_t *d,
-    const fanout_zone_message_t *m, fill_t *f);
-static int fill(fill_t *f, size_t n);
 static void publish_append(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type,
     uint64_t time, uint32_t now);
-
-
-/* sizes */
-
-static uint32_t
-publish_message_size(const fanout_zone_message_t *m)
-{
-    return m->event.len + m->key.len + m->user.len + m->meta.len
-           + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0)
-           + (is_direct(m) ? 16 : 0);
-}
-
-
-static int
-is_direct(const fanout_zone_message_t *m)
-{
-    return m->to_client || m->to_user;
-}
-
-
-uint32_t
-fanout_message_blocks(const fanout_zone_message_t *m)
-{
-    return fanout_size_blocks(publish_message_size(m));
-}
 
 
 /* publishing */
@@ -97,7 +59,7 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_draft_t  drafts[FANOUT_ZONE_BATCH];
 
     if (n == 0 || n > FANOUT_ZONE_BATCH || c->name.len > 255
-        || (is_direct(m) && n > 1))
+        || (fanout_message_direct(m) && n > 1))
     {
         return FANOUT_ZONE_LARGE;
     }
@@ -130,7 +92,7 @@ fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     fanout_held_trim(z);
 
-    if (is_direct(m)) {
+    if (fanout_message_direct(m)) {
         (void) fanout_enter(z);
         (void) fanout_mail_sweep(z);
         fanout_leave(z);
@@ -256,12 +218,12 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     do {
-        mail = is_direct(m) ? fanout_mail_blocks(z, m) : 0;
+        mail = fanout_message_direct(m) ? fanout_mail_blocks(z, m) : 0;
         rc = fanout_ensure_history(z, class, total + mail);
 
         /* the user may have got more clients while room was made */
 
-    } while (rc == FANOUT_ZONE_OK && is_direct(m)
+    } while (rc == FANOUT_ZONE_OK && fanout_message_direct(m)
              && fanout_mail_blocks(z, m) > mail);
 
     if (rc == FANOUT_ZONE_OK) {
@@ -290,7 +252,7 @@ publish_measure(fanout_zone_t *z, const fanout_zone_message_t *m, unsigned n,
             return FANOUT_ZONE_LARGE;
         }
 
-        d[i].blocks = fanout_size_blocks(publish_message_size(&m[i]));
+        d[i].blocks = fanout_size_blocks(fanout_message_size(&m[i]));
         d[i].staged = 0;
         *total += d[i].blocks;
 
@@ -335,7 +297,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
             return FANOUT_ZONE_CONFLICT;
         }
 
-        if (is_direct(m)) {
+        if (fanout_message_direct(m)) {
             return FANOUT_ZONE_NOTFOUND;
         }
 
@@ -359,7 +321,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         return FANOUT_ZONE_CONFLICT;
     }
 
-    if (is_direct(m)) {
+    if (fanout_message_direct(m)) {
         rc = fanout_mail_address(z, ref, m, opts && opts->live, &to, r);
 
         if (rc != FANOUT_ZONE_OK) {
@@ -380,7 +342,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
         publish_append(z, ref, &d[i], &m[i], FANOUT_MESSAGE, r->time, now);
     }
 
-    if (is_direct(m)) {
+    if (fanout_message_direct(m)) {
         fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks,
                          opts ? fanout_holder(z, opts->sender) : 0);
     }
@@ -436,12 +398,12 @@ static void
 publish_finish(fanout_zone_t *z, fanout_draft_t *d,
     const fanout_zone_message_t *m)
 {
-    fill_t  f;
+    fanout_fill_t  f;
 
     if (d->blocks && !d->staged) {
         d->first = fanout_alloc(z, d->blocks, FANOUT_MESSAGES, &d->last);
-        publish_compose(z, d, m, &f);
-        (void) fill(&f, SIZE_MAX);
+        fanout_message_compose(z, d, m, &f);
+        (void) fanout_message_fill(&f, SIZE_MAX);
         return;
     }
 
@@ -470,144 +432,6 @@ publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     return FANOUT_ZONE_FULL;
-}
-
-
-int
-fanout_draft_fill(fanout_zone_t *z, const fanout_draft_t *d,
-    const fanout_zone_message_t *m)
-{
-    int       more;
-    fill_t    f;
-    uint64_t  incarnation;
-
-    incarnation = z->heap.incarnation;
-    more = -1;
-
-    while (more) {
-        (void) fanout_enter(z);
-
-        if (incarnation != z->heap.incarnation) {
-            fanout_leave(z);
-            return FANOUT_ZONE_STALE;
-        }
-
-        if (more == -1) {
-            publish_compose(z, d, m, &f);
-        }
-
-        more = fill(&f, FANOUT_ZONE_COPY);
-
-        fanout_leave(z);
-    }
-
-    return FANOUT_ZONE_OK;
-}
-
-
-/* Writes the head of an entry that is not linked, and sets up f with the
- * strings to be written behind it.  The links of the chain are not changed. */
-
-static void
-publish_compose(fanout_zone_t *z, const fanout_draft_t *d,
-    const fanout_zone_message_t *m, fill_t *f)
-{
-    uint16_t                len;
-    fanout_entry_block_t   *e;
-    fanout_chain_cursor_t  *pen;
-
-    e = fanout_entry(z, d->first);
-
-    e->next = 0;
-    e->event = m->event.len;
-    e->key = m->key.len;
-    e->user = m->user.len;
-    e->size_low = m->data.len & 0xffff;
-    e->size_high = m->data.len >> 16;
-    e->flags = m->flags & (FANOUT_NOECHO|FANOUT_TRANSIENT);
-
-    pen = &f->pen;
-    pen->z = z;
-    pen->ref = d->first;
-    pen->pos = FANOUT_ENTRY_HEAD;
-
-    if (d->blocks > FANOUT_LONG_BLOCKS) {
-        e->flags |= FANOUT_LONG;
-        fanout_write(pen, &d->last, sizeof(fanout_ref_t));
-    }
-
-    if (m->client) {
-        e->flags |= FANOUT_HAS_CLIENT;
-        fanout_write(pen, &m->client, sizeof(uint64_t));
-    }
-
-    if (m->meta.len) {
-        e->flags |= FANOUT_HAS_META;
-        len = m->meta.len;
-        fanout_write(pen, &len, sizeof(uint16_t));
-    }
-
-    if (is_direct(m)) {
-        e->flags |= FANOUT_HAS_RECIPIENT;
-        fanout_write(pen, &m->to_client, sizeof(uint64_t));
-        fanout_write(pen, &m->to_user, sizeof(uint64_t));
-    }
-
-    f->left[0] = m->event;
-    f->left[1] = m->key;
-    f->left[2] = m->user;
-    f->left[3] = m->meta;
-    f->left[4] = m->data;
-}
-
-
-/* Writes at most n bytes of the strings.  Returns 1 if there is more. */
-
-static int
-fill(fill_t *f, size_t n)
-{
-    size_t          part;
-    unsigned        i;
-    fanout_zstr_t  *s;
-
-    for (i = 0; i < 5; i++) {
-        s = &f->left[i];
-        part = s->len < n ? s->len : n;
-
-        if (s->len == 0) {
-            continue;
-        }
-
-        fanout_write(&f->pen, s->data, part);
-
-        s->data += part;
-        s->len -= part;
-        n -= part;
-
-        if (s->len) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-fanout_ref_t
-fanout_message_write(fanout_zone_t *z, const fanout_zone_message_t *m,
-    uint32_t blocks, fanout_kind_e kind, fanout_ref_t *last)
-{
-    fill_t          f;
-    fanout_draft_t  d;
-
-    d.blocks = blocks;
-    d.first = fanout_alloc(z, blocks, kind, &d.last);
-    publish_compose(z, &d, m, &f);
-    (void) fill(&f, SIZE_MAX);
-
-    *last = d.last;
-
-    return d.first;
 }
 
 
@@ -676,15 +500,15 @@ void
 fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, uint8_t type)
 {
-    fill_t          f;
+    fanout_fill_t   f;
     fanout_draft_t  d;
 
     d.staged = 0;
     d.blocks = fanout_message_blocks(m);
     d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
 
-    publish_compose(z, &d, m, &f);
-    (void) fill(&f, SIZE_MAX);
+    fanout_message_compose(z, &d, m, &f);
+    (void) fanout_message_fill(&f, SIZE_MAX);
 
     publish_append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
 }

@@ -42,4 +42,27 @@ int fanout_draft_fill(fanout_zone_t *z, const fanout_draft_t *d,
     const fanout_zone_message_t *m);
 
 
+/* The part of a message that is still to be written. */
+
+typedef struct {
+    fanout_chain_cursor_t  pen;
+    fanout_zstr_t          left[5];
+} fanout_fill_t;
+
+/* The bytes of a message in an entry, without the entry's head. */
+uint32_t fanout_message_size(const fanout_zone_message_t *m);
+
+/* Whether a message is to one client or user. */
+int fanout_message_direct(const fanout_zone_message_t *m);
+
+/* Writes the head of an entry into the blocks of a draft; f has the rest, which
+ * fanout_message_fill() writes. The lock must be held. */
+void fanout_message_compose(fanout_zone_t *z, const fanout_draft_t *d, const
+    fanout_zone_message_t *m, fanout_fill_t *f);
+
+/* Writes at most n bytes of what is left of a message; returns whether there is
+ * more. The lock must be held. */
+int fanout_message_fill(fanout_fill_t *f, size_t n);
+
+
 #endif /* FANOUT_ZONE_PUBLISH_H */

@@ -110,5 +110,42 @@ int fanout_seats_give_up(fanout_zone_t *z, fanout_ref_t identity,
  * more. */
 int fanout_seat_sweep(fanout_zone_t *z);
 
+/* A new seat, which is GONE until it is made live; the block was ensured. The
+ * lock must be held. */
+fanout_ref_t fanout_seat_make(fanout_zone_t *z, fanout_ref_t channel,
+    fanout_ref_t identity, uint64_t client);
+
+/* Moves a seat to the end of its identity's seats, or to their front: those
+ * that are gone come last. The first has the last as its id_prev. The lock
+ * must be held. */
+void fanout_seat_move(fanout_zone_t *z, fanout_ref_t ref, int last);
+
+/* All members of a seat leave; none of them is pending JOIN. The lock must be
+ * held. */
+void fanout_seat_members_leave(fanout_zone_t *z, fanout_ref_t ref, uint8_t
+    reason);
+
+/* Frees the members whose join nobody has been sent. A seat may have many,
+ * each with tables and text, so this may take several transactions, before the
+ * one that gives up the seat: returns 1 if there are more. The lock must be
+ * held. */
+int fanout_seat_unreported_free(fanout_zone_t *z, fanout_ref_t ref, uint8_t
+    reason);
+
+/* A live seat lingers, for the linger of its channel and after seconds more.
+ * The lock must be held. */
+void fanout_seat_linger(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason,
+    uint32_t after);
+
+/* The members of a seat that was marked by fanout_seats_mark() are announced as
+ * updated. The lock must be held. */
+void fanout_seat_renewed(fanout_zone_t *z, fanout_ref_t ref);
+
+/* The wheel of lingering seats: deadlines beyond one turn are filed again when
+ * they are reached. The lock must be held. */
+void fanout_seat_due_link(fanout_zone_t *z, fanout_ref_t ref);
+
+void fanout_seat_due_unlink(fanout_zone_t *z, fanout_ref_t ref);
+
 
 #endif /* FANOUT_ZONE_SEAT_H */

@@ -6,14 +6,10 @@
  */
 
 
-#include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/share.h"
 
 
-static int share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
-    uint32_t n);
-static int promised(fanout_shm_t *shm, unsigned share, uint32_t n);
 static uint64_t bound(fanout_shm_t *shm, unsigned share);
 static uint32_t lingering(fanout_shm_t *shm, unsigned share);
 static uint32_t in_use(fanout_shm_t *shm);
@@ -92,42 +88,12 @@ fanout_share_excess(fanout_shm_t *shm, unsigned share)
 }
 
 
-void
-fanout_share_room(fanout_zone_t *z, unsigned share, uint32_t n)
-{
-    uint32_t       i;
-    fanout_shm_t  *shm;
-
-    shm = z->shm;
-
-    /* each eviction frees at least one block, now or when its leaves are
-     * reported */
-
-    for (i = 0; i < n; i++) {
-
-        if (!(share == FANOUT_SHARE_sessions
-              && share_bounded(shm, share, 0, n))
-            && !(promised(shm, share, n)
-                 && fanout_share_excess(shm,
-                                        FANOUT_SHARE_sessions)))
-        {
-            return;
-        }
-
-        if (!fanout_identity_evict(z, FANOUT_RANKS)) {
-            return;
-        }
-
-        fanout_commit(z);
-    }
-}
-
-
 int
 fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
     uint32_t n)
 {
-    return share_bounded(shm, share, class, n) || promised(shm, share, n);
+    return fanout_share_bounded(shm, share, class,
+                                n) || fanout_share_promised(shm, share, n);
 }
 
 
@@ -150,11 +116,9 @@ fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
 }
 
 
-/* Returns 1 if n more are above the limit of the share, or of the class in
- * it. */
-
-static int
-share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class, uint32_t n)
+int
+fanout_share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
+    uint32_t n)
 {
     return n > fanout_share_left(shm, share, class);
 }
@@ -185,10 +149,8 @@ fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
 }
 
 
-/* Returns 1 if n more would take blocks that are guaranteed to others. */
-
-static int
-promised(fanout_shm_t *shm, unsigned share, uint32_t n)
+int
+fanout_share_promised(fanout_shm_t *shm, unsigned share, uint32_t n)
 {
     if (fanout_share_used(shm, share) + n <= shm->shares[share].min) {
         return 0;

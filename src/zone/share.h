@@ -154,5 +154,13 @@ fanout_class_exceeds(const fanout_shm_t *shm, uint32_t class, uint32_t n)
  * none. */
 uint32_t fanout_class_worst(fanout_shm_t *shm, uint32_t class, uint32_t n);
 
+/* Whether n more blocks are beyond what the share, or the class in it, may
+ * have. */
+int fanout_share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
+    uint32_t n);
+
+/* Whether n more blocks would take what is guaranteed to other shares. */
+int fanout_share_promised(fanout_shm_t *shm, unsigned share, uint32_t n);
+
 
 #endif /* FANOUT_ZONE_SHARE_H */

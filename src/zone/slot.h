@@ -85,5 +85,12 @@ void fanout_order_room(fanout_zone_t *z);
 void fanout_order_send(fanout_zone_t *z, unsigned slot, uint8_t op,
     uint64_t client, uint32_t local, uint16_t code, uint8_t reason);
 
+/* Frees the last message that is staged in a slot. The lock must be held. */
+void fanout_slot_unstage(fanout_zone_t *z, fanout_slot_t *slot);
+
+/* Frees what is staged in the slot that workers without one share. The lock
+ * must not be held. */
+void fanout_spare_free(fanout_zone_t *z);
+
 
 #endif /* FANOUT_ZONE_SLOT_H */

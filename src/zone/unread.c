@@ -13,19 +13,11 @@
 #include "zone/log.h"
 
 
-static void held_link(fanout_zone_t *z, fanout_ref_t channel);
-static void held_unlink(fanout_zone_t *z, fanout_ref_t channel);
 static uint64_t unread_min(fanout_zone_t *z, fanout_channel_block_t *ch);
 
 
 static const fanout_links_t  unread_links = {
     .next = offsetof(fanout_entry_block_t, next)
-};
-
-static const fanout_links_t  held_links = {
-    .next = offsetof(fanout_cold_t, held_next),
-    .prev = offsetof(fanout_cold_t, held_prev),
-    .part = offsetof(fanout_channel_block_t, cold)
 };
 
 
@@ -57,48 +49,6 @@ fanout_unread_push(fanout_zone_t *z, fanout_channel_block_t *ch,
             fanout_dirty(z, i);
         }
     }
-}
-
-
-/* Counts blocks that only the unread list keeps, and maintains the list of
- * channels with such blocks. */
-
-void
-fanout_held_add(fanout_zone_t *z, fanout_ref_t channel, int blocks)
-{
-    uint32_t           was;
-    fanout_shm_t      *shm;
-    fanout_cold_t     *cold;
-
-    shm = z->shm;
-    cold = fanout_cold(z, fanout_channel(z, channel));
-    was = cold->held;
-
-    fanout_set(z, cold->held, was + blocks);
-    fanout_set(z, shm->held, shm->held + blocks);
-
-    if (was == 0 && cold->held) {
-        held_link(z, channel);
-
-    } else if (was && cold->held == 0) {
-        held_unlink(z, channel);
-    }
-}
-
-
-static void
-held_link(fanout_zone_t *z, fanout_ref_t channel)
-{
-    fanout_list_append(z, &held_links, &z->shm->held_first,
-                       &z->shm->held_last, channel, FANOUT_OLD_RECORD);
-}
-
-
-static void
-held_unlink(fanout_zone_t *z, fanout_ref_t channel)
-{
-    fanout_list_remove(z, &held_links, &z->shm->held_first,
-                       &z->shm->held_last, channel);
 }
 
 
@@ -169,8 +119,8 @@ fanout_unread_trim(fanout_zone_t *z, fanout_ref_t channel)
         cold = fanout_cold(z, ch);
 
         if (cold->held && cold->held_next) {
-            held_unlink(z, channel);
-            held_link(z, channel);
+            fanout_held_unlink(z, channel);
+            fanout_held_link(z, channel);
         }
     }
 

@@ -7,13 +7,14 @@
 
 
 #include "zone/budget.h"
+#include "zone/format.h"
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/member.h"
-#include "zone/pressure.h"
 #include "zone/presence.h"
+#include "zone/pressure.h"
 #include "zone/seat.h"
 #include "zone/seen.h"
 #include "zone/share.h"
@@ -32,10 +33,7 @@ static uint32_t held_max(const fanout_shm_t *shm,
     const fanout_zone_conf_t *conf);
 static void class_set(fanout_zone_t *z, fanout_zone_class_t *c,
     const uint8_t *pattern, size_t len);
-static int zone_layout(fanout_shm_t *shm);
-static void zone_format(fanout_shm_t *shm);
 static void unbounded(fanout_shm_t *shm);
-static uint32_t power(uint64_t n);
 static uint32_t sizes(void);
 
 
@@ -68,7 +66,7 @@ fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
     shm->heap.size = size;
     shm->nslots = fanout_zone_slots(conf->slots);
 
-    if (zone_layout(shm) != FANOUT_ZONE_OK) {
+    if (fanout_zone_layout(shm) != FANOUT_ZONE_OK) {
         return FANOUT_ZONE_SMALL;
     }
 
@@ -91,7 +89,7 @@ fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
         }
     }
 
-    zone_format(shm);
+    fanout_zone_format(shm);
 
     shm->heap.layout = FANOUT_LAYOUT;
     shm->heap.sizes = sizes();
@@ -157,70 +155,6 @@ held_max(const fanout_shm_t *shm, const fanout_zone_conf_t *conf)
 }
 
 
-/* Places the regions behind the fixed part; they depend only on the size. */
-
-static int
-zone_layout(fanout_shm_t *shm)
-{
-    uint64_t  at, n;
-
-    n = shm->heap.size / FANOUT_BLOCK;
-
-    shm->channel_mask = power(n / 8) - 1;
-    shm->key_mask = power(n / 16) - 1;
-    shm->identity_mask = power(n / 32) - 1;
-    shm->seat_mask = power(n / 16) - 1;
-    shm->signal_mask = power(n / 64) - 1;
-    shm->seen_mask = power(n / 64) - 1;
-    shm->address_mask = power(n / 32) - 1;
-    shm->budget_mask = power(n / 128 / FANOUT_BUDGET_WAYS) - 1;
-    shm->holder_mask = power(n / 64 < 65536 ? n / 64 : 65536) - 1;
-
-    at = (sizeof(fanout_shm_t) + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
-
-    shm->heap.journal = at;
-    at += FANOUT_JOURNAL * sizeof(fanout_undo_t);
-
-    shm->channel_hash = at;
-    at += (shm->channel_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    shm->key_hash = at;
-    at += (shm->key_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    shm->identity_hash = at;
-    at += (shm->identity_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    shm->user_hash = at;
-    at += (shm->identity_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    shm->seat_hash = at;
-    at += (shm->seat_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    shm->signal_hash = at;
-    at += (shm->signal_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    shm->seen_hash = at;
-    at += (shm->seen_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    shm->address_hash = at;
-    at += (shm->address_mask + 1ULL) * sizeof(fanout_ref_t);
-
-    at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
-
-    shm->budgets = at;
-    at += (shm->budget_mask + 1ULL) * FANOUT_BUDGET_WAYS
-          * sizeof(fanout_budget_t);
-
-    shm->holders = at;
-    at += (shm->holder_mask + 1ULL) * sizeof(fanout_holder_t);
-
-    shm->senders = at;
-    at += (shm->holder_mask + 1ULL) * sizeof(fanout_sender_t);
-
-    return fanout_heap_place(&shm->heap, at);
-}
-
-
 static void
 unbounded(fanout_shm_t *shm)
 {
@@ -240,90 +174,6 @@ unbounded(fanout_shm_t *shm)
     /* mail and events, which may be dropped, never get the whole zone */
     shm->shares[FANOUT_SHARE_mail].max = shm->heap.nblocks / 4;
     shm->shares[FANOUT_SHARE_events].max = shm->heap.nblocks / 4;
-}
-
-
-static uint32_t
-power(uint64_t n)
-{
-    uint32_t  p;
-
-    for (p = 1; p < n / 2 + 1 && p < 1U << 30; p <<= 1) { /* void */ }
-
-    return p;
-}
-
-
-void
-fanout_zone_reformat(fanout_zone_t *z)
-{
-    if (zone_layout(z->shm) == FANOUT_ZONE_OK) {
-        zone_format(z->shm);
-    }
-}
-
-
-/* If the process is killed, another one does it again. */
-
-static void
-zone_format(fanout_shm_t *shm)
-{
-    uint32_t  i;
-
-    memset((uint8_t *) shm + shm->channel_hash, 0,
-           shm->heap.blocks - shm->channel_hash);
-
-    shm->nchannels = shm->nkeys = shm->nidentities = shm->nlingering = 0;
-    shm->nusers = shm->nseats = shm->nseats_lingering = 0;
-    shm->nmembers = shm->nsignals = shm->nseen = 0;
-    shm->naddresses = shm->nbudgets = 0;
-    shm->held = 0;
-    shm->held_first = shm->held_last = 0;
-    shm->in_use = 0;
-    shm->holding = 0;
-    memset(shm->part, 0, sizeof(shm->part));
-    shm->key_first = shm->key_last = 0;
-    shm->npresences = shm->presences_top = 0;
-    shm->seen_first = shm->seen_last = 0;
-    shm->event_first = shm->event_last = shm->nevents = 0;
-    shm->event_lead = 0;
-    shm->event_epoch = shm->event_offset = shm->event_done = 0;
-    shm->purged_list = 0;
-    shm->forgotten = shm->seq;
-    shm->mail_first = shm->mail_last = shm->mail_blocks = 0;
-    memset(shm->mail_senders, 0, sizeof(shm->mail_senders));
-    shm->signal_first = shm->signal_last = 0;
-    memset(shm->bucket, 0, sizeof(shm->bucket));
-    memset(shm->idle_first, 0, sizeof(shm->idle_first));
-    memset(shm->idle_last, 0, sizeof(shm->idle_last));
-    memset(shm->wheel, 0, sizeof(shm->wheel));
-    memset(shm->seats, 0, sizeof(shm->seats));
-    memset(shm->lingering, 0, sizeof(shm->lingering));
-    memset(shm->presences, 0, sizeof(shm->presences));
-    memset(shm->presences_map, 0, sizeof(shm->presences_map));
-
-    for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
-        shm->classes[i].channels = 0;
-        shm->classes[i].blocks = 0;
-    }
-
-    for (i = 0; i < shm->nslots; i++) {
-        shm->slots[i].dirty_head = shm->slots[i].dirty_tail = 0;
-        shm->slots[i].interests = shm->slots[i].ninterests = 0;
-        shm->slots[i].identities = 0;
-        shm->slots[i].order_first = shm->slots[i].order_last = 0;
-        shm->slots[i].look = 0;
-        shm->slots[i].addresses = 0;
-        shm->slots[i].nstaged = 0;
-    }
-
-    shm->spare.nstaged = 0;
-
-    shm->nsamples = 0;
-    shm->sampled_at = 0;
-    shm->nmarks = 0;
-
-    fanout_heap_format(&shm->heap);
 }
 
 
