@@ -9,34 +9,21 @@
 
 #include "api/api.h"
 #include "base/base64.h"
+#include "base/json_table.h"
 
-
-/* Members of an object that are looked at: more than an operation can have, so
- * that one of these is wrong if there are still others. */
-#define FANOUT_API_PAIRS    32
 
 #define FANOUT_API_MEMBERS  16                  /* most of an operation */
-#define FANOUT_API_NAME     32                  /* bytes of the longest name */
 
 
 typedef struct fanout_api_member_s  member_t;
 
 struct fanout_api_member_s {
-    const char      *name;
-    size_t           len;
-    fanout_error_e (*read)(fanout_api_t *api, const member_t *m,
-                         fanout_json_t *value, fanout_api_op_t *op);
-                                        /* NULL: it was read */
-    size_t           offset;            /* in the operation */
-    unsigned         always:1;          /* it is read as well if it is null or
+    fanout_json_field_t   field;        /* offset in the operation */
+    fanout_error_e      (*read)(fanout_api_t *api, const member_t *m,
+                              fanout_json_t *value, fanout_api_op_t *op);
+    unsigned              always:1;     /* it is read as well if it is null or
                                            not there */
 };
-
-typedef struct {
-    fanout_json_t    key;               /* as it was sent, with the quotes */
-    fanout_json_t    name;              /* unescaped, len 0: nobody's */
-    fanout_json_t    value;
-} pair_t;
 
 typedef struct {
     fanout_json_t    client;
@@ -49,21 +36,15 @@ typedef struct {
 } position_t;
 
 
-static fanout_error_e decode_pairs(fanout_api_t *api, fanout_json_t *object,
-    pair_t *pairs, ngx_uint_t *n);
-static fanout_error_e decode_unknown(fanout_api_t *api, fanout_json_t *object,
-    pair_t *pairs, ngx_uint_t n);
-static fanout_error_e decode_verb(fanout_api_t *api, pair_t *pairs,
-    ngx_uint_t n, const fanout_api_verb_t **verb);
-static ngx_uint_t decode_match(pair_t *pairs, ngx_uint_t n,
-    const fanout_api_verb_t *verb, fanout_json_t *values);
-static fanout_error_e decode_fault(fanout_api_t *api, fanout_json_t *object,
-    pair_t *pairs, ngx_uint_t n, const fanout_api_verb_t *verb);
+static fanout_error_e decode_verb(fanout_api_t *api, fanout_json_t *name,
+    const fanout_api_verb_t **verb);
+static fanout_error_e decode_fault(fanout_api_t *api,
+    fanout_json_split_t *split, const fanout_api_verb_t *verb);
+static int decode_known(const fanout_json_t *name);
+static fanout_json_table_t decode_table(const fanout_api_verb_t *verb);
 static fanout_error_e decode_values(fanout_api_t *api,
     const fanout_api_verb_t *verb, fanout_json_t *values,
     fanout_api_op_t *op);
-static ngx_uint_t decode_find(const fanout_api_verb_t *verb,
-    fanout_json_t *name);
 static ngx_uint_t decode_absent(fanout_json_t *value);
 
 static fanout_error_e read_string(fanout_api_t *api, const member_t *m,
@@ -114,14 +95,14 @@ static const fanout_json_field_t  position_fields[] = {
 
 
 #define member(text, reader)                                                  \
-    .name = text, .len = sizeof(text) - 1, .read = reader
+    .field = { text, sizeof(text) - 1, 0 }, .read = reader
 
-#define string(text, what)                                                    \
-    { member(text, read_string), .offset = offsetof(fanout_api_op_t, what) }
+#define into(text, reader, what)                                              \
+    .field = fanout_json_field(text, fanout_api_op_t, what), .read = reader
 
-#define OP                                                                    \
-    { member("op", NULL) },                                                   \
-    { member("channel", read_channel), .always = 1 }
+#define string(text, what)  { into(text, read_string, what) }
+
+#define CHANNEL  { member("channel", read_channel), .always = 1 }
 
 /* what "enc" says is needed for the data */
 
@@ -132,21 +113,21 @@ static const fanout_json_field_t  position_fields[] = {
 #define PUBLISH                                                               \
     { member("store", read_store) },                                          \
     { member("live", read_live) },                                            \
-    { member("meta", read_json), .offset = offsetof(fanout_api_op_t, meta) }, \
+    { into("meta", read_json, meta) },                                        \
     string("event", event),                                                   \
     string("key", key),                                                       \
     string("user", user),                                                     \
     { member("to", read_to) }
 
 static const member_t  publish_members[] = {
-    OP,
+    CHANNEL,
     PUBLISH,
     { member("if", read_position) },
     DATA
 };
 
 static const member_t  signal_members[] = {
-    OP,
+    CHANNEL,
     string("event", event),
     string("tag", tag),
     string("user", user),
@@ -155,18 +136,18 @@ static const member_t  signal_members[] = {
 };
 
 static const member_t  history_members[] = {
-    OP,
+    CHANNEL,
     { member("since", read_position) },
     { member("before", read_before) },
     { member("limit", read_limit) }
 };
 
 static const member_t  info_members[] = {
-    OP
+    CHANNEL
 };
 
 static const member_t  purge_members[] = {
-    OP,
+    CHANNEL,
     string("reason", reason)
 };
 
@@ -175,6 +156,11 @@ static const member_t  broadcast_members[] = {
     { member("if", read_no_if), .always = 1 },
     PUBLISH,
     DATA
+};
+
+
+static const fanout_json_field_t  op_fields[] = {
+    { "op", sizeof("op") - 1, 0 }
 };
 
 
@@ -197,27 +183,36 @@ fanout_error_e
 fanout_api_decode(fanout_api_t *api, fanout_json_t *object,
     const fanout_api_verb_t **verb, fanout_api_op_t *op)
 {
-    pair_t          pairs[FANOUT_API_PAIRS];
-    ngx_uint_t      n;
-    fanout_json_t   values[FANOUT_API_MEMBERS];
-    fanout_error_e  error, fault;
-
-    n = 0;
+    fanout_json_t        name, values[FANOUT_API_MEMBERS];
+    fanout_error_e       error, fault;
+    fanout_json_table_t  envelope, table;
+    fanout_json_split_t  split;
 
     ngx_memzero(op, sizeof(fanout_api_op_t));
 
     op->limit = ngx_min(FANOUT_API_LIMIT, api->conf->history);
 
-    error = decode_pairs(api, object, pairs, &n);
+    if (fanout_json_type(object) != FANOUT_JSON_OBJECT) {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "an object is needed at byte 0");
+    }
 
-    if (error == FANOUT_E_NONE && *verb == NULL) {
-        error = decode_verb(api, pairs, n, verb);
+    envelope.fields = op_fields;
+    envelope.size = sizeof(fanout_json_field_t);
+    envelope.n = *verb ? 0 : 1;
+
+    fanout_json_split(&split, object, &envelope, &name);
+
+    error = *verb ? FANOUT_E_NONE : decode_verb(api, &name, verb);
+
+    if (error == FANOUT_E_NONE) {
+        table = decode_table(*verb);
     }
 
     if (error != FANOUT_E_NONE
-        || !decode_match(pairs, n, *verb, values) || api->deep)
+        || !fanout_json_match(&split, &table, values) || api->deep)
     {
-        fault = decode_fault(api, object, pairs, n, *verb);
+        fault = decode_fault(api, &split, *verb);
         error = fault != FANOUT_E_NONE ? fault : error;
     }
 
@@ -227,114 +222,19 @@ fanout_api_decode(fanout_api_t *api, fanout_json_t *object,
 
 
 static fanout_error_e
-decode_pairs(fanout_api_t *api, fanout_json_t *object, pair_t *pairs,
-    ngx_uint_t *n)
-{
-    u_char              *buf;
-    pair_t              *pair;
-    fanout_json_iter_t   it;
-
-    if (fanout_json_type(object) != FANOUT_JSON_OBJECT) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "an object is needed at byte 0");
-    }
-
-    (void) fanout_json_iter(&it, object);
-
-    for (*n = 0; *n < FANOUT_API_PAIRS; (*n)++) {
-        pair = &pairs[*n];
-
-        if (fanout_json_next(&it, &pair->key, &pair->value) != 1) {
-            break;
-        }
-
-        buf = NULL;
-
-        if (ngx_strlchr((u_char *) pair->key.data,
-                        (u_char *) pair->key.data + pair->key.len, '\\'))
-        {
-            buf = ngx_pnalloc(api->request->pool, FANOUT_API_NAME);
-
-            if (buf == NULL) {
-                return FANOUT_E_INTERNAL;
-            }
-        }
-
-        (void) fanout_json_text(&pair->key, buf, FANOUT_API_NAME, &pair->name);
-    }
-
-    return FANOUT_E_NONE;
-}
-
-
-/* A member that no operation has, or that is there twice. */
-
-static fanout_error_e
-decode_unknown(fanout_api_t *api, fanout_json_t *object, pair_t *pairs,
-    ngx_uint_t n)
-{
-    int                  rc;
-    ngx_uint_t           i, k, known;
-    fanout_json_error_t  err;
-
-    rc = FANOUT_JSON_OK;
-
-    for (i = 0; i < n && rc == FANOUT_JSON_OK; i++) {
-
-        known = decode_find(&fanout_api_verb_broadcast, &pairs[i].name)
-                < fanout_api_verb_broadcast.n;
-
-        for (k = 0; k < nelts(verbs) && !known; k++) {
-            known = decode_find(&verbs[k], &pairs[i].name) < verbs[k].n;
-        }
-
-        rc = known ? FANOUT_JSON_OK : FANOUT_JSON_UNKNOWN;
-
-        for (k = 0; k < i && rc == FANOUT_JSON_OK; k++) {
-            if (pairs[k].name.len == pairs[i].name.len
-                && ngx_memcmp(pairs[k].name.data, pairs[i].name.data,
-                              pairs[k].name.len)
-                   == 0)
-            {
-                rc = FANOUT_JSON_DUPLICATE;
-            }
-        }
-    }
-
-    if (rc == FANOUT_JSON_OK) {
-        return FANOUT_E_NONE;
-    }
-
-    (void) fanout_json_fail_member(&err, rc,
-                                   pairs[i - 1].key.data - object->data,
-                                   &pairs[i - 1].key);
-
-    return fanout_api_fail(api, FANOUT_E_BAD_REQUEST, "%s", err.reason);
-}
-
-
-static fanout_error_e
-decode_verb(fanout_api_t *api, pair_t *pairs, ngx_uint_t n,
+decode_verb(fanout_api_t *api, fanout_json_t *name,
     const fanout_api_verb_t **verb)
 {
     ngx_str_t       text;
     ngx_uint_t      i;
     fanout_error_e  error;
 
-    for (i = 0; i < n; i++) {
-        if (pairs[i].name.len == 2
-            && ngx_memcmp(pairs[i].name.data, "op", 2) == 0)
-        {
-            break;
-        }
-    }
-
-    if (i == n || decode_absent(&pairs[i].value)) {
+    if (decode_absent(name)) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"op\" is missing");
     }
 
-    error = fanout_api_read_text(api, "op", &pairs[i].value, &text);
+    error = fanout_api_read_text(api, "op", name, &text);
 
     if (error != FANOUT_E_NONE) {
         return error;
@@ -354,62 +254,99 @@ decode_verb(fanout_api_t *api, pair_t *pairs, ngx_uint_t n,
 }
 
 
-/* The values in the order of the table; 0 if there are others, or one is there
- * twice. */
+/* Reports a wrong member: first one that no operation has or that is repeated,
+ * then one that this operation does not have or that nests too many levels.
+ * verb is NULL if the operation is unknown. */
 
-static ngx_uint_t
-decode_match(pair_t *pairs, ngx_uint_t n, const fanout_api_verb_t *verb,
-    fanout_json_t *values)
+static fanout_error_e
+decode_fault(fanout_api_t *api, fanout_json_split_t *split,
+    const fanout_api_verb_t *verb)
 {
-    ngx_uint_t  i, k;
+    ngx_uint_t            i, k;
+    fanout_error_e        error;
+    fanout_json_pair_t   *pair;
+    fanout_json_error_t   err;
+    fanout_json_table_t   table;
 
-    ngx_memzero(values, verb->n * sizeof(fanout_json_t));
+    if (fanout_json_split_check(split, decode_known, &err) != FANOUT_JSON_OK) {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST, "%s", err.reason);
+    }
 
-    for (i = 0; i < n; i++) {
-        k = decode_find(verb, &pairs[i].name);
+    if (verb == NULL) {
+        return FANOUT_E_NONE;
+    }
 
-        if (k == verb->n || values[k].len) {
+    error = FANOUT_E_NONE;
+    table = decode_table(verb);
+
+    for (i = 0; i < split->n && error == FANOUT_E_NONE; i++) {
+        pair = &split->pairs[i];
+
+        if (pair->enveloped) {
+            continue;
+        }
+
+        k = fanout_json_find(&table, &pair->name);
+
+        if (k == table.n) {
+            error = fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                                    "\"%*s\" is not a member of \"%V\"",
+                                    pair->name.len, pair->name.data,
+                                    &verb->name);
+
+        } else if (fanout_json_depth(&pair->value) > FANOUT_JSON_DEPTH) {
+            error = fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                                    "\"%s\" nests more than %d arrays and "
+                                    "objects", verb->members[k].field.name,
+                                    FANOUT_JSON_DEPTH);
+        }
+    }
+
+    return error;
+}
+
+
+/* Whether any operation has the member. */
+
+static int
+decode_known(const fanout_json_t *name)
+{
+    ngx_uint_t           i;
+    fanout_json_table_t  table;
+
+    table.fields = op_fields;
+    table.size = sizeof(fanout_json_field_t);
+    table.n = nelts(op_fields);
+
+    if (fanout_json_find(&table, name) < table.n) {
+        return 1;
+    }
+
+    table = decode_table(&fanout_api_verb_broadcast);
+
+    for (i = 0; fanout_json_find(&table, name) == table.n; i++) {
+
+        if (i == nelts(verbs)) {
             return 0;
         }
 
-        values[k] = pairs[i].value;
+        table = decode_table(&verbs[i]);
     }
 
     return 1;
 }
 
 
-/* Reports a wrong member: first one that no operation has or that is repeated,
- * then one that this operation does not have or that nests too many levels.
- * verb is NULL if the operation is unknown. */
-
-static fanout_error_e
-decode_fault(fanout_api_t *api, fanout_json_t *object, pair_t *pairs,
-    ngx_uint_t n, const fanout_api_verb_t *verb)
+static fanout_json_table_t
+decode_table(const fanout_api_verb_t *verb)
 {
-    ngx_uint_t      i, k;
-    fanout_error_e  error;
+    fanout_json_table_t  table;
 
-    error = decode_unknown(api, object, pairs, n);
+    table.fields = (const fanout_json_field_t *) verb->members;
+    table.size = sizeof(member_t);
+    table.n = verb->n;
 
-    for (i = 0; i < n && error == FANOUT_E_NONE && verb; i++) {
-        k = decode_find(verb, &pairs[i].name);
-
-        if (k == verb->n) {
-            error = fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                                    "\"%*s\" is not a member of \"%V\"",
-                                    pairs[i].name.len, pairs[i].name.data,
-                                    &verb->name);
-
-        } else if (fanout_json_depth(&pairs[i].value) > FANOUT_JSON_DEPTH) {
-            error = fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                                    "\"%s\" nests more than %d arrays and "
-                                    "objects", verb->members[k].name,
-                                    FANOUT_JSON_DEPTH);
-        }
-    }
-
-    return error;
+    return table;
 }
 
 
@@ -426,29 +363,12 @@ decode_values(fanout_api_t *api, const fanout_api_verb_t *verb,
     for (k = 0; k < verb->n && error == FANOUT_E_NONE; k++) {
         m = &verb->members[k];
 
-        if (m->read && (m->always || !decode_absent(&values[k]))) {
+        if (m->always || !decode_absent(&values[k])) {
             error = m->read(api, m, &values[k], op);
         }
     }
 
     return error;
-}
-
-
-static ngx_uint_t
-decode_find(const fanout_api_verb_t *verb, fanout_json_t *name)
-{
-    ngx_uint_t  k;
-
-    for (k = 0; k < verb->n; k++) {
-        if (verb->members[k].len == name->len
-            && ngx_memcmp(verb->members[k].name, name->data, name->len) == 0)
-        {
-            break;
-        }
-    }
-
-    return k;
 }
 
 
@@ -467,8 +387,11 @@ static fanout_error_e
 read_string(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_api_op_t *op)
 {
-    return fanout_api_read_text(api, m->name, value,
-                                (ngx_str_t *) ((u_char *) op + m->offset));
+    ngx_str_t  *text;
+
+    text = (ngx_str_t *) ((u_char *) op + m->field.offset);
+
+    return fanout_api_read_text(api, m->field.name, value, text);
 }
 
 
@@ -544,7 +467,7 @@ read_bool(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     return fanout_json_bool(value, flag) == FANOUT_JSON_OK
            ? FANOUT_E_NONE
            : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                             "\"%s\" is not a boolean", m->name);
+                             "\"%s\" is not a boolean", m->field.name);
 }
 
 
@@ -554,7 +477,7 @@ read_json(fanout_api_t *api, const member_t *m, fanout_json_t *value,
 {
     ngx_str_t  *text;
 
-    text = (ngx_str_t *) ((u_char *) op + m->offset);
+    text = (ngx_str_t *) ((u_char *) op + m->field.offset);
     text->data = ngx_pnalloc(api->request->pool, value->len);
 
     if (text->data == NULL) {
@@ -609,7 +532,7 @@ read_position(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"%s\" is not an object with "
-                               "\"epoch\" and \"offset\"", m->name);
+                               "\"epoch\" and \"offset\"", m->field.name);
     }
 
     if ((error = fanout_api_read_text(api, "epoch", &pos.epoch, &epoch))
@@ -687,7 +610,7 @@ static fanout_error_e
 read_before(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_api_op_t *op)
 {
-    return read_number(api, m->name, value, &op->before);
+    return read_number(api, m->field.name, value, &op->before);
 }
 
 
@@ -699,7 +622,7 @@ read_limit(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_error_e  error;
 
     limit = 0;
-    error = read_number(api, m->name, value, &limit);
+    error = read_number(api, m->field.name, value, &limit);
     op->limit = ngx_min(limit, api->conf->history);
 
     return error;
@@ -715,7 +638,7 @@ read_enc(fanout_api_t *api, const member_t *m, fanout_json_t *value,
 
     op->kind = FANOUT_BINARY;
 
-    error = fanout_api_read_text(api, m->name, value, &enc);
+    error = fanout_api_read_text(api, m->field.name, value, &enc);
 
     if (error == FANOUT_E_NONE
         && (enc.len != sizeof("base64") - 1
@@ -734,7 +657,7 @@ read_data(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_api_op_t *op)
 {
     static const member_t  data = {
-        .offset = offsetof(fanout_api_op_t, data)
+        .field = { .offset = offsetof(fanout_api_op_t, data) }
     };
 
     if (value->len == 0) {

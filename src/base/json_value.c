@@ -229,7 +229,7 @@ unescape(json_sink_t *sink, const uint8_t *p, const uint8_t *end)
 static int
 inside(const fanout_json_t *value, fanout_json_t *text)
 {
-    if (fanout_json_type(value) != FANOUT_JSON_STRING) {
+    if (value->len == 0 || value->data[0] != '"') {
         return FANOUT_JSON_TYPE;
     }
 

@@ -196,19 +196,13 @@ read_key(const uint8_t *p, const uint8_t *end, fanout_json_t *key)
 int
 fanout_json_iter(fanout_json_iter_t *it, const fanout_json_t *value)
 {
-    int  type;
-
-    type = fanout_json_type(value);
-
-    if (type != FANOUT_JSON_OBJECT
-        && type != FANOUT_JSON_ARRAY)
-    {
+    if (value->len == 0 || (value->data[0] != '{' && value->data[0] != '[')) {
         return FANOUT_JSON_TYPE;
     }
 
     it->pos = value->data + 1;
     it->end = value->data + value->len;
-    it->close = type == FANOUT_JSON_OBJECT ? '}' : ']';
+    it->close = value->data[0] == '{' ? '}' : ']';
     it->started = 0;
 
     return FANOUT_JSON_OK;

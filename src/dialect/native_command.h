@@ -55,10 +55,8 @@ typedef fanout_error_e (*fanout_native_read_pt)(fanout_session_t *s,
 
 
 struct fanout_native_member_s {
-    const char                    *name;
-    size_t                         len;
+    fanout_json_field_t            field;       /* offset in the struct */
     fanout_native_read_pt          read;
-    size_t                         offset;      /* in the struct */
     const fanout_native_limit_t   *limit;
     ngx_int_t                      absent;      /* of a number or a flag that
                                                    is not there */
@@ -69,11 +67,11 @@ struct fanout_native_member_s {
 
 /* a member that is read into a struct; other designators may follow */
 #define fanout_native_field(text, reader, type, what)                         \
-    .name = text, .len = sizeof(text) - 1, .read = reader,                    \
-    .offset = offsetof(type, what)
+    .field = fanout_json_field(text, type, what), .read = reader
 
 /* where a reader puts what it has read */
-#define fanout_native_dst(base, m)  ((void *) ((u_char *) (base) + (m)->offset))
+#define fanout_native_dst(base, m)                                           \
+    ((void *) ((u_char *) (base) + (m)->field.offset))
 
 /* the first member of all that name a channel */
 #define FANOUT_NATIVE_CHANNEL                                                 \

@@ -8,24 +8,9 @@
 
 
 #include "base/id.h"
+#include "base/json_table.h"
 #include "dialect/native.h"
 
-
-/* Members of an object that are looked at: more than a command can have, so
- * that one of these is wrong if there are still others. */
-#define FANOUT_NATIVE_PAIRS  32
-
-/* bytes of names that were sent with escapes, of all and of one */
-#define FANOUT_NATIVE_NAMES  512
-#define FANOUT_NATIVE_NAME   32
-
-
-typedef struct {
-    fanout_json_t   key;                /* as it was sent, with the quotes */
-    fanout_json_t   name;               /* unescaped, len 0: nobody's */
-    fanout_json_t   value;
-    ngx_uint_t      envelope;           /* it is "id" or "op" */
-} pair_t;
 
 typedef struct {
     fanout_json_t   epoch;
@@ -33,17 +18,12 @@ typedef struct {
 } position_t;
 
 
-static ngx_uint_t split_pairs(fanout_command_t *cmd, fanout_json_t *object,
-    pair_t *pairs, u_char *names, ngx_uint_t *twice);
-static fanout_json_t *split_envelope(fanout_command_t *cmd,
-    fanout_json_t *name);
-static fanout_error_e split_fault(fanout_command_t *cmd, fanout_json_t *object,
-    pair_t *pairs, ngx_uint_t n, ngx_uint_t deep);
-static fanout_error_e split_unknown(fanout_command_t *cmd,
-    fanout_json_t *object, pair_t *pairs, ngx_uint_t n);
-static const fanout_native_member_t *split_anywhere(fanout_json_t *name);
-static ngx_uint_t split_member(const fanout_native_member_t *members,
-    ngx_uint_t n, fanout_json_t *name);
+static fanout_error_e split_fault(fanout_command_t *cmd,
+    fanout_json_split_t *split, ngx_uint_t deep);
+static int split_known(const fanout_json_t *name);
+static const fanout_native_member_t *split_anywhere(const fanout_json_t *name);
+static fanout_json_table_t split_table(const fanout_native_member_t *members,
+    ngx_uint_t n);
 static int decode_text(fanout_json_t *value, size_t max, ngx_str_t *text);
 
 
@@ -53,105 +33,47 @@ static const fanout_json_field_t  position_fields[] = {
 };
 
 
+static const fanout_json_field_t  envelope_fields[] = {
+    fanout_json_field("id", fanout_command_t, id),
+    fanout_json_field("op", fanout_command_t, op)
+};
+
+static const fanout_json_table_t  envelope = {
+    envelope_fields,
+    sizeof(fanout_json_field_t),
+    fanout_nelts(envelope_fields)
+};
+
+
 /* finding members */
 
 fanout_error_e
 fanout_native_split(fanout_command_t *cmd, fanout_json_t *object,
     const fanout_native_op_t *def, ngx_uint_t deep)
 {
-    pair_t      pairs[FANOUT_NATIVE_PAIRS];
-    u_char      names[FANOUT_NATIVE_NAMES];
-    ngx_uint_t  i, k, n, wrong;
+    fanout_json_t        values[fanout_nelts(envelope_fields)];
+    fanout_json_table_t  table;
+    fanout_json_split_t  split;
 
     if (fanout_json_type(object) != FANOUT_JSON_OBJECT) {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                                   "a command is an object");
     }
 
-    n = split_pairs(cmd, object, pairs, names, &wrong);
+    fanout_json_split(&split, object, &envelope, values);
 
+    cmd->id = values[0];
+    cmd->op = values[1];
     cmd->def = def ? def : fanout_native_op(&cmd->op);
 
     if (cmd->def == NULL) {
-        return split_fault(cmd, object, pairs, n, deep);
+        return split_fault(cmd, &split, deep);
     }
 
-    ngx_memzero(cmd->members, cmd->def->n * sizeof(fanout_json_t));
+    table = split_table(cmd->def->members, cmd->def->n);
 
-    for (i = 0; i < n && !wrong; i++) {
-
-        if (pairs[i].envelope) {
-            continue;
-        }
-
-        k = split_member(cmd->def->members, cmd->def->n, &pairs[i].name);
-        wrong = (k == cmd->def->n || cmd->members[k].len);
-
-        if (!wrong) {
-            cmd->members[k] = pairs[i].value;
-        }
-    }
-
-    return wrong || deep ? split_fault(cmd, object, pairs, n, deep)
-                         : FANOUT_E_NONE;
-}
-
-
-/* "id" and "op" are found also behind the last pair that is kept. */
-
-static ngx_uint_t
-split_pairs(fanout_command_t *cmd, fanout_json_t *object, pair_t *pairs,
-    u_char *names, ngx_uint_t *twice)
-{
-    u_char              *p;
-    pair_t               pair;
-    ngx_uint_t           n;
-    fanout_json_t       *slot;
-    fanout_json_iter_t   it;
-
-    n = 0;
-    p = names;
-    *twice = 0;
-
-    (void) fanout_json_iter(&it, object);
-
-    while (fanout_json_next(&it, &pair.key, &pair.value) == 1) {
-
-        (void) fanout_json_text(&pair.key, p,
-                                ngx_min(FANOUT_NATIVE_NAME,
-                                        names + FANOUT_NATIVE_NAMES - p),
-                                &pair.name);
-
-        if (pair.name.data == p) {
-            p += pair.name.len;
-        }
-
-        slot = split_envelope(cmd, &pair.name);
-        pair.envelope = (slot != NULL);
-
-        if (slot) {
-            *twice |= (slot->len != 0);
-            *slot = slot->len ? *slot : pair.value;
-        }
-
-        if (n < FANOUT_NATIVE_PAIRS) {
-            pairs[n++] = pair;
-        }
-    }
-
-    return n;
-}
-
-
-static fanout_json_t *
-split_envelope(fanout_command_t *cmd, fanout_json_t *name)
-{
-    if (name->len != 2) {
-        return NULL;
-    }
-
-    return ngx_memcmp(name->data, "id", 2) == 0 ? &cmd->id
-           : ngx_memcmp(name->data, "op", 2) == 0 ? &cmd->op : NULL;
+    return !fanout_json_match(&split, &table, cmd->members) || deep
+           ? split_fault(cmd, &split, deep) : FANOUT_E_NONE;
 }
 
 
@@ -159,26 +81,27 @@ split_envelope(fanout_command_t *cmd, fanout_json_t *name)
  * not too deep. */
 
 static fanout_error_e
-split_fault(fanout_command_t *cmd, fanout_json_t *object, pair_t *pairs,
-    ngx_uint_t n, ngx_uint_t deep)
+split_fault(fanout_command_t *cmd, fanout_json_split_t *split, ngx_uint_t deep)
 {
     unsigned                       levels;
     ngx_uint_t                     i;
-    fanout_error_e                 rc;
+    fanout_json_pair_t            *pairs;
+    fanout_json_error_t            err;
+    fanout_json_table_t            table;
     const fanout_native_member_t  *m;
 
-    rc = split_unknown(cmd, object, pairs, n);
-
-    if (rc != FANOUT_E_NONE) {
-        return rc;
+    if (fanout_json_split_check(split, split_known, &err) != FANOUT_JSON_OK) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST, "%s", err.reason);
     }
 
-    for (i = 0; i < n && deep; i++) {
+    pairs = split->pairs;
+
+    for (i = 0; i < split->n && deep; i++) {
         m = split_anywhere(&pairs[i].name);
         levels = FANOUT_JSON_DEPTH + (m ? m->levels : 0);
 
         if (fanout_json_depth(&pairs[i].value) > levels) {
-            cmd->misplaced = m ? m->name : "op";
+            cmd->misplaced = m ? m->field.name : "op";
             return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                                       "\"%s\" nests more than %d arrays and "
                                       "objects", cmd->misplaced,
@@ -195,13 +118,14 @@ split_fault(fanout_command_t *cmd, fanout_json_t *object, pair_t *pairs,
                                     "\"op\" is missing");
     }
 
-    for (i = 0; i < n; i++) {
+    table = split_table(cmd->def->members, cmd->def->n);
 
-        if (!pairs[i].envelope
-            && split_member(cmd->def->members, cmd->def->n, &pairs[i].name)
-               == cmd->def->n)
+    for (i = 0; i < split->n; i++) {
+
+        if (!pairs[i].enveloped
+            && fanout_json_find(&table, &pairs[i].name) == table.n)
         {
-            cmd->misplaced = split_anywhere(&pairs[i].name)->name;
+            cmd->misplaced = split_anywhere(&pairs[i].name)->field.name;
             return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                                       "\"%s\" is not a member of \"%V\"",
                                       cmd->misplaced, &cmd->def->name);
@@ -212,57 +136,25 @@ split_fault(fanout_command_t *cmd, fanout_json_t *object, pair_t *pairs,
 }
 
 
-/* One that no command has, or that is there twice. */
-
-static fanout_error_e
-split_unknown(fanout_command_t *cmd, fanout_json_t *object, pair_t *pairs,
-    ngx_uint_t n)
+static int
+split_known(const fanout_json_t *name)
 {
-    int                  rc;
-    ngx_uint_t           i, k;
-    fanout_json_error_t  err;
-
-    rc = FANOUT_JSON_OK;
-
-    for (i = 0; i < n && rc == FANOUT_JSON_OK; i++) {
-
-        if (!pairs[i].envelope && split_anywhere(&pairs[i].name) == NULL) {
-            rc = FANOUT_JSON_UNKNOWN;
-        }
-
-        for (k = 0; k < i && rc == FANOUT_JSON_OK; k++) {
-            if (pairs[k].name.len == pairs[i].name.len
-                && ngx_memcmp(pairs[k].name.data, pairs[i].name.data,
-                              pairs[k].name.len)
-                   == 0)
-            {
-                rc = FANOUT_JSON_DUPLICATE;
-            }
-        }
-    }
-
-    if (rc == FANOUT_JSON_OK) {
-        return FANOUT_E_NONE;
-    }
-
-    (void) fanout_json_fail_member(&err, rc,
-                                   pairs[i - 1].key.data - object->data,
-                                   &pairs[i - 1].key);
-
-    return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST, "%s", err.reason);
+    return split_anywhere(name) != NULL;
 }
 
 
 /* The member of any command. */
 
 static const fanout_native_member_t *
-split_anywhere(fanout_json_t *name)
+split_anywhere(const fanout_json_t *name)
 {
     ngx_uint_t                 i, k;
+    fanout_json_table_t        table;
     const fanout_native_op_t  *op;
 
     for (i = 0; (op = fanout_native_op_at(i)) != NULL; i++) {
-        k = split_member(op->members, op->n, name);
+        table = split_table(op->members, op->n);
+        k = fanout_json_find(&table, name);
 
         if (k < op->n) {
             return &op->members[k];
@@ -273,23 +165,16 @@ split_anywhere(fanout_json_t *name)
 }
 
 
-/* Its place in the table, n: it is not there. */
-
-static ngx_uint_t
-split_member(const fanout_native_member_t *members, ngx_uint_t n,
-    fanout_json_t *name)
+static fanout_json_table_t
+split_table(const fanout_native_member_t *members, ngx_uint_t n)
 {
-    ngx_uint_t  i;
+    fanout_json_table_t  table;
 
-    for (i = 0; i < n; i++) {
-        if (members[i].len == name->len
-            && ngx_memcmp(members[i].name, name->data, name->len) == 0)
-        {
-            break;
-        }
-    }
+    table.fields = (const fanout_json_field_t *) members;
+    table.size = sizeof(fanout_native_member_t);
+    table.n = n;
 
-    return i;
+    return table;
 }
 
 
@@ -297,28 +182,11 @@ ngx_uint_t
 fanout_native_find(const fanout_native_member_t *members, ngx_uint_t n,
     fanout_json_t *object, fanout_json_t *spans)
 {
-    u_char              buf[FANOUT_NATIVE_NAME];
-    ngx_uint_t          i, wrong;
-    fanout_json_t       key, name, value;
-    fanout_json_iter_t  it;
+    fanout_json_table_t  table;
 
-    ngx_memzero(spans, n * sizeof(fanout_json_t));
+    table = split_table(members, n);
 
-    wrong = fanout_json_type(object) != FANOUT_JSON_OBJECT
-            || fanout_json_iter(&it, object) != FANOUT_JSON_OK;
-
-    while (!wrong && fanout_json_next(&it, &key, &value) == 1) {
-        (void) fanout_json_text(&key, buf, sizeof(buf), &name);
-
-        i = split_member(members, n, &name);
-        wrong = (i == n || spans[i].len);
-
-        if (!wrong) {
-            spans[i] = value;
-        }
-    }
-
-    return !wrong;
+    return fanout_json_values(object, &table, spans);
 }
 
 
@@ -416,7 +284,7 @@ fanout_native_read_flag(fanout_session_t *s, fanout_command_t *cmd,
 
     if (fanout_json_bool(value, &flag) != FANOUT_JSON_OK) {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                                  "\"%s\" is true or false", m->name);
+                                  "\"%s\" is true or false", m->field.name);
     }
 
     *(ngx_flag_t *) fanout_native_dst(base, m) = flag;
@@ -434,14 +302,15 @@ fanout_native_read_count(fanout_session_t *s, fanout_command_t *cmd,
 
     if (fanout_json_int(value, &i) != FANOUT_JSON_OK || i < 0) {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                                  "\"%s\" is a number from 0 on", m->name);
+                                  "\"%s\" is a number from 0 on",
+                                  m->field.name);
     }
 
     max = m->limit ? fanout_native_most(s, m->limit) : NGX_MAX_INT_T_VALUE;
 
     if ((uint64_t) i > max) {
-        return fanout_native_fail_limit(cmd, FANOUT_E_TOO_MANY, m->name, max,
-                                        "fanout_history");
+        return fanout_native_fail_limit(cmd, FANOUT_E_TOO_MANY, m->field.name,
+                                        max, "fanout_history");
     }
 
     *(ngx_uint_t *) fanout_native_dst(base, m) = i;
@@ -459,7 +328,7 @@ fanout_native_read_label(fanout_session_t *s, fanout_command_t *cmd,
 
     if (value->len == 0) {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                                  "\"%s\" is missing", m->name);
+                                  "\"%s\" is missing", m->field.name);
     }
 
     if (decode_text(value, FANOUT_KEY, &text) != FANOUT_JSON_OK
@@ -467,7 +336,7 @@ fanout_native_read_label(fanout_session_t *s, fanout_command_t *cmd,
     {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                    "\"%s\" is a string of 1 to 128 bytes of UTF-8 without "
-                   "control characters", m->name);
+                   "control characters", m->field.name);
     }
 
     label = fanout_native_dst(base, m);
@@ -497,7 +366,8 @@ fanout_native_read_position(fanout_session_t *s, fanout_command_t *cmd,
         || decode_text(&p.epoch, FANOUT_KEY, &epoch) != FANOUT_JSON_OK)
     {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                   "\"%s\" is {\"epoch\":string,\"offset\":number}", m->name);
+                   "\"%s\" is {\"epoch\":string,\"offset\":number}",
+                   m->field.name);
     }
 
     position = fanout_native_dst(base, m);

@@ -459,7 +459,7 @@ join_events(fanout_session_t *s, fanout_command_t *cmd,
     fanout_join_cmd_t  *c;
 
     static const fanout_native_member_t  name = {
-        .name = "events",
+        .field = { .name = "events" },
         .read = fanout_native_read_label
     };
 
