@@ -185,7 +185,7 @@ fanout_api_handler(ngx_http_request_t *r)
 }
 
 
-/* Each argument of the query is one that the route has. */
+/* Checks that the route has each argument of the query. */
 
 static fanout_error_e
 check_args(fanout_api_t *api, const fanout_api_route_t *rt)
@@ -261,7 +261,7 @@ read_path(fanout_api_t *api)
 }
 
 
-/* Leaves what follows the name of the location and a slash. */
+/* Strips the name of the location and a slash. */
 
 static ngx_int_t
 cut_prefix(ngx_http_request_t *r, ngx_str_t *path)
@@ -522,7 +522,7 @@ api_run(fanout_api_t *api)
 }
 
 
-/* The answer, or DONE: it goes on in another step. */
+/* Answers, or returns DONE if another step follows. */
 
 static ngx_int_t
 respond(fanout_api_t *api, fanout_error_e error)
@@ -553,7 +553,7 @@ respond(fanout_api_t *api, fanout_error_e error)
 }
 
 
-/* The request is held; a client that goes does not wait for the answer. */
+/* Holds the request.  A client that closes does not wait for the answer. */
 
 static ngx_int_t
 api_wait_for(fanout_api_t *api)

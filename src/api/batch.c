@@ -19,7 +19,7 @@
 #include "api/api.h"
 
 
-/* what is done one by one, in steps; of the request's pool */
+/* operations, run one by one in steps; in the request's pool */
 
 typedef struct {
     fanout_json_t   *items;
@@ -29,7 +29,7 @@ typedef struct {
                                 fanout_json_t *item,
                                 fanout_api_op_t *op);
     const char      *end;                   /* of the answer */
-    fanout_api_op_t  op;                    /* what is broadcast */
+    fanout_api_op_t  op;                    /* the message of a broadcast */
 } many_t;
 
 
@@ -121,7 +121,7 @@ begin_many(fanout_api_t *api, many_t *many, const char *text)
 }
 
 
-/* One at least, and as many as there is room for in the step. */
+/* Runs one operation at least, and as many as fit in the step. */
 
 static fanout_error_e
 run_many(fanout_api_t *api)

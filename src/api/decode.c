@@ -104,7 +104,7 @@ static const fanout_json_field_t  position_fields[] = {
 
 #define CHANNEL  { member("channel", read_channel), .always = 1 }
 
-/* what "enc" says is needed for the data */
+/* "enc" is read before the data, which it decodes */
 
 #define DATA                                                                  \
     { member("enc", read_enc) },                                              \
@@ -372,7 +372,7 @@ decode_values(fanout_api_t *api, const fanout_api_verb_t *verb,
 }
 
 
-/* null is as good as nothing, but for data */
+/* null is the same as no member, except for data */
 
 static ngx_uint_t
 decode_absent(fanout_json_t *value)
@@ -542,7 +542,7 @@ read_position(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     }
 
     if (fanout_epoch_parse(&epoch, &op->epoch) != NGX_OK) {
-        /* one that can't be ours */
+        /* no channel has it */
         op->epoch = 0;
     }
 

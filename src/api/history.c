@@ -96,8 +96,8 @@ fanout_api_history(fanout_api_t *api, fanout_api_op_t *op)
             break;
         }
 
-        /* The last ones are too many bytes: fewer of them.  Halved at least,
-         * for the large ones may be the last. */
+        /* The last entries have too many bytes: read fewer of them, at most
+         * half, as the large ones may be the last. */
 
         page.limit = ngx_max(1, ngx_min(page.n, page.limit / 2));
     }

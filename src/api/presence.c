@@ -31,7 +31,7 @@
 #define FANOUT_API_BUF      65536
 
 
-/* what a page of members asks for and how far it is */
+/* a page of members in work */
 
 typedef struct {
     fanout_zone_channel_t    zc;
@@ -106,7 +106,7 @@ fanout_api_presence_handler(fanout_api_t *api)
         rc = page_section(api, &page, &n);
 
         if (rc != FANOUT_ZONE_OK && remembers(api, &page)) {
-            /* it was forgotten, but not who was there */
+            /* the channel was dropped, but the user's last visit is kept */
             page.slot = UINT32_MAX;
             break;
         }
@@ -233,7 +233,7 @@ page_end(fanout_api_t *api, page_t *page)
     ngx_int_t   rc;
     ngx_uint_t  mode;
 
-    /* that of those who are there, or of who comes */
+    /* of the members, or of the next one */
 
     mode = page->room.members
            ? page->room.presence
@@ -289,7 +289,7 @@ seen(fanout_api_t *api, page_t *page, uint64_t *time)
 }
 
 
-/* When the user, who is not there, was there last. */
+/* Writes when an offline user was last seen. */
 
 static ngx_int_t
 seen_write(fanout_api_t *api, page_t *page)
@@ -653,7 +653,7 @@ fanout_api_user_delete_handler(fanout_api_t *api)
 }
 
 
-/* All of them before any is ended, for the list then changes. */
+/* Reads all before it ends any, since that changes the list. */
 
 static fanout_error_e
 user_all(fanout_api_t *api, uint64_t user, uint64_t *clients, ngx_uint_t *n,
@@ -688,7 +688,7 @@ user_all(fanout_api_t *api, uint64_t user, uint64_t *clients, ngx_uint_t *n,
 }
 
 
-/* With "channel" they only lose their seat there. */
+/* With "channel" the clients only lose their seat there. */
 
 static fanout_error_e
 end_clients(fanout_api_t *api, uint64_t *clients, ngx_uint_t n)

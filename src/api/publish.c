@@ -200,7 +200,7 @@ fill_message(fanout_api_op_t *op, fanout_zone_message_t *m,
     opts->if_offset = op->offset;
 
     if (op->epoch == 0) {
-        /* not "whatever the epoch", as the zone takes it: it holds nowhere */
+        /* the zone takes 0 for any epoch, but this one holds nowhere */
         opts->if_offset = UINT64_MAX;
     }
 }

@@ -196,7 +196,7 @@ request_read_data(fanout_api_t *api, fanout_api_op_t *op)
 }
 
 
-/* JSON if it is, otherwise text if it may be, otherwise bytes */
+/* JSON if it is valid, otherwise text if it is UTF-8, otherwise bytes */
 
 static fanout_error_e
 guess_data(fanout_api_t *api, fanout_api_op_t *op, ngx_str_t *body)
@@ -272,7 +272,7 @@ fanout_api_text_arg(fanout_api_t *api, const char *name, ngx_str_t *value)
 }
 
 
-/* The key of idempotence has three names; what they say must be the same. */
+/* The key of idempotence has three names, whose values must be the same. */
 
 static fanout_error_e
 key_arg(fanout_api_t *api, fanout_api_op_t *op)

@@ -122,7 +122,7 @@ native_open(fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-/* Commands of the configuration: what they answer comes without an id. */
+/* Runs the commands of fanout_autojoin; their replies have no id. */
 
 static void
 autojoin(fanout_session_t *s, ngx_http_request_t *r)
@@ -174,7 +174,7 @@ identify(fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-/* Goes on as the client of the token; 0 if the token is known no more. */
+/* Resumes the client of the token.  Returns 0 if the token has expired. */
 
 static ngx_uint_t
 take_up(fanout_session_t *s, fanout_identity_t *id)
@@ -290,8 +290,8 @@ native_add(fanout_session_t *s)
 
 
 /*
- * The location that it has come back to may permit less than the one before,
- * and nobody must be told that it is where it can't be.
+ * The location of a resumed session may permit less than the one before: its
+ * seats on channels that are not permitted are closed.
  */
 
 static void
@@ -345,7 +345,7 @@ leave_forbidden(fanout_session_t *s)
         more = (cursor != 0);
 
         if (more) {
-            /* those that were left are not counted any more */
+            /* channels that were left are not counted any more */
             cursor -= left;
         }
 
@@ -353,7 +353,7 @@ leave_forbidden(fanout_session_t *s)
 }
 
 
-/* The profile is that of the request that it has come back by. */
+/* Takes the profile of the request that resumes the session. */
 
 static void
 renew_info(fanout_session_t *s)
@@ -377,8 +377,8 @@ renew_info(fanout_session_t *s)
 }
 
 
-/* There is no place for it now: it may try again, but not at once, nor with all
- * others. */
+/* Refuses a session that has no place now.  It may retry, after a random
+ * time. */
 
 static void
 native_give_up(fanout_session_t *s, fanout_error_e error, const char *reason)

@@ -93,13 +93,13 @@ typedef struct {
 } fanout_native_job_t;
 
 
-/* ms that a list of members may be awaited beyond the batch time */
+/* ms to wait for a list of members, beyond the batch time */
 #define FANOUT_NATIVE_WAIT  2000
 
 
 /* Replies with an error; op and at are told when there is no id.  data is raw
  * JSON or NULL, text NULL for the usual one.  Of a session that begins it is
- * no output, but why it can't: s->error. */
+ * kept in s->error and not sent. */
 void fanout_native_error(fanout_session_t *s, fanout_json_t *id,
     fanout_json_t *op, ngx_uint_t at, fanout_error_e code, ngx_str_t *text,
     ngx_str_t *data);
@@ -156,7 +156,7 @@ ngx_uint_t fanout_native_members_fit(fanout_session_t *s,
 /* Appends ,"members":[…] or ,"summary":{…} to the reply of a job. */
 void fanout_native_members_reply(fanout_reply_t *rp, fanout_native_job_t *job);
 
-/* What the session's profile is to be.  NGX_DECLINED if it is too large. */
+/* Makes the session's profile.  NGX_DECLINED if it is too large. */
 ngx_int_t fanout_native_user_info(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *info);
 
@@ -172,7 +172,7 @@ fanout_native_job_t *fanout_native_job(fanout_session_t *s,
 /* Makes it the session's, which owns it from here on, and begins with it. */
 void fanout_native_run(fanout_session_t *s, fanout_native_job_t *job);
 
-/* Puts whom "to" names into the message.  FORBIDDEN, RECIPIENT_OFFLINE. */
+/* Puts the recipient into the message.  FORBIDDEN, RECIPIENT_OFFLINE. */
 fanout_error_e fanout_native_address(fanout_session_t *s,
     fanout_command_t *cmd, fanout_native_to_t *to, fanout_zone_message_t *m);
 
@@ -183,10 +183,10 @@ ngx_uint_t fanout_native_lists(fanout_session_t *s, ngx_str_t *channel);
 /* Runs an array of commands of ours, which answer without an id. */
 void fanout_native_batch(fanout_session_t *s, ngx_str_t *text);
 
-/* Replies to what was done of an array that lets others go first. */
+/* Sends the replies of an array that is paused. */
 void fanout_native_batch_closing(fanout_session_t *s);
 
-/* Joins what the query names, with all replies, and charges its cost.  On an
+/* Joins the channels of a query, with all replies, and charges its cost.  On an
  * error the session ends; s->refused and s->error say why. */
 void fanout_native_query_join(fanout_session_t *s, fanout_query_t *q);
 
@@ -201,7 +201,7 @@ void fanout_native_free(fanout_session_t *s);
 void fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
     size_t len);
 void fanout_native_text(fanout_reply_t *rp, const void *data, size_t len);
-/* As text(), of what others may be told in the same bytes; once a reply. */
+/* Like text(), for bytes that other replies may share; once a reply. */
 void fanout_native_shared(fanout_reply_t *rp, const void *data, size_t len);
 
 void fanout_native_printf(fanout_reply_t *rp, const char *fmt, ...);

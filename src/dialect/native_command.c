@@ -84,7 +84,7 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
                  "\"id\" is a number or a string of at most 128 bytes");
     }
 
-    /* one that is wrong costs as much */
+    /* a wrong command costs the same */
 
     if (!fanout_native_part(s)->autojoin
         && !fanout_meter_take(s, cmd.def ? cmd.def->cost : FANOUT_COST,
@@ -123,7 +123,7 @@ command_run(fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
-/* Whether it can be done by what it came by. */
+/* Refuses commands that the transport can't do. */
 
 static fanout_error_e
 command_place(fanout_session_t *s, fanout_command_t *cmd)

@@ -226,7 +226,7 @@ extern const fanout_native_op_t  fanout_native_op_members;
 void fanout_native_command(fanout_session_t *s, fanout_json_t *object,
     ngx_uint_t at, ngx_uint_t deep);
 
-/* One that nothing is known of. */
+/* Clears a command. */
 void fanout_native_blank(fanout_command_t *cmd);
 
 
@@ -293,7 +293,7 @@ fanout_error_e fanout_native_read_json(fanout_session_t *s,
     fanout_command_t *cmd, const fanout_native_member_t *m,
     fanout_json_t *value, void *base);
 
-/* whom it is for [fanout_native_to_t] */
+/* the recipient [fanout_native_to_t] */
 fanout_error_e fanout_native_read_to(fanout_session_t *s,
     fanout_command_t *cmd, const fanout_native_member_t *m,
     fanout_json_t *value, void *base);
@@ -335,7 +335,7 @@ fanout_error_e fanout_native_fail_direct(fanout_command_t *cmd,
 fanout_error_e fanout_native_limited(fanout_session_t *s,
     fanout_command_t *cmd, fanout_limited_t *limited);
 
-/* Replies with the error. */
+/* Sends the error as the reply. */
 void fanout_native_refuse(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e code);
 

@@ -77,8 +77,8 @@ fanout_native_split(fanout_command_t *cmd, fanout_json_t *object,
 }
 
 
-/* What is wrong with the members; NONE if that is only that some are deep, but
- * not too deep. */
+/* Reports a wrong member.  NONE if some members are deep, but none is too
+ * deep. */
 
 static fanout_error_e
 split_fault(fanout_command_t *cmd, fanout_json_split_t *split, ngx_uint_t deep)
@@ -143,7 +143,7 @@ split_known(const fanout_json_t *name)
 }
 
 
-/* The member of any command. */
+/* Finds a member among those of all commands. */
 
 static const fanout_native_member_t *
 split_anywhere(const fanout_json_t *name)
@@ -347,7 +347,7 @@ fanout_native_read_label(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
-/* an epoch that is no epoch of ours is one that is not known any more */
+/* An epoch that is not valid is treated as one that has expired. */
 
 fanout_error_e
 fanout_native_read_position(fanout_session_t *s, fanout_command_t *cmd,

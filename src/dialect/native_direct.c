@@ -105,7 +105,7 @@ invalid:
 }
 
 
-/* A client that can't be one of ours is one that is not there. */
+/* An id that no client of this zone can have is an offline recipient. */
 
 fanout_error_e
 fanout_native_address(fanout_session_t *s, fanout_command_t *cmd,
@@ -114,7 +114,7 @@ fanout_native_address(fanout_session_t *s, fanout_command_t *cmd,
     ngx_str_t       client;
     fanout_error_e  rc;
 
-    /* the reply tells who is there */
+    /* the reply shows who is online */
 
     rc = fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);
 
@@ -174,7 +174,7 @@ native_signal(fanout_session_t *s, fanout_command_t *cmd)
     m.data = c->data;
 
     if (m.data.len == 0) {
-        /* that it happened is all */
+        /* a signal without data */
         m.data.data = (u_char *) "null";
         m.data.len = 4;
     }

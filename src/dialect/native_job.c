@@ -14,7 +14,7 @@
 
 
 #define FANOUT_PART  32768              /* bytes of messages in a part */
-#define FANOUT_BUSY  2000               /* ms to come again, and as much more */
+#define FANOUT_BUSY  2000               /* ms until a retry, at least */
 
 
 static void job_free(fanout_job_t *data);
@@ -104,7 +104,7 @@ fanout_native_run(fanout_session_t *s, fanout_native_job_t *job)
 }
 
 
-/* Called when the socket has taken what was there.  Commands behind the job
+/* Called when the socket has taken all output.  Commands behind the job
  * in its array go on from here, never from within another command. */
 
 static ngx_int_t
@@ -114,7 +114,7 @@ job_step(fanout_session_t *s)
 }
 
 
-/* AGAIN when the output limit was reached before the end. */
+/* Returns AGAIN if the output limit is reached before the end. */
 
 static ngx_int_t
 job_run(fanout_session_t *s)
@@ -180,8 +180,8 @@ job_run(fanout_session_t *s)
 }
 
 
-/* There is a log or a list to be read, which others need not wait for.  An
- * array of commands has its own step, as its subscriptions are held. */
+/* Whether a log or a list is left for another step.  An array of commands has
+ * its own step, as its subscriptions are held. */
 
 static ngx_uint_t
 much(fanout_session_t *s, fanout_native_job_t *job)
@@ -197,7 +197,7 @@ much(fanout_session_t *s, fanout_native_job_t *job)
 }
 
 
-/* Reads a section of the log; AGAIN when there may be more. */
+/* Reads a section of the log.  Returns AGAIN if there may be more. */
 
 static ngx_int_t
 job_read(fanout_session_t *s, fanout_native_job_t *job)
@@ -248,7 +248,7 @@ job_read(fanout_session_t *s, fanout_native_job_t *job)
     }
 
     if (rc == FANOUT_ZONE_FULL) {
-        /* no memory for a message: it comes back and asks again */
+        /* no memory for a message: the client reconnects and asks again */
         fanout_session_end(s, FANOUT_END_CUT);
         return NGX_ERROR;
     }
@@ -261,7 +261,7 @@ job_read(fanout_session_t *s, fanout_native_job_t *job)
             return NGX_OK;
         }
 
-        /* a section with a hole in it is nobody else's */
+        /* a section with a hole is not shared */
         whole = 0;
     }
 
@@ -294,8 +294,8 @@ job_read(fanout_session_t *s, fanout_native_job_t *job)
 }
 
 
-/* Adds what was read to the messages, and tells these in parts.  DONE if no
- * more are asked for. */
+/* Adds the entries to the messages, and sends these in parts.  Returns DONE
+ * if no more are asked for. */
 
 static ngx_int_t
 job_take(fanout_session_t *s, fanout_native_job_t *job, fanout_arena_t *a,
@@ -340,10 +340,10 @@ job_take(fanout_session_t *s, fanout_native_job_t *job, fanout_arena_t *a,
 }
 
 
-/* The log has let go of what was to be told next.  What is gathered before the
- * hole is dropped, so that the messages of a reply are without one; behind
- * parts that were sent the hole is told.  0: nothing else is to be read, as
- * who asks for what he has missed has to read all anew. */
+/* The log has lost the next entries.  Messages gathered before the hole are
+ * dropped, so that a reply has no hole in it; after parts that were sent the
+ * hole is reported.  Returns 0 if no more is read, since a client that asks
+ * for what it has missed must read all anew. */
 
 static ngx_uint_t
 job_lost(fanout_native_job_t *job, uint64_t lost)
@@ -374,9 +374,9 @@ job_lost(fanout_native_job_t *job, uint64_t lost)
 }
 
 
-/* What was addressed to the client while it was away stands between the
- * messages of the log: *upto is what of these comes before the next piece.
- * DECLINED if there is none, or messages come first. */
+/* Mail of the client stands between the messages of the log: *upto becomes the
+ * last of these before the next piece.  DECLINED if there is no mail, or
+ * messages come first. */
 
 static ngx_int_t
 job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
@@ -413,7 +413,7 @@ job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
 }
 
 
-/* Takes a section from what another joiner was told a moment ago. */
+/* Takes a section that another join has read a moment ago. */
 
 static ngx_uint_t
 job_replay(fanout_session_t *s, fanout_native_job_t *job)
@@ -453,7 +453,7 @@ job_replay(fanout_session_t *s, fanout_native_job_t *job)
 }
 
 
-/* Keeps a section that lies whole in the messages from start on. */
+/* Keeps a section, which is the messages from start on. */
 
 static void
 job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
@@ -533,7 +533,7 @@ job_frame(fanout_hub_t *hub, fanout_native_job_t *job)
 }
 
 
-/* Tells a part if there is enough for one, and more to come. */
+/* Sends a part if there is enough for one, and more follows. */
 
 static ngx_int_t
 job_full(fanout_session_t *s, fanout_native_job_t *job)
@@ -595,7 +595,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
         && b->outbuf->used + job->messages->used > FANOUT_PART
         && job->messages->used && job_part(s, job) != NGX_OK)
     {
-        /* the replies of an array wait for its end: not with much in them */
+        /* replies of an array wait for its end, so they have to be small */
         return;
     }
 
@@ -664,7 +664,7 @@ job_messages(fanout_reply_t *rp, fanout_native_job_t *job)
 }
 
 
-/* Between the part before and these messages. */
+/* Reports the hole between the part before and these messages. */
 
 static void
 job_hole(fanout_reply_t *rp, fanout_native_job_t *job)
@@ -676,7 +676,7 @@ job_hole(fanout_reply_t *rp, fanout_native_job_t *job)
 }
 
 
-/* The reply is an error after all. */
+/* Replies with an error instead. */
 
 static void
 job_refuse(fanout_session_t *s, fanout_native_job_t *job, fanout_error_e code,
@@ -706,8 +706,8 @@ job_refuse(fanout_session_t *s, fanout_native_job_t *job, fanout_error_e code,
 }
 
 
-/* Those who don't read what they have asked for hold all that the worker may:
- * until they have, or are cut. */
+/* The worker's output is held by clients that don't read it, until they do or
+ * are cut. */
 
 static void
 job_busy(fanout_session_t *s, fanout_native_job_t *job)

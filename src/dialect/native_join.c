@@ -165,7 +165,7 @@ native_join(fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
-/* The permissions for the options of a join. */
+/* Checks the permissions that the options of a join need. */
 
 static fanout_error_e
 join_check(fanout_session_t *s, fanout_command_t *cmd)
@@ -224,7 +224,7 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
-/* what is to be read for it: mail only for who comes back to all of it */
+/* What the job reads; mail only if all that was missed is recovered. */
 
 static void
 join_place(fanout_native_job_t *job, const fanout_zone_join_t *j)
@@ -333,7 +333,7 @@ fanout_native_join_options(fanout_subscription_t *sub, fanout_join_cmd_t *c)
 }
 
 
-/* The events that it wants to be told of, instead of those before. */
+/* Replaces the filter of events. */
 
 static fanout_error_e
 join_filter(fanout_subscription_t *sub, fanout_join_cmd_t *c)
@@ -426,7 +426,7 @@ join_want_named(fanout_json_t *name)
 }
 
 
-/* how often it wants to be told of signals */
+/* ms between signals */
 
 static fanout_error_e
 join_every(fanout_session_t *s, fanout_command_t *cmd,
@@ -447,7 +447,7 @@ join_every(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
-/* each as a member of this name */
+/* errors name the whole member */
 
 static fanout_error_e
 join_events(fanout_session_t *s, fanout_command_t *cmd,

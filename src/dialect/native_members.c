@@ -19,7 +19,7 @@
 
 
 #define FANOUT_JOIN_FAIL   10000
-#define FANOUT_COPIED      1024             /* members that are rather copied */
+#define FANOUT_COPIED      1024             /* members to copy, not share */
 #define FANOUT_AROUND      256              /* bytes of a reply around them */
 
 
@@ -120,7 +120,7 @@ ready_roster(fanout_session_t *s, fanout_native_job_t *job, fanout_roster_t *r)
     rc = ready_join(s, job, r);
 
     if (rc == NGX_AGAIN && job->base.snapshot) {
-        /* it is to be that of the offset */
+        /* the list has to be that of the offset */
         fanout_snapshot_release(s->hub, job->base.snapshot);
         job->base.snapshot = NULL;
     }
@@ -140,7 +140,7 @@ wake_job(fanout_waiter_t *w)
 }
 
 
-/* A POST is answered within its handler, where nothing else moves on. */
+/* A POST is answered within its handler and can't wait. */
 
 static ngx_uint_t
 answers_now(fanout_session_t *s)
@@ -176,7 +176,7 @@ ready_join(fanout_session_t *s, fanout_native_job_t *job, fanout_roster_t *r)
 }
 
 
-/* All are told, or how many, as the zone keeps it. */
+/* Lists all members, or their number, as the zone has it. */
 
 static void
 kept(fanout_native_job_t *job, ngx_uint_t summary)
@@ -215,8 +215,8 @@ ready_members(fanout_session_t *s, fanout_native_job_t *job,
 }
 
 
-/* Of a channel that this worker does not read: a copy of what the zone has,
- * at the offset of its first section if it changes meanwhile. */
+/* A channel that this worker does not read is copied from the zone, at the
+ * offset of its first section if it changes meanwhile. */
 
 static ngx_int_t
 read_direct(fanout_session_t *s, fanout_native_job_t *job)
@@ -275,7 +275,7 @@ members_read_section(fanout_session_t *s, fanout_native_job_t *job)
                               &room);
 
     if (rc != FANOUT_ZONE_OK) {
-        /* nobody is there */
+        /* no members */
 
         if (job->epoch == 0) {
             (void) fanout_log_seek(&s->hub->zone, &zc, 0, 0, &j);
@@ -443,7 +443,7 @@ fanout_native_members_reply(fanout_reply_t *rp, fanout_native_job_t *job)
 }
 
 
-/* Members are sent from where all have them, where a message is made of
+/* Members are sent from the shared snapshot if a message can have several
  * pieces. */
 
 static void

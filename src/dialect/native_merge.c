@@ -37,7 +37,7 @@ static field_t   fields[FANOUT_FIELDS];
 static field_t  *sorted[FANOUT_FIELDS];
 
 
-/* The data that there is with single members of it replaced. */
+/* Replaces single members of the data. */
 
 fanout_error_e
 fanout_native_presence_merge(fanout_session_t *s, fanout_command_t *cmd,

@@ -225,8 +225,8 @@ native_presence(fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
-/* What is merged is what was read before: others of the client may have been
- * faster, by POST. */
+/* The data that was read may have been changed by a POST of the client before
+ * the merge is stored. */
 
 static fanout_error_e
 presence_put(fanout_session_t *s, fanout_command_t *cmd,

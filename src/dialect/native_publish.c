@@ -15,7 +15,7 @@
 #include "hook/hook.h"
 
 
-/* one that the backend is asked about */
+/* a publish that the backend is asked about */
 
 typedef struct {
     fanout_job_t           base;
@@ -144,7 +144,7 @@ static const fanout_job_ops_t  ask_ops = {
 };
 
 
-/* those of the command at work */
+/* messages of the current command */
 
 static fanout_zone_message_t  messages[FANOUT_ZONE_BATCH];
 
@@ -206,7 +206,7 @@ publish_options(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
-/* All messages, with what is the same for each. */
+/* Decodes all messages, and sets what they have in common. */
 
 static fanout_error_e
 publish_messages(fanout_session_t *s, fanout_command_t *cmd,
@@ -360,7 +360,7 @@ publish_data(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
-/* Decodes it where it is. */
+/* Decodes base64 in place. */
 
 static ngx_int_t
 publish_base64(fanout_json_t *value, fanout_zstr_t *data)
@@ -446,7 +446,7 @@ publish_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
 }
 
 
-/* The reply, and commands behind it, wait for what the backend says. */
+/* The reply, and commands behind it, wait for the backend's answer. */
 
 static fanout_error_e
 publish_ask(fanout_session_t *s, fanout_command_t *cmd,
@@ -515,7 +515,7 @@ ask_free(fanout_job_t *job)
 }
 
 
-/* The reply, or AGAIN: there is no answer yet. */
+/* Replies, or returns AGAIN if there is no answer yet. */
 
 static ngx_int_t
 ask_answer(fanout_session_t *s)

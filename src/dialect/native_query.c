@@ -70,7 +70,7 @@ fanout_native_query_join(fanout_session_t *s, fanout_query_t *q)
     /* the first one was paid for when it was admitted */
     fanout_meter_charge(s, (q->n - 1) * FANOUT_COST);
 
-    /* all before any is told: where the session is depends on all */
+    /* all are joined before any reply, as the position depends on all */
 
     fanout_native_part(s)->begins = 1;
 
@@ -78,7 +78,7 @@ fanout_native_query_join(fanout_session_t *s, fanout_query_t *q)
         o[i].channel = &q->channels[i];
         o[i].join = &q->joins[i];
 
-        /* what this one takes may be too much for the next one */
+        /* the cost of this one may be too much for the next one */
 
         fanout_meter_mark(s, &mark);
         rc = join_one(s, q, &o[i]);
@@ -118,7 +118,7 @@ fanout_native_query_join(fanout_session_t *s, fanout_query_t *q)
 }
 
 
-/* What it has missed is read from the log, as by who has fallen behind. */
+/* Missed entries are read from the log, as for a session that is behind. */
 
 static ngx_int_t
 join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
@@ -181,7 +181,7 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     if (o->join->len) {
 
         if (q->polls) {
-            /* they are of now, and a poll is not */
+            /* members are current, but a poll is not */
             cmd.u.join.want &= ~FANOUT_WANT_SIGNALS;
         }
 
@@ -214,8 +214,8 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 }
 
 
-/* What was addressed to it while it was away is in no history, so that it may
- * begin before what is missed of that.  Whether there is any. */
+/* Whether the client has mail on the channel.  Mail is in no history, so it
+ * may begin before the entries that were missed. */
 
 static ngx_uint_t
 join_mail(fanout_session_t *s, joined_t *o)
@@ -246,7 +246,7 @@ join_mail(fanout_session_t *s, joined_t *o)
 }
 
 
-/* As of the command. */
+/* Decodes the members of a join, as those of the command. */
 
 static fanout_error_e
 join_read(fanout_session_t *s, fanout_query_t *q, joined_t *o,
@@ -347,8 +347,8 @@ join_failed(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
 }
 
 
-/* Who has come back by the URL it began with has the member it has: that may
- * have been changed since. */
+/* A client that reconnects by its first URL keeps its member, which may have
+ * changed since. */
 
 static fanout_error_e
 join_member(fanout_subscription_t *sub, fanout_join_cmd_t *c)
@@ -456,13 +456,13 @@ join_changes(fanout_query_t *q, joined_t *o)
         }
     }
 
-    /* what is not yet here comes as it does for all */
+    /* entries that are not here yet follow as for all subscribers */
 
     sub->known = known;
 }
 
 
-/* Who is there, as by commands that ask for it, behind all that is said of the
+/* Sends lists of members, as the command does, after the replies of all
  * joins. */
 
 static void
@@ -523,8 +523,8 @@ join_list(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 }
 
 
-/* The reply of a join, as of one that was sent: entries after its offset come
- * as events of their own. */
+/* Replies to a join as to the command; entries after its offset are events of
+ * their own. */
 
 static ngx_int_t
 join_reply(fanout_session_t *s, fanout_query_t *q, joined_t *o)
@@ -591,8 +591,8 @@ join_reply(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 }
 
 
-/* The id of the last reply: where the client comes back to if it is cut before
- * there is an entry, once it was told what could not be recovered. */
+/* The id of the last reply is the position of a client that is cut before it
+ * gets an entry, once it has the replies. */
 
 static void
 join_position(fanout_session_t *s)

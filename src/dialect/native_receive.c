@@ -84,7 +84,7 @@ fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 }
 
 
-/* A frame without commands costs as much as a command. */
+/* Charges a frame without commands like a command. */
 
 static void
 refuse_frame(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
@@ -99,8 +99,8 @@ refuse_frame(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
 }
 
 
-/* Whether it goes on to send commands above its rate.  A POST is answered as a
- * whole, and is the last of its session. */
+/* Whether the client keeps sending commands above its rate.  A POST is
+ * answered as a whole, and is the last of its session. */
 
 static ngx_uint_t
 insists(fanout_session_t *s)
@@ -177,8 +177,8 @@ dialect_batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
 }
 
 
-/* Goes on with the commands of the array until one becomes a job, or others
- * have waited for long, then sends the replies. */
+/* Runs commands of the array until one becomes a job, or others have waited
+ * for long, then sends the replies. */
 
 static void
 batch_run(fanout_session_t *s)
@@ -230,8 +230,8 @@ batch_run(fanout_session_t *s)
 }
 
 
-/* The rest of the array is for another step; nothing may come before the
- * replies.  0: it can't be. */
+/* Leaves the rest of the array to another step, and withholds entries until
+ * the replies are sent.  Returns 0 if it can't. */
 
 static ngx_uint_t
 batch_pause(fanout_session_t *s)
@@ -239,7 +239,7 @@ batch_pause(fanout_session_t *s)
     fanout_job_t  *job;
 
     if (s->transport->bit & (FANOUT_SSE|FANOUT_POLL)) {
-        /* lists of members, each of which has its steps */
+        /* these only list members, which has steps of its own */
         return 0;
     }
 
@@ -259,7 +259,7 @@ batch_pause(fanout_session_t *s)
 }
 
 
-/* Sends the replies there are; ERROR: the session has ended. */
+/* Sends the replies so far.  Returns ERROR if the session has ended. */
 
 static ngx_int_t
 batch_reply(fanout_session_t *s)

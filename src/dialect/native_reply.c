@@ -105,7 +105,7 @@ fanout_native_fail_limit(fanout_command_t *cmd, fanout_error_e code,
 }
 
 
-/* The last one says why. */
+/* Keeps the last error. */
 
 static void
 native_keep(fanout_reply_t *rp)

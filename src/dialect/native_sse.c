@@ -72,7 +72,7 @@ sse_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
 }
 
 
-/* opening; s->refused and s->error say why it can't */
+/* opening; s->refused and s->error have the reason if it fails */
 
 static void
 sse_open(fanout_session_t *s, ngx_http_request_t *r)
@@ -107,8 +107,8 @@ sse_open(fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-/* Without a position, or when something can't be recovered, there is
- * something to tell at once. */
+/* A poll without a position, or with one that can't be recovered, is answered
+ * at once. */
 
 static void
 poll_open(fanout_session_t *s, ngx_http_request_t *r)
@@ -140,7 +140,7 @@ poll_open(fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-/* not all at the same moment */
+/* Spreads reconnects of many clients. */
 
 static ngx_msec_t
 retry(fanout_session_t *s)
@@ -218,7 +218,7 @@ poll_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 }
 
 
-/* it is time: with what there is, which is nothing */
+/* The timeout of a poll: it is answered without items. */
 
 static void
 poll_heartbeat(fanout_session_t *s)

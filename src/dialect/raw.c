@@ -251,7 +251,7 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 }
 
 
-/* What comes after it waits for the answer. */
+/* Messages behind it wait for the answer. */
 
 static fanout_error_e
 ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)

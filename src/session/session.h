@@ -115,43 +115,45 @@ struct fanout_session_s {
     ngx_queue_t              work;              /* hub->work */
     ngx_queue_t              ended;             /* hub->ended */
     ngx_queue_t              stuck;             /* hub->stuck */
-    uint64_t                 worked;            /* in this turn, the last */
-    ngx_connection_t        *connection;        /* NULL: it was part of a
-                                                   request that has gone */
-    ngx_http_request_t      *request;           /* attached, or NULL */
+    uint64_t                 worked;            /* the last turn that it
+                                                   worked in */
+    ngx_connection_t        *connection;        /* NULL: the connection has
+                                                   gone with its request */
+    ngx_http_request_t      *request;           /* NULL: detached */
     fanout_hub_t            *hub;
     fanout_loc_conf_t       *conf;
     const fanout_dialect_t  *dialect;
     const fanout_transport_t  *transport;
     fanout_permissions_t    *access;
 
-    fanout_segment_t        *out;               /* ring of size nout_max */
+    fanout_segment_t        *out;               /* ring of nout_max pieces */
     uint32_t                 out_head;
     uint32_t                 nout;
     uint32_t                 nout_max;
     uint32_t                 retry;             /* bytes of a TLS write that
-                                                   has to be repeated */
-    size_t                   pending;           /* bytes in all pieces */
-    size_t                   owed;              /* of them, since owed_at; 0:
-                                                   not looked at */
-    fanout_withheld_t       *withheld;          /* NULL: nothing is to wait */
-    fanout_segment_t         few[2];            /* out, when that is enough */
-    uint32_t                 chunk;             /* of an HTTP body, being sent:
-                                                   its size, 0: none */
-    uint32_t                 chunk_sent;        /* with what frames it */
+                                                   must be repeated */
+    size_t                   pending;           /* bytes of all pieces */
+    size_t                   owed;              /* bytes pending at owed_at,
+                                                   0: none were counted */
+    fanout_withheld_t       *withheld;          /* NULL: no entries wait */
+    fanout_segment_t         few[2];            /* a small ring for out */
+    uint32_t                 chunk;             /* size of the HTTP chunk being
+                                                   sent, 0: none */
+    uint32_t                 chunk_sent;        /* bytes sent of it, with its
+                                                   framing */
 
     ngx_queue_t              subs;              /* by .in_session */
-    fanout_subs_t           *table;             /* of many, NULL: few */
+    fanout_subs_t           *table;             /* index of many, or NULL */
     uint32_t                 nsubs;
-    uint32_t                 waiting;           /* of them, for signals */
+    uint32_t                 waiting;           /* number of subscriptions that
+                                                   wait for signals */
     ngx_rbtree_node_t        by_client;         /* hub->clients */
     ngx_rbtree_node_t        by_user;           /* hub->users */
     fanout_meter_t           meter;
 
-    void                    *transport_part;    /* what each keeps of it, of */
-    void                    *dialect_part;      /* the size in its table */
-    u_char                  *input;             /* received, to be read when
-                                                   the job is done */
+    void                    *transport_part;    /* of the transport */
+    void                    *dialect_part;      /* of the dialect */
+    u_char                  *input;             /* received while a job ran */
     size_t                   input_len;
     fanout_job_t            *job;
     fanout_detach_t         *detach;
@@ -161,76 +163,81 @@ struct fanout_session_s {
     ngx_str_t                user;
 
     ngx_msec_t               received_at;
-    ngx_msec_t               frame_at;          /* partial since, 0: none */
-    ngx_msec_t               close_at;          /* CLOSING: cut then;
-                                                   OPEN: drain then */
+    ngx_msec_t               frame_at;          /* start of an incomplete
+                                                   frame, 0: none */
+    ngx_msec_t               close_at;          /* CLOSING: time to cut it;
+                                                   OPEN: time to drain it */
     uint16_t                 close_code;
-    uint32_t                 back_in;           /* ms, as it was told */
-    ngx_msec_t               beat_at;           /* next heartbeat */
-    ngx_msec_t               sent_at;           /* last progress of output that
-                                                   is pending, 0: none */
+    uint32_t                 back_in;           /* ms until the client was told
+                                                   to come back */
+    ngx_msec_t               beat_at;           /* time of the next heartbeat */
+    ngx_msec_t               sent_at;           /* last progress of pending
+                                                   output, 0: none */
     ngx_msec_t               owed_at;
-    ngx_int_t                unacked;           /* bytes in the socket then */
+    ngx_int_t                unacked;           /* bytes in the socket at
+                                                   owed_at */
     uint8_t                  state;
     uint8_t                  format;
     unsigned                 queued:1;          /* in hub->flush */
     unsigned                 works:1;           /* in hub->work */
-    unsigned                 unread:1;          /* so does its socket */
-    unsigned                 blocked:1;         /* nothing can be sent now:
-                                                   the socket is full, it has
-                                                   not begun, or has ended */
-    unsigned                 sticks:1;          /* so it is in hub->stuck */
-    unsigned                 behind:1;          /* some sub is */
-    unsigned                 pinged:1;          /* no answer yet */
+    unsigned                 unread:1;          /* the socket may have more
+                                                   input */
+    unsigned                 blocked:1;         /* no output can be sent: the
+                                                   socket is full, the session
+                                                   has not begun or has ended */
+    unsigned                 sticks:1;          /* in hub->stuck */
+    unsigned                 behind:1;          /* a subscription is BEHIND */
+    unsigned                 pinged:1;          /* a ping is not answered */
     unsigned                 draining:1;
     unsigned                 resumed:1;
-    unsigned                 unconfirmed:1;     /* and its welcome may
-                                                   not have come */
+    unsigned                 unconfirmed:1;     /* resumed, but the welcome
+                                                   may be lost */
     unsigned                 listed:1;          /* in hub->ended */
-    unsigned                 keeps_request:1;   /* its request, and has to
-                                                   finalize it */
-    unsigned                 heard:1;           /* the client has shown a
-                                                   sign of life */
-    unsigned                 heartbeat:1;       /* asked for */
-    unsigned                 batched:1;         /* it works off an array of
-                                                   commands, whose replies are
-                                                   sent at its end */
-    unsigned                 paused:1;          /* until output is gone */
-    unsigned                 indexed:1;         /* by client */
-    unsigned                 owned:1;           /* and by user */
-    unsigned                 close_after:2;     /* 1 + how: the session
-                                                   ends when all is sent */
-    unsigned                 chunk_last:1;      /* it ends the body */
-    unsigned                 started:1;         /* has its timer */
-    unsigned                 deaf:1;            /* nothing can be sent to it */
-    unsigned                 lingers:1;         /* its connection, as it may
-                                                   go on sending */
+    unsigned                 keeps_request:1;   /* has to finalize the
+                                                   request */
+    unsigned                 heard:1;           /* the client has sent a sign
+                                                   of life */
+    unsigned                 heartbeat:1;       /* the timer beat_at is on */
+    unsigned                 batched:1;         /* an array of commands runs;
+                                                   its end sends the replies */
+    unsigned                 paused:1;          /* input waits until all
+                                                   output is sent */
+    unsigned                 indexed:1;         /* in hub->clients */
+    unsigned                 owned:1;           /* in hub->users */
+    unsigned                 close_after:2;     /* 1 + how to end when all
+                                                   output is sent, 0: go on */
+    unsigned                 chunk_last:1;      /* the chunk ends the body */
+    unsigned                 started:1;         /* the timer is set */
+    unsigned                 deaf:1;            /* the client can't receive */
+    unsigned                 lingers:1;         /* the client may still send:
+                                                   close its connection late */
     unsigned                 alive:1;           /* alive_at is set */
-    unsigned                 idles:1;           /* a member is idle, by time */
-    unsigned                 returned:1;        /* and may have places
+    unsigned                 idles:1;           /* a member is idle because of
+                                                   silence */
+    unsigned                 returned:1;        /* resumed, and may have seats
                                                    that it does not join */
-    unsigned                 finish:1;          /* ENDED: the request that it
-                                                   holds is answered */
+    unsigned                 finish:1;          /* ENDED: the request that is
+                                                   kept gets its answer */
     unsigned                 logged:1;          /* a log record follows */
-    uint8_t                  reason;            /* its members leave for, 0:
-                                                   by how it ends */
-    uint8_t                  refused;           /* error_e: why it could not
-                                                   begin, or the last reply */
-    ngx_str_t                info;              /* profile, JSON */
-    ngx_msec_t               active_at;         /* last command */
-    ngx_msec_t               alive_at;          /* look for silence then */
-    ngx_msec_t               returned_at;
-    const char              *why;               /* in words, NULL: see
-                                                   .refused */
-    fanout_outbuf_t         *error;             /* why it could not begin, as
-                                                   an object of the dialect;
-                                                   NULL: see .refused */
-    ngx_msec_t               again;             /* ms after which it may try
+    uint8_t                  reason;            /* FANOUT_LEFT_* of members,
+                                                   0: by how the session ends */
+    uint8_t                  refused;           /* fanout_error_e of the start
+                                                   or of the last reply */
+    ngx_str_t                info;              /* the profile, JSON */
+    ngx_msec_t               active_at;         /* time of the last command */
+    ngx_msec_t               alive_at;          /* next check for silence */
+    ngx_msec_t               returned_at;       /* time of the resume */
+    const char              *why;               /* text of .refused, NULL: the
+                                                   usual one */
+    fanout_outbuf_t         *error;             /* error object of a session
+                                                   that could not begin, NULL:
+                                                   only .refused is known */
+    ngx_msec_t               again;             /* ms until the client may try
                                                    again, 0: it may not */
-    ngx_http_cleanup_t      *cleanup;           /* of the request */
-    fanout_filtered_t       *stream;            /* output of an attached one */
-    void                    *answer;            /* for transport->answer, of
-                                                   the request's pool */
+    ngx_http_cleanup_t      *cleanup;           /* handler in the request */
+    fanout_filtered_t       *stream;            /* output by request filters */
+    void                    *answer;            /* data of transport->answer,
+                                                   in the request's pool */
 };
 
 
