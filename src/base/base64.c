@@ -19,7 +19,7 @@ fanout_base64_decode(ngx_str_t *dst, ngx_str_t *src)
         text.len -= (text.data[text.len - 1] == '=');
     }
 
-    /* NGINX takes the first "=" for the end */
+    /* NGINX ends the text at the first "=" */
 
     if (ngx_strlchr(text.data, text.data + text.len, '=')) {
         return NGX_ERROR;

@@ -12,8 +12,9 @@
 #include <ngx_core.h>
 
 
-/* Decodes base64 (RFC 4648, section 4; the padding may be left out) into dst,
- * which may be src.  NGX_ERROR, also if "=" is anywhere but at the end. */
+/* Decodes base64 (RFC 4648, section 4; the padding may be left out) into
+ * dst, which may be src.  NGX_OK; NGX_ERROR, also if "=" is anywhere but at
+ * the end. */
 ngx_int_t fanout_base64_decode(ngx_str_t *dst, ngx_str_t *src);
 
 

@@ -18,23 +18,24 @@
 #define FANOUT_CLIENT_LEN  (2 + 16)             /* "c_" and hex digits */
 
 
-/* Writes a client's id, CLIENT_LEN bytes; returns the end. */
+/* Writes a client's id, CLIENT_LEN bytes.  Returns their end. */
 u_char *fanout_client_format(u_char *p, uint64_t client);
 
-/* NGX_ERROR if a text is no client's id. */
+/* Reads a client's id.  NGX_OK; NGX_ERROR if the text is not one. */
 ngx_int_t fanout_client_parse(ngx_str_t *text, uint64_t *client);
 
-/* Writes an epoch, EPOCH_LEN bytes; returns the end. */
+/* Writes an epoch, EPOCH_LEN bytes.  Returns their end. */
 u_char *fanout_epoch_format(u_char *p, uint64_t epoch);
 
-/* NGX_ERROR if a text is no epoch as written here. */
+/* Reads an epoch.  NGX_OK; NGX_ERROR if the text is not spelled as written
+ * here. */
 ngx_int_t fanout_epoch_parse(ngx_str_t *text, uint64_t *epoch);
 
-/* Reads an offset, a decimal number below 2^53.  NGX_ERROR. */
+/* Reads an offset, a decimal number below 2^53.  NGX_OK, NGX_ERROR. */
 ngx_int_t fanout_offset_parse(ngx_str_t *text, uint64_t *offset);
 
-/* Reads "epoch:offset"; an epoch that can't be ours becomes 0, which none is,
- * for who brings it need not know what ours look like.  NGX_ERROR. */
+/* Reads "epoch:offset".  An epoch in another form becomes 0, which is no epoch:
+ * clients need not know the form.  NGX_OK, NGX_ERROR. */
 ngx_int_t fanout_position_parse(ngx_str_t *text, uint64_t *epoch,
     uint64_t *offset);
 

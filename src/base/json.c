@@ -10,7 +10,7 @@
 #include "base/json_text.h"
 
 
-/* what yajl takes for one text is about 500 bytes, so malloc() is not asked */
+/* yajl needs about 500 bytes for a text, so malloc() is not called */
 
 #define JSON_ARENA     1024
 
@@ -23,7 +23,7 @@ struct json_block_s {
 };
 
 
-/* yajl does not look at what malloc() returns, so its allocator does not return
+/* yajl does not check the result of malloc(), so its allocator does not return
  * without memory: it jumps out of yajl, which has no other state */
 
 typedef struct {
@@ -159,7 +159,7 @@ arena_clear(json_arena_t *arena)
 }
 
 
-/* eight bytes, all of them 0x20 to 0x7f; may be wrong to the safe side only */
+/* true only for eight bytes of 0x20 to 0x7f, but not for all such */
 
 static int
 is_plain_word(const uint8_t *p)
@@ -173,8 +173,8 @@ is_plain_word(const uint8_t *p)
 
 
 /*
- * yajl takes overlong forms and surrogates for UTF-8, and \v and \f for
- * whitespace; so its own check is off, and this comes first.  A control
+ * yajl accepts overlong forms and surrogates as UTF-8, and \v and \f as
+ * whitespace, so its own check is off, and this check comes first.  A control
  * character other than \t \n \r is legal nowhere in a text.
  */
 
@@ -226,7 +226,7 @@ fanout_json_fail(fanout_json_error_t *err, int code, size_t at,
 }
 
 
-/* yajl says "parse error: REASON\n", often with a full stop */
+/* yajl reports "parse error: REASON\n", often with a full stop */
 
 static int
 fail_yajl(fanout_json_error_t *err, yajl_handle yajl, size_t at)
@@ -299,8 +299,8 @@ json_close(void *ctx)
 
 
 /*
- * yajl forgets about a string that was begun behind the value and has no end:
- * {} "x.  A newline, legal in no string, brings it out.
+ * yajl reports no error for a string without an end behind the value: {} "x.  A
+ * newline, which is illegal in a string, causes the error.
  */
 
 static int

@@ -1,8 +1,8 @@
 
 /*
- * Inside of json.h: bytes of a text, as json.c validates them, json_walk.c
- * walks over them and json_write.c writes them.  No state, no locks; nothing
- * is owned.
+ * Internals of json.h: the bytes of a text, as json.c validates them,
+ * json_walk.c walks over them and json_write.c writes them.  No state, no
+ * locks; nothing is owned.
  */
 
 
@@ -36,7 +36,8 @@ skip_space(const uint8_t *p, const uint8_t *end)
 }
 
 
-/* length of the character at p, or minus that of the maximal subpart */
+/* Returns the length of the character at p, or minus that of the maximal
+ * subpart. */
 
 static inline int
 utf8_char(const uint8_t *p, const uint8_t *end)
@@ -72,15 +73,15 @@ utf8_char(const uint8_t *p, const uint8_t *end)
 
 
 /*
- * Fills err, which may be NULL, and returns the code.  "at" is a byte of the
- * text, of the reason 56 bytes are told.
+ * Sets err, which may be NULL, and returns the code.  "at" is a byte of the
+ * text; the reason is cut to 56 bytes.
  */
 int fanout_json_fail(fanout_json_error_t *err, int code, size_t at,
     const char *reason);
 
 /*
- * The end of the string that begins at p with its quote, in a text that is
- * valid; never behind "end".
+ * Returns the end of the string whose opening quote is at p, in a valid text;
+ * NULL if it has no end before "end".
  */
 const uint8_t *fanout_json_skip_string(const uint8_t *p, const uint8_t *end);
 

@@ -328,7 +328,7 @@ shift_decimal(uint64_t *n, int64_t zeros, unsigned add)
 }
 
 
-/* the power of ten behind "e"; what saturates is out of range anyway */
+/* the power of ten behind "e"; a saturated one is out of range anyway */
 
 static const uint8_t *
 read_exponent(const uint8_t *p, const uint8_t *end, int64_t *exp)
@@ -355,8 +355,9 @@ read_exponent(const uint8_t *p, const uint8_t *end, int64_t *exp)
 
 
 /*
- * All digits, those of the fraction too, as one number of which the trailing
- * zeros are held back in "zeros"; "exp" is the power of ten it misses.
+ * Reads all digits, with those of the fraction, as one number without its
+ * trailing zeros, which are counted in "zeros"; "exp" is the missing power of
+ * ten.
  */
 
 static const uint8_t *

@@ -10,10 +10,11 @@
 #define JSON_NAME_MAX  64
 
 
-/* walking over what is valid */
+/* walking over a valid text */
 
 
-/* eight bytes without a quote or a backslash; wrong to the safe side only */
+/* true only for eight bytes without a quote or a backslash, but not for all
+ * such */
 
 static int
 is_quiet_word(const uint8_t *p)
@@ -39,7 +40,7 @@ fanout_json_skip_string(const uint8_t *p, const uint8_t *end)
 
     for (quiet = ++p; p < end; p++) {
 
-        /* words do not pay for the short strings that most are */
+        /* most strings are short: words are used only for long ones */
 
         while (p - quiet >= 16 && end - p > 8 && is_quiet_word(p)) {
             p += 8;
@@ -62,8 +63,8 @@ fanout_json_skip_string(const uint8_t *p, const uint8_t *end)
 }
 
 
-/* Behind the value that begins at p with a bracket; NULL if it has no end.
- * *deepest is how deep it nests. */
+/* Returns the end of the value that begins with a bracket at p; NULL if it has
+ * no end.  *deepest is the number of its levels. */
 
 static const uint8_t *
 skip_nested(const uint8_t *p, const uint8_t *end, unsigned *deepest)
@@ -164,7 +165,7 @@ skip_value(const uint8_t *p, const uint8_t *end)
 }
 
 
-/* takes the name and the colon behind it */
+/* reads the name and the colon behind it */
 
 static const uint8_t *
 read_key(const uint8_t *p, const uint8_t *end, fanout_json_t *key)
@@ -309,7 +310,7 @@ fanout_json_fail_member(fanout_json_error_t *err, int rc, size_t at,
     char    reason[JSON_NAME_MAX];
     size_t  i;
 
-    /* the key is quoted; what it says is shown as ASCII */
+    /* the key is quoted; the name is shown as ASCII */
 
     n = key->len - 2 < 32 ? (int) key->len - 2 : 32;
 

@@ -53,7 +53,7 @@ fanout_json_minify(uint8_t *dst, const uint8_t *src, size_t len)
 }
 
 
-/* As USVString of the web platform has it (Web IDL, section 3.2.12). */
+/* The same as USVString of the web platform (Web IDL, section 3.2.12). */
 
 static void
 mend_surrogates(uint8_t *p, uint8_t *end)
@@ -143,7 +143,7 @@ escape_ascii(uint8_t *out, uint8_t c)
 }
 
 
-/* one character that is_plain() is not true for: at most 6 bytes to out */
+/* one character that is not plain: at most 6 bytes to out */
 
 static size_t
 escape_char(uint8_t *out, const uint8_t **src, const uint8_t *end)

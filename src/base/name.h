@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Names of channels, events, users and keys: what they may be.
+ * Valid names of channels, events, users and keys.
  */
 
 
@@ -19,11 +19,11 @@
 #define FANOUT_KEY       128
 
 
-/* Whether a text is the name of a channel: NGX_OK, NGX_DECLINED. */
+/* Checks the name of a channel.  NGX_OK, NGX_DECLINED. */
 ngx_int_t fanout_name_check(ngx_str_t *name);
 
-/* Whether a text is the name of an event, a user or a key, of at most max
- * bytes: NGX_OK, NGX_DECLINED. */
+/* Checks the name of an event, a user or a key, of at most max bytes.  NGX_OK,
+ * NGX_DECLINED. */
 ngx_int_t fanout_label_check(ngx_str_t *name, size_t max);
 
 

@@ -92,8 +92,8 @@ fanout_pattern_append_literal(fanout_pattern_t *pattern, const uint8_t *value,
 
 
 /*
- * Only the last wildcard is ever tried again: what an earlier one could take
- * in addition, the last one can take as well.
+ * Only the last wildcard is tried again: the bytes that an earlier one could
+ * also match, the last one can match as well.
  */
 
 int

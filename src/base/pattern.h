@@ -1,15 +1,15 @@
 
 /*
- * Patterns of channel names.  A compiled pattern is bytes: 0x00 stands for
- * any run of bytes, the empty one included, everything else for itself.
- * Names hold no control characters, so 0x00 is free; a '*' that came out of
- * a variable is a literal byte and grants nothing more.
+ * Patterns of channel names.  A compiled pattern is bytes: 0x00 stands for any
+ * run of bytes, also an empty one, and every other byte for itself.  Names have
+ * no control characters, so 0x00 is free; a '*' from a variable is a literal
+ * byte and grants nothing more.
  *
  * A pattern is built by appending: text of the configuration, in which '*'
  * is the wildcard, and values of variables, taken literally.  A failed append
  * leaves a pattern that must not be used: the rule grants nothing.
  *
- * No state, no locks, nothing of NGINX; the bytes are the caller's.
+ * No state, no locks, nothing of NGINX; the caller owns the bytes.
  */
 
 
@@ -38,7 +38,7 @@ typedef struct {
 
 
 /*
- * Appends text of the configuration; adjacent wildcards become one, and the
+ * Appends text of the configuration.  Adjacent wildcards become one, and an
  * empty text adds nothing.  Needs at most "len" bytes of room.
  *
  * OK or CONTROL (a byte below 0x20, or 0x7f), NO_ROOM.
@@ -47,7 +47,7 @@ int fanout_pattern_append_text(fanout_pattern_t *pattern, const uint8_t *text,
     size_t len);
 
 /*
- * Appends the value of a variable, '*' included as itself.  Needs "len" bytes
+ * Appends the value of a variable; a '*' stands for itself.  Needs "len" bytes
  * of room.
  *
  * OK or EMPTY, CONTROL, NO_ROOM.
@@ -56,9 +56,9 @@ int fanout_pattern_append_literal(fanout_pattern_t *pattern,
     const uint8_t *value, size_t len);
 
 /*
- * Whether the pattern covers the whole name: 1 or 0.  Takes constant memory
- * and at most plen * nlen steps, about nlen for patterns as they are written.
- * The empty pattern matches only the empty name.
+ * Returns 1 if the pattern matches the whole name, else 0.  Takes constant
+ * memory and at most plen * nlen steps, about nlen for usual patterns.  The
+ * empty pattern matches only the empty name.
  */
 int fanout_pattern_match(const uint8_t *pattern, size_t plen,
     const uint8_t *name, size_t nlen);

@@ -14,7 +14,7 @@
 #include <ngx_core.h>
 
 
-/* A random number that can't be guessed, never 0. */
+/* Returns a random number that can't be guessed, never 0. */
 uint64_t fanout_random(void);
 
 

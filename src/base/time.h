@@ -12,7 +12,7 @@
 #include <ngx_core.h>
 
 
-/* Unix ms, of the worker's clock. */
+/* Returns the time of the worker's clock, Unix ms. */
 uint64_t fanout_time(void);
 
 

@@ -23,7 +23,7 @@ fanout_utf8_feed(fanout_utf8_t *u, const unsigned char *s, size_t len)
     size_t         i;
     fanout_utf8_t  n;
 
-    /* a local copy lives in registers: "s" may alias anything */
+    /* the compiler keeps a local copy in registers: "s" may alias anything */
     n = *u;
 
     for (i = 0; i < len && !n.invalid; i++) {
@@ -126,8 +126,8 @@ ascii_run(const unsigned char *s, size_t len)
 
 
 /*
- * The second byte alone tells overlong forms (after E0, F0), surrogates (ED)
- * and what lies past U+10FFFF (F4).
+ * The second byte alone shows overlong forms (after E0, F0), surrogates (ED)
+ * and characters above U+10FFFF (F4).
  */
 
 static int

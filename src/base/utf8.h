@@ -36,14 +36,14 @@ typedef struct {
 void fanout_utf8_init(fanout_utf8_t *u);
 
 /*
- * Checks the next "len" bytes of a text; a character may be split between
- * calls at any byte.
+ * Checks the next "len" bytes of a text; a character may be split between calls
+ * at any byte.
  *
- * Overlong forms, surrogates and anything past U+10FFFF are seen at the first
+ * Overlong forms, surrogates and anything above U+10FFFF are found at the first
  * byte that no valid text can have at its place (RFC 3629, section 4).
  *
- * Returns FANOUT_UTF8_OK: what was fed so far begins a valid text;
- * FANOUT_UTF8_INVALID: it does not, nor will it after further calls.
+ * Returns FANOUT_UTF8_OK: the bytes so far begin a valid text;
+ * FANOUT_UTF8_INVALID: they do not, and further calls return the same.
  */
 
 int fanout_utf8_feed(fanout_utf8_t *u, const unsigned char *s, size_t len);
@@ -51,23 +51,23 @@ int fanout_utf8_feed(fanout_utf8_t *u, const unsigned char *s, size_t len);
 /*
  * Ends a text; changes nothing.
  *
- * Returns FANOUT_UTF8_OK; FANOUT_UTF8_TRUNCATED: the text
- * ends within a character; FANOUT_UTF8_INVALID: a feed said so.
+ * Returns FANOUT_UTF8_OK; FANOUT_UTF8_TRUNCATED: the text ends within a
+ * character; FANOUT_UTF8_INVALID: a feed returned this.
  */
 
 int fanout_utf8_finish(const fanout_utf8_t *u);
 
-/* Checks a whole text: feed and finish in one, with the errors of both. */
+/* Checks a whole text: feed and finish in one call, with the errors of both. */
 
 int fanout_utf8_check(const unsigned char *s, size_t len);
 
 /*
- * Checks a name (of a channel, event, record, lock or key; native protocol):
- * 1 to 255 bytes of UTF-8 without control characters, that is C0, DEL and C1
- * (U+0000 to U+001F, U+007F to U+009F).  With FANOUT_NAME_CHANNEL in
- * "flags" it has no "*" either.
+ * Checks a name (of a channel, event, record, lock or key; native protocol): 1
+ * to 255 bytes of UTF-8 without control characters, that is C0, DEL and C1
+ * (U+0000 to U+001F, U+007F to U+009F).  With FANOUT_NAME_CHANNEL in "flags",
+ * "*" is not allowed either.
  *
- * Returns 1 if the name is good, 0 if not.
+ * Returns 1 if the name is valid, else 0.
  */
 
 int fanout_name_valid(const unsigned char *s, size_t len, unsigned flags);

@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * The version of the module, as the status, the requests of hooks and the
- * packages have it.
+ * packages show it.
  */
 
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The names of a query's arguments: one that nobody reads is a mistake of who
- * wrote it.
+ * The names of a query's arguments: an argument that nothing reads is a mistake
+ * in the request.
  */
 
 
@@ -57,7 +57,7 @@ fanout_http_check_args(ngx_http_request_t *r, const char *names,
 }
 
 
-/* whether it is there once more behind p */
+/* returns 1 if the argument is repeated behind p */
 
 static ngx_uint_t
 args_is_repeated(ngx_str_t *args, u_char *p, ngx_str_t *name)

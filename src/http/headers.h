@@ -15,26 +15,27 @@
 #include <ngx_http.h>
 
 
-/* a zeroed one begins */
+/* begins zeroed */
 
 typedef struct {
     ngx_list_part_t  *part;
     ngx_uint_t        i;
 } fanout_headers_t;
 
-/* The first header of a name: 1, 2 if there are more of it, 0 if none. */
+/* Finds the first header with a name.  Returns 1; 2 if there are more of them;
+ * 0 if there is none. */
 ngx_uint_t fanout_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
-/* The next header of a name: 1, or 0 if there is none. */
+/* Finds the next header with a name.  Returns 1, or 0 if there is none. */
 ngx_uint_t fanout_next_header(ngx_http_request_t *r, const char *name,
     fanout_headers_t *h, ngx_str_t *value);
 
-/* Takes the next element off a list separated by commas: 1, or 0 at the
- * end. */
+/* Takes the next element from a list separated by commas.  Returns 1, or 0 at
+ * the end. */
 ngx_uint_t fanout_next_token(ngx_str_t *list, ngx_str_t *token);
 
-/* Whether a header has an element, in any case: 1 or 0. */
+/* Returns 1 if a header has an element, ignoring case, else 0. */
 ngx_uint_t fanout_has_token(ngx_http_request_t *r, const char *name,
     const char *wanted);
 

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The names by which the HTTP API and the status may be called: a domain of a
- * stranger can be made to mean this host, and pages of it are then of the same
- * origin (DNS rebinding).
+ * The host names by which the HTTP API and the status may be called.  A domain
+ * of an attacker can resolve to this host, and pages of that domain would then
+ * have the same origin (DNS rebinding).
  */
 
 

@@ -47,7 +47,7 @@ fanout_http_arg(ngx_http_request_t *r, const char *name, ngx_str_t *value)
         src[i] = raw.data[i] == '+' ? ' ' : raw.data[i];
     }
 
-    /* what is decoded is never longer */
+    /* decoding never makes it longer */
 
     value->data = src;
     dst = src;
@@ -174,7 +174,7 @@ copy_body(ngx_http_request_t *r, u_char *p)
 }
 
 
-/* What curl sends for -d says nothing: it is guessed as well. */
+/* The type that curl sends for -d shows nothing, so the kind is guessed too. */
 
 ngx_uint_t
 fanout_http_kind(ngx_str_t *type)
@@ -214,7 +214,7 @@ fanout_http_kind(ngx_str_t *type)
 }
 
 
-/* application/json, text/json, and all that end in +json: RFC 6839 */
+/* application/json, text/json, and all types that end in +json: RFC 6839 */
 
 static ngx_uint_t
 http_is_json(ngx_str_t *type)
@@ -242,7 +242,8 @@ fanout_http_add(ngx_http_request_t *r, const char *name, ngx_str_t *value)
         return NGX_ERROR;
     }
 
-    /* newer versions have a link to the next of the same name */
+    /* newer versions of NGINX have a link to the next header of the same
+     * name */
 
     ngx_memzero(h, sizeof(ngx_table_elt_t));
 

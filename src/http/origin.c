@@ -9,9 +9,11 @@
 #include "http/origin.h"
 
 
-#define FANOUT_ORIGIN_LOG      1000             /* ms, a line at most */
-#define FANOUT_ORIGIN_TEXT     200              /* bytes of one in the log */
-#define FANOUT_ORIGIN_HEADERS  2048             /* bytes of names asked for */
+#define FANOUT_ORIGIN_LOG      1000             /* ms between two lines */
+#define FANOUT_ORIGIN_TEXT     200              /* bytes of a value in the
+                                                   log */
+#define FANOUT_ORIGIN_HEADERS  2048             /* bytes of requested header
+                                                   names */
 
 
 typedef enum {
@@ -87,7 +89,7 @@ fanout_origin_parse(ngx_str_t *text, fanout_origin_t *o)
 }
 
 
-/* host[:port], with a port of 1 to 65535 that stays as it is if there is
+/* host[:port], with a port of 1 to 65535; port stays as it is if there is
  * none */
 
 static ngx_int_t
@@ -166,7 +168,7 @@ origin_is(ngx_str_t *s, const char *text)
 }
 
 
-/* what is let in */
+/* allowed origins */
 
 const char *
 fanout_origin_check(ngx_http_request_t *r, fanout_origins_t *allowed)
@@ -302,7 +304,7 @@ origin_find(ngx_http_request_t *r, fanout_origins_t *allowed,
 }
 
 
-/* A Host without a port means the one that the page's scheme has. */
+/* A Host without a port means the default port of the page's scheme. */
 
 static ngx_uint_t
 same_host(ngx_http_request_t *r, fanout_origin_t *o)
@@ -341,10 +343,10 @@ fanout_origin_host(ngx_http_request_t *r, ngx_str_t *host, ngx_uint_t *port)
 
 
 /*
- * A page that came without TLS may be anybody's on the way, so it is not of
- * the same origin as a connection with TLS.  Where TLS ends in front of NGINX
- * the connection doesn't say, so both schemes pass unless the configuration
- * knows which.
+ * A page that was loaded without TLS may have been modified on the way, so it
+ * does not have the same origin as a connection with TLS.  If TLS ends in front
+ * of NGINX, the connection does not show this, so both schemes are allowed
+ * unless the configuration has the scheme.
  */
 
 static ngx_uint_t
@@ -371,7 +373,7 @@ same_scheme(ngx_http_request_t *r, fanout_origins_t *allowed,
 }
 
 
-/* whether a page of the host that the request is for is let in */
+/* a page of the host that the request is for is allowed */
 
 static ngx_uint_t
 own_host(ngx_http_request_t *r, fanout_origins_t *allowed)
@@ -401,8 +403,9 @@ own_host(ngx_http_request_t *r, fanout_origins_t *allowed)
 }
 
 
-/* Whether an element of the page makes this request, such as an image: users
- * of the site may have put it there.  Scripts have the destination "empty". */
+/* Returns 1 if an element of the page, such as an image, makes this request:
+ * users of the site may have put it there.  Scripts have the destination
+ * "empty". */
 
 static ngx_uint_t
 embedded(ngx_http_request_t *r)
@@ -416,8 +419,8 @@ embedded(ngx_http_request_t *r)
 }
 
 
-/* A page can add these only where the browser asks by a preflight before, or
- * to a request to its own origin. */
+/* A page can add these headers only if a preflight allows them, or to a request
+ * to its own origin. */
 
 static ngx_uint_t
 own_header(ngx_http_request_t *r)
@@ -536,7 +539,7 @@ fanout_origin_cors(ngx_http_request_t *r, fanout_origins_t *allowed)
         return NGX_OK;
     }
 
-    /* to any page nothing is told that depends on who looks at it */
+    /* a response to any page has nothing that depends on the user */
 
     origin = verdict == VERDICT_ANY ? &any : &text;
 

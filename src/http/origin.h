@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Which page a request comes from, and whether it may: origins (RFC 6454),
- * fetch metadata, the name of the host, CORS (the Fetch standard).
+ * The page that a request comes from, and whether it is allowed: origins (RFC
+ * 6454), fetch metadata, the name of the host, CORS (the Fetch standard).
  */
 
 
@@ -24,75 +24,77 @@ typedef enum {
 } fanout_origin_e;
 
 
-/* an origin: as a page sends it, or of the configuration */
+/* an origin: from a page, or from the configuration */
 
 typedef struct {
     fanout_origin_e  kind;
     ngx_str_t        scheme;
     ngx_str_t        host;                  /* "[::1]" with brackets */
-    ngx_uint_t       port;                  /* of the scheme if none was said;
-                                               0: the scheme has none */
+    ngx_uint_t       port;                  /* the scheme's default if the text
+                                               has none; 0: the scheme has no
+                                               default */
 } fanout_origin_t;
 
 
-/* what a location lets in */
+/* the origins that a location allows */
 
 typedef struct {
     ngx_array_t               *origins;     /* origin_t, NULL: same */
     ngx_http_complex_value_t  *scheme;      /* of pages of the same origin,
                                                NULL: the connection's */
-    const char                *directive;   /* that is to be changed */
-    const char                *refused;     /* what a client is told */
+    const char                *directive;   /* named in the log */
+    const char                *refused;     /* error for the client */
 } fanout_origins_t;
 
 
 /*
- * Reads "null" or scheme://host[:port], of which everything but "http" and
- * "https" may be without a host.  The strings point into text.  NGX_OK or
- * NGX_DECLINED.
+ * Parses "null" or scheme://host[:port]; schemes other than "http" and "https"
+ * may have no host.  The strings point into text.  NGX_OK or NGX_DECLINED.
  */
 ngx_int_t fanout_origin_parse(ngx_str_t *text, fanout_origin_t *o);
 
-/* The name of the host that a request is for, and its port, which stays as it
- * is if none was said: NGX_OK or NGX_DECLINED. */
+/* Finds the name of the host that a request is for, and its port; port stays as
+ * it is if the request has none.  NGX_OK or NGX_DECLINED. */
 ngx_int_t fanout_origin_host(ngx_http_request_t *r, ngx_str_t *host,
     ngx_uint_t *port);
 
 /*
- * NULL if the page that sends the request, if there is one, may; otherwise
- * why not, and the log has a line at the level "notice".  By the header
- * Origin; without one by Sec-Fetch-Site, where "same-origin" is right if the
- * host's own origin is let in, and "none" and no header are.
+ * Checks the page that sends the request, if there is one.  Returns NULL if it
+ * is allowed; otherwise the error, and writes a line at the level "notice" to
+ * the log.  The check uses the header Origin, and without it Sec-Fetch-Site:
+ * "same-origin" is allowed if the host's own origin is, "none" and no header
+ * are always allowed.
  */
 const char *fanout_origin_check(ngx_http_request_t *r,
     fanout_origins_t *allowed);
 
-/* The line in the log: which value of which header, and the directive that
- * doesn't allow it.  Any page can cause it as often as it likes, so there is
- * one line a second at most, which counts the others. */
+/* Logs which value of which header was refused, and the directive that does not
+ * allow it.  Any page can cause this as often as it likes, so there is at most
+ * one line a second, which counts the others. */
 void fanout_origin_log(ngx_http_request_t *r, const char *directive,
     const char *what, ngx_str_t *value);
 
 /*
- * Whether it is known that the browser sends this GET, which was checked, for
- * a script of a page whose origin is let in: 1 or 0.  An image on any page
- * sends the cookies, but neither Origin nor a header of one's own; an image
- * that a user has put into a page of the site has another Sec-Fetch-Dest.
+ * Returns 1 if the browser certainly sends this GET, which was checked, for a
+ * script of a page whose origin is allowed, else 0.  An image on any page sends
+ * the cookies, but neither Origin nor a custom header; an image that a user has
+ * put into a page of the site has another Sec-Fetch-Dest.
  */
 ngx_uint_t fanout_origin_proved(ngx_http_request_t *r,
     fanout_origins_t *allowed);
 
 /*
- * Adds what lets a page of an origin that is let in read the response,
- * whatever it will be; before it is known.  NGX_ERROR on lack of memory.
+ * Adds the headers that let a page of an allowed origin read the response,
+ * whatever it will be; call it before the response is known.  NGX_OK; NGX_ERROR
+ * without memory.
  */
 ngx_int_t fanout_origin_cors(ngx_http_request_t *r,
     fanout_origins_t *allowed);
 
 /*
- * Answers what a browser asks before it sends a request that a page could not
- * send by itself.  methods is a list, headers those that are let through if
- * the request doesn't say.  What a content handler returns.
+ * Answers the preflight of a browser for a request that a page can't send by
+ * itself.  methods is a list; headers are those that are allowed if the request
+ * names none.  Returns a result of a content handler.
  */
 ngx_int_t fanout_origin_preflight(ngx_http_request_t *r, ngx_str_t *methods,
     ngx_str_t *headers);

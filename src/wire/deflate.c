@@ -17,14 +17,15 @@
 #define DEFLATE_MEMORY_S  5
 #define DEFLATE_MAX       0x7fffffff
 
-/* zlib keeps 262 bytes of its window for itself, so with 512 bytes it refers
- * to 250 at most, which suits the window of 256 bytes that it won't make */
+/* zlib reserves 262 bytes of its window, so with 512 bytes it refers back at
+ * most 250 bytes.  This fits the window of 256 bytes, which zlib can't
+ * create. */
 #define DEFLATE_BITS_S    9
 
-#define INFLATE_FIRST     1024  /* bytes to begin with */
+#define INFLATE_FIRST     1024  /* initial size */
 
 
-/* a list of extensions (RFC 6455 9.1); what is being read */
+/* the rest of a list of extensions (RFC 6455 9.1) */
 
 typedef struct {
     const unsigned char  *pos;
@@ -32,7 +33,7 @@ typedef struct {
 } list_t;
 
 
-/* a token, or what a quoted string says, of which the first bytes do */
+/* a token, or an unescaped quoted string; the first bytes are enough */
 
 typedef struct {
     unsigned char  data[32];
@@ -40,7 +41,7 @@ typedef struct {
 } word_t;
 
 
-/* where inflated bytes go */
+/* the destination of inflated bytes */
 
 typedef struct {
     unsigned char   *data;
@@ -49,7 +50,8 @@ typedef struct {
     size_t           max;
     fanout_utf8_t    utf8;
     unsigned         text:1;
-    unsigned         ended:1;           /* with the input, a last block did */
+    unsigned         ended:1;           /* the input ended with a block with
+                                           BFINAL set */
     unsigned         lasts;
 } sink_t;
 
@@ -111,7 +113,7 @@ fanout_deflate_offered(const unsigned char *s, size_t len,
 }
 
 
-/* 1: to be accepted, 0: not this one, -1: the list is broken */
+/* 1: accepted, 0: declined, -1: the list is broken */
 
 static int
 element(list_t *l, fanout_deflate_offer_t *offer)
@@ -491,7 +493,7 @@ fanout_inflate(const unsigned char *s, size_t len, size_t size, unsigned text,
 }
 
 
-/* one that takes any window a client may choose */
+/* for any window that a client may choose */
 
 static z_stream *
 inflater(void)
@@ -577,7 +579,8 @@ feed(z_stream *z, const unsigned char *s, size_t len, int flush, sink_t *sink)
 }
 
 
-/* At the limit one byte more is asked for, to see whether there is one. */
+/* At the limit, room for one more byte shows whether the message is too
+ * long. */
 
 static fanout_inflate_e
 room(z_stream *z, sink_t *sink, unsigned char *probe)

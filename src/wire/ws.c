@@ -3,15 +3,15 @@
 #include "wire/ws.h"
 
 
-/* the bit that tells control frames (section 5.5) */
+/* this bit is set in control frames (section 5.5) */
 #define ws_is_control(frame)  ((frame) & 0x08)
 #define ws_opcode(frame)      ((frame) & 0x0f)
 #define ws_rsv(frame)         ((frame) & 0x70)
 
-/* in parser->message, beside the opcode and RSV1: a piece was told */
+/* in parser->message, beside the opcode and RSV1: a piece was returned */
 #define WS_TOLD               0x80
 
-/* a step that has nothing to tell and lets the next one go on */
+/* a step without an event: continue with the next one */
 #define WS_NEXT               -1
 
 
@@ -116,7 +116,7 @@ static const ws_error_t  ws_errors[] = {
 };
 
 
-/* idle connections are counted in the hundred thousands */
+/* there may be hundreds of thousands of idle connections */
 _Static_assert(sizeof(void *) != 8
                || sizeof(fanout_ws_parser_t) == 48,
                "a parser is 48 bytes");
@@ -449,7 +449,7 @@ length_done(fanout_ws_parser_t *p)
         return WS_NEXT;
     }
 
-    /* p->size never is over the limit, so this can't wrap */
+    /* p->size is never above the limit, so this can't wrap */
 
     if (p->rest > p->opts->size - p->size) {
         return fail(p, WS_ERR_SIZE);
@@ -538,7 +538,7 @@ ws_check_text(fanout_ws_parser_t *p, const unsigned char *s, size_t len,
 {
     int  rc;
 
-    /* binary, or compressed: then only the caller sees the text */
+    /* binary or compressed: only the caller can check the text */
 
     if ((p->message & (0x0f | FANOUT_WS_RSV1))
         != FANOUT_WS_TEXT)

@@ -27,7 +27,7 @@
 #define FANOUT_WS_FIN           0x80
 #define FANOUT_WS_RSV1          0x40
 
-/* close codes (section 7.4.1) this layer itself speaks of */
+/* close codes (section 7.4.1) that this layer uses */
 #define FANOUT_WS_PROTOCOL      1002
 #define FANOUT_WS_GOING_AWAY    1001
 #define FANOUT_WS_NO_CODE       1005
@@ -46,26 +46,26 @@ typedef enum {
     FANOUT_WS_EV_PING,
     FANOUT_WS_EV_PONG,
     FANOUT_WS_EV_CLOSE,
-    FANOUT_WS_EV_BUFFER,                /* lend a buffer and call again */
+    FANOUT_WS_EV_BUFFER,                /* the caller sets a buffer and calls
+                                           again */
     FANOUT_WS_EV_ERROR                  /* fail the connection (7.1.7) */
 } fanout_ws_ev_e;
 
 
-/* shared by any number of parsers, outlives them */
+/* shared by any number of parsers, which must not outlive it */
 
 typedef struct {
-    uint64_t        size;       /* bytes a message may have, all frames */
-    uint32_t        frames;     /* frames a message may have, 0: any */
+    uint64_t        size;       /* limit of a message, all frames, bytes */
+    uint32_t        frames;     /* limit of frames in a message, 0: none */
     uint32_t        rsv1;       /* 1: an extension uses RSV1 (RFC 7692) */
 } fanout_ws_opts_t;
 
 
 /*
- * 48 bytes.  Only "control" is the caller's: NULL until an EV_BUFFER asks for
- * FANOUT_WS_CONTROL_MAX bytes, which happens when the payload of a
- * control frame is cut by the end of the input.  The caller owns the buffer.
- * It may take it back (free it and set NULL) from the event of that frame on,
- * or keep it for the next one.
+ * 48 bytes.  The caller sets only "control": it is NULL until an EV_BUFFER asks
+ * for FANOUT_WS_CONTROL_MAX bytes, because the end of the input cuts the
+ * payload of a control frame.  The caller owns the buffer.  It may free it, and
+ * set NULL, from the event of that frame on, or keep it for the next frame.
  */
 
 typedef struct {
@@ -76,7 +76,7 @@ typedef struct {
     uint64_t                 size;              /* of the message, announced */
     uint32_t                 frames;            /* of the message */
 
-    unsigned char            mask[4];           /* turned to the next byte */
+    unsigned char            mask[4];           /* rotated to the next byte */
     fanout_utf8_t            utf8;              /* of the message */
 
     uint8_t                  state;
@@ -95,7 +95,7 @@ typedef struct {
     uint64_t        rest;       /* DATA: bytes of this frame still to come */
     uint64_t        size;       /* DATA: bytes of the message in all frames
                                    begun so far: what to reserve */
-    const char     *text;       /* ERROR: what was wrong, static, ASCII */
+    const char     *text;       /* ERROR: the reason, static, ASCII */
 
     uint16_t        code;       /* CLOSE: 1005 if none was sent; ERROR */
     uint8_t         opcode;     /* DATA: TEXT or BINARY */
@@ -107,18 +107,18 @@ typedef struct {
 
 
 /*
- * Prepares a parser for the first byte after the handshake.  "opts" is
- * borrowed for the parser's life.
+ * Prepares a parser for the first byte after the handshake.  "opts" must live
+ * as long as the parser.
  */
 
 void fanout_ws_init(fanout_ws_parser_t *p, const fanout_ws_opts_t *opts);
 
 /*
- * Consumes input from "*pos" up to "last" until something is worth telling,
- * moves "*pos" past it and returns what it was, with the fields of "ev" as
- * told above (the others are zero).  Call it again until it says EV_MORE; then
- * all input has been consumed, whatever has not been told yet is kept as state,
- * and the memory of the input may be reused.  Payload is unmasked in place.
+ * Consumes input from "*pos" up to "last" until there is an event, moves "*pos"
+ * past it, and returns the event, with its fields in "ev" (the others are
+ * zero).  Call it again until it returns EV_MORE; then all input has been
+ * consumed, an unfinished event is kept as state, and the memory of the input
+ * may be reused.  Payload is unmasked in place.
  *
  * EV_DATA    A message that lies wholly in the input comes as one event with
  *            "first" and "last" set.  Otherwise it comes in pieces, of at least
@@ -139,24 +139,24 @@ void fanout_ws_init(fanout_ws_parser_t *p, const fanout_ws_opts_t *opts);
  *       fragmented or over 125 bytes (5.5), continuation of nothing or new
  *       message within another (5.4), close payload of one byte (5.5.1), close
  *       code that must not be sent (7.4)
- * 1007  text message or close reason not UTF-8 (8.1, 5.5.1): said at the end
- *       of the input that has the first wrong byte, or at the message's end
- * 1009  message over opts->size or opts->frames, said when the header is read,
- *       before any payload of that frame
+ * 1007  text message or close reason not UTF-8 (8.1, 5.5.1): returned at the
+ *       end of the input that has the first wrong byte, or at the message's end
+ * 1009  message over opts->size or opts->frames: returned when the header is
+ *       read, before any payload of that frame
  */
 
 int fanout_ws_parse(fanout_ws_parser_t *p, unsigned char **pos,
     unsigned char *last, fanout_ws_event_t *ev);
 
 /*
- * Tells whether the client owes bytes: 1 within a frame, header included; 0
- * between frames, also between those of one message, and after a close or an
- * error.  For a deadline on partial frames.
+ * Returns 1 within a frame, header included: the client has to send more bytes.
+ * Returns 0 between frames, also between those of one message, and after a
+ * close or an error.  For a deadline on partial frames.
  */
 
 int fanout_ws_within_frame(const fanout_ws_parser_t *p);
 
-/* Tells whether a message has begun and not ended: 1 or 0. */
+/* Returns 1 if a message has begun and not ended, else 0. */
 
 int fanout_ws_within_message(const fanout_ws_parser_t *p);
 
@@ -184,20 +184,20 @@ size_t fanout_ws_header(unsigned char *dst, unsigned opcode, unsigned fin,
 size_t fanout_ws_close_payload(unsigned char *dst, unsigned code,
     const char *reason, size_t len);
 
-/* Tells whether a close code may be on the wire (7.4, IANA): 1 or 0. */
+/* Returns 1 if a close code may be sent (7.4, IANA), else 0. */
 
 int fanout_ws_code_valid(unsigned code);
 
 /*
- * Tells whether a Sec-WebSocket-Key is 16 bytes in canonical base64 (4.2.1,
- * RFC 4648 3.5): 1 or 0.
+ * Returns 1 if a Sec-WebSocket-Key is 16 bytes in canonical base64 (4.2.1, RFC
+ * 4648 3.5), else 0.
  */
 
 int fanout_ws_key_valid(const unsigned char *s, size_t len);
 
 /*
- * Masks or unmasks "len" bytes in place (5.3) and turns "mask" so that the next
- * call goes on where this one ended.
+ * Masks or unmasks "len" bytes in place (5.3), and rotates "mask" so that the
+ * next call continues where this one ended.
  */
 
 void fanout_ws_unmask(unsigned char *s, size_t len, unsigned char mask[4]);
