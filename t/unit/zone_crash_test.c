@@ -1963,7 +1963,7 @@ rebuilt(int rebuilding)
     (void) alarm(0);
 
     /* the parent's view is that of the virgin zone */
-    parent.heap.incarnation = parent.told = was;
+    parent.heap.incarnation = parent.drained = was;
 }
 
 
