@@ -155,7 +155,7 @@ call_header_filter(ngx_http_request_t *r)
 }
 
 
-/* All that goes out ends here: what is not taken is let go of. */
+/* The response ends here: what the call does not take is discarded. */
 
 static ngx_int_t
 call_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
@@ -189,7 +189,7 @@ call_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         if (call && b->last_buf) {
             call->complete = 1;
 
-            /* the client has what it wanted, and goes */
+            /* the call has its response: the client closes */
             close_peer(call);
         }
     }
@@ -389,7 +389,7 @@ prepare_connection(fanout_call_t *call, ngx_connection_t *c)
     hc = ngx_pcalloc(c->pool, sizeof(ngx_http_connection_t));
     addr = ngx_pcalloc(c->pool, sizeof(ngx_http_in_addr_t));
 
-    /* there is no input, but a place for it */
+    /* there is no input, but NGINX needs the buffer */
     c->buffer = ngx_create_temp_buf(c->pool, 1);
 
     if (log == NULL || ctx == NULL || hc == NULL || addr == NULL
@@ -678,7 +678,7 @@ request_gone(void *data)
     c = call->request->connection;
 
     if (ngx_exiting && c->close && call->failure == NULL) {
-        /* NGINX has closed all connections, and will not do so again */
+        /* NGINX has closed all connections, once for all */
         over = 1;
         call->failure = "worker_shutdown_timeout is over";
     }
@@ -718,8 +718,8 @@ timed_out(ngx_event_t *ev)
         r->headers_out.status = NGX_HTTP_REQUEST_TIME_OUT;
     }
 
-    /* As an HTTP/1 connection is ended from outside: a finalize would free
-     * the request while its cleanups run, if an upstream is one of them. */
+    /* Ends the connection as NGINX does on exit: a finalize would free the
+     * request while its cleanups run, if an upstream is one of them. */
 
     c->close = 1;
     c->read->handler(c->read);

@@ -4,7 +4,7 @@
  *
  * A call: a POST of JSON to a location of this NGINX that no client asked for.
  *
- * It is a request as any other: what the location says of upstreams,
+ * It is a request like any other: what the location says of upstreams,
  * timeouts, headers, limits and logs holds for it.  Its client is one end of a
  * pair of sockets ("unix:" as an address), on which nothing is ever sent: the
  * response is taken by a filter.
@@ -29,11 +29,11 @@ typedef void (*fanout_call_pt)(void *data, ngx_uint_t status,
     ngx_str_t *body);
 
 
-/* The text, by its address, if the response is larger than the limit. */
+/* The text of a response above the limit; compared by its address. */
 extern const char  fanout_call_too_large[];
 
 
-/* where calls go to */
+/* the target of calls */
 
 typedef struct {
     ngx_http_conf_ctx_t             *ctx;       /* of the server */

@@ -2,11 +2,10 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The delivery of events.  The worker that leads sends the oldest of the
- * queue, one call at a time, and lets the zone free them when they were
- * taken; what was not is sent again.  Another worker that takes the lead
- * begins with the oldest that is there: so each is told at least once, and in
- * order.
+ * The delivery of events.  The worker that leads sends the oldest of the queue,
+ * one call at a time.  The zone frees events that the backend took; others are
+ * sent again.  Another worker that takes the lead begins with the oldest in the
+ * queue: so each event is delivered at least once, and in order.
  */
 
 
@@ -55,7 +54,7 @@ static const struct {
     ngx_uint_t   bit;
     const char  *name;
 } names[] = {
-    /* what comes first in time is first */
+    /* in the order of time */
     { FANOUT_EVENT_OCCUPIED, "occupied" },
     { FANOUT_EVENT_FIRST_IN, "first-in" },
     { FANOUT_EVENT_CONNECT, "connect" },
@@ -74,7 +73,7 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
     dispatcher_t  *t;
 
     if (hub->app->events_hook == NULL) {
-        /* an earlier configuration may have wanted them */
+        /* an earlier configuration may have asked for events */
         fanout_hook_queue_ask(&hub->zone, 0, 0);
         return NGX_OK;
     }
@@ -307,7 +306,7 @@ failed:
 }
 
 
-/* one for each name that it goes by */
+/* one event for each of its names */
 
 static ngx_int_t
 compose_event(dispatcher_t *t, fanout_event_t *e, fanout_outbuf_t *f)

@@ -21,10 +21,10 @@
 #include "zone/event.h"
 
 
-/* beside the events of the zone */
+/* in addition to the events of the zone */
 #define FANOUT_HOOK_PUBLISH   0x100
 
-/* things in one call, at most */
+/* events or publishes in one call, at most */
 #define FANOUT_HOOK_BATCH     FANOUT_ZONE_EVENTS
 
 
@@ -36,14 +36,16 @@
 
 struct fanout_hook_s {
     fanout_callee_t         callee;
-    ngx_uint_t              mask;               /* what it is told of */
-    ngx_uint_t              batch;              /* things in one call */
-    ngx_uint_t              calls;              /* under way, for a lane of
+    ngx_uint_t              mask;               /* FANOUT_EVENT_* and
+                                                   FANOUT_HOOK_PUBLISH */
+    ngx_uint_t              batch;              /* events or publishes in one
+                                                   call */
+    ngx_uint_t              calls;              /* at a time, for a lane of
                                                    publishes */
     ngx_uint_t              queue;              /* queue=, 0: not given */
     ngx_uint_t              events;             /* that may wait */
     ngx_msec_t              retry;              /* the longest wait, 0: not
-                                                   said */
+                                                   given */
     unsigned                pass:1;             /* publish if it fails */
 };
 
@@ -51,12 +53,12 @@ struct fanout_hook_s {
 /* The setter of fanout_hook. */
 char *fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* Sets what was left out, once all is known of the zone; NGX_CONF_ERROR. */
+/* Sets defaults, once the zone is fully configured; NGX_CONF_ERROR. */
 char *fanout_hook_finish(ngx_conf_t *cf, fanout_app_t *app);
 
 
-/* In a worker, after the hub of the zone was made, and before it is left.
- * NGX_ERROR. */
+/* Called in a worker, after the hub of the zone was made, and before it is
+ * left.  NGX_ERROR. */
 ngx_int_t fanout_hook_init(fanout_app_t *app, ngx_cycle_t *cycle);
 void fanout_hook_exit(fanout_app_t *app);
 
@@ -67,9 +69,9 @@ void fanout_hook_events_exit(fanout_hub_t *hub);
 
 
 /*
- * An ask: a publish that waits for what the backend says.  It has a copy of
- * all it needs, so it outlives the session: a publisher that is cut before the
- * answer has published.
+ * An ask: a publish that waits for the backend's approval.  It has a copy of
+ * all it needs, so it outlives the session: if the publisher is cut before the
+ * answer, the message is published all the same.
  */
 
 typedef struct fanout_ask_s     fanout_ask_t;
@@ -81,17 +83,19 @@ struct fanout_ask_s {
     fanout_session_t       *session;            /* NULL: gone */
     uint64_t                id;
 
-    /* whose it is, by scope: the user, the address; NULL: not counted */
+    /* the senders that it counts for, by scope: the user, the address; NULL:
+     * not counted */
     fanout_lane_sender_t   *senders[FANOUT_SCOPES];
 
     ngx_str_t               channel;
     fanout_zone_message_t  *messages;
     ngx_uint_t              n;
-    fanout_zstr_t           to;                 /* name of the user it is for */
+    fanout_zstr_t           to;                 /* name of the user that it is
+                                                   for */
     fanout_zone_publish_t   opts;
     size_t                  max;                /* bytes of a message */
 
-    /* what came of it */
+    /* the result */
     unsigned                answered:1;
     fanout_error_e          rc;
     fanout_zone_result_t    result;
@@ -103,15 +107,15 @@ struct fanout_ask_s {
 ngx_uint_t fanout_asks_waiting(fanout_hub_t *hub);
 ngx_uint_t fanout_asks_max(fanout_hub_t *hub);
 
-/* Whether publishes of clients to a channel are asked for: 1 or 0. */
+/* Whether publishes of clients to a channel need approval: 1 or 0. */
 ngx_uint_t fanout_asks(fanout_hub_t *hub, ngx_str_t *channel);
 
 /*
- * Asks for a publish that could be made right away: arguments as for
- * hub_publish(), all copied; to is the name of the user that the message is
- * for, or NULL.  When it is answered, and what was let through is published,
- * the job of the session, which must wait, is gone on with.  The session must
- * let go of the ask when its job ends.
+ * Asks the backend about a publish.  The arguments are those of
+ * fanout_hub_publish(), all copied; to is the name of the user that the message
+ * is for, or NULL.  When the backend has answered, and approved messages are
+ * published, the job of the session continues, which must wait.  The session
+ * must release the ask when its job ends.
  *
  * NULL, and *rc: INTERNAL; HOOK_FAILED when too many wait; RATE_LIMITED when
  * too many of this user or address do, then limited says so, and it is counted.
@@ -121,8 +125,8 @@ fanout_ask_t *fanout_ask(fanout_session_t *s, ngx_str_t *channel,
     fanout_zone_publish_t *opts, fanout_limited_t *limited,
     fanout_error_e *rc);
 
-/* The session does not wait any more: frees an ask that is answered, and
- * leaves another to itself. */
+/* The session no longer waits: frees an ask that is answered; another one
+ * continues without the session. */
 void fanout_ask_release(fanout_ask_t *ask);
 
 

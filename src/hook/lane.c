@@ -123,7 +123,7 @@ lane_work_handler(ngx_event_t *ev)
                          ngx_queue_last(&lane->batches));
 
         if (b == NULL) {
-            /* without memory they wait for a moment with more of it */
+            /* on lack of memory asks are tried again later */
             ngx_add_timer(ev, 100);
             return;
         }
@@ -133,7 +133,7 @@ lane_work_handler(ngx_event_t *ev)
 }
 
 
-/* of the ask, which is taken from where it is */
+/* makes a batch of an ask, which is removed from its queue */
 
 static batch_t *
 batch_create(fanout_lane_t *lane, ngx_queue_t *ask, ngx_queue_t *after)
@@ -256,7 +256,7 @@ failed:
 }
 
 
-/* Takes what waits behind the first of a batch, as far as it goes with it. */
+/* Adds waiting asks that may share a call with the first of a batch. */
 
 static ngx_int_t
 compose_more(batch_t *b, fanout_outbuf_t *f)
@@ -395,7 +395,7 @@ answered(void *data, ngx_uint_t status, ngx_str_t *body)
     b->status = status;
     b->body = *body;
 
-    /* the text of a failure lasts */
+    /* the text of a failure is static */
 
     if (status && body->len) {
         b->copy = ngx_alloc(body->len, ngx_cycle->log);
@@ -414,7 +414,7 @@ answered(void *data, ngx_uint_t status, ngx_str_t *body)
 }
 
 
-/* Whether all of it was told; if not, they are asked for one by one. */
+/* Whether the batch is settled; if not, its asks are sent one by one. */
 
 static ngx_uint_t
 lane_settle(batch_t *b)
@@ -443,7 +443,7 @@ lane_settle(batch_t *b)
         }
     }
 
-    /* an answer that can't be read may have been a no */
+    /* an answer that can't be read may have been a refusal */
 
     pass = a->hook->pass && unanswered(b);
 
@@ -477,9 +477,9 @@ lane_settle(batch_t *b)
 }
 
 
-/* Whether the backend has said nothing at all: it is down, too slow, or has
- * failed itself.  What it says of the request, and be it that it is too large,
- * depends on what is in it. */
+/* Whether there is no verdict at all: the backend is down, too slow, or has
+ * failed.  A status about the request, even that it is too large, depends on
+ * its content. */
 
 static ngx_uint_t
 unanswered(batch_t *b)
@@ -491,8 +491,8 @@ unanswered(batch_t *b)
 }
 
 
-/* Each in a batch of its own, in the place of the one that failed.  0 without
- * memory. */
+/* Puts each ask into a batch of its own, in place of the one that failed.  0 on
+ * lack of memory. */
 
 static ngx_uint_t
 split(batch_t *b)
@@ -524,7 +524,8 @@ split(batch_t *b)
 }
 
 
-/* NULL: one for each that was asked, of len 0 to let it through */
+/* NULL if there is a verdict for each ask; len 0 approves it.  Otherwise why
+ * the answer is invalid. */
 
 static const char *
 read_verdicts(batch_t *b, fanout_json_t *verdicts)

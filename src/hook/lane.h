@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The lanes of the publish hook: which asks go together in a call, and what
- * becomes of them when it is answered.  Inside hook/ alone.
+ * The lanes of the publish hook: which asks share a call, and how they are
+ * settled when it is answered.  Used in hook/ only.
  */
 
 

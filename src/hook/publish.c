@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Asking for publishes.  What is asked for a channel goes through one lane, so
- * that publishes of this worker to it stay in order.
+ * Approval of publishes by the backend.  All asks of a channel go through one
+ * lane, so that publishes of this worker to it stay in order.
  */
 
 
@@ -12,7 +12,7 @@
 #include "session/transport.h"
 
 
-#define FANOUT_ASK_QUEUE   1000                 /* unless queue= says */
+#define FANOUT_ASK_QUEUE   1000                 /* default of queue= */
 #define FANOUT_ASK_SHARE   8                    /* of a sender, at least */
 #define FANOUT_ASK_RETRY   1000                 /* ms, beyond its share */
 #define FANOUT_ASK_LOG     1000                 /* ms, a line at most */
@@ -27,8 +27,8 @@ typedef struct {
     fanout_json_t   messages;
 } verdict_t;
 
-/* the last four are those of the message that was asked for, which a backend
- * may send back, and which stay as they were */
+/* the last four are members of the message that was asked for: a backend may
+ * send them back, and they do not change */
 
 typedef struct {
     fanout_json_t   event;
@@ -239,7 +239,7 @@ crowded(fanout_session_t *s, fanout_limited_t *limited)
         }
 
         if (key) {
-            /* of a user; next is its address */
+            /* for a user; the address is next */
             share *= 3;
         }
     }
@@ -310,7 +310,7 @@ senders_drop(fanout_ask_t *ask)
 }
 
 
-/* 0: it is not counted.  A user may have the bytes of an address as a name. */
+/* 0: not counted.  The name of a user may have the bytes of an address. */
 
 static ngx_rbtree_key_t
 sender_key(fanout_session_t *s, ngx_uint_t scope)
@@ -356,7 +356,7 @@ turn_away(fanout_asker_t *a)
 }
 
 
-/* A backend that is too slow for all must not fill the log as well. */
+/* A backend that is too slow must not fill the log. */
 
 static void
 log_handler(ngx_event_t *ev)
@@ -378,7 +378,7 @@ log_handler(ngx_event_t *ev)
 }
 
 
-/* one block of memory */
+/* allocates an ask with all its data as one block */
 
 static fanout_ask_t *
 ask_create(fanout_session_t *s, ngx_str_t *channel, fanout_zone_message_t *m,
@@ -557,8 +557,8 @@ publish_refuse(fanout_ask_t *ask, verdict_t *v)
 }
 
 
-/* Other messages in the place of those that were sent, by the same sender, and
- * for the same recipient. */
+/* Replaces the messages by others, of the same sender, and for the same
+ * recipient. */
 
 static const char *
 change(fanout_ask_t *ask, fanout_json_t *array)
@@ -757,8 +757,8 @@ fanout_ask_finish(fanout_ask_t *ask)
     }
 
     if (s->state == FANOUT_OPEN && !s->batched) {
-        /* the reply goes before what the drain brings: the publisher's own
-         * copy.  From an array of commands entries are withheld. */
+        /* the reply precedes what the drain brings: the publisher's own copy.
+         * For an array of commands, entries are withheld. */
 
         (void) fanout_session_go_on(s);
     }

@@ -71,7 +71,7 @@ fanout_session_return_request(fanout_session_t *s)
 }
 
 
-/* What comes from the client is not for the session; that it has gone is. */
+/* Input is not for the session; only the end of the connection is. */
 
 static void
 session_attached_read(ngx_http_request_t *r)
@@ -100,8 +100,8 @@ session_attached_write(ngx_http_request_t *r)
     s = ngx_http_get_module_ctx(r, ngx_http_fanout_module);
 
     if (r->connection->write->error) {
-        /* HTTP/3: the client has cancelled the stream (RFC 9000, section
-         * 3.5), of which nothing else tells while there is no output */
+        /* HTTP/3: the client has cancelled the stream (RFC 9000, section 3.5);
+         * without output, nothing else shows it */
         fanout_session_end(s, FANOUT_END_CUT);
         return;
     }
@@ -183,7 +183,7 @@ fanout_filtered_send(fanout_session_t *s)
 }
 
 
-/* The bytes may be on their way for longer than the session lives. */
+/* The bytes may be in the filters for longer than the session lives. */
 
 static fanout_filtered_t *
 stream_create(ngx_http_request_t *r)

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Falling behind and catching up: a session whose output is full reads the
- * log itself when its socket has drained.
+ * Falling behind and catching up: a session whose output is full reads from the
+ * log when its socket has drained.
  */
 
 
@@ -198,7 +198,7 @@ fanout_session_catch_up(fanout_session_t *s)
         && (s->job == NULL || !s->job->waits
             || s->transport->once))
     {
-        /* while it has nothing to say yet others may */
+        /* while the job waits, subscriptions may send */
         return;
     }
 
@@ -230,8 +230,8 @@ fanout_session_catch_up(fanout_session_t *s)
 }
 
 
-/* Reads the log on from what the subscriber was sent last, up to what this
- * worker has delivered; from there it is live again. */
+/* Reads the log from the last entry sent to the subscriber, up to what this
+ * worker has delivered; then the subscription is live again. */
 
 static void
 catch_up_sub(fanout_subscription_t *sub)
@@ -280,9 +280,9 @@ catch_up_sub(fanout_subscription_t *sub)
 }
 
 
-/* Tells what comes next: a piece of mail, or a section of the log.  AGAIN when
- * there may be more; OK, or DONE if the log was purged, when there is not;
- * ERROR if the session has ended. */
+/* Sends what comes next: a direct message of the mailbox, or a section of the
+ * log.  NGX_AGAIN if there may be more; NGX_OK, or NGX_DONE if the log was
+ * purged, if there is not; NGX_ERROR if the session has ended. */
 
 static ngx_int_t
 catch_up_section(fanout_subscription_t *sub, uint64_t upto)
@@ -316,7 +316,7 @@ catch_up_section(fanout_subscription_t *sub, uint64_t upto)
 }
 
 
-/* DECLINED if the log comes first: up to *upto, behind which mail is. */
+/* NGX_DECLINED if the log comes first, up to *upto; the mailbox follows. */
 
 static ngx_int_t
 catch_up_mail(fanout_subscription_t *sub, uint64_t *upto)
@@ -349,7 +349,7 @@ catch_up_mail(fanout_subscription_t *sub, uint64_t *upto)
 }
 
 
-/* As catch_up_section(); OK when all up to upto is told. */
+/* As catch_up_section(); NGX_OK when all up to upto was sent. */
 
 static ngx_int_t
 catch_up_log(fanout_subscription_t *sub, uint64_t upto)
@@ -442,8 +442,7 @@ catch_up_reset(fanout_subscription_t *sub)
 }
 
 
-/* Changes of members are not in the log that is kept: the roster has the
- * latest. */
+/* Changes of members are not in the history: the roster keeps the latest. */
 
 static ngx_uint_t
 watches(fanout_subscription_t *sub)
@@ -470,7 +469,7 @@ catch_up_lost(fanout_subscription_t *sub, uint64_t upto)
 }
 
 
-/* what is lost: changes of members, or entries of the log */
+/* sends a gap: lost changes of members, or lost entries of the log */
 
 static ngx_int_t
 catch_up_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
@@ -494,8 +493,8 @@ catch_up_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
 }
 
 
-/* Tells what was read of the log together with changes of members, up to an
- * offset; *last is how far it came. */
+/* Sends what was read from the log together with changes of members, up to an
+ * offset; *last is the offset that was reached. */
 
 static ngx_int_t
 catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
@@ -554,7 +553,7 @@ catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a, uint64_t upto,
 }
 
 
-/* sends what another subscriber was sent a moment ago */
+/* sends a section that another subscriber got a moment ago */
 
 static ngx_uint_t
 catch_up_replay(fanout_subscription_t *sub, uint64_t upto)
@@ -586,8 +585,8 @@ catch_up_replay(fanout_subscription_t *sub, uint64_t upto)
 }
 
 
-/* What a stream or a poll is told of the time before it joined was asked for;
- * what one that is slow reads of the time since then was not. */
+/* Entries of the time before a join were asked for, and are charged; those that
+ * a slow subscriber reads of the time since then are not. */
 
 static void
 catch_up_charge(fanout_subscription_t *sub, size_t bytes)

@@ -8,9 +8,11 @@
 #include "wire/deflate.h"
 
 
-#define FANOUT_SLACK  256               /* bytes a frame may have unused */
+#define FANOUT_SLACK  256               /* bytes that an outbuf may have
+                                           unused */
 
-/* after so many in a row that did not shrink one is left out, then 2, 4, ... */
+/* after so many in a row that did not shrink, one message is left out, then 2,
+ * 4, ... */
 #define FANOUT_VAIN   4
 #define FANOUT_SKIP   6                 /* to 1 << 6 */
 
@@ -22,7 +24,7 @@
 #define FANOUT_STORED     5                 /* bytes of a block's head */
 
 
-/* one frame of a server, as it lies there */
+/* a frame of the server, in place */
 
 typedef struct {
     u_char      *start;
@@ -206,7 +208,7 @@ fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
 }
 
 
-/* What others were told is found by its bytes, whatever it was read from; NULL
+/* Finds a part that others got by its bytes, whatever they were read from; NULL
  * on lack of memory. */
 
 static fanout_shared_t *
@@ -330,7 +332,7 @@ stored(u_char *p, u_char *data, size_t len)
 }
 
 
-/* whether there is any message over the threshold */
+/* whether any message reaches the threshold */
 
 static ngx_uint_t
 worth(u_char *p, u_char *last)
@@ -454,7 +456,7 @@ learn(fanout_channel_t *ch, ngx_uint_t shrunk)
 }
 
 
-/* of our own making: whole, and a message is one frame */
+/* reads a frame that this server made: whole, and one for each message */
 
 static u_char *
 read_frame(u_char *p, frame_t *fr)
@@ -478,7 +480,7 @@ read_frame(u_char *p, frame_t *fr)
 }
 
 
-/* It may wait in many outboxes, and counts there as it is large. */
+/* An outbuf may wait in many outboxes, and counts with its size. */
 
 static void
 trim(fanout_hub_t *hub, fanout_outbuf_t *f)

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Frames that were encoded plain, deflated for the sessions that agreed on it
- * (RFC 7692): once for all of a format.
+ * Deflates plain frames for sessions with permessage-deflate (RFC 7692): once
+ * for all sessions of a format.
  */
 
 
@@ -20,9 +20,9 @@ void fanout_compress_configure(fanout_main_conf_t *mcf);
 
 /*
  * Makes of a plain run the one of a format that deflates.  "from" has n
- * stretches of whole frames, ends has where each of them does; toends is
- * filled in likewise.  When nothing is worth it, *to is the same frame with a
- * reference more.  NGX_ERROR on lack of memory.
+ * stretches of whole frames, ends has where each of them does; toends is filled
+ * in likewise.  If no message is long enough, *to is "from" with one more
+ * reference.  NGX_ERROR on lack of memory.
  *
  * When messages of the channel (NULL: of none) have not shrunk several times
  * running, most are sent as they are, and only some are tried.
@@ -31,9 +31,8 @@ ngx_int_t fanout_compress_run(fanout_hub_t *hub, fanout_channel_t *ch,
     ngx_uint_t format, fanout_outbuf_t *from, uint32_t *ends, ngx_uint_t n,
     fanout_outbuf_t **to, uint32_t *toends);
 
-/* Replaces whole frames that are for sessions of one format by what these
- * get, if that is shorter; one reference to f is used up.  Without memory it
- * is left. */
+/* Replaces whole frames by those for sessions of a format that deflates, and
+ * drops a reference to the old outbuf.  On lack of memory *f remains. */
 void fanout_compress_frame(fanout_hub_t *hub, ngx_uint_t format,
     fanout_outbuf_t **f);
 
@@ -46,7 +45,7 @@ void fanout_compress_frame(fanout_hub_t *hub, ngx_uint_t format,
 void fanout_compress_reply(fanout_hub_t *hub, ngx_uint_t format,
     fanout_outbuf_t **f, size_t part, size_t tail);
 
-/* Forgets parts that are old, or all. */
+/* Drops parts that are old, or all. */
 void fanout_compress_expire(fanout_hub_t *hub, ngx_uint_t all);
 
 

@@ -104,7 +104,7 @@ typedef struct {
     size_t                   presence_size;
 
     ngx_uint_t               transports;        /* those that are served */
-    ngx_msec_t               retry;             /* told to event streams */
+    ngx_msec_t               retry;             /* "retry" of event streams */
     ngx_msec_t               poll_timeout;
     ngx_flag_t               deflate;
     ngx_uint_t               deflate_ratio;     /* 0: any */

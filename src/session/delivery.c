@@ -18,7 +18,7 @@
 
 #define FANOUT_SPAN  256
 
-/* for what could be around the last entry, and is not */
+/* bytes for the framing of the last entry */
 #define FANOUT_ROOM  128
 
 
@@ -170,7 +170,8 @@ by_seq(const void *one, const void *two)
 }
 
 
-/* A gap that holds a reset is one.  Tells whether something was lost. */
+/* Returns whether entries were lost: 1 for a gap.  A gap that contains a purge
+ * becomes a reset. */
 
 static ngx_uint_t
 delivery_check_lost(fanout_channel_t *ch, fanout_entry_t *e)
@@ -190,9 +191,9 @@ delivery_check_lost(fanout_channel_t *ch, fanout_entry_t *e)
 }
 
 
-/* After a gap or a reset was told to those who are live.  Who is behind, and
- * be it since a moment ago because it could not take even this, finds a gap
- * by itself when it reads on, and is told of a reset then. */
+/* Called after a gap or a reset was sent to live subscribers.  Subscribers that
+ * are behind, also since just now, detect a gap when they read on; a reset is
+ * flagged for them here. */
 
 static void
 discontinue(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
@@ -280,7 +281,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
         }
 
         if (runs[sub->format].outbuf == NULL) {
-            /* no memory: they read it again from the log */
+            /* no memory: the subscriber reads it from the log */
             fanout_session_lag(sub->session);
             continue;
         }
@@ -304,7 +305,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
 }
 
 
-/* with thousands of subscribers each step meets cold memory */
+/* with thousands of subscribers the memory of the next one is cold */
 
 static void
 delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next)
@@ -324,8 +325,8 @@ delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next)
 }
 
 
-/* A run that is deflated is made of the plain one, which may be there already;
- * its frame is NULL on lack of memory. */
+/* A deflated run is made from the plain one, which may exist already; its
+ * outbuf is NULL on lack of memory. */
 
 static void
 encode_format(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
@@ -486,8 +487,8 @@ fanout_wanted(fanout_subscription_t *sub, fanout_entry_t *e)
 }
 
 
-/* 0 if the session has all it may hold: it goes on after "before" when it
- * has been sent */
+/* 0 if the session has all the output it may hold: it falls behind, after the
+ * entry "before" */
 
 static ngx_uint_t
 hand(fanout_subscription_t *sub, run_t *run, uint32_t start, uint32_t end,

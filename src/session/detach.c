@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * A session begins attached to the request of its handshake, and lets it go
- * as soon as nothing else needs it.
+ * A session begins attached to the request of its handshake, and releases it as
+ * soon as nothing else needs it.
  */
 
 
@@ -100,7 +100,7 @@ fanout_session_start(fanout_session_t *s)
 }
 
 
-/* What came right behind the handshake is read before all that comes later,
+/* Input that arrived with the handshake is processed before all later input,
  * also while the session is attached. */
 
 static ngx_int_t
@@ -178,7 +178,7 @@ detach_handler(ngx_event_t *ev)
     s = d->session;
 
     if (!detachable(s->request)) {
-        /* a subrequest in the background still needs it */
+        /* a background subrequest still needs the request */
         ngx_add_timer(ev, 50);
         return;
     }
@@ -202,7 +202,7 @@ detachable(ngx_http_request_t *r)
 }
 
 
-/* Lets the request go: logged, its memory freed; the session keeps the
+/* Releases the request: it is logged and freed; the session keeps the
  * connection. */
 
 static void
@@ -217,7 +217,7 @@ detach(fanout_session_t *s)
     c = r->connection;
     hc = r->http_connection;
 
-    /* it is the session's no more, but is logged as its */
+    /* the session gives it up, but it is logged with the session's context */
 
     s->cleanup->handler = NULL;
     s->cleanup = NULL;
@@ -310,7 +310,7 @@ set_socket(fanout_session_t *s)
 
 #ifdef TCP_USER_TIMEOUT
     if (s->transport->ping == NULL && s->conf->ping) {
-        /* nothing answers a heartbeat but the peer's kernel */
+        /* only the peer's kernel answers a heartbeat */
         unsigned  ms = s->conf->ping + s->conf->timeout;
 
         (void) setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms,

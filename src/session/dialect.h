@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What sessions call of the protocol that their client speaks: a table, which
- * a dialect fills.
+ * The calls of sessions to the protocol that their client speaks: a table that
+ * a dialect fills in.
  */
 
 

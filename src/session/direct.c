@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Who is addressed: sessions by client and by user, and the mail that waits
- * for those who were not there or could not take more.
+ * Recipients: sessions by client and by user, and the mailboxes of those that
+ * were disconnected or could not take more.
  */
 
 
@@ -140,7 +140,7 @@ fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
             s = by_user(node);
 
             if (s->identity.user == e->to_user) {
-                /* all of them have one name */
+                /* all sessions of a user have one name */
                 e->to.data = s->user.data;
                 e->to.len = s->user.len;
                 call_for_session(s, ch, handler, data);
@@ -209,12 +209,12 @@ deliver_direct(fanout_subscription_t *sub, void *data)
         return;
     }
 
-    /* it reads it when it goes on */
+    /* the subscriber reads its mailbox when it catches up */
     sub->mail = 1;
 }
 
 
-/* 0 if it lags, and be it since now */
+/* 0 if the session has fallen behind now */
 
 static ngx_uint_t
 hand_direct(fanout_subscription_t *sub, direct_t *d)

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Silence: what the policies of channels make of members whose client says
+ * Silence: what the policies of channels do with members whose client sends
  * nothing.
  */
 
@@ -51,8 +51,9 @@ fanout_session_alive(fanout_session_t *s)
 }
 
 
-/* A client that came back has its places again, and joins those it wants. In
- * those that it lets be it would be a member that no policy looks after. */
+/* A client that came back has its seats again, and joins the channels that it
+ * wants.  On the others it would remain a member to which no policy is
+ * applied. */
 
 static void
 look_around(fanout_session_t *s)
@@ -91,7 +92,7 @@ look_around(fanout_session_t *s)
             left += look_for(s, &name);
         }
 
-        /* they count no more */
+        /* the cursor does not count seats that are gone */
         cursor -= cursor ? left : 0;
 
     } while (cursor);
@@ -100,7 +101,7 @@ look_around(fanout_session_t *s)
 }
 
 
-/* Whether a place was given up. */
+/* Whether a seat was given up. */
 
 static ngx_uint_t
 look_for(fanout_session_t *s, ngx_str_t *name)
@@ -194,7 +195,7 @@ look_at(fanout_subscription_t *sub)
         sooner(s, last + policy->idle);
 
     } else if (policy->pongs) {
-        /* it may be heard of without a command */
+        /* a pong counts, without a command */
         sooner(s, ngx_current_msec + policy->idle);
     }
 }

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What the socket and the clock do to a session.
+ * Events of the socket and the timer of a session.
  */
 
 
@@ -11,8 +11,8 @@
 #include "session/transport.h"
 
 
-/* a read event, at most: some hundreds of the shortest commands, for which the
- * others of the worker wait */
+/* bytes of a read event, at most: some hundreds of the shortest commands, while
+ * other sessions wait */
 #define FANOUT_INPUT      16384
 
 
@@ -141,7 +141,8 @@ fanout_session_read_now(fanout_session_t *s)
         }
 
         if (n == 0 || n == NGX_ERROR) {
-            /* it may have said goodbye, and not waited for the answer */
+            /* the client may have sent a close, and not waited for the
+             * answer */
             fanout_session_end(s, s->close_after
                                   ? s->close_after - 1
                                   : FANOUT_END_CUT);
@@ -165,7 +166,8 @@ fanout_session_read_now(fanout_session_t *s)
     if (s->state == FANOUT_OPEN && s->identity_ref
         && c->read->pending_eof && s->job && s->job->asks)
     {
-        /* the end is not read before the backend has answered */
+        /* the end of the connection is not read before the backend has
+         * answered */
         fanout_session_disconnected(s);
     }
 
@@ -186,8 +188,8 @@ fanout_session_read_now(fanout_session_t *s)
 }
 
 
-/* A client that is away has come back as another session, was thrown out, or
- * can't come back any more: nothing more is done for it here. */
+/* The client has gone, and came back as another session, was kicked, or can't
+ * come back any more: nothing more is done for it here. */
 
 static ngx_uint_t
 outlived(fanout_session_t *s)
@@ -199,7 +201,7 @@ outlived(fanout_session_t *s)
 }
 
 
-/* what was received before and could not be read then */
+/* processes input that was received before and had to wait */
 
 void
 fanout_session_input(fanout_session_t *s)
@@ -223,15 +225,15 @@ fanout_session_input(fanout_session_t *s)
         }
 
         if (s->input_len == 0 && s->connection->read->ready) {
-            /* its socket was left alone meanwhile */
+            /* the socket was not read meanwhile */
             ngx_post_event(s->connection->read, &ngx_posted_next_events);
         }
     }
 }
 
 
-/* A client that does not read its replies is not read from either, and one
- * whose session has ended no more. */
+/* There is no reading from a client that does not read its replies, or whose
+ * session has ended. */
 
 ngx_uint_t
 fanout_session_busy(fanout_session_t *s)
@@ -242,7 +244,7 @@ fanout_session_busy(fanout_session_t *s)
         return 1;
 
     case FANOUT_CLOSING:
-        /* the answer to the close is waited for, nothing else */
+        /* only the answer to the close is awaited */
         return 0;
     }
 
@@ -263,7 +265,7 @@ fanout_session_write(fanout_session_t *s)
     }
 
     if (s->blocked) {
-        /* it took some of what is sent: it lives, though it says nothing */
+        /* the client took some output: it is alive, though it sends nothing */
         fanout_session_unblocked(s);
         s->received_at = ngx_current_msec;
         s->pinged = 0;
@@ -291,9 +293,8 @@ fanout_session_tick(fanout_session_t *s)
 }
 
 
-/* The moments of closing are spread over the drain time.  When that is too
- * short for so many, each comes back as much later as it takes for all to do so
- * evenly. */
+/* Closes are spread over the drain time.  If that is too short for so many
+ * sessions, each client is asked to wait, so that all come back evenly. */
 
 static ngx_msec_t
 back_after(fanout_session_t *s)
@@ -318,8 +319,8 @@ back_after(fanout_session_t *s)
 }
 
 
-/* A client that has opened its connection before the worker was told to exit,
- * and begins now: it is told to come back, to another worker. */
+/* A client that opened its connection before the worker began to exit starts a
+ * session now: it is asked to reconnect, to another worker. */
 
 void
 fanout_session_turn_away(fanout_session_t *s)
@@ -344,7 +345,7 @@ io_due(fanout_session_t *s)
 
     if (s->state == FANOUT_CLOSING) {
         if ((ngx_msec_int_t) (now - s->close_at) >= 0) {
-            /* its answer may be behind more than was read meanwhile */
+            /* the answer may come after input that was not read */
             s->lingers = 1;
             s->finish = (s->nout == 0);
             fanout_session_end(s, FANOUT_END_CUT);
@@ -362,8 +363,8 @@ io_due(fanout_session_t *s)
     }
 
     if (s->transport->ping && fanout_session_busy(s)) {
-        /* nothing is read from it: it waits for the server, or has to take
-         * its output first, for which it has a time of its own */
+        /* nothing is read from the client: it waits for the server, or has to
+         * take its output first, which has a timeout of its own */
         s->frame_at = s->frame_at ? (now ? now : 1) : 0;
         s->received_at = now;
         s->pinged = 0;
@@ -414,7 +415,7 @@ io_give_up(fanout_session_t *s, const char *why)
 }
 
 
-/* Why one who has been quiet for so long is given up, or NULL. */
+/* Why a client that was quiet for so long is given up, or NULL. */
 
 static const char *
 silent(fanout_session_t *s, ngx_msec_t quiet)
@@ -432,7 +433,7 @@ silent(fanout_session_t *s, ngx_msec_t quiet)
 }
 
 
-/* What is on its way to a client asks for a sign of life as well. */
+/* Pending output makes a client show that it is alive, as a ping does. */
 
 static void
 io_ping(fanout_session_t *s, ngx_msec_t quiet)
@@ -461,7 +462,7 @@ heartbeat(fanout_session_t *s, ngx_msec_t now)
     s->beat_at = now + s->conf->ping;
 
     if (s->pending == 0) {
-        /* for so long it has taken what it was sent */
+        /* the client has taken all output so far */
         s->heard = 1;
         s->dialect->heartbeat(s);
     }
@@ -507,7 +508,7 @@ fanout_session_timer(fanout_session_t *s)
             sooner(s->received_at + s->conf->ping
                    + (s->pinged ? s->conf->timeout : 0));
 
-            /* when the answer has come, the next ping is due before that */
+            /* after an answer, the next ping is due earlier */
             sooner(now + s->conf->ping);
         }
 
@@ -518,8 +519,8 @@ fanout_session_timer(fanout_session_t *s)
 
 #undef sooner
 
-    /* one that is attached is no idle connection: nothing else tells it that
-     * the worker wants to exit, or keeps the worker */
+    /* an attached session is not an idle connection: only its timer notices
+     * that the worker wants to exit, or keeps the worker */
     rev->cancelable = (s->request == NULL);
 
     ngx_add_timer(rev, (ngx_msec_int_t) (at - now) > 0 ? at - now : 1);

@@ -94,7 +94,7 @@ failed:
 }
 
 
-/* Joins where this worker has drained to, if it can be had. */
+/* Joins at the offset that this worker has drained to, if possible. */
 
 static ngx_int_t
 join_log(fanout_session_t *s, fanout_channel_t *ch,
@@ -126,8 +126,8 @@ join_log(fanout_session_t *s, fanout_channel_t *ch,
             break;
         }
 
-        /* joined again: first what is on its way to it, but for an array,
-         * whose replies come first; and a reset is before the join */
+        /* joined again: entries on their way come first, except for an array,
+         * whose replies come first; and a reset comes before the join */
         (void) fanout_hub_drain(hub);
         ngx_post_event(&hub->drain, &ngx_posted_events);
     }
@@ -180,8 +180,8 @@ count_join(fanout_hub_t *hub, ngx_uint_t since,
 }
 
 
-/* What was drained is what all here were told: no lock is needed to be at one
- * offset with it. */
+/* All subscribers here have what was drained, so no lock is needed to join at
+ * its offset. */
 
 ngx_int_t
 fanout_session_register(fanout_subscription_t *sub, ngx_uint_t again,
@@ -226,8 +226,8 @@ fanout_session_register(fanout_subscription_t *sub, ngx_uint_t again,
 }
 
 
-/* Joined again without "since": what it has not been told yet still comes, so
- * that the join is at the offset it was told up to. */
+/* Joined again without "since": entries that were not sent yet still come, so
+ * the join is at the last offset sent. */
 
 static ngx_uint_t
 goes_on(fanout_subscription_t *sub, ngx_uint_t since, fanout_zone_join_t *j)

@@ -14,10 +14,11 @@
 
 
 /*
- * Subscribes a session: opens the channel if need be and registers at its
- * end; since is one of SINCE_* and says what epoch and offset are.  Entries
- * with a seq above the one in j are delivered from then on, if the state is
- * LIVE.  *subp is the existing one after a second join.  Owned by the session.
+ * Subscribes a session: opens the channel if need be and registers at its end;
+ * since is one of SINCE_* and says what epoch and offset are.  Entries with a
+ * seq above the one in j are delivered from then on, if the state is LIVE.  If
+ * the channel was joined before, *subp is the existing subscription.  Owned by
+ * the session.
  *
  * NONE, TOO_MANY, ZONE_FULL, INTERNAL.
  */
@@ -27,10 +28,10 @@ fanout_error_e fanout_session_join(
     fanout_subscription_t **subp, fanout_zone_join_t *j);
 
 /*
- * The join of a subscriber that is told who is there: registers it again, at
- * what this worker has delivered by now, so that all it is told is the state
- * at one offset.  One that was subscribed before and did not say since when
- * stays where it is.
+ * The join of a subscriber that gets the members: registers it again, at the
+ * offset that this worker has delivered, so that the reply is the state at one
+ * offset.  A subscriber that had joined before, without "since", stays at its
+ * offset.
  *
  * NGX_OK; NGX_AGAIN: a reset is on its way, or the zone was rebuilt; NGX_ERROR.
  */
@@ -38,8 +39,8 @@ ngx_int_t fanout_session_register(fanout_subscription_t *sub, ngx_uint_t again,
     ngx_uint_t since, uint64_t epoch, uint64_t offset, ngx_uint_t history,
     fanout_zone_join_t *j);
 
-/* Ends a subscription; closes the channel with the last.  Its seat is given
- * up for the reason (FANOUT_LEFT_*), or with 0 stays as it is. */
+/* Ends and frees a subscription; the last one of a channel closes it.  Its seat
+ * is given up for the reason (FANOUT_LEFT_*), or remains if that is 0. */
 void fanout_session_leave(fanout_subscription_t *sub, ngx_uint_t reason);
 
 

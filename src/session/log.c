@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * fanout_log: what is told of sessions, and when.
+ * fanout_log: which lines are logged for sessions, and when.
  */
 
 
@@ -112,7 +112,7 @@ fanout_session_log_join(fanout_session_t *s, ngx_str_t *channel)
 }
 
 
-/* A poll comes again and again: one line tells what there is to be told. */
+/* Polls are frequent: each has a single line. */
 
 static ngx_uint_t
 is_poll(fanout_session_t *s)
@@ -167,7 +167,7 @@ fanout_session_log_close(fanout_session_t *s)
     rec = fanout_session_log_record(s);
 
     if (!rec->connected) {
-        /* the handshake was not answered, nothing was said of it */
+        /* the handshake was not answered, and not logged */
         return;
     }
 

@@ -42,7 +42,7 @@
 #define FANOUT_BY_SERVER    2
 
 
-/* a piece of a format: text, or the value of a field */
+/* a part of a format: text, or the value of a field */
 
 typedef struct {
     ngx_str_t                        text;
@@ -62,7 +62,7 @@ typedef struct {
 } fanout_session_log_t;
 
 
-/* what lines of a session need; the address follows it.  A poll has one line,
+/* the data of a session's lines; the address follows it.  A poll has one line,
  * at its end. */
 
 typedef struct {
@@ -86,28 +86,29 @@ typedef struct {
 #define fanout_session_log_record(s)                                          \
     ((fanout_session_log_record_t *) ((s) + 1))
 
-/* Counts, where there is a log. */
+/* Adds to a counter of the record, if there is a log. */
 #define fanout_session_log_add(s, name, n)                                    \
     if ((s)->logged) {                                                        \
         fanout_session_log_record(s)->name += (n);                            \
     }
 
 
-/* Bytes behind a session for its record: 0 where nothing is logged. */
+/* Bytes after a session for its record: 0 if nothing is logged. */
 size_t fanout_session_log_size(fanout_loc_conf_t *conf, ngx_connection_t *c);
 
-/* Fills the record: while the address is the client's. */
+/* Fills in the record, with a copy of the address, while the connection still
+ * has that of the client. */
 void fanout_session_log_open(fanout_session_t *s, ngx_connection_t *c);
 
 /* The events; all but deny do nothing for a session that is not logged.
- * connect is said once, by others that come before it if need be. */
+ * connect is logged once, before the first join. */
 void fanout_session_log_connect(fanout_session_t *s);
 void fanout_session_log_join(fanout_session_t *s, ngx_str_t *channel);
 void fanout_session_log_leave(fanout_session_t *s, ngx_str_t *channel);
 void fanout_session_log_close(fanout_session_t *s);
 
-/* A handshake of a transport is refused: with a status, and why in words.  The
- * user may be empty, and need not be a name. */
+/* A handshake of a transport is refused, with a status and a text.  The user
+ * may be empty, and need not be a name. */
 void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t *transport, ngx_str_t *user, ngx_uint_t status,
     const char *why);
@@ -117,16 +118,16 @@ void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 void fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why);
 
-/* Why the session is about to end, for the close that is logged then: the
- * first counts.  By the server, with a static reason; by the client, with one
- * that is copied. */
+/* Records why the session ends, for its line "close": the first call counts.
+ * By the server, with a static reason; by the client, with a reason that is
+ * copied. */
 void fanout_session_log_ended(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
 void fanout_session_log_left(fanout_session_t *s, ngx_uint_t code,
     u_char *reason, size_t len);
 
-/* By the server, in a dialect that closes at a gap or a reset: the type of
- * it. */
+/* The same by the server, in a dialect that closes at a gap or a reset:
+ * FANOUT_GAP or FANOUT_RESET. */
 void fanout_session_log_broken(fanout_session_t *s, ngx_uint_t type);
 
 /*
@@ -139,20 +140,20 @@ void fanout_session_log_broken(fanout_session_t *s, ngx_uint_t type);
 ngx_uint_t fanout_session_log_gather_error(ngx_uint_t level, ngx_str_t *addr,
     const char *text);
 
-/* Writes what was counted for ten seconds, or all; every second, and at the
- * exit. */
+/* Writes refusals that were counted for ten seconds, or all; called every
+ * second, and at the exit. */
 void fanout_session_log_gathered(ngx_uint_t all);
 
-/* Writes what buffers hold; the process is about to exit. */
+/* Writes all buffers; the process is about to exit. */
 void fanout_session_log_flush(ngx_cycle_t *cycle);
 
-/* Frees what the record holds. */
+/* Frees the strings of the record. */
 void fanout_session_log_free(fanout_session_t *s);
 
 
 /* inside: formats */
 
-/* all that a line may tell, whatever the event */
+/* the values of a line, for all events */
 
 typedef struct {
     ngx_uint_t                       kind;      /* one of LOG_* */
@@ -181,7 +182,7 @@ typedef struct {
     uint64_t                         bytes_out;
 } fanout_session_log_line_t;
 
-/* The same for a deny; and writes a line to all the logs that want it. */
+/* The same for a deny.  Writes a line to all logs that want its event. */
 ngx_uint_t fanout_session_log_gather(fanout_loc_conf_t *conf,
     fanout_session_log_line_t *line);
 void fanout_session_log_put(fanout_loc_conf_t *conf,
@@ -204,8 +205,8 @@ ngx_uint_t fanout_session_log_events(ngx_str_t *list);
 void fanout_session_log_write(fanout_session_log_t *log, u_char *line,
     size_t len);
 
-/* Buffers what is written to the log's file: size bytes, for at most flush ms,
- * 0: for any time.  Logs of one file share its buffer.  NGX_CONF_ERROR. */
+/* Buffers lines of the log's file: size bytes, for flush ms at most, 0: without
+ * a limit.  Logs of one file share its buffer.  NGX_CONF_ERROR. */
 char *fanout_session_log_buffer(ngx_conf_t *cf, fanout_session_log_t *log,
     size_t size, ngx_msec_t flush);
 

@@ -10,8 +10,8 @@
 #include "session/log.h"
 
 
-/* Begins as the buffer of an access log does: one that names the same file
- * and size takes this for its own, and may. */
+/* Begins like the buffer of an access log, which shares it if it has the same
+ * file and size. */
 
 typedef struct {
     u_char       *start;
@@ -77,8 +77,8 @@ flush_file(ngx_open_file_t *file, ngx_log_t *log)
 }
 
 
-/* NGINX flushes its files before modules like this one are told of the exit,
- * which may have had something to log. */
+/* NGINX flushes its files before it calls exit handlers of modules like this
+ * one, which may log. */
 
 void
 fanout_session_log_flush(ngx_cycle_t *cycle)
@@ -106,8 +106,8 @@ flush_handler(ngx_event_t *ev)
 }
 
 
-/* One call, so that lines of several workers don't mix.  What follows a line
- * that a full disk has cut begins a new one. */
+/* One write, so that lines of several workers don't mix.  After a line that a
+ * full disk has cut, a new line is begun. */
 
 static void
 write_file(fanout_session_log_t *log, u_char *data, size_t len)
@@ -119,7 +119,7 @@ write_file(fanout_session_log_t *log, u_char *data, size_t len)
     now = ngx_time();
 
     if (now == log->disk_full_time) {
-        /* it may take long to be told so again */
+        /* a write to a full disk may take long */
         return;
     }
 

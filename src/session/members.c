@@ -24,7 +24,7 @@ static ngx_uint_t members_same(fanout_own_member_t *own, const u_char *key,
 static void member_joined(fanout_subscription_t *sub, void *data);
 
 
-/* what is told, and when */
+/* what subscribers want */
 
 ngx_int_t
 fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want)
@@ -268,7 +268,8 @@ fanout_session_member_drop(fanout_subscription_t *sub, fanout_zstr_t *key,
 }
 
 
-/* Who has a member by this becomes its owner when it is told of it. */
+/* The worker of the client's session tracks the member when the PRESENCE entry
+ * reaches it. */
 
 fanout_error_e
 fanout_session_member_as(fanout_session_t *s, ngx_str_t *channel,
@@ -374,7 +375,8 @@ fanout_session_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
 }
 
 
-/* A roster that only counts has no members to be found. */
+/* A roster that only counts has no members to find: its version must have
+ * changed. */
 
 ngx_uint_t
 fanout_session_members_listed(fanout_subscription_t *sub, ngx_uint_t late)
@@ -428,7 +430,7 @@ members_same(fanout_own_member_t *own, const u_char *key, size_t len)
 }
 
 
-/* the zone may have been rebuilt since it was looked at last */
+/* the zone may have been rebuilt in the meantime */
 
 static ngx_uint_t
 members_again(fanout_hub_t *hub, int rc)
@@ -474,7 +476,7 @@ fanout_session_may_publish(fanout_session_t *s, ngx_str_t *channel)
     }
 
     if (s->transport->commands) {
-        /* of a client that is elsewhere */
+        /* of a client that is connected elsewhere */
         fanout_hub_view(s->hub, channel, &zc);
 
         return s->identity.client

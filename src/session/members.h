@@ -13,18 +13,18 @@
 #include "hub/hub.h"
 
 
-/* Sets what a subscriber is told of; PRESENCE makes the channel's roster.
- * NGX_ERROR on lack of memory. */
+/* Sets what a subscriber wants; PRESENCE makes the channel's roster.  NGX_ERROR
+ * on lack of memory. */
 ngx_int_t fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want);
 
-/* The subscriber takes its seat, or takes it again.  NONE, ZONE_FULL,
+/* The subscriber takes a seat, or its seat again.  NONE, ZONE_FULL,
  * INTERNAL. */
 fanout_error_e fanout_session_seat(
     fanout_subscription_t *sub);
 
 /*
- * Puts what of a member of the subscriber's (FANOUT_PUT_*); data is
- * minified JSON, empty for none.  timed: the state is the clock's doing.
+ * Puts what of a member of the subscriber's (FANOUT_PUT_*); data is minified
+ * JSON, empty for none.  timed: the state was set by the clock.
  *
  * NONE, CHANNEL_FULL, TOO_LARGE, NOT_FOUND (no such member, and not to enter),
  * ZONE_FULL, INTERNAL.
@@ -38,27 +38,28 @@ fanout_error_e fanout_session_member_drop(
     fanout_subscription_t *sub, fanout_zstr_t *key,
     ngx_uint_t reason);
 
-/* Notes a member that the subscriber has already, since it was resumed. */
+/* Records a member that the subscriber has already, as after a resume.
+ * NGX_ERROR on lack of memory. */
 ngx_int_t fanout_session_member_own(fanout_subscription_t *sub,
     const fanout_member_t *m);
 
-/* Whether the channel, which has a roster, was told of all members that the
- * session has made; with late it is not asked again of these. */
+/* Whether the roster of the channel, which has one, lists all members that the
+ * session has made; with "late" they count as listed. */
 ngx_uint_t fanout_session_members_listed(
     fanout_subscription_t *sub, ngx_uint_t late);
 
 /*
- * The same for a session that has proved to be a client which is somewhere
- * else, maybe on another worker: its identity is known by the secret.  With m
- * NULL the member of that key leaves.  As above, and NOT_JOINED without a seat
- * on the channel.
+ * The same for a session whose client is connected elsewhere, maybe to another
+ * worker: its identity was verified by the secret.  With m NULL the member of
+ * that key leaves.  As above, and NOT_JOINED without a seat on the channel.
  */
 fanout_error_e fanout_session_member_as(
     fanout_session_t *s, ngx_str_t *channel,
     fanout_zstr_t *key, fanout_member_t *m,
     ngx_uint_t what);
 
-/* It leaves the channel, its own worker is ordered to part it. */
+/* The client leaves the channel; the worker that has its session is ordered to
+ * end the subscription. */
 fanout_error_e fanout_session_leave_as(
     fanout_session_t *s, ngx_str_t *channel);
 
@@ -66,8 +67,8 @@ fanout_error_e fanout_session_leave_as(
 ngx_uint_t fanout_session_may_publish(fanout_session_t *s, ngx_str_t *channel);
 
 
-/* A member of the channel was put, anywhere: what a client without a way back
- * has made of itself by a POST becomes its session's. */
+/* A member of the channel was made, by any worker: a member that a client of an
+ * event stream or a poll has made by POST becomes one of its session. */
 void fanout_session_member_joined(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_member_t *m);
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a session has cost, and what it may still do.
+ * Costs and limits of a session.
  */
 
 
@@ -11,12 +11,12 @@
 #include "http/http.h"
 
 
-/* told to the zone when it is so much: what a session may have used of a budget
- * before others see it */
+/* costs are reported to the zone when they reach this: a session may have used
+ * so much of a budget before other sessions see it */
 #define FANOUT_REPORT_COMMANDS  (16 * FANOUT_COST)
 #define FANOUT_REPORT_BYTES     16384
 
-/* what makes another of the hash of a user */
+/* changes the hash of a user into another one */
 #define FANOUT_FOREIGN        0xc2b2ae3d27d4eb4fULL
 
 
@@ -76,7 +76,8 @@ fanout_meter_admit(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         m->user = fanout_zone_hash(&hub->zone, user->data, user->len);
 
         if (what & FANOUT_ADMIT_FOREIGN) {
-            /* a budget of their own, so that the user keeps its own */
+            /* requests of any page have a budget of their own, so that they
+             * can't use up the user's */
             m->user ^= FANOUT_FOREIGN;
             m->foreign = 1;
         }
@@ -119,9 +120,9 @@ fanout_meter_admit(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 }
 
 
-/* As realip has it.  Of IPv6 the first 64 bits, for who has one of these
- * networks has all the addresses in it.  A Unix socket is no address: who
- * connects by it is a proxy. */
+/* The address as set by realip.  Of IPv6 the first 64 bits, as one client has
+ * all addresses of such a network.  A Unix socket has no address: its peers are
+ * proxies. */
 
 static void
 meter_address(ngx_http_request_t *r, fanout_hub_t *hub, fanout_meter_t *m)
@@ -165,7 +166,7 @@ meter_address(ngx_http_request_t *r, fanout_hub_t *hub, fanout_meter_t *m)
 }
 
 
-/* of its address and its user, as far as there are any */
+/* the budgets of the address and of the user, as far as there are any */
 
 static ngx_uint_t
 meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
@@ -206,7 +207,7 @@ fanout_meter_who(fanout_loc_conf_t *conf, fanout_meter_t *m, ngx_uint_t scope)
 }
 
 
-/* by that with the longest wait */
+/* picks the limit with the longest wait */
 
 static void
 meter_limited(fanout_limited_t *limited, fanout_zone_budget_t *b,
@@ -229,7 +230,7 @@ meter_limited(fanout_limited_t *limited, fanout_zone_budget_t *b,
 }
 
 
-/* what is over, until when, and whose it is */
+/* records which budgets are exceeded, until when, and by whom */
 
 static void
 meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
@@ -262,7 +263,8 @@ meter_count(ngx_http_request_t *r, fanout_loc_conf_t *conf, fanout_meter_t *m)
     hub = conf->app->hub;
 
     if (ngx_exiting && hub->zone.heap.slot == -1) {
-        /* it is only told to come back, and has no slot to be counted by */
+        /* the worker has no slot to count it by, and only asks it to
+         * reconnect */
         m->ref = 0;
         return FANOUT_E_NONE;
     }
@@ -325,7 +327,7 @@ fanout_meter_take(fanout_session_t *s, ngx_uint_t cost,
         limited->resource = FANOUT_BUDGET_COMMANDS;
         limited->wait = (cost - m->commands + limit->rate - 1) / limit->rate;
 
-        /* it costs a little, and never more than it had */
+        /* a refusal costs a little, but never makes a debt */
 
         if (m->commands > 0) {
             m->commands -= ngx_min(m->commands, FANOUT_COST_REFUSED);
@@ -386,7 +388,7 @@ fanout_meter_writes(fanout_session_t *s, ngx_str_t *channel,
         return 1;
     }
 
-    /* one that is there can be used all the same */
+    /* an existing channel can be used all the same */
 
     fanout_hub_view(s->hub, channel, &zc);
 
@@ -422,8 +424,8 @@ fanout_meter_answers(fanout_session_t *s, fanout_limited_t *limited)
         goto refused;
     }
 
-    /* one answer may be longer than the budget, so that what the answers of
-     * others have cost is not left to be seen later */
+    /* one answer may exceed the budget, so the costs of other sessions are
+     * looked up now */
 
     meter_draw(s);
 
@@ -450,7 +452,7 @@ fanout_meter_broke(fanout_session_t *s)
 
     meter_refill(s);
 
-    /* a second less than that: what is owed becomes less all the time */
+    /* a second below the limit, as the debt shrinks all the time */
 
     if (limit->rate == 0
         || s->meter.commands > (int64_t) (limit->rate * 1000)
@@ -476,7 +478,7 @@ fanout_meter_over(fanout_session_t *s, fanout_limited_t *limited)
 }
 
 
-/* Clients of a Unix socket that have no user are one sender. */
+/* All clients of a Unix socket without a user are one sender. */
 
 void
 fanout_meter_sender(fanout_session_t *s, fanout_zone_publish_t *opts)
@@ -585,7 +587,7 @@ meter_grown(int64_t tokens, ngx_msec_t ms, const fanout_zone_limit_t *limit,
 {
     uint64_t  grown;
 
-    /* days of silence are no more than that */
+    /* a longer silence adds no more */
     ms = ngx_min(ms, 3600 * 1000);
 
     grown = ms * limit->rate / unit;
@@ -702,7 +704,7 @@ fanout_meter_account(fanout_session_t *s, fanout_meter_mark_t *mark)
 }
 
 
-/* Gathers what is owed to user and address. */
+/* Gathers costs for the budgets of the user and the address. */
 
 static void
 meter_spend(fanout_session_t *s, ngx_uint_t resource, uint64_t n)
@@ -739,7 +741,8 @@ meter_report(fanout_session_t *s)
 }
 
 
-/* Tells what was gathered, if anything was, and learns what is over. */
+/* Reports gathered costs, if there are any, and learns which budgets are
+ * exceeded. */
 
 static void
 meter_draw(fanout_session_t *s)

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Output: pieces of shared frames, sent once a turn.
+ * Output: segments of shared outbufs, sent once a turn.
  */
 
 
@@ -95,7 +95,7 @@ fanout_session_give(fanout_subscription_t *sub, fanout_outbuf_t *f,
 }
 
 
-/* Only a WebSocket has arrays of commands: nothing is to be placed. */
+/* Only a WebSocket has arrays of commands, so place() is not needed. */
 
 static void
 withhold(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start, uint32_t end)
@@ -324,7 +324,7 @@ fanout_session_flush(fanout_hub_t *hub)
         return;
     }
 
-    /* those that come back meanwhile wait for the next turn */
+    /* sessions queued meanwhile wait for the next turn */
 
     ngx_queue_init(&now);
     ngx_queue_add(&now, &hub->flush);
@@ -356,7 +356,7 @@ fanout_session_flush(fanout_hub_t *hub)
 }
 
 
-/* what its send needs */
+/* prefetches what a send needs */
 
 static void
 outbox_fetch(fanout_session_t *s)
@@ -411,13 +411,14 @@ fanout_outbox_send(fanout_session_t *s)
         && (s->behind || s->job || s->waiting)
         && (sent || !s->hub->in_work))
     {
-        /* what came of nothing goes on when something else happens */
+        /* without new output, other events continue the work */
         fanout_session_work(s);
     }
 }
 
 
-/* OK when the socket has taken all; else the session may be dead. */
+/* NGX_OK when the socket has taken all; otherwise the session may have
+ * ended. */
 
 static ngx_int_t
 send_output(fanout_session_t *s)
@@ -438,7 +439,7 @@ send_output(fanout_session_t *s)
         n = s->transport->send ? s->transport->send(s) : out_send(s);
 
         if (n == NGX_ERROR && s->transport->gone) {
-            /* which was to be expected: what it has sent is done */
+            /* expected: the rest of its input is processed */
             s->deaf = 1;
             fanout_outbox_clear(s);
             return NGX_OK;
@@ -464,7 +465,7 @@ send_output(fanout_session_t *s)
             fanout_session_blocked(s, some);
 
             if (s->request && s->request->stream) {
-                /* no socket of its own: told by HTTP/2 */
+                /* no socket of its own: HTTP/2 reports when it may send */
                 return NGX_AGAIN;
             }
 
@@ -534,8 +535,8 @@ tls_send(fanout_session_t *s)
 }
 
 
-/* A TLS write that has to be retried is repeated as it was: the same bytes, as
- * many, and from the same address, where others have sent meanwhile. */
+/* A TLS write that returned NGX_AGAIN is repeated: the same bytes, as many,
+ * from the same address, although others use the buffer meanwhile. */
 
 ssize_t
 fanout_outbox_write(fanout_session_t *s, u_char *p, size_t len)

@@ -80,8 +80,8 @@ fanout_position_write(fanout_session_t *s, u_char *p)
 }
 
 
-/* Changes of members are in no history: what a poll has not been told is known
- * by the offset of the channel. */
+/* Changes of members are in no history: the offset of the channel says which of
+ * them a poll lacks. */
 
 static u_char *
 write_members(fanout_session_t *s, u_char *p, u_char *last)
@@ -202,7 +202,7 @@ write_others(fanout_session_t *s, fanout_subscription_t *but, uint64_t base,
 }
 
 
-/* keyed, so that nobody can make two names that meet */
+/* keyed, so that nobody can construct names that collide */
 
 static uint64_t
 name_hash(fanout_hub_t *hub, ngx_str_t *name)
@@ -343,8 +343,8 @@ fanout_position_id(fanout_hub_t *hub, uint64_t seq, fanout_outbuf_t *f)
 }
 
 
-/* Of the id that is shared only the end is used, the seq of the event: in
- * front of it goes what the session says of all of its channels. */
+/* Of the shared id only the end is used, the seq of the event; the session's
+ * position in all of its channels precedes it. */
 
 void
 fanout_position_place(fanout_subscription_t *sub, fanout_outbuf_t *f,
@@ -392,7 +392,7 @@ fanout_position_place(fanout_subscription_t *sub, fanout_outbuf_t *f,
 }
 
 
-/* The first seq is below those of the events it is put before. */
+/* The first seq is not above those of the events that follow. */
 
 static fanout_outbuf_t *
 prefix(fanout_subscription_t *sub, uint64_t seq)

@@ -2,7 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Commands that are refused for a rate: how they are counted, logged and told.
+ * Commands that are refused for a rate: how they are counted, logged and
+ * answered.
  */
 
 
@@ -34,7 +35,7 @@ fanout_meter_refused(fanout_hub_t *hub, fanout_limited_t *limited)
 }
 
 
-/* A proxy that is taken for a client is the mistake that is made most: all its
+/* Hints at the most common mistake: a proxy is taken for a client, and all its
  * clients share a budget. */
 
 void

@@ -155,7 +155,7 @@ fanout_session_closing(fanout_session_t *s)
 }
 
 
-/* Its end follows when what it has taken is accounted for. */
+/* The session ends when what it has used is accounted for. */
 
 void
 fanout_session_refuse(fanout_session_t *s)
@@ -166,7 +166,8 @@ fanout_session_refuse(fanout_session_t *s)
 }
 
 
-/* To the zone it is as cut; commands are those of a client elsewhere. */
+/* For the zone the session is cut; its commands are processed as those of a
+ * client elsewhere. */
 
 void
 fanout_session_disconnected(fanout_session_t *s)
@@ -301,9 +302,9 @@ detach_cancel(fanout_session_t *s)
 }
 
 
-/* Events may still come for it until it is released, which can take turns; a
- * timer would leave "timedout" set for the next request of the connection.  A
- * request that it does not hold is in the hands of its content handler. */
+/* Events may still arrive until the session is released, which can take turns;
+ * a timer would leave "timedout" set for the next request of the connection.  A
+ * request that the session does not keep belongs to its content handler. */
 
 static void
 mute(fanout_session_t *s)
@@ -341,7 +342,7 @@ to_reaper(fanout_session_t *s)
 }
 
 
-/* One with thousands of channels leaves them in several turns. */
+/* A session with thousands of channels leaves them in several turns. */
 
 void
 fanout_session_reap(ngx_event_t *ev)
@@ -396,8 +397,8 @@ fanout_session_reap(ngx_event_t *ev)
 }
 
 
-/* What it has begun to answer, unless it is only away, and some of what it is
- * subscribed to.  How many. */
+/* Ends the job, unless the session is still open, and up to max subscriptions.
+ * Returns how many. */
 
 static ngx_uint_t
 session_forget(fanout_session_t *s, ngx_uint_t max)
@@ -420,7 +421,7 @@ session_forget(fanout_session_t *s, ngx_uint_t max)
 }
 
 
-/* First all of the session, then what may run anything. */
+/* Frees the session first, then finalizes or closes, which may run any code. */
 
 static void
 release(fanout_session_t *s)
@@ -491,7 +492,7 @@ fanout_session_release_request(fanout_session_t *s)
 
     rev->cancelable = 0;
 
-    /* it may be logged when the session is no more */
+    /* the request may be logged after the session is freed */
     ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
 
     s->cleanup->handler = NULL;

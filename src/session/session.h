@@ -30,7 +30,8 @@
 
 #define FANOUT_END_CLEAN    0                   /* 1000 or 1005: gone */
 #define FANOUT_END_CUT      1                   /* lingers */
-#define FANOUT_END_REPLACED 2                   /* somebody else has it */
+#define FANOUT_END_REPLACED 2                   /* another session has the
+                                                   client */
 
 
 typedef enum {
@@ -40,7 +41,7 @@ typedef enum {
 } fanout_state_e;
 
 
-/* a piece of output: bytes of a frame that others may send as well */
+/* a segment of output: bytes of an outbuf that others may send as well */
 
 typedef struct {
     fanout_outbuf_t         *outbuf;
@@ -59,19 +60,19 @@ typedef struct {
 } fanout_withheld_t;
 
 
-/* What a session has begun to answer, and goes on with as the socket takes
- * it; commands that follow wait.  A dialect makes it, as the first member of
- * what it needs for it. */
+/* A command that the session has begun to answer, and continues as the socket
+ * takes output; further commands wait.  A dialect makes a job, as the first
+ * member of a struct of its own. */
 
 typedef struct fanout_job_s  fanout_job_t;
 
 typedef struct {
-    /* Goes on with the session's job within its output limit.  OK when it is
-     * done, and was freed by fanout_session_job_done(); AGAIN if there is one
-     * still. */
+    /* Continues the session's job within its output limit.  NGX_OK when the job
+     * is done, and was freed by fanout_session_job_done(); NGX_AGAIN if the
+     * session still has a job. */
     ngx_int_t             (*step)(fanout_session_t *s);
 
-    /* Frees it and what it has, but for its snapshot. */
+    /* Frees the job and what it owns, except for its snapshot. */
     void                  (*free)(fanout_job_t *job);
 } fanout_job_ops_t;
 
@@ -88,7 +89,7 @@ struct fanout_job_s {
 };
 
 
-/* waits until the request can be let go; of neither pool */
+/* waits until the request can be released; belongs to no pool */
 
 typedef struct {
     ngx_event_t             event;
@@ -253,50 +254,52 @@ fanout_session_t *fanout_session_create(
     const fanout_transport_t *transport, ngx_str_t *user,
     fanout_meter_t *meter);
 
-/* The dialect greets and subscribes; what it says waits for the start.  If the
- * session ends within, the caller takes its request back, by
+/* The dialect greets and subscribes; its output waits for the start.  If the
+ * session ends within, the caller takes the request back with
  * fanout_session_return_request(), and refuses it. */
 void fanout_session_begin(fanout_session_t *s);
 
-/* A dialect can't begin the session, for .refused and .error: nothing is done
- * for it any more. */
+/* A dialect can't begin the session; .refused and .error say why.  The session
+ * does nothing more. */
 void fanout_session_refuse(fanout_session_t *s);
 
-/* The session holds its request from here on: the content handler returns
+/* The session keeps its request from here on: the content handler returns
  * NGX_DONE, and the end of the session finalizes the request. */
 void fanout_session_keep_request(fanout_session_t *s);
 
-/* The handshake was answered and flushed: output goes, input is read, the
- * request is let go. */
+/* The handshake was answered and flushed: sends output, reads input, and
+ * releases the request as soon as nothing else needs it. */
 void fanout_session_start(fanout_session_t *s);
 
-/* The same for one that stays attached: its request is answered in time, or
- * its output goes through the filters as a stream. */
+/* The same for a session that stays attached: its request is answered later, or
+ * its output is streamed through the filters. */
 void fanout_session_attach(fanout_session_t *s);
 
-/* A content handler takes the request back from a session that does not hold
- * it, to refuse it, and ends the session. */
+/* A content handler takes the request back from a session that does not keep
+ * it, to refuse it.  Ends the session. */
 void fanout_session_return_request(fanout_session_t *s);
 
-/* The subscription of a session on a channel, NULL. */
+/* The subscription of a session on a channel, or NULL. */
 fanout_subscription_t *fanout_session_sub(
     fanout_session_t *s, ngx_str_t *channel);
 
-/* Puts a subscription among those of its session; takes it out. */
+/* Adds a subscription to its session; removes it. */
 void fanout_session_sub_add(fanout_subscription_t *sub);
 void fanout_session_sub_remove(fanout_subscription_t *sub);
 
-/* Appends output; the frame gets a reference.  A reply is always taken, an
- * entry only through deliver.  Sent at the end of the turn. */
+/* Appends output, with a reference to the outbuf; it is sent at the end of the
+ * turn.  There is no limit for replies; entries are limited by
+ * fanout_deliver(). */
 void fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f,
     uint32_t start, uint32_t end);
 
-/* Appends entries of a subscription, which many may share: as they are, or
- * placed by the transport where the session is not in their order. */
+/* Appends entries of a subscription, in an outbuf that may be shared:
+ * unchanged, or by the transport's place() where the session is not in their
+ * order. */
 void fanout_session_give(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end);
 
-/* Whether entries of so many bytes are more than it may be given now. */
+/* Whether entries of so many bytes exceed the output limit now. */
 #define fanout_session_full(s, size)                                         \
     ((s)->withheld                                                           \
      ? fanout_session_most(s, (s)->withheld->bytes, size)                    \
@@ -316,86 +319,87 @@ void fanout_session_send(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 void fanout_session_bytes(fanout_session_t *s,
     u_char *data, size_t len);
 
-/* Whether commands have to wait: for a job, or because the client does not
- * read what it is sent. */
+/* Whether commands have to wait: for a job, or because the client does not read
+ * its output. */
 ngx_uint_t fanout_session_busy(fanout_session_t *s);
 
-/* Starts or ends the deadline of a message that is received in part, if there
- * is one. */
+/* Starts the deadline of a message if one was received in part, or ends it. */
 void fanout_session_deadline(fanout_session_t *s, ngx_uint_t within);
 
 /* Sends the output of all sessions that have some; ends the turn. */
 void fanout_session_flush(fanout_hub_t *hub);
 
 /*
- * Work, see turn.c.  Puts the session at the end of the queue of those that
- * have some: it is read from, goes on with its array of commands and its job,
- * and catches up, a step at a time.
+ * Work, see turn.c.  Appends the session to the queue of those with work: a
+ * step at a time, it reads, continues its array of commands and its job, and
+ * catches up.
  */
 void fanout_session_work(fanout_session_t *s);
 
-/* It has no work any more. */
+/* Removes the session from the queue. */
 void fanout_session_rest(fanout_session_t *s);
 
 /* The job is done: frees it. */
 void fanout_session_job_done(fanout_session_t *s);
 
-/* Goes on with the job, which may end, and the session with it: AGAIN if there
- * is one still. */
+/* Continues the job, which may end, as may the session: NGX_AGAIN if there is
+ * still a job. */
 ngx_int_t fanout_session_go_on(fanout_session_t *s);
 
-/* Says goodbye with a close code and ends the session when the client
+/* Sends a close with a code and a reason, and ends the session when the client
  * answers, or after a while. */
 void fanout_session_close(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
 
-/* A close frame was sent by other means: nothing may follow it. */
+/* A close frame was sent by other means: nothing may follow it, and the session
+ * is CLOSING. */
 void fanout_session_closing(fanout_session_t *s);
 
-/* Marks it as ENDED, for good: nothing is sent or received any more, no event
- * of it is handled.  It may be called from anywhere: the reaper releases it
- * and what it has at the end of the turn. */
+/* Marks a session as ENDED, for good: nothing more is sent or received, and
+ * none of its events is handled.  May be called from anywhere: the reaper
+ * releases the session at the end of the turn. */
 void fanout_session_end(fanout_session_t *s, ngx_uint_t how);
 
-/* The client of a session with an identity is gone, but what it has sent is
- * not all done: its seats linger from now on. */
+/* The client of a session with an identity is gone, but its input is not all
+ * processed: its seats linger from now on. */
 void fanout_session_disconnected(fanout_session_t *s);
 
-/* Of a worker that drains, a ms for each: so a thousand a second come back. */
+/* ms for each session of a worker that drains: a thousand a second come back */
 #define FANOUT_RETURN       1
 
-/* Says goodbye to all within the drain time; the worker is shutting down. */
+/* Closes all sessions within the drain time; the worker is shutting down. */
 void fanout_session_drain(fanout_hub_t *hub);
 
-/* Keeps a worker that is shutting down for so many ms more, and the time that a
- * close takes, unless its last session ends before. */
+/* Keeps a worker that is shutting down for that many ms, and the time of a
+ * close, unless its last session ends before. */
 void fanout_session_stay(fanout_hub_t *hub, ngx_msec_t time);
 
-/* A session that begins in a worker that is shutting down: "closing", and a
- * close with 1012. */
+/* Turns away a session that begins in a worker that is shutting down:
+ * "closing", and a close with 1012. */
 void fanout_session_turn_away(fanout_session_t *s);
 
 /* Marks a session that can't take more entries: its subscriptions read the
  * log when the socket has drained. */
 void fanout_session_lag(fanout_session_t *s);
 
-/* Keeps entries from a session until replies have been sent: its
- * subscriptions are JOINING until they are settled. */
+/* Defers entries until replies were sent: the subscriptions of the session are
+ * JOINING until they are settled, and then read what they missed from the
+ * log. */
 void fanout_session_defer(fanout_session_t *s);
 
-/* Lets entries wait until replies have been sent, as far as the output limit
- * allows: they are told behind these, also what no log keeps. */
+/* Withholds entries until replies were sent, as far as the output limit allows:
+ * they follow the replies, also those that no log keeps. */
 void fanout_session_withhold(fanout_session_t *s);
 
-/* Sends what was withheld, and makes subscriptions that are JOINING live, or
- * lets them read what they have not been given meanwhile. */
+/* Sends withheld entries, and makes JOINING subscriptions live, or lets them
+ * read what they missed. */
 void fanout_session_settle(fanout_session_t *s);
 
-/* The same for one, where no other can be JOINING. */
+/* The same for one subscription, where no other can be JOINING. */
 void fanout_session_settle_one(fanout_subscription_t *sub);
 
-/* Goes on with the job and with what is behind, as far as the output limit
- * allows. */
+/* Continues the job, and lets subscriptions that are behind read on, as far as
+ * the output limit allows. */
 void fanout_session_catch_up(fanout_session_t *s);
 
 
@@ -404,7 +408,7 @@ void fanout_session_catch_up(fanout_session_t *s);
 /* The reaper, posted by ends: hub->reaper. */
 void fanout_session_reap(ngx_event_t *ev);
 
-/* Parts a session from its request, which knows nothing of it any more. */
+/* Separates a session from its request, which no longer refers to it. */
 void fanout_session_release_request(fanout_session_t *s);
 
 /* A cleanup handler: the request ends while the session is attached to it. */
@@ -414,69 +418,72 @@ void fanout_session_cleanup(void *data);
 void fanout_session_read_handler(ngx_event_t *rev);
 void fanout_session_write_handler(ngx_event_t *wev);
 
-/* What they do, attached or not. */
+/* What these handlers do, attached or not. */
 void fanout_session_read(fanout_session_t *s);
 void fanout_session_write(fanout_session_t *s);
 void fanout_session_tick(fanout_session_t *s);
 
-/* Reads what was received before and had to wait; within a handler. */
+/* Processes input that was received before and had to wait; within a
+ * handler. */
 void fanout_session_input(fanout_session_t *s);
 
 /* The worker wants to exit. */
 void fanout_session_shutdown(fanout_session_t *s);
 
-/* What the policies of its channels say to its silence: members become idle,
- * or leave; and to places of a client that came back and does not join them.
- * Sets alive_at. */
+/* Applies the policies of its channels to the silence of a session: its members
+ * become idle, or leave.  Gives up seats of a client that came back and does
+ * not join them again.  Sets alive_at. */
 void fanout_session_alive(fanout_session_t *s);
 
-/* It was heard of: members that were idle for its silence are active. */
+/* The client sent a command: members that were idle by silence become
+ * active. */
 void fanout_session_active(fanout_session_t *s);
 
-/* stalled.c: the socket took some of the output now, or nothing, and can take
- * no more. */
+/* stalled.c: the socket can take no more output; "some": it took some of it
+ * now. */
 void fanout_session_blocked(fanout_session_t *s, ngx_uint_t some);
 
-/* Output may be taken again; nothing is to be any more. */
+/* The socket may take output again, or the session ends. */
 void fanout_session_unblocked(fanout_session_t *s);
 
-/* All of it has been taken. */
+/* All output was taken. */
 void fanout_session_drained(fanout_session_t *s);
 
-/* Whether a session has to be cut as its client does not take what it is sent,
- * see fanout_send_timeout.  Looks for what the peer has acknowledged. */
+/* Whether a session has to be cut because its client does not take its output,
+ * see fanout_send_timeout.  Checks what the peer has acknowledged. */
 ngx_uint_t fanout_session_stalled(fanout_session_t *s);
 
-/* shed.c: if the worker holds more than it may, those of its sessions that do
- * not take what they are sent let go of it, or are cut.  Once a turn. */
+/* shed.c: if the output of the worker is above its limit, sessions that do not
+ * take their output drop it, or are cut.  Called once a turn. */
 void fanout_session_shed(fanout_hub_t *hub);
 
-/* Sets the one timer to what is due first. */
+/* Sets the session's timer to the earliest deadline. */
 void fanout_session_timer(fanout_session_t *s);
 
-/* Sends what fits of the pieces through the filters of the request: how much
- * was taken, AGAIN, or ERROR. */
+/* Sends output through the filters of the request.  Returns the bytes taken,
+ * NGX_AGAIN, or NGX_ERROR. */
 ssize_t fanout_filtered_send(fanout_session_t *s);
 
-/* Copies up to size bytes of output; nothing is taken off.  How many. */
+/* Copies up to size bytes of output, which stays in the outbox.  Returns the
+ * bytes copied. */
 size_t fanout_outbox_copy(fanout_session_t *s, u_char *p, size_t size);
 
-/* Writes to the connection: how much was taken, AGAIN, or ERROR.  By TLS what
- * was not taken has to be written again as it was, from the same address: at
- * most a record at a time. */
+/* Writes to the connection.  Returns the bytes taken, NGX_AGAIN, or NGX_ERROR.
+ * With TLS, after NGX_AGAIN the same bytes have to be written again, from the
+ * same address: at most a record at a time. */
 ssize_t fanout_outbox_write(fanout_session_t *s, u_char *p, size_t len);
 
-/* Sends what the socket takes.  When that is all, what waits for it goes on:
+/* Sends what the socket takes.  When all was sent, continues what waits for it:
  * the end of the session, input, work. */
 void fanout_outbox_send(fanout_session_t *s);
 
-/* Puts it among those whose output goes at the end of the turn. */
+/* Queues the session: its output is sent at the end of the turn. */
 void fanout_outbox_queue(fanout_session_t *s);
 
-/* Drops all output but what is withheld. */
+/* Drops all output, except for withheld entries. */
 void fanout_outbox_clear(fanout_session_t *s);
 
-/* What is withheld becomes output, or is dropped if the session has ended. */
+/* Withheld entries become output, or are dropped if the session has ended. */
 void fanout_outbox_join(fanout_session_t *s);
 
 
@@ -484,65 +491,69 @@ void fanout_outbox_join(fanout_session_t *s);
 
 void fanout_turn_init(fanout_hub_t *hub, ngx_log_t *log);
 
-/* Does what work there is, as far as this turn has room for it. */
+/* Does work, until the limit of the turn. */
 void fanout_turn_run(fanout_hub_t *hub);
 
-/* Around what a session does: from here on it may spend a step's share.  The
- * end has what was spent before. */
+/* Begin and end a step of a session, which may spend a step's share.  "before"
+ * is hub->spent at the begin. */
 void fanout_step_begin(fanout_session_t *s);
 void fanout_step_end(fanout_session_t *s, uint64_t before);
 
-/* Whether it is too early to read from the session: the turn is spent, and it
- * had its share not long ago. */
+/* Whether it is too early to read from the session: the turn is used up, and
+ * the session worked not long ago. */
 ngx_uint_t fanout_session_early(fanout_session_t *s);
 
 /* Reads from the socket, early or not. */
 void fanout_session_read_now(fanout_session_t *s);
 
 
-/* direct.c: who is addressed, and what waits for them */
+/* direct.c: recipients, and direct messages that wait for them */
 
-/* Makes a session found by its identity, once that is known; and no more. */
+/* Adds a session to the indexes by client and user, once its identity is known;
+ * removes it. */
 void fanout_session_index(fanout_session_t *s);
 void fanout_session_unindex(fanout_session_t *s);
 
-/* Calls back for each session here that is this client; each may end within. */
+/* Calls the handler for each session of the client in this worker; the handler
+ * may end it. */
 typedef void (*fanout_session_pt)(fanout_session_t *s, void *data);
 void fanout_session_of(fanout_hub_t *hub, uint64_t client,
     fanout_session_pt handler, void *data);
 
-/* Closes the session here that is this client, who lives on with another. */
+/* Closes the sessions of a client in this worker: the client has another
+ * session. */
 void fanout_session_replace(fanout_hub_t *hub, uint64_t client);
 
-/* Calls back for each subscriber of the channel here that an entry is
- * addressed to. */
+/* Calls the handler for each subscriber of the channel in this worker that an
+ * entry is addressed to. */
 typedef void (*fanout_recipients_pt)(
     fanout_subscription_t *sub, void *data);
 void fanout_addressed(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, fanout_recipients_pt handler, void *data);
 
-/* A direct message of the log: only for those. */
+/* Delivers a direct message of the log to its recipients. */
 void fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e);
 
 /*
- * The next piece of a client's mail on a channel after an offset, in
- * hub->letter until the next call; or a GAP of one offset where some is lost.
- * NULL: there is none up to upto, or the memory for it is missing.
+ * The next direct message in a client's mailbox, on a channel after an offset;
+ * valid in hub->letter until the next call.  A GAP of one offset where some are
+ * lost.  NULL if there is none up to upto, or on lack of memory.
  */
 fanout_entry_t *fanout_mail_next(fanout_session_t *s, ngx_str_t *channel,
     uint64_t epoch, uint64_t after, uint64_t upto);
 
 
-/* signals.c: those of the log, and those kept for who could not be told */
+/* signals.c: signals of the log, and those kept for slow subscribers */
 
 void fanout_signal(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e);
 
-/* The session can take output: tells what its subscriptions wait for. */
+/* The session can take output: delivers signals that its subscriptions wait
+ * for. */
 void fanout_signals_deliver(fanout_session_t *s);
 
-/* The subscription waits for signals no longer: those that only it waited for
+/* The subscription no longer waits for signals: those that only it waited for
  * are dropped. */
 void fanout_signals_forget(fanout_subscription_t *sub);
 

@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * A worker that holds all the output it may (frames=): sessions that do not
- * take what they are sent let go of it, those who hold most first.
+ * take their output drop it, those that hold most first.
  */
 
 
@@ -18,10 +18,11 @@
 #define FANOUT_STILL    1000            /* ms */
 #define FANOUT_PRESSED  2000            /* ms */
 
-/* when nothing could be let go of, it is tried again after that */
+/* time to the next try when nothing could be dropped */
 #define FANOUT_SHED_AGAIN  100              /* ms */
 
-#define FANOUT_SAMPLE   32              /* pieces of a session looked at */
+#define FANOUT_SAMPLE   32              /* segments of a session that are
+                                           examined */
 
 
 typedef struct {
@@ -65,7 +66,7 @@ fanout_session_shed(fanout_hub_t *hub)
     some = 0;
 
     if (fanout_output_full(hub)) {
-        /* what may be wanted again can be made again */
+        /* caches can be made again */
         fanout_replay_clear(hub);
         fanout_compress_expire(hub, 1);
     }
@@ -84,9 +85,9 @@ fanout_session_shed(fanout_hub_t *hub)
 }
 
 
-/* Of output, or of lists of members: until a sixth more than need be is free,
- * or nobody is left that holds half as much as those with a full socket hold on
- * average.  Returns how many let go of something. */
+/* Sheds output, or lists of members: until a sixth of the limit is free, or no
+ * session is left that holds half of what sessions with a full socket hold on
+ * average.  Returns how many sessions dropped something. */
 
 static ngx_uint_t
 shed(fanout_hub_t *hub, ngx_uint_t lists)
@@ -122,7 +123,7 @@ shed(fanout_hub_t *hub, ngx_uint_t lists)
             }
         }
 
-        /* it is freed at the end of the turn */
+        /* the output is freed at the end of the turn */
 
         held -= ngx_min(held, rest);
         shed_cut(h[i].session);
@@ -134,8 +135,9 @@ shed(fanout_hub_t *hub, ngx_uint_t lists)
 }
 
 
-/* Those who do not read and hold something; NULL: nobody.  *least is half of
- * what is held on average, also by those who read a moment ago. */
+/* The sessions that hold something and do not read; NULL if there are none.
+ * *least is half of the average of all sessions with a full socket, also of
+ * those that read a moment ago. */
 
 static holder_t *
 shed_holders(fanout_hub_t *hub, ngx_uint_t lists, ngx_uint_t *n,
@@ -201,7 +203,8 @@ shed_more(const void *one, const void *two)
 }
 
 
-/* About what is freed without it: of a frame that others hold its share. */
+/* An estimate of what is freed without the session: of a shared outbuf its
+ * share. */
 
 static size_t
 shed_held(fanout_session_t *s, ngx_uint_t lists)
@@ -245,8 +248,8 @@ shed_cut(fanout_session_t *s)
 }
 
 
-/* Lets go of entries at the end of the output, as of which nothing was sent:
- * they are read from the log when the rest has gone.  Returns their bytes. */
+/* Drops entries at the end of the output of which nothing was sent: they are
+ * read from the log when the rest was sent.  Returns their bytes. */
 
 static size_t
 shed_tail(fanout_session_t *s)
@@ -256,11 +259,11 @@ shed_tail(fanout_session_t *s)
     fanout_subscription_t  *sub;
 
     if (s->withheld) {
-        /* which comes behind it */
+        /* withheld entries come after the output */
         return 0;
     }
 
-    /* what a write or a chunk that has begun is made of */
+    /* bytes of a write or a chunk that has begun */
 
     keep = ngx_max(s->retry, s->chunk);
     left = s->pending;
@@ -295,7 +298,8 @@ shed_tail(fanout_session_t *s)
 }
 
 
-/* The subscription that has entries from the log again; NULL. */
+/* The subscription that can read the entries of an outbuf from the log again,
+ * or NULL. */
 
 static fanout_subscription_t *
 shed_sub(fanout_session_t *s, fanout_outbuf_t *f)

@@ -17,14 +17,14 @@
 #define FANOUT_PACE            10           /* ms between looks at the time */
 
 
-/* one that is being told */
+/* a signal in delivery */
 
 typedef struct {
     fanout_hub_t      *hub;
     fanout_channel_t  *channel;
     fanout_entry_t    *entry;
     fanout_outbuf_t   *outbufs[FANOUT_FORMATS];
-    ngx_uint_t         wait;                /* somebody has to */
+    ngx_uint_t         wait;                /* a subscriber has to wait */
 } telling_t;
 
 
@@ -92,7 +92,7 @@ hear(fanout_subscription_t *sub, void *data)
         signals_wait_for(sub);
 
         if (able(sub) && !sub->timed) {
-            /* it could not for a reason that is gone */
+            /* the reason for which it waited is gone */
             fanout_outbox_queue(sub->session);
         }
 
@@ -115,7 +115,7 @@ hear(fanout_subscription_t *sub, void *data)
 }
 
 
-/* nobody hears itself */
+/* a sender does not get its own signals */
 
 static ngx_uint_t
 hears(fanout_subscription_t *sub, fanout_entry_t *e)
@@ -138,7 +138,7 @@ hears(fanout_subscription_t *sub, fanout_entry_t *e)
 }
 
 
-/* Signals never make a session lag: they are left out before that. */
+/* Signals never make a session fall behind: they are kept instead. */
 
 static ngx_uint_t
 able(fanout_subscription_t *sub)
@@ -179,7 +179,7 @@ signals_due(fanout_subscription_t *sub, ngx_msec_int_t *left)
 }
 
 
-/* waiting: for the socket, or also for the time */
+/* makes it wait: for the socket, or also for its interval */
 
 static void
 signals_wait_for(fanout_subscription_t *sub)
@@ -253,7 +253,7 @@ fanout_signals_handler(ngx_event_t *ev)
         sub->timed = 0;
         ngx_queue_remove(q);
 
-        /* told with what else the session has to send */
+        /* delivered with the other output of the session */
         fanout_outbox_queue(sub->session);
     }
 
@@ -263,7 +263,7 @@ fanout_signals_handler(ngx_event_t *ev)
 }
 
 
-/* telling what was kept */
+/* delivering kept signals */
 
 void
 fanout_signals_deliver(fanout_session_t *s)

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Clients that do not take what they are sent: output pins frames, whatever
- * the client says meanwhile.
+ * Clients that do not take their output: it pins outbufs, whatever the clients
+ * send meanwhile.
  */
 
 
@@ -11,9 +11,8 @@
 #include "session/socket.h"
 
 
-/* Any progress counts, so a client could take a byte at a time.  What is
- * pending at one moment has to be gone after so many times
- * fanout_send_timeout. */
+/* Any progress counts, so a client could take a byte at a time.  Output pending
+ * at a moment must be sent within so many times fanout_send_timeout. */
 #define FANOUT_PATIENCE   16
 
 
@@ -95,7 +94,7 @@ fanout_session_stalled(fanout_session_t *s)
     n = unacked(s);
 
     if (n >= 0 && n < s->unacked) {
-        /* it lives, though it may not come to answer a ping */
+        /* the client is alive, though it may not get to answer a ping */
         s->unacked = n;
         s->sent_at = now;
         s->received_at = now;

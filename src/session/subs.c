@@ -16,11 +16,10 @@
 
 
 /* Open addressing, linear probing; at most half of the places are taken.  The
- * numbers of channels are given by the worker, so no client chooses where they
- * meet. */
+ * worker assigns the numbers of channels, so clients can't cause collisions. */
 
 struct fanout_subs_s {
-    uint32_t                mask;               /* places, less one */
+    uint32_t                mask;               /* number of places - 1 */
     fanout_subscription_t  *places[];
 };
 
@@ -47,7 +46,7 @@ fanout_session_sub(fanout_session_t *s, ngx_str_t *channel)
     t = s->table;
 
     if (s->transport->gone) {
-        /* those that are there are being left */
+        /* its subscriptions are being ended */
         return NULL;
     }
 
@@ -144,7 +143,8 @@ fanout_session_sub_remove(fanout_subscription_t *sub)
 }
 
 
-/* Without the memory the list is walked, until the next one is added. */
+/* On lack of memory the list is searched, until the next subscription is
+ * added. */
 
 static void
 table_build(fanout_session_t *s)
@@ -195,7 +195,7 @@ table_insert(fanout_subs_t *t, fanout_subscription_t *sub)
 }
 
 
-/* Those behind it that would not be found past the gap move into it. */
+/* Subscriptions after the gap that would not be found past it move into it. */
 
 static void
 table_remove(fanout_subs_t *t, fanout_subscription_t *sub)

@@ -182,7 +182,7 @@ run_task(fanout_hub_t *hub)
 }
 
 
-/* The sockets were looked at: there is time for work again. */
+/* Sockets were polled: continues the work. */
 
 static void
 turn_handler(ngx_event_t *ev)
@@ -225,7 +225,7 @@ step(fanout_session_t *s)
     }
 
     if (!s->blocked) {
-        /* else it goes on with its socket */
+        /* otherwise it continues with its socket */
 
         fanout_session_catch_up(s);
     }

@@ -2,9 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Whether a request is admitted: its origin, its arguments, the worker; and
- * whether its user and its address may have one more session, or one more poll
- * or POST.
+ * Admission of requests: checks of the origin, the arguments and the worker,
+ * and whether the user and the address may have one more session, poll or POST.
  */
 
 
@@ -60,7 +59,7 @@ admit_hub(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
     hub = conf->app->hub;
 
     if (ngx_exiting && !ngx_terminate && hub) {
-        /* on a connection from before: as each transport has it */
+        /* a request on an older connection: each transport decides */
         return NULL;
     }
 
@@ -142,7 +141,7 @@ fanout_admit(ngx_http_request_t *r,
         break;
 
     case FANOUT_E_TOO_MANY:
-        /* of a command it is 400 */
+        /* for a command the status is 400 */
         refusal->status = NGX_HTTP_SERVICE_UNAVAILABLE;
         refusal->wait = conf->retry;
         refusal->text = "too many sessions of this address: "
@@ -166,7 +165,7 @@ fanout_admit(ngx_http_request_t *r,
 }
 
 
-/* Who comes back with the token of an identity begins none. */
+/* A client that brings the token of an identity begins no new session. */
 
 static ngx_uint_t
 admit_what(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t t,
@@ -215,7 +214,7 @@ admit_what(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t t,
 }
 
 
-/* A proxy that is taken for a client is the mistake that is made most. */
+/* Hints at the most common mistake: a proxy is taken for a client. */
 
 static void
 admit_log(ngx_http_request_t *r, fanout_refusal_t *refusal)

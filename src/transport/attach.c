@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * How streams and polls begin: as sessions attached to a request.
+ * How event streams and polls begin: as sessions attached to a request.
  */
 
 
@@ -79,8 +79,8 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
 }
 
 
-/* A stream in a worker that is shutting down ends at once: an EventSource comes
- * back from an end, but not from an error. */
+/* In a worker that is shutting down, an event stream ends at once: an
+ * EventSource reconnects after an end, but not after an error. */
 
 static ngx_int_t
 come_back(ngx_http_request_t *r, fanout_loc_conf_t *conf)

@@ -73,7 +73,7 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 
     fanout_websocket_init(s);
 
-    /* who sees the 101 is subscribed already */
+    /* when the client sees the 101 it is subscribed */
 
     fanout_session_begin(s);
 
@@ -87,7 +87,7 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
         return NGX_ERROR;
     }
 
-    /* what was pipelined before may not be sent yet */
+    /* answers to requests pipelined before may still be unsent */
 
     waits = (r->out || r->connection->buffered);
 
@@ -371,7 +371,7 @@ switch_protocols(ngx_http_request_t *r, ngx_str_t *extension)
         return NGX_ERROR;
     }
 
-    /* an error_page that led here must not put its status on it */
+    /* an error_page that led here must not change the status */
 
     r->err_status = 0;
     r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
@@ -390,7 +390,7 @@ switch_protocols(ngx_http_request_t *r, ngx_str_t *extension)
 }
 
 
-/* RFC 6455, section 4.2.2, 5.4; the length written */
+/* RFC 6455, section 4.2.2, 5.4; returns the length written */
 
 static ngx_int_t
 accept_key(ngx_http_request_t *r, u_char *dst)
@@ -428,8 +428,8 @@ flush_handshake(ngx_http_request_t *r)
 }
 
 
-/* The subprotocol to answer with: fanout.v1 if it was offered.  Those that
- * carry secrets are never echoed. */
+/* The subprotocol to answer with: fanout.v1 if it was offered.  Subprotocols
+ * that carry secrets are never echoed. */
 
 ngx_uint_t
 fanout_subprotocol(ngx_http_request_t *r, ngx_str_t *protocol)

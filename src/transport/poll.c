@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Long polls: a stream of items that is cut as soon as there is one, and
- * answered as their array.  Between polls nothing is kept: where a client is,
- * it says itself.
+ * Long polls: a stream of items that ends as soon as there is one, and is
+ * answered as an array.  No position is kept between polls: the client sends
+ * its own.
  */
 
 
@@ -14,12 +14,12 @@
 #include "transport/transport.h"
 
 
-/* what is left to be sent when the session has ended; of the request's pool */
+/* the answer, sent after the session has ended; of the request's pool */
 
 typedef struct {
     ngx_str_t                 body;
     ngx_str_t                 position;
-    ngx_uint_t                large;        /* it would be too large */
+    ngx_uint_t                large;        /* the answer would be too large */
 } answer_t;
 
 
@@ -59,7 +59,7 @@ fanout_poll_handler(ngx_http_request_t *r)
     }
 
     if (ngx_exiting) {
-        /* answered with what there is */
+        /* answered at once, with the items there are */
         fanout_session_drain(s->hub);
         s->draining = 1;
         s->close_at = ngx_current_msec;
@@ -86,7 +86,8 @@ poll_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 }
 
 
-/* The first output is the last: with all there is the session ends. */
+/* The first output is the last: it is gathered into the answer, and the session
+ * ends. */
 
 static ssize_t
 poll_send(fanout_session_t *s)
@@ -105,7 +106,7 @@ poll_send(fanout_session_t *s)
     if (s->job && s->state == FANOUT_OPEN && !s->draining) {
 
         if (s->job->waits || s->pending < s->conf->buffer / 2) {
-            /* it is queued when there are members to tell */
+            /* the session is queued when the members are there */
             return NGX_DECLINED;
         }
 
@@ -120,7 +121,7 @@ poll_send(fanout_session_t *s)
 
     fanout_session_log_ended(s, 1000, "answered");
 
-    /* its client will poll again */
+    /* the client will poll again */
 
     fanout_session_end(s, FANOUT_END_CUT);
 
@@ -128,7 +129,7 @@ poll_send(fanout_session_t *s)
 }
 
 
-/* Whether the log or members are still being read for it, in steps. */
+/* Whether the log or members are still being read for the session, in steps. */
 
 static ngx_uint_t
 reads_on(fanout_session_t *s)
@@ -149,7 +150,8 @@ reads_on(fanout_session_t *s)
         }
     }
 
-    /* its time is over, or that of the worker: with what one step brings */
+    /* the time of the poll or of the worker is over: answered with the output
+     * of one step */
 
     fanout_step_begin(s);
     fanout_session_catch_up(s);
@@ -180,7 +182,7 @@ poll_gather(fanout_session_t *s, answer_t *a)
     *p++ = '[';
 
     if (s->pending) {
-        /* instead of the comma behind the last one */
+        /* overwrites the comma after the last item */
         p += fanout_outbox_copy(s, p, s->pending) - 1;
     }
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Commands by POST, for clients that have no way back: one, or an array of
- * them, run as those of a session that lives for the request.
+ * Commands by POST, for clients that receive by event streams or polls: one
+ * command, or an array, run by a session that lives as long as the request.
  */
 
 
@@ -14,15 +14,17 @@
 #include "transport/transport.h"
 
 
-/* the replies so far, and then what is answered; of the request's pool */
+/* the replies so far, then the answer; of the request's pool */
 
 typedef struct {
     fanout_hub_t     *hub;
     fanout_outbuf_t  *outbuf;               /* NULL: sent, or gone */
     ngx_uint_t        n;
     ngx_uint_t        status;
-    ngx_uint_t        wait;                 /* ms, until it may try again; 0 */
-    const char       *why;                  /* it is refused; NULL: it isn't */
+    ngx_uint_t        wait;                 /* ms until the client may try
+                                               again; 0 */
+    const char       *why;                  /* why the request is refused, or
+                                               NULL */
 } answer_t;
 
 
@@ -86,7 +88,7 @@ fanout_post_handler(ngx_http_request_t *r)
 }
 
 
-/* Another type would let a form of any page send commands. */
+/* With other types, a form of any page could send commands. */
 
 static const char *
 check_body(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
@@ -158,7 +160,7 @@ post_run(ngx_http_request_t *r)
                              "the body is empty");
     }
 
-    /* it may have taken its time */
+    /* reading the body may have taken long: checked again */
 
     why = fanout_handshake_check(r, conf, &user, &status);
 
@@ -171,7 +173,7 @@ post_run(ngx_http_request_t *r)
     }
 
     if (ngx_exiting) {
-        /* most commands need none */
+        /* most commands need no slot */
         (void) fanout_hub_slot(conf->app->hub);
     }
 
@@ -200,7 +202,7 @@ post_run(ngx_http_request_t *r)
                                   "client, or does not match Fanout-Client");
     }
 
-    /* others read the body as well */
+    /* a copy, as parsing changes it and others read the body */
 
     copy = ngx_pnalloc(r->pool, body.len);
     s->answer = answer_create(s, r);
@@ -234,7 +236,7 @@ post_resume(fanout_session_t *s)
 }
 
 
-/* Who has the token of a session may speak as its client. */
+/* A request with the token of a session sends commands as its client. */
 
 static ngx_uint_t
 author(fanout_session_t *s, ngx_http_request_t *r)
@@ -294,7 +296,7 @@ answer_create(fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
-/* Gathers the replies until there are all, or a backend is asked. */
+/* Gathers replies until all are there, or a backend has to answer first. */
 
 static void
 post_go_on(fanout_session_t *s)
@@ -323,7 +325,7 @@ post_go_on(fanout_session_t *s)
         }
 
         if (s->works || (s->job->asks && s->job->waits)) {
-            /* a client that goes does not wait */
+            /* notices a client that goes away */
             s->request->read_event_handler = ngx_http_test_reading;
             return;
         }
@@ -390,8 +392,8 @@ answer_free(void *data)
 }
 
 
-/* Takes the payloads that were pushed, each a piece, as elements of an array;
- * one that is an array itself is no nested one. */
+/* Appends the payloads that were pushed, each a segment, to the replies.  An
+ * array that is not the first is flattened into them. */
 
 static ngx_int_t
 harvest(fanout_session_t *s, answer_t *a)
@@ -438,7 +440,7 @@ send_replies(ngx_http_request_t *r, answer_t *a)
     f = a->outbuf;
 
     if (a->n > 1) {
-        /* parts, and what they are of */
+        /* a reply in parts */
 
         if (fanout_outbuf_reserve(a->hub, f, 2) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;

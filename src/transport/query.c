@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The arguments of a URL: those that the protocols define, and what a stream
- * or a poll asks for by them.  Others are the application's.
+ * The arguments of a URL that the protocols define, and the query of a stream
+ * or a poll.  Other arguments are the application's.
  */
 
 
@@ -75,7 +75,7 @@ static const arg_t  known_args[] = {
 };
 
 
-/* as $arg_NAME has it, the case of a name does not matter */
+/* the case of a name does not matter, as in $arg_NAME */
 
 #define named(s, text)                                                        \
     ((s)->len == sizeof(text) - 1                                             \
@@ -242,7 +242,7 @@ fanout_query(ngx_http_request_t *r,
 }
 
 
-/* Their names are those of others, so that they are found by a keyed hash. */
+/* Clients choose the names of channels, so the hash is keyed. */
 
 static ngx_int_t
 query_places(ngx_http_request_t *r, fanout_loc_conf_t *conf,
@@ -260,7 +260,7 @@ query_places(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 }
 
 
-/* where its index is, or is to be */
+/* the place of a channel's index, or a free one for it */
 
 static uint32_t *
 query_place(fanout_query_t *q, ngx_str_t *channel)
@@ -405,7 +405,7 @@ query_channel(fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
     }
 
     if (q->n > q->max) {
-        /* one more than there may be is enough to be refused */
+        /* one above the limit is enough to be refused */
         return too_many;
     }
 
@@ -420,7 +420,7 @@ query_channel(fanout_query_t *q, ngx_str_t *channel, ngx_str_t *join)
 }
 
 
-/* What the command "join" takes: its members are read by who joins. */
+/* Takes what the command "join" takes.  The dialect reads the other members. */
 
 static const char *
 query_join(ngx_http_request_t *r, fanout_query_t *q, ngx_str_t *join)
@@ -449,7 +449,7 @@ query_join(ngx_http_request_t *r, fanout_query_t *q, ngx_str_t *join)
         return "the argument \"join\" is not a JSON object";
     }
 
-    /* the dialect reads all of them */
+    /* the dialect reads all members */
 
     rc = fanout_json_members(&object, fields, 2, member, NULL);
 
@@ -476,7 +476,7 @@ query_join(ngx_http_request_t *r, fanout_query_t *q, ngx_str_t *join)
 }
 
 
-/* As over a WebSocket: one that is not permitted is left out. */
+/* As over a WebSocket, channels that are not permitted are left out. */
 
 static const char *
 query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
@@ -520,7 +520,7 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
         ngx_str_set(&join, "{}");
 
-        /* what the query says of it comes first */
+        /* the query comes first */
         (void) query_channel(q, &name, &join);
     }
 
@@ -530,8 +530,8 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 }
 
 
-/* The header is what a browser says when it comes back by itself, so it is
- * newer than what the page has put into the URL. */
+/* A browser sends the header when it reconnects by itself, so the header is
+ * newer than the position in the URL. */
 
 static const char *
 query_position(ngx_http_request_t *r, fanout_query_t *q)

@@ -36,7 +36,7 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
     ngx_str_null(&user);
 
     if (conf->logs && conf->user) {
-        /* who it is, or says to be, if that was not known before */
+        /* the user, for the log, where it was not evaluated before */
         (void) ngx_http_complex_value(r, conf->user, &user);
     }
 
@@ -162,8 +162,9 @@ fanout_refuse_error(ngx_http_request_t *r, fanout_error_e error)
 
 
 /*
- * There is no place for a session now.  EventSource gives up for good unless
- * it is a stream, so it gets one that ends with what WebSockets are told.
+ * There is no place for a session now.  An EventSource gives up for good unless
+ * the response is an event stream, so it gets a stream that ends with the
+ * "closing" that WebSockets get.
  */
 
 static ngx_int_t
@@ -226,7 +227,7 @@ refuse_again(fanout_session_t *s, ngx_http_request_t *r, fanout_error_e error)
 }
 
 
-/* What the dialect says of the error, as a line. */
+/* The dialect's error, as a line. */
 
 static ngx_int_t
 refuse_said(fanout_session_t *s, ngx_http_request_t *r, ngx_str_t *said)
@@ -336,7 +337,7 @@ fanout_refuse_for(ngx_http_request_t *r, ngx_uint_t status, ngx_uint_t wait,
     ngx_int_t   rc;
     ngx_uint_t  streams;
 
-    /* the origin was let in: it may read why */
+    /* the origin was accepted: the page may read the reason */
 
     streams = by_event_source(r);
     rc = streams ? fanout_stream_headers(r)
@@ -355,7 +356,8 @@ fanout_refuse_for(ngx_http_request_t *r, ngx_uint_t status, ngx_uint_t wait,
 }
 
 
-/* To an EventSource any status but 200 is final, and says nothing. */
+/* For an EventSource any status but 200 is final, and the page can't read
+ * it. */
 
 static ngx_uint_t
 by_event_source(ngx_http_request_t *r)
@@ -375,7 +377,8 @@ by_event_source(ngx_http_request_t *r)
 }
 
 
-/* The stream ends, and the browser opens it again in time. */
+/* Sends a stream that ends at once; the browser opens it again after
+ * "retry". */
 
 static ngx_int_t
 refuse_event(ngx_http_request_t *r, ngx_uint_t wait, ngx_str_t *error)

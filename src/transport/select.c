@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Which transport a request asks for.
+ * Selects the transport of a request.
  */
 
 
@@ -25,7 +25,7 @@ fanout_handler(ngx_http_request_t *r)
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    /* a page can't read what comes in the place of a 101 */
+    /* a page can't read a response that takes the place of a 101 */
 
     if (!fanout_header(r, "upgrade", &value)
         && fanout_origin_cors(r, &conf->origins) != NGX_OK)
@@ -142,7 +142,8 @@ fanout_transport_name(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 }
 
 
-/* What a browser asks before a page of another origin may send a POST. */
+/* Answers a browser's preflight: whether a page of another origin may send a
+ * POST. */
 
 static ngx_int_t
 preflight(ngx_http_request_t *r, fanout_loc_conf_t *conf)

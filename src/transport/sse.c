@@ -4,11 +4,11 @@
  *
  * Server-sent events (HTML, section 9.2).
  *
- * Over HTTP/1.1 the response is chunked by the session itself: proxies and
- * browsers then see where it ends.  What is shared are the events; what is
- * sent at a time becomes one chunk.  So the session can let the request go as
- * one of WebSocket does.  To HTTP/1.0 nobody sends chunks: the response ends
- * with the connection.  Over HTTP/2 it stays attached to its stream.
+ * Over HTTP/1.1 the session itself sends chunks, so that proxies and browsers
+ * see where the response ends.  Sessions share the events; each write becomes a
+ * chunk.  So the session can release the request, as a WebSocket does.  Over
+ * HTTP/1.0 there are no chunks: the response ends with the connection.  Over
+ * HTTP/2 the session stays attached to its stream.
  */
 
 
@@ -43,7 +43,7 @@ static size_t chunk_head(u_char *p, uint32_t n);
 static u_char  framed[FANOUT_CHUNK_MAX + FANOUT_CHUNKED];
 
 
-/* on a connection of its own */
+/* HTTP/1.0: the body ends with the connection */
 
 const fanout_transport_t  fanout_sse = {
     .name = ngx_string("sse"),
@@ -55,7 +55,7 @@ const fanout_transport_t  fanout_sse = {
 };
 
 
-/* the same in chunks */
+/* HTTP/1.1: in chunks */
 
 static const fanout_transport_t  sse_chunked = {
     .name = ngx_string("sse"),
@@ -111,7 +111,7 @@ fanout_sse_handler(ngx_http_request_t *r)
         s->transport = &sse_chunked;
     }
 
-    /* what was pipelined before may not be sent yet */
+    /* answers to requests pipelined before may still be unsent */
 
     waits = (s->transport != &sse_stream
              && (r->out || r->connection->buffered));
@@ -174,7 +174,8 @@ send_header(ngx_http_request_t *r)
 }
 
 
-/* whether what is written to the connection is the body, or chunks of it */
+/* whether the session may write the body, or chunks of it, to the connection
+ * itself */
 
 static ngx_uint_t
 own_body(ngx_http_request_t *r)
@@ -205,7 +206,8 @@ sse_start(fanout_session_t *s)
 }
 
 
-/* The connection ends with the response: no request can follow. */
+/* The connection ends with the response: a client must not send another
+ * request. */
 
 static void
 sse_input(fanout_session_t *s, u_char *data, size_t len)
@@ -231,7 +233,7 @@ sse_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
     u_char  *p, buf[256];
 
     if (code != 1012) {
-        /* a restart was announced already */
+        /* a restart was announced before */
         p = ngx_slprintf(buf, buf + sizeof(buf),
                          "data: {\"closing\":{\"code\":\"%s\",\"status\":%ui,"
                          "\"reconnect\":%s}}\n\n", reason, code,
@@ -244,8 +246,8 @@ sse_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 }
 
 
-/* The last chunk goes with the one that empties the outbox.  If there is
- * nothing for one, or it has begun already, a comment makes another. */
+/* The end of the body is sent with the chunk that empties the outbox.  If the
+ * outbox is empty, or a chunk has begun, a comment makes another chunk. */
 
 static void
 end_body(fanout_session_t *s)
@@ -264,7 +266,7 @@ end_body(fanout_session_t *s)
 }
 
 
-/* All was sent: the response ends as one that is whole. */
+/* All was sent: ends the response as a complete one. */
 
 static ngx_int_t
 stream_answer(ngx_http_request_t *r, void *data)
@@ -278,10 +280,11 @@ stream_answer(ngx_http_request_t *r, void *data)
 /* chunks */
 
 /*
- * The output as a chunk (RFC 9112, section 7.1).  If the socket takes only some
- * of it, the rest is composed anew, as long as before: s->chunk is its size,
- * s->chunk_sent counts all that has gone.  The last byte of the body stays in
- * the outbox until the end of the chunk has gone, too.
+ * Sends output as a chunk (RFC 9112, section 7.1).  If the socket takes only
+ * some of it, the chunk is composed again for the rest, with the same size:
+ * s->chunk is the size of its data, s->chunk_sent counts all bytes sent, with
+ * their framing.  The last byte of the data stays in the outbox until the end
+ * of the chunk was sent, too.
  */
 
 static ssize_t
@@ -331,7 +334,7 @@ chunked_send(fanout_session_t *s)
 }
 
 
-/* bytes of the body that have left the outbox */
+/* bytes of the chunk's data that have left the outbox */
 
 static size_t
 body_sent(fanout_session_t *s, size_t head)

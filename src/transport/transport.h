@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The ways to a client: WebSocket, a stream of events, a poll, a POST.
+ * The transports: WebSocket, event streams, polls, POST.
  */
 
 
@@ -20,8 +20,8 @@ extern const fanout_transport_t  fanout_poll;
 extern const fanout_transport_t  fanout_post;
 
 
-/* The content handler of a location with "fanout": finds the transport that a
- * request asks for. */
+/* The content handler of a location with "fanout": selects the transport of a
+ * request. */
 ngx_int_t fanout_handler(ngx_http_request_t *r);
 
 
@@ -32,14 +32,15 @@ ngx_int_t fanout_poll_handler(ngx_http_request_t *r);
 ngx_int_t fanout_post_handler(ngx_http_request_t *r);
 
 
-/* what the three of plain HTTP share */
+/* shared by the three transports over plain HTTP */
 
-/* Why a session can't begin, as text and status, or NULL and its user.  For
- * all transports: the origin, arguments, the worker, limits. */
+/* Checks the origin, the arguments, the worker and its limits, for all
+ * transports.  NULL and the user; or why the request is refused, a static text,
+ * and the status. */
 const char *fanout_handshake_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 
-/* why a request is refused for a time */
+/* a refusal of a request that may be repeated */
 
 typedef struct {
     fanout_error_e   error;
@@ -47,69 +48,73 @@ typedef struct {
     const char      *text;
     ngx_str_t        data;              /* JSON, in buf; len 0: none */
     ngx_uint_t       wait;              /* ms */
-    unsigned         address:1;         /* by a limit of its address */
+    unsigned         address:1;         /* refused by a limit of the address */
     u_char           buf[128];
 } fanout_refusal_t;
 
-/* Whether the budgets and sessions of a user and the address of a request allow
- * it, for a transport (its bit): NGX_OK and the meter of a session that is to
- * be made, NGX_DECLINED and why not.  The handshake was checked before. */
+/* Checks a request against the budgets and sessions of its user and its
+ * address; t is the bit of the transport.  NGX_OK: meter is for the session to
+ * be made.  NGX_DECLINED: refusal says why.  fanout_handshake_check() has
+ * passed before. */
 ngx_int_t fanout_admit(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t t, ngx_str_t *user, fanout_meter_t *meter,
     fanout_refusal_t *refusal);
 
-/* Refuses it by a JSON error, or by an event to an EventSource. */
+/* Refuses a request that was not admitted, with a JSON error, or with an event
+ * to an EventSource. */
 ngx_int_t fanout_refuse_admission(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, fanout_refusal_t *refusal);
 
-/* An error as JSON, one line, of the request's pool.  NGX_ERROR. */
+/* Makes an error, a line of JSON, in the request's pool.  NGX_ERROR on lack of
+ * memory. */
 ngx_int_t fanout_error_line(ngx_http_request_t *r, ngx_str_t *code,
     ngx_str_t *message, ngx_str_t *data, ngx_str_t *line);
 
-/* Refuses a request by an error as JSON, one line, or by an event: as it may
- * come again after so many ms. */
+/* Refuses a request with a line of JSON, or with an event to an EventSource:
+ * the client may try again after "wait" ms. */
 ngx_int_t fanout_refuse_for(ngx_http_request_t *r,
     ngx_uint_t status, ngx_uint_t wait, ngx_str_t *error);
 
-/* Adds Retry-After, in s.  NGX_ERROR. */
+/* Adds Retry-After, in seconds, rounded up.  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_retry_after(ngx_http_request_t *r, ngx_uint_t ms);
 
-/* The transport that a request asks for, its bit.  With an upgrade it is
- * WebSocket, whatever the query. */
+/* The bit of the transport that a request selects.  With the header Upgrade it
+ * is WebSocket, whatever the query. */
 ngx_uint_t fanout_transport_of(ngx_http_request_t *r,
     fanout_loc_conf_t *conf);
 
-/* The name of it. */
+/* The name of that transport. */
 const ngx_str_t *fanout_transport_name(ngx_http_request_t *r,
     fanout_loc_conf_t *conf);
 
-/* Begins a session of one of them that is told things: *sp, or NULL, and then
- * what the content handler returns, as the request is refused. */
+/* Begins the session of an event stream or a poll.  NGX_OK and *sp; or *sp is
+ * NULL, the request was refused, and the content handler returns the result. */
 ngx_int_t fanout_attached_begin(ngx_http_request_t *r,
     const fanout_dialect_t *dialect, const fanout_transport_t *transport,
     fanout_session_t **sp);
 
-/* Waits until the client takes a header that is not all sent, for the
- * location's send_timeout: r->write_event_handler is called.  NGX_ERROR. */
+/* Waits until the client takes the rest of a header, up to the location's
+ * send_timeout: r->write_event_handler is called.  NGX_ERROR. */
 ngx_int_t fanout_await_header(ngx_http_request_t *r);
 
-/* A write handler's part: sends what the filters still have of a header.  OK
- * when all of it has gone; AGAIN, or ERROR as the request is finalized. */
+/* For write handlers: sends the rest of a header that the filters have.  NGX_OK
+ * when all was sent; NGX_AGAIN; or NGX_ERROR, and the request was finalized. */
 ngx_int_t fanout_flush_header(ngx_http_request_t *r);
 
-/* Refuses a request by a JSON error, or a WebSocket by a line of text; with
- * 503 for a time, as refuse_for() does. */
+/* Refuses a request with a JSON error, or a WebSocket with a line of text.
+ * With 503 the client may try again, see fanout_refuse_for(). */
 ngx_int_t fanout_refuse(ngx_http_request_t *r, ngx_uint_t status,
     const char *text);
 
 /* The same for an error of an operation. */
 ngx_int_t fanout_refuse_error(ngx_http_request_t *r, fanout_error_e error);
 
-/* The headers of a response that is not to be cached.  NGX_ERROR. */
+/* Adds the headers of a response that must not be cached.  NGX_ERROR on lack of
+ * memory. */
 ngx_int_t fanout_answer_headers(ngx_http_request_t *r);
 
-/* The headers of a stream of events: no proxy is to keep it, to compress it or
- * to hold it back.  NGX_ERROR. */
+/* Adds the headers of an event stream: proxies must not cache, compress or
+ * buffer it.  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_stream_headers(ngx_http_request_t *r);
 
 
@@ -117,33 +122,34 @@ ngx_int_t fanout_stream_headers(ngx_http_request_t *r);
 
 typedef struct {
     ngx_str_t   *channels;      /* decoded, each once */
-    ngx_str_t   *joins;         /* of each: what its join says, an object of
-                                   JSON, or len 0 for a mere "channel=" */
+    ngx_str_t   *joins;         /* for each channel its join, a JSON object; len
+                                   0 for "channel=" */
     ngx_uint_t   n;
-    ngx_uint_t   max;           /* of these */
-    uint32_t    *places;        /* by name: index and 1, or 0 */
-    uint32_t     mask;          /* places, less one */
+    ngx_uint_t   max;           /* size of both arrays */
+    uint32_t    *places;        /* hash table by name: index + 1, or 0 */
+    uint32_t     mask;          /* number of places - 1 */
     fanout_zone_t
                 *zone;
     ngx_uint_t   history;
     ngx_str_t    since;         /* len 0: none */
     fanout_position_t
-                *position;      /* what it says; or NULL */
+                *position;      /* .since parsed, or NULL */
     ngx_uint_t   timeout;       /* s, of a poll */
     unsigned     polls:1;
     unsigned     timed:1;       /* timeout was given */
-    unsigned     session:1;     /* of a poll: who asks is a client */
-    unsigned     member:1;      /* a join makes one */
+    unsigned     session:1;     /* a poll with session=1 */
+    unsigned     member:1;      /* a join makes a member */
 } fanout_query_t;
 
-/* Whether the arguments that the location's dialect defines are well-formed,
- * for all transports: each once unless it is a list, and flags 0 or 1.  NULL,
- * or why the request is refused with 400. */
+/* Checks the arguments that the location's dialect defines, for all transports:
+ * each occurs once, unless it is a list, and flags are 0 or 1.  NULL, or why
+ * the request is refused with 400, a static text. */
 const char *fanout_query_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf);
 
-/* Reads it, after the check, and checks the permissions.  NULL, or why it is
- * refused and the status.  From the request's pool. */
+/* Reads the query, after fanout_query_check(), and checks the permissions.  Its
+ * memory is of the request's pool.  NULL, or why the request is refused, a
+ * static text, and the status. */
 const char *fanout_query(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_query_t *q, ngx_uint_t *status);
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The way from received bytes to messages for the dialect (RFC 6455, sections
- * 5 to 7).
+ * Turns received bytes into messages for the dialect (RFC 6455, sections 5 to
+ * 7).
  */
 
 
@@ -17,7 +17,8 @@
 
 
 #define FANOUT_FRAGMENTS     4096
-#define FANOUT_INFLATE_FREE  4096           /* bytes, whatever the ratio */
+#define FANOUT_INFLATE_FREE  4096           /* bytes without a cost, whatever
+                                               the ratio */
 #define FANOUT_PINGS         100            /* answered in ten seconds */
 #define FANOUT_PROOF         'r'            /* data of a ping */
 
@@ -71,7 +72,7 @@ const fanout_transport_t  fanout_websocket = {
 };
 
 
-/* of a client that has gone: only what it has sent is read */
+/* for a client that has gone: only input that was received is processed */
 
 static const fanout_transport_t  websocket_away = {
     .name = ngx_string("websocket"),
@@ -250,8 +251,8 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
                 fanout_session_close(s, ev.code, ev.text);
             }
 
-            /* RFC 6455, section 7.1.7: nothing that comes is read any more,
-             * not even an answer */
+            /* RFC 6455, section 7.1.7: no more input is read, not even an
+             * answer */
             s->lingers = 1;
             s->close_after = 1 + FANOUT_END_CUT;
             fanout_outbox_queue(s);
@@ -277,7 +278,7 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
 }
 
 
-/* A message in one piece is given as it lies in the input. */
+/* An unfragmented message is passed on in place, without a copy. */
 
 static ngx_int_t
 websocket_message(fanout_session_t *s, fanout_ws_event_t *ev)
@@ -357,10 +358,11 @@ receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 }
 
 
-/* Only when all of it has come: so there is one inflater for all sessions.  One
- * that owes about all it can is closed before it makes the server inflate more.
- * If the user or the address are above their budgets, what a message grows to
- * within the ratio is refused as any command, and no more of it is inflated. */
+/* Inflates a message once all of it was received, so one inflater serves all
+ * sessions.  A session with a debt near the limit is closed before more is
+ * inflated for it.  If the user or the address are above their budgets, only
+ * what the ratio allows is inflated: a longer message closes the session, and
+ * the commands of a shorter one are refused as any. */
 
 static ngx_int_t
 inflate_message(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
@@ -402,8 +404,8 @@ inflate_message(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         receive(s, opcode, out ? out : (u_char *) "", outlen);
         free(out);
 
-        /* as all costs, afterwards: else what costs more than the burst could
-         * never be sent */
+        /* charged afterwards, as all costs: else a message above the burst
+         * could never be sent */
         charge_inflated(s, len, outlen);
 
         return NGX_OK;
@@ -452,7 +454,7 @@ inflate_message(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
 }
 
 
-/* What a message of this length may grow to without a cost. */
+/* The size to which a message of this length may grow without a cost. */
 
 static size_t
 inflate_free(fanout_session_t *s, size_t len)
@@ -461,7 +463,7 @@ inflate_free(fanout_session_t *s, size_t len)
 }
 
 
-/* What a message grows to beyond the ratio costs as a reply of that length. */
+/* The bytes beyond the ratio cost as much as a reply of that length. */
 
 static void
 charge_inflated(fanout_session_t *s, size_t len, size_t outlen)
@@ -548,8 +550,8 @@ websocket_ping(fanout_session_t *s)
 }
 
 
-/* RFC 6455, section 5.5.3: one with the data of a ping answers it, and what
- * was sent before that has come */
+/* RFC 6455, section 5.5.3: a pong with the data of a ping answers it, so the
+ * client has received what was sent before */
 
 static void
 ponged(fanout_session_t *s, fanout_ws_event_t *ev)
@@ -561,7 +563,7 @@ ponged(fanout_session_t *s, fanout_ws_event_t *ev)
 }
 
 
-/* RFC 6455, section 5.5.1: answered with the same code, then the server
+/* RFC 6455, section 5.5.1: a close is answered with its code, then the server
  * closes the connection (7.1.1) */
 
 static void
@@ -573,13 +575,14 @@ closed(fanout_session_t *s, fanout_ws_event_t *ev)
           ? FANOUT_END_CLEAN : FANOUT_END_CUT;
 
     if (s->state == FANOUT_CLOSING) {
-        /* it was the answer: what was said first counts */
+        /* the answer to the server's close: the first code counts */
         fanout_session_end(s, FANOUT_END_CUT);
         return;
     }
 
     if (ev->code == FANOUT_WS_GOING_AWAY) {
-        /* it goes on purpose, but a page that is loaded again comes back */
+        /* the client leaves on purpose, but a page that is reloaded comes
+         * back */
         s->reason = FANOUT_LEFT_INTENTIONAL;
     }
 
@@ -591,8 +594,8 @@ closed(fanout_session_t *s, fanout_ws_event_t *ev)
 }
 
 
-/* Messages on their way through the zone, the client's own among them, go
- * ahead of a close. */
+/* Delivers messages on their way through the zone, the client's own among them,
+ * before a close. */
 
 static void
 own_first(fanout_session_t *s)

@@ -16,30 +16,32 @@
 /* The content handler of a location with "fanout". */
 ngx_int_t fanout_websocket_handler(ngx_http_request_t *r);
 
-/* The same with another configuration than the location's own, which must
- * last as long as it. */
+/* The same with a configuration other than the location's, which must live as
+ * long as the location. */
 ngx_int_t fanout_websocket_upgrade(ngx_http_request_t *r,
     fanout_loc_conf_t *conf);
 
-/* Refuses a handshake: a line of text says why.  Counts and logs it. */
+/* Refuses a handshake with a line of text.  Counts and logs the refusal. */
 ngx_int_t fanout_websocket_refuse(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t status,
     const char *why);
 
-/* What all parsers of a location share; when its values are known. */
+/* Sets the options that all parsers of a location share, once its configuration
+ * is complete. */
 void fanout_websocket_configure(fanout_loc_conf_t *conf);
 
 /* Prepares a session's parser. */
 void fanout_websocket_init(fanout_session_t *s);
 
-/* Agrees on permessage-deflate if the location and the client want it: what
- * to answer (len 0: nothing), of the request's pool, and the session's format.
- * NGX_ERROR on lack of memory. */
+/* Negotiates permessage-deflate if the location and the client want it: sets
+ * the session's format, and the extension to answer with, of the request's pool
+ * (len 0: none).  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_websocket_extend(ngx_http_request_t *r, fanout_session_t *s,
     ngx_str_t *answer);
 
-/* Reads frames out of received bytes, which are changed; stops when a job
- * begins and keeps the rest.  The session may be dead afterwards. */
+/* Parses received bytes, which are changed, into messages for the dialect;
+ * stops when a job begins, or the step is used up, and keeps the rest in
+ * s->input.  The session may have ended afterwards. */
 void fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len);
 
 /* The subprotocol to answer with: 1, or 0 for none. */

@@ -103,7 +103,7 @@ loop_listen(fanout_hub_t *hub, ngx_cycle_t *cycle)
     c->read->log = cycle->log;
     c->write->log = cycle->log;
 
-    /* it is no client: left alone by a shutdown */
+    /* not a client: a shutdown does not close it */
     c->read->channel = 1;
     c->write->channel = 1;
 
@@ -137,7 +137,7 @@ loop_slot(fanout_hub_t *hub)
     if (fanout_hub_slot(hub) && hub->wake == NULL
         && ngx_cycle->free_connection_n)
     {
-        /* else it is tried again, four times a second */
+        /* otherwise it is tried again, four times a second */
         (void) loop_listen(hub, (ngx_cycle_t *) ngx_cycle);
     }
 }
@@ -223,7 +223,7 @@ loop_turn(fanout_hub_t *hub)
     }
 
     if (!ngx_queue_empty(&hub->active)) {
-        /* by what was sent and read on */
+        /* sending and reading on have queued rosters */
         ngx_post_event(&hub->drain, &ngx_posted_next_events);
     }
 }
@@ -369,7 +369,7 @@ presence_handler(ngx_event_t *ev)
     fanout_hub_kick(hub);
 
     if (ms == 0) {
-        /* more is due: behind what clients want meanwhile */
+        /* more is due: continues after other events */
         ngx_post_event(ev, &ngx_posted_next_events);
 
     } else if (ms != UINT32_MAX) {

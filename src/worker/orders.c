@@ -51,7 +51,7 @@ fanout_worker_orders(fanout_hub_t *hub)
 }
 
 
-/* Its identity was taken over by another socket, or taken away. */
+/* The identity was taken over by another connection, or taken away. */
 
 static void
 order_close(fanout_session_t *s, void *data)
@@ -82,7 +82,8 @@ close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code)
 }
 
 
-/* The zone had no room for an order: what it would have been shows. */
+/* The zone had no room for an order: checks all sessions of the worker for what
+ * was ordered. */
 
 static void
 order_look(fanout_hub_t *hub)
@@ -169,13 +170,14 @@ order_part(fanout_hub_t *hub, fanout_order_t *order)
         sub = ngx_queue_data(q, fanout_subscription_t, in_channel);
 
         if (sub->session->state != FANOUT_OPEN) {
-            /* it leaves at the end of the turn, its client may be back */
+            /* the session ends at the end of the turn, its client may be
+             * back */
             continue;
         }
 
         if (order->client == 0) {
 
-            /* the channel is closed, and with its last subscriber gone here */
+            /* the last subscriber here closes the channel */
 
             last = (ch->nsubs == 1);
             order_leave(sub, order->reason, order->reason);
@@ -189,7 +191,8 @@ order_part(fanout_hub_t *hub, fanout_order_t *order)
 
         if (sub->seat && sub->session->identity.client == order->client) {
 
-            /* it may have sat down again before it was told */
+            /* the client may have taken the seat again before the order
+             * arrived */
 
             order_leave(sub, order->reason, seat_lost(sub) ? 0 : order->reason);
             return;
@@ -198,7 +201,8 @@ order_part(fanout_hub_t *hub, fanout_order_t *order)
 }
 
 
-/* Its seat is given up for seat, or with 0 is gone already. */
+/* Ends a subscription for a reason.  Its seat is given up for the reason
+ * "seat", or is gone already if that is 0. */
 
 static void
 order_leave(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
@@ -214,7 +218,7 @@ order_leave(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
     ngx_memcpy(buf, sub->channel->name.data, name.len);
 
     if (s->job && s->job->sub == sub) {
-        /* its reply becomes an error */
+        /* the reply of the job becomes an error */
         fanout_waiter_cancel(&s->job->waiter);
         s->job->sub = NULL;
         s->job->removed = 1;

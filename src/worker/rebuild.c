@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * After the zone was rebuilt empty, all that lives in this worker registers
- * again.
+ * After the zone was rebuilt empty, this worker registers its channels,
+ * sessions and members again.
  */
 
 
@@ -46,7 +46,7 @@ fanout_worker_rebuilt(fanout_hub_t *hub)
         }
     }
 
-    /* members come back by the log, under the new epoch */
+    /* members are in the log again, under the new epoch */
 
     restore_all(hub, 1);
 
@@ -99,7 +99,8 @@ restore_all(fanout_hub_t *hub, ngx_uint_t members)
 }
 
 
-/* With members, the seats: the channels are open again by then. */
+/* With "members", registers seats and members: the channels are open again
+ * then. */
 
 static void
 restore_session(fanout_session_t *s, ngx_uint_t members)
@@ -149,7 +150,7 @@ restore_session(fanout_session_t *s, ngx_uint_t members)
 }
 
 
-/* the data is where all were told it */
+/* the data of members is in the roster */
 
 static void
 restore_member(fanout_subscription_t *sub, fanout_own_member_t *own)

@@ -76,7 +76,7 @@ worker_claim(fanout_hub_t *hub, ngx_cycle_t *cycle)
 }
 
 
-/* of channels, one for each policy, and what they may take */
+/* classes of channels, one for each policy, and their shares */
 
 static void
 worker_classes(fanout_hub_t *hub)
@@ -122,7 +122,7 @@ fanout_worker_exit(fanout_app_t *app)
         return;
     }
 
-    /* a worker that is told to exit at once: its clients may come back */
+    /* the worker exits at once: its clients may come back */
 
     for (q = ngx_queue_head(&hub->sessions);
          q != ngx_queue_sentinel(&hub->sessions);
@@ -131,7 +131,7 @@ fanout_worker_exit(fanout_app_t *app)
         s = ngx_queue_data(q, fanout_session_t, queue);
 
         if (s->state == FANOUT_ENDED) {
-            /* it leaves its channels */
+            /* the session is leaving its channels */
             fanout_session_log_close(s);
             continue;
         }
@@ -152,8 +152,8 @@ fanout_worker_exit(fanout_app_t *app)
 }
 
 
-/* NGINX logs an alert for each that is open when a worker that was shutting
- * down is told to exit at once. */
+/* NGINX logs an alert for each connection that is open when a worker that was
+ * shutting down exits at once. */
 
 static void
 close_sockets(fanout_hub_t *hub)

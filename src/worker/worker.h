@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * A worker's turn: it wakes, reads the log, delivers and sends.  One hub is
- * driven by it; of several zones each has its own.
+ * A worker's turn: it wakes, reads the log, delivers and sends.  It drives one
+ * hub; each zone has its own.
  */
 
 
@@ -29,11 +29,12 @@ void fanout_worker_exit(fanout_app_t *app);
  * eventfd of its slot.  NGX_ERROR. */
 ngx_int_t fanout_loop_init(fanout_hub_t *hub, ngx_cycle_t *cycle);
 
-/* Does what others want of sessions of this worker. */
+/* Executes orders of other workers, and of the API, for sessions of this
+ * worker. */
 void fanout_worker_orders(fanout_hub_t *hub);
 
-/* The zone lost everything: registers again what lives here, and resets the
- * subscribers. */
+/* The zone was rebuilt empty: registers the channels, sessions and members of
+ * this worker again, and resets the subscribers. */
 void fanout_worker_rebuilt(fanout_hub_t *hub);
 
 
