@@ -316,7 +316,7 @@ uint64_t fanout_zone_hash(fanout_zone_t *z, const void *data, size_t len);
 /* For tests: walks everything and compares it with the accounts.  Returns 0, or
  * the number of a violated invariant, described in text.  Holds the lock all
  * the time. */
-int fanout_zone_check(fanout_zone_t *z, char *text, size_t len);
+int fanout_zone_verify(fanout_zone_t *z, char *text, size_t len);
 
 
 #endif /* FANOUT_ZONE_ZONE_H */

@@ -35,7 +35,7 @@ sound(const char *when)
     char  why[256];
 
     why[0] = '\0';
-    ok(fanout_zone_check(&zone, why, sizeof(why)) == 0,
+    ok(fanout_zone_verify(&zone, why, sizeof(why)) == 0,
        "the zone is sound %s%s", when, why);
 }
 

@@ -721,7 +721,7 @@ c_history(void *zone, c_shared_t *shared, uint64_t own, char *error)
 
     (void) fanout_slot_reap(&w.z, 1000, NULL);
 
-    if (rc == 0 && fanout_zone_check(&w.z, why, sizeof(why)) != 0) {
+    if (rc == 0 && fanout_zone_verify(&w.z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);
         rc = -1;
     }

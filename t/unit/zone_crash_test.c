@@ -1510,11 +1510,11 @@ trial(const op_t *op, long at, long second, char *text)
 
     (void) alarm(10);
 
-    rc = fanout_zone_check(&parent, why, sizeof(why));
+    rc = fanout_zone_verify(&parent, why, sizeof(why));
 
     if (rc == 0) {
         (void) fanout_slot_reap(&parent, 1000, NULL);
-        rc = fanout_zone_check(&parent, why, sizeof(why));
+        rc = fanout_zone_verify(&parent, why, sizeof(why));
     }
 
     if (rc) {
@@ -1526,7 +1526,7 @@ trial(const op_t *op, long at, long second, char *text)
 
     } else {
         say_state(text, &parent);
-        rc = fanout_zone_check(&parent, why, sizeof(why));
+        rc = fanout_zone_verify(&parent, why, sizeof(why));
 
         if (rc) {
             diag("%s, killed at %ld/%ld, then read: %s", op->name, at,
@@ -1778,12 +1778,12 @@ step_trial(const op_t *op, long *n, char *why, size_t len)
     }
 
     (void) alarm(10);
-    rc = fanout_zone_check(&parent, why, len);
+    rc = fanout_zone_verify(&parent, why, len);
 
     if (rc == 0) {
         (void) fanout_slot_reap(&parent, 1000, NULL);
         say_state(state, &parent);
-        rc = fanout_zone_check(&parent, why, len);
+        rc = fanout_zone_verify(&parent, why, len);
     }
 
     (void) alarm(0);
@@ -1937,7 +1937,7 @@ rebuilt(int rebuilding)
     fanout_zone_stat(&parent, &st);
     ok(st.incarnation == was + 1, "the incarnation grew by one");
     ok(st.seq > seq, "seq never goes back");
-    ok(fanout_zone_check(&parent, why, sizeof(why)) == 0,
+    ok(fanout_zone_verify(&parent, why, sizeof(why)) == 0,
        "the new zone is sound");
 
     fanout_zone_stat(&other, &st);
@@ -1958,7 +1958,7 @@ rebuilt(int rebuilding)
        "and read");
 
     fanout_slot_release(&other);
-    ok(fanout_zone_check(&parent, why, sizeof(why)) == 0,
+    ok(fanout_zone_verify(&parent, why, sizeof(why)) == 0,
        "and sound");
     (void) alarm(0);
 

@@ -328,7 +328,7 @@ m_check(model_t *m)
     char  text[256];
     int   rc;
 
-    rc = fanout_zone_check(&m->z[0], text, sizeof(text));
+    rc = fanout_zone_verify(&m->z[0], text, sizeof(text));
     want(m, rc == 0, "%s", text);
 
     return 0;

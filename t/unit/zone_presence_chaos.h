@@ -577,7 +577,7 @@ c_after(c_worker_t *w, void *zone, char *error)
     c_clock(w, 0);
     (void) fanout_slot_reap(&w->z, 3000, NULL);
 
-    if (fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
+    if (fanout_zone_verify(&w->z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);
         return -1;
     }
@@ -601,7 +601,7 @@ c_after(c_worker_t *w, void *zone, char *error)
         return -1;
     }
 
-    if (fanout_zone_check(&w->z, why, sizeof(why)) != 0) {
+    if (fanout_zone_verify(&w->z, why, sizeof(why)) != 0) {
         snprintf(error, 512, "%s", why);
         return -1;
     }

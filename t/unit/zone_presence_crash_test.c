@@ -206,7 +206,7 @@ sound(const char *when)
     char    why[256];
     stat_t  st;
 
-    if (fanout_zone_check(&survivor, why, sizeof(why)) != 0) {
+    if (fanout_zone_verify(&survivor, why, sizeof(why)) != 0) {
         return fail("%s: %s", when, why);
     }
 

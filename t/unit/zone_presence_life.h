@@ -219,7 +219,7 @@ wheel(void)
         }
 
         if (t % 37 == 0) {
-            good &= fanout_zone_check(&za, (char *) buf, 256) == 0;
+            good &= fanout_zone_verify(&za, (char *) buf, 256) == 0;
         }
     }
 

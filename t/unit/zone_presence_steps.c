@@ -663,7 +663,7 @@ r_check(rmodel_t *m)
     zone_t   *z;
 
     z = &m->h[r_worker(m)].z;
-    rc = fanout_zone_check(z, text, sizeof(text));
+    rc = fanout_zone_verify(z, text, sizeof(text));
     r_want(m, rc == 0, "%s", text);
 
     fanout_zone_stat(z, &st);

@@ -43,7 +43,7 @@ checked(zone_t *z, const char *what)
     char    text[256];
     stat_t  st;
 
-    rc = fanout_zone_check(z, text, sizeof(text));
+    rc = fanout_zone_verify(z, text, sizeof(text));
     ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
 
     fanout_zone_stat(z, &st);

@@ -86,7 +86,7 @@ sound(const char *what)
     int   rc;
     char  text[256];
 
-    rc = fanout_zone_check(&za, text, sizeof(text));
+    rc = fanout_zone_verify(&za, text, sizeof(text));
     ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
 
     fanout_test_work = fanout_test_journal = 0;

@@ -40,7 +40,7 @@ checked(zone_t *z, const char *what)
     int     rc;
     char    text[256];
 
-    rc = fanout_zone_check(z, text, sizeof(text));
+    rc = fanout_zone_verify(z, text, sizeof(text));
     ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
 }
 

@@ -22,7 +22,7 @@ checked(zone_t *z, const char *what)
     char  text[256];
 
     text[0] = '\0';
-    ok(fanout_zone_check(z, text, sizeof(text)) == 0, "%s: %s",
+    ok(fanout_zone_verify(z, text, sizeof(text)) == 0, "%s: %s",
        what, text[0] ? text : "all invariants hold");
 }
 

@@ -9,11 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "zone/check.h"
+#include "zone/verify.h"
 
 
 int
-fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
+fanout_verify_meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 {
     must_of(w, ref, ref != 0 && ref < w->shm->heap.fresh);
     must_of(w, ref, w->marks[ref].seen == 0);
@@ -26,7 +26,7 @@ fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as, fanout_ref_t owner)
 
 
 int
-fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as)
+fanout_verify_met(walk_t *w, fanout_ref_t ref, uint8_t as)
 {
     return ref != 0 && ref < w->shm->heap.fresh && w->marks[ref].seen == as;
 }
@@ -35,7 +35,7 @@ fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as)
 /* a chain of n blocks from first to last, of which the first is met */
 
 int
-fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
+fanout_verify_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, fanout_kind_e kind)
 {
     uint32_t      i;
@@ -61,7 +61,7 @@ fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
 
 
 int
-fanout_check_broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
+fanout_verify_broken(walk_t *w, int line, const char *text, fanout_ref_t ref)
 {
     w->line = line;
 

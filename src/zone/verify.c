@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "zone/check.h"
+#include "zone/verify.h"
 #include "zone/identity.h"
 #include "zone/log.h"
 #include "zone/share.h"
@@ -21,7 +21,7 @@
 
 
 static int
-check_free(walk_t *w)
+verify_free(walk_t *w)
 {
     uint32_t       n;
     fanout_ref_t   ref, last;
@@ -55,7 +55,7 @@ check_free(walk_t *w)
 
 
 static int
-check_slot_interests(walk_t *w, unsigned n)
+verify_slot_interests(walk_t *w, unsigned n)
 {
     uint32_t            i;
     fanout_ref_t        ref, prev;
@@ -93,7 +93,7 @@ check_slot_interests(walk_t *w, unsigned n)
 
 
 static int
-check_staged(walk_t *w, const fanout_slot_t *slot)
+verify_staged(walk_t *w, const fanout_slot_t *slot)
 {
     uint32_t  i;
 
@@ -110,7 +110,7 @@ check_staged(walk_t *w, const fanout_slot_t *slot)
 
 
 static int
-check_slot(walk_t *w, unsigned n)
+verify_slot(walk_t *w, unsigned n)
 {
     fanout_ref_t              ref, prev;
     fanout_slot_t            *slot;
@@ -118,7 +118,7 @@ check_slot(walk_t *w, unsigned n)
 
     slot = &w->shm->slots[n];
 
-    try (check_slot_interests(w, n));
+    try (verify_slot_interests(w, n));
 
     prev = 0;
 
@@ -142,7 +142,7 @@ check_slot(walk_t *w, unsigned n)
 
     must(w, prev == slot->order_last);
 
-    try (check_staged(w, slot));
+    try (verify_staged(w, slot));
 
     must(w, slot->process.state <= FANOUT_SLOT_DEAD);
     must(w, slot->process.state != FANOUT_SLOT_FREE
@@ -157,7 +157,7 @@ check_slot(walk_t *w, unsigned n)
 /* the channels with blocks that only the unread list keeps */
 
 static int
-check_held(walk_t *w)
+verify_held(walk_t *w)
 {
     uint64_t        n;
     fanout_ref_t    ref, prev;
@@ -180,7 +180,7 @@ check_held(walk_t *w)
 
 
 static int
-check_buckets(walk_t *w)
+verify_buckets(walk_t *w)
 {
     uint32_t                 i, class, bucket;
     uint64_t                 n;
@@ -213,7 +213,7 @@ check_buckets(walk_t *w)
 
 
 static int
-check_list(walk_t *w, fanout_ref_t ref, uint8_t list, uint32_t at,
+verify_list(walk_t *w, fanout_ref_t ref, uint8_t list, uint32_t at,
     fanout_ref_t *last, uint64_t *n)
 {
     uint32_t                 touched;
@@ -252,23 +252,23 @@ check_list(walk_t *w, fanout_ref_t ref, uint8_t list, uint32_t at,
 
 
 static int
-check_lists(walk_t *w)
+verify_lists(walk_t *w)
 {
     uint32_t      i;
     uint64_t      n;
     fanout_ref_t  last;
 
     for (n = 0, i = 0; i < FANOUT_CLASSES; i++) {
-        try (check_list(w, w->shm->idle_first[i], FANOUT_LIST_IDLE, i, &last,
-                        &n));
+        try (verify_list(w, w->shm->idle_first[i], FANOUT_LIST_IDLE, i, &last,
+                         &n));
         must_of(w, i, last == w->shm->idle_last[i]);
     }
 
     must(w, n == w->nidle);
 
     for (n = 0, i = 0; i < FANOUT_WHEEL; i++) {
-        try (check_list(w, w->shm->wheel[i], FANOUT_LIST_WHEEL, i, &last,
-                        &n));
+        try (verify_list(w, w->shm->wheel[i], FANOUT_LIST_WHEEL, i, &last,
+                         &n));
     }
 
     must(w, n == w->nwheel);
@@ -278,7 +278,7 @@ check_lists(walk_t *w)
 
 
 static int
-check_accounts(walk_t *w)
+verify_accounts(walk_t *w)
 {
     uint32_t       i, n;
     fanout_shm_t  *shm;
@@ -318,7 +318,7 @@ check_accounts(walk_t *w)
 
 
 static int
-zone_check_all(walk_t *w)
+zone_verify_all(walk_t *w)
 {
     unsigned  i;
 
@@ -326,38 +326,38 @@ zone_check_all(walk_t *w)
     must(w, w->shm->heap.fresh != 0
             && w->shm->heap.fresh <= w->shm->heap.nblocks);
 
-    try (check_free(w));
-    try (fanout_check_channels(w));
-    try (fanout_check_mail(w));
-    try (fanout_check_unread(w));
+    try (verify_free(w));
+    try (fanout_verify_channels(w));
+    try (fanout_verify_mail(w));
+    try (fanout_verify_unread(w));
 
     for (i = 0; i < w->shm->nslots; i++) {
-        try (check_slot(w, i));
+        try (verify_slot(w, i));
     }
 
-    try (check_staged(w, &w->shm->spare));
+    try (verify_staged(w, &w->shm->spare));
 
-    try (fanout_check_keys(w));
-    try (fanout_check_identities(w));
-    try (fanout_check_seats(w));
-    try (fanout_check_mailboxes(w));
-    try (fanout_check_presence(w));
-    try (fanout_check_signals(w));
-    try (fanout_check_seen(w));
-    try (fanout_check_events(w));
-    try (fanout_check_addresses(w));
-    try (fanout_check_budgets(w));
-    try (fanout_check_holders(w));
-    try (check_held(w));
-    try (check_buckets(w));
-    try (check_lists(w));
+    try (fanout_verify_keys(w));
+    try (fanout_verify_identities(w));
+    try (fanout_verify_seats(w));
+    try (fanout_verify_mailboxes(w));
+    try (fanout_verify_presence(w));
+    try (fanout_verify_signals(w));
+    try (fanout_verify_seen(w));
+    try (fanout_verify_events(w));
+    try (fanout_verify_addresses(w));
+    try (fanout_verify_budgets(w));
+    try (fanout_verify_holders(w));
+    try (verify_held(w));
+    try (verify_buckets(w));
+    try (verify_lists(w));
 
-    return check_accounts(w);
+    return verify_accounts(w);
 }
 
 
 int
-fanout_zone_check(fanout_zone_t *z, char *text, size_t len)
+fanout_zone_verify(fanout_zone_t *z, char *text, size_t len)
 {
     int      rc;
     walk_t  *w;
@@ -378,7 +378,7 @@ fanout_zone_check(fanout_zone_t *z, char *text, size_t len)
 
     if (w->marks && w->holders && w->senders) {
         (void) fanout_enter(z);
-        rc = zone_check_all(w);
+        rc = zone_verify_all(w);
         fanout_leave(z);
     }
 

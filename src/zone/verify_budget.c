@@ -7,19 +7,19 @@
 
 
 #include "zone/budget.h"
-#include "zone/check.h"
+#include "zone/verify.h"
 #include "zone/log.h"
 #include "zone/share.h"
 
 
-static int check_slot_addresses(walk_t *w, unsigned n);
+static int verify_slot_addresses(walk_t *w, unsigned n);
 
 
 /* Every worker has one block for an address: in its own list, and in the
  * hash. */
 
 int
-fanout_check_addresses(walk_t *w)
+fanout_verify_addresses(walk_t *w)
 {
     uint32_t           n;
     uint64_t           i;
@@ -27,7 +27,7 @@ fanout_check_addresses(walk_t *w)
     fanout_address_t  *a;
 
     for (i = 0; i < w->shm->nslots; i++) {
-        try (check_slot_addresses(w, i));
+        try (verify_slot_addresses(w, i));
     }
 
     n = 0;
@@ -64,7 +64,7 @@ fanout_check_addresses(walk_t *w)
 
 
 static int
-check_slot_addresses(walk_t *w, unsigned n)
+verify_slot_addresses(walk_t *w, unsigned n)
 {
     fanout_ref_t       ref, prev;
     fanout_address_t  *a;
@@ -87,7 +87,7 @@ check_slot_addresses(walk_t *w, unsigned n)
 /* Amounts are hints: only the places and the number of entries are checked. */
 
 int
-fanout_check_budgets(walk_t *w)
+fanout_verify_budgets(walk_t *w)
 {
     uint32_t          used;
     uint64_t          i, k;
@@ -119,7 +119,7 @@ fanout_check_budgets(walk_t *w)
  * one; the first comes after the last. */
 
 int
-fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
+fanout_verify_key_owners(walk_t *w, fanout_ref_t ref)
 {
     fanout_key_t     *key;
     fanout_ref_t      prev;
@@ -157,7 +157,7 @@ fanout_check_key_owners(walk_t *w, fanout_ref_t ref)
  * channels that were met. */
 
 int
-fanout_check_holders(walk_t *w)
+fanout_verify_holders(walk_t *w)
 {
     uint64_t          i, sum;
     fanout_holder_t  *h;

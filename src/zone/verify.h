@@ -6,8 +6,8 @@
  */
 
 
-#ifndef FANOUT_ZONE_CHECK_H
-#define FANOUT_ZONE_CHECK_H
+#ifndef FANOUT_ZONE_VERIFY_H
+#define FANOUT_ZONE_VERIFY_H
 
 
 #include "zone/share.h"
@@ -87,12 +87,12 @@ typedef struct {
 
 #define must(w, cond)                                                         \
     if (!(cond)) {                                                            \
-        return fanout_check_broken(w, __LINE__, #cond, 0);                    \
+        return fanout_verify_broken(w, __LINE__, #cond, 0);                    \
     }
 
 #define must_of(w, ref, cond)                                                 \
     if (!(cond)) {                                                            \
-        return fanout_check_broken(w, __LINE__, #cond, ref);                  \
+        return fanout_verify_broken(w, __LINE__, #cond, ref);                  \
     }
 
 #define try(call)                                                             \
@@ -101,60 +101,60 @@ typedef struct {
     }
 
 
-#define meet       fanout_check_meet
-#define met        fanout_check_met
-#define meet_rest  fanout_check_meet_rest
+#define meet       fanout_verify_meet
+#define met        fanout_verify_met
+#define meet_rest  fanout_verify_meet_rest
 
 
 /* Describes the invariant that does not hold.  Returns its line. */
-int fanout_check_broken(walk_t *w, int line, const char *text,
+int fanout_verify_broken(walk_t *w, int line, const char *text,
     fanout_ref_t ref);
 
-/* Marks a block, which must not have been met before; fanout_check_met()
+/* Marks a block, which must not have been met before; fanout_verify_met()
  * returns 1 if it was met as this kind. */
-int fanout_check_meet(walk_t *w, fanout_ref_t ref, uint8_t as,
+int fanout_verify_meet(walk_t *w, fanout_ref_t ref, uint8_t as,
     fanout_ref_t owner);
-int fanout_check_met(walk_t *w, fanout_ref_t ref, uint8_t as);
+int fanout_verify_met(walk_t *w, fanout_ref_t ref, uint8_t as);
 
 /* Marks the rest of a chain of n blocks from first to last (0: any), whose
  * first block was met. */
-int fanout_check_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
+int fanout_verify_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, fanout_kind_e kind);
 
 /* Channels with their histories, and purged histories; after mail, the unread
  * lists and interests; and keys. */
-int fanout_check_channels(walk_t *w);
-int fanout_check_unread(walk_t *w);
-int fanout_check_keys(walk_t *w);
+int fanout_verify_channels(walk_t *w);
+int fanout_verify_unread(walk_t *w);
+int fanout_verify_keys(walk_t *w);
 
 /* Marks an entry, and computes its blocks. */
-int fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
+int fanout_verify_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     uint32_t *blocks);
 
 /* Mail, before the unread lists that share its entries; after seats and
  * presence sets, the mailboxes and signals. */
-int fanout_check_mail(walk_t *w);
-int fanout_check_mailboxes(walk_t *w);
-int fanout_check_signals(walk_t *w);
+int fanout_verify_mail(walk_t *w);
+int fanout_verify_mailboxes(walk_t *w);
+int fanout_verify_signals(walk_t *w);
 
 /* Identities and users, seats with their members, presence sets. */
-int fanout_check_identities(walk_t *w);
-int fanout_check_seats(walk_t *w);
-int fanout_check_presence(walk_t *w);
-int fanout_check_seen(walk_t *w);
+int fanout_verify_identities(walk_t *w);
+int fanout_verify_seats(walk_t *w);
+int fanout_verify_presence(walk_t *w);
+int fanout_verify_seen(walk_t *w);
 
 /* The queue of events for a backend. */
-int fanout_check_events(walk_t *w);
+int fanout_verify_events(walk_t *w);
 
 /* Sessions of addresses, and the table of budgets; after identities and seats,
  * the table of holders. */
-int fanout_check_addresses(walk_t *w);
-int fanout_check_budgets(walk_t *w);
-int fanout_check_holders(walk_t *w);
+int fanout_verify_addresses(walk_t *w);
+int fanout_verify_budgets(walk_t *w);
+int fanout_verify_holders(walk_t *w);
 
 /* Counts a key for its holder and its sender: called for all keys by age,
  * before holders. */
-int fanout_check_key_owners(walk_t *w, fanout_ref_t ref);
+int fanout_verify_key_owners(walk_t *w, fanout_ref_t ref);
 
 
-#endif /* FANOUT_ZONE_CHECK_H */
+#endif /* FANOUT_ZONE_VERIFY_H */

@@ -7,7 +7,7 @@
  */
 
 
-#include "zone/check.h"
+#include "zone/verify.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/presence.h"
@@ -18,49 +18,49 @@ typedef int (*visit_pt)(walk_t *w, fanout_ref_t ref);
 
 
 static int each_channel(walk_t *w, visit_pt visit);
-static int check_channel(walk_t *w, fanout_ref_t ref);
-static int check_history(walk_t *w, fanout_ref_t channel);
-static int check_index(walk_t *w, fanout_ref_t channel,
+static int verify_channel(walk_t *w, fanout_ref_t ref);
+static int verify_history(walk_t *w, fanout_ref_t channel);
+static int verify_index(walk_t *w, fanout_ref_t channel,
     fanout_channel_block_t *ch, fanout_ref_t ref, fanout_ref_t prev);
-static int check_doomed(walk_t *w);
-static int check_unread(walk_t *w, fanout_ref_t channel);
-static int check_interests(walk_t *w, fanout_ref_t channel);
-static int check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref);
-static int check_keys(walk_t *w);
-static int check_channel_keys(walk_t *w, fanout_ref_t ref);
+static int verify_purged(walk_t *w);
+static int verify_unread(walk_t *w, fanout_ref_t channel);
+static int verify_interests(walk_t *w, fanout_ref_t channel);
+static int verify_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref);
+static int verify_keys(walk_t *w);
+static int verify_channel_keys(walk_t *w, fanout_ref_t ref);
 
 
 int
-fanout_check_channels(walk_t *w)
+fanout_verify_channels(walk_t *w)
 {
-    try (each_channel(w, check_channel));
+    try (each_channel(w, verify_channel));
 
-    return check_doomed(w);
+    return verify_purged(w);
 }
 
 
 int
-fanout_check_unread(walk_t *w)
+fanout_verify_unread(walk_t *w)
 {
-    try (each_channel(w, check_unread));
+    try (each_channel(w, verify_unread));
 
-    return each_channel(w, check_interests);
+    return each_channel(w, verify_interests);
 }
 
 
 int
-fanout_check_keys(walk_t *w)
+fanout_verify_keys(walk_t *w)
 {
-    try (check_keys(w));
+    try (verify_keys(w));
 
-    return each_channel(w, check_channel_keys);
+    return each_channel(w, verify_channel_keys);
 }
 
 
 /* an entry of a history; compared with the unread list later */
 
 int
-fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
+fanout_verify_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     uint32_t *blocks)
 {
     uint32_t               n;
@@ -101,7 +101,7 @@ fanout_check_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
 
 
 static int
-check_index(walk_t *w, fanout_ref_t channel, fanout_channel_block_t *ch,
+verify_index(walk_t *w, fanout_ref_t channel, fanout_channel_block_t *ch,
     fanout_ref_t ref, fanout_ref_t prev)
 {
     fanout_index_t  *ix, *first;
@@ -129,7 +129,7 @@ check_index(walk_t *w, fanout_ref_t channel, fanout_channel_block_t *ch,
 
 
 static int
-check_history(walk_t *w, fanout_ref_t channel)
+verify_history(walk_t *w, fanout_ref_t channel)
 {
     uint32_t                 n, blocks, sum, from, to, i;
     uint64_t                 bytes, seq, offset, first;
@@ -150,7 +150,7 @@ check_history(walk_t *w, fanout_ref_t channel)
     must_of(w, channel, (ch->index_first == 0) == (ch->history == 0));
 
     for (ref = ch->index_first; ref; ref = ix->next) {
-        try (check_index(w, channel, ch, ref, prev));
+        try (verify_index(w, channel, ch, ref, prev));
 
         ix = fanout_index(w->z, ref);
         from = ref == ch->index_first ? ch->skip : 0;
@@ -165,7 +165,7 @@ check_history(walk_t *w, fanout_ref_t channel)
                 continue;
             }
 
-            try (fanout_check_entry(w, ix->refs[i], channel, &blocks));
+            try (fanout_verify_entry(w, ix->refs[i], channel, &blocks));
 
             e = fanout_entry(w->z, ix->refs[i]);
 
@@ -205,7 +205,7 @@ check_history(walk_t *w, fanout_ref_t channel)
 
 
 static int
-check_channel(walk_t *w, fanout_ref_t ref)
+verify_channel(walk_t *w, fanout_ref_t ref)
 {
     uint8_t                  want;
     uint32_t                 n;
@@ -231,7 +231,7 @@ check_channel(walk_t *w, fanout_ref_t ref)
     w->channels++;
     w->class[ch->class]++;
 
-    try (check_history(w, ref));
+    try (verify_history(w, ref));
 
     cold = fanout_cold(w->z, ch);
 
@@ -296,7 +296,7 @@ each_channel(walk_t *w, visit_pt visit)
 
 
 static int
-check_doomed(walk_t *w)
+verify_purged(walk_t *w)
 {
     uint32_t               i, blocks;
     fanout_ref_t           first, ref;
@@ -319,7 +319,7 @@ check_doomed(walk_t *w)
                     continue;
                 }
 
-                try (fanout_check_entry(w, ix->refs[i],
+                try (fanout_verify_entry(w, ix->refs[i],
                                  fanout_index(w->z, first)->prev, &blocks));
 
                 e = fanout_entry(w->z, ix->refs[i]);
@@ -337,7 +337,7 @@ check_doomed(walk_t *w)
 
 
 static int
-check_unread(walk_t *w, fanout_ref_t channel)
+verify_unread(walk_t *w, fanout_ref_t channel)
 {
     uint32_t                 blocks, held;
     uint64_t                 seq;
@@ -362,7 +362,7 @@ check_unread(walk_t *w, fanout_ref_t channel)
             must_of(w, ref, w->marks[ref].owner == channel);
 
         } else {
-            try (fanout_check_entry(w, ref, channel, &blocks));
+            try (fanout_verify_entry(w, ref, channel, &blocks));
             held += blocks;
         }
 
@@ -382,7 +382,7 @@ check_unread(walk_t *w, fanout_ref_t channel)
 
 
 static int
-check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
+verify_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
 {
     uint32_t            resets;
     fanout_ref_t        i;
@@ -431,7 +431,7 @@ check_interest(walk_t *w, fanout_ref_t channel, fanout_ref_t ref)
 
 
 static int
-check_interests(walk_t *w, fanout_ref_t channel)
+verify_interests(walk_t *w, fanout_ref_t channel)
 {
     uint32_t                 subscribers;
     fanout_ref_t             ref, prev;
@@ -452,7 +452,7 @@ check_interests(walk_t *w, fanout_ref_t channel)
         w->holders[in->holder].channels++;
 
         must_of(w, ref, in->prev == prev);
-        try (check_interest(w, channel, ref));
+        try (verify_interest(w, channel, ref));
 
         subscribers += in->subscribers;
         prev = ref;
@@ -465,7 +465,7 @@ check_interests(walk_t *w, fanout_ref_t channel)
 
 
 static int
-check_keys(walk_t *w)
+verify_keys(walk_t *w)
 {
     uint32_t       n, expires;
     uint64_t       i;
@@ -489,7 +489,7 @@ check_keys(walk_t *w)
         expires = key->expires;
         w->marks[key->channel].n++;
 
-        try (fanout_check_key_owners(w, ref));
+        try (fanout_verify_key_owners(w, ref));
         last = ref;
         n++;
     }
@@ -516,7 +516,7 @@ check_keys(walk_t *w)
 
 
 static int
-check_channel_keys(walk_t *w, fanout_ref_t ref)
+verify_channel_keys(walk_t *w, fanout_ref_t ref)
 {
     must_of(w, ref, fanout_cold(w->z, fanout_channel(w->z, ref))->keys
                     == w->marks[ref].n);

@@ -6,7 +6,7 @@
  */
 
 
-#include "zone/check.h"
+#include "zone/verify.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/presence.h"
@@ -14,21 +14,21 @@
 #include "zone/share.h"
 
 
-static int check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks);
-static int check_ring(walk_t *w, fanout_ref_t ref);
-static int check_senders(walk_t *w);
-static int check_sent(walk_t *w, uint32_t sender, uint32_t *n);
-static int check_mail_list(walk_t *w, uint32_t bucket, uint32_t *left);
-static int check_mailbox(walk_t *w, fanout_ref_t ref);
-static int check_signal(walk_t *w, fanout_ref_t ref);
-static int check_signals_of(walk_t *w, fanout_ref_t ref);
-static int check_signal_hash(walk_t *w);
+static int verify_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks);
+static int verify_ring(walk_t *w, fanout_ref_t ref);
+static int verify_senders(walk_t *w);
+static int verify_sent(walk_t *w, uint32_t sender, uint32_t *n);
+static int verify_mail_list(walk_t *w, uint32_t bucket, uint32_t *left);
+static int verify_mailbox(walk_t *w, fanout_ref_t ref);
+static int verify_signal(walk_t *w, fanout_ref_t ref);
+static int verify_signals_of(walk_t *w, fanout_ref_t ref);
+static int verify_signal_hash(walk_t *w);
 
 
 /* mail; a piece is counted in the mark of its entry */
 
 int
-fanout_check_mail(walk_t *w)
+fanout_verify_mail(walk_t *w)
 {
     uint64_t        blocks, seq;
     fanout_ref_t    ref, prev;
@@ -45,7 +45,7 @@ fanout_check_mail(walk_t *w)
         w->mail++;
 
         must_of(w, ref, mail->all_prev == prev);
-        try (check_piece(w, ref, &blocks));
+        try (verify_piece(w, ref, &blocks));
         must_of(w, ref, fanout_entry(w->z, mail->entry)->seq >= seq);
 
         seq = fanout_entry(w->z, mail->entry)->seq;
@@ -57,17 +57,17 @@ fanout_check_mail(walk_t *w)
 
     for (ref = w->shm->mail_first; ref; ref = mail->all_next) {
         mail = fanout_mail(w->z, ref);
-        try (check_ring(w, ref));
+        try (verify_ring(w, ref));
     }
 
-    return check_senders(w);
+    return verify_senders(w);
 }
 
 
 /* Each sender must have its pieces by age, and be in the right list. */
 
 static int
-check_senders(walk_t *w)
+verify_senders(walk_t *w)
 {
     uint32_t          i, n, lists;
     fanout_sender_t  *s;
@@ -78,14 +78,14 @@ check_senders(walk_t *w)
         s = fanout_sender(w->z, i);
 
         must_of(w, i, s->mail == w->senders[i].mail);
-        try (check_sent(w, i, &n));
+        try (verify_sent(w, i, &n));
         lists += (i && s->mail);
     }
 
     must(w, n == w->mail);
 
     for (i = 0; i < FANOUT_BUCKETS; i++) {
-        try (check_mail_list(w, i, &lists));
+        try (verify_mail_list(w, i, &lists));
     }
 
     must(w, lists == 0);
@@ -95,7 +95,7 @@ check_senders(walk_t *w)
 
 
 static int
-check_sent(walk_t *w, uint32_t sender, uint32_t *n)
+verify_sent(walk_t *w, uint32_t sender, uint32_t *n)
 {
     uint64_t          seq;
     fanout_ref_t      i, prev;
@@ -124,7 +124,7 @@ check_sent(walk_t *w, uint32_t sender, uint32_t *n)
 
 
 static int
-check_mail_list(walk_t *w, uint32_t bucket, uint32_t *left)
+verify_mail_list(walk_t *w, uint32_t bucket, uint32_t *left)
 {
     uint32_t          n, prev;
     fanout_sender_t  *s;
@@ -146,7 +146,7 @@ check_mail_list(walk_t *w, uint32_t bucket, uint32_t *left)
 
 
 static int
-check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
+verify_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
 {
     uint32_t               n;
     fanout_mail_t         *mail;
@@ -165,7 +165,7 @@ check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
     must_of(w, ref, mail->entry != 0 && mail->entry < w->shm->heap.fresh);
 
     if (w->marks[mail->entry].seen == 0) {
-        try (fanout_check_entry(w, mail->entry, seat->channel, &n));
+        try (fanout_verify_entry(w, mail->entry, seat->channel, &n));
         must_of(w, ref, n == mail->blocks);
         *blocks += n;
         w->senders[mail->sender].mail += n;
@@ -188,7 +188,7 @@ check_piece(walk_t *w, fanout_ref_t ref, uint64_t *blocks)
 
 
 static int
-check_ring(walk_t *w, fanout_ref_t ref)
+verify_ring(walk_t *w, fanout_ref_t ref)
 {
     uint32_t        n;
     fanout_ref_t    i;
@@ -217,7 +217,7 @@ check_ring(walk_t *w, fanout_ref_t ref)
 
 
 int
-fanout_check_mailboxes(walk_t *w)
+fanout_verify_mailboxes(walk_t *w)
 {
     uint64_t        i;
     fanout_ref_t    ref;
@@ -227,7 +227,7 @@ fanout_check_mailboxes(walk_t *w)
         ref = fanout_hash_table(w->z, seat_hash)[i];
 
         for ( /* void */ ; ref; ref = seat->hash_next) {
-            try (check_mailbox(w, ref));
+            try (verify_mailbox(w, ref));
             seat = fanout_seat(w->z, ref);
         }
     }
@@ -239,7 +239,7 @@ fanout_check_mailboxes(walk_t *w)
 
 
 static int
-check_mailbox(walk_t *w, fanout_ref_t ref)
+verify_mailbox(walk_t *w, fanout_ref_t ref)
 {
     uint32_t        n;
     uint64_t        seq;
@@ -273,7 +273,7 @@ check_mailbox(walk_t *w, fanout_ref_t ref)
 /* signals */
 
 int
-fanout_check_signals(walk_t *w)
+fanout_verify_signals(walk_t *w)
 {
     uint64_t                 seq, i;
     fanout_ref_t             ref, prev;
@@ -289,7 +289,7 @@ fanout_check_signals(walk_t *w)
 
         must_of(w, ref, s->all_prev == prev);
         must_of(w, ref, s->seq > seq);
-        try (check_signal(w, ref));
+        try (verify_signal(w, ref));
 
         seq = s->seq;
         prev = ref;
@@ -305,19 +305,19 @@ fanout_check_signals(walk_t *w)
             ch = fanout_channel(w->z, ref);
 
             if (fanout_name(w->z, ch)->presence) {
-                try (check_signals_of(w, fanout_name(w->z, ch)->presence));
+                try (verify_signals_of(w, fanout_name(w->z, ch)->presence));
             }
         }
     }
 
     must(w, w->signals == 0);
 
-    return check_signal_hash(w);
+    return verify_signal_hash(w);
 }
 
 
 static int
-check_signal(walk_t *w, fanout_ref_t ref)
+verify_signal(walk_t *w, fanout_ref_t ref)
 {
     fanout_signal_t       *s;
     fanout_entry_block_t  *e;
@@ -342,7 +342,7 @@ check_signal(walk_t *w, fanout_ref_t ref)
 
 
 static int
-check_signals_of(walk_t *w, fanout_ref_t ref)
+verify_signals_of(walk_t *w, fanout_ref_t ref)
 {
     uint32_t                  n;
     uint64_t                  seq;
@@ -373,7 +373,7 @@ check_signals_of(walk_t *w, fanout_ref_t ref)
 
 
 static int
-check_signal_hash(walk_t *w)
+verify_signal_hash(walk_t *w)
 {
     uint32_t          n;
     uint64_t          i;

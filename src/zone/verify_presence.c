@@ -6,7 +6,7 @@
  */
 
 
-#include "zone/check.h"
+#include "zone/verify.h"
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
@@ -16,24 +16,24 @@
 #include "zone/seen.h"
 
 
-static int check_lingering(walk_t *w, unsigned rank, uint32_t *n);
-static int check_identity(walk_t *w, fanout_ref_t ref);
-static int check_users(walk_t *w);
-static int presence_check_user(walk_t *w, fanout_ref_t ref);
-static int check_seat(walk_t *w, fanout_ref_t ref);
+static int verify_lingering(walk_t *w, unsigned rank, uint32_t *n);
+static int verify_identity(walk_t *w, fanout_ref_t ref);
+static int verify_users(walk_t *w);
+static int presence_verify_user(walk_t *w, fanout_ref_t ref);
+static int verify_seat(walk_t *w, fanout_ref_t ref);
 static void count_part(walk_t *w, fanout_ref_t presence, uint32_t n);
-static int check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
-static int check_seats_of(walk_t *w);
-static int check_wheel(walk_t *w);
-static int presence_check_set(walk_t *w, fanout_ref_t channel);
-static int check_table(walk_t *w, fanout_ref_t ref, unsigned depth,
+static int verify_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
+static int verify_seats_of(walk_t *w);
+static int verify_wheel(walk_t *w);
+static int presence_verify_set(walk_t *w, fanout_ref_t channel);
+static int verify_table(walk_t *w, fanout_ref_t ref, unsigned depth,
     uint32_t base, fanout_ref_t channel, uint32_t *n);
-static int check_pending(walk_t *w, fanout_ref_t ref);
-static int check_listed(walk_t *w);
+static int verify_pending(walk_t *w, fanout_ref_t ref);
+static int verify_listed(walk_t *w);
 
 
 int
-fanout_check_identities(walk_t *w)
+fanout_verify_identities(walk_t *w)
 {
     uint32_t                  n;
     uint64_t                  i;
@@ -41,7 +41,7 @@ fanout_check_identities(walk_t *w)
     fanout_identity_block_t  *id;
 
     for (n = 0, i = 0; i < FANOUT_RANKS; i++) {
-        try (check_lingering(w, i, &n));
+        try (verify_lingering(w, i, &n));
     }
 
     must(w, n == w->shm->nlingering);
@@ -63,19 +63,19 @@ fanout_check_identities(walk_t *w)
             must_of(w, ref, !w->marks[ref].listed);
             w->marks[ref].listed = 1;
             must_of(w, ref, (id->client & w->shm->identity_mask) == i);
-            try (check_identity(w, ref));
+            try (verify_identity(w, ref));
             n++;
         }
     }
 
     must(w, n == w->identities && n == w->shm->nidentities);
 
-    return check_users(w);
+    return verify_users(w);
 }
 
 
 static int
-check_lingering(walk_t *w, unsigned rank, uint32_t *n)
+verify_lingering(walk_t *w, unsigned rank, uint32_t *n)
 {
     uint32_t                  i, early;
     fanout_ref_t              ref, prev;
@@ -108,7 +108,7 @@ check_lingering(walk_t *w, unsigned rank, uint32_t *n)
 
 
 static int
-check_identity(walk_t *w, fanout_ref_t ref)
+verify_identity(walk_t *w, fanout_ref_t ref)
 {
     fanout_identity_block_t  *id;
 
@@ -137,7 +137,7 @@ check_identity(walk_t *w, fanout_ref_t ref)
 
 
 static int
-check_users(walk_t *w)
+verify_users(walk_t *w)
 {
     uint32_t        n;
     uint64_t        i;
@@ -153,7 +153,7 @@ check_users(walk_t *w)
             must_of(w, ref, (u->hash & w->shm->identity_mask) == i);
             try (meet_rest(w, ref, 0, fanout_user_blocks(u->name_len),
                            FANOUT_IDENTITIES));
-            try (presence_check_user(w, ref));
+            try (presence_verify_user(w, ref));
             n++;
         }
     }
@@ -166,7 +166,7 @@ check_users(walk_t *w)
 
 
 static int
-presence_check_user(walk_t *w, fanout_ref_t ref)
+presence_verify_user(walk_t *w, fanout_ref_t ref)
 {
     uint32_t                  n;
     fanout_ref_t              i, prev;
@@ -192,7 +192,7 @@ presence_check_user(walk_t *w, fanout_ref_t ref)
 /* seats */
 
 int
-fanout_check_seats(walk_t *w)
+fanout_verify_seats(walk_t *w)
 {
     uint64_t        i;
     fanout_ref_t    ref;
@@ -208,7 +208,7 @@ fanout_check_seats(walk_t *w)
             s = fanout_seat(w->z, ref);
             must_of(w, ref, fanout_seat_bucket(w->z, s->channel, s->client)
                             == i);
-            try (check_seat(w, ref));
+            try (verify_seat(w, ref));
         }
     }
 
@@ -216,14 +216,14 @@ fanout_check_seats(walk_t *w)
     must(w, w->lingering == w->shm->nseats_lingering);
     must(w, w->members == w->shm->nmembers);
 
-    try (check_seats_of(w));
+    try (verify_seats_of(w));
 
-    return check_wheel(w);
+    return verify_wheel(w);
 }
 
 
 static int
-check_seat(walk_t *w, fanout_ref_t ref)
+verify_seat(walk_t *w, fanout_ref_t ref)
 {
     fanout_ref_t    m, presence;
     fanout_seat_t  *s;
@@ -261,7 +261,7 @@ check_seat(walk_t *w, fanout_ref_t ref)
     }
 
     for (m = s->members; m; m = fanout_member(w->z, m)->next) {
-        try (check_member(w, m, ref));
+        try (verify_member(w, m, ref));
     }
 
     return 0;
@@ -279,7 +279,7 @@ count_part(walk_t *w, fanout_ref_t presence, uint32_t n)
 
 
 static int
-check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
+verify_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
 {
     size_t                  len;
     uint32_t                n;
@@ -326,7 +326,7 @@ check_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat)
 /* by identity */
 
 static int
-check_seats_of(walk_t *w)
+verify_seats_of(walk_t *w)
 {
     uint32_t                  n;
     uint64_t                  i;
@@ -365,7 +365,7 @@ check_seats_of(walk_t *w)
 
 
 static int
-check_wheel(walk_t *w)
+verify_wheel(walk_t *w)
 {
     uint32_t        n;
     unsigned        i;
@@ -393,7 +393,7 @@ check_wheel(walk_t *w)
 /* presence sets */
 
 int
-fanout_check_presence(walk_t *w)
+fanout_verify_presence(walk_t *w)
 {
     uint64_t                 i;
     fanout_ref_t             ref;
@@ -406,17 +406,17 @@ fanout_check_presence(walk_t *w)
             ch = fanout_channel(w->z, ref);
 
             if (fanout_name(w->z, ch)->presence) {
-                try (presence_check_set(w, ref));
+                try (presence_verify_set(w, ref));
             }
         }
     }
 
-    return check_listed(w);
+    return verify_listed(w);
 }
 
 
 static int
-presence_check_set(walk_t *w, fanout_ref_t channel)
+presence_verify_set(walk_t *w, fanout_ref_t channel)
 {
     mark_t                   *mark;
     uint32_t                  n, listed;
@@ -446,19 +446,19 @@ presence_check_set(walk_t *w, fanout_ref_t channel)
     n = 0;
 
     if (presence->root) {
-        try (check_table(w, presence->root, presence->depth, 0, channel, &n));
+        try (verify_table(w, presence->root, presence->depth, 0, channel, &n));
         must_of(w, ref, n);
     }
 
     must_of(w, ref, n == mark->n);
     w->listed += listed;
 
-    return check_pending(w, ref);
+    return verify_pending(w, ref);
 }
 
 
 static int
-check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
+verify_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
     fanout_ref_t channel, uint32_t *n)
 {
     int                     full;
@@ -490,8 +490,8 @@ check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
                 (*n)++;
 
             } else {
-                try (check_table(w, t->refs[i], depth - 1,
-                                 base * FANOUT_TABLE_REFS + i, channel, n));
+                try (verify_table(w, t->refs[i], depth - 1,
+                                  base * FANOUT_TABLE_REFS + i, channel, n));
                 full = fanout_table(w->z, t->refs[i])->full
                        == FANOUT_TABLE_FULL;
             }
@@ -507,7 +507,7 @@ check_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
 
 
 static int
-check_pending(walk_t *w, fanout_ref_t ref)
+verify_pending(walk_t *w, fanout_ref_t ref)
 {
     uint32_t                  n;
     fanout_ref_t              i, prev;
@@ -532,7 +532,7 @@ check_pending(walk_t *w, fanout_ref_t ref)
 
 
 static int
-check_listed(walk_t *w)
+verify_listed(walk_t *w)
 {
     int                       some;
     uint32_t                  i, n, at;
@@ -574,7 +574,7 @@ check_listed(walk_t *w)
 /* records of users who left */
 
 int
-fanout_check_seen(walk_t *w)
+fanout_verify_seen(walk_t *w)
 {
     uint32_t        n;
     uint64_t        i;
@@ -615,7 +615,7 @@ fanout_check_seen(walk_t *w)
 /* events for a backend */
 
 int
-fanout_check_events(walk_t *w)
+fanout_verify_events(walk_t *w)
 {
     uint32_t               n;
     uint64_t               offset;
