@@ -5,7 +5,7 @@
  * Calls: see the header.
  *
  * A call lives until its request is gone and done was called; the request's
- * cleanup is what tells that it is gone, however it went.
+ * cleanup notices its end, whatever the cause.
  */
 
 

@@ -23,15 +23,15 @@ typedef struct fanout_asker_s  fanout_asker_t;
 
 /*
  * Asks of the channels of a lane are settled in the order in which they came.
- * They are put together as batches, each one call, of which several are under
- * way: only the oldest is settled, those behind it wait for it.
+ * They are grouped into batches, one call each.  Several calls are active; only
+ * the oldest batch is settled, and later ones wait for it.
  */
 
 typedef struct {
     fanout_asker_t          *asker;
     ngx_queue_t              waiting;       /* asks in no batch */
     ngx_queue_t              batches;       /* oldest first */
-    ngx_uint_t               calls;         /* under way */
+    ngx_uint_t               calls;         /* active */
     ngx_event_t              work;          /* posted */
 } fanout_lane_t;
 
@@ -57,26 +57,26 @@ struct fanout_asker_s {
 
 void fanout_lane_init(fanout_lane_t *lane, fanout_asker_t *a, ngx_log_t *log);
 
-/* An ask takes its place; it is in a call soon. */
+/* Appends an ask to a lane; it is in a call soon. */
 void fanout_lane_put(fanout_lane_t *lane, fanout_ask_t *ask);
 
 
-/* what asks are told, see hook/publish.c */
+/* results of asks, see hook/publish.c */
 
-/* Does what the backend wants done, of len 0 to let it through: NULL, or what
- * is wrong with that; then nothing was done. */
+/* Executes the backend's verdict; len 0 approves.  NULL, or what is wrong with
+ * the verdict, and nothing was done. */
 const char *fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict);
 
-/* Describes the error in an object of the backend: its unknown or repeated
- * member, or else other.  Valid until the next call. */
+/* Describes the error in an object of the backend: an unknown or repeated
+ * member, or otherwise "other".  Valid until the next call. */
 const char *fanout_ask_wrong(int rc, fanout_json_error_t *err,
     const char *other);
 
-/* There is no answer: let through if pass, or refused. */
+/* There is no answer: the ask is approved if pass is set, or refused. */
 void fanout_ask_fail(fanout_ask_t *ask, ngx_uint_t pass);
 
-/* All is said: it counts no more, and the session goes on.  The ask may be
- * freed. */
+/* The ask is settled: it no longer counts, and the session continues.  The ask
+ * may be freed. */
 void fanout_ask_finish(fanout_ask_t *ask);
 
 

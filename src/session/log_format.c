@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What lines of fanout_log look like.
+ * Formats of the lines of fanout_log.
  *
  * Users, channels, reasons and origins come from clients: nothing of them may
  * end a line, close a string or move a terminal's cursor.  In JSON that are

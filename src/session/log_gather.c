@@ -4,10 +4,10 @@
  *
  * Refusals of one kind from one address are gathered: some are written, those
  * beyond are counted, and a line says how many there were when their time is
- * over.  So a client can't fill a disk, nor hide others by what it writes.
+ * over.  So a client can't fill a disk, or hide lines of other clients.
  *
- * What is counted is in a table of fixed size, by address and reason.  A kind
- * that needs the place of another has the line of that written first.
+ * Counts are in a table of fixed size, by address and reason.  When a kind
+ * takes the place of another, the line of the old one is written first.
  */
 
 
@@ -223,8 +223,8 @@ same_text(ngx_str_t *a, ngx_str_t *b)
 }
 
 
-/* What may differ from one to the next is not kept, nor what is longer than a
- * line tells. */
+/* Begins to gather a kind.  Values that may differ between its refusals are not
+ * kept; texts are cut to the length that a line may have. */
 
 static void
 begin(gathered_t *g, fanout_loc_conf_t *conf, fanout_session_log_line_t *line,

@@ -2,10 +2,10 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Signals, as they reach subscribers.  Who can take one is told at once.  For
- * those who can't (the socket is full, they catch up, or have asked not to be
- * told so often) the channel keeps the latest of each (client, event, tag): a
- * few, for a short while.  A subscriber knows by seq what of that it was told.
+ * The delivery of signals.  Subscribers that can take a signal get it at once.
+ * For the others (the socket is full, they catch up, or asked for fewer
+ * signals) the channel keeps the latest for each (client, event, tag): a few,
+ * for a short while.  A subscriber records by seq which of them it has got.
  */
 
 

@@ -22,13 +22,13 @@
 
 typedef struct {
     ngx_msec_t  timeout;        /* without a byte */
-    ngx_msec_t  until;          /* at the latest */
-    size_t      left;           /* bytes that are read at most */
+    ngx_msec_t  until;          /* the latest end */
+    size_t      left;           /* bytes still to be read at most */
 } linger_t;
 
 
-/* NGINX has these if it was built with TLS, which the headers do not tell a
- * module that was built without. */
+/* NGINX has these functions if it was built with TLS; its headers hide them
+ * from a module that was built without. */
 
 ssize_t ngx_ssl_recv(ngx_connection_t *c, u_char *buf, size_t size);
 ngx_int_t ngx_ssl_shutdown(ngx_connection_t *c);

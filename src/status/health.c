@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What is wrong with a zone now, for all formats of the status: what has gone
- * wrong in the last minute, and what is in a state that it should not be in.
+ * What is wrong with a zone now, for all formats of the status: failures of the
+ * last minute, and bad states.
  */
 
 
@@ -63,7 +63,7 @@ fanout_health(fanout_hub_t *hub, fanout_zone_stat_t *st,
 
         level = failures[i].level;
 
-        /* below that it is a share that its channels have used up, as meant */
+        /* below that, channels have used up their share, as configured */
 
         if (i == FANOUT_F_zone_evicted
             && fanout_health_used(st) >= FANOUT_HEALTH_FULL)

@@ -19,11 +19,11 @@
 
 #define PREFIX    "nginx_fanout_"
 
-#define BYTES     0             /* blocks in the zone, told as bytes */
+#define BYTES     0             /* blocks of the zone, written as bytes */
 #define GAUGE     1
 #define COUNTER   2
 #define INFO      3
-#define SECONDS   4             /* ms, told as seconds */
+#define SECONDS   4             /* ms, written as seconds */
 
 
 typedef struct {
@@ -411,7 +411,7 @@ write_shares(metrics_t *m)
 }
 
 
-/* what stands before the samples of a name */
+/* writes the lines before the samples of a name */
 
 static void
 family(metrics_t *m, const char *name, ngx_uint_t type, const char *text)

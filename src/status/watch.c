@@ -6,8 +6,7 @@
  * gets it as JSON each second, and the last hour with the first message.  The
  * connection is a normal session, of a dialect that no client speaks.
  *
- * What it takes is there only while somebody watches, or has polled not long
- * ago.
+ * Its data exists only while there are watchers, or for a while after a poll.
  */
 
 
@@ -28,7 +27,7 @@ typedef struct {
     ngx_event_t        timer;
     fanout_hub_t      *hub;
     ngx_queue_t        watchers;
-    ngx_msec_t         until;               /* for those who poll */
+    ngx_msec_t         until;               /* the end after the last poll */
     fanout_busiest_t  *busiest;
 } watch_t;
 
@@ -58,7 +57,7 @@ static fanout_outbuf_t *watch_message(fanout_hub_t *hub,
     const fanout_framing_t *framing, ngx_uint_t with);
 
 
-/* of what it doesn't subscribe to it is never told */
+/* without subscriptions, no entries are delivered to it */
 
 static const fanout_dialect_t  dialect = {
     .name = ngx_string("status"),
