@@ -55,7 +55,7 @@ has(fanout_channel_t *ch, ngx_uint_t format, uint64_t epoch, uint64_t after,
 
     r = fanout_replay_find(&hub, ch, format, epoch, after, upto);
 
-    return r && r->frame == &outbufs[outbuf];
+    return r && r->outbuf == &outbufs[outbuf];
 }
 
 
