@@ -172,6 +172,9 @@ subtest 'arguments of the HTTP API' => sub {
 
     refused($http->post('/fanout/channels/room/messages?live=1', '1'),
             qr/\\"live\\" needs \\"to\\"/, 'live without a recipient');
+    refused($http->post("/fanout/channels/room/$_", '1'), qr/is empty/, $_)
+        for 'messages?to=', 'messages?to', 'messages?to_user=&event=a',
+            'messages?to_client=', 'signals?event=a&to=';
     refused($http->post('/fanout/channels/room/messages?to=ann', '1'),
             qr/neither/, 'a recipient that is neither client nor user');
     is_deeply([ $bob->drain ], [], 'nothing was published');

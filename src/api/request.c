@@ -321,9 +321,12 @@ key_arg(fanout_api_t *api, fanout_api_op_t *op)
 static fanout_error_e
 to_args(fanout_api_t *api, fanout_api_op_t *op)
 {
-    size_t          n;
-    ngx_str_t       to, *of;
-    fanout_error_e  error;
+    size_t               n;
+    ngx_str_t            to, *of;
+    fanout_error_e       error;
+    ngx_http_request_t  *r;
+
+    r = api->request;
 
     if ((error = fanout_api_text_arg(api, "to_client",
                                      &op->to_client))
@@ -332,6 +335,17 @@ to_args(fanout_api_t *api, fanout_api_op_t *op)
         || (error = fanout_api_text_arg(api, "to", &to)))
     {
         return error;
+    }
+
+    /* who names a recipient must not publish to all */
+
+    if ((op->to_client.len == 0 && fanout_http_arg_named(r, "to_client"))
+        || (op->to_user.len == 0 && fanout_http_arg_named(r, "to_user"))
+        || (to.len == 0 && fanout_http_arg_named(r, "to")))
+    {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "the recipient in \"to\", \"to_client\" or "
+                               "\"to_user\" is empty");
     }
 
     if (to.len == 0) {

@@ -57,6 +57,37 @@ fanout_http_check_args(ngx_http_request_t *r, const char *names,
 }
 
 
+ngx_uint_t
+fanout_http_arg_named(ngx_http_request_t *r, const char *name)
+{
+    size_t   len;
+    u_char  *p, *last;
+
+    p = r->args.data;
+    last = p + r->args.len;
+    len = ngx_strlen(name);
+
+    while ((size_t) (last - p) >= len) {
+
+        if (ngx_strncasecmp(p, (u_char *) name, len) == 0
+            && (p + len == last || p[len] == '=' || p[len] == '&'))
+        {
+            return 1;
+        }
+
+        p = ngx_strlchr(p, last, '&');
+
+        if (p == NULL) {
+            break;
+        }
+
+        p++;
+    }
+
+    return 0;
+}
+
+
 /* returns 1 if the argument is repeated behind p */
 
 static ngx_uint_t

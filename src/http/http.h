@@ -34,6 +34,9 @@ ngx_int_t fanout_http_check_args(ngx_http_request_t *r, const char *names,
 ngx_int_t fanout_http_arg(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
+/* Whether the query has an argument of this name, with a value or without. */
+ngx_uint_t fanout_http_arg_named(ngx_http_request_t *r, const char *name);
+
 /* Returns a header of the request by its name in lower case; len 0 if it is
  * missing. */
 ngx_str_t fanout_http_header(ngx_http_request_t *r, const char *name);
