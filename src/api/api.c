@@ -55,13 +55,6 @@ static ngx_int_t api_start(fanout_api_t *api, const fanout_api_route_t *rt);
 static ngx_uint_t api_is_encoded(ngx_http_request_t *r);
 static void api_body_handler(ngx_http_request_t *r);
 static ngx_int_t api_run(fanout_api_t *api);
-static ngx_int_t respond(fanout_api_t *api, fanout_error_e error);
-static ngx_int_t api_wait_for(fanout_api_t *api);
-static void api_go_on(void *data);
-static void cleanup(void *data);
-static ngx_int_t respond_error(fanout_api_t *api, fanout_error_e error);
-static ngx_int_t respond_status(fanout_api_t *api, fanout_error_e error,
-    ngx_uint_t status);
 
 
 /* of GET, POST and DELETE; "" for none */
@@ -154,7 +147,7 @@ fanout_api_handler(ngx_http_request_t *r)
 
     if (error) {
         (void) ngx_http_discard_request_body(r);
-        return respond_error(api, error);
+        return fanout_api_respond_error(api, error);
     }
 
     if (is_preflight(r)) {
@@ -171,14 +164,14 @@ fanout_api_handler(ngx_http_request_t *r)
         (void) ngx_http_discard_request_body(r);
         (void) fanout_api_fail(api, FANOUT_E_NOT_FOUND,
                                "there is no such route");
-        return respond_error(api, FANOUT_E_NOT_FOUND);
+        return fanout_api_respond_error(api, FANOUT_E_NOT_FOUND);
     }
 
     error = check_args(api, rt);
 
     if (error) {
         (void) ngx_http_discard_request_body(r);
-        return respond_error(api, error);
+        return fanout_api_respond_error(api, error);
     }
 
     return api_start(api, rt);
@@ -456,7 +449,7 @@ api_start(fanout_api_t *api, const fanout_api_route_t *rt)
                                    FANOUT_E_BAD_REQUEST,
                                    "a Content-Encoding is not "
                                    "supported");
-            return respond_status(api, FANOUT_E_BAD_REQUEST,
+            return fanout_api_respond_status(api, FANOUT_E_BAD_REQUEST,
                                   NGX_HTTP_UNSUPPORTED_MEDIA_TYPE);
         }
 
@@ -518,175 +511,5 @@ api_run(fanout_api_t *api)
 
     fanout_step(api->hub);
 
-    return respond(api, api->handler(api));
-}
-
-
-/* Answers, or returns DONE if another step follows. */
-
-static ngx_int_t
-respond(fanout_api_t *api, fanout_error_e error)
-{
-    if (error == FANOUT_E_NONE && api->step) {
-
-        if (api->cleanup || api_wait_for(api) == NGX_OK) {
-            fanout_task_add(api->hub, &api->task);
-            return NGX_DONE;
-        }
-
-        error = FANOUT_E_INTERNAL;
-    }
-
-    if (error == FANOUT_E_NONE) {
-        error = fanout_api_done(
-                    fanout_outbuf_literal(api->hub, api->out, "\n"));
-    }
-
-    if (error == FANOUT_E_NONE) {
-        return fanout_http_send_outbuf(api->request, api->hub, api->status,
-                                       &fanout_type_json, api->out);
-    }
-
-    fanout_outbuf_release(api->hub, api->out);
-
-    return respond_error(api, error);
-}
-
-
-/* Holds the request.  A client that closes does not wait for the answer. */
-
-static ngx_int_t
-api_wait_for(fanout_api_t *api)
-{
-    ngx_http_request_t  *r;
-
-    r = api->request;
-
-    api->cleanup = ngx_http_cleanup_add(r, 0);
-    if (api->cleanup == NULL) {
-        return NGX_ERROR;
-    }
-
-    api->cleanup->handler = cleanup;
-    api->cleanup->data = api;
-
-    api->task.handler = api_go_on;
-    api->task.data = api;
-
-    r->main->count++;
-    r->read_event_handler = ngx_http_test_reading;
-
-    return NGX_OK;
-}
-
-
-static void
-api_go_on(void *data)
-{
-    ngx_int_t            rc;
-    fanout_api_t        *api;
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    api = data;
-    r = api->request;
-    c = r->connection;
-
-    rc = respond(api, api->step(api));
-
-    if (rc == NGX_DONE) {
-        return;
-    }
-
-    api->cleanup->handler = NULL;
-
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
-}
-
-
-/* the request ends before it is answered */
-
-static void
-cleanup(void *data)
-{
-    fanout_api_t  *api;
-
-    api = data;
-
-    fanout_task_remove(&api->task);
-    fanout_outbuf_release(api->hub, api->out);
-}
-
-
-static ngx_int_t
-respond_error(fanout_api_t *api, fanout_error_e error)
-{
-    return respond_status(api, error, fanout_errors[error].status);
-}
-
-
-static ngx_int_t
-respond_status(fanout_api_t *api, fanout_error_e error, ngx_uint_t status)
-{
-    fanout_error_t  *e;
-
-    e = &fanout_errors[error];
-
-    return fanout_http_send_error(api->request, status, &e->code,
-                                  api->message.len ? &api->message : &e->text,
-                                  &api->data);
-}
-
-
-fanout_error_e
-fanout_api_fail(fanout_api_t *api, fanout_error_e error, const char *fmt, ...)
-{
-    u_char   *p, *last;
-    va_list   args;
-
-    ngx_str_null(&api->data);
-    ngx_str_null(&api->message);
-
-    p = ngx_pnalloc(api->request->pool, FANOUT_API_MESSAGE);
-    if (p == NULL) {
-        return error;
-    }
-
-    va_start(args, fmt);
-    last = ngx_vslprintf(p, p + FANOUT_API_MESSAGE, fmt, args);
-    va_end(args);
-
-    api->message.data = p;
-    api->message.len = last - p;
-
-    return error;
-}
-
-
-fanout_error_e
-fanout_api_exceed(fanout_api_t *api, fanout_error_e error, const char *limit,
-    size_t max)
-{
-    u_char  *p;
-    size_t   size;
-
-    error = fanout_api_fail(api, error,
-                            "over the limit \"%s\" of %uz", limit,
-                            max);
-
-    size = sizeof("{\"limit\":\"\",\"max\":}") + ngx_strlen(limit)
-           + NGX_SIZE_T_LEN;
-
-    p = ngx_pnalloc(api->request->pool, size);
-    if (p == NULL) {
-        return error;
-    }
-
-    api->data.data = p;
-    api->data.len = ngx_sprintf(p, "{\"limit\":\"%s\",\"max\":%uz}", limit,
-                                max)
-                    - p;
-
-    return error;
+    return fanout_api_respond(api, api->handler(api));
 }

@@ -109,6 +109,15 @@ extern const fanout_api_verb_t  fanout_api_verb_broadcast;
 /* FORBIDDEN if the host or the origin of the request is not allowed. */
 fanout_error_e fanout_api_guard(fanout_api_t *api);
 
+/* Answers with what api->out has, or with an error.  Returns NGX_DONE if a step
+ * of the request is still to follow. */
+ngx_int_t fanout_api_respond(fanout_api_t *api, fanout_error_e error);
+
+/* Answers with an error, by its own status or by another one. */
+ngx_int_t fanout_api_respond_error(fanout_api_t *api, fanout_error_e error);
+ngx_int_t fanout_api_respond_status(fanout_api_t *api, fanout_error_e error,
+    ngx_uint_t status);
+
 /* Sets the message of the error; returns the error. */
 fanout_error_e fanout_api_fail(fanout_api_t *api, fanout_error_e error,
     const char *fmt, ...);
@@ -181,6 +190,25 @@ fanout_error_e fanout_api_text_arg(
 /* BAD_REQUEST if it is no number, INTERNAL. */
 fanout_error_e fanout_api_number_arg(
     fanout_api_t *api, const char *name, uint64_t *n);
+
+/* BAD_REQUEST if it is neither 0 nor 1, INTERNAL. */
+fanout_error_e fanout_api_flag_arg(fanout_api_t *api, const char *name,
+    ngx_uint_t *flag);
+
+/* BAD_REQUEST if it is not epoch:offset, INTERNAL. */
+fanout_error_e fanout_api_position_arg(fanout_api_t *api, const char *name,
+    fanout_api_op_t *op);
+
+/* BAD_REQUEST if it is not JSON, INTERNAL. */
+fanout_error_e fanout_api_meta_arg(fanout_api_t *api, fanout_api_op_t *op);
+
+/* The key of idempotence has three names: BAD_REQUEST if their values are not
+ * the same, INTERNAL. */
+fanout_error_e fanout_api_key_arg(fanout_api_t *api, fanout_api_op_t *op);
+
+/* "to" is "client:ID" or "user:NAME"; to_client and to_user name one each.
+ * BAD_REQUEST, INTERNAL. */
+fanout_error_e fanout_api_to_args(fanout_api_t *api, fanout_api_op_t *op);
 
 
 /* handlers of routes */
