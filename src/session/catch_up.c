@@ -39,41 +39,6 @@ static ngx_int_t catch_up_deliver(fanout_subscription_t *sub,
     fanout_entry_t *e, ngx_uint_t n);
 
 
-/* falling behind and catching up */
-
-void
-fanout_session_lag(fanout_session_t *s)
-{
-    ngx_queue_t            *q;
-    fanout_subscription_t  *sub;
-
-    if (s->state != FANOUT_OPEN) {
-        return;
-    }
-
-    for (q = ngx_queue_head(&s->subs);
-         q != ngx_queue_sentinel(&s->subs);
-         q = ngx_queue_next(q))
-    {
-        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
-
-        if (sub->state == FANOUT_SUB_LIVE) {
-            fanout_position_mark(sub);
-            sub->state = FANOUT_SUB_BEHIND;
-            sub->offset = ngx_max(sub->channel->offset, sub->floor);
-        }
-    }
-
-    if (!s->behind) {
-        fanout_count(s->hub, lags);
-    }
-
-    s->behind = 1;
-
-    fanout_outbox_queue(s);
-}
-
-
 void
 fanout_session_defer(fanout_session_t *s)
 {

@@ -10,22 +10,10 @@
 
 
 #include "session/session.h"
-#include "session/compress.h"
 #include "session/members.h"
 #include "session/dialect.h"
 #include "hub/roster.h"
-
-
-#define FANOUT_SPAN  256
-
-/* bytes for the framing of the last entry */
-#define FANOUT_ROOM  128
-
-
-typedef struct {
-    fanout_outbuf_t  *outbuf;
-    uint32_t          ends[FANOUT_SPAN];
-} run_t;
+#include "session/encode.h"
 
 
 #define is_direct(e)  ((e)->to_client || (e)->to_user)
@@ -35,14 +23,10 @@ static int by_seq(const void *one, const void *two);
 static void span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     ngx_uint_t n);
 static void delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next);
-static void encode_format(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *runs);
-static ngx_int_t encode(fanout_hub_t *hub, fanout_channel_t *ch,
-    fanout_entry_t *e, ngx_uint_t n, ngx_uint_t format, run_t *run);
-static void give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e,
-    ngx_uint_t n);
-static ngx_uint_t hand(fanout_subscription_t *sub, run_t *run, uint32_t start,
-    uint32_t end, fanout_entry_t *before);
+static void give(fanout_subscription_t *sub, fanout_run_t *run,
+    fanout_entry_t *e, ngx_uint_t n);
+static ngx_uint_t hand(fanout_subscription_t *sub, fanout_run_t *run,
+    uint32_t start, uint32_t end, fanout_entry_t *before);
 static ngx_uint_t breaks(fanout_entry_t *e);
 static ngx_uint_t delivery_check_lost(fanout_channel_t *ch, fanout_entry_t *e);
 static void discontinue(fanout_hub_t *hub, fanout_channel_t *ch,
@@ -247,7 +231,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
     ngx_uint_t              i;
     ngx_queue_t            *q, *next;
     fanout_subscription_t  *sub;
-    static run_t            runs[FANOUT_FORMATS];
+    static fanout_run_t            runs[FANOUT_FORMATS];
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
         runs[i].outbuf = NULL;
@@ -255,7 +239,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
         if (e->type == FANOUT_PRESENCE ? ch->watchers[i]
                                        : ch->formats[i])
         {
-            encode_format(hub, ch, e, n, i, runs);
+            fanout_encode_run(hub, ch, e, n, i, runs);
         }
     }
 
@@ -325,104 +309,9 @@ delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next)
 }
 
 
-/* A deflated run is made from the plain one, which may exist already; its
- * outbuf is NULL on lack of memory. */
-
 static void
-encode_format(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    ngx_uint_t n, ngx_uint_t format, run_t *runs)
-{
-    run_t       *plain;
-    ngx_uint_t   base;
-
-    base = fanout_base_of(format);
-    plain = &runs[base];
-
-    if (plain->outbuf == NULL
-        && encode(hub, ch, e, n, base, plain) != NGX_OK
-        && plain->outbuf)
-    {
-        fanout_outbuf_release(hub, plain->outbuf);
-        plain->outbuf = NULL;
-    }
-
-    if (base != format && plain->outbuf
-        && fanout_compress_run(hub, ch, format, plain->outbuf, plain->ends, n,
-                               &runs[format].outbuf, runs[format].ends)
-           != NGX_OK)
-    {
-        runs[format].outbuf = NULL;
-    }
-}
-
-
-static ngx_int_t
-encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    ngx_uint_t n, ngx_uint_t format, run_t *run)
-{
-    size_t      size;
-    ngx_uint_t  i;
-
-    size = FANOUT_ROOM;
-
-    for (i = 0; i < n; i++) {
-        size += e[i].data.len + e[i].event.len + e[i].user.len + 192
-                + ch->name.len;
-    }
-
-    run->outbuf = fanout_outbuf_create(hub, size);
-    if (run->outbuf == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (e->type == FANOUT_MESSAGE
-        || e->type == FANOUT_PRESENCE)
-    {
-        fanout_outbuf_entries(run->outbuf, ch, ch->offset, e->seq);
-    }
-
-    for (i = 0; i < n; i++) {
-        if (fanout_format_entry(format, hub, ch, &e[i], run->outbuf)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        run->ends[i] = run->outbuf->used;
-    }
-
-    fanout_add(hub, encoded, n);
-
-    return NGX_OK;
-}
-
-
-fanout_outbuf_t *
-fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
-    ngx_uint_t format)
-{
-    static run_t  run;
-
-    run.outbuf = NULL;
-
-    if (encode(hub, ch, e, 1, fanout_base_of(format), &run)
-        != NGX_OK)
-    {
-        if (run.outbuf) {
-            fanout_outbuf_release(hub, run.outbuf);
-        }
-
-        return NULL;
-    }
-
-    fanout_compress_frame(hub, format, &run.outbuf);
-
-    return run.outbuf;
-}
-
-
-static void
-give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e, ngx_uint_t n)
+give(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
+    ngx_uint_t n)
 {
     uint32_t         start;
     ngx_uint_t       i, plain;
@@ -470,29 +359,12 @@ give(fanout_subscription_t *sub, run_t *run, fanout_entry_t *e, ngx_uint_t n)
 }
 
 
-ngx_uint_t
-fanout_wanted(fanout_subscription_t *sub, fanout_entry_t *e)
-{
-    if (e->type != FANOUT_MESSAGE) {
-        return 1;
-    }
-
-    if (e->client && e->client == sub->session->identity.client
-        && (sub->no_echo || (e->flags & FANOUT_NOECHO)))
-    {
-        return 0;
-    }
-
-    return sub->session->dialect->match(sub, e);
-}
-
-
 /* 0 if the session has all the output it may hold: it falls behind, after the
  * entry "before" */
 
 static ngx_uint_t
-hand(fanout_subscription_t *sub, run_t *run, uint32_t start, uint32_t end,
-    fanout_entry_t *before)
+hand(fanout_subscription_t *sub, fanout_run_t *run, uint32_t start,
+    uint32_t end, fanout_entry_t *before)
 {
     fanout_session_t  *s;
 

@@ -18,7 +18,6 @@ static void withhold(fanout_session_t *s,
     fanout_outbuf_t *f, uint32_t start, uint32_t end);
 static ngx_int_t out_grow(fanout_session_t *s);
 static void out_consume(fanout_session_t *s, size_t n);
-static void outbox_fetch(fanout_session_t *s);
 static ngx_int_t send_output(fanout_session_t *s);
 static ssize_t out_send(fanout_session_t *s);
 static ssize_t tls_send(fanout_session_t *s);
@@ -313,61 +312,6 @@ failed:
 
 
 void
-fanout_session_flush(fanout_hub_t *hub)
-{
-    ngx_queue_t       *q, now;
-    fanout_session_t  *s;
-
-    if (ngx_queue_empty(&hub->flush)) {
-        fanout_turn_run(hub);
-        fanout_session_shed(hub);
-        return;
-    }
-
-    /* sessions queued meanwhile wait for the next turn */
-
-    ngx_queue_init(&now);
-    ngx_queue_add(&now, &hub->flush);
-    ngx_queue_init(&hub->flush);
-
-    while (!ngx_queue_empty(&now)) {
-        q = ngx_queue_head(&now);
-        s = ngx_queue_data(q, fanout_session_t, flush);
-
-        if (ngx_queue_next(q) != ngx_queue_sentinel(&now)) {
-            outbox_fetch(ngx_queue_data(ngx_queue_next(q),
-                                        fanout_session_t, flush));
-        }
-
-        ngx_queue_remove(q);
-        s->queued = 0;
-
-        if (!s->blocked) {
-            fanout_outbox_send(s);
-        }
-    }
-
-    fanout_turn_run(hub);
-    fanout_session_shed(hub);
-
-    if (!ngx_queue_empty(&hub->flush)) {
-        ngx_post_event(&hub->drain, &ngx_posted_next_events);
-    }
-}
-
-
-/* prefetches what a send needs */
-
-static void
-outbox_fetch(fanout_session_t *s)
-{
-    __builtin_prefetch((u_char *) s->connection);
-    __builtin_prefetch((u_char *) s->connection + 64);
-    __builtin_prefetch(ngx_queue_next(&s->flush));
-}
-
-
-void
 fanout_outbox_send(fanout_session_t *s)
 {
     ngx_uint_t         sent;
@@ -478,22 +422,6 @@ send_output(fanout_session_t *s)
     }
 
     return NGX_OK;
-}
-
-
-/* Puts it among those whose output goes at the end of the turn. */
-
-void
-fanout_outbox_queue(fanout_session_t *s)
-{
-    if (!s->queued && s->state != FANOUT_ENDED) {
-        s->queued = 1;
-        ngx_queue_insert_tail(&s->hub->flush, &s->flush);
-
-        if (!s->hub->in_turn) {
-            ngx_post_event(&s->hub->drain, &ngx_posted_events);
-        }
-    }
 }
 
 

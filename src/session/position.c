@@ -5,7 +5,6 @@
 
 
 #include "session/position.h"
-#include "hub/entry_json.h"
 #include "session/transport.h"
 
 
@@ -26,7 +25,6 @@ struct fanout_position_s {
 };
 
 
-static uint64_t sent(fanout_subscription_t *sub);
 static u_char *write_others(fanout_session_t *s, fanout_subscription_t *but,
     uint64_t base, u_char *p, u_char *last);
 static u_char *write_members(fanout_session_t *s, u_char *p, u_char *last);
@@ -38,30 +36,6 @@ static u_char *head(u_char *p, u_char *last, uint64_t *incarnation,
     uint64_t *seq);
 static u_char *part(u_char *p, u_char *last, part_t *at);
 static fanout_outbuf_t *prefix(fanout_subscription_t *sub, uint64_t seq);
-
-
-/* seq up to which all of a channel was sent to the session */
-
-static uint64_t
-sent(fanout_subscription_t *sub)
-{
-    uint64_t  seq;
-
-    if (sub->state != FANOUT_SUB_LIVE) {
-        return sub->sent;
-    }
-
-    seq = ngx_max(sub->seq, sub->channel->seq);
-
-    return ngx_max(seq, sub->session->hub->safe);
-}
-
-
-void
-fanout_position_mark(fanout_subscription_t *sub)
-{
-    sub->sent = sent(sub);
-}
 
 
 u_char *
@@ -157,7 +131,7 @@ lowest(fanout_session_t *s, fanout_subscription_t *but)
         sub = ngx_queue_data(q, fanout_subscription_t, in_session);
 
         if (sub != but) {
-            seq = sent(sub);
+            seq = fanout_position_sent(sub);
             base = ngx_min(base, seq);
         }
     }
@@ -184,7 +158,7 @@ write_others(fanout_session_t *s, fanout_subscription_t *but, uint64_t base,
          q = ngx_queue_next(q))
     {
         sub = ngx_queue_data(q, fanout_subscription_t, in_session);
-        seq = sent(sub);
+        seq = fanout_position_sent(sub);
 
         if (sub == but || seq <= base) {
             continue;

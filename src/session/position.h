@@ -63,5 +63,8 @@ ngx_int_t fanout_position_id(fanout_hub_t *hub, uint64_t seq,
 void fanout_position_place(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end);
 
+/* The zone's seq up to which all of a channel was sent to the session. */
+uint64_t fanout_position_sent(fanout_subscription_t *sub);
+
 
 #endif /* FANOUT_SESSION_POSITION_H */

@@ -14,23 +14,14 @@
 #include "session/transport.h"
 
 
-#define FANOUT_CLOSE_WAIT 2000             /* ms, for an answer to a close */
-
 /* channels that are left in a run of the reaper, and by one session in it */
 #define FANOUT_LEAVES     128
 #define FANOUT_LEAVES_ONE 64
 
 
-static void leave_zone(fanout_session_t *s, ngx_uint_t how);
-static void detach_cancel(fanout_session_t *s);
-static void mute(fanout_session_t *s);
-static void to_reaper(fanout_session_t *s);
 static ngx_uint_t session_forget(fanout_session_t *s, ngx_uint_t max);
 static void release(fanout_session_t *s);
-static void finalize(ngx_http_request_t *r,
-    const fanout_transport_t *transport, void *answer);
 static void session_free(fanout_session_t *s);
-static void leave_handler(ngx_event_t *ev);
 
 
 fanout_session_t *
@@ -101,60 +92,6 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
 }
 
 
-/* ends */
-
-void
-fanout_session_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
-{
-    if (s->state != FANOUT_OPEN) {
-        return;
-    }
-
-    s->state = FANOUT_CLOSING;
-    s->close_code = code;
-    s->close_at = ngx_current_msec + FANOUT_CLOSE_WAIT;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, s->connection->log, 0,
-                   "fanout close %ui: %s", code, reason);
-
-    if (code == 4408) {
-        s->reason = FANOUT_LEFT_TIMEOUT;
-    }
-
-    if (*reason && code != 1012) {
-        ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                      "fanout session is closed with %ui: %s", code, reason);
-    }
-
-    fanout_session_log_ended(s, code, reason);
-
-    s->behind = 0;
-
-    to_reaper(s);
-
-    s->transport->close(s, code, reason);
-
-    fanout_session_timer(s);
-}
-
-
-void
-fanout_session_closing(fanout_session_t *s)
-{
-    if (s->state != FANOUT_OPEN) {
-        return;
-    }
-
-    s->state = FANOUT_CLOSING;
-    s->close_at = ngx_current_msec + FANOUT_CLOSE_WAIT;
-    s->behind = 0;
-
-    to_reaper(s);
-
-    fanout_session_timer(s);
-}
-
-
 /* The session ends when what it has used is accounted for. */
 
 void
@@ -163,28 +100,6 @@ fanout_session_refuse(fanout_session_t *s)
     if (s->state == FANOUT_OPEN) {
         s->state = FANOUT_CLOSING;
     }
-}
-
-
-/* For the zone the session is cut; its commands are processed as those of a
- * client elsewhere. */
-
-void
-fanout_session_disconnected(fanout_session_t *s)
-{
-    fanout_session_unindex(s);
-
-    fanout_identity_end(&s->hub->zone, s->identity_ref, &s->identity,
-                        s->conf->resume, s->heard || s->resumed,
-                        FANOUT_LEFT_NETWORK);
-    fanout_hub_presence(s->hub);
-
-    s->identity_ref = 0;
-    s->transport = s->transport->away;
-    s->alive = 0;
-
-    /* its subscriptions */
-    to_reaper(s);
 }
 
 
@@ -207,138 +122,6 @@ fanout_session_job_done(fanout_session_t *s)
 
     s->job = NULL;
     job->ops->free(job);
-}
-
-
-void
-fanout_session_end(fanout_session_t *s, ngx_uint_t how)
-{
-    fanout_hub_t  *hub;
-
-    if (s->state == FANOUT_ENDED) {
-        return;
-    }
-
-    s->state = FANOUT_ENDED;
-    s->alive = 0;
-    s->behind = 0;
-
-    hub = s->hub;
-    hub->nsessions--;
-
-    fanout_count(hub, disconnects);
-
-    leave_zone(s, how);
-    fanout_meter_end(s);
-
-    fanout_session_unindex(s);
-
-    if (s->queued) {
-        ngx_queue_remove(&s->flush);
-        s->queued = 0;
-    }
-
-    fanout_session_rest(s);
-    fanout_session_unblocked(s);
-    s->blocked = 1;
-
-    detach_cancel(s);
-    mute(s);
-    to_reaper(s);
-}
-
-
-static void
-leave_zone(fanout_session_t *s, ngx_uint_t how)
-{
-    uint8_t        reason;
-    uint32_t       linger;
-    fanout_hub_t  *hub;
-
-    hub = s->hub;
-
-    if (s->identity.client && s->identity_ref) {
-        linger = how == FANOUT_END_CUT ? s->conf->resume : 0;
-        reason = how == FANOUT_END_CLEAN
-                 ? FANOUT_LEFT_INTENTIONAL
-                 : s->reason ? s->reason : FANOUT_LEFT_NETWORK;
-
-        fanout_identity_disconnected(&hub->zone, s->identity_ref,
-                                     &s->identity, linger, s->back_in,
-                                     s->heard || s->resumed, reason);
-        fanout_hub_presence(hub);
-
-    } else if (s->transport->gone && how == FANOUT_END_CLEAN) {
-        fanout_identity_leave(&hub->zone, &s->identity,
-                              FANOUT_LEFT_INTENTIONAL);
-        fanout_hub_presence(hub);
-    }
-
-    s->identity_ref = 0;
-}
-
-
-static void
-detach_cancel(fanout_session_t *s)
-{
-    fanout_detach_t  *d;
-
-    d = s->detach;
-
-    if (d == NULL) {
-        return;
-    }
-
-    if (d->event.timer_set) {
-        ngx_del_timer(&d->event);
-    }
-
-    if (d->event.posted) {
-        ngx_delete_posted_event(&d->event);
-    }
-
-    ngx_free(d);
-    s->detach = NULL;
-}
-
-
-/* Events may still arrive until the session is released, which can take turns;
- * a timer would leave "timedout" set for the next request of the connection.  A
- * request that the session does not keep belongs to its content handler. */
-
-static void
-mute(fanout_session_t *s)
-{
-    if (s->connection == NULL || (s->request && !s->keeps_request)) {
-        return;
-    }
-
-    if (s->connection->read->timer_set) {
-        ngx_del_timer(s->connection->read);
-    }
-
-    if (s->request) {
-        s->request->read_event_handler = ngx_http_block_reading;
-        s->request->write_event_handler = ngx_http_request_empty_handler;
-
-    } else {
-        s->connection->read->handler = ngx_http_empty_handler;
-        s->connection->write->handler = ngx_http_empty_handler;
-    }
-}
-
-
-/* the reaper */
-
-static void
-to_reaper(fanout_session_t *s)
-{
-    if (!s->listed) {
-        s->listed = 1;
-        ngx_queue_insert_tail(&s->hub->ended, &s->ended);
-    }
-
-    ngx_post_event(&s->hub->reaper, &ngx_posted_events);
 }
 
 
@@ -477,49 +260,6 @@ release(fanout_session_t *s)
 }
 
 
-void
-fanout_session_release_request(fanout_session_t *s)
-{
-    ngx_event_t         *rev;
-    ngx_http_request_t  *r;
-
-    r = s->request;
-    rev = r->connection->read;
-
-    if (rev->timer_set) {
-        ngx_del_timer(rev);
-    }
-
-    rev->cancelable = 0;
-
-    /* the request may be logged after the session is freed */
-    ngx_http_set_ctx(r, NULL, ngx_http_fanout_module);
-
-    s->cleanup->handler = NULL;
-    s->cleanup = NULL;
-
-    s->request = NULL;
-    s->connection = NULL;
-}
-
-
-static void
-finalize(ngx_http_request_t *r, const fanout_transport_t *transport,
-    void *answer)
-{
-    ngx_int_t          rc;
-    ngx_connection_t  *c;
-
-    c = r->connection;
-
-    rc = transport && transport->answer ? transport->answer(r, answer)
-                                        : NGX_ERROR;
-
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
-}
-
-
 static void
 session_free(fanout_session_t *s)
 {
@@ -543,83 +283,4 @@ session_free(fanout_session_t *s)
     }
 
     ngx_free(s);
-}
-
-
-void
-fanout_session_drain(fanout_hub_t *hub)
-{
-    ngx_msec_t         longest;
-    ngx_queue_t       *q;
-    fanout_session_t  *s;
-
-    if (hub->draining) {
-        return;
-    }
-
-    hub->draining = 1;
-    hub->drain_at = ngx_current_msec;
-    hub->return_in = hub->nsessions * FANOUT_RETURN;
-    longest = 0;
-
-    for (q = ngx_queue_head(&hub->sessions);
-         q != ngx_queue_sentinel(&hub->sessions);
-         q = ngx_queue_next(q))
-    {
-        s = ngx_queue_data(q, fanout_session_t, queue);
-
-        if (s->state == FANOUT_ENDED) {
-            continue;
-        }
-
-        s->draining = 1;
-
-        if (s->state == FANOUT_OPEN) {
-            s->close_at = ngx_current_msec
-                          + (s->conf->drain
-                             ? (ngx_msec_t) ngx_random() % s->conf->drain
-                             : 0);
-        }
-
-        longest = ngx_max(longest, s->conf->drain);
-        fanout_session_timer(s);
-    }
-
-    if (hub->nsessions) {
-        fanout_session_stay(hub, longest);
-    }
-}
-
-
-void
-fanout_session_stay(fanout_hub_t *hub, ngx_msec_t time)
-{
-    /* the only timer that keeps the process */
-
-    if (!hub->leave.timer_set) {
-        hub->leave.handler = leave_handler;
-        hub->leave.data = hub;
-        ngx_add_timer(&hub->leave, time + 2 * FANOUT_CLOSE_WAIT);
-    }
-}
-
-
-static void
-leave_handler(ngx_event_t *ev)
-{
-    ngx_queue_t       *q;
-    fanout_hub_t      *hub;
-    fanout_session_t  *s;
-
-    hub = ev->data;
-
-    for (q = ngx_queue_head(&hub->sessions);
-         q != ngx_queue_sentinel(&hub->sessions);
-         q = ngx_queue_next(q))
-    {
-        s = ngx_queue_data(q, fanout_session_t, queue);
-
-        fanout_session_log_ended(s, 1006, "shutdown");
-        fanout_session_end(s, FANOUT_END_CUT);
-    }
 }

@@ -99,6 +99,11 @@ typedef struct {
 
 #define FANOUT_TLS_RECORD 16384             /* bytes in one, at most */
 
+#define FANOUT_CLOSE_WAIT 2000              /* ms, for an answer to a close */
+
+#define FANOUT_RESTED     4                 /* turns without work after which a
+                                               session is read at once */
+
 
 /* finds a subscription by its channel, see subs.c */
 
@@ -560,7 +565,7 @@ void fanout_signals_forget(fanout_subscription_t *sub);
 void fanout_signals_handler(ngx_event_t *ev);
 
 
-/* delivery.c: whether a subscriber wants a message, its own echo included */
+/* encode.c: whether a subscriber wants a message, its own echo included */
 
 ngx_uint_t fanout_wanted(fanout_subscription_t *sub, fanout_entry_t *e);
 

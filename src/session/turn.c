@@ -17,13 +17,6 @@
 
 /* in units of FANOUT_WORK_*: a turn is some 2 ms */
 #define FANOUT_WORK_TURN  1048576
-#define FANOUT_WORK_STEP  65536
-
-/* a session that needed less has not worked */
-#define FANOUT_LITTLE     4096
-
-/* turns without work after which a session is read at once again */
-#define FANOUT_RESTED     4
 
 
 /* ms, again and again: a timer keeps a worker that is shutting down */
@@ -31,10 +24,10 @@
 
 
 static void turn_handler(ngx_event_t *ev);
-static void awake(fanout_hub_t *hub);
 static void run_session(fanout_hub_t *hub);
 static void run_task(fanout_hub_t *hub);
 static void step(fanout_session_t *s);
+static void outbox_fetch(fanout_session_t *s);
 
 
 void
@@ -49,65 +42,6 @@ fanout_turn_init(fanout_hub_t *hub, ngx_log_t *log)
     hub->turn.handler = turn_handler;
     hub->turn.data = hub;
     hub->turn.log = log;
-}
-
-
-void
-fanout_session_work(fanout_session_t *s)
-{
-    fanout_hub_t  *hub;
-
-    if (s->state == FANOUT_ENDED || s->works) {
-        return;
-    }
-
-    hub = s->hub;
-
-    s->works = 1;
-    ngx_queue_insert_tail(&hub->work, &s->work);
-
-    awake(hub);
-}
-
-
-static void
-awake(fanout_hub_t *hub)
-{
-    if (!hub->in_turn && !hub->in_work) {
-        ngx_post_event(&hub->drain, &ngx_posted_events);
-    }
-}
-
-
-void
-fanout_task_add(fanout_hub_t *hub, fanout_task_t *task)
-{
-    if (!task->queued) {
-        task->queued = 1;
-        ngx_queue_insert_tail(&hub->tasks, &task->queue);
-
-        awake(hub);
-    }
-}
-
-
-void
-fanout_task_remove(fanout_task_t *task)
-{
-    if (task->queued) {
-        task->queued = 0;
-        ngx_queue_remove(&task->queue);
-    }
-}
-
-
-void
-fanout_session_rest(fanout_session_t *s)
-{
-    if (s->works) {
-        s->works = 0;
-        ngx_queue_remove(&s->work);
-    }
 }
 
 
@@ -239,35 +173,55 @@ step(fanout_session_t *s)
 
 
 void
-fanout_step_begin(fanout_session_t *s)
+fanout_session_flush(fanout_hub_t *hub)
 {
-    fanout_step(s->hub);
-}
+    ngx_queue_t       *q, now;
+    fanout_session_t  *s;
 
+    if (ngx_queue_empty(&hub->flush)) {
+        fanout_turn_run(hub);
+        fanout_session_shed(hub);
+        return;
+    }
 
-void
-fanout_step(fanout_hub_t *hub)
-{
-    hub->step_end = hub->spent + FANOUT_WORK_STEP;
-}
+    /* sessions queued meanwhile wait for the next turn */
 
+    ngx_queue_init(&now);
+    ngx_queue_add(&now, &hub->flush);
+    ngx_queue_init(&hub->flush);
 
-void
-fanout_step_end(fanout_session_t *s, uint64_t before)
-{
-    if (s->hub->spent - before >= FANOUT_LITTLE) {
-        s->worked = s->hub->turns;
+    while (!ngx_queue_empty(&now)) {
+        q = ngx_queue_head(&now);
+        s = ngx_queue_data(q, fanout_session_t, flush);
+
+        if (ngx_queue_next(q) != ngx_queue_sentinel(&now)) {
+            outbox_fetch(ngx_queue_data(ngx_queue_next(q),
+                                        fanout_session_t, flush));
+        }
+
+        ngx_queue_remove(q);
+        s->queued = 0;
+
+        if (!s->blocked) {
+            fanout_outbox_send(s);
+        }
+    }
+
+    fanout_turn_run(hub);
+    fanout_session_shed(hub);
+
+    if (!ngx_queue_empty(&hub->flush)) {
+        ngx_post_event(&hub->drain, &ngx_posted_next_events);
     }
 }
 
 
-ngx_uint_t
-fanout_session_early(fanout_session_t *s)
+/* prefetches what a send needs */
+
+static void
+outbox_fetch(fanout_session_t *s)
 {
-    fanout_hub_t  *hub;
-
-    hub = s->hub;
-
-    return hub->spent >= hub->turn_end
-           && hub->turns - s->worked < FANOUT_RESTED;
+    __builtin_prefetch((u_char *) s->connection);
+    __builtin_prefetch((u_char *) s->connection + 64);
+    __builtin_prefetch(ngx_queue_next(&s->flush));
 }
