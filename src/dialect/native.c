@@ -52,6 +52,7 @@ const fanout_dialect_t  fanout_native = {
     .accept = native_accept,
     .open = native_open,
     .receive = fanout_native_receive,
+    .job_done = fanout_native_job_done,
     .match = native_match,
     .free = fanout_native_free,
     .closing = native_closing,

@@ -104,9 +104,8 @@ void fanout_native_error(fanout_session_t *s, fanout_json_t *id,
     fanout_json_t *op, ngx_uint_t at, fanout_error_e code, ngx_str_t *text,
     ngx_str_t *data);
 
-/* The end of a step of a job that came to rc: with OK the rest of the array it
- * was in follows.  What the step returns. */
-ngx_int_t fanout_native_stepped(fanout_session_t *s, ngx_int_t rc);
+/* A job is done: the rest of the array that it was in follows. */
+void fanout_native_job_done(fanout_session_t *s);
 
 /* Appends an entry as the object that the protocol shows it as.  NGX_ERROR on
  * lack of memory. */

@@ -23,6 +23,7 @@
 
 #include "session/session.h"
 #include "base/json.h"
+#include "base/json_table.h"
 
 
 #define FANOUT_NATIVE_MEMBERS   16              /* most of a command */
@@ -358,6 +359,10 @@ fanout_error_e fanout_native_answers(fanout_session_t *s,
 /* FORBIDDEN if the channel has no presence. */
 fanout_error_e fanout_native_served(fanout_session_t *s,
     fanout_command_t *cmd);
+
+/* The table of n members, for base/json_table.h. */
+fanout_json_table_t fanout_native_table(const fanout_native_member_t *members,
+    ngx_uint_t n);
 
 
 #endif /* FANOUT_DIALECT_NATIVE_COMMAND_H */

@@ -19,7 +19,6 @@
 
 static void job_free(fanout_job_t *data);
 static ngx_int_t job_step(fanout_session_t *s);
-static ngx_int_t job_run(fanout_session_t *s);
 static ngx_uint_t much(fanout_session_t *s, fanout_native_job_t *job);
 static ngx_int_t job_read(fanout_session_t *s, fanout_native_job_t *job);
 static ngx_int_t job_take(fanout_session_t *s, fanout_native_job_t *job,
@@ -100,24 +99,14 @@ fanout_native_run(fanout_session_t *s, fanout_native_job_t *job)
 {
     s->job = &job->base;
 
-    (void) job_run(s);
-}
-
-
-/* Called when the socket has taken all output.  Commands behind the job
- * in its array go on from here, never from within another command. */
-
-static ngx_int_t
-job_step(fanout_session_t *s)
-{
-    return fanout_native_stepped(s, job_run(s));
+    (void) job_step(s);
 }
 
 
 /* Returns AGAIN if the output limit is reached before the end. */
 
 static ngx_int_t
-job_run(fanout_session_t *s)
+job_step(fanout_session_t *s)
 {
     ngx_int_t             rc;
     fanout_native_job_t  *job;

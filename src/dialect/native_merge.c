@@ -37,6 +37,13 @@ static field_t   fields[FANOUT_FIELDS];
 static field_t  *sorted[FANOUT_FIELDS];
 
 
+const fanout_native_limit_t  fanout_native_presence_size = {
+    .name = "presence",
+    .directive = "fanout_presence_size",
+    .conf = offsetof(fanout_loc_conf_t, presence_size)
+};
+
+
 /* Replaces single members of the data. */
 
 fanout_error_e

@@ -77,13 +77,6 @@ const fanout_native_op_t  fanout_native_op_members = {
 };
 
 
-const fanout_native_limit_t  fanout_native_presence_size = {
-    .name = "presence",
-    .directive = "fanout_presence_size",
-    .conf = offsetof(fanout_loc_conf_t, presence_size)
-};
-
-
 static fanout_policy_t *
 policy_of(fanout_session_t *s, ngx_str_t *channel)
 {

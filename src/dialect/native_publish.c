@@ -44,7 +44,6 @@ static fanout_error_e publish_now(fanout_session_t *s, fanout_command_t *cmd,
 static fanout_error_e publish_ask(fanout_session_t *s, fanout_command_t *cmd,
     fanout_zone_publish_t *opts, ngx_uint_t n);
 static ngx_int_t ask_step(fanout_session_t *s);
-static ngx_int_t ask_answer(fanout_session_t *s);
 static void ask_free(fanout_job_t *job);
 static fanout_error_e publish_refused(fanout_session_t *s,
     fanout_command_t *cmd, fanout_error_e rc, fanout_zone_result_t *r);
@@ -500,13 +499,6 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
-static ngx_int_t
-ask_step(fanout_session_t *s)
-{
-    return fanout_native_stepped(s, ask_answer(s));
-}
-
-
 static void
 ask_free(fanout_job_t *job)
 {
@@ -518,7 +510,7 @@ ask_free(fanout_job_t *job)
 /* Replies, or returns AGAIN if there is no answer yet. */
 
 static ngx_int_t
-ask_answer(fanout_session_t *s)
+ask_step(fanout_session_t *s)
 {
     ask_job_t         *job;
     fanout_ask_t      *ask;

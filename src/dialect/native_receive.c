@@ -297,7 +297,7 @@ pause_step(fanout_session_t *s)
 {
     fanout_session_job_done(s);
 
-    return fanout_native_stepped(s, NGX_OK);
+    return NGX_OK;
 }
 
 
@@ -308,16 +308,12 @@ pause_free(fanout_job_t *job)
 }
 
 
-ngx_int_t
-fanout_native_stepped(fanout_session_t *s, ngx_int_t rc)
+void
+fanout_native_job_done(fanout_session_t *s)
 {
-    if (rc == NGX_OK && s->batched && s->job == NULL
-        && s->state == FANOUT_OPEN)
-    {
+    if (s->batched && s->state == FANOUT_OPEN) {
         batch_run(s);
     }
-
-    return s->job ? NGX_AGAIN : NGX_OK;
 }
 
 

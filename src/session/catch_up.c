@@ -109,6 +109,14 @@ fanout_session_go_on(fanout_session_t *s)
         return NGX_AGAIN;
     }
 
+    if (s->job == NULL && s->dialect->job_done) {
+        s->dialect->job_done(s);
+    }
+
+    if (s->job) {
+        return NGX_AGAIN;
+    }
+
     /* commands may have waited for it */
     ngx_post_event(s->connection->read, &ngx_posted_next_events);
 

@@ -36,6 +36,10 @@ struct fanout_dialect_s {
     void       (*receive)(fanout_session_t *s, ngx_uint_t opcode,
                    u_char *data, size_t len);
 
+    /* A job is done, and the session has none: goes on with the message that
+     * started it.  NULL: nothing is left of it. */
+    void       (*job_done)(fanout_session_t *s);
+
     /* Whether a subscription wants an entry; only asked for those that are
      * not plain. */
     ngx_uint_t (*match)(fanout_subscription_t *sub,

@@ -15,8 +15,6 @@ static void leave_zone(fanout_session_t *s, ngx_uint_t how);
 static void detach_cancel(fanout_session_t *s);
 static void mute(fanout_session_t *s);
 static void to_reaper(fanout_session_t *s);
-static void finalize(ngx_http_request_t *r,
-    const fanout_transport_t *transport, void *answer);
 static void leave_handler(ngx_event_t *ev);
 
 
@@ -251,23 +249,6 @@ fanout_session_release_request(fanout_session_t *s)
 
     s->request = NULL;
     s->connection = NULL;
-}
-
-
-static void
-finalize(ngx_http_request_t *r, const fanout_transport_t *transport,
-    void *answer)
-{
-    ngx_int_t          rc;
-    ngx_connection_t  *c;
-
-    c = r->connection;
-
-    rc = transport && transport->answer ? transport->answer(r, answer)
-                                        : NGX_ERROR;
-
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
 }
 
 

@@ -21,6 +21,8 @@
 
 static ngx_uint_t session_forget(fanout_session_t *s, ngx_uint_t max);
 static void release(fanout_session_t *s);
+static void finalize(ngx_http_request_t *r,
+    const fanout_transport_t *transport, void *answer);
 static void session_free(fanout_session_t *s);
 
 
@@ -257,6 +259,23 @@ release(fanout_session_t *s)
     } else if (c) {
         fanout_socket_close(c, unfinished);
     }
+}
+
+
+static void
+finalize(ngx_http_request_t *r, const fanout_transport_t *transport,
+    void *answer)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    rc = transport && transport->answer ? transport->answer(r, answer)
+                                        : NGX_ERROR;
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
 }
 
 

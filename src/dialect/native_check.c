@@ -1,0 +1,70 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a command needs: permissions and budgets.
+ */
+
+
+#include "dialect/native.h"
+
+
+/* bytes of a refusal beside its texts */
+#define FANOUT_REFUSAL_FRAME  68
+
+
+void
+fanout_native_blank(fanout_command_t *cmd)
+{
+    ngx_memzero(cmd, offsetof(fanout_command_t, text_buf));
+}
+
+
+fanout_error_e
+fanout_native_limited(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_limited_t *limited)
+{
+    cmd->text.data = (u_char *) fanout_meter_text(limited);
+    cmd->text.len = ngx_strlen(cmd->text.data);
+    cmd->data.data = cmd->data_buf;
+    cmd->data.len = fanout_meter_data(limited, cmd->data_buf);
+
+    s->meter.wait = limited->wait;
+
+    fanout_meter_refusal_sent(s, FANOUT_REFUSAL_FRAME + cmd->id.len
+                                 + cmd->text.len + cmd->data.len);
+
+    return FANOUT_E_RATE_LIMITED;
+}
+
+
+fanout_error_e
+fanout_native_answers(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_limited_t  limited;
+
+    return fanout_native_part(s)->autojoin || fanout_meter_answers(s, &limited)
+           ? FANOUT_E_NONE : fanout_native_limited(s, cmd, &limited);
+}
+
+
+fanout_error_e
+fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
+{
+    const char  *verb;
+
+    if (fanout_permissions_check(s->access, op, &cmd->channel)) {
+        return FANOUT_E_NONE;
+    }
+
+    verb = (op & FANOUT_MAY_JOIN) ? "join"
+           : op == FANOUT_MAY_PUBLISH ? "publish"
+           : op == FANOUT_MAY_PRESENCE ? "presence"
+           : op == FANOUT_MAY_SIGNAL ? "signal" : "history";
+
+    fanout_count(s->hub, forbidden);
+    fanout_session_log_forbidden(s, verb, &cmd->channel, "forbidden");
+
+    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+               "no \"fanout_permit %s\" allows this channel", verb);
+}
