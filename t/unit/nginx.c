@@ -6,12 +6,28 @@
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+#include <ngx_event.h>
 
 
 volatile ngx_msec_t  ngx_current_msec;
 
+ngx_queue_t          ngx_posted_events;
+ngx_queue_t          ngx_posted_next_events;
 
 static int base64_value(u_char c);
+
+static ngx_log_t     nginx_log;
+static ngx_cycle_t   nginx_cycle = { .log = &nginx_log };
+volatile ngx_cycle_t  *ngx_cycle = &nginx_cycle;
+
+
+void
+ngx_log_error_core(ngx_uint_t level, ngx_log_t *log, ngx_err_t err,
+    const char *fmt, ...)
+{
+    /* a log of level 0 takes nothing */
+    abort();
+}
 
 
 void *
@@ -110,6 +126,107 @@ ngx_vslprintf(u_char *p, u_char *last, const char *fmt, va_list args)
     }
 
     return p;
+}
+
+
+/* Trees: ordered as NGINX's, and not balanced. */
+
+void
+ngx_rbtree_insert(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
+{
+    if (tree->root != tree->sentinel) {
+        tree->insert(tree->root, node, tree->sentinel);
+        return;
+    }
+
+    node->parent = NULL;
+    node->left = tree->sentinel;
+    node->right = tree->sentinel;
+    tree->root = node;
+}
+
+
+void
+ngx_rbtree_insert_value(ngx_rbtree_node_t *temp, ngx_rbtree_node_t *node,
+    ngx_rbtree_node_t *sentinel)
+{
+    ngx_rbtree_node_t  **p;
+
+    for ( ;; ) {
+        p = node->key < temp->key ? &temp->left : &temp->right;
+
+        if (*p == sentinel) {
+            break;
+        }
+
+        temp = *p;
+    }
+
+    *p = node;
+    node->parent = temp;
+    node->left = sentinel;
+    node->right = sentinel;
+}
+
+
+/* puts a node, or the sentinel, where another is */
+
+static void
+replace(ngx_rbtree_t *tree, ngx_rbtree_node_t *old, ngx_rbtree_node_t *node)
+{
+    if (tree->root == old) {
+        tree->root = node;
+
+    } else if (old->parent->left == old) {
+        old->parent->left = node;
+
+    } else {
+        old->parent->right = node;
+    }
+
+    if (node != tree->sentinel) {
+        node->parent = tree->root == node ? NULL : old->parent;
+    }
+}
+
+
+void
+ngx_rbtree_delete(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
+{
+    ngx_rbtree_node_t  *next;
+
+    if (node->left == tree->sentinel || node->right == tree->sentinel) {
+        replace(tree, node, node->left == tree->sentinel ? node->right
+                                                         : node->left);
+        return;
+    }
+
+    next = ngx_rbtree_min(node->right, tree->sentinel);
+
+    if (next != node->right) {
+        replace(tree, next, next->right);
+        next->right = node->right;
+        next->right->parent = next;
+    }
+
+    replace(tree, node, next);
+    next->left = node->left;
+    next->left->parent = next;
+}
+
+
+ngx_rbtree_node_t *
+ngx_rbtree_next(ngx_rbtree_t *tree, ngx_rbtree_node_t *node)
+{
+    if (node->right != tree->sentinel) {
+        return ngx_rbtree_min(node->right, tree->sentinel);
+    }
+
+    while (node->parent && node->parent->right == node) {
+        node = node->parent;
+    }
+
+    return node->parent;
 }
 
 

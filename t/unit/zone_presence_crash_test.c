@@ -1,5 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_events.c t/unit/zone_presence.c */
+/* sources: t/unit/random.c t/unit/zone_util.c */
+/* sources: t/unit/zone_events.c t/unit/zone_presence.c */
 /* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 */
 
 /*

@@ -1,5 +1,5 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/zone_util.c t/unit/zone_model.c */
+/* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_model.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*

@@ -1,6 +1,6 @@
 /*
- * What the tests of the zone share: a mapping, handles, arenas, a seeded
- * generator, and messages that tell by themselves whether they are whole.
+ * What the tests of the zone share: a mapping, handles, arenas, and messages
+ * that tell by themselves whether they are whole.
  */
 
 
@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "random.h"
 #include "zone/budget.h"
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
@@ -66,10 +66,6 @@ int util_add(zone_t *z, const identity_t *id, uint32_t *ref);
 
 unsigned util_orders(zone_t *z, uint64_t *clients, unsigned max);
 
-/* a generator of random numbers that a seed replays */
-
-uint64_t rnd(uint64_t *s);
-uint64_t seed_of_run(void);
 void *map(size_t size);
 void *zone_make(size_t size, uint32_t idle, uint32_t dedupe);
 
