@@ -1,6 +1,9 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
 /* sources: t/unit/random.c t/unit/zone_util.c */
 /* sources: t/unit/zone_events.c t/unit/zone_presence.c */
+/* sources: t/unit/zone_presence_crash_setup.c */
+/* sources: t/unit/zone_presence_crash_ops.c */
+/* sources: t/unit/zone_presence_crash_chaos.c */
 /* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 */
 
 /*
@@ -30,76 +33,31 @@
 #include <sys/wait.h>
 
 #include "tap.h"
-#include "zone_presence.h"
+#include "zone_presence_crash.h"
 
 
-#if (defined(__SANITIZE_ADDRESS__))
-#define SLOW  1
-#elif (defined(__has_feature))
-#if (__has_feature(address_sanitizer))
-#define SLOW  1
-#endif
-#endif
-
-#ifndef SLOW
-#define SLOW  0
-#endif
-
-
-#define SIZE       (2 * MB)
-#define TEXT       65536
-#define SEATS      60                   /* of a client that has many */
-#define PEOPLE     8                    /* of the survivor */
-
-#define SERIES     1                    /* more than one transaction */
-
-
-typedef struct {
-    const char  *name;
-    void       (*setup)(void);          /* by the survivor, before all */
-    void       (*prepare)(void);        /* by the killed, not killed yet */
-    int        (*run)(void);
-    unsigned     flags;
-} op_t;
-
-typedef struct {
-    volatile long      points;          /* of an operation that lived */
-    volatile int       acked;
-    volatile int       rc;
-    char               text[TEXT];      /* what the survivor found */
-    char               error[512];
-} shared_t;
-
-
-static void       *mem;
-static uint8_t    *virgin, *image;
-static size_t      image_size;
-static zone_t      survivor, own, *z;   /* z: of this process */
-static channel_t   ca, co, *c;          /* "room" */
-static channel_t   sa, so, *cs;         /* "summary" */
-static channel_t   rooms[SEATS];        /* of the killed */
-static person_t    people[200], p;      /* people of the survivor */
-static person_t    many[160];
-static mirror_t    mirror;
-static witness_t   witness;
-static arena_t     arena;
-static shared_t   *shared;
-static char        names[SEATS][8];
-static char        before[TEXT], after[TEXT];
-static unsigned    nkills;
-
-static volatile int   armed;
+void                 *mem;
+static uint8_t       *virgin, *image;
+static size_t         image_size;
+zone_t                survivor, own, *z;  /* z: of this process */
+channel_t             ca, co, *c;       /* "room" */
+channel_t             sa, so, *cs;      /* "summary" */
+channel_t             rooms[SEATS];     /* of the killed */
+person_t              people[200], p;   /* people of the survivor */
+mirror_t              mirror;
+static witness_t      witness;
+arena_t               arena;
+shared_t             *shared;
+char                  names[SEATS][8];
+static char           before[TEXT], after[TEXT];
+static unsigned       nkills;
+volatile int          armed;
 static volatile long  points, crash_at;
 
-static policy_t    presence = {
+policy_t  presence = {
     .history = 10, .presence = FANOUT_PRESENCE_ON, .linger = 5,
     .batch = 100, .hooks = 1
 };
-static policy_t    summary = {
-    .presence = FANOUT_PRESENCE_SUMMARY, .linger = 5, .batch = 100,
-    .hooks = 1
-};
-static policy_t    kept = { .history = 100000 };
 
 
 void
@@ -111,7 +69,7 @@ fanout_crash_point(void)
 }
 
 
-static void
+void
 arm(long at)
 {
     points = 0;
@@ -135,7 +93,7 @@ fail(const char *fmt, ...)
 }
 
 
-static int
+int
 drain(void)
 {
     int       rc;
@@ -159,7 +117,7 @@ drain(void)
 }
 
 
-static int
+int
 settle(void)
 {
     int       n, rc;
@@ -759,10 +717,6 @@ every_instruction(const op_t *op)
 }
 
 
-#include "zone_presence_ops.h"
-#include "zone_presence_chaos.h"
-
-
 int
 main(int argc, char **argv)
 {
@@ -786,7 +740,7 @@ main(int argc, char **argv)
     inhabit();
     memcpy(virgin, mem, SIZE);
 
-    for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+    for (i = 0; i < nops; i++) {
         if (only == NULL || strcmp(only, ops[i].name) == 0) {
             every_point(&ops[i]);
 

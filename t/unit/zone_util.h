@@ -28,6 +28,21 @@
 #include "zone/slot.h"
 
 
+/* with sanitizers all takes long */
+
+#if (defined(__SANITIZE_ADDRESS__))
+#define SLOW  1
+#elif (defined(__has_feature))
+#if (__has_feature(address_sanitizer))
+#define SLOW  1
+#endif
+#endif
+
+#ifndef SLOW
+#define SLOW  0
+#endif
+
+
 #define MB          (1024 * 1024)
 
 #define OK          FANOUT_ZONE_OK

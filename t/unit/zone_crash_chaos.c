@@ -7,6 +7,15 @@
  * all of it in order.  The others are purged, overflow, and take large ones.
  */
 
+
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+
+#include "tap.h"
+#include "zone_crash.h"
+
+
 #define C_WORKERS    4
 #define C_LIVES      7                  /* workers, the killed included */
 #define C_CHANNELS   8
@@ -737,7 +746,7 @@ c_history(void *zone, c_shared_t *shared, uint64_t own, char *error)
 }
 
 
-static void
+void
 chaos(void)
 {
     int              rc;

@@ -1,10 +1,18 @@
 /*
  * Events for a backend: what is told of, in which order, how often, and what
- * becomes of it when nobody takes it: part of zone_presence_test.c.
+ * becomes of it when nobody takes it.
  */
 
 
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tap.h"
+#include "zone_presence_suite.h"
+
+
 #define EVENTS  E_ALL
+
 
 static event_t   ev[FANOUT_ZONE_EVENTS];
 static uint8_t   evbuf[FANOUT_ZONE_EVENTS * 510];
@@ -673,7 +681,7 @@ ev_crowd(void)
 }
 
 
-static void
+void
 events(void)
 {
     ev_seats();

@@ -1,13 +1,21 @@
 /*
  * Workers that let clients come, go and move between them, until one is killed
- * at a random crash point or at a random time; others come.  Part of
- * zone_presence_crash_test.c.
+ * at a random crash point or at a random time; others come.
  *
  * Every worker keeps mirrors by what it drains; in the end those who live must
  * agree, and when all have gone, so has everybody.  Who leads reads events and
  * writes down what it is told: each is told, always as the same, and a witness
  * who is told all of them in order believes them.
  */
+
+
+#include <limits.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tap.h"
+#include "zone_presence_crash.h"
+
 
 #define C_WORKERS    4
 #define C_LIVES      7                  /* workers, the killed included */
@@ -708,7 +716,7 @@ c_history(void *zone, c_shared_t *of, uint64_t own, char *error)
 }
 
 
-static void
+void
 chaos(void)
 {
     int           rc;
