@@ -1,4 +1,5 @@
-/* sources: src/session/position.c t/unit/nginx.c */
+/* sources: src/session/position.c src/session/lag.c src/session/work.c */
+/* sources: t/unit/nginx.c */
 /* cflags: @nginx@ */
 
 /*
