@@ -35,7 +35,7 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
         return fanout_refuse(r, status, why);
     }
 
-    if (ngx_exiting && transport == &fanout_sse) {
+    if (ngx_exiting && transport->bit == FANOUT_SSE) {
         return come_back(r, conf);
     }
 

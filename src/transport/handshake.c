@@ -22,8 +22,6 @@ static const char *check_budgets(ngx_http_request_t *r,
     ngx_uint_t *status);
 static const char *check_request(ngx_http_request_t *r, ngx_uint_t *status);
 static const char *check_upgrade(ngx_http_request_t *r, ngx_uint_t *status);
-static ngx_int_t send_line(ngx_http_request_t *r, ngx_uint_t status,
-    const char *text);
 static ngx_int_t handshake_add_header(ngx_http_request_t *r, const char *name,
     u_char *value, size_t len);
 static ngx_int_t switch_protocols(ngx_http_request_t *r,
@@ -173,36 +171,6 @@ check_budgets(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
 }
 
 
-ngx_int_t
-fanout_websocket_refuse(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *user, ngx_uint_t status, const char *why)
-{
-    ngx_str_t  origin, transport;
-
-    if (conf->app->hub && status != NGX_HTTP_TOO_MANY_REQUESTS) {
-        /* that is a rate, which is counted */
-        fanout_count(conf->app->hub, rejects);
-    }
-
-    transport = fanout_websocket.name;
-
-    fanout_session_log_deny(r, conf, &transport, user, status, why);
-
-    ngx_str_null(&origin);
-    (void) fanout_header(r, "origin", &origin);
-
-    if (fanout_session_log_gather_error(NGX_LOG_INFO,
-                                          &r->connection->addr_text, why))
-    {
-        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "fanout refused a handshake with %ui: %s, "
-                      "origin: \"%V\"", status, why, &origin);
-    }
-
-    return send_line(r, status, why);
-}
-
-
 static const char *
 check_request(ngx_http_request_t *r, ngx_uint_t *status)
 {
@@ -266,48 +234,6 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
     }
 
     return NULL;
-}
-
-
-static ngx_int_t
-send_line(ngx_http_request_t *r, ngx_uint_t status, const char *text)
-{
-    ngx_int_t    rc;
-    ngx_buf_t   *b;
-    ngx_chain_t  out;
-
-    (void) ngx_http_discard_request_body(r);
-
-    b = ngx_create_temp_buf(r->pool, ngx_strlen(text) + 1);
-    if (b == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    b->last = ngx_sprintf(b->last, "%s\n", text);
-    b->last_buf = (r == r->main) ? 1 : 0;
-    b->last_in_chain = 1;
-
-    r->headers_out.status = status;
-    r->headers_out.content_length_n = b->last - b->pos;
-    ngx_str_set(&r->headers_out.content_type, "text/plain");
-    r->headers_out.content_type_len = sizeof("text/plain") - 1;
-
-    if (status == 426) {
-        ngx_str_set(&r->headers_out.status_line, "426 Upgrade Required");
-    }
-
-    ngx_http_clear_accept_ranges(r);
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
-        return rc;
-    }
-
-    out.buf = b;
-    out.next = NULL;
-
-    return ngx_http_output_filter(r, &out);
 }
 
 

@@ -33,7 +33,7 @@ static ngx_int_t poll_gather(fanout_session_t *s, answer_t *a);
 
 
 const fanout_transport_t  fanout_poll = {
-    .name = ngx_string("poll"),
+    .name = ngx_string(FANOUT_POLL_NAME),
     .bit = FANOUT_POLL,
     .once = 1,
     .framing = &fanout_framing_items,

@@ -50,7 +50,7 @@ static void answer_free(void *data);
 
 
 const fanout_transport_t  fanout_post = {
-    .name = ngx_string("post"),
+    .name = ngx_string(FANOUT_POST_NAME),
     .bit = FANOUT_POST,
     .commands = 1,
     .framing = &fanout_framing_none,

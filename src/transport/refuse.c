@@ -6,6 +6,7 @@
  */
 
 
+#include "http/headers.h"
 #include "http/http.h"
 #include "session/session.h"
 #include "transport/transport.h"
@@ -15,6 +16,8 @@
 #define FANOUT_AGAIN  192                  /* bytes beside the message */
 
 
+static ngx_int_t send_line(ngx_http_request_t *r, ngx_uint_t status,
+    const char *text);
 static ngx_int_t refuse_again(fanout_session_t *s, ngx_http_request_t *r,
     fanout_error_e error);
 static ngx_int_t refuse_said(fanout_session_t *s, ngx_http_request_t *r,
@@ -94,6 +97,78 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
     }
 
     return fanout_refuse_for(r, status, conf->retry, &line);
+}
+
+
+ngx_int_t
+fanout_websocket_refuse(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t status, const char *why)
+{
+    ngx_str_t  origin, transport;
+
+    if (conf->app->hub && status != NGX_HTTP_TOO_MANY_REQUESTS) {
+        /* that is a rate, which is counted */
+        fanout_count(conf->app->hub, rejects);
+    }
+
+    ngx_str_set(&transport, FANOUT_WEBSOCKET_NAME);
+
+    fanout_session_log_deny(r, conf, &transport, user, status, why);
+
+    ngx_str_null(&origin);
+    (void) fanout_header(r, "origin", &origin);
+
+    if (fanout_session_log_gather_error(NGX_LOG_INFO,
+                                          &r->connection->addr_text, why))
+    {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "fanout refused a handshake with %ui: %s, "
+                      "origin: \"%V\"", status, why, &origin);
+    }
+
+    return send_line(r, status, why);
+}
+
+
+static ngx_int_t
+send_line(ngx_http_request_t *r, ngx_uint_t status, const char *text)
+{
+    ngx_int_t    rc;
+    ngx_buf_t   *b;
+    ngx_chain_t  out;
+
+    (void) ngx_http_discard_request_body(r);
+
+    b = ngx_create_temp_buf(r->pool, ngx_strlen(text) + 1);
+    if (b == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    b->last = ngx_sprintf(b->last, "%s\n", text);
+    b->last_buf = (r == r->main) ? 1 : 0;
+    b->last_in_chain = 1;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = b->last - b->pos;
+    ngx_str_set(&r->headers_out.content_type, "text/plain");
+    r->headers_out.content_type_len = sizeof("text/plain") - 1;
+
+    if (status == 426) {
+        ngx_str_set(&r->headers_out.status_line, "426 Upgrade Required");
+    }
+
+    ngx_http_clear_accept_ranges(r);
+
+    rc = ngx_http_send_header(r);
+
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
 }
 
 
@@ -182,7 +257,7 @@ refuse_again(fanout_session_t *s, ngx_http_request_t *r, fanout_error_e error)
     e = &fanout_errors[error];
     message = e->text;
     ms = s->again;
-    streams = s->transport == &fanout_sse;
+    streams = s->transport->bit == FANOUT_SSE;
     status = error == FANOUT_E_TOO_MANY ? 429 : e->status;
 
     if (s->why) {

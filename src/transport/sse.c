@@ -46,7 +46,7 @@ static u_char  framed[FANOUT_CHUNK_MAX + FANOUT_CHUNKED];
 /* HTTP/1.0: the body ends with the connection */
 
 const fanout_transport_t  fanout_sse = {
-    .name = ngx_string("sse"),
+    .name = ngx_string(FANOUT_SSE_NAME),
     .bit = FANOUT_SSE,
     .framing = &fanout_framing_events,
     .input = sse_input,
@@ -58,7 +58,7 @@ const fanout_transport_t  fanout_sse = {
 /* HTTP/1.1: in chunks */
 
 static const fanout_transport_t  sse_chunked = {
-    .name = ngx_string("sse"),
+    .name = ngx_string(FANOUT_SSE_NAME),
     .bit = FANOUT_SSE,
     .framing = &fanout_framing_events,
     .input = sse_input,
@@ -71,7 +71,7 @@ static const fanout_transport_t  sse_chunked = {
 /* through the filters of its request */
 
 static const fanout_transport_t  sse_stream = {
-    .name = ngx_string("sse"),
+    .name = ngx_string(FANOUT_SSE_NAME),
     .bit = FANOUT_SSE,
     .framing = &fanout_framing_events,
     .input = sse_input,

@@ -14,6 +14,14 @@
 #include "session/transport.h"
 
 
+/* as logs name them */
+
+#define FANOUT_WEBSOCKET_NAME  "websocket"
+#define FANOUT_SSE_NAME        "sse"
+#define FANOUT_POLL_NAME       "poll"
+#define FANOUT_POST_NAME       "post"
+
+
 extern const fanout_transport_t  fanout_websocket;
 extern const fanout_transport_t  fanout_sse;
 extern const fanout_transport_t  fanout_poll;

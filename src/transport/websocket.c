@@ -59,7 +59,7 @@ static const fanout_transport_t  websocket_away;
 
 
 const fanout_transport_t  fanout_websocket = {
-    .name = ngx_string("websocket"),
+    .name = ngx_string(FANOUT_WEBSOCKET_NAME),
     .bit = FANOUT_WEBSOCKET,
     .two_way = 1,
     .part = sizeof(websocket_t),
@@ -75,7 +75,7 @@ const fanout_transport_t  fanout_websocket = {
 /* for a client that has gone: only input that was received is processed */
 
 static const fanout_transport_t  websocket_away = {
-    .name = ngx_string("websocket"),
+    .name = ngx_string(FANOUT_WEBSOCKET_NAME),
     .bit = FANOUT_WEBSOCKET,
     .commands = 1,
     .gone = 1,
