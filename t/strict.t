@@ -325,4 +325,57 @@ subtest 'half a surrogate pair' => sub {
     is(() = $kept =~ /\Q$told\E/g, 4, 'so it is kept, also in meta');
 };
 
+
+# what is expected, not only that it is wrong
+
+subtest 'types of the HTTP API' => sub {
+    my $publish = sub {
+        return $http->post('/fanout/batch', Fanout::JSON::encode(
+            [ { op => 'publish', channel => 'b', data => 1, @_ } ]));
+    };
+
+    for (
+        [ event => 1,             qr/"event" is not a string/ ],
+        [ key   => {},            qr/"key" is not a string/ ],
+        [ enc   => [],            qr/"enc" is not a string/ ],
+        [ to    => { user => 1 }, qr/"user" is not a string/ ],
+    ) {
+        my ($name, $value, $like) = @$_;
+
+        fails($publish->($name => $value)->json->[0], $like, $name);
+    }
+};
+
+
+# A client whose token was damaged where it is kept would never come back if it
+# were refused, and its next welcome has a good one.
+
+subtest 'a header that is no token' => sub {
+    my $join = "/realtime?join=%7B%22channel%22:%22plain:a%22,"
+               . "%22history%22:1%7D&poll=1&timeout=0";
+
+    for my $token ('zz', 'undefined', $ann->resume . '0', 'r_' . 'g' x 48) {
+        my $as = { 'Fanout-Resume' => $token };
+
+        ok($http->get("$join&session=1", headers => $as)->json->[0]{welcome},
+           "$token: a poll is of a new client");
+        ok(!(grep { $_->{welcome} }
+                  @{ $http->get($join, headers => $as)->json }),
+           "$token: or of none");
+        is($http->post('/realtime', '{"op":"ping"}', headers => {
+               %$as, 'Content-Type' => 'application/json' })->{status}, 403,
+           "$token: a POST acts as the client, or not at all");
+    }
+};
+
+
+# an application may name its key in every join
+
+subtest 'a key without presence' => sub {
+    my $r = $ann->ok('join', channel => 'keyed', key => 'k');
+
+    is_deeply($r->{members}, [], 'makes no member');
+    $ann->ok('leave', channel => 'keyed');
+};
+
 done_testing();

@@ -573,6 +573,11 @@ fanout_api_read_text(fanout_api_t *api, const char *name, fanout_json_t *value,
 
     rc = fanout_json_text(value, buf, value->len, &span);
 
+    if (rc == FANOUT_JSON_TYPE) {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "\"%s\" is not a string", name);
+    }
+
     if (rc != FANOUT_JSON_OK) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"%s\": %s", name,
