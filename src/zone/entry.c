@@ -10,13 +10,6 @@
 
 
 uint32_t
-fanout_entry_size(const fanout_entry_block_t *e)
-{
-    return (uint32_t) e->size_high << 16 | e->size_low;
-}
-
-
-uint32_t
 fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e)
 {
     uint32_t                 size;

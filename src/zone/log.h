@@ -342,7 +342,13 @@ void fanout_entry_free(fanout_zone_t *z, fanout_ref_t ref,
 void fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, uint8_t type);
 
-uint32_t fanout_entry_size(const fanout_entry_block_t *e); /* of the data */
+/* The bytes of an entry's data. */
+static inline uint32_t
+fanout_entry_size(const fanout_entry_block_t *e)
+{
+    return (uint32_t) e->size_high << 16 | e->size_low;
+}
+
 uint32_t fanout_entry_blocks(fanout_zone_t *z, const fanout_entry_block_t *e);
 
 /* Returns 1 if an entry is too large to be copied under the lock. */

@@ -11,22 +11,6 @@
 
 
 uint32_t
-fanout_message_size(const fanout_zone_message_t *m)
-{
-    return m->event.len + m->key.len + m->user.len + m->meta.len
-           + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0)
-           + (fanout_message_direct(m) ? 16 : 0);
-}
-
-
-int
-fanout_message_direct(const fanout_zone_message_t *m)
-{
-    return m->to_client || m->to_user;
-}
-
-
-uint32_t
 fanout_message_blocks(const fanout_zone_message_t *m)
 {
     return fanout_size_blocks(fanout_message_size(m));

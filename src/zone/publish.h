@@ -49,11 +49,21 @@ typedef struct {
     fanout_zstr_t          left[5];
 } fanout_fill_t;
 
-/* The bytes of a message in an entry, without the entry's head. */
-uint32_t fanout_message_size(const fanout_zone_message_t *m);
-
 /* Whether a message is to one client or user. */
-int fanout_message_direct(const fanout_zone_message_t *m);
+static inline int
+fanout_message_direct(const fanout_zone_message_t *m)
+{
+    return m->to_client || m->to_user;
+}
+
+/* The bytes of a message in an entry, without the entry's head. */
+static inline uint32_t
+fanout_message_size(const fanout_zone_message_t *m)
+{
+    return m->event.len + m->key.len + m->user.len + m->meta.len
+           + m->data.len + (m->client ? 8 : 0) + (m->meta.len ? 2 : 0)
+           + (fanout_message_direct(m) ? 16 : 0);
+}
 
 /* Writes the head of an entry into the blocks of a draft; f has the rest, which
  * fanout_message_fill() writes. The lock must be held. */
