@@ -1,5 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_model.c */
+/* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_steps.c */
+/* sources: t/unit/zone_model*.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -12,92 +13,40 @@
 #include "zone_model.h"
 
 
-typedef struct {
-    const uint8_t  *p;
-    const uint8_t  *last;
-} input_t;
-
-
-/* two bytes a number; what follows from the last ones is zero */
-
-static uint32_t
-from_input(void *data)
-{
-    uint32_t  n;
-    input_t  *in;
-
-    in = data;
-    n = 0;
-
-    if (in->p < in->last) {
-        n = *in->p++;
-    }
-
-    if (in->p < in->last) {
-        n |= *in->p++ << 8;
-    }
-
-    return n;
-}
-
-
-static void
-demand(model_t *m, int rc)
-{
-    if (rc) {
-        fprintf(stderr, "%s\n", m->error);
-        abort();
-    }
-}
-
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void  *mem;
-
+    void     *mem;
     input_t   in;
     model_t  *m;
-    conf_t    conf;
     uint64_t  start;
 
-    if (mem == NULL) {
-        mem = map(MB);
-    }
-
-    memset(&conf, 0, sizeof(conf));
-    conf.slots = 4;
-    conf.idle = 30;
-    conf.dedupe = 20;
-
-    if (fanout_zone_create(mem, MB, &conf, NULL) != OK) {
-        abort();
-    }
+    mem = zone_of_input(4);
 
     in.p = data;
     in.last = data + size;
 
     m = calloc(1, sizeof(model_t));
-    m->next = from_input;
-    m->data = &in;
+    m->s.next = from_input;
+    m->s.data = &in;
     m->pressure = 1;
     m_init(m, mem, MB, 20);
     zone_shares(&m->z[0]);
     start = free_blocks(&m->z[0]);
 
-    while (in.p < in.last && m->steps < 500) {
-        demand(m, m_step(m));
+    while (in.p < in.last && m->s.n < 500) {
+        demand(&m->s, m_step(m));
 
-        if (m->steps % 32 == 0) {
-            demand(m, m_check(m));
+        if (m->s.n % 32 == 0) {
+            demand(&m->s, m_check(m));
         }
     }
 
-    demand(m, m_check(m));
-    demand(m, m_empty(m, start));
+    demand(&m->s, m_check(m));
+    demand(&m->s, m_empty(m, start));
 
     m_done(m);
     free(m);

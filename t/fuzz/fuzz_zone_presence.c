@@ -1,7 +1,8 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
 /* sources: t/unit/random.c t/unit/zone_util.c */
 /* sources: t/unit/zone_events.c t/unit/zone_presence.c */
-/* sources: t/unit/zone_presence_model.c t/unit/zone_presence_steps.c */
+/* sources: t/unit/zone_presence_model.c t/unit/zone_presence_orders.c */
+/* sources: t/unit/zone_presence_steps.c t/unit/zone_steps.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -14,88 +15,36 @@
 #include "zone_presence_model.h"
 
 
-typedef struct {
-    const uint8_t  *p;
-    const uint8_t  *last;
-} input_t;
-
-
-/* two bytes a number; what follows from the last ones is zero */
-
-static uint32_t
-from_input(void *data)
-{
-    uint32_t  n;
-    input_t  *in;
-
-    in = data;
-    n = 0;
-
-    if (in->p < in->last) {
-        n = *in->p++;
-    }
-
-    if (in->p < in->last) {
-        n |= *in->p++ << 8;
-    }
-
-    return n;
-}
-
-
-static void
-demand(rmodel_t *m, int rc)
-{
-    if (rc) {
-        fprintf(stderr, "%s\n", m->error);
-        abort();
-    }
-}
-
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void  *mem;
-
-    conf_t     conf;
+    void      *mem;
     input_t    in;
     rmodel_t  *m;
     uint64_t   start;
     unsigned   h;
 
-    if (mem == NULL) {
-        mem = map(MB);
-    }
-
-    memset(&conf, 0, sizeof(conf));
-    conf.slots = 8;
-    conf.idle = 30;
-    conf.dedupe = 20;
-
-    if (fanout_zone_create(mem, MB, &conf, NULL) != OK) {
-        abort();
-    }
+    mem = zone_of_input(8);
 
     in.p = data;
     in.last = data + size;
 
     m = calloc(1, sizeof(rmodel_t));
-    m->next = from_input;
-    m->data = &in;
+    m->s.next = from_input;
+    m->s.data = &in;
     m->pressure = 1;
     r_init(m, mem, MB);
     zone_shares(&m->h[0].z);
     start = free_blocks(&m->h[0].z);
 
-    while (in.p < in.last && m->steps < 500) {
-        demand(m, r_step(m));
+    while (in.p < in.last && m->s.n < 500) {
+        demand(&m->s, r_step(m));
 
-        if (m->steps % 32 == 0) {
-            demand(m, r_check(m));
+        if (m->s.n % 32 == 0) {
+            demand(&m->s, r_check(m));
         }
     }
 
@@ -103,8 +52,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         m->h[h].stopped = 0;
     }
 
-    demand(m, r_settle(m));
-    demand(m, r_empty(m, start));
+    demand(&m->s, r_settle(m));
+    demand(&m->s, r_empty(m, start));
 
     r_done(m);
     free(m);

@@ -13,7 +13,7 @@
 #define _ZONE_MODEL_H_INCLUDED_
 
 
-#include "zone_util.h"
+#include "zone_steps.h"
 
 
 #define M_CHANNELS    10
@@ -68,6 +68,7 @@ typedef struct {
 } m_identity_t;
 
 typedef struct {
+    steps_t               s;
     zone_t                z[M_HANDLES];
     channel_t             c[M_HANDLES][M_CHANNELS];
     policy_t              p[M_HANDLES][M_CHANNELS];
@@ -81,14 +82,10 @@ typedef struct {
     arena_t               a;
     uint32_t              dedupe;
     uint32_t              seeds;
-    uint32_t              steps;
     uint32_t              gaps;
     uint32_t              fulls;
     uint32_t              max_len;
     int                   pressure;     /* the zone is small */
-    uint32_t            (*next)(void *data);
-    void                 *data;
-    char                  error[512];
 } model_t;
 
 

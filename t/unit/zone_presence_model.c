@@ -22,27 +22,6 @@ const char  *r_keys[R_KEYS] = { "", "k", "tab-2",
 
 
 void
-r_fail(rmodel_t *m, int line, const char *cond, const char *fmt, ...)
-{
-    int      n;
-    va_list  ap;
-
-    n = snprintf(m->error, sizeof(m->error), "step %u, line %d: %s: ",
-                 m->steps, line, cond);
-    va_start(ap, fmt);
-    vsnprintf(m->error + n, sizeof(m->error) - n, fmt, ap);
-    va_end(ap);
-}
-
-
-uint32_t
-r_draw(rmodel_t *m, uint32_t n)
-{
-    return m->next(m->data) % n;
-}
-
-
-void
 r_attach(rmodel_t *m, unsigned h)
 {
     unsigned     i;
@@ -82,7 +61,7 @@ r_init(rmodel_t *m, void *mem, size_t size)
     arena_init(&m->a);
     fanout_test_seconds = 10;
     fanout_test_msec = 0;
-    m->linger = r_draw(m, 30) * 700;
+    m->linger = draw(m, 30) * 700;
 
     for (i = 0; i < R_CHANNELS; i++) {
         snprintf(m->names[i], 300, "channel %u", i);
@@ -100,9 +79,9 @@ r_init(rmodel_t *m, void *mem, size_t size)
         m->policy[i].hooks = i != R_QUIET;
     }
 
-    w_init(&m->w, r_draw(m, 4) ? E_ALL : r_draw(m, 256),
+    w_init(&m->w, draw(m, 4) ? E_ALL : draw(m, 256),
            m->names[R_QUIET]);
-    m->events = r_draw(m, 4) ? 100000 : 1 + r_draw(m, 40);
+    m->events = draw(m, 4) ? 100000 : 1 + draw(m, 40);
 
     for (i = 0; i < R_CLIENTS; i++) {
         m->cl[i].where = R_NONE;
@@ -149,7 +128,7 @@ r_worker(rmodel_t *m)
 {
     unsigned  h;
 
-    for (h = r_draw(m, R_HANDLES); !m->h[h].alive; h = (h + 1) % R_HANDLES) {
+    for (h = draw(m, R_HANDLES); !m->h[h].alive; h = (h + 1) % R_HANDLES) {
         /* void */
     }
 
@@ -232,29 +211,29 @@ r_ask(rmodel_t *m)
         rc = fanout_client_get(&m->h[h].z, m->cl[c].p.id.client, &info, buf);
 
         if (rc == NOTFOUND) {
-            r_want(m, m->pressure && m->cl[c].where == R_LINGERS,
-                   "client %u is gone", c);
+            want(m, m->pressure && m->cl[c].where == R_LINGERS,
+                 "client %u is gone", c);
             r_gone(&m->cl[c]);
             continue;
         }
 
-        r_want(m, rc == OK, "client_get: %d", rc);
-        r_want(m, (info.pid != 0) == (m->cl[c].where != R_LINGERS),
-               "client %u: pid %u", c, info.pid);
-        r_want(m, info.user.len == strlen(r_users[m->cl[c].user]),
-               "client %u: user", c);
+        want(m, rc == OK, "client_get: %d", rc);
+        want(m, (info.pid != 0) == (m->cl[c].where != R_LINGERS),
+             "client %u: pid %u", c, info.pid);
+        want(m, info.user.len == strlen(r_users[m->cl[c].user]),
+             "client %u: user", c);
 
-        r_want(m, info.info.len == strlen(r_infos[m->cl[c].info])
-                  && memcmp(info.info.data, r_infos[m->cl[c].info],
-                            info.info.len) == 0,
-               "client %u: info", c);
+        want(m, info.info.len == strlen(r_infos[m->cl[c].info])
+                && memcmp(info.info.data, r_infos[m->cl[c].info],
+                          info.info.len) == 0,
+             "client %u: info", c);
 
         for (i = 0, rc = 0; i < R_CHANNELS; i++) {
             rc += m->cl[c].seat[i].state != 0;
         }
 
-        r_want(m, (int) info.seats == rc, "client %u: %u seats, not %d", c,
-               info.seats, rc);
+        want(m, (int) info.seats == rc, "client %u: %u seats, not %d", c,
+             info.seats, rc);
     }
 
     return 0;
@@ -269,12 +248,12 @@ r_add(rmodel_t *m, r_client_t *cl)
     unsigned  h, c;
 
     h = r_worker(m);
-    cl->user = r_draw(m, R_USERS);
+    cl->user = draw(m, R_USERS);
     cl->info = cl->user & 1;
-    max = r_draw(m, 3) ? 0 : 4;
+    max = draw(m, 3) ? 0 : 4;
 
     if (m->pressure) {
-        r_pass(r_ask(m));
+        pass(r_ask(m));
     }
 
     for (n = 0, c = 0; c < R_CLIENTS; c++) {
@@ -285,18 +264,18 @@ r_add(rmodel_t *m, r_client_t *cl)
                     r_users[cl->user], r_infos[cl->info], max);
 
     if (rc == FULL) {
-        r_want(m, m->pressure, "add: full");
+        want(m, m->pressure, "add: full");
         m->full++;
         return 0;
     }
 
     if (cl->user && max && n >= max) {
         /* making room may have taken some of them */
-        r_want(m, rc == CONFLICT || (rc == OK && m->pressure),
-               "%u clients: %d", n, rc);
+        want(m, rc == CONFLICT || (rc == OK && m->pressure),
+             "%u clients: %d", n, rc);
 
     } else {
-        r_want(m, rc == OK, "add: %d", rc);
+        want(m, rc == OK, "add: %d", rc);
     }
 
     if (rc == OK) {
@@ -332,17 +311,17 @@ r_open(rmodel_t *m, unsigned h, unsigned i)
     rc = fanout_channel_open(&w->z, &w->c[i], i);
 
     if (rc == FULL) {
-        r_want(m, m->pressure, "open: full");
+        want(m, m->pressure, "open: full");
         m->full++;
         return 1;
     }
 
-    r_want(m, rc == OK, "open: %d", rc);
+    want(m, rc == OK, "open: %d", rc);
 
     slot = UINT32_MAX;
     rc = fanout_presence_read(&w->z, &w->c[i], &slot, &one, 1, buf, SECTION,
                               &n, &presence);
-    r_want(m, rc == OK && n == 0, "room: %d", rc);
+    want(m, rc == OK && n == 0, "room: %d", rc);
 
     mi = &w->mirror[i];
     mirror_forget(mi);
@@ -387,9 +366,9 @@ r_seat(rmodel_t *m, r_client_t *cl)
 {
     unsigned  i, n;
 
-    i = r_draw(m, R_CHANNELS);
+    i = draw(m, R_CHANNELS);
 
-    for (n = r_draw(m, 8) ? 0 : R_CHANNELS; n < R_CHANNELS; n++) {
+    for (n = draw(m, 8) ? 0 : R_CHANNELS; n < R_CHANNELS; n++) {
         if (cl->seat[i].state) {
             break;
         }
@@ -420,27 +399,27 @@ r_put(rmodel_t *m, r_client_t *cl)
 
     w = &m->h[cl->where];
     i = r_seat(m, cl);
-    k = r_draw(m, R_KEYS);
+    k = draw(m, R_KEYS);
     s = &cl->seat[i];
     e = &s->m[k];
-    what = 1 + r_draw(m, 7);
-    what = r_draw(m, 3) ? what | ENTER : what;
+    what = 1 + draw(m, 7);
+    what = draw(m, 3) ? what | ENTER : what;
     counted = i == R_SUMMARY;
 
-    len = r_draw(m, 8);
-    len = len < 5 ? r_draw(m, 20) : len < 7 ? r_draw(m, 200)
-                                            : r_draw(m, 8193);
-    seed = r_draw(m, 3) ? ++m->seeds : 1;
+    len = draw(m, 8);
+    len = len < 5 ? draw(m, 20) : len < 7 ? draw(m, 200)
+                                            : draw(m, 8193);
+    seed = draw(m, 3) ? ++m->seeds : 1;
     data_fill(data, seed, len);
 
     memset(&one, 0, sizeof(one));
     one.key = zstr(r_keys[k], strlen(r_keys[k]));
     one.data = zstr(data, len);
-    one.idle = (what & STATE) ? r_draw(m, 2) : 0;
-    one.anonymous = r_draw(m, 4) == 0;
+    one.idle = (what & STATE) ? draw(m, 2) : 0;
+    one.anonymous = draw(m, 4) == 0;
 
     if (m->pressure) {
-        r_pass(r_ask(m));
+        pass(r_ask(m));
     }
 
     members = r_members(m, i);
@@ -451,7 +430,7 @@ r_put(rmodel_t *m, r_client_t *cl)
                            &r);
 
     if (rc == FULL) {
-        r_want(m, m->pressure, "put: full");
+        want(m, m->pressure, "put: full");
         m->full++;
         return 0;
     }
@@ -459,24 +438,24 @@ r_put(rmodel_t *m, r_client_t *cl)
     if (s->state == 0 || w->c[i].ref == 0
         || (!(what & ENTER) && !(counted ? s->counted : e->there)))
     {
-        r_want(m, rc == NOTFOUND, "put: %d", rc);
+        want(m, rc == NOTFOUND, "put: %d", rc);
         return 0;
     }
 
     if (!(counted ? s->counted : e->there) && m->policy[i].members
         && members >= m->policy[i].members)
     {
-        r_want(m, rc == CONFLICT || (rc == OK && m->pressure),
-               "put: %d, of %u", rc, members);
+        want(m, rc == CONFLICT || (rc == OK && m->pressure),
+             "put: %d, of %u", rc, members);
 
         if (rc == CONFLICT) {
             return 0;
         }
     }
 
-    r_want(m, rc == OK, "put: %d", rc);
-    r_want(m, r.created == !(counted ? s->counted : e->there), "created: %u",
-           r.created);
+    want(m, rc == OK, "put: %d", rc);
+    want(m, r.created == !(counted ? s->counted : e->there), "created: %u",
+         r.created);
 
     if (counted) {
         s->counted = 1;
@@ -487,9 +466,9 @@ r_put(rmodel_t *m, r_client_t *cl)
 
         /* who was not told to have left has the place of before */
 
-        r_want(m, r.slot == smallest || m->pressure
-                  || w->z.shm->nmembers == kept, "slot %u, not %u", r.slot,
-               smallest);
+        want(m, r.slot == smallest || m->pressure
+                || w->z.shm->nmembers == kept, "slot %u, not %u", r.slot,
+             smallest);
         memset(e, 0, sizeof(*e));
         e->there = 1;
         what |= DATA;
@@ -524,8 +503,8 @@ r_sit(rmodel_t *m, r_client_t *cl)
     }
 
     w = &m->h[cl->where];
-    i = r_draw(m, R_CHANNELS);
-    rc = r_draw(m, 8) ? r_open(m, cl->where, i) : 0;
+    i = draw(m, R_CHANNELS);
+    rc = draw(m, 8) ? r_open(m, cl->where, i) : 0;
 
     if (rc) {
         return rc == -1 ? -1 : 0;
@@ -534,12 +513,12 @@ r_sit(rmodel_t *m, r_client_t *cl)
     rc = person_sit(&w->z, &w->c[i], &cl->p);
 
     if (rc == FULL) {
-        r_want(m, m->pressure, "sit: full");
+        want(m, m->pressure, "sit: full");
         m->full++;
         return 0;
     }
 
-    r_want(m, rc == (w->c[i].ref ? OK : STALE), "sit: %d", rc);
+    want(m, rc == (w->c[i].ref ? OK : STALE), "sit: %d", rc);
 
     if (rc == OK) {
         cl->seat[i].state = R_LIVE;
@@ -563,13 +542,13 @@ r_drop(rmodel_t *m, r_client_t *cl)
 
     w = &m->h[cl->where];
     i = r_seat(m, cl);
-    k = r_draw(m, R_KEYS);
+    k = draw(m, R_KEYS);
     s = &cl->seat[i];
     there = s->state && w->c[i].ref
             && (i == R_SUMMARY ? s->counted : s->m[k].there);
 
     rc = person_drop(&w->z, &w->c[i], &cl->p, r_keys[k]);
-    r_want(m, rc == (there ? OK : NOTFOUND), "drop: %d", rc);
+    want(m, rc == (there ? OK : NOTFOUND), "drop: %d", rc);
 
     if (there) {
         s->counted = 0;
@@ -591,7 +570,7 @@ r_close_seat(rmodel_t *m, r_client_t *cl, unsigned i)
 
     w = &m->h[cl->where];
     fanout_seat_close(&w->z, &w->c[i], cl->p.ref, &cl->p.id,
-                      1 + r_draw(m, 5));
+                      1 + draw(m, 5));
 
     /* opened by the worker or not */
     memset(&cl->seat[i], 0, sizeof(r_seat_t));
@@ -607,10 +586,10 @@ r_end(rmodel_t *m, r_client_t *cl)
         return 0;
     }
 
-    linger = r_draw(m, 4) ? m->linger : 0;
+    linger = draw(m, 4) ? m->linger : 0;
 
-    if (linger && r_draw(m, 4) == 0) {
-        linger = r_draw(m, 600) * 1000;
+    if (linger && draw(m, 4) == 0) {
+        linger = draw(m, 600) * 1000;
     }
 
     person_end(&m->h[cl->where].z, &cl->p, linger);
@@ -620,7 +599,7 @@ r_end(rmodel_t *m, r_client_t *cl)
 }
 
 
-static void
+void
 r_order(rmodel_t *m, int h, uint8_t op, uint64_t client, uint32_t local)
 {
     order_t  *o;
@@ -647,8 +626,8 @@ r_resume(rmodel_t *m, r_client_t *cl)
     }
 
     h = r_worker(m);
-    wrong = r_draw(m, 6) == 0;
-    again = r_draw(m, 2) && cl->before.id.client;
+    wrong = draw(m, 6) == 0;
+    again = draw(m, 2) && cl->before.id.client;
     was = cl->p;
 
     if (again) {
@@ -656,7 +635,7 @@ r_resume(rmodel_t *m, r_client_t *cl)
     }
 
     if (wrong) {
-        cl->p.id.secret[r_draw(m, 16)] ^= 1;
+        cl->p.id.secret[draw(m, 16)] ^= 1;
     }
 
     wrong |= again && (cl->tries == 0 || cl->tries == 7);
@@ -667,14 +646,14 @@ r_resume(rmodel_t *m, r_client_t *cl)
                   && cl->expires < fanout_test_seconds))
     {
         cl->p = was;
-        r_want(m, rc == NOTFOUND, "resume: %d", rc);
+        want(m, rc == NOTFOUND, "resume: %d", rc);
         return 0;
     }
 
     if (rc != OK) {
         cl->p = was;
-        r_want(m, m->pressure && rc == NOTFOUND && cl->where == R_LINGERS,
-               "resume: %d", rc);
+        want(m, m->pressure && rc == NOTFOUND && cl->where == R_LINGERS,
+             "resume: %d", rc);
 
         if (rc == NOTFOUND) {
             r_gone(cl);
@@ -721,19 +700,19 @@ r_renew(rmodel_t *m, r_client_t *cl)
     }
 
     if (m->pressure) {
-        r_pass(r_ask(m));
+        pass(r_ask(m));
     }
 
-    info = r_draw(m, R_INFOS);
+    info = draw(m, R_INFOS);
     rc = person_renew(&m->h[cl->where].z, &cl->p, r_infos[info]);
 
     if (rc == FULL) {
-        r_want(m, m->pressure, "renew: full");
+        want(m, m->pressure, "renew: full");
         m->full++;
         return 0;
     }
 
-    r_want(m, rc == OK, "renew: %d", rc);
+    want(m, rc == OK, "renew: %d", rc);
     cl->info = info;
 
     return 0;
@@ -749,7 +728,7 @@ r_prove(rmodel_t *m, r_client_t *cl)
         return 0;
     }
 
-    if (cl->where >= 0 && r_draw(m, 2)) {
+    if (cl->where >= 0 && draw(m, 2)) {
         fanout_identity_confirm(&m->h[cl->where].z, cl->p.ref, &cl->p.id);
         cl->tries = 0;
         return 0;
@@ -758,109 +737,14 @@ r_prove(rmodel_t *m, r_client_t *cl)
     h = r_worker(m);
 
     if (cl->tries) {
-        r_want(m, !fanout_identity_known(&m->h[h].z,
-                                         &cl->before.id),
-               "known by the secret before");
+        want(m, !fanout_identity_known(&m->h[h].z,
+                                       &cl->before.id),
+             "known by the secret before");
     }
 
     if (fanout_identity_known(&m->h[h].z, &cl->p.id)) {
         cl->tries = 0;
     }
-
-    return 0;
-}
-
-
-int
-r_stale(rmodel_t *m, r_client_t *cl)
-{
-    unsigned     i;
-    r_handle_t  *w;
-
-    if (cl->old_at == 0 || !m->h[cl->old_at - 1].alive) {
-        return 0;
-    }
-
-    w = &m->h[cl->old_at - 1];
-    i = r_draw(m, R_CHANNELS);
-
-    r_want(m, fanout_identity_lost(&w->z, cl->old.ref,
-                                   &cl->old.id), "not lost");
-
-    fanout_identity_confirm(&w->z, cl->old.ref, &cl->old.id);
-
-    switch (r_draw(m, 4)) {
-    case 0:
-        person_end(&w->z, &cl->old, r_draw(m, 2) * 1000);
-        break;
-    case 1:
-        fanout_seat_close(&w->z, &w->c[i], cl->old.ref, &cl->old.id, 1);
-        break;
-    case 2:
-        r_want(m, person_drop(&w->z, &w->c[i], &cl->old, r_keys[0])
-                  == NOTFOUND, "dropped by the old session");
-        break;
-    default:
-        r_want(m, person_sit(&w->z, &w->c[i], &cl->old) == STALE,
-               "sat down by the old session");
-    }
-
-    return 0;
-}
-
-
-int
-r_kick(rmodel_t *m, r_client_t *cl)
-{
-    int       rc;
-    unsigned  h, i;
-
-    h = r_worker(m);
-    i = r_draw(m, R_CHANNELS);
-
-    rc = fanout_seat_kick(&m->h[h].z, &m->h[h].c[i],
-                          cl->p.id.client, 4);
-
-    if (cl->where == R_NONE || cl->seat[i].state == 0) {
-        r_want(m, rc == NOTFOUND, "kick: %d", rc);
-        return 0;
-    }
-
-    r_want(m, rc == OK || (m->pressure && cl->where == R_LINGERS),
-           "kick: %d", rc);
-
-    if (cl->where >= 0 && m->h[cl->where].c[i].ref) {
-        r_order(m, cl->where, FANOUT_ORDER_REMOVE, cl->p.id.client, i);
-    }
-
-    memset(&cl->seat[i], 0, sizeof(r_seat_t));
-
-    return 0;
-}
-
-
-int
-r_disconnect(rmodel_t *m, r_client_t *cl)
-{
-    int       rc;
-    unsigned  h;
-
-    h = r_worker(m);
-    rc = fanout_client_disconnect(&m->h[h].z, cl->p.id.client, 4000);
-
-    if (cl->where == R_NONE) {
-        r_want(m, rc == NOTFOUND, "disconnect: %d", rc);
-        return 0;
-    }
-
-    r_want(m, rc == OK || (m->pressure && cl->where == R_LINGERS),
-           "disconnect: %d", rc);
-
-    if (cl->where != R_LINGERS) {
-        r_order(m, cl->where, FANOUT_ORDER_DISCONNECT, cl->p.id.client, 0);
-    }
-
-    r_gone(cl);
 
     return 0;
 }

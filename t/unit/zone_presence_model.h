@@ -13,6 +13,7 @@
 
 
 #include "zone_presence.h"
+#include "zone_steps.h"
 
 
 #define R_HANDLES    5
@@ -72,12 +73,12 @@ typedef struct {
 } r_handle_t;
 
 typedef struct {
+    steps_t              s;
     r_handle_t           h[R_HANDLES];
     r_client_t           cl[R_CLIENTS];
     policy_t             policy[R_CHANNELS];
     char                 names[R_CHANNELS][300];
     uint64_t             clients;
-    uint32_t             steps;
     uint32_t             seeds;
     uint32_t             full;          /* answers */
     uint32_t             gaps;
@@ -100,9 +101,6 @@ typedef struct {
     void                *mem;
     size_t               size;
     arena_t              a;
-    uint32_t           (*next)(void *data);
-    void                *data;
-    char                 error[512];
 } rmodel_t;
 
 
@@ -114,22 +112,6 @@ extern const char  *r_infos[R_INFOS];
 
 extern const char  *r_keys[R_KEYS];
 
-
-#define r_want(m, cond, ...)                                                  \
-    if (!(cond)) {                                                            \
-        r_fail(m, __LINE__, #cond, __VA_ARGS__);                              \
-        return -1;                                                            \
-    }
-
-#define r_pass(call)                                                          \
-    if (call) {                                                               \
-        return -1;                                                            \
-    }
-
-
-void r_fail(rmodel_t *m, int line, const char *cond, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-uint32_t r_draw(rmodel_t *m, uint32_t n);
 
 /* workers */
 
@@ -176,6 +158,16 @@ int r_disconnect(rmodel_t *m, r_client_t *cl);
 int r_settle(rmodel_t *m);
 int r_check(rmodel_t *m);
 int r_step(rmodel_t *m);
+
+/* one is expected of a worker */
+
+void r_order(rmodel_t *m, int h, uint8_t op, uint64_t client, uint32_t local);
+
+/* what others want of sessions; a worker dies, and is reaped */
+
+int r_orders(rmodel_t *m, unsigned h);
+int r_kill(rmodel_t *m);
+int r_reap(rmodel_t *m);
 
 /* Everything is given back: the zone must be as empty as it was. */
 

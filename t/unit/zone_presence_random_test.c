@@ -1,7 +1,8 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
 /* sources: t/unit/random.c t/unit/zone_util.c */
 /* sources: t/unit/zone_events.c t/unit/zone_presence.c */
-/* sources: t/unit/zone_presence_model.c t/unit/zone_presence_steps.c */
+/* sources: t/unit/zone_presence_model.c t/unit/zone_presence_orders.c */
+/* sources: t/unit/zone_presence_steps.c t/unit/zone_steps.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -22,13 +23,6 @@ static uint32_t  steps, changes, gaps, full, kills, settled,
                  told, lost, repeated, known;
 
 
-static uint32_t
-from_seed(void *data)
-{
-    return rnd(data) >> 32;
-}
-
-
 static void
 history(size_t size, unsigned most, int pressure, unsigned n)
 {
@@ -41,17 +35,17 @@ history(size_t size, unsigned most, int pressure, unsigned n)
     own = seed + n * 1000003ULL;
     mem = zone_make(size, 30, 20);
     m = calloc(1, sizeof(rmodel_t));
-    m->next = from_seed;
-    m->data = &own;
+    m->s.next = from_seed;
+    m->s.data = &own;
     m->pressure = pressure;
     r_init(m, mem, size);
     start = free_blocks(&m->h[0].z);
     rc = 0;
 
-    while (m->steps < most && rc == 0) {
+    while (m->s.n < most && rc == 0) {
         rc = r_step(m);
 
-        if (rc == 0 && m->steps % 64 == 0) {
+        if (rc == 0 && m->s.n % 64 == 0) {
             rc = r_check(m);
         }
     }
@@ -63,7 +57,7 @@ history(size_t size, unsigned most, int pressure, unsigned n)
     rc = rc ? rc : r_settle(m);
     rc = rc ? rc : r_empty(m, start);
 
-    steps += m->steps;
+    steps += m->s.n;
     gaps += m->gaps;
     full += m->full;
     kills += m->kills;
@@ -80,7 +74,7 @@ history(size_t size, unsigned most, int pressure, unsigned n)
     }
 
     if (rc) {
-        ok(0, "history %u: %s", n, m->error);
+        ok(0, "history %u: %s", n, m->s.error);
         diag("ZONE_SEED=%llu (history %u)", (unsigned long long) seed, n);
     }
 

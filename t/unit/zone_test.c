@@ -1,5 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_model.c */
+/* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_steps.c */
+/* sources: t/unit/zone_model*.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -27,13 +28,6 @@ checked(zone_t *z, const char *what)
 }
 
 
-static uint32_t
-from_seed(void *data)
-{
-    return rnd(data) >> 32;
-}
-
-
 static void
 random_history(size_t size, unsigned steps, int pressure, unsigned n)
 {
@@ -45,18 +39,18 @@ random_history(size_t size, unsigned steps, int pressure, unsigned n)
     own = seed + n * 1000003ULL;
     mem = zone_make(size, 30, 20);
     m = calloc(1, sizeof(model_t));
-    m->next = from_seed;
-    m->data = &own;
+    m->s.next = from_seed;
+    m->s.data = &own;
     m->pressure = pressure;
     m_init(m, mem, size, 20);
     start = free_blocks(&m->z[0]);
 
     rc = 0;
 
-    while (m->steps < steps && rc == 0) {
+    while (m->s.n < steps && rc == 0) {
         rc = m_step(m);
 
-        if (rc == 0 && m->steps % 64 == 0) {
+        if (rc == 0 && m->s.n % 64 == 0) {
             rc = m_check(m);
         }
     }
@@ -67,7 +61,7 @@ random_history(size_t size, unsigned steps, int pressure, unsigned n)
 
     if (rc || n < 2) {
         ok(rc == 0, "%u random operations, %u gaps, %u refused: %s",
-           m->steps, m->gaps, m->fulls, rc ? m->error : "as modelled");
+           m->s.n, m->gaps, m->fulls, rc ? m->s.error : "as modelled");
     }
 
     if (rc) {
