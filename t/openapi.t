@@ -143,27 +143,35 @@ subtest 'examples' => sub {
 
 
 # the table of routes in the source: first word, words, last word, GET, POST,
-# DELETE, what is allowed
+# DELETE, what is allowed; and the tables of arguments
 
 subtest 'the routes are those of the source' => sub {
     my ($table) = $source =~ /^static const .* routes\[\] = \{(.*?)^\};/ms;
+    my $tables = slurp("$root/src/api/args.c");
     my %there;
 
-    my ($publish) = $source =~ /define PUBLISH_ARGS +"(.*?)"/;
+    my ($to) = $tables =~ /^#define TO\b(.*?[^\\])\n/ms;
+    my %args = $tables =~ /^const \w+  fanout_api_(\w+)_args\[\] = \{(.*?)^\};/gms;
 
-    for my $route ($table =~ /\{ (ngx_string.*?\}) \}/gs) {
+    for my $rows (values %args) {
+        $rows =~ s/^ +TO,/$to/m;
+        $rows = join ' ', sort $rows =~ /(?:arg|always)\("(\w+)"/g;
+    }
+
+    my $method = qr/NONE|method\(\w+\)|\{ \w+, NULL \}/;
+
+    for my $route ($table =~ /\{ (ngx_string.*?"\)) \}/gs) {
         my ($first, $words, $last, @methods) =
-            $route =~ /^ngx_string\("(\w+)"\), (\d), (?:ngx_null_string|ngx_string\("(\w+)"\)),\s*(\w+),\s*(\w+),\s*(\w+),\s*ngx_string/;
-        my ($args) = $route =~ /\{ ((?:PUBLISH_ARGS|".*?")(?:, .*?){2}) \}/;
-        my @args = map { s/"//gr } map { s/PUBLISH_ARGS/$publish/r }
-                   split /, /, $args;
+            $route =~ /^ngx_string\("(\w+)"\), (\d), (?:ngx_null_string|ngx_string\("(\w+)"\)),\s*($method),\s*($method),\s*($method),\s*ngx_string/;
         my $path = "/$first" . ($words > 1 ? '/{name}' : '')
                    . ($last ? "/$last" : '');
 
         for my $i (0 .. 2) {
+            my ($name) = $methods[$i] =~ /^method\((\w+)\)/;
+
             $there{ (qw( GET POST DELETE ))[$i] . " $path" }
-                = join ' ', sort split / /, $args[$i]
-                if $methods[$i] ne 'NULL';
+                = $name ? $args{$name} : ''
+                if $methods[$i] ne 'NONE';
         }
     }
 

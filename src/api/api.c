@@ -29,14 +29,13 @@
 
 
 typedef struct {
-    ngx_str_t       first;
-    ngx_uint_t      nwords;
-    ngx_str_t       last;               /* the third word, if there is one */
-    fanout_api_pt   get;
-    fanout_api_pt   post;
-    fanout_api_pt   delete;
-    ngx_str_t       allow;
-    const char     *args[3];            /* names of the query */
+    ngx_str_t            first;
+    ngx_uint_t           nwords;
+    ngx_str_t            last;          /* the third word, if there is one */
+    fanout_api_method_t  get;
+    fanout_api_method_t  post;
+    fanout_api_method_t  delete;
+    ngx_str_t            allow;
 } fanout_api_route_t;
 
 
@@ -49,60 +48,55 @@ static ngx_int_t split_path(fanout_api_t *api, ngx_str_t *path,
 static ngx_int_t add_word(fanout_api_t *api, u_char *start, u_char *end,
     ngx_uint_t encoded);
 static const fanout_api_route_t *route(fanout_api_t *api);
-static fanout_error_e check_args(fanout_api_t *api,
-    const fanout_api_route_t *rt);
 static ngx_int_t api_start(fanout_api_t *api, const fanout_api_route_t *rt);
 static ngx_uint_t api_is_encoded(ngx_http_request_t *r);
 static void api_body_handler(ngx_http_request_t *r);
 static ngx_int_t api_run(fanout_api_t *api);
 
 
-/* of GET, POST and DELETE; "" for none */
+/* a handler and the table of its arguments */
 
-#define PUBLISH_ARGS  "event user store live to to_client to_user meta if key"
+#define method(name)  { fanout_api_##name##_handler, fanout_api_##name##_args }
+
+#define NONE  { NULL, NULL }
 
 static const fanout_api_route_t  routes[] = {
 
     { ngx_string("channels"), 1, ngx_null_string,
-      fanout_api_list_handler, NULL, NULL,
-      ngx_string("GET, HEAD"), { "match cursor limit", "", "" } },
+      method(list), NONE, NONE,
+      ngx_string("GET, HEAD") },
 
     { ngx_string("channels"), 2, ngx_null_string,
-      fanout_api_info_handler, NULL,
-      fanout_api_purge_handler,
-      ngx_string("GET, HEAD, DELETE"), { "", "", "reason close" } },
+      method(info), NONE, method(purge),
+      ngx_string("GET, HEAD, DELETE") },
 
     { ngx_string("channels"), 3, ngx_string("messages"),
-      fanout_api_history_handler,
-      fanout_api_publish_handler, NULL,
-      ngx_string("GET, HEAD, POST"),
-      { "since before limit", PUBLISH_ARGS, "" } },
+      method(history), method(publish), NONE,
+      ngx_string("GET, HEAD, POST") },
 
     { ngx_string("channels"), 3, ngx_string("signals"),
-      NULL, fanout_api_signal_handler, NULL,
-      ngx_string("POST"), { "", "event tag user to to_client to_user", "" } },
+      NONE, method(signal), NONE,
+      ngx_string("POST") },
 
     { ngx_string("channels"), 3, ngx_string("presence"),
-      fanout_api_presence_handler, NULL, NULL,
-      ngx_string("GET, HEAD"), { "cursor limit summary user", "", "" } },
+      method(presence), NONE, NONE,
+      ngx_string("GET, HEAD") },
 
     { ngx_string("clients"), 2, ngx_null_string,
-      fanout_api_client_handler, NULL,
-      fanout_api_client_delete_handler,
-      ngx_string("GET, HEAD, DELETE"), { "cursor limit", "", "channel" } },
+      method(client), NONE, method(client_delete),
+      ngx_string("GET, HEAD, DELETE") },
 
     { ngx_string("users"), 2, ngx_null_string,
-      fanout_api_user_handler, NULL,
-      fanout_api_user_delete_handler,
-      ngx_string("GET, HEAD, DELETE"), { "cursor limit", "", "channel" } },
+      method(user), NONE, method(user_delete),
+      ngx_string("GET, HEAD, DELETE") },
 
     { ngx_string("batch"), 1, ngx_null_string,
-      NULL, fanout_api_batch_handler, NULL,
-      ngx_string("POST"), { "", "", "" } },
+      NONE, { fanout_api_batch_handler, NULL }, NONE,
+      ngx_string("POST") },
 
     { ngx_string("broadcast"), 1, ngx_null_string,
-      NULL, fanout_api_broadcast_handler, NULL,
-      ngx_string("POST"), { "", "", "" } }
+      NONE, { fanout_api_broadcast_handler, NULL }, NONE,
+      ngx_string("POST") }
 };
 
 #define NROUTES  (sizeof(routes) / sizeof(routes[0]))
@@ -167,7 +161,10 @@ fanout_api_handler(ngx_http_request_t *r)
         return fanout_api_respond_error(api, FANOUT_E_NOT_FOUND);
     }
 
-    error = check_args(api, rt);
+    api->method = r->method == NGX_HTTP_POST ? &rt->post
+                  : r->method == NGX_HTTP_DELETE ? &rt->delete : &rt->get;
+
+    error = fanout_api_args_check(api, api->method->args);
 
     if (error) {
         (void) ngx_http_discard_request_body(r);
@@ -175,36 +172,6 @@ fanout_api_handler(ngx_http_request_t *r)
     }
 
     return api_start(api, rt);
-}
-
-
-/* Checks that the route has each argument of the query. */
-
-static fanout_error_e
-check_args(fanout_api_t *api, const fanout_api_route_t *rt)
-{
-    ngx_str_t    name;
-    const char  *names;
-
-    names = rt->args[api->request->method == NGX_HTTP_POST ? 1
-                     : api->request->method == NGX_HTTP_DELETE ? 2 : 0];
-
-    switch (fanout_http_check_args(api->request, names, &name)) {
-
-    case NGX_DECLINED:
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "there is no argument \"%V\" here%s%s",
-                               &name, *names ? "; there are " : "",
-                               names);
-
-    case NGX_BUSY:
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "the argument \"%V\" is there twice",
-                               &name);
-
-    default:
-        return FANOUT_E_NONE;
-    }
 }
 
 
@@ -425,23 +392,7 @@ api_start(fanout_api_t *api, const fanout_api_route_t *rt)
 
     r = api->request;
 
-    switch (r->method) {
-
-    case NGX_HTTP_GET:
-    case NGX_HTTP_HEAD:
-        api->handler = rt->get;
-        break;
-
-    case NGX_HTTP_POST:
-        api->handler = rt->post;
-        break;
-
-    case NGX_HTTP_DELETE:
-        api->handler = rt->delete;
-        break;
-    }
-
-    if (api->handler && r->method == NGX_HTTP_POST) {
+    if (api->method->run && r->method == NGX_HTTP_POST) {
 
         if (api_is_encoded(r)) {
             (void) ngx_http_discard_request_body(r);
@@ -466,7 +417,10 @@ api_start(fanout_api_t *api, const fanout_api_route_t *rt)
         return rc;
     }
 
-    if (api->handler == NULL) {
+    if (api->method->run == NULL
+        || !(r->method
+             & (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_POST|NGX_HTTP_DELETE)))
+    {
         allow = rt->allow;
         return fanout_http_send_not_allowed(r, &allow);
     }
@@ -504,6 +458,9 @@ api_body_handler(ngx_http_request_t *r)
 static ngx_int_t
 api_run(fanout_api_t *api)
 {
+    fanout_error_e     error;
+    fanout_api_args_t  args;
+
     api->out = fanout_outbuf_create(api->hub, 1024);
     if (api->out == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -511,5 +468,11 @@ api_run(fanout_api_t *api)
 
     fanout_step(api->hub);
 
-    return fanout_api_respond(api, api->handler(api));
+    error = fanout_api_args_read(api, api->method->args, &args);
+
+    if (error == FANOUT_E_NONE) {
+        error = api->method->run(api, &args);
+    }
+
+    return fanout_api_respond(api, error);
 }

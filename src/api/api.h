@@ -19,6 +19,7 @@
 #include "session/conf.h"
 #include "hub/entry_json.h"
 #include "base/json.h"
+#include "base/pattern.h"
 
 
 /* bytes of a page of history; an entry larger than that is a page alone */
@@ -41,30 +42,31 @@
 ngx_int_t fanout_api_handler(ngx_http_request_t *r);
 
 
-typedef struct fanout_api_s  fanout_api_t;
+typedef struct fanout_api_s         fanout_api_t;
+typedef struct fanout_api_method_s  fanout_api_method_t;
 
 typedef fanout_error_e (*fanout_api_pt)(
     fanout_api_t *api);
 
 
 struct fanout_api_s {
-    ngx_http_request_t    *request;
-    fanout_hub_t          *hub;
-    fanout_loc_conf_t     *conf;
-    fanout_outbuf_t       *out;
-    fanout_api_pt          handler;             /* awaits the body */
-    fanout_api_pt          step;                /* goes on, NULL: it is done */
-    void                  *many;                /* of that */
-    fanout_task_t          task;
-    ngx_http_cleanup_t    *cleanup;             /* NULL: it never waited */
+    ngx_http_request_t         *request;
+    fanout_hub_t               *hub;
+    fanout_loc_conf_t          *conf;
+    fanout_outbuf_t            *out;
+    const fanout_api_method_t  *method;         /* awaits the body */
+    fanout_api_pt               step;           /* goes on, NULL: it is done */
+    void                       *many;           /* of that */
+    fanout_task_t               task;
+    ngx_http_cleanup_t         *cleanup;        /* NULL: it never waited */
 
-    ngx_str_t              words[FANOUT_API_WORDS];
-    ngx_uint_t             nwords;
+    ngx_str_t                   words[FANOUT_API_WORDS];
+    ngx_uint_t                  nwords;
 
-    ngx_uint_t             status;              /* of success */
-    ngx_str_t              message;             /* of an error */
-    ngx_str_t              data;                /* and its raw JSON */
-    unsigned               deep:1;              /* what was sent nests more
+    ngx_uint_t                  status;         /* of success */
+    ngx_str_t                   message;        /* of an error */
+    ngx_str_t                   data;           /* and its raw JSON */
+    unsigned                    deep:1;         /* what was sent nests more
                                                    than data may */
 };
 
@@ -91,6 +93,42 @@ typedef struct {
     unsigned                       close:1;     /* purge: and let go of all */
     unsigned                       live:1;
 } fanout_api_op_t;
+
+
+/* what a request says in its path and query */
+
+typedef struct {
+    fanout_api_op_t                op;
+    ngx_str_t                      to;          /* "client:ID", "user:NAME" */
+    ngx_str_t                      channel;     /* presence, of clients */
+    ngx_str_t                      user;        /* presence: only of this */
+    fanout_pattern_t               pattern;     /* list; len 0: all */
+    uint64_t                       client;
+    uint64_t                       user_hash;
+    uint64_t                       cursor;
+    uint64_t                       limit;
+    uint64_t                       summary;
+    uint64_t                       close;       /* purge */
+    ngx_uint_t                     store;       /* publish: 1 unless it is 0 */
+    ngx_uint_t                     live;
+} fanout_api_args_t;
+
+/* a row of a table, which ends with one whose name is NULL */
+
+typedef struct fanout_api_arg_s  fanout_api_arg_t;
+
+struct fanout_api_arg_s {
+    const char       *name;             /* "": the second word of the path */
+    fanout_error_e  (*read)(fanout_api_t *api, const fanout_api_arg_t *arg,
+                          ngx_str_t *value, fanout_api_args_t *args);
+    size_t            offset;           /* in the arguments */
+    unsigned          always:1;         /* read as well if it is empty */
+};
+
+struct fanout_api_method_s {
+    fanout_error_e          (*run)(fanout_api_t *api, fanout_api_args_t *args);
+    const fanout_api_arg_t   *args;     /* NULL: none */
+};
 
 
 /* an operation of a batch: its members, see decode.c */
@@ -181,64 +219,59 @@ fanout_error_e fanout_api_purge(
     fanout_api_t *api, fanout_api_op_t *op);
 
 
-/* arguments of the query; value is empty, n as it was, without one */
+/* arguments */
 
-/* INTERNAL. */
-fanout_error_e fanout_api_text_arg(
-    fanout_api_t *api, const char *name, ngx_str_t *value);
+/* Checks that each argument of the query is in the table, which may be NULL, or
+ * is used by the configuration, and is there once.  BAD_REQUEST. */
+fanout_error_e fanout_api_args_check(fanout_api_t *api,
+    const fanout_api_arg_t *arg);
 
-/* BAD_REQUEST if it is no number, INTERNAL. */
-fanout_error_e fanout_api_number_arg(
-    fanout_api_t *api, const char *name, uint64_t *n);
+/* Reads the arguments of a table into *args, in the request's pool; they are
+ * validated as far as their readers do.  BAD_REQUEST, INTERNAL. */
+fanout_error_e fanout_api_args_read(fanout_api_t *api,
+    const fanout_api_arg_t *arg, fanout_api_args_t *args);
 
-/* BAD_REQUEST if it is neither 0 nor 1, INTERNAL. */
-fanout_error_e fanout_api_flag_arg(fanout_api_t *api, const char *name,
-    ngx_uint_t *flag);
-
-/* BAD_REQUEST if it is not epoch:offset, INTERNAL. */
-fanout_error_e fanout_api_position_arg(fanout_api_t *api, const char *name,
-    fanout_api_op_t *op);
-
-/* BAD_REQUEST if it is not JSON, INTERNAL. */
-fanout_error_e fanout_api_meta_arg(fanout_api_t *api, fanout_api_op_t *op);
-
-/* The key of idempotence has three names: BAD_REQUEST if their values are not
- * the same, INTERNAL. */
-fanout_error_e fanout_api_key_arg(fanout_api_t *api, fanout_api_op_t *op);
-
-/* "to" is "client:ID" or "user:NAME"; to_client and to_user name one each.
- * BAD_REQUEST, INTERNAL. */
-fanout_error_e fanout_api_to_args(fanout_api_t *api, fanout_api_op_t *op);
+extern const fanout_api_arg_t  fanout_api_list_args[];
+extern const fanout_api_arg_t  fanout_api_info_args[];
+extern const fanout_api_arg_t  fanout_api_purge_args[];
+extern const fanout_api_arg_t  fanout_api_history_args[];
+extern const fanout_api_arg_t  fanout_api_publish_args[];
+extern const fanout_api_arg_t  fanout_api_signal_args[];
+extern const fanout_api_arg_t  fanout_api_presence_args[];
+extern const fanout_api_arg_t  fanout_api_client_args[];
+extern const fanout_api_arg_t  fanout_api_client_delete_args[];
+extern const fanout_api_arg_t  fanout_api_user_args[];
+extern const fanout_api_arg_t  fanout_api_user_delete_args[];
 
 
 /* handlers of routes */
 
-fanout_error_e fanout_api_publish_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_signal_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_history_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_info_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_purge_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_list_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_batch_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_broadcast_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_presence_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_client_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_client_delete_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_user_handler(
-    fanout_api_t *api);
-fanout_error_e fanout_api_user_delete_handler(
-    fanout_api_t *api);
+fanout_error_e fanout_api_publish_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_signal_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_history_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_info_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_purge_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_list_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_batch_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_broadcast_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_presence_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_client_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_client_delete_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_user_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_user_delete_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
 
 
 #endif /* FANOUT_API_API_H */

@@ -2,129 +2,317 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The arguments of a query, read one by one.
+ * What a request says in its path and query: each route has, for each method,
+ * a table of the arguments, which are read in the order of the table.
  */
 
 
 #include "api/api.h"
 
 
+#define NAMES  128              /* bytes of all names of a table */
+
+
+static fanout_error_e arg_text(fanout_api_t *api, const fanout_api_arg_t *arg,
+    ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_number(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_flag(fanout_api_t *api, const fanout_api_arg_t *arg,
+    ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_json(fanout_api_t *api, const fanout_api_arg_t *arg,
+    ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_position(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_key(fanout_api_t *api, const fanout_api_arg_t *arg,
+    ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_to_user(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_pattern(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_after(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_channel(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_client(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_user(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
+
+
+#define arg(text, reader, what)                                               \
+    { .name = text, .read = reader,                                           \
+      .offset = offsetof(fanout_api_args_t, what) }
+
+/* what is read also if it is not there */
+
+#define always(text, reader, what)                                            \
+    { .name = text, .read = reader,                                           \
+      .offset = offsetof(fanout_api_args_t, what), .always = 1 }
+
+/* the second word of the path */
+
+#define path(reader, what)  always("", reader, what)
+
+#define END  { .name = NULL }
+
+/* "to" is read with the last of the three */
+
+#define TO                                                                    \
+    arg("to", arg_text, to),                                                 \
+    arg("to_client", arg_text, op.to_client),                                \
+    always("to_user", arg_to_user, op.to_user)
+
+const fanout_api_arg_t  fanout_api_list_args[] = {
+    arg("match", arg_pattern, pattern),
+    arg("cursor", arg_number, cursor),
+    arg("limit", arg_number, limit),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_info_args[] = {
+    path(arg_text, op.channel),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_purge_args[] = {
+    path(arg_text, op.channel),
+    arg("reason", arg_text, op.reason),
+    arg("close", arg_number, close),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_history_args[] = {
+    path(arg_text, op.channel),
+    arg("since", arg_position, op.epoch),
+    arg("before", arg_number, op.before),
+    arg("limit", arg_number, limit),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_publish_args[] = {
+    path(arg_text, op.channel),
+    arg("event", arg_text, op.event),
+    arg("user", arg_text, op.user),
+    arg("store", arg_flag, store),
+    arg("live", arg_flag, live),
+    TO,
+    arg("meta", arg_json, op.meta),
+    arg("if", arg_position, op.epoch),
+    always("key", arg_key, op.key),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_signal_args[] = {
+    path(arg_text, op.channel),
+    arg("event", arg_text, op.event),
+    arg("tag", arg_text, op.tag),
+    arg("user", arg_text, op.user),
+    TO,
+    END
+};
+
+const fanout_api_arg_t  fanout_api_presence_args[] = {
+    path(arg_channel, channel),
+    arg("cursor", arg_number, cursor),
+    arg("limit", arg_number, limit),
+    arg("summary", arg_number, summary),
+    arg("user", arg_text, user),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_client_args[] = {
+    path(arg_client, client),
+    arg("cursor", arg_number, cursor),
+    arg("limit", arg_number, limit),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_client_delete_args[] = {
+    path(arg_client, client),
+    arg("channel", arg_text, channel),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_user_args[] = {
+    path(arg_user, user_hash),
+    arg("cursor", arg_after, cursor),
+    arg("limit", arg_number, limit),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_user_delete_args[] = {
+    path(arg_user, user_hash),
+    arg("channel", arg_text, channel),
+    END
+};
+
+
 fanout_error_e
-fanout_api_text_arg(fanout_api_t *api, const char *name, ngx_str_t *value)
+fanout_api_args_check(fanout_api_t *api, const fanout_api_arg_t *arg)
 {
-    return fanout_http_arg(api->request, name, value) == NGX_ERROR
-           ? FANOUT_E_INTERNAL : FANOUT_E_NONE;
+    u_char     *p, names[NAMES];
+    ngx_str_t   name;
+
+    if (api->request->args.len == 0) {
+        return FANOUT_E_NONE;
+    }
+
+    p = names;
+    *p = '\0';
+
+    for ( /* void */ ; arg && arg->name; arg++) {
+        if (arg->name[0]) {
+            p = ngx_slprintf(p, names + NAMES - 1, "%s%s",
+                             p == names ? "" : " ", arg->name);
+            *p = '\0';
+        }
+    }
+
+    switch (fanout_http_check_args(api->request, (char *) names, &name)) {
+
+    case NGX_DECLINED:
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "there is no argument \"%V\" here%s%s",
+                               &name, *names ? "; there are " : "",
+                               names);
+
+    case NGX_BUSY:
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "the argument \"%V\" is there twice",
+                               &name);
+
+    default:
+        return FANOUT_E_NONE;
+    }
 }
 
 
 fanout_error_e
-fanout_api_number_arg(fanout_api_t *api,
-    const char *name, uint64_t *n)
+fanout_api_args_read(fanout_api_t *api, const fanout_api_arg_t *arg,
+    fanout_api_args_t *args)
 {
     ngx_str_t       value;
     fanout_error_e  error;
 
-    error = fanout_api_text_arg(api, name, &value);
+    ngx_memzero(args, sizeof(fanout_api_args_t));
 
-    if (error != FANOUT_E_NONE || value.len == 0) {
-        return error;
+    args->limit = FANOUT_API_LIMIT;
+    args->store = 1;
+
+    error = FANOUT_E_NONE;
+
+    for ( /* void */ ; arg && arg->name && error == FANOUT_E_NONE; arg++) {
+
+        if (arg->name[0] == '\0') {
+            value = api->words[1];
+
+        } else if (fanout_http_arg(api->request, arg->name, &value)
+                   == NGX_ERROR)
+        {
+            return FANOUT_E_INTERNAL;
+        }
+
+        if (value.len || arg->always) {
+            error = arg->read(api, arg, &value, args);
+        }
     }
 
-    if (fanout_offset_parse(&value, n) != NGX_OK) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "argument \"%s\" is not a number",
-                               name);
-    }
+    return error;
+}
+
+
+/* values */
+
+static fanout_error_e
+arg_text(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    *(ngx_str_t *) ((u_char *) args + arg->offset) = *value;
 
     return FANOUT_E_NONE;
 }
 
 
-fanout_error_e
-fanout_api_flag_arg(fanout_api_t *api, const char *name, ngx_uint_t *flag)
+static fanout_error_e
+arg_number(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
 {
-    ngx_str_t       value;
-    fanout_error_e  error;
+    uint64_t  *n;
 
-    error = fanout_api_text_arg(api, name, &value);
+    n = (uint64_t *) ((u_char *) args + arg->offset);
 
-    if (error != FANOUT_E_NONE || value.len == 0) {
-        return error;
-    }
+    return fanout_offset_parse(value, n) == NGX_OK
+           ? FANOUT_E_NONE
+           : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                             "argument \"%s\" is not a number", arg->name);
+}
 
-    if (value.len != 1 || (value.data[0] != '0' && value.data[0] != '1')) {
+
+static fanout_error_e
+arg_flag(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    ngx_uint_t  *flag;
+
+    if (value->len != 1 || (value->data[0] != '0' && value->data[0] != '1')) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "argument \"%s\" is not 0 or 1",
-                               name);
+                               "argument \"%s\" is not 0 or 1", arg->name);
     }
 
-    *flag = (value.data[0] == '1');
+    flag = (ngx_uint_t *) ((u_char *) args + arg->offset);
+    *flag = (value->data[0] == '1');
 
     return FANOUT_E_NONE;
 }
 
 
-fanout_error_e
-fanout_api_position_arg(fanout_api_t *api, const char *name,
-    fanout_api_op_t *op)
+static fanout_error_e
+arg_json(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
 {
-    ngx_str_t       value;
-    fanout_error_e  error;
+    u_char      what[NAMES];
+    ngx_str_t  *json;
 
-    error = fanout_api_text_arg(api, name, &value);
+    json = (ngx_str_t *) ((u_char *) args + arg->offset);
 
-    if (error != FANOUT_E_NONE || value.len == 0) {
-        return error;
-    }
+    (void) ngx_snprintf(what, NAMES, "argument \"%s\"%Z", arg->name);
 
-    if (fanout_position_parse(&value, &op->epoch, &op->offset)
+    return fanout_api_json(api, (char *) what, value, json);
+}
+
+
+static fanout_error_e
+arg_position(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    if (fanout_position_parse(value, &args->op.epoch, &args->op.offset)
         != NGX_OK)
     {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "argument \"%s\" is not epoch:offset",
-                               name);
+                               arg->name);
     }
 
-    op->positioned = 1;
+    args->op.positioned = 1;
 
     return FANOUT_E_NONE;
 }
 
 
-fanout_error_e
-fanout_api_meta_arg(fanout_api_t *api, fanout_api_op_t *op)
+/* The key of idempotence has three names, whose values must be the same. */
+
+static fanout_error_e
+arg_key(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
 {
-    ngx_str_t       value;
-    fanout_error_e  error;
+    ngx_str_t   keys[3], *key;
+    ngx_uint_t  i;
 
-    error = fanout_api_text_arg(api, "meta", &value);
-
-    if (error != FANOUT_E_NONE || value.len == 0) {
-        return error;
-    }
-
-    return fanout_api_json(api, "argument \"meta\"", &value,
-                           &op->meta);
-}
-
-
-fanout_error_e
-fanout_api_key_arg(fanout_api_t *api, fanout_api_op_t *op)
-{
-    ngx_str_t       keys[3], *key;
-    ngx_uint_t      i;
-    fanout_error_e  error;
-
-    error = fanout_api_text_arg(api, "key", &keys[0]);
-
-    if (error != FANOUT_E_NONE) {
-        return error;
-    }
-
+    keys[0] = *value;
     keys[1] = fanout_http_header(api->request, "idempotency-key");
     keys[2] = fanout_http_header(api->request, "fanout-key");
 
-    key = &op->key;
+    key = &args->op.key;
 
     for (i = 0; i < 3; i++) {
 
@@ -138,11 +326,10 @@ fanout_api_key_arg(fanout_api_t *api, fanout_api_op_t *op)
         } else if (key->len != keys[i].len
                    || ngx_memcmp(key->data, keys[i].data, key->len) != 0)
         {
-            return fanout_api_fail(api,
-                                       FANOUT_E_BAD_REQUEST,
-                                       "two keys: of \"key\", "
-                                       "Idempotency-Key and Fanout-Key one "
-                                       "is enough");
+            return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                                   "two keys: of \"key\", "
+                                   "Idempotency-Key and Fanout-Key one "
+                                   "is enough");
         }
     }
 
@@ -150,37 +337,36 @@ fanout_api_key_arg(fanout_api_t *api, fanout_api_op_t *op)
 }
 
 
-fanout_error_e
-fanout_api_to_args(fanout_api_t *api, fanout_api_op_t *op)
+/* "to" is "client:ID" or "user:NAME"; to_client and to_user name one each. */
+
+static fanout_error_e
+arg_to_user(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
 {
     size_t               n;
-    ngx_str_t            to, *of;
-    fanout_error_e       error;
+    ngx_str_t           *to, *of;
+    fanout_api_op_t     *op;
     ngx_http_request_t  *r;
 
     r = api->request;
 
-    if ((error = fanout_api_text_arg(api, "to_client",
-                                     &op->to_client))
-        || (error = fanout_api_text_arg(api, "to_user",
-                                        &op->to_user))
-        || (error = fanout_api_text_arg(api, "to", &to)))
-    {
-        return error;
-    }
+    op = &args->op;
+    op->to_user = *value;
+
+    to = &args->to;
 
     /* who names a recipient must not publish to all */
 
     if ((op->to_client.len == 0 && fanout_http_arg_named(r, "to_client"))
         || (op->to_user.len == 0 && fanout_http_arg_named(r, "to_user"))
-        || (to.len == 0 && fanout_http_arg_named(r, "to")))
+        || (to->len == 0 && fanout_http_arg_named(r, "to")))
     {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "the recipient in \"to\", \"to_client\" or "
                                "\"to_user\" is empty");
     }
 
-    if (to.len == 0) {
+    if (to->len == 0) {
         return FANOUT_E_NONE;
     }
 
@@ -190,11 +376,11 @@ fanout_api_to_args(fanout_api_t *api, fanout_api_op_t *op)
                                "\"to_user\"");
     }
 
-    if (to.len > 7 && ngx_strncmp(to.data, "client:", 7) == 0) {
+    if (to->len > 7 && ngx_strncmp(to->data, "client:", 7) == 0) {
         of = &op->to_client;
         n = 7;
 
-    } else if (to.len > 5 && ngx_strncmp(to.data, "user:", 5) == 0) {
+    } else if (to->len > 5 && ngx_strncmp(to->data, "user:", 5) == 0) {
         of = &op->to_user;
         n = 5;
 
@@ -204,8 +390,86 @@ fanout_api_to_args(fanout_api_t *api, fanout_api_op_t *op)
                                "\"client:ID\" nor \"user:NAME\"");
     }
 
-    of->data = to.data + n;
-    of->len = to.len - n;
+    of->data = to->data + n;
+    of->len = to->len - n;
+
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+arg_pattern(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    fanout_pattern_t  *pattern;
+
+    pattern = &args->pattern;
+
+    pattern->size = value->len;
+    pattern->data = ngx_pnalloc(api->request->pool, value->len);
+
+    if (pattern->data == NULL) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    return fanout_pattern_append_text(pattern, value->data, value->len)
+           == FANOUT_PATTERN_OK
+           ? FANOUT_E_NONE
+           : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                             "argument \"%s\" has a control character",
+                             arg->name);
+}
+
+
+/* A cursor that is the client after which a page begins. */
+
+static fanout_error_e
+arg_after(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    return fanout_client_parse(value, &args->cursor) == NGX_OK
+           ? FANOUT_E_NONE
+           : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                             "\"%s\" is not one of ours", arg->name);
+}
+
+
+/* words of the path */
+
+static fanout_error_e
+arg_channel(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    args->channel = *value;
+
+    return fanout_api_channel(api, &args->channel);
+}
+
+
+static fanout_error_e
+arg_client(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    return fanout_client_parse(value, &args->client) == NGX_OK
+           ? FANOUT_E_NONE
+           : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                             "a client is \"c_\" and 16 hex digits");
+}
+
+
+static fanout_error_e
+arg_user(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    if (fanout_label_check(value, FANOUT_NAME) != NGX_OK) {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "a user has 1 to %d bytes of UTF-8 "
+                               "without control characters",
+                               FANOUT_NAME);
+    }
+
+    args->user_hash = fanout_zone_hash(&api->hub->zone, value->data,
+                                       value->len);
 
     return FANOUT_E_NONE;
 }

@@ -48,7 +48,7 @@ static ngx_int_t end_result(fanout_api_t *api, size_t start,
 
 
 fanout_error_e
-fanout_api_batch_handler(fanout_api_t *api)
+fanout_api_batch_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
     many_t         *many;
     fanout_json_t   value;
@@ -74,7 +74,7 @@ fanout_api_batch_handler(fanout_api_t *api)
 
 
 fanout_error_e
-fanout_api_broadcast_handler(fanout_api_t *api)
+fanout_api_broadcast_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
     many_t                   *many;
     fanout_json_t             value;

@@ -12,12 +12,9 @@
 
 
 #include "api/api.h"
-#include "base/pattern.h"
 
 
 static ngx_int_t write_info(fanout_api_t *api, fanout_zone_info_t *info);
-static fanout_error_e list_pattern(fanout_api_t *api,
-    fanout_pattern_t *pattern);
 static ngx_int_t list_some(fanout_api_t *api, fanout_pattern_t *pattern,
     fanout_zone_info_t *infos, ngx_uint_t n, ngx_uint_t *written);
 
@@ -217,25 +214,14 @@ write_info(fanout_api_t *api, fanout_zone_info_t *info)
 /* list */
 
 fanout_error_e
-fanout_api_list_handler(fanout_api_t *api)
+fanout_api_list_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
     uint64_t             cursor, limit;
     ngx_uint_t           i, n, room, written;
-    fanout_error_e       error;
-    fanout_pattern_t     pattern;
     fanout_zone_info_t  *infos;
 
-    cursor = 0;
-    limit = FANOUT_API_LIMIT;
-
-    if ((error = list_pattern(api, &pattern))
-        || (error = fanout_api_number_arg(api, "cursor", &cursor))
-        || (error = fanout_api_number_arg(api, "limit", &limit)))
-    {
-        return error;
-    }
-
-    limit = ngx_min(limit, FANOUT_API_CHANNELS);
+    cursor = args->cursor;
+    limit = ngx_min(args->limit, FANOUT_API_CHANNELS);
 
     infos = ngx_palloc(api->request->pool,
                        FANOUT_ZONE_ENTRIES
@@ -258,7 +244,7 @@ fanout_api_list_handler(fanout_api_t *api)
 
         n = fanout_channel_list(&api->hub->zone, &cursor, infos, room);
 
-        if (list_some(api, &pattern, infos, n, &written) != NGX_OK) {
+        if (list_some(api, &args->pattern, infos, n, &written) != NGX_OK) {
             return FANOUT_E_INTERNAL;
         }
 
@@ -275,41 +261,6 @@ fanout_api_list_handler(fanout_api_t *api)
     return fanout_api_done(
                fanout_outbuf_printf(api->hub, api->out, 64,
                                     "],\"cursor\":\"%uL\"}", cursor));
-}
-
-
-/* Without "match" the pattern is empty, and all channels are listed. */
-
-static fanout_error_e
-list_pattern(fanout_api_t *api, fanout_pattern_t *pattern)
-{
-    ngx_str_t       match;
-    fanout_error_e  error;
-
-    ngx_memzero(pattern, sizeof(fanout_pattern_t));
-
-    error = fanout_api_text_arg(api, "match", &match);
-
-    if (error != FANOUT_E_NONE || match.len == 0) {
-        return error;
-    }
-
-    pattern->size = match.len;
-    pattern->data = ngx_pnalloc(api->request->pool, match.len);
-
-    if (pattern->data == NULL) {
-        return FANOUT_E_INTERNAL;
-    }
-
-    if (fanout_pattern_append_text(pattern, match.data, match.len)
-        != FANOUT_PATTERN_OK)
-    {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "argument \"match\" has a control "
-                               "character");
-    }
-
-    return FANOUT_E_NONE;
 }
 
 

@@ -47,7 +47,6 @@ typedef struct {
 } page_t;
 
 
-static fanout_error_e page_args(fanout_api_t *api, page_t *page);
 static ngx_int_t page_alloc(fanout_api_t *api, page_t *page);
 static int page_section(fanout_api_t *api, page_t *page, unsigned *n);
 static ngx_int_t page_write(fanout_api_t *api, page_t *page, unsigned n);
@@ -58,16 +57,14 @@ static ngx_int_t seen_write(fanout_api_t *api, page_t *page);
 
 static fanout_error_e clients_write(fanout_api_t *api, uint64_t user,
     uint64_t *cursor, ngx_uint_t limit);
-static fanout_error_e client_word(fanout_api_t *api, uint64_t *client);
-static fanout_error_e user_word(fanout_api_t *api, uint64_t *user);
 static fanout_error_e client_write(fanout_api_t *api, uint64_t client,
     uint32_t *cursor, ngx_uint_t max);
 static ngx_int_t client_channels(fanout_api_t *api,
     uint64_t client, uint32_t *cursor, ngx_uint_t max);
 static fanout_error_e user_all(fanout_api_t *api, uint64_t user,
     uint64_t *clients, ngx_uint_t *n, uint64_t *cursor);
-static fanout_error_e end_clients(fanout_api_t *api, uint64_t *clients,
-    ngx_uint_t n);
+static fanout_error_e end_clients(fanout_api_t *api, ngx_str_t *channel,
+    uint64_t *clients, ngx_uint_t n);
 
 
 static const char  *modes[] = { "off", "on", "summary" };
@@ -76,21 +73,20 @@ static const char  *modes[] = { "off", "on", "summary" };
 /* the members of a channel */
 
 fanout_error_e
-fanout_api_presence_handler(fanout_api_t *api)
+fanout_api_presence_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    int             rc;
-    page_t          page;
-    unsigned        n;
-    ngx_uint_t      full;
-    fanout_error_e  error;
+    int         rc;
+    page_t      page;
+    unsigned    n;
+    ngx_uint_t  full;
 
     ngx_memzero(&page, sizeof(page_t));
 
-    if ((error = fanout_api_channel(api, &api->words[1]))
-        || (error = page_args(api, &page)))
-    {
-        return error;
-    }
+    page.user = args->user;
+    page.limit = ngx_max(1, ngx_min(args->limit, FANOUT_API_CHANNELS));
+    page.slot = ngx_min(args->cursor, UINT32_MAX - 1);
+    page.first = (args->cursor == 0);
+    page.summary = (args->summary != 0);
 
     if (page_alloc(api, &page) != NGX_OK
         || fanout_outbuf_literal(api->hub, api->out,
@@ -125,33 +121,6 @@ fanout_api_presence_handler(fanout_api_t *api)
     } while (page.slot != UINT32_MAX && !full && !page.summary);
 
     return fanout_api_done(page_end(api, &page));
-}
-
-
-static fanout_error_e
-page_args(fanout_api_t *api, page_t *page)
-{
-    uint64_t        cursor, limit, summary;
-    fanout_error_e  error;
-
-    cursor = 0;
-    summary = 0;
-    limit = FANOUT_API_LIMIT;
-
-    if ((error = fanout_api_number_arg(api, "cursor", &cursor))
-        || (error = fanout_api_number_arg(api, "limit", &limit))
-        || (error = fanout_api_number_arg(api, "summary", &summary))
-        || (error = fanout_api_text_arg(api, "user", &page->user)))
-    {
-        return error;
-    }
-
-    page->limit = ngx_max(1, ngx_min(limit, FANOUT_API_CHANNELS));
-    page->slot = ngx_min(cursor, UINT32_MAX - 1);
-    page->first = (cursor == 0);
-    page->summary = (summary != 0);
-
-    return FANOUT_E_NONE;
 }
 
 
@@ -308,44 +277,22 @@ seen_write(fanout_api_t *api, page_t *page)
 /* one client */
 
 fanout_error_e
-fanout_api_client_handler(fanout_api_t *api)
+fanout_api_client_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    uint64_t        client, cursor, limit;
     uint32_t        from;
+    ngx_uint_t      limit;
     fanout_error_e  error;
 
-    cursor = 0;
-    limit = FANOUT_API_LIMIT;
+    from = ngx_min(args->cursor, UINT32_MAX);
+    limit = ngx_max(1, ngx_min(args->limit, FANOUT_API_CHANNELS));
 
-    if ((error = client_word(api, &client))
-        || (error = fanout_api_number_arg(api, "cursor", &cursor))
-        || (error = fanout_api_number_arg(api, "limit", &limit)))
-    {
-        return error;
-    }
-
-    from = ngx_min(cursor, UINT32_MAX);
-    limit = ngx_max(1, ngx_min(limit, FANOUT_API_CHANNELS));
-
-    error = client_write(api, client, &from, limit);
+    error = client_write(api, args->client, &from, limit);
 
     if (error == FANOUT_E_NOT_FOUND) {
         return fanout_api_fail(api, error, "there is no such client");
     }
 
     return error;
-}
-
-
-static fanout_error_e
-client_word(fanout_api_t *api, uint64_t *client)
-{
-    if (fanout_client_parse(&api->words[1], client) == NGX_OK) {
-        return FANOUT_E_NONE;
-    }
-
-    return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                           "a client is \"c_\" and 16 hex digits");
 }
 
 
@@ -460,29 +407,15 @@ client_channels(fanout_api_t *api, uint64_t client,
 /* one user: all clients */
 
 fanout_error_e
-fanout_api_user_handler(fanout_api_t *api)
+fanout_api_user_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    uint64_t        user, cursor, limit;
+    uint64_t        cursor;
     u_char          id[FANOUT_CLIENT_LEN];
-    ngx_str_t       after;
+    ngx_uint_t      limit;
     fanout_error_e  error;
 
-    cursor = 0;
-    limit = FANOUT_API_LIMIT;
-
-    if ((error = user_word(api, &user))
-        || (error = fanout_api_text_arg(api, "cursor", &after))
-        || (error = fanout_api_number_arg(api, "limit", &limit)))
-    {
-        return error;
-    }
-
-    if (after.len && fanout_client_parse(&after, &cursor) != NGX_OK) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "\"cursor\" is not one of ours");
-    }
-
-    limit = ngx_max(1, ngx_min(limit, FANOUT_API_CHANNELS));
+    cursor = args->cursor;
+    limit = ngx_max(1, ngx_min(args->limit, FANOUT_API_CHANNELS));
 
     if (fanout_outbuf_literal(api->hub, api->out, "{\"user\":")
         != NGX_OK
@@ -497,7 +430,7 @@ fanout_api_user_handler(fanout_api_t *api)
         return FANOUT_E_INTERNAL;
     }
 
-    error = clients_write(api, user, &cursor, limit);
+    error = clients_write(api, args->user_hash, &cursor, limit);
 
     if (error != FANOUT_E_NONE) {
         return error;
@@ -578,54 +511,21 @@ clients_write(fanout_api_t *api, uint64_t user, uint64_t *cursor,
 }
 
 
-static fanout_error_e
-user_word(fanout_api_t *api, uint64_t *user)
-{
-    ngx_str_t  *name;
-
-    name = &api->words[1];
-
-    if (fanout_label_check(name, FANOUT_NAME) != NGX_OK) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "a user has 1 to %d bytes of UTF-8 "
-                               "without control characters",
-                               FANOUT_NAME);
-    }
-
-    *user = fanout_zone_hash(&api->hub->zone, name->data, name->len);
-
-    return FANOUT_E_NONE;
-}
-
-
 /* disconnecting, or taking from one channel */
 
 fanout_error_e
-fanout_api_client_delete_handler(fanout_api_t *api)
+fanout_api_client_delete_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    uint64_t        client;
-    fanout_error_e  error;
-
-    error = client_word(api, &client);
-    if (error != FANOUT_E_NONE) {
-        return error;
-    }
-
-    return end_clients(api, &client, 1);
+    return end_clients(api, &args->channel, &args->client, 1);
 }
 
 
 fanout_error_e
-fanout_api_user_delete_handler(fanout_api_t *api)
+fanout_api_user_delete_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    uint64_t        user, cursor, *clients;
+    uint64_t        cursor, *clients;
     ngx_uint_t      n;
     fanout_error_e  error;
-
-    error = user_word(api, &user);
-    if (error != FANOUT_E_NONE) {
-        return error;
-    }
 
     clients = ngx_palloc(api->request->pool,
                          FANOUT_API_CLIENTS * sizeof(uint64_t));
@@ -633,12 +533,12 @@ fanout_api_user_delete_handler(fanout_api_t *api)
         return FANOUT_E_INTERNAL;
     }
 
-    error = user_all(api, user, clients, &n, &cursor);
+    error = user_all(api, args->user_hash, clients, &n, &cursor);
     if (error != FANOUT_E_NONE) {
         return error;
     }
 
-    error = end_clients(api, clients, n);
+    error = end_clients(api, &args->channel, clients, n);
 
     if (error == FANOUT_E_NONE && cursor) {
         /* into the object: there are more */
@@ -691,32 +591,30 @@ user_all(fanout_api_t *api, uint64_t user, uint64_t *clients, ngx_uint_t *n,
 /* With "channel" the clients only lose their seat there. */
 
 static fanout_error_e
-end_clients(fanout_api_t *api, uint64_t *clients, ngx_uint_t n)
+end_clients(fanout_api_t *api, ngx_str_t *channel, uint64_t *clients,
+    ngx_uint_t n)
 {
     int                     rc;
-    ngx_str_t               channel;
     ngx_uint_t              i, ended;
     fanout_error_e          error;
     fanout_zone_channel_t   zc;
 
-    error = fanout_api_text_arg(api, "channel", &channel);
+    error = FANOUT_E_NONE;
 
-    if (error == FANOUT_E_NONE && channel.len) {
-        error = fanout_api_channel(api, &channel);
-    }
+    if (channel->len) {
+        error = fanout_api_channel(api, channel);
 
-    if (error != FANOUT_E_NONE) {
-        return error;
-    }
+        if (error != FANOUT_E_NONE) {
+            return error;
+        }
 
-    if (channel.len) {
-        fanout_hub_view(api->hub, &channel, &zc);
+        fanout_hub_view(api->hub, channel, &zc);
     }
 
     ended = 0;
 
     for (i = 0; i < n; i++) {
-        rc = channel.len
+        rc = channel->len
              ? fanout_seat_kick(&api->hub->zone, &zc, clients[i],
                                 FANOUT_LEFT_KICKED)
              : fanout_client_disconnect(&api->hub->zone, clients[i],
@@ -739,7 +637,7 @@ end_clients(fanout_api_t *api, uint64_t *clients, ngx_uint_t n)
 
     if (ended == 0) {
         return fanout_api_fail(api, FANOUT_E_NOT_FOUND,
-                               channel.len
+                               channel->len
                                ? "no such client is on the channel"
                                : "there is no such client");
     }
@@ -747,7 +645,7 @@ end_clients(fanout_api_t *api, uint64_t *clients, ngx_uint_t n)
     return fanout_api_done(
                fanout_outbuf_printf(api->hub, api->out, 64,
                                     "{\"%s\":%ui}",
-                                    channel.len ? "left"
+                                    channel->len ? "left"
                                                 : "disconnected",
                                     ended));
 }

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The query, headers and body of a request for one channel.
+ * Requests for one channel, and the data in their bodies.
  */
 
 
@@ -18,120 +18,54 @@ static fanout_error_e guess_data(fanout_api_t *api, fanout_api_op_t *op,
 /* handlers of one channel */
 
 fanout_error_e
-fanout_api_publish_handler(fanout_api_t *api)
+fanout_api_publish_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    ngx_uint_t       store, live;
-    fanout_error_e   error;
-    fanout_api_op_t  op;
+    fanout_error_e    error;
+    fanout_api_op_t  *op;
 
-    ngx_memzero(&op, sizeof(fanout_api_op_t));
+    op = &args->op;
+    op->transient = !args->store;
+    op->live = args->live;
 
-    store = 1;
-    live = 0;
-    op.channel = api->words[1];
+    error = request_read_data(api, op);
 
-    if ((error = fanout_api_key_arg(api, &op))
-        || (error = fanout_api_text_arg(api, "event", &op.event))
-        || (error = fanout_api_text_arg(api, "user", &op.user))
-        || (error = fanout_api_flag_arg(api, "store", &store))
-        || (error = fanout_api_flag_arg(api, "live", &live))
-        || (error = fanout_api_to_args(api, &op))
-        || (error = fanout_api_meta_arg(api, &op))
-        || (error = fanout_api_position_arg(api, "if", &op))
-        || (error = request_read_data(api, &op)))
-    {
-        return error;
-    }
-
-    op.transient = !store;
-    op.live = live;
-
-    return fanout_api_publish(api, &op);
+    return error == FANOUT_E_NONE ? fanout_api_publish(api, op) : error;
 }
 
 
 fanout_error_e
-fanout_api_signal_handler(fanout_api_t *api)
+fanout_api_signal_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    fanout_error_e   error;
-    fanout_api_op_t  op;
+    fanout_error_e  error;
 
-    ngx_memzero(&op, sizeof(fanout_api_op_t));
+    error = request_read_data(api, &args->op);
 
-    op.channel = api->words[1];
-
-    if ((error = fanout_api_text_arg(api, "event", &op.event))
-        || (error = fanout_api_text_arg(api, "tag", &op.tag))
-        || (error = fanout_api_text_arg(api, "user", &op.user))
-        || (error = fanout_api_to_args(api, &op))
-        || (error = request_read_data(api, &op)))
-    {
-        return error;
-    }
-
-    return fanout_api_signal(api, &op);
+    return error == FANOUT_E_NONE ? fanout_api_signal(api, &args->op) : error;
 }
 
 
 fanout_error_e
-fanout_api_history_handler(fanout_api_t *api)
+fanout_api_history_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    uint64_t         limit;
-    fanout_error_e   error;
-    fanout_api_op_t  op;
+    args->op.limit = ngx_min(args->limit, api->conf->history);
 
-    ngx_memzero(&op, sizeof(fanout_api_op_t));
-
-    op.channel = api->words[1];
-    limit = FANOUT_API_LIMIT;
-
-    if ((error = fanout_api_position_arg(api, "since", &op))
-        || (error = fanout_api_number_arg(api, "before", &op.before))
-        || (error = fanout_api_number_arg(api, "limit", &limit)))
-    {
-        return error;
-    }
-
-    op.limit = ngx_min(limit, api->conf->history);
-
-    return fanout_api_history(api, &op);
+    return fanout_api_history(api, &args->op);
 }
 
 
 fanout_error_e
-fanout_api_info_handler(fanout_api_t *api)
+fanout_api_info_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    fanout_api_op_t  op;
-
-    ngx_memzero(&op, sizeof(fanout_api_op_t));
-
-    op.channel = api->words[1];
-
-    return fanout_api_info(api, &op);
+    return fanout_api_info(api, &args->op);
 }
 
 
 fanout_error_e
-fanout_api_purge_handler(fanout_api_t *api)
+fanout_api_purge_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    uint64_t         closes;
-    fanout_error_e   error;
-    fanout_api_op_t  op;
+    args->op.close = (args->close != 0);
 
-    ngx_memzero(&op, sizeof(fanout_api_op_t));
-
-    op.channel = api->words[1];
-    closes = 0;
-
-    if ((error = fanout_api_text_arg(api, "reason", &op.reason))
-        || (error = fanout_api_number_arg(api, "close", &closes)))
-    {
-        return error;
-    }
-
-    op.close = (closes != 0);
-
-    return fanout_api_purge(api, &op);
+    return fanout_api_purge(api, &args->op);
 }
 
 
