@@ -9,6 +9,7 @@
  */
 
 
+#include "hook/body.h"
 #include "hook/hook.h"
 #include "hub/entry_json.h"
 
@@ -248,6 +249,7 @@ static ngx_int_t
 events_compose(dispatcher_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
 {
     u_char            epoch[FANOUT_EPOCH_LEN];
+    ngx_int_t         rc;
     ngx_uint_t        i;
     fanout_hub_t     *hub;
     fanout_outbuf_t  *f;
@@ -261,6 +263,8 @@ events_compose(dispatcher_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
 
     (void) fanout_epoch_format(epoch, t->epoch);
 
+    rc = NGX_ERROR;
+
     if (fanout_outbuf_literal(hub, f, "{\"zone\":") != NGX_OK
         || fanout_outbuf_string(hub, f, hub->app->name.data,
                                 hub->app->name.len)
@@ -270,39 +274,22 @@ events_compose(dispatcher_t *t, ngx_uint_t n, uint64_t lost, ngx_str_t *body)
                                  sizeof(epoch), epoch, lost)
            != NGX_OK)
     {
-        goto failed;
+        goto done;
     }
 
     for (i = 0; i < n; i++) {
         if (compose_event(t, &t->events[i], f) != NGX_OK) {
-            goto failed;
+            goto done;
         }
     }
 
-    /* the last comma */
-    f->used--;
+    rc = fanout_body_end(hub, f, body);
 
-    if (fanout_outbuf_literal(hub, f, "]}") != NGX_OK) {
-        goto failed;
-    }
-
-    body->len = f->used;
-    body->data = ngx_alloc(f->used, ngx_cycle->log);
-
-    if (body->data == NULL) {
-        goto failed;
-    }
-
-    ngx_memcpy(body->data, f->data, f->used);
-    fanout_outbuf_release(hub, f);
-
-    return NGX_OK;
-
-failed:
+done:
 
     fanout_outbuf_release(hub, f);
 
-    return NGX_ERROR;
+    return rc;
 }
 
 

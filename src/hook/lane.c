@@ -17,6 +17,7 @@
  */
 
 
+#include "hook/body.h"
 #include "hook/lane.h"
 #include "hub/entry_json.h"
 #include "session/session.h"
@@ -207,6 +208,7 @@ batch_free(batch_t *b)
 static ngx_int_t
 lane_compose(batch_t *b, ngx_str_t *body)
 {
+    ngx_int_t         rc;
     fanout_hub_t     *hub;
     fanout_outbuf_t  *f;
 
@@ -217,42 +219,22 @@ lane_compose(batch_t *b, ngx_str_t *body)
         return NGX_ERROR;
     }
 
-    if (fanout_outbuf_literal(hub, f, "{\"zone\":") != NGX_OK
-        || fanout_outbuf_string(hub, f, hub->app->name.data,
+    rc = NGX_ERROR;
+
+    if (fanout_outbuf_literal(hub, f, "{\"zone\":") == NGX_OK
+        && fanout_outbuf_string(hub, f, hub->app->name.data,
                                 hub->app->name.len)
-           != NGX_OK
-        || fanout_outbuf_literal(hub, f, ",\"publishes\":[")
-           != NGX_OK
-        || compose_ask(first(&b->asks), f) != NGX_OK
-        || compose_more(b, f) != NGX_OK)
+           == NGX_OK
+        && fanout_outbuf_literal(hub, f, ",\"publishes\":[") == NGX_OK
+        && compose_ask(first(&b->asks), f) == NGX_OK
+        && compose_more(b, f) == NGX_OK)
     {
-        goto failed;
+        rc = fanout_body_end(hub, f, body);
     }
-
-    /* the last comma */
-    f->used--;
-
-    if (fanout_outbuf_literal(hub, f, "]}") != NGX_OK) {
-        goto failed;
-    }
-
-    body->len = f->used;
-    body->data = ngx_alloc(f->used, ngx_cycle->log);
-
-    if (body->data == NULL) {
-        goto failed;
-    }
-
-    ngx_memcpy(body->data, f->data, f->used);
-    fanout_outbuf_release(hub, f);
-
-    return NGX_OK;
-
-failed:
 
     fanout_outbuf_release(hub, f);
 
-    return NGX_ERROR;
+    return rc;
 }
 
 

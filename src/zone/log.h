@@ -362,6 +362,12 @@ int fanout_entry_large(fanout_zone_t *z, fanout_entry_block_t *e);
  */
 int fanout_entry_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_arena_t *a);
 
+/* The same for the next entry of a section that has read n entries, since the
+ * arena had start bytes.  AGAIN if the section has read enough; LARGE if the
+ * entry is to be copied without the lock, as the first of all. */
+int fanout_entry_read(fanout_zone_t *z, fanout_ref_t ref, uint64_t epoch,
+    uint32_t n, size_t start, fanout_arena_t *a);
+
 /* Takes an entry out of the unread list or the history, as flag says.  Frees
  * the entry when it is in neither. */
 void fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel,

@@ -570,28 +570,18 @@ fanout_mail_read(fanout_zone_t *z,
             break;
         }
 
-        if (a->n == a->max || a->used - start > FANOUT_ZONE_COPY) {
-            rc = FANOUT_ZONE_AGAIN;
-            break;
-        }
+        rc = fanout_entry_read(z, entry, epoch, n, start, a);
 
-        if (fanout_entry_large(z, e)) {
-            if (n || a->n) {
-                rc = FANOUT_ZONE_AGAIN;
-                break;
-            }
-
+        if (rc == FANOUT_ZONE_LARGE) {
             seq = e->seq;
             fanout_leave(z);
             return mail_read_large(z, c, id, entry, seq, epoch, a);
         }
 
-        rc = fanout_entry_copy(z, entry, a);
         if (rc != FANOUT_ZONE_OK) {
             break;
         }
 
-        a->entries[a->n - 1].epoch = epoch;
         n++;
     }
 

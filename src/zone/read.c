@@ -396,6 +396,32 @@ fits(fanout_arena_t *a, uint32_t size)
 
 
 int
+fanout_entry_read(fanout_zone_t *z, fanout_ref_t ref, uint64_t epoch,
+    uint32_t n, size_t start, fanout_arena_t *a)
+{
+    int  rc;
+
+    if (n == FANOUT_ZONE_ENTRIES || a->n == a->max
+        || a->used - start > FANOUT_ZONE_COPY)
+    {
+        return FANOUT_ZONE_AGAIN;
+    }
+
+    if (fanout_entry_large(z, fanout_entry(z, ref))) {
+        return n || a->n ? FANOUT_ZONE_AGAIN : FANOUT_ZONE_LARGE;
+    }
+
+    rc = fanout_entry_copy(z, ref, a);
+
+    if (rc == FANOUT_ZONE_OK) {
+        a->entries[a->n - 1].epoch = epoch;
+    }
+
+    return rc;
+}
+
+
+int
 fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
     uint64_t after, uint64_t upto, fanout_arena_t *a, uint64_t *lost)
 {
@@ -441,30 +467,17 @@ fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
             break;
         }
 
-        if (n == FANOUT_ZONE_ENTRIES || a->n == a->max
-            || a->used - start > FANOUT_ZONE_COPY)
-        {
-            rc = FANOUT_ZONE_AGAIN;
-            break;
-        }
+        rc = fanout_entry_read(z, entry, epoch, n, start, a);
 
-        if (fanout_entry_large(z, e)) {
-            if (n || a->n) {
-                rc = FANOUT_ZONE_AGAIN;
-                break;
-            }
-
+        if (rc == FANOUT_ZONE_LARGE) {
             seq = e->seq;
             fanout_leave(z);
             return zone_read_large(z, c, epoch, after, entry, seq, a);
         }
 
-        rc = fanout_entry_copy(z, entry, a);
         if (rc != FANOUT_ZONE_OK) {
             break;
         }
-
-        a->entries[a->n - 1].epoch = epoch;
 
         if (ref == ch->index_last && pos + 1 == ch->fill) {
             break;
