@@ -20,6 +20,7 @@ fanout_channel_t     channel;
 uint64_t             own;
 unsigned             errors;
 int                  willing;
+unsigned             most;
 unsigned             sends, partial, again, retried, shed, cut, lags;
 char                 error[256];
 
@@ -214,7 +215,11 @@ fake_send(ngx_connection_t *c, u_char *p, size_t len)
 
     n = len;
 
-    if (!willing) {
+    if (most) {
+        n = len < most ? len : most;
+        cl->write.ready = 0;
+
+    } else if (!willing) {
         switch (draw(8)) {
 
         case 0:

@@ -69,6 +69,9 @@ extern uint64_t            own;
 extern unsigned            errors;
 extern int                 willing;
 
+/* bytes that a socket takes until it is writable again, 0: as it is drawn */
+extern unsigned            most;
+
 /* what was met */
 extern unsigned            sends, partial, again, retried, shed, cut, lags;
 

@@ -520,6 +520,39 @@ ends(void)
     is_int(cl->sent, 7, "which it is");
     ok(end() == 0, "nothing is left: %s", error);
 
+    cl = alone("goodbye");
+    cl->s.close_after = 1 + FANOUT_END_CLEAN;
+    most = 3;
+    (void) flush();
+    ok(!cl->ended && cl->sent == 3, "nor does it end by a part of it");
+    ok(cl->s.blocked && cl->s.sent_at, "it waits for its socket");
+    most = 0;
+    willing = 1;
+    writable(cl);
+    (void) flush();
+    ok(cl->ended, "and ends behind the rest");
+    ok(end() == 0, "nothing is left: %s", error);
+
+    cl = alone("later");
+    most = 3;
+    (void) flush();
+    most = 0;
+    willing = 1;
+    writable(cl);
+    (void) flush();
+    ok(!cl->ended && cl->s.sent_at == 0 && cl->s.owed == 0,
+       "with all sent no progress is waited for");
+    fanout_session_end(&cl->s, FANOUT_END_CUT);
+    f = fanout_outbuf_create(&hub, 10);
+    f->used = 10;
+    fanout_session_push(&cl->s, f, 0, 10);
+    is_int(cl->s.pending + cl->s.nout, 0, "an ended session is given nothing");
+    is_int(f->refs, 1, "and holds none of it");
+    fanout_outbox_queue(&cl->s);
+    ok(!cl->s.queued, "nor does it wait to send");
+    fanout_outbuf_release(&hub, f);
+    ok(end() == 0, "nothing is left: %s", error);
+
     cl = alone("lost");
     errors = 1;
     (void) flush();
