@@ -95,6 +95,37 @@ subtest 'includes' => sub {
 };
 
 
+# Headers of the system are told by NGINX's what they have to define, so the
+# first that a file of NGINX reaches is one of NGINX.
+
+sub reached {
+    my ($path, $seen) = @_;
+
+    return () if $seen->{$path}++;
+    open my $f, '<', $path or die "$path: $!";
+
+    return map {
+        /^#include <([^>]+)>/ ? $1
+        : /^#include "([^"]+)"/ && -f "$root/src/$1"
+            ? reached("$root/src/$1", $seen) : ()
+    } <$f>;
+}
+
+
+subtest 'headers of the system' => sub {
+    my @late;
+
+    for my $file (grep { /c$/ } @files) {
+        my @all = reached($file, {});
+
+        push @late, "$file: $all[0]"
+            if grep({ $_ eq 'ngx_config.h' } @all) && $all[0] !~ /^ngx_/;
+    }
+
+    is(join("\n", @late), '', 'come behind one of NGINX');
+};
+
+
 subtest 'names' => sub {
     my %twice = map { $_ => join ' ', @{ $defined{$_} } }
                 grep { @{ $defined{$_} } > 1 } keys %defined;

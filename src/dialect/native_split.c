@@ -6,8 +6,8 @@
  */
 
 
-#include "base/json_table.h"
 #include "dialect/native.h"
+#include "base/json_table.h"
 
 
 static fanout_error_e split_fault(fanout_command_t *cmd,
