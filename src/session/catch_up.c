@@ -105,15 +105,7 @@ release_subs(fanout_session_t *s)
 ngx_int_t
 fanout_session_go_on(fanout_session_t *s)
 {
-    if (s->job->ops->step(s) == NGX_AGAIN) {
-        return NGX_AGAIN;
-    }
-
-    if (s->job == NULL && s->dialect->job_done) {
-        s->dialect->job_done(s);
-    }
-
-    if (s->job) {
+    if (fanout_session_job_step(s) == NGX_AGAIN) {
         return NGX_AGAIN;
     }
 

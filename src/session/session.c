@@ -105,28 +105,6 @@ fanout_session_refuse(fanout_session_t *s)
 }
 
 
-void
-fanout_session_job_done(fanout_session_t *s)
-{
-    fanout_job_t  *job;
-
-    job = s->job;
-
-    if (job == NULL) {
-        return;
-    }
-
-    fanout_waiter_cancel(&s->job->waiter);
-
-    if (job->snapshot) {
-        fanout_snapshot_release(s->hub, job->snapshot);
-    }
-
-    s->job = NULL;
-    job->ops->free(job);
-}
-
-
 /* A session with thousands of channels leaves them in several turns. */
 
 void

@@ -344,6 +344,11 @@ void fanout_session_work(fanout_session_t *s);
 /* Removes the session from the queue. */
 void fanout_session_rest(fanout_session_t *s);
 
+/* Continues the session's job; when it is done, the dialect continues the
+ * message that started it, perhaps with another job.  NGX_AGAIN if there is a
+ * job, else NGX_OK. */
+ngx_int_t fanout_session_job_step(fanout_session_t *s);
+
 /* The job is done: frees it. */
 void fanout_session_job_done(fanout_session_t *s);
 

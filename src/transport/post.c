@@ -230,7 +230,7 @@ post_run(ngx_http_request_t *r)
 static void
 post_resume(fanout_session_t *s)
 {
-    (void) s->job->ops->step(s);
+    (void) fanout_session_job_step(s);
 
     post_go_on(s);
 }
@@ -330,7 +330,7 @@ post_go_on(fanout_session_t *s)
             return;
         }
 
-        (void) s->job->ops->step(s);
+        (void) fanout_session_job_step(s);
     }
 
     /* several replies can't have one status */
