@@ -28,8 +28,6 @@ static const fanout_json_table_t  envelope = {
 };
 
 
-/* finding members */
-
 fanout_error_e
 fanout_native_split(fanout_command_t *cmd, fanout_json_t *object,
     const fanout_native_op_t *def, ngx_uint_t deep)

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Recipients: sessions by client and by user, and the mailboxes of those that
- * were disconnected or could not take more.
+ * Direct messages: to the sessions of their recipients, and from the mailboxes
+ * of those that were disconnected or could not take more.
  */
 
 

@@ -18,8 +18,6 @@ static void to_reaper(fanout_session_t *s);
 static void leave_handler(ngx_event_t *ev);
 
 
-/* ends */
-
 void
 fanout_session_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 {
@@ -211,8 +209,6 @@ mute(fanout_session_t *s)
     }
 }
 
-
-/* the reaper */
 
 static void
 to_reaper(fanout_session_t *s)

@@ -10,8 +10,6 @@
 #include "session/position.h"
 
 
-/* falling behind and catching up */
-
 void
 fanout_session_lag(fanout_session_t *s)
 {

@@ -26,8 +26,6 @@ static ssize_t tls_send(fanout_session_t *s);
 static u_char  gather[FANOUT_GATHER];
 
 
-/* output */
-
 void
 fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start,
     uint32_t end)

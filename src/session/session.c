@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Sessions: how they begin and end.
+ * Sessions: how they begin, and how the reaper releases them.
  */
 
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Channels: finding, making and freeing them, their names and policies.
+ * Channels: finding them, their names and sizes.
  */
 
 

@@ -2,11 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The lists that channels wait in to expire, and whether one is in use.
- *
- * A channel with history and a ttl is in the wheel, at the second when its
- * oldest entry is due (or at the farthest place).  A channel without history
- * that is not in use is in the idle list.
+ * Channels expire: the history of those whose ttl is due, and the channels that
+ * were idle for long.
  */
 
 

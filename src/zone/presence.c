@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Presence sets: their life, their policy, and reading their members.
+ * Presence sets: their life and their policy.
  */
 
 

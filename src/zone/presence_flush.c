@@ -2,13 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Pending changes of a presence set, and appending them to the log.
- *
- * A member's change is pending from the transaction that made it until the one
- * that appends an entry about it to the channel's log.  So subscribers know,
- * after the last entry, the members without a pending join.  A member with a
- * pending leave is kept until the leave is appended, with everything that its
- * entry needs.
+ * Pending changes of a presence set are appended to the log.
  */
 
 

@@ -5,9 +5,10 @@
  * Changes of members that no entry of the channel's log has announced yet.
  *
  * A member's change is pending from the transaction that made it until the one
- * that appends an entry about it. Subscribers know, up to the last entry, the
- * members without a pending join: a pending leave is kept, with all that is to
- * be announced of it, until then.
+ * that appends an entry about it to the channel's log.  So subscribers know,
+ * after the last entry, the members without a pending join.  A member with a
+ * pending leave is kept until the leave is appended, with everything that its
+ * entry needs.
  */
 
 
@@ -26,8 +27,6 @@ static const fanout_links_t  pending_links = {
     .prev = offsetof(fanout_member_block_t, pend_prev)
 };
 
-
-/* what is pending */
 
 void
 fanout_pending_set(fanout_zone_t *z, fanout_ref_t member, uint8_t pending)

@@ -18,8 +18,6 @@ static unsigned presence_read_section(fanout_zone_t *z,
     fanout_member_t *members, unsigned max, uint8_t *buf, size_t size);
 
 
-/* reading */
-
 int
 fanout_presence_read(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t *slot, fanout_member_t *members, unsigned max, uint8_t *buf,

@@ -47,8 +47,6 @@ static void publish_append(fanout_zone_t *z, fanout_ref_t channel,
     uint64_t time, uint32_t now);
 
 
-/* publishing */
-
 int
 fanout_log_publish(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,

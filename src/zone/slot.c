@@ -2,12 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Slots: the workers, what each has to read, and what happens when one dies.
- *
- * A worker holds the robust mutex "life" of its slot as long as it lives, so
- * trylock shows another worker whether it is alive, whatever became of its pid.
- * The worker that finds a dead one holds the dead one's "life" while it cleans
- * up, in steps; if it dies as well, the next one continues.
+ * Slots: the workers, what each has to read, and the orders to them.
  */
 
 

@@ -3,6 +3,11 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * What a worker that died, or stopped, has left in the zone.
+ *
+ * A worker holds the robust mutex "life" of its slot as long as it lives, so
+ * trylock shows another worker whether it is alive, whatever became of its pid.
+ * The worker that finds a dead one holds the dead one's "life" while it cleans
+ * up, in steps; if it dies as well, the next one continues.
  */
 
 

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The life of a zone: format, layout, housekeeping, accounts.
+ * The life of a zone: creation, configuration, housekeeping, accounts.
  */
 
 
