@@ -55,7 +55,7 @@ static fanout_error_e arg_user(fanout_api_t *api,
 
 #define END  { .name = NULL }
 
-/* "to" is read with the last of the three */
+/* The reader of "to_user", which is always called, checks all three. */
 
 #define TO                                                                    \
     arg("to", arg_text, to),                                                 \
@@ -355,7 +355,7 @@ arg_to_user(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
 
     to = &args->to;
 
-    /* who names a recipient must not publish to all */
+    /* an empty recipient must not become a publish to everybody */
 
     if ((op->to_client.len == 0 && fanout_http_arg_named(r, "to_client"))
         || (op->to_user.len == 0 && fanout_http_arg_named(r, "to_user"))

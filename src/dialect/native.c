@@ -327,9 +327,9 @@ leave_forbidden(fanout_session_t *s)
 
             fanout_hub_view(s->hub, &name, &c);
 
-            if (fanout_permissions_check(s->access,
+            if (fanout_permissions_check(s->permissions,
                                          FANOUT_MAY_JOIN, &name)
-                && (fanout_permissions_check(s->access,
+                && (fanout_permissions_check(s->permissions,
                                              FANOUT_MAY_PRESENCE,
                                              &name)
                     || !fanout_seat_peopled(z, &c,

@@ -53,7 +53,7 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
 {
     const char  *verb;
 
-    if (fanout_permissions_check(s->access, op, &cmd->channel)) {
+    if (fanout_permissions_check(s->permissions, op, &cmd->channel)) {
         return FANOUT_E_NONE;
     }
 

@@ -208,7 +208,7 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
     named = fanout_native_enters(c)
             || (c->want > 0 && (c->want & FANOUT_WANT_PRESENCE));
 
-    if (!fanout_permissions_check(s->access, FANOUT_MAY_PRESENCE,
+    if (!fanout_permissions_check(s->permissions, FANOUT_MAY_PRESENCE,
                                   &cmd->channel)) {
 
         if (named) {

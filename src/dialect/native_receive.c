@@ -17,7 +17,7 @@
 #include "session/transport.h"
 
 
-/* An array has others wait for so much work, half of a turn. */
+/* the work of an array, half of a turn, after which other sessions go on */
 #define FANOUT_ARRAY  524288
 
 

@@ -58,8 +58,8 @@ fanout_native_split(fanout_command_t *cmd, fanout_json_t *object,
 }
 
 
-/* Reports a wrong member.  NONE if some members are deep, but none is too
- * deep. */
+/* Reports a wrong member.  FANOUT_E_NONE if no member nests more arrays and
+ * objects than it may. */
 
 static fanout_error_e
 split_fault(fanout_command_t *cmd, fanout_json_split_t *split, ngx_uint_t deep)

@@ -196,7 +196,8 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
         return;
     }
 
-    if (!fanout_permissions_check(s->access, FANOUT_MAY_PUBLISH, &raw->channel))
+    if (!fanout_permissions_check(s->permissions, FANOUT_MAY_PUBLISH,
+                                  &raw->channel))
     {
         fanout_count(s->hub, forbidden);
         fanout_session_log_forbidden(s, "publish", &raw->channel,

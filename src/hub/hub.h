@@ -37,9 +37,10 @@ typedef struct {
                                                    the bytes are entries as they
                                                    were drained; or 0 */
     u_char                          *data;
-    uint64_t                         epoch;     /* of these entries, */
-    uint64_t                         after;     /* the offset before them, */
-    uint64_t                         seq;       /* and that of the first */
+    uint64_t                         epoch;     /* of the entries */
+    uint64_t                         after;     /* offset before the
+                                                   first entry */
+    uint64_t                         seq;       /* of the first entry */
     unsigned                         list:1;    /* a list of members, see
                                                    hub->lists */
 } fanout_outbuf_t;

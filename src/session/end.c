@@ -70,8 +70,8 @@ fanout_session_closing(fanout_session_t *s)
 }
 
 
-/* For the zone the session is cut; its commands are processed as those of a
- * client elsewhere. */
+/* For the zone the client is disconnected.  Commands that were received before
+ * are processed like those of a POST: the client may be elsewhere by now. */
 
 void
 fanout_session_disconnected(fanout_session_t *s)

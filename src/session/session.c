@@ -51,8 +51,8 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
         return NULL;
     }
 
-    s->access = fanout_permissions_create(r, conf->permits);
-    if (s->access == NULL) {
+    s->permissions = fanout_permissions_create(r, conf->permits);
+    if (s->permissions == NULL) {
         ngx_free(s);
         return NULL;
     }
@@ -94,7 +94,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
 }
 
 
-/* The session ends when what it has used is accounted for. */
+/* The session is closing; it ends when the caller has returned its request. */
 
 void
 fanout_session_refuse(fanout_session_t *s)
@@ -260,7 +260,7 @@ finalize(ngx_http_request_t *r, const fanout_transport_t *transport,
 static void
 session_free(fanout_session_t *s)
 {
-    fanout_permissions_release(s->access);
+    fanout_permissions_release(s->permissions);
     fanout_session_log_free(s);
 
     if (s->input) {

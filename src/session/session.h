@@ -130,7 +130,7 @@ struct fanout_session_s {
     fanout_loc_conf_t       *conf;
     const fanout_dialect_t  *dialect;
     const fanout_transport_t  *transport;
-    fanout_permissions_t    *access;
+    fanout_permissions_t    *permissions;
 
     fanout_segment_t        *out;               /* ring of nout_max pieces */
     uint32_t                 out_head;
@@ -329,7 +329,7 @@ void fanout_session_bytes(fanout_session_t *s,
 ngx_uint_t fanout_session_busy(fanout_session_t *s);
 
 /* Starts the deadline of a message if one was received in part, or ends it. */
-void fanout_session_deadline(fanout_session_t *s, ngx_uint_t within);
+void fanout_session_frame_deadline(fanout_session_t *s, ngx_uint_t within);
 
 /* Sends the output of all sessions that have some; ends the turn. */
 void fanout_session_flush(fanout_hub_t *hub);
@@ -574,7 +574,7 @@ void fanout_signals_handler(ngx_event_t *ev);
 
 ngx_uint_t fanout_wanted(fanout_subscription_t *sub, fanout_entry_t *e);
 
-/* Encodes one entry for a format; NULL. */
+/* Encodes one entry for a format; NULL on lack of memory. */
 fanout_outbuf_t *fanout_encode(fanout_hub_t *hub, fanout_channel_t *ch,
     fanout_entry_t *e, ngx_uint_t format);
 

@@ -70,7 +70,7 @@ fanout_session_timer(fanout_session_t *s)
 
 
 void
-fanout_session_deadline(fanout_session_t *s, ngx_uint_t within)
+fanout_session_frame_deadline(fanout_session_t *s, ngx_uint_t within)
 {
     if (within == (s->frame_at != 0)) {
         return;

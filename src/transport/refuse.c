@@ -107,7 +107,7 @@ fanout_websocket_refuse(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t  origin, transport;
 
     if (conf->app->hub && status != NGX_HTTP_TOO_MANY_REQUESTS) {
-        /* that is a rate, which is counted */
+        /* the others are counted as rate_limited */
         fanout_count(conf->app->hub, rejects);
     }
 

@@ -204,7 +204,7 @@ fanout_websocket_input(fanout_session_t *s, u_char *data, size_t len)
         switch (rc) {
 
         case FANOUT_WS_EV_MORE:
-            fanout_session_deadline(s,
+            fanout_session_frame_deadline(s,
                                     fanout_ws_within_frame(&ws->parser)
                                     || fanout_ws_within_message(&ws->parser));
             return;
