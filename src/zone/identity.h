@@ -54,11 +54,15 @@ typedef struct {
  * being stored: the newest secret was derived from it and this number.
  */
 
-#define FANOUT_ID_INFO        0x1fff
+#define FANOUT_ID_INFO        0x0fff    /* length of the info - 1, if any */
+#define FANOUT_ID_RENEWED     0x1000    /* the info has been another before */
 #define FANOUT_ID_TRY         0x2000
 #define FANOUT_ID_TRIES       7
 
-#define fanout_info_len(e)    ((e)->info_tries & FANOUT_ID_INFO)
+_Static_assert(FANOUT_ZONE_INFO <= FANOUT_ID_INFO + 1, "length of an info");
+
+#define fanout_info_len(e)                                                    \
+    ((e)->info ? ((e)->info_tries & FANOUT_ID_INFO) + 1 : 0)
 #define fanout_tries(e)       ((e)->info_tries / FANOUT_ID_TRY)
 #define fanout_info_blocks(len)                                              \
     (((len) + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD)
@@ -82,7 +86,7 @@ typedef struct {
     fanout_ref_t         info;          /* chain, 0: none */
     uint8_t              slot;          /* lingering: place in the wheel */
     uint8_t              state;
-    uint16_t             info_tries;    /* length, FANOUT_ID_TRY */
+    uint16_t             info_tries;    /* FANOUT_ID_* */
 } fanout_identity_block_t;
 
 

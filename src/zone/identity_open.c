@@ -96,7 +96,7 @@ identity_add(fanout_zone_t *z, const fanout_identity_t *id,
     memcpy(e->secret, id->secret, sizeof(e->secret));
 
     if (info->len) {
-        e->info_tries = info->len;
+        e->info_tries = info->len - 1;
         e->info = fanout_alloc(z, fanout_info_blocks(info->len),
                                FANOUT_IDENTITIES, NULL);
         pen.z = z;

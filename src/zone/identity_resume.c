@@ -146,7 +146,8 @@ secret_set(fanout_zone_t *z, fanout_ref_t ref, const uint8_t *next,
 
     fanout_set(z, e->secret[0], secret[0]);
     fanout_set(z, e->secret[1], secret[1]);
-    fanout_set(z, e->info_tries, fanout_info_len(e) + tries * FANOUT_ID_TRY);
+    fanout_set(z, e->info_tries,
+               e->info_tries % FANOUT_ID_TRY + tries * FANOUT_ID_TRY);
 }
 
 
@@ -172,7 +173,7 @@ secret_confirm(fanout_zone_t *z, fanout_ref_t ref)
     e = fanout_identity(z, ref);
 
     if (fanout_tries(e)) {
-        fanout_set(z, e->info_tries, fanout_info_len(e));
+        fanout_set(z, e->info_tries, e->info_tries % FANOUT_ID_TRY);
     }
 }
 

@@ -14,6 +14,7 @@
 
 
 #include "heap/list.h"
+#include "zone/identity.h"
 #include "zone/member.h"
 #include "zone/presence.h"
 #include "zone/seat.h"
@@ -247,12 +248,16 @@ static int
 member_again(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
     unsigned what, fanout_put_t *r)
 {
-    fanout_member_t          as;
-    fanout_member_block_t   *e;
+    fanout_member_t           as;
+    fanout_member_block_t    *e;
+    fanout_identity_block_t  *id;
 
     e = fanout_member(z, ref);
+    id = fanout_identity(z, fanout_seat(z, e->seat)->identity);
 
-    if (e->flags & FANOUT_MEMBER_UNREPORTED) {
+    if ((e->flags & FANOUT_MEMBER_UNREPORTED)
+        || (id->info_tries & FANOUT_ID_RENEWED))
+    {
         fanout_set(z, e->flags, e->flags & ~FANOUT_MEMBER_UNREPORTED);
         fanout_pending_set(z, ref, FANOUT_PENDING_UPDATE);
 

@@ -8,7 +8,9 @@
  * Seats are marked before the info is changed, in as many sections as that
  * takes, and their members are reported after it.  If this process dies in
  * between, the process that cleans up meets all its seats, and reports the
- * members that are left.
+ * members that are left.  Members that are leaving are not reported: if they
+ * are put again before their leave is appended, FANOUT_ID_RENEWED tells that
+ * subscribers may know another info.
  */
 
 
@@ -154,7 +156,9 @@ renew(fanout_zone_t *z, fanout_ref_t ref, const fanout_identity_t *id,
     }
 
     fanout_set(z, e->info, chain);
-    fanout_set(z, e->info_tries, info->len + fanout_tries(e) * FANOUT_ID_TRY);
+    fanout_set(z, e->info_tries,
+               (info->len ? info->len - 1 : 0) + FANOUT_ID_RENEWED
+               + fanout_tries(e) * FANOUT_ID_TRY);
 
     return FANOUT_ZONE_OK;
 }

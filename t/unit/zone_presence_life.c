@@ -314,7 +314,7 @@ resumes(void)
        && o[0].client == 100, "and its worker ordered");
     is_int(fanout_slot_orders(&zb, o, 8), 0, "once");
 
-    fanout_seat_close(&zb, &cb, old.ref, &old.id, INTENTIONAL);
+    fanout_seat_close(&zb, &cb, old.ref, &old.id, FANOUT_LEFT_INTENTIONAL);
     person_end(&zb, &old, 0);
     is_int(person_put(&zb, &cb, &old, "", "x", DATA, &r), NOTFOUND,
            "who lost it changes nothing");
@@ -398,6 +398,26 @@ renews(void)
     is_int(person_renew(&zb, &p[0], "back"), OK, "and again");
     (void) flush_all(&za);
     ok(drain(&za) == OK && nseen == 0, "once");
+
+    /* who was away when it changed, and is back before the leave is told */
+
+    is_int(person_drop(&zb, &cb, &p[0], "k"), OK, "a member leaves");
+    is_int(person_renew(&zb, &p[0], "meanwhile"), OK, "another info");
+    (void) person_put(&zb, &cb, &p[0], "k", "x", ENTER | DATA, &r);
+    (void) flush_all(&za);
+    ok(drain(&za) == OK && nseen == 2
+       && seen[0].change == FANOUT_UPDATED && seen[0].key.len == 1
+       && seen[0].info.len == strlen("meanwhile"),
+       "is told of the member that left and came back before");
+
+    fanout_seat_close(&zb, &cb, p[0].ref, &p[0].id, FANOUT_LEFT_INTENTIONAL);
+    is_int(person_renew(&zb, &p[0], "and off"), OK, "off the channel");
+    is_int(person_sit(&zb, &cb, &p[0]), OK, "and on it again");
+    (void) person_put(&zb, &cb, &p[0], "k", "x", ENTER | DATA, &r);
+    (void) flush_all(&za);
+    ok(drain(&za) == OK && nseen == 2
+       && seen[0].change == FANOUT_UPDATED && seen[0].key.len == 1
+       && seen[0].info.len == strlen("and off"), "is told as well");
 
     checked(&za, "after that");
 
