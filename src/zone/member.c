@@ -404,7 +404,7 @@ holder_of(const fanout_seat_t *s)
 static uint32_t
 put_blocks(const fanout_member_t *m)
 {
-    return 1 + FANOUT_DEPTH + 1
+    return 1 + FANOUT_TREE_DEPTH + 1
            + fanout_member_blocks(m->key.len + m->data.len);
 }
 

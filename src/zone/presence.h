@@ -12,6 +12,7 @@
 #define FANOUT_ZONE_PRESENCE_H
 
 
+#include "heap/tree.h"
 #include "zone/log.h"
 #include "zone/member.h"
 
@@ -60,24 +61,10 @@ typedef struct {
     ((presence)->flags / FANOUT_PRESENCE_WANTED & 3)
 
 
-/* A table of a presence set's tree: leaves hold members, other tables hold
- * tables.  A bit in full means that no slot is free below that ref. */
-
 #define FANOUT_PRESENCE_BLOCKS    1
-#define FANOUT_DEPTH              7     /* limit of levels */
-#define FANOUT_TABLE_REFS         14
-#define FANOUT_TABLE_FULL         ((1 << FANOUT_TABLE_REFS) - 1)
-
-typedef struct {
-    fanout_ref_t         refs[FANOUT_TABLE_REFS];
-    uint16_t             full;
-    uint16_t             n;             /* refs that are not 0 */
-    uint32_t             unused;
-} fanout_table_t;
 
 
 #define fanout_presence(z, ref)  ((fanout_presence_block_t *) fanout_at(z, ref))
-#define fanout_table(z, ref)     ((fanout_table_t *) fanout_at(z, ref))
 
 
 /* presence sets: see zone/presence.c and presence_*.c */
@@ -117,8 +104,8 @@ fanout_ref_t fanout_presence_due(fanout_zone_t *z, uint32_t *wait);
 /* Adds n to the seats of a presence set that only counts. */
 void fanout_presence_count(fanout_zone_t *z, fanout_ref_t ref, int n);
 
-/* Slots.  fanout_slot_take() assigns the smallest free slot to a member (DEPTH
- * + 1 blocks must be ensured); fanout_slot_return() frees it;
+/* Slots.  fanout_slot_take() assigns the smallest free slot to a member
+ * (TREE_DEPTH + 1 blocks must be ensured); fanout_slot_return() frees it;
  * fanout_slot_next() finds the first member in *slot or above, and sets *slot
  * to its slot. */
 uint32_t fanout_slot_take(fanout_zone_t *z, fanout_ref_t ref,
