@@ -52,7 +52,7 @@
 #define FANOUT_MAGIC          0x74756f6e61665f6eULL
 #define FANOUT_BLOCK          FANOUT_ZONE_BLOCK
 #define FANOUT_PAYLOAD        (FANOUT_BLOCK - 4)
-#define FANOUT_KINDS          16        /* of used blocks, the owner's */
+#define FANOUT_KINDS          24        /* of used blocks, the owner's */
 #define FANOUT_JOURNAL        8192
 #define FANOUT_JOURNAL_ROOM   4096      /* left for one bounded step */
 #define FANOUT_WORK           768       /* work units after which a loop leaves

@@ -45,7 +45,8 @@ fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
     memset((uint8_t *) cold + 4, 0, sizeof(fanout_cold_t) - 4);
 
     name = fanout_name(z, ch);
-    name->list_next = name->list_prev = name->presence = 0;
+    name->list_next = name->list_prev = 0;
+    name->presence = name->shelf = 0;
     name->lost_seq = z->shm->seq;
 
     pen.z = z;

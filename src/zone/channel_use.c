@@ -16,6 +16,7 @@
 #include "zone/log.h"
 #include "zone/presence.h"
 #include "zone/share.h"
+#include "zone/shelf.h"
 
 
 static void use(fanout_zone_t *z, fanout_ref_t ref, unsigned holder);
@@ -50,7 +51,8 @@ fanout_channel_free_unused(fanout_zone_t *z, fanout_ref_t ref)
     cold = fanout_cold(z, ch);
 
     used = ch->interests || ch->unread_head || cold->keys
-           || fanout_presence_of(z, ref) ? FANOUT_IN_USE : 0;
+           || fanout_presence_of(z, ref) || fanout_shelf_of(z, ref)
+           ? FANOUT_IN_USE : 0;
 
     if (used != (cold->wheel & FANOUT_IN_USE)) {
         use(z, ref, 0);

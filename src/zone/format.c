@@ -30,6 +30,7 @@ fanout_zone_layout(fanout_shm_t *shm)
     shm->signal_mask = power(n / 64) - 1;
     shm->seen_mask = power(n / 64) - 1;
     shm->address_mask = power(n / 32) - 1;
+    shm->record_mask = power(n / 16) - 1;
     shm->budget_mask = power(n / 128 / FANOUT_BUDGET_WAYS) - 1;
     shm->holder_mask = power(n / 64 < 65536 ? n / 64 : 65536) - 1;
 
@@ -61,6 +62,9 @@ fanout_zone_layout(fanout_shm_t *shm)
 
     shm->address_hash = at;
     at += (shm->address_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->record_hash = at;
+    at += (shm->record_mask + 1ULL) * sizeof(fanout_ref_t);
 
     at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
 
@@ -110,6 +114,9 @@ fanout_zone_format(fanout_shm_t *shm)
     shm->nusers = shm->nseats = shm->nseats_lingering = 0;
     shm->nmembers = shm->nsignals = shm->nseen = 0;
     shm->naddresses = shm->nbudgets = 0;
+    shm->nrecords = shm->nrecords_due = 0;
+    shm->record_bytes = 0;
+    shm->records_floor = shm->version_max;
     shm->held = 0;
     shm->held_first = shm->held_last = 0;
     shm->in_use = 0;
@@ -131,6 +138,7 @@ fanout_zone_format(fanout_shm_t *shm)
     memset(shm->idle_last, 0, sizeof(shm->idle_last));
     memset(shm->wheel, 0, sizeof(shm->wheel));
     memset(shm->seats, 0, sizeof(shm->seats));
+    memset(shm->records_due, 0, sizeof(shm->records_due));
     memset(shm->lingering, 0, sizeof(shm->lingering));
     memset(shm->presences, 0, sizeof(shm->presences));
     memset(shm->presences_map, 0, sizeof(shm->presences_map));

@@ -40,7 +40,8 @@ static const fanout_links_t  sender_links = {
 };
 
 
-/* The same key on several channels, or of several users, is several keys. */
+/* The same key on several channels, of several users, or of a message and a
+ * record, is several keys. */
 
 void
 fanout_key_hash(fanout_zone_t *z, const fanout_channel_block_t *ch,
@@ -49,7 +50,7 @@ fanout_key_hash(fanout_zone_t *z, const fanout_channel_block_t *ch,
     fanout_hash(z, opts->scope.data, opts->scope.len, opts->key.data,
                 opts->key.len, 4, hash);
     hash[0] ^= ch->epoch ^ (opts->scope.len ? ~0ULL : 0);
-    hash[1] ^= ch->epoch;
+    hash[1] ^= ch->epoch ^ (opts->record ? ~0ULL : 0);
 }
 
 

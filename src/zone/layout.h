@@ -16,9 +16,10 @@
 #include "zone/zone.h"
 
 
-#define FANOUT_LAYOUT            5
+#define FANOUT_LAYOUT            6
 #define FANOUT_WHEEL             1024
 #define FANOUT_SEATS_WHEEL       256
+#define FANOUT_RECORDS_WHEEL     256
 #define FANOUT_PRESENCE_WHEEL    4096
 #define FANOUT_PRESENCE_TICK     4      /* ms of a place in the wheel */
 #define FANOUT_PRESENCE_RIM                                                   \
@@ -29,7 +30,7 @@
 #define FANOUT_FEW               16     /* blocks whose pages the process has
                                            probably touched */
 #define FANOUT_CLASSES           FANOUT_ZONE_CLASSES
-#define FANOUT_PARTS             3      /* the first shares, which classes
+#define FANOUT_PARTS             4      /* the first shares, which classes
                                            divide */
 
 
@@ -51,6 +52,7 @@ typedef enum {
     FANOUT_SEEN,
     FANOUT_EVENTS,
     FANOUT_ADDRESSES,
+    FANOUT_RECORDS,                     /* shelves, fields too */
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -99,6 +101,7 @@ struct fanout_shm_s {
     uint64_t             signal_hash;
     uint64_t             seen_hash;
     uint64_t             address_hash;
+    uint64_t             record_hash;
     uint64_t             budgets;
     uint64_t             holders;
     uint64_t             senders;
@@ -109,6 +112,7 @@ struct fanout_shm_s {
     uint32_t             signal_mask;
     uint32_t             seen_mask;
     uint32_t             address_mask;
+    uint32_t             record_mask;
     uint32_t             budget_mask;   /* of sets */
     uint32_t             holder_mask;   /* at most 65535; of senders, too */
 
@@ -124,6 +128,9 @@ struct fanout_shm_s {
     uint32_t             nseen;
     uint32_t             naddresses;
     uint32_t             nbudgets;      /* entries that were used */
+    uint32_t             nrecords;
+    uint32_t             nrecords_due;  /* that expire */
+    uint32_t             records_at;    /* s that their wheel has turned to */
     uint32_t             held;
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unchanged first */
@@ -172,6 +179,7 @@ struct fanout_shm_s {
                                         /* channels, longest first */
     fanout_ref_t         wheel[FANOUT_WHEEL];
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
+    fanout_ref_t         records_due[FANOUT_RECORDS_WHEEL];
     fanout_ref_t         lingering[FANOUT_RANKS][FANOUT_SEATS_WHEEL];
     fanout_ref_t         presences[FANOUT_PRESENCE_WHEEL];
     uint64_t             presences_map[FANOUT_PRESENCE_WHEEL / 64];
@@ -201,6 +209,15 @@ struct fanout_shm_s {
     uint64_t             events_told;
     uint64_t             events_lost;
     uint64_t             budgets_lost;
+    uint64_t             record_bytes;
+    uint64_t             sets;
+    uint64_t             conflicts;
+    uint64_t             rejected;      /* fields */
+    uint64_t             records_expired;
+    uint64_t             records_floor; /* highest version of what was on
+                                           shelves that are gone */
+    uint64_t             version_max;   /* highest ever given; a rebuild keeps
+                                           it */
 
     uint64_t             refused[FANOUT_NSHARES];
 

@@ -152,7 +152,7 @@ typedef struct {
 #define FANOUT_LIST_WHEEL     1
 #define FANOUT_LIST_IDLE      2
 
-#define FANOUT_NAME_FIRST     36
+#define FANOUT_NAME_FIRST     32
 
 typedef struct {
     fanout_ref_t         chain;
@@ -161,6 +161,7 @@ typedef struct {
     fanout_ref_t         presence;      /* 0: there was no seat yet */
     uint64_t             lost_seq;      /* highest seq that was removed */
     uint32_t             generation;    /* oldest policy in force */
+    fanout_ref_t         shelf;         /* 0: there is no record */
     uint8_t              name[FANOUT_NAME_FIRST];
 } fanout_name_t;
 

@@ -31,6 +31,8 @@
                                                the history */
 #define FANOUT_SIGNAL    5                  /* key: the tag; offset: the offset
                                                of the entry before it */
+#define FANOUT_RECORD    6                  /* data: a change of a record, see
+                                               fanout_record_next() */
 
 /* payload kinds */
 
@@ -75,6 +77,8 @@ typedef struct {
     unsigned           if_set:1;
     unsigned           live:1;              /* a direct message: not for
                                                lingering clients */
+    unsigned           record:1;            /* the key is of a change of a
+                                               record */
 } fanout_zone_publish_t;
 
 

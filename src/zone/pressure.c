@@ -68,6 +68,18 @@ const fanout_owner_t  fanout_zone_owner = {
 
 
 int
+fanout_history_fits(fanout_zone_t *z, uint32_t class, uint32_t n)
+{
+    fanout_need_t  need;
+
+    need.n = n;
+    need.account = class;
+
+    return z->shm->heap.nfree >= n && !pressure_exceeds(z, &need);
+}
+
+
+int
 fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n)
 {
     fanout_need_t  need;
@@ -75,8 +87,8 @@ fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n)
     need.n = n;
     need.account = class;
 
-    return z->shm->heap.nfree >= n && !pressure_exceeds(z, &need)
-           ? FANOUT_ZONE_OK : fanout_ensure_need(z, &need);
+    return fanout_history_fits(z, class, n) ? FANOUT_ZONE_OK
+                                            : fanout_ensure_need(z, &need);
 }
 
 

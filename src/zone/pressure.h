@@ -22,5 +22,8 @@ extern const fanout_owner_t  fanout_zone_owner;
 /* The same as fanout_ensure(), for the history of a class of channels. */
 int fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n);
 
+/* Returns 1 if n blocks can be taken as it is, without evicting anything. */
+int fanout_history_fits(fanout_zone_t *z, uint32_t class, uint32_t n);
+
 
 #endif /* FANOUT_ZONE_PRESSURE_H */

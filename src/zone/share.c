@@ -8,6 +8,7 @@
 
 #include "zone/log.h"
 #include "zone/share.h"
+#include "zone/shelf.h"
 
 
 static uint64_t bound(fanout_shm_t *shm, unsigned share);
@@ -43,6 +44,10 @@ fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t class)
         fanout_part_add(z, FANOUT_SHARE_keys, ch->class, -n);
         fanout_part_add(z, FANOUT_SHARE_keys, class, n);
     }
+
+    if (fanout_shelf_of(z, channel)) {
+        fanout_shelf_class(z, fanout_shelf_of(z, channel), class);
+    }
 }
 
 
@@ -60,6 +65,9 @@ fanout_share_used(fanout_shm_t *shm, unsigned share)
     case FANOUT_SHARE_members:
         return shm->heap.used[FANOUT_PRESENCE_SET]
                + shm->heap.used[FANOUT_MEMBERS];
+
+    case FANOUT_SHARE_records:
+        return shm->heap.used[FANOUT_RECORDS];
 
     case FANOUT_SHARE_sessions:
         return shm->heap.used[FANOUT_IDENTITIES] + shm->heap.used[FANOUT_SEATS]

@@ -15,9 +15,11 @@
 #include "zone/member.h"
 #include "zone/presence.h"
 #include "zone/pressure.h"
+#include "zone/record_sweep.h"
 #include "zone/seat.h"
 #include "zone/seen.h"
 #include "zone/share.h"
+#include "zone/shelf.h"
 #include "zone/slot.h"
 
 
@@ -27,6 +29,12 @@
 #define FANOUT_HELD    12
 
 _Static_assert(FANOUT_NKINDS <= FANOUT_KINDS, "kinds of blocks");
+_Static_assert(sizeof(fanout_name_t) == FANOUT_BLOCK
+               && sizeof(fanout_shelf_t) == FANOUT_BLOCK
+               && sizeof(fanout_record_block_t) == FANOUT_BLOCK
+               && sizeof(fanout_fields_t) == FANOUT_BLOCK
+               && sizeof(fanout_field_block_t) == FANOUT_BLOCK
+               && sizeof(fanout_table_t) == FANOUT_BLOCK, "a block each");
 
 
 static uint32_t held_max(const fanout_shm_t *shm,
@@ -195,6 +203,8 @@ sizes(void)
         sizeof(fanout_seen_t), sizeof(fanout_event_block_t),
         sizeof(fanout_address_t), sizeof(fanout_budget_t),
         sizeof(fanout_holder_t), sizeof(fanout_sender_t),
+        sizeof(fanout_shelf_t), sizeof(fanout_record_block_t),
+        sizeof(fanout_fields_t), sizeof(fanout_field_block_t),
         sizeof(pthread_mutex_t), FANOUT_NCOUNTERS,
         FANOUT_NSERIES
     };
@@ -367,7 +377,8 @@ fanout_zone_sweep(fanout_zone_t *z)
         fanout_identity_sweep,
         fanout_mail_sweep,
         fanout_signal_sweep,
-        fanout_seen_sweep
+        fanout_seen_sweep,
+        fanout_record_sweep
     };
 
     more = 0;

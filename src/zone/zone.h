@@ -58,13 +58,14 @@ typedef struct {
 
 /*
  * Shares of the zone for objects in use: a name, and what is counted.  In the
- * first three shares, each class of channels has its part.
+ * first four shares, each class of channels has its part.
  */
 
 #define FANOUT_SHARES(_)                                                      \
     _(channels, "channels in use and subscriptions of workers")               \
     _(keys,     "idempotence keys")                                           \
     _(members,  "members and rooms")                                          \
+    _(records,  "records")                                                    \
     _(sessions, "identities and seats")                                       \
     _(mail,     "direct messages kept for clients")                           \
     _(signals,  "signals not read yet")                                       \
@@ -136,12 +137,21 @@ typedef struct {
     uint8_t                     presence;   /* FANOUT_PRESENCE_* */
     uint8_t                     hooks;      /* its seats write events */
     uint8_t                     keys;       /* limit per client, 0: ZONE_KEYS */
+    uint8_t                     records;    /* FANOUT_RECORDS_* */
+    uint8_t                     fields;     /* limit, 0: ZONE_FIELDS */
+    uint32_t                    record;     /* limit of bytes, 0: ZONE_RECORD */
+    uint32_t                    records_max;    /* limit, 0: none */
+    uint32_t                    records_ttl;    /* s, 0: for ever */
 } fanout_zone_policy_t;
 
 /* Limit for a seat: all of its members leave in one transaction, whose journal
  * has room for so many. */
 #define FANOUT_ZONE_KEYS         32
 #define FANOUT_ZONE_KEYS_MAX     128
+
+#define FANOUT_RECORDS_ON        0x01
+#define FANOUT_RECORDS_OLD       0x02           /* entries have what was before */
+#define FANOUT_RECORDS_WHOLE     0x04           /* and the whole record */
 
 #define FANOUT_PRESENCE_OFF      0
 #define FANOUT_PRESENCE_ON       1

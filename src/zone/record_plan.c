@@ -1,0 +1,356 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a set does to each field of a record, see docs/records.md: a field that
+ * was changed since the base is in conflict, unless it has the new value
+ * already.
+ */
+
+
+#include "zone/record_plan.h"
+
+
+static int conditions(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_zone_set_result_t *r);
+static void decide(fanout_zone_t *z, fanout_plan_t *plan, unsigned i);
+static int changed_since(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_ref_t field);
+static void decide_rest(fanout_zone_t *z, fanout_plan_t *plan);
+static void count(fanout_zone_t *z, fanout_plan_t *plan, unsigned i);
+static int limits(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_zone_set_result_t *r);
+static void conflicts(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_records_t *to);
+
+
+static fanout_ref_t
+field_of(const fanout_plan_t *plan, unsigned i)
+{
+    unsigned  place;
+
+    place = plan->steps[i].place;
+
+    return place < plan->index.n ? plan->index.refs[place] : 0;
+}
+
+
+int
+fanout_plan_make(fanout_zone_t *z, fanout_plan_t *plan, fanout_records_t *to,
+    fanout_zone_set_result_t *r)
+{
+    int                       rc;
+    unsigned                  i;
+    const fanout_zone_set_t  *set;
+
+    set = plan->set;
+    r->version = plan->record ? fanout_record(z, plan->record)->version : 0;
+
+    rc = conditions(z, plan, r);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return rc;
+    }
+
+    plan->applied = plan->conflicts = plan->ngone = 0;
+    plan->size = plan->fields = 0;
+    plan->blocks = 1;
+
+    if (plan->record == 0) {
+        plan->blocks += 1 + fanout_record_blocks(set->id.len);
+    }
+
+    fanout_field_load(z, plan->record, &plan->index);
+
+    for (i = 0; i < set->n; i++) {
+        decide(z, plan, i);
+        count(z, plan, i);
+    }
+
+    if (set->whole) {
+        decide_rest(z, plan);
+    }
+
+    plan->blocks += (set->n + FANOUT_FIELDS_REFS - 1) / FANOUT_FIELDS_REFS;
+
+    conflicts(z, plan, to);
+
+    if (plan->conflicts
+        && (set->mode == FANOUT_REJECT || plan->applied == 0))
+    {
+        return FANOUT_ZONE_CONFLICT;
+    }
+
+    if (plan->applied == 0 && (plan->record || set->n)) {
+        return FANOUT_ZONE_AGAIN;
+    }
+
+    return limits(z, plan, r);
+}
+
+
+/* what concerns the record as a whole */
+
+static int
+conditions(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_zone_set_result_t *r)
+{
+    const fanout_zone_set_t  *set;
+
+    set = plan->set;
+
+    if (plan->record == 0) {
+        if (set->exist) {
+            return FANOUT_ZONE_NOTFOUND;
+        }
+
+        if (set->mode != FANOUT_OVERWRITE && set->base) {
+            r->deleted = 1;
+            return FANOUT_ZONE_CONFLICT;
+        }
+
+        return FANOUT_ZONE_OK;
+    }
+
+    if (set->create
+        || (set->exact && set->base != r->version))
+    {
+        return FANOUT_ZONE_CONFLICT;
+    }
+
+    if (set->mode != FANOUT_OVERWRITE && set->base > r->version) {
+        r->unknown = 1;
+        return FANOUT_ZONE_CONFLICT;
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+static void
+decide(fanout_zone_t *z, fanout_plan_t *plan, unsigned i)
+{
+    int                          there, empty;
+    fanout_ref_t                 field;
+    fanout_plan_step_t          *s;
+    const fanout_zone_change_t  *c;
+
+    s = &plan->steps[i];
+    c = &plan->set->changes[i];
+
+    memset(s, 0, sizeof(fanout_plan_step_t));
+
+    s->hash = fanout_field_hash(z, &c->name);
+    s->place = fanout_field_find(z, &plan->index, &c->name, s->hash);
+    s->step = FANOUT_STEP_APPLY;
+
+    field = field_of(plan, i);
+    there = field && !fanout_field(z, field)->unset;
+
+    if (c->op == FANOUT_FIELD_APPEND) {
+        s->in_place = there && fanout_field_array(z, field, &empty);
+
+        if (there && !s->in_place) {
+            s->step = FANOUT_STEP_CONFLICT;
+            s->flags = FANOUT_FIELD_NO_ARRAY;
+        }
+
+    } else if (c->op == FANOUT_FIELD_UNSET
+               ? !there : there && fanout_field_equals(z, field, &c->value))
+    {
+        s->step = FANOUT_STEP_NOTHING;
+
+    } else if (changed_since(z, plan, field)) {
+        s->step = FANOUT_STEP_CONFLICT;
+    }
+
+    plan->applied += s->step == FANOUT_STEP_APPLY;
+    plan->conflicts += s->step == FANOUT_STEP_CONFLICT;
+}
+
+
+/* A field that is not there may have been forgotten.  Base 0 knows nothing of
+ * the record: then only what was forgotten in its own time counts, not what was
+ * deleted before. */
+
+static int
+changed_since(fanout_zone_t *z, const fanout_plan_t *plan, fanout_ref_t field)
+{
+    uint64_t                base;
+    fanout_record_block_t  *rec;
+
+    base = plan->set->base;
+
+    if (plan->set->mode == FANOUT_OVERWRITE || plan->record == 0) {
+        return 0;
+    }
+
+    if (field) {
+        return fanout_field(z, field)->version > base;
+    }
+
+    rec = fanout_record(z, plan->record);
+
+    return base < rec->floor && (base || rec->unset & FANOUT_RECORD_FORGOT);
+}
+
+
+/* the fields that a set of the whole record does not name */
+
+static void
+decide_rest(fanout_zone_t *z, fanout_plan_t *plan)
+{
+    unsigned               i, place;
+    uint8_t                named[FANOUT_FIELDS_MOST + FANOUT_FIELDS_REFS];
+    fanout_field_block_t  *f;
+
+    memset(named, 0, sizeof(named));
+
+    for (i = 0; i < plan->set->n; i++) {
+        if (plan->steps[i].place < plan->index.n) {
+            named[plan->steps[i].place] = 1;
+        }
+    }
+
+    for (place = 0; place < plan->index.n; place++) {
+
+        if (plan->index.refs[place] == 0 || named[place]) {
+            continue;
+        }
+
+        f = fanout_field(z, plan->index.refs[place]);
+
+        if (f->unset) {
+            continue;
+        }
+
+        plan->gone[plan->ngone++] = place;
+        plan->applied++;
+        plan->fields--;
+        plan->size -= f->name + f->size;
+        plan->blocks += fanout_field_blocks(f->name, 0,
+                                            plan->set->user.len);
+    }
+}
+
+
+/* Adds up what a change that is applied takes. */
+
+static void
+count(fanout_zone_t *z, fanout_plan_t *plan, unsigned i)
+{
+    int                          there;
+    int32_t                      before, after;
+    fanout_ref_t                 field;
+    fanout_field_block_t        *f;
+    const fanout_zone_change_t  *c;
+
+    if (plan->steps[i].step != FANOUT_STEP_APPLY) {
+        return;
+    }
+
+    c = &plan->set->changes[i];
+    field = field_of(plan, i);
+    f = field ? fanout_field(z, field) : NULL;
+    there = f && !f->unset;
+
+    before = there ? (int32_t) (f->name + f->size) : 0;
+    after = c->op == FANOUT_FIELD_UNSET ? 0 : c->name.len + c->value.len;
+
+    if (c->op == FANOUT_FIELD_APPEND) {
+        after += plan->steps[i].in_place ? f->size - (f->size == 2) + 1 : 2;
+    }
+
+    plan->size += after - before;
+    plan->fields += (c->op != FANOUT_FIELD_UNSET) - there;
+    plan->blocks += fanout_field_blocks(c->name.len, c->value.len + 2,
+                                        plan->set->user.len) + 1;
+}
+
+
+static int
+limits(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_zone_set_result_t *r)
+{
+    int32_t                      size, fields;
+    uint32_t                     most;
+    fanout_record_block_t       *rec;
+    const fanout_zone_policy_t  *policy;
+
+    policy = plan->policy;
+    size = fields = 0;
+
+    if (plan->record) {
+        rec = fanout_record(z, plan->record);
+        size = rec->size;
+        fields = rec->fields;
+
+    } else if (policy && policy->records_max && plan->shelf
+               && fanout_shelf(z, plan->shelf)->records
+                  >= policy->records_max)
+    {
+        r->limit = FANOUT_SET_RECORDS;
+        return FANOUT_ZONE_MANY;
+    }
+
+    most = policy && policy->fields ? policy->fields : FANOUT_ZONE_FIELDS;
+
+    if (plan->fields > 0 && fields + plan->fields > (int32_t) most) {
+        r->limit = FANOUT_SET_FIELDS;
+        return FANOUT_ZONE_MANY;
+    }
+
+    most = policy && policy->record ? policy->record : FANOUT_ZONE_RECORD;
+
+    if (plan->size > 0 && size + plan->size > (int32_t) most) {
+        return FANOUT_ZONE_LARGE;
+    }
+
+    return FANOUT_ZONE_OK;
+}
+
+
+/* Describes the fields in conflict as they are. */
+
+static void
+conflicts(fanout_zone_t *z, const fanout_plan_t *plan, fanout_records_t *to)
+{
+    unsigned                     i;
+    fanout_ref_t                 field;
+    fanout_field_t               item;
+    fanout_record_pen_t          pen;
+    const fanout_zone_change_t  *c;
+
+    to->n = 0;
+    to->used = 0;
+
+    if (plan->conflicts == 0) {
+        return;
+    }
+
+    fanout_record_begin(&pen, to, plan->set->id.data, plan->set->id.len);
+
+    for (i = 0; i < plan->set->n; i++) {
+
+        if (plan->steps[i].step != FANOUT_STEP_CONFLICT) {
+            continue;
+        }
+
+        field = field_of(plan, i);
+
+        if (field) {
+            fanout_record_field(z, &pen, field, plan->steps[i].flags);
+            continue;
+        }
+
+        c = &plan->set->changes[i];
+        memset(&item, 0, sizeof(fanout_field_t));
+        item.name = c->name;
+        item.version = fanout_record(z, plan->record)->floor;
+        item.op = FANOUT_FIELD_UNSET;
+        item.flags = FANOUT_FIELD_ABSENT;
+        (void) fanout_record_item(&pen, &item);
+    }
+
+    fanout_record_end(&pen, fanout_record(z, plan->record)->version, 0, 0, 0);
+}

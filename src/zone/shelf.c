@@ -1,0 +1,94 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Shelves: the part of a channel for its records.
+ */
+
+
+#include "zone/share.h"
+#include "zone/shelf.h"
+
+
+fanout_ref_t
+fanout_shelf_make(fanout_zone_t *z, fanout_ref_t channel)
+{
+    fanout_ref_t             ref;
+    fanout_shelf_t          *shelf;
+    fanout_channel_block_t  *ch;
+
+    ref = fanout_shelf_of(z, channel);
+
+    if (ref) {
+        return ref;
+    }
+
+    ch = fanout_channel(z, channel);
+
+    ref = fanout_alloc(z, 1, FANOUT_RECORDS, NULL);
+    shelf = fanout_shelf(z, ref);
+
+    memset((uint8_t *) shelf + 4, 0, sizeof(fanout_shelf_t) - 4);
+
+    shelf->channel = channel;
+    shelf->class = ch->class;
+    shelf->floor = z->shm->records_floor;
+
+    fanout_set(z, fanout_name(z, ch)->shelf, ref);
+    fanout_shelf_add(z, ref, 1);
+
+    return ref;
+}
+
+
+/* The versions go on where they were, in whatever shelf. */
+
+void
+fanout_shelf_settle(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_shelf_t  *shelf;
+
+    shelf = fanout_shelf(z, ref);
+
+    if (shelf->records) {
+        return;
+    }
+
+    if (shelf->floor > z->shm->records_floor) {
+        fanout_set(z, z->shm->records_floor, shelf->floor);
+    }
+
+    fanout_set(z, fanout_name(z, fanout_channel(z, shelf->channel))->shelf, 0);
+    fanout_part_add(z, FANOUT_SHARE_records, shelf->class, -1);
+    fanout_free(z, ref, ref, 1, FANOUT_RECORDS);
+}
+
+
+void
+fanout_shelf_add(fanout_zone_t *z, fanout_ref_t ref, int32_t n)
+{
+    fanout_shelf_t  *shelf;
+
+    if (n == 0) {
+        return;
+    }
+
+    shelf = fanout_shelf(z, ref);
+
+    fanout_set(z, shelf->blocks, shelf->blocks + n);
+    fanout_part_add(z, FANOUT_SHARE_records, shelf->class, n);
+}
+
+
+void
+fanout_shelf_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
+{
+    fanout_shelf_t  *shelf;
+
+    shelf = fanout_shelf(z, ref);
+
+    fanout_part_add(z, FANOUT_SHARE_records, shelf->class,
+                    -(int32_t) shelf->blocks);
+    fanout_part_add(z, FANOUT_SHARE_records, class, shelf->blocks);
+    fanout_set(z, shelf->class, class);
+}

@@ -1,0 +1,586 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The fields of a record: each is a chain of its own, so that a change costs
+ * what it changes.  The index of a record has their refs.
+ *
+ *   record --index--> fields{refs, hash} --> fields{...}
+ *                       |
+ *                     field: version, name, value, user
+ */
+
+
+#include "zone/shelf.h"
+
+
+#define FANOUT_SALT_FIELD    11         /* of fanout_hash() */
+#define FANOUT_CHUNK         256        /* bytes compared at once */
+
+
+/* where a field is read or written */
+
+typedef struct {
+    fanout_chain_cursor_t  pen;
+    fanout_ref_t           tail;        /* block of the last byte of the
+                                           value */
+} text_t;
+
+
+static fanout_chain_cursor_t field_at(fanout_zone_t *z, fanout_ref_t field,
+    size_t skip);
+static void write_tail(text_t *t, const fanout_field_text_t *text);
+static uint32_t tail_at(const fanout_field_block_t *f);
+static void overwrite(fanout_zone_t *z, fanout_ref_t block, uint32_t at,
+    const uint8_t *p, uint32_t n);
+static uint32_t field_free(fanout_zone_t *z, fanout_ref_t ref);
+static fanout_ref_t *place_of(fanout_zone_t *z, fanout_ref_t record,
+    unsigned place, uint16_t **hash);
+
+
+uint16_t
+fanout_field_hash(fanout_zone_t *z, const fanout_zstr_t *name)
+{
+    uint64_t  h[2];
+
+    fanout_hash(z, name->data, name->len, NULL, 0, FANOUT_SALT_FIELD, h);
+
+    return h[0];
+}
+
+
+/* the index */
+
+void
+fanout_field_load(fanout_zone_t *z, fanout_ref_t record,
+    fanout_field_index_t *ix)
+{
+    fanout_ref_t      ref;
+    fanout_fields_t  *f;
+
+    ix->n = 0;
+
+    if (record == 0) {
+        return;
+    }
+
+    for (ref = fanout_record(z, record)->index; ref; ref = f->next) {
+        f = fanout_fields(z, ref);
+
+        memcpy(&ix->refs[ix->n], f->refs, sizeof(f->refs));
+        memcpy(&ix->hash[ix->n], f->hash, sizeof(f->hash));
+        ix->n += FANOUT_FIELDS_REFS;
+    }
+}
+
+
+unsigned
+fanout_field_find(fanout_zone_t *z, const fanout_field_index_t *ix,
+    const fanout_zstr_t *name, uint16_t hash)
+{
+    uint8_t                buf[255];
+    unsigned               i;
+    fanout_field_block_t  *f;
+
+    for (i = 0; i < ix->n; i++) {
+
+        if (ix->hash[i] != hash || ix->refs[i] == 0) {
+            continue;
+        }
+
+        f = fanout_field(z, ix->refs[i]);
+
+        if (f->name != name->len) {
+            continue;
+        }
+
+        fanout_field_name(z, ix->refs[i], buf);
+
+        if (memcmp(buf, name->data, name->len) == 0) {
+            return i;
+        }
+    }
+
+    return ix->n;
+}
+
+
+static fanout_ref_t *
+place_of(fanout_zone_t *z, fanout_ref_t record, unsigned place,
+    uint16_t **hash)
+{
+    fanout_ref_t      ref;
+    fanout_fields_t  *f;
+
+    f = fanout_fields(z, fanout_record(z, record)->index);
+
+    for ( /* void */ ; place >= FANOUT_FIELDS_REFS;
+         place -= FANOUT_FIELDS_REFS)
+    {
+        ref = f->next;
+        f = fanout_fields(z, ref);
+    }
+
+    *hash = &f->hash[place];
+
+    return &f->refs[place];
+}
+
+
+int32_t
+fanout_field_put(fanout_zone_t *z, fanout_ref_t record,
+    fanout_field_index_t *ix, unsigned place, fanout_ref_t field,
+    uint16_t hash)
+{
+    int32_t           n;
+    uint16_t         *h;
+    fanout_ref_t     *ref, block;
+    fanout_fields_t  *f;
+
+    n = 0;
+
+    if (place == ix->n) {
+
+        for (place = 0; place < ix->n && ix->refs[place]; place++) {
+            /* void */
+        }
+    }
+
+    if (place == ix->n) {
+        block = fanout_alloc(z, 1, FANOUT_RECORDS, NULL);
+        f = fanout_fields(z, block);
+        memset((uint8_t *) f + 4, 0, sizeof(fanout_fields_t) - 4);
+
+        if (place == 0) {
+            fanout_set(z, fanout_record(z, record)->index, block);
+
+        } else {
+            ref = place_of(z, record, place - FANOUT_FIELDS_REFS, &h);
+            f = fanout_fields(z, ((uint8_t *) ref - z->heap.base)
+                                 / FANOUT_BLOCK);
+            fanout_set(z, f->next, block);
+        }
+
+        memset(&ix->refs[place], 0, FANOUT_FIELDS_REFS * sizeof(fanout_ref_t));
+        ix->n += FANOUT_FIELDS_REFS;
+        n = 1;
+    }
+
+    ref = place_of(z, record, place, &h);
+
+    if (*ref) {
+        n -= field_free(z, *ref);
+    }
+
+    fanout_set(z, *ref, field);
+
+    if (*h != hash) {
+        fanout_set(z, *h, hash);
+    }
+
+    ix->refs[place] = field;
+    ix->hash[place] = hash;
+
+    return n;
+}
+
+
+int32_t
+fanout_field_forget(fanout_zone_t *z, fanout_ref_t record,
+    fanout_field_index_t *ix)
+{
+    int32_t                 n;
+    uint16_t               *h;
+    unsigned                i, oldest;
+    fanout_ref_t           *ref;
+    fanout_record_block_t  *rec;
+
+    rec = fanout_record(z, record);
+
+    for (n = 0; (rec->unset & ~FANOUT_RECORD_FORGOT) > FANOUT_UNSET_KEPT;
+         /* void */ )
+    {
+        oldest = ix->n;
+
+        for (i = 0; i < ix->n; i++) {
+            if (ix->refs[i] && fanout_field(z, ix->refs[i])->unset
+                && (oldest == ix->n
+                    || fanout_field(z, ix->refs[i])->version
+                       < fanout_field(z, ix->refs[oldest])->version))
+            {
+                oldest = i;
+            }
+        }
+
+        ref = place_of(z, record, oldest, &h);
+
+        if (fanout_field(z, *ref)->version > rec->floor) {
+            fanout_set(z, rec->floor, fanout_field(z, *ref)->version);
+        }
+
+        n -= field_free(z, *ref);
+        fanout_set(z, *ref, 0);
+        ix->refs[oldest] = 0;
+        fanout_set(z, rec->unset, (rec->unset - 1) | FANOUT_RECORD_FORGOT);
+    }
+
+    return n;
+}
+
+
+uint32_t
+fanout_fields_free(fanout_zone_t *z, fanout_ref_t record)
+{
+    uint32_t          n, blocks;
+    unsigned          i;
+    fanout_ref_t      ref, last;
+    fanout_fields_t  *f;
+
+    n = blocks = 0;
+    last = 0;
+
+    for (ref = fanout_record(z, record)->index; ref; ref = f->next) {
+        f = fanout_fields(z, ref);
+
+        for (i = 0; i < FANOUT_FIELDS_REFS; i++) {
+            if (f->refs[i]) {
+                n += field_free(z, f->refs[i]);
+            }
+        }
+
+        last = ref;
+        blocks++;
+    }
+
+    if (last) {
+        fanout_free(z, fanout_record(z, record)->index, last, blocks,
+                    FANOUT_RECORDS);
+    }
+
+    return n + blocks;
+}
+
+
+static uint32_t
+field_free(fanout_zone_t *z, fanout_ref_t ref)
+{
+    uint32_t               n;
+    fanout_field_block_t  *f;
+
+    f = fanout_field(z, ref);
+    n = fanout_field_blocks(f->name, f->size, f->user);
+
+    /* the user's name may follow the tail */
+
+    fanout_free(z, ref, fanout_chain_last(z, f->tail), n, FANOUT_RECORDS);
+
+    return n;
+}
+
+
+/* reading */
+
+static fanout_chain_cursor_t
+field_at(fanout_zone_t *z, fanout_ref_t field, size_t skip)
+{
+    fanout_chain_cursor_t  pen;
+
+    pen.z = z;
+    pen.ref = field;
+    pen.pos = FANOUT_FIELD_HEAD;
+    pen.left = FANOUT_ZONE_RECORD;
+    (void) fanout_copy(&pen, NULL, skip);
+
+    return pen;
+}
+
+
+void
+fanout_field_name(fanout_zone_t *z, fanout_ref_t field, uint8_t *buf)
+{
+    fanout_chain_cursor_t  pen;
+
+    pen = field_at(z, field, 0);
+    (void) fanout_copy(&pen, buf, fanout_field(z, field)->name);
+}
+
+
+void
+fanout_field_value(fanout_zone_t *z, fanout_ref_t field, uint8_t *buf)
+{
+    fanout_chain_cursor_t  pen;
+
+    pen = field_at(z, field, fanout_field(z, field)->name);
+    (void) fanout_copy(&pen, buf, fanout_field(z, field)->size);
+}
+
+
+void
+fanout_field_user(fanout_zone_t *z, fanout_ref_t ref, uint8_t *buf)
+{
+    fanout_field_block_t   *f;
+    fanout_chain_cursor_t   pen;
+
+    f = fanout_field(z, ref);
+
+    if (f->size) {
+        /* behind the tail, which is found without a walk */
+        pen.z = z;
+        pen.ref = f->tail;
+        pen.pos = tail_at(f) + 1;
+        pen.left = FANOUT_ZONE_RECORD;
+
+    } else {
+        pen = field_at(z, ref, f->name);
+    }
+
+    (void) fanout_copy(&pen, buf, f->user);
+}
+
+
+int
+fanout_field_equals(fanout_zone_t *z, fanout_ref_t field,
+    const fanout_zstr_t *value)
+{
+    size_t                  n, part;
+    uint8_t                 buf[FANOUT_CHUNK];
+    fanout_field_block_t   *f;
+    fanout_chain_cursor_t   pen;
+
+    f = fanout_field(z, field);
+
+    if (f->unset || f->size != value->len) {
+        return 0;
+    }
+
+    pen = field_at(z, field, f->name);
+
+    for (n = 0; n < value->len; n += part) {
+        part = value->len - n < FANOUT_CHUNK ? value->len - n : FANOUT_CHUNK;
+        (void) fanout_copy(&pen, buf, part);
+
+        if (memcmp(buf, value->data + n, part) != 0) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+int
+fanout_field_array(fanout_zone_t *z, fanout_ref_t field, int *empty)
+{
+    uint8_t                 first;
+    fanout_field_block_t   *f;
+    fanout_chain_cursor_t   pen;
+
+    f = fanout_field(z, field);
+    pen = field_at(z, field, f->name);
+    (void) fanout_copy(&pen, &first, 1);
+
+    *empty = f->size == 2;
+
+    return first == '[';
+}
+
+
+/* writing */
+
+fanout_ref_t
+fanout_field_write(fanout_zone_t *z, const fanout_field_text_t *text)
+{
+    text_t                 t;
+    uint32_t               size;
+    fanout_ref_t           ref;
+    fanout_field_block_t  *f;
+
+    size = text->unset ? 0 : text->value.len + (text->brackets ? 2 : 0);
+    ref = fanout_alloc(z, fanout_field_blocks(text->name.len, size,
+                                              text->user.len),
+                       FANOUT_RECORDS, NULL);
+    f = fanout_field(z, ref);
+
+    f->version = text->version;
+    f->size = size;
+    f->name = text->name.len;
+    f->user = text->user.len;
+    f->unset = text->unset;
+    f->unused = 0;
+
+    t.pen.z = z;
+    t.pen.ref = ref;
+    t.pen.pos = FANOUT_FIELD_HEAD;
+
+    fanout_write(&t.pen, text->name.data, text->name.len);
+    t.tail = t.pen.ref;
+
+    if (text->brackets) {
+        fanout_write(&t.pen, "[", 1);
+    }
+
+    if (!text->unset) {
+        write_tail(&t, text);
+
+    } else {
+        fanout_write(&t.pen, text->user.data, text->user.len);
+    }
+
+    f->tail = t.tail;
+
+    return ref;
+}
+
+
+/* Writes the rest of a field, from the value on. */
+
+static void
+write_tail(text_t *t, const fanout_field_text_t *text)
+{
+    fanout_write(&t->pen, text->value.data, text->value.len);
+
+    if (text->brackets) {
+        fanout_write(&t->pen, "]", 1);
+    }
+
+    t->tail = t->pen.ref;
+
+    fanout_write(&t->pen, text->user.data, text->user.len);
+}
+
+
+/* Returns where in its block the last byte of the value is. */
+
+static uint32_t
+tail_at(const fanout_field_block_t *f)
+{
+    uint32_t  n;
+
+    n = FANOUT_FIELD_HEAD + f->name + f->size - 1;
+
+    return n < FANOUT_BLOCK
+           ? n : sizeof(fanout_ref_t) + (n - FANOUT_BLOCK) % FANOUT_PAYLOAD;
+}
+
+
+/* Stores bytes into a block that is linked, in words. */
+
+static void
+overwrite(fanout_zone_t *z, fanout_ref_t block, uint32_t at, const uint8_t *p,
+    uint32_t n)
+{
+    uint32_t   i, word, *words;
+    uint8_t    buf[FANOUT_BLOCK];
+
+    memcpy(buf, fanout_block(z, block), FANOUT_BLOCK);
+    memcpy(buf + at, p, n);
+    words = (uint32_t *) fanout_block(z, block);
+
+    for (i = at / 4; i < (at + n + 3) / 4; i++) {
+        memcpy(&word, buf + 4 * i, 4);
+
+        if (words[i] != word) {
+            fanout_set(z, words[i], word);
+        }
+    }
+}
+
+
+/* The bracket at the end gives way to the elements; what is behind it in the
+ * tail is written again, and the blocks after the tail are replaced. */
+
+int32_t
+fanout_field_append(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_field_text_t *text)
+{
+    int                     empty;
+    size_t                  n, left;
+    text_t                  t;
+    uint8_t                 buf[FANOUT_BLOCK], *p, *end;
+    uint32_t                at, before, after, size;
+    unsigned                i;
+    fanout_ref_t            rest, last;
+    fanout_field_block_t   *f;
+
+    const fanout_zstr_t  end_text = { (const uint8_t *) "]", 1 };
+    const fanout_zstr_t  comma = { (const uint8_t *) ",", 1 };
+
+    f = fanout_field(z, ref);
+    (void) fanout_field_array(z, ref, &empty);
+
+    before = fanout_field_blocks(f->name, f->size, f->user);
+    size = f->size + text->value.len + !empty;
+    after = fanout_field_blocks(f->name, size, text->user.len);
+    at = tail_at(f);
+
+    fanout_zstr_t  part[] = { comma, text->value, end_text, text->user };
+
+    part[0].len = !empty;
+
+    /* what fits into the tail */
+
+    p = buf;
+    end = buf + FANOUT_BLOCK - at;
+    t.tail = 0;
+
+    for (i = 0; i < 4 && p < end; i++) {
+        n = part[i].len < (size_t) (end - p) ? part[i].len : (size_t) (end - p);
+        memcpy(p, part[i].data, n);
+        p += n;
+        part[i].data += n;
+        part[i].len -= n;
+
+        if (i == 2 && part[i].len == 0) {
+            t.tail = f->tail;
+        }
+
+        if (part[i].len) {
+            break;
+        }
+    }
+
+    overwrite(z, f->tail, at, buf, p - buf);
+
+    rest = fanout_block(z, f->tail)->next;
+    left = part[0].len + part[1].len + part[2].len + part[3].len;
+
+    if (rest) {
+        last = fanout_chain_last(z, rest);
+        n = 1;
+
+        for (fanout_ref_t r = rest; r != last; r = fanout_block(z, r)->next) {
+            n++;
+        }
+
+        fanout_free(z, rest, last, n, FANOUT_RECORDS);
+    }
+
+    rest = 0;
+
+    if (left) {
+        rest = fanout_alloc(z, (left + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
+                            FANOUT_RECORDS, NULL);
+        t.pen.z = z;
+        t.pen.ref = rest;
+        t.pen.pos = sizeof(fanout_ref_t);
+
+        for (i = 0; i < 4; i++) {
+            fanout_write(&t.pen, part[i].data, part[i].len);
+
+            if (i == 2 && part[i].len) {
+                t.tail = t.pen.ref;
+            }
+        }
+    }
+
+    if (fanout_block(z, f->tail)->next != rest) {
+        fanout_set(z, fanout_block(z, f->tail)->next, rest);
+    }
+
+    fanout_set(z, f->tail, t.tail);
+    fanout_set(z, f->size, size);
+    fanout_set(z, f->user, text->user.len);
+    fanout_set(z, f->version, text->version);
+
+    return (int32_t) (after - before);
+}
