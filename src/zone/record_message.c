@@ -140,14 +140,12 @@ static void
 add_change(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_record_pen_t *pen, unsigned i)
 {
-    unsigned                     place;
     fanout_ref_t                 field;
     fanout_field_t               item;
     const fanout_zone_change_t  *c;
 
     c = &plan->set->changes[i];
-    place = plan->steps[i].place;
-    field = place < plan->index.n ? plan->index.refs[place] : 0;
+    field = plan->steps[i].field;
 
     memset(&item, 0, sizeof(fanout_field_t));
     item.name = c->name;
@@ -224,13 +222,13 @@ add_whole(fanout_zone_t *z, const fanout_plan_t *plan,
 
         c = &plan->set->changes[i];
 
-        if (plan->steps[i].place < plan->index.n) {
+        if (plan->steps[i].field) {
             done[plan->steps[i].place] = 1;
         }
 
         if (c->op == FANOUT_FIELD_APPEND) {
             add_appended(z, pen, c, plan->steps[i].in_place
-                         ? plan->index.refs[plan->steps[i].place] : 0);
+                                    ? plan->steps[i].field : 0);
 
         } else if (c->op == FANOUT_FIELD_SET) {
             memset(&item, 0, sizeof(fanout_field_t));

@@ -24,17 +24,6 @@ static void conflicts(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_records_t *to);
 
 
-static fanout_ref_t
-field_of(const fanout_plan_t *plan, unsigned i)
-{
-    unsigned  place;
-
-    place = plan->steps[i].place;
-
-    return place < plan->index.n ? plan->index.refs[place] : 0;
-}
-
-
 int
 fanout_plan_make(fanout_zone_t *z, fanout_plan_t *plan, fanout_records_t *to,
     fanout_zone_set_result_t *r)
@@ -142,9 +131,10 @@ decide(fanout_zone_t *z, fanout_plan_t *plan, unsigned i)
 
     s->hash = fanout_field_hash(z, &c->name);
     s->place = fanout_field_find(z, &plan->index, &c->name, s->hash);
+    s->field = s->place < plan->index.n ? plan->index.refs[s->place] : 0;
     s->step = FANOUT_STEP_APPLY;
 
-    field = field_of(plan, i);
+    field = s->field;
     there = field && !fanout_field(z, field)->unset;
 
     if (c->op == FANOUT_FIELD_APPEND) {
@@ -207,7 +197,7 @@ decide_rest(fanout_zone_t *z, fanout_plan_t *plan)
     memset(named, 0, sizeof(named));
 
     for (i = 0; i < plan->set->n; i++) {
-        if (plan->steps[i].place < plan->index.n) {
+        if (plan->steps[i].field) {
             named[plan->steps[i].place] = 1;
         }
     }
@@ -250,7 +240,7 @@ count(fanout_zone_t *z, fanout_plan_t *plan, unsigned i)
     }
 
     c = &plan->set->changes[i];
-    field = field_of(plan, i);
+    field = plan->steps[i].field;
     f = field ? fanout_field(z, field) : NULL;
     there = f && !f->unset;
 
@@ -336,7 +326,7 @@ conflicts(fanout_zone_t *z, const fanout_plan_t *plan, fanout_records_t *to)
             continue;
         }
 
-        field = field_of(plan, i);
+        field = plan->steps[i].field;
 
         if (field) {
             fanout_record_field(z, &pen, field, plan->steps[i].flags);

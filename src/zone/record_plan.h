@@ -23,7 +23,8 @@ typedef enum {
 /* one change of a set */
 
 typedef struct {
-    unsigned             place;         /* in the index; .n: a new one */
+    fanout_ref_t         field;         /* 0: there is none */
+    unsigned             place;         /* of the field in the index */
     uint16_t             hash;          /* of the name */
     uint8_t              step;          /* fanout_step_e */
     uint8_t              in_place;      /* an append to an array that is

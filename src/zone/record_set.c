@@ -255,7 +255,7 @@ apply_step(fanout_zone_t *z, unsigned i)
     text.brackets = c->op == FANOUT_FIELD_APPEND;
     text.unset = c->op == FANOUT_FIELD_UNSET;
 
-    field = s->place < plan.index.n ? plan.index.refs[s->place] : 0;
+    field = s->field;
 
     if (s->in_place) {
         return fanout_field_append(z, field, &text);

@@ -199,6 +199,9 @@ fanout_field_blocks(size_t name, size_t size, size_t user)
            ? 1 : 1 + (n - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
 }
 
+/* Returns the block with the last byte of the value, by a walk. */
+fanout_ref_t fanout_field_tail(fanout_zone_t *z, fanout_ref_t field);
+
 /* Copies parts of a field. */
 void fanout_field_name(fanout_zone_t *z, fanout_ref_t field, uint8_t *buf);
 void fanout_field_value(fanout_zone_t *z, fanout_ref_t field, uint8_t *buf);

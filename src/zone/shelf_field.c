@@ -295,6 +295,17 @@ field_at(fanout_zone_t *z, fanout_ref_t field, size_t skip)
 }
 
 
+fanout_ref_t
+fanout_field_tail(fanout_zone_t *z, fanout_ref_t field)
+{
+    fanout_field_block_t  *f;
+
+    f = fanout_field(z, field);
+
+    return field_at(z, field, f->name + f->size).ref;
+}
+
+
 void
 fanout_field_name(fanout_zone_t *z, fanout_ref_t field, uint8_t *buf)
 {

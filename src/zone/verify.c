@@ -328,6 +328,7 @@ zone_verify_all(walk_t *w)
 
     try (verify_free(w));
     try (fanout_verify_channels(w));
+    try (fanout_verify_records(w));
     try (fanout_verify_mail(w));
     try (fanout_verify_unread(w));
 

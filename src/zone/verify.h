@@ -35,6 +35,9 @@
 #define SEEN_SEEN        18
 #define SEEN_EVENT       19
 #define SEEN_ADDRESS     20
+#define SEEN_SHELF       21
+#define SEEN_RECORD      22
+#define SEEN_FIELD       23
 
 
 typedef struct {
@@ -69,6 +72,9 @@ typedef struct {
     uint32_t          listed;           /* presence sets */
     uint32_t          mail;
     uint32_t          signals;
+    uint32_t          records;
+    uint32_t          records_due;
+    uint64_t          record_bytes;
     uint64_t          held;
     uint64_t          nheld;
     uint64_t          nbuckets;
@@ -142,6 +148,10 @@ int fanout_verify_identities(walk_t *w);
 int fanout_verify_seats(walk_t *w);
 int fanout_verify_presence(walk_t *w);
 int fanout_verify_seen(walk_t *w);
+
+/* The records of a channel; after all channels, what the zone counts of them. */
+int fanout_verify_shelf(walk_t *w, fanout_ref_t channel);
+int fanout_verify_records(walk_t *w);
 
 /* The queue of events for a backend. */
 int fanout_verify_events(walk_t *w);

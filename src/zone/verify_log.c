@@ -12,6 +12,7 @@
 #include "zone/mail.h"
 #include "zone/presence.h"
 #include "zone/share.h"
+#include "zone/shelf.h"
 
 
 typedef int (*visit_pt)(walk_t *w, fanout_ref_t ref);
@@ -81,7 +82,8 @@ fanout_verify_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     must_of(w, ref, e->seq != 0 && e->seq <= w->shm->seq);
     must_of(w, ref, (e->type & 0x0f) == FANOUT_MESSAGE
                     || (e->type & 0x0f) == FANOUT_RESET
-                    || (e->type & 0x0f) == FANOUT_PRESENCE);
+                    || (e->type & 0x0f) == FANOUT_PRESENCE
+                    || (e->type & 0x0f) == FANOUT_RECORD);
     must_of(w, ref, (e->flags & FANOUT_HAS_RECIPIENT) == 0
                     || (e->type & 0x0f) == FANOUT_MESSAGE);
 
@@ -232,6 +234,7 @@ verify_channel(walk_t *w, fanout_ref_t ref)
     w->class[ch->class]++;
 
     try (verify_history(w, ref));
+    try (fanout_verify_shelf(w, ref));
 
     cold = fanout_cold(w->z, ch);
 
@@ -239,7 +242,8 @@ verify_channel(walk_t *w, fanout_ref_t ref)
         want = cold->policy_ttl ? FANOUT_LIST_WHEEL : FANOUT_LIST_NONE;
 
     } else if (ch->interests || ch->unread_head || cold->keys
-               || fanout_presence_of(w->z, ref))
+               || fanout_presence_of(w->z, ref)
+               || fanout_shelf_of(w->z, ref))
     {
         want = FANOUT_LIST_NONE;
 
@@ -250,7 +254,7 @@ verify_channel(walk_t *w, fanout_ref_t ref)
     must_of(w, ref, cold->list == want);
 
     if (ch->interests || ch->unread_head || cold->keys
-        || fanout_presence_of(w->z, ref))
+        || fanout_presence_of(w->z, ref) || fanout_shelf_of(w->z, ref))
     {
         must_of(w, ref, cold->wheel & FANOUT_IN_USE);
         w->in_use += n + 2;
