@@ -7,6 +7,7 @@
 
 
 #include "base/id.h"
+#include "hub/record_decode.h"
 #include "hub/record_json.h"
 #include "hub/records.h"
 #include "session/members.h"
@@ -17,20 +18,14 @@ static fanout_error_e native_set(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e native_delete(fanout_session_t *s,
     fanout_command_t *cmd);
 static fanout_error_e native_get(fanout_session_t *s, fanout_command_t *cmd);
-static fanout_error_e record_set(fanout_session_t *s, fanout_command_t *cmd,
-    const fanout_native_member_t *m, fanout_json_t *value, void *base);
-static fanout_error_e record_unset(fanout_session_t *s, fanout_command_t *cmd,
-    const fanout_native_member_t *m, fanout_json_t *value, void *base);
-static fanout_error_e record_field(fanout_session_t *s, fanout_command_t *cmd,
-    fanout_json_t *name, fanout_zone_change_t **change);
-static fanout_error_e record_elements(fanout_command_t *cmd,
-    fanout_json_t *value, fanout_zstr_t *elements);
+static fanout_error_e record_changes(fanout_session_t *s,
+    fanout_command_t *cmd, const fanout_native_member_t *m,
+    fanout_json_t *value, void *base);
 static fanout_error_e record_mode(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_native_member_t *m, fanout_json_t *value, void *base);
 static fanout_error_e record_cursor(fanout_session_t *s,
     fanout_command_t *cmd, const fanout_native_member_t *m,
     fanout_json_t *value, void *base);
-static fanout_error_e record_once(fanout_command_t *cmd, ngx_uint_t n);
 static fanout_error_e record_writable(fanout_session_t *s,
     fanout_command_t *cmd);
 static fanout_error_e record_request(fanout_session_t *s,
@@ -43,7 +38,6 @@ static void record_conflict(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
 static void set_reply(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
-static void record_rejected(fanout_reply_t *rp, fanout_records_t *conflicts);
 
 
 #define FANOUT_NATIVE_RECORD                                                  \
@@ -68,14 +62,14 @@ static const fanout_native_member_t  set_members[] = {
     { fanout_native_field("mode", record_mode,
                           fanout_command_t, u.record.mode) },
 
-    { fanout_native_field("set", record_set,
+    { fanout_native_field("set", record_changes,
                           fanout_command_t, u.record),
       .levels = 1 },
 
-    { fanout_native_field("unset", record_unset,
+    { fanout_native_field("unset", record_changes,
                           fanout_command_t, u.record) },
 
-    { fanout_native_field("append", record_set,
+    { fanout_native_field("append", record_changes,
                           fanout_command_t, u.record),
       .levels = 1 }
 };
@@ -139,17 +133,6 @@ const fanout_native_op_t  fanout_native_op_get = {
 };
 
 
-static const struct {
-    ngx_str_t   name;
-    ngx_uint_t  mode;
-} modes[] = {
-    { ngx_string("merge"), FANOUT_MERGE },
-    { ngx_string("reject"), FANOUT_REJECT },
-    { ngx_string("overwrite"), FANOUT_OVERWRITE },
-    { ngx_null_string, 0 }
-};
-
-
 /* of the current command */
 
 static fanout_zone_change_t  changes[FANOUT_ZONE_FIELDS];
@@ -157,123 +140,28 @@ static fanout_zone_change_t  changes[FANOUT_ZONE_FIELDS];
 
 /* decoding */
 
-/* The fields of "set", or with elements to append, of "append". */
+/* The fields of "set", "unset" or "append". */
 
 static fanout_error_e
-record_set(fanout_session_t *s, fanout_command_t *cmd,
+record_changes(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_native_member_t *m, fanout_json_t *value, void *base)
 {
-    ngx_uint_t             append;
-    fanout_json_t          name, item;
-    fanout_error_e         rc;
-    fanout_json_iter_t     it;
-    fanout_zone_change_t  *c;
+    uint8_t         op;
+    ngx_str_t       why;
+    fanout_error_e  rc;
 
-    if (fanout_json_type(value) != FANOUT_JSON_OBJECT
-        || fanout_json_iter(&it, value) != FANOUT_JSON_OK)
-    {
-        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                                  "\"%s\" is an object", m->field.name);
-    }
+    op = m->field.len == sizeof("append") - 1 ? FANOUT_FIELD_APPEND
+         : m->field.len == sizeof("unset") - 1 ? FANOUT_FIELD_UNSET
+         : FANOUT_FIELD_SET;
 
-    append = m->field.len == sizeof("append") - 1;
+    rc = fanout_record_decode(changes, &cmd->u.record.n, op, value, &why);
 
-    while (fanout_json_next(&it, &name, &item) == 1) {
-        rc = record_field(s, cmd, &name, &c);
-
-        if (rc != FANOUT_E_NONE) {
-            return rc;
-        }
-
-        c->value.data = item.data;
-        c->value.len = fanout_json_minify((u_char *) item.data, item.data,
-                                          item.len);
-        c->op = append ? FANOUT_FIELD_APPEND : FANOUT_FIELD_SET;
-
-        if (append && record_elements(cmd, &item, &c->value) != FANOUT_E_NONE)
-        {
-            return FANOUT_E_BAD_REQUEST;
-        }
-    }
-
-    return FANOUT_E_NONE;
-}
-
-
-static fanout_error_e
-record_unset(fanout_session_t *s, fanout_command_t *cmd,
-    const fanout_native_member_t *m, fanout_json_t *value, void *base)
-{
-    fanout_json_t          item;
-    fanout_error_e         rc;
-    fanout_json_iter_t     it;
-    fanout_zone_change_t  *c;
-
-    if (fanout_json_type(value) != FANOUT_JSON_ARRAY
-        || fanout_json_iter(&it, value) != FANOUT_JSON_OK)
-    {
-        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                                  "\"unset\" is an array of names");
-    }
-
-    while (fanout_json_next(&it, NULL, &item) == 1) {
-        rc = record_field(s, cmd, &item, &c);
-
-        if (rc != FANOUT_E_NONE) {
-            return rc;
-        }
-
-        c->op = FANOUT_FIELD_UNSET;
-    }
-
-    return FANOUT_E_NONE;
-}
-
-
-/* Adds a change of the field with this name. */
-
-static fanout_error_e
-record_field(fanout_session_t *s, fanout_command_t *cmd, fanout_json_t *name,
-    fanout_zone_change_t **change)
-{
-    fanout_record_cmd_t  *c;
-
-    static const fanout_native_member_t  field = {
-        .field = { .name = "name of a field" },
-        .read = fanout_native_read_label
-    };
-
-    c = &cmd->u.record;
-
-    if (c->n == FANOUT_ZONE_FIELDS) {
-        return fanout_native_fail_limit(cmd, FANOUT_E_TOO_MANY, "fields",
-                                        FANOUT_ZONE_FIELDS,
+    if (rc == FANOUT_E_TOO_MANY) {
+        return fanout_native_fail_limit(cmd, rc, "fields", FANOUT_ZONE_FIELDS,
                                         "fields in a command");
     }
 
-    *change = &changes[c->n++];
-    ngx_memzero(*change, sizeof(fanout_zone_change_t));
-
-    return fanout_native_read_label(s, cmd, &field, name,
-                                    &(*change)->name);
-}
-
-
-/* An array without its brackets. */
-
-static fanout_error_e
-record_elements(fanout_command_t *cmd, fanout_json_t *value,
-    fanout_zstr_t *elements)
-{
-    if (fanout_json_type(value) != FANOUT_JSON_ARRAY || elements->len == 2) {
-        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                   "the values of \"append\" are arrays with elements");
-    }
-
-    elements->data++;
-    elements->len -= 2;
-
-    return FANOUT_E_NONE;
+    return rc == FANOUT_E_NONE ? rc : fanout_native_fail(cmd, rc, "%V", &why);
 }
 
 
@@ -281,23 +169,28 @@ static fanout_error_e
 record_mode(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_native_member_t *m, fanout_json_t *value, void *base)
 {
-    u_char         buf[16];
-    ngx_uint_t     i;
-    fanout_json_t  text;
+    u_char          buf[16];
+    ngx_str_t       name, why;
+    ngx_uint_t      mode;
+    fanout_json_t   text;
+    fanout_error_e  rc;
 
-    (void) fanout_json_text(value, buf, sizeof(buf), &text);
+    ngx_str_null(&name);
 
-    for (i = 0; modes[i].name.len; i++) {
-        if (modes[i].name.len == text.len
-            && ngx_memcmp(modes[i].name.data, text.data, text.len) == 0)
-        {
-            *(ngx_uint_t *) fanout_native_dst(base, m) = modes[i].mode + 1;
-            return FANOUT_E_NONE;
-        }
+    if (fanout_json_text(value, buf, sizeof(buf), &text) == FANOUT_JSON_OK) {
+        name.data = (u_char *) text.data;
+        name.len = text.len;
     }
 
-    return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-               "\"mode\" is \"merge\", \"reject\" or \"overwrite\"");
+    rc = fanout_record_mode(&name, &mode, &why);
+
+    if (rc != FANOUT_E_NONE) {
+        return fanout_native_fail(cmd, rc, "%V", &why);
+    }
+
+    *(ngx_uint_t *) fanout_native_dst(base, m) = mode + 1;
+
+    return FANOUT_E_NONE;
 }
 
 
@@ -328,37 +221,12 @@ record_cursor(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
-/* Each field is named once. */
-
-static fanout_error_e
-record_once(fanout_command_t *cmd, ngx_uint_t n)
-{
-    ngx_uint_t  i, k;
-
-    for (i = 1; i < n; i++) {
-        for (k = 0; k < i; k++) {
-            if (changes[i].name.len == changes[k].name.len
-                && ngx_memcmp(changes[i].name.data, changes[k].name.data,
-                              changes[i].name.len)
-                   == 0)
-            {
-                return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                           "the field \"%*s\" is named twice",
-                           ngx_min(changes[i].name.len, 64),
-                           changes[i].name.data);
-            }
-        }
-    }
-
-    return FANOUT_E_NONE;
-}
-
-
 /* changing */
 
 static fanout_error_e
 native_set(fanout_session_t *s, fanout_command_t *cmd)
 {
+    ngx_str_t                  why;
     fanout_error_e             rc;
     fanout_records_t          *conflicts;
     fanout_zone_set_t          set;
@@ -368,10 +236,15 @@ native_set(fanout_session_t *s, fanout_command_t *cmd)
 
     c = &cmd->u.record;
 
-    if ((rc = record_writable(s, cmd))
-        || (rc = record_once(cmd, c->n))
-        || (rc = record_request(s, cmd, &set, &opts)))
-    {
+    if ((rc = record_writable(s, cmd))) {
+        return rc;
+    }
+
+    if ((rc = fanout_record_once(changes, c->n, &why))) {
+        return fanout_native_fail(cmd, rc, "%V", &why);
+    }
+
+    if ((rc = record_request(s, cmd, &set, &opts))) {
         return rc;
     }
 
@@ -455,6 +328,10 @@ static fanout_error_e
 record_request(fanout_session_t *s, fanout_command_t *cmd,
     fanout_zone_set_t *set, fanout_zone_publish_t *opts)
 {
+    uint64_t              base;
+    ngx_str_t             why;
+    ngx_uint_t            mode;
+    fanout_error_e        rc;
     fanout_record_cmd_t  *c;
 
     c = &cmd->u.record;
@@ -472,18 +349,14 @@ record_request(fanout_session_t *s, fanout_command_t *cmd,
     set->client = s->identity.client;
     set->user = opts->scope;
     set->opts = opts;
-    set->mode = c->mode ? c->mode - 1
-                : c->base >= 0 ? FANOUT_MERGE : FANOUT_OVERWRITE;
 
-    if (c->base >= 0) {
-        set->base = c->base;
+    base = c->base;
+    mode = c->mode - 1;
 
-    } else if (set->mode != FANOUT_OVERWRITE) {
-        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                                  "\"mode\" needs \"base\"");
-    }
+    rc = fanout_record_base(set, c->base >= 0 ? &base : NULL,
+                            c->mode ? &mode : NULL, &why);
 
-    return FANOUT_E_NONE;
+    return rc == FANOUT_E_NONE ? rc : fanout_native_fail(cmd, rc, "%V", &why);
 }
 
 
@@ -526,32 +399,15 @@ record_conflict(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts)
 {
     ngx_str_t         data;
-    const uint8_t    *p;
     fanout_outbuf_t  *f;
-    fanout_record_t   record;
 
     f = fanout_outbuf_create(s->hub, 256);
 
     if (f == NULL
-        || fanout_outbuf_printf(s->hub, f, 128, "{\"version\":%uL%s%s",
-                                r->version,
-                                r->deleted ? ",\"deleted\":true" : "",
-                                r->unknown ? ",\"unknown\":true" : "")
-           != NGX_OK)
+        || fanout_outbuf_literal(s->hub, f, "{") != NGX_OK
+        || fanout_record_refusal_json(s->hub, r, conflicts, f) != NGX_OK
+        || fanout_outbuf_literal(s->hub, f, "}") != NGX_OK)
     {
-        goto failed;
-    }
-
-    p = conflicts && conflicts->n ? conflicts->bytes : NULL;
-
-    if (p && fanout_record_next(&p, p + conflicts->used, &record) == 1
-        && (fanout_outbuf_literal(s->hub, f, ",\"rejected\":") != NGX_OK
-            || fanout_record_conflicts_json(s->hub, &record, f) != NGX_OK))
-    {
-        goto failed;
-    }
-
-    if (fanout_outbuf_literal(s->hub, f, "}") != NGX_OK) {
         goto failed;
     }
 
@@ -578,55 +434,21 @@ static void
 set_reply(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts)
 {
-    u_char          epoch[FANOUT_EPOCH_LEN];
     fanout_reply_t  rp;
 
     if (cmd->id.len == 0) {
         return;
     }
 
-    (void) fanout_epoch_format(epoch, r->log.epoch);
-
     fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
-    fanout_native_printf(&rp, "\"ok\":{\"version\":%uL,\"epoch\":\"%*s\","
-                         "\"offset\":%uL", r->version, sizeof(epoch), epoch,
-                         r->log.offset);
+    fanout_native_literal(&rp, "\"ok\":{");
 
-    if (r->unchanged) {
-        fanout_native_literal(&rp, ",\"unchanged\":true");
-    }
-
-    if (r->log.duplicate) {
-        fanout_native_literal(&rp, ",\"duplicate\":true");
-    }
-
-    if (r->partial) {
-        fanout_native_literal(&rp, ",\"partial\":true");
-    }
-
-    if (conflicts && conflicts->n) {
-        record_rejected(&rp, conflicts);
+    if (rp.rc == NGX_OK) {
+        rp.rc = fanout_record_result_json(s->hub, r, conflicts, rp.f);
     }
 
     fanout_native_literal(&rp, "}");
     fanout_native_end(&rp);
-}
-
-
-static void
-record_rejected(fanout_reply_t *rp, fanout_records_t *conflicts)
-{
-    const uint8_t    *p;
-    fanout_record_t   record;
-
-    p = conflicts->bytes;
-
-    if (rp->rc == NGX_OK
-        && fanout_record_next(&p, p + conflicts->used, &record) == 1)
-    {
-        fanout_native_literal(rp, ",\"rejected\":");
-        rp->rc = fanout_record_conflicts_json(rp->s->hub, &record, rp->f);
-    }
 }
 
 

@@ -28,6 +28,7 @@ static void changes(list_t *l, fanout_record_t *r, uint8_t op,
     const char *name);
 static void olds(list_t *l, fanout_record_t *r);
 static void whole(list_t *l, fanout_record_t *r);
+static void rejected(list_t *l, fanout_records_t *conflicts);
 
 
 #define literal(l, s)  text(l, s, sizeof(s) - 1)
@@ -226,6 +227,20 @@ ngx_int_t
 fanout_record_json(fanout_hub_t *hub, fanout_record_t *r, ngx_uint_t versions,
     fanout_outbuf_t *f)
 {
+    if (fanout_outbuf_literal(hub, f, "{") != NGX_OK
+        || fanout_record_members_json(hub, r, versions, f) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return fanout_outbuf_literal(hub, f, "}");
+}
+
+
+ngx_int_t
+fanout_record_members_json(fanout_hub_t *hub, fanout_record_t *r,
+    ngx_uint_t versions, fanout_outbuf_t *f)
+{
     list_t           l;
     const uint8_t   *p;
     fanout_field_t   item;
@@ -235,7 +250,7 @@ fanout_record_json(fanout_hub_t *hub, fanout_record_t *r, ngx_uint_t versions,
     l.n = 0;
     l.rc = NGX_OK;
 
-    literal(&l, "{\"version\":");
+    literal(&l, "\"version\":");
     number(&l, r->version);
     literal(&l, ",\"fields\":{");
 
@@ -259,8 +274,6 @@ fanout_record_json(fanout_hub_t *hub, fanout_record_t *r, ngx_uint_t versions,
 
         literal(&l, "}");
     }
-
-    literal(&l, "}");
 
     return l.rc;
 }
@@ -335,4 +348,65 @@ fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
     literal(&l, "}");
 
     return l.rc;
+}
+
+
+ngx_int_t
+fanout_record_result_json(fanout_hub_t *hub, const fanout_zone_set_result_t *r,
+    fanout_records_t *conflicts, fanout_outbuf_t *f)
+{
+    list_t  l;
+
+    l.hub = hub;
+    l.f = f;
+    l.n = 0;
+    l.rc = fanout_outbuf_printf(hub, f, 160,
+                                "\"version\":%uL,\"epoch\":\"%016xL\","
+                                "\"offset\":%uL%s%s%s",
+                                r->version, r->log.epoch, r->log.offset,
+                                r->unchanged ? ",\"unchanged\":true" : "",
+                                r->log.duplicate ? ",\"duplicate\":true" : "",
+                                r->partial ? ",\"partial\":true" : "");
+    rejected(&l, conflicts);
+
+    return l.rc;
+}
+
+
+ngx_int_t
+fanout_record_refusal_json(fanout_hub_t *hub,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts,
+    fanout_outbuf_t *f)
+{
+    list_t  l;
+
+    l.hub = hub;
+    l.f = f;
+    l.n = 0;
+    l.rc = fanout_outbuf_printf(hub, f, 96, "\"version\":%uL%s%s", r->version,
+                                r->deleted ? ",\"deleted\":true" : "",
+                                r->unknown ? ",\"unknown\":true" : "");
+    rejected(&l, conflicts);
+
+    return l.rc;
+}
+
+
+static void
+rejected(list_t *l, fanout_records_t *conflicts)
+{
+    const uint8_t    *p;
+    fanout_record_t   r;
+
+    p = conflicts ? conflicts->bytes : NULL;
+
+    if (p && conflicts->n
+        && fanout_record_next(&p, p + conflicts->used, &r) == 1)
+    {
+        literal(l, ",\"rejected\":");
+
+        if (l->rc == NGX_OK) {
+            l->rc = fanout_record_conflicts_json(l->hub, &r, l->f);
+        }
+    }
 }

@@ -28,8 +28,12 @@
 ngx_int_t fanout_record_entry_json(fanout_hub_t *hub, fanout_zstr_t *data,
     fanout_outbuf_t *f);
 
-/* Appends a record: {"version":8,"fields":{…},"versions":{…}}, the last with
- * versions only. */
+/* Appends what a record is as the members of an object, without braces:
+ * "version":8,"fields":{…},"versions":{…}, the last with versions only. */
+ngx_int_t fanout_record_members_json(fanout_hub_t *hub, fanout_record_t *r,
+    ngx_uint_t versions, fanout_outbuf_t *f);
+
+/* The same in braces. */
 ngx_int_t fanout_record_json(fanout_hub_t *hub, fanout_record_t *r,
     ngx_uint_t versions, fanout_outbuf_t *f);
 
@@ -45,6 +49,19 @@ ngx_int_t fanout_records_json(fanout_hub_t *hub, fanout_records_t *records,
  *
  * without value if the field is not there any more. */
 ngx_int_t fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
+    fanout_outbuf_t *f);
+
+/* Appends what a set or a delete did, as the members of an object, without
+ * braces: "version":8,"epoch":"…","offset":12,"unchanged":true,
+ * "duplicate":true,"partial":true,"rejected":{…}.  conflicts may be NULL. */
+ngx_int_t fanout_record_result_json(fanout_hub_t *hub,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts,
+    fanout_outbuf_t *f);
+
+/* Appends what the record is that a set or a delete was in conflict with:
+ * "version":8,"deleted":true,"unknown":true,"rejected":{…}. */
+ngx_int_t fanout_record_refusal_json(fanout_hub_t *hub,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts,
     fanout_outbuf_t *f);
 
 
