@@ -9,11 +9,16 @@
 #include "conf/conf.h"
 #include "hub/hub.h"
 #include "base/pattern.h"
+#include "zone/record.h"
 
 
 #define FANOUT_LINGER  5                /* s */
 #define FANOUT_BATCH   50               /* ms */
 #define FANOUT_CHANGES (256 * 1024)
+#define FANOUT_RECORDS_MAX  10000
+
+/* blocks of the smallest record: its own, the id, an index and a field */
+#define FANOUT_RECORD_LEAST  4
 
 
 /* a word that a parameter may have */
@@ -41,7 +46,12 @@ typedef enum {
     POLICY_EXPIRE,
     POLICY_ALIVE,
     POLICY_PUBLISH,
-    POLICY_HOOKS
+    POLICY_HOOKS,
+    POLICY_RECORDS,
+    POLICY_RECORD,
+    POLICY_FIELDS,
+    POLICY_RECORDS_MAX,
+    POLICY_RECORDS_TTL
 } policy_e;
 
 typedef struct {
@@ -62,6 +72,8 @@ static char *channel_pattern(ngx_conf_t *cf, fanout_app_t *app,
     ngx_str_t *pattern);
 static ngx_uint_t has_variable(ngx_conf_t *cf, ngx_str_t *pattern);
 static ngx_uint_t channel_is_variable(ngx_conf_t *cf, u_char *p, u_char *last);
+static char *check_records(ngx_conf_t *cf, fanout_app_t *app,
+    fanout_policy_t *policy);
 static void check_kept(ngx_conf_t *cf, fanout_app_t *app,
     fanout_policy_t *policy);
 
@@ -69,7 +81,7 @@ static void check_kept(ngx_conf_t *cf, fanout_app_t *app,
 /* parameters of channel policies that are not served yet */
 
 static ngx_str_t  later[] = {
-    ngx_string("records"), ngx_string("locks"), ngx_string("dedupe"),
+    ngx_string("locks"), ngx_string("guard"), ngx_string("dedupe"),
     ngx_null_string
 };
 
@@ -96,6 +108,16 @@ static const word_t  switch_words[] = {
 static const word_t  publish_words[] = {
     { ngx_string("any"), 0 },
     { ngx_string("members"), 1 },
+    { ngx_null_string, 0 }
+};
+
+
+static const word_t  records_words[] = {
+    { ngx_string("off"), 0 },
+    { ngx_string("on"), FANOUT_RECORDS_ON },
+    { ngx_string("old"), FANOUT_RECORDS_ON|FANOUT_RECORDS_OLD },
+    { ngx_string("full"), FANOUT_RECORDS_ON|FANOUT_RECORDS_OLD
+                          |FANOUT_RECORDS_WHOLE },
     { ngx_null_string, 0 }
 };
 
@@ -150,6 +172,22 @@ static const parameter_t  parameters[] = {
 
     { POLICY_HOOKS, "hooks", switch_words,
       { FANOUT_CONF_WORD, 0, 0, "\"on\" or \"off\"" } },
+
+    { POLICY_RECORDS, "records", records_words,
+      { FANOUT_CONF_WORD, 0, 0, "\"on\", \"off\", \"old\" or \"full\"" } },
+
+    { POLICY_RECORD, "record", NULL,
+      { FANOUT_CONF_SIZE, 1, FANOUT_ZONE_RECORD, "a size from 1 to 64k" } },
+
+    { POLICY_FIELDS, "fields", NULL,
+      { FANOUT_CONF_NUMBER, 1, FANOUT_ZONE_FIELDS,
+        "a number from 1 to 128" } },
+
+    { POLICY_RECORDS_MAX, "records_max", NULL,
+      { FANOUT_CONF_NUMBER, 1, 10000000, "a number from 1 to 10000000" } },
+
+    { POLICY_RECORDS_TTL, "records_ttl", NULL,
+      { FANOUT_CONF_SEC, 1, 365 * 24 * 3600, "a time from 1s to 365d" } },
 
     { 0, NULL, NULL, { 0, 0, 0, NULL } }
 };
@@ -387,7 +425,8 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app,
                        "invalid parameter \"%V\": \"fanout_channel\" has "
                        "history=, bytes=, ttl=, presence=, members=, keys=, "
                        "linger=, batch=, changes=, seen=, idle=, expire=, "
-                       "alive=, publish=, hooks= and share=", value);
+                       "alive=, publish=, hooks=, records=, record=, fields=, "
+                       "records_max=, records_ttl= and share=", value);
 
     return NGX_CONF_ERROR;
 }
@@ -478,6 +517,26 @@ policy_set(fanout_policy_t *policy, policy_e id, int64_t n)
     case POLICY_HOOKS:
         policy->no_hooks = !n;
         break;
+
+    case POLICY_RECORDS:
+        policy->keep.records = n;
+        break;
+
+    case POLICY_RECORD:
+        policy->keep.record = n;
+        break;
+
+    case POLICY_FIELDS:
+        policy->keep.fields = n;
+        break;
+
+    case POLICY_RECORDS_MAX:
+        policy->keep.records_max = n;
+        break;
+
+    case POLICY_RECORDS_TTL:
+        policy->keep.records_ttl = n;
+        break;
     }
 }
 
@@ -547,6 +606,63 @@ check_policy(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
     }
 
     check_kept(cf, app, policy);
+
+    return check_records(cf, app, policy);
+}
+
+
+static char *
+check_records(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
+{
+    uint64_t               room, least;
+    const char            *name;
+    fanout_zone_policy_t  *keep;
+
+    keep = &policy->keep;
+
+    if (keep->records == 0) {
+        name = keep->record ? "record"
+               : keep->fields ? "fields"
+               : keep->records_max ? "records_max"
+               : keep->records_ttl ? "records_ttl" : NULL;
+
+        if (name) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%s\" of \"fanout_channel\" needs "
+                               "\"records=on\", \"records=old\" or "
+                               "\"records=full\"", name);
+            return NGX_CONF_ERROR;
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if ((keep->records & FANOUT_RECORDS_OLD) && keep->history == 0) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"records=%s\" of \"fanout_channel\" \"%V\" has "
+                           "no \"history\": old values are told and not kept",
+                           (keep->records & FANOUT_RECORDS_WHOLE)
+                           ? "full" : "old", &policy->text);
+    }
+
+    if (keep->records_max == 0) {
+        keep->records_max = FANOUT_RECORDS_MAX;
+        return NGX_CONF_OK;
+    }
+
+    room = (uint64_t) app->shm_zone->shm.size
+           * app->shares[FANOUT_SHARE_records].max / 100;
+    least = (uint64_t) keep->records_max * FANOUT_RECORD_LEAST
+            * FANOUT_ZONE_BLOCK;
+
+    if (least > room) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "\"records_max=%uD\" of \"fanout_channel\" \"%V\" "
+                           "can't be reached: so many records take %uL bytes "
+                           "at least, and all records may take %uL of zone "
+                           "\"%V\"", keep->records_max, &policy->text, least,
+                           room, &app->name);
+    }
 
     return NGX_CONF_OK;
 }

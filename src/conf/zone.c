@@ -188,8 +188,9 @@ zone_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_zone\" has "
                        "slots=, held=, idle=, dedupe=, frames=, channels=, "
-                       "keys=, members=, sessions=, mail=, signals=, events=, "
-                       "history=, address= and user=", value);
+                       "keys=, members=, records=, sessions=, mail=, "
+                       "signals=, events=, history=, address= and user=",
+                       value);
 
     return NGX_CONF_ERROR;
 }
