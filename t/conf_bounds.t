@@ -81,6 +81,15 @@ my @parameters = (
              'within 0% and 100%, the second at least 1%' ] }
          qw( channels keys members sessions mail signals events )),
 
+    [ 'fanout_zone z 8m', records => '0% 1% 90% 91%',        'a percentage from 1% to 90%' ],
+    [ 'fanout_zone z 8m', records => '0%-0% 0%-1% 1%-100% 1%-101%',
+             'within 0% and 100%, the second at least 1%' ],
+    (map { [ 'fanout_channel app a records=on', @$_ ] }
+         [ record      => '0 1 64k 65537',                   'a size from 1 to 64k' ],
+         [ fields      => '0 1 128 129',                     'a number from 1 to 128' ],
+         [ records_max => '0 1 10000000 10000001',           'a number from 1 to 10000000' ],
+         [ records_ttl => '0 1s 365d 366d',                  'a time from 1s to 365d' ]),
+
     [ 'fanout_channel app a', history => '-1 0 10000000 10000001',
                                                              'a number from 0 to 10000000' ],
     [ 'fanout_channel app a history=1', bytes => '0 1 4095m 4096m',

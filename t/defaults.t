@@ -196,6 +196,14 @@ subtest 'fanout_channel' => sub {
        constant('FANOUT_LINGER') . 's', 'linger');
     is(said('fanout_channel', 'batch'),
        constant('FANOUT_BATCH') . 'ms', 'batch');
+
+    # none but this is set: the zone has its own for the others
+
+    is(said('fanout_channel', 'records_max'), constant('FANOUT_RECORDS_MAX'),
+       'records_max');
+    is(said('fanout_channel', 'fields'), constant('FANOUT_ZONE_FIELDS'), 'fields');
+    is(said('fanout_channel', 'record'), constant('FANOUT_ZONE_RECORD') / 1024 . 'k',
+       'record');
 };
 
 
@@ -247,6 +255,7 @@ subtest 'units' => sub {
              qw( ttl linger batch expire seen )),
         (map { ($_ => ['server', "fanout_hook tiny /hook publish $_="]) }
              qw( timeout )),
+        records_ttl => 'fanout_channel app x records=on records_ttl=',
         retry => ['server', 'fanout_hook tiny /hook connect retry='],
         flush => ['server', 'fanout_log x buffer=4k flush='],
         burst => ['server', 'fanout_budget user burst='],

@@ -167,6 +167,12 @@ my @zone = (
     'fanout_zone z 8m user=0%'     => 'invalid "user=0%": a percentage',
     'fanout_zone z 8m user=101%'   => 'invalid "user=101%": a percentage',
     'fanout_zone z 8m address=5'   => 'invalid "address=5": a percentage',
+    'fanout_zone z 8m records=0%'  => 'invalid "records=0%": a percentage from 1% to 90%',
+    'fanout_zone z 8m records=91%' => 'invalid "records=91%": a percentage from 1% to 90%',
+    'fanout_zone z 8m records=5'   => 'invalid "records=5": a percentage',
+    'fanout_zone z 8m records=9%-5%' => 'invalid "records=9%-5%": a range',
+    'fanout_zone z 8m records=55%-60%'
+                                   => 'guaranteed shares of zone "z" are 105% of it',
     'fanout_zone z 8m history=80%' => 'guaranteed shares of zone "z" are 105% of it',
     'fanout_zone z 8m sessions=40%-50% history=50%'
                                    => 'guaranteed shares of zone "z" are 105% of it',
@@ -224,7 +230,7 @@ my @channel = (
 
 push @channel, "fanout_channel app * $_=1" =>
     "parameter \"$_\" of \"fanout_channel\" is not served"
-    for qw( records locks dedupe );
+    for qw( locks guard dedupe );
 
 push @channel, map {
     my ($parameters, $regex) = @$_;
@@ -252,6 +258,18 @@ push @channel, map {
     [ 'publish=all',    'invalid "publish=all": "members" or "any"' ],
     [ 'hooks=',         'invalid "hooks=": "on" or "off"' ],
     [ 'hooks=publish',  'invalid "hooks=publish": "on" or "off"' ],
+    [ 'records=yes',    'invalid "records=yes": "on", "off", "old" or "full"' ],
+    [ 'records=',       'invalid "records="' ],
+    [ 'records=on record=0',   'invalid "record=0": a size from 1 to 64k' ],
+    [ 'records=on record=65k', 'invalid "record=65k"' ],
+    [ 'records=on fields=0',   'invalid "fields=0": a number from 1 to 128' ],
+    [ 'records=on fields=129', 'invalid "fields=129"' ],
+    [ 'records=on records_max=0', 'invalid "records_max=0": a number from 1' ],
+    [ 'records=on records_ttl=0', 'invalid "records_ttl=0": a time from 1s' ],
+    (map { my ($name) = /^(\w+)/;
+           ([ $_, "\"$name\" of \"fanout_channel\" needs \"records=on\"" ],
+            [ "$_ records=off", "\"$name\" of \"fanout_channel\" needs" ]) }
+         qw( record=1k fields=3 records_max=10 records_ttl=1h )),
     [ 'idle=1m',        '"idle" of "fanout_channel" needs "presence=on"' ],
     [ 'expire=1m',      '"expire" of "fanout_channel" needs' ],
     [ 'members=3',      '"members" of "fanout_channel" needs' ],
@@ -287,7 +305,9 @@ my @location = (
     'fanout_user $nope_no'         => 'unknown "nope_no" variable',
     'fanout_permit all'            => 'invalid number of arguments',
     'fanout_permit write *'        => 'unknown operation "write"',
-    'fanout_permit join,write *'   => 'unknown operation "write".*join',
+    'fanout_permit join,write *'   => 'unknown operation "write".*join.*record and all',
+    'fanout_permit records *'      => 'unknown operation "records"',
+    'fanout_permit join record *'  => '"record" is an operation, and no channel pattern',
     'fanout_permit join, *'        => 'unknown operation ""',
     'fanout_permit join,,all *'    => 'unknown operation ""',
     'fanout_permit presences *'    => 'unknown operation "presences"',
@@ -646,6 +666,19 @@ subtest 'warnings' => sub {
             => '"bytes=1048576" of "fanout_channel" "a" can.t be kept.* 838860 ',
         [ 'fanout_channel other a history=20000 share=5%-10%', '' ]
             => '"history=20000" of "fanout_channel" "a" can.t be kept',
+        [ 'fanout_channel other a records=old', '' ]
+            => '"records=old" of "fanout_channel" "a" has no "history": old values '
+             . 'are told and not kept',
+        [ 'fanout_channel other a records=full', '' ]
+            => '"records=full" of "fanout_channel" "a" has no "history"',
+        [ 'fanout_channel other a records=on', '' ] => undef,
+        [ 'fanout_channel other a records=on records_max=16385', '' ]
+            => '"records_max=16385" of "fanout_channel" "a" can.t be reached: so many '
+             . 'records take 4194560 bytes at least, and all records may take '
+             . '4194304 of zone "other"',
+        [ 'fanout_channel other a records=on records_max=16384', '' ] => undef,
+        [ 'fanout_zone z 8m records=10%; fanout_channel z a records=on records_max=3277',
+          '' ] => '"records_max=3277".* can.t be reached.* 838860 ',
         [ '', 'fanout app; fanout_permit join a; fanout_dialect raw; '
             . 'fanout_autojoin a' ]
             => '"fanout_autojoin" does nothing in location "/test": .* raw',
@@ -723,6 +756,12 @@ subtest 'and what is right' => sub {
                   'fanout_channel app a hooks=off',
                   'fanout_channel app a linger=1s',
                   'fanout_channel app a hooks=on history=1',
+                  'fanout_channel app a records=on record=1 fields=1 records_max=1'
+                  . ' records_ttl=1s',
+                  'fanout_channel app a history=1 records=old',
+                  'fanout_channel app a history=1 records=full',
+                  'fanout_channel app a records=off',
+                  'fanout_zone z 2m records=20%', 'fanout_zone z 2m records=20%-100%',
                   'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%',
                   'fanout_zone z 2m keys=0%-1% history=70% members=10%-100%',
                   'fanout_zone z 2m slots=8 held=5% idle=1m dedupe=1m frames=1m'
@@ -747,6 +786,7 @@ subtest 'and what is right' => sub {
     }
 
     for my $line ('fanout app; fanout_rate off', 'fanout_rate 1r/s',
+                  'fanout_permit join,record a', 'fanout_permit record *',
                   'fanout_rate 1000000r/s burst=1000000',
                   'fanout_permit join,publish,history a b* $arg_a ${arg_b}c',
                   'fanout_permit all *', 'fanout_origin * https://x',

@@ -78,6 +78,9 @@ char *fanout_set_range(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 /* An error if a parameter name= is there twice, from an argument on. */
 char *fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first);
 
+/* Sets the defaults of fanout_channel. */
+void fanout_conf_policy(fanout_policy_t *policy);
+
 /* Shares of a zone: the default ones; a parameter of fanout_zone, DECLINED if
  * it is none of them; what they make together; share= of fanout_channel. */
 void fanout_conf_shares(fanout_app_t *app);

@@ -12,14 +12,15 @@
 
 /* what is not said */
 
-static const fanout_zone_share_t  defaults[] = {
-    { 5, 60 },          /* channels */
-    { 2, 10 },          /* keys */
-    { 5, 60 },          /* members */
-    { 10, 60 },         /* sessions */
-    { 1, 25 },          /* mail */
-    { 1, 5 },           /* signals */
-    { 1, 25 }           /* events */
+static const fanout_zone_share_t  defaults[FANOUT_NSHARES] = {
+    [FANOUT_SHARE_channels] = { 5, 60 },
+    [FANOUT_SHARE_keys]     = { 2, 10 },
+    [FANOUT_SHARE_members]  = { 5, 60 },
+    [FANOUT_SHARE_records]  = { 0, 50 },
+    [FANOUT_SHARE_sessions] = { 10, 60 },
+    [FANOUT_SHARE_mail]     = { 1, 25 },
+    [FANOUT_SHARE_signals]  = { 1, 5 },
+    [FANOUT_SHARE_events]   = { 1, 25 }
 };
 
 static const char  *names[] = {
@@ -30,6 +31,10 @@ static const char  *names[] = {
 
 
 static ngx_int_t percent(u_char *p, size_t len);
+static ngx_int_t part_of(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    ngx_int_t most);
+static char *records_range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    fanout_zone_share_t *share);
 static char *range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     fanout_zone_share_t *share);
 
@@ -47,49 +52,44 @@ fanout_conf_shares(fanout_app_t *app)
 ngx_int_t
 fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
 {
+    char        *rc;
     ngx_int_t    n;
     ngx_str_t    s;
-    ngx_uint_t   i, *part;
+    ngx_uint_t   i, most, *part;
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         if (fanout_conf_parameter(value, names[i], &s)) {
-            return range(cf, value, &s, &app->shares[i]) == NGX_CONF_OK
-                   ? NGX_OK : NGX_ERROR;
+            rc = i == FANOUT_SHARE_records
+                 ? records_range(cf, value, &s, &app->shares[i])
+                 : range(cf, value, &s, &app->shares[i]);
+
+            return rc == NGX_CONF_OK ? NGX_OK : NGX_ERROR;
         }
     }
 
-    part = fanout_conf_parameter(value, "address", &s) ? &app->address_max
-           : fanout_conf_parameter(value, "user", &s) ? &app->user_max : NULL;
+    most = 100;
 
-    if (part) {
-        n = percent(s.data, s.len);
+    if (fanout_conf_parameter(value, "address", &s)) {
+        part = &app->address_max;
 
-        if (n < 1 || n > 100) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a percentage from 1%% to "
-                               "100%% is needed", value);
-            return NGX_ERROR;
-        }
+    } else if (fanout_conf_parameter(value, "user", &s)) {
+        part = &app->user_max;
 
-        *part = n;
+    } else if (fanout_conf_parameter(value, "history", &s)) {
+        part = &app->history_min;
+        most = 90;
 
-        return NGX_OK;
-    }
-
-    if (!fanout_conf_parameter(value, "history", &s)) {
+    } else {
         return NGX_DECLINED;
     }
 
-    n = percent(s.data, s.len);
+    n = part_of(cf, value, &s, most);
 
-    if (n < 1 || n > 90) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": a percentage from 1%% to 90%% is "
-                           "needed", value);
+    if (n == NGX_ERROR) {
         return NGX_ERROR;
     }
 
-    app->history_min = n;
+    *part = n;
 
     return NGX_OK;
 }
@@ -113,8 +113,8 @@ fanout_conf_zone_shares(ngx_conf_t *cf, fanout_app_t *app)
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "the guaranteed shares of zone \"%V\" are %ui%% of it, "
                        "those by default included: channels=, keys=, "
-                       "members=, sessions=, mail=, signals=, events= and "
-                       "history= may guarantee 100%% together",
+                       "members=, records=, sessions=, mail=, signals=, "
+                       "events= and history= may guarantee 100%% together",
                        &app->name, sum);
 
     return NGX_CONF_ERROR;
@@ -143,6 +143,51 @@ fanout_conf_channel_share(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
                        app->history_said, app->history_min);
 
     return NGX_CONF_ERROR;
+}
+
+
+/* MAX%, or a range: then there is a guarantee, too. */
+
+static char *
+records_range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    fanout_zone_share_t *share)
+{
+    ngx_int_t  n;
+
+    if (ngx_strlchr(s->data, s->data + s->len, '-')) {
+        return range(cf, value, s, share);
+    }
+
+    n = part_of(cf, value, s, 90);
+
+    if (n == NGX_ERROR) {
+        return NGX_CONF_ERROR;
+    }
+
+    share->max = n;
+
+    return NGX_CONF_OK;
+}
+
+
+/* from 1% to most */
+
+static ngx_int_t
+part_of(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_int_t most)
+{
+    ngx_int_t  n;
+
+    n = percent(s->data, s->len);
+
+    if (n >= 1 && n <= most) {
+        return n;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid \"%V\": a percentage from 1%% to %i%% is "
+                       "needed", value, most);
+
+    return NGX_ERROR;
 }
 
 

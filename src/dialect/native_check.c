@@ -7,6 +7,7 @@
 
 
 #include "dialect/native.h"
+#include "hub/records.h"
 
 
 /* bytes of a refusal beside its texts */
@@ -45,6 +46,22 @@ fanout_native_answers(fanout_session_t *s, fanout_command_t *cmd)
 
     return fanout_native_part(s)->autojoin || fanout_meter_answers(s, &limited)
            ? FANOUT_E_NONE : fanout_native_limited(s, cmd, &limited);
+}
+
+
+fanout_error_e
+fanout_native_recorded(fanout_session_t *s, fanout_command_t *cmd)
+{
+    if (fanout_records_served(s->hub, &cmd->channel)) {
+        return FANOUT_E_NONE;
+    }
+
+    fanout_count(s->hub, forbidden);
+    fanout_session_log_forbidden(s, "record", &cmd->channel,
+                                 "fanout_channel records=");
+
+    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+               "this channel has no records: \"fanout_channel records=\"");
 }
 
 

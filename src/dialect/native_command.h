@@ -382,6 +382,10 @@ fanout_error_e fanout_native_answers(fanout_session_t *s,
 fanout_error_e fanout_native_served(fanout_session_t *s,
     fanout_command_t *cmd);
 
+/* FORBIDDEN if the channel has no records. */
+fanout_error_e fanout_native_recorded(fanout_session_t *s,
+    fanout_command_t *cmd);
+
 /* The table of n members, for base/json_table.h. */
 fanout_json_table_t fanout_native_table(const fanout_native_member_t *members,
     ngx_uint_t n);

@@ -181,6 +181,12 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
         rc = fanout_native_may(s, cmd, FANOUT_MAY_HISTORY);
     }
 
+    if (rc == FANOUT_E_NONE && c->want > 0
+        && (c->want & FANOUT_WANT_RECORDS))
+    {
+        rc = fanout_native_recorded(s, cmd);
+    }
+
     if (rc == FANOUT_E_NONE) {
         rc = fanout_native_join_presence(s, cmd);
     }

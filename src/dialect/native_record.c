@@ -290,26 +290,10 @@ native_delete(fanout_session_t *s, fanout_command_t *cmd)
 
 
 static fanout_error_e
-record_served(fanout_session_t *s, fanout_command_t *cmd)
-{
-    if (fanout_records_served(s->hub, &cmd->channel)) {
-        return FANOUT_E_NONE;
-    }
-
-    fanout_count(s->hub, forbidden);
-    fanout_session_log_forbidden(s, "record", &cmd->channel,
-                                 "fanout_channel records=");
-
-    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
-               "this channel has no records: \"fanout_channel records=\"");
-}
-
-
-static fanout_error_e
 record_writable(fanout_session_t *s, fanout_command_t *cmd)
 {
     if (fanout_session_may_publish(s, &cmd->channel)) {
-        return record_served(s, cmd);
+        return fanout_native_recorded(s, cmd);
     }
 
     fanout_count(s->hub, forbidden);
@@ -467,7 +451,7 @@ native_get(fanout_session_t *s, fanout_command_t *cmd)
     c = &cmd->u.get;
     cursor = c->cursor;
 
-    if ((rc = record_served(s, cmd))) {
+    if ((rc = fanout_native_recorded(s, cmd))) {
         return rc;
     }
 
