@@ -503,6 +503,85 @@ test_full(void)
 }
 
 
+/* docs/operations.md says what a record takes, and the status what there is. */
+
+static void
+test_stat(void)
+{
+    char                id[256], text[2048], *p;
+    unsigned            i, k, n, blocks;
+    fanout_zone_stat_t  st;
+
+    static const struct {
+        unsigned  id, fields, value;
+    } of[] = {
+        { 1, 0, 0 }, { 1, 1, 37 }, { 60, 1, 38 }, { 61, 10, 97 }, { 255, 11, 98 }
+    };
+
+    for (i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+        start();
+
+        memset(id, 'i', of[i].id);
+        id[of[i].id] = '\0';
+
+        for (p = text, k = 0; k < of[i].fields; k++) {
+            p += snprintf(p, 8, "%sf%c=", k ? " " : "", 'a' + k);
+            memset(p, '1', of[i].value);
+            p += of[i].value;
+        }
+
+        *p = '\0';
+
+        is_int(set(id, text, -1, .user = "u"), OK, "a set");
+        fanout_zone_stat(&z, &st);
+
+        n = 3 + of[i].value;
+        blocks = 1 + 1
+                 + 1 + (of[i].id + 59) / 60 + (of[i].fields + 9) / 10
+                 + of[i].fields * (n <= 40 ? 1 : 1 + (n - 40 + 59) / 60);
+
+        is_int(st.records, blocks, "shelf, slots and record take their blocks");
+        is_int(st.shares[FANOUT_SHARE_records].used, blocks, "of their share");
+        is_int(st.nrecords, 1, "there is one");
+        is_int(st.record_bytes, of[i].fields * (2 + of[i].value),
+               "with so many bytes");
+
+        stop("stat");
+    }
+
+    start();
+    policy.records_ttl = 5;
+
+    (void) set("r", "a=1 b=1", -1);
+    (void) set("r", "a=2", 1);
+    (void) set("r", "a=3 b=3", 1);
+    (void) set("r", "a=4", 1);
+    (void) set("r", "a=5 b=5", 1, .reject = 1);
+    (void) set("q", "a=1", -1);
+    (void) record_delete(&z, &c, "q", 9);
+    (void) record_delete(&z, &c, "q", -1);
+    fanout_zone_stat(&z, &st);
+
+    is_int(st.record_sets, 5, "changes are counted, deletes too");
+    is_int(st.record_conflicts, 3, "and conflicts");
+    is_int(st.record_rejected, 4, "and the fields in conflict");
+    is_int(st.record_expired, 0, "none has expired");
+
+    fanout_test_seconds += 7;
+
+    while (fanout_zone_sweep(&z) == FANOUT_ZONE_AGAIN) {
+        /* void */
+    }
+
+    fanout_zone_stat(&z, &st);
+
+    is_int(st.record_expired, 1, "until one has");
+    is_int(st.nrecords + st.records + st.record_bytes, 0, "nothing is left");
+
+    stop("counters");
+}
+
+
 int
 main(void)
 {
@@ -516,6 +595,7 @@ main(void)
     test_ttl();
     test_channel();
     test_full();
+    test_stat();
 
     return done_testing();
 }
