@@ -516,6 +516,10 @@ native_match(fanout_subscription_t *sub, fanout_entry_t *e)
     ngx_uint_t   i;
     ngx_str_t   *event;
 
+    if (e->type == FANOUT_RECORD) {
+        return (sub->want & FANOUT_WANT_RECORDS) != 0;
+    }
+
     if (sub->no_messages && e->type == FANOUT_MESSAGE) {
         return 0;
     }

@@ -90,6 +90,10 @@ typedef struct {
     unsigned                 members:1;         /* all of them */
     unsigned                 counts:1;          /* only how many */
     unsigned                 direct:1;          /* read without a roster */
+    unsigned                 records:1;         /* tells the records */
+    unsigned                 recorded:1;        /* all of them are read */
+    fanout_outbuf_t         *state;             /* records for a part */
+    uint64_t                 cursor;            /* next to read */
 } fanout_native_job_t;
 
 
@@ -154,6 +158,15 @@ ngx_uint_t fanout_native_members_fit(fanout_session_t *s,
 
 /* Appends ,"members":[…] or ,"summary":{…} to the reply of a job. */
 void fanout_native_members_reply(fanout_reply_t *rp, fanout_native_job_t *job);
+
+/* Reads a section of the records that a join tells, and sends them in parts.
+ * NGX_OK when all are read; NGX_AGAIN; NGX_ERROR if the session has ended. */
+ngx_int_t fanout_native_records_part(fanout_session_t *s,
+    fanout_native_job_t *job);
+
+/* Appends ,"records":{…} to the reply of a job, if it tells them. */
+void fanout_native_records_reply(fanout_reply_t *rp,
+    fanout_native_job_t *job);
 
 /* Makes the session's profile.  NGX_DECLINED if it is too large. */
 ngx_int_t fanout_native_user_info(ngx_http_request_t *r,

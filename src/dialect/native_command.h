@@ -184,6 +184,23 @@ typedef struct {
 } fanout_presence_cmd_t;
 
 
+typedef struct {
+    fanout_zstr_t                  id;
+    fanout_zstr_t                  key;
+    ngx_int_t                      base;        /* -1: it does not say */
+    ngx_uint_t                     mode;        /* FANOUT_MERGE … + 1; 0: it
+                                                   does not say */
+    ngx_uint_t                     n;           /* changes */
+} fanout_record_cmd_t;
+
+typedef struct {
+    fanout_zstr_t                  id;          /* len 0: all, */
+    fanout_zstr_t                  prefix;      /* with this prefix */
+    ngx_uint_t                     cursor;
+    ngx_flag_t                     versions;
+} fanout_get_cmd_t;
+
+
 struct fanout_command_s {
     fanout_json_t                  id;          /* as sent, len 0: none */
     fanout_json_t                  op;          /* likewise */
@@ -210,6 +227,8 @@ struct fanout_command_s {
         fanout_signal_cmd_t        signal;
         fanout_history_cmd_t       history;
         fanout_presence_cmd_t      presence;
+        fanout_record_cmd_t        record;
+        fanout_get_cmd_t           get;
     } u;
 };
 
@@ -220,6 +239,9 @@ extern const fanout_native_op_t  fanout_native_op_signal;
 extern const fanout_native_op_t  fanout_native_op_history;
 extern const fanout_native_op_t  fanout_native_op_presence;
 extern const fanout_native_op_t  fanout_native_op_members;
+extern const fanout_native_op_t  fanout_native_op_set;
+extern const fanout_native_op_t  fanout_native_op_delete;
+extern const fanout_native_op_t  fanout_native_op_get;
 
 
 /* Runs a command, at is its index in an array; deep: it may nest more levels

@@ -13,7 +13,6 @@
 #include "hub/replay.h"
 
 
-#define FANOUT_PART  32768              /* bytes of messages in a part */
 #define FANOUT_BUSY  2000               /* ms until a retry, at least */
 
 
@@ -90,6 +89,10 @@ job_free(fanout_job_t *data)
         fanout_outbuf_release(job->base.session->hub, job->messages);
     }
 
+    if (job->state) {
+        fanout_outbuf_release(job->base.session->hub, job->state);
+    }
+
     ngx_free(job);
 }
 
@@ -153,6 +156,10 @@ job_step(fanout_session_t *s)
 
         rc = job_read(s, job);
 
+        if (rc == NGX_OK) {
+            rc = fanout_native_records_part(s, job);
+        }
+
         if (rc != NGX_AGAIN) {
             rc = fanout_native_members_part(s, job);
         }
@@ -182,6 +189,7 @@ much(fanout_session_t *s, fanout_native_job_t *job)
 
     return spent
            && (job->mail || (job->after < job->upto && job->left)
+               || (job->records && !job->recorded)
                || job->base.snapshot != NULL);
 }
 
@@ -616,6 +624,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
                      job->newest ? job->first : job->next);
     }
 
+    fanout_native_records_reply(&rp, job);
     fanout_native_members_reply(&rp, job);
 
     sub = job->base.sub;

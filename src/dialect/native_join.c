@@ -93,6 +93,7 @@ static const struct {
     { ngx_string("messages"), FANOUT_WANT_MESSAGES },
     { ngx_string("signals"), FANOUT_WANT_SIGNALS },
     { ngx_string("presence"), FANOUT_WANT_PRESENCE },
+    { ngx_string("records"), FANOUT_WANT_RECORDS },
     { ngx_null_string, 0 }
 };
 
@@ -265,6 +266,9 @@ join_enter(fanout_session_t *s, fanout_native_job_t *job, fanout_join_cmd_t *c)
         rc = join_put(sub, c);
     }
 
+    /* who has missed nothing knows them */
+    job->records = (sub->want & FANOUT_WANT_RECORDS) && !job->recovered;
+
     if (rc != FANOUT_E_NONE || !(sub->want & FANOUT_WANT_PRESENCE)) {
         return rc;
     }
@@ -400,8 +404,8 @@ join_want(fanout_session_t *s, fanout_command_t *cmd,
 
     return bit ? FANOUT_E_NONE
                : fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                     "\"want\" is of \"messages\", \"signals\" and "
-                     "\"presence\"");
+                     "\"want\" is of \"messages\", \"signals\", "
+                     "\"presence\" and \"records\"");
 }
 
 

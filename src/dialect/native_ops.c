@@ -44,6 +44,9 @@ static const fanout_native_op_t  *const ops[] = {
     &fanout_native_op_history,
     &fanout_native_op_presence,
     &fanout_native_op_members,
+    &fanout_native_op_set,
+    &fanout_native_op_delete,
+    &fanout_native_op_get,
     &ping,
     NULL
 };

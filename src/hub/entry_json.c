@@ -6,8 +6,11 @@
 
 #include "hub/entry_json.h"
 #include "base/json.h"
+#include "hub/record_json.h"
 
 
+static ngx_int_t entry_record(fanout_hub_t *hub, fanout_entry_t *e,
+    fanout_outbuf_t *f);
 static size_t entry_message_size(fanout_entry_t *e);
 static u_char *put_message(u_char *p, fanout_entry_t *e);
 static size_t data_size(fanout_entry_t *e);
@@ -27,6 +30,10 @@ fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
     size_t   size;
     u_char  *p;
 
+    if (e->type == FANOUT_RECORD) {
+        return entry_record(hub, e, f);
+    }
+
     size = sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN
            + entry_message_size(e);
 
@@ -37,6 +44,39 @@ fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
     p = f->data + f->used;
     p = ngx_sprintf(p, "\"offset\":%uL,\"time\":%uL", e->offset, e->time);
     f->used = put_message(p, e) - f->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+entry_record(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
+{
+    u_char  *p;
+
+    if (fanout_outbuf_printf(hub, f, 64, "\"offset\":%uL,\"time\":%uL,",
+                             e->offset, e->time)
+        != NGX_OK
+        || fanout_record_entry_json(hub, &e->data, f) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (e->client == 0 && e->user.len == 0) {
+        return NGX_OK;
+    }
+
+    if (fanout_outbuf_reserve(hub, f, sizeof(",\"from\":{\"client\":\"\","
+                                             "\"user\":}")
+                                      + FANOUT_CLIENT_LEN
+                                      + string_size(&e->user))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    p = put_person(f->data + f->used, ",\"from\":{", e->client, &e->user);
+    f->used = p - f->data;
 
     return NGX_OK;
 }

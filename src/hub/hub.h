@@ -80,6 +80,8 @@ struct fanout_channel_s {
                                                    it */
     uint32_t                watchers[FANOUT_FORMATS];
                                        /* subs that want presence */
+    uint32_t                keepers[FANOUT_FORMATS];
+                                       /* subs that want records */
 
     ngx_queue_t             signals;            /* kept, by seq */
     uint32_t                nsignals;
@@ -96,12 +98,13 @@ typedef struct {
 
 
 /* what a subscriber wants; PRESENCE only if it is permitted and the channel has
- * it */
+ * it, RECORDS only if the channel has any */
 
 #define FANOUT_WANT_MESSAGES  0x01
 #define FANOUT_WANT_SIGNALS   0x02
 #define FANOUT_WANT_PRESENCE  0x04
-#define FANOUT_WANT_ALL       0x1f
+#define FANOUT_WANT_RECORDS   0x08
+#define FANOUT_WANT_ALL       0x0f
 
 
 /* a member that a session made; the zone has its data */
@@ -141,6 +144,7 @@ struct fanout_subscription_s {
     uint8_t                    format;
     unsigned                   no_echo:1;
     unsigned                   no_messages:1;
+    unsigned                   no_records:1;    /* the channel has some */
     unsigned                   reset:1;         /* a reset is to be sent to it,
                                                    while it is behind */
     unsigned                   seat:1;          /* the session has a seat */
@@ -165,9 +169,31 @@ struct fanout_subscription_s {
 };
 
 
+/* The bit of want that an entry of this type needs, 0: none.  Of messages, the
+ * dialect decides. */
+static inline ngx_uint_t
+fanout_entry_wants(ngx_uint_t type)
+{
+    return type == FANOUT_PRESENCE ? FANOUT_WANT_PRESENCE
+           : type == FANOUT_RECORD ? FANOUT_WANT_RECORDS : 0;
+}
+
+/* Whether a subscription wants no entries of this type. */
+static inline ngx_uint_t
+fanout_sub_skips(fanout_subscription_t *sub, ngx_uint_t type)
+{
+    ngx_uint_t  bit;
+
+    bit = fanout_entry_wants(type);
+
+    return bit && !(sub->want & bit);
+}
+
+
 /* receives every entry, but its own with FANOUT_NOECHO */
 #define fanout_sub_plain(sub)                                                 \
-    (!((sub)->no_echo || (sub)->no_messages || (sub)->events))
+    (!((sub)->no_echo || (sub)->no_messages || (sub)->no_records              \
+       || (sub)->events))
 
 
 /* a section of a log as bytes, see replay.h */

@@ -583,15 +583,7 @@ catch_up_deliver(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
 
     for (i = 0; i < n; i++) {
 
-        if (e[i].type == FANOUT_MESSAGE
-            && !fanout_wanted(sub, &e[i]))
-        {
-            continue;
-        }
-
-        if (e[i].type == FANOUT_PRESENCE
-            && !(sub->want & FANOUT_WANT_PRESENCE))
-        {
+        if (fanout_sub_skips(sub, e[i].type) || !fanout_wanted(sub, &e[i])) {
             continue;
         }
 
@@ -625,8 +617,8 @@ catch_up_deliver(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
         }
     }
 
-    if ((e->type == FANOUT_MESSAGE
-         || e->type == FANOUT_PRESENCE)
+    if ((e->type == FANOUT_MESSAGE || e->type == FANOUT_PRESENCE
+         || e->type == FANOUT_RECORD)
         && !(e->to_client || e->to_user))
     {
         fanout_outbuf_entries(f, sub->channel, sub->offset, e->seq);

@@ -22,6 +22,7 @@
 static int by_seq(const void *one, const void *two);
 static void span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     ngx_uint_t n);
+static uint32_t *takers(fanout_channel_t *ch, ngx_uint_t type);
 static void delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next);
 static void give(fanout_subscription_t *sub, fanout_run_t *run,
     fanout_entry_t *e, ngx_uint_t n);
@@ -225,6 +226,16 @@ discontinue(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 }
 
 
+/* the subscribers that get entries of a type, by format */
+
+static uint32_t *
+takers(fanout_channel_t *ch, ngx_uint_t type)
+{
+    return type == FANOUT_PRESENCE ? ch->watchers
+           : type == FANOUT_RECORD ? ch->keepers : ch->formats;
+}
+
+
 static void
 span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
 {
@@ -236,9 +247,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
     for (i = 0; i < FANOUT_FORMATS; i++) {
         runs[i].outbuf = NULL;
 
-        if (e->type == FANOUT_PRESENCE ? ch->watchers[i]
-                                       : ch->formats[i])
-        {
+        if (takers(ch, e->type)[i]) {
             fanout_encode_run(hub, ch, e, n, i, runs);
         }
     }
@@ -258,9 +267,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
             continue;
         }
 
-        if (e->type == FANOUT_PRESENCE
-            && !(sub->want & FANOUT_WANT_PRESENCE))
-        {
+        if (fanout_sub_skips(sub, e->type)) {
             continue;
         }
 
@@ -318,7 +325,8 @@ give(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
     fanout_entry_t  *before;
 
     plain = (e->type == FANOUT_PRESENCE
-             || fanout_sub_plain(sub))
+             || (e->type == FANOUT_RECORD ? !sub->no_echo
+                                          : fanout_sub_plain(sub)))
             && sub->seq < e[0].seq;
 
     for (i = 0; plain && i < n; i++) {

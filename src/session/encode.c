@@ -23,7 +23,7 @@ static ngx_int_t encode(fanout_hub_t *hub, fanout_channel_t *ch,
 ngx_uint_t
 fanout_wanted(fanout_subscription_t *sub, fanout_entry_t *e)
 {
-    if (e->type != FANOUT_MESSAGE) {
+    if (e->type != FANOUT_MESSAGE && e->type != FANOUT_RECORD) {
         return 1;
     }
 
@@ -84,8 +84,8 @@ encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
         return NGX_ERROR;
     }
 
-    if (e->type == FANOUT_MESSAGE
-        || e->type == FANOUT_PRESENCE)
+    if (e->type == FANOUT_MESSAGE || e->type == FANOUT_PRESENCE
+        || e->type == FANOUT_RECORD)
     {
         fanout_outbuf_entries(run->outbuf, ch, ch->offset, e->seq);
     }

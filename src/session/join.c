@@ -150,6 +150,7 @@ subscribe(fanout_session_t *s, fanout_channel_t *ch)
     sub->session = s;
     sub->format = s->format;
     sub->want = FANOUT_WANT_MESSAGES;
+    sub->no_records = ch->policy->keep.records != 0;
 
     ngx_queue_insert_tail(&ch->subs, &sub->in_channel);
     fanout_session_sub_add(sub);

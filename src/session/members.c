@@ -37,6 +37,10 @@ fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want)
         want &= ~FANOUT_WANT_PRESENCE;
     }
 
+    if (!ch->policy->keep.records) {
+        want &= ~FANOUT_WANT_RECORDS;
+    }
+
     if ((want & FANOUT_WANT_PRESENCE) && ch->roster == NULL) {
         ch->roster = fanout_roster_create(sub->session->hub, ch);
 
@@ -47,9 +51,13 @@ fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want)
 
     ch->watchers[sub->format] -= !!(sub->want & FANOUT_WANT_PRESENCE);
     ch->watchers[sub->format] += !!(want & FANOUT_WANT_PRESENCE);
+    ch->keepers[sub->format] -= !!(sub->want & FANOUT_WANT_RECORDS);
+    ch->keepers[sub->format] += !!(want & FANOUT_WANT_RECORDS);
 
     sub->want = want;
     sub->no_messages = !(want & FANOUT_WANT_MESSAGES);
+    sub->no_records = ch->policy->keep.records
+                      && !(want & FANOUT_WANT_RECORDS);
 
     return NGX_OK;
 }

@@ -35,15 +35,15 @@ fanout_plan_make(fanout_zone_t *z, fanout_plan_t *plan, fanout_records_t *to,
     set = plan->set;
     r->version = plan->record ? fanout_record(z, plan->record)->version : 0;
 
+    plan->applied = plan->conflicts = plan->ngone = 0;
+    plan->size = plan->fields = 0;
+    plan->blocks = 1;
+
     rc = conditions(z, plan, r);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc;
     }
-
-    plan->applied = plan->conflicts = plan->ngone = 0;
-    plan->size = plan->fields = 0;
-    plan->blocks = 1;
 
     if (plan->record == 0) {
         plan->blocks += 1 + fanout_record_blocks(set->id.len);
@@ -84,35 +84,27 @@ static int
 conditions(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_zone_set_result_t *r)
 {
+    int                       based;
     const fanout_zone_set_t  *set;
 
     set = plan->set;
+    based = set->mode != FANOUT_OVERWRITE || set->exact;
 
     if (plan->record == 0) {
         if (set->exist) {
             return FANOUT_ZONE_NOTFOUND;
         }
 
-        if (set->mode != FANOUT_OVERWRITE && set->base) {
-            r->deleted = 1;
-            return FANOUT_ZONE_CONFLICT;
-        }
+        r->deleted = based && set->base;
 
-        return FANOUT_ZONE_OK;
+        return r->deleted ? FANOUT_ZONE_CONFLICT : FANOUT_ZONE_OK;
     }
 
-    if (set->create
-        || (set->exact && set->base != r->version))
-    {
-        return FANOUT_ZONE_CONFLICT;
-    }
+    r->unknown = based && set->base > r->version;
 
-    if (set->mode != FANOUT_OVERWRITE && set->base > r->version) {
-        r->unknown = 1;
-        return FANOUT_ZONE_CONFLICT;
-    }
-
-    return FANOUT_ZONE_OK;
+    return set->create || r->unknown
+           || (set->exact && set->base != r->version)
+           ? FANOUT_ZONE_CONFLICT : FANOUT_ZONE_OK;
 }
 
 

@@ -45,6 +45,8 @@ typedef struct {
 
     int32_t              size;          /* bytes that the record gets more */
     int32_t              fields;        /* fields that it gets more */
+    int32_t              unset;         /* fields kept as unset that it gets
+                                           more; counted as it is applied */
     uint32_t             blocks;        /* most that the record gets more */
 
     fanout_plan_step_t   steps[FANOUT_ZONE_FIELDS];

@@ -22,6 +22,7 @@ static int set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
 static int set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_records_t *to, fanout_zone_set_result_t *r);
 static void set_apply(fanout_zone_t *z, fanout_zone_channel_t *c);
+static int32_t apply_steps(fanout_zone_t *z, int placed);
 static int32_t apply_step(fanout_zone_t *z, unsigned i);
 static int32_t apply_gone(fanout_zone_t *z, unsigned place);
 static void record_count(fanout_zone_t *z, unsigned blocks);
@@ -213,20 +214,42 @@ set_apply(fanout_zone_t *z, fanout_zone_channel_t *c)
         plan.record = fanout_record_make(z, plan.shelf, &plan.set->id);
     }
 
+    plan.unset = 0;
     n = 0;
-
-    for (i = 0; i < plan.set->n; i++) {
-        if (plan.steps[i].step == FANOUT_STEP_APPLY) {
-            n += apply_step(z, i);
-        }
-    }
 
     for (i = 0; i < plan.ngone; i++) {
         n += apply_gone(z, plan.gone[i]);
     }
 
-    n += fanout_field_forget(z, plan.record, &plan.index);
+    n += apply_steps(z, 1);
+    n += fanout_field_forget(z, plan.record, &plan.index, plan.unset);
+    n += apply_steps(z, 0);
+
     record_count(z, n);
+}
+
+
+/* What has a place changes first: then the index has room for what is new.
+ * Returns the blocks that the record got more. */
+
+static int32_t
+apply_steps(fanout_zone_t *z, int placed)
+{
+    int32_t              n;
+    unsigned             i;
+    fanout_plan_step_t  *s;
+
+    n = 0;
+
+    for (i = 0; i < plan.set->n; i++) {
+        s = &plan.steps[i];
+
+        if (s->step == FANOUT_STEP_APPLY && (s->field != 0) == placed) {
+            n += apply_step(z, i);
+        }
+    }
+
+    return n;
 }
 
 
@@ -240,12 +263,10 @@ apply_step(fanout_zone_t *z, unsigned i)
     fanout_ref_t                 field, now;
     fanout_plan_step_t          *s;
     fanout_field_text_t          text;
-    fanout_record_block_t       *rec;
     const fanout_zone_change_t  *c;
 
     s = &plan.steps[i];
     c = &plan.set->changes[i];
-    rec = fanout_record(z, plan.record);
 
     memset(&text, 0, sizeof(fanout_field_text_t));
     text.name = c->name;
@@ -269,9 +290,7 @@ apply_step(fanout_zone_t *z, unsigned i)
     n += fanout_field_put(z, plan.record, &plan.index,
                           field ? s->place : plan.index.n, now, s->hash);
 
-    if (was_unset != (int) text.unset) {
-        fanout_set(z, rec->unset, rec->unset + (text.unset ? 1 : -1));
-    }
+    plan.unset += (int) text.unset - was_unset;
 
     return n;
 }
@@ -282,14 +301,12 @@ apply_step(fanout_zone_t *z, unsigned i)
 static int32_t
 apply_gone(fanout_zone_t *z, unsigned place)
 {
-    int32_t                 n;
-    uint8_t                 name[255];
-    fanout_ref_t            field, now;
-    fanout_field_text_t     text;
-    fanout_record_block_t  *rec;
+    int32_t              n;
+    uint8_t              name[255];
+    fanout_ref_t         field, now;
+    fanout_field_text_t  text;
 
     field = plan.index.refs[place];
-    rec = fanout_record(z, plan.record);
 
     fanout_field_name(z, field, name);
 
@@ -305,7 +322,7 @@ apply_gone(fanout_zone_t *z, unsigned place)
     n += fanout_field_put(z, plan.record, &plan.index, place, now,
                           plan.index.hash[place]);
 
-    fanout_set(z, rec->unset, rec->unset + 1);
+    plan.unset++;
 
     return n;
 }

@@ -241,10 +241,11 @@ int32_t fanout_field_put(fanout_zone_t *z, fanout_ref_t record,
     fanout_field_index_t *ix, unsigned place, fanout_ref_t field,
     uint16_t hash);
 
-/* Forgets the fields that were unset first, so that UNSET_KEPT are left.
- * Returns the blocks that the record got more: none or a negative number. */
+/* Counts more fields that are unset, and forgets those that were unset first, so
+ * that UNSET_KEPT are left.  Returns the blocks that the record got more: none
+ * or a negative number. */
 int32_t fanout_field_forget(fanout_zone_t *z, fanout_ref_t record,
-    fanout_field_index_t *ix);
+    fanout_field_index_t *ix, int32_t more);
 
 /* Frees all fields of a record.  Returns their blocks, with the index. */
 uint32_t fanout_fields_free(fanout_zone_t *z, fanout_ref_t record);

@@ -33,6 +33,12 @@ static void write_tail(text_t *t, const fanout_field_text_t *text);
 static uint32_t tail_at(const fanout_field_block_t *f);
 static void overwrite(fanout_zone_t *z, fanout_ref_t block, uint32_t at,
     const uint8_t *p, uint32_t n);
+static void unset_versions(fanout_zone_t *z, const fanout_field_index_t *ix,
+    uint64_t *version);
+static unsigned oldest_unset(const fanout_field_index_t *ix,
+    const uint64_t *version);
+static uint32_t field_drop(fanout_zone_t *z, fanout_ref_t record,
+    fanout_field_index_t *ix, unsigned place);
 static uint32_t field_free(fanout_zone_t *z, fanout_ref_t ref);
 static fanout_ref_t *place_of(fanout_zone_t *z, fanout_ref_t record,
     unsigned place, uint16_t **hash);
@@ -187,42 +193,99 @@ fanout_field_put(fanout_zone_t *z, fanout_ref_t record,
 
 int32_t
 fanout_field_forget(fanout_zone_t *z, fanout_ref_t record,
-    fanout_field_index_t *ix)
+    fanout_field_index_t *ix, int32_t more)
 {
-    int32_t                 n;
-    uint16_t               *h;
-    unsigned                i, oldest;
-    fanout_ref_t           *ref;
+    int32_t                 n, unset;
+    uint64_t                version[FANOUT_FIELDS_MOST + FANOUT_FIELDS_REFS];
+    uint64_t                floor;
+    unsigned                oldest;
     fanout_record_block_t  *rec;
 
     rec = fanout_record(z, record);
+    unset = (rec->unset & ~FANOUT_RECORD_FORGOT) + more;
 
-    for (n = 0; (rec->unset & ~FANOUT_RECORD_FORGOT) > FANOUT_UNSET_KEPT;
-         /* void */ )
-    {
-        oldest = ix->n;
+    if (unset <= FANOUT_UNSET_KEPT) {
 
-        for (i = 0; i < ix->n; i++) {
-            if (ix->refs[i] && fanout_field(z, ix->refs[i])->unset
-                && (oldest == ix->n
-                    || fanout_field(z, ix->refs[i])->version
-                       < fanout_field(z, ix->refs[oldest])->version))
-            {
-                oldest = i;
-            }
+        if (more) {
+            fanout_set(z, rec->unset, rec->unset + more);
         }
 
-        ref = place_of(z, record, oldest, &h);
-
-        if (fanout_field(z, *ref)->version > rec->floor) {
-            fanout_set(z, rec->floor, fanout_field(z, *ref)->version);
-        }
-
-        n -= field_free(z, *ref);
-        fanout_set(z, *ref, 0);
-        ix->refs[oldest] = 0;
-        fanout_set(z, rec->unset, (rec->unset - 1) | FANOUT_RECORD_FORGOT);
+        return 0;
     }
+
+    unset_versions(z, ix, version);
+    floor = rec->floor;
+
+    for (n = 0; unset > FANOUT_UNSET_KEPT; unset--) {
+        oldest = oldest_unset(ix, version);
+
+        if (version[oldest] > floor) {
+            floor = version[oldest];
+        }
+
+        version[oldest] = 0;
+        n -= field_drop(z, record, ix, oldest);
+    }
+
+    fanout_set(z, rec->floor, floor);
+    fanout_set(z, rec->unset, unset | FANOUT_RECORD_FORGOT);
+
+    return n;
+}
+
+
+/* Of each place, the version of a field that is unset, or 0. */
+
+static void
+unset_versions(fanout_zone_t *z, const fanout_field_index_t *ix,
+    uint64_t *version)
+{
+    unsigned               i;
+    fanout_field_block_t  *f;
+
+    for (i = 0; i < ix->n; i++) {
+        version[i] = 0;
+
+        if (ix->refs[i]) {
+            f = fanout_field(z, ix->refs[i]);
+            version[i] = f->unset ? f->version : 0;
+        }
+    }
+}
+
+
+static unsigned
+oldest_unset(const fanout_field_index_t *ix, const uint64_t *version)
+{
+    unsigned  i, oldest;
+
+    for (i = 0, oldest = ix->n; i < ix->n; i++) {
+        if (version[i]
+            && (oldest == ix->n || version[i] < version[oldest]))
+        {
+            oldest = i;
+        }
+    }
+
+    return oldest;
+}
+
+
+/* Frees the field in a place.  Returns its blocks. */
+
+static uint32_t
+field_drop(fanout_zone_t *z, fanout_ref_t record, fanout_field_index_t *ix,
+    unsigned place)
+{
+    uint32_t       n;
+    uint16_t      *h;
+    fanout_ref_t  *ref;
+
+    ref = place_of(z, record, place, &h);
+    n = field_free(z, *ref);
+
+    fanout_set(z, *ref, 0);
+    ix->refs[place] = 0;
 
     return n;
 }

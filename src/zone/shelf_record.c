@@ -234,18 +234,21 @@ fanout_record_changed(fanout_zone_t *z, fanout_ref_t ref, uint64_t version,
 }
 
 
-/* A record that is due beyond a turn of the wheel is moved on once a turn. */
+/* A record that is due beyond a turn of the wheel is moved on once a turn; the
+ * wheel has then not turned to now. */
 
 void
 fanout_record_due(fanout_zone_t *z, fanout_ref_t ref, uint32_t due)
 {
+    int                     moved;
     fanout_shm_t           *shm;
     fanout_record_block_t  *rec;
 
     shm = z->shm;
     rec = fanout_record(z, ref);
+    moved = rec->due != 0;
 
-    if (rec->due) {
+    if (moved) {
         fanout_wheel_remove(z, &due_wheel, shm->records_due, rec->place, ref);
         fanout_set(z, shm->nrecords_due, shm->nrecords_due - 1);
     }
@@ -256,7 +259,7 @@ fanout_record_due(fanout_zone_t *z, fanout_ref_t ref, uint32_t due)
         return;
     }
 
-    if (shm->nrecords_due == 0) {
+    if (!moved && shm->nrecords_due == 0) {
         fanout_set(z, shm->records_at, fanout_seconds(z));
     }
 

@@ -128,7 +128,7 @@ verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot, fanout_ref_t shelf,
     try (meet_rest(w, ref, 0, n, FANOUT_RECORDS));
 
     must_of(w, ref, rec->shelf == shelf && rec->slot == slot);
-    must_of(w, ref, rec->version > rec->floor
+    must_of(w, ref, rec->version >= rec->floor
                     && rec->version <= w->shm->version_max);
 
     name.data = id;

@@ -303,6 +303,52 @@ test_limits(void)
 }
 
 
+/* 128 fields "p0=1 p1=1 ..." */
+
+static const char *
+many(const char *prefix)
+{
+    char      *p;
+    unsigned   i;
+
+    static char  text[4096];
+
+    for (i = 0, p = text; i < FANOUT_ZONE_FIELDS; i++) {
+        p += sprintf(p, "%s%s%u=1", i ? " " : "", prefix, i);
+    }
+
+    return text;
+}
+
+
+/* More fields come than the index of a record has places. */
+
+static void
+test_many(void)
+{
+    unsigned  i;
+
+    start();
+
+    for (i = 0; i < 6; i++) {
+        is_int(set("r", many(i & 1 ? "odd" : "even"), -1, .whole = 1), OK,
+               "all fields are others, time %u", i);
+    }
+
+    is_int(set("r", "even0=1", 5), CONFLICT, "what went since is in conflict");
+    checked("many");
+
+    is_int(set("r", "", -1, .whole = 1), OK, "all are unset");
+    is_str(get("r"), "r:7", "there is none");
+    is_int(set("r", "even0=1", 99, .exact = 1), CONFLICT, "not the version");
+    ok(was.unknown, "it is unknown");
+    is_int(set("x", "a=1", 9, .exact = 1), CONFLICT, "nor of what is absent");
+    ok(was.deleted, "it is deleted");
+
+    stop("many");
+}
+
+
 static void
 test_entries(void)
 {
@@ -431,6 +477,12 @@ test_ttl(void)
     fanout_test_seconds += 100;
     (void) sweep_all(&z);
     is_str(record_ids(&z, &c, "", 9, &reads), "", "and goes");
+
+    (void) set("d", "x=1", -1);
+    fanout_test_seconds += 1999;
+    ok(sweep_all(&z) != -1, "one record beyond a turn of the wheel");
+    fanout_test_seconds++;
+    ok(sweep_all(&z) != -1, "is not met again and again");
 
     stop("ttl");
 }
@@ -589,6 +641,7 @@ main(void)
     test_conflicts();
     test_append();
     test_limits();
+    test_many();
     test_entries();
     test_list();
     test_keys();

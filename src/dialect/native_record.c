@@ -1,0 +1,687 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The commands "set", "delete" and "get" of the native protocol.
+ */
+
+
+#include "base/id.h"
+#include "hub/record_json.h"
+#include "hub/records.h"
+#include "session/members.h"
+#include "dialect/native.h"
+
+
+static fanout_error_e native_set(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e native_delete(fanout_session_t *s,
+    fanout_command_t *cmd);
+static fanout_error_e native_get(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e record_set(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base);
+static fanout_error_e record_unset(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base);
+static fanout_error_e record_field(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_json_t *name, fanout_zone_change_t **change);
+static fanout_error_e record_elements(fanout_command_t *cmd,
+    fanout_json_t *value, fanout_zstr_t *elements);
+static fanout_error_e record_mode(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base);
+static fanout_error_e record_cursor(fanout_session_t *s,
+    fanout_command_t *cmd, const fanout_native_member_t *m,
+    fanout_json_t *value, void *base);
+static fanout_error_e record_once(fanout_command_t *cmd, ngx_uint_t n);
+static fanout_error_e record_writable(fanout_session_t *s,
+    fanout_command_t *cmd);
+static fanout_error_e record_request(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_zone_set_t *set,
+    fanout_zone_publish_t *opts);
+static fanout_error_e record_refused(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_error_e rc,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
+static void record_conflict(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
+static void set_reply(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
+static void record_rejected(fanout_reply_t *rp, fanout_records_t *conflicts);
+
+
+#define FANOUT_NATIVE_RECORD                                                  \
+    { fanout_native_field("record", fanout_native_read_label,                 \
+                          fanout_command_t, u.record.id), .required = 1 }
+
+#define FANOUT_NATIVE_BASE                                                    \
+    { fanout_native_field("base", fanout_native_read_count,                   \
+                          fanout_command_t, u.record.base), .absent = -1 }
+
+#define FANOUT_NATIVE_RECORD_KEY                                              \
+    { fanout_native_field("key", fanout_native_read_label,                    \
+                          fanout_command_t, u.record.key) }
+
+
+static const fanout_native_member_t  set_members[] = {
+    FANOUT_NATIVE_CHANNEL,
+    FANOUT_NATIVE_RECORD,
+    FANOUT_NATIVE_BASE,
+    FANOUT_NATIVE_RECORD_KEY,
+
+    { fanout_native_field("mode", record_mode,
+                          fanout_command_t, u.record.mode) },
+
+    { fanout_native_field("set", record_set,
+                          fanout_command_t, u.record),
+      .levels = 1 },
+
+    { fanout_native_field("unset", record_unset,
+                          fanout_command_t, u.record) },
+
+    { fanout_native_field("append", record_set,
+                          fanout_command_t, u.record),
+      .levels = 1 }
+};
+
+const fanout_native_op_t  fanout_native_op_set = {
+    .name = ngx_string("set"),
+    .run = native_set,
+    .members = set_members,
+    .n = fanout_nelts(set_members),
+    .size = sizeof(fanout_record_cmd_t),
+    .cost = FANOUT_COST,
+    .may = FANOUT_MAY_RECORD,
+    .needs = FANOUT_NATIVE_WRITES
+};
+
+
+static const fanout_native_member_t  delete_members[] = {
+    FANOUT_NATIVE_CHANNEL,
+    FANOUT_NATIVE_RECORD,
+    FANOUT_NATIVE_BASE,
+    FANOUT_NATIVE_RECORD_KEY
+};
+
+const fanout_native_op_t  fanout_native_op_delete = {
+    .name = ngx_string("delete"),
+    .run = native_delete,
+    .members = delete_members,
+    .n = fanout_nelts(delete_members),
+    .size = sizeof(fanout_record_cmd_t),
+    .cost = FANOUT_COST,
+    .may = FANOUT_MAY_RECORD,
+    .needs = FANOUT_NATIVE_WRITES
+};
+
+
+static const fanout_native_member_t  get_members[] = {
+    FANOUT_NATIVE_CHANNEL,
+
+    { fanout_native_field("record", fanout_native_read_label,
+                          fanout_command_t, u.get.id) },
+
+    { fanout_native_field("prefix", fanout_native_read_label,
+                          fanout_command_t, u.get.prefix) },
+
+    { fanout_native_field("cursor", record_cursor,
+                          fanout_command_t, u.get.cursor) },
+
+    { fanout_native_field("versions", fanout_native_read_flag,
+                          fanout_command_t, u.get.versions) }
+};
+
+const fanout_native_op_t  fanout_native_op_get = {
+    .name = ngx_string("get"),
+    .run = native_get,
+    .members = get_members,
+    .n = fanout_nelts(get_members),
+    .size = sizeof(fanout_get_cmd_t),
+    .cost = FANOUT_COST,
+    .may = FANOUT_MAY_JOIN,
+    .needs = FANOUT_NATIVE_ANSWERS
+};
+
+
+static const struct {
+    ngx_str_t   name;
+    ngx_uint_t  mode;
+} modes[] = {
+    { ngx_string("merge"), FANOUT_MERGE },
+    { ngx_string("reject"), FANOUT_REJECT },
+    { ngx_string("overwrite"), FANOUT_OVERWRITE },
+    { ngx_null_string, 0 }
+};
+
+
+/* of the current command */
+
+static fanout_zone_change_t  changes[FANOUT_ZONE_FIELDS];
+
+
+/* decoding */
+
+/* The fields of "set", or with elements to append, of "append". */
+
+static fanout_error_e
+record_set(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    ngx_uint_t             append;
+    fanout_json_t          name, item;
+    fanout_error_e         rc;
+    fanout_json_iter_t     it;
+    fanout_zone_change_t  *c;
+
+    if (fanout_json_type(value) != FANOUT_JSON_OBJECT
+        || fanout_json_iter(&it, value) != FANOUT_JSON_OK)
+    {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"%s\" is an object", m->field.name);
+    }
+
+    append = m->field.len == sizeof("append") - 1;
+
+    while (fanout_json_next(&it, &name, &item) == 1) {
+        rc = record_field(s, cmd, &name, &c);
+
+        if (rc != FANOUT_E_NONE) {
+            return rc;
+        }
+
+        c->value.data = item.data;
+        c->value.len = fanout_json_minify((u_char *) item.data, item.data,
+                                          item.len);
+        c->op = append ? FANOUT_FIELD_APPEND : FANOUT_FIELD_SET;
+
+        if (append && record_elements(cmd, &item, &c->value) != FANOUT_E_NONE)
+        {
+            return FANOUT_E_BAD_REQUEST;
+        }
+    }
+
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+record_unset(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    fanout_json_t          item;
+    fanout_error_e         rc;
+    fanout_json_iter_t     it;
+    fanout_zone_change_t  *c;
+
+    if (fanout_json_type(value) != FANOUT_JSON_ARRAY
+        || fanout_json_iter(&it, value) != FANOUT_JSON_OK)
+    {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"unset\" is an array of names");
+    }
+
+    while (fanout_json_next(&it, NULL, &item) == 1) {
+        rc = record_field(s, cmd, &item, &c);
+
+        if (rc != FANOUT_E_NONE) {
+            return rc;
+        }
+
+        c->op = FANOUT_FIELD_UNSET;
+    }
+
+    return FANOUT_E_NONE;
+}
+
+
+/* Adds a change of the field with this name. */
+
+static fanout_error_e
+record_field(fanout_session_t *s, fanout_command_t *cmd, fanout_json_t *name,
+    fanout_zone_change_t **change)
+{
+    fanout_record_cmd_t  *c;
+
+    static const fanout_native_member_t  field = {
+        .field = { .name = "name of a field" },
+        .read = fanout_native_read_label
+    };
+
+    c = &cmd->u.record;
+
+    if (c->n == FANOUT_ZONE_FIELDS) {
+        return fanout_native_fail_limit(cmd, FANOUT_E_TOO_MANY, "fields",
+                                        FANOUT_ZONE_FIELDS,
+                                        "fields in a command");
+    }
+
+    *change = &changes[c->n++];
+    ngx_memzero(*change, sizeof(fanout_zone_change_t));
+
+    return fanout_native_read_label(s, cmd, &field, name,
+                                    &(*change)->name);
+}
+
+
+/* An array without its brackets. */
+
+static fanout_error_e
+record_elements(fanout_command_t *cmd, fanout_json_t *value,
+    fanout_zstr_t *elements)
+{
+    if (fanout_json_type(value) != FANOUT_JSON_ARRAY || elements->len == 2) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "the values of \"append\" are arrays with elements");
+    }
+
+    elements->data++;
+    elements->len -= 2;
+
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+record_mode(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    u_char         buf[16];
+    ngx_uint_t     i;
+    fanout_json_t  text;
+
+    (void) fanout_json_text(value, buf, sizeof(buf), &text);
+
+    for (i = 0; modes[i].name.len; i++) {
+        if (modes[i].name.len == text.len
+            && ngx_memcmp(modes[i].name.data, text.data, text.len) == 0)
+        {
+            *(ngx_uint_t *) fanout_native_dst(base, m) = modes[i].mode + 1;
+            return FANOUT_E_NONE;
+        }
+    }
+
+    return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+               "\"mode\" is \"merge\", \"reject\" or \"overwrite\"");
+}
+
+
+static fanout_error_e
+record_cursor(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_native_member_t *m, fanout_json_t *value, void *base)
+{
+    u_char         buf[16];
+    ngx_int_t      n;
+    fanout_json_t  text;
+
+    n = NGX_ERROR;
+
+    if (fanout_json_text(value, buf, sizeof(buf), &text) == FANOUT_JSON_OK
+        && text.len && text.len < 10)
+    {
+        n = ngx_atoi((u_char *) text.data, text.len);
+    }
+
+    if (n == NGX_ERROR) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "\"cursor\" is the string that a reply had");
+    }
+
+    *(ngx_uint_t *) fanout_native_dst(base, m) = n;
+
+    return FANOUT_E_NONE;
+}
+
+
+/* Each field is named once. */
+
+static fanout_error_e
+record_once(fanout_command_t *cmd, ngx_uint_t n)
+{
+    ngx_uint_t  i, k;
+
+    for (i = 1; i < n; i++) {
+        for (k = 0; k < i; k++) {
+            if (changes[i].name.len == changes[k].name.len
+                && ngx_memcmp(changes[i].name.data, changes[k].name.data,
+                              changes[i].name.len)
+                   == 0)
+            {
+                return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                           "the field \"%*s\" is named twice",
+                           ngx_min(changes[i].name.len, 64),
+                           changes[i].name.data);
+            }
+        }
+    }
+
+    return FANOUT_E_NONE;
+}
+
+
+/* changing */
+
+static fanout_error_e
+native_set(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_error_e             rc;
+    fanout_records_t          *conflicts;
+    fanout_zone_set_t          set;
+    fanout_record_cmd_t       *c;
+    fanout_zone_publish_t      opts;
+    fanout_zone_set_result_t   r;
+
+    c = &cmd->u.record;
+
+    if ((rc = record_writable(s, cmd))
+        || (rc = record_once(cmd, c->n))
+        || (rc = record_request(s, cmd, &set, &opts)))
+    {
+        return rc;
+    }
+
+    set.changes = changes;
+    set.n = c->n;
+
+    rc = fanout_records_set(s->hub, &cmd->channel, &set, &r, &conflicts);
+
+    if (rc != FANOUT_E_NONE) {
+        return record_refused(s, cmd, rc, &r, conflicts);
+    }
+
+    set_reply(s, cmd, &r, conflicts);
+
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+native_delete(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_error_e             rc;
+    fanout_zone_set_t          set;
+    fanout_zone_publish_t      opts;
+    fanout_zone_set_result_t   r;
+
+    if ((rc = record_writable(s, cmd))
+        || (rc = record_request(s, cmd, &set, &opts)))
+    {
+        return rc;
+    }
+
+    rc = fanout_records_delete(s->hub, &cmd->channel, &set, &r);
+
+    if (rc != FANOUT_E_NONE) {
+        return record_refused(s, cmd, rc, &r, NULL);
+    }
+
+    set_reply(s, cmd, &r, NULL);
+
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+record_served(fanout_session_t *s, fanout_command_t *cmd)
+{
+    if (fanout_records_served(s->hub, &cmd->channel)) {
+        return FANOUT_E_NONE;
+    }
+
+    fanout_count(s->hub, forbidden);
+    fanout_session_log_forbidden(s, "record", &cmd->channel,
+                                 "fanout_channel records=");
+
+    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+               "this channel has no records: \"fanout_channel records=\"");
+}
+
+
+static fanout_error_e
+record_writable(fanout_session_t *s, fanout_command_t *cmd)
+{
+    if (fanout_session_may_publish(s, &cmd->channel)) {
+        return record_served(s, cmd);
+    }
+
+    fanout_count(s->hub, forbidden);
+    fanout_session_log_forbidden(s, "record", &cmd->channel,
+                                 "fanout_channel publish=members");
+
+    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+               "only members change records here: \"fanout_channel "
+               "publish=members\"");
+}
+
+
+/* what a set and a delete have in common */
+
+static fanout_error_e
+record_request(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_zone_set_t *set, fanout_zone_publish_t *opts)
+{
+    fanout_record_cmd_t  *c;
+
+    c = &cmd->u.record;
+
+    ngx_memzero(opts, sizeof(fanout_zone_publish_t));
+    ngx_memzero(set, sizeof(fanout_zone_set_t));
+
+    opts->key = c->key;
+    opts->record = 1;
+    opts->scope.data = s->user.data;
+    opts->scope.len = s->user.len;
+    fanout_meter_sender(s, opts);
+
+    set->id = c->id;
+    set->client = s->identity.client;
+    set->user = opts->scope;
+    set->opts = opts;
+    set->mode = c->mode ? c->mode - 1
+                : c->base >= 0 ? FANOUT_MERGE : FANOUT_OVERWRITE;
+
+    if (c->base >= 0) {
+        set->base = c->base;
+
+    } else if (set->mode != FANOUT_OVERWRITE) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"mode\" needs \"base\"");
+    }
+
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+record_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts)
+{
+    fanout_limited_t        limited;
+    fanout_records_limit_t  limit;
+
+    switch (rc) {
+
+    case FANOUT_E_CONFLICT:
+        record_conflict(s, cmd, r, conflicts);
+        return FANOUT_E_NONE;
+
+    case FANOUT_E_NOT_FOUND:
+        return fanout_native_fail(cmd, rc, "there is no such record");
+
+    case FANOUT_E_TOO_LARGE:
+    case FANOUT_E_TOO_MANY:
+        fanout_records_limit(s->hub, &cmd->channel, rc, r, &limit);
+        return fanout_native_fail_limit(cmd, rc, limit.name, limit.max,
+                                        limit.directive);
+
+    case FANOUT_E_RATE_LIMITED:
+        fanout_meter_keys(s, &r->log, &limited);
+        return fanout_native_limited(s, cmd, &limited);
+
+    default:
+        return rc;
+    }
+}
+
+
+/* An error, whose data has what the record is now. */
+
+static void
+record_conflict(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts)
+{
+    ngx_str_t         data;
+    const uint8_t    *p;
+    fanout_outbuf_t  *f;
+    fanout_record_t   record;
+
+    f = fanout_outbuf_create(s->hub, 256);
+
+    if (f == NULL
+        || fanout_outbuf_printf(s->hub, f, 128, "{\"version\":%uL%s%s",
+                                r->version,
+                                r->deleted ? ",\"deleted\":true" : "",
+                                r->unknown ? ",\"unknown\":true" : "")
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    p = conflicts && conflicts->n ? conflicts->bytes : NULL;
+
+    if (p && fanout_record_next(&p, p + conflicts->used, &record) == 1
+        && (fanout_outbuf_literal(s->hub, f, ",\"rejected\":") != NGX_OK
+            || fanout_record_conflicts_json(s->hub, &record, f) != NGX_OK))
+    {
+        goto failed;
+    }
+
+    if (fanout_outbuf_literal(s->hub, f, "}") != NGX_OK) {
+        goto failed;
+    }
+
+    data.data = f->data;
+    data.len = f->used;
+
+    fanout_native_error(s, &cmd->id, &cmd->op, cmd->at, FANOUT_E_CONFLICT,
+                        NULL, &data);
+    fanout_outbuf_release(s->hub, f);
+
+    return;
+
+failed:
+
+    if (f) {
+        fanout_outbuf_release(s->hub, f);
+    }
+
+    fanout_session_end(s, FANOUT_END_CUT);
+}
+
+
+static void
+set_reply(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_zone_set_result_t *r, fanout_records_t *conflicts)
+{
+    u_char          epoch[FANOUT_EPOCH_LEN];
+    fanout_reply_t  rp;
+
+    if (cmd->id.len == 0) {
+        return;
+    }
+
+    (void) fanout_epoch_format(epoch, r->log.epoch);
+
+    fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
+    fanout_native_printf(&rp, "\"ok\":{\"version\":%uL,\"epoch\":\"%*s\","
+                         "\"offset\":%uL", r->version, sizeof(epoch), epoch,
+                         r->log.offset);
+
+    if (r->unchanged) {
+        fanout_native_literal(&rp, ",\"unchanged\":true");
+    }
+
+    if (r->log.duplicate) {
+        fanout_native_literal(&rp, ",\"duplicate\":true");
+    }
+
+    if (r->partial) {
+        fanout_native_literal(&rp, ",\"partial\":true");
+    }
+
+    if (conflicts && conflicts->n) {
+        record_rejected(&rp, conflicts);
+    }
+
+    fanout_native_literal(&rp, "}");
+    fanout_native_end(&rp);
+}
+
+
+static void
+record_rejected(fanout_reply_t *rp, fanout_records_t *conflicts)
+{
+    const uint8_t    *p;
+    fanout_record_t   record;
+
+    p = conflicts->bytes;
+
+    if (rp->rc == NGX_OK
+        && fanout_record_next(&p, p + conflicts->used, &record) == 1)
+    {
+        fanout_native_literal(rp, ",\"rejected\":");
+        rp->rc = fanout_record_conflicts_json(rp->s->hub, &record, rp->f);
+    }
+}
+
+
+/* reading */
+
+static fanout_error_e
+native_get(fanout_session_t *s, fanout_command_t *cmd)
+{
+    u_char             epoch[FANOUT_EPOCH_LEN];
+    uint64_t           cursor;
+    fanout_reply_t     rp;
+    fanout_error_e     rc;
+    fanout_records_t  *to;
+    fanout_get_cmd_t  *c;
+
+    c = &cmd->u.get;
+    cursor = c->cursor;
+
+    if ((rc = record_served(s, cmd))) {
+        return rc;
+    }
+
+    if (c->id.len) {
+
+        if (c->prefix.len || c->cursor) {
+            return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                       "\"record\" excludes \"prefix\" and \"cursor\"");
+        }
+
+        (void) fanout_records_get(s->hub, &cmd->channel, &c->id, &to);
+
+    } else {
+        fanout_records_list(s->hub, &cmd->channel, &c->prefix, &cursor,
+                            FANOUT_ZONE_ENTRIES, &to);
+    }
+
+    (void) fanout_epoch_format(epoch, to->epoch);
+
+    fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
+    fanout_native_printf(&rp, "\"ok\":{\"epoch\":\"%*s\",\"offset\":%uL",
+                         sizeof(epoch), epoch, to->offset);
+    fanout_native_literal(&rp, ",\"records\":{");
+
+    if (rp.rc == NGX_OK) {
+        rp.rc = fanout_records_json(s->hub, to, c->versions, rp.f);
+    }
+
+    fanout_native_literal(&rp, "}");
+
+    if (cursor) {
+        fanout_native_printf(&rp, ",\"cursor\":\"%uL\"", cursor);
+    }
+
+    fanout_native_literal(&rp, "}");
+    fanout_native_end(&rp);
+
+    return FANOUT_E_NONE;
+}

@@ -1,0 +1,110 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The records in the reply of a join.
+ *
+ * They are read in sections, while changes go on: the subscriber is registered
+ * before the first, and gets the entries after it.  An entry with a version
+ * that is not above that of the record changes nothing, so what was read later
+ * than the offset of the reply does no harm.
+ */
+
+
+#include "hub/record_json.h"
+#include "hub/records.h"
+#include "hub/roster.h"
+#include "dialect/native.h"
+
+
+static ngx_int_t state_read(fanout_session_t *s, fanout_native_job_t *job);
+static ngx_int_t state_part(fanout_session_t *s, fanout_native_job_t *job);
+
+
+ngx_int_t
+fanout_native_records_part(fanout_session_t *s, fanout_native_job_t *job)
+{
+    if (!job->records || job->recorded) {
+        return NGX_OK;
+    }
+
+    if (state_read(s, job) != NGX_OK) {
+        fanout_session_end(s, FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    if (job->recorded) {
+        return NGX_OK;
+    }
+
+    return job->state->used < FANOUT_PART ? NGX_AGAIN : state_part(s, job);
+}
+
+
+static ngx_int_t
+state_read(fanout_session_t *s, fanout_native_job_t *job)
+{
+    fanout_zstr_t      all;
+    fanout_records_t  *to;
+
+    if (job->state == NULL) {
+        job->state = fanout_outbuf_create(s->hub, 1024);
+
+        if (job->state == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_memzero(&all, sizeof(fanout_zstr_t));
+
+    fanout_records_list(s->hub, &job->channel, &all, &job->cursor,
+                        FANOUT_ZONE_ENTRIES, &to);
+    job->recorded = (job->cursor == 0);
+
+    if (to->n && job->state->used
+        && fanout_outbuf_literal(s->hub, job->state, ",") != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return fanout_records_json(s->hub, to, 0, job->state);
+}
+
+
+/* A part is always a message of its own, also of a command in an array. */
+
+static ngx_int_t
+state_part(fanout_session_t *s, fanout_native_job_t *job)
+{
+    fanout_reply_t          rp;
+    fanout_native_part_t   *part;
+    fanout_native_batch_t  *b;
+
+    part = fanout_native_part(s);
+    b = part->batch;
+    part->batch = NULL;
+
+    fanout_native_open(&rp, s, job->id.data, job->id.len);
+    fanout_native_literal(&rp, "\"part\":{\"channel\":");
+    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    fanout_native_literal(&rp, ",\"records\":{");
+    fanout_native_shared(&rp, job->state->data, job->state->used);
+    fanout_native_literal(&rp, "}}");
+    fanout_native_end(&rp);
+
+    part->batch = b;
+    job->state->used = 0;
+
+    return s->state == FANOUT_OPEN ? NGX_AGAIN : NGX_ERROR;
+}
+
+
+void
+fanout_native_records_reply(fanout_reply_t *rp, fanout_native_job_t *job)
+{
+    if (job->records) {
+        fanout_native_literal(rp, ",\"records\":{");
+        fanout_native_text(rp, job->state->data, job->state->used);
+        fanout_native_literal(rp, "}");
+    }
+}

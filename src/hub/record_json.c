@@ -1,0 +1,338 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * Records as JSON.
+ */
+
+
+#include "hub/record_json.h"
+
+
+/* a list of fields being written: a comma and the name come before each */
+
+typedef struct {
+    fanout_hub_t     *hub;
+    fanout_outbuf_t  *f;
+    ngx_uint_t        n;
+    ngx_int_t         rc;
+} list_t;
+
+
+static void text(list_t *l, const void *data, size_t len);
+static void string(list_t *l, const fanout_zstr_t *s);
+static void number(list_t *l, uint64_t n);
+static void field(list_t *l, const char *open, fanout_field_t *field);
+static void list_close(list_t *l, const char *end);
+static void changes(list_t *l, fanout_record_t *r, uint8_t op,
+    const char *name);
+static void olds(list_t *l, fanout_record_t *r);
+static void whole(list_t *l, fanout_record_t *r);
+
+
+#define literal(l, s)  text(l, s, sizeof(s) - 1)
+
+
+static void
+text(list_t *l, const void *data, size_t len)
+{
+    if (l->rc == NGX_OK) {
+        l->rc = fanout_outbuf_append(l->hub, l->f, data, len);
+    }
+}
+
+
+static void
+string(list_t *l, const fanout_zstr_t *s)
+{
+    if (l->rc == NGX_OK) {
+        l->rc = fanout_outbuf_string(l->hub, l->f, s->data, s->len);
+    }
+}
+
+
+static void
+number(list_t *l, uint64_t n)
+{
+    if (l->rc == NGX_OK) {
+        l->rc = fanout_outbuf_printf(l->hub, l->f, NGX_INT64_LEN, "%uL", n);
+    }
+}
+
+
+/* Writes what opens the list before its first field, and the name. */
+
+static void
+field(list_t *l, const char *open, fanout_field_t *field)
+{
+    if (l->n++) {
+        literal(l, ",");
+
+    } else {
+        text(l, open, ngx_strlen(open));
+    }
+
+    string(l, &field->name);
+}
+
+
+static void
+list_close(list_t *l, const char *end)
+{
+    if (l->n) {
+        text(l, end, ngx_strlen(end));
+    }
+
+    l->n = 0;
+}
+
+
+ngx_int_t
+fanout_record_entry_json(fanout_hub_t *hub, fanout_zstr_t *data,
+    fanout_outbuf_t *f)
+{
+    list_t            l;
+    const uint8_t    *p;
+    fanout_record_t   r;
+
+    l.hub = hub;
+    l.f = f;
+    l.n = 0;
+    l.rc = NGX_OK;
+
+    p = data->data;
+
+    if (fanout_record_next(&p, p + data->len, &r) != 1) {
+        return NGX_OK;
+    }
+
+    literal(&l, "\"record\":");
+    string(&l, &r.id);
+    literal(&l, ",\"version\":");
+    number(&l, r.version);
+
+    if (r.flags & FANOUT_RECORD_CREATED) {
+        literal(&l, ",\"created\":true");
+    }
+
+    if (r.flags & FANOUT_RECORD_DELETED) {
+        literal(&l, ",\"deleted\":true");
+
+        if (r.flags & FANOUT_RECORD_EXPIRED) {
+            literal(&l, ",\"expired\":true");
+        }
+
+    } else {
+        changes(&l, &r, FANOUT_FIELD_SET, ",\"set\":{");
+        changes(&l, &r, FANOUT_FIELD_UNSET, ",\"unset\":[");
+        changes(&l, &r, FANOUT_FIELD_APPEND, ",\"append\":{");
+    }
+
+    if (r.flags & FANOUT_RECORD_OLD) {
+        olds(&l, &r);
+    }
+
+    if (r.flags & FANOUT_RECORD_WHOLE) {
+        whole(&l, &r);
+    }
+
+    return l.rc;
+}
+
+
+/* the changes of one kind */
+
+static void
+changes(list_t *l, fanout_record_t *r, uint8_t op, const char *name)
+{
+    uint32_t         i;
+    const uint8_t   *p;
+    fanout_field_t   f;
+
+    p = r->items;
+
+    for (i = 0; i < r->n && fanout_field_next(&p, r, &f) == 1; i++) {
+
+        if (f.op != op) {
+            continue;
+        }
+
+        field(l, name, &f);
+
+        if (op == FANOUT_FIELD_SET) {
+            literal(l, ":");
+            text(l, f.value.data, f.value.len);
+
+        } else if (op == FANOUT_FIELD_APPEND) {
+            literal(l, ":[");
+            text(l, f.value.data, f.value.len);
+            literal(l, "]");
+        }
+    }
+
+    list_close(l, op == FANOUT_FIELD_UNSET ? "]" : "}");
+}
+
+
+static void
+olds(list_t *l, fanout_record_t *r)
+{
+    uint32_t         i;
+    const uint8_t   *p;
+    fanout_field_t   f;
+
+    p = r->items;
+
+    for (i = 0; i < r->n && fanout_field_next(&p, r, &f) == 1; i++) {
+
+        if (f.flags & FANOUT_FIELD_WAS) {
+            field(l, ",\"old\":{", &f);
+            literal(l, ":");
+            text(l, f.old.data, f.old.len);
+        }
+    }
+
+    list_close(l, "}");
+}
+
+
+/* the record as the change leaves it */
+
+static void
+whole(list_t *l, fanout_record_t *r)
+{
+    uint32_t         i;
+    const uint8_t   *p;
+    fanout_field_t   f;
+
+    p = r->items;
+    literal(l, ",\"full\":{");
+
+    for (i = 0; fanout_field_next(&p, r, &f) == 1; i++) {
+
+        if (i >= r->n) {
+            field(l, "", &f);
+            literal(l, ":");
+            text(l, f.value.data, f.value.len);
+        }
+    }
+
+    l->n = 0;
+    literal(l, "}");
+}
+
+
+ngx_int_t
+fanout_record_json(fanout_hub_t *hub, fanout_record_t *r, ngx_uint_t versions,
+    fanout_outbuf_t *f)
+{
+    list_t           l;
+    const uint8_t   *p;
+    fanout_field_t   item;
+
+    l.hub = hub;
+    l.f = f;
+    l.n = 0;
+    l.rc = NGX_OK;
+
+    literal(&l, "{\"version\":");
+    number(&l, r->version);
+    literal(&l, ",\"fields\":{");
+
+    for (p = r->items; fanout_field_next(&p, r, &item) == 1; /* void */ ) {
+        field(&l, "", &item);
+        literal(&l, ":");
+        text(&l, item.value.data, item.value.len);
+    }
+
+    literal(&l, "}");
+    l.n = 0;
+
+    if (versions) {
+        literal(&l, ",\"versions\":{");
+
+        for (p = r->items; fanout_field_next(&p, r, &item) == 1; /* void */ ) {
+            field(&l, "", &item);
+            literal(&l, ":");
+            number(&l, item.version);
+        }
+
+        literal(&l, "}");
+    }
+
+    literal(&l, "}");
+
+    return l.rc;
+}
+
+
+ngx_int_t
+fanout_records_json(fanout_hub_t *hub, fanout_records_t *records,
+    ngx_uint_t versions, fanout_outbuf_t *f)
+{
+    ngx_uint_t        n;
+    const uint8_t    *p, *last;
+    fanout_record_t   r;
+
+    p = records->bytes;
+    last = p + records->used;
+
+    for (n = 0; fanout_record_next(&p, last, &r) == 1; n++) {
+
+        if ((n && fanout_outbuf_literal(hub, f, ",") != NGX_OK)
+            || fanout_outbuf_string(hub, f, r.id.data, r.id.len) != NGX_OK
+            || fanout_outbuf_literal(hub, f, ":") != NGX_OK
+            || fanout_record_json(hub, &r, versions, f) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
+    fanout_outbuf_t *f)
+{
+    list_t           l;
+    const uint8_t   *p;
+    fanout_field_t   item;
+
+    l.hub = hub;
+    l.f = f;
+    l.n = 0;
+    l.rc = NGX_OK;
+
+    literal(&l, "{");
+
+    for (p = r->items; fanout_field_next(&p, r, &item) == 1; /* void */ ) {
+        field(&l, "", &item);
+        literal(&l, ":{");
+
+        if (!(item.flags & FANOUT_FIELD_ABSENT)) {
+            literal(&l, "\"value\":");
+            text(&l, item.value.data, item.value.len);
+            literal(&l, ",");
+        }
+
+        literal(&l, "\"version\":");
+        number(&l, item.version);
+
+        if (item.user.len) {
+            literal(&l, ",\"user\":");
+            string(&l, &item.user);
+        }
+
+        if (item.flags & FANOUT_FIELD_NO_ARRAY) {
+            literal(&l, ",\"reason\":\"not_array\"");
+        }
+
+        literal(&l, "}");
+    }
+
+    literal(&l, "}");
+
+    return l.rc;
+}
