@@ -166,10 +166,10 @@ record_end(fanout_zone_t *z)
 int
 fanout_record_sweep(fanout_zone_t *z)
 {
-    uint32_t                now, at;
-    unsigned                n;
-    fanout_ref_t            ref;
-    fanout_shm_t           *shm;
+    uint32_t       now, at;
+    unsigned       n;
+    fanout_ref_t   ref;
+    fanout_shm_t  *shm;
 
     shm = z->shm;
     now = fanout_seconds(z);
