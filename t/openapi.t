@@ -142,8 +142,8 @@ subtest 'examples' => sub {
 };
 
 
-# the table of routes in the source: first word, words, last word, GET, POST,
-# DELETE, what is allowed; and the tables of arguments
+# the table of routes in the source: first word, words, third word, GET, POST,
+# PUT, PATCH, DELETE, what is allowed; and the tables of arguments
 
 subtest 'the routes are those of the source' => sub {
     my ($table) = $source =~ /^static const .* routes\[\] = \{(.*?)^\};/ms;
@@ -151,10 +151,12 @@ subtest 'the routes are those of the source' => sub {
     my %there;
 
     my ($to) = $tables =~ /^#define TO\b(.*?[^\\])\n/ms;
+    my ($change) = $tables =~ /^#define CHANGE\b(.*?[^\\])\n/ms;
     my %args = $tables =~ /^const \w+  fanout_api_(\w+)_args\[\] = \{(.*?)^\};/gms;
 
     for my $rows (values %args) {
         $rows =~ s/^ +TO,/$to/m;
+        $rows =~ s/^ +CHANGE,/$change/m;
         $rows = join ' ', sort $rows =~ /(?:arg|always)\("(\w+)"/g;
     }
 
@@ -162,14 +164,14 @@ subtest 'the routes are those of the source' => sub {
 
     for my $route ($table =~ /\{ (ngx_string.*?"\)) \}/gs) {
         my ($first, $words, $last, @methods) =
-            $route =~ /^ngx_string\("(\w+)"\), (\d), (?:ngx_null_string|ngx_string\("(\w+)"\)),\s*($method),\s*($method),\s*($method),\s*ngx_string/;
+            $route =~ /^ngx_string\("(\w+)"\), (\d), (?:ngx_null_string|ngx_string\("(\w+)"\)),\s*($method),\s*($method),\s*($method),\s*($method),\s*($method),\s*ngx_string/;
         my $path = "/$first" . ($words > 1 ? '/{name}' : '')
-                   . ($last ? "/$last" : '');
+                   . ($last ? "/$last" : '') . ($words > 3 ? '/{record}' : '');
 
-        for my $i (0 .. 2) {
+        for my $i (0 .. 4) {
             my ($name) = $methods[$i] =~ /^method\((\w+)\)/;
 
-            $there{ (qw( GET POST DELETE ))[$i] . " $path" }
+            $there{ (qw( GET POST PUT PATCH DELETE ))[$i] . " $path" }
                 = $name ? $args{$name} : ''
                 if $methods[$i] ne 'NONE';
         }
@@ -188,10 +190,11 @@ subtest 'the tables of the documentation' => sub {
     my %all = map { $_ => 1 } qw( 403 500 503 );
     my (%routes, %codes);
 
-    for ($api =~ /^\| `((?:GET|POST|DELETE) .*) \|$/mg) {
+    for ($api =~ /^\| `((?:GET|POST|PUT|PATCH|DELETE) .*) \|$/mg) {
         my ($route, undef, $statuses) = split / \| /;
 
-        $routes{$route =~ s/`//r =~ s/\b(?:NAME|ID)\b/{name}/r}
+        $routes{$route =~ s/`//r =~ s{records/ID}{records/{record}}r
+                =~ s/\b(?:NAME|ID)\b/{name}/r}
             = join ' ', sort $statuses =~ /\b(\d{3})\b/g;
     }
 
@@ -236,8 +239,8 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone app 8m;
         fanout_zone full 2m keys=0%-1%;
         fanout_channel app room:* history=100 presence=on batch=0 seen=10m;
-        fanout_channel app * history=100;
-        fanout_channel full * history=100;
+        fanout_channel app * history=100 records=on;
+        fanout_channel full * history=100 records=on;
         fanout_channels_per_session 1000;
 END
     server => <<'END',
@@ -264,6 +267,7 @@ sub call {
     my $what = "$name: " . ($o{what} // $status);
 
     $path =~ s/\{name\}/$o{name}/;
+    $path =~ s/\{record\}/$o{record} \/\/ 'r1'/e;
     $path .= "?$o{query}" if defined $o{query};
 
     my %known = map { ("$_->{in} $_->{name}" => 1) } @{ $op->{parameters} };
@@ -273,7 +277,7 @@ sub call {
         $covered{"$name ?$given"} = 1;
     }
 
-    $covered{"$name Fanout-Key"} = 1 if $o{headers}{'Fanout-Key'};
+    $covered{"$name $_"} = 1 for keys %{ $o{headers} || {} };
 
     my $r = $http->request($op->{method}, ($o{at} || '/fanout') . $path,
                            exists $o{body} ? (body => $o{body}) : (),
@@ -436,6 +440,60 @@ subtest 'who is there' => sub {
 };
 
 
+subtest 'records' => sub {
+    my %in = (name => 'room%3Ar');      # without records
+    my %at = (name => 'list-1');
+    my %body = (body => '{}');
+
+    call(patchRecord => 201, %at, body => '{"set":{"a":1}}',
+         query => 'user=u&key=k&base=0&mode=merge');
+    call(patchRecord => 200, %at, body => '{"set":{"a":2},"append":{"l":[1]}}',
+         headers => { 'Fanout-Key' => 'k', 'If-Match' => '*' });
+    my $r = call(patchRecord => 409, %at, body => '{"set":{"a":3}}',
+                 query => 'base=1');
+    ok($r->{error}{data}{rejected}{a}, 'what is in conflict');
+    call(putRecord => 200, %at, body => '{"a":4}',
+         query => 'user=u&key=p&base=2&mode=reject',
+         headers => { 'Fanout-Key' => 'p' });
+    call(putRecord => 409, %at, body => '{"a":5}', query => 'base=99');
+    call(putRecord => 201, %at, record => 'r2', body => '{}',
+         headers => { 'If-None-Match' => '*' });
+
+    for my $name (qw( putRecord patchRecord )) {
+        call($name => 412, %at, %body, headers => { 'If-None-Match' => '*' });
+        call($name => 412, %at, %body, headers => { 'If-Match' => '"99"' });
+        call($name => 400, %at, body => '');
+        call($name => 403, %in, %body);
+        call($name => 413, %at, body => '{"set":{"a":"' . 'x' x 1000 . '"}}');
+        call($name => 415, %at, %body, headers => { 'Content-Encoding' => 'br' });
+    }
+
+    call(getRecord => 200, %at, query => 'versions=1');
+    call(getRecord => 404, %at, record => 'none');
+    call(getRecord => 400, %at, record => '%01');
+    call(getRecord => 403, %in);
+
+    $r = call(getRecords => 200, %at, query => 'limit=1&versions=1&prefix=r');
+    call(getRecords => 200, %at, query => "cursor=$r->{cursor}");
+    call(getRecords => 400, %at, query => 'limit=x');
+    call(getRecords => 403, %in);
+
+    call(deleteRecord => 409, %at, record => 'r2', query => 'base=99');
+    call(deleteRecord => 412, %at, record => 'r2',
+         headers => { 'If-Match' => '"99"' });
+    call(deleteRecord => 200, %at, record => 'r2', query => 'user=u&key=d',
+         headers => { 'Fanout-Key' => 'd' });
+    call(deleteRecord => 404, %at, record => 'r2');
+    call(deleteRecord => 400, %at, query => 'base=x');
+    call(deleteRecord => 403, %in);
+
+    call(purgeChannel => 200, name => 'list-2', query => 'records=1');
+    call(cleanup => 200);
+    is($http->post('/fanout/cleanup?x=1', '')->{status}, 400, 'no argument');
+    $covered{'cleanup 400'} = 1;
+};
+
+
 subtest 'many at once' => sub {
     my $ops = [
         { op => 'publish', channel => 'b', data => 1, event => 'e', user => 'u',
@@ -445,15 +503,29 @@ subtest 'many at once' => sub {
         { op => 'info', channel => 'nowhere' },
         { op => 'purge', channel => 'b', reason => 'r' },
     ];
+    my $records = [
+        { op => 'set', channel => 'b', record => 'r', set => { a => 1 },
+          key => 'r', user => 'u' },
+        { op => 'set', channel => 'b', record => 'r', base => 0, unset => [ 'a' ],
+          mode => 'reject', append => { b => [ 1 ] } },
+        { op => 'get', channel => 'b', prefix => 'r',
+          versions => Fanout::JSON::true() },
+        { op => 'delete', channel => 'b', record => 'r', base => 9 },
+        { op => 'delete', channel => 'b', record => 'r' },
+    ];
 
     is($schema->check({ '$ref' => "#/components/schemas/Operation" }, $_), '',
-       "$_->{op} is as described") for @$ops;
+       "$_->{op} is as described") for @$ops, @$records;
 
     my $r = call(batch => 200, body => Fanout::JSON::encode($ops));
 
     is(join(' ', map { join ' ', keys %$_ } @$r), 'ok ok ok error ok',
        'each has its result');
     ok($r->[1]{ok}{duplicate}, 'known');
+
+    $r = call(batch => 200, body => Fanout::JSON::encode($records));
+    is(join(' ', map { join ' ', keys %$_ } @$r), 'ok error ok error ok',
+       'records, too');
 
     $r = call(batch => 200, what => 'wrong ones', body => Fanout::JSON::encode([
         { op => 'nope', channel => 'b' }, { op => 'info' }, 1,
@@ -499,6 +571,8 @@ subtest 'a full zone' => sub {
 
     is($r->{status}, 507, 'keys fill their share');
 
+    call($_ => 507, name => 'other', body => '{"set":{"a":1}}', at => '/full',
+         headers => { 'Fanout-Key' => 'r' }) for qw( putRecord patchRecord );
     call(publish => 507, name => 'other', body => '1', at => '/full',
          headers => { 'Fanout-Key' => 'another' });
 };
@@ -512,10 +586,11 @@ subtest 'methods and paths that are not' => sub {
         my %has   = map { uc $_ => 1 } grep { $verb{$_} } keys %$item;
         my $name  = $path =~ m{^/clients} ? $here->client
                     : $path =~ m{^/users} ? 'ann' : 'list-1';
-        my $real  = '/fanout' . $path =~ s/\{name\}/$name/r;
+        my $real  = '/fanout' . $path =~ s/\{name\}/$name/r
+                    =~ s/\{record\}/r1/r;
         my $type  = $schema->resolve($item->{'x-method-not-allowed'});
         my $allow = join ', ', grep { $has{$_} || $_ eq 'HEAD' && $has{GET} }
-                               qw( GET HEAD POST DELETE );
+                               qw( GET HEAD POST PUT PATCH DELETE );
 
         for my $method (grep { !$has{$_} } qw( GET POST PUT PATCH DELETE )) {
             my $r = $http->request($method, $real);
@@ -540,7 +615,7 @@ subtest 'methods and paths that are not' => sub {
 subtest 'a name of the host that it was not told' => sub {
     for my $name (sort keys %operation) {
         call($name => 403, name => 'list-1',
-             $operation{$name}{method} eq 'POST' ? (body => '{}') : (),
+             $operation{$name}{method} =~ /^P/ ? (body => '{}') : (),
              headers => { Host => 'rebind.example' });
     }
 };
@@ -555,7 +630,7 @@ subtest 'nothing is left out' => sub {
 
         for my $status (sort keys %{ $op->{responses} }) {
             next if $status == 500 || $status == 503;
-            next if $status == 507 && $name ne 'publish';
+            next if $status == 507 && $name !~ /^(?:publish|p\w+Record)$/;
             ok($covered{"$name $status"}, "$name $status");
         }
 

@@ -8,6 +8,7 @@
  *   GET     channels                      list      ?match= &cursor= &limit=
  *   GET     channels/NAME                 inspect
  *   DELETE  channels/NAME                 purge     ?reason= &close=1
+ *                                                   &records=1
  *   GET     channels/NAME/messages        history   ?since= &before= &limit=
  *   POST    channels/NAME/signals         signal    ?event= &tag= &user=
  *   POST    channels/NAME/messages        publish   ?event= &user= &meta=
@@ -19,8 +20,15 @@
  *                                         take it from there
  *   GET     users/NAME                    clients   ?cursor= &limit=
  *   DELETE  users/NAME                    all of them, as one
+ *   GET     channels/NAME/records         a page    ?prefix= &cursor= &limit=
+ *                                                   &versions=1
+ *   GET     channels/NAME/records/ID      one       ?versions=1
+ *   PATCH   channels/NAME/records/ID      set       ?base= &mode= &key= &user=
+ *   PUT     channels/NAME/records/ID      all of its fields
+ *   DELETE  channels/NAME/records/ID      delete    ?base= &key= &user=
  *   POST    batch                         many operations
  *   POST    broadcast                     one message to many channels
+ *   POST    cleanup                       expire what is due
  */
 
 
@@ -34,6 +42,8 @@ typedef struct {
     ngx_str_t            last;          /* the third word, if there is one */
     fanout_api_method_t  get;
     fanout_api_method_t  post;
+    fanout_api_method_t  put;
+    fanout_api_method_t  patch;
     fanout_api_method_t  delete;
     ngx_str_t            allow;
 } fanout_api_route_t;
@@ -48,6 +58,8 @@ static ngx_int_t split_path(fanout_api_t *api, ngx_str_t *path,
 static ngx_int_t add_word(fanout_api_t *api, u_char *start, u_char *end,
     ngx_uint_t encoded);
 static const fanout_api_route_t *route(fanout_api_t *api);
+static const fanout_api_method_t *method_of(const fanout_api_route_t *rt,
+    ngx_uint_t method);
 static ngx_int_t api_start(fanout_api_t *api, const fanout_api_route_t *rt);
 static ngx_uint_t api_is_encoded(ngx_http_request_t *r);
 static void api_body_handler(ngx_http_request_t *r);
@@ -63,39 +75,52 @@ static ngx_int_t api_run(fanout_api_t *api);
 static const fanout_api_route_t  routes[] = {
 
     { ngx_string("channels"), 1, ngx_null_string,
-      method(list), NONE, NONE,
+      method(list), NONE, NONE, NONE, NONE,
       ngx_string("GET, HEAD") },
 
     { ngx_string("channels"), 2, ngx_null_string,
-      method(info), NONE, method(purge),
+      method(info), NONE, NONE, NONE, method(purge),
       ngx_string("GET, HEAD, DELETE") },
 
     { ngx_string("channels"), 3, ngx_string("messages"),
-      method(history), method(publish), NONE,
+      method(history), method(publish), NONE, NONE, NONE,
       ngx_string("GET, HEAD, POST") },
 
     { ngx_string("channels"), 3, ngx_string("signals"),
-      NONE, method(signal), NONE,
+      NONE, method(signal), NONE, NONE, NONE,
       ngx_string("POST") },
 
     { ngx_string("channels"), 3, ngx_string("presence"),
-      method(presence), NONE, NONE,
+      method(presence), NONE, NONE, NONE, NONE,
       ngx_string("GET, HEAD") },
 
+    { ngx_string("channels"), 3, ngx_string("records"),
+      method(records), NONE, NONE, NONE, NONE,
+      ngx_string("GET, HEAD") },
+
+    { ngx_string("channels"), 4, ngx_string("records"),
+      method(record), NONE, method(record_put), method(record_patch),
+      method(record_delete),
+      ngx_string("GET, HEAD, PUT, PATCH, DELETE") },
+
     { ngx_string("clients"), 2, ngx_null_string,
-      method(client), NONE, method(client_delete),
+      method(client), NONE, NONE, NONE, method(client_delete),
       ngx_string("GET, HEAD, DELETE") },
 
     { ngx_string("users"), 2, ngx_null_string,
-      method(user), NONE, method(user_delete),
+      method(user), NONE, NONE, NONE, method(user_delete),
       ngx_string("GET, HEAD, DELETE") },
 
     { ngx_string("batch"), 1, ngx_null_string,
-      NONE, { fanout_api_batch_handler, NULL }, NONE,
+      NONE, { fanout_api_batch_handler, NULL }, NONE, NONE, NONE,
       ngx_string("POST") },
 
     { ngx_string("broadcast"), 1, ngx_null_string,
-      NONE, { fanout_api_broadcast_handler, NULL }, NONE,
+      NONE, { fanout_api_broadcast_handler, NULL }, NONE, NONE, NONE,
+      ngx_string("POST") },
+
+    { ngx_string("cleanup"), 1, ngx_null_string,
+      NONE, { fanout_api_cleanup_handler, NULL }, NONE, NONE, NONE,
       ngx_string("POST") }
 };
 
@@ -105,8 +130,11 @@ static const fanout_api_route_t  routes[] = {
 ngx_int_t
 fanout_api_handler(ngx_http_request_t *r)
 {
-    static ngx_str_t  methods = ngx_string("GET, POST, DELETE");
-    static ngx_str_t  headers = ngx_string("Content-Type, Authorization");
+    static ngx_str_t  methods = ngx_string("GET, POST, PUT, PATCH, "
+                                           "DELETE");
+    static ngx_str_t  headers = ngx_string("Content-Type, Authorization, "
+                                           "If-Match, If-None-Match, "
+                                           "Fanout-Key, Idempotency-Key");
 
     fanout_api_t              *api;
     fanout_error_e             error;
@@ -129,6 +157,9 @@ fanout_api_handler(ngx_http_request_t *r)
     api->conf = conf;
     api->hub = conf->api->hub;
     api->status = NGX_HTTP_OK;
+
+    /* conditions are of what is changed, not of the answer */
+    r->disable_not_modified = 1;
 
     ngx_http_set_ctx(r, api, ngx_http_fanout_module);
     fanout_count(api->hub, api_requests);
@@ -161,10 +192,11 @@ fanout_api_handler(ngx_http_request_t *r)
         return fanout_api_respond_error(api, FANOUT_E_NOT_FOUND);
     }
 
-    api->method = r->method == NGX_HTTP_POST ? &rt->post
-                  : r->method == NGX_HTTP_DELETE ? &rt->delete : &rt->get;
+    api->method = method_of(rt, r->method);
 
-    error = fanout_api_args_check(api, api->method->args);
+    error = api->method->run
+            ? fanout_api_args_check(api, api->method->args)
+            : FANOUT_E_NONE;
 
     if (error) {
         (void) ngx_http_discard_request_body(r);
@@ -383,6 +415,35 @@ route(fanout_api_t *api)
 }
 
 
+static const fanout_api_method_t *
+method_of(const fanout_api_route_t *rt, ngx_uint_t method)
+{
+    static const fanout_api_method_t  none = NONE;
+
+    switch (method) {
+
+    case NGX_HTTP_GET:
+    case NGX_HTTP_HEAD:
+        return &rt->get;
+
+    case NGX_HTTP_POST:
+        return &rt->post;
+
+    case NGX_HTTP_PUT:
+        return &rt->put;
+
+    case NGX_HTTP_PATCH:
+        return &rt->patch;
+
+    case NGX_HTTP_DELETE:
+        return &rt->delete;
+
+    default:
+        return &none;
+    }
+}
+
+
 static ngx_int_t
 api_start(fanout_api_t *api, const fanout_api_route_t *rt)
 {
@@ -392,7 +453,9 @@ api_start(fanout_api_t *api, const fanout_api_route_t *rt)
 
     r = api->request;
 
-    if (api->method->run && r->method == NGX_HTTP_POST) {
+    if (api->method->run
+        && (r->method & (NGX_HTTP_POST|NGX_HTTP_PUT|NGX_HTTP_PATCH)))
+    {
 
         if (api_is_encoded(r)) {
             (void) ngx_http_discard_request_body(r);
@@ -417,10 +480,7 @@ api_start(fanout_api_t *api, const fanout_api_route_t *rt)
         return rc;
     }
 
-    if (api->method->run == NULL
-        || !(r->method
-             & (NGX_HTTP_GET|NGX_HTTP_HEAD|NGX_HTTP_POST|NGX_HTTP_DELETE)))
-    {
+    if (api->method->run == NULL) {
         allow = rt->allow;
         return fanout_http_send_not_allowed(r, &allow);
     }

@@ -34,8 +34,8 @@
 /* bytes of an error's message */
 #define FANOUT_API_MESSAGE   256
 
-/* channels/NAME/messages, and one more to tell what is too long */
-#define FANOUT_API_WORDS     4
+/* channels/NAME/records/ID, and one more to tell what is too long */
+#define FANOUT_API_WORDS     5
 
 
 /* The content handler of locations with "fanout_api". */
@@ -64,6 +64,8 @@ struct fanout_api_s {
     ngx_uint_t                  nwords;
 
     ngx_uint_t                  status;         /* of success */
+    ngx_uint_t                  refusal;        /* status of an error, 0: as it
+                                                   has it */
     ngx_str_t                   message;        /* of an error */
     ngx_str_t                   data;           /* and its raw JSON */
     unsigned                    deep:1;         /* what was sent nests more
@@ -82,16 +84,34 @@ typedef struct {
     ngx_str_t                      to_client;
     ngx_str_t                      to_user;
     ngx_str_t                      tag;         /* signal */
+    ngx_str_t                      record;      /* its id */
+    ngx_str_t                      prefix;      /* of ids */
+    ngx_str_t                      set;         /* JSON, in memory that may be
+                                                   written to */
+    ngx_str_t                      unset;
+    ngx_str_t                      append;
     fanout_json_t                  channels;    /* broadcast: as sent */
     uint64_t                       epoch;       /* of "if" and "since" */
     uint64_t                       offset;
     uint64_t                       before;      /* history, 0: none */
+    uint64_t                       base;        /* of a record's change */
+    uint64_t                       cursor;      /* records */
+    uint64_t                       version;     /* the record's in the end, 0:
+                                                   there is none */
+    ngx_uint_t                     mode;        /* FANOUT_MERGE … + 1; 0: it
+                                                   does not say */
     ngx_uint_t                     limit;       /* history */
     ngx_uint_t                     kind;
     unsigned                       positioned:1;  /* epoch, offset given */
     unsigned                       transient:1;
     unsigned                       close:1;     /* purge: and let go of all */
     unsigned                       live:1;
+    unsigned                       based:1;     /* base given */
+    unsigned                       exact:1;     /* base has to be the version */
+    unsigned                       exist:1;     /* the record has to exist */
+    unsigned                       create:1;    /* or must not */
+    unsigned                       whole:1;     /* set has all fields */
+    unsigned                       versions:1;  /* of fields */
 } fanout_api_op_t;
 
 
@@ -109,6 +129,8 @@ typedef struct {
     uint64_t                       limit;
     uint64_t                       summary;
     uint64_t                       close;       /* purge */
+    ngx_uint_t                     records;
+    ngx_uint_t                     versions;
     ngx_uint_t                     store;       /* publish: 1 unless it is 0 */
     ngx_uint_t                     live;
 } fanout_api_args_t;
@@ -118,11 +140,12 @@ typedef struct {
 typedef struct fanout_api_arg_s  fanout_api_arg_t;
 
 struct fanout_api_arg_s {
-    const char       *name;             /* "": the second word of the path */
+    const char       *name;             /* "": a word of the path */
     fanout_error_e  (*read)(fanout_api_t *api, const fanout_api_arg_t *arg,
                           ngx_str_t *value, fanout_api_args_t *args);
     size_t            offset;           /* in the arguments */
     unsigned          always:1;         /* read as well if it is empty */
+    unsigned          word:3;           /* of the path, from 0 */
 };
 
 struct fanout_api_method_s {
@@ -142,6 +165,7 @@ typedef struct {
 } fanout_api_verb_t;
 
 extern const fanout_api_verb_t  fanout_api_verb_broadcast;
+extern const fanout_api_verb_t  fanout_api_verb_patch;
 
 
 /* FORBIDDEN if the host or the origin of the request is not allowed. */
@@ -178,6 +202,20 @@ fanout_error_e fanout_api_channel(
 fanout_error_e fanout_api_label(fanout_api_t *api, const char *what,
     ngx_str_t *label, size_t max);
 
+/* Validates the id of a record.  BAD_REQUEST. */
+fanout_error_e fanout_api_record_check(fanout_api_t *api, ngx_str_t *id);
+
+/* The errors for a channel without "records=", FORBIDDEN, and for a record that
+ * is not there: the error that is given. */
+fanout_error_e fanout_api_no_records(fanout_api_t *api);
+fanout_error_e fanout_api_record_absent(fanout_api_t *api,
+    fanout_api_op_t *op, fanout_error_e error);
+
+/* The mode of a record's change by its name, as fanout_api_op_t has it.
+ * BAD_REQUEST. */
+fanout_error_e fanout_api_mode(fanout_api_t *api, ngx_str_t *name,
+    ngx_uint_t *mode);
+
 /* Makes one validated, minified JSON value of a text in the request's
  * pool; what names it in an error.  BAD_REQUEST, INTERNAL. */
 fanout_error_e fanout_api_json(fanout_api_t *api, const char *what,
@@ -189,6 +227,11 @@ fanout_error_e fanout_api_json(fanout_api_t *api, const char *what,
  * UNKNOWN_OP, INTERNAL. */
 fanout_error_e fanout_api_decode(fanout_api_t *api, fanout_json_t *object,
     const fanout_api_verb_t **verb, fanout_api_op_t *op);
+
+/* Reads the body, which is one JSON value; it may nest any number of levels,
+ * and api->deep is set if they are more than data may.  BAD_REQUEST,
+ * INTERNAL. */
+fanout_error_e fanout_api_body(fanout_api_t *api, fanout_json_t *value);
 
 /* A string, empty for null; what names it in an error.  BAD_REQUEST,
  * INTERNAL. */
@@ -217,6 +260,20 @@ fanout_error_e fanout_api_info(
     fanout_api_t *api, fanout_api_op_t *op);
 fanout_error_e fanout_api_purge(
     fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_purge_check(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_set(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_delete(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_get(
+    fanout_api_t *api, fanout_api_op_t *op);
+
+/* A page, or a record as a page; op gets the position.  A record alone. */
+fanout_error_e fanout_api_records(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_record(
+    fanout_api_t *api, fanout_api_op_t *op);
 
 
 /* arguments */
@@ -242,6 +299,11 @@ extern const fanout_api_arg_t  fanout_api_client_args[];
 extern const fanout_api_arg_t  fanout_api_client_delete_args[];
 extern const fanout_api_arg_t  fanout_api_user_args[];
 extern const fanout_api_arg_t  fanout_api_user_delete_args[];
+extern const fanout_api_arg_t  fanout_api_records_args[];
+extern const fanout_api_arg_t  fanout_api_record_args[];
+extern const fanout_api_arg_t  fanout_api_record_put_args[];
+extern const fanout_api_arg_t  fanout_api_record_patch_args[];
+extern const fanout_api_arg_t  fanout_api_record_delete_args[];
 
 
 /* handlers of routes */
@@ -271,6 +333,18 @@ fanout_error_e fanout_api_client_delete_handler(fanout_api_t *api,
 fanout_error_e fanout_api_user_handler(fanout_api_t *api,
     fanout_api_args_t *args);
 fanout_error_e fanout_api_user_delete_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_records_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_record_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_record_put_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_record_patch_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_record_delete_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_cleanup_handler(fanout_api_t *api,
     fanout_api_args_t *args);
 
 

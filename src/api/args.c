@@ -25,6 +25,10 @@ static fanout_error_e arg_position(fanout_api_t *api,
     const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_key(fanout_api_t *api, const fanout_api_arg_t *arg,
     ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_base(fanout_api_t *api, const fanout_api_arg_t *arg,
+    ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_mode(fanout_api_t *api, const fanout_api_arg_t *arg,
+    ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_to_user(fanout_api_t *api,
     const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_pattern(fanout_api_t *api,
@@ -49,9 +53,14 @@ static fanout_error_e arg_user(fanout_api_t *api,
     { .name = text, .read = reader,                                           \
       .offset = offsetof(fanout_api_args_t, what), .always = 1 }
 
-/* the second word of the path */
+/* words of the path: the second one, and the id of a record */
 
-#define path(reader, what)  always("", reader, what)
+#define word(n, reader, what)                                                 \
+    { .name = "", .read = reader,                                             \
+      .offset = offsetof(fanout_api_args_t, what), .always = 1, .word = n }
+
+#define path(reader, what)  word(1, reader, what)
+#define RECORD  word(3, arg_text, op.record)
 
 #define END  { .name = NULL }
 
@@ -61,6 +70,13 @@ static fanout_error_e arg_user(fanout_api_t *api,
     arg("to", arg_text, to),                                                 \
     arg("to_client", arg_text, op.to_client),                                \
     always("to_user", arg_to_user, op.to_user)
+
+/* what all changes of a record have */
+
+#define CHANGE                                                                \
+    arg("user", arg_text, op.user),                                           \
+    always("base", arg_base, op.base),                                        \
+    always("key", arg_key, op.key)
 
 const fanout_api_arg_t  fanout_api_list_args[] = {
     arg("match", arg_pattern, pattern),
@@ -78,6 +94,7 @@ const fanout_api_arg_t  fanout_api_purge_args[] = {
     path(arg_text, op.channel),
     arg("reason", arg_text, op.reason),
     arg("close", arg_number, close),
+    arg("records", arg_flag, records),
     END
 };
 
@@ -146,6 +163,45 @@ const fanout_api_arg_t  fanout_api_user_delete_args[] = {
     END
 };
 
+const fanout_api_arg_t  fanout_api_records_args[] = {
+    path(arg_text, op.channel),
+    arg("prefix", arg_text, op.prefix),
+    arg("cursor", arg_number, op.cursor),
+    arg("limit", arg_number, limit),
+    arg("versions", arg_flag, versions),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_record_args[] = {
+    path(arg_text, op.channel),
+    RECORD,
+    arg("versions", arg_flag, versions),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_record_put_args[] = {
+    path(arg_text, op.channel),
+    RECORD,
+    CHANGE,
+    always("mode", arg_mode, op.mode),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_record_patch_args[] = {
+    path(arg_text, op.channel),
+    RECORD,
+    CHANGE,
+    always("mode", arg_mode, op.mode),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_record_delete_args[] = {
+    path(arg_text, op.channel),
+    RECORD,
+    CHANGE,
+    END
+};
+
 
 fanout_error_e
 fanout_api_args_check(fanout_api_t *api, const fanout_api_arg_t *arg)
@@ -204,7 +260,7 @@ fanout_api_args_read(fanout_api_t *api, const fanout_api_arg_t *arg,
     for ( /* void */ ; arg && arg->name && error == FANOUT_E_NONE; arg++) {
 
         if (arg->name[0] == '\0') {
-            value = api->words[1];
+            value = api->words[arg->word];
 
         } else if (fanout_http_arg(api->request, arg->name, &value)
                    == NGX_ERROR)
@@ -296,6 +352,29 @@ arg_position(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
     args->op.positioned = 1;
 
     return FANOUT_E_NONE;
+}
+
+
+/* An empty base must not become none, which overwrites. */
+
+static fanout_error_e
+arg_base(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    args->op.based = fanout_http_arg_named(api->request, arg->name);
+
+    return args->op.based ? arg_number(api, arg, value, args)
+                          : FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+arg_mode(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    return fanout_http_arg_named(api->request, arg->name)
+           ? fanout_api_mode(api, value, &args->op.mode)
+           : FANOUT_E_NONE;
 }
 
 

@@ -7,7 +7,8 @@
  * batch: an array of {"op":"publish","channel":…}, with the members that the
  * native protocol has: publish takes "data", "event", "key", "user", "store",
  * "if" {"epoch","offset"}, "enc":"base64", "meta"; history takes "since"
- * {"epoch","offset"}, "before", "limit"; purge takes "reason"; info nothing.
+ * {"epoch","offset"}, "before", "limit"; purge takes "reason"; info nothing;
+ * set, delete and get what they take in the native protocol.
  * Each runs on its own, an error doesn't stop the rest.  The answer is an
  * array in the same order of {"ok":{…}} and {"error":{…}}.
  *
@@ -33,7 +34,6 @@ typedef struct {
 } many_t;
 
 
-static fanout_error_e read_body(fanout_api_t *api, fanout_json_t *value);
 static fanout_error_e split_array(fanout_api_t *api, fanout_json_t *array,
     const char *limit, size_t max, fanout_json_t **items, size_t *n);
 static fanout_error_e begin_many(fanout_api_t *api, many_t *many,
@@ -59,7 +59,7 @@ fanout_api_batch_handler(fanout_api_t *api, fanout_api_args_t *args)
         return FANOUT_E_INTERNAL;
     }
 
-    if ((error = read_body(api, &value))
+    if ((error = fanout_api_body(api, &value))
         || (error = split_array(api, &value, "batch", api->conf->batch,
                                 &many->items, &many->n)))
     {
@@ -88,7 +88,7 @@ fanout_api_broadcast_handler(fanout_api_t *api, fanout_api_args_t *args)
 
     verb = &fanout_api_verb_broadcast;
 
-    if ((error = read_body(api, &value))
+    if ((error = fanout_api_body(api, &value))
         || (error = fanout_api_decode(api, &value, &verb, &many->op))
         || (error = split_array(api, &many->op.channels, "channels",
                                 FANOUT_API_CHANNELS, &many->items,
@@ -160,40 +160,6 @@ run_many(fanout_api_t *api)
     return fanout_api_done(
                fanout_outbuf_append(api->hub, api->out, many->end,
                                     ngx_strlen(many->end)));
-}
-
-
-static fanout_error_e
-read_body(fanout_api_t *api, fanout_json_t *value)
-{
-    int                  type;
-    unsigned             levels;
-    ngx_str_t            body;
-    fanout_json_error_t  err;
-
-    if (fanout_http_body(api->request, &body) != NGX_OK) {
-        return FANOUT_E_INTERNAL;
-    }
-
-    if (body.len == 0) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "the body is empty");
-    }
-
-    type = fanout_json_levels(body.data, body.len, value, &levels, &err);
-
-    if (type == FANOUT_JSON_NO_MEMORY) {
-        return FANOUT_E_INTERNAL;
-    }
-
-    if (type < 0) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "body is not JSON: %s", err.reason);
-    }
-
-    api->deep = (levels > FANOUT_JSON_DEPTH);
-
-    return FANOUT_E_NONE;
 }
 
 

@@ -134,6 +134,19 @@ fanout_api_info(fanout_api_t *api, fanout_api_op_t *op)
 
 
 fanout_error_e
+fanout_api_purge_check(fanout_api_t *api, fanout_api_op_t *op)
+{
+    fanout_error_e  error;
+
+    error = fanout_api_channel(api, &op->channel);
+
+    return error != FANOUT_E_NONE
+           ? error
+           : fanout_api_label(api, "reason", &op->reason, FANOUT_KEY);
+}
+
+
+fanout_error_e
 fanout_api_purge(fanout_api_t *api, fanout_api_op_t *op)
 {
     int                    rc;
@@ -142,9 +155,8 @@ fanout_api_purge(fanout_api_t *api, fanout_api_op_t *op)
     fanout_zone_result_t   r;
     fanout_zone_channel_t  zc;
 
-    if ((error = fanout_api_channel(api, &op->channel))
-        || (error = fanout_api_label(api, "reason", &op->reason, FANOUT_KEY)))
-    {
+    error = fanout_api_purge_check(api, op);
+    if (error != FANOUT_E_NONE) {
         return error;
     }
 

@@ -7,23 +7,14 @@
  */
 
 
-#include "api/api.h"
+#include "api/decode.h"
 #include "base/base64.h"
-#include "base/json_table.h"
 
 
 #define FANOUT_API_MEMBERS  16                  /* most of an operation */
 
 
-typedef struct fanout_api_member_s  member_t;
-
-struct fanout_api_member_s {
-    fanout_json_field_t   field;        /* offset in the operation */
-    fanout_error_e      (*read)(fanout_api_t *api, const member_t *m,
-                              fanout_json_t *value, fanout_api_op_t *op);
-    unsigned              always:1;     /* it is read as well if it is null or
-                                           not there */
-};
+typedef fanout_api_member_t  member_t;
 
 typedef struct {
     fanout_json_t    client;
@@ -45,7 +36,6 @@ static fanout_json_table_t decode_table(const fanout_api_verb_t *verb);
 static fanout_error_e decode_values(fanout_api_t *api,
     const fanout_api_verb_t *verb, fanout_json_t *values,
     fanout_api_op_t *op);
-static ngx_uint_t decode_absent(fanout_json_t *value);
 
 static fanout_error_e read_string(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
@@ -59,16 +49,12 @@ static fanout_error_e read_store(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_live(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
-static fanout_error_e read_bool(fanout_api_t *api, const member_t *m,
-    fanout_json_t *value, int *flag);
 static fanout_error_e read_json(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_to(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_position(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
-static fanout_error_e read_number(fanout_api_t *api, const char *name,
-    fanout_json_t *value, uint64_t *n);
 static fanout_error_e read_before(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_limit(fanout_api_t *api, const member_t *m,
@@ -151,6 +137,45 @@ static const member_t  purge_members[] = {
     string("reason", reason)
 };
 
+#define RECORD  { into("record", read_string, record) }
+
+#define BASE  { member("base", fanout_api_read_base) }
+
+#define CHANGES                                                               \
+    { into("set", fanout_api_read_copy, set), .levels = 1 },                  \
+    { into("unset", fanout_api_read_copy, unset) },                           \
+    { into("append", fanout_api_read_copy, append), .levels = 1 }
+
+static const member_t  set_members[] = {
+    CHANNEL,
+    RECORD,
+    BASE,
+    string("key", key),
+    string("user", user),
+    { member("mode", fanout_api_read_mode) },
+    CHANGES
+};
+
+static const member_t  delete_members[] = {
+    CHANNEL,
+    RECORD,
+    BASE,
+    string("key", key),
+    string("user", user)
+};
+
+static const member_t  get_members[] = {
+    CHANNEL,
+    { member("record", fanout_api_read_record) },
+    string("prefix", prefix),
+    { member("cursor", fanout_api_read_cursor) },
+    { member("versions", fanout_api_read_versions) }
+};
+
+static const member_t  patch_members[] = {
+    CHANGES
+};
+
 static const member_t  broadcast_members[] = {
     { member("channels", read_channels), .always = 1 },
     { member("if", read_no_if), .always = 1 },
@@ -172,11 +197,17 @@ static const fanout_api_verb_t  verbs[] = {
     verb("signal", signal_members, fanout_api_signal),
     verb("history", history_members, fanout_api_history),
     verb("info", info_members, fanout_api_info),
-    verb("purge", purge_members, fanout_api_purge)
+    verb("purge", purge_members, fanout_api_purge),
+    verb("set", set_members, fanout_api_set),
+    verb("delete", delete_members, fanout_api_delete),
+    verb("get", get_members, fanout_api_get)
 };
 
 const fanout_api_verb_t  fanout_api_verb_broadcast =
     verb("broadcast", broadcast_members, fanout_api_publish);
+
+const fanout_api_verb_t  fanout_api_verb_patch =
+    verb("patch", patch_members, fanout_api_set);
 
 
 fanout_error_e
@@ -229,7 +260,7 @@ decode_verb(fanout_api_t *api, fanout_json_t *name,
     ngx_uint_t      i;
     fanout_error_e  error;
 
-    if (decode_absent(name)) {
+    if (fanout_api_is_null(name)) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"op\" is missing");
     }
@@ -294,7 +325,9 @@ decode_fault(fanout_api_t *api, fanout_json_split_t *split,
                                     pair->name.len, pair->name.data,
                                     &verb->name);
 
-        } else if (fanout_json_depth(&pair->value) > FANOUT_JSON_DEPTH) {
+        } else if (fanout_json_depth(&pair->value)
+                   > (unsigned) FANOUT_JSON_DEPTH + verb->members[k].levels)
+        {
             error = fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                     "\"%s\" nests more than %d arrays and "
                                     "objects", verb->members[k].field.name,
@@ -363,21 +396,12 @@ decode_values(fanout_api_t *api, const fanout_api_verb_t *verb,
     for (k = 0; k < verb->n && error == FANOUT_E_NONE; k++) {
         m = &verb->members[k];
 
-        if (m->always || !decode_absent(&values[k])) {
+        if (m->always || !fanout_api_is_null(&values[k])) {
             error = m->read(api, m, &values[k], op);
         }
     }
 
     return error;
-}
-
-
-/* null is the same as no member, except for data */
-
-static ngx_uint_t
-decode_absent(fanout_json_t *value)
-{
-    return value->len == 0 || fanout_json_type(value) == FANOUT_JSON_NULL;
 }
 
 
@@ -399,7 +423,7 @@ static fanout_error_e
 read_channel(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_api_op_t *op)
 {
-    return decode_absent(value)
+    return fanout_api_is_null(value)
            ? fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                              "\"channel\" is missing")
            : fanout_api_read_text(api, "channel", value, &op->channel);
@@ -412,7 +436,7 @@ read_channels(fanout_api_t *api, const member_t *m, fanout_json_t *value,
 {
     op->channels = *value;
 
-    return decode_absent(value)
+    return fanout_api_is_null(value)
            ? fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                              "\"channels\" is missing")
            : FANOUT_E_NONE;
@@ -437,7 +461,7 @@ read_store(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     int             store;
     fanout_error_e  error;
 
-    error = read_bool(api, m, value, &store);
+    error = fanout_api_read_bool(api, m, value, &store);
     op->transient = !store;
 
     return error;
@@ -451,23 +475,10 @@ read_live(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     int             live;
     fanout_error_e  error;
 
-    error = read_bool(api, m, value, &live);
+    error = fanout_api_read_bool(api, m, value, &live);
     op->live = live;
 
     return error;
-}
-
-
-static fanout_error_e
-read_bool(fanout_api_t *api, const member_t *m, fanout_json_t *value,
-    int *flag)
-{
-    *flag = 0;
-
-    return fanout_json_bool(value, flag) == FANOUT_JSON_OK
-           ? FANOUT_E_NONE
-           : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                             "\"%s\" is not a boolean", m->field.name);
 }
 
 
@@ -528,7 +539,7 @@ read_position(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     if (fanout_json_members(value, position_fields,
                             nelts(position_fields), &pos, NULL)
         != FANOUT_JSON_OK
-        || decode_absent(&pos.epoch) || decode_absent(&pos.offset))
+        || fanout_api_is_null(&pos.epoch) || fanout_api_is_null(&pos.offset))
     {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"%s\" is not an object with "
@@ -536,7 +547,8 @@ read_position(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     }
 
     if ((error = fanout_api_read_text(api, "epoch", &pos.epoch, &epoch))
-        || (error = read_number(api, "offset", &pos.offset, &op->offset)))
+        || (error = fanout_api_read_number(api, "offset", &pos.offset,
+                                           &op->offset)))
     {
         return error;
     }
@@ -552,70 +564,11 @@ read_position(fanout_api_t *api, const member_t *m, fanout_json_t *value,
 }
 
 
-fanout_error_e
-fanout_api_read_text(fanout_api_t *api, const char *name, fanout_json_t *value,
-    ngx_str_t *text)
-{
-    int             rc;
-    u_char         *buf;
-    fanout_json_t   span;
-
-    ngx_str_null(text);
-
-    if (decode_absent(value)) {
-        return FANOUT_E_NONE;
-    }
-
-    buf = ngx_pnalloc(api->request->pool, value->len);
-    if (buf == NULL) {
-        return FANOUT_E_INTERNAL;
-    }
-
-    rc = fanout_json_text(value, buf, value->len, &span);
-
-    if (rc == FANOUT_JSON_TYPE) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "\"%s\" is not a string", name);
-    }
-
-    if (rc != FANOUT_JSON_OK) {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "\"%s\": %s", name,
-                               fanout_json_strerror(rc));
-    }
-
-    text->data = (u_char *) span.data;
-    text->len = span.len;
-
-    return FANOUT_E_NONE;
-}
-
-
-static fanout_error_e
-read_number(fanout_api_t *api, const char *name, fanout_json_t *value,
-    uint64_t *n)
-{
-    int64_t  number;
-
-    if (fanout_json_int(value, &number) != FANOUT_JSON_OK
-        || number < 0)
-    {
-        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
-                               "\"%s\" is not a number from 0 on",
-                               name);
-    }
-
-    *n = number;
-
-    return FANOUT_E_NONE;
-}
-
-
 static fanout_error_e
 read_before(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_api_op_t *op)
 {
-    return read_number(api, m->field.name, value, &op->before);
+    return fanout_api_read_number(api, m->field.name, value, &op->before);
 }
 
 
@@ -627,7 +580,7 @@ read_limit(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_error_e  error;
 
     limit = 0;
-    error = read_number(api, m->field.name, value, &limit);
+    error = fanout_api_read_number(api, m->field.name, value, &limit);
     op->limit = ngx_min(limit, api->conf->history);
 
     return error;

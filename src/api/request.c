@@ -8,8 +8,10 @@
 
 #include "api/api.h"
 #include "base/utf8.h"
+#include "hub/records.h"
 
 
+static fanout_error_e purge_records(fanout_api_t *api);
 static fanout_error_e request_read_data(fanout_api_t *api, fanout_api_op_t *op);
 static fanout_error_e guess_data(fanout_api_t *api, fanout_api_op_t *op,
     ngx_str_t *body);
@@ -63,9 +65,54 @@ fanout_api_info_handler(fanout_api_t *api, fanout_api_args_t *args)
 fanout_error_e
 fanout_api_purge_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    args->op.close = (args->close != 0);
+    fanout_api_op_t  *op;
 
-    return fanout_api_purge(api, &args->op);
+    op = &args->op;
+    op->close = (args->close != 0);
+
+    if (!args->records) {
+        return fanout_api_purge(api, op);
+    }
+
+    api->many = ngx_palloc(api->request->pool, sizeof(fanout_api_op_t));
+    if (api->many == NULL) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    *(fanout_api_op_t *) api->many = *op;
+
+    return purge_records(api);
+}
+
+
+/* Deletes records in steps; the purge at the end tells subscribers. */
+
+static fanout_error_e
+purge_records(fanout_api_t *api)
+{
+    int               rc;
+    fanout_error_e    error;
+    fanout_api_op_t  *op;
+
+    op = api->many;
+
+    error = fanout_api_purge_check(api, op);
+    if (error != FANOUT_E_NONE) {
+        return error;
+    }
+
+    do {
+        rc = fanout_records_clear(api->hub, &op->channel);
+    } while (rc == FANOUT_ZONE_AGAIN && !fanout_spent(api->hub));
+
+    if (rc == FANOUT_ZONE_AGAIN) {
+        api->step = purge_records;
+        return FANOUT_E_NONE;
+    }
+
+    api->step = NULL;
+
+    return fanout_api_purge(api, op);
 }
 
 
@@ -144,6 +191,40 @@ guess_data(fanout_api_t *api, fanout_api_op_t *op, ngx_str_t *body)
                ? FANOUT_TEXT : FANOUT_BINARY;
 
     ngx_str_null(&api->message);
+
+    return FANOUT_E_NONE;
+}
+
+
+fanout_error_e
+fanout_api_body(fanout_api_t *api, fanout_json_t *value)
+{
+    int                  type;
+    unsigned             levels;
+    ngx_str_t            body;
+    fanout_json_error_t  err;
+
+    if (fanout_http_body(api->request, &body) != NGX_OK) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    if (body.len == 0) {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "the body is empty");
+    }
+
+    type = fanout_json_levels(body.data, body.len, value, &levels, &err);
+
+    if (type == FANOUT_JSON_NO_MEMORY) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    if (type < 0) {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "body is not JSON: %s", err.reason);
+    }
+
+    api->deep = (levels > FANOUT_JSON_DEPTH);
 
     return FANOUT_E_NONE;
 }

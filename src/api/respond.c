@@ -113,7 +113,10 @@ cleanup(void *data)
 ngx_int_t
 fanout_api_respond_error(fanout_api_t *api, fanout_error_e error)
 {
-    return fanout_api_respond_status(api, error, fanout_errors[error].status);
+    return fanout_api_respond_status(api, error,
+                                     api->refusal
+                                     ? api->refusal
+                                     : fanout_errors[error].status);
 }
 
 

@@ -11,8 +11,8 @@
 #define FANOUT_HUB_RECORD_DECODE_H
 
 
-#include "base/json.h"
 #include "hub/hub.h"
+#include "base/json.h"
 #include "zone/record.h"
 
 

@@ -9,6 +9,10 @@
 #include "hub/records.h"
 
 
+/* cost of a section that deletes all it may: 100 us */
+#define RECORDS_CLEAR  50000
+
+
 static void records_blank(void);
 
 
@@ -144,4 +148,17 @@ fanout_records_list(fanout_hub_t *hub, ngx_str_t *channel,
 
     fanout_spend(hub, FANOUT_WORK_SECTION + records.used
                       + records.n * FANOUT_WORK_ENTRY);
+}
+
+
+int
+fanout_records_clear(fanout_hub_t *hub, ngx_str_t *channel)
+{
+    fanout_zone_channel_t  zc;
+
+    fanout_hub_view(hub, channel, &zc);
+
+    fanout_spend(hub, RECORDS_CLEAR);
+
+    return fanout_record_clear(&hub->zone, &zc);
 }

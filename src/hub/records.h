@@ -59,5 +59,9 @@ void fanout_records_list(fanout_hub_t *hub, ngx_str_t *channel,
     fanout_zstr_t *prefix, uint64_t *cursor, ngx_uint_t max,
     fanout_records_t **to);
 
+/* Deletes a step of a channel's records without telling it: purge the channel
+ * afterwards.  FANOUT_ZONE_OK, or AGAIN if there are more. */
+int fanout_records_clear(fanout_hub_t *hub, ngx_str_t *channel);
+
 
 #endif /* FANOUT_HUB_RECORDS_H */
