@@ -674,7 +674,7 @@ subtest 'warnings' => sub {
         [ 'fanout_channel other a records=on', '' ] => undef,
         [ 'fanout_channel other a records=on records_max=16385', '' ]
             => '"records_max=16385" of "fanout_channel" "a" can.t be reached: so many '
-             . 'records take 4194560 bytes at least, and all records may take '
+             . 'records with a field each take 4194560 bytes at least, and all records may take '
              . '4194304 of zone "other"',
         [ 'fanout_channel other a records=on records_max=16384', '' ] => undef,
         [ 'fanout_zone z 8m records=10%; fanout_channel z a records=on records_max=3277',

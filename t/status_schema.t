@@ -47,6 +47,7 @@ my $zone     = source('zone/stat.h') . source('zone/zone.h');
 my @counters = list_of($zone, 'FANOUT_COUNTERS');
 my @shares   = list_of($zone, 'FANOUT_SHARES');
 my @series   = (list_of($zone, 'FANOUT_RATES'),
+                list_of($zone, 'FANOUT_ZONE_RATES'),
                 list_of($zone, 'FANOUT_GAUGES'));
 
 

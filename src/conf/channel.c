@@ -17,7 +17,7 @@
 #define FANOUT_CHANGES (256 * 1024)
 #define FANOUT_RECORDS_MAX  10000
 
-/* blocks of the smallest record: its own, the id, an index and a field */
+/* blocks of a record with a field: its own, the id, the index and the field */
 #define FANOUT_RECORD_LEAST  4
 
 
@@ -658,10 +658,10 @@ check_records(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
     if (least > room) {
         ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                            "\"records_max=%uD\" of \"fanout_channel\" \"%V\" "
-                           "can't be reached: so many records take %uL bytes "
-                           "at least, and all records may take %uL of zone "
-                           "\"%V\"", keep->records_max, &policy->text, least,
-                           room, &app->name);
+                           "can't be reached: so many records with a field "
+                           "each take %uL bytes at least, and all records may "
+                           "take %uL of zone \"%V\"", keep->records_max,
+                           &policy->text, least, room, &app->name);
     }
 
     return NGX_CONF_OK;

@@ -41,6 +41,7 @@ static const char *const  series_names[] = {
 #define FANOUT_RATE(name)          #name,
 #define FANOUT_GAUGE(name, value)  #name,
     FANOUT_RATES(FANOUT_RATE)
+    FANOUT_ZONE_RATES(FANOUT_GAUGE)
     FANOUT_GAUGES(FANOUT_GAUGE)
 #undef FANOUT_GAUGE
 #undef FANOUT_RATE

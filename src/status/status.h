@@ -6,7 +6,7 @@
  *
  * A counter in the zone's list of counters appears in all of them by itself;
  * a number of the zone needs a line below, a series of the last hour one in
- * FANOUT_RATES or _GAUGES.
+ * FANOUT_RATES, _ZONE_RATES or _GAUGES.
  */
 
 
@@ -43,6 +43,7 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
     _(seen)                                                                   \
     _(events)                                                                 \
     _(addresses)                                                              \
+    _(records)                                                                \
     _(staged)
 
 /*
@@ -65,6 +66,17 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
     _(seats_lingering, seats_lingering, "zone_seats_lingering", GAUGE,        \
       "Seats kept for a resume")                                              \
     _(members, nmembers, "zone_members", GAUGE, "Members of channels")        \
+    _(records, nrecords, "zone_records", GAUGE, "Records of channels")        \
+    _(record_bytes, record_bytes, "zone_record_bytes", GAUGE,                 \
+      "Names and values of their fields")                                     \
+    _(record_sets, record_sets, "zone_record_sets", COUNTER,                  \
+      "Changes of records, deletes included")                                 \
+    _(record_conflicts, record_conflicts, "zone_record_conflicts", COUNTER,   \
+      "Changes of records refused for a conflict")                            \
+    _(record_rejected, record_rejected, "zone_record_rejected", COUNTER,      \
+      "Fields in conflict, of changes that were refused or made in part")     \
+    _(record_expired, record_expired, "zone_record_expired", COUNTER,         \
+      "Records deleted by records_ttl=")                                      \
     _(seen, nseen, "zone_seen", GAUGE,                                        \
       "Records of when a user left a channel")                                \
     _(addresses, naddresses, "zone_addresses", GAUGE,                         \

@@ -47,8 +47,8 @@ fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_records_t *to)
 {
     int                     rc;
-    uint32_t                slot;
     size_t                  start;
+    uint32_t                slot;
     fanout_ref_t            channel, shelf, ref;
     fanout_shelf_t         *s;
     fanout_record_block_t  *rec;

@@ -28,6 +28,7 @@
 
 
 static void sample_take(fanout_zone_t *z, uint32_t elapsed);
+static void count_rates(const fanout_shm_t *shm, uint64_t *counts);
 static void sample_mark(fanout_zone_t *z, uint32_t now);
 static void count_failures(const fanout_shm_t *shm, uint64_t *counts);
 static uint64_t refused(const fanout_shm_t *shm);
@@ -35,13 +36,6 @@ static void gauges(const fanout_shm_t *shm, float *value);
 static uint64_t counted(const fanout_shm_t *shm, unsigned n);
 static uint64_t slots_add(const fanout_shm_t *shm, size_t offset);
 static uint64_t slots_max(const fanout_shm_t *shm, size_t offset);
-
-
-static const uint8_t  rates[] = {
-#define FANOUT_RATE(name)  FANOUT_N_##name,
-    FANOUT_RATES(FANOUT_RATE)
-#undef FANOUT_RATE
-};
 
 
 void
@@ -79,7 +73,7 @@ static void
 sample_take(fanout_zone_t *z, uint32_t elapsed)
 {
     float                 *value;
-    uint64_t               n;
+    uint64_t               counts[FANOUT_NRATES];
     unsigned               i;
     fanout_shm_t          *shm;
     fanout_zone_sample_t  *s;
@@ -90,17 +84,18 @@ sample_take(fanout_zone_t *z, uint32_t elapsed)
 
     s->time = fanout_wall(z);
 
+    count_rates(shm, counts);
+
     for (i = 0; i < FANOUT_NRATES; i++) {
-        n = counted(shm, rates[i]);
 
         /* a counter may be read before the worker's last increment */
 
         if (elapsed) {
-            value[i] = n > shm->sampled[i]
-                       ? (float) (n - shm->sampled[i]) / elapsed : 0;
+            value[i] = counts[i] > shm->sampled[i]
+                       ? (float) (counts[i] - shm->sampled[i]) / elapsed : 0;
         }
 
-        fanout_set(z, shm->sampled[i], n);
+        fanout_set(z, shm->sampled[i], counts[i]);
     }
 
     if (elapsed) {
@@ -108,6 +103,20 @@ sample_take(fanout_zone_t *z, uint32_t elapsed)
         fanout_barrier();
         fanout_set(z, shm->nsamples, shm->nsamples + 1);
     }
+}
+
+
+static void
+count_rates(const fanout_shm_t *shm, uint64_t *counts)
+{
+#define FANOUT_RATE(name)                                                     \
+    counts[FANOUT_S_##name] = counted(shm, FANOUT_N_##name);
+#define FANOUT_ZONE_RATE(name, value)                                         \
+    counts[FANOUT_S_##name] = (value);
+    FANOUT_RATES(FANOUT_RATE)
+    FANOUT_ZONE_RATES(FANOUT_ZONE_RATE)
+#undef FANOUT_ZONE_RATE
+#undef FANOUT_RATE
 }
 
 

@@ -543,8 +543,8 @@ static void
 overwrite(fanout_zone_t *z, fanout_ref_t block, uint32_t at, const uint8_t *p,
     uint32_t n)
 {
-    uint32_t   i, word, *words;
     uint8_t    buf[FANOUT_BLOCK];
+    uint32_t   i, word, *words;
 
     memcpy(buf, fanout_block(z, block), FANOUT_BLOCK);
     memcpy(buf + at, p, n);
@@ -567,14 +567,14 @@ int32_t
 fanout_field_append(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_field_text_t *text)
 {
-    int                     empty;
-    size_t                  n, left;
-    text_t                  t;
-    uint8_t                 buf[FANOUT_BLOCK], *p, *end;
-    uint32_t                at, before, after, size;
-    unsigned                i;
-    fanout_ref_t            rest, last;
-    fanout_field_block_t   *f;
+    int                    empty;
+    size_t                 n, left;
+    text_t                 t;
+    uint8_t                buf[FANOUT_BLOCK], *p, *end;
+    uint32_t               at, before, after, size;
+    unsigned               i;
+    fanout_ref_t           rest, last;
+    fanout_field_block_t  *f;
 
     const fanout_zstr_t  end_text = { (const uint8_t *) "]", 1 };
     const fanout_zstr_t  comma = { (const uint8_t *) ",", 1 };

@@ -105,8 +105,8 @@ typedef enum {
 
 /*
  * Series of which the zone keeps the last hour.  RATES are counters from the
- * list above, as numbers per second.  GAUGES are stored as they are: a name,
- * and an expression for the current value.
+ * list above, as numbers per second, and ZONE_RATES those of a zone.  GAUGES
+ * are stored as they are: a name, and an expression for the current value.
  */
 
 #define FANOUT_RATES(_)                                                       \
@@ -128,10 +128,15 @@ typedef enum {
     _(rate_limited)                                                           \
     _(zone_full)
 
+#define FANOUT_ZONE_RATES(_)                                                  \
+    _(record_sets,      shm->sets)                                            \
+    _(record_conflicts, shm->conflicts)
+
 #define FANOUT_GAUGES(_)                                                      \
     _(sessions,  fanout_slots_sum(shm, sessions))                             \
     _(channels,  shm->nchannels)                                              \
     _(members,   shm->nmembers)                                               \
+    _(records,   shm->nrecords)                                               \
     _(used,      shm->heap.nblocks - 1 - shm->heap.nfree                      \
                  - shm->heap.nlimbo)                                          \
     _(held,      shm->held)                                                   \
@@ -142,6 +147,7 @@ typedef enum {
 #define FANOUT_RATE(name)          FANOUT_S_##name,
 #define FANOUT_GAUGE(name, value)  FANOUT_S_##name,
     FANOUT_RATES(FANOUT_RATE)
+    FANOUT_ZONE_RATES(FANOUT_GAUGE)
     FANOUT_NRATES,
     FANOUT_BEFORE_GAUGES = FANOUT_NRATES - 1,
     FANOUT_GAUGES(FANOUT_GAUGE)
@@ -254,6 +260,7 @@ typedef struct {
     uint64_t                    mail;
     uint64_t                    signals;
     uint64_t                    seen;
+    uint64_t                    records;
     uint64_t                    staged;
     uint64_t                    held;       /* by stalled workers, part of
                                                messages */
@@ -264,7 +271,13 @@ typedef struct {
     uint64_t                    nusers;
     uint64_t                    nseats;
     uint64_t                    nmembers;
-    uint64_t                    nseen;      /* records of users who left */
+    uint64_t                    nrecords;
+    uint64_t                    record_bytes;
+    uint64_t                    record_sets;    /* and deletes, ever */
+    uint64_t                    record_conflicts;
+    uint64_t                    record_rejected;    /* fields */
+    uint64_t                    record_expired;
+    uint64_t                    nseen;      /* of users who left */
     uint64_t                    addresses;  /* blocks of addresses with
                                                sessions */
     uint64_t                    naddresses; /* one for each address and

@@ -422,6 +422,7 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->mail = shm->heap.used[FANOUT_MAIL];
     st->signals = shm->heap.used[FANOUT_SIGNALS];
     st->seen = shm->heap.used[FANOUT_SEEN];
+    st->records = shm->heap.used[FANOUT_RECORDS];
     st->staged = shm->heap.used[FANOUT_STAGED];
     st->held = shm->held;
     st->held_max = shm->held_max;
@@ -431,6 +432,12 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->nusers = shm->nusers;
     st->nseats = shm->nseats;
     st->nmembers = shm->nmembers;
+    st->nrecords = shm->nrecords;
+    st->record_bytes = shm->record_bytes;
+    st->record_sets = shm->sets;
+    st->record_conflicts = shm->conflicts;
+    st->record_rejected = shm->rejected;
+    st->record_expired = shm->records_expired;
     st->nseen = shm->nseen;
     st->addresses = shm->heap.used[FANOUT_ADDRESSES];
     st->naddresses = shm->naddresses;

@@ -106,7 +106,8 @@ test_life(void)
     is_str(get("r"), "r:1 a=1(1 ann) b=\"x\"(1 ann)", "it has both fields");
     is_str(told(), "r:1 a=1 b=\"x\"", "the entry has them");
 
-    is_int(set("r", "b=\"y\" -a c=3", 1, .user = "bob"), OK, "a set changes it");
+    is_int(set("r", "b=\"y\" -a c=3", 1, .user = "bob"), OK,
+           "a set changes it");
     is_int(was.version, 2, "its version is 2");
     is_str(get("r"), "r:2 b=\"y\"(2 bob) c=3(2 bob)", "it is changed");
     is_str(told(), "r:2 b=\"y\" -a c=3", "the entry has the changes");
@@ -149,7 +150,8 @@ test_conflicts(void)
     (void) set("r", "b=2", 1, .user = "bob");
     (void) set("r", "-c", 2, .user = "cid");
 
-    is_int(set("r", "a=5 b=5", 1, .user = "dan"), OK, "merge applies what it may");
+    is_int(set("r", "a=5 b=5", 1, .user = "dan"), OK,
+           "merge applies what it may");
     ok(was.partial && was.version == 4, "and tells that it is partial");
     is_str(conflict, "r:3 b=2(2 bob)", "with what others set");
     is_str(get("r"), "r:4 a=5(4 dan) b=2(2 bob)", "nothing else changed");
@@ -555,6 +557,86 @@ test_full(void)
 }
 
 
+/* docs/operations.md says what a record takes, and the status what there is. */
+
+static void
+test_stat(void)
+{
+    char                id[256], text[2048], *p;
+    unsigned            i, k, n, blocks;
+    fanout_zone_stat_t  st;
+
+    static const struct {
+        unsigned  id, fields, value;
+    } of[] = {
+        { 1, 0, 0 }, { 1, 1, 37 }, { 60, 1, 38 }, { 61, 10, 97 },
+        { 255, 11, 98 }
+    };
+
+    for (i = 0; i < sizeof(of) / sizeof(of[0]); i++) {
+        start();
+
+        memset(id, 'i', of[i].id);
+        id[of[i].id] = '\0';
+
+        for (p = text, k = 0; k < of[i].fields; k++) {
+            p += snprintf(p, 8, "%sf%c=", k ? " " : "", 'a' + k);
+            memset(p, '1', of[i].value);
+            p += of[i].value;
+        }
+
+        *p = '\0';
+
+        is_int(set(id, text, -1, .user = "u"), OK, "a set");
+        fanout_zone_stat(&z, &st);
+
+        n = 3 + of[i].value;
+        blocks = 1 + 1
+                 + 1 + (of[i].id + 59) / 60 + (of[i].fields + 9) / 10
+                 + of[i].fields * (n <= 40 ? 1 : 1 + (n - 40 + 59) / 60);
+
+        is_int(st.records, blocks, "shelf, slots and record take their blocks");
+        is_int(st.shares[FANOUT_SHARE_records].used, blocks, "of their share");
+        is_int(st.nrecords, 1, "there is one");
+        is_int(st.record_bytes, of[i].fields * (2 + of[i].value),
+               "with so many bytes");
+
+        stop("stat");
+    }
+
+    start();
+    policy.records_ttl = 5;
+
+    (void) set("r", "a=1 b=1", -1);
+    (void) set("r", "a=2", 1);
+    (void) set("r", "a=3 b=3", 1);
+    (void) set("r", "a=4", 1);
+    (void) set("r", "a=5 b=5", 1, .reject = 1);
+    (void) set("q", "a=1", -1);
+    (void) record_delete(&z, &c, "q", 9);
+    (void) record_delete(&z, &c, "q", -1);
+    fanout_zone_stat(&z, &st);
+
+    is_int(st.record_sets, 5, "changes are counted, deletes too");
+    is_int(st.record_conflicts, 3, "and conflicts");
+    is_int(st.record_rejected, 4, "and the fields in conflict");
+    is_int(st.record_expired, 0, "none has expired");
+
+    fanout_test_seconds += 7;
+
+    while (fanout_zone_sweep(&z) == FANOUT_ZONE_AGAIN) {
+        /* void */
+    }
+
+    fanout_zone_stat(&z, &st);
+
+    is_int(st.record_expired, 1, "until one has");
+    is_int(st.nrecords + st.records + st.record_bytes, 0, "nothing is left");
+
+    stop("counters");
+}
+
+
 int
 main(void)
 {
@@ -569,6 +651,7 @@ main(void)
     test_ttl();
     test_channel();
     test_full();
+    test_stat();
 
     return done_testing();
 }
