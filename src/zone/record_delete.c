@@ -175,6 +175,12 @@ fanout_record_sweep(fanout_zone_t *z)
     now = fanout_seconds(z);
     n = 0;
 
+    /* a turn meets all */
+
+    if (shm->nrecords_due && now > shm->records_at + FANOUT_RECORDS_WHEEL) {
+        fanout_set(z, shm->records_at, now - FANOUT_RECORDS_WHEEL);
+    }
+
     while (shm->nrecords_due && shm->records_at < now) {
         at = shm->records_at + 1;
 
