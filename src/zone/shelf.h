@@ -128,6 +128,11 @@ void fanout_shelf_settle(fanout_zone_t *z, fanout_ref_t shelf);
 /* Adds to the blocks of a shelf; n may be negative. */
 void fanout_shelf_add(fanout_zone_t *z, fanout_ref_t shelf, int32_t n);
 
+/* Stores the offset of a change of the record in a slot into its table, unless
+ * the table is gone with the record. */
+void fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t shelf, uint32_t slot,
+    uint64_t offset);
+
 /* Moves the blocks of a shelf to another class. */
 void fanout_shelf_class(fanout_zone_t *z, fanout_ref_t shelf, uint32_t class);
 

@@ -374,6 +374,23 @@ test_entries(void)
 }
 
 
+/* of the first table of the channel */
+
+static uint64_t
+stamp(void)
+{
+    uint32_t         slot;
+    fanout_ref_t     leaf;
+    fanout_shelf_t  *s;
+
+    slot = 0;
+    s = fanout_shelf(&z, fanout_shelf_of(&z, fanout_channel_find(&z, &c)));
+    (void) fanout_tree_next(&z, s->root, s->depth, &slot, &leaf);
+
+    return fanout_table(&z, leaf)->stamp;
+}
+
+
 static void
 test_list(void)
 {
@@ -415,6 +432,11 @@ test_list(void)
     }
 
     is_str(record_ids(&z, &c, "odd-", 1000, &reads), want, "by prefix");
+
+    (void) set("z", "a=1", -1);
+    (void) set("y", "a=1", -1);
+    (void) record_delete(&z, &c, "even-2", -1);
+    is_int(stamp(), was.log.offset, "the table of a deleted record tells it");
 
     stop("list");
 }
