@@ -93,7 +93,7 @@ delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_channel_renew(z, plan.channel, c);
     slot = fanout_record(z, plan.record)->slot;
     record_end(z);
-    fanout_record_append(z, plan.channel, &m, r);
+    fanout_record_append(z, plan.channel, &m, NULL, r);
     record_stamp(z, slot, r->log.offset);
 
     r->version = plan.version;
@@ -259,7 +259,7 @@ expire(fanout_zone_t *z, fanout_ref_t ref)
 
     if (fanout_ensure_spare(z, fanout_message_blocks(&m) + 1)) {
         record_end(z);
-        fanout_record_append(z, plan.channel, &m, &r);
+        fanout_record_append(z, plan.channel, &m, NULL, &r);
 
     } else {
         record_end(z);

@@ -234,6 +234,25 @@ typedef struct {
 fanout_ref_t fanout_field_write(fanout_zone_t *z,
     const fanout_field_text_t *text);
 
+/* Returns the bytes of the value, and the blocks, of a field with this text. */
+static inline uint32_t
+fanout_text_size(const fanout_field_text_t *text)
+{
+    return text->unset ? 0 : text->value.len + (text->brackets ? 2 : 0);
+}
+
+static inline uint32_t
+fanout_text_blocks(const fanout_field_text_t *text)
+{
+    return fanout_field_blocks(text->name.len, fanout_text_size(text),
+                               text->user.len);
+}
+
+/* Writes a field into blocks, as many as it needs or more, that are not
+ * linked. */
+void fanout_field_fill(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_field_text_t *text);
+
 /* Appends elements to the array in a field.  Returns the blocks that the field
  * got more. */
 int32_t fanout_field_append(fanout_zone_t *z, fanout_ref_t field,

@@ -482,15 +482,24 @@ fanout_field_array(fanout_zone_t *z, fanout_ref_t field, int *empty)
 fanout_ref_t
 fanout_field_write(fanout_zone_t *z, const fanout_field_text_t *text)
 {
+    fanout_ref_t  ref;
+
+    ref = fanout_alloc(z, fanout_text_blocks(text), FANOUT_RECORDS, NULL);
+    fanout_field_fill(z, ref, text);
+
+    return ref;
+}
+
+
+void
+fanout_field_fill(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_field_text_t *text)
+{
     text_t                 t;
     uint32_t               size;
-    fanout_ref_t           ref;
     fanout_field_block_t  *f;
 
-    size = text->unset ? 0 : text->value.len + (text->brackets ? 2 : 0);
-    ref = fanout_alloc(z, fanout_field_blocks(text->name.len, size,
-                                              text->user.len),
-                       FANOUT_RECORDS, NULL);
+    size = fanout_text_size(text);
     f = fanout_field(z, ref);
 
     f->version = text->version;
@@ -519,8 +528,6 @@ fanout_field_write(fanout_zone_t *z, const fanout_field_text_t *text)
     }
 
     f->tail = t.tail;
-
-    return ref;
 }
 
 
