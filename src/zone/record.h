@@ -173,8 +173,8 @@ typedef struct {
  * needs RECORD_SIZE bytes.
  *
  * OK; CONFLICT (r->version, .deleted, .unknown), nothing was changed; LARGE:
- * more than record= or an entry can hold; MANY with r->limit; FULL with z->full;
- * HELD, ADDRESS as fanout_log_publish(); STALE.
+ * more than record= or an entry can hold; MANY with r->limit; FULL with
+ * z->full; HELD, ADDRESS as fanout_log_publish(); STALE.
  */
 int fanout_record_set(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_set_t *set, fanout_records_t *to,

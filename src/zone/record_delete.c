@@ -20,7 +20,7 @@ static int delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static int delete_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
-static void expire(fanout_zone_t *z, fanout_ref_t ref);
+static void record_expire(fanout_zone_t *z, fanout_ref_t ref);
 static void record_end(fanout_zone_t *z);
 static void record_stamp(fanout_zone_t *z, uint32_t slot, uint64_t offset);
 
@@ -185,10 +185,10 @@ record_stamp(fanout_zone_t *z, uint32_t slot, uint64_t offset)
 int
 fanout_record_sweep(fanout_zone_t *z)
 {
-    uint32_t                now, at;
-    unsigned                n;
-    fanout_ref_t            ref;
-    fanout_shm_t           *shm;
+    uint32_t       now, at;
+    unsigned       n;
+    fanout_ref_t   ref;
+    fanout_shm_t  *shm;
 
     shm = z->shm;
     now = fanout_seconds(z);
@@ -215,7 +215,7 @@ fanout_record_sweep(fanout_zone_t *z)
                 fanout_record_due(z, ref, fanout_record(z, ref)->due);
 
             } else {
-                expire(z, ref);
+                record_expire(z, ref);
             }
         }
 
@@ -230,7 +230,7 @@ fanout_record_sweep(fanout_zone_t *z)
  * subscribers are told that one is lost. */
 
 static void
-expire(fanout_zone_t *z, fanout_ref_t ref)
+record_expire(fanout_zone_t *z, fanout_ref_t ref)
 {
     uint8_t                   id[255];
     uint32_t                  slot;

@@ -17,9 +17,9 @@ static uint32_t add_whole(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_record_pen_t *pen);
 static void add_appended(fanout_zone_t *z, fanout_record_pen_t *pen,
     const fanout_zone_change_t *c, fanout_ref_t field);
-static void begin(fanout_zone_t *z, const fanout_plan_t *plan,
+static void message_begin(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_record_pen_t *pen, fanout_zone_message_t *m);
-static void end(fanout_record_pen_t *pen, fanout_zone_message_t *m);
+static void message_end(fanout_record_pen_t *pen, fanout_zone_message_t *m);
 
 
 /* the changes, what was before, and the whole record */
@@ -46,7 +46,7 @@ fanout_plan_message(fanout_zone_t *z, const fanout_plan_t *plan,
     nwhole = 0;
 
     pen.to = &to;
-    begin(z, plan, &pen, m);
+    message_begin(z, plan, &pen, m);
 
     for (i = 0; i < plan->set->n; i++) {
         if (plan->steps[i].step == FANOUT_STEP_APPLY) {
@@ -66,7 +66,7 @@ fanout_plan_message(fanout_zone_t *z, const fanout_plan_t *plan,
     }
 
     fanout_record_end(&pen, plan->version, prev, nwhole, flags);
-    end(&pen, m);
+    message_end(&pen, m);
 }
 
 
@@ -86,7 +86,7 @@ fanout_plan_deleted(fanout_zone_t *z, const fanout_plan_t *plan,
     flags |= plan->set->expired ? FANOUT_RECORD_EXPIRED : 0;
 
     pen.to = &to;
-    begin(z, plan, &pen, m);
+    message_begin(z, plan, &pen, m);
 
     if (plan->policy && plan->policy->records & FANOUT_RECORDS_OLD) {
         flags |= FANOUT_RECORD_OLD;
@@ -103,12 +103,12 @@ fanout_plan_deleted(fanout_zone_t *z, const fanout_plan_t *plan,
     }
 
     fanout_record_end(&pen, plan->version, rec->offset, 0, flags);
-    end(&pen, m);
+    message_end(&pen, m);
 }
 
 
 static void
-begin(fanout_zone_t *z, const fanout_plan_t *plan, fanout_record_pen_t *pen,
+message_begin(fanout_zone_t *z, const fanout_plan_t *plan, fanout_record_pen_t *pen,
     fanout_zone_message_t *m)
 {
     fanout_records_t  *to;
@@ -129,7 +129,7 @@ begin(fanout_zone_t *z, const fanout_plan_t *plan, fanout_record_pen_t *pen,
 
 
 static void
-end(fanout_record_pen_t *pen, fanout_zone_message_t *m)
+message_end(fanout_record_pen_t *pen, fanout_zone_message_t *m)
 {
     m->data.data = bytes;
     m->data.len = pen->to->used;

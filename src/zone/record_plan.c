@@ -182,8 +182,8 @@ changed_since(fanout_zone_t *z, const fanout_plan_t *plan, fanout_ref_t field)
 static void
 decide_rest(fanout_zone_t *z, fanout_plan_t *plan)
 {
-    unsigned               i, place;
     uint8_t                named[FANOUT_FIELDS_MOST + FANOUT_FIELDS_REFS];
+    unsigned               i, place;
     fanout_field_block_t  *f;
 
     memset(named, 0, sizeof(named));

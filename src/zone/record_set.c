@@ -460,14 +460,13 @@ apply_steps(fanout_zone_t *z, int placed,
 /* Returns the blocks that the record got more. */
 
 static int32_t
-apply_step(fanout_zone_t *z, unsigned i,
-    fanout_record_stage_t *staged)
+apply_step(fanout_zone_t *z, unsigned i, fanout_record_stage_t *staged)
 {
-    int                          was_unset;
-    int32_t                      n;
-    fanout_ref_t                 field, now;
-    fanout_plan_step_t          *s;
-    fanout_field_text_t          text;
+    int                   was_unset;
+    int32_t               n;
+    fanout_ref_t          field, now;
+    fanout_plan_step_t   *s;
+    fanout_field_text_t   text;
 
     s = &plan.steps[i];
 

@@ -10,7 +10,7 @@
 #include "zone/record_stage.h"
 
 
-static int fill(fanout_zone_t *z, const fanout_plan_t *plan,
+static int fields_fill(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_record_stage_t *s);
 
 
@@ -79,7 +79,7 @@ fanout_record_stage(fanout_zone_t *z, uint32_t class,
                              FANOUT_STAGED_FIELDS, fields->blocks);
 
     if (rc == FANOUT_ZONE_OK) {
-        rc = fill(z, plan, s);
+        rc = fields_fill(z, plan, s);
     }
 
     if (rc != FANOUT_ZONE_OK) {
@@ -95,7 +95,7 @@ fanout_record_stage(fanout_zone_t *z, uint32_t class,
 /* Each field in a section of its own: at most 64 KB are copied. */
 
 static int
-fill(fanout_zone_t *z, const fanout_plan_t *plan, fanout_record_stage_t *s)
+fields_fill(fanout_zone_t *z, const fanout_plan_t *plan, fanout_record_stage_t *s)
 {
     uint32_t             n;
     unsigned             i;

@@ -165,8 +165,8 @@ void fanout_record_free(fanout_zone_t *z, fanout_ref_t record);
 void fanout_record_changed(fanout_zone_t *z, fanout_ref_t record,
     uint64_t version, uint64_t offset, uint32_t ttl);
 
-/* Sets when a record expires (s of the zone's clock, 0: never): puts it into the
- * wheel. */
+/* Sets when a record expires (s of the zone's clock, 0: never): puts it into
+ * the wheel. */
 void fanout_record_due(fanout_zone_t *z, fanout_ref_t record, uint32_t due);
 
 /* Copies the id to buf of 255 bytes.  Returns its length. */
@@ -265,8 +265,8 @@ int32_t fanout_field_put(fanout_zone_t *z, fanout_ref_t record,
     fanout_field_index_t *ix, unsigned place, fanout_ref_t field,
     uint16_t hash);
 
-/* Counts more fields that are unset, and forgets those that were unset first, so
- * that UNSET_KEPT are left.  Returns the blocks that the record got more: none
+/* Counts more fields that are unset, and forgets those that were unset first,
+ * so that UNSET_KEPT are left.  Returns the blocks that the record got more: none
  * or a negative number. */
 int32_t fanout_field_forget(fanout_zone_t *z, fanout_ref_t record,
     fanout_field_index_t *ix, int32_t more);

@@ -568,8 +568,8 @@ static void
 overwrite(fanout_zone_t *z, fanout_ref_t block, uint32_t at, const uint8_t *p,
     uint32_t n)
 {
-    uint32_t   i, word, *words;
     uint8_t    buf[FANOUT_BLOCK];
+    uint32_t   i, word, *words;
 
     memcpy(buf, fanout_block(z, block), FANOUT_BLOCK);
     memcpy(buf + at, p, n);

@@ -17,7 +17,7 @@
 
 static uint64_t record_hash(fanout_zone_t *z, fanout_ref_t channel,
     const uint8_t *id, size_t len);
-static int named(fanout_zone_t *z, const fanout_record_block_t *rec,
+static int record_named(fanout_zone_t *z, const fanout_record_block_t *rec,
     const fanout_zstr_t *id);
 static fanout_tree_t records_of(fanout_shelf_t *shelf);
 
@@ -66,7 +66,7 @@ fanout_record_find(fanout_zone_t *z, fanout_ref_t channel,
     while (ref) {
         rec = fanout_record(z, ref);
 
-        if (rec->shelf == shelf && named(z, rec, id)) {
+        if (rec->shelf == shelf && record_named(z, rec, id)) {
             return ref;
         }
 
@@ -78,7 +78,7 @@ fanout_record_find(fanout_zone_t *z, fanout_ref_t channel,
 
 
 static int
-named(fanout_zone_t *z, const fanout_record_block_t *rec,
+record_named(fanout_zone_t *z, const fanout_record_block_t *rec,
     const fanout_zstr_t *id)
 {
     uint8_t  buf[255];

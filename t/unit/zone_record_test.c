@@ -106,7 +106,8 @@ test_life(void)
     is_str(get("r"), "r:1 a=1(1 ann) b=\"x\"(1 ann)", "it has both fields");
     is_str(told(), "r:1 a=1 b=\"x\"", "the entry has them");
 
-    is_int(set("r", "b=\"y\" -a c=3", 1, .user = "bob"), OK, "a set changes it");
+    is_int(set("r", "b=\"y\" -a c=3", 1, .user = "bob"),
+           OK, "a set changes it");
     is_int(was.version, 2, "its version is 2");
     is_str(get("r"), "r:2 b=\"y\"(2 bob) c=3(2 bob)", "it is changed");
     is_str(told(), "r:2 b=\"y\" -a c=3", "the entry has the changes");
@@ -149,7 +150,8 @@ test_conflicts(void)
     (void) set("r", "b=2", 1, .user = "bob");
     (void) set("r", "-c", 2, .user = "cid");
 
-    is_int(set("r", "a=5 b=5", 1, .user = "dan"), OK, "merge applies what it may");
+    is_int(set("r", "a=5 b=5", 1, .user = "dan"), OK,
+           "merge applies what it may");
     ok(was.partial && was.version == 4, "and tells that it is partial");
     is_str(conflict, "r:3 b=2(2 bob)", "with what others set");
     is_str(get("r"), "r:4 a=5(4 dan) b=2(2 bob)", "nothing else changed");
