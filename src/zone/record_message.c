@@ -108,8 +108,8 @@ fanout_plan_deleted(fanout_zone_t *z, const fanout_plan_t *plan,
 
 
 static void
-message_begin(fanout_zone_t *z, const fanout_plan_t *plan, fanout_record_pen_t *pen,
-    fanout_zone_message_t *m)
+message_begin(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_record_pen_t *pen, fanout_zone_message_t *m)
 {
     fanout_records_t  *to;
 

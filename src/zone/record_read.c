@@ -11,7 +11,8 @@
 
 
 static void copy(fanout_zone_t *z, fanout_ref_t record, fanout_records_t *to);
-static int record_fits(const fanout_record_block_t *rec, const fanout_records_t *to);
+static int record_fits(const fanout_record_block_t *rec,
+    const fanout_records_t *to);
 static int begins(fanout_zone_t *z, const fanout_record_block_t *rec,
     const fanout_zstr_t *prefix);
 static void position(fanout_zone_t *z, fanout_ref_t channel,

@@ -95,7 +95,8 @@ fanout_record_stage(fanout_zone_t *z, uint32_t class,
 /* Each field in a section of its own: at most 64 KB are copied. */
 
 static int
-fields_fill(fanout_zone_t *z, const fanout_plan_t *plan, fanout_record_stage_t *s)
+fields_fill(fanout_zone_t *z, const fanout_plan_t *plan,
+    fanout_record_stage_t *s)
 {
     uint32_t             n;
     unsigned             i;

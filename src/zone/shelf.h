@@ -266,8 +266,8 @@ int32_t fanout_field_put(fanout_zone_t *z, fanout_ref_t record,
     uint16_t hash);
 
 /* Counts more fields that are unset, and forgets those that were unset first,
- * so that UNSET_KEPT are left.  Returns the blocks that the record got more: none
- * or a negative number. */
+ * so that UNSET_KEPT are left.  Returns the blocks that the record got more:
+ * none or a negative number. */
 int32_t fanout_field_forget(fanout_zone_t *z, fanout_ref_t record,
     fanout_field_index_t *ix, int32_t more);
 
