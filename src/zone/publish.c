@@ -498,15 +498,19 @@ void
 fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, uint8_t type)
 {
-    fanout_fill_t   f;
     fanout_draft_t  d;
 
     d.staged = 0;
     d.blocks = fanout_message_blocks(m);
-    d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
 
-    fanout_message_compose(z, &d, m, &f);
-    (void) fanout_message_fill(&f, SIZE_MAX);
+    fanout_draft_append(z, channel, &d, m, type);
+}
 
-    publish_append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
+
+void
+fanout_draft_append(fanout_zone_t *z, fanout_ref_t channel,
+    fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type)
+{
+    publish_finish(z, d, m);
+    publish_append(z, channel, d, m, type, fanout_wall(z), fanout_seconds(z));
 }

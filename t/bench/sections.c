@@ -24,18 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "zone/layout.h"
-#include "zone/message.h"
+#include "sections.h"
 
 
-#define MB     (1024UL * 1024)
 #define ENTER  (FANOUT_PUT_ENTER|FANOUT_PUT_DATA)
 #define NET    FANOUT_LEFT_NETWORK
 
 
-typedef fanout_zone_t          zone_t;
-typedef fanout_zone_channel_t  channel_t;
-typedef fanout_zone_policy_t   policy_t;
 typedef fanout_identity_t      identity_t;
 
 typedef struct {
@@ -49,14 +44,15 @@ int __real_pthread_mutex_unlock(pthread_mutex_t *m);
 
 uint32_t  fanout_test_seconds, fanout_test_msec;
 uint32_t  fanout_test_journal, fanout_test_work;
+zone_t    za, zb;
+double    longest;
+uint8_t  *text;
 
-static zone_t                    za, zb;
 static void                     *mem;
 static size_t                    size;
-static double                    locked_at, longest;
+static double                    locked_at;
 static long                      faults;        /* in the longest */
 static struct rusage             usage_at;
-static uint8_t                  *text;
 static fanout_arena_t   arena;
 
 static policy_t  seen_here = {
@@ -115,7 +111,7 @@ __wrap_pthread_mutex_unlock(pthread_mutex_t *m)
 }
 
 
-static void
+void
 need(int rc, const char *what)
 {
     if (rc) {
@@ -152,7 +148,7 @@ bound(void)
 }
 
 
-static void
+void
 begin(size_t bytes)
 {
     fanout_zone_conf_t  conf;
@@ -212,7 +208,7 @@ named(zone_t *z, const char *name, unsigned n, policy_t *p)
 }
 
 
-static channel_t
+channel_t
 opened(zone_t *z, const char *name, unsigned n, policy_t *p)
 {
     channel_t  c;
@@ -243,7 +239,7 @@ publish(zone_t *z, channel_t *c, size_t len, unsigned n, uint64_t to)
 }
 
 
-static void
+void
 drain(zone_t *z)
 {
     int  rc;
@@ -748,7 +744,14 @@ static const struct {
     { "sweep_315000_entries", expiry },
     { "reap_50000_sessions", death },
     { "full_100000_lingering", pressure },
-    { "rooms_20000", rooms }
+    { "rooms_20000", rooms },
+    { "record_1_field", record_1_field },
+    { "record_128_fields", record_128_fields },
+    { "record_all_others", record_whole },
+    { "record_64k", record_64k },
+    { "record_append_to_64k", record_append },
+    { "record_delete_64k", record_delete },
+    { "record_list", record_list }
 };
 
 
