@@ -155,6 +155,9 @@ subtest 'who says it' => sub {
             'Fanout-Resume' => $wrong })->{status}, 403, 'nor by a guess');
     is(post($say, path => '/rt?user=ann', headers => {
             'Fanout-Resume' => 'r_x' })->{status}, 403, 'nor by a wrong form');
+    like($http->post('/rt', '{}', headers => [ [ 'Content-Type' => 'application/json' ],
+            map { [ 'Fanout-Resume' => $_ ] } $token, $token ])->{body},
+         qr/Fanout-Resume is there twice/, 'nor by two tokens');
 
     ok(!$s->next_push(0.2), 'nothing of it was said');
 
