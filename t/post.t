@@ -203,7 +203,9 @@ subtest 'refused' => sub {
     is(post({ id => 1, op => 'what' })->{status}, 400, 'an unknown op');
     is(post('{')->{status}, 400, 'no JSON');
     is(post('17')->{status}, 400, 'no command');
-    is(post('[]')->{status}, 204, 'none at all');
+    $r = post('[]');
+    is($r->{status}, 400, 'none at all');
+    like($r->json->{error}{message}, qr/at least one command/, 'says why');
     is(post('')->{status}, 400, 'nothing');
 
     for my $type ('text/plain', 'application/x-www-form-urlencoded',

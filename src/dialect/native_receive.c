@@ -144,6 +144,10 @@ dialect_batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
     }
 
     if (n == 0) {
+        fanout_native_blank(&cmd);
+        refuse_frame(s, &cmd,
+                     fanout_native_fail(&cmd, FANOUT_E_BAD_REQUEST,
+                                        "an array has at least one command"));
         return;
     }
 
