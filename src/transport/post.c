@@ -482,8 +482,19 @@ post_input(fanout_session_t *s, u_char *data, size_t len)
 }
 
 
+/* Without replies the request is cut: its commands may be done or not. */
+
 static void
 post_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 {
+    answer_t  *a;
+
+    a = s->answer;
+
+    if (harvest(s, a) == NGX_OK && a->n && a->outbuf->used <= s->conf->buffer) {
+        post_finish(s, NGX_HTTP_OK, NULL);
+        return;
+    }
+
     fanout_session_end(s, FANOUT_END_CLEAN);
 }
