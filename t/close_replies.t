@@ -1,7 +1,8 @@
 #!/usr/bin/env perl
 
 # The server closes a session while an array of commands waits. If this fails, a
-# client does not learn what became of commands that were done.
+# client does not learn what became of commands that were done; or a backend
+# that answers for a session which is over takes the worker with it.
 
 use strict;
 use warnings;
@@ -9,16 +10,26 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fanout::H2;
 use Fanout::HookBackend;
 use Fanout::HTTP;
 use Fanout::JSON;
 use Fanout::Nginx;
 
 
+# what was freed is not what it was
+
+$ENV{MALLOC_PERTURB_} = 165;
+
+my $version = `@{[ Fanout::Nginx::binary() ]} -V 2>&1`;
+my ($minor) = $version =~ m{nginx/1\.(\d+)};
+my ($listen, $on) = $minor >= 25 ? ('', 'http2 on;') : ('http2', '');
+
 my $backend = Fanout::HookBackend->start;
 
 my $location = 'location /realtime {
                     fanout app; fanout_permit all *; fanout_ping 10m;
+                    fanout_channels_per_session 200;
                 }';
 
 my $nginx = Fanout::Nginx->start(
@@ -38,6 +49,7 @@ END
         location /hooks/ { internal; proxy_pass http://hooks; }
         fanout_hook app /hooks/app publish timeout=30s;
 END
+    servers => "server { listen 127.0.0.1:%%PORT1%% $listen; $on $location }",
 );
 
 my ($one, $two) = $nginx->worker_pids;
@@ -171,6 +183,119 @@ for my $why (sort keys %closes) {
                       $what eq 'backend' ? [ 'withheld' ] : [],
                       'then what waited for them');
         };
+    }
+}
+
+
+# The worker stands still meanwhile: the events reach it in one turn, in their
+# order.
+
+sub in_one_turn {
+    my (@steps) = @_;
+
+    $nginx->signal($one, 'STOP');
+
+    for my $step (@steps) {
+        $step->();
+        select undef, undef, undef, 0.3;
+    }
+
+    $nginx->signal($one, 'CONT');
+}
+
+
+
+# The session ends, and the answer comes before it is released: others with many
+# channels are released first.
+
+sub crowd {
+    my @crowd = map { $nginx->native(worker => $one) } 1 .. 3;
+
+    for my $i (0 .. $#crowd) {
+        for my $half (0, 1) {
+            $crowd[$i]->batch(map { { op => 'join',
+                                      channel => "crowd$i:$half:$_" } }
+                              1 .. 60);
+        }
+    }
+
+    return @crowd;
+}
+
+
+sub held {
+    my ($name) = @_;
+
+    return { id => 'h', op => 'publish', channel => 'ask:turn',
+             data => { hold => $name } };
+}
+
+
+my %gone = (
+    'WebSocket' => sub {
+        my ($commands) = @_;
+
+        my $ws = $nginx->native(worker => $one);
+        $ws->send_json($commands);
+
+        return sub { $ws->cut };
+    },
+    'POST' => sub {
+        my ($commands) = @_;
+
+        my $c = $nginx->http(worker => $one);
+        $c->connection->send_bytes($c->format_request(POST => '/realtime',
+            body    => Fanout::JSON::encode($commands),
+            headers => { 'Content-Type' => 'application/json' }));
+
+        return sub { $c->socket->cut };
+    },
+    'HTTP/2' => sub {
+        my ($commands) = @_;
+
+        my $body = Fanout::JSON::encode($commands);
+        my $c;
+
+        my $socket = $nginx->on_worker($one, sub {
+            $c = Fanout::H2->connect(port => $nginx->port('PORT1'));
+            return $c->{s};
+        });
+
+        $c->headers(1, 4, ':method' => 'POST', ':scheme' => 'http',
+                    ':authority' => 'localhost', ':path' => '/realtime',
+                    'content-type' => 'application/json');
+        $c->send(Fanout::H2::frame(0, 1, 1, $body));
+
+        return sub { $socket->cut };
+    },
+);
+
+for my $way (sort keys %gone) {
+    for my $first ('answer', 'end') {
+        for my $array (0, 1) {
+            my $name = 'gone' . ++$n;
+
+            subtest "$way: $first first, " . ($array ? 'array' : 'one') => sub {
+                my $bystander = $nginx->native(worker => $one);
+                my $before = history('ask:turn');
+                my @crowd = crowd();
+
+                $backend->forget;
+                my $end = $gone{$way}->($array ? [ held($name),
+                                                   { id => 2, op => 'ping' } ]
+                                               : held($name));
+                $backend->wait_calls(1);
+
+                my @steps = (sub { $backend->let($name) },
+                             sub { $_->cut for @crowd; $end->() });
+
+                in_one_turn($first eq 'end' ? reverse @steps : @steps);
+
+                ok(wait_for(sub { history('ask:turn') == $before + 1 }),
+                   'the publish is made');
+                ok($bystander->ok('ping'), 'and the worker lives');
+            };
+        }
     }
 }
 
