@@ -658,6 +658,61 @@ mail(void)
 }
 
 
+/* a message of another sender to n clients of a user that are away, whose
+ * mailboxes one sender has filled */
+
+static void
+displace(unsigned n)
+{
+    unsigned   i;
+    person_t   p;
+    channel_t  c;
+
+    fanout_zone_result_t   r;
+    fanout_zone_message_t  m;
+    fanout_zone_publish_t  opts;
+
+    begin(64 * MB);
+    c = opened(&za, "channel", 0, &seen_here);
+
+    for (i = 0; i < n; i++) {
+        p = person(&za, i, "user");
+        sit(&za, &c, &p, 0, 0);
+        fanout_identity_end(&za, p.ref, &p.id, 3600000, 1, NET);
+    }
+
+    memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
+    m.to_user = fanout_zone_hash(&za, "user", 4);
+
+    for (i = 0; i < FANOUT_ZONE_MAIL + 8; i++) {
+        opts.sender = i < FANOUT_ZONE_MAIL ? 1 : 2;
+
+        if (i == FANOUT_ZONE_MAIL) {
+            longest = 0;
+        }
+
+        /* what is in the caches goes */
+        memset(text, i, 16 * MB);
+        need(fanout_log_publish(&za, &c, &m, 1, &opts, &r), "publish");
+    }
+}
+
+
+static void
+displace_16(void)
+{
+    displace(16);
+}
+
+
+static void
+displace_256(void)
+{
+    displace(256);
+}
+
+
 /* a join where all of a long history is too old, and a purge of one */
 
 static void
@@ -734,6 +789,8 @@ static const struct {
     { "publish_15m_without_slot", large_slotless },
     { "publish_to_stalled", stalled },
     { "publish_to_256_mailboxes", mail },
+    { "displace_in_16_mailboxes", displace_16 },
+    { "displace_in_256_mailboxes", displace_256 },
     { "history", history },
     { "cut_10000_channels", cut_10000 },
     { "resume_10000_channels", resume_10000 },
