@@ -195,9 +195,14 @@ endif
 
 TESTS := $(sort $(wildcard t/*.t t/scenarios/*.t))
 
+# $(call needed,NAME.t,GOALS): GOALS, unless T has other tests than NAME.t
+
+needed = $(if $(and $(T),$(if $(filter-out %.t,$(T)),,other)),\
+    $(if $(filter $(1),$(notdir $(T))),$(2)),$(2))
+
 test: deps
-	@$(MAKE) --no-print-directory all units \
-	    $$(t/tools/fuzz --able && echo fuzzers)
+	@$(MAKE) --no-print-directory all $(call needed,unit.t,units) \
+	    $(call needed,fuzz.t,$$(t/tools/fuzz --able && echo fuzzers))
 	@TEST_NGINX_BINARY=$(NGINX_BINARY) TEST_NGINX_MODULE=$(MODULE) \
 	    TEST_UNIT_DIR=$(UNIT_DIR) \
 	    t/tools/prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))
@@ -212,8 +217,8 @@ ifndef NODEPS
 	@t/tools/deps build test page rest sanitize
 endif
 	@+t/tools/sanitize build $(BUILD)
-	@$(MAKE) --no-print-directory units \
-	    $$(t/tools/fuzz --able && echo fuzzers) \
+	@$(MAKE) --no-print-directory FORCE $(call needed,unit.t,units) \
+	    $(call needed,fuzz.t,$$(t/tools/fuzz --able && echo fuzzers)) \
 	    UNIT_DIR=$(BUILD)/sanitize/unit UNIT_FLAGS='-O1 $(SANITIZE)'
 	@t/tools/sanitize run $(BUILD) \
 	    t/tools/prove -It/lib -j $(JOBS) $(or $(T),$(TESTS))

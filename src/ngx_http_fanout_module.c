@@ -293,7 +293,7 @@ static ngx_command_t  commands[] = {
 
     { ngx_string("fanout_transports"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
-      ngx_conf_set_bitmask_slot,
+      fanout_set_transports,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(fanout_loc_conf_t, transports),
       &transports },

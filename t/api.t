@@ -286,6 +286,11 @@ subtest 'keys' => sub {
             qr/"key".*128/, 'a long key');
     refused(publish('keys', '1', 'Fanout-Key' => "\xff"), 400, 'bad_request', qr/"key"/,
             'a key that is no UTF-8');
+
+    for my $name ('Fanout-Key', 'Idempotency-Key') {
+        refused($http->post(url('keys'), '1', headers => [ [ $name => 'x' ], [ $name => 'y' ] ]),
+                400, 'bad_request', qr/the header $name is there twice/, "$name twice");
+    }
 };
 
 

@@ -94,6 +94,21 @@ subtest 'other flags make another build' => sub {
 };
 
 
+subtest 'a test of NGINX needs no unit tests' => sub {
+    plan skip_all => 'no make here' if system 'which make > /dev/null 2>&1';
+
+    my %units = ('' => 1, 't/lib.t t/unit.t' => 1, 't/lib.t' => 0);
+
+    for my $tests (sort keys %units) {
+        my $said = `make -n -C $root NODEPS=1 MAKE=: test T='$tests' 2>&1`;
+
+        like($said, qr/--no-print-directory all /, "make test T='$tests'");
+        is($said =~ /--no-print-directory all +units\b/ ? 1 : 0, $units{$tests},
+           $units{$tests} ? 'builds them' : 'does not build them');
+    }
+};
+
+
 # Linked into NGINX, beside a module with files of the same names:
 # an object's path has the name of its last directory only.
 

@@ -306,6 +306,16 @@ subtest 'a full mailbox' => sub {
     is($r->{error}{code}, 'too_many', 'in the end it is refused');
     is($r->{error}{data}{limit}, 'mail', 'and said why');
 
+    # another sender has its share of it
+
+    my $eve = joined('room:3', 'eve');
+
+    $r = $eve->ok(publish => %to, data => 'from eve');
+    is_deeply([ @$r{qw( delivered pending )} ], [ 0, 1 ],
+              'another sender displaces a message of the first');
+    is($ann->cmd(publish => %to, data => 'more')->{error}{code}, 'too_many',
+       'which has still more than its share');
+
     my $two = joined('room:3', 'bob');
     $r = $ann->ok(publish => channel => 'room:3', data => 'x',
                   to => { user => 'bob' });
@@ -316,9 +326,10 @@ subtest 'a full mailbox' => sub {
     my $join = $back->ok(join => channel => 'room:3', since => {
                              epoch => $at->{epoch}, offset => $at->{offset} });
     ok(!$join->{recovered}, 'who comes back is told that some is lost');
-    is($join->{messages}[-1]{data}, $n, 'and has what was accepted');
+    is_deeply([ map { $_->{data} } @{ $join->{messages} }[-2, -1] ], [ $n, 'from eve' ],
+              'and has what was accepted');
 
-    leave_all($ann, $back, $two);
+    leave_all($ann, $back, $two, $eve);
 };
 
 

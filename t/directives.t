@@ -395,7 +395,9 @@ for (qw( fanout_ping fanout_timeout fanout_send_timeout fanout_resume
 }
 
 push @location, 'fanout_transports'     => 'invalid number of arguments',
-                'fanout_transports all' => 'invalid value "all"';
+                'fanout_transports sse webscoket' => 'unknown transport "webscoket": '
+                    . 'there are "websocket", "sse", "poll" and "post"',
+                'fanout_transports all' => 'unknown transport "all"';
 
 for (qw( fanout_buffer fanout_message_size fanout_presence_size )) {
     push @location, "$_ x"  => "invalid value \"x\" of \"$_\": a size",

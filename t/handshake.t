@@ -221,9 +221,9 @@ subtest 'keys' => sub {
     refused("key: $_", 400, qr/Sec-WebSocket-Key/,
             [ [ 'Sec-WebSocket-Key' => $bad{$_} ] ]) for sort keys %bad;
 
-    refused('two keys', 400, qr/Sec-WebSocket-Key/,
+    refused('two keys', 400, qr/Sec-WebSocket-Key is there twice/,
             [ map { [ 'Sec-WebSocket-Key' => $_ ] } $key, $key ]);
-    refused('two versions', 426, qr/version 13/,
+    refused('two versions', 426, qr/Sec-WebSocket-Version is there twice/,
             [ map { [ 'Sec-WebSocket-Version' => $_ ] } 13, 13 ]);
 };
 

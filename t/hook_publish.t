@@ -1279,7 +1279,8 @@ part 'failures' => sub {
             qr/with an invalid answer: unknown member 'evnt' at byte/,
             qr/fanout_hook "[^"]+" failed for 1 publishes .*: status 200, unknown member 'allow' at byte/,
             qr/with an invalid answer: .*member 'allow' at byte/,
-            qr/with an invalid answer: "message" and "details" need "allow":false/;
+            qr/with an invalid answer: "message" and "details" need "allow":false/,
+            qr/failed for 1 publishes .*: status 0, the response has no status(?:,|$)/m;
 
     is_deeply(publish($ann, 'fail', { say => 5 })->{error}, {
         code => 'hook_failed',

@@ -308,6 +308,10 @@ subtest 'arrays' => sub {
        'what was good in it is done');
 
     $ws->send_text('[]');
+    my $none = $ws->next_push(2);
+    is(code($none), 'bad_request', 'an array without a command');
+    like($none->{error}{message}, qr/at least one command/, 'says why');
+
     $ws->send_text('[{"op":"ping"}]');
     $ws->ok('ping');
     is_deeply([ $ws->drain ], [], 'nothing to say: no frame');

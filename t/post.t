@@ -155,6 +155,9 @@ subtest 'who says it' => sub {
             'Fanout-Resume' => $wrong })->{status}, 403, 'nor by a guess');
     is(post($say, path => '/rt?user=ann', headers => {
             'Fanout-Resume' => 'r_x' })->{status}, 403, 'nor by a wrong form');
+    like($http->post('/rt', '{}', headers => [ [ 'Content-Type' => 'application/json' ],
+            map { [ 'Fanout-Resume' => $_ ] } $token, $token ])->{body},
+         qr/Fanout-Resume is there twice/, 'nor by two tokens');
 
     ok(!$s->next_push(0.2), 'nothing of it was said');
 
@@ -200,7 +203,9 @@ subtest 'refused' => sub {
     is(post({ id => 1, op => 'what' })->{status}, 400, 'an unknown op');
     is(post('{')->{status}, 400, 'no JSON');
     is(post('17')->{status}, 400, 'no command');
-    is(post('[]')->{status}, 204, 'none at all');
+    $r = post('[]');
+    is($r->{status}, 400, 'none at all');
+    like($r->json->{error}{message}, qr/at least one command/, 'says why');
     is(post('')->{status}, 400, 'nothing');
 
     for my $type ('text/plain', 'application/x-www-form-urlencoded',

@@ -414,11 +414,65 @@ subtest 'post' => sub {
     my $send = sub {
         Fanout::JSON::decode($http->post('/realtime',
             Fanout::JSON::encode($_[0]),
-            headers => [ [ 'Content-Type' => 'application/json' ] ])->{body});
+            headers => { 'Content-Type' => 'application/json' })->{body});
     };
 
     ok($send->({ op => 'set', id => 1, channel => 'post', record => 'r',
                  set => { a => 1 } })->{ok}{version}, 'a set by POST');
     is_deeply($send->({ op => 'get', id => 1, channel => 'post' })
               ->{ok}{records}{r}{fields}, { a => 1 }, 'a get by POST');
+};
+
+
+subtest 'all' => sub {
+    my $reply = $ann->cmd('get', channel => 'many', all => \1);
+    my %all = map { %{ $_->{records} } } @{ $reply->{part} }, $reply->{ok};
+
+    is(scalar keys %all, 300, 'all records of a channel in parts');
+    is(code($ann->cmd('get', channel => 'many', all => \1, record => 'r')),
+       'bad_request', 'all and one');
+};
+
+
+subtest 'streams' => sub {
+    $ann->ok('set', channel => 's', record => 'r', set => { a => 1 });
+
+    for my $kind ('', '&poll=1') {
+        my $http = $nginx->http(worker => $two);
+        my $join = Fanout::JSON::encode({ channel => 's',
+                                          want => ['records'] });
+        $join =~ s/([^\w])/sprintf('%%%02X', ord $1)/ge;
+
+        my @got;
+
+        if ($kind) {
+            @got = map { ref $_ eq 'ARRAY' ? @$_ : $_ } @{
+                Fanout::JSON::decode($http->get("/realtime?join=$join$kind")
+                                     ->{body}) };
+
+        } else {
+            $http->start(GET => "/realtime?join=$join",
+                         headers => { Accept => 'text/event-stream' });
+
+            while (my $event = $http->next_event) {
+                push @got, map { ref $_ eq 'ARRAY' ? @$_ : $_ }
+                           Fanout::JSON::decode($event->{data});
+                last if $got[-1]{ok} && $got[-1]{ok}{records};
+            }
+        }
+
+        my ($state) = grep { $_->{ok} && $_->{ok}{records} } @got;
+        is_deeply($state->{ok}{records}{r}{fields}, { a => $kind ? 3 : 1 },
+                  ($kind || 'events') . ': the state');
+
+        next if $kind;
+
+        $ann->ok('set', channel => 's', record => 'r', set => { a => 2 });
+        $ann->ok('publish', channel => 's', data => 'not wanted');
+        $ann->ok('set', channel => 's', record => 'r', set => { a => 3 });
+
+        is_deeply(Fanout::JSON::decode($http->next_event->{data})->{set},
+                  { a => $_ }, "events: change $_") for 2, 3;
+        $http->disconnect;
+    }
 };

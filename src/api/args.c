@@ -8,6 +8,7 @@
 
 
 #include "api/api.h"
+#include "http/headers.h"
 
 
 #define NAMES  128              /* bytes of all names of a table */
@@ -388,8 +389,16 @@ arg_key(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
     ngx_uint_t  i;
 
     keys[0] = *value;
-    keys[1] = fanout_http_header(api->request, "idempotency-key");
-    keys[2] = fanout_http_header(api->request, "fanout-key");
+    ngx_str_null(&keys[1]);
+    ngx_str_null(&keys[2]);
+
+    if (fanout_header(api->request, "idempotency-key", &keys[1]) == 2
+        || fanout_header(api->request, "fanout-key", &keys[2]) == 2)
+    {
+        return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                               "the header %s is there twice",
+                               keys[2].len ? "Fanout-Key" : "Idempotency-Key");
+    }
 
     key = &args->op.key;
 

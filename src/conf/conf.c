@@ -241,6 +241,38 @@ invalid:
 
 
 char *
+fanout_set_transports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t           *value;
+    ngx_uint_t           i;
+    ngx_conf_bitmask_t  *mask;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        mask = cmd->post;
+
+        while (mask->name.len
+               && (mask->name.len != value[i].len
+                   || ngx_strcasecmp(mask->name.data, value[i].data) != 0))
+        {
+            mask++;
+        }
+
+        if (mask->name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "unknown transport \"%V\": there are "
+                               "\"websocket\", \"sse\", \"poll\" and "
+                               "\"post\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return ngx_conf_set_bitmask_slot(cf, cmd, conf);
+}
+
+
+char *
 fanout_set_range(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     int64_t                     n;

@@ -25,6 +25,7 @@ char *fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd,
 char *fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *fanout_set_transports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_per_address(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -55,6 +55,7 @@ const fanout_dialect_t  fanout_native = {
     .job_done = fanout_native_job_done,
     .match = native_match,
     .free = fanout_native_free,
+    .flush = fanout_native_flush,
     .closing = native_closing,
     .heartbeat = native_heartbeat,
     .stream = &fanout_native_sse,
@@ -622,7 +623,7 @@ native_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 {
     s->back_in = after;
 
-    fanout_native_batch_closing(s);
+    fanout_native_flush(s);
 
     send_printf(s, "{\"closing\":{\"code\":\"%s\",\"reconnect\":true,"
                    "\"after\":%M}}",

@@ -195,9 +195,6 @@ ngx_uint_t fanout_native_lists(fanout_session_t *s, ngx_str_t *channel);
 /* Runs an array of commands of ours, which answer without an id. */
 void fanout_native_batch(fanout_session_t *s, ngx_str_t *text);
 
-/* Sends the replies of an array that is paused. */
-void fanout_native_batch_closing(fanout_session_t *s);
-
 /* Joins the channels of a query, with all replies, and charges its cost.  On an
  * error the session ends; s->refused and s->error say why. */
 void fanout_native_query_join(fanout_session_t *s, fanout_query_t *q);
@@ -206,6 +203,7 @@ void fanout_native_query_join(fanout_session_t *s, fanout_query_t *q);
 void fanout_native_receive(fanout_session_t *s, ngx_uint_t opcode,
     u_char *data, size_t len);
 void fanout_native_free(fanout_session_t *s);
+void fanout_native_flush(fanout_session_t *s);
 
 
 /* Replies: open, write, end; a lack of memory ends the session at the end. */

@@ -198,6 +198,7 @@ typedef struct {
     fanout_zstr_t                  prefix;      /* with this prefix */
     ngx_uint_t                     cursor;
     ngx_flag_t                     versions;
+    ngx_flag_t                     all;         /* in parts */
 } fanout_get_cmd_t;
 
 

@@ -613,7 +613,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
         }
     }
 
-    if (job->base.sub || !(job->members || job->counts)) {
+    if (job->base.sub || !(job->members || job->counts || job->records)) {
         job_messages(&rp, job);
     }
 

@@ -10,6 +10,7 @@
 #include "session/join.h"
 #include "session/members.h"
 #include "dialect/native.h"
+#include "hub/records.h"
 
 
 #define FANOUT_JOIN_EVERY  10000            /* ms, most of "every" */
@@ -193,6 +194,8 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
 
     if (rc == FANOUT_E_NONE
         && (c->since.set || c->history > 0
+            || (c->want & FANOUT_WANT_RECORDS
+                && fanout_records_served(s->hub, &cmd->channel))
             || fanout_native_lists(s, &cmd->channel)))
     {
         rc = fanout_native_answers(s, cmd);

@@ -28,6 +28,7 @@ typedef struct {
     ngx_uint_t              history;
     uint64_t                known;              /* of members, by a poll */
     unsigned                lists:1;            /* is told all members */
+    unsigned                records:1;          /* is told all records */
 } joined_t;
 
 
@@ -45,6 +46,7 @@ static fanout_error_e join_member(
 static void join_changes(fanout_query_t *q, joined_t *o);
 static void join_list(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
+static u_char *list_command(u_char *p, const char *op, ngx_str_t *channel);
 static ngx_int_t join_reply(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
 static void join_position(fanout_session_t *s);
@@ -199,6 +201,7 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
 
         sub->known = j->offset;
         o->lists = (sub->want & FANOUT_WANT_PRESENCE) != 0;
+        o->records = (sub->want & FANOUT_WANT_RECORDS) && !j->recovered;
     }
 
     sub->mail = s->resumed && j->recovered && join_mail(s, o);
@@ -313,6 +316,12 @@ join_may(fanout_session_t *s, fanout_query_t *q, joined_t *o,
 
     if (c->history > 0 && !c->since.set && q->position == NULL) {
         rc = fanout_native_may(s, cmd, FANOUT_MAY_HISTORY);
+    }
+
+    if (rc == FANOUT_E_NONE && c->want > 0
+        && (c->want & FANOUT_WANT_RECORDS))
+    {
+        rc = fanout_native_recorded(s, cmd);
     }
 
     if (rc == FANOUT_E_NONE) {
@@ -462,7 +471,7 @@ join_changes(fanout_query_t *q, joined_t *o)
 }
 
 
-/* Sends lists of members, as the command does, after the replies of all
+/* Tells members and records, as the commands do, after the replies of all
  * joins. */
 
 static void
@@ -473,16 +482,13 @@ join_list(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     ngx_str_t    text;
     ngx_uint_t   i;
 
-    static const char  head[] = "{\"op\":\"members\",\"channel\":\"";
-
     size = sizeof("[]");
 
     for (i = 0; i < q->n; i++) {
-        if (o[i].lists) {
-            size += sizeof(head) + sizeof("\"},") + o[i].channel->len
-                    + fanout_json_escape_len(o[i].channel->data,
-                                             o[i].channel->len);
-        }
+        size += (o[i].lists + o[i].records)
+                * (sizeof("{\"op\":\"members\",\"all\":true,\"channel\":\"\"},")
+                   + fanout_json_escape_len(o[i].channel->data,
+                                            o[i].channel->len));
     }
 
     if (size == sizeof("[]")) {
@@ -500,26 +506,32 @@ join_list(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     *p++ = '[';
 
     for (i = 0; i < q->n; i++) {
-        if (!o[i].lists) {
-            continue;
+
+        if (o[i].lists) {
+            p = list_command(p, "\"members\"", o[i].channel);
         }
 
-        if (p[-1] != '[') {
-            *p++ = ',';
+        if (o[i].records) {
+            p = list_command(p, "\"get\",\"all\":true", o[i].channel);
         }
-
-        p = ngx_cpymem(p, head, sizeof(head) - 1);
-        p = fanout_json_escape(p, o[i].channel->data, o[i].channel->len);
-        *p++ = '"';
-        *p++ = '}';
     }
 
-    *p++ = ']';
+    p[-1] = ']';
     text.len = p - text.data;
 
     fanout_native_batch(s, &text);
 
     ngx_free(text.data);
+}
+
+
+static u_char *
+list_command(u_char *p, const char *op, ngx_str_t *channel)
+{
+    p = ngx_sprintf(p, "{\"op\":%s,\"channel\":\"", op);
+    p = fanout_json_escape(p, channel->data, channel->len);
+
+    return ngx_cpymem(p, "\"},", 3);
 }
 
 

@@ -144,6 +144,10 @@ dialect_batch_start(fanout_session_t *s, fanout_json_t *array, ngx_uint_t max,
     }
 
     if (n == 0) {
+        fanout_native_blank(&cmd);
+        refuse_frame(s, &cmd,
+                     fanout_native_fail(&cmd, FANOUT_E_BAD_REQUEST,
+                                        "an array has at least one command"));
         return;
     }
 
@@ -220,6 +224,7 @@ batch_run(fanout_session_t *s)
     }
 
     if (batch_reply(s) != NGX_OK) {
+        fanout_native_free(s);
         return;
     }
 
@@ -277,7 +282,6 @@ batch_reply(fanout_session_t *s)
                                       FANOUT_WS_TEXT)
            != NGX_OK)
     {
-        fanout_native_free(s);
         fanout_session_end(s, FANOUT_END_CUT);
         return NGX_ERROR;
     }
@@ -357,11 +361,12 @@ fanout_native_batch(fanout_session_t *s, ngx_str_t *text)
 }
 
 
+/* A command in progress may still read the array, so this stays. */
+
 void
-fanout_native_batch_closing(fanout_session_t *s)
+fanout_native_flush(fanout_session_t *s)
 {
-    if (s->batched && s->job && s->job->ops == &pause_ops) {
-        (void) batch_reply(s);
-        fanout_session_settle(s);
+    if (s->batched && batch_reply(s) == NGX_OK) {
+        fanout_outbox_join(s);
     }
 }

@@ -18,6 +18,7 @@ static fanout_error_e native_set(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e native_delete(fanout_session_t *s,
     fanout_command_t *cmd);
 static fanout_error_e native_get(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e get_all(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e record_changes(fanout_session_t *s,
     fanout_command_t *cmd, const fanout_native_member_t *m,
     fanout_json_t *value, void *base);
@@ -118,7 +119,10 @@ static const fanout_native_member_t  get_members[] = {
                           fanout_command_t, u.get.cursor) },
 
     { fanout_native_field("versions", fanout_native_read_flag,
-                          fanout_command_t, u.get.versions) }
+                          fanout_command_t, u.get.versions) },
+
+    { fanout_native_field("all", fanout_native_read_flag,
+                          fanout_command_t, u.get.all) }
 };
 
 const fanout_native_op_t  fanout_native_op_get = {
@@ -438,6 +442,34 @@ set_reply(fanout_session_t *s, fanout_command_t *cmd,
 
 /* reading */
 
+/* Tells all records in parts, as a join does. */
+
+static fanout_error_e
+get_all(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_zone_join_t      j;
+    fanout_native_job_t    *job;
+    fanout_zone_channel_t   zc;
+
+    job = fanout_native_job(s, cmd);
+
+    if (job == NULL) {
+        return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
+    }
+
+    fanout_hub_view(s->hub, &job->channel, &zc);
+    (void) fanout_log_seek(&s->hub->zone, &zc, 0, 0, &j);
+
+    job->epoch = j.epoch;
+    job->offset = j.offset;
+    job->records = 1;
+
+    fanout_native_run(s, job);
+
+    return FANOUT_E_NONE;
+}
+
+
 static fanout_error_e
 native_get(fanout_session_t *s, fanout_command_t *cmd)
 {
@@ -455,12 +487,19 @@ native_get(fanout_session_t *s, fanout_command_t *cmd)
         return rc;
     }
 
-    if (c->id.len) {
+    if ((c->id.len != 0) + c->all + (c->prefix.len || c->cursor) > 1
+        || (c->all && c->versions))
+    {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "\"record\" excludes \"prefix\" and \"cursor\", "
+                   "\"all\" all others");
+    }
 
-        if (c->prefix.len || c->cursor) {
-            return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                       "\"record\" excludes \"prefix\" and \"cursor\"");
-        }
+    if (c->all) {
+        return get_all(s, cmd);
+    }
+
+    if (c->id.len) {
 
         (void) fanout_records_get(s->hub, &cmd->channel, &c->id, &to);
 
@@ -472,7 +511,9 @@ native_get(fanout_session_t *s, fanout_command_t *cmd)
     (void) fanout_epoch_format(epoch, to->epoch);
 
     fanout_native_open(&rp, s, (u_char *) cmd->id.data, cmd->id.len);
-    fanout_native_printf(&rp, "\"ok\":{\"epoch\":\"%*s\",\"offset\":%uL",
+    fanout_native_literal(&rp, "\"ok\":{\"channel\":");
+    fanout_native_string(&rp, cmd->channel.data, cmd->channel.len);
+    fanout_native_printf(&rp, ",\"epoch\":\"%*s\",\"offset\":%uL",
                          sizeof(epoch), epoch, to->offset);
     fanout_native_literal(&rp, ",\"records\":{");
 

@@ -37,6 +37,11 @@ fanout_native_records_part(fanout_session_t *s, fanout_native_job_t *job)
         return NGX_OK;
     }
 
+    if (s->transport->once) {
+        /* the answer of a poll has no parts */
+        return NGX_AGAIN;
+    }
+
     return job->state->used < FANOUT_PART ? NGX_AGAIN : state_part(s, job);
 }
 

@@ -54,6 +54,7 @@ static void close_peer(fanout_call_t *call);
 static void request_gone(void *data);
 static void timed_out(ngx_event_t *ev);
 static void ended(ngx_event_t *ev);
+static const char *failure_of(fanout_call_t *call);
 static void call_free(fanout_call_t *call);
 static u_char *log_error(ngx_log_t *log, u_char *buf, size_t len);
 
@@ -734,22 +735,32 @@ ended(ngx_event_t *ev)
     fanout_call_t  *call;
 
     call = ev->data;
+    status = call->complete && call->failure == NULL ? call->status : 0;
 
-    if (call->complete && call->failure == NULL) {
-        status = call->status;
+    if (status) {
         body.data = call->response;
         body.len = call->len;
 
     } else {
-        status = 0;
-        body.data = (u_char *) (call->failure ? call->failure
-                                              : "the response is cut off");
+        body.data = (u_char *) failure_of(call);
         body.len = ngx_strlen(body.data);
     }
 
     call->done(call->data, status, &body);
 
     call_free(call);
+}
+
+
+/* A static text.  NGINX takes an answer without a status line for one of
+ * HTTP/0.9. */
+
+static const char *
+failure_of(fanout_call_t *call)
+{
+    return call->failure ? call->failure
+           : call->complete ? "the response has no status"
+                            : "the response is cut off";
 }
 
 

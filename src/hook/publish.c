@@ -747,24 +747,9 @@ fanout_ask_finish(fanout_ask_t *ask)
         return;
     }
 
-    s->job->waits = 0;
-
     /* the job frees the ask when it ends */
 
-    if (s->transport->resume) {
-        s->transport->resume(s);
-        return;
-    }
-
-    if (s->state == FANOUT_OPEN && !s->batched) {
-        /* the reply precedes what the drain brings: the publisher's own copy.
-         * For an array of commands, entries are withheld. */
-
-        (void) fanout_session_go_on(s);
-    }
-
-    fanout_outbox_queue(s);
-    ngx_post_event(&hub->drain, &ngx_posted_events);
+    fanout_session_answered(s);
 }
 
 

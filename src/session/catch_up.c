@@ -117,6 +117,33 @@ fanout_session_go_on(fanout_session_t *s)
 
 
 void
+fanout_session_answered(fanout_session_t *s)
+{
+    s->job->waits = 0;
+
+    if (s->state != FANOUT_OPEN) {
+        /* its request may be gone */
+        return;
+    }
+
+    if (s->transport->resume) {
+        s->transport->resume(s);
+        return;
+    }
+
+    if (!s->batched) {
+        /* the reply precedes what the drain brings: the publisher's own copy.
+         * For an array of commands, entries are withheld. */
+
+        (void) fanout_session_go_on(s);
+    }
+
+    fanout_outbox_queue(s);
+    ngx_post_event(&s->hub->drain, &ngx_posted_events);
+}
+
+
+void
 fanout_session_settle_one(fanout_subscription_t *sub)
 {
     fanout_session_t  *s;

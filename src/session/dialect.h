@@ -48,8 +48,13 @@ struct fanout_dialect_s {
     /* Frees what s->dialect_part owns; NULL: nothing. */
     void       (*free)(fanout_session_t *s);
 
-    /* What is said before a close: code and, for a restart, when to come
-     * back (ms). */
+    /* Sends the replies of commands that are done, and entries that wait for
+     * them: the session is about to close.  May end the session; frees nothing
+     * that a command or job in progress needs.  NULL: replies never wait. */
+    void       (*flush)(fanout_session_t *s);
+
+    /* What is said before a close, after the replies: code and, for a restart,
+     * when to come back (ms). */
     void       (*closing)(fanout_session_t *s, ngx_uint_t code,
                    ngx_msec_t after);
 

@@ -8,6 +8,7 @@
 
 
 #include "session/session.h"
+#include "session/dialect.h"
 #include "session/transport.h"
 
 
@@ -21,6 +22,10 @@ static void leave_handler(ngx_event_t *ev);
 void
 fanout_session_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 {
+    if (s->state == FANOUT_OPEN && s->dialect->flush) {
+        s->dialect->flush(s);
+    }
+
     if (s->state != FANOUT_OPEN) {
         return;
     }
@@ -322,6 +327,12 @@ leave_handler(ngx_event_t *ev)
         s = ngx_queue_data(q, fanout_session_t, queue);
 
         fanout_session_log_ended(s, 1006, "shutdown");
+
+        if (s->transport->commands && !s->transport->gone) {
+            /* may answer */
+            fanout_session_close(s, 1012, "restart");
+        }
+
         fanout_session_end(s, FANOUT_END_CUT);
     }
 }

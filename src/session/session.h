@@ -356,8 +356,13 @@ void fanout_session_job_done(fanout_session_t *s);
  * still a job. */
 ngx_int_t fanout_session_go_on(fanout_session_t *s);
 
-/* Sends a close with a code and a reason, and ends the session when the client
- * answers, or after a while. */
+/* A backend has answered what the job waits for: continues with it, which may
+ * end the session.  If the session is closing or has ended, the reaper frees
+ * the job. */
+void fanout_session_answered(fanout_session_t *s);
+
+/* Sends the replies of commands that are done, then a close with a code and a
+ * reason; ends the session when the client answers, or after a while. */
 void fanout_session_close(fanout_session_t *s, ngx_uint_t code,
     const char *reason);
 

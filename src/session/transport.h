@@ -62,8 +62,8 @@ struct fanout_transport_s {
     void       (*place)(fanout_subscription_t *sub,
                    fanout_outbuf_t *f, uint32_t start, uint32_t end);
 
-    /* Continues the job after the backend has answered; may end the session.
-     * NULL: the job continues with the output of the next turn. */
+    /* Continues the job of an OPEN session; may end the session.  NULL: the
+     * job continues with the output of the next turn. */
     void       (*resume)(fanout_session_t *s);
 
     /* Answers the request that a session has kept, after the session was freed:

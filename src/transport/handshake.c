@@ -196,7 +196,8 @@ check_request(ngx_http_request_t *r, ngx_uint_t *status)
 static const char *
 check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
 {
-    ngx_str_t  value;
+    ngx_str_t   value;
+    ngx_uint_t  n;
 
     if (r->http_version < NGX_HTTP_VERSION_11
         || r->http_version >= NGX_HTTP_VERSION_20
@@ -215,21 +216,26 @@ check_upgrade(ngx_http_request_t *r, ngx_uint_t *status)
                "is needed";
     }
 
-    if (fanout_header(r, "sec-websocket-version", &value) != 1
+    n = fanout_header(r, "sec-websocket-version", &value);
+
+    if (n != 1
         || value.len != 2 || ngx_strncmp(value.data, "13", 2) != 0)
     {
         (void) handshake_add_header(r, "Sec-WebSocket-Version",
                                     (u_char *) "13", 2);
 
         *status = 426;
-        return "only version 13 of WebSocket is spoken";
+        return n == 2 ? "Sec-WebSocket-Version is there twice"
+                      : "only version 13 of WebSocket is spoken";
     }
 
-    if (fanout_header(r, "sec-websocket-key", &value) != 1
-        || !fanout_ws_key_valid(value.data, value.len))
-    {
+    n = fanout_header(r, "sec-websocket-key", &value);
+
+    if (n != 1 || !fanout_ws_key_valid(value.data, value.len)) {
         *status = NGX_HTTP_BAD_REQUEST;
-        return "Sec-WebSocket-Key is missing or not 16 bytes in "
+        return n == 2
+               ? "Sec-WebSocket-Key is there twice"
+               : "Sec-WebSocket-Key is missing or not 16 bytes in "
                "base64";
     }
 

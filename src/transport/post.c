@@ -9,6 +9,7 @@
 
 #include "session/dialect.h"
 #include "hub/entry_json.h"
+#include "http/headers.h"
 #include "http/http.h"
 #include "session/token.h"
 #include "transport/transport.h"
@@ -138,7 +139,7 @@ post_run(ngx_http_request_t *r)
 {
     off_t               size;
     u_char             *copy;
-    ngx_str_t           user, body;
+    ngx_str_t           user, body, value;
     ngx_uint_t          status;
     const char         *why;
     fanout_meter_t      meter;
@@ -198,8 +199,10 @@ post_run(ngx_http_request_t *r)
     if (!author(s, r)) {
         fanout_session_return_request(s);
         return fanout_refuse(r, NGX_HTTP_FORBIDDEN,
-                                  "Fanout-Resume is not a valid token of the "
-                                  "client, or does not match Fanout-Client");
+                             fanout_header(r, "fanout-resume", &value) == 2
+                             ? "Fanout-Resume is there twice"
+                             : "Fanout-Resume is not a valid token of the "
+                               "client, or does not match Fanout-Client");
     }
 
     /* a copy, as parsing changes it and others read the body */
@@ -479,8 +482,19 @@ post_input(fanout_session_t *s, u_char *data, size_t len)
 }
 
 
+/* Without replies the request is cut: its commands may be done or not. */
+
 static void
 post_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 {
+    answer_t  *a;
+
+    a = s->answer;
+
+    if (harvest(s, a) == NGX_OK && a->n && a->outbuf->used <= s->conf->buffer) {
+        post_finish(s, NGX_HTTP_OK, NULL);
+        return;
+    }
+
     fanout_session_end(s, FANOUT_END_CLEAN);
 }

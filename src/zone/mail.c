@@ -27,7 +27,6 @@
 
 
 #define FANOUT_LOST_BITS      48
-#define FANOUT_MAIL_STEP      16
 #define FANOUT_MAIL_EVICT     4
 
 
@@ -37,6 +36,7 @@ static void consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 static fanout_ref_t mail_recipient(fanout_zone_t *z, fanout_ref_t channel,
     uint64_t client, const fanout_zone_message_t *m, int live);
 static void make_place(fanout_zone_t *z, fanout_ref_t ref);
+static void mail_displace(fanout_zone_t *z, fanout_ref_t ref, unsigned sender);
 static void deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat);
 static void mail_chain(fanout_zone_t *z, fanout_ref_t ref,
     fanout_posted_t *posted);
@@ -90,7 +90,7 @@ fanout_mail_blocks(fanout_zone_t *z, const fanout_zone_message_t *m)
 
 int
 fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_zone_message_t *m, int live,
+    const fanout_zone_message_t *m, int live, unsigned sender,
     fanout_recipients_t *to, fanout_zone_result_t *r)
 {
     fanout_ref_t              ref;
@@ -98,6 +98,8 @@ fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
     fanout_identity_block_t  *id;
 
     to->n = 0;
+    to->sender = sender;
+    to->crowd = 0;
     r->delivered = r->pending = 0;
 
     if (m->to_client) {
@@ -115,6 +117,8 @@ fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
         if (user->n > FANOUT_RECIPIENTS) {
             return FANOUT_ZONE_MANY;
         }
+
+        to->crowd = user->n > FANOUT_MAIL_STEP;
 
         for (ref = user->identities; ref; ref = id->user_next) {
             id = fanout_identity(z, ref);
@@ -146,6 +150,10 @@ consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
 
     seat = fanout_seat(z, ref);
     make_place(z, ref);
+
+    if (!to->crowd) {
+        mail_displace(z, ref, to->sender);
+    }
 
     to->seats[to->n++] = ref;
 
@@ -194,13 +202,13 @@ fanout_mail_crowd(fanout_zone_t *z, const fanout_zone_message_t *m)
     user = fanout_user_find(z, m->to_user);
     n = user ? fanout_user(z, user)->n : 0;
 
-    return n > FANOUT_STEP && n <= FANOUT_RECIPIENTS;
+    return n > FANOUT_MAIL_STEP && n <= FANOUT_RECIPIENTS;
 }
 
 
 int
 fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_zone_message_t *m, int live, unsigned from)
+    const fanout_zone_message_t *m, int live, unsigned sender, unsigned from)
 {
     unsigned                  i;
     fanout_ref_t              ref, seat;
@@ -208,7 +216,7 @@ fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
 
     ref = fanout_user(z, fanout_user_find(z, m->to_user))->identities;
 
-    for (i = 0; ref && i < from + FANOUT_STEP; i++) {
+    for (i = 0; ref && i < from + FANOUT_MAIL_STEP; i++) {
         id = fanout_identity(z, ref);
         ref = id->user_next;
 
@@ -220,6 +228,7 @@ fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
 
         if (seat) {
             make_place(z, seat);
+            mail_displace(z, seat, sender);
         }
     }
 
@@ -228,7 +237,7 @@ fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
 
 
 /* A live client has most likely read its oldest message; a lingering one has
- * not. */
+ * not, see mail_displace(). */
 
 static void
 make_place(fanout_zone_t *z, fanout_ref_t ref)
@@ -251,10 +260,38 @@ make_place(fanout_zone_t *z, fanout_ref_t ref)
 }
 
 
+/* In the full mailbox of a lingering client, a message displaces one of the
+ * sender that has most there. */
+
+static void
+mail_displace(fanout_zone_t *z, fanout_ref_t ref, unsigned sender)
+{
+    fanout_seat_t  *seat;
+
+    seat = fanout_seat(z, ref);
+
+    if (seat->state != FANOUT_SEAT_LINGERS || seat->nmail < FANOUT_ZONE_MAIL) {
+        return;
+    }
+
+    ref = fanout_mail_displaced(z, ref, sender);
+
+    if (ref == 0) {
+        return;
+    }
+
+    fanout_set(z, z->shm->mail_dropped, z->shm->mail_dropped + 1);
+    mail_lose(z, ref);
+
+    if (!fanout_journal_room(z)) {
+        fanout_commit(z);
+    }
+}
+
+
 void
 fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_recipients_t *to, fanout_ref_t entry, uint32_t blocks,
-    unsigned sender)
+    const fanout_recipients_t *to, fanout_ref_t entry, uint32_t blocks)
 {
     unsigned                 i;
     fanout_ref_t             ref;
@@ -281,7 +318,7 @@ fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
         mail->entry = entry;
         mail->blocks = blocks;
         mail->epoch = ch->epoch;
-        mail->sender = sender;
+        mail->sender = to->sender;
 
         deliver(z, ref, seat);
         mail_chain(z, ref, &posted);
@@ -292,7 +329,7 @@ fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
     }
 
     mail_append(z, &posted);
-    fanout_mail_sent(z, &posted, sender, blocks);
+    fanout_mail_sent(z, &posted, to->sender, blocks);
 
     fanout_set(z, z->shm->mail_blocks, z->shm->mail_blocks + blocks);
 }

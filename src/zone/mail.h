@@ -71,11 +71,15 @@ static const fanout_links_t  fanout_sent_links = {
 /* direct messages */
 
 #define FANOUT_RECIPIENTS      256      /* most clients of a user */
+#define FANOUT_MAIL_STEP       16       /* mailboxes of a section that makes
+                                           room in them */
 #define FANOUT_MAIL_AGE        300      /* s that mail is kept */
 
 typedef struct {
     fanout_ref_t         seats[FANOUT_RECIPIENTS];
     unsigned             n;
+    unsigned             sender;        /* number of the sender, 0: backend */
+    unsigned             crowd;         /* room was made before */
 } fanout_recipients_t;
 
 /* the pieces of a message, a chain */
@@ -89,28 +93,28 @@ typedef struct {
 /* Returns the blocks that the mail of a message may take. */
 uint32_t fanout_mail_blocks(fanout_zone_t *z, const fanout_zone_message_t *m);
 
-/* Returns 1 if the recipient is a user with more than FANOUT_STEP clients:
- * their mailboxes are cleared in sections of their own.  0 if the user has more
- * clients than a message may have. */
+/* Returns 1 if the recipient is a user with more than FANOUT_MAIL_STEP
+ * clients: their mailboxes are cleared in sections of their own.  0 if the user
+ * has more clients than a message may have. */
 int fanout_mail_crowd(fanout_zone_t *z, const fanout_zone_message_t *m);
 
-/* Removes the oldest message from the full mailboxes of a crowd: of
- * FANOUT_STEP clients, from number from on.  May commit.  Returns 1 if more
- * clients follow. */
+/* Makes room for a message of a sender in the full mailboxes of a crowd: of
+ * FANOUT_MAIL_STEP clients, from number from on.  May commit.  Returns 1 if
+ * more clients follow. */
 int fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_zone_message_t *m, int live, unsigned from);
+    const fanout_zone_message_t *m, int live, unsigned sender, unsigned from);
 
-/* Finds the recipients of a message, makes room in their mailboxes, and counts
- * them in r.  May commit.  OK; NOTFOUND; MANY if no mailbox takes the message,
- * or the user has too many clients. */
+/* Finds the recipients of a message of a sender, makes room in their mailboxes,
+ * and counts them in r.  In those of disconnected clients of a crowd, room is
+ * made by fanout_mail_clear() only.  May commit.  OK; NOTFOUND; MANY if no
+ * mailbox takes the message, or the user has too many clients. */
 int fanout_mail_address(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_zone_message_t *m, int live,
+    const fanout_zone_message_t *m, int live, unsigned sender,
     fanout_recipients_t *to, fanout_zone_result_t *r);
 
-/* Puts an appended entry of a sender into the recipients' mailboxes. */
+/* Puts an appended entry into the recipients' mailboxes. */
 void fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_recipients_t *to, fanout_ref_t entry, uint32_t blocks,
-    unsigned sender);
+    const fanout_recipients_t *to, fanout_ref_t entry, uint32_t blocks);
 
 /* Removes all mail of a seat: a bounded step. */
 void fanout_mail_free(fanout_zone_t *z, fanout_ref_t seat);
@@ -143,6 +147,11 @@ void fanout_mail_unsent(fanout_zone_t *z, fanout_ref_t ref, uint32_t blocks);
 /* Returns the oldest piece of the sender that has most; 0 if there is no
  * mail. */
 fanout_ref_t fanout_mail_fullest(fanout_zone_t *z);
+
+/* Returns the piece of a seat's full mailbox that gives way to a message of a
+ * sender; 0: none does. */
+fanout_ref_t fanout_mail_displaced(fanout_zone_t *z, fanout_ref_t seat,
+    unsigned sender);
 
 
 /* signals */

@@ -16,20 +16,35 @@
  * first few there, the fullest is taken.  Sender 0 is the backend.  It is in no
  * list, because it may send more than any client: it loses its own mail only
  * while it has more than all others together.
+ *
+ * A mailbox is shared in the same way: when it is full, a sender that has less
+ * in it displaces the oldest piece of the one that has most.
  */
 
 
 #include "zone/mail.h"
+#include "zone/seat.h"
 #include "zone/share.h"
 
 
 #define FANOUT_MAIL_LOOK  8             /* senders to compare */
+#define FANOUT_MAIL_PARTS  128          /* at least half of them stay free */
+
+
+/* what a sender has in a mailbox */
+
+typedef struct {
+    fanout_ref_t  first;                /* the oldest */
+    uint16_t      sender;
+    uint16_t      n;                    /* 0: this one is free */
+} mail_part_t;
 
 
 static void resize(fanout_zone_t *z, unsigned n, int32_t blocks);
 static void enlist(fanout_zone_t *z, unsigned n, unsigned bucket);
 static void delist(fanout_zone_t *z, unsigned n, unsigned bucket);
 static fanout_sender_t *fullest(fanout_zone_t *z);
+static mail_part_t *mail_part(mail_part_t *parts, unsigned sender);
 
 
 void
@@ -169,4 +184,63 @@ fullest(fanout_zone_t *z)
     }
 
     return most;
+}
+
+
+/* A client's message displaces only what is more than one above its own, so
+ * that two do not displace each other for ever.  The backend's is never
+ * displaced, and displaces any. */
+
+fanout_ref_t
+fanout_mail_displaced(fanout_zone_t *z, fanout_ref_t seat, unsigned sender)
+{
+    unsigned        own;
+    mail_part_t    *part, *most, parts[FANOUT_MAIL_PARTS];
+    fanout_ref_t    ref;
+    fanout_mail_t  *mail;
+
+    memset(parts, 0, sizeof(parts));
+    most = NULL;
+    own = 0;
+
+    for (ref = fanout_seat(z, seat)->mail_head; ref; ref = mail->next) {
+        mail = fanout_mail(z, ref);
+
+        if (mail->sender == 0) {
+            continue;
+        }
+
+        if (mail->sender == sender) {
+            own++;
+            continue;
+        }
+
+        part = mail_part(parts, mail->sender);
+
+        if (part->n++ == 0) {
+            part->sender = mail->sender;
+            part->first = ref;
+        }
+
+        if (most == NULL || part->n > most->n) {
+            most = part;
+        }
+    }
+
+    return most && (sender == 0 || most->n > own + 1) ? most->first : 0;
+}
+
+
+static mail_part_t *
+mail_part(mail_part_t *parts, unsigned sender)
+{
+    unsigned  i;
+
+    i = sender % FANOUT_MAIL_PARTS;
+
+    while (parts[i].n && parts[i].sender != sender) {
+        i = (i + 1) % FANOUT_MAIL_PARTS;
+    }
+
+    return &parts[i];
 }

@@ -35,6 +35,8 @@ static int publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, unsigned n,
     const fanout_zone_publish_t *opts, fanout_draft_t *d,
     fanout_zone_result_t *r);
+static unsigned publish_sender(fanout_zone_t *z,
+    const fanout_zone_publish_t *opts);
 static void prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch);
 static int publish_conflict(fanout_zone_t *z,
     const fanout_zone_publish_t *opts, fanout_channel_block_t *ch);
@@ -126,11 +128,12 @@ publish_clear(fanout_zone_t *z, fanout_zone_channel_t *c,
                && (opts == NULL || opts->key.len == 0
                    || (fanout_key_claim(z, c, ref, opts, hash, &r)
                        == FANOUT_ZONE_OK && !r.duplicate))
-               && fanout_mail_clear(z, ref, m, opts && opts->live, n);
+               && fanout_mail_clear(z, ref, m, opts && opts->live,
+                                    publish_sender(z, opts), n);
 
         fanout_leave(z);
 
-        n += FANOUT_STEP;
+        n += FANOUT_MAIL_STEP;
 
     } while (more);
 }
@@ -320,7 +323,8 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     if (fanout_message_direct(m)) {
-        rc = fanout_mail_address(z, ref, m, opts && opts->live, &to, r);
+        rc = fanout_mail_address(z, ref, m, opts && opts->live,
+                                 publish_sender(z, opts), &to, r);
 
         if (rc != FANOUT_ZONE_OK) {
             return rc;
@@ -341,8 +345,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     if (fanout_message_direct(m)) {
-        fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks,
-                         opts ? fanout_holder(z, opts->sender) : 0);
+        fanout_mail_post(z, ref, &to, d[0].first, d[0].blocks);
     }
 
     fanout_history_limit(z, ref);
@@ -356,6 +359,13 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_channel_free_unused(z, ref);
 
     return FANOUT_ZONE_OK;
+}
+
+
+static unsigned
+publish_sender(fanout_zone_t *z, const fanout_zone_publish_t *opts)
+{
+    return opts ? fanout_holder(z, opts->sender) : 0;
 }
 
 
@@ -498,15 +508,19 @@ void
 fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zone_message_t *m, uint8_t type)
 {
-    fanout_fill_t   f;
     fanout_draft_t  d;
 
     d.staged = 0;
     d.blocks = fanout_message_blocks(m);
-    d.first = fanout_alloc(z, d.blocks, FANOUT_MESSAGES, &d.last);
 
-    fanout_message_compose(z, &d, m, &f);
-    (void) fanout_message_fill(&f, SIZE_MAX);
+    fanout_draft_append(z, channel, &d, m, type);
+}
 
-    publish_append(z, channel, &d, m, type, fanout_wall(z), fanout_seconds(z));
+
+void
+fanout_draft_append(fanout_zone_t *z, fanout_ref_t channel,
+    fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type)
+{
+    publish_finish(z, d, m);
+    publish_append(z, channel, d, m, type, fanout_wall(z), fanout_seconds(z));
 }

@@ -33,6 +33,16 @@ int fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
     const fanout_zone_message_t *m, unsigned n, fanout_draft_t *d,
     uint32_t total);
 
+/* Allocates the blocks of draft i, whose first and last are 0, and lists them
+ * in the slot, in sections of its own.  OK, FULL, STALE. */
+int fanout_stage_blocks(fanout_zone_t *z, fanout_slot_t *slot,
+    uint32_t class, fanout_draft_t *d, unsigned i, uint32_t blocks);
+
+/* Appends a message that is staged, or that will be: its blocks must be
+ * ensured.  The lock must be held. */
+void fanout_draft_append(fanout_zone_t *z, fanout_ref_t channel,
+    fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type);
+
 /* Frees the blocks that are listed in the slot.  The lock must be held. */
 void fanout_unstage(fanout_zone_t *z, fanout_slot_t *slot);
 

@@ -15,8 +15,6 @@
 
 
 static int too_much(fanout_zone_t *z, uint32_t class, uint32_t total);
-static int stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
-    fanout_draft_t *d, unsigned i, uint32_t blocks);
 
 
 int
@@ -35,7 +33,7 @@ fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
         d[i].staged = 1;
         d[i].first = d[i].last = 0;
 
-        rc = stage_blocks(z, slot, class, d, i, d[i].blocks);
+        rc = fanout_stage_blocks(z, slot, class, d, i, d[i].blocks);
 
         if (rc == FANOUT_ZONE_OK) {
             rc = fanout_draft_fill(z, &d[i], &m[i]);
@@ -76,8 +74,8 @@ too_much(fanout_zone_t *z, uint32_t class, uint32_t total)
 }
 
 
-static int
-stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+int
+fanout_stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
     fanout_draft_t *d, unsigned i, uint32_t blocks)
 {
     int              rc;

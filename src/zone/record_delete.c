@@ -20,8 +20,9 @@ static int delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static int delete_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
-static void expire(fanout_zone_t *z, fanout_ref_t ref);
+static void record_expire(fanout_zone_t *z, fanout_ref_t ref);
 static void record_end(fanout_zone_t *z);
+static void record_stamp(fanout_zone_t *z, uint32_t slot, uint64_t offset);
 
 
 static fanout_plan_t  plan;             /* of the delete in work */
@@ -61,6 +62,7 @@ delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r)
 {
     int                    rc;
+    uint32_t               slot;
     unsigned               round;
     fanout_zone_message_t  m;
 
@@ -89,8 +91,10 @@ delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     fanout_channel_renew(z, plan.channel, c);
+    slot = fanout_record(z, plan.record)->slot;
     record_end(z);
-    fanout_record_append(z, plan.channel, &m, r);
+    fanout_record_append(z, plan.channel, &m, NULL, r);
+    record_stamp(z, slot, r->log.offset);
 
     r->version = plan.version;
 
@@ -163,6 +167,21 @@ record_end(fanout_zone_t *z)
 }
 
 
+/* The table without the record is another one. */
+
+static void
+record_stamp(fanout_zone_t *z, uint32_t slot, uint64_t offset)
+{
+    fanout_ref_t  shelf;
+
+    shelf = fanout_shelf_of(z, plan.channel);
+
+    if (shelf) {
+        fanout_shelf_stamp(z, shelf, slot, offset);
+    }
+}
+
+
 int
 fanout_record_sweep(fanout_zone_t *z)
 {
@@ -174,6 +193,12 @@ fanout_record_sweep(fanout_zone_t *z)
     shm = z->shm;
     now = fanout_seconds(z);
     n = 0;
+
+    /* a turn meets all */
+
+    if (shm->nrecords_due && now > shm->records_at + FANOUT_RECORDS_WHEEL) {
+        fanout_set(z, shm->records_at, now - FANOUT_RECORDS_WHEEL);
+    }
 
     while (shm->nrecords_due && shm->records_at < now) {
         at = shm->records_at + 1;
@@ -190,7 +215,7 @@ fanout_record_sweep(fanout_zone_t *z)
                 fanout_record_due(z, ref, fanout_record(z, ref)->due);
 
             } else {
-                expire(z, ref);
+                record_expire(z, ref);
             }
         }
 
@@ -205,9 +230,10 @@ fanout_record_sweep(fanout_zone_t *z)
  * subscribers are told that one is lost. */
 
 static void
-expire(fanout_zone_t *z, fanout_ref_t ref)
+record_expire(fanout_zone_t *z, fanout_ref_t ref)
 {
     uint8_t                   id[255];
+    uint32_t                  slot;
     fanout_zone_set_t         set;
     fanout_zone_policy_t      policy;
     fanout_zone_message_t     m;
@@ -228,16 +254,19 @@ expire(fanout_zone_t *z, fanout_ref_t ref)
     plan.channel = fanout_shelf(z, fanout_record(z, ref)->shelf)->channel;
     plan.version = fanout_record(z, ref)->version + 1;
 
+    slot = fanout_record(z, ref)->slot;
     fanout_plan_deleted(z, &plan, &m);
 
     if (fanout_ensure_spare(z, fanout_message_blocks(&m) + 1)) {
         record_end(z);
-        fanout_record_append(z, plan.channel, &m, &r);
+        fanout_record_append(z, plan.channel, &m, NULL, &r);
 
     } else {
         record_end(z);
         fanout_unread_lose(z, plan.channel);
     }
+
+    record_stamp(z, slot, fanout_channel(z, plan.channel)->offset);
 
     fanout_set(z, z->shm->records_expired, z->shm->records_expired + 1);
     fanout_channel_free_unused(z, plan.channel);

@@ -155,14 +155,21 @@ fanout_record_ensure(fanout_zone_t *z, const fanout_zone_channel_t *c,
 
 void
 fanout_record_append(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_zone_message_t *m, fanout_zone_set_result_t *r)
+    const fanout_zone_message_t *m, fanout_draft_t *d,
+    fanout_zone_set_result_t *r)
 {
     if (fanout_channel(z, channel)->interests == 0) {
         fanout_channel_touch(z, channel, fanout_seconds(z));
         (void) fanout_unread_trim(z, channel);
     }
 
-    fanout_log_append(z, channel, m, FANOUT_RECORD);
+    if (d) {
+        fanout_draft_append(z, channel, d, m, FANOUT_RECORD);
+
+    } else {
+        fanout_log_append(z, channel, m, FANOUT_RECORD);
+    }
+
     fanout_history_limit(z, channel);
     fanout_record_position(z, channel, &r->log);
 }

@@ -11,6 +11,7 @@
 #define FANOUT_ZONE_RECORD_LOG_H
 
 
+#include "zone/publish.h"
 #include "zone/record_plan.h"
 
 
@@ -35,9 +36,11 @@ int fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
 int fanout_record_ensure(fanout_zone_t *z, const fanout_zone_channel_t *c,
     uint32_t n);
 
-/* Appends the entry.  r gets the position. */
+/* Appends the entry, which d has if it is staged (d may be NULL).  r gets the
+ * position. */
 void fanout_record_append(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_zone_message_t *m, fanout_zone_set_result_t *r);
+    const fanout_zone_message_t *m, fanout_draft_t *d,
+    fanout_zone_set_result_t *r);
 
 /* Stores the key of a change with its result. */
 void fanout_record_keep_key(fanout_zone_t *z, fanout_ref_t channel,

@@ -19,7 +19,7 @@ static void add_appended(fanout_zone_t *z, fanout_record_pen_t *pen,
     const fanout_zone_change_t *c, fanout_ref_t field);
 static void message_begin(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_record_pen_t *pen, fanout_zone_message_t *m);
-static void end(fanout_record_pen_t *pen, fanout_zone_message_t *m);
+static void message_end(fanout_record_pen_t *pen, fanout_zone_message_t *m);
 
 
 /* the changes, what was before, and the whole record */
@@ -66,7 +66,7 @@ fanout_plan_message(fanout_zone_t *z, const fanout_plan_t *plan,
     }
 
     fanout_record_end(&pen, plan->version, prev, nwhole, flags);
-    end(&pen, m);
+    message_end(&pen, m);
 }
 
 
@@ -103,7 +103,7 @@ fanout_plan_deleted(fanout_zone_t *z, const fanout_plan_t *plan,
     }
 
     fanout_record_end(&pen, plan->version, rec->offset, 0, flags);
-    end(&pen, m);
+    message_end(&pen, m);
 }
 
 
@@ -129,7 +129,7 @@ message_begin(fanout_zone_t *z, const fanout_plan_t *plan,
 
 
 static void
-end(fanout_record_pen_t *pen, fanout_zone_message_t *m)
+message_end(fanout_record_pen_t *pen, fanout_zone_message_t *m)
 {
     m->data.data = bytes;
     m->data.len = pen->to->used;

@@ -11,7 +11,8 @@
 
 
 static void copy(fanout_zone_t *z, fanout_ref_t record, fanout_records_t *to);
-static int fits(const fanout_record_block_t *rec, const fanout_records_t *to);
+static int record_fits(const fanout_record_block_t *rec,
+    const fanout_records_t *to);
 static int begins(fanout_zone_t *z, const fanout_record_block_t *rec,
     const fanout_zstr_t *prefix);
 static void position(fanout_zone_t *z, fanout_ref_t channel,
@@ -73,7 +74,7 @@ fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
         rec = fanout_record(z, ref);
 
         if (to->n == max || to->used - start >= FANOUT_ZONE_COPY
-            || !fits(rec, to) || !fanout_section_room(z))
+            || !record_fits(rec, to) || !fanout_section_room(z))
         {
             rc = FANOUT_ZONE_AGAIN;
             break;
@@ -95,7 +96,7 @@ fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
 
 
 static int
-fits(const fanout_record_block_t *rec, const fanout_records_t *to)
+record_fits(const fanout_record_block_t *rec, const fanout_records_t *to)
 {
     return to->used == 0
            || to->used + rec->size + FANOUT_ZONE_RECORD_SIZE

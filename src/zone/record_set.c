@@ -7,13 +7,15 @@
  */
 
 
-#include "zone/publish.h"
 #include "zone/record_log.h"
+#include "zone/record_stage.h"
 #include "zone/share.h"
 
 
 #define FANOUT_SET_ROUNDS  16           /* in which others took what was
                                            ensured */
+#define FANOUT_STAGE_ROUNDS  4          /* in which others changed the record
+                                           meanwhile */
 
 
 static int valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set);
@@ -21,14 +23,30 @@ static int set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_records_t *to, fanout_zone_set_result_t *r);
 static int set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_records_t *to, fanout_zone_set_result_t *r);
-static void set_apply(fanout_zone_t *z, fanout_zone_channel_t *c);
-static int32_t apply_steps(fanout_zone_t *z, int placed);
-static int32_t apply_step(fanout_zone_t *z, unsigned i);
+static int set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_zone_set_result_t *r);
+static int is_large(const fanout_zone_set_t *set);
+static int set_large(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_records_t *to, fanout_zone_set_result_t *r);
+static int set_staged(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_records_t *to, fanout_zone_set_result_t *r, int *done);
+static int set_link(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, fanout_zone_set_result_t *r, int *done);
+static void set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, fanout_record_stage_t *staged,
+    fanout_zone_set_result_t *r);
+static void set_apply(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_record_stage_t *staged);
+static int32_t apply_steps(fanout_zone_t *z, int placed,
+    fanout_record_stage_t *staged);
+static int32_t apply_step(fanout_zone_t *z, unsigned i,
+    fanout_record_stage_t *staged);
 static int32_t apply_gone(fanout_zone_t *z, unsigned place);
 static void record_count(fanout_zone_t *z, unsigned blocks);
 
 
-static fanout_plan_t  plan;             /* of the set in work */
+static fanout_plan_t          plan;     /* of the set in work */
+static fanout_record_stage_t  stage;    /* what is staged for it */
 
 
 int
@@ -47,15 +65,163 @@ fanout_record_set(fanout_zone_t *z, fanout_zone_channel_t *c,
     plan.set = set;
     plan.policy = c->policy;
 
-    (void) fanout_enter(z);
+    if (is_large(set)) {
+        rc = set_large(z, c, to, r);
 
-    fanout_record_room(z, c, set->opts, FANOUT_FEW);
-    rc = set_locked(z, c, to, r);
+    } else {
+        (void) fanout_enter(z);
+        fanout_record_room(z, c, set->opts, FANOUT_FEW);
+        rc = set_locked(z, c, to, r);
+        fanout_leave(z);
+    }
 
-    fanout_leave(z);
     fanout_held_trim(z);
 
     return rc;
+}
+
+
+/* whether fields and entry may be more than a section should write */
+
+static int
+is_large(const fanout_zone_set_t *set)
+{
+    size_t    size;
+    unsigned  i;
+
+    size = set->n * (set->user.len + FANOUT_BLOCK);
+
+    for (i = 0; i < set->n; i++) {
+        size += 2 * (set->changes[i].name.len + set->changes[i].value.len);
+    }
+
+    return size > FANOUT_SLICE * FANOUT_PAYLOAD;
+}
+
+
+/* Plans in a section, stages what is new in others, and links it in one if the
+ * plan still holds; if others are too fast, all is done in one section. */
+
+static int
+set_large(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
+    fanout_zone_set_result_t *r)
+{
+    int       rc, done;
+    unsigned  round;
+
+    done = 0;
+    rc = FANOUT_ZONE_OK;
+    stage.slot = fanout_staging_take(z);
+
+    for (round = 0; round < FANOUT_STAGE_ROUNDS && !done; round++) {
+        rc = set_staged(z, c, to, r, &done);
+    }
+
+    fanout_staging_return(z, stage.slot);
+
+    if (!done) {
+        (void) fanout_enter(z);
+        fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
+        rc = set_locked(z, c, to, r);
+        fanout_leave(z);
+    }
+
+    return rc;
+}
+
+
+static int
+set_staged(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
+    fanout_zone_set_result_t *r, int *done)
+{
+    int                    rc;
+    fanout_zone_message_t  m;
+
+    (void) fanout_enter(z);
+
+    fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
+    rc = set_decide(z, c, to, r);
+    *done = rc != FANOUT_ZONE_OK;
+
+    if (rc == FANOUT_ZONE_OK) {
+        fanout_plan_message(z, &plan, &m);
+        fanout_record_based(z, &plan, &stage);
+    }
+
+    fanout_leave(z);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
+    }
+
+    rc = fanout_record_stage(z, c->policy ? c->policy->class : 0, &plan, &m,
+                             &stage);
+
+    if (rc != FANOUT_ZONE_OK) {
+        *done = 1;
+        return rc;
+    }
+
+    (void) fanout_enter(z);
+    rc = set_link(z, c, &m, r, done);
+    fanout_leave(z);
+
+    if (r->log.duplicate) {
+        to->n = 0;
+        to->used = 0;
+        r->created = 0;
+    }
+
+    return rc;
+}
+
+
+static int
+set_link(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, fanout_zone_set_result_t *r, int *done)
+{
+    int  rc;
+
+    *done = 1;
+
+    if (stage.slot->nstaged != stage.parts) {
+        /* the zone was rebuilt in between */
+        fanout_unstage(z, stage.slot);
+        return FANOUT_ZONE_STALE;
+    }
+
+    fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
+
+    do {
+        rc = set_find(z, c, r);
+
+        if (rc == FANOUT_ZONE_OK && !r->log.duplicate
+            && !fanout_record_same(z, &plan, &stage))
+        {
+            fanout_unstage(z, stage.slot);
+            *done = 0;
+            return FANOUT_ZONE_OK;
+        }
+
+        if (rc == FANOUT_ZONE_OK && !r->log.duplicate) {
+            rc = fanout_record_ensure(z, c, plan.blocks
+                         - stage.drafts[FANOUT_STAGED_FIELDS].blocks);
+        }
+
+    } while (rc == FANOUT_ZONE_AGAIN);
+
+    if (rc == FANOUT_ZONE_OK && !r->log.duplicate) {
+        rc = fanout_record_claim(z, c, &plan);
+    }
+
+    if (rc != FANOUT_ZONE_OK || r->log.duplicate) {
+        fanout_unstage(z, stage.slot);
+        return rc;
+    }
+
+    set_done(z, c, m, &stage, r);
+
+    return FANOUT_ZONE_OK;
 }
 
 
@@ -126,9 +292,28 @@ set_locked(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
         return rc;
     }
 
-    set_apply(z, c);
+    set_done(z, c, &m, NULL, r);
 
-    fanout_record_append(z, plan.channel, &m, r);
+    return FANOUT_ZONE_OK;
+}
+
+
+/* Does what is planned, with what is staged, or without (NULL). */
+
+static void
+set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zone_message_t *m, fanout_record_stage_t *staged,
+    fanout_zone_set_result_t *r)
+{
+    set_apply(z, c, staged);
+
+    if (staged) {
+        fanout_record_unlist(z, staged);
+    }
+
+    fanout_record_append(z, plan.channel, m,
+                         staged ? &staged->drafts[FANOUT_STAGED_ENTRY] : NULL,
+                         r);
     fanout_record_changed(z, plan.record, plan.version, r->log.offset,
                           c->policy ? c->policy->records_ttl : 0);
 
@@ -143,8 +328,6 @@ set_locked(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
 
     fanout_record_keep_key(z, plan.channel, plan.set->opts, r);
     fanout_channel_free_unused(z, plan.channel);
-
-    return FANOUT_ZONE_OK;
 }
 
 
@@ -157,25 +340,14 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
 {
     int  rc;
 
-    plan.channel = fanout_channel_find(z, c);
     to->n = 0;
     to->used = 0;
 
-    rc = fanout_record_key(z, c, plan.channel, plan.set->opts, r);
+    rc = set_find(z, c, r);
 
     if (rc != FANOUT_ZONE_OK || r->log.duplicate) {
         return rc == FANOUT_ZONE_OK ? FANOUT_ZONE_AGAIN : rc;
     }
-
-    fanout_record_position(z, plan.channel, &r->log);
-
-    plan.shelf = plan.channel ? fanout_shelf_of(z, plan.channel) : 0;
-    plan.record = plan.shelf ? fanout_record_find(z, plan.channel,
-                                                  &plan.set->id)
-                             : 0;
-    plan.version = 1 + (plan.record ? fanout_record(z, plan.record)->version
-                        : plan.shelf ? fanout_shelf(z, plan.shelf)->floor
-                        : z->shm->records_floor);
 
     rc = fanout_plan_make(z, &plan, to, r);
 
@@ -191,8 +363,39 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
 }
 
 
+/* Looks up the key, the channel and the record. */
+
+static int
+set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_zone_set_result_t *r)
+{
+    int  rc;
+
+    plan.channel = fanout_channel_find(z, c);
+
+    rc = fanout_record_key(z, c, plan.channel, plan.set->opts, r);
+
+    if (rc != FANOUT_ZONE_OK || r->log.duplicate) {
+        return rc;
+    }
+
+    fanout_record_position(z, plan.channel, &r->log);
+
+    plan.shelf = plan.channel ? fanout_shelf_of(z, plan.channel) : 0;
+    plan.record = plan.shelf ? fanout_record_find(z, plan.channel,
+                                                  &plan.set->id)
+                             : 0;
+    plan.version = 1 + (plan.record ? fanout_record(z, plan.record)->version
+                        : plan.shelf ? fanout_shelf(z, plan.shelf)->floor
+                        : z->shm->records_floor);
+
+    return FANOUT_ZONE_OK;
+}
+
+
 static void
-set_apply(fanout_zone_t *z, fanout_zone_channel_t *c)
+set_apply(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_record_stage_t *staged)
 {
     int32_t                       n;
     unsigned                      i;
@@ -221,9 +424,9 @@ set_apply(fanout_zone_t *z, fanout_zone_channel_t *c)
         n += apply_gone(z, plan.gone[i]);
     }
 
-    n += apply_steps(z, 1);
+    n += apply_steps(z, 1, staged);
     n += fanout_field_forget(z, plan.record, &plan.index, plan.unset);
-    n += apply_steps(z, 0);
+    n += apply_steps(z, 0, staged);
 
     record_count(z, n);
 }
@@ -233,7 +436,8 @@ set_apply(fanout_zone_t *z, fanout_zone_channel_t *c)
  * Returns the blocks that the record got more. */
 
 static int32_t
-apply_steps(fanout_zone_t *z, int placed)
+apply_steps(fanout_zone_t *z, int placed,
+    fanout_record_stage_t *staged)
 {
     int32_t              n;
     unsigned             i;
@@ -245,7 +449,7 @@ apply_steps(fanout_zone_t *z, int placed)
         s = &plan.steps[i];
 
         if (s->step == FANOUT_STEP_APPLY && (s->field != 0) == placed) {
-            n += apply_step(z, i);
+            n += apply_step(z, i, staged);
         }
     }
 
@@ -256,25 +460,17 @@ apply_steps(fanout_zone_t *z, int placed)
 /* Returns the blocks that the record got more. */
 
 static int32_t
-apply_step(fanout_zone_t *z, unsigned i)
+apply_step(fanout_zone_t *z, unsigned i, fanout_record_stage_t *staged)
 {
-    int                          was_unset;
-    int32_t                      n;
-    fanout_ref_t                 field, now;
-    fanout_plan_step_t          *s;
-    fanout_field_text_t          text;
-    const fanout_zone_change_t  *c;
+    int                   was_unset;
+    int32_t               n;
+    fanout_ref_t          field, now;
+    fanout_plan_step_t   *s;
+    fanout_field_text_t   text;
 
     s = &plan.steps[i];
-    c = &plan.set->changes[i];
 
-    memset(&text, 0, sizeof(fanout_field_text_t));
-    text.name = c->name;
-    text.value = c->value;
-    text.user = plan.set->user;
-    text.version = plan.version;
-    text.brackets = c->op == FANOUT_FIELD_APPEND;
-    text.unset = c->op == FANOUT_FIELD_UNSET;
+    fanout_plan_text(&plan, i, &text);
 
     field = s->field;
 
@@ -284,9 +480,9 @@ apply_step(fanout_zone_t *z, unsigned i)
 
     was_unset = field && fanout_field(z, field)->unset;
 
-    now = fanout_field_write(z, &text);
-    n = fanout_field_blocks(c->name.len, fanout_field(z, now)->size,
-                            text.user.len);
+    now = staged ? fanout_record_staged(z, staged, i)
+                 : fanout_field_write(z, &text);
+    n = fanout_text_blocks(&text);
     n += fanout_field_put(z, plan.record, &plan.index,
                           field ? s->place : plan.index.n, now, s->hash);
 

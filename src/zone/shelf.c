@@ -81,6 +81,26 @@ fanout_shelf_add(fanout_zone_t *z, fanout_ref_t ref, int32_t n)
 
 
 void
+fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot,
+    uint64_t offset)
+{
+    uint32_t         first;
+    fanout_ref_t     leaf;
+    fanout_shelf_t  *s;
+
+    s = fanout_shelf(z, ref);
+    first = slot - slot % FANOUT_TABLE_REFS;
+    slot = first;
+
+    if (fanout_tree_next(z, s->root, s->depth, &slot, &leaf)
+        && slot - first < FANOUT_TABLE_REFS)
+    {
+        fanout_set(z, fanout_table(z, leaf)->stamp, (uint32_t) offset);
+    }
+}
+
+
+void
 fanout_shelf_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
 {
     fanout_shelf_t  *shelf;

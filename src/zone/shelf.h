@@ -128,6 +128,11 @@ void fanout_shelf_settle(fanout_zone_t *z, fanout_ref_t shelf);
 /* Adds to the blocks of a shelf; n may be negative. */
 void fanout_shelf_add(fanout_zone_t *z, fanout_ref_t shelf, int32_t n);
 
+/* Stores the offset of a change of the record in a slot into its table, unless
+ * the table is gone with the record. */
+void fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t shelf, uint32_t slot,
+    uint64_t offset);
+
 /* Moves the blocks of a shelf to another class. */
 void fanout_shelf_class(fanout_zone_t *z, fanout_ref_t shelf, uint32_t class);
 
@@ -227,6 +232,25 @@ typedef struct {
 } fanout_field_text_t;
 
 fanout_ref_t fanout_field_write(fanout_zone_t *z,
+    const fanout_field_text_t *text);
+
+/* Returns the bytes of the value, and the blocks, of a field with this text. */
+static inline uint32_t
+fanout_text_size(const fanout_field_text_t *text)
+{
+    return text->unset ? 0 : text->value.len + (text->brackets ? 2 : 0);
+}
+
+static inline uint32_t
+fanout_text_blocks(const fanout_field_text_t *text)
+{
+    return fanout_field_blocks(text->name.len, fanout_text_size(text),
+                               text->user.len);
+}
+
+/* Writes a field into blocks, as many as it needs or more, that are not
+ * linked. */
+void fanout_field_fill(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_field_text_t *text);
 
 /* Appends elements to the array in a field.  Returns the blocks that the field

@@ -27,12 +27,30 @@ typedef struct {
 } text_t;
 
 
+/* What an append writes, in this order: a comma, the elements, a bracket, the
+ * user. */
+
+#define FANOUT_PARTS         4
+#define FANOUT_PART_END      2          /* the bracket */
+
+typedef struct {
+    fanout_zstr_t          parts[FANOUT_PARTS];
+    fanout_ref_t           tail;        /* that is new; 0: as it was */
+} append_t;
+
+
 static fanout_chain_cursor_t field_at(fanout_zone_t *z, fanout_ref_t field,
     size_t skip);
 static void write_tail(text_t *t, const fanout_field_text_t *text);
 static uint32_t tail_at(const fanout_field_block_t *f);
 static void overwrite(fanout_zone_t *z, fanout_ref_t block, uint32_t at,
     const uint8_t *p, uint32_t n);
+static void append_begin(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_field_text_t *text, append_t *a);
+static void append_tail(fanout_zone_t *z, const fanout_field_block_t *f,
+    append_t *a);
+static void free_rest(fanout_zone_t *z, fanout_ref_t tail);
+static fanout_ref_t append_rest(fanout_zone_t *z, append_t *a);
 static void unset_versions(fanout_zone_t *z, const fanout_field_index_t *ix,
     uint64_t *version);
 static unsigned oldest_unset(const fanout_field_index_t *ix,
@@ -464,15 +482,24 @@ fanout_field_array(fanout_zone_t *z, fanout_ref_t field, int *empty)
 fanout_ref_t
 fanout_field_write(fanout_zone_t *z, const fanout_field_text_t *text)
 {
+    fanout_ref_t  ref;
+
+    ref = fanout_alloc(z, fanout_text_blocks(text), FANOUT_RECORDS, NULL);
+    fanout_field_fill(z, ref, text);
+
+    return ref;
+}
+
+
+void
+fanout_field_fill(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_field_text_t *text)
+{
     text_t                 t;
     uint32_t               size;
-    fanout_ref_t           ref;
     fanout_field_block_t  *f;
 
-    size = text->unset ? 0 : text->value.len + (text->brackets ? 2 : 0);
-    ref = fanout_alloc(z, fanout_field_blocks(text->name.len, size,
-                                              text->user.len),
-                       FANOUT_RECORDS, NULL);
+    size = fanout_text_size(text);
     f = fanout_field(z, ref);
 
     f->version = text->version;
@@ -501,8 +528,6 @@ fanout_field_write(fanout_zone_t *z, const fanout_field_text_t *text)
     }
 
     f->tail = t.tail;
-
-    return ref;
 }
 
 
@@ -567,94 +592,138 @@ int32_t
 fanout_field_append(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_field_text_t *text)
 {
-    int                    empty;
-    size_t                 n, left;
-    text_t                 t;
-    uint8_t                buf[FANOUT_BLOCK], *p, *end;
-    uint32_t               at, before, after, size;
-    unsigned               i;
-    fanout_ref_t           rest, last;
+    size_t                 before, after, size;
+    append_t               a;
+    fanout_ref_t           rest;
     fanout_field_block_t  *f;
 
-    const fanout_zstr_t  end_text = { (const uint8_t *) "]", 1 };
-    const fanout_zstr_t  comma = { (const uint8_t *) ",", 1 };
-
     f = fanout_field(z, ref);
-    (void) fanout_field_array(z, ref, &empty);
+
+    append_begin(z, ref, text, &a);
 
     before = fanout_field_blocks(f->name, f->size, f->user);
-    size = f->size + text->value.len + !empty;
+    size = f->size + a.parts[0].len + text->value.len;
     after = fanout_field_blocks(f->name, size, text->user.len);
-    at = tail_at(f);
 
-    fanout_zstr_t  part[] = { comma, text->value, end_text, text->user };
-
-    part[0].len = !empty;
-
-    /* what fits into the tail */
-
-    p = buf;
-    end = buf + FANOUT_BLOCK - at;
-    t.tail = 0;
-
-    for (i = 0; i < 4 && p < end; i++) {
-        n = part[i].len < (size_t) (end - p) ? part[i].len : (size_t) (end - p);
-        memcpy(p, part[i].data, n);
-        p += n;
-        part[i].data += n;
-        part[i].len -= n;
-
-        if (i == 2 && part[i].len == 0) {
-            t.tail = f->tail;
-        }
-
-        if (part[i].len) {
-            break;
-        }
-    }
-
-    overwrite(z, f->tail, at, buf, p - buf);
-
-    rest = fanout_block(z, f->tail)->next;
-    left = part[0].len + part[1].len + part[2].len + part[3].len;
-
-    if (rest) {
-        last = fanout_chain_last(z, rest);
-        n = 1;
-
-        for (fanout_ref_t r = rest; r != last; r = fanout_block(z, r)->next) {
-            n++;
-        }
-
-        fanout_free(z, rest, last, n, FANOUT_RECORDS);
-    }
-
-    rest = 0;
-
-    if (left) {
-        rest = fanout_alloc(z, (left + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
-                            FANOUT_RECORDS, NULL);
-        t.pen.z = z;
-        t.pen.ref = rest;
-        t.pen.pos = sizeof(fanout_ref_t);
-
-        for (i = 0; i < 4; i++) {
-            fanout_write(&t.pen, part[i].data, part[i].len);
-
-            if (i == 2 && part[i].len) {
-                t.tail = t.pen.ref;
-            }
-        }
-    }
+    append_tail(z, f, &a);
+    free_rest(z, f->tail);
+    rest = append_rest(z, &a);
 
     if (fanout_block(z, f->tail)->next != rest) {
         fanout_set(z, fanout_block(z, f->tail)->next, rest);
     }
 
-    fanout_set(z, f->tail, t.tail);
+    if (a.tail) {
+        fanout_set(z, f->tail, a.tail);
+    }
+
     fanout_set(z, f->size, size);
     fanout_set(z, f->user, text->user.len);
     fanout_set(z, f->version, text->version);
 
-    return (int32_t) (after - before);
+    return (int32_t) after - (int32_t) before;
+}
+
+
+static void
+append_begin(fanout_zone_t *z, fanout_ref_t ref,
+    const fanout_field_text_t *text, append_t *a)
+{
+    int  empty;
+
+    (void) fanout_field_array(z, ref, &empty);
+
+    a->parts[0].data = (const uint8_t *) ",";
+    a->parts[0].len = !empty;
+    a->parts[1] = text->value;
+    a->parts[FANOUT_PART_END].data = (const uint8_t *) "]";
+    a->parts[FANOUT_PART_END].len = 1;
+    a->parts[3] = text->user;
+    a->tail = 0;
+}
+
+
+/* Writes what fits into the tail, from the bracket on. */
+
+static void
+append_tail(fanout_zone_t *z, const fanout_field_block_t *f, append_t *a)
+{
+    size_t          n, used, room;
+    uint8_t         buf[FANOUT_BLOCK];
+    unsigned        i;
+    fanout_zstr_t  *part;
+
+    room = FANOUT_BLOCK - tail_at(f);
+
+    for (i = 0, used = 0; i < FANOUT_PARTS && used < room; i++) {
+        part = &a->parts[i];
+        n = part->len < room - used ? part->len : room - used;
+
+        if (n) {
+            memcpy(buf + used, part->data, n);
+        }
+
+        used += n;
+        part->data += n;
+        part->len -= n;
+    }
+
+    overwrite(z, f->tail, tail_at(f), buf, used);
+}
+
+
+static void
+free_rest(fanout_zone_t *z, fanout_ref_t tail)
+{
+    uint32_t      n;
+    fanout_ref_t  ref, rest, last;
+
+    rest = fanout_block(z, tail)->next;
+    last = 0;
+
+    for (n = 0, ref = rest; ref; ref = fanout_block(z, ref)->next) {
+        last = ref;
+        n++;
+    }
+
+    if (n) {
+        fanout_free(z, rest, last, n, FANOUT_RECORDS);
+    }
+}
+
+
+/* Writes what is left into new blocks, and returns the first; 0: there is
+ * none. */
+
+static fanout_ref_t
+append_rest(fanout_zone_t *z, append_t *a)
+{
+    size_t                 left;
+    unsigned               i;
+    fanout_ref_t           rest;
+    fanout_chain_cursor_t  pen;
+
+    for (i = 0, left = 0; i < FANOUT_PARTS; i++) {
+        left += a->parts[i].len;
+    }
+
+    if (left == 0) {
+        return 0;
+    }
+
+    rest = fanout_alloc(z, (left + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD,
+                        FANOUT_RECORDS, NULL);
+    pen.z = z;
+    pen.ref = rest;
+    pen.pos = sizeof(fanout_ref_t);
+
+    for (i = 0; i < FANOUT_PARTS; i++) {
+        fanout_write(&pen, a->parts[i].data, a->parts[i].len);
+
+        if (i == FANOUT_PART_END && a->parts[i].len) {
+            a->tail = pen.ref;
+        }
+    }
+
+    return rest;
 }

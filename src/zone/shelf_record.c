@@ -17,7 +17,7 @@
 
 static uint64_t record_hash(fanout_zone_t *z, fanout_ref_t channel,
     const uint8_t *id, size_t len);
-static int named(fanout_zone_t *z, const fanout_record_block_t *rec,
+static int record_named(fanout_zone_t *z, const fanout_record_block_t *rec,
     const fanout_zstr_t *id);
 static fanout_tree_t records_of(fanout_shelf_t *shelf);
 
@@ -66,7 +66,7 @@ fanout_record_find(fanout_zone_t *z, fanout_ref_t channel,
     while (ref) {
         rec = fanout_record(z, ref);
 
-        if (rec->shelf == shelf && named(z, rec, id)) {
+        if (rec->shelf == shelf && record_named(z, rec, id)) {
             return ref;
         }
 
@@ -78,7 +78,7 @@ fanout_record_find(fanout_zone_t *z, fanout_ref_t channel,
 
 
 static int
-named(fanout_zone_t *z, const fanout_record_block_t *rec,
+record_named(fanout_zone_t *z, const fanout_record_block_t *rec,
     const fanout_zstr_t *id)
 {
     uint8_t  buf[255];
@@ -208,13 +208,9 @@ void
 fanout_record_changed(fanout_zone_t *z, fanout_ref_t ref, uint64_t version,
     uint64_t offset, uint32_t ttl)
 {
-    uint32_t                slot;
-    fanout_ref_t            leaf;
-    fanout_shelf_t         *s;
     fanout_record_block_t  *rec;
 
     rec = fanout_record(z, ref);
-    s = fanout_shelf(z, rec->shelf);
 
     fanout_set(z, rec->version, version);
     fanout_set(z, rec->offset, offset);
@@ -223,9 +219,7 @@ fanout_record_changed(fanout_zone_t *z, fanout_ref_t ref, uint64_t version,
         fanout_set(z, z->shm->version_max, version);
     }
 
-    slot = rec->slot;
-    (void) fanout_tree_next(z, s->root, s->depth, &slot, &leaf);
-    fanout_set(z, fanout_table(z, leaf)->stamp, (uint32_t) offset);
+    fanout_shelf_stamp(z, rec->shelf, rec->slot, offset);
 
     if (ttl || rec->due) {
         fanout_record_due(z, ref,

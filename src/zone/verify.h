@@ -149,8 +149,7 @@ int fanout_verify_seats(walk_t *w);
 int fanout_verify_presence(walk_t *w);
 int fanout_verify_seen(walk_t *w);
 
-/* The records of a channel; after all channels, what the zone counts of
- * them. */
+/* The records of a channel; after all channels, what the zone counts. */
 int fanout_verify_shelf(walk_t *w, fanout_ref_t channel);
 int fanout_verify_records(walk_t *w);
 

@@ -150,7 +150,7 @@ typedef struct {
 #define FANOUT_ZONE_KEYS_MAX     128
 
 #define FANOUT_RECORDS_ON        0x01
-#define FANOUT_RECORDS_OLD       0x02           /* entries have what was
+#define FANOUT_RECORDS_OLD       0x02           /* entries tell what was
                                                    before */
 #define FANOUT_RECORDS_WHOLE     0x04           /* and the whole record */
 

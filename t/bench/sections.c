@@ -24,18 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "zone/layout.h"
-#include "zone/message.h"
+#include "sections.h"
 
 
-#define MB     (1024UL * 1024)
 #define ENTER  (FANOUT_PUT_ENTER|FANOUT_PUT_DATA)
 #define NET    FANOUT_LEFT_NETWORK
 
 
-typedef fanout_zone_t          zone_t;
-typedef fanout_zone_channel_t  channel_t;
-typedef fanout_zone_policy_t   policy_t;
 typedef fanout_identity_t      identity_t;
 
 typedef struct {
@@ -49,14 +44,15 @@ int __real_pthread_mutex_unlock(pthread_mutex_t *m);
 
 uint32_t  fanout_test_seconds, fanout_test_msec;
 uint32_t  fanout_test_journal, fanout_test_work;
+zone_t    za, zb;
+double    longest;
+uint8_t  *text;
 
-static zone_t                    za, zb;
 static void                     *mem;
 static size_t                    size;
-static double                    locked_at, longest;
+static double                    locked_at;
 static long                      faults;        /* in the longest */
 static struct rusage             usage_at;
-static uint8_t                  *text;
 static fanout_arena_t   arena;
 
 static policy_t  seen_here = {
@@ -115,7 +111,7 @@ __wrap_pthread_mutex_unlock(pthread_mutex_t *m)
 }
 
 
-static void
+void
 need(int rc, const char *what)
 {
     if (rc) {
@@ -152,7 +148,7 @@ bound(void)
 }
 
 
-static void
+void
 begin(size_t bytes)
 {
     fanout_zone_conf_t  conf;
@@ -212,7 +208,7 @@ named(zone_t *z, const char *name, unsigned n, policy_t *p)
 }
 
 
-static channel_t
+channel_t
 opened(zone_t *z, const char *name, unsigned n, policy_t *p)
 {
     channel_t  c;
@@ -243,7 +239,7 @@ publish(zone_t *z, channel_t *c, size_t len, unsigned n, uint64_t to)
 }
 
 
-static void
+void
 drain(zone_t *z)
 {
     int  rc;
@@ -662,6 +658,61 @@ mail(void)
 }
 
 
+/* a message of another sender to n clients of a user that are away, whose
+ * mailboxes one sender has filled */
+
+static void
+displace(unsigned n)
+{
+    unsigned   i;
+    person_t   p;
+    channel_t  c;
+
+    fanout_zone_result_t   r;
+    fanout_zone_message_t  m;
+    fanout_zone_publish_t  opts;
+
+    begin(64 * MB);
+    c = opened(&za, "channel", 0, &seen_here);
+
+    for (i = 0; i < n; i++) {
+        p = person(&za, i, "user");
+        sit(&za, &c, &p, 0, 0);
+        fanout_identity_end(&za, p.ref, &p.id, 3600000, 1, NET);
+    }
+
+    memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
+    m.to_user = fanout_zone_hash(&za, "user", 4);
+
+    for (i = 0; i < FANOUT_ZONE_MAIL + 8; i++) {
+        opts.sender = i < FANOUT_ZONE_MAIL ? 1 : 2;
+
+        if (i == FANOUT_ZONE_MAIL) {
+            longest = 0;
+        }
+
+        /* what is in the caches goes */
+        memset(text, i, 16 * MB);
+        need(fanout_log_publish(&za, &c, &m, 1, &opts, &r), "publish");
+    }
+}
+
+
+static void
+displace_16(void)
+{
+    displace(16);
+}
+
+
+static void
+displace_256(void)
+{
+    displace(256);
+}
+
+
 /* a join where all of a long history is too old, and a purge of one */
 
 static void
@@ -738,6 +789,8 @@ static const struct {
     { "publish_15m_without_slot", large_slotless },
     { "publish_to_stalled", stalled },
     { "publish_to_256_mailboxes", mail },
+    { "displace_in_16_mailboxes", displace_16 },
+    { "displace_in_256_mailboxes", displace_256 },
     { "history", history },
     { "cut_10000_channels", cut_10000 },
     { "resume_10000_channels", resume_10000 },
@@ -748,7 +801,14 @@ static const struct {
     { "sweep_315000_entries", expiry },
     { "reap_50000_sessions", death },
     { "full_100000_lingering", pressure },
-    { "rooms_20000", rooms }
+    { "rooms_20000", rooms },
+    { "record_1_field", record_1_field },
+    { "record_128_fields", record_128_fields },
+    { "record_all_others", record_whole },
+    { "record_64k", record_64k },
+    { "record_append_to_64k", record_append },
+    { "record_delete_64k", record_delete },
+    { "record_list", record_list }
 };
 
 

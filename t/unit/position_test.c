@@ -21,7 +21,7 @@ static fanout_session_t        session;
 static fanout_transport_t      transport;
 static fanout_channel_t        channels[CHANNELS];
 static fanout_subscription_t   subs[CHANNELS];
-static char                    names[CHANNELS][16];
+static char                    names[CHANNELS][24];
 static u_char                  pushed[65536];
 static size_t                  npushed;
 static unsigned                ends;

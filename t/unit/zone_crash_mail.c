@@ -112,10 +112,34 @@ setup_mail_key(zone_t *z)
 }
 
 
+/* a client that lingers, with a mailbox that others have filled */
+
+void
+setup_mail_shared(zone_t *z)
+{
+    unsigned  i;
+
+    setup_heard(z);
+    fanout_identity_end(z, heard_ref[0], &heard[0], 100000,
+                        1, FANOUT_LEFT_NETWORK);
+
+    for (i = 0; i < 64; i++) {
+        (void) put_to(z, 500, 0, i % 5 == 2 ? 12 : 8, NULL);
+    }
+}
+
+
 int
 run_direct(zone_t *z)
 {
     return put_to(z, 503, 0, 100, "key");
+}
+
+
+int
+run_direct_shared(zone_t *z)
+{
+    return put_to(z, 500, 0, 101, "key");
 }
 
 

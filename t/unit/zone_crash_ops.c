@@ -93,6 +93,8 @@ const op_t  ops[] = {
       run_direct_user, 0 },
     { "direct message to full mailboxes", setup_mail, prepare_slot,
       run_direct_user, SERIES },
+    { "direct message that displaces another", setup_mail_shared,
+      prepare_slot, run_direct_shared, 0 },
     { "direct message, large", setup_heard, prepare_slot, run_direct_large,
       0 },
     { "direct message, a duplicate", setup_mail_key, prepare_slot,

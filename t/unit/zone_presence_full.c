@@ -486,6 +486,171 @@ crowd_mail(void)
 }
 
 
+/* a direct message by a sender, 0: the backend */
+
+static int
+mail_from(uint64_t sender, const person_t *p, int to_user, result_t *r)
+{
+    message_t  m;
+    publish_t  opts;
+
+    memset(&m, 0, sizeof(m));
+    memset(&opts, 0, sizeof(opts));
+    m.data = zstr("psst", 4);
+    m.to_client = to_user ? 0 : p->id.client;
+    m.to_user = to_user ? p->id.user : 0;
+    opts.sender = sender;
+
+    return fanout_log_publish(&zb, &cb, &m, 1, &opts, r);
+}
+
+
+/* how many of n messages of a sender a client's mailbox takes, one by one */
+
+static unsigned
+mail_taken(uint64_t sender, const person_t *p, unsigned n)
+{
+    result_t  r;
+    unsigned  taken;
+
+    for (taken = 0; n; n--) {
+        taken += mail_from(sender, p, 0, &r) == OK && r.pending == 1;
+    }
+
+    return taken;
+}
+
+
+static uint64_t
+mail_dropped(void)
+{
+    stat_t  st;
+
+    fanout_zone_stat(&zb, &st);
+
+    return st.mail_dropped;
+}
+
+
+/* One sender fills the mailbox of a client that is away, and others share
+ * it. */
+
+static void
+fair_mail(void)
+{
+    uint64_t  lost;
+    person_t  p[2];
+    policy_t  long_linger = presence;
+    result_t  r, first;
+
+    long_linger.linger = 1000;
+    start_as(2 * MB, &long_linger);
+    people(p, 2);
+    person_end(&za, &p[0], 1000000);
+
+    (void) mail_from(3, &p[0], 0, &first);
+    is_int(mail_taken(3, &p[0], 200), FANOUT_ZONE_MAIL - 1,
+           "one sender fills a mailbox");
+    is_int(mail_from(3, &p[0], 0, &r), FANOUT_ZONE_MANY,
+           "and displaces nothing of its own");
+    is_int(mail_dropped(), 0, "nothing is dropped");
+
+    is_int(mail_from(5, &p[0], 0, &r), OK, "another sends to it");
+    ok(r.delivered == 0 && r.pending == 1, "which is pending");
+    is_int(mail_dropped(), 1, "in the place of one");
+
+    arena_reset(&arena);
+    (void) fanout_mail_read(&zb, &cb, &p[0].id, 0, UINT64_MAX, &arena, &lost);
+    ok(arena.n == FANOUT_ZONE_MAIL && lost == first.offset
+       && arena.entries[0].offset == first.offset + 1
+       && arena.entries[arena.n - 1].offset == r.offset,
+       "the oldest, which is told to be lost");
+    checked(&za, "one is displaced");
+
+    is_int(mail_taken(3, &p[0], 5), 0, "the first is refused");
+    is_int(mail_taken(5, &p[0], 100), FANOUT_ZONE_MAIL / 2 - 1,
+           "the other gets a half");
+    is_int(mail_taken(3, &p[0], 5) + mail_taken(5, &p[0], 5), 0,
+           "then both are refused");
+    is_int(mail_taken(7, &p[0], 100), FANOUT_ZONE_MAIL / 3,
+           "a third one gets a third");
+    is_int(mail_taken(3, &p[0], 5) + mail_taken(5, &p[0], 5), 0,
+           "which both leave to it");
+
+    is_int(mail_taken(0, &p[0], 100), FANOUT_ZONE_MAIL,
+           "the backend gets all");
+    is_int(mail_taken(3, &p[0], 5) + mail_taken(9, &p[0], 5), 0,
+           "and is not displaced");
+    checked(&za, "a mailbox is shared");
+
+    is_int(person_resume(&za, &p[0]), OK, "the client is back");
+    is_int(mail_from(3, &p[0], 0, &r), OK, "and gets the newest");
+    is_int(r.delivered, 1, "of any sender");
+
+    stop(2 * MB, "fair mail");
+}
+
+
+/* The same for many clients of a user, and only before the section that fills
+ * their mailboxes. */
+
+static void
+fair_crowd(unsigned n, const char *what)
+{
+    int                   rc;
+    unsigned              i;
+    uint64_t              lost;
+    policy_t              long_linger = presence;
+    person_t              p[100];
+    result_t              r;
+    message_t             m;
+    fanout_recipients_t  to;
+
+    long_linger.linger = 1000;
+    start_as(16 * MB, &long_linger);
+
+    for (rc = 0, i = 0; i < n; i++) {
+        rc |= person_add(&za, &p[i], 1000 + i, "crowd", "", 0);
+        rc |= person_sit(&za, &ca, &p[i]);
+        person_end(&za, &p[i], 1000000);
+    }
+
+    for (i = 0; i < FANOUT_ZONE_MAIL; i++) {
+        rc |= mail_from(3, &p[0], 1, &r);
+        rc |= r.pending != n;
+    }
+
+    is_int(rc, 0, "%s: %u full mailboxes", what, n);
+    is_int(mail_from(3, &p[0], 1, &r), FANOUT_ZONE_MANY, "%s: of one", what);
+
+    if (n > FANOUT_MAIL_STEP) {
+        memset(&m, 0, sizeof(m));
+        m.to_user = p[0].id.user;
+        (void) fanout_enter(&za);
+        is_int(fanout_mail_address(&za, fanout_channel_find(&za, &ca), &m, 0,
+                                   5, &to, &r),
+               FANOUT_ZONE_MANY, "%s: too many for one section", what);
+        fanout_leave(&za);
+    }
+
+    is_int(mail_dropped(), 0, "%s: nothing is dropped", what);
+    is_int(mail_from(5, &p[0], 1, &r), OK, "%s: another sends", what);
+    is_int(r.pending, n, "%s: to all", what);
+    is_int(mail_dropped(), n, "%s: one of each is dropped", what);
+
+    for (i = rc = 0; i < n; i++) {
+        arena_reset(&arena);
+        (void) fanout_mail_read(&za, &ca, &p[i].id, 0, UINT64_MAX, &arena,
+                                &lost);
+        rc += arena.n == FANOUT_ZONE_MAIL && lost != 0;
+    }
+
+    is_int(rc, n, "%s: which all are told", what);
+
+    stop(16 * MB, what);
+}
+
+
 /* who is replaced, disconnected, kicked when there is no block to say so */
 
 static void
@@ -566,6 +731,9 @@ full_lives(void)
 {
     lost_mail();
     crowd_mail();
+    fair_mail();
+    fair_crowd(FANOUT_MAIL_STEP, "fair mail of some");
+    fair_crowd(100, "fair mail of a crowd");
     kicks();
     asking();
     full_zone();

@@ -126,6 +126,12 @@ void m_init(m_t *m, uint64_t seed);
 void m_done(m_t *m);
 unsigned m_rnd(m_t *m, unsigned n);
 
+/* Draws a set; its values are valid until the next one. */
+void m_draw(m_t *m, m_set_t *s);
+
+/* Draws a base: of the past, of now, of the future, none. */
+uint64_t m_base(m_t *m, const m_record_t *rec);
+
 /* Decides what a set does, without doing it; s->changes get their steps. */
 void m_decide(m_t *m, m_set_t *s, m_result_t *r);
 

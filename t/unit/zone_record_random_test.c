@@ -1,6 +1,7 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
 /* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_record.c */
 /* sources: t/unit/zone_record_model.c t/unit/zone_record_fold.c */
+/* sources: t/unit/zone_record_draw.c */
 /* cflags: -DFANOUT_TEST=1 */
 
 /*
@@ -20,7 +21,6 @@
 
 #define HANDLES  2
 #define BYTES    (3 * FANOUT_ZONE_RECORD_SIZE)
-#define VALUES   (4 * FANOUT_ZONE_RECORD)
 
 
 static void       *mem;
@@ -29,8 +29,6 @@ static channel_t   channels[HANDLES][M_CHANNELS];
 static arena_t     arena;
 static m_t         model, *m = &model;
 static uint8_t     bytes[BYTES];
-static uint8_t     values[VALUES];
-static size_t      used;                /* of values */
 static uint64_t    seed;
 static uint64_t    fill_floor;          /* of the channel that fills */
 static unsigned    filled;              /* its records */
@@ -39,213 +37,6 @@ static struct {
     uint32_t       steps, sets, conflicts, partial, unchanged, refused, full,
                    deletes, duplicates, folded, entries, olds, gaps, expired;
 } total;
-
-
-/* values */
-
-static fanout_zstr_t
-number(void)
-{
-    int  n;
-
-    n = sprintf((char *) values + used, "%u", m_rnd(m, 4));
-    used += n;
-
-    return zstr(values + used - n, n);
-}
-
-
-static size_t
-random_len(void)
-{
-    switch (m_rnd(m, m->pressure ? 10 : 40)) {
-
-    case 0:
-        return m_rnd(m, FANOUT_ZONE_RECORD + 200);
-
-    case 1:
-        return m_rnd(m, 3000);
-
-    default:
-        return m_rnd(m, 130);
-    }
-}
-
-
-/* a string, or numbers with commas between */
-
-static fanout_zstr_t
-text(int elements)
-{
-    size_t    i, len;
-    uint8_t  *p;
-
-    p = values + used;
-    len = random_len() | 1;
-
-    for (i = 0; i < len; i++) {
-        p[i] = elements ? (i & 1 ? ',' : '0' + m_rnd(m, 10))
-                        : 'a' + (i + len) % 26;
-    }
-
-    if (!elements) {
-        p[0] = '"';
-        p[len++] = '"';
-    }
-
-    used += len;
-
-    return zstr(p, len);
-}
-
-
-static fanout_zstr_t
-array(void)
-{
-    uint8_t        *p;
-    fanout_zstr_t   s;
-
-    p = values + used++;
-    *p = '[';
-
-    if (m_rnd(m, 3) == 0) {
-        s.len = 0;
-
-    } else {
-        s = text(1);
-    }
-
-    values[used++] = ']';
-
-    return zstr(p, s.len + 2);
-}
-
-
-static fanout_zstr_t
-random_value(uint8_t op)
-{
-    if (op == FANOUT_FIELD_UNSET) {
-        return zstr(NULL, 0);
-    }
-
-    if (op == FANOUT_FIELD_APPEND) {
-        return m_rnd(m, 2) ? number() : text(1);
-    }
-
-    switch (m_rnd(m, 4)) {
-
-    case 0:
-        return text(0);
-
-    case 1:
-        return array();
-
-    default:
-        return number();
-    }
-}
-
-
-/* sets */
-
-static int
-taken(const m_set_t *s, unsigned name)
-{
-    unsigned  i;
-
-    for (i = 0; i < s->n; i++) {
-        if (s->changes[i].name == name) {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static void
-random_changes(m_set_t *s)
-{
-    uint8_t   op;
-    unsigned  n, name, names, unset;
-
-    names = m_rnd(m, 8) ? 8 : M_NAMES;
-    n = m_rnd(m, names == 8 ? 5 : FANOUT_ZONE_FIELDS + 1);
-    unset = m_rnd(m, 4) ? 5 : 1;
-    used = 0;
-
-    while (n--) {
-        name = m_rnd(m, names);
-
-        if (taken(s, name) || used + FANOUT_ZONE_RECORD + 512 > VALUES) {
-            continue;
-        }
-
-        op = m_rnd(m, unset) == 0 ? FANOUT_FIELD_UNSET
-             : m_rnd(m, 3) ? FANOUT_FIELD_SET : FANOUT_FIELD_APPEND;
-
-        s->changes[s->n].name = name;
-        s->given[s->n].name = m->names[name];
-        s->given[s->n].op = op;
-        s->given[s->n].value = names == 8 || op == FANOUT_FIELD_UNSET
-                               ? random_value(op) : number();
-        s->n++;
-    }
-}
-
-
-static uint64_t
-random_base(const m_record_t *rec)
-{
-    uint64_t  v;
-
-    v = rec->there ? rec->most : 0;
-
-    switch (m_rnd(m, 8)) {
-
-    case 0:
-        return m_rnd(m, 2) ? 0 : v + 1 + m_rnd(m, 3);
-
-    case 1:
-
-    case 2:
-    case 3:
-        return v - m_rnd(m, v > 40 ? 40 : v + 1);
-
-    case 4:
-    case 5:
-        return v ? v - 1 : 0;
-
-    default:
-        return v;
-    }
-}
-
-
-static void
-random_set(m_set_t *s)
-{
-    const m_record_t  *rec;
-
-    memset(s, 0, sizeof(m_set_t));
-    s->channel = m_rnd(m, M_CHANNELS);
-    s->record = m_rnd(m, M_RECORDS);
-    s->user = m_rnd(m, M_USERS);
-    rec = &m->channels[s->channel].records[s->record];
-
-    random_changes(s);
-
-    s->set.id = m->ids[s->record];
-    s->set.changes = s->given;
-    s->set.n = s->n;
-    s->set.user = m->users[s->user];
-    s->set.mode = m_rnd(m, 3);
-    s->set.base = random_base(rec);
-    s->set.create = m_rnd(m, 40) == 0;
-    s->set.exist = m_rnd(m, 40) == 0;
-    s->set.exact = m_rnd(m, 20) == 0;
-    s->set.whole = m_rnd(m, 8) == 0;
-}
 
 
 /* keys: the one with a number that was used in the zone's epoch */
@@ -439,7 +230,7 @@ step_set(unsigned h)
 
     static m_set_t  s;
 
-    random_set(&s);
+    m_draw(m, &s);
     key = random_key(&opts);
     s.set.opts = m_rnd(m, 3) || *key ? &opts : NULL;
 
@@ -505,7 +296,7 @@ step_delete(unsigned h)
     s.set.id = m->ids[s.record];
     s.set.user = m->users[m_rnd(m, M_USERS)];
     s.set.mode = m_rnd(m, 3);
-    s.set.base = random_base(&m->channels[s.channel].records[s.record]);
+    s.set.base = m_base(m, &m->channels[s.channel].records[s.record]);
     key = random_key(&opts);
     s.set.opts = &opts;
 
@@ -599,6 +390,7 @@ step_fill(unsigned h)
     fanout_zone_set_result_t   r;
 
     static policy_t  policy = { .records = FANOUT_RECORDS_ON };
+    static uint8_t   zeros[FANOUT_ZONE_RECORD];
 
     c = view(&zones[h], "fill", &policy);
     memset(&to, 0, sizeof(fanout_records_t));
@@ -608,7 +400,7 @@ step_fill(unsigned h)
     to.bytes = bytes;
     to.size = sizeof(bytes);
     change.name = m->names[0];
-    change.value = zstr(values, m_rnd(m, FANOUT_ZONE_RECORD - 10) + 1);
+    change.value = zstr(zeros, m_rnd(m, FANOUT_ZONE_RECORD - 10) + 1);
     change.op = FANOUT_FIELD_SET;
     set.changes = &change;
     set.n = 1;
@@ -642,7 +434,7 @@ step_time(unsigned h)
     unsigned  k;
 
     k = m_rnd(m, 20);
-    fanout_test_seconds += k == 0 ? 1 + m_rnd(m, 4000)
+    fanout_test_seconds += k == 0 ? 1 + m_rnd(m, 40000)
                            : k < 4 ? m_rnd(m, 60) : m_rnd(m, 3);
 
     if (m_rnd(m, 2)) {
@@ -790,10 +582,16 @@ step(void)
 static int
 verified(void)
 {
-    char  why[256];
+    char    why[256];
+    stat_t  st;
 
-    return fanout_zone_verify(&zones[0], why, sizeof(why)) == 0
-           ? 0 : m_fail(m, "%s", why);
+    if (fanout_zone_verify(&zones[0], why, sizeof(why)) != 0) {
+        return m_fail(m, "%s", why);
+    }
+
+    fanout_zone_stat(&zones[0], &st);
+
+    return st.overflows ? m_fail(m, "the journal is too short") : 0;
 }
 
 

@@ -106,8 +106,8 @@ test_life(void)
     is_str(get("r"), "r:1 a=1(1 ann) b=\"x\"(1 ann)", "it has both fields");
     is_str(told(), "r:1 a=1 b=\"x\"", "the entry has them");
 
-    is_int(set("r", "b=\"y\" -a c=3", 1, .user = "bob"), OK,
-           "a set changes it");
+    is_int(set("r", "b=\"y\" -a c=3", 1, .user = "bob"),
+           OK, "a set changes it");
     is_int(was.version, 2, "its version is 2");
     is_str(get("r"), "r:2 b=\"y\"(2 bob) c=3(2 bob)", "it is changed");
     is_str(told(), "r:2 b=\"y\" -a c=3", "the entry has the changes");
@@ -376,6 +376,23 @@ test_entries(void)
 }
 
 
+/* of the first table of the channel */
+
+static uint64_t
+stamp(void)
+{
+    uint32_t         slot;
+    fanout_ref_t     leaf;
+    fanout_shelf_t  *s;
+
+    slot = 0;
+    s = fanout_shelf(&z, fanout_shelf_of(&z, fanout_channel_find(&z, &c)));
+    (void) fanout_tree_next(&z, s->root, s->depth, &slot, &leaf);
+
+    return fanout_table(&z, leaf)->stamp;
+}
+
+
 static void
 test_list(void)
 {
@@ -417,6 +434,11 @@ test_list(void)
     }
 
     is_str(record_ids(&z, &c, "odd-", 1000, &reads), want, "by prefix");
+
+    (void) set("z", "a=1", -1);
+    (void) set("y", "a=1", -1);
+    (void) record_delete(&z, &c, "even-2", -1);
+    is_int(stamp(), was.log.offset, "the table of a deleted record tells it");
 
     stop("list");
 }
