@@ -22,10 +22,10 @@
  *   "offset":42,"time":…,"event":"msg","data":…,"enc":"base64","key":…,
  *   "meta":…,"from":{"client":"c_…","user":"ann"},"to":{"user":"bob"}
  *
- * in that order, without those that the entry lacks; of an entry with the type
- * RECORD what record_json.h says in the place of a message.  Data of the kind JSON is
+ * in that order, without those that the entry lacks.  Data of the kind JSON is
  * copied unchanged, text becomes a string, binary a string of base64 (RFC 4648,
- * section 4) with "enc".
+ * section 4) with "enc".  An entry of the type RECORD has what record_json.h says
+ * in the place of a message.
  */
 ngx_int_t fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);

@@ -21,7 +21,7 @@ typedef struct {
 
 static void text(list_t *l, const void *data, size_t len);
 static void string(list_t *l, const fanout_zstr_t *s);
-static void number(list_t *l, uint64_t n);
+static void list_number(list_t *l, uint64_t n);
 static void field(list_t *l, const char *open, fanout_field_t *field);
 static void list_close(list_t *l, const char *end);
 static void changes(list_t *l, fanout_record_t *r, uint8_t op,
@@ -53,7 +53,7 @@ string(list_t *l, const fanout_zstr_t *s)
 
 
 static void
-number(list_t *l, uint64_t n)
+list_number(list_t *l, uint64_t n)
 {
     if (l->rc == NGX_OK) {
         l->rc = fanout_outbuf_printf(l->hub, l->f, NGX_INT64_LEN, "%uL", n);
@@ -110,7 +110,7 @@ fanout_record_entry_json(fanout_hub_t *hub, fanout_zstr_t *data,
     literal(&l, "\"record\":");
     string(&l, &r.id);
     literal(&l, ",\"version\":");
-    number(&l, r.version);
+    list_number(&l, r.version);
 
     if (r.flags & FANOUT_RECORD_CREATED) {
         literal(&l, ",\"created\":true");
@@ -251,7 +251,7 @@ fanout_record_members_json(fanout_hub_t *hub, fanout_record_t *r,
     l.rc = NGX_OK;
 
     literal(&l, "\"version\":");
-    number(&l, r->version);
+    list_number(&l, r->version);
     literal(&l, ",\"fields\":{");
 
     for (p = r->items; fanout_field_next(&p, r, &item) == 1; /* void */ ) {
@@ -269,7 +269,7 @@ fanout_record_members_json(fanout_hub_t *hub, fanout_record_t *r,
         for (p = r->items; fanout_field_next(&p, r, &item) == 1; /* void */ ) {
             field(&l, "", &item);
             literal(&l, ":");
-            number(&l, item.version);
+            list_number(&l, item.version);
         }
 
         literal(&l, "}");
@@ -331,7 +331,7 @@ fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
         }
 
         literal(&l, "\"version\":");
-        number(&l, item.version);
+        list_number(&l, item.version);
 
         if (item.user.len) {
             literal(&l, ",\"user\":");
