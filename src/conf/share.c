@@ -31,7 +31,7 @@ static const char  *names[] = {
 
 
 static ngx_int_t percent(u_char *p, size_t len);
-static ngx_int_t part_of(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+static ngx_int_t percent_of(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     ngx_int_t most);
 static char *records_range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     fanout_zone_share_t *share);
@@ -83,7 +83,7 @@ fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
         return NGX_DECLINED;
     }
 
-    n = part_of(cf, value, &s, most);
+    n = percent_of(cf, value, &s, most);
 
     if (n == NGX_ERROR) {
         return NGX_ERROR;
@@ -158,7 +158,7 @@ records_range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
         return range(cf, value, s, share);
     }
 
-    n = part_of(cf, value, s, 90);
+    n = percent_of(cf, value, s, 90);
 
     if (n == NGX_ERROR) {
         return NGX_CONF_ERROR;
@@ -173,7 +173,7 @@ records_range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
 /* from 1% to most */
 
 static ngx_int_t
-part_of(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_int_t most)
+percent_of(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_int_t most)
 {
     ngx_int_t  n;
 

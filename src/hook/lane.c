@@ -65,9 +65,9 @@ static const fanout_json_field_t  answer_fields[] = {
 
 
 void
-fanout_lane_init(fanout_lane_t *lane, fanout_asker_t *a, ngx_log_t *log)
+fanout_lane_init(fanout_lane_t *lane, fanout_approver_t *a, ngx_log_t *log)
 {
-    lane->asker = a;
+    lane->approver = a;
 
     ngx_queue_init(&lane->waiting);
     ngx_queue_init(&lane->batches);
@@ -106,7 +106,7 @@ lane_work_handler(ngx_event_t *ev)
 
     for (q = ngx_queue_head(&lane->batches);
          q != ngx_queue_sentinel(&lane->batches)
-         && lane->calls < lane->asker->hook->calls;
+         && lane->calls < lane->approver->hook->calls;
          q = next)
     {
         next = ngx_queue_next(q);
@@ -117,7 +117,7 @@ lane_work_handler(ngx_event_t *ev)
         }
     }
 
-    while (lane->calls < lane->asker->hook->calls
+    while (lane->calls < lane->approver->hook->calls
            && !ngx_queue_empty(&lane->waiting))
     {
         b = batch_create(lane, ngx_queue_head(&lane->waiting),
@@ -173,10 +173,10 @@ lane_batch_start(batch_t *b)
         return;
     }
 
-    fanout_count(lane->asker->hub, hook_calls);
+    fanout_count(lane->approver->hub, hook_calls);
 
     if (lane_compose(b, &body) == NGX_OK) {
-        b->call = fanout_call_start(&lane->asker->hook->callee, &body,
+        b->call = fanout_call_start(&lane->approver->hook->callee, &body,
                                     answered, b);
     }
 
@@ -212,7 +212,7 @@ lane_compose(batch_t *b, ngx_str_t *body)
     fanout_hub_t     *hub;
     fanout_outbuf_t  *f;
 
-    hub = b->lane->asker->hub;
+    hub = b->lane->approver->hub;
 
     f = fanout_outbuf_create(hub, 4096);
     if (f == NULL) {
@@ -253,7 +253,7 @@ compose_more(batch_t *b, fanout_outbuf_t *f)
         return NGX_OK;
     }
 
-    while (b->n < lane->asker->hook->batch
+    while (b->n < lane->approver->hook->batch
            && !ngx_queue_empty(&lane->waiting))
     {
         ask = first(&lane->waiting);
@@ -401,16 +401,16 @@ answered(void *data, ngx_uint_t status, ngx_str_t *body)
 static ngx_uint_t
 lane_settle(batch_t *b)
 {
-    ngx_uint_t        i, pass;
-    const char       *failure, *wrong;
-    ngx_queue_t      *q;
-    fanout_ask_t     *ask;
-    fanout_lane_t    *lane;
-    fanout_json_t     verdicts[FANOUT_HOOK_BATCH];
-    fanout_asker_t   *a;
+    ngx_uint_t          i, pass;
+    const char         *failure, *wrong;
+    ngx_queue_t        *q;
+    fanout_ask_t       *ask;
+    fanout_lane_t      *lane;
+    fanout_json_t       verdicts[FANOUT_HOOK_BATCH];
+    fanout_approver_t  *a;
 
     lane = b->lane;
-    a = lane->asker;
+    a = lane->approver;
     failure = read_verdicts(b, verdicts);
 
     if (failure) {

@@ -18,7 +18,7 @@
 #define FANOUT_LANES  4
 
 
-typedef struct fanout_asker_s  fanout_asker_t;
+typedef struct fanout_approver_s  fanout_approver_t;
 
 
 /*
@@ -28,7 +28,7 @@ typedef struct fanout_asker_s  fanout_asker_t;
  */
 
 typedef struct {
-    fanout_asker_t          *asker;
+    fanout_approver_t          *approver;
     ngx_queue_t              waiting;       /* asks in no batch */
     ngx_queue_t              batches;       /* oldest first */
     ngx_uint_t               calls;         /* active */
@@ -42,7 +42,7 @@ struct fanout_lane_sender_s {
     ngx_uint_t               n;             /* asks */
 };
 
-struct fanout_asker_s {
+struct fanout_approver_s {
     fanout_hub_t      *hub;
     fanout_hook_t     *hook;
     ngx_uint_t         n;                   /* asks that are not answered */
@@ -55,7 +55,8 @@ struct fanout_asker_s {
 };
 
 
-void fanout_lane_init(fanout_lane_t *lane, fanout_asker_t *a, ngx_log_t *log);
+void fanout_lane_init(fanout_lane_t *lane, fanout_approver_t *a,
+    ngx_log_t *log);
 
 /* Appends an ask to a lane; it is in a call soon. */
 void fanout_lane_put(fanout_lane_t *lane, fanout_ask_t *ask);

@@ -48,9 +48,9 @@ static ngx_uint_t crowded(fanout_session_t *s, fanout_limited_t *limited);
 static ngx_int_t senders_add(fanout_session_t *s, fanout_ask_t *ask);
 static void senders_drop(fanout_ask_t *ask);
 static ngx_rbtree_key_t sender_key(fanout_session_t *s, ngx_uint_t scope);
-static fanout_lane_sender_t *sender_find(fanout_asker_t *a,
+static fanout_lane_sender_t *sender_find(fanout_approver_t *a,
     ngx_rbtree_key_t key);
-static void turn_away(fanout_asker_t *a);
+static void turn_away(fanout_approver_t *a);
 static void log_handler(ngx_event_t *ev);
 static void publish_refuse(fanout_ask_t *ask, verdict_t *v);
 static const char *change(fanout_ask_t *ask, fanout_json_t *array);
@@ -82,11 +82,11 @@ static const fanout_json_field_t  change_fields[] = {
 ngx_int_t
 fanout_hook_init(fanout_app_t *app, ngx_cycle_t *cycle)
 {
-    ngx_uint_t       i;
-    fanout_asker_t  *a;
+    ngx_uint_t          i;
+    fanout_approver_t  *a;
 
     if (app->ask) {
-        a = ngx_calloc(sizeof(fanout_asker_t), cycle->log);
+        a = ngx_calloc(sizeof(fanout_approver_t), cycle->log);
         if (a == NULL) {
             return NGX_ERROR;
         }
@@ -106,7 +106,7 @@ fanout_hook_init(fanout_app_t *app, ngx_cycle_t *cycle)
             fanout_lane_init(&a->lanes[i], a, cycle->log);
         }
 
-        app->hub->asker = a;
+        app->hub->approver = a;
     }
 
     return fanout_hook_events_init(app->hub, cycle);
@@ -125,7 +125,7 @@ fanout_hook_exit(fanout_app_t *app)
 ngx_uint_t
 fanout_asks(fanout_hub_t *hub, ngx_str_t *channel)
 {
-    return hub->asker
+    return hub->approver
            && !fanout_policy(hub->app, channel)->no_hooks;
 }
 
@@ -133,7 +133,7 @@ fanout_asks(fanout_hub_t *hub, ngx_str_t *channel)
 ngx_uint_t
 fanout_asks_waiting(fanout_hub_t *hub)
 {
-    fanout_asker_t  *a = hub->asker;
+    fanout_approver_t  *a = hub->approver;
 
     return a ? a->n : 0;
 }
@@ -142,7 +142,7 @@ fanout_asks_waiting(fanout_hub_t *hub)
 ngx_uint_t
 fanout_asks_max(fanout_hub_t *hub)
 {
-    fanout_asker_t  *a = hub->asker;
+    fanout_approver_t  *a = hub->approver;
 
     if (a == NULL) {
         return 0;
@@ -159,11 +159,11 @@ fanout_ask(fanout_session_t *s, ngx_str_t *channel, fanout_zone_message_t *m,
     ngx_uint_t n, fanout_zstr_t *to, fanout_zone_publish_t *opts,
     fanout_limited_t *limited, fanout_error_e *rc)
 {
-    fanout_ask_t    *ask;
-    fanout_lane_t   *lane;
-    fanout_asker_t  *a;
+    fanout_ask_t       *ask;
+    fanout_lane_t      *lane;
+    fanout_approver_t  *a;
 
-    a = s->hub->asker;
+    a = s->hub->approver;
 
     if (crowded(s, limited)) {
         fanout_meter_refused(s->hub, limited);
@@ -217,11 +217,11 @@ static ngx_uint_t
 crowded(fanout_session_t *s, fanout_limited_t *limited)
 {
     ngx_uint_t             i, share;
-    fanout_asker_t        *a;
     ngx_rbtree_key_t       key;
+    fanout_approver_t     *a;
     fanout_lane_sender_t  *sender;
 
-    a = s->hub->asker;
+    a = s->hub->approver;
     share = (fanout_asks_max(s->hub) - a->n) / 3;
     share = ngx_max(share, FANOUT_ASK_SHARE);
 
@@ -252,11 +252,11 @@ static ngx_int_t
 senders_add(fanout_session_t *s, fanout_ask_t *ask)
 {
     ngx_uint_t             i;
-    fanout_asker_t        *a;
     ngx_rbtree_key_t       key;
+    fanout_approver_t     *a;
     fanout_lane_sender_t  *sender;
 
-    a = s->hub->asker;
+    a = s->hub->approver;
 
     for (i = FANOUT_SCOPE_USER; i < FANOUT_SCOPES; i++) {
 
@@ -291,10 +291,10 @@ static void
 senders_drop(fanout_ask_t *ask)
 {
     ngx_uint_t             i;
-    fanout_asker_t        *a;
+    fanout_approver_t     *a;
     fanout_lane_sender_t  *sender;
 
-    a = ask->hub->asker;
+    a = ask->hub->approver;
 
     for (i = 0; i < FANOUT_SCOPES; i++) {
 
@@ -324,7 +324,7 @@ sender_key(fanout_session_t *s, ngx_uint_t scope)
 
 
 static fanout_lane_sender_t *
-sender_find(fanout_asker_t *a, ngx_rbtree_key_t key)
+sender_find(fanout_approver_t *a, ngx_rbtree_key_t key)
 {
     ngx_rbtree_node_t  *node;
 
@@ -344,7 +344,7 @@ sender_find(fanout_asker_t *a, ngx_rbtree_key_t key)
 
 
 static void
-turn_away(fanout_asker_t *a)
+turn_away(fanout_approver_t *a)
 {
     fanout_count(a->hub, hook_failures);
 
@@ -361,7 +361,7 @@ turn_away(fanout_asker_t *a)
 static void
 log_handler(ngx_event_t *ev)
 {
-    fanout_asker_t  *a = ev->data;
+    fanout_approver_t  *a = ev->data;
 
     if (a->turned == 0) {
         return;
@@ -728,13 +728,13 @@ hook_publish(fanout_ask_t *ask, fanout_zone_message_t *m, ngx_uint_t n)
 void
 fanout_ask_finish(fanout_ask_t *ask)
 {
-    fanout_hub_t      *hub;
-    fanout_asker_t    *a;
-    fanout_session_t  *s;
+    fanout_hub_t       *hub;
+    fanout_session_t   *s;
+    fanout_approver_t  *a;
 
     s = ask->session;
     hub = ask->hub;
-    a = hub->asker;
+    a = hub->approver;
 
     a->n--;
     hub->calls--;

@@ -44,7 +44,7 @@ fanout_hub_create(fanout_app_t *app, const fanout_sink_t *sink, ngx_log_t *log)
 
     if (arena_init(&hub->arena, FANOUT_TURN, FANOUT_ARENA) != NGX_OK
         || arena_init(&hub->pages, FANOUT_ZONE_ENTRIES, 65536) != NGX_OK
-        || arena_init(&hub->letter, 1, 4096) != NGX_OK)
+        || arena_init(&hub->direct, 1, 4096) != NGX_OK)
     {
         return NULL;
     }

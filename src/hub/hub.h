@@ -290,7 +290,7 @@ struct fanout_hub_s {
 
     fanout_arena_t          arena;              /* of drains */
     fanout_arena_t          pages;              /* of reads for a session */
-    fanout_arena_t          letter;             /* one direct message */
+    fanout_arena_t          direct;             /* one direct message */
     fanout_replay_t         replay[FANOUT_REPLAYS];
     fanout_shared_t         shared[FANOUT_SHARED];
 
@@ -343,7 +343,7 @@ struct fanout_hub_s {
                                                    NULL */
     void                   *dispatcher;         /* sends events to the backend,
                                                    see hook/events.c */
-    void                   *asker;              /* see hook/publish.c */
+    void                   *approver;              /* see hook/publish.c */
 };
 
 

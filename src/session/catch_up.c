@@ -313,29 +313,29 @@ catch_up_section(fanout_subscription_t *sub, uint64_t upto)
 static ngx_int_t
 catch_up_mail(fanout_subscription_t *sub, uint64_t *upto)
 {
-    fanout_entry_t    *letter;
+    fanout_entry_t    *message;
     fanout_channel_t  *ch;
 
     ch = sub->channel;
-    letter = fanout_mail_next(sub->session, &ch->name, ch->epoch,
+    message = fanout_mail_next(sub->session, &ch->name, ch->epoch,
                               sub->offset, *upto);
 
-    if (letter == NULL) {
+    if (message == NULL) {
         sub->mail = 0;
         return NGX_DECLINED;
     }
 
-    if (letter->offset > sub->offset + 1) {
-        *upto = letter->offset - 1;
+    if (message->offset > sub->offset + 1) {
+        *upto = message->offset - 1;
         return NGX_DECLINED;
     }
 
-    if (catch_up_deliver(sub, letter, 1) != NGX_OK) {
+    if (catch_up_deliver(sub, message, 1) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    sub->offset = letter->offset;
-    sub->sent = ngx_max(sub->sent, letter->seq);
+    sub->offset = message->offset;
+    sub->sent = ngx_max(sub->sent, message->seq);
 
     return NGX_AGAIN;
 }
@@ -567,7 +567,7 @@ catch_up_replay(fanout_subscription_t *sub, uint64_t upto)
 
     catch_up_charge(sub, r->outbuf->used);
     fanout_spend(hub, FANOUT_WORK_SECTION);
-    fanout_session_give(sub, r->outbuf, 0, r->outbuf->used);
+    fanout_session_enqueue(sub, r->outbuf, 0, r->outbuf->used);
     fanout_add(hub, delivered, r->n);
     fanout_session_log_add(sub->session, messages_out, r->n);
     sub->offset = r->last;
@@ -661,7 +661,7 @@ catch_up_deliver(fanout_subscription_t *sub, fanout_entry_t *e, ngx_uint_t n)
                           sub->offset, e, n, f);
     }
 
-    fanout_session_give(sub, f, 0, f->used);
+    fanout_session_enqueue(sub, f, 0, f->used);
     fanout_outbuf_release(hub, f);
 
     return NGX_OK;

@@ -24,9 +24,9 @@ static void span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     ngx_uint_t n);
 static uint32_t *takers(fanout_channel_t *ch, ngx_uint_t type);
 static void delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next);
-static void give(fanout_subscription_t *sub, fanout_run_t *run,
+static void deliver_span(fanout_subscription_t *sub, fanout_run_t *run,
     fanout_entry_t *e, ngx_uint_t n);
-static ngx_uint_t hand(fanout_subscription_t *sub, fanout_run_t *run,
+static ngx_uint_t deliver_part(fanout_subscription_t *sub, fanout_run_t *run,
     uint32_t start, uint32_t end, fanout_entry_t *before);
 static ngx_uint_t breaks(fanout_entry_t *e);
 static ngx_uint_t delivery_check_lost(fanout_channel_t *ch, fanout_entry_t *e);
@@ -277,7 +277,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
             continue;
         }
 
-        give(sub, &runs[sub->format], e, n);
+        deliver_span(sub, &runs[sub->format], e, n);
 
         if (breaks(e) && e->seq > sub->seq
             && sub->state == FANOUT_SUB_LIVE
@@ -317,7 +317,7 @@ delivery_fetch(fanout_channel_t *ch, ngx_queue_t *next)
 
 
 static void
-give(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
+deliver_span(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
     ngx_uint_t n)
 {
     uint32_t         start;
@@ -343,7 +343,7 @@ give(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
     if (plain) {
         fanout_add(sub->session->hub, delivered, n);
         fanout_session_log_add(sub->session, messages_out, n);
-        (void) hand(sub, run, 0, run->ends[n - 1], NULL);
+        (void) deliver_part(sub, run, 0, run->ends[n - 1], NULL);
         return;
     }
 
@@ -356,7 +356,7 @@ give(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
             fanout_count(sub->session->hub, delivered);
             fanout_session_log_add(sub->session, messages_out, 1);
 
-            if (!hand(sub, run, start, run->ends[i], before)) {
+            if (!deliver_part(sub, run, start, run->ends[i], before)) {
                 return;
             }
         }
@@ -371,7 +371,7 @@ give(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
  * entry "before" */
 
 static ngx_uint_t
-hand(fanout_subscription_t *sub, fanout_run_t *run, uint32_t start,
+deliver_part(fanout_subscription_t *sub, fanout_run_t *run, uint32_t start,
     uint32_t end, fanout_entry_t *before)
 {
     fanout_session_t  *s;
@@ -389,7 +389,7 @@ hand(fanout_subscription_t *sub, fanout_run_t *run, uint32_t start,
         return 0;
     }
 
-    fanout_session_give(sub, run->outbuf, start, end);
+    fanout_session_enqueue(sub, run->outbuf, start, end);
 
     return 1;
 }

@@ -109,7 +109,7 @@ hand_direct(fanout_subscription_t *sub, direct_t *d)
         return 0;
     }
 
-    fanout_session_give(sub, f, 0, f->used);
+    fanout_session_enqueue(sub, f, 0, f->used);
 
     return 1;
 }
@@ -134,7 +134,7 @@ fanout_mail_next(fanout_session_t *s, ngx_str_t *channel, uint64_t epoch,
 
     fanout_hub_view(s->hub, channel, &zc);
 
-    a = &s->hub->letter;
+    a = &s->hub->direct;
     e = &a->entries[0];
     lost = 0;
 

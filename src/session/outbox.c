@@ -68,7 +68,7 @@ queue:
 
 
 void
-fanout_session_give(fanout_subscription_t *sub, fanout_outbuf_t *f,
+fanout_session_enqueue(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end)
 {
     fanout_session_t  *s;

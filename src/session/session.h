@@ -301,7 +301,7 @@ void fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f,
 /* Appends entries of a subscription, in an outbuf that may be shared:
  * unchanged, or by the transport's place() where the session is not in their
  * order. */
-void fanout_session_give(fanout_subscription_t *sub, fanout_outbuf_t *f,
+void fanout_session_enqueue(fanout_subscription_t *sub, fanout_outbuf_t *f,
     uint32_t start, uint32_t end);
 
 /* Whether entries of so many bytes exceed the output limit now. */
@@ -552,7 +552,7 @@ void fanout_direct(fanout_hub_t *hub, fanout_channel_t *ch,
 
 /*
  * The next direct message in a client's mailbox, on a channel after an offset;
- * valid in hub->letter until the next call.  A GAP of one offset where some are
+ * valid in hub->direct until the next call.  A GAP of one offset where some are
  * lost.  NULL if there is none up to upto, or on lack of memory.
  */
 fanout_entry_t *fanout_mail_next(fanout_session_t *s, ngx_str_t *channel,

@@ -524,7 +524,7 @@ main(void)
     diag("ZONE_SEED=%llu", (unsigned long long) seed);
 
     /* a broken list may have no end */
-    (void) alarm(300);
+    (void) alarm(1200);
 
     toy_setup(&zone);
 

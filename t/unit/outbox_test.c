@@ -119,7 +119,7 @@ push(void)
         lagged = cl->lagged;
 
         if (draw(2)) {
-            fanout_session_give(&cl->sub, f, start, end);
+            fanout_session_enqueue(&cl->sub, f, start, end);
 
         } else {
             fanout_session_push(&cl->s, f, start, end);
@@ -475,7 +475,7 @@ limits(void)
     ok(!fanout_session_full(&cl->s, 100), "what is withheld is apart");
     f = fanout_outbuf_create(&hub, 60);
     f->used = 60;
-    fanout_session_give(&cl->sub, f, 0, 60);
+    fanout_session_enqueue(&cl->sub, f, 0, 60);
     ok(fanout_session_full(&cl->s, 41), "and has the same limit");
     is_int(cl->s.pending, 60, "none of it is pending");
     is_int(f->refs, 2, "it is held");
@@ -593,10 +593,10 @@ ends(void)
     f->used = 10;
     transport.place = place;
     cl->s.nsubs = 2;
-    fanout_session_give(&cl->sub, f, 0, 10);
+    fanout_session_enqueue(&cl->sub, f, 0, 10);
     is_int(placed, 1, "out of the zone's order the transport places entries");
     hub.ordered = 1;
-    fanout_session_give(&cl->sub, f, 0, 10);
+    fanout_session_enqueue(&cl->sub, f, 0, 10);
     is_int(placed, 1, "in it they are pushed as they are");
     given(cl, f, 0, 10);
     fanout_outbuf_release(&hub, f);
