@@ -11,13 +11,13 @@
 
 static fanout_ref_t table_make(fanout_zone_t *z, unsigned kind,
     fanout_ref_t first, unsigned full);
-static uint32_t span(unsigned levels);
+static uint32_t slots_below(unsigned levels);
 
 
 /* Returns the slots below a ref of a table with so many levels beneath. */
 
 static uint32_t
-span(unsigned levels)
+slots_below(unsigned levels)
 {
     uint32_t  n;
 
@@ -116,8 +116,8 @@ fanout_tree_return(fanout_zone_t *z, const fanout_tree_t *tree, uint32_t slot)
     left = slot;
 
     for (d = 0; d + 1 < *tree->depth; d++) {
-        i = left / span(*tree->depth - d - 1);
-        left %= span(*tree->depth - d - 1);
+        i = left / slots_below(*tree->depth - d - 1);
+        left %= slots_below(*tree->depth - d - 1);
         path[d + 1] = fanout_table(z, path[d])->refs[i];
     }
 
@@ -170,7 +170,7 @@ fanout_tree_next(fanout_zone_t *z, fanout_ref_t root, unsigned depth,
 
 again:
 
-    if (root == 0 || base >= span(depth)) {
+    if (root == 0 || base >= slots_below(depth)) {
         return 0;
     }
 
@@ -178,7 +178,7 @@ again:
 
     for (d = depth; d; d--) {
         t = fanout_table(z, ref);
-        below = span(d - 1);
+        below = slots_below(d - 1);
         i = base / below % FANOUT_TABLE_REFS;
 
         if (t->refs[i] == 0) {
