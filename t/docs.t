@@ -56,7 +56,8 @@ sub blocks {
 }
 
 
-# "…" in a string stands for anything, a time for any other time
+# "…" in a string stands for anything, a time for any other time, the version of a
+# record for any other: what it begins with depends on what others have deleted
 
 sub same {
     my ($want, $got, $at) = @_;
@@ -90,6 +91,7 @@ sub same {
     return "$at is a " . ref $got if ref $got && !is_boolean($got);
     return '' if $want =~ /\x{2026}/;
     return '' if $want =~ /^17636832/ && $got =~ /^\d{13}$/;
+    return '' if $at =~ /\.versions?\b/ && "$want $got" =~ /^[1-9]\d* [1-9]\d*$/;
 
     return $want eq $got ? '' : "$at is \"$got\"";
 }

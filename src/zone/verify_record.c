@@ -18,7 +18,7 @@ typedef struct {
 } sum_t;
 
 
-static int verify_table(walk_t *w, fanout_ref_t ref, unsigned depth,
+static int verify_shelf_table(walk_t *w, fanout_ref_t ref, unsigned depth,
     uint32_t base, fanout_ref_t shelf, sum_t *sum);
 static int verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot,
     fanout_ref_t shelf, sum_t *sum);
@@ -53,7 +53,7 @@ fanout_verify_shelf(walk_t *w, fanout_ref_t channel)
     memset(&sum, 0, sizeof(sum_t));
     sum.blocks = 1;
 
-    try (verify_table(w, s->root, s->depth, 0, ref, &sum));
+    try (verify_shelf_table(w, s->root, s->depth, 0, ref, &sum));
 
     must_of(w, ref, sum.records == s->records);
     must_of(w, ref, sum.bytes == s->bytes);
@@ -68,7 +68,7 @@ fanout_verify_shelf(walk_t *w, fanout_ref_t channel)
 
 
 static int
-verify_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
+verify_shelf_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
     fanout_ref_t shelf, sum_t *sum)
 {
     int              full;
@@ -94,7 +94,7 @@ verify_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
                 full = 1;
 
             } else {
-                try (verify_table(w, t->refs[i], depth - 1,
+                try (verify_shelf_table(w, t->refs[i], depth - 1,
                                   base * FANOUT_TABLE_REFS + i, shelf, sum));
                 full = fanout_table(w->z, t->refs[i])->full
                        == FANOUT_TABLE_FULL;
