@@ -48,7 +48,7 @@ sub fill {
     while (@held < 200) {
         push @held, $nginx->native(path => $path, @from);
 
-        for (1 .. 50) {
+        for (1 .. 48) {
             $r = $held[-1]->cmd('join', channel => "room:$_");
             return (\@held, $r) if $r->{error};
         }
