@@ -580,7 +580,7 @@ sub on_worker {
 
     my $got = 'none';
 
-    for my $try (1 .. 10) {
+    for my $try (1 .. 30) {
         my @others = grep { $_ != $pid && !$self->{stopped}{$_} }
                      $self->worker_pids, $self->stopping_pids;
 
@@ -588,7 +588,7 @@ sub on_worker {
         # others: let it go on and try again.
 
         kill 'STOP', @others if @others;
-        wait_for(sub { !grep { !halted($_) } @others }, 2);
+        wait_for(sub { !grep { !halted($_) } @others }, 10);
         my $client = eval { $connect->($try < 4 ? 2 : 10) };
         my $error  = $@;
         kill 'CONT', @others if @others;
