@@ -12,10 +12,6 @@
 #include "zone/share.h"
 
 
-#define FANOUT_DELETE_ROUNDS  16        /* in which others took what was
-                                           ensured */
-
-
 static int delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static int delete_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -26,6 +22,11 @@ static void record_stamp(fanout_zone_t *z, uint32_t slot, uint64_t offset);
 
 
 static fanout_plan_t  plan;             /* of the delete in work */
+
+static const fanout_change_t  delete_change = {
+    delete_decide,
+    fanout_plan_deleted
+};
 
 
 int
@@ -44,6 +45,7 @@ fanout_record_delete(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     plan.set = set;
     plan.policy = c->policy;
+    plan.blocks = 0;
 
     (void) fanout_enter(z);
 
@@ -63,31 +65,12 @@ delete_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
 {
     int                    rc;
     uint32_t               slot;
-    unsigned               round;
     fanout_zone_message_t  m;
 
-    for (round = 0; round < FANOUT_DELETE_ROUNDS; round++) {
-        rc = delete_decide(z, c, r);
+    rc = fanout_record_prepare(z, c, &plan, &delete_change, &m, r);
 
-        if (rc != FANOUT_ZONE_OK) {
-            return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
-        }
-
-        fanout_plan_deleted(z, &plan, &m);
-        rc = fanout_record_ensure(z, c, fanout_message_blocks(&m));
-
-        if (rc == FANOUT_ZONE_OK) {
-            break;
-        }
-
-        if (rc != FANOUT_ZONE_AGAIN) {
-            return rc;
-        }
-    }
-
-    if (round == FANOUT_DELETE_ROUNDS) {
-        z->full = FANOUT_FULL_ZONE;
-        return FANOUT_ZONE_FULL;
+    if (rc != FANOUT_ZONE_OK) {
+        return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
     }
 
     fanout_channel_renew(z, plan.channel, c);

@@ -11,6 +11,10 @@
 #include "zone/share.h"
 
 
+#define FANOUT_CHANGE_ROUNDS  16        /* in which others took what was
+                                           ensured */
+
+
 static uint32_t class_of(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel);
 
@@ -128,6 +132,36 @@ fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     }
 
     return fanout_share_claim(z, FANOUT_SHARE_records, class, plan->blocks);
+}
+
+
+int
+fanout_record_prepare(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_plan_t *plan, const fanout_change_t *change,
+    fanout_zone_message_t *m, fanout_zone_set_result_t *r)
+{
+    int       rc;
+    unsigned  round;
+
+    for (round = 0; round < FANOUT_CHANGE_ROUNDS; round++) {
+        rc = change->decide(z, c, r);
+
+        if (rc != FANOUT_ZONE_OK) {
+            return rc;
+        }
+
+        change->message(z, plan, m);
+        rc = fanout_record_ensure(z, c,
+                                  plan->blocks + fanout_message_blocks(m));
+
+        if (rc != FANOUT_ZONE_AGAIN) {
+            return rc;
+        }
+    }
+
+    z->full = FANOUT_FULL_ZONE;
+
+    return FANOUT_ZONE_FULL;
 }
 
 

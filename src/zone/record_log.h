@@ -31,8 +31,25 @@ int fanout_record_key(fanout_zone_t *z, const fanout_zone_channel_t *c,
 int fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_plan_t *plan);
 
-/* Ensures the blocks of a change with its entry.  OK; AGAIN
- * if something was evicted, and all has to be looked up again; FULL, STALE. */
+/*
+ * Prepares a change: decides, makes the message m, and ensures plan->blocks and
+ * those of the message; decides again if something was evicted for them.  May
+ * commit.  OK; what decide() returns, AGAIN if there is nothing to do; FULL,
+ * STALE.
+ */
+typedef struct {
+    int                (*decide)(fanout_zone_t *z, fanout_zone_channel_t *c,
+                           fanout_zone_set_result_t *r);
+    void               (*message)(fanout_zone_t *z, const fanout_plan_t *plan,
+                           fanout_zone_message_t *m);
+} fanout_change_t;
+
+int fanout_record_prepare(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_plan_t *plan, const fanout_change_t *change,
+    fanout_zone_message_t *m, fanout_zone_set_result_t *r);
+
+/* Ensures n blocks, and those of what every change may need.  OK; AGAIN if
+ * something was evicted, and all has to be looked up again; FULL, STALE. */
 int fanout_record_ensure(fanout_zone_t *z, const fanout_zone_channel_t *c,
     uint32_t n);
 

@@ -35,6 +35,7 @@ typedef struct {
 typedef struct {
     const fanout_zone_set_t     *set;
     const fanout_zone_policy_t  *policy;
+    fanout_records_t            *to;    /* gets the fields in conflict */
 
     fanout_ref_t         channel;       /* 0: there is none */
     fanout_ref_t         shelf;         /* 0: there is none */

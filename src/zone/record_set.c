@@ -12,24 +12,22 @@
 #include "zone/share.h"
 
 
-#define FANOUT_SET_ROUNDS  16           /* in which others took what was
-                                           ensured */
 #define FANOUT_STAGE_ROUNDS  4          /* in which others changed the record
                                            meanwhile */
 
 
 static int valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set);
 static int set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_records_t *to, fanout_zone_set_result_t *r);
+    fanout_zone_set_result_t *r);
 static int set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_records_t *to, fanout_zone_set_result_t *r);
+    fanout_zone_set_result_t *r);
 static int set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static int is_large(const fanout_zone_set_t *set);
 static int set_large(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_records_t *to, fanout_zone_set_result_t *r);
+    fanout_zone_set_result_t *r);
 static int set_staged(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_records_t *to, fanout_zone_set_result_t *r, int *done);
+    fanout_zone_set_result_t *r, int *done);
 static int set_link(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_message_t *m, fanout_zone_set_result_t *r, int *done);
 static void set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -48,6 +46,11 @@ static void record_count(fanout_zone_t *z, unsigned blocks);
 static fanout_plan_t          plan;     /* of the set in work */
 static fanout_record_stage_t  stage;    /* what is staged for it */
 
+static const fanout_change_t  set_change = {
+    set_decide,
+    fanout_plan_message
+};
+
 
 int
 fanout_record_set(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -64,14 +67,15 @@ fanout_record_set(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     plan.set = set;
     plan.policy = c->policy;
+    plan.to = to;
 
     if (is_large(set)) {
-        rc = set_large(z, c, to, r);
+        rc = set_large(z, c, r);
 
     } else {
         (void) fanout_enter(z);
         fanout_record_room(z, c, set->opts, FANOUT_FEW);
-        rc = set_locked(z, c, to, r);
+        rc = set_locked(z, c, r);
         fanout_leave(z);
     }
 
@@ -103,7 +107,7 @@ is_large(const fanout_zone_set_t *set)
  * plan still holds; if others are too fast, all is done in one section. */
 
 static int
-set_large(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
+set_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r)
 {
     int       rc, done;
@@ -114,7 +118,7 @@ set_large(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
     stage.slot = fanout_staging_take(z);
 
     for (round = 0; round < FANOUT_STAGE_ROUNDS && !done; round++) {
-        rc = set_staged(z, c, to, r, &done);
+        rc = set_staged(z, c, r, &done);
     }
 
     fanout_staging_return(z, stage.slot);
@@ -122,7 +126,7 @@ set_large(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
     if (!done) {
         (void) fanout_enter(z);
         fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
-        rc = set_locked(z, c, to, r);
+        rc = set_locked(z, c, r);
         fanout_leave(z);
     }
 
@@ -131,7 +135,7 @@ set_large(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
 
 
 static int
-set_staged(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
+set_staged(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r, int *done)
 {
     int                    rc;
@@ -140,7 +144,7 @@ set_staged(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
     (void) fanout_enter(z);
 
     fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
-    rc = set_decide(z, c, to, r);
+    rc = set_decide(z, c, r);
     *done = rc != FANOUT_ZONE_OK;
 
     if (rc == FANOUT_ZONE_OK) {
@@ -167,8 +171,8 @@ set_staged(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
     fanout_leave(z);
 
     if (r->log.duplicate) {
-        to->n = 0;
-        to->used = 0;
+        plan.to->n = 0;
+        plan.to->used = 0;
         r->created = 0;
     }
 
@@ -254,36 +258,16 @@ valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set)
 
 
 static int
-set_locked(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
+set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r)
 {
     int                    rc;
-    unsigned               round;
     fanout_zone_message_t  m;
 
-    for (round = 0; round < FANOUT_SET_ROUNDS; round++) {
-        rc = set_decide(z, c, to, r);
+    rc = fanout_record_prepare(z, c, &plan, &set_change, &m, r);
 
-        if (rc != FANOUT_ZONE_OK) {
-            return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
-        }
-
-        fanout_plan_message(z, &plan, &m);
-        rc = fanout_record_ensure(z, c,
-                                  plan.blocks + fanout_message_blocks(&m));
-
-        if (rc == FANOUT_ZONE_OK) {
-            break;
-        }
-
-        if (rc != FANOUT_ZONE_AGAIN) {
-            return rc;
-        }
-    }
-
-    if (round == FANOUT_SET_ROUNDS) {
-        z->full = FANOUT_FULL_ZONE;
-        return FANOUT_ZONE_FULL;
+    if (rc != FANOUT_ZONE_OK) {
+        return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
     }
 
     rc = fanout_record_claim(z, c, &plan);
@@ -335,13 +319,13 @@ set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
  * like that already. */
 
 static int
-set_decide(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
+set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r)
 {
     int  rc;
 
-    to->n = 0;
-    to->used = 0;
+    plan.to->n = 0;
+    plan.to->used = 0;
 
     rc = set_find(z, c, r);
 
@@ -349,7 +333,7 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to,
         return rc == FANOUT_ZONE_OK ? FANOUT_ZONE_AGAIN : rc;
     }
 
-    rc = fanout_plan_make(z, &plan, to, r);
+    rc = fanout_plan_make(z, &plan, plan.to, r);
 
     r->unchanged = rc == FANOUT_ZONE_AGAIN;
     r->created = rc == FANOUT_ZONE_OK && plan.record == 0;

@@ -127,6 +127,16 @@ int fanout_verify_met(walk_t *w, fanout_ref_t ref, uint8_t as);
 int fanout_verify_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
     uint32_t n, fanout_kind_e kind);
 
+/* Walks a tree of slots with depth levels, whose blocks are of a kind; visit is
+ * called for each record with its slot.  *tables gets the number of tables
+ * more. */
+typedef int (*fanout_verify_slot_pt)(walk_t *w, fanout_ref_t ref,
+    uint32_t slot, void *data);
+
+int fanout_verify_tree(walk_t *w, fanout_ref_t ref, unsigned depth,
+    uint32_t base, fanout_kind_e kind, fanout_verify_slot_pt visit, void *data,
+    uint32_t *tables);
+
 /* Channels with their histories, and purged histories; after mail, the unread
  * lists and interests; and keys. */
 int fanout_verify_channels(walk_t *w);

@@ -16,6 +16,14 @@
 #include "zone/seen.h"
 
 
+/* members that were met in a presence set */
+
+typedef struct {
+    fanout_ref_t         channel;
+    uint32_t             n;
+} set_t;
+
+
 static int verify_lingering(walk_t *w, unsigned rank, uint32_t *n);
 static int verify_identity(walk_t *w, fanout_ref_t ref);
 static int verify_users(walk_t *w);
@@ -26,8 +34,8 @@ static int verify_member(walk_t *w, fanout_ref_t ref, fanout_ref_t seat);
 static int verify_seats_of(walk_t *w);
 static int verify_wheel(walk_t *w);
 static int presence_verify_set(walk_t *w, fanout_ref_t channel);
-static int verify_table(walk_t *w, fanout_ref_t ref, unsigned depth,
-    uint32_t base, fanout_ref_t channel, uint32_t *n);
+static int verify_slot_member(walk_t *w, fanout_ref_t ref, uint32_t slot,
+    void *data);
 static int verify_pending(walk_t *w, fanout_ref_t ref);
 static int verify_listed(walk_t *w);
 
@@ -418,8 +426,9 @@ fanout_verify_presence(walk_t *w)
 static int
 presence_verify_set(walk_t *w, fanout_ref_t channel)
 {
+    set_t                     set;
     mark_t                   *mark;
-    uint32_t                  n, listed;
+    uint32_t                  tables, listed;
     fanout_ref_t              ref;
     fanout_presence_block_t  *presence;
 
@@ -443,14 +452,18 @@ presence_verify_set(walk_t *w, fanout_ref_t channel)
     must_of(w, ref, listed == (presence->pend_head
                                || (presence->flags & FANOUT_PRESENCE_COUNT)));
 
-    n = 0;
+    set.channel = channel;
+    set.n = tables = 0;
 
     if (presence->root) {
-        try (verify_table(w, presence->root, presence->depth, 0, channel, &n));
-        must_of(w, ref, n);
+        try (fanout_verify_tree(w, presence->root, presence->depth, 0,
+                                FANOUT_PRESENCE_SET, verify_slot_member, &set,
+                                &tables));
+        count_part(w, ref, tables);
+        must_of(w, ref, set.n);
     }
 
-    must_of(w, ref, n == mark->n);
+    must_of(w, ref, set.n == mark->n);
     w->listed += listed;
 
     return verify_pending(w, ref);
@@ -458,49 +471,21 @@ presence_verify_set(walk_t *w, fanout_ref_t channel)
 
 
 static int
-verify_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
-    fanout_ref_t channel, uint32_t *n)
+verify_slot_member(walk_t *w, fanout_ref_t ref, uint32_t slot, void *data)
 {
-    int                     full;
-    unsigned                i, refs;
-    fanout_table_t         *t;
+    set_t                  *set;
     fanout_member_block_t  *m;
 
-    try (meet(w, ref, SEEN_TABLE, channel));
-    w->used[FANOUT_PRESENCE_SET]++;
-    count_part(w, fanout_presence_of(w->z, channel), 1);
+    set = data;
 
-    t = fanout_table(w->z, ref);
-    refs = 0;
+    must_of(w, ref, met(w, ref, SEEN_MEMBER));
 
-    for (i = 0; i < FANOUT_TABLE_REFS; i++) {
-        full = 0;
+    m = fanout_member(w->z, ref);
 
-        if (t->refs[i]) {
-            refs++;
+    must_of(w, ref, m->slot == slot);
+    must_of(w, ref, fanout_seat(w->z, m->seat)->channel == set->channel);
 
-            if (depth == 1) {
-                must_of(w, t->refs[i], met(w, t->refs[i], SEEN_MEMBER));
-                m = fanout_member(w->z, t->refs[i]);
-                must_of(w, t->refs[i],
-                        m->slot == base * FANOUT_TABLE_REFS + i);
-                must_of(w, t->refs[i],
-                        fanout_seat(w->z, m->seat)->channel == channel);
-                full = 1;
-                (*n)++;
-
-            } else {
-                try (verify_table(w, t->refs[i], depth - 1,
-                                  base * FANOUT_TABLE_REFS + i, channel, n));
-                full = fanout_table(w->z, t->refs[i])->full
-                       == FANOUT_TABLE_FULL;
-            }
-        }
-
-        must_of(w, ref, ((t->full >> i & 1) != 0) == full);
-    }
-
-    must_of(w, ref, refs && refs == t->n);
+    set->n++;
 
     return 0;
 }

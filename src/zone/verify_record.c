@@ -11,17 +11,18 @@
 #include "zone/verify.h"
 
 
+/* what was met of a shelf */
+
 typedef struct {
+    fanout_ref_t         shelf;
     uint32_t             records;
     uint32_t             blocks;
     uint64_t             bytes;
 } sum_t;
 
 
-static int verify_shelf_table(walk_t *w, fanout_ref_t ref, unsigned depth,
-    uint32_t base, fanout_ref_t shelf, sum_t *sum);
 static int verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot,
-    fanout_ref_t shelf, sum_t *sum);
+    void *data);
 static int verify_fields(walk_t *w, fanout_ref_t record, sum_t *sum);
 static int verify_field(walk_t *w, fanout_ref_t ref, uint16_t hash,
     fanout_record_block_t *rec, sum_t *sum);
@@ -51,9 +52,11 @@ fanout_verify_shelf(walk_t *w, fanout_ref_t channel)
     must_of(w, ref, s->floor <= w->shm->version_max);
 
     memset(&sum, 0, sizeof(sum_t));
+    sum.shelf = ref;
     sum.blocks = 1;
 
-    try (verify_shelf_table(w, s->root, s->depth, 0, ref, &sum));
+    try (fanout_verify_tree(w, s->root, s->depth, 0, FANOUT_RECORDS,
+                            verify_record, &sum, &sum.blocks));
 
     must_of(w, ref, sum.records == s->records);
     must_of(w, ref, sum.bytes == s->bytes);
@@ -68,58 +71,17 @@ fanout_verify_shelf(walk_t *w, fanout_ref_t channel)
 
 
 static int
-verify_shelf_table(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
-    fanout_ref_t shelf, sum_t *sum)
+verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot, void *data)
 {
-    int              full;
-    unsigned         i, refs;
-    fanout_table_t  *t;
-
-    try (meet(w, ref, SEEN_TABLE, shelf));
-    w->used[FANOUT_RECORDS]++;
-    sum->blocks++;
-
-    t = fanout_table(w->z, ref);
-    refs = 0;
-
-    for (i = 0; i < FANOUT_TABLE_REFS; i++) {
-        full = 0;
-
-        if (t->refs[i]) {
-            refs++;
-
-            if (depth == 1) {
-                try (verify_record(w, t->refs[i], base * FANOUT_TABLE_REFS + i,
-                                   shelf, sum));
-                full = 1;
-
-            } else {
-                try (verify_shelf_table(w, t->refs[i], depth - 1,
-                                  base * FANOUT_TABLE_REFS + i, shelf, sum));
-                full = fanout_table(w->z, t->refs[i])->full
-                       == FANOUT_TABLE_FULL;
-            }
-        }
-
-        must_of(w, ref, ((t->full >> i & 1) != 0) == full);
-    }
-
-    must_of(w, ref, refs && refs == t->n);
-
-    return 0;
-}
-
-
-static int
-verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot, fanout_ref_t shelf,
-    sum_t *sum)
-{
+    sum_t                  *sum;
     uint8_t                 id[255];
     uint32_t                n;
     fanout_zstr_t           name;
     fanout_record_block_t  *rec;
 
-    try (meet(w, ref, SEEN_RECORD, shelf));
+    sum = data;
+
+    try (meet(w, ref, SEEN_RECORD, sum->shelf));
 
     rec = fanout_record(w->z, ref);
     n = 1 + (rec->id_len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
@@ -127,7 +89,7 @@ verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot, fanout_ref_t shelf,
     must_of(w, ref, rec->id_len);
     try (meet_rest(w, ref, 0, n, FANOUT_RECORDS));
 
-    must_of(w, ref, rec->shelf == shelf && rec->slot == slot);
+    must_of(w, ref, rec->shelf == sum->shelf && rec->slot == slot);
     must_of(w, ref, rec->version >= rec->floor
                     && rec->version <= w->shm->version_max);
 
@@ -135,7 +97,8 @@ verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot, fanout_ref_t shelf,
     name.len = fanout_record_id(w->z, rec, id);
 
     must_of(w, ref, fanout_record_find(w->z,
-                                       fanout_shelf(w->z, shelf)->channel,
+                                       fanout_shelf(w->z, sum->shelf)
+                                       ->channel,
                                        &name)
                     == ref);
 

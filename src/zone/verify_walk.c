@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "heap/tree.h"
 #include "zone/verify.h"
 
 
@@ -55,6 +56,51 @@ fanout_verify_meet_rest(walk_t *w, fanout_ref_t first, fanout_ref_t last,
     }
 
     w->used[kind] += n;
+
+    return 0;
+}
+
+
+int
+fanout_verify_tree(walk_t *w, fanout_ref_t ref, unsigned depth, uint32_t base,
+    fanout_kind_e kind, fanout_verify_slot_pt visit, void *data,
+    uint32_t *tables)
+{
+    int              full;
+    uint32_t         slot;
+    unsigned         i, refs;
+    fanout_table_t  *t;
+
+    try (meet(w, ref, SEEN_TABLE, 0));
+    w->used[kind]++;
+    (*tables)++;
+
+    t = fanout_table(w->z, ref);
+    refs = 0;
+
+    for (i = 0; i < FANOUT_TABLE_REFS; i++) {
+        full = 0;
+        slot = base * FANOUT_TABLE_REFS + i;
+
+        if (t->refs[i]) {
+            refs++;
+
+            if (depth == 1) {
+                try (visit(w, t->refs[i], slot, data));
+                full = 1;
+
+            } else {
+                try (fanout_verify_tree(w, t->refs[i], depth - 1, slot, kind,
+                                        visit, data, tables));
+                full = fanout_table(w->z, t->refs[i])->full
+                       == FANOUT_TABLE_FULL;
+            }
+        }
+
+        must_of(w, ref, ((t->full >> i & 1) != 0) == full);
+    }
+
+    must_of(w, ref, refs && refs == t->n);
 
     return 0;
 }
