@@ -22,6 +22,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app full:* history=100 records=full;
         fanout_channel app tight:* records=on fields=3 record=100
                        records_max=2;
+        fanout_channel app late:* history=2 records=on presence=on batch=1s;
         fanout_channel app brief:* history=10 records=on records_ttl=1s;
         fanout_channel app * history=1000 records=on;
 END
@@ -32,6 +33,12 @@ END
             fanout_permit all *;
         }
         location /reader { fanout app; fanout_permit join *; }
+        location /writer { fanout app; fanout_permit record *; }
+        location /small {
+            fanout app;
+            fanout_permit all *;
+            fanout_buffer 32k;
+        }
         location /api/ { fanout_api app; }
         location /status { fanout_status app; }
 END
@@ -475,4 +482,70 @@ subtest 'streams' => sub {
                   { a => $_ }, "events: change $_") for 2, 3;
         $http->disconnect;
     }
+};
+
+
+subtest 'who may not read' => sub {
+    my $writer = $nginx->native(worker => $one, path => '/writer');
+
+    $ann->ok('set', channel => 'w', record => 'r', set => { a => 'secret' });
+    ok($writer->ok('set', channel => 'w', record => 'r', set => { b => 1 })
+       ->{version}, 'may write');
+    is(code($writer->cmd('set', channel => 'w', record => 'r', base => 0,
+                         set => { a => 1 })), 'forbidden', 'with no base');
+    is(code($writer->cmd('delete', channel => 'w', record => 'r', base => 1)),
+       'forbidden', 'also of a delete');
+    is(code($writer->cmd('get', channel => 'w')), 'forbidden', 'may not get');
+
+    my $error = $writer->cmd('set', channel => 'w', record => 'r',
+                             append => { a => [1] })->{error};
+    is($error->{code}, 'conflict', 'an append to no array');
+    ok(!exists $error->{data}{rejected}, 'does not tell what it is');
+    my $ok = $writer->ok('set', channel => 'w', record => 'r', set => { c => 1 },
+                         append => { a => [1] });
+    ok($ok->{partial} && !$ok->{rejected}, 'nor beside what is applied');
+    $writer->disconnect;
+};
+
+
+subtest 'a large state' => sub {
+    my $join = Fanout::JSON::encode({ channel => 'many', want => ['records'] });
+    $join =~ s/([^\w])/sprintf('%%%02X', ord $1)/ge;
+
+    my @got = map { ref $_ eq 'ARRAY' ? @$_ : $_ } @{
+        $nginx->http->get("/small?poll=1&join=$join")->json };
+    my ($error) = map { $_->{error} || () } @got;
+
+    is($error->{code}, 'too_large', 'is no answer of a poll');
+    is_deeply($error->{data}, { limit => 'buffer', max => 32768 }, 'beyond');
+
+    my $slow = $nginx->native(worker => $two, path => '/small');
+    my $reply = $slow->cmd('join', channel => 'many');
+    my %all = map { %{ $_->{records} } } @{ $reply->{part} }, $reply->{ok};
+    is(scalar keys %all, 300, 'but comes to a WebSocket in parts');
+    $slow->disconnect;
+};
+
+
+# The place of a join is taken when its members are known: what was in the
+# history when it came may be gone.
+
+subtest 'a history that goes while a join waits' => sub {
+    my $epoch = $ann->ok('set', channel => 'late:x', record => 'r',
+                         set => { a => 1 })->{epoch};
+    my $late = $nginx->native(worker => $two, path => '/realtime?user=late');
+
+    # after this change the next ones wait for batch=
+    $ann->ok('join', channel => 'late:x', presence => {});
+
+    my $id = $late->send_cmd('join', channel => 'late:x', presence => {},
+                             since => { epoch => $epoch, offset => 1 });
+
+    select undef, undef, undef, 0.2;
+    $ann->ok('publish', channel => 'late:x', data => $_) for 1 .. 6;
+
+    my $ok = $late->reply($id)->{ok};
+    ok(!$ok->{recovered}, 'what was missed is lost');
+    is_deeply($ok->{records}{r}{fields}, { a => 1 }, 'so the state is told');
+    $late->disconnect;
 };

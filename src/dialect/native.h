@@ -160,7 +160,8 @@ ngx_uint_t fanout_native_members_fit(fanout_session_t *s,
 void fanout_native_members_reply(fanout_reply_t *rp, fanout_native_job_t *job);
 
 /* Reads a section of the records that a join tells, and sends them in parts.
- * NGX_OK when all are read; NGX_AGAIN; NGX_ERROR if the session has ended. */
+ * NGX_OK when all are read; NGX_AGAIN; NGX_DECLINED if they are more than the
+ * answer of a poll may have; NGX_ERROR if the session has ended. */
 ngx_int_t fanout_native_records_part(fanout_session_t *s,
     fanout_native_job_t *job);
 
@@ -210,6 +211,12 @@ void fanout_native_flush(fanout_session_t *s);
 
 void fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
     size_t len);
+/* Opens a part of the reply of a job, up to its channel: always a message of
+ * its own, also of a command in an array, which is returned for the end. */
+fanout_native_batch_t *fanout_native_part_open(fanout_reply_t *rp,
+    fanout_session_t *s, fanout_native_job_t *job);
+void fanout_native_part_end(fanout_reply_t *rp, fanout_native_batch_t *b);
+
 void fanout_native_text(fanout_reply_t *rp, const void *data, size_t len);
 /* Like text(), for bytes that other replies may share; once a reply. */
 void fanout_native_shared(fanout_reply_t *rp, const void *data, size_t len);

@@ -38,6 +38,7 @@ static void job_messages(fanout_reply_t *rp, fanout_native_job_t *job);
 static void job_hole(fanout_reply_t *rp, fanout_native_job_t *job);
 static void job_refuse(fanout_session_t *s, fanout_native_job_t *job,
     fanout_error_e code, const char *text, ngx_str_t *data);
+static void job_too_large(fanout_session_t *s, fanout_native_job_t *job);
 static void job_busy(fanout_session_t *s, fanout_native_job_t *job);
 
 
@@ -160,6 +161,11 @@ job_step(fanout_session_t *s)
             rc = fanout_native_records_part(s, job);
         }
 
+        if (rc == NGX_DECLINED) {
+            job_too_large(s, job);
+            return NGX_OK;
+        }
+
         if (rc != NGX_AGAIN) {
             rc = fanout_native_members_part(s, job);
         }
@@ -189,7 +195,7 @@ much(fanout_session_t *s, fanout_native_job_t *job)
 
     return spent
            && (job->mail || (job->after < job->upto && job->left)
-               || (job->records && !job->recorded)
+               || (job->records && !job->recovered && !job->recorded)
                || job->base.snapshot != NULL);
 }
 
@@ -545,30 +551,19 @@ job_full(fanout_session_t *s, fanout_native_job_t *job)
 }
 
 
-/* A part is always a message of its own, also of a command in an array. */
-
 static ngx_int_t
 job_part(fanout_session_t *s, fanout_native_job_t *job)
 {
     fanout_reply_t          rp;
-    fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
-    part = fanout_native_part(s);
-    b = part->batch;
-    part->batch = NULL;
-
-    fanout_native_open(&rp, s, job->id.data, job->id.len);
-    fanout_native_literal(&rp, "\"part\":{\"channel\":");
-    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    b = fanout_native_part_open(&rp, s, job);
     fanout_native_literal(&rp, ",\"messages\":[");
     fanout_native_shared(&rp, job->messages->data, job->messages->used);
     fanout_native_literal(&rp, "]");
     job_hole(&rp, job);
     fanout_native_literal(&rp, "}");
-    fanout_native_end(&rp);
-
-    part->batch = b;
+    fanout_native_part_end(&rp, b);
 
     job->messages->used = 0;
     job->sent = job->after;
@@ -701,6 +696,25 @@ job_refuse(fanout_session_t *s, fanout_native_job_t *job, fanout_error_e code,
     if (!s->batched) {
         fanout_session_settle(s);
     }
+}
+
+
+/* The records don't fit into the one answer that there is. */
+
+static void
+job_too_large(fanout_session_t *s, fanout_native_job_t *job)
+{
+    u_char     buf[64];
+    ngx_str_t  data;
+
+    data.data = buf;
+    data.len = ngx_sprintf(buf, "{\"limit\":\"buffer\",\"max\":%uz}",
+                           s->conf->buffer)
+               - buf;
+
+    job_refuse(s, job, FANOUT_E_TOO_LARGE,
+               "the records are more than an answer may have: fanout_buffer; "
+               "read them in pages", &data);
 }
 
 

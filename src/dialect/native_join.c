@@ -275,8 +275,7 @@ join_enter(fanout_session_t *s, fanout_native_job_t *job, fanout_join_cmd_t *c)
         rc = join_put(sub, c);
     }
 
-    /* who has missed nothing knows them */
-    job->records = (sub->want & FANOUT_WANT_RECORDS) && !job->recovered;
+    job->records = (sub->want & FANOUT_WANT_RECORDS) != 0;
 
     if (rc != FANOUT_E_NONE || !(sub->want & FANOUT_WANT_PRESENCE)) {
         return rc;

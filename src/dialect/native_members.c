@@ -338,7 +338,6 @@ fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
     uint32_t                to, start;
     fanout_reply_t          rp;
     fanout_snapshot_t      *sn;
-    fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
     sn = job->base.snapshot;
@@ -347,8 +346,7 @@ fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
         return NGX_OK;
     }
 
-    part = fanout_native_part(s);
-    b = part->batch;
+    b = fanout_native_part(s)->batch;
     used = b && b->outbuf ? b->outbuf->used : 0;
     room = part_room(s, job);
     start = sn->chunks[job->chunk].start;
@@ -368,15 +366,11 @@ fanout_native_members_part(fanout_session_t *s, fanout_native_job_t *job)
 
     fanout_spend(s->hub, FANOUT_WORK_SECTION);
 
-    part->batch = NULL;
-
-    fanout_native_open(&rp, s, job->id.data, job->id.len);
-    fanout_native_literal(&rp, "\"part\":{\"channel\":");
-    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    (void) fanout_native_part_open(&rp, s, job);
     fanout_native_literal(&rp, ",\"members\":[");
     end_around(&rp, sn, job->chunk, to);
 
-    part->batch = b;
+    fanout_native_part(s)->batch = b;
 
     job->chunk = to;
 

@@ -257,6 +257,13 @@ native_set(fanout_session_t *s, fanout_command_t *cmd)
 
     rc = fanout_records_set(s->hub, &cmd->channel, &set, &r, &conflicts);
 
+    if (!fanout_permissions_check(s->permissions,
+                                  FANOUT_MAY_JOIN|FANOUT_MAY_HISTORY,
+                                  &cmd->channel))
+    {
+        conflicts = NULL;
+    }
+
     if (rc != FANOUT_E_NONE) {
         return record_refused(s, cmd, rc, &r, conflicts);
     }
@@ -337,6 +344,14 @@ record_request(fanout_session_t *s, fanout_command_t *cmd,
     set->client = s->identity.client;
     set->user = opts->scope;
     set->opts = opts;
+
+    if (c->base >= 0
+        && (rc = fanout_native_may(s, cmd, FANOUT_MAY_JOIN
+                                           |FANOUT_MAY_HISTORY)))
+    {
+        /* the reply tells what others have set */
+        return rc;
+    }
 
     base = c->base;
     mode = c->mode - 1;
@@ -500,7 +515,6 @@ native_get(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     if (c->id.len) {
-
         (void) fanout_records_get(s->hub, &cmd->channel, &c->id, &to);
 
     } else {

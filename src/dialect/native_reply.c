@@ -171,6 +171,33 @@ fanout_native_open(fanout_reply_t *rp, fanout_session_t *s, u_char *id,
 }
 
 
+fanout_native_batch_t *
+fanout_native_part_open(fanout_reply_t *rp, fanout_session_t *s,
+    fanout_native_job_t *job)
+{
+    fanout_native_part_t   *part;
+    fanout_native_batch_t  *b;
+
+    part = fanout_native_part(s);
+    b = part->batch;
+    part->batch = NULL;
+
+    fanout_native_open(rp, s, job->id.data, job->id.len);
+    fanout_native_literal(rp, "\"part\":{\"channel\":");
+    fanout_native_string(rp, job->channel.data, job->channel.len);
+
+    return b;
+}
+
+
+void
+fanout_native_part_end(fanout_reply_t *rp, fanout_native_batch_t *b)
+{
+    fanout_native_end(rp);
+    fanout_native_part(rp->s)->batch = b;
+}
+
+
 void
 fanout_native_text(fanout_reply_t *rp, const void *data, size_t len)
 {

@@ -17,6 +17,7 @@
 #include "dialect/native.h"
 
 
+static ngx_uint_t state_told(fanout_native_job_t *job);
 static ngx_int_t state_read(fanout_session_t *s, fanout_native_job_t *job);
 static ngx_int_t state_part(fanout_session_t *s, fanout_native_job_t *job);
 
@@ -24,7 +25,7 @@ static ngx_int_t state_part(fanout_session_t *s, fanout_native_job_t *job);
 ngx_int_t
 fanout_native_records_part(fanout_session_t *s, fanout_native_job_t *job)
 {
-    if (!job->records || job->recorded) {
+    if (!state_told(job) || job->recorded) {
         return NGX_OK;
     }
 
@@ -39,10 +40,20 @@ fanout_native_records_part(fanout_session_t *s, fanout_native_job_t *job)
 
     if (s->transport->once) {
         /* the answer of a poll has no parts */
-        return NGX_AGAIN;
+        return job->state->used <= s->conf->buffer ? NGX_AGAIN : NGX_DECLINED;
     }
 
     return job->state->used < FANOUT_PART ? NGX_AGAIN : state_part(s, job);
+}
+
+
+/* Who has missed nothing knows the records.  Whether that is so, is known when
+ * the messages are read. */
+
+static ngx_uint_t
+state_told(fanout_native_job_t *job)
+{
+    return job->records && !job->recovered;
 }
 
 
@@ -76,28 +87,18 @@ state_read(fanout_session_t *s, fanout_native_job_t *job)
 }
 
 
-/* A part is always a message of its own, also of a command in an array. */
-
 static ngx_int_t
 state_part(fanout_session_t *s, fanout_native_job_t *job)
 {
     fanout_reply_t          rp;
-    fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
-    part = fanout_native_part(s);
-    b = part->batch;
-    part->batch = NULL;
-
-    fanout_native_open(&rp, s, job->id.data, job->id.len);
-    fanout_native_literal(&rp, "\"part\":{\"channel\":");
-    fanout_native_string(&rp, job->channel.data, job->channel.len);
+    b = fanout_native_part_open(&rp, s, job);
     fanout_native_literal(&rp, ",\"records\":{");
     fanout_native_shared(&rp, job->state->data, job->state->used);
     fanout_native_literal(&rp, "}}");
-    fanout_native_end(&rp);
+    fanout_native_part_end(&rp, b);
 
-    part->batch = b;
     job->state->used = 0;
 
     return s->state == FANOUT_OPEN ? NGX_AGAIN : NGX_ERROR;
@@ -107,7 +108,7 @@ state_part(fanout_session_t *s, fanout_native_job_t *job)
 void
 fanout_native_records_reply(fanout_reply_t *rp, fanout_native_job_t *job)
 {
-    if (job->records) {
+    if (state_told(job)) {
         fanout_native_literal(rp, ",\"records\":{");
         fanout_native_text(rp, job->state->data, job->state->used);
         fanout_native_literal(rp, "}");

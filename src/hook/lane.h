@@ -28,7 +28,7 @@ typedef struct fanout_approver_s  fanout_approver_t;
  */
 
 typedef struct {
-    fanout_approver_t          *approver;
+    fanout_approver_t       *approver;
     ngx_queue_t              waiting;       /* asks in no batch */
     ngx_queue_t              batches;       /* oldest first */
     ngx_uint_t               calls;         /* active */

@@ -19,6 +19,7 @@ typedef struct {
 } list_t;
 
 
+static void list_begin(list_t *l, fanout_hub_t *hub, fanout_outbuf_t *f);
 static void text(list_t *l, const void *data, size_t len);
 static void string(list_t *l, const fanout_zstr_t *s);
 static void list_number(list_t *l, uint64_t n);
@@ -32,6 +33,16 @@ static void rejected(list_t *l, fanout_records_t *conflicts);
 
 
 #define literal(l, s)  text(l, s, sizeof(s) - 1)
+
+
+static void
+list_begin(list_t *l, fanout_hub_t *hub, fanout_outbuf_t *f)
+{
+    l->hub = hub;
+    l->f = f;
+    l->n = 0;
+    l->rc = NGX_OK;
+}
 
 
 static void
@@ -96,10 +107,7 @@ fanout_record_entry_json(fanout_hub_t *hub, fanout_zstr_t *data,
     const uint8_t    *p;
     fanout_record_t   r;
 
-    l.hub = hub;
-    l.f = f;
-    l.n = 0;
-    l.rc = NGX_OK;
+    list_begin(&l, hub, f);
 
     p = data->data;
 
@@ -245,10 +253,7 @@ fanout_record_members_json(fanout_hub_t *hub, fanout_record_t *r,
     const uint8_t   *p;
     fanout_field_t   item;
 
-    l.hub = hub;
-    l.f = f;
-    l.n = 0;
-    l.rc = NGX_OK;
+    list_begin(&l, hub, f);
 
     literal(&l, "\"version\":");
     list_number(&l, r->version);
@@ -313,10 +318,7 @@ fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
     const uint8_t   *p;
     fanout_field_t   item;
 
-    l.hub = hub;
-    l.f = f;
-    l.n = 0;
-    l.rc = NGX_OK;
+    list_begin(&l, hub, f);
 
     literal(&l, "{");
 
@@ -357,9 +359,7 @@ fanout_record_result_json(fanout_hub_t *hub, const fanout_zone_set_result_t *r,
 {
     list_t  l;
 
-    l.hub = hub;
-    l.f = f;
-    l.n = 0;
+    list_begin(&l, hub, f);
     l.rc = fanout_outbuf_printf(hub, f, 160,
                                 "\"version\":%uL,\"epoch\":\"%016xL\","
                                 "\"offset\":%uL%s%s%s",
@@ -380,9 +380,7 @@ fanout_record_refusal_json(fanout_hub_t *hub,
 {
     list_t  l;
 
-    l.hub = hub;
-    l.f = f;
-    l.n = 0;
+    list_begin(&l, hub, f);
     l.rc = fanout_outbuf_printf(hub, f, 96, "\"version\":%uL%s%s", r->version,
                                 r->deleted ? ",\"deleted\":true" : "",
                                 r->unknown ? ",\"unknown\":true" : "");

@@ -147,7 +147,7 @@ fanout_records_list(fanout_hub_t *hub, ngx_str_t *channel,
     (void) fanout_record_list(&hub->zone, &zc, prefix, cursor, max, &records);
 
     fanout_spend(hub, FANOUT_WORK_SECTION + records.used
-                      + records.n * FANOUT_WORK_ENTRY);
+                      + records.seen * FANOUT_WORK_ENTRY);
 }
 
 

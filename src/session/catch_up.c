@@ -318,7 +318,7 @@ catch_up_mail(fanout_subscription_t *sub, uint64_t *upto)
 
     ch = sub->channel;
     message = fanout_mail_next(sub->session, &ch->name, ch->epoch,
-                              sub->offset, *upto);
+                               sub->offset, *upto);
 
     if (message == NULL) {
         sub->mail = 0;

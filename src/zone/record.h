@@ -161,6 +161,7 @@ typedef struct {
     size_t               used;
     size_t               size;
     uint32_t             n;             /* records */
+    uint32_t             seen;          /* that were looked at, by a list */
     uint64_t             epoch;         /* of the channel, when they were
                                            read */
     uint64_t             offset;

@@ -81,6 +81,7 @@ fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
         }
 
         z->heap.work += 2;
+        to->seen++;
 
         if (begins(z, rec, prefix)) {
             copy(z, ref, to);

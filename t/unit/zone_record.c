@@ -14,6 +14,7 @@
 
 fanout_zone_set_result_t  was;
 char                      conflict[BYTES];
+uint32_t                  record_seen;
 
 static uint8_t            bytes[BYTES];
 static char               text[BYTES];
@@ -255,6 +256,7 @@ record_ids(fanout_zone_t *z, fanout_zone_channel_t *c, const char *prefix,
     at = text;
     *at = '\0';
     *reads = 0;
+    record_seen = 0;
     cursor = 0;
     start = str(prefix);
 
@@ -265,6 +267,7 @@ record_ids(fanout_zone_t *z, fanout_zone_channel_t *c, const char *prefix,
 
         rc = fanout_record_list(z, c, &start, &cursor, max, &to);
         (*reads)++;
+        record_seen += to.seen;
         p = to.bytes;
 
         while (fanout_record_next(&p, to.bytes + to.used, &r) == 1) {

@@ -45,6 +45,9 @@ int record_delete(fanout_zone_t *z, fanout_zone_channel_t *c, const char *id,
 const char *record_get(fanout_zone_t *z, fanout_zone_channel_t *c,
     const char *id);
 
+/* of the last call of record_ids() */
+extern uint32_t                  record_seen;
+
 /* The ids and versions of all records whose ids begin so: "r1:3 r2:1". */
 const char *record_ids(fanout_zone_t *z, fanout_zone_channel_t *c,
     const char *prefix, unsigned max, unsigned *reads);

@@ -434,6 +434,7 @@ test_list(void)
     }
 
     is_str(record_ids(&z, &c, "odd-", 1000, &reads), want, "by prefix");
+    is_int(record_seen, 66, "for which all are looked at");
 
     (void) set("z", "a=1", -1);
     (void) set("y", "a=1", -1);
