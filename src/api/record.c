@@ -388,9 +388,9 @@ failed:
 }
 
 
-/* What the record is.  The record as a whole, if a condition did not hold, is
- * read after that, so r gets the version that was read.  There are no fields in
- * conflict then. */
+/* Appends the fields in conflict, or, if a condition on the whole record did
+ * not hold, the record: it is read now, and r gets the version that was
+ * read. */
 
 static ngx_int_t
 change_state(fanout_api_t *api, fanout_api_op_t *op, ngx_uint_t unmet,

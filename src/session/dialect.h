@@ -53,8 +53,8 @@ struct fanout_dialect_s {
      * that a command or job in progress needs.  NULL: replies never wait. */
     void       (*flush)(fanout_session_t *s);
 
-    /* What is said before a close, after the replies: code and, for a restart,
-     * when to come back (ms). */
+    /* Announces a close, after the replies: its code and, for a restart, after
+     * how many ms to come back. */
     void       (*closing)(fanout_session_t *s, ngx_uint_t code,
                    ngx_msec_t after);
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What sets and deletes of records share: their keys, what they may take, and
- * their entries in the log.  The lock must be held for all functions.
+ * Sets and deletes of records: keys, shares and log entries of both.  The lock
+ * must be held for all functions.
  */
 
 

@@ -2,9 +2,9 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a set does to each field of a record, see docs/records.md: a field that
- * was changed since the base is in conflict, unless it has the new value
- * already.
+ * A plan decides for each field of a set, see docs/protocol.md: a field that
+ * was changed since the base is in conflict, unless it already has the new
+ * value.
  */
 
 

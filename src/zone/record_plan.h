@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a set will do: decided before anything is written.  The lock must be
- * held for all functions.
+ * The plan of a set: all decisions are made before anything is written.  The
+ * lock must be held for all functions.
  */
 
 
