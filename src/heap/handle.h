@@ -37,6 +37,9 @@
                                                maximum of keys */
 #define FANOUT_ZONE_ADDRESS  -11            /* an address holds its maximum of
                                                channels, in a publish */
+#define FANOUT_ZONE_LOCKED   -12            /* somebody else holds the lock */
+#define FANOUT_ZONE_NOTHOLDER  -13          /* a token, or a client, is not that
+                                               of the lock's holder */
 
 
 #define FANOUT_ZONE_BLOCK      64

@@ -108,7 +108,11 @@ int fanout_identity_stays(fanout_zone_t *z, const fanout_identity_t *id);
                                                0: remove all subscribers */
 #define FANOUT_ORDER_LOOK        4          /* there was no block for an order:
                                                check each session with
-                                               identity_lost(), seat_lost() */
+                                               identity_lost(), seat_lost(),
+                                               lock_wait() */
+#define FANOUT_ORDER_GRANTED     5          /* .client got a lock on the channel
+                                               .local: look at its waits with
+                                               lock_wait() */
 
 typedef struct {
     uint64_t                    client;

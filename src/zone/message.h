@@ -33,6 +33,9 @@
                                                of the entry before it */
 #define FANOUT_RECORD    6                  /* data: a change of a record, see
                                                fanout_record_next() */
+#define FANOUT_LOCK      7                  /* data: a lock as it is now, see
+                                               fanout_lock_parse(); never in the
+                                               history */
 
 /* payload kinds */
 

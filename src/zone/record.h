@@ -64,6 +64,10 @@ typedef struct {
     fanout_zstr_t        user;          /* at most 255 bytes */
     const fanout_zone_publish_t  *opts; /* key, scope, address, sender, with
                                            .record set; may be NULL */
+    uint64_t             token;         /* of a lock that must be held, 0:
+                                           none */
+    fanout_zstr_t        release;       /* name of a lock that ends with the
+                                           set, len 0: none */
     unsigned             mode:2;
     unsigned             create:1;      /* the record must not exist */
     unsigned             exist:1;       /* the record must exist */
@@ -71,6 +75,7 @@ typedef struct {
     unsigned             whole:1;       /* fields that are not named are
                                            unset */
     unsigned             expired:1;     /* of a delete: by its ttl */
+    unsigned             guard_off:1;   /* above guard= */
 } fanout_zone_set_t;
 
 
@@ -85,6 +90,8 @@ typedef struct {
     uint64_t             version;       /* the record's now; 0: there is
                                            none */
     uint32_t             blocks;        /* that were written */
+    fanout_zstr_t        lock_name;     /* LOCKED: in static memory */
+    uint64_t             lock_client;   /* LOCKED: who holds it, 0: the API */
     unsigned             limit:2;       /* FANOUT_SET_* */
     unsigned             partial:1;     /* changes were rejected */
     unsigned             unchanged:1;   /* there was nothing to do */
@@ -176,13 +183,21 @@ typedef struct {
  * OK; CONFLICT (r->version, .deleted, .unknown), nothing was changed; LARGE:
  * more than record= or an entry can hold; MANY with r->limit; FULL with
  * z->full; HELD, ADDRESS as fanout_log_publish(); STALE.
+ *
+ * LOCKED: with guard=, somebody else holds the lock of the record (its id), or
+ * of a field that is named ("id.field"); NOTHOLDER: the token is not that of a
+ * lock that is held now: of .release, or, without it, of the lock of the
+ * record, or of all fields that are named; or .release is not held by the
+ * client, which needs no token.  Both are decided before conflicts, and after a
+ * known key.
  */
 int fanout_record_set(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_set_t *set, fanout_records_t *to,
     fanout_zone_set_result_t *r);
 
 /* Deletes a record; with a base, if it is the record's version.  OK;
- * NOTFOUND; CONFLICT; FULL, HELD, ADDRESS, STALE. */
+ * NOTFOUND; CONFLICT; FULL, HELD, ADDRESS, STALE; LOCKED, NOTHOLDER as a set of
+ * all fields; .release does not count. */
 int fanout_record_delete(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_set_t *set, fanout_zone_set_result_t *r);
 

@@ -142,6 +142,9 @@ typedef struct {
     uint32_t                    record;     /* limit of bytes, 0: ZONE_RECORD */
     uint32_t                    records_max;    /* limit, 0: none */
     uint32_t                    records_ttl;    /* s, 0: for ever */
+    uint32_t                    locks;      /* ms, the longest time, 0: off */
+    uint32_t                    locks_max;  /* limit, 0: none */
+    uint8_t                     guard;      /* locks guard records */
 } fanout_zone_policy_t;
 
 /* Limit for a seat: all of its members leave in one transaction, whose journal
