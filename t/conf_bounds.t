@@ -90,6 +90,10 @@ my @parameters = (
          [ records_max => '0 1 10000000 10000001',           'a number from 1 to 10000000' ],
          [ records_ttl => '0 1s 365d 366d',                  'a time from 1s to 365d' ]),
 
+    [ 'fanout_channel app a', locks => '999ms 1s 24h 25h',   '"off" or a time from 1s to 24h' ],
+    [ 'fanout_channel app a locks=1m', locks_max => '0 1 1000000 1000001',
+                                                             'a number from 1 to 1000000' ],
+
     [ 'fanout_channel app a', history => '-1 0 10000000 10000001',
                                                              'a number from 0 to 10000000' ],
     [ 'fanout_channel app a history=1', bytes => '0 1 4095m 4096m',

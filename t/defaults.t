@@ -201,6 +201,7 @@ subtest 'fanout_channel' => sub {
 
     is(said('fanout_channel', 'records_max'), constant('FANOUT_RECORDS_MAX'),
        'records_max');
+    is(said('fanout_channel', 'locks_max'), constant('FANOUT_LOCKS_MAX'), 'locks_max');
     is(said('fanout_channel', 'fields'), constant('FANOUT_ZONE_FIELDS'), 'fields');
     is(said('fanout_channel', 'record'), constant('FANOUT_ZONE_RECORD') / 1024 . 'k',
        'record');
@@ -252,7 +253,7 @@ subtest 'units' => sub {
     my %times = (
         (map { ($_ => "fanout_zone z 2m $_=") } qw( idle dedupe )),
         (map { ($_ => "fanout_channel app x history=1 presence=on $_=") }
-             qw( ttl linger batch expire seen )),
+             qw( ttl linger batch expire seen locks )),
         (map { ($_ => ['server', "fanout_hook tiny /hook publish $_="]) }
              qw( timeout )),
         records_ttl => 'fanout_channel app x records=on records_ttl=',

@@ -230,7 +230,7 @@ my @channel = (
 
 push @channel, "fanout_channel app * $_=1" =>
     "parameter \"$_\" of \"fanout_channel\" is not served"
-    for qw( locks guard dedupe );
+    for qw( dedupe );
 
 push @channel, map {
     my ($parameters, $regex) = @$_;
@@ -270,6 +270,14 @@ push @channel, map {
            ([ $_, "\"$name\" of \"fanout_channel\" needs \"records=on\"" ],
             [ "$_ records=off", "\"$name\" of \"fanout_channel\" needs" ]) }
          qw( record=1k fields=3 records_max=10 records_ttl=1h )),
+    [ 'locks=on',       'invalid "locks=on": "off" or a time from 1s to 24h' ],
+    [ 'locks=999ms',    'invalid "locks=999ms": "off" or a time' ],
+    [ 'locks=1m locks_max=0', 'invalid "locks_max=0": a number from 1 to 1000000' ],
+    [ 'locks=1m records=on guard=yes', 'invalid "guard=yes": "on" or "off"' ],
+    [ 'locks_max=5',    '"locks_max" of "fanout_channel" needs "locks"' ],
+    [ 'locks=off locks_max=5', '"locks_max" of "fanout_channel" needs "locks"' ],
+    [ 'records=on guard=on', '"guard=on" of "fanout_channel" needs "locks"' ],
+    [ 'locks=1m guard=on', '"guard=on" of "fanout_channel" needs "records"' ],
     [ 'idle=1m',        '"idle" of "fanout_channel" needs "presence=on"' ],
     [ 'expire=1m',      '"expire" of "fanout_channel" needs' ],
     [ 'members=3',      '"members" of "fanout_channel" needs' ],
@@ -305,8 +313,9 @@ my @location = (
     'fanout_user $nope_no'         => 'unknown "nope_no" variable',
     'fanout_permit all'            => 'invalid number of arguments',
     'fanout_permit write *'        => 'unknown operation "write"',
-    'fanout_permit join,write *'   => 'unknown operation "write".*join.*record and all',
+    'fanout_permit join,write *'   => 'unknown operation "write".*join.*record, lock and all',
     'fanout_permit records *'      => 'unknown operation "records"',
+    'fanout_permit locks *'        => 'unknown operation "locks"',
     'fanout_permit join record *'  => '"record" is an operation, and no channel pattern',
     'fanout_permit join, *'        => 'unknown operation ""',
     'fanout_permit join,,all *'    => 'unknown operation ""',
@@ -763,6 +772,9 @@ subtest 'and what is right' => sub {
                   'fanout_channel app a history=1 records=old',
                   'fanout_channel app a history=1 records=full',
                   'fanout_channel app a records=off',
+                  'fanout_channel app a locks=1s', 'fanout_channel app a locks=24h',
+                  'fanout_channel app a locks=off guard=off',
+                  'fanout_channel app a records=on locks=1m locks_max=9 guard=on',
                   'fanout_zone z 2m records=20%', 'fanout_zone z 2m records=20%-100%',
                   'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%',
                   'fanout_zone z 2m keys=0%-1% history=70% members=10%-100%',

@@ -286,8 +286,8 @@ subtest 'a configuration that is wrong' => sub {
     my %wrong = (
         'a parameter' => [ qr/\[emerg\].*banana/, http =>
             'fanout_zone app 64m; fanout_channel app * history=banana;' ],
-        'a parameter not yet served' => [ qr/\[emerg\].*locks/, http =>
-            'fanout_zone app 64m; fanout_channel app * locks=30s;' ],
+        'a parameter not yet served' => [ qr/\[emerg\].*dedupe/, http =>
+            'fanout_zone app 64m; fanout_channel app * dedupe=30s;' ],
         'a zone that is not there' => [ qr/\[emerg\]/, http => '' ],
         'a directive' => [ qr/\[emerg\].*unknown/, server =>
             server('2s') . ' fanout_nonsense on;' ],

@@ -15,10 +15,6 @@
 #define FANOUT_LINGER  5                /* s */
 #define FANOUT_BATCH   50               /* ms */
 #define FANOUT_CHANGES (256 * 1024)
-#define FANOUT_RECORDS_MAX  10000
-
-/* blocks of a record with a field: its own, the id, the index and the field */
-#define FANOUT_RECORD_LEAST  4
 
 
 /* a word that a parameter may have */
@@ -51,14 +47,17 @@ typedef enum {
     POLICY_RECORD,
     POLICY_FIELDS,
     POLICY_RECORDS_MAX,
-    POLICY_RECORDS_TTL
+    POLICY_RECORDS_TTL,
+    POLICY_LOCKS,
+    POLICY_LOCKS_MAX,
+    POLICY_GUARD
 } policy_e;
 
 typedef struct {
     policy_e             id;
     const char          *name;
     const word_t        *words;     /* or NULL: in the range */
-    fanout_conf_range_t  range;
+    fanout_conf_range_t  range;     /* without .max: words alone */
 } parameter_t;
 
 
@@ -66,22 +65,18 @@ static char *channel_parameter(ngx_conf_t *cf, ngx_str_t *value,
     fanout_app_t *app, fanout_policy_t *policy);
 static int64_t word_value(const word_t *word, ngx_str_t *s);
 static void policy_set(fanout_policy_t *policy, policy_e id, int64_t n);
-static char *check_policy(ngx_conf_t *cf, fanout_app_t *app,
-    fanout_policy_t *policy);
+static void policy_set_state(fanout_zone_policy_t *keep, policy_e id,
+    int64_t n);
 static char *channel_pattern(ngx_conf_t *cf, fanout_app_t *app,
     ngx_str_t *pattern);
 static ngx_uint_t has_variable(ngx_conf_t *cf, ngx_str_t *pattern);
 static ngx_uint_t channel_is_variable(ngx_conf_t *cf, u_char *p, u_char *last);
-static char *check_records(ngx_conf_t *cf, fanout_app_t *app,
-    fanout_policy_t *policy);
-static void check_kept(ngx_conf_t *cf, fanout_app_t *app,
-    fanout_policy_t *policy);
 
 
 /* parameters of channel policies that are not served yet */
 
 static ngx_str_t  later[] = {
-    ngx_string("locks"), ngx_string("guard"), ngx_string("dedupe"),
+    ngx_string("dedupe"),
     ngx_null_string
 };
 
@@ -102,6 +97,11 @@ static const word_t  alive_words[] = {
 static const word_t  switch_words[] = {
     { ngx_string("off"), 0 },
     { ngx_string("on"), 1 },
+    { ngx_null_string, 0 }
+};
+
+static const word_t  locks_words[] = {
+    { ngx_string("off"), 0 },
     { ngx_null_string, 0 }
 };
 
@@ -189,6 +189,16 @@ static const parameter_t  parameters[] = {
     { POLICY_RECORDS_TTL, "records_ttl", NULL,
       { FANOUT_CONF_SEC, 1, 365 * 24 * 3600, "a time from 1s to 365d" } },
 
+    { POLICY_LOCKS, "locks", locks_words,
+      { FANOUT_CONF_MSEC, 1000, 24 * 3600 * 1000,
+        "\"off\" or a time from 1s to 24h" } },
+
+    { POLICY_LOCKS_MAX, "locks_max", NULL,
+      { FANOUT_CONF_NUMBER, 1, 1000000, "a number from 1 to 1000000" } },
+
+    { POLICY_GUARD, "guard", switch_words,
+      { FANOUT_CONF_WORD, 0, 0, "\"on\" or \"off\"" } },
+
     { 0, NULL, NULL, { 0, 0, 0, NULL } }
 };
 
@@ -253,7 +263,7 @@ fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    return check_policy(cf, app, policy);
+    return fanout_conf_check_policy(cf, app, policy);
 }
 
 
@@ -398,8 +408,11 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app,
             continue;
         }
 
-        n = p->words ? word_value(p->words, &s)
-                     : fanout_conf_value(&p->range, &s);
+        n = p->words ? word_value(p->words, &s) : NGX_ERROR;
+
+        if (n == NGX_ERROR && p->range.max) {
+            n = fanout_conf_value(&p->range, &s);
+        }
 
         if (n == NGX_ERROR) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -426,7 +439,8 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app,
                        "history=, bytes=, ttl=, presence=, members=, keys=, "
                        "linger=, batch=, changes=, seen=, idle=, expire=, "
                        "alive=, publish=, hooks=, records=, record=, fields=, "
-                       "records_max=, records_ttl= and share=", value);
+                       "records_max=, records_ttl=, locks=, locks_max=, "
+                       "guard= and share=", value);
 
     return NGX_CONF_ERROR;
 }
@@ -518,193 +532,52 @@ policy_set(fanout_policy_t *policy, policy_e id, int64_t n)
         policy->no_hooks = !n;
         break;
 
+    default:
+        policy_set_state(&policy->keep, id, n);
+    }
+}
+
+
+/* records and locks */
+
+static void
+policy_set_state(fanout_zone_policy_t *keep, policy_e id, int64_t n)
+{
+    switch (id) {
+
     case POLICY_RECORDS:
-        policy->keep.records = n;
+        keep->records = n;
         break;
 
     case POLICY_RECORD:
-        policy->keep.record = n;
+        keep->record = n;
         break;
 
     case POLICY_FIELDS:
-        policy->keep.fields = n;
+        keep->fields = n;
         break;
 
     case POLICY_RECORDS_MAX:
-        policy->keep.records_max = n;
+        keep->records_max = n;
         break;
 
     case POLICY_RECORDS_TTL:
-        policy->keep.records_ttl = n;
+        keep->records_ttl = n;
+        break;
+
+    case POLICY_LOCKS:
+        keep->locks = n;
+        break;
+
+    case POLICY_LOCKS_MAX:
+        keep->locks_max = n;
+        break;
+
+    case POLICY_GUARD:
+        keep->guard = n;
+        break;
+
+    default:
         break;
     }
-}
-
-
-/* what makes no sense together */
-
-static char *
-check_policy(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
-{
-    const char  *name;
-
-    if (policy->members_publish) {
-        app->members_publish = 1;
-    }
-
-    if (policy->keep.history == 0 && (policy->keep.ttl || policy->keep.bytes))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%s\" of \"fanout_channel\" needs \"history\": "
-                           "without it nothing is kept",
-                           policy->keep.ttl ? "ttl" : "bytes");
-        return NGX_CONF_ERROR;
-    }
-
-    if (policy->keys && policy->keep.presence != FANOUT_PRESENCE_ON) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"keys\" of \"fanout_channel\" needs "
-                           "\"presence=on\": members are known by keys only "
-                           "where they are listed");
-        return NGX_CONF_ERROR;
-    }
-
-    name = NULL;
-
-    if (policy->keep.presence == FANOUT_PRESENCE_OFF) {
-        name = policy->keep.members ? "members"
-               : policy->expire ? "expire"
-               : policy->idle ? "idle"
-               : policy->pongs ? "alive"
-               : policy->keep.seen ? "seen"
-               : policy->keeps ? "changes"
-               : policy->batches ? "batch"
-               : policy->members_publish ? "publish=members" : NULL;
-    }
-
-    if (name) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"%s\" of \"fanout_channel\" needs "
-                           "\"presence=on\" or \"presence=summary\"", name);
-        return NGX_CONF_ERROR;
-    }
-
-    if (policy->keep.presence == FANOUT_PRESENCE_SUMMARY
-        && policy->idle)
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"idle\" of \"fanout_channel\" needs "
-                           "\"presence=on\": a summary has no states");
-        return NGX_CONF_ERROR;
-    }
-
-    if (policy->idle && policy->expire && policy->idle >= policy->expire) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"idle\" of \"fanout_channel\" must be less than "
-                           "\"expire\"");
-        return NGX_CONF_ERROR;
-    }
-
-    check_kept(cf, app, policy);
-
-    return check_records(cf, app, policy);
-}
-
-
-static char *
-check_records(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
-{
-    uint64_t               room, least;
-    const char            *name;
-    fanout_zone_policy_t  *keep;
-
-    keep = &policy->keep;
-
-    if (keep->records == 0) {
-        name = keep->record ? "record"
-               : keep->fields ? "fields"
-               : keep->records_max ? "records_max"
-               : keep->records_ttl ? "records_ttl" : NULL;
-
-        if (name) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"%s\" of \"fanout_channel\" needs "
-                               "\"records=on\", \"records=old\" or "
-                               "\"records=full\"", name);
-            return NGX_CONF_ERROR;
-        }
-
-        return NGX_CONF_OK;
-    }
-
-    if ((keep->records & FANOUT_RECORDS_OLD) && keep->history == 0) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"records=%s\" of \"fanout_channel\" \"%V\" has "
-                           "no \"history\": old values are told and not kept",
-                           (keep->records & FANOUT_RECORDS_WHOLE)
-                           ? "full" : "old", &policy->text);
-    }
-
-    if (keep->records_max == 0) {
-        keep->records_max = FANOUT_RECORDS_MAX;
-        return NGX_CONF_OK;
-    }
-
-    room = (uint64_t) app->shm_zone->shm.size
-           * app->shares[FANOUT_SHARE_records].max / 100;
-    least = (uint64_t) keep->records_max * FANOUT_RECORD_LEAST
-            * FANOUT_ZONE_BLOCK;
-
-    if (least > room) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"records_max=%uD\" of \"fanout_channel\" \"%V\" "
-                           "can't be reached: so many records with a field "
-                           "each take %uL bytes at least, and all records may "
-                           "take %uL of zone \"%V\"", keep->records_max,
-                           &policy->text, least, room, &app->name);
-    }
-
-    return NGX_CONF_OK;
-}
-
-
-/* The smallest message is a block, and 11 of them one more, of index: see
- * docs/operations.md.  A channel alone may then take all there is. */
-
-static void
-check_kept(ngx_conf_t *cf, fanout_app_t *app, fanout_policy_t *policy)
-{
-    uint64_t  room, least;
-
-    room = (uint64_t) app->shm_zone->shm.size
-           * (policy->shares ? policy->share.max : 100) / 100;
-
-    if (policy->keep.bytes) {
-        least = policy->keep.bytes;
-
-    } else {
-        least = policy->keep.history
-                + (uint64_t) (policy->keep.history + 10) / 11;
-        least *= FANOUT_ZONE_BLOCK;
-    }
-
-    if (least <= room) {
-        return;
-    }
-
-    if (policy->keep.bytes) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "\"bytes=%uD\" of \"fanout_channel\" \"%V\" can't "
-                           "be kept: such channels may take %uL bytes of zone "
-                           "\"%V\"", policy->keep.bytes, &policy->text, room,
-                           &app->name);
-        return;
-    }
-
-    ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                       "\"history=%uD\" of \"fanout_channel\" \"%V\" can't be "
-                       "kept: so many messages take %uL bytes at least, and "
-                       "such channels may take %uL of zone \"%V\"",
-                       policy->keep.history, &policy->text, least, room,
-                       &app->name);
 }

@@ -82,6 +82,11 @@ char *fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first);
 /* Sets the defaults of fanout_channel. */
 void fanout_conf_policy(fanout_policy_t *policy);
 
+/* Refuses what makes no sense together in a fanout_channel, and warns of what
+ * can't be reached. */
+char *fanout_conf_check_policy(ngx_conf_t *cf, fanout_app_t *app,
+    fanout_policy_t *policy);
+
 /* Shares of a zone: the default ones; a parameter of fanout_zone, DECLINED if
  * it is none of them; what they make together; share= of fanout_channel. */
 void fanout_conf_shares(fanout_app_t *app);

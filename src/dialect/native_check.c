@@ -78,7 +78,8 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
            : op == FANOUT_MAY_PUBLISH ? "publish"
            : op == FANOUT_MAY_PRESENCE ? "presence"
            : op == FANOUT_MAY_SIGNAL ? "signal"
-           : op == FANOUT_MAY_RECORD ? "record" : "history";
+           : op == FANOUT_MAY_RECORD ? "record"
+           : op == FANOUT_MAY_LOCK ? "lock" : "history";
 
     fanout_count(s->hub, forbidden);
     fanout_session_log_forbidden(s, verb, &cmd->channel, "forbidden");

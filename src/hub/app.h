@@ -91,7 +91,8 @@ typedef struct {
 #define FANOUT_MAY_PRESENCE  0x08
 #define FANOUT_MAY_SIGNAL    0x10
 #define FANOUT_MAY_RECORD    0x20
-#define FANOUT_MAY_ALL       0x3f
+#define FANOUT_MAY_LOCK      0x40
+#define FANOUT_MAY_ALL       0x7f
 
 typedef struct {
     ngx_uint_t                      ops;

@@ -30,6 +30,9 @@ fanout_error_t  fanout_errors[] = {
       ngx_string("the backend gave no valid answer") },
     { ngx_string("busy"), 503,
       ngx_string("the worker holds all the output it may: try again later") },
+    { ngx_string("locked"), 409, ngx_string("somebody else holds the lock") },
+    { ngx_string("not_holder"), 409,
+      ngx_string("the lock is not held, or by somebody else") },
     { ngx_string("too_many"), 429,
       ngx_string("the clients of this address hold all that they may: "
                  "\"fanout_zone address=\"") },
