@@ -640,6 +640,12 @@ subtest 'warnings' => sub {
              'fanout_poll_timeout 1s'),
         [ '', 'fanout app; fanout_broadcast app x' ]
                                      => '"fanout_broadcast" does nothing',
+        [ 'fanout_channel other on:* records=on',
+          'fanout_broadcast other off:1 record=$arg_r' ]
+            => '"record=" of "fanout_broadcast" does nothing on channel "off:1" of '
+             . 'zone "other", which has no "records="',
+        [ 'fanout_channel other on:* records=on',
+          'fanout_broadcast other on:1 record=r' ] => undef,
         [ '', 'fanout app; fanout_permit join publish' ]
                         => '"publish" is the name of a channel here',
         [ '', 'fanout app; fanout_permit join a:*,b:*' ]

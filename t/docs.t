@@ -20,6 +20,7 @@ use Fanout::HookBackend;
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Quickstart;
+use Fanout::Rest;
 
 my $root  = abs_path(dirname(__FILE__) . '/..');
 my @files = ("$root/README.md", "$root/t/README.md", glob "$root/docs/*.md");
@@ -189,9 +190,11 @@ sub script {
 
 
 sub shell {
-    my ($command) = @_;
+    my ($command, $server) = @_;
 
-    $command =~ s/127\.0\.0\.1:8080/$here/g;
+    my $at = $server ? '127.0.0.1:' . $server->port : $here;
+
+    $command =~ s/127\.0\.0\.1:8080/$at/g;
 
     my @answers;
 
@@ -244,7 +247,7 @@ sub run_frames {
             $client->send_text($line);
 
         } elsif ($line =~ s/^\$ //) {
-            my ($failed, @answers) = shell($line);
+            my ($failed, @answers) = shell($line, $server);
 
             ok(!$failed, "$block->{where}: $line") or diag(@answers);
 
@@ -331,6 +334,25 @@ sub start_backend {
 
     return ($pid, $backend);
 }
+
+
+# broadcast.md: records before the server that it names
+
+subtest 'broadcast.md' => sub {
+    my %block = map { $_->{info} => $_ } blocks("$root/docs/broadcast.md");
+
+    my $rest = Fanout::Rest->start({ tasks => [ map { { id => $_ } } 1 .. 3 ] });
+    my $port = $rest->port;
+    my $conf = $block{'nginx http'}{body};
+
+    $conf =~ s/127\.0\.0\.1:3000/127.0.0.1:$port/ or die 'no backend';
+
+    my $nginx = Fanout::Nginx->start(
+        conf => runnable("load_module x;\n" . sprintf $wrap{http}, $conf),
+        workers => 1);
+
+    run_frames($block{recorded}, $nginx);
+};
 
 
 subtest 'hooks.md' => sub {

@@ -23,6 +23,8 @@ typedef struct {
     ngx_str_t    event;
     ngx_str_t    key;
     ngx_str_t    exclude;
+    ngx_str_t    record;
+    ngx_str_t    base;
     unsigned     too_many:1;
 } headers_t;
 
@@ -42,12 +44,18 @@ static ngx_uint_t matches(ngx_http_request_t *r,
     fanout_broadcast_rule_t *rule);
 static ngx_int_t apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule,
     headers_t *h);
+static ngx_int_t apply_record(fanout_broadcast_t *b,
+    fanout_broadcast_rule_t *rule, headers_t *h,
+    fanout_broadcast_target_t *t);
+static ngx_uint_t change_of(ngx_http_request_t *r,
+    fanout_broadcast_rule_t *rule);
 static ngx_int_t broadcast_add(fanout_broadcast_t *b,
     fanout_broadcast_target_t *target, ngx_str_t *channel);
 static ngx_int_t value(fanout_broadcast_t *b, ngx_http_complex_value_t *cv,
     ngx_str_t *said, const char *what, size_t max, ngx_str_t *text);
 static ngx_int_t client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv,
     ngx_str_t *said, uint64_t *id);
+static void broadcast_publish(fanout_broadcast_t *b);
 static void broadcast_failed(ngx_http_request_t *r, fanout_app_t *app,
     const char *reason);
 static void broken_off(void *data);
@@ -152,7 +160,7 @@ broadcast_header_filter(ngx_http_request_t *r)
 
     if (b && fanout_broadcast_without_body(r)) {
         b->expected = 0;
-        fanout_broadcast_publish(b);
+        broadcast_publish(b);
     }
 
     rc = next_header_filter(r);
@@ -184,7 +192,7 @@ take_range(fanout_broadcast_t *b, ngx_int_t rc)
     b->bodies[FANOUT_BROADCAST_RESPONSE].omitted = "partial";
 
     if (rc > NGX_OK) {
-        fanout_broadcast_publish(b);
+        broadcast_publish(b);
         return;
     }
 
@@ -201,7 +209,7 @@ broadcast_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     b = ngx_http_get_module_ctx(r, ngx_http_fanout_broadcast_filter_module);
 
     if (b && !b->done && fanout_broadcast_collect(b, in)) {
-        fanout_broadcast_publish(b);
+        broadcast_publish(b);
     }
 
     return next_body_filter(r, in);
@@ -269,6 +277,12 @@ take_header(ngx_http_request_t *r, ngx_table_elt_t *header, headers_t *h)
 
     } else if (is("Exclude")) {
         h->exclude = header->value;
+
+    } else if (is("Record")) {
+        h->record = header->value;
+
+    } else if (is("Base")) {
+        h->base = header->value;
 
     } else {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
@@ -399,6 +413,7 @@ matches(ngx_http_request_t *r, fanout_broadcast_rule_t *rule)
 static ngx_int_t
 apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
 {
+    ngx_int_t                  rc;
     ngx_str_t                  channel;
     ngx_uint_t                 i;
     fanout_broadcast_target_t  t;
@@ -419,6 +434,14 @@ apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
         || client(b, rule->client, &h->exclude, &t.client) != NGX_OK)
     {
         return NGX_ERROR;
+    }
+
+    if (rule->record || (rule->headers && h->record.len)) {
+        rc = apply_record(b, rule, h, &t);
+
+        if (rc != NGX_OK) {
+            return rc == NGX_DECLINED ? NGX_OK : rc;
+        }
     }
 
     if (rule->channel) {
@@ -449,7 +472,81 @@ apply(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule, headers_t *h)
 }
 
 
-/* A channel gets a response once.  An empty name turns the rule off. */
+/* NGX_DECLINED if nothing is changed.  An invalid id is not left out: the one
+ * in the body might be another record. */
+
+static ngx_int_t
+apply_record(fanout_broadcast_t *b, fanout_broadcast_rule_t *rule,
+    headers_t *h, fanout_broadcast_target_t *t)
+{
+    if (b->status < 200 || b->status > 299) {
+        return NGX_DECLINED;
+    }
+
+    t->change = change_of(b->request, rule);
+
+    if (t->change == FANOUT_BROADCAST_DELETE) {
+        t->body = FANOUT_BROADCAST_NONE;
+    }
+
+    if (rule->headers && h->record.len) {
+        t->record = h->record;
+
+    } else if (ngx_http_complex_value(b->request, rule->record, &t->record)
+               != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (t->record.len && fanout_label_check(&t->record, FANOUT_KEY) != NGX_OK)
+    {
+        broadcast_failed(b->request, rule->app,
+                         "the id of the record is not valid");
+        return NGX_DECLINED;
+    }
+
+    if (!rule->headers || h->base.len == 0) {
+        return NGX_OK;
+    }
+
+    if (fanout_offset_parse(&h->base, &t->base) != NGX_OK) {
+        broadcast_failed(b->request, rule->app,
+                         "\"X-Accel-Fanout-Base\" is not a version");
+        return NGX_DECLINED;
+    }
+
+    t->based = 1;
+
+    return NGX_OK;
+}
+
+
+/* Only what a client sends can be a merge patch (RFC 7396): in a response null
+ * is a value. */
+
+static ngx_uint_t
+change_of(ngx_http_request_t *r, fanout_broadcast_rule_t *rule)
+{
+    switch (r->method) {
+
+    case NGX_HTTP_PUT:
+        return FANOUT_BROADCAST_PUT;
+
+    case NGX_HTTP_DELETE:
+        return FANOUT_BROADCAST_DELETE;
+
+    case NGX_HTTP_PATCH:
+        return rule->body == FANOUT_BROADCAST_REQUEST
+               ? FANOUT_BROADCAST_PATCH : FANOUT_BROADCAST_MERGE;
+
+    default:
+        return FANOUT_BROADCAST_MERGE;
+    }
+}
+
+
+/* A channel gets a response once, and once as a change.  An empty name turns
+ * the rule off. */
 
 static ngx_int_t
 broadcast_add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
@@ -472,6 +569,7 @@ broadcast_add(fanout_broadcast_t *b, fanout_broadcast_target_t *target,
 
     for (i = 0; i < b->targets.nelts; i++) {
         if (t[i].app == target->app && t[i].channel.len == channel->len
+            && (t[i].change != 0) == (target->change != 0)
             && ngx_memcmp(t[i].channel.data, channel->data, channel->len)
                == 0)
         {
@@ -552,6 +650,35 @@ client(fanout_broadcast_t *b, ngx_http_complex_value_t *cv, ngx_str_t *said,
 }
 
 
+/* Publishes to all targets and is done. */
+
+static void
+broadcast_publish(fanout_broadcast_t *b)
+{
+    ngx_uint_t                  i;
+    fanout_broadcast_target_t  *t;
+
+    b->done = 1;
+    b->copying = 0;
+
+    t = b->targets.elts;
+
+    for (i = 0; i < b->targets.nelts; i++) {
+
+        if (t[i].app->hub == NULL) {
+            broadcast_failed(b->request, t[i].app,
+                             "this process has no zone");
+
+        } else if (t[i].change) {
+            fanout_broadcast_record(b, &t[i]);
+
+        } else {
+            fanout_broadcast_message(b, &t[i]);
+        }
+    }
+}
+
+
 /* The invalid value is not logged: it could forge a line of the log. */
 
 static void
@@ -581,5 +708,5 @@ broken_off(void *data)
 
     b->bodies[FANOUT_BROADCAST_RESPONSE].omitted = "incomplete";
 
-    fanout_broadcast_publish(b);
+    broadcast_publish(b);
 }

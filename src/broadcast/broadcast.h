@@ -18,6 +18,7 @@
 
 #include "http/http.h"
 #include "session/conf.h"
+#include "zone/record.h"
 
 
 /* most channels that one response is published to */
@@ -30,6 +31,15 @@
 #define FANOUT_BROADCAST_RESPONSE  1
 #define FANOUT_BROADCAST_REQUEST   2
 #define FANOUT_BROADCAST_BODIES    3
+
+
+/* what a response is for a channel: a message, or a change of a record */
+
+#define FANOUT_BROADCAST_MESSAGE   0
+#define FANOUT_BROADCAST_MERGE     1        /* members of the body are set */
+#define FANOUT_BROADCAST_PATCH     2        /* the same, but null unsets */
+#define FANOUT_BROADCAST_PUT       3        /* they are all fields */
+#define FANOUT_BROADCAST_DELETE    4
 
 
 /* from 200 to 299, both included */
@@ -51,11 +61,13 @@ typedef struct {
     ngx_http_complex_value_t       *user;
     ngx_http_complex_value_t       *client;
     ngx_http_complex_value_t       *key;
+    ngx_http_complex_value_t       *record;
     ngx_array_t                    *statuses;   /* NULL: any */
     ngx_uint_t                      methods;    /* 0: any */
     ngx_uint_t                      body;
     unsigned                        headers:1;
     unsigned                        meta:1;
+    unsigned                        warned:1;   /* of the channel's policy */
 } fanout_broadcast_rule_t;
 
 
@@ -68,12 +80,20 @@ typedef struct {
                                                    NULL */
     ngx_str_t                       data;       /* of the message */
     uint8_t                         kind;
+    fanout_zone_change_t           *changes;    /* of a record */
+    ngx_uint_t                      nchanges;
+    ngx_str_t                       id;         /* its member "id", as text; len
+                                                   0: none that is an id */
+    const char                     *refused;    /* why there are no changes, or
+                                                   NULL */
     unsigned                        wanted:1;
     unsigned                        ready:1;    /* data and kind are set */
+    unsigned                        decoded:1;  /* changes, id, refused are */
 } fanout_broadcast_body_t;
 
 
-/* a message to one channel, once the response is complete */
+/* a message to one channel or a change of a record there, once the response is
+ * complete */
 
 typedef struct {
     fanout_app_t          *app;
@@ -82,8 +102,14 @@ typedef struct {
     ngx_str_t              user;
     ngx_str_t              key;
     uint64_t               client;              /* who wrote it and is not to
-                                                   get it, 0: none */
+                                                   get the message, 0: none */
+    ngx_str_t              record;              /* its id, len 0: the body has
+                                                   it */
+    uint64_t               base;                /* version */
+    ngx_uint_t             change;              /* FANOUT_BROADCAST_MESSAGE
+                                                   … */
     ngx_uint_t             body;
+    unsigned               based:1;             /* base is given */
     unsigned               meta:1;
 } fanout_broadcast_target_t;
 
@@ -128,8 +154,23 @@ ngx_uint_t fanout_broadcast_without_body(ngx_http_request_t *r);
  * the last one. */
 ngx_uint_t fanout_broadcast_collect(fanout_broadcast_t *b, ngx_chain_t *in);
 
-/* Publishes to all targets and is done.  Failures are counted and logged. */
-void fanout_broadcast_publish(fanout_broadcast_t *b);
+/* Publishes a message to a target.  Failures are counted and logged. */
+void fanout_broadcast_message(fanout_broadcast_t *b,
+    fanout_broadcast_target_t *t);
+
+/* Sets data and kind of a body. */
+void fanout_broadcast_prepare(fanout_broadcast_t *b,
+    fanout_broadcast_body_t *body);
+
+/* Whether what was refused with this error and result was refused only because
+ * its key can't be remembered. */
+ngx_uint_t fanout_broadcast_forgets(fanout_broadcast_t *b,
+    fanout_broadcast_target_t *t, fanout_error_e error,
+    fanout_zone_result_t *result);
+
+/* Changes the record of a target.  Failures are counted and logged. */
+void fanout_broadcast_record(fanout_broadcast_t *b,
+    fanout_broadcast_target_t *t);
 
 
 #endif /* FANOUT_BROADCAST_BROADCAST_H */

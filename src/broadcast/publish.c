@@ -24,13 +24,8 @@
 #define FANOUT_BROADCAST_PATH    768
 
 
-static void broadcast_publish(fanout_broadcast_t *b,
-    fanout_broadcast_target_t *t);
 static fanout_error_e broadcast_append(fanout_broadcast_t *b,
     fanout_broadcast_target_t *t, const char *omitted, ngx_uint_t *duplicate);
-static ngx_uint_t forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
-    fanout_error_e error, fanout_zone_result_t *result);
-static void prepare(fanout_broadcast_t *b, fanout_broadcast_body_t *body);
 static ngx_int_t prepare_json(fanout_broadcast_t *b,
     fanout_broadcast_body_t *body);
 static size_t write_meta(fanout_broadcast_t *b, u_char *meta,
@@ -46,24 +41,7 @@ static ngx_str_t  null = ngx_string("null");
 
 
 void
-fanout_broadcast_publish(fanout_broadcast_t *b)
-{
-    ngx_uint_t                  i;
-    fanout_broadcast_target_t  *t;
-
-    b->done = 1;
-    b->copying = 0;
-
-    t = b->targets.elts;
-
-    for (i = 0; i < b->targets.nelts; i++) {
-        broadcast_publish(b, &t[i]);
-    }
-}
-
-
-static void
-broadcast_publish(fanout_broadcast_t *b, fanout_broadcast_target_t *t)
+fanout_broadcast_message(fanout_broadcast_t *b, fanout_broadcast_target_t *t)
 {
     ngx_log_t                *log;
     ngx_uint_t                duplicate;
@@ -75,15 +53,8 @@ broadcast_publish(fanout_broadcast_t *b, fanout_broadcast_target_t *t)
     hub = t->app->hub;
     log = b->request->connection->log;
 
-    if (hub == NULL) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "fanout_broadcast to zone \"%V\" failed: this process "
-                      "has no zone", &t->app->name);
-        return;
-    }
-
     body = &b->bodies[t->body];
-    prepare(b, body);
+    fanout_broadcast_prepare(b, body);
 
     omitted = body->omitted;
     error = broadcast_append(b, t, omitted, &duplicate);
@@ -158,7 +129,9 @@ broadcast_append(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
     error = fanout_hub_publish(t->app->hub, &t->channel, &m, 1, &opts,
                                &result);
 
-    if (opts.key.len && forgets(b, t, error, &result)) {
+    if (opts.key.len
+        && fanout_broadcast_forgets(b, t, error, &result))
+    {
         opts.key.len = 0;
         error = fanout_hub_publish(t->app->hub, &t->channel, &m, 1, &opts,
                                    &result);
@@ -170,15 +143,14 @@ broadcast_append(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
 }
 
 
-/* Whether the publish was refused only because its key can't be remembered.
- * The write has happened: a duplicate is better than a loss. */
+/* The write has happened: a duplicate is better than a loss. */
 
-static ngx_uint_t
-forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
+ngx_uint_t
+fanout_broadcast_forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
     fanout_error_e error, fanout_zone_result_t *result)
 {
-    const char        *hint, *text, *reason;
     ngx_str_t          value;
+    const char        *hint, *text, *reason;
     fanout_limited_t   limited;
 
     hint = "";
@@ -234,8 +206,8 @@ forgets(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
 /* JSON if it is, else text if it may be, else bytes.  Only what says that it
  * is JSON or does not say what it is can be JSON. */
 
-static void
-prepare(fanout_broadcast_t *b, fanout_broadcast_body_t *body)
+void
+fanout_broadcast_prepare(fanout_broadcast_t *b, fanout_broadcast_body_t *body)
 {
     ngx_uint_t  kind;
 

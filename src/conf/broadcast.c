@@ -5,7 +5,7 @@
  * The directive fanout_broadcast:
  *
  *   fanout_broadcast ZONE [CHANNEL] [methods=] [status=] [body=] [event=]
- *                    [user=] [client=] [key=] [headers=] [meta=];
+ *                    [user=] [client=] [key=] [record=] [headers=] [meta=];
  *   fanout_broadcast off;
  */
 
@@ -33,6 +33,8 @@ static char *set_client(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
     ngx_str_t *arg, ngx_str_t *s);
 static char *set_key(ngx_conf_t *cf,
     fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
+static char *broadcast_set_record(ngx_conf_t *cf,
+    fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
 static char *broadcast_set_headers(ngx_conf_t *cf,
     fanout_broadcast_rule_t *rule, ngx_str_t *arg, ngx_str_t *s);
 static char *set_meta(ngx_conf_t *cf,
@@ -44,6 +46,9 @@ static char *set_text(ngx_conf_t *cf, ngx_array_t *rules,
     fanout_broadcast_rule_t *rule);
 static ngx_int_t finish_rule(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
     ngx_uint_t set);
+static ngx_int_t finish_record(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
+    ngx_uint_t set);
+static ngx_uint_t statuses_of_success(ngx_array_t *statuses);
 static ngx_uint_t find_parameter(ngx_str_t *arg, ngx_str_t *s);
 static char *set_channel(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
     ngx_str_t *text);
@@ -68,13 +73,19 @@ static const struct {
     { "client", set_client },
     { "key", set_key },
     { "headers", broadcast_set_headers },
-    { "meta", set_meta }
+    { "meta", set_meta },
+    { "record", broadcast_set_record }
 };
 
 #define NPARAMETERS  (sizeof(parameters) / sizeof(parameters[0]))
 
 #define METHODS  0
 #define STATUS   1
+#define EVENT    3
+#define META     8
+
+/* those that change a record */
+#define WRITES   (NGX_HTTP_POST|NGX_HTTP_PUT|NGX_HTTP_PATCH|NGX_HTTP_DELETE)
 
 
 static const struct {
@@ -155,7 +166,8 @@ fanout_set_broadcast(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                    "invalid parameter \"%V\": "
                                    "\"fanout_broadcast\" has methods=, "
                                    "status=, body=, event=, user=, client=, "
-                                   "key=, headers= and meta=", &arg[i]);
+                                   "key=, record=, headers= and meta=",
+                                   &arg[i]);
                 return NGX_CONF_ERROR;
             }
 
@@ -272,9 +284,12 @@ finish_rule(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_uint_t set)
         return NGX_ERROR;
     }
 
-    if (rule->channel && !(set & (1 << METHODS))) {
-        rule->methods = NGX_HTTP_POST|NGX_HTTP_PUT|NGX_HTTP_PATCH
-                        |NGX_HTTP_DELETE;
+    if ((rule->channel || rule->record) && !(set & (1 << METHODS))) {
+        rule->methods = WRITES;
+    }
+
+    if (rule->record && finish_record(cf, rule, set) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (set & (1 << STATUS)) {
@@ -295,6 +310,61 @@ finish_rule(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_uint_t set)
     range->last = 299;
 
     return NGX_OK;
+}
+
+
+/* What a change of a record can't have. */
+
+static ngx_int_t
+finish_record(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_uint_t set)
+{
+    const char  *why;
+
+    why = set & (1 << EVENT)
+          ? "\"event=\": a change of a record has no event"
+          : set & (1 << META)
+          ? "\"meta=\": a change of a record has no meta"
+          : rule->body == FANOUT_BROADCAST_NONE
+          ? "\"body=none\": the fields of the record are in the body"
+          : rule->methods == 0 || (rule->methods & ~(ngx_uint_t) WRITES)
+          ? "\"methods=\" with others than POST, PUT, PATCH and DELETE: only "
+            "these change a record"
+          : (set & (1 << STATUS)) && !statuses_of_success(rule->statuses)
+          ? "\"status=\" with others than 200 to 299: only a success changes a "
+            "record"
+          : NULL;
+
+    if (why == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "\"record=\" of \"fanout_broadcast\" conflicts with %s",
+                       why);
+
+    return NGX_ERROR;
+}
+
+
+static ngx_uint_t
+statuses_of_success(ngx_array_t *statuses)
+{
+    ngx_uint_t          i;
+    fanout_statuses_t  *range;
+
+    if (statuses == NULL) {
+        return 0;
+    }
+
+    range = statuses->elts;
+
+    for (i = 0; i < statuses->nelts; i++) {
+        if (range[i].first < 200 || range[i].last > 299) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -489,6 +559,14 @@ set_key(ngx_conf_t *cf, fanout_broadcast_rule_t *rule, ngx_str_t *arg,
     ngx_str_t *s)
 {
     return set_label(cf, arg, s, FANOUT_KEY, &rule->key);
+}
+
+
+static char *
+broadcast_set_record(ngx_conf_t *cf, fanout_broadcast_rule_t *rule,
+    ngx_str_t *arg, ngx_str_t *s)
+{
+    return set_label(cf, arg, s, FANOUT_KEY, &rule->record);
 }
 
 

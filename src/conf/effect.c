@@ -37,6 +37,7 @@ static void check_sizes(ngx_conf_t *cf, fanout_loc_conf_t *conf,
 static ngx_uint_t is_permitted(fanout_loc_conf_t *conf, ngx_str_t *pattern);
 static ngx_uint_t overlap(ngx_str_t *one, ngx_str_t *other);
 static void check_broadcasts(ngx_conf_t *cf, fanout_loc_conf_t *conf);
+static void check_record(ngx_conf_t *cf, fanout_broadcast_rule_t *rule);
 
 
 #define field(name)  offsetof(fanout_loc_conf_t, name)
@@ -316,6 +317,7 @@ check_broadcasts(ngx_conf_t *cf, fanout_loc_conf_t *conf)
 
     for (i = 0; i < conf->broadcasts->nelts; i++) {
         app = rule[i].app;
+        check_record(cf, &rule[i]);
 
         if (app->broadcast_warned
             || conf->broadcast_size <= app->shm_zone->shm.size / 2)
@@ -331,4 +333,25 @@ check_broadcasts(ngx_conf_t *cf, fanout_loc_conf_t *conf)
                       conf->broadcast_size, &app->name,
                       app->shm_zone->shm.size / 2);
     }
+}
+
+
+/* Of a channel without variables the policy is known. */
+
+static void
+check_record(ngx_conf_t *cf, fanout_broadcast_rule_t *rule)
+{
+    if (rule->record == NULL || rule->channel == NULL || rule->warned
+        || rule->channel->lengths
+        || fanout_policy(rule->app, &rule->channel->value)->keep.records)
+    {
+        return;
+    }
+
+    rule->warned = 1;
+
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "\"record=\" of \"fanout_broadcast\" does nothing on channel "
+                  "\"%V\" of zone \"%V\", which has no \"records=\"",
+                  &rule->channel->value, &rule->app->name);
 }
