@@ -16,10 +16,12 @@
 #include "zone/zone.h"
 
 
-#define FANOUT_LAYOUT            6
+#define FANOUT_LAYOUT            7
 #define FANOUT_WHEEL             1024
 #define FANOUT_SEATS_WHEEL       256
 #define FANOUT_RECORDS_WHEEL     256
+#define FANOUT_LOCKS_WHEEL       1024
+#define FANOUT_LOCKS_TICK        128    /* ms of a place in the wheel */
 #define FANOUT_PRESENCE_WHEEL    4096
 #define FANOUT_PRESENCE_TICK     4      /* ms of a place in the wheel */
 #define FANOUT_PRESENCE_RIM                                                   \
@@ -53,6 +55,7 @@ typedef enum {
     FANOUT_EVENTS,
     FANOUT_ADDRESSES,
     FANOUT_RECORDS,                     /* shelves, fields too */
+    FANOUT_LOCKS,                       /* claims too */
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -102,6 +105,7 @@ struct fanout_shm_s {
     uint64_t             seen_hash;
     uint64_t             address_hash;
     uint64_t             record_hash;
+    uint64_t             lock_hash;
     uint64_t             budgets;
     uint64_t             holders;
     uint64_t             senders;
@@ -113,6 +117,7 @@ struct fanout_shm_s {
     uint32_t             seen_mask;
     uint32_t             address_mask;
     uint32_t             record_mask;
+    uint32_t             lock_mask;
     uint32_t             budget_mask;   /* of sets */
     uint32_t             holder_mask;   /* at most 65535; of senders, too */
 
@@ -131,6 +136,10 @@ struct fanout_shm_s {
     uint32_t             nrecords;
     uint32_t             nrecords_due;  /* that expire */
     uint32_t             records_at;    /* s that their wheel has turned to */
+    uint32_t             nlocks;        /* that are held */
+    uint32_t             nwaiters;      /* in line */
+    uint32_t             nclaims;       /* in the wheel of locks */
+    uint32_t             locks_at;      /* ms that it has turned to */
     uint32_t             held;
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unchanged first */
@@ -180,6 +189,7 @@ struct fanout_shm_s {
     fanout_ref_t         wheel[FANOUT_WHEEL];
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
     fanout_ref_t         records_due[FANOUT_RECORDS_WHEEL];
+    fanout_ref_t         locks_due[FANOUT_LOCKS_WHEEL];
     fanout_ref_t         lingering[FANOUT_RANKS][FANOUT_SEATS_WHEEL];
     fanout_ref_t         presences[FANOUT_PRESENCE_WHEEL];
     uint64_t             presences_map[FANOUT_PRESENCE_WHEEL / 64];
@@ -218,6 +228,14 @@ struct fanout_shm_s {
                                            shelves that are gone */
     uint64_t             version_max;   /* highest ever given; a rebuild keeps
                                            it */
+    uint64_t             token;         /* of the last grant of a lock; a
+                                           rebuild keeps it */
+    uint64_t             lock_grants;
+    uint64_t             lock_waits;    /* begun */
+    uint64_t             lock_timeouts; /* of them */
+    uint64_t             lock_conflicts;
+    uint64_t             locks_expired;
+    uint64_t             locks_broken;
 
     uint64_t             refused[FANOUT_NSHARES];
 

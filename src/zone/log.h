@@ -161,7 +161,7 @@ typedef struct {
     fanout_ref_t         presence;      /* 0: there was no seat yet */
     uint64_t             lost_seq;      /* highest seq that was removed */
     uint32_t             generation;    /* oldest policy in force */
-    fanout_ref_t         shelf;         /* 0: there is no record */
+    fanout_ref_t         shelf;         /* 0: no record, no lock */
     uint8_t              name[FANOUT_NAME_FIRST];
 } fanout_name_t;
 

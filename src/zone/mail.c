@@ -7,7 +7,7 @@
  * seat, in case the client is cut before it was read.  The mailboxes share the
  * entry, so a message to many clients of a user is stored once:
  *
- *   seat --mail_head--> piece --next--> piece        by seq
+ *   seat --mail--> piece --next--> piece        by seq
  *                         |
  *                       entry <----- piece of another seat
  *                                    (a ring of pieces; the last frees it)
@@ -246,12 +246,12 @@ make_place(fanout_zone_t *z, fanout_ref_t ref)
 
     seat = fanout_seat(z, ref);
 
-    while (seat->mail_head
-           && (aged(z, seat->mail_head)
+    while (seat->mail
+           && (aged(z, seat->mail)
                || (seat->state == FANOUT_SEAT_LIVE
                    && seat->nmail >= FANOUT_ZONE_MAIL)))
     {
-        mail_lose(z, seat->mail_head);
+        mail_lose(z, seat->mail);
 
         if (!fanout_journal_room(z)) {
             fanout_commit(z);
@@ -338,8 +338,7 @@ fanout_mail_post(fanout_zone_t *z, fanout_ref_t channel,
 static void
 deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat)
 {
-    fanout_list_append(z, &mail_links, &seat->mail_head, &seat->mail_tail, ref,
-                       FANOUT_NEW_RECORD);
+    fanout_deque_append(z, &mail_links, &seat->mail, ref, FANOUT_NEW_RECORD);
     fanout_set(z, seat->nmail, seat->nmail + 1);
 }
 
@@ -391,7 +390,7 @@ mail_drop(fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, seat->nmail, seat->nmail - 1);
 
-    fanout_list_remove(z, &mail_links, &seat->mail_head, &seat->mail_tail, ref);
+    fanout_deque_remove(z, &mail_links, &seat->mail, ref);
     fanout_list_remove(z, &all_links, &shm->mail_first, &shm->mail_last, ref);
 
     fanout_mail_unsent(z, ref, mail->ring_next == ref ? mail->blocks : 0);
@@ -463,8 +462,8 @@ fanout_mail_free(fanout_zone_t *z, fanout_ref_t ref)
 
     seat = fanout_seat(z, ref);
 
-    while (seat->mail_head) {
-        mail_drop(z, seat->mail_head);
+    while (seat->mail) {
+        mail_drop(z, seat->mail);
     }
 }
 
@@ -594,7 +593,7 @@ fanout_mail_read(fanout_zone_t *z,
     rc = FANOUT_ZONE_OK;
     n = 0;
 
-    for (ref = seat->mail_head; ref; ref = mail->next) {
+    for (ref = seat->mail; ref; ref = mail->next) {
         mail = fanout_mail(z, ref);
         entry = mail->entry;
         e = fanout_entry(z, entry);
@@ -647,7 +646,7 @@ mail_read_large(fanout_zone_t *z, const fanout_zone_channel_t *c,
     valid = 0;
     ref = mail_own_seat(z, c, id);
 
-    for (ref = ref ? fanout_seat(z, ref)->mail_head : 0;
+    for (ref = ref ? fanout_seat(z, ref)->mail : 0;
          ref;
          ref = mail->next)
     {

@@ -50,7 +50,8 @@ typedef struct {
     fanout_ref_t         all_next;      /* of all, by age */
     fanout_ref_t         all_prev;
     uint64_t             epoch;         /* of the offset */
-    fanout_ref_t         prev;          /* of the seat */
+    fanout_ref_t         prev;          /* of the seat; of the first: the
+                                           last */
     fanout_ref_t         sent_next;     /* of the sender, by age */
     fanout_ref_t         sent_prev;
     uint16_t             sender;

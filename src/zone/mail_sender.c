@@ -203,7 +203,7 @@ fanout_mail_displaced(fanout_zone_t *z, fanout_ref_t seat, unsigned sender)
     most = NULL;
     own = 0;
 
-    for (ref = fanout_seat(z, seat)->mail_head; ref; ref = mail->next) {
+    for (ref = fanout_seat(z, seat)->mail; ref; ref = mail->next) {
         mail = fanout_mail(z, ref);
 
         if (mail->sender == 0) {

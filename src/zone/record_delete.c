@@ -270,7 +270,7 @@ fanout_record_clear(fanout_zone_t *z, fanout_zone_channel_t *c)
     channel = fanout_channel_find(z, c);
     shelf = channel ? fanout_shelf_of(z, channel) : 0;
 
-    for (n = 0; shelf; n++) {
+    for (n = 0; shelf && fanout_shelf(z, shelf)->records; n++) {
 
         if (n && (!fanout_journal_room(z) || !fanout_section_room(z))) {
             fanout_leave(z);

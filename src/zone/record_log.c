@@ -15,22 +15,6 @@
                                            ensured */
 
 
-static uint32_t class_of(fanout_zone_t *z, const fanout_zone_channel_t *c,
-    fanout_ref_t channel);
-
-
-static uint32_t
-class_of(fanout_zone_t *z, const fanout_zone_channel_t *c,
-    fanout_ref_t channel)
-{
-    if (channel) {
-        return fanout_channel(z, channel)->class;
-    }
-
-    return c->policy ? c->policy->class : 0;
-}
-
-
 void
 fanout_record_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_zone_publish_t *opts, uint32_t n)
@@ -92,46 +76,13 @@ fanout_record_keep_key(fanout_zone_t *z, fanout_ref_t channel,
 }
 
 
-/* A channel with records is in use: it counts for the address that made it
- * so. */
-
 int
 fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_plan_t *plan)
 {
-    int       rc;
-    uint32_t  class, blocks;
-    unsigned  holder;
-
-    class = class_of(z, c, plan->channel);
-    blocks = fanout_channel_blocks(c->name.len);
-
-    if (plan->channel
-        && fanout_cold(z, fanout_channel(z, plan->channel))->wheel
-           & FANOUT_IN_USE)
-    {
-        blocks = 0;
-    }
-
-    if (blocks) {
-        holder = fanout_holder(z, plan->set->opts
-                                  ? plan->set->opts->address : 0);
-
-        if (fanout_holder_claim(z, FANOUT_SHARE_channels, class, holder,
-                                blocks)
-            != FANOUT_ZONE_OK)
-        {
-            return FANOUT_ZONE_ADDRESS;
-        }
-
-        rc = fanout_share_claim(z, FANOUT_SHARE_channels, class, blocks);
-
-        if (rc != FANOUT_ZONE_OK) {
-            return rc;
-        }
-    }
-
-    return fanout_share_claim(z, FANOUT_SHARE_records, class, plan->blocks);
+    return fanout_shelf_claim(z, c, plan->channel,
+                              plan->set->opts ? plan->set->opts->address : 0,
+                              plan->blocks);
 }
 
 
@@ -172,7 +123,7 @@ fanout_record_ensure(fanout_zone_t *z, const fanout_zone_channel_t *c,
     int       rc;
     uint32_t  class;
 
-    class = class_of(z, c, fanout_channel_find(z, c));
+    class = fanout_shelf_class_of(z, c, fanout_channel_find(z, c));
 
     /* the channel, an index block of the history, a key */
     n += fanout_channel_blocks(c->name.len) + 2;

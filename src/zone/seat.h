@@ -42,8 +42,9 @@ typedef struct {
     fanout_ref_t         id_prev;       /* of the identity's first seat: the
                                            last one */
     fanout_ref_t         members;
-    fanout_ref_t         mail_head;
-    fanout_ref_t         mail_tail;
+    fanout_ref_t         mail;          /* first by age, whose prev is the
+                                           last */
+    fanout_ref_t         claims;        /* to locks */
     uint64_t             mail_lost;     /* highest offset that was removed, with
                                            the changing bits of its epoch in the
                                            upper 16 bits */
@@ -74,10 +75,11 @@ fanout_ref_t fanout_seat_find(fanout_zone_t *z,
 /* Frees a seat that is GONE, after its last member. */
 void fanout_seat_free_unused(fanout_zone_t *z, fanout_ref_t ref);
 
-/* Gives up a seat, unless it is GONE: frees its mail, makes its members leave,
- * and frees the seat if no leave is pending.  Returns 1 if more has to be done
- * first, in another transaction: then the seat is as it was, but members whose
- * join was never reported may be gone. */
+/* Gives up a seat, unless it is GONE: ends its locks, frees its mail, makes its
+ * members leave, and frees the seat if no leave is pending.  May commit.
+ * Returns 1 if more has to be done first, in another transaction: then the seat
+ * is as it was, but locks, and members whose join was never reported, may be
+ * gone. */
 int fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason);
 
 
@@ -109,6 +111,11 @@ int fanout_seats_give_up(fanout_zone_t *z, fanout_ref_t identity,
 /* Gives up seats that lingered long enough, up to a step; AGAIN if there are
  * more. */
 int fanout_seat_sweep(fanout_zone_t *z);
+
+/* Returns the number that a worker gave a channel when it opened it; UINT32_MAX
+ * if it did not.  The lock must be held. */
+uint32_t fanout_seat_local(fanout_zone_t *z, fanout_ref_t channel,
+    unsigned slot);
 
 /* A new seat, which is GONE until it is made live; the block was ensured. The
  * lock must be held. */

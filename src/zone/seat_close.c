@@ -8,6 +8,7 @@
 
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
+#include "zone/lock_block.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/member.h"
@@ -19,8 +20,6 @@
 
 static int kick_step(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t client, uint8_t reason);
-static uint32_t local_of(fanout_zone_t *z, fanout_ref_t channel,
-    unsigned slot);
 
 
 void
@@ -89,8 +88,8 @@ kick_step(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
 
     e = fanout_identity(z, s->identity);
     slot = e->slot;
-    local = e->state == FANOUT_ID_LIVE ? local_of(z, channel, slot)
-                                       : UINT32_MAX;
+    local = e->state == FANOUT_ID_LIVE
+            ? fanout_seat_local(z, channel, slot) : UINT32_MAX;
 
     if (fanout_seat_give_up(z, ref, reason)) {
         return FANOUT_ZONE_AGAIN;
@@ -105,10 +104,8 @@ kick_step(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
 }
 
 
-/* the worker's number for the channel */
-
-static uint32_t
-local_of(fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
+uint32_t
+fanout_seat_local(fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
 {
     fanout_ref_t        ref;
     fanout_interest_t  *in;
@@ -137,7 +134,10 @@ fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         return 0;
     }
 
-    if (fanout_seat_unreported_free(z, ref, reason)) {
+    if (fanout_locks_leave(z, ref, reason == FANOUT_LEFT_KICKED
+                                   ? FANOUT_LOCK_KICKED : FANOUT_LOCK_LEFT)
+        || fanout_seat_unreported_free(z, ref, reason))
+    {
         return 1;
     }
 

@@ -8,6 +8,7 @@
 
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
+#include "zone/lock_block.h"
 #include "zone/log.h"
 #include "zone/presence.h"
 #include "zone/seat.h"
@@ -53,6 +54,7 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     if (s->state == FANOUT_SEAT_LINGERS) {
         fanout_seat_revive(z, ref);
+        fanout_locks_revive(z, ref);
 
     } else if (s->state != FANOUT_SEAT_LIVE) {
         fanout_seat_move(z, ref, 0);

@@ -8,6 +8,7 @@
 
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
+#include "zone/lock_block.h"
 #include "zone/presence.h"
 #include "zone/seat.h"
 #include "zone/share.h"
@@ -86,6 +87,7 @@ revive_one(fanout_zone_t *z, fanout_ref_t ref)
 {
     if (fanout_seat(z, ref)->state == FANOUT_SEAT_LINGERS) {
         fanout_seat_revive(z, ref);
+        fanout_locks_revive(z, ref);
     }
 
     fanout_seat_renewed(z, ref);
@@ -245,6 +247,7 @@ fanout_seat_sweep(fanout_zone_t *z)
                 /* the client is back, and the resume is about to revive this
                  * seat */
                 fanout_seat_revive(z, ref);
+                fanout_locks_revive(z, ref);
 
             } else if (fanout_seat_give_up(z, ref, FANOUT_LEFT_NETWORK)) {
                 return FANOUT_ZONE_AGAIN;

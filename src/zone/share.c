@@ -67,7 +67,7 @@ fanout_share_used(fanout_shm_t *shm, unsigned share)
                + shm->heap.used[FANOUT_MEMBERS];
 
     case FANOUT_SHARE_records:
-        return shm->heap.used[FANOUT_RECORDS];
+        return shm->heap.used[FANOUT_RECORDS] + shm->heap.used[FANOUT_LOCKS];
 
     case FANOUT_SHARE_sessions:
         return shm->heap.used[FANOUT_IDENTITIES] + shm->heap.used[FANOUT_SEATS]

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Shelves: the part of a channel for its records.
+ * Shelves: the part of a channel for its records and locks.
  */
 
 
@@ -50,7 +50,7 @@ fanout_shelf_settle(fanout_zone_t *z, fanout_ref_t ref)
 
     shelf = fanout_shelf(z, ref);
 
-    if (shelf->records) {
+    if (shelf->records || shelf->locks) {
         return;
     }
 
@@ -111,4 +111,51 @@ fanout_shelf_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
                     -(int32_t) shelf->blocks);
     fanout_part_add(z, FANOUT_SHARE_records, class, shelf->blocks);
     fanout_set(z, shelf->class, class);
+}
+
+
+uint32_t
+fanout_shelf_class_of(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    fanout_ref_t channel)
+{
+    if (channel) {
+        return fanout_channel(z, channel)->class;
+    }
+
+    return c->policy ? c->policy->class : 0;
+}
+
+
+int
+fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    fanout_ref_t channel, uint64_t address, uint32_t n)
+{
+    int       rc;
+    uint32_t  class, blocks;
+
+    class = fanout_shelf_class_of(z, c, channel);
+    blocks = fanout_channel_blocks(c->name.len);
+
+    if (channel
+        && fanout_cold(z, fanout_channel(z, channel))->wheel & FANOUT_IN_USE)
+    {
+        blocks = 0;
+    }
+
+    if (blocks) {
+        if (fanout_holder_claim(z, FANOUT_SHARE_channels, class,
+                                fanout_holder(z, address), blocks)
+            != FANOUT_ZONE_OK)
+        {
+            return FANOUT_ZONE_ADDRESS;
+        }
+
+        rc = fanout_share_claim(z, FANOUT_SHARE_channels, class, blocks);
+
+        if (rc != FANOUT_ZONE_OK) {
+            return rc;
+        }
+    }
+
+    return fanout_share_claim(z, FANOUT_SHARE_records, class, n);
 }

@@ -17,9 +17,9 @@
 
 
 /*
- * The shelf of a channel has its records, by slot.  It exists while there are
- * any.  The stamp of a table is the low half of the offset of the last change
- * of its records.
+ * The shelf of a channel has its records and its locks, by slot.  It exists
+ * while there are any.  The stamp of a table is the low half of the offset of
+ * the last change of its records.
  */
 
 typedef struct {
@@ -34,7 +34,11 @@ typedef struct {
                                            its own */
     uint8_t              depth;
     uint8_t              class;         /* of the channel, for the accounts */
-    uint16_t             unused[11];
+    uint8_t              lock_depth;
+    uint8_t              spare;
+    fanout_ref_t         lock_root;
+    uint32_t             locks;         /* that are held or waited for */
+    uint32_t             unused[4];
 } fanout_shelf_t;
 
 
@@ -122,7 +126,7 @@ fanout_shelf_of(fanout_zone_t *z, fanout_ref_t channel)
 /* The same, and makes it if there is none; 1 block must be ensured. */
 fanout_ref_t fanout_shelf_make(fanout_zone_t *z, fanout_ref_t channel);
 
-/* Frees a shelf that has no record. */
+/* Frees a shelf that has no record and no lock. */
 void fanout_shelf_settle(fanout_zone_t *z, fanout_ref_t shelf);
 
 /* Adds to the blocks of a shelf; n may be negative. */
@@ -132,6 +136,16 @@ void fanout_shelf_add(fanout_zone_t *z, fanout_ref_t shelf, int32_t n);
  * the table is gone with the record. */
 void fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t shelf, uint32_t slot,
     uint64_t offset);
+
+/* Checks whether a channel may take n blocks of the share of records: OK; FULL,
+ * which is counted; ADDRESS.  A channel with a shelf is in use: it counts for
+ * the address (hash, 0: none) that made it so. */
+int fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    fanout_ref_t channel, uint64_t address, uint32_t n);
+
+/* Returns the class of a channel that may be missing (0). */
+uint32_t fanout_shelf_class_of(fanout_zone_t *z,
+    const fanout_zone_channel_t *c, fanout_ref_t channel);
 
 /* Moves the blocks of a shelf to another class. */
 void fanout_shelf_class(fanout_zone_t *z, fanout_ref_t shelf, uint32_t class);

@@ -261,6 +261,7 @@ typedef struct {
     uint64_t                    signals;
     uint64_t                    seen;
     uint64_t                    records;
+    uint64_t                    locks;
     uint64_t                    staged;
     uint64_t                    held;       /* by stalled workers, part of
                                                messages */
@@ -277,6 +278,14 @@ typedef struct {
     uint64_t                    record_conflicts;
     uint64_t                    record_rejected;    /* fields */
     uint64_t                    record_expired;
+    uint64_t                    nlocks;     /* held */
+    uint64_t                    nwaiters;   /* in line for one */
+    uint64_t                    lock_grants;    /* ever, as those below */
+    uint64_t                    lock_waits; /* begun */
+    uint64_t                    lock_timeouts;  /* of them, without the lock */
+    uint64_t                    lock_conflicts; /* refused at once */
+    uint64_t                    locks_expired;
+    uint64_t                    locks_broken;
     uint64_t                    nseen;      /* of users who left */
     uint64_t                    addresses;  /* blocks of addresses with
                                                sessions */

@@ -38,6 +38,8 @@
 #define SEEN_SHELF       21
 #define SEEN_RECORD      22
 #define SEEN_FIELD       23
+#define SEEN_LOCK        24
+#define SEEN_CLAIM       25
 
 
 typedef struct {
@@ -75,6 +77,10 @@ typedef struct {
     uint32_t          records;
     uint32_t          records_due;
     uint64_t          record_bytes;
+    uint32_t          locks;            /* held */
+    uint32_t          waiters;
+    uint32_t          seated;           /* claims of seats */
+    uint32_t          unseated;
     uint64_t          held;
     uint64_t          nheld;
     uint64_t          nbuckets;
@@ -162,6 +168,15 @@ int fanout_verify_seen(walk_t *w);
 /* The records of a channel; after all channels, what the zone counts. */
 int fanout_verify_shelf(walk_t *w, fanout_ref_t channel);
 int fanout_verify_records(walk_t *w);
+
+/* The locks of a shelf, whose blocks are added; after seats, what is listed
+ * elsewhere. */
+int fanout_verify_shelf_locks(walk_t *w, fanout_ref_t shelf,
+    uint32_t *blocks);
+int fanout_verify_locks(walk_t *w);
+
+/* The claims of a seat. */
+int fanout_verify_claims(walk_t *w, fanout_ref_t seat);
 
 /* The queue of events for a backend. */
 int fanout_verify_events(walk_t *w);

@@ -83,7 +83,8 @@ fanout_verify_entry(walk_t *w, fanout_ref_t ref, fanout_ref_t channel,
     must_of(w, ref, (e->type & 0x0f) == FANOUT_MESSAGE
                     || (e->type & 0x0f) == FANOUT_RESET
                     || (e->type & 0x0f) == FANOUT_PRESENCE
-                    || (e->type & 0x0f) == FANOUT_RECORD);
+                    || (e->type & 0x0f) == FANOUT_RECORD
+                    || (e->type & 0x0f) == FANOUT_LOCK);
     must_of(w, ref, (e->flags & FANOUT_HAS_RECIPIENT) == 0
                     || (e->type & 0x0f) == FANOUT_MESSAGE);
 

@@ -238,6 +238,8 @@ verify_seat(walk_t *w, fanout_ref_t ref)
 
     s = fanout_seat(w->z, ref);
 
+    try (fanout_verify_claims(w, ref));
+
     must_of(w, ref, met(w, s->channel, SEEN_CHANNEL));
     must_of(w, ref, met(w, s->identity, SEEN_IDENTITY));
     must_of(w, ref, fanout_identity(w->z, s->identity)->client == s->client);

@@ -48,15 +48,20 @@ fanout_verify_shelf(walk_t *w, fanout_ref_t channel)
 
     must_of(w, ref, s->channel == channel);
     must_of(w, ref, s->class == fanout_channel(w->z, channel)->class);
-    must_of(w, ref, s->root && s->records);
+    must_of(w, ref, s->records || s->locks);
+    must_of(w, ref, (s->root != 0) == (s->records != 0));
     must_of(w, ref, s->floor <= w->shm->version_max);
 
     memset(&sum, 0, sizeof(sum_t));
     sum.shelf = ref;
     sum.blocks = 1;
 
-    try (fanout_verify_tree(w, s->root, s->depth, 0, FANOUT_RECORDS,
-                            verify_record, &sum, &sum.blocks));
+    if (s->root) {
+        try (fanout_verify_tree(w, s->root, s->depth, 0, FANOUT_RECORDS,
+                                verify_record, &sum, &sum.blocks));
+    }
+
+    try (fanout_verify_shelf_locks(w, ref, &sum.blocks));
 
     must_of(w, ref, sum.records == s->records);
     must_of(w, ref, sum.bytes == s->bytes);

@@ -10,6 +10,7 @@
 #include "zone/format.h"
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
+#include "zone/lock_block.h"
 #include "zone/log.h"
 #include "zone/mail.h"
 #include "zone/member.h"
@@ -34,6 +35,9 @@ _Static_assert(sizeof(fanout_name_t) == FANOUT_BLOCK
                && sizeof(fanout_record_block_t) == FANOUT_BLOCK
                && sizeof(fanout_fields_t) == FANOUT_BLOCK
                && sizeof(fanout_field_block_t) == FANOUT_BLOCK
+               && sizeof(fanout_lock_block_t) == FANOUT_BLOCK
+               && sizeof(fanout_claim_t) == FANOUT_BLOCK
+               && sizeof(fanout_seat_t) == FANOUT_BLOCK
                && sizeof(fanout_table_t) == FANOUT_BLOCK, "a block each");
 
 
@@ -205,6 +209,7 @@ sizes(void)
         sizeof(fanout_holder_t), sizeof(fanout_sender_t),
         sizeof(fanout_shelf_t), sizeof(fanout_record_block_t),
         sizeof(fanout_fields_t), sizeof(fanout_field_block_t),
+        sizeof(fanout_lock_block_t), sizeof(fanout_claim_t),
         sizeof(pthread_mutex_t), FANOUT_NCOUNTERS,
         FANOUT_NSERIES
     };
@@ -378,7 +383,8 @@ fanout_zone_sweep(fanout_zone_t *z)
         fanout_mail_sweep,
         fanout_signal_sweep,
         fanout_seen_sweep,
-        fanout_record_sweep
+        fanout_record_sweep,
+        fanout_lock_sweep
     };
 
     more = 0;
@@ -423,6 +429,7 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->signals = shm->heap.used[FANOUT_SIGNALS];
     st->seen = shm->heap.used[FANOUT_SEEN];
     st->records = shm->heap.used[FANOUT_RECORDS];
+    st->locks = shm->heap.used[FANOUT_LOCKS];
     st->staged = shm->heap.used[FANOUT_STAGED];
     st->held = shm->held;
     st->held_max = shm->held_max;
@@ -438,6 +445,7 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->record_conflicts = shm->conflicts;
     st->record_rejected = shm->rejected;
     st->record_expired = shm->records_expired;
+    fanout_lock_stat(z, st);
     st->nseen = shm->nseen;
     st->addresses = shm->heap.used[FANOUT_ADDRESSES];
     st->naddresses = shm->naddresses;

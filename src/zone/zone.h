@@ -65,7 +65,7 @@ typedef struct {
     _(channels, "channels in use and subscriptions of workers")               \
     _(keys,     "idempotence keys")                                           \
     _(members,  "members and rooms")                                          \
-    _(records,  "records")                                                    \
+    _(records,  "records and locks")                                          \
     _(sessions, "identities and seats")                                       \
     _(mail,     "direct messages kept for clients")                           \
     _(signals,  "signals not read yet")                                       \

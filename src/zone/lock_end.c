@@ -1,0 +1,216 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The end of a lock, and the grant to the next in line, in one transaction.
+ */
+
+
+#include "zone/identity.h"
+#include "zone/lock_block.h"
+#include "zone/slot.h"
+
+
+static fanout_ref_t lock_next(fanout_zone_t *z, fanout_ref_t lock);
+static void lock_pass(fanout_zone_t *z, fanout_ref_t lock,
+    fanout_ref_t claim);
+static void lock_order(fanout_zone_t *z, fanout_ref_t seat);
+
+
+void
+fanout_lock_room(fanout_zone_t *z)
+{
+    if (z->shm->heap.nfree < FANOUT_LOCK_ROOM) {
+        fanout_commit(z);
+        (void) fanout_ensure_spare(z, FANOUT_LOCK_ROOM);
+    }
+}
+
+
+void
+fanout_lock_grant(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t claim)
+{
+    uint64_t              wall, token;
+    fanout_shm_t         *shm;
+    fanout_claim_t       *c;
+    fanout_lock_block_t  *lock;
+
+    shm = z->shm;
+    lock = fanout_lock(z, ref);
+    c = fanout_claim(z, claim);
+
+    wall = fanout_wall(z);
+    token = wall * 1024 > shm->token ? wall * 1024 : shm->token + 1;
+
+    fanout_set(z, shm->token, token);
+    fanout_set(z, lock->token, token);
+    fanout_set(z, lock->expires, wall + c->ttl);
+    fanout_set(z, lock->holder, claim);
+    fanout_set(z, c->held, 1);
+    fanout_claim_due(z, claim, c->ttl);
+
+    fanout_set(z, shm->nlocks, shm->nlocks + 1);
+    fanout_set(z, shm->lock_grants, shm->lock_grants + 1);
+}
+
+
+void
+fanout_lock_end(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+{
+    fanout_ref_t          next;
+    fanout_shm_t         *shm;
+    fanout_lock_block_t  *lock;
+
+    shm = z->shm;
+    lock = fanout_lock(z, ref);
+
+    fanout_claim_free(z, lock->holder);
+    fanout_set(z, lock->holder, 0);
+    fanout_set(z, shm->nlocks, shm->nlocks - 1);
+
+    if (reason == FANOUT_LOCK_EXPIRED) {
+        fanout_set(z, shm->locks_expired, shm->locks_expired + 1);
+
+    } else if (reason == FANOUT_LOCK_BROKEN) {
+        fanout_set(z, shm->locks_broken, shm->locks_broken + 1);
+    }
+
+    next = lock_next(z, ref);
+
+    if (next) {
+        lock_pass(z, ref, next);
+    }
+
+    fanout_lock_tell(z, ref, reason);
+    fanout_lock_settle(z, ref);
+}
+
+
+/* the first in line whose seat is live; 0: none */
+
+static fanout_ref_t
+lock_next(fanout_zone_t *z, fanout_ref_t lock)
+{
+    fanout_ref_t     ref;
+    fanout_claim_t  *claim;
+
+    for (ref = fanout_lock(z, lock)->first; ref; ref = claim->next) {
+        claim = fanout_claim(z, ref);
+        z->heap.work++;
+
+        if (fanout_seat(z, claim->seat)->state == FANOUT_SEAT_LIVE) {
+            break;
+        }
+    }
+
+    return ref;
+}
+
+
+/* Grants a lock to a claim in line. */
+
+static void
+lock_pass(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t claim)
+{
+    fanout_line_leave(z, claim);
+    fanout_lock_grant(z, lock, claim);
+    lock_order(z, fanout_claim(z, claim)->seat);
+}
+
+
+/* A worker that does not read the channel has no command that waits. */
+
+static void
+lock_order(fanout_zone_t *z, fanout_ref_t seat)
+{
+    uint32_t                  local;
+    fanout_seat_t            *s;
+    fanout_identity_block_t  *e;
+
+    s = fanout_seat(z, seat);
+    e = fanout_identity(z, s->identity);
+
+    if (e->state != FANOUT_ID_LIVE) {
+        return;
+    }
+
+    local = fanout_seat_local(z, s->channel, e->slot);
+
+    if (local != UINT32_MAX) {
+        fanout_order_send(z, e->slot, FANOUT_ORDER_GRANTED, s->client, local,
+                          0, 0);
+    }
+}
+
+
+/* Without a reader there is no entry, only its offset. */
+
+void
+fanout_lock_tell(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
+{
+    uint8_t                buf[FANOUT_LOCK_ENTRY];
+    fanout_ref_t           channel;
+    fanout_zone_message_t  m;
+
+    channel = fanout_lock_channel(z, ref);
+
+    memset(&m, 0, sizeof(fanout_zone_message_t));
+    m.kind = FANOUT_BINARY;
+    m.flags = FANOUT_TRANSIENT;
+    m.data.data = buf;
+    m.data.len = fanout_lock_write(z, ref, reason, buf);
+
+    if (fanout_channel(z, channel)->interests == 0
+        || z->shm->heap.nfree < fanout_message_blocks(&m))
+    {
+        fanout_unread_lose(z, channel);
+
+    } else {
+        fanout_log_append(z, channel, &m, FANOUT_LOCK);
+    }
+}
+
+
+int
+fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason)
+{
+    unsigned         n;
+    fanout_ref_t     ref;
+    fanout_claim_t  *claim;
+
+    for (n = 0; (ref = fanout_seat(z, seat)->claims) != 0; n++) {
+
+        if (n && !fanout_section_room(z)) {
+            return 1;
+        }
+
+        claim = fanout_claim(z, ref);
+
+        if (claim->held) {
+            fanout_lock_room(z);
+            fanout_lock_end(z, claim->lock, reason);
+
+        } else {
+            fanout_line_drop(z, ref);
+        }
+    }
+
+    return n && !fanout_section_room(z);
+}
+
+
+void
+fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat)
+{
+    fanout_ref_t     ref;
+    fanout_claim_t  *claim;
+
+    for (ref = fanout_seat(z, seat)->claims; ref; ref = claim->seat_next) {
+        claim = fanout_claim(z, ref);
+
+        if (!claim->held && fanout_lock(z, claim->lock)->holder == 0) {
+            lock_pass(z, claim->lock, ref);
+            fanout_lock_tell(z, claim->lock, 0);
+        }
+    }
+}
