@@ -6,6 +6,7 @@
  */
 
 
+#include "zone/lock_guard.h"
 #include "zone/pressure.h"
 #include "zone/record_log.h"
 #include "zone/record_sweep.h"
@@ -118,6 +119,13 @@ delete_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     r->version = fanout_record(z, plan.record)->version;
     plan.version = r->version + 1;
+
+    rc = fanout_lock_guard(z, plan.channel, plan.record, plan.policy,
+                           plan.set, 1, r);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return rc;
+    }
 
     if (plan.set->mode != FANOUT_OVERWRITE && plan.set->base != r->version) {
         r->unknown = plan.set->base > r->version;

@@ -6,6 +6,7 @@
  */
 
 
+#include "zone/lock_block.h"
 #include "zone/pressure.h"
 #include "zone/record_log.h"
 #include "zone/share.h"
@@ -103,7 +104,9 @@ fanout_record_prepare(fanout_zone_t *z, fanout_zone_channel_t *c,
 
         change->message(z, plan, m);
         rc = fanout_record_ensure(z, c,
-                                  plan->blocks + fanout_message_blocks(m));
+                                  plan->blocks + fanout_message_blocks(m)
+                                  + (plan->set->release.len ? FANOUT_LOCK_ROOM
+                                                            : 0));
 
         if (rc != FANOUT_ZONE_AGAIN) {
             return rc;

@@ -7,6 +7,8 @@
  */
 
 
+#include "zone/lock_block.h"
+#include "zone/lock_guard.h"
 #include "zone/record_log.h"
 #include "zone/record_stage.h"
 #include "zone/share.h"
@@ -209,7 +211,8 @@ set_link(fanout_zone_t *z, fanout_zone_channel_t *c,
 
         if (rc == FANOUT_ZONE_OK && !r->log.duplicate) {
             rc = fanout_record_ensure(z, c, plan.blocks
-                         - stage.drafts[FANOUT_STAGED_FIELDS].blocks);
+                         - stage.drafts[FANOUT_STAGED_FIELDS].blocks
+                         + (plan.set->release.len ? FANOUT_LOCK_ROOM : 0));
         }
 
     } while (rc == FANOUT_ZONE_AGAIN);
@@ -236,7 +239,8 @@ valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set)
     unsigned  i;
 
     if (c->name.len > 255 || set->id.len == 0 || set->id.len > 255
-        || set->user.len > 255 || set->n > FANOUT_ZONE_FIELDS)
+        || set->user.len > 255 || set->release.len > 255
+        || set->n > FANOUT_ZONE_FIELDS)
     {
         return 0;
     }
@@ -301,6 +305,8 @@ set_done(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_record_changed(z, plan.record, plan.version, r->log.offset,
                           c->policy ? c->policy->records_ttl : 0);
 
+    fanout_lock_release(z, plan.channel, &plan.set->release);
+
     r->version = plan.version;
     r->partial = plan.conflicts != 0;
 
@@ -336,6 +342,12 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     rc = fanout_plan_make(z, &plan, plan.to, r);
 
     r->unchanged = rc == FANOUT_ZONE_AGAIN;
+
+    if (r->unchanged && plan.set->release.len) {
+        fanout_lock_room(z);
+        fanout_lock_release(z, plan.channel, &plan.set->release);
+    }
+
     r->created = rc == FANOUT_ZONE_OK && plan.record == 0;
 
     if (rc == FANOUT_ZONE_CONFLICT) {
@@ -347,7 +359,7 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-/* Looks up the key, the channel and the record. */
+/* Looks up the key, the channel, the record and its locks. */
 
 static int
 set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
@@ -373,7 +385,8 @@ set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
                         : plan.shelf ? fanout_shelf(z, plan.shelf)->floor
                         : z->shm->records_floor);
 
-    return FANOUT_ZONE_OK;
+    return fanout_lock_guard(z, plan.channel, plan.record, plan.policy,
+                             plan.set, plan.set->whole, r);
 }
 
 

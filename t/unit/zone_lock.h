@@ -9,13 +9,13 @@
 
 
 #include "zone_presence.h"
+#include "zone_record.h"
 #include "zone/lock.h"
 #include "zone/lock_block.h"
 
 
 #define LOCKED     FANOUT_ZONE_LOCKED
 #define NOTHOLDER  FANOUT_ZONE_NOTHOLDER
-#define MANY       FANOUT_ZONE_MANY
 
 
 typedef fanout_lock_t  lock_t;

@@ -13,6 +13,7 @@
 
 #include "tap.h"
 #include "zone_lock.h"
+#include "zone_record.h"
 
 
 #define SIZE  (4 * MB)
@@ -593,6 +594,164 @@ test_rebuild(void)
 }
 
 
+#define set(i, t, b, ...)                                                     \
+    record_set(&z, &c, &(set_t) { .id = i, .text = t, .base = b, __VA_ARGS__ })
+
+
+static void
+test_token(void)
+{
+    uint64_t           token, field;
+    fanout_zone_set_t  del;
+
+    start(3);
+
+    (void) take(1, "r");
+    token = lock_was.token;
+    (void) take(1, "r.a");
+    field = lock_was.token;
+    (void) told();
+
+    is_int(set("r", "a=1", -1, .client = 2), OK, "locks alone guard nothing");
+    is_int(set("r", "a=2", -1, .client = 1, .token = token), OK,
+           "a set with the token of the record's lock");
+    is_int(set("r", "a=3", -1, .token = field), OK, "or of the field's");
+    is_int(set("r", "b=3", -1, .token = field), NOTHOLDER,
+           "but not of another field's");
+    is_int(set("r", "a=4 b=4", -1, .token = field), NOTHOLDER,
+           "nor of one of two fields");
+    is_int(set("r", "a=4", -1, .token = token + 5), NOTHOLDER,
+           "nor of none");
+    is_int(set("q", "a=4", -1, .token = token), NOTHOLDER,
+           "nor of another record's");
+    is_int(set("r", "a=4", 1, .token = token + 5, .reject = 1), NOTHOLDER,
+           "this comes before a conflict");
+
+    is_int(set("r", "a=5", -1, .client = 1, .key = "k"), OK, "with a key");
+    (void) told();
+    is_int(set("r", "a=6", -1, .client = 1, .release = "r.a"), OK,
+           "a set that releases");
+    is_str(told(), "r.a=- (released)", "ends the lock");
+    is_int(set("r", "a=7", -1, .client = 1, .release = "r.a"), NOTHOLDER,
+           "it can't release it again");
+    is_int(set("r", "a=5", -1, .key = "k", .token = 99, .release = "r.a"), OK,
+           "a known key comes before the lock");
+
+    is_int(set("r", "a=7", -1, .client = 2, .release = "r"), NOTHOLDER,
+           "nor somebody else another");
+    is_int(set("r", "a=7", -1, .client = 1, .release = "r",
+               .token = token + 1), NOTHOLDER, "nor by another token");
+    (void) take(2, "r", .wait = 9000);
+    is_int(set("r", "a=6", -1, .client = 1, .release = "r", .token = token),
+           OK, "a set that changes nothing");
+    ok(was.unchanged, "does not");
+    is_str(told(), "r=2: (released)", "but releases");
+    is_int(granted(), 2, "to the next");
+
+    memset(&del, 0, sizeof(del));
+    del.id = zstr("r", 1);
+    del.token = token;
+    is_int(fanout_record_delete(&z, &c, &del, &was), NOTHOLDER,
+           "a delete with an old token");
+    (void) lock_wait(&z, &c, &p[2], "r", 0);
+    del.token = lock_was.token;
+    later(40000);
+    is_int(fanout_record_delete(&z, &c, &del, &was), NOTHOLDER,
+           "or when the lock is over");
+    (void) take(2, "r");
+    del.token = lock_was.token;
+    is_int(fanout_record_delete(&z, &c, &del, &was), OK,
+           "a delete with the token");
+
+    stop("tokens");
+}
+
+
+static void
+test_guard(void)
+{
+    uint64_t           token;
+    fanout_zone_set_t  del;
+
+    start(3);
+    policy.guard = 1;
+
+    is_int(set("r", "a=1 b=1", -1, .client = 2), OK, "without locks");
+    (void) take(1, "r.a");
+    token = lock_was.token;
+    is_int(set("r", "a=2", -1, .client = 2), LOCKED, "a field is guarded");
+    is_int(was.lock_client, 1, "by its holder");
+    is_mem((char *) was.lock_name.data, was.lock_name.len, "r.a", 3,
+           "whose lock is named");
+    is_int(set("r", "a=2 b=2", 0, .client = 2), LOCKED,
+           "a set of two fields, before its conflict");
+    is_int(set("r", "b=2", -1, .client = 2), OK, "another field is not");
+    is_int(set("r", "b=3", -1, .client = 2, .whole = 1), LOCKED,
+           "a set of the whole record");
+    is_int(set("r", "a=3", -1, .client = 1), OK, "the holder may");
+    is_int(set("r", "a=3", -1), LOCKED, "one without a client may not");
+    is_int(set("r", "a=4", -1, .guard_off = 1), OK, "but above the guard");
+    is_int(set("r", "a=5", -1, .token = token), OK, "or with the token");
+
+    memset(&del, 0, sizeof(del));
+    del.id = zstr("r", 1);
+    del.client = 2;
+    is_int(fanout_record_delete(&z, &c, &del, &was), LOCKED, "a delete");
+    (void) drop(1, "r.a", 0);
+
+    (void) take(0, "new");
+    is_int(set("new", "a=5", -1, .client = 2), LOCKED,
+           "a record that is not there");
+    is_int(was.lock_client, 0, "guarded by the API");
+    later(40000);
+    is_int(set("new", "a=5", -1, .client = 2), OK, "when it is over");
+    is_int(fanout_record_delete(&z, &c, &del, &was), OK, "and a delete");
+
+    stop("guard");
+}
+
+
+static void
+test_large(void)
+{
+    char       name[8], *text, *at;
+    unsigned   i;
+
+    start(2);
+    policy.guard = 1;
+    policy.record = 65536;
+
+    text = malloc(70000);
+    at = text;
+
+    for (i = 0; i < 60; i++) {
+        at += sprintf(at, "%sf%u=", i ? " " : "", i);
+        memset(at, '7', 900);
+        at += 900;
+    }
+
+    *at = '\0';
+
+    for (i = 0; i < 30; i++) {
+        sprintf(name, "r.f%u", i * 2);
+        (void) take(1, name);
+    }
+
+    (void) take(1, "r");
+    (void) told();
+    is_int(set("r", text, -1, .client = 2), LOCKED, "a large set is guarded");
+    is_int(set("r", text, -1, .client = 1, .release = "r"), OK,
+           "that of the holder is staged");
+    is_str(told(), "r=- (released)", "and releases");
+    is_int(set("r", text, -1, .client = 1, .release = "r.f0"), OK,
+           "one that changes nothing");
+    is_str(told(), "r.f0=- (released)", "releases, too");
+
+    free(text);
+    stop("large sets");
+}
+
+
 int
 main(void)
 {
@@ -606,6 +765,9 @@ main(void)
     test_limits();
     test_full();
     test_rebuild();
+    test_token();
+    test_guard();
+    test_large();
 
     return done_testing();
 }

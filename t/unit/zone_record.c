@@ -92,6 +92,10 @@ record_set(fanout_zone_t *z, fanout_zone_channel_t *c, const set_t *s)
     set.create = s->create;
     set.exact = s->exact;
     set.whole = s->whole;
+    set.release = str(s->release);
+    set.client = s->client;
+    set.token = s->token;
+    set.guard_off = s->guard_off;
     opts.key = str(s->key);
     opts.record = 1;
 

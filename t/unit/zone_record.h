@@ -25,6 +25,10 @@ typedef struct {
     long                       base;    /* -1: none, OVERWRITE */
     const char                *user;
     const char                *key;
+    const char                *release;
+    uint64_t                   client;
+    uint64_t                   token;
+    unsigned                   guard_off:1;
     unsigned                   reject:1;
     unsigned                   create:1;
     unsigned                   exact:1;
