@@ -19,8 +19,8 @@
 
 /*
  * A lock, on the shelf of its channel, by slot.  It exists while somebody holds
- * it or waits for it.  Nobody holds it while all that wait linger.  The name
- * continues through the chain.
+ * it or waits for it.  Nobody holds it while all that wait linger, or their time
+ * is over.  The name continues through the chain.
  */
 
 #define FANOUT_LOCK_FIRST     18
@@ -159,7 +159,10 @@ void fanout_wait_over(fanout_zone_t *z, fanout_ref_t claim);
 void fanout_claim_due(fanout_zone_t *z, fanout_ref_t claim, uint32_t ms);
 void fanout_claim_undue(fanout_zone_t *z, fanout_ref_t claim);
 
-/* Whether the time of the holder is over; nobody may hold it. */
+/* Whether the time of a claim is over. */
+int fanout_claim_over(fanout_zone_t *z, fanout_ref_t claim);
+
+/* The same of the holder; nobody may hold it. */
 int fanout_lock_over(fanout_zone_t *z, const fanout_lock_block_t *lock);
 
 /* Ends what is over, up to a step; AGAIN if there is more.  May commit. */

@@ -86,7 +86,7 @@ fanout_lock_end(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 }
 
 
-/* the first in line whose seat is live; 0: none */
+/* the first in line whose seat is live, and whose wait is not over; 0: none */
 
 static fanout_ref_t
 lock_next(fanout_zone_t *z, fanout_ref_t lock)
@@ -98,7 +98,9 @@ lock_next(fanout_zone_t *z, fanout_ref_t lock)
         claim = fanout_claim(z, ref);
         z->heap.work++;
 
-        if (fanout_seat(z, claim->seat)->state == FANOUT_SEAT_LIVE) {
+        if (fanout_seat(z, claim->seat)->state == FANOUT_SEAT_LIVE
+            && !fanout_claim_over(z, ref))
+        {
             break;
         }
     }
@@ -208,7 +210,9 @@ fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat)
     for (ref = fanout_seat(z, seat)->claims; ref; ref = claim->seat_next) {
         claim = fanout_claim(z, ref);
 
-        if (!claim->held && fanout_lock(z, claim->lock)->holder == 0) {
+        if (!claim->held && !fanout_claim_over(z, ref)
+            && fanout_lock(z, claim->lock)->holder == 0)
+        {
             lock_pass(z, claim->lock, ref);
             fanout_lock_tell(z, claim->lock, 0);
         }

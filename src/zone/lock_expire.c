@@ -92,11 +92,16 @@ claim_link(fanout_zone_t *z, fanout_ref_t ref)
 
 
 int
+fanout_claim_over(fanout_zone_t *z, fanout_ref_t ref)
+{
+    return (int32_t) (fanout_claim(z, ref)->due - fanout_msec(z)) <= 0;
+}
+
+
+int
 fanout_lock_over(fanout_zone_t *z, const fanout_lock_block_t *lock)
 {
-    return lock->holder
-           && (int32_t) (fanout_claim(z, lock->holder)->due - fanout_msec(z))
-              <= 0;
+    return lock->holder && fanout_claim_over(z, lock->holder);
 }
 
 

@@ -95,7 +95,8 @@ verify_lock(walk_t *w, fanout_ref_t ref, uint32_t slot, void *data)
 }
 
 
-/* A lock that nobody holds has a line of seats that linger. */
+/* A lock that nobody holds has a line of seats that linger, or of waits that
+ * are over. */
 
 static int
 verify_line(walk_t *w, fanout_ref_t ref, lock_sum_t *sum)
@@ -117,7 +118,8 @@ verify_line(walk_t *w, fanout_ref_t ref, lock_sum_t *sum)
         must_of(w, i, claim->prev == last && claim->seat);
         must_of(w, i, lock->holder
                       || fanout_seat(w->z, claim->seat)->state
-                         == FANOUT_SEAT_LINGERS);
+                         == FANOUT_SEAT_LINGERS
+                      || fanout_claim_over(w->z, i));
         last = i;
     }
 
