@@ -19,8 +19,8 @@
 
 /*
  * A lock, on the shelf of its channel, by slot.  It exists while somebody holds
- * it or waits for it.  Nobody holds it while all that wait linger, or their time
- * is over.  The name continues through the chain.
+ * it or waits for it.  Nobody holds it while all that wait linger, or their
+ * time is over.  The name continues through the chain.
  */
 
 #define FANOUT_LOCK_FIRST     18
