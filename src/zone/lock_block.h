@@ -137,7 +137,7 @@ fanout_ref_t fanout_claim_find(fanout_zone_t *z, fanout_ref_t seat,
     fanout_ref_t lock);
 
 
-/* the line: see zone/lock_wait.c */
+/* the line: see zone/lock_line.c */
 
 /* Puts a claim at the end of the line, and takes it out. */
 void fanout_line_join(fanout_zone_t *z, fanout_ref_t claim);
@@ -150,7 +150,7 @@ void fanout_line_drop(fanout_zone_t *z, fanout_ref_t claim);
 void fanout_wait_over(fanout_zone_t *z, fanout_ref_t claim);
 
 
-/* time: see zone/lock_expire.c */
+/* time: see zone/lock_due.c */
 
 #define FANOUT_WAIT_SPARE     1000      /* ms that the zone waits longer than
                                            the worker */
@@ -159,13 +159,17 @@ void fanout_wait_over(fanout_zone_t *z, fanout_ref_t claim);
 void fanout_claim_due(fanout_zone_t *z, fanout_ref_t claim, uint32_t ms);
 void fanout_claim_undue(fanout_zone_t *z, fanout_ref_t claim);
 
+/* Puts a claim that the wheel has reached too early where it belongs. */
+void fanout_claim_refile(fanout_zone_t *z, fanout_ref_t claim);
+
 /* Whether the time of a claim is over. */
 int fanout_claim_over(fanout_zone_t *z, fanout_ref_t claim);
 
 /* The same of the holder; nobody may hold it. */
 int fanout_lock_over(fanout_zone_t *z, const fanout_lock_block_t *lock);
 
-/* Ends what is over, up to a step; AGAIN if there is more.  May commit. */
+/* Ends what is over, up to a step; AGAIN if there is more.  May commit.  See
+ * zone/lock_expire.c. */
 int fanout_lock_sweep(fanout_zone_t *z);
 
 
@@ -201,7 +205,7 @@ int fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason);
 void fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat);
 
 
-/* reading: see zone/lock_read.c */
+/* reading: see zone/lock_bytes.c */
 
 #define FANOUT_LOCK_ENTRY     (24 + FANOUT_ZONE_LOCK_BUF)
                                         /* most bytes of an entry's data */
@@ -216,7 +220,7 @@ uint32_t fanout_lock_write(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason,
     uint8_t *buf);
 
 
-/* The numbers of locks of the zone. */
+/* The numbers of locks of the zone: see zone/lock_read.c. */
 void fanout_lock_stat(fanout_zone_t *z, fanout_zone_stat_t *st);
 
 

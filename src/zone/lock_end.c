@@ -136,7 +136,7 @@ lock_order(fanout_zone_t *z, fanout_ref_t seat)
         return;
     }
 
-    local = fanout_seat_local(z, s->channel, e->slot);
+    local = fanout_interest_local(z, s->channel, e->slot);
 
     if (local != UINT32_MAX) {
         fanout_order_send(z, e->slot, FANOUT_ORDER_GRANTED, s->client, local,

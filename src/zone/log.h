@@ -233,6 +233,26 @@ typedef struct {
 #define fanout_key(z, ref)       ((fanout_key_t *) fanout_at(z, ref))
 
 
+/* Returns the number that a worker gave a channel when it opened it; UINT32_MAX
+ * if it did not. */
+static inline uint32_t
+fanout_interest_local(fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
+{
+    fanout_ref_t        ref;
+    fanout_interest_t  *in;
+
+    for (ref = fanout_channel(z, channel)->interests; ref; ref = in->next) {
+        in = fanout_interest(z, ref);
+
+        if (in->slot == slot) {
+            return in->local;
+        }
+    }
+
+    return UINT32_MAX;
+}
+
+
 /* channels */
 
 fanout_ref_t fanout_channel_find(fanout_zone_t *z,

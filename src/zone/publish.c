@@ -2,12 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Appending to a channel's log.
- *
- * An entry is put into the unread list if some worker has an interest in the
- * channel, and into the history if the policy keeps any; an entry that is in
- * neither is freed.  Large messages are staged in transactions of their own
- * before the one that appends them.
+ * Publishing.  Large messages are staged in transactions of their own before
+ * the one that appends them.
  */
 
 
@@ -40,13 +36,8 @@ static unsigned publish_sender(fanout_zone_t *z,
 static void prefetch(fanout_zone_t *z, const fanout_channel_block_t *ch);
 static int publish_conflict(fanout_zone_t *z,
     const fanout_zone_publish_t *opts, fanout_channel_block_t *ch);
-static void publish_finish(fanout_zone_t *z, fanout_draft_t *d,
-    const fanout_zone_message_t *m);
 static int publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
-static void publish_append(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type,
-    uint64_t time, uint32_t now);
 
 
 int
@@ -340,8 +331,7 @@ publish_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     for (i = 0; i < n; i++) {
-        publish_finish(z, &d[i], &m[i]);
-        publish_append(z, ref, &d[i], &m[i], FANOUT_MESSAGE, r->time, now);
+        fanout_draft_link(z, ref, &d[i], &m[i], FANOUT_MESSAGE, r->time, now);
     }
 
     if (fanout_message_direct(m)) {
@@ -399,29 +389,6 @@ publish_conflict(fanout_zone_t *z, const fanout_zone_publish_t *opts,
 }
 
 
-/* Allocates and writes an entry, unless it was staged: then only the kind of
- * its blocks changes. */
-
-static void
-publish_finish(fanout_zone_t *z, fanout_draft_t *d,
-    const fanout_zone_message_t *m)
-{
-    fanout_fill_t  f;
-
-    if (d->blocks && !d->staged) {
-        d->first = fanout_alloc(z, d->blocks, FANOUT_MESSAGES, &d->last);
-        fanout_message_compose(z, d, m, &f);
-        (void) fanout_message_fill(&f, SIZE_MAX);
-        return;
-    }
-
-    fanout_set(z, z->shm->heap.used[FANOUT_STAGED],
-               z->shm->heap.used[FANOUT_STAGED] - d->blocks);
-    fanout_set(z, z->shm->heap.used[FANOUT_MESSAGES],
-               z->shm->heap.used[FANOUT_MESSAGES] + d->blocks);
-}
-
-
 /* A full zone still answers a known key. */
 
 static int
@@ -440,87 +407,4 @@ publish_full(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     return FANOUT_ZONE_FULL;
-}
-
-
-static void
-publish_append(fanout_zone_t *z, fanout_ref_t channel, const fanout_draft_t *d,
-    const fanout_zone_message_t *m, uint8_t type, uint64_t time, uint32_t now)
-{
-    fanout_shm_t            *shm;
-    fanout_cold_t           *cold;
-    fanout_zone_class_t     *class;
-    fanout_entry_block_t    *e;
-    fanout_channel_block_t  *ch;
-
-    shm = z->shm;
-    ch = fanout_channel(z, channel);
-    cold = fanout_cold(z, ch);
-    e = fanout_entry(z, d->first);
-
-    fanout_set(z, ch->offset, ch->offset + 1);
-    fanout_set(z, shm->seq, shm->seq + 1);
-
-    e->offset = ch->offset;
-    e->seq = shm->seq;
-    e->time_low = time & 0xffffffff;
-    e->time_high = time >> 32;
-    e->mono = now;
-    e->type = type | m->kind << 4;
-
-    if (type == FANOUT_MESSAGE) {
-        class = &shm->classes[ch->class];
-        fanout_set(z, class->messages, class->messages + 1);
-        fanout_set(z, class->bytes, class->bytes + m->data.len);
-    }
-
-    if (ch->interests) {
-        e->flags |= FANOUT_IN_UNREAD;
-        fanout_unread_push(z, ch, d->first);
-    }
-
-    if (e->flags & FANOUT_HAS_RECIPIENT) {
-        e->flags |= FANOUT_IN_MAIL;
-        return;
-    }
-
-    if (!(e->flags & FANOUT_TRANSIENT)) {
-        if (cold->policy_history) {
-            e->flags |= FANOUT_IN_HISTORY;
-            fanout_history_push(z, channel, d->first, m->data.len, d->blocks);
-            return;
-        }
-
-        fanout_set(z, cold->lost, ch->offset);
-        fanout_set(z, fanout_name(z, ch)->lost_seq, shm->seq);
-    }
-
-    if (e->flags & FANOUT_IN_UNREAD) {
-        fanout_held_add(z, channel, d->blocks);
-
-    } else {
-        fanout_free(z, d->first, d->last, d->blocks, FANOUT_MESSAGES);
-    }
-}
-
-
-void
-fanout_log_append(fanout_zone_t *z, fanout_ref_t channel,
-    const fanout_zone_message_t *m, uint8_t type)
-{
-    fanout_draft_t  d;
-
-    d.staged = 0;
-    d.blocks = fanout_message_blocks(m);
-
-    fanout_draft_append(z, channel, &d, m, type);
-}
-
-
-void
-fanout_draft_append(fanout_zone_t *z, fanout_ref_t channel,
-    fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type)
-{
-    publish_finish(z, d, m);
-    publish_append(z, channel, d, m, type, fanout_wall(z), fanout_seconds(z));
 }

@@ -43,6 +43,11 @@ int fanout_stage_blocks(fanout_zone_t *z, fanout_slot_t *slot,
 void fanout_draft_append(fanout_zone_t *z, fanout_ref_t channel,
     fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type);
 
+/* The same at a time: Unix ms, and s of the zone's clock. */
+void fanout_draft_link(fanout_zone_t *z, fanout_ref_t channel,
+    fanout_draft_t *d, const fanout_zone_message_t *m, uint8_t type,
+    uint64_t time, uint32_t now);
+
 /* Frees the blocks that are listed in the slot.  The lock must be held. */
 void fanout_unstage(fanout_zone_t *z, fanout_slot_t *slot);
 

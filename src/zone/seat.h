@@ -112,11 +112,6 @@ int fanout_seats_give_up(fanout_zone_t *z, fanout_ref_t identity,
  * more. */
 int fanout_seat_sweep(fanout_zone_t *z);
 
-/* Returns the number that a worker gave a channel when it opened it; UINT32_MAX
- * if it did not.  The lock must be held. */
-uint32_t fanout_seat_local(fanout_zone_t *z, fanout_ref_t channel,
-    unsigned slot);
-
 /* A new seat, which is GONE until it is made live; the block was ensured. The
  * lock must be held. */
 fanout_ref_t fanout_seat_make(fanout_zone_t *z, fanout_ref_t channel,

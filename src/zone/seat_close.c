@@ -89,7 +89,7 @@ kick_step(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
     e = fanout_identity(z, s->identity);
     slot = e->slot;
     local = e->state == FANOUT_ID_LIVE
-            ? fanout_seat_local(z, channel, slot) : UINT32_MAX;
+            ? fanout_interest_local(z, channel, slot) : UINT32_MAX;
 
     if (fanout_seat_give_up(z, ref, reason)) {
         return FANOUT_ZONE_AGAIN;
@@ -101,24 +101,6 @@ kick_step(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
     }
 
     return FANOUT_ZONE_OK;
-}
-
-
-uint32_t
-fanout_seat_local(fanout_zone_t *z, fanout_ref_t channel, unsigned slot)
-{
-    fanout_ref_t        ref;
-    fanout_interest_t  *in;
-
-    for (ref = fanout_channel(z, channel)->interests; ref; ref = in->next) {
-        in = fanout_interest(z, ref);
-
-        if (in->slot == slot) {
-            return in->local;
-        }
-    }
-
-    return UINT32_MAX;
 }
 
 
