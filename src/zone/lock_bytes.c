@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Locks as they are read, and as the bytes of an entry, in the byte order of the
- * processor.
+ * Locks as they are read, and as the bytes of an entry, in the order of bytes of
+ * the processor.
  */
 
 
