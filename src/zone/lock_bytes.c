@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Locks as they are read, and as the bytes of an entry, in the order of bytes of
+ * Locks as they are read, and as the bytes of an entry, in the byte order of
  * the processor.
  */
 
