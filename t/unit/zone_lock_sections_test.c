@@ -20,8 +20,8 @@
 #define SIZE   (32 * MB)
 #define CROWD  66
 
-/* the most work of a section, which may be 16 grants to a seat that is back, and
- * records of a transaction */
+/* the most work of a section, 16 grants to a seat that is back, and records of
+ * a transaction */
 #define MOST     2000
 #define RECORDS  1200
 
