@@ -92,10 +92,13 @@ typedef struct {
     unsigned                 direct:1;          /* read without a roster */
     unsigned                 records:1;         /* tells the records */
     unsigned                 recorded:1;        /* all of them are read */
-    fanout_outbuf_t         *state;             /* records for a part */
+    fanout_outbuf_t         *state;             /* records for the reply */
     uint64_t                 cursor;            /* next to read */
 } fanout_native_job_t;
 
+
+/* bytes that are copied into a reply: more are shared with others */
+#define FANOUT_COPIED       1024
 
 /* ms to wait for a list of members, beyond the batch time */
 #define FANOUT_NATIVE_WAIT  2000
