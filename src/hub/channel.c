@@ -8,7 +8,6 @@
 
 #include "hub/hub.h"
 #include "hub/policy.h"
-#include "hub/record_pages.h"
 #include "hub/replay.h"
 #include "hub/roster.h"
 #include "hub/signals.h"
@@ -105,6 +104,7 @@ fanout_hub_open(fanout_hub_t *hub, ngx_str_t *name, uint64_t address,
     ch->offset = j.offset;
     ch->seq = j.seq;
     ch->opened = j.seq;
+    ch->locked = j.offset;
 
     ngx_rbtree_insert(&hub->names, &ch->node);
 
@@ -163,7 +163,6 @@ fanout_hub_close(fanout_hub_t *hub, fanout_channel_t *ch)
 
     fanout_replay_forget(hub, ch);
     fanout_signals_clear(hub, ch);
-    fanout_record_pages_forget(hub, ch);
 
     if (ch->roster) {
         fanout_roster_free(hub, ch->roster);

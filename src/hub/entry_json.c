@@ -6,10 +6,13 @@
 
 #include "hub/entry_json.h"
 #include "base/json.h"
+#include "hub/lock_json.h"
 #include "hub/record_json.h"
 
 
 static ngx_int_t entry_record(fanout_hub_t *hub, fanout_entry_t *e,
+    fanout_outbuf_t *f);
+static ngx_int_t entry_lock(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
 static size_t entry_message_size(fanout_entry_t *e);
 static u_char *put_message(u_char *p, fanout_entry_t *e);
@@ -32,6 +35,10 @@ fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 
     if (e->type == FANOUT_RECORD) {
         return entry_record(hub, e, f);
+    }
+
+    if (e->type == FANOUT_LOCK) {
+        return entry_lock(hub, e, f);
     }
 
     size = sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN
@@ -79,6 +86,16 @@ entry_record(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
     f->used = p - f->data;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+entry_lock(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
+{
+    return fanout_outbuf_printf(hub, f, 64, "\"offset\":%uL,\"time\":%uL,",
+                                e->offset, e->time)
+           == NGX_OK
+           ? fanout_lock_entry_json(hub, &e->data, f) : NGX_ERROR;
 }
 
 

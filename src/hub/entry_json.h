@@ -24,8 +24,8 @@
  *
  * in that order, without those that the entry lacks.  Data of the kind JSON is
  * copied unchanged, text becomes a string, binary a string of base64 (RFC 4648,
- * section 4) with "enc".  An entry of the type RECORD has what record_json.h
- * says in the place of a message.
+ * section 4) with "enc".  An entry of the type RECORD or LOCK has what
+ * record_json.h or lock_json.h says in the place of a message.
  */
 ngx_int_t fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);

@@ -94,6 +94,12 @@ fanout_error_of(fanout_hub_t *hub, int rc)
     case FANOUT_ZONE_CONFLICT:
         return FANOUT_E_CONFLICT;
 
+    case FANOUT_ZONE_LOCKED:
+        return FANOUT_E_LOCKED;
+
+    case FANOUT_ZONE_NOTHOLDER:
+        return FANOUT_E_NOT_HOLDER;
+
     case FANOUT_ZONE_LARGE:
         return FANOUT_E_TOO_LARGE;
 

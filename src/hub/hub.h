@@ -78,14 +78,15 @@ struct fanout_channel_s {
                                                    before */
     fanout_roster_t        *roster;             /* NULL: no subscriber wanted
                                                    it */
-    ngx_rbtree_t            pages;              /* of records, see
-                                                   record_pages.h; no root:
-                                                   there was none yet */
-    ngx_rbtree_node_t       no_page;
     uint32_t                watchers[FANOUT_FORMATS];
                                        /* subs that want presence */
     uint32_t                keepers[FANOUT_FORMATS];
                                        /* subs that want records */
+    uint32_t                lockers[FANOUT_FORMATS];
+                                       /* subs that want locks */
+    uint64_t                locked;             /* offset of the last change of
+                                                   a lock; at first, of the
+                                                   opening */
 
     ngx_queue_t             signals;            /* kept, by seq */
     uint32_t                nsignals;
@@ -102,13 +103,14 @@ typedef struct {
 
 
 /* what a subscriber wants; PRESENCE only if it is permitted and the channel has
- * it, RECORDS only if the channel has any */
+ * it, RECORDS and LOCKS only if the channel has any */
 
 #define FANOUT_WANT_MESSAGES  0x01
 #define FANOUT_WANT_SIGNALS   0x02
 #define FANOUT_WANT_PRESENCE  0x04
 #define FANOUT_WANT_RECORDS   0x08
-#define FANOUT_WANT_ALL       0x0f
+#define FANOUT_WANT_LOCKS     0x10
+#define FANOUT_WANT_ALL       0x1f
 
 
 /* a member that a session made; the zone has its data */
@@ -156,6 +158,7 @@ struct fanout_subscription_s {
     uint8_t                    want;            /* FANOUT_WANT_* */
     uint64_t                   known;           /* changes of members up to this
                                                    offset were in a reply */
+    uint64_t                   lock_known;      /* the same of locks */
     fanout_own_member_t       *own;             /* its members */
 
     ngx_queue_t                in_every;        /* hub->every */
@@ -179,7 +182,8 @@ static inline ngx_uint_t
 fanout_entry_wants(ngx_uint_t type)
 {
     return type == FANOUT_PRESENCE ? FANOUT_WANT_PRESENCE
-           : type == FANOUT_RECORD ? FANOUT_WANT_RECORDS : 0;
+           : type == FANOUT_RECORD ? FANOUT_WANT_RECORDS
+           : type == FANOUT_LOCK ? FANOUT_WANT_LOCKS : 0;
 }
 
 /* Whether a subscription wants no entries of this type. */
@@ -313,10 +317,6 @@ struct fanout_hub_s {
                                                    backlogs of rosters */
     size_t                  lists;              /* part of it for lists of
                                                    members */
-    ngx_queue_t             paged;              /* pages of records, used last
-                                                   at the end */
-    size_t                  paged_bytes;        /* part of .output_bytes for
-                                                   them */
     ngx_queue_t             stuck;              /* sessions with output whose
                                                    socket is full */
     ngx_uint_t              nstuck;
@@ -371,8 +371,6 @@ struct fanout_hub_s {
 #define fanout_lists_max(hub)   ((hub)->app->frames / 4)
 #define fanout_output_max(hub)                                                \
     ((hub)->app->frames - fanout_lists_max(hub))
-
-#define fanout_paged_max(hub)   ((hub)->app->frames / 8)
 
 #define fanout_lists_full(hub)                                                \
     ((hub)->lists > fanout_lists_max(hub))

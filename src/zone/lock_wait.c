@@ -31,6 +31,7 @@ fanout_lock_wait(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
         fanout_lock_fill(z, a.lock, lock, buf);
         rc = wait_result(z, &a, give_up);
         lock->token = rc == FANOUT_ZONE_OK ? lock->token : 0;
+        lock->waiting -= (rc == FANOUT_ZONE_LOCKED);
 
     } else {
         rc = FANOUT_ZONE_NOTFOUND;
