@@ -26,6 +26,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone broken 2m;
         fanout_channel app room:* history=10 presence=on batch=0;
         fanout_channel app two:*  presence=on batch=0 members=1;
+        fanout_channel app lock:* locks=1m;
         fanout_channel app *      history=100;
         fanout_channels_per_session 1000;
         fanout_permit all *;
@@ -276,6 +277,12 @@ subtest 'states' => sub {
     post(409, 'channel_full', '/rt', 'no place',
          { id => 1, op => 'presence', channel => 'two:1', data => 1 },
          'Fanout-Resume' => $bob->welcome->{resume});
+
+    my %lock = (id => 1, channel => 'lock:1', name => 'x');
+    $_->ok('join', channel => 'lock:1') for $ann, $bob;
+    post(409, 'not_holder', '/rt', 'no lock', { %lock, op => 'unlock' }, %as);
+    $bob->ok('lock', channel => 'lock:1', name => 'x');
+    post(409, 'locked', '/rt', 'a lock', { %lock, op => 'lock' }, %as);
 
     poll(413, 'too_large', '/small?join=%7B%22channel%22:%22room:1%22%7D',
          'members');

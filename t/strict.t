@@ -61,9 +61,9 @@ subtest 'members of commands' => sub {
                     messages => [ { data => 1, store => 1 } ]),
           qr/messages/, 'in "messages"');
 
-    for my $want ([ 'message' ], [ 'messages', 'locks' ], [ 1 ]) {
+    for my $want ([ 'message' ], [ 'messages', 'lock' ], [ 1 ]) {
         fails($ann->cmd('join', channel => 'room', want => $want),
-              qr/"want" is of "messages", "signals", "presence" and "records"/,
+              qr/"want" is of "messages", "signals", "presence", "records" and "locks"/,
               "want of @$want");
     }
 

@@ -60,7 +60,8 @@ const fanout_dialect_t  fanout_native = {
     .heartbeat = native_heartbeat,
     .stream = &fanout_native_sse,
     .poll = &fanout_native_poll,
-    .removed = native_parted
+    .removed = native_parted,
+    .granted = fanout_native_granted
 };
 
 
@@ -570,8 +571,17 @@ fanout_native_object(fanout_hub_t *hub, fanout_channel_t *ch,
 
     case FANOUT_GAP:
         rc = fanout_outbuf_printf(hub, f, 128,
-                 "\"gap\":{\"from\":%uL,\"to\":%uL%s}", e->from + 1, e->offset,
-                 e->event.len ? ",\"of\":\"presence\"" : "");
+                 "\"gap\":{\"from\":%uL,\"to\":%uL", e->from + 1, e->offset);
+
+        if (rc == NGX_OK && e->event.len) {
+            rc = fanout_outbuf_printf(hub, f, 64, ",\"of\":\"%*s\"",
+                                      e->event.len, e->event.data);
+        }
+
+        if (rc == NGX_OK) {
+            rc = fanout_outbuf_literal(hub, f, "}");
+        }
+
         break;
 
     case FANOUT_PRESENCE:
@@ -645,6 +655,8 @@ native_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
     fanout_reply_t          rp;
     fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
+
+    fanout_native_waits_left(s, channel);
 
     /* it is no reply, and does not go into an array of them */
 

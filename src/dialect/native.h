@@ -12,6 +12,7 @@
 
 #include "dialect/dialect.h"
 #include "dialect/native_command.h"
+#include "hub/locks.h"
 #include "transport/transport.h"
 
 
@@ -28,10 +29,16 @@ typedef struct {
 } fanout_native_batch_t;
 
 
+/* commands "lock" that wait, see native_wait.c */
+
+typedef struct fanout_native_waits_s  fanout_native_waits_t;
+
+
 /* native's part of a session */
 
 typedef struct {
     fanout_native_batch_t  *batch;      /* array in work, or NULL */
+    fanout_native_waits_t  *waits;      /* or NULL */
     unsigned                autojoin:1; /* the array is of fanout_autojoin */
     unsigned                begins:1;   /* an error is left in s->error */
 } fanout_native_part_t;
@@ -92,16 +99,21 @@ typedef struct {
     unsigned                 direct:1;          /* read without a roster */
     unsigned                 records:1;         /* tells the records */
     unsigned                 recorded:1;        /* all of them are read */
-    fanout_outbuf_t         *state;             /* records for the reply */
+    unsigned                 locks:1;           /* tells the locks */
+    unsigned                 locked:1;          /* all of them are read */
+    fanout_outbuf_t         *state;             /* records for a part */
     uint64_t                 cursor;            /* next to read */
+    fanout_outbuf_t         *held;              /* locks for a part */
+    uint64_t                 lock_cursor;       /* next to read */
 } fanout_native_job_t;
 
 
-/* bytes that are copied into a reply: more are shared with others */
-#define FANOUT_COPIED       1024
-
 /* ms to wait for a list of members, beyond the batch time */
 #define FANOUT_NATIVE_WAIT  2000
+
+/* most ms that a "lock" waits, and most that wait of a session */
+#define FANOUT_NATIVE_LOCK_WAIT   300000
+#define FANOUT_NATIVE_LOCK_WAITS  16
 
 
 /* Replies with an error; op and at are told when there is no id.  data is raw
@@ -171,6 +183,40 @@ ngx_int_t fanout_native_records_part(fanout_session_t *s,
 /* Appends ,"records":{…} to the reply of a job, if it tells them. */
 void fanout_native_records_reply(fanout_reply_t *rp,
     fanout_native_job_t *job);
+
+/* The same for the locks; they are the last that is read. */
+ngx_int_t fanout_native_locks_part(fanout_session_t *s,
+    fanout_native_job_t *job);
+void fanout_native_locks_reply(fanout_reply_t *rp, fanout_native_job_t *job);
+
+
+/* Locks; see native_lock.c and native_wait.c. */
+
+/* Replies to a "lock" that has succeeded, or was refused with LOCKED. */
+void fanout_native_locked(fanout_session_t *s, fanout_json_t *id,
+    fanout_locked_t *to);
+void fanout_native_unlucky(fanout_session_t *s, fanout_json_t *id,
+    fanout_json_t *op, ngx_uint_t at, fanout_locked_t *to);
+
+/* Whether the session may wait for one more lock: BAD_REQUEST, TOO_MANY. */
+fanout_error_e fanout_native_may_wait(fanout_session_t *s,
+    fanout_command_t *cmd);
+
+/* The client is in line: the command is answered later.  INTERNAL. */
+fanout_error_e fanout_native_wait(fanout_session_t *s,
+    fanout_command_t *cmd);
+
+/* Looks what came of all waits, and replies to those that are over. */
+void fanout_native_granted(fanout_session_t *s);
+
+/* Replies to the waits of a channel that was left; to all of a session that is
+ * about to close: they give up. */
+void fanout_native_waits_left(fanout_session_t *s, ngx_str_t *channel);
+void fanout_native_waits_flush(fanout_session_t *s);
+
+/* Frees them without a reply. */
+void fanout_native_waits_free(fanout_session_t *s);
+
 
 /* Makes the session's profile.  NGX_DECLINED if it is too large. */
 ngx_int_t fanout_native_user_info(ngx_http_request_t *r,

@@ -7,7 +7,7 @@
 
 
 #include "dialect/native.h"
-#include "hub/records.h"
+#include "hub/locks.h"
 
 
 /* bytes of a refusal beside its texts */
@@ -62,6 +62,22 @@ fanout_native_recorded(fanout_session_t *s, fanout_command_t *cmd)
 
     return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "this channel has no records: \"fanout_channel records=\"");
+}
+
+
+fanout_error_e
+fanout_native_lockable(fanout_session_t *s, fanout_command_t *cmd)
+{
+    if (fanout_locks_served(s->hub, &cmd->channel)) {
+        return FANOUT_E_NONE;
+    }
+
+    fanout_count(s->hub, forbidden);
+    fanout_session_log_forbidden(s, "lock", &cmd->channel,
+                                 "fanout_channel locks=");
+
+    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+               "this channel has no locks: \"fanout_channel locks=\"");
 }
 
 

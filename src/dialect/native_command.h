@@ -191,6 +191,8 @@ typedef struct {
     ngx_uint_t                     mode;        /* FANOUT_MERGE … + 1; 0: it
                                                    does not say */
     ngx_uint_t                     n;           /* changes */
+    ngx_uint_t                     token;       /* 0: it does not say */
+    fanout_zstr_t                  release;     /* len 0: likewise */
 } fanout_record_cmd_t;
 
 typedef struct {
@@ -199,7 +201,17 @@ typedef struct {
     ngx_uint_t                     cursor;
     ngx_flag_t                     versions;
     ngx_flag_t                     all;         /* in parts */
+    ngx_flag_t                     locks;       /* the locks, likewise */
 } fanout_get_cmd_t;
+
+typedef struct {
+    fanout_zstr_t                  name;
+    fanout_zstr_t                  data;        /* .data NULL: it does not
+                                                   say */
+    ngx_uint_t                     ttl;         /* ms, 0: it does not say */
+    ngx_uint_t                     wait;        /* ms */
+    ngx_uint_t                     token;       /* 0: it does not say */
+} fanout_lock_cmd_t;
 
 
 struct fanout_command_s {
@@ -230,6 +242,7 @@ struct fanout_command_s {
         fanout_presence_cmd_t      presence;
         fanout_record_cmd_t        record;
         fanout_get_cmd_t           get;
+        fanout_lock_cmd_t          lock;
     } u;
 };
 
@@ -243,6 +256,8 @@ extern const fanout_native_op_t  fanout_native_op_members;
 extern const fanout_native_op_t  fanout_native_op_set;
 extern const fanout_native_op_t  fanout_native_op_delete;
 extern const fanout_native_op_t  fanout_native_op_get;
+extern const fanout_native_op_t  fanout_native_op_lock;
+extern const fanout_native_op_t  fanout_native_op_unlock;
 
 
 /* Runs a command, at is its index in an array; deep: it may nest more levels
@@ -303,6 +318,16 @@ fanout_error_e fanout_native_read_count(fanout_session_t *s,
 
 /* a name of 1 to FANOUT_KEY bytes [fanout_zstr_t] */
 fanout_error_e fanout_native_read_label(fanout_session_t *s,
+    fanout_command_t *cmd, const fanout_native_member_t *m,
+    fanout_json_t *value, void *base);
+
+/* the name of a lock [fanout_zstr_t] */
+fanout_error_e fanout_native_read_lock(fanout_session_t *s,
+    fanout_command_t *cmd, const fanout_native_member_t *m,
+    fanout_json_t *value, void *base);
+
+/* the token of a lock [ngx_uint_t] */
+fanout_error_e fanout_native_read_token(fanout_session_t *s,
     fanout_command_t *cmd, const fanout_native_member_t *m,
     fanout_json_t *value, void *base);
 
@@ -385,6 +410,10 @@ fanout_error_e fanout_native_served(fanout_session_t *s,
 
 /* FORBIDDEN if the channel has no records. */
 fanout_error_e fanout_native_recorded(fanout_session_t *s,
+    fanout_command_t *cmd);
+
+/* FORBIDDEN if the channel has no locks. */
+fanout_error_e fanout_native_lockable(fanout_session_t *s,
     fanout_command_t *cmd);
 
 /* The table of n members, for base/json_table.h. */

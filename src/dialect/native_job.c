@@ -94,6 +94,10 @@ job_free(fanout_job_t *data)
         fanout_outbuf_release(job->base.session->hub, job->state);
     }
 
+    if (job->held) {
+        fanout_outbuf_release(job->base.session->hub, job->held);
+    }
+
     ngx_free(job);
 }
 
@@ -170,6 +174,15 @@ job_step(fanout_session_t *s)
             rc = fanout_native_members_part(s, job);
         }
 
+        if (rc == NGX_OK) {
+            rc = fanout_native_locks_part(s, job);
+        }
+
+        if (rc == NGX_DECLINED) {
+            job_too_large(s, job);
+            return NGX_OK;
+        }
+
         if (s->state != FANOUT_OPEN) {
             return NGX_OK;
         }
@@ -196,6 +209,7 @@ much(fanout_session_t *s, fanout_native_job_t *job)
     return spent
            && (job->mail || (job->after < job->upto && job->left)
                || (job->records && !job->recovered && !job->recorded)
+               || (job->locks && !job->locked)
                || job->base.snapshot != NULL);
 }
 
@@ -608,7 +622,9 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
         }
     }
 
-    if (job->base.sub || !(job->members || job->counts || job->records)) {
+    if (job->base.sub || !(job->members || job->counts || job->records
+                           || job->locks))
+    {
         job_messages(&rp, job);
     }
 
@@ -620,6 +636,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
     }
 
     fanout_native_records_reply(&rp, job);
+    fanout_native_locks_reply(&rp, job);
     fanout_native_members_reply(&rp, job);
 
     sub = job->base.sub;
@@ -699,7 +716,7 @@ job_refuse(fanout_session_t *s, fanout_native_job_t *job, fanout_error_e code,
 }
 
 
-/* The records don't fit into the one answer that there is. */
+/* The records or locks don't fit into the one answer that there is. */
 
 static void
 job_too_large(fanout_session_t *s, fanout_native_job_t *job)
@@ -713,8 +730,11 @@ job_too_large(fanout_session_t *s, fanout_native_job_t *job)
                - buf;
 
     job_refuse(s, job, FANOUT_E_TOO_LARGE,
-               "the records are more than an answer may have: fanout_buffer; "
-               "read them in pages", &data);
+               job->records
+               ? "the records are more than an answer may have: "
+                 "fanout_buffer; read them in pages"
+               : "the locks are more than an answer may have: fanout_buffer",
+               &data);
 }
 
 

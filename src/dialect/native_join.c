@@ -10,7 +10,7 @@
 #include "session/join.h"
 #include "session/members.h"
 #include "dialect/native.h"
-#include "hub/records.h"
+#include "hub/locks.h"
 
 
 #define FANOUT_JOIN_EVERY  10000            /* ms, most of "every" */
@@ -95,6 +95,7 @@ static const struct {
     { ngx_string("signals"), FANOUT_WANT_SIGNALS },
     { ngx_string("presence"), FANOUT_WANT_PRESENCE },
     { ngx_string("records"), FANOUT_WANT_RECORDS },
+    { ngx_string("locks"), FANOUT_WANT_LOCKS },
     { ngx_null_string, 0 }
 };
 
@@ -188,6 +189,10 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
         rc = fanout_native_recorded(s, cmd);
     }
 
+    if (rc == FANOUT_E_NONE && c->want > 0 && (c->want & FANOUT_WANT_LOCKS)) {
+        rc = fanout_native_lockable(s, cmd);
+    }
+
     if (rc == FANOUT_E_NONE) {
         rc = fanout_native_join_presence(s, cmd);
     }
@@ -196,6 +201,8 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
         && (c->since.set || c->history > 0
             || (c->want & FANOUT_WANT_RECORDS
                 && fanout_records_served(s->hub, &cmd->channel))
+            || (c->want & FANOUT_WANT_LOCKS
+                && fanout_locks_served(s->hub, &cmd->channel))
             || fanout_native_lists(s, &cmd->channel)))
     {
         rc = fanout_native_answers(s, cmd);
@@ -276,6 +283,7 @@ join_enter(fanout_session_t *s, fanout_native_job_t *job, fanout_join_cmd_t *c)
     }
 
     job->records = (sub->want & FANOUT_WANT_RECORDS) != 0;
+    job->locks = (sub->want & FANOUT_WANT_LOCKS) != 0;
 
     if (rc != FANOUT_E_NONE || !(sub->want & FANOUT_WANT_PRESENCE)) {
         return rc;
@@ -413,7 +421,7 @@ join_want(fanout_session_t *s, fanout_command_t *cmd,
     return bit ? FANOUT_E_NONE
                : fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                      "\"want\" is of \"messages\", \"signals\", "
-                     "\"presence\" and \"records\"");
+                     "\"presence\", \"records\" and \"locks\"");
 }
 
 

@@ -47,6 +47,8 @@ static const fanout_native_op_t  *const ops[] = {
     &fanout_native_op_set,
     &fanout_native_op_delete,
     &fanout_native_op_get,
+    &fanout_native_op_lock,
+    &fanout_native_op_unlock,
     &ping,
     NULL
 };
@@ -108,6 +110,7 @@ op_leave(fanout_session_t *s, fanout_command_t *cmd)
 
     if (sub) {
         fanout_session_leave(sub, FANOUT_LEFT_INTENTIONAL);
+        fanout_native_waits_left(s, &cmd->channel);
     }
 
     fanout_native_ok(s, cmd);

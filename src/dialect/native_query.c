@@ -29,6 +29,7 @@ typedef struct {
     uint64_t                known;              /* of members, by a poll */
     unsigned                lists:1;            /* is told all members */
     unsigned                records:1;          /* is told all records */
+    unsigned                locks:1;            /* is told all locks */
 } joined_t;
 
 
@@ -44,6 +45,7 @@ static ngx_int_t join_failed(fanout_session_t *s, fanout_command_t *cmd,
 static fanout_error_e join_member(
     fanout_subscription_t *sub, fanout_join_cmd_t *c);
 static void join_changes(fanout_query_t *q, joined_t *o);
+static void join_locks(fanout_query_t *q, joined_t *o);
 static void join_list(fanout_session_t *s, fanout_query_t *q,
     joined_t *o);
 static u_char *list_command(u_char *p, const char *op, ngx_str_t *channel);
@@ -97,6 +99,7 @@ fanout_native_query_join(fanout_session_t *s, fanout_query_t *q)
 
         if (q->polls && q->position && o[i].j.recovered) {
             join_changes(q, &o[i]);
+            join_locks(q, &o[i]);
             continue;
         }
 
@@ -202,6 +205,8 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
         sub->known = j->offset;
         o->lists = (sub->want & FANOUT_WANT_PRESENCE) != 0;
         o->records = (sub->want & FANOUT_WANT_RECORDS) && !j->recovered;
+        o->locks = (sub->want & FANOUT_WANT_LOCKS) != 0;
+        sub->lock_known = j->offset;
     }
 
     sub->mail = s->resumed && j->recovered && join_mail(s, o);
@@ -322,6 +327,10 @@ join_may(fanout_session_t *s, fanout_query_t *q, joined_t *o,
         && (c->want & FANOUT_WANT_RECORDS))
     {
         rc = fanout_native_recorded(s, cmd);
+    }
+
+    if (rc == FANOUT_E_NONE && c->want > 0 && (c->want & FANOUT_WANT_LOCKS)) {
+        rc = fanout_native_lockable(s, cmd);
     }
 
     if (rc == FANOUT_E_NONE) {
@@ -471,8 +480,27 @@ join_changes(fanout_query_t *q, joined_t *o)
 }
 
 
-/* Tells members and records, as the commands do, after the replies of all
- * joins. */
+/* A poll goes on with the locks as they are, unless none has changed. */
+
+static void
+join_locks(fanout_query_t *q, joined_t *o)
+{
+    uint64_t           known;
+    fanout_session_t  *s;
+
+    s = o->sub->session;
+
+    if (o->locks
+        && fanout_position_members(s->hub, q->position, o->channel, &known)
+        && (known >= o->j.offset || known >= o->sub->channel->locked))
+    {
+        o->locks = 0;
+    }
+}
+
+
+/* Tells members, records and locks, as the commands do, after the replies of
+ * all joins. */
 
 static void
 join_list(fanout_session_t *s, fanout_query_t *q, joined_t *o)
@@ -485,8 +513,9 @@ join_list(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     size = sizeof("[]");
 
     for (i = 0; i < q->n; i++) {
-        size += (o[i].lists + o[i].records)
-                * (sizeof("{\"op\":\"members\",\"all\":true,\"channel\":\"\"},")
+        size += (o[i].lists + (o[i].records || o[i].locks))
+                * (sizeof("{\"op\":\"members\",\"all\":true,\"locks\":true,"
+                          "\"channel\":\"\"},")
                    + fanout_json_escape_len(o[i].channel->data,
                                             o[i].channel->len));
     }
@@ -511,8 +540,11 @@ join_list(fanout_session_t *s, fanout_query_t *q, joined_t *o)
             p = list_command(p, "\"members\"", o[i].channel);
         }
 
-        if (o[i].records) {
-            p = list_command(p, "\"get\",\"all\":true", o[i].channel);
+        if (o[i].records || o[i].locks) {
+            p = list_command(p, !o[i].locks ? "\"get\",\"all\":true"
+                                : !o[i].records ? "\"get\",\"locks\":true"
+                                : "\"get\",\"all\":true,\"locks\":true",
+                             o[i].channel);
         }
     }
 

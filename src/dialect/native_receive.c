@@ -30,6 +30,7 @@ static void dialect_batch_start(fanout_session_t *s, fanout_json_t *array,
 static void batch_run(fanout_session_t *s);
 static ngx_uint_t batch_pause(fanout_session_t *s);
 static ngx_int_t batch_reply(fanout_session_t *s);
+static void batch_end(fanout_session_t *s);
 static ngx_int_t pause_step(fanout_session_t *s);
 static void pause_free(fanout_job_t *job);
 
@@ -204,7 +205,7 @@ batch_run(fanout_session_t *s)
         fanout_native_command(s, &b->items[at], at, b->deep);
 
         if (s->state != FANOUT_OPEN) {
-            fanout_native_free(s);
+            batch_end(s);
             return;
         }
 
@@ -224,11 +225,11 @@ batch_run(fanout_session_t *s)
     }
 
     if (batch_reply(s) != NGX_OK) {
-        fanout_native_free(s);
+        batch_end(s);
         return;
     }
 
-    fanout_native_free(s);
+    batch_end(s);
     fanout_native_part(s)->autojoin = 0;
     fanout_session_settle(s);
     stop_insistent(s);
@@ -324,6 +325,14 @@ fanout_native_job_done(fanout_session_t *s)
 void
 fanout_native_free(fanout_session_t *s)
 {
+    batch_end(s);
+    fanout_native_waits_free(s);
+}
+
+
+static void
+batch_end(fanout_session_t *s)
+{
     fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
@@ -369,4 +378,6 @@ fanout_native_flush(fanout_session_t *s)
     if (s->batched && batch_reply(s) == NGX_OK) {
         fanout_outbox_join(s);
     }
+
+    fanout_native_waits_flush(s);
 }

@@ -35,6 +35,8 @@ static fanout_error_e record_request(fanout_session_t *s,
 static fanout_error_e record_refused(fanout_session_t *s,
     fanout_command_t *cmd, fanout_error_e rc,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
+static fanout_error_e record_locked(fanout_session_t *s,
+    fanout_command_t *cmd, const fanout_zone_set_result_t *r);
 static void record_conflict(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
 static void set_reply(fanout_session_t *s, fanout_command_t *cmd,
@@ -53,12 +55,20 @@ static void set_reply(fanout_session_t *s, fanout_command_t *cmd,
     { fanout_native_field("key", fanout_native_read_label,                    \
                           fanout_command_t, u.record.key) }
 
+#define FANOUT_NATIVE_RECORD_TOKEN                                            \
+    { fanout_native_field("token", fanout_native_read_token,                  \
+                          fanout_command_t, u.record.token) }
+
 
 static const fanout_native_member_t  set_members[] = {
     FANOUT_NATIVE_CHANNEL,
     FANOUT_NATIVE_RECORD,
     FANOUT_NATIVE_BASE,
     FANOUT_NATIVE_RECORD_KEY,
+    FANOUT_NATIVE_RECORD_TOKEN,
+
+    { fanout_native_field("release", fanout_native_read_lock,
+                          fanout_command_t, u.record.release) },
 
     { fanout_native_field("mode", record_mode,
                           fanout_command_t, u.record.mode) },
@@ -91,7 +101,8 @@ static const fanout_native_member_t  delete_members[] = {
     FANOUT_NATIVE_CHANNEL,
     FANOUT_NATIVE_RECORD,
     FANOUT_NATIVE_BASE,
-    FANOUT_NATIVE_RECORD_KEY
+    FANOUT_NATIVE_RECORD_KEY,
+    FANOUT_NATIVE_RECORD_TOKEN
 };
 
 const fanout_native_op_t  fanout_native_op_delete = {
@@ -122,7 +133,10 @@ static const fanout_native_member_t  get_members[] = {
                           fanout_command_t, u.get.versions) },
 
     { fanout_native_field("all", fanout_native_read_flag,
-                          fanout_command_t, u.get.all) }
+                          fanout_command_t, u.get.all) },
+
+    { fanout_native_field("locks", fanout_native_read_flag,
+                          fanout_command_t, u.get.locks) }
 };
 
 const fanout_native_op_t  fanout_native_op_get = {
@@ -344,6 +358,8 @@ record_request(fanout_session_t *s, fanout_command_t *cmd,
     set->client = s->identity.client;
     set->user = opts->scope;
     set->opts = opts;
+    set->token = c->token;
+    set->release = c->release;
 
     if (c->base >= 0
         && (rc = fanout_native_may(s, cmd, FANOUT_MAY_JOIN
@@ -376,6 +392,9 @@ record_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
         record_conflict(s, cmd, r, conflicts);
         return FANOUT_E_NONE;
 
+    case FANOUT_E_LOCKED:
+        return record_locked(s, cmd, r);
+
     case FANOUT_E_NOT_FOUND:
         return fanout_native_fail(cmd, rc, "there is no such record");
 
@@ -392,6 +411,70 @@ record_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     default:
         return rc;
     }
+}
+
+
+/* Who holds the lock is told to those who may see it elsewhere. */
+
+static fanout_error_e
+record_locked(fanout_session_t *s, fanout_command_t *cmd,
+    const fanout_zone_set_result_t *r)
+{
+    u_char            id[FANOUT_CLIENT_LEN];
+    ngx_int_t         rc;
+    ngx_str_t         data;
+    fanout_outbuf_t  *f;
+
+    if (!fanout_permissions_check(s->permissions,
+                                  FANOUT_MAY_JOIN|FANOUT_MAY_HISTORY,
+                                  &cmd->channel))
+    {
+        return FANOUT_E_LOCKED;
+    }
+
+    f = fanout_outbuf_create(s->hub, 256);
+
+    if (f == NULL
+        || fanout_outbuf_literal(s->hub, f, "{\"lock\":") != NGX_OK
+        || fanout_outbuf_string(s->hub, f, r->lock_name.data,
+                                r->lock_name.len)
+           != NGX_OK)
+    {
+        goto failed;
+    }
+
+    if (r->lock_client) {
+        (void) fanout_client_format(id, r->lock_client);
+        rc = fanout_outbuf_printf(s->hub, f, 96,
+                                  ",\"holder\":{\"client\":\"%*s\"}}",
+                                  sizeof(id), id);
+
+    } else {
+        rc = fanout_outbuf_literal(s->hub, f, ",\"holder\":{}}");
+    }
+
+    if (rc != NGX_OK) {
+        goto failed;
+    }
+
+    data.data = f->data;
+    data.len = f->used;
+
+    fanout_native_error(s, &cmd->id, &cmd->op, cmd->at, FANOUT_E_LOCKED, NULL,
+                        &data);
+    fanout_outbuf_release(s->hub, f);
+
+    return FANOUT_E_NONE;
+
+failed:
+
+    if (f) {
+        fanout_outbuf_release(s->hub, f);
+    }
+
+    fanout_session_end(s, FANOUT_END_CUT);
+
+    return FANOUT_E_NONE;
 }
 
 
@@ -457,7 +540,7 @@ set_reply(fanout_session_t *s, fanout_command_t *cmd,
 
 /* reading */
 
-/* Tells all records in parts, as a join does. */
+/* Tells all records, or locks, in parts, as a join does. */
 
 static fanout_error_e
 get_all(fanout_session_t *s, fanout_command_t *cmd)
@@ -477,7 +560,8 @@ get_all(fanout_session_t *s, fanout_command_t *cmd)
 
     job->epoch = j.epoch;
     job->offset = j.offset;
-    job->records = 1;
+    job->records = cmd->u.get.all;
+    job->locks = cmd->u.get.locks;
 
     fanout_native_run(s, job);
 
@@ -498,19 +582,22 @@ native_get(fanout_session_t *s, fanout_command_t *cmd)
     c = &cmd->u.get;
     cursor = c->cursor;
 
-    if ((rc = fanout_native_recorded(s, cmd))) {
+    if ((c->locks && (rc = fanout_native_lockable(s, cmd)))
+        || ((c->all || !c->locks) && (rc = fanout_native_recorded(s, cmd))))
+    {
         return rc;
     }
 
-    if ((c->id.len != 0) + c->all + (c->prefix.len || c->cursor) > 1
-        || (c->all && c->versions))
+    if ((c->id.len != 0) + (c->all || c->locks)
+        + (c->prefix.len || c->cursor) > 1
+        || ((c->all || c->locks) && c->versions))
     {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                    "\"record\" excludes \"prefix\" and \"cursor\", "
-                   "\"all\" all others");
+                   "\"all\" and \"locks\" exclude all others");
     }
 
-    if (c->all) {
+    if (c->all || c->locks) {
         return get_all(s, cmd);
     }
 
@@ -518,7 +605,7 @@ native_get(fanout_session_t *s, fanout_command_t *cmd)
         (void) fanout_records_get(s->hub, &cmd->channel, &c->id, &to);
 
     } else {
-        fanout_records_list(s->hub, &cmd->channel, &c->prefix, &cursor, 0,
+        fanout_records_list(s->hub, &cmd->channel, &c->prefix, &cursor,
                             FANOUT_ZONE_ENTRIES, &to);
     }
 

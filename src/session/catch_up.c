@@ -29,8 +29,9 @@ static ngx_int_t catch_up_log(fanout_subscription_t *sub,
 static ngx_int_t catch_up_reset(fanout_subscription_t *sub);
 static ngx_uint_t watches(fanout_subscription_t *sub);
 static ngx_int_t catch_up_lost(fanout_subscription_t *sub, uint64_t upto);
+static ngx_int_t catch_up_locks(fanout_subscription_t *sub);
 static ngx_int_t catch_up_gap(fanout_subscription_t *sub, uint64_t from,
-    uint64_t upto, ngx_uint_t changes);
+    uint64_t upto, const char *of);
 static ngx_int_t catch_up_merge(fanout_subscription_t *sub, fanout_arena_t *a,
     uint64_t upto, uint64_t *last);
 static ngx_uint_t catch_up_replay(fanout_subscription_t *sub, uint64_t upto);
@@ -240,7 +241,9 @@ catch_up_sub(fanout_subscription_t *sub)
 
     upto = ngx_max(sub->channel->offset, sub->floor);
 
-    if (watches(sub) && catch_up_lost(sub, upto) != NGX_OK) {
+    if ((watches(sub) && catch_up_lost(sub, upto) != NGX_OK)
+        || catch_up_locks(sub) != NGX_OK)
+    {
         return;
     }
 
@@ -374,7 +377,7 @@ catch_up_log(fanout_subscription_t *sub, uint64_t upto)
     if (lost > sub->offset) {
         lost = ngx_min(lost, upto);
 
-        if (catch_up_gap(sub, sub->offset, lost, 0) != NGX_OK) {
+        if (catch_up_gap(sub, sub->offset, lost, "") != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -457,15 +460,34 @@ catch_up_lost(fanout_subscription_t *sub, uint64_t upto)
 
     sub->known = ngx_min(sub->channel->roster->lost, upto);
 
-    return catch_up_gap(sub, after, sub->known, 1);
+    return catch_up_gap(sub, after, sub->known, "presence");
 }
 
 
-/* sends a gap: lost changes of members, or lost entries of the log */
+/* Nothing keeps changes of locks: they are read again. */
+
+static ngx_int_t
+catch_up_locks(fanout_subscription_t *sub)
+{
+    uint64_t  after;
+
+    after = ngx_max(sub->offset, sub->lock_known);
+
+    if (!(sub->want & FANOUT_WANT_LOCKS) || sub->channel->locked <= after) {
+        return NGX_OK;
+    }
+
+    sub->lock_known = sub->channel->locked;
+
+    return catch_up_gap(sub, after, sub->lock_known, "locks");
+}
+
+
+/* sends a gap: lost changes of members or locks, or lost entries of the log */
 
 static ngx_int_t
 catch_up_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
-    ngx_uint_t changes)
+    const char *of)
 {
     fanout_entry_t  e;
 
@@ -476,10 +498,8 @@ catch_up_gap(fanout_subscription_t *sub, uint64_t from, uint64_t upto,
     e.from = from;
     e.offset = upto;
 
-    if (changes) {
-        e.event.data = (u_char *) "presence";
-        e.event.len = sizeof("presence") - 1;
-    }
+    e.event.data = (u_char *) of;
+    e.event.len = ngx_strlen(of);
 
     return catch_up_deliver(sub, &e, 1);
 }

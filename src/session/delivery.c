@@ -105,6 +105,10 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
 
         span(hub, ch, &entries[i], j - i);
 
+        if (entries[i].type == FANOUT_LOCK) {
+            ch->locked = entries[j - 1].offset;
+        }
+
         ch->offset = entries[j - 1].offset;
         delivery_passed(hub, ch, &entries[j - 1]);
     }
@@ -189,6 +193,7 @@ discontinue(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 
     if (e->type == FANOUT_GAP) {
         ch->offset = e->offset;
+        ch->locked = e->offset;
 
         if (ch->roster) {
             fanout_roster_restart(hub, ch->roster, e->offset);
@@ -199,6 +204,7 @@ discontinue(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 
     ch->epoch = e->epoch;
     ch->offset = lost ? e->offset : 0;
+    ch->locked = ch->offset;
 
     if (ch->roster) {
         fanout_roster_restart(hub, ch->roster, ch->offset);
@@ -217,6 +223,7 @@ discontinue(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 
         sub->floor = 0;
         sub->known = 0;
+        sub->lock_known = 0;
 
         if (sub->state != FANOUT_SUB_LIVE) {
             sub->reset = 1;
@@ -232,7 +239,8 @@ static uint32_t *
 takers(fanout_channel_t *ch, ngx_uint_t type)
 {
     return type == FANOUT_PRESENCE ? ch->watchers
-           : type == FANOUT_RECORD ? ch->keepers : ch->formats;
+           : type == FANOUT_RECORD ? ch->keepers
+           : type == FANOUT_LOCK ? ch->lockers : ch->formats;
 }
 
 
@@ -324,7 +332,7 @@ deliver_span(fanout_subscription_t *sub, fanout_run_t *run, fanout_entry_t *e,
     ngx_uint_t       i, plain;
     fanout_entry_t  *before;
 
-    plain = (e->type == FANOUT_PRESENCE
+    plain = (e->type == FANOUT_PRESENCE || e->type == FANOUT_LOCK
              || (e->type == FANOUT_RECORD ? !sub->no_echo
                                           : fanout_sub_plain(sub)))
             && sub->seq < e[0].seq;

@@ -69,6 +69,10 @@ struct fanout_dialect_s {
      * (FANOUT_LEFT_*); NULL where sessions have no seats. */
     void       (*removed)(fanout_session_t *s, ngx_str_t *channel,
                    ngx_uint_t reason);
+
+    /* Its client may have got a lock that it waits for, or have lost its place
+     * in the line; NULL where commands don't wait. */
+    void       (*granted)(fanout_session_t *s);
 };
 
 

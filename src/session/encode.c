@@ -85,7 +85,7 @@ encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
     }
 
     if (e->type == FANOUT_MESSAGE || e->type == FANOUT_PRESENCE
-        || e->type == FANOUT_RECORD)
+        || e->type == FANOUT_RECORD || e->type == FANOUT_LOCK)
     {
         fanout_outbuf_entries(run->outbuf, ch, ch->offset, e->seq);
     }

@@ -41,6 +41,10 @@ fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want)
         want &= ~FANOUT_WANT_RECORDS;
     }
 
+    if (!ch->policy->keep.locks) {
+        want &= ~FANOUT_WANT_LOCKS;
+    }
+
     if ((want & FANOUT_WANT_PRESENCE) && ch->roster == NULL) {
         ch->roster = fanout_roster_create(sub->session->hub, ch);
 
@@ -53,6 +57,8 @@ fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want)
     ch->watchers[sub->format] += !!(want & FANOUT_WANT_PRESENCE);
     ch->keepers[sub->format] -= !!(sub->want & FANOUT_WANT_RECORDS);
     ch->keepers[sub->format] += !!(want & FANOUT_WANT_RECORDS);
+    ch->lockers[sub->format] -= !!(sub->want & FANOUT_WANT_LOCKS);
+    ch->lockers[sub->format] += !!(want & FANOUT_WANT_LOCKS);
 
     sub->want = want;
     sub->no_messages = !(want & FANOUT_WANT_MESSAGES);

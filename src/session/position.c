@@ -54,8 +54,8 @@ fanout_position_write(fanout_session_t *s, u_char *p)
 }
 
 
-/* Changes of members are in no history: the offset of the channel says which of
- * them a poll lacks. */
+/* Changes of members and locks are in no history: the offset of the channel
+ * says which of them a poll lacks. */
 
 static u_char *
 write_members(fanout_session_t *s, u_char *p, u_char *last)
@@ -70,7 +70,7 @@ write_members(fanout_session_t *s, u_char *p, u_char *last)
     {
         sub = ngx_queue_data(q, fanout_subscription_t, in_session);
 
-        if (!(sub->want & FANOUT_WANT_PRESENCE)
+        if (!(sub->want & (FANOUT_WANT_PRESENCE|FANOUT_WANT_LOCKS))
             || last - p < (ssize_t) FANOUT_POSITION_PART)
         {
             continue;

@@ -12,7 +12,6 @@
 #include "session/session.h"
 #include "session/compress.h"
 #include "hub/replay.h"
-#include "hub/record_pages.h"
 #include "hub/roster.h"
 
 
@@ -269,7 +268,6 @@ tick_handler(ngx_event_t *ev)
         fanout_compress_expire(hub, 0);
         fanout_session_log_gathered(0);
         fanout_roster_expire(hub);
-        fanout_record_pages_expire(hub);
     }
 
     if (hub->zone.heap.recoveries) {

@@ -16,6 +16,7 @@
 
 
 static void order_close(fanout_session_t *s, void *data);
+static void order_granted(fanout_session_t *s, void *data);
 static void order_part(fanout_hub_t *hub, fanout_order_t *order);
 static void close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code);
 static void order_look(fanout_hub_t *hub);
@@ -41,6 +42,9 @@ fanout_worker_orders(fanout_hub_t *hub)
             } else if (orders[i].op == FANOUT_ORDER_LOOK) {
                 order_look(hub);
 
+            } else if (orders[i].op == FANOUT_ORDER_GRANTED) {
+                fanout_session_of(hub, orders[i].client, order_granted, NULL);
+
             } else {
                 fanout_session_of(hub, orders[i].client, order_close,
                                   &orders[i]);
@@ -63,6 +67,15 @@ order_close(fanout_session_t *s, void *data)
                                 &s->identity))
     {
         close_lost(s, order->op, order->code);
+    }
+}
+
+
+static void
+order_granted(fanout_session_t *s, void *data)
+{
+    if (s->state == FANOUT_OPEN && s->dialect->granted) {
+        s->dialect->granted(s);
     }
 }
 
@@ -111,6 +124,7 @@ order_look(fanout_hub_t *hub)
 
         } else {
             look_seats(s);
+            order_granted(s, NULL);
         }
     }
 }

@@ -8,11 +8,13 @@
 
 
 #include "worker/worker.h"
+#include "session/dialect.h"
 #include "session/session.h"
 #include "hub/roster.h"
 
 
 static void restore_all(fanout_hub_t *hub, ngx_uint_t members);
+static void restore_waits(fanout_hub_t *hub);
 static void restore_session(fanout_session_t *s, ngx_uint_t members);
 static void restore_member(fanout_subscription_t *sub,
     fanout_own_member_t *own);
@@ -82,6 +84,28 @@ fanout_worker_rebuilt(fanout_hub_t *hub)
     }
 
     fanout_hub_presence(hub);
+    restore_waits(hub);
+}
+
+
+/* The lines of clients that wait for locks are gone. */
+
+static void
+restore_waits(fanout_hub_t *hub)
+{
+    ngx_queue_t       *q;
+    fanout_session_t  *s;
+
+    for (q = ngx_queue_head(&hub->sessions);
+         q != ngx_queue_sentinel(&hub->sessions);
+         q = ngx_queue_next(q))
+    {
+        s = ngx_queue_data(q, fanout_session_t, queue);
+
+        if (s->state == FANOUT_OPEN && s->dialect->granted) {
+            s->dialect->granted(s);
+        }
+    }
 }
 
 
