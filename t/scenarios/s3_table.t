@@ -420,7 +420,8 @@ subtest 'line 10: what is old goes' => sub {
 
     $ann->ok('join', channel => 'table:short');
     $bob->ok('join', channel => 'table:short', presence => {});
-    $ann->ok('set', channel => 'table:short', record => 'r1', set => { n => 1 });
+    $ann->ok('set', channel => 'table:short', record => 'r1',
+             set => { n => 1 });
 
     my $left = $ann->next_where(sub { ($_[0]{presence} || {})->{left} }, 20);
 
