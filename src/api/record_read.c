@@ -101,7 +101,7 @@ record_page(fanout_api_t *api, fanout_api_op_t *op)
     n = 0;
 
     for (i = 0; i < RECORD_SECTIONS; i++) {
-        fanout_records_list(api->hub, &op->channel, &prefix, &op->cursor,
+        fanout_records_list(api->hub, &op->channel, &prefix, &op->cursor, 0,
                             op->limit - n, &to);
 
         if ((i == 0 && page_begin(api, op, to) != NGX_OK)

@@ -101,12 +101,15 @@ typedef struct {
     unsigned                 recorded:1;        /* all of them are read */
     unsigned                 locks:1;           /* tells the locks */
     unsigned                 locked:1;          /* all of them are read */
-    fanout_outbuf_t         *state;             /* records for a part */
+    fanout_outbuf_t         *state;             /* records for the reply */
     uint64_t                 cursor;            /* next to read */
     fanout_outbuf_t         *held;              /* locks for a part */
     uint64_t                 lock_cursor;       /* next to read */
 } fanout_native_job_t;
 
+
+/* bytes that are copied into a reply: more are shared with others */
+#define FANOUT_COPIED       1024
 
 /* ms to wait for a list of members, beyond the batch time */
 #define FANOUT_NATIVE_WAIT  2000

@@ -19,7 +19,6 @@
 
 
 #define FANOUT_JOIN_FAIL   10000
-#define FANOUT_COPIED      1024             /* members to copy, not share */
 #define FANOUT_AROUND      256              /* bytes of a reply around them */
 
 

@@ -605,7 +605,7 @@ native_get(fanout_session_t *s, fanout_command_t *cmd)
         (void) fanout_records_get(s->hub, &cmd->channel, &c->id, &to);
 
     } else {
-        fanout_records_list(s->hub, &cmd->channel, &c->prefix, &cursor,
+        fanout_records_list(s->hub, &cmd->channel, &c->prefix, &cursor, 0,
                             FANOUT_ZONE_ENTRIES, &to);
     }
 

@@ -8,6 +8,7 @@
 
 #include "hub/hub.h"
 #include "hub/policy.h"
+#include "hub/record_pages.h"
 #include "hub/replay.h"
 #include "hub/roster.h"
 #include "hub/signals.h"
@@ -163,6 +164,7 @@ fanout_hub_close(fanout_hub_t *hub, fanout_channel_t *ch)
 
     fanout_replay_forget(hub, ch);
     fanout_signals_clear(hub, ch);
+    fanout_record_pages_forget(hub, ch);
 
     if (ch->roster) {
         fanout_roster_free(hub, ch->roster);

@@ -88,6 +88,7 @@ hub_lists(fanout_hub_t *hub)
     ngx_queue_init(&hub->flush);
     ngx_queue_init(&hub->ended);
     ngx_queue_init(&hub->rosters);
+    ngx_queue_init(&hub->paged);
     ngx_queue_init(&hub->active);
     ngx_queue_init(&hub->every);
     ngx_queue_init(&hub->stuck);

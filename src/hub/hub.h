@@ -78,6 +78,10 @@ struct fanout_channel_s {
                                                    before */
     fanout_roster_t        *roster;             /* NULL: no subscriber wanted
                                                    it */
+    ngx_rbtree_t            pages;              /* of records, see
+                                                   record_pages.h; no root:
+                                                   there was none yet */
+    ngx_rbtree_node_t       no_page;
     uint32_t                watchers[FANOUT_FORMATS];
                                        /* subs that want presence */
     uint32_t                keepers[FANOUT_FORMATS];
@@ -317,6 +321,10 @@ struct fanout_hub_s {
                                                    backlogs of rosters */
     size_t                  lists;              /* part of it for lists of
                                                    members */
+    ngx_queue_t             paged;              /* pages of records, used last
+                                                   at the end */
+    size_t                  paged_bytes;        /* part of .output_bytes for
+                                                   them */
     ngx_queue_t             stuck;              /* sessions with output whose
                                                    socket is full */
     ngx_uint_t              nstuck;
@@ -371,6 +379,8 @@ struct fanout_hub_s {
 #define fanout_lists_max(hub)   ((hub)->app->frames / 4)
 #define fanout_output_max(hub)                                                \
     ((hub)->app->frames - fanout_lists_max(hub))
+
+#define fanout_paged_max(hub)   ((hub)->app->frames / 8)
 
 #define fanout_lists_full(hub)                                                \
     ((hub)->lists > fanout_lists_max(hub))

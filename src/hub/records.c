@@ -134,7 +134,7 @@ fanout_records_get(fanout_hub_t *hub, ngx_str_t *channel, fanout_zstr_t *id,
 
 void
 fanout_records_list(fanout_hub_t *hub, ngx_str_t *channel,
-    fanout_zstr_t *prefix, uint64_t *cursor, ngx_uint_t max,
+    fanout_zstr_t *prefix, uint64_t *cursor, uint64_t last, ngx_uint_t max,
     fanout_records_t **to)
 {
     fanout_zone_channel_t  zc;
@@ -144,10 +144,28 @@ fanout_records_list(fanout_hub_t *hub, ngx_str_t *channel,
     records_blank();
     *to = &records;
 
-    (void) fanout_record_list(&hub->zone, &zc, prefix, cursor, max, &records);
+    (void) fanout_record_list(&hub->zone, &zc, prefix, cursor, last, max,
+                              &records);
 
     fanout_spend(hub, FANOUT_WORK_SECTION + records.used
                       + records.seen * FANOUT_WORK_ENTRY);
+}
+
+
+void
+fanout_records_digest(fanout_hub_t *hub, ngx_str_t *channel, uint64_t first,
+    uint64_t last, fanout_records_t **to)
+{
+    fanout_zone_channel_t  zc;
+
+    fanout_hub_view(hub, channel, &zc);
+
+    records_blank();
+    *to = &records;
+
+    fanout_record_digest(&hub->zone, &zc, first, last, &records);
+
+    fanout_spend(hub, FANOUT_WORK_SECTION);
 }
 
 

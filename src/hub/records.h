@@ -53,11 +53,17 @@ fanout_error_e fanout_records_get(fanout_hub_t *hub, ngx_str_t *channel,
     fanout_zstr_t *id, fanout_records_t **to);
 
 /* Reads a section of the records whose ids begin with prefix, at most max, from
- * *cursor on, which is 0 at the beginning and the end.  *to is valid until the
- * next call. */
+ * *cursor on, which is 0 at the beginning and the end, up to the slot last, 0:
+ * all.  *to is valid until the next call. */
 void fanout_records_list(fanout_hub_t *hub, ngx_str_t *channel,
-    fanout_zstr_t *prefix, uint64_t *cursor, ngx_uint_t max,
+    fanout_zstr_t *prefix, uint64_t *cursor, uint64_t last, ngx_uint_t max,
     fanout_records_t **to);
+
+/* Digests the records from the slot first up to last (0: the end), with the
+ * epoch of the channel: both are those of a list as long as nothing has
+ * changed.  *to is valid until the next call. */
+void fanout_records_digest(fanout_hub_t *hub, ngx_str_t *channel,
+    uint64_t first, uint64_t last, fanout_records_t **to);
 
 /* Deletes a step of a channel's records without telling it: purge the channel
  * afterwards.  FANOUT_ZONE_OK, or AGAIN if there are more. */

@@ -12,6 +12,7 @@
 #include "session/session.h"
 #include "session/compress.h"
 #include "hub/replay.h"
+#include "hub/record_pages.h"
 #include "hub/roster.h"
 
 
@@ -268,6 +269,7 @@ tick_handler(ngx_event_t *ev)
         fanout_compress_expire(hub, 0);
         fanout_session_log_gathered(0);
         fanout_roster_expire(hub);
+        fanout_record_pages_expire(hub);
     }
 
     if (hub->zone.heap.recoveries) {

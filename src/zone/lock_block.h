@@ -200,8 +200,8 @@ void fanout_lock_tell(fanout_zone_t *z, fanout_ref_t lock, uint8_t reason);
  * are more, or no time is left. */
 int fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason);
 
-/* A seat is live again: it gets the locks that it waits for and nobody
- * holds. */
+/* Makes a seat live that lingers: it gets the locks that it waits for and
+ * nobody holds.  May commit before. */
 void fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat);
 
 

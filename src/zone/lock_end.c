@@ -15,14 +15,25 @@ static fanout_ref_t lock_next(fanout_zone_t *z, fanout_ref_t lock);
 static void lock_pass(fanout_zone_t *z, fanout_ref_t lock,
     fanout_ref_t claim);
 static void lock_order(fanout_zone_t *z, fanout_ref_t seat);
+static void lock_room(fanout_zone_t *z, unsigned n);
+static int lock_vacant(fanout_zone_t *z, fanout_ref_t ref);
 
 
 void
 fanout_lock_room(fanout_zone_t *z)
 {
-    if (z->shm->heap.nfree < FANOUT_LOCK_ROOM) {
+    lock_room(z, 1);
+}
+
+
+/* The same for n entries. */
+
+static void
+lock_room(fanout_zone_t *z, unsigned n)
+{
+    if (z->shm->heap.nfree < n * FANOUT_LOCK_ROOM) {
         fanout_commit(z);
-        (void) fanout_ensure_spare(z, FANOUT_LOCK_ROOM);
+        (void) fanout_ensure_spare(z, n * FANOUT_LOCK_ROOM);
     }
 }
 
@@ -204,17 +215,43 @@ fanout_locks_leave(fanout_zone_t *z, fanout_ref_t seat, uint8_t reason)
 void
 fanout_locks_revive(fanout_zone_t *z, fanout_ref_t seat)
 {
+    unsigned         n;
     fanout_ref_t     ref;
     fanout_claim_t  *claim;
 
-    for (ref = fanout_seat(z, seat)->claims; ref; ref = claim->seat_next) {
+    for (n = 0, ref = fanout_seat(z, seat)->claims; ref;
+         ref = fanout_claim(z, ref)->seat_next)
+    {
+        z->heap.work++;
+        n += lock_vacant(z, ref);
+    }
+
+    lock_room(z, n);
+
+    fanout_seat_revive(z, seat);
+
+    for (ref = n ? fanout_seat(z, seat)->claims : 0; ref;
+         ref = claim->seat_next)
+    {
         claim = fanout_claim(z, ref);
 
-        if (!claim->held && !fanout_claim_over(z, ref)
-            && fanout_lock(z, claim->lock)->holder == 0)
-        {
+        if (lock_vacant(z, ref)) {
             lock_pass(z, claim->lock, ref);
             fanout_lock_tell(z, claim->lock, 0);
         }
     }
+}
+
+
+/* Whether a claim in line is to a lock that nobody holds. */
+
+static int
+lock_vacant(fanout_zone_t *z, fanout_ref_t ref)
+{
+    fanout_claim_t  *claim;
+
+    claim = fanout_claim(z, ref);
+
+    return !claim->held && !fanout_claim_over(z, ref)
+           && fanout_lock(z, claim->lock)->holder == 0;
 }

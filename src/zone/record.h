@@ -169,6 +169,7 @@ typedef struct {
     size_t               size;
     uint32_t             n;             /* records */
     uint32_t             seen;          /* that were looked at, by a list */
+    uint64_t             digest;        /* of the tables that a list met */
     uint64_t             epoch;         /* of the channel, when they were
                                            read */
     uint64_t             offset;
@@ -205,13 +206,19 @@ int fanout_record_delete(fanout_zone_t *z, fanout_zone_channel_t *c,
 int fanout_record_get(fanout_zone_t *z, fanout_zone_channel_t *c,
     const fanout_zstr_t *id, fanout_records_t *to);
 
-/* Reads the records whose ids begin with prefix, from *cursor (0 at first) on:
- * at most max, and as many as a section may copy.  A record that exists all the
- * while is read once.  OK at the end; AGAIN if there may be more, with *cursor
- * set. */
+/* Reads the records whose ids begin with prefix, from *cursor (0 at first) on,
+ * up to the slot last (0: all): at most max, and as many as a section may copy.
+ * A record that exists all the while is read once.  OK at the end; AGAIN if
+ * there may be more, with *cursor set. */
 int fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_zstr_t *prefix, uint64_t *cursor, unsigned max,
+    const fanout_zstr_t *prefix, uint64_t *cursor, uint64_t last, unsigned max,
     fanout_records_t *to);
+
+/* Digests the tables with records from the slot first up to last (0: the end),
+ * as a list from one cursor to the next does: the digest, with the epoch, is
+ * the same as long as no record there has changed. */
+void fanout_record_digest(fanout_zone_t *z, fanout_zone_channel_t *c,
+    uint64_t first, uint64_t last, fanout_records_t *to);
 
 /* Deletes all records of a channel without telling it: purge the channel
  * afterwards.  One call does a step; OK at the end, AGAIN if there are more. */

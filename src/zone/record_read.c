@@ -10,7 +10,14 @@
 #include "zone/shelf.h"
 
 
+#define RECORD_MIX  0x9e3779b97f4a7c15ULL       /* odd: a step of a digest */
+
+
 static void copy(fanout_zone_t *z, fanout_ref_t record, fanout_records_t *to);
+static fanout_shelf_t *shelf_find(fanout_zone_t *z, fanout_zone_channel_t *c,
+    fanout_records_t *to);
+static void digest(fanout_zone_t *z, uint32_t slot, fanout_ref_t leaf,
+    fanout_records_t *to);
 static int record_fits(const fanout_record_block_t *rec,
     const fanout_records_t *to);
 static int begins(fanout_zone_t *z, const fanout_record_block_t *rec,
@@ -44,28 +51,25 @@ fanout_record_get(fanout_zone_t *z, fanout_zone_channel_t *c,
 
 int
 fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
-    const fanout_zstr_t *prefix, uint64_t *cursor, unsigned max,
+    const fanout_zstr_t *prefix, uint64_t *cursor, uint64_t last, unsigned max,
     fanout_records_t *to)
 {
     int                     rc;
     size_t                  start;
     uint32_t                slot;
-    fanout_ref_t            channel, shelf, ref;
+    fanout_ref_t            ref, leaf, met;
     fanout_shelf_t         *s;
     fanout_record_block_t  *rec;
 
     (void) fanout_enter(z);
 
-    channel = fanout_channel_find(z, c);
-    shelf = channel ? fanout_shelf_of(z, channel) : 0;
-    s = shelf ? fanout_shelf(z, shelf) : NULL;
+    s = shelf_find(z, c, to);
     start = to->used;
+    met = 0;
     rc = FANOUT_ZONE_OK;
 
-    position(z, channel, to);
-
     for (slot = *cursor; s; slot++) {
-        ref = fanout_tree_next(z, s->root, s->depth, &slot, NULL);
+        ref = fanout_tree_next(z, s->root, s->depth, &slot, &leaf);
 
         if (ref == 0) {
             break;
@@ -73,11 +77,22 @@ fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
 
         rec = fanout_record(z, ref);
 
+        if (last && slot >= last) {
+            slot = last;
+            rc = FANOUT_ZONE_AGAIN;
+            break;
+        }
+
         if (to->n == max || to->used - start >= FANOUT_ZONE_COPY
             || !record_fits(rec, to) || !fanout_section_room(z))
         {
             rc = FANOUT_ZONE_AGAIN;
             break;
+        }
+
+        if (leaf != met) {
+            digest(z, slot, leaf, to);
+            met = leaf;
         }
 
         z->heap.work += 2;
@@ -93,6 +108,70 @@ fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_leave(z);
 
     return rc;
+}
+
+
+void
+fanout_record_digest(fanout_zone_t *z, fanout_zone_channel_t *c,
+    uint64_t first, uint64_t last, fanout_records_t *to)
+{
+    uint32_t         slot;
+    fanout_ref_t     leaf;
+    fanout_shelf_t  *s;
+
+    (void) fanout_enter(z);
+
+    s = shelf_find(z, c, to);
+
+    for (slot = first; s; slot += FANOUT_TABLE_REFS - slot % FANOUT_TABLE_REFS)
+    {
+        if (fanout_tree_next(z, s->root, s->depth, &slot, &leaf) == 0
+            || (last && slot >= last))
+        {
+            break;
+        }
+
+        digest(z, slot, leaf, to);
+    }
+
+    fanout_leave(z);
+}
+
+
+/* Finds the shelf of a channel, NULL: it has none; to gets the position. */
+
+static fanout_shelf_t *
+shelf_find(fanout_zone_t *z, fanout_zone_channel_t *c, fanout_records_t *to)
+{
+    fanout_ref_t  channel, shelf;
+
+    channel = fanout_channel_find(z, c);
+    shelf = channel ? fanout_shelf_of(z, channel) : 0;
+
+    position(z, channel, to);
+
+    return shelf ? fanout_shelf(z, shelf) : NULL;
+}
+
+
+/* A change stores another stamp into its table.  Records that are cleared
+ * without that leave fewer, and a table that is made again has a new stamp. */
+
+static void
+digest(fanout_zone_t *z, uint32_t slot, fanout_ref_t leaf,
+    fanout_records_t *to)
+{
+    uint64_t         h;
+    fanout_table_t  *t;
+
+    t = fanout_table(z, leaf);
+    h = to->digest;
+
+    h = (h ^ (slot / FANOUT_TABLE_REFS)) * RECORD_MIX;
+    h = (h ^ h >> 32 ^ t->n) * RECORD_MIX;
+    h = (h ^ h >> 32 ^ t->stamp) * RECORD_MIX;
+
+    to->digest = h ^ h >> 32;
 }
 
 

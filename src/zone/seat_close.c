@@ -116,10 +116,19 @@ fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
         return 0;
     }
 
-    if (fanout_locks_leave(z, ref, reason == FANOUT_LEFT_KICKED
-                                   ? FANOUT_LOCK_KICKED : FANOUT_LOCK_LEFT)
-        || fanout_seat_unreported_free(z, ref, reason))
-    {
+    if (s->claims) {
+        if (fanout_locks_leave(z, ref, reason == FANOUT_LEFT_KICKED
+                                       ? FANOUT_LOCK_KICKED
+                                       : FANOUT_LOCK_LEFT))
+        {
+            return 1;
+        }
+
+        /* the entries may have taken what there was for events */
+        fanout_hook_event_room(z, 1);
+    }
+
+    if (fanout_seat_unreported_free(z, ref, reason)) {
         return 1;
     }
 

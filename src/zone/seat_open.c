@@ -53,7 +53,6 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
     s = fanout_seat(z, ref);
 
     if (s->state == FANOUT_SEAT_LINGERS) {
-        fanout_seat_revive(z, ref);
         fanout_locks_revive(z, ref);
 
     } else if (s->state != FANOUT_SEAT_LIVE) {

@@ -86,7 +86,6 @@ static void
 revive_one(fanout_zone_t *z, fanout_ref_t ref)
 {
     if (fanout_seat(z, ref)->state == FANOUT_SEAT_LINGERS) {
-        fanout_seat_revive(z, ref);
         fanout_locks_revive(z, ref);
     }
 
@@ -246,7 +245,6 @@ fanout_seat_sweep(fanout_zone_t *z)
             {
                 /* the client is back, and the resume is about to revive this
                  * seat */
-                fanout_seat_revive(z, ref);
                 fanout_locks_revive(z, ref);
 
             } else if (fanout_seat_give_up(z, ref, FANOUT_LEFT_NETWORK)) {

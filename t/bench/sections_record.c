@@ -185,7 +185,8 @@ record_list(void)
             memset(&to, 0, sizeof(to));
             to.bytes = bytes;
             to.size = sizeof(bytes);
-            rc = fanout_record_list(&za, &c, &all, &cursor, 1000, &to);
+            rc = fanout_record_list(&za, &c, &all, &cursor, 0, 1000,
+                                    &to);
         } while (rc == FANOUT_ZONE_AGAIN);
     }
 }

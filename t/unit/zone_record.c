@@ -269,7 +269,7 @@ record_ids(fanout_zone_t *z, fanout_zone_channel_t *c, const char *prefix,
         to.bytes = bytes;
         to.size = sizeof(bytes);
 
-        rc = fanout_record_list(z, c, &start, &cursor, max, &to);
+        rc = fanout_record_list(z, c, &start, &cursor, 0, max, &to);
         (*reads)++;
         record_seen += to.seen;
         p = to.bytes;

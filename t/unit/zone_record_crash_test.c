@@ -442,7 +442,8 @@ say_channel(size_t n, channel_t *ch)
     to.bytes = bytes;
     to.size = sizeof(bytes);
 
-    while (fanout_record_list(&survivor, ch, &all, &cursor, 1000, &to)
+    while (fanout_record_list(&survivor, ch, &all, &cursor, 0, 1000,
+                              &to)
            == AGAIN) { /* void */ }
 
     n += snprintf(shared->text + n, TEXT - n, "at %llu of %llx\n",

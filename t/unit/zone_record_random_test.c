@@ -491,7 +491,7 @@ listed(unsigned h, unsigned channel)
 
     do {
         rc = fanout_record_list(&zones[h], &channels[h][channel], &all,
-                                &cursor, to.n + 1 + m_rnd(m, 9), &to);
+                                &cursor, 0, to.n + 1 + m_rnd(m, 9), &to);
     } while (rc == AGAIN);
 
     return m_fold_listed(m, channel, &to);
