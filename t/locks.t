@@ -19,6 +19,9 @@ use Fanout::Stream;
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 32m;
+        fanout_rate off;
+        fanout_budget off;
+        fanout_drain 100ms;
         fanout_channel app plain:* history=10;
         fanout_channel app guarded:* records=on locks=1m guard=on history=100;
         fanout_channel app mixed:* records=on locks=1m presence=on history=100;
@@ -26,10 +29,17 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app * locks=1m linger=2s history=100;
 END
     server => <<'END',
+        listen 127.0.0.1:%%PORT%% sndbuf=16k;
+
         location /realtime {
             fanout app;
             fanout_user $arg_user;
             fanout_permit all *;
+        }
+        location /slow {
+            fanout app;
+            fanout_permit all *;
+            fanout_buffer 8k;
         }
         location /reader { fanout app; fanout_permit join *; }
         location /writer { fanout app; fanout_permit record *; }
@@ -405,6 +415,35 @@ subtest 'a client that comes back' => sub {
 };
 
 
+subtest 'a reader that is behind' => sub {
+    my $slow = $nginx->native(worker => $two, path => '/slow', rcvbuf => 4096);
+
+    joined('behind', $slow, $ann);
+    $ann->ok('publish', channel => 'behind', data => 'x' x 8000) for 1 .. 50;
+    $ann->ok('lock', channel => 'behind', name => "n$_", data => 'x' x 900) for 1 .. 9;
+    $ann->ok('unlock', channel => 'behind', name => "n$_") for 1 .. 8;
+    $ann->ok('publish', channel => 'behind', data => 'x' x 8000) for 1 .. 300;
+
+    my %seen;
+    my $gap;
+
+    wait_for(sub {
+        for (grep { $_->{channel} eq 'behind' } $slow->drain) {
+            $gap = $_->{gap} if $_->{gap} && ($_->{gap}{of} || '') eq 'locks';
+            $seen{ $_->{lock}{name} } = $_->{lock} if $_->{lock};
+        }
+        $gap;
+    }, 20);
+
+    ok($gap, 'is told that it has missed changes');
+    is_deeply([ map { $_->{name} }
+                @{ $slow->ok('get', channel => 'behind', locks => \1)->{locks} } ], ['n9'],
+              'and reads them again');
+    $_->ok('leave', channel => 'behind') for $slow, $ann;
+    $slow->disconnect;
+};
+
+
 subtest 'one reply before a close' => sub {
     joined('close', $ann);
     $ann->ok('lock', channel => 'close', name => 'x', ttl => 60000);
@@ -413,7 +452,7 @@ subtest 'one reply before a close' => sub {
         disconnect => sub { $nginx->http->delete('/api/clients/' . $_[0]->client) },
         replaced   => sub { $nginx->native(worker => $one, path => '/realtime?user=eve',
                                            resume => $_[0]->resume) },
-        reload     => sub { $nginx->reload },
+        reload     => sub { $nginx->reload(wait_old => 1) },
     );
 
     for my $how (qw( disconnect replaced reload )) {
