@@ -9,6 +9,7 @@
  * of its holder, when it is broken, or with a set that releases it.  The next
  * in line, in the order of asking, has it in the same transaction.  A seat that
  * lingers keeps its locks, and its place in a line, but is not granted any.
+ * fanout_zone_sweep() ends what is over.
  *
  * Each grant has a token above all that were given before in the zone: the
  * greater of the last one + 1 and the Unix time in ms x 1024.  A rebuild keeps
@@ -142,10 +143,6 @@ int fanout_lock_drop(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
 int fanout_lock_list(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t *cursor, fanout_lock_t *locks, unsigned max, uint8_t *buf,
     size_t size, unsigned *n, fanout_zone_result_t *r);
-
-/* Ends the locks that are over, as many as a turn of a worker may; returns the
- * ms until the next is over: 0 if one is now, UINT32_MAX if there is none. */
-uint32_t fanout_lock_expire(fanout_zone_t *z);
 
 
 #endif /* FANOUT_ZONE_LOCK_H */

@@ -338,13 +338,6 @@ run_sweep(void)
 
 
 static int
-run_expire(void)
-{
-    return fanout_lock_expire(z) == 0 ? -1 : 0;
-}
-
-
-static int
 run_resume(void)
 {
     if (person_resume(z, &p[3]) != OK) {
@@ -400,7 +393,6 @@ static const op_t  ops[] = {
     { "close with many", setup_line, prepare_many, run_close, SERIES },
     { "end with many", setup_line, prepare_many, run_end, SERIES },
     { "kick", setup_many, NULL, run_kick, SERIES },
-    { "expire", setup_due, NULL, run_expire, SERIES },
     { "sweep", setup_due, NULL, run_sweep, SERIES },
     { "resume", setup_gone, NULL, run_resume, SERIES },
     { "set and release", setup_record, NULL, run_set, 0 },
@@ -495,7 +487,7 @@ goes_on(void)
 
     fanout_test_seconds += 10000;
 
-    if (fanout_lock_expire(z) != UINT32_MAX || sweep_all(z) < 0) {
+    if (sweep_all(z) < 0) {
         return fail("at last", "something never ends");
     }
 
