@@ -617,6 +617,7 @@ merge_handler(ngx_conf_t *cf, fanout_loc_conf_t *prev,
 
     conf->app = prev->app;
     conf->api = prev->api;
+    conf->sync = prev->sync;
     conf->status = prev->status;
     conf->handler = prev->handler;
 

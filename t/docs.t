@@ -160,12 +160,23 @@ my $nginx = Fanout::Nginx->start(conf => quickstart());
 my $here  = '127.0.0.1:' . $nginx->port;
 
 
+# a command for another server than that of the quickstart, if there is one
+
+sub to {
+    my ($server, $command) = @_;
+
+    my $at = $server ? '127.0.0.1:' . $server->port : $here;
+
+    return $command =~ s/127\.0\.0\.1:8080/$at/gr;
+}
+
+
 # a block is one script; what its last curl answers, and with which status
 
 sub script {
-    my ($command) = @_;
+    my ($command, $server) = @_;
 
-    $command =~ s/127\.0\.0\.1:8080/$here/g;
+    $command = to($server, $command);
 
     my $path = "$dir/script";
     my $curl = 'curl() { command curl -sS -w \'\n%{http_code}\n\' "$@"; }';
@@ -196,9 +207,7 @@ sub script {
 sub shell {
     my ($command, $server) = @_;
 
-    my $at = $server ? '127.0.0.1:' . $server->port : $here;
-
-    $command =~ s/127\.0\.0\.1:8080/$at/g;
+    $command = to($server, $command);
 
     my @answers;
 
@@ -223,9 +232,9 @@ sub shell {
 
 
 sub run_shell {
-    my ($block, $next) = @_;
+    my ($block, $next, $server) = @_;
 
-    my ($status, @answers) = script($block->{body});
+    my ($status, @answers) = script($block->{body}, $server);
     my ($want) = $block->{info} =~ /(\d+)$/;
 
     like($status, $want ? qr/^$want$/ : qr/^2\d\d$/,
@@ -338,6 +347,22 @@ sub start_backend {
 
     return ($pid, $backend);
 }
+
+
+# api.md: the locations and requests of another style
+
+subtest 'style=sync' => sub {
+    my @blocks = blocks("$root/docs/api.md");
+    my ($conf) = grep { $_->{info} eq 'nginx server' && $_->{body} =~ /style=/ } @blocks;
+
+    my $nginx = Fanout::Nginx->start(
+        http   => 'fanout_zone app 8m; fanout_channel app * history=9 records=on;',
+        server => $conf->{body});
+
+    for my $i (grep { $blocks[$_]{info} =~ /^sh sync/ } 0 .. $#blocks) {
+        run_shell(@blocks[$i, $i + 1], $nginx);
+    }
+};
 
 
 # broadcast.md: records before the server that it names

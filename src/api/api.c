@@ -29,6 +29,8 @@
  *   POST    batch                         many operations
  *   POST    broadcast                     one message to many channels
  *   POST    cleanup                       expire what is due
+ *
+ * With style=sync the routes are those of sync.c.
  */
 
 
@@ -36,23 +38,10 @@
 #include "http/headers.h"
 
 
-typedef struct {
-    ngx_str_t            first;
-    ngx_uint_t           nwords;
-    ngx_str_t            last;          /* the third word, if there is one */
-    fanout_api_method_t  get;
-    fanout_api_method_t  post;
-    fanout_api_method_t  put;
-    fanout_api_method_t  patch;
-    fanout_api_method_t  delete;
-    ngx_str_t            allow;
-} fanout_api_route_t;
-
-
 static ngx_uint_t is_preflight(ngx_http_request_t *r);
 static ngx_int_t read_path(fanout_api_t *api);
-static ngx_int_t cut_prefix(ngx_http_request_t *r, ngx_str_t *path);
-static ngx_int_t find_route(ngx_str_t *path);
+static ngx_int_t cut_prefix(fanout_api_t *api, ngx_str_t *path);
+static ngx_int_t find_route(const fanout_api_route_t *rt, ngx_str_t *path);
 static ngx_int_t split_path(fanout_api_t *api, ngx_str_t *path,
     ngx_uint_t encoded);
 static ngx_int_t add_word(fanout_api_t *api, u_char *start, u_char *end,
@@ -70,7 +59,7 @@ static ngx_int_t api_run(fanout_api_t *api);
 
 #define method(name)  { fanout_api_##name##_handler, fanout_api_##name##_args }
 
-#define NONE  { NULL, NULL }
+#define NONE  FANOUT_API_NONE
 
 static const fanout_api_route_t  routes[] = {
 
@@ -121,10 +110,10 @@ static const fanout_api_route_t  routes[] = {
 
     { ngx_string("cleanup"), 1, ngx_null_string,
       NONE, { fanout_api_cleanup_handler, NULL }, NONE, NONE, NONE,
-      ngx_string("POST") }
-};
+      ngx_string("POST") },
 
-#define NROUTES  (sizeof(routes) / sizeof(routes[0]))
+    FANOUT_API_ROUTES_END
+};
 
 
 ngx_int_t
@@ -156,6 +145,7 @@ fanout_api_handler(ngx_http_request_t *r)
     api->request = r;
     api->conf = conf;
     api->hub = conf->api->hub;
+    api->routes = conf->sync ? fanout_api_sync_routes : routes;
     api->status = NGX_HTTP_OK;
 
     /* conditions are of what is changed, not of the answer */
@@ -235,7 +225,7 @@ read_path(fanout_api_t *api)
 
     if (!r->valid_unparsed_uri) {
         path = r->uri;
-        return cut_prefix(r, &path) == NGX_OK ? split_path(api, &path, 0)
+        return cut_prefix(api, &path) == NGX_OK ? split_path(api, &path, 0)
                                               : NGX_DECLINED;
     }
 
@@ -248,7 +238,7 @@ read_path(fanout_api_t *api)
         }
     }
 
-    return cut_prefix(r, &path) == NGX_OK ? split_path(api, &path, 1)
+    return cut_prefix(api, &path) == NGX_OK ? split_path(api, &path, 1)
                                           : NGX_DECLINED;
 }
 
@@ -256,18 +246,18 @@ read_path(fanout_api_t *api)
 /* Strips the name of the location and a slash. */
 
 static ngx_int_t
-cut_prefix(ngx_http_request_t *r, ngx_str_t *path)
+cut_prefix(fanout_api_t *api, ngx_str_t *path)
 {
     size_t                     len;
     ngx_http_core_loc_conf_t  *clcf;
 
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    clcf = ngx_http_get_module_loc_conf(api->request, ngx_http_core_module);
     len = clcf->name.len;
 
     if (len == 0 || clcf->name.data[0] != '/' || path->len < len
         || ngx_memcmp(path->data, clcf->name.data, len) != 0)
     {
-        return find_route(path);
+        return find_route(api->routes, path);
     }
 
     if (clcf->name.data[len - 1] == '/') {
@@ -289,7 +279,7 @@ cut_prefix(ngx_http_request_t *r, ngx_str_t *path)
  * that is one of ours. */
 
 static ngx_int_t
-find_route(ngx_str_t *path)
+find_route(const fanout_api_route_t *rt, ngx_str_t *path)
 {
     u_char            *p, *last;
     ngx_uint_t         i;
@@ -303,8 +293,8 @@ find_route(ngx_str_t *path)
             continue;
         }
 
-        for (i = 0; i < NROUTES; i++) {
-            word = &routes[i].first;
+        for (i = 0; rt[i].nwords; i++) {
+            word = &rt[i].first;
 
             if ((size_t) (last - p - 1) >= word->len
                 && ngx_memcmp(p + 1, word->data, word->len) == 0
@@ -385,13 +375,11 @@ static const fanout_api_route_t *
 route(fanout_api_t *api)
 {
     ngx_str_t                 *words;
-    ngx_uint_t                 i;
     const fanout_api_route_t  *rt;
 
     words = api->words;
 
-    for (i = 0; i < NROUTES; i++) {
-        rt = &routes[i];
+    for (rt = api->routes; rt->nwords; rt++) {
 
         if (api->nwords != rt->nwords
             || words[0].len != rt->first.len

@@ -44,6 +44,7 @@ ngx_int_t fanout_api_handler(ngx_http_request_t *r);
 
 typedef struct fanout_api_s         fanout_api_t;
 typedef struct fanout_api_method_s  fanout_api_method_t;
+typedef struct fanout_api_route_s   fanout_api_route_t;
 
 typedef fanout_error_e (*fanout_api_pt)(
     fanout_api_t *api);
@@ -54,6 +55,7 @@ struct fanout_api_s {
     fanout_hub_t               *hub;
     fanout_loc_conf_t          *conf;
     fanout_outbuf_t            *out;
+    const fanout_api_route_t   *routes;
     const fanout_api_method_t  *method;         /* awaits the body */
     fanout_api_pt               step;           /* goes on, NULL: it is done */
     void                       *many;           /* of that */
@@ -153,6 +155,47 @@ struct fanout_api_method_s {
     const fanout_api_arg_t   *args;     /* NULL: none */
 };
 
+#define FANOUT_API_NONE  { NULL, NULL }
+
+struct fanout_api_route_s {
+    ngx_str_t            first;
+    ngx_uint_t           nwords;        /* 0: the end of a table */
+    ngx_str_t            last;          /* the third word, if there is one */
+    fanout_api_method_t  get;
+    fanout_api_method_t  post;
+    fanout_api_method_t  put;
+    fanout_api_method_t  patch;
+    fanout_api_method_t  delete;
+    ngx_str_t            allow;
+};
+
+#define FANOUT_API_ROUTES_END                                                 \
+    { ngx_null_string, 0, ngx_null_string, FANOUT_API_NONE, FANOUT_API_NONE,  \
+      FANOUT_API_NONE, FANOUT_API_NONE, FANOUT_API_NONE, ngx_null_string }
+
+/* of style=sync */
+
+extern const fanout_api_route_t  fanout_api_sync_routes[];
+
+/* how its failures begin; the error follows, and "}" */
+#define FANOUT_API_SYNC_FAILURE  "{\"success\":false,\"error\":"
+
+
+/* Operations of an array that are done one by one, in steps.  The caller
+ * allocates it in the request's pool with zeros, and sets run and end. */
+
+typedef struct {
+    fanout_json_t    *items;
+    size_t            n;
+    size_t            i;                /* next */
+    size_t            failed;           /* for the caller's use */
+    ngx_int_t       (*run)(fanout_api_t *api, fanout_json_t *item,
+                          fanout_api_op_t *op);
+    ngx_int_t       (*end)(fanout_api_t *api);
+                                        /* appends the end of the answer */
+    fanout_api_op_t   op;               /* the message of a broadcast */
+} fanout_api_many_t;
+
 
 /* an operation of a batch: its members, see decode.c */
 
@@ -188,6 +231,11 @@ fanout_error_e fanout_api_fail(fanout_api_t *api, fanout_error_e error,
 fanout_error_e fanout_api_exceed(
     fanout_api_t *api, fanout_error_e error,
     const char *limit, size_t max);
+
+/* Makes JSON of an error, its message and its data, which are unset then.
+ * NGX_OK, NGX_ERROR. */
+ngx_int_t fanout_api_error_text(fanout_api_t *api, fanout_error_e error,
+    ngx_str_t *text);
 
 /* INTERNAL, or NONE if an append has succeeded. */
 #define fanout_api_done(rc)                                                   \
@@ -237,6 +285,12 @@ fanout_error_e fanout_api_body(fanout_api_t *api, fanout_json_t *value);
  * INTERNAL. */
 fanout_error_e fanout_api_read_text(fanout_api_t *api, const char *name,
     fanout_json_t *value, ngx_str_t *text);
+
+
+/* Begins the operations of an array of at most max items, whose limit has that
+ * name, and an answer with text.  BAD_REQUEST, TOO_MANY, INTERNAL. */
+fanout_error_e fanout_api_many(fanout_api_t *api, fanout_api_many_t *many,
+    fanout_json_t *array, const char *limit, size_t max, const char *text);
 
 
 /* operations; the names and labels of op are validated here */

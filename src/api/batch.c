@@ -20,25 +20,11 @@
 #include "api/api.h"
 
 
-/* operations, run one by one in steps; in the request's pool */
-
-typedef struct {
-    fanout_json_t   *items;
-    size_t           n;
-    size_t           i;                     /* next */
-    ngx_int_t               (*run)(fanout_api_t *api,
-                                fanout_json_t *item,
-                                fanout_api_op_t *op);
-    const char      *end;                   /* of the answer */
-    fanout_api_op_t  op;                    /* the message of a broadcast */
-} many_t;
-
-
 static fanout_error_e split_array(fanout_api_t *api, fanout_json_t *array,
     const char *limit, size_t max, fanout_json_t **items, size_t *n);
-static fanout_error_e begin_many(fanout_api_t *api, many_t *many,
-    const char *text);
 static fanout_error_e run_many(fanout_api_t *api);
+static ngx_int_t end_batch(fanout_api_t *api);
+static ngx_int_t end_broadcast(fanout_api_t *api);
 static ngx_int_t run_item(fanout_api_t *api, fanout_json_t *value,
     fanout_api_op_t *op);
 static ngx_int_t run_channel(fanout_api_t *api, fanout_json_t *name,
@@ -50,68 +36,69 @@ static ngx_int_t end_result(fanout_api_t *api, size_t start,
 fanout_error_e
 fanout_api_batch_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    many_t         *many;
-    fanout_json_t   value;
-    fanout_error_e  error;
+    fanout_json_t       value;
+    fanout_error_e      error;
+    fanout_api_many_t  *many;
 
-    many = ngx_pcalloc(api->request->pool, sizeof(many_t));
+    many = ngx_pcalloc(api->request->pool, sizeof(fanout_api_many_t));
     if (many == NULL) {
         return FANOUT_E_INTERNAL;
     }
 
-    if ((error = fanout_api_body(api, &value))
-        || (error = split_array(api, &value, "batch", api->conf->batch,
-                                &many->items, &many->n)))
-    {
-        return error;
-    }
-
     many->run = run_item;
-    many->end = "]";
+    many->end = end_batch;
 
-    return begin_many(api, many, "[");
+    error = fanout_api_body(api, &value);
+
+    return error == FANOUT_E_NONE
+           ? fanout_api_many(api, many, &value, "batch", api->conf->batch, "[")
+           : error;
 }
 
 
 fanout_error_e
 fanout_api_broadcast_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    many_t                   *many;
     fanout_json_t             value;
     fanout_error_e            error;
+    fanout_api_many_t        *many;
     const fanout_api_verb_t  *verb;
 
-    many = ngx_pcalloc(api->request->pool, sizeof(many_t));
+    many = ngx_pcalloc(api->request->pool, sizeof(fanout_api_many_t));
     if (many == NULL) {
         return FANOUT_E_INTERNAL;
     }
 
     verb = &fanout_api_verb_broadcast;
+    many->run = run_channel;
+    many->end = end_broadcast;
 
     if ((error = fanout_api_body(api, &value))
-        || (error = fanout_api_decode(api, &value, &verb, &many->op))
-        || (error = split_array(api, &many->op.channels, "channels",
-                                FANOUT_API_CHANNELS, &many->items,
-                                &many->n)))
+        || (error = fanout_api_decode(api, &value, &verb, &many->op)))
     {
         return error;
     }
 
-    many->run = run_channel;
-    many->end = "]}";
-
-    return begin_many(api, many, "{\"results\":[");
+    return fanout_api_many(api, many, &many->op.channels, "channels",
+                           FANOUT_API_CHANNELS, "{\"results\":[");
 }
 
 
-static fanout_error_e
-begin_many(fanout_api_t *api, many_t *many, const char *text)
+fanout_error_e
+fanout_api_many(fanout_api_t *api, fanout_api_many_t *many,
+    fanout_json_t *array, const char *limit, size_t max, const char *text)
 {
+    fanout_error_e  error;
+
+    error = split_array(api, array, limit, max, &many->items, &many->n);
+    if (error != FANOUT_E_NONE) {
+        return error;
+    }
+
     api->many = many;
     api->step = run_many;
 
-    if (fanout_outbuf_append(api->hub, api->out, text,
-                             ngx_strlen(text))
+    if (fanout_outbuf_append(api->hub, api->out, text, ngx_strlen(text))
         != NGX_OK)
     {
         return FANOUT_E_INTERNAL;
@@ -126,8 +113,8 @@ begin_many(fanout_api_t *api, many_t *many, const char *text)
 static fanout_error_e
 run_many(fanout_api_t *api)
 {
-    many_t         *many;
-    fanout_json_t  *item;
+    fanout_json_t      *item;
+    fanout_api_many_t  *many;
 
     many = api->many;
 
@@ -157,9 +144,7 @@ run_many(fanout_api_t *api)
     api->step = NULL;
     api->status = NGX_HTTP_OK;
 
-    return fanout_api_done(
-               fanout_outbuf_append(api->hub, api->out, many->end,
-                                    ngx_strlen(many->end)));
+    return fanout_api_done(many->end(api));
 }
 
 
@@ -188,6 +173,20 @@ split_array(fanout_api_t *api, fanout_json_t *array, const char *limit,
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"%s\" is not an array", limit);
     }
+}
+
+
+static ngx_int_t
+end_batch(fanout_api_t *api)
+{
+    return fanout_outbuf_literal(api->hub, api->out, "]");
+}
+
+
+static ngx_int_t
+end_broadcast(fanout_api_t *api)
+{
+    return fanout_outbuf_literal(api->hub, api->out, "]}");
 }
 
 
@@ -261,17 +260,12 @@ run_channel(fanout_api_t *api, fanout_json_t *name, fanout_api_op_t *op)
 static ngx_int_t
 end_result(fanout_api_t *api, size_t start, fanout_error_e error)
 {
-    ngx_str_t        text;
-    fanout_error_t  *e;
+    ngx_str_t  text;
 
     if (error != FANOUT_E_NONE) {
-        e = &fanout_errors[error];
         api->out->used = start;
 
-        if (fanout_http_error_text(api->request, &e->code,
-                                  api->message.len ? &api->message : &e->text,
-                                  &api->data, &text)
-            != NGX_OK
+        if (fanout_api_error_text(api, error, &text) != NGX_OK
             || fanout_outbuf_literal(api->hub, api->out, "\"error\":")
                != NGX_OK
             || fanout_outbuf_append(api->hub, api->out, text.data, text.len)
@@ -279,9 +273,6 @@ end_result(fanout_api_t *api, size_t start, fanout_error_e error)
         {
             return NGX_ERROR;
         }
-
-        ngx_str_null(&api->message);
-        ngx_str_null(&api->data);
     }
 
     return fanout_outbuf_literal(api->hub, api->out, "}");

@@ -124,13 +124,53 @@ ngx_int_t
 fanout_api_respond_status(fanout_api_t *api, fanout_error_e error,
     ngx_uint_t status)
 {
+    size_t           len;
+    u_char          *p;
+    ngx_str_t        text;
     fanout_error_t  *e;
 
     e = &fanout_errors[error];
 
-    return fanout_http_send_error(api->request, status, &e->code,
-                                  api->message.len ? &api->message : &e->text,
-                                  &api->data);
+    if (!api->conf->sync) {
+        return fanout_http_send_error(api->request, status, &e->code,
+                                      api->message.len ? &api->message
+                                                       : &e->text,
+                                      &api->data);
+    }
+
+    if (fanout_api_error_text(api, error, &text) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    len = sizeof(FANOUT_API_SYNC_FAILURE "}\n") - 1 + text.len;
+
+    p = ngx_pnalloc(api->request->pool, len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_sprintf(p, FANOUT_API_SYNC_FAILURE "%V}\n", &text);
+
+    return fanout_http_send(api->request, status, &fanout_type_json, p, len);
+}
+
+
+ngx_int_t
+fanout_api_error_text(fanout_api_t *api, fanout_error_e error, ngx_str_t *text)
+{
+    ngx_int_t        rc;
+    fanout_error_t  *e;
+
+    e = &fanout_errors[error];
+
+    rc = fanout_http_error_text(api->request, &e->code,
+                                api->message.len ? &api->message : &e->text,
+                                &api->data, text);
+
+    ngx_str_null(&api->message);
+    ngx_str_null(&api->data);
+
+    return rc;
 }
 
 

@@ -15,6 +15,8 @@ static char *add_origin(ngx_conf_t *cf, ngx_array_t **origins,
 static ngx_uint_t origin_is_repeated(ngx_array_t *origins);
 static char *set_scheme(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
     ngx_str_t *text);
+static char *set_style(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
+    ngx_str_t *value, ngx_str_t *text);
 static char *add_host(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
     ngx_str_t *value, ngx_str_t *text);
 static ngx_int_t server_names(ngx_conf_t *cf, fanout_loc_conf_t *conf);
@@ -176,6 +178,9 @@ fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (api && fanout_conf_parameter(&value[i], "origin", &s)) {
             rv = add_origin(cf, &flcf->api_origins.origins, &value[i], &s);
 
+        } else if (api && fanout_conf_parameter(&value[i], "style", &s)) {
+            rv = set_style(cf, flcf, &value[i], &s);
+
         } else if (value[i].len == 4
                    && ngx_strncmp(value[i].data, "open", 4) == 0)
         {
@@ -188,12 +193,35 @@ fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown parameter \"%V\": \"%V\" has %s"
                                "\"host=\" and \"open\"", &value[i],
-                               &value[0], api ? "\"origin=\", " : "");
+                               &value[0],
+                               api ? "\"origin=\", \"style=\", " : "");
             return NGX_CONF_ERROR;
         }
     }
 
     return rv;
+}
+
+
+static char *
+set_style(ngx_conf_t *cf, fanout_loc_conf_t *flcf, ngx_str_t *value,
+    ngx_str_t *text)
+{
+    if (flcf->sync) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate parameter \"%V\"", value);
+        return NGX_CONF_ERROR;
+    }
+
+    if (text->len != 4 || ngx_strncmp(text->data, "sync", 4) != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": there is \"style=sync\"", value);
+        return NGX_CONF_ERROR;
+    }
+
+    flcf->sync = 1;
+
+    return NGX_CONF_OK;
 }
 
 

@@ -76,6 +76,7 @@ typedef struct {
                                                    none more */
     ngx_array_t             *names;             /* those of the server */
     unsigned                 open:1;            /* it is meant to be */
+    unsigned                 sync:1;            /* style=sync of the API */
 
     ngx_msec_t               ping;              /* 0: no pings */
     ngx_msec_t               timeout;           /* of an answer to one, and of
