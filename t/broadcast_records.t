@@ -25,6 +25,8 @@ my $port    = $backend->port;
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
         fanout_zone app 16m;
+        fanout_zone small 2m keys=0%-1%;
+        fanout_channel small * records=on;
         fanout_channel app off:*;
         fanout_channel app few:* records=on fields=3 record=40 records_max=2;
         fanout_channel app * history=100 records=on;
@@ -56,6 +58,11 @@ END
         location /named/ {
             proxy_pass http://127.0.0.1:$port;
             fanout_broadcast app;
+        }
+        location /small/ { fanout_api small; }
+        location /keyed/ {
+            proxy_pass http://127.0.0.1:$port;
+            fanout_broadcast small keyed record=r user=ann key=\$http_x_key;
         }
         location /deaf/ {
             proxy_pass http://127.0.0.1:$port;
@@ -421,6 +428,12 @@ subtest 'keys' => sub {
 
     does(PATCH => '/api/k/r', {}, [ 200, { n => 3 } ], 'X-User' => 'bob', 'X-Key' => 'k1');
     has('k', { r => { n => 3 } }, 'keys are of a user');
+
+    does(PATCH => '/keyed/x', {}, [ 200, { n => $_ } ], 'X-Key' => "key$_") for 1 .. 150;
+    is($http[0]->get('/small/channels/keyed/records/r')->json->{fields}{n}, 150,
+       'where no more keys are remembered, records are changed all the same');
+    ok($nginx->wait_log(qr/fanout_broadcast to zone "small" does not remember a key/),
+       'which is logged');
 };
 
 
