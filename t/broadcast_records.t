@@ -28,6 +28,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone small 2m keys=0%-1%;
         fanout_channel small * records=on;
         fanout_channel app off:*;
+        fanout_channel app guarded records=on locks=1m guard=on;
         fanout_channel app few:* records=on fields=3 record=40 records_max=2;
         fanout_channel app * history=100 records=on;
         client_max_body_size 3m;
@@ -434,6 +435,19 @@ subtest 'keys' => sub {
        'where no more keys are remembered, records are changed all the same');
     ok($nginx->wait_log(qr/fanout_broadcast to zone "small" does not remember a key/),
        'which is logged');
+};
+
+
+subtest 'a lock' => sub {
+    my $ann = $nginx->native(path => '/realtime');
+    $ann->ok('join', channel => 'guarded');
+    $ann->ok('lock', channel => 'guarded', name => $_) for qw( r r.n );
+
+    does(PATCH => '/api/guarded/r', {}, [ 200, { n => 1 } ]);
+    has('guarded', { r => { n => 1 } }, 'guards nothing that the backend has done');
+
+    does(DELETE => '/api/guarded/r', undef, [ 204 ]);
+    has('guarded', {}, 'nor a delete');
 };
 
 

@@ -149,6 +149,7 @@ record_fill(fanout_broadcast_t *b, fanout_broadcast_target_t *t,
     set->base = t->base;
     set->mode = t->based ? FANOUT_MERGE : FANOUT_OVERWRITE;
     set->whole = (t->change == FANOUT_BROADCAST_PUT);
+    set->guard_off = 1;
     set->opts = opts;
 
     opts->key.data = t->key.data;
