@@ -115,11 +115,13 @@ lock_told(zone_t *z, arena_t *a)
         rc = fanout_log_drain(z, a);
 
         for (i = 0; i < a->n; i++) {
-            if (a->entries[i].type == FANOUT_GAP) {
+            if (a->entries[i].type == FANOUT_GAP && p < text + 65536) {
                 p += sprintf(p, "%sGAP", p == text ? "" : ", ");
             }
 
-            if (a->entries[i].type != FANOUT_LOCK) {
+            if (a->entries[i].type != FANOUT_LOCK
+                || text + sizeof(text) - p < 2 * FANOUT_ZONE_LOCK_BUF)
+            {
                 continue;
             }
 

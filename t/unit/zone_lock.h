@@ -51,8 +51,8 @@ int lock_drop(zone_t *z, channel_t *c, person_t *who, const char *name,
 
 void lock_text(const lock_t *lock, char *buf, size_t size);
 
-/* The LOCK entries that this worker has not read, with ", " between.  A gap is
- * "GAP". */
+/* The LOCK entries that this worker has not read, with ", " between; of very
+ * many, the first ones.  A gap is "GAP". */
 
 const char *lock_told(zone_t *z, arena_t *a);
 
