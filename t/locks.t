@@ -386,6 +386,25 @@ subtest 'streams' => sub {
             map { ref $_ eq 'ARRAY' ? @$_ : $_ } @{ $r->json }), 'a poll that goes on');
     $since = $r->{headers}{'fanout-position'};
     is_deeply($join->get("$url&since=$since&timeout=0")->json, [], 'and has it once');
+
+    $r = $join->get("$url&session=1&user=eve", headers => { 'X-Requested-With' => 'x' });
+    my ($welcome) = grep { $_ } map { ref $_ eq 'HASH' ? $_->{welcome} : () } @{ $r->json };
+
+    $own{'Fanout-Resume'} = $welcome->{resume};
+    is(code($post->(\%own, op => 'lock', channel => 'st', name => 'z')), 'not_joined',
+       'between polls a client gets no lock');
+
+    my $poll = $nginx->http(worker => $two);
+    $poll->socket->send_bytes("GET $url&user=eve&timeout=9&since=$r->{headers}{'fanout-position'} HTTP/1.1\r\n"
+                      . "Host: a\r\nX-Requested-With: x\r\n"
+                      . "Fanout-Resume: $welcome->{resume}\r\n\r\n");
+    ok(wait_for(sub { ($post->(\%own, op => 'lock', channel => 'st', name => 'z')->{ok}
+                       || {})->{token} }, 5), 'while one is open it does');
+    wait_for(sub { $nginx->http->get('/api/clients/' . $welcome->{client})->json->{pid} ? 0 : 1 },
+             5);
+    ok($post->(\%own, op => 'lock', channel => 'st', name => 'z')->{ok}{token},
+       'and renews it afterwards');
+    is(code($post->(\%own, op => 'unlock', channel => 'st', name => 'z')), 'ok', 'or unlocks');
     $stream->cut;
 };
 
