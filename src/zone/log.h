@@ -389,6 +389,17 @@ int fanout_entry_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_arena_t *a);
 int fanout_entry_read(fanout_zone_t *z, fanout_ref_t ref, uint64_t epoch,
     uint32_t n, size_t start, fanout_arena_t *a);
 
+/* Copies such an entry: the lock must not be held.  The entry has seq, and was
+ * the first kept one after an offset.  AGAIN, without an entry if it was freed
+ * meanwhile; FULL if the arena can't grow. */
+int fanout_entry_read_large(fanout_zone_t *z, fanout_zone_channel_t *c,
+    uint64_t epoch, uint64_t after, fanout_ref_t entry, uint64_t seq,
+    fanout_arena_t *a);
+
+/* Puts a cursor on the data of an entry; nonzero if the chain is broken. */
+int fanout_entry_data(fanout_zone_t *z, fanout_ref_t ref,
+    fanout_chain_cursor_t *pen);
+
 /* Takes an entry out of the unread list or the history, as flag says.  Frees
  * the entry when it is in neither. */
 void fanout_entry_release(fanout_zone_t *z, fanout_ref_t channel,

@@ -17,13 +17,12 @@ static int absent_since(fanout_zone_t *z, uint64_t epoch);
 static uint64_t absent_mask(fanout_zone_t *z);
 static uint64_t missed(fanout_zone_t *z, fanout_channel_block_t *ch,
     fanout_ref_t ref, unsigned pos);
+static int entry_open(fanout_zone_t *z, fanout_ref_t ref,
+    fanout_chain_cursor_t *pen, fanout_entry_t *to);
 static void copy_fixed(const fanout_entry_block_t *e, fanout_entry_t *to);
 static int copy_optional(fanout_chain_cursor_t *pen, uint8_t flags,
     fanout_entry_t *to);
 static int fits(fanout_arena_t *a, uint32_t size);
-static int zone_read_large(fanout_zone_t *z, fanout_zone_channel_t *c,
-    uint64_t epoch, uint64_t after, fanout_ref_t entry, uint64_t seq,
-    fanout_arena_t *a);
 
 
 /* Enters, and finds the channel, with nothing expired in its history; a long
@@ -284,21 +283,11 @@ fanout_entry_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_arena_t *a)
 {
     uint32_t               size;
     fanout_entry_t        *to;
-    fanout_entry_block_t  *e;
     fanout_chain_cursor_t  pen;
 
-    e = fanout_entry(z, ref);
     to = &a->entries[a->n];
 
-    copy_fixed(e, to);
-
-    pen.z = z;
-    pen.ref = ref;
-    pen.pos = FANOUT_ENTRY_HEAD;
-    pen.left = (to->event.len + to->key.len + to->user.len + to->data.len)
-               / FANOUT_PAYLOAD + 65536 / FANOUT_PAYLOAD + 4;
-
-    if (copy_optional(&pen, e->flags, to) != 0) {
+    if (entry_open(z, ref, &pen, to) != 0) {
         return FANOUT_ZONE_STALE;
     }
 
@@ -329,6 +318,42 @@ fanout_entry_copy(fanout_zone_t *z, fanout_ref_t ref, fanout_arena_t *a)
     a->n++;
 
     return FANOUT_ZONE_OK;
+}
+
+
+int
+fanout_entry_data(fanout_zone_t *z, fanout_ref_t ref,
+    fanout_chain_cursor_t *pen)
+{
+    fanout_entry_t  e;
+
+    return entry_open(z, ref, pen, &e) == 0
+           ? fanout_copy(pen, NULL, e.event.len + e.key.len + e.user.len
+                                    + e.meta.len)
+           : -1;
+}
+
+
+/* Reads all before the strings, where the cursor is left; nonzero if the chain
+ * is broken. */
+
+static int
+entry_open(fanout_zone_t *z, fanout_ref_t ref, fanout_chain_cursor_t *pen,
+    fanout_entry_t *to)
+{
+    fanout_entry_block_t  *e;
+
+    e = fanout_entry(z, ref);
+
+    copy_fixed(e, to);
+
+    pen->z = z;
+    pen->ref = ref;
+    pen->pos = FANOUT_ENTRY_HEAD;
+    pen->left = (to->event.len + to->key.len + to->user.len + to->data.len)
+                / FANOUT_PAYLOAD + 65536 / FANOUT_PAYLOAD + 4;
+
+    return copy_optional(pen, e->flags, to);
 }
 
 
@@ -472,7 +497,7 @@ fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
         if (rc == FANOUT_ZONE_LARGE) {
             seq = e->seq;
             fanout_leave(z);
-            return zone_read_large(z, c, epoch, after, entry, seq, a);
+            return fanout_entry_read_large(z, c, epoch, after, entry, seq, a);
         }
 
         if (rc != FANOUT_ZONE_OK) {
@@ -495,12 +520,10 @@ fanout_log_read(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
 }
 
 
-/* Copies without the lock, and then checks that the entry was not freed
- * meanwhile. */
-
-static int
-zone_read_large(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t epoch,
-    uint64_t after, fanout_ref_t entry, uint64_t seq, fanout_arena_t *a)
+int
+fanout_entry_read_large(fanout_zone_t *z, fanout_zone_channel_t *c,
+    uint64_t epoch, uint64_t after, fanout_ref_t entry, uint64_t seq,
+    fanout_arena_t *a)
 {
     int                      rc;
     size_t                   used;

@@ -220,6 +220,19 @@ int fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
 void fanout_record_digest(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t first, uint64_t last, fanout_records_t *to);
 
+/*
+ * Copies kept changes of a record, newest first, from the last one below
+ * *before (0 at first: all) on: at most max, and as many as a section may look
+ * at and copy.  *before becomes where to go on, 0 at the end; *seen the number
+ * of entries that were looked at.
+ *
+ * OK at the end; AGAIN if there may be more, with no entry too; NOTFOUND: no
+ * channel; STALE, also if the epoch differs; FULL if the arena can't grow.
+ */
+int fanout_record_history(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_zstr_t *id, uint64_t epoch, uint64_t *before, uint32_t max,
+    fanout_arena_t *a, uint32_t *seen);
+
 /* Deletes all records of a channel without telling it: purge the channel
  * afterwards.  One call does a step; OK at the end, AGAIN if there are more. */
 int fanout_record_clear(fanout_zone_t *z, fanout_zone_channel_t *c);

@@ -41,6 +41,8 @@ _Static_assert(FANOUT_ZONE_RECORD_SIZE
                   + FANOUT_ZONE_FIELDS * (sizeof(item_t) + 255),
                "bytes of a record");
 
+_Static_assert(FANOUT_RECORD_HEAD == sizeof(head_t), "head of a record");
+
 
 void
 fanout_record_begin(fanout_record_pen_t *pen, fanout_records_t *to,
@@ -152,6 +154,18 @@ fanout_record_end(fanout_record_pen_t *pen, uint64_t version, uint64_t prev,
 
     memcpy(to->bytes + pen->head, &head, sizeof(head_t));
     to->n++;
+}
+
+
+size_t
+fanout_record_head(const uint8_t *bytes, uint64_t *prev)
+{
+    head_t  head;
+
+    memcpy(&head, bytes, sizeof(head_t));
+    *prev = head.prev;
+
+    return head.id;
 }
 
 

@@ -294,6 +294,11 @@ uint16_t fanout_field_hash(fanout_zone_t *z, const fanout_zstr_t *name);
 
 /* bytes: see zone/record_bytes.c */
 
+#define FANOUT_RECORD_HEAD  32          /* bytes before the id */
+
+/* Reads so many bytes of a record.  Returns the length of the id. */
+size_t fanout_record_head(const uint8_t *bytes, uint64_t *prev);
+
 typedef struct {
     fanout_records_t    *to;
     size_t               head;          /* where the record begins */
