@@ -713,6 +713,89 @@ subtest 'purge' => sub {
 };
 
 
+subtest 'history' => sub {
+    my $of = '/fanout/channels/h/messages?record=r';
+    my $read = sub { ask(GET => $of . ($_[0] // '')) };
+
+    is($read->()->{status}, 404, 'no channel');
+
+    for (1 .. 5) {
+        patch('h', 'r', { set => { a => $_ } }, 'user=ann');
+        patch('h', 'other', { set => { a => $_ } });
+    }
+
+    my $r = $read->();
+    is($r->{status}, 200, 'its changes');
+    is_deeply([ map { $_->{offset} } @{ $r->json->{messages} } ],
+              [ 9, 7, 5, 3, 1 ], 'newest first');
+    is_deeply($r->json->{messages}[0]{set}, { a => 5 }, 'what was set');
+    is($r->json->{messages}[0]{from}{user}, 'ann', 'and by whom');
+    is($r->json->{offset}, 10, 'the position of the channel');
+
+    my @pages;
+    my $next = '';
+
+    for (1 .. 9) {
+        my $page = $read->("&limit=2$next")->json;
+        push @pages, join ',', map { $_->{offset} } @{ $page->{messages} };
+        last if !$page->{next};
+        $next = "&before=$page->{next}";
+    }
+
+    is("@pages", '9,7 5,3 1', 'in pages');
+
+    is($read->('&since=' . $r->json->{epoch} . ':1')->{status}, 400,
+       'not with since');
+    is(ask(GET => '/fanout/channels/h/messages?record=' . 'x' x 129)->{status},
+       400, 'an id that is too long');
+    is(ask(GET => '/fanout/channels/off:1/messages?record=r')->{status}, 403,
+       'a channel without records');
+
+    remove('h', 'r');
+    is($read->('&limit=1')->json->{messages}[0]{deleted}, Fanout::JSON::true,
+       'of a record that is deleted');
+
+    my $batch = ask(POST => '/fanout/batch',
+                    [ { op => 'history', channel => 'h', record => 'r', limit => 1 },
+                      { op => 'history', channel => 'h', record => '' } ])->json;
+    is($batch->[0]{ok}{messages}[0]{offset}, 11, 'in a batch');
+    is($batch->[1]{error}{code}, 'bad_request', 'no id');
+};
+
+
+# Pages end: of one record among many, of none, of large ones.
+
+subtest 'bounds of a history' => sub {
+    for my $i (1 .. 20) {
+        ask(POST => '/fanout/batch',
+            [ map { { op => 'set', channel => 'many', record => 'r' . ($_ % 7),
+                      set => { a => "$i $_" } } } 1 .. 49 ]);
+    }
+
+    my $url = '/fanout/channels/many/messages?limit=1000&record=';
+    is(scalar @{ ask(GET => $url . 'r3')->json->{messages} }, 140,
+       'one among others');
+    is_deeply(ask(GET => $url . 'none')->json->{messages}, [], 'none');
+
+    for my $i (1 .. 30) {
+        patch('fat', 'r', { set => { a => $i % 10 x 60_000 } });
+    }
+
+    my ($n, $pages, $next) = (0, 0, '');
+
+    for (1 .. 9) {
+        my $r = ask(GET => "/fanout/channels/fat/messages?record=r$next");
+        cmp_ok(length $r->{body}, '<', 1_300_000, 'a page of about 1 MB');
+        $n += @{ $r->json->{messages} };
+        $pages++;
+        last if !$r->json->{next};
+        $next = '&before=' . $r->json->{next};
+    }
+
+    is("$n in $pages", '30 in 2', 'all in two pages');
+};
+
+
 subtest 'cleanup' => sub {
     my $r = ask(POST => '/fanout/cleanup');
 

@@ -261,6 +261,75 @@ subtest 'entries' => sub {
 };
 
 
+# offsets and versions of what a page of history has
+
+sub versions { join ' ', map { "$_->{offset}:$_->{version}" } @{ $_[0]{messages} } }
+
+subtest 'the history of a record' => sub {
+    my @of = (channel => 'h', record => 'r');
+
+    is_deeply($ann->ok('history', @of)->{messages}, [], 'of no channel');
+
+    my $v = $ann->ok('set', @of, set => { a => 0 })->{version} - 1;
+
+    $ann->ok('publish', channel => 'h', data => 1);
+    $ann->ok('set', channel => 'h', record => 'other', set => { a => 1 });
+    $ann->ok('set', @of, set => { a => $_ }) for 1 .. 3;
+    $ann->ok('delete', @of);
+
+    my $all = join ' ', map { "$_->[0]:" . ($v + $_->[1]) }
+                        [ 7, 5 ], [ 6, 4 ], [ 5, 3 ], [ 4, 2 ], [ 1, 1 ];
+    my $ok = $ann->ok('history', @of);
+
+    is(versions($ok), $all, 'its changes, newest first');
+    is($ok->{messages}[0]{deleted}, Fanout::JSON::true, 'a delete too');
+    is_deeply($ok->{messages}[1]{set}, { a => 3 }, 'and what was set');
+    ok(!exists $ok->{next} && $ok->{offset} == 7 && $ok->{epoch},
+       'that is all, with the position');
+
+    my @pages;
+    my $next = 0;
+
+    do {
+        $ok = $ann->ok('history', @of, limit => 2, $next ? (before => $next) : ());
+        push @pages, versions($ok);
+        $next = $ok->{next};
+    } while $next && @pages < 9;
+
+    is(join(' ', @pages), $all, 'in pages');
+    is(scalar @pages, 3, 'of two');
+    is(versions($ann->ok('history', @of, before => 6)),
+       $all =~ s/^7\S+ 6\S+ //r, 'below an offset');
+    is_deeply($ann->ok('history', @of, limit => 0)->{messages}, [], 'none');
+    is_deeply($ann->ok('history', @of[0, 1], record => 'x')->{messages}, [],
+              'of one that never was');
+
+    is(code($ann->cmd('history', @of, since => { epoch => $ok->{epoch},
+                                                 offset => 0 })),
+       'bad_request', 'not with since');
+    is(code($ann->cmd('history', @of[0, 1], record => $_)), 'bad_request',
+       'no id') for '', 'x' x 129, "a\n", 5;
+    is(code($ann->cmd('history', channel => 'plain:x', record => 'r')),
+       'forbidden', 'a channel without records');
+
+    for my $path ('/reader', '/writer') {
+        my $c = $nginx->native(path => $path);
+        is(code($c->cmd('history', @of)), 'forbidden',
+           "$path: needs the permission history");
+        $c->disconnect;
+    }
+
+    $ann->ok('set', channel => 'h', record => 'big', set => { a => $_ x 20_000 })
+        for 1 .. 8;
+
+    my $reply = $bob->cmd('history', channel => 'h', record => 'big');
+    my @parts = map { @{ $_->{messages} } } @{ $reply->{part} };
+    ok(@parts > 1, 'large ones come in parts');
+    is(join('', map { substr($_->{set}{a}, 0, 1) } @parts,
+                @{ $reply->{ok}{messages} }), '87654321', 'all of them');
+};
+
+
 subtest 'a life' => sub {
     $bob->ok('join', channel => 't');
 

@@ -10,6 +10,7 @@
  *   DELETE  channels/NAME                 purge     ?reason= &close=1
  *                                                   &records=1
  *   GET     channels/NAME/messages        history   ?since= &before= &limit=
+ *                                                   &record=
  *   POST    channels/NAME/signals         signal    ?event= &tag= &user=
  *   POST    channels/NAME/messages        publish   ?event= &user= &meta=
  *                                                   &store=0 &if=

@@ -310,6 +310,8 @@ fanout_error_e fanout_api_signal(
     fanout_api_t *api, fanout_api_op_t *op);
 fanout_error_e fanout_api_history(
     fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_record_history(
+    fanout_api_t *api, fanout_api_op_t *op);
 fanout_error_e fanout_api_info(
     fanout_api_t *api, fanout_api_op_t *op);
 fanout_error_e fanout_api_purge(

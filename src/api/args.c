@@ -103,6 +103,7 @@ const fanout_api_arg_t  fanout_api_history_args[] = {
     path(arg_text, op.channel),
     arg("since", arg_position, op.epoch),
     arg("before", arg_number, op.before),
+    arg("record", arg_text, op.record),
     arg("limit", arg_number, limit),
     END
 };

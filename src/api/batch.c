@@ -7,8 +7,8 @@
  * batch: an array of {"op":"publish","channel":…}, with the members that the
  * native protocol has: publish takes "data", "event", "key", "user", "store",
  * "if" {"epoch","offset"}, "enc":"base64", "meta"; history takes "since"
- * {"epoch","offset"}, "before", "limit"; purge takes "reason"; info nothing;
- * set, delete and get what they take in the native protocol.
+ * {"epoch","offset"}, "before", "limit", "record"; purge takes "reason"; info
+ * nothing; set, delete and get what they take in the native protocol.
  * Each runs on its own, an error doesn't stop the rest.  The answer is an
  * array in the same order of {"ok":{…}} and {"error":{…}}.
  *

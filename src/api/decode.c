@@ -125,6 +125,7 @@ static const member_t  history_members[] = {
     CHANNEL,
     { member("since", read_position) },
     { member("before", read_before) },
+    { member("record", fanout_api_read_record) },
     { member("limit", read_limit) }
 };
 

@@ -57,6 +57,10 @@ fanout_api_history(fanout_api_t *api, fanout_api_op_t *op)
     ngx_uint_t      tries;
     fanout_error_e  error;
 
+    if (op->record.len) {
+        return fanout_api_record_history(api, op);
+    }
+
     error = fanout_api_channel(api, &op->channel);
     if (error != FANOUT_E_NONE) {
         return error;

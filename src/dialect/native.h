@@ -99,12 +99,16 @@ typedef struct {
     unsigned                 direct:1;          /* read without a roster */
     unsigned                 records:1;         /* tells the records */
     unsigned                 recorded:1;        /* all of them are read */
+    unsigned                 changes:1;         /* of a record, newest first:
+                                                   there may be more */
     unsigned                 locks:1;           /* tells the locks */
     unsigned                 locked:1;          /* all of them are read */
     fanout_outbuf_t         *state;             /* records for the reply */
     uint64_t                 cursor;            /* next to read */
     fanout_outbuf_t         *held;              /* locks for a part */
     uint64_t                 lock_cursor;       /* next to read */
+    fanout_zstr_t            record;            /* owned */
+    ngx_uint_t               look;              /* entries still to look at */
 } fanout_native_job_t;
 
 
@@ -233,6 +237,19 @@ ngx_int_t fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
 /* The job of a join, of history, or of members. */
 fanout_native_job_t *fanout_native_job(fanout_session_t *s,
     fanout_command_t *cmd);
+
+/* Adds an entry to the messages of the job.  NGX_ERROR on lack of memory. */
+ngx_int_t fanout_native_job_add(fanout_session_t *s, fanout_native_job_t *job,
+    fanout_entry_t *e);
+
+/* Sends them in a part, if there is enough for one and more follows. */
+ngx_int_t fanout_native_job_full(fanout_session_t *s, fanout_native_job_t *job,
+    ngx_uint_t more);
+
+/* Reads a section of the changes of a record; see native_history.c.  NGX_OK when
+ * all are read, NGX_AGAIN; NGX_ERROR if the session has ended. */
+ngx_int_t fanout_native_changes_part(fanout_session_t *s,
+    fanout_native_job_t *job);
 
 /* Makes it the session's, which owns it from here on, and begins with it. */
 void fanout_native_run(fanout_session_t *s, fanout_native_job_t *job);

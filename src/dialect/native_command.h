@@ -172,6 +172,7 @@ typedef struct {
     fanout_native_position_t       since;
     ngx_uint_t                     before;      /* offset, 0: the newest */
     ngx_int_t                      limit;       /* -1: it does not say */
+    fanout_zstr_t                  record;      /* len 0: all */
 } fanout_history_cmd_t;
 
 typedef struct {

@@ -7,10 +7,13 @@
 
 
 #include "dialect/native.h"
+#include "hub/records.h"
 
 
 static fanout_error_e native_history(fanout_session_t *s,
     fanout_command_t *cmd);
+static fanout_error_e history_record(fanout_session_t *s,
+    fanout_command_t *cmd, ngx_uint_t limit);
 
 
 static const fanout_native_limit_t  limit_max = {
@@ -31,7 +34,10 @@ static const fanout_native_member_t  history_members[] = {
                           fanout_command_t, u.history.before) },
 
     { fanout_native_field("since", fanout_native_read_position,
-                          fanout_command_t, u.history.since) }
+                          fanout_command_t, u.history.since) },
+
+    { fanout_native_field("record", fanout_native_read_label,
+                          fanout_command_t, u.history.record) }
 };
 
 const fanout_native_op_t  fanout_native_op_history = {
@@ -60,6 +66,10 @@ native_history(fanout_session_t *s, fanout_command_t *cmd)
     c = &cmd->u.history;
     limit = c->limit < 0 ? ngx_min(100, s->conf->history)
                          : (ngx_uint_t) c->limit;
+
+    if (c->record.len) {
+        return history_record(s, cmd, limit);
+    }
 
     job = fanout_native_job(s, cmd);
 
@@ -96,4 +106,107 @@ native_history(fanout_session_t *s, fanout_command_t *cmd)
     fanout_native_run(s, job);
 
     return FANOUT_E_NONE;
+}
+
+
+/* The changes of a record, newest first. */
+
+static fanout_error_e
+history_record(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t limit)
+{
+    u_char                 *id;
+    fanout_error_e          rc;
+    fanout_zone_join_t      j;
+    fanout_native_job_t    *job;
+    fanout_history_cmd_t   *c;
+    fanout_zone_channel_t   zc;
+
+    c = &cmd->u.history;
+
+    if ((rc = fanout_native_recorded(s, cmd))) {
+        return rc;
+    }
+
+    if (c->since.set) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"record\" excludes \"since\"");
+    }
+
+    job = fanout_native_job(s, cmd);
+    id = ngx_alloc(c->record.len, ngx_cycle->log);
+
+    if (job == NULL || id == NULL) {
+        ngx_free(id);
+        ngx_free(job);
+        return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
+    }
+
+    ngx_memcpy(id, c->record.data, c->record.len);
+    job->record.data = id;
+    job->record.len = c->record.len;
+
+    fanout_hub_view(s->hub, &job->channel, &zc);
+    (void) fanout_log_seek(&s->hub->zone, &zc, 0, 0, &j);
+
+    job->epoch = j.epoch;
+    job->offset = j.offset;
+    job->left = limit;
+    job->look = FANOUT_RECORDS_LOOK;
+
+    if (limit) {
+        job->changes = 1;
+        job->next = c->before;
+    }
+
+    fanout_native_run(s, job);
+
+    return FANOUT_E_NONE;
+}
+
+
+ngx_int_t
+fanout_native_changes_part(fanout_session_t *s, fanout_native_job_t *job)
+{
+    int              rc;
+    ngx_uint_t       i;
+    fanout_arena_t  *a;
+
+    a = &s->hub->pages;
+
+    rc = fanout_records_history(s->hub, &job->channel, &job->record,
+                                job->epoch, &job->next, job->left,
+                                &job->look);
+
+    if (rc == FANOUT_ZONE_FULL) {
+        /* no memory for a change: the client reconnects and asks again */
+        fanout_session_end(s, FANOUT_END_CUT);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < a->n; i++) {
+        if (fanout_native_job_add(s, job, &a->entries[i]) != NGX_OK) {
+            fanout_session_end(s, FANOUT_END_CUT);
+            return NGX_ERROR;
+        }
+
+        if (fanout_native_job_full(s, job, i + 1 < a->n
+                                           || rc == FANOUT_ZONE_AGAIN)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    job->left -= a->n;
+
+    if (rc != FANOUT_ZONE_AGAIN) {
+        /* also if it was purged while it was being told */
+        job->changes = 0;
+        job->next = 0;
+
+    } else if (job->left == 0 || job->look == 0) {
+        job->changes = 0;
+    }
+
+    return job->changes ? NGX_AGAIN : NGX_OK;
 }

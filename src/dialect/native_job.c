@@ -28,10 +28,7 @@ static ngx_int_t job_mail(fanout_session_t *s, fanout_native_job_t *job,
 static ngx_uint_t job_replay(fanout_session_t *s, fanout_native_job_t *job);
 static void job_remember(fanout_session_t *s, fanout_native_job_t *job,
     uint64_t after, uint32_t start, fanout_arena_t *a);
-static ngx_int_t job_add(fanout_session_t *s, fanout_native_job_t *job,
-    fanout_entry_t *e);
 static ngx_int_t job_frame(fanout_hub_t *hub, fanout_native_job_t *job);
-static ngx_int_t job_full(fanout_session_t *s, fanout_native_job_t *job);
 static ngx_int_t job_part(fanout_session_t *s, fanout_native_job_t *job);
 static void job_finish(fanout_session_t *s, fanout_native_job_t *job);
 static void job_messages(fanout_reply_t *rp, fanout_native_job_t *job);
@@ -98,6 +95,7 @@ job_free(fanout_job_t *data)
         fanout_outbuf_release(job->base.session->hub, job->held);
     }
 
+    ngx_free((void *) job->record.data);
     ngx_free(job);
 }
 
@@ -159,7 +157,8 @@ job_step(fanout_session_t *s)
             return NGX_AGAIN;
         }
 
-        rc = job_read(s, job);
+        rc = job->changes ? fanout_native_changes_part(s, job)
+                          : job_read(s, job);
 
         if (rc == NGX_OK) {
             rc = fanout_native_records_part(s, job);
@@ -208,6 +207,7 @@ much(fanout_session_t *s, fanout_native_job_t *job)
 
     return spent
            && (job->mail || (job->after < job->upto && job->left)
+               || job->changes
                || (job->records && !job->recovered && !job->recorded)
                || (job->locks && !job->locked)
                || job->base.snapshot != NULL);
@@ -242,7 +242,7 @@ job_read(fanout_session_t *s, fanout_native_job_t *job)
     }
 
     if (upto == job->upto && job_replay(s, job)) {
-        return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+        return fanout_native_job_full(s, job, job->after < job->upto) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
     }
 
     a = &s->hub->pages;
@@ -329,7 +329,7 @@ job_take(fanout_session_t *s, fanout_native_job_t *job, fanout_arena_t *a,
             return NGX_DONE;
         }
 
-        if (job_add(s, job, &a->entries[i]) != NGX_OK) {
+        if (fanout_native_job_add(s, job, &a->entries[i]) != NGX_OK) {
             fanout_session_end(s, FANOUT_END_CUT);
             return NGX_ERROR;
         }
@@ -418,7 +418,7 @@ job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
     } else {
         job->missed++;
 
-        if (job_add(s, job, e) != NGX_OK) {
+        if (fanout_native_job_add(s, job, e) != NGX_OK) {
             fanout_session_end(s, FANOUT_END_CUT);
             return NGX_ERROR;
         }
@@ -426,7 +426,7 @@ job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
 
     job->after = e->offset;
 
-    return job_full(s, job) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+    return fanout_native_job_full(s, job, job->after < job->upto) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
 }
 
 
@@ -502,8 +502,9 @@ job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
 }
 
 
-static ngx_int_t
-job_add(fanout_session_t *s, fanout_native_job_t *job, fanout_entry_t *e)
+ngx_int_t
+fanout_native_job_add(fanout_session_t *s, fanout_native_job_t *job,
+    fanout_entry_t *e)
 {
     fanout_hub_t     *hub;
     fanout_outbuf_t  *f;
@@ -550,13 +551,11 @@ job_frame(fanout_hub_t *hub, fanout_native_job_t *job)
 }
 
 
-/* Sends a part if there is enough for one, and more follows. */
-
-static ngx_int_t
-job_full(fanout_session_t *s, fanout_native_job_t *job)
+ngx_int_t
+fanout_native_job_full(fanout_session_t *s, fanout_native_job_t *job,
+    ngx_uint_t more)
 {
-    if (job->messages == NULL || job->messages->used < FANOUT_PART
-        || job->after >= job->upto)
+    if (job->messages == NULL || job->messages->used < FANOUT_PART || !more)
     {
         return NGX_OK;
     }

@@ -12,6 +12,9 @@
 /* cost of a section that deletes all it may: 100 us */
 #define RECORDS_CLEAR  50000
 
+/* of an entry that is looked at */
+#define RECORDS_LOOK   64
+
 
 static void records_blank(void);
 
@@ -166,6 +169,34 @@ fanout_records_digest(fanout_hub_t *hub, ngx_str_t *channel, uint64_t first,
     fanout_record_digest(&hub->zone, &zc, first, last, &records);
 
     fanout_spend(hub, FANOUT_WORK_SECTION);
+}
+
+
+int
+fanout_records_history(fanout_hub_t *hub, ngx_str_t *channel,
+    fanout_zstr_t *id, uint64_t epoch, uint64_t *before, ngx_uint_t max,
+    ngx_uint_t *left)
+{
+    int                     rc;
+    uint32_t                seen;
+    fanout_arena_t         *a;
+    fanout_zone_channel_t   zc;
+
+    a = &hub->pages;
+    a->n = 0;
+    a->used = 0;
+
+    fanout_hub_view(hub, channel, &zc);
+
+    rc = fanout_record_history(&hub->zone, &zc, id, epoch, before, max, a,
+                               &seen);
+
+    fanout_spend(hub, FANOUT_WORK_SECTION + a->used
+                      + a->n * FANOUT_WORK_ENTRY + seen * RECORDS_LOOK);
+
+    *left -= ngx_min(*left, seen);
+
+    return rc;
 }
 
 

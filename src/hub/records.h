@@ -65,6 +65,16 @@ void fanout_records_list(fanout_hub_t *hub, ngx_str_t *channel,
 void fanout_records_digest(fanout_hub_t *hub, ngx_str_t *channel,
     uint64_t first, uint64_t last, fanout_records_t **to);
 
+/* Reads a section of the history of a record into hub->pages; see
+ * fanout_record_history(), whose result it returns.  *left is how many entries
+ * the caller still looks at, at first FANOUT_RECORDS_LOOK: with 0 it goes on
+ * another time. */
+#define FANOUT_RECORDS_LOOK  16384
+
+int fanout_records_history(fanout_hub_t *hub, ngx_str_t *channel,
+    fanout_zstr_t *id, uint64_t epoch, uint64_t *before, ngx_uint_t max,
+    ngx_uint_t *left);
+
 /* Deletes a step of a channel's records without telling it: purge the channel
  * afterwards.  FANOUT_ZONE_OK, or AGAIN if there are more. */
 int fanout_records_clear(fanout_hub_t *hub, ngx_str_t *channel);

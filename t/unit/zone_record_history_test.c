@@ -31,7 +31,8 @@ static char       want[65536];
 static char       text[65536];
 
 
-#define set(i, t)  record_set(&z, &c, &(set_t) { .id = i, .text = t, .base = -1 })
+#define set(i, t)                                                             \
+    record_set(&z, &c, &(set_t) { .id = i, .text = t, .base = -1 })
 
 
 static void
