@@ -346,6 +346,16 @@ subtest 'publish and history' => sub {
     ok($page->{recovered}, 'recovered');
     $page = call(getMessages => 200, name => $n, query => 'since=0000000000000000:1');
     ok(!$page->{recovered}, 'or not');
+
+    call(patchRecord => 201, name => $n, record => 'r', body => '{"set":{"a":1}}');
+    call(patchRecord => 200, name => $n, record => 'r', body => '{"set":{"a":2}}');
+    $page = call(getMessages => 200, name => $n, query => 'record=r&limit=1');
+    ok($page->{messages}[0]{set}{a} == 2 && $page->{next}, 'of a record');
+    call(getMessages => 200, name => $n, query => 'limit=5',
+         what => 'with changes of records');
+    call(getMessages => 400, name => $n,
+         query => "record=r&since=$one->{epoch}:1");
+
     call(getMessages => 400, name => $n, query => 'since=x');
     call(getMessages => 400, name => $n, query => 'limit=x');
     call(getMessages => 404, name => 'nowhere');

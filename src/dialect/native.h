@@ -238,15 +238,25 @@ ngx_int_t fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
 fanout_native_job_t *fanout_native_job(fanout_session_t *s,
     fanout_command_t *cmd);
 
-/* Adds an entry to the messages of the job.  NGX_ERROR on lack of memory. */
-ngx_int_t fanout_native_job_add(fanout_session_t *s, fanout_native_job_t *job,
-    fanout_entry_t *e);
+/* The messages of a job: makes room for them; adds an entry.  NGX_ERROR on lack
+ * of memory. */
+ngx_int_t fanout_native_messages_begin(fanout_hub_t *hub,
+    fanout_native_job_t *job);
+ngx_int_t fanout_native_messages_add(fanout_session_t *s,
+    fanout_native_job_t *job, fanout_entry_t *e);
 
-/* Sends them in a part, if there is enough for one and more follows. */
-ngx_int_t fanout_native_job_full(fanout_session_t *s, fanout_native_job_t *job,
-    ngx_uint_t more);
+/* Sends them in a part; the second only if there is enough for one, and more
+ * follows. */
+ngx_int_t fanout_native_messages_part(fanout_session_t *s,
+    fanout_native_job_t *job);
+ngx_int_t fanout_native_messages_full(fanout_session_t *s,
+    fanout_native_job_t *job, ngx_uint_t more);
 
-/* Reads a section of the changes of a record; see native_history.c.  NGX_OK when
+/* Appends ,"messages":[…] to the reply of a job, with a hole before them. */
+void fanout_native_messages_reply(fanout_reply_t *rp,
+    fanout_native_job_t *job);
+
+/* Reads a section of the changes of a record into the messages.  NGX_OK when
  * all are read, NGX_AGAIN; NGX_ERROR if the session has ended. */
 ngx_int_t fanout_native_changes_part(fanout_session_t *s,
     fanout_native_job_t *job);

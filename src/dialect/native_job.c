@@ -28,11 +28,7 @@ static ngx_int_t job_mail(fanout_session_t *s, fanout_native_job_t *job,
 static ngx_uint_t job_replay(fanout_session_t *s, fanout_native_job_t *job);
 static void job_remember(fanout_session_t *s, fanout_native_job_t *job,
     uint64_t after, uint32_t start, fanout_arena_t *a);
-static ngx_int_t job_frame(fanout_hub_t *hub, fanout_native_job_t *job);
-static ngx_int_t job_part(fanout_session_t *s, fanout_native_job_t *job);
 static void job_finish(fanout_session_t *s, fanout_native_job_t *job);
-static void job_messages(fanout_reply_t *rp, fanout_native_job_t *job);
-static void job_hole(fanout_reply_t *rp, fanout_native_job_t *job);
 static void job_refuse(fanout_session_t *s, fanout_native_job_t *job,
     fanout_error_e code, const char *text, ngx_str_t *data);
 static void job_too_large(fanout_session_t *s, fanout_native_job_t *job);
@@ -242,7 +238,8 @@ job_read(fanout_session_t *s, fanout_native_job_t *job)
     }
 
     if (upto == job->upto && job_replay(s, job)) {
-        return fanout_native_job_full(s, job, job->after < job->upto) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+        return fanout_native_messages_full(s, job, job->after < job->upto)
+           == NGX_OK ? NGX_AGAIN : NGX_ERROR;
     }
 
     a = &s->hub->pages;
@@ -329,7 +326,7 @@ job_take(fanout_session_t *s, fanout_native_job_t *job, fanout_arena_t *a,
             return NGX_DONE;
         }
 
-        if (fanout_native_job_add(s, job, &a->entries[i]) != NGX_OK) {
+        if (fanout_native_messages_add(s, job, &a->entries[i]) != NGX_OK) {
             fanout_session_end(s, FANOUT_END_CUT);
             return NGX_ERROR;
         }
@@ -347,7 +344,7 @@ job_take(fanout_session_t *s, fanout_native_job_t *job, fanout_arena_t *a,
         {
             *parts = 1;
 
-            if (job_part(s, job) != NGX_OK) {
+            if (fanout_native_messages_part(s, job) != NGX_OK) {
                 return NGX_ERROR;
             }
         }
@@ -418,7 +415,7 @@ job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
     } else {
         job->missed++;
 
-        if (fanout_native_job_add(s, job, e) != NGX_OK) {
+        if (fanout_native_messages_add(s, job, e) != NGX_OK) {
             fanout_session_end(s, FANOUT_END_CUT);
             return NGX_ERROR;
         }
@@ -426,7 +423,8 @@ job_mail(fanout_session_t *s, fanout_native_job_t *job, uint64_t *upto)
 
     job->after = e->offset;
 
-    return fanout_native_job_full(s, job, job->after < job->upto) == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+    return fanout_native_messages_full(s, job, job->after < job->upto)
+           == NGX_OK ? NGX_AGAIN : NGX_ERROR;
 }
 
 
@@ -447,7 +445,8 @@ job_replay(fanout_session_t *s, fanout_native_job_t *job)
     r = fanout_replay_find(hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
                            job->epoch, job->after, job->upto);
 
-    if (r == NULL || r->n > job->left || job_frame(hub, job) != NGX_OK
+    if (r == NULL || r->n > job->left
+        || fanout_native_messages_begin(hub, job) != NGX_OK
         || fanout_outbuf_reserve(hub, job->messages, r->outbuf->used + 1)
            != NGX_OK)
     {
@@ -502,90 +501,6 @@ job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
 }
 
 
-ngx_int_t
-fanout_native_job_add(fanout_session_t *s, fanout_native_job_t *job,
-    fanout_entry_t *e)
-{
-    fanout_hub_t     *hub;
-    fanout_outbuf_t  *f;
-
-    hub = s->hub;
-
-    if (job->base.sub && (!s->dialect->match(job->base.sub, e)
-                     || (e->client && e->client == s->identity.client
-                         && (job->base.sub->no_echo
-                             || (e->flags & FANOUT_NOECHO)))))
-    {
-        return job_frame(hub, job);
-    }
-
-    if (job_frame(hub, job) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    f = job->messages;
-
-    if (f->used && fanout_outbuf_literal(hub, f, ",") != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (fanout_outbuf_literal(hub, f, "{") != NGX_OK
-        || fanout_entry_json(hub, e, f) != NGX_OK
-        || fanout_outbuf_literal(hub, f, "}") != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-job_frame(fanout_hub_t *hub, fanout_native_job_t *job)
-{
-    if (job->messages == NULL) {
-        job->messages = fanout_outbuf_create(hub, 4096);
-    }
-
-    return job->messages ? NGX_OK : NGX_ERROR;
-}
-
-
-ngx_int_t
-fanout_native_job_full(fanout_session_t *s, fanout_native_job_t *job,
-    ngx_uint_t more)
-{
-    if (job->messages == NULL || job->messages->used < FANOUT_PART || !more)
-    {
-        return NGX_OK;
-    }
-
-    return job_part(s, job);
-}
-
-
-static ngx_int_t
-job_part(fanout_session_t *s, fanout_native_job_t *job)
-{
-    fanout_reply_t          rp;
-    fanout_native_batch_t  *b;
-
-    b = fanout_native_part_open(&rp, s, job);
-    fanout_native_literal(&rp, ",\"messages\":[");
-    fanout_native_shared(&rp, job->messages->data, job->messages->used);
-    fanout_native_literal(&rp, "]");
-    job_hole(&rp, job);
-    fanout_native_literal(&rp, "}");
-    fanout_native_part_end(&rp, b);
-
-    job->messages->used = 0;
-    job->sent = job->after;
-    job->hole = 0;
-
-    return NGX_OK;
-}
-
-
 static void
 job_finish(fanout_session_t *s, fanout_native_job_t *job)
 {
@@ -598,7 +513,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
 
     if (b && b->outbuf && job->messages
         && b->outbuf->used + job->messages->used > FANOUT_PART
-        && job->messages->used && job_part(s, job) != NGX_OK)
+        && job->messages->used && fanout_native_messages_part(s, job) != NGX_OK)
     {
         /* replies of an array wait for its end, so they have to be small */
         return;
@@ -624,7 +539,7 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
     if (job->base.sub || !(job->members || job->counts || job->records
                            || job->locks))
     {
-        job_messages(&rp, job);
+        fanout_native_messages_reply(&rp, job);
     }
 
     if (job->base.sub == NULL
@@ -655,32 +570,6 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
 
     } else {
         fanout_session_settle(s);
-    }
-}
-
-
-static void
-job_messages(fanout_reply_t *rp, fanout_native_job_t *job)
-{
-    fanout_native_literal(rp, ",\"messages\":[");
-
-    if (job->messages) {
-        fanout_native_shared(rp, job->messages->data, job->messages->used);
-    }
-
-    fanout_native_literal(rp, "]");
-    job_hole(rp, job);
-}
-
-
-/* Reports the hole between the part before and these messages. */
-
-static void
-job_hole(fanout_reply_t *rp, fanout_native_job_t *job)
-{
-    if (job->hole) {
-        fanout_native_printf(rp, ",\"gap\":{\"from\":%uL,\"to\":%uL}",
-                             job->sent + 1, job->hole);
     }
 }
 
