@@ -44,6 +44,7 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
     _(events)                                                                 \
     _(addresses)                                                              \
     _(records)                                                                \
+    _(locks)                                                                  \
     _(staged)
 
 /*
@@ -77,6 +78,21 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
       "Fields in conflict, of changes that were refused or made in part")     \
     _(record_expired, record_expired, "zone_record_expired", COUNTER,         \
       "Records deleted by records_ttl=")                                      \
+    _(locks, nlocks, "zone_locks", GAUGE, "Locks that are held")              \
+    _(lock_waiters, nwaiters, "zone_lock_waiters", GAUGE,                     \
+      "Clients in line for a lock")                                           \
+    _(lock_grants, lock_grants, "zone_lock_grants", COUNTER,                  \
+      "Locks granted")                                                        \
+    _(lock_conflicts, lock_conflicts, "zone_lock_conflicts", COUNTER,         \
+      "Locks refused at once, because somebody else held them")               \
+    _(lock_waits, lock_waits, "zone_lock_waits", COUNTER,                     \
+      "Waits for a lock begun")                                               \
+    _(lock_timeouts, lock_timeouts, "zone_lock_timeouts", COUNTER,            \
+      "Waits for a lock that ended without it")                               \
+    _(locks_expired, locks_expired, "zone_locks_expired", COUNTER,            \
+      "Locks whose time was over while they were held")                       \
+    _(locks_broken, locks_broken, "zone_locks_broken", COUNTER,               \
+      "Locks broken by the HTTP API")                                         \
     _(seen, nseen, "zone_seen", GAUGE,                                        \
       "Records of when a user left a channel")                                \
     _(addresses, naddresses, "zone_addresses", GAUGE,                         \
