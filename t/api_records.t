@@ -800,7 +800,7 @@ subtest 'cleanup' => sub {
     my $r = ask(POST => '/fanout/cleanup');
 
     is($r->{status}, 200, 'done');
-    is_deeply([ sort keys %{ $r->json } ], [ 'messages', 'records' ], 'counts');
+    is_deeply([ sort keys %{ $r->json } ], [ 'locks', 'messages', 'records' ], 'counts');
     is(ask(GET => '/fanout/cleanup')->{status}, 405, 'POST only');
     is(ask(POST => '/fanout/cleanup?x=1')->{status}, 400, 'no argument');
 

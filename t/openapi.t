@@ -166,7 +166,8 @@ subtest 'the routes are those of the source' => sub {
         my ($first, $words, $last, @methods) =
             $route =~ /^ngx_string\("(\w+)"\), (\d), (?:ngx_null_string|ngx_string\("(\w+)"\)),\s*($method),\s*($method),\s*($method),\s*($method),\s*($method),\s*ngx_string/;
         my $path = "/$first" . ($words > 1 ? '/{name}' : '')
-                   . ($last ? "/$last" : '') . ($words > 3 ? '/{record}' : '');
+                   . ($last ? "/$last" : '')
+                   . ($words < 4 ? '' : $last eq 'locks' ? '/{lock}' : '/{record}');
 
         for my $i (0 .. 4) {
             my ($name) = $methods[$i] =~ /^method\((\w+)\)/;
@@ -194,6 +195,7 @@ subtest 'the tables of the documentation' => sub {
         my ($route, undef, $statuses) = split / \| /;
 
         $routes{$route =~ s/`//r =~ s{records/ID}{records/{record}}r
+                =~ s{locks/LOCK}{locks/{lock}}r
                 =~ s/\b(?:NAME|ID)\b/{name}/r}
             = join ' ', sort $statuses =~ /\b(\d{3})\b/g;
     }
@@ -239,6 +241,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone app 8m;
         fanout_zone full 2m keys=0%-1%;
         fanout_channel app room:* history=100 presence=on batch=0 seen=10m;
+        fanout_channel app locked:* locks=1m records=on guard=on;
         fanout_channel app * history=100 records=on;
         fanout_channel full * history=100 records=on;
         fanout_channels_per_session 1000;
@@ -268,6 +271,7 @@ sub call {
 
     $path =~ s/\{name\}/$o{name}/;
     $path =~ s/\{record\}/$o{record} \/\/ 'r1'/e;
+    $path =~ s/\{lock\}/$o{lock} \/\/ 'l1'/e;
     $path .= "?$o{query}" if defined $o{query};
 
     my %known = map { ("$_->{in} $_->{name}" => 1) } @{ $op->{parameters} };
@@ -504,6 +508,52 @@ subtest 'records' => sub {
 };
 
 
+subtest 'locks' => sub {
+    my %at = (name => 'locked:1');
+    my $token = call(takeLock => 201, %at, query => 'user=job',
+                     body => '{"ttl":20000,"data":{"n":1}}')->{token};
+
+    call(takeLock => 200, %at, query => "token=$token");
+    call(takeLock => 201, %at, lock => 'l2', what => 'no body');
+    call(takeLock => 409, %at);
+    call(takeLock => 400, %at, body => '{"ttl":0}');
+    call(takeLock => 403, name => 'room:1');
+    call(takeLock => 413, %at, body => '{"data":"' . 'x' x 1100 . '"}');
+    call(takeLock => 415, %at, body => '{}',
+         headers => { 'Content-Encoding' => 'gzip' });
+
+    my $page = call(getLocks => 200, %at, query => 'limit=1');
+    call(getLocks => 200, %at, query => "cursor=$page->{cursor}");
+    call(getLocks => 400, %at, query => 'limit=x');
+    call(getLocks => 403, name => 'room:1');
+
+    call(putRecord => 409, %at, body => '{"a":1}',
+         headers => { 'Fanout-Token' => 5 });
+    call(patchRecord => 409, %at, body => '{"set":{"a":1}}',
+         headers => { 'Fanout-Token' => 5 });
+    call(putRecord => 201, %at, body => '{"a":1}');
+    call(deleteRecord => 409, %at, headers => { 'Fanout-Token' => 5 });
+
+    call(dropLock => 409, %at, query => 'token=5');
+    call(dropLock => 200, %at);
+    call(dropLock => 404, %at);
+    call(dropLock => 400, %at, query => 'token=x');
+
+    my $ops = [ { op => 'lock', channel => 'locked:1', name => 'x', ttl => 5,
+                  data => [1], user => 'u' },
+                { op => 'lock', channel => 'locked:1', name => 'l2' },
+                { op => 'unlock', channel => 'locked:1', name => 'l2', token => 5 },
+                { op => 'unlock', channel => 'locked:1', name => 'l2' } ];
+
+    is($schema->check({ '$ref' => "#/components/schemas/Operation" }, $_), '',
+       "$_->{op} is as described") for @$ops;
+
+    my $r = call(batch => 200, what => 'locks', body => Fanout::JSON::encode($ops));
+    is(join(' ', map { $_->{error}{code} // 'ok' } @$r),
+       'ok locked not_holder ok', 'in a batch');
+};
+
+
 subtest 'many at once' => sub {
     my $ops = [
         { op => 'publish', channel => 'b', data => 1, event => 'e', user => 'u',
@@ -595,9 +645,10 @@ subtest 'methods and paths that are not' => sub {
         my $item  = $doc->{paths}{$path};
         my %has   = map { uc $_ => 1 } grep { $verb{$_} } keys %$item;
         my $name  = $path =~ m{^/clients} ? $here->client
-                    : $path =~ m{^/users} ? 'ann' : 'list-1';
+                    : $path =~ m{^/users} ? 'ann'
+                    : $path =~ m{/locks} ? 'locked:1' : 'list-1';
         my $real  = '/fanout' . $path =~ s/\{name\}/$name/r
-                    =~ s/\{record\}/r1/r;
+                    =~ s/\{record\}/r1/r =~ s/\{lock\}/l1/r;
         my $type  = $schema->resolve($item->{'x-method-not-allowed'});
         my $allow = join ', ', grep { $has{$_} || $_ eq 'HEAD' && $has{GET} }
                                qw( GET HEAD POST PUT PATCH DELETE );

@@ -27,6 +27,9 @@
  *   PATCH   channels/NAME/records/ID      set       ?base= &mode= &key= &user=
  *   PUT     channels/NAME/records/ID      all of its fields
  *   DELETE  channels/NAME/records/ID      delete    ?base= &key= &user=
+ *   GET     channels/NAME/locks           a page    ?cursor= &limit=
+ *   POST    channels/NAME/locks/NAME      lock      ?token= &user=
+ *   DELETE  channels/NAME/locks/NAME      unlock    ?token=
  *   POST    batch                         many operations
  *   POST    broadcast                     one message to many channels
  *   POST    cleanup                       expire what is due
@@ -92,6 +95,14 @@ static const fanout_api_route_t  routes[] = {
       method(record), NONE, method(record_put), method(record_patch),
       method(record_delete),
       ngx_string("GET, HEAD, PUT, PATCH, DELETE") },
+
+    { ngx_string("channels"), 3, ngx_string("locks"),
+      method(locks), NONE, NONE, NONE, NONE,
+      ngx_string("GET, HEAD") },
+
+    { ngx_string("channels"), 4, ngx_string("locks"),
+      NONE, method(lock), NONE, NONE, method(lock_delete),
+      ngx_string("POST, DELETE") },
 
     { ngx_string("clients"), 2, ngx_null_string,
       method(client), NONE, NONE, NONE, method(client_delete),

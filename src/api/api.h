@@ -88,6 +88,8 @@ typedef struct {
     ngx_str_t                      tag;         /* signal */
     ngx_str_t                      record;      /* its id */
     ngx_str_t                      prefix;      /* of ids */
+    ngx_str_t                      lock;        /* its name */
+    ngx_str_t                      release;     /* set: a lock that ends */
     ngx_str_t                      set;         /* JSON, in memory that may be
                                                    written to */
     ngx_str_t                      unset;
@@ -97,7 +99,9 @@ typedef struct {
     uint64_t                       offset;
     uint64_t                       before;      /* history, 0: none */
     uint64_t                       base;        /* of a record's change */
-    uint64_t                       cursor;      /* records */
+    uint64_t                       cursor;      /* records, locks */
+    uint64_t                       token;       /* of a lock, 0: none */
+    uint64_t                       ttl;         /* of a lock, ms, if timed */
     uint64_t                       version;     /* the record's in the end, 0:
                                                    there is none */
     ngx_uint_t                     mode;        /* FANOUT_MERGE … + 1; 0: it
@@ -114,6 +118,7 @@ typedef struct {
     unsigned                       create:1;    /* or must not */
     unsigned                       whole:1;     /* set has all fields */
     unsigned                       versions:1;  /* of fields */
+    unsigned                       timed:1;     /* ttl given */
 } fanout_api_op_t;
 
 
@@ -209,6 +214,7 @@ typedef struct {
 
 extern const fanout_api_verb_t  fanout_api_verb_broadcast;
 extern const fanout_api_verb_t  fanout_api_verb_patch;
+extern const fanout_api_verb_t  fanout_api_verb_take;
 
 
 /* FORBIDDEN if the host or the origin of the request is not allowed. */
@@ -258,6 +264,14 @@ fanout_error_e fanout_api_record_check(fanout_api_t *api, ngx_str_t *id);
 fanout_error_e fanout_api_no_records(fanout_api_t *api);
 fanout_error_e fanout_api_record_absent(fanout_api_t *api,
     fanout_api_op_t *op, fanout_error_e error);
+
+/* The same for a channel without "locks=". */
+fanout_error_e fanout_api_no_locks(fanout_api_t *api);
+
+/* Sets the data of an error to a copy of raw JSON.  Returns the error, or
+ * INTERNAL. */
+fanout_error_e fanout_api_data(fanout_api_t *api, fanout_error_e error,
+    const u_char *data, size_t len);
 
 /* The mode of a record's change by its name, as fanout_api_op_t has it.
  * BAD_REQUEST. */
@@ -324,6 +338,10 @@ fanout_error_e fanout_api_delete(
     fanout_api_t *api, fanout_api_op_t *op);
 fanout_error_e fanout_api_get(
     fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_lock(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_unlock(
+    fanout_api_t *api, fanout_api_op_t *op);
 
 /* A page, or a record as a page; op gets the position.  A record alone. */
 fanout_error_e fanout_api_records(
@@ -360,6 +378,9 @@ extern const fanout_api_arg_t  fanout_api_record_args[];
 extern const fanout_api_arg_t  fanout_api_record_put_args[];
 extern const fanout_api_arg_t  fanout_api_record_patch_args[];
 extern const fanout_api_arg_t  fanout_api_record_delete_args[];
+extern const fanout_api_arg_t  fanout_api_locks_args[];
+extern const fanout_api_arg_t  fanout_api_lock_args[];
+extern const fanout_api_arg_t  fanout_api_lock_delete_args[];
 
 
 /* handlers of routes */
@@ -399,6 +420,12 @@ fanout_error_e fanout_api_record_put_handler(fanout_api_t *api,
 fanout_error_e fanout_api_record_patch_handler(fanout_api_t *api,
     fanout_api_args_t *args);
 fanout_error_e fanout_api_record_delete_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_locks_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_lock_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_lock_delete_handler(fanout_api_t *api,
     fanout_api_args_t *args);
 fanout_error_e fanout_api_cleanup_handler(fanout_api_t *api,
     fanout_api_args_t *args);

@@ -72,6 +72,8 @@ static fanout_error_e arg_user(fanout_api_t *api,
     arg("to_client", arg_text, op.to_client),                                \
     always("to_user", arg_to_user, op.to_user)
 
+#define LOCK    word(3, arg_text, op.lock)
+
 /* what all changes of a record have */
 
 #define CHANGE                                                                \
@@ -201,6 +203,29 @@ const fanout_api_arg_t  fanout_api_record_delete_args[] = {
     path(arg_text, op.channel),
     RECORD,
     CHANGE,
+    END
+};
+
+
+const fanout_api_arg_t  fanout_api_locks_args[] = {
+    path(arg_text, op.channel),
+    arg("cursor", arg_number, op.cursor),
+    arg("limit", arg_number, limit),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_lock_args[] = {
+    path(arg_text, op.channel),
+    LOCK,
+    arg("token", arg_number, op.token),
+    arg("user", arg_text, op.user),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_lock_delete_args[] = {
+    path(arg_text, op.channel),
+    LOCK,
+    arg("token", arg_number, op.token),
     END
 };
 

@@ -8,7 +8,8 @@
  * native protocol has: publish takes "data", "event", "key", "user", "store",
  * "if" {"epoch","offset"}, "enc":"base64", "meta"; history takes "since"
  * {"epoch","offset"}, "before", "limit", "record"; purge takes "reason"; info
- * nothing; set, delete and get what they take in the native protocol.
+ * nothing; set, delete, get, lock and unlock what they take in the native
+ * protocol, with "user".
  * Each runs on its own, an error doesn't stop the rest.  The answer is an
  * array in the same order of {"ok":{…}} and {"error":{…}}.
  *

@@ -4,7 +4,7 @@
  *
  * Expires what is due now.  The workers do that by themselves, a moment later.
  *
- *   cleanup  {"records","messages","more"?}
+ *   cleanup  {"records","messages","locks","more"?}
  */
 
 
@@ -38,10 +38,13 @@ fanout_api_cleanup_handler(fanout_api_t *api, fanout_api_args_t *args)
 
     return fanout_api_done(
                fanout_outbuf_printf(api->hub, api->out, 128,
-                                    "{\"records\":%uL,\"messages\":%uL%s}",
+                                    "{\"records\":%uL,\"messages\":%uL,"
+                                    "\"locks\":%uL%s}",
                                     after.record_expired
                                     - before.record_expired,
                                     after.expired - before.expired,
+                                    after.locks_expired
+                                    - before.locks_expired,
                                     rc == FANOUT_ZONE_AGAIN
                                     ? ",\"more\":true" : ""));
 }

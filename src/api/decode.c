@@ -154,6 +154,8 @@ static const member_t  set_members[] = {
     string("key", key),
     string("user", user),
     { member("mode", fanout_api_read_mode) },
+    { member("token", fanout_api_read_token) },
+    string("release", release),
     CHANGES
 };
 
@@ -161,6 +163,7 @@ static const member_t  delete_members[] = {
     CHANNEL,
     RECORD,
     BASE,
+    { member("token", fanout_api_read_token) },
     string("key", key),
     string("user", user)
 };
@@ -171,6 +174,28 @@ static const member_t  get_members[] = {
     string("prefix", prefix),
     { member("cursor", fanout_api_read_cursor) },
     { member("versions", fanout_api_read_versions) }
+};
+
+#define TAKE                                                                  \
+    { member("ttl", fanout_api_read_ttl) },                                   \
+    { member("data", fanout_api_read_lock_data), .always = 1 }
+
+static const member_t  lock_members[] = {
+    CHANNEL,
+    string("name", lock),
+    string("user", user),
+    { member("token", fanout_api_read_token) },
+    TAKE
+};
+
+static const member_t  unlock_members[] = {
+    CHANNEL,
+    string("name", lock),
+    { member("token", fanout_api_read_token) }
+};
+
+static const member_t  take_members[] = {
+    TAKE
 };
 
 static const member_t  patch_members[] = {
@@ -201,7 +226,9 @@ static const fanout_api_verb_t  verbs[] = {
     verb("purge", purge_members, fanout_api_purge),
     verb("set", set_members, fanout_api_set),
     verb("delete", delete_members, fanout_api_delete),
-    verb("get", get_members, fanout_api_get)
+    verb("get", get_members, fanout_api_get),
+    verb("lock", lock_members, fanout_api_lock),
+    verb("unlock", unlock_members, fanout_api_unlock)
 };
 
 const fanout_api_verb_t  fanout_api_verb_broadcast =
@@ -209,6 +236,9 @@ const fanout_api_verb_t  fanout_api_verb_broadcast =
 
 const fanout_api_verb_t  fanout_api_verb_patch =
     verb("patch", patch_members, fanout_api_set);
+
+const fanout_api_verb_t  fanout_api_verb_take =
+    verb("take", take_members, fanout_api_lock);
 
 
 fanout_error_e

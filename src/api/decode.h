@@ -51,6 +51,15 @@ fanout_error_e fanout_api_read_cursor(fanout_api_t *api,
 fanout_error_e fanout_api_read_versions(fanout_api_t *api,
     const fanout_api_member_t *m, fanout_json_t *value, fanout_api_op_t *op);
 
+fanout_error_e fanout_api_read_token(fanout_api_t *api,
+    const fanout_api_member_t *m, fanout_json_t *value, fanout_api_op_t *op);
+fanout_error_e fanout_api_read_ttl(fanout_api_t *api,
+    const fanout_api_member_t *m, fanout_json_t *value, fanout_api_op_t *op);
+
+/* the data of a lock, which also reads null: none */
+fanout_error_e fanout_api_read_lock_data(fanout_api_t *api,
+    const fanout_api_member_t *m, fanout_json_t *value, fanout_api_op_t *op);
+
 /* bytes as they were sent, in memory that may be written to */
 fanout_error_e fanout_api_read_copy(fanout_api_t *api,
     const fanout_api_member_t *m, fanout_json_t *value, fanout_api_op_t *op);

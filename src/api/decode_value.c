@@ -179,3 +179,50 @@ fanout_api_read_copy(fanout_api_t *api, const fanout_api_member_t *m,
 
     return text->data ? FANOUT_E_NONE : FANOUT_E_INTERNAL;
 }
+
+
+/* of locks */
+
+fanout_error_e
+fanout_api_read_token(fanout_api_t *api, const fanout_api_member_t *m,
+    fanout_json_t *value, fanout_api_op_t *op)
+{
+    return fanout_api_read_number(api, m->field.name, value, &op->token);
+}
+
+
+fanout_error_e
+fanout_api_read_ttl(fanout_api_t *api, const fanout_api_member_t *m,
+    fanout_json_t *value, fanout_api_op_t *op)
+{
+    op->timed = 1;
+
+    return fanout_api_read_number(api, m->field.name, value, &op->ttl);
+}
+
+
+/* What is not there, is left as it is by a renewal. */
+
+fanout_error_e
+fanout_api_read_lock_data(fanout_api_t *api, const fanout_api_member_t *m,
+    fanout_json_t *value, fanout_api_op_t *op)
+{
+    if (value->len == 0) {
+        return FANOUT_E_NONE;
+    }
+
+    if (fanout_json_type(value) == FANOUT_JSON_NULL) {
+        op->data.data = (u_char *) "";
+        op->data.len = 0;
+        return FANOUT_E_NONE;
+    }
+
+    op->data.data = ngx_pnalloc(api->request->pool, value->len);
+    if (op->data.data == NULL) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    op->data.len = fanout_json_minify(op->data.data, value->data, value->len);
+
+    return FANOUT_E_NONE;
+}

@@ -14,6 +14,7 @@
 
 
 #include "api/api.h"
+#include "base/id.h"
 #include "hub/record_decode.h"
 #include "hub/record_json.h"
 #include "hub/records.h"
@@ -31,6 +32,8 @@ static fanout_error_e change_done(fanout_api_t *api,
 static fanout_error_e change_refused(fanout_api_t *api, fanout_api_op_t *op,
     fanout_error_e error, fanout_zone_set_result_t *r,
     fanout_records_t *conflicts);
+static fanout_error_e change_locked(fanout_api_t *api,
+    const fanout_zone_set_result_t *r);
 static ngx_uint_t change_unmet(fanout_api_op_t *op,
     const fanout_zone_set_result_t *r);
 static fanout_error_e change_conflict(fanout_api_t *api, fanout_api_op_t *op,
@@ -84,7 +87,9 @@ change_check(fanout_api_t *api, fanout_api_op_t *op)
     if ((error = fanout_api_channel(api, &op->channel))
         || (error = fanout_api_record_check(api, &op->record))
         || (error = fanout_api_label(api, "key", &op->key, FANOUT_KEY))
-        || (error = fanout_api_label(api, "user", &op->user, FANOUT_NAME)))
+        || (error = fanout_api_label(api, "user", &op->user, FANOUT_NAME))
+        || (error = fanout_api_label(api, "release", &op->release,
+                                     FANOUT_NAME)))
     {
         return error;
     }
@@ -195,6 +200,10 @@ change_fill(fanout_api_t *api, fanout_api_op_t *op, fanout_zone_set_t *set,
     set->exist = op->exist;
     set->create = op->create;
     set->whole = op->whole;
+    set->token = op->token;
+    set->release.data = op->release.data;
+    set->release.len = op->release.len;
+    set->guard_off = (op->token == 0);
 
     mode = op->exact ? FANOUT_REJECT : op->mode - 1;
 
@@ -319,9 +328,55 @@ change_refused(fanout_api_t *api, fanout_api_op_t *op, fanout_error_e error,
         fanout_records_limit(api->hub, &op->channel, error, r, &limit);
         return fanout_api_exceed(api, error, limit.name, limit.max);
 
+    case FANOUT_E_LOCKED:
+        return change_locked(api, r);
+
     default:
         return error;
     }
+}
+
+
+/* Another client holds the lock of what is changed. */
+
+static fanout_error_e
+change_locked(fanout_api_t *api, const fanout_zone_set_result_t *r)
+{
+    u_char            id[FANOUT_CLIENT_LEN];
+    ngx_int_t         rc;
+    fanout_error_e    error;
+    fanout_outbuf_t  *f;
+
+    f = fanout_outbuf_create(api->hub, 256);
+    if (f == NULL) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    error = FANOUT_E_INTERNAL;
+
+    if (fanout_outbuf_literal(api->hub, f, "{\"lock\":") == NGX_OK
+        && fanout_outbuf_string(api->hub, f, r->lock_name.data,
+                                r->lock_name.len)
+           == NGX_OK)
+    {
+        if (r->lock_client) {
+            (void) fanout_client_format(id, r->lock_client);
+            rc = fanout_outbuf_printf(api->hub, f, 96,
+                                      ",\"holder\":{\"client\":\"%*s\"}}",
+                                      sizeof(id), id);
+
+        } else {
+            rc = fanout_outbuf_literal(api->hub, f, ",\"holder\":{}}");
+        }
+
+        if (rc == NGX_OK) {
+            error = fanout_api_data(api, FANOUT_E_LOCKED, f->data, f->used);
+        }
+    }
+
+    fanout_outbuf_release(api->hub, f);
+
+    return error;
 }
 
 
@@ -363,13 +418,11 @@ change_conflict(fanout_api_t *api, fanout_api_op_t *op,
         (void) fanout_api_record_absent(api, op, FANOUT_E_CONFLICT);
     }
 
-    api->data.data = ngx_pnalloc(api->request->pool, f->used);
-    if (api->data.data == NULL) {
+    if (fanout_api_data(api, FANOUT_E_NONE, f->data, f->used)
+        != FANOUT_E_NONE)
+    {
         goto failed;
     }
-
-    ngx_memcpy(api->data.data, f->data, f->used);
-    api->data.len = f->used;
 
     if (unmet) {
         api->refusal = NGX_HTTP_PRECONDITION_FAILED;

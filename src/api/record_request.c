@@ -26,6 +26,7 @@ static fanout_error_e record_change(fanout_api_t *api, fanout_api_op_t *op,
     record_pt run);
 static fanout_error_e record_conditions(fanout_api_t *api,
     fanout_api_op_t *op);
+static fanout_error_e record_token(fanout_api_t *api, fanout_api_op_t *op);
 static fanout_error_e record_match(fanout_api_t *api, fanout_api_op_t *op,
     ngx_str_t *value);
 static fanout_error_e record_body(fanout_api_t *api, fanout_json_t *value);
@@ -152,11 +153,38 @@ record_change(fanout_api_t *api, fanout_api_op_t *op, record_pt run)
     error = record_conditions(api, op);
 
     if (error == FANOUT_E_NONE) {
+        error = record_token(api, op);
+    }
+
+    if (error == FANOUT_E_NONE) {
         error = run(api, op);
     }
 
     return op->version ? record_etag(api, error, "\"%uL\"", op->version)
                        : error;
+}
+
+
+/* That of a lock. */
+
+static fanout_error_e
+record_token(fanout_api_t *api, fanout_api_op_t *op)
+{
+    ngx_str_t  value;
+
+    switch (fanout_header(api->request, "fanout-token", &value)) {
+
+    case 0:
+        return FANOUT_E_NONE;
+
+    case 1:
+        if (fanout_offset_parse(&value, &op->token) == NGX_OK && op->token) {
+            return FANOUT_E_NONE;
+        }
+    }
+
+    return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                           "Fanout-Token is the number that a lock had");
 }
 
 

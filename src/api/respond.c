@@ -225,3 +225,19 @@ fanout_api_exceed(fanout_api_t *api, fanout_error_e error, const char *limit,
 
     return error;
 }
+
+
+fanout_error_e
+fanout_api_data(fanout_api_t *api, fanout_error_e error, const u_char *data,
+    size_t len)
+{
+    api->data.data = ngx_pnalloc(api->request->pool, len);
+    if (api->data.data == NULL) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    ngx_memcpy(api->data.data, data, len);
+    api->data.len = len;
+
+    return error;
+}
