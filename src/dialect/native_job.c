@@ -239,7 +239,7 @@ job_read(fanout_session_t *s, fanout_native_job_t *job)
 
     if (upto == job->upto && job_replay(s, job)) {
         return fanout_native_messages_full(s, job, job->after < job->upto)
-           == NGX_OK ? NGX_AGAIN : NGX_ERROR;
+               == NGX_OK ? NGX_AGAIN : NGX_ERROR;
     }
 
     a = &s->hub->pages;
