@@ -21,11 +21,11 @@
 #include "hub/locks.h"
 
 
-static fanout_error_e lock_check(fanout_api_t *api, fanout_api_op_t *op);
-static fanout_error_e lock_refused(fanout_api_t *api, fanout_api_op_t *op,
+static fanout_error_e take_check(fanout_api_t *api, fanout_api_op_t *op);
+static fanout_error_e take_refused(fanout_api_t *api, fanout_api_op_t *op,
     fanout_error_e error, fanout_locked_t *to);
-static fanout_error_e lock_holder(fanout_api_t *api, fanout_locked_t *to);
-static ngx_int_t lock_page(fanout_api_t *api, fanout_api_op_t *op,
+static fanout_error_e take_holder(fanout_api_t *api, fanout_locked_t *to);
+static ngx_int_t locks_page(fanout_api_t *api, fanout_api_op_t *op,
     fanout_lock_list_t *list, ngx_uint_t *n);
 
 
@@ -52,7 +52,7 @@ fanout_api_locks_handler(fanout_api_t *api, fanout_api_args_t *args)
         list = fanout_locks_list(api->hub, &op->channel, &op->cursor,
                                  limit - n);
 
-        if (lock_page(api, op, list, &n) != NGX_OK) {
+        if (locks_page(api, op, list, &n) != NGX_OK) {
             return FANOUT_E_INTERNAL;
         }
 
@@ -73,7 +73,7 @@ fanout_api_locks_handler(fanout_api_t *api, fanout_api_args_t *args)
 /* The position is that of the first section. */
 
 static ngx_int_t
-lock_page(fanout_api_t *api, fanout_api_op_t *op, fanout_lock_list_t *list,
+locks_page(fanout_api_t *api, fanout_api_op_t *op, fanout_lock_list_t *list,
     ngx_uint_t *n)
 {
     ngx_uint_t        i;
@@ -115,7 +115,7 @@ fanout_api_no_locks(fanout_api_t *api)
 /* taking */
 
 static fanout_error_e
-lock_check(fanout_api_t *api, fanout_api_op_t *op)
+take_check(fanout_api_t *api, fanout_api_op_t *op)
 {
     fanout_error_e  error;
 
@@ -141,7 +141,7 @@ fanout_api_lock(fanout_api_t *api, fanout_api_op_t *op)
     fanout_locked_t      to;
     fanout_zone_lock_t   ask;
 
-    error = lock_check(api, op);
+    error = take_check(api, op);
     if (error != FANOUT_E_NONE) {
         return error;
     }
@@ -178,7 +178,7 @@ fanout_api_lock(fanout_api_t *api, fanout_api_op_t *op)
                               op->token, &to);
 
     if (error != FANOUT_E_NONE) {
-        return lock_refused(api, op, error, &to);
+        return take_refused(api, op, error, &to);
     }
 
     if (!to.renewed) {
@@ -194,7 +194,7 @@ fanout_api_lock(fanout_api_t *api, fanout_api_op_t *op)
 
 
 static fanout_error_e
-lock_refused(fanout_api_t *api, fanout_api_op_t *op, fanout_error_e error,
+take_refused(fanout_api_t *api, fanout_api_op_t *op, fanout_error_e error,
     fanout_locked_t *to)
 {
     fanout_records_limit_t  limit;
@@ -202,7 +202,7 @@ lock_refused(fanout_api_t *api, fanout_api_op_t *op, fanout_error_e error,
     switch (error) {
 
     case FANOUT_E_LOCKED:
-        return lock_holder(api, to);
+        return take_holder(api, to);
 
     case FANOUT_E_TOO_MANY:
         fanout_locks_limit(api->hub, &op->channel, to->limit, &limit);
@@ -215,7 +215,7 @@ lock_refused(fanout_api_t *api, fanout_api_op_t *op, fanout_error_e error,
 
 
 static fanout_error_e
-lock_holder(fanout_api_t *api, fanout_locked_t *to)
+take_holder(fanout_api_t *api, fanout_locked_t *to)
 {
     fanout_error_e    error;
     fanout_outbuf_t  *f;
@@ -248,7 +248,7 @@ fanout_api_unlock(fanout_api_t *api, fanout_api_op_t *op)
     fanout_zstr_t   name;
     fanout_error_e  error;
 
-    error = lock_check(api, op);
+    error = take_check(api, op);
     if (error != FANOUT_E_NONE) {
         return error;
     }
