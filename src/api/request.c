@@ -197,6 +197,46 @@ guess_data(fanout_api_t *api, fanout_api_op_t *op, ngx_str_t *body)
 
 
 fanout_error_e
+fanout_api_lock_handler(fanout_api_t *api, fanout_api_args_t *args)
+{
+    fanout_json_t             value;
+    fanout_error_e            error;
+    fanout_api_op_t           sent;
+    const fanout_api_verb_t  *verb;
+
+    verb = &fanout_api_verb_take;
+
+    if (fanout_http_body_size(api->request)) {
+        if (fanout_http_body_size(api->request)
+            > (off_t) api->conf->message_size)
+        {
+            return fanout_api_exceed(api, FANOUT_E_TOO_LARGE, "message",
+                                     api->conf->message_size);
+        }
+
+        if ((error = fanout_api_body(api, &value))
+            || (error = fanout_api_decode(api, &value, &verb, &sent)))
+        {
+            return error;
+        }
+
+        args->op.ttl = sent.ttl;
+        args->op.timed = sent.timed;
+        args->op.data = sent.data;
+    }
+
+    return fanout_api_lock(api, &args->op);
+}
+
+
+fanout_error_e
+fanout_api_lock_delete_handler(fanout_api_t *api, fanout_api_args_t *args)
+{
+    return fanout_api_unlock(api, &args->op);
+}
+
+
+fanout_error_e
 fanout_api_body(fanout_api_t *api, fanout_json_t *value)
 {
     int                  type;
