@@ -200,6 +200,12 @@ while ($grants < $GRANTS && time < $end) {
     $next += $GRANTS / ($KILLS + 2);
 
     if ($kills++ == 3) {
+        # what a worker has not read before it closes gets no answer
+
+        for my $c (@clients) {
+            eval { $c->{ws}->cmd('ping') };
+        }
+
         $nginx->reload;
 
     } else {
