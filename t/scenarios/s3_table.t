@@ -82,6 +82,7 @@ END
             fanout_rate 5r/s burst=5;
         }
         location /fanout/ { fanout_api app; }
+        location /api/v1/sync/ { fanout_api app style=sync; }
 END
 );
 
@@ -411,6 +412,27 @@ subtest 'lines 7 and 8: changes offline' => sub {
     }), 'all came');
     same('both see the same', 'table:8', $ann, $cid);
     no_faults($ann, $cid);
+};
+
+
+subtest 'line 9: the requests of the synchronization service' => sub {
+    my $ann   = table('table:9', 'ann');
+    my $batch = $http->post('/api/v1/sync/batch-changes', Fanout::JSON::encode({
+        changes => [ map { {
+            type => 'create', entityType => 'record', entityId => "r$_",
+            tableId => '9', baseId => 'b', userId => 'bob',
+            changes => [ { fieldId => 'n', newValue => $_ } ],
+        } } 1 .. 3 ],
+    }));
+
+    is($batch->json->{data}{processed}, 3, 'batch-changes');
+    ok(settle([ $ann ], sub { $ann->version('r3') }), 'are told');
+    is($ann->records->{r3}{fields}{n}, 3, 'as they are');
+
+    my $stats = $http->get('/api/v1/sync/stats')->json;
+
+    ok($stats->{success} && $stats->{data}{totalConnections} >= 1, 'stats');
+    ok($http->post('/api/v1/sync/cleanup')->json->{success}, 'cleanup');
 };
 
 
