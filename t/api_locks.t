@@ -188,7 +188,13 @@ subtest 'bad input' => sub {
         for '%00', 'a%0Ab', 'x' x 256, '%FF';
     is(take('t', 'x' x 255)->{status}, 201, 'a name of 255 bytes');
     is(take('t', 'u', {}, '?user=' . 'x' x 256)->{status}, 400, 'no user');
-    is(take('t', 'u', {}, '?token=x')->{status}, 400, 'no token');
+    is(take('t', 'u', {}, "?token=$_")->{status}, 400, "no token: \"$_\"")
+        for 'x', '0', '';
+    is(ask(DELETE => at('t', 'x' x 255) . "?token=$_")->{status}, 400,
+       "nor \"$_\" to break one") for '0', '';
+    is(ask(POST => '/fanout/batch', [ { op => 'unlock', channel => 't',
+        name => 'x' x 255, token => 0 } ])->json->[0]{error}{code},
+       'bad_request', 'in a batch, too');
     is(take('t', 'u', {}, '?ttl=5')->{status}, 400, 'no such argument');
     is(ask(PUT => at('t', 'x'))->{status}, 405, 'no such method');
     is(ask(POST => at('t'))->{status}, 405, 'no name at all');

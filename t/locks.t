@@ -122,6 +122,55 @@ subtest 'one holder' => sub {
 };
 
 
+# A token has the time of the grant in it, and the time is told
+
+subtest 'the token of somebody else' => sub {
+    my $writer = $nginx->native(path => '/writer');
+
+    for my $channel (qw( guarded:token mixed:token )) {
+        $ann->ok('join', channel => $channel);
+
+        my $ok = $ann->ok('lock', channel => $channel, name => 'r1');
+
+        for my $o ({ set => { a => 1 } }, { set => { a => 1 },
+                                            release => 'r1' }) {
+            is(code($writer->cmd('set', channel => $channel, record => 'r1',
+                                 token => $ok->{token}, %$o)), 'not_holder',
+               'is of no use to others');
+        }
+
+        is(code($ann->cmd('set', channel => $channel, record => 'r1',
+                          token => $ok->{token}, set => { a => 1 })), 'ok',
+           'is to who holds the lock');
+        is(code($writer->cmd('delete', channel => $channel, record => 'r1',
+                             token => $ok->{token})), 'not_holder',
+           'nor for a delete');
+        is(code($ann->cmd('unlock', channel => $channel, name => 'r1')), 'ok',
+           'it was not released');
+    }
+};
+
+
+subtest 'a shorter wait behind a longer one' => sub {
+    $_->ok('join', channel => 'waits') for $ann, $bob;
+    $ann->ok('lock', channel => 'waits', name => 'x');
+
+    my $long  = $bob->send_cmd('lock', channel => 'waits', name => 'x',
+                               wait => 60_000);
+    my $short = $bob->send_cmd('lock', channel => 'waits', name => 'x',
+                               wait => 10);
+
+    is(code($bob->reply($short)), 'locked', 'is over');
+
+    # the zone waits a second longer than the worker
+
+    select undef, undef, undef, 2.5 * $Fanout::Socket::SCALE;
+
+    $ann->ok('unlock', channel => 'waits', name => 'x');
+    is(code($bob->reply($long)), 'ok', 'the longer one keeps its place');
+};
+
+
 subtest 'waiting' => sub {
     joined('w', $ann, $bob);
 

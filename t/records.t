@@ -114,6 +114,23 @@ subtest 'conflicts' => sub {
 };
 
 
+subtest 'create' => sub {
+    my @booking = (channel => 'booking', record => 's1', create => \1);
+
+    my $made = $ann->ok('set', @booking, set => { from => 9 });
+
+    my $again = $bob->cmd('set', @booking, set => { from => 9 });
+
+    is(code($again), 'conflict', 'nobody else, also not with the same values');
+    is($again->{error}{data}{version}, $made->{version},
+       'the version is told');
+    is(code($bob->cmd('set', @booking, set => { to => 10 })), 'conflict',
+       'or others');
+    is(code($bob->cmd('set', @booking, create => \0, set => { to => 10 })),
+       'ok', 'unless it is false');
+};
+
+
 subtest 'keys' => sub {
     my %set = (channel => 'k', record => 'r', set => { a => 1 }, key => 'x');
 

@@ -16,6 +16,8 @@
 
 static fanout_error_e arg_text(fanout_api_t *api, const fanout_api_arg_t *arg,
     ngx_str_t *value, fanout_api_args_t *args);
+static fanout_error_e arg_token(fanout_api_t *api,
+    const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_number(fanout_api_t *api,
     const fanout_api_arg_t *arg, ngx_str_t *value, fanout_api_args_t *args);
 static fanout_error_e arg_flag(fanout_api_t *api, const fanout_api_arg_t *arg,
@@ -217,7 +219,7 @@ const fanout_api_arg_t  fanout_api_locks_args[] = {
 const fanout_api_arg_t  fanout_api_lock_args[] = {
     path(arg_text, op.channel),
     LOCK,
-    arg("token", arg_number, op.token),
+    always("token", arg_token, op.token),
     arg("user", arg_text, op.user),
     END
 };
@@ -225,7 +227,7 @@ const fanout_api_arg_t  fanout_api_lock_args[] = {
 const fanout_api_arg_t  fanout_api_lock_delete_args[] = {
     path(arg_text, op.channel),
     LOCK,
-    arg("token", arg_number, op.token),
+    always("token", arg_token, op.token),
     END
 };
 
@@ -328,6 +330,27 @@ arg_number(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
            ? FANOUT_E_NONE
            : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                              "argument \"%s\" is not a number", arg->name);
+}
+
+
+/* An empty one, or 0, is none that a lock has: whoever sends it has lost his. */
+
+static fanout_error_e
+arg_token(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
+    fanout_api_args_t *args)
+{
+    uint64_t  *n;
+
+    n = (uint64_t *) ((u_char *) args + arg->offset);
+
+    if (!fanout_http_arg_named(api->request, arg->name)
+        || (fanout_offset_parse(value, n) == NGX_OK && *n))
+    {
+        return FANOUT_E_NONE;
+    }
+
+    return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                           "argument \"%s\" is not a token", arg->name);
 }
 
 

@@ -187,7 +187,13 @@ fanout_error_e
 fanout_api_read_token(fanout_api_t *api, const fanout_api_member_t *m,
     fanout_json_t *value, fanout_api_op_t *op)
 {
-    return fanout_api_read_number(api, m->field.name, value, &op->token);
+    fanout_error_e  error;
+
+    error = fanout_api_read_number(api, m->field.name, value, &op->token);
+
+    return error != FANOUT_E_NONE || op->token
+           ? error : fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
+                                     "\"%s\" is not a token", m->field.name);
 }
 
 

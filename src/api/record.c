@@ -204,6 +204,7 @@ change_fill(fanout_api_t *api, fanout_api_op_t *op, fanout_zone_set_t *set,
     set->release.data = op->release.data;
     set->release.len = op->release.len;
     set->guard_off = (op->token == 0);
+    set->backend = 1;
 
     mode = op->exact ? FANOUT_REJECT : op->mode - 1;
 

@@ -14,14 +14,18 @@ ngx_int_t
 fanout_native_changes_part(fanout_session_t *s, fanout_native_job_t *job)
 {
     int              rc;
-    ngx_uint_t       i;
+    ngx_uint_t       i, look;
     fanout_arena_t  *a;
 
     a = &s->hub->pages;
+    look = job->look;
 
     rc = fanout_records_history(s->hub, &job->channel, &job->record,
                                 job->epoch, &job->next, job->left,
                                 &job->look);
+
+    fanout_meter_charge(s, (look - job->look) * FANOUT_COST
+                           / FANOUT_COST_LOOKS);
 
     if (rc == FANOUT_ZONE_FULL) {
         /* no memory for a change: the client reconnects and asks again */

@@ -189,6 +189,7 @@ typedef struct {
     fanout_zstr_t                  id;
     fanout_zstr_t                  key;
     ngx_int_t                      base;        /* -1: it does not say */
+    ngx_flag_t                     create;
     ngx_uint_t                     mode;        /* FANOUT_MERGE … + 1; 0: it
                                                    does not say */
     ngx_uint_t                     n;           /* changes */

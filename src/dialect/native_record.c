@@ -73,6 +73,9 @@ static const fanout_native_member_t  set_members[] = {
     { fanout_native_field("mode", record_mode,
                           fanout_command_t, u.record.mode) },
 
+    { fanout_native_field("create", fanout_native_read_flag,
+                          fanout_command_t, u.record.create) },
+
     { fanout_native_field("set", record_changes,
                           fanout_command_t, u.record),
       .levels = 1 },
@@ -268,6 +271,7 @@ native_set(fanout_session_t *s, fanout_command_t *cmd)
 
     set.changes = changes;
     set.n = c->n;
+    set.create = c->create;
 
     rc = fanout_records_set(s->hub, &cmd->channel, &set, &r, &conflicts);
 
@@ -362,10 +366,11 @@ record_request(fanout_session_t *s, fanout_command_t *cmd,
     set->release = c->release;
 
     if (c->base >= 0
-        && (rc = fanout_native_may(s, cmd, FANOUT_MAY_JOIN
-                                           |FANOUT_MAY_HISTORY)))
+        && ((rc = fanout_native_may(s, cmd, FANOUT_MAY_JOIN
+                                            |FANOUT_MAY_HISTORY))
+            || (rc = fanout_native_answers(s, cmd))))
     {
-        /* the reply tells what others have set */
+        /* the reply tells what others have set, and may be long */
         return rc;
     }
 

@@ -41,6 +41,8 @@
 #define FANOUT_COST_SIGNAL     500
 #define FANOUT_COST_REFUSED    100
 #define FANOUT_COST_BYTES      4096             /* of growth, as one command */
+#define FANOUT_COST_LOOKS      256              /* entries that are searched,
+                                                   likewise */
 #define FANOUT_COST_AUDIENCE   512              /* subscribers, likewise */
 
 /* bytes of refusals: at the begin, saved at most, for each ms, for 2 bytes

@@ -104,10 +104,11 @@ typedef struct {
  * (LOCK_BUF bytes), .token only if the client holds it.
  *
  * OK: the client holds it, with *renewed; LOCKED: somebody else does; AGAIN:
- * the same, and the client is in line now, or was (its data, ttl and wait are
- * replaced): ORDER_GRANTED comes, but see fanout_lock_wait(); NOTFOUND: the
- * client has no seat; MANY with *limit; FULL with z->full; LARGE; ADDRESS;
- * STALE: the channel or the identity does not belong to this worker.
+ * the same, and the client is in line now, or was (its data and ttl are
+ * replaced, and a shorter wait): ORDER_GRANTED comes, but see
+ * fanout_lock_wait(); NOTFOUND: the client has no seat; MANY with *limit; FULL
+ * with z->full; LARGE; ADDRESS; STALE: the channel or the identity does not
+ * belong to this worker.
  *
  * A client that is in line stays there after a call with wait 0.  The API does
  * not wait.

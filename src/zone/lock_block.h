@@ -165,6 +165,9 @@ void fanout_claim_refile(fanout_zone_t *z, fanout_ref_t claim);
 /* Whether the time of a claim is over. */
 int fanout_claim_over(fanout_zone_t *z, fanout_ref_t claim);
 
+/* The ms until then. */
+uint32_t fanout_claim_left(fanout_zone_t *z, fanout_ref_t claim);
+
 /* The same of the holder; nobody may hold it. */
 int fanout_lock_over(fanout_zone_t *z, const fanout_lock_block_t *lock);
 

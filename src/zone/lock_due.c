@@ -99,7 +99,18 @@ claim_link(fanout_zone_t *z, fanout_ref_t ref)
 int
 fanout_claim_over(fanout_zone_t *z, fanout_ref_t ref)
 {
-    return (int32_t) (fanout_claim(z, ref)->due - fanout_msec(z)) <= 0;
+    return fanout_claim_left(z, ref) == 0;
+}
+
+
+uint32_t
+fanout_claim_left(fanout_zone_t *z, fanout_ref_t ref)
+{
+    int32_t  ms;
+
+    ms = fanout_claim(z, ref)->due - fanout_msec(z);
+
+    return ms > 0 ? ms : 0;
 }
 
 

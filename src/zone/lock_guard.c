@@ -97,11 +97,14 @@ fanout_lock_guard(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t record,
 }
 
 
-/* Of the locks that somebody else has, the first is described in the result. */
+/* Of the locks that somebody else has, the first is described in the result. A
+ * token says which grant it was, not whose: it has the time in it, which all
+ * are told. */
 
 static fanout_guard_e
 guard_state(fanout_zone_t *z, guard_t *g, const fanout_zstr_t *name)
 {
+    unsigned              own;
     uint64_t              client;
     fanout_ref_t          ref, seat;
     fanout_lock_block_t  *lock;
@@ -115,14 +118,17 @@ guard_state(fanout_zone_t *z, guard_t *g, const fanout_zstr_t *name)
         return FANOUT_GUARD_FREE;
     }
 
-    if (g->set->token && lock->token == g->set->token) {
+    seat = fanout_claim(z, lock->holder)->seat;
+    client = seat ? fanout_seat(z, seat)->client : 0;
+    own = client && client == g->set->client;
+
+    if (g->set->token && lock->token == g->set->token
+        && (own || g->set->backend))
+    {
         return FANOUT_GUARD_SHOWN;
     }
 
-    seat = fanout_claim(z, lock->holder)->seat;
-    client = seat ? fanout_seat(z, seat)->client : 0;
-
-    if (client && client == g->set->client) {
+    if (own) {
         return FANOUT_GUARD_OWN;
     }
 

@@ -354,6 +354,13 @@ take_do(fanout_zone_t *z, take_t *t, fanout_take_e what)
 
     default: /* FANOUT_TAKE_STAY */
         fanout_claim_change(z, t->a.claim, t->ask);
+
+        if (fanout_claim_left(z, t->a.claim) >= t->ask->wait
+                                                + FANOUT_WAIT_SPARE)
+        {
+            /* the command before it waits for longer */
+            return FANOUT_ZONE_AGAIN;
+        }
     }
 
     fanout_claim_due(z, t->a.claim, t->ask->wait + FANOUT_WAIT_SPARE);

@@ -76,6 +76,8 @@ typedef struct {
                                            unset */
     unsigned             expired:1;     /* of a delete: by its ttl */
     unsigned             guard_off:1;   /* above guard= */
+    unsigned             backend:1;     /* token may be of anybody's lock; else
+                                           only of the client's own */
 } fanout_zone_set_t;
 
 

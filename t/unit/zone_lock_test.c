@@ -612,7 +612,12 @@ test_token(void)
     is_int(set("r", "a=1", -1, .client = 2), OK, "locks alone guard nothing");
     is_int(set("r", "a=2", -1, .client = 1, .token = token), OK,
            "a set with the token of the record's lock");
-    is_int(set("r", "a=3", -1, .token = field), OK, "or of the field's");
+    is_int(set("r", "a=2", -1, .client = 2, .token = token), NOTHOLDER,
+           "by its holder: others can calculate it");
+    is_int(set("r", "a=2", -1, .client = 2, .token = token, .release = "r"),
+           NOTHOLDER, "to release it, too");
+    is_int(set("r", "a=3", -1, .token = field), OK,
+           "or of the field's, by the backend");
     is_int(set("r", "b=3", -1, .token = field), NOTHOLDER,
            "but not of another field's");
     is_int(set("r", "a=4 b=4", -1, .token = field), NOTHOLDER,
@@ -647,6 +652,7 @@ test_token(void)
 
     memset(&del, 0, sizeof(del));
     del.id = zstr("r", 1);
+    del.backend = 1;
     del.token = token;
     is_int(fanout_record_delete(&z, &c, &del, &was), NOTHOLDER,
            "a delete with an old token");

@@ -95,6 +95,7 @@ record_set(fanout_zone_t *z, fanout_zone_channel_t *c, const set_t *s)
     set.release = str(s->release);
     set.client = s->client;
     set.token = s->token;
+    set.backend = s->client == 0;
     set.guard_off = s->guard_off;
     opts.key = str(s->key);
     opts.record = 1;
