@@ -333,7 +333,7 @@ arg_number(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
 }
 
 
-/* An empty one, or 0, is none that a lock has: whoever sends it has lost his. */
+/* An empty one, or 0, is no "any": whoever sends it has lost the token. */
 
 static fanout_error_e
 arg_token(fanout_api_t *api, const fanout_api_arg_t *arg, ngx_str_t *value,
