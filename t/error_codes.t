@@ -62,8 +62,7 @@ sub codes { my %seen; sort grep { !$seen{$_}++ } @_ }
 
 my %api     = map { $_ => 1 } qw( method_not_allowed );
 my %session = map { $_ => 1 } qw( not_joined channel_full refused hook_failed
-                                  rate_limited busy unsupported_media_type
-                                  locked not_holder );
+                                  rate_limited busy unsupported_media_type );
 
 my $native = section('docs/protocol.md', '### Errors');
 
