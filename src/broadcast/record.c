@@ -268,15 +268,17 @@ record_id(fanout_broadcast_t *b, fanout_broadcast_body_t *body)
     fanout_json_t                value, text;
     const fanout_zone_change_t  *c;
 
-    for (i = 0; i < body->nchanges; i++) {
-        c = &body->changes[i];
+    c = NULL;
 
-        if (c->name.len == 2 && ngx_memcmp(c->name.data, "id", 2) == 0) {
-            break;
+    for (i = 0; i < body->nchanges && c == NULL; i++) {
+        if (body->changes[i].name.len == 2
+            && ngx_memcmp(body->changes[i].name.data, "id", 2) == 0)
+        {
+            c = &body->changes[i];
         }
     }
 
-    if (body->refused || i == body->nchanges) {
+    if (body->refused || c == NULL) {
         return;
     }
 
