@@ -143,7 +143,7 @@ shows('eve', 'row-3.state', 'mine', 'who comes later sees all');
 
 # a reload of NGINX
 
-$nginx->reload;
+$nginx->reload(wait_old => 1);
 ok(wait_for(sub { !grep { state_of($_) ne 'connected' } qw( ann bob eve ) },
             30), 'all are back after a reload');
 write_in('ann', 'row-1.state', 'done');

@@ -563,6 +563,10 @@ subtest "the table of many: $seconds s" => sub {
     diag("$edits changes, $cuts cuts, $kills workers killed, "
          . "$reloads reloads");
 
+    # a worker that still drains when NGINX is stopped would leave sockets open
+
+    ok(wait_for(sub { !$nginx->stopping_pids }, 20), 'old workers are gone');
+
     # what had no answer is sent again by who comes back
 
     $_->cut for grep { !$_->{away} } @who;
