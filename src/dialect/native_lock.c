@@ -14,6 +14,7 @@
 static fanout_error_e native_lock(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e native_unlock(fanout_session_t *s,
     fanout_command_t *cmd);
+static void lock_told(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e lock_check(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e lock_refused(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc, fanout_locked_t *to);
@@ -238,9 +239,23 @@ native_lock(fanout_session_t *s, fanout_command_t *cmd)
         return lock_refused(s, cmd, rc, &to);
     }
 
+    lock_told(s, cmd);
     fanout_native_locked(s, &cmd->id, &to);
 
     return FANOUT_E_NONE;
+}
+
+
+/* Charges for the subscribers of this worker that are told of the lock. */
+
+static void
+lock_told(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_channel_t  *ch;
+
+    ch = fanout_hub_find(s->hub, &cmd->channel);
+
+    fanout_meter_audience(s, 1, ch ? ch->nsubs : 0);
 }
 
 
@@ -261,6 +276,7 @@ native_unlock(fanout_session_t *s, fanout_command_t *cmd)
         return rc;
     }
 
+    lock_told(s, cmd);
     fanout_native_ok(s, cmd);
 
     return FANOUT_E_NONE;

@@ -286,6 +286,10 @@ native_set(fanout_session_t *s, fanout_command_t *cmd)
         return record_refused(s, cmd, rc, &r, conflicts);
     }
 
+    if (!r.unchanged && !r.log.duplicate) {
+        fanout_meter_audience(s, 1, r.log.subscribers);
+    }
+
     set_reply(s, cmd, &r, conflicts);
 
     return FANOUT_E_NONE;
@@ -310,6 +314,10 @@ native_delete(fanout_session_t *s, fanout_command_t *cmd)
 
     if (rc != FANOUT_E_NONE) {
         return record_refused(s, cmd, rc, &r, NULL);
+    }
+
+    if (!r.log.duplicate) {
+        fanout_meter_audience(s, 1, r.log.subscribers);
     }
 
     set_reply(s, cmd, &r, NULL);
