@@ -195,6 +195,27 @@ m_sweep(void)
 }
 
 
+/* A second wait replaces a shorter one. */
+
+static void
+m_wait(m_lock_t *l, int who, const ask_t *ask)
+{
+    uint32_t  until;
+
+    until = now() + ask->wait + 1000;
+
+    if (place(l, who) < 0) {
+        l->line[l->n++] = who;
+        l->until[who] = until;
+
+    } else if ((int32_t) (until - l->until[who]) > 0) {
+        l->until[who] = until;
+    }
+
+    l->ttl[who] = ask->ttl;
+}
+
+
 /* operations: 0, or -1 */
 
 static int
@@ -245,12 +266,7 @@ op_take(unsigned h, int who)
     }
 
     if (rc == AGAIN) {
-        if (place(l, who) < 0) {
-            l->line[l->n++] = who;
-        }
-
-        l->until[who] = now() + ask.wait + 1000;
-        l->ttl[who] = ask.ttl;
+        m_wait(l, who, &ask);
         return 0;
     }
 

@@ -54,7 +54,7 @@ main(void)
     unsigned   i, n, steps, bad;
 
     s = getenv("ZONE_HISTORIES");
-    n = s ? atoi(s) : getenv("ZONE_SEED") ? 1 : SLOW ? 4 : 20;
+    n = s ? atoi(s) : getenv("ZONE_SEED") ? 1 : SLOW ? 10 : 100;
     s = getenv("ZONE_STEPS");
     steps = s ? atoi(s) : 4000;
     seed = seed_of_run();
