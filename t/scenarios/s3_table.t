@@ -53,7 +53,8 @@ my $nginx = Fanout::Nginx->start(
     workers => 3,
     level   => 'warn',
     http    => <<'END',
-        fanout_zone app 64m; fanout_rate off; fanout_budget off;
+        fanout_zone app 64m keys=2%-40% address=100% user=100%;
+        fanout_rate off; fanout_budget off;
         fanout_channel app table:many history=200000 records=on;
         fanout_channel app table:brief history=100 ttl=1s records=old;
         fanout_channel app table:short history=100 ttl=1s records=on
@@ -573,7 +574,8 @@ subtest "the table of many: $seconds s" => sub {
     $_->back for @who;
 
     ok(settle(\@who, sub { !grep { !$_->idle } @who }, 60),
-       'every change has an answer');
+       'every change has an answer')
+        or diag(map { $_->state . "\n" } grep { !$_->idle } @who);
 
     # behind all that was said
 

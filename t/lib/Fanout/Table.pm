@@ -25,7 +25,8 @@ What an application does with the native protocol: it applies the entries of a
 channel to the records that its join got, by the rule that an entry whose
 version is not above that of the record changes nothing; makes each change with
 the version that it has seen as the base, and a key; keeps it until there is an
-answer; and sends what has none again, as one array, after a cut.
+answer; and sends what has none again, as one array, after a cut, or when it is
+told to come later.
 
 What a server that tells the truth can't say is a fault: an offset that goes
 back, an error that no such change can have.
@@ -48,6 +49,10 @@ Lists of changes, each with C<ok> or C<error> beside what was asked.
 
 It is connected, has joined, and has no change without an answer.
 
+=item state
+
+A text that says what of this does not hold.
+
 =back
 
 =cut
@@ -55,6 +60,7 @@ It is connected, has joined, and has no change without an answer.
 use strict;
 use warnings;
 
+use Fanout::Elapsed qw( time );
 use Fanout::Nginx ();
 
 my $keys = 0;
@@ -66,8 +72,8 @@ sub new {
     my $self = bless {
         nginx => $nginx, channel => $channel, user => $user,
         mode => delete $o{mode} // 'merge', path => delete $o{path} // '/rt',
-        records => {}, gone => {}, queue => [], wait => {}, acked => [],
-        conflicts => [], faults => [], joins => 0, recovered => 0,
+        records => {}, gone => {}, queue => [], wait => {}, later => [],
+        acked => [], conflicts => [], faults => [], joins => 0, recovered => 0,
     }, $class;
 
     $self->open(%o);
@@ -82,6 +88,18 @@ sub conflicts { @{ $_[0]{conflicts} } }
 sub faults    { @{ $_[0]{faults} } }
 sub up        { !!$_[0]{wire} }
 sub idle      { $_[0]{wire} && $_[0]{joined} && !@{ $_[0]{queue} } }
+
+sub state {
+    my ($self) = @_;
+
+    return Fanout::JSON::encode({
+        user  => $self->{user}, up => $self->up ? 1 : 0,
+        joined => $self->{joined}, joins => $self->{joins},
+        queue => $self->{queue}, wait => $self->{wait},
+        later => $self->{later},
+    });
+}
+
 
 sub fault {
     my ($self, $text) = @_;
@@ -123,8 +141,8 @@ sub open {
         path => "$self->{path}?user=$self->{user}", %o,
         $self->{resume} ? (resume => $self->{resume}) : ());
 
-    @$self{qw( wire resume client wait joined )} =
-        ($wire, $wire->resume, $wire->client, {}, 0);
+    @$self{qw( wire resume client wait later joined )} =
+        ($wire, $wire->resume, $wire->client, {}, [], 0);
     $wire->{table} = $self;
 
     $self->join;
@@ -184,8 +202,14 @@ sub pump {
 
     if ($wire->eof || defined $wire->close_code) {
         $self->cut;
-        $self->back;
+        return $self->back;
     }
+
+    my ($due, $later) = ([], []);
+
+    push @{ $_->[0] <= time ? $due : $later }, $_ for @{ $self->{later} };
+    $self->{later} = $later;
+    $self->send(map { $_->[1] } @$due);
 }
 
 
@@ -257,7 +281,9 @@ sub replied {
     my $code = $r->{error} ? $r->{error}{code} : '';
 
     if ($code eq 'rate_limited' || $code eq 'busy') {
-        # it is sent again after the next cut
+        push @{ $self->{later} },
+            [ time + ($r->{error}{data}{retry_after} // 1000) / 1000,
+              $change ];
         return;
     }
 
