@@ -142,6 +142,14 @@ my ($one, $two) = $nginx->worker_pids;
 
 sub status { return $nginx->http->get('/status')->json }
 
+sub sessions {
+    my $n = 0;
+
+    $n += $_->{sessions} for @{ status()->{workers} };
+
+    return $n;
+}
+
 sub codes {
     my %n;
     $n{ $_->{ok} ? 'ok' : $_->{error}{code} }++ for @_;
@@ -650,6 +658,8 @@ subtest 'images of a foreign page' => sub {
 subtest 'sessions of an address' => sub {
     my @from = (local => '127.0.0.3');
 
+    ok(wait_for(sub { sessions() == 0 }), 'no session is left');
+
     my $ws = $nginx->native(path => '/few', @from, worker => $one);
     my $sse = $nginx->http(@from, worker => $two);
     $sse->start('GET', '/few?channel=a');
@@ -657,6 +667,10 @@ subtest 'sessions of an address' => sub {
     $poll->connection->send_bytes($poll->format_request('GET',
         '/few?poll=1&channel=a&timeout=60&since=' . position()));
 
+    # a session that only looks would take the place of the poll
+
+    ok(wait_for(sub { sessions() == 3 }), 'three sessions')
+        or diag(explain(status()->{workers}));
     ok(wait_for(sub { few(@from) == 503 }), 'of any transport and worker')
         or diag(explain(status()->{zone}));
 
