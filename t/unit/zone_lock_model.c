@@ -82,8 +82,6 @@ swept(uint32_t due)
 }
 
 
-/* the model */
-
 static int
 place(const m_lock_t *l, int who)
 {
@@ -197,22 +195,23 @@ m_sweep(void)
 
 /* A second wait replaces a shorter one. */
 
-static void
+static int
 m_wait(m_lock_t *l, int who, const ask_t *ask)
 {
-    uint32_t  until;
-
-    until = now() + ask->wait + 1000;
+    uint32_t  until = now() + ask->wait + 1000;
 
     if (place(l, who) < 0) {
         l->line[l->n++] = who;
-        l->until[who] = until;
+        l->until[who] = now();
+    }
 
-    } else if ((int32_t) (until - l->until[who]) > 0) {
+    if ((int32_t) (until - l->until[who]) > 0) {
         l->until[who] = until;
     }
 
     l->ttl[who] = ask->ttl;
+
+    return 0;
 }
 
 
@@ -266,8 +265,7 @@ op_take(unsigned h, int who)
     }
 
     if (rc == AGAIN) {
-        m_wait(l, who, &ask);
-        return 0;
+        return m_wait(l, who, &ask);
     }
 
     if (lock_renewed != (l->holder != 0)) {
