@@ -62,6 +62,7 @@ is(scalar(grep { /@\w+@/ } values %field), 0, 'nothing is left open');
 is($field{Version}, "$version-1", 'the version of the module');
 like($field{Depends}, qr/\bnginx-abi-\S+.*\blibyajl2\b/,
      'needs the nginx that it was built for');
+like($field{Depends}, qr/\blibssl\d/, 'and the library of OpenSSL');
 
 my %file = map { (split ' ', $_, 6)[5] =~ /^\.(\S*[^\s\/])$/ ? ($1, $_) : () }
            `dpkg-deb -c $deb`;

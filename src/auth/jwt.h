@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * JSON Web Tokens (RFC 7519) as compact JWS (RFC 7515): verified, and the claims
- * read.  As keys.h: nothing of NGINX.
+ * JSON Web Tokens (RFC 7519) as compact JWS (RFC 7515): verified, and the
+ * claims read.  As keys.h: nothing of NGINX.
  */
 
 
@@ -31,15 +31,17 @@
 #define FANOUT_JWT_ES512   0x0800
 #define FANOUT_JWT_EDDSA   0x1000
 
-#define FANOUT_JWT_TRIES   8            /* keys that are tried for a token
-                                           without kid, at most */
+#define FANOUT_JWT_TRIES   8            /* keys that are tried for a token, at
+                                           most */
 
 
 typedef enum {
     FANOUT_JWT_OK = 0,
     FANOUT_JWT_MALFORMED,               /* not three parts of base64url, no
-                                           JSON, a member of a wrong type or
-                                           there twice, unequal base64url */
+                                           JSON or nested too deeply, no "alg",
+                                           a member of a wrong type or there
+                                           twice, unequal base64url, a token of
+                                           another "typ" */
     FANOUT_JWT_ALGORITHM,               /* none, unknown, or not allowed */
     FANOUT_JWT_CRITICAL,                /* "crit" (RFC 7515, section 4.1.11) */
     FANOUT_JWT_KEY,                     /* no key of this kid and algorithm */
@@ -52,12 +54,14 @@ typedef enum {
 } fanout_jwt_e;
 
 
+/* issuer and audiences match if they have 1024 bytes at most */
+
 typedef struct {
     fanout_json_t         issuer;       /* text, len 0: any */
     const fanout_json_t  *audiences;    /* texts; one of them must be in aud */
     unsigned              naudiences;   /* 0: any, also none */
     unsigned              algorithms;   /* 0: all that the keys have */
-    int64_t               leeway;       /* s */
+    int64_t               leeway;       /* s, not negative */
     unsigned              expires:1;    /* a token without exp is EXPIRED */
 } fanout_jwt_rules_t;
 
@@ -70,9 +74,19 @@ typedef struct {
 
 /*
  * Verifies a token: first the signature, then the claims; now is Unix s.  buf
- * has room for len bytes, and keeps the claims.  Signatures are compared in
- * constant time.  Members of the header that bring keys (jwk, jku, x5c, x5u) are
- * ignored.
+ * has room for len bytes, and keeps the claims.  HMACs are compared in constant
+ * time.  jwt is zeroed if the result is not OK.
+ *
+ * The keys of the token's kid are tried, or those without a kid if no key has
+ * it; without a kid all are.  Only those that have its algorithm are, and at
+ * most FANOUT_JWT_TRIES.  Members of the header that bring keys (jwk, jku, x5c,
+ * x5u) are ignored.  typ may be missing, "JWT" or "at+jwt" in any case, also
+ * with "application/" before it; another one says that the token is meant for
+ * something else.
+ *
+ * exp, nbf and iat may have a fraction, and are rounded down; a token is
+ * EXPIRED from exp on.  Beyond 2^53 they are MALFORMED.  sub, iss and aud are
+ * checked for their types, and any other claim is for the caller.
  */
 fanout_jwt_e fanout_jwt_verify(const fanout_keys_t *keys,
     const fanout_jwt_rules_t *rules, const uint8_t *token, size_t len,
@@ -84,7 +98,8 @@ const char *fanout_jwt_strerror(fanout_jwt_e e);
 /* Bits of "HS256"; 0: unknown. */
 unsigned fanout_jwt_algorithm(const uint8_t *name, size_t len);
 
-/* Finds a claim by n names, from the outside in.  1, or 0: it is not there. */
+/* Finds a claim by n names, from the outside in: n is 0 for the claims
+ * themselves.  1, or 0: it is not there, or one of them is there twice. */
 int fanout_jwt_claim(const fanout_json_t *claims, const fanout_json_t *names,
     unsigned n, fanout_json_t *value);
 
