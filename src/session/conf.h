@@ -22,6 +22,7 @@
 
 typedef struct fanout_dialect_s    fanout_dialect_t;
 typedef struct fanout_transport_s  fanout_transport_t;
+typedef struct fanout_jwt_conf_s   fanout_jwt_conf_t;
 
 
 typedef struct {
@@ -68,6 +69,7 @@ typedef struct {
     const fanout_dialect_t  *dialect;
 
     ngx_http_complex_value_t   *user;
+    fanout_jwt_conf_t       *jwt;               /* NULL: off */
     ngx_array_t             *permits;           /* permit_t, NULL: deny all */
     fanout_origins_t         origins;           /* of pages with sessions */
     fanout_origins_t         api_origins;

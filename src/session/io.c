@@ -194,6 +194,11 @@ io_due(fanout_session_t *s)
         return;
     }
 
+    if (s->expires && (ngx_msec_int_t) (now - s->expire_at) >= 0) {
+        fanout_session_close(s, 4401, "expired");
+        return;
+    }
+
     if (s->transport->ping && fanout_session_busy(s)) {
         /* nothing is read from the client: it waits for the server, or has to
          * take its output first, which has a timeout of its own */

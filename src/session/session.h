@@ -225,6 +225,7 @@ struct fanout_session_s {
     unsigned                 finish:1;          /* ENDED: the request that is
                                                    kept gets its answer */
     unsigned                 logged:1;          /* a log record follows */
+    unsigned                 expires:1;         /* at expire_at */
     uint8_t                  reason;            /* FANOUT_LEFT_* of members,
                                                    0: by how the session ends */
     uint8_t                  refused;           /* fanout_error_e of the start
@@ -232,6 +233,7 @@ struct fanout_session_s {
     ngx_str_t                info;              /* the profile, JSON */
     ngx_msec_t               active_at;         /* time of the last command */
     ngx_msec_t               alive_at;          /* next check for silence */
+    ngx_msec_t               expire_at;         /* the end of its token */
     ngx_msec_t               returned_at;       /* time of the resume */
     const char              *why;               /* text of .refused, NULL: the
                                                    usual one */
@@ -279,6 +281,9 @@ void fanout_session_start(fanout_session_t *s);
 /* The same for a session that stays attached: its request is answered later, or
  * its output is streamed through the filters. */
 void fanout_session_attach(fanout_session_t *s);
+
+/* The session ends in ms with 4401, as its token does; 0: it does not. */
+void fanout_session_expire(fanout_session_t *s, ngx_msec_t ms);
 
 /* A content handler takes the request back from a session that does not keep
  * it, to refuse it.  Ends the session. */

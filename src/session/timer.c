@@ -42,6 +42,10 @@ fanout_session_timer(fanout_session_t *s)
             sooner(s->frame_at + s->conf->timeout);
         }
 
+        if (s->expires) {
+            sooner(s->expire_at);
+        }
+
         if (s->alive) {
             sooner(s->alive_at);
         }
@@ -66,6 +70,18 @@ fanout_session_timer(fanout_session_t *s)
     rev->cancelable = (s->request == NULL);
 
     ngx_add_timer(rev, (ngx_msec_int_t) (at - now) > 0 ? at - now : 1);
+}
+
+
+void
+fanout_session_expire(fanout_session_t *s, ngx_msec_t ms)
+{
+    s->expires = (ms != 0);
+    s->expire_at = ngx_current_msec + ms;
+
+    if (s->expires && s->started) {
+        fanout_session_timer(s);
+    }
 }
 
 

@@ -10,6 +10,7 @@
 #include "http/headers.h"
 #include "http/http.h"
 #include "session/token.h"
+#include "transport/bearer.h"
 #include "transport/transport.h"
 
 
@@ -46,6 +47,10 @@ fanout_handshake_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     }
 
     why = admit_hub(r, conf, status);
+
+    if (why == NULL) {
+        why = fanout_bearer_check(r, conf, status);
+    }
 
     return why ? why : admit_user(r, conf, user, status);
 }

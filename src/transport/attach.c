@@ -8,6 +8,7 @@
 
 #include "session/dialect.h"
 #include "http/http.h"
+#include "transport/bearer.h"
 #include "transport/transport.h"
 
 
@@ -66,6 +67,7 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
     }
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+    fanout_session_expire(s, fanout_bearer_left(r, conf));
 
     fanout_session_begin(s);
 

@@ -59,6 +59,10 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 
     switch (status) {
 
+    case NGX_HTTP_UNAUTHORIZED:
+        ngx_str_set(&code, "unauthorized");
+        break;
+
     case NGX_HTTP_FORBIDDEN:
         ngx_str_set(&code, "forbidden");
         break;

@@ -1,0 +1,63 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The token that a request brings (fanout_jwt), and its claims.
+ */
+
+
+#ifndef FANOUT_TRANSPORT_BEARER_H
+#define FANOUT_TRANSPORT_BEARER_H
+
+
+#include "auth/jwt.h"
+#include "auth/source.h"
+#include "session/conf.h"
+
+
+typedef enum {
+    FANOUT_BEARER_HEADER = 0,           /* without a name: Authorization */
+    FANOUT_BEARER_QUERY,
+    FANOUT_BEARER_COOKIE,
+    FANOUT_BEARER_SUBPROTOCOL           /* fanout.token.TOKEN */
+} fanout_bearer_e;
+
+typedef struct {
+    fanout_bearer_e      from;
+    ngx_str_t            name;          /* of a header: in lower case, ends with
+                                           NUL */
+} fanout_bearer_place_t;
+
+struct fanout_jwt_conf_s {
+    fanout_sources_t     sources;
+    fanout_jwt_rules_t   rules;
+    size_t               size;          /* bytes of a token, at most */
+    ngx_array_t         *places;        /* fanout_bearer_place_t: the first
+                                           that has a token counts */
+    unsigned             optional:1;    /* a request may bring none */
+};
+
+/* Takes the token from a request, so that no log has it: in the query it is
+ * overwritten with "*".  NGX_ERROR on lack of memory. */
+ngx_int_t fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
+
+/* Whether a request may begin a session, by its token, which is verified once.
+ * NULL; or why not, a static text, and the status. */
+const char *fanout_bearer_check(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_uint_t *status);
+
+/* When the session of a request has to end, in ms from now, at least 1; 0: its
+ * token does not say. */
+ngx_msec_t fanout_bearer_left(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+
+/*
+ * The claim that n names lead to, from the outside in, as text: strings
+ * without quotes, other values as JSON.  NGX_OK; NGX_DECLINED: there is no
+ * valid token, or no such claim, or it has control characters, which could end
+ * a header; NGX_ERROR on lack of memory.
+ */
+ngx_int_t fanout_bearer_claim(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    const fanout_json_t *names, ngx_uint_t n, ngx_str_t *value);
+
+
+#endif /* FANOUT_TRANSPORT_BEARER_H */
