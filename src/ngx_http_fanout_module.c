@@ -151,6 +151,20 @@ static ngx_command_t  commands[] = {
       offsetof(fanout_loc_conf_t, user),
       NULL },
 
+    { ngx_string("fanout_jwt"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      fanout_set_jwt,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("fanout_jwt_claim"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      fanout_set_jwt_claim,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("fanout_user_info"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       fanout_set_user_info,
@@ -374,7 +388,7 @@ static ngx_command_t  commands[] = {
 
 static ngx_http_module_t  module_ctx = {
     fanout_add_variables,                  /* preconfiguration */
-    NULL,                                  /* postconfiguration */
+    fanout_jwt_init,                       /* postconfiguration */
 
     create_main_conf,                      /* create main configuration */
     init_main_conf,                        /* init main configuration */
@@ -465,6 +479,7 @@ create_loc_conf(ngx_conf_t *cf)
     }
 
     conf->dialect = NGX_CONF_UNSET_PTR;
+    conf->jwt = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
     conf->origins.origins = NGX_CONF_UNSET_PTR;
     conf->api_origins.origins = NGX_CONF_UNSET_PTR;
@@ -518,6 +533,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     conf->core = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect, &fanout_native);
+    ngx_conf_merge_ptr_value(conf->jwt, prev->jwt, NULL);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
 
     if (fanout_merge_origins(cf, prev, conf) != NGX_OK) {

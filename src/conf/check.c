@@ -194,6 +194,13 @@ conf_check_user(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
         return;
     }
 
+    if (conf->jwt) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"fanout_jwt\" lets clients without a user into "
+                      "location \"%V\": \"fanout_user $fanout_claim_sub\" "
+                      "would tell them apart", location);
+    }
+
     user = &conf->budgets[FANOUT_SCOPE_USER];
 
     name = conf->per_user ? "fanout_sessions_per_user"

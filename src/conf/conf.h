@@ -29,6 +29,8 @@ char *fanout_set_transports(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_per_address(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *fanout_set_jwt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *fanout_set_jwt_claim(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* Inherits budgets, and makes the limits of those and of the rate. */
 void fanout_merge_budgets(fanout_loc_conf_t *conf, fanout_loc_conf_t *prev);
@@ -138,6 +140,13 @@ ngx_int_t fanout_merge_origins(ngx_conf_t *cf, fanout_loc_conf_t *prev,
 
 /* Before the configuration is read: adds the variables. */
 ngx_int_t fanout_add_variables(ngx_conf_t *cf);
+
+/* The variables $fanout_claim_NAME; data is the name, an ngx_str_t. */
+ngx_int_t fanout_claim_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+/* After the configuration was read: tokens are taken from requests. */
+ngx_int_t fanout_jwt_init(ngx_conf_t *cf);
 
 /* The init of a zone's shared memory. */
 ngx_int_t fanout_init_zone(ngx_shm_zone_t *shm_zone, void *data);

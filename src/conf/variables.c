@@ -25,6 +25,9 @@ static ngx_http_variable_t  variables[] = {
     { ngx_string("fanout_client"), NULL, client_variable, 0,
       NGX_HTTP_VAR_NOCACHEABLE, 0 },
 
+    { ngx_string("fanout_claim_"), NULL, fanout_claim_variable, 0,
+      NGX_HTTP_VAR_NOCACHEABLE|NGX_HTTP_VAR_PREFIX, 0 },
+
       ngx_http_null_variable
 };
 

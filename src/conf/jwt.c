@@ -1,0 +1,708 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * fanout_jwt: the keys that tokens are verified with, what they have to say,
+ * and where requests have them; fanout_jwt_claim: variables of nested claims.
+ */
+
+
+#include "conf/conf.h"
+#include "transport/bearer.h"
+
+
+#define FANOUT_JWT_LEEWAY  3600                         /* s */
+
+
+typedef struct {
+    const char  *name;                  /* with the "=" */
+    char      *(*set)(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+                      ngx_str_t *value, ngx_str_t *s);
+    unsigned     many:1;
+} jwt_parameter_t;
+
+
+static char *jwt_parameter(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_uint_t i);
+static char *jwt_unknown(ngx_conf_t *cf, ngx_str_t *value);
+static char *jwt_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    fanout_source_e kind, ngx_str_t *s);
+static char *set_secret(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_secret_file(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_pem(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_jwks(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_from(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static ngx_uint_t place_parse(ngx_str_t *s, fanout_bearer_place_t *place);
+static char *set_issuer(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_algorithms(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_leeway(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *set_token(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    ngx_str_t *value, ngx_str_t *s);
+static char *jwt_word(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    ngx_uint_t *optional);
+static char *jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt);
+static fanout_jwt_conf_t *jwt_create(ngx_conf_t *cf);
+static void jwt_cleanup(void *data);
+static ngx_int_t claim_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t claim_value(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, const fanout_json_t *names, ngx_uint_t n);
+static ngx_int_t take_token(ngx_http_request_t *r);
+
+
+static const jwt_parameter_t  parameters[] = {
+    { "secret", set_secret, 1 },
+    { "secret_file", set_secret_file, 1 },
+    { "key", set_pem, 1 },
+    { "jwks", set_jwks, 1 },
+    { "from", set_from, 1 },
+    { "issuer", set_issuer, 0 },
+    { "audience", set_audience, 1 },
+    { "algorithms", set_algorithms, 0 },
+    { "leeway", set_leeway, 0 },
+    { "size", set_size, 0 },
+    { "expires", set_expires, 0 },
+    { "token", set_token, 0 },
+    { NULL, NULL, 0 }
+};
+
+
+/* The configuration of claims that are nested. */
+
+typedef struct {
+    fanout_json_t  *names;
+    ngx_uint_t      n;
+} claim_t;
+
+
+char *
+fanout_set_jwt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    fanout_loc_conf_t  *flcf = conf;
+
+    char               *rv;
+    ngx_str_t          *value;
+    ngx_uint_t          i;
+    fanout_jwt_conf_t  *jwt;
+
+    if (flcf->jwt != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        flcf->jwt = NULL;
+        return NGX_CONF_OK;
+    }
+
+    jwt = jwt_create(cf);
+    if (jwt == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 1; i < cf->args->nelts; i++) {
+        rv = jwt_parameter(cf, jwt, i);
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+    }
+
+    flcf->jwt = jwt;
+
+    return jwt_finish(cf, jwt);
+}
+
+
+static fanout_jwt_conf_t *
+jwt_create(ngx_conf_t *cf)
+{
+    fanout_jwt_conf_t   *jwt;
+    ngx_pool_cleanup_t  *cln;
+
+    jwt = ngx_pcalloc(cf->pool, sizeof(fanout_jwt_conf_t));
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+
+    if (jwt == NULL || cln == NULL) {
+        return NULL;
+    }
+
+    jwt->places = ngx_array_create(cf->pool, 2, sizeof(fanout_bearer_place_t));
+
+    if (jwt->places == NULL
+        || ngx_array_init(&jwt->sources.list, cf->pool, 2,
+                          sizeof(fanout_source_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    jwt->rules.leeway = 30;
+    jwt->rules.expires = 1;
+    jwt->size = 8192;
+
+    cln->handler = jwt_cleanup;
+    cln->data = jwt;
+
+    return jwt;
+}
+
+
+static void
+jwt_cleanup(void *data)
+{
+    fanout_jwt_conf_t  *jwt = data;
+
+    fanout_keys_clear(&jwt->sources.keys);
+}
+
+
+static char *
+jwt_parameter(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_uint_t i)
+{
+    ngx_str_t               s, *value;
+    ngx_uint_t              k;
+    const jwt_parameter_t  *p;
+
+    value = cf->args->elts;
+
+    for (p = parameters; p->name; p++) {
+        if (fanout_conf_parameter(&value[i], p->name, &s)) {
+            break;
+        }
+    }
+
+    if (p->name == NULL) {
+        return jwt_unknown(cf, &value[i]);
+    }
+
+    if (s.len == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%s=\" is empty", p->name);
+        return NGX_CONF_ERROR;
+    }
+
+    for (k = 1; !p->many && k < i; k++) {
+        ngx_str_t  other;
+
+        if (fanout_conf_parameter(&value[k], p->name, &other)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate parameter \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return p->set(cf, jwt, &value[i], &s);
+}
+
+
+/* What is behind the "=" may be a secret. */
+
+static char *
+jwt_unknown(ngx_conf_t *cf, ngx_str_t *value)
+{
+    u_char     *equal;
+    ngx_str_t   name;
+
+    equal = ngx_strlchr(value->data, value->data + value->len, '=');
+    name.data = value->data;
+    name.len = equal ? (size_t) (equal - value->data) : value->len;
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "unknown parameter \"%V\" of \"fanout_jwt\", which is "
+                       "\"off\" or has secret=, secret_file=, key=, jwks=, "
+                       "from=, issuer=, audience=, algorithms=, leeway=, "
+                       "size=, expires=, token=", &name);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+jwt_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, fanout_source_e kind,
+    ngx_str_t *s)
+{
+    fanout_source_t  *source;
+
+    source = ngx_array_push(&jwt->sources.list);
+    if (source == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(source, sizeof(fanout_source_t));
+
+    source->kind = kind;
+    source->text = *s;
+
+    if (kind == FANOUT_SOURCE_SECRET) {
+        return NGX_CONF_OK;
+    }
+
+    return ngx_conf_full_name(cf->cycle, &source->text, 1) == NGX_OK
+           ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+static char *
+set_secret(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    return jwt_source(cf, jwt, FANOUT_SOURCE_SECRET, s);
+}
+
+
+static char *
+set_secret_file(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    return jwt_source(cf, jwt, FANOUT_SOURCE_SECRET_FILE, s);
+}
+
+
+static char *
+set_pem(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    return jwt_source(cf, jwt, FANOUT_SOURCE_PEM, s);
+}
+
+
+static char *
+set_jwks(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    return jwt_source(cf, jwt, FANOUT_SOURCE_JWKS, s);
+}
+
+
+static char *
+set_from(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    fanout_bearer_place_t  *place;
+
+    place = ngx_array_push(jwt->places);
+    if (place == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (!place_parse(s, place)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": \"header\", \"header:name\", "
+                           "\"cookie:name\", \"query:name\" or "
+                           "\"subprotocol\" is needed", value);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Arguments of a directive end with NUL. */
+
+static ngx_uint_t
+place_parse(ngx_str_t *s, fanout_bearer_place_t *place)
+{
+    u_char     *colon;
+    ngx_uint_t  i, len;
+
+    static const struct {
+        const char       *word;
+        fanout_bearer_e   from;
+    } words[] = {
+        { "header", FANOUT_BEARER_HEADER },
+        { "cookie", FANOUT_BEARER_COOKIE },
+        { "query", FANOUT_BEARER_QUERY },
+        { "subprotocol", FANOUT_BEARER_SUBPROTOCOL }
+    };
+
+    colon = ngx_strlchr(s->data, s->data + s->len, ':');
+    len = colon ? (size_t) (colon - s->data) : s->len;
+
+    for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (ngx_strlen(words[i].word) == len
+            && ngx_strncmp(words[i].word, s->data, len) == 0)
+        {
+            break;
+        }
+    }
+
+    if (i == sizeof(words) / sizeof(words[0])) {
+        return 0;
+    }
+
+    place->from = words[i].from;
+
+    if (colon) {
+        place->name.data = colon + 1;
+        place->name.len = s->data + s->len - (colon + 1);
+
+        if (place->from == FANOUT_BEARER_HEADER) {
+            ngx_strlow(place->name.data, place->name.data, place->name.len);
+        }
+
+        return place->name.len && place->from != FANOUT_BEARER_SUBPROTOCOL;
+    }
+
+    place->name.data = (u_char *) "authorization";
+    place->name.len = 13;
+
+    return place->from == FANOUT_BEARER_HEADER
+           || place->from == FANOUT_BEARER_SUBPROTOCOL;
+}
+
+
+static char *
+set_issuer(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    jwt->rules.issuer.data = s->data;
+    jwt->rules.issuer.len = s->len;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    fanout_json_t  *list;
+
+    list = ngx_palloc(cf->pool,
+                      (jwt->rules.naudiences + 1) * sizeof(fanout_json_t));
+    if (list == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memcpy(list, jwt->rules.audiences,
+               jwt->rules.naudiences * sizeof(fanout_json_t));
+
+    list[jwt->rules.naudiences].data = s->data;
+    list[jwt->rules.naudiences].len = s->len;
+
+    jwt->rules.audiences = list;
+    jwt->rules.naudiences++;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_algorithms(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    u_char    *p, *comma, *last;
+    unsigned   bit;
+
+    last = s->data + s->len;
+
+    for (p = s->data; p <= last; p = comma + 1) {
+
+        comma = ngx_strlchr(p, last, ',');
+        comma = comma ? comma : last;
+        bit = fanout_jwt_algorithm(p, comma - p);
+
+        if (bit == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": HS256, HS384, HS512, RS256, "
+                               "RS384, RS512, PS256, PS384, PS512, ES256, "
+                               "ES384, ES512 and EdDSA are known, with commas "
+                               "between", value);
+            return NGX_CONF_ERROR;
+        }
+
+        jwt->rules.algorithms |= bit;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_leeway(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    time_t  sec;
+
+    sec = ngx_parse_time(s, 1);
+
+    if (sec == (time_t) NGX_ERROR || sec > FANOUT_JWT_LEEWAY) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": a time from 0 to 1h is needed",
+                           value);
+        return NGX_CONF_ERROR;
+    }
+
+    jwt->rules.leeway = sec;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    ssize_t  size;
+
+    size = ngx_parse_size(s);
+
+    if (size < 64 || size > 65536) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": a size from 64 to 64k is needed",
+                           value);
+        return NGX_CONF_ERROR;
+    }
+
+    jwt->size = size;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    char        *rv;
+    ngx_uint_t   optional;
+
+    rv = jwt_word(cf, value, s, &optional);
+    jwt->rules.expires = !optional;
+
+    return rv;
+}
+
+
+static char *
+set_token(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
+    ngx_str_t *s)
+{
+    char        *rv;
+    ngx_uint_t   optional;
+
+    rv = jwt_word(cf, value, s, &optional);
+    jwt->optional = optional;
+
+    return rv;
+}
+
+
+static char *
+jwt_word(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_uint_t *optional)
+{
+    *optional = (ngx_strcmp(s->data, "optional") == 0);
+
+    if (!*optional && ngx_strcmp(s->data, "required") != 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": \"required\" or \"optional\" is "
+                           "needed", value);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Of a secret in the configuration only the position is told. */
+
+static char *
+jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
+{
+    char                    error[FANOUT_KEYS_ERROR];
+    fanout_source_t        *source;
+    fanout_bearer_place_t  *place;
+
+    static ngx_str_t  secret = ngx_string("secret=");
+
+    if (jwt->sources.list.nelts == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_jwt\" has no key: secret=, "
+                           "secret_file=, key= or jwks= is needed");
+        return NGX_CONF_ERROR;
+    }
+
+    if (fanout_sources_read(&jwt->sources, &source, error) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid key in \"fanout_jwt\", \"%V\": %s",
+                           source->kind == FANOUT_SOURCE_SECRET
+                           ? &secret : &source->text, error);
+        return NGX_CONF_ERROR;
+    }
+
+    if (jwt->places->nelts) {
+        return NGX_CONF_OK;
+    }
+
+    place = ngx_array_push_n(jwt->places, 2);
+    if (place == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    place[0].from = FANOUT_BEARER_HEADER;
+    ngx_str_set(&place[0].name, "authorization");
+    place[1].from = FANOUT_BEARER_SUBPROTOCOL;
+    ngx_str_null(&place[1].name);
+
+    return NGX_CONF_OK;
+}
+
+
+/* variables */
+
+char *
+fanout_set_jwt_claim(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    claim_t              *claim;
+    ngx_str_t            *value, name;
+    ngx_uint_t            i;
+    ngx_http_variable_t  *v;
+
+    value = cf->args->elts;
+
+    if (value[1].len < 2 || value[1].data[0] != '$') {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid variable \"%V\": it begins with \"$\"",
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    claim = ngx_palloc(cf->pool, sizeof(claim_t));
+    if (claim == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    claim->n = cf->args->nelts - 2;
+    claim->names = ngx_palloc(cf->pool, claim->n * sizeof(fanout_json_t));
+
+    if (claim->names == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    for (i = 0; i < claim->n; i++) {
+        claim->names[i].data = value[i + 2].data;
+        claim->names[i].len = value[i + 2].len;
+    }
+
+    name.data = value[1].data + 1;
+    name.len = value[1].len - 1;
+
+    v = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+    if (v == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    v->get_handler = claim_variable;
+    v->data = (uintptr_t) claim;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    claim_t  *claim = (claim_t *) data;
+
+    return claim_value(r, v, claim->names, claim->n);
+}
+
+
+static ngx_int_t
+claim_value(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    const fanout_json_t *names, ngx_uint_t n)
+{
+    ngx_int_t           rc;
+    ngx_str_t           value;
+    fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+    rc = fanout_bearer_claim(r, conf, names, n, &value);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = value.data;
+    v->len = value.len;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+/* $fanout_claim_NAME; data is the name of the variable */
+
+ngx_int_t
+fanout_claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_str_t  *name = (ngx_str_t *) data;
+
+    fanout_json_t  claim;
+
+    claim.data = name->data + sizeof("fanout_claim_") - 1;
+    claim.len = name->len - (sizeof("fanout_claim_") - 1);
+
+    return claim_value(r, v, &claim, 1);
+}
+
+
+/* The first phase that knows the location, before any that refuses requests. */
+
+ngx_int_t
+fanout_jwt_init(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_REWRITE_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = take_token;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+take_token(ngx_http_request_t *r)
+{
+    fanout_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    if (r != r->main || conf->app == NULL || conf->jwt == NULL) {
+        return NGX_DECLINED;
+    }
+
+    return fanout_bearer_take(r, conf->jwt) == NGX_OK
+           ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
+}
