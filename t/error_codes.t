@@ -62,7 +62,8 @@ sub codes { my %seen; sort grep { !$seen{$_}++ } @_ }
 
 my %api     = map { $_ => 1 } qw( method_not_allowed );
 my %session = map { $_ => 1 } qw( not_joined channel_full refused hook_failed
-                                  rate_limited busy unsupported_media_type );
+                                  rate_limited busy unsupported_media_type
+                                  unauthorized );
 
 my $native = section('docs/protocol.md', '### Errors');
 
@@ -106,7 +107,8 @@ is_deeply([ codes(@enum) ], \@api, 'in openapi.json');
 
 my ($rows) = slurp('src/hub/error.c')
              =~ /fanout_errors\[\] = \{(.*?)\n\};/s;
-my %status = ( unsupported_media_type => { 415 => 1 },
+my %status = ( unauthorized           => { 401 => 1 },
+               unsupported_media_type => { 415 => 1 },
                unavailable            => { 503 => 1 } );
 
 $status{$1}{$2} = 1 while $rows =~ /ngx_string\("(\w+)"\), (\d+)/g;

@@ -11,6 +11,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Fanout::JSON;
+use Fanout::JWT;
 use Fanout::Nginx;
 
 
@@ -47,6 +48,9 @@ my $nginx = Fanout::Nginx->start(
                              fanout_ping 200ms; fanout_timeout 200ms; }
         location /pinging  { fanout app; fanout_permit all *;
                              fanout_ping 200ms; fanout_timeout 10s; }
+        location /token    { fanout app; fanout_permit all *;
+                             fanout_user $fanout_claim_sub;
+                             fanout_jwt secret=0123456789abcdef leeway=0; }
         location /never    { fanout app; fanout_permit all *; fanout_ping 0; }
         location /raw      { fanout app; fanout_dialect raw;
                              fanout_permit join *;
@@ -344,6 +348,16 @@ my %try = (
 
     my $raw = $nginx->ws(path => "/raw?channel=short:2&since=$first->{epoch}:1");
     is(closed($raw), 1013, 'not kept');
+},
+
+'4401' => sub {
+    my $token = Fanout::JWT::sign('HS256', '0123456789abcdef',
+                                  { sub => 'ann', exp => CORE::time() + 2 });
+    my $ws = $nginx->native(path => '/token',
+                            headers => { Authorization => "Bearer $token" });
+
+    is(closed($ws), 4401, 'the token has expired');
+    is($ws->close_reason, 'expired', 'the reason');
 },
 
 '4403' => sub {
