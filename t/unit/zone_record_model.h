@@ -17,7 +17,7 @@
 #define M_RECORDS   7                   /* ids of a channel */
 #define M_NAMES     300                 /* of fields */
 #define M_USERS     4
-#define M_KEYS      64
+#define M_KEYS      4096
 #define M_PLACES    (FANOUT_FIELDS_MOST + FANOUT_FIELDS_REFS)
 
 typedef struct {
