@@ -116,9 +116,16 @@ subtest 'a reload changes how members are kept' => sub {
         ok(wait_for(sub { !count($at) }), "$at: all have left");
     }
 
+    # until then, members are kept as they were
+
+    my ($left, $zero) = (0, 0);
+
     ok($watch->next_where(sub {
-           my $s = $_[0]{presence}{summary};
-           return $s && $s->{members} == 0;
+           my $p = $_[0]{presence} or return 0;
+
+           $left += @{ $p->{left} || [] };
+           $zero ||= $p->{summary} && $p->{summary}{members} == 0;
+           return $zero && $left == 2;
        }), 'which is told');
 
     my $new = client('new');
