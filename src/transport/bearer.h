@@ -10,9 +10,9 @@
 #define FANOUT_TRANSPORT_BEARER_H
 
 
-#include "auth/jwt.h"
-#include "auth/source.h"
 #include "session/conf.h"
+#include "transport/key_source.h"
+#include "auth/jwt.h"
 
 
 typedef enum {

@@ -8,8 +8,8 @@
  */
 
 
-#ifndef FANOUT_AUTH_SOURCE_H
-#define FANOUT_AUTH_SOURCE_H
+#ifndef FANOUT_TRANSPORT_KEY_SOURCE_H
+#define FANOUT_TRANSPORT_KEY_SOURCE_H
 
 
 #include <ngx_config.h>
@@ -54,4 +54,4 @@ ngx_int_t fanout_sources_read(fanout_sources_t *s, fanout_source_t **source,
 void fanout_sources_refresh(fanout_sources_t *s, ngx_log_t *log);
 
 
-#endif /* FANOUT_AUTH_SOURCE_H */
+#endif /* FANOUT_TRANSPORT_KEY_SOURCE_H */

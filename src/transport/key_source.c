@@ -6,7 +6,7 @@
  */
 
 
-#include "auth/source.h"
+#include "transport/key_source.h"
 
 #include <openssl/crypto.h>
 
