@@ -363,6 +363,8 @@ subtest 'no token is in a log' => sub {
     is($http->request(PUT => "/rt?token=$good")->{status} >= 400, 1,
        'another method');
     is($http->get("/limited?token=$good")->{status}, 403, 'refused before');
+    is($http->get("/rt?TOKEN=$good&token=&token=$good#x")->{status} >= 400, 1,
+       'several');
 
     my ($sign) = $good =~ /([^.]+)\z/;
 

@@ -39,12 +39,13 @@ static ngx_uint_t bearer_header(ngx_http_request_t *r, const char *name,
 static ngx_uint_t bearer_cookie(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *token);
 static ngx_uint_t bearer_subprotocol(ngx_http_request_t *r, ngx_str_t *token);
-static ngx_uint_t bearer_query(ngx_http_request_t *r, ngx_str_t *name,
-    u_char **pos, ngx_str_t *token);
+static ngx_uint_t bearer_query(u_char **pos, u_char *last, ngx_str_t *name,
+    ngx_str_t *token);
 static const char *bearer_refusal(bearer_t *b);
 static ngx_int_t bearer_challenge(ngx_http_request_t *r, ngx_uint_t invalid);
 static void bearer_hide(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
-static void bearer_mask(ngx_str_t *text, u_char *token, size_t len);
+static void bearer_mask_uri(ngx_str_t *text, ngx_str_t *name);
+static void bearer_mask(u_char *args, u_char *last, ngx_str_t *name);
 static void bearer_cleanup(void *data);
 
 
@@ -192,7 +193,8 @@ bearer_read(ngx_http_request_t *r, fanout_jwt_conf_t *conf, ngx_str_t *token)
 
         case FANOUT_BEARER_QUERY:
             pos = r->args.data;
-            found = bearer_query(r, &place[i].name, &pos, token);
+            found = bearer_query(&pos, r->args.data + r->args.len,
+                                 &place[i].name, token);
             break;
 
         case FANOUT_BEARER_COOKIE:
@@ -321,12 +323,9 @@ bearer_subprotocol(ngx_http_request_t *r, ngx_str_t *token)
  * characters of a token are not escaped in a query. */
 
 static ngx_uint_t
-bearer_query(ngx_http_request_t *r, ngx_str_t *name, u_char **pos,
-    ngx_str_t *token)
+bearer_query(u_char **pos, u_char *last, ngx_str_t *name, ngx_str_t *token)
 {
-    u_char  *p, *end, *last;
-
-    last = r->args.data + r->args.len;
+    u_char  *p, *end;
 
     for (p = *pos; p < last; p = end + 1) {
 
@@ -338,7 +337,7 @@ bearer_query(ngx_http_request_t *r, ngx_str_t *name, u_char **pos,
         {
             token->data = p + name->len + 1;
             token->len = end - token->data;
-            *pos = end;
+            *pos = end + 1;
             return 1;
         }
     }
@@ -415,14 +414,12 @@ bearer_challenge(ngx_http_request_t *r, ngx_uint_t invalid)
 }
 
 
-/* The line of the request, which logs have, may be a copy of what has the
- * arguments. */
+/* The line of the request, which logs have, and the URI may be copies of what
+ * has the arguments, or what these were before they were rewritten. */
 
 static void
 bearer_hide(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
 {
-    u_char                 *pos, *copy;
-    ngx_str_t               token;
     ngx_uint_t              i;
     fanout_bearer_place_t  *place;
 
@@ -430,41 +427,38 @@ bearer_hide(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
 
     for (i = 0; i < conf->places->nelts; i++) {
 
-        if (place[i].from != FANOUT_BEARER_QUERY) {
-            continue;
-        }
-
-        pos = r->args.data;
-
-        while (bearer_query(r, &place[i].name, &pos, &token)) {
-
-            if (token.len == 0 || token.data[0] == '*') {
-                continue;
-            }
-
-            copy = ngx_pnalloc(r->pool, token.len);
-
-            if (copy) {
-                ngx_memcpy(copy, token.data, token.len);
-                bearer_mask(&r->request_line, copy, token.len);
-                bearer_mask(&r->unparsed_uri, copy, token.len);
-            }
-
-            ngx_memset(token.data, '*', token.len);
+        if (place[i].from == FANOUT_BEARER_QUERY) {
+            bearer_mask(r->args.data, r->args.data + r->args.len,
+                        &place[i].name);
+            bearer_mask_uri(&r->request_line, &place[i].name);
+            bearer_mask_uri(&r->unparsed_uri, &place[i].name);
         }
     }
 }
 
 
 static void
-bearer_mask(ngx_str_t *text, u_char *token, size_t len)
+bearer_mask_uri(ngx_str_t *text, ngx_str_t *name)
 {
-    size_t  i;
+    u_char  *p, *end, *last;
 
-    for (i = 0; i + len <= text->len; i++) {
-        if (ngx_memcmp(text->data + i, token, len) == 0) {
-            ngx_memset(text->data + i, '*', len);
-        }
+    last = text->data + text->len;
+    p = ngx_strlchr(text->data, last, '?');
+
+    if (p) {
+        end = ngx_strlchr(p, last, ' ');
+        bearer_mask(p + 1, end ? end : last, name);
+    }
+}
+
+
+static void
+bearer_mask(u_char *args, u_char *last, ngx_str_t *name)
+{
+    ngx_str_t  token;
+
+    while (bearer_query(&args, last, name, &token)) {
+        ngx_memset(token.data, '*', token.len);
     }
 }
 
