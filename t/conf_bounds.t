@@ -128,6 +128,9 @@ my @location = (
                [ commands => '0/s 1/s 1000000/s 1000001/s',  'from 1 to 1000000' ],
                [ sessions => '0/s 1/s 1000000/s 1000001/s',  'from 1 to 1000000' ]) }
          qw( session user address )),
+    (map { [ 'fanout_jwt secret=0123456789abcdef', @$_ ] }
+         [ leeway => '-1 0 1h 61m',                          'a time from 0 to 1h' ],
+         [ size   => '63 64 64k 65k',                        'a size from 64 to 64k' ]),
     [ 'fanout_log x', buffer => '0 1 64m 65m',               'a size from 1 to 64m' ],
     [ 'fanout_log x buffer=1k', flush => '0 1ms 1d 25h',     'a time from 1ms to 1d' ],
 );
