@@ -328,16 +328,16 @@ subtest 'a session ends with its token' => sub {
                        exp => CORE::time() + $_[0] }));
     };
 
-    my $ws = $nginx->native(path => '/rt', headers => $until->(2));
+    my $ws = $nginx->native(path => '/rt', headers => $until->(6));
     my $sse = Fanout::Stream->new($nginx, '/rt', channels => ['a'],
-                                  headers => $until->(2));
+                                  headers => $until->(6));
     my $long = $nginx->native(path => '/rt', headers => $until->(600));
 
     $ws->ok('join', channel => 'a');
 
-    is($ws->wait_close(10), 4401, 'of a WebSocket');
+    is($ws->wait_close(20), 4401, 'of a WebSocket');
     is($ws->close_reason, 'expired', 'which is told why');
-    is($sse->next_push(10)->{closing}{status}, 4401, 'of an event stream');
+    is($sse->next_push(20)->{closing}{status}, 4401, 'of an event stream');
     ok($long->cmd('ping')->{ok}, 'not before');
 
     my $back = $nginx->native(path => '/rt', resume => $ws->resume,

@@ -352,7 +352,7 @@ my %try = (
 
 '4401' => sub {
     my $token = Fanout::JWT::sign('HS256', '0123456789abcdef',
-                                  { sub => 'ann', exp => CORE::time() + 2 });
+                                  { sub => 'ann', exp => CORE::time() + 5 });
     my $ws = $nginx->native(path => '/token',
                             headers => { Authorization => "Bearer $token" });
 
