@@ -38,6 +38,8 @@ END
         location /none    { fanout app; fanout_permit join none; }
         location /rawnone { fanout app; fanout_dialect raw;
                             fanout_permit join none; }
+        location /token   { fanout app; fanout_user $fanout_claim_sub;
+                            fanout_jwt secret=0123456789abcdef; }
         location /ws      { fanout app; fanout_transports websocket; }
         location /nows    { fanout app; fanout_transports sse poll post; }
         location /small   { fanout app; fanout_buffer 2k; }
@@ -228,6 +230,11 @@ subtest 'malformed' => sub {
 
 subtest 'not permitted' => sub {
     websocket(403, '/rt', 'an origin', headers => \%foreign);
+    websocket(401, '/token', 'no token');
+    stream(401, 'unauthorized', '/token?channel=a', 'no token');
+    poll(401, 'unauthorized', '/token?channel=a', 'no token');
+    post(401, 'unauthorized', '/token', 'no token', '{}');
+
     websocket(403, '/nows', 'no WebSocket');
     websocket(403, '/rawnone?channel=a', 'no permission, raw');
 
