@@ -392,6 +392,14 @@ bearer_refusal(bearer_t *b)
         return "the token is too large: fanout_jwt size=";
     }
 
+    /* reading a body may have taken long */
+
+    if (b->error == FANOUT_JWT_OK && b->jwt.expires
+        && ngx_time() - b->conf->rules.leeway >= b->jwt.expires)
+    {
+        b->error = FANOUT_JWT_EXPIRED;
+    }
+
     return b->error == FANOUT_JWT_OK ? NULL : fanout_jwt_strerror(b->error);
 }
 

@@ -41,8 +41,8 @@ struct fanout_jwt_conf_s {
  * overwritten with "*".  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
 
-/* Whether a request may begin a session, by its token, which is verified once.
- * NULL; or why not, a static text, and the status. */
+/* Whether a request may begin a session now, by its token, whose signature is
+ * verified once.  NULL; or why not, a static text, and the status. */
 const char *fanout_bearer_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_uint_t *status);
 
