@@ -169,14 +169,20 @@ fanout_sources_refresh(fanout_sources_t *s, ngx_log_t *log)
         changed |= source_changed(&list[i]);
     }
 
-    if (!changed) {
+    if (!changed && !s->behind) {
         return;
     }
 
-    if (fanout_sources_read(s, &source, error) != NGX_OK) {
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "fanout_jwt goes on with the keys that it has: \"%V\": "
-                      "%s", &source->text, error);
+    s->behind = (fanout_sources_read(s, &source, error) != NGX_OK);
+
+    if (s->behind) {
+
+        if (changed) {
+            ngx_log_error(NGX_LOG_ERR, log, 0,
+                          "fanout_jwt goes on with the keys that it has: "
+                          "\"%V\": %s", &source->text, error);
+        }
+
         return;
     }
 
@@ -184,8 +190,6 @@ fanout_sources_refresh(fanout_sources_t *s, ngx_log_t *log)
                   (ngx_uint_t) s->keys.n);
 }
 
-
-/* A change is looked at once, whatever comes of it. */
 
 static ngx_uint_t
 source_changed(fanout_source_t *source)

@@ -4,7 +4,7 @@
  *
  * Where keys come from: texts and files of the configuration.  A file that
  * changes is read again, at most once a second, when a token is to be verified;
- * what can't be read leaves the keys as they are.
+ * what can't be read leaves the keys as they are, and is tried again.
  */
 
 
@@ -41,6 +41,8 @@ typedef struct {
     ngx_array_t          list;                  /* fanout_source_t */
     fanout_keys_t        keys;
     time_t               looked;                /* for changes */
+    unsigned             behind:1;              /* the last change could not be
+                                                   read */
 } fanout_sources_t;
 
 
