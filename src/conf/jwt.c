@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * fanout_jwt: the keys that tokens are verified with, what they have to say,
- * and where requests have them; fanout_jwt_claim: variables of nested claims.
+ * and where requests have them.
  */
 
 
@@ -11,82 +11,73 @@
 #include "transport/bearer.h"
 
 
-#define FANOUT_JWT_LEEWAY  3600                         /* s */
+typedef struct jwt_parameter_s  jwt_parameter_t;
 
-
-typedef struct {
-    const char  *name;                  /* with the "=" */
-    char      *(*set)(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-                      ngx_str_t *value, ngx_str_t *s);
-    unsigned     many:1;
-} jwt_parameter_t;
+struct jwt_parameter_s {
+    const char       *name;
+    char           *(*set)(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+                           const jwt_parameter_t *p, ngx_str_t *value,
+                           ngx_str_t *s);
+    fanout_source_e   kind;             /* of a source */
+    unsigned          many:1;
+};
 
 
 static char *jwt_parameter(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     ngx_uint_t i);
 static char *jwt_unknown(ngx_conf_t *cf, ngx_str_t *value);
-static char *jwt_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    fanout_source_e kind, ngx_str_t *s);
-static char *set_secret(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
-static char *set_secret_file(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
-static char *set_pem(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
-static char *set_jwks(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+static char *set_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_from(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static ngx_uint_t place_parse(ngx_str_t *s, fanout_bearer_place_t *place);
 static char *set_issuer(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_algorithms(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_leeway(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_token(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
-    ngx_str_t *value, ngx_str_t *s);
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
+static char *jwt_range(ngx_conf_t *cf, const fanout_conf_range_t *range,
+    ngx_str_t *value, ngx_str_t *s, int64_t *n);
 static char *jwt_word(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     ngx_uint_t *optional);
 static char *jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt);
 static fanout_jwt_conf_t *jwt_create(ngx_conf_t *cf);
 static void jwt_cleanup(void *data);
-static ngx_int_t claim_variable(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, uintptr_t data);
-static ngx_int_t claim_value(ngx_http_request_t *r,
-    ngx_http_variable_value_t *v, const fanout_json_t *names, ngx_uint_t n);
 static ngx_int_t take_token(ngx_http_request_t *r);
 
 
 static const jwt_parameter_t  parameters[] = {
-    { "secret", set_secret, 1 },
-    { "secret_file", set_secret_file, 1 },
-    { "key", set_pem, 1 },
-    { "jwks", set_jwks, 1 },
-    { "from", set_from, 1 },
-    { "issuer", set_issuer, 0 },
-    { "audience", set_audience, 1 },
-    { "algorithms", set_algorithms, 0 },
-    { "leeway", set_leeway, 0 },
-    { "size", set_size, 0 },
-    { "expires", set_expires, 0 },
-    { "token", set_token, 0 },
-    { NULL, NULL, 0 }
+    { "secret", set_source, FANOUT_SOURCE_SECRET, 1 },
+    { "secret_file", set_source, FANOUT_SOURCE_SECRET_FILE, 1 },
+    { "key", set_source, FANOUT_SOURCE_PEM, 1 },
+    { "jwks", set_source, FANOUT_SOURCE_JWKS, 1 },
+    { "from", set_from, 0, 1 },
+    { "issuer", set_issuer, 0, 0 },
+    { "audience", set_audience, 0, 1 },
+    { "algorithms", set_algorithms, 0, 0 },
+    { "leeway", set_leeway, 0, 0 },
+    { "size", set_size, 0, 0 },
+    { "expires", set_expires, 0, 0 },
+    { "token", set_token, 0, 0 },
+    { NULL, NULL, 0, 0 }
 };
 
+static const fanout_conf_range_t  leeway_range = {
+    FANOUT_CONF_SEC, 0, 3600, "a time from 0 to 1h"
+};
 
-/* The configuration of claims that are nested. */
-
-typedef struct {
-    fanout_json_t  *names;
-    ngx_uint_t      n;
-} claim_t;
+static const fanout_conf_range_t  token_range = {
+    FANOUT_CONF_SIZE, 64, 65536, "a size from 64 to 64k"
+};
 
 
 char *
@@ -175,7 +166,7 @@ jwt_cleanup(void *data)
 static char *
 jwt_parameter(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_uint_t i)
 {
-    ngx_str_t               s, *value;
+    ngx_str_t               s, other, *value;
     ngx_uint_t              k;
     const jwt_parameter_t  *p;
 
@@ -197,7 +188,6 @@ jwt_parameter(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_uint_t i)
     }
 
     for (k = 1; !p->many && k < i; k++) {
-        ngx_str_t  other;
 
         if (fanout_conf_parameter(&value[k], p->name, &other)) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -206,11 +196,11 @@ jwt_parameter(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_uint_t i)
         }
     }
 
-    return p->set(cf, jwt, &value[i], &s);
+    return p->set(cf, jwt, p, &value[i], &s);
 }
 
 
-/* What is behind the "=" may be a secret. */
+/* Only the name is logged: the value may be a secret. */
 
 static char *
 jwt_unknown(ngx_conf_t *cf, ngx_str_t *value)
@@ -233,8 +223,8 @@ jwt_unknown(ngx_conf_t *cf, ngx_str_t *value)
 
 
 static char *
-jwt_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, fanout_source_e kind,
-    ngx_str_t *s)
+set_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
     fanout_source_t  *source;
 
@@ -245,10 +235,10 @@ jwt_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, fanout_source_e kind,
 
     ngx_memzero(source, sizeof(fanout_source_t));
 
-    source->kind = kind;
+    source->kind = p->kind;
     source->text = *s;
 
-    if (kind == FANOUT_SOURCE_SECRET) {
+    if (p->kind == FANOUT_SOURCE_SECRET) {
         return NGX_CONF_OK;
     }
 
@@ -258,40 +248,8 @@ jwt_source(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, fanout_source_e kind,
 
 
 static char *
-set_secret(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
-{
-    return jwt_source(cf, jwt, FANOUT_SOURCE_SECRET, s);
-}
-
-
-static char *
-set_secret_file(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
-{
-    return jwt_source(cf, jwt, FANOUT_SOURCE_SECRET_FILE, s);
-}
-
-
-static char *
-set_pem(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
-{
-    return jwt_source(cf, jwt, FANOUT_SOURCE_PEM, s);
-}
-
-
-static char *
-set_jwks(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
-{
-    return jwt_source(cf, jwt, FANOUT_SOURCE_JWKS, s);
-}
-
-
-static char *
-set_from(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_from(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
     fanout_bearer_place_t  *place;
 
@@ -367,8 +325,8 @@ place_parse(ngx_str_t *s, fanout_bearer_place_t *place)
 
 
 static char *
-set_issuer(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_issuer(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
     jwt->rules.issuer.data = s->data;
     jwt->rules.issuer.len = s->len;
@@ -378,8 +336,8 @@ set_issuer(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
 
 
 static char *
-set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
     fanout_json_t  *list;
 
@@ -403,19 +361,19 @@ set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
 
 
 static char *
-set_algorithms(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_algorithms(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
-    u_char    *p, *comma, *last;
+    u_char    *name, *comma, *last;
     unsigned   bit;
 
     last = s->data + s->len;
 
-    for (p = s->data; p <= last; p = comma + 1) {
+    for (name = s->data; name <= last; name = comma + 1) {
 
-        comma = ngx_strlchr(p, last, ',');
+        comma = ngx_strlchr(name, last, ',');
         comma = comma ? comma : last;
-        bit = fanout_jwt_algorithm(p, comma - p);
+        bit = fanout_jwt_algorithm(name, comma - name);
 
         if (bit == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -434,50 +392,47 @@ set_algorithms(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
 
 
 static char *
-set_leeway(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_leeway(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
-    time_t  sec;
-
-    sec = ngx_parse_time(s, 1);
-
-    if (sec == (time_t) NGX_ERROR || sec > FANOUT_JWT_LEEWAY) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": a time from 0 to 1h is needed",
-                           value);
-        return NGX_CONF_ERROR;
-    }
-
-    jwt->rules.leeway = sec;
-
-    return NGX_CONF_OK;
+    return jwt_range(cf, &leeway_range, value, s, &jwt->rules.leeway);
 }
 
 
 static char *
-set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
-    ssize_t  size;
+    char     *rv;
+    int64_t   size;
 
-    size = ngx_parse_size(s);
-
-    if (size < 64 || size > 65536) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": a size from 64 to 64k is needed",
-                           value);
-        return NGX_CONF_ERROR;
-    }
-
+    rv = jwt_range(cf, &token_range, value, s, &size);
     jwt->size = size;
 
+    return rv;
+}
+
+
+static char *
+jwt_range(ngx_conf_t *cf, const fanout_conf_range_t *range, ngx_str_t *value,
+    ngx_str_t *s, int64_t *n)
+{
+    *n = fanout_conf_value(range, s);
+
+    if (*n == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": %s is needed", value,
+                           range->needed);
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
 }
 
 
 static char *
-set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
     char        *rv;
     ngx_uint_t   optional;
@@ -490,8 +445,8 @@ set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
 
 
 static char *
-set_token(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, ngx_str_t *value,
-    ngx_str_t *s)
+set_token(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
 {
     char        *rv;
     ngx_uint_t   optional;
@@ -519,7 +474,7 @@ jwt_word(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_uint_t *optional)
 }
 
 
-/* Of a secret in the configuration only the position is told. */
+/* A secret in the configuration is not logged, only what is wrong with it. */
 
 static char *
 jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
@@ -560,114 +515,6 @@ jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
     ngx_str_null(&place[1].name);
 
     return NGX_CONF_OK;
-}
-
-
-/* variables */
-
-char *
-fanout_set_jwt_claim(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    claim_t              *claim;
-    ngx_str_t            *value, name;
-    ngx_uint_t            i;
-    ngx_http_variable_t  *v;
-
-    value = cf->args->elts;
-
-    if (value[1].len < 2 || value[1].data[0] != '$') {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid variable \"%V\": it begins with \"$\"",
-                           &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    claim = ngx_palloc(cf->pool, sizeof(claim_t));
-    if (claim == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    claim->n = cf->args->nelts - 2;
-    claim->names = ngx_palloc(cf->pool, claim->n * sizeof(fanout_json_t));
-
-    if (claim->names == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    for (i = 0; i < claim->n; i++) {
-        claim->names[i].data = value[i + 2].data;
-        claim->names[i].len = value[i + 2].len;
-    }
-
-    name.data = value[1].data + 1;
-    name.len = value[1].len - 1;
-
-    v = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
-    if (v == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    v->get_handler = claim_variable;
-    v->data = (uintptr_t) claim;
-
-    return NGX_CONF_OK;
-}
-
-
-static ngx_int_t
-claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    claim_t  *claim = (claim_t *) data;
-
-    return claim_value(r, v, claim->names, claim->n);
-}
-
-
-static ngx_int_t
-claim_value(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    const fanout_json_t *names, ngx_uint_t n)
-{
-    ngx_int_t           rc;
-    ngx_str_t           value;
-    fanout_loc_conf_t  *conf;
-
-    conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
-    rc = fanout_bearer_claim(r, conf, names, n, &value);
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (rc == NGX_DECLINED) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    v->data = value.data;
-    v->len = value.len;
-    v->valid = 1;
-    v->no_cacheable = 0;
-    v->not_found = 0;
-
-    return NGX_OK;
-}
-
-
-/* $fanout_claim_NAME; data is the name of the variable */
-
-ngx_int_t
-fanout_claim_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
-    uintptr_t data)
-{
-    ngx_str_t  *name = (ngx_str_t *) data;
-
-    fanout_json_t  claim;
-
-    claim.data = name->data + sizeof("fanout_claim_") - 1;
-    claim.len = name->len - (sizeof("fanout_claim_") - 1);
-
-    return claim_value(r, v, &claim, 1);
 }
 
 
