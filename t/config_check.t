@@ -216,6 +216,9 @@ subtest 'users, where nobody has a name' => sub {
 
     warned('"fanout_sessions_per_user" does nothing in location "/x", which has '
            . 'no "fanout_user"', "$x fanout_sessions_per_user 3; }");
+    warned(qr/"fanout_jwt" does nothing in location "\/x", which has no "fanout"/,
+           "$local location /x { $_ app; fanout_jwt secret=0123456789abcdef; }")
+        for qw( fanout_api fanout_status );
     warned('"fanout_sessions_per_user" does nothing in location "/x"',
            "$x }", 'fanout_sessions_per_user 3;');
     warned('"fanout_budget user" does nothing in location "/x"',

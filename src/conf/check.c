@@ -87,6 +87,14 @@ session_directive(fanout_loc_conf_t *conf)
         return "fanout_origin";
     }
 
+    /* elsewhere, its claims are variables */
+
+    if (conf->jwt != NGX_CONF_UNSET_PTR && conf->jwt
+        && (conf->api || conf->status))
+    {
+        return "fanout_jwt";
+    }
+
     return conf->dialect != NGX_CONF_UNSET_PTR ? "fanout_dialect"
            : conf->permits != NGX_CONF_UNSET_PTR ? "fanout_permit"
            : conf->autojoin != NGX_CONF_UNSET_PTR ? "fanout_autojoin"
