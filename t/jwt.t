@@ -60,6 +60,13 @@ END
                                  fanout_permit all *; }
         }
 END
+        location /raw {
+            fanout app;
+            fanout_dialect raw;
+            fanout_jwt secret_file=$dir/secret leeway=0;
+            fanout_user \$fanout_claim_sub;
+            fanout_permit all *;
+        }
         location /rules {
             fanout app;
             fanout_jwt  secret_file=$dir/secret issuer=https://id.test
@@ -277,6 +284,60 @@ subtest 'keys of a set, and of a file that changes' => sub {
         return $nginx->log_like(qr/goes on with the keys that it has/);
     }), 'a broken file is told');
     is($try->('RS256', $three, kid => 'k3'), 101, 'and changes nothing');
+
+};
+
+
+subtest 'a file that can\'t be opened for a while' => sub {
+    write_file('few.json', Fanout::JWT::jwks(k1 => $one));
+
+    my $full = qr/can't be opened: Too many open files/;
+    my $few = Fanout::Nginx->start(
+        workers => 1,
+        main    => 'worker_rlimit_nofile 100;',
+        allow   => [ qr/accept4\(\) failed/, qr/socket\(\) failed/ ],
+        http    => 'fanout_zone app 8m; fanout_channel app *;',
+        server  => <<"END",
+            location /rt {
+                fanout app;
+                fanout_jwt  jwks=$dir/few.json;
+                fanout_user \$fanout_claim_sub;
+                fanout_permit all *;
+            }
+END
+    );
+
+    my $kept = $few->http;
+    my $ask  = sub {
+        return $kept->get('/rt?channel=a&poll=1&history=1&timeout=0',
+            headers => bearer(Fanout::JWT::sign('RS256', $_[0], {},
+                                                kid => $_[1])))->{status};
+    };
+
+    is($ask->($one, 'k1'), 200, 'a key');
+
+    my @idle;
+
+    for (1 .. 120) {
+        my $client = $few->http;
+
+        $client->connection;
+        push @idle, $client;
+    }
+
+    ok(wait_for(sub { $few->log_like(qr/accept4\(\) failed/) }),
+       'the worker can open nothing');
+
+    write_file('few.json', Fanout::JWT::jwks(k2 => $two));
+    ok(wait_for(sub {
+        $ask->($one, 'k1');
+        return $few->log_like($full);
+    }), 'which is told');
+    is($ask->($one, 'k1'), 200, 'the old key counts');
+
+    $_->disconnect for @idle;
+    ok(wait_for(sub { $ask->($two, 'k2') == 200 }), 'until it can');
+    is($few->log_like($full), 1, 'told once');
 };
 
 
@@ -339,6 +400,36 @@ subtest 'a session ends with its token' => sub {
     is($ws->close_reason, 'expired', 'which is told why');
     is($sse->next_push(20)->{closing}{status}, 4401, 'of an event stream');
     ok($long->cmd('ping')->{ok}, 'not before');
+
+    # what has begun in time must not go on after it
+
+    my $now  = CORE::time();
+    my $poll = $nginx->http;
+    my $post = $nginx->http;
+    my $raw  = $nginx->ws(path => '/raw?channel=a', headers => $until->(6));
+    my $body = '{"id":1,"op":"publish","channel":"a","data":"late"}';
+    my $bearer = $until->(6)->{Authorization};
+
+    my $place  = $http->get('/rt?channel=a&poll=1&history=1',
+                            headers => { Authorization => $bearer })
+                      ->{headers}{'fanout-position'};
+
+    $poll->connection->send_bytes($poll->format_request(GET =>
+        "/rt?channel=a&poll=1&timeout=60&since=$place",
+        headers => { Authorization => $bearer }));
+    $post->connection->send_bytes(join "\r\n", 'POST /rt HTTP/1.1',
+        'Host: x', "Authorization: $bearer",
+        'Content-Type: application/json',
+        'Content-Length: ' . length $body, '', substr $body, 0, 9);
+
+    is($raw->wait_close(20), 4401, 'of the raw dialect');
+    is($poll->read_response->{body}, "[]\n", 'a poll is answered');
+    ok(wait_for(sub { CORE::time() > $now + 7 }), 'it has expired');
+
+    my $r = $post->raw(substr $body, 9);
+
+    is($r->{status}, 401, 'a POST whose body came too late');
+    like($r->{body}, qr/the token has expired/, 'is told so');
 
     my $back = $nginx->native(path => '/rt', resume => $ws->resume,
                               headers => $until->(60));
