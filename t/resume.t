@@ -507,11 +507,21 @@ subtest "$transport: one connection for one client" => sub {
 
 
 subtest 'a clean end is an end' => sub {
-    my $ann = connect_as('ann');
-    $ann->{ws}->close(1000);
+    my ($one, $two) = pids();
+    my $back = 0;
 
-    ok(!resumed(connect_as('ann', resume => $ann->token)),
-       'closed with 1000: gone');
+    # who has the answer to its close is gone, whichever worker is asked
+
+    for my $user (map { "user$_" } 1 .. 50) {
+        my $ann = connect_as($user, worker => $one);
+        $ann->{ws}->close(1000);
+
+        my $again = connect_as($user, worker => $two, resume => $ann->token);
+        $back += resumed($again);
+        $again->{ws}->close(1000);
+    }
+
+    is($back, 0, 'closed with 1000: gone');
 
     my $bob = connect_as('bob');
     $bob->{ws}->close(1001);

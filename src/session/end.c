@@ -97,6 +97,17 @@ fanout_session_disconnected(fanout_session_t *s)
 }
 
 
+/* The client says goodbye: whoever reads the answer finds it gone, in every
+ * worker. */
+
+void
+fanout_session_goodbye(fanout_session_t *s)
+{
+    fanout_session_unindex(s);
+    leave_zone(s, FANOUT_END_CLEAN);
+}
+
+
 void
 fanout_session_end(fanout_session_t *s, ngx_uint_t how)
 {

@@ -380,6 +380,10 @@ void fanout_session_closing(fanout_session_t *s);
  * releases the session at the end of the turn. */
 void fanout_session_end(fanout_session_t *s, ngx_uint_t how);
 
+/* The client closes for good: it leaves the zone before its close is answered.
+ * The session is OPEN, and to be closed. */
+void fanout_session_goodbye(fanout_session_t *s);
+
 /* The client of a session with an identity is gone, but its input is not all
  * processed: its seats linger from now on. */
 void fanout_session_disconnected(fanout_session_t *s);

@@ -589,6 +589,10 @@ closed(fanout_session_t *s, fanout_ws_event_t *ev)
     fanout_session_log_left(s, ev->code, ev->data, ev->len);
     own_first(s);
 
+    if (how == FANOUT_END_CLEAN && s->state == FANOUT_OPEN) {
+        fanout_session_goodbye(s);
+    }
+
     fanout_session_close(s, ev->code, "");
     s->close_after = 1 + how;
 }
