@@ -37,6 +37,11 @@ END
             fanout_origin https://app.test https://port.test:443
                           http://plain.test:8080 https://[::1];
         }
+        location /below {
+            fanout app;
+            fanout_origin https://*.example.com https://*.Port.test:8443
+                          http://*.localhost tauri://*.app.test;
+        }
         location /apps  {
             fanout app;
             fanout_origin null capacitor://localhost tauri://localhost
@@ -60,6 +65,7 @@ END
             fanout_api app origin=https://console.test origin=same
                        host=api.test host=*.api.test;
         }
+        location /below/ { fanout_api app origin=https://*.example.com; }
         location /wide/ { fanout_api app origin=* host=*; }
         location /if/   {
             fanout_api app host=if.test;
@@ -160,6 +166,88 @@ subtest 'scheme, host and port are compared' => sub {
     is(handshake('/apps', 'x', $_), 403, "another: $_")
         for 'capacitor://evil', 'chrome-extension://abcdeg', 'https://x',
             'tauri://localhost:1', 'http://localhost';
+};
+
+
+# A host that only looks as if it were below the domain is a stranger's.
+
+subtest 'all hosts below a domain' => sub {
+    is(handshake('/below', 'x', $_), 101, "below: $_")
+        for 'https://a.example.com', 'https://a.example.com:443',
+            'https://a.b.example.com', 'https://a.b.c.d.example.com',
+            'HTTPS://A.EXAMPLE.COM', 'https://example.com.example.com',
+            'https://a-1_b.example.com', 'https://xn--bcher-kva.example.com',
+            'https://a.port.test:8443', 'http://a.localhost',
+            'http://a.b.localhost:80', 'tauri://x.app.test';
+
+    is(handshake('/below', 'x', $_), 403, "not below: $_")
+        for 'https://example.com', 'https://.example.com',
+            'https://..example.com', 'https://a..example.com',
+            'https://.a.example.com', 'https://evil-example.com',
+            'https://xample.com', 'https://evilexample.com',
+            'https://example.com.evil.net', 'https://a.example.com.evil.net',
+            'https://a.example.com.', 'https://a.example.com..',
+            'https://a.example.co', 'https://a.example.comm',
+            'https://evil.net/a.example.com', 'https://evil.net#.example.com',
+            'https://evil.net?.example.com', 'https://evil.net\\.example.com',
+            'https://user@a.example.com', 'https://evil.net@a.example.com',
+            'https://a.example.com@evil.net', 'https://a:b@a.example.com',
+            'https://evil.net:443.example.com', 'https://[::1].example.com',
+            'https://*.example.com', 'http://a.example.com',
+            'https://a.example.com:8443', 'https://a.example.com:80',
+            'http://a.example.com:443', 'wss://a.example.com',
+            'tauri://a.example.com', 'https://a.port.test',
+            'https://port.test:8443', 'http://localhost',
+            'https://a.localhost', 'tauri://x.app.test:1', 'tauri://',
+            'null', '', 'a.example.com', '//a.example.com',
+            'https://a.example.com/', 'https://a.example.com https://b.test';
+
+    # a request without Origin, to a host that is below it itself
+
+    for ([ 'a.example.com', 200 ], [ 'example.com', 403 ],
+         [ 'evil-example.com', 403 ])
+    {
+        is(ask(GET => '/below?channel=a&poll=1', {
+            Host => $_->[0], 'Sec-Fetch-Site' => 'same-origin'
+        })->{status}, $_->[1], "same-origin: $_->[0]");
+    }
+
+    # a page reads responses as one whose origin is named
+
+    for my $try ([ GET => '/below?channel=a' ],
+                 [ GET => '/below?channel=a&poll=1' ],
+                 [ POST => '/below', '{"id":1,"op":"ping"}' ],
+                 [ OPTIONS => '/below' ], [ GET => '/below/channels' ],
+                 [ OPTIONS => '/below/channels' ])
+    {
+        my ($method, $path, $body) = @$try;
+
+        my $from = sub {
+            my $s = eval { Fanout::HTTP->new(port => $nginx->port)->start(
+                $method => $path, headers => {
+                    Host => 'one.test', Origin => $_[0],
+                    $method eq 'OPTIONS'
+                    ? ('Access-Control-Request-Method' => 'POST') : (),
+                    'Content-Type' => 'application/json' },
+                defined $body ? (body => $body) : ()) };
+            return $s // diag($@);
+        };
+
+        my $r = $from->('https://a.b.example.com');
+        my $h = $r->{headers};
+
+        like($r->{status}, qr/^20[04]$/, "$method $path");
+        is($h->{'access-control-allow-origin'}, 'https://a.b.example.com',
+           'may be read');
+        is($h->{'access-control-allow-credentials'}, 'true', 'with cookies');
+        is($h->{vary}, 'Origin', 'by this page alone');
+
+        for my $evil (qw( https://evil-example.com https://example.com )) {
+            $r = $from->($evil);
+            is($r->{status}, 403, "$method $path: $evil");
+            is($r->{headers}{'access-control-allow-origin'}, undef, 'unread');
+        }
+    }
 };
 
 

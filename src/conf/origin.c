@@ -12,6 +12,9 @@
 
 static char *add_origin(ngx_conf_t *cf, ngx_array_t **origins,
     ngx_str_t *value, ngx_str_t *text);
+static char *origin_below(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *text,
+    fanout_origin_t *o);
+static const char *domain_mistake(ngx_str_t *domain);
 static ngx_uint_t origin_is_repeated(ngx_array_t *origins);
 static char *set_scheme(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
     ngx_str_t *text);
@@ -77,6 +80,12 @@ add_origin(ngx_conf_t *cf, ngx_array_t **origins, ngx_str_t *value,
     } else if (text->len == 4 && ngx_strncmp(text->data, "same", 4) == 0) {
         o->kind = FANOUT_ORIGIN_SAME;
 
+    } else if (ngx_strlchr(text->data, text->data + text->len, '*')) {
+
+        if (origin_below(cf, value, text, o) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+
     } else if (fanout_origin_parse(text, o) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid origin \"%V\": \"*\", \"same\", \"null\" "
@@ -90,6 +99,108 @@ add_origin(ngx_conf_t *cf, ngx_array_t **origins, ngx_str_t *value,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* An origin with "*" in it. */
+
+static char *
+origin_below(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *text,
+    fanout_origin_t *o)
+{
+    u_char      *star, *last, *p;
+    ngx_str_t    rest;
+    const char  *mistake;
+
+    last = text->data + text->len;
+    star = ngx_strlchr(text->data, last, '*');
+
+    if (star - text->data < 4 || ngx_strncmp(star - 3, "://", 3) != 0) {
+        mistake = "\"*\" may only be the first label of the host, as in "
+                  "\"https://*.example.com\"";
+        goto invalid;
+    }
+
+    if (star + 1 == last || star[1] == ':') {
+        mistake = "\"*\" needs a domain behind it, as in "
+                  "\"https://*.example.com\"";
+        goto invalid;
+    }
+
+    if (star[1] != '.' || ngx_strlchr(star + 1, last, '*')) {
+        mistake = "\"*\" stands for whole labels, once, as in "
+                  "\"https://*.example.com\"";
+        goto invalid;
+    }
+
+    rest.len = text->len - 1;
+    rest.data = ngx_pnalloc(cf->pool, rest.len);
+    if (rest.data == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    p = ngx_cpymem(rest.data, text->data, star - text->data);
+    ngx_memcpy(p, star + 1, last - star - 1);
+
+    if (fanout_origin_parse(&rest, o) != NGX_OK) {
+        mistake = "\"scheme://*.domain[:port]\" is needed";
+        goto invalid;
+    }
+
+    o->kind = FANOUT_ORIGIN_BELOW;
+
+    mistake = domain_mistake(&o->host);
+
+    if (mistake == NULL) {
+        return NGX_CONF_OK;
+    }
+
+invalid:
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid origin \"%V\": %s",
+                       value, mistake);
+    return NGX_CONF_ERROR;
+}
+
+
+/* The mistake in a domain with a dot before it, or NULL.  Strangers have hosts
+ * below a domain of one label, except below "localhost". */
+
+static const char *
+domain_mistake(ngx_str_t *domain)
+{
+    u_char  *p, *last, *label;
+
+    last = domain->data + domain->len;
+    label = domain->data + 1;
+
+    for (p = label; p <= last; p++) {
+
+        if (p < last && *p != '.') {
+            continue;
+        }
+
+        if (p == label) {
+            return "the domain behind \"*\" has an empty label";
+        }
+
+        if (p < last) {
+            label = p + 1;
+        }
+    }
+
+    if (*label >= '0' && *label <= '9') {
+        return "an address is not a domain";
+    }
+
+    if (label == domain->data + 1
+        && !(last - label == 9
+             && ngx_strncasecmp(label, (u_char *) "localhost", 9) == 0))
+    {
+        return "strangers have hosts below a domain of one label";
+    }
+
+    return NULL;
 }
 
 

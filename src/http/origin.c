@@ -28,6 +28,7 @@ static verdict_e judge(ngx_http_request_t *r, fanout_origins_t *allowed,
     ngx_str_t *text);
 static verdict_e origin_find(ngx_http_request_t *r, fanout_origins_t *allowed,
     fanout_origin_t *o);
+static ngx_uint_t is_below(ngx_str_t *host, ngx_str_t *domain);
 static ngx_uint_t same_host(ngx_http_request_t *r, fanout_origin_t *o);
 static ngx_uint_t same_scheme(ngx_http_request_t *r,
     fanout_origins_t *allowed, ngx_str_t *scheme);
@@ -293,7 +294,9 @@ origin_find(ngx_http_request_t *r, fanout_origins_t *allowed,
         default:
             if (o->kind == FANOUT_ORIGIN_NAMED
                 && o->port == a[i].port && equal(&o->scheme, &a[i].scheme)
-                && equal(&o->host, &a[i].host))
+                && (a[i].kind == FANOUT_ORIGIN_BELOW
+                    ? is_below(&o->host, &a[i].host)
+                    : equal(&o->host, &a[i].host)))
             {
                 return VERDICT_LISTED;
             }
@@ -301,6 +304,33 @@ origin_find(ngx_http_request_t *r, fanout_origins_t *allowed,
     }
 
     return verdict;
+}
+
+
+/* domain begins with a dot.  Labels before it must not be empty. */
+
+static ngx_uint_t
+is_below(ngx_str_t *host, ngx_str_t *domain)
+{
+    size_t  i, labels;
+
+    if (host->len <= domain->len) {
+        return 0;
+    }
+
+    labels = host->len - domain->len;
+
+    if (ngx_strncasecmp(host->data + labels, domain->data, domain->len) != 0) {
+        return 0;
+    }
+
+    for (i = 0; i < labels; i++) {
+        if (host->data[i] == '.' && (i == 0 || host->data[i - 1] == '.')) {
+            return 0;
+        }
+    }
+
+    return host->data[labels - 1] != '.';
 }
 
 

@@ -18,6 +18,7 @@
 
 typedef enum {
     FANOUT_ORIGIN_NAMED = 0,
+    FANOUT_ORIGIN_BELOW,                    /* hosts that end in the text */
     FANOUT_ORIGIN_SAME,
     FANOUT_ORIGIN_NULL,                     /* "null": sandboxes, files */
     FANOUT_ORIGIN_ANY
@@ -29,7 +30,8 @@ typedef enum {
 typedef struct {
     fanout_origin_e  kind;
     ngx_str_t        scheme;
-    ngx_str_t        host;                  /* "[::1]" with brackets */
+    ngx_str_t        host;                  /* "[::1]" with brackets;
+                                               ".example.com" of BELOW */
     ngx_uint_t       port;                  /* the scheme's default if the text
                                                has none; 0: the scheme has no
                                                default */
