@@ -25,7 +25,7 @@ mkdir "$dir/logs";
 # What is said of a server with a location, or several.
 
 sub said {
-    my ($server, $http) = @_;
+    my ($status, $server, $http) = @_;
 
     $http //= '';
 
@@ -37,16 +37,22 @@ sub said {
 
     my $said = qx{@{[ Fanout::Nginx::binary() ]} -t -p $dir -c $dir/test.conf -e $dir/log 2>&1};
 
-    is($? >> 8, 0, "taken: $server $http") or diag($said);
+    is($? >> 8, $status, ($status ? 'refused' : 'taken') . ": $server $http")
+        or diag($said);
 
     return $said;
 }
 
-sub silent { unlike(said(@_), qr/\[warn\]/, 'and nothing is said') }
+sub silent { unlike(said(0, @_), qr/\[warn\]/, 'and nothing is said') }
 
 sub warned {
     my ($regex, @config) = @_;
-    like(said(@config), qr/\[warn\] .*$regex/, 'but not without a word');
+    like(said(0, @config), qr/\[warn\] .*$regex/, 'but not without a word');
+}
+
+sub refused {
+    my ($regex, @config) = @_;
+    like(said(1, @config), qr/\[emerg\] .*$regex/, 'and why');
 }
 
 
@@ -56,33 +62,34 @@ my $six   = 'listen [::]:18999;';
 
 subtest 'who may do everything, and see everything' => sub {
     for my $name (qw( fanout_api fanout_status )) {
-        my $open = qr/"$name" in location "\/x" is open to everybody.*: guard .*"$name app open"/;
+        my $open = qr/"$name" in location "\/x" is open to everybody.*: guard .*"$name app public"/;
+        my $found = $name eq 'fanout_api' ? \&refused : \&warned;
 
-        warned($open, "$far location /x { $name app; }");
-        warned($open, "listen 18999; location /x { $name app host=x.test; }");
-        warned($open, "$local listen [::]:18999; location /x { $name app; }");
-        warned($open, "$far location /x { $name app; satisfy any; }");
-        warned($open, "$far location /x { $name app; limit_except GET { deny all; } }");
-        warned($open, "$far location /x { $name app; } location /y { allow all; return 204; }");
-        warned($open, "$far location /x { $name app; location /x/y { internal; return 204; } }");
+        $found->($open, "$far location /x { $name app; }");
+        $found->($open, "listen 18999; location /x { $name app host=x.test; }");
+        $found->($open, "$local listen [::]:18999; location /x { $name app; }");
+        $found->($open, "$far location /x { $name app; satisfy any; }");
+        $found->($open, "$far location /x { $name app; limit_except GET { deny all; } }");
+        $found->($open, "$far location /x { $name app; } location /y { allow all; return 204; }");
+        $found->($open, "$far location /x { $name app; location /x/y { internal; return 204; } }");
 
-        warned("$open", "$far location /x { $name app; $_ }")
+        $found->("$open", "$far location /x { $name app; $_ }")
             for 'allow 127.0.0.1;', 'allow 10.0.0.0/8; allow 127.0.0.1;',
                 'allow all;', 'allow all; deny all;', 'deny 10.0.0.1;',
                 'deny 10.0.0.1; allow all;', 'auth_basic off;',
                 'auth_basic off; auth_basic_user_file x;', 'auth_request off;',
                 'satisfy any; allow all; auth_basic x; auth_basic_user_file x;',
                 'auth_basic x;';
-        warned("$open", "$far location /x { $name app; allow all; }", 'deny all;');
-        warned("$open", "$far location /x { $name app; auth_basic off; }",
+        $found->("$open", "$far location /x { $name app; allow all; }", 'deny all;');
+        $found->("$open", "$far location /x { $name app; auth_basic off; }",
                'auth_basic x; auth_basic_user_file x;');
 
-        warned('everybody \(its "allow" and "deny" have no "deny all" at the end\): guard',
+        $found->('everybody \(its "allow" and "deny" have no "deny all" at the end\): guard',
                "$far location /x { $name app; allow 127.0.0.1; }");
-        warned('everybody \("allow all" satisfies "satisfy any"\): guard',
+        $found->('everybody \("allow all" satisfies "satisfy any"\): guard',
                "$far location /x { $name app; satisfy any; allow all; auth_basic x;"
                . ' auth_basic_user_file x; }');
-        warned('everybody \("auth_basic" needs "auth_basic_user_file"\): guard',
+        $found->('everybody \("auth_basic" needs "auth_basic_user_file"\): guard',
                "$far location /x { $name app; auth_basic x; }");
 
         silent("$far location /x { $name app; $_ }")
@@ -93,11 +100,11 @@ subtest 'who may do everything, and see everything' => sub {
                 'satisfy any; allow 10.0.0.1; auth_basic x; auth_basic_user_file x;',
                 'allow all; auth_basic x; auth_basic_user_file x;';
 
-        warned('everybody \(its "allow" and "deny" have no "deny all" for IPv6\): guard',
+        $found->('everybody \(its "allow" and "deny" have no "deny all" for IPv6\): guard',
                "$far $six location /x { $name app; $_ }")
             for 'allow 127.0.0.1; deny 0.0.0.0/0;', 'deny 0.0.0.0/0; allow ::1;',
                 'deny 0.0.0.0/0; allow ::/0; deny all;';
-        warned('everybody \("allow all" satisfies "satisfy any"\): guard',
+        $found->('everybody \("allow all" satisfies "satisfy any"\): guard',
                "$six location /x { $name app; satisfy any; allow ::/0; deny all;"
                . ' auth_basic x; auth_basic_user_file x; }');
         silent("$far $six location /x { $name app; $_ }")
@@ -105,8 +112,12 @@ subtest 'who may do everything, and see everything' => sub {
         silent("$far listen [::1]:18999; location /x { $name app; allow 127.0.0.1; "
                . 'deny 0.0.0.0/0; }');
 
-        silent("$far location /x { $name app open; }");
-        silent("$far location /x { $name app host=x.test open; }");
+        silent("$far location /x { $name app public; }");
+        silent("$far location /x { $name app host=x.test public; }");
+        refused('unknown parameter "open".*"public"',
+                "$far location /x { $name app open; }");
+        $found->($open, "$far location /x { $name app; $_ }")
+            for 'fanout_jwt secret=0123456789abcdef;', 'fanout_user $remote_user;';
         silent("$far location /x { $name app; allow 127.0.0.1; deny all; }");
         silent("$far location /x { $name app; auth_basic x; auth_basic_user_file x; }");
         silent("$far location /x { $name app; auth_request /y; } location /y { return 204; }");
@@ -324,7 +335,7 @@ subtest 'what the zone can not hold' => sub {
            "$local location /x { fanout few; fanout_permit all *; fanout_buffer 2m; }",
            'fanout_zone few 8m frames=1m;');
 
-    my $said = said("$local location /x { } location /y { }", 'fanout_broadcast app x;'
+    my $said = said(0, "$local location /x { } location /y { }", 'fanout_broadcast app x;'
                     . ' fanout_broadcast app y; fanout_broadcast_size 5m;');
 
     is(scalar(() = $said =~ /\[warn\] "fanout_broadcast_size" is 5242880 bytes, but .* "app", 4194304/g),

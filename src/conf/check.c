@@ -19,7 +19,7 @@ static void conf_check_user(ngx_conf_t *cf, fanout_loc_conf_t *conf,
 static ngx_str_t *user_pattern(ngx_array_t *permits);
 static void check_linger(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     ngx_str_t *location);
-static void check_guard(ngx_conf_t *cf, fanout_loc_conf_t *conf,
+static ngx_int_t check_guard(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     ngx_http_core_loc_conf_t *clcf);
 static void check_reached(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     ngx_http_core_loc_conf_t *clcf);
@@ -132,7 +132,10 @@ fanout_conf_check_merged(ngx_conf_t *cf, fanout_loc_conf_t *conf,
         return NGX_OK;
     }
 
-    check_guard(cf, conf, clcf);
+    if (check_guard(cf, conf, clcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     check_reached(cf, conf, clcf);
     fanout_conf_check_effect(cf, conf, own, &clcf->name);
 
@@ -288,21 +291,23 @@ check_linger(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
 
 
 /*
- * The HTTP API may do everything, and the status tells everything.  What guards
- * a location is known of some modules, and of addresses that only this machine
- * has.  "open" stands for other guards, as a firewall or ssl_verify_client.
+ * The HTTP API may do everything, so it needs a guard.  The status only shows
+ * everything, which is warned of.  Guards of some modules are known, and
+ * addresses that only this machine has.  "public" stands for other guards, such
+ * as a firewall or ssl_verify_client.
  */
 
-static void
+static ngx_int_t
 check_guard(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     ngx_http_core_loc_conf_t *clcf)
 {
+    ngx_uint_t   level;
     const char  *name, *why;
 
-    if ((conf->api == NULL && conf->status == NULL) || conf->open
+    if ((conf->api == NULL && conf->status == NULL) || conf->public
         || clcf->internal || clcf->named)
     {
-        return;
+        return NGX_OK;
     }
 
     why = fanout_conf_unguarded(cf, clcf, AF_INET);
@@ -314,17 +319,21 @@ check_guard(ngx_conf_t *cf, fanout_loc_conf_t *conf,
 #endif
 
     if (why == NULL || !is_public(cf, AF_UNSPEC)) {
-        return;
+        return NGX_OK;
     }
 
     name = conf->api ? "fanout_api" : "fanout_status";
 
-    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+    level = conf->api ? NGX_LOG_EMERG : NGX_LOG_WARN;
+
+    ngx_log_error(level, cf->log, 0,
                   "\"%s\" in location \"%V\" is open to everybody%s: guard it "
                   "by \"allow\" and \"deny all\", \"auth_basic\" or "
-                  "\"auth_request\", or say \"%s %V open\"", name, &clcf->name,
-                  why, name,
+                  "\"auth_request\", or say \"%s %V public\"", name,
+                  &clcf->name, why, name,
                   conf->api ? &conf->api->name : &conf->status->name);
+
+    return conf->api ? NGX_ERROR : NGX_OK;
 }
 
 

@@ -292,10 +292,10 @@ fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         } else if (api && fanout_conf_parameter(&value[i], "style", &s)) {
             rv = set_style(cf, flcf, &value[i], &s);
 
-        } else if (value[i].len == 4
-                   && ngx_strncmp(value[i].data, "open", 4) == 0)
+        } else if (value[i].len == 6
+                   && ngx_strncmp(value[i].data, "public", 6) == 0)
         {
-            flcf->open = 1;
+            flcf->public = 1;
 
         } else if (fanout_conf_parameter(&value[i], "host", &s)) {
             rv = add_host(cf, flcf, &value[i], &s);
@@ -303,7 +303,7 @@ fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown parameter \"%V\": \"%V\" has %s"
-                               "\"host=\" and \"open\"", &value[i],
+                               "\"host=\" and \"public\"", &value[i],
                                &value[0],
                                api ? "\"origin=\", \"style=\", " : "");
             return NGX_CONF_ERROR;

@@ -77,7 +77,7 @@ typedef struct {
                                                    the status is called, NULL:
                                                    none more */
     ngx_array_t             *names;             /* those of the server */
-    unsigned                 open:1;            /* it is meant to be */
+    unsigned                 public:1;          /* it needs no guard */
     unsigned                 sync:1;            /* style=sync of the API */
 
     ngx_msec_t               ping;              /* 0: no pings */
