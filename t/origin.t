@@ -378,6 +378,7 @@ subtest 'requests without Origin' => sub {
 
 subtest 'what is told of it in the log' => sub {
     my $refused = 0;
+    my $began   = time;
     my $refuse  = sub { $refused++; handshake('/rt', 'one.test',
                                               "https://evil$refused.test") };
 
@@ -389,6 +390,9 @@ subtest 'what is told of it in the log' => sub {
     like($lines[0], qr/origin "[^"]+" is not allowed by "fanout_origin"/,
          'the origin and the directive');
     cmp_ok(scalar @mine, '<', $refused, 'not one for each');
+    my @workers = $nginx->worker_pids;
+    cmp_ok(scalar @mine, '<=', @workers * (time - $began + 2),
+           'one a second, and worker');
 
     ok(Fanout::Nginx::wait_for(sub {
         $refuse->();
