@@ -16,6 +16,7 @@ use File::Temp qw( tempdir );
 use IO::Socket::INET;
 use POSIX ();
 
+use Fanout::Certs;
 use Fanout::HookBackend;
 use Fanout::JSON;
 use Fanout::Nginx;
@@ -111,6 +112,8 @@ my $dir  = tempdir(CLEANUP => 1);
 my $port = free_port();
 make_path("$dir/temp", "$dir/html");
 
+my $certs = Fanout::Certs->make($dir);
+
 my %wrap = (
     complete => '%s',
     http     => "events { }\nhttp {\n%s\n}\n",
@@ -134,7 +137,7 @@ for my $block (map { blocks($_) } @files) {
     my $conf = sprintf $wrap{$kind}, $block->{body};
 
     $conf = "load_module x;\n$conf" if $kind ne 'complete';
-    $conf = runnable($conf);
+    $conf = $certs->placed(runnable($conf));
     $conf =~ s/%%DIR%%/$dir/g;
     $conf =~ s/%%PORT%%/$port/g;
 
