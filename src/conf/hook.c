@@ -103,7 +103,7 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
-    mcf->hooks = 1;
+    mcf->calls = 1;
 
     return NGX_CONF_OK;
 }

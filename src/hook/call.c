@@ -10,7 +10,6 @@
 
 
 #include "hook/call.h"
-#include "base/version.h"
 
 
 #define FANOUT_CALL_RESPONSE  1024              /* bytes at first */
@@ -22,14 +21,13 @@ struct fanout_call_s {
     ngx_socket_t         peer;              /* the client's end */
     ngx_event_t          timer;
     ngx_event_t          ended;             /* posted */
-    u_char              *body;              /* until the request has it */
-    size_t               body_len;
     u_char              *response;
     size_t               len;
     size_t               size;
     ngx_uint_t           status;
     const char          *failure;
     unsigned             complete:1;
+    const fanout_caller_t  *caller;
     fanout_call_pt       done;
     void                *data;
 };
@@ -40,23 +38,14 @@ static ngx_int_t call_header_filter(ngx_http_request_t *r);
 static ngx_int_t call_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static fanout_call_t *call_find(ngx_http_request_t *r);
 static ngx_int_t call_take(fanout_call_t *call, ngx_buf_t *b);
-static ngx_connection_t *connect_client(fanout_call_t *call);
-static ngx_int_t prepare_connection(fanout_call_t *call, ngx_connection_t *c);
-static void close_client(ngx_connection_t *c);
 static ngx_http_request_t *create_request(fanout_call_t *call,
     ngx_connection_t *c);
-static ngx_int_t call_set_headers(ngx_http_request_t *r, fanout_call_t *call);
-static ngx_table_elt_t *call_add_header(ngx_http_request_t *r,
-    const char *name, u_char *value, size_t len);
-static ngx_int_t call_set_body(ngx_http_request_t *r, fanout_call_t *call);
-static void body_free(void *data);
 static void close_peer(fanout_call_t *call);
 static void request_gone(void *data);
 static void timed_out(ngx_event_t *ev);
 static void ended(ngx_event_t *ev);
 static const char *failure_of(fanout_call_t *call);
 static void call_free(fanout_call_t *call);
-static u_char *log_error(ngx_log_t *log, u_char *buf, size_t len);
 
 
 /* worker_shutdown_timeout is over */
@@ -64,14 +53,6 @@ static ngx_uint_t  over;
 
 static ngx_http_output_header_filter_pt  next_header_filter;
 static ngx_http_output_body_filter_pt    next_body_filter;
-
-
-/* Distinguishes the connection of a call from others. */
-
-static ngx_listening_t  listening;
-
-static struct sockaddr_un  address;
-static ngx_str_t           address_text = ngx_string("unix:");
 
 
 const char  fanout_call_too_large[] = "the response is too large";
@@ -115,7 +96,7 @@ call_init(ngx_conf_t *cf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
 
-    if (!mcf->hooks) {
+    if (!mcf->calls) {
         return NGX_OK;
     }
 
@@ -136,7 +117,7 @@ call_header_filter(ngx_http_request_t *r)
 {
     fanout_call_t  *call;
 
-    if (r->connection->listening != &listening) {
+    if (!fanout_call_connected(r->connection)) {
         return next_header_filter(r);
     }
 
@@ -164,7 +145,7 @@ call_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     ngx_buf_t      *b;
     fanout_call_t  *call;
 
-    if (r->connection->listening != &listening) {
+    if (!fanout_call_connected(r->connection)) {
         return next_body_filter(r, in);
     }
 
@@ -226,7 +207,7 @@ call_take(fanout_call_t *call, ngx_buf_t *b)
     size_t   n, size;
     u_char  *p;
 
-    if (!ngx_buf_in_memory(b) || b->last == b->pos) {
+    if (!ngx_buf_in_memory(b) || b->last == b->pos || call->to->limit == 0) {
         return NGX_OK;
     }
 
@@ -269,8 +250,8 @@ call_take(fanout_call_t *call, ngx_buf_t *b)
 /* the request */
 
 fanout_call_t *
-fanout_call_start(fanout_callee_t *to, ngx_str_t *body, fanout_call_pt done,
-    void *data)
+fanout_call(fanout_callee_t *to, const fanout_caller_t *caller, void *as,
+    fanout_call_pt done, void *data)
 {
     fanout_call_t       *call;
     ngx_connection_t    *c;
@@ -278,15 +259,13 @@ fanout_call_start(fanout_callee_t *to, ngx_str_t *body, fanout_call_pt done,
 
     call = ngx_calloc(sizeof(fanout_call_t), ngx_cycle->log);
     if (call == NULL) {
-        ngx_free(body->data);
         return NULL;
     }
 
     call->to = to;
+    call->caller = caller;
     call->done = done;
     call->data = data;
-    call->body = body->data;
-    call->body_len = body->len;
     call->peer = (ngx_socket_t) -1;
 
     call->ended.handler = ended;
@@ -297,26 +276,43 @@ fanout_call_start(fanout_callee_t *to, ngx_str_t *body, fanout_call_pt done,
     call->timer.data = call;
     call->timer.log = ngx_cycle->log;
 
-    c = connect_client(call);
+    c = fanout_call_connect(to->ctx, &call->peer);
     if (c == NULL) {
+        goto failed;
+    }
+
+    if (caller->connect && caller->connect(c, as) != NGX_OK) {
+        fanout_call_disconnect(c);
         goto failed;
     }
 
     r = create_request(call, c);
     if (r == NULL) {
-        close_client(c);
+        fanout_call_disconnect(c);
         goto failed;
     }
 
-    c->data = r;
-    call->request = r;
-
     ngx_add_timer(&call->timer, to->timeout);
 
-    ngx_http_process_request(r);
-    ngx_http_run_posted_requests(c);
+    switch (caller->request(r, as)) {
 
-    return call;
+    case NGX_OK:
+        ngx_http_process_request(r);
+        /* fall through */
+
+    case NGX_DONE:
+        ngx_http_run_posted_requests(c);
+        return call;
+    }
+
+    ngx_del_timer(&call->timer);
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_reading, -1);
+#endif
+
+    ngx_destroy_pool(r->pool);
+    fanout_call_disconnect(c);
 
 failed:
 
@@ -324,261 +320,69 @@ failed:
                   "could not start a request for %V", &to->what);
 
     close_peer(call);
-    call_free(call);
+    ngx_free(call);
 
     return NULL;
-}
-
-
-static ngx_connection_t *
-connect_client(fanout_call_t *call)
-{
-    ngx_log_t         *log;
-    ngx_socket_t       fds[2];
-    ngx_connection_t  *c;
-
-    log = ngx_cycle->log;
-
-    if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_CLOEXEC, 0, fds) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
-                      "socketpair() failed");
-        return NULL;
-    }
-
-    call->peer = fds[1];
-
-    if (ngx_nonblocking(fds[0]) == -1) {
-        ngx_log_error(NGX_LOG_ALERT, log, ngx_socket_errno,
-                      ngx_nonblocking_n " failed");
-        (void) ngx_close_socket(fds[0]);
-        return NULL;
-    }
-
-    c = ngx_get_connection(fds[0], log);
-    if (c == NULL) {
-        (void) ngx_close_socket(fds[0]);
-        return NULL;
-    }
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, 1);
-#endif
-
-    c->pool = ngx_create_pool(1024, log);
-
-    if (c->pool == NULL || prepare_connection(call, c) != NGX_OK) {
-        close_client(c);
-        return NULL;
-    }
-
-    return c;
-}
-
-
-/* as a listening socket and ngx_http_init_connection() do it */
-
-static ngx_int_t
-prepare_connection(fanout_call_t *call, ngx_connection_t *c)
-{
-    ngx_log_t              *log;
-    ngx_http_in_addr_t     *addr;
-    ngx_http_log_ctx_t     *ctx;
-    ngx_http_connection_t  *hc;
-
-    log = ngx_palloc(c->pool, sizeof(ngx_log_t));
-    ctx = ngx_pcalloc(c->pool, sizeof(ngx_http_log_ctx_t));
-    hc = ngx_pcalloc(c->pool, sizeof(ngx_http_connection_t));
-    addr = ngx_pcalloc(c->pool, sizeof(ngx_http_in_addr_t));
-
-    /* there is no input, but NGINX needs the buffer */
-    c->buffer = ngx_create_temp_buf(c->pool, 1);
-
-    if (log == NULL || ctx == NULL || hc == NULL || addr == NULL
-        || c->buffer == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    *log = *ngx_cycle->log;
-
-    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
-    c->start_time = ngx_current_msec;
-
-    ctx->connection = c;
-
-    log->connection = c->number;
-    log->handler = log_error;
-    log->data = ctx;
-    log->action = "calling a hook";
-
-    c->log = log;
-    c->log_error = NGX_ERROR_INFO;
-    c->pool->log = log;
-    c->read->log = log;
-    c->write->log = log;
-    c->write->ready = 1;
-
-    c->recv = ngx_recv;
-    c->send = ngx_send;
-    c->recv_chain = ngx_recv_chain;
-    c->send_chain = ngx_send_chain;
-
-    c->tcp_nodelay = NGX_TCP_NODELAY_DISABLED;
-    c->tcp_nopush = NGX_TCP_NOPUSH_DISABLED;
-
-    address.sun_family = AF_UNIX;
-
-    c->listening = &listening;
-    c->type = SOCK_STREAM;
-    c->sockaddr = (struct sockaddr *) &address;
-    c->socklen = offsetof(struct sockaddr_un, sun_path);
-    c->local_sockaddr = c->sockaddr;
-    c->local_socklen = c->socklen;
-    c->addr_text = address_text;
-
-    hc->conf_ctx = call->to->ctx;
-    hc->addr_conf = &addr->conf;
-    hc->addr_conf->default_server = ngx_http_get_module_srv_conf(hc->conf_ctx,
-                                                        ngx_http_core_module);
-    c->data = hc;
-
-    return NGX_OK;
-}
-
-
-static void
-close_client(ngx_connection_t *c)
-{
-    ngx_pool_t  *pool;
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
-#endif
-
-    pool = c->pool;
-    c->destroyed = 1;
-
-    ngx_close_connection(c);
-
-    if (pool) {
-        ngx_destroy_pool(pool);
-    }
 }
 
 
 static ngx_http_request_t *
 create_request(fanout_call_t *call, ngx_connection_t *c)
 {
-    u_char              *p;
-    fanout_callee_t     *to;
     ngx_http_request_t  *r;
     ngx_http_cleanup_t  *cln;
 
-    static ngx_str_t  method = ngx_string("POST");
     static ngx_str_t  protocol = ngx_string("HTTP/1.1");
     static ngx_str_t  schema = ngx_string("http");
-
-    to = call->to;
 
     r = ngx_http_create_request(c);
     if (r == NULL) {
         return NULL;
     }
 
-    r->method = NGX_HTTP_POST;
-    r->method_name = method;
     r->http_protocol = protocol;
     r->http_version = NGX_HTTP_VERSION_11;
     r->schema = schema;
-    r->uri = to->uri;
-    r->args = to->args;
-    r->valid_unparsed_uri = 1;
-    r->internal = 1;
     r->filter_need_in_memory = 1;
     r->main_filter_need_in_memory = 1;
 
-    r->unparsed_uri.len = to->uri.len + (to->args.len ? 1 + to->args.len : 0);
-    r->request_line.len = method.len + 1 + r->unparsed_uri.len + 1
-                          + protocol.len;
-
-    p = ngx_pnalloc(r->pool, r->request_line.len);
     cln = ngx_http_cleanup_add(r, 0);
 
-    if (p == NULL || cln == NULL) {
-        goto failed;
-    }
-
-    r->request_line.data = p;
-    r->unparsed_uri.data = p + method.len + 1;
-
-    (void) ngx_sprintf(p, "%V %V%s%V %V", &method, &to->uri,
-                       to->args.len ? "?" : "", &to->args, &protocol);
-
-    ngx_http_set_exten(r);
-
-    if (call_set_headers(r, call) != NGX_OK
-        || call_set_body(r, call) != NGX_OK)
+    if (cln == NULL
+        || ngx_list_init(&r->headers_in.headers, r->pool, 4,
+                         sizeof(ngx_table_elt_t))
+           != NGX_OK)
     {
-        goto failed;
+#if (NGX_STAT_STUB)
+        (void) ngx_atomic_fetch_add(ngx_stat_reading, -1);
+#endif
+        ngx_destroy_pool(r->pool);
+        return NULL;
     }
 
     cln->handler = request_gone;
     cln->data = call;
 
+    c->data = r;
+    call->request = r;
+
     return r;
-
-failed:
-
-#if (NGX_STAT_STUB)
-    (void) ngx_atomic_fetch_add(ngx_stat_reading, -1);
-#endif
-
-    ngx_destroy_pool(r->pool);
-
-    return NULL;
 }
 
 
-static ngx_int_t
-call_set_headers(ngx_http_request_t *r, fanout_call_t *call)
+void *
+fanout_call_data(ngx_http_request_t *r, const fanout_caller_t *caller)
 {
-    u_char     *p;
-    ngx_str_t   agent;
+    fanout_call_t  *call;
 
-    static ngx_str_t  json = ngx_string("application/json");
+    call = fanout_call_connected(r->connection) ? call_find(r->main) : NULL;
 
-    if (ngx_list_init(&r->headers_in.headers, r->pool, 4,
-                      sizeof(ngx_table_elt_t))
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    p = ngx_pnalloc(r->pool, NGX_SIZE_T_LEN);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_str_set(&agent, "nginx-fanout/" FANOUT_VERSION);
-
-    r->headers_in.content_length_n = call->body_len;
-
-    r->headers_in.content_length = call_add_header(r, "Content-Length", p,
-                                 ngx_sprintf(p, "%uz", call->body_len) - p);
-    r->headers_in.content_type = call_add_header(r, "Content-Type", json.data,
-                                                 json.len);
-    r->headers_in.user_agent = call_add_header(r, "User-Agent", agent.data,
-                                               agent.len);
-
-    return r->headers_in.content_length && r->headers_in.content_type
-           && r->headers_in.user_agent
-           ? NGX_OK : NGX_ERROR;
+    return call && call->caller == caller ? call->data : NULL;
 }
 
 
-static ngx_table_elt_t *
-call_add_header(ngx_http_request_t *r, const char *name, u_char *value,
-    size_t len)
+ngx_table_elt_t *
+fanout_call_header(ngx_http_request_t *r, ngx_str_t *name, ngx_str_t *value)
 {
     ngx_table_elt_t  *h;
 
@@ -589,10 +393,8 @@ call_add_header(ngx_http_request_t *r, const char *name, u_char *value,
 
     ngx_memzero(h, sizeof(ngx_table_elt_t));
 
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = value;
-    h->value.len = len;
+    h->key = *name;
+    h->value = *value;
 
     h->lowcase_key = ngx_pnalloc(r->pool, h->key.len);
     if (h->lowcase_key == NULL) {
@@ -602,58 +404,6 @@ call_add_header(ngx_http_request_t *r, const char *name, u_char *value,
     h->hash = ngx_hash_strlow(h->lowcase_key, h->key.data, h->key.len);
 
     return h;
-}
-
-
-static ngx_int_t
-call_set_body(ngx_http_request_t *r, fanout_call_t *call)
-{
-    ngx_buf_t                *b;
-    ngx_chain_t              *cl;
-    ngx_pool_cleanup_t       *cln;
-    ngx_http_request_body_t  *rb;
-
-    cln = ngx_pool_cleanup_add(r->pool, 0);
-    if (cln == NULL) {
-        return NGX_ERROR;
-    }
-
-    cln->handler = body_free;
-    cln->data = call->body;
-
-    rb = ngx_pcalloc(r->pool, sizeof(ngx_http_request_body_t));
-    b = ngx_calloc_buf(r->pool);
-    cl = ngx_alloc_chain_link(r->pool);
-
-    if (rb == NULL || b == NULL || cl == NULL) {
-        call->body = NULL;
-        return NGX_ERROR;
-    }
-
-    b->start = call->body;
-    b->pos = call->body;
-    b->last = call->body + call->body_len;
-    b->end = b->last;
-    b->temporary = 1;
-    b->last_buf = 1;
-
-    cl->buf = b;
-    cl->next = NULL;
-
-    rb->bufs = cl;
-    rb->buf = b;
-    r->request_body = rb;
-
-    call->body = NULL;
-
-    return NGX_OK;
-}
-
-
-static void
-body_free(void *data)
-{
-    ngx_free(data);
 }
 
 
@@ -682,6 +432,10 @@ request_gone(void *data)
         /* NGINX has closed all connections, once for all */
         over = 1;
         call->failure = "worker_shutdown_timeout is over";
+    }
+
+    if (call->caller->gone) {
+        call->caller->gone(c, call->data);
     }
 
     call->request = NULL;
@@ -771,30 +525,5 @@ call_free(fanout_call_t *call)
         ngx_free(call->response);
     }
 
-    if (call->body) {
-        ngx_free(call->body);
-    }
-
     ngx_free(call);
-}
-
-
-static u_char *
-log_error(ngx_log_t *log, u_char *buf, size_t len)
-{
-    u_char              *p;
-    ngx_http_request_t  *r;
-    ngx_http_log_ctx_t  *ctx;
-
-    p = buf;
-
-    if (log->action) {
-        p = ngx_snprintf(buf, len, " while %s", log->action);
-        len -= p - buf;
-    }
-
-    ctx = log->data;
-    r = ctx->request;
-
-    return r ? r->log_handler(r, ctx->current_request, p, len) : p;
 }

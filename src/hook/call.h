@@ -2,12 +2,12 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * A call: a POST of JSON to a location of this NGINX that no client asked for.
+ * A call: a request to a location of this NGINX that no client asked for.
  *
  * It is a request like any other: what the location says of upstreams,
  * timeouts, headers, limits and logs holds for it.  Its client is one end of a
- * pair of sockets ("unix:" as an address), on which nothing is ever sent: the
- * response is taken by a filter.
+ * pair of sockets, on which nothing is ever sent: the response is taken by a
+ * filter.
  */
 
 
@@ -41,21 +41,64 @@ typedef struct {
     ngx_str_t                        args;
     ngx_str_t                        what;      /* for the log: "hook ..." */
     ngx_msec_t                       timeout;   /* of a call as a whole */
-    size_t                           limit;     /* bytes of a response */
+    size_t                           limit;     /* bytes of a response, 0: they
+                                                   are not kept */
 } fanout_callee_t;
 
 
+/* What is asked, and as whom; data is "as" of fanout_call() until it returns */
+
+typedef struct {
+    /* Sets the addresses of the connection, "unix:" before.  NGX_ERROR on lack
+     * of memory.  NULL: they stay. */
+    ngx_int_t  (*connect)(ngx_connection_t *c, void *data);
+
+    /* Fills in the request.  NGX_OK; NGX_DONE: NGINX has ended it; NGX_ERROR on
+     * lack of memory. */
+    ngx_int_t  (*request)(ngx_http_request_t *r, void *data);
+
+    /* The request is gone, and will be logged; data is that of done.  NULL:
+     * nothing is left to do. */
+    void       (*gone)(ngx_connection_t *c, void *data);
+} fanout_caller_t;
+
+
 /*
- * Starts a call.  body was made by ngx_alloc() and is owned by the call from
- * now on, also if it fails; to outlives it.  done is called once, later, never
- * from within; what it is called by may be the end of the process's events,
- * so it is not called when the process exits at once.
+ * Starts a call; to outlives it.  done is called once, later, never from
+ * within; what it is called by may be the end of the process's events, so it is
+ * not called when the process exits at once.
  *
  * NULL on lack of memory, sockets or connections: done is not called.
  */
-fanout_call_t *fanout_call_start(
-    fanout_callee_t *to, ngx_str_t *body,
+fanout_call_t *fanout_call(fanout_callee_t *to, const fanout_caller_t *caller,
+    void *as, fanout_call_pt done, void *data);
+
+/* The same for a POST of JSON by NGINX itself.  body was made by ngx_alloc(),
+ * and is owned by the call from now on, also if it fails. */
+fanout_call_t *fanout_call_post(fanout_callee_t *to, ngx_str_t *body,
     fanout_call_pt done, void *data);
+
+/* The data of a request, or of its subrequests, if it is a call of this caller;
+ * else NULL. */
+void *fanout_call_data(ngx_http_request_t *r, const fanout_caller_t *caller);
+
+/* Adds a header to the request of a call; name and value outlive it.  NULL on
+ * lack of memory. */
+ngx_table_elt_t *fanout_call_header(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *value);
+
+
+/* The connection of a call to a server, and the other end of its sockets in
+ * *peer, which is set also on failure; NULL on lack of memory, sockets or
+ * connections. */
+ngx_connection_t *fanout_call_connect(ngx_http_conf_ctx_t *ctx,
+    ngx_socket_t *peer);
+
+/* Closes a connection that has no request. */
+void fanout_call_disconnect(ngx_connection_t *c);
+
+/* Whether a connection is that of a call. */
+ngx_uint_t fanout_call_connected(ngx_connection_t *c);
 
 
 /* Whether worker_shutdown_timeout has ended the calls of this worker: none

@@ -233,7 +233,7 @@ events_send(dispatcher_t *t)
     hub->calls++;
 
     if (events_compose(t, n, lost, &body) == NGX_OK) {
-        t->call = fanout_call_start(&t->hook->callee, &body, events_sent, t);
+        t->call = fanout_call_post(&t->hook->callee, &body, events_sent, t);
     }
 
     fanout_count(hub, hook_calls);

@@ -176,7 +176,7 @@ lane_batch_start(batch_t *b)
     fanout_count(lane->approver->hub, hook_calls);
 
     if (lane_compose(b, &body) == NGX_OK) {
-        b->call = fanout_call_start(&lane->approver->hook->callee, &body,
+        b->call = fanout_call_post(&lane->approver->hook->callee, &body,
                                     answered, b);
     }
 

@@ -31,7 +31,8 @@ typedef struct {
     ngx_int_t                       deflate_level;
     ngx_int_t                       deflate_window;     /* bits */
     unsigned                        broadcast:1;  /* somewhere */
-    unsigned                        hooks:1;
+    unsigned                        calls:1;    /* so are locations that
+                                                   are called */
 } fanout_main_conf_t;
 
 
@@ -85,6 +86,9 @@ typedef struct {
                                                    a partial frame */
     ngx_msec_t               send_timeout;
     ngx_msec_t               resume;
+    ngx_msec_t               session_max;       /* 0: any */
+    ngx_msec_t               expiring;          /* before the end of a session,
+                                                   0: it is not told */
     ngx_msec_t               drain;
     size_t                   buffer;
     size_t                   message_size;
