@@ -462,6 +462,9 @@ fanout_left_reason(ngx_uint_t reason)
     case FANOUT_LEFT_REPLACED:
         return "replaced";
 
+    case FANOUT_LEFT_FORBIDDEN:
+        return "forbidden";
+
     default:
         return "network";
     }

@@ -8,7 +8,7 @@
 
 #include "worker/worker.h"
 #include "session/session.h"
-#include "session/join.h"
+#include "session/permit.h"
 #include "session/dialect.h"
 
 
@@ -22,8 +22,6 @@ static void close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code);
 static void order_look(fanout_hub_t *hub);
 static void look_seats(fanout_session_t *s);
 static ngx_uint_t seat_lost(fanout_subscription_t *sub);
-static void order_leave(fanout_subscription_t *sub, ngx_uint_t reason,
-    ngx_uint_t seat);
 
 
 void
@@ -144,7 +142,7 @@ look_seats(fanout_session_t *s)
         sub = ngx_queue_data(q, fanout_subscription_t, in_session);
 
         if (sub->seat && seat_lost(sub)) {
-            order_leave(sub, FANOUT_LEFT_KICKED, 0);
+            fanout_session_remove(sub, FANOUT_LEFT_KICKED, 0);
         }
     }
 }
@@ -194,7 +192,7 @@ order_part(fanout_hub_t *hub, fanout_order_t *order)
             /* the last subscriber here closes the channel */
 
             last = (ch->nsubs == 1);
-            order_leave(sub, order->reason, order->reason);
+            fanout_session_remove(sub, order->reason, order->reason);
 
             if (last) {
                 return;
@@ -208,40 +206,9 @@ order_part(fanout_hub_t *hub, fanout_order_t *order)
             /* the client may have taken the seat again before the order
              * arrived */
 
-            order_leave(sub, order->reason, seat_lost(sub) ? 0 : order->reason);
+            fanout_session_remove(sub, order->reason,
+                                  seat_lost(sub) ? 0 : order->reason);
             return;
         }
-    }
-}
-
-
-/* Ends a subscription for a reason.  Its seat is given up for the reason
- * "seat", or is gone already if that is 0. */
-
-static void
-order_leave(fanout_subscription_t *sub, ngx_uint_t reason, ngx_uint_t seat)
-{
-    u_char             buf[FANOUT_NAME];
-    ngx_str_t          name;
-    fanout_session_t  *s;
-
-    s = sub->session;
-
-    name.data = buf;
-    name.len = sub->channel->name.len;
-    ngx_memcpy(buf, sub->channel->name.data, name.len);
-
-    if (s->job && s->job->sub == sub) {
-        /* the reply of the job becomes an error */
-        fanout_waiter_cancel(&s->job->waiter);
-        s->job->sub = NULL;
-        s->job->removed = 1;
-        fanout_outbox_queue(s);
-    }
-
-    fanout_session_leave(sub, seat);
-
-    if (s->dialect->removed) {
-        s->dialect->removed(s, &name, reason);
     }
 }

@@ -144,6 +144,7 @@ unsigned fanout_slot_orders(fanout_zone_t *z, fanout_order_t *orders,
 #define FANOUT_LEFT_KICKED       4
 #define FANOUT_LEFT_EXPIRED      5
 #define FANOUT_LEFT_REPLACED     6          /* only of a DISCONNECT event */
+#define FANOUT_LEFT_FORBIDDEN    7          /* it lost its permission */
 
 /* kinds of changes */
 #define FANOUT_JOINED            1
@@ -189,9 +190,13 @@ int fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
 int fanout_seat_lost(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
     const fanout_identity_t *id);
 
-/* Returns 1 if a client has a member on a channel, or is counted there, whether
- * or not this worker opened the channel. */
-int fanout_seat_peopled(fanout_zone_t *z, fanout_zone_channel_t *c,
+/* What a client holds on a channel, whether or not this worker opened the
+ * channel: a member, or it is counted; locks, or it waits for some. */
+
+#define FANOUT_HOLDS_MEMBERS     0x01
+#define FANOUT_HOLDS_LOCKS       0x02
+
+unsigned fanout_seat_holds(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t client);
 
 /* Gives up the seat of a client of this worker, on a channel that is opened or

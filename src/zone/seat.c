@@ -132,30 +132,41 @@ fanout_seat_lost(fanout_zone_t *z, fanout_zone_channel_t *c,
 }
 
 
-int
-fanout_seat_peopled(fanout_zone_t *z, fanout_zone_channel_t *c,
-    uint64_t client)
+unsigned
+fanout_seat_holds(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client)
 {
-    int                     peopled;
+    unsigned                holds;
     fanout_ref_t            channel, ref, m;
     fanout_member_block_t  *e;
 
     (void) fanout_enter(z);
 
+    holds = 0;
     channel = fanout_channel_find(z, c);
     ref = channel ? fanout_seat_find(z, channel, client) : 0;
-    peopled = ref && (fanout_seat(z, ref)->flags & FANOUT_SEAT_COUNTED);
 
-    for (m = ref ? fanout_seat(z, ref)->members : 0; m && !peopled;
+    if (ref && (fanout_seat(z, ref)->flags & FANOUT_SEAT_COUNTED)) {
+        holds |= FANOUT_HOLDS_MEMBERS;
+    }
+
+    if (ref && fanout_seat(z, ref)->claims) {
+        holds |= FANOUT_HOLDS_LOCKS;
+    }
+
+    for (m = ref ? fanout_seat(z, ref)->members : 0;
+         m && !(holds & FANOUT_HOLDS_MEMBERS);
          m = e->next)
     {
         e = fanout_member(z, m);
-        peopled = (e->pending != FANOUT_PENDING_LEAVE);
+
+        if (e->pending != FANOUT_PENDING_LEAVE) {
+            holds |= FANOUT_HOLDS_MEMBERS;
+        }
     }
 
     fanout_leave(z);
 
-    return peopled;
+    return holds;
 }
 
 

@@ -118,6 +118,7 @@ fanout_seat_give_up(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason)
 
     if (s->claims) {
         if (fanout_locks_leave(z, ref, reason == FANOUT_LEFT_KICKED
+                                       || reason == FANOUT_LEFT_FORBIDDEN
                                        ? FANOUT_LOCK_KICKED
                                        : FANOUT_LOCK_LEFT))
         {

@@ -1,0 +1,155 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a session keeps when its permissions change, and how others end its
+ * joins.
+ */
+
+
+#include "session/permit.h"
+#include "session/dialect.h"
+#include "session/join.h"
+
+
+#define FANOUT_SEAT_NAMES  64                   /* names read at once */
+
+
+static ngx_uint_t keeps(fanout_session_t *s, ngx_str_t *name,
+    fanout_zone_channel_t *c, ngx_uint_t want);
+
+
+void
+fanout_session_remove(fanout_subscription_t *sub, ngx_uint_t reason,
+    ngx_uint_t seat)
+{
+    u_char             buf[FANOUT_NAME];
+    ngx_str_t          name;
+    fanout_session_t  *s;
+
+    s = sub->session;
+
+    name.data = buf;
+    name.len = sub->channel->name.len;
+    ngx_memcpy(buf, sub->channel->name.data, name.len);
+
+    if (s->job && s->job->sub == sub) {
+        /* the reply of the job becomes an error */
+        fanout_waiter_cancel(&s->job->waiter);
+        s->job->sub = NULL;
+        s->job->removed = 1;
+        fanout_outbox_queue(s);
+    }
+
+    fanout_session_leave(sub, seat);
+
+    if (s->dialect->removed) {
+        s->dialect->removed(s, &name, reason);
+    }
+}
+
+
+void
+fanout_session_permit(fanout_session_t *s, fanout_permissions_t *permissions)
+{
+    ngx_queue_t            *q, *next;
+    fanout_channel_t       *ch;
+    fanout_subscription_t  *sub;
+
+    fanout_permissions_release(s->permissions);
+    s->permissions = permissions;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+        ch = sub->channel;
+
+        if (!keeps(s, &ch->name, &ch->zc, sub->want)) {
+            fanout_session_remove(sub, FANOUT_LEFT_FORBIDDEN,
+                                  FANOUT_LEFT_FORBIDDEN);
+        }
+    }
+}
+
+
+static ngx_uint_t
+keeps(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c,
+    ngx_uint_t want)
+{
+    unsigned    holds;
+    ngx_uint_t  presence, lock;
+
+    if (!fanout_permissions_check(s->permissions, FANOUT_MAY_JOIN, name)) {
+        return 0;
+    }
+
+    presence = fanout_permissions_check(s->permissions, FANOUT_MAY_PRESENCE,
+                                        name);
+    lock = fanout_permissions_check(s->permissions, FANOUT_MAY_LOCK, name);
+
+    if ((presence && lock) || s->identity.client == 0) {
+        return 1;
+    }
+
+    if (!presence && (want & FANOUT_WANT_PRESENCE)) {
+        return 0;
+    }
+
+    holds = fanout_seat_holds(&s->hub->zone, c, s->identity.client);
+
+    return (presence || !(holds & FANOUT_HOLDS_MEMBERS))
+           && (lock || !(holds & FANOUT_HOLDS_LOCKS));
+}
+
+
+void
+fanout_session_leave_forbidden(fanout_session_t *s)
+{
+    uint32_t               cursor;
+    unsigned               n, i, left, more;
+    ngx_str_t              name;
+    fanout_zone_t         *z;
+    fanout_zone_channel_t  c;
+
+    static uint8_t  lens[FANOUT_SEAT_NAMES];
+    static uint8_t  names[FANOUT_SEAT_NAMES][256];
+
+    z = &s->hub->zone;
+    cursor = 0;
+
+    do {
+        if (fanout_client_channels(z, s->identity.client, &cursor,
+                                   names, lens,
+                                   FANOUT_SEAT_NAMES, &n)
+            != FANOUT_ZONE_OK)
+        {
+            return;
+        }
+
+        left = 0;
+
+        for (i = 0; i < n; i++) {
+            name.data = names[i];
+            name.len = lens[i];
+
+            fanout_hub_view(s->hub, &name, &c);
+
+            if (!keeps(s, &name, &c, 0)) {
+                fanout_seat_close(z, &c, s->identity_ref, &s->identity,
+                                  FANOUT_LEFT_FORBIDDEN);
+                left++;
+            }
+        }
+
+        more = (cursor != 0);
+
+        if (more) {
+            /* channels that were left are not counted any more */
+            cursor -= left;
+        }
+
+    } while (more);
+}
