@@ -249,6 +249,20 @@ static ngx_command_t  commands[] = {
       offsetof(fanout_loc_conf_t, resume),
       &resume_range },
 
+    { ngx_string("fanout_session_max"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      fanout_set_range,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(fanout_loc_conf_t, session_max),
+      &resume_range },
+
+    { ngx_string("fanout_expiring"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      fanout_set_range,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(fanout_loc_conf_t, expiring),
+      &pause_range },
+
     { ngx_string("fanout_drain"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       fanout_set_range,
@@ -488,6 +502,8 @@ create_loc_conf(ngx_conf_t *cf)
     conf->timeout = NGX_CONF_UNSET_MSEC;
     conf->send_timeout = NGX_CONF_UNSET_MSEC;
     conf->resume = NGX_CONF_UNSET_MSEC;
+    conf->session_max = NGX_CONF_UNSET_MSEC;
+    conf->expiring = NGX_CONF_UNSET_MSEC;
     conf->drain = NGX_CONF_UNSET_MSEC;
     conf->buffer = NGX_CONF_UNSET_SIZE;
     conf->message_size = NGX_CONF_UNSET_SIZE;
@@ -550,6 +566,8 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->timeout, prev->timeout, 20000);
     ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 60000);
     ngx_conf_merge_msec_value(conf->resume, prev->resume, 120000);
+    ngx_conf_merge_msec_value(conf->session_max, prev->session_max, 0);
+    ngx_conf_merge_msec_value(conf->expiring, prev->expiring, 30000);
     ngx_conf_merge_msec_value(conf->drain, prev->drain, 5000);
     ngx_conf_merge_size_value(conf->buffer, prev->buffer, 256 * 1024);
     ngx_conf_merge_size_value(conf->message_size, prev->message_size,

@@ -112,6 +112,8 @@ session_directive(fanout_loc_conf_t *conf)
            : conf->presence_size != NGX_CONF_UNSET_SIZE
              ? "fanout_presence_size"
            : conf->resume != NGX_CONF_UNSET_MSEC ? "fanout_resume"
+           : conf->session_max != NGX_CONF_UNSET_MSEC ? "fanout_session_max"
+           : conf->expiring != NGX_CONF_UNSET_MSEC ? "fanout_expiring"
            : conf->retry != NGX_CONF_UNSET_MSEC ? "fanout_retry"
            : conf->poll_timeout != NGX_CONF_UNSET_MSEC ? "fanout_poll_timeout"
            : NULL;

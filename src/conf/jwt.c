@@ -41,6 +41,8 @@ static char *set_leeway(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
+static char *set_handshake(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_token(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
@@ -66,6 +68,7 @@ static const jwt_parameter_t  parameters[] = {
     { "algorithms", set_algorithms, 0, 0 },
     { "leeway", set_leeway, 0, 0 },
     { "size", set_size, 0, 0 },
+    { "handshake", set_handshake, 0, 0 },
     { "expires", set_expires, 0, 0 },
     { "token", set_token, 0, 0 },
     { NULL, NULL, 0, 0 }
@@ -73,6 +76,10 @@ static const jwt_parameter_t  parameters[] = {
 
 static const fanout_conf_range_t  leeway_range = {
     FANOUT_CONF_SEC, 0, 3600, "a time from 0 to 1h"
+};
+
+static const fanout_conf_range_t  handshake_range = {
+    FANOUT_CONF_SIZE, 0, 65536, "a size from 0 to 64k"
 };
 
 static const fanout_conf_range_t  token_range = {
@@ -85,10 +92,11 @@ fanout_set_jwt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     fanout_loc_conf_t  *flcf = conf;
 
-    char               *rv;
-    ngx_str_t          *value;
-    ngx_uint_t          i;
-    fanout_jwt_conf_t  *jwt;
+    char                *rv;
+    ngx_str_t           *value;
+    ngx_uint_t           i;
+    fanout_jwt_conf_t   *jwt;
+    fanout_main_conf_t  *mcf;
 
     if (flcf->jwt != NGX_CONF_UNSET_PTR) {
         return "is duplicate";
@@ -115,6 +123,9 @@ fanout_set_jwt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     flcf->jwt = jwt;
+
+    mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
+    mcf->calls = 1;
 
     return jwt_finish(cf, jwt);
 }
@@ -146,6 +157,7 @@ jwt_create(ngx_conf_t *cf)
     jwt->rules.leeway = 30;
     jwt->rules.expires = 1;
     jwt->size = 8192;
+    jwt->handshake = 4096;
 
     cln->handler = jwt_cleanup;
     cln->data = jwt;
@@ -216,7 +228,7 @@ jwt_unknown(ngx_conf_t *cf, ngx_str_t *value)
                        "unknown parameter \"%V\" of \"fanout_jwt\", which is "
                        "\"off\" or has secret=, secret_file=, key=, jwks=, "
                        "from=, issuer=, audience=, algorithms=, leeway=, "
-                       "size=, expires=, token=", &name);
+                       "size=, handshake=, expires=, token=", &name);
 
     return NGX_CONF_ERROR;
 }
@@ -408,6 +420,20 @@ set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
 
     rv = jwt_range(cf, &token_range, value, s, &size);
     jwt->size = size;
+
+    return rv;
+}
+
+
+static char *
+set_handshake(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
+{
+    char     *rv;
+    int64_t   size;
+
+    rv = jwt_range(cf, &handshake_range, value, s, &size);
+    jwt->handshake = size;
 
     return rv;
 }

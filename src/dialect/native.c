@@ -13,12 +13,10 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "dialect/native.h"
+#include "session/permit.h"
 #include "base/random.h"
 #include "session/token.h"
 #include "session/transport.h"
-
-
-#define FANOUT_SEAT_NAMES  64                   /* names read at once */
 
 
 static const char *native_accept(ngx_http_request_t *r,
@@ -37,9 +35,6 @@ static ngx_uint_t take_up(fanout_session_t *s, fanout_identity_t *id);
 static void native_add(fanout_session_t *s);
 static void identify(fanout_session_t *s, ngx_http_request_t *r);
 static void refuse_full(fanout_session_t *s, int rc);
-static void leave_forbidden(fanout_session_t *s);
-static void renew_info(fanout_session_t *s);
-static ngx_int_t take_info(fanout_session_t *s, ngx_http_request_t *r);
 static void welcome(fanout_session_t *s);
 static void autojoin(fanout_session_t *s, ngx_http_request_t *r);
 static void send_printf(fanout_session_t *s, const char *fmt, ...);
@@ -61,7 +56,9 @@ const fanout_dialect_t  fanout_native = {
     .stream = &fanout_native_sse,
     .poll = &fanout_native_poll,
     .removed = native_parted,
-    .granted = fanout_native_granted
+    .granted = fanout_native_granted,
+    .info = fanout_native_user_info,
+    .expiring = fanout_native_expiring
 };
 
 
@@ -156,7 +153,7 @@ identify(fanout_session_t *s, ngx_http_request_t *r)
 
     hub = s->hub;
 
-    if (take_info(s, r) != NGX_OK) {
+    if (fanout_native_take_info(s, r) != NGX_OK) {
         fanout_session_end(s, FANOUT_END_CUT);
         return;
     }
@@ -210,8 +207,8 @@ take_up(fanout_session_t *s, fanout_identity_t *id)
         fanout_session_alive(s);
 
         fanout_count(hub, resumes);
-        leave_forbidden(s);
-        renew_info(s);
+        fanout_session_leave_forbidden(s);
+        fanout_native_tell_info(s);
         fanout_hub_kick(hub);
         return 1;
 
@@ -292,94 +289,6 @@ native_add(fanout_session_t *s)
 }
 
 
-/*
- * The location of a resumed session may permit less than the one before: its
- * seats on channels that are not permitted are closed.
- */
-
-static void
-leave_forbidden(fanout_session_t *s)
-{
-    uint32_t               cursor;
-    unsigned               n, i, left, more;
-    ngx_str_t              name;
-    fanout_zone_t         *z;
-    fanout_zone_channel_t  c;
-
-    static uint8_t  lens[FANOUT_SEAT_NAMES];
-    static uint8_t  names[FANOUT_SEAT_NAMES][256];
-
-    z = &s->hub->zone;
-    cursor = 0;
-
-    do {
-        if (fanout_client_channels(z, s->identity.client, &cursor,
-                                   names, lens,
-                                   FANOUT_SEAT_NAMES, &n)
-            != FANOUT_ZONE_OK)
-        {
-            return;
-        }
-
-        left = 0;
-
-        for (i = 0; i < n; i++) {
-            name.data = names[i];
-            name.len = lens[i];
-
-            fanout_hub_view(s->hub, &name, &c);
-
-            if (fanout_permissions_check(s->permissions,
-                                         FANOUT_MAY_JOIN, &name)
-                && (fanout_permissions_check(s->permissions,
-                                             FANOUT_MAY_PRESENCE,
-                                             &name)
-                    || !fanout_seat_peopled(z, &c,
-                                            s->identity.client)))
-            {
-                continue;
-            }
-
-            fanout_seat_close(z, &c, s->identity_ref, &s->identity,
-                              FANOUT_LEFT_KICKED);
-            left++;
-        }
-
-        more = (cursor != 0);
-
-        if (more) {
-            /* channels that were left are not counted any more */
-            cursor -= left;
-        }
-
-    } while (more);
-}
-
-
-/* Takes the profile of the request that resumes the session. */
-
-static void
-renew_info(fanout_session_t *s)
-{
-    fanout_zstr_t  info;
-
-    info.data = s->info.data;
-    info.len = s->info.len;
-
-    if (fanout_identity_renew(&s->hub->zone, s->identity_ref,
-                              &s->identity, &info)
-        == FANOUT_ZONE_FULL)
-    {
-        (void) fanout_hub_full(s->hub);
-        ngx_log_error(NGX_LOG_WARN, s->connection->log, 0,
-                      "fanout_user_info of a session that was resumed stays "
-                      "as it was: the zone is full");
-    }
-
-    fanout_hub_presence(s->hub);
-}
-
-
 /* Refuses a session that has no place now.  It may retry, after a random
  * time. */
 
@@ -427,33 +336,6 @@ refuse_full(fanout_session_t *s, int rc)
 }
 
 
-/* The profile outlives the request. */
-
-static ngx_int_t
-take_info(fanout_session_t *s, ngx_http_request_t *r)
-{
-    ngx_str_t  info;
-
-    if (fanout_native_user_info(r, s->conf, &info) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (info.len == 0) {
-        return NGX_OK;
-    }
-
-    s->info.data = ngx_alloc(info.len, ngx_cycle->log);
-    if (s->info.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(s->info.data, info.data, info.len);
-    s->info.len = info.len;
-
-    return NGX_OK;
-}
-
-
 static void
 welcome(fanout_session_t *s)
 {
@@ -492,10 +374,16 @@ welcome(fanout_session_t *s)
                 || fanout_outbuf_string(hub, f, s->user.data, s->user.len)
                    != NGX_OK))
         || fanout_outbuf_printf(hub, f, 256,
-               ",\"ping\":%M,\"time\":%uL,\"limits\":{\"message\":%uz,"
+               ",\"ping\":%M,\"time\":%uL,",
+               conf->ping, fanout_time())
+           != NGX_OK
+        || (s->expires
+            && fanout_outbuf_printf(hub, f, 64, "\"expires\":%uL,",
+                                    fanout_time() + fanout_session_left(s))
+               != NGX_OK)
+        || fanout_outbuf_printf(hub, f, 256, "\"limits\":{\"message\":%uz,"
                "\"batch\":%ui,\"channels\":%ui,\"history\":%ui}}}",
-               conf->ping, fanout_time(), conf->message_size,
-               conf->batch, conf->channels, conf->history)
+               conf->message_size, conf->batch, conf->channels, conf->history)
            != NGX_OK
         || s->transport->framing->end(hub, f, start, FANOUT_WS_TEXT)
            != NGX_OK)
@@ -639,6 +527,13 @@ native_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
                    "\"after\":%M}}",
                 code == 1012 ? "drain"
                 : code == 4429 ? "too_many" : "zone_full", after);
+}
+
+
+void
+fanout_native_expiring(fanout_session_t *s, ngx_msec_t left)
+{
+    send_printf(s, "{\"expiring\":{\"in\":%M}}", left);
 }
 
 

@@ -130,6 +130,9 @@ void fanout_native_error(fanout_session_t *s, fanout_json_t *id,
     fanout_json_t *op, ngx_uint_t at, fanout_error_e code, ngx_str_t *text,
     ngx_str_t *data);
 
+/* Tells the client that its session ends in so many ms. */
+void fanout_native_expiring(fanout_session_t *s, ngx_msec_t left);
+
 /* A job is done: the rest of the array that it was in follows. */
 void fanout_native_job_done(fanout_session_t *s);
 
@@ -225,9 +228,19 @@ void fanout_native_waits_flush(fanout_session_t *s);
 void fanout_native_waits_free(fanout_session_t *s);
 
 
-/* Makes the session's profile.  NGX_DECLINED if it is too large. */
+/* The profile of who sends a request, see the table of a dialect. */
 ngx_int_t fanout_native_user_info(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *info);
+
+/* Gives it to a session that begins; it outlives the request.  NGX_ERROR. */
+ngx_int_t fanout_native_take_info(fanout_session_t *s, ngx_http_request_t *r);
+
+/* Gives another one, of ngx_alloc(), to a session that has begun, and takes it
+ * from *info. */
+void fanout_native_renew_info(fanout_session_t *s, ngx_str_t *info);
+
+/* The members of the session's client get its profile. */
+void fanout_native_tell_info(fanout_session_t *s);
 
 /* The commands that join what fanout_autojoin says, as an array; len 0:
  * none. */

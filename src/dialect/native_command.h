@@ -245,6 +245,7 @@ struct fanout_command_s {
         fanout_record_cmd_t        record;
         fanout_get_cmd_t           get;
         fanout_lock_cmd_t          lock;
+        fanout_json_t              token;       /* of "auth", as sent */
     } u;
 };
 
@@ -260,6 +261,7 @@ extern const fanout_native_op_t  fanout_native_op_delete;
 extern const fanout_native_op_t  fanout_native_op_get;
 extern const fanout_native_op_t  fanout_native_op_lock;
 extern const fanout_native_op_t  fanout_native_op_unlock;
+extern const fanout_native_op_t  fanout_native_op_auth;
 
 
 /* Runs a command, at is its index in an array; deep: it may nest more levels

@@ -2,88 +2,12 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What the native dialect takes from the request of a handshake: the profile
- * of the user, the channels that are joined.
+ * What the native dialect takes from the request of a handshake: the channels
+ * that are joined.
  */
 
 
 #include "dialect/native.h"
-
-
-ngx_int_t
-fanout_native_user_info(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *info)
-{
-    size_t             size;
-    u_char            *p;
-    ngx_str_t         *values;
-    ngx_uint_t         i, n;
-    fanout_profile_t  *profile;
-
-    ngx_str_null(info);
-
-    if (conf->user_info == NULL) {
-        return NGX_OK;
-    }
-
-    profile = conf->user_info->elts;
-    n = conf->user_info->nelts;
-    size = sizeof("{}");
-
-    values = ngx_palloc(r->pool, n * sizeof(ngx_str_t));
-    if (values == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < n; i++) {
-        if (ngx_http_complex_value(r, &profile[i].value, &values[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        if (values[i].len) {
-            size += profile[i].name.len + sizeof("\"\":\"\",")
-                    + fanout_json_escape_len(values[i].data, values[i].len);
-        }
-    }
-
-    p = ngx_pnalloc(r->pool, size);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    info->data = p;
-    *p++ = '{';
-
-    for (i = 0; i < n; i++) {
-        if (values[i].len == 0) {
-            continue;
-        }
-
-        if (p - info->data > 1) {
-            *p++ = ',';
-        }
-
-        p = ngx_sprintf(p, "\"%V\":\"", &profile[i].name);
-        p = fanout_json_escape(p, values[i].data, values[i].len);
-        *p++ = '"';
-    }
-
-    *p++ = '}';
-    info->len = p - info->data;
-
-    if (info->len > FANOUT_ZONE_INFO) {
-        return NGX_DECLINED;
-    }
-
-    if (info->len == 2) {
-        /* not a word */
-        info->len = 0;
-    }
-
-    return NGX_OK;
-}
 
 
 ngx_int_t

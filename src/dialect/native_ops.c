@@ -49,6 +49,7 @@ static const fanout_native_op_t  *const ops[] = {
     &fanout_native_op_get,
     &fanout_native_op_lock,
     &fanout_native_op_unlock,
+    &fanout_native_op_auth,
     &ping,
     NULL
 };

@@ -94,8 +94,8 @@ split_fault(fanout_command_t *cmd, fanout_json_split_t *split, ngx_uint_t deep)
         return cmd->op.len
                ? fanout_native_fail(cmd, FANOUT_E_UNKNOWN_OP,
                      "there is no such op; there are publish, signal, join, "
-                     "leave, history, presence, members, set, delete, get and "
-                     "ping")
+                     "leave, history, presence, members, set, delete, get, "
+                     "lock, unlock, auth and ping")
                : fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                                     "\"op\" is missing");
     }

@@ -43,7 +43,8 @@ const fanout_dialect_t  fanout_native_sse = {
     .flush = fanout_native_flush,
     .closing = sse_closing,
     .heartbeat = sse_heartbeat,
-    .removed = sse_parted
+    .removed = sse_parted,
+    .expiring = fanout_native_expiring
 };
 
 

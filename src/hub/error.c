@@ -33,6 +33,9 @@ fanout_error_t  fanout_errors[] = {
     { ngx_string("locked"), 409, ngx_string("somebody else holds the lock") },
     { ngx_string("not_holder"), 409,
       ngx_string("the lock is not held, or by somebody else") },
+    { ngx_string("unauthorized"), 401, ngx_string("a valid token is needed") },
+    { ngx_string("unavailable"), 503,
+      ngx_string("what decides gives no answer: try again later") },
     { ngx_string("too_many"), 429,
       ngx_string("the clients of this address hold all that they may: "
                  "\"fanout_zone address=\"") },

@@ -35,6 +35,8 @@ typedef enum {
     FANOUT_E_BUSY,
     FANOUT_E_LOCKED,
     FANOUT_E_NOT_HOLDER,
+    FANOUT_E_UNAUTHORIZED,
+    FANOUT_E_UNAVAILABLE,
     FANOUT_E_ADDRESS_FULL,
 
     /* as ZONE_FULL, for one share of the zone, in the order of the shares, and

@@ -73,6 +73,15 @@ struct fanout_dialect_s {
     /* Its client may have got a lock that it waits for, or have lost its place
      * in the line; NULL where commands don't wait. */
     void       (*granted)(fanout_session_t *s);
+
+    /* The profile of who sends a request, JSON of its pool, empty for none.
+     * NGX_OK; NGX_DECLINED: it is too large; NGX_ERROR.  NULL: there is
+     * none. */
+    ngx_int_t  (*info)(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+                   ngx_str_t *info);
+
+    /* The session ends in so many ms; NULL: the client is not told. */
+    void       (*expiring)(fanout_session_t *s, ngx_msec_t left);
 };
 
 

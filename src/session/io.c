@@ -199,6 +199,13 @@ io_due(fanout_session_t *s)
         return;
     }
 
+    if (s->expires && !s->warned
+        && (ngx_msec_int_t) (now - s->warn_at) >= 0)
+    {
+        s->warned = 1;
+        s->dialect->expiring(s, fanout_session_left(s));
+    }
+
     if (s->transport->ping && fanout_session_busy(s)) {
         /* nothing is read from the client: it waits for the server, or has to
          * take its output first, which has a timeout of its own */

@@ -71,6 +71,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
     s->received_at = ngx_current_msec;
     s->meter = *meter;
     s->active_at = ngx_current_msec;
+    s->end_at = ngx_current_msec + conf->session_max;
 
     s->user.data = (u_char *) (s + 1) + log;
     s->user.len = user->len;
@@ -277,6 +278,10 @@ session_free(fanout_session_t *s)
 
     if (s->info.data) {
         ngx_free(s->info.data);
+    }
+
+    if (s->handshake) {
+        ngx_free(s->handshake);
     }
 
     ngx_free(s);

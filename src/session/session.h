@@ -65,6 +65,7 @@ typedef struct {
  * member of a struct of its own. */
 
 typedef struct fanout_job_s  fanout_job_t;
+typedef struct fanout_handshake_s  fanout_handshake_t;
 
 typedef struct {
     /* Continues the session's job within its output limit.  NGX_OK when the job
@@ -157,6 +158,8 @@ struct fanout_session_s {
     ngx_rbtree_node_t        by_user;           /* hub->users */
     fanout_meter_t           meter;
 
+    fanout_handshake_t      *handshake;         /* kept to be asked again, of
+                                                   ngx_alloc(), or NULL */
     void                    *transport_part;    /* of the transport */
     void                    *dialect_part;      /* of the dialect */
     u_char                  *input;             /* received while a job ran */
@@ -226,6 +229,7 @@ struct fanout_session_s {
                                                    kept gets its answer */
     unsigned                 logged:1;          /* a log record follows */
     unsigned                 expires:1;         /* at expire_at */
+    unsigned                 warned:1;          /* and the client was told */
     uint8_t                  reason;            /* FANOUT_LEFT_* of members,
                                                    0: by how the session ends */
     uint8_t                  refused;           /* fanout_error_e of the start
@@ -233,7 +237,10 @@ struct fanout_session_s {
     ngx_str_t                info;              /* the profile, JSON */
     ngx_msec_t               active_at;         /* time of the last command */
     ngx_msec_t               alive_at;          /* next check for silence */
-    ngx_msec_t               expire_at;         /* the end of its token */
+    ngx_msec_t               expire_at;         /* the end of its token, or of
+                                                   fanout_session_max */
+    ngx_msec_t               warn_at;           /* time to tell the client */
+    ngx_msec_t               end_at;            /* of fanout_session_max */
     ngx_msec_t               returned_at;       /* time of the resume */
     const char              *why;               /* text of .refused, NULL: the
                                                    usual one */
@@ -282,8 +289,12 @@ void fanout_session_start(fanout_session_t *s);
  * its output is streamed through the filters. */
 void fanout_session_attach(fanout_session_t *s);
 
-/* The session ends in ms with 4401, as its token does; 0: it does not. */
+/* The session ends in ms with 4401, as its token does; 0: it does not.  It ends
+ * by fanout_session_max in any case. */
 void fanout_session_expire(fanout_session_t *s, ngx_msec_t ms);
+
+/* ms until a session that expires ends. */
+ngx_msec_t fanout_session_left(fanout_session_t *s);
 
 /* A content handler takes the request back from a session that does not keep
  * it, to refuse it.  Ends the session. */

@@ -43,7 +43,7 @@ fanout_session_timer(fanout_session_t *s)
         }
 
         if (s->expires) {
-            sooner(s->expire_at);
+            sooner(s->warned ? s->expire_at : s->warn_at);
         }
 
         if (s->alive) {
@@ -76,12 +76,35 @@ fanout_session_timer(fanout_session_t *s)
 void
 fanout_session_expire(fanout_session_t *s, ngx_msec_t ms)
 {
+    ngx_msec_t  now, left;
+
+    now = ngx_current_msec;
+
+    if (s->conf->session_max) {
+        left = (ngx_msec_int_t) (s->end_at - now) > 0 ? s->end_at - now : 1;
+        ms = ms ? ngx_min(ms, left) : left;
+    }
+
     s->expires = (ms != 0);
-    s->expire_at = ngx_current_msec + ms;
+    s->warned = (ms == 0 || s->conf->expiring == 0
+                 || s->dialect->expiring == NULL);
+    s->expire_at = now + ms;
+    s->warn_at = s->expire_at - ngx_min(s->conf->expiring, ms / 2);
 
     if (s->expires && s->started) {
         fanout_session_timer(s);
     }
+}
+
+
+ngx_msec_t
+fanout_session_left(fanout_session_t *s)
+{
+    ngx_msec_int_t  left;
+
+    left = s->expire_at - ngx_current_msec;
+
+    return left > 0 ? left : 0;
 }
 
 

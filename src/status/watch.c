@@ -88,6 +88,8 @@ fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf)
     copy->app = conf->status;
     copy->dialect = &dialect;
     copy->user = NULL;
+    copy->jwt = NULL;
+    copy->session_max = 0;
     copy->permits = NULL;
     copy->message_size = 1024;
     copy->rate = 0;

@@ -48,9 +48,19 @@ fanout_handshake_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     why = admit_hub(r, conf, status);
 
-    if (why == NULL) {
-        why = fanout_bearer_check(r, conf, status);
-    }
+    return why ? why : fanout_credential_check(r, conf, user, status);
+}
+
+
+const char *
+fanout_credential_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status)
+{
+    const char  *why;
+
+    ngx_str_null(user);
+
+    why = fanout_bearer_check(r, conf, status);
 
     return why ? why : admit_user(r, conf, user, status);
 }

@@ -31,6 +31,7 @@ static bearer_t *bearer(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
 static bearer_t *bearer_verified(ngx_http_request_t *r,
     fanout_jwt_conf_t *conf);
 static bearer_t *bearer_find(ngx_http_request_t *r);
+static bearer_t *bearer_add(ngx_http_request_t *r);
 static ngx_int_t bearer_copy(ngx_http_request_t *r, bearer_t *b);
 static ngx_uint_t bearer_read(ngx_http_request_t *r, fanout_jwt_conf_t *conf,
     ngx_str_t *token);
@@ -67,8 +68,7 @@ fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
 static bearer_t *
 bearer(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
 {
-    bearer_t            *b;
-    ngx_pool_cleanup_t  *cln;
+    bearer_t  *b;
 
     r = r->main;
     b = bearer_find(r);
@@ -76,6 +76,53 @@ bearer(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
     if (b && b->conf == conf) {
         return b;
     }
+
+    b = bearer_add(r);
+    if (b == NULL) {
+        return NULL;
+    }
+
+    b->found = bearer_read(r, conf, &b->token);
+
+    if (b->found && b->token.len <= conf->size && bearer_copy(r, b) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    b->conf = conf;
+
+    return b;
+}
+
+
+ngx_int_t
+fanout_bearer_give(ngx_http_request_t *r, fanout_jwt_conf_t *conf,
+    ngx_str_t *token)
+{
+    bearer_t  *b;
+
+    b = bearer_add(r);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->conf = conf;
+    b->found = 1;
+    b->token = *token;
+
+    return bearer_copy(r, b);
+}
+
+
+/* What there is of another location is forgotten. */
+
+static bearer_t *
+bearer_add(ngx_http_request_t *r)
+{
+    bearer_t            *b;
+    ngx_pool_cleanup_t  *cln;
+
+    b = bearer_find(r);
 
     if (b == NULL) {
         cln = ngx_pool_cleanup_add(r->pool, sizeof(bearer_t));
@@ -88,15 +135,6 @@ bearer(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
     }
 
     ngx_memzero(b, sizeof(bearer_t));
-
-    b->found = bearer_read(r, conf, &b->token);
-
-    if (b->found && b->token.len <= conf->size && bearer_copy(r, b) != NGX_OK)
-    {
-        return NULL;
-    }
-
-    b->conf = conf;
 
     return b;
 }

@@ -32,6 +32,8 @@ struct fanout_jwt_conf_s {
     fanout_sources_t     sources;
     fanout_jwt_rules_t   rules;
     size_t               size;          /* bytes of a token, at most */
+    size_t               handshake;     /* bytes of one that is kept, at most;
+                                           0: none is */
     ngx_array_t         *places;        /* fanout_bearer_place_t: the first
                                            that has a token counts */
     unsigned             optional:1;    /* a request may bring none */
@@ -40,6 +42,11 @@ struct fanout_jwt_conf_s {
 /* Takes the token from a request, so that no log has it: in the query it is
  * overwritten with "*".  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
+
+/* The token of a request that has it in no place; copied.  NGX_ERROR on lack of
+ * memory. */
+ngx_int_t fanout_bearer_give(ngx_http_request_t *r, fanout_jwt_conf_t *conf,
+    ngx_str_t *token);
 
 /* Whether a request may begin a session now, by its token, whose signature is
  * verified once.  NULL; or why not, a static text, and the status. */

@@ -12,6 +12,7 @@
 #include "session/dialect.h"
 #include "http/headers.h"
 #include "transport/bearer.h"
+#include "transport/renew.h"
 #include "transport/transport.h"
 
 
@@ -65,6 +66,11 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
     fanout_session_expire(s, fanout_bearer_left(r, conf));
+
+    if (fanout_renew_keep(r, s) != NGX_OK) {
+        fanout_session_return_request(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     if (fanout_websocket_extend(r, s, &extension) != NGX_OK) {
         fanout_session_return_request(s);

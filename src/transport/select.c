@@ -7,6 +7,7 @@
 
 
 #include "http/headers.h"
+#include "transport/renew.h"
 #include "transport/transport.h"
 #include "transport/websocket.h"
 
@@ -19,9 +20,15 @@ fanout_handler(ngx_http_request_t *r)
 {
     ngx_str_t           value;
     ngx_uint_t          t;
+    fanout_renewal_t   *renewal;
     fanout_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+    renewal = fanout_renewal_of(r);
+
+    if (renewal) {
+        return fanout_renew_handler(r, renewal);
+    }
 
     /* a page can't read a response that takes the place of a 101 */
 

@@ -48,6 +48,10 @@ ngx_int_t fanout_post_handler(ngx_http_request_t *r);
 const char *fanout_handshake_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 
+/* The same for its token, and for its user alone. */
+const char *fanout_credential_check(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
+
 /* a refusal of a request that may be repeated */
 
 typedef struct {

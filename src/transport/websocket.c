@@ -8,6 +8,7 @@
 
 
 #include "transport/websocket.h"
+#include "transport/bearer.h"
 #include "http/headers.h"
 #include "session/compress.h"
 #include "wire/deflate.h"
@@ -121,7 +122,11 @@ websocket_free(fanout_session_t *s)
 void
 fanout_websocket_configure(fanout_loc_conf_t *conf)
 {
-    conf->ws.size = conf->message_size + FANOUT_ENVELOPE;
+    size_t  token;
+
+    token = conf->jwt ? conf->jwt->size : 0;
+
+    conf->ws.size = ngx_max(conf->message_size, token) + FANOUT_ENVELOPE;
     conf->ws.frames = FANOUT_FRAGMENTS;
     conf->ws.rsv1 = 0;
 

@@ -37,6 +37,9 @@ an array of pairs, with Content-Length unless there is one or it is chunked.
 C<pattern(n)> is what fill sends. C<requests> are the raw bytes of all requests so far, in the order in which
 they were complete. C<wait_requests(n)> waits until there are as many.
 
+C<override(steps)> is the script of all requests from now on, whatever they
+have, until it is called without one.
+
 C<stop> closes its connections and its port, where nobody answers until
 C<begin>. What answers is C<answer(connection, head, body)>, for others to
 replace.
@@ -176,6 +179,22 @@ sub script {
 }
 
 
+sub override {
+    my ($self, @steps) = @_;
+
+    my $path = "$self->{dir}/override";
+
+    return unlink $path if !@steps;
+
+    my (undef, $script) = script(@steps);
+
+    open my $f, '>', "$path.new" or die "override: $!";
+    print $f $script;
+    close $f;
+    rename "$path.new", $path;
+}
+
+
 sub response {
     my ($status, $headers, $body) = @_;
 
@@ -237,6 +256,11 @@ sub answer {
     my ($self, $c, $head, $body) = @_;
 
     my ($method, $path) = $head =~ /^(\S+) (\S+)/;
+
+    if (open my $f, '<', "$self->{dir}/override") {
+        $self->run($c, scalar readline $f);
+        return;
+    }
 
     if ($head =~ /^X-Script:\s*(.*?)\r?$/mi) {
         $self->run($c, $1);

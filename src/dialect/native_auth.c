@@ -1,0 +1,267 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * The command "auth" of the native protocol: the session gets a new token, and
+ * what that says of its user and permissions, without a reconnect.
+ */
+
+
+#include "base/time.h"
+#include "dialect/native.h"
+#include "session/permit.h"
+#include "session/transport.h"
+#include "transport/bearer.h"
+#include "transport/renew.h"
+
+
+/* a handshake is evaluated, and a signature verified */
+#define FANOUT_COST_AUTH  (10 * FANOUT_COST)
+
+
+typedef struct {
+    fanout_job_t           base;
+    fanout_renewal_t      *renewal;
+    ngx_uint_t             at;                  /* in an array */
+    ngx_str_t              id;                  /* raw JSON, len 0: none */
+} auth_job_t;
+
+
+static fanout_error_e native_auth(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e auth_token(fanout_session_t *s, fanout_command_t *cmd,
+    ngx_str_t *token);
+static ngx_int_t auth_step(fanout_session_t *s);
+static void auth_free(fanout_job_t *job);
+static fanout_error_e auth_apply(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_renewal_t *renewal);
+static void auth_reply(fanout_session_t *s, fanout_json_t *id);
+
+
+static const fanout_native_member_t  auth_members[] = {
+    { fanout_native_field("token", fanout_native_read_raw,
+                          fanout_command_t, u.token), .required = 1 }
+};
+
+const fanout_native_op_t  fanout_native_op_auth = {
+    .name = ngx_string("auth"),
+    .run = native_auth,
+    .members = auth_members,
+    .n = fanout_nelts(auth_members),
+    .size = sizeof(fanout_json_t),
+    .cost = FANOUT_COST_AUTH
+};
+
+static const fanout_job_ops_t  auth_ops = {
+    auth_step,
+    auth_free
+};
+
+
+static fanout_error_e
+native_auth(fanout_session_t *s, fanout_command_t *cmd)
+{
+    ngx_str_t        token;
+    auth_job_t      *job;
+    fanout_error_e   rc;
+
+    rc = auth_token(s, cmd, &token);
+
+    if (rc != FANOUT_E_NONE) {
+        return rc;
+    }
+
+    job = ngx_calloc(sizeof(auth_job_t) + cmd->id.len, ngx_cycle->log);
+
+    if (job == NULL) {
+        return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
+    }
+
+    job->renewal = fanout_renew(s, &token);
+
+    ngx_explicit_memzero(token.data, token.len);
+
+    if (job->renewal == NULL) {
+        ngx_free(job);
+        return fanout_native_fail(cmd, FANOUT_E_UNAVAILABLE,
+                                  "no request can be made now");
+    }
+
+    job->base.ops = &auth_ops;
+    job->base.session = s;
+    job->base.waits = 1;
+    job->at = cmd->at;
+    job->id.data = (u_char *) (job + 1);
+    job->id.len = cmd->id.len;
+
+    if (cmd->id.len) {
+        ngx_memcpy(job->id.data, cmd->id.data, cmd->id.len);
+    }
+
+    s->job = &job->base;
+
+    return FANOUT_E_NONE;
+}
+
+
+/* The token is in place of the string that was received. */
+
+static fanout_error_e
+auth_token(fanout_session_t *s, fanout_command_t *cmd, ngx_str_t *token)
+{
+    fanout_json_t  text;
+
+    if (s->transport->commands) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "a POST brings a token of its own; open the stream anew "
+                   "with a new one, from its last position");
+    }
+
+    if (s->identity_ref == 0) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "the client has gone");
+    }
+
+    if (s->conf->jwt == NULL) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                   "no tokens are read here: \"fanout_jwt\"");
+    }
+
+    if (s->handshake == NULL) {
+        return fanout_native_fail(cmd, FANOUT_E_TOO_LARGE,
+                   "the handshake was too large to be kept: \"fanout_jwt "
+                   "handshake=\"; connect again with the new token");
+    }
+
+    switch (fanout_json_text(&cmd->u.token, (u_char *) cmd->u.token.data,
+                             s->conf->jwt->size, &text))
+    {
+    case FANOUT_JSON_OK:
+        break;
+
+    case FANOUT_JSON_TOO_LONG:
+        return fanout_native_fail_limit(cmd, FANOUT_E_TOO_LARGE, "token",
+                                        s->conf->jwt->size,
+                                        "fanout_jwt size=");
+
+    default:
+        text.len = 0;
+    }
+
+    if (text.len == 0) {
+        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                                  "\"token\" is a string that is not empty");
+    }
+
+    token->data = (u_char *) text.data;
+    token->len = text.len;
+
+    return FANOUT_E_NONE;
+}
+
+
+static void
+auth_free(fanout_job_t *job)
+{
+    fanout_renew_release(((auth_job_t *) job)->renewal);
+    ngx_free(job);
+}
+
+
+/* Replies, or returns AGAIN if there is no answer yet. */
+
+static ngx_int_t
+auth_step(fanout_session_t *s)
+{
+    auth_job_t        *job;
+    fanout_error_e     rc;
+    fanout_command_t   cmd;
+
+    job = (auth_job_t *) s->job;
+
+    if (!job->renewal->answered) {
+        return NGX_AGAIN;
+    }
+
+    fanout_native_blank(&cmd);
+
+    cmd.at = job->at;
+    cmd.id.data = job->id.data;
+    cmd.id.len = job->id.len;
+    cmd.op.data = (u_char *) "\"auth\"";
+    cmd.op.len = sizeof("\"auth\"") - 1;
+
+    rc = auth_apply(s, &cmd, job->renewal);
+
+    if (rc != FANOUT_E_NONE) {
+        fanout_native_refuse(s, &cmd, rc);
+
+    } else {
+        auth_reply(s, &cmd.id);
+    }
+
+    fanout_session_job_done(s);
+
+    if (!s->batched) {
+        fanout_session_settle(s);
+    }
+
+    return NGX_OK;
+}
+
+
+/* A renewal that is refused changes nothing. */
+
+static fanout_error_e
+auth_apply(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_renewal_t *renewal)
+{
+    if (renewal->rc != FANOUT_E_NONE) {
+        return renewal->why
+               ? fanout_native_fail(cmd, renewal->rc, "%s", renewal->why)
+               : renewal->rc;
+    }
+
+    if (renewal->user.len != s->user.len
+        || ngx_memcmp(renewal->user.data, s->user.data, s->user.len) != 0)
+    {
+        fanout_count(s->hub, forbidden);
+
+        return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+                   "the token is of another user: connect again");
+    }
+
+    fanout_session_permit(s, renewal->permissions);
+    renewal->permissions = NULL;
+
+    fanout_session_expire(s, renewal->left);
+    fanout_native_renew_info(s, &renewal->info);
+
+    return FANOUT_E_NONE;
+}
+
+
+static void
+auth_reply(fanout_session_t *s, fanout_json_t *id)
+{
+    fanout_reply_t  rp;
+
+    if (id->len == 0) {
+        return;
+    }
+
+    fanout_native_open(&rp, s, (u_char *) id->data, id->len);
+    fanout_native_literal(&rp, "\"ok\":{");
+
+    if (s->user.len) {
+        fanout_native_literal(&rp, "\"user\":");
+        fanout_native_string(&rp, s->user.data, s->user.len);
+    }
+
+    if (s->expires) {
+        fanout_native_printf(&rp, "%s\"expires\":%uL", s->user.len ? "," : "",
+                             fanout_time() + fanout_session_left(s));
+    }
+
+    fanout_native_literal(&rp, "}");
+    fanout_native_end(&rp);
+}
