@@ -54,6 +54,8 @@ my @directives = (
     [ fanout_poll_timeout         => '0 1ms 1d 25h',        'a time from 1ms to 1d' ],
     [ fanout_presence_size        => '0 1 8k 9k',           'a size from 1 to 8k' ],
     [ fanout_resume               => '-1 0 30d 31d',        'a time from 0 to 30d' ],
+    [ fanout_session_max          => '-1 0 30d 31d',        'a time from 0 to 30d' ],
+    [ fanout_expiring             => '-1 0 1d 25h',         'a time from 0 to 1d' ],
     [ fanout_retry                => '0 1ms 1d 25h',        'a time from 1ms to 1d' ],
     [ fanout_send_timeout         => '0 1ms 1d 25h',        'a time from 1ms to 1d' ],
     [ fanout_sessions             => '-1 0 1000000 1000001', 'a number from 0 to 1000000' ],
@@ -130,7 +132,8 @@ my @location = (
          qw( session user address )),
     (map { [ 'fanout_jwt secret=0123456789abcdef', @$_ ] }
          [ leeway => '-1 0 1h 61m',                          'a time from 0 to 1h' ],
-         [ size   => '63 64 64k 65k',                        'a size from 64 to 64k' ]),
+         [ size   => '63 64 64k 65k',                        'a size from 64 to 64k' ],
+         [ handshake => '-1 0 64k 65k',                      'a size from 0 to 64k' ]),
     [ 'fanout_log x', buffer => '0 1 64m 65m',               'a size from 1 to 64m' ],
     [ 'fanout_log x buffer=1k', flush => '0 1ms 1d 25h',     'a time from 1ms to 1d' ],
 );

@@ -263,7 +263,8 @@ subtest 'units' => sub {
         burst => ['server', 'fanout_budget user burst='],
         (map { ($_ => ['server', "$_ "]) }
              map { "fanout_$_" }
-             qw( ping timeout send_timeout resume drain retry poll_timeout )),
+             qw( ping timeout send_timeout resume drain retry poll_timeout
+                 session_max expiring )),
     );
 
     # every directive and parameter whose syntax says "time"

@@ -242,7 +242,7 @@ subtest 'what is no command' => sub {
     is(code($r), 'bad_request', 'id twice');
     is($r->{id}, 1, 'the first is that of the error');
 
-    for my $op ('x', '', 'Ping', 'ping ', 'signals', 'sets', 'auth',
+    for my $op ('x', '', 'Ping', 'ping ', 'signals', 'sets', 'auths',
                 'x' x 300, "\0", '*')
     {
         my $r = $ws->cmd($op, channel => 'a', data => 1);

@@ -346,7 +346,7 @@ subtest "$transport: to where less is permitted" => sub {
                     @{ ($_[0]{presence} || {})->{left} || [] }
             }) or last;
 
-            $told += grep { $_->{client} eq $id && $_->{reason} eq 'kicked' }
+            $told += grep { $_->{client} eq $id && $_->{reason} eq 'forbidden' }
                      @{ $push->{presence}{left} };
         }
 

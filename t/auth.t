@@ -1,0 +1,471 @@
+#!/usr/bin/env perl
+
+# The command "auth": a session gets a new token in place. If this fails, somebody
+# keeps what the new token does not allow, becomes somebody else, gets past an
+# access rule, or loses the session for a token that was refused.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Fanout::Backend;
+use Fanout::JWT;
+use Fanout::Nginx;
+use Fanout::Stream;
+
+
+my $secret  = 'a secret that only the backend knows';
+my $backend = Fanout::Backend->start;
+my $port    = $backend->port;
+
+my $nginx = Fanout::Nginx->start(
+    workers => 2,
+    tls     => 1,
+    http    => <<'END',
+        fanout_zone app 8m;
+        fanout_channel app * history=10 presence=on locks=1m records=on batch=10ms;
+        fanout_resume 1m;
+        fanout_expiring 0;
+        map $fanout_claim_room $mapped { default $fanout_claim_room-map; }
+        log_format all '$request $request_uri $http_authorization $status';
+END
+    server => join('', <<'END', <<"END"),
+        access_log %%DIR%%/access.log all;
+        fanout_jwt 'secret=a secret that only the backend knows'
+                   from=header from=subprotocol from=query:token leeway=0;
+        location /fanout/ { fanout_api app; }
+        location /rt {
+            fanout app;
+            set $room $fanout_claim_room;
+            fanout_user      $fanout_claim_sub@$remote_addr:$server_port:$https;
+            fanout_user_info name=$fanout_claim_name;
+            fanout_permit all $fanout_claim_room $room-set $mapped;
+            fanout_permit join,publish open;
+            fanout_rate 1000r/s burst=1000;
+        }
+        location /ops {
+            fanout app;
+            fanout_user   $fanout_claim_sub;
+            fanout_permit join,publish,history,signal,record *;
+            fanout_permit presence $fanout_claim_present;
+            fanout_permit lock     $fanout_claim_locks;
+        }
+        location /soon {
+            fanout app;
+            fanout_expiring 2s;
+            fanout_user   $fanout_claim_sub;
+            fanout_permit all *;
+        }
+        location /bounded {
+            fanout app;
+            fanout_session_max 3s;
+            fanout_expiring 1s;
+            fanout_user   $fanout_claim_sub;
+            fanout_permit all *;
+        }
+        location /small {
+            fanout app;
+            fanout_jwt 'secret=a secret that only the backend knows' size=1k
+                       handshake=300;
+            fanout_user   $fanout_claim_sub;
+            fanout_permit all *;
+        }
+        location /rated {
+            fanout app;
+            fanout_user   $fanout_claim_sub;
+            fanout_permit all *;
+            fanout_rate 10r/s burst=100;
+        }
+        location /plain {
+            fanout app;
+            fanout_jwt off;
+            fanout_permit all *;
+        }
+        location /denied {
+            fanout app;
+            fanout_user   $fanout_claim_sub;
+            fanout_permit all *;
+            if ($fanout_claim_banned) { return 403; }
+            if ($fanout_claim_moved) { rewrite ^ /elsewhere last; }
+        }
+        location /elsewhere { return 200 "hello"; }
+END
+        location /asks {
+            fanout app;
+            auth_request     /ask;
+            auth_request_set \$name \$upstream_http_x_name;
+            fanout_timeout   3s;
+            fanout_user      \$fanout_claim_sub;
+            fanout_user_info name=\$name;
+            fanout_permit    all *;
+        }
+        location = /ask {
+            internal;
+            proxy_pass http://127.0.0.1:$port/ask;
+            proxy_pass_request_body off;
+            proxy_set_header X-Addr \$remote_addr;
+        }
+END
+);
+
+my $http = $nginx->http;
+
+
+sub token { return Fanout::JWT::sign('HS256', $secret, @_) }
+
+sub session {
+    my ($path, $claims, %o) = @_;
+
+    return $nginx->native(path => $path, token => token($claims), %o);
+}
+
+sub auth {
+    my ($s, $claims) = @_;
+
+    return $s->cmd('auth', token => ref $claims ? token($claims) : $claims);
+}
+
+my @first = (sub => 'ann', room => 'a', name => 'Ann');
+
+
+for my $tls (0, 1) {
+
+subtest $tls ? 'over TLS' : 'permissions are replaced' => sub {
+    my $s = session('/rt', { @first }, tls => $tls);
+    my $others = session('/rt', { sub => 'bob', room => 'a' });
+    my $user = $s->welcome->{user};
+
+    like($user, qr/^ann\@127\.0\.0\.1:\d+:@{[ $tls ? 'on' : '' ]}$/, 'the user');
+
+    $others->ok('join', channel => 'a', presence => {});
+    $others->ok('join', channel => 'open');
+    $s->ok('join', channel => $_) for 'open', 'a-map', 'a-set';
+    $s->ok('join', channel => 'a', presence => { x => 1 });
+    $s->ok('lock', channel => 'a', name => 'l');
+
+    my $before = CORE::time();
+    my $r = auth($s, { sub => 'ann', room => 'b', name => 'Anna',
+                       exp => $before + 600 });
+
+    is($r->{ok}{user}, $user, 'the same user');
+    cmp_ok(abs($r->{ok}{expires} / 1000 - $before - 600), '<', 3, 'until when');
+
+    my %left = map { $_->{channel} => $_->{left}{reason} }
+               map { $s->next_where(sub { $_[0]{left} }) } 1 .. 3;
+
+    is_deeply(\%left, { map { $_ => 'forbidden' } 'a', 'a-map', 'a-set' },
+              'joins that it does not allow end');
+
+    is($others->next_where(sub {
+           $_[0]{presence} && @{ $_[0]{presence}{left} || [] }
+       })->{presence}{left}[0]{reason}, 'forbidden', 'others see the member go');
+    is($others->cmd('lock', channel => 'a', name => 'l')->{ok} ? 1 : 0, 1,
+       'its lock is free');
+
+    is($s->cmd('publish', channel => 'a', data => 1)->{error}{code},
+       'forbidden', 'no longer there');
+    ok($s->ok('publish', channel => $_, data => 1), "now in $_")
+        for 'b', 'b-map', 'b-set';
+
+    $others->ok('publish', channel => 'a', data => 'secret');
+    $others->ok('publish', channel => 'open', data => 'for all');
+
+    is($s->next_where(sub { defined $_[0]{data} })->{data}, 'for all',
+       'a join that stays gets what follows, the others nothing');
+
+    my $members = $s->ok('join', channel => 'b', presence => {})->{members};
+    is($members->[0]{info}{name}, 'Anna', 'the profile is the new one');
+
+    # the connection is as good as before
+
+    is(auth($s, { @first })->{ok}{user}, $user, 'again');
+    ok($s->ok('publish', channel => 'a', data => 1), 'and it may again');
+    $_->close(1000) for $s, $others;
+};
+
+}
+
+
+subtest 'members and locks that are not allowed any more' => sub {
+    my $s = session('/ops', { sub => 'ann', present => 'x', locks => 'x' });
+
+    $s->ok('join', channel => 'x', presence => {});
+    $s->ok('join', channel => 'y');
+    ok(auth($s, { sub => 'ann', present => 'x' })->{ok}, 'without locks');
+    ok($s->ok('publish', channel => 'x', data => 1), 'it held none');
+
+    $s->cut;
+    $s = session('/ops', { sub => 'eve', present => 'x', locks => 'x' });
+    $s->ok('join', channel => 'x');
+    $s->ok('lock', channel => 'x', name => 'l');
+    ok(auth($s, { sub => 'eve', present => 'x' })->{ok}, 'the same');
+    is($s->next_where(sub { $_[0]{left} })->{channel}, 'x',
+       'it held a lock there: the join ends');
+
+    my $other = session('/ops', { sub => 'bob', locks => 'x' });
+    $other->ok('join', channel => 'x');
+    ok($other->ok('lock', channel => 'x', name => 'l'), 'the lock is free');
+
+    $s->ok('join', channel => 'x', want => [ 'messages' ]);
+    ok(auth($s, { sub => 'eve' })->{ok}, 'without presence');
+    ok($s->ok('leave', channel => 'x'), 'it wanted none');
+    $_->close(1000) for $s, $other;
+
+    # the same for who resumes with less
+
+    $s = session('/ops', { sub => 'ann', present => 'x', locks => 'x' });
+    $s->ok('join', channel => 'x', want => [ 'messages' ]);
+    $s->ok('lock', channel => 'x', name => 'm');
+    $s->cut;
+
+    my $back = session('/ops', { sub => 'ann', present => 'x' },
+                       resume => $s->resume);
+    ok($back->welcome->{resumed}, 'resumed without locks');
+
+    $other = session('/ops', { sub => 'bob', locks => 'x' });
+    $other->ok('join', channel => 'x');
+    ok($other->ok('lock', channel => 'x', name => 'm'), 'the lock is free');
+    $_->close(1000) for $back, $other;
+};
+
+
+subtest 'what is refused changes nothing' => sub {
+    my $s   = session('/rt', { @first });
+    my $now = CORE::time();
+
+    $s->ok('join', channel => 'a', presence => {});
+
+    for ([ 'another user', 'forbidden', { @first, sub => 'eve' } ],
+         [ 'no user', 'forbidden', { room => 'a' } ],
+         [ 'expired', 'unauthorized', { @first, exp => $now - 10 } ],
+         [ 'another key', 'unauthorized',
+           Fanout::JWT::sign('HS256', 'x' x 32, { @first }) ],
+         [ 'none', 'unauthorized',
+           Fanout::JWT::base64url('{"alg":"none"}') . '.'
+             . Fanout::JWT::base64url('{"sub":"ann","room":"a"}') . '.' ],
+         [ 'words', 'unauthorized', 'a token' ],
+         [ 'nothing', 'bad_request', '' ],
+         [ 'very long', 'too_large', 'x' x 9000 ],
+         [ 'with a line in it', 'unauthorized', "a\r\nX-Admin: 1" ],
+         [ 'with a NUL', 'unauthorized', "a\0b" ])
+    {
+        my ($name, $code, $claims) = @$_;
+
+        is(auth($s, $claims)->{error}{code}, $code, $name);
+    }
+
+    is($s->cmd('auth')->{error}{code}, 'bad_request', 'no token');
+    is($s->cmd('auth', token => 1)->{error}{code}, 'bad_request', 'a number');
+    is($s->cmd('auth', token => 'x', channel => 'a')->{error}{code},
+       'bad_request', 'a channel');
+    ok($s->ok('publish', channel => 'a', data => 1), 'it goes on');
+    $s->close(1000);
+
+    is($nginx->native(path => '/plain')->cmd('auth', token => 'x')
+           ->{error}{code}, 'bad_request', 'where no tokens are');
+
+    $s = session('/small', { @first });
+    is(auth($s, { @first, x => 'x' x 2000 })->{error}{code}, 'too_large',
+       'too large a token');
+    ok(auth($s, { @first })->{ok}, 'a small one');
+
+    $s = session('/small', { @first }, headers => { 'X-Long' => 'x' x 280 });
+    like(auth($s, { @first })->{error}{message}, qr/handshake=/,
+         'too large a handshake');
+
+    my $r = $http->post('/rt', Fanout::JSON::encode(
+                { op => 'auth', token => token({ @first }) }),
+                headers => { Authorization => 'Bearer ' . token({ @first }),
+                             'Content-Type' => 'application/json' });
+    like($r->{body}, qr/a POST brings a token of its own/, 'by POST');
+};
+
+
+subtest 'rules of the location' => sub {
+    my $s = session('/denied', { @first });
+
+    is(auth($s, { @first, banned => 1 })->{error}{code}, 'unauthorized',
+       'a rule refuses');
+    is(auth($s, { @first, moved => 1 })->{error}{code}, 'unauthorized',
+       'another location answers');
+    ok(auth($s, { @first })->{ok}, 'neither');
+    $s->close(1000);
+};
+
+
+subtest 'in an array, and between commands' => sub {
+    my $s = session('/rt', { @first });
+    my $b = token({ sub => 'ann', room => 'b' });
+
+    my @r = $s->batch({ op => 'publish', channel => 'a', data => 1 },
+                      { op => 'auth', token => $b },
+                      { op => 'publish', channel => 'b', data => 1 },
+                      { op => 'publish', channel => 'a', data => 1 });
+
+    is_deeply([ map { $_->{error} ? $_->{error}{code} : 'ok' } @r ],
+              [ 'ok', 'ok', 'ok', 'forbidden' ], 'each in its turn');
+
+    my $id = $s->send_cmd('auth', token => token({ @first }));
+    my $next = $s->send_cmd('publish', channel => 'a', data => 1);
+
+    ok($s->reply($id)->{ok}, 'a command behind it');
+    ok($s->reply($next)->{ok}, 'waits for it');
+    $s->close(1000);
+};
+
+
+subtest 'a session is told of its end, and lives on' => sub {
+    my $s = session('/soon', { sub => 'ann', exp => CORE::time() + 4 });
+
+    cmp_ok(abs($s->welcome->{expires} - $s->welcome->{time} - 4000), '<', 1100,
+           'the welcome says when it ends');
+
+    my $told = $s->next_where(sub { $_[0]{expiring} }, 20);
+
+    cmp_ok($told->{expiring}{in}, '<=', 2000, 'told before');
+    cmp_ok($told->{expiring}{in}, '>', 0, 'in time');
+
+    ok(auth($s, { sub => 'ann', exp => CORE::time() + 4 })->{ok}, 'renewed');
+    ok($s->next_where(sub { $_[0]{expiring} }, 20), 'told again');
+    ok($s->ok('ping'), 'beyond its first end');
+    is($s->wait_close(20), 4401, 'it ends with its last token');
+    is($s->close_reason, 'expired', 'and says so');
+
+    my $back = session('/soon', { sub => 'ann' }, resume => $s->resume);
+
+    ok($back->welcome->{resumed}, 'and may come back with a new one');
+    $back->close(1000);
+};
+
+
+subtest 'fanout_session_max' => sub {
+    my $s = session('/bounded', { sub => 'ann' });
+
+    ok($s->next_where(sub { $_[0]{expiring} }, 20), 'told');
+    ok(auth($s, { sub => 'ann' })->{ok}, 'a new token');
+    is($s->wait_close(20), 4401, 'moves it not');
+
+    my $stream = Fanout::Stream->new($nginx, '/bounded', channels => ['a'],
+        headers => { Authorization => 'Bearer ' . token({ sub => 'ann' }) });
+
+    cmp_ok($stream->welcome->{expires}, '>', $stream->welcome->{time},
+           'a stream knows its end');
+
+    my $told = $stream->next_event(20);
+
+    while ($told && $told->{data} !~ /"expiring"/) {
+        $told = $stream->next_event(20);
+    }
+
+    my $closed = $stream->next_push(20)->{closing};
+
+    ok($told, 'a stream is told');
+    is($closed->{status}, 4401, 'and ends');
+};
+
+
+subtest 'auth_request is asked again' => sub {
+    my $name = 'Ann';
+    my $ask  = sub { return { script(send => response(@_)) } };
+    my $s = session('/asks', { sub => 'ann' }, headers => $ask->(200,
+                    [ [ 'X-Name' => 'Ann' ] ], ''));
+
+    $s->ok('join', channel => 'a', presence => {});
+
+    my @asked = $backend->requests;
+
+    ok(auth($s, { sub => 'ann', n => 1 })->{ok}, 'it allows');
+
+    my @again = $backend->requests;
+
+    is(@again - @asked, 1, 'it was asked');
+    my ($was) = $asked[-1] =~ /^(X-Addr:.*?)\r$/mi;
+    my ($is)  = $again[-1] =~ /^(X-Addr:.*?)\r$/mi;
+    is($is, $was, 'for the same address');
+    is(() = $again[-1] =~ /^Authorization: Bearer /mgi, 1, 'one token');
+    $s->close(1000);
+
+    # a backend that hangs, closes early, fails
+
+    for ([ 'hangs', 'unavailable', wait => 'never' ],
+         [ 'closes', 'unavailable', close => 1 ],
+         [ 'errs', 'unavailable', send => response(500, [], '') ],
+         [ 'denies', 'unauthorized', send => response(403, [], '') ])
+    {
+        my ($how, $code, @script) = @$_;
+
+        my $hidden = session('/asks', { sub => 'ann' }, headers => {
+            script(send => response(200, [], '')) });
+        my $other = session('/plain', {});
+
+        # the same request has the same script, so the backend is replaced
+
+        $hidden->ok('join', channel => 'a');
+        $backend->override(@script);
+
+        my $id = $hidden->send_cmd('auth', token => token({ sub => 'ann' }));
+
+        $other->ok('publish', channel => 'a', data => $how);
+        is($hidden->next_where(sub { defined $_[0]{data} }, 20)->{data}, $how,
+           "while it $how, messages come");
+        is($hidden->reply($id, 20)->{error}{code}, $code, "it $how");
+        $backend->override;
+
+        ok($hidden->ok('ping'), 'the session goes on');
+        $_->cut for $hidden, $other;
+    }
+};
+
+
+subtest 'a client that goes while it waits' => sub {
+    for my $tls (0, 1) {
+        my $s = session('/asks', { sub => 'ann' }, tls => $tls, headers => {
+            script(send => response(200, [], '')) });
+
+        $backend->override(wait => 'gone');
+        $s->send_cmd('auth', token => token({ sub => 'ann' }));
+        $backend->wait_requests(scalar($backend->requests));
+        $s->cut;
+
+        my $next = session('/plain', {});
+        ok($next->ok('ping'), 'the worker lives');
+        $backend->let('gone');
+        $backend->override;
+        ok($next->ok('ping'), 'and does when the answer comes');
+        $next->cut;
+    }
+};
+
+
+subtest 'it has its price' => sub {
+    my $s = session('/rated', { @first });
+    my $t = token({ @first });
+    my @ids = map { $s->send_cmd('auth', token => $t) } 1 .. 40;
+    my %got;
+
+    for my $id (@ids) {
+        my $r = $s->reply($id, 20);
+        $got{ $r->{ok} ? 'ok' : $r->{error}{code} }++;
+    }
+
+    cmp_ok($got{rate_limited} || 0, '>', 0, 'some are refused');
+    cmp_ok($got{ok} || 0, '<', 30, 'most are');
+    $s->cut;
+};
+
+
+subtest 'tokens are in no log' => sub {
+    for my $file (qw( access.log error.log )) {
+        my $path = $nginx->dir . "/$file";
+        open my $f, '<', $path or next;
+        my $text = do { local $/; <$f> };
+        my @tokens = $text =~ /(?<!Bearer )(eyJ[\w-]+\.[\w-]+\.[\w-]+)/g;
+
+        is(scalar(@tokens), 0, "none in $file");
+    }
+};
+
+
+$nginx->done_testing;
