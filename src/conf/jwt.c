@@ -359,8 +359,10 @@ set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
         return NGX_CONF_ERROR;
     }
 
-    ngx_memcpy(list, jwt->rules.audiences,
-               jwt->rules.naudiences * sizeof(fanout_json_t));
+    if (jwt->rules.naudiences) {
+        ngx_memcpy(list, jwt->rules.audiences,
+                   jwt->rules.naudiences * sizeof(fanout_json_t));
+    }
 
     list[jwt->rules.naudiences].data = s->data;
     list[jwt->rules.naudiences].len = s->len;

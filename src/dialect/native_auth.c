@@ -222,7 +222,8 @@ auth_apply(fanout_session_t *s, fanout_command_t *cmd,
     }
 
     if (renewal->user.len != s->user.len
-        || ngx_memcmp(renewal->user.data, s->user.data, s->user.len) != 0)
+        || (s->user.len
+            && ngx_memcmp(renewal->user.data, s->user.data, s->user.len) != 0))
     {
         fanout_count(s->hub, forbidden);
 

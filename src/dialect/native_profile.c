@@ -138,7 +138,8 @@ void
 fanout_native_renew_info(fanout_session_t *s, ngx_str_t *info)
 {
     if (info->len == s->info.len
-        && ngx_memcmp(info->data, s->info.data, info->len) == 0)
+        && (info->len == 0
+            || ngx_memcmp(info->data, s->info.data, info->len) == 0))
     {
         return;
     }
