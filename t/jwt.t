@@ -95,6 +95,13 @@ END
             return 204;
         }
 END
+        location /few {
+            fanout app;
+            fanout_jwt secret=0123456789abcdef;
+            fanout_user $fanout_claim_sub;
+            fanout_permit all *;
+            fanout_budget address sessions=1/s burst=30s;
+        }
         location /limited {
             fanout app;
             fanout_jwt secret=0123456789abcdef from=query:token;
@@ -220,6 +227,35 @@ subtest 'what no token may be' => sub {
 
     is(status('/keys', headers => [ map { [ 'X-Token' => $two ] } 1, 2 ]), 401,
        'two headers');
+};
+
+
+subtest 'many that are not valid' => sub {
+    my ($pid) = $nginx->worker_pids;
+    my $few   = $nginx->http(worker => $pid);
+    my $path  = '/few?poll=1&channel=a&timeout=0&history=1';
+    my $good  = Fanout::JWT::sign('HS256', '0123456789abcdef', {});
+    my @wrong = map { $few->get($path, headers => bearer(token({ n => $_ })))
+                          ->{status} } 1 .. 4;
+
+    is_deeply(\@wrong, [ (401) x 4 ], 'are refused');
+
+    is($few->get($path)->{status}, 401, 'a request without one costs nothing');
+
+    my $r = $few->get($path, headers => bearer($good));
+
+    is($r->{status}, 429, 'then none is verified, not even a valid one');
+    is($r->json->{error}{code}, 'rate_limited', 'which is told');
+    like($r->json->{error}{message}, qr/fanout_budget/, 'with the directive');
+    cmp_ok($r->{headers}{'retry-after'}, '>', 0, 'and when to come back');
+    is(status('/few', headers => bearer($good), worker => $pid), 429,
+       'a WebSocket');
+    is($few->get('/rt?poll=1&channel=a&timeout=0&history=1', headers =>
+                 bearer(token({ sub => 'ann', room => 'a' })))->{status}, 200,
+       'other locations go on');
+    ok(wait_for(sub {
+           $few->get($path, headers => bearer($good))->{status} == 200
+       }, 30), 'after a while it is');
 };
 
 
@@ -398,7 +434,8 @@ subtest 'a session ends with its token' => sub {
 
     is($ws->wait_close(20), 4401, 'of a WebSocket');
     is($ws->close_reason, 'expired', 'which is told why');
-    is($sse->next_push(20)->{closing}{status}, 4401, 'of an event stream');
+    ok($sse->next_push(20)->{expiring}, 'an event stream is told before');
+    is($sse->next_push(20)->{closing}{status}, 4401, 'and ends');
     ok($long->cmd('ping')->{ok}, 'not before');
 
     # what has begun in time must not go on after it

@@ -192,6 +192,17 @@ meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
 }
 
 
+ngx_uint_t
+fanout_meter_budget(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    fanout_meter_t *m, fanout_zone_budget_t *b)
+{
+    ngx_memzero(m, sizeof(fanout_meter_t));
+    meter_address(r, conf->app->hub, m);
+
+    return meter_budgets(conf, m, b) != 0;
+}
+
+
 uint64_t
 fanout_meter_who(fanout_loc_conf_t *conf, fanout_meter_t *m, ngx_uint_t scope)
 {

@@ -145,6 +145,19 @@ fanout_error_e fanout_meter_admit(ngx_http_request_t *r,
 /* The request did not become a session: it is no longer counted. */
 void fanout_meter_undo(fanout_hub_t *hub, fanout_meter_t *m);
 
+/* The budget of the address of a request, if there is one: 1, and .address of m
+ * is set; else 0. */
+ngx_uint_t fanout_meter_budget(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    fanout_meter_t *m, fanout_zone_budget_t *b);
+
+/* The token of a request was verified, and is not valid: it draws on the
+ * sessions of its address. */
+void fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+
+/* Whether the address of a request has tried too many, so that none is verified
+ * now: 1, counted as a refusal; or 0. */
+ngx_uint_t fanout_meter_tried(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+
 /* The hash of the user or the address of a meter, by scope; 0 if there is none,
  * or no fanout_budget applies to it. */
 uint64_t fanout_meter_who(fanout_loc_conf_t *conf, fanout_meter_t *m,

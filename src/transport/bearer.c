@@ -10,6 +10,7 @@
 #include "transport/bearer.h"
 #include "http/headers.h"
 #include "http/http.h"
+#include "session/meter.h"
 
 
 #define FANOUT_BEARER_YEAR  (366 * 24 * 3600)           /* s; later is never */
@@ -23,6 +24,8 @@ typedef struct {
     fanout_jwt_e         error;
     unsigned             found:1;
     unsigned             verified:1;
+    unsigned             limited:1;     /* it is not verified, as the address
+                                           has tried too many */
     fanout_jwt_t         jwt;           /* verified, without error */
 } bearer_t;
 
@@ -182,12 +185,20 @@ bearer_copy(ngx_http_request_t *r, bearer_t *b)
 static bearer_t *
 bearer_verified(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
 {
-    u_char    *buf;
-    bearer_t  *b;
+    u_char             *buf;
+    bearer_t           *b;
+    fanout_loc_conf_t  *flcf;
 
     b = bearer(r, conf);
 
     if (b == NULL || b->verified || !b->found || b->token.len > conf->size) {
+        return b;
+    }
+
+    flcf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
+
+    if (b->limited || fanout_meter_tried(r, flcf)) {
+        b->limited = 1;
         return b;
     }
 
@@ -204,6 +215,10 @@ bearer_verified(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
 
     if (b->error == FANOUT_JWT_NO_MEMORY) {
         return NULL;
+    }
+
+    if (b->error != FANOUT_JWT_OK) {
+        fanout_meter_wrong(r, flcf);
     }
 
     b->verified = 1;
@@ -400,6 +415,12 @@ fanout_bearer_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     if (b == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;
         return "out of memory";
+    }
+
+    if (b->limited) {
+        *status = NGX_HTTP_TOO_MANY_REQUESTS;
+        return "too many tokens of this address that are not valid: "
+               "fanout_budget address sessions=";
     }
 
     why = bearer_refusal(b);

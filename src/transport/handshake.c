@@ -132,7 +132,9 @@ handshake_check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     if (why == NULL) {
         why = fanout_handshake_check(r, conf, user, status);
 
-        if (why && *status == NGX_HTTP_SERVICE_UNAVAILABLE) {
+        if (why && (*status == NGX_HTTP_SERVICE_UNAVAILABLE
+                    || *status == NGX_HTTP_TOO_MANY_REQUESTS))
+        {
             (void) fanout_retry_after(r, conf->retry);
         }
     }

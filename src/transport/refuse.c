@@ -47,7 +47,7 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
         return fanout_websocket_refuse(r, conf, &user, status, text);
     }
 
-    if (conf->app->hub) {
+    if (conf->app->hub && status != NGX_HTTP_TOO_MANY_REQUESTS) {
         fanout_count(conf->app->hub, rejects);
     }
 
@@ -75,6 +75,10 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
         ngx_str_set(&code, "unsupported_media_type");
         break;
 
+    case NGX_HTTP_TOO_MANY_REQUESTS:
+        ngx_str_set(&code, "rate_limited");
+        break;
+
     case NGX_HTTP_SERVICE_UNAVAILABLE:
         ngx_str_set(&code, "unavailable");
         break;
@@ -90,7 +94,9 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
     message.data = (u_char *) text;
     message.len = ngx_strlen(text);
 
-    if (status != NGX_HTTP_SERVICE_UNAVAILABLE) {
+    if (status != NGX_HTTP_SERVICE_UNAVAILABLE
+        && status != NGX_HTTP_TOO_MANY_REQUESTS)
+    {
         return fanout_http_send_error(r, status, &code, &message, &none);
     }
 

@@ -537,8 +537,8 @@ renew_evaluate(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     why = fanout_credential_check(r, conf, &user, &status);
 
     if (why) {
-        renewal->rc = status < 500 ? FANOUT_E_UNAUTHORIZED
-                                   : FANOUT_E_UNAVAILABLE;
+        renewal->rc = status < 500 && status != NGX_HTTP_TOO_MANY_REQUESTS
+                      ? FANOUT_E_UNAUTHORIZED : FANOUT_E_UNAVAILABLE;
         renewal->why = why;
         return;
     }
