@@ -326,6 +326,8 @@ my @location = (
         => '"history,presence" is an operation',
     'fanout_permit all separators=allow a'
         => '"separators=allow" must be the last parameter',
+    'fanout_permit all list:$uri separators=allow'
+        => '"separators=" is not for the list "list:\$uri"',
     'fanout_user_info'             => 'invalid number of arguments',
     'fanout_user_info name'        => 'invalid "name": NAME=VALUE',
     'fanout_user_info =x'          => 'invalid "=x": NAME=VALUE',

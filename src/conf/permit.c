@@ -11,6 +11,7 @@
 
 
 static ngx_uint_t permit_operations(ngx_str_t *value, ngx_str_t *unknown);
+static ngx_uint_t is_list(fanout_permit_t *permit);
 static char *check_permit(ngx_conf_t *cf, ngx_str_t *pattern,
     ngx_uint_t alone);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
@@ -91,9 +92,35 @@ fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         if (permit_pattern(cf, &value[i], permit) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
+
+        permit->list = is_list(permit);
+
+        if (permit->list && n < cf->args->nelts) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"separators=\" is not for the list \"%V\": "
+                               "its patterns are taken as they are",
+                               &value[i]);
+            return NGX_CONF_ERROR;
+        }
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* "list:$variable" and nothing else */
+
+static ngx_uint_t
+is_list(fanout_permit_t *permit)
+{
+    fanout_part_t  *part;
+
+    part = permit->parts->elts;
+
+    return permit->parts->nelts == 2
+           && part[0].variable == -1 && part[1].variable != -1
+           && part[0].text.len == 5
+           && ngx_strncmp(part[0].text.data, "list:", 5) == 0;
 }
 
 
@@ -318,6 +345,7 @@ fanout_set_autojoin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         channel->ops = 0;
         channel->text = value[i];
         channel->separators = 1;
+        channel->list = 0;
 
         if (permit_pattern(cf, &value[i], channel) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;

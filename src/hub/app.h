@@ -100,6 +100,8 @@ typedef struct {
     ngx_array_t                    *parts;      /* fanout_part_t */
     unsigned                        separators:1;   /* values may contain the
                                                        separator */
+    unsigned                        list:1;         /* of patterns: its last
+                                                       part is a variable */
 } fanout_permit_t;
 
 typedef struct {

@@ -11,14 +11,16 @@
 
 #include "hub/hub.h"
 #include "base/pattern.h"
-
-
-#define FANOUT_RULE_HEAD  3
+#include "hub/permit_list.h"
 
 
 static size_t rule_size(ngx_http_request_t *r, fanout_permit_t *permit);
 static u_char *rule_pack(ngx_http_request_t *r, fanout_permit_t *permit,
     u_char *p, size_t size);
+static u_char *rule_list(ngx_http_request_t *r, fanout_permit_t *permit,
+    u_char *p);
+static ngx_http_variable_value_t *rule_variable(ngx_http_request_t *r,
+    fanout_permit_t *permit);
 static ngx_uint_t ambiguous(fanout_permit_t *permit, ngx_uint_t i,
     ngx_http_variable_value_t *v);
 static ngx_uint_t has_separator(ngx_http_variable_value_t *v, u_char *p,
@@ -74,6 +76,11 @@ rule_size(ngx_http_request_t *r, fanout_permit_t *permit)
     fanout_part_t              *part;
     ngx_http_variable_value_t  *v;
 
+    if (permit->list) {
+        v = rule_variable(r, permit);
+        return v ? fanout_permit_list_size(v->len) : 0;
+    }
+
     size = FANOUT_RULE_HEAD;
     part = permit->parts->elts;
 
@@ -102,6 +109,10 @@ rule_pack(ngx_http_request_t *r, fanout_permit_t *permit, u_char *p,
     fanout_part_t               *part;
     fanout_pattern_t             pattern;
     ngx_http_variable_value_t   *v;
+
+    if (permit->list) {
+        return rule_list(r, permit, p);
+    }
 
     pattern.data = p + FANOUT_RULE_HEAD;
     pattern.len = 0;
@@ -134,11 +145,45 @@ rule_pack(ngx_http_request_t *r, fanout_permit_t *permit, u_char *p,
         }
     }
 
-    p[0] = (u_char) permit->ops;
-    p[1] = (u_char) (pattern.len >> 8);
-    p[2] = (u_char) (pattern.len & 0xff);
+    return fanout_rule(p, permit->ops, pattern.len);
+}
 
-    return pattern.data + pattern.len;
+
+static u_char *
+rule_list(ngx_http_request_t *r, fanout_permit_t *permit, u_char *p)
+{
+    u_char                     *end;
+    ngx_http_variable_value_t  *v;
+
+    v = rule_variable(r, permit);
+
+    if (v == NULL) {
+        return p;
+    }
+
+    end = fanout_permit_list(p, permit->ops, v->data, v->len);
+
+    if (end == NULL) {
+        log_nameless(r, permit);
+    }
+
+    return end ? end : p;
+}
+
+
+/* The variable of a list, NULL if it has no value. */
+
+static ngx_http_variable_value_t *
+rule_variable(ngx_http_request_t *r, fanout_permit_t *permit)
+{
+    fanout_part_t              *part;
+    ngx_http_variable_value_t  *v;
+
+    part = permit->parts->elts;
+    v = ngx_http_get_indexed_variable(r,
+                                part[permit->parts->nelts - 1].variable);
+
+    return v && !v->not_found && v->len ? v : NULL;
 }
 
 
@@ -250,7 +295,8 @@ log_nameless(ngx_http_request_t *r, fanout_permit_t *permit)
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "fanout_permit \"%V\" grants nothing to this client: a "
-                  "variable in it is empty or not a name", &permit->text);
+                  "variable in it is empty, or not a %s", &permit->text,
+                  permit->list ? "list of patterns" : "name");
 }
 
 

@@ -175,7 +175,10 @@ bearer_copy(ngx_http_request_t *r, bearer_t *b)
         return NGX_ERROR;
     }
 
-    ngx_memcpy(p, b->token.data, b->token.len);
+    if (b->token.len) {
+        ngx_memcpy(p, b->token.data, b->token.len);
+    }
+
     b->token.data = p;
 
     return NGX_OK;
