@@ -36,6 +36,7 @@ END
         fanout_jwt 'secret=a secret that only the backend knows'
                    from=header from=subprotocol from=query:token leeway=0;
         location /fanout/ { fanout_api app; }
+        lingering_close always;
         location /rt {
             fanout app;
             set $room $fanout_claim_room;

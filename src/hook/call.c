@@ -35,6 +35,7 @@ struct fanout_call_s {
 
 static ngx_int_t call_init(ngx_conf_t *cf);
 static ngx_int_t call_header_filter(ngx_http_request_t *r);
+static void call_decided(fanout_call_t *call, ngx_connection_t *c);
 static ngx_int_t call_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static fanout_call_t *call_find(ngx_http_request_t *r);
 static ngx_int_t call_take(fanout_call_t *call, ngx_buf_t *b);
@@ -126,6 +127,7 @@ call_header_filter(ngx_http_request_t *r)
 
     if (call) {
         call->status = r->headers_out.status;
+        call_decided(call, r->connection);
 
         if (r->header_only) {
             call->complete = 1;
@@ -134,6 +136,15 @@ call_header_filter(ngx_http_request_t *r)
     }
 
     return NGX_OK;
+}
+
+
+static void
+call_decided(fanout_call_t *call, ngx_connection_t *c)
+{
+    if (call->caller->decided) {
+        call->caller->decided(c, call->data);
+    }
 }
 
 
@@ -434,9 +445,7 @@ request_gone(void *data)
         call->failure = "worker_shutdown_timeout is over";
     }
 
-    if (call->caller->gone) {
-        call->caller->gone(c, call->data);
-    }
+    call_decided(call, c);
 
     call->request = NULL;
     close_peer(call);

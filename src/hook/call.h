@@ -57,9 +57,10 @@ typedef struct {
      * lack of memory. */
     ngx_int_t  (*request)(ngx_http_request_t *r, void *data);
 
-    /* The request is gone, and will be logged; data is that of done.  NULL:
-     * nothing is left to do. */
-    void       (*gone)(ngx_connection_t *c, void *data);
+    /* The response begins, or there is none: takes back what the connection has
+     * of others, which would be closed with it.  May be called again; data is
+     * that of done.  NULL: it has nothing. */
+    void       (*decided)(ngx_connection_t *c, void *data);
 } fanout_caller_t;
 
 

@@ -34,7 +34,7 @@ static ngx_int_t renew_uri(ngx_http_request_t *r, u_char *uri, size_t len);
 static ngx_int_t renew_header(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *value);
 static ngx_int_t renew_token(ngx_http_request_t *r, fanout_renewal_t *renewal);
-static void renew_gone(ngx_connection_t *c, void *data);
+static void renew_decided(ngx_connection_t *c, void *data);
 static void renew_done(void *data, ngx_uint_t status, ngx_str_t *body);
 static void renew_refused(fanout_renewal_t *renewal, ngx_uint_t status);
 static void renew_evaluate(ngx_http_request_t *r, fanout_loc_conf_t *conf,
@@ -46,7 +46,7 @@ static void renew_free(fanout_renewal_t *renewal);
 static const fanout_caller_t  renewer = {
     renew_connect,
     renew_request,
-    renew_gone
+    renew_decided
 };
 
 
@@ -210,7 +210,7 @@ fanout_renew_release(fanout_renewal_t *renewal)
     renewal->session = NULL;
 
     if (renewal->connection) {
-        renew_gone(renewal->connection, renewal);
+        renew_decided(renewal->connection, renewal);
     }
 
     if (renewal->answered) {
@@ -430,7 +430,7 @@ renew_token(ngx_http_request_t *r, fanout_renewal_t *renewal)
 /* What is the client's is not closed with the request. */
 
 static void
-renew_gone(ngx_connection_t *c, void *data)
+renew_decided(ngx_connection_t *c, void *data)
 {
     fanout_renewal_t  *renewal = data;
 
