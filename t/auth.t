@@ -33,6 +33,7 @@ my $nginx = Fanout::Nginx->start(
 END
     server => join('', <<'END', <<"END"),
         access_log %%DIR%%/access.log all;
+        fanout_log %%DIR%%/fanout.log events=auth,deny;
         fanout_jwt 'secret=a secret that only the backend knows'
                    from=header from=subprotocol from=query:token leeway=0;
         location /fanout/ { fanout_api app; }
@@ -457,8 +458,22 @@ subtest 'it has its price' => sub {
 };
 
 
+subtest 'who renews is logged' => sub {
+    open my $f, '<', $nginx->dir . '/fanout.log' or die $!;
+    my @lines = map { Fanout::JSON::decode($_) } <$f>;
+    my ($auth) = grep { $_->{event} eq 'auth' } @lines;
+    my @denied = grep { ($_->{op} // '') eq 'auth' } @lines;
+
+    like($auth->{user}, qr/^ann\@/, 'the user');
+    ok($auth->{client}, 'the client');
+    ok((grep { $_->{reason} =~ /another user/ && $_->{status} == 403 } @denied)
+       ? 1 : 0, 'who is refused as well, with the reason');
+    ok((grep { $_->{status} == 401 } @denied) ? 1 : 0, 'a token, too');
+};
+
+
 subtest 'tokens are in no log' => sub {
-    for my $file (qw( access.log error.log )) {
+    for my $file (qw( access.log error.log fanout.log )) {
         my $path = $nginx->dir . "/$file";
         open my $f, '<', $path or next;
         my $text = do { local $/; <$f> };

@@ -34,6 +34,8 @@ static ngx_int_t auth_step(fanout_session_t *s);
 static void auth_free(fanout_job_t *job);
 static fanout_error_e auth_apply(fanout_session_t *s, fanout_command_t *cmd,
     fanout_renewal_t *renewal);
+static fanout_error_e auth_refused(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_error_e rc, const char *why);
 static void auth_reply(fanout_session_t *s, fanout_json_t *id);
 
 
@@ -216,19 +218,15 @@ auth_apply(fanout_session_t *s, fanout_command_t *cmd,
     fanout_renewal_t *renewal)
 {
     if (renewal->rc != FANOUT_E_NONE) {
-        return renewal->why
-               ? fanout_native_fail(cmd, renewal->rc, "%s", renewal->why)
-               : renewal->rc;
+        return auth_refused(s, cmd, renewal->rc, renewal->why);
     }
 
     if (renewal->user.len != s->user.len
         || (s->user.len
             && ngx_memcmp(renewal->user.data, s->user.data, s->user.len) != 0))
     {
-        fanout_count(s->hub, forbidden);
-
-        return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
-                   "the token is of another user: connect again");
+        return auth_refused(s, cmd, FANOUT_E_FORBIDDEN,
+                            "the token is of another user: connect again");
     }
 
     fanout_session_permit(s, renewal->permissions);
@@ -236,8 +234,24 @@ auth_apply(fanout_session_t *s, fanout_command_t *cmd,
 
     fanout_session_expire(s, renewal->left);
     fanout_native_renew_info(s, &renewal->info);
+    fanout_session_log_auth(s);
 
     return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+auth_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
+    const char *why)
+{
+    if (why == NULL) {
+        why = (char *) fanout_errors[rc].text.data;
+    }
+
+    fanout_count(s->hub, forbidden);
+    fanout_session_log_unauthorized(s, fanout_errors[rc].status, why);
+
+    return fanout_native_fail(cmd, rc, "%s", why);
 }
 
 

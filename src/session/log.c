@@ -14,6 +14,8 @@
 
 static fanout_session_log_record_t *ending(
     fanout_session_t *s, ngx_uint_t by, ngx_uint_t code);
+static void log_refused(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, ngx_uint_t status, const char *why);
 static void log_describe(fanout_session_t *s, fanout_session_log_line_t *line,
     ngx_uint_t event);
 static ngx_uint_t is_poll(fanout_session_t *s);
@@ -229,6 +231,25 @@ void
 fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why)
 {
+    log_refused(s, op, channel, NGX_HTTP_FORBIDDEN, why);
+}
+
+
+void
+fanout_session_log_unauthorized(fanout_session_t *s, ngx_uint_t status,
+    const char *why)
+{
+    ngx_str_t  none;
+
+    ngx_str_null(&none);
+    log_refused(s, "auth", &none, status, why);
+}
+
+
+static void
+log_refused(fanout_session_t *s, const char *op, ngx_str_t *channel,
+    ngx_uint_t status, const char *why)
+{
     fanout_session_log_line_t  line;
 
     if (!s->logged) {
@@ -237,7 +258,7 @@ fanout_session_log_forbidden(fanout_session_t *s, const char *op,
 
     log_describe(s, &line, FANOUT_LOG_DENY);
 
-    line.status = NGX_HTTP_FORBIDDEN;
+    line.status = status;
     line.op.data = (u_char *) op;
     line.op.len = ngx_strlen(op);
     line.reason.data = (u_char *) why;
@@ -249,6 +270,18 @@ fanout_session_log_forbidden(fanout_session_t *s, const char *op,
 
     } else {
         fanout_count(s->hub, log_gathered);
+    }
+}
+
+
+void
+fanout_session_log_auth(fanout_session_t *s)
+{
+    fanout_session_log_line_t  line;
+
+    if (s->logged) {
+        log_describe(s, &line, FANOUT_LOG_AUTH);
+        fanout_session_log_put(s->conf, &line);
     }
 }
 

@@ -24,7 +24,8 @@
 #define FANOUT_LOG_JOIN     0x04
 #define FANOUT_LOG_LEAVE    0x08
 #define FANOUT_LOG_CLOSE    0x10
-#define FANOUT_LOG_ALL      0x1f
+#define FANOUT_LOG_AUTH     0x20
+#define FANOUT_LOG_ALL      0x3f
 
 
 /* of a text that comes from elsewhere; what is longer is cut */
@@ -107,6 +108,9 @@ void fanout_session_log_join(fanout_session_t *s, ngx_str_t *channel);
 void fanout_session_log_leave(fanout_session_t *s, ngx_str_t *channel);
 void fanout_session_log_close(fanout_session_t *s);
 
+/* The session has renewed its token. */
+void fanout_session_log_auth(fanout_session_t *s);
+
 /* A handshake of a transport is refused, with a status and a text.  The user
  * may be empty, and need not be a name. */
 void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
@@ -117,6 +121,10 @@ void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
  * of the channel that refuses it.  op and why are static. */
 void fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why);
+
+/* The same for a token that is not taken, with the status of the error. */
+void fanout_session_log_unauthorized(fanout_session_t *s, ngx_uint_t status,
+    const char *why);
 
 /* Records why the session ends, for its line "close": the first call counts.
  * By the server, with a static reason; by the client, with a reason that is

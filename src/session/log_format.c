@@ -59,6 +59,7 @@ static ngx_int_t format_find_field(ngx_str_t *name);
 #define E_JOIN     FANOUT_LOG_JOIN
 #define E_LEAVE    FANOUT_LOG_LEAVE
 #define E_CLOSE    FANOUT_LOG_CLOSE
+#define E_AUTH     FANOUT_LOG_AUTH
 #define E_ALL      FANOUT_LOG_ALL
 
 #define field(name, type, events)                                             \
@@ -103,6 +104,7 @@ static const struct {
     { ngx_string("deny"), E_DENY },
     { ngx_string("join"), E_JOIN },
     { ngx_string("leave"), E_LEAVE },
+    { ngx_string("auth"), E_AUTH },
     { ngx_string("close"), E_CLOSE }
 };
 
