@@ -265,7 +265,7 @@ log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_session_log_t *log,
         if (log->events == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown event \"%V\" in \"%V\": there are "
-                               "connect, deny, join, leave and close",
+                               "connect, deny, join, leave, auth and close",
                                &s, value);
             return NGX_CONF_ERROR;
         }
