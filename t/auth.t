@@ -10,6 +10,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use File::Temp ();
+
 use Fanout::Backend;
 use Fanout::JWT;
 use Fanout::Nginx;
@@ -19,6 +21,12 @@ use Fanout::Stream;
 my $secret  = 'a secret that only the backend knows';
 my $backend = Fanout::Backend->start;
 my $port    = $backend->port;
+
+my $users   = File::Temp->new;
+
+print $users "ann:{PLAIN}pass\n";
+close $users;
+chmod 0644, "$users";
 
 my $nginx = Fanout::Nginx->start(
     workers => 2,
@@ -94,6 +102,13 @@ END
         }
         location /elsewhere { return 200 "hello"; }
 END
+        location /basic {
+            fanout app;
+            auth_basic           users;
+            auth_basic_user_file $users;
+            fanout_user          \$fanout_claim_sub\@\$remote_user;
+            fanout_permit        all *;
+        }
         location /asks {
             fanout app;
             auth_request     /ask;
@@ -285,6 +300,15 @@ subtest 'what is refused changes nothing' => sub {
 };
 
 
+subtest 'a password beside the token' => sub {
+    my $s = session('/basic', { @first },
+                    headers => { Authorization => 'Basic YW5uOnBhc3M=' });
+
+    is(auth($s, { @first })->{ok}{user}, 'ann@ann', 'is given again');
+    $s->close(1000);
+};
+
+
 subtest 'rules of the location' => sub {
     my $s = session('/denied', { @first });
 
@@ -379,6 +403,14 @@ subtest 'auth_request is asked again' => sub {
     my @asked = $backend->requests;
 
     ok(auth($s, { sub => 'ann', n => 1 })->{ok}, 'it allows');
+    is(() = ($backend->requests)[-1] =~ /^Authorization:/mgi, 0,
+       'no token where the handshake had none');
+    $s->close(1000);
+
+    $s = $nginx->native(path => '/asks', headers => { %{ $ask->(200, [], '') },
+        Authorization => 'Bearer ' . token({ sub => 'ann', n => 2 }) });
+    @asked = $backend->requests;
+    ok(auth($s, { sub => 'ann', n => 3 })->{ok}, 'with a token in a header');
 
     my @again = $backend->requests;
 

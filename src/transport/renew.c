@@ -18,12 +18,17 @@
 
 struct fanout_handshake_s {
     ngx_http_conf_ctx_t     *ctx;           /* of its server */
+    ngx_str_t                header;        /* that had its token, len 0:
+                                               none */
     size_t                   len;
     u_char                   text[1];
 };
 
 
-static size_t keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt);
+static size_t keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt,
+    ngx_str_t *header);
+static ngx_uint_t keep_token(ngx_table_elt_t *h,
+    fanout_bearer_place_t *place);
 static ngx_uint_t keep_has(ngx_str_t *key, const char *name, size_t len);
 static u_char *keep_text(u_char *p, ngx_str_t *text);
 static ngx_int_t renew_connect(ngx_connection_t *c, void *data);
@@ -57,6 +62,7 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
 {
     size_t                     size;
     u_char                    *p;
+    ngx_str_t                  header;
     ngx_uint_t                 i;
     ngx_list_part_t           *part;
     ngx_table_elt_t           *h;
@@ -71,12 +77,13 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
     }
 
     size = r->unparsed_uri.len + 1;
+    ngx_str_null(&header);
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            size += keep_header(&h[i], jwt);
+            size += keep_header(&h[i], jwt, &header);
         }
     }
 
@@ -93,6 +100,7 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
     cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
 
     kept->ctx = cscf->ctx;
+    kept->header = header;
     kept->len = size;
 
     p = keep_text(kept->text, &r->unparsed_uri);
@@ -101,7 +109,7 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (keep_header(&h[i], jwt)) {
+            if (keep_header(&h[i], jwt, &header)) {
                 p = keep_text(p, &h[i].key);
                 p = keep_text(p, &h[i].value);
             }
@@ -118,7 +126,7 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
  * alone, or has a token. */
 
 static size_t
-keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt)
+keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt, ngx_str_t *header)
 {
     ngx_uint_t              i;
     fanout_bearer_place_t  *place;
@@ -136,14 +144,30 @@ keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt)
 
     for (i = 0; i < jwt->places->nelts; i++) {
         if (place[i].from == FANOUT_BEARER_HEADER
-            && keep_has(&h->key, (char *) place[i].name.data,
-                        place[i].name.len + 1))
+            && keep_token(h, &place[i]))
         {
+            *header = place[i].name;
             return 0;
         }
     }
 
     return h->key.len + 1 + h->value.len + 1;
+}
+
+
+/* Authorization may have something else, as of auth_basic. */
+
+static ngx_uint_t
+keep_token(ngx_table_elt_t *h, fanout_bearer_place_t *place)
+{
+    static const char  bearer[] = "Bearer ";
+
+    return keep_has(&h->key, (char *) place->name.data, place->name.len + 1)
+           && (ngx_strcmp(place->name.data, "authorization") != 0
+               || (h->value.len >= sizeof(bearer) - 1
+                   && ngx_strncasecmp(h->value.data, (u_char *) bearer,
+                                      sizeof(bearer) - 1)
+                      == 0));
 }
 
 
@@ -378,34 +402,26 @@ renew_header(ngx_http_request_t *r, ngx_str_t *name, ngx_str_t *value)
 }
 
 
-/* The location gets the token as such; modules and backends that read it from a
- * header find it there. */
+/* The location gets the token as such; modules and backends that read it from
+ * the header that had it find it there. */
 
 static ngx_int_t
 renew_token(ngx_http_request_t *r, fanout_renewal_t *renewal)
 {
-    u_char                 *p;
-    ngx_str_t               name, value;
-    ngx_uint_t              i;
-    fanout_jwt_conf_t      *jwt;
-    fanout_bearer_place_t  *place;
+    u_char             *p;
+    ngx_str_t           name, value;
+    fanout_jwt_conf_t  *jwt;
 
     static const char  bearer[] = "Bearer ";
 
     jwt = renewal->session->conf->jwt;
-    place = jwt->places->elts;
+    name = renewal->session->handshake->header;
 
     if (fanout_bearer_give(r, jwt, &renewal->token) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < jwt->places->nelts; i++) {
-        if (place[i].from == FANOUT_BEARER_HEADER) {
-            break;
-        }
-    }
-
-    if (i == jwt->places->nelts) {
+    if (name.len == 0) {
         return NGX_OK;
     }
 
@@ -420,8 +436,6 @@ renew_token(ngx_http_request_t *r, fanout_renewal_t *renewal)
     p = ngx_cpymem(p, bearer, sizeof(bearer) - 1);
     p = ngx_cpymem(p, renewal->token.data, renewal->token.len);
     *p = '\0';
-
-    name = place[i].name;
 
     return renew_header(r, &name, &value);
 }
