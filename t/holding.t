@@ -1,7 +1,8 @@
 #!/usr/bin/env perl
 
 # What the clients of one address may hold: if this fails, those of one that
-# joins many channels, or is many members, keep all others out for as long as
+# joins many channels, is many members, or makes many records or locks, keep all
+# others out for as long as
 # they stay, within all limits of rates.
 
 use strict;
@@ -22,14 +23,19 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app room:* presence=on;
         fanout_channel all room:* presence=on;
         fanout_zone many 3m channels=5%-10%;
+        fanout_zone kept 16m records=1%;
+        fanout_channel kept table:* records=on locks=1m locks_max=10000;
         fanout_channels_per_session 1000;
 END
     server => <<'END',
         location /rt { fanout app; fanout_user $arg_user; fanout_permit all room:*; }
         location /all { fanout all; fanout_user $arg_user; fanout_permit all room:*; }
         location /many { fanout many; fanout_permit all room:*; }
+        location /kept { fanout kept; fanout_permit all table:*; }
         location = /status { fanout_status app; }
         location = /many-status { fanout_status many; }
+        location = /kept-status { fanout_status kept; }
+        location /api { fanout_api kept; }
 END
 );
 
@@ -118,6 +124,87 @@ subtest 'members' => sub {
     is(code($ws->cmd('presence', channel => 'room:m1', key => 'k1',
                      data => 'less')),
        'ok', 'who holds too much may hold less');
+};
+
+
+# commands until one is refused: their number, and the last reply
+
+sub until_refused {
+    my ($do) = @_;
+
+    for my $n (1 .. 5000) {
+        my $r = $do->($n);
+        return ($n, $r) if $r->{error};
+    }
+
+    return (5000, {});
+}
+
+sub kept { $nginx->http->get('/kept-status')->json }
+
+
+subtest 'records' => sub {
+    my $ws  = $nginx->native(path => '/kept', @mallory);
+    my $ann = $nginx->native(path => '/kept');
+    my $pad = 'x' x 500;
+
+    my $set = sub {
+        my ($from, $record, $value) = @_;
+        return $from->cmd('set', channel => 'table:1', record => $record, set => { a => $value });
+    };
+
+    my ($n, $r) = until_refused(sub { $set->($ws, "m$_[0]", $pad) });
+
+    is(code($r), 'too_many', "records come to an end after $n");
+    is($r->{error}{data}{limit}, 'address', 'for its address');
+    is($r->{error}{data}{max}, 50, 'may have that much');
+    is(kept()->{zone}{shares}{records}{refused}, 0, 'the share is not at its end');
+
+    my $before = kept()->{counters}{address_held};
+
+    is(code($set->($ann, "a$_", $pad)), 'ok', 'another makes records') for 1 .. 5;
+    is(code($set->($ann, 'm1', 'y')), 'ok', 'and changes those that are there');
+    is(code($set->($ws, 'm2', 'less')), 'ok', 'who holds too much may hold less');
+    is(code($set->($ws, 'm3', reverse $pad)), 'ok', 'or as much');
+
+    my $api = $nginx->http->request(PATCH => '/api/channels/table:1/records/api',
+                                    body => qq({"set":{"a":"$pad"}}));
+
+    is($api->{status}, 201, 'a backend has no limit');
+
+    # m1 is not its own any more, and less is in m2
+
+    until_refused(sub { $set->($ws, "n$_[0]", $pad) });
+    cmp_ok(kept()->{counters}{address_held}, '>', $before, 'address_held counts');
+    is(code($ws->cmd('delete', channel => 'table:1', record => "m$_")), 'ok', 'it deletes')
+        for 1 .. $n - 1;
+    is(code($set->($ws, 'more', $pad)), 'ok', 'and has room again');
+    $nginx->http->request(DELETE => '/api/channels/table:1?records=1');
+};
+
+
+subtest 'locks' => sub {
+    my @ws  = map { $nginx->native(path => '/kept', @mallory) } 1 .. 60;
+    my $ann = $nginx->native(path => '/kept');
+    my $pad = 'x' x 1000;
+
+    $_->ok('join', channel => 'table:2', want => []) for @ws, $ann;
+
+    my ($n, $r) = until_refused(sub {
+        $ws[$_[0] / 32]->cmd('lock', channel => 'table:2', name => "m$_[0]", data => $pad);
+    });
+
+    is(code($r), 'too_many', "locks come to an end after $n");
+    is($r->{error}{data}{limit}, 'address', 'for the address');
+    is(code($ann->cmd('lock', channel => 'table:2', name => "a$_")), 'ok', 'another locks')
+        for 1 .. 20;
+    is(code($ws[0]->cmd('lock', channel => 'table:2', name => 'm1')), 'ok', 'it may renew');
+    is(code($ann->cmd('set', channel => 'table:2', record => 'r', set => { a => 1 })), 'ok',
+       'another makes a record');
+    $ws[0]->ok('leave', channel => 'table:2');
+    is(code($ws[59]->cmd('lock', channel => 'table:2', name => 'again', data => $pad)), 'ok',
+       'locks that end make room');
+    $_->close for @ws;
 };
 
 

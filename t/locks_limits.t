@@ -18,7 +18,7 @@ my $nginx = Fanout::Nginx->start(
     workers => 1,
     http => <<'END',
         fanout_zone app 32m;
-        fanout_zone tiny 2m records=1%;
+        fanout_zone tiny 2m records=1% address=100%;
         fanout_rate off;
         fanout_budget off;
         fanout_channel app few:* locks=1m locks_max=3;

@@ -14,7 +14,7 @@ use Fanout::Nginx;
 
 my $nginx = Fanout::Nginx->start(
     http => <<'END',
-        fanout_zone app 4m records=5%;
+        fanout_zone app 4m records=5% address=100%;
         fanout_channel app small  records=on record=10 fields=2 records_max=2;
         fanout_channel app short  records=on records_ttl=1s;
         fanout_channel app many:* records=on records_max=100000;

@@ -417,6 +417,9 @@ record_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
         return fanout_native_fail_limit(cmd, rc, limit.name, limit.max,
                                         limit.directive);
 
+    case FANOUT_E_ADDRESS_FULL:
+        return fanout_native_fail_member(s, cmd, rc);
+
     case FANOUT_E_RATE_LIMITED:
         fanout_meter_keys(s, &r->log, &limited);
         return fanout_native_limited(s, cmd, &limited);

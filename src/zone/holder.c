@@ -21,6 +21,11 @@
  * holder at its limit can still join channels in use, up to half of the rest:
  * its clients may come back on another worker, which has no interest yet.
  *
+ * Of a record, its head counts for the holder that made it, and each field for
+ * the one that changed it last: so nobody's blocks are made by others.  A claim
+ * to a lock counts with the blocks of the lock, held or in line, for the holder
+ * that asked, until it ends.  Their tables are not counted.
+ *
  * Keys are also counted by sender: the user, or the clients of an address
  * without a user.  So a user is limited across addresses, and can't use up the
  * limit of other users of the same address.
@@ -188,6 +193,9 @@ holder_blocks(fanout_zone_t *z, unsigned share, unsigned holder)
 
     case FANOUT_SHARE_members:
         return &h->members;
+
+    case FANOUT_SHARE_records:
+        return &h->records;
 
     default: /* FANOUT_SHARE_keys */
         return &h->keys;

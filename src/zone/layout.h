@@ -16,7 +16,7 @@
 #include "zone/zone.h"
 
 
-#define FANOUT_LAYOUT            7
+#define FANOUT_LAYOUT            8
 #define FANOUT_WHEEL             1024
 #define FANOUT_SEATS_WHEEL       256
 #define FANOUT_RECORDS_WHEEL     256

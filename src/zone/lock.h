@@ -77,8 +77,9 @@ typedef struct {
     fanout_zstr_t        data;          /* at most LOCK_DATA bytes; not there
                                            (NULL): of a renewal, it stays */
     uint64_t             client;        /* 0: the API */
-    uint64_t             address;       /* hash of the address that a new
-                                           channel counts for, 0: none */
+    uint64_t             address;       /* hash of the address that a new claim
+                                           counts for, and a new channel; 0:
+                                           none */
     uint32_t             ttl;           /* ms from the grant on */
     uint32_t             wait;          /* ms; 0: does not wait.  The zone ends
                                            the wait a second later */

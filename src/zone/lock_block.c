@@ -8,6 +8,7 @@
 
 #include "heap/hash.h"
 #include "zone/lock_block.h"
+#include "zone/share.h"
 
 
 #define FANOUT_SALT_LOCK     12         /* of fanout_hash() */
@@ -18,6 +19,8 @@ static uint64_t lock_hash(fanout_zone_t *z, fanout_ref_t channel,
 static int lock_named(fanout_zone_t *z, const fanout_lock_block_t *lock,
     const fanout_zstr_t *name);
 static fanout_tree_t locks_of(fanout_shelf_t *shelf);
+static void claim_count(fanout_zone_t *z, const fanout_claim_t *claim,
+    int more);
 static void claim_write(fanout_zone_t *z, fanout_ref_t chain,
     const fanout_zstr_t *user, const fanout_zstr_t *data);
 
@@ -222,6 +225,7 @@ fanout_claim_make(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t seat,
     claim->ttl = ask->ttl;
     claim->user_len = ask->user.len;
     claim->data_len = ask->data.len;
+    claim->holder = fanout_holder(z, ask->address);
 
     claim_write(z, claim->chain, &ask->user, &ask->data);
 
@@ -231,8 +235,22 @@ fanout_claim_make(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t seat,
     }
 
     fanout_shelf_add(z, fanout_lock(z, lock)->shelf, n);
+    claim_count(z, claim, 1);
 
     return ref;
+}
+
+
+static void
+claim_count(fanout_zone_t *z, const fanout_claim_t *claim, int more)
+{
+    uint32_t  n;
+
+    n = fanout_claim_own(fanout_lock(z, claim->lock)->name_len,
+                         claim->user_len + claim->data_len);
+
+    fanout_holder_add(z, FANOUT_SHARE_records, claim->holder,
+                      more * (int32_t) n);
 }
 
 
@@ -282,8 +300,10 @@ fanout_claim_change(fanout_zone_t *z, fanout_ref_t ref,
                     FANOUT_LOCKS);
     }
 
+    claim_count(z, claim, -1);
     fanout_set(z, claim->chain, chain);
     fanout_set(z, claim->data_len, ask->data.len);
+    claim_count(z, claim, 1);
     fanout_shelf_add(z, fanout_lock(z, claim->lock)->shelf,
                      (int32_t) n - (int32_t) had);
 }
@@ -305,6 +325,7 @@ fanout_claim_free(fanout_zone_t *z, fanout_ref_t ref)
                            &fanout_seat(z, claim->seat)->claims, NULL, ref);
     }
 
+    claim_count(z, claim, -1);
     fanout_shelf_add(z, fanout_lock(z, claim->lock)->shelf, -(int32_t) n);
     fanout_free(z, ref, fanout_chain_last(z, ref), n, FANOUT_LOCKS);
 }

@@ -63,7 +63,8 @@ typedef struct {
     uint16_t             data_len;
     uint8_t              user_len;
     uint8_t              held;
-    uint8_t              unused[14];
+    uint16_t             holder;        /* that it counts for */
+    uint8_t              unused[12];
 } fanout_claim_t;
 
 
@@ -113,6 +114,13 @@ static inline uint32_t
 fanout_claim_blocks(size_t text_len)
 {
     return 1 + (text_len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+}
+
+/* Returns the blocks that count for the holder of a claim: the lock's too. */
+static inline uint32_t
+fanout_claim_own(size_t name_len, size_t text_len)
+{
+    return fanout_lock_blocks(name_len) + fanout_claim_blocks(text_len);
 }
 
 /* Makes a claim of a seat (0: the API) with user, data and ttl of ask; it is

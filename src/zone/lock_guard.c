@@ -180,7 +180,7 @@ guard_rest(fanout_zone_t *z, guard_t *g, fanout_ref_t record)
     fanout_field_load(z, record, &ix);
 
     for (i = 0; i < ix.n; i++) {
-        if (ix.refs[i] && !fanout_field(z, ix.refs[i])->unset) {
+        if (ix.refs[i] && fanout_field(z, ix.refs[i])->size) {
             fanout_field_name(z, ix.refs[i], name);
             guard_name(z, g, name, fanout_field(z, ix.refs[i])->name);
         }

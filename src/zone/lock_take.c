@@ -44,7 +44,10 @@ static unsigned take_count(fanout_zone_t *z, const take_t *t,
     unsigned *waits);
 static uint32_t take_blocks(fanout_zone_t *z, const take_t *t,
     fanout_take_e what);
-static int take_claim(fanout_zone_t *z, const take_t *t, uint32_t blocks);
+static int take_claim(fanout_zone_t *z, const take_t *t, fanout_take_e what,
+    uint32_t n);
+static int32_t take_own(fanout_zone_t *z, const take_t *t, fanout_take_e what,
+    unsigned *holder);
 static int take_do(fanout_zone_t *z, take_t *t, fanout_take_e what);
 static void take_grant(fanout_zone_t *z, take_t *t);
 static void take_renew(fanout_zone_t *z, const take_t *t);
@@ -181,7 +184,7 @@ take_ready(fanout_zone_t *z, take_t *t, uint32_t ref,
         }
 
         if (z->shm->heap.nfree >= n + FANOUT_LOCK_ROOM) {
-            return take_claim(z, t, n);
+            return take_claim(z, t, *what, n);
         }
 
         rc = fanout_ensure(z, n + FANOUT_LOCK_ROOM);
@@ -320,9 +323,57 @@ take_blocks(fanout_zone_t *z, const take_t *t, fanout_take_e what)
 
 
 static int
-take_claim(fanout_zone_t *z, const take_t *t, uint32_t n)
+take_claim(fanout_zone_t *z, const take_t *t, fanout_take_e what, uint32_t n)
 {
+    int       rc;
+    int32_t   own;
+    unsigned  holder;
+
+    own = take_own(z, t, what, &holder);
+    rc = fanout_shelf_own(z, t->c, t->a.channel, holder, own);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return rc;
+    }
+
     return fanout_shelf_claim(z, t->c, t->a.channel, t->ask->address, n);
+}
+
+
+/* Returns the blocks that a holder gets more.  A claim stays with its holder
+ * when its data change. */
+
+static int32_t
+take_own(fanout_zone_t *z, const take_t *t, fanout_take_e what,
+    unsigned *holder)
+{
+    int32_t          n;
+    fanout_ref_t     ref;
+    fanout_claim_t  *claim;
+
+    ref = what == FANOUT_TAKE_RENEW ? fanout_lock(z, t->a.lock)->holder
+                                    : t->a.claim;
+    claim = ref ? fanout_claim(z, ref) : NULL;
+
+    if (what == FANOUT_TAKE_RENEW || what == FANOUT_TAKE_STAY) {
+        *holder = claim->holder;
+
+        return (int32_t) fanout_claim_blocks(claim->user_len
+                                             + t->ask->data.len)
+               - (int32_t) fanout_claim_blocks(claim->user_len
+                                               + claim->data_len);
+    }
+
+    *holder = fanout_holder(z, t->ask->address);
+    n = fanout_claim_own(t->ask->name.len,
+                         t->ask->user.len + t->ask->data.len);
+
+    if (claim && claim->holder == *holder) {
+        n -= fanout_claim_own(t->ask->name.len,
+                              claim->user_len + claim->data_len);
+    }
+
+    return n;
 }
 
 

@@ -75,7 +75,8 @@ typedef struct {
     unsigned             whole:1;       /* fields that are not named are
                                            unset */
     unsigned             expired:1;     /* of a delete: by its ttl */
-    unsigned             guard_off:1;   /* above guard= */
+    unsigned             guard_off:1;   /* of a backend: above guard=, and
+                                           counts for no address */
     unsigned             backend:1;     /* token may be of anybody's lock; else
                                            only of the client's own */
 } fanout_zone_set_t;

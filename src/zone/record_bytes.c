@@ -123,8 +123,8 @@ fanout_record_field(fanout_zone_t *z, fanout_record_pen_t *pen,
     item.user.len = f->user;
     item.value.len = f->size;
     item.version = f->version;
-    item.op = f->unset ? FANOUT_FIELD_UNSET : FANOUT_FIELD_SET;
-    item.flags = flags | (f->unset ? FANOUT_FIELD_ABSENT : 0);
+    item.op = f->size ? FANOUT_FIELD_SET : FANOUT_FIELD_UNSET;
+    item.flags = flags | (f->size ? 0 : FANOUT_FIELD_ABSENT);
 
     p = fanout_record_item(pen, &item) - f->user - f->name;
 

@@ -81,6 +81,14 @@ int
 fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     const fanout_plan_t *plan)
 {
+    int  rc;
+
+    rc = fanout_shelf_own(z, c, plan->channel, plan->holder, plan->own);
+
+    if (rc != FANOUT_ZONE_OK) {
+        return rc;
+    }
+
     return fanout_shelf_claim(z, c, plan->channel,
                               plan->set->opts ? plan->set->opts->address : 0,
                               plan->blocks);

@@ -93,7 +93,7 @@ fanout_plan_deleted(fanout_zone_t *z, const fanout_plan_t *plan,
 
         for (i = 0; i < plan->index.n; i++) {
             if (plan->index.refs[i]
-                && !fanout_field(z, plan->index.refs[i])->unset)
+                && fanout_field(z, plan->index.refs[i])->size)
             {
                 memset(&item, 0, sizeof(fanout_field_t));
                 item.op = FANOUT_FIELD_UNSET;
@@ -153,7 +153,7 @@ add_change(fanout_zone_t *z, const fanout_plan_t *plan,
     item.op = c->op;
 
     if (field == 0 || c->op == FANOUT_FIELD_APPEND
-        || fanout_field(z, field)->unset)
+        || fanout_field(z, field)->size == 0)
     {
         (void) fanout_record_item(pen, &item);
         return;
@@ -241,7 +241,7 @@ add_whole(fanout_zone_t *z, const fanout_plan_t *plan,
 
     for (i = 0; i < plan->index.n; i++) {
         if (plan->index.refs[i] && !done[i]
-            && !fanout_field(z, plan->index.refs[i])->unset)
+            && fanout_field(z, plan->index.refs[i])->size)
         {
             fanout_record_field(z, pen, plan->index.refs[i], 0);
         }

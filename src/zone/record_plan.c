@@ -16,6 +16,8 @@ static int conditions(fanout_zone_t *z, const fanout_plan_t *plan,
 static void decide(fanout_zone_t *z, fanout_plan_t *plan, unsigned i);
 static int changed_since(fanout_zone_t *z, const fanout_plan_t *plan,
     fanout_ref_t field);
+static void own(fanout_plan_t *plan, const fanout_field_block_t *f, size_t name,
+    size_t size);
 static void decide_rest(fanout_zone_t *z, fanout_plan_t *plan);
 static void count(fanout_zone_t *z, fanout_plan_t *plan, unsigned i);
 static int limits(fanout_zone_t *z, const fanout_plan_t *plan,
@@ -38,6 +40,7 @@ fanout_plan_make(fanout_zone_t *z, fanout_plan_t *plan, fanout_records_t *to,
     plan->applied = plan->conflicts = plan->ngone = 0;
     plan->size = plan->fields = 0;
     plan->blocks = 1;
+    plan->own = 0;
 
     rc = conditions(z, plan, r);
 
@@ -47,6 +50,7 @@ fanout_plan_make(fanout_zone_t *z, fanout_plan_t *plan, fanout_records_t *to,
 
     if (plan->record == 0) {
         plan->blocks += 1 + fanout_record_blocks(set->id.len);
+        plan->own += fanout_record_own(set->id.len);
     }
 
     fanout_field_load(z, plan->record, &plan->index);
@@ -127,7 +131,7 @@ decide(fanout_zone_t *z, fanout_plan_t *plan, unsigned i)
     s->step = FANOUT_STEP_APPLY;
 
     field = s->field;
-    there = field && !fanout_field(z, field)->unset;
+    there = field && fanout_field(z, field)->size;
 
     if (c->op == FANOUT_FIELD_APPEND) {
         s->in_place = there && fanout_field_array(z, field, &empty);
@@ -202,7 +206,7 @@ decide_rest(fanout_zone_t *z, fanout_plan_t *plan)
 
         f = fanout_field(z, plan->index.refs[place]);
 
-        if (f->unset) {
+        if (f->size == 0) {
             continue;
         }
 
@@ -212,6 +216,22 @@ decide_rest(fanout_zone_t *z, fanout_plan_t *plan)
         plan->size -= f->name + f->size;
         plan->blocks += fanout_field_blocks(f->name, 0,
                                             plan->set->user.len);
+        own(plan, f, f->name, 0);
+    }
+}
+
+
+/* Counts for the holder what a field is after the change, and no more what it
+ * was. */
+
+static void
+own(fanout_plan_t *plan, const fanout_field_block_t *f, size_t name,
+    size_t size)
+{
+    plan->own += fanout_field_blocks(name, size, plan->set->user.len);
+
+    if (f && f->holder == plan->holder) {
+        plan->own -= fanout_field_size(f);
     }
 }
 
@@ -234,7 +254,7 @@ count(fanout_zone_t *z, fanout_plan_t *plan, unsigned i)
     c = &plan->set->changes[i];
     field = plan->steps[i].field;
     f = field ? fanout_field(z, field) : NULL;
-    there = f && !f->unset;
+    there = f && f->size;
 
     before = there ? (int32_t) (f->name + f->size) : 0;
     after = c->op == FANOUT_FIELD_UNSET ? 0 : c->name.len + c->value.len;
@@ -247,6 +267,7 @@ count(fanout_zone_t *z, fanout_plan_t *plan, unsigned i)
     plan->fields += (c->op != FANOUT_FIELD_UNSET) - there;
     plan->blocks += fanout_field_blocks(c->name.len, c->value.len + 2,
                                         plan->set->user.len) + 1;
+    own(plan, f, c->name.len, after ? after - c->name.len : 0);
 }
 
 

@@ -35,6 +35,7 @@ typedef struct {
 typedef struct {
     const fanout_zone_set_t     *set;
     const fanout_zone_policy_t  *policy;
+    unsigned             holder;        /* that the change counts for */
     fanout_records_t            *to;    /* gets the fields in conflict */
 
     fanout_ref_t         channel;       /* 0: there is none */
@@ -49,6 +50,7 @@ typedef struct {
     int32_t              unset;         /* fields kept as unset that it gets
                                            more; counted as it is applied */
     uint32_t             blocks;        /* most that the record gets more */
+    int32_t              own;           /* that the holder gets more */
 
     fanout_plan_step_t   steps[FANOUT_ZONE_FIELDS];
     uint8_t              gone[FANOUT_FIELDS_MOST];

@@ -216,7 +216,7 @@ copy(fanout_zone_t *z, fanout_ref_t record, fanout_records_t *to)
     fanout_field_load(z, record, &ix);
 
     for (i = 0; i < ix.n; i++) {
-        if (ix.refs[i] && !fanout_field(z, ix.refs[i])->unset) {
+        if (ix.refs[i] && fanout_field(z, ix.refs[i])->size) {
             fanout_record_field(z, &pen, ix.refs[i], 0);
         }
     }

@@ -23,6 +23,7 @@ static int set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static int set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
+static unsigned set_holder(fanout_zone_t *z);
 static int set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static int is_large(const fanout_zone_set_t *set);
@@ -332,6 +333,7 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     plan.to->n = 0;
     plan.to->used = 0;
+    plan.holder = set_holder(z);
 
     rc = set_find(z, c, r);
 
@@ -356,6 +358,18 @@ set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     }
 
     return rc;
+}
+
+
+static unsigned
+set_holder(fanout_zone_t *z)
+{
+    const fanout_zone_set_t  *set;
+
+    set = plan.set;
+
+    return set->opts && !set->guard_off
+           ? fanout_holder(z, set->opts->address) : 0;
 }
 
 
@@ -411,7 +425,8 @@ set_apply(fanout_zone_t *z, fanout_zone_channel_t *c,
     plan.shelf = fanout_shelf_make(z, plan.channel);
 
     if (plan.record == 0) {
-        plan.record = fanout_record_make(z, plan.shelf, &plan.set->id);
+        plan.record = fanout_record_make(z, plan.shelf, &plan.set->id,
+                                         plan.holder);
     }
 
     plan.unset = 0;
@@ -475,7 +490,7 @@ apply_step(fanout_zone_t *z, unsigned i, fanout_record_stage_t *staged)
         return fanout_field_append(z, field, &text);
     }
 
-    was_unset = field && fanout_field(z, field)->unset;
+    was_unset = field && fanout_field(z, field)->size == 0;
 
     now = staged ? fanout_record_staged(z, staged, i)
                  : fanout_field_write(z, &text);
@@ -508,6 +523,7 @@ apply_gone(fanout_zone_t *z, unsigned place)
     text.name.len = fanout_field(z, field)->name;
     text.user = plan.set->user;
     text.version = plan.version;
+    text.holder = plan.holder;
     text.unset = 1;
 
     now = fanout_field_write(z, &text);

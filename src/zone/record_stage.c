@@ -27,6 +27,7 @@ fanout_plan_text(const fanout_plan_t *plan, unsigned i,
     text->value = c->value;
     text->user = plan->set->user;
     text->version = plan->version;
+    text->holder = plan->holder;
     text->brackets = c->op == FANOUT_FIELD_APPEND;
     text->unset = c->op == FANOUT_FIELD_UNSET;
 }

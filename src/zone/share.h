@@ -17,7 +17,8 @@
 
 /*
  * The objects that the clients of an address hold: live sessions with their
- * live seats, members, keys, and channels that they brought into use.
+ * live seats, members, keys, channels that they brought into use, and records
+ * and locks.
  * Addresses with the same holder are counted as one; holder 0 is for clients
  * without an address, and has no limit.  See zone/holder.c.
  */
@@ -28,6 +29,7 @@ typedef struct {
     uint32_t             keys;
     fanout_ref_t         key_last;      /* by age, a ring */
     uint32_t             channels;
+    uint32_t             records;       /* and locks */
 } fanout_holder_t;
 
 
@@ -102,14 +104,14 @@ int fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
 /* Returns the holder for clients with this hash of an address (0: none). */
 unsigned fanout_holder(fanout_zone_t *z, uint64_t address);
 
-/* Adds n blocks of channels, sessions, members or keys to a holder; n may be
- * negative. */
+/* Adds n blocks of channels, sessions, members, keys or records to a holder; n
+ * may be negative. */
 void fanout_holder_add(fanout_zone_t *z, unsigned share, unsigned holder,
     int32_t n);
 
 /* Checks whether a holder may have n more blocks of sessions, or of channels,
- * members or keys of a class: OK, or MANY.  OK also if the holder has none, or
- * if nobody may have n: then fanout_share_claim() refuses them. */
+ * members, keys or records of a class: OK, or MANY.  OK also if the holder has
+ * none, or if nobody may have n: then fanout_share_claim() refuses them. */
 int fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t n);
 

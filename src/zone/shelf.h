@@ -43,9 +43,9 @@ typedef struct {
 
 
 /*
- * A record.  The id is in the rest of its chain.  Fields that were unset stay
- * for a while, without a value, for the conflicts of others that don't know of
- * it; when one is forgotten, floor takes its version.
+ * A record.  Its holder and its id are in the rest of its chain.  Fields that
+ * were unset stay for a while, without a value, for the conflicts of others
+ * that don't know of it; when one is forgotten, floor takes its version.
  */
 
 typedef struct {
@@ -68,6 +68,17 @@ typedef struct {
     uint8_t              id_len;
     uint8_t              place;         /* in the wheel, if it expires */
 } fanout_record_block_t;
+
+/* the first block of the rest; the id continues through the chain */
+
+typedef struct {
+    fanout_ref_t         chain;
+    uint16_t             holder;        /* that the record without its fields
+                                           counts for */
+    uint8_t              id[58];
+} fanout_record_rest_t;
+
+#define FANOUT_RECORD_ID         offsetof(fanout_record_rest_t, id)
 
 #define FANOUT_RECORD_FORGOT     0x80   /* a field was forgotten */
 
@@ -97,11 +108,10 @@ typedef struct {
     fanout_ref_t         chain;
     fanout_ref_t         tail;
     uint64_t             version;
-    uint32_t             size;          /* of the value */
+    uint32_t             size;          /* of the value, 0: it is unset */
     uint8_t              name;
     uint8_t              user;
-    uint8_t              unset;
-    uint8_t              unused;
+    uint16_t             holder;        /* that it counts for */
     uint8_t              data[40];
 } fanout_field_block_t;
 
@@ -110,6 +120,8 @@ typedef struct {
 
 #define fanout_shelf(z, ref)   ((fanout_shelf_t *) fanout_at(z, ref))
 #define fanout_record(z, ref)  ((fanout_record_block_t *) fanout_at(z, ref))
+#define fanout_record_rest(z, ref)                                            \
+    ((fanout_record_rest_t *) fanout_at(z, fanout_record(z, ref)->chain))
 #define fanout_fields(z, ref)  ((fanout_fields_t *) fanout_at(z, ref))
 #define fanout_field(z, ref)   ((fanout_field_block_t *) fanout_at(z, ref))
 
@@ -143,6 +155,11 @@ void fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t shelf, uint32_t slot,
 int fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, uint64_t address, uint32_t n);
 
+/* Checks whether a holder may have n more blocks of records and locks of a
+ * channel, if n > 0: OK, or ADDRESS. */
+int fanout_shelf_own(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    fanout_ref_t channel, unsigned holder, int32_t n);
+
 /* Returns the class of a channel that may be missing (0). */
 uint32_t fanout_shelf_class_of(fanout_zone_t *z,
     const fanout_zone_channel_t *c, fanout_ref_t channel);
@@ -157,18 +174,33 @@ void fanout_shelf_class(fanout_zone_t *z, fanout_ref_t shelf, uint32_t class);
 fanout_ref_t fanout_record_find(fanout_zone_t *z, fanout_ref_t channel,
     const fanout_zstr_t *id);
 
-/* Returns the blocks of a record without fields, tables of the shelf
- * included. */
+/* Returns the blocks of a record without fields and their index. */
+static inline uint32_t
+fanout_record_chain(size_t id_len)
+{
+    return 1 + (FANOUT_RECORD_ID + id_len - sizeof(fanout_ref_t)
+                + FANOUT_PAYLOAD - 1)
+               / FANOUT_PAYLOAD;
+}
+
+/* The same, with tables of the shelf. */
 static inline uint32_t
 fanout_record_blocks(size_t id_len)
 {
-    return 1 + (id_len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD
-           + FANOUT_TREE_DEPTH + 1;
+    return fanout_record_chain(id_len) + FANOUT_TREE_DEPTH + 1;
 }
 
-/* Makes a record without fields, whose version is the shelf's floor. */
+/* The same, as the holder of the record has them: one more for the index. */
+static inline uint32_t
+fanout_record_own(size_t id_len)
+{
+    return fanout_record_chain(id_len) + 1;
+}
+
+/* Makes a record without fields, whose version is the shelf's floor, and which
+ * counts for a holder. */
 fanout_ref_t fanout_record_make(fanout_zone_t *z, fanout_ref_t shelf,
-    const fanout_zstr_t *id);
+    const fanout_zstr_t *id, unsigned holder);
 
 /* Frees a record with its fields, and the shelf after its last record: the
  * caller then calls fanout_channel_free_unused(). */
@@ -218,6 +250,12 @@ fanout_field_blocks(size_t name, size_t size, size_t user)
            ? 1 : 1 + (n - FANOUT_BLOCK + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
 }
 
+static inline uint32_t
+fanout_field_size(const fanout_field_block_t *f)
+{
+    return fanout_field_blocks(f->name, f->size, f->user);
+}
+
 /* Returns the block with the last byte of the value, by a walk. */
 fanout_ref_t fanout_field_tail(fanout_zone_t *z, fanout_ref_t field);
 
@@ -241,6 +279,7 @@ typedef struct {
     fanout_zstr_t        value;
     fanout_zstr_t        user;
     uint64_t             version;
+    uint16_t             holder;
     unsigned             brackets:1;    /* put around the value */
     unsigned             unset:1;
 } fanout_field_text_t;
@@ -267,14 +306,14 @@ fanout_text_blocks(const fanout_field_text_t *text)
 void fanout_field_fill(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_field_text_t *text);
 
-/* Appends elements to the array in a field.  Returns the blocks that the field
- * got more. */
+/* Appends elements to the array in a field, which then counts for the holder of
+ * the text.  Returns the blocks that the field got more. */
 int32_t fanout_field_append(fanout_zone_t *z, fanout_ref_t field,
     const fanout_field_text_t *text);
 
-/* Puts a field into a place, where it takes the place of another, which is
- * freed; or into a new place (n), which must be ensured.  Returns the blocks
- * that the record got more. */
+/* Puts a field into a place and counts it for its holder; there it takes the
+ * place of another, which is freed; or into a new place (n), which must be
+ * ensured.  Returns the blocks that the record got more. */
 int32_t fanout_field_put(fanout_zone_t *z, fanout_ref_t record,
     fanout_field_index_t *ix, unsigned place, fanout_ref_t field,
     uint16_t hash);

@@ -23,6 +23,19 @@ fanout_shelf_class_of(fanout_zone_t *z, const fanout_zone_channel_t *c,
 
 
 int
+fanout_shelf_own(fanout_zone_t *z, const fanout_zone_channel_t *c,
+    fanout_ref_t channel, unsigned holder, int32_t n)
+{
+    return n <= 0
+           || fanout_holder_claim(z, FANOUT_SHARE_records,
+                                  fanout_shelf_class_of(z, c, channel),
+                                  holder, n)
+              == FANOUT_ZONE_OK
+           ? FANOUT_ZONE_OK : FANOUT_ZONE_ADDRESS;
+}
+
+
+int
 fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, uint64_t address, uint32_t n)
 {

@@ -11,6 +11,7 @@
  */
 
 
+#include "zone/share.h"
 #include "zone/shelf.h"
 
 
@@ -57,6 +58,8 @@ static unsigned oldest_unset(const fanout_field_index_t *ix,
     const uint64_t *version);
 static uint32_t field_drop(fanout_zone_t *z, fanout_ref_t record,
     fanout_field_index_t *ix, unsigned place);
+static void field_count(fanout_zone_t *z, const fanout_field_block_t *f,
+    int more);
 static uint32_t field_free(fanout_zone_t *z, fanout_ref_t ref);
 static fanout_ref_t *place_of(fanout_zone_t *z, fanout_ref_t record,
     unsigned place, uint16_t **hash);
@@ -197,6 +200,7 @@ fanout_field_put(fanout_zone_t *z, fanout_ref_t record,
     }
 
     fanout_set(z, *ref, field);
+    field_count(z, fanout_field(z, field), 1);
 
     if (*h != hash) {
         fanout_set(z, *h, hash);
@@ -266,7 +270,7 @@ unset_versions(fanout_zone_t *z, const fanout_field_index_t *ix,
 
         if (ix->refs[i]) {
             f = fanout_field(z, ix->refs[i]);
-            version[i] = f->unset ? f->version : 0;
+            version[i] = f->size ? 0 : f->version;
         }
     }
 }
@@ -342,6 +346,14 @@ fanout_fields_free(fanout_zone_t *z, fanout_ref_t record)
 }
 
 
+static void
+field_count(fanout_zone_t *z, const fanout_field_block_t *f, int more)
+{
+    fanout_holder_add(z, FANOUT_SHARE_records, f->holder,
+                      more * (int32_t) fanout_field_size(f));
+}
+
+
 static uint32_t
 field_free(fanout_zone_t *z, fanout_ref_t ref)
 {
@@ -349,7 +361,8 @@ field_free(fanout_zone_t *z, fanout_ref_t ref)
     fanout_field_block_t  *f;
 
     f = fanout_field(z, ref);
-    n = fanout_field_blocks(f->name, f->size, f->user);
+    n = fanout_field_size(f);
+    field_count(z, f, -1);
 
     /* the user's name may follow the tail */
 
@@ -441,7 +454,7 @@ fanout_field_equals(fanout_zone_t *z, fanout_ref_t field,
 
     f = fanout_field(z, field);
 
-    if (f->unset || f->size != value->len) {
+    if (f->size == 0 || f->size != value->len) {
         return 0;
     }
 
@@ -506,8 +519,7 @@ fanout_field_fill(fanout_zone_t *z, fanout_ref_t ref,
     f->size = size;
     f->name = text->name.len;
     f->user = text->user.len;
-    f->unset = text->unset;
-    f->unused = 0;
+    f->holder = text->holder;
 
     t.pen.z = z;
     t.pen.ref = ref;
@@ -601,7 +613,8 @@ fanout_field_append(fanout_zone_t *z, fanout_ref_t ref,
 
     append_begin(z, ref, text, &a);
 
-    before = fanout_field_blocks(f->name, f->size, f->user);
+    before = fanout_field_size(f);
+    field_count(z, f, -1);
     size = f->size + a.parts[0].len + text->value.len;
     after = fanout_field_blocks(f->name, size, text->user.len);
 
@@ -620,6 +633,12 @@ fanout_field_append(fanout_zone_t *z, fanout_ref_t ref,
     fanout_set(z, f->size, size);
     fanout_set(z, f->user, text->user.len);
     fanout_set(z, f->version, text->version);
+
+    if (f->holder != text->holder) {
+        fanout_set(z, f->holder, text->holder);
+    }
+
+    field_count(z, f, 1);
 
     return (int32_t) after - (int32_t) before;
 }

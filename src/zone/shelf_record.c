@@ -9,6 +9,7 @@
 
 #include "heap/hash.h"
 #include "heap/wheel.h"
+#include "zone/share.h"
 #include "zone/shelf.h"
 
 
@@ -96,7 +97,7 @@ fanout_record_id(fanout_zone_t *z, const fanout_record_block_t *rec,
 
     pen.z = z;
     pen.ref = rec->chain;
-    pen.pos = sizeof(fanout_ref_t);
+    pen.pos = FANOUT_RECORD_ID;
     pen.left = 5;
     (void) fanout_copy(&pen, buf, rec->id_len);
 
@@ -119,7 +120,7 @@ records_of(fanout_shelf_t *shelf)
 
 fanout_ref_t
 fanout_record_make(fanout_zone_t *z, fanout_ref_t shelf,
-    const fanout_zstr_t *id)
+    const fanout_zstr_t *id, unsigned holder)
 {
     uint32_t                n;
     unsigned                made;
@@ -130,7 +131,7 @@ fanout_record_make(fanout_zone_t *z, fanout_ref_t shelf,
     fanout_record_block_t  *rec;
 
     s = fanout_shelf(z, shelf);
-    n = 1 + (id->len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    n = fanout_record_chain(id->len);
 
     ref = fanout_alloc(z, n, FANOUT_RECORDS, NULL);
     rec = fanout_record(z, ref);
@@ -141,10 +142,11 @@ fanout_record_make(fanout_zone_t *z, fanout_ref_t shelf,
     rec->version = s->floor;
     rec->floor = s->floor;
     rec->id_len = id->len;
+    fanout_record_rest(z, ref)->holder = holder;
 
     pen.z = z;
     pen.ref = rec->chain;
-    pen.pos = sizeof(fanout_ref_t);
+    pen.pos = FANOUT_RECORD_ID;
     fanout_write(&pen, id->data, id->len);
 
     fanout_hash_add(z, &record_table,
@@ -157,6 +159,8 @@ fanout_record_make(fanout_zone_t *z, fanout_ref_t shelf,
     fanout_set(z, s->records, s->records + 1);
     fanout_set(z, z->shm->nrecords, z->shm->nrecords + 1);
     fanout_shelf_add(z, shelf, n + made);
+    fanout_holder_add(z, FANOUT_SHARE_records, holder,
+                      fanout_record_own(id->len));
 
     return ref;
 }
@@ -194,10 +198,13 @@ fanout_record_free(fanout_zone_t *z, fanout_ref_t ref)
     fanout_set(z, z->shm->record_bytes, z->shm->record_bytes - rec->size);
 
     tree = records_of(s);
-    n = 1 + (rec->id_len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    n = fanout_record_chain(rec->id_len);
     freed = n + fanout_fields_free(z, ref)
             + fanout_tree_return(z, &tree, rec->slot);
 
+    fanout_holder_add(z, FANOUT_SHARE_records,
+                      fanout_record_rest(z, ref)->holder,
+                      -(int32_t) fanout_record_own(rec->id_len));
     fanout_free(z, ref, fanout_chain_last(z, ref), n, FANOUT_RECORDS);
     fanout_shelf_add(z, shelf, -(int32_t) freed);
     fanout_shelf_settle(z, shelf);

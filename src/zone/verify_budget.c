@@ -153,8 +153,8 @@ fanout_verify_key_owners(walk_t *w, fanout_ref_t ref)
 }
 
 
-/* Each holder and sender must have exactly the sessions, members, keys and
- * channels that were met. */
+/* Each holder and sender must have exactly the sessions, members, keys,
+ * channels, records and locks that were met. */
 
 int
 fanout_verify_holders(walk_t *w)
@@ -171,6 +171,7 @@ fanout_verify_holders(walk_t *w)
         must_of(w, i, h[i].keys == w->holders[i].keys);
         must_of(w, i, h[i].key_last == w->holders[i].key_last);
         must_of(w, i, h[i].channels == w->holders[i].channels);
+        must_of(w, i, h[i].records == w->holders[i].records);
         must_of(w, i, fanout_sender(w->z, i)->keys == w->senders[i].keys);
         must_of(w, i, fanout_sender(w->z, i)->key_last
                       == w->senders[i].key_last);

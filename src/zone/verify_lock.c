@@ -150,6 +150,11 @@ verify_claim(walk_t *w, fanout_ref_t ref, fanout_ref_t lock, int held,
                     || fanout_seat(w->z, claim->seat)->channel
                        == fanout_lock_channel(w->z, lock));
 
+    must_of(w, ref, claim->holder <= w->shm->holder_mask);
+
+    w->holders[claim->holder].records +=
+        fanout_claim_own(fanout_lock(w->z, lock)->name_len,
+                         claim->user_len + claim->data_len);
     w->unseated += claim->seat == 0;
     sum->blocks += n;
 

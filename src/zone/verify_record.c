@@ -80,7 +80,7 @@ verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot, void *data)
 {
     sum_t                  *sum;
     uint8_t                 id[255];
-    uint32_t                n;
+    uint32_t                n, holder;
     fanout_zstr_t           name;
     fanout_record_block_t  *rec;
 
@@ -89,10 +89,14 @@ verify_record(walk_t *w, fanout_ref_t ref, uint32_t slot, void *data)
     try (meet(w, ref, SEEN_RECORD, sum->shelf));
 
     rec = fanout_record(w->z, ref);
-    n = 1 + (rec->id_len + FANOUT_PAYLOAD - 1) / FANOUT_PAYLOAD;
+    n = fanout_record_chain(rec->id_len);
 
     must_of(w, ref, rec->id_len);
     try (meet_rest(w, ref, 0, n, FANOUT_RECORDS));
+
+    holder = fanout_record_rest(w->z, ref)->holder;
+    must_of(w, ref, holder <= w->shm->holder_mask);
+    w->holders[holder].records += fanout_record_own(rec->id_len);
 
     must_of(w, ref, rec->shelf == sum->shelf && rec->slot == slot);
     must_of(w, ref, rec->version >= rec->floor
@@ -140,7 +144,7 @@ verify_fields(walk_t *w, fanout_ref_t record, sum_t *sum)
             if (f->refs[i]) {
                 try (verify_field(w, f->refs[i], f->hash[i], rec, sum));
                 n++;
-                unset += fanout_field(w->z, f->refs[i])->unset;
+                unset += fanout_field(w->z, f->refs[i])->size == 0;
             }
         }
     }
@@ -171,12 +175,11 @@ verify_field(walk_t *w, fanout_ref_t ref, uint16_t hash,
     try (meet(w, ref, SEEN_FIELD, 0));
 
     f = fanout_field(w->z, ref);
-    n = fanout_field_blocks(f->name, f->size, f->user);
+    n = fanout_field_size(f);
 
     try (meet_rest(w, ref, 0, n, FANOUT_RECORDS));
 
-    must_of(w, ref, f->name && f->unset <= 1);
-    must_of(w, ref, f->unset == (f->size == 0));
+    must_of(w, ref, f->name && f->holder <= w->shm->holder_mask);
     must_of(w, ref, f->version && f->version <= rec->version);
 
     tail = fanout_field_tail(w->z, ref);
@@ -191,8 +194,9 @@ verify_field(walk_t *w, fanout_ref_t ref, uint16_t hash,
     must_of(w, ref, fanout_field_hash(w->z, &text) == hash);
 
     sum->blocks += n;
+    w->holders[f->holder].records += n;
 
-    if (!f->unset) {
+    if (f->size) {
         sum->bytes -= f->name + f->size;
     }
 

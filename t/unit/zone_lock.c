@@ -36,6 +36,7 @@ lock_take(zone_t *z, channel_t *c, const ask_t *ask)
     l.client = ask->who ? ask->who->id.client : 0;
     l.ttl = ask->ttl ? ask->ttl : 30000;
     l.wait = ask->wait;
+    l.address = ask->address;
 
     return fanout_lock_take(z, c, ask->who && !ask->anywhere ? ask->who->ref
                                                              : 0,

@@ -30,6 +30,7 @@ typedef struct {
     uint32_t               ttl;
     uint32_t               wait;
     uint64_t               token;
+    uint64_t               address;
     unsigned               anywhere:1;  /* found by the secret */
 } ask_t;
 

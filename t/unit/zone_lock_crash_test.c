@@ -85,7 +85,7 @@ fail(const char *what, const char *why)
 
 #define take(i, n, ...)                                                       \
     lock_take(z, c, &(ask_t) { .who = i ? &p[i] : NULL, .name = n,            \
-                               __VA_ARGS__ })
+                               .address = 1 + (i) % 2, __VA_ARGS__ })
 #define drop(i, n, t)  lock_drop(z, c, i ? &p[i] : NULL, n, t)
 
 #define LONG                                                                  \

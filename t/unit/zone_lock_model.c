@@ -231,13 +231,12 @@ op_take(unsigned h, int who)
     ask.who = who == API ? NULL : &p[who];
     ask.user = draw(&lm, 2) ? "someone" : "";
     ask.data = draw(&lm, 3) ? NULL : draw(&lm, 2) ? "[1]"
-               : "\"data that take more than a block, so that a chain has to "
-                 "be written for them, and freed\"";
+               : "\"data of more than a block, so that a chain is written\"";
     ask.ttl = 1 + draw(&lm, draw(&lm, 4) ? 3000 : 200000);
     ask.wait = draw(&lm, 3) ? 1 + draw(&lm, 5000) : 0;
     ask.token = draw(&lm, 2) ? l->token : 77;
+    ask.address = draw(&lm, 4);
     ask.anywhere = draw(&lm, 4) == 0;
-
     if (l->holder && (int32_t) (l->ends - now()) <= 0) {
         hand_on(l);
         lm.expired++;

@@ -99,6 +99,7 @@ record_set(fanout_zone_t *z, fanout_zone_channel_t *c, const set_t *s)
     set.guard_off = s->guard_off;
     opts.key = str(s->key);
     opts.record = 1;
+    opts.address = s->address;
 
     if (s->base >= 0) {
         set.base = s->base;

@@ -28,6 +28,7 @@ typedef struct {
     const char                *release;
     uint64_t                   client;
     uint64_t                   token;
+    uint64_t                   address;
     unsigned                   guard_off:1;
     unsigned                   reject:1;
     unsigned                   create:1;

@@ -79,7 +79,8 @@ fail(const char *what, const char *why)
 /* operations */
 
 #define set(i, t, b, ...)                                                     \
-    record_set(z, c, &(set_t) { .id = i, .text = t, .base = b, __VA_ARGS__ })
+    record_set(z, c, &(set_t) { .id = i, .text = t, .base = b,                \
+                                .address = 1 + sizeof(t) % 2, __VA_ARGS__ })
 
 
 /* "p=111..." of n bytes */

@@ -213,6 +213,7 @@ random_key(publish_t *opts)
     memset(opts, 0, sizeof(publish_t));
     opts->key = zstr(key, strlen(key));
     opts->record = 1;
+    opts->address = m_rnd(m, 4);
 
     return key;
 }

@@ -615,7 +615,7 @@ test_stat(void)
 
         n = 3 + of[i].value;
         blocks = 1 + 1
-                 + 1 + (of[i].id + 59) / 60 + (of[i].fields + 9) / 10
+                 + 1 + (of[i].id + 61) / 60 + (of[i].fields + 9) / 10
                  + of[i].fields * (n <= 40 ? 1 : 1 + (n - 40 + 59) / 60);
 
         is_int(st.records, blocks, "shelf, slots and record take their blocks");
