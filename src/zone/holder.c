@@ -41,6 +41,7 @@
 
 static int holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t part, uint32_t n);
+static uint32_t holder_left(fanout_zone_t *z, unsigned share, uint32_t class);
 static inline uint32_t least(uint32_t a, uint32_t b);
 static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
 static uint32_t *holder_blocks(fanout_zone_t *z, unsigned share,
@@ -101,14 +102,22 @@ static int
 holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t part, uint32_t n)
 {
+    return holder == 0
+           || within(*holder_blocks(z, share, holder),
+                     holder_left(z, share, class), part, n)
+           ? FANOUT_ZONE_OK : FANOUT_ZONE_MANY;
+}
+
+
+/* Returns the blocks that are left for all. */
+
+static uint32_t
+holder_left(fanout_zone_t *z, unsigned share, uint32_t class)
+{
     uint32_t       left;
     fanout_shm_t  *shm;
 
     shm = z->shm;
-
-    if (holder == 0) {
-        return FANOUT_ZONE_OK;
-    }
 
     if (share != FANOUT_SHARE_sessions) {
         left = fanout_share_left(shm, share, class);
@@ -118,10 +127,20 @@ holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
                ? shm->shares[share].max - shm->holding : 0;
     }
 
-    left = least(left, fanout_share_spare(shm, share));
+    return least(left, fanout_share_spare(shm, share));
+}
 
-    return within(*holder_blocks(z, share, holder), left, part, n)
-           ? FANOUT_ZONE_OK : FANOUT_ZONE_MANY;
+
+/* Blocks that the holder takes from another may be more than are left: they are
+ * then too many. */
+
+int
+fanout_holder_take(fanout_zone_t *z, unsigned share, uint32_t class,
+    unsigned holder, uint32_t n)
+{
+    n = least(n, holder_left(z, share, class));
+
+    return fanout_holder_claim(z, share, class, holder, n);
 }
 
 

@@ -329,14 +329,15 @@ take_claim(fanout_zone_t *z, const take_t *t, fanout_take_e what, uint32_t n)
     int32_t   own;
     unsigned  holder;
 
-    own = take_own(z, t, what, &holder);
-    rc = fanout_shelf_own(z, t->c, t->a.channel, holder, own);
+    rc = fanout_shelf_claim(z, t->c, t->a.channel, t->ask->address, n);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc;
     }
 
-    return fanout_shelf_claim(z, t->c, t->a.channel, t->ask->address, n);
+    own = take_own(z, t, what, &holder);
+
+    return fanout_shelf_own(z, t->c, t->a.channel, holder, own);
 }
 
 

@@ -83,15 +83,15 @@ fanout_record_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
 {
     int  rc;
 
-    rc = fanout_shelf_own(z, c, plan->channel, plan->holder, plan->own);
+    rc = fanout_shelf_claim(z, c, plan->channel,
+                            plan->set->opts ? plan->set->opts->address : 0,
+                            plan->blocks);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc;
     }
 
-    return fanout_shelf_claim(z, c, plan->channel,
-                              plan->set->opts ? plan->set->opts->address : 0,
-                              plan->blocks);
+    return fanout_shelf_own(z, c, plan->channel, plan->holder, plan->own);
 }
 
 

@@ -115,7 +115,13 @@ void fanout_holder_add(fanout_zone_t *z, unsigned share, unsigned holder,
 int fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
     unsigned holder, uint32_t n);
 
-/* The same for an interest in a channel of a class that is in use. */
+/* The same for n blocks for which fanout_share_claim() said OK, or which count
+ * for another holder now: more than are left are MANY, too. */
+int fanout_holder_take(fanout_zone_t *z, unsigned share, uint32_t class,
+    unsigned holder, uint32_t n);
+
+/* As fanout_holder_claim(), for an interest in a channel of a class that is in
+ * use. */
 int fanout_holder_join(fanout_zone_t *z, uint32_t class, unsigned holder);
 
 /* The same for a sender (a number as of a holder), and keys. */

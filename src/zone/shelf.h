@@ -156,7 +156,8 @@ int fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, uint64_t address, uint32_t n);
 
 /* Checks whether a holder may have n more blocks of records and locks of a
- * channel, if n > 0: OK, or ADDRESS. */
+ * channel, if n > 0: OK, or ADDRESS.  Those that no other holder has were
+ * claimed before. */
 int fanout_shelf_own(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, unsigned holder, int32_t n);
 

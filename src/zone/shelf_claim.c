@@ -27,9 +27,9 @@ fanout_shelf_own(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, unsigned holder, int32_t n)
 {
     return n <= 0
-           || fanout_holder_claim(z, FANOUT_SHARE_records,
-                                  fanout_shelf_class_of(z, c, channel),
-                                  holder, n)
+           || fanout_holder_take(z, FANOUT_SHARE_records,
+                                 fanout_shelf_class_of(z, c, channel),
+                                 holder, n)
               == FANOUT_ZONE_OK
            ? FANOUT_ZONE_OK : FANOUT_ZONE_ADDRESS;
 }

@@ -223,6 +223,34 @@ test_ends(void)
 }
 
 
+/* An append takes the array over, which may be more than is left for all. */
+
+static void
+test_takeover(void)
+{
+    unsigned     n;
+    static char  list[24000];
+
+    start(0);
+    memset(list, '1', sizeof(list) - 1);
+    memcpy(list, "c+", 2);
+
+    is_int(set("list", list, 3), OK, "an address makes a large array");
+    is_int(fill(4, "b", &n), ADDRESS, "another fills what it may");
+    is_int(fill(5, "c", &n), ADDRESS, "and a third");
+    is_int(set("list", "c+2", 4), ADDRESS, "then nobody takes over the array");
+    is_int(set("list", "c+2", 3), OK, "which its owner appends to");
+    is_int(set("list", "c+2", 6), OK, "or somebody who has nothing");
+    is_int(holds(3), 3, "to whom it counts");
+    is_int(set("list", "-c", 3), OK, "the owner of the record unsets it");
+    is_int(holds(6), 0, "and frees its holder of it");
+    is_int(holds(3), 4, "for a block");
+    checked("takeover");
+
+    stop("takeover");
+}
+
+
 /* Locks of so many clients with addresses from first on, until one is
  * refused. */
 
@@ -306,6 +334,7 @@ main(void)
     test_fill();
     test_whose();
     test_ends();
+    test_takeover();
     test_locks();
 
     return done_testing();
