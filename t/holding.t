@@ -2,8 +2,7 @@
 
 # What the clients of one address may hold: if this fails, those of one that
 # joins many channels, is many members, or makes many records or locks, keep all
-# others out for as long as
-# they stay, within all limits of rates.
+# others out for as long as they stay, within all limits of rates.
 
 use strict;
 use warnings;
