@@ -130,8 +130,9 @@ auth_token(fanout_session_t *s, fanout_command_t *cmd, ngx_str_t *token)
 
     if (s->handshake == NULL) {
         return fanout_native_fail(cmd, FANOUT_E_TOO_LARGE,
-                   "the handshake was too large to be kept: \"fanout_jwt "
-                   "handshake=\"; connect again with the new token");
+                   "the handshake was not kept, as it was too large "
+                   "(\"fanout_jwt handshake=\") or had a host in its request "
+                   "line: connect again with the new token");
     }
 
     switch (fanout_json_text(&cmd->u.token, (u_char *) cmd->u.token.data,
@@ -157,7 +158,12 @@ auth_token(fanout_session_t *s, fanout_command_t *cmd, ngx_str_t *token)
     token->data = (u_char *) text.data;
     token->len = text.len;
 
-    return FANOUT_E_NONE;
+    /* it may go into a header */
+
+    return fanout_bearer_plain(token)
+           ? FANOUT_E_NONE
+           : auth_refused(s, cmd, FANOUT_E_UNAUTHORIZED,
+                          "the token has characters that no token has");
 }
 
 

@@ -39,6 +39,7 @@ static void call_decided(fanout_call_t *call, ngx_connection_t *c);
 static ngx_int_t call_body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static fanout_call_t *call_find(ngx_http_request_t *r);
 static ngx_int_t call_take(fanout_call_t *call, ngx_buf_t *b);
+static void log_failed(fanout_callee_t *to);
 static ngx_http_request_t *create_request(fanout_call_t *call,
     ngx_connection_t *c);
 static void close_peer(fanout_call_t *call);
@@ -327,13 +328,29 @@ fanout_call(fanout_callee_t *to, const fanout_caller_t *caller, void *as,
 
 failed:
 
-    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
-                  "could not start a request for %V", &to->what);
-
+    log_failed(to);
     close_peer(call);
     ngx_free(call);
 
     return NULL;
+}
+
+
+/* At most once a second: a client may lead here. */
+
+static void
+log_failed(fanout_callee_t *to)
+{
+    static time_t  last;
+
+    if (last == ngx_time()) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_log_error(NGX_LOG_ALERT, ngx_cycle->log, 0,
+                  "could not start a request for %V", &to->what);
 }
 
 

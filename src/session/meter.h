@@ -150,9 +150,10 @@ void fanout_meter_undo(fanout_hub_t *hub, fanout_meter_t *m);
 ngx_uint_t fanout_meter_budget(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_meter_t *m, fanout_zone_budget_t *b);
 
-/* The token of a request was verified, and is not valid: it draws on the
- * sessions of its address. */
-void fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+/* The token of a request is not valid: it draws on the sessions of its address,
+ * more if somebody made up its signature, which was verified. */
+void fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t forged);
 
 /* Whether the address of a request has tried too many, so that none is verified
  * now: 1, counted as a refusal; or 0. */

@@ -10,10 +10,11 @@
 
 
 /* sessions that one counts for, in 1/1000 */
-#define FANOUT_WRONG_TOKEN  10000
+#define FANOUT_FORGED_TOKEN  10000
+#define FANOUT_WRONG_TOKEN   1000
 
 /* budgets that a worker remembers, a power of two */
-#define FANOUT_TRIED        256
+#define FANOUT_TRIED         256
 
 
 typedef struct {
@@ -26,7 +27,8 @@ static tried_t *tried_of(uint64_t key);
 
 
 void
-fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t forged)
 {
     tried_t              *t;
     uint64_t              amounts[FANOUT_BUDGETS];
@@ -42,7 +44,8 @@ fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     }
 
     ngx_memzero(amounts, sizeof(amounts));
-    amounts[FANOUT_BUDGET_SESSIONS] = FANOUT_WRONG_TOKEN;
+    amounts[FANOUT_BUDGET_SESSIONS] = forged ? FANOUT_FORGED_TOKEN
+                                             : FANOUT_WRONG_TOKEN;
 
     (void) fanout_budget_draw(&hub->zone, &b, 1, amounts, 0, &drawn);
 

@@ -57,6 +57,12 @@ fanout_session_permit(fanout_session_t *s, fanout_permissions_t *permissions)
     fanout_subscription_t  *sub;
 
     fanout_permissions_release(s->permissions);
+
+    if (s->permissions == permissions) {
+        /* equal ones are shared */
+        return;
+    }
+
     s->permissions = permissions;
 
     for (q = ngx_queue_head(&s->subs);

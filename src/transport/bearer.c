@@ -20,6 +20,8 @@
 
 typedef struct {
     fanout_jwt_conf_t   *conf;
+    fanout_jwt_conf_t   *given_for;     /* NULL: none was given */
+    ngx_str_t            given;         /* a copy */
     ngx_str_t            token;         /* a copy */
     fanout_jwt_e         error;
     unsigned             found:1;
@@ -35,7 +37,7 @@ static bearer_t *bearer_verified(ngx_http_request_t *r,
     fanout_jwt_conf_t *conf);
 static bearer_t *bearer_find(ngx_http_request_t *r);
 static bearer_t *bearer_add(ngx_http_request_t *r);
-static ngx_int_t bearer_copy(ngx_http_request_t *r, bearer_t *b);
+static ngx_int_t bearer_copy(ngx_http_request_t *r, ngx_str_t *token);
 static ngx_uint_t bearer_read(ngx_http_request_t *r, fanout_jwt_conf_t *conf,
     ngx_str_t *token);
 static ngx_uint_t bearer_header(ngx_http_request_t *r, const char *name,
@@ -85,16 +87,42 @@ bearer(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
         return NULL;
     }
 
+    b->conf = conf;
+
+    if (b->given_for == conf) {
+        b->found = 1;
+        b->token = b->given;
+        return b;
+    }
+
     b->found = bearer_read(r, conf, &b->token);
 
-    if (b->found && b->token.len <= conf->size && bearer_copy(r, b) != NGX_OK)
+    if (b->found && b->token.len <= conf->size
+        && bearer_copy(r, &b->token) != NGX_OK)
     {
+        b->conf = NULL;
         return NULL;
     }
 
-    b->conf = conf;
-
     return b;
+}
+
+
+ngx_uint_t
+fanout_bearer_plain(ngx_str_t *token)
+{
+    u_char  *p;
+
+    for (p = token->data; p < token->data + token->len; p++) {
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
+              || (*p >= '0' && *p <= '9') || *p == '-' || *p == '_'
+              || *p == '.'))
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
@@ -109,20 +137,24 @@ fanout_bearer_give(ngx_http_request_t *r, fanout_jwt_conf_t *conf,
         return NGX_ERROR;
     }
 
-    b->conf = conf;
-    b->found = 1;
-    b->token = *token;
+    b->given = *token;
 
-    return bearer_copy(r, b);
+    if (!fanout_bearer_plain(token) || bearer_copy(r, &b->given) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    b->given_for = conf;
+
+    return NGX_OK;
 }
 
 
-/* What there is of another location is forgotten. */
+/* What there is of another location is forgotten, but not what was given. */
 
 static bearer_t *
 bearer_add(ngx_http_request_t *r)
 {
-    bearer_t            *b;
+    bearer_t            *b, given;
     ngx_pool_cleanup_t  *cln;
 
     b = bearer_find(r);
@@ -135,9 +167,14 @@ bearer_add(ngx_http_request_t *r)
 
         cln->handler = bearer_cleanup;
         b = cln->data;
+        ngx_memzero(b, sizeof(bearer_t));
     }
 
+    given = *b;
     ngx_memzero(b, sizeof(bearer_t));
+
+    b->given_for = given.given_for;
+    b->given = given.given;
 
     return b;
 }
@@ -166,20 +203,20 @@ bearer_cleanup(void *data)
 
 
 static ngx_int_t
-bearer_copy(ngx_http_request_t *r, bearer_t *b)
+bearer_copy(ngx_http_request_t *r, ngx_str_t *token)
 {
     u_char  *p;
 
-    p = ngx_pnalloc(r->pool, b->token.len + 1);
+    p = ngx_pnalloc(r->pool, token->len + 1);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    if (b->token.len) {
-        ngx_memcpy(p, b->token.data, b->token.len);
+    if (token->len) {
+        ngx_memcpy(p, token->data, token->len);
     }
 
-    b->token.data = p;
+    token->data = p;
 
     return NGX_OK;
 }
@@ -221,7 +258,7 @@ bearer_verified(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
     }
 
     if (b->error != FANOUT_JWT_OK) {
-        fanout_meter_wrong(r, flcf);
+        fanout_meter_wrong(r, flcf, b->error == FANOUT_JWT_SIGNATURE);
     }
 
     b->verified = 1;

@@ -43,8 +43,12 @@ struct fanout_jwt_conf_s {
  * overwritten with "*".  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
 
-/* The token of a request that has it in no place; copied.  NGX_ERROR on lack of
- * memory. */
+/* Whether a token has only the characters of one (RFC 7515, section 3.1), so that
+ * it may stand in a header: 1 or 0. */
+ngx_uint_t fanout_bearer_plain(ngx_str_t *token);
+
+/* The token of a request for a location, whatever the request has elsewhere;
+ * copied.  NGX_ERROR on lack of memory, or if it is not plain. */
 ngx_int_t fanout_bearer_give(ngx_http_request_t *r, fanout_jwt_conf_t *conf,
     ngx_str_t *token);
 

@@ -18,6 +18,7 @@
 
 struct fanout_handshake_s {
     ngx_http_conf_ctx_t     *ctx;           /* of its server */
+    ngx_http_addr_conf_t    *address;       /* that it came to */
     ngx_str_t                header;        /* that had its token, len 0:
                                                none */
     size_t                   len;
@@ -72,7 +73,12 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
 
     jwt = s->conf->jwt;
 
-    if (jwt == NULL) {
+    /* a host in the request line counts instead of the header, and can't be said
+     * again */
+
+    if (jwt == NULL || r->host_start
+        || r->unparsed_uri.len == 0 || r->unparsed_uri.data[0] != '/')
+    {
         return NGX_OK;
     }
 
@@ -100,6 +106,7 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
     cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
 
     kept->ctx = cscf->ctx;
+    kept->address = r->http_connection->addr_conf;
     kept->header = header;
     kept->len = size;
 
@@ -243,16 +250,21 @@ fanout_renew_release(fanout_renewal_t *renewal)
 }
 
 
-/* The request comes from the client: by its addresses and its TLS. */
+/* The request comes from the client: by its addresses and its TLS, to the same
+ * servers. */
 
 static ngx_int_t
 renew_connect(ngx_connection_t *c, void *data)
 {
     fanout_renewal_t  *renewal = data;
 
-    ngx_connection_t  *from;
+    ngx_connection_t       *from;
+    ngx_http_connection_t  *hc;
 
     from = renewal->session->connection;
+
+    hc = c->data;
+    hc->addr_conf = renewal->session->handshake->address;
 
     if (ngx_connection_local_sockaddr(from, NULL, 0) != NGX_OK
         || renew_address(c, from->sockaddr, from->socklen, &c->sockaddr,
@@ -305,10 +317,11 @@ renew_request(ngx_http_request_t *r, void *data)
 {
     fanout_renewal_t  *renewal = data;
 
-    u_char              *p, *last;
-    ngx_int_t            rc;
-    ngx_str_t            name, value;
-    fanout_handshake_t  *kept;
+    u_char                    *p, *last;
+    ngx_int_t                  rc;
+    ngx_str_t                  name, value;
+    fanout_handshake_t        *kept;
+    ngx_http_core_srv_conf_t  *cscf;
 
     kept = renewal->session->handshake;
 
@@ -346,7 +359,13 @@ renew_request(ngx_http_request_t *r, void *data)
 
     r->headers_in.connection_type = NGX_HTTP_CONNECTION_CLOSE;
 
-    return ngx_http_process_request_header(r) == NGX_OK ? NGX_OK : NGX_DONE;
+    if (ngx_http_process_request_header(r) != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+
+    return cscf->ctx == kept->ctx ? NGX_OK : NGX_ERROR;
 }
 
 
