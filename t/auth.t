@@ -37,6 +37,22 @@ my $nginx = Fanout::Nginx->start(
         fanout_resume 1m;
         fanout_expiring 0;
         map $fanout_claim_room $mapped { default $fanout_claim_room-map; }
+        server {
+            listen 127.0.0.1:%%PORT1%%;
+            server_name ~^(?<tenant>[a-z]+)\.example$;
+            fanout_jwt 'secret=a secret that only the backend knows'
+                       from=subprotocol;
+            location /rt {
+                fanout app;
+                fanout_user   $fanout_claim_sub;
+                fanout_permit all $tenant $host;
+            }
+        }
+        server {
+            listen 127.0.0.1:%%PORT1%%;
+            server_name other.test;
+            location / { return 200; }
+        }
         log_format all '$request $request_uri $http_authorization $status';
 END
     server => join('', <<'END', <<"END"),
@@ -74,6 +90,18 @@ END
             fanout_expiring 1s;
             fanout_user   $fanout_claim_sub;
             fanout_permit all *;
+        }
+        location /outer {
+            fanout_jwt 'secret=a secret that only the backend knows'
+                       from=header:X-Outer;
+            if ($fanout_claim_other) { set $outer 1; }
+            location /outer/cookie {
+                fanout app;
+                fanout_jwt 'secret=a secret that only the backend knows'
+                           from=cookie:tok;
+                fanout_user   $fanout_claim_sub;
+                fanout_permit all $fanout_claim_room;
+            }
         }
         location /small {
             fanout app;
@@ -300,6 +328,44 @@ subtest 'what is refused changes nothing' => sub {
 };
 
 
+subtest 'the same server, by its name' => sub {
+    my $s = session('/rt', { sub => 'ann' }, headers => { Host => 'a.example' },
+                    server_port => 'PORT1');
+
+    $s->ok('join', channel => 'a');
+    ok(auth($s, { sub => 'ann' })->{ok}, 'renewed');
+    ok($s->ok('publish', channel => $_, data => 1), "still $_")
+        for 'a', 'a.example';
+    is($s->cmd('publish', channel => 'b', data => 1)->{error}{code},
+       'forbidden', 'and nobody else');
+    $s->close(1000);
+
+    # a host in the request line is that of the request, whatever the header says
+
+    $s = session('http://a.example/rt', { sub => 'ann' },
+                 headers => { Host => 'b.example' }, server_port => 'PORT1');
+    ok($s->ok('publish', channel => 'a', data => 1), 'a');
+    like(auth($s, { sub => 'ann' })->{error}{message}, qr/request line/,
+         'is not asked again');
+    is($s->cmd('publish', channel => 'b', data => 1)->{error}{code},
+       'forbidden', 'nor is another one permitted');
+    $s->close(1000);
+};
+
+
+subtest 'where another fanout_jwt is looked at first' => sub {
+    my $s = $nginx->native(path => '/outer/cookie', headers => {
+                Cookie => 'tok=' . token({ sub => 'ann', room => 'a' }) });
+
+    is(auth($s, 'rubbish')->{error}{code}, 'unauthorized', 'rubbish');
+    ok(auth($s, { sub => 'ann', room => 'b' })->{ok}, 'a token');
+    is($s->cmd('publish', channel => 'a', data => 1)->{error}{code},
+       'forbidden', 'what counts is the new one');
+    ok($s->ok('publish', channel => 'b', data => 1), 'in all');
+    $s->close(1000);
+};
+
+
 subtest 'a password beside the token' => sub {
     my $s = session('/basic', { @first },
                     headers => { Authorization => 'Basic YW5uOnBhc3M=' });
@@ -419,6 +485,21 @@ subtest 'auth_request is asked again' => sub {
     my ($is)  = $again[-1] =~ /^(X-Addr:.*?)\r$/mi;
     is($is, $was, 'for the same address');
     is(() = $again[-1] =~ /^Authorization: Bearer /mgi, 1, 'one token');
+    $s->close(1000);
+
+    # what is no token gets nowhere, least of all into a header
+
+    $s = $nginx->native(path => '/asks', headers => { %{ $ask->(200, [], '') },
+        Authorization => 'Bearer ' . token({ sub => 'ann', n => 4 }) });
+    @asked = $backend->requests;
+
+    for my $bad ("x\r\nX-Admin: 1", "x\r\n\r\nGET / HTTP/1.1\r\n", "x\0", "x y",
+                 "x\x7f", "x\x{e4}", "x\t", 'x,y', 'x"y')
+    {
+        is(auth($s, $bad)->{error}{code}, 'unauthorized', 'no token');
+    }
+
+    is(scalar($backend->requests), scalar(@asked), 'the backend is not asked');
     $s->close(1000);
 
     # a backend that hangs, closes early, fails
