@@ -43,8 +43,8 @@ struct fanout_jwt_conf_s {
  * overwritten with "*".  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
 
-/* Whether a token has only the characters of one (RFC 7515, section 3.1), so that
- * it may stand in a header: 1 or 0. */
+/* Whether a token has only the characters of one (RFC 7515, section 3.1), so
+ * that it may stand in a header: 1 or 0. */
 ngx_uint_t fanout_bearer_plain(ngx_str_t *token);
 
 /* The token of a request for a location, whatever the request has elsewhere;

@@ -73,8 +73,8 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
 
     jwt = s->conf->jwt;
 
-    /* a host in the request line counts instead of the header, and can't be said
-     * again */
+    /* a host in the request line counts instead of the header, and can't be
+     * said again */
 
     if (jwt == NULL || r->host_start
         || r->unparsed_uri.len == 0 || r->unparsed_uri.data[0] != '/')
