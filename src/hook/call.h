@@ -46,7 +46,8 @@ typedef struct {
 } fanout_callee_t;
 
 
-/* What is asked, and as whom; data is "as" of fanout_call() until it returns */
+/* How the request of a call is made.  The first two get "as" of fanout_call(),
+ * the last one its data. */
 
 typedef struct {
     /* Sets the addresses of the connection, "unix:" before.  NGX_ERROR on lack
@@ -58,8 +59,8 @@ typedef struct {
     ngx_int_t  (*request)(ngx_http_request_t *r, void *data);
 
     /* The response begins, or there is none: takes back what the connection has
-     * of others, which would be closed with it.  May be called again; data is
-     * that of done.  NULL: it has nothing. */
+     * of others, which would be closed with it.  May be called again.  NULL: it
+     * has nothing. */
     void       (*decided)(ngx_connection_t *c, void *data);
 } fanout_caller_t;
 

@@ -227,7 +227,7 @@ fanout_renew(fanout_session_t *s, ngx_str_t *token)
     if (fanout_call(&renewal->callee, &renewer, renewal, renew_done, renewal)
         == NULL)
     {
-        ngx_free(renewal);
+        renew_free(renewal);
         return NULL;
     }
 
