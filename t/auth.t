@@ -78,6 +78,12 @@ END
             fanout_permit presence $fanout_claim_present;
             fanout_permit lock     $fanout_claim_locks;
         }
+        location /joins {
+            fanout app;
+            fanout_user   $fanout_claim_sub;
+            fanout_permit publish,history,presence,signal,record,lock *;
+            fanout_permit join $fanout_claim_joins;
+        }
         location /soon {
             fanout app;
             fanout_expiring 2s;
@@ -257,6 +263,15 @@ subtest 'members and locks that are not allowed any more' => sub {
     ok(auth($s, { sub => 'eve' })->{ok}, 'without presence');
     ok($s->ok('leave', channel => 'x'), 'it wanted none');
     $_->close(1000) for $s, $other;
+
+    # to join alone
+
+    $s = session('/joins', { sub => 'ann', joins => 'z' });
+    $s->ok('join', channel => 'z', presence => {});
+    ok(auth($s, { sub => 'ann' })->{ok}, 'without join, but all the rest');
+    is($s->next_where(sub { $_[0]{left} })->{left}{reason}, 'forbidden',
+       'the join ends');
+    $s->close(1000);
 
     # the same for who resumes with less
 
