@@ -73,6 +73,8 @@ my @parameters = (
     [ 'fanout_zone z 8m', held   => '0% 1% 90% 91%',         'a percentage from 1% to 90%' ],
     [ 'fanout_zone z 8m', idle   => '0 1s 365d 366d',        'a time from 1s to 365d' ],
     [ 'fanout_zone z 8m', dedupe => '0 1s 365d 366d',        'a time from 1s to 365d' ],
+    [ 'fanout_zone z 8m', denials => '0 1 1000000 1000001',
+                                                             'a number from 1 to 1000000' ],
     [ 'fanout_zone z 8m', frames => '1023k 1m 65536m -',        'a size of 1m or more' ],
     [ 'fanout_zone z 8m', address => '0% 1% 100% 101%',      'a percentage from 1% to 100%' ],
     [ 'fanout_zone z 8m', user => '0% 1% 100% 101%',         'a percentage from 1% to 100%' ],

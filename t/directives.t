@@ -184,6 +184,7 @@ my @zone = (
     'fanout_zone z 8m idle=soon'   => 'invalid "idle=soon"',
     'fanout_zone z 8m dedupe=0'    => 'invalid "dedupe=0"',
     'fanout_zone z 8m dedupe=9y'   => 'invalid "dedupe=9y"',
+    'fanout_zone z 8m denials=0'   => 'invalid "denials=0".*1 to 1000000',
     'fanout_zone z 8m frames=1k'   => 'invalid "frames=1k"',
     'fanout_zone "" 8m'            => 'invalid zone name ""',
     "fanout_zone 'a\tb' 8m"        => 'invalid zone name "a\tb"',
@@ -819,7 +820,7 @@ subtest 'and what is right' => sub {
                   'fanout_zone z 2m records=20%', 'fanout_zone z 2m records=20%-100%',
                   'fanout_zone z 2m', 'fanout_zone z 3m slots=64 held=90%',
                   'fanout_zone z 2m keys=0%-1% history=70% members=10%-100%',
-                  'fanout_zone z 2m slots=8 held=5% idle=1m dedupe=1m frames=1m'
+                  'fanout_zone z 2m slots=8 held=5% idle=1m dedupe=1m denials=9 frames=1m'
                   . ' channels=1%-50% keys=1%-50% members=1%-50% sessions=1%-50%'
                   . ' mail=1%-50% signals=1%-50% events=1%-50% history=1%',
                   'fanout_channel app z* history=1 share=25%-100%')

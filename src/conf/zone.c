@@ -7,10 +7,13 @@
 
 
 #include "conf/conf.h"
+#include "zone/denial.h"
 
 
 static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     fanout_app_t *app);
+static char *zone_number(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    ngx_int_t max, uint32_t *number);
 
 
 char *
@@ -119,17 +122,13 @@ zone_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
     ngx_str_t   s;
 
     if (fanout_conf_parameter(value, "slots", &s)) {
-        n = ngx_atoi(s.data, s.len);
+        return zone_number(cf, value, &s, FANOUT_ZONE_SLOTS,
+                           &app->conf.slots);
+    }
 
-        if (n < 1 || n > FANOUT_ZONE_SLOTS) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a number from 1 to %d is "
-                               "needed", value, FANOUT_ZONE_SLOTS);
-            return NGX_CONF_ERROR;
-        }
-
-        app->conf.slots = n;
-        return NGX_CONF_OK;
+    if (fanout_conf_parameter(value, "denials", &s)) {
+        return zone_number(cf, value, &s, FANOUT_ZONE_DENIALS_MAX,
+                           &app->conf.denials);
     }
 
     if (fanout_conf_parameter(value, "held", &s)) {
@@ -187,10 +186,31 @@ zone_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_zone\" has "
-                       "slots=, held=, idle=, dedupe=, frames=, channels=, "
-                       "keys=, members=, records=, sessions=, mail=, "
-                       "signals=, events=, history=, address= and user=",
+                       "slots=, held=, idle=, dedupe=, denials=, frames=, "
+                       "channels=, keys=, members=, records=, sessions=, "
+                       "mail=, signals=, events=, history=, address= and user=",
                        value);
 
     return NGX_CONF_ERROR;
+}
+
+
+static char *
+zone_number(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_int_t max,
+    uint32_t *number)
+{
+    ngx_int_t  n;
+
+    n = ngx_atoi(s->data, s->len);
+
+    if (n < 1 || n > max) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": a number from 1 to %i is needed",
+                           value, max);
+        return NGX_CONF_ERROR;
+    }
+
+    *number = n;
+
+    return NGX_CONF_OK;
 }

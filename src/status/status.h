@@ -45,6 +45,7 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
     _(addresses)                                                              \
     _(records)                                                                \
     _(locks)                                                                  \
+    _(denials)                                                                \
     _(staged)
 
 /*
@@ -93,6 +94,10 @@ char *fanout_watch_configure(ngx_conf_t *cf, fanout_loc_conf_t *conf);
       "Locks whose time was over while they were held")                       \
     _(locks_broken, locks_broken, "zone_locks_broken", COUNTER,               \
       "Locks broken by the HTTP API")                                         \
+    _(denials, ndenials, "zone_denials", GAUGE,                               \
+      "Users, clients, addresses and tokens that are shut out")               \
+    _(denials_limit, denials_max, "zone_denials_limit", GAUGE,                \
+      "Limit of them: denials=")                                              \
     _(seen, nseen, "zone_seen", GAUGE,                                        \
       "Records of when a user left a channel")                                \
     _(addresses, naddresses, "zone_addresses", GAUGE,                         \

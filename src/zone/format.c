@@ -32,6 +32,7 @@ fanout_zone_layout(fanout_shm_t *shm)
     shm->address_mask = power(n / 32) - 1;
     shm->record_mask = power(n / 16) - 1;
     shm->lock_mask = power(n / 64) - 1;
+    shm->denial_mask = power(n / 64) - 1;
     shm->budget_mask = power(n / 128 / FANOUT_BUDGET_WAYS) - 1;
     shm->holder_mask = power(n / 64 < 65536 ? n / 64 : 65536) - 1;
 
@@ -69,6 +70,9 @@ fanout_zone_layout(fanout_shm_t *shm)
 
     shm->lock_hash = at;
     at += (shm->lock_mask + 1ULL) * sizeof(fanout_ref_t);
+
+    shm->denial_hash = at;
+    at += (shm->denial_mask + 1ULL) * sizeof(fanout_ref_t);
 
     at = (at + FANOUT_BLOCK - 1) & ~(FANOUT_BLOCK - 1ULL);
 
@@ -121,6 +125,7 @@ fanout_zone_format(fanout_shm_t *shm)
     shm->nrecords = shm->nrecords_due = 0;
     shm->record_bytes = 0;
     shm->nlocks = shm->nwaiters = shm->nclaims = 0;
+    shm->ndenials = shm->denial_first = shm->denial_last = 0;
     shm->records_floor = shm->version_max;
     shm->held = 0;
     shm->held_first = shm->held_last = 0;
@@ -145,6 +150,7 @@ fanout_zone_format(fanout_shm_t *shm)
     memset(shm->seats, 0, sizeof(shm->seats));
     memset(shm->records_due, 0, sizeof(shm->records_due));
     memset(shm->locks_due, 0, sizeof(shm->locks_due));
+    memset(shm->denials_due, 0, sizeof(shm->denials_due));
     memset(shm->lingering, 0, sizeof(shm->lingering));
     memset(shm->presences, 0, sizeof(shm->presences));
     memset(shm->presences_map, 0, sizeof(shm->presences_map));

@@ -16,12 +16,13 @@
 #include "zone/zone.h"
 
 
-#define FANOUT_LAYOUT            8
+#define FANOUT_LAYOUT            9
 #define FANOUT_WHEEL             1024
 #define FANOUT_SEATS_WHEEL       256
 #define FANOUT_RECORDS_WHEEL     256
 #define FANOUT_LOCKS_WHEEL       1024
 #define FANOUT_LOCKS_TICK        128    /* ms of a place in the wheel */
+#define FANOUT_DENIALS_WHEEL     256
 #define FANOUT_PRESENCE_WHEEL    4096
 #define FANOUT_PRESENCE_TICK     4      /* ms of a place in the wheel */
 #define FANOUT_PRESENCE_RIM                                                   \
@@ -56,6 +57,7 @@ typedef enum {
     FANOUT_ADDRESSES,
     FANOUT_RECORDS,                     /* shelves, fields too */
     FANOUT_LOCKS,                       /* claims too */
+    FANOUT_DENIALS,
     FANOUT_NKINDS
 } fanout_kind_e;
 
@@ -106,6 +108,7 @@ struct fanout_shm_s {
     uint64_t             address_hash;
     uint64_t             record_hash;
     uint64_t             lock_hash;
+    uint64_t             denial_hash;
     uint64_t             budgets;
     uint64_t             holders;
     uint64_t             senders;
@@ -118,6 +121,7 @@ struct fanout_shm_s {
     uint32_t             address_mask;
     uint32_t             record_mask;
     uint32_t             lock_mask;
+    uint32_t             denial_mask;
     uint32_t             budget_mask;   /* of sets */
     uint32_t             holder_mask;   /* at most 65535; of senders, too */
 
@@ -140,6 +144,11 @@ struct fanout_shm_s {
     uint32_t             nwaiters;      /* in line */
     uint32_t             nclaims;       /* in the wheel of locks */
     uint32_t             locks_at;      /* ms that it has turned to */
+    uint32_t             ndenials;
+    uint32_t             denials_max;
+    uint32_t             denials_at;    /* s that their wheel has turned to */
+    fanout_ref_t         denial_first;  /* by their numbers */
+    fanout_ref_t         denial_last;
     uint32_t             held;
     uint32_t             held_max;
     fanout_ref_t         held_first;    /* channels, longest unchanged first */
@@ -190,6 +199,7 @@ struct fanout_shm_s {
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
     fanout_ref_t         records_due[FANOUT_RECORDS_WHEEL];
     fanout_ref_t         locks_due[FANOUT_LOCKS_WHEEL];
+    fanout_ref_t         denials_due[FANOUT_DENIALS_WHEEL];
     fanout_ref_t         lingering[FANOUT_RANKS][FANOUT_SEATS_WHEEL];
     fanout_ref_t         presences[FANOUT_PRESENCE_WHEEL];
     uint64_t             presences_map[FANOUT_PRESENCE_WHEEL / 64];
@@ -236,6 +246,8 @@ struct fanout_shm_s {
     uint64_t             lock_conflicts;
     uint64_t             locks_expired;
     uint64_t             locks_broken;
+    uint64_t             denial_change; /* number of the last denial; a rebuild
+                                           keeps it */
 
     uint64_t             refused[FANOUT_NSHARES];
 

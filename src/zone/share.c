@@ -232,7 +232,8 @@ in_use(fanout_shm_t *shm)
     uint32_t  n;
     unsigned  i;
 
-    n = shm->held + shm->heap.used[FANOUT_STAGED];
+    n = shm->held + shm->heap.used[FANOUT_STAGED]
+        + shm->heap.used[FANOUT_DENIALS];
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         n += fanout_share_used(shm, i);
@@ -249,7 +250,7 @@ fanout_share_attainable(fanout_shm_t *shm, uint32_t class)
     uint64_t                    sum;
     const fanout_zone_class_t  *c;
 
-    sum = shm->heap.used[FANOUT_STAGED];
+    sum = shm->heap.used[FANOUT_STAGED] + shm->heap.used[FANOUT_DENIALS];
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         sum += fanout_share_used(shm, i) - evictable(shm, i);

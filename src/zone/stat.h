@@ -263,6 +263,7 @@ typedef struct {
     uint64_t                    records;
     uint64_t                    locks;
     uint64_t                    staged;
+    uint64_t                    denials;
     uint64_t                    held;       /* by stalled workers, part of
                                                messages */
     uint64_t                    held_max;
@@ -286,6 +287,8 @@ typedef struct {
     uint64_t                    lock_conflicts; /* refused at once */
     uint64_t                    locks_expired;
     uint64_t                    locks_broken;
+    uint64_t                    ndenials;
+    uint64_t                    denials_max;
     uint64_t                    nseen;      /* of users who left */
     uint64_t                    addresses;  /* blocks of addresses with
                                                sessions */

@@ -342,6 +342,7 @@ zone_verify_all(walk_t *w)
     try (fanout_verify_identities(w));
     try (fanout_verify_seats(w));
     try (fanout_verify_locks(w));
+    try (fanout_verify_denials(w));
     try (fanout_verify_mailboxes(w));
     try (fanout_verify_presence(w));
     try (fanout_verify_signals(w));

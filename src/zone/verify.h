@@ -40,6 +40,7 @@
 #define SEEN_FIELD       23
 #define SEEN_LOCK        24
 #define SEEN_CLAIM       25
+#define SEEN_DENIAL      26
 
 
 typedef struct {
@@ -177,6 +178,9 @@ int fanout_verify_locks(walk_t *w);
 
 /* The claims of a seat. */
 int fanout_verify_claims(walk_t *w, fanout_ref_t seat);
+
+/* Denials, and the wheel of what ends. */
+int fanout_verify_denials(walk_t *w);
 
 /* The queue of events for a backend. */
 int fanout_verify_events(walk_t *w);

@@ -7,6 +7,7 @@
 
 
 #include "zone/budget.h"
+#include "zone/denial_block.h"
 #include "zone/format.h"
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
@@ -37,6 +38,7 @@ _Static_assert(sizeof(fanout_name_t) == FANOUT_BLOCK
                && sizeof(fanout_field_block_t) == FANOUT_BLOCK
                && sizeof(fanout_lock_block_t) == FANOUT_BLOCK
                && sizeof(fanout_claim_t) == FANOUT_BLOCK
+               && sizeof(fanout_denial_block_t) == FANOUT_BLOCK
                && sizeof(fanout_seat_t) == FANOUT_BLOCK
                && sizeof(fanout_table_t) == FANOUT_BLOCK, "a block each");
 
@@ -84,6 +86,7 @@ fanout_zone_create(void *mem, size_t size, const fanout_zone_conf_t *conf,
 
     shm->idle = conf->idle ? conf->idle : FANOUT_IDLE;
     shm->dedupe = conf->dedupe ? conf->dedupe : FANOUT_DEDUPE;
+    shm->denials_max = conf->denials ? conf->denials : FANOUT_ZONE_DENIALS;
     shm->held_max = held_max(shm, conf);
     unbounded(shm);
 
@@ -151,6 +154,8 @@ fanout_zone_configure(fanout_zone_t *z, uint32_t generation,
         fanout_set(z, shm->idle, conf->idle ? conf->idle : FANOUT_IDLE);
         fanout_set(z, shm->dedupe, conf->dedupe ? conf->dedupe
                                                 : FANOUT_DEDUPE);
+        fanout_set(z, shm->denials_max, conf->denials ? conf->denials
+                                                      : FANOUT_ZONE_DENIALS);
         fanout_set(z, shm->held_max, held_max(shm, conf));
         fanout_set(z, shm->configured, generation);
     }
@@ -210,6 +215,7 @@ sizes(void)
         sizeof(fanout_shelf_t), sizeof(fanout_record_block_t),
         sizeof(fanout_fields_t), sizeof(fanout_field_block_t),
         sizeof(fanout_lock_block_t), sizeof(fanout_claim_t),
+        sizeof(fanout_denial_block_t),
         sizeof(pthread_mutex_t), FANOUT_NCOUNTERS,
         FANOUT_NSERIES
     };
@@ -384,7 +390,8 @@ fanout_zone_sweep(fanout_zone_t *z)
         fanout_signal_sweep,
         fanout_seen_sweep,
         fanout_record_sweep,
-        fanout_lock_sweep
+        fanout_lock_sweep,
+        fanout_denial_sweep
     };
 
     more = 0;
@@ -431,6 +438,9 @@ fanout_zone_stat(fanout_zone_t *z, fanout_zone_stat_t *st)
     st->records = shm->heap.used[FANOUT_RECORDS];
     st->locks = shm->heap.used[FANOUT_LOCKS];
     st->staged = shm->heap.used[FANOUT_STAGED];
+    st->denials = shm->heap.used[FANOUT_DENIALS];
+    st->ndenials = shm->ndenials;
+    st->denials_max = shm->denials_max;
     st->held = shm->held;
     st->held_max = shm->held_max;
     st->nchannels = shm->nchannels;

@@ -5,7 +5,7 @@
  * The zone: shared memory with channels as logs, the workers that read them,
  * the identities of sessions, and the keys of idempotent publishes.  Other
  * rooms include only this header, and the headers of its topics: stat.h,
- * message.h, client.h, event.h and limit.h.
+ * message.h, client.h, event.h, limit.h and denial.h.
  *
  * The room does not use NGINX: it needs a mapping shared by forked processes,
  * and POSIX.  docs/architecture.md draws every shared struct.
@@ -53,6 +53,7 @@ typedef struct {
     uint32_t                    idle;       /* s an empty channel is kept,
                                                300 */
     uint32_t                    dedupe;     /* s a key is remembered, 120 */
+    uint32_t                    denials;    /* at most, 10000 */
 } fanout_zone_conf_t;
 
 

@@ -16,6 +16,7 @@
 
 #include "random.h"
 #include "zone/budget.h"
+#include "zone/format.h"
 #include "zone/hook_queue.h"
 #include "zone/identity.h"
 #include "zone/log.h"
