@@ -67,7 +67,7 @@ fanout_draft_link(fanout_zone_t *z, fanout_ref_t channel, fanout_draft_t *d,
     e->time_low = time & 0xffffffff;
     e->time_high = time >> 32;
     e->mono = now;
-    e->type = type | m->kind << 4;
+    e->type = fanout_type_of(type, m);
 
     if (type == FANOUT_MESSAGE) {
         class = &shm->classes[ch->class];

@@ -249,6 +249,11 @@ int fanout_member_drop(fanout_zone_t *z, fanout_zone_channel_t *c,
 int fanout_member_any(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t ref, const fanout_identity_t *id, int *member);
 
+/* Returns 1 if the client with the secret has an anonymous member on a
+ * channel, in any worker. */
+int fanout_member_hidden(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_identity_t *id);
+
 /* Copies the nth member (from 0 on) of the seat, without those with a pending
  * leave, as fanout_member_get().  A seat that is only counted has one member
  * without a key.  OK, NOTFOUND. */

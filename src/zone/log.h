@@ -45,10 +45,18 @@ typedef struct {
     uint16_t             size_low;
     uint8_t              size_high;
     uint8_t              user;
-    uint8_t              type;          /* type | kind << 4 */
+    uint8_t              type;          /* FANOUT_TYPE_* */
     uint8_t              flags;
     uint8_t              data[22];
 } fanout_entry_block_t;
+
+#define FANOUT_TYPE_KIND         4      /* shift: above the type */
+#define FANOUT_TYPE_ANONYMOUS    0x80
+
+/* the type of an entry of a message */
+#define fanout_type_of(t, m)                                                  \
+    ((t) | (m)->kind << FANOUT_TYPE_KIND                                      \
+     | ((m)->flags & FANOUT_ANONYMOUS ? FANOUT_TYPE_ANONYMOUS : 0))
 
 #define FANOUT_ENTRY_HEAD     42
 #define FANOUT_LONG_BLOCKS    8         /* longer chains are LONG */

@@ -101,6 +101,34 @@ fanout_member_any(fanout_zone_t *z, fanout_zone_channel_t *c,
 
 
 int
+fanout_member_hidden(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_identity_t *id)
+{
+    int                     hidden;
+    fanout_ref_t            seat, ref;
+    fanout_member_block_t  *m;
+
+    hidden = 0;
+
+    (void) fanout_enter(z);
+
+    seat = fanout_member_seat(z, c, 0, id);
+
+    for (ref = seat ? fanout_seat(z, seat)->members : 0; ref && !hidden;
+         ref = m->next)
+    {
+        m = fanout_member(z, ref);
+        hidden = (m->flags & FANOUT_MEMBER_ANONYMOUS)
+                 && m->pending != FANOUT_PENDING_LEAVE;
+    }
+
+    fanout_leave(z);
+
+    return hidden;
+}
+
+
+int
 fanout_member_get(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t client,
     const fanout_zstr_t *key, fanout_member_t *m, uint8_t *buf)
 {

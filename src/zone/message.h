@@ -47,6 +47,7 @@
 
 #define FANOUT_NOECHO    0x04               /* not to the publishing client */
 #define FANOUT_TRANSIENT 0x08               /* ordered, not kept */
+#define FANOUT_ANONYMOUS 0x10               /* its user is not for clients */
 
 
 /* a message to append; all strings may be empty */

@@ -368,9 +368,13 @@ copy_fixed(const fanout_entry_block_t *e, fanout_entry_t *to)
     to->seq = e->seq;
     to->time = (uint64_t) e->time_high << 32 | e->time_low;
     to->type = e->type & 0x0f;
-    to->kind = e->type >> 4;
+    to->kind = (e->type & ~FANOUT_TYPE_ANONYMOUS) >> FANOUT_TYPE_KIND;
     to->flags = e->flags
                 & (FANOUT_NOECHO|FANOUT_TRANSIENT);
+
+    if (e->type & FANOUT_TYPE_ANONYMOUS) {
+        to->flags |= FANOUT_ANONYMOUS;
+    }
 
     to->event.len = e->event;
     to->key.len = e->key;

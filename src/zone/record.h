@@ -176,6 +176,7 @@ typedef struct {
     uint64_t             epoch;         /* of the channel, when they were
                                            read */
     uint64_t             offset;
+    unsigned             unnamed:1;     /* users of fields are not told */
 } fanout_records_t;
 
 

@@ -315,7 +315,7 @@ signal_append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t presence,
     e->time_low = time & 0xffffffff;
     e->time_high = time >> 32;
     e->mono = fanout_seconds(z);
-    e->type = FANOUT_SIGNAL | m->kind << 4;
+    e->type = fanout_type_of(FANOUT_SIGNAL, m);
 
     link_signal(z, ref);
 

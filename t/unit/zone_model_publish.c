@@ -67,6 +67,7 @@ m_publish(model_t *m, unsigned n)
         m_compose(&msgs[j], bufs[j], seeds[j], msgs[j].data.len);
         flags = draw(m, 6) == 0 ? FANOUT_TRANSIENT : 0;
         flags |= draw(m, 6) == 0 ? FANOUT_NOECHO : 0;
+        flags |= draw(m, 6) == 0 ? FANOUT_ANONYMOUS : 0;
         msgs[j].flags = flags;
     }
 
