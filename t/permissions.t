@@ -16,7 +16,7 @@ use Fanout::Nginx;
 use Fanout::Stream;
 
 
-my @ops     = qw( join publish history presence signal record lock );
+my @ops     = qw( join publish history presence profile signal record lock );
 my $secret  = 'a secret that only the backend knows';
 my $backend = Fanout::Backend->start;
 my $port    = $backend->port;
@@ -30,7 +30,8 @@ sub patterns {
     return ("yes-$op", map { "no-$_" } grep { $_ ne $op } @ops);
 }
 
-my $needs = 'fanout_permit join yes-presence yes-lock yes-history;';
+my $needs = 'fanout_permit join yes-presence yes-lock yes-history;
+             fanout_permit publish,presence yes-profile;';
 
 my %sources = (
     fixed    => join("\n", map { "fanout_permit $_ @{[ patterns($_) ]};" } @ops),
@@ -101,6 +102,8 @@ sub command {
 
     my %more = (publish  => { data => 1 },
                 presence => { data => { x => 1 } },
+                profile  => { op => 'publish', data => 1,
+                              to => { user => 'ann' } },
                 signal   => { event => 'e', data => 1 },
                 record   => { op => 'set', record => 'r', set => { a => 1 } },
                 lock     => { name => 'l' . $locks++ });
@@ -108,7 +111,12 @@ sub command {
     return { op => $op, channel => $channel, %{ $more{$op} || {} } };
 }
 
-sub code { return $_[0]{error} ? $_[0]{error}{code} : 'ok' }
+# who may ask for a user is told that nobody is there
+
+sub code {
+    return 'ok' if !$_[0]{error} || $_[0]{error}{code} eq 'recipient_offline';
+    return $_[0]{error}{code};
+}
 
 my %by = (
     websocket => sub {

@@ -50,6 +50,7 @@ typedef struct {
 static ngx_int_t page_alloc(fanout_api_t *api, page_t *page);
 static int page_section(fanout_api_t *api, page_t *page, unsigned *n);
 static ngx_int_t page_write(fanout_api_t *api, page_t *page, unsigned n);
+static void page_reveal(fanout_api_t *api, fanout_member_t *m);
 static ngx_int_t page_end(fanout_api_t *api, page_t *page);
 static ngx_uint_t remembers(fanout_api_t *api, page_t *page);
 static ngx_uint_t seen(fanout_api_t *api, page_t *page, uint64_t *time);
@@ -154,12 +155,16 @@ page_section(fanout_api_t *api, page_t *page, unsigned *n)
 static ngx_int_t
 page_write(fanout_api_t *api, page_t *page, unsigned n)
 {
-    size_t            at;
-    unsigned          i;
-    fanout_member_t  *m;
+    unsigned                i;
+    fanout_member_t        *m;
+    fanout_member_parts_t   parts;
 
     for (i = 0; i < n && !page->summary; i++) {
         m = &page->members[i];
+
+        if (m->anonymous) {
+            page_reveal(api, m);
+        }
 
         if (page->user.len
             && (m->user.len != page->user.len
@@ -171,28 +176,46 @@ page_write(fanout_api_t *api, page_t *page, unsigned n)
 
         if ((page->n && fanout_outbuf_literal(api->hub, api->out, ",")
                         != NGX_OK)
-            || fanout_member_json(api->hub, m, 0, api->out, &at)
+            || fanout_member_json(api->hub, m, 0, api->out, &parts)
                != NGX_OK)
         {
             return NGX_ERROR;
         }
 
-        if (m->lingers) {
-            /* into the object */
-            api->out->used--;
+        /* into the object */
+        api->out->used--;
 
-            if (fanout_outbuf_literal(api->hub, api->out,
-                                      ",\"lingers\":true}")
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
+        if (fanout_outbuf_printf(api->hub, api->out, 64, "%s%s}",
+                                 m->anonymous ? ",\"anonymous\":true" : "",
+                                 m->lingers ? ",\"lingers\":true" : "")
+            != NGX_OK)
+        {
+            return NGX_ERROR;
         }
 
         page->n++;
     }
 
     return NGX_OK;
+}
+
+
+/* Fills in the user and the profile, which the zone does not tell of anonymous
+ * members. */
+
+static void
+page_reveal(fanout_api_t *api, fanout_member_t *m)
+{
+    fanout_zone_client_t  info;
+
+    static u_char  buf[255 + FANOUT_ZONE_INFO];
+
+    if (fanout_client_get(&api->hub->zone, m->client, &info, buf)
+        == FANOUT_ZONE_OK)
+    {
+        m->user = info.user;
+        m->info = info.info;
+    }
 }
 
 

@@ -37,8 +37,8 @@ fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (ops == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown operation \"%V\" in \"%V\": there are "
-                           "join, publish, history, presence, signal, "
-                           "record, lock and all", &s, &value[1]);
+                           "join, publish, history, presence, profile, "
+                           "signal, record, lock and all", &s, &value[1]);
         return NGX_CONF_ERROR;
     }
 
@@ -143,6 +143,7 @@ permit_operations(ngx_str_t *value, ngx_str_t *unknown)
         { ngx_string("signal"), FANOUT_MAY_SIGNAL },
         { ngx_string("record"), FANOUT_MAY_RECORD },
         { ngx_string("lock"), FANOUT_MAY_LOCK },
+        { ngx_string("profile"), FANOUT_MAY_PROFILE },
         { ngx_string("all"), FANOUT_MAY_ALL },
         { ngx_null_string, 0 }
     };

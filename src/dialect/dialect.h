@@ -14,13 +14,14 @@
 #include "session/format.h"
 
 
-/* formats, below FANOUT_BASES */
+/* formats, below FANOUT_UNNAMED */
 #define FANOUT_NATIVE_WS   0
 #define FANOUT_RAW_WS      1
 #define FANOUT_NATIVE_SSE  2
 #define FANOUT_NATIVE_POLL 3
 
-/* no format of a session: items of a native reply's "messages" */
+/* no format of a session: items of a native reply's "messages", with users
+ * and, + FANOUT_UNNAMED, without */
 #define FANOUT_NATIVE_ITEMS  FANOUT_FORMATS
 
 

@@ -43,6 +43,7 @@ static void send_printf(fanout_session_t *s, const char *fmt, ...);
 const fanout_dialect_t  fanout_native = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_WS,
+    .names = 1,
     .part = sizeof(fanout_native_part_t),
     .accept = native_accept,
     .open = native_open,

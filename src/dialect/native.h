@@ -103,6 +103,7 @@ typedef struct {
                                                    there may be more */
     unsigned                 locks:1;           /* tells the locks */
     unsigned                 locked:1;          /* all of them are read */
+    unsigned                 unnamed:1;         /* users are not told */
     fanout_outbuf_t         *state;             /* records for the reply */
     uint64_t                 cursor;            /* next to read */
     fanout_outbuf_t         *held;              /* locks for a part */
@@ -200,7 +201,15 @@ ngx_int_t fanout_native_locks_part(fanout_session_t *s,
 void fanout_native_locks_reply(fanout_reply_t *rp, fanout_native_job_t *job);
 
 
+/* Whether the session may not see users on a channel. */
+ngx_uint_t fanout_native_unnamed(fanout_session_t *s, ngx_str_t *channel);
+
+
 /* Locks; see native_lock.c and native_wait.c. */
+
+/* Takes the user from a lock that is told, unless the session may see it. */
+void fanout_native_hide(fanout_session_t *s, ngx_str_t *channel,
+    fanout_lock_t *lock);
 
 /* Replies to a "lock" that has succeeded, or was refused with LOCKED. */
 void fanout_native_locked(fanout_session_t *s, fanout_json_t *id,

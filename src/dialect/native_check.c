@@ -93,6 +93,7 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
     verb = (op & FANOUT_MAY_JOIN) ? "join"
            : op == FANOUT_MAY_PUBLISH ? "publish"
            : op == FANOUT_MAY_PRESENCE ? "presence"
+           : op == FANOUT_MAY_PROFILE ? "profile"
            : op == FANOUT_MAY_SIGNAL ? "signal"
            : op == FANOUT_MAY_RECORD ? "record"
            : op == FANOUT_MAY_LOCK ? "lock" : "history";
@@ -102,4 +103,12 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
 
     return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "no \"fanout_permit %s\" allows this channel", verb);
+}
+
+
+ngx_uint_t
+fanout_native_unnamed(fanout_session_t *s, ngx_str_t *channel)
+{
+    return !fanout_permissions_check(s->permissions, FANOUT_MAY_PROFILE,
+                                     channel);
 }

@@ -7,6 +7,7 @@
 
 
 #include "base/id.h"
+#include "session/members.h"
 #include "dialect/native.h"
 
 
@@ -114,9 +115,13 @@ fanout_native_address(fanout_session_t *s, fanout_command_t *cmd,
     ngx_str_t       client;
     fanout_error_e  rc;
 
-    /* the reply shows who is online */
+    /* the reply shows whether a client is online, and which user is */
 
     rc = fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);
+
+    if (rc == FANOUT_E_NONE && to->user.len) {
+        rc = fanout_native_may(s, cmd, FANOUT_MAY_PROFILE);
+    }
 
     if (rc != FANOUT_E_NONE) {
         return rc;
@@ -172,6 +177,8 @@ native_signal(fanout_session_t *s, fanout_command_t *cmd)
     m.key = c->tag;
     m.kind = FANOUT_JSON;
     m.data = c->data;
+    m.flags = fanout_session_anonymous(s, &cmd->channel) ? FANOUT_ANONYMOUS
+                                                         : 0;
 
     if (m.data.len == 0) {
         /* a signal without data */

@@ -15,6 +15,9 @@
 
 #define FANOUT_BUSY  2000               /* ms until a retry, at least */
 
+#define items_of(job)                                                         \
+    (FANOUT_NATIVE_ITEMS + ((job)->unnamed ? FANOUT_UNNAMED : 0))
+
 
 static void job_free(fanout_job_t *data);
 static ngx_int_t job_step(fanout_session_t *s);
@@ -67,6 +70,7 @@ fanout_native_job(fanout_session_t *s, fanout_command_t *cmd)
     job->channel.data = p + cmd->id.len;
     job->channel.len = cmd->channel.len;
     ngx_memcpy(job->channel.data, cmd->channel.data, cmd->channel.len);
+    job->unnamed = fanout_native_unnamed(s, &cmd->channel);
 
     return job;
 }
@@ -442,7 +446,7 @@ job_replay(fanout_session_t *s, fanout_native_job_t *job)
         return 0;
     }
 
-    r = fanout_replay_find(hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
+    r = fanout_replay_find(hub, job->base.sub->channel, items_of(job),
                            job->epoch, job->after, job->upto);
 
     if (r == NULL || r->n > job->left
@@ -495,7 +499,7 @@ job_remember(fanout_session_t *s, fanout_native_job_t *job, uint64_t after,
     (void) fanout_outbuf_append(s->hub, f, job->messages->data + start,
                                 job->messages->used - start);
 
-    fanout_replay_add(s->hub, job->base.sub->channel, FANOUT_NATIVE_ITEMS,
+    fanout_replay_add(s->hub, job->base.sub->channel, items_of(job),
                       job->epoch, after, a->entries, a->n, f);
     fanout_outbuf_release(s->hub, f);
 }

@@ -277,6 +277,7 @@ join_enter(fanout_session_t *s, fanout_native_job_t *job, fanout_join_cmd_t *c)
     }
 
     sub->anonymous = c->anonymous;
+    s->anonymous |= sub->anonymous;
 
     if (fanout_native_enters(c)) {
         rc = join_put(sub, c);

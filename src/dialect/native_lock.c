@@ -7,6 +7,7 @@
 
 
 #include "hub/locks.h"
+#include "session/members.h"
 #include "dialect/native.h"
 #include "session/transport.h"
 
@@ -221,12 +222,15 @@ native_lock(fanout_session_t *s, fanout_command_t *cmd)
 
     ask.name = c->name;
     ask.data = c->data;
-    ask.user.data = s->user.data;
-    ask.user.len = s->user.len;
     ask.client = s->identity.client;
     ask.address = s->meter.address;
     ask.ttl = c->ttl ? c->ttl : fanout_locks_ttl(s->hub, &cmd->channel);
     ask.wait = c->wait;
+
+    if (!fanout_session_anonymous(s, &cmd->channel)) {
+        ask.user.data = s->user.data;
+        ask.user.len = s->user.len;
+    }
 
     rc = fanout_locks_take(s->hub, &cmd->channel, s->identity_ref,
                            &s->identity, &ask, 0, &to);
@@ -314,6 +318,7 @@ lock_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     switch (rc) {
 
     case FANOUT_E_LOCKED:
+        fanout_native_hide(s, &cmd->channel, &to->lock);
         fanout_native_unlucky(s, &cmd->id, &cmd->op, cmd->at, to);
         return FANOUT_E_NONE;
 

@@ -39,6 +39,16 @@ fanout_native_locked(fanout_session_t *s, fanout_json_t *id,
 
 
 void
+fanout_native_hide(fanout_session_t *s, ngx_str_t *channel,
+    fanout_lock_t *lock)
+{
+    if (fanout_native_unnamed(s, channel)) {
+        lock->user.len = 0;
+    }
+}
+
+
+void
 fanout_native_unlucky(fanout_session_t *s, fanout_json_t *id,
     fanout_json_t *op, ngx_uint_t at, fanout_locked_t *to)
 {
@@ -120,6 +130,10 @@ locks_read(fanout_session_t *s, fanout_native_job_t *job)
     }
 
     for (i = 0; i < list->n; i++) {
+        if (job->unnamed) {
+            list->locks[i].user.len = 0;
+        }
+
         if ((job->held->used
              && fanout_outbuf_literal(s->hub, job->held, ",") != NGX_OK)
             || fanout_lock_json(s->hub, &list->locks[i], s->identity.client,

@@ -95,12 +95,13 @@ ready_roster(fanout_session_t *s, fanout_native_job_t *job, fanout_roster_t *r)
 
     if (job->members && job->base.snapshot == NULL) {
 
-        if (r->snapshot == NULL && fanout_spent(s->hub)) {
+        if (r->snapshot[job->unnamed] == NULL && fanout_spent(s->hub)) {
             fanout_session_work(s);
             return NGX_AGAIN;
         }
 
-        rc = fanout_roster_snapshot(s->hub, r, &job->base.snapshot);
+        rc = fanout_roster_snapshot(s->hub, r, job->unnamed,
+                                    &job->base.snapshot);
 
         if (rc != NGX_OK) {
             return rc == NGX_AGAIN
@@ -255,11 +256,11 @@ static ngx_int_t
 members_read_section(fanout_session_t *s, fanout_native_job_t *job)
 {
     int                     rc;
-    size_t                  at;
     unsigned                i, n;
     ngx_uint_t              failed;
     fanout_outbuf_t        *f;
     fanout_zone_join_t      j;
+    fanout_member_parts_t   parts;
     fanout_zone_channel_t   zc;
     fanout_presence_info_t  room;
 
@@ -311,7 +312,13 @@ members_read_section(fanout_session_t *s, fanout_native_job_t *job)
 
     for (i = 0; i < n && !failed; i++) {
         f->used = 0;
-        failed = fanout_member_json(s->hub, &members[i], 0, f, &at)
+
+        if (job->unnamed) {
+            members[i].user.len = 0;
+            members[i].info.len = 0;
+        }
+
+        failed = fanout_member_json(s->hub, &members[i], 0, f, &parts)
                  != NGX_OK
                  || fanout_snapshot_add(s->hub, job->base.snapshot, f->data,
                                         f->used)

@@ -29,6 +29,7 @@ fanout_native_messages_add(fanout_session_t *s, fanout_native_job_t *job,
     fanout_entry_t *e)
 {
     fanout_hub_t     *hub;
+    fanout_entry_t    hidden;
     fanout_outbuf_t  *f;
 
     hub = s->hub;
@@ -46,6 +47,7 @@ fanout_native_messages_add(fanout_session_t *s, fanout_native_job_t *job,
     }
 
     f = job->messages;
+    e = fanout_entry_told(e, job->unnamed, &hidden);
 
     if (f->used && fanout_outbuf_literal(hub, f, ",") != NGX_OK) {
         return NGX_ERROR;

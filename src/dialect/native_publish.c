@@ -221,7 +221,9 @@ publish_messages(fanout_session_t *s, fanout_command_t *cmd,
 
     rc = c->messages.len ? publish_several(s, cmd, n) : publish_one(s, cmd);
 
-    flags = (c->echo ? 0 : FANOUT_NOECHO) | (c->store ? 0 : FANOUT_TRANSIENT);
+    flags = (c->echo ? 0 : FANOUT_NOECHO) | (c->store ? 0 : FANOUT_TRANSIENT)
+            | (fanout_session_anonymous(s, &cmd->channel) ? FANOUT_ANONYMOUS
+                                                          : 0);
 
     for (i = 0; i < *n && rc == FANOUT_E_NONE; i++) {
         messages[i].client = s->identity.client;

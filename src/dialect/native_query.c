@@ -450,7 +450,7 @@ join_changes(fanout_query_t *q, joined_t *o)
         e.event.data = (u_char *) "presence";
         e.event.len = sizeof("presence") - 1;
 
-        f = fanout_encode(s->hub, sub->channel, &e, s->format);
+        f = fanout_encode(s->hub, sub->channel, &e, sub->format);
 
         if (f) {
             fanout_session_push(s, f, 0, f->used);
@@ -466,7 +466,7 @@ join_changes(fanout_query_t *q, joined_t *o)
     {
         known = recent->entry.offset;
 
-        f = fanout_encode(s->hub, sub->channel, &recent->entry, s->format);
+        f = fanout_encode(s->hub, sub->channel, &recent->entry, sub->format);
 
         if (f) {
             fanout_session_push(s, f, 0, f->used);

@@ -280,6 +280,9 @@ native_set(fanout_session_t *s, fanout_command_t *cmd)
                                   &cmd->channel))
     {
         conflicts = NULL;
+
+    } else {
+        conflicts->unnamed = fanout_native_unnamed(s, &cmd->channel);
     }
 
     if (rc != FANOUT_E_NONE) {
@@ -368,10 +371,13 @@ record_request(fanout_session_t *s, fanout_command_t *cmd,
 
     set->id = c->id;
     set->client = s->identity.client;
-    set->user = opts->scope;
     set->opts = opts;
     set->token = c->token;
     set->release = c->release;
+
+    if (!fanout_session_anonymous(s, &cmd->channel)) {
+        set->user = opts->scope;
+    }
 
     if (c->base >= 0
         && ((rc = fanout_native_may(s, cmd, FANOUT_MAY_JOIN

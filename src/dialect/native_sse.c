@@ -33,6 +33,7 @@ static ngx_msec_t retry(fanout_session_t *s);
 const fanout_dialect_t  fanout_native_sse = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_SSE,
+    .names = 1,
     .part = sizeof(fanout_native_part_t),
     .accept = sse_accept,
     .open = sse_open,
@@ -51,6 +52,7 @@ const fanout_dialect_t  fanout_native_sse = {
 const fanout_dialect_t  fanout_native_poll = {
     .name = ngx_string("native"),
     .format = FANOUT_NATIVE_POLL,
+    .names = 1,
     .part = sizeof(fanout_native_part_t),
     .accept = sse_accept,
     .open = poll_open,

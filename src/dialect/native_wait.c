@@ -290,6 +290,7 @@ wait_look(fanout_session_t *s, wait_t *wait, ngx_uint_t give_up)
         op.data = (u_char *) "\"lock\"";
         op.len = sizeof("\"lock\"") - 1;
 
+        fanout_native_hide(s, &wait->channel, &to.lock);
         fanout_native_unlucky(s, &wait->id, &op, wait->at, &to);
     }
 

@@ -335,6 +335,7 @@ compose_ask(fanout_ask_t *ask, fanout_outbuf_t *f)
 
         e.type = FANOUT_MESSAGE;
         e.kind = m->kind;
+        e.flags = m->flags & FANOUT_ANONYMOUS;
         e.client = m->client;
         e.event = m->event;
         e.key = m->key;

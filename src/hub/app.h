@@ -92,7 +92,8 @@ typedef struct {
 #define FANOUT_MAY_SIGNAL    0x10
 #define FANOUT_MAY_RECORD    0x20
 #define FANOUT_MAY_LOCK      0x40
-#define FANOUT_MAY_ALL       0x7f
+#define FANOUT_MAY_PROFILE   0x80
+#define FANOUT_MAY_ALL       0xff
 
 typedef struct {
     ngx_uint_t                      ops;

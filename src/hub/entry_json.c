@@ -10,6 +10,12 @@
 #include "hub/record_json.h"
 
 
+/* bytes of "from" at most, but for the user */
+#define FANOUT_FROM                                                           \
+    (sizeof(",\"from\":{\"client\":\"\",\"user\":,\"anonymous\":true}")       \
+     + FANOUT_CLIENT_LEN)
+
+
 static ngx_int_t entry_record(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
 static ngx_int_t entry_lock(fanout_hub_t *hub, fanout_entry_t *e,
@@ -18,8 +24,10 @@ static size_t entry_message_size(fanout_entry_t *e);
 static u_char *put_message(u_char *p, fanout_entry_t *e);
 static size_t data_size(fanout_entry_t *e);
 static u_char *put_data(u_char *p, fanout_entry_t *e);
+static u_char *put_from(u_char *p, fanout_entry_t *e);
 static u_char *put_person(u_char *p, const char *name, uint64_t client,
     fanout_zstr_t *user);
+static u_char *put_who(u_char *p, fanout_member_t *m, ngx_uint_t left);
 static u_char *put_to(u_char *p, fanout_entry_t *e);
 static u_char *put_string(u_char *p, fanout_zstr_t *s);
 static size_t string_size(fanout_zstr_t *s);
@@ -69,20 +77,13 @@ entry_record(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
         return NGX_ERROR;
     }
 
-    if (e->client == 0 && e->user.len == 0) {
-        return NGX_OK;
-    }
-
-    if (fanout_outbuf_reserve(hub, f, sizeof(",\"from\":{\"client\":\"\","
-                                             "\"user\":}")
-                                      + FANOUT_CLIENT_LEN
-                                      + string_size(&e->user))
+    if (fanout_outbuf_reserve(hub, f, FANOUT_FROM + string_size(&e->user))
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    p = put_person(f->data + f->used, ",\"from\":{", e->client, &e->user);
+    p = put_from(f->data + f->used, e);
     f->used = p - f->data;
 
     return NGX_OK;
@@ -95,7 +96,7 @@ entry_lock(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
     return fanout_outbuf_printf(hub, f, 64, "\"offset\":%uL,\"time\":%uL,",
                                 e->offset, e->time)
            == NGX_OK
-           ? fanout_lock_entry_json(hub, &e->data, f) : NGX_ERROR;
+           ? fanout_lock_entry_json(hub, e, f) : NGX_ERROR;
 }
 
 
@@ -123,9 +124,8 @@ static size_t
 entry_message_size(fanout_entry_t *e)
 {
     return sizeof(",\"event\":,\"data\":,\"enc\":\"base64\",\"key\":,\"meta\":,"
-                  "\"from\":{\"client\":\"\",\"user\":},"
                   "\"to\":{\"client\":\"\",\"user\":}")
-           + 2 * FANOUT_CLIENT_LEN
+           + FANOUT_FROM + FANOUT_CLIENT_LEN
            + string_size(&e->to) + string_size(&e->event) + data_size(e)
            + string_size(&e->key) + e->meta.len + string_size(&e->user);
 }
@@ -153,9 +153,7 @@ put_message(u_char *p, fanout_entry_t *e)
         p = ngx_cpymem(p, e->meta.data, e->meta.len);
     }
 
-    if (e->client || e->user.len) {
-        p = put_person(p, ",\"from\":{", e->client, &e->user);
-    }
+    p = put_from(p, e);
 
     return put_to(p, e);
 }
@@ -168,9 +166,8 @@ fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
     u_char  *p;
 
     size = sizeof("\"signal\":,\"tag\":,\"data\":,\"enc\":\"base64\","
-                  "\"from\":{\"client\":\"\",\"user\":},"
                   "\"to\":{\"client\":\"\",\"user\":}")
-           + 2 * FANOUT_CLIENT_LEN + string_size(&e->event)
+           + FANOUT_FROM + FANOUT_CLIENT_LEN + string_size(&e->event)
            + string_size(&e->key) + data_size(e) + string_size(&e->user)
            + string_size(&e->to);
 
@@ -190,10 +187,7 @@ fanout_signal_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 
     p = put_data(p, e);
 
-    if (e->client || e->user.len) {
-        p = put_person(p, ",\"from\":{", e->client, &e->user);
-    }
-
+    p = put_from(p, e);
     p = put_to(p, e);
 
     f->used = p - f->data;
@@ -268,6 +262,26 @@ put_data(u_char *p, fanout_entry_t *e)
 }
 
 
+/* nothing of a sender without client and user */
+
+static u_char *
+put_from(u_char *p, fanout_entry_t *e)
+{
+    if (e->client == 0 && e->user.len == 0) {
+        return p;
+    }
+
+    p = put_person(p, ",\"from\":{", e->client, &e->user);
+
+    if ((e->flags & FANOUT_ANONYMOUS) && e->user.len) {
+        p = ngx_cpymem(p - 1, ",\"anonymous\":true}",
+                       sizeof(",\"anonymous\":true}") - 1);
+    }
+
+    return p;
+}
+
+
 static u_char *
 put_person(u_char *p, const char *name, uint64_t client, fanout_zstr_t *user)
 {
@@ -320,10 +334,10 @@ string_size(fanout_zstr_t *s)
 
 ngx_int_t
 fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
-    fanout_outbuf_t *f, size_t *data_at)
+    fanout_outbuf_t *f, fanout_member_parts_t *parts)
 {
     size_t   size;
-    u_char  *p;
+    u_char  *p, *start;
 
     size = sizeof("{\"client\":\"\",\"key\":,\"user\":,\"info\":,\"data\":,"
                   "\"state\":\"active\",\"joined_at\":,\"seen\":,\"slot\":,"
@@ -336,9 +350,9 @@ fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
         return NGX_ERROR;
     }
 
-    p = f->data + f->used;
+    start = f->data + f->used;
 
-    p = ngx_cpymem(p, "{\"client\":\"", sizeof("{\"client\":\"") - 1);
+    p = ngx_cpymem(start, "{\"client\":\"", sizeof("{\"client\":\"") - 1);
     p = fanout_client_format(p, m->client);
     *p++ = '"';
 
@@ -347,21 +361,14 @@ fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
         p = put_string(p, &m->key);
     }
 
-    if (m->user.len) {
-        p = ngx_cpymem(p, ",\"user\":", sizeof(",\"user\":") - 1);
-        p = put_string(p, &m->user);
-    }
-
-    if (m->info.len && !left) {
-        p = ngx_cpymem(p, ",\"info\":", sizeof(",\"info\":") - 1);
-        p = ngx_cpymem(p, m->info.data, m->info.len);
-    }
-
-    *data_at = 0;
+    parts->who = p - start;
+    p = put_who(p, m, left);
+    parts->who_len = p - start - parts->who;
+    parts->data = 0;
 
     if (m->data.len) {
         p = ngx_cpymem(p, ",\"data\":", sizeof(",\"data\":") - 1);
-        *data_at = p - (f->data + f->used);
+        parts->data = p - start;
         p = ngx_cpymem(p, m->data.data, m->data.len);
     }
 
@@ -382,13 +389,30 @@ fanout_member_json(fanout_hub_t *hub, fanout_member_t *m, ngx_uint_t left,
 }
 
 
+static u_char *
+put_who(u_char *p, fanout_member_t *m, ngx_uint_t left)
+{
+    if (m->user.len) {
+        p = ngx_cpymem(p, ",\"user\":", sizeof(",\"user\":") - 1);
+        p = put_string(p, &m->user);
+    }
+
+    if (m->info.len && !left) {
+        p = ngx_cpymem(p, ",\"info\":", sizeof(",\"info\":") - 1);
+        p = ngx_cpymem(p, m->info.data, m->info.len);
+    }
+
+    return p;
+}
+
+
 ngx_int_t
 fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
-    size_t            at;
-    ngx_uint_t        i, n, lists;
-    const uint8_t    *p;
-    fanout_member_t   m;
+    ngx_uint_t              i, n, lists;
+    const uint8_t          *p;
+    fanout_member_t         m;
+    fanout_member_parts_t   parts;
 
     static const struct {
         uint8_t      change;
@@ -416,6 +440,11 @@ fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
                 continue;
             }
 
+            if (e->flags & FANOUT_ANONYMOUS) {
+                m.user.len = 0;
+                m.info.len = 0;
+            }
+
             if ((n == 0
                  && fanout_outbuf_printf(hub, f, 16, "%s\"%s\":[",
                                          lists++ ? "," : "",
@@ -424,7 +453,7 @@ fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
                 || (n && fanout_outbuf_literal(hub, f, ",") != NGX_OK)
                 || fanout_member_json(hub, &m,
                                        m.change == FANOUT_LEFT, f,
-                                       &at)
+                                       &parts)
                    != NGX_OK)
             {
                 return NGX_ERROR;

@@ -17,6 +17,25 @@
 
 
 /*
+ * The entry as it is told to clients: itself, or a copy in *to without the user
+ * if its sender is anonymous; with "unnamed", for readers without the
+ * permission profile, without any users.  A copy has the flag ANONYMOUS.
+ */
+static inline fanout_entry_t *
+fanout_entry_told(fanout_entry_t *e, ngx_uint_t unnamed, fanout_entry_t *to)
+{
+    if (!unnamed && !(e->flags & FANOUT_ANONYMOUS)) {
+        return e;
+    }
+
+    *to = *e;
+    to->user.len = 0;
+    to->flags |= FANOUT_ANONYMOUS;
+
+    return to;
+}
+
+/*
  * Appends the members of a message as JSON, without braces:
  *
  *   "offset":42,"time":…,"event":"msg","data":…,"enc":"base64","key":…,
@@ -26,6 +45,9 @@
  * copied unchanged, text becomes a string, binary a string of base64 (RFC 4648,
  * section 4) with "enc".  An entry of the type RECORD or LOCK has what
  * record_json.h or lock_json.h says in the place of a message.
+ *
+ * "from" of an anonymous sender has "anonymous":true, and is not for clients:
+ * they are told the entry of fanout_entry_told().
  */
 ngx_int_t fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
@@ -45,11 +67,18 @@ ngx_int_t fanout_message_json(fanout_hub_t *hub, fanout_entry_t *e,
  *
  *   {"client":"c_…","key":…,"user":"ann","data":…,"reason":"network"}
  *
- * *data_at is the offset of the data from f->used before the call, 0 if the
- * member has no data.
+ * parts says where some of it is.
  */
+
+typedef struct {
+    uint32_t  data;             /* its offset from f->used before the call, 0:
+                                   the member has none */
+    uint32_t  who;              /* the same of ,"user":…,"info":… */
+    uint32_t  who_len;
+} fanout_member_parts_t;
+
 ngx_int_t fanout_member_json(fanout_hub_t *hub, fanout_member_t *m,
-    ngx_uint_t left, fanout_outbuf_t *f, size_t *data_at);
+    ngx_uint_t left, fanout_outbuf_t *f, fanout_member_parts_t *parts);
 
 /*
  * Appends the changes of a PRESENCE entry as the members of an object,
@@ -57,7 +86,8 @@ ngx_int_t fanout_member_json(fanout_hub_t *hub, fanout_member_t *m,
  *
  *   "joined":[member…],"updated":[member…],"left":[member…]
  *
- * without those that are empty, or "summary":{"members":N}.
+ * without those that are empty, or "summary":{"members":N}.  With the flag
+ * ANONYMOUS of the entry members have no user and info.
  */
 ngx_int_t fanout_changes_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);

@@ -21,7 +21,10 @@
 
 
 /* formats: what bytes an entry becomes */
-#define FANOUT_BASES     4
+#define FANOUT_BASES     8
+
+/* this bit of a format: without users, for subscribers that may not see them */
+#define FANOUT_UNNAMED   4
 
 /* each of them plain and in two ways to deflate, see format.h */
 #define FANOUT_FORMATS   (3 * FANOUT_BASES)

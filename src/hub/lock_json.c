@@ -18,14 +18,18 @@ static const char *lock_reason(ngx_uint_t reason);
 
 
 ngx_int_t
-fanout_lock_entry_json(fanout_hub_t *hub, fanout_zstr_t *data,
+fanout_lock_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f)
 {
     ngx_int_t      rc;
     fanout_lock_t  lock;
 
-    if (fanout_lock_parse(data, &lock) != 1) {
+    if (fanout_lock_parse(&e->data, &lock) != 1) {
         return NGX_OK;
+    }
+
+    if (e->flags & FANOUT_ANONYMOUS) {
+        lock.user.len = 0;
     }
 
     if (lock_name(hub, "\"lock\":{\"name\":", &lock.name, f) != NGX_OK) {

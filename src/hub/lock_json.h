@@ -21,9 +21,10 @@
  *           "expires":…,"reason":"expired"}
  *
  * with "holder":null and without "expires" if nobody holds it, and "reason" if
- * one has ended.  A holder without client is the HTTP API.  Bytes that are
- * broken become nothing. */
-ngx_int_t fanout_lock_entry_json(fanout_hub_t *hub, fanout_zstr_t *data,
+ * one has ended.  A holder without client is the HTTP API.  With the flag
+ * ANONYMOUS of the entry a holder has no user.  Bytes that are broken become
+ * nothing. */
+ngx_int_t fanout_lock_entry_json(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
 
 /* Appends who holds a lock as members of an object, without braces:

@@ -312,7 +312,7 @@ fanout_records_json(fanout_hub_t *hub, fanout_records_t *records,
 
 ngx_int_t
 fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
-    fanout_outbuf_t *f)
+    ngx_uint_t unnamed, fanout_outbuf_t *f)
 {
     list_t           l;
     const uint8_t   *p;
@@ -335,7 +335,7 @@ fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
         literal(&l, "\"version\":");
         list_number(&l, item.version);
 
-        if (item.user.len) {
+        if (item.user.len && !unnamed) {
             literal(&l, ",\"user\":");
             string(&l, &item.user);
         }
@@ -404,7 +404,8 @@ rejected(list_t *l, fanout_records_t *conflicts)
         literal(l, ",\"rejected\":");
 
         if (l->rc == NGX_OK) {
-            l->rc = fanout_record_conflicts_json(l->hub, &r, l->f);
+            l->rc = fanout_record_conflicts_json(l->hub, &r,
+                                                 conflicts->unnamed, l->f);
         }
     }
 }

@@ -47,9 +47,9 @@ ngx_int_t fanout_records_json(fanout_hub_t *hub, fanout_records_t *records,
  *   {"f":{"value":…,"version":8,"user":"ann"},"g":{"version":7},
  *    "h":{"value":5,"version":2,"reason":"not_array"}}
  *
- * without value if the field is not there any more. */
+ * without value if the field is not there any more; unnamed: without user. */
 ngx_int_t fanout_record_conflicts_json(fanout_hub_t *hub, fanout_record_t *r,
-    fanout_outbuf_t *f);
+    ngx_uint_t unnamed, fanout_outbuf_t *f);
 
 /* Appends what a set or a delete did, as the members of an object, without
  * braces: "version":8,"epoch":"…","offset":12,"unchanged":true,

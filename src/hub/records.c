@@ -61,6 +61,7 @@ fanout_records_set(fanout_hub_t *hub, ngx_str_t *channel,
 
     records_blank();
     *conflicts = &records;
+    records.unnamed = 0;
 
     rc = fanout_record_set(&hub->zone, &zc, set, &records, r);
 

@@ -78,10 +78,7 @@ fanout_roster_free(fanout_hub_t *hub, fanout_roster_t *r)
 
     clear(r);
     recent_clear(hub, r);
-
-    if (r->snapshot) {
-        fanout_snapshot_release(hub, r->snapshot);
-    }
+    fanout_snapshots_drop(hub, r, 0);
 
     if (r->queued) {
         ngx_queue_remove(&r->active);
@@ -184,8 +181,9 @@ fanout_roster_find(fanout_roster_t *r, uint64_t client, const u_char *key,
 static ngx_int_t
 roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
 {
-    size_t                   at, len;
+    size_t                   len;
     fanout_outbuf_t         *f;
+    fanout_member_parts_t    parts;
     fanout_roster_member_t  *m;
 
     f = fanout_outbuf_create(hub, 1024);
@@ -196,7 +194,7 @@ roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
     m = NULL;
     len = 0;
 
-    if (fanout_member_json(hub, member, 0, f, &at) == NGX_OK) {
+    if (fanout_member_json(hub, member, 0, f, &parts) == NGX_OK) {
         len = sizeof(fanout_roster_member_t) + member->key.len + f->used;
         m = ngx_alloc(len, ngx_cycle->log);
     }
@@ -211,8 +209,10 @@ roster_put(fanout_hub_t *hub, fanout_roster_t *r, fanout_member_t *member)
     m->idle = member->idle;
     m->anonymous = member->anonymous;
     m->json_len = f->used;
-    m->data_at = at;
+    m->data_at = parts.data;
     m->data_len = member->data.len;
+    m->who_at = parts.who;
+    m->who_len = parts.who_len;
     m->key_len = member->key.len;
 
     if (m->key_len) {
@@ -270,12 +270,7 @@ static void
 changed(fanout_hub_t *hub, fanout_roster_t *r)
 {
     r->version++;
-
-    if (r->snapshot) {
-        fanout_snapshot_release(hub, r->snapshot);
-        r->snapshot = NULL;
-    }
-
+    fanout_snapshots_drop(hub, r, 0);
     fanout_roster_touch(hub, r);
 }
 
@@ -512,14 +507,7 @@ fanout_roster_expire(fanout_hub_t *hub)
             recent_drop(hub, r);
         }
 
-        if (r->snapshot
-            && ngx_current_msec - r->snapshot_at
-               > FANOUT_SNAPSHOT_AGE)
-        {
-            fanout_snapshot_release(hub, r->snapshot);
-            r->snapshot = NULL;
-        }
-
+        fanout_snapshots_drop(hub, r, FANOUT_SNAPSHOT_AGE);
         wake(r);
     }
 }
@@ -545,142 +533,6 @@ fanout_roster_sizes(fanout_hub_t *hub, size_t *bytes)
     }
 
     return n;
-}
-
-
-/* snapshots */
-
-ngx_int_t
-fanout_roster_snapshot(fanout_hub_t *hub, fanout_roster_t *r,
-    fanout_snapshot_t **sn)
-{
-    ngx_rbtree_node_t       *node;
-    fanout_snapshot_t       *s;
-    fanout_roster_member_t  *m;
-
-    if (r->snapshot == NULL) {
-
-        if (fanout_lists_full(hub)) {
-            return NGX_AGAIN;
-        }
-
-        s = fanout_snapshot_create(hub, r->json + r->count + 1);
-        if (s == NULL) {
-            return NGX_ERROR;
-        }
-
-        node = r->places.root == &r->nowhere
-               ? NULL : ngx_rbtree_min(r->places.root, &r->nowhere);
-
-        for ( /* void */ ; node; node = ngx_rbtree_next(&r->places, node)) {
-            m = ngx_rbtree_data(node, fanout_roster_member_t, place);
-
-            if (fanout_snapshot_add(hub, s,
-                                    fanout_mirror_json(m),
-                                    m->json_len)
-                != NGX_OK)
-            {
-                fanout_snapshot_release(hub, s);
-                return NGX_ERROR;
-            }
-        }
-
-        fanout_spend(hub, r->json
-                          + r->count * FANOUT_WORK_ENTRY);
-
-        r->snapshot = s;
-        r->snapshot_at = ngx_current_msec;
-    }
-
-    r->snapshot->refs++;
-    *sn = r->snapshot;
-
-    return NGX_OK;
-}
-
-
-fanout_snapshot_t *
-fanout_snapshot_create(fanout_hub_t *hub, size_t size)
-{
-    fanout_snapshot_t  *sn;
-
-    sn = ngx_calloc(sizeof(fanout_snapshot_t), ngx_cycle->log);
-    if (sn == NULL) {
-        return NULL;
-    }
-
-    sn->refs = 1;
-    sn->outbuf = fanout_outbuf_create(hub, size);
-
-    if (sn->outbuf == NULL) {
-        ngx_free(sn);
-        return NULL;
-    }
-
-    sn->outbuf->list = 1;
-    hub->lists += size;
-
-    return sn;
-}
-
-
-ngx_int_t
-fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
-    const u_char *json, size_t len)
-{
-    uint32_t          n;
-    fanout_chunk_t   *chunk;
-    fanout_outbuf_t  *f;
-
-    f = sn->outbuf;
-    chunk = sn->nchunks ? &sn->chunks[sn->nchunks - 1] : NULL;
-
-    if (chunk && fanout_outbuf_literal(hub, f, ",") != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (chunk == NULL
-        || chunk->end - chunk->start + len >= FANOUT_CHUNK)
-    {
-        if (sn->nchunks == sn->max) {
-            n = sn->max ? sn->max * 2 : 1;
-
-            chunk = realloc(sn->chunks, n * sizeof(fanout_chunk_t));
-            if (chunk == NULL) {
-                return NGX_ERROR;
-            }
-
-            sn->chunks = chunk;
-            sn->max = n;
-        }
-
-        chunk = &sn->chunks[sn->nchunks++];
-        chunk->start = f->used;
-        chunk->end = f->used;
-    }
-
-    if (fanout_outbuf_append(hub, f, json, len) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    chunk->end = f->used;
-
-    return NGX_OK;
-}
-
-
-void
-fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn)
-{
-    if (--sn->refs == 0) {
-        fanout_outbuf_release(hub, sn->outbuf);
-
-        if (sn->chunks) {
-            free(sn->chunks);
-        }
-
-        ngx_free(sn);
-    }
 }
 
 

@@ -44,6 +44,9 @@ typedef struct {
     uint32_t                         json_len;
     uint32_t                         data_at;   /* in the JSON */
     uint32_t                         data_len;
+    uint32_t                         who_at;    /* user and profile, in the
+                                                   JSON */
+    uint32_t                         who_len;
     uint8_t                          key_len;
     unsigned                         idle:1;
     unsigned                         anonymous:1;
@@ -110,8 +113,9 @@ struct fanout_roster_s {
     uint64_t                until;              /* ready from this offset on */
     uint32_t                slot;               /* the next slot to read */
 
-    fanout_snapshot_t      *snapshot;           /* of this version, or NULL */
-    ngx_msec_t              snapshot_at;
+    fanout_snapshot_t      *snapshot[2];        /* of this version, or NULL;
+                                                   1: without users */
+    ngx_msec_t              snapshot_at[2];
     ngx_queue_t             waiting;            /* waiters */
 
     ngx_queue_t             recent;             /* oldest first */
@@ -154,12 +158,12 @@ fanout_roster_member_t *fanout_roster_find(
     size_t len);
 
 /*
- * A snapshot of all members, with a reference for the caller.  NGX_AGAIN if the
- * worker holds all the lists it may: the caller tries again later; NGX_ERROR on
- * lack of memory.
+ * A snapshot of all members, with a reference for the caller; unnamed: without
+ * users and profiles, 0 or 1.  NGX_AGAIN if the worker holds all the lists it
+ * may: the caller tries again later; NGX_ERROR on lack of memory.
  */
 ngx_int_t fanout_roster_snapshot(fanout_hub_t *hub, fanout_roster_t *r,
-    fanout_snapshot_t **sn);
+    ngx_uint_t unnamed, fanout_snapshot_t **sn);
 
 /* Creates an empty snapshot with room for size bytes; NULL on lack of memory.
  * Adds a member to it; NGX_ERROR on lack of memory. */
@@ -169,6 +173,10 @@ ngx_int_t fanout_snapshot_add(fanout_hub_t *hub, fanout_snapshot_t *sn,
     const u_char *json, size_t len);
 
 void fanout_snapshot_release(fanout_hub_t *hub, fanout_snapshot_t *sn);
+
+/* Drops the snapshots of a roster that are older than age ms, 0: all. */
+void fanout_snapshots_drop(fanout_hub_t *hub, fanout_roster_t *r,
+    ngx_msec_t age);
 
 /* The oldest kept entry after an offset, and the entry after that one; or
  * NULL. */

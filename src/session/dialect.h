@@ -18,6 +18,8 @@ struct fanout_dialect_s {
     ngx_str_t    name;
     ngx_uint_t   format;        /* of entries, plain; see format.h */
     ngx_uint_t   closes;        /* 1: a gap and a reset are close frames */
+    ngx_uint_t   names;         /* 1: entries name users, in a format without
+                                   FANOUT_UNNAMED */
 
     /* Bytes that it keeps of each session: s->dialect_part, zeroed. */
     size_t       part;

@@ -7,6 +7,7 @@
 
 
 #include "session/format.h"
+#include "hub/entry_json.h"
 #include "wire/ws.h"
 
 
@@ -16,7 +17,7 @@ typedef struct {
 } format_t;
 
 
-static format_t  formats[FANOUT_BASES];
+static format_t  formats[FANOUT_UNNAMED];
 
 
 void
@@ -34,11 +35,13 @@ fanout_format_entry(ngx_uint_t format, fanout_hub_t *hub,
 {
     uint32_t                 start;
     ngx_uint_t               opcode;
+    fanout_entry_t           hidden;
     const format_t          *fmt;
     const fanout_framing_t  *framing;
 
-    fmt = &formats[fanout_base_of(format)];
+    fmt = &formats[format % FANOUT_UNNAMED];
     framing = fmt->framing;
+    e = fanout_entry_told(e, format & FANOUT_UNNAMED, &hidden);
     opcode = FANOUT_WS_TEXT;
 
     if (framing->position && framing->position(hub, e, f) != NGX_OK) {

@@ -3,9 +3,10 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Formats: what bytes an entry becomes.  A format is a small number; it has an
- * encoder of a dialect and a framing, and each is plain or deflated in one of
- * two ways: with a large window and with a small one.  An entry is encoded
- * once for all subscribers of a format.
+ * encoder of a dialect and a framing.  Each is with the users that entries
+ * name, or without (FANOUT_UNNAMED); and plain or deflated in one of two ways,
+ * with a large window and with a small one.  An entry is encoded once for all
+ * subscribers of a format.
  */
 
 
@@ -32,7 +33,8 @@ typedef ngx_int_t (*fanout_encode_pt)(fanout_hub_t *hub,
     ngx_uint_t *opcode);
 
 
-/* Registers a plain format, below FANOUT_BASES; when a process starts. */
+/* Registers a plain format, below FANOUT_UNNAMED, and the same without users;
+ * when a process starts. */
 void fanout_format_set(ngx_uint_t format, fanout_encode_pt encode,
     const fanout_framing_t *framing);
 

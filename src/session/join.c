@@ -148,7 +148,7 @@ subscribe(fanout_session_t *s, fanout_channel_t *ch)
 
     sub->channel = ch;
     sub->session = s;
-    sub->format = s->format;
+    sub->format = fanout_session_format(s, ch);
     sub->want = FANOUT_WANT_MESSAGES;
     sub->no_records = ch->policy->keep.records != 0;
 

@@ -8,6 +8,7 @@
 
 #include "session/session.h"
 #include "session/members.h"
+#include "session/dialect.h"
 #include "hub/roster.h"
 #include "session/transport.h"
 
@@ -66,6 +67,75 @@ fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want)
                       && !(want & FANOUT_WANT_RECORDS);
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+fanout_session_format(fanout_session_t *s, fanout_channel_t *ch)
+{
+    return s->dialect->names
+           && !fanout_permissions_check(s->permissions, FANOUT_MAY_PROFILE,
+                                        &ch->name)
+           ? s->format | FANOUT_UNNAMED : s->format;
+}
+
+
+void
+fanout_session_reformat(fanout_subscription_t *sub)
+{
+    ngx_uint_t         format, want;
+    fanout_channel_t  *ch;
+
+    ch = sub->channel;
+    format = fanout_session_format(sub->session, ch);
+
+    if (sub->format == format) {
+        return;
+    }
+
+    want = sub->want;
+    (void) fanout_session_want(sub, 0);
+
+    ch->formats[sub->format]--;
+    sub->format = format;
+    ch->formats[format]++;
+
+    (void) fanout_session_want(sub, want);
+}
+
+
+ngx_uint_t
+fanout_session_anonymous(fanout_session_t *s, ngx_str_t *channel)
+{
+    fanout_own_member_t    *own;
+    fanout_zone_channel_t   zc;
+    fanout_subscription_t  *sub;
+
+    if (s->transport->commands) {
+        /* of a client that is connected elsewhere */
+
+        if (s->identity.client == 0) {
+            return 0;
+        }
+
+        fanout_hub_view(s->hub, channel, &zc);
+
+        return fanout_member_hidden(&s->hub->zone, &zc, &s->identity);
+    }
+
+    if (!s->anonymous) {
+        return 0;
+    }
+
+    sub = fanout_session_sub(s, channel);
+
+    if (sub == NULL || sub->own == NULL) {
+        return sub && sub->anonymous;
+    }
+
+    for (own = sub->own; own && !own->anonymous; own = own->next) { /* void */ }
+
+    return own != NULL;
 }
 
 
@@ -192,7 +262,9 @@ fanout_session_member_put(fanout_subscription_t *sub, fanout_member_t *m,
     if (own) {
         own->idle = put->idle;
         own->timed = put->timed;
-        own->anonymous = put->anonymous;
+        own->anonymous = put->anonymous || (sub->channel->policy->keep.presence
+                         == FANOUT_PRESENCE_SUMMARY && m->anonymous);
+        s->anonymous |= own->anonymous;
 
         if (own->timed) {
             s->idles = 1;
@@ -371,6 +443,7 @@ fanout_session_member_own(fanout_subscription_t *sub, const fanout_member_t *m)
     own->idle = m->idle;
     own->timed = m->timed;
     own->anonymous = m->anonymous;
+    sub->session->anonymous |= m->anonymous;
     own->unlisted = 0;
     own->len = m->key.len;
 

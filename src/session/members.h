@@ -17,6 +17,18 @@
  * on lack of memory. */
 ngx_int_t fanout_session_want(fanout_subscription_t *sub, ngx_uint_t want);
 
+/* The format of a session's entries on a channel: without users, unless it has
+ * the permission profile there. */
+ngx_uint_t fanout_session_format(fanout_session_t *s, fanout_channel_t *ch);
+
+/* The permissions of a subscriber's session have changed: it gets entries in
+ * the format that they allow from now on. */
+void fanout_session_reformat(fanout_subscription_t *sub);
+
+/* Whether the session is anonymous on a channel: its member there is or, if it
+ * has none, its join said so. */
+ngx_uint_t fanout_session_anonymous(fanout_session_t *s, ngx_str_t *channel);
+
 /* The subscriber takes a seat, or its seat again.  NONE, ZONE_FULL,
  * INTERNAL. */
 fanout_error_e fanout_session_seat(

@@ -10,6 +10,7 @@
 #include "session/permit.h"
 #include "session/dialect.h"
 #include "session/join.h"
+#include "session/members.h"
 
 
 #define FANOUT_SEAT_NAMES  64                   /* names read at once */
@@ -76,6 +77,9 @@ fanout_session_permit(fanout_session_t *s, fanout_permissions_t *permissions)
         if (!keeps(s, &ch->name, &ch->zc, sub->want)) {
             fanout_session_remove(sub, FANOUT_LEFT_FORBIDDEN,
                                   FANOUT_LEFT_FORBIDDEN);
+
+        } else {
+            fanout_session_reformat(sub);
         }
     }
 }

@@ -229,6 +229,8 @@ struct fanout_session_s {
                                                    kept gets its answer */
     unsigned                 logged:1;          /* a log record follows */
     unsigned                 expires:1;         /* at expire_at */
+    unsigned                 anonymous:1;       /* it is, or was, on some
+                                                   channel */
     unsigned                 warned:1;          /* and the client was told */
     uint8_t                  reason;            /* FANOUT_LEFT_* of members,
                                                    0: by how the session ends */

@@ -59,14 +59,23 @@ member_of(fanout_member_t *m, const seat_t *s, uint32_t slot)
 }
 
 
-/* the JSON of a member: some of them are longer than a chunk */
+/* who a member is, in bytes: some are longer than a chunk, some nobody */
+
+static size_t
+who_of(uint64_t data)
+{
+    return data % 97 == 0 ? 1500 : data % 50;
+}
+
+
+/* the JSON of a member */
 
 size_t
-say(char *text, uint64_t client, uint32_t slot, uint64_t data)
+say(char *text, uint64_t client, uint32_t slot, uint64_t data, int unnamed)
 {
     size_t  n, fill;
 
-    fill = data % 97 == 0 ? 1500 : data % 50;
+    fill = unnamed ? 0 : who_of(data);
     n = sprintf(text, "{%llx@%u:%llu", (unsigned long long) client, slot,
                 (unsigned long long) data);
     memset(text + n, 'x', fill);
@@ -77,7 +86,7 @@ say(char *text, uint64_t client, uint32_t slot, uint64_t data)
 
 
 size_t
-say_all(char *text, const state_t *s)
+say_all(char *text, const state_t *s, int unnamed)
 {
     size_t    n;
     uint32_t  i;
@@ -87,7 +96,8 @@ say_all(char *text, const state_t *s)
     for (n = 0, i = 0; i < SEATS; i++) {
         if (s->seats[i].there) {
             n += sprintf(text + n, "%s", n ? "," : "");
-            n += say(text + n, client_of(&s->seats[i]), i, s->seats[i].data);
+            n += say(text + n, client_of(&s->seats[i]), i, s->seats[i].data,
+                     unnamed);
         }
     }
 
@@ -99,14 +109,18 @@ say_all(char *text, const state_t *s)
 
 ngx_int_t
 fanout_member_json(fanout_hub_t *h, fanout_member_t *m, ngx_uint_t left,
-    fanout_outbuf_t *f, size_t *data_at)
+    fanout_outbuf_t *f, fanout_member_parts_t *parts)
 {
-    char  text[2048];
+    char    text[2048];
+    size_t  n;
 
-    *data_at = 1;
+    n = say(text, m->client, m->slot, m->seen, 0);
 
-    return fanout_outbuf_append(h, f, text,
-                                say(text, m->client, m->slot, m->seen));
+    parts->data = 1;
+    parts->who_len = who_of(m->seen);
+    parts->who = n - 1 - parts->who_len;
+
+    return fanout_outbuf_append(h, f, text, n);
 }
 
 

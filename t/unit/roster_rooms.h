@@ -84,8 +84,9 @@ int wrong(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 uint64_t client_of(const seat_t *s);
 
 /* A member as JSON, and all of them by slot with commas: the length. */
-size_t say(char *text, uint64_t client, uint32_t slot, uint64_t data);
-size_t say_all(char *text, const state_t *s);
+size_t say(char *text, uint64_t client, uint32_t slot, uint64_t data,
+    int unnamed);
+size_t say_all(char *text, const state_t *s, int unnamed);
 
 /* Up to four members join, are updated or leave, which is told by one entry; or
  * what has nothing to do with members is appended: a message, a reset.  Nothing

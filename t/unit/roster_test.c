@@ -1,4 +1,5 @@
-/* sources: src/hub/roster.c src/hub/outbuf.c src/base/json*.c */
+/* sources: src/hub/roster.c src/hub/snapshot.c src/hub/outbuf.c */
+/* sources: src/base/json*.c */
 /* sources: t/unit/roster_rooms.c */
 /* sources: t/unit/nginx.c t/unit/memory.c t/unit/random.c */
 /* libs: -lyajl -Wl,--wrap=free -Wl,--wrap=realloc */
@@ -175,6 +176,7 @@ take_list(room_t *room)
     list_t            *l;
     uint64_t           before;
     ngx_int_t          rc, full;
+    ngx_uint_t         unnamed;
     fanout_roster_t   *r;
     fanout_snapshot_t *was;
 
@@ -186,10 +188,11 @@ take_list(room_t *room)
         return 0;
     }
 
-    was = r->snapshot;
+    unnamed = draw(2);
+    was = r->snapshot[unnamed];
     full = fanout_lists_full(&hub);
     before = hub.spent;
-    rc = fanout_roster_snapshot(&hub, r, &l->sn);
+    rc = fanout_roster_snapshot(&hub, r, unnamed, &l->sn);
 
     if (was && (rc != NGX_OK || l->sn != was || hub.spent != before)) {
         return wrong("a list of the same version is made again");
@@ -206,7 +209,7 @@ take_list(room_t *room)
         return wrong("a list more than the worker may hold");
     }
 
-    (void) say_all(texts[0], &room->here);
+    (void) say_all(texts[0], &room->here, unnamed);
     l->text = strdup(texts[0]);
 
     return list_is(l->sn, l->text);
@@ -320,7 +323,8 @@ make_or_free(room_t *room)
 static int
 expire(void)
 {
-    unsigned  i;
+    unsigned          i, unnamed;
+    fanout_roster_t  *r;
 
     ngx_current_msec += draw(4) ? draw(2000) : draw(FANOUT_RECENT_AGE);
 
@@ -338,10 +342,14 @@ expire(void)
     }
 
     for (i = 0; i < ROOMS; i++) {
-        if (rooms[i].ch.roster && rooms[i].ch.roster->snapshot
-            && ngx_current_msec - rooms[i].ch.roster->snapshot_at > 1000)
-        {
-            return wrong("a list is kept for longer than a second");
+        r = rooms[i].ch.roster;
+
+        for (unnamed = 0; r && unnamed < 2; unnamed++) {
+            if (r->snapshot[unnamed]
+                && ngx_current_msec - r->snapshot_at[unnamed] > 1000)
+            {
+                return wrong("a list is kept for longer than a second");
+            }
         }
     }
 
@@ -414,7 +422,8 @@ check_room(room_t *room)
 
             s = room->here.seats[m->slot];
 
-            if (m->json_len != say(texts[1], client_of(&s), m->slot, s.data)
+            if (m->json_len != say(texts[1], client_of(&s), m->slot, s.data,
+                                   0)
                 || memcmp(fanout_mirror_json(m), texts[1], m->json_len) != 0
                 || m->idle != s.idle)
             {
