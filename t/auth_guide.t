@@ -153,6 +153,31 @@ subtest 'the guide' => sub {
 };
 
 
+subtest 'the token as the first command' => sub {
+    my ($location) = blocks_of('The token as the first command', 'nginx server');
+    my $whole = $conf;
+
+    $whole =~ s/(?=\n        location = \/realtime)/\n$location/ or die;
+
+    my $nginx = Fanout::Nginx->start(conf => runnable($certs->placed($whole)),
+                                     workers => 1);
+    my $page  = 'http://127.0.0.1:' . $nginx->port . '/first.html';
+    my $token = bash('node token.mjs ann 7') =~ s/\n//r;
+    my $tabs  = Fanout::Tabs->start;
+
+    $tabs->open('ann', "$page#$token");
+    ok($tabs->wait('ann', '#log', '"data":"hi"'), 'a page');
+    ok($tabs->wait('ann', '#log', '"user":"ann"'), 'of ann');
+
+    $tabs->open('eve', "$page#x.y.z");
+    ok($tabs->wait('eve', '#log', '{"id":1,"error":{"code":"unauthorized"'),
+       'with a wrong token: why');
+    ok($tabs->wait('eve', '#log', '{"id":3,"error":{"code":"unauthorized"'),
+       'and nothing else');
+    ok($tabs->wait('eve', '#log', 'closed: 4401 no token'), 'then the end');
+};
+
+
 # what providers publish, in their own form
 
 sub jwk {

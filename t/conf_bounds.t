@@ -136,6 +136,8 @@ my @location = (
          [ leeway => '-1 0 1h 61m',                          'a time from 0 to 1h' ],
          [ size   => '63 64 64k 65k',                        'a size from 64 to 64k' ],
          [ handshake => '-1 0 64k 65k',                      'a size from 0 to 64k' ]),
+    [ 'fanout_jwt secret=0123456789abcdef from=command',
+      wait => '99ms 100ms 1h 61m',                           'a time from 100ms to 1h' ],
     [ 'fanout_log x', buffer => '0 1 64m 65m',               'a size from 1 to 64m' ],
     [ 'fanout_log x buffer=1k', flush => '0 1ms 1d 25h',     'a time from 1ms to 1d' ],
 );

@@ -232,6 +232,27 @@ subtest 'users, where nobody has a name' => sub {
         for qw( fanout_api fanout_status );
     warned('"fanout_sessions_per_user" does nothing in location "/x"',
            "$x }", 'fanout_sessions_per_user 3;');
+
+    # a token that comes with the first command
+
+    my $first = 'fanout_jwt secret=0123456789abcdef from=command;';
+
+    for ([ 'fanout_dialect raw', 'fanout_dialect raw;' ],
+         [ 'fanout_autojoin', 'fanout_autojoin a;' ],
+         [ 'fanout_transports without websocket', 'fanout_transports sse poll;' ])
+    {
+        my ($other, $line) = @$_;
+        my $why = "\"from=command\" of \"fanout_jwt\" conflicts with "
+                  . "\"$other\" in location \"/x\"";
+
+        refused($why, "$x fanout_user \$fanout_claim_sub; $first $line }");
+        refused($why, "$x fanout_user \$fanout_claim_sub; $line }", $first);
+    }
+
+    silent("$x fanout_user \$fanout_claim_sub; $first }");
+    silent("$x fanout_user \$fanout_claim_sub; $first fanout_transports websocket sse; }");
+    silent("$x fanout_user \$arg_u; fanout_jwt off; fanout_dialect raw; }", $first);
+    silent("$local location /x { return 204; }", $first);
     warned('"fanout_budget user" does nothing in location "/x"',
            "$x fanout_budget user bytes=64k/s; }");
     warned('"user:\$fanout_user" is not a channel in location "/x"',

@@ -51,6 +51,10 @@ my $nginx = Fanout::Nginx->start(
         location /token    { fanout app; fanout_permit all *;
                              fanout_user $fanout_claim_sub;
                              fanout_jwt secret=0123456789abcdef leeway=0; }
+        location /first    { fanout app; fanout_permit all *;
+                             fanout_user $fanout_claim_sub;
+                             fanout_jwt secret=0123456789abcdef from=command
+                                        wait=200ms; }
         location /never    { fanout app; fanout_permit all *; fanout_ping 0; }
         location /raw      { fanout app; fanout_dialect raw;
                              fanout_permit join *;
@@ -358,6 +362,10 @@ my %try = (
 
     is(closed($ws), 4401, 'the token has expired');
     is($ws->close_reason, 'expired', 'the reason');
+
+    $ws = $nginx->native(path => '/first', welcome => 0);
+    is(closed($ws), 4401, 'no token came');
+    is($ws->close_reason, 'no token', 'the reason');
 },
 
 '4403' => sub {

@@ -8,10 +8,13 @@
 
 
 #include "conf/conf.h"
+#include "transport/bearer.h"
 #include "dialect/dialect.h"
 
 
 static const char *session_directive(fanout_loc_conf_t *conf);
+static ngx_int_t check_command(ngx_conf_t *cf, fanout_loc_conf_t *conf,
+    ngx_str_t *location);
 static ngx_int_t check_raw(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     ngx_str_t *location);
 static void conf_check_user(ngx_conf_t *cf, fanout_loc_conf_t *conf,
@@ -153,6 +156,10 @@ fanout_conf_check_merged(ngx_conf_t *cf, fanout_loc_conf_t *conf,
 
     conf_check_user(cf, conf, &clcf->name);
 
+    if (check_command(cf, conf, &clcf->name) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (conf->dialect == &fanout_raw) {
         return check_raw(cf, conf, &clcf->name);
     }
@@ -160,6 +167,35 @@ fanout_conf_check_merged(ngx_conf_t *cf, fanout_loc_conf_t *conf,
     check_linger(cf, conf, &clcf->name);
 
     return NGX_OK;
+}
+
+
+/* Where the first command has the token, there has to be one, and nothing runs
+ * before it. */
+
+static ngx_int_t
+check_command(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
+{
+    const char  *other;
+
+    if (conf->jwt == NULL || !conf->jwt->command) {
+        return NGX_OK;
+    }
+
+    other = conf->dialect == &fanout_raw ? "fanout_dialect raw"
+            : conf->autojoin ? "fanout_autojoin"
+            : !(conf->transports & FANOUT_WEBSOCKET)
+              ? "fanout_transports without websocket" : NULL;
+
+    if (other == NULL) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"from=command\" of \"fanout_jwt\" conflicts with "
+                  "\"%s\" in location \"%V\"", other, location);
+
+    return NGX_ERROR;
 }
 
 

@@ -43,6 +43,8 @@ static char *set_size(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_handshake(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
+static char *set_wait(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_expires(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_token(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
@@ -69,6 +71,7 @@ static const jwt_parameter_t  parameters[] = {
     { "leeway", set_leeway, 0, 0 },
     { "size", set_size, 0, 0 },
     { "handshake", set_handshake, 0, 0 },
+    { "wait", set_wait, 0, 0 },
     { "expires", set_expires, 0, 0 },
     { "token", set_token, 0, 0 },
     { NULL, NULL, 0, 0 }
@@ -80,6 +83,10 @@ static const fanout_conf_range_t  leeway_range = {
 
 static const fanout_conf_range_t  handshake_range = {
     FANOUT_CONF_SIZE, 0, 65536, "a size from 0 to 64k"
+};
+
+static const fanout_conf_range_t  wait_range = {
+    FANOUT_CONF_MSEC, 100, 3600000, "a time from 100ms to 1h"
 };
 
 static const fanout_conf_range_t  token_range = {
@@ -228,7 +235,7 @@ jwt_unknown(ngx_conf_t *cf, ngx_str_t *value)
                        "unknown parameter \"%V\" of \"fanout_jwt\", which is "
                        "\"off\" or has secret=, secret_file=, key=, jwks=, "
                        "from=, issuer=, audience=, algorithms=, leeway=, "
-                       "size=, handshake=, expires=, token=", &name);
+                       "size=, handshake=, wait=, expires=, token=", &name);
 
     return NGX_CONF_ERROR;
 }
@@ -273,10 +280,12 @@ set_from(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
     if (!place_parse(s, place)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid \"%V\": \"header\", \"header:name\", "
-                           "\"cookie:name\", \"query:name\" or "
-                           "\"subprotocol\" is needed", value);
+                           "\"cookie:name\", \"query:name\", "
+                           "\"subprotocol\" or \"command\" is needed", value);
         return NGX_CONF_ERROR;
     }
+
+    jwt->command |= (place->from == FANOUT_BEARER_COMMAND);
 
     return NGX_CONF_OK;
 }
@@ -297,7 +306,8 @@ place_parse(ngx_str_t *s, fanout_bearer_place_t *place)
         { "header", FANOUT_BEARER_HEADER },
         { "cookie", FANOUT_BEARER_COOKIE },
         { "query", FANOUT_BEARER_QUERY },
-        { "subprotocol", FANOUT_BEARER_SUBPROTOCOL }
+        { "subprotocol", FANOUT_BEARER_SUBPROTOCOL },
+        { "command", FANOUT_BEARER_COMMAND }
     };
 
     colon = ngx_strlchr(s->data, s->data + s->len, ':');
@@ -325,14 +335,14 @@ place_parse(ngx_str_t *s, fanout_bearer_place_t *place)
             ngx_strlow(place->name.data, place->name.data, place->name.len);
         }
 
-        return place->name.len && place->from != FANOUT_BEARER_SUBPROTOCOL;
+        return place->name.len && place->from < FANOUT_BEARER_SUBPROTOCOL;
     }
 
     place->name.data = (u_char *) "authorization";
     place->name.len = 13;
 
     return place->from == FANOUT_BEARER_HEADER
-           || place->from == FANOUT_BEARER_SUBPROTOCOL;
+           || place->from >= FANOUT_BEARER_SUBPROTOCOL;
 }
 
 
@@ -442,6 +452,20 @@ set_handshake(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
 
 
 static char *
+set_wait(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
+{
+    char     *rv;
+    int64_t   wait;
+
+    rv = jwt_range(cf, &wait_range, value, s, &wait);
+    jwt->wait = wait;
+
+    return rv;
+}
+
+
+static char *
 jwt_range(ngx_conf_t *cf, const fanout_conf_range_t *range, ngx_str_t *value,
     ngx_str_t *s, int64_t *n)
 {
@@ -517,6 +541,23 @@ jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fanout_jwt\" has no key: secret=, "
                            "secret_file=, key= or jwks= is needed");
+        return NGX_CONF_ERROR;
+    }
+
+    if (jwt->wait && !jwt->command) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"wait=\" does nothing without \"from=command\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (jwt->command && jwt->wait == 0) {
+        jwt->wait = 10000;
+    }
+
+    if (jwt->command && (jwt->optional || jwt->handshake == 0)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"from=command\" excludes \"%s\"",
+                           jwt->optional ? "token=optional" : "handshake=0");
         return NGX_CONF_ERROR;
     }
 

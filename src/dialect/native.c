@@ -33,7 +33,10 @@ static void native_parted(fanout_session_t *s, ngx_str_t *channel,
 
 static ngx_uint_t take_up(fanout_session_t *s, fanout_identity_t *id);
 static void native_add(fanout_session_t *s);
-static void identify(fanout_session_t *s, ngx_http_request_t *r);
+static void identify(fanout_session_t *s, fanout_identity_t *id);
+static ngx_int_t resume_later(fanout_session_t *s, fanout_identity_t *id);
+static void native_proved(fanout_session_t *s);
+static void greet(fanout_session_t *s, ngx_uint_t welcomed);
 static void refuse_full(fanout_session_t *s, int rc);
 static void welcome(fanout_session_t *s);
 static void autojoin(fanout_session_t *s, ngx_http_request_t *r);
@@ -59,6 +62,7 @@ const fanout_dialect_t  fanout_native = {
     .removed = native_parted,
     .granted = fanout_native_granted,
     .info = fanout_native_user_info,
+    .proved = native_proved,
     .expiring = fanout_native_expiring
 };
 
@@ -90,10 +94,11 @@ native_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 static void
 native_open(fanout_session_t *s, ngx_http_request_t *r)
 {
-    ngx_str_t  value;
+    ngx_str_t           value;
+    ngx_uint_t          resumes;
+    fanout_identity_t   id;
 
-    identify(s, r);
-    fanout_session_index(s);
+    resumes = s->conf->resume && fanout_token_read(r, &id);
 
     if (ngx_http_arg(r, (u_char *) "heartbeat", 9, &value) == NGX_OK
         && value.len == 1 && value.data[0] == '1' && s->conf->ping)
@@ -102,11 +107,62 @@ native_open(fanout_session_t *s, ngx_http_request_t *r)
         s->beat_at = ngx_current_msec + s->conf->ping;
     }
 
+    if (s->awaited) {
+        if (resumes && resume_later(s, &id) != NGX_OK) {
+            fanout_session_end(s, FANOUT_END_CUT);
+        }
+
+        return;
+    }
+
+    if (fanout_native_take_info(s, r) != NGX_OK) {
+        fanout_session_end(s, FANOUT_END_CUT);
+        return;
+    }
+
+    identify(s, resumes ? &id : NULL);
+
     /* a poll that goes on is answered when there is something */
 
-    if (!s->transport->once || !s->resumed || s->unconfirmed
-        || ngx_http_arg(r, (u_char *) "since", 5, &value) != NGX_OK)
-    {
+    greet(s, s->transport->once && s->resumed && !s->unconfirmed
+             && ngx_http_arg(r, (u_char *) "since", 5, &value) == NGX_OK);
+
+    if (!s->resumed) {
+        autojoin(s, r);
+    }
+}
+
+
+static ngx_int_t
+resume_later(fanout_session_t *s, fanout_identity_t *id)
+{
+    fanout_native_part_t  *part;
+
+    part = fanout_native_part(s);
+
+    part->resumes = ngx_alloc(sizeof(fanout_identity_t), ngx_cycle->log);
+    if (part->resumes == NULL) {
+        return NGX_ERROR;
+    }
+
+    *part->resumes = *id;
+
+    return NGX_OK;
+}
+
+
+static void
+native_proved(fanout_session_t *s)
+{
+    identify(s, fanout_native_part(s)->resumes);
+    greet(s, 0);
+}
+
+
+static void
+greet(fanout_session_t *s, ngx_uint_t welcomed)
+{
+    if (!welcomed) {
         welcome(s);
     }
 
@@ -115,10 +171,6 @@ native_open(fanout_session_t *s, ngx_http_request_t *r)
 
     if (s->unconfirmed && s->transport->ping) {
         s->transport->ping(s);
-    }
-
-    if (!s->resumed) {
-        autojoin(s, r);
     }
 }
 
@@ -146,18 +198,14 @@ autojoin(fanout_session_t *s, ngx_http_request_t *r)
 }
 
 
+/* As the client that it resumes, if that is known; else as a new one. */
+
 static void
-identify(fanout_session_t *s, ngx_http_request_t *r)
+identify(fanout_session_t *s, fanout_identity_t *id)
 {
-    fanout_hub_t       *hub;
-    fanout_identity_t   id;
+    fanout_hub_t  *hub;
 
     hub = s->hub;
-
-    if (fanout_native_take_info(s, r) != NGX_OK) {
-        fanout_session_end(s, FANOUT_END_CUT);
-        return;
-    }
 
     s->identity.address = s->meter.address;
     s->identity.user = s->user.len
@@ -165,13 +213,11 @@ identify(fanout_session_t *s, ngx_http_request_t *r)
                                           s->user.len)
                        : 0;
 
-    if (s->conf->resume && fanout_token_read(r, &id)
-        && take_up(s, &id))
-    {
-        return;
+    if (id == NULL || !take_up(s, id)) {
+        native_add(s);
     }
 
-    native_add(s);
+    fanout_session_index(s);
 }
 
 

@@ -39,6 +39,9 @@ typedef struct fanout_native_waits_s  fanout_native_waits_t;
 typedef struct {
     fanout_native_batch_t  *batch;      /* array in work, or NULL */
     fanout_native_waits_t  *waits;      /* or NULL */
+    fanout_identity_t      *resumes;    /* of ngx_alloc(): the session resumes
+                                           it when its token has come; or
+                                           NULL */
     unsigned                autojoin:1; /* the array is of fanout_autojoin */
     unsigned                begins:1;   /* an error is left in s->error */
 } fanout_native_part_t;

@@ -13,6 +13,7 @@
 #include "session/transport.h"
 #include "transport/bearer.h"
 #include "transport/renew.h"
+#include "transport/websocket.h"
 
 
 /* a handshake is evaluated, and a signature verified */
@@ -34,6 +35,9 @@ static ngx_int_t auth_step(fanout_session_t *s);
 static void auth_free(fanout_job_t *job);
 static fanout_error_e auth_apply(fanout_session_t *s, fanout_command_t *cmd,
     fanout_renewal_t *renewal);
+static fanout_error_e auth_prove(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_renewal_t *renewal);
+static ngx_uint_t auth_resumes(fanout_session_t *s);
 static fanout_error_e auth_refused(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc, const char *why);
 static void auth_reply(fanout_session_t *s, fanout_json_t *id);
@@ -118,7 +122,7 @@ auth_token(fanout_session_t *s, fanout_command_t *cmd, ngx_str_t *token)
                    "with a new one, from its last position");
     }
 
-    if (s->identity_ref == 0) {
+    if (s->identity_ref == 0 && !s->awaited) {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
                                   "the client has gone");
     }
@@ -200,6 +204,12 @@ auth_step(fanout_session_t *s)
 
     rc = auth_apply(s, &cmd, job->renewal);
 
+    if (s->state != FANOUT_OPEN) {
+        /* the session can't begin, and its close was sent */
+        fanout_session_job_done(s);
+        return NGX_OK;
+    }
+
     if (rc != FANOUT_E_NONE) {
         fanout_native_refuse(s, &cmd, rc);
 
@@ -227,6 +237,10 @@ auth_apply(fanout_session_t *s, fanout_command_t *cmd,
         return auth_refused(s, cmd, renewal->rc, renewal->why);
     }
 
+    if (s->awaited) {
+        return auth_prove(s, cmd, renewal);
+    }
+
     if (renewal->user.len != s->user.len
         || (s->user.len
             && ngx_memcmp(renewal->user.data, s->user.data, s->user.len) != 0))
@@ -243,6 +257,70 @@ auth_apply(fanout_session_t *s, fanout_command_t *cmd,
     fanout_session_log_auth(s);
 
     return FANOUT_E_NONE;
+}
+
+
+/* The session begins. */
+
+static fanout_error_e
+auth_prove(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_renewal_t *renewal)
+{
+    fanout_limited_t     limited;
+    fanout_meter_mark_t  mark;
+
+    if (s->owns_user) {
+        ngx_free(s->user.data);
+    }
+
+    s->user = renewal->user;
+    s->owns_user = (renewal->user.data != NULL);
+    ngx_str_null(&renewal->user);
+
+    if (!fanout_meter_prove(s, !auth_resumes(s), &limited)) {
+        return fanout_native_limited(s, cmd, &limited);
+    }
+
+    s->awaited = 0;
+
+    fanout_session_permit(s, renewal->permissions);
+    renewal->permissions = NULL;
+
+    s->info = renewal->info;
+    ngx_str_null(&renewal->info);
+
+    fanout_session_expire(s, renewal->left);
+    fanout_websocket_proved(s);
+
+    fanout_meter_mark(s, &mark);
+    s->dialect->proved(s);
+    fanout_meter_account(s, &mark);
+
+    fanout_session_log_connect(s);
+
+    return FANOUT_E_NONE;
+}
+
+
+/* A client that brings the token of an identity begins no new session. */
+
+static ngx_uint_t
+auth_resumes(fanout_session_t *s)
+{
+    fanout_zone_t      *z;
+    fanout_identity_t  *id;
+
+    z = &s->hub->zone;
+    id = fanout_native_part(s)->resumes;
+
+    if (id == NULL) {
+        return 0;
+    }
+
+    id->user = s->user.len
+               ? fanout_zone_hash(z, s->user.data, s->user.len) : 0;
+
+    return fanout_identity_known(z, id);
 }
 
 

@@ -51,6 +51,10 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
     {
         rc = fanout_native_limited(s, &cmd, &limited);
 
+    } else if (s->awaited && cmd.def != &fanout_native_op_auth) {
+        rc = fanout_native_fail(&cmd, FANOUT_E_UNAUTHORIZED,
+                                "the first command has to be \"auth\"");
+
     } else if (rc == FANOUT_E_NONE) {
         rc = command_run(s, &cmd);
     }

@@ -327,6 +327,7 @@ fanout_native_free(fanout_session_t *s)
 {
     batch_end(s);
     fanout_native_waits_free(s);
+    ngx_free(fanout_native_part(s)->resumes);
 }
 
 

@@ -99,7 +99,9 @@ typedef struct {
     ngx_uint_t               history;           /* most entries in a reply */
     ngx_uint_t               rate;              /* commands a second, 0: any */
     ngx_uint_t               burst;
-    fanout_ws_opts_t         ws;                /* of all parsers */
+    fanout_ws_opts_t         ws[2][2];          /* of all parsers: [1] while a
+                                                   token is awaited, [][1] with
+                                                   deflate */
     ngx_array_t             *user_info;         /* profile_t, NULL: none */
     ngx_array_t             *autojoin;          /* permit_t, NULL: none */
     ngx_uint_t               per_user;          /* sessions, 0: any */
@@ -115,7 +117,6 @@ typedef struct {
     ngx_msec_t               poll_timeout;
     ngx_flag_t               deflate;
     ngx_uint_t               deflate_ratio;     /* 0: any */
-    fanout_ws_opts_t         ws_deflate;        /* of those that agreed */
     ngx_array_t             *logs;              /* fanout_log, NULL: off */
     ngx_array_t             *broadcasts;        /* rules, NULL: none */
     size_t                   broadcast_size;

@@ -68,7 +68,9 @@ fanout_session_start(fanout_session_t *s)
     s->blocked = 0;
     fanout_outbox_queue(s);
 
-    fanout_session_log_connect(s);
+    if (!s->awaited) {
+        fanout_session_log_connect(s);
+    }
 
     d = ngx_calloc(sizeof(fanout_detach_t), s->connection->log);
 

@@ -82,6 +82,10 @@ struct fanout_dialect_s {
     ngx_int_t  (*info)(ngx_http_request_t *r, fanout_loc_conf_t *conf,
                    ngx_str_t *info);
 
+    /* The token of a session came that was awaited: it has its user, profile
+     * and permissions now.  Greets.  NULL where tokens are not awaited. */
+    void       (*proved)(fanout_session_t *s);
+
     /* The session ends in so many ms; NULL: the client is not told. */
     void       (*expiring)(fanout_session_t *s, ngx_msec_t left);
 };

@@ -13,6 +13,7 @@
 
 static void io_due(fanout_session_t *s);
 static ngx_msec_t back_after(fanout_session_t *s);
+static void io_expire(fanout_session_t *s);
 static void io_give_up(fanout_session_t *s, const char *why);
 static const char *silent(fanout_session_t *s, ngx_msec_t quiet);
 static void io_ping(fanout_session_t *s, ngx_msec_t quiet);
@@ -195,7 +196,7 @@ io_due(fanout_session_t *s)
     }
 
     if (s->expires && (ngx_msec_int_t) (now - s->expire_at) >= 0) {
-        fanout_session_close(s, 4401, "expired");
+        io_expire(s);
         return;
     }
 
@@ -245,6 +246,21 @@ io_due(fanout_session_t *s)
     heartbeat(s, now);
 
     fanout_session_timer(s);
+}
+
+
+static void
+io_expire(fanout_session_t *s)
+{
+    if (!s->awaited) {
+        fanout_session_close(s, 4401, "expired");
+        return;
+    }
+
+    fanout_count(s->hub, timeouts);
+    fanout_session_log_unauthorized(s, NGX_HTTP_UNAUTHORIZED,
+                                    "no token came: fanout_jwt wait=");
+    fanout_session_close(s, 4401, "no token");
 }
 
 

@@ -7,8 +7,6 @@
 
 
 #include "session/session.h"
-#include "http/headers.h"
-#include "http/http.h"
 
 
 /* costs are reported to the zone when they reach this: a session may have used
@@ -16,20 +14,7 @@
 #define FANOUT_REPORT_COMMANDS  (16 * FANOUT_COST)
 #define FANOUT_REPORT_BYTES     16384
 
-/* changes the hash of a user into another one */
-#define FANOUT_FOREIGN        0xc2b2ae3d27d4eb4fULL
 
-
-static void meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
-    fanout_meter_t *m);
-static ngx_uint_t meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
-    fanout_zone_budget_t *b);
-static void meter_limited(fanout_limited_t *limited, fanout_zone_budget_t *b,
-    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf);
-static void meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
-    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf);
-static fanout_error_e meter_count(ngx_http_request_t *r,
-    fanout_loc_conf_t *conf, fanout_meter_t *m);
 static void meter_refill(fanout_session_t *s);
 static int64_t meter_grown(int64_t tokens, ngx_msec_t ms,
     const fanout_zone_limit_t *limit, uint64_t unit);
@@ -40,92 +25,11 @@ static void meter_report(fanout_session_t *s);
 static void meter_draw(fanout_session_t *s);
 
 
-/* who it is, and whether it may begin */
+/* who it is */
 
-fanout_error_e
-fanout_meter_admit(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t *user, ngx_uint_t what, fanout_meter_t *m,
-    fanout_limited_t *limited)
-{
-    uint64_t                    amounts[FANOUT_BUDGETS];
-    ngx_str_t                   value;
-    ngx_uint_t                  n, check;
-    fanout_hub_t               *hub;
-    fanout_zone_drawn_t         drawn;
-    fanout_zone_budget_t        b[FANOUT_SCOPES];
-    const fanout_zone_limit_t  *limit;
-
-    hub = conf->app->hub;
-    limit = conf->limits[FANOUT_SCOPE_SESSION];
-
-    ngx_memzero(m, sizeof(fanout_meter_t));
-    ngx_memzero(limited, sizeof(fanout_limited_t));
-
-    m->at = ngx_current_msec;
-    m->refused_at = (uint32_t) ngx_current_msec;
-    m->refusals = FANOUT_REFUSALS;
-    m->commands = limit[FANOUT_BUDGET_COMMANDS].burst;
-    m->bytes = limit[FANOUT_BUDGET_BYTES].burst / 1000;
-    m->answers = limit[FANOUT_BUDGET_ANSWERS].burst / 1000;
-    m->channels = ngx_min(limit[FANOUT_BUDGET_CHANNELS].burst, INT32_MAX);
-
-    meter_address(r, hub, m);
-    m->forwarded = fanout_header(r, "x-forwarded-for", &value) != 0;
-
-    if (user->len) {
-        m->user = fanout_zone_hash(&hub->zone, user->data, user->len);
-
-        if (what & FANOUT_ADMIT_FOREIGN) {
-            /* requests of any page have a budget of their own, so that they
-             * can't use up the user's */
-            m->user ^= FANOUT_FOREIGN;
-            m->foreign = 1;
-        }
-    }
-
-    n = meter_budgets(conf, m, b);
-
-    if (n) {
-        ngx_memzero(amounts, sizeof(amounts));
-        amounts[FANOUT_BUDGET_COMMANDS] = FANOUT_COST;
-
-        if (what & FANOUT_ADMIT_SESSION) {
-            amounts[FANOUT_BUDGET_SESSIONS] = 1000;
-        }
-
-        /* commands of others are refused one by one */
-
-        check = what & FANOUT_ADMIT_READS
-                ? ~0U : ~(1U << FANOUT_BUDGET_ANSWERS);
-
-        if (fanout_budget_draw(&hub->zone, b, n, amounts, check,
-                               &drawn)
-            == FANOUT_ZONE_AGAIN)
-        {
-            meter_limited(limited, b, &drawn, conf);
-            fanout_meter_refused(hub, limited);
-            return FANOUT_E_RATE_LIMITED;
-        }
-
-        meter_note(m, b, &drawn, conf);
-    }
-
-    if ((what & FANOUT_ADMIT_STAYS) && m->address
-        && conf->per_address)
-    {
-        return meter_count(r, conf, m);
-    }
-
-    return FANOUT_E_NONE;
-}
-
-
-/* The address as set by realip.  Of IPv6 the first 64 bits, as one client has
- * all addresses of such a network.  A Unix socket has no address: its peers are
- * proxies. */
-
-static void
-meter_address(ngx_http_request_t *r, fanout_hub_t *hub, fanout_meter_t *m)
+void
+fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
+    fanout_meter_t *m)
 {
     u_char               *p;
     size_t                len;
@@ -166,10 +70,8 @@ meter_address(ngx_http_request_t *r, fanout_hub_t *hub, fanout_meter_t *m)
 }
 
 
-/* the budgets of the address and of the user, as far as there are any */
-
-static ngx_uint_t
-meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
+ngx_uint_t
+fanout_meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
     fanout_zone_budget_t *b)
 {
     uint64_t    who;
@@ -197,9 +99,9 @@ fanout_meter_budget(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_meter_t *m, fanout_zone_budget_t *b)
 {
     ngx_memzero(m, sizeof(fanout_meter_t));
-    meter_address(r, conf->app->hub, m);
+    fanout_meter_address(r, conf->app->hub, m);
 
-    return meter_budgets(conf, m, b) != 0;
+    return fanout_meter_budgets(conf, m, b) != 0;
 }
 
 
@@ -218,33 +120,8 @@ fanout_meter_who(fanout_loc_conf_t *conf, fanout_meter_t *m, ngx_uint_t scope)
 }
 
 
-/* picks the limit with the longest wait */
-
-static void
-meter_limited(fanout_limited_t *limited, fanout_zone_budget_t *b,
-    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf)
-{
-    ngx_uint_t  i, k;
-
-    for (i = 0, k = 1; k < FANOUT_BUDGETS; k++) {
-        if (drawn->wait[k] > drawn->wait[i]) {
-            i = k;
-        }
-    }
-
-    limited->wait = drawn->wait[i];
-    limited->resource = i;
-    limited->scope = b[drawn->budget[i]].limits
-                     == conf->limits[FANOUT_SCOPE_USER]
-                     ? FANOUT_SCOPE_USER
-                     : FANOUT_SCOPE_ADDRESS;
-}
-
-
-/* records which budgets are exceeded, until when, and by whom */
-
-static void
-meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
+void
+fanout_meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
     fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf)
 {
     ngx_uint_t  k;
@@ -262,32 +139,6 @@ meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
             m->by_user |= 1 << k;
         }
     }
-}
-
-
-static fanout_error_e
-meter_count(ngx_http_request_t *r, fanout_loc_conf_t *conf, fanout_meter_t *m)
-{
-    int            rc;
-    fanout_hub_t  *hub;
-
-    hub = conf->app->hub;
-
-    if (ngx_exiting && hub->zone.heap.slot == -1) {
-        /* the worker has no slot to count it by, and only asks it to
-         * reconnect */
-        m->ref = 0;
-        return FANOUT_E_NONE;
-    }
-
-    rc = fanout_address_add(&hub->zone, m->address, conf->per_address,
-                            &m->ref);
-
-    if (rc == FANOUT_ZONE_MANY) {
-        fanout_count(hub, address_full);
-    }
-
-    return fanout_error_of(hub, rc);
 }
 
 
@@ -507,7 +358,7 @@ fanout_meter_writer(ngx_http_request_t *r, fanout_hub_t *hub, ngx_str_t *user,
     fanout_meter_t  m;
 
     m.address = 0;
-    meter_address(r, hub, &m);
+    fanout_meter_address(r, hub, &m);
 
     opts->address = m.address;
     opts->sender = user->len
@@ -771,7 +622,7 @@ meter_draw(fanout_session_t *s)
 
     ngx_memzero(m->spent, sizeof(m->spent));
 
-    n = meter_budgets(s->conf, m, b);
+    n = fanout_meter_budgets(s->conf, m, b);
 
     if (n == 0) {
         return;
@@ -779,5 +630,5 @@ meter_draw(fanout_session_t *s)
 
     (void) fanout_budget_draw(&s->hub->zone, b, n, amounts, 0, &drawn);
 
-    meter_note(m, b, &drawn, s->conf);
+    fanout_meter_note(m, b, &drawn, s->conf);
 }

@@ -145,10 +145,31 @@ fanout_error_e fanout_meter_admit(ngx_http_request_t *r,
 /* The request did not become a session: it is no longer counted. */
 void fanout_meter_undo(fanout_hub_t *hub, fanout_meter_t *m);
 
+/* Sets the address, as set by realip.  Of IPv6 it is the first 64 bits, as one
+ * client has all addresses of such a network.  A Unix socket has none: its
+ * peers are proxies. */
+void fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
+    fanout_meter_t *m);
+
+/* The budgets of the user and of the address, as far as there are any.  Returns
+ * how many. */
+ngx_uint_t fanout_meter_budgets(fanout_loc_conf_t *conf, fanout_meter_t *m,
+    fanout_zone_budget_t *b);
+
+/* Notes which budgets are exceeded, until when, and by whom. */
+void fanout_meter_note(fanout_meter_t *m, fanout_zone_budget_t *b,
+    fanout_zone_drawn_t *drawn, fanout_loc_conf_t *conf);
+
 /* The budget of the address of a request, if there is one: 1, and .address of m
  * is set; else 0. */
 ngx_uint_t fanout_meter_budget(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_meter_t *m, fanout_zone_budget_t *b);
+
+/* The user of a session is known now, who was not when it was admitted: draws
+ * on the user's budget, also for a new session if it begins one.  1; or 0, and
+ * why not, counted. */
+ngx_uint_t fanout_meter_prove(fanout_session_t *s, ngx_uint_t begins,
+    fanout_limited_t *limited);
 
 /* The token of a request is not valid: it draws on the sessions of its address,
  * more if somebody made up its signature, which was verified. */

@@ -284,5 +284,9 @@ session_free(fanout_session_t *s)
         ngx_free(s->handshake);
     }
 
+    if (s->owns_user) {
+        ngx_free(s->user.data);
+    }
+
     ngx_free(s);
 }

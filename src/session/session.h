@@ -232,6 +232,9 @@ struct fanout_session_s {
     unsigned                 anonymous:1;       /* it is, or was, on some
                                                    channel */
     unsigned                 warned:1;          /* and the client was told */
+    unsigned                 awaited:1;         /* its token: nobody is there
+                                                   yet */
+    unsigned                 owns_user:1;       /* .user is of ngx_alloc() */
     uint8_t                  reason;            /* FANOUT_LEFT_* of members,
                                                    0: by how the session ends */
     uint8_t                  refused;           /* fanout_error_e of the start
@@ -294,6 +297,9 @@ void fanout_session_attach(fanout_session_t *s);
 /* The session ends in ms with 4401, as its token does; 0: it does not.  It ends
  * by fanout_session_max in any case. */
 void fanout_session_expire(fanout_session_t *s, ngx_msec_t ms);
+
+/* The session ends in ms, unless its token comes before. */
+void fanout_session_await(fanout_session_t *s, ngx_msec_t ms);
 
 /* ms until a session that expires ends. */
 ngx_msec_t fanout_session_left(fanout_session_t *s);

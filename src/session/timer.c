@@ -97,6 +97,16 @@ fanout_session_expire(fanout_session_t *s, ngx_msec_t ms)
 }
 
 
+void
+fanout_session_await(fanout_session_t *s, ngx_msec_t ms)
+{
+    fanout_session_expire(s, ms);
+
+    s->awaited = 1;
+    s->warned = 1;
+}
+
+
 ngx_msec_t
 fanout_session_left(fanout_session_t *s)
 {

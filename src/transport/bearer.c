@@ -11,6 +11,7 @@
 #include "http/headers.h"
 #include "http/http.h"
 #include "session/meter.h"
+#include "transport/transport.h"
 
 
 #define FANOUT_BEARER_YEAR  (366 * 24 * 3600)           /* s; later is never */
@@ -294,8 +295,12 @@ bearer_read(ngx_http_request_t *r, fanout_jwt_conf_t *conf, ngx_str_t *token)
             found = bearer_cookie(r, &place[i].name, token);
             break;
 
-        default: /* FANOUT_BEARER_SUBPROTOCOL */
+        case FANOUT_BEARER_SUBPROTOCOL:
             found = bearer_subprotocol(r, token);
+            break;
+
+        default: /* FANOUT_BEARER_COMMAND */
+            found = 0;
         }
 
         if (found) {
@@ -463,6 +468,10 @@ fanout_bearer_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
                "fanout_budget address sessions=";
     }
 
+    if (fanout_bearer_awaited(r, conf)) {
+        return NULL;
+    }
+
     why = bearer_refusal(b);
 
     if (why == NULL) {
@@ -477,6 +486,23 @@ fanout_bearer_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     *status = NGX_HTTP_UNAUTHORIZED;
 
     return why;
+}
+
+
+ngx_uint_t
+fanout_bearer_awaited(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    bearer_t  *b;
+
+    if (conf->jwt == NULL || !conf->jwt->command
+        || fanout_transport_of(r, conf) != FANOUT_WEBSOCKET)
+    {
+        return 0;
+    }
+
+    b = bearer(r, conf->jwt);
+
+    return b && !b->found;
 }
 
 

@@ -19,7 +19,8 @@ typedef enum {
     FANOUT_BEARER_HEADER = 0,           /* without a name: Authorization */
     FANOUT_BEARER_QUERY,
     FANOUT_BEARER_COOKIE,
-    FANOUT_BEARER_SUBPROTOCOL           /* fanout.token.TOKEN */
+    FANOUT_BEARER_SUBPROTOCOL,          /* fanout.token.TOKEN */
+    FANOUT_BEARER_COMMAND               /* the first of a WebSocket */
 } fanout_bearer_e;
 
 typedef struct {
@@ -36,6 +37,8 @@ struct fanout_jwt_conf_s {
                                            0: none is */
     ngx_array_t         *places;        /* fanout_bearer_place_t: the first
                                            that has a token counts */
+    ngx_msec_t           wait;          /* for the first command */
+    unsigned             command:1;     /* a place is the first command */
     unsigned             optional:1;    /* a request may bring none */
 };
 
@@ -56,6 +59,10 @@ ngx_int_t fanout_bearer_give(ngx_http_request_t *r, fanout_jwt_conf_t *conf,
  * verified once.  NULL; or why not, a static text, and the status. */
 const char *fanout_bearer_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_uint_t *status);
+
+/* Whether the token of a request comes with its first command: 1 or 0. */
+ngx_uint_t fanout_bearer_awaited(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf);
 
 /* When the session of a request has to end, in ms from now, at least 1; 0: its
  * token does not say. */

@@ -72,6 +72,10 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (fanout_bearer_awaited(r, conf)) {
+        fanout_session_await(s, conf->jwt->wait);
+    }
+
     if (fanout_websocket_extend(r, s, &extension) != NGX_OK) {
         fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -137,6 +141,14 @@ handshake_check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         {
             (void) fanout_retry_after(r, conf->retry);
         }
+    }
+
+    if (why == NULL && fanout_bearer_awaited(r, conf)
+        && !fanout_renew_keeps(r, conf->jwt))
+    {
+        *status = NGX_HTTP_BAD_REQUEST;
+        why = "the handshake is larger than \"fanout_jwt handshake=\", or has "
+              "a host in its request line";
     }
 
     if (why == NULL) {

@@ -26,6 +26,8 @@ struct fanout_handshake_s {
 };
 
 
+static size_t keep_size(ngx_http_request_t *r, fanout_jwt_conf_t *jwt,
+    ngx_str_t *header);
 static size_t keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt,
     ngx_str_t *header);
 static ngx_uint_t keep_token(ngx_table_elt_t *h,
@@ -58,6 +60,15 @@ static const fanout_caller_t  renewer = {
 
 /* the handshake */
 
+ngx_uint_t
+fanout_renew_keeps(ngx_http_request_t *r, fanout_jwt_conf_t *jwt)
+{
+    ngx_str_t  header;
+
+    return keep_size(r, jwt, &header) != 0;
+}
+
+
 ngx_int_t
 fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
 {
@@ -72,28 +83,9 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
     ngx_http_core_srv_conf_t  *cscf;
 
     jwt = s->conf->jwt;
+    size = jwt ? keep_size(r, jwt, &header) : 0;
 
-    /* a host in the request line counts instead of the header, and can't be
-     * said again */
-
-    if (jwt == NULL || r->host_start
-        || r->unparsed_uri.len == 0 || r->unparsed_uri.data[0] != '/')
-    {
-        return NGX_OK;
-    }
-
-    size = r->unparsed_uri.len + 1;
-    ngx_str_null(&header);
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            size += keep_header(&h[i], jwt, &header);
-        }
-    }
-
-    if (size > jwt->handshake) {
+    if (size == 0) {
         return NGX_OK;
     }
 
@@ -126,6 +118,40 @@ fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
     s->handshake = kept;
 
     return NGX_OK;
+}
+
+
+/* The bytes that a handshake takes, 0: it is not kept. */
+
+static size_t
+keep_size(ngx_http_request_t *r, fanout_jwt_conf_t *jwt, ngx_str_t *header)
+{
+    size_t            size;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    /* a host in the request line counts instead of the header, and can't be
+     * said again */
+
+    if (r->host_start || r->unparsed_uri.len == 0
+        || r->unparsed_uri.data[0] != '/')
+    {
+        return 0;
+    }
+
+    size = r->unparsed_uri.len + 1;
+    ngx_str_null(header);
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            size += keep_header(&h[i], jwt, header);
+        }
+    }
+
+    return size > jwt->handshake ? 0 : size;
 }
 
 

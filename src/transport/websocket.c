@@ -36,6 +36,7 @@ typedef struct {
 } websocket_t;
 
 
+static const fanout_ws_opts_t *websocket_opts(fanout_session_t *s);
 static void websocket_free(fanout_session_t *s);
 static ngx_int_t websocket_message(fanout_session_t *s, fanout_ws_event_t *ev);
 static ngx_int_t complete(fanout_session_t *s, fanout_ws_event_t *ev,
@@ -96,9 +97,24 @@ fanout_websocket_init(fanout_session_t *s)
 
     ws = s->transport_part;
 
-    fanout_ws_init(&ws->parser,
-                   fanout_deflate_of(s->format)
-                   ? &s->conf->ws_deflate : &s->conf->ws);
+    fanout_ws_init(&ws->parser, websocket_opts(s));
+}
+
+
+void
+fanout_websocket_proved(fanout_session_t *s)
+{
+    websocket_t  *ws;
+
+    ws = s->transport_part;
+    ws->parser.opts = websocket_opts(s);
+}
+
+
+static const fanout_ws_opts_t *
+websocket_opts(fanout_session_t *s)
+{
+    return &s->conf->ws[s->awaited != 0][fanout_deflate_of(s->format) != 0];
 }
 
 
@@ -122,16 +138,22 @@ websocket_free(fanout_session_t *s)
 void
 fanout_websocket_configure(fanout_loc_conf_t *conf)
 {
-    size_t  token;
+    size_t             token;
+    ngx_uint_t         awaited, deflate;
+    fanout_ws_opts_t  *opts;
 
     token = conf->jwt ? conf->jwt->size : 0;
 
-    conf->ws.size = ngx_max(conf->message_size, token) + FANOUT_ENVELOPE;
-    conf->ws.frames = FANOUT_FRAGMENTS;
-    conf->ws.rsv1 = 0;
+    for (awaited = 0; awaited < 2; awaited++) {
+        for (deflate = 0; deflate < 2; deflate++) {
+            opts = &conf->ws[awaited][deflate];
 
-    conf->ws_deflate = conf->ws;
-    conf->ws_deflate.rsv1 = 1;
+            opts->size = awaited ? token : ngx_max(conf->message_size, token);
+            opts->size += FANOUT_ENVELOPE;
+            opts->frames = FANOUT_FRAGMENTS;
+            opts->rsv1 = deflate;
+        }
+    }
 }
 
 
@@ -374,7 +396,7 @@ inflate_message(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len)
 {
     u_char            *out;
-    size_t             outlen, size;
+    size_t             outlen, size, limit;
     ngx_uint_t         code, over;
     const char        *why;
     fanout_limited_t   limited;
@@ -387,12 +409,13 @@ inflate_message(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
         return NGX_OK;
     }
 
-    size = s->conf->ws.size;
+    size = websocket_opts(s)->size;
+    limit = size;
     over = s->conf->deflate_ratio && fanout_meter_over(s, &limited);
 
     if (over) {
         size = ngx_min(size, inflate_free(s, len));
-        over = (size < s->conf->ws.size);
+        over = (size < limit);
     }
 
     rc = fanout_inflate(data, len, size,

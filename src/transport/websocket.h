@@ -30,8 +30,12 @@ ngx_int_t fanout_websocket_refuse(ngx_http_request_t *r,
  * is complete. */
 void fanout_websocket_configure(fanout_loc_conf_t *conf);
 
-/* Prepares a session's parser. */
+/* Prepares a session's parser.  While the token of the session is awaited, a
+ * message may be as long as one with a token has to be. */
 void fanout_websocket_init(fanout_session_t *s);
+
+/* The token has come, in a message that was received as a whole. */
+void fanout_websocket_proved(fanout_session_t *s);
 
 /* Negotiates permessage-deflate if the location and the client want it: sets
  * the session's format, and the extension to answer with, of the request's pool

@@ -44,7 +44,7 @@
     _(resets,          "resets told to sessions")                             \
     _(errors,          "error replies")                                       \
     _(protocol_errors, "connections closed for breaking the protocol")        \
-    _(timeouts,        "connections closed for silence")                      \
+    _(timeouts,        "connections closed for silence or without a token")   \
     _(send_timeouts,   "connections closed as they took no output")           \
     _(rate_limited,    "handshakes or commands refused for their rate")       \
     _(limited_commands, "of them because of commands and what they cost")    \
