@@ -12,6 +12,14 @@
 
 static void log_check_twice(ngx_conf_t *cf, ngx_array_t *logs);
 static ngx_uint_t log_same_format(ngx_array_t *a, ngx_array_t *b);
+static char *log_open(ngx_conf_t *cf, fanout_session_log_t *log,
+    ngx_str_t *target);
+static char *log_level(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *name,
+    ngx_uint_t *severity);
+static char *log_samples(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
+    fanout_session_log_t *log);
+static ngx_uint_t log_sample_one(u_char *p, u_char *last,
+    fanout_session_log_t *log);
 static ngx_uint_t log_is_special(ngx_str_t *path);
 static ngx_uint_t log_format(ngx_conf_t *cf, fanout_session_log_t *log);
 static ngx_uint_t log_is_parameter(ngx_str_t *value);
@@ -58,8 +66,8 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (log_is_special(&value[1])) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid log \"%V\": \"fanout_log\" writes to a "
-                           "file, without variables, and a format comes "
-                           "after it; \"stderr\", \"memory:\" and \"syslog:\" "
+                           "file, without variables, or to \"syslog:\", and a "
+                           "format comes after it; \"stderr\" and \"memory:\" "
                            "are for \"error_log\", \"/dev/stderr\" is a file",
                            &value[1]);
         return NGX_CONF_ERROR;
@@ -80,10 +88,9 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_memzero(log, sizeof(fanout_session_log_t));
 
-    log->events = FANOUT_LOG_ALL;
-    log->file = ngx_conf_open_file(cf->cycle, &value[1]);
+    log->events = FANOUT_LOG_DEFAULT;
 
-    if (log->file == NULL) {
+    if (log_open(cf, log, &value[1]) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -96,10 +103,19 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    log->severity = FANOUT_LOG_INFO;
+
     for ( /* void */ ; i < cf->args->nelts; i++) {
         if (log_parameter(cf, &value[i], log, &size, &flush) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
+    }
+
+    if (size && log->syslog) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"buffer=\" of \"fanout_log\" is not for "
+                           "\"syslog:\", which gets each line at once");
+        return NGX_CONF_ERROR;
     }
 
     if (flush && size == 0) {
@@ -112,6 +128,30 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     log_check_twice(cf, flcf->logs);
 
     return size ? fanout_session_log_buffer(cf, log, size, flush) : NGX_CONF_OK;
+}
+
+
+static char *
+log_open(ngx_conf_t *cf, fanout_session_log_t *log, ngx_str_t *target)
+{
+    if (ngx_strncmp(target->data, "syslog:", 7) != 0) {
+        log->file = ngx_conf_open_file(cf->cycle, target);
+        return log->file ? NGX_CONF_OK : NGX_CONF_ERROR;
+    }
+
+    if (ngx_strstr(target->data, "severity=")) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"severity=\" in \"%V\" is not for "
+                           "\"fanout_log\": each event has its own", target);
+        return NGX_CONF_ERROR;
+    }
+
+    log->syslog = ngx_pcalloc(cf->pool, sizeof(ngx_syslog_peer_t));
+    if (log->syslog == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    return ngx_syslog_process_conf(cf, log->syslog);
 }
 
 
@@ -128,7 +168,8 @@ log_check_twice(ngx_conf_t *cf, ngx_array_t *logs)
 
     for (i = 0; i < logs->nelts - 1; i++) {
 
-        if (log[i].file != last->file || !(log[i].events & last->events)
+        if (last->file == NULL || log[i].file != last->file
+            || !(log[i].events & last->events)
             || !log_same_format(log[i].parts, last->parts))
         {
             continue;
@@ -178,8 +219,7 @@ log_is_special(ngx_str_t *path)
     return path->len == 0 || ngx_strchr(path->data, '$')
            || ngx_strcmp(path->data, "stderr") == 0
            || ngx_strcmp(path->data, "json") == 0
-           || ngx_strncmp(path->data, "memory:", 7) == 0
-           || ngx_strncmp(path->data, "syslog:", 7) == 0;
+           || ngx_strncmp(path->data, "memory:", 7) == 0;
 }
 
 
@@ -248,6 +288,8 @@ log_is_parameter(ngx_str_t *value)
     ngx_str_t  rest;
 
     return log_prefix(value, "events=", &rest)
+           || log_prefix(value, "level=", &rest)
+           || log_prefix(value, "sample=", &rest)
            || log_prefix(value, "buffer=", &rest)
            || log_prefix(value, "flush=", &rest);
 }
@@ -265,12 +307,21 @@ log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_session_log_t *log,
         if (log->events == 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "unknown event \"%V\" in \"%V\": there are "
-                               "connect, deny, join, leave, auth and close",
+                               "connect, deny, join, leave, auth, close, "
+                               "conflict, kick, publish and change",
                                &s, value);
             return NGX_CONF_ERROR;
         }
 
         return NGX_CONF_OK;
+    }
+
+    if (log_prefix(value, "level=", &s)) {
+        return log_level(cf, value, &s, &log->severity);
+    }
+
+    if (log_prefix(value, "sample=", &s)) {
+        return log_samples(cf, value, &s, log);
     }
 
     if (log_prefix(value, "buffer=", &s)) {
@@ -303,8 +354,8 @@ log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_session_log_t *log,
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_log\" has \"json\" "
-                       "or a format with $names, then events=, buffer= and "
-                       "flush=", value);
+                       "or a format with $names, then events=, level=, "
+                       "sample=, buffer= and flush=", value);
 
     return NGX_CONF_ERROR;
 }
@@ -323,6 +374,91 @@ log_prefix(ngx_str_t *value, const char *prefix, ngx_str_t *rest)
 
     rest->data = value->data + len;
     rest->len = value->len - len;
+
+    return 1;
+}
+
+
+static char *
+log_level(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *name,
+    ngx_uint_t *severity)
+{
+    if (ngx_strcmp(name->data, "info") == 0) {
+        *severity = FANOUT_LOG_INFO;
+
+    } else if (ngx_strcmp(name->data, "notice") == 0) {
+        *severity = FANOUT_LOG_NOTICE;
+
+    } else if (ngx_strcmp(name->data, "warn") == 0) {
+        *severity = FANOUT_LOG_WARN;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "unknown level in \"%V\": there are info, notice "
+                           "and warn", value);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* EVENT:N,... */
+
+static char *
+log_samples(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
+    fanout_session_log_t *log)
+{
+    u_char  *p, *last, *comma;
+
+    last = list->data + list->len;
+
+    for (p = list->data; p <= last; p = comma + 1) {
+        comma = ngx_strlchr(p, last, ',');
+
+        if (comma == NULL) {
+            comma = last;
+        }
+
+        if (!log_sample_one(p, comma, log)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid \"%V\": EVENT:N is needed, N from 1 "
+                               "to 1000000; deny, auth and what else is for "
+                               "an audit are not sampled", value);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+log_sample_one(u_char *p, u_char *last, fanout_session_log_t *log)
+{
+    u_char      *colon;
+    ngx_int_t    n;
+    ngx_str_t    name;
+    ngx_uint_t   i;
+
+    colon = ngx_strlchr(p, last, ':');
+
+    if (colon == NULL) {
+        return 0;
+    }
+
+    name.data = p;
+    name.len = colon - p;
+    i = fanout_session_log_named(&name);
+    n = ngx_atoi(colon + 1, last - colon - 1);
+
+    if (i == FANOUT_LOG_NFOUND || !fanout_session_log_sampled(i)
+        || log->every[i] || n < 1 || n > 1000000)
+    {
+        return 0;
+    }
+
+    log->every[i] = n;
 
     return 1;
 }

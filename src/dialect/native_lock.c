@@ -318,6 +318,8 @@ lock_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     switch (rc) {
 
     case FANOUT_E_LOCKED:
+        fanout_session_log_conflict(s, "lock", &cmd->channel,
+                                    &cmd->u.lock.name, "locked");
         fanout_native_hide(s, &cmd->channel, &to->lock);
         fanout_native_unlucky(s, &cmd->id, &cmd->op, cmd->at, to);
         return FANOUT_E_NONE;

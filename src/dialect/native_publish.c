@@ -47,6 +47,8 @@ static ngx_int_t ask_step(fanout_session_t *s);
 static void ask_free(fanout_job_t *job);
 static fanout_error_e publish_refused(fanout_session_t *s,
     fanout_command_t *cmd, fanout_error_e rc, fanout_zone_result_t *r);
+static void publish_logged(fanout_session_t *s, ngx_str_t *channel,
+    fanout_zone_result_t *r);
 static void publish_reply(fanout_session_t *s, fanout_json_t *id,
     ngx_uint_t direct, fanout_zone_result_t *r);
 
@@ -406,6 +408,8 @@ publish_now(fanout_session_t *s, fanout_command_t *cmd,
         fanout_add(s->hub, published, n);
     }
 
+    publish_logged(s, &cmd->channel, &r);
+
     publish_reply(s, &cmd->id, messages[0].to_client || messages[0].to_user,
                   &r);
 
@@ -423,6 +427,8 @@ publish_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     switch (rc) {
 
     case FANOUT_E_CONFLICT:
+        fanout_session_log_conflict(s, "publish", &cmd->channel, NULL,
+                                    "conflict");
         (void) fanout_epoch_format(epoch, r->epoch);
 
         cmd->data.data = cmd->data_buf;
@@ -530,6 +536,7 @@ ask_step(fanout_session_t *s)
     fanout_native_blank(&cmd);
 
     cmd.at = job->at;
+    cmd.channel = ask->channel;
     cmd.id.data = job->id.data;
     cmd.id.len = job->id.len;
     cmd.op.data = (u_char *) "\"publish\"";
@@ -538,6 +545,7 @@ ask_step(fanout_session_t *s)
     switch (rc) {
 
     case FANOUT_E_NONE:
+        publish_logged(s, &ask->channel, &ask->result);
         publish_reply(s, &cmd.id,
                       ask->messages[0].to_client || ask->messages[0].to_user,
                       &ask->result);
@@ -563,6 +571,16 @@ ask_step(fanout_session_t *s)
     }
 
     return NGX_OK;
+}
+
+
+static void
+publish_logged(fanout_session_t *s, ngx_str_t *channel,
+    fanout_zone_result_t *r)
+{
+    if (!r->duplicate) {
+        fanout_session_log_done(s, "publish", channel, NULL, r->offset);
+    }
 }
 
 

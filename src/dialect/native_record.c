@@ -32,6 +32,7 @@ static fanout_error_e record_writable(fanout_session_t *s,
 static fanout_error_e record_request(fanout_session_t *s,
     fanout_command_t *cmd, fanout_zone_set_t *set,
     fanout_zone_publish_t *opts);
+static const char *record_op(fanout_command_t *cmd);
 static fanout_error_e record_refused(fanout_session_t *s,
     fanout_command_t *cmd, fanout_error_e rc,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts);
@@ -291,6 +292,7 @@ native_set(fanout_session_t *s, fanout_command_t *cmd)
 
     if (!r.unchanged && !r.log.duplicate) {
         fanout_meter_audience(s, 1, r.log.subscribers);
+        fanout_session_log_done(s, "set", &cmd->channel, &c->id, r.log.offset);
     }
 
     set_reply(s, cmd, &r, conflicts);
@@ -321,6 +323,8 @@ native_delete(fanout_session_t *s, fanout_command_t *cmd)
 
     if (!r.log.duplicate) {
         fanout_meter_audience(s, 1, r.log.subscribers);
+        fanout_session_log_done(s, "delete", &cmd->channel, &cmd->u.record.id,
+                                r.log.offset);
     }
 
     set_reply(s, cmd, &r, NULL);
@@ -398,6 +402,14 @@ record_request(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
+static const char *
+record_op(fanout_command_t *cmd)
+{
+    /* in quotes */
+    return cmd->op.len > 1 && cmd->op.data[1] == 'd' ? "delete" : "set";
+}
+
+
 static fanout_error_e
 record_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts)
@@ -408,10 +420,14 @@ record_refused(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
     switch (rc) {
 
     case FANOUT_E_CONFLICT:
+        fanout_session_log_conflict(s, record_op(cmd), &cmd->channel,
+                                    &cmd->u.record.id, "conflict");
         record_conflict(s, cmd, r, conflicts);
         return FANOUT_E_NONE;
 
     case FANOUT_E_LOCKED:
+        fanout_session_log_conflict(s, record_op(cmd), &cmd->channel,
+                                    &cmd->u.record.id, "locked");
         return record_locked(s, cmd, r);
 
     case FANOUT_E_NOT_FOUND:

@@ -243,6 +243,8 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
         if (rc == FANOUT_E_NONE) {
             fanout_meter_audience(s, 1, result.subscribers);
             fanout_count(s->hub, published);
+            fanout_session_log_done(s, "publish", &raw->channel, NULL,
+                                    result.offset);
         }
     }
 
@@ -355,6 +357,12 @@ raw_ask_step(fanout_session_t *s)
 
     job = (ask_job_t *) s->job;
     rc = job->ask->rc;
+
+    if (rc == FANOUT_E_NONE) {
+        fanout_session_log_done(s, "publish", &job->ask->channel, NULL,
+                                job->ask->result.offset);
+    }
+
     fanout_session_job_done(s);
 
     if (rc != FANOUT_E_NONE) {

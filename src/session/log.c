@@ -16,10 +16,16 @@ static fanout_session_log_record_t *ending(
     fanout_session_t *s, ngx_uint_t by, ngx_uint_t code);
 static void log_refused(fanout_session_t *s, const char *op,
     ngx_str_t *channel, ngx_uint_t status, const char *why);
+static void log_gather(fanout_loc_conf_t *conf,
+    fanout_session_log_line_t *line);
+static void log_text(ngx_str_t *to, const char *text);
+static void log_rule(fanout_session_log_line_t *line);
+static ngx_uint_t log_wants(fanout_session_t *s, ngx_uint_t event);
 static void log_describe(fanout_session_t *s, fanout_session_log_line_t *line,
     ngx_uint_t event);
 static ngx_uint_t is_poll(fanout_session_t *s);
 static void poll_channel(fanout_session_log_record_t *rec, ngx_str_t *channel);
+static ngx_uint_t log_sample(fanout_session_log_t *log, ngx_uint_t event);
 
 
 static ngx_str_t  whose[] = {
@@ -218,8 +224,17 @@ fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     (void) fanout_http_arg(r, "channel", &line.channel);
 
-    if (fanout_session_log_gather(conf, &line)) {
-        fanout_session_log_put(conf, &line);
+    log_gather(conf, &line);
+}
+
+
+/* Writes a line, or counts it with others of its kind. */
+
+static void
+log_gather(fanout_loc_conf_t *conf, fanout_session_log_line_t *line)
+{
+    if (fanout_session_log_gather(conf, line)) {
+        fanout_session_log_put(conf, line);
 
     } else if (conf->app->hub) {
         fanout_count(conf->app->hub, log_gathered);
@@ -259,18 +274,111 @@ log_refused(fanout_session_t *s, const char *op, ngx_str_t *channel,
     log_describe(s, &line, FANOUT_LOG_DENY);
 
     line.status = status;
-    line.op.data = (u_char *) op;
-    line.op.len = ngx_strlen(op);
-    line.reason.data = (u_char *) why;
-    line.reason.len = ngx_strlen(why);
+    log_text(&line.op, op);
+    log_text(&line.reason, why);
     line.channel = *channel;
 
-    if (fanout_session_log_gather(s->conf, &line)) {
-        fanout_session_log_put(s->conf, &line);
+    log_gather(s->conf, &line);
+}
 
-    } else {
-        fanout_count(s->hub, log_gathered);
+
+static void
+log_text(ngx_str_t *to, const char *text)
+{
+    to->data = (u_char *) text;
+    to->len = ngx_strlen(text);
+}
+
+
+void
+fanout_session_log_conflict(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, fanout_zstr_t *name, const char *why)
+{
+    fanout_session_log_line_t  line;
+
+    if (!s->logged) {
+        return;
     }
+
+    log_describe(s, &line, FANOUT_LOG_CONFLICT);
+    log_text(&line.op, op);
+    log_text(&line.reason, why);
+
+    line.status = NGX_HTTP_CONFLICT;
+    line.channel = *channel;
+
+    if (name) {
+        line.name.data = (u_char *) name->data;
+        line.name.len = name->len;
+    }
+
+    log_gather(s->conf, &line);
+}
+
+
+void
+fanout_session_log_kick(fanout_session_t *s, ngx_str_t *channel)
+{
+    fanout_session_log_line_t  line;
+
+    if (!s->logged) {
+        return;
+    }
+
+    log_describe(s, &line, FANOUT_LOG_KICK);
+    log_text(&line.op, channel ? "leave" : "disconnect");
+
+    if (channel) {
+        line.channel = *channel;
+    }
+
+    fanout_session_log_put(s->conf, &line);
+}
+
+
+void
+fanout_session_log_done(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, fanout_zstr_t *name, uint64_t offset)
+{
+    ngx_uint_t                 event;
+    fanout_session_log_line_t  line;
+
+    event = name ? FANOUT_LOG_CHANGE : FANOUT_LOG_PUBLISH;
+
+    if (!s->logged || !log_wants(s, event)) {
+        return;
+    }
+
+    log_describe(s, &line, event);
+    log_text(&line.op, op);
+
+    line.channel = *channel;
+    line.offset = offset;
+
+    if (name) {
+        line.name.data = (u_char *) name->data;
+        line.name.len = name->len;
+    }
+
+    fanout_session_log_put(s->conf, &line);
+}
+
+
+/* Whether a log has the event: most have none of messages. */
+
+static ngx_uint_t
+log_wants(fanout_session_t *s, ngx_uint_t event)
+{
+    ngx_uint_t             i;
+    fanout_session_log_t  *log;
+
+    log = s->conf->logs->elts;
+
+    for (i = 0; i < s->conf->logs->nelts && !(log[i].events & event); i++) {
+        /* void */
+    }
+
+    return i < s->conf->logs->nelts;
 }
 
 
@@ -405,17 +513,114 @@ log_describe(fanout_session_t *s, fanout_session_log_line_t *line,
 void
 fanout_session_log_put(fanout_loc_conf_t *conf, fanout_session_log_line_t *line)
 {
-    u_char                *last;
-    ngx_uint_t             i;
+    u_char                *p, *last;
+    ngx_uint_t             i, event;
     fanout_session_log_t  *log;
-    static u_char          text[FANOUT_LOG_LINE];
+
+    static u_char  text[FANOUT_LOG_HEAD + FANOUT_LOG_LINE];
 
     log = conf->logs->elts;
+    event = fanout_session_log_index(line->kind);
+    p = text + FANOUT_LOG_HEAD;
+
+    if (line->kind == FANOUT_LOG_DENY) {
+        log_rule(line);
+    }
 
     for (i = 0; i < conf->logs->nelts; i++) {
-        if (log[i].events & line->kind) {
-            last = fanout_session_log_format(text, &log[i], line);
-            fanout_session_log_write(&log[i], text, last - text);
+
+        if (!(log[i].events & line->kind)
+            || fanout_session_log_severity(event) > log[i].severity
+            || !log_sample(&log[i], event))
+        {
+            continue;
+        }
+
+        line->sample = log[i].every[event] > 1 ? log[i].every[event] : 0;
+        last = fanout_session_log_format(p, &log[i], line);
+
+        if (log[i].syslog) {
+            fanout_session_log_send(&log[i],
+                                    fanout_session_log_severity(event), p,
+                                    last - 1 - p);
+
+        } else {
+            fanout_session_log_write(&log[i], p, last - p);
         }
     }
+}
+
+
+/* The directive that has refused it, with the parameter, as far as the reason
+ * names one. */
+
+static void
+log_rule(fanout_session_log_line_t *line)
+{
+    u_char  *p, *last;
+
+    static u_char  text[64];
+
+    line->rule.data = text;
+    line->rule.len = 0;
+
+    if (line->reason.len == 9
+        && ngx_strncmp(line->reason.data, "forbidden", 9) == 0)
+    {
+        last = ngx_snprintf(text, sizeof(text), "fanout_permit %V", &line->op);
+        line->rule.len = last - text;
+        return;
+    }
+
+    p = ngx_strlcasestrn(line->reason.data,
+                         line->reason.data + line->reason.len,
+                         (u_char *) "fanout_", 7 - 1);
+
+    if (p == NULL) {
+        if (line->status == NGX_HTTP_UNAUTHORIZED) {
+            ngx_str_set(&line->rule, "fanout_jwt");
+        }
+
+        return;
+    }
+
+    last = line->reason.data + line->reason.len;
+    line->rule.data = p;
+
+    while (p < last && ((*p >= 'a' && *p <= 'z') || *p == '_')) {
+        p++;
+    }
+
+    line->rule.len = p - line->rule.data;
+
+    for (p++; p < last && *p >= 'a' && *p <= 'z'; p++) { /* void */ }
+
+    if (p < last && *p == '=') {
+        while (p < last && *p != ' ' && *p != ',') {
+            p++;
+        }
+
+        line->rule.len = p - line->rule.data;
+    }
+}
+
+
+/* Whether this event is one of those that are written: the first, and then one
+ * of so many. */
+
+static ngx_uint_t
+log_sample(fanout_session_log_t *log, ngx_uint_t event)
+{
+    if (log->every[event] < 2) {
+        return 1;
+    }
+
+    if (log->passed[event]) {
+        log->passed[event]--;
+        return 0;
+    }
+
+    log->passed[event] = log->every[event] - 1;
+
+    return 1;
 }

@@ -25,7 +25,24 @@
 #define FANOUT_LOG_LEAVE    0x08
 #define FANOUT_LOG_CLOSE    0x10
 #define FANOUT_LOG_AUTH     0x20
-#define FANOUT_LOG_ALL      0x3f
+#define FANOUT_LOG_CONFLICT 0x40
+#define FANOUT_LOG_KICK     0x80
+#define FANOUT_LOG_PUBLISH  0x100
+#define FANOUT_LOG_CHANGE   0x200
+#define FANOUT_LOG_ALL      0x3ff
+
+/* those that are logged if none are named: a line for each session and channel,
+ * but none for each message */
+#define FANOUT_LOG_DEFAULT                                                    \
+    (FANOUT_LOG_ALL & ~(FANOUT_LOG_PUBLISH|FANOUT_LOG_CHANGE))
+
+/* how many events there may be */
+#define FANOUT_LOG_EVENTS   16
+
+/* severities of events, as syslog has them; lower ones are more severe */
+#define FANOUT_LOG_WARN     4
+#define FANOUT_LOG_NOTICE   5
+#define FANOUT_LOG_INFO     6
 
 
 /* of a text that comes from elsewhere; what is longer is cut */
@@ -54,9 +71,19 @@ typedef struct {
 /* a fanout_log directive */
 
 typedef struct {
-    ngx_open_file_t                 *file;
+    ngx_open_file_t                 *file;      /* NULL: to syslog */
+    ngx_syslog_peer_t               *syslog;
     ngx_array_t                     *parts;     /* NULL: JSON */
     ngx_uint_t                       events;
+    ngx_uint_t                       severity;  /* least of a line */
+    uint32_t                         every[FANOUT_LOG_EVENTS];
+                                       /* one of so many is written; 0: all */
+    uint32_t                         passed[FANOUT_LOG_EVENTS];
+                                       /* since the last one */
+    time_t                           pause;     /* s after a failed send */
+    time_t                           resume;    /* nothing is sent before */
+    ngx_uint_t                       lost;      /* lines, since the last word
+                                                   about them */
     time_t                           disk_full_time;
     time_t                           error_log_time;
     ngx_uint_t                       torn;      /* the last line, in part */
@@ -122,7 +149,22 @@ void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 void fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why);
 
-/* The same for a token that is not taken, with the status of the error. */
+/* A command was in conflict with what others do: a publish with "if", a change
+ * of the record "name", a lock of that name.  op and why are static; name may
+ * be NULL. */
+void fanout_session_log_conflict(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, fanout_zstr_t *name, const char *why);
+
+/* The session was disconnected, or taken from a channel (NULL: from all), by a
+ * backend. */
+void fanout_session_log_kick(fanout_session_t *s, ngx_str_t *channel);
+
+/* A publish (name NULL), or a change of the record "name", has this offset;
+ * op is static. */
+void fanout_session_log_done(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, fanout_zstr_t *name, uint64_t offset);
+
+/* A new token is not taken, with the status of the error. */
 void fanout_session_log_unauthorized(fanout_session_t *s, ngx_uint_t status,
     const char *why);
 
@@ -174,6 +216,8 @@ typedef struct {
     ngx_str_t                        origin;
     ngx_str_t                        channel;
     ngx_str_t                        op;
+    ngx_str_t                        rule;      /* see put() */
+    ngx_str_t                        name;
     ngx_str_t                        reason;
     ngx_str_t                        by;
     uint64_t                         pid;
@@ -188,6 +232,8 @@ typedef struct {
     uint64_t                         messages_out;
     uint64_t                         bytes_in;
     uint64_t                         bytes_out;
+    uint64_t                         offset;
+    uint64_t                         sample;    /* stands for so many */
 } fanout_session_log_line_t;
 
 /* The same for a deny.  Writes a line to all logs that want its event. */
@@ -205,6 +251,15 @@ const char *fanout_session_log_compile(ngx_conf_t *cf, ngx_str_t *format,
 u_char *fanout_session_log_format(u_char *p, fanout_session_log_t *log,
     fanout_session_log_line_t *line);
 
+/* The index of an event by its name, NFOUND: there is none; and by its bit. */
+#define FANOUT_LOG_NFOUND  FANOUT_LOG_EVENTS
+ngx_uint_t fanout_session_log_named(ngx_str_t *name);
+ngx_uint_t fanout_session_log_index(ngx_uint_t event);
+
+/* Of an event by its index: the severity, whether it may be sampled. */
+ngx_uint_t fanout_session_log_severity(ngx_uint_t i);
+ngx_uint_t fanout_session_log_sampled(ngx_uint_t i);
+
 /* The set of events by their names, separated by commas; 0 if one is none,
  * which is left in *list then. */
 ngx_uint_t fanout_session_log_events(ngx_str_t *list);
@@ -212,6 +267,13 @@ ngx_uint_t fanout_session_log_events(ngx_str_t *list);
 /* Writes a line to its file, or to the file's buffer. */
 void fanout_session_log_write(fanout_session_log_t *log, u_char *line,
     size_t len);
+
+/* Sends a line without its end to syslog, never waiting: what can't be sent is
+ * lost, and the error log says so once a minute.  Before the line are
+ * FANOUT_LOG_HEAD bytes for the header. */
+#define FANOUT_LOG_HEAD  512
+void fanout_session_log_send(fanout_session_log_t *log, ngx_uint_t severity,
+    u_char *line, size_t len);
 
 /* Buffers lines of the log's file: size bytes, for flush ms at most, 0: without
  * a limit.  Logs of one file share its buffer.  NGX_CONF_ERROR. */

@@ -60,6 +60,10 @@ static ngx_int_t format_find_field(ngx_str_t *name);
 #define E_LEAVE    FANOUT_LOG_LEAVE
 #define E_CLOSE    FANOUT_LOG_CLOSE
 #define E_AUTH     FANOUT_LOG_AUTH
+#define E_CONFLICT FANOUT_LOG_CONFLICT
+#define E_KICK     FANOUT_LOG_KICK
+#define E_PUBLISH  FANOUT_LOG_PUBLISH
+#define E_CHANGE   FANOUT_LOG_CHANGE
 #define E_ALL      FANOUT_LOG_ALL
 
 #define field(name, type, events)                                             \
@@ -80,18 +84,22 @@ static const field_t  fields[] = {
     field(transport, TEXT, E_CONNECT|E_DENY|E_CLOSE),
     field(resumed, FLAG, E_CONNECT),
     field(origin, TEXT, E_DENY),
-    field(op, TEXT, E_DENY),
-    field(channel, TEXT, E_DENY|E_JOIN|E_LEAVE|E_CLOSE),
-    field(status, NUMBER, E_DENY),
-    field(repeated, COUNT, E_DENY),
+    field(op, TEXT, E_DENY|E_CONFLICT|E_KICK|E_CHANGE),
+    field(channel, TEXT, E_ALL & ~(E_CONNECT|E_AUTH)),
+    field(name, TEXT, E_CONFLICT|E_CHANGE),
+    field(offset, COUNT, E_PUBLISH|E_CHANGE),
+    field(status, NUMBER, E_DENY|E_CONFLICT),
+    field(repeated, COUNT, E_DENY|E_CONFLICT),
     field(code, NUMBER, E_CLOSE),
-    field(reason, TEXT, E_DENY|E_CLOSE),
+    field(reason, TEXT, E_DENY|E_CONFLICT|E_CLOSE),
+    field(rule, TEXT, E_DENY),
     field(by, TEXT, E_CLOSE),
     field(duration, SECONDS, E_CLOSE),
     field(messages_in, NUMBER, E_CLOSE),
     field(messages_out, NUMBER, E_CLOSE),
     field(bytes_in, NUMBER, E_CLOSE),
-    field(bytes_out, NUMBER, E_CLOSE)
+    field(bytes_out, NUMBER, E_CLOSE),
+    field(sample, COUNT, E_ALL)
 };
 
 #define NFIELDS  ((ngx_int_t) (sizeof(fields) / sizeof(fields[0])))
@@ -99,13 +107,19 @@ static const field_t  fields[] = {
 static const struct {
     ngx_str_t   name;
     ngx_uint_t  event;
+    ngx_uint_t  severity;
+    ngx_uint_t  sampled;       /* may be */
 } events[] = {
-    { ngx_string("connect"), E_CONNECT },
-    { ngx_string("deny"), E_DENY },
-    { ngx_string("join"), E_JOIN },
-    { ngx_string("leave"), E_LEAVE },
-    { ngx_string("auth"), E_AUTH },
-    { ngx_string("close"), E_CLOSE }
+    { ngx_string("connect"), E_CONNECT, FANOUT_LOG_INFO, 1 },
+    { ngx_string("deny"), E_DENY, FANOUT_LOG_WARN, 0 },
+    { ngx_string("join"), E_JOIN, FANOUT_LOG_INFO, 1 },
+    { ngx_string("leave"), E_LEAVE, FANOUT_LOG_INFO, 1 },
+    { ngx_string("auth"), E_AUTH, FANOUT_LOG_NOTICE, 0 },
+    { ngx_string("close"), E_CLOSE, FANOUT_LOG_INFO, 1 },
+    { ngx_string("conflict"), E_CONFLICT, FANOUT_LOG_NOTICE, 0 },
+    { ngx_string("kick"), E_KICK, FANOUT_LOG_NOTICE, 0 },
+    { ngx_string("publish"), E_PUBLISH, FANOUT_LOG_INFO, 1 },
+    { ngx_string("change"), E_CHANGE, FANOUT_LOG_INFO, 1 }
 };
 
 #define NEVENTS  (sizeof(events) / sizeof(events[0]))
@@ -115,13 +129,7 @@ u_char *
 fanout_session_log_format(u_char *p, fanout_session_log_t *log,
     fanout_session_log_line_t *line)
 {
-    ngx_uint_t  i;
-
-    for (i = 0; i < NEVENTS; i++) {
-        if (events[i].event == line->kind) {
-            line->event = events[i].name;
-        }
-    }
+    line->event = events[fanout_session_log_index(line->kind)].name;
 
     p = log->parts ? format_own(p, log, line) : format_json(p, line);
 
@@ -400,6 +408,50 @@ put_escaped(u_char *p, ngx_str_t *text)
 }
 
 
+/* events */
+
+ngx_uint_t
+fanout_session_log_named(ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NEVENTS; i++) {
+        if (events[i].name.len == name->len
+            && ngx_memcmp(events[i].name.data, name->data, name->len) == 0)
+        {
+            return i;
+        }
+    }
+
+    return FANOUT_LOG_NFOUND;
+}
+
+
+ngx_uint_t
+fanout_session_log_index(ngx_uint_t event)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NEVENTS - 1 && events[i].event != event; i++) { /* void */ }
+
+    return i;
+}
+
+
+ngx_uint_t
+fanout_session_log_severity(ngx_uint_t i)
+{
+    return events[i].severity;
+}
+
+
+ngx_uint_t
+fanout_session_log_sampled(ngx_uint_t i)
+{
+    return events[i].sampled;
+}
+
+
 /* of the directive */
 
 ngx_uint_t
@@ -417,15 +469,9 @@ fanout_session_log_events(ngx_str_t *list)
         comma = ngx_strlchr(name.data, last, ',');
         name.len = (comma ? comma : last) - name.data;
 
-        for (i = 0; i < NEVENTS; i++) {
-            if (events[i].name.len == name.len
-                && ngx_memcmp(events[i].name.data, name.data, name.len) == 0)
-            {
-                break;
-            }
-        }
+        i = fanout_session_log_named(&name);
 
-        if (i == NEVENTS) {
+        if (i == FANOUT_LOG_NFOUND) {
             *list = name;
             return 0;
         }

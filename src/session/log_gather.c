@@ -210,6 +210,7 @@ gather_same(gathered_t *g, fanout_loc_conf_t *conf,
 {
     return g->written && g->conf == conf && g->from == from
            && g->line.status == line->status
+           && g->line.kind == line->kind
            && same_text(&g->line.op, &line->op)
            && same_text(&g->line.reason, &line->reason);
 }
@@ -240,6 +241,7 @@ begin(gathered_t *g, fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
     g->line = *line;
 
     ngx_str_null(&g->line.channel);
+    ngx_str_null(&g->line.name);
     ngx_str_null(&g->line.origin);
     g->line.client = 0;
 

@@ -34,6 +34,10 @@ fanout_session_remove(fanout_subscription_t *sub, ngx_uint_t reason,
     name.len = sub->channel->name.len;
     ngx_memcpy(buf, sub->channel->name.data, name.len);
 
+    if (reason == FANOUT_LEFT_KICKED) {
+        fanout_session_log_kick(s, &name);
+    }
+
     if (s->job && s->job->sub == sub) {
         /* the reply of the job becomes an error */
         fanout_waiter_cancel(&s->job->waiter);

@@ -88,6 +88,7 @@ close_lost(fanout_session_t *s, ngx_uint_t op, ngx_uint_t code)
         fanout_session_close(s, 4409, "replaced");
 
     } else {
+        fanout_session_log_kick(s, NULL);
         fanout_session_close(s, code ? code : 4403, "disconnected");
     }
 }
