@@ -63,7 +63,7 @@ sub codes { my %seen; sort grep { !$seen{$_}++ } @_ }
 my %api     = map { $_ => 1 } qw( method_not_allowed );
 my %session = map { $_ => 1 } qw( not_joined channel_full refused hook_failed
                                   rate_limited busy unsupported_media_type
-                                  unauthorized );
+                                  unauthorized blocked );
 
 my $native = section('docs/protocol.md', '### Errors');
 
@@ -108,6 +108,7 @@ is_deeply([ codes(@enum) ], \@api, 'in openapi.json');
 my ($rows) = slurp('src/hub/error.c')
              =~ /fanout_errors\[\] = \{(.*?)\n\};/s;
 my %status = ( unauthorized           => { 401 => 1 },
+               blocked                => { 403 => 1 },
                unsupported_media_type => { 415 => 1 },
                unavailable            => { 503 => 1 } );
 

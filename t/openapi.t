@@ -554,6 +554,45 @@ subtest 'locks' => sub {
 };
 
 
+
+subtest 'shut out' => sub {
+    my %eve = (name => 'user:eve');
+    my %gzip = (body => '{}', headers => { 'Content-Encoding' => 'gzip' });
+
+    call(putDenial => 200, %eve, query => 'for=60');
+    call(putDenial => 200, name => 'tokens:eve', query => 'before=5');
+    call(putDenial => 400, %eve);
+    call(putDenial => 415, %eve, %gzip);
+    call(getDenial => 200, %eve);
+    call(getDenial => 200, name => 'tokens:eve');
+    call(getDenial => 404, name => 'user:nobody');
+    call(getDenial => 400, name => 'nobody');
+    call(listDenials => 200, query => 'limit=1');
+    call(listDenials => 200, query => 'cursor=1');
+    call(listDenials => 400, query => 'limit=x');
+    call(deleteDenial => 200, %eve);
+    call(deleteDenial => 404, %eve);
+    call(deleteDenial => 400, name => 'nobody');
+    call(revokeUser => 200, name => 'eve', query => 'before=6&for=9');
+    call(revokeUser => 400, name => 'eve', query => 'for=x');
+    call(revokeUser => 415, name => 'eve', %gzip);
+    call(reauthorizeUser => 200, name => 'eve', query => 'within=9');
+    call(reauthorizeUser => 400, name => 'eve', query => 'within=x');
+    call(reauthorizeUser => 415, name => 'eve', %gzip);
+
+    my $ops = [ { op => 'block', who => 'user:x', for => 9 },
+                { op => 'unblock', who => 'user:x' },
+                { op => 'revoke', user => 'x', before => 5, for => 9 },
+                { op => 'reauthorize', user => 'x', within => 5 } ];
+
+    is($schema->check({ '$ref' => "#/components/schemas/Operation" }, $_), '',
+       "$_->{op} is as described") for @$ops;
+
+    my $r = call(batch => 200, what => 'denials', body => Fanout::JSON::encode($ops));
+    is(join(' ', map { $_->{error}{code} // 'ok' } @$r), 'ok ok ok ok', 'in a batch');
+};
+
+
 subtest 'many at once' => sub {
     my $ops = [
         { op => 'publish', channel => 'b', data => 1, event => 'e', user => 'u',
@@ -646,6 +685,7 @@ subtest 'methods and paths that are not' => sub {
         my %has   = map { uc $_ => 1 } grep { $verb{$_} } keys %$item;
         my $name  = $path =~ m{^/clients} ? $here->client
                     : $path =~ m{^/users} ? 'ann'
+                    : $path =~ m{^/denials} ? 'tokens:eve'
                     : $path =~ m{/locks} ? 'locked:1' : 'list-1';
         my $real  = '/fanout' . $path =~ s/\{name\}/$name/r
                     =~ s/\{record\}/r1/r =~ s/\{lock\}/l1/r;

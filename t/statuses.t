@@ -255,6 +255,13 @@ subtest 'not permitted' => sub {
          'Fanout-Resume' => 'r_' . '0' x 48);
     post(403, 'refused', '/hook', 'the backend', publish());
     post(502, 'hook_failed', '/broken', 'no answer of it', publish());
+
+    is($nginx->http->put('/api/denials/user:eve?for=60', '')->{status}, 200,
+       'shut out');
+    websocket(403, '/rt?user=eve', 'shut out');
+    stream(403, 'blocked', '/rt?channel=a&user=eve', 'shut out');
+    poll(403, 'blocked', '/rt?channel=a&user=eve', 'shut out');
+    post(403, 'blocked', '/rt?user=eve', 'shut out', '{}');
 };
 
 

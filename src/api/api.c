@@ -30,6 +30,14 @@
  *   GET     channels/NAME/locks           a page    ?cursor= &limit=
  *   POST    channels/NAME/locks/NAME      lock      ?token= &user=
  *   DELETE  channels/NAME/locks/NAME      unlock    ?token=
+ *   POST    users/NAME/revoke             tokens issued until now
+ *                                                   ?before= &for=
+ *   POST    users/NAME/reauthorize        sessions renew ?within=
+ *   GET     denials                       who is shut out ?cursor= &limit=
+ *   GET     denials/user:NAME             one; also client:ID, address:ADDRESS,
+ *                                         token:JTI, tokens:NAME
+ *   PUT     denials/user:NAME             shut out  ?for= &before=
+ *   DELETE  denials/user:NAME             let in again
  *   POST    batch                         many operations
  *   POST    broadcast                     one message to many channels
  *   POST    cleanup                       expire what is due
@@ -111,6 +119,23 @@ static const fanout_api_route_t  routes[] = {
     { ngx_string("users"), 2, ngx_null_string,
       method(user), NONE, NONE, NONE, method(user_delete),
       ngx_string("GET, HEAD, DELETE") },
+
+    { ngx_string("users"), 3, ngx_string("revoke"),
+      NONE, method(revoke), NONE, NONE, NONE,
+      ngx_string("POST") },
+
+    { ngx_string("users"), 3, ngx_string("reauthorize"),
+      NONE, method(reauthorize), NONE, NONE, NONE,
+      ngx_string("POST") },
+
+    { ngx_string("denials"), 1, ngx_null_string,
+      method(denials), NONE, NONE, NONE, NONE,
+      ngx_string("GET, HEAD") },
+
+    { ngx_string("denials"), 2, ngx_null_string,
+      method(denial), NONE, method(denial_put), NONE,
+      method(denial_delete),
+      ngx_string("GET, HEAD, PUT, DELETE") },
 
     { ngx_string("batch"), 1, ngx_null_string,
       NONE, { fanout_api_batch_handler, NULL }, NONE, NONE, NONE,

@@ -90,6 +90,7 @@ typedef struct {
     ngx_str_t                      prefix;      /* of ids */
     ngx_str_t                      lock;        /* its name */
     ngx_str_t                      release;     /* set: a lock that ends */
+    ngx_str_t                      who;         /* is denied: "user:ann" */
     ngx_str_t                      set;         /* JSON, in memory that may be
                                                    written to */
     ngx_str_t                      unset;
@@ -102,6 +103,11 @@ typedef struct {
     uint64_t                       cursor;      /* records, locks */
     uint64_t                       token;       /* of a lock, 0: none */
     uint64_t                       ttl;         /* of a lock, ms, if timed */
+    uint64_t                       seconds;     /* of a denial, 0: it does not
+                                                   say */
+    uint64_t                       within;      /* ms, to renew an
+                                                   authorization; 0: it does
+                                                   not say */
     uint64_t                       version;     /* the record's in the end, 0:
                                                    there is none */
     ngx_uint_t                     mode;        /* FANOUT_MERGE … + 1; 0: it
@@ -342,6 +348,14 @@ fanout_error_e fanout_api_lock(
     fanout_api_t *api, fanout_api_op_t *op);
 fanout_error_e fanout_api_unlock(
     fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_block(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_unblock(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_revoke(
+    fanout_api_t *api, fanout_api_op_t *op);
+fanout_error_e fanout_api_reauthorize(
+    fanout_api_t *api, fanout_api_op_t *op);
 
 /* A page, or a record as a page; op gets the position.  A record alone. */
 fanout_error_e fanout_api_records(
@@ -381,10 +395,28 @@ extern const fanout_api_arg_t  fanout_api_record_delete_args[];
 extern const fanout_api_arg_t  fanout_api_locks_args[];
 extern const fanout_api_arg_t  fanout_api_lock_args[];
 extern const fanout_api_arg_t  fanout_api_lock_delete_args[];
+extern const fanout_api_arg_t  fanout_api_denials_args[];
+extern const fanout_api_arg_t  fanout_api_denial_args[];
+extern const fanout_api_arg_t  fanout_api_denial_put_args[];
+extern const fanout_api_arg_t  fanout_api_denial_delete_args[];
+extern const fanout_api_arg_t  fanout_api_revoke_args[];
+extern const fanout_api_arg_t  fanout_api_reauthorize_args[];
 
 
 /* handlers of routes */
 
+fanout_error_e fanout_api_denials_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_denial_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_denial_put_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_denial_delete_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_revoke_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
+fanout_error_e fanout_api_reauthorize_handler(fanout_api_t *api,
+    fanout_api_args_t *args);
 fanout_error_e fanout_api_publish_handler(fanout_api_t *api,
     fanout_api_args_t *args);
 fanout_error_e fanout_api_signal_handler(fanout_api_t *api,

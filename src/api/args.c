@@ -231,6 +231,42 @@ const fanout_api_arg_t  fanout_api_lock_delete_args[] = {
     END
 };
 
+const fanout_api_arg_t  fanout_api_denials_args[] = {
+    arg("cursor", arg_number, cursor),
+    arg("limit", arg_number, limit),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_denial_args[] = {
+    path(arg_text, op.who),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_denial_put_args[] = {
+    path(arg_text, op.who),
+    arg("for", arg_number, op.seconds),
+    arg("before", arg_number, op.before),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_denial_delete_args[] = {
+    path(arg_text, op.who),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_revoke_args[] = {
+    path(arg_text, op.user),
+    arg("for", arg_number, op.seconds),
+    arg("before", arg_number, op.before),
+    END
+};
+
+const fanout_api_arg_t  fanout_api_reauthorize_args[] = {
+    path(arg_text, op.user),
+    arg("within", arg_number, op.within),
+    END
+};
+
 
 fanout_error_e
 fanout_api_args_check(fanout_api_t *api, const fanout_api_arg_t *arg)

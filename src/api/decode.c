@@ -57,6 +57,8 @@ static fanout_error_e read_position(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_before(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
+static fanout_error_e read_count(fanout_api_t *api, const member_t *m,
+    fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_limit(fanout_api_t *api, const member_t *m,
     fanout_json_t *value, fanout_api_op_t *op);
 static fanout_error_e read_enc(fanout_api_t *api, const member_t *m,
@@ -194,6 +196,29 @@ static const member_t  unlock_members[] = {
     { member("token", fanout_api_read_token) }
 };
 
+#define FOR  { into("for", read_count, seconds) }
+
+static const member_t  block_members[] = {
+    string("who", who),
+    FOR,
+    { into("before", read_count, before) }
+};
+
+static const member_t  unblock_members[] = {
+    string("who", who)
+};
+
+static const member_t  revoke_members[] = {
+    string("user", user),
+    FOR,
+    { into("before", read_count, before) }
+};
+
+static const member_t  reauthorize_members[] = {
+    string("user", user),
+    { into("within", read_count, within) }
+};
+
 static const member_t  take_members[] = {
     TAKE
 };
@@ -228,7 +253,11 @@ static const fanout_api_verb_t  verbs[] = {
     verb("delete", delete_members, fanout_api_delete),
     verb("get", get_members, fanout_api_get),
     verb("lock", lock_members, fanout_api_lock),
-    verb("unlock", unlock_members, fanout_api_unlock)
+    verb("unlock", unlock_members, fanout_api_unlock),
+    verb("block", block_members, fanout_api_block),
+    verb("unblock", unblock_members, fanout_api_unblock),
+    verb("revoke", revoke_members, fanout_api_revoke),
+    verb("reauthorize", reauthorize_members, fanout_api_reauthorize)
 };
 
 const fanout_api_verb_t  fanout_api_verb_broadcast =
@@ -600,6 +629,18 @@ read_before(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_api_op_t *op)
 {
     return fanout_api_read_number(api, m->field.name, value, &op->before);
+}
+
+
+static fanout_error_e
+read_count(fanout_api_t *api, const member_t *m, fanout_json_t *value,
+    fanout_api_op_t *op)
+{
+    uint64_t  *n;
+
+    n = (uint64_t *) ((u_char *) op + m->field.offset);
+
+    return fanout_api_read_number(api, m->field.name, value, n);
 }
 
 

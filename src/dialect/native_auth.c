@@ -9,6 +9,7 @@
 
 #include "base/time.h"
 #include "dialect/native.h"
+#include "session/denial.h"
 #include "session/permit.h"
 #include "session/transport.h"
 #include "transport/bearer.h"
@@ -253,6 +254,12 @@ auth_apply(fanout_session_t *s, fanout_command_t *cmd,
     renewal->permissions = NULL;
 
     fanout_session_expire(s, renewal->left);
+    fanout_session_authorized(s, &renewal->who);
+
+    if (s->denied) {
+        return FANOUT_E_NONE;
+    }
+
     fanout_native_renew_info(s, &renewal->info);
     fanout_session_log_auth(s);
 
@@ -295,6 +302,8 @@ auth_prove(fanout_session_t *s, fanout_command_t *cmd,
     fanout_meter_mark(s, &mark);
     s->dialect->proved(s);
     fanout_meter_account(s, &mark);
+
+    fanout_session_authorized(s, &renewal->who);
 
     fanout_session_log_connect(s);
 

@@ -26,6 +26,10 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
     fanout_command_t  cmd;
     fanout_limited_t  limited;
 
+    if (fanout_session_denied(s)) {
+        return;
+    }
+
     fanout_native_blank(&cmd);
     cmd.at = at;
 

@@ -183,6 +183,10 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 
     raw = s->dialect_part;
 
+    if (fanout_session_denied(s)) {
+        return;
+    }
+
     if (len > s->conf->message_size) {
         fanout_session_close(s, FANOUT_WS_TOO_BIG,
                              "message too big: fanout_message_size");

@@ -74,6 +74,7 @@ hub_attach(fanout_hub_t *hub, ngx_log_t *log)
     }
 
     fanout_zone_configure(&hub->zone, hub->app->generation, &hub->app->conf);
+    hub->denials = fanout_denial_last(&hub->zone);
 
     return NGX_OK;
 }

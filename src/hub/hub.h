@@ -16,6 +16,7 @@
 
 #include "hub/error.h"
 #include "hub/policy.h"
+#include "zone/denial.h"
 #include "zone/message.h"
 #include "zone/stat.h"
 
@@ -264,6 +265,10 @@ typedef struct {
     /* Whether a refusal with this static text is to be logged now: many with
      * one text are gathered. */
     ngx_uint_t            (*logs)(fanout_hub_t *hub, const char *text);
+
+    /* There are denials after hub->denials: applies them to all sessions, and
+     * sets it. */
+    void                  (*deny)(fanout_hub_t *hub);
 } fanout_sink_t;
 
 
@@ -272,6 +277,8 @@ struct fanout_hub_s {
     fanout_app_t           *app;
     fanout_sink_t           sink;
     uint64_t                incarnation;
+    uint64_t                denials;            /* number of the last that was
+                                                   applied to sessions */
     uint64_t               *counters;
 
     ngx_rbtree_t            names;
@@ -424,6 +431,16 @@ void fanout_task_remove(fanout_task_t *task);
 
 /* Begins the first step of such work, before it is added as a task. */
 void fanout_step(fanout_hub_t *hub);
+
+
+/* Applies denials that are new, see session/denial.h. */
+static inline void
+fanout_hub_denials(fanout_hub_t *hub)
+{
+    if (hub->denials != fanout_denial_last(&hub->zone)) {
+        hub->sink.deny(hub);
+    }
+}
 
 
 /* life */

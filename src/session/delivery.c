@@ -42,6 +42,8 @@ fanout_deliver(fanout_hub_t *hub, fanout_entry_t *entries, ngx_uint_t n)
     ngx_uint_t         i, j, k, lost;
     fanout_channel_t  *ch;
 
+    fanout_hub_denials(hub);
+
     for (i = 1; i < n; i++) {
         if (entries[i].seq < entries[i - 1].seq) {
             ngx_qsort(entries, n, sizeof(fanout_entry_t), by_seq);

@@ -22,7 +22,7 @@ static void leave_handler(ngx_event_t *ev);
 void
 fanout_session_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
 {
-    if (s->state == FANOUT_OPEN && s->dialect->flush) {
+    if (s->state == FANOUT_OPEN && s->dialect->flush && !s->denied) {
         s->dialect->flush(s);
     }
 
@@ -105,6 +105,14 @@ fanout_session_goodbye(fanout_session_t *s)
 {
     fanout_session_unindex(s);
     leave_zone(s, FANOUT_END_CLEAN);
+}
+
+
+void
+fanout_session_leave_zone(fanout_session_t *s)
+{
+    fanout_session_unindex(s);
+    leave_zone(s, FANOUT_END_REPLACED);
 }
 
 

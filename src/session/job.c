@@ -15,7 +15,7 @@
 ngx_int_t
 fanout_session_job_step(fanout_session_t *s)
 {
-    if (s->job->ops->step(s) == NGX_AGAIN) {
+    if (fanout_session_denied(s) || s->job->ops->step(s) == NGX_AGAIN) {
         return NGX_AGAIN;
     }
 

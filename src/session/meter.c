@@ -31,14 +31,19 @@ void
 fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
     fanout_meter_t *m)
 {
+    m->address = fanout_meter_hash(hub, r->connection->sockaddr);
+}
+
+
+uint64_t
+fanout_meter_hash(fanout_hub_t *hub, struct sockaddr *sa)
+{
     u_char               *p;
     size_t                len;
-    struct sockaddr      *sa;
+    uint64_t              address;
 #if (NGX_HAVE_INET6)
     struct sockaddr_in6  *sin6;
 #endif
-
-    sa = r->connection->sockaddr;
 
     switch (sa->sa_family) {
 
@@ -62,11 +67,12 @@ fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
         break;
 
     default:
-        return;
+        return 0;
     }
 
-    m->address = fanout_zone_hash(&hub->zone, p, len);
-    m->address = m->address ? m->address : 1;
+    address = fanout_zone_hash(&hub->zone, p, len);
+
+    return address ? address : 1;
 }
 
 

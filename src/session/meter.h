@@ -171,6 +171,9 @@ ngx_uint_t fanout_meter_budget(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 ngx_uint_t fanout_meter_prove(fanout_session_t *s, ngx_uint_t begins,
     fanout_limited_t *limited);
 
+/* The hash by which an address is counted; 0: it is not. */
+uint64_t fanout_meter_hash(fanout_hub_t *hub, struct sockaddr *sa);
+
 /* The token of a request is not valid: it draws on the sessions of its address,
  * more if somebody made up its signature, which was verified. */
 void fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,

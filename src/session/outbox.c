@@ -32,7 +32,7 @@ fanout_session_push(fanout_session_t *s, fanout_outbuf_t *f, uint32_t start,
 {
     fanout_segment_t  *p;
 
-    if (s->state == FANOUT_ENDED || start == end) {
+    if (s->state == FANOUT_ENDED || s->sealed || start == end) {
         return;
     }
 
@@ -371,6 +371,10 @@ send_output(fanout_session_t *s)
 
     c = s->connection;
     some = 0;
+
+    if (s->nout && fanout_session_denied(s) && s->state == FANOUT_ENDED) {
+        return NGX_DONE;
+    }
 
     if (s->deaf) {
         fanout_outbox_clear(s);

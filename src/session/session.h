@@ -118,6 +118,8 @@ typedef struct fanout_filtered_s  fanout_filtered_t;
 
 struct fanout_session_s {
     ngx_queue_t              queue;             /* hub->sessions */
+    fanout_subject_t         who;               /* near the queue: walks over
+                                                   all sessions look at it */
     ngx_queue_t              flush;             /* hub->flush */
     ngx_queue_t              work;              /* hub->work */
     ngx_queue_t              ended;             /* hub->ended */
@@ -235,6 +237,8 @@ struct fanout_session_s {
     unsigned                 awaited:1;         /* its token: nobody is there
                                                    yet */
     unsigned                 owns_user:1;       /* .user is of ngx_alloc() */
+    unsigned                 denied:1;          /* closed by a denial */
+    unsigned                 sealed:1;          /* and takes no more output */
     uint8_t                  reason;            /* FANOUT_LEFT_* of members,
                                                    0: by how the session ends */
     uint8_t                  refused;           /* fanout_error_e of the start
@@ -402,6 +406,20 @@ void fanout_session_end(fanout_session_t *s, ngx_uint_t how);
 /* The client closes for good: it leaves the zone before its close is answered.
  * The session is OPEN, and to be closed. */
 void fanout_session_goodbye(fanout_session_t *s);
+
+/* Applies denials that are new; whether the session is denied, and has to do
+ * nothing more. */
+static inline ngx_uint_t
+fanout_session_denied(fanout_session_t *s)
+{
+    fanout_hub_denials(s->hub);
+
+    return s->denied;
+}
+
+/* The session is to be closed, and its client is gone for others at once:
+ * nothing lingers. */
+void fanout_session_leave_zone(fanout_session_t *s);
 
 /* The client of a session with an identity is gone, but its input is not all
  * processed: its seats linger from now on. */

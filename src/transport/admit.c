@@ -62,7 +62,11 @@ fanout_credential_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     why = fanout_bearer_check(r, conf, status);
 
-    return why ? why : admit_user(r, conf, user, status);
+    if (why == NULL) {
+        why = admit_user(r, conf, user, status);
+    }
+
+    return why ? why : fanout_denied(r, conf, user, status);
 }
 
 

@@ -69,6 +69,11 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
     fanout_session_expire(s, fanout_bearer_left(r, conf));
 
+    if (fanout_subject(r, conf, &user, &s->who) != NGX_OK) {
+        fanout_session_return_request(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     fanout_session_begin(s);
 
     if (s->state != FANOUT_OPEN) {

@@ -13,6 +13,7 @@
 #include "session/conf.h"
 #include "transport/key_source.h"
 #include "auth/jwt.h"
+#include "zone/denial.h"
 
 
 typedef enum {
@@ -67,6 +68,11 @@ ngx_uint_t fanout_bearer_awaited(ngx_http_request_t *r,
 /* When the session of a request has to end, in ms from now, at least 1; 0: its
  * token does not say. */
 ngx_msec_t fanout_bearer_left(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+
+/* What the token of a request says of itself, into who.  NGX_ERROR on lack of
+ * memory. */
+ngx_int_t fanout_bearer_subject(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    fanout_subject_t *who);
 
 /*
  * The claim that n names lead to, from the outside in, as text: strings

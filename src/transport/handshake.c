@@ -67,7 +67,9 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
     fanout_session_expire(s, fanout_bearer_left(r, conf));
 
-    if (fanout_renew_keep(r, s) != NGX_OK) {
+    if (fanout_subject(r, conf, &user, &s->who) != NGX_OK
+        || fanout_renew_keep(r, s) != NGX_OK)
+    {
         fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -196,6 +196,11 @@ post_run(ngx_http_request_t *r)
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
     fanout_count(s->hub, connects);
 
+    if (fanout_subject(r, conf, &user, &s->who) != NGX_OK) {
+        fanout_session_return_request(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     if (!author(s, r)) {
         fanout_session_return_request(s);
         return fanout_refuse(r, NGX_HTTP_FORBIDDEN,
@@ -310,6 +315,10 @@ post_go_on(fanout_session_t *s)
     a = s->answer;
 
     for ( ;; ) {
+
+        if (fanout_session_denied(s)) {
+            return;
+        }
 
         if (s->state != FANOUT_OPEN || harvest(s, a) != NGX_OK) {
             post_finish(s, NGX_HTTP_INTERNAL_SERVER_ERROR, NULL);
@@ -490,6 +499,11 @@ post_close(fanout_session_t *s, ngx_uint_t code, const char *reason)
     answer_t  *a;
 
     a = s->answer;
+
+    if (s->denied) {
+        post_finish(s, NGX_HTTP_FORBIDDEN, reason);
+        return;
+    }
 
     if (harvest(s, a) == NGX_OK && a->n && a->outbuf->used <= s->conf->buffer) {
         post_finish(s, NGX_HTTP_OK, NULL);

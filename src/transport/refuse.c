@@ -30,12 +30,14 @@ static ngx_int_t refuse_event(ngx_http_request_t *r, ngx_uint_t wait,
 ngx_int_t
 fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 {
-    ngx_str_t           code, message, none, user, name, line;
+    u_char              buf[sizeof("{\"retry_after\":}") + NGX_INT_T_LEN];
+    ngx_str_t           code, message, data, user, name, line;
+    ngx_uint_t          wait;
     fanout_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    ngx_str_null(&none);
+    ngx_str_null(&data);
     ngx_str_null(&user);
 
     if (conf->logs && conf->user) {
@@ -57,6 +59,12 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 
     (void) ngx_http_discard_request_body(r);
 
+    wait = fanout_denied_for(text);
+
+    if (wait && fanout_retry_after(r, wait) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     switch (status) {
 
     case NGX_HTTP_UNAUTHORIZED:
@@ -65,6 +73,13 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
 
     case NGX_HTTP_FORBIDDEN:
         ngx_str_set(&code, "forbidden");
+
+        if (wait) {
+            ngx_str_set(&code, "blocked");
+            data.data = buf;
+            data.len = ngx_sprintf(buf, "{\"retry_after\":%ui}", wait) - buf;
+        }
+
         break;
 
     case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
@@ -97,10 +112,10 @@ fanout_refuse(ngx_http_request_t *r, ngx_uint_t status, const char *text)
     if (status != NGX_HTTP_SERVICE_UNAVAILABLE
         && status != NGX_HTTP_TOO_MANY_REQUESTS)
     {
-        return fanout_http_send_error(r, status, &code, &message, &none);
+        return fanout_http_send_error(r, status, &code, &message, &data);
     }
 
-    if (fanout_error_line(r, &code, &message, &none, &line)
+    if (fanout_error_line(r, &code, &message, &data, &line)
         != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -114,7 +129,14 @@ ngx_int_t
 fanout_websocket_refuse(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t *user, ngx_uint_t status, const char *why)
 {
-    ngx_str_t  origin, transport;
+    ngx_str_t   origin, transport;
+    ngx_uint_t  wait;
+
+    wait = fanout_denied_for(why);
+
+    if (wait && fanout_retry_after(r, wait) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     if (conf->app->hub && status != NGX_HTTP_TOO_MANY_REQUESTS) {
         /* the others are counted as rate_limited */

@@ -613,6 +613,7 @@ renew_evaluate(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     }
 
     if (rc != NGX_OK
+        || fanout_subject(r, conf, &user, &renewal->who) != NGX_OK
         || renew_copy(&renewal->user, &user) != NGX_OK
         || renew_copy(&renewal->info, &info) != NGX_OK)
     {

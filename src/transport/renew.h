@@ -34,6 +34,7 @@ typedef struct {
     fanout_permissions_t   *permissions;
     ngx_str_t               user;
     ngx_str_t               info;           /* of ngx_alloc() */
+    fanout_subject_t        who;
     ngx_msec_t              left;           /* ms of the token, 0: it does not
                                                say */
 } fanout_renewal_t;

@@ -12,6 +12,7 @@
 
 #include "session/position.h"
 #include "session/transport.h"
+#include "zone/denial.h"
 
 
 /* as logs name them */
@@ -51,6 +52,21 @@ const char *fanout_handshake_check(ngx_http_request_t *r,
 /* The same for its token, and for its user alone. */
 const char *fanout_credential_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
+
+/* Whether somebody of a request is shut out: NULL, or why it is refused, a
+ * static text, and the status. */
+const char *fanout_denied(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status);
+
+/* For how many ms the request is refused that was so for this reason; 0: it is
+ * another reason, or for good.  Called before another request is checked. */
+ngx_uint_t fanout_denied_for(const char *why);
+
+/* Whom denials may concern in a request, whose user is known.  NGX_ERROR on
+ * lack of memory.  A session that a request begins gets it in the same call as
+ * the request was checked, so that no denial is missed. */
+ngx_int_t fanout_subject(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, fanout_subject_t *who);
 
 /* a refusal of a request that may be repeated */
 

@@ -203,6 +203,7 @@ static void
 loop_turn(fanout_hub_t *hub)
 {
     hub->in_turn = 1;
+    fanout_hub_denials(hub);
 
     if (fanout_hub_drain(hub) == FANOUT_ZONE_AGAIN) {
         ngx_post_event(&hub->drain, &ngx_posted_next_events);

@@ -7,6 +7,7 @@
 
 
 #include "worker/worker.h"
+#include "session/denial.h"
 #include "session/session.h"
 
 
@@ -19,7 +20,8 @@ static void close_sockets(fanout_hub_t *hub);
 static const fanout_sink_t  worker_sink = {
     fanout_deliver,
     fanout_worker_rebuilt,
-    worker_logs
+    worker_logs,
+    fanout_denials_apply
 };
 
 

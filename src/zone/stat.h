@@ -61,6 +61,8 @@
     _(address_held,    "operations refused: address= of fanout_zone")         \
     _(log_gathered,    "fanout_log lines that were counted, not written")      \
     _(forbidden,       "commands refused for lack of permission")             \
+    _(denied,          "sessions ended because they were shut out")           \
+    _(denied_handshakes, "handshakes refused likewise")                       \
     _(zone_full,       "operations refused because the zone was full")        \
     _(direct_delivered, "direct messages handed to a session's output")       \
     _(direct_offline,  "direct messages and signals, no recipient online")    \

@@ -1,0 +1,174 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What denials of the zone do to sessions.
+ */
+
+
+#include "session/denial.h"
+#include "session/dialect.h"
+#include "session/transport.h"
+
+
+/* more new denials at a time are looked up session by session */
+#define FANOUT_DENIALS_NEW  64
+
+
+static void denial_meets(fanout_session_t *s, const fanout_denial_t *d,
+    int n);
+static void denial_look(fanout_session_t *s);
+static void denial_end(fanout_session_t *s, const fanout_denial_t *d);
+static void denial_renew(fanout_session_t *s, const fanout_denial_t *d);
+
+
+/* All sessions are walked at once: what is delivered next may be for any. */
+
+void
+fanout_denials_apply(fanout_hub_t *hub)
+{
+    int                n;
+    ngx_queue_t       *q;
+    fanout_denial_t    d[FANOUT_DENIALS_NEW];
+    fanout_session_t  *s;
+
+    n = fanout_denial_since(&hub->zone, hub->denials, d, FANOUT_DENIALS_NEW,
+                            &hub->denials);
+
+    for (q = ngx_queue_head(&hub->sessions);
+         n && q != ngx_queue_sentinel(&hub->sessions);
+         q = ngx_queue_next(q))
+    {
+        __builtin_prefetch(ngx_queue_next(ngx_queue_next(q)));
+
+        s = ngx_queue_data(q, fanout_session_t, queue);
+
+        if (s->state == FANOUT_ENDED) {
+            continue;
+        }
+
+        s->who.client = s->identity.client;
+
+        if (n > 0) {
+            denial_meets(s, d, n);
+
+        } else {
+            denial_look(s);
+        }
+    }
+}
+
+
+static void
+denial_meets(fanout_session_t *s, const fanout_denial_t *d, int n)
+{
+    int  i;
+
+    for (i = 0; i < n && !s->denied; i++) {
+
+        if (!fanout_denial_concerns(&d[i], &s->who)) {
+            continue;
+        }
+
+        if (d[i].kind == FANOUT_DENY_RENEW) {
+            denial_renew(s, &d[i]);
+
+        } else {
+            denial_end(s, &d[i]);
+        }
+    }
+}
+
+
+static void
+denial_look(fanout_session_t *s)
+{
+    fanout_denial_t  d;
+
+    if (fanout_denial_check(&s->hub->zone, &s->who, &d)) {
+        denial_end(s, &d);
+
+    } else if (fanout_denial_stale(&s->hub->zone, &s->who, &d)) {
+        denial_renew(s, &d);
+    }
+}
+
+
+void
+fanout_session_authorized(fanout_session_t *s, const fanout_subject_t *who)
+{
+    s->who = *who;
+    s->who.client = s->identity.client;
+
+    denial_look(s);
+}
+
+
+/* The client leaves at once, and gets nothing of what waits to be sent.  In the
+ * middle of a frame no other can be begun: then the connection is cut. */
+
+static void
+denial_end(fanout_session_t *s, const fanout_denial_t *d)
+{
+    ngx_uint_t   torn;
+    const char  *why;
+
+    why = d->kind == FANOUT_DENY_TOKEN || d->kind == FANOUT_DENY_ISSUED
+          ? "revoked" : "blocked";
+
+    fanout_count(s->hub, denied);
+
+    s->denied = 1;
+    s->reason = FANOUT_LEFT_KICKED;
+
+    fanout_session_leave_zone(s);
+
+    torn = (s->nout && s->sent_at);
+
+    fanout_outbox_join(s);
+    fanout_outbox_clear(s);
+
+    if (torn || s->state != FANOUT_OPEN) {
+        fanout_session_log_ended(s, 4403, why);
+        fanout_session_end(s, FANOUT_END_CUT);
+        return;
+    }
+
+    fanout_session_close(s, 4403, why);
+    s->sealed = 1;
+}
+
+
+/* A client that can't renew its token in place connects again: its handshake
+ * is evaluated then. */
+
+static void
+denial_renew(fanout_session_t *s, const fanout_denial_t *d)
+{
+    ngx_msec_t  left;
+
+    s->who.change = d->change;
+
+    if (s->state != FANOUT_OPEN || s->transport->commands) {
+        return;
+    }
+
+    if (s->handshake == NULL || s->dialect->expiring == NULL
+        || !s->transport->two_way)
+    {
+        fanout_session_close(s, 4401, "reauthorize");
+        return;
+    }
+
+    left = s->expires ? ngx_min(fanout_session_left(s), d->value) : d->value;
+
+    s->expires = 1;
+    s->warned = 1;
+    s->expire_at = ngx_current_msec + left;
+
+    s->dialect->expiring(s, left);
+
+    if (s->started) {
+        fanout_session_timer(s);
+    }
+}
