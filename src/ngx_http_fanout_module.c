@@ -214,6 +214,13 @@ static ngx_command_t  commands[] = {
       0,
       NULL },
 
+    { ngx_string("fanout_authorize"),
+      NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_2MORE,
+      fanout_set_authorize,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("fanout_origin"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       fanout_set_origin,
@@ -445,7 +452,10 @@ create_main_conf(ngx_conf_t *cf)
 
     if (ngx_array_init(&mcf->apps, cf->pool, 2,
                        sizeof(fanout_app_t *))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&mcf->authorizers, cf->pool, 2,
+                          sizeof(fanout_authorizer_t *))
+           != NGX_OK)
     {
         return NULL;
     }
@@ -478,6 +488,8 @@ init_main_conf(ngx_conf_t *cf, void *conf)
         }
     }
 
+    fanout_authorize_finish(cf, mcf);
+
     return NGX_CONF_OK;
 }
 
@@ -495,6 +507,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->dialect = NGX_CONF_UNSET_PTR;
     conf->jwt = NGX_CONF_UNSET_PTR;
     conf->permits = NGX_CONF_UNSET_PTR;
+    conf->authorizers = NGX_CONF_UNSET_PTR;
     conf->origins.origins = NGX_CONF_UNSET_PTR;
     conf->api_origins.origins = NGX_CONF_UNSET_PTR;
     conf->logs = NGX_CONF_UNSET_PTR;
@@ -551,6 +564,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect, &fanout_native);
     ngx_conf_merge_ptr_value(conf->jwt, prev->jwt, NULL);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
+    fanout_merge_authorizers(conf, prev);
 
     if (fanout_merge_origins(cf, prev, conf) != NGX_OK) {
         return NGX_CONF_ERROR;

@@ -518,7 +518,7 @@ my @hook = (
     'fanout_hook nope /h join'     => 'unknown zone "nope"',
     'fanout_hook app h join'       => 'invalid URI "h" of a hook',
     'fanout_hook app "" join'      => 'invalid URI "" of a hook',
-    'fanout_hook app @h join'      => 'invalid URI "@h" of a hook, it begins '
+    'fanout_hook app @h join'      => 'invalid URI "@h" of "fanout_hook", it begins '
                                     . 'with "/"',
     'fanout_hook app http://h/ join' => 'invalid URI "http://h/" of a hook',
     'fanout_hook app /h$arg_x join' => 'invalid URI "/h\$arg_x" of a hook, '

@@ -100,6 +100,7 @@ session_directive(fanout_loc_conf_t *conf)
 
     return conf->dialect != NGX_CONF_UNSET_PTR ? "fanout_dialect"
            : conf->permits != NGX_CONF_UNSET_PTR ? "fanout_permit"
+           : conf->authorizers != NGX_CONF_UNSET_PTR ? "fanout_authorize"
            : conf->autojoin != NGX_CONF_UNSET_PTR ? "fanout_autojoin"
            : conf->user_info != NGX_CONF_UNSET_PTR ? "fanout_user_info"
            : conf->transports ? "fanout_transports"
@@ -148,7 +149,7 @@ fanout_conf_check_merged(ngx_conf_t *cf, fanout_loc_conf_t *conf,
         return NGX_OK;
     }
 
-    if (conf->permits == NULL) {
+    if (conf->permits == NULL && conf->asks == 0) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "location \"%V\" has no \"fanout_permit\": nobody may "
                       "do anything there", &clcf->name);
@@ -207,6 +208,14 @@ check_raw(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
                       "\"fanout_dialect raw\" conflicts with "
                       "\"fanout_transports\" without \"websocket\" in "
                       "location \"%V\"", location);
+        return NGX_ERROR;
+    }
+
+    if (conf->asks) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"fanout_authorize\" conflicts with \"fanout_dialect "
+                      "raw\" in location \"%V\": it is for the native "
+                      "dialect", location);
         return NGX_ERROR;
     }
 

@@ -11,6 +11,7 @@
 #define FANOUT_CONF_CONF_H
 
 
+#include "hook/call.h"
 #include "hub/policy.h"
 #include "session/conf.h"
 
@@ -18,6 +19,7 @@
 char *fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_channel(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_dialect(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *fanout_set_authorize(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_origin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *fanout_set_api(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -38,6 +40,20 @@ void fanout_merge_budgets(fanout_loc_conf_t *conf, fanout_loc_conf_t *prev);
 /* fanout, and by set_api fanout_api and fanout_status: cmd->offset is where the
  * zone goes, cmd->post the content handler. */
 char *fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* The operations of "join,publish"; 0, and which is none, if not all are
+ * operations. */
+ngx_uint_t fanout_conf_operations(ngx_str_t *value, ngx_str_t *unknown);
+
+/* Inherits fanout_authorize; checks the locations that are asked, once all is
+ * read. */
+void fanout_merge_authorizers(fanout_loc_conf_t *conf,
+    fanout_loc_conf_t *prev);
+void fanout_authorize_finish(ngx_conf_t *cf, fanout_main_conf_t *mcf);
+
+/* The URI of a location that is called, for a directive; NGX_CONF_ERROR. */
+char *fanout_conf_callee(ngx_conf_t *cf, const char *directive,
+    ngx_str_t *text, fanout_callee_t *callee);
 
 /* The zone of a name, or NULL and an error that says so. */
 fanout_app_t *fanout_conf_zone(ngx_conf_t *cf, ngx_str_t *name);

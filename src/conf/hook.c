@@ -19,7 +19,6 @@
 #define FANOUT_HOOK_LARGEST 640
 
 
-static char *set_uri(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *text);
 static char *set_argument(ngx_conf_t *cf, fanout_hook_t *hook,
     ngx_str_t *arg);
 static char *set_number(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s,
@@ -55,7 +54,6 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     fanout_app_t               *app;
     fanout_hook_t              *hook;
     fanout_main_conf_t         *mcf;
-    ngx_http_core_srv_conf_t   *cscf;
 
     value = cf->args->elts;
 
@@ -69,9 +67,6 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    cscf = ngx_http_conf_get_module_srv_conf(cf, ngx_http_core_module);
-
-    hook->callee.ctx = cscf->ctx;
     hook->callee.timeout = 30000;
     hook->callee.limit = 1024 * 1024;
     hook->batch = FANOUT_HOOK_BATCH;
@@ -79,7 +74,7 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rv = fanout_conf_repeated(cf, 3);
 
     if (rv == NGX_CONF_OK) {
-        rv = set_uri(cf, hook, &value[2]);
+        rv = fanout_conf_callee(cf, "fanout_hook", &value[2], &hook->callee);
     }
 
     for (i = 3; rv == NGX_CONF_OK && i < cf->args->nelts; i++) {
@@ -104,49 +99,6 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
     mcf->calls = 1;
-
-    return NGX_CONF_OK;
-}
-
-
-static char *
-set_uri(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *text)
-{
-    u_char  *p;
-
-    if (text->len == 0 || text->data[0] != '/') {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid URI \"%V\" of a hook, it begins with "
-                           "\"/\" and names a location of this server", text);
-        return NGX_CONF_ERROR;
-    }
-
-    if (ngx_strlchr(text->data, text->data + text->len, '$')) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid URI \"%V\" of a hook, it takes no "
-                           "variables", text);
-        return NGX_CONF_ERROR;
-    }
-
-    hook->callee.uri = *text;
-
-    p = ngx_strlchr(text->data, text->data + text->len, '?');
-
-    if (p) {
-        hook->callee.uri.len = p - text->data;
-        hook->callee.args.data = p + 1;
-        hook->callee.args.len = text->data + text->len - (p + 1);
-    }
-
-    hook->callee.what.data = ngx_pnalloc(cf->pool,
-                                        sizeof("fanout_hook \"\"") + text->len);
-    if (hook->callee.what.data == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    hook->callee.what.len = ngx_sprintf(hook->callee.what.data,
-                                        "fanout_hook \"%V\"", text)
-                            - hook->callee.what.data;
 
     return NGX_CONF_OK;
 }

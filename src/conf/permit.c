@@ -8,9 +8,9 @@
 
 
 #include "conf/conf.h"
+#include "hub/hub.h"
 
 
-static ngx_uint_t permit_operations(ngx_str_t *value, ngx_str_t *unknown);
 static ngx_uint_t is_list(fanout_permit_t *permit);
 static char *check_permit(ngx_conf_t *cf, ngx_str_t *pattern,
     ngx_uint_t alone);
@@ -32,7 +32,7 @@ fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    ops = permit_operations(&value[1], &s);
+    ops = fanout_conf_operations(&value[1], &s);
 
     if (ops == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -124,29 +124,11 @@ is_list(fanout_permit_t *permit)
 }
 
 
-/* Those of "join,publish"; 0, and which is none, if not all are operations. */
-
-static ngx_uint_t
-permit_operations(ngx_str_t *value, ngx_str_t *unknown)
+ngx_uint_t
+fanout_conf_operations(ngx_str_t *value, ngx_str_t *unknown)
 {
     u_char      *p, *last, *comma;
-    ngx_uint_t   i, ops;
-
-    static struct {
-        ngx_str_t   name;
-        ngx_uint_t  op;
-    } names[] = {
-        { ngx_string("join"), FANOUT_MAY_JOIN },
-        { ngx_string("publish"), FANOUT_MAY_PUBLISH },
-        { ngx_string("history"), FANOUT_MAY_HISTORY },
-        { ngx_string("presence"), FANOUT_MAY_PRESENCE },
-        { ngx_string("signal"), FANOUT_MAY_SIGNAL },
-        { ngx_string("record"), FANOUT_MAY_RECORD },
-        { ngx_string("lock"), FANOUT_MAY_LOCK },
-        { ngx_string("profile"), FANOUT_MAY_PROFILE },
-        { ngx_string("all"), FANOUT_MAY_ALL },
-        { ngx_null_string, 0 }
-    };
+    ngx_uint_t   op, ops;
 
     ops = 0;
     last = value->data + value->len;
@@ -161,19 +143,13 @@ permit_operations(ngx_str_t *value, ngx_str_t *unknown)
         unknown->data = p;
         unknown->len = comma - p;
 
-        for (i = 0; names[i].name.len; i++) {
-            if (names[i].name.len == unknown->len
-                && ngx_strncmp(names[i].name.data, p, unknown->len) == 0)
-            {
-                break;
-            }
-        }
+        op = fanout_permission(p, unknown->len);
 
-        if (names[i].name.len == 0) {
+        if (op == 0) {
             return 0;
         }
 
-        ops |= names[i].op;
+        ops |= op;
     }
 
     return ops;
@@ -195,7 +171,7 @@ check_permit(ngx_conf_t *cf, ngx_str_t *pattern, ngx_uint_t alone)
         return NGX_CONF_ERROR;
     }
 
-    if (permit_operations(pattern, &s) == 0) {
+    if (fanout_conf_operations(pattern, &s) == 0) {
         fanout_conf_check_pattern(cf, pattern);
         return NGX_CONF_OK;
     }

@@ -13,6 +13,7 @@
 #include "dialect/dialect.h"
 #include "dialect/native_command.h"
 #include "hub/locks.h"
+#include "transport/authorize.h"
 #include "transport/transport.h"
 
 
@@ -34,6 +35,11 @@ typedef struct {
 typedef struct fanout_native_waits_s  fanout_native_waits_t;
 
 
+/* commands that wait for an authorization, see native_park.c */
+
+typedef struct fanout_native_park_s  fanout_native_park_t;
+
+
 /* native's part of a session */
 
 typedef struct {
@@ -42,6 +48,7 @@ typedef struct {
     fanout_identity_t      *resumes;    /* of ngx_alloc(): the session resumes
                                            it when its token has come; or
                                            NULL */
+    fanout_native_park_t   *park;       /* or NULL */
     unsigned                autojoin:1; /* the array is of fanout_autojoin */
     unsigned                begins:1;   /* an error is left in s->error */
 } fanout_native_part_t;
@@ -238,6 +245,34 @@ void fanout_native_waits_flush(fanout_session_t *s);
 
 /* Frees them without a reply. */
 void fanout_native_waits_free(fanout_session_t *s);
+
+
+/* Authorization by a backend; see native_park.c. */
+
+/* Whether an op on the channel of a command is permitted: NONE; FORBIDDEN or
+ * UNAVAILABLE, which was told; PARKED: the backend has to be asked, and the
+ * command returns that before it does anything. */
+fanout_error_e fanout_native_wants(fanout_session_t *s, fanout_command_t *cmd,
+    ngx_uint_t op);
+
+/* Whether commands on the channel wait, so that this one has to wait, too. */
+ngx_uint_t fanout_native_behind(fanout_session_t *s, fanout_command_t *cmd);
+
+/* Keeps a command that has to wait.  PARKED; or it is refused: UNAVAILABLE,
+ * FORBIDDEN, TOO_LARGE, INTERNAL. */
+fanout_error_e fanout_native_park(fanout_session_t *s, fanout_command_t *cmd);
+
+/* Runs commands that have waited, now that the session has no job. */
+void fanout_native_unpark(fanout_session_t *s);
+
+/* Refuses those of a session that is about to close; frees them without a
+ * reply. */
+void fanout_native_park_flush(fanout_session_t *s);
+void fanout_native_park_free(fanout_session_t *s);
+
+/* UNAVAILABLE, with the time after which to try again. */
+fanout_error_e fanout_native_unavailable(fanout_command_t *cmd,
+    const char *text);
 
 
 /* The profile of who sends a request, see the table of a dialect. */

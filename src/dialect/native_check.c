@@ -84,10 +84,13 @@ fanout_native_lockable(fanout_session_t *s, fanout_command_t *cmd)
 fanout_error_e
 fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
 {
-    const char  *verb;
+    const char      *verb;
+    fanout_error_e   rc;
 
-    if (fanout_permissions_check(s->permissions, op, &cmd->channel)) {
-        return FANOUT_E_NONE;
+    rc = fanout_native_wants(s, cmd, op);
+
+    if (rc != FANOUT_E_FORBIDDEN) {
+        return rc;
     }
 
     verb = (op & FANOUT_MAY_JOIN) ? "join"
@@ -99,9 +102,11 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
            : op == FANOUT_MAY_LOCK ? "lock" : "history";
 
     fanout_count(s->hub, forbidden);
-    fanout_session_log_forbidden(s, verb, &cmd->channel, "forbidden");
+    fanout_session_log_forbidden(s, verb, &cmd->channel,
+                                 cmd->text.len ? "fanout_authorize"
+                                               : "forbidden");
 
-    return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+    return cmd->text.len ? rc : fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "no \"fanout_permit %s\" allows this channel", verb);
 }
 

@@ -10,7 +10,13 @@
 #include "session/transport.h"
 
 
-static fanout_error_e command_run(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e command_run(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_json_t *object);
+static ngx_uint_t command_may_wait(fanout_session_t *s);
+static fanout_error_e command_copy(fanout_command_t *cmd,
+    fanout_json_t *object);
+static ngx_uint_t command_end(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_error_e rc);
 static fanout_error_e command_place(fanout_session_t *s,
     fanout_command_t *cmd);
 static fanout_error_e command_check(fanout_session_t *s,
@@ -32,6 +38,7 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
 
     fanout_native_blank(&cmd);
     cmd.at = at;
+    cmd.deep = deep;
 
     fanout_spend(s->hub, FANOUT_WORK_COMMAND);
 
@@ -60,33 +67,110 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
                                 "the first command has to be \"auth\"");
 
     } else if (rc == FANOUT_E_NONE) {
-        rc = command_run(s, &cmd);
+        rc = command_run(s, &cmd, object);
     }
 
-    if (rc != FANOUT_E_NONE) {
-        fanout_native_refuse(s, &cmd, rc);
-    }
+    command_end(s, &cmd, rc);
 }
 
 
+ngx_uint_t
+fanout_native_again(fanout_session_t *s, fanout_json_t *object,
+    ngx_uint_t at, ngx_uint_t deep)
+{
+    fanout_error_e    rc;
+    fanout_command_t  cmd;
+
+    fanout_native_blank(&cmd);
+    cmd.at = at;
+    cmd.deep = deep;
+
+    fanout_spend(s->hub, FANOUT_WORK_COMMAND);
+
+    rc = fanout_native_split(&cmd, object, NULL, deep);
+
+    if (rc == FANOUT_E_NONE) {
+        rc = command_run(s, &cmd, object);
+    }
+
+    return command_end(s, &cmd, rc);
+}
+
+
+/* Runs a command; one that has to wait is parked, with a copy of its text, as
+ * decoding changes that. */
+
 static fanout_error_e
-command_run(fanout_session_t *s, fanout_command_t *cmd)
+command_run(fanout_session_t *s, fanout_command_t *cmd, fanout_json_t *object)
 {
     fanout_error_e       rc;
     fanout_meter_mark_t  mark;
 
-    if ((rc = command_place(s, cmd))
-        || (rc = fanout_native_decode(s, cmd))
-        || (rc = command_check(s, cmd)))
-    {
+    rc = command_place(s, cmd);
+
+    if (rc == FANOUT_E_NONE && command_may_wait(s)) {
+        rc = command_copy(cmd, object);
+    }
+
+    if (rc != FANOUT_E_NONE || (rc = fanout_native_decode(s, cmd))) {
         return rc;
     }
 
-    fanout_meter_mark(s, &mark);
-    rc = cmd->def->run(s, cmd);
-    fanout_meter_account(s, &mark);
+    if (cmd->copy.data && fanout_native_behind(s, cmd)) {
+        return fanout_native_park(s, cmd);
+    }
 
-    return rc;
+    rc = command_check(s, cmd);
+
+    if (rc == FANOUT_E_NONE) {
+        fanout_meter_mark(s, &mark);
+        rc = cmd->def->run(s, cmd);
+        fanout_meter_account(s, &mark);
+    }
+
+    return rc == FANOUT_E_PARKED ? fanout_native_park(s, cmd) : rc;
+}
+
+
+/* Streams and polls have asked before they begin. */
+
+static ngx_uint_t
+command_may_wait(fanout_session_t *s)
+{
+    return s->conf->asks && (s->transport->two_way || s->transport->commands);
+}
+
+
+static fanout_error_e
+command_copy(fanout_command_t *cmd, fanout_json_t *object)
+{
+    cmd->copy.data = ngx_alloc(object->len, ngx_cycle->log);
+
+    if (cmd->copy.data == NULL) {
+        return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
+    }
+
+    ngx_memcpy(cmd->copy.data, object->data, object->len);
+    cmd->copy.len = object->len;
+
+    return FANOUT_E_NONE;
+}
+
+
+/* Returns 1 if the command waits. */
+
+static ngx_uint_t
+command_end(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc)
+{
+    if (cmd->copy.data) {
+        ngx_free(cmd->copy.data);
+    }
+
+    if (rc != FANOUT_E_NONE && rc != FANOUT_E_PARKED) {
+        fanout_native_refuse(s, cmd, rc);
+    }
+
+    return rc == FANOUT_E_PARKED;
 }
 
 

@@ -222,6 +222,11 @@ struct fanout_command_s {
     ngx_uint_t                     at;          /* in an array */
     const fanout_native_op_t      *def;         /* NULL: there is no such op */
     ngx_str_t                      channel;
+    ngx_str_t                      copy;        /* of its text, of ngx_alloc(),
+                                                   data NULL: it can't wait */
+    ngx_uint_t                     deep;        /* as of fanout_native_command */
+    ngx_uint_t                     ask;         /* PARKED: the op to ask for,
+                                                   0: it is behind others */
 
     /* why it is refused */
 
@@ -267,6 +272,11 @@ extern const fanout_native_op_t  fanout_native_op_auth;
 /* Runs a command, at is its index in an array; deep: it may nest more levels
  * than data can have.  Replies, or starts a job. */
 void fanout_native_command(fanout_session_t *s, fanout_json_t *object,
+    ngx_uint_t at, ngx_uint_t deep);
+
+/* Runs a command again that has waited.  Returns 1 if it has to wait again, and
+ * was parked. */
+ngx_uint_t fanout_native_again(fanout_session_t *s, fanout_json_t *object,
     ngx_uint_t at, ngx_uint_t deep);
 
 /* Clears a command. */

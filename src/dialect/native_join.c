@@ -9,6 +9,7 @@
 #include "hub/roster.h"
 #include "session/join.h"
 #include "session/members.h"
+#include "session/permit.h"
 #include "dialect/native.h"
 #include "hub/locks.h"
 
@@ -161,6 +162,7 @@ native_join(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     sub->state = FANOUT_SUB_JOINING;
+    fanout_session_granted(sub);
 
     fanout_native_run(s, job);
 
@@ -216,6 +218,7 @@ fanout_error_e
 fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
 {
     ngx_uint_t          named;
+    fanout_error_e      rc;
     fanout_join_cmd_t  *c;
 
     c = &cmd->u.join;
@@ -225,13 +228,19 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
     named = fanout_native_enters(c)
             || (c->want > 0 && (c->want & FANOUT_WANT_PRESENCE));
 
-    if (!fanout_permissions_check(s->permissions, FANOUT_MAY_PRESENCE,
-                                  &cmd->channel)) {
+    if (named) {
+        rc = fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);
 
-        if (named) {
-            return fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);
-        }
+    } else {
+        rc = fanout_native_wants(s, cmd, FANOUT_MAY_PRESENCE);
+    }
 
+    if (rc == FANOUT_E_PARKED || (named && rc != FANOUT_E_NONE)) {
+        return rc;
+    }
+
+    if (rc != FANOUT_E_NONE) {
+        cmd->text.len = 0;
         c->want &= ~FANOUT_WANT_PRESENCE;
     }
 

@@ -11,6 +11,7 @@
 #include "hub/roster.h"
 #include "session/join.h"
 #include "session/members.h"
+#include "session/permit.h"
 #include "session/position.h"
 #include "dialect/native.h"
 
@@ -170,6 +171,7 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     }
 
     o->sub = sub;
+    fanout_session_granted(sub);
 
     if (!q->polls) {
         sub->want |= FANOUT_WANT_SIGNALS;

@@ -319,6 +319,10 @@ fanout_native_job_done(fanout_session_t *s)
     if (s->batched && s->state == FANOUT_OPEN) {
         batch_run(s);
     }
+
+    if (s->state == FANOUT_OPEN) {
+        fanout_native_unpark(s);
+    }
 }
 
 
@@ -328,6 +332,7 @@ fanout_native_free(fanout_session_t *s)
     batch_end(s);
     fanout_native_waits_free(s);
     ngx_free(fanout_native_part(s)->resumes);
+    fanout_native_park_free(s);
 }
 
 
@@ -381,4 +386,5 @@ fanout_native_flush(fanout_session_t *s)
     }
 
     fanout_native_waits_flush(s);
+    fanout_native_park_flush(s);
 }

@@ -11,6 +11,7 @@
 #include "hub/record_json.h"
 #include "hub/records.h"
 #include "session/members.h"
+#include "session/permit.h"
 #include "dialect/native.h"
 
 
@@ -276,9 +277,8 @@ native_set(fanout_session_t *s, fanout_command_t *cmd)
 
     rc = fanout_records_set(s->hub, &cmd->channel, &set, &r, &conflicts);
 
-    if (!fanout_permissions_check(s->permissions,
-                                  FANOUT_MAY_JOIN|FANOUT_MAY_HISTORY,
-                                  &cmd->channel))
+    if (!fanout_session_may(s, FANOUT_MAY_JOIN|FANOUT_MAY_HISTORY,
+                            &cmd->channel))
     {
         conflicts = NULL;
 
@@ -463,9 +463,8 @@ record_locked(fanout_session_t *s, fanout_command_t *cmd,
     ngx_str_t         data;
     fanout_outbuf_t  *f;
 
-    if (!fanout_permissions_check(s->permissions,
-                                  FANOUT_MAY_JOIN|FANOUT_MAY_HISTORY,
-                                  &cmd->channel))
+    if (!fanout_session_may(s, FANOUT_MAY_JOIN|FANOUT_MAY_HISTORY,
+                            &cmd->channel))
     {
         return FANOUT_E_LOCKED;
     }

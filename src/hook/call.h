@@ -80,6 +80,11 @@ fanout_call_t *fanout_call(fanout_callee_t *to, const fanout_caller_t *caller,
 fanout_call_t *fanout_call_post(fanout_callee_t *to, ngx_str_t *body,
     fanout_call_pt done, void *data);
 
+/* The same, and another caller adds to the connection and the request; either
+ * of its functions may be NULL, "decided" is not called. */
+fanout_call_t *fanout_call_post_as(fanout_callee_t *to, ngx_str_t *body,
+    const fanout_caller_t *more, void *as, fanout_call_pt done, void *data);
+
 /* The data of a request, or of its subrequests, if it is a call of this caller;
  * else NULL. */
 void *fanout_call_data(ngx_http_request_t *r, const fanout_caller_t *caller);

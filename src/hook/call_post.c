@@ -13,9 +13,12 @@
 typedef struct {
     fanout_callee_t  *to;
     ngx_str_t        *body;                 /* data NULL: the request has it */
+    const fanout_caller_t  *more;           /* NULL: nothing is added */
+    void             *as;
 } post_t;
 
 
+static ngx_int_t post_connect(ngx_connection_t *c, void *data);
 static ngx_int_t post_request(ngx_http_request_t *r, void *data);
 static ngx_int_t post_headers(ngx_http_request_t *r, size_t len);
 static ngx_table_elt_t *post_header(ngx_http_request_t *r, const char *name,
@@ -25,7 +28,7 @@ static void body_free(void *data);
 
 
 static const fanout_caller_t  poster = {
-    NULL,
+    post_connect,
     post_request,
     NULL
 };
@@ -35,11 +38,21 @@ fanout_call_t *
 fanout_call_post(fanout_callee_t *to, ngx_str_t *body, fanout_call_pt done,
     void *data)
 {
+    return fanout_call_post_as(to, body, NULL, NULL, done, data);
+}
+
+
+fanout_call_t *
+fanout_call_post_as(fanout_callee_t *to, ngx_str_t *body,
+    const fanout_caller_t *more, void *as, fanout_call_pt done, void *data)
+{
     post_t          post;
     fanout_call_t  *call;
 
     post.to = to;
     post.body = body;
+    post.more = more;
+    post.as = as;
 
     call = fanout_call(to, &poster, &post, done, data);
 
@@ -48,6 +61,16 @@ fanout_call_post(fanout_callee_t *to, ngx_str_t *body, fanout_call_pt done,
     }
 
     return call;
+}
+
+
+static ngx_int_t
+post_connect(ngx_connection_t *c, void *data)
+{
+    post_t  *post = data;
+
+    return post->more && post->more->connect
+           ? post->more->connect(c, post->as) : NGX_OK;
 }
 
 
@@ -87,8 +110,14 @@ post_request(ngx_http_request_t *r, void *data)
 
     ngx_http_set_exten(r);
 
-    return post_headers(r, post->body->len) == NGX_OK
-           ? post_body(r, post->body) : NGX_ERROR;
+    if (post_headers(r, post->body->len) != NGX_OK
+        || post_body(r, post->body) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return post->more && post->more->request
+           ? post->more->request(r, post->as) : NGX_OK;
 }
 
 

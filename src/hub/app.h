@@ -95,6 +95,8 @@ typedef struct {
 #define FANOUT_MAY_PROFILE   0x80
 #define FANOUT_MAY_ALL       0xff
 
+#define FANOUT_MAY_N         8              /* bits */
+
 typedef struct {
     ngx_uint_t                      ops;
     ngx_str_t                       text;       /* as written */

@@ -16,6 +16,8 @@
 /* as the native protocol and the API name them */
 
 typedef enum {
+    FANOUT_E_PARKED = -1,               /* not refused: it waits, and has no
+                                           reply yet */
     FANOUT_E_NONE = 0,
     FANOUT_E_BAD_REQUEST,
     FANOUT_E_UNKNOWN_OP,

@@ -181,6 +181,10 @@ struct fanout_subscription_s {
                                                    messages */
     uint64_t                   sent;            /* unless live: seq up to
                                                    which all was sent */
+    uint64_t                   granted_until;   /* ms of the epoch, 0: the
+                                                   join holds */
+    uint8_t                    granted;         /* FANOUT_MAY_* by the grant
+                                                   that it joined with */
 };
 
 
@@ -597,6 +601,10 @@ ngx_int_t fanout_permissions_name(ngx_http_request_t *r,
 void fanout_permissions_release(fanout_permissions_t *a);
 
 /* Whether op (one of MAY_*) is permitted on the channel: 1 or 0. */
+/* The operation of a name, 0: there is none; the name of one. */
+ngx_uint_t fanout_permission(const u_char *name, size_t len);
+void fanout_permission_name(ngx_uint_t op, ngx_str_t *name);
+
 ngx_uint_t fanout_permissions_check(fanout_permissions_t *a, ngx_uint_t op,
     ngx_str_t *channel);
 

@@ -30,8 +30,56 @@ static void log_nameless(ngx_http_request_t *r, fanout_permit_t *permit);
 static fanout_permissions_t *intern(u_char *data, size_t len);
 
 
+static const struct {
+    ngx_str_t   name;
+    ngx_uint_t  op;
+} operations[] = {
+    { ngx_string("join"), FANOUT_MAY_JOIN },
+    { ngx_string("publish"), FANOUT_MAY_PUBLISH },
+    { ngx_string("history"), FANOUT_MAY_HISTORY },
+    { ngx_string("presence"), FANOUT_MAY_PRESENCE },
+    { ngx_string("signal"), FANOUT_MAY_SIGNAL },
+    { ngx_string("record"), FANOUT_MAY_RECORD },
+    { ngx_string("lock"), FANOUT_MAY_LOCK },
+    { ngx_string("profile"), FANOUT_MAY_PROFILE },
+    { ngx_string("all"), FANOUT_MAY_ALL },
+    { ngx_null_string, 0 }
+};
+
 static ngx_rbtree_t       interned;
 static ngx_rbtree_node_t  interned_sentinel;
+
+
+ngx_uint_t
+fanout_permission(const u_char *name, size_t len)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; operations[i].op; i++) {
+        if (operations[i].name.len == len
+            && ngx_memcmp(operations[i].name.data, name, len) == 0)
+        {
+            break;
+        }
+    }
+
+    return operations[i].op;
+}
+
+
+void
+fanout_permission_name(ngx_uint_t op, ngx_str_t *name)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; operations[i].op; i++) {
+        if (operations[i].op == op) {
+            break;
+        }
+    }
+
+    *name = operations[i].name;
+}
 
 
 fanout_permissions_t *

@@ -23,10 +23,13 @@
 typedef struct fanout_dialect_s    fanout_dialect_t;
 typedef struct fanout_transport_s  fanout_transport_t;
 typedef struct fanout_jwt_conf_s   fanout_jwt_conf_t;
+typedef struct fanout_authorizer_s  fanout_authorizer_t;
 
 
 typedef struct {
     ngx_array_t                     apps;       /* fanout_app_t * */
+    ngx_array_t                     authorizers;
+                                                /* fanout_authorizer_t * */
     size_t                          deflate_min;
     ngx_int_t                       deflate_level;
     ngx_int_t                       deflate_window;     /* bits */
@@ -72,6 +75,12 @@ typedef struct {
     ngx_http_complex_value_t   *user;
     fanout_jwt_conf_t       *jwt;               /* NULL: off */
     ngx_array_t             *permits;           /* permit_t, NULL: deny all */
+    ngx_array_t             *authorizers;       /* fanout_authorizer_t *, NULL:
+                                                   none */
+    struct fanout_grants_s  *asked[FANOUT_MAY_N];
+                                                /* by the bit of an operation,
+                                                   NULL: nobody is asked */
+    ngx_uint_t               asks;              /* bits of these */
     fanout_origins_t         origins;           /* of pages with sessions */
     fanout_origins_t         api_origins;
     ngx_array_t             *hosts;             /* names by which the API or

@@ -6,7 +6,9 @@
  */
 
 
+#include "base/time.h"
 #include "session/session.h"
+#include "session/permit.h"
 #include "session/dialect.h"
 #include "session/transport.h"
 
@@ -205,6 +207,10 @@ io_due(fanout_session_t *s)
     {
         s->warned = 1;
         s->dialect->expiring(s, fanout_session_left(s));
+    }
+
+    if (s->granted_until && s->granted_until <= fanout_time()) {
+        fanout_session_grants_end(s);
     }
 
     if (s->transport->ping && fanout_session_busy(s)) {

@@ -27,11 +27,10 @@ static void meter_draw(fanout_session_t *s);
 
 /* who it is */
 
-void
-fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
-    fanout_meter_t *m)
+uint64_t
+fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub)
 {
-    m->address = fanout_meter_hash(hub, r->connection->sockaddr);
+    return fanout_meter_hash(hub, r->connection->sockaddr);
 }
 
 
@@ -105,7 +104,7 @@ fanout_meter_budget(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_meter_t *m, fanout_zone_budget_t *b)
 {
     ngx_memzero(m, sizeof(fanout_meter_t));
-    fanout_meter_address(r, conf->app->hub, m);
+    m->address = fanout_meter_address(r, conf->app->hub);
 
     return fanout_meter_budgets(conf, m, b) != 0;
 }
@@ -361,15 +360,10 @@ void
 fanout_meter_writer(ngx_http_request_t *r, fanout_hub_t *hub, ngx_str_t *user,
     fanout_zone_publish_t *opts)
 {
-    fanout_meter_t  m;
-
-    m.address = 0;
-    fanout_meter_address(r, hub, &m);
-
-    opts->address = m.address;
+    opts->address = fanout_meter_address(r, hub);
     opts->sender = user->len
                    ? fanout_zone_hash(&hub->zone, user->data, user->len)
-                   : m.address ? m.address : 1;
+                   : opts->address ? opts->address : 1;
 }
 
 

@@ -145,11 +145,10 @@ fanout_error_e fanout_meter_admit(ngx_http_request_t *r,
 /* The request did not become a session: it is no longer counted. */
 void fanout_meter_undo(fanout_hub_t *hub, fanout_meter_t *m);
 
-/* Sets the address, as set by realip.  Of IPv6 it is the first 64 bits, as one
- * client has all addresses of such a network.  A Unix socket has none: its
- * peers are proxies. */
-void fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub,
-    fanout_meter_t *m);
+/* The hash of the address of a request, as set by realip.  Of IPv6 it is that of
+ * the first 64 bits, as one client has all addresses of such a network.  0: a
+ * Unix socket has none, its peers are proxies. */
+uint64_t fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub);
 
 /* The budgets of the user and of the address, as far as there are any.  Returns
  * how many. */
@@ -178,6 +177,9 @@ uint64_t fanout_meter_hash(fanout_hub_t *hub, struct sockaddr *sa);
  * more if somebody made up its signature, which was verified. */
 void fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t forged);
+
+/* A backend is asked for a request: likewise, one. */
+void fanout_meter_asked(ngx_http_request_t *r, fanout_loc_conf_t *conf);
 
 /* Whether the address of a request has tried too many, so that none is verified
  * now: 1, counted as a refusal; or 0. */

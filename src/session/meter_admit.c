@@ -49,7 +49,7 @@ fanout_meter_admit(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     m->answers = limit[FANOUT_BUDGET_ANSWERS].burst / 1000;
     m->channels = ngx_min(limit[FANOUT_BUDGET_CHANNELS].burst, INT32_MAX);
 
-    fanout_meter_address(r, hub, m);
+    m->address = fanout_meter_address(r, hub);
     m->forwarded = fanout_header(r, "x-forwarded-for", &value) != 0;
 
     if (user->len) {

@@ -23,12 +23,28 @@ typedef struct {
 } tried_t;
 
 
+static void draw(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t amount);
 static tried_t *tried_of(uint64_t key);
 
 
 void
 fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t forged)
+{
+    draw(r, conf, forged ? FANOUT_FORGED_TOKEN : FANOUT_WRONG_TOKEN);
+}
+
+
+void
+fanout_meter_asked(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    draw(r, conf, FANOUT_WRONG_TOKEN);
+}
+
+
+static void
+draw(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t amount)
 {
     tried_t              *t;
     uint64_t              amounts[FANOUT_BUDGETS];
@@ -44,8 +60,7 @@ fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     }
 
     ngx_memzero(amounts, sizeof(amounts));
-    amounts[FANOUT_BUDGET_SESSIONS] = forged ? FANOUT_FORGED_TOKEN
-                                             : FANOUT_WRONG_TOKEN;
+    amounts[FANOUT_BUDGET_SESSIONS] = amount;
 
     (void) fanout_budget_draw(&hub->zone, &b, 1, amounts, 0, &drawn);
 

@@ -8,6 +8,7 @@
 
 
 #include "session/permit.h"
+#include "base/time.h"
 #include "session/dialect.h"
 #include "session/join.h"
 #include "session/members.h"
@@ -18,6 +19,123 @@
 
 static ngx_uint_t keeps(fanout_session_t *s, ngx_str_t *name,
     fanout_zone_channel_t *c, ngx_uint_t want);
+
+
+ngx_uint_t
+fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
+{
+    fanout_grantee_t        who;
+    fanout_subscription_t  *sub;
+
+    if (fanout_permissions_check(s->permissions, ops, channel)) {
+        return 1;
+    }
+
+    if (s->conf->asks == 0) {
+        return 0;
+    }
+
+    sub = fanout_session_sub(s, channel);
+
+    if (sub && (sub->granted & ops)
+        && (sub->granted_until == 0 || sub->granted_until > fanout_time()))
+    {
+        return 1;
+    }
+
+    fanout_session_grantee(s, &who);
+
+    return fanout_grants_check(s->conf->asked, &who, ops, channel) != 0;
+}
+
+
+void
+fanout_session_grantee(fanout_session_t *s, fanout_grantee_t *who)
+{
+    who->user = s->user;
+    who->client = s->identity.client;
+    who->holder = s->meter.user ? s->meter.user
+                  : s->meter.address ? s->meter.address : 1;
+}
+
+
+void
+fanout_session_granted(fanout_subscription_t *sub)
+{
+    ngx_str_t         *name;
+    fanout_grant_t    *grant;
+    fanout_session_t  *s;
+    fanout_grantee_t   who;
+
+    s = sub->session;
+    name = &sub->channel->name;
+
+    if (s->conf->asks == 0) {
+        return;
+    }
+
+    fanout_session_grantee(s, &who);
+    grant = fanout_grants_join(s->conf->asked, &who, name);
+
+    if (grant == NULL) {
+        return;
+    }
+
+    sub->granted = fanout_grant_ops(grant);
+    sub->granted_until = grant->expires;
+
+    if (grant->expires
+        && (s->granted_until == 0 || grant->expires < s->granted_until))
+    {
+        s->granted_until = grant->expires;
+
+        if (s->started) {
+            fanout_session_timer(s);
+        }
+    }
+}
+
+
+void
+fanout_session_grants_end(fanout_session_t *s)
+{
+    uint64_t                now;
+    ngx_queue_t            *q, *next;
+    fanout_subscription_t  *sub;
+
+    now = fanout_time();
+    s->granted_until = 0;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (sub->granted_until == 0) {
+            continue;
+        }
+
+        if (sub->granted_until > now) {
+
+            if (s->granted_until == 0 || sub->granted_until < s->granted_until)
+            {
+                s->granted_until = sub->granted_until;
+            }
+
+            continue;
+        }
+
+        sub->granted = 0;
+        sub->granted_until = 0;
+
+        if (!keeps(s, &sub->channel->name, &sub->channel->zc, sub->want)) {
+            fanout_session_remove(sub, FANOUT_LEFT_FORBIDDEN,
+                                  FANOUT_LEFT_FORBIDDEN);
+        }
+    }
+}
 
 
 void
@@ -96,13 +214,12 @@ keeps(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c,
     unsigned    holds;
     ngx_uint_t  presence, lock;
 
-    if (!fanout_permissions_check(s->permissions, FANOUT_MAY_JOIN, name)) {
+    if (!fanout_session_may(s, FANOUT_MAY_JOIN, name)) {
         return 0;
     }
 
-    presence = fanout_permissions_check(s->permissions, FANOUT_MAY_PRESENCE,
-                                        name);
-    lock = fanout_permissions_check(s->permissions, FANOUT_MAY_LOCK, name);
+    presence = fanout_session_may(s, FANOUT_MAY_PRESENCE, name);
+    lock = fanout_session_may(s, FANOUT_MAY_LOCK, name);
 
     if ((presence && lock) || s->identity.client == 0) {
         return 1;
@@ -151,7 +268,12 @@ fanout_session_leave_forbidden(fanout_session_t *s)
 
             fanout_hub_view(s->hub, &name, &c);
 
-            if (!keeps(s, &name, &c, 0)) {
+            if (!keeps(s, &name, &c, 0)
+                && !(s->conf->asks & FANOUT_MAY_JOIN))
+            {
+                /* if a backend decides, it is asked when the client joins,
+                 * and seats that it does not join again are given up */
+
                 fanout_seat_close(z, &c, s->identity_ref, &s->identity,
                                   FANOUT_LEFT_FORBIDDEN);
                 left++;

@@ -11,8 +11,24 @@
 #define FANOUT_SESSION_PERMIT_H
 
 
+#include "session/grants.h"
 #include "session/session.h"
 
+
+/* Whether a session may do one of these ops on a channel: by the rules of its
+ * location, by the grant that it joined with, or by what the backend has
+ * answered. */
+ngx_uint_t fanout_session_may(fanout_session_t *s, ngx_uint_t ops,
+    ngx_str_t *channel);
+
+/* Who a session is for grants; valid as long as the session. */
+void fanout_session_grantee(fanout_session_t *s, fanout_grantee_t *who);
+
+/* A subscription was made: it keeps the grant that it needed, if any. */
+void fanout_session_granted(fanout_subscription_t *sub);
+
+/* Ends the joins whose grants are over. */
+void fanout_session_grants_end(fanout_session_t *s);
 
 /* Ends a subscription for a reason (FANOUT_LEFT_*), and tells the client.  Its
  * seat is given up for the reason "seat", or is gone already if that is 0. */

@@ -246,6 +246,11 @@ struct fanout_session_s {
     ngx_str_t                info;              /* the profile, JSON */
     ngx_msec_t               active_at;         /* time of the last command */
     ngx_msec_t               alive_at;          /* next check for silence */
+    uint64_t                 granted_until;     /* ms of the epoch, the first
+                                                   end of a join's grant, 0:
+                                                   none ends */
+    uint32_t                 parked;            /* commands that wait for an
+                                                   authorization */
     ngx_msec_t               expire_at;         /* the end of its token, or of
                                                    fanout_session_max */
     ngx_msec_t               warn_at;           /* time to tell the client */

@@ -6,9 +6,13 @@
  */
 
 
+#include "base/time.h"
 #include "session/session.h"
 #include "session/dialect.h"
 #include "session/transport.h"
+
+
+static ngx_msec_t granted_left(fanout_session_t *s);
 
 
 void
@@ -46,6 +50,10 @@ fanout_session_timer(fanout_session_t *s)
             sooner(s->warned ? s->expire_at : s->warn_at);
         }
 
+        if (s->granted_until) {
+            sooner(now + granted_left(s));
+        }
+
         if (s->alive) {
             sooner(s->alive_at);
         }
@@ -70,6 +78,20 @@ fanout_session_timer(fanout_session_t *s)
     rev->cancelable = (s->request == NULL);
 
     ngx_add_timer(rev, (ngx_msec_int_t) (at - now) > 0 ? at - now : 1);
+}
+
+
+/* ms until the first grant of a join ends */
+
+static ngx_msec_t
+granted_left(fanout_session_t *s)
+{
+    uint64_t  now;
+
+    now = fanout_time();
+
+    return s->granted_until > now
+           ? ngx_min(s->granted_until - now, 3600 * 1000) : 0;
 }
 
 

@@ -12,7 +12,7 @@
 #include "session/dialect.h"
 #include "http/headers.h"
 #include "transport/bearer.h"
-#include "transport/renew.h"
+#include "transport/kept.h"
 #include "transport/transport.h"
 
 
@@ -68,7 +68,7 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     fanout_session_expire(s, fanout_bearer_left(r, conf));
 
     if (fanout_subject(r, conf, &user, &s->who) != NGX_OK
-        || fanout_renew_keep(r, s) != NGX_OK)
+        || fanout_keep_session(r, s) != NGX_OK)
     {
         fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -146,7 +146,7 @@ handshake_check_all(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     }
 
     if (why == NULL && fanout_bearer_awaited(r, conf)
-        && !fanout_renew_keeps(r, conf->jwt))
+        && !fanout_keeps(r, conf->jwt))
     {
         *status = NGX_HTTP_BAD_REQUEST;
         why = "the handshake is larger than \"fanout_jwt handshake=\", or has "

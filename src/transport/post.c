@@ -12,6 +12,7 @@
 #include "http/headers.h"
 #include "http/http.h"
 #include "session/token.h"
+#include "transport/kept.h"
 #include "transport/transport.h"
 
 
@@ -222,6 +223,11 @@ post_run(ngx_http_request_t *r)
 
     ngx_memcpy(copy, body.data, body.len);
 
+    if (conf->asks && fanout_keep_session(r, s) != NGX_OK) {
+        fanout_session_return_request(s);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
     fanout_session_keep_request(s);
 
     fanout_step_begin(s);
@@ -238,7 +244,9 @@ post_run(ngx_http_request_t *r)
 static void
 post_resume(fanout_session_t *s)
 {
-    (void) fanout_session_job_step(s);
+    if (s->job) {
+        (void) fanout_session_job_step(s);
+    }
 
     post_go_on(s);
 }
@@ -332,8 +340,14 @@ post_go_on(fanout_session_t *s)
             return;
         }
 
-        if (s->job == NULL) {
+        if (s->job == NULL && s->parked == 0) {
             break;
+        }
+
+        if (s->job == NULL) {
+            /* a backend is asked */
+            s->request->read_event_handler = ngx_http_test_reading;
+            return;
         }
 
         if (s->works || (s->job->asks && s->job->waits)) {

@@ -10,6 +10,7 @@
 #include "session/dialect.h"
 #include "http/http.h"
 #include "base/json.h"
+#include "session/grants.h"
 #include "session/position.h"
 #include "transport/transport.h"
 
@@ -50,6 +51,10 @@ static const char *query_autojoin(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, fanout_query_t *q);
 static const char *query_permits(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, fanout_query_t *q, ngx_uint_t *status);
+static ngx_uint_t query_may(fanout_permissions_t *access, ngx_uint_t op,
+    ngx_str_t *channel);
+static const char *query_denied(fanout_loc_conf_t *conf, ngx_uint_t op,
+    ngx_str_t *channel, ngx_uint_t *status);
 static const char *query_position(ngx_http_request_t *r, fanout_query_t *q);
 
 
@@ -155,7 +160,35 @@ static const char  too_many[] =
 
 
 const char *
-fanout_query(ngx_http_request_t *r,
+fanout_query(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    fanout_query_t *q, ngx_uint_t *status)
+{
+    const char  *why;
+
+    why = fanout_query_read(r, conf, q, status);
+
+    if (why == NULL) {
+        why = query_permits(r, conf, q, status);
+    }
+
+    if (why == NULL) {
+        why = query_autojoin(r, conf, q);
+    }
+
+    if (why) {
+        return why;
+    }
+
+    if (q->n == 0) {
+        return "the argument \"channel\" is missing";
+    }
+
+    return q->n > q->max ? too_many : NULL;
+}
+
+
+const char *
+fanout_query_read(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, fanout_query_t *q,
     ngx_uint_t *status)
 {
@@ -220,25 +253,7 @@ fanout_query(ngx_http_request_t *r,
                "can send one without";
     }
 
-    why = query_position(r, q);
-
-    if (why == NULL) {
-        why = query_permits(r, conf, q, status);
-    }
-
-    if (why == NULL) {
-        why = query_autojoin(r, conf, q);
-    }
-
-    if (why) {
-        return why;
-    }
-
-    if (q->n == 0) {
-        return "the argument \"channel\" is missing";
-    }
-
-    return q->n > q->max ? too_many : NULL;
+    return query_position(r, q);
 }
 
 
@@ -510,8 +525,7 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
             continue;
         }
 
-        if (!fanout_permissions_check(access, FANOUT_MAY_JOIN, &name))
-        {
+        if (!query_may(access, FANOUT_MAY_JOIN, &name)) {
             ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                           "fanout_autojoin: no \"fanout_permit join\" allows "
                           "\"%V\"", &name);
@@ -578,28 +592,57 @@ query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     for (i = 0; i < q->n && why == NULL; i++) {
 
-        if (!fanout_permissions_check(access, FANOUT_MAY_JOIN, &q->channels[i]))
-        {
-            why = "no \"fanout_permit join\" allows this channel";
+        if (!query_may(access, FANOUT_MAY_JOIN, &q->channels[i])) {
+            why = query_denied(conf, FANOUT_MAY_JOIN, &q->channels[i], status);
 
         } else if (q->history && q->position == NULL
-                   && !fanout_permissions_check(access,
-                                               FANOUT_MAY_HISTORY,
-                                               &q->channels[i]))
+                   && !query_may(access, FANOUT_MAY_HISTORY, &q->channels[i]))
         {
-            why = "no \"fanout_permit history\" allows this channel";
+            why = query_denied(conf, FANOUT_MAY_HISTORY, &q->channels[i],
+                               status);
         }
     }
 
     fanout_permissions_release(access);
 
     if (why) {
-        *status = NGX_HTTP_FORBIDDEN;
-
         if (conf->app->hub) {
             fanout_count(conf->app->hub, forbidden);
         }
     }
 
     return why;
+}
+
+
+/* By the rules of the location, or by an answer of the backend that is in
+ * hand. */
+
+static ngx_uint_t
+query_may(fanout_permissions_t *access, ngx_uint_t op, ngx_str_t *channel)
+{
+    return fanout_permissions_check(access, op, channel)
+           || fanout_grants_check(NULL, NULL, op, channel);
+}
+
+
+static const char *
+query_denied(fanout_loc_conf_t *conf, ngx_uint_t op, ngx_str_t *channel,
+    ngx_uint_t *status)
+{
+    fanout_grant_t  *grant;
+
+    grant = conf->asks & op ? fanout_grants_in_hand(op, channel) : NULL;
+
+    if (grant && grant->rc == FANOUT_E_UNAVAILABLE) {
+        *status = NGX_HTTP_SERVICE_UNAVAILABLE;
+        return "the backend gives no valid answer: fanout_authorize";
+    }
+
+    *status = NGX_HTTP_FORBIDDEN;
+
+    return grant ? "the backend does not permit this channel: fanout_authorize"
+           : op == FANOUT_MAY_JOIN
+             ? "no \"fanout_permit join\" allows this channel"
+             : "no \"fanout_permit history\" allows this channel";
 }

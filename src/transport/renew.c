@@ -10,37 +10,13 @@
 #include "http/http.h"
 #include "session/dialect.h"
 #include "transport/bearer.h"
+#include "transport/kept.h"
 #include "transport/transport.h"
 
 
-/* a handshake: the URI, then the name and the value of each header, all with
- * NUL */
-
-struct fanout_handshake_s {
-    ngx_http_conf_ctx_t     *ctx;           /* of its server */
-    ngx_http_addr_conf_t    *address;       /* that it came to */
-    ngx_str_t                header;        /* that had its token, len 0:
-                                               none */
-    size_t                   len;
-    u_char                   text[1];
-};
-
-
-static size_t keep_size(ngx_http_request_t *r, fanout_jwt_conf_t *jwt,
-    ngx_str_t *header);
-static size_t keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt,
-    ngx_str_t *header);
-static ngx_uint_t keep_token(ngx_table_elt_t *h,
-    fanout_bearer_place_t *place);
-static ngx_uint_t keep_has(ngx_str_t *key, const char *name, size_t len);
-static u_char *keep_text(u_char *p, ngx_str_t *text);
 static ngx_int_t renew_connect(ngx_connection_t *c, void *data);
-static ngx_int_t renew_address(ngx_connection_t *c, struct sockaddr *from,
-    socklen_t len, struct sockaddr **to, socklen_t *to_len);
 static ngx_int_t renew_request(ngx_http_request_t *r, void *data);
 static ngx_int_t renew_uri(ngx_http_request_t *r, u_char *uri, size_t len);
-static ngx_int_t renew_header(ngx_http_request_t *r, ngx_str_t *name,
-    ngx_str_t *value);
 static ngx_int_t renew_token(ngx_http_request_t *r, fanout_renewal_t *renewal);
 static void renew_decided(ngx_connection_t *c, void *data);
 static void renew_done(void *data, ngx_uint_t status, ngx_str_t *body);
@@ -58,181 +34,21 @@ static const fanout_caller_t  renewer = {
 };
 
 
-/* the handshake */
-
 ngx_uint_t
-fanout_renew_keeps(ngx_http_request_t *r, fanout_jwt_conf_t *jwt)
+fanout_renew_may(fanout_session_t *s)
 {
-    ngx_str_t  header;
-
-    return keep_size(r, jwt, &header) != 0;
+    return s->handshake && s->handshake->again
+           && s->handshake->len <= s->conf->jwt->handshake;
 }
 
 
-ngx_int_t
-fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s)
-{
-    size_t                     size;
-    u_char                    *p;
-    ngx_str_t                  header;
-    ngx_uint_t                 i;
-    ngx_list_part_t           *part;
-    ngx_table_elt_t           *h;
-    fanout_jwt_conf_t         *jwt;
-    fanout_handshake_t        *kept;
-    ngx_http_core_srv_conf_t  *cscf;
-
-    jwt = s->conf->jwt;
-    size = jwt ? keep_size(r, jwt, &header) : 0;
-
-    if (size == 0) {
-        return NGX_OK;
-    }
-
-    kept = ngx_alloc(offsetof(fanout_handshake_t, text) + size,
-                     r->connection->log);
-    if (kept == NULL) {
-        return NGX_ERROR;
-    }
-
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-
-    kept->ctx = cscf->ctx;
-    kept->address = r->http_connection->addr_conf;
-    kept->header = header;
-    kept->len = size;
-
-    p = keep_text(kept->text, &r->unparsed_uri);
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            if (keep_header(&h[i], jwt, &header)) {
-                p = keep_text(p, &h[i].key);
-                p = keep_text(p, &h[i].value);
-            }
-        }
-    }
-
-    s->handshake = kept;
-
-    return NGX_OK;
-}
-
-
-/* The bytes that a handshake takes, 0: it is not kept. */
-
-static size_t
-keep_size(ngx_http_request_t *r, fanout_jwt_conf_t *jwt, ngx_str_t *header)
-{
-    size_t            size;
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    /* a host in the request line counts instead of the header, and can't be
-     * said again */
-
-    if (r->host_start || r->unparsed_uri.len == 0
-        || r->unparsed_uri.data[0] != '/')
-    {
-        return 0;
-    }
-
-    size = r->unparsed_uri.len + 1;
-    ngx_str_null(header);
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        h = part->elts;
-
-        for (i = 0; i < part->nelts; i++) {
-            size += keep_header(&h[i], jwt, header);
-        }
-    }
-
-    return size > jwt->handshake ? 0 : size;
-}
-
-
-/* The bytes that a header takes, 0: it is left out, as it is of this connection
- * alone, or has a token. */
-
-static size_t
-keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt, ngx_str_t *header)
-{
-    ngx_uint_t              i;
-    fanout_bearer_place_t  *place;
-
-    static const char  websocket[] = "sec-websocket-";
-
-    if (h->hash == 0
-        || keep_has(&h->key, websocket, sizeof(websocket) - 1)
-        || keep_has(&h->key, "content-length", sizeof("content-length")))
-    {
-        return 0;
-    }
-
-    place = jwt->places->elts;
-
-    for (i = 0; i < jwt->places->nelts; i++) {
-        if (place[i].from == FANOUT_BEARER_HEADER
-            && keep_token(h, &place[i]))
-        {
-            *header = place[i].name;
-            return 0;
-        }
-    }
-
-    return h->key.len + 1 + h->value.len + 1;
-}
-
-
-/* Authorization may have something else, as of auth_basic. */
-
-static ngx_uint_t
-keep_token(ngx_table_elt_t *h, fanout_bearer_place_t *place)
-{
-    static const char  bearer[] = "Bearer ";
-
-    return keep_has(&h->key, (char *) place->name.data, place->name.len + 1)
-           && (ngx_strcmp(place->name.data, "authorization") != 0
-               || (h->value.len >= sizeof(bearer) - 1
-                   && ngx_strncasecmp(h->value.data, (u_char *) bearer,
-                                      sizeof(bearer) - 1)
-                      == 0));
-}
-
-
-/* Whether a name begins with that of len bytes; with its NUL, whether it is
- * that. */
-
-static ngx_uint_t
-keep_has(ngx_str_t *key, const char *name, size_t len)
-{
-    return key->len + 1 >= len
-           && ngx_strncasecmp(key->data, (u_char *) name, len) == 0;
-}
-
-
-static u_char *
-keep_text(u_char *p, ngx_str_t *text)
-{
-    p = ngx_cpymem(p, text->data, text->len);
-    *p++ = '\0';
-
-    return p;
-}
-
-
-/* asking it again */
 
 fanout_renewal_t *
 fanout_renew(fanout_session_t *s, ngx_str_t *token)
 {
     fanout_renewal_t  *renewal;
 
-    if (s->handshake == NULL) {
+    if (!fanout_renew_may(s)) {
         return NULL;
     }
 
@@ -285,6 +101,7 @@ renew_connect(ngx_connection_t *c, void *data)
     fanout_renewal_t  *renewal = data;
 
     ngx_connection_t       *from;
+    fanout_kept_address_t   where;
     ngx_http_connection_t  *hc;
 
     from = renewal->session->connection;
@@ -292,23 +109,12 @@ renew_connect(ngx_connection_t *c, void *data)
     hc = c->data;
     hc->addr_conf = renewal->session->handshake->address;
 
-    if (ngx_connection_local_sockaddr(from, NULL, 0) != NGX_OK
-        || renew_address(c, from->sockaddr, from->socklen, &c->sockaddr,
-                         &c->socklen)
-           != NGX_OK
-        || renew_address(c, from->local_sockaddr, from->local_socklen,
-                         &c->local_sockaddr, &c->local_socklen)
-           != NGX_OK)
+    if (fanout_kept_address(from, &where) != NGX_OK
+        || fanout_kept_connect(c, &where) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    c->addr_text.data = ngx_pstrdup(c->pool, &from->addr_text);
-    if (c->addr_text.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    c->addr_text.len = from->addr_text.len;
     c->proxy_protocol = from->proxy_protocol;
     c->log->action = "renewing a session";
 
@@ -317,22 +123,6 @@ renew_connect(ngx_connection_t *c, void *data)
 #endif
 
     renewal->connection = c;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-renew_address(ngx_connection_t *c, struct sockaddr *from, socklen_t len,
-    struct sockaddr **to, socklen_t *to_len)
-{
-    *to = ngx_palloc(c->pool, len);
-    if (*to == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(*to, from, len);
-    *to_len = len;
 
     return NGX_OK;
 }
@@ -372,7 +162,7 @@ renew_request(ngx_http_request_t *r, void *data)
         value.len = ngx_strlen(p);
         p += value.len + 1;
 
-        rc = renew_header(r, &name, &value);
+        rc = fanout_kept_header(r, &name, &value);
     }
 
     if (rc == NGX_OK) {
@@ -426,27 +216,6 @@ renew_uri(ngx_http_request_t *r, u_char *uri, size_t len)
 }
 
 
-static ngx_int_t
-renew_header(ngx_http_request_t *r, ngx_str_t *name, ngx_str_t *value)
-{
-    ngx_table_elt_t            *h;
-    ngx_http_header_t          *hh;
-    ngx_http_core_main_conf_t  *cmcf;
-
-    h = fanout_call_header(r, name, value);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    cmcf = ngx_http_get_module_main_conf(r, ngx_http_core_module);
-
-    hh = ngx_hash_find(&cmcf->headers_in_hash, h->hash, h->lowcase_key,
-                       h->key.len);
-
-    return hh && hh->handler(r, h, hh->offset) != NGX_OK ? NGX_DONE : NGX_OK;
-}
-
-
 /* The location gets the token as such; modules and backends that read it from
  * the header that had it find it there. */
 
@@ -482,7 +251,7 @@ renew_token(ngx_http_request_t *r, fanout_renewal_t *renewal)
     p = ngx_cpymem(p, renewal->token.data, renewal->token.len);
     *p = '\0';
 
-    return renew_header(r, &name, &value);
+    return fanout_kept_header(r, &name, &value);
 }
 
 

@@ -40,12 +40,9 @@ typedef struct {
 } fanout_renewal_t;
 
 
-/* Whether the handshake of a session would be kept: 1 or 0. */
-ngx_uint_t fanout_renew_keeps(ngx_http_request_t *r, fanout_jwt_conf_t *jwt);
-
-/* Keeps the handshake of a session, unless it is larger than it may be.
- * NGX_ERROR on lack of memory. */
-ngx_int_t fanout_renew_keep(ngx_http_request_t *r, fanout_session_t *s);
+/* Whether the handshake of a session, of a location with fanout_jwt, was kept
+ * and can be asked again. */
+ngx_uint_t fanout_renew_may(fanout_session_t *s);
 
 /*
  * Asks the handshake of a session again, with a token, which is copied.  When

@@ -7,6 +7,7 @@
 
 
 #include "http/headers.h"
+#include "transport/authorize.h"
 #include "transport/renew.h"
 #include "transport/transport.h"
 #include "transport/websocket.h"
@@ -62,6 +63,12 @@ fanout_handler(ngx_http_request_t *r)
     {
         return fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
                              "a GET has no body here");
+    }
+
+    if (conf->asks && (t & (FANOUT_SSE|FANOUT_POLL))) {
+        return fanout_authorize_request(r, conf, t == FANOUT_SSE
+                                                 ? fanout_sse_handler
+                                                 : fanout_poll_handler);
     }
 
     switch (t) {

@@ -181,5 +181,10 @@ const char *fanout_query_check(ngx_http_request_t *r,
 const char *fanout_query(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_query_t *q, ngx_uint_t *status);
 
+/* The same without the permissions, and without the channels of
+ * fanout_autojoin. */
+const char *fanout_query_read(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    fanout_query_t *q, ngx_uint_t *status);
+
 
 #endif /* FANOUT_TRANSPORT_TRANSPORT_H */

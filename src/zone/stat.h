@@ -95,7 +95,10 @@
     _(hook_events,     "events that a hook has taken")                        \
     _(hook_asks,       "publishes that a hook was asked for")                 \
     _(hook_refusals,   "of them that it refused")                             \
-    _(hook_changes,    "of them that it changed")
+    _(hook_changes,    "of them that it changed")                             \
+    _(authorize_calls, "questions to a backend: fanout_authorize")            \
+    _(authorize_denied, "of them that it denied")                             \
+    _(authorize_failures, "of them without a valid answer")
 
 typedef enum {
 #define FANOUT_COUNTER(name, text)  FANOUT_N_##name,
@@ -165,6 +168,7 @@ typedef enum {
 
 #define FANOUT_FAILURES(_)                                                    \
     _(hook_failures,      FAILURE)                                            \
+    _(authorize_failures, FAILURE)                                            \
     _(broadcast_failures, FAILURE)                                            \
     _(broadcast_skipped,  WARNING)                                            \
     _(gaps,               WARNING)                                            \
