@@ -70,6 +70,26 @@ my $http = $nginx->http;
 
 sub code { $_[0]{error} ? $_[0]{error}{code} : 'ok' }
 
+# n replies in the order in which they come
+
+sub replies {
+    my ($s, $n, $timeout) = @_;
+
+    my @replies;
+
+    while (@replies < $n) {
+        my $text = $s->recv_text($timeout || 10);
+        last if !defined $text;
+
+        my $frame = Fanout::JSON::decode($text);
+
+        push @replies, grep { exists $_->{id} }
+                       ref $frame eq 'ARRAY' ? @$frame : $frame;
+    }
+
+    return @replies;
+}
+
 sub connect_as {
     my ($user, %o) = @_;
     return $nginx->native(path => ($o{path} || '/rt') . "?user=$user");
@@ -128,6 +148,283 @@ is($ann->cmd('join', channel => 'login')->{error}{message}, 'log in',
    'and with 401 by a message');
 is(code($ann->cmd('join', channel => 'page')), 'forbidden',
    'a page of an error is none');
+
+
+# headers of the handshake
+
+$ann->cut;
+$backend->forget;
+
+my $with = $nginx->native(path => '/rt?user=cookie', headers => {
+    Cookie => 'sid=1', 'X-Team' => 'red',
+    Accept => 'text/*', 'Accept-Encoding' => 'gzip', Range => 'bytes=0-1',
+    'If-None-Match' => 'x', 'User-Agent' => 'me',
+});
+
+is(code($with->cmd('join', channel => 'room')), 'ok', 'joins with headers');
+
+my ($raw) = $backend->requests;
+
+like($raw, qr/^Cookie: sid=1\r$/m, 'the backend gets the cookie');
+like($raw, qr/^X-Team: red\r$/m, 'other headers');
+like($raw, qr/^X-Address: 127\.0\.0\.1\r$/m, 'the location, the address');
+unlike($raw, qr/^(?:Range|If-None-Match|Accept-Encoding|Sec-|Upgrade)/mi,
+       'nothing of the handshake alone');
+like($raw, qr/^User-Agent: nginx-fanout/m, 'and it is NGINX that asks');
+is(() = $raw =~ /^Content-Type:/mg, 1, 'with one body');
+$with->cut;
+
+
+# answers that are kept
+
+$backend->forget;
+$ann = connect_as('ann');
+
+is(code($ann->cmd('join', channel => 'room')), 'ok', 'joins again');
+is_deeply([ $backend->asked ], [], 'which needs no question');
+is(code($ann->cmd('join', channel => 'denied')), 'forbidden', 'nor a refusal');
+is_deeply([ $backend->asked ], [], 'either');
+
+my $bob = connect_as('bob');
+
+is(code($bob->cmd('join', channel => 'room')), 'ok', 'another user');
+is(scalar(grep { /^join/ } $backend->asked), 1, 'is asked for');
+$bob->cut;
+
+$backend->says('publish *' => [ 200, { ttl => 300 } ],
+               'join *' => [ 200, { ttl => 0 } ],
+               'presence *' => [ 200, {} ]);
+$backend->forget;
+
+is(code($ann->cmd('publish', channel => 'short', data => 1)), 'ok', 'for 300 ms');
+is(code($ann->cmd('publish', channel => 'short', data => 1)), 'ok', 'likewise');
+is(scalar($backend->asked), 1, 'one question');
+
+sleep 1;
+
+is(code($ann->cmd('publish', channel => 'short', data => 1)), 'ok', 'later');
+is(scalar($backend->asked), 2, 'one more');
+
+is(code($ann->cmd('join', channel => 'once')), 'ok', 'ttl 0 holds for a command');
+is(code($ann->cmd('leave', channel => 'once')), 'ok', 'that is left');
+is(code($ann->cmd('join', channel => 'once')), 'ok', 'joins once more');
+is(scalar(grep { $_ eq 'join once' } $backend->asked), 2, 'with a question each');
+
+
+# clients without a user: each is asked for
+
+$backend->says('join *' => [ 200 ], 'publish *' => [ 200 ]);
+$backend->forget;
+
+my @nobody = map { connect_as('') } 1 .. 2;
+
+for my $s (@nobody) {
+    is(code($s->cmd('publish', channel => 'n', data => 1)), 'ok', 'nobody')
+        for 1 .. 2;
+}
+
+is(scalar($backend->asked), 2, 'clients without a user share no answer');
+ok(!defined(($backend->calls)[0]{user}), 'which the backend sees');
+$_->cut for @nobody;
+
+
+# what a grant of a join has more
+
+$backend->says('join more' => [ 200, { ops => [ 'join', 'publish', 'history' ],
+                                       ttl => 0 } ],
+               'join less' => [ 200, { ops => [ 'publish' ] } ],
+               'presence *' => [ 403 ]);
+$backend->forget;
+
+is(code($ann->cmd('join', channel => 'more', history => 2)), 'ok',
+   'an answer grants more than was asked for');
+is(code($ann->cmd('publish', channel => 'more', data => 1)), 'ok',
+   'which holds as long as the join');
+is_deeply([ grep { !/presence/ } $backend->asked ], [ 'join more' ],
+          'and is not asked for');
+is(code($ann->cmd('record', channel => 'more')), 'unknown_op', 'no more');
+is(code($ann->cmd('leave', channel => 'more')), 'ok', 'leaves');
+is(code($ann->cmd('publish', channel => 'more', data => 1)), 'forbidden',
+   'then it holds no more');
+is(code($ann->cmd('join', channel => 'less')), 'forbidden',
+   'and an answer without what was asked for denies it');
+
+
+# a grant that ends
+
+my $now = sub { my $t = $ann->ok('publish', channel => 'open', data => 1); $t->{time} };
+
+$backend->says('join until' => [ 200, { expires => $now->() + 700, ttl => 0 } ],
+               'join past' => [ 200, { expires => $now->() - 1 } ],
+               'presence *' => [ 403 ]);
+
+is(code($ann->cmd('join', channel => 'until')), 'ok', 'joins for a while');
+is(code($ann->cmd('join', channel => 'past')), 'forbidden', 'not for the past');
+
+my $left = $ann->next_where(sub { $_[0]{left} }, 5);
+
+is($left->{channel}, 'until', 'the join ends then');
+is($left->{left}{reason}, 'forbidden', 'as it is no longer permitted');
+is(code($ann->cmd('leave', channel => 'until')), 'not_joined', 'for good');
+
+
+# order: commands on a channel wait for those before, and for no others
+
+$backend->says('join slow' => [ 200, {}, wait => 'slow' ],
+               'publish slow' => [ 200 ], 'join quick' => [ 200 ],
+               'history *' => [ 200 ], 'presence *' => [ 200 ]);
+
+$ann->send_json({ id => 'a', op => 'join', channel => 'slow' });
+$ann->send_json({ id => 'b', op => 'publish', channel => 'slow', data => 'b' });
+$ann->send_json([ { id => 'c', op => 'publish', channel => 'slow', data => 'c' },
+                  { id => 'd', op => 'join', channel => 'quick' },
+                  { id => 'e', op => 'publish', channel => 'open', data => 'e' } ]);
+
+is_deeply([ map { "$_->{id} " . code($_) } replies($ann, 2) ],
+          [ 'e ok', 'd ok' ],
+          'on other channels commands run, those that are asked for, too');
+is_deeply([ replies($ann, 1, 0.3) ], [], 'those on the channel wait');
+
+$backend->let('slow');
+
+my @order = replies($ann, 3);
+
+is_deeply([ map { $_->{id} } @order ], [ 'a', 'b', 'c' ],
+          'and go on in their order');
+is_deeply([ map { code($_) } @order ], [ ('ok') x 3 ], 'all of them');
+
+
+
+# a backend that gives no valid answer: nobody gets in
+
+my %bad = (
+    500 => [ 500 ], 404 => [ 404, {} ], 302 => [ 302, {} ], 418 => [ 418 ],
+    text => [ 200, 'ok' ], array => [ 200, '[]' ], cut => [ 200, '{"allow":' ],
+    unknown => [ 200, { allowed => $true } ],
+    twice => [ 200, '{"allow":true,"allow":true}' ],
+    allow => [ 200, { allow => 1 } ],
+    message => [ 200, { message => 'well' } ],
+    ops => [ 200, { ops => 'join' } ], op => [ 200, { ops => [ 'joi' ] } ],
+    ttl => [ 200, { ttl => -1 } ], long => [ 200, { ttl => 86400001 } ],
+    expires => [ 200, { expires => 'now' } ],
+    huge => [ 200, { message => 'x' x (1024 * 1024) } ],
+    deep => [ 200, ('[' x 1000) . (']' x 1000) ],
+    utf8 => [ 200, "{\"message\":\"\xff\"}" ],
+    closed => [ 200, {}, close => 1 ],
+    hangs => [ 200, {}, wait => 'never' ],
+);
+
+$backend->says('presence *' => [ 403 ],
+               map { ("join bad-$_" => $bad{$_}) } keys %bad);
+
+my %open;
+
+for my $name (sort keys %bad) {
+    $open{ $ann->send_cmd('join', channel => "bad-$name") } = $name;
+}
+
+for my $id (sort { $a <=> $b } keys %open) {
+    my $reply = $ann->reply($id, 10);
+
+    is(code($reply), 'unavailable', "no valid answer: $open{$id}");
+    is($reply->{error}{data}{retry_after}, 1000, 'try again later');
+}
+
+$nginx->allow(qr/upstream|gave no valid answer/);
+like($nginx->log, qr/fanout_authorize "\/may" gave no valid answer/, 'is logged');
+
+$backend->says('join bad-text' => [ 200 ], 'presence *' => [ 403 ]);
+sleep 1.1;
+is(code($ann->cmd('join', channel => 'bad-text')), 'ok', 'later it is asked again');
+
+
+# no backend at all, then one again
+
+$backend->stop;
+is(code($ann->cmd('join', channel => 'gone')), 'unavailable', 'a backend that is gone');
+is(code($ann->cmd('publish', channel => 'open', data => 1)), 'ok',
+   'stops nobody where a rule permits it');
+$backend->begin;
+$backend->says('join gone' => [ 200 ], 'presence *' => [ 403 ]);
+sleep 1.1;
+is(code($ann->cmd('join', channel => 'gone')), 'ok', 'and back');
+
+
+# event streams, polls, POST
+
+$backend->says('join room' => [ 200 ], 'presence room' => [ 200 ],
+               'history room' => [ 200 ], 'publish room' => [ 200, { ttl => 0 } ],
+               'join told' => [ 200, { allow => $false, message => 'no' } ],
+               'join bad' => [ 500 ]);
+$backend->forget;
+
+sub get {
+    my ($transport, $path, $query) = @_;
+
+    if ($transport eq 'poll') {
+        return $http->get("$path?poll=1&timeout=0&$query");
+    }
+
+    my $s = eval { Fanout::Stream->new($nginx, $path, query => $query) };
+
+    return $s ? { status => 200, stream => $s }
+              : { status => ($@ =~ /no stream: (\d+)/)[0] };
+}
+
+for my $by (qw( sse poll )) {
+    my $user = "user=u-$by";
+
+    is(get($by, '/rt', "$user&channel=room")->{status}, 200, "$by: permitted");
+    is(get($by, '/rt', "$user&channel=told")->{status}, 403, "$by: denied");
+    is(get($by, '/rt', "$user&channel=room&channel=told")->{status}, 403,
+       "$by: one of two is denied");
+    is(get($by, '/rt', "$user&channel=open")->{status}, 200,
+       "$by: a rule permits");
+    is(get($by, '/rt', "$user&channel=room&history=3")->{status}, 200,
+       "$by: with history");
+    is(get($by, '/rt', "channel=room")->{status}, 200, "$by: without a user");
+}
+
+cmp_ok((grep { $_ eq 'join room' } $backend->asked) + 0, '<=', 6,
+       'a user is asked for once in each worker');
+
+my $r = $http->get('/rt?channel=bad&user=x',
+                   headers => { Accept => 'text/event-stream' });
+
+like($r->{body}, qr/fanout_authorize/, 'a stream is told that there is no answer');
+
+$r = $http->get('/rt?poll=1&channel=bad&user=x');
+
+is($r->{status}, 503, 'a poll gets 503');
+ok($r->{headers}{'retry-after'}, 'without an answer, try again later');
+like($r->{body}, qr/fanout_authorize/, 'and which directive it was');
+
+my $stream = get('sse', '/rt', 'user=eve&channel=room')->{stream};
+
+is(code(Fanout::JSON::decode($http->post('/rt?user=eve',
+       Fanout::JSON::encode({ id => 1, op => 'publish', channel => 'room',
+                              data => 'by post' }),
+       headers => { 'Content-Type' => 'application/json' })->{body})), 'ok',
+   'post: permitted');
+is($stream->next_push->{data}, 'by post', 'it is told to the stream');
+
+$r = $http->post('/rt?user=eve', Fanout::JSON::encode([
+    { id => 1, op => 'publish', channel => 'told', data => 1 },
+    { id => 2, op => 'publish', channel => 'open', data => 1 },
+    { id => 3, op => 'publish', channel => 'room', data => 1 },
+]), headers => { 'Content-Type' => 'application/json' });
+
+is_deeply([ map { "$_->{id} " . code($_) }
+            sort { $a->{id} <=> $b->{id} } @{ Fanout::JSON::decode($r->{body}) } ],
+          [ '1 forbidden', '2 ok', '3 ok' ],
+          'post: an array has all its replies');
+
+$r = $http->post('/rt?user=eve', Fanout::JSON::encode(
+         { id => 1, op => 'publish', channel => 'told', data => 1 }),
+     headers => { 'Content-Type' => 'application/json' });
+is($r->{status}, 403, 'post: denied');
+$stream->cut;
+
 
 $ann->cut;
 

@@ -418,8 +418,8 @@ answer_free(void *data)
 }
 
 
-/* Appends the payloads that were pushed, each a segment, to the replies.  An
- * array that is not the first is flattened into them. */
+/* Appends the payloads that were pushed, each a segment, to the replies.
+ * Arrays among several are flattened into them. */
 
 static ngx_int_t
 harvest(fanout_session_t *s, answer_t *a)
@@ -434,6 +434,11 @@ harvest(fanout_session_t *s, answer_t *a)
 
         p = segment->outbuf->data + segment->start;
         len = segment->end - segment->start;
+
+        if (a->n == 1 && a->outbuf->data[0] == '[') {
+            a->outbuf->used -= 2;
+            ngx_memmove(a->outbuf->data, a->outbuf->data + 1, a->outbuf->used);
+        }
 
         if (a->n && p[0] == '[') {
             p++;
