@@ -11,6 +11,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Socket::INET;
+
 use Fanout::AuthorizeBackend;
 use Fanout::JSON;
 use Fanout::Nginx;
@@ -58,6 +60,12 @@ END
             fanout_permit history,presence *;
             fanout_authorize /may join publish timeout=2s cache=0;
         }
+        location /auto {
+            fanout app;
+            fanout_user $arg_user;
+            fanout_autojoin auto;
+            fanout_authorize /may join;
+        }
         location /few {
             fanout app;
             fanout_user $arg_user;
@@ -96,8 +104,7 @@ sub connect_as {
 }
 
 sub counts {
-    my $r = Fanout::JSON::decode($http->get('/fanout-status')->{body});
-    return $r->{zones}{app}{counters} || $r;
+    return $nginx->http->get('/fanout-status')->json->{counters};
 }
 
 
@@ -427,5 +434,187 @@ $stream->cut;
 
 
 $ann->cut;
+
+# all operations, each by its own question
+
+my %op = (
+    join     => [ 'join' ],
+    publish  => [ 'publish', data => 1 ],
+    history  => [ 'history' ],
+    presence => [ 'presence', data => 1 ],
+    signal   => [ 'signal', event => 'e', data => 1 ],
+    record   => [ 'set', record => 'r', set => { a => 1 } ],
+    lock     => [ 'lock', name => 'l' ],
+);
+
+for my $op (sort keys %op) {
+    my ($command, %members) = @{ $op{$op} };
+    my @needs = $op eq 'presence' || $op eq 'lock' ? ("join $op-yes" => [ 200 ]) : ();
+
+    $backend->says("$op $op-yes" => [ 200 ], @needs, map { ("$_ all-but" => [ 200 ]) } grep { $_ ne $op } keys %op);
+
+    my $s = connect_as("op-$op");
+
+    if (@needs) {
+        is(code($s->cmd('join', channel => "$op-yes")), 'ok', "$op: joins");
+        is(code($s->cmd('join', channel => 'all-but')), 'ok', "$op: joins");
+    }
+
+    is(code($s->cmd($command, channel => "$op-yes", %members)), 'ok',
+       "$op: permitted");
+    is(code($s->cmd($command, channel => 'all-but', %members)), 'forbidden',
+       "$op: not by what permits all others");
+    $s->cut;
+}
+
+
+# options of a join need permissions of their own
+
+$backend->says('join a' => [ 200 ], 'history a' => [ 200 ], 'presence a' => [ 200 ],
+               'join b' => [ 200 ], 'join c' => [ 200 ], 'history c' => [ 500 ]);
+
+my $opt = connect_as('opt');
+
+is(code($opt->cmd('join', channel => 'a', history => 3, presence => { x => 1 })),
+   'ok', 'history and presence are asked for, one after another');
+is(code($opt->cmd('join', channel => 'b', history => 3)), 'forbidden',
+   'without history');
+is(code($opt->cmd('join', channel => 'b', presence => { x => 1 })), 'forbidden',
+   'without presence');
+ok(!defined $opt->ok('join', channel => 'b')->{members}, 'a join with less');
+is(code($opt->cmd('join', channel => 'c', history => 3)), 'unavailable',
+   'no answer for history');
+$opt->cut;
+
+
+# an autojoin is asked for, too
+
+$backend->says('join auto' => [ 200 ], 'presence *' => [ 403 ]);
+
+my $auto = connect_as('auto', path => '/auto');
+my $push = $auto->next_where(sub { $_[0]{ok} || $_[0]{error} }, 5);
+
+is($push->{ok}{channel}, 'auto', 'autojoin: permitted');
+is(get($_, '/auto', 'user=auto')->{status}, 200, "autojoin by $_")
+    for qw( sse poll );
+$auto->cut;
+
+
+# coming back: the seat is kept until the backend has said no
+
+$backend->says('join seat' => [ 200, { ttl => 0 } ], 'presence seat' => [ 200 ]);
+
+my $seat = connect_as('seat');
+my $see  = connect_as('see');
+
+$seat->ok('join', channel => 'seat', presence => { n => 1 });
+is(scalar @{ $see->ok('join', channel => 'seat')->{members} }, 1, 'a member');
+
+my $token = $seat->resume;
+
+$seat->cut;
+$seat = $nginx->native(path => '/rt?user=seat', resume => $token);
+
+ok($seat->welcome->{resumed}, 'the client comes back');
+$seat->ok('join', channel => 'seat', presence => { n => 1 });
+ok(!(grep { $_->{presence}{leave} } $see->drain), 'and has not left');
+$_->cut for $seat, $see;
+
+
+# commands that wait end with their session
+
+$backend->says('join held' => [ 200, {}, wait => 'held' ], 'presence *' => [ 403 ]);
+
+my $gone = connect_as('gone');
+
+$gone->send_cmd('join', channel => "held") for 1 .. 5;
+Fanout::Nginx::wait_for(sub { grep { $_ eq 'join held' } $backend->asked });
+$gone->cut;
+
+my $closing = connect_as('closing');
+my $id = $closing->send_cmd('join', channel => 'held');
+
+Fanout::Nginx::wait_for(sub { grep { ($_->{user} // '') eq 'closing' } $backend->calls });
+$closing->send_close(1000);
+$closing->wait_close;
+is($closing->close_code, 1000, 'a close is answered');
+
+my @streams = map {
+    my $c = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                  PeerPort => $nginx->port) or die "$!";
+    print $c "GET /rt?user=s$_&channel=held&poll=1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    $c;
+} 1 .. 3;
+
+Fanout::Nginx::wait_for(sub { grep { ($_->{user} // '') eq 's3' } $backend->calls });
+$_->close for @streams;
+
+$backend->let('held');
+
+
+# the questions of one user leave room for others
+
+$backend->says('join *' => [ 200, {}, wait => 'crowd' ], 'presence *' => [ 403 ]);
+
+my $many = connect_as('many', path => '/few');
+my %asked = map { $many->send_cmd('join', channel => "m$_") => 1 } 1 .. 20;
+
+my @refused = replies($many, 12, 1);
+
+is_deeply([ map { code($_) } @refused ], [ ('unavailable') x 12 ],
+          'one user has a share of the questions');
+
+my $other = connect_as('other', path => '/few');
+my $o = $other->send_cmd('join', channel => 'o');
+
+is_deeply([ replies($other, 1, 0.3) ], [], 'another one waits');
+$backend->let('crowd');
+is(code($other->reply($o)), 'ok', 'and gets in');
+is_deeply([ map { code($_) } replies($many, 8) ], [ ('ok') x 8 ],
+          'as do those that waited');
+$_->cut for $many, $other;
+
+
+# too many commands that wait
+
+$backend->says('join *' => [ 200, {}, wait => 'park' ], 'presence *' => [ 403 ]);
+
+my $park = connect_as('park');
+
+$park->send_cmd('join', channel => 'parked') for 1 .. 300;
+@refused = replies($park, 44, 2);
+is(scalar(grep { code($_) eq 'unavailable' } @refused), 44,
+   'a session may have 256 commands that wait');
+$backend->let('park');
+is(scalar(grep { code($_) eq 'ok' } replies($park, 256)), 256, 'which all go on');
+$park->cut;
+
+
+# a worker that dies, and a reload
+
+$backend->says('join *' => [ 200, {}, wait => 'die' ], 'presence *' => [ 403 ]);
+
+my $dies = connect_as('dies');
+
+$dies->send_cmd('join', channel => 'dying');
+Fanout::Nginx::wait_for(sub { grep { $_ eq 'join dying' } $backend->asked });
+$nginx->kill_worker($nginx->worker_of($dies));
+ok(Fanout::Nginx::wait_for(sub { $dies->drain; $dies->eof }), 'a worker dies');
+
+my $drains = connect_as('drains');
+
+$id = $drains->send_cmd('join', channel => 'draining');
+Fanout::Nginx::wait_for(sub { grep { $_ eq 'join draining' } $backend->asked });
+$nginx->reload;
+ok(Fanout::Nginx::wait_for(sub { $drains->drain; defined $drains->close_code
+                                                 || $drains->eof }, 30),
+   'a worker drains, whatever waits');
+$backend->let('die');
+
+my $counters = counts();
+
+cmp_ok($counters->{authorize_calls}, '>', 50, 'questions are counted');
+cmp_ok($counters->{authorize_denied}, '>', 5, 'refusals');
+cmp_ok($counters->{authorize_failures}, '>', 20, 'and failures');
 
 $nginx->done_testing;

@@ -165,10 +165,10 @@ set_operation(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
 static char *
 add(ngx_conf_t *cf, fanout_loc_conf_t *flcf, fanout_authorizer_t *a)
 {
-    ngx_str_t             name;
-    ngx_uint_t            i, twice;
-    fanout_main_conf_t   *mcf;
-    fanout_authorizer_t **other;
+    ngx_str_t              name;
+    ngx_uint_t             i, twice;
+    fanout_main_conf_t    *mcf;
+    fanout_authorizer_t  **other;
 
     if (a->ops == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

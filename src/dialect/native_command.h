@@ -224,7 +224,7 @@ struct fanout_command_s {
     ngx_str_t                      channel;
     ngx_str_t                      copy;        /* of its text, of ngx_alloc(),
                                                    data NULL: it can't wait */
-    ngx_uint_t                     deep;        /* as of fanout_native_command */
+    ngx_uint_t                     deep;        /* it may nest too deeply */
     ngx_uint_t                     ask;         /* PARKED: the op to ask for,
                                                    0: it is behind others */
 

@@ -4,8 +4,8 @@
  *
  * Questions to the backend: see the header.
  *
- * A question is of one grant.  Others that need the same grant wait for it, too,
- * and it is answered whether anybody still waits or not.
+ * A question is of one grant.  All that need the same grant wait for it, and it
+ * is answered whether anybody still waits or not.
  */
 
 
@@ -437,9 +437,9 @@ answered(void *data, ngx_uint_t status, ngx_str_t *body)
 {
     question_t  *q = data;
 
-    ngx_msec_t           ttl;
-    const char          *why;
-    fanout_grant_t      *grant;
+    ngx_msec_t            ttl;
+    const char           *why;
+    fanout_grant_t       *grant;
     fanout_authorizer_t  *a;
 
     grant = q->grant;
@@ -542,12 +542,13 @@ static const char *
 follow_json(fanout_grant_t *grant, ngx_str_t *body, ngx_msec_t *ttl,
     ngx_uint_t denied)
 {
-    int                         rc, allow;
-    int64_t                     n;
-    size_t                      len;
-    answer_t                    answer;
-    const char                 *wrong;
-    const uint8_t              *text;
+    int             rc, allow;
+    size_t          len;
+    int64_t         n;
+    answer_t        answer;
+    const char     *wrong;
+    const uint8_t  *text;
+
     static fanout_json_error_t  err;
 
     text = body->data;

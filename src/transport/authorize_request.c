@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Event streams and polls whose channels have to be asked for: the request waits
- * for the answers before its session begins.
+ * Event streams and polls whose channels have to be asked for: the request
+ * waits for the answers before its session begins.
  */
 
 
@@ -54,8 +54,8 @@ fanout_authorize_request(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_http_handler_pt handler)
 {
     ngx_str_t        user;
-    ngx_uint_t       n, status;
     request_t       *q;
+    ngx_uint_t       n, status;
     fanout_query_t   query;
     fanout_error_e   rc;
 
@@ -223,10 +223,10 @@ join_has(ngx_str_t *join, const char *name)
 static fanout_error_e
 ask_autojoin(request_t *q)
 {
-    ngx_str_t        name;
-    ngx_uint_t       i;
-    fanout_error_e   rc;
-    fanout_permit_t *channel;
+    ngx_str_t         name;
+    ngx_uint_t        i;
+    fanout_error_e    rc;
+    fanout_permit_t  *channel;
 
     channel = q->conf->autojoin->elts;
 
