@@ -138,6 +138,13 @@ my @location = (
          [ handshake => '-1 0 64k 65k',                      'a size from 0 to 64k' ]),
     [ 'fanout_jwt secret=0123456789abcdef from=command',
       wait => '99ms 100ms 1h 61m',                           'a time from 100ms to 1h' ],
+    (map { [ 'fanout_authorize /h join', @$_ ] }
+         [ timeout => '0 1ms 1h 61m',                        'a time from 1ms to 1h' ],
+         [ cache   => '-1 0 1d 25h',                         'a time from 0 to 1d' ],
+         [ calls   => '0 1 1000 1001',                       'from 1 to 1000' ],
+         [ queue   => '0 1 1000000 1000001',                 'from 1 to 1000000' ],
+         [ answers => '0 1 1000000 1000001',                 'from 1 to 1000000' ],
+         [ headers => '255 256 64k 65k',                     'a size from 256 to 64k' ]),
     [ 'fanout_log x', buffer => '0 1 64m 65m',               'a size from 1 to 64m' ],
     [ 'fanout_log x buffer=1k', flush => '0 1ms 1d 25h',     'a time from 1ms to 1d' ],
 );

@@ -257,6 +257,7 @@ subtest 'units' => sub {
         (map { ($_ => ['server', "fanout_hook tiny /hook publish $_="]) }
              qw( timeout )),
         wait => ['server', 'fanout_jwt secret=0123456789abcdef from=command wait='],
+        cache => ['server', 'fanout_authorize /may join cache='],
         leeway => ['server', 'fanout_jwt secret=0123456789abcdef leeway='],
         records_ttl => 'fanout_channel app x records=on records_ttl=',
         retry => ['server', 'fanout_hook tiny /hook connect retry='],

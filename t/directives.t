@@ -516,12 +516,12 @@ my @hook = (
     'fanout_hook app'              => 'invalid number of arguments',
     'fanout_hook app /h'           => 'a hook needs at least one event',
     'fanout_hook nope /h join'     => 'unknown zone "nope"',
-    'fanout_hook app h join'       => 'invalid URI "h" of a hook',
-    'fanout_hook app "" join'      => 'invalid URI "" of a hook',
+    'fanout_hook app h join'       => 'invalid URI "h" of "fanout_hook"',
+    'fanout_hook app "" join'      => 'invalid URI "" of "fanout_hook"',
     'fanout_hook app @h join'      => 'invalid URI "@h" of "fanout_hook", it begins '
                                     . 'with "/"',
-    'fanout_hook app http://h/ join' => 'invalid URI "http://h/" of a hook',
-    'fanout_hook app /h$arg_x join' => 'invalid URI "/h\$arg_x" of a hook, '
+    'fanout_hook app http://h/ join' => 'invalid URI "http://h/" of "fanout_hook"',
+    'fanout_hook app /h$arg_x join' => 'invalid URI "/h\$arg_x" of "fanout_hook", '
                                      . 'it takes no variables',
     'fanout_hook app /h join batch=1 batch=2' => 'duplicate parameter "batch=2"',
     'fanout_hook app /h joined'    => 'invalid event or parameter "joined".*'
@@ -564,6 +564,29 @@ my @hook = (
                     => 'an event of zone "app" has a hook already, "/a"',
     'fanout_hook app /a join; fanout_hook app /b publish leave'
                     => 'an event of zone "app" has a hook already, "/a"',
+);
+
+my @authorize = (
+    'fanout_authorize'             => 'invalid number of arguments',
+    'fanout_authorize /h'          => 'invalid number of arguments',
+    'fanout_authorize h join'      => 'invalid URI "h" of "fanout_authorize"',
+    'fanout_authorize /h$uri join' => 'invalid URI "/h\$uri" .*it takes no '
+                                    . 'variables',
+    'fanout_authorize /h cache=1s' => '"fanout_authorize" needs at least one '
+                                    . 'operation: join, ',
+    'fanout_authorize /h joins'    => 'unknown operation or parameter "joins" of '
+                                    . '"fanout_authorize": there are join, .*'
+                                    . 'headers=',
+    'fanout_authorize /h join ttl=1s' => 'unknown operation or parameter "ttl=1s"',
+    'fanout_authorize /h join join' => 'duplicate operation "join"',
+    'fanout_authorize /h all lock'  => 'duplicate operation "lock"',
+    'fanout_authorize /h join cache=1s cache=1s' => 'duplicate parameter',
+    'fanout_authorize /h join cache=x' => 'invalid value in "cache=x" of '
+                                    . '"fanout_authorize", it is a time from',
+    'fanout_authorize /a join; fanout_authorize /b publish join'
+                    => '"join" is asked for by fanout_authorize "/a" already',
+    'fanout app; fanout_dialect raw; fanout_authorize /a join'
+                    => '"fanout_authorize" conflicts .*"fanout_dialect raw"',
 );
 
 
@@ -615,6 +638,7 @@ subtest 'fanout_zone'    => sub { refused('http', @zone) };
 subtest 'fanout_channel' => sub { refused('http', @channel) };
 subtest 'in a location'  => sub { refused('location', @location) };
 subtest 'fanout_log'     => sub { refused('location', @log) };
+subtest 'fanout_authorize' => sub { refused('location', @authorize) };
 subtest 'fanout_hook'    => sub { refused('server', @hook) };
 
 # where each may be, as the documentation says it
@@ -629,7 +653,7 @@ subtest 'places' => sub {
         fanout_dialect => 'raw', fanout_user => 'u',
         fanout_permit => 'all *', fanout_origin => 'same',
         fanout_log => 'off', fanout_rate => 'off',
-        fanout_hook => 'app /h publish',
+        fanout_hook => 'app /h publish', fanout_authorize => '/h join',
         (map { $_ => '1s' } qw( fanout_ping fanout_timeout fanout_send_timeout
                                 fanout_resume fanout_drain )),
         (map { $_ => '1k' } qw( fanout_buffer fanout_message_size )),

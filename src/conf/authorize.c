@@ -14,7 +14,7 @@
 #include "transport/authorize.h"
 
 
-static char *set_argument(ngx_conf_t *cf, fanout_authorizer_t *a,
+static char *set_word(ngx_conf_t *cf, fanout_authorizer_t *a,
     ngx_str_t *arg);
 static char *set_operation(ngx_conf_t *cf, fanout_authorizer_t *a,
     ngx_str_t *arg);
@@ -93,7 +93,7 @@ fanout_set_authorize(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     for (i = 2; rv == NGX_CONF_OK && i < cf->args->nelts; i++) {
-        rv = set_argument(cf, a, &value[i]);
+        rv = set_word(cf, a, &value[i]);
     }
 
     return rv == NGX_CONF_OK ? add(cf, conf, a) : rv;
@@ -101,7 +101,7 @@ fanout_set_authorize(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-set_argument(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
+set_word(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
 {
     int64_t     value;
     ngx_str_t   s;
@@ -238,6 +238,7 @@ fanout_merge_authorizers(fanout_loc_conf_t *conf, fanout_loc_conf_t *prev)
     for (i = 0; i < conf->authorizers->nelts; i++) {
 
         conf->asks |= a[i]->ops;
+        conf->headers = ngx_max(conf->headers, a[i]->headers);
 
         for (n = 0; n < FANOUT_MAY_N; n++) {
             if (a[i]->ops & ((ngx_uint_t) 1 << n)) {

@@ -39,6 +39,9 @@ typedef struct fanout_native_waits_s  fanout_native_waits_t;
 
 typedef struct fanout_native_park_s  fanout_native_park_t;
 
+typedef ngx_uint_t (*fanout_native_run_pt)(fanout_session_t *s,
+    fanout_json_t *object, ngx_uint_t at, ngx_uint_t deep);
+
 
 /* native's part of a session */
 
@@ -259,8 +262,10 @@ fanout_error_e fanout_native_wants(fanout_session_t *s, fanout_command_t *cmd,
 ngx_uint_t fanout_native_behind(fanout_session_t *s, fanout_command_t *cmd);
 
 /* Keeps a command that has to wait.  PARKED; or it is refused: UNAVAILABLE,
- * FORBIDDEN, TOO_LARGE, INTERNAL. */
-fanout_error_e fanout_native_park(fanout_session_t *s, fanout_command_t *cmd);
+ * FORBIDDEN, TOO_LARGE, INTERNAL.  Later, "run" runs it again, and returns 1
+ * if it has to wait once more. */
+fanout_error_e fanout_native_park(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_native_run_pt run);
 
 /* Runs commands that have waited, now that the session has no job. */
 void fanout_native_unpark(fanout_session_t *s);
@@ -269,6 +274,10 @@ void fanout_native_unpark(fanout_session_t *s);
  * reply. */
 void fanout_native_park_flush(fanout_session_t *s);
 void fanout_native_park_free(fanout_session_t *s);
+
+/* FORBIDDEN or UNAVAILABLE, as the backend has answered. */
+fanout_error_e fanout_native_grant_refused(fanout_command_t *cmd,
+    fanout_grant_t *grant);
 
 /* UNAVAILABLE, with the time after which to try again. */
 fanout_error_e fanout_native_unavailable(fanout_command_t *cmd,

@@ -8,6 +8,7 @@
 
 #include "dialect/native.h"
 #include "hub/locks.h"
+#include "session/permit.h"
 
 
 /* bytes of a refusal beside its texts */
@@ -78,6 +79,73 @@ fanout_native_lockable(fanout_session_t *s, fanout_command_t *cmd)
 
     return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
                "this channel has no locks: \"fanout_channel locks=\"");
+}
+
+
+fanout_error_e
+fanout_native_wants(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
+{
+    fanout_grant_t    *grant;
+    fanout_grantee_t   who;
+
+    if (fanout_session_may(s, op, &cmd->channel)) {
+        return FANOUT_E_NONE;
+    }
+
+    if ((op & s->conf->asks) == 0 || cmd->copy.data == NULL) {
+        return FANOUT_E_FORBIDDEN;
+    }
+
+    /* one at a time */
+    op &= s->conf->asks;
+    op &= -op;
+
+    fanout_session_grantee(s, &who);
+
+    grant = fanout_grants_answered(s->conf->asked, &who, op, &cmd->channel);
+
+    if (grant) {
+        return fanout_native_grant_refused(cmd, grant);
+    }
+
+    cmd->ask = op;
+
+    return FANOUT_E_PARKED;
+}
+
+
+/* The text of a backend is told as it is. */
+
+fanout_error_e
+fanout_native_grant_refused(fanout_command_t *cmd, fanout_grant_t *grant)
+{
+    if (grant->rc == FANOUT_E_UNAVAILABLE) {
+        return fanout_native_unavailable(cmd, "the backend gives no valid "
+                                              "answer");
+    }
+
+    if (grant->text.len == 0) {
+        return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
+                                  "the backend does not permit it");
+    }
+
+    cmd->text.data = cmd->text_buf;
+    cmd->text.len = ngx_min(grant->text.len, sizeof(cmd->text_buf));
+    ngx_memcpy(cmd->text_buf, grant->text.data, cmd->text.len);
+
+    return FANOUT_E_FORBIDDEN;
+}
+
+
+fanout_error_e
+fanout_native_unavailable(fanout_command_t *cmd, const char *text)
+{
+    cmd->data.data = cmd->data_buf;
+    cmd->data.len = ngx_sprintf(cmd->data_buf, "{\"retry_after\":%d}",
+                                FANOUT_AUTHORIZE_RETRY)
+                    - cmd->data_buf;
+
+    return fanout_native_fail(cmd, FANOUT_E_UNAVAILABLE, "%s", text);
 }
 
 

@@ -12,6 +12,8 @@
 
 static fanout_error_e command_run(fanout_session_t *s, fanout_command_t *cmd,
     fanout_json_t *object);
+static ngx_uint_t command_again(fanout_session_t *s, fanout_json_t *object,
+    ngx_uint_t at, ngx_uint_t deep);
 static ngx_uint_t command_may_wait(fanout_session_t *s);
 static fanout_error_e command_copy(fanout_command_t *cmd,
     fanout_json_t *object);
@@ -74,8 +76,10 @@ fanout_native_command(fanout_session_t *s, fanout_json_t *object,
 }
 
 
-ngx_uint_t
-fanout_native_again(fanout_session_t *s, fanout_json_t *object,
+/* Runs a command again that has waited.  Returns 1 if it has to wait again. */
+
+static ngx_uint_t
+command_again(fanout_session_t *s, fanout_json_t *object,
     ngx_uint_t at, ngx_uint_t deep)
 {
     fanout_error_e    rc;
@@ -117,7 +121,7 @@ command_run(fanout_session_t *s, fanout_command_t *cmd, fanout_json_t *object)
     }
 
     if (cmd->copy.data && fanout_native_behind(s, cmd)) {
-        return fanout_native_park(s, cmd);
+        return fanout_native_park(s, cmd, command_again);
     }
 
     rc = command_check(s, cmd);
@@ -128,7 +132,8 @@ command_run(fanout_session_t *s, fanout_command_t *cmd, fanout_json_t *object)
         fanout_meter_account(s, &mark);
     }
 
-    return rc == FANOUT_E_PARKED ? fanout_native_park(s, cmd) : rc;
+    return rc == FANOUT_E_PARKED ? fanout_native_park(s, cmd, command_again)
+                                 : rc;
 }
 
 

@@ -274,11 +274,6 @@ extern const fanout_native_op_t  fanout_native_op_auth;
 void fanout_native_command(fanout_session_t *s, fanout_json_t *object,
     ngx_uint_t at, ngx_uint_t deep);
 
-/* Runs a command again that has waited.  Returns 1 if it has to wait again, and
- * was parked. */
-ngx_uint_t fanout_native_again(fanout_session_t *s, fanout_json_t *object,
-    ngx_uint_t at, ngx_uint_t deep);
-
 /* Clears a command. */
 void fanout_native_blank(fanout_command_t *cmd);
 

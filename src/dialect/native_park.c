@@ -29,6 +29,8 @@ typedef struct {
     ngx_uint_t           at;                    /* in an array */
     ngx_uint_t           deep;
     ngx_str_t            channel;
+    ngx_str_t            id;                    /* raw JSON, len 0: none */
+    ngx_str_t            op;
     u_char              *text;                  /* of ngx_alloc() */
     size_t               len;
 } parked_t;
@@ -36,6 +38,7 @@ typedef struct {
 struct fanout_native_park_s {
     ngx_queue_t          list;                  /* oldest first */
     size_t               bytes;
+    fanout_native_run_pt  run;
     parked_t            *running;               /* or NULL */
 };
 
@@ -48,42 +51,8 @@ static parked_t *parked_create(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e parked_ask(fanout_session_t *s, fanout_command_t *cmd,
     parked_t *e);
 static void parked_answered(fanout_asker_t *asker);
-static fanout_error_e grant_refused(fanout_command_t *cmd,
-    fanout_grant_t *grant);
 static void parked_run(fanout_session_t *s, parked_t *e);
 static void parked_free(fanout_session_t *s, parked_t *e);
-
-
-fanout_error_e
-fanout_native_wants(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
-{
-    fanout_grant_t    *grant;
-    fanout_grantee_t   who;
-
-    if (fanout_session_may(s, op, &cmd->channel)) {
-        return FANOUT_E_NONE;
-    }
-
-    if ((op & s->conf->asks) == 0 || cmd->copy.data == NULL) {
-        return FANOUT_E_FORBIDDEN;
-    }
-
-    /* one at a time */
-    op &= s->conf->asks;
-    op &= -op;
-
-    fanout_session_grantee(s, &who);
-
-    grant = fanout_grants_answered(s->conf->asked, &who, op, &cmd->channel);
-
-    if (grant) {
-        return grant_refused(cmd, grant);
-    }
-
-    cmd->ask = op;
-
-    return FANOUT_E_PARKED;
-}
 
 
 ngx_uint_t
@@ -99,7 +68,8 @@ fanout_native_behind(fanout_session_t *s, fanout_command_t *cmd)
 
 
 fanout_error_e
-fanout_native_park(fanout_session_t *s, fanout_command_t *cmd)
+fanout_native_park(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_native_run_pt run)
 {
     u_char                *text;
     parked_t              *e;
@@ -121,6 +91,8 @@ fanout_native_park(fanout_session_t *s, fanout_command_t *cmd)
 
         return parked_ask(s, cmd, e);
     }
+
+    park->run = run;
 
     if (park_full(s, cmd->copy.len)) {
         return fanout_native_unavailable(cmd, "too many commands of this "
@@ -208,10 +180,12 @@ parked_on(fanout_native_park_t *park, ngx_str_t *channel, parked_t *before)
 static parked_t *
 parked_create(fanout_session_t *s, fanout_command_t *cmd)
 {
+    u_char                *p;
     parked_t              *e;
     fanout_native_park_t  *park;
 
-    e = ngx_calloc(sizeof(parked_t) + cmd->channel.len, ngx_cycle->log);
+    e = ngx_calloc(sizeof(parked_t) + cmd->channel.len + cmd->id.len
+                   + cmd->op.len, ngx_cycle->log);
     if (e == NULL) {
         return NULL;
     }
@@ -221,9 +195,22 @@ parked_create(fanout_session_t *s, fanout_command_t *cmd)
     e->at = cmd->at;
     e->deep = cmd->deep;
 
-    e->channel.data = (u_char *) (e + 1);
+    p = (u_char *) (e + 1);
+
+    e->channel.data = p;
     e->channel.len = cmd->channel.len;
-    ngx_memcpy(e->channel.data, cmd->channel.data, cmd->channel.len);
+    p = ngx_cpymem(p, cmd->channel.data, cmd->channel.len);
+
+    e->op.data = p;
+    e->op.len = cmd->op.len;
+    p = ngx_cpymem(p, cmd->op.data, cmd->op.len);
+
+    e->id.data = p;
+    e->id.len = cmd->id.len;
+
+    if (cmd->id.len) {
+        ngx_memcpy(p, cmd->id.data, cmd->id.len);
+    }
 
     e->text = cmd->copy.data;
     e->len = cmd->copy.len;
@@ -280,7 +267,7 @@ parked_ask(fanout_session_t *s, fanout_command_t *cmd, parked_t *e)
 
     if (e->asker.grant->answered) {
         /* it was just looked up, and is not permitted */
-        rc = grant_refused(cmd, e->asker.grant);
+        rc = fanout_native_grant_refused(cmd, e->asker.grant);
         fanout_authorize_forget(&e->asker);
         return rc;
     }
@@ -317,41 +304,6 @@ parked_answered(fanout_asker_t *asker)
 
     fanout_outbox_queue(s);
     ngx_post_event(&s->hub->drain, &ngx_posted_events);
-}
-
-
-/* The text of a backend is told as it is. */
-
-static fanout_error_e
-grant_refused(fanout_command_t *cmd, fanout_grant_t *grant)
-{
-    if (grant->rc == FANOUT_E_UNAVAILABLE) {
-        return fanout_native_unavailable(cmd, "the backend gives no valid "
-                                              "answer");
-    }
-
-    if (grant->text.len == 0) {
-        return fanout_native_fail(cmd, FANOUT_E_FORBIDDEN,
-                                  "the backend does not permit it");
-    }
-
-    cmd->text.data = cmd->text_buf;
-    cmd->text.len = ngx_min(grant->text.len, sizeof(cmd->text_buf));
-    ngx_memcpy(cmd->text_buf, grant->text.data, cmd->text.len);
-
-    return FANOUT_E_FORBIDDEN;
-}
-
-
-fanout_error_e
-fanout_native_unavailable(fanout_command_t *cmd, const char *text)
-{
-    cmd->data.data = cmd->data_buf;
-    cmd->data.len = ngx_sprintf(cmd->data_buf, "{\"retry_after\":%d}",
-                                FANOUT_AUTHORIZE_RETRY)
-                    - cmd->data_buf;
-
-    return fanout_native_fail(cmd, FANOUT_E_UNAVAILABLE, "%s", text);
 }
 
 
@@ -406,7 +358,7 @@ parked_run(fanout_session_t *s, parked_t *e)
     park->running = e;
     fanout_grants_take(e->grants, e->n);
 
-    again = fanout_native_again(s, &object, e->at, e->deep);
+    again = park->run(s, &object, e->at, e->deep);
 
     fanout_grants_put();
     park->running = NULL;
@@ -440,7 +392,6 @@ fanout_native_park_flush(fanout_session_t *s)
 {
     parked_t              *e;
     ngx_queue_t           *q;
-    fanout_json_t          object;
     fanout_command_t       cmd;
     fanout_native_park_t  *park;
 
@@ -454,13 +405,12 @@ fanout_native_park_flush(fanout_session_t *s)
         q = ngx_queue_head(&park->list);
         e = ngx_queue_data(q, parked_t, queue);
 
-        object.data = e->text;
-        object.len = e->len;
-
         fanout_native_blank(&cmd);
         cmd.at = e->at;
-
-        (void) fanout_native_split(&cmd, &object, NULL, e->deep);
+        cmd.id.data = e->id.data;
+        cmd.id.len = e->id.len;
+        cmd.op.data = e->op.data;
+        cmd.op.len = e->op.len;
 
         fanout_native_refuse(s, &cmd,
             fanout_native_unavailable(&cmd, "the session ends before the "

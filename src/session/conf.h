@@ -81,6 +81,8 @@ typedef struct {
                                                 /* by the bit of an operation,
                                                    NULL: nobody is asked */
     ngx_uint_t               asks;              /* bits of these */
+    size_t                   headers;           /* bytes of a request that are
+                                                   kept for that, at most */
     fanout_origins_t         origins;           /* of pages with sessions */
     fanout_origins_t         api_origins;
     ngx_array_t             *hosts;             /* names by which the API or

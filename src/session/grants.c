@@ -15,8 +15,8 @@
 static size_t grant_key(u_char *p, const fanout_grantee_t *who, ngx_uint_t op,
     ngx_str_t *channel);
 static fanout_grant_t *grant_create(fanout_grants_t *g, ngx_str_t *key);
-static fanout_grants_holder_t *holder_of(fanout_grants_t *g, uint64_t hash);
-static fanout_error_e crowded(fanout_grants_t *g,
+static fanout_grants_holder_t *grants_holder(fanout_grants_t *g, uint64_t hash);
+static fanout_error_e grants_crowded(fanout_grants_t *g,
     fanout_grants_holder_t *holder);
 static void grant_list(fanout_grant_t *grant, ngx_uint_t kept);
 static void grant_unlist(fanout_grant_t *grant);
@@ -136,7 +136,7 @@ fanout_grants_open(fanout_grants_t *g, const fanout_grantee_t *who,
 
     *rc = FANOUT_E_INTERNAL;
 
-    holder = holder_of(g, who->holder);
+    holder = grants_holder(g, who->holder);
     if (holder == NULL) {
         return NULL;
     }
@@ -144,7 +144,7 @@ fanout_grants_open(fanout_grants_t *g, const fanout_grantee_t *who,
     key.data = buf;
     key.len = grant_key(buf, who, op, channel);
 
-    *rc = crowded(g, holder);
+    *rc = grants_crowded(g, holder);
     grant = NULL;
 
     if (*rc == FANOUT_E_NONE) {
@@ -201,7 +201,7 @@ grant_create(fanout_grants_t *g, ngx_str_t *key)
 
 
 static fanout_grants_holder_t *
-holder_of(fanout_grants_t *g, uint64_t hash)
+grants_holder(fanout_grants_t *g, uint64_t hash)
 {
     ngx_rbtree_node_t       *node;
     fanout_grants_holder_t  *holder;
@@ -233,7 +233,7 @@ holder_of(fanout_grants_t *g, uint64_t hash)
 /* A holder alone gets a quarter of the questions, k of them 1/(3 + k) each. */
 
 static fanout_error_e
-crowded(fanout_grants_t *g, fanout_grants_holder_t *holder)
+grants_crowded(fanout_grants_t *g, fanout_grants_holder_t *holder)
 {
     ngx_uint_t  share;
 

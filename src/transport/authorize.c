@@ -45,12 +45,12 @@ static ngx_int_t question_compose(question_t *q,
 static ngx_int_t compose_member(fanout_hub_t *hub, fanout_outbuf_t *f,
     const char *name, ngx_str_t *value);
 static void question_free(question_t *q);
-static void ask(question_t *q);
-static void failed(ngx_event_t *ev);
+static void question_ask(question_t *q);
+static void question_failed(ngx_event_t *ev);
 static ngx_int_t ask_connect(ngx_connection_t *c, void *data);
 static ngx_int_t ask_request(ngx_http_request_t *r, void *data);
 static ngx_uint_t ask_passes(ngx_str_t *name);
-static void answered(void *data, ngx_uint_t status, ngx_str_t *body);
+static void question_answered(void *data, ngx_uint_t status, ngx_str_t *body);
 static void settle(question_t *q, ngx_msec_t ttl);
 static const char *follow(fanout_grant_t *grant, ngx_uint_t status,
     ngx_str_t *body, ngx_msec_t *ttl);
@@ -116,7 +116,7 @@ fanout_authorize(fanout_asker_t *asker, const fanout_question_t *from)
         ngx_queue_insert_tail(&a->waiting, &q->queue);
 
         if (a->active < a->calls) {
-            ask(q);
+            question_ask(q);
         }
     }
 
@@ -143,28 +143,6 @@ fanout_authorize_forget(fanout_asker_t *asker)
     ngx_queue_remove(&asker->queue);
     fanout_grant_release(asker->grant);
     asker->grant = NULL;
-}
-
-
-size_t
-fanout_authorize_headers(fanout_loc_conf_t *conf)
-{
-    size_t                 max;
-    ngx_uint_t             i;
-    fanout_authorizer_t  **a;
-
-    if (conf->authorizers == NULL) {
-        return 0;
-    }
-
-    max = 0;
-    a = conf->authorizers->elts;
-
-    for (i = 0; i < conf->authorizers->nelts; i++) {
-        max = ngx_max(max, a[i]->headers);
-    }
-
-    return max;
 }
 
 
@@ -300,7 +278,7 @@ question_free(question_t *q)
 /* asking */
 
 static void
-ask(question_t *q)
+question_ask(question_t *q)
 {
     ngx_str_t             body;
     fanout_authorizer_t  *a;
@@ -316,10 +294,10 @@ ask(question_t *q)
     body = q->body;
     q->body.data = NULL;
 
-    if (fanout_call_post_as(&a->callee, &body, &client, q, answered, q)
+    if (fanout_call_post_as(&a->callee, &body, &client, q, question_answered, q)
         == NULL)
     {
-        q->failed.handler = failed;
+        q->failed.handler = question_failed;
         q->failed.data = q;
         q->failed.log = ngx_cycle->log;
 
@@ -329,12 +307,12 @@ ask(question_t *q)
 
 
 static void
-failed(ngx_event_t *ev)
+question_failed(ngx_event_t *ev)
 {
     ngx_str_t  body;
 
     ngx_str_set(&body, "out of memory or connections");
-    answered(ev->data, 0, &body);
+    question_answered(ev->data, 0, &body);
 }
 
 
@@ -433,7 +411,7 @@ ask_passes(ngx_str_t *name)
 /* the answer */
 
 static void
-answered(void *data, ngx_uint_t status, ngx_str_t *body)
+question_answered(void *data, ngx_uint_t status, ngx_str_t *body)
 {
     question_t  *q = data;
 
@@ -463,7 +441,8 @@ answered(void *data, ngx_uint_t status, ngx_str_t *body)
     settle(q, ttl);
 
     while (a->active < a->calls && !ngx_queue_empty(&a->waiting)) {
-        ask(ngx_queue_data(ngx_queue_head(&a->waiting), question_t, queue));
+        question_ask(ngx_queue_data(ngx_queue_head(&a->waiting), question_t,
+                                    queue));
     }
 }
 

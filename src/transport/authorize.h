@@ -76,10 +76,6 @@ fanout_error_e fanout_authorize(fanout_asker_t *asker,
 /* Ends the waiting, and releases the grant; nothing if it did not ask. */
 void fanout_authorize_forget(fanout_asker_t *asker);
 
-/* Bytes of the handshakes that are kept for it, 0: none. */
-size_t fanout_authorize_headers(fanout_loc_conf_t *conf);
-
-
 /* Runs the handler of a stream or a poll, once all is answered that its
  * channels have to be asked for, and with the answers in hand.  Returns what a
  * content handler does. */

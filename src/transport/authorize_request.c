@@ -151,9 +151,8 @@ request_question(request_t *q, ngx_str_t *user)
     hub = q->conf->app->hub;
     question = &q->question;
 
-    switch (fanout_keep(r, q->conf, fanout_authorize_headers(q->conf),
-                        &q->handshake))
-    {
+    switch (fanout_keep(r, q->conf, q->conf->headers, &q->handshake)) {
+
     case NGX_OK:
         break;
 

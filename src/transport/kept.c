@@ -8,7 +8,6 @@
 
 #include "transport/kept.h"
 #include "hook/call.h"
-#include "transport/authorize.h"
 #include "transport/bearer.h"
 
 
@@ -32,7 +31,7 @@ fanout_keep_session(ngx_http_request_t *r, fanout_session_t *s)
     ngx_int_t   rc;
 
     max = s->conf->jwt ? s->conf->jwt->handshake : 0;
-    max = ngx_max(max, fanout_authorize_headers(s->conf));
+    max = ngx_max(max, s->conf->headers);
 
     if (max == 0) {
         return NGX_OK;
