@@ -573,9 +573,9 @@ my @authorize = (
     'fanout_authorize /h$uri join' => 'invalid URI "/h\$uri" .*it takes no '
                                     . 'variables',
     'fanout_authorize /h cache=1s' => '"fanout_authorize" needs at least one '
-                                    . 'operation: join, ',
+                                    . 'operation: connect, join, ',
     'fanout_authorize /h joins'    => 'unknown operation or parameter "joins" of '
-                                    . '"fanout_authorize": there are join, .*'
+                                    . '"fanout_authorize": there are connect, .*'
                                     . 'headers=',
     'fanout_authorize /h join ttl=1s' => 'unknown operation or parameter "ttl=1s"',
     'fanout_authorize /h join join' => 'duplicate operation "join"',

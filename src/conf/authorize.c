@@ -137,14 +137,15 @@ set_operation(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
 {
     ngx_uint_t  op;
 
-    op = fanout_permission(arg->data, arg->len);
+    op = ngx_strcmp(arg->data, "connect") == 0
+         ? FANOUT_ASK_CONNECT : fanout_permission(arg->data, arg->len);
 
     if (op == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown operation or parameter \"%V\" of "
-                           "\"fanout_authorize\": there are join, publish, "
-                           "history, presence, signal, record, lock, all, "
-                           "timeout=, cache=, calls=, queue=, answers= and "
+                           "\"fanout_authorize\": there are connect, join, "
+                           "publish, history, presence, signal, record, lock, "
+                           "all, timeout=, cache=, calls=, queue=, answers= and "
                            "headers=", arg);
         return NGX_CONF_ERROR;
     }
@@ -173,8 +174,8 @@ add(ngx_conf_t *cf, fanout_loc_conf_t *flcf, fanout_authorizer_t *a)
     if (a->ops == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fanout_authorize\" needs at least one operation: "
-                           "join, publish, history, presence, signal, record, "
-                           "lock or all");
+                           "connect, join, publish, history, presence, "
+                           "signal, record, lock or all");
         return NGX_CONF_ERROR;
     }
 
@@ -192,7 +193,7 @@ add(ngx_conf_t *cf, fanout_loc_conf_t *flcf, fanout_authorizer_t *a)
         twice = other[i]->ops & a->ops;
 
         if (twice) {
-            fanout_permission_name(twice & -twice, &name);
+            fanout_authorize_name(twice & -twice, &name);
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "\"%V\" is asked for by %V already", &name,
                                &other[i]->callee.what);
@@ -240,7 +241,7 @@ fanout_merge_authorizers(fanout_loc_conf_t *conf, fanout_loc_conf_t *prev)
         conf->asks |= a[i]->ops;
         conf->headers = ngx_max(conf->headers, a[i]->headers);
 
-        for (n = 0; n < FANOUT_MAY_N; n++) {
+        for (n = 0; n < FANOUT_ASKS; n++) {
             if (a[i]->ops & ((ngx_uint_t) 1 << n)) {
                 conf->asked[n] = &a[i]->grants;
             }

@@ -211,7 +211,7 @@ check_raw(ngx_conf_t *cf, fanout_loc_conf_t *conf, ngx_str_t *location)
         return NGX_ERROR;
     }
 
-    if (conf->asks) {
+    if (conf->asks & FANOUT_MAY_ALL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"fanout_authorize\" conflicts with \"fanout_dialect "
                       "raw\" in location \"%V\": it is for the native "

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "dialect/native.h"
+#include "session/connect.h"
 #include "session/permit.h"
 #include "base/random.h"
 #include "session/token.h"
@@ -182,7 +183,7 @@ autojoin(fanout_session_t *s, ngx_http_request_t *r)
 {
     ngx_str_t  text;
 
-    if (s->conf->autojoin == NULL
+    if (fanout_connect_njoins(r, s->conf) == 0
         || !s->transport->two_way
         || s->state != FANOUT_OPEN)
     {

@@ -8,36 +8,27 @@
 
 
 #include "dialect/native.h"
+#include "session/connect.h"
 
 
 ngx_int_t
 fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
     ngx_str_t *text)
 {
-    u_char           *p;
-    size_t            size;
-    ngx_str_t        *names;
-    ngx_uint_t        i, n;
-    fanout_permit_t  *channels;
+    u_char      *p;
+    size_t       size;
+    ngx_str_t   *names;
+    ngx_uint_t   i, n;
 
-    channels = s->conf->autojoin->elts;
-    n = s->conf->autojoin->nelts;
     size = sizeof("[]");
 
     ngx_str_null(text);
 
-    names = ngx_palloc(r->pool, n * sizeof(ngx_str_t));
-    if (names == NULL) {
+    if (fanout_connect_joins(r, s->conf, &names, &n) != NGX_OK) {
         return NGX_ERROR;
     }
 
     for (i = 0; i < n; i++) {
-        if (fanout_permissions_name(r, &channels[i], &names[i])
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
         size += sizeof("{\"op\":\"join\",\"channel\":\"\"},")
                 + (names[i].len
                    ? fanout_json_escape_len(names[i].data, names[i].len)

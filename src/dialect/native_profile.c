@@ -9,6 +9,7 @@
 #include "http/http.h"
 #include "base/json.h"
 #include "dialect/native.h"
+#include "session/connect.h"
 
 
 ngx_int_t
@@ -19,9 +20,17 @@ fanout_native_user_info(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     u_char            *p;
     ngx_str_t         *values;
     ngx_uint_t         i, n;
+    fanout_connect_t  *connect;
     fanout_profile_t  *profile;
 
     ngx_str_null(info);
+
+    connect = fanout_connect_of(r, conf);
+
+    if (connect && connect->info.len) {
+        *info = connect->info;
+        return NGX_OK;
+    }
 
     if (conf->user_info == NULL) {
         return NGX_OK;

@@ -9,6 +9,7 @@
 
 
 #include "dialect/dialect.h"
+#include "session/connect.h"
 #include "session/join.h"
 #include "session/members.h"
 #include "hub/entry_json.h"
@@ -94,7 +95,7 @@ raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t *status)
         return "the argument \"since\" is not epoch:offset";
     }
 
-    access = fanout_permissions_create(r, conf->permits);
+    access = fanout_connect_permissions(r, conf);
 
     if (access == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;

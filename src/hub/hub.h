@@ -586,11 +586,11 @@ typedef struct {
     ngx_uint_t                       refs;
 } fanout_permissions_t;
 
-/* Evaluates the rules of a location for a request.  NULL on lack of
- * memory.  A rule with an empty variable, or one with a control character
- * in it, grants nothing. */
-fanout_permissions_t *fanout_permissions_create(
-    ngx_http_request_t *r, ngx_array_t *permits);
+/* Evaluates the rules of a location for a request, and adds more, which are
+ * packed, NULL for none.  NULL on lack of memory.  A rule with an empty
+ * variable, or one with a control character in it, grants nothing. */
+fanout_permissions_t *fanout_permissions_create(ngx_http_request_t *r,
+    ngx_array_t *permits, ngx_str_t *more);
 
 /* Evaluates a pattern without wildcards for a request.  The name is of the
  * request's pool; len is 0 if it is not a valid name of a channel.  NGX_ERROR

@@ -83,22 +83,24 @@ fanout_permission_name(ngx_uint_t op, ngx_str_t *name)
 
 
 fanout_permissions_t *
-fanout_permissions_create(ngx_http_request_t *r, ngx_array_t *permits)
+fanout_permissions_create(ngx_http_request_t *r, ngx_array_t *permits,
+    ngx_str_t *more)
 {
     size_t            size;
     u_char           *p, *data;
-    ngx_uint_t        i;
+    ngx_uint_t        i, n;
     fanout_permit_t  *permit;
 
-    if (permits == NULL) {
-        return intern(NULL, 0);
+    n = permits ? permits->nelts : 0;
+    permit = permits ? permits->elts : NULL;
+    size = more ? more->len : 0;
+
+    for (i = 0; i < n; i++) {
+        size += rule_size(r, &permit[i]);
     }
 
-    permit = permits->elts;
-    size = 0;
-
-    for (i = 0; i < permits->nelts; i++) {
-        size += rule_size(r, &permit[i]);
+    if (size == 0) {
+        return intern(NULL, 0);
     }
 
     data = ngx_pnalloc(r->pool, size);
@@ -108,8 +110,12 @@ fanout_permissions_create(ngx_http_request_t *r, ngx_array_t *permits)
 
     p = data;
 
-    for (i = 0; i < permits->nelts; i++) {
+    for (i = 0; i < n; i++) {
         p = rule_pack(r, &permit[i], p, data + size - p);
+    }
+
+    if (more && more->len) {
+        p = ngx_cpymem(p, more->data, more->len);
     }
 
     return intern(data, p - data);

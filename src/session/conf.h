@@ -65,6 +65,13 @@ typedef struct {
 } fanout_profile_t;
 
 
+/* fanout_authorize: beside FANOUT_MAY_*, whether a request may connect */
+
+#define FANOUT_ASK_CONNECT_AT  FANOUT_MAY_N
+#define FANOUT_ASK_CONNECT     (1 << FANOUT_ASK_CONNECT_AT)
+#define FANOUT_ASKS            (FANOUT_MAY_N + 1)
+
+
 typedef struct {
     fanout_app_t               *app;            /* NULL: not enabled */
     fanout_app_t               *api;
@@ -77,7 +84,7 @@ typedef struct {
     ngx_array_t             *permits;           /* permit_t, NULL: deny all */
     ngx_array_t             *authorizers;       /* fanout_authorizer_t *, NULL:
                                                    none */
-    struct fanout_grants_s  *asked[FANOUT_MAY_N];
+    struct fanout_grants_s  *asked[FANOUT_ASKS];
                                                 /* by the bit of an operation,
                                                    NULL: nobody is asked */
     ngx_uint_t               asks;              /* bits of these */

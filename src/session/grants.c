@@ -51,7 +51,7 @@ grant_key(u_char *p, const fanout_grantee_t *who, ngx_uint_t op,
     static uint64_t  last;
 
     start = p;
-    *p++ = (u_char) op;
+    *p++ = (u_char) ffs(op);
 
     if (who->user.len) {
         *p++ = 'u';
@@ -353,6 +353,10 @@ fanout_grant_release(fanout_grant_t *grant)
 
     if (grant->text.data) {
         ngx_free(grant->text.data);
+    }
+
+    if (grant->connect) {
+        ngx_free(grant->connect);
     }
 
     ngx_free(grant);

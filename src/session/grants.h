@@ -21,6 +21,7 @@
 typedef struct fanout_grants_s         fanout_grants_t;
 typedef struct fanout_grant_s          fanout_grant_t;
 typedef struct fanout_grants_holder_s  fanout_grants_holder_t;
+typedef struct fanout_connect_s        fanout_connect_t;
 
 
 /* who is granted something; the strings are the caller's */
@@ -43,12 +44,14 @@ struct fanout_grant_s {
                                                    epoch; 0: they don't */
     ngx_msec_t               until;             /* it is an answer for others */
     ngx_uint_t               refs;
-    ngx_uint_t               op;                /* that was asked for,
-                                                   FANOUT_MAY_* */
+    ngx_uint_t               op;                /* that was asked for: one of
+                                                   FANOUT_MAY_*, or
+                                                   FANOUT_ASK_CONNECT */
     ngx_uint_t               ops;               /* granted */
     fanout_error_e           rc;                /* NONE: granted */
     ngx_str_t                text;              /* of an error; len 0: the usual
                                                    one; of ngx_alloc() */
+    fanout_connect_t        *connect;           /* of ngx_alloc(), or NULL */
     unsigned                 answered:1;
     unsigned                 listed:1;          /* in the tree */
 };

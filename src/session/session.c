@@ -7,6 +7,7 @@
 
 
 #include "session/session.h"
+#include "session/connect.h"
 #include "session/join.h"
 #include "session/dialect.h"
 #include "hub/roster.h"
@@ -51,7 +52,7 @@ fanout_session_create(ngx_http_request_t *r, fanout_hub_t *hub,
         return NULL;
     }
 
-    s->permissions = fanout_permissions_create(r, conf->permits);
+    s->permissions = fanout_connect_permissions(r, conf);
     if (s->permissions == NULL) {
         ngx_free(s);
         return NULL;

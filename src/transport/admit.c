@@ -9,6 +9,7 @@
 
 #include "http/headers.h"
 #include "http/http.h"
+#include "session/connect.h"
 #include "session/token.h"
 #include "transport/bearer.h"
 #include "transport/transport.h"
@@ -109,6 +110,15 @@ static const char *
 admit_user(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
     ngx_uint_t *status)
 {
+    fanout_connect_t  *connect;
+
+    connect = fanout_connect_of(r, conf);
+
+    if (connect && connect->user.len) {
+        *user = connect->user;
+        return NULL;
+    }
+
     if (conf->user == NULL) {
         return NULL;
     }

@@ -6,6 +6,7 @@
  */
 
 
+#include "session/connect.h"
 #include "session/dialect.h"
 #include "http/http.h"
 #include "transport/bearer.h"
@@ -67,7 +68,8 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
     }
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
-    fanout_session_expire(s, fanout_bearer_left(r, conf));
+    fanout_session_expire(s, fanout_connect_left(r, conf,
+                                      fanout_bearer_left(r, conf)));
 
     if (fanout_subject(r, conf, &user, &s->who) != NGX_OK) {
         fanout_session_return_request(s);

@@ -9,7 +9,7 @@
  */
 
 
-#include "transport/authorize.h"
+#include "transport/authorize_connect.h"
 #include "base/json.h"
 #include "base/time.h"
 #include "hub/entry_json.h"
@@ -35,6 +35,7 @@ typedef struct {
     fanout_json_t           ops;
     fanout_json_t           ttl;
     fanout_json_t           expires;
+    fanout_connect_answer_t  connect;
 } answer_t;
 
 
@@ -67,7 +68,11 @@ static const fanout_json_field_t  answer_fields[] = {
     fanout_json_field("message", answer_t, message),
     fanout_json_field("ops", answer_t, ops),
     fanout_json_field("ttl", answer_t, ttl),
-    fanout_json_field("expires", answer_t, expires)
+    fanout_json_field("expires", answer_t, expires),
+    fanout_json_field("user", answer_t, connect.user),
+    fanout_json_field("info", answer_t, connect.info),
+    fanout_json_field("permit", answer_t, connect.permit),
+    fanout_json_field("join", answer_t, connect.join)
 };
 
 static const fanout_caller_t  client = {
@@ -134,6 +139,18 @@ fanout_authorize(fanout_asker_t *asker, const fanout_question_t *from)
 
 
 void
+fanout_authorize_name(ngx_uint_t op, ngx_str_t *name)
+{
+    if (op == FANOUT_ASK_CONNECT) {
+        ngx_str_set(name, "connect");
+        return;
+    }
+
+    fanout_permission_name(op, name);
+}
+
+
+void
 fanout_authorize_forget(fanout_asker_t *asker)
 {
     if (asker->grant == NULL) {
@@ -194,7 +211,7 @@ question_compose(question_t *q, const fanout_question_t *from)
         return NGX_ERROR;
     }
 
-    fanout_permission_name(from->op, &name);
+    fanout_authorize_name(from->op, &name);
     ngx_str_null(&client_id);
 
     if (from->who.client) {
@@ -424,7 +441,9 @@ question_answered(void *data, ngx_uint_t status, ngx_str_t *body)
     a = q->authorizer;
     a->active--;
 
-    ttl = a->cache;
+    /* who connects may have other headers each time */
+
+    ttl = grant->op == FANOUT_ASK_CONNECT ? 0 : a->cache;
     why = follow(grant, status, body, &ttl);
 
     if (why) {
@@ -587,7 +606,8 @@ follow_json(fanout_grant_t *grant, ngx_str_t *body, ngx_msec_t *ttl,
         grant->expires = n;
     }
 
-    wrong = answer.ops.len ? follow_ops(grant, &answer.ops) : NULL;
+    wrong = answer.ops.len ? follow_ops(grant, &answer.ops)
+                           : fanout_authorize_connect(grant, &answer.connect);
 
     if (wrong == NULL
         && (!(grant->ops & grant->op)
@@ -607,6 +627,10 @@ follow_ops(fanout_grant_t *grant, fanout_json_t *array)
     ngx_uint_t           op;
     fanout_json_t        item, text;
     fanout_json_iter_t   it;
+
+    if (grant->op == FANOUT_ASK_CONNECT) {
+        return "\"ops\" is of a channel: connect has \"permit\"";
+    }
 
     if (fanout_json_type(array) != FANOUT_JSON_ARRAY
         || fanout_json_iter(&it, array) != FANOUT_JSON_OK)

@@ -73,12 +73,15 @@ struct fanout_asker_s {
 fanout_error_e fanout_authorize(fanout_asker_t *asker,
     const fanout_question_t *question);
 
+/* The name of what is asked for. */
+void fanout_authorize_name(ngx_uint_t op, ngx_str_t *name);
+
 /* Ends the waiting, and releases the grant; nothing if it did not ask. */
 void fanout_authorize_forget(fanout_asker_t *asker);
 
-/* Runs the handler of a stream or a poll, once all is answered that its
- * channels have to be asked for, and with the answers in hand.  Returns what a
- * content handler does. */
+/* Runs the handler of a request, once it may connect, and all is answered that
+ * the channels of a stream or a poll have to be asked for, with these answers in
+ * hand.  Returns what a content handler does. */
 ngx_int_t fanout_authorize_request(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_http_handler_pt handler);
 

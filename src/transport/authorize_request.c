@@ -2,12 +2,15 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Event streams and polls whose channels have to be asked for: the request
- * waits for the answers before its session begins.
+ * Requests that wait for answers of the backend before their session begins:
+ * whether they may connect and, of event streams and polls, for their
+ * channels.
  */
 
 
+#include "session/connect.h"
 #include "transport/authorize.h"
+#include "session/connect.h"
 #include "transport/transport.h"
 
 
@@ -18,7 +21,7 @@ typedef struct {
     struct request_s     *request;
 } wait_t;
 
-/* of the request's pool; waits and grants have room for max */
+/* of the request's pool */
 
 typedef struct request_s {
     ngx_http_request_t   *request;
@@ -26,22 +29,29 @@ typedef struct request_s {
     ngx_http_handler_pt   handler;
     fanout_handshake_t   *handshake;        /* of ngx_alloc(), or NULL */
     fanout_question_t     question;
-    fanout_permissions_t *permissions;
+    fanout_permissions_t *permissions;      /* or NULL */
     wait_t               *waits;
-    fanout_grant_t      **grants;           /* those that are answered */
-    ngx_uint_t            max;
+    fanout_grant_t      **grants;           /* of these */
     ngx_uint_t            n;                /* questions */
     ngx_uint_t            open;             /* of them */
+    unsigned              connects:1;       /* it was asked whether it may */
+    unsigned              joins:1;          /* and for its channels */
 } request_t;
 
 
 static request_t *request_create(ngx_http_request_t *r,
-    fanout_loc_conf_t *conf, ngx_http_handler_pt handler, ngx_uint_t n);
-static fanout_error_e request_question(request_t *q, ngx_str_t *user);
-static fanout_error_e ask_channels(request_t *q, fanout_query_t *query);
-static fanout_error_e ask_autojoin(request_t *q);
+    fanout_loc_conf_t *conf, ngx_http_handler_pt handler);
+static ngx_int_t request_go(request_t *q);
+static ngx_int_t request_ask(request_t *q, fanout_error_e (*ask)(request_t *q));
+static ngx_int_t request_connects(request_t *q);
+static ngx_int_t request_room(request_t *q, ngx_uint_t n);
+static fanout_error_e request_question(request_t *q);
+static fanout_error_e ask_connect(request_t *q);
+static fanout_error_e ask_channels(request_t *q);
+static fanout_error_e ask_joins(request_t *q);
 static fanout_error_e ask_ops(request_t *q, ngx_str_t *channel,
     ngx_uint_t ops);
+static fanout_error_e ask_op(request_t *q, ngx_uint_t op);
 static ngx_uint_t join_has(ngx_str_t *join, const char *name);
 static void request_answered(fanout_asker_t *asker);
 static ngx_int_t request_run(request_t *q);
@@ -53,57 +63,22 @@ ngx_int_t
 fanout_authorize_request(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_http_handler_pt handler)
 {
-    ngx_str_t        user;
-    request_t       *q;
-    ngx_uint_t       n, status;
-    fanout_query_t   query;
-    fanout_error_e   rc;
+    ngx_int_t    rc;
+    request_t   *q;
 
-    /* what is wrong anyway is refused by the handler */
-
-    if (fanout_handshake_check(r, conf, &user, &status) != NULL
-        || fanout_query_read(r, conf, &query, &status) != NULL
-        || query.n > query.max
-        || fanout_meter_tried(r, conf))
-    {
-        return handler(r);
-    }
-
-    n = query.n + (conf->autojoin ? conf->autojoin->nelts : 0);
-    q = request_create(r, conf, handler, n);
+    q = request_create(r, conf, handler);
 
     if (q == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = request_question(q, &user);
+    rc = request_go(q);
 
-    if (rc == FANOUT_E_NONE) {
-        rc = ask_channels(q, &query);
-    }
-
-    if (rc == FANOUT_E_NONE && conf->autojoin) {
-        rc = ask_autojoin(q);
-    }
-
-    if (rc == FANOUT_E_TOO_LARGE) {
-        return fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
-                             "the request has more headers than "
-                             "fanout_authorize headers=");
-    }
-
-    if (rc != FANOUT_E_NONE) {
-        return fanout_refuse_error(r, rc);
-    }
-
-    if (q->open == 0) {
-        return request_run(q);
+    if (rc != NGX_AGAIN) {
+        return rc;
     }
 
     fanout_meter_asked(r, conf);
-
-    /* notices a client that goes away */
-    r->read_event_handler = ngx_http_test_reading;
     r->main->count++;
 
     return NGX_DONE;
@@ -112,9 +87,10 @@ fanout_authorize_request(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
 static request_t *
 request_create(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_http_handler_pt handler, ngx_uint_t n)
+    ngx_http_handler_pt handler)
 {
     request_t           *q;
+    ngx_uint_t           t;
     ngx_http_cleanup_t  *cln;
 
     cln = ngx_http_cleanup_add(r, sizeof(request_t));
@@ -126,23 +102,151 @@ request_create(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_memzero(q, sizeof(request_t));
     cln->handler = request_free;
 
+    t = fanout_transport_of(r, conf);
+
     q->request = r;
     q->conf = conf;
     q->handler = handler;
-    q->max = n * FANOUT_MAY_N;
-    q->waits = ngx_pcalloc(r->pool, q->max * sizeof(wait_t));
-    q->grants = ngx_palloc(r->pool, q->max * sizeof(fanout_grant_t *));
-    q->permissions = fanout_permissions_create(r, conf->permits);
+    q->connects = !(conf->asks & FANOUT_ASK_CONNECT);
+    q->joins = !(conf->asks & FANOUT_MAY_ALL)
+               || !(t & (FANOUT_SSE|FANOUT_POLL));
 
-    return q->waits && q->grants && q->permissions ? q : NULL;
+    return q;
 }
 
 
-/* What all questions of the request have in common. */
+/* NGX_AGAIN: it waits for answers; else it is done, as a content handler is. */
+
+static ngx_int_t
+request_go(request_t *q)
+{
+    ngx_int_t  rc;
+
+    if (!q->connects) {
+
+        if (q->n == 0) {
+            rc = request_ask(q, ask_connect);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+        }
+
+        rc = q->n ? request_connects(q) : NGX_OK;
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        q->connects = 1;
+        request_release(q);
+    }
+
+    if (!q->joins) {
+        q->joins = 1;
+        rc = request_ask(q, ask_channels);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return request_run(q);
+}
+
+
+/* NGX_OK: there is nothing to wait for. */
+
+static ngx_int_t
+request_ask(request_t *q, fanout_error_e (*ask)(request_t *q))
+{
+    fanout_error_e       rc;
+    ngx_http_request_t  *r;
+
+    r = q->request;
+    rc = request_question(q);
+
+    if (rc == FANOUT_E_NONE) {
+        rc = ask(q);
+    }
+
+    switch (rc) {
+
+    case FANOUT_E_NONE:
+        break;
+
+    case FANOUT_E_BAD_REQUEST:
+        /* refused by the handler */
+        return NGX_OK;
+
+    case FANOUT_E_TOO_LARGE:
+        return fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
+                             "the request has more headers than "
+                             "fanout_authorize headers=");
+
+    case FANOUT_E_UNAVAILABLE:
+        return fanout_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                             "too many questions wait for the backend: "
+                             "fanout_authorize queue=");
+
+    default:
+        return fanout_refuse_error(r, rc);
+    }
+
+    if (q->open == 0) {
+        return NGX_OK;
+    }
+
+    /* notices a client that goes away */
+    r->read_event_handler = ngx_http_test_reading;
+
+    return NGX_AGAIN;
+}
+
+
+/* NGX_OK; or it was refused. */
+
+static ngx_int_t
+request_connects(request_t *q)
+{
+    fanout_grant_t  *grant;
+
+    grant = q->grants[0];
+
+    if (grant->rc == FANOUT_E_NONE) {
+        return fanout_connect_set(q->request, grant) == NGX_OK
+               ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    fanout_count(q->conf->app->hub, forbidden);
+
+    return grant->rc == FANOUT_E_FORBIDDEN
+           ? fanout_refuse(q->request, NGX_HTTP_FORBIDDEN,
+                           "the backend does not let it in: fanout_authorize")
+           : fanout_refuse(q->request, NGX_HTTP_SERVICE_UNAVAILABLE,
+                           "the backend gives no valid answer: "
+                           "fanout_authorize");
+}
+
+
+static ngx_int_t
+request_room(request_t *q, ngx_uint_t n)
+{
+    q->waits = ngx_pcalloc(q->request->pool, n * sizeof(wait_t));
+    q->grants = ngx_palloc(q->request->pool, n * sizeof(fanout_grant_t *));
+
+    return q->waits && q->grants ? NGX_OK : NGX_ERROR;
+}
+
+
+/* What all questions of the request have in common.  BAD_REQUEST: it is refused
+ * anyway. */
 
 static fanout_error_e
-request_question(request_t *q, ngx_str_t *user)
+request_question(request_t *q)
 {
+    ngx_str_t            user;
+    ngx_uint_t           status;
     fanout_hub_t        *hub;
     fanout_question_t   *question;
     ngx_http_request_t  *r;
@@ -150,6 +254,12 @@ request_question(request_t *q, ngx_str_t *user)
     r = q->request;
     hub = q->conf->app->hub;
     question = &q->question;
+
+    if (fanout_handshake_check(r, q->conf, &user, &status) != NULL
+        || hub == NULL || fanout_meter_tried(r, q->conf))
+    {
+        return FANOUT_E_BAD_REQUEST;
+    }
 
     switch (fanout_keep(r, q->conf, q->conf->headers, &q->handshake)) {
 
@@ -168,78 +278,96 @@ request_question(request_t *q, ngx_str_t *user)
     question->handshake = q->handshake;
     question->transport = *fanout_transport_name(r, q->conf);
 
-    question->who.user = *user;
-    question->who.holder = user->len
-                           ? fanout_zone_hash(&hub->zone, user->data,
-                                              user->len)
+    question->who.user = user;
+    question->who.holder = user.len
+                           ? fanout_zone_hash(&hub->zone, user.data, user.len)
                            : fanout_meter_address(r, hub);
-    question->who.holder |= !question->who.holder;
 
-    return FANOUT_E_NONE;
-}
-
-
-static fanout_error_e
-ask_channels(request_t *q, fanout_query_t *query)
-{
-    ngx_uint_t      i, ops;
-    fanout_error_e  rc;
-
-    for (i = 0; i < query->n; i++) {
-        ops = FANOUT_MAY_JOIN;
-
-        if ((query->history && query->position == NULL)
-            || join_has(&query->joins[i], "\"history\""))
-        {
-            ops |= FANOUT_MAY_HISTORY;
-        }
-
-        if (query->joins[i].len) {
-            ops |= FANOUT_MAY_PRESENCE;
-        }
-
-        rc = ask_ops(q, &query->channels[i], ops);
-
-        if (rc != FANOUT_E_NONE) {
-            return rc;
-        }
+    if (question->who.holder == 0) {
+        question->who.holder = 1;
     }
 
     return FANOUT_E_NONE;
 }
 
 
-static ngx_uint_t
-join_has(ngx_str_t *join, const char *name)
+static fanout_error_e
+ask_connect(request_t *q)
 {
-    return join->len
-           && ngx_strlcasestrn(join->data, join->data + join->len,
-                               (u_char *) name, ngx_strlen(name) - 1)
-              != NULL;
+    if (request_room(q, 1) != NGX_OK) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    ngx_str_null(&q->question.channel);
+
+    return ask_op(q, FANOUT_ASK_CONNECT);
 }
 
 
 static fanout_error_e
-ask_autojoin(request_t *q)
+ask_channels(request_t *q)
 {
-    ngx_str_t         name;
-    ngx_uint_t        i;
-    fanout_error_e    rc;
-    fanout_permit_t  *channel;
+    ngx_uint_t      i, ops, status;
+    fanout_error_e  rc;
+    fanout_query_t  query;
 
-    channel = q->conf->autojoin->elts;
+    if (fanout_query_read(q->request, q->conf, &query, &status) != NULL
+        || query.n > query.max)
+    {
+        return FANOUT_E_BAD_REQUEST;
+    }
 
-    for (i = 0; i < q->conf->autojoin->nelts; i++) {
+    q->permissions = fanout_connect_permissions(q->request, q->conf);
 
-        if (fanout_permissions_name(q->request, &channel[i], &name) != NGX_OK) {
-            return FANOUT_E_INTERNAL;
+    if (q->permissions == NULL
+        || request_room(q, FANOUT_MAY_N
+                           * (query.n + fanout_connect_njoins(q->request,
+                                                              q->conf)))
+           != NGX_OK)
+    {
+        return FANOUT_E_INTERNAL;
+    }
+
+    for (i = 0; i < query.n; i++) {
+        ops = FANOUT_MAY_JOIN;
+
+        if ((query.history && query.position == NULL)
+            || join_has(&query.joins[i], "\"history\""))
+        {
+            ops |= FANOUT_MAY_HISTORY;
         }
 
-        if (name.len == 0) {
-            continue;
+        if (query.joins[i].len) {
+            ops |= FANOUT_MAY_PRESENCE;
         }
 
-        rc = ask_ops(q, &name, FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE);
+        rc = ask_ops(q, &query.channels[i], ops);
+
+        if (rc != FANOUT_E_NONE) {
+            return rc;
+        }
+    }
+
+    return ask_joins(q);
+}
+
+
+static fanout_error_e
+ask_joins(request_t *q)
+{
+    ngx_str_t       *names;
+    ngx_uint_t       i, n;
+    fanout_error_e   rc;
+
+    if (fanout_connect_joins(q->request, q->conf, &names, &n) != NGX_OK) {
+        return FANOUT_E_INTERNAL;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        rc = names[i].len
+             ? ask_ops(q, &names[i], FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE)
+             : FANOUT_E_NONE;
 
         if (rc != FANOUT_E_NONE) {
             return rc;
@@ -255,9 +383,10 @@ ask_autojoin(request_t *q)
 static fanout_error_e
 ask_ops(request_t *q, ngx_str_t *channel, ngx_uint_t ops)
 {
-    wait_t          *w;
-    ngx_uint_t       op;
-    fanout_error_e   rc;
+    ngx_uint_t      op;
+    fanout_error_e  rc;
+
+    q->question.channel = *channel;
 
     for (ops &= q->conf->asks; ops; ops &= ops - 1) {
         op = ops & -ops;
@@ -266,24 +395,47 @@ ask_ops(request_t *q, ngx_str_t *channel, ngx_uint_t ops)
             continue;
         }
 
-        w = &q->waits[q->n];
-        w->request = q;
-        w->asker.answered = request_answered;
-
-        q->question.op = op;
-        q->question.channel = *channel;
-
-        rc = fanout_authorize(&w->asker, &q->question);
+        rc = ask_op(q, op);
 
         if (rc != FANOUT_E_NONE) {
             return rc;
         }
+    }
 
+    return FANOUT_E_NONE;
+}
+
+
+static fanout_error_e
+ask_op(request_t *q, ngx_uint_t op)
+{
+    wait_t          *w;
+    fanout_error_e   rc;
+
+    w = &q->waits[q->n];
+    w->request = q;
+    w->asker.answered = request_answered;
+
+    q->question.op = op;
+
+    rc = fanout_authorize(&w->asker, &q->question);
+
+    if (rc == FANOUT_E_NONE) {
         q->grants[q->n++] = w->asker.grant;
         q->open += !w->asker.grant->answered;
     }
 
-    return FANOUT_E_NONE;
+    return rc;
+}
+
+
+static ngx_uint_t
+join_has(ngx_str_t *join, const char *name)
+{
+    return join->len
+           && ngx_strlcasestrn(join->data, join->data + join->len,
+                               (u_char *) name, ngx_strlen(name) - 1)
+              != NULL;
 }
 
 
@@ -291,6 +443,7 @@ static void
 request_answered(fanout_asker_t *asker)
 {
     wait_t              *w;
+    ngx_int_t            rc;
     request_t           *q;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
@@ -304,9 +457,12 @@ request_answered(fanout_asker_t *asker)
 
     r = q->request;
     c = r->connection;
+    rc = request_go(q);
 
-    ngx_http_finalize_request(r, request_run(q));
-    ngx_http_run_posted_requests(c);
+    if (rc != NGX_AGAIN) {
+        ngx_http_finalize_request(r, rc);
+        ngx_http_run_posted_requests(c);
+    }
 }
 
 

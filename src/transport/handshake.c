@@ -8,6 +8,7 @@
 
 #include <ngx_sha1.h>
 
+#include "session/connect.h"
 #include "transport/websocket.h"
 #include "session/dialect.h"
 #include "http/headers.h"
@@ -65,7 +66,8 @@ fanout_websocket_upgrade(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     }
 
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
-    fanout_session_expire(s, fanout_bearer_left(r, conf));
+    fanout_session_expire(s, fanout_connect_left(r, conf,
+                                      fanout_bearer_left(r, conf)));
 
     if (fanout_subject(r, conf, &user, &s->who) != NGX_OK
         || fanout_keep_session(r, s) != NGX_OK)

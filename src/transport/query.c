@@ -8,6 +8,7 @@
 
 
 #include "session/dialect.h"
+#include "session/connect.h"
 #include "http/http.h"
 #include "base/json.h"
 #include "session/grants.h"
@@ -208,9 +209,7 @@ fanout_query_read(ngx_http_request_t *r,
 
     *status = NGX_HTTP_BAD_REQUEST;
 
-    if (conf->autojoin) {
-        n += conf->autojoin->nelts;
-    }
+    n += fanout_connect_njoins(r, conf);
 
     if (n == 0) {
         return "the argument \"channel\" is missing";
@@ -497,45 +496,41 @@ static const char *
 query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_query_t *q)
 {
-    ngx_str_t              name, join;
-    ngx_uint_t             i;
-    fanout_permit_t       *channels;
+    ngx_str_t             *names, join;
+    ngx_uint_t             i, n;
     fanout_permissions_t  *access;
 
-    if (conf->autojoin == NULL) {
+    if (fanout_connect_joins(r, conf, &names, &n) != NGX_OK) {
+        return "out of memory";
+    }
+
+    if (n == 0) {
         return NULL;
     }
 
-    access = fanout_permissions_create(r, conf->permits);
+    access = fanout_connect_permissions(r, conf);
 
     if (access == NULL) {
         return "out of memory";
     }
 
-    channels = conf->autojoin->elts;
+    for (i = 0; i < n; i++) {
 
-    for (i = 0; i < conf->autojoin->nelts; i++) {
-
-        if (fanout_permissions_name(r, &channels[i], &name) != NGX_OK) {
-            fanout_permissions_release(access);
-            return "out of memory";
-        }
-
-        if (name.len == 0) {
+        if (names[i].len == 0) {
             continue;
         }
 
-        if (!query_may(access, FANOUT_MAY_JOIN, &name)) {
+        if (!query_may(access, FANOUT_MAY_JOIN, &names[i])) {
             ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                           "fanout_autojoin: no \"fanout_permit join\" allows "
-                          "\"%V\"", &name);
+                          "\"%V\"", &names[i]);
             continue;
         }
 
         ngx_str_set(&join, "{}");
 
         /* the query comes first */
-        (void) query_channel(q, &name, &join);
+        (void) query_channel(q, &names[i], &join);
     }
 
     fanout_permissions_release(access);
@@ -581,7 +576,7 @@ query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     const char            *why;
     fanout_permissions_t  *access;
 
-    access = fanout_permissions_create(r, conf->permits);
+    access = fanout_connect_permissions(r, conf);
 
     if (access == NULL) {
         *status = NGX_HTTP_INTERNAL_SERVER_ERROR;

@@ -7,6 +7,7 @@
 
 
 #include "transport/renew.h"
+#include "session/connect.h"
 #include "http/http.h"
 #include "session/dialect.h"
 #include "transport/bearer.h"
@@ -390,8 +391,8 @@ renew_evaluate(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         return;
     }
 
-    renewal->left = fanout_bearer_left(r, conf);
-    renewal->permissions = fanout_permissions_create(r, conf->permits);
+    renewal->left = fanout_connect_left(r, conf, fanout_bearer_left(r, conf));
+    renewal->permissions = fanout_connect_permissions(r, conf);
 
     if (renewal->permissions == NULL) {
         renewal->rc = FANOUT_E_INTERNAL;

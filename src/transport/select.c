@@ -13,22 +13,25 @@
 #include "transport/websocket.h"
 
 
+static ngx_int_t renew(ngx_http_request_t *r);
 static ngx_int_t preflight(ngx_http_request_t *r, fanout_loc_conf_t *conf);
 
 
 ngx_int_t
 fanout_handler(ngx_http_request_t *r)
 {
-    ngx_str_t           value;
-    ngx_uint_t          t;
-    fanout_renewal_t   *renewal;
-    fanout_loc_conf_t  *conf;
+    ngx_str_t             value;
+    ngx_uint_t            t;
+    fanout_renewal_t     *renewal;
+    fanout_loc_conf_t    *conf;
+    ngx_http_handler_pt   handler;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
     renewal = fanout_renewal_of(r);
 
     if (renewal) {
-        return fanout_renew_handler(r, renewal);
+        return conf->asks ? fanout_authorize_request(r, conf, renew)
+                          : renew(r);
     }
 
     /* a page can't read a response that takes the place of a 101 */
@@ -65,26 +68,33 @@ fanout_handler(ngx_http_request_t *r)
                              "a GET has no body here");
     }
 
-    if (conf->asks && (t & (FANOUT_SSE|FANOUT_POLL))) {
-        return fanout_authorize_request(r, conf, t == FANOUT_SSE
-                                                 ? fanout_sse_handler
-                                                 : fanout_poll_handler);
-    }
-
     switch (t) {
 
     case FANOUT_SSE:
-        return fanout_sse_handler(r);
+        handler = fanout_sse_handler;
+        break;
 
     case FANOUT_POLL:
-        return fanout_poll_handler(r);
+        handler = fanout_poll_handler;
+        break;
 
     case FANOUT_POST:
-        return fanout_post_handler(r);
+        handler = fanout_post_handler;
+        break;
 
     default:
-        return fanout_websocket_handler(r);
+        handler = fanout_websocket_handler;
     }
+
+    return conf->asks ? fanout_authorize_request(r, conf, handler)
+                      : handler(r);
+}
+
+
+static ngx_int_t
+renew(ngx_http_request_t *r)
+{
+    return fanout_renew_handler(r, fanout_renewal_of(r));
 }
 
 
