@@ -66,6 +66,11 @@ END
             fanout_autojoin auto;
             fanout_authorize /may join;
         }
+        location /in {
+            fanout app;
+            fanout_user $arg_user;
+            fanout_authorize /may connect timeout=2s;
+        }
         location /few {
             fanout app;
             fanout_user $arg_user;
@@ -139,7 +144,8 @@ is_deeply($calls[0], {
 }, 'it was asked for the join, with who and where');
 
 is_deeply([ $backend->asked ],
-          [ 'join room', 'presence room', 'publish room' ],
+          [ 'join room', 'presence room', 'profile room',
+            'publish room' ],
           'and for what the join wants, and for the publish');
 
 is(code($ann->cmd('join', channel => 'denied')), 'forbidden', 'denied');
@@ -247,7 +253,7 @@ is(code($ann->cmd('join', channel => 'more', history => 2)), 'ok',
    'an answer grants more than was asked for');
 is(code($ann->cmd('publish', channel => 'more', data => 1)), 'ok',
    'which holds as long as the join');
-is_deeply([ grep { !/presence/ } $backend->asked ], [ 'join more' ],
+is_deeply([ grep { !/presence|profile/ } $backend->asked ], [ 'join more' ],
           'and is not asked for');
 is(code($ann->cmd('record', channel => 'more')), 'unknown_op', 'no more');
 is(code($ann->cmd('leave', channel => 'more')), 'ok', 'leaves');
@@ -610,6 +616,97 @@ ok(Fanout::Nginx::wait_for(sub { $drains->drain; defined $drains->close_code
                                                  || $drains->eof }, 30),
    'a worker drains, whatever waits');
 $backend->let('die');
+
+
+# connect: who may, and as whom
+
+$backend->says('connect *' => [ 200, {
+    user => 'ann b', info => { name => 'Ann' }, join => [ 'hers' ],
+    permit => { 'join,publish' => [ 'a:*', 'hers' ], all => [ 'b' ] },
+} ]);
+$backend->forget;
+
+my %in = (
+    websocket => sub {
+        my ($path) = @_;
+        my $s = $nginx->native(path => $path, headers => { Cookie => 'sid=7' });
+        return { status => $s->status, s => $s };
+    },
+    sse => sub { get('sse', $_[0], 'channel=a:1') },
+    poll => sub { get('poll', $_[0], 'channel=a:1') },
+    post => sub {
+        my $r = $http->post($_[0], '{"id":1,"op":"publish","channel":"a:1","data":1}',
+                            headers => { 'Content-Type' => 'application/json' });
+        return { status => $r->{status} };
+    },
+);
+
+is($in{$_}->('/in')->{status}, $_ eq 'websocket' ? 101 : 200, "connect by $_")
+    for sort keys %in;
+is(scalar($backend->asked), 4, 'each was asked for');
+
+my $in = $in{websocket}->('/in')->{s};
+
+is($in->welcome->{user}, 'ann b', 'the user is whom the backend says');
+is($in->next_where(sub { $_[0]{ok} }, 5)->{ok}{channel}, 'hers',
+   'joined where it says');
+is(code($in->cmd('publish', channel => 'a:2', data => 1)), 'ok', 'its permissions');
+is(code($in->cmd('join', channel => 'b', presence => {})), 'ok', 'of all kinds');
+is(code($in->cmd('publish', channel => 'c', data => 1)), 'forbidden', 'and no more');
+is(code($in->cmd('history', channel => 'a:2')), 'forbidden', 'of each kind');
+is($http->get('/fanout/channels/b/presence')->json->{members}[0]{info}{name}, 'Ann',
+   'its profile');
+is(($backend->calls)[0]{op}, 'connect', 'the question');
+like(($backend->requests)[-1], qr/^Cookie: sid=7\r$/m, 'with its cookie');
+$in->cut;
+
+for my $answer ([ denied => 403, 403 ], [ broken => 503, 500 ],
+                [ ops => 503, 200, { ops => [ 'join' ] } ],
+                [ user => 503, 200, { user => '' } ],
+                [ info => 503, 200, { info => 'x' } ],
+                [ permit => 503, 200, { permit => { joins => [ 'a' ] } } ],
+                [ pattern => 503, 200, { permit => { join => 'a' } } ],
+                [ join => 503, 200, { join => [ "a\nb" ] } ])
+{
+    my ($name, $status, @answer) = @$answer;
+
+    $backend->says('connect *' => \@answer);
+
+    is($in{$_}->('/in')->{status} || 200, $status, "$name: not by $_")
+        for 'poll', 'post';
+    ok(!eval { $nginx->ws(path => '/in') }, "$name: not by websocket");
+    like($@, qr/the handshake got $status/, 'with that status');
+}
+
+$backend->says('connect *' => [ 200, { expires => time() * 1000 + 2500,
+                                       permit => { join => [ '*' ] } } ]);
+$in = $in{websocket}->('/in')->{s};
+ok($in->welcome->{expires}, 'a session has the end of its answer');
+$in->wait_close;
+is($in->close_code, 4401, 'and ends then');
+
+# kept for a user that is known before, if the answer says so
+
+$backend->says('connect *' => [ 200, { ttl => 60000, permit => { all => [ '*' ] } } ]);
+$backend->forget;
+is($http->post('/in?user=kept', '{"id":1,"op":"publish","channel":"a","data":1}',
+               headers => { 'Content-Type' => 'application/json' })->{status}, 200,
+   'post') for 1 .. 5;
+cmp_ok(scalar($backend->asked), '<=', 2,
+       'with a ttl and a user one answer serves a worker');
+
+$backend->says('connect *' => [ 200, {}, wait => 'gate' ]);
+
+@streams = map {
+    my $c = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                  PeerPort => $nginx->port) or die "$!";
+    print $c "GET /in?user=g$_&channel=held&poll=1 HTTP/1.1\r\nHost: a\r\n\r\n";
+    $c;
+} 1 .. 3;
+Fanout::Nginx::wait_for(sub { grep { ($_->{user} // '') eq 'g3' } $backend->calls });
+$_->close for @streams;
+$backend->let('gate');
+
 
 my $counters = counts();
 

@@ -144,8 +144,9 @@ set_operation(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown operation or parameter \"%V\" of "
                            "\"fanout_authorize\": there are connect, join, "
-                           "publish, history, presence, signal, record, lock, "
-                           "all, timeout=, cache=, calls=, queue=, answers= and "
+                           "publish, history, presence, signal, record, "
+                           "lock, profile, all, timeout=, cache=, calls=, "
+                           "queue=, answers= and "
                            "headers=", arg);
         return NGX_CONF_ERROR;
     }
@@ -175,7 +176,7 @@ add(ngx_conf_t *cf, fanout_loc_conf_t *flcf, fanout_authorizer_t *a)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "\"fanout_authorize\" needs at least one operation: "
                            "connect, join, publish, history, presence, "
-                           "signal, record, lock or all");
+                           "signal, record, lock, profile or all");
         return NGX_CONF_ERROR;
     }
 

@@ -182,6 +182,5 @@ fanout_native_may(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
 ngx_uint_t
 fanout_native_unnamed(fanout_session_t *s, ngx_str_t *channel)
 {
-    return !fanout_permissions_check(s->permissions, FANOUT_MAY_PROFILE,
-                                     channel);
+    return !fanout_session_may(s, FANOUT_MAY_PROFILE, channel);
 }

@@ -200,6 +200,13 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     if (rc == FANOUT_E_NONE
+        && fanout_native_wants(s, cmd, FANOUT_MAY_PROFILE) == FANOUT_E_PARKED)
+    {
+        /* without it, nobody has a name */
+        return FANOUT_E_PARKED;
+    }
+
+    if (rc == FANOUT_E_NONE
         && (c->since.set || c->history > 0
             || (c->want & FANOUT_WANT_RECORDS
                 && fanout_records_served(s->hub, &cmd->channel))

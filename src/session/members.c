@@ -11,6 +11,7 @@
 #include "session/dialect.h"
 #include "hub/roster.h"
 #include "session/transport.h"
+#include "session/permit.h"
 
 
 static fanout_error_e members_refused(fanout_hub_t *hub, int rc);
@@ -74,8 +75,7 @@ ngx_uint_t
 fanout_session_format(fanout_session_t *s, fanout_channel_t *ch)
 {
     return s->dialect->names
-           && !fanout_permissions_check(s->permissions, FANOUT_MAY_PROFILE,
-                                        &ch->name)
+           && !fanout_session_may(s, FANOUT_MAY_PROFILE, &ch->name)
            ? s->format | FANOUT_UNNAMED : s->format;
 }
 

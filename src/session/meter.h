@@ -145,9 +145,9 @@ fanout_error_e fanout_meter_admit(ngx_http_request_t *r,
 /* The request did not become a session: it is no longer counted. */
 void fanout_meter_undo(fanout_hub_t *hub, fanout_meter_t *m);
 
-/* The hash of the address of a request, as set by realip.  Of IPv6 it is that of
- * the first 64 bits, as one client has all addresses of such a network.  0: a
- * Unix socket has none, its peers are proxies. */
+/* The hash of the address of a request, as set by realip.  Of IPv6 it is that
+ * of the first 64 bits, as one client has all addresses of such a network.  0:
+ * a Unix socket has none, its peers are proxies. */
 uint64_t fanout_meter_address(ngx_http_request_t *r, fanout_hub_t *hub);
 
 /* The budgets of the user and of the address, as far as there are any.  Returns

@@ -77,11 +77,14 @@ fanout_session_granted(fanout_subscription_t *sub)
     fanout_session_grantee(s, &who);
     grant = fanout_grants_join(s->conf->asked, &who, name);
 
+    sub->granted |= fanout_grants_check(s->conf->asked, &who,
+                                        FANOUT_MAY_PRESENCE|FANOUT_MAY_PROFILE,
+                                        name);
     if (grant == NULL) {
         return;
     }
 
-    sub->granted = fanout_grant_ops(grant);
+    sub->granted |= fanout_grant_ops(grant);
     sub->granted_until = grant->expires;
 
     if (grant->expires

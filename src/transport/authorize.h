@@ -80,8 +80,8 @@ void fanout_authorize_name(ngx_uint_t op, ngx_str_t *name);
 void fanout_authorize_forget(fanout_asker_t *asker);
 
 /* Runs the handler of a request, once it may connect, and all is answered that
- * the channels of a stream or a poll have to be asked for, with these answers in
- * hand.  Returns what a content handler does. */
+ * the channels of a stream or a poll have to be asked for, with these answers
+ * in hand.  Returns what a content handler does. */
 ngx_int_t fanout_authorize_request(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_http_handler_pt handler);
 

@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a backend says of a request that connects: its user, profile, permissions
- * and channels.
+ * What a backend says of a request that connects: its user, profile,
+ * permissions and channels.
  */
 
 
@@ -143,7 +143,7 @@ take_joins(fanout_connect_t *c, u_char **p, const fanout_json_t *join)
 }
 
 
-/* {"join,history":["news:*"]} is what "fanout_permit join,history news:*" is. */
+/* {"join,history":["news:*"]} is "fanout_permit join,history news:*". */
 
 static const char *
 take_permit(fanout_connect_t *c, u_char **p, const fanout_json_t *permit)

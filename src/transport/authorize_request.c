@@ -10,6 +10,7 @@
 
 #include "session/connect.h"
 #include "transport/authorize.h"
+#include "transport/bearer.h"
 #include "session/connect.h"
 #include "transport/transport.h"
 
@@ -63,8 +64,8 @@ ngx_int_t
 fanout_authorize_request(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_http_handler_pt handler)
 {
-    ngx_int_t    rc;
-    request_t   *q;
+    ngx_int_t   rc;
+    request_t  *q;
 
     q = request_create(r, conf, handler);
 
@@ -107,7 +108,9 @@ request_create(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     q->request = r;
     q->conf = conf;
     q->handler = handler;
-    q->connects = !(conf->asks & FANOUT_ASK_CONNECT);
+    /* with a token as its first command, it connects when that has come */
+    q->connects = !(conf->asks & FANOUT_ASK_CONNECT)
+                  || fanout_bearer_awaited(r, conf);
     q->joins = !(conf->asks & FANOUT_MAY_ALL)
                || !(t & (FANOUT_SSE|FANOUT_POLL));
 
@@ -127,14 +130,14 @@ request_go(request_t *q)
         if (q->n == 0) {
             rc = request_ask(q, ask_connect);
 
-            if (rc != NGX_OK) {
+            if (rc != NGX_DECLINED) {
                 return rc;
             }
         }
 
-        rc = q->n ? request_connects(q) : NGX_OK;
+        rc = q->n ? request_connects(q) : NGX_DECLINED;
 
-        if (rc != NGX_OK) {
+        if (rc != NGX_DECLINED) {
             return rc;
         }
 
@@ -146,7 +149,7 @@ request_go(request_t *q)
         q->joins = 1;
         rc = request_ask(q, ask_channels);
 
-        if (rc != NGX_OK) {
+        if (rc != NGX_DECLINED) {
             return rc;
         }
     }
@@ -155,7 +158,7 @@ request_go(request_t *q)
 }
 
 
-/* NGX_OK: there is nothing to wait for. */
+/* NGX_DECLINED: there is nothing to wait for. */
 
 static ngx_int_t
 request_ask(request_t *q, fanout_error_e (*ask)(request_t *q))
@@ -177,7 +180,7 @@ request_ask(request_t *q, fanout_error_e (*ask)(request_t *q))
 
     case FANOUT_E_BAD_REQUEST:
         /* refused by the handler */
-        return NGX_OK;
+        return NGX_DECLINED;
 
     case FANOUT_E_TOO_LARGE:
         return fanout_refuse(r, NGX_HTTP_BAD_REQUEST,
@@ -194,7 +197,7 @@ request_ask(request_t *q, fanout_error_e (*ask)(request_t *q))
     }
 
     if (q->open == 0) {
-        return NGX_OK;
+        return NGX_DECLINED;
     }
 
     /* notices a client that goes away */
@@ -204,7 +207,7 @@ request_ask(request_t *q, fanout_error_e (*ask)(request_t *q))
 }
 
 
-/* NGX_OK; or it was refused. */
+/* NGX_DECLINED: it may; or it was refused. */
 
 static ngx_int_t
 request_connects(request_t *q)
@@ -215,7 +218,7 @@ request_connects(request_t *q)
 
     if (grant->rc == FANOUT_E_NONE) {
         return fanout_connect_set(q->request, grant) == NGX_OK
-               ? NGX_OK : NGX_HTTP_INTERNAL_SERVER_ERROR;
+               ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     fanout_count(q->conf->app->hub, forbidden);
@@ -329,7 +332,7 @@ ask_channels(request_t *q)
     }
 
     for (i = 0; i < query.n; i++) {
-        ops = FANOUT_MAY_JOIN;
+        ops = FANOUT_MAY_JOIN|FANOUT_MAY_PROFILE;
 
         if ((query.history && query.position == NULL)
             || join_has(&query.joins[i], "\"history\""))
@@ -366,7 +369,8 @@ ask_joins(request_t *q)
     for (i = 0; i < n; i++) {
 
         rc = names[i].len
-             ? ask_ops(q, &names[i], FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE)
+             ? ask_ops(q, &names[i], FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE
+                                    |FANOUT_MAY_PROFILE)
              : FANOUT_E_NONE;
 
         if (rc != FANOUT_E_NONE) {

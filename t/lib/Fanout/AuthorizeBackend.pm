@@ -58,7 +58,13 @@ sub calls {
 }
 
 
-sub asked  { map { "$_->{op} $_->{channel}" } $_[0]->calls }
+sub asked  { map { question($_) } $_[0]->calls }
+
+sub question {
+    my ($call) = @_;
+
+    return "$call->{op} " . ($call->{channel} // '');
+}
 
 sub forget { unlink glob "$_[0]{dir}/requests/*" }
 
@@ -72,7 +78,7 @@ sub answer {
         Fanout::Nginx::slurp("$self->{dir}/answers") || '{}');
     my $call = Fanout::JSON::decode($body);
 
-    my ($status, $text, @steps) = @{ $answers->{"$call->{op} $call->{channel}"}
+    my ($status, $text, @steps) = @{ $answers->{ question($call) }
                                      || $answers->{"$call->{op} *"} || [ 403 ] };
 
     while (my ($verb, $what) = splice @steps, 0, 2) {
