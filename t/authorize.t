@@ -611,11 +611,14 @@ my $drains = connect_as('drains');
 
 $id = $drains->send_cmd('join', channel => 'draining');
 Fanout::Nginx::wait_for(sub { grep { $_ eq 'join draining' } $backend->asked });
+my @old = $nginx->worker_pids;
 $nginx->reload;
 ok(Fanout::Nginx::wait_for(sub { $drains->drain; defined $drains->close_code
                                                  || $drains->eof }, 30),
    'a worker drains, whatever waits');
 $backend->let('die');
+$drains->cut;
+ok($nginx->wait_gone(20, @old), 'and exits');
 
 
 # connect: who may, and as whom
