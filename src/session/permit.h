@@ -11,18 +11,8 @@
 #define FANOUT_SESSION_PERMIT_H
 
 
-#include "session/grants.h"
-#include "session/session.h"
+#include "session/may.h"
 
-
-/* Whether a session may do one of these ops on a channel: by the rules of its
- * location, by the grant that it joined with, or by what the backend has
- * answered. */
-ngx_uint_t fanout_session_may(fanout_session_t *s, ngx_uint_t ops,
-    ngx_str_t *channel);
-
-/* Who a session is for grants; valid as long as the session. */
-void fanout_session_grantee(fanout_session_t *s, fanout_grantee_t *who);
 
 /* A subscription was made: it keeps the grant that it needed, if any. */
 void fanout_session_granted(fanout_subscription_t *sub);

@@ -48,8 +48,8 @@ static ngx_int_t compose_member(fanout_hub_t *hub, fanout_outbuf_t *f,
 static void question_free(question_t *q);
 static void question_ask(question_t *q);
 static void question_failed(ngx_event_t *ev);
-static ngx_int_t ask_connect(ngx_connection_t *c, void *data);
-static ngx_int_t ask_request(ngx_http_request_t *r, void *data);
+static ngx_int_t question_connect(ngx_connection_t *c, void *data);
+static ngx_int_t question_request(ngx_http_request_t *r, void *data);
 static ngx_uint_t ask_passes(ngx_str_t *name);
 static void question_answered(void *data, ngx_uint_t status, ngx_str_t *body);
 static void settle(question_t *q, ngx_msec_t ttl);
@@ -76,8 +76,8 @@ static const fanout_json_field_t  answer_fields[] = {
 };
 
 static const fanout_caller_t  client = {
-    ask_connect,
-    ask_request,
+    question_connect,
+    question_request,
     NULL
 };
 
@@ -334,7 +334,7 @@ question_failed(ngx_event_t *ev)
 
 
 static ngx_int_t
-ask_connect(ngx_connection_t *c, void *data)
+question_connect(ngx_connection_t *c, void *data)
 {
     question_t  *q = data;
 
@@ -343,7 +343,7 @@ ask_connect(ngx_connection_t *c, void *data)
 
 
 static ngx_int_t
-ask_request(ngx_http_request_t *r, void *data)
+question_request(ngx_http_request_t *r, void *data)
 {
     question_t  *q = data;
 

@@ -10,8 +10,8 @@
 #define FANOUT_TRANSPORT_AUTHORIZE_CONNECT_H
 
 
-#include "base/json.h"
 #include "transport/authorize.h"
+#include "base/json.h"
 
 
 /* members of an answer; len 0: it is not there */

@@ -13,7 +13,7 @@
 #include "transport/websocket.h"
 
 
-static ngx_int_t renew(ngx_http_request_t *r);
+static ngx_int_t handler_renew(ngx_http_request_t *r);
 static ngx_int_t preflight(ngx_http_request_t *r, fanout_loc_conf_t *conf);
 
 
@@ -30,8 +30,8 @@ fanout_handler(ngx_http_request_t *r)
     renewal = fanout_renewal_of(r);
 
     if (renewal) {
-        return conf->asks ? fanout_authorize_request(r, conf, renew)
-                          : renew(r);
+        return conf->asks ? fanout_authorize_request(r, conf, handler_renew)
+                          : handler_renew(r);
     }
 
     /* a page can't read a response that takes the place of a 101 */
@@ -92,7 +92,7 @@ fanout_handler(ngx_http_request_t *r)
 
 
 static ngx_int_t
-renew(ngx_http_request_t *r)
+handler_renew(ngx_http_request_t *r)
 {
     return fanout_renew_handler(r, fanout_renewal_of(r));
 }

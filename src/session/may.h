@@ -1,0 +1,27 @@
+
+/*
+ * Copyright (c) 2026 nginx-fanout contributors
+ *
+ * What a session may do.
+ */
+
+
+#ifndef FANOUT_SESSION_MAY_H
+#define FANOUT_SESSION_MAY_H
+
+
+#include "session/grants.h"
+#include "session/session.h"
+
+
+/* Whether a session may do one of these ops on a channel: by the rules of its
+ * location, by the grant that it joined with, or by what the backend has
+ * answered. */
+ngx_uint_t fanout_session_may(fanout_session_t *s, ngx_uint_t ops,
+    ngx_str_t *channel);
+
+/* Who a session is for grants; valid as long as the session. */
+void fanout_session_grantee(fanout_session_t *s, fanout_grantee_t *who);
+
+
+#endif /* FANOUT_SESSION_MAY_H */
