@@ -596,6 +596,23 @@ is(scalar(grep { code($_) eq 'ok' } replies($park, 256)), 256, 'which all go on'
 $park->cut;
 
 
+# who is shut out while a question is open does not get in
+
+$backend->says('join *' => [ 200, {}, wait => 'shut' ], 'presence *' => [ 403 ],
+               'profile *' => [ 403 ]);
+
+my $shut = connect_as('shut');
+
+$shut->send_cmd('join', channel => 'shut');
+Fanout::Nginx::wait_for(sub { grep { $_ eq 'join shut' } $backend->asked });
+is($http->put('/fanout/denials/user:shut?for=60000', '')->{status} < 300, 1, 'shut out');
+$shut->wait_close;
+is($shut->close_code, 4403, 'at once');
+$backend->let('shut');
+is($http->get('/fanout/channels/shut')->{status}, 404, 'and nobody has joined');
+$http->delete('/fanout/denials/user:shut');
+
+
 # a worker that dies, and a reload
 
 $backend->says('join *' => [ 200, {}, wait => 'die' ], 'presence *' => [ 403 ]);

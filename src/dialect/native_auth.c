@@ -133,7 +133,7 @@ auth_token(fanout_session_t *s, fanout_command_t *cmd, ngx_str_t *token)
                    "no tokens are read here: \"fanout_jwt\"");
     }
 
-    if (!fanout_renew_may(s)) {
+    if (!s->renews) {
         return fanout_native_fail(cmd, FANOUT_E_TOO_LARGE,
                    "the handshake was not kept, as it was too large "
                    "(\"fanout_jwt handshake=\") or had a host in its request "

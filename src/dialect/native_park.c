@@ -323,6 +323,9 @@ fanout_native_unpark(fanout_session_t *s)
         return;
     }
 
+    /* who was shut out meanwhile does nothing more */
+    fanout_hub_denials(s->hub);
+
     for (q = ngx_queue_head(&park->list);
          q != ngx_queue_sentinel(&park->list);
          q = next)

@@ -153,7 +153,7 @@ denial_renew(fanout_session_t *s, const fanout_denial_t *d)
         return;
     }
 
-    if (s->handshake == NULL || s->dialect->expiring == NULL
+    if (!s->renews || s->dialect->expiring == NULL
         || !s->transport->two_way)
     {
         fanout_session_close(s, 4401, "reauthorize");

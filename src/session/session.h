@@ -231,6 +231,8 @@ struct fanout_session_s {
                                                    kept gets its answer */
     unsigned                 logged:1;          /* a log record follows */
     unsigned                 expires:1;         /* at expire_at */
+    unsigned                 renews:1;          /* its handshake can be asked
+                                                   again, with another token */
     unsigned                 anonymous:1;       /* it is, or was, on some
                                                    channel */
     unsigned                 warned:1;          /* and the client was told */

@@ -39,6 +39,9 @@ fanout_keep_session(ngx_http_request_t *r, fanout_session_t *s)
 
     rc = fanout_keep(r, s->conf, max, &s->handshake);
 
+    s->renews = rc == NGX_OK && s->conf->jwt && s->handshake->again
+                && s->handshake->len <= s->conf->jwt->handshake;
+
     return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }
 

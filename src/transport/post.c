@@ -197,7 +197,9 @@ post_run(ngx_http_request_t *r)
     ngx_http_set_ctx(r, s, ngx_http_fanout_module);
     fanout_count(s->hub, connects);
 
-    if (fanout_subject(r, conf, &user, &s->who) != NGX_OK) {
+    if (fanout_subject(r, conf, &user, &s->who) != NGX_OK
+        || (conf->asks && fanout_keep_session(r, s) != NGX_OK))
+    {
         fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -222,11 +224,6 @@ post_run(ngx_http_request_t *r)
     }
 
     ngx_memcpy(copy, body.data, body.len);
-
-    if (conf->asks && fanout_keep_session(r, s) != NGX_OK) {
-        fanout_session_return_request(s);
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
 
     fanout_session_keep_request(s);
 

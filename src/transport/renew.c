@@ -35,21 +35,12 @@ static const fanout_caller_t  renewer = {
 };
 
 
-ngx_uint_t
-fanout_renew_may(fanout_session_t *s)
-{
-    return s->handshake && s->handshake->again
-           && s->handshake->len <= s->conf->jwt->handshake;
-}
-
-
-
 fanout_renewal_t *
 fanout_renew(fanout_session_t *s, ngx_str_t *token)
 {
     fanout_renewal_t  *renewal;
 
-    if (!fanout_renew_may(s)) {
+    if (!s->renews) {
         return NULL;
     }
 

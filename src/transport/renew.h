@@ -40,10 +40,6 @@ typedef struct {
 } fanout_renewal_t;
 
 
-/* Whether the handshake of a session, of a location with fanout_jwt, was kept
- * and can be asked again. */
-ngx_uint_t fanout_renew_may(fanout_session_t *s);
-
 /*
  * Asks the handshake of a session again, with a token, which is copied.  When
  * there is an answer the job of the session continues, which must wait.  The
