@@ -68,7 +68,10 @@ grant_key(u_char *p, const fanout_grantee_t *who, ngx_uint_t op,
     }
 
     *p++ = '\0';
-    p = ngx_cpymem(p, channel->data, channel->len);
+
+    if (channel->len) {
+        p = ngx_cpymem(p, channel->data, channel->len);
+    }
 
     return p - start;
 }
@@ -506,6 +509,6 @@ grant_of(fanout_grant_t *grant, ngx_str_t *channel)
 
     fanout_grant_channel(grant, &name);
 
-    return name.len == channel->len
+    return name.len == channel->len && name.len
            && ngx_memcmp(name.data, channel->data, name.len) == 0;
 }
