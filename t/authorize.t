@@ -29,6 +29,7 @@ my $nginx = Fanout::Nginx->start(
     workers => 2,
     http    => <<"END",
         fanout_zone app 8m;
+        fanout_zone other 2m slots=8;
         fanout_channel app * history=10 presence=on locks=1m records=on
                            batch=10ms;
         fanout_resume 1m;
@@ -37,6 +38,8 @@ my $nginx = Fanout::Nginx->start(
         upstream judge { server 127.0.0.1:$port; keepalive 8; }
 END
     server => <<'END',
+        fanout_authorize /may join;
+
         location /fanout/ { fanout_api app; }
         location = /fanout-status { fanout_status app; }
 
@@ -70,6 +73,21 @@ END
             fanout app;
             fanout_user $arg_user;
             fanout_authorize /may connect timeout=2s;
+        }
+        location /strict {
+            fanout app;
+            fanout_user $arg_user;
+            fanout_permit all *;
+            fanout_authorize /may connect;
+            fanout_budget address sessions=20/s burst=1s;
+        }
+        location /other {
+            fanout other;
+            fanout_user $arg_user;
+        }
+        location /here {
+            fanout app;
+            fanout_user $arg_user;
         }
         location /few {
             fanout app;
@@ -726,6 +744,54 @@ $backend->says('connect *' => [ 200, {}, wait => 'gate' ]);
 Fanout::Nginx::wait_for(sub { grep { ($_->{user} // '') eq 'g3' } $backend->calls });
 $_->close for @streams;
 $backend->let('gate');
+
+
+# an answer is of its zone, also if the directive is of the server
+
+$backend->says('join *' => [ 200, { ttl => 60000 } ]);
+$backend->forget;
+
+for my $path ('/here', '/other', '/here', '/other') {
+    my $s = connect_as('zones', path => $path);
+    is(code($s->cmd('join', channel => 'same')), 'ok', "joins at $path");
+    $s->cut;
+}
+
+my %zone;
+$zone{ $_->{zone} }++ for $backend->calls;
+ok($zone{app} && $zone{other}, 'each zone was asked for');
+
+
+# who may not connect does not get in when his address has used up its sessions
+
+$backend->says('connect *' => [ 403 ]);
+
+my %status;
+$status{ $http->post('/strict?user=eve',
+             '{"id":1,"op":"publish","channel":"strict","data":1}',
+             headers => { 'Content-Type' => 'application/json' })->{status} }++
+    for 1 .. 60;
+$status{ $http->get('/strict?user=eve&channel=strict&poll=1&timeout=0')->{status} }++
+    for 1 .. 10;
+
+is_deeply([ sort keys %status ], [ 403, 429 ], 'denied, or too often');
+is($http->get('/fanout/channels/strict')->{status}, 404, 'and nothing is published');
+
+
+# a request that is refused is not gone on with when its questions are answered
+
+$backend->says('join *' => [ 200, {}, wait => 'late' ]);
+
+my $c = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $nginx->port)
+    or die "$!";
+
+print $c "GET /few?user=late&poll=1&" . join('&', map { "channel=l$_" } 1 .. 12)
+         . " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nxx";
+like(scalar readline $c, qr/ 503 /, 'too many questions of one request');
+Fanout::Nginx::wait_for(sub { (grep { ($_->{user} // '') eq 'late' } $backend->calls) >= 2 });
+$backend->let('late');
+sleep 0.5;
+$c->close;
 
 
 my $counters = counts();

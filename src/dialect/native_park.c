@@ -359,7 +359,7 @@ parked_run(fanout_session_t *s, parked_t *e)
     object.len = e->len;
 
     park->running = e;
-    fanout_grants_take(e->grants, e->n);
+    fanout_grants_take(s->connection, e->grants, e->n);
 
     again = park->run(s, &object, e->at, e->deep);
 

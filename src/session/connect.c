@@ -52,7 +52,9 @@ fanout_connect_grant(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 
         grant = cln->data;
 
-        if (grant->grants == conf->asked[FANOUT_ASK_CONNECT_AT]) {
+        if (grant->place == conf
+            && grant->grants == conf->asked[FANOUT_ASK_CONNECT_AT])
+        {
             return grant;
         }
     }

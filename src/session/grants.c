@@ -8,8 +8,10 @@
 #include "base/time.h"
 
 
-/* an op, and whether a user or a client follows: that, NUL, the channel */
-#define FANOUT_GRANT_KEY  (2 + FANOUT_NAME + 1 + FANOUT_NAME)
+/* an op, whether a user or a client follows, the place; that, NUL, the
+ * channel */
+#define FANOUT_GRANT_HEAD  (2 + sizeof(void *))
+#define FANOUT_GRANT_KEY   (FANOUT_GRANT_HEAD + FANOUT_NAME + 1 + FANOUT_NAME)
 
 
 static size_t grant_key(u_char *p, const fanout_grantee_t *who, ngx_uint_t op,
@@ -18,7 +20,8 @@ static fanout_grant_t *grant_create(fanout_grants_t *g, ngx_str_t *key);
 static fanout_grants_holder_t *grants_holder(fanout_grants_t *g, uint64_t hash);
 static fanout_error_e grants_crowded(fanout_grants_t *g,
     fanout_grants_holder_t *holder);
-static void grant_list(fanout_grant_t *grant, ngx_uint_t kept);
+static void grant_list(fanout_grant_t *grant);
+static void grants_shrink(fanout_grant_t *grant);
 static void grant_unlist(fanout_grant_t *grant);
 static fanout_grant_t *grant_known(fanout_grants_t *g,
     const fanout_grantee_t *who, ngx_uint_t op, ngx_str_t *channel);
@@ -27,8 +30,9 @@ static ngx_uint_t grant_of(fanout_grant_t *grant, ngx_str_t *channel);
 
 /* grants in hand */
 
-static fanout_grant_t  **hand;
-static ngx_uint_t        nhand;
+static fanout_grant_t          **hand;
+static ngx_uint_t                nhand;
+static const ngx_connection_t   *hand_of;
 
 
 void
@@ -52,17 +56,16 @@ grant_key(u_char *p, const fanout_grantee_t *who, ngx_uint_t op,
 
     start = p;
     *p++ = (u_char) ffs(op);
+    *p++ = who->user.len ? 'u' : who->client ? 'c' : 'n';
+    p = ngx_cpymem(p, &who->place, sizeof(void *));
 
     if (who->user.len) {
-        *p++ = 'u';
         p = ngx_cpymem(p, who->user.data, who->user.len);
 
     } else if (who->client) {
-        *p++ = 'c';
         p = ngx_cpymem(p, &who->client, sizeof(uint64_t));
 
     } else {
-        *p++ = 'n';
         last++;
         p = ngx_cpymem(p, &last, sizeof(uint64_t));
     }
@@ -157,7 +160,7 @@ fanout_grants_open(fanout_grants_t *g, const fanout_grantee_t *who,
 
     if (grant == NULL) {
 
-        if (holder->n == 0) {
+        if (holder->refs == 0) {
             ngx_rbtree_delete(&g->holders, &holder->node);
             ngx_free(holder);
         }
@@ -166,14 +169,14 @@ fanout_grants_open(fanout_grants_t *g, const fanout_grantee_t *who,
     }
 
     grant->op = op;
+    grant->place = who->place;
     grant->holder = holder;
 
-    ngx_queue_insert_tail(&holder->grants, &grant->own);
-    holder->n++;
+    holder->refs++;
     holder->open++;
     g->open++;
 
-    grant_list(grant, 0);
+    grant_list(grant);
 
     return grant;
 }
@@ -259,53 +262,65 @@ fanout_grant_close(fanout_grant_t *grant, ngx_msec_t ttl)
     grant->holder->open--;
     grant->grants->open--;
 
-    if (ttl == 0 && grant->listed) {
+    if (ttl == 0) {
         grant_unlist(grant);
         return;
     }
 
-    grant_list(grant, 1);
+    ngx_queue_insert_tail(&grant->grants->ages, &grant->age);
+    grants_shrink(grant);
 }
 
 
-/* The tree has a reference.  A question stays while it is open; of the answers
- * the oldest go first. */
+/* The tree has a reference. */
 
 static void
-grant_list(fanout_grant_t *grant, ngx_uint_t kept)
+grant_list(fanout_grant_t *grant)
 {
-    ngx_uint_t        share;
-    ngx_queue_t      *q;
-    fanout_grant_t   *old;
     fanout_grants_t  *g;
 
     g = grant->grants;
 
-    if (!kept) {
-        grant->node.node.key = ngx_murmur_hash2(grant->node.str.data,
-                                                grant->node.str.len);
-        ngx_rbtree_insert(&g->tree, &grant->node.node);
-        ngx_queue_init(&grant->age);
+    grant->node.node.key = ngx_murmur_hash2(grant->node.str.data,
+                                            grant->node.str.len);
+    ngx_rbtree_insert(&g->tree, &grant->node.node);
+    ngx_queue_init(&grant->age);
 
-        grant->listed = 1;
-        grant->refs++;
-        g->n++;
-        return;
-    }
+    grant->listed = 1;
+    grant->refs++;
+    g->n++;
 
-    ngx_queue_insert_tail(&g->ages, &grant->age);
+    ngx_queue_insert_tail(&grant->holder->grants, &grant->own);
+    grant->holder->n++;
+}
 
+
+/* There is one more answer: the oldest of its holder go, and of all.  Questions
+ * stay while they are open. */
+
+static void
+grants_shrink(fanout_grant_t *grant)
+{
+    ngx_uint_t               share;
+    ngx_queue_t             *q, *next;
+    fanout_grant_t          *old;
+    fanout_grants_t         *g;
+    fanout_grants_holder_t  *holder;
+
+    g = grant->grants;
+    holder = grant->holder;
     share = ngx_max(g->max / FANOUT_GRANT_PART, FANOUT_GRANT_SHARE);
 
-    while (grant->holder->n > share) {
-        q = ngx_queue_head(&grant->holder->grants);
+    for (q = ngx_queue_head(&holder->grants);
+         q != ngx_queue_sentinel(&holder->grants) && holder->n > share;
+         q = next)
+    {
+        next = ngx_queue_next(q);
         old = ngx_queue_data(q, fanout_grant_t, own);
 
-        if (!old->answered || !old->listed || old == grant) {
-            break;
+        if (old->answered && old != grant) {
+            grant_unlist(old);
         }
-
-        grant_unlist(old);
     }
 
     while (g->n > g->max) {
@@ -329,8 +344,10 @@ grant_unlist(fanout_grant_t *grant)
 
     ngx_rbtree_delete(&g->tree, &grant->node.node);
     ngx_queue_remove(&grant->age);
+    ngx_queue_remove(&grant->own);
 
     grant->listed = 0;
+    grant->holder->n--;
     g->n--;
 
     fanout_grant_release(grant);
@@ -347,9 +364,8 @@ fanout_grant_release(fanout_grant_t *grant)
     }
 
     holder = grant->holder;
-    ngx_queue_remove(&grant->own);
 
-    if (--holder->n == 0) {
+    if (--holder->refs == 0) {
         ngx_rbtree_delete(&grant->grants->holders, &holder->node);
         ngx_free(holder);
     }
@@ -384,7 +400,7 @@ fanout_grant_channel(const fanout_grant_t *grant, ngx_str_t *channel)
 {
     u_char  *p, *last;
 
-    p = grant->node.str.data + 2;
+    p = grant->node.str.data + FANOUT_GRANT_HEAD;
     last = grant->node.str.data + grant->node.str.len;
 
     p = grant->node.str.data[1] == 'u' ? ngx_strlchr(p, last, '\0')
@@ -398,8 +414,10 @@ fanout_grant_channel(const fanout_grant_t *grant, ngx_str_t *channel)
 /* grants in hand */
 
 void
-fanout_grants_take(fanout_grant_t **grants, ngx_uint_t n)
+fanout_grants_take(const ngx_connection_t *c, fanout_grant_t **grants,
+    ngx_uint_t n)
 {
+    hand_of = c;
     hand = grants;
     nhand = n;
 }
@@ -422,7 +440,7 @@ fanout_grants_check(fanout_grants_t *const *asked,
     may = 0;
 
     for (i = 0; i < nhand; i++) {
-        if (grant_of(hand[i], channel)) {
+        if (hand_of == who->connection && grant_of(hand[i], channel)) {
             may |= fanout_grant_ops(hand[i]);
         }
     }
@@ -452,9 +470,9 @@ fanout_grants_answered(fanout_grants_t *const *asked,
 {
     fanout_grant_t  *grant;
 
-    grant = fanout_grants_in_hand(op, channel);
+    grant = fanout_grants_in_hand(who->connection, op, channel);
 
-    if (grant == NULL) {
+    if (grant == NULL && asked[ffs(op) - 1]) {
         grant = grant_known(asked[ffs(op) - 1], who, op, channel);
     }
 
@@ -463,42 +481,18 @@ fanout_grants_answered(fanout_grants_t *const *asked,
 
 
 fanout_grant_t *
-fanout_grants_in_hand(ngx_uint_t op, ngx_str_t *channel)
+fanout_grants_in_hand(const ngx_connection_t *c, ngx_uint_t op,
+    ngx_str_t *channel)
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < nhand; i++) {
+    for (i = 0; i < nhand && hand_of == c; i++) {
         if (hand[i]->op == op && grant_of(hand[i], channel)) {
             return hand[i];
         }
     }
 
     return NULL;
-}
-
-
-fanout_grant_t *
-fanout_grants_join(fanout_grants_t *const *asked,
-    const fanout_grantee_t *who, ngx_str_t *channel)
-{
-    ngx_uint_t       i;
-    fanout_grant_t  *grant;
-
-    for (i = 0; i < nhand; i++) {
-        if (grant_of(hand[i], channel)
-            && (fanout_grant_ops(hand[i]) & FANOUT_MAY_JOIN))
-        {
-            return hand[i];
-        }
-    }
-
-    if (asked[0] == NULL) {
-        return NULL;
-    }
-
-    grant = grant_known(asked[0], who, FANOUT_MAY_JOIN, channel);
-
-    return grant && (fanout_grant_ops(grant) & FANOUT_MAY_JOIN) ? grant : NULL;
 }
 
 

@@ -30,6 +30,9 @@ typedef struct {
     ngx_str_t                user;              /* len 0: none, but */
     uint64_t                 client;            /* 0: none */
     uint64_t                 holder;            /* hash of whom it counts for */
+    const void              *place;             /* where: the zone; the location
+                                                   of who connects */
+    const ngx_connection_t  *connection;        /* whose grants in hand hold */
 } fanout_grantee_t;
 
 
@@ -40,6 +43,7 @@ struct fanout_grant_s {
     ngx_queue_t              askers;            /* see transport/authorize.h */
     fanout_grants_t         *grants;
     fanout_grants_holder_t  *holder;
+    const void              *place;             /* of the grantee */
     uint64_t                 expires;           /* joins by it end, in ms of the
                                                    epoch; 0: they don't */
     ngx_msec_t               until;             /* it is an answer for others */
@@ -61,9 +65,11 @@ struct fanout_grant_s {
 
 struct fanout_grants_holder_s {
     ngx_rbtree_node_t        node;              /* key: hash */
-    ngx_queue_t              grants;            /* by .own, oldest first */
-    ngx_uint_t               n;
+    ngx_queue_t              grants;            /* listed, by .own, oldest
+                                                   first */
+    ngx_uint_t               n;                 /* of these */
     ngx_uint_t               open;              /* not answered */
+    ngx_uint_t               refs;              /* all grants */
 };
 
 
@@ -122,15 +128,19 @@ void fanout_grant_channel(const fanout_grant_t *grant, ngx_str_t *channel);
 
 
 /*
- * Grants in hand: those that a command or a request has waited for.  They hold
- * while it runs, however short they are kept.  The caller has the references,
- * and takes them out of hand before it returns to the event loop.
+ * Grants in hand: those that a command or a request of this connection has
+ * waited for.  They hold for it while it runs, however short they are kept.
+ * The caller has the references, and takes them out of hand before it returns
+ * to the event loop.
  */
-void fanout_grants_take(fanout_grant_t **grants, ngx_uint_t n);
+void fanout_grants_take(const ngx_connection_t *c, fanout_grant_t **grants,
+    ngx_uint_t n);
 void fanout_grants_put(void);
 
-/* What was answered for an op on a channel, of these, or NULL. */
-fanout_grant_t *fanout_grants_in_hand(ngx_uint_t op, ngx_str_t *channel);
+/* What was answered for an op on a channel, of these of a connection, or
+ * NULL. */
+fanout_grant_t *fanout_grants_in_hand(const ngx_connection_t *c,
+    ngx_uint_t op, ngx_str_t *channel);
 
 /* The ops of these that are granted on a channel by what is in hand or known;
  * asked NULL: in hand. */
@@ -141,11 +151,6 @@ ngx_uint_t fanout_grants_check(fanout_grants_t *const *asked,
  * asked for.  Valid until the caller returns to the event loop. */
 fanout_grant_t *fanout_grants_answered(fanout_grants_t *const *asked,
     const fanout_grantee_t *who, ngx_uint_t op, ngx_str_t *channel);
-
-/* The first grant that has JOIN on a channel, likewise; NULL: none.  Valid
- * until the caller returns to the event loop. */
-fanout_grant_t *fanout_grants_join(fanout_grants_t *const *asked,
-    const fanout_grantee_t *who, ngx_str_t *channel);
 
 
 #endif /* FANOUT_SESSION_GRANTS_H */

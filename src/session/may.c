@@ -41,6 +41,8 @@ fanout_session_grantee(fanout_session_t *s, fanout_grantee_t *who)
 {
     who->user = s->user;
     who->client = s->identity.client;
+    who->place = s->conf->app;
+    who->connection = s->connection;
     who->holder = s->meter.user ? s->meter.user
                   : s->meter.address ? s->meter.address : 1;
 }

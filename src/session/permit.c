@@ -17,6 +17,8 @@
 #define FANOUT_SEAT_NAMES  64                   /* names read at once */
 
 
+static void granted_more(fanout_subscription_t *sub, fanout_grantee_t *who,
+    ngx_uint_t op);
 static ngx_uint_t keeps(fanout_session_t *s, ngx_str_t *name,
     fanout_zone_channel_t *c, ngx_uint_t want);
 
@@ -37,26 +39,50 @@ fanout_session_granted(fanout_subscription_t *sub)
     }
 
     fanout_session_grantee(s, &who);
-    grant = fanout_grants_join(s->conf->asked, &who, name);
+    grant = fanout_grants_answered(s->conf->asked, &who, FANOUT_MAY_JOIN,
+                                   name);
 
-    sub->granted |= fanout_grants_check(s->conf->asked, &who,
-                                        FANOUT_MAY_PRESENCE|FANOUT_MAY_PROFILE,
-                                        name);
-    if (grant == NULL) {
-        return;
+    if (grant) {
+        sub->granted &= FANOUT_MAY_PRESENCE|FANOUT_MAY_PROFILE;
+        sub->granted |= fanout_grant_ops(grant);
+        sub->granted_until = grant->expires;
     }
 
-    sub->granted |= fanout_grant_ops(grant);
-    sub->granted_until = grant->expires;
+    granted_more(sub, &who, FANOUT_MAY_PRESENCE);
+    granted_more(sub, &who, FANOUT_MAY_PROFILE);
 
-    if (grant->expires
-        && (s->granted_until == 0 || grant->expires < s->granted_until))
+    if (sub->granted_until
+        && (s->granted_until == 0 || sub->granted_until < s->granted_until))
     {
-        s->granted_until = grant->expires;
+        s->granted_until = sub->granted_until;
 
         if (s->started) {
             fanout_session_timer(s);
         }
+    }
+}
+
+
+/* What a join asks for besides ends it as well. */
+
+static void
+granted_more(fanout_subscription_t *sub, fanout_grantee_t *who, ngx_uint_t op)
+{
+    fanout_grant_t  *grant;
+
+    grant = fanout_grants_answered(sub->session->conf->asked, who, op,
+                                   &sub->channel->name);
+
+    if (grant == NULL || !(fanout_grant_ops(grant) & op)) {
+        return;
+    }
+
+    sub->granted |= op;
+
+    if (grant->expires
+        && (sub->granted_until == 0 || grant->expires < sub->granted_until))
+    {
+        sub->granted_until = grant->expires;
     }
 }
 

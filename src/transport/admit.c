@@ -30,6 +30,42 @@ fanout_handshake_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 {
     const char  *why;
 
+    why = fanout_handshake_first(r, conf, user, status);
+
+    return why ? why : fanout_connect_check(r, conf, status);
+}
+
+
+/* Nobody connects without the answer that lets him. */
+
+const char *
+fanout_connect_check(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t *status)
+{
+    fanout_grant_t  *grant;
+
+    if (!(conf->asks & FANOUT_ASK_CONNECT) || fanout_bearer_awaited(r, conf)) {
+        return NULL;
+    }
+
+    grant = fanout_connect_grant(r, conf);
+
+    if (grant && grant->rc == FANOUT_E_NONE) {
+        return NULL;
+    }
+
+    *status = NGX_HTTP_FORBIDDEN;
+
+    return "the backend was not asked: fanout_authorize";
+}
+
+
+const char *
+fanout_handshake_first(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_str_t *user, ngx_uint_t *status)
+{
+    const char  *why;
+
     ngx_str_null(user);
 
     why = fanout_origin_check(r, &conf->origins);

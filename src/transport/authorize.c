@@ -690,13 +690,11 @@ take_text(fanout_grant_t *grant, fanout_json_t *message)
 static void
 log_failure(fanout_authorizer_t *a, ngx_uint_t status, const char *why)
 {
-    static time_t  last;
-
-    if (last == ngx_time()) {
+    if (a->logged == ngx_time()) {
         return;
     }
 
-    last = ngx_time();
+    a->logged = ngx_time();
 
     ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                   "%V gave no valid answer, status %ui: %s", &a->callee.what,

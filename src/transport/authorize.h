@@ -30,6 +30,7 @@ struct fanout_authorizer_s {
     /* of a worker */
     ngx_uint_t               active;        /* calls */
     ngx_queue_t              waiting;       /* questions without a call */
+    time_t                   logged;        /* its last failure */
 };
 
 /* most of an answer, in bytes */

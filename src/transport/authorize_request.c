@@ -173,6 +173,11 @@ request_ask(request_t *q, fanout_error_e (*ask)(request_t *q))
         rc = ask(q);
     }
 
+    if (rc != FANOUT_E_NONE) {
+        /* none of its questions leads back here */
+        request_release(q);
+    }
+
     switch (rc) {
 
     case FANOUT_E_NONE:
@@ -191,6 +196,10 @@ request_ask(request_t *q, fanout_error_e (*ask)(request_t *q))
         return fanout_refuse(r, NGX_HTTP_SERVICE_UNAVAILABLE,
                              "too many questions wait for the backend: "
                              "fanout_authorize queue=");
+
+    case FANOUT_E_RATE_LIMITED:
+        return fanout_refuse(r, NGX_HTTP_TOO_MANY_REQUESTS,
+                             "too many sessions: fanout_budget address");
 
     default:
         return fanout_refuse_error(r, rc);
@@ -242,8 +251,8 @@ request_room(request_t *q, ngx_uint_t n)
 }
 
 
-/* What all questions of the request have in common.  BAD_REQUEST: it is refused
- * anyway. */
+/* What all questions of the request have in common.  BAD_REQUEST: the handler
+ * refuses it. */
 
 static fanout_error_e
 request_question(request_t *q)
@@ -258,10 +267,14 @@ request_question(request_t *q)
     hub = q->conf->app->hub;
     question = &q->question;
 
-    if (fanout_handshake_check(r, q->conf, &user, &status) != NULL
-        || hub == NULL || fanout_meter_tried(r, q->conf))
+    if (fanout_handshake_first(r, q->conf, &user, &status) != NULL
+        || hub == NULL)
     {
         return FANOUT_E_BAD_REQUEST;
+    }
+
+    if (fanout_meter_tried(r, q->conf)) {
+        return FANOUT_E_RATE_LIMITED;
     }
 
     switch (fanout_keep(r, q->conf, q->conf->headers, &q->handshake)) {
@@ -282,6 +295,8 @@ request_question(request_t *q)
     question->transport = *fanout_transport_name(r, q->conf);
 
     question->who.user = user;
+    question->who.place = q->conf->app;
+    question->who.connection = r->connection;
     question->who.holder = user.len
                            ? fanout_zone_hash(&hub->zone, user.data, user.len)
                            : fanout_meter_address(r, hub);
@@ -302,6 +317,7 @@ ask_connect(request_t *q)
     }
 
     ngx_str_null(&q->question.channel);
+    q->question.who.place = q->conf;
 
     return ask_op(q, FANOUT_ASK_CONNECT);
 }
@@ -480,7 +496,7 @@ request_run(request_t *q)
 
     q->request->read_event_handler = ngx_http_block_reading;
 
-    fanout_grants_take(q->grants, q->n);
+    fanout_grants_take(q->request->connection, q->grants, q->n);
     rc = q->handler(q->request);
     fanout_grants_put();
 
@@ -498,6 +514,8 @@ request_release(request_t *q)
     while (q->n) {
         fanout_authorize_forget(&q->waits[--q->n].asker);
     }
+
+    q->open = 0;
 
     if (q->handshake) {
         ngx_free(q->handshake);

@@ -52,10 +52,11 @@ static const char *query_autojoin(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, fanout_query_t *q);
 static const char *query_permits(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, fanout_query_t *q, ngx_uint_t *status);
-static ngx_uint_t query_may(fanout_permissions_t *access, ngx_uint_t op,
-    ngx_str_t *channel);
-static const char *query_denied(fanout_loc_conf_t *conf, ngx_uint_t op,
-    ngx_str_t *channel, ngx_uint_t *status);
+static ngx_uint_t query_may(ngx_http_request_t *r,
+    fanout_permissions_t *access, ngx_uint_t op, ngx_str_t *channel);
+static const char *query_denied(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_uint_t op, ngx_str_t *channel,
+    ngx_uint_t *status);
 static const char *query_position(ngx_http_request_t *r, fanout_query_t *q);
 
 
@@ -520,7 +521,7 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
             continue;
         }
 
-        if (!query_may(access, FANOUT_MAY_JOIN, &names[i])) {
+        if (!query_may(r, access, FANOUT_MAY_JOIN, &names[i])) {
             ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                           "fanout_autojoin: no \"fanout_permit join\" allows "
                           "\"%V\"", &names[i]);
@@ -587,13 +588,15 @@ query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     for (i = 0; i < q->n && why == NULL; i++) {
 
-        if (!query_may(access, FANOUT_MAY_JOIN, &q->channels[i])) {
-            why = query_denied(conf, FANOUT_MAY_JOIN, &q->channels[i], status);
+        if (!query_may(r, access, FANOUT_MAY_JOIN, &q->channels[i])) {
+            why = query_denied(r, conf, FANOUT_MAY_JOIN, &q->channels[i],
+                               status);
 
         } else if (q->history && q->position == NULL
-                   && !query_may(access, FANOUT_MAY_HISTORY, &q->channels[i]))
+                   && !query_may(r, access, FANOUT_MAY_HISTORY,
+                                 &q->channels[i]))
         {
-            why = query_denied(conf, FANOUT_MAY_HISTORY, &q->channels[i],
+            why = query_denied(r, conf, FANOUT_MAY_HISTORY, &q->channels[i],
                                status);
         }
     }
@@ -614,20 +617,27 @@ query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
  * hand. */
 
 static ngx_uint_t
-query_may(fanout_permissions_t *access, ngx_uint_t op, ngx_str_t *channel)
+query_may(ngx_http_request_t *r, fanout_permissions_t *access, ngx_uint_t op,
+    ngx_str_t *channel)
 {
+    fanout_grantee_t  who;
+
+    ngx_memzero(&who, sizeof(fanout_grantee_t));
+    who.connection = r->connection;
+
     return fanout_permissions_check(access, op, channel)
-           || fanout_grants_check(NULL, NULL, op, channel);
+           || fanout_grants_check(NULL, &who, op, channel);
 }
 
 
 static const char *
-query_denied(fanout_loc_conf_t *conf, ngx_uint_t op, ngx_str_t *channel,
-    ngx_uint_t *status)
+query_denied(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t op,
+    ngx_str_t *channel, ngx_uint_t *status)
 {
     fanout_grant_t  *grant;
 
-    grant = conf->asks & op ? fanout_grants_in_hand(op, channel) : NULL;
+    grant = conf->asks & op ? fanout_grants_in_hand(r->connection, op,
+                                                       channel) : NULL;
 
     if (grant && grant->rc == FANOUT_E_UNAVAILABLE) {
         *status = NGX_HTTP_SERVICE_UNAVAILABLE;

@@ -356,6 +356,10 @@ renew_evaluate(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     dialect = renewal->session->dialect;
     why = fanout_credential_check(r, conf, &user, &status);
 
+    if (why == NULL) {
+        why = fanout_connect_check(r, conf, &status);
+    }
+
     if (why) {
         renewal->rc = status < 500 && status != NGX_HTTP_TOO_MANY_REQUESTS
                       ? FANOUT_E_UNAUTHORIZED : FANOUT_E_UNAVAILABLE;

@@ -49,6 +49,13 @@ ngx_int_t fanout_post_handler(ngx_http_request_t *r);
 const char *fanout_handshake_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
 
+/* The same without the question whether it may connect; that alone, whose
+ * answer has to be there (fanout_authorize connect). */
+const char *fanout_handshake_first(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
+const char *fanout_connect_check(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_uint_t *status);
+
 /* The same for its token, and for its user alone. */
 const char *fanout_credential_check(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, ngx_str_t *user, ngx_uint_t *status);
