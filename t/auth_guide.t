@@ -157,6 +157,9 @@ subtest 'the token as the first command' => sub {
     my ($location) = blocks_of('The token as the first command', 'nginx server');
     my $whole = $conf;
 
+    # sooner than what the browser waits for
+
+    $location =~ s/from=command/from=command wait=3s/ or die;
     $whole =~ s/(?=\n        location = \/realtime)/\n$location/ or die;
 
     my $nginx = Fanout::Nginx->start(conf => runnable($certs->placed($whole)),
