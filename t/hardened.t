@@ -228,7 +228,8 @@ subtest 'users' => sub {
                  from => { user => 'ann' })->{error}{code}, 'bad_request',
        'nobody says who they are');
     $bob->ok('publish', channel => 'room/1', data => 'hi');
-    is($ann->next_push->{from}{user}, 'bob', 'the server does');
+    is_deeply([ keys %{ $ann->next_push->{from} } ], [ 'client' ],
+              'the server does, and by the client alone');
 
     is($ann->cmd('publish', channel => 'room/1', data => 'x' x 5000)
            ->{error}{code}, 'too_large', 'a large message');

@@ -11,6 +11,8 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Time::HiRes qw( sleep time );
+
 use Fanout::JSON;
 use Fanout::Nginx;
 use Fanout::Stream;

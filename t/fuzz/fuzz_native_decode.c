@@ -67,6 +67,27 @@ fanout_permissions_check(fanout_permissions_t *p, ngx_uint_t ops,
 }
 
 
+ngx_uint_t
+fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
+{
+    return fanout_permissions_check(s->permissions, ops, channel);
+}
+
+
+ngx_uint_t
+fanout_session_anonymous(fanout_session_t *s, ngx_str_t *channel)
+{
+    return 0;
+}
+
+
+void
+fanout_session_log_done(fanout_session_t *s, const char *op,
+    ngx_str_t *channel, fanout_zstr_t *name, uint64_t offset)
+{
+}
+
+
 void
 fanout_meter_sender(fanout_session_t *s, fanout_zone_publish_t *opts)
 {
