@@ -19,6 +19,8 @@
 
 static fanout_error_e native_join(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e join_check(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e join_would(fanout_session_t *s, fanout_command_t *cmd,
+    ngx_uint_t op);
 static fanout_error_e join_enter(fanout_session_t *s,
     fanout_native_job_t *job, fanout_join_cmd_t *c);
 static fanout_error_e join_put(fanout_subscription_t *sub,
@@ -200,7 +202,7 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     if (rc == FANOUT_E_NONE
-        && fanout_native_wants(s, cmd, FANOUT_MAY_PROFILE) == FANOUT_E_PARKED)
+        && join_would(s, cmd, FANOUT_MAY_PROFILE) == FANOUT_E_PARKED)
     {
         /* without it, nobody has a name */
         return FANOUT_E_PARKED;
@@ -239,7 +241,7 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
         rc = fanout_native_may(s, cmd, FANOUT_MAY_PRESENCE);
 
     } else {
-        rc = fanout_native_wants(s, cmd, FANOUT_MAY_PRESENCE);
+        rc = join_would(s, cmd, FANOUT_MAY_PRESENCE);
     }
 
     if (rc == FANOUT_E_PARKED || (named && rc != FANOUT_E_NONE)) {
@@ -247,13 +249,29 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
     }
 
     if (rc != FANOUT_E_NONE) {
-        cmd->text.len = 0;
         c->want &= ~FANOUT_WANT_PRESENCE;
     }
 
     c->want &= FANOUT_WANT_ALL;
 
     return named ? fanout_native_served(s, cmd) : FANOUT_E_NONE;
+}
+
+
+/* Whether the join may do it as well: if not, that is no error, and nothing is
+ * told of it. */
+
+static fanout_error_e
+join_would(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)
+{
+    fanout_error_e  rc;
+
+    rc = fanout_native_wants(s, cmd, op);
+
+    cmd->text.len = 0;
+    cmd->data.len = 0;
+
+    return rc;
 }
 
 
