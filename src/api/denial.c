@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Who is shut out: users, clients, addresses and tokens.
+ * Routes of denials: users, clients, addresses and tokens that are shut out.
  *
  *   list         {"denials":[denial…],"cursor"?}
  *   one          {"who","until","before"?}
