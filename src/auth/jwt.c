@@ -253,10 +253,10 @@ jwt_key_fits(const fanout_key_t *key, const jwt_token_t *t, int known)
 static fanout_jwt_e
 jwt_try_keys(const fanout_keys_t *keys, const jwt_token_t *t)
 {
-    int                  known;
-    unsigned             tries;
-    fanout_jwt_e         e;
-    const fanout_key_t  *key;
+    int            known;
+    unsigned       tries;
+    fanout_jwt_e   e;
+    fanout_key_t  *key;
 
     e = FANOUT_JWT_KEY;
     tries = 0;

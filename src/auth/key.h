@@ -23,6 +23,8 @@
 struct fanout_key_s {
     fanout_key_t  *next;
     EVP_PKEY      *pkey;                /* NULL: a secret */
+    EVP_PKEY_CTX  *ctx;                 /* verifies, if it is ready for */
+    unsigned       ready;               /* this algorithm; 0: none */
     uint8_t       *secret;
     size_t         secret_len;
     uint8_t       *id;                  /* kid; NULL: it has none */

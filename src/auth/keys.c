@@ -96,6 +96,7 @@ fanout_keys_clear(fanout_keys_t *keys)
     for (key = keys->first; key; key = next) {
         next = key->next;
 
+        EVP_PKEY_CTX_free(key->ctx);
         EVP_PKEY_free(key->pkey);
 
         if (key->secret) {

@@ -10,7 +10,8 @@
  * Ed25519 key EdDSA; "alg" of a JWK narrows that further.  So a public key
  * never verifies an HMAC.
  *
- * Memory of the C library and OpenSSL; no state, no locks, nothing of NGINX.
+ * Memory of the C library and OpenSSL; no locks, nothing of NGINX.  A set is
+ * used by one thread at a time, also to verify.
  */
 
 

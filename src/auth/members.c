@@ -33,35 +33,15 @@ fanout_auth_equals(const fanout_json_t *value, const fanout_json_t *text)
 }
 
 
-static fanout_json_t *
-members_slot(const fanout_json_field_t *fields, unsigned n, void *dst,
-    const fanout_json_t *key)
-{
-    unsigned       i;
-    fanout_json_t  name;
-
-    for (i = 0; i < n; i++) {
-        name.data = (const uint8_t *) fields[i].name;
-        name.len = fields[i].len;
-
-        if (fanout_auth_equals(key, &name)) {
-            return (fanout_json_t *) (void *)
-                   ((uint8_t *) dst + fields[i].offset);
-        }
-    }
-
-    return NULL;
-}
-
-
 int
 fanout_auth_members(const fanout_json_t *object,
     const fanout_json_field_t *fields, unsigned n, void *dst)
 {
-    int                 rc;
-    unsigned            i;
-    fanout_json_t       key, value, *slot;
-    fanout_json_iter_t  it;
+    int                         rc;
+    unsigned                    i;
+    fanout_json_t               key, value, *slot;
+    fanout_json_iter_t          it;
+    const fanout_json_field_t  *field;
 
     for (i = 0; i < n; i++) {
         memset((uint8_t *) dst + fields[i].offset, 0, sizeof(fanout_json_t));
@@ -74,11 +54,13 @@ fanout_auth_members(const fanout_json_t *object,
     (void) fanout_json_iter(&it, object);
 
     while ((rc = fanout_json_next(&it, &key, &value)) == 1) {
-        slot = members_slot(fields, n, dst, &key);
+        field = fanout_json_field_find(fields, n, &key);
 
-        if (slot == NULL) {
+        if (field == NULL) {
             continue;
         }
+
+        slot = (fanout_json_t *) (void *) ((uint8_t *) dst + field->offset);
 
         if (slot->len) {
             return FANOUT_JSON_DUPLICATE;

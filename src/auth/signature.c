@@ -38,12 +38,14 @@ signature_hmac(const fanout_key_t *key, const fanout_algorithm_t *algorithm,
 }
 
 
+/* Ed25519 takes the whole text; a context isn't used twice: OpenSSL says
+ * nothing of that */
+
 static fanout_jwt_e
-signature_public(const fanout_key_t *key, const fanout_algorithm_t *algorithm,
-    const fanout_json_t *text, const fanout_json_t *signature)
+signature_eddsa(const fanout_key_t *key, const fanout_json_t *text,
+    const fanout_json_t *signature)
 {
     EVP_MD_CTX    *ctx;
-    EVP_PKEY_CTX  *settings;
     fanout_jwt_e   rc;
 
     ctx = EVP_MD_CTX_new();
@@ -53,39 +55,88 @@ signature_public(const fanout_key_t *key, const fanout_algorithm_t *algorithm,
 
     rc = FANOUT_JWT_SIGNATURE;
 
-    if (EVP_DigestVerifyInit(ctx, &settings,
-                             algorithm->digest ? algorithm->digest() : NULL,
-                             NULL, key->pkey)
-        != 1)
-    {
-        goto done;
-    }
-
-    /* as long a salt as the digest: RFC 7518, section 3.5 */
-
-    if ((algorithm->bit & FANOUT_JWT_PS)
-        && (EVP_PKEY_CTX_set_rsa_padding(settings, RSA_PKCS1_PSS_PADDING) <= 0
-            || EVP_PKEY_CTX_set_rsa_pss_saltlen(settings,
-                                                RSA_PSS_SALTLEN_DIGEST)
-               <= 0
-            || EVP_PKEY_CTX_set_rsa_mgf1_md(settings, algorithm->digest())
-               <= 0))
-    {
-        goto done;
-    }
-
-    if (EVP_DigestVerify(ctx, signature->data, signature->len, text->data,
-                         text->len)
-        == 1)
+    if (EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, key->pkey) == 1
+        && EVP_DigestVerify(ctx, signature->data, signature->len, text->data,
+                            text->len)
+           == 1)
     {
         rc = FANOUT_JWT_OK;
     }
 
-done:
-
     EVP_MD_CTX_free(ctx);
 
     return rc;
+}
+
+
+static int
+signature_set_up(EVP_PKEY_CTX *ctx, const fanout_algorithm_t *algorithm)
+{
+    const EVP_MD  *digest;
+
+    digest = algorithm->digest();
+
+    if (EVP_PKEY_verify_init(ctx) <= 0
+        || EVP_PKEY_CTX_set_signature_md(ctx, digest) <= 0)
+    {
+        return 0;
+    }
+
+    /* as long a salt as the digest: RFC 7518, section 3.5 */
+
+    return !(algorithm->bit & FANOUT_JWT_PS)
+           || (EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_PSS_PADDING) > 0
+               && EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx,
+                                                   RSA_PSS_SALTLEN_DIGEST) > 0
+               && EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, digest) > 0);
+}
+
+
+/* The key's context for an algorithm: it is kept, as setting it up takes as
+ * long as half of RS256.  NULL: no memory. */
+
+static EVP_PKEY_CTX *
+signature_context(fanout_key_t *key, const fanout_algorithm_t *algorithm)
+{
+    if (key->ready == algorithm->bit) {
+        return key->ctx;
+    }
+
+    EVP_PKEY_CTX_free(key->ctx);
+
+    key->ready = 0;
+    key->ctx = EVP_PKEY_CTX_new(key->pkey, NULL);
+
+    if (key->ctx == NULL || !signature_set_up(key->ctx, algorithm)) {
+        return NULL;
+    }
+
+    key->ready = algorithm->bit;
+
+    return key->ctx;
+}
+
+
+static fanout_jwt_e
+signature_public(fanout_key_t *key, const fanout_algorithm_t *algorithm,
+    const fanout_json_t *text, const fanout_json_t *signature)
+{
+    uint8_t        digest[EVP_MAX_MD_SIZE];
+    unsigned       len;
+    EVP_PKEY_CTX  *ctx;
+
+    ctx = signature_context(key, algorithm);
+
+    if (ctx == NULL
+        || !EVP_Digest(text->data, text->len, digest, &len,
+                       algorithm->digest(), NULL))
+    {
+        return FANOUT_JWT_NO_MEMORY;
+    }
+
+    return EVP_PKEY_verify(ctx, signature->data, signature->len, digest, len)
+           == 1
+           ? FANOUT_JWT_OK : FANOUT_JWT_SIGNATURE;
 }
 
 
@@ -122,7 +173,7 @@ signature_der(uint8_t *der, const fanout_json_t *signature, unsigned part)
 
 
 static fanout_jwt_e
-signature_ecdsa(const fanout_key_t *key, const fanout_algorithm_t *algorithm,
+signature_ecdsa(fanout_key_t *key, const fanout_algorithm_t *algorithm,
     const fanout_json_t *text, const fanout_json_t *signature)
 {
     uint8_t        buf[SIGNATURE_DER];
@@ -141,7 +192,7 @@ signature_ecdsa(const fanout_key_t *key, const fanout_algorithm_t *algorithm,
 
 
 fanout_jwt_e
-fanout_signature_verify(const fanout_key_t *key,
+fanout_signature_verify(fanout_key_t *key,
     const fanout_algorithm_t *algorithm, const fanout_json_t *text,
     const fanout_json_t *signature)
 {
@@ -157,6 +208,9 @@ fanout_signature_verify(const fanout_key_t *key,
 
     if (key->pkey == NULL) {
         rc = signature_hmac(key, algorithm, text, signature);
+
+    } else if (algorithm->digest == NULL) {
+        rc = signature_eddsa(key, text, signature);
 
     } else if (algorithm->bit & FANOUT_JWT_ES) {
         rc = signature_ecdsa(key, algorithm, text, signature);

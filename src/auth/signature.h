@@ -15,9 +15,10 @@
 /*
  * Verifies a signature by a key that has this algorithm: OK, SIGNATURE or
  * NO_MEMORY.  HMACs are compared in constant time.  The queue of OpenSSL's
- * errors is as it was.
+ * errors is as it was.  The key keeps a context for the next one: keys are used
+ * by one thread at a time.
  */
-fanout_jwt_e fanout_signature_verify(const fanout_key_t *key,
+fanout_jwt_e fanout_signature_verify(fanout_key_t *key,
     const fanout_algorithm_t *algorithm, const fanout_json_t *text,
     const fanout_json_t *signature);
 

@@ -134,6 +134,11 @@ int fanout_json_members(const fanout_json_t *object,
     const fanout_json_field_t *fields, unsigned n, void *dst,
     fanout_json_error_t *err);
 
+/* Finds the field of a member's name, which is compared after unescaping; NULL:
+ * none has it. */
+const fanout_json_field_t *fanout_json_field_find(
+    const fanout_json_field_t *fields, unsigned n, const fanout_json_t *key);
+
 /*
  * Sets err for a member that is UNKNOWN or a DUPLICATE, as rc says, and returns
  * rc: key is its name with the quotes, at its byte of the text.

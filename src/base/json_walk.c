@@ -268,8 +268,8 @@ fanout_json_next(fanout_json_iter_t *it, fanout_json_t *key,
 }
 
 
-static const fanout_json_field_t *
-json_walk_find_field(const fanout_json_field_t *fields, unsigned n,
+const fanout_json_field_t *
+fanout_json_field_find(const fanout_json_field_t *fields, unsigned n,
     const fanout_json_t *key)
 {
     uint8_t         buf[JSON_NAME_MAX];
@@ -356,7 +356,7 @@ fanout_json_members(const fanout_json_t *object,
 
     while ((rc = fanout_json_next(&it, &key, &value)) == 1) {
 
-        field = json_walk_find_field(fields, n, &key);
+        field = fanout_json_field_find(fields, n, &key);
         slot = field ? field_slot(field, dst) : NULL;
 
         if (slot && slot->len == 0) {

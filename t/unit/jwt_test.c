@@ -672,6 +672,48 @@ test_signatures(void)
 }
 
 
+/* a key keeps its context for the next token: no token may change what is
+ * said of another */
+
+static void
+test_sequence(void)
+{
+    unsigned      i;
+    uint8_t       sig[256] = { 1 };
+    const char   *token[5], *bad[5];
+    token_key_t   all[5] = {
+        { rsa, NULL, "RS256" }, { rsa, NULL, "PS256" }, { rsa, NULL, "RS512" },
+        { p256, NULL, "ES256" }, { ed, NULL, "EdDSA" }
+    };
+
+    only_jwks(token_format("{\"keys\":[%s,%s,%s]}", token_jwk(p256, ""),
+                           token_jwk(rsa, ""), token_jwk(ed, "")));
+
+    for (i = 0; i < 5; i++) {
+        token[i] = token_make(&all[i], "", CLAIMS);
+        bad[i] = with_signature(token[i], sig, i < 3 ? 256 : 64);
+    }
+
+    srand(1);
+
+    for (i = 0; i < 400; i++) {
+        unsigned  n = (unsigned) rand() % 5;
+
+        if (verify(token[n]) != FANOUT_JWT_OK) {
+            ok(0, "%s is refused as token %u", all[n].alg, i);
+        }
+
+        n = (unsigned) rand() % 5;
+
+        if (verify(bad[n]) != FANOUT_JWT_SIGNATURE) {
+            ok(0, "a forged %s is accepted as token %u", all[n].alg, i);
+        }
+    }
+
+    is_rc(verify(token[0]), FANOUT_JWT_OK, "800 tokens one after the other");
+}
+
+
 int
 main(void)
 {
@@ -689,6 +731,7 @@ main(void)
     test_keys();
     test_form();
     test_signatures();
+    test_sequence();
 
     fanout_keys_clear(&keys);
 
