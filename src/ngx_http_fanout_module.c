@@ -186,6 +186,13 @@ static ngx_command_t  commands[] = {
       offsetof(fanout_loc_conf_t, per_user),
       &number_range },
 
+    { ngx_string("fanout_limit_dry_run"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(fanout_loc_conf_t, limit_dry_run),
+      NULL },
+
     { ngx_string("fanout_sessions_per_address"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
       fanout_set_per_address,
@@ -530,6 +537,7 @@ create_loc_conf(ngx_conf_t *cf)
     conf->autojoin = NGX_CONF_UNSET_PTR;
     conf->per_user = NGX_CONF_UNSET_UINT;
     conf->per_address = NGX_CONF_UNSET_UINT;
+    conf->limit_dry_run = NGX_CONF_UNSET;
     conf->presence_size = NGX_CONF_UNSET_SIZE;
     conf->retry = NGX_CONF_UNSET_MSEC;
     conf->poll_timeout = NGX_CONF_UNSET_MSEC;
@@ -595,6 +603,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_ptr_value(conf->user_info, prev->user_info, NULL);
     ngx_conf_merge_ptr_value(conf->autojoin, prev->autojoin, NULL);
     ngx_conf_merge_uint_value(conf->per_user, prev->per_user, 0);
+    ngx_conf_merge_value(conf->limit_dry_run, prev->limit_dry_run, 0);
     ngx_conf_merge_uint_value(conf->per_address, prev->per_address, 10000);
     fanout_merge_budgets(conf, prev);
     ngx_conf_merge_size_value(conf->presence_size, prev->presence_size, 4096);

@@ -111,6 +111,7 @@ session_directive(fanout_loc_conf_t *conf)
              ? "fanout_sessions_per_address"
            : conf->budgets[0].set || conf->budgets[1].set
              || conf->budgets[2].set ? "fanout_budget"
+           : conf->limit_dry_run != NGX_CONF_UNSET ? "fanout_limit_dry_run"
            : conf->channels != NGX_CONF_UNSET_UINT
              ? "fanout_channels_per_session"
            : conf->presence_size != NGX_CONF_UNSET_SIZE

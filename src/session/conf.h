@@ -123,6 +123,7 @@ typedef struct {
     ngx_array_t             *user_info;         /* profile_t, NULL: none */
     ngx_array_t             *autojoin;          /* permit_t, NULL: none */
     ngx_uint_t               per_user;          /* sessions, 0: any */
+    ngx_flag_t               limit_dry_run;     /* fanout_rate, budgets */
     ngx_uint_t               per_address;       /* sessions, 0: any */
     fanout_budget_conf_t     budgets[FANOUT_SCOPES];
     fanout_zone_limit_t      limits[FANOUT_SCOPES]

@@ -15,6 +15,7 @@
 #define FANOUT_REPORT_BYTES     16384
 
 
+static ngx_uint_t meter_goes_on(fanout_session_t *s, fanout_limited_t *limited);
 static void meter_refill(fanout_session_t *s);
 static int64_t meter_grown(int64_t tokens, ngx_msec_t ms,
     const fanout_zone_limit_t *limit, uint64_t unit);
@@ -194,12 +195,6 @@ fanout_meter_take(fanout_session_t *s, ngx_uint_t cost,
         limited->resource = FANOUT_BUDGET_COMMANDS;
         limited->wait = (cost - m->commands + limit->rate - 1) / limit->rate;
 
-        /* a refusal costs a little, but never makes a debt */
-
-        if (m->commands > 0) {
-            m->commands -= ngx_min(m->commands, FANOUT_COST_REFUSED);
-        }
-
         goto refused;
     }
 
@@ -213,6 +208,17 @@ fanout_meter_take(fanout_session_t *s, ngx_uint_t cost,
     return 1;
 
 refused:
+
+    if (fanout_meter_dry_run(s->conf, s->connection, limited)) {
+        fanout_meter_charge(s, cost);
+        return 1;
+    }
+
+    /* a refusal costs a little, but never makes a debt */
+
+    if (m->commands > 0 && limited->scope == FANOUT_SCOPE_SESSION) {
+        m->commands -= ngx_min(m->commands, FANOUT_COST_REFUSED);
+    }
 
     meter_spend(s, FANOUT_BUDGET_COMMANDS, FANOUT_COST_REFUSED);
     fanout_meter_refuse(s, limited);
@@ -268,9 +274,7 @@ fanout_meter_writes(fanout_session_t *s, ngx_str_t *channel,
 
 refused:
 
-    fanout_meter_refuse(s, limited);
-
-    return 0;
+    return meter_goes_on(s, limited);
 }
 
 
@@ -302,9 +306,7 @@ fanout_meter_answers(fanout_session_t *s, fanout_limited_t *limited)
 
 refused:
 
-    fanout_meter_refuse(s, limited);
-
-    return 0;
+    return meter_goes_on(s, limited);
 }
 
 
@@ -332,16 +334,30 @@ fanout_meter_broke(fanout_session_t *s)
     limited.resource = FANOUT_BUDGET_COMMANDS;
     limited.wait = limit->debt / limit->rate;
 
-    fanout_meter_refuse(s, &limited);
-
-    return 1;
+    return !meter_goes_on(s, &limited);
 }
 
 
 ngx_uint_t
 fanout_meter_over(fanout_session_t *s, fanout_limited_t *limited)
 {
-    return meter_over(&s->meter, FANOUT_BUDGET_COMMANDS, limited);
+    return !s->conf->limit_dry_run
+           && meter_over(&s->meter, FANOUT_BUDGET_COMMANDS, limited);
+}
+
+
+/* Counts a refusal: 0; or 1, it is a dry run. */
+
+static ngx_uint_t
+meter_goes_on(fanout_session_t *s, fanout_limited_t *limited)
+{
+    if (fanout_meter_dry_run(s->conf, s->connection, limited)) {
+        return 1;
+    }
+
+    fanout_meter_refuse(s, limited);
+
+    return 0;
 }
 
 

@@ -250,6 +250,12 @@ void fanout_meter_audience(fanout_session_t *s, ngx_uint_t n,
 void fanout_meter_mark(fanout_session_t *s, fanout_meter_mark_t *mark);
 void fanout_meter_account(fanout_session_t *s, fanout_meter_mark_t *mark);
 
+/* Whether a refusal by fanout_rate or fanout_budget is a dry run, for a
+ * connection: 1, it is counted as such and logged, and what was to be refused
+ * goes on; or 0. */
+ngx_uint_t fanout_meter_dry_run(fanout_loc_conf_t *conf, ngx_connection_t *c,
+    fanout_limited_t *limited);
+
 /* Count a refusal.  For a session, one by a limit of its address is also
  * logged.  fanout_meter_text() is the directive, and what it limits. */
 void fanout_meter_refused(fanout_hub_t *hub, fanout_limited_t *limited);

@@ -83,8 +83,13 @@ fanout_meter_admit(ngx_http_request_t *r, fanout_loc_conf_t *conf,
             == FANOUT_ZONE_AGAIN)
         {
             meter_limited(limited, b, &drawn, conf);
-            fanout_meter_refused(hub, limited);
-            return FANOUT_E_RATE_LIMITED;
+
+            if (!fanout_meter_dry_run(conf, r->connection, limited)) {
+                fanout_meter_refused(hub, limited);
+                return FANOUT_E_RATE_LIMITED;
+            }
+
+            (void) fanout_budget_draw(&hub->zone, b, n, amounts, 0, &drawn);
         }
 
         fanout_meter_note(m, b, &drawn, conf);
@@ -135,8 +140,13 @@ fanout_meter_prove(fanout_session_t *s, ngx_uint_t begins,
         == FANOUT_ZONE_AGAIN)
     {
         meter_limited(limited, b, &drawn, s->conf);
-        fanout_meter_refused(s->hub, limited);
-        return 0;
+
+        if (!fanout_meter_dry_run(s->conf, s->connection, limited)) {
+            fanout_meter_refused(s->hub, limited);
+            return 0;
+        }
+
+        (void) fanout_budget_draw(&s->hub->zone, b, n, amounts, 0, &drawn);
     }
 
     if (drawn.over) {

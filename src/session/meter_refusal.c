@@ -35,6 +35,30 @@ fanout_meter_refused(fanout_hub_t *hub, fanout_limited_t *limited)
 }
 
 
+ngx_uint_t
+fanout_meter_dry_run(fanout_loc_conf_t *conf, ngx_connection_t *c,
+    fanout_limited_t *limited)
+{
+    const char    *text;
+    fanout_hub_t  *hub;
+
+    if (!conf->limit_dry_run) {
+        return 0;
+    }
+
+    hub = conf->app->hub;
+    text = fanout_meter_text(limited);
+    fanout_count(hub, limited_dry_run);
+
+    if (fanout_session_log_gather_error(NGX_LOG_NOTICE, &c->addr_text, text)) {
+        ngx_log_error(NGX_LOG_NOTICE, c->log, 0,
+                      "fanout would refuse, dry run: %s", text);
+    }
+
+    return 1;
+}
+
+
 /* Hints at the most common mistake: a proxy is taken for a client, and all its
  * clients share a budget. */
 

@@ -57,6 +57,7 @@
     _(limited_session, "of them by the limits of their session")              \
     _(limited_user,    "of them by the limits of their user")                 \
     _(limited_address, "of them by the limits of their address")              \
+    _(limited_dry_run, "not refused, only counted: fanout_limit_dry_run")     \
     _(address_full,    "handshakes refused: fanout_sessions_per_address")     \
     _(address_held,    "operations refused: address= of fanout_zone")         \
     _(log_gathered,    "fanout_log lines that were counted, not written")      \
