@@ -406,14 +406,18 @@ subtest 'what can not be done' => sub {
 
 
 subtest 'a client does not fill the log' => sub {
-    my $before = () = $nginx->log_like(qr/record "flood/);
+    my $start = time;
 
     is(added(broadcast_failures => sub {
         does(PUT => "/api/off:2/flood$_", {}, [ 200, { a => 1 } ]) for 1 .. 100;
     }), 100, 'counted');
 
     my $lines = () = $nginx->log_like(qr/record "flood/);
-    cmp_ok($lines, '<=', 10, 'the log has a few lines');
+    my $took  = time - $start;
+
+    # a slow machine takes long enough for more: one a second and worker
+
+    cmp_ok($lines, '<=', 10 + 2 * $took, 'the log has a few lines');
 };
 
 

@@ -10,6 +10,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fanout::AuthorizeBackend;
 use Fanout::Backend;
 use Fanout::JWT;
 use Fanout::Nginx;
@@ -20,6 +21,7 @@ my @ops     = qw( join publish history presence profile signal record lock );
 my $secret  = 'a secret that only the backend knows';
 my $backend = Fanout::Backend->start;
 my $port    = $backend->port;
+my $grants  = Fanout::AuthorizeBackend->start;
 
 # What each source grants: on the channel "yes-OP" the operation OP, and on all to
 # join where another operation needs it. The channel "no-OP" is permitted for all
@@ -38,6 +40,7 @@ my %sources = (
     claim    => join("\n", map { "fanout_permit $_ list:\$fanout_claim_$_;" }
                            @ops),
     header   => join("\n", map { "fanout_permit $_ list:\$x_$_;" } @ops),
+    answer   => join("\n", map { "fanout_authorize /grants $_;" } @ops),
 );
 
 # a claim in the middle of each name
@@ -73,6 +76,10 @@ END
             proxy_pass_request_body off;
             proxy_set_header Content-Length "";
         }
+        location = /grants {
+            internal;
+            proxy_pass http://127.0.0.1:@{[ $grants->port ]}/;
+        }
         location /lists {
             fanout app;
             fanout_jwt off;
@@ -89,6 +96,7 @@ my $token  = Fanout::JWT::sign('HS256', $secret, $claims);
 $backend->override(send => response(200,
     [ map { [ "X-$_" => join ', ', patterns($_) ] } @ops ], ''));
 
+$grants->says(map { my $op = $_; map { ("$op $_" => [ 200 ]) } patterns($op) } @ops);
 
 my $http = $nginx->http;
 
