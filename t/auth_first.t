@@ -79,6 +79,13 @@ END
             fanout_user   \$fanout_claim_sub;
             fanout_permit all *;
         }
+        location /asks_long {
+            fanout app;
+            fanout_jwt    'secret=$secret' from=command wait=2m;
+            auth_request  /ask;
+            fanout_user   \$fanout_claim_sub;
+            fanout_permit all *;
+        }
         location = /ask {
             internal;
             proxy_pass http://127.0.0.1:$port;
@@ -442,7 +449,7 @@ subtest 'a backend that takes its time' => sub {
     my $n = 0;
 
     for my $how ('close', 'cut', 'wait', 'reload') {
-        my $s = unproved('/asks');
+        my $s = unproved($how eq 'wait' ? '/asks' : '/asks_long');
         my $asked = scalar $backend->requests;
 
         $backend->override(wait => "go$n", send => response(200, [], ''));

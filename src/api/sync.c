@@ -124,7 +124,7 @@ static const struct {
     const char  *name;
     ngx_str_t    prefix;
 } types[] = {
-    { "record", ngx_null_string },
+    { "record", ngx_string("") },
     { "field", ngx_string("field:") },
     { "view", ngx_string("view:") },
     { "table", ngx_string("table:") },
