@@ -48,12 +48,12 @@ static const struct {
 char *
 fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    char                       *rv;
-    ngx_str_t                  *value;
-    ngx_uint_t                  i;
-    fanout_app_t               *app;
-    fanout_hook_t              *hook;
-    fanout_main_conf_t         *mcf;
+    char                *rv;
+    ngx_str_t           *value;
+    ngx_uint_t           i;
+    fanout_app_t        *app;
+    fanout_hook_t       *hook;
+    fanout_main_conf_t  *mcf;
 
     value = cf->args->elts;
 
@@ -90,7 +90,7 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (hook->mask & FANOUT_HOOK_PUBLISH) {
-        app->ask = hook;
+        app->approve = hook;
     }
 
     if (hook->mask & FANOUT_HOOK_EVENTS) {
@@ -265,7 +265,7 @@ check(ngx_conf_t *cf, fanout_app_t *app, fanout_hook_t *hook)
         hook->calls = 8;
     }
 
-    other = (hook->mask & FANOUT_HOOK_PUBLISH) ? app->ask : NULL;
+    other = (hook->mask & FANOUT_HOOK_PUBLISH) ? app->approve : NULL;
 
     if (other == NULL && (hook->mask & FANOUT_HOOK_EVENTS)) {
         other = app->events_hook;
@@ -275,7 +275,7 @@ check(ngx_conf_t *cf, fanout_app_t *app, fanout_hook_t *hook)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "%s of zone \"%V\" has a hook already, \"%V\": "
                            "all events go to one, and so do publishes",
-                           other == app->ask ? "\"publish\"" : "an event",
+                           other == app->approve ? "\"publish\"" : "an event",
                            &app->name, &other->callee.uri);
         return NGX_CONF_ERROR;
     }
@@ -302,13 +302,13 @@ fanout_hook_finish(ngx_conf_t *cf, fanout_app_t *app)
 
     app->none.keep.hooks = (hook != NULL);
 
-    if (app->ask) {
-        fanout_conf_check_hook(cf, app->ask->callee.ctx,
-                               &app->ask->callee.what,
-                               &app->ask->callee.uri);
+    if (app->approve) {
+        fanout_conf_check_hook(cf, app->approve->callee.ctx,
+                               &app->approve->callee.what,
+                               &app->approve->callee.uri);
     }
 
-    if (hook && hook != app->ask) {
+    if (hook && hook != app->approve) {
         fanout_conf_check_hook(cf, hook->callee.ctx, &hook->callee.what,
                                &hook->callee.uri);
     }

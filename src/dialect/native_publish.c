@@ -19,10 +19,10 @@
 
 typedef struct {
     fanout_job_t           base;
-    fanout_ask_t          *ask;
+    fanout_approval_t     *approval;
     ngx_uint_t             at;                  /* in an array */
     ngx_str_t              id;                  /* raw JSON, len 0: none */
-} ask_job_t;
+} approval_job_t;
 
 
 static fanout_error_e native_publish(fanout_session_t *s,
@@ -43,8 +43,8 @@ static fanout_error_e publish_now(fanout_session_t *s, fanout_command_t *cmd,
     fanout_zone_publish_t *opts, ngx_uint_t n);
 static fanout_error_e publish_ask(fanout_session_t *s, fanout_command_t *cmd,
     fanout_zone_publish_t *opts, ngx_uint_t n);
-static ngx_int_t ask_step(fanout_session_t *s);
-static void ask_free(fanout_job_t *job);
+static ngx_int_t approval_step(fanout_session_t *s);
+static void approval_free(fanout_job_t *job);
 static fanout_error_e publish_refused(fanout_session_t *s,
     fanout_command_t *cmd, fanout_error_e rc, fanout_zone_result_t *r);
 static void publish_logged(fanout_session_t *s, ngx_str_t *channel,
@@ -139,9 +139,9 @@ static const fanout_native_member_t  message_members[] = {
 };
 
 
-static const fanout_job_ops_t  ask_ops = {
-    ask_step,
-    ask_free
+static const fanout_job_ops_t  approval_ops = {
+    approval_step,
+    approval_free
 };
 
 
@@ -171,7 +171,7 @@ native_publish(fanout_session_t *s, fanout_command_t *cmd)
         return rc;
     }
 
-    return fanout_asks(s->hub, &cmd->channel)
+    return fanout_approval_needed(s->hub, &cmd->channel)
            ? publish_ask(s, cmd, &opts, n) : publish_now(s, cmd, &opts, n);
 }
 
@@ -459,11 +459,11 @@ static fanout_error_e
 publish_ask(fanout_session_t *s, fanout_command_t *cmd,
     fanout_zone_publish_t *opts, ngx_uint_t n)
 {
-    ask_job_t             *job;
-    fanout_zstr_t         *user;
-    fanout_error_e         rc;
-    fanout_limited_t       limited;
-    fanout_zone_result_t   r;
+    fanout_zstr_t        *user;
+    approval_job_t       *job;
+    fanout_error_e        rc;
+    fanout_limited_t      limited;
+    fanout_zone_result_t  r;
 
     rc = fanout_hub_key(s->hub, &cmd->channel, opts, &r);
 
@@ -471,7 +471,7 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd,
         return publish_refused(s, cmd, rc, &r);
     }
 
-    job = ngx_calloc(sizeof(ask_job_t) + cmd->id.len, ngx_cycle->log);
+    job = ngx_calloc(sizeof(approval_job_t) + cmd->id.len, ngx_cycle->log);
 
     if (job == NULL) {
         return fanout_native_fail(cmd, FANOUT_E_INTERNAL, "out of memory");
@@ -479,17 +479,18 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd,
 
     user = &cmd->u.publish.to.user;
 
-    job->ask = fanout_ask(s, &cmd->channel, messages, n,
-                          user->len ? user : NULL, opts, &limited, &rc);
+    job->approval = fanout_approval_begin(s, &cmd->channel, messages, n,
+                                          user->len ? user : NULL, opts,
+                                          &limited, &rc);
 
-    if (job->ask == NULL) {
+    if (job->approval == NULL) {
         ngx_free(job);
 
         return rc == FANOUT_E_RATE_LIMITED
                ? fanout_native_limited(s, cmd, &limited) : rc;
     }
 
-    job->base.ops = &ask_ops;
+    job->base.ops = &approval_ops;
     job->base.session = s;
     job->base.waits = 1;
     job->base.asks = 1;
@@ -508,9 +509,9 @@ publish_ask(fanout_session_t *s, fanout_command_t *cmd,
 
 
 static void
-ask_free(fanout_job_t *job)
+approval_free(fanout_job_t *job)
 {
-    fanout_ask_release(((ask_job_t *) job)->ask);
+    fanout_approval_release(((approval_job_t *) job)->approval);
     ngx_free(job);
 }
 
@@ -518,25 +519,25 @@ ask_free(fanout_job_t *job)
 /* Replies, or returns AGAIN if there is no answer yet. */
 
 static ngx_int_t
-ask_step(fanout_session_t *s)
+approval_step(fanout_session_t *s)
 {
-    ask_job_t         *job;
-    fanout_ask_t      *ask;
-    fanout_error_e     rc;
-    fanout_command_t   cmd;
+    approval_job_t     *job;
+    fanout_error_e      rc;
+    fanout_command_t    cmd;
+    fanout_approval_t  *approval;
 
-    job = (ask_job_t *) s->job;
-    ask = job->ask;
-    rc = ask->rc;
+    job = (approval_job_t *) s->job;
+    approval = job->approval;
+    rc = approval->rc;
 
-    if (!ask->answered) {
+    if (!approval->answered) {
         return NGX_AGAIN;
     }
 
     fanout_native_blank(&cmd);
 
     cmd.at = job->at;
-    cmd.channel = ask->channel;
+    cmd.channel = approval->channel;
     cmd.id.data = job->id.data;
     cmd.id.len = job->id.len;
     cmd.op.data = (u_char *) "\"publish\"";
@@ -545,19 +546,20 @@ ask_step(fanout_session_t *s)
     switch (rc) {
 
     case FANOUT_E_NONE:
-        publish_logged(s, &ask->channel, &ask->result);
+        publish_logged(s, &approval->channel, &approval->result);
         publish_reply(s, &cmd.id,
-                      ask->messages[0].to_client || ask->messages[0].to_user,
-                      &ask->result);
+                      approval->messages[0].to_client
+                      || approval->messages[0].to_user,
+                      &approval->result);
         break;
 
     case FANOUT_E_REFUSED:
-        cmd.text = ask->text;
-        cmd.data = ask->details;
+        cmd.text = approval->text;
+        cmd.data = approval->details;
         break;
 
     default:
-        rc = publish_refused(s, &cmd, rc, &ask->result);
+        rc = publish_refused(s, &cmd, rc, &approval->result);
     }
 
     if (rc != FANOUT_E_NONE) {

@@ -28,9 +28,9 @@ typedef struct {
 /* a publish that a backend is asked about */
 
 typedef struct {
-    fanout_job_t   base;
-    fanout_ask_t  *ask;
-} ask_job_t;
+    fanout_job_t        base;
+    fanout_approval_t  *approval;
+} approval_job_t;
 
 
 static const char *raw_accept(ngx_http_request_t *r, fanout_loc_conf_t *conf,
@@ -39,12 +39,12 @@ static void raw_open(fanout_session_t *s, ngx_http_request_t *r);
 static void raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data,
     size_t len);
 static ngx_uint_t raw_match(fanout_subscription_t *sub, fanout_entry_t *e);
-static fanout_error_e ask(fanout_session_t *s, fanout_zone_message_t *m,
+static fanout_error_e raw_ask(fanout_session_t *s, fanout_zone_message_t *m,
     fanout_limited_t *limited);
 static void raw_refuse(fanout_session_t *s,
     fanout_error_e rc);
-static ngx_int_t raw_ask_step(fanout_session_t *s);
-static void raw_ask_free(fanout_job_t *job);
+static ngx_int_t raw_approval_step(fanout_session_t *s);
+static void raw_approval_free(fanout_job_t *job);
 static void raw_free(fanout_session_t *s);
 static void raw_closing(fanout_session_t *s, ngx_uint_t code,
     ngx_msec_t after);
@@ -64,9 +64,9 @@ const fanout_dialect_t  fanout_raw = {
 };
 
 
-static const fanout_job_ops_t  raw_ask_ops = {
-    raw_ask_step,
-    raw_ask_free
+static const fanout_job_ops_t  raw_approval_ops = {
+    raw_approval_step,
+    raw_approval_free
 };
 
 
@@ -231,8 +231,8 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
     m.kind = opcode == FANOUT_WS_BINARY ? FANOUT_BINARY
                                         : FANOUT_TEXT;
 
-    if (fanout_asks(s->hub, &raw->channel)) {
-        rc = ask(s, &m, &limited);
+    if (fanout_approval_needed(s->hub, &raw->channel)) {
+        rc = raw_ask(s, &m, &limited);
 
         if (rc == FANOUT_E_RATE_LIMITED) {
             fanout_session_close(s, 4429,
@@ -262,26 +262,28 @@ raw_receive(fanout_session_t *s, ngx_uint_t opcode, u_char *data, size_t len)
 /* Messages behind it wait for the answer. */
 
 static fanout_error_e
-ask(fanout_session_t *s, fanout_zone_message_t *m, fanout_limited_t *limited)
+raw_ask(fanout_session_t *s, fanout_zone_message_t *m,
+    fanout_limited_t *limited)
 {
     raw_t           *raw;
-    ask_job_t       *job;
+    approval_job_t  *job;
     fanout_error_e   rc;
 
     raw = s->dialect_part;
 
-    job = ngx_calloc(sizeof(ask_job_t), ngx_cycle->log);
+    job = ngx_calloc(sizeof(approval_job_t), ngx_cycle->log);
     if (job == NULL) {
         return FANOUT_E_INTERNAL;
     }
 
-    job->base.ops = &raw_ask_ops;
+    job->base.ops = &raw_approval_ops;
     job->base.session = s;
     job->base.waits = 1;
     job->base.asks = 1;
-    job->ask = fanout_ask(s, &raw->channel, m, 1, NULL, NULL, limited, &rc);
+    job->approval = fanout_approval_begin(s, &raw->channel, m, 1, NULL, NULL,
+                                          limited, &rc);
 
-    if (job->ask == NULL) {
+    if (job->approval == NULL) {
         ngx_free(job);
         return rc;
     }
@@ -351,21 +353,21 @@ fanout_raw_encode(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e,
 
 
 static ngx_int_t
-raw_ask_step(fanout_session_t *s)
+raw_approval_step(fanout_session_t *s)
 {
-    ask_job_t       *job;
+    approval_job_t  *job;
     fanout_error_e   rc;
 
     if (s->job->waits) {
         return NGX_AGAIN;
     }
 
-    job = (ask_job_t *) s->job;
-    rc = job->ask->rc;
+    job = (approval_job_t *) s->job;
+    rc = job->approval->rc;
 
     if (rc == FANOUT_E_NONE) {
-        fanout_session_log_done(s, "publish", &job->ask->channel, NULL,
-                                job->ask->result.offset);
+        fanout_session_log_done(s, "publish", &job->approval->channel, NULL,
+                                job->approval->result.offset);
     }
 
     fanout_session_job_done(s);
@@ -379,9 +381,9 @@ raw_ask_step(fanout_session_t *s)
 
 
 static void
-raw_ask_free(fanout_job_t *job)
+raw_approval_free(fanout_job_t *job)
 {
-    fanout_ask_release(((ask_job_t *) job)->ask);
+    fanout_approval_release(((approval_job_t *) job)->approval);
     ngx_free(job);
 }
 

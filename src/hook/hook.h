@@ -69,15 +69,15 @@ void fanout_hook_events_exit(fanout_hub_t *hub);
 
 
 /*
- * An ask: a publish that waits for the backend's approval.  It has a copy of
- * all it needs, so it outlives the session: if the publisher is cut before the
- * answer, the message is published all the same.
+ * An approval: a publish that waits for the backend to approve it.  It has a
+ * copy of all it needs, so it outlives the session: if the publisher is cut
+ * before the answer, the message is published all the same.
  */
 
-typedef struct fanout_ask_s     fanout_ask_t;
+typedef struct fanout_approval_s     fanout_approval_t;
 typedef struct fanout_lane_sender_s  fanout_lane_sender_t;
 
-struct fanout_ask_s {
+struct fanout_approval_s {
     ngx_queue_t             queue;              /* of its lane */
     fanout_hub_t           *hub;
     fanout_session_t       *session;            /* NULL: gone */
@@ -104,30 +104,30 @@ struct fanout_ask_s {
 };
 
 /* How many wait in this worker, and how many may; 0 without a hook. */
-ngx_uint_t fanout_asks_waiting(fanout_hub_t *hub);
-ngx_uint_t fanout_asks_max(fanout_hub_t *hub);
+ngx_uint_t fanout_approvals_waiting(fanout_hub_t *hub);
+ngx_uint_t fanout_approvals_max(fanout_hub_t *hub);
 
 /* Whether publishes of clients to a channel need approval: 1 or 0. */
-ngx_uint_t fanout_asks(fanout_hub_t *hub, ngx_str_t *channel);
+ngx_uint_t fanout_approval_needed(fanout_hub_t *hub, ngx_str_t *channel);
 
 /*
  * Asks the backend about a publish.  The arguments are those of
  * fanout_hub_publish(), all copied; to is the name of the user that the message
  * is for, or NULL.  When the backend has answered, and approved messages are
  * published, the job of the session continues, which must wait.  The session
- * must release the ask when its job ends.
+ * must release the approval when its job ends.
  *
  * NULL, and *rc: INTERNAL; HOOK_FAILED when too many wait; RATE_LIMITED when
  * too many of this user or address do, then limited says so, and it is counted.
  */
-fanout_ask_t *fanout_ask(fanout_session_t *s, ngx_str_t *channel,
-    fanout_zone_message_t *m, ngx_uint_t n, fanout_zstr_t *to,
-    fanout_zone_publish_t *opts, fanout_limited_t *limited,
+fanout_approval_t *fanout_approval_begin(fanout_session_t *s,
+    ngx_str_t *channel, fanout_zone_message_t *m, ngx_uint_t n,
+    fanout_zstr_t *to, fanout_zone_publish_t *opts, fanout_limited_t *limited,
     fanout_error_e *rc);
 
-/* The session no longer waits: frees an ask that is answered; another one
+/* The session no longer waits: frees an approval that is answered; another one
  * continues without the session. */
-void fanout_ask_release(fanout_ask_t *ask);
+void fanout_approval_release(fanout_approval_t *approval);
 
 
 #endif /* FANOUT_HOOK_HOOK_H */

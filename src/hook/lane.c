@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Which asks go together in a call: those of one sender, so that what one
+ * Which approvals go together in a call: those of one sender, so that what one
  * client publishes never decides about what another does.
  *
  *   {"zone":"app","publishes":[
@@ -23,35 +23,36 @@
 #include "session/session.h"
 
 
-#define FANOUT_ASK_BYTES   262144               /* of a call, but for one of a
-                                                   single ask */
-#define FANOUT_ASK_DEPTH   (FANOUT_JSON_DEPTH + 4)
+#define FANOUT_APPROVAL_BYTES   262144          /* of a call, but for one of a
+                                                   single approval */
+#define FANOUT_APPROVAL_DEPTH   (FANOUT_JSON_DEPTH + 4)
 
 
 typedef struct {
     ngx_queue_t     queue;                  /* of its lane */
     fanout_lane_t  *lane;
-    ngx_queue_t     asks;
+    ngx_queue_t     approvals;
     ngx_uint_t      n;                      /* of them */
     fanout_call_t  *call;                   /* NULL: not under way */
     ngx_uint_t      status;                 /* of the answer */
     ngx_str_t       body;                   /* of it, or why there is none */
     u_char         *copy;                   /* of the body, owned */
     unsigned        answered:1;
-    unsigned        again:1;                /* an ask of a call that failed */
+    unsigned        again:1;                /* after a call that failed */
 } batch_t;
 
 
 static void lane_work_handler(ngx_event_t *ev);
-static batch_t *batch_create(fanout_lane_t *lane, ngx_queue_t *ask,
+static batch_t *batch_create(fanout_lane_t *lane, ngx_queue_t *approval,
     ngx_queue_t *after);
 static void lane_batch_start(batch_t *b);
 static void batch_free(batch_t *b);
 static ngx_int_t lane_compose(batch_t *b, ngx_str_t *body);
 static ngx_int_t compose_more(batch_t *b, fanout_outbuf_t *f);
-static ngx_int_t compose_ask(fanout_ask_t *ask, fanout_outbuf_t *f);
-static fanout_ask_t *first(ngx_queue_t *queue);
-static ngx_uint_t one_sender(fanout_ask_t *a, fanout_ask_t *b);
+static ngx_int_t compose_approval(fanout_approval_t *approval,
+    fanout_outbuf_t *f);
+static fanout_approval_t *first(ngx_queue_t *queue);
+static ngx_uint_t one_sender(fanout_approval_t *a, fanout_approval_t *b);
 static void answered(void *data, ngx_uint_t status, ngx_str_t *body);
 static ngx_uint_t lane_settle(batch_t *b);
 static const char *read_verdicts(batch_t *b, fanout_json_t *verdicts);
@@ -80,9 +81,9 @@ fanout_lane_init(fanout_lane_t *lane, fanout_approver_t *a, ngx_log_t *log)
 
 
 void
-fanout_lane_put(fanout_lane_t *lane, fanout_ask_t *ask)
+fanout_lane_put(fanout_lane_t *lane, fanout_approval_t *approval)
 {
-    ngx_queue_insert_tail(&lane->waiting, &ask->queue);
+    ngx_queue_insert_tail(&lane->waiting, &approval->queue);
     ngx_post_event(&lane->work, &ngx_posted_events);
 }
 
@@ -124,7 +125,7 @@ lane_work_handler(ngx_event_t *ev)
                          ngx_queue_last(&lane->batches));
 
         if (b == NULL) {
-            /* on lack of memory asks are tried again later */
+            /* on lack of memory approvals are tried again later */
             ngx_add_timer(ev, 100);
             return;
         }
@@ -134,10 +135,10 @@ lane_work_handler(ngx_event_t *ev)
 }
 
 
-/* makes a batch of an ask, which is removed from its queue */
+/* makes a batch of an approval, which is removed from its queue */
 
 static batch_t *
-batch_create(fanout_lane_t *lane, ngx_queue_t *ask, ngx_queue_t *after)
+batch_create(fanout_lane_t *lane, ngx_queue_t *approval, ngx_queue_t *after)
 {
     batch_t  *b;
 
@@ -149,9 +150,9 @@ batch_create(fanout_lane_t *lane, ngx_queue_t *ask, ngx_queue_t *after)
     b->lane = lane;
     b->n = 1;
 
-    ngx_queue_init(&b->asks);
-    ngx_queue_remove(ask);
-    ngx_queue_insert_tail(&b->asks, ask);
+    ngx_queue_init(&b->approvals);
+    ngx_queue_remove(approval);
+    ngx_queue_insert_tail(&b->approvals, approval);
     ngx_queue_insert_after(after, &b->queue);
 
     return b;
@@ -226,7 +227,7 @@ lane_compose(batch_t *b, ngx_str_t *body)
                                 hub->app->name.len)
            == NGX_OK
         && fanout_outbuf_literal(hub, f, ",\"publishes\":[") == NGX_OK
-        && compose_ask(first(&b->asks), f) == NGX_OK
+        && compose_approval(first(&b->approvals), f) == NGX_OK
         && compose_more(b, f) == NGX_OK)
     {
         rc = fanout_body_end(hub, f, body);
@@ -238,14 +239,14 @@ lane_compose(batch_t *b, ngx_str_t *body)
 }
 
 
-/* Adds waiting asks that may share a call with the first of a batch. */
+/* Adds waiting approvals that may share a call with the first of a batch. */
 
 static ngx_int_t
 compose_more(batch_t *b, fanout_outbuf_t *f)
 {
-    uint32_t        used;
-    fanout_ask_t   *ask;
-    fanout_lane_t  *lane;
+    uint32_t            used;
+    fanout_lane_t      *lane;
+    fanout_approval_t  *approval;
 
     lane = b->lane;
 
@@ -256,25 +257,25 @@ compose_more(batch_t *b, fanout_outbuf_t *f)
     while (b->n < lane->approver->hook->batch
            && !ngx_queue_empty(&lane->waiting))
     {
-        ask = first(&lane->waiting);
+        approval = first(&lane->waiting);
 
-        if (!one_sender(first(&b->asks), ask)) {
+        if (!one_sender(first(&b->approvals), approval)) {
             break;
         }
 
         used = f->used;
 
-        if (compose_ask(ask, f) != NGX_OK) {
+        if (compose_approval(approval, f) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        if (f->used > FANOUT_ASK_BYTES) {
+        if (f->used > FANOUT_APPROVAL_BYTES) {
             f->used = used;
             break;
         }
 
-        ngx_queue_remove(&ask->queue);
-        ngx_queue_insert_tail(&b->asks, &ask->queue);
+        ngx_queue_remove(&approval->queue);
+        ngx_queue_insert_tail(&b->approvals, &approval->queue);
         b->n++;
     }
 
@@ -282,17 +283,17 @@ compose_more(batch_t *b, fanout_outbuf_t *f)
 }
 
 
-static fanout_ask_t *
+static fanout_approval_t *
 first(ngx_queue_t *queue)
 {
-    return ngx_queue_data(ngx_queue_head(queue), fanout_ask_t, queue);
+    return ngx_queue_data(ngx_queue_head(queue), fanout_approval_t, queue);
 }
 
 
 /* the same user, or the same client if there is none */
 
 static ngx_uint_t
-one_sender(fanout_ask_t *a, fanout_ask_t *b)
+one_sender(fanout_approval_t *a, fanout_approval_t *b)
 {
     fanout_zone_message_t  *m, *o;
 
@@ -309,27 +310,28 @@ one_sender(fanout_ask_t *a, fanout_ask_t *b)
 
 
 static ngx_int_t
-compose_ask(fanout_ask_t *ask, fanout_outbuf_t *f)
+compose_approval(fanout_approval_t *approval, fanout_outbuf_t *f)
 {
     ngx_uint_t              i;
     fanout_hub_t           *hub;
     fanout_entry_t          e;
     fanout_zone_message_t  *m;
 
-    hub = ask->hub;
+    hub = approval->hub;
 
-    if (fanout_outbuf_printf(hub, f, 64, "{\"id\":\"%xL\",", ask->id)
+    if (fanout_outbuf_printf(hub, f, 64, "{\"id\":\"%xL\",", approval->id)
         != NGX_OK
         || fanout_outbuf_literal(hub, f, "\"channel\":") != NGX_OK
-        || fanout_outbuf_string(hub, f, ask->channel.data, ask->channel.len)
+        || fanout_outbuf_string(hub, f, approval->channel.data,
+                                approval->channel.len)
            != NGX_OK
         || fanout_outbuf_literal(hub, f, ",\"messages\":[") != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < ask->n; i++) {
-        m = &ask->messages[i];
+    for (i = 0; i < approval->n; i++) {
+        m = &approval->messages[i];
 
         ngx_memzero(&e, sizeof(fanout_entry_t));
 
@@ -344,7 +346,7 @@ compose_ask(fanout_ask_t *ask, fanout_outbuf_t *f)
         e.data = m->data;
         e.to_client = m->to_client;
         e.to_user = m->to_user;
-        e.to = ask->to;
+        e.to = approval->to;
 
         if (fanout_outbuf_literal(hub, f, "{") != NGX_OK
             || fanout_message_json(hub, &e, f) != NGX_OK
@@ -397,7 +399,7 @@ answered(void *data, ngx_uint_t status, ngx_str_t *body)
 }
 
 
-/* Whether the batch is settled; if not, its asks are sent one by one. */
+/* Whether the batch is settled; if not, its approvals are sent one by one. */
 
 static ngx_uint_t
 lane_settle(batch_t *b)
@@ -405,9 +407,9 @@ lane_settle(batch_t *b)
     ngx_uint_t          i, pass;
     const char         *failure, *wrong;
     ngx_queue_t        *q;
-    fanout_ask_t       *ask;
     fanout_lane_t      *lane;
     fanout_json_t       verdicts[FANOUT_HOOK_BATCH];
+    fanout_approval_t  *approval;
     fanout_approver_t  *a;
 
     lane = b->lane;
@@ -430,28 +432,28 @@ lane_settle(batch_t *b)
 
     pass = a->hook->pass && unanswered(b);
 
-    for (i = 0; !ngx_queue_empty(&b->asks); i++) {
-        q = ngx_queue_head(&b->asks);
+    for (i = 0; !ngx_queue_empty(&b->approvals); i++) {
+        q = ngx_queue_head(&b->approvals);
         ngx_queue_remove(q);
-        ask = ngx_queue_data(q, fanout_ask_t, queue);
+        approval = ngx_queue_data(q, fanout_approval_t, queue);
 
         if (failure) {
-            fanout_ask_fail(ask, pass);
+            fanout_approval_fail(approval, pass);
 
         } else {
-            wrong = fanout_ask_follow(ask, &verdicts[i]);
+            wrong = fanout_approval_follow(approval, &verdicts[i]);
 
             if (wrong) {
                 ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                               "%V answered to a publish on channel \"%V\" "
                               "with an invalid answer: %s",
-                              &a->hook->callee.what, &ask->channel, wrong);
+                              &a->hook->callee.what, &approval->channel, wrong);
                 fanout_count(a->hub, hook_failures);
-                fanout_ask_fail(ask, 0);
+                fanout_approval_fail(approval, 0);
             }
         }
 
-        fanout_ask_finish(ask);
+        fanout_approval_finish(approval);
     }
 
     batch_free(b);
@@ -474,8 +476,8 @@ unanswered(batch_t *b)
 }
 
 
-/* Puts each ask into a batch of its own, in place of the one that failed.  0 on
- * lack of memory. */
+/* Puts each approval into a batch of its own, in place of the one that failed.
+ * 0 on lack of memory. */
 
 static ngx_uint_t
 split(batch_t *b)
@@ -484,7 +486,7 @@ split(batch_t *b)
     ngx_queue_t  *q;
 
     while (b->n > 1) {
-        q = ngx_queue_last(&b->asks);
+        q = ngx_queue_last(&b->approvals);
         one = batch_create(b->lane, q, &b->queue);
 
         if (one == NULL) {
@@ -507,8 +509,8 @@ split(batch_t *b)
 }
 
 
-/* NULL if there is a verdict for each ask; len 0 approves it.  Otherwise why
- * the answer is invalid. */
+/* NULL if there is a verdict for each approval; len 0 approves it.  Otherwise
+ * why the answer is invalid. */
 
 static const char *
 read_verdicts(batch_t *b, fanout_json_t *verdicts)
@@ -538,11 +540,12 @@ read_verdicts(batch_t *b, fanout_json_t *verdicts)
     fanout_json_skip_mark(&text, &len);
 
     rc = fanout_json_object(text, len,
-                            FANOUT_ASK_DEPTH, answer_fields,
+                            FANOUT_APPROVAL_DEPTH, answer_fields,
                             1, &array, &err);
 
     if (rc != FANOUT_JSON_OK) {
-        return fanout_ask_wrong(rc, &err, "the response is not a JSON object");
+        return fanout_approval_wrong(rc, &err,
+                                     "the response is not a JSON object");
     }
 
     if (fanout_json_array(&array, verdicts, b->n, &n)

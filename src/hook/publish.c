@@ -2,8 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * Approval of publishes by the backend.  All asks of a channel go through one
- * lane, so that publishes of this worker to it stay in order.
+ * Approval of publishes by the backend.  All approvals of a channel go through
+ * one lane, so that publishes of this worker to it stay in order.
  */
 
 
@@ -12,12 +12,12 @@
 #include "session/transport.h"
 
 
-#define FANOUT_ASK_QUEUE   1000                 /* default of queue= */
-#define FANOUT_ASK_SHARE   8                    /* of a sender, at least */
-#define FANOUT_ASK_RETRY   1000                 /* ms, beyond its share */
-#define FANOUT_ASK_LOG     1000                 /* ms, a line at most */
-#define FANOUT_ASK_TEXT    255                  /* bytes of a message */
-#define FANOUT_ASK_DETAILS 1024
+#define FANOUT_APPROVAL_QUEUE   1000            /* default of queue= */
+#define FANOUT_APPROVAL_SHARE   8               /* of a sender, at least */
+#define FANOUT_APPROVAL_RETRY   1000            /* ms, beyond its share */
+#define FANOUT_APPROVAL_LOG     1000            /* ms, a line at most */
+#define FANOUT_APPROVAL_TEXT    255             /* bytes of a message */
+#define FANOUT_APPROVAL_DETAILS 1024
 
 
 typedef struct {
@@ -41,22 +41,22 @@ typedef struct {
 } change_t;
 
 
-static fanout_ask_t *ask_create(fanout_session_t *s, ngx_str_t *channel,
-    fanout_zone_message_t *m, ngx_uint_t n, fanout_zstr_t *to,
-    fanout_zone_publish_t *opts);
+static fanout_approval_t *approval_create(fanout_session_t *s,
+    ngx_str_t *channel, fanout_zone_message_t *m, ngx_uint_t n,
+    fanout_zstr_t *to, fanout_zone_publish_t *opts);
 static ngx_uint_t crowded(fanout_session_t *s, fanout_limited_t *limited);
-static ngx_int_t senders_add(fanout_session_t *s, fanout_ask_t *ask);
-static void senders_drop(fanout_ask_t *ask);
+static ngx_int_t senders_add(fanout_session_t *s, fanout_approval_t *approval);
+static void senders_drop(fanout_approval_t *approval);
 static ngx_rbtree_key_t sender_key(fanout_session_t *s, ngx_uint_t scope);
 static fanout_lane_sender_t *sender_find(fanout_approver_t *a,
     ngx_rbtree_key_t key);
 static void turn_away(fanout_approver_t *a);
 static void log_handler(ngx_event_t *ev);
-static void publish_refuse(fanout_ask_t *ask, verdict_t *v);
-static const char *change(fanout_ask_t *ask, fanout_json_t *array);
-static const char *change_message(fanout_ask_t *ask, fanout_json_t *item,
-    u_char **p, fanout_zone_message_t *m);
-static void hook_publish(fanout_ask_t *ask, fanout_zone_message_t *m,
+static void publish_refuse(fanout_approval_t *approval, verdict_t *v);
+static const char *change(fanout_approval_t *approval, fanout_json_t *array);
+static const char *change_message(fanout_approval_t *approval,
+    fanout_json_t *item, u_char **p, fanout_zone_message_t *m);
+static void hook_publish(fanout_approval_t *approval, fanout_zone_message_t *m,
     ngx_uint_t n);
 static void copy_zstr(u_char **p, fanout_zstr_t *s);
 
@@ -85,14 +85,14 @@ fanout_hook_init(fanout_app_t *app, ngx_cycle_t *cycle)
     ngx_uint_t          i;
     fanout_approver_t  *a;
 
-    if (app->ask) {
+    if (app->approve) {
         a = ngx_calloc(sizeof(fanout_approver_t), cycle->log);
         if (a == NULL) {
             return NGX_ERROR;
         }
 
         a->hub = app->hub;
-        a->hook = app->ask;
+        a->hook = app->approve;
         a->last = (uint64_t) ngx_random() << 32;
 
         ngx_rbtree_init(&a->senders, &a->sentinel, ngx_rbtree_insert_value);
@@ -123,7 +123,7 @@ fanout_hook_exit(fanout_app_t *app)
 
 
 ngx_uint_t
-fanout_asks(fanout_hub_t *hub, ngx_str_t *channel)
+fanout_approval_needed(fanout_hub_t *hub, ngx_str_t *channel)
 {
     return hub->approver
            && !fanout_policy(hub->app, channel)->no_hooks;
@@ -131,7 +131,7 @@ fanout_asks(fanout_hub_t *hub, ngx_str_t *channel)
 
 
 ngx_uint_t
-fanout_asks_waiting(fanout_hub_t *hub)
+fanout_approvals_waiting(fanout_hub_t *hub)
 {
     fanout_approver_t  *a = hub->approver;
 
@@ -140,7 +140,7 @@ fanout_asks_waiting(fanout_hub_t *hub)
 
 
 ngx_uint_t
-fanout_asks_max(fanout_hub_t *hub)
+fanout_approvals_max(fanout_hub_t *hub)
 {
     fanout_approver_t  *a = hub->approver;
 
@@ -148,19 +148,19 @@ fanout_asks_max(fanout_hub_t *hub)
         return 0;
     }
 
-    return a->hook->queue ? a->hook->queue : FANOUT_ASK_QUEUE;
+    return a->hook->queue ? a->hook->queue : FANOUT_APPROVAL_QUEUE;
 }
 
 
 /* asking */
 
-fanout_ask_t *
-fanout_ask(fanout_session_t *s, ngx_str_t *channel, fanout_zone_message_t *m,
-    ngx_uint_t n, fanout_zstr_t *to, fanout_zone_publish_t *opts,
-    fanout_limited_t *limited, fanout_error_e *rc)
+fanout_approval_t *
+fanout_approval_begin(fanout_session_t *s, ngx_str_t *channel,
+    fanout_zone_message_t *m, ngx_uint_t n, fanout_zstr_t *to,
+    fanout_zone_publish_t *opts, fanout_limited_t *limited, fanout_error_e *rc)
 {
-    fanout_ask_t       *ask;
     fanout_lane_t      *lane;
+    fanout_approval_t  *approval;
     fanout_approver_t  *a;
 
     a = s->hub->approver;
@@ -171,43 +171,43 @@ fanout_ask(fanout_session_t *s, ngx_str_t *channel, fanout_zone_message_t *m,
         return NULL;
     }
 
-    if (a->n >= fanout_asks_max(s->hub)) {
+    if (a->n >= fanout_approvals_max(s->hub)) {
         turn_away(a);
         *rc = FANOUT_E_HOOK_FAILED;
         return NULL;
     }
 
-    ask = ask_create(s, channel, m, n, to, opts);
-    if (ask == NULL) {
+    approval = approval_create(s, channel, m, n, to, opts);
+    if (approval == NULL) {
         *rc = FANOUT_E_INTERNAL;
         return NULL;
     }
 
-    if (senders_add(s, ask) != NGX_OK) {
-        ngx_free(ask);
+    if (senders_add(s, approval) != NGX_OK) {
+        ngx_free(approval);
         *rc = FANOUT_E_INTERNAL;
         return NULL;
     }
 
-    ask->id = ++a->last;
+    approval->id = ++a->last;
     a->n++;
     a->hub->calls++;
 
     lane = &a->lanes[ngx_crc32_short(channel->data, channel->len)
                      % FANOUT_LANES];
 
-    fanout_lane_put(lane, ask);
+    fanout_lane_put(lane, approval);
 
     fanout_count(s->hub, hook_asks);
 
-    return ask;
+    return approval;
 }
 
 
 /*
- * Whether so many asks of its user or its address wait that the next one would
- * take a place which is for others: a third of the places that are free.  A
- * sender alone gets a quarter of the queue, k senders get 1/(3 + k) of it each,
+ * Whether so many approvals of its user or its address wait that the next one
+ * would take a place which is for others: a third of the places that are free.
+ * A sender alone gets a quarter of the queue, k senders 1/(3 + k) of it each,
  * and 3/(3 + k) stay free for whoever comes then.  For a user, the address may
  * have as many as are free: sessions without a user, which anybody can begin,
  * do not shut out the users behind the same address.
@@ -222,8 +222,8 @@ crowded(fanout_session_t *s, fanout_limited_t *limited)
     fanout_lane_sender_t  *sender;
 
     a = s->hub->approver;
-    share = (fanout_asks_max(s->hub) - a->n) / 3;
-    share = ngx_max(share, FANOUT_ASK_SHARE);
+    share = (fanout_approvals_max(s->hub) - a->n) / 3;
+    share = ngx_max(share, FANOUT_APPROVAL_SHARE);
 
     for (i = FANOUT_SCOPE_USER; i < FANOUT_SCOPES; i++) {
 
@@ -231,7 +231,7 @@ crowded(fanout_session_t *s, fanout_limited_t *limited)
         sender = key ? sender_find(a, key) : NULL;
 
         if (sender && sender->n >= share) {
-            limited->wait = FANOUT_ASK_RETRY;
+            limited->wait = FANOUT_APPROVAL_RETRY;
             limited->resource = FANOUT_LIMITED_PUBLISHES;
             limited->scope = i;
 
@@ -249,7 +249,7 @@ crowded(fanout_session_t *s, fanout_limited_t *limited)
 
 
 static ngx_int_t
-senders_add(fanout_session_t *s, fanout_ask_t *ask)
+senders_add(fanout_session_t *s, fanout_approval_t *approval)
 {
     ngx_uint_t             i;
     ngx_rbtree_key_t       key;
@@ -271,7 +271,7 @@ senders_add(fanout_session_t *s, fanout_ask_t *ask)
         if (sender == NULL) {
             sender = ngx_calloc(sizeof(fanout_lane_sender_t), ngx_cycle->log);
             if (sender == NULL) {
-                senders_drop(ask);
+                senders_drop(approval);
                 return NGX_ERROR;
             }
 
@@ -280,7 +280,7 @@ senders_add(fanout_session_t *s, fanout_ask_t *ask)
         }
 
         sender->n++;
-        ask->senders[i] = sender;
+        approval->senders[i] = sender;
     }
 
     return NGX_OK;
@@ -288,24 +288,24 @@ senders_add(fanout_session_t *s, fanout_ask_t *ask)
 
 
 static void
-senders_drop(fanout_ask_t *ask)
+senders_drop(fanout_approval_t *approval)
 {
     ngx_uint_t             i;
     fanout_approver_t     *a;
     fanout_lane_sender_t  *sender;
 
-    a = ask->hub->approver;
+    a = approval->hub->approver;
 
     for (i = 0; i < FANOUT_SCOPES; i++) {
 
-        sender = ask->senders[i];
+        sender = approval->senders[i];
 
         if (sender && --sender->n == 0) {
             ngx_rbtree_delete(&a->senders, &sender->node);
             ngx_free(sender);
         }
 
-        ask->senders[i] = NULL;
+        approval->senders[i] = NULL;
     }
 }
 
@@ -371,25 +371,26 @@ log_handler(ngx_event_t *ev)
                   "%V was not asked for %ui publishes in zone \"%V\": "
                   "%ui wait for it already, \"queue=\"", &a->hook->callee.what,
                   a->turned, &a->hub->app->name,
-                  fanout_asks_max(a->hub));
+                  fanout_approvals_max(a->hub));
 
     a->turned = 0;
-    ngx_add_timer(ev, FANOUT_ASK_LOG);
+    ngx_add_timer(ev, FANOUT_APPROVAL_LOG);
 }
 
 
-/* allocates an ask with all its data as one block */
+/* allocates an approval with all its data as one block */
 
-static fanout_ask_t *
-ask_create(fanout_session_t *s, ngx_str_t *channel, fanout_zone_message_t *m,
-    ngx_uint_t n, fanout_zstr_t *to, fanout_zone_publish_t *opts)
+static fanout_approval_t *
+approval_create(fanout_session_t *s, ngx_str_t *channel,
+    fanout_zone_message_t *m, ngx_uint_t n, fanout_zstr_t *to,
+    fanout_zone_publish_t *opts)
 {
-    size_t         size;
-    u_char        *p;
-    ngx_uint_t     i;
-    fanout_ask_t  *ask;
+    size_t              size;
+    u_char             *p;
+    ngx_uint_t          i;
+    fanout_approval_t  *approval;
 
-    size = sizeof(fanout_ask_t)
+    size = sizeof(fanout_approval_t)
            + n * sizeof(fanout_zone_message_t)
            + channel->len + (to ? to->len : 0)
            + (opts ? opts->key.len + opts->scope.len : 0);
@@ -399,47 +400,47 @@ ask_create(fanout_session_t *s, ngx_str_t *channel, fanout_zone_message_t *m,
                 + m[i].meta.len + m[i].data.len;
     }
 
-    ask = ngx_alloc(size, ngx_cycle->log);
-    if (ask == NULL) {
+    approval = ngx_alloc(size, ngx_cycle->log);
+    if (approval == NULL) {
         return NULL;
     }
 
-    ngx_memzero(ask, sizeof(fanout_ask_t));
+    ngx_memzero(approval, sizeof(fanout_approval_t));
 
-    ask->hub = s->hub;
-    ask->session = s;
-    ask->n = n;
-    ask->max = s->conf->message_size;
-    ask->messages = (fanout_zone_message_t *) (ask + 1);
+    approval->hub = s->hub;
+    approval->session = s;
+    approval->n = n;
+    approval->max = s->conf->message_size;
+    approval->messages = (fanout_zone_message_t *) (approval + 1);
 
-    ngx_memcpy(ask->messages, m, n * sizeof(fanout_zone_message_t));
+    ngx_memcpy(approval->messages, m, n * sizeof(fanout_zone_message_t));
 
-    p = (u_char *) (ask->messages + n);
+    p = (u_char *) (approval->messages + n);
 
-    ask->channel.data = p;
-    ask->channel.len = channel->len;
+    approval->channel.data = p;
+    approval->channel.len = channel->len;
     p = ngx_cpymem(p, channel->data, channel->len);
 
     if (to) {
-        ask->to = *to;
-        copy_zstr(&p, &ask->to);
+        approval->to = *to;
+        copy_zstr(&p, &approval->to);
     }
 
     if (opts) {
-        ask->opts = *opts;
-        copy_zstr(&p, &ask->opts.key);
-        copy_zstr(&p, &ask->opts.scope);
+        approval->opts = *opts;
+        copy_zstr(&p, &approval->opts.key);
+        copy_zstr(&p, &approval->opts.scope);
     }
 
     for (i = 0; i < n; i++) {
-        copy_zstr(&p, &ask->messages[i].event);
-        copy_zstr(&p, &ask->messages[i].key);
-        copy_zstr(&p, &ask->messages[i].user);
-        copy_zstr(&p, &ask->messages[i].meta);
-        copy_zstr(&p, &ask->messages[i].data);
+        copy_zstr(&p, &approval->messages[i].event);
+        copy_zstr(&p, &approval->messages[i].key);
+        copy_zstr(&p, &approval->messages[i].user);
+        copy_zstr(&p, &approval->messages[i].meta);
+        copy_zstr(&p, &approval->messages[i].data);
     }
 
-    return ask;
+    return approval;
 }
 
 
@@ -456,14 +457,14 @@ copy_zstr(u_char **p, fanout_zstr_t *s)
 
 
 const char *
-fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict)
+fanout_approval_follow(fanout_approval_t *approval, fanout_json_t *verdict)
 {
     int                  rc, allow;
     verdict_t            v;
     fanout_json_error_t  err;
 
     if (verdict->len == 0) {
-        hook_publish(ask, ask->messages, ask->n);
+        hook_publish(approval, approval->messages, approval->n);
         return NULL;
     }
 
@@ -472,8 +473,8 @@ fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict)
                              / sizeof(verdict_fields[0]), &v, &err);
 
     if (rc != FANOUT_JSON_OK) {
-        return fanout_ask_wrong(rc, &err, "a member of \"publishes\" is not an "
-                                          "object");
+        return fanout_approval_wrong(rc, &err, "a member of \"publishes\" is "
+                                               "not an object");
     }
 
     allow = 1;
@@ -486,7 +487,7 @@ fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict)
     }
 
     if (!allow) {
-        publish_refuse(ask, &v);
+        publish_refuse(approval, &v);
         return NULL;
     }
 
@@ -495,17 +496,17 @@ fanout_ask_follow(fanout_ask_t *ask, fanout_json_t *verdict)
     }
 
     if (v.messages.len) {
-        return change(ask, &v.messages);
+        return change(approval, &v.messages);
     }
 
-    hook_publish(ask, ask->messages, ask->n);
+    hook_publish(approval, approval->messages, approval->n);
 
     return NULL;
 }
 
 
 const char *
-fanout_ask_wrong(int rc, fanout_json_error_t *err, const char *other)
+fanout_approval_wrong(int rc, fanout_json_error_t *err, const char *other)
 {
     static char  text[sizeof(err->reason)];
 
@@ -522,37 +523,38 @@ fanout_ask_wrong(int rc, fanout_json_error_t *err, const char *other)
 
 
 static void
-publish_refuse(fanout_ask_t *ask, verdict_t *v)
+publish_refuse(fanout_approval_t *approval, verdict_t *v)
 {
     size_t   len;
     u_char  *p;
 
-    fanout_count(ask->hub, hook_refusals);
-    ask->rc = FANOUT_E_REFUSED;
+    fanout_count(approval->hub, hook_refusals);
+    approval->rc = FANOUT_E_REFUSED;
 
-    /* freed with the ask, see release() */
+    /* freed with the approval, see release() */
 
-    p = ngx_alloc(FANOUT_ASK_TEXT + FANOUT_ASK_DETAILS, ngx_cycle->log);
+    p = ngx_alloc(FANOUT_APPROVAL_TEXT + FANOUT_APPROVAL_DETAILS,
+                  ngx_cycle->log);
     if (p == NULL) {
         return;
     }
 
-    ask->text.data = p;
+    approval->text.data = p;
 
-    if (fanout_json_string(&v->message, p, FANOUT_ASK_TEXT,
+    if (fanout_json_string(&v->message, p, FANOUT_APPROVAL_TEXT,
                            &len)
         == FANOUT_JSON_OK)
     {
-        ask->text.len = len;
+        approval->text.len = len;
     }
 
     if (fanout_json_type(&v->details) == FANOUT_JSON_OBJECT
-        && v->details.len <= FANOUT_ASK_DETAILS)
+        && v->details.len <= FANOUT_APPROVAL_DETAILS)
     {
-        ask->details.data = p + FANOUT_ASK_TEXT;
-        ask->details.len = fanout_json_minify(ask->details.data,
-                                              v->details.data,
-                                              v->details.len);
+        approval->details.data = p + FANOUT_APPROVAL_TEXT;
+        approval->details.len = fanout_json_minify(approval->details.data,
+                                                   v->details.data,
+                                                   v->details.len);
     }
 }
 
@@ -561,19 +563,20 @@ publish_refuse(fanout_ask_t *ask, verdict_t *v)
  * recipient. */
 
 static const char *
-change(fanout_ask_t *ask, fanout_json_t *array)
+change(fanout_approval_t *approval, fanout_json_t *array)
 {
-    u_char                 *p, *buf;
-    size_t                  i, n;
-    const char             *wrong;
-    fanout_json_t           items[FANOUT_ZONE_BATCH];
-    fanout_zone_message_t   m[FANOUT_ZONE_BATCH];
+    u_char                *p, *buf;
+    size_t                 i, n;
+    const char            *wrong;
+    fanout_json_t          items[FANOUT_ZONE_BATCH];
+    fanout_zone_message_t  m[FANOUT_ZONE_BATCH];
 
     if (fanout_json_array(array, items, FANOUT_ZONE_BATCH,
                           &n)
         != FANOUT_JSON_OK
         || n == 0
-        || (n > 1 && (ask->messages[0].to_client || ask->messages[0].to_user)))
+        || (n > 1 && (approval->messages[0].to_client
+                      || approval->messages[0].to_user)))
     {
         return "\"messages\" is not an array of 1 to 64 messages, or of one "
                "if it is for one recipient";
@@ -588,18 +591,18 @@ change(fanout_ask_t *ask, fanout_json_t *array)
     wrong = NULL;
 
     for (i = 0; i < n && wrong == NULL; i++) {
-        m[i] = ask->messages[0];
+        m[i] = approval->messages[0];
 
         if (i) {
             m[i].key.len = 0;
         }
 
-        wrong = change_message(ask, &items[i], &p, &m[i]);
+        wrong = change_message(approval, &items[i], &p, &m[i]);
     }
 
     if (wrong == NULL) {
-        fanout_count(ask->hub, hook_changes);
-        hook_publish(ask, m, n);
+        fanout_count(approval->hub, hook_changes);
+        hook_publish(approval, m, n);
     }
 
     ngx_free(buf);
@@ -609,7 +612,7 @@ change(fanout_ask_t *ask, fanout_json_t *array)
 
 
 static const char *
-change_message(fanout_ask_t *ask, fanout_json_t *item, u_char **p,
+change_message(fanout_approval_t *approval, fanout_json_t *item, u_char **p,
     fanout_zone_message_t *m)
 {
     int                  rc;
@@ -623,8 +626,8 @@ change_message(fanout_ask_t *ask, fanout_json_t *item, u_char **p,
                              / sizeof(change_fields[0]), &c, &err);
 
     if (rc != FANOUT_JSON_OK || c.data.len == 0) {
-        return fanout_ask_wrong(rc, &err, "a message is an object with "
-                                          "\"data\"");
+        return fanout_approval_wrong(rc, &err, "a message is an object with "
+                                               "\"data\"");
     }
 
     m->event.len = 0;
@@ -678,93 +681,95 @@ change_message(fanout_ask_t *ask, fanout_json_t *item, u_char **p,
 
     *p += m->data.len;
 
-    return m->data.len > ask->max ? "a message is larger than "
+    return m->data.len > approval->max ? "a message is larger than "
                                     "fanout_message_size" : NULL;
 }
 
 
 void
-fanout_ask_fail(fanout_ask_t *ask, ngx_uint_t pass)
+fanout_approval_fail(fanout_approval_t *approval, ngx_uint_t pass)
 {
     if (pass) {
-        hook_publish(ask, ask->messages, ask->n);
+        hook_publish(approval, approval->messages, approval->n);
         return;
     }
 
-    ask->rc = FANOUT_E_HOOK_FAILED;
+    approval->rc = FANOUT_E_HOOK_FAILED;
 }
 
 
 static void
-hook_publish(fanout_ask_t *ask, fanout_zone_message_t *m, ngx_uint_t n)
+hook_publish(fanout_approval_t *approval, fanout_zone_message_t *m,
+    ngx_uint_t n)
 {
     fanout_meter_mark_t  mark;
 
-    if (ask->session) {
-        fanout_meter_mark(ask->session, &mark);
+    if (approval->session) {
+        fanout_meter_mark(approval->session, &mark);
     }
 
-    ask->rc = fanout_hub_publish(ask->hub, &ask->channel, m, n, &ask->opts,
-                                 &ask->result);
+    approval->rc = fanout_hub_publish(approval->hub, &approval->channel, m, n,
+                                      &approval->opts, &approval->result);
 
-    if (ask->session) {
-        fanout_meter_account(ask->session, &mark);
+    if (approval->session) {
+        fanout_meter_account(approval->session, &mark);
     }
 
-    if (ask->rc == FANOUT_E_NONE) {
-        if (ask->session) {
-            fanout_meter_audience(ask->session, n, ask->result.subscribers);
+    if (approval->rc == FANOUT_E_NONE) {
+        if (approval->session) {
+            fanout_meter_audience(approval->session, n,
+                                  approval->result.subscribers);
         }
 
-        if (ask->result.duplicate) {
-            fanout_count(ask->hub, duplicates);
+        if (approval->result.duplicate) {
+            fanout_count(approval->hub, duplicates);
         } else {
-            fanout_add(ask->hub, published, n);
+            fanout_add(approval->hub, published, n);
         }
     }
 }
 
 
 void
-fanout_ask_finish(fanout_ask_t *ask)
+fanout_approval_finish(fanout_approval_t *approval)
 {
     fanout_hub_t       *hub;
     fanout_session_t   *s;
     fanout_approver_t  *a;
 
-    s = ask->session;
-    hub = ask->hub;
+    s = approval->session;
+    hub = approval->hub;
     a = hub->approver;
 
     a->n--;
     hub->calls--;
-    ask->answered = 1;
+    approval->answered = 1;
 
-    senders_drop(ask);
+    senders_drop(approval);
 
     if (s == NULL) {
-        fanout_ask_release(ask);
+        fanout_approval_release(approval);
         return;
     }
 
-    /* the job frees the ask when it ends */
+    /* the job frees the approval when it ends */
 
     fanout_session_answered(s);
 }
 
 
 void
-fanout_ask_release(fanout_ask_t *ask)
+fanout_approval_release(fanout_approval_t *approval)
 {
-    ask->session = NULL;
+    approval->session = NULL;
 
-    if (!ask->answered) {
+    if (!approval->answered) {
         return;
     }
 
-    if (ask->text.data) {
-        ngx_free(ask->text.data);
+    if (approval->text.data) {
+        ngx_free(approval->text.data);
     }
 
-    ngx_free(ask);
+    ngx_free(approval);
 }

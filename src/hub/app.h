@@ -77,7 +77,7 @@ typedef struct {
     unsigned               broadcast_warned:1;  /* about the size of its
                                                    messages */
     fanout_hook_t         *events_hook;         /* receives events, or NULL */
-    fanout_hook_t         *ask;                 /* approves publishes, or
+    fanout_hook_t         *approve;             /* approves publishes, or
                                                    NULL */
     fanout_hub_t          *hub;                 /* in a worker, or NULL */
 } fanout_app_t;

@@ -135,7 +135,7 @@ write_limits(fanout_writer_t *w)
     put(w, ",\"limits\":{\"slots\":%uD,\"workers\":%uD,\"idle\":%uD,"
         "\"dedupe\":%uD,\"asks\":%ui,\"frames\":%uz}",
         w->stat->slots, w->stat->live, w->stat->idle, w->stat->dedupe,
-        fanout_asks_max(w->hub), w->hub->app->frames);
+        fanout_approvals_max(w->hub), w->hub->app->frames);
 }
 
 
@@ -299,7 +299,7 @@ write_worker(fanout_writer_t *w)
         "\"asks\":%ui,\"generation\":%uD,\"draining\":%s}",
         ngx_pid, hub->zone.heap.slot, hub->nsessions - hub->vitals.watchers,
         hub->used, hub->output_bytes - w->out->size, hub->lists, rosters, bytes,
-        fanout_asks_waiting(hub), hub->zone.generation,
+        fanout_approvals_waiting(hub), hub->zone.generation,
         hub->draining ? "true" : "false");
 }
 

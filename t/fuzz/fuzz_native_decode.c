@@ -102,7 +102,7 @@ fanout_meter_audience(fanout_session_t *s, ngx_uint_t n,
 
 
 ngx_uint_t
-fanout_asks(fanout_hub_t *h, ngx_str_t *channel)
+fanout_approval_needed(fanout_hub_t *h, ngx_str_t *channel)
 {
     return 0;
 }
