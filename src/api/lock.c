@@ -136,10 +136,10 @@ take_check(fanout_api_t *api, fanout_api_op_t *op)
 fanout_error_e
 fanout_api_lock(fanout_api_t *api, fanout_api_op_t *op)
 {
-    uint32_t             most;
-    fanout_error_e       error;
-    fanout_locked_t      to;
-    fanout_zone_lock_t   ask;
+    uint32_t            most;
+    fanout_error_e      error;
+    fanout_locked_t     to;
+    fanout_zone_lock_t  req;
 
     error = take_check(api, op);
     if (error != FANOUT_E_NONE) {
@@ -163,18 +163,18 @@ fanout_api_lock(fanout_api_t *api, fanout_api_op_t *op)
                                  FANOUT_ZONE_LOCK_DATA);
     }
 
-    ngx_memzero(&ask, sizeof(fanout_zone_lock_t));
+    ngx_memzero(&req, sizeof(fanout_zone_lock_t));
 
-    ask.name.data = op->lock.data;
-    ask.name.len = op->lock.len;
-    ask.user.data = op->user.data;
-    ask.user.len = op->user.len;
-    ask.data.data = op->data.data;
-    ask.data.len = op->data.len;
-    ask.ttl = op->timed ? op->ttl
+    req.name.data = op->lock.data;
+    req.name.len = op->lock.len;
+    req.user.data = op->user.data;
+    req.user.len = op->user.len;
+    req.data.data = op->data.data;
+    req.data.len = op->data.len;
+    req.ttl = op->timed ? op->ttl
                         : fanout_locks_ttl(api->hub, &op->channel);
 
-    error = fanout_locks_take(api->hub, &op->channel, 0, NULL, &ask,
+    error = fanout_locks_take(api->hub, &op->channel, 0, NULL, &req,
                               op->token, &to);
 
     if (error != FANOUT_E_NONE) {

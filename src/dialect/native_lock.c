@@ -205,10 +205,10 @@ lock_data(fanout_session_t *s, fanout_command_t *cmd,
 static fanout_error_e
 native_lock(fanout_session_t *s, fanout_command_t *cmd)
 {
-    fanout_error_e       rc;
-    fanout_locked_t      to;
-    fanout_lock_cmd_t   *c;
-    fanout_zone_lock_t   ask;
+    fanout_error_e      rc;
+    fanout_locked_t     to;
+    fanout_lock_cmd_t  *c;
+    fanout_zone_lock_t  req;
 
     c = &cmd->u.lock;
 
@@ -218,22 +218,22 @@ native_lock(fanout_session_t *s, fanout_command_t *cmd)
         return rc;
     }
 
-    ngx_memzero(&ask, sizeof(fanout_zone_lock_t));
+    ngx_memzero(&req, sizeof(fanout_zone_lock_t));
 
-    ask.name = c->name;
-    ask.data = c->data;
-    ask.client = s->identity.client;
-    ask.address = s->meter.address;
-    ask.ttl = c->ttl ? c->ttl : fanout_locks_ttl(s->hub, &cmd->channel);
-    ask.wait = c->wait;
+    req.name = c->name;
+    req.data = c->data;
+    req.client = s->identity.client;
+    req.address = s->meter.address;
+    req.ttl = c->ttl ? c->ttl : fanout_locks_ttl(s->hub, &cmd->channel);
+    req.wait = c->wait;
 
     if (!fanout_session_anonymous(s, &cmd->channel)) {
-        ask.user.data = s->user.data;
-        ask.user.len = s->user.len;
+        req.user.data = s->user.data;
+        req.user.len = s->user.len;
     }
 
     rc = fanout_locks_take(s->hub, &cmd->channel, s->identity_ref,
-                           &s->identity, &ask, 0, &to);
+                           &s->identity, &req, 0, &to);
 
     if (rc == FANOUT_E_LOCKED && to.waits && c->wait) {
         return fanout_native_wait(s, cmd);

@@ -27,12 +27,12 @@ typedef struct {
     ngx_event_t     lead;                   /* timer */
     ngx_event_t     again;                  /* timer, set: it failed */
     ngx_msec_t      wait;                   /* to the next repetition */
-    uint64_t        incarnation;            /* that was asked for events */
+    uint64_t        incarnation;            /* whose queue is filtered */
     uint64_t        epoch;                  /* of what is in flight */
     uint64_t        offset;                 /* the last of it */
     ngx_uint_t      n;                      /* events in it */
     unsigned        leads:1;
-    unsigned        asked:1;
+    unsigned        filtered:1;
 
     fanout_event_t  events[FANOUT_ZONE_EVENTS];
     u_char          strings[FANOUT_EVENTS_BYTES];
@@ -41,7 +41,7 @@ typedef struct {
 
 static void lead_handler(ngx_event_t *ev);
 static void events_work_handler(ngx_event_t *ev);
-static void ask_for_events(dispatcher_t *t);
+static void filter_events(dispatcher_t *t);
 static void yield(dispatcher_t *t);
 static void events_send(dispatcher_t *t);
 static ngx_int_t events_compose(dispatcher_t *t, ngx_uint_t n, uint64_t lost,
@@ -74,8 +74,8 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
     dispatcher_t  *t;
 
     if (hub->app->events_hook == NULL) {
-        /* an earlier configuration may have asked for events */
-        fanout_hook_queue_ask(&hub->zone, 0, 0);
+        /* an earlier configuration may have set a filter */
+        fanout_hook_queue_filter(&hub->zone, 0, 0);
         return NGX_OK;
     }
 
@@ -102,7 +102,7 @@ fanout_hook_events_init(fanout_hub_t *hub, ngx_cycle_t *cycle)
     hub->dispatcher = t;
     hub->after = &t->work;
 
-    ask_for_events(t);
+    filter_events(t);
     lead_handler(&t->lead);
 
     return NGX_OK;
@@ -121,19 +121,19 @@ fanout_hook_events_exit(fanout_hub_t *hub)
 
 
 static void
-ask_for_events(dispatcher_t *t)
+filter_events(dispatcher_t *t)
 {
     fanout_hub_t  *hub;
 
     hub = t->hub;
 
-    if (t->asked && t->incarnation == hub->zone.heap.incarnation) {
+    if (t->filtered && t->incarnation == hub->zone.heap.incarnation) {
         return;
     }
 
-    fanout_hook_queue_ask(&hub->zone, t->hook->mask & 0xff, t->hook->events);
+    fanout_hook_queue_filter(&hub->zone, t->hook->mask & 0xff, t->hook->events);
 
-    t->asked = 1;
+    t->filtered = 1;
     t->incarnation = hub->zone.heap.incarnation;
 }
 
@@ -151,7 +151,7 @@ lead_handler(ngx_event_t *ev)
     hub = t->hub;
 
     if (!ngx_exiting) {
-        ask_for_events(t);
+        filter_events(t);
         t->leads = fanout_hook_queue_lead(&hub->zone);
 
     } else if (t->call == NULL) {

@@ -60,7 +60,7 @@ locks_again(fanout_hub_t *hub, int rc)
 
 fanout_error_e
 fanout_locks_take(fanout_hub_t *hub, ngx_str_t *channel, uint32_t ref,
-    const fanout_identity_t *id, const fanout_zone_lock_t *ask,
+    const fanout_identity_t *id, const fanout_zone_lock_t *req,
     uint64_t token, fanout_locked_t *to)
 {
     int                    rc;
@@ -71,13 +71,13 @@ fanout_locks_take(fanout_hub_t *hub, ngx_str_t *channel, uint32_t ref,
     fanout_spend(hub, FANOUT_WORK_MESSAGE);
     fanout_hub_view(hub, channel, &zc);
 
-    rc = fanout_lock_take(&hub->zone, &zc, ref, id, ask, token, &to->lock,
+    rc = fanout_lock_take(&hub->zone, &zc, ref, id, req, token, &to->lock,
                           locks_buf, &to->renewed, &to->limit);
 
     if (locks_again(hub, rc)) {
         fanout_hub_view(hub, channel, &zc);
 
-        rc = fanout_lock_take(&hub->zone, &zc, ref, id, ask, token, &to->lock,
+        rc = fanout_lock_take(&hub->zone, &zc, ref, id, req, token, &to->lock,
                               locks_buf, &to->renewed, &to->limit);
     }
 

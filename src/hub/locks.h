@@ -4,7 +4,7 @@
  *
  * The operations on locks.
  *
- * Who asks, is as in zone/lock.h: a client of this worker, by ref and id; a
+ * The claimant is as in zone/lock.h: a client of this worker, by ref and id; a
  * client that was found by its secret, with ref 0; the HTTP API, with id NULL.
  */
 
@@ -57,7 +57,7 @@ uint32_t fanout_locks_ttl(fanout_hub_t *hub, ngx_str_t *channel);
  * INTERNAL.
  */
 fanout_error_e fanout_locks_take(fanout_hub_t *hub, ngx_str_t *channel,
-    uint32_t ref, const fanout_identity_t *id, const fanout_zone_lock_t *ask,
+    uint32_t ref, const fanout_identity_t *id, const fanout_zone_lock_t *req,
     uint64_t token, fanout_locked_t *to);
 
 /* What came of the wait of a client: NONE: it holds the lock; LOCKED: it is in

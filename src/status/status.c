@@ -44,7 +44,7 @@ static ngx_int_t respond_page(ngx_http_request_t *r, fanout_hub_t *hub,
     ngx_str_t *type);
 static ngx_int_t respond_health(ngx_http_request_t *r, fanout_hub_t *hub,
     ngx_str_t *type);
-static ngx_uint_t asked(ngx_http_request_t *r, const char *name);
+static ngx_uint_t status_wants(ngx_http_request_t *r, const char *name);
 
 
 static fanout_status_format_t  formats[] = {
@@ -299,11 +299,11 @@ respond_json(ngx_http_request_t *r, fanout_hub_t *hub, ngx_str_t *type)
 
     with = 0;
 
-    if (asked(r, "history")) {
+    if (status_wants(r, "history")) {
         with |= FANOUT_STATUS_HISTORY;
     }
 
-    if (asked(r, "busiest")) {
+    if (status_wants(r, "busiest")) {
         with |= FANOUT_STATUS_BUSIEST;
 
         if (hub) {
@@ -358,7 +358,7 @@ respond_numbers(ngx_http_request_t *r, fanout_hub_t *hub,
 
 
 static ngx_uint_t
-asked(ngx_http_request_t *r, const char *name)
+status_wants(ngx_http_request_t *r, const char *name)
 {
     ngx_str_t  value;
 

@@ -51,14 +51,14 @@ typedef struct {
     unsigned           resumed:1;           /* CONNECT */
 } fanout_event_t;
 
-/* Asks for the events of mask from now on.  Up to max are queued: more evict
- * the oldest, which are lost.  Does nothing if a newer configuration is in
- * force.  With a mask or a max of 0 no event is wanted, and the queued ones are
+/* Only the events of mask are queued from now on, up to max: more evict the
+ * oldest, which are lost.  Does nothing if a newer configuration is in force.
+ * With a mask or a max of 0 no event is wanted, and the queued ones are
  * freed, but not counted as lost.  The last call decides, for all workers.
  * Every worker calls this when it starts; a rebuild keeps the setting, and
  * begins an epoch.  Several transactions: if the process dies in between, the
  * next call removes what is beyond max. */
-void fanout_hook_queue_ask(fanout_zone_t *z, uint8_t mask, uint32_t max);
+void fanout_hook_queue_filter(fanout_zone_t *z, uint8_t mask, uint32_t max);
 
 /* Returns 1 if this worker has to deliver.  The worker takes the lead if no
  * worker has it, or the leader is dead or has not renewed for 10 s.  Call it

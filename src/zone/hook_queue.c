@@ -315,7 +315,7 @@ drop_first(fanout_zone_t *z)
 /* the worker that delivers */
 
 void
-fanout_hook_queue_ask(fanout_zone_t *z, uint8_t mask, uint32_t max)
+fanout_hook_queue_filter(fanout_zone_t *z, uint8_t mask, uint32_t max)
 {
     unsigned       n;
     fanout_shm_t  *shm;

@@ -7,8 +7,9 @@
  *
  * A lock ends when its holder unlocks it, when its time is over, with the seat
  * of its holder, when it is broken, or with a set that releases it.  The next
- * in line, in the order of asking, has it in the same transaction.  A seat that
- * lingers keeps its locks, and its place in a line, but is not granted any.
+ * in line, the first that requested it, has it in the same transaction.  A seat
+ * that lingers keeps its locks, and its place in a line, but is not granted
+ * any.
  * fanout_zone_sweep() ends what is over.
  *
  * Each grant has a token above all that were given before in the zone: the
@@ -69,7 +70,7 @@ typedef struct {
 int fanout_lock_parse(const fanout_zstr_t *data, fanout_lock_t *lock);
 
 
-/* what is asked for */
+/* a request for a lock */
 
 typedef struct {
     fanout_zstr_t        name;          /* 1 to 255 bytes */
@@ -93,8 +94,8 @@ typedef struct {
 #define FANOUT_LOCK_WAITS     4         /* ZONE_WAITS of the seat */
 
 /*
- * Who asks: a client of this worker, with its ref and id; a client that is
- * found by its secret, in any worker, with ref 0; or the API, with id NULL.
+ * The claimant is a client of this worker, with its ref and id; a client that
+ * is found by its secret, in any worker, with ref 0; or the API, with id NULL.
  *
  * Takes a lock for a client with a live seat on the channel, or for the API;
  * renews it if the client holds it, also if its seat lingers (the API: with
@@ -115,7 +116,7 @@ typedef struct {
  * not wait.
  */
 int fanout_lock_take(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
-    const fanout_identity_t *id, const fanout_zone_lock_t *ask,
+    const fanout_identity_t *id, const fanout_zone_lock_t *req,
     uint64_t token, fanout_lock_t *lock, uint8_t *buf, unsigned *renewed,
     unsigned *limit);
 

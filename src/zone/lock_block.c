@@ -128,14 +128,14 @@ fanout_ref_t
 fanout_lock_make(fanout_zone_t *z, fanout_ref_t shelf,
     const fanout_zstr_t *name)
 {
-    uint8_t                 first;
-    uint32_t                n;
-    unsigned                made;
-    fanout_ref_t            ref;
-    fanout_tree_t           tree;
-    fanout_shelf_t         *s;
-    fanout_lock_block_t    *lock;
-    fanout_chain_cursor_t   pen;
+    uint8_t                first;
+    uint32_t               n;
+    unsigned               made;
+    fanout_ref_t           ref;
+    fanout_tree_t          tree;
+    fanout_shelf_t        *s;
+    fanout_lock_block_t   *lock;
+    fanout_chain_cursor_t  pen;
 
     s = fanout_shelf(z, shelf);
     n = fanout_lock_blocks(name->len);
@@ -208,13 +208,13 @@ fanout_lock_settle(fanout_zone_t *z, fanout_ref_t ref)
 
 fanout_ref_t
 fanout_claim_make(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t seat,
-    const fanout_zone_lock_t *ask)
+    const fanout_zone_lock_t *req)
 {
     uint32_t         n;
     fanout_ref_t     ref;
     fanout_claim_t  *claim;
 
-    n = fanout_claim_blocks(ask->user.len + ask->data.len);
+    n = fanout_claim_blocks(req->user.len + req->data.len);
     ref = fanout_alloc(z, n, FANOUT_LOCKS, NULL);
     claim = fanout_claim(z, ref);
 
@@ -222,12 +222,12 @@ fanout_claim_make(fanout_zone_t *z, fanout_ref_t lock, fanout_ref_t seat,
 
     claim->lock = lock;
     claim->seat = seat;
-    claim->ttl = ask->ttl;
-    claim->user_len = ask->user.len;
-    claim->data_len = ask->data.len;
-    claim->holder = fanout_holder(z, ask->address);
+    claim->ttl = req->ttl;
+    claim->user_len = req->user.len;
+    claim->data_len = req->data.len;
+    claim->holder = fanout_holder(z, req->address);
 
-    claim_write(z, claim->chain, &ask->user, &ask->data);
+    claim_write(z, claim->chain, &req->user, &req->data);
 
     if (seat) {
         fanout_list_push(z, &seat_links, &fanout_seat(z, seat)->claims, ref,
@@ -270,7 +270,7 @@ claim_write(fanout_zone_t *z, fanout_ref_t chain, const fanout_zstr_t *user,
 
 void
 fanout_claim_change(fanout_zone_t *z, fanout_ref_t ref,
-    const fanout_zone_lock_t *ask)
+    const fanout_zone_lock_t *req)
 {
     uint8_t          old[255 + FANOUT_ZONE_LOCK_DATA];
     uint32_t         n, had;
@@ -280,9 +280,9 @@ fanout_claim_change(fanout_zone_t *z, fanout_ref_t ref,
 
     claim = fanout_claim(z, ref);
 
-    fanout_set(z, claim->ttl, ask->ttl);
+    fanout_set(z, claim->ttl, req->ttl);
 
-    if (ask->data.data == NULL) {
+    if (req->data.data == NULL) {
         return;
     }
 
@@ -291,9 +291,9 @@ fanout_claim_change(fanout_zone_t *z, fanout_ref_t ref,
     user.len = claim->user_len;
 
     had = fanout_claim_blocks(claim->user_len + claim->data_len) - 1;
-    n = fanout_claim_blocks(claim->user_len + ask->data.len) - 1;
+    n = fanout_claim_blocks(claim->user_len + req->data.len) - 1;
     chain = n ? fanout_alloc(z, n, FANOUT_LOCKS, NULL) : 0;
-    claim_write(z, chain, &user, &ask->data);
+    claim_write(z, chain, &user, &req->data);
 
     if (had) {
         fanout_free(z, claim->chain, fanout_chain_last(z, claim->chain), had,
@@ -302,7 +302,7 @@ fanout_claim_change(fanout_zone_t *z, fanout_ref_t ref,
 
     claim_count(z, claim, -1);
     fanout_set(z, claim->chain, chain);
-    fanout_set(z, claim->data_len, ask->data.len);
+    fanout_set(z, claim->data_len, req->data.len);
     claim_count(z, claim, 1);
     fanout_shelf_add(z, fanout_lock(z, claim->lock)->shelf,
                      (int32_t) n - (int32_t) had);

@@ -123,15 +123,15 @@ fanout_claim_own(size_t name_len, size_t text_len)
     return fanout_lock_blocks(name_len) + fanout_claim_blocks(text_len);
 }
 
-/* Makes a claim of a seat (0: the API) with user, data and ttl of ask; it is
+/* Makes a claim of a seat (0: the API) with user, data and ttl of req; it is
  * not in line, nor in the wheel.  Its blocks must be ensured. */
 fanout_ref_t fanout_claim_make(fanout_zone_t *z, fanout_ref_t lock,
-    fanout_ref_t seat, const fanout_zone_lock_t *ask);
+    fanout_ref_t seat, const fanout_zone_lock_t *req);
 
-/* Gives a claim the ttl of ask, and its data if there are any; the blocks of
+/* Gives a claim the ttl of req, and its data if there are any; the blocks of
  * a claim must be ensured for those. */
 void fanout_claim_change(fanout_zone_t *z, fanout_ref_t claim,
-    const fanout_zone_lock_t *ask);
+    const fanout_zone_lock_t *req);
 
 /* Frees a claim, which must not be in line. */
 void fanout_claim_free(fanout_zone_t *z, fanout_ref_t claim);
@@ -235,21 +235,19 @@ uint32_t fanout_lock_write(fanout_zone_t *z, fanout_ref_t ref, uint8_t reason,
 void fanout_lock_stat(fanout_zone_t *z, fanout_zone_stat_t *st);
 
 
-/* asking: see zone/lock_take.c */
-
-/* who asks: see fanout_lock_take() */
+/* the claimant of a lock: see fanout_lock_take() */
 
 typedef struct {
     fanout_ref_t         channel;       /* 0: none, only of the API */
     fanout_ref_t         seat;          /* 0: the API */
     fanout_ref_t         lock;          /* 0: none */
     fanout_ref_t         claim;         /* of the seat to it, 0: none */
-} fanout_asker_t;
+} fanout_claimant_t;
 
 /* OK, NOTFOUND, STALE. */
-int fanout_lock_asker(fanout_zone_t *z, fanout_zone_channel_t *c,
+int fanout_lock_claimant(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint32_t ref, const fanout_identity_t *id, const fanout_zstr_t *name,
-    fanout_asker_t *a);
+    fanout_claimant_t *a);
 
 
 #endif /* FANOUT_ZONE_LOCK_BLOCK_H */

@@ -27,15 +27,15 @@ typedef enum {
 
 typedef struct {
     fanout_zone_channel_t     *c;
-    const fanout_zone_lock_t  *ask;
+    const fanout_zone_lock_t  *req;
     uint64_t                   token;
-    fanout_asker_t             a;
+    fanout_claimant_t          a;
     unsigned                  *limit;   /* of the call */
 } take_t;
 
 
 static int take_valid(const fanout_zone_channel_t *c,
-    const fanout_zone_lock_t *ask);
+    const fanout_zone_lock_t *req);
 static int take_ready(fanout_zone_t *z, take_t *t, uint32_t ref,
     const fanout_identity_t *id, fanout_take_e *what);
 static fanout_take_e take_what(fanout_zone_t *z, const take_t *t);
@@ -55,7 +55,7 @@ static void take_renew(fanout_zone_t *z, const take_t *t);
 
 int
 fanout_lock_take(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
-    const fanout_identity_t *id, const fanout_zone_lock_t *ask,
+    const fanout_identity_t *id, const fanout_zone_lock_t *req,
     uint64_t token, fanout_lock_t *lock, uint8_t *buf, unsigned *renewed,
     unsigned *limit)
 {
@@ -67,12 +67,12 @@ fanout_lock_take(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
     *renewed = 0;
     *limit = 0;
 
-    if (!take_valid(c, ask)) {
+    if (!take_valid(c, req)) {
         return FANOUT_ZONE_LARGE;
     }
 
     t.c = c;
-    t.ask = ask;
+    t.req = req;
     t.token = token;
     t.limit = limit;
 
@@ -98,20 +98,21 @@ fanout_lock_take(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
 
 
 static int
-take_valid(const fanout_zone_channel_t *c, const fanout_zone_lock_t *ask)
+take_valid(const fanout_zone_channel_t *c, const fanout_zone_lock_t *req)
 {
-    return c->name.len <= 255 && ask->name.len && ask->name.len <= 255
-           && ask->user.len <= 255 && ask->data.len <= FANOUT_ZONE_LOCK_DATA
-           && ask->ttl <= FANOUT_ZONE_LOCK_TIME
-           && ask->wait <= FANOUT_ZONE_LOCK_TIME;
+    return c->name.len <= 255 && req->name.len && req->name.len <= 255
+           && req->user.len <= 255 && req->data.len <= FANOUT_ZONE_LOCK_DATA
+           && req->ttl <= FANOUT_ZONE_LOCK_TIME
+           && req->wait <= FANOUT_ZONE_LOCK_TIME;
 }
 
 
 int
-fanout_lock_asker(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
-    const fanout_identity_t *id, const fanout_zstr_t *name, fanout_asker_t *a)
+fanout_lock_claimant(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
+    const fanout_identity_t *id, const fanout_zstr_t *name,
+    fanout_claimant_t *a)
 {
-    memset(a, 0, sizeof(fanout_asker_t));
+    memset(a, 0, sizeof(fanout_claimant_t));
 
     if (ref && (!fanout_channel_opened(z, c)
                 || !fanout_identity_own(z, ref, id)))
@@ -157,7 +158,7 @@ take_ready(fanout_zone_t *z, take_t *t, uint32_t ref,
     unsigned  round;
 
     for (round = 0; round < FANOUT_LOCK_ROUNDS; round++) {
-        rc = fanout_lock_asker(z, t->c, ref, id, &t->ask->name, &t->a);
+        rc = fanout_lock_claimant(z, t->c, ref, id, &t->req->name, &t->a);
 
         if (rc != FANOUT_ZONE_OK) {
             return rc;
@@ -220,7 +221,7 @@ take_what(fanout_zone_t *z, const take_t *t)
         return FANOUT_TAKE_RENEW;
     }
 
-    if (t->a.seat == 0 || t->ask->wait == 0) {
+    if (t->a.seat == 0 || t->req->wait == 0) {
         return FANOUT_TAKE_REFUSE;
     }
 
@@ -299,7 +300,7 @@ take_blocks(fanout_zone_t *z, const take_t *t, fanout_take_e what)
 {
     uint32_t  n;
 
-    n = fanout_claim_blocks(255 + t->ask->data.len);
+    n = fanout_claim_blocks(255 + t->req->data.len);
 
     switch (what) {
 
@@ -308,7 +309,7 @@ take_blocks(fanout_zone_t *z, const take_t *t, fanout_take_e what)
 
     case FANOUT_TAKE_RENEW:
     case FANOUT_TAKE_STAY:
-        return t->ask->data.data ? n : 0;
+        return t->req->data.data ? n : 0;
 
     case FANOUT_TAKE_GRANT:
         n += fanout_channel_blocks(t->c->name.len);
@@ -316,7 +317,7 @@ take_blocks(fanout_zone_t *z, const take_t *t, fanout_take_e what)
         /* fall through */
 
     default:
-        return n + 1 + fanout_lock_blocks(t->ask->name.len)
+        return n + 1 + fanout_lock_blocks(t->req->name.len)
                + FANOUT_TREE_DEPTH + 1;
     }
 }
@@ -329,7 +330,7 @@ take_claim(fanout_zone_t *z, const take_t *t, fanout_take_e what, uint32_t n)
     int32_t   own;
     unsigned  holder;
 
-    rc = fanout_shelf_claim(z, t->c, t->a.channel, t->ask->address, n);
+    rc = fanout_shelf_claim(z, t->c, t->a.channel, t->req->address, n);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc;
@@ -360,17 +361,17 @@ take_own(fanout_zone_t *z, const take_t *t, fanout_take_e what,
         *holder = claim->holder;
 
         return (int32_t) fanout_claim_blocks(claim->user_len
-                                             + t->ask->data.len)
+                                             + t->req->data.len)
                - (int32_t) fanout_claim_blocks(claim->user_len
                                                + claim->data_len);
     }
 
-    *holder = fanout_holder(z, t->ask->address);
-    n = fanout_claim_own(t->ask->name.len,
-                         t->ask->user.len + t->ask->data.len);
+    *holder = fanout_holder(z, t->req->address);
+    n = fanout_claim_own(t->req->name.len,
+                         t->req->user.len + t->req->data.len);
 
     if (claim && claim->holder == *holder) {
-        n -= fanout_claim_own(t->ask->name.len,
+        n -= fanout_claim_own(t->req->name.len,
                               claim->user_len + claim->data_len);
     }
 
@@ -400,14 +401,14 @@ take_do(fanout_zone_t *z, take_t *t, fanout_take_e what)
         return FANOUT_ZONE_LOCKED;
 
     case FANOUT_TAKE_WAIT:
-        t->a.claim = fanout_claim_make(z, t->a.lock, t->a.seat, t->ask);
+        t->a.claim = fanout_claim_make(z, t->a.lock, t->a.seat, t->req);
         fanout_line_join(z, t->a.claim);
         break;
 
     default: /* FANOUT_TAKE_STAY */
-        fanout_claim_change(z, t->a.claim, t->ask);
+        fanout_claim_change(z, t->a.claim, t->req);
 
-        if (fanout_claim_left(z, t->a.claim) >= t->ask->wait
+        if (fanout_claim_left(z, t->a.claim) >= t->req->wait
                                                 + FANOUT_WAIT_SPARE)
         {
             /* the command before it waits for longer */
@@ -415,7 +416,7 @@ take_do(fanout_zone_t *z, take_t *t, fanout_take_e what)
         }
     }
 
-    fanout_claim_due(z, t->a.claim, t->ask->wait + FANOUT_WAIT_SPARE);
+    fanout_claim_due(z, t->a.claim, t->req->wait + FANOUT_WAIT_SPARE);
 
     return FANOUT_ZONE_AGAIN;
 }
@@ -433,11 +434,11 @@ take_grant(fanout_zone_t *z, take_t *t)
     }
 
     fanout_channel_renew(z, t->a.channel, t->c);
-    fanout_channel_use(z, t->a.channel, fanout_holder(z, t->ask->address));
+    fanout_channel_use(z, t->a.channel, fanout_holder(z, t->req->address));
 
     if (t->a.lock == 0) {
         shelf = fanout_shelf_make(z, t->a.channel);
-        t->a.lock = fanout_lock_make(z, shelf, &t->ask->name);
+        t->a.lock = fanout_lock_make(z, shelf, &t->req->name);
     }
 
     if (t->a.claim) {
@@ -445,7 +446,7 @@ take_grant(fanout_zone_t *z, take_t *t)
         fanout_claim_free(z, t->a.claim);
     }
 
-    t->a.claim = fanout_claim_make(z, t->a.lock, t->a.seat, t->ask);
+    t->a.claim = fanout_claim_make(z, t->a.lock, t->a.seat, t->req);
     fanout_lock_grant(z, t->a.lock, t->a.claim);
     fanout_lock_tell(z, t->a.lock, 0);
     fanout_channel_free_unused(z, t->a.channel);
@@ -461,9 +462,9 @@ take_renew(fanout_zone_t *z, const take_t *t)
     lock = fanout_lock(z, t->a.lock);
     claim = lock->holder;
 
-    fanout_claim_change(z, claim, t->ask);
-    fanout_claim_due(z, claim, t->ask->ttl);
-    fanout_set(z, lock->expires, fanout_wall(z) + t->ask->ttl);
+    fanout_claim_change(z, claim, t->req);
+    fanout_claim_due(z, claim, t->req->ttl);
+    fanout_set(z, lock->expires, fanout_wall(z) + t->req->ttl);
     fanout_lock_tell(z, t->a.lock, 0);
 }
 
@@ -474,14 +475,14 @@ fanout_lock_drop(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
 {
     int                   rc;
     uint8_t               reason;
-    fanout_asker_t        a;
+    fanout_claimant_t     a;
     fanout_lock_block_t  *lock;
 
     (void) fanout_enter(z);
 
     fanout_lock_room(z);
 
-    rc = fanout_lock_asker(z, c, ref, id, name, &a);
+    rc = fanout_lock_claimant(z, c, ref, id, name, &a);
     lock = a.lock ? fanout_lock(z, a.lock) : NULL;
 
     if (id == NULL && (lock == NULL || lock->holder == 0)) {

@@ -9,7 +9,7 @@
 #include "zone/lock_block.h"
 
 
-static int wait_result(fanout_zone_t *z, const fanout_asker_t *a,
+static int wait_result(fanout_zone_t *z, const fanout_claimant_t *a,
     int give_up);
 
 
@@ -18,14 +18,14 @@ fanout_lock_wait(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
     const fanout_identity_t *id, const fanout_zstr_t *name, int give_up,
     fanout_lock_t *lock, uint8_t *buf)
 {
-    int             rc;
-    fanout_asker_t  a;
+    int                rc;
+    fanout_claimant_t  a;
 
     memset(lock, 0, sizeof(fanout_lock_t));
 
     (void) fanout_enter(z);
 
-    rc = fanout_lock_asker(z, c, ref, id, name, &a);
+    rc = fanout_lock_claimant(z, c, ref, id, name, &a);
 
     if (rc == FANOUT_ZONE_OK && a.lock) {
         fanout_lock_fill(z, a.lock, lock, buf);
@@ -44,7 +44,7 @@ fanout_lock_wait(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
 
 
 static int
-wait_result(fanout_zone_t *z, const fanout_asker_t *a, int give_up)
+wait_result(fanout_zone_t *z, const fanout_claimant_t *a, int give_up)
 {
     if (a->claim == 0) {
         return FANOUT_ZONE_NOTFOUND;

@@ -448,7 +448,7 @@ c_work(c_worker_t *w, void *zone, long at)
         _exit(1);
     }
 
-    fanout_hook_queue_ask(&w->z, E_ALL, 100000);
+    fanout_hook_queue_filter(&w->z, E_ALL, 100000);
 
     for (i = 0; i < C_CHANNELS; i++) {
         if (fanout_channel_open(&w->z, &w->c[i], i) != OK) {

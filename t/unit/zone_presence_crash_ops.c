@@ -336,7 +336,7 @@ setup_empty_queue(void)
 static void
 setup_full_queue(void)
 {
-    fanout_hook_queue_ask(&survivor, E_ALL, 3);
+    fanout_hook_queue_filter(&survivor, E_ALL, 3);
 }
 
 
@@ -351,7 +351,7 @@ setup_full_share(void)
     person_t  one;
 
     memset(name, 'n', 255);
-    fanout_hook_queue_ask(&survivor, E_ALL, 1000000);
+    fanout_hook_queue_filter(&survivor, E_ALL, 1000000);
 
     for (i = 0; ; i++) {
         name[i < 3000 ? 1 : 200] = '\0';
@@ -414,7 +414,7 @@ run_take_all(void)
 static int
 run_ask_fewer(void)
 {
-    fanout_hook_queue_ask(z, E_ALL, 5);
+    fanout_hook_queue_filter(z, E_ALL, 5);
 
     return 0;
 }
@@ -423,7 +423,7 @@ run_ask_fewer(void)
 static int
 run_ask_none(void)
 {
-    fanout_hook_queue_ask(z, 0, 0);
+    fanout_hook_queue_filter(z, 0, 0);
 
     return 0;
 }

@@ -35,7 +35,7 @@ inhabit(void)
     (void) fanout_zone_attach(&survivor, mem, SIZE);
     (void) fanout_slot_claim(&survivor, 1);
 
-    fanout_hook_queue_ask(&survivor, E_ALL, 10000);
+    fanout_hook_queue_filter(&survivor, E_ALL, 10000);
     ca = view(&survivor, "room", &presence);
     sa = view(&survivor, "summary", &summary);
     (void) fanout_channel_open(&survivor, &ca, 7);

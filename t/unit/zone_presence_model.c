@@ -95,7 +95,7 @@ r_init(rmodel_t *m, void *mem, size_t size)
         (void) r_claim(m, h);
     }
 
-    fanout_hook_queue_ask(&m->h[0].z, m->w.mask, m->events);
+    fanout_hook_queue_filter(&m->h[0].z, m->w.mask, m->events);
     (void) fanout_zone_attach(&m->stone, mem, size);
     (void) fanout_slot_claim(&m->stone, 99);
 }

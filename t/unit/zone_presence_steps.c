@@ -237,7 +237,7 @@ r_events(rmodel_t *m)
 
     case 1:
         m->events = draw(m, 2) ? m->events : 1 + draw(m, 300);
-        fanout_hook_queue_ask(z, m->w.mask, m->events);
+        fanout_hook_queue_filter(z, m->w.mask, m->events);
         m->lead = m->w.mask ? m->lead : 0;
         want(m, z->shm->nevents <= (m->w.mask ? m->events : 0), "%u queued",
              z->shm->nevents);
@@ -694,7 +694,7 @@ r_empty(rmodel_t *m, uint64_t start)
 
     m->nstones = 0;
     pass(r_known(m, z));
-    fanout_hook_queue_ask(z, 0, 0);
+    fanout_hook_queue_filter(z, 0, 0);
 
     for (i = 0; i < R_CHANNELS; i++) {
         c = view(z, m->names[i], NULL);

@@ -105,8 +105,8 @@ ev_start(size_t size, uint8_t mask, uint32_t max)
     p = presence;
     p.hooks = 1;
     start_as(size, &p);
-    fanout_hook_queue_ask(&za, mask, max);
-    fanout_hook_queue_ask(&zb, mask, max);
+    fanout_hook_queue_filter(&za, mask, max);
+    fanout_hook_queue_filter(&zb, mask, max);
 }
 
 
@@ -243,7 +243,7 @@ ev_masks(void)
 
     (void) person_sit(&za, &ca, &p[0]);
     ok(fanout_hook_queue_any(&zb) == 1, "there is one");
-    fanout_hook_queue_ask(&za, 0, 0);
+    fanout_hook_queue_filter(&za, 0, 0);
     ok(fanout_hook_queue_any(&zb) == 0, "nobody asks any more");
     fanout_zone_stat(&za, &st);
     ok(st.events == 0 && st.nevents == 0 && st.events_lost == 0
@@ -252,11 +252,11 @@ ev_masks(void)
     (void) person_sit(&zb, &cb, &p[2]);
     is_str(told(), "", "and nothing is written");
 
-    fanout_hook_queue_ask(&za, EVENTS, 0);
+    fanout_hook_queue_filter(&za, EVENTS, 0);
     fanout_seat_close(&za, &ca, p[0].ref, &p[0].id, 1);
     is_str(told(), "", "nor into a queue of none");
 
-    fanout_hook_queue_ask(&za, EVENTS, 5);
+    fanout_hook_queue_filter(&za, EVENTS, 5);
     fanout_seat_close(&zb, &cb, p[2].ref, &p[2].id, 1);
     is_str(told(), "lv 3  room #1", "asked for again");
     ok(ev_lost == 0, "without a loss");
@@ -321,13 +321,13 @@ ev_full_queue(void)
     /* a long one is made short, and taken, in steps: the journal would not
      * hold it */
 
-    fanout_hook_queue_ask(&za, EVENTS, 2000);
+    fanout_hook_queue_filter(&za, EVENTS, 2000);
 
     for (i = 0; i < 1500; i++) {
         (void) person_add(&za, &p[i], i + 1, "somebody", "", 0);
     }
 
-    fanout_hook_queue_ask(&zb, EVENTS, 150);
+    fanout_hook_queue_filter(&zb, EVENTS, 150);
     rc = ev_read(&za, 1000, sizeof(evbuf), &n);
     ok(rc == AGAIN && n == 64 && ev_lost == 1350, "%u in a read, %llu lost",
        n, (unsigned long long) ev_lost);
@@ -335,7 +335,7 @@ ev_full_queue(void)
     ok(fanout_hook_queue_any(&za) == 0, "all were taken");
     rc = ev_read(&za, 64, sizeof(evbuf), &n);
     ok(rc == OK && n == 0 && ev_lost == 0, "there is none");
-    fanout_hook_queue_ask(&zb, EVENTS, 2000);
+    fanout_hook_queue_filter(&zb, EVENTS, 2000);
 
     for (i = 0; i < 1500; i++) {
         person_end(&za, &p[i], 0);
@@ -640,7 +640,7 @@ ev_rebuild(void)
     (void) person_add(&za, &p[0], 1, "ann", "", 0);
     fanout_hook_queue_done(&za, epoch, 3);
     fanout_hook_queue_done(&za, epoch, 1);
-    fanout_hook_queue_ask(&za, EVENTS, 100);
+    fanout_hook_queue_filter(&za, EVENTS, 100);
     (void) ev_read(&za, 64, sizeof(evbuf), &n);
     ok(n == 1 && ev[0].offset == 1 && ev_lost == 0 && ev_epoch != epoch
        && ev_epoch, "they begin again, of another epoch");

@@ -45,7 +45,7 @@ start(size_t size, unsigned hooks)
     fanout_slot_claim(&zb, 2);
 
     if (hooks) {
-        fanout_hook_queue_ask(&za, 0xff, 100);
+        fanout_hook_queue_filter(&za, 0xff, 100);
     }
 
     fanout_test_work = fanout_test_journal = 0;
