@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Shares of a zone: the parameters of fanout_zone and fanout_channel that say
- * what each kind of what is in use, and each class of channels, may take.
+ * what each kind of what is in use, and each account of channels, may take.
  */
 
 
@@ -52,10 +52,10 @@ fanout_conf_shares(fanout_app_t *app)
 ngx_int_t
 fanout_conf_zone_share(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
 {
-    char        *rc;
-    ngx_int_t    n;
-    ngx_str_t    s;
-    ngx_uint_t   i, most, *part;
+    char       *rc;
+    ngx_int_t   n;
+    ngx_str_t   s;
+    ngx_uint_t  i, most, *part;
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         if (fanout_conf_parameter(value, names[i], &s)) {
@@ -197,8 +197,8 @@ static char *
 range(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
     fanout_zone_share_t *share)
 {
-    u_char     *p, *last;
-    ngx_int_t   min, max;
+    u_char    *p, *last;
+    ngx_int_t  min, max;
 
     last = s->data + s->len;
     p = ngx_strlchr(s->data, last, '-');

@@ -58,13 +58,13 @@ fanout_error_t  fanout_errors[] = {
 fanout_error_e
 fanout_hub_full(fanout_hub_t *hub)
 {
-    ngx_str_t       *text;
-    fanout_error_e   error;
+    ngx_str_t      *text;
+    fanout_error_e  error;
 
     error = hub->zone.full == FANOUT_FULL_ZONE
             ? FANOUT_E_ZONE_FULL
-            : hub->zone.full == FANOUT_FULL_CLASS
-            ? FANOUT_E_FULL_CLASS
+            : hub->zone.full == FANOUT_FULL_ACCOUNT
+            ? FANOUT_E_FULL_ACCOUNT
             : FANOUT_E_FULL_channels + hub->zone.full;
     text = &fanout_errors[error].text;
 

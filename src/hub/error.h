@@ -47,7 +47,7 @@ typedef enum {
 #define FANOUT_SHARE(name, text)  FANOUT_E_FULL_##name,
     FANOUT_SHARES(FANOUT_SHARE)
 #undef FANOUT_SHARE
-    FANOUT_E_FULL_CLASS
+    FANOUT_E_FULL_ACCOUNT
 } fanout_error_e;
 
 typedef struct {

@@ -63,14 +63,14 @@ fanout_shares(fanout_app_t *app, fanout_zone_shares_t *shares)
 
     even = (app->history_min - app->history_said) * PERCENT / n;
 
-    /* policies beyond the number of classes share the last class */
+    /* policies beyond the number of accounts share the last account */
 
     for (i = 0; i <= app->policies.nelts; i++) {
         policy = i < app->policies.nelts
                  ? (fanout_policy_t *) app->policies.elts + i
                  : &app->none;
 
-        s = &shares->classes[policy->keep.class];
+        s = &shares->accounts[policy->keep.account];
 
         if (policy->shares) {
             s->min += policy->share.min * PERCENT;

@@ -17,7 +17,7 @@
 fanout_policy_t *fanout_policy(fanout_app_t *app, ngx_str_t *channel);
 
 /* Fills in the shares of the zone as configured, once all policies have their
- * keep.class. */
+ * keep.account. */
 void fanout_shares(fanout_app_t *app, fanout_zone_shares_t *shares);
 
 

@@ -25,8 +25,8 @@ static void write_limits(fanout_writer_t *w);
 static void json_write_workers(fanout_writer_t *w, uint64_t *sums);
 static void json_write_latency(fanout_writer_t *w, fanout_zone_vitals_t *v);
 static void json_write_counters(fanout_writer_t *w, uint64_t *counters);
-static void json_write_classes(fanout_writer_t *w);
-static void write_class_limits(fanout_writer_t *w, ngx_uint_t class);
+static void json_write_accounts(fanout_writer_t *w);
+static void write_account_limits(fanout_writer_t *w, ngx_uint_t account);
 static void write_worker(fanout_writer_t *w);
 static void write_history(fanout_writer_t *w, ngx_uint_t whole);
 static ngx_uint_t read_samples(fanout_writer_t *w,
@@ -71,7 +71,7 @@ fanout_status_json(fanout_writer_t *w, ngx_uint_t with)
     json_write_counters(w, sums);
 
     put_text(w, ",\"classes\":[");
-    json_write_classes(w);
+    json_write_accounts(w);
 
     put_text(w, "],\"worker\":");
     write_worker(w);
@@ -219,29 +219,29 @@ json_write_counters(fanout_writer_t *w, uint64_t *counters)
 
 
 static void
-json_write_classes(fanout_writer_t *w)
+json_write_accounts(fanout_writer_t *w)
 {
-    ngx_uint_t           i;
-    fanout_zone_class_t  class;
+    ngx_uint_t             i;
+    fanout_zone_account_t  account;
 
-    for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
+    for (i = 0; i < FANOUT_ZONE_ACCOUNTS; i++) {
 
-        if (fanout_zone_get_class(&w->hub->zone, i, &class)
+        if (fanout_zone_get_account(&w->hub->zone, i, &account)
             != FANOUT_ZONE_OK)
         {
             break;
         }
 
         put(w, "%s{\"pattern\":", i ? "," : "");
-        put_string(w, class.pattern, class.len);
-        put_number(w, "channels", class.channels);
-        put_number(w, "messages", class.messages);
-        put_number(w, "bytes", class.bytes);
-        put_number(w, "blocks", class.blocks);
-        put_number(w, "min", class.min);
-        put_number(w, "max", class.max);
-        put_number(w, "evicted", class.evicted);
-        write_class_limits(w, i);
+        put_string(w, account.pattern, account.len);
+        put_number(w, "channels", account.channels);
+        put_number(w, "messages", account.messages);
+        put_number(w, "bytes", account.bytes);
+        put_number(w, "blocks", account.blocks);
+        put_number(w, "min", account.min);
+        put_number(w, "max", account.max);
+        put_number(w, "evicted", account.evicted);
+        write_account_limits(w, i);
         put_text(w, "}");
     }
 }
@@ -251,7 +251,7 @@ json_write_classes(fanout_writer_t *w)
  * there are no members. */
 
 static void
-write_class_limits(fanout_writer_t *w, ngx_uint_t class)
+write_account_limits(fanout_writer_t *w, ngx_uint_t account)
 {
     ngx_uint_t             i;
     fanout_policy_t       *policy;
@@ -262,7 +262,7 @@ write_class_limits(fanout_writer_t *w, ngx_uint_t class)
     for (i = 0; i < w->hub->app->policies.nelts; i++) {
         keep = &policy[i].keep;
 
-        if (keep->class == class
+        if (keep->account == account
             && keep->presence != FANOUT_PRESENCE_OFF)
         {
             put_text(w, ",\"limits\":{\"members\":");

@@ -50,7 +50,7 @@ static void metrics_write_counters(metrics_t *m);
 static void metrics_write_workers(metrics_t *m);
 static void metrics_write_latency(metrics_t *m);
 static void write_latency_of(metrics_t *m, ngx_uint_t slot);
-static void metrics_write_classes(metrics_t *m);
+static void metrics_write_accounts(metrics_t *m);
 static void write_shares(metrics_t *m);
 static void family(metrics_t *m, const char *name, ngx_uint_t type,
     const char *text);
@@ -94,9 +94,9 @@ static const metric_t  worker_metrics[] = {
       of(vitals.lag) }
 };
 
-static const metric_t  class_metrics[] = {
+static const metric_t  account_metrics[] = {
 
-#define in(member)  offsetof(fanout_zone_class_t, member)
+#define in(member)  offsetof(fanout_zone_account_t, member)
 
     { "class_channels", "Channels, by pattern of fanout_channel", GAUGE,
       in(channels) },
@@ -151,7 +151,7 @@ fanout_status_metrics(fanout_writer_t *w, ngx_uint_t openmetrics)
     metrics_write_counters(m);
     metrics_write_workers(m);
     metrics_write_latency(m);
-    metrics_write_classes(m);
+    metrics_write_accounts(m);
     write_shares(m);
 
     if (openmetrics) {
@@ -300,7 +300,7 @@ metrics_write_workers(metrics_t *m)
 }
 
 
-/* a histogram: its classes are cumulative */
+/* a histogram: its buckets are cumulative */
 
 static void
 metrics_write_latency(metrics_t *m)
@@ -363,28 +363,28 @@ write_latency_of(metrics_t *m, ngx_uint_t slot)
 
 
 static void
-metrics_write_classes(metrics_t *m)
+metrics_write_accounts(metrics_t *m)
 {
-    ngx_uint_t           i, k, n;
-    const metric_t      *row;
-    fanout_zone_class_t  classes[FANOUT_ZONE_CLASSES];
+    ngx_uint_t             i, k, n;
+    const metric_t        *row;
+    fanout_zone_account_t  accounts[FANOUT_ZONE_ACCOUNTS];
 
-    for (n = 0; n < FANOUT_ZONE_CLASSES; n++) {
-        if (fanout_zone_get_class(&m->w->hub->zone, n, &classes[n])
+    for (n = 0; n < FANOUT_ZONE_ACCOUNTS; n++) {
+        if (fanout_zone_get_account(&m->w->hub->zone, n, &accounts[n])
             != FANOUT_ZONE_OK)
         {
             break;
         }
     }
 
-    for (k = 0; k < of_array(class_metrics); k++) {
-        row = &class_metrics[k];
+    for (k = 0; k < of_array(account_metrics); k++) {
+        row = &account_metrics[k];
 
         family(m, row->name, row->type, row->text);
 
         for (i = 0; i < n; i++) {
-            sample(m, row->name, row->type, "class", classes[i].pattern,
-                   classes[i].len, number(&classes[i], row->offset));
+            sample(m, row->name, row->type, "class", accounts[i].pattern,
+                   accounts[i].len, number(&accounts[i], row->offset));
         }
     }
 }

@@ -12,7 +12,7 @@
 
 
 static void worker_claim(fanout_hub_t *hub, ngx_cycle_t *cycle);
-static void worker_classes(fanout_hub_t *hub);
+static void worker_accounts(fanout_hub_t *hub);
 static ngx_uint_t worker_logs(fanout_hub_t *hub, const char *text);
 static void close_sockets(fanout_hub_t *hub);
 
@@ -40,7 +40,7 @@ fanout_worker_init(fanout_app_t *app, ngx_cycle_t *cycle)
     hub->counters = fanout_slot_counters(&hub->zone);
     hub->incarnation = hub->zone.heap.incarnation;
 
-    worker_classes(hub);
+    worker_accounts(hub);
 
     if (fanout_loop_init(hub, cycle) != NGX_OK) {
         return NGX_ERROR;
@@ -78,26 +78,26 @@ worker_claim(fanout_hub_t *hub, ngx_cycle_t *cycle)
 }
 
 
-/* classes of channels, one for each policy, and their shares */
+/* accounts of channels, one for each policy, and their shares */
 
 static void
-worker_classes(fanout_hub_t *hub)
+worker_accounts(fanout_hub_t *hub)
 {
-    ngx_uint_t             i;
-    fanout_app_t          *app;
-    fanout_policy_t       *policy;
-    fanout_zone_shares_t   shares;
+    ngx_uint_t            i;
+    fanout_app_t         *app;
+    fanout_policy_t      *policy;
+    fanout_zone_shares_t  shares;
 
     app = hub->app;
     policy = app->policies.elts;
 
     for (i = 0; i < app->policies.nelts; i++) {
-        policy[i].keep.class = fanout_zone_class(&hub->zone,
+        policy[i].keep.account = fanout_zone_account(&hub->zone,
                                      policy[i].text.data, policy[i].text.len);
     }
 
-    app->none.keep.class = fanout_zone_class(&hub->zone,
-                                             (u_char *) "", 0);
+    app->none.keep.account = fanout_zone_account(&hub->zone,
+                                                 (u_char *) "", 0);
 
     fanout_shares(app, &shares);
     fanout_zone_bound(&hub->zone, &shares);

@@ -48,8 +48,8 @@ fanout_draft_link(fanout_zone_t *z, fanout_ref_t channel, fanout_draft_t *d,
 {
     fanout_shm_t            *shm;
     fanout_cold_t           *cold;
-    fanout_zone_class_t     *class;
     fanout_entry_block_t    *e;
+    fanout_zone_account_t   *account;
     fanout_channel_block_t  *ch;
 
     append_finish(z, d, m);
@@ -70,9 +70,9 @@ fanout_draft_link(fanout_zone_t *z, fanout_ref_t channel, fanout_draft_t *d,
     e->type = fanout_type_of(type, m);
 
     if (type == FANOUT_MESSAGE) {
-        class = &shm->classes[ch->class];
-        fanout_set(z, class->messages, class->messages + 1);
-        fanout_set(z, class->bytes, class->bytes + m->data.len);
+        account = &shm->accounts[ch->account];
+        fanout_set(z, account->messages, account->messages + 1);
+        fanout_set(z, account->bytes, account->bytes + m->data.len);
     }
 
     if (ch->interests) {

@@ -40,10 +40,10 @@ fanout_channel_info(fanout_zone_t *z, fanout_zone_channel_t *c,
 static void
 channel_describe(fanout_zone_t *z, fanout_ref_t ref, fanout_zone_info_t *info)
 {
-    fanout_ref_t              in;
-    fanout_cold_t            *cold;
-    fanout_index_t           *ix;
-    fanout_channel_block_t   *ch;
+    fanout_ref_t             in;
+    fanout_cold_t           *cold;
+    fanout_index_t          *ix;
+    fanout_channel_block_t  *ch;
 
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
@@ -56,7 +56,7 @@ channel_describe(fanout_zone_t *z, fanout_ref_t ref, fanout_zone_info_t *info)
     info->bytes = cold->bytes;
     info->blocks = cold->blocks;
     info->subscribers = ch->subscribers;
-    info->class = ch->class;
+    info->account = ch->account;
     info->len = fanout_channel_name(z, ref, info->name);
 
     if (ch->history) {
@@ -77,9 +77,9 @@ int
 fanout_channel_list(fanout_zone_t *z, uint64_t *cursor,
     fanout_zone_info_t *infos, unsigned max)
 {
-    unsigned       n, before, looked;
-    uint64_t       i;
-    fanout_ref_t   ref;
+    unsigned      n, before, looked;
+    uint64_t      i;
+    fanout_ref_t  ref;
 
     (void) fanout_enter(z);
 

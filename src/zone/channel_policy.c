@@ -14,7 +14,7 @@
 
 static void set_policy(fanout_zone_t *z, fanout_ref_t ref,
     const fanout_zone_policy_t *policy);
-static void set_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class);
+static void set_account(fanout_zone_t *z, fanout_ref_t ref, uint32_t account);
 
 
 /* the blocks must be ensured */
@@ -22,7 +22,7 @@ static void set_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class);
 fanout_ref_t
 fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
 {
-    uint32_t                 class;
+    uint32_t                 account;
     fanout_ref_t             ref;
     fanout_cold_t           *cold;
     fanout_name_t           *name;
@@ -54,19 +54,19 @@ fanout_channel_make(fanout_zone_t *z, const fanout_zone_channel_t *c)
     pen.pos = offsetof(fanout_name_t, name);
     fanout_write(&pen, c->name.data, c->name.len);
 
-    class = c->policy ? c->policy->class : 0;
+    account = c->policy ? c->policy->account : 0;
 
     ch->hash = c->hash;
     ch->name_len = c->name.len;
-    ch->class = class;
-    fanout_class_add(z, class, fanout_channel_blocks(c->name.len));
+    ch->account = account;
+    fanout_account_add(z, account, fanout_channel_blocks(c->name.len));
     ch->epoch = fanout_zone_random(z);
     cold->touched = fanout_seconds(z);
 
     fanout_hash_add(z, &fanout_channel_table, c->hash, ref, FANOUT_NEW_RECORD);
     fanout_set(z, z->shm->nchannels, z->shm->nchannels + 1);
-    fanout_set(z, z->shm->classes[class].channels,
-               z->shm->classes[class].channels + 1);
+    fanout_set(z, z->shm->accounts[account].channels,
+               z->shm->accounts[account].channels + 1);
 
     name->generation = z->generation;
     set_policy(z, ref, c->policy);
@@ -130,8 +130,8 @@ set_policy(fanout_zone_t *z, fanout_ref_t ref,
         fanout_set(z, cold->policy_ttl, policy->ttl);
     }
 
-    if (ch->class != policy->class) {
-        set_class(z, ref, policy->class);
+    if (ch->account != policy->account) {
+        set_account(z, ref, policy->account);
     }
 }
 
@@ -139,17 +139,17 @@ set_policy(fanout_zone_t *z, fanout_ref_t ref,
 /* The caller then calls fanout_channel_free_unused(). */
 
 static void
-set_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
+set_account(fanout_zone_t *z, fanout_ref_t ref, uint32_t account)
 {
     uint32_t                 n;
     fanout_cold_t           *cold;
-    fanout_zone_class_t     *from, *to;
+    fanout_zone_account_t   *from, *to;
     fanout_channel_block_t  *ch;
 
     ch = fanout_channel(z, ref);
     cold = fanout_cold(z, ch);
-    from = &z->shm->classes[ch->class];
-    to = &z->shm->classes[class];
+    from = &z->shm->accounts[ch->account];
+    to = &z->shm->accounts[account];
 
     fanout_channel_unlist(z, ref);
     fanout_bucket_leave(z, ref);
@@ -160,15 +160,15 @@ set_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
     n = cold->blocks + fanout_index_blocks(z, ch);
 
     if (cold->wheel & FANOUT_IN_USE) {
-        fanout_part_move(z, ref, class);
+        fanout_part_move(z, ref, account);
 
     } else {
         n += fanout_channel_blocks(ch->name_len);
     }
 
-    fanout_class_add(z, ch->class, -(int32_t) n);
-    fanout_class_add(z, class, n);
+    fanout_account_add(z, ch->account, -(int32_t) n);
+    fanout_account_add(z, account, n);
 
-    fanout_set(z, ch->class, class);
+    fanout_set(z, ch->account, account);
     fanout_bucket_move(z, ref);
 }

@@ -17,10 +17,10 @@ static int wheel_turn(fanout_zone_t *z, uint32_t now, unsigned *n);
 int
 fanout_channel_sweep(fanout_zone_t *z)
 {
-    uint32_t           i, now;
-    unsigned           n;
-    fanout_cold_t     *cold;
-    fanout_ref_t       ref;
+    uint32_t        i, now;
+    unsigned        n;
+    fanout_ref_t    ref;
+    fanout_cold_t  *cold;
 
     now = fanout_seconds(z);
     n = 0;
@@ -29,7 +29,7 @@ fanout_channel_sweep(fanout_zone_t *z)
         return FANOUT_ZONE_AGAIN;
     }
 
-    for (i = 0; i < FANOUT_CLASSES; i++) {
+    for (i = 0; i < FANOUT_ACCOUNTS; i++) {
 
         while ((ref = z->shm->idle_first[i]) != 0) {
             cold = fanout_cold(z, fanout_channel(z, ref));
@@ -58,9 +58,9 @@ fanout_channel_sweep(fanout_zone_t *z)
 static int
 wheel_turn(fanout_zone_t *z, uint32_t now, unsigned *n)
 {
-    uint32_t        empty;
-    fanout_ref_t    ref;
-    fanout_shm_t   *shm;
+    uint32_t       empty;
+    fanout_ref_t   ref;
+    fanout_shm_t  *shm;
 
     shm = z->shm;
     empty = 0;
@@ -109,7 +109,7 @@ wheel_turn(fanout_zone_t *z, uint32_t now, unsigned *n)
 
 
 void
-fanout_channel_evict_idle(fanout_zone_t *z, uint32_t class)
+fanout_channel_evict_idle(fanout_zone_t *z, uint32_t account)
 {
-    fanout_channel_free(z, z->shm->idle_first[class]);
+    fanout_channel_free(z, z->shm->idle_first[account]);
 }

@@ -7,7 +7,7 @@
  *
  * A channel with history and a ttl is in the wheel, in the slot of the second
  * when its oldest entry is due (or the farthest slot); an empty channel that is
- * not in use is in the idle list of its class.
+ * not in use is in the idle list of its account.
  */
 
 
@@ -116,9 +116,9 @@ use(fanout_zone_t *z, fanout_ref_t ref, unsigned holder)
 
     fanout_set(z, cold->wheel, cold->wheel ^ FANOUT_IN_USE);
     fanout_set(z, z->shm->in_use, z->shm->in_use + n);
-    fanout_part_add(z, FANOUT_SHARE_channels, ch->class, n);
+    fanout_part_add(z, FANOUT_SHARE_channels, ch->account, n);
     fanout_holder_add(z, FANOUT_SHARE_channels, holder, n);
-    fanout_class_add(z, ch->class, -n);
+    fanout_account_add(z, ch->account, -n);
 }
 
 
@@ -168,8 +168,8 @@ idle_add(fanout_zone_t *z, fanout_ref_t ref)
     shm = z->shm;
     ch = fanout_channel(z, ref);
 
-    fanout_list_append(z, &idle_links, &shm->idle_first[ch->class],
-                       &shm->idle_last[ch->class], ref, FANOUT_OLD_RECORD);
+    fanout_list_append(z, &idle_links, &shm->idle_first[ch->account],
+                       &shm->idle_last[ch->account], ref, FANOUT_OLD_RECORD);
     fanout_set(z, fanout_cold(z, ch)->touched, fanout_seconds(z));
     fanout_set(z, fanout_cold(z, ch)->list, FANOUT_LIST_IDLE);
 }
@@ -206,8 +206,8 @@ fanout_channel_unlist(fanout_zone_t *z, fanout_ref_t ref)
     }
 
     if (cold->list == FANOUT_LIST_IDLE) {
-        fanout_list_remove(z, &idle_links, &shm->idle_first[ch->class],
-                           &shm->idle_last[ch->class], ref);
+        fanout_list_remove(z, &idle_links, &shm->idle_first[ch->account],
+                           &shm->idle_last[ch->account], ref);
 
     } else {
         fanout_wheel_remove(z, &ttl_wheel, shm->wheel,
@@ -237,11 +237,11 @@ fanout_channel_free(fanout_zone_t *z, fanout_ref_t ref)
     }
 
     fanout_set(z, z->shm->nchannels, z->shm->nchannels - 1);
-    fanout_set(z, z->shm->classes[ch->class].channels,
-               z->shm->classes[ch->class].channels - 1);
+    fanout_set(z, z->shm->accounts[ch->account].channels,
+               z->shm->accounts[ch->account].channels - 1);
 
     n = fanout_channel_blocks(ch->name_len) - 2;
-    fanout_class_add(z, ch->class, -(int32_t) (n + 2));
+    fanout_account_add(z, ch->account, -(int32_t) (n + 2));
 
     fanout_free(z, ch->name, fanout_chain_last(z, ch->name), n,
                 FANOUT_CHANNELS);

@@ -155,9 +155,9 @@ fanout_zone_format(fanout_shm_t *shm)
     memset(shm->presences, 0, sizeof(shm->presences));
     memset(shm->presences_map, 0, sizeof(shm->presences_map));
 
-    for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
-        shm->classes[i].channels = 0;
-        shm->classes[i].blocks = 0;
+    for (i = 0; i < FANOUT_ZONE_ACCOUNTS; i++) {
+        shm->accounts[i].channels = 0;
+        shm->accounts[i].blocks = 0;
     }
 
     for (i = 0; i < shm->nslots; i++) {

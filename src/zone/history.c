@@ -55,7 +55,7 @@ fanout_history_push(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
     fanout_set(z, ch->history, ch->history + 1);
     fanout_set(z, cold->bytes, cold->bytes + size);
     fanout_set(z, cold->blocks, cold->blocks + blocks);
-    fanout_class_add(z, ch->class, blocks + (ch->fill == 1));
+    fanout_account_add(z, ch->account, blocks + (ch->fill == 1));
 }
 
 
@@ -222,7 +222,7 @@ fanout_history_drop(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
 
     fanout_set(z, cold->bytes, cold->bytes - size);
     fanout_set(z, cold->blocks, cold->blocks - blocks);
-    fanout_class_add(z, ch->class, -(int32_t) (blocks + index));
+    fanout_account_add(z, ch->account, -(int32_t) (blocks + index));
     fanout_set(z, cold->lost, lost);
     fanout_set(z, name->lost_seq, seq);
 
@@ -299,7 +299,7 @@ fanout_bucket_move(fanout_zone_t *z, fanout_ref_t channel)
 
     if (want) {
         fanout_list_push(z, &bucket_links,
-                         &z->shm->bucket[ch->class][want - 1], channel,
+                         &z->shm->bucket[ch->account][want - 1], channel,
                          FANOUT_OLD_RECORD);
     }
 }
@@ -316,7 +316,7 @@ fanout_bucket_leave(fanout_zone_t *z, fanout_ref_t channel)
 
     if (cold->bucket) {
         fanout_list_remove(z, &bucket_links,
-                           &z->shm->bucket[ch->class][cold->bucket - 1], NULL,
+                           &z->shm->bucket[ch->account][cold->bucket - 1], NULL,
                            channel);
         fanout_set(z, cold->bucket, 0);
     }

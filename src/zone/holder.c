@@ -9,9 +9,9 @@
  * An address may have a part of what the others leave of a share: with a part
  * of a half it gets at most half of an empty share, two such addresses get a
  * third each, and there is always something left for an address that holds
- * little.  The rest of a share is limited to what the class of the channel may
+ * little.  The rest of a share is limited to what the channel's account may
  * have, and to what the zone has, because the maxima of all shares may add up
- * to more than the zone: addresses alone fill neither a class nor the zone.
+ * to more than the zone: addresses alone fill neither an account nor the zone.
  * Lingering sessions are not counted, because they are evicted when others need
  * their blocks.
  *
@@ -39,9 +39,9 @@
 #include "zone/share.h"
 
 
-static int holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+static int holder_claim(fanout_zone_t *z, unsigned share, uint32_t account,
     unsigned holder, uint32_t part, uint32_t n);
-static uint32_t holder_left(fanout_zone_t *z, unsigned share, uint32_t class);
+static uint32_t holder_left(fanout_zone_t *z, unsigned share, uint32_t account);
 static inline uint32_t least(uint32_t a, uint32_t b);
 static int within(uint64_t own, uint64_t left, uint32_t part, uint32_t n);
 static uint32_t *holder_blocks(fanout_zone_t *z, unsigned share,
@@ -76,15 +76,15 @@ fanout_holder_add(fanout_zone_t *z, unsigned share, unsigned holder,
 
 
 int
-fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t account,
     unsigned holder, uint32_t n)
 {
-    return holder_claim(z, share, class, holder, z->shm->address_max, n);
+    return holder_claim(z, share, account, holder, z->shm->address_max, n);
 }
 
 
 int
-fanout_holder_join(fanout_zone_t *z, uint32_t class,
+fanout_holder_join(fanout_zone_t *z, uint32_t account,
     unsigned holder)
 {
     uint32_t  part;
@@ -92,19 +92,19 @@ fanout_holder_join(fanout_zone_t *z, uint32_t class,
     part = z->shm->address_max;
     part += (FANOUT_ZONE_WHOLE - part) / 2;
 
-    return holder_claim(z, FANOUT_SHARE_channels, class, holder, part, 1);
+    return holder_claim(z, FANOUT_SHARE_channels, account, holder, part, 1);
 }
 
 
 /* part: of what the others leave */
 
 static int
-holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+holder_claim(fanout_zone_t *z, unsigned share, uint32_t account,
     unsigned holder, uint32_t part, uint32_t n)
 {
     return holder == 0
            || within(*holder_blocks(z, share, holder),
-                     holder_left(z, share, class), part, n)
+                     holder_left(z, share, account), part, n)
            ? FANOUT_ZONE_OK : FANOUT_ZONE_MANY;
 }
 
@@ -112,7 +112,7 @@ holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
 /* Returns the blocks that are left for all. */
 
 static uint32_t
-holder_left(fanout_zone_t *z, unsigned share, uint32_t class)
+holder_left(fanout_zone_t *z, unsigned share, uint32_t account)
 {
     uint32_t       left;
     fanout_shm_t  *shm;
@@ -120,7 +120,7 @@ holder_left(fanout_zone_t *z, unsigned share, uint32_t class)
     shm = z->shm;
 
     if (share != FANOUT_SHARE_sessions) {
-        left = fanout_share_left(shm, share, class);
+        left = fanout_share_left(shm, share, account);
 
     } else {
         left = shm->shares[share].max > shm->holding
@@ -135,12 +135,12 @@ holder_left(fanout_zone_t *z, unsigned share, uint32_t class)
  * then too many. */
 
 int
-fanout_holder_take(fanout_zone_t *z, unsigned share, uint32_t class,
+fanout_holder_take(fanout_zone_t *z, unsigned share, uint32_t account,
     unsigned holder, uint32_t n)
 {
-    n = least(n, holder_left(z, share, class));
+    n = least(n, holder_left(z, share, account));
 
-    return fanout_holder_claim(z, share, class, holder, n);
+    return fanout_holder_claim(z, share, account, holder, n);
 }
 
 
@@ -156,7 +156,7 @@ fanout_sender_add(fanout_zone_t *z, unsigned sender, int32_t n)
 
 
 int
-fanout_sender_claim(fanout_zone_t *z, uint32_t class, unsigned sender,
+fanout_sender_claim(fanout_zone_t *z, uint32_t account, unsigned sender,
     uint32_t n)
 {
     uint32_t       left;
@@ -168,7 +168,7 @@ fanout_sender_claim(fanout_zone_t *z, uint32_t class, unsigned sender,
         return FANOUT_ZONE_OK;
     }
 
-    left = least(fanout_share_left(shm, FANOUT_SHARE_keys, class),
+    left = least(fanout_share_left(shm, FANOUT_SHARE_keys, account),
                  fanout_share_spare(shm, FANOUT_SHARE_keys));
 
     return within(fanout_sender(z, sender)->keys, left, shm->user_max, n)

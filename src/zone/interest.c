@@ -112,12 +112,12 @@ channel_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, unsigned holder)
 {
     int             rc, in_use;
-    uint32_t        n, class;
+    uint32_t        n, account;
     fanout_cold_t  *cold;
 
     in_use = 0;
     n = 1 + fanout_channel_blocks(c->name.len);
-    class = c->policy ? c->policy->class : 0;
+    account = c->policy ? c->policy->account : 0;
 
     if (channel) {
         cold = fanout_cold(z, fanout_channel(z, channel));
@@ -128,14 +128,14 @@ channel_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
         }
     }
 
-    rc = fanout_share_claim(z, FANOUT_SHARE_channels, class, n);
+    rc = fanout_share_claim(z, FANOUT_SHARE_channels, account, n);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc;
     }
 
-    return in_use ? fanout_holder_join(z, class, holder)
-                  : fanout_holder_claim(z, FANOUT_SHARE_channels, class,
+    return in_use ? fanout_holder_join(z, account, holder)
+                  : fanout_holder_claim(z, FANOUT_SHARE_channels, account,
                                         holder, n);
 }
 
@@ -162,7 +162,7 @@ interest_add(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t ref,
 
     fanout_set(z, in->channel, channel);
 
-    fanout_part_add(z, FANOUT_SHARE_channels, ch->class, 1);
+    fanout_part_add(z, FANOUT_SHARE_channels, ch->account, 1);
     fanout_holder_add(z, FANOUT_SHARE_channels, holder, 1);
 
     fanout_list_push(z, &interest_links, &ch->interests, ref,
@@ -191,7 +191,7 @@ fanout_interest_drop(fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, slot->ninterests, slot->ninterests - 1);
     fanout_set(z, ch->subscribers, ch->subscribers - in->subscribers);
-    fanout_part_add(z, FANOUT_SHARE_channels, ch->class, -1);
+    fanout_part_add(z, FANOUT_SHARE_channels, ch->account, -1);
     fanout_holder_add(z, FANOUT_SHARE_channels, in->holder, -1);
 
     (void) fanout_unread_trim(z, in->channel);

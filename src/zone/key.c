@@ -16,7 +16,7 @@
 
 
 static fanout_ref_t key_find(fanout_zone_t *z, const uint64_t hash[2]);
-static int held(fanout_zone_t *z, uint32_t class,
+static int held(fanout_zone_t *z, uint32_t account,
     const fanout_zone_publish_t *opts, fanout_zone_result_t *r);
 static void key_count(fanout_zone_t *z, const fanout_key_t *key, int32_t n);
 
@@ -116,7 +116,7 @@ fanout_key_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
 {
     fanout_zone_result_t  r;
 
-    if (!held(z, c->policy ? c->policy->class : 0, opts, &r)) {
+    if (!held(z, c->policy ? c->policy->account : 0, opts, &r)) {
         fanout_share_room(z, FANOUT_SHARE_keys,
                           1 + fanout_channel_blocks(c->name.len));
     }
@@ -151,10 +151,10 @@ fanout_key_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_zone_result_t *r)
 {
     int                      rc;
-    uint32_t                 class, blocks;
+    uint32_t                 account, blocks;
     fanout_channel_block_t  *ch;
 
-    class = c->policy ? c->policy->class : 0;
+    account = c->policy ? c->policy->account : 0;
     blocks = fanout_channel_blocks(c->name.len);
 
     if (channel) {
@@ -164,26 +164,26 @@ fanout_key_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
             return FANOUT_ZONE_OK;
         }
 
-        class = ch->class;
+        account = ch->account;
         blocks = fanout_cold(z, ch)->wheel & FANOUT_IN_USE ? 0 : blocks;
     }
 
-    if (held(z, class, opts, r)) {
+    if (held(z, account, opts, r)) {
         return FANOUT_ZONE_HELD;
     }
 
     if (blocks
-        && fanout_holder_claim(z, FANOUT_SHARE_channels, class,
+        && fanout_holder_claim(z, FANOUT_SHARE_channels, account,
                                fanout_holder(z, opts->address), blocks)
            != FANOUT_ZONE_OK)
     {
         return FANOUT_ZONE_ADDRESS;
     }
 
-    rc = fanout_share_claim(z, FANOUT_SHARE_keys, class, 1);
+    rc = fanout_share_claim(z, FANOUT_SHARE_keys, account, 1);
 
     if (rc == FANOUT_ZONE_OK && blocks) {
-        rc = fanout_share_claim(z, FANOUT_SHARE_channels, class, blocks);
+        rc = fanout_share_claim(z, FANOUT_SHARE_channels, account, blocks);
     }
 
     return rc;
@@ -194,12 +194,12 @@ fanout_key_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
  * by_sender. */
 
 static int
-held(fanout_zone_t *z, uint32_t class, const fanout_zone_publish_t *opts,
+held(fanout_zone_t *z, uint32_t account, const fanout_zone_publish_t *opts,
     fanout_zone_result_t *r)
 {
     unsigned      holder, sender;
-    fanout_ref_t  last;
     uint32_t      now, expires;
+    fanout_ref_t  last;
 
     holder = fanout_holder(z, opts->address);
     sender = fanout_holder(z, opts->sender);
@@ -207,11 +207,11 @@ held(fanout_zone_t *z, uint32_t class, const fanout_zone_publish_t *opts,
     /* clients of an address without a user are limited like the address */
 
     r->by_sender = opts->sender != opts->address
-                   && fanout_sender_claim(z, class, sender, 1)
+                   && fanout_sender_claim(z, account, sender, 1)
                       != FANOUT_ZONE_OK;
 
     if (!r->by_sender
-        && fanout_holder_claim(z, FANOUT_SHARE_keys, class, holder, 1)
+        && fanout_holder_claim(z, FANOUT_SHARE_keys, account, holder, 1)
            == FANOUT_ZONE_OK)
     {
         return 0;
@@ -274,7 +274,7 @@ fanout_key_add(fanout_zone_t *z, fanout_ref_t channel, const uint64_t hash[2],
     cold = fanout_cold(z, ch);
     fanout_channel_use(z, channel, key->holder);
     fanout_set(z, cold->keys, cold->keys + 1);
-    fanout_part_add(z, FANOUT_SHARE_keys, ch->class, 1);
+    fanout_part_add(z, FANOUT_SHARE_keys, ch->account, 1);
     key_count(z, key, 1);
 
     fanout_circle_append(z, &holder_links,
@@ -328,7 +328,7 @@ fanout_key_sweep(fanout_zone_t *z)
         ch = fanout_channel(z, key->channel);
         cold = fanout_cold(z, ch);
         fanout_set(z, cold->keys, cold->keys - 1);
-        fanout_part_add(z, FANOUT_SHARE_keys, ch->class, -1);
+        fanout_part_add(z, FANOUT_SHARE_keys, ch->account, -1);
         key_count(z, key, -1);
 
         fanout_circle_shift(z, &holder_links,

@@ -32,8 +32,8 @@
 #define FANOUT_SLICE             256    /* blocks staged in one section */
 #define FANOUT_FEW               16     /* blocks whose pages the process has
                                            probably touched */
-#define FANOUT_CLASSES           FANOUT_ZONE_CLASSES
-#define FANOUT_PARTS             4      /* the first shares, which classes
+#define FANOUT_ACCOUNTS           FANOUT_ZONE_ACCOUNTS
+#define FANOUT_PARTS             4      /* the first shares, which accounts
                                            divide */
 
 
@@ -189,11 +189,11 @@ struct fanout_shm_s {
     uint32_t             holding;       /* blocks of sessions, of all
                                            holders */
     fanout_bounds_t      shares[FANOUT_NSHARES];
-    uint32_t             part[FANOUT_PARTS][FANOUT_CLASSES];
-                                        /* blocks of a share by class */
-    fanout_ref_t         bucket[FANOUT_CLASSES][FANOUT_BUCKETS];
-    fanout_ref_t         idle_first[FANOUT_CLASSES];
-    fanout_ref_t         idle_last[FANOUT_CLASSES];
+    uint32_t             part[FANOUT_PARTS][FANOUT_ACCOUNTS];
+                                        /* blocks of a share by account */
+    fanout_ref_t         bucket[FANOUT_ACCOUNTS][FANOUT_BUCKETS];
+    fanout_ref_t         idle_first[FANOUT_ACCOUNTS];
+    fanout_ref_t         idle_last[FANOUT_ACCOUNTS];
                                         /* channels, longest first */
     fanout_ref_t         wheel[FANOUT_WHEEL];
     fanout_ref_t         seats[FANOUT_SEATS_WHEEL];
@@ -208,7 +208,7 @@ struct fanout_shm_s {
     uint32_t             idle;          /* configuration */
     uint32_t             dedupe;
     uint32_t             nslots;
-    uint32_t             nclasses;
+    uint32_t             naccounts;
     uint32_t             generation;    /* last assigned, by the master alone */
     uint32_t             configured;    /* newest that a worker started with */
 
@@ -251,7 +251,7 @@ struct fanout_shm_s {
 
     uint64_t             refused[FANOUT_NSHARES];
 
-    fanout_zone_class_t  classes[FANOUT_CLASSES];
+    fanout_zone_account_t  accounts[FANOUT_ACCOUNTS];
     uint64_t             retired[FANOUT_NCOUNTERS];
     fanout_slot_t        slots[FANOUT_ZONE_SLOTS];
     fanout_slot_t        spare;         /* staging place of processes without a

@@ -2,7 +2,7 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * The line of those who wait for a lock, in the order of asking.
+ * The line of those who wait for a lock, in the order of their requests.
  */
 
 

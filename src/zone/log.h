@@ -116,7 +116,7 @@ typedef struct {
     uint32_t             history;       /* entries in the history */
     uint8_t              skip;          /* refs gone in index_first */
     uint8_t              fill;          /* refs used in index_last */
-    uint8_t              class;
+    uint8_t              account;
     uint8_t              name_len;
     fanout_ref_t         name;
     uint32_t             subscribers;
@@ -324,7 +324,7 @@ void fanout_interest_drop(fanout_zone_t *z, fanout_ref_t ref);
 
 /* Turns the wheel and removes idle channels; AGAIN if more is due. */
 int fanout_channel_sweep(fanout_zone_t *z);
-void fanout_channel_evict_idle(fanout_zone_t *z, uint32_t class);
+void fanout_channel_evict_idle(fanout_zone_t *z, uint32_t account);
 
 
 /* Copies the name, not terminated, to buf of 255 bytes.  Returns its length. */
@@ -425,8 +425,8 @@ void fanout_history_limit(fanout_zone_t *z, fanout_ref_t channel);
 /* Frees up to a step of purged history.  Returns 1 if there was any. */
 int fanout_purged_free(fanout_zone_t *z);
 
-/* fanout_bucket_move() puts the channel into the bucket of its class and size,
- * or into none. */
+/* fanout_bucket_move() puts the channel into the bucket of its account and
+ * size, or into none. */
 void fanout_bucket_move(fanout_zone_t *z, fanout_ref_t channel);
 void fanout_bucket_leave(fanout_zone_t *z, fanout_ref_t channel);
 

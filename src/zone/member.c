@@ -200,7 +200,7 @@ enter(fanout_zone_t *z, fanout_ref_t seat, const fanout_member_t *m,
     }
 
     fanout_part_add(z, FANOUT_SHARE_members,
-                    fanout_presence(z, presence)->class, blocks);
+                    fanout_presence(z, presence)->account, blocks);
     fanout_holder_add(z, FANOUT_SHARE_members, holder, blocks);
 
     ref = fanout_alloc(z, 1, FANOUT_MEMBERS, NULL);
@@ -301,7 +301,7 @@ update(fanout_zone_t *z, fanout_ref_t ref, const fanout_member_t *m,
         if (more) {
             presence = fanout_presence_of(z, fanout_seat(z, e->seat)->channel);
             fanout_part_add(z, FANOUT_SHARE_members,
-                            fanout_presence(z, presence)->class, more);
+                            fanout_presence(z, presence)->account, more);
             fanout_holder_add(z, FANOUT_SHARE_members, e->holder, more);
         }
 
@@ -360,7 +360,7 @@ member_claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
 {
     int             rc;
     int32_t         n;
-    uint32_t        class;
+    uint32_t        account;
     unsigned        holder;
     fanout_seat_t  *s;
 
@@ -380,11 +380,11 @@ member_claim(fanout_zone_t *z, fanout_ref_t seat, fanout_ref_t e,
         return FANOUT_ZONE_OK;
     }
 
-    class = fanout_presence(z, fanout_presence_of(z, s->channel))->class;
-    rc = fanout_share_claim(z, FANOUT_SHARE_members, class, n);
+    account = fanout_presence(z, fanout_presence_of(z, s->channel))->account;
+    rc = fanout_share_claim(z, FANOUT_SHARE_members, account, n);
 
     return rc == FANOUT_ZONE_OK
-           ? fanout_holder_claim(z, FANOUT_SHARE_members, class, holder, n)
+           ? fanout_holder_claim(z, FANOUT_SHARE_members, account, holder, n)
            : rc;
 }
 
@@ -475,9 +475,9 @@ static fanout_ref_t
 text_write(fanout_zone_t *z, const fanout_zstr_t *key,
     const fanout_zstr_t *data, uint64_t words[2])
 {
-    uint32_t                n;
-    fanout_ref_t            ref;
-    fanout_chain_cursor_t   pen;
+    uint32_t               n;
+    fanout_ref_t           ref;
+    fanout_chain_cursor_t  pen;
 
     n = fanout_member_blocks(key->len + data->len);
 

@@ -106,7 +106,7 @@ fanout_member_free(fanout_zone_t *z, fanout_ref_t ref)
     presence = fanout_presence_of(z, s->channel);
     fanout_slot_return(z, presence, m->slot);
     fanout_part_add(z, FANOUT_SHARE_members,
-                    fanout_presence(z, presence)->class, -blocks);
+                    fanout_presence(z, presence)->account, -blocks);
     fanout_holder_add(z, FANOUT_SHARE_members, m->holder, -blocks);
 
     fanout_member_text_free(z, m);

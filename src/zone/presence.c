@@ -33,11 +33,11 @@ fanout_presence_make(fanout_zone_t *z, fanout_ref_t channel,
     fanout_set(z, presence->seen, 0);
 
     presence->channel = channel;
-    presence->class = fanout_channel(z, channel)->class;
+    presence->account = fanout_channel(z, channel)->account;
     presence->due = fanout_msec(z);
 
     fanout_part_add(z, FANOUT_SHARE_members,
-                    presence->class, FANOUT_PRESENCE_BLOCKS);
+                    presence->account, FANOUT_PRESENCE_BLOCKS);
     fanout_set(z, name->presence, ref);
 
     if (policy) {
@@ -131,7 +131,7 @@ fanout_presence_settle(fanout_zone_t *z, fanout_ref_t ref)
 
     fanout_set(z, fanout_name(z, fanout_channel(z, channel))->presence, 0);
     fanout_part_add(z, FANOUT_SHARE_members,
-                    presence->class, -FANOUT_PRESENCE_BLOCKS);
+                    presence->account, -FANOUT_PRESENCE_BLOCKS);
     fanout_free(z, ref, ref, FANOUT_PRESENCE_BLOCKS, FANOUT_PRESENCE_SET);
 
     fanout_channel_free_unused(z, channel);

@@ -47,7 +47,7 @@ typedef struct {
     uint32_t             max;           /* limit of members, 0: none */
     uint8_t              mode;
     uint8_t              depth;
-    uint8_t              class;         /* of the channel, for the accounts */
+    uint8_t              account;       /* of the channel, for the accounts */
     uint8_t              flags;         /* FANOUT_ROOM_* */
 } fanout_presence_block_t;
 

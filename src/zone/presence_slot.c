@@ -40,7 +40,7 @@ fanout_slot_take(fanout_zone_t *z, fanout_ref_t ref, fanout_ref_t member)
     slot = fanout_tree_take(z, &tree, member, &made);
 
     if (made) {
-        fanout_part_add(z, FANOUT_SHARE_members, presence->class, made);
+        fanout_part_add(z, FANOUT_SHARE_members, presence->account, made);
     }
 
     return slot;
@@ -60,7 +60,7 @@ fanout_slot_return(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
     freed = fanout_tree_return(z, &tree, slot);
 
     if (freed) {
-        fanout_part_add(z, FANOUT_SHARE_members, presence->class, -freed);
+        fanout_part_add(z, FANOUT_SHARE_members, presence->account, -freed);
     }
 }
 

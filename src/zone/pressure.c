@@ -37,7 +37,7 @@ static int pressure_lingering(fanout_zone_t *z, const fanout_need_t *need);
 static int pressure_unread(fanout_zone_t *z, const fanout_need_t *need);
 
 static int pressure_sessions(fanout_zone_t *z, unsigned ranks);
-static int pressure_class(fanout_zone_t *z, uint32_t class);
+static int pressure_account(fanout_zone_t *z, uint32_t account);
 
 
 /* in the order of eviction */
@@ -68,26 +68,26 @@ const fanout_owner_t  fanout_zone_owner = {
 
 
 int
-fanout_history_fits(fanout_zone_t *z, uint32_t class, uint32_t n)
+fanout_history_fits(fanout_zone_t *z, uint32_t account, uint32_t n)
 {
     fanout_need_t  need;
 
     need.n = n;
-    need.account = class;
+    need.account = account;
 
     return z->shm->heap.nfree >= n && !pressure_exceeds(z, &need);
 }
 
 
 int
-fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n)
+fanout_ensure_history(fanout_zone_t *z, uint32_t account, uint32_t n)
 {
     fanout_need_t  need;
 
     need.n = n;
-    need.account = class;
+    need.account = account;
 
-    return fanout_history_fits(z, class, n) ? FANOUT_ZONE_OK
+    return fanout_history_fits(z, account, n) ? FANOUT_ZONE_OK
                                             : fanout_ensure_need(z, &need);
 }
 
@@ -96,24 +96,24 @@ static int
 pressure_attainable(fanout_zone_t *z, const fanout_need_t *need)
 {
     return need->n <= fanout_share_attainable(z->shm, need->account)
-           && !fanout_class_exceeds(z->shm, need->account, need->n);
+           && !fanout_account_exceeds(z->shm, need->account, need->n);
 }
 
 
-/* the class would be above its limit */
+/* the account would be above its limit */
 
 static int
 pressure_exceeds(fanout_zone_t *z, const fanout_need_t *need)
 {
-    fanout_shm_t         *shm;
-    fanout_zone_class_t  *c;
+    fanout_shm_t           *shm;
+    fanout_zone_account_t  *c;
 
-    if (need->account >= FANOUT_CLASSES) {
+    if (need->account >= FANOUT_ACCOUNTS) {
         return 0;
     }
 
     shm = z->shm;
-    c = &shm->classes[need->account];
+    c = &shm->accounts[need->account];
 
     return c->max < shm->heap.nblocks && c->blocks + need->n > c->max;
 }
@@ -122,7 +122,7 @@ pressure_exceeds(fanout_zone_t *z, const fanout_need_t *need)
 static int
 pressure_relieve(fanout_zone_t *z, const fanout_need_t *need)
 {
-    return pressure_class(z, need->account);
+    return pressure_account(z, need->account);
 }
 
 
@@ -133,8 +133,8 @@ pressure_full(fanout_zone_t *z, const fanout_need_t *need)
 
     shm = z->shm;
 
-    z->full = fanout_class_exceeds(shm, need->account, need->n)
-              ? FANOUT_FULL_CLASS : FANOUT_FULL_ZONE;
+    z->full = fanout_account_exceeds(shm, need->account, need->n)
+              ? FANOUT_FULL_ACCOUNT : FANOUT_FULL_ZONE;
     fanout_set(z, shm->full, shm->full + 1);
 }
 
@@ -209,11 +209,11 @@ pressure_unheard(fanout_zone_t *z, const fanout_need_t *need)
 static int
 pressure_history(fanout_zone_t *z, const fanout_need_t *need)
 {
-    uint32_t  class;
+    uint32_t  account;
 
-    class = fanout_class_worst(z->shm, need->account, need->n);
+    account = fanout_account_worst(z->shm, need->account, need->n);
 
-    return class != FANOUT_CLASSES && pressure_class(z, class);
+    return account != FANOUT_ACCOUNTS && pressure_account(z, account);
 }
 
 
@@ -247,26 +247,26 @@ pressure_sessions(fanout_zone_t *z, unsigned ranks)
 }
 
 
-/* Evicts the oldest entries of the largest history of a class, or, if all
+/* Evicts the oldest entries of the largest history of an account, or, if all
  * histories are small, the channel that has been idle for longest. */
 
 static int
-pressure_class(fanout_zone_t *z, uint32_t class)
+pressure_account(fanout_zone_t *z, uint32_t account)
 {
-    uint32_t              i, n;
-    fanout_ref_t          ref;
-    fanout_shm_t         *shm;
-    fanout_zone_class_t  *c;
+    uint32_t                i, n;
+    fanout_ref_t            ref;
+    fanout_shm_t           *shm;
+    fanout_zone_account_t  *c;
 
     shm = z->shm;
 
     for (i = FANOUT_BUCKETS; i > 0; i--) {
 
-        if (i < FANOUT_EVICT_SMALL && shm->idle_first[class]) {
+        if (i < FANOUT_EVICT_SMALL && shm->idle_first[account]) {
             break;
         }
 
-        ref = shm->bucket[class][i - 1];
+        ref = shm->bucket[account][i - 1];
 
         if (ref == 0) {
             continue;
@@ -278,7 +278,7 @@ pressure_class(fanout_zone_t *z, uint32_t class)
             n = FANOUT_EVICT_STEP;
         }
 
-        c = &shm->classes[class];
+        c = &shm->accounts[account];
         fanout_set(z, c->evicted, c->evicted + n);
         fanout_set(z, shm->evicted, shm->evicted + n);
         fanout_history_drop(z, ref, n);
@@ -286,11 +286,11 @@ pressure_class(fanout_zone_t *z, uint32_t class)
         return 1;
     }
 
-    if (shm->idle_first[class] == 0) {
+    if (shm->idle_first[account] == 0) {
         return 0;
     }
 
-    fanout_channel_evict_idle(z, class);
+    fanout_channel_evict_idle(z, account);
 
     return 1;
 }

@@ -14,16 +14,16 @@
 #include "zone/layout.h"
 
 
-/* Passed to the heap at the attach.  The account of a need is the class of the
+/* Passed to the heap at the attach.  The account of a need is that of the
  * channels whose history needs the blocks. */
 extern const fanout_owner_t  fanout_zone_owner;
 
 
-/* The same as fanout_ensure(), for the history of a class of channels. */
-int fanout_ensure_history(fanout_zone_t *z, uint32_t class, uint32_t n);
+/* The same as fanout_ensure(), for the history of an account of channels. */
+int fanout_ensure_history(fanout_zone_t *z, uint32_t account, uint32_t n);
 
 /* Returns 1 if n blocks can be taken as it is, without evicting anything. */
-int fanout_history_fits(fanout_zone_t *z, uint32_t class, uint32_t n);
+int fanout_history_fits(fanout_zone_t *z, uint32_t account, uint32_t n);
 
 
 #endif /* FANOUT_ZONE_PRESSURE_H */

@@ -139,7 +139,7 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_result_t *r)
 {
     int             rc;
-    uint32_t        class;
+    uint32_t        account;
     fanout_slot_t  *slot;
 
     /* no history is evicted for a publish that will be refused */
@@ -152,9 +152,9 @@ publish_large(fanout_zone_t *z, fanout_zone_channel_t *c,
         }
     }
 
-    class = c->policy ? c->policy->class : 0;
+    account = c->policy ? c->policy->account : 0;
     slot = fanout_staging_take(z);
-    rc = fanout_stage(z, slot, class, m, n, d, total);
+    rc = fanout_stage(z, slot, account, m, n, d, total);
 
     (void) fanout_enter(z);
 
@@ -198,9 +198,9 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_result_t *r)
 {
     int       rc;
-    uint32_t  class, mail;
+    uint32_t  account, mail;
 
-    class = c->policy ? c->policy->class : 0;
+    account = c->policy ? c->policy->account : 0;
 
     /* the channel, at most one index block per entry, a key */
     total += fanout_channel_blocks(c->name.len) + n + 1;
@@ -211,7 +211,7 @@ publish_all(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     do {
         mail = fanout_message_direct(m) ? fanout_mail_blocks(z, m) : 0;
-        rc = fanout_ensure_history(z, class, total + mail);
+        rc = fanout_ensure_history(z, account, total + mail);
 
         /* the user may have got more clients while room was made */
 

@@ -25,18 +25,18 @@ typedef struct {
 } fanout_draft_t;
 
 
-/* Allocates the blocks of n messages (total is their sum) for a class, lists
+/* Allocates the blocks of n messages (total is their sum) for an account, lists
  * them in the slot and fills them, in sections of its own: the lock must not be
  * held.  OK; FULL with z->full; STALE if the zone was rebuilt.  After an error
  * nothing is staged. */
-int fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+int fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t account,
     const fanout_zone_message_t *m, unsigned n, fanout_draft_t *d,
     uint32_t total);
 
 /* Allocates the blocks of draft i, whose first and last are 0, and lists them
  * in the slot, in sections of its own.  OK, FULL, STALE. */
 int fanout_stage_blocks(fanout_zone_t *z, fanout_slot_t *slot,
-    uint32_t class, fanout_draft_t *d, unsigned i, uint32_t blocks);
+    uint32_t account, fanout_draft_t *d, unsigned i, uint32_t blocks);
 
 /* Appends a message that is staged, or that will be: its blocks must be
  * ensured.  The lock must be held. */

@@ -14,18 +14,18 @@
 #include "zone/share.h"
 
 
-static int too_much(fanout_zone_t *z, uint32_t class, uint32_t total);
+static int too_much(fanout_zone_t *z, uint32_t account, uint32_t total);
 
 
 int
-fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t account,
     const fanout_zone_message_t *m, unsigned n, fanout_draft_t *d,
     uint32_t total)
 {
     int       rc;
     unsigned  i;
 
-    if (too_much(z, class, total)) {
+    if (too_much(z, account, total)) {
         return FANOUT_ZONE_FULL;
     }
 
@@ -33,7 +33,7 @@ fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
         d[i].staged = 1;
         d[i].first = d[i].last = 0;
 
-        rc = fanout_stage_blocks(z, slot, class, d, i, d[i].blocks);
+        rc = fanout_stage_blocks(z, slot, account, d, i, d[i].blocks);
 
         if (rc == FANOUT_ZONE_OK) {
             rc = fanout_draft_fill(z, &d[i], &m[i]);
@@ -54,17 +54,17 @@ fanout_stage(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
 /* Nothing is evicted for a publish that does not fit as a whole. */
 
 static int
-too_much(fanout_zone_t *z, uint32_t class, uint32_t total)
+too_much(fanout_zone_t *z, uint32_t account, uint32_t total)
 {
     int  much, exceeds;
 
     (void) fanout_enter(z);
 
-    exceeds = fanout_class_exceeds(z->shm, class, total);
-    much = exceeds || total > fanout_share_attainable(z->shm, class);
+    exceeds = fanout_account_exceeds(z->shm, account, total);
+    much = exceeds || total > fanout_share_attainable(z->shm, account);
 
     if (much) {
-        z->full = exceeds ? FANOUT_FULL_CLASS
+        z->full = exceeds ? FANOUT_FULL_ACCOUNT
                           : FANOUT_FULL_ZONE;
     }
 
@@ -75,7 +75,7 @@ too_much(fanout_zone_t *z, uint32_t class, uint32_t total)
 
 
 int
-fanout_stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
+fanout_stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t account,
     fanout_draft_t *d, unsigned i, uint32_t blocks)
 {
     int              rc;
@@ -98,7 +98,7 @@ fanout_stage_blocks(fanout_zone_t *z, fanout_slot_t *slot, uint32_t class,
             return FANOUT_ZONE_STALE;
         }
 
-        rc = fanout_ensure_history(z, class, n);
+        rc = fanout_ensure_history(z, account, n);
 
         if (rc != FANOUT_ZONE_OK) {
             fanout_leave(z);

@@ -67,9 +67,9 @@ static int
 purge(fanout_zone_t *z, fanout_zone_channel_t *c, const uint8_t *reason,
     size_t len, uint32_t more, fanout_zone_result_t *r, fanout_ref_t *channel)
 {
-    fanout_ref_t              ref;
-    fanout_zone_message_t     m;
-    fanout_channel_block_t   *ch;
+    fanout_ref_t             ref;
+    fanout_zone_message_t    m;
+    fanout_channel_block_t  *ch;
 
     memset(&m, 0, sizeof(fanout_zone_message_t));
     m.data.data = reason;
@@ -136,8 +136,8 @@ purge_history(fanout_zone_t *z, fanout_ref_t ref)
         return;
     }
 
-    fanout_class_add(z, ch->class,
-                     -(int32_t) (cold->blocks + fanout_index_blocks(z, ch)));
+    fanout_account_add(z, ch->account,
+                       -(int32_t) (cold->blocks + fanout_index_blocks(z, ch)));
 
     ix = fanout_index(z, ch->index_first);
     fanout_set(z, ix->prev, ref);

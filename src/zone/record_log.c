@@ -132,18 +132,18 @@ fanout_record_ensure(fanout_zone_t *z, const fanout_zone_channel_t *c,
     uint32_t n)
 {
     int       rc;
-    uint32_t  class;
+    uint32_t  account;
 
-    class = fanout_shelf_class_of(z, c, fanout_channel_find(z, c));
+    account = fanout_shelf_account_of(z, c, fanout_channel_find(z, c));
 
     /* the channel, an index block of the history, a key */
     n += fanout_channel_blocks(c->name.len) + 2;
 
-    if (fanout_history_fits(z, class, n)) {
+    if (fanout_history_fits(z, account, n)) {
         return FANOUT_ZONE_OK;
     }
 
-    rc = fanout_ensure_history(z, class, n);
+    rc = fanout_ensure_history(z, account, n);
 
     return rc == FANOUT_ZONE_OK ? FANOUT_ZONE_AGAIN : rc;
 }

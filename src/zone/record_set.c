@@ -161,7 +161,7 @@ set_staged(fanout_zone_t *z, fanout_zone_channel_t *c,
         return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;
     }
 
-    rc = fanout_record_stage(z, c->policy ? c->policy->class : 0, &plan, &m,
+    rc = fanout_record_stage(z, c->policy ? c->policy->account : 0, &plan, &m,
                              &stage);
 
     if (rc != FANOUT_ZONE_OK) {
@@ -474,11 +474,11 @@ apply_steps(fanout_zone_t *z, int placed,
 static int32_t
 apply_step(fanout_zone_t *z, unsigned i, fanout_record_stage_t *staged)
 {
-    int                   was_unset;
-    int32_t               n;
-    fanout_ref_t          field, now;
-    fanout_plan_step_t   *s;
-    fanout_field_text_t   text;
+    int                  was_unset;
+    int32_t              n;
+    fanout_ref_t         field, now;
+    fanout_plan_step_t  *s;
+    fanout_field_text_t  text;
 
     s = &plan.steps[i];
 

@@ -52,7 +52,7 @@ fanout_plan_new(const fanout_plan_t *plan)
 
 
 int
-fanout_record_stage(fanout_zone_t *z, uint32_t class,
+fanout_record_stage(fanout_zone_t *z, uint32_t account,
     const fanout_plan_t *plan, const fanout_zone_message_t *m,
     fanout_record_stage_t *s)
 {
@@ -66,7 +66,7 @@ fanout_record_stage(fanout_zone_t *z, uint32_t class,
     fields->blocks = fanout_plan_new(plan);
     s->parts = fields->blocks ? FANOUT_STAGED_PARTS : 1;
 
-    rc = fanout_stage(z, s->slot, class, m, 1, s->drafts,
+    rc = fanout_stage(z, s->slot, account, m, 1, s->drafts,
                       entry->blocks + fields->blocks);
 
     if (rc != FANOUT_ZONE_OK) {
@@ -76,7 +76,7 @@ fanout_record_stage(fanout_zone_t *z, uint32_t class,
     fields->staged = 1;
     fields->first = fields->last = 0;
 
-    rc = fanout_stage_blocks(z, s->slot, class, s->drafts,
+    rc = fanout_stage_blocks(z, s->slot, account, s->drafts,
                              FANOUT_STAGED_FIELDS, fields->blocks);
 
     if (rc == FANOUT_ZONE_OK) {

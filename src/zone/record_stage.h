@@ -55,7 +55,7 @@ uint32_t fanout_plan_new(const fanout_plan_t *plan);
 
 /* Writes the entry and the new fields of a plan, in sections of its own: the
  * lock must not be held.  OK, FULL, STALE; after an error nothing is staged. */
-int fanout_record_stage(fanout_zone_t *z, uint32_t class,
+int fanout_record_stage(fanout_zone_t *z, uint32_t account,
     const fanout_plan_t *plan, const fanout_zone_message_t *m,
     fanout_record_stage_t *s);
 

@@ -118,7 +118,7 @@ seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
 
     if (rc == FANOUT_ZONE_OK && fanout_presence_of(z, c->ref) == 0) {
         rc = fanout_share_claim(z, FANOUT_SHARE_members,
-                                fanout_channel(z, c->ref)->class,
+                                fanout_channel(z, c->ref)->account,
                                 FANOUT_PRESENCE_BLOCKS);
     }
 

@@ -17,11 +17,11 @@ static uint32_t in_use(fanout_shm_t *shm);
 static uint32_t evictable(fanout_shm_t *shm, unsigned share);
 static void bounds_of(const fanout_shm_t *shm,
     const fanout_zone_share_t *share, uint32_t *min, uint32_t *max);
-static int has_any(fanout_shm_t *shm, uint32_t class);
+static int has_any(fanout_shm_t *shm, uint32_t account);
 
 
 void
-fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t class)
+fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t account)
 {
     int32_t                  n;
     fanout_ref_t             ref;
@@ -36,17 +36,17 @@ fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t class)
         n++;
     }
 
-    fanout_part_add(z, FANOUT_SHARE_channels, ch->class, -n);
-    fanout_part_add(z, FANOUT_SHARE_channels, class, n);
+    fanout_part_add(z, FANOUT_SHARE_channels, ch->account, -n);
+    fanout_part_add(z, FANOUT_SHARE_channels, account, n);
 
     if (cold->keys) {
         n = cold->keys;
-        fanout_part_add(z, FANOUT_SHARE_keys, ch->class, -n);
-        fanout_part_add(z, FANOUT_SHARE_keys, class, n);
+        fanout_part_add(z, FANOUT_SHARE_keys, ch->account, -n);
+        fanout_part_add(z, FANOUT_SHARE_keys, account, n);
     }
 
     if (fanout_shelf_of(z, channel)) {
-        fanout_shelf_class(z, fanout_shelf_of(z, channel), class);
+        fanout_shelf_account(z, fanout_shelf_of(z, channel), account);
     }
 }
 
@@ -97,23 +97,23 @@ fanout_share_excess(fanout_shm_t *shm, unsigned share)
 
 
 int
-fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
+fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t account,
     uint32_t n)
 {
-    return fanout_share_bounded(shm, share, class,
+    return fanout_share_bounded(shm, share, account,
                                 n) || fanout_share_promised(shm, share, n);
 }
 
 
 int
-fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t account,
     uint32_t n)
 {
     fanout_shm_t  *shm;
 
     shm = z->shm;
 
-    if (!fanout_share_blocked(shm, share, class, n)) {
+    if (!fanout_share_blocked(shm, share, account, n)) {
         return FANOUT_ZONE_OK;
     }
 
@@ -125,17 +125,18 @@ fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
 
 
 int
-fanout_share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
+fanout_share_bounded(fanout_shm_t *shm, unsigned share, uint32_t account,
     uint32_t n)
 {
-    return n > fanout_share_left(shm, share, class);
+    return n > fanout_share_left(shm, share, account);
 }
 
 
-/* A class may have FANOUT_SHARE_ALPHA times what is left when it has n more. */
+/* An account may have FANOUT_SHARE_ALPHA times what is left when it has n
+ * more. */
 
 uint32_t
-fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
+fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t account)
 {
     uint64_t  left, part;
 
@@ -149,7 +150,7 @@ fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class)
 
     if (share < FANOUT_PARTS && shm->shares[share].max < shm->heap.nblocks) {
         left *= FANOUT_SHARE_ALPHA;
-        part = shm->part[share][class];
+        part = shm->part[share][account];
         left = left > part ? (left - part) / (FANOUT_SHARE_ALPHA + 1) : 0;
     }
 
@@ -244,11 +245,11 @@ in_use(fanout_shm_t *shm)
 
 
 uint32_t
-fanout_share_attainable(fanout_shm_t *shm, uint32_t class)
+fanout_share_attainable(fanout_shm_t *shm, uint32_t account)
 {
-    uint32_t                    i;
-    uint64_t                    sum;
-    const fanout_zone_class_t  *c;
+    uint32_t                      i;
+    uint64_t                      sum;
+    const fanout_zone_account_t  *c;
 
     sum = shm->heap.used[FANOUT_STAGED] + shm->heap.used[FANOUT_DENIALS];
 
@@ -256,10 +257,10 @@ fanout_share_attainable(fanout_shm_t *shm, uint32_t class)
         sum += fanout_share_used(shm, i) - evictable(shm, i);
     }
 
-    for (i = 0; i < FANOUT_CLASSES; i++) {
-        c = &shm->classes[i];
+    for (i = 0; i < FANOUT_ACCOUNTS; i++) {
+        c = &shm->accounts[i];
 
-        if (i != class) {
+        if (i != account) {
             sum += c->blocks < c->min ? c->blocks : c->min;
         }
     }
@@ -291,23 +292,23 @@ evictable(fanout_shm_t *shm, unsigned share)
 
 
 uint32_t
-fanout_class_worst(fanout_shm_t *shm, uint32_t class, uint32_t n)
+fanout_account_worst(fanout_shm_t *shm, uint32_t account, uint32_t n)
 {
-    int64_t                     most, above;
-    uint32_t                    i, worst;
-    const fanout_zone_class_t  *c;
+    int64_t                       most, above;
+    uint32_t                      i, worst;
+    const fanout_zone_account_t  *c;
 
     most = 0;
-    worst = FANOUT_CLASSES;
+    worst = FANOUT_ACCOUNTS;
 
-    for (i = 0; i < FANOUT_CLASSES; i++) {
-        c = &shm->classes[i];
+    for (i = 0; i < FANOUT_ACCOUNTS; i++) {
+        c = &shm->accounts[i];
 
         if (c->blocks == 0) {
             continue;
         }
 
-        above = (int64_t) (c->blocks - c->min + (i == class ? n : 0));
+        above = (int64_t) (c->blocks - c->min + (i == account ? n : 0));
 
         if (above > most && has_any(shm, i)) {
             most = above;
@@ -320,16 +321,16 @@ fanout_class_worst(fanout_shm_t *shm, uint32_t class, uint32_t n)
 
 
 static int
-has_any(fanout_shm_t *shm, uint32_t class)
+has_any(fanout_shm_t *shm, uint32_t account)
 {
     unsigned  i;
 
-    if (shm->idle_first[class]) {
+    if (shm->idle_first[account]) {
         return 1;
     }
 
     for (i = 0; i < FANOUT_BUCKETS; i++) {
-        if (shm->bucket[class][i]) {
+        if (shm->bucket[account][i]) {
             return 1;
         }
     }
@@ -341,9 +342,9 @@ has_any(fanout_shm_t *shm, uint32_t class)
 void
 fanout_zone_bound(fanout_zone_t *z, const fanout_zone_shares_t *shares)
 {
-    uint32_t              i, min, max;
-    fanout_shm_t         *shm;
-    fanout_zone_class_t  *c;
+    uint32_t                i, min, max;
+    fanout_shm_t           *shm;
+    fanout_zone_account_t  *c;
 
     (void) fanout_enter(z);
 
@@ -368,9 +369,9 @@ fanout_zone_bound(fanout_zone_t *z, const fanout_zone_shares_t *shares)
                                               : FANOUT_ZONE_WHOLE);
     fanout_set(z, shm->kept_min, 0);
 
-    for (i = 0; i < FANOUT_CLASSES; i++) {
-        bounds_of(shm, &shares->classes[i], &min, &max);
-        c = &shm->classes[i];
+    for (i = 0; i < FANOUT_ACCOUNTS; i++) {
+        bounds_of(shm, &shares->accounts[i], &min, &max);
+        c = &shm->accounts[i];
         fanout_set(z, c->min, min);
         fanout_set(z, c->max, max);
         fanout_set(z, shm->kept_min, shm->kept_min + min);

@@ -3,7 +3,7 @@
  * Copyright (c) 2026 nginx-fanout contributors
  *
  * Shares of the zone: how much each kind of objects in use may take, and how
- * much of the histories a class of channels is guaranteed.  The lock must be
+ * much of the histories an account of channels is guaranteed.  The lock must be
  * held for all functions.
  */
 
@@ -51,29 +51,30 @@ typedef struct {
 } fanout_sender_t;
 
 
-#define FANOUT_SHARE_ALPHA    4         /* a class may have so many times what
-                                           is left of a share */
+#define FANOUT_SHARE_ALPHA    4         /* an account may have so many times
+                                           what is left of a share */
 
 
-/* Adds to the blocks of a class that can be evicted; n may be negative. */
+/* Adds to the blocks of an account that can be evicted; n may be negative. */
 static inline void
-fanout_class_add(fanout_zone_t *z, uint32_t class, int32_t n)
+fanout_account_add(fanout_zone_t *z, uint32_t account, int32_t n)
 {
-    fanout_set(z, z->shm->classes[class].blocks,
-               z->shm->classes[class].blocks + n);
+    fanout_set(z, z->shm->accounts[account].blocks,
+               z->shm->accounts[account].blocks + n);
 }
 
-/* Adds to the blocks of a class within a share (channels, keys, members). */
+/* Adds to the blocks of an account within a share (channels, keys, members). */
 static inline void
-fanout_part_add(fanout_zone_t *z, unsigned share, uint32_t class, int32_t n)
+fanout_part_add(fanout_zone_t *z, unsigned share, uint32_t account, int32_t n)
 {
-    fanout_set(z, z->shm->part[share][class], z->shm->part[share][class] + n);
+    fanout_set(z, z->shm->part[share][account],
+               z->shm->part[share][account] + n);
 }
 
-/* Moves the blocks of a channel in use in these shares to another class; call
- * it before the channel's class changes.  The presence set has the class of the
- * blocks of members. */
-void fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t class);
+/* Moves the blocks of a channel in use in these shares to another account; call
+ * it before the channel's account changes.  The presence set has the account of
+ * the blocks of members. */
+void fanout_part_move(fanout_zone_t *z, fanout_ref_t channel, uint32_t account);
 
 /* Returns the blocks that a share has in use. */
 uint32_t fanout_share_used(fanout_shm_t *shm, unsigned share);
@@ -84,21 +85,21 @@ void fanout_share_room(fanout_zone_t *z, unsigned share, uint32_t n);
 
 /* Returns 1 if n more blocks may not come into use.  fanout_share_claim()
  * counts the refusal too. */
-int fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t class,
+int fanout_share_blocked(fanout_shm_t *shm, unsigned share, uint32_t account,
     uint32_t n);
 
-/* Returns the blocks that a class may still take of a share, as far as limits
- * allow. */
-uint32_t fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t class);
+/* Returns the blocks that an account may still take of a share, as far as
+ * limits allow. */
+uint32_t fanout_share_left(fanout_shm_t *shm, unsigned share, uint32_t account);
 
 /* Returns the blocks that may come into use for a share, as far as the
  * guarantees of others allow, if all lingering objects are removed for them. */
 uint32_t fanout_share_spare(fanout_shm_t *shm, unsigned share);
 
 /* Checks whether n more blocks may come into use: OK, or FULL, which is
- * counted.  class is that of the channel where classes divide the share, else
+ * counted.  account is that of the channel where accounts divide the share, or
  * 0.  No block is taken: they must be ensured as well. */
-int fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+int fanout_share_claim(fanout_zone_t *z, unsigned share, uint32_t account,
     uint32_t n);
 
 /* Returns the holder for clients with this hash of an address (0: none). */
@@ -110,23 +111,23 @@ void fanout_holder_add(fanout_zone_t *z, unsigned share, unsigned holder,
     int32_t n);
 
 /* Checks whether a holder may have n more blocks of sessions, or of channels,
- * members, keys or records of a class: OK, or MANY.  OK also if the holder has
- * none, or if nobody may have n: then fanout_share_claim() refuses them. */
-int fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t class,
+ * members, keys or records of an account: OK, or MANY.  OK also if the holder
+ * has none, or if nobody may have n: then fanout_share_claim() refuses them. */
+int fanout_holder_claim(fanout_zone_t *z, unsigned share, uint32_t account,
     unsigned holder, uint32_t n);
 
 /* The same for n blocks for which fanout_share_claim() said OK, or which count
  * for another holder now: more than are left are MANY, too. */
-int fanout_holder_take(fanout_zone_t *z, unsigned share, uint32_t class,
+int fanout_holder_take(fanout_zone_t *z, unsigned share, uint32_t account,
     unsigned holder, uint32_t n);
 
-/* As fanout_holder_claim(), for an interest in a channel of a class that is in
- * use. */
-int fanout_holder_join(fanout_zone_t *z, uint32_t class, unsigned holder);
+/* As fanout_holder_claim(), for an interest in a channel of an account that is
+ * in use. */
+int fanout_holder_join(fanout_zone_t *z, uint32_t account, unsigned holder);
 
 /* The same for a sender (a number as of a holder), and keys. */
 void fanout_sender_add(fanout_zone_t *z, unsigned sender, int32_t n);
-int fanout_sender_claim(fanout_zone_t *z, uint32_t class, unsigned sender,
+int fanout_sender_claim(fanout_zone_t *z, uint32_t account, unsigned sender,
     uint32_t n);
 
 static inline fanout_holder_t *
@@ -146,25 +147,26 @@ fanout_sender(fanout_zone_t *z, unsigned sender)
 /* Returns the blocks of a share above its guarantee. */
 uint32_t fanout_share_excess(fanout_shm_t *shm, unsigned share);
 
-/* Returns the most blocks that are possible for a history of a class, or for
- * anything else (CLASSES), by evicting everything that can be evicted. */
-uint32_t fanout_share_attainable(fanout_shm_t *shm, uint32_t class);
+/* Returns the most blocks that are possible for a history of an account, or for
+ * anything else (ACCOUNTS), by evicting everything that can be evicted. */
+uint32_t fanout_share_attainable(fanout_shm_t *shm, uint32_t account);
 
-/* Returns 1 if n blocks are more than a class (CLASSES: none) may ever have. */
+/* Returns 1 if n blocks are more than an account (ACCOUNTS: none) may ever
+ * have. */
 static inline int
-fanout_class_exceeds(const fanout_shm_t *shm, uint32_t class, uint32_t n)
+fanout_account_exceeds(const fanout_shm_t *shm, uint32_t account, uint32_t n)
 {
-    return class < FANOUT_CLASSES && n > shm->classes[class].max;
+    return account < FANOUT_ACCOUNTS && n > shm->accounts[account].max;
 }
 
-/* Returns the class furthest above its guarantee that has something to evict,
- * with n more blocks in the given class (CLASSES: in none); CLASSES if there is
- * none. */
-uint32_t fanout_class_worst(fanout_shm_t *shm, uint32_t class, uint32_t n);
+/* Returns the account furthest above its guarantee that has something to evict,
+ * with n more blocks in the given account (ACCOUNTS: in none); ACCOUNTS if
+ * there is none. */
+uint32_t fanout_account_worst(fanout_shm_t *shm, uint32_t account, uint32_t n);
 
-/* Whether n more blocks are beyond what the share, or the class in it, may
+/* Whether n more blocks are beyond what the share, or the account in it, may
  * have. */
-int fanout_share_bounded(fanout_shm_t *shm, unsigned share, uint32_t class,
+int fanout_share_bounded(fanout_shm_t *shm, unsigned share, uint32_t account,
     uint32_t n);
 
 /* Whether n more blocks would take what is guaranteed to other shares. */

@@ -31,7 +31,7 @@ fanout_shelf_make(fanout_zone_t *z, fanout_ref_t channel)
     memset((uint8_t *) shelf + 4, 0, sizeof(fanout_shelf_t) - 4);
 
     shelf->channel = channel;
-    shelf->class = ch->class;
+    shelf->account = ch->account;
     shelf->floor = z->shm->records_floor;
 
     fanout_set(z, fanout_name(z, ch)->shelf, ref);
@@ -59,7 +59,7 @@ fanout_shelf_settle(fanout_zone_t *z, fanout_ref_t ref)
     }
 
     fanout_set(z, fanout_name(z, fanout_channel(z, shelf->channel))->shelf, 0);
-    fanout_part_add(z, FANOUT_SHARE_records, shelf->class, -1);
+    fanout_part_add(z, FANOUT_SHARE_records, shelf->account, -1);
     fanout_free(z, ref, ref, 1, FANOUT_RECORDS);
 }
 
@@ -76,7 +76,7 @@ fanout_shelf_add(fanout_zone_t *z, fanout_ref_t ref, int32_t n)
     shelf = fanout_shelf(z, ref);
 
     fanout_set(z, shelf->blocks, shelf->blocks + n);
-    fanout_part_add(z, FANOUT_SHARE_records, shelf->class, n);
+    fanout_part_add(z, FANOUT_SHARE_records, shelf->account, n);
 }
 
 
@@ -101,14 +101,14 @@ fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot,
 
 
 void
-fanout_shelf_class(fanout_zone_t *z, fanout_ref_t ref, uint32_t class)
+fanout_shelf_account(fanout_zone_t *z, fanout_ref_t ref, uint32_t account)
 {
     fanout_shelf_t  *shelf;
 
     shelf = fanout_shelf(z, ref);
 
-    fanout_part_add(z, FANOUT_SHARE_records, shelf->class,
+    fanout_part_add(z, FANOUT_SHARE_records, shelf->account,
                     -(int32_t) shelf->blocks);
-    fanout_part_add(z, FANOUT_SHARE_records, class, shelf->blocks);
-    fanout_set(z, shelf->class, class);
+    fanout_part_add(z, FANOUT_SHARE_records, account, shelf->blocks);
+    fanout_set(z, shelf->account, account);
 }

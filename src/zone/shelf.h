@@ -33,7 +33,7 @@ typedef struct {
     uint32_t             blocks;        /* of all that belongs to the shelf, and
                                            its own */
     uint8_t              depth;
-    uint8_t              class;         /* of the channel, for the accounts */
+    uint8_t              account;       /* of the channel, for the accounts */
     uint8_t              lock_depth;
     uint8_t              spare;
     fanout_ref_t         lock_root;
@@ -161,12 +161,13 @@ int fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
 int fanout_shelf_own(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, unsigned holder, int32_t n);
 
-/* Returns the class of a channel that may be missing (0). */
-uint32_t fanout_shelf_class_of(fanout_zone_t *z,
+/* Returns the account of a channel that may be missing (0). */
+uint32_t fanout_shelf_account_of(fanout_zone_t *z,
     const fanout_zone_channel_t *c, fanout_ref_t channel);
 
-/* Moves the blocks of a shelf to another class. */
-void fanout_shelf_class(fanout_zone_t *z, fanout_ref_t shelf, uint32_t class);
+/* Moves the blocks of a shelf to another account. */
+void fanout_shelf_account(fanout_zone_t *z, fanout_ref_t shelf,
+    uint32_t account);
 
 
 /* records: see zone/shelf_record.c */

@@ -11,14 +11,14 @@
 
 
 uint32_t
-fanout_shelf_class_of(fanout_zone_t *z, const fanout_zone_channel_t *c,
+fanout_shelf_account_of(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel)
 {
     if (channel) {
-        return fanout_channel(z, channel)->class;
+        return fanout_channel(z, channel)->account;
     }
 
-    return c->policy ? c->policy->class : 0;
+    return c->policy ? c->policy->account : 0;
 }
 
 
@@ -28,7 +28,7 @@ fanout_shelf_own(fanout_zone_t *z, const fanout_zone_channel_t *c,
 {
     return n <= 0
            || fanout_holder_take(z, FANOUT_SHARE_records,
-                                 fanout_shelf_class_of(z, c, channel),
+                                 fanout_shelf_account_of(z, c, channel),
                                  holder, n)
               == FANOUT_ZONE_OK
            ? FANOUT_ZONE_OK : FANOUT_ZONE_ADDRESS;
@@ -40,9 +40,9 @@ fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     fanout_ref_t channel, uint64_t address, uint32_t n)
 {
     int       rc;
-    uint32_t  class, blocks;
+    uint32_t  account, blocks;
 
-    class = fanout_shelf_class_of(z, c, channel);
+    account = fanout_shelf_account_of(z, c, channel);
     blocks = fanout_channel_blocks(c->name.len);
 
     if (channel
@@ -52,19 +52,19 @@ fanout_shelf_claim(fanout_zone_t *z, const fanout_zone_channel_t *c,
     }
 
     if (blocks) {
-        if (fanout_holder_claim(z, FANOUT_SHARE_channels, class,
+        if (fanout_holder_claim(z, FANOUT_SHARE_channels, account,
                                 fanout_holder(z, address), blocks)
             != FANOUT_ZONE_OK)
         {
             return FANOUT_ZONE_ADDRESS;
         }
 
-        rc = fanout_share_claim(z, FANOUT_SHARE_channels, class, blocks);
+        rc = fanout_share_claim(z, FANOUT_SHARE_channels, account, blocks);
 
         if (rc != FANOUT_ZONE_OK) {
             return rc;
         }
     }
 
-    return fanout_share_claim(z, FANOUT_SHARE_records, class, n);
+    return fanout_share_claim(z, FANOUT_SHARE_records, account, n);
 }

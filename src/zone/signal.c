@@ -170,7 +170,7 @@ signal_claim(fanout_zone_t *z, fanout_ref_t channel, uint32_t n)
            == FANOUT_ZONE_OK
            && (fanout_presence_of(z, channel)
                || fanout_share_claim(z, FANOUT_SHARE_members,
-                                     fanout_channel(z, channel)->class,
+                                     fanout_channel(z, channel)->account,
                                      FANOUT_PRESENCE_BLOCKS)
                   == FANOUT_ZONE_OK);
 }
@@ -334,7 +334,7 @@ signal_append(fanout_zone_t *z, fanout_ref_t channel, fanout_ref_t presence,
 static void
 link_signal(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_shm_t             *shm;
+    fanout_shm_t  *shm;
 
     fanout_signal_t          *s;
     fanout_presence_block_t  *presence;
@@ -358,7 +358,7 @@ link_signal(fanout_zone_t *z, fanout_ref_t ref)
 static void
 unlink_signal(fanout_zone_t *z, fanout_ref_t ref)
 {
-    fanout_shm_t             *shm;
+    fanout_shm_t  *shm;
 
     fanout_signal_t          *s;
     fanout_presence_block_t  *presence;

@@ -215,8 +215,8 @@ typedef struct {
 
 
 /*
- * Upper bounds, in ms, of the classes of latency: the time from the append of
- * an entry until a worker has read it for its subscribers.  One more class is
+ * Upper bounds, in ms, of the buckets of latency: the time from the append of
+ * an entry until a worker has read it for its subscribers.  One more bucket is
  * for latencies above the last bound.
  */
 
@@ -237,7 +237,7 @@ typedef struct {
                                                of the entries read */
     uint64_t                    watchers;   /* clients that watch the status */
     uint64_t                    latencies[FANOUT_NLATENCIES + 1];
-                                            /* entries read, by class */
+                                            /* entries read, by bucket */
     uint64_t                    latency;    /* ms, sum of all of them */
 } fanout_zone_vitals_t;
 

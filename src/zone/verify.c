@@ -182,24 +182,24 @@ verify_held(walk_t *w)
 static int
 verify_buckets(walk_t *w)
 {
-    uint32_t                 i, class, bucket;
+    uint32_t                 i, account, bucket;
     uint64_t                 n;
     fanout_ref_t             ref, prev;
     fanout_cold_t           *cold;
     fanout_channel_block_t  *ch;
 
-    for (n = 0, i = 0; i < FANOUT_CLASSES * FANOUT_BUCKETS; i++) {
-        class = i / FANOUT_BUCKETS;
+    for (n = 0, i = 0; i < FANOUT_ACCOUNTS * FANOUT_BUCKETS; i++) {
+        account = i / FANOUT_BUCKETS;
         bucket = i % FANOUT_BUCKETS;
         prev = 0;
 
-        for (ref = w->shm->bucket[class][bucket]; ref;
+        for (ref = w->shm->bucket[account][bucket]; ref;
              ref = cold->bucket_next)
         {
             must_of(w, ref, met(w, ref, SEEN_CHANNEL) && n++ < w->nbuckets);
             ch = fanout_channel(w->z, ref);
             cold = fanout_cold(w->z, ch);
-            must_of(w, ref, ch->class == class
+            must_of(w, ref, ch->account == account
                             && cold->bucket == bucket + 1);
             must_of(w, ref, cold->bucket_prev == prev);
             prev = ref;
@@ -237,7 +237,7 @@ verify_list(walk_t *w, fanout_ref_t ref, uint8_t list, uint32_t at,
                         || cold->wheel % FANOUT_WHEEL == at);
 
         if (list == FANOUT_LIST_IDLE) {
-            must_of(w, ref, ch->class == at);
+            must_of(w, ref, ch->account == at);
             must_of(w, ref, cold->touched >= touched);
             touched = cold->touched;
         }
@@ -258,7 +258,7 @@ verify_lists(walk_t *w)
     uint64_t      n;
     fanout_ref_t  last;
 
-    for (n = 0, i = 0; i < FANOUT_CLASSES; i++) {
+    for (n = 0, i = 0; i < FANOUT_ACCOUNTS; i++) {
         try (verify_list(w, w->shm->idle_first[i], FANOUT_LIST_IDLE, i, &last,
                          &n));
         must_of(w, i, last == w->shm->idle_last[i]);
@@ -302,9 +302,9 @@ verify_accounts(walk_t *w)
     must(w, w->channels == shm->nchannels);
     must(w, shm->heap.overflows == 0);
 
-    for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
-        must_of(w, i, w->class[i] == shm->classes[i].channels);
-        must_of(w, i, w->blocks[i] == shm->classes[i].blocks);
+    for (i = 0; i < FANOUT_ZONE_ACCOUNTS; i++) {
+        must_of(w, i, w->account[i] == shm->accounts[i].channels);
+        must_of(w, i, w->blocks[i] == shm->accounts[i].blocks);
 
         for (n = 0; n < FANOUT_PARTS; n++) {
             must_of(w, i, w->part[n][i] == shm->part[n][i]);

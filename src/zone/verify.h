@@ -87,9 +87,9 @@ typedef struct {
     uint64_t          nbuckets;
     uint64_t          nwheel;
     uint64_t          nidle;
-    uint64_t          class[FANOUT_ZONE_CLASSES];
-    uint32_t          blocks[FANOUT_CLASSES];
-    uint32_t          part[FANOUT_PARTS][FANOUT_CLASSES];
+    uint64_t          account[FANOUT_ZONE_ACCOUNTS];
+    uint32_t          blocks[FANOUT_ACCOUNTS];
+    uint32_t          part[FANOUT_PARTS][FANOUT_ACCOUNTS];
     uint32_t          in_use;
     uint32_t          interests[FANOUT_ZONE_SLOTS];
     uint32_t          dirty[FANOUT_ZONE_SLOTS];

@@ -34,7 +34,7 @@ static int verify_channel_keys(walk_t *w, fanout_ref_t ref);
 int
 fanout_verify_channels(walk_t *w)
 {
-    try (each_channel(w, verify_channel));
+    try  (each_channel(w, verify_channel));
 
     return verify_purged(w);
 }
@@ -43,7 +43,7 @@ fanout_verify_channels(walk_t *w)
 int
 fanout_verify_unread(walk_t *w)
 {
-    try (each_channel(w, verify_unread));
+    try  (each_channel(w, verify_unread));
 
     return each_channel(w, verify_interests);
 }
@@ -52,7 +52,7 @@ fanout_verify_unread(walk_t *w)
 int
 fanout_verify_keys(walk_t *w)
 {
-    try (verify_keys(w));
+    try  (verify_keys(w));
 
     return each_channel(w, verify_channel_keys);
 }
@@ -186,11 +186,11 @@ verify_history(walk_t *w, fanout_ref_t channel)
             n++;
         }
 
-        w->blocks[ch->class]++;
+        w->blocks[ch->account]++;
         prev = ref;
     }
 
-    w->blocks[ch->class] += sum;
+    w->blocks[ch->account] += sum;
 
     must_of(w, channel, n == ch->history);
     must_of(w, channel, bytes == cold->bytes);
@@ -228,11 +228,11 @@ verify_channel(walk_t *w, fanout_ref_t ref)
     try (meet_rest(w, ch->name, 0, n, FANOUT_CHANNELS));
 
     must_of(w, ref, ch->epoch != 0);
-    must_of(w, ref, ch->class < FANOUT_ZONE_CLASSES);
+    must_of(w, ref, ch->account < FANOUT_ZONE_ACCOUNTS);
     must_of(w, ref, fanout_name(w->z, ch)->generation <= w->shm->configured);
 
     w->channels++;
-    w->class[ch->class]++;
+    w->account[ch->account]++;
 
     try (verify_history(w, ref));
     try (fanout_verify_shelf(w, ref));
@@ -259,13 +259,13 @@ verify_channel(walk_t *w, fanout_ref_t ref)
     {
         must_of(w, ref, cold->wheel & FANOUT_IN_USE);
         w->in_use += n + 2;
-        w->part[FANOUT_SHARE_channels][ch->class] += n + 2;
+        w->part[FANOUT_SHARE_channels][ch->account] += n + 2;
         must_of(w, ref, cold->touched <= w->shm->holder_mask);
         w->holders[cold->touched].channels += n + 2;
 
     } else {
         must_of(w, ref, (cold->wheel & FANOUT_IN_USE) == 0);
-        w->blocks[ch->class] += n + 2;
+        w->blocks[ch->account] += n + 2;
     }
 
     w->nheld += (cold->held != 0);
@@ -451,7 +451,7 @@ verify_interests(walk_t *w, fanout_ref_t channel)
         try (meet(w, ref, SEEN_INTEREST, channel));
 
         w->used[FANOUT_INTERESTS]++;
-        w->part[FANOUT_SHARE_channels][ch->class]++;
+        w->part[FANOUT_SHARE_channels][ch->account]++;
         in = fanout_interest(w->z, ref);
         must_of(w, ref, in->holder <= w->shm->holder_mask);
         w->holders[in->holder].channels++;
@@ -488,7 +488,7 @@ verify_keys(walk_t *w)
 
         must_of(w, ref, met(w, key->channel, SEEN_CHANNEL));
         w->part[FANOUT_SHARE_keys]
-               [fanout_channel(w->z, key->channel)->class]++;
+               [fanout_channel(w->z, key->channel)->account]++;
         must_of(w, ref, key->expires >= expires);
 
         expires = key->expires;

@@ -278,13 +278,13 @@ verify_seat(walk_t *w, fanout_ref_t ref)
 }
 
 
-/* in the class that the presence set counts in */
+/* in the account that the presence set counts in */
 
 static void
 count_part(walk_t *w, fanout_ref_t presence, uint32_t n)
 {
     w->part[FANOUT_SHARE_members]
-           [fanout_presence(w->z, presence)->class] += n;
+           [fanout_presence(w->z, presence)->account] += n;
 }
 
 

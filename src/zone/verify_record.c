@@ -47,7 +47,7 @@ fanout_verify_shelf(walk_t *w, fanout_ref_t channel)
     s = fanout_shelf(w->z, ref);
 
     must_of(w, ref, s->channel == channel);
-    must_of(w, ref, s->class == fanout_channel(w->z, channel)->class);
+    must_of(w, ref, s->account == fanout_channel(w->z, channel)->account);
     must_of(w, ref, s->records || s->locks);
     must_of(w, ref, (s->root != 0) == (s->records != 0));
     must_of(w, ref, s->floor <= w->shm->version_max);
@@ -67,7 +67,7 @@ fanout_verify_shelf(walk_t *w, fanout_ref_t channel)
     must_of(w, ref, sum.bytes == s->bytes);
     must_of(w, ref, sum.blocks == s->blocks);
 
-    w->part[FANOUT_SHARE_records][s->class] += sum.blocks;
+    w->part[FANOUT_SHARE_records][s->account] += sum.blocks;
     w->records += sum.records;
     w->record_bytes += sum.bytes;
 

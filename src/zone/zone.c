@@ -45,7 +45,7 @@ _Static_assert(sizeof(fanout_name_t) == FANOUT_BLOCK
 
 static uint32_t held_max(const fanout_shm_t *shm,
     const fanout_zone_conf_t *conf);
-static void class_set(fanout_zone_t *z, fanout_zone_class_t *c,
+static void account_set(fanout_zone_t *z, fanout_zone_account_t *c,
     const uint8_t *pattern, size_t len);
 static void unbounded(fanout_shm_t *shm);
 static uint32_t sizes(void);
@@ -181,8 +181,8 @@ unbounded(fanout_shm_t *shm)
         shm->shares[i].max = shm->heap.nblocks;
     }
 
-    for (i = 0; i < FANOUT_CLASSES; i++) {
-        shm->classes[i].max = shm->heap.nblocks;
+    for (i = 0; i < FANOUT_ACCOUNTS; i++) {
+        shm->accounts[i].max = shm->heap.nblocks;
     }
 
     shm->address_max = FANOUT_ZONE_WHOLE;
@@ -273,11 +273,11 @@ fanout_zone_attach(fanout_zone_t *z, void *mem, size_t size)
 
 
 int
-fanout_zone_class(fanout_zone_t *z, const uint8_t *pattern, size_t len)
+fanout_zone_account(fanout_zone_t *z, const uint8_t *pattern, size_t len)
 {
-    uint32_t              i, spare;
-    fanout_shm_t         *shm;
-    fanout_zone_class_t  *c;
+    uint32_t                i, spare;
+    fanout_shm_t           *shm;
+    fanout_zone_account_t  *c;
 
     if (len > sizeof(c->pattern)) {
         len = sizeof(c->pattern);
@@ -286,10 +286,10 @@ fanout_zone_class(fanout_zone_t *z, const uint8_t *pattern, size_t len)
     (void) fanout_enter(z);
 
     shm = z->shm;
-    spare = FANOUT_ZONE_CLASSES;
+    spare = FANOUT_ZONE_ACCOUNTS;
 
-    for (i = 0; i < shm->nclasses; i++) {
-        c = &shm->classes[i];
+    for (i = 0; i < shm->naccounts; i++) {
+        c = &shm->accounts[i];
 
         if (c->len == len && memcmp(c->pattern, pattern, len) == 0) {
             goto done;
@@ -300,24 +300,24 @@ fanout_zone_class(fanout_zone_t *z, const uint8_t *pattern, size_t len)
         }
     }
 
-    if (i < FANOUT_ZONE_CLASSES) {
-        fanout_set(z, shm->nclasses, i + 1);
+    if (i < FANOUT_ZONE_ACCOUNTS) {
+        fanout_set(z, shm->naccounts, i + 1);
 
-    } else if (spare < FANOUT_ZONE_CLASSES && fanout_newest(z)) {
-        /* a class of an earlier configuration */
+    } else if (spare < FANOUT_ZONE_ACCOUNTS && fanout_newest(z)) {
+        /* an account of an earlier configuration */
         i = spare;
 
     } else {
         fanout_leave(z);
-        return FANOUT_ZONE_CLASSES - 1;
+        return FANOUT_ZONE_ACCOUNTS - 1;
     }
 
-    class_set(z, &shm->classes[i], pattern, len);
+    account_set(z, &shm->accounts[i], pattern, len);
 
 done:
 
-    if (shm->classes[i].generation < z->generation) {
-        fanout_set(z, shm->classes[i].generation, z->generation);
+    if (shm->accounts[i].generation < z->generation) {
+        fanout_set(z, shm->accounts[i].generation, z->generation);
     }
 
     fanout_leave(z);
@@ -327,7 +327,7 @@ done:
 
 
 static void
-class_set(fanout_zone_t *z, fanout_zone_class_t *c, const uint8_t *pattern,
+account_set(fanout_zone_t *z, fanout_zone_account_t *c, const uint8_t *pattern,
     size_t len)
 {
     unsigned  i;
@@ -349,7 +349,7 @@ class_set(fanout_zone_t *z, fanout_zone_class_t *c, const uint8_t *pattern,
 
 
 int
-fanout_zone_get_class(fanout_zone_t *z, unsigned n, fanout_zone_class_t *c)
+fanout_zone_get_account(fanout_zone_t *z, unsigned n, fanout_zone_account_t *c)
 {
     int  rc;
 
@@ -357,8 +357,8 @@ fanout_zone_get_class(fanout_zone_t *z, unsigned n, fanout_zone_class_t *c)
 
     rc = FANOUT_ZONE_NOTFOUND;
 
-    if (n < z->shm->nclasses) {
-        *c = z->shm->classes[n];
+    if (n < z->shm->naccounts) {
+        *c = z->shm->accounts[n];
         rc = FANOUT_ZONE_OK;
     }
 

@@ -28,7 +28,7 @@
 
 
 #define FANOUT_ZONE_SLOTS      64           /* most workers at a time */
-#define FANOUT_ZONE_CLASSES    32           /* most channel policies */
+#define FANOUT_ZONE_ACCOUNTS    32          /* most channel policies */
 #define FANOUT_ZONE_BATCH      64           /* most messages a publish */
 #define FANOUT_ZONE_WHOLE      10000            /* the parts of a whole that
                                                    shares are given in */
@@ -59,7 +59,7 @@ typedef struct {
 
 /*
  * Shares of the zone for objects in use: a name, and what is counted.  In the
- * first four shares, each class of channels has its part.
+ * first four shares, each account of channels has its part.
  */
 
 #define FANOUT_SHARES(_)                                                      \
@@ -82,7 +82,7 @@ typedef enum {
 /* reason of the last FULL, if it was not a share */
 
 #define FANOUT_FULL_ZONE   FANOUT_NSHARES
-#define FANOUT_FULL_CLASS  (FANOUT_NSHARES + 1)
+#define FANOUT_FULL_ACCOUNT  (FANOUT_NSHARES + 1)
 
 /* guaranteed blocks, and the limit, in parts of WHOLE */
 
@@ -93,7 +93,7 @@ typedef struct {
 
 typedef struct {
     fanout_zone_share_t  kinds[FANOUT_NSHARES];
-    fanout_zone_share_t  classes[FANOUT_ZONE_CLASSES];
+    fanout_zone_share_t  accounts[FANOUT_ZONE_ACCOUNTS];
                                    /* of histories */
     uint32_t             address;           /* limit of what others leave, 0:
                                                none */
@@ -130,7 +130,7 @@ typedef struct {
     uint32_t                    history;    /* entries kept */
     uint32_t                    bytes;      /* payload kept, 0: no limit */
     uint32_t                    ttl;        /* s, 0: no limit */
-    uint32_t                    class;      /* index of a registered class */
+    uint32_t                    account;    /* index of a registered one */
     uint32_t                    members;    /* limit, 0: none */
     uint16_t                    linger;     /* s that a cut seat is kept */
     uint16_t                    batch;      /* ms that changes are gathered */
@@ -190,7 +190,7 @@ typedef struct {
     uint32_t                    blocks;     /* blocks of them */
     uint32_t                    subscribers;
     uint32_t                    workers;    /* with subscribers */
-    uint32_t                    class;
+    uint32_t                    account;
     uint8_t                     name[256];
     uint32_t                    len;
 } fanout_zone_info_t;
@@ -207,8 +207,8 @@ typedef struct {
     uint64_t                    max;        /* and their limit */
     uint8_t                     pattern[64];
     uint32_t                    len;
-    uint32_t                    generation; /* newest that has this class */
-} fanout_zone_class_t;
+    uint32_t                    generation; /* newest that has this account */
+} fanout_zone_account_t;
 
 
 /* life of a zone */
@@ -250,13 +250,13 @@ uint32_t fanout_zone_next(void *mem);
 void fanout_zone_configure(fanout_zone_t *z, uint32_t generation,
     const fanout_zone_conf_t *conf);
 
-/* Registers a class of channels by its pattern.  Returns its index, which is
- * stable while a configuration or a channel has the class.  Patterns beyond
- * CLASSES share the last index. */
-int fanout_zone_class(fanout_zone_t *z, const uint8_t *pattern, size_t len);
+/* Registers an account of channels by its pattern.  Returns its index, which is
+ * stable while a configuration or a channel has the account.  Patterns beyond
+ * ACCOUNTS share the last index. */
+int fanout_zone_account(fanout_zone_t *z, const uint8_t *pattern, size_t len);
 
-int fanout_zone_get_class(fanout_zone_t *z, unsigned n,
-    fanout_zone_class_t *c);
+int fanout_zone_get_account(fanout_zone_t *z, unsigned n,
+    fanout_zone_account_t *c);
 
 /* Sets the limits of the shares, for all workers.  Objects beyond a new limit
  * stay as long as their owner needs them.  Before the call, and with a max of

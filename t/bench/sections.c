@@ -141,8 +141,8 @@ bound(void)
         s.kinds[i].max = percent[i][1] * (FANOUT_ZONE_WHOLE / 100);
     }
 
-    s.classes[0].min = 25 * (FANOUT_ZONE_WHOLE / 100);
-    s.classes[0].max = FANOUT_ZONE_WHOLE;
+    s.accounts[0].min = 25 * (FANOUT_ZONE_WHOLE / 100);
+    s.accounts[0].max = FANOUT_ZONE_WHOLE;
 
     fanout_zone_bound(&za, &s);
 }
@@ -485,9 +485,9 @@ leave_untold(void)
 static void
 crowd(zone_t *z, unsigned n, unsigned each)
 {
-    unsigned   i, k;
-    person_t   p;
-    channel_t *c;
+    unsigned    i, k;
+    person_t    p;
+    channel_t  *c;
 
     c = calloc(1000, sizeof(channel_t));
 
@@ -718,11 +718,11 @@ displace_256(void)
 static void
 history(void)
 {
-    unsigned               i;
-    policy_t               p = { .history = 1000000, .ttl = 10 };
-    channel_t              c;
-    fanout_zone_join_t     j;
-    fanout_zone_result_t   r;
+    unsigned              i;
+    policy_t              p = { .history = 1000000, .ttl = 10 };
+    channel_t             c;
+    fanout_zone_join_t    j;
+    fanout_zone_result_t  r;
 
     begin(128 * MB);
     c = opened(&za, "channel", 0, &p);
@@ -815,9 +815,9 @@ static const struct {
 int
 main(int argc, char **argv)
 {
-    long      met;
-    double    best;
-    size_t    i, k, rounds, shown;
+    long    met;
+    double  best;
+    size_t  i, k, rounds, shown;
 
     shown = 0;
     rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : 3;

@@ -150,11 +150,11 @@ void setup_signals_full(zone_t *z);
 void setup_full_of_mail(zone_t *z);
 int run_signal(zone_t *z);
 int run_signal_new(zone_t *z);
-void setup_classes(zone_t *z);
+void setup_accounts(zone_t *z);
 void prepare_newer(zone_t *z);
 int run_configure(zone_t *z);
 int run_publish_newer(zone_t *z);
-int run_class(zone_t *z);
+int run_account(zone_t *z);
 int run_info(zone_t *z);
 
 

@@ -1,5 +1,5 @@
 /*
- * Operations that are killed: direct messages, signals, classes.
+ * Operations that are killed: direct messages, signals, accounts.
  */
 
 
@@ -242,16 +242,16 @@ run_signal_new(zone_t *z)
 
 
 void
-setup_classes(zone_t *z)
+setup_accounts(zone_t *z)
 {
     char      pattern[8];
     unsigned  i;
 
     setup_some(z);
 
-    for (i = 0; i < FANOUT_ZONE_CLASSES; i++) {
+    for (i = 0; i < FANOUT_ZONE_ACCOUNTS; i++) {
         snprintf(pattern, sizeof(pattern), "%u", i);
-        (void) fanout_zone_class(z, (uint8_t *) pattern, strlen(pattern));
+        (void) fanout_zone_account(z, (uint8_t *) pattern, strlen(pattern));
     }
 }
 
@@ -284,16 +284,16 @@ int
 run_publish_newer(zone_t *z)
 {
     static policy_t  newer = { .history = 20, .bytes = 5000, .ttl = 9,
-                               .class = 1 };
+                               .account = 1 };
 
     return publish_to(z, "a", &newer, 128, 0, "key");
 }
 
 
 int
-run_class(zone_t *z)
+run_account(zone_t *z)
 {
-    return fanout_zone_class(z, (uint8_t *) "user:*", 6);
+    return fanout_zone_account(z, (uint8_t *) "user:*", 6);
 }
 
 

@@ -73,11 +73,11 @@ say_channel(char *s, size_t n, zone_t *z, info_t *info)
     channel_t  c;
 
     n = say(s, n, "channel %.*s %llx/%llu messages %u bytes %llu blocks %u "
-            "subscribers %u workers %u class %u\n", (int) info->len,
+            "subscribers %u workers %u account %u\n", (int) info->len,
             (char *) info->name, (unsigned long long) info->epoch,
             (unsigned long long) info->offset, info->messages,
             (unsigned long long) info->bytes, info->blocks,
-            info->subscribers, info->workers, info->class);
+            info->subscribers, info->workers, info->account);
 
     info->name[info->len] = '\0';
     c = view(z, (char *) info->name, NULL);
@@ -102,12 +102,12 @@ say_channel(char *s, size_t n, zone_t *z, info_t *info)
 void
 say_state(char *s, zone_t *z)
 {
-    int                  i, rc;
-    size_t               n;
-    stat_t               st;
-    info_t               infos[8];
-    uint64_t             cursor, lost, clients[16];
-    fanout_zone_class_t  class;
+    int                    i, rc;
+    size_t                 n;
+    stat_t                 st;
+    info_t                 infos[8];
+    uint64_t               cursor, lost, clients[16];
+    fanout_zone_account_t  account;
 
     n = say_drained(s, 0, z);
     cursor = 0;
@@ -127,12 +127,12 @@ say_state(char *s, zone_t *z)
         n = say(s, n, "replaced %llu\n", (unsigned long long) clients[i]);
     }
 
-    for (i = 0; fanout_zone_get_class(z, i, &class) == OK; i++) {
-        n = say(s, n, "class %d: %.*s %llu %llu %llu\n", i,
-                (int) class.len, class.pattern,
-                (unsigned long long) class.channels,
-                (unsigned long long) class.messages,
-                (unsigned long long) class.bytes);
+    for (i = 0; fanout_zone_get_account(z, i, &account) == OK; i++) {
+        n = say(s, n, "account %d: %.*s %llu %llu %llu\n", i,
+                (int) account.len, account.pattern,
+                (unsigned long long) account.channels,
+                (unsigned long long) account.messages,
+                (unsigned long long) account.bytes);
     }
 
     for (cursor = 0; ; cursor = arena.entries[arena.n - 1].offset) {

@@ -21,7 +21,7 @@ m_policy(model_t *m, policy_t *p)
     p->history = history[draw(m, 8)];
     p->bytes = bytes[draw(m, 4)];
     p->ttl = ttl[draw(m, 5)];
-    p->class = draw(m, 3);
+    p->account = draw(m, 3);
 }
 
 
@@ -342,8 +342,8 @@ static int
 m_open(model_t *m)
 {
     int           rc;
-    unsigned      h, i;
     info_t        info;
+    unsigned      h, i;
     m_channel_t  *ch;
 
     h = draw(m, M_HANDLES - 1);
@@ -426,8 +426,8 @@ static int
 m_purge(model_t *m)
 {
     int           rc;
-    unsigned      h, i;
     m_rec_t      *r;
+    unsigned      h, i;
     result_t      res;
     m_channel_t  *ch;
 

@@ -118,15 +118,15 @@ fill(uint64_t address, const char *prefix, unsigned *n)
 static void
 test_fill(void)
 {
-    unsigned  n, m;
     stat_t    st;
+    unsigned  n, m;
 
     start(0);
 
     is_int(fill(3, "m", &n), ADDRESS, "records of an address come to an end");
     fanout_zone_stat(&z, &st);
     ok(st.records > MOST / 3 && st.records <= MOST / 2,
-       "with half of what a class may have");
+       "with half of what an account may have");
     is_int(st.shares[FANOUT_SHARE_records].refused, 0,
            "the share refuses nothing");
     checked("full");

@@ -5,8 +5,8 @@
 
 /*
  * If this fails, who fills the zone with one kind of data, or with channels of
- * one class, takes the place of others: their history, their sessions that wait
- * for a resume, or their publishes.
+ * one account, takes the place of others: their history, their sessions that
+ * wait for a resume, or their publishes.
  */
 
 
@@ -38,8 +38,8 @@ start(size_t size)
 static void
 checked(zone_t *z, const char *what)
 {
-    int     rc;
-    char    text[256];
+    int   rc;
+    char  text[256];
 
     rc = fanout_zone_verify(z, text, sizeof(text));
     ok(rc == 0, "%s: %s", what, rc ? text : "all invariants hold");
@@ -71,15 +71,15 @@ person_cut(zone_t *z, person_t *p, uint32_t linger, int heard)
 
 
 typedef fanout_zone_shares_t  shares_t;
-typedef fanout_zone_class_t   class_t;
+typedef fanout_zone_account_t   account_t;
 
 
-static policy_t  victim = { .history = 100, .class = 1 };
-static policy_t  attacker = { .history = 100, .class = 2, .presence = 1,
+static policy_t  victim = { .history = 100, .account = 1 };
+static policy_t  attacker = { .history = 100, .account = 2, .presence = 1,
                                 .linger = 60 };
 
 
-/* as by default, with an even part of history for three classes */
+/* as by default, with an even part of history for three accounts */
 
 static void
 bounded(size_t size)
@@ -97,13 +97,13 @@ bounded(size_t size)
     memcpy(s.kinds, kinds, sizeof(kinds));
 
     for (i = 0; i < 3; i++) {
-        s.classes[i].min = 2500 / 3;
-        s.classes[i].max = 10000;
+        s.accounts[i].min = 2500 / 3;
+        s.accounts[i].max = 10000;
     }
 
-    (void) fanout_zone_class(&za, (uint8_t *) "none", 4);
-    (void) fanout_zone_class(&za, (uint8_t *) "victim", 6);
-    (void) fanout_zone_class(&za, (uint8_t *) "attacker", 8);
+    (void) fanout_zone_account(&za, (uint8_t *) "none", 4);
+    (void) fanout_zone_account(&za, (uint8_t *) "victim", 6);
+    (void) fanout_zone_account(&za, (uint8_t *) "attacker", 8);
     fanout_zone_bound(&za, &s);
 }
 
@@ -112,11 +112,11 @@ static int
 publish(const char *name, policy_t *policy, unsigned i, size_t len,
     const char *key)
 {
-    static char  data[20000];
     result_t     r;
     publish_t    opts;
     message_t    m;
     channel_t    c;
+    static char  data[20000];
 
     memset(&m, 0, sizeof(m));
     memset(&opts, 0, sizeof(opts));
@@ -235,8 +235,8 @@ static void
 fill_channels(void)
 {
     char       name[16];
-    class_t    class;
     unsigned   i, refused;
+    account_t  account;
     channel_t  c;
 
     bounded(4 * MB);
@@ -249,8 +249,8 @@ fill_channels(void)
 
     is_int(refused, 0, "channels: one message each goes on for ever");
     unharmed("channels");
-    (void) fanout_zone_get_class(&za, 2, &class);
-    ok(class.evicted > 0, "channels: it loses its own");
+    (void) fanout_zone_get_account(&za, 2, &account);
+    ok(account.evicted > 0, "channels: it loses its own");
     checked(&za, "channels");
 
     for (i = refused = 0; i < 30000; i++) {
@@ -391,7 +391,8 @@ fill_keys_of_one(void)
     max = share(FANOUT_SHARE_keys).max;
 
     n = keys_by(3, 5, 0, &r);
-    is_int(n, max / 5, "keys of one: a user has a quarter of what a class may");
+    is_int(n, max / 5,
+           "keys of one: a user has a quarter of what an account may");
     is_int(publish_by(3, 5, 99999, &r), HELD, "keys of one: and no more");
     ok(r.by_sender, "keys of one: for himself, not for his address");
     is_int(r.wait, 121000, "keys of one: until the first expires");
@@ -415,7 +416,7 @@ fill_keys_of_one(void)
     is_int(publish_by(0, 0, 1, &r), OK, "keys of one: so may the backend");
     used = share(FANOUT_SHARE_keys).used;
     is_int(keys_by(0, 0, 60000, &r), max * 4 / 5 - used,
-           "keys of one: who is not limited has all that its class may");
+           "keys of one: who is not limited has all that its account may");
     checked(&za, "keys of one: full");
 
     is_int(publish_by(3, 5, 99999, &r), FULL,
@@ -436,7 +437,7 @@ fill_keys_of_one(void)
 
 
 /* Many addresses, each with all the keys that it may have, never take those of
- * others of the class. */
+ * others of the account. */
 
 static void
 fill_keys_of_many(void)
@@ -631,7 +632,7 @@ fill_address(void)
 
         ok(share(FANOUT_SHARE_members).used
            <= share(FANOUT_SHARE_members).max * 2 / 5 + 200,
-           "address: with half of what a class may have");
+           "address: with half of what an account may have");
     }
 
     is_int(person_put(&zb, &d, &v, "", data, ENTER|DATA, &r), OK,
@@ -690,10 +691,10 @@ open_by(zone_t *z, uint64_t address, const char *what, unsigned max, int *rc)
 static void
 fill_channels_of_one(void)
 {
-    int        rc;
-    unsigned   max, n;
-    shares_t   shares;
-    result_t   r;
+    int       rc;
+    unsigned  max, n;
+    shares_t  shares;
+    result_t  r;
 
     start(4 * MB);
     memset(&shares, 0, sizeof(shares));
@@ -707,7 +708,7 @@ fill_channels_of_one(void)
     n = open_by(&za, 3, "one", 60000, &rc);
     is_int(rc, MANY, "channels of one: come to an end");
     ok(n * 4 > max / 3 && n * 4 <= max / 2,
-       "channels of one: with half of what its class may have");
+       "channels of one: with half of what its account may have");
     is_int(share(FANOUT_SHARE_channels).refused, 0,
            "channels of one: the share has not refused any");
     checked(&za, "channels of one: full");
@@ -761,11 +762,11 @@ fill_channels_of_one(void)
 static void
 fill_interests(uint64_t a, uint64_t b)
 {
-    int        rc;
-    zone_t     z[16];
-    shares_t   shares;
-    unsigned   i, n, w, before;
-    char       what[32];
+    int       rc;
+    char      what[32];
+    zone_t    z[16];
+    shares_t  shares;
+    unsigned  i, n, w, before;
 
     snprintf(what, sizeof(what), "interests of %u and %u", (unsigned) a,
              (unsigned) b);
@@ -829,13 +830,13 @@ fill_interests(uint64_t a, uint64_t b)
 static void
 fill_all_of_one(void)
 {
-    int         rc, rc2, i;
-    char        key[16];
-    unsigned    n;
-    uint32_t    ref;
-    shares_t    shares;
-    result_t    r;
-    channel_t   c;
+    int                rc, rc2, i;
+    char               key[16];
+    unsigned           n;
+    uint32_t           ref;
+    shares_t           shares;
+    result_t           r;
+    channel_t          c;
     fanout_zstr_t      user, info;
     fanout_identity_t  id;
 
@@ -852,7 +853,7 @@ fill_all_of_one(void)
     }
 
     shares.kinds[FANOUT_SHARE_sessions].min = 1000;
-    shares.classes[1].min = 2500;
+    shares.accounts[1].min = 2500;
     fanout_zone_bound(&za, &shares);
 
     user = zstr("", 0);
@@ -904,11 +905,11 @@ fill_all_of_one(void)
 static int
 mail_by(uint64_t sender, const person_t *p, size_t len)
 {
-    static char  data[20000];
     result_t     r;
     message_t    m;
     channel_t    c;
     publish_t    opts;
+    static char  data[20000];
 
     memset(&m, 0, sizeof(m));
     memset(&opts, 0, sizeof(opts));
@@ -926,8 +927,8 @@ mail_by(uint64_t sender, const person_t *p, size_t len)
 static unsigned
 mail_of(const person_t *p)
 {
-    uint64_t   lost;
     arena_t    a;
+    uint64_t   lost;
     unsigned   n;
     channel_t  c;
 
@@ -948,8 +949,8 @@ mail_of(const person_t *p)
 static void
 fill_mail(void)
 {
-    unsigned   i, k, n, max;
     stat_t     st;
+    unsigned   i, k, n, max;
     person_t   p[8], own[2][M_OWN];
     channel_t  c;
 

@@ -65,8 +65,8 @@ map(size_t size)
 void *
 zone_make(size_t size, uint32_t idle, uint32_t dedupe)
 {
-    void    *mem;
-    conf_t   conf;
+    void   *mem;
+    conf_t  conf;
 
     memset(&conf, 0, sizeof(conf));
     conf.slots = 16;
@@ -97,8 +97,8 @@ zone_shares(zone_t *z)
     memset(&s, 0, sizeof(s));
     memcpy(s.kinds, kinds, sizeof(kinds));
 
-    s.classes[0].min = 2500;
-    s.classes[0].max = FANOUT_ZONE_WHOLE;
+    s.accounts[0].min = 2500;
+    s.accounts[0].max = FANOUT_ZONE_WHOLE;
 
     fanout_zone_bound(z, &s);
 }
