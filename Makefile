@@ -122,70 +122,78 @@ UNITS   := $(patsubst t/unit/%.c,%,$(wildcard t/unit/*_test.c))
 FUZZERS := $(patsubst t/fuzz/%.c,%,$(wildcard t/fuzz/fuzz_*.c))
 CLIENTS := $(patsubst t/fuzz/%.pl,%,$(wildcard t/fuzz/fuzz_*.pl))
 
-# $(call said,FILE,WORD): what FILE says after "WORD:" in its first lines
+# What FILE says after "WORD:" in its first lines, read once: SAID_WORD_FILE
 
 said = $(shell sed -n '1,20s@^/\* $(2): *\(.*[^ ]\) *\*/.*@\1@p' $(1))
-sources = $(wildcard $(call said,$(1),sources))
 
-define unit_rule
-$(UNIT_DIR)/$(1): t/unit/$(1).c $(call sources,t/unit/$(1).c) Makefile \
-        $(if $(findstring @nginx@,$(call said,t/unit/$(1).c,cflags)),\
-        $(BUILD)/nginx/configured)
-	@mkdir -p $(UNIT_DIR)
-	@echo 'building $$(@:$(ROOT)/%=%)'
-	@for c in $$(filter %.c,$$^); do \
-	    o=$$@.$$$$(echo $$$$c | tr / _).o; \
-	    $(or $(MODULE_CC),gcc) -std=gnu11 -g $(UNIT_FLAGS) $(WARN) $(INCS) \
-	        $(subst @nginx@,$(NGX_INCS),$(call said,t/unit/$(1).c,cflags)) \
-	        -MMD -MP -MT $$@ -c -o $$$$o $$$$c; \
-	done
-	@$(or $(MODULE_CC),gcc) -g $(UNIT_FLAGS) \
-	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
-	    $(call said,t/unit/$(1).c,libs) -lpthread
-
--include $(foreach c,t/unit/$(1).c $(call sources,t/unit/$(1).c),\
-    $(UNIT_DIR)/$(1).$(subst /,_,$(c)).d)
+define read_rule
+SAID_cflags_$(1)  := $(call said,$(1),cflags)
+SAID_libs_$(1)    := $(call said,$(1),libs)
+SAID_sources_$(1) := $(1) $(wildcard $(call said,$(1),sources))
 endef
 
-# the same for fuzzers, which are told apart by FUZZING
+# Programs with the same flags share their objects: $(call objects,DIR,FILE) of
+# a program, in a directory for the flags. The words of OBJECTS_DIR are
+# "FLAGS:SOURCE", with what FLAGS_FLAGS says.
 
-define fuzz_rule
-$(BUILD)/fuzz/$(1): t/fuzz/$(1).c $(call sources,t/fuzz/$(1).c) Makefile \
-        $(if $(findstring @nginx@,$(call said,t/fuzz/$(1).c,cflags)),\
-        $(BUILD)/nginx/configured)
-	@mkdir -p $(BUILD)/fuzz
+empty :=
+space := $(empty) $(empty)
+
+tag     = $(or $(subst $(space),,$(subst =,,$(subst @,,$(SAID_cflags_$(1))))),\
+          -)
+object  = $(1)/objs/$(2)/$(subst /,_,$(3:.c=.o))
+objects = $(foreach c,$(SAID_sources_$(2)),$(call object,$(1),$(call tag,$(2)),$(c)))
+
+define program_rule
+FLAGS_$(call tag,$(2)) := $(SAID_cflags_$(2))
+OBJECTS_$(1) += $(SAID_sources_$(2):%=$(call tag,$(2)):%)
+
+$(1)/$(basename $(notdir $(2))): $(call objects,$(1),$(2)) Makefile
 	@echo 'building $$(@:$(ROOT)/%=%)'
-	@for c in $$(filter %.c,$$^); do \
-	    o=$$@.$$$$(echo $$$$c | tr / _).o; \
-	    clang -std=gnu11 -g -O1 $(WARN) $(INCS) -It/fuzz -DFUZZING=1 \
-	        -fsanitize=fuzzer-no-link $(SANITIZE) \
-	        $(subst @nginx@,$(NGX_INCS),$(call said,t/fuzz/$(1).c,cflags)) \
-	        -MMD -MP -MT $$@ -c -o $$$$o $$$$c; \
-	done
-	@clang -g -fsanitize=fuzzer $(SANITIZE) \
-	    -o $$@ $$(foreach c,$$(filter %.c,$$^),$$@.$$(subst /,_,$$c).o) \
-	    $(call said,t/fuzz/$(1).c,libs) -lpthread
-
--include $(foreach c,t/fuzz/$(1).c $(call sources,t/fuzz/$(1).c),\
-    $(BUILD)/fuzz/$(1).$(subst /,_,$(c)).d)
+	@$(LINK_$(1)) -o $$@ $$(filter %.o,$$^) $(SAID_libs_$(2)) -lpthread
 endef
+
+define object_rule
+$(call object,$(1),$(2),$(3)): $(3) Makefile \
+        $(if $(findstring @nginx@,$(FLAGS_$(2))),$(BUILD)/nginx/configured)
+	@mkdir -p $$(@D)
+	@$(COMPILE_$(1)) $(subst @nginx@,$(NGX_INCS),$(FLAGS_$(2))) \
+	    -MMD -MP -c -o $$@ $$<
+
+-include $(patsubst %.o,%.d,$(call object,$(1),$(2),$(3)))
+endef
+
+# the fuzzers are told apart by FUZZING
+
+FUZZ_DIR := $(BUILD)/fuzz
+
+COMPILE_$(UNIT_DIR) := $(or $(MODULE_CC),gcc) -std=gnu11 -g $(UNIT_FLAGS) \
+                       $(WARN) $(INCS)
+LINK_$(UNIT_DIR)    := $(or $(MODULE_CC),gcc) -g $(UNIT_FLAGS)
+COMPILE_$(FUZZ_DIR) := clang -std=gnu11 -g -O1 $(WARN) $(INCS) -It/fuzz \
+                       -DFUZZING=1 -fsanitize=fuzzer-no-link $(SANITIZE)
+LINK_$(FUZZ_DIR)    := clang -g -fsanitize=fuzzer $(SANITIZE)
 
 ifneq ($(MAKECMDGOALS),clean)
-$(foreach u,$(UNITS),$(eval $(call unit_rule,$(u))))
-$(foreach f,$(FUZZERS),$(eval $(call fuzz_rule,$(f))))
+$(foreach u,$(UNITS),$(eval $(call read_rule,t/unit/$(u).c)))
+$(foreach f,$(FUZZERS),$(eval $(call read_rule,t/fuzz/$(f).c)))
+$(foreach u,$(UNITS),$(eval $(call program_rule,$(UNIT_DIR),t/unit/$(u).c)))
+$(foreach f,$(FUZZERS),$(eval $(call program_rule,$(FUZZ_DIR),t/fuzz/$(f).c)))
+$(foreach d,$(UNIT_DIR) $(FUZZ_DIR),$(foreach o,$(sort $(OBJECTS_$(d))),\
+    $(eval $(call object_rule,$(d),$(firstword $(subst :, ,$(o))),$(lastword $(subst :, ,$(o)))))))
 endif
 
 units: $(UNITS:%=$(UNIT_DIR)/%)
 
-fuzzers: $(FUZZERS:%=$(BUILD)/fuzz/%)
+fuzzers: $(FUZZERS:%=$(FUZZ_DIR)/%)
 
 fuzz:
 ifndef NODEPS
 	@t/tools/deps build test fuzz sanitize
 endif
 	@$(MAKE) --no-print-directory \
-	    $(if $(F),$(or $(filter $(FUZZERS:%=$(BUILD)/fuzz/%),\
-	        $(F:%=$(BUILD)/fuzz/fuzz_%)),FORCE),fuzzers)
+	    $(if $(F),$(or $(filter $(FUZZERS:%=$(FUZZ_DIR)/%),\
+	        $(F:%=$(FUZZ_DIR)/fuzz_%)),FORCE),fuzzers)
 	@+$(if $(F),$(if $(filter $(CLIENTS),$(F:%=fuzz_%)),\
 	    t/tools/sanitize build $(BUILD),:),t/tools/sanitize build $(BUILD))
 	@FUZZ_TIME=$(FUZZ_TIME) t/tools/fuzz $(or $(F),$(FUZZERS) $(CLIENTS))
