@@ -1,7 +1,7 @@
 
 /*
- * Internals of json.h: the bytes of a text, as json.c validates them,
- * json_walk.c walks over them and json_write.c writes them.  No state, no
+ * Internals of json.h: the bytes of a text, as json.c and json_quick.c validate
+ * them, json_walk.c walks over them and json_write.c writes them.  No state, no
  * locks; nothing is owned.
  */
 
@@ -10,12 +10,40 @@
 #define FANOUT_BASE_JSON_TEXT_H
 
 
+#include <string.h>
+
 #include "base/json.h"
 
 
 /* eight bytes, each of them 1 */
 
 #define JSON_ONES      0x0101010101010101ULL
+
+
+/* The highest bit of each byte of a word that is c.  Bytes behind the first of
+ * these may be wrong. */
+
+static inline uint64_t
+json_bytes(uint64_t w, uint8_t c)
+{
+    w ^= JSON_ONES * c;
+
+    return (w - JSON_ONES) & ~w & (JSON_ONES * 0x80);
+}
+
+
+/* Returns bytes of a word before the first that is marked, or fewer: 0 is
+ * always right, and what follows is then looked at byte by byte. */
+
+static inline unsigned
+json_first(uint64_t marks)
+{
+#if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+    return (unsigned) __builtin_ctzll(marks) / 8;
+#else
+    return 0;
+#endif
+}
 
 
 static inline int
@@ -78,6 +106,14 @@ utf8_char(const uint8_t *p, const uint8_t *end)
  */
 int fanout_json_fail(fanout_json_error_t *err, int code, size_t at,
     const char *reason);
+
+/*
+ * Returns 1 if the text is one value, with at most "max" levels, of which
+ * "levels" gets the number; its first byte is no space, and "last" is behind
+ * its last.  0 if it is not, or if that is not known.
+ */
+int fanout_json_quick(const uint8_t *text, size_t len, unsigned max,
+    unsigned *levels, const uint8_t **last);
 
 /*
  * Returns the end of the string whose opening quote is at p, in a valid text;

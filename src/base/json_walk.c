@@ -13,50 +13,36 @@
 /* walking over a valid text */
 
 
-/* true only for eight bytes without a quote or a backslash, but not for all
- * such */
-
-static int
-is_quiet_word(const uint8_t *p)
-{
-    uint64_t  w, quote, slash;
-
-    memcpy(&w, p, sizeof(w));
-
-    quote = w ^ (JSON_ONES * '"');
-    slash = w ^ (JSON_ONES * '\\');
-
-    quote = (quote - JSON_ONES) & ~quote;
-    slash = (slash - JSON_ONES) & ~slash;
-
-    return ((quote | slash) & (JSON_ONES * 0x80)) == 0;
-}
-
-
 const uint8_t *
 fanout_json_skip_string(const uint8_t *p, const uint8_t *end)
 {
-    const uint8_t  *quiet;
+    uint64_t  w;
 
-    for (quiet = ++p; p < end; p++) {
+    p++;
 
-        /* most strings are short: words are used only for long ones */
+    while (p < end) {
 
-        while (p - quiet >= 16 && end - p > 8 && is_quiet_word(p)) {
-            p += 8;
+        if (end - p >= 8) {
+            memcpy(&w, p, sizeof(w));
+            w = json_bytes(w, '"') | json_bytes(w, '\\');
+
+            if (w == 0) {
+                p += 8;
+                continue;
+            }
+
+            p += json_first(w);
         }
 
         if (*p == '"') {
             return p + 1;
         }
 
-        if (*p == '\\') {
-            quiet = ++p;
-
-            if (p == end) {
-                break;
-            }
+        if (*p == '\\' && ++p == end) {
+            break;
         }
+
+        p++;
     }
 
     return NULL;
