@@ -300,6 +300,8 @@ uint64_t fanout_wall(fanout_zone_t *z);                 /* Unix ms, never goes
 uint64_t fanout_zone_random(fanout_zone_t *z);          /* never 0 */
 void fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
     size_t blen, uint64_t salt, uint64_t out[2]);
+uint64_t fanout_hash_short(fanout_zone_t *z, const void *a, size_t alen,
+    const void *b, size_t blen, uint64_t salt);         /* out[0] alone */
 
 
 /*

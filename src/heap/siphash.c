@@ -10,6 +10,10 @@
 #include "heap/siphash.h"
 
 
+static uint64_t hash_half(fanout_zone_t *z, const void *a, size_t alen,
+    const void *b, size_t blen, uint64_t salt);
+
+
 uint64_t
 fanout_zone_random(fanout_zone_t *z)
 {
@@ -29,19 +33,34 @@ void
 fanout_hash(fanout_zone_t *z, const void *a, size_t alen, const void *b,
     size_t blen, uint64_t salt, uint64_t out[2])
 {
-    unsigned          i;
+    out[0] = hash_half(z, a, alen, b, blen, salt << 1);
+    out[1] = hash_half(z, a, alen, b, blen, salt << 1 | 1);
+}
+
+
+uint64_t
+fanout_hash_short(fanout_zone_t *z, const void *a, size_t alen, const void *b,
+    size_t blen, uint64_t salt)
+{
+    return hash_half(z, a, alen, b, blen, salt << 1);
+}
+
+
+static uint64_t
+hash_half(fanout_zone_t *z, const void *a, size_t alen, const void *b,
+    size_t blen, uint64_t salt)
+{
     uint64_t          n;
     fanout_siphash_t  s;
 
-    for (i = 0; i < 2; i++) {
-        n = (salt << 1 | i) << 32 | alen;
+    n = salt << 32 | alen;
 
-        fanout_siphash_init(&s, fanout_heap(z)->shm->seed);
-        fanout_siphash_update(&s, &n, sizeof(n));
-        fanout_siphash_update(&s, a, alen);
-        fanout_siphash_update(&s, b, blen);
-        out[i] = fanout_siphash_final(&s);
-    }
+    fanout_siphash_init(&s, fanout_heap(z)->shm->seed);
+    fanout_siphash_update(&s, &n, sizeof(n));
+    fanout_siphash_update(&s, a, alen);
+    fanout_siphash_update(&s, b, blen);
+
+    return fanout_siphash_final(&s);
 }
 
 

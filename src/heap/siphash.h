@@ -14,6 +14,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 
 typedef struct {
@@ -51,20 +52,42 @@ fanout_siphash_init(fanout_siphash_t *s, const uint64_t key[2])
 
 
 static inline void
+fanout_siphash_word(fanout_siphash_t *s)
+{
+    s->v[3] ^= s->word;
+    fanout_sipround(s->v);
+    fanout_sipround(s->v);
+    s->v[0] ^= s->word;
+    s->word = 0;
+}
+
+
+static inline void
 fanout_siphash_update(fanout_siphash_t *s, const void *data, size_t n)
 {
     const uint8_t  *p;
 
-    for (p = data; n; n--, p++) {
+    p = data;
+
+#if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+    unsigned  shift;
+    uint64_t  w;
+
+    for (shift = 8 * (s->len & 7); n >= 8; n -= 8, p += 8) {
+        memcpy(&w, p, sizeof(w));
+        s->len += 8;
+        s->word |= w << shift;
+        fanout_siphash_word(s);
+        s->word = shift ? w >> (64 - shift) : 0;
+    }
+#endif
+
+    for ( /* void */ ; n; n--, p++) {
         s->word |= (uint64_t) *p << (8 * (s->len & 7));
         s->len++;
 
         if ((s->len & 7) == 0) {
-            s->v[3] ^= s->word;
-            fanout_sipround(s->v);
-            fanout_sipround(s->v);
-            s->v[0] ^= s->word;
-            s->word = 0;
+            fanout_siphash_word(s);
         }
     }
 }

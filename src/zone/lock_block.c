@@ -41,11 +41,8 @@ static uint64_t
 lock_hash(fanout_zone_t *z, fanout_ref_t channel, const uint8_t *name,
     size_t len)
 {
-    uint64_t  h[2];
-
-    fanout_hash(z, &channel, sizeof(channel), name, len, FANOUT_SALT_LOCK, h);
-
-    return h[0];
+    return fanout_hash_short(z, &channel, sizeof(channel), name, len,
+                             FANOUT_SALT_LOCK);
 }
 
 

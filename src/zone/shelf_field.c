@@ -68,11 +68,8 @@ static fanout_ref_t *place_of(fanout_zone_t *z, fanout_ref_t record,
 uint16_t
 fanout_field_hash(fanout_zone_t *z, const fanout_zstr_t *name)
 {
-    uint64_t  h[2];
-
-    fanout_hash(z, name->data, name->len, NULL, 0, FANOUT_SALT_FIELD, h);
-
-    return h[0];
+    return fanout_hash_short(z, name->data, name->len, NULL, 0,
+                             FANOUT_SALT_FIELD);
 }
 
 

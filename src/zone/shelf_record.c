@@ -40,11 +40,8 @@ static uint64_t
 record_hash(fanout_zone_t *z, fanout_ref_t channel, const uint8_t *id,
     size_t len)
 {
-    uint64_t  h[2];
-
-    fanout_hash(z, &channel, sizeof(channel), id, len, FANOUT_SALT_RECORD, h);
-
-    return h[0];
+    return fanout_hash_short(z, &channel, sizeof(channel), id, len,
+                             FANOUT_SALT_RECORD);
 }
 
 
