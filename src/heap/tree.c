@@ -158,6 +158,29 @@ fanout_tree_return(fanout_zone_t *z, const fanout_tree_t *tree, uint32_t slot)
 
 
 fanout_ref_t
+fanout_tree_leaf(fanout_zone_t *z, fanout_ref_t root, unsigned depth,
+    uint32_t slot)
+{
+    uint8_t       path[FANOUT_TREE_DEPTH];
+    unsigned      d;
+    fanout_ref_t  ref;
+
+    for (d = 0; d < depth; d++) {
+        path[d] = slot % FANOUT_TABLE_REFS;
+        slot /= FANOUT_TABLE_REFS;
+    }
+
+    ref = slot ? 0 : root;
+
+    for (d = depth; d > 1 && ref; d--) {
+        ref = fanout_table(z, ref)->refs[path[d - 1]];
+    }
+
+    return ref;
+}
+
+
+fanout_ref_t
 fanout_tree_next(fanout_zone_t *z, fanout_ref_t root, unsigned depth,
     uint32_t *slot, fanout_ref_t *leaf)
 {

@@ -55,6 +55,10 @@ uint32_t fanout_tree_take(fanout_zone_t *z, const fanout_tree_t *t,
 unsigned fanout_tree_return(fanout_zone_t *z, const fanout_tree_t *t,
     uint32_t slot);
 
+/* Returns the table of a slot, 0 if there is none.  It is not read. */
+fanout_ref_t fanout_tree_leaf(fanout_zone_t *z, fanout_ref_t root,
+    unsigned depth, uint32_t slot);
+
 /* Finds the first record at or above *slot, and sets *slot to its slot; 0: no
  * record is there.  *leaf gets the table with the record; leaf may be NULL. */
 fanout_ref_t fanout_tree_next(fanout_zone_t *z, fanout_ref_t root,

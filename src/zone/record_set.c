@@ -395,6 +395,11 @@ set_find(fanout_zone_t *z, fanout_zone_channel_t *c,
     plan.record = plan.shelf ? fanout_record_find(z, plan.channel,
                                                   &plan.set->id)
                              : 0;
+
+    if (plan.record) {
+        fanout_shelf_fetch(z, plan.shelf, fanout_record(z, plan.record)->slot);
+    }
+
     plan.version = 1 + (plan.record ? fanout_record(z, plan.record)->version
                         : plan.shelf ? fanout_shelf(z, plan.shelf)->floor
                         : z->shm->records_floor);

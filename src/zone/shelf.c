@@ -84,19 +84,28 @@ void
 fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot,
     uint64_t offset)
 {
-    uint32_t         first;
     fanout_ref_t     leaf;
     fanout_shelf_t  *s;
 
     s = fanout_shelf(z, ref);
-    first = slot - slot % FANOUT_TABLE_REFS;
-    slot = first;
+    leaf = fanout_tree_leaf(z, s->root, s->depth, slot);
 
-    if (fanout_tree_next(z, s->root, s->depth, &slot, &leaf)
-        && slot - first < FANOUT_TABLE_REFS)
-    {
+    if (leaf) {
         fanout_set(z, fanout_table(z, leaf)->stamp, (uint32_t) offset);
     }
+}
+
+
+void
+fanout_shelf_fetch(fanout_zone_t *z, fanout_ref_t ref, uint32_t slot)
+{
+    fanout_ref_t     leaf;
+    fanout_shelf_t  *s;
+
+    s = fanout_shelf(z, ref);
+    leaf = fanout_tree_leaf(z, s->root, s->depth, slot);
+
+    __builtin_prefetch(fanout_table(z, leaf));
 }
 
 

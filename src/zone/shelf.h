@@ -149,6 +149,10 @@ void fanout_shelf_add(fanout_zone_t *z, fanout_ref_t shelf, int32_t n);
 void fanout_shelf_stamp(fanout_zone_t *z, fanout_ref_t shelf, uint32_t slot,
     uint64_t offset);
 
+/* Begins to load the table that fanout_shelf_stamp() writes to, which is rarely
+ * in a cache if there are many records. */
+void fanout_shelf_fetch(fanout_zone_t *z, fanout_ref_t shelf, uint32_t slot);
+
 /* Checks whether a channel may take n blocks of the share of records: OK; FULL,
  * which is counted; ADDRESS.  A channel with a shelf is in use: it counts for
  * the address (hash, 0: none) that made it so. */

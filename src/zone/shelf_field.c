@@ -118,6 +118,9 @@ fanout_field_find(fanout_zone_t *z, const fanout_field_index_t *ix,
             continue;
         }
 
+        __builtin_prefetch(fanout_block(z, f->chain));
+        __builtin_prefetch(fanout_block(z, f->tail));
+
         fanout_field_name(z, ix->refs[i], buf);
 
         if (memcmp(buf, name->data, name->len) == 0) {

@@ -64,8 +64,12 @@ fanout_record_find(fanout_zone_t *z, fanout_ref_t channel,
     while (ref) {
         rec = fanout_record(z, ref);
 
-        if (rec->shelf == shelf && record_named(z, rec, id)) {
-            return ref;
+        if (rec->shelf == shelf && rec->id_len == id->len) {
+            __builtin_prefetch(fanout_block(z, rec->index));
+
+            if (record_named(z, rec, id)) {
+                return ref;
+            }
         }
 
         ref = rec->hash_next;
@@ -81,8 +85,7 @@ record_named(fanout_zone_t *z, const fanout_record_block_t *rec,
 {
     uint8_t  buf[255];
 
-    return rec->id_len == id->len
-           && memcmp(buf, id->data, fanout_record_id(z, rec, buf)) == 0;
+    return memcmp(buf, id->data, fanout_record_id(z, rec, buf)) == 0;
 }
 
 
