@@ -252,12 +252,15 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
     ngx_uint_t              i;
     ngx_queue_t            *q, *next;
     fanout_subscription_t  *sub;
-    static fanout_run_t            runs[FANOUT_FORMATS];
+    const uint32_t         *taken;
+
+    static fanout_run_t  runs[FANOUT_FORMATS];  /* without outbufs between two
+                                                   spans */
+
+    taken = takers(ch, e->type);
 
     for (i = 0; i < FANOUT_FORMATS; i++) {
-        runs[i].outbuf = NULL;
-
-        if (takers(ch, e->type)[i]) {
+        if (taken[i]) {
             fanout_encode_run(hub, ch, e, n, i, runs);
         }
     }
@@ -301,6 +304,7 @@ span(fanout_hub_t *hub, fanout_channel_t *ch, fanout_entry_t *e, ngx_uint_t n)
     for (i = 0; i < FANOUT_FORMATS; i++) {
         if (runs[i].outbuf) {
             fanout_outbuf_release(hub, runs[i].outbuf);
+            runs[i].outbuf = NULL;
         }
     }
 }

@@ -13,7 +13,6 @@
 
 static uint64_t bound(fanout_shm_t *shm, unsigned share);
 static uint32_t lingering(fanout_shm_t *shm, unsigned share);
-static uint32_t in_use(fanout_shm_t *shm);
 static uint32_t evictable(fanout_shm_t *shm, unsigned share);
 static void bounds_of(const fanout_shm_t *shm,
     const fanout_zone_share_t *share, uint32_t *min, uint32_t *max);
@@ -169,24 +168,23 @@ fanout_share_promised(fanout_shm_t *shm, unsigned share, uint32_t n)
 }
 
 
-/* Returns the blocks in use, and those guaranteed to other shares and
- * histories. */
+/* Returns the blocks in use, without histories and channels not in use, and
+ * those guaranteed to other shares and histories. */
 
 static uint64_t
 bound(fanout_shm_t *shm, unsigned share)
 {
-    uint32_t  used;
+    uint32_t  used, min;
     uint64_t  sum;
     unsigned  i;
 
-    sum = (uint64_t) in_use(shm) + shm->kept_min;
+    sum = (uint64_t) shm->held + shm->heap.used[FANOUT_STAGED]
+          + shm->heap.used[FANOUT_DENIALS] + shm->kept_min;
 
     for (i = 0; i < FANOUT_NSHARES; i++) {
         used = fanout_share_used(shm, i);
-
-        if (i != share && used < shm->shares[i].min) {
-            sum += shm->shares[i].min - used;
-        }
+        min = i == share ? 0 : shm->shares[i].min;
+        sum += used > min ? used : min;
     }
 
     return sum;
@@ -222,25 +220,6 @@ lingering(fanout_shm_t *shm, unsigned share)
     excess = fanout_share_excess(shm, FANOUT_SHARE_sessions);
 
     return share == FANOUT_SHARE_sessions || n < excess ? n : excess;
-}
-
-
-/* Returns the blocks in use, without histories and channels not in use. */
-
-static uint32_t
-in_use(fanout_shm_t *shm)
-{
-    uint32_t  n;
-    unsigned  i;
-
-    n = shm->held + shm->heap.used[FANOUT_STAGED]
-        + shm->heap.used[FANOUT_DENIALS];
-
-    for (i = 0; i < FANOUT_NSHARES; i++) {
-        n += fanout_share_used(shm, i);
-    }
-
-    return n;
 }
 
 
