@@ -18,6 +18,9 @@
 #define FANOUT_CLIENT_LEN  (2 + 16)             /* "c_" and hex digits */
 
 
+/* Writes a decimal number, NGX_INT64_LEN bytes at most.  Returns their end. */
+u_char *fanout_count_format(u_char *p, uint64_t n);
+
 /* Writes a client's id, CLIENT_LEN bytes.  Returns their end. */
 u_char *fanout_client_format(u_char *p, uint64_t client);
 

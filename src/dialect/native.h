@@ -370,6 +370,7 @@ void fanout_native_text(fanout_reply_t *rp, const void *data, size_t len);
 void fanout_native_shared(fanout_reply_t *rp, const void *data, size_t len);
 
 void fanout_native_printf(fanout_reply_t *rp, const char *fmt, ...);
+void fanout_native_count(fanout_reply_t *rp, uint64_t n);
 void fanout_native_string(fanout_reply_t *rp, const void *data, size_t len);
 void fanout_native_end(fanout_reply_t *rp);
 

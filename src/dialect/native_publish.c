@@ -600,17 +600,22 @@ publish_reply(fanout_session_t *s, fanout_json_t *id, ngx_uint_t direct,
     (void) fanout_epoch_format(epoch, r->epoch);
 
     fanout_native_open(&rp, s, (u_char *) id->data, id->len);
-    fanout_native_printf(
-        &rp,
-        "\"ok\":{\"epoch\":\"%*s\",\"offset\":%uL,\"time\":%uL",
-        sizeof(epoch), epoch, r->offset, r->time);
+    fanout_native_literal(&rp, "\"ok\":{\"epoch\":\"");
+    fanout_native_text(&rp, epoch, sizeof(epoch));
+    fanout_native_literal(&rp, "\",\"offset\":");
+    fanout_native_count(&rp, r->offset);
+    fanout_native_literal(&rp, ",\"time\":");
+    fanout_native_count(&rp, r->time);
 
     if (direct) {
         fanout_native_printf(&rp, ",\"delivered\":%uD,\"pending\":%uD",
                              r->delivered, r->pending);
     }
 
-    fanout_native_printf(&rp, "%s}",
-                         r->duplicate ? ",\"duplicate\":true" : "");
+    if (r->duplicate) {
+        fanout_native_literal(&rp, ",\"duplicate\":true");
+    }
+
+    fanout_native_literal(&rp, "}");
     fanout_native_end(&rp);
 }

@@ -233,6 +233,15 @@ fanout_native_printf(fanout_reply_t *rp, const char *fmt, ...)
 
 
 void
+fanout_native_count(fanout_reply_t *rp, uint64_t n)
+{
+    if (rp->rc == NGX_OK) {
+        rp->rc = fanout_outbuf_count(rp->s->hub, rp->f, n);
+    }
+}
+
+
+void
 fanout_native_string(fanout_reply_t *rp, const void *data, size_t len)
 {
     if (rp->rc == NGX_OK) {

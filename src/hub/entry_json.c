@@ -10,6 +10,10 @@
 #include "hub/record_json.h"
 
 
+/* bytes of offset and time at most */
+#define FANOUT_PLACE                                                          \
+    (sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN)
+
 /* bytes of "from" at most, but for the user */
 #define FANOUT_FROM                                                           \
     (sizeof(",\"from\":{\"client\":\"\",\"user\":,\"anonymous\":true}")       \
@@ -20,6 +24,9 @@ static ngx_int_t entry_record(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
 static ngx_int_t entry_lock(fanout_hub_t *hub, fanout_entry_t *e,
     fanout_outbuf_t *f);
+static ngx_int_t entry_place(fanout_hub_t *hub, fanout_entry_t *e,
+    fanout_outbuf_t *f);
+static u_char *put_place(u_char *p, fanout_entry_t *e);
 static size_t entry_message_size(fanout_entry_t *e);
 static u_char *put_message(u_char *p, fanout_entry_t *e);
 static size_t data_size(fanout_entry_t *e);
@@ -49,15 +56,13 @@ fanout_entry_json(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
         return entry_lock(hub, e, f);
     }
 
-    size = sizeof("\"offset\":,\"time\":") + 2 * NGX_INT64_LEN
-           + entry_message_size(e);
+    size = FANOUT_PLACE + entry_message_size(e);
 
     if (fanout_outbuf_reserve(hub, f, size) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    p = f->data + f->used;
-    p = ngx_sprintf(p, "\"offset\":%uL,\"time\":%uL", e->offset, e->time);
+    p = put_place(f->data + f->used, e);
     f->used = put_message(p, e) - f->data;
 
     return NGX_OK;
@@ -69,9 +74,7 @@ entry_record(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
     u_char  *p;
 
-    if (fanout_outbuf_printf(hub, f, 64, "\"offset\":%uL,\"time\":%uL,",
-                             e->offset, e->time)
-        != NGX_OK
+    if (entry_place(hub, e, f) != NGX_OK
         || fanout_record_entry_json(hub, &e->data, f) != NGX_OK)
     {
         return NGX_ERROR;
@@ -93,10 +96,36 @@ entry_record(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 static ngx_int_t
 entry_lock(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
 {
-    return fanout_outbuf_printf(hub, f, 64, "\"offset\":%uL,\"time\":%uL,",
-                                e->offset, e->time)
-           == NGX_OK
+    return entry_place(hub, e, f) == NGX_OK
            ? fanout_lock_entry_json(hub, e, f) : NGX_ERROR;
+}
+
+
+static ngx_int_t
+entry_place(fanout_hub_t *hub, fanout_entry_t *e, fanout_outbuf_t *f)
+{
+    u_char  *p;
+
+    if (fanout_outbuf_reserve(hub, f, FANOUT_PLACE + 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = put_place(f->data + f->used, e);
+    *p++ = ',';
+    f->used = p - f->data;
+
+    return NGX_OK;
+}
+
+
+static u_char *
+put_place(u_char *p, fanout_entry_t *e)
+{
+    p = ngx_cpymem(p, "\"offset\":", sizeof("\"offset\":") - 1);
+    p = fanout_count_format(p, e->offset);
+    p = ngx_cpymem(p, ",\"time\":", sizeof(",\"time\":") - 1);
+
+    return fanout_count_format(p, e->time);
 }
 
 

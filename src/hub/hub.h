@@ -565,6 +565,10 @@ ngx_int_t fanout_outbuf_append(fanout_hub_t *hub, fanout_outbuf_t *f,
 ngx_int_t fanout_outbuf_printf(fanout_hub_t *hub, fanout_outbuf_t *f,
     size_t size, const char *fmt, ...);
 
+/* Appends a decimal number. */
+ngx_int_t fanout_outbuf_count(fanout_hub_t *hub, fanout_outbuf_t *f,
+    uint64_t n);
+
 /* Appends bytes as a JSON string, quotes included. */
 ngx_int_t fanout_outbuf_string(fanout_hub_t *hub, fanout_outbuf_t *f,
     const void *data, size_t len);

@@ -7,6 +7,7 @@
 
 
 #include "hub/hub.h"
+#include "base/id.h"
 #include "base/json.h"
 
 
@@ -111,6 +112,19 @@ fanout_outbuf_printf(fanout_hub_t *hub, fanout_outbuf_t *f, size_t size,
     va_end(args);
 
     f->used += last - p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+fanout_outbuf_count(fanout_hub_t *hub, fanout_outbuf_t *f, uint64_t n)
+{
+    if (fanout_outbuf_reserve(hub, f, NGX_INT64_LEN) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    f->used = fanout_count_format(f->data + f->used, n) - f->data;
 
     return NGX_OK;
 }

@@ -6,6 +6,7 @@
  */
 
 
+#include "base/id.h"
 #include "hub/record_json.h"
 
 
@@ -67,7 +68,7 @@ static void
 list_number(list_t *l, uint64_t n)
 {
     if (l->rc == NGX_OK) {
-        l->rc = fanout_outbuf_printf(l->hub, l->f, NGX_INT64_LEN, "%uL", n);
+        l->rc = fanout_outbuf_count(l->hub, l->f, n);
     }
 }
 
@@ -358,15 +359,30 @@ fanout_record_result_json(fanout_hub_t *hub, const fanout_zone_set_result_t *r,
     fanout_records_t *conflicts, fanout_outbuf_t *f)
 {
     list_t  l;
+    u_char  epoch[FANOUT_EPOCH_LEN];
+
+    (void) fanout_epoch_format(epoch, r->log.epoch);
 
     list_begin(&l, hub, f);
-    l.rc = fanout_outbuf_printf(hub, f, 160,
-                                "\"version\":%uL,\"epoch\":\"%016xL\","
-                                "\"offset\":%uL%s%s%s",
-                                r->version, r->log.epoch, r->log.offset,
-                                r->unchanged ? ",\"unchanged\":true" : "",
-                                r->log.duplicate ? ",\"duplicate\":true" : "",
-                                r->partial ? ",\"partial\":true" : "");
+    literal(&l, "\"version\":");
+    list_number(&l, r->version);
+    literal(&l, ",\"epoch\":\"");
+    text(&l, epoch, sizeof(epoch));
+    literal(&l, "\",\"offset\":");
+    list_number(&l, r->log.offset);
+
+    if (r->unchanged) {
+        literal(&l, ",\"unchanged\":true");
+    }
+
+    if (r->log.duplicate) {
+        literal(&l, ",\"duplicate\":true");
+    }
+
+    if (r->partial) {
+        literal(&l, ",\"partial\":true");
+    }
+
     rejected(&l, conflicts);
 
     return l.rc;
