@@ -22,6 +22,7 @@ my $nginx = Fanout::Nginx->start(
     http    => <<'END',
         fanout_zone app 32m;
         fanout_budget off;
+        fanout_channel app long records=on history=5000;
         fanout_channel app * records=on locks=1m;
 END
     server => <<'END',
@@ -73,5 +74,30 @@ my $first = accepted(@again);
 
 is(accepted(@again), 18, 'a change that changes nothing is told to nobody')
     or diag("before: $first");
+
+
+# a search looks at each entry, here at 4,096 of them, unless the record is there
+
+my $writer = $nginx->native(path => '/rt');
+
+$writer->ok('set', channel => 'long', record => 'old', set => { n => 1 });
+
+for (1 .. 72) {
+    $writer->batch(map { { op => 'publish', channel => 'long', data => 1 } } 1 .. 60);
+}
+
+sub searches {
+    my ($record) = @_;
+
+    return accepted(map { { op => 'history', channel => 'long', record => $record } } 1 .. 18);
+}
+
+is(searches('old'), 18, 'the history of a record is found by its last change');
+cmp_ok(searches('gone'), '<', 4, 'a search costs for what it looks at');
+
+my $page = $writer->ok('history', channel => 'long', record => 'gone');
+
+is_deeply($page->{messages}, [], 'and finds nothing');
+cmp_ok($page->{next}, '>', 1, 'in a page that is not the last');
 
 done_testing();

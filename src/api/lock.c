@@ -21,6 +21,10 @@
 #include "hub/locks.h"
 
 
+/* of a page: also locks that nobody holds are looked at */
+#define LOCKS_SECTIONS  32
+
+
 static fanout_error_e take_check(fanout_api_t *api, fanout_api_op_t *op);
 static fanout_error_e take_refused(fanout_api_t *api, fanout_api_op_t *op,
     fanout_error_e error, fanout_locked_t *to);
@@ -34,7 +38,7 @@ static ngx_int_t locks_page(fanout_api_t *api, fanout_api_op_t *op,
 fanout_error_e
 fanout_api_locks_handler(fanout_api_t *api, fanout_api_args_t *args)
 {
-    ngx_uint_t           n, limit;
+    ngx_uint_t           n, limit, sections;
     fanout_error_e       error;
     fanout_api_op_t     *op;
     fanout_lock_list_t  *list;
@@ -42,6 +46,7 @@ fanout_api_locks_handler(fanout_api_t *api, fanout_api_args_t *args)
     op = &args->op;
     limit = ngx_min(args->limit, FANOUT_API_CHANNELS);
     n = 0;
+    sections = 0;
 
     error = fanout_api_channel(api, &op->channel);
     if (error != FANOUT_E_NONE) {
@@ -56,7 +61,8 @@ fanout_api_locks_handler(fanout_api_t *api, fanout_api_args_t *args)
             return FANOUT_E_INTERNAL;
         }
 
-    } while (op->cursor && n < limit && api->out->used < FANOUT_API_PAGE);
+    } while (op->cursor && n < limit && ++sections < LOCKS_SECTIONS
+             && api->out->used < FANOUT_API_PAGE);
 
     if (n == 0 && !fanout_locks_served(api->hub, &op->channel)) {
         return fanout_api_no_locks(api);

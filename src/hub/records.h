@@ -69,7 +69,7 @@ void fanout_records_digest(fanout_hub_t *hub, ngx_str_t *channel,
  * fanout_record_history(), whose result it returns.  *left is how many entries
  * the caller still looks at, at first FANOUT_RECORDS_LOOK: with 0 it goes on
  * another time. */
-#define FANOUT_RECORDS_LOOK  16384
+#define FANOUT_RECORDS_LOOK  4096
 
 int fanout_records_history(fanout_hub_t *hub, ngx_str_t *channel,
     fanout_zstr_t *id, uint64_t epoch, uint64_t *before, ngx_uint_t max,
