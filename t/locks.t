@@ -28,6 +28,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_channel app guarded:* records=on locks=1m guard=on history=100;
         fanout_channel app mixed:* records=on locks=1m presence=on history=100;
         fanout_channel app short:* locks=1s linger=1s;
+        fanout_channel app kept:* locks=1m linger=1m;
         fanout_channel app * locks=1m linger=2s history=100;
 END
     server => <<'END',
@@ -42,6 +43,11 @@ END
             fanout app;
             fanout_permit all *;
             fanout_buffer 8k;
+        }
+        location /nameless {
+            fanout app;
+            fanout_permit join,record *;
+            fanout_permit profile other;
         }
         location /reader { fanout app; fanout_permit join *; }
         location /writer { fanout app; fanout_permit record *; }
@@ -234,6 +240,37 @@ subtest 'waiting' => sub {
 };
 
 
+subtest 'a wait is called off' => sub {
+    joined('off', $ann, $bob);
+
+    my $held = $ann->ok('lock', channel => 'off', name => 'x');
+    my @id   = map { $bob->send_cmd('lock', channel => 'off', name => 'x', wait => 60000) } 1, 2;
+    my $y    = $bob->send_cmd('lock', channel => 'off', name => 'y');
+
+    ok($bob->reply($y)->{ok}, 'another lock');
+    is(code($bob->cmd('unlock', channel => 'off', name => 'x', token => 1)), 'not_holder',
+       'a token is that of a lock, and ends no wait');
+
+    my $unlock = $bob->send_cmd('unlock', channel => 'off', name => 'x');
+
+    is_deeply([ map { code($bob->reply($_, 5)) } @id ], [ 'locked', 'locked' ],
+              'each wait is answered');
+    is_deeply($bob->reply($unlock)->{ok}, {}, 'and what ends it');
+    is($ann->cmd('lock', channel => 'off', name => 'x')->{ok}{token}, $held->{token},
+       'the holder keeps it');
+    is(code($bob->cmd('unlock', channel => 'off', name => 'x')), 'not_holder',
+       'there is no wait any more');
+
+    $ann->ok('unlock', channel => 'off', name => 'x');
+    is($ann->ok('get', channel => 'off', locks => \1)->{locks}[0]{name}, 'y',
+       'so nobody is granted the lock');
+
+    my @replies = $bob->batch({ op => 'unlock', channel => 'off', name => 'y' },
+                              { op => 'unlock', channel => 'off', name => 'y' });
+    is_deeply([ map { code($_) } @replies ], [ 'ok', 'not_holder' ], 'in an array, too');
+};
+
+
 subtest 'time' => sub {
     joined('short:1', $ann, $bob);
 
@@ -343,8 +380,12 @@ subtest 'records' => sub {
     my $error = $bob->cmd('set', %c, record => 'r', set => { a => 2 })->{error};
 
     is($error->{code}, 'locked', 'a field of somebody else');
-    is_deeply($error->{data}, { lock => 'r.a', holder => { client => $ann->client } },
+    is_deeply($error->{data}, { lock => 'r.a', holder => person($ann, 'ann') },
               'and which lock it is');
+    is_deeply($nginx->native(path => '/nameless')
+              ->cmd('set', %c, record => 'r', set => { a => 2 })->{error}{data},
+              { lock => 'r.a', holder => { client => $ann->client } },
+              'not whose, for those who may not know users');
     $bob->ok('set', %c, record => 'r', set => { b => 2 });
     is(code($bob->cmd('set', %c, record => 'r', set => { b => 3, a => 3 })), 'locked',
        'one of several');
@@ -538,6 +579,33 @@ subtest 'one reply before a close' => sub {
         is_deeply([ keys %code ], [], "$how: each wait is answered");
         $eve->disconnect;
     }
+};
+
+
+subtest 'locks=off' => sub {
+    my $http = $nginx->http;
+
+    ($ann, $bob) = map { $nginx->native(path => "/realtime?user=$_") } qw( ann bob );
+    joined('kept:1', $ann, $bob);
+
+    my $held = $ann->ok('lock', channel => 'kept:1', name => 'x');
+
+    $nginx->reload(http => <<'END', wait_old => 1);
+        fanout_zone app 32m;
+        fanout_rate off;
+        fanout_budget off;
+        fanout_channel app * linger=1m;
+END
+
+    $ann = $nginx->native(path => '/realtime?user=ann', resume => $ann->resume);
+    $bob = $nginx->native(path => '/realtime?user=bob', resume => $bob->resume);
+    joined('kept:1', $ann, $bob);
+
+    is(code($ann->cmd('lock', channel => 'kept:1', name => 'x')), 'forbidden', 'no new lock');
+    is(code($bob->cmd('unlock', channel => 'kept:1', name => 'x')), 'forbidden', 'for nobody');
+    is_deeply($ann->ok('unlock', channel => 'kept:1', name => 'x', token => $held->{token}), {},
+              'the holder can unlock what was locked before');
+    is($http->get('/api/channels/kept:1/locks')->json->{error}{code}, 'forbidden', 'none is left');
 };
 
 

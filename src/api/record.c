@@ -343,8 +343,6 @@ change_refused(fanout_api_t *api, fanout_api_op_t *op, fanout_error_e error,
 static fanout_error_e
 change_locked(fanout_api_t *api, const fanout_zone_set_result_t *r)
 {
-    u_char            id[FANOUT_CLIENT_LEN];
-    ngx_int_t         rc;
     fanout_error_e    error;
     fanout_outbuf_t  *f;
 
@@ -355,24 +353,8 @@ change_locked(fanout_api_t *api, const fanout_zone_set_result_t *r)
 
     error = FANOUT_E_INTERNAL;
 
-    if (fanout_outbuf_literal(api->hub, f, "{\"lock\":") == NGX_OK
-        && fanout_outbuf_string(api->hub, f, r->lock_name.data,
-                                r->lock_name.len)
-           == NGX_OK)
-    {
-        if (r->lock_client) {
-            (void) fanout_client_format(id, r->lock_client);
-            rc = fanout_outbuf_printf(api->hub, f, 96,
-                                      ",\"holder\":{\"client\":\"%*s\"}}",
-                                      sizeof(id), id);
-
-        } else {
-            rc = fanout_outbuf_literal(api->hub, f, ",\"holder\":{}}");
-        }
-
-        if (rc == NGX_OK) {
-            error = fanout_api_data(api, FANOUT_E_LOCKED, f->data, f->used);
-        }
+    if (fanout_record_locked_json(api->hub, r, 0, f) == NGX_OK) {
+        error = fanout_api_data(api, FANOUT_E_LOCKED, f->data, f->used);
     }
 
     fanout_outbuf_release(api->hub, f);

@@ -246,6 +246,10 @@ void fanout_native_granted(fanout_session_t *s);
 void fanout_native_waits_left(fanout_session_t *s, ngx_str_t *channel);
 void fanout_native_waits_flush(fanout_session_t *s);
 
+/* Ends the waits for the lock that "unlock" names, with a reply to each.
+ * Returns their number. */
+ngx_uint_t fanout_native_unwait(fanout_session_t *s, fanout_command_t *cmd);
+
 /* Frees them without a reply. */
 void fanout_native_waits_free(fanout_session_t *s);
 

@@ -17,6 +17,7 @@ static fanout_error_e native_unlock(fanout_session_t *s,
     fanout_command_t *cmd);
 static void lock_told(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e lock_check(fanout_session_t *s, fanout_command_t *cmd);
+static fanout_error_e lock_seated(fanout_session_t *s, fanout_command_t *cmd);
 static fanout_error_e lock_refused(fanout_session_t *s, fanout_command_t *cmd,
     fanout_error_e rc, fanout_locked_t *to);
 static fanout_error_e lock_ttl(fanout_session_t *s, fanout_command_t *cmd,
@@ -266,38 +267,56 @@ lock_told(fanout_session_t *s, fanout_command_t *cmd)
 static fanout_error_e
 native_unlock(fanout_session_t *s, fanout_command_t *cmd)
 {
-    fanout_error_e  rc;
+    ngx_uint_t      waited;
+    fanout_error_e  rc, none;
 
-    if ((rc = lock_check(s, cmd))) {
-        return rc;
+    rc = lock_seated(s, cmd);
+    waited = 0;
+
+    if (rc == FANOUT_E_NONE) {
+        waited = !cmd->u.lock.token && fanout_native_unwait(s, cmd);
+
+        if (s->state != FANOUT_OPEN) {
+            return FANOUT_E_NONE;
+        }
+
+        rc = fanout_locks_drop(s->hub, &cmd->channel, s->identity_ref,
+                               &s->identity, &cmd->u.lock.name,
+                               cmd->u.lock.token);
     }
 
-    rc = fanout_locks_drop(s->hub, &cmd->channel, s->identity_ref,
-                           &s->identity, &cmd->u.lock.name,
-                           cmd->u.lock.token);
+    if (rc == FANOUT_E_NONE) {
+        lock_told(s, cmd);
 
-    if (rc != FANOUT_E_NONE) {
-        return rc;
+    } else if (!waited) {
+        /* what was locked before "locks=off" can be unlocked */
+        none = fanout_native_lockable(s, cmd);
+        return none ? none : rc;
     }
 
-    lock_told(s, cmd);
     fanout_native_ok(s, cmd);
 
     return FANOUT_E_NONE;
 }
 
 
-/* A POST is checked by the zone, which knows where its client is. */
-
 static fanout_error_e
 lock_check(fanout_session_t *s, fanout_command_t *cmd)
 {
-    fanout_error_e          rc;
-    fanout_subscription_t  *sub;
+    fanout_error_e  rc;
 
-    if ((rc = fanout_native_lockable(s, cmd))) {
-        return rc;
-    }
+    rc = fanout_native_lockable(s, cmd);
+
+    return rc == FANOUT_E_NONE ? lock_seated(s, cmd) : rc;
+}
+
+
+/* A POST is checked by the zone, which knows where its client is. */
+
+static fanout_error_e
+lock_seated(fanout_session_t *s, fanout_command_t *cmd)
+{
+    fanout_subscription_t  *sub;
 
     if (s->transport->commands) {
         return FANOUT_E_NONE;

@@ -458,8 +458,6 @@ static fanout_error_e
 record_locked(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_zone_set_result_t *r)
 {
-    u_char            id[FANOUT_CLIENT_LEN];
-    ngx_int_t         rc;
     ngx_str_t         data;
     fanout_outbuf_t  *f;
 
@@ -472,25 +470,11 @@ record_locked(fanout_session_t *s, fanout_command_t *cmd,
     f = fanout_outbuf_create(s->hub, 256);
 
     if (f == NULL
-        || fanout_outbuf_literal(s->hub, f, "{\"lock\":") != NGX_OK
-        || fanout_outbuf_string(s->hub, f, r->lock_name.data,
-                                r->lock_name.len)
+        || fanout_record_locked_json(s->hub, r,
+                                     fanout_native_unnamed(s, &cmd->channel),
+                                     f)
            != NGX_OK)
     {
-        goto failed;
-    }
-
-    if (r->lock_client) {
-        (void) fanout_client_format(id, r->lock_client);
-        rc = fanout_outbuf_printf(s->hub, f, 96,
-                                  ",\"holder\":{\"client\":\"%*s\"}}",
-                                  sizeof(id), id);
-
-    } else {
-        rc = fanout_outbuf_literal(s->hub, f, ",\"holder\":{}}");
-    }
-
-    if (rc != NGX_OK) {
         goto failed;
     }
 

@@ -40,6 +40,8 @@ static void waits_add(fanout_native_waits_t *w, fanout_command_t *cmd,
 static void waits_timer(fanout_native_waits_t *w);
 static void waits_handler(ngx_event_t *ev);
 static ngx_uint_t waits_shared(fanout_native_waits_t *w, wait_t *wait);
+static ngx_uint_t waits_for(wait_t *wait, ngx_str_t *channel,
+    fanout_zstr_t *name);
 static ngx_uint_t wait_look(fanout_session_t *s, wait_t *wait,
     ngx_uint_t give_up);
 static void wait_error(fanout_session_t *s, wait_t *wait, fanout_error_e rc,
@@ -234,20 +236,22 @@ waits_shared(fanout_native_waits_t *w, wait_t *wait)
     {
         other = ngx_queue_data(q, wait_t, queue);
 
-        if (other != wait
-            && other->name.len == wait->name.len
-            && other->channel.len == wait->channel.len
-            && ngx_memcmp(other->name.data, wait->name.data, wait->name.len)
-               == 0
-            && ngx_memcmp(other->channel.data, wait->channel.data,
-                          wait->channel.len)
-               == 0)
-        {
+        if (other != wait && waits_for(other, &wait->channel, &wait->name)) {
             return 1;
         }
     }
 
     return 0;
+}
+
+
+static ngx_uint_t
+waits_for(wait_t *wait, ngx_str_t *channel, fanout_zstr_t *name)
+{
+    return wait->name.len == name->len
+           && wait->channel.len == channel->len
+           && ngx_memcmp(wait->name.data, name->data, name->len) == 0
+           && ngx_memcmp(wait->channel.data, channel->data, channel->len) == 0;
 }
 
 
@@ -374,6 +378,43 @@ fanout_native_granted(fanout_session_t *s)
     if (s->state == FANOUT_OPEN) {
         waits_timer(w);
     }
+}
+
+
+ngx_uint_t
+fanout_native_unwait(fanout_session_t *s, fanout_command_t *cmd)
+{
+    wait_t                 *wait;
+    ngx_uint_t              n;
+    ngx_queue_t            *q, *next;
+    fanout_native_waits_t  *w;
+
+    w = fanout_native_part(s)->waits;
+    n = 0;
+
+    if (w == NULL) {
+        return 0;
+    }
+
+    for (q = ngx_queue_head(&w->list);
+         q != ngx_queue_sentinel(&w->list) && s->state == FANOUT_OPEN;
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        wait = ngx_queue_data(q, wait_t, queue);
+
+        if (waits_for(wait, &cmd->channel, &cmd->u.lock.name)) {
+            wait->deadline = ngx_current_msec;
+            n += wait_look(s, wait, !waits_shared(w, wait));
+            wait_remove(w, wait);
+        }
+    }
+
+    if (s->state == FANOUT_OPEN) {
+        waits_timer(w);
+    }
+
+    return n;
 }
 
 

@@ -406,6 +406,42 @@ fanout_record_refusal_json(fanout_hub_t *hub,
 }
 
 
+ngx_int_t
+fanout_record_locked_json(fanout_hub_t *hub, const fanout_zone_set_result_t *r,
+    ngx_uint_t unnamed, fanout_outbuf_t *f)
+{
+    list_t  l;
+    u_char  id[FANOUT_CLIENT_LEN];
+
+    list_begin(&l, hub, f);
+
+    literal(&l, "{\"lock\":");
+    string(&l, &r->lock_name);
+    literal(&l, ",\"holder\":{");
+
+    if (r->lock_client) {
+        (void) fanout_client_format(id, r->lock_client);
+
+        literal(&l, "\"client\":\"");
+        text(&l, id, sizeof(id));
+        literal(&l, "\"");
+    }
+
+    if (r->lock_user.len && !unnamed) {
+        if (r->lock_client) {
+            literal(&l, ",");
+        }
+
+        literal(&l, "\"user\":");
+        string(&l, &r->lock_user);
+    }
+
+    literal(&l, "}}");
+
+    return l.rc;
+}
+
+
 static void
 rejected(list_t *l, fanout_records_t *conflicts)
 {

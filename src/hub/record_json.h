@@ -58,6 +58,11 @@ ngx_int_t fanout_record_result_json(fanout_hub_t *hub,
     const fanout_zone_set_result_t *r, fanout_records_t *conflicts,
     fanout_outbuf_t *f);
 
+/* Appends {"lock","holder":{"client"?,"user"?}} of a set or a delete that was
+ * LOCKED; unnamed: without the user. */
+ngx_int_t fanout_record_locked_json(fanout_hub_t *hub,
+    const fanout_zone_set_result_t *r, ngx_uint_t unnamed, fanout_outbuf_t *f);
+
 /* Appends what the record is that a set or a delete was in conflict with:
  * "version":8,"deleted":true,"unknown":true,"rejected":{…}. */
 ngx_int_t fanout_record_refusal_json(fanout_hub_t *hub,

@@ -37,7 +37,8 @@ static void guard_name(fanout_zone_t *z, guard_t *g, const uint8_t *field,
 static void guard_rest(fanout_zone_t *z, guard_t *g, fanout_ref_t record);
 
 
-static uint8_t  guard_locked[255];      /* the name of r->lock_name */
+static uint8_t  guard_locked[FANOUT_ZONE_LOCK_BUF];
+                                        /* what r->lock_name points into */
 
 
 int
@@ -107,6 +108,7 @@ guard_state(fanout_zone_t *z, guard_t *g, const fanout_zstr_t *name)
     unsigned              own;
     uint64_t              client;
     fanout_ref_t          ref, seat;
+    fanout_lock_t         locked;
     fanout_lock_block_t  *lock;
 
     ref = g->channel ? fanout_lock_find(z, g->channel, name) : 0;
@@ -133,9 +135,10 @@ guard_state(fanout_zone_t *z, guard_t *g, const fanout_zstr_t *name)
     }
 
     if (g->other++ == 0) {
-        g->r->lock_client = client;
-        g->r->lock_name.data = guard_locked;
-        g->r->lock_name.len = fanout_lock_name(z, lock, guard_locked);
+        fanout_lock_fill(z, ref, &locked, guard_locked);
+        g->r->lock_client = locked.client;
+        g->r->lock_name = locked.name;
+        g->r->lock_user = locked.user;
     }
 
     return FANOUT_GUARD_OTHER;

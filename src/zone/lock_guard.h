@@ -16,7 +16,7 @@
 
 /* Checks token, release and guard= of a change of a record (0: there is none),
  * on a channel (0: there is none); with all, of all fields of it.  OK; LOCKED,
- * with r->lock_name and .lock_client; NOTHOLDER. */
+ * with r->lock_name, .lock_user and .lock_client; NOTHOLDER. */
 int fanout_lock_guard(fanout_zone_t *z, fanout_ref_t channel,
     fanout_ref_t record, const fanout_zone_policy_t *policy,
     const fanout_zone_set_t *set, int all, fanout_zone_set_result_t *r);

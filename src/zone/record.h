@@ -94,6 +94,7 @@ typedef struct {
                                            none */
     uint32_t             blocks;        /* that were written */
     fanout_zstr_t        lock_name;     /* LOCKED: in static memory */
+    fanout_zstr_t        lock_user;     /* likewise: of its holder, or empty */
     uint64_t             lock_client;   /* LOCKED: who holds it, 0: the API */
     unsigned             limit:2;       /* FANOUT_SET_* */
     unsigned             partial:1;     /* changes were rejected */

@@ -680,10 +680,12 @@ test_guard(void)
     policy.guard = 1;
 
     is_int(set("r", "a=1 b=1", -1, .client = 2), OK, "without locks");
-    (void) take(1, "r.a");
+    (void) take(1, "r.a", .user = "ann");
     token = lock_was.token;
     is_int(set("r", "a=2", -1, .client = 2), LOCKED, "a field is guarded");
     is_int(was.lock_client, 1, "by its holder");
+    is_mem((char *) was.lock_user.data, was.lock_user.len, "ann", 3,
+           "who is named");
     is_mem((char *) was.lock_name.data, was.lock_name.len, "r.a", 3,
            "whose lock is named");
     is_int(set("r", "a=2 b=2", 0, .client = 2), LOCKED,
