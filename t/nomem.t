@@ -82,6 +82,8 @@ my $nginx = do {
         http    => 'fanout_zone app 16m;
                     fanout_channel app room* presence=on batch=1ms
                                        history=50;
+                    fanout_channel app table* records=old locks=12h
+                                              history=50;
                     fanout_channel app * history=50;',
         server  => $locations,
         servers => "server { listen 127.0.0.1:%%PORT1%% $listen; $on
@@ -123,6 +125,8 @@ publish($_, '"' . $_ x 900 . '"') for ('a', 'b', 'room') x 3;
 
 my $bystander = $nginx->native(path => '/rt');
 $bystander->ok('join', channel => 'bystander');
+$bystander->ok('join', channel => 'table', want => []);
+$bystander->ok('lock', channel => 'table', name => 'held', ttl => 12 * 3600e3);
 
 
 # A client is cut, or told of an error, or not at all: all it needs to see is
@@ -166,6 +170,34 @@ my %by = (
                                 deflate => 1);
         my $ok = commands($ws);
         $ws->disconnect;
+        return $ok;
+    },
+
+    'records and locks' => sub {
+        my $ws = $nginx->native(path => '/rt', timeout => $patience);
+        my @all = map { { channel => 'table', %$_ } } (
+            { op => 'join' },
+            { op => 'set', record => 'r', set => { a => 'x' x 300, b => [] } },
+            { op => 'set', record => 'r', base => 0, set => { a => 1 } },
+            { op => 'set', record => 'r', append => { b => [1] } },
+            { op => 'get', all => \1 },
+            { op => 'get', record => 'r', versions => \1 },
+            { op => 'history', record => 'r' },
+            { op => 'lock', name => 'own', data => 'y' x 200 },
+            { op => 'lock', name => 'held', wait => 9000 },
+            { op => 'get', locks => \1 },
+            { op => 'unlock', name => 'held' },
+            { op => 'set', record => 'r', set => { a => 2 },
+              release => 'own' },
+            { op => 'delete', record => 'r' },
+        );
+
+        $ws->send_json([ @all ]);
+        $ws->send_json($_) for @all;
+
+        my $ok = $ws->reply($ws->send_cmd('ping'), $patience)->{ok};
+        $ws->disconnect;
+
         return $ok;
     },
 
@@ -222,6 +254,30 @@ my %by = (
             . '{"op":"members","channel":"room","id":3},{"op":"nonsense"}]',
             headers => { 'Content-Type' => 'application/json' },
             timeout => $patience)->{status} == 200;
+    },
+
+    'the API of records and locks' => sub {
+        my $at = '/api/channels/table2';
+        my $r;
+
+        for ([ PUT    => '/records/r', '{"a":1,"b":[]}' ],
+             [ PATCH  => '/records/r', '{"append":{"b":[1]}}' ],
+             [ PATCH  => '/records/r?base=1', '{"set":{"a":2,"b":3}}' ],
+             [ POST   => '/locks/x', '{"data":{"by":"cron"}}' ],
+             [ GET    => '/locks' ],
+             [ GET    => '/records/r' ],
+             [ DELETE => '/locks/x' ],
+             [ DELETE => '/records/r' ],
+             [ GET    => '/records' ])
+        {
+            my ($method, $path, $body) = @$_;
+
+            $r = Fanout::HTTP->new(port => $nginx->port)
+                ->request($method, "$at$path", body => $body,
+                          timeout => $patience);
+        }
+
+        return $r->{status} == 200;
     },
 
     'the API and broadcasts' => sub {
