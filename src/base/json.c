@@ -429,16 +429,6 @@ json_check_text(const uint8_t *text, size_t len, unsigned max,
     value->data = NULL;
     value->len = 0;
 
-    end = text + len;
-    p = skip_space(text, end);
-
-    if (fanout_json_quick(p, end - p, max, levels, &end)) {
-        value->data = p;
-        value->len = end - p;
-
-        return fanout_json_type(value);
-    }
-
     rc = check_bytes(text, len, &at);
 
     if (rc != FANOUT_JSON_OK) {
@@ -447,6 +437,7 @@ json_check_text(const uint8_t *text, size_t len, unsigned max,
     }
 
     end = text + len;
+    p = skip_space(text, end);
 
     if (p == end) {
         return fanout_json_fail(err, FANOUT_JSON_INVALID, len,

@@ -1,7 +1,7 @@
 
 /*
- * Internals of json.h: the bytes of a text, as json.c and json_quick.c validate
- * them, json_walk.c walks over them and json_write.c writes them.  No state, no
+ * Internals of json.h: the bytes of a text, as json.c validates them,
+ * json_walk.c walks over them and json_write.c writes them.  No state, no
  * locks; nothing is owned.
  */
 
@@ -106,14 +106,6 @@ utf8_char(const uint8_t *p, const uint8_t *end)
  */
 int fanout_json_fail(fanout_json_error_t *err, int code, size_t at,
     const char *reason);
-
-/*
- * Returns 1 if the text is one value, with at most "max" levels, of which
- * "levels" gets the number; its first byte is no space, and "last" is behind
- * its last.  0 if it is not, or if that is not known.
- */
-int fanout_json_quick(const uint8_t *text, size_t len, unsigned max,
-    unsigned *levels, const uint8_t **last);
 
 /*
  * Returns the end of the string whose opening quote is at p, in a valid text;

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "tap.h"
-#include "base/json_text.h"
+#include "base/json.h"
 
 
 typedef fanout_json_t  json_t;
@@ -962,68 +962,10 @@ test_round_trip(void)
 }
 
 
-/* What is accepted without yajl, and what is left to it: a text that is wrong
- * is never accepted, and one that is usual always. */
-
-static void
-test_quick(void)
-{
-    unsigned        i, levels;
-    uint8_t         deep[2 * 65];
-    const uint8_t  *last;
-
-    static const struct {
-        const char  *text;
-        int          quick;
-        unsigned     levels;
-    } texts[] = {
-        { "{\"id\":1,\"op\":\"set\",\"set\":{\"a\":[1,-0.5e+3,[]]}}", 1, 4 },
-        { "[ true , false , null , {} , \"\\u00e9\\n \xc3\xa9 0123456789\" ]",
-          1, 2 },
-        { "{ \"a\" : 0 , \"b\" : 1E9 } \t", 1, 1 },
-        { "12", 1, 0 }, { "\"\"", 1, 0 }, { "[]", 1, 1 }, { "0.25", 1, 0 },
-        { "", 0, 0 }, { "{", 0, 0 }, { "[1", 0, 0 }, { "[1,", 0, 0 },
-        { "{\"a\"", 0, 0 }, { "{\"a\":", 0, 0 }, { "{\"a\":1", 0, 0 },
-        { "{\"a\":1,", 0, 0 }, { "{\"a\":1,}", 0, 0 }, { "{1:1}", 0, 0 },
-        { "{\"a\" 1}", 0, 0 }, { "[1,]", 0, 0 }, { "[,1]", 0, 0 },
-        { "[1 2]", 0, 0 }, { "{]", 0, 0 }, { "[}", 0, 0 }, { "[{]}", 0, 0 },
-        { "[]]", 0, 0 }, { "1 2", 0, 0 }, { "01", 0, 0 }, { "1.", 0, 0 },
-        { ".5", 0, 0 }, { "-", 0, 0 }, { "1e", 0, 0 }, { "1e+", 0, 0 },
-        { "+1", 0, 0 }, { "nul", 0, 0 }, { "nulls", 0, 0 }, { "\"", 0, 0 },
-        { "\"0123456789", 0, 0 }, { "\"\\\"", 0, 0 }, { "\"\\x\"", 0, 0 },
-        { "\"\\u12g4\"", 0, 0 }, { "\"\\u12", 0, 0 }, { "\"a\tb\"", 0, 0 },
-        { "\"1234567\x1f\"", 0, 0 }, { "\"1234567\xff\"", 0, 0 },
-        { "\"\xed\xa0\x80\"", 0, 0 }, { "\"\xc3\"", 0, 0 }
-    };
-
-    for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        levels = 0;
-        is_int(fanout_json_quick((const uint8_t *) texts[i].text,
-                                 strlen(texts[i].text), 100, &levels, &last),
-               texts[i].quick, "quick: %s", texts[i].text);
-
-        if (texts[i].quick) {
-            is_int(levels, texts[i].levels, "its levels");
-        }
-    }
-
-    memset(deep, '[', 65);
-    memset(deep + 65, ']', 65);
-
-    is_int(fanout_json_quick(deep + 1, 128, 64, &levels, &last), 1,
-           "64 levels");
-    is_int(fanout_json_quick(deep + 1, 128, 63, &levels, &last), 0,
-           "where they are allowed");
-    is_int(fanout_json_quick(deep, 130, 100, &levels, &last), 0,
-           "more are left to yajl");
-}
-
-
 int
 main(void)
 {
     test_grammar();
-    test_quick();
     test_prefixes();
     test_spans();
     test_reasons();

@@ -1,6 +1,6 @@
 /* sources: src/session/outbox.c src/session/stalled.c src/session/shed.c */
 /* sources: src/session/turn.c src/session/work.c */
-/* sources: src/hub/outbuf.c src/base/json*.c */
+/* sources: src/base/id.c src/hub/outbuf.c src/base/json*.c */
 /* sources: t/unit/outbox_client.c */
 /* sources: t/unit/nginx.c t/unit/memory.c t/unit/random.c */
 /* libs: -lyajl -Wl,--wrap=free -Wl,--wrap=realloc */

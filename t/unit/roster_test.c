@@ -1,5 +1,5 @@
 /* sources: src/hub/roster.c src/hub/snapshot.c src/hub/outbuf.c */
-/* sources: src/base/json*.c */
+/* sources: src/base/id.c src/base/json*.c */
 /* sources: t/unit/roster_rooms.c */
 /* sources: t/unit/nginx.c t/unit/memory.c t/unit/random.c */
 /* libs: -lyajl -Wl,--wrap=free -Wl,--wrap=realloc */
