@@ -166,6 +166,43 @@ claims_compare(const claims_t *claims, const claims_times_t *times,
 }
 
 
+/* whether it is a token of a channel, as it has to be or must not be; the claim
+ * may be there twice, or be no name: it is meant as one all the same */
+
+static fanout_jwt_e
+claims_purpose(const fanout_json_t *object, const fanout_jwt_rules_t *rules,
+    fanout_json_t *channel)
+{
+    unsigned            n;
+    fanout_json_t       key, item;
+    fanout_json_iter_t  it;
+
+    n = 0;
+    channel->data = NULL;
+    channel->len = 0;
+
+    (void) fanout_json_iter(&it, object);
+
+    while (rules->channel.len && fanout_json_next(&it, &key, &item) == 1) {
+        if (fanout_auth_equals(&key, &rules->channel)) {
+            *channel = item;
+            n++;
+        }
+    }
+
+    if (!rules->channels) {
+        return n == 0 ? FANOUT_JWT_OK : FANOUT_JWT_OF_CHANNEL;
+    }
+
+    if (n == 0) {
+        return FANOUT_JWT_OF_SESSION;
+    }
+
+    return n == 1 && fanout_json_type(channel) == FANOUT_JSON_STRING
+           ? FANOUT_JWT_OK : FANOUT_JWT_MALFORMED;
+}
+
+
 fanout_jwt_e
 fanout_claims_check(const uint8_t *text, size_t len,
     const fanout_jwt_rules_t *rules, int64_t now, fanout_jwt_t *jwt)
@@ -173,7 +210,7 @@ fanout_claims_check(const uint8_t *text, size_t len,
     int             rc;
     claims_t        claims;
     fanout_jwt_e    e;
-    fanout_json_t   object;
+    fanout_json_t   object, channel;
     claims_times_t  times;
 
     rc = fanout_json_check(text, len, FANOUT_AUTH_DEPTH, &object, NULL);
@@ -186,10 +223,16 @@ fanout_claims_check(const uint8_t *text, size_t len,
         return FANOUT_JWT_MALFORMED;
     }
 
-    e = claims_compare(&claims, &times, rules, now);
+    e = claims_purpose(&object, rules, &channel);
+
+    if (e == FANOUT_JWT_OK) {
+        e = claims_compare(&claims, &times, rules, now);
+    }
 
     if (e == FANOUT_JWT_OK) {
         jwt->claims = object;
+        jwt->subject = claims.sub;
+        jwt->channel = channel;
         jwt->expires = times.exp;
         jwt->issued = times.iat;
     }

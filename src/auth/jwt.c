@@ -54,6 +54,8 @@ static const char *const  jwt_texts[] = {
     "the token is not valid yet",
     "the token is of another issuer",
     "the token is for another audience",
+    "the token is for a channel, not for a session: it belongs into a join",
+    "the token is for no channel: a join needs one that has",
     "no memory"
 };
 

@@ -52,23 +52,32 @@ typedef enum {
     FANOUT_JWT_EARLY,                   /* nbf, or iat in the future */
     FANOUT_JWT_ISSUER,
     FANOUT_JWT_AUDIENCE,
+    FANOUT_JWT_OF_CHANNEL,              /* it is one of a channel, or */
+    FANOUT_JWT_OF_SESSION,              /* it is not */
     FANOUT_JWT_NO_MEMORY
 } fanout_jwt_e;
 
 
-/* issuer and audiences match if they have 1024 bytes at most */
+/* issuer, audiences and channel match if they have 1024 bytes at most */
 
 typedef struct {
     fanout_json_t         issuer;       /* text, len 0: any */
     const fanout_json_t  *audiences;    /* texts; one of them must be in aud */
     unsigned              naudiences;   /* 0: any, also none */
     unsigned              algorithms;   /* 0: all that the keys have */
+    fanout_json_t         channel;      /* text: the name of the claim that
+                                           makes it one of a channel; len 0:
+                                           none does */
     int64_t               leeway;       /* s, not negative */
     unsigned              expires:1;    /* a token without exp is EXPIRED */
+    unsigned              channels:1;   /* it has to be one of a channel; else
+                                           it must not */
 } fanout_jwt_rules_t;
 
 typedef struct {
     fanout_json_t         claims;       /* object, in buf */
+    fanout_json_t         subject;      /* sub, a string in JSON, or len 0 */
+    fanout_json_t         channel;      /* likewise */
     int64_t               expires;      /* Unix s; 0: the token has none */
     int64_t               issued;       /* iat; 0: none */
 } fanout_jwt_t;

@@ -103,7 +103,14 @@ verify(const fanout_keys_t *by, const fanout_jwt_rules_t *rules,
 
         if (fanout_jwt_claim(&jwt.claims, &again, 1, &value)) {
             must(fanout_json_type(&value) == FANOUT_JSON_STRING);
+            must(value.data == jwt.subject.data);
         }
+
+        must((jwt.channel.len > 0) == (rules->channels != 0));
+        must(jwt.channel.len == 0
+             || (fanout_json_type(&jwt.channel) == FANOUT_JSON_STRING
+                 && fanout_jwt_claim(&jwt.claims, &rules->channel, 1, &value)
+                 && value.data == jwt.channel.data));
     }
 
     must(ERR_peek_error() == 0);
@@ -144,12 +151,13 @@ signed_holds(const uint8_t *data, size_t size)
 {
     char                *header, *claims;
     const char          *token;
-    fanout_jwt_e         e;
+    fanout_jwt_e         e, session;
     const uint8_t       *line;
     fanout_jwt_rules_t   rules;
 
     static token_key_t          key = { NULL, SECRET, "HS256" };
     static const fanout_json_t  text = { (const uint8_t *) "app", 3 };
+    static const fanout_json_t  channel = { (const uint8_t *) "channel", 7 };
 
     line = memchr(data, '\n', size);
 
@@ -167,6 +175,17 @@ signed_holds(const uint8_t *data, size_t size)
     must(verify(&keys, &rules, (const uint8_t *) token, strlen(token))
          != FANOUT_JWT_OK);
 
+    /* of a channel, or of a session, and never both */
+
+    rules.channel = channel;
+    session = verify(&secret, &rules, (const uint8_t *) token, strlen(token));
+    rules.channels = 1;
+
+    must(verify(&secret, &rules, (const uint8_t *) token, strlen(token))
+         != FANOUT_JWT_OK || session == FANOUT_JWT_OF_CHANNEL);
+    must(session == e || session == FANOUT_JWT_OF_CHANNEL);
+
+    memset(&rules, 0, sizeof(rules));
     rules.issuer = text;
     rules.audiences = &text;
     rules.naudiences = 1;

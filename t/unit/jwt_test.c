@@ -437,6 +437,63 @@ static const case_t  rules_cases[] = {
 };
 
 
+/* with "channel" as the claim of a channel */
+
+static const case_t  session_cases[] = {
+    { "{}", FANOUT_JWT_OK, "of no channel" },
+    { "{\"chan\":\"a\",\"x\":{\"channel\":\"a\"}}", FANOUT_JWT_OK,
+      "deeper" },
+    { "{\"channel\":\"a\"}", FANOUT_JWT_OF_CHANNEL, "of a channel" },
+    { "{\"\\u0063hannel\":\"a\"}", FANOUT_JWT_OF_CHANNEL, "escaped" },
+    { "{\"channel\":null}", FANOUT_JWT_OF_CHANNEL, "null" },
+    { "{\"channel\":\"a\",\"channel\":\"a\"}", FANOUT_JWT_OF_CHANNEL,
+      "twice" },
+    { "{\"channel\":\"a\",\"exp\":1}", FANOUT_JWT_OF_CHANNEL, "expired" }
+};
+
+static const case_t  channel_cases[] = {
+    { "{}", FANOUT_JWT_OF_SESSION, "of a session" },
+    { "{\"x\":{\"channel\":\"a\"}}", FANOUT_JWT_OF_SESSION, "deeper" },
+    { "{\"channel\":\"a\"}", FANOUT_JWT_OK, "of a channel" },
+    { "{\"\\u0063hannel\":\"a\"}", FANOUT_JWT_OK, "escaped" },
+    { "{\"channel\":[\"a\"]}", FANOUT_JWT_MALFORMED, "an array" },
+    { "{\"channel\":null}", FANOUT_JWT_MALFORMED, "null" },
+    { "{\"channel\":\"a\",\"\\u0063hannel\":\"b\"}", FANOUT_JWT_MALFORMED,
+      "twice" },
+    { "{\"channel\":\"a\",\"exp\":1}", FANOUT_JWT_EXPIRED, "expired" }
+};
+
+
+static void
+test_channel(void)
+{
+    size_t                      i;
+    static const fanout_json_t  channel = text("channel");
+
+    only_secret(SECRET);
+    rules.channel = channel;
+
+    for (i = 0; i < sizeof(session_cases) / sizeof(session_cases[0]); i++) {
+        is_rc(verify(token_make(&hs256, "", session_cases[i].token)),
+              session_cases[i].want, session_cases[i].name);
+    }
+
+    rules.channels = 1;
+
+    for (i = 0; i < sizeof(channel_cases) / sizeof(channel_cases[0]); i++) {
+        is_rc(verify(token_make(&hs256, "", channel_cases[i].token)),
+              channel_cases[i].want, channel_cases[i].name);
+    }
+
+    is_rc(verify(token_make(&hs256, "", "{\"channel\":\"a\",\"sub\":\"b\"}")),
+          FANOUT_JWT_OK, "with a user");
+    is_int(jwt.channel.len, 3, "its channel");
+    is_int(jwt.subject.len, 3, "its user");
+
+    memset(&rules, 0, sizeof(rules));
+}
+
+
 static void
 test_claims(void)
 {
@@ -728,6 +785,7 @@ main(void)
     test_confusion();
     test_header();
     test_claims();
+    test_channel();
     test_keys();
     test_form();
     test_signatures();
