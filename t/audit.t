@@ -17,6 +17,7 @@ use Time::HiRes qw( sleep );
 
 use Fanout::Elapsed qw( time );
 use Fanout::JSON;
+use Fanout::JWT;
 use Fanout::Nginx;
 
 
@@ -39,7 +40,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_rate off;
         fanout_log syslog:server=127.0.0.1:$port,facility=local7,tag=audit,nohostname
                    json level=notice;
-        fanout_log %%DIR%%/audit.log events=deny,auth,conflict,kick,change;
+        fanout_log %%DIR%%/audit.log events=deny,auth,conflict,kick,change,block,revoke;
         fanout_log %%DIR%%/sampled.log events=publish,join,deny
                    sample=publish:10,join:3;
         fanout_log %%DIR%%/all.log;
@@ -66,6 +67,11 @@ END
             fanout_log syslog:server=unix:%%DIR%%/none.sock events=publish;
         }
         location /raw { fanout app; fanout_dialect raw; fanout_permit all *; }
+        location /jwt {
+            fanout app;
+            fanout_jwt 'secret=only the backend knows this' channel=channel;
+            fanout_user \$fanout_claim_sub;
+        }
         location /api/ { fanout_api app; }
 END
 );
@@ -272,6 +278,42 @@ subtest 'lines that are forged' => sub {
     my @got = datagrams(8);
     is(scalar(grep { /[\x00-\x1f\x7f]/ } @got), 0, 'syslog: one line each');
     is(scalar(grep { /^<18[89]>/ } @got), scalar @got, 'with their own severity');
+};
+
+
+subtest 'who is shut out' => sub {
+    my $sign = sub { Fanout::JWT::sign('HS256', 'only the backend knows this', { @_ }) };
+    my $hal = $nginx->native(path => '/rt?user=hal');
+    my $jim = $nginx->native(path => '/jwt', token => $sign->(sub => 'jim', jti => 'j1'));
+    my $ken = $nginx->native(path => '/jwt', token => $sign->(sub => 'ken', jti => 'j2'));
+
+    $ken->ok('join', channel => 'k',
+             token => $sign->(sub => 'ken', channel => 'k', jti => 'j3'));
+
+    $http->request(PUT => '/api/denials/user:hal?for=60');
+    $http->request(DELETE => '/api/denials/user:hal');
+    $http->request(DELETE => '/api/denials/user:hal');
+    $http->request(PUT => '/api/denials/token:j1?for=60');
+    $http->request(PUT => '/api/denials/token:j3?for=60');
+    $http->post('/api/users/ken/revoke?for=60', '');
+    $http->post('/api/users/ken/reauthorize?within=5000', '');
+
+    my @block = wait_events('audit.log', 3, event => 'block');
+    my @revoke = wait_events('audit.log', 7, event => 'revoke');
+    my $line = sub {
+        my ($e) = @_;
+        return join ' ', map { $_ // '-' } @$e{qw( op name user channel addr )},
+                   defined $e->{name} ? $e->{duration} : '';
+    };
+
+    is(join("\n", sort map { $line->($_) } @block), join("\n", sort
+        'put user:hal - - 127.0.0.1 60', 'delete user:hal - - 127.0.0.1 0',
+        'disconnect - hal - 127.0.0.1 '), 'what was done, and to whom');
+    is(join("\n", sort map { $line->($_) } @revoke), join("\n", sort
+        'put token:j1 - - 127.0.0.1 60', 'disconnect - jim - 127.0.0.1 ',
+        'put token:j3 - - 127.0.0.1 60', 'leave - ken k 127.0.0.1 ',
+        'put tokens:ken - - 127.0.0.1 60', 'disconnect - ken - 127.0.0.1 ',
+        'reauthorize user:ken - - 127.0.0.1 5'), 'tokens, too');
 };
 
 

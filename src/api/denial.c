@@ -16,6 +16,7 @@
 
 
 #include "api/api.h"
+#include "session/log.h"
 #include "session/meter.h"
 #include "zone/client.h"
 #include "zone/denial.h"
@@ -39,6 +40,7 @@ static fanout_error_e denial_address(fanout_api_t *api, ngx_str_t *text,
     fanout_denial_t *d);
 static fanout_error_e denial_put(fanout_api_t *api, fanout_denial_t *d,
     uint64_t seconds);
+static void denial_log(fanout_api_t *api, const char *op, fanout_denial_t *d);
 static void denial_lingering(fanout_hub_t *hub, fanout_denial_t *d);
 static void denial_disconnect(fanout_hub_t *hub, uint64_t client);
 static ngx_int_t denial_write(fanout_api_t *api, fanout_denial_t *d);
@@ -372,7 +374,34 @@ denial_put(fanout_api_t *api, fanout_denial_t *d, uint64_t seconds)
                                "\"fanout_zone denials=\"");
     }
 
+    if (rc == FANOUT_ZONE_OK) {
+        denial_log(api, d->kind == FANOUT_DENY_RENEW ? "reauthorize" : "put",
+                   d);
+    }
+
     return fanout_error_of(api->hub, rc);
+}
+
+
+static void
+denial_log(fanout_api_t *api, const char *op, fanout_denial_t *d)
+{
+    u_char      buf[sizeof("address:") + 255];
+    ngx_str_t   who, *kind;
+    ngx_uint_t  event;
+
+    event = d->kind <= FANOUT_DENY_ADDRESS ? FANOUT_LOG_BLOCK
+                                           : FANOUT_LOG_REVOKE;
+    kind = &kinds[d->kind == FANOUT_DENY_RENEW ? FANOUT_DENY_USER : d->kind];
+
+    who.data = buf;
+    who.len = kind->len + d->name.len;
+    ngx_memcpy(ngx_cpymem(buf, kind->data, kind->len), d->name.data,
+               d->name.len);
+
+    fanout_session_log_denial(api->request, api->conf, event, op, &who,
+                              d->kind == FANOUT_DENY_RENEW
+                              ? d->value : (uint64_t) d->left * 1000);
 }
 
 
@@ -445,6 +474,9 @@ fanout_api_unblock(fanout_api_t *api, fanout_api_op_t *op)
         return fanout_api_fail(api, FANOUT_E_NOT_FOUND,
                                "\"%V\" is not shut out", &op->who);
     }
+
+    d.left = 0;
+    denial_log(api, "delete", &d);
 
     return fanout_api_done(fanout_outbuf_literal(api->hub, api->out, "{}"));
 }

@@ -261,6 +261,14 @@ fanout_session_log_unauthorized(fanout_session_t *s, ngx_uint_t status,
 }
 
 
+void
+fanout_session_log_ticket(fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t status, const char *why)
+{
+    log_refused(s, "join", channel, status, why);
+}
+
+
 static void
 log_refused(fanout_session_t *s, const char *op, ngx_str_t *channel,
     ngx_uint_t status, const char *why)
@@ -333,6 +341,54 @@ fanout_session_log_kick(fanout_session_t *s, ngx_str_t *channel)
     }
 
     fanout_session_log_put(s->conf, &line);
+}
+
+
+void
+fanout_session_log_denied(fanout_session_t *s, ngx_uint_t event,
+    ngx_str_t *channel)
+{
+    fanout_session_log_line_t  line;
+
+    if (!s->logged) {
+        return;
+    }
+
+    log_describe(s, &line, event);
+    log_text(&line.op, channel ? "leave" : "disconnect");
+
+    line.duration = ngx_current_msec - fanout_session_log_record(s)->start;
+
+    if (channel) {
+        line.channel = *channel;
+    }
+
+    fanout_session_log_put(s->conf, &line);
+}
+
+
+void
+fanout_session_log_denial(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t event, const char *op, ngx_str_t *name, uint64_t ms)
+{
+    fanout_session_log_line_t  line;
+
+    if (conf->logs == NULL) {
+        return;
+    }
+
+    ngx_memzero(&line, sizeof(fanout_session_log_line_t));
+
+    line.kind = event;
+    line.zone = conf->api->name;
+    line.pid = ngx_pid;
+    line.connection = r->connection->number;
+    line.addr = r->connection->addr_text;
+    line.name = *name;
+    line.duration = ms;
+    log_text(&line.op, op);
+
+    fanout_session_log_put(conf, &line);
 }
 
 

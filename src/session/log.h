@@ -29,7 +29,9 @@
 #define FANOUT_LOG_KICK     0x80
 #define FANOUT_LOG_PUBLISH  0x100
 #define FANOUT_LOG_CHANGE   0x200
-#define FANOUT_LOG_ALL      0x3ff
+#define FANOUT_LOG_BLOCK    0x400
+#define FANOUT_LOG_REVOKE   0x800
+#define FANOUT_LOG_ALL      0xfff
 
 /* those that are logged if none are named: a line for each session and channel,
  * but none for each message */
@@ -149,6 +151,10 @@ void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 void fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why);
 
+/* The subscription token of a join is not taken. */
+void fanout_session_log_ticket(fanout_session_t *s, ngx_str_t *channel,
+    ngx_uint_t status, const char *why);
+
 /* A command was in conflict with what others do: a publish with "if", a change
  * of the record "name", a lock of that name.  op and why are static; name may
  * be NULL. */
@@ -158,6 +164,16 @@ void fanout_session_log_conflict(fanout_session_t *s, const char *op,
 /* The session was disconnected, or taken from a channel (NULL: from all), by a
  * backend. */
 void fanout_session_log_kick(fanout_session_t *s, ngx_str_t *channel);
+
+/* The session was ended, or (channel) taken from a channel, as it is shut out,
+ * or its token was revoked: event is LOG_BLOCK or LOG_REVOKE. */
+void fanout_session_log_denied(fanout_session_t *s, ngx_uint_t event,
+    ngx_str_t *channel);
+
+/* The HTTP API of a location has made ("put") or ended ("delete") a denial of
+ * "user:ann" for so many ms, 0: without a time.  op is static. */
+void fanout_session_log_denial(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+    ngx_uint_t event, const char *op, ngx_str_t *name, uint64_t ms);
 
 /* A publish (name NULL), or a change of the record "name", has this offset;
  * op is static. */

@@ -64,6 +64,8 @@ static ngx_int_t format_find_field(ngx_str_t *name);
 #define E_KICK     FANOUT_LOG_KICK
 #define E_PUBLISH  FANOUT_LOG_PUBLISH
 #define E_CHANGE   FANOUT_LOG_CHANGE
+#define E_BLOCK    FANOUT_LOG_BLOCK
+#define E_REVOKE   FANOUT_LOG_REVOKE
 #define E_ALL      FANOUT_LOG_ALL
 
 #define field(name, type, events)                                             \
@@ -84,9 +86,9 @@ static const field_t  fields[] = {
     field(transport, TEXT, E_CONNECT|E_DENY|E_CLOSE),
     field(resumed, FLAG, E_CONNECT),
     field(origin, TEXT, E_DENY),
-    field(op, TEXT, E_DENY|E_CONFLICT|E_KICK|E_CHANGE),
-    field(channel, TEXT, E_ALL & ~(E_CONNECT|E_AUTH)),
-    field(name, TEXT, E_CONFLICT|E_CHANGE),
+    field(op, TEXT, E_DENY|E_CONFLICT|E_KICK|E_CHANGE|E_BLOCK|E_REVOKE),
+    field(channel, TEXT, E_ALL & ~(E_CONNECT|E_AUTH|E_BLOCK)),
+    field(name, TEXT, E_CONFLICT|E_CHANGE|E_BLOCK|E_REVOKE),
     field(offset, COUNT, E_PUBLISH|E_CHANGE),
     field(status, NUMBER, E_DENY|E_CONFLICT),
     field(repeated, COUNT, E_DENY|E_CONFLICT),
@@ -94,7 +96,7 @@ static const field_t  fields[] = {
     field(reason, TEXT, E_DENY|E_CONFLICT|E_CLOSE),
     field(rule, TEXT, E_DENY),
     field(by, TEXT, E_CLOSE),
-    field(duration, SECONDS, E_CLOSE),
+    field(duration, SECONDS, E_CLOSE|E_BLOCK|E_REVOKE),
     field(messages_in, NUMBER, E_CLOSE),
     field(messages_out, NUMBER, E_CLOSE),
     field(bytes_in, NUMBER, E_CLOSE),
@@ -119,7 +121,9 @@ static const struct {
     { ngx_string("conflict"), E_CONFLICT, FANOUT_LOG_NOTICE, 0 },
     { ngx_string("kick"), E_KICK, FANOUT_LOG_NOTICE, 0 },
     { ngx_string("publish"), E_PUBLISH, FANOUT_LOG_INFO, 1 },
-    { ngx_string("change"), E_CHANGE, FANOUT_LOG_INFO, 1 }
+    { ngx_string("change"), E_CHANGE, FANOUT_LOG_INFO, 1 },
+    { ngx_string("block"), E_BLOCK, FANOUT_LOG_WARN, 0 },
+    { ngx_string("revoke"), E_REVOKE, FANOUT_LOG_WARN, 0 }
 };
 
 #define NEVENTS  (sizeof(events) / sizeof(events[0]))
