@@ -570,7 +570,7 @@ merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     conf->core = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
     ngx_conf_merge_ptr_value(conf->dialect, prev->dialect, &fanout_native);
-    ngx_conf_merge_ptr_value(conf->jwt, prev->jwt, NULL);
+    fanout_merge_jwt(conf, prev);
     ngx_conf_merge_ptr_value(conf->permits, prev->permits, NULL);
     fanout_merge_authorizers(conf, prev);
 

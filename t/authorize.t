@@ -767,6 +767,55 @@ is_deeply([ map { $_->{zone} } $backend->calls ], [ 'app', 'other' ],
           'each zone is asked for, once');
 
 
+# the data of members comes from the backend
+
+{
+    my %team = (presence => { team => 'red' });
+
+    $backend->says('join m:1' => [ 200, { %team, ops => [ 'join', 'presence' ] } ],
+                   'join m:2' => [ 200, { %team, ops => [ 'join', 'presence' ] } ],
+                   'join p:1' => [ 200 ], 'presence p:1' => [ 200, { %team } ],
+                   'join none:1' => [ 200, { presence => {}, ops => [ 'join', 'presence' ] } ],
+                   'join null:1' => [ 200, { presence => undef } ],
+                   'join own:1' => [ 200, { ops => [ 'join', 'presence' ] } ],
+                   'join long:1' => [ 200, { presence => 'x' x 5000 } ],
+                   'publish m:1' => [ 200, { %team } ], 'profile *' => [ 403 ]);
+
+    my $mia = connect_as('mia');
+    my $data = sub {
+        my ($channel) = @_;
+        my ($m) = @{ $mia->ok('members', channel => $channel)->{members} };
+        return Fanout::JSON::encode($m->{data});
+    };
+
+    for my $channel ('m:1', 'p:1') {
+        is(code($mia->cmd('join', channel => $channel, presence => { team => 'blue' })),
+           'ok', "$channel: joins");
+        is($data->($channel), '{"team":"red"}', 'with the data of the backend');
+        $mia->ok('presence', channel => $channel, data => { team => 'blue' });
+        $mia->ok('presence', channel => $channel, data => { x => 1 }, merge => $true);
+        is($data->($channel), '{"team":"red"}', 'and keeps it');
+    }
+
+    $mia->ok('join', channel => 'none:1', presence => { team => 'blue' });
+    is($data->('none:1'), 'null', 'none at all');
+    $mia->ok('join', channel => 'own:1', presence => { team => 'blue' });
+    is($data->('own:1'), '{"team":"blue"}', 'without any, its own');
+    is(code($mia->cmd('join', channel => $_)), 'unavailable', "no answer: $_")
+        for 'null:1', 'long:1';
+    is(code($mia->cmd('publish', channel => 'm:1', data => 1)), 'unavailable',
+       'nor of another operation');
+
+    my $sse = Fanout::Stream->new($nginx, '/rt', query => 'user=ned&join='
+        . '%7B%22channel%22:%22m:2%22,%22presence%22:%7B%22team%22:%22blue%22%7D%7D',
+        headers => { 'X-Requested-With' => 'x' });
+
+    diag($http->get('/fanout/channels/m:2/members')->{body});
+    is(Fanout::JSON::encode($http->get('/fanout/channels/m:2/members')->json
+                                 ->{members}[0]{data}), '{"team":"red"}', 'by a stream');
+}
+
+
 # who may not connect does not get in when his address has used up its sessions
 
 $backend->says('connect *' => [ 403 ]);

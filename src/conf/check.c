@@ -150,7 +150,7 @@ fanout_conf_check_merged(ngx_conf_t *cf, fanout_loc_conf_t *conf,
         return NGX_OK;
     }
 
-    if (conf->permits == NULL && conf->asks == 0) {
+    if (conf->permits == NULL && conf->asks == 0 && !conf->tickets) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "location \"%V\" has no \"fanout_permit\": nobody may "
                       "do anything there", &clcf->name);

@@ -45,6 +45,9 @@ char *fanout_set_fanout(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
  * operations. */
 ngx_uint_t fanout_conf_operations(ngx_str_t *value, ngx_str_t *unknown);
 
+/* Inherits fanout_jwt. */
+void fanout_merge_jwt(fanout_loc_conf_t *conf, fanout_loc_conf_t *prev);
+
 /* Inherits fanout_authorize; checks the locations that are asked, once all is
  * read. */
 void fanout_merge_authorizers(fanout_loc_conf_t *conf,

@@ -9,6 +9,7 @@
 
 #include "conf/conf.h"
 #include "transport/bearer.h"
+#include "transport/ticket.h"
 
 
 typedef struct jwt_parameter_s  jwt_parameter_t;
@@ -34,6 +35,8 @@ static ngx_uint_t place_parse(ngx_str_t *s, fanout_bearer_place_t *place);
 static char *set_issuer(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
+static char *set_channel_claim(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
 static char *set_algorithms(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
     const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s);
@@ -67,6 +70,7 @@ static const jwt_parameter_t  parameters[] = {
     { "from", set_from, 0, 1 },
     { "issuer", set_issuer, 0, 0 },
     { "audience", set_audience, 0, 1 },
+    { "channel", set_channel_claim, 0, 0 },
     { "algorithms", set_algorithms, 0, 0 },
     { "leeway", set_leeway, 0, 0 },
     { "size", set_size, 0, 0 },
@@ -135,6 +139,15 @@ fanout_set_jwt(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     mcf->calls = 1;
 
     return jwt_finish(cf, jwt);
+}
+
+
+void
+fanout_merge_jwt(fanout_loc_conf_t *conf, fanout_loc_conf_t *prev)
+{
+    ngx_conf_merge_ptr_value(conf->jwt, prev->jwt, NULL);
+
+    conf->tickets = conf->jwt && conf->jwt->rules.channel.len;
 }
 
 
@@ -234,8 +247,9 @@ jwt_unknown(ngx_conf_t *cf, ngx_str_t *value)
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "unknown parameter \"%V\" of \"fanout_jwt\", which is "
                        "\"off\" or has secret=, secret_file=, key=, jwks=, "
-                       "from=, issuer=, audience=, algorithms=, leeway=, "
-                       "size=, handshake=, wait=, expires=, token=", &name);
+                       "from=, issuer=, audience=, channel=, algorithms=, "
+                       "leeway=, size=, handshake=, wait=, expires=, token=",
+                       &name);
 
     return NGX_CONF_ERROR;
 }
@@ -379,6 +393,24 @@ set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
 
     jwt->rules.audiences = list;
     jwt->rules.naudiences++;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_channel_claim(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
+    ngx_str_t *value, ngx_str_t *s)
+{
+    if (s->len > FANOUT_NAME) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": the name of a claim has 255 bytes "
+                           "at most", value);
+        return NGX_CONF_ERROR;
+    }
+
+    jwt->rules.channel.data = s->data;
+    jwt->rules.channel.len = s->len;
 
     return NGX_CONF_OK;
 }
@@ -620,5 +652,6 @@ take_token(ngx_http_request_t *r)
     }
 
     return fanout_bearer_take(r, conf->jwt) == NGX_OK
+           && fanout_tickets_take(r) == NGX_OK
            ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }

@@ -31,6 +31,8 @@ static void native_closing(fanout_session_t *s, ngx_uint_t code,
 static void native_heartbeat(fanout_session_t *s);
 static void native_parted(fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t reason);
+static void native_tell(fanout_session_t *s, ngx_str_t *channel,
+    const char *fmt, ...);
 
 static ngx_uint_t take_up(fanout_session_t *s, fanout_identity_t *id);
 static void native_add(fanout_session_t *s);
@@ -579,8 +581,14 @@ native_closing(fanout_session_t *s, ngx_uint_t code, ngx_msec_t after)
 
 
 void
-fanout_native_expiring(fanout_session_t *s, ngx_msec_t left)
+fanout_native_expiring(fanout_session_t *s, ngx_str_t *channel,
+    ngx_msec_t left)
 {
+    if (channel) {
+        native_tell(s, channel, "\"expiring\":{\"in\":%M}", left);
+        return;
+    }
+
     send_printf(s, "{\"expiring\":{\"in\":%M}}", left);
 }
 
@@ -595,13 +603,26 @@ native_heartbeat(fanout_session_t *s)
 static void
 native_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
 {
+    fanout_native_waits_left(s, channel);
+    native_tell(s, channel, "\"left\":{\"reason\":\"%s\"}",
+                fanout_left_reason(reason));
+}
+
+
+/* It is no reply, and does not go into an array of them. */
+
+static void
+native_tell(fanout_session_t *s, ngx_str_t *channel, const char *fmt, ...)
+{
+    u_char                  buf[256], *p;
+    va_list                 args;
     fanout_reply_t          rp;
     fanout_native_part_t   *part;
     fanout_native_batch_t  *b;
 
-    fanout_native_waits_left(s, channel);
-
-    /* it is no reply, and does not go into an array of them */
+    va_start(args, fmt);
+    p = ngx_vslprintf(buf, buf + sizeof(buf), fmt, args);
+    va_end(args);
 
     part = fanout_native_part(s);
     b = part->batch;
@@ -610,8 +631,7 @@ native_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
     fanout_native_open(&rp, s, NULL, 0);
     fanout_native_literal(&rp, "\"channel\":");
     fanout_native_string(&rp, channel->data, channel->len);
-    fanout_native_printf(&rp, ",\"left\":{\"reason\":\"%s\"}",
-                         fanout_left_reason(reason));
+    fanout_native_printf(&rp, ",%*s", (size_t) (p - buf), buf);
     fanout_native_end(&rp);
 
     part->batch = b;

@@ -145,7 +145,8 @@ void fanout_native_error(fanout_session_t *s, fanout_json_t *id,
     ngx_str_t *data);
 
 /* Tells the client that its session ends in so many ms. */
-void fanout_native_expiring(fanout_session_t *s, ngx_msec_t left);
+void fanout_native_expiring(fanout_session_t *s, ngx_str_t *channel,
+    ngx_msec_t left);
 
 /* A job is done: the rest of the array that it was in follows. */
 void fanout_native_job_done(fanout_session_t *s);
@@ -175,6 +176,11 @@ fanout_error_e fanout_native_join_options(fanout_subscription_t *sub,
 
 /* The limits of a member. */
 extern const fanout_native_limit_t  fanout_native_presence_size;
+
+/* The data that a member gets: the backend's, if it gives any; else as it was
+ * read.  TOO_LARGE. */
+fanout_error_e fanout_native_presence_data(fanout_session_t *s,
+    fanout_command_t *cmd, fanout_subscription_t *sub, fanout_zstr_t *data);
 
 /* Merges m->data into what the member has, see native_merge.c; the result is
  * static.  BAD_REQUEST, TOO_LARGE. */

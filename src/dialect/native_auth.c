@@ -115,7 +115,7 @@ native_auth(fanout_session_t *s, fanout_command_t *cmd)
 static fanout_error_e
 auth_token(fanout_session_t *s, fanout_command_t *cmd, ngx_str_t *token)
 {
-    fanout_json_t  text;
+    fanout_error_e  rc;
 
     if (s->transport->commands) {
         return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
@@ -140,28 +140,11 @@ auth_token(fanout_session_t *s, fanout_command_t *cmd, ngx_str_t *token)
                    "line: connect again with the new token");
     }
 
-    switch (fanout_json_text(&cmd->u.token, (u_char *) cmd->u.token.data,
-                             s->conf->jwt->size, &text))
-    {
-    case FANOUT_JSON_OK:
-        break;
+    rc = fanout_native_token(s, cmd, &cmd->u.token, token);
 
-    case FANOUT_JSON_TOO_LONG:
-        return fanout_native_fail_limit(cmd, FANOUT_E_TOO_LARGE, "token",
-                                        s->conf->jwt->size,
-                                        "fanout_jwt size=");
-
-    default:
-        text.len = 0;
+    if (rc != FANOUT_E_NONE) {
+        return rc;
     }
-
-    if (text.len == 0) {
-        return fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
-                                  "\"token\" is a string that is not empty");
-    }
-
-    token->data = (u_char *) text.data;
-    token->len = text.len;
 
     /* it may go into a header */
 
@@ -260,6 +243,7 @@ auth_apply(fanout_session_t *s, fanout_command_t *cmd,
         return FANOUT_E_NONE;
     }
 
+    fanout_count(s->hub, tokens_renewed);
     fanout_native_renew_info(s, &renewal->info);
     fanout_session_log_auth(s);
 

@@ -124,12 +124,20 @@ command_run(fanout_session_t *s, fanout_command_t *cmd, fanout_json_t *object)
         return fanout_native_park(s, cmd, command_again);
     }
 
-    rc = command_check(s, cmd);
+    rc = cmd->def->prepare ? cmd->def->prepare(s, cmd) : FANOUT_E_NONE;
+
+    if (rc == FANOUT_E_NONE) {
+        rc = command_check(s, cmd);
+    }
 
     if (rc == FANOUT_E_NONE) {
         fanout_meter_mark(s, &mark);
         rc = cmd->def->run(s, cmd);
         fanout_meter_account(s, &mark);
+    }
+
+    if (cmd->def->prepare) {
+        fanout_native_ticket_end(s);
     }
 
     return rc == FANOUT_E_PARKED ? fanout_native_park(s, cmd, command_again)

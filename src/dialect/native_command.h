@@ -92,6 +92,10 @@ typedef struct {
     ngx_str_t                      name;
     fanout_error_e               (*run)(fanout_session_t *s,
                                      fanout_command_t *cmd);
+    fanout_error_e               (*prepare)(fanout_session_t *s,
+                                     fanout_command_t *cmd);
+                                                /* before its permission is
+                                                   checked; or NULL */
     const fanout_native_member_t  *members;
     ngx_uint_t                     n;
     size_t                         size;        /* of its struct, to be zeroed
@@ -133,6 +137,7 @@ typedef struct {
     ngx_uint_t                     every;       /* ms */
     fanout_zstr_t                  key;
     fanout_native_data_t           presence;
+    fanout_json_t                  token;       /* as sent, len 0: none */
     ngx_uint_t                     filters;     /* events are named, */
     ngx_uint_t                     nevents;     /* so many */
     fanout_zstr_t                  events[FANOUT_NATIVE_EVENTS];
@@ -402,6 +407,17 @@ void fanout_native_ok(fanout_session_t *s, fanout_command_t *cmd);
 
 
 /* checks */
+
+/* The text of a token, where it was sent.  BAD_REQUEST, TOO_LARGE. */
+fanout_error_e fanout_native_token(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_json_t *value, ngx_str_t *token);
+
+/* Verifies the subscription token of a join, if it has one: the session has its
+ * ticket until the command ends, or fanout_native_ticket_end().  UNAUTHORIZED,
+ * FORBIDDEN, and those of a token. */
+fanout_error_e fanout_native_ticket(fanout_session_t *s,
+    fanout_command_t *cmd);
+void fanout_native_ticket_end(fanout_session_t *s);
 
 /* FORBIDDEN unless an operation on the channel is permitted, or one of
  * several. */

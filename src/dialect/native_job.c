@@ -531,6 +531,11 @@ job_finish(fanout_session_t *s, fanout_native_job_t *job)
     fanout_native_printf(&rp, ",\"epoch\":\"%*s\",\"offset\":%uL",
                          sizeof(epoch), epoch, job->offset);
 
+    if (job->base.sub && job->base.sub->granted_until) {
+        fanout_native_printf(&rp, ",\"expires\":%uL",
+                             job->base.sub->granted_until);
+    }
+
     if (job->since) {
         fanout_native_printf(&rp, ",\"recovered\":%s",
                      job->recovered ? "true" : "false");

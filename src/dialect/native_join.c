@@ -75,12 +75,16 @@ static const fanout_native_member_t  join_members[] = {
                           fanout_command_t, u.join.anonymous) },
 
     { fanout_native_field("presence", fanout_native_read_presence,
-                          fanout_command_t, u.join.presence) }
+                          fanout_command_t, u.join.presence) },
+
+    { fanout_native_field("token", fanout_native_read_raw,
+                          fanout_command_t, u.join.token) }
 };
 
 const fanout_native_op_t  fanout_native_op_join = {
     .name = ngx_string("join"),
     .run = native_join,
+    .prepare = fanout_native_ticket,
     .members = join_members,
     .n = fanout_nelts(join_members),
     .size = offsetof(fanout_join_cmd_t, events),
@@ -165,6 +169,7 @@ native_join(fanout_session_t *s, fanout_command_t *cmd)
 
     sub->state = FANOUT_SUB_JOINING;
     fanout_session_granted(sub);
+    fanout_native_ticket_end(s);
 
     fanout_native_run(s, job);
 
@@ -199,6 +204,12 @@ join_check(fanout_session_t *s, fanout_command_t *cmd)
 
     if (rc == FANOUT_E_NONE) {
         rc = fanout_native_join_presence(s, cmd);
+    }
+
+    if (rc == FANOUT_E_NONE && fanout_native_enters(c)) {
+        rc = fanout_native_presence_data(s, cmd,
+                                         fanout_session_sub(s, &cmd->channel),
+                                         &c->presence.data);
     }
 
     if (rc == FANOUT_E_NONE

@@ -7,6 +7,7 @@
 
 
 #include "dialect/native.h"
+#include "session/may.h"
 #include "session/members.h"
 #include "hub/roster.h"
 #include "session/transport.h"
@@ -137,6 +138,26 @@ fanout_native_read_presence(fanout_session_t *s, fanout_command_t *cmd,
 }
 
 
+fanout_error_e
+fanout_native_presence_data(fanout_session_t *s, fanout_command_t *cmd,
+    fanout_subscription_t *sub, fanout_zstr_t *data)
+{
+    const ngx_str_t  *given;
+
+    given = fanout_session_presence(s, &cmd->channel, sub);
+
+    if (given == NULL) {
+        return FANOUT_E_NONE;
+    }
+
+    data->data = given->data;
+    data->len = given->len;
+
+    return fanout_native_within(s, cmd, &fanout_native_presence_size,
+                                data->len);
+}
+
+
 static fanout_error_e
 presence_state(fanout_session_t *s, fanout_command_t *cmd,
     const fanout_native_member_t *m, fanout_json_t *value, void *base)
@@ -212,6 +233,16 @@ native_presence(fanout_session_t *s, fanout_command_t *cmd)
     if (c->data.type != FANOUT_JSON_NONE) {
         what |= FANOUT_PUT_DATA|FANOUT_PUT_ENTER
                 |(c->merge ? FANOUT_PUT_IF : 0);
+
+        rc = fanout_native_presence_data(s, cmd, sub, &m.data);
+
+        if (rc != FANOUT_E_NONE) {
+            return rc;
+        }
+
+        if (m.data.data != c->data.data.data) {
+            what &= ~FANOUT_PUT_IF;
+        }
     }
 
     return presence_put(s, cmd, sub, &m, what);

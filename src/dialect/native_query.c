@@ -195,6 +195,11 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
         rc = fanout_native_join_options(sub, &cmd.u.join);
 
         if (rc == FANOUT_E_NONE && fanout_native_enters(&cmd.u.join)) {
+            rc = fanout_native_presence_data(s, &cmd, sub,
+                                             &cmd.u.join.presence.data);
+        }
+
+        if (rc == FANOUT_E_NONE && fanout_native_enters(&cmd.u.join)) {
             rc = join_member(sub, &cmd.u.join);
         }
 
@@ -286,6 +291,13 @@ join_read(fanout_session_t *s, fanout_query_t *q, joined_t *o,
 
     if (rc == FANOUT_E_NONE) {
         rc = fanout_native_decode(s, cmd);
+    }
+
+    if (rc == FANOUT_E_NONE && c->token.len) {
+        rc = fanout_native_fail(cmd, FANOUT_E_BAD_REQUEST,
+                 "a token is a secret: it goes into the header "
+                 "Fanout-Join-Token, or into the argument \"join_token\", "
+                 "which no log has");
     }
 
     if (rc != FANOUT_E_NONE) {
@@ -610,6 +622,11 @@ join_reply(fanout_session_t *s, fanout_query_t *q, joined_t *o)
         rc = fanout_outbuf_printf(hub, f, 128,
                                   ",\"epoch\":\"%*s\",\"offset\":%uL",
                                   sizeof(epoch), epoch, j->after);
+    }
+
+    if (rc == NGX_OK && o->sub->granted_until) {
+        rc = fanout_outbuf_printf(hub, f, 64, ",\"expires\":%uL",
+                                  o->sub->granted_until);
     }
 
     if (rc == NGX_OK && o->since) {

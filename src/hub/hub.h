@@ -185,6 +185,15 @@ struct fanout_subscription_s {
                                                    join holds */
     uint8_t                    granted;         /* FANOUT_MAY_* by the grant
                                                    that it joined with */
+    uint32_t                   granted_warn;    /* ms before its end that the
+                                                   client is told, 0: not */
+    unsigned                   granted_check:1; /* it may lack what the join
+                                                   needs */
+    unsigned                   ticket:1;        /* this is that of a token, */
+    uint32_t                   issued;          /* as in fanout_ticket_t */
+    uint64_t                   token;
+    struct fanout_grant_s     *grant;           /* by which its members have
+                                                   their data; or NULL */
 };
 
 
@@ -411,6 +420,7 @@ struct fanout_hub_s {
 #define FANOUT_WORK_COMMAND   1024              /* a command, beside its
                                                    bytes */
 #define FANOUT_WORK_MESSAGE   512               /* a message published */
+#define FANOUT_WORK_TOKEN     49152             /* a token verified */
 #define FANOUT_WORK_CHANNEL   3072              /* a channel joined or left */
 #define FANOUT_WORK_SECTION   1024              /* a section of the log, or of
                                                    members */

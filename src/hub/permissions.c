@@ -480,3 +480,36 @@ fanout_permissions_check(fanout_permissions_t *a, ngx_uint_t op,
 
     return 0;
 }
+
+
+ngx_int_t
+fanout_permit_ops(const fanout_json_t *array)
+{
+    u_char              buf[16];
+    ngx_int_t           ops;
+    ngx_uint_t          op;
+    fanout_json_t       item, text;
+    fanout_json_iter_t  it;
+
+    if (fanout_json_type(array) != FANOUT_JSON_ARRAY
+        || fanout_json_iter(&it, array) != FANOUT_JSON_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ops = 0;
+
+    while (fanout_json_next(&it, NULL, &item) == 1) {
+
+        op = fanout_json_text(&item, buf, sizeof(buf), &text) == FANOUT_JSON_OK
+             ? fanout_permission(text.data, text.len) : 0;
+
+        if (op == 0) {
+            return NGX_ERROR;
+        }
+
+        ops |= op;
+    }
+
+    return ops;
+}

@@ -11,6 +11,7 @@
 
 
 #include "hub/app.h"
+#include "base/json.h"
 
 
 /* most patterns of a list */
@@ -38,6 +39,11 @@ size_t fanout_permit_list_size(size_t len);
  * more than FANOUT_PERMIT_LIST, or one that is no pattern; then none counts. */
 u_char *fanout_permit_list(u_char *p, ngx_uint_t ops, const u_char *data,
     size_t len);
+
+
+/* The operations that an array names, of valid JSON; NGX_ERROR: it is none, or
+ * names what is none. */
+ngx_int_t fanout_permit_ops(const fanout_json_t *array);
 
 
 #endif /* FANOUT_HUB_PERMIT_LIST_H */

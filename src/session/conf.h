@@ -88,6 +88,8 @@ typedef struct {
                                                 /* by the bit of an operation,
                                                    NULL: nobody is asked */
     ngx_uint_t               asks;              /* bits of these */
+    ngx_uint_t               tickets;           /* whether tokens may be of
+                                                   channels */
     size_t                   headers;           /* bytes of a request that are
                                                    kept for that, at most */
     fanout_origins_t         origins;           /* of pages with sessions */

@@ -8,6 +8,7 @@
 
 #include "session/denial.h"
 #include "session/dialect.h"
+#include "session/permit.h"
 #include "session/transport.h"
 
 
@@ -67,6 +68,11 @@ denial_meets(fanout_session_t *s, const fanout_denial_t *d, int n)
     for (i = 0; i < n && !s->denied; i++) {
 
         if (!fanout_denial_concerns(&d[i], &s->who)) {
+
+            if (s->ticketed) {
+                fanout_session_tickets_denied(s, &d[i]);
+            }
+
             continue;
         }
 
@@ -91,6 +97,10 @@ denial_look(fanout_session_t *s)
     } else if (fanout_denial_stale(&s->hub->zone, &s->who, &d)) {
         denial_renew(s, &d);
     }
+
+    if (s->ticketed && !s->denied) {
+        fanout_session_tickets_denied(s, NULL);
+    }
 }
 
 
@@ -110,11 +120,14 @@ fanout_session_authorized(fanout_session_t *s, const fanout_subject_t *who)
 static void
 denial_end(fanout_session_t *s, const fanout_denial_t *d)
 {
-    ngx_uint_t   torn;
+    ngx_uint_t   torn, revoked;
     const char  *why;
 
-    why = d->kind == FANOUT_DENY_TOKEN || d->kind == FANOUT_DENY_ISSUED
-          ? "revoked" : "blocked";
+    revoked = d->kind == FANOUT_DENY_TOKEN || d->kind == FANOUT_DENY_ISSUED;
+    why = revoked ? "revoked" : "blocked";
+
+    fanout_session_log_denied(s, revoked ? FANOUT_LOG_REVOKE
+                                         : FANOUT_LOG_BLOCK, NULL);
 
     fanout_count(s->hub, denied);
 
@@ -166,7 +179,7 @@ denial_renew(fanout_session_t *s, const fanout_denial_t *d)
     s->warned = 1;
     s->expire_at = ngx_current_msec + left;
 
-    s->dialect->expiring(s, left);
+    s->dialect->expiring(s, NULL, left);
 
     if (s->started) {
         fanout_session_timer(s);

@@ -86,8 +86,10 @@ struct fanout_dialect_s {
      * and permissions now.  Greets.  NULL where tokens are not awaited. */
     void       (*proved)(fanout_session_t *s);
 
-    /* The session ends in so many ms; NULL: the client is not told. */
-    void       (*expiring)(fanout_session_t *s, ngx_msec_t left);
+    /* The session ends in so many ms, or its join of a channel does; NULL: the
+     * client is not told. */
+    void       (*expiring)(fanout_session_t *s, ngx_str_t *channel,
+                   ngx_msec_t left);
 };
 
 

@@ -378,6 +378,10 @@ fanout_grant_release(fanout_grant_t *grant)
         ngx_free(grant->connect);
     }
 
+    if (grant->presence.data) {
+        ngx_free(grant->presence.data);
+    }
+
     ngx_free(grant);
 }
 

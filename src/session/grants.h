@@ -56,6 +56,10 @@ struct fanout_grant_s {
     ngx_str_t                text;              /* of an error; len 0: the usual
                                                    one; of ngx_alloc() */
     fanout_connect_t        *connect;           /* of ngx_alloc(), or NULL */
+    ngx_str_t                presence;          /* data of members, JSON, of
+                                                   ngx_alloc(), .data NULL:
+                                                   theirs */
+    size_t                   presence_max;      /* bytes of it */
     unsigned                 answered:1;
     unsigned                 listed:1;          /* in the tree */
 };

@@ -206,10 +206,10 @@ io_due(fanout_session_t *s)
         && (ngx_msec_int_t) (now - s->warn_at) >= 0)
     {
         s->warned = 1;
-        s->dialect->expiring(s, fanout_session_left(s));
+        s->dialect->expiring(s, NULL, fanout_session_left(s));
     }
 
-    if (s->granted_until && s->granted_until <= fanout_time()) {
+    if (s->granted_at && s->granted_at <= fanout_time()) {
         fanout_session_grants_end(s);
     }
 

@@ -8,6 +8,7 @@
 
 #include "session/session.h"
 #include "session/join.h"
+#include "session/grants.h"
 #include "session/members.h"
 
 
@@ -292,6 +293,10 @@ fanout_session_leave(fanout_subscription_t *sub, ngx_uint_t reason)
     ch->formats[sub->format]--;
 
     fanout_signals_forget(sub);
+
+    if (sub->grant) {
+        fanout_grant_release(sub->grant);
+    }
 
     if (sub->events) {
         ngx_free(sub->events);

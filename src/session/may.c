@@ -18,8 +18,12 @@ fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
         return 1;
     }
 
-    if (s->conf->asks == 0) {
+    if (s->conf->asks == 0 && !s->conf->tickets) {
         return 0;
+    }
+
+    if (fanout_ticket_ops(s->tickets, s->ntickets, channel) & ops) {
+        return 1;
     }
 
     sub = fanout_session_sub(s, channel);
@@ -30,9 +34,44 @@ fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
         return 1;
     }
 
+    if (s->conf->asks == 0) {
+        return 0;
+    }
+
     fanout_session_grantee(s, &who);
 
     return fanout_grants_check(s->conf->asked, &who, ops, channel) != 0;
+}
+
+
+const ngx_str_t *
+fanout_session_presence(fanout_session_t *s, ngx_str_t *channel,
+    fanout_subscription_t *sub)
+{
+    fanout_grant_t    *grant;
+    fanout_grantee_t   who;
+
+    if (s->conf->asks == 0) {
+        return NULL;
+    }
+
+    fanout_session_grantee(s, &who);
+
+    grant = fanout_grants_answered(s->conf->asked, &who, FANOUT_MAY_PRESENCE,
+                                   channel);
+
+    if (grant && grant->presence.data) {
+        return &grant->presence;
+    }
+
+    grant = fanout_grants_answered(s->conf->asked, &who, FANOUT_MAY_JOIN,
+                                   channel);
+
+    if (grant && grant->presence.data) {
+        return &grant->presence;
+    }
+
+    return sub && sub->grant ? &sub->grant->presence : NULL;
 }
 
 

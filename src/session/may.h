@@ -15,10 +15,15 @@
 
 
 /* Whether a session may do one of these ops on a channel: by the rules of its
- * location, by the grant that it joined with, or by what the backend has
- * answered. */
+ * location, by a ticket that it brings, by what it joined with, or by what
+ * the backend has answered. */
 ngx_uint_t fanout_session_may(fanout_session_t *s, ngx_uint_t ops,
     ngx_str_t *channel);
+
+/* The data that the backend gives to the members of a session on a channel;
+ * NULL: they have their own.  sub may be NULL. */
+const ngx_str_t *fanout_session_presence(fanout_session_t *s,
+    ngx_str_t *channel, fanout_subscription_t *sub);
 
 /* Who a session is for grants; valid as long as the session. */
 void fanout_session_grantee(fanout_session_t *s, fanout_grantee_t *who);

@@ -15,6 +15,7 @@
  *  - channel that a stream or a poll joins;
  *  - 4096 bytes of what a compressed message grows to beyond
  *    fanout_deflate_ratio.
+ * A subscription token costs 3, one that is not valid 10.
  * A signal costs half of one, a command that is refused for its rate a tenth.
  *
  * A refusal may be many times as long as its command.  So the refusals of a
@@ -40,6 +41,8 @@
 #define FANOUT_COST            1000             /* of one command */
 #define FANOUT_COST_SIGNAL     500
 #define FANOUT_COST_REFUSED    100
+#define FANOUT_COST_TICKET     3000             /* a subscription token */
+#define FANOUT_COST_FORGED     10000            /* one that is not valid */
 #define FANOUT_COST_BYTES      4096             /* of growth, as one command */
 #define FANOUT_COST_LOOKS      256              /* entries that are searched,
                                                    likewise */

@@ -17,6 +17,13 @@
 #define FANOUT_SEAT_NAMES  64                   /* names read at once */
 
 
+static void granted_presence(fanout_subscription_t *sub,
+    fanout_grant_t *grant);
+static void granted_ticket(fanout_subscription_t *sub,
+    const fanout_ticket_t *ticket);
+static ngx_uint_t granted_next(fanout_subscription_t *sub);
+static void granted_end(fanout_subscription_t *sub);
+static ngx_uint_t granted_keeps(fanout_subscription_t *sub);
 static void granted_more(fanout_subscription_t *sub, fanout_grantee_t *who,
     ngx_uint_t op);
 static ngx_uint_t keeps(fanout_session_t *s, ngx_str_t *name,
@@ -26,39 +33,111 @@ static ngx_uint_t keeps(fanout_session_t *s, ngx_str_t *name,
 void
 fanout_session_granted(fanout_subscription_t *sub)
 {
-    ngx_str_t         *name;
-    fanout_grant_t    *grant;
-    fanout_session_t  *s;
-    fanout_grantee_t   who;
+    ngx_str_t              *name;
+    fanout_grant_t         *grant;
+    fanout_session_t       *s;
+    fanout_grantee_t        who;
+    const fanout_ticket_t  *ticket;
 
     s = sub->session;
     name = &sub->channel->name;
 
-    if (s->conf->asks == 0) {
+    if (s->conf->asks == 0 && !s->conf->tickets) {
         return;
     }
 
     fanout_session_grantee(s, &who);
-    grant = fanout_grants_answered(s->conf->asked, &who, FANOUT_MAY_JOIN,
-                                   name);
 
-    if (grant) {
+    ticket = fanout_ticket_on(s->tickets, s->ntickets, name);
+    grant = ticket || s->conf->asks == 0
+            ? NULL : fanout_grants_answered(s->conf->asked, &who,
+                                            FANOUT_MAY_JOIN, name);
+    if (ticket) {
+        granted_ticket(sub, ticket);
+
+    } else if (grant) {
         sub->granted &= FANOUT_MAY_PRESENCE|FANOUT_MAY_PROFILE;
         sub->granted |= fanout_grant_ops(grant);
         sub->granted_until = grant->expires;
+        sub->granted_warn = 0;
+        sub->ticket = 0;
+        granted_presence(sub, grant);
     }
 
     granted_more(sub, &who, FANOUT_MAY_PRESENCE);
     granted_more(sub, &who, FANOUT_MAY_PROFILE);
 
-    if (sub->granted_until
-        && (s->granted_until == 0 || sub->granted_until < s->granted_until))
-    {
-        s->granted_until = sub->granted_until;
+    if (granted_next(sub) && s->started) {
+        fanout_session_timer(s);
+    }
+}
 
-        if (s->started) {
-            fanout_session_timer(s);
-        }
+
+static void
+granted_presence(fanout_subscription_t *sub, fanout_grant_t *grant)
+{
+    if (sub->grant) {
+        fanout_grant_release(sub->grant);
+        sub->grant = NULL;
+    }
+
+    if (grant->presence.data) {
+        sub->grant = grant;
+        grant->refs++;
+    }
+}
+
+
+/* Sees to it that something is done when it is time; 1: that is earlier than
+ * all else. */
+
+static ngx_uint_t
+granted_next(fanout_subscription_t *sub)
+{
+    uint64_t           at;
+    fanout_session_t  *s;
+
+    if (sub->granted_until == 0 && !sub->granted_check) {
+        return 0;
+    }
+
+    s = sub->session;
+    at = sub->granted_check ? 1 : sub->granted_until - sub->granted_warn;
+
+    if (s->granted_at && s->granted_at <= at) {
+        return 0;
+    }
+
+    s->granted_at = at;
+
+    return 1;
+}
+
+
+/* Takes the place of the grant before.  What it lacks ends soon: not within the
+ * join. */
+
+static void
+granted_ticket(fanout_subscription_t *sub, const fanout_ticket_t *ticket)
+{
+    uint64_t           now;
+    fanout_session_t  *s;
+
+    s = sub->session;
+    now = fanout_time();
+
+    sub->granted_check |= (sub->granted & ~ticket->ops) != 0;
+    sub->granted = ticket->ops;
+    sub->granted_until = ticket->until;
+    sub->granted_warn = 0;
+    sub->issued = ticket->issued;
+    sub->token = ticket->token;
+    sub->ticket = 1;
+    s->ticketed = 1;
+
+    if (sub->granted_until > now && s->dialect->expiring) {
+        sub->granted_warn = ngx_min(s->conf->expiring,
+                                    (sub->granted_until - now) / 2);
     }
 }
 
@@ -68,10 +147,13 @@ fanout_session_granted(fanout_subscription_t *sub)
 static void
 granted_more(fanout_subscription_t *sub, fanout_grantee_t *who, ngx_uint_t op)
 {
-    fanout_grant_t  *grant;
+    fanout_grant_t    *grant;
+    fanout_session_t  *s;
 
-    grant = fanout_grants_answered(sub->session->conf->asked, who, op,
-                                   &sub->channel->name);
+    s = sub->session;
+    grant = s->conf->asks ? fanout_grants_answered(s->conf->asked, who, op,
+                                                   &sub->channel->name)
+                          : NULL;
 
     if (grant == NULL || !(fanout_grant_ops(grant) & op)) {
         return;
@@ -83,6 +165,7 @@ granted_more(fanout_subscription_t *sub, fanout_grantee_t *who, ngx_uint_t op)
         && (sub->granted_until == 0 || grant->expires < sub->granted_until))
     {
         sub->granted_until = grant->expires;
+        sub->granted_warn = 0;
     }
 }
 
@@ -95,7 +178,7 @@ fanout_session_grants_end(fanout_session_t *s)
     fanout_subscription_t  *sub;
 
     now = fanout_time();
-    s->granted_until = 0;
+    s->granted_at = 0;
 
     for (q = ngx_queue_head(&s->subs);
          q != ngx_queue_sentinel(&s->subs);
@@ -104,28 +187,98 @@ fanout_session_grants_end(fanout_session_t *s)
         next = ngx_queue_next(q);
         sub = ngx_queue_data(q, fanout_subscription_t, in_session);
 
-        if (sub->granted_until == 0) {
+        if (sub->granted_until && sub->granted_until <= now) {
+            granted_end(sub);
             continue;
         }
 
-        if (sub->granted_until > now) {
+        if (sub->granted_check) {
+            sub->granted_check = 0;
 
-            if (s->granted_until == 0 || sub->granted_until < s->granted_until)
-            {
-                s->granted_until = sub->granted_until;
+            if (!granted_keeps(sub)) {
+                continue;
             }
+        }
 
+        if (sub->granted_warn
+            && sub->granted_until - sub->granted_warn <= now)
+        {
+            sub->granted_warn = 0;
+            s->dialect->expiring(s, &sub->channel->name,
+                                 sub->granted_until - now);
+        }
+
+        (void) granted_next(sub);
+    }
+}
+
+
+void
+fanout_session_tickets_denied(fanout_session_t *s, const fanout_denial_t *d)
+{
+    ngx_queue_t            *q, *next;
+    fanout_denial_t         found;
+    fanout_subject_t        who;
+    fanout_subscription_t  *sub;
+
+    ngx_memzero(&who, sizeof(fanout_subject_t));
+
+    who.user = s->who.user;
+    who.change = s->who.change;
+    who.tokened = 1;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (!sub->ticket) {
             continue;
         }
 
-        sub->granted = 0;
-        sub->granted_until = 0;
+        who.token = sub->token;
+        who.issued = sub->issued;
 
-        if (!keeps(s, &sub->channel->name, &sub->channel->zc, sub->want)) {
-            fanout_session_remove(sub, FANOUT_LEFT_FORBIDDEN,
-                                  FANOUT_LEFT_FORBIDDEN);
+        if (d ? fanout_denial_concerns(d, &who)
+              : fanout_denial_check(&s->hub->zone, &who, &found))
+        {
+            fanout_session_log_denied(s, FANOUT_LOG_REVOKE,
+                                      &sub->channel->name);
+            granted_end(sub);
         }
     }
+}
+
+
+static void
+granted_end(fanout_subscription_t *sub)
+{
+    sub->granted = 0;
+    sub->granted_until = 0;
+    sub->granted_warn = 0;
+    sub->granted_check = 0;
+    sub->ticket = 0;
+
+    (void) granted_keeps(sub);
+}
+
+
+/* 0: the join has ended, as nothing permits it now. */
+
+static ngx_uint_t
+granted_keeps(fanout_subscription_t *sub)
+{
+    if (keeps(sub->session, &sub->channel->name, &sub->channel->zc,
+              sub->want))
+    {
+        return 1;
+    }
+
+    fanout_session_remove(sub, FANOUT_LEFT_FORBIDDEN, FANOUT_LEFT_FORBIDDEN);
+
+    return 0;
 }
 
 
@@ -260,10 +413,11 @@ fanout_session_leave_forbidden(fanout_session_t *s)
             fanout_hub_view(s->hub, &name, &c);
 
             if (!keeps(s, &name, &c, 0)
-                && !(s->conf->asks & FANOUT_MAY_JOIN))
+                && !(s->conf->asks & FANOUT_MAY_JOIN) && !s->conf->tickets)
             {
-                /* if a backend decides, it is asked when the client joins,
-                 * and seats that it does not join again are given up */
+                /* if a backend or a token decides, it does so when the client
+                 * joins, and seats that it does not join again are given
+                 * up */
 
                 fanout_seat_close(z, &c, s->identity_ref, &s->identity,
                                   FANOUT_LEFT_FORBIDDEN);

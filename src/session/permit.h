@@ -12,6 +12,7 @@
 
 
 #include "session/may.h"
+#include "zone/denial.h"
 
 
 /* A subscription was made: it keeps the grant that it needed, if any. */
@@ -19,6 +20,11 @@ void fanout_session_granted(fanout_subscription_t *sub);
 
 /* Ends the joins whose grants are over. */
 void fanout_session_grants_end(fanout_session_t *s);
+
+/* A denial was made, or (NULL) many: ends the grants of tokens that it
+ * concerns. */
+void fanout_session_tickets_denied(fanout_session_t *s,
+    const fanout_denial_t *d);
 
 /* Ends a subscription for a reason (FANOUT_LEFT_*), and tells the client.  Its
  * seat is given up for the reason "seat", or is gone already if that is 0. */

@@ -24,6 +24,7 @@
 #include "session/conf.h"
 #include "session/log.h"
 #include "session/meter.h"
+#include "session/ticket.h"
 
 
 /* why a session ended, which says whether it may come back */
@@ -239,6 +240,8 @@ struct fanout_session_s {
     unsigned                 awaited:1;         /* its token: nobody is there
                                                    yet */
     unsigned                 owns_user:1;       /* .user is of ngx_alloc() */
+    unsigned                 ticketed:1;        /* a subscription has, or had,
+                                                   the grant of a token */
     unsigned                 denied:1;          /* closed by a denial */
     unsigned                 sealed:1;          /* and takes no more output */
     uint8_t                  reason;            /* FANOUT_LEFT_* of members,
@@ -248,9 +251,12 @@ struct fanout_session_s {
     ngx_str_t                info;              /* the profile, JSON */
     ngx_msec_t               active_at;         /* time of the last command */
     ngx_msec_t               alive_at;          /* next check for silence */
-    uint64_t                 granted_until;     /* ms of the epoch, the first
-                                                   end of a join's grant, 0:
-                                                   none ends */
+    uint64_t                 granted_at;        /* ms of the epoch: a grant of
+                                                   a join ends, or its end is
+                                                   told; 0: none */
+    const fanout_ticket_t   *tickets;           /* of the request, or of the
+                                                   join under way */
+    ngx_uint_t               ntickets;
     uint32_t                 parked;            /* commands that wait for an
                                                    authorization */
     ngx_msec_t               expire_at;         /* the end of its token, or of

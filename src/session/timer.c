@@ -50,7 +50,7 @@ fanout_session_timer(fanout_session_t *s)
             sooner(s->warned ? s->expire_at : s->warn_at);
         }
 
-        if (s->granted_until) {
+        if (s->granted_at) {
             sooner(now + granted_left(s));
         }
 
@@ -81,7 +81,7 @@ fanout_session_timer(fanout_session_t *s)
 }
 
 
-/* ms until the first grant of a join ends */
+/* ms until something is to be done for a grant of a join */
 
 static ngx_msec_t
 granted_left(fanout_session_t *s)
@@ -90,8 +90,8 @@ granted_left(fanout_session_t *s)
 
     now = fanout_time();
 
-    return s->granted_until > now
-           ? ngx_min(s->granted_until - now, 3600 * 1000) : 0;
+    return s->granted_at > now
+           ? ngx_min(s->granted_at - now, 3600 * 1000) : 0;
 }
 
 

@@ -12,6 +12,7 @@
 #include "session/connect.h"
 #include "session/token.h"
 #include "transport/bearer.h"
+#include "transport/ticket.h"
 #include "transport/transport.h"
 
 
@@ -85,7 +86,11 @@ fanout_handshake_first(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     why = admit_hub(r, conf, status);
 
-    return why ? why : fanout_credential_check(r, conf, user, status);
+    if (why == NULL) {
+        why = fanout_credential_check(r, conf, user, status);
+    }
+
+    return why ? why : fanout_tickets_check(r, conf, user, status);
 }
 
 

@@ -10,6 +10,7 @@
 #include "session/dialect.h"
 #include "http/http.h"
 #include "transport/bearer.h"
+#include "transport/ticket.h"
 #include "transport/transport.h"
 
 
@@ -76,7 +77,9 @@ fanout_attached_begin(ngx_http_request_t *r, const fanout_dialect_t *dialect,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    fanout_tickets_give(r, s);
     fanout_session_begin(s);
+    s->ntickets = 0;
 
     if (s->state != FANOUT_OPEN) {
         return fanout_refuse_error(r, s->refused);

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "hub/entry_json.h"
+#include "hub/permit_list.h"
 
 
 #define FANOUT_AUTHORIZE_TTL  86400000          /* ms, at most */
@@ -35,6 +36,7 @@ typedef struct {
     fanout_json_t           ops;
     fanout_json_t           ttl;
     fanout_json_t           expires;
+    fanout_json_t           presence;
     fanout_connect_answer_t  connect;
 } answer_t;
 
@@ -58,6 +60,8 @@ static const char *follow(fanout_grant_t *grant, ngx_uint_t status,
 static const char *follow_json(fanout_grant_t *grant, ngx_str_t *body,
     ngx_msec_t *ttl, ngx_uint_t denied);
 static const char *follow_ops(fanout_grant_t *grant, fanout_json_t *array);
+static const char *follow_presence(fanout_grant_t *grant,
+    fanout_json_t *presence);
 static void take_text(fanout_grant_t *grant, fanout_json_t *message);
 static void log_failure(fanout_authorizer_t *a, ngx_uint_t status,
     const char *why);
@@ -69,6 +73,7 @@ static const fanout_json_field_t  answer_fields[] = {
     fanout_json_field("ops", answer_t, ops),
     fanout_json_field("ttl", answer_t, ttl),
     fanout_json_field("expires", answer_t, expires),
+    fanout_json_field("presence", answer_t, presence),
     fanout_json_field("user", answer_t, connect.user),
     fanout_json_field("info", answer_t, connect.info),
     fanout_json_field("permit", answer_t, connect.permit),
@@ -109,6 +114,7 @@ fanout_authorize(fanout_asker_t *asker, const fanout_question_t *from)
             return rc == FANOUT_E_INTERNAL ? rc : FANOUT_E_UNAVAILABLE;
         }
 
+        grant->presence_max = from->conf->presence_size;
         q = question_create(a, grant, from);
 
         if (q == NULL) {
@@ -609,6 +615,10 @@ follow_json(fanout_grant_t *grant, ngx_str_t *body, ngx_msec_t *ttl,
     wrong = answer.ops.len ? follow_ops(grant, &answer.ops)
                            : fanout_authorize_connect(grant, &answer.connect);
 
+    if (wrong == NULL) {
+        wrong = follow_presence(grant, &answer.presence);
+    }
+
     if (wrong == NULL
         && (!(grant->ops & grant->op)
             || (grant->expires && grant->expires <= fanout_time())))
@@ -623,33 +633,53 @@ follow_json(fanout_grant_t *grant, ngx_str_t *body, ngx_msec_t *ttl,
 static const char *
 follow_ops(fanout_grant_t *grant, fanout_json_t *array)
 {
-    u_char               buf[16];
-    ngx_uint_t           op;
-    fanout_json_t        item, text;
-    fanout_json_iter_t   it;
+    ngx_int_t  ops;
 
     if (grant->op == FANOUT_ASK_CONNECT) {
         return "\"ops\" is of a channel: connect has \"permit\"";
     }
 
-    if (fanout_json_type(array) != FANOUT_JSON_ARRAY
-        || fanout_json_iter(&it, array) != FANOUT_JSON_OK)
-    {
+    ops = fanout_permit_ops(array);
+
+    if (ops == NGX_ERROR) {
         return "\"ops\" is not an array of operations";
     }
 
-    grant->ops = 0;
+    grant->ops = ops;
 
-    while (fanout_json_next(&it, NULL, &item) == 1) {
+    return NULL;
+}
 
-        op = fanout_json_text(&item, buf, sizeof(buf), &text) == FANOUT_JSON_OK
-             ? fanout_permission(text.data, text.len) : 0;
 
-        if (op == 0) {
-            return "\"ops\" has what is no operation";
-        }
+static const char *
+follow_presence(fanout_grant_t *grant, fanout_json_t *presence)
+{
+    u_char  *p;
 
-        grant->ops |= op;
+    if (presence->len == 0) {
+        return NULL;
+    }
+
+    if (!(grant->op & (FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE))) {
+        return "\"presence\" is of join and presence";
+    }
+
+    if (fanout_json_type(presence) == FANOUT_JSON_NULL
+        || presence->len > grant->presence_max)
+    {
+        return "\"presence\" is null, or larger than fanout_presence_size";
+    }
+
+    p = ngx_alloc(presence->len, ngx_cycle->log);
+    if (p == NULL) {
+        return "out of memory";
+    }
+
+    grant->presence.data = p;
+    grant->presence.len = fanout_json_minify(p, presence->data, presence->len);
+
+    if (grant->presence.len == 2 && p[0] == '{') {
+        grant->presence.len = 0;
     }
 
     return NULL;

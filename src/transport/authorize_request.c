@@ -11,6 +11,7 @@
 #include "session/connect.h"
 #include "transport/authorize.h"
 #include "transport/bearer.h"
+#include "transport/ticket.h"
 #include "session/connect.h"
 #include "transport/transport.h"
 
@@ -411,7 +412,9 @@ ask_ops(request_t *q, ngx_str_t *channel, ngx_uint_t ops)
     for (ops &= q->conf->asks; ops; ops &= ops - 1) {
         op = ops & -ops;
 
-        if (fanout_permissions_check(q->permissions, op, channel)) {
+        if (fanout_permissions_check(q->permissions, op, channel)
+            || (fanout_tickets_ops(q->request, channel) & op))
+        {
             continue;
         }
 

@@ -46,11 +46,9 @@ static ngx_uint_t bearer_header(ngx_http_request_t *r, const char *name,
 static ngx_uint_t bearer_cookie(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *token);
 static ngx_uint_t bearer_subprotocol(ngx_http_request_t *r, ngx_str_t *token);
-static ngx_uint_t bearer_query(u_char **pos, u_char *last, ngx_str_t *name,
-    ngx_str_t *token);
 static const char *bearer_refusal(bearer_t *b);
 static ngx_int_t bearer_challenge(ngx_http_request_t *r, ngx_uint_t invalid);
-static void bearer_hide(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
+static void bearer_hide_all(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
 static void bearer_mask_uri(ngx_str_t *text, ngx_str_t *name);
 static void bearer_mask(u_char *args, u_char *last, ngx_str_t *name);
 static void bearer_cleanup(void *data);
@@ -63,7 +61,7 @@ fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
         return NGX_ERROR;
     }
 
-    bearer_hide(r->main, conf);
+    bearer_hide_all(r->main, conf);
 
     return NGX_OK;
 }
@@ -258,6 +256,8 @@ bearer_verified(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
         return NULL;
     }
 
+    fanout_bearer_count(flcf, b->error);
+
     if (b->error != FANOUT_JWT_OK) {
         fanout_meter_wrong(r, flcf, b->error == FANOUT_JWT_SIGNATURE);
     }
@@ -265,6 +265,29 @@ bearer_verified(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
     b->verified = 1;
 
     return b;
+}
+
+
+void
+fanout_bearer_count(fanout_loc_conf_t *conf, fanout_jwt_e e)
+{
+    fanout_hub_t  *hub;
+
+    hub = conf->app ? conf->app->hub : NULL;
+
+    if (hub == NULL) {
+        return;
+    }
+
+    if (e == FANOUT_JWT_OK) {
+        fanout_count(hub, tokens);
+
+    } else if (e == FANOUT_JWT_EXPIRED) {
+        fanout_count(hub, tokens_expired);
+
+    } else {
+        fanout_count(hub, tokens_refused);
+    }
 }
 
 
@@ -287,8 +310,8 @@ bearer_read(ngx_http_request_t *r, fanout_jwt_conf_t *conf, ngx_str_t *token)
 
         case FANOUT_BEARER_QUERY:
             pos = r->args.data;
-            found = bearer_query(&pos, r->args.data + r->args.len,
-                                 &place[i].name, token);
+            found = fanout_bearer_argument(&pos, r->args.data + r->args.len,
+                                           &place[i].name, token);
             break;
 
         case FANOUT_BEARER_COOKIE:
@@ -417,11 +440,9 @@ bearer_subprotocol(ngx_http_request_t *r, ngx_str_t *token)
 }
 
 
-/* The next argument of this name from *pos on, which moves behind it.  The
- * characters of a token are not escaped in a query. */
-
-static ngx_uint_t
-bearer_query(u_char **pos, u_char *last, ngx_str_t *name, ngx_str_t *token)
+ngx_uint_t
+fanout_bearer_argument(u_char **pos, u_char *last, ngx_str_t *name,
+    ngx_str_t *token)
 {
     u_char  *p, *end;
 
@@ -547,11 +568,8 @@ bearer_challenge(ngx_http_request_t *r, ngx_uint_t invalid)
 }
 
 
-/* The line of the request, which logs have, and the URI may be copies of what
- * has the arguments, or what these were before they were rewritten. */
-
 static void
-bearer_hide(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
+bearer_hide_all(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
 {
     ngx_uint_t              i;
     fanout_bearer_place_t  *place;
@@ -561,12 +579,21 @@ bearer_hide(ngx_http_request_t *r, fanout_jwt_conf_t *conf)
     for (i = 0; i < conf->places->nelts; i++) {
 
         if (place[i].from == FANOUT_BEARER_QUERY) {
-            bearer_mask(r->args.data, r->args.data + r->args.len,
-                        &place[i].name);
-            bearer_mask_uri(&r->request_line, &place[i].name);
-            bearer_mask_uri(&r->unparsed_uri, &place[i].name);
+            fanout_bearer_hide(r, &place[i].name);
         }
     }
+}
+
+
+/* The line of the request, which logs have, and the URI may be copies of what
+ * has the arguments, or what these were before they were rewritten. */
+
+void
+fanout_bearer_hide(ngx_http_request_t *r, ngx_str_t *name)
+{
+    bearer_mask(r->args.data, r->args.data + r->args.len, name);
+    bearer_mask_uri(&r->request_line, name);
+    bearer_mask_uri(&r->unparsed_uri, name);
 }
 
 
@@ -590,7 +617,7 @@ bearer_mask(u_char *args, u_char *last, ngx_str_t *name)
 {
     ngx_str_t  token;
 
-    while (bearer_query(&args, last, name, &token)) {
+    while (fanout_bearer_argument(&args, last, name, &token)) {
         ngx_memset(token.data, '*', token.len);
     }
 }

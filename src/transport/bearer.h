@@ -47,6 +47,18 @@ struct fanout_jwt_conf_s {
  * overwritten with "*".  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_bearer_take(ngx_http_request_t *r, fanout_jwt_conf_t *conf);
 
+/* The next argument of this name from *pos on, which moves behind it: 1, or 0.
+ * The characters of a token are not escaped in a query. */
+ngx_uint_t fanout_bearer_argument(u_char **pos, u_char *last, ngx_str_t *name,
+    ngx_str_t *token);
+
+/* Overwrites all arguments of this name. */
+void fanout_bearer_hide(ngx_http_request_t *r, ngx_str_t *name);
+
+/* Counts a token that was looked at; locations without "fanout" have no
+ * counters. */
+void fanout_bearer_count(fanout_loc_conf_t *conf, fanout_jwt_e e);
+
 /* Whether a token has only the characters of one (RFC 7515, section 3.1), so
  * that it may stand in a header: 1 or 0. */
 ngx_uint_t fanout_bearer_plain(ngx_str_t *token);

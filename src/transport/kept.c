@@ -155,6 +155,7 @@ keep_header(ngx_table_elt_t *h, fanout_jwt_conf_t *jwt, ngx_str_t *header)
 
     if (h->hash == 0
         || keep_has(&h->key, websocket, sizeof(websocket) - 1)
+        || keep_has(&h->key, "fanout-join-token", sizeof("fanout-join-token"))
         || keep_has(&h->key, "content-length", sizeof("content-length")))
     {
         return 0;

@@ -13,6 +13,7 @@
 #include "http/http.h"
 #include "session/token.h"
 #include "transport/kept.h"
+#include "transport/ticket.h"
 #include "transport/transport.h"
 
 
@@ -39,6 +40,8 @@ static const char *check_body(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 static ngx_uint_t post_is_json(ngx_http_request_t *r);
 static void post_body_handler(ngx_http_request_t *r);
 static ngx_int_t post_run(ngx_http_request_t *r);
+static fanout_session_t *post_session(ngx_http_request_t *r,
+    fanout_loc_conf_t *conf, ngx_str_t *user, fanout_meter_t *meter);
 static ngx_uint_t author(fanout_session_t *s,
     ngx_http_request_t *r);
 static answer_t *answer_create(fanout_session_t *s, ngx_http_request_t *r);
@@ -186,21 +189,8 @@ post_run(ngx_http_request_t *r)
         return fanout_refuse_admission(r, conf, &user, &refusal);
     }
 
-    s = fanout_session_create(r, conf->app->hub, conf, conf->dialect,
-                              &fanout_post, &user, &meter);
+    s = post_session(r, conf, &user, &meter);
     if (s == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    s->blocked = 1;
-
-    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
-    fanout_count(s->hub, connects);
-
-    if (fanout_subject(r, conf, &user, &s->who) != NGX_OK
-        || (conf->asks && fanout_keep_session(r, s) != NGX_OK))
-    {
-        fanout_session_return_request(s);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -235,6 +225,36 @@ post_run(ngx_http_request_t *r)
     post_go_on(s);
 
     return NGX_DONE;
+}
+
+
+static fanout_session_t *
+post_session(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
+    fanout_meter_t *meter)
+{
+    fanout_session_t  *s;
+
+    s = fanout_session_create(r, conf->app->hub, conf, conf->dialect,
+                              &fanout_post, user, meter);
+    if (s == NULL) {
+        return NULL;
+    }
+
+    s->blocked = 1;
+
+    ngx_http_set_ctx(r, s, ngx_http_fanout_module);
+    fanout_count(s->hub, connects);
+
+    if (fanout_subject(r, conf, user, &s->who) != NGX_OK
+        || (conf->asks && fanout_keep_session(r, s) != NGX_OK))
+    {
+        fanout_session_return_request(s);
+        return NULL;
+    }
+
+    fanout_tickets_give(r, s);
+
+    return s;
 }
 
 

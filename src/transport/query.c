@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "session/grants.h"
 #include "session/position.h"
+#include "transport/ticket.h"
 #include "transport/transport.h"
 
 
@@ -613,8 +614,8 @@ query_permits(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 }
 
 
-/* By the rules of the location, or by an answer of the backend that is in
- * hand. */
+/* By the rules of the location, by a ticket of the request, or by an answer of
+ * the backend that is in hand. */
 
 static ngx_uint_t
 query_may(ngx_http_request_t *r, fanout_permissions_t *access, ngx_uint_t op,
@@ -626,6 +627,7 @@ query_may(ngx_http_request_t *r, fanout_permissions_t *access, ngx_uint_t op,
     who.connection = r->connection;
 
     return fanout_permissions_check(access, op, channel)
+           || (fanout_tickets_ops(r, channel) & op)
            || fanout_grants_check(NULL, &who, op, channel);
 }
 

@@ -109,6 +109,7 @@ preflight(ngx_http_request_t *r, fanout_loc_conf_t *conf)
     static ngx_str_t  methods = ngx_string("GET, POST");
     static ngx_str_t  headers = ngx_string("Content-Type, Fanout-Client, "
                                            "Fanout-Resume, Last-Event-ID, "
+                                           "Fanout-Join-Token, "
                                            "Authorization");
 
     why = fanout_origin_check(r, &conf->origins);

@@ -62,6 +62,10 @@
     _(address_held,    "operations refused: address= of fanout_zone")         \
     _(log_gathered,    "fanout_log lines that were counted, not written")      \
     _(forbidden,       "commands refused for lack of permission")             \
+    _(tokens,          "tokens that were verified: fanout_jwt")                \
+    _(tokens_expired,  "tokens refused because they have expired")            \
+    _(tokens_refused,  "tokens refused for another reason")                   \
+    _(tokens_renewed,  "tokens that took the place of an older one")          \
     _(denied,          "sessions ended because they were shut out")           \
     _(denied_handshakes, "handshakes refused likewise")                       \
     _(zone_full,       "operations refused because the zone was full")        \

@@ -376,6 +376,7 @@ join_holds(const decoded_t *d, const fanout_join_cmd_t *c)
     must(c->want >= -1
          && c->want <= (FANOUT_WANT_MESSAGES|FANOUT_WANT_SIGNALS
                         |FANOUT_WANT_PRESENCE));
+    must(c->token.len == 0 || inside(d, c->token.data, c->token.len));
     must(c->nevents <= FANOUT_NATIVE_EVENTS);
     must(c->filters || c->nevents == 0);
 
