@@ -181,6 +181,30 @@ subtest 'the token as the first command' => sub {
 };
 
 
+subtest 'tokens for single channels' => sub {
+    my ($location) = blocks_of('Tokens for single channels', 'nginx server');
+    my $whole = $conf;
+
+    $whole =~ s/(?=\n        location = \/realtime)/\n$location/ or die;
+
+    my $nginx = Fanout::Nginx->start(conf => runnable($certs->placed($whole)),
+                                     workers => 1);
+    my $token = bash('node token.mjs ann 7') =~ s/\n//r;
+    my $for = sub {
+        return bash("sed 's/sub, room,/sub, channel: room,/' token.mjs > channel.mjs"
+                    . " && node channel.mjs $_[0] room:8") =~ s/\n//r;
+    };
+
+    my $ann = $nginx->native(path => '/private', token => $token);
+    my $try = sub { $ann->cmd('join', channel => 'room:8', @_)->{error}{code} // 'ok' };
+
+    is($try->(), 'forbidden', 'no room without one');
+    is($try->(token => $for->('eve')), 'forbidden', 'nor with that of another user');
+    is($try->(token => $token), 'unauthorized', 'nor with that of the session');
+    is($try->(token => $for->('ann')), 'ok', 'but with its own');
+};
+
+
 # what providers publish, in their own form
 
 sub jwk {

@@ -810,8 +810,7 @@ is_deeply([ map { $_->{zone} } $backend->calls ], [ 'app', 'other' ],
         . '%7B%22channel%22:%22m:2%22,%22presence%22:%7B%22team%22:%22blue%22%7D%7D',
         headers => { 'X-Requested-With' => 'x' });
 
-    diag($http->get('/fanout/channels/m:2/members')->{body});
-    is(Fanout::JSON::encode($http->get('/fanout/channels/m:2/members')->json
+    is(Fanout::JSON::encode($http->get('/fanout/channels/m:2/presence')->json
                                  ->{members}[0]{data}), '{"team":"red"}', 'by a stream');
 }
 

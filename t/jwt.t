@@ -538,6 +538,8 @@ subtest 'mistakes in the configuration' => sub {
                qr/"from=command" excludes "handshake=0"/ ],
              [ 'expires=no', qr/"required" or "optional"/ ],
              [ 'issuer=a issuer=b', qr/duplicate parameter "issuer=b"/ ],
+             [ 'channel=a channel=b', qr/duplicate parameter "channel=b"/ ],
+             [ 'channel=' . 'x' x 256, qr/the name of a claim has 255 bytes at most/ ],
              [ 'secert=a-secret', qr/unknown parameter "secert" of/ ])
     {
         my ($line, $message) = @$_;

@@ -503,7 +503,7 @@ subtest 'nobody else sees it' => sub {
     my @deny = map { Fanout::JSON::decode($_) } <$f>;
 
     ok((grep { ($_->{op} // '') eq 'join' && $_->{status} == 401
-               && ($_->{rule} // '') eq 'fanout_jwt' && $_->{channel} eq 'room' } @deny),
+               && ($_->{rule} // '') eq 'fanout_jwt' && ($_->{channel} // '') eq 'room' } @deny),
        'the log tells what was refused');
 };
 

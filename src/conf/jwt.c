@@ -399,8 +399,8 @@ set_audience(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
 
 
 static char *
-set_channel_claim(ngx_conf_t *cf, fanout_jwt_conf_t *jwt, const jwt_parameter_t *p,
-    ngx_str_t *value, ngx_str_t *s)
+set_channel_claim(ngx_conf_t *cf, fanout_jwt_conf_t *jwt,
+    const jwt_parameter_t *p, ngx_str_t *value, ngx_str_t *s)
 {
     if (s->len > FANOUT_NAME) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

@@ -446,20 +446,17 @@ static const case_t  session_cases[] = {
     { "{\"channel\":\"a\"}", FANOUT_JWT_OF_CHANNEL, "of a channel" },
     { "{\"\\u0063hannel\":\"a\"}", FANOUT_JWT_OF_CHANNEL, "escaped" },
     { "{\"channel\":null}", FANOUT_JWT_OF_CHANNEL, "null" },
-    { "{\"channel\":\"a\",\"channel\":\"a\"}", FANOUT_JWT_OF_CHANNEL,
-      "twice" },
+    { "{\"channel\":1,\"channel\":1}", FANOUT_JWT_OF_CHANNEL, "twice" },
     { "{\"channel\":\"a\",\"exp\":1}", FANOUT_JWT_OF_CHANNEL, "expired" }
 };
 
 static const case_t  channel_cases[] = {
     { "{}", FANOUT_JWT_OF_SESSION, "of a session" },
-    { "{\"x\":{\"channel\":\"a\"}}", FANOUT_JWT_OF_SESSION, "deeper" },
     { "{\"channel\":\"a\"}", FANOUT_JWT_OK, "of a channel" },
     { "{\"\\u0063hannel\":\"a\"}", FANOUT_JWT_OK, "escaped" },
     { "{\"channel\":[\"a\"]}", FANOUT_JWT_MALFORMED, "an array" },
     { "{\"channel\":null}", FANOUT_JWT_MALFORMED, "null" },
-    { "{\"channel\":\"a\",\"\\u0063hannel\":\"b\"}", FANOUT_JWT_MALFORMED,
-      "twice" },
+    { "{\"channel\":\"a\",\"channel\":\"a\"}", FANOUT_JWT_MALFORMED, "twice" },
     { "{\"channel\":\"a\",\"exp\":1}", FANOUT_JWT_EXPIRED, "expired" }
 };
 
