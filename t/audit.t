@@ -290,12 +290,17 @@ subtest 'who is shut out' => sub {
     $ken->ok('join', channel => 'k',
              token => $sign->(sub => 'ken', channel => 'k', jti => 'j3'));
 
+    # each is seen before the next one
+
     $http->request(PUT => '/api/denials/user:hal?for=60');
+    $hal->wait_close(20);
     $http->request(DELETE => '/api/denials/user:hal');
     $http->request(DELETE => '/api/denials/user:hal');
     $http->request(PUT => '/api/denials/token:j1?for=60');
     $http->request(PUT => '/api/denials/token:j3?for=60');
+    $ken->next_where(sub { $_[0]{left} }, 20);
     $http->post('/api/users/ken/revoke?for=60', '');
+    $ken->wait_close(20);
     $http->post('/api/users/ken/reauthorize?within=5000', '');
 
     my @block = wait_events('audit.log', 3, event => 'block');
