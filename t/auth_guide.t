@@ -191,7 +191,7 @@ subtest 'tokens for single channels' => sub {
                                      workers => 1);
     my $token = bash('node token.mjs ann 7') =~ s/\n//r;
     my $for = sub {
-        return bash("sed 's/sub, room,/sub, channel: room,/' token.mjs > channel.mjs"
+        return bash("sed 's/^    sub, room,/    sub, channel: room,/' token.mjs > channel.mjs"
                     . " && node channel.mjs $_[0] room:8") =~ s/\n//r;
     };
 
