@@ -81,6 +81,7 @@ struct fanout_approval_s {
     ngx_queue_t             queue;              /* of its lane */
     fanout_hub_t           *hub;
     fanout_session_t       *session;            /* NULL: gone */
+    fanout_subject_t        who;                /* sends it */
     uint64_t                id;
 
     /* the senders that it counts for, by scope: the user, the address; NULL:

@@ -409,6 +409,8 @@ approval_create(fanout_session_t *s, ngx_str_t *channel,
 
     approval->hub = s->hub;
     approval->session = s;
+    approval->who = s->who;
+    approval->who.client = s->identity.client;
     approval->n = n;
     approval->max = s->conf->message_size;
     approval->messages = (fanout_zone_message_t *) (approval + 1);
@@ -698,11 +700,20 @@ fanout_approval_fail(fanout_approval_t *approval, ngx_uint_t pass)
 }
 
 
+/* Who was shut out meanwhile publishes nothing more, also if the session has
+ * ended before. */
+
 static void
 hook_publish(fanout_approval_t *approval, fanout_zone_message_t *m,
     ngx_uint_t n)
 {
+    fanout_denial_t      denial;
     fanout_meter_mark_t  mark;
+
+    if (fanout_denial_check(&approval->hub->zone, &approval->who, &denial)) {
+        approval->rc = FANOUT_E_FORBIDDEN;
+        return;
+    }
 
     if (approval->session) {
         fanout_meter_mark(approval->session, &mark);
