@@ -1,7 +1,9 @@
 #!/usr/bin/env perl
 
-# What is under way when somebody is shut out: publishes that a backend is asked
-# about. If this fails, who is shut out still speaks.
+# What is under way when somebody is shut out or has to be authorized again:
+# publishes that a backend is asked about, handshakes and renewals that one
+# decides about. If this fails, who is shut out still speaks, or somebody keeps
+# what was to be taken.
 
 use strict;
 use warnings;
@@ -9,20 +11,25 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fanout::Backend qw( response );
+use Fanout::Elapsed qw( time );
 use Fanout::HookBackend;
 use Fanout::JSON;
 use Fanout::JWT;
 use Fanout::Nginx;
+use Fanout::Socket;
 
 
 my $secret = 'a secret that only the backend knows';
 my $hook = Fanout::HookBackend->start;
-my $hooked = $hook->port;
+my $gate = Fanout::Backend->start;
+my ($hooked, $gated) = ($hook->port, $gate->port);
 
 my $nginx = Fanout::Nginx->start(
     workers => 2,
     http    => <<'END',
         fanout_zone asking 16m;
+        fanout_zone app 8m;
         fanout_channel asking * history=100;
         fanout_rate off;
         fanout_budget off;
@@ -42,6 +49,19 @@ END
             fanout asking;
             fanout_jwt  'secret=$secret';
             fanout_user \$fanout_claim_sub;
+        }
+        location /api { fanout_api app; }
+        location /slow {
+            auth_request /gate;
+            fanout app;
+            fanout_jwt  'secret=$secret' token=optional;
+            fanout_user \$arg_user\$fanout_claim_sub;
+        }
+        location = /gate {
+            internal;
+            proxy_pass http://127.0.0.1:$gated;
+            proxy_pass_request_body off;
+            proxy_set_header Content-Length "";
         }
         location = /hook { internal; proxy_pass http://127.0.0.1:$hooked; }
         fanout_hook asking /hook publish;
@@ -154,6 +174,133 @@ for my $kind (sort keys %denials) {
         }
     }
 }
+
+
+# Requests that a backend has yet to let in
+
+sub request {
+    my ($head, @headers) = @_;
+    my $c = Fanout::Socket->open(port => $nginx->port);
+
+    $c->send_bytes(join "\r\n", "$head HTTP/1.1", 'Host: x', @headers, '', '');
+
+    return $c;
+}
+
+my %handshakes = (
+    websocket => sub {
+        request("GET $_[0]", 'Connection: Upgrade', 'Upgrade: websocket',
+                'Sec-WebSocket-Version: 13',
+                'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', @_[1 .. $#_]);
+    },
+    sse => sub {
+        request("GET $_[0]&channel=a", 'Accept: text/event-stream',
+                @_[1 .. $#_]);
+    },
+    poll => sub {
+        request("GET $_[0]&channel=a&poll=1&timeout=60", @_[1 .. $#_]);
+    },
+    post => sub {
+        my $c = request("POST $_[0]", "Content-Type: $json[0][1]",
+                        'Content-Length: 40', @_[1 .. $#_]);
+
+        $c->send_bytes('{"op":"publish","channel":"a","data": 1}');
+        return $c;
+    },
+);
+
+# what comes until it has all, or the connection ends
+
+sub comes {
+    my ($c, $all) = @_;
+    my $until = time + 15;
+
+    while (!$c->eof && ${ $c->buffer } !~ $all && time < $until) {
+        eval { $c->fill($until - time) };
+    }
+
+    return ${ $c->buffer };
+}
+
+sub gate {
+    my ($steps) = @_;
+
+    $gate->override(@$steps, send => response(204));
+    unlink glob "$gate->{dir}/requests/*";
+}
+
+sub soon { token({ exp => CORE::time() + 600, @_ }) }
+
+my %later = (
+    user        => sub { api(PUT => "/api/denials/user:$_[0]?for=60") },
+    tokens      => sub { api(POST => "/api/users/$_[0]/revoke") },
+    reauthorize => sub { api(POST => "/api/users/$_[0]/reauthorize?within=100") },
+);
+
+# a token can be renewed only over a WebSocket: a stream ends, and what is
+# answered at once has ended anyhow
+
+my %expected = (
+    user        => qr/^HTTP\S+ 403 .*blocked/s,
+    tokens      => qr/^HTTP\S+ 401 .*revoked/s,
+    reauthorize => {
+        websocket => qr/^HTTP\S+ 101 .*"welcome".*"expiring"/s,
+        sse       => qr/^HTTP\S+ 200 .*"closing".*4401/s,
+        poll      => qr/^HTTP\S+ 200 /,
+        post      => qr/^HTTP\S+ 204 /,
+    },
+);
+
+for my $how (sort keys %handshakes) {
+    for my $kind (sort keys %later) {
+        my $user = 'h' . ++$n;
+        my $expected = $expected{$kind};
+
+        $expected = $expected->{$how} if ref $expected eq 'HASH';
+        gate([ wait => "gate-$n" ]);
+
+        my $c = $handshakes{$how}->('/slow?id=7',
+            'Authorization: Bearer ' . soon(sub => $user));
+
+        $gate->wait_requests(1);
+        $later{$kind}->($user);
+        $gate->let("gate-$n");
+
+        like(comes($c, $expected), $expected, "$how, decided late: $kind");
+    }
+}
+
+
+for my $kind (sort keys %later) {
+    my $user = 'r' . ++$n;
+
+    gate([]);
+
+    my $c = $nginx->native(path => '/slow', token => soon(sub => $user));
+
+    gate([ wait => "gate-$n" ]);
+    $c->send_json({ id => 1, op => 'auth', token => soon(sub => $user) });
+    $gate->wait_requests(1);
+    $later{$kind}->($user);
+    $gate->let("gate-$n");
+
+    is($c->wait_close(10), $kind eq 'reauthorize' ? 4401 : 4403,
+       "a renewal that was decided late: $kind");
+}
+
+
+subtest 'once is enough' => sub {
+    my $user = 'again';
+
+    gate([]);
+    $later{reauthorize}->($user);
+
+    my $c = $nginx->native(path => '/slow', token => soon(sub => $user));
+
+    $later{user}->("other-$_") for 1 .. 3;
+    ok($c->ok('ping'), 'who came later goes on');
+    ok(!$c->next_where(sub { $_[0]{expiring} }, 0.5), 'and need not renew');
+};
 
 
 $nginx->done_testing;

@@ -285,6 +285,16 @@ typedef struct {
 } fanout_sink_t;
 
 
+/* when denials were applied, for some time back */
+
+#define FANOUT_DENIED_AT    64
+
+typedef struct {
+    ngx_msec_t              at;
+    uint64_t                before;             /* number before that */
+} fanout_denied_at_t;
+
+
 struct fanout_hub_s {
     fanout_zone_t           zone;
     fanout_app_t           *app;
@@ -292,6 +302,8 @@ struct fanout_hub_s {
     uint64_t                incarnation;
     uint64_t                denials;            /* number of the last that was
                                                    applied to sessions */
+    fanout_denied_at_t      denied[FANOUT_DENIED_AT];
+    ngx_uint_t              ndenied;            /* of them, as a ring */
     uint64_t               *counters;
 
     ngx_rbtree_t            names;

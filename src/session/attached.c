@@ -7,6 +7,7 @@
  */
 
 
+#include "session/denial.h"
 #include "session/session.h"
 #include "session/transport.h"
 
@@ -48,6 +49,7 @@ fanout_session_attach(fanout_session_t *s)
     ngx_post_event(&s->hub->drain, &ngx_posted_events);
 
     fanout_session_timer(s);
+    fanout_denials_start(s);
 }
 
 

@@ -15,7 +15,11 @@
 /* more new denials at a time are looked up session by session */
 #define FANOUT_DENIALS_NEW  64
 
+/* ms that count as one time: many denials must not shorten what is known */
+#define FANOUT_DENIALS_TICK 250
 
+
+static void denials_note(fanout_hub_t *hub, uint64_t before);
 static void denial_meets(fanout_session_t *s, const fanout_denial_t *d,
     int n);
 static void denial_look(fanout_session_t *s);
@@ -32,6 +36,8 @@ fanout_denials_apply(fanout_hub_t *hub)
     ngx_queue_t       *q;
     fanout_denial_t    d[FANOUT_DENIALS_NEW];
     fanout_session_t  *s;
+
+    denials_note(hub, hub->denials);
 
     n = fanout_denial_since(&hub->zone, hub->denials, d, FANOUT_DENIALS_NEW,
                             &hub->denials);
@@ -56,6 +62,65 @@ fanout_denials_apply(fanout_hub_t *hub)
         } else {
             denial_look(s);
         }
+    }
+}
+
+
+static void
+denials_note(fanout_hub_t *hub, uint64_t before)
+{
+    fanout_denied_at_t  *last;
+
+    if (hub->ndenied) {
+        last = &hub->denied[(hub->ndenied - 1) % FANOUT_DENIED_AT];
+
+        if (last->at / FANOUT_DENIALS_TICK
+            == ngx_current_msec / FANOUT_DENIALS_TICK)
+        {
+            last->at = ngx_current_msec;
+            return;
+        }
+    }
+
+    last = &hub->denied[hub->ndenied++ % FANOUT_DENIED_AT];
+    last->at = ngx_current_msec;
+    last->before = before;
+}
+
+
+uint64_t
+fanout_denials_before(fanout_hub_t *hub, ngx_msec_t ago)
+{
+    uint64_t             number;
+    ngx_uint_t           i;
+    fanout_denied_at_t  *d;
+
+    number = hub->denials;
+
+    for (i = 0; i < hub->ndenied; i++) {
+
+        if (i == FANOUT_DENIED_AT) {
+            return 0;
+        }
+
+        d = &hub->denied[(hub->ndenied - 1 - i) % FANOUT_DENIED_AT];
+
+        if (ngx_current_msec - d->at > ago) {
+            break;
+        }
+
+        number = d->before;
+    }
+
+    return number;
+}
+
+
+void
+fanout_denials_start(fanout_session_t *s)
+{
+    if (s->state == FANOUT_OPEN && s->who.change < s->hub->denials) {
+        denial_look(s);
     }
 }
 

@@ -22,6 +22,14 @@
  * or has them renew their authorization. */
 void fanout_denials_apply(fanout_hub_t *hub);
 
+/* The number of the last denial that was applied before so many ms ago, or a
+ * lower one: what was authorized since then may be older than others. */
+uint64_t fanout_denials_before(fanout_hub_t *hub, ngx_msec_t ago);
+
+/* The session starts: looks for denials that were made while its request was
+ * decided about. */
+void fanout_denials_start(fanout_session_t *s);
+
 /* The session is who this says from now on, and authorized as of who->change:
  * looks for a denial that was made meanwhile. */
 void fanout_session_authorized(fanout_session_t *s,

@@ -7,6 +7,7 @@
  */
 
 
+#include "session/denial.h"
 #include "session/session.h"
 #include "session/dialect.h"
 #include "session/socket.h"
@@ -99,6 +100,7 @@ fanout_session_start(fanout_session_t *s)
     }
 
     fanout_session_timer(s);
+    fanout_denials_start(s);
 }
 
 

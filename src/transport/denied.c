@@ -7,6 +7,7 @@
  */
 
 
+#include "session/denial.h"
 #include "session/token.h"
 #include "transport/bearer.h"
 #include "transport/transport.h"
@@ -77,14 +78,22 @@ ngx_int_t
 fanout_subject(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t *user, fanout_subject_t *who)
 {
+    ngx_int_t              ago;
+    ngx_time_t            *now;
     fanout_hub_t          *hub;
     fanout_meter_t         m;
     fanout_zone_budget_t   b[FANOUT_SCOPES];
 
     hub = conf->app->hub;
 
+    /* what was decided about it is as old as the request */
+
+    now = ngx_timeofday();
+    ago = (now->sec - r->main->start_sec) * 1000
+          + (ngx_int_t) now->msec - (ngx_int_t) r->main->start_msec;
+
     ngx_memzero(who, sizeof(fanout_subject_t));
-    who->change = fanout_denial_last(&hub->zone);
+    who->change = fanout_denials_before(hub, ngx_max(ago, 0));
 
     (void) fanout_meter_budget(r, conf, &m, b);
     who->address = m.address;
