@@ -12,6 +12,7 @@ use lib "$FindBin::Bin/lib";
 
 use Time::HiRes qw( sleep );
 
+use Fanout::AuthorizeBackend;
 use Fanout::Client;
 use Fanout::HookBackend;
 use Fanout::JSON;
@@ -22,6 +23,8 @@ use Fanout::Nginx;
 my $secret  = 'what only the backend knows';
 my $backend = Fanout::HookBackend->start;
 my $asked   = $backend->port;
+my $rights  = Fanout::AuthorizeBackend->start;
+my $may     = $rights->port;
 my $blind   = 'join,publish,history,presence,signal,record,lock';
 
 my $nginx = Fanout::Nginx->start(
@@ -61,6 +64,13 @@ END
             fanout_user \$arg_user;
             fanout_permit all *;
         }
+        location /granted {
+            fanout app;
+            fanout_user \$arg_user;
+            fanout_permit $blind *;
+            fanout_authorize /may profile;
+        }
+        location = /may { internal; proxy_pass http://127.0.0.1:$may; }
         fanout_hook ask /hook publish;
         location = /hook { internal; proxy_pass http://127.0.0.1:$asked; }
         location /api/ { fanout_api app; }
@@ -353,6 +363,32 @@ subtest 'a new token' => sub {
     is($hears->(), 0, 'and none without');
     ok(!names($eve->ok('members', channel => 'renew')), 'nor of members');
     ok($eve->ok('leave', channel => 'renew'), 'the join went on');
+};
+
+
+subtest 'what a backend grants for a time' => sub {
+    $rights->says('profile while' => [ 200, {
+        ttl => 0, expires => 1000 * CORE::time() + 4000
+    } ]);
+
+    my $ann = ann();
+    my %c = map { $_ => Fanout::Client->open($nginx, $_, '/granted',
+                            user => 'eve', channels => [ 'while' ]) }
+            qw( websocket sse );
+
+    my $hear = sub {
+        my ($data) = @_;
+
+        $ann->ok('publish', channel => 'while', data => $data);
+        return join ' ', map { names(message($c{$_}, $data)) } sort keys %c;
+    };
+
+    is($hear->('first'), '1 1', 'names while it lasts');
+    ok(Fanout::Nginx::wait_for(sub {
+        sleep 0.2;
+        return $hear->('m' . ++$n) eq '0 0';
+    }, 10), 'and none afterwards');
+    ok($c{websocket}->ok('leave', channel => 'while'), 'the join goes on');
 };
 
 

@@ -273,6 +273,7 @@ granted_keeps(fanout_subscription_t *sub)
     if (keeps(sub->session, &sub->channel->name, &sub->channel->zc,
               sub->want))
     {
+        fanout_session_reformat(sub);
         return 1;
     }
 
