@@ -43,6 +43,13 @@ END
                         from=header from=subprotocol;
             fanout_user $fanout_claim_sub;
         }
+        location /tries {
+            fanout app;
+            fanout_jwt    'secret=a secret that only the backend knows'
+                          from=subprotocol;
+            fanout_user   $fanout_claim_sub;
+            fanout_budget address sessions=1/s burst=3s;
+        }
 END
 );
 
@@ -281,6 +288,21 @@ subtest 'tokens' => sub {
     is(knock('/jwt',
                       token => token({ sub => 'bob', iat => $now })), 101,
        'they are valid again');
+};
+
+
+subtest 'tries of who is shut out' => sub {
+    my $token = token({ sub => 'often', exp => CORE::time() + 600 });
+
+    ask(PUT => 'denials/user:often?for=60');
+
+    my %got;
+    my ($one) = $nginx->worker_pids;
+
+    $got{ knock('/tries', token => $token, worker => $one) }++ for 1 .. 12;
+
+    is(join(' ', sort keys %got), '403 429',
+       'are limited, like those with a token that is not valid');
 };
 
 

@@ -8,6 +8,7 @@
 
 
 #include "session/denial.h"
+#include "session/meter.h"
 #include "session/token.h"
 #include "transport/bearer.h"
 #include "transport/transport.h"
@@ -46,6 +47,8 @@ fanout_denied(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_str_t *user,
     }
 
     fanout_count(conf->app->hub, denied_handshakes);
+    /* its token was verified first */
+    fanout_meter_wrong(r, conf, 0);
 
     if (d.kind == FANOUT_DENY_TOKEN || d.kind == FANOUT_DENY_ISSUED) {
         *status = NGX_HTTP_UNAUTHORIZED;
