@@ -295,6 +295,13 @@ subtest 'once is enough' => sub {
     gate([]);
     $later{reauthorize}->($user);
 
+    # who comes within a quarter of a second counts as older; a command makes
+    # a worker look
+
+    $nginx->native(path => '/slow', token => soon(sub => 'other'),
+                   worker => $_)->ok('ping') for $nginx->worker_pids;
+    select undef, undef, undef, 0.5;
+
     my $c = $nginx->native(path => '/slow', token => soon(sub => $user));
 
     $later{user}->("other-$_") for 1 .. 3;
