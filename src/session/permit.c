@@ -55,7 +55,12 @@ fanout_session_granted(fanout_subscription_t *sub)
     if (ticket) {
         granted_ticket(sub, ticket);
 
-    } else if (grant) {
+    } else if (grant && (fanout_grant_ops(grant) & FANOUT_MAY_JOIN)
+               && !sub->ticket)
+    {
+        /* an answer that denies, or a ticket that holds, leaves what there is
+         * with its end */
+
         sub->granted &= FANOUT_MAY_PRESENCE|FANOUT_MAY_PROFILE;
         sub->granted |= fanout_grant_ops(grant);
         sub->granted_until = grant->expires;
