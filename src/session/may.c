@@ -12,6 +12,7 @@ ngx_uint_t
 fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
 {
     fanout_grantee_t        who;
+    const fanout_ticket_t  *ticket;
     fanout_subscription_t  *sub;
 
     if (fanout_permissions_check(s->permissions, ops, channel)) {
@@ -22,7 +23,13 @@ fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
         return 0;
     }
 
-    if (fanout_ticket_ops(s->tickets, s->ntickets, channel) & ops) {
+    ticket = fanout_ticket_on(s->tickets, s->ntickets, channel);
+
+    /* a POST may have waited for a backend since it was looked up */
+
+    if (ticket && (ticket->ops & ops)
+        && !fanout_ticket_denied(s->hub, &s->user, ticket))
+    {
         return 1;
     }
 

@@ -181,8 +181,9 @@ uint64_t fanout_meter_hash(fanout_hub_t *hub, struct sockaddr *sa);
 void fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t forged);
 
-/* A backend is asked for a request: likewise, one. */
-void fanout_meter_asked(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+/* Work is done for a request before it is admitted, as a question to a backend
+ * or the verification of a token of a channel: likewise, one. */
+void fanout_meter_worked(ngx_http_request_t *r, fanout_loc_conf_t *conf);
 
 /* Whether the address of a request has tried too many, so that none is verified
  * now: 1, counted as a refusal; or 0. */

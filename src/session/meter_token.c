@@ -37,7 +37,7 @@ fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
 
 void
-fanout_meter_asked(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+fanout_meter_worked(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 {
     draw(r, conf, FANOUT_WRONG_TOKEN);
 }

@@ -90,7 +90,19 @@ fanout_handshake_first(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         why = fanout_credential_check(r, conf, user, status);
     }
 
-    return why ? why : fanout_tickets_check(r, conf, user, status);
+    if (why) {
+        return why;
+    }
+
+    if ((conf->asks & FANOUT_ASK_CONNECT) && !fanout_bearer_awaited(r, conf)
+        && fanout_connect_grant(r, conf) == NULL)
+    {
+        /* the answer may say who it is: tokens of channels wait for it, and
+         * nobody gets in without */
+        return NULL;
+    }
+
+    return fanout_tickets_check(r, conf, user, status);
 }
 
 

@@ -80,7 +80,7 @@ fanout_authorize_request(ngx_http_request_t *r, fanout_loc_conf_t *conf,
         return rc;
     }
 
-    fanout_meter_asked(r, conf);
+    fanout_meter_worked(r, conf);
     r->main->count++;
 
     return NGX_DONE;

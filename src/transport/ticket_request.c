@@ -274,6 +274,8 @@ tickets_verify(ngx_http_request_t *r, fanout_loc_conf_t *conf,
             return;
         }
 
+        fanout_meter_worked(r, conf);
+
         t->why = fanout_ticket_read(conf, &t->tokens[i], user, &t->tickets[i],
                                     &rc, &forged);
         if (t->why) {
