@@ -19,7 +19,7 @@ my $backend = Fanout::AuthorizeBackend->start;
 
 my $nginx = Fanout::Nginx->start(
     workers => 1,
-    http    => 'fanout_zone app 8m; fanout_channel app * presence=on;',
+    http    => 'fanout_zone app 8m; fanout_channel app * presence=on batch=10ms;',
     server  => <<"END",
         location /fanout/ { fanout_api app; }
         location = /may {
@@ -85,7 +85,7 @@ subtest 'by a token' => sub {
 
 
 subtest 'by an answer' => sub {
-    my $ends = (CORE::time() + 4) * 1000;
+    my $ends = (CORE::time() + 8) * 1000;
 
     $backend->says('join *' => [ 200, { ttl => 0, expires => $ends,
                                         presence => { role => 'guest' } } ]);
@@ -101,6 +101,7 @@ subtest 'by an answer' => sub {
     is_deeply([ map { $_->{data} } @{ $one->ok('members', channel => 'a')->{members} } ],
               [ { role => 'guest' } ], 'and the data');
     $one->cmd('presence', channel => 'a', data => { role => 'admin' });
+    select undef, undef, undef, 0.2;
     is_deeply([ map { $_->{data} } @{ $one->ok('members', channel => 'a')->{members} } ],
               [ { role => 'guest' } ], 'that the client cannot change');
     is(left($one), 'forbidden', 'it ends');
