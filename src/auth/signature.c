@@ -38,8 +38,8 @@ signature_hmac(const fanout_key_t *key, const fanout_algorithm_t *algorithm,
 }
 
 
-/* Ed25519 takes the whole text; a context isn't used twice: OpenSSL says
- * nothing of that */
+/* Ed25519 hashes the whole text itself.  OpenSSL does not document that such a
+ * context can be used again, so each token gets a new one. */
 
 static fanout_jwt_e
 signature_eddsa(const fanout_key_t *key, const fanout_json_t *text,
@@ -92,8 +92,8 @@ signature_set_up(EVP_PKEY_CTX *ctx, const fanout_algorithm_t *algorithm)
 }
 
 
-/* The key's context for an algorithm: it is kept, as setting it up takes as
- * long as half of RS256.  NULL: no memory. */
+/* Returns the key's context for an algorithm, NULL on lack of memory.  It is
+ * kept, because setting it up takes half as long as RS256 itself. */
 
 static EVP_PKEY_CTX *
 signature_context(fanout_key_t *key, const fanout_algorithm_t *algorithm)

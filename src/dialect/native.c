@@ -609,7 +609,7 @@ native_parted(fanout_session_t *s, ngx_str_t *channel, ngx_uint_t reason)
 }
 
 
-/* It is no reply, and does not go into an array of them. */
+/* A push, not a reply: it stays out of arrays of replies. */
 
 static void
 native_tell(fanout_session_t *s, ngx_str_t *channel, const char *fmt, ...)

@@ -269,8 +269,8 @@ fanout_native_join_presence(fanout_session_t *s, fanout_command_t *cmd)
 }
 
 
-/* Whether the join may do it as well: if not, that is no error, and nothing is
- * told of it. */
+/* Whether the join may also do this.  If not, it is no error, and the client is
+ * not told. */
 
 static fanout_error_e
 join_would(fanout_session_t *s, fanout_command_t *cmd, ngx_uint_t op)

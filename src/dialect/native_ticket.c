@@ -18,7 +18,7 @@ static fanout_error_e ticket_refuse(fanout_session_t *s,
     fanout_command_t *cmd, fanout_error_e rc, const char *why);
 
 
-/* a join under way has it */
+/* the join that is being run uses it */
 
 static fanout_ticket_t  ticket_in_hand;
 
@@ -120,7 +120,7 @@ fanout_native_ticket_end(fanout_session_t *s)
 }
 
 
-/* To verify it has cost more than to make it up. */
+/* Verifying a forged token costs more than making it up. */
 
 static fanout_error_e
 ticket_refuse(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,

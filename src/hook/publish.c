@@ -700,8 +700,8 @@ fanout_approval_fail(fanout_approval_t *approval, ngx_uint_t pass)
 }
 
 
-/* Who was shut out meanwhile publishes nothing more, also if the session has
- * ended before. */
+/* A sender that was shut out while the backend decided publishes nothing, even
+ * if its session has ended. */
 
 static void
 hook_publish(fanout_approval_t *approval, fanout_zone_message_t *m,

@@ -15,7 +15,8 @@
 /* more new denials at a time are looked up session by session */
 #define FANOUT_DENIALS_NEW  64
 
-/* ms that count as one time: many denials must not shorten what is known */
+/* denials within so many ms share an entry, so that many of them do not push
+ * out older entries */
 #define FANOUT_DENIALS_TICK 250
 
 

@@ -151,7 +151,7 @@ void fanout_session_log_deny(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 void fanout_session_log_forbidden(fanout_session_t *s, const char *op,
     ngx_str_t *channel, const char *why);
 
-/* The subscription token of a join is not taken. */
+/* Logs that the subscription token of a join was refused. */
 void fanout_session_log_ticket(fanout_session_t *s, ngx_str_t *channel,
     ngx_uint_t status, const char *why);
 

@@ -25,7 +25,7 @@ fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
 
     ticket = fanout_ticket_on(s->tickets, s->ntickets, channel);
 
-    /* a POST may have waited for a backend since it was looked up */
+    /* a POST may have waited for a backend since its token was verified */
 
     if (ticket && (ticket->ops & ops)
         && !fanout_ticket_denied(s->hub, &s->user, ticket))

@@ -58,8 +58,8 @@ fanout_session_granted(fanout_subscription_t *sub)
     } else if (grant && (fanout_grant_ops(grant) & FANOUT_MAY_JOIN)
                && !sub->ticket)
     {
-        /* an answer that denies, or a ticket that holds, leaves what there is
-         * with its end */
+        /* if the answer denies, or a ticket still holds, the grant stays as it
+         * is, and so does its end */
 
         sub->granted &= FANOUT_MAY_PRESENCE|FANOUT_MAY_PROFILE;
         sub->granted |= fanout_grant_ops(grant);
@@ -93,8 +93,8 @@ granted_presence(fanout_subscription_t *sub, fanout_grant_t *grant)
 }
 
 
-/* Sees to it that something is done when it is time; 1: that is earlier than
- * all else. */
+/* Sets the next time at which a grant of the session needs work.  1: it is
+ * earlier than before. */
 
 static ngx_uint_t
 granted_next(fanout_subscription_t *sub)
@@ -119,8 +119,8 @@ granted_next(fanout_subscription_t *sub)
 }
 
 
-/* Takes the place of the grant before.  What it lacks ends soon: not within the
- * join. */
+/* A ticket replaces the grant before it.  What the ticket lacks is ended by the
+ * timer, not while the join runs. */
 
 static void
 granted_ticket(fanout_subscription_t *sub, const fanout_ticket_t *ticket)

@@ -2,7 +2,8 @@
 /*
  * Copyright (c) 2026 nginx-fanout contributors
  *
- * What a subscription token grants: operations on one channel, for a time.
+ * A ticket: the operations on one channel that a subscription token grants,
+ * and until when.
  */
 
 

@@ -97,8 +97,8 @@ fanout_handshake_first(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     if ((conf->asks & FANOUT_ASK_CONNECT) && !fanout_bearer_awaited(r, conf)
         && fanout_connect_grant(r, conf) == NULL)
     {
-        /* the answer may say who it is: tokens of channels wait for it, and
-         * nobody gets in without */
+        /* the backend's answer may name the user, so tokens are compared after
+         * it; without an answer nobody connects */
         return NULL;
     }
 
