@@ -35,7 +35,7 @@ static void consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     fanout_zone_result_t *r);
 static fanout_ref_t mail_recipient(fanout_zone_t *z, fanout_ref_t channel,
     uint64_t client, const fanout_zone_message_t *m, int live);
-static void make_place(fanout_zone_t *z, fanout_ref_t ref);
+static void make_place(fanout_zone_t *z, fanout_ref_t ref, unsigned sender);
 static void mail_displace(fanout_zone_t *z, fanout_ref_t ref, unsigned sender);
 static void deliver(fanout_zone_t *z, fanout_ref_t ref, fanout_seat_t *seat);
 static void mail_chain(fanout_zone_t *z, fanout_ref_t ref,
@@ -149,7 +149,7 @@ consider(fanout_zone_t *z, fanout_ref_t channel, uint64_t client,
     }
 
     seat = fanout_seat(z, ref);
-    make_place(z, ref);
+    make_place(z, ref, to->crowd ? 0 : to->sender);
 
     if (!to->crowd) {
         mail_displace(z, ref, to->sender);
@@ -227,7 +227,7 @@ fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
         seat = mail_recipient(z, channel, id->client, m, live);
 
         if (seat) {
-            make_place(z, seat);
+            make_place(z, seat, sender);
             mail_displace(z, seat, sender);
         }
     }
@@ -237,11 +237,13 @@ fanout_mail_clear(fanout_zone_t *z, fanout_ref_t channel,
 
 
 /* A live client has most likely read its oldest message; a lingering one has
- * not, see mail_displace(). */
+ * not, see mail_displace().  But it may be cut and not know it: a sender that
+ * fills its mailbox loses its own.  sender 0: the oldest of all. */
 
 static void
-make_place(fanout_zone_t *z, fanout_ref_t ref)
+make_place(fanout_zone_t *z, fanout_ref_t ref, unsigned sender)
 {
+    fanout_ref_t    piece;
     fanout_seat_t  *seat;
 
     seat = fanout_seat(z, ref);
@@ -251,7 +253,9 @@ make_place(fanout_zone_t *z, fanout_ref_t ref)
                || (seat->state == FANOUT_SEAT_LIVE
                    && seat->nmail >= FANOUT_ZONE_MAIL)))
     {
-        mail_lose(z, seat->mail);
+        piece = sender && !aged(z, seat->mail)
+                ? fanout_mail_displaced(z, ref, sender) : 0;
+        mail_lose(z, piece ? piece : seat->mail);
 
         if (!fanout_journal_room(z)) {
             fanout_commit(z);

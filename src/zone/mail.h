@@ -150,7 +150,7 @@ void fanout_mail_unsent(fanout_zone_t *z, fanout_ref_t ref, uint32_t blocks);
 fanout_ref_t fanout_mail_fullest(fanout_zone_t *z);
 
 /* Returns the piece of a seat's full mailbox that gives way to a message of a
- * sender; 0: none does. */
+ * sender; 0: none does, or of a live client the oldest. */
 fanout_ref_t fanout_mail_displaced(fanout_zone_t *z, fanout_ref_t seat,
     unsigned sender);
 

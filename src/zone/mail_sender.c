@@ -189,18 +189,20 @@ fullest(fanout_zone_t *z)
 
 /* A client's message displaces only what is more than one above its own, so
  * that two do not displace each other for ever.  The backend's is never
- * displaced, and displaces any. */
+ * displaced, and displaces any.  A sender displaces its own for a live client
+ * only: from a lingering one it takes back nothing that it promised. */
 
 fanout_ref_t
 fanout_mail_displaced(fanout_zone_t *z, fanout_ref_t seat, unsigned sender)
 {
     unsigned        own;
     mail_part_t    *part, *most, parts[FANOUT_MAIL_PARTS];
-    fanout_ref_t    ref;
+    fanout_ref_t    ref, first;
     fanout_mail_t  *mail;
 
     memset(parts, 0, sizeof(parts));
     most = NULL;
+    first = 0;
     own = 0;
 
     for (ref = fanout_seat(z, seat)->mail; ref; ref = mail->next) {
@@ -211,7 +213,7 @@ fanout_mail_displaced(fanout_zone_t *z, fanout_ref_t seat, unsigned sender)
         }
 
         if (mail->sender == sender) {
-            own++;
+            first = own++ ? first : ref;
             continue;
         }
 
@@ -227,7 +229,12 @@ fanout_mail_displaced(fanout_zone_t *z, fanout_ref_t seat, unsigned sender)
         }
     }
 
-    return most && (sender == 0 || most->n > own + 1) ? most->first : 0;
+    if (most && (sender == 0 || most->n > own + 1)) {
+        return most->first;
+    }
+
+    return own > 1 && fanout_seat(z, seat)->state == FANOUT_SEAT_LIVE ? first
+                                                                      : 0;
 }
 
 

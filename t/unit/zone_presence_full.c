@@ -591,6 +591,59 @@ fair_mail(void)
 }
 
 
+/* how many messages wait for a client, and the first of them */
+
+static unsigned
+mail_waits(const person_t *p, uint64_t *first)
+{
+    uint64_t  lost;
+
+    arena_reset(&arena);
+    (void) fanout_mail_read(&zb, &cb, &p->id, 0, UINT64_MAX, &arena, &lost);
+    *first = arena.n ? arena.entries[0].offset : 0;
+
+    return arena.n;
+}
+
+
+/* A client seems live, but is cut already: one that sends much displaces its
+ * own, not what others sent before. */
+
+static void
+live_mail(void)
+{
+    uint64_t  at;
+    person_t  p[2];
+    result_t  r, first, last;
+
+    start(2 * MB);
+    people(p, 2);
+
+    (void) mail_from(5, &p[0], 0, &first);
+
+    (void) mail_taken(3, &p[0], 3 * FANOUT_ZONE_MAIL);
+    (void) mail_from(3, &p[0], 0, &r);
+    ok(mail_waits(&p[0], &at) == FANOUT_ZONE_MAIL && at == first.offset,
+       "a live client keeps what another sent before");
+    is_int(arena.entries[arena.n - 1].offset, r.offset, "and the newest");
+
+    (void) mail_from(7, &p[0], 0, &last);
+    ok(mail_waits(&p[0], &at) == FANOUT_ZONE_MAIL && at == first.offset,
+       "nor does a third one displace it");
+    checked(&za, "live mail");
+
+    (void) mail_taken(0, &p[0], FANOUT_ZONE_MAIL - 1);
+    (void) mail_waits(&p[0], &at);
+    is_int(at, last.offset, "the backend displaces the oldest");
+
+    (void) mail_from(3, &p[0], 0, &r);
+    (void) mail_waits(&p[0], &at);
+    ok(at > last.offset, "also by one that has none there");
+
+    stop(2 * MB, "live mail");
+}
+
+
 /* The same for many clients of a user, and only before the section that fills
  * their mailboxes. */
 
@@ -732,6 +785,7 @@ full_lives(void)
     lost_mail();
     crowd_mail();
     fair_mail();
+    live_mail();
     fair_crowd(FANOUT_MAIL_STEP, "fair mail of some");
     fair_crowd(100, "fair mail of a crowd");
     kicks();
