@@ -658,11 +658,11 @@ mail(void)
 }
 
 
-/* a message of another sender to n clients of a user that are away, whose
+/* a message of another sender to n clients of a user, away or not, whose
  * mailboxes one sender has filled */
 
 static void
-displace(unsigned n)
+displace(unsigned n, unsigned away)
 {
     unsigned   i;
     person_t   p;
@@ -678,7 +678,10 @@ displace(unsigned n)
     for (i = 0; i < n; i++) {
         p = person(&za, i, "user");
         sit(&za, &c, &p, 0, 0);
-        fanout_identity_end(&za, p.ref, &p.id, 3600000, 1, NET);
+
+        if (away) {
+            fanout_identity_end(&za, p.ref, &p.id, 3600000, 1, NET);
+        }
     }
 
     memset(&m, 0, sizeof(m));
@@ -702,14 +705,28 @@ displace(unsigned n)
 static void
 displace_16(void)
 {
-    displace(16);
+    displace(16, 1);
 }
 
 
 static void
 displace_256(void)
 {
-    displace(256);
+    displace(256, 1);
+}
+
+
+static void
+displace_live_16(void)
+{
+    displace(16, 0);
+}
+
+
+static void
+displace_live_256(void)
+{
+    displace(256, 0);
 }
 
 
@@ -791,6 +808,8 @@ static const struct {
     { "publish_to_256_mailboxes", mail },
     { "displace_in_16_mailboxes", displace_16 },
     { "displace_in_256_mailboxes", displace_256 },
+    { "displace_in_16_live_mailboxes", displace_live_16 },
+    { "displace_in_256_live_mailboxes", displace_live_256 },
     { "history", history },
     { "cut_10000_channels", cut_10000 },
     { "resume_10000_channels", resume_10000 },

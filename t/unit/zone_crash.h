@@ -139,6 +139,7 @@ void setup_heard(zone_t *z);
 void setup_mail(zone_t *z);
 void setup_mail_key(zone_t *z);
 void setup_mail_shared(zone_t *z);
+void setup_mail_shared_live(zone_t *z);
 int run_direct(zone_t *z);
 int run_direct_shared(zone_t *z);
 int run_direct_user(zone_t *z);

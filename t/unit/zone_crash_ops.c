@@ -95,6 +95,8 @@ const op_t  ops[] = {
       run_direct_user, SERIES },
     { "direct message that displaces another", setup_mail_shared,
       prepare_slot, run_direct_shared, 0 },
+    { "direct message that displaces one of a live client",
+      setup_mail_shared_live, prepare_slot, run_direct_shared, 0 },
     { "direct message, large", setup_heard, prepare_slot, run_direct_large,
       0 },
     { "direct message, a duplicate", setup_mail_key, prepare_slot,

@@ -284,7 +284,8 @@ fullest_seat(void)
 }
 
 
-/* a message to a user with the most clients, whose mailboxes are full */
+/* a message to a user with the most clients, whose mailboxes are full:
+ * of the backend, and of one client after another */
 
 static void
 full_mailboxes(void)
@@ -295,6 +296,7 @@ full_mailboxes(void)
     result_t   r;
     message_t  m;
     channel_t  c;
+    publish_t  opts;
 
     static policy_t  policy = { .presence = FANOUT_PRESENCE_ON };
 
@@ -310,8 +312,11 @@ full_mailboxes(void)
     m.to_user = p.id.user;
     m.data = zstr("a message", 9);
 
-    for (i = 0; i < 2 * FANOUT_ZONE_MAIL; i++) {
-        rc |= fanout_log_publish(&za, &c, &m, 1, NULL, &r);
+    memset(&opts, 0, sizeof(opts));
+
+    for (i = 0; i < 4 * FANOUT_ZONE_MAIL; i++) {
+        opts.sender = i / FANOUT_ZONE_MAIL;
+        rc |= fanout_log_publish(&za, &c, &m, 1, &opts, &r);
         rc |= r.delivered != 256;
     }
 
