@@ -327,7 +327,7 @@ struct fanout_hub_s {
     uint64_t                turn_end;           /* limit of .spent for this
                                                    turn */
     uint64_t                step_end;           /* and for this step */
-    uint64_t                turns;              /* that had work */
+    uint32_t                turns;              /* that had work */
     uint64_t                metered_taken;
     uint64_t                metered_made;
                                        /* part of zone.taken and .made that was

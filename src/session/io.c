@@ -203,7 +203,7 @@ io_due(fanout_session_t *s)
     }
 
     if (s->expires && !s->warned
-        && (ngx_msec_int_t) (now - s->warn_at) >= 0)
+        && (ngx_msec_int_t) (now - s->expire_at + s->notice) >= 0)
     {
         s->warned = 1;
         s->dialect->expiring(s, NULL, fanout_session_left(s));

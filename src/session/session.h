@@ -125,8 +125,6 @@ struct fanout_session_s {
     ngx_queue_t              work;              /* hub->work */
     ngx_queue_t              ended;             /* hub->ended */
     ngx_queue_t              stuck;             /* hub->stuck */
-    uint64_t                 worked;            /* the last turn that it
-                                                   worked in */
     ngx_connection_t        *connection;        /* NULL: the connection has
                                                    gone with its request */
     ngx_http_request_t      *request;           /* NULL: detached */
@@ -166,12 +164,16 @@ struct fanout_session_s {
     void                    *transport_part;    /* of the transport */
     void                    *dialect_part;      /* of the dialect */
     u_char                  *input;             /* received while a job ran */
-    size_t                   input_len;
+    uint32_t                 input_len;
+    uint32_t                 worked;            /* the last turn that it
+                                                   worked in */
     fanout_job_t            *job;
     fanout_detach_t         *detach;
 
     fanout_identity_t        identity;
     uint32_t                 identity_ref;
+    uint32_t                 parked;            /* commands that wait for an
+                                                   authorization */
     ngx_str_t                user;
 
     ngx_msec_t               received_at;
@@ -179,15 +181,18 @@ struct fanout_session_s {
                                                    frame, 0: none */
     ngx_msec_t               close_at;          /* CLOSING: time to cut it;
                                                    OPEN: time to drain it */
-    uint16_t                 close_code;
-    uint32_t                 back_in;           /* ms until the client was told
-                                                   to come back */
     ngx_msec_t               beat_at;           /* time of the next heartbeat */
     ngx_msec_t               sent_at;           /* last progress of pending
                                                    output, 0: none */
     ngx_msec_t               owed_at;
-    ngx_int_t                unacked;           /* bytes in the socket at
+    int32_t                  unacked;           /* bytes in the socket at
                                                    owed_at */
+    uint32_t                 ntickets;
+    const fanout_ticket_t   *tickets;           /* of the request, or of the
+                                                   join under way */
+    uint32_t                 back_in;           /* ms until the client was told
+                                                   to come back */
+    uint16_t                 close_code;
     uint8_t                  state;
     uint8_t                  format;
     unsigned                 queued:1;          /* in hub->flush */
@@ -254,14 +259,12 @@ struct fanout_session_s {
     uint64_t                 granted_at;        /* ms of the epoch: a grant of
                                                    a join ends, or its end is
                                                    told; 0: none */
-    const fanout_ticket_t   *tickets;           /* of the request, or of the
-                                                   join under way */
-    ngx_uint_t               ntickets;
-    uint32_t                 parked;            /* commands that wait for an
-                                                   authorization */
     ngx_msec_t               expire_at;         /* the end of its token, or of
                                                    fanout_session_max */
-    ngx_msec_t               warn_at;           /* time to tell the client */
+    uint32_t                 notice;            /* ms before expire_at, to
+                                                   tell the client */
+    uint32_t                 again;             /* ms until the client may try
+                                                   again, 0: it may not */
     ngx_msec_t               end_at;            /* of fanout_session_max */
     ngx_msec_t               returned_at;       /* time of the resume */
     const char              *why;               /* text of .refused, NULL: the
@@ -269,8 +272,6 @@ struct fanout_session_s {
     fanout_outbuf_t         *error;             /* error object of a session
                                                    that could not begin, NULL:
                                                    only .refused is known */
-    ngx_msec_t               again;             /* ms until the client may try
-                                                   again, 0: it may not */
     ngx_http_cleanup_t      *cleanup;           /* handler in the request */
     fanout_filtered_t       *stream;            /* output by request filters */
     void                    *answer;            /* data of transport->answer,

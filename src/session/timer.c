@@ -47,7 +47,7 @@ fanout_session_timer(fanout_session_t *s)
         }
 
         if (s->expires) {
-            sooner(s->warned ? s->expire_at : s->warn_at);
+            sooner(s->expire_at - (s->warned ? 0 : s->notice));
         }
 
         if (s->granted_at) {
@@ -111,7 +111,7 @@ fanout_session_expire(fanout_session_t *s, ngx_msec_t ms)
     s->warned = (ms == 0 || s->conf->expiring == 0
                  || s->dialect->expiring == NULL);
     s->expire_at = now + ms;
-    s->warn_at = s->expire_at - ngx_min(s->conf->expiring, ms / 2);
+    s->notice = ngx_min(s->conf->expiring, ms / 2);
 
     if (s->expires && s->started) {
         fanout_session_timer(s);

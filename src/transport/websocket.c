@@ -29,9 +29,9 @@
 typedef struct {
     fanout_ws_parser_t   parser;
     u_char              *message;           /* being received */
-    size_t               len;
-    size_t               size;
-    ngx_msec_t           pings_at;
+    uint32_t             len;
+    uint32_t             size;
+    uint32_t             pings_at;          /* low bits of ngx_current_msec */
     uint16_t             pings;             /* answered since */
 } websocket_t;
 
@@ -525,7 +525,7 @@ pong(fanout_session_t *s, fanout_ws_event_t *ev)
 
     ws = s->transport_part;
 
-    if (ngx_current_msec - ws->pings_at >= 10000) {
+    if ((uint32_t) (ngx_current_msec - ws->pings_at) >= 10000) {
         ws->pings_at = ngx_current_msec;
         ws->pings = 0;
     }
