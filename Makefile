@@ -44,7 +44,7 @@ help:
 	@echo 'make fuzz          each fuzzer for FUZZ_TIME seconds; F=name for one'
 	@echo 'make bench         the figures of docs/benchmarks.md; F=name,name for some'
 	@echo 'make deps          install what building and testing need (root)'
-	@echo 'make install       the module into the NGINX; DESTDIR is honoured'
+	@echo 'make install       the module and the client; DESTDIR is honoured'
 	@echo 'make deb           a package for Debian, in build/deb/'
 	@echo 'make page          build src/status/status.html into its header'
 	@echo 'make clean         remove build/'
@@ -60,7 +60,7 @@ ifndef NODEPS
 	@t/tools/deps $(DEPS)
 endif
 
-test: DEPS := build test page rest
+test: DEPS := build test page rest client
 
 
 # The module. NGINX's configure runs again when it would come out different:
@@ -222,7 +222,7 @@ format:
 
 sanitize:
 ifndef NODEPS
-	@t/tools/deps build test page rest sanitize
+	@t/tools/deps build test page rest client sanitize
 endif
 	@+t/tools/sanitize build $(BUILD)
 	@$(MAKE) --no-print-directory FORCE $(call needed,unit.t,units) \
@@ -253,6 +253,10 @@ demo: deps
 MODULES_DIR ?= $(or $(shell $(NGINX_BINARY) -V 2>&1 | tr ' ' '\n' \
                     | sed -n 's/^--modules-path=//p'),/usr/lib/nginx/modules)
 
+# where a page can be served from
+
+CLIENT_DIR ?= /usr/share/nginx-fanout/client
+
 # stripped, as nobody debugs what is installed; STRIP=: leaves it as it is
 
 STRIP ?= strip --strip-unneeded
@@ -260,6 +264,8 @@ STRIP ?= strip --strip-unneeded
 install: all
 	install -D -m 644 $(MODULE) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
 	$(STRIP) $(DESTDIR)$(MODULES_DIR)/$(notdir $(MODULE))
+	cd src/client && for file in *.* */*.*; do \
+	    install -D -m 644 $$file $(DESTDIR)$(CLIENT_DIR)/$$file; done
 
 deb: DEPS := build deb
 

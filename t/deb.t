@@ -70,6 +70,8 @@ my %file = map { (split ' ', $_, 6)[5] =~ /^\.(\S*[^\s\/])$/ ? ($1, $_) : () }
 ok($file{$_}, $_) for qw(
     /usr/lib/nginx/modules/ngx_http_fanout_module.so
     /usr/share/nginx/modules-available/mod-http-fanout.conf
+    /usr/share/nginx-fanout/client/fanout.js
+    /usr/share/nginx-fanout/client/transports/websocket.js
     /usr/share/doc/libnginx-mod-http-fanout/copyright
     /usr/share/doc/libnginx-mod-http-fanout/changelog.Debian.gz
     /usr/share/doc/libnginx-mod-http-fanout/README.md

@@ -1,0 +1,13 @@
+/*
+ * The client in parts, for bundlers: what is not imported is not in the bundle.
+ *
+ *     import { Fanout, records, sse } from "nginx-fanout-client/core.js";
+ *
+ *     const hub = new Fanout("/realtime", { use: [records, sse] });
+ *
+ * fanout.js has all of it.
+ */
+
+export { FanoutError } from "./errors.js";
+export { Fanout } from "./hub.js";
+export { websocket } from "./transports/websocket.js";

@@ -1,0 +1,208 @@
+/*
+ * Who is on a channel: a live map, read only, of members by client (and key,
+ * "client/key", where a client has several), as in docs/protocol.md#presence.
+ *
+ * Events: "join", "update" and "leave" with a member, and "change" at most once
+ * in each picture, with the map. After a break, what has changed meanwhile is
+ * told in the same way; the reason of such a leave is "unknown".
+ *
+ * enter(data) makes this client a member, also again after each break, until
+ * leave() or the channel is left.
+ */
+
+import { Emitter } from "./emitter.js";
+
+const nameOf = ({ client, key }) => key === undefined ? client
+                                                      : client + "/" + key;
+
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+
+export class Presence extends Emitter {
+    summary;                        /* {members}, with presence=summary */
+
+    #channel;
+    #hub;
+    #members = new Map();
+    #mine;                          /* data, undefined: not a member */
+    #state;
+    #end;                           /* of the use by being a member */
+    #drawn = false;
+
+    constructor(channel, hub) {
+        super();
+        this.#channel = channel;
+        this.#hub = hub;
+        channel.presence = this;
+    }
+
+    get size() { return this.#members.size; }
+    get(name) { return this.#members.get(name); }
+    has(name) { return this.#members.has(name); }
+    keys() { return this.#members.keys(); }
+    values() { return this.#members.values(); }
+    entries() { return this.#members.entries(); }
+    forEach(f) { this.#members.forEach((m, name) => f(m, name, this)); }
+    [Symbol.iterator]() { return this.#members.entries(); }
+
+    /* This client's own, as the others see it, or undefined. */
+
+    get me() {
+        return this.get(nameOf({ client: this.#hub.connection.client,
+                                 key: this.#channel.key }));
+    }
+
+    /* A listener uses the channel. */
+
+    on(event, listener) {
+        const off = super.on(event, listener);
+        const end = this.#channel.use();
+
+        return () => {
+            off();
+            end();
+        };
+    }
+
+    /* Becomes a member, or changes its data. */
+
+    enter(data = {}) {
+        const before = this.#mine;
+
+        this.#mine = data;
+        this.#end ??= this.#channel.use();
+
+        if (this.#channel.joined && !same(before, data)) {
+            this.#tell({ data });
+        }
+    }
+
+    /* "active" or "idle" */
+
+    setState(state) {
+        this.#state = state;
+
+        if (this.#channel.joined && this.#mine !== undefined) {
+            this.#tell({ state });
+        }
+    }
+
+    leave() {
+        if (this.#mine !== undefined) {
+            this.#mine = undefined;
+
+            if (this.#channel.joined) {
+                this.#tell({ data: null });
+            }
+        }
+
+        this.#end?.();
+        this.#end = undefined;
+    }
+
+    /* From the channel. */
+
+    join(command) {
+        if (this.#mine !== undefined) {
+            command.presence = this.#mine;
+        }
+    }
+
+    arrived(reply, parts) {
+        this.#replace(reply, parts);
+
+        if (this.#state === "idle" && this.#mine !== undefined) {
+            this.#tell({ state: this.#state });
+        }
+    }
+
+    told({ presence }) {
+        if (!presence) {
+            return false;
+        }
+
+        if (presence.summary) {
+            this.summary = presence.summary;
+        }
+
+        (presence.left || []).forEach((m) => this.#remove(m));
+        [...presence.joined || [], ...presence.updated || []]
+            .forEach((m) => this.#put(m));
+        this.#change();
+
+        return true;
+    }
+
+    async lost(of) {
+        if (of && of !== "presence") {
+            return;
+        }
+
+        if (this.size || this.summary) {
+            const reply = await this.#channel.read({ op: "members" });
+
+            if (reply) {
+                this.#replace(reply, [...reply.parts, reply]);
+            }
+        }
+    }
+
+    ended() {
+        this.#end = undefined;
+        this.#mine = undefined;
+        this.#members.clear();
+        this.#change();
+    }
+
+    #tell(what) {
+        this.#channel.read({ op: "presence", key: this.#channel.key, ...what });
+    }
+
+    #replace(reply, parts) {
+        this.summary = reply.summary;
+
+        if (!reply.members) {
+            return;
+        }
+
+        const all = parts.flatMap((part) => part.members || []);
+        const there = new Set(all.map(nameOf));
+
+        for (const [name, member] of [...this.#members]) {
+            if (!there.has(name)) {
+                this.#remove({ ...member, reason: "unknown" });
+            }
+        }
+
+        for (const member of all) {
+            if (!same(member, this.get(nameOf(member)))) {
+                this.#put(member);
+            }
+        }
+
+        this.#change();
+    }
+
+    #put(member) {
+        const name = nameOf(member);
+        const event = this.has(name) ? "update" : "join";
+
+        this.#members.set(name, member);
+        this.emit(event, member);
+    }
+
+    #remove(member) {
+        if (this.#members.delete(nameOf(member))) {
+            this.emit("leave", member);
+        }
+    }
+
+    #change() {
+        if (!this.#drawn) {
+            this.#drawn = true;
+            this.#hub.host.frame(() => {
+                this.#drawn = false;
+                this.emit("change", this);
+            });
+        }
+    }
+}

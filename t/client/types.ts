@@ -1,0 +1,61 @@
+/* What an application may write; tsc reads it, nobody runs it. */
+
+import { Fanout, FanoutError, type Message } from "../../src/client/fanout.js";
+
+interface Chat { text: string }
+
+const hub = new Fanout("/realtime", {
+    token: async () => "t", queue: { limit: 10, full: "drop-oldest" },
+});
+
+hub.on("state", ({ state, reason }) => {
+    const s: string = state;
+    const code: string | undefined = reason?.code;
+
+    /* @ts-expect-error there is no such state */
+    if (state === "open") { console.log(s, code); }
+});
+
+const room = hub.channel<Chat>("room:1", { history: 20, presence: { x: 1 } });
+
+async function main(): Promise<void> {
+    for await (const message of room) {
+        const text: string = message.data.text;
+        const m: Message<Chat> = message;
+
+        console.log(text, m.from?.user);
+    }
+
+    const sending = room.publish({ text: "hi" }, { event: "msg" });
+    const ok = await sending;
+    const offset: number = ok.offset;
+
+    /* @ts-expect-error it is no Chat */
+    room.publish(5);
+
+    const off = room.presence.on("leave", (m) => m.reason.length);
+
+    off();
+    room.on("lost", (lost) => {
+        if (lost.reason === "gap") { console.log(lost.from, offset); }
+    });
+
+    for (const [name, member] of room.presence) {
+        console.log(name, member.slot);
+    }
+
+    const page = await room.history({ limit: 5 });
+
+    console.log(page.messages[0]?.data.text);
+
+    try {
+        await room.join();
+
+    } catch (e) {
+        if (e instanceof FanoutError) { console.log(e.code, e.data); }
+    }
+
+    hub.close();
+}
+
+main();
