@@ -122,11 +122,13 @@ sub soak {
                'cuts were told');
     }
 
-    $nginx->http->delete('/fanout/channels/soak');
+    $nginx->http->delete("/fanout/channels/soak-$transport");
 }
 
 
-subtest 'WebSocket' => sub { soak('websocket') };
+subtest 'WebSocket'          => sub { soak('websocket') };
+subtest 'server-sent events' => sub { soak('sse') };
+subtest 'polls'              => sub { soak('poll') };
 
 
 # docs/client.md: its examples print what it says

@@ -205,7 +205,22 @@ export class Channel extends Emitter {
     /* From the hub: a frame with the name of this channel. */
 
     told(f) {
+        if (f.state) {
+            if (f.state.messages) {
+                this.#arrive(f.state);
+
+            } else {
+                this.#each("arrived", f.state, [...f.state.parts, f.state]);
+            }
+
+            return;
+        }
+
         if (f.left) {
+            if (f.left.reason === "intentional") {      /* what it asked for */
+                return;
+            }
+
             this.#fail(new FanoutError(f.left.reason, "the server ended it"));
             return;
         }
@@ -248,24 +263,21 @@ export class Channel extends Emitter {
         this.#entry(f);
     }
 
-    /* Something is to be read again: what, by a command; null when it fails. */
+    /* A command of a part; f(reply, parts) is called if it is still joined. */
 
-    async read(command) {
+    async read(command, f) {
         const round = this.#round;
 
         try {
-            const reply = await this.#hub.connection.request({
-                channel: this.name, ...command,
-            });
-
-            return round === this.#round ? reply : null;
+            await this.#hub.connection.request(
+                { channel: this.name, ...command },
+                (reply) => round === this.#round
+                           && f?.(reply, [...reply.parts, reply]));
 
         } catch (e) {
-            if (e.code !== "disconnected") {
+            if (e.code !== "disconnected" && round === this.#round) {
                 this.emit("error", e);
             }
-
-            return null;
         }
     }
 
@@ -332,11 +344,9 @@ export class Channel extends Emitter {
                 return;
             }
 
-            const reply = await connection.request(command);
-
-            if (round === this.#round) {
-                this.#arrive(reply);
-            }
+            await connection.request(
+                command, (reply) => round === this.#round
+                                    && this.#arrive(reply));
 
         } catch (e) {
             if (round === this.#round && e.code !== "disconnected") {

@@ -12,7 +12,7 @@
  *   closed        by close(), or for a reason that trying again does not change
  *
  * reason is a FanoutError, or undefined. Other events: "frame" with what the
- * server sends unasked, "error" with what no command waits for, "token" after
+ * server sends unasked, "welcome", "error" with what no command waits for, "token" after
  * a token was renewed.
  *
  * Every attempt has a number. What an older one still says is ignored.
@@ -136,10 +136,11 @@ export class Connection extends Emitter {
     /*
      * Sends a command, and returns a promise of the "ok" of its reply, with
      * what came before it as parts: [...]. Rejects with the server's error, or
-     * with disconnected: then nobody knows whether it was done.
+     * with disconnected: then nobody knows whether it was done. arrive(ok) is
+     * called before anything that came behind the reply is looked at.
      */
 
-    request(command) {
+    request(command, arrive) {
         return new Promise((resolve, reject) => {
             if (!this.connected) {
                 reject(new FanoutError("disconnected"));
@@ -148,7 +149,7 @@ export class Connection extends Emitter {
 
             const id = ++this.#id;
 
-            this.#pending.set(id, { resolve, reject, parts: [] });
+            this.#pending.set(id, { resolve, reject, arrive, parts: [] });
             this.#push({ id, ...command });
         });
     }
@@ -398,7 +399,10 @@ export class Connection extends Emitter {
             waiting.reject(errorOf(f.error));
 
         } else {
-            waiting.resolve(Object.assign(f.ok, { parts: waiting.parts }));
+            const ok = Object.assign(f.ok, { parts: waiting.parts });
+
+            waiting.arrive?.(ok);
+            waiting.resolve(ok);
         }
     }
 
@@ -411,13 +415,17 @@ export class Connection extends Emitter {
         this.#clock ??= w.time - now;
         this.#was = true;
         this.#denials = 0;
-        this.client = w.client;
-        this.user = w.user;
-        this.limits = w.limits;
         this.#heard = now;
-        this.#expires(w.expires);
+
+        if (w.client) {                     /* else it has no session yet */
+            this.client = w.client;
+            this.user = w.user;
+            this.limits = w.limits;
+            this.#expires(w.expires);
+        }
 
         if (this.connected) {               /* a transport began anew */
+            this.emit("welcome", w);
             return;
         }
 
@@ -426,6 +434,7 @@ export class Connection extends Emitter {
         this.#better(BETTER);
         this.resumed = w.resumed;
         this.#enter("connected");
+        this.emit("welcome", w);
         this.probe();
     }
 

@@ -266,3 +266,5 @@ export class Presence implements Iterable<[string, Member]> {
 }
 
 export const websocket: Feature;
+export const sse: Feature;
+export const poll: Feature;

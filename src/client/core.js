@@ -10,4 +10,6 @@
 
 export { FanoutError } from "./errors.js";
 export { Fanout } from "./hub.js";
+export { poll } from "./transports/poll.js";
+export { sse } from "./transports/sse.js";
 export { websocket } from "./transports/websocket.js";

@@ -1,5 +1,5 @@
 /*
- * The client of nginx-fanout, see docs/client.md:
+ * The client of nginx-fanout with all its features, see docs/client.md:
  *
  *     import { Fanout } from "./fanout.js";
  *
@@ -9,4 +9,12 @@
  *     for await (const message of room) ...
  */
 
+import { Fanout as Hub, poll, sse } from "./core.js";
+
 export * from "./core.js";
+
+export class Fanout extends Hub {
+    constructor(url, options) {
+        super(url, { use: [sse, poll], ...options });
+    }
+}

@@ -127,10 +127,18 @@ export class Fanout extends Emitter {
             this.#channels.get(f.channel)?.told(f);
         });
 
+        connection.on("welcome", ({ client }) => {
+            if (client) {
+                queue.connected(connection.user);
+
+            } else {
+                queue.flush();
+            }
+        });
+
         connection.on("state", (change) => {
             if (change.state === "connected") {
                 each((c) => c.connected());
-                queue.connected(connection.user);
 
             } else if (change.state === "closed") {
                 each((c) => c.closed(change.reason));

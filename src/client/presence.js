@@ -132,17 +132,10 @@ export class Presence extends Emitter {
         return true;
     }
 
-    async lost(of) {
-        if (of && of !== "presence") {
-            return;
-        }
-
-        if (this.size || this.summary) {
-            const reply = await this.#channel.read({ op: "members" });
-
-            if (reply) {
-                this.#replace(reply, [...reply.parts, reply]);
-            }
+    lost(of) {
+        if (of === "presence" || !of && (this.size || this.summary)) {
+            this.#channel.read({ op: "members" },
+                               (...reply) => this.#replace(...reply));
         }
     }
 
@@ -158,7 +151,7 @@ export class Presence extends Emitter {
     }
 
     #replace(reply, parts) {
-        this.summary = reply.summary;
+        this.summary = reply.summary || this.summary;
 
         if (!reply.members) {
             return;

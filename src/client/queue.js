@@ -365,11 +365,11 @@ export class Queue extends Emitter {
             burst.push(item);
         }
 
-        if (burst.length > 1) {
-            const key = randomKey();
+        /* it is sent again as it was, or the server would not know it */
 
-            burst.forEach((item) => item.group = { key });
-        }
+        const key = burst.length > 1 ? randomKey() : burst[0].key;
+
+        burst.forEach((item) => item.group = { key });
 
         return burst;
     }

@@ -109,6 +109,19 @@ test("a reply that is lost does not double it", async () => {
     assert.equal(all[1].result.duplicate, true);
 });
 
+test("nor does what is published meanwhile", async () => {
+    const world = new World();
+    const room = world.hub().channel("a");
+
+    await world.pass(100);
+    room.publish(1);
+    await world.pass(15);
+    world.server.socket.cut();
+    [2, 3].forEach((n) => room.publish(n));
+    await world.pass(2000);
+    assert.deepEqual(log(world), [1, 2, 3]);
+});
+
 test("not even when the server has forgotten the key", async () => {
     const world = new World();
     const room = world.hub().channel("a");

@@ -46,12 +46,12 @@ const cut = () => sockets.forEach((s) => s.destroy());
 
 function client(i, at) {
     const hub = new Fanout(`http://127.0.0.1:${at}${path}?user=u${i}`, {
-        WebSocket: transport === "websocket" ? WebSocket : undefined,
+        ...transport === "websocket" && { WebSocket },
         use: [all.sse, all.poll].filter((t) => t?.name === transport),
         queue: { limit: 100000 },
         backoff: { base: 100, max: 1000 },
     });
-    const room = hub.channel("soak", { presence: { n: i } });
+    const room = hub.channel("soak-" + transport, { presence: { n: i } });
     const c = { hub, room, got: [], lost: [], sendings: [], states: [],
                 leaves: [] };
 

@@ -34,6 +34,7 @@ export class World {
             random: () => world.luck,
             online: () => world.isOnline,
             base: "http://test/page",
+            fetch: undefined,
             local: world.local,
             session: world.session,
             WebSocket: class extends Socket {
