@@ -12,8 +12,8 @@
  *   closed        by close(), or for a reason that trying again does not change
  *
  * reason is a FanoutError, or undefined. Other events: "frame" with what the
- * server sends unasked, "welcome", "error" with what no command waits for, "token" after
- * a token was renewed.
+ * server sends unasked, "welcome", "error" with what no command waits for,
+ * "token" after a token was renewed.
  *
  * Every attempt has a number. What an older one still says is ignored.
  */

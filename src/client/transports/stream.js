@@ -199,7 +199,9 @@ export class Stream {
         const { ok, error } = await response.json();
 
         if (ok) {
-            this.#o.frame({ welcome: { resume: this.#session, time: ok.time } });
+            this.#o.frame({
+                welcome: { resume: this.#session, time: ok.time },
+            });
 
         } else {
             this.#refused(response, error || {});
