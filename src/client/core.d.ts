@@ -181,6 +181,10 @@ export class Channel<T = any> implements AsyncIterable<Message<T>> {
     readonly error?: FanoutError;
     readonly position?: Position;
     readonly presence: Presence;
+    /** With the feature records */
+    readonly records: Records;
+    /** With the feature locks */
+    readonly locks: Locks;
 
     on<E extends keyof ChannelEvents>(
         event: E, listener: (value: ChannelEvents<T>[E]) => unknown): Off;
@@ -189,6 +193,12 @@ export class Channel<T = any> implements AsyncIterable<Message<T>> {
     leave(): boolean;
     publish(data: T, options?: PublishOptions): Sending<Published>;
     history(options?: HistoryOptions): Promise<History<T>>;
+    /** With the feature records */
+    record<F extends object = any>(id: string): LiveRecord<F>;
+    /** With the feature locks */
+    lock(name: string, options?: LockOptions): Lock;
+    /** With the feature signals. False: there is no connection. */
+    signal(event: string, data?: unknown, options?: SignalOptions): boolean;
     [Symbol.asyncIterator](): AsyncIterableIterator<Message<T>>;
 }
 
@@ -265,6 +275,116 @@ export class Presence implements Iterable<[string, Member]> {
     [Symbol.iterator](): IterableIterator<[string, Member]>;
 }
 
+export interface SignalOptions {
+    tag?: string;
+    to?: To;
+    /** ms between two, 50 by default */
+    every?: number;
+}
+
+export interface SetOptions {
+    mode?: "merge" | "reject" | "overwrite";
+    create?: boolean;
+    unset?: string[];
+    append?: { [field: string]: unknown[] };
+    base?: number;
+    key?: string;
+    token?: number;
+    release?: string;
+}
+
+export interface Changed extends Position {
+    version: number;
+    unchanged?: boolean;
+    duplicate?: boolean;
+    partial?: boolean;
+    rejected?: { [field: string]: Rejected };
+}
+
+export interface Rejected {
+    value?: any;
+    version: number;
+    user?: string;
+    reason?: "not_array";
+}
+
+export interface Conflict {
+    fields: { [field: string]: Partial<Rejected> & { mine: any } };
+    error?: FanoutError;
+    retry(): Sending<Changed>;
+}
+
+export interface LiveRecord<F extends object = any> {
+    readonly id: string;
+    readonly version: number;
+    readonly fields?: F;
+    readonly pending: number;
+
+    on(event: "change", listener: (record: this) => unknown): Off;
+    on(event: "conflict", listener: (conflict: Conflict) => unknown): Off;
+    set(fields: Partial<F>, options?: SetOptions): Sending<Changed>;
+    append(fields: { [field: string]: unknown[] },
+           options?: SetOptions): Sending<Changed>;
+    delete(options?: { base?: number; key?: string; token?: number }):
+        Sending<Changed>;
+}
+
+export interface RecordState {
+    version: number;
+    fields: any;
+}
+
+export interface Records extends Iterable<[string, RecordState]> {
+    readonly size: number;
+
+    on(event: "change", listener: (records: this) => unknown): Off;
+    get(id: string): RecordState | undefined;
+    has(id: string): boolean;
+    keys(): IterableIterator<string>;
+}
+
+export interface LockOptions {
+    /** ms */
+    ttl?: number;
+    /** ms in the line */
+    wait?: number;
+    data?: unknown;
+}
+
+export type LockState = "waiting" | "held" | "lost" | "failed" | "released";
+
+export interface Lock extends PromiseLike<void> {
+    readonly name: string;
+    readonly state: LockState;
+    readonly held: boolean;
+    readonly token?: number;
+    /** Unix ms of the server */
+    readonly expires?: number;
+    readonly error?: FanoutError;
+    readonly done: Promise<void>;
+
+    on(event: "state", listener: (lock: this) => unknown): Off;
+    release(): void;
+}
+
+export interface HeldLock {
+    name: string;
+    holder: From & { data?: any };
+    expires: number;
+    mine?: boolean;
+}
+
+export interface Locks extends Iterable<[string, HeldLock]> {
+    readonly size: number;
+
+    on(event: "change", listener: (locks: this) => unknown): Off;
+    get(name: string): HeldLock | undefined;
+    has(name: string): boolean;
+}
+
 export const websocket: Feature;
 export const sse: Feature;
 export const poll: Feature;
+export const records: Feature;
+export const locks: Feature;
+export const signals: Feature;

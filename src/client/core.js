@@ -10,6 +10,9 @@
 
 export { FanoutError } from "./errors.js";
 export { Fanout } from "./hub.js";
+export { locks } from "./locks.js";
+export { records } from "./records.js";
+export { signals } from "./signals.js";
 export { poll } from "./transports/poll.js";
 export { sse } from "./transports/sse.js";
 export { websocket } from "./transports/websocket.js";

@@ -9,12 +9,12 @@
  *     for await (const message of room) ...
  */
 
-import { Fanout as Hub, poll, sse } from "./core.js";
+import { Fanout as Hub, locks, poll, records, signals, sse } from "./core.js";
 
 export * from "./core.js";
 
 export class Fanout extends Hub {
     constructor(url, options) {
-        super(url, { use: [sse, poll], ...options });
+        super(url, { use: [sse, poll, records, locks, signals], ...options });
     }
 }

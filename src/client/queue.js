@@ -17,7 +17,7 @@
  * sends only what is of the same user. A storage that fails is told by the
  * event "storage" of the hub, and the queue goes on in memory.
  *
- * Events: "change" with the size.
+ * Events: "change" with the size, "settled" with a Sending that is done.
  */
 
 import { Emitter } from "./emitter.js";
@@ -112,6 +112,26 @@ export class Sending extends Emitter {
 function stored({ command, user, group, cuts, state }) {
     return { command, user, group,
              cuts: cuts + (state === "sending" ? 1 : 0) };
+}
+
+/* The first commands that are no publishes, one of each record. */
+
+function changes(items) {
+    const seen = new Set();
+    const burst = [];
+
+    for (const item of items) {
+        const { op, record } = item.command;
+
+        if (op === "publish" || seen.has(record) || burst.length >= 64) {
+            break;
+        }
+
+        seen.add(record);
+        burst.push(item);
+    }
+
+    return burst;
 }
 
 export class Queue extends Emitter {
@@ -293,6 +313,11 @@ export class Queue extends Emitter {
         const [first] = burst;
         let command = first.command;
 
+        if (command.op !== "publish") {
+            this.#sendEach(name, lane, burst);
+            return;
+        }
+
         if (burst.length > 1) {
             command = {
                 op: "publish", channel: name, key: first.group.key,
@@ -326,6 +351,34 @@ export class Queue extends Emitter {
             this.#failed(lane, burst, error);
         }
 
+        this.#next(name, lane);
+    }
+
+    /* Changes of records: each has its own answer. */
+
+    async #sendEach(name, lane, burst) {
+        lane.burst = burst;
+        burst.forEach((item) => item.enter("sending"));
+        this.#changed();
+
+        await Promise.all(burst.map(async (item) => {
+            try {
+                const { parts, ...ok } = await this.#hub.connection
+                    .request(item.command);
+
+                lane.pause = 0;
+                this.#settle(item, "sent", ok);
+
+            } catch (error) {
+                this.#failed(lane, [item], error);
+            }
+        }));
+
+        lane.burst = undefined;
+        this.#next(name, lane);
+    }
+
+    #next(name, lane) {
         if (this.#lanes.get(name) === lane) {
             if (!lane.timer && !this.items.some(
                 (i) => i.command.channel === name))
@@ -345,6 +398,10 @@ export class Queue extends Emitter {
 
         if (group) {
             return mine.filter((i) => i.group && i.group.key === group.key);
+        }
+
+        if (mine[0].command.op !== "publish") {
+            return changes(mine);
         }
 
         const { batch = 64, message = 65536 } = this.#hub.connection.limits;
@@ -437,6 +494,7 @@ export class Queue extends Emitter {
         }
 
         item.enter(state, value);
+        this.emit("settled", item);
         this.#changed();
     }
 

@@ -391,3 +391,90 @@ test("a welcome that never comes", async () => {
     assert.ok(world.server.sockets.length >= 2);
     assert.equal(hub.state, "connecting");
 });
+
+/* A transport of which a test says what becomes of it. */
+
+function transport(name, opened) {
+    return {
+        name,
+        usable: () => true,
+        open: (o) => {
+            opened.push([name, o]);
+
+            return {
+                send: (commands) => commands.forEach(({ id, op }) => {
+                    o.alive();
+                    o.frame({ id, ok: op === "ping" ? { time: 0 } : {} });
+                }),
+                close: () => o.left = true,
+            };
+        },
+    };
+}
+
+const welcome = { welcome: { client: "c_5", resume: "r_5", time: 0,
+                             limits: {} } };
+
+test("a network that blocks WebSockets, then streams; and back", async () => {
+    const world = new World();
+    const opened = [];
+    const hub = world.hub({ use: [transport("sse", opened),
+                                  transport("poll", opened)] });
+
+    world.server.refuses = true;
+    await world.pass(300);
+    assert.equal(opened[0][0], "sse");
+    opened[0][1].closed({ opened: false, reason: "buffered" });
+    await world.pass(600);
+    assert.equal(opened[1][0], "poll");
+    opened[1][1].frame(welcome);
+    await world.pass(0);
+    assert.equal(hub.transport, "poll");
+    assert.equal(hub.state, "connected");
+
+    const tries = world.server.sockets.length;
+
+    await world.pass(61000);
+    assert.equal(world.server.sockets.length, tries + 1, "one is tried");
+    assert.equal(hub.transport, "poll");
+
+    world.server.refuses = false;
+    await world.pass(121000);
+    assert.equal(hub.transport, "websocket");
+    assert.equal(hub.state, "connected");
+    assert.equal(opened[1][1].left, true);
+    assert.ok(world.server.socket.protocols.includes("fanout.resume.r_5"));
+});
+
+test("a network that is down says nothing of the next", async () => {
+    const world = new World();
+    const opened = [];
+
+    world.server.refuses = true;
+    world.hub({ use: [transport("sse", opened)] });
+    await world.pass(300);
+    opened[0][1].closed({ opened: true, unreachable: true, code: 1006 });
+    world.server.refuses = false;
+
+    const before = world.server.sockets.length;
+
+    await world.pass(2000);
+    assert.equal(world.server.sockets.length, before + 1);
+    assert.equal(opened.length, 1);
+});
+
+test("a stream that is refused says when to come back", async () => {
+    const world = new World();
+    const opened = [];
+    const hub = world.hub({ use: [transport("sse", opened)] });
+
+    world.server.refuses = true;
+    await world.pass(300);
+    opened[0][1].closed({ opened: true, code: 1006, reason: "rate_limited",
+                          retryAfter: 9000 });
+    assert.equal(hub.reason.code, "rate_limited");
+    await world.pass(8900);
+    assert.equal(opened.length, 1);
+    await world.pass(200);
+    assert.equal(opened.length, 2);
+});

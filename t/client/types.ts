@@ -55,6 +55,23 @@ async function main(): Promise<void> {
         if (e instanceof FanoutError) { console.log(e.code, e.data); }
     }
 
+    const record = hub.channel("table:1")
+        .record<{ title: string; age: number }>("r1");
+
+    record.set({ title: "x" }, { mode: "reject" });
+
+    /* @ts-expect-error it is no number */
+    record.set({ age: "x" });
+    record.on("conflict", ({ fields, retry }) => {
+        console.log(fields.title.mine, fields.title.value);
+        retry();
+    });
+
+    const lock = room.lock("x", { wait: 1000 });
+
+    await lock;
+    console.log(lock.token, room.signal("typing", {}, { every: 100 }));
+    lock.release();
     hub.close();
 }
 

@@ -189,6 +189,7 @@ class Server {
     limits = { message: 65536, batch: 64, channels: 50, history: 1000 };
     welcome = {};
     clients = 0;
+    tokens = 0;                     /* of locks */
 
     constructor(world) {
         this.world = world;
@@ -228,7 +229,8 @@ class Server {
     channel(name) {
         if (!this.channels.has(name)) {
             this.channels.set(name, { epoch: "e1", offset: 0, log: [],
-                                      keys: new Map(), members: [] });
+                                      keys: new Map(), members: [],
+                                      records: {}, locks: new Map() });
         }
 
         return this.channels.get(name);
@@ -246,8 +248,13 @@ class Server {
 
         const f = this["do_" + op];
 
-        return f ? [{ id, ok: f.call(this, socket, command) }]
-                 : [{ id, error: { code: "unknown_op", message: op } }];
+        try {
+            return f ? [{ id, ok: f.call(this, socket, command) }]
+                     : [{ id, error: { code: "unknown_op", message: op } }];
+
+        } catch (error) {
+            return [{ id, error }];
+        }
     }
 
     do_ping() { return { time: this.world.now + this.world.ahead }; }
@@ -270,10 +277,13 @@ class Server {
         const { epoch, offset, members } = c;
         const all = c.log.map(({ channel: _, ...m }) => m);
 
+        const state = { channel, epoch, offset, members,
+                        locks: this.locks(socket, c) };
+
         socket.joins.add(channel);
 
         if (!since) {
-            return { channel, epoch, offset, members,
+            return { ...state, records: structuredClone(c.records),
                      messages: history ? all.slice(-history) : [] };
         }
 
@@ -282,8 +292,8 @@ class Server {
         const messages = recovered
                        ? all.filter((m) => m.offset > since.offset) : [];
 
-        return { channel, epoch, offset, members, recovered,
-                 missed: messages.length, messages };
+        return { ...state, recovered, missed: messages.length, messages,
+                 ...!recovered && { records: structuredClone(c.records) } };
     }
 
     do_publish(socket, { channel, key, messages, data, event }) {
@@ -304,6 +314,113 @@ class Server {
         c.keys.set(key, ok);
 
         return ok;
+    }
+
+    /* One record, merged field by field. */
+
+    do_set(socket, { channel, record, set = {}, base, key }) {
+        const c = this.channel(channel);
+        const r = c.records[record] ??= { version: 0, fields: {}, by: {} };
+        const rejected = {};
+        const applied = {};
+
+        if (c.keys.has(key)) {
+            return { ...c.keys.get(key), duplicate: true };
+        }
+
+        for (const [name, value] of Object.entries(set)) {
+            if (base !== undefined && r.by[name] > base) {
+                rejected[name] = { value: r.fields[name], user: "bob",
+                                   version: r.by[name] };
+
+            } else {
+                applied[name] = value;
+            }
+        }
+
+        if (!Object.keys(applied).length) {
+            throw { code: "conflict",
+                    data: { version: r.version, rejected } };
+        }
+
+        this.change(channel, record, applied, socket.client);
+
+        const ok = { version: r.version, epoch: c.epoch, offset: c.offset,
+                     ...Object.keys(rejected).length
+                        && { partial: true, rejected } };
+
+        c.keys.set(key, ok);
+
+        return ok;
+    }
+
+    /* A change by somebody, told to all. */
+
+    change(channel, record, set, client) {
+        const r = this.channel(channel).records[record]
+            ??= { version: 0, fields: {}, by: {} };
+
+        r.version++;
+        Object.assign(r.fields, set);
+        Object.keys(set).forEach((name) => r.by[name] = r.version);
+        this.append(channel, { record, version: r.version, set,
+                               from: { client } });
+    }
+
+    do_get(socket, { channel }) {
+        const c = this.channel(channel);
+
+        return { channel, epoch: c.epoch, offset: c.offset,
+                 records: structuredClone(c.records),
+                 locks: this.locks(socket, c) };
+    }
+
+    locks({ client }, { locks }) {
+        return [...locks.values()].map(({ token, ...l }) => ({
+            ...l, ...l.holder.client === client && { mine: true, token },
+        }));
+    }
+
+    /* Locks last a minute. */
+
+    do_lock(socket, { channel, name }) {
+        const { locks } = this.channel(channel);
+        const held = locks.get(name);
+
+        if (held && held.holder.client !== socket.client) {
+            throw { code: "locked", data: { holder: held.holder } };
+        }
+
+        return this.grant(channel, name, socket.client);
+    }
+
+    grant(channel, name, client) {
+        const { locks } = this.channel(channel);
+        const held = locks.get(name);
+        const token = held?.holder.client === client
+                    ? held.token : ++this.tokens;
+        const lock = { name, holder: { client }, token,
+                       expires: this.world.now + this.world.ahead + 60000 };
+
+        locks.set(name, lock);
+        this.append(channel, { lock: { name, holder: lock.holder,
+                                       expires: lock.expires } });
+
+        return { token, expires: lock.expires };
+    }
+
+    do_unlock(socket, { channel, name }) {
+        const { locks } = this.channel(channel);
+
+        if (locks.get(name)?.holder.client !== socket.client) {
+            throw { code: "not_holder" };
+        }
+
+        locks.delete(name);
+        this.append(channel, { lock: { name, holder: null,
+                                       reason: "unlocked" } });
+
+        return {};
     }
 
     /* A message for all. */
