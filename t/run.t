@@ -83,6 +83,8 @@ for my $at ($port, $other) {
 is(pid_file(), $pid, 'the first has its files');
 like(Fanout::HTTP->new(port => $port)->get('/')->{body}, qr/<title>nginx-fanout/,
      'and serves');
+like(Fanout::HTTP->new(port => $port)->get('/client/fanout.js')->{body},
+     qr/^export class Fanout/m, 'the client, too');
 
 kill 'TERM', $first->{pid};
 is(ends($first), 0, 'it is stopped');

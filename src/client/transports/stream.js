@@ -128,7 +128,10 @@ export class Stream {
         const { error = {} } = await response.json().catch(() => ({}));
         const fresh = this.#fresh;
 
-        if (response.status !== 401 && response.status < 429
+        if (error.message?.endsWith("fanout_transports")) {
+            this.end({ opened: false, reason: error.code });
+
+        } else if (response.status !== 401 && response.status < 429
             && error.code !== "blocked" && fresh.length)
         {
             if (fresh.length === 1) {

@@ -95,6 +95,7 @@ sub runnable {
               /listen 127.0.0.1:%%PORT%%;/x;
     $text =~ s|\broot\s+html;|root $root/conf/html;|g;
     $text =~ s|\broot\s+\.;|root $root;|g;
+    $text =~ s|\broot\s+src;|root $root/src;|g;
 
     my $http = join "\n    ", 'http {', 'access_log off;', map {
         "${_}_temp_path %%DIR%%/temp/$_;"
