@@ -191,6 +191,12 @@ subtest 'whose it is' => sub {
     like($try->($ann, token('ann')), qr/^unauthorized: .*for no channel/,
          'that of a session');
 
+    for my $jti ('x' x 256, 7, '') {
+        ok(!eval { $nginx->native(path => '/rt', timeout => 5,
+                                  token => token('ann', jti => $jti)) },
+           'nor one that could not be revoked');
+    }
+
     for my $location ('/rt', '/any', '/first') {
         my $ws = eval { $nginx->native(path => $location, timeout => 5,
                                        token => ticket('ann', 'room')) };
@@ -254,6 +260,11 @@ subtest 'what is no token' => sub {
         'channel null'        => ticket('ann', undef),
         'channel empty'       => ticket('ann', ''),
         'channel too long'    => ticket('ann', 'x' x 256),
+        'jti twice'           => Fanout::JWT::sign('HS256', $secret,
+            qq({"aud":"rt","sub":"ann","exp":9999999999,"channel":"room","jti":"a","jti":"a"})),
+        'jti too long'        => ticket('ann', 'room', jti => 'x' x 256),
+        'jti a number'        => ticket('ann', 'room', jti => 7),
+        'jti empty'           => ticket('ann', 'room', jti => ''),
         'ops no array'        => ticket('ann', 'room', ops => 'join'),
         'ops unknown'         => ticket('ann', 'room', ops => [ 'join', 'rule' ]),
         'ops a number'        => ticket('ann', 'room', ops => [ 1 ]),

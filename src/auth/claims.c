@@ -17,6 +17,7 @@ typedef struct {
     fanout_json_t  exp;
     fanout_json_t  nbf;
     fanout_json_t  iat;
+    fanout_json_t  jti;
 } claims_t;
 
 typedef struct {
@@ -32,7 +33,8 @@ static const fanout_json_field_t  claims_fields[] = {
     fanout_json_field("aud", claims_t, aud),
     fanout_json_field("exp", claims_t, exp),
     fanout_json_field("nbf", claims_t, nbf),
-    fanout_json_field("iat", claims_t, iat)
+    fanout_json_field("iat", claims_t, iat),
+    fanout_json_field("jti", claims_t, jti)
 };
 
 #define CLAIMS_FIELDS  (sizeof(claims_fields) / sizeof(claims_fields[0]))
@@ -166,6 +168,21 @@ claims_compare(const claims_t *claims, const claims_times_t *times,
 }
 
 
+/* a token is revoked by a name; one that can't be named could not be */
+
+static int
+claims_is_id(const fanout_json_t *value)
+{
+    uint8_t        buf[FANOUT_JWT_ID_MAX];
+    fanout_json_t  text;
+
+    return value->len == 0
+           || (fanout_json_text(value, buf, sizeof(buf), &text)
+               == FANOUT_JSON_OK
+               && text.len != 0);
+}
+
+
 /* whether it is a token of a channel, as it has to be or must not be; the claim
  * may be there twice, or be no name: it is meant as one all the same */
 
@@ -225,6 +242,10 @@ fanout_claims_check(const uint8_t *text, size_t len,
 
     e = claims_purpose(&object, rules, &channel);
 
+    if (e == FANOUT_JWT_OK && !claims_is_id(&claims.jti)) {
+        e = FANOUT_JWT_ID;
+    }
+
     if (e == FANOUT_JWT_OK) {
         e = claims_compare(&claims, &times, rules, now);
     }
@@ -233,6 +254,7 @@ fanout_claims_check(const uint8_t *text, size_t len,
         jwt->claims = object;
         jwt->subject = claims.sub;
         jwt->channel = channel;
+        jwt->id = claims.jti;
         jwt->expires = times.exp;
         jwt->issued = times.iat;
     }

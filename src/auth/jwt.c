@@ -56,6 +56,7 @@ static const char *const  jwt_texts[] = {
     "the token is for another audience",
     "the token is for a channel, not for a session: it belongs into a join",
     "the token is for no channel: a join needs one that has",
+    "the token's jti is not a string of 1 to 255 bytes",
     "no memory"
 };
 

@@ -36,6 +36,10 @@
 
 #define FANOUT_JWT_TRIES   8
 
+/* bytes of jti, at most */
+
+#define FANOUT_JWT_ID_MAX  255
+
 
 typedef enum {
     FANOUT_JWT_OK = 0,
@@ -54,6 +58,7 @@ typedef enum {
     FANOUT_JWT_AUDIENCE,
     FANOUT_JWT_OF_CHANNEL,              /* it is one of a channel, or */
     FANOUT_JWT_OF_SESSION,              /* it is not */
+    FANOUT_JWT_ID,                      /* jti is no text, or too long */
     FANOUT_JWT_NO_MEMORY
 } fanout_jwt_e;
 
@@ -78,6 +83,7 @@ typedef struct {
     fanout_json_t         claims;       /* object, in buf */
     fanout_json_t         subject;      /* sub, a string in JSON, or len 0 */
     fanout_json_t         channel;      /* likewise */
+    fanout_json_t         id;           /* jti, likewise */
     int64_t               expires;      /* Unix s; 0: the token has none */
     int64_t               issued;       /* iat; 0: none */
 } fanout_jwt_t;
@@ -96,8 +102,8 @@ typedef struct {
  * something else.
  *
  * exp, nbf and iat may have a fraction, and are rounded down; a token is
- * EXPIRED from exp on.  Beyond 2^53 they are MALFORMED.  sub, iss and aud are
- * checked for their types, and any other claim is for the caller.
+ * EXPIRED from exp on.  Beyond 2^53 they are MALFORMED.  sub, iss, aud and jti
+ * are checked for their types, and any other claim is for the caller.
  */
 fanout_jwt_e fanout_jwt_verify(const fanout_keys_t *keys,
     const fanout_jwt_rules_t *rules, const uint8_t *token, size_t len,

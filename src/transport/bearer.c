@@ -699,18 +699,23 @@ fanout_bearer_claim(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 }
 
 
-/* A jti that is no text is none. */
+uint64_t
+fanout_bearer_id(fanout_loc_conf_t *conf, const fanout_jwt_t *jwt)
+{
+    u_char         buf[FANOUT_JWT_ID_MAX];
+    fanout_json_t  text;
+
+    return jwt->id.len && fanout_json_text(&jwt->id, buf, sizeof(buf), &text)
+                          == FANOUT_JSON_OK
+           ? fanout_zone_hash(&conf->app->hub->zone, text.data, text.len) : 0;
+}
+
 
 ngx_int_t
 fanout_bearer_subject(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_subject_t *who)
 {
-    size_t          len;
-    u_char         *p;
-    bearer_t       *b;
-    fanout_json_t   claim;
-
-    static const fanout_json_t  jti = { (u_char *) "jti", 3 };
+    bearer_t  *b;
 
     b = conf->jwt ? bearer_verified(r, conf->jwt) : NULL;
 
@@ -721,21 +726,7 @@ fanout_bearer_subject(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     who->tokened = 1;
     who->issued = b->jwt.issued > 0
                   ? ngx_min(b->jwt.issued, (int64_t) UINT32_MAX) : 0;
-
-    if (!fanout_jwt_claim(&b->jwt.claims, &jti, 1, &claim)
-        || fanout_json_type(&claim) != FANOUT_JSON_STRING)
-    {
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(r->pool, claim.len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (fanout_json_string(&claim, p, claim.len, &len) == FANOUT_JSON_OK) {
-        who->token = fanout_zone_hash(&conf->app->hub->zone, p, len);
-    }
+    who->token = fanout_bearer_id(conf, &b->jwt);
 
     return NGX_OK;
 }

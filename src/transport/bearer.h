@@ -81,6 +81,9 @@ ngx_uint_t fanout_bearer_awaited(ngx_http_request_t *r,
  * token does not say. */
 ngx_msec_t fanout_bearer_left(ngx_http_request_t *r, fanout_loc_conf_t *conf);
 
+/* The hash of the jti of a token that was verified; 0: it has none. */
+uint64_t fanout_bearer_id(fanout_loc_conf_t *conf, const fanout_jwt_t *jwt);
+
 /* What the token of a request says of itself, into who.  NGX_ERROR on lack of
  * memory. */
 ngx_int_t fanout_bearer_subject(ngx_http_request_t *r, fanout_loc_conf_t *conf,

@@ -19,7 +19,6 @@ static const char *ticket_fill(fanout_loc_conf_t *conf,
     const fanout_jwt_t *jwt, fanout_ticket_t *ticket);
 static const char *ticket_ops(const fanout_jwt_t *jwt,
     fanout_ticket_t *ticket);
-static uint64_t ticket_id(fanout_loc_conf_t *conf, const fanout_jwt_t *jwt);
 static ngx_uint_t ticket_is_of(const fanout_jwt_t *jwt, ngx_str_t *user);
 
 
@@ -117,7 +116,7 @@ ticket_fill(fanout_loc_conf_t *conf, const fanout_jwt_t *jwt,
         ticket->until = (jwt->expires + conf->jwt->rules.leeway) * 1000;
     }
 
-    ticket->token = ticket_id(conf, jwt);
+    ticket->token = fanout_bearer_id(conf, jwt);
     ticket->issued = jwt->issued > 0
                      ? ngx_min(jwt->issued, (int64_t) UINT32_MAX) : 0;
 
@@ -148,23 +147,6 @@ ticket_ops(const fanout_jwt_t *jwt, fanout_ticket_t *ticket)
     ticket->ops = ops;
 
     return NULL;
-}
-
-
-/* A jti that is no text is none. */
-
-static uint64_t
-ticket_id(fanout_loc_conf_t *conf, const fanout_jwt_t *jwt)
-{
-    u_char         buf[FANOUT_NAME];
-    fanout_json_t  claim, text;
-
-    static const fanout_json_t  jti = { (u_char *) "jti", 3 };
-
-    return fanout_jwt_claim(&jwt->claims, &jti, 1, &claim)
-           && fanout_json_text(&claim, buf, sizeof(buf), &text)
-              == FANOUT_JSON_OK
-           ? fanout_zone_hash(&conf->app->hub->zone, text.data, text.len) : 0;
 }
 
 

@@ -399,7 +399,15 @@ static const case_t  claims_cases[] = {
     { "{\"aud\":7}", FANOUT_JWT_MALFORMED, "aud is a number" },
     { "{\"aud\":[\"a\",7]}", FANOUT_JWT_MALFORMED, "aud has a number" },
     { "{\"aud\":\"a\",\"aud\":\"b\"}", FANOUT_JWT_MALFORMED, "aud twice" },
-    { "{\"any\":1,\"any\":2}", FANOUT_JWT_OK, "another claim twice" }
+    { "{\"any\":1,\"any\":2}", FANOUT_JWT_OK, "another claim twice" },
+    { "{\"jti\":\"a\"}", FANOUT_JWT_OK, "an id" },
+    { "{\"jti\":\"a\",\"jti\":\"a\"}", FANOUT_JWT_MALFORMED, "jti twice" },
+    { "{\"jti\":\"a\",\"\\u006ati\":\"b\"}", FANOUT_JWT_MALFORMED,
+      "jti twice, escaped" },
+    { "{\"jti\":7}", FANOUT_JWT_ID, "jti is a number" },
+    { "{\"jti\":null}", FANOUT_JWT_ID, "jti is null" },
+    { "{\"jti\":\"\"}", FANOUT_JWT_ID, "jti is empty" },
+    { "{\"jti\":\"\\ud800\"}", FANOUT_JWT_ID, "jti with half of a pair" }
 };
 
 static const case_t  rules_cases[] = {
@@ -482,6 +490,8 @@ test_channel(void)
               channel_cases[i].want, channel_cases[i].name);
     }
 
+    is_rc(verify(token_make(&hs256, "", "{\"channel\":\"a\",\"jti\":[]}")),
+          FANOUT_JWT_ID, "its jti is an array");
     is_rc(verify(token_make(&hs256, "", "{\"channel\":\"a\",\"sub\":\"b\"}")),
           FANOUT_JWT_OK, "with a user");
     is_int(jwt.channel.len, 3, "its channel");
