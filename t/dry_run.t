@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Fanout::JWT;
 use Fanout::Nginx;
 
 
@@ -23,6 +24,12 @@ my $nginx = Fanout::Nginx->start(
         location = /status { fanout_status app; }
         location /dry { $limits fanout_limit_dry_run on; }
         location /wet { $limits }
+        location /tokens {
+            fanout app; fanout_jwt secret=abcdefghijklmnopqrstuvwxyz token=optional
+                        channel=channel;
+            fanout_rate 1r/s burst=3; fanout_budget address sessions=2/s burst=25s;
+            fanout_limit_dry_run on;
+        }
 END
 );
 
@@ -73,6 +80,20 @@ for my $limit ('too many commands: fanout_rate',
 
     ok(@lines > 0 && @lines < 10, "$limit: said, and gathered");
 }
+
+# a token that is made up costs more to verify than to send
+
+my %codes;
+my $eve    = $nginx->native(path => '/tokens');
+my $claims = { channel => 'a', exp => CORE::time() + 600 };
+my $good   = Fanout::JWT::sign('HS256', 'abcdefghijklmnopqrstuvwxyz', $claims);
+my $forged = Fanout::JWT::sign('HS256', 'abcdefghijklmnopqrstuvwxy0', $claims);
+
+is_deeply([ grep { !$eve->cmd('join', channel => 'a', token => $good)->{ok} } 1 .. 40 ],
+          [], 'tokens of channels are verified');
+$codes{ $eve->cmd('join', channel => 'a', token => $forged)->{error}{code} }++ for 1 .. 40;
+cmp_ok($codes{unauthorized}, '<', 20, 'forged ones only up to the limit of their address');
+is($codes{unauthorized} + $codes{rate_limited}, 40, 'the others are refused');
 
 cmp_ok(scalar(grep { !$_->{ok} } publishes('/wet?user=ben', 20)), '>', 10,
        'off, the same is refused');

@@ -15,7 +15,8 @@
 
 
 static fanout_error_e ticket_refuse(fanout_session_t *s,
-    fanout_command_t *cmd, fanout_error_e rc, const char *why);
+    fanout_command_t *cmd, fanout_error_e rc, const char *why,
+    ngx_uint_t forged);
 
 
 /* the join that is being run uses it */
@@ -81,7 +82,11 @@ fanout_native_ticket(fanout_session_t *s, fanout_command_t *cmd)
         return rc;
     }
 
-    if (!fanout_meter_take(s, FANOUT_COST_TICKET, &limited)) {
+    /* the second also in a dry run, which refuses nobody */
+
+    if (!fanout_meter_take(s, FANOUT_COST_TICKET, &limited)
+        || fanout_meter_session_tried(s, &limited))
+    {
         return fanout_native_limited(s, cmd, &limited);
     }
 
@@ -93,7 +98,7 @@ fanout_native_ticket(fanout_session_t *s, fanout_command_t *cmd)
     ngx_explicit_memzero(token.data, token.len);
 
     if (why) {
-        return ticket_refuse(s, cmd, rc, why);
+        return ticket_refuse(s, cmd, rc, why, forged);
     }
 
     channel = &ticket_in_hand.channel;
@@ -102,7 +107,8 @@ fanout_native_ticket(fanout_session_t *s, fanout_command_t *cmd)
         || ngx_memcmp(channel->data, cmd->channel.data, channel->len) != 0)
     {
         return ticket_refuse(s, cmd, FANOUT_E_FORBIDDEN,
-                   "the token is for another channel: fanout_jwt channel=");
+                   "the token is for another channel: fanout_jwt channel=",
+                   0);
     }
 
     s->tickets = &ticket_in_hand;
@@ -124,8 +130,9 @@ fanout_native_ticket_end(fanout_session_t *s)
 
 static fanout_error_e
 ticket_refuse(fanout_session_t *s, fanout_command_t *cmd, fanout_error_e rc,
-    const char *why)
+    const char *why, ngx_uint_t forged)
 {
+    fanout_meter_session_wrong(s, forged);
     fanout_meter_charge(s, FANOUT_COST_FORGED - FANOUT_COST_TICKET);
     fanout_count(s->hub, forbidden);
     fanout_session_log_ticket(s, &cmd->channel, fanout_errors[rc].status, why);

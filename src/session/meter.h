@@ -189,6 +189,11 @@ void fanout_meter_worked(ngx_http_request_t *r, fanout_loc_conf_t *conf);
  * now: 1, counted as a refusal; or 0. */
 ngx_uint_t fanout_meter_tried(ngx_http_request_t *r, fanout_loc_conf_t *conf);
 
+/* The same for the token of a channel in a command of a session. */
+void fanout_meter_session_wrong(fanout_session_t *s, ngx_uint_t forged);
+ngx_uint_t fanout_meter_session_tried(fanout_session_t *s,
+    fanout_limited_t *limited);
+
 /* The hash of the user or the address of a meter, by scope; 0 if there is none,
  * or no fanout_budget applies to it. */
 uint64_t fanout_meter_who(fanout_loc_conf_t *conf, fanout_meter_t *m,

@@ -23,8 +23,13 @@ typedef struct {
 } tried_t;
 
 
-static void draw(ngx_http_request_t *r, fanout_loc_conf_t *conf,
+static uint64_t token_address(ngx_http_request_t *r, fanout_loc_conf_t *conf);
+static void token_draw(fanout_loc_conf_t *conf, uint64_t address,
     ngx_uint_t amount);
+static ngx_uint_t token_budget(fanout_loc_conf_t *conf, uint64_t address,
+    fanout_zone_budget_t *b);
+static ngx_uint_t token_tried(fanout_loc_conf_t *conf, uint64_t address,
+    fanout_limited_t *limited);
 static tried_t *tried_of(uint64_t key);
 
 
@@ -32,37 +37,81 @@ void
 fanout_meter_wrong(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_uint_t forged)
 {
-    draw(r, conf, forged ? FANOUT_FORGED_TOKEN : FANOUT_WRONG_TOKEN);
+    token_draw(conf, token_address(r, conf), forged ? FANOUT_FORGED_TOKEN
+                                                    : FANOUT_WRONG_TOKEN);
 }
 
 
 void
 fanout_meter_worked(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 {
-    draw(r, conf, FANOUT_WRONG_TOKEN);
+    token_draw(conf, token_address(r, conf), FANOUT_WRONG_TOKEN);
+}
+
+
+void
+fanout_meter_session_wrong(fanout_session_t *s, ngx_uint_t forged)
+{
+    token_draw(s->conf, s->meter.address, forged ? FANOUT_FORGED_TOKEN
+                                                 : FANOUT_WRONG_TOKEN);
+}
+
+
+ngx_uint_t
+fanout_meter_tried(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    fanout_limited_t  limited;
+
+    if (!token_tried(conf, token_address(r, conf), &limited)) {
+        return 0;
+    }
+
+    fanout_meter_refused(conf->app->hub, &limited);
+
+    return 1;
+}
+
+
+ngx_uint_t
+fanout_meter_session_tried(fanout_session_t *s, fanout_limited_t *limited)
+{
+    if (!token_tried(s->conf, s->meter.address, limited)) {
+        return 0;
+    }
+
+    fanout_meter_refuse(s, limited);
+
+    return 1;
+}
+
+
+/* 0: locations without "fanout" count nobody */
+
+static uint64_t
+token_address(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+{
+    return conf->app && conf->app->hub
+           ? fanout_meter_address(r, conf->app->hub) : 0;
 }
 
 
 static void
-draw(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t amount)
+token_draw(fanout_loc_conf_t *conf, uint64_t address, ngx_uint_t amount)
 {
     tried_t              *t;
     uint64_t              amounts[FANOUT_BUDGETS];
-    fanout_hub_t         *hub;
-    fanout_meter_t        m;
     fanout_zone_drawn_t   drawn;
     fanout_zone_budget_t  b;
 
-    hub = conf->app ? conf->app->hub : NULL;
-
-    if (hub == NULL || !fanout_meter_budget(r, conf, &m, &b)) {
+    if (!token_budget(conf, address, &b)) {
         return;
     }
 
     ngx_memzero(amounts, sizeof(amounts));
     amounts[FANOUT_BUDGET_SESSIONS] = amount;
 
-    (void) fanout_budget_draw(&hub->zone, &b, 1, amounts, 0, &drawn);
+    (void) fanout_budget_draw(&conf->app->hub->zone, &b, 1, amounts, 0,
+                              &drawn);
 
     if (drawn.wait[FANOUT_BUDGET_SESSIONS]) {
         t = tried_of(b.key);
@@ -72,17 +121,33 @@ draw(ngx_http_request_t *r, fanout_loc_conf_t *conf, ngx_uint_t amount)
 }
 
 
-ngx_uint_t
-fanout_meter_tried(ngx_http_request_t *r, fanout_loc_conf_t *conf)
+/* of the address alone */
+
+static ngx_uint_t
+token_budget(fanout_loc_conf_t *conf, uint64_t address,
+    fanout_zone_budget_t *b)
+{
+    fanout_meter_t  m;
+
+    if (address == 0) {
+        return 0;
+    }
+
+    ngx_memzero(&m, sizeof(fanout_meter_t));
+    m.address = address;
+
+    return fanout_meter_budgets(conf, &m, b) != 0;
+}
+
+
+static ngx_uint_t
+token_tried(fanout_loc_conf_t *conf, uint64_t address,
+    fanout_limited_t *limited)
 {
     tried_t               *t;
-    fanout_meter_t         m;
-    fanout_limited_t       limited;
     fanout_zone_budget_t   b;
 
-    if (conf->app == NULL || conf->app->hub == NULL
-        || !fanout_meter_budget(r, conf, &m, &b))
-    {
+    if (!token_budget(conf, address, &b)) {
         return 0;
     }
 
@@ -94,11 +159,9 @@ fanout_meter_tried(ngx_http_request_t *r, fanout_loc_conf_t *conf)
         return 0;
     }
 
-    limited.wait = t->until - ngx_current_msec;
-    limited.resource = FANOUT_BUDGET_SESSIONS;
-    limited.scope = FANOUT_SCOPE_ADDRESS;
-
-    fanout_meter_refused(conf->app->hub, &limited);
+    limited->wait = t->until - ngx_current_msec;
+    limited->resource = FANOUT_BUDGET_SESSIONS;
+    limited->scope = FANOUT_SCOPE_ADDRESS;
 
     return 1;
 }
