@@ -315,6 +315,8 @@ join_enter(fanout_session_t *s, fanout_native_job_t *job, fanout_join_cmd_t *c)
     sub = job->base.sub;
     ch = sub->channel;
 
+    fanout_session_seat_again(sub);
+
     if ((rc = fanout_native_join_options(sub, c))
         || (rc = fanout_session_seat(sub)))
     {

@@ -178,6 +178,7 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     }
 
     if (s->identity_ref) {
+        fanout_session_seat_again(sub);
         rc = fanout_session_seat(sub);
 
         if (rc != FANOUT_E_NONE) {

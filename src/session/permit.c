@@ -12,6 +12,7 @@
 #include "session/dialect.h"
 #include "session/join.h"
 #include "session/members.h"
+#include "session/transport.h"
 
 
 #define FANOUT_SEAT_NAMES  64                   /* names read at once */
@@ -22,12 +23,18 @@ static void granted_presence(fanout_subscription_t *sub,
 static void granted_ticket(fanout_subscription_t *sub,
     const fanout_ticket_t *ticket);
 static ngx_uint_t granted_next(fanout_subscription_t *sub);
+static ngx_uint_t ticket_denied(fanout_session_t *s, const fanout_denial_t *d,
+    const fanout_subject_t *who);
 static void granted_end(fanout_subscription_t *sub);
 static ngx_uint_t granted_keeps(fanout_subscription_t *sub);
 static void granted_more(fanout_subscription_t *sub, fanout_grantee_t *who,
     ngx_uint_t op);
 static ngx_uint_t keeps(fanout_session_t *s, ngx_str_t *name,
     fanout_zone_channel_t *c, ngx_uint_t want);
+static ngx_uint_t keeps_op(fanout_session_t *s, ngx_uint_t op,
+    ngx_str_t *name);
+static ngx_uint_t permit_doubts(fanout_session_t *s, ngx_str_t *name,
+    fanout_zone_channel_t *c);
 
 
 void
@@ -218,11 +225,11 @@ fanout_session_grants_end(fanout_session_t *s)
 }
 
 
-void
+ngx_uint_t
 fanout_session_tickets_denied(fanout_session_t *s, const fanout_denial_t *d)
 {
+    ngx_uint_t              i, ended;
     ngx_queue_t            *q, *next;
-    fanout_denial_t         found;
     fanout_subject_t        who;
     fanout_subscription_t  *sub;
 
@@ -231,6 +238,7 @@ fanout_session_tickets_denied(fanout_session_t *s, const fanout_denial_t *d)
     who.user = s->who.user;
     who.change = s->who.change;
     who.tokened = 1;
+    ended = 0;
 
     for (q = ngx_queue_head(&s->subs);
          q != ngx_queue_sentinel(&s->subs);
@@ -246,13 +254,62 @@ fanout_session_tickets_denied(fanout_session_t *s, const fanout_denial_t *d)
         who.token = sub->token;
         who.issued = sub->issued;
 
-        if (d ? fanout_denial_concerns(d, &who)
-              : fanout_denial_check(&s->hub->zone, &who, &found))
-        {
+        if (ticket_denied(s, d, &who)) {
             fanout_session_log_denied(s, FANOUT_LOG_REVOKE,
                                       &sub->channel->name);
             granted_end(sub);
+            ended++;
         }
+    }
+
+    for (i = 0; i < s->ntickets && s->transport->commands; i++) {
+        who.token = s->tickets[i].token;
+        who.issued = s->tickets[i].issued;
+        ended += ticket_denied(s, d, &who);
+    }
+
+    return ended;
+}
+
+
+/* by this denial, or (NULL) by any */
+
+static ngx_uint_t
+ticket_denied(fanout_session_t *s, const fanout_denial_t *d,
+    const fanout_subject_t *who)
+{
+    fanout_denial_t  found;
+
+    return d ? fanout_denial_concerns(d, who)
+             : fanout_denial_check(&s->hub->zone, who, &found);
+}
+
+
+void
+fanout_session_grants_renew(fanout_session_t *s, ngx_msec_t within)
+{
+    uint64_t                until;
+    ngx_queue_t            *q;
+    fanout_subscription_t  *sub;
+
+    until = fanout_time() + within;
+
+    for (q = ngx_queue_head(&s->subs);
+         q != ngx_queue_sentinel(&s->subs);
+         q = ngx_queue_next(q))
+    {
+        sub = ngx_queue_data(q, fanout_subscription_t, in_session);
+
+        if (sub->granted == 0
+            || (sub->granted_until && sub->granted_until <= until))
+        {
+            continue;
+        }
+
+        sub->granted_until = until;
+        sub->granted_warn = s->dialect->expiring ? within : 0;
+
+        (void) granted_next(sub);
     }
 }
 
@@ -368,8 +425,8 @@ keeps(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c,
         return 0;
     }
 
-    presence = fanout_session_may(s, FANOUT_MAY_PRESENCE, name);
-    lock = fanout_session_may(s, FANOUT_MAY_LOCK, name);
+    presence = keeps_op(s, FANOUT_MAY_PRESENCE, name);
+    lock = keeps_op(s, FANOUT_MAY_LOCK, name);
 
     if ((presence && lock) || s->identity.client == 0) {
         return 1;
@@ -383,6 +440,27 @@ keeps(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c,
 
     return (presence || !(holds & FANOUT_HOLDS_MEMBERS))
            && (lock || !(holds & FANOUT_HOLDS_LOCKS));
+}
+
+
+/* What a backend has not been asked about since it was granted stays. */
+
+static ngx_uint_t
+keeps_op(fanout_session_t *s, ngx_uint_t op, ngx_str_t *name)
+{
+    fanout_grantee_t  who;
+
+    if (fanout_session_may(s, op, name)) {
+        return 1;
+    }
+
+    if (!(s->conf->asks & op)) {
+        return 0;
+    }
+
+    fanout_session_grantee(s, &who);
+
+    return fanout_grants_answered(s->conf->asked, &who, op, name) == NULL;
 }
 
 
@@ -418,13 +496,7 @@ fanout_session_leave_forbidden(fanout_session_t *s)
 
             fanout_hub_view(s->hub, &name, &c);
 
-            if (!keeps(s, &name, &c, 0)
-                && !(s->conf->asks & FANOUT_MAY_JOIN) && !s->conf->tickets)
-            {
-                /* if a backend or a token decides, it does so when the client
-                 * joins, and seats that it does not join again are given
-                 * up */
-
+            if (!permit_doubts(s, &name, &c)) {
                 fanout_seat_close(z, &c, s->identity_ref, &s->identity,
                                   FANOUT_LEFT_FORBIDDEN);
                 left++;
@@ -439,4 +511,53 @@ fanout_session_leave_forbidden(fanout_session_t *s)
         }
 
     } while (more);
+}
+
+
+void
+fanout_session_seat_again(fanout_subscription_t *sub)
+{
+    fanout_channel_t  *ch;
+    fanout_session_t  *s;
+
+    s = sub->session;
+    ch = sub->channel;
+
+    if (s->resumed && !sub->seat && (s->conf->asks || s->conf->tickets)
+        && !keeps(s, &ch->name, &ch->zc, 0))
+    {
+        fanout_seat_close(&s->hub->zone, &ch->zc, s->identity_ref,
+                          &s->identity, FANOUT_LEFT_FORBIDDEN);
+        fanout_hub_presence(s->hub);
+    }
+}
+
+
+/* Whether a seat stays for now.  If a backend or a token decides, it does so
+ * when the client joins; who comes back again and again without a join must not
+ * keep members and locks by that. */
+
+static ngx_uint_t
+permit_doubts(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c)
+{
+    ngx_uint_t  holds, needs;
+
+    holds = fanout_seat_holds(&s->hub->zone, c, s->identity.client);
+
+    needs = FANOUT_MAY_JOIN
+            | (holds & FANOUT_HOLDS_MEMBERS ? FANOUT_MAY_PRESENCE : 0)
+            | (holds & FANOUT_HOLDS_LOCKS ? FANOUT_MAY_LOCK : 0);
+
+    if (fanout_session_may(s, FANOUT_MAY_JOIN, name)
+        && (!(needs & FANOUT_MAY_PRESENCE)
+            || fanout_session_may(s, FANOUT_MAY_PRESENCE, name))
+        && (!(needs & FANOUT_MAY_LOCK)
+            || fanout_session_may(s, FANOUT_MAY_LOCK, name)))
+    {
+        return 1;
+    }
+
+    return ((s->conf->asks & needs) || s->conf->tickets)
+           && fanout_seat_doubt(&s->hub->zone, c, s->identity_ref,
+                                &s->identity);
 }

@@ -199,6 +199,12 @@ int fanout_seat_lost(fanout_zone_t *z, fanout_zone_channel_t *c, uint32_t ref,
 unsigned fanout_seat_holds(fanout_zone_t *z, fanout_zone_channel_t *c,
     uint64_t client);
 
+/* A client of this worker came back, and nothing permits what it holds on a
+ * channel until it joins again: 1, and that is counted; or 0, it has done so
+ * too often. */
+int fanout_seat_doubt(fanout_zone_t *z, fanout_zone_channel_t *c,
+    uint32_t ref, const fanout_identity_t *id);
+
 /* Gives up the seat of a client of this worker, on a channel that is opened or
  * not: its members leave for the reason.  Does nothing if there is no seat. */
 void fanout_seat_close(fanout_zone_t *z, fanout_zone_channel_t *c,

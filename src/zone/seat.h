@@ -26,11 +26,13 @@
 
 /* flags: counted in a presence set that only counts; lingering, and its client
  * announced that it leaves; the info of the identity has changed since its
- * members were reported */
+ * members were reported; how often in doubt since it was opened */
 
 #define FANOUT_SEAT_COUNTED   1
 #define FANOUT_SEAT_INTENT    2
 #define FANOUT_SEAT_RENEWED   4
+#define FANOUT_SEAT_DOUBT     8
+#define FANOUT_SEAT_DOUBTS    (3 * FANOUT_SEAT_DOUBT)
 
 typedef struct {
     fanout_ref_t         hash_next;

@@ -52,6 +52,10 @@ fanout_seat_open(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     s = fanout_seat(z, ref);
 
+    if (s->flags & FANOUT_SEAT_DOUBTS) {
+        fanout_set(z, s->flags, s->flags & ~FANOUT_SEAT_DOUBTS);
+    }
+
     if (s->state == FANOUT_SEAT_LINGERS) {
         fanout_locks_revive(z, ref);
 
@@ -128,4 +132,34 @@ seat_room(fanout_zone_t *z, const fanout_zone_channel_t *c,
     }
 
     return rc;
+}
+
+
+int
+fanout_seat_doubt(fanout_zone_t *z, fanout_zone_channel_t *c,
+    uint32_t identity, const fanout_identity_t *id)
+{
+    int             may;
+    fanout_ref_t    channel, ref;
+    fanout_seat_t  *s;
+
+    (void) fanout_enter(z);
+
+    channel = fanout_channel_find(z, c);
+    ref = channel && fanout_identity_own(z, identity, id)
+          ? fanout_seat_find(z, channel, id->client) : 0;
+    may = 1;
+
+    if (ref) {
+        s = fanout_seat(z, ref);
+        may = (s->flags & FANOUT_SEAT_DOUBTS) != FANOUT_SEAT_DOUBTS;
+
+        if (may) {
+            fanout_set(z, s->flags, s->flags + FANOUT_SEAT_DOUBT);
+        }
+    }
+
+    fanout_leave(z);
+
+    return may;
 }

@@ -260,7 +260,7 @@ verify_seat(walk_t *w, fanout_ref_t ref)
     w->marks[presence].counted += s->flags & FANOUT_SEAT_COUNTED;
 
     must_of(w, ref, s->flags <= (FANOUT_SEAT_COUNTED|FANOUT_SEAT_INTENT
-                                 |FANOUT_SEAT_RENEWED)
+                                 |FANOUT_SEAT_RENEWED|FANOUT_SEAT_DOUBTS)
                     && (!(s->flags & FANOUT_SEAT_INTENT)
                         || s->state == FANOUT_SEAT_LINGERS));
     w->lingering += (s->state == FANOUT_SEAT_LINGERS);
