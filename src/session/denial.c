@@ -25,6 +25,9 @@ static void denial_meets(fanout_session_t *s, const fanout_denial_t *d,
     int n);
 static void denial_look(fanout_session_t *s);
 static void denial_end(fanout_session_t *s, const fanout_denial_t *d);
+static void denial_tickets(fanout_session_t *s, const fanout_denial_t *d);
+static void denial_cut(fanout_session_t *s, ngx_uint_t code,
+    const char *why);
 static void denial_renew(fanout_session_t *s, const fanout_denial_t *d);
 
 
@@ -134,11 +137,7 @@ denial_meets(fanout_session_t *s, const fanout_denial_t *d, int n)
     for (i = 0; i < n && !s->denied; i++) {
 
         if (!fanout_denial_concerns(&d[i], &s->who)) {
-
-            if (s->ticketed) {
-                fanout_session_tickets_denied(s, &d[i]);
-            }
-
+            denial_tickets(s, &d[i]);
             continue;
         }
 
@@ -164,8 +163,30 @@ denial_look(fanout_session_t *s)
         denial_renew(s, &d);
     }
 
-    if (s->ticketed && !s->denied) {
-        fanout_session_tickets_denied(s, NULL);
+    if (!s->denied) {
+        denial_tickets(s, NULL);
+    }
+}
+
+
+/* Output may have entries of a channel whose join has ended.  They can't be
+ * told from those of others, so the client comes back for these. */
+
+static void
+denial_tickets(fanout_session_t *s, const fanout_denial_t *d)
+{
+    ngx_uint_t  waits;
+
+    if (!s->ticketed) {
+        return;
+    }
+
+    waits = s->nout || s->batched || (s->withheld && s->withheld->n);
+
+    if (fanout_session_tickets_denied(s, d) && waits
+        && s->state != FANOUT_ENDED)
+    {
+        denial_cut(s, 4401, "reauthorize");
     }
 }
 
@@ -180,13 +201,12 @@ fanout_session_authorized(fanout_session_t *s, const fanout_subject_t *who)
 }
 
 
-/* The client leaves at once, and gets nothing of what waits to be sent.  In the
- * middle of a frame no other can be begun: then the connection is cut. */
+/* The client leaves at once. */
 
 static void
 denial_end(fanout_session_t *s, const fanout_denial_t *d)
 {
-    ngx_uint_t   torn, revoked;
+    ngx_uint_t   revoked;
     const char  *why;
 
     revoked = d->kind == FANOUT_DENY_TOKEN || d->kind == FANOUT_DENY_ISSUED;
@@ -197,23 +217,35 @@ denial_end(fanout_session_t *s, const fanout_denial_t *d)
 
     fanout_count(s->hub, denied);
 
-    s->denied = 1;
     s->reason = FANOUT_LEFT_KICKED;
 
     fanout_session_leave_zone(s);
 
+    denial_cut(s, 4403, why);
+}
+
+
+/* The client gets nothing of what waits to be sent.  In the middle of a frame
+ * no other can be begun: then the connection is cut. */
+
+static void
+denial_cut(fanout_session_t *s, ngx_uint_t code, const char *why)
+{
+    ngx_uint_t  torn;
+
+    s->denied = 1;
     torn = (s->nout && s->sent_at);
 
     fanout_outbox_join(s);
     fanout_outbox_clear(s);
 
     if (torn || s->state != FANOUT_OPEN) {
-        fanout_session_log_ended(s, 4403, why);
+        fanout_session_log_ended(s, code, why);
         fanout_session_end(s, FANOUT_END_CUT);
         return;
     }
 
-    fanout_session_close(s, 4403, why);
+    fanout_session_close(s, code, why);
     s->sealed = 1;
 }
 
@@ -246,6 +278,7 @@ denial_renew(fanout_session_t *s, const fanout_denial_t *d)
     s->expire_at = ngx_current_msec + left;
 
     s->dialect->expiring(s, NULL, left);
+    fanout_session_grants_renew(s, d->value);
 
     if (s->started) {
         fanout_session_timer(s);

@@ -245,8 +245,9 @@ struct fanout_session_s {
     unsigned                 awaited:1;         /* its token: nobody is there
                                                    yet */
     unsigned                 owns_user:1;       /* .user is of ngx_alloc() */
-    unsigned                 ticketed:1;        /* a subscription has, or had,
-                                                   the grant of a token */
+    unsigned                 ticketed:1;        /* it has tickets, or a
+                                                   subscription has, or had,
+                                                   the grant of one */
     unsigned                 denied:1;          /* closed by a denial */
     unsigned                 sealed:1;          /* and takes no more output */
     uint8_t                  reason;            /* FANOUT_LEFT_* of members,

@@ -312,6 +312,7 @@ fanout_tickets_give(ngx_http_request_t *r, fanout_session_t *s)
     if (t) {
         s->tickets = t->tickets;
         s->ntickets = t->ntickets;
+        s->ticketed = 1;
         fanout_meter_charge(s, s->ntickets * FANOUT_COST_TICKET);
     }
 }
