@@ -440,6 +440,16 @@ subtest 'streams, polls and POSTs' => sub {
     like($get->("poll=1&join=$join&join_token=$s")->{body}, qr/Fanout-Join-Token/,
          'a join in a URL has none');
 
+    for my $text ("{\"channel\":\"sse\",\"\\u0074oken\":\"$s\"}", "{\"token\":\"$s") {
+        (my $join = $text) =~ s/([^\w.])/sprintf '%%%02x', ord $1/ge;
+        is($get->("poll=1&join=$join")->{status}, 400, 'nor like this');
+        is($get->("poll=1&channel=a&join=$join")->{status}, 400, 'or this');
+        is($http->get("/rt?poll=1&join=$join")->{status}, 401, 'nor from a stranger');
+    }
+
+    is($get->('poll=1&channel=sse&resume=r_secret')->{status}, 400,
+       'a resume token does not belong there, either');
+
     my $stream = Fanout::Stream->new($nginx, '/rt', channels => [ 'sse' ],
                                      query => "join_token=$s", headers => $bearer);
     $http->post('/fanout/channels/sse/messages', '7');
@@ -507,7 +517,7 @@ subtest 'nobody else sees it' => sub {
     for my $file (map { "$dir/$_.log" } qw( access fanout error )) {
         open my $f, '<', $file or die "$file: $!";
         my $text = do { local $/; <$f> };
-        unlike($text, qr/eyJ[\w-]{20}/, "not in $file");
+        unlike($text, qr/eyJ[\w-]{20}|r_secret/, "not in $file");
     }
 
     open my $f, '<', "$dir/fanout.log" or die;

@@ -26,9 +26,7 @@ ngx_str_t  fanout_type_text = ngx_string("text/plain");
 ngx_int_t
 fanout_http_arg(ngx_http_request_t *r, const char *name, ngx_str_t *value)
 {
-    u_char     *dst, *src;
-    size_t      i;
-    ngx_str_t   raw;
+    ngx_str_t  raw;
 
     ngx_str_null(value);
 
@@ -38,20 +36,30 @@ fanout_http_arg(ngx_http_request_t *r, const char *name, ngx_str_t *value)
         return NGX_DECLINED;
     }
 
-    src = ngx_pnalloc(r->pool, raw.len);
+    return fanout_http_decode(r, &raw, value);
+}
+
+
+ngx_int_t
+fanout_http_decode(ngx_http_request_t *r, ngx_str_t *raw, ngx_str_t *value)
+{
+    u_char  *dst, *src;
+    size_t   i;
+
+    src = ngx_pnalloc(r->pool, raw->len + 1);
     if (src == NULL) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < raw.len; i++) {
-        src[i] = raw.data[i] == '+' ? ' ' : raw.data[i];
+    for (i = 0; i < raw->len; i++) {
+        src[i] = raw->data[i] == '+' ? ' ' : raw->data[i];
     }
 
     /* decoding never makes it longer */
 
     value->data = src;
     dst = src;
-    ngx_unescape_uri(&dst, &src, raw.len, 0);
+    ngx_unescape_uri(&dst, &src, raw->len, 0);
     value->len = dst - value->data;
 
     return NGX_OK;

@@ -34,6 +34,10 @@ ngx_int_t fanout_http_check_args(ngx_http_request_t *r, const char *names,
 ngx_int_t fanout_http_arg(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);
 
+/* Decodes the value of an argument likewise: NGX_OK, NGX_ERROR. */
+ngx_int_t fanout_http_decode(ngx_http_request_t *r, ngx_str_t *raw,
+    ngx_str_t *value);
+
 /* Whether the query has an argument of this name, with a value or without. */
 ngx_uint_t fanout_http_arg_named(ngx_http_request_t *r, const char *name);
 

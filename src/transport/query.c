@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "session/grants.h"
 #include "session/position.h"
+#include "transport/bearer.h"
 #include "transport/ticket.h"
 #include "transport/transport.h"
 
@@ -38,8 +39,6 @@ typedef struct {
 
 static const arg_t *find_arg(ngx_str_t *name);
 static ngx_uint_t next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value);
-static ngx_int_t decode(ngx_http_request_t *r, ngx_str_t *value,
-    ngx_str_t *text);
 static ngx_int_t query_places(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_query_t *q, ngx_uint_t n);
 static uint32_t *query_place(fanout_query_t *q, ngx_str_t *channel);
@@ -129,6 +128,7 @@ fanout_query_check(ngx_http_request_t *r, fanout_loc_conf_t *conf)
         seen |= bit;
 
         if (named(&name, "resume")) {
+            fanout_bearer_hide(r, &name);
             return "a resume token is a secret: it goes into the header "
                    "Fanout-Resume, or for a WebSocket into a subprotocol, "
                    "never into a URL";
@@ -328,30 +328,6 @@ next_arg(args_t *args, ngx_str_t *name, ngx_str_t *value)
 }
 
 
-static ngx_int_t
-decode(ngx_http_request_t *r, ngx_str_t *value, ngx_str_t *text)
-{
-    u_char  *src, *dst;
-    size_t   i;
-
-    src = ngx_pnalloc(r->pool, value->len + 1);
-    if (src == NULL) {
-        return NGX_ERROR;
-    }
-
-    for (i = 0; i < value->len; i++) {
-        src[i] = value->data[i] == '+' ? ' ' : value->data[i];
-    }
-
-    text->data = src;
-    dst = src;
-    ngx_unescape_uri(&dst, &src, value->len, 0);
-    text->len = dst - text->data;
-
-    return NGX_OK;
-}
-
-
 static const char *
 query_arg(ngx_http_request_t *r, fanout_query_t *q, ngx_str_t *name,
     ngx_str_t *value)
@@ -360,12 +336,12 @@ query_arg(ngx_http_request_t *r, fanout_query_t *q, ngx_str_t *name,
     ngx_str_t  text;
 
     if (named(name, "channel")) {
-        return decode(r, value, &text) == NGX_OK
+        return fanout_http_decode(r, value, &text) == NGX_OK
                ? query_channel(q, &text, NULL) : "out of memory";
     }
 
     if (named(name, "join")) {
-        return decode(r, value, &text) == NGX_OK ? query_join(r, q, &text)
+        return fanout_http_decode(r, value, &text) == NGX_OK ? query_join(r, q, &text)
                                                  : "out of memory";
     }
 

@@ -8,7 +8,9 @@
 
 
 #include "transport/ticket.h"
+#include "auth/members.h"
 #include "http/headers.h"
+#include "http/http.h"
 #include "transport/bearer.h"
 #include "transport/transport.h"
 
@@ -23,6 +25,7 @@ typedef struct {
     const char        *why;                         /* they are refused */
     ngx_uint_t         status;
     unsigned           many:1;
+    unsigned           in_join:1;                   /* of the query */
     unsigned           checked:1;
 } tickets_t;
 
@@ -33,6 +36,8 @@ static ngx_int_t tickets_push(ngx_http_request_t *r, tickets_t *t,
     ngx_str_t *token);
 static ngx_int_t tickets_of_header(ngx_http_request_t *r, tickets_t *t);
 static ngx_int_t tickets_of_query(ngx_http_request_t *r, tickets_t *t);
+static ngx_int_t tickets_in_joins(ngx_http_request_t *r, ngx_uint_t *found);
+static ngx_uint_t tickets_named(ngx_str_t *join);
 static ngx_uint_t tickets_any(ngx_http_request_t *r);
 static void tickets_verify(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     ngx_str_t *user, tickets_t *t);
@@ -43,18 +48,32 @@ static void tickets_cleanup(void *data);
 
 static const char  tickets_header[] = "fanout-join-token";
 static ngx_str_t   tickets_argument = ngx_string("join_token");
+static ngx_str_t   tickets_join = ngx_string("join");
 
 
 ngx_int_t
 fanout_tickets_take(ngx_http_request_t *r)
 {
-    tickets_t  *t;
+    tickets_t   *t;
+    ngx_uint_t   in_join;
 
-    if (tickets_find(r) || !tickets_any(r)) {
+    if (tickets_find(r)) {
+        return NGX_OK;
+    }
+
+    if (tickets_in_joins(r, &in_join) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (!in_join && !tickets_any(r)) {
         return NGX_OK;
     }
 
     t = tickets_add(r);
+
+    if (t) {
+        t->in_join = in_join;
+    }
 
     if (t == NULL
         || tickets_of_header(r, t) != NGX_OK
@@ -66,6 +85,72 @@ fanout_tickets_take(ngx_http_request_t *r)
     fanout_bearer_hide(r, &tickets_argument);
 
     return NGX_OK;
+}
+
+
+/* A request with a token in the wrong place is refused, and logged as well. */
+
+static ngx_int_t
+tickets_in_joins(ngx_http_request_t *r, ngx_uint_t *found)
+{
+    u_char     *pos;
+    ngx_str_t   value, join;
+
+    pos = r->args.data;
+    *found = 0;
+
+    while (!*found
+           && fanout_bearer_argument(&pos, r->args.data + r->args.len,
+                                     &tickets_join, &value))
+    {
+        if (fanout_http_decode(r, &value, &join) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        *found = tickets_named(&join);
+    }
+
+    if (*found) {
+        fanout_bearer_hide(r, &tickets_join);
+    }
+
+    return NGX_OK;
+}
+
+
+/* Whether a join has the member "token"; or, if it is no JSON, something like a
+ * token. */
+
+static ngx_uint_t
+tickets_named(ngx_str_t *join)
+{
+    fanout_json_t       object, key, item;
+    fanout_json_iter_t  it;
+
+    static const fanout_json_t  name = { (u_char *) "token", 5 };
+
+    if (fanout_json_check(join->data, join->len, FANOUT_AUTH_DEPTH, &object,
+                          NULL)
+        < 0)
+    {
+        return ngx_strlcasestrn(join->data, join->data + join->len,
+                                (u_char *) "eyj", 3 - 1)
+               != NULL;
+    }
+
+    if (fanout_json_type(&object) != FANOUT_JSON_OBJECT
+        || fanout_json_iter(&it, &object) != FANOUT_JSON_OK)
+    {
+        return 0;
+    }
+
+    while (fanout_json_next(&it, &key, &item) == 1) {
+        if (fanout_auth_equals(&key, &name)) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -244,6 +329,12 @@ tickets_misplaced(ngx_http_request_t *r, fanout_loc_conf_t *conf, tickets_t *t)
 
     if (fanout_transport_of(r, conf) == FANOUT_WEBSOCKET) {
         return "a WebSocket brings the token of a channel in its join";
+    }
+
+    if (t->in_join) {
+        return "a token is a secret: it goes into the header "
+               "Fanout-Join-Token, or into the argument \"join_token\", "
+               "which no log has";
     }
 
     return t->many ? "a request has at most 32 tokens of channels" : NULL;
