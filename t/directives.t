@@ -579,6 +579,8 @@ my @authorize = (
                                     . 'headers=',
     'fanout_authorize /h join ttl=1s' => 'unknown operation or parameter "ttl=1s"',
     'fanout_authorize /h join join' => 'duplicate operation "join"',
+    'fanout_authorize /h lock,join,lock' => 'duplicate operation "lock"',
+    'fanout_authorize /h join,'     => 'unknown operation or parameter "" of',
     'fanout_authorize /h all lock'  => 'duplicate operation "lock"',
     'fanout_authorize /h join cache=1s cache=1s' => 'duplicate parameter',
     'fanout_authorize /h join cache=x' => 'invalid value in "cache=x" of '

@@ -37,7 +37,7 @@ my $nginx = Fanout::Nginx->start(
             fanout app;
             fanout_jwt 'secret=$secret' channel=channel leeway=0 token=optional;
             fanout_user \$arg_user;
-            fanout_authorize /may connect publish timeout=60s;
+            fanout_authorize /may connect,publish timeout=60s;
             fanout_budget off;
         }
         location /few {

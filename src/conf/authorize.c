@@ -4,7 +4,7 @@
  *
  * The directive fanout_authorize:
  *
- *   fanout_authorize URI OPERATION ... [timeout=TIME] [cache=TIME] [calls=N]
+ *   fanout_authorize URI OPERATION,... [timeout=TIME] [cache=TIME] [calls=N]
  *                                      [queue=N] [answers=N] [headers=SIZE];
  */
 
@@ -15,6 +15,8 @@
 
 
 static char *set_word(ngx_conf_t *cf, fanout_authorizer_t *a,
+    ngx_str_t *arg);
+static char *set_operations(ngx_conf_t *cf, fanout_authorizer_t *a,
     ngx_str_t *arg);
 static char *set_operation(ngx_conf_t *cf, fanout_authorizer_t *a,
     ngx_str_t *arg);
@@ -128,7 +130,34 @@ set_word(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
         return NGX_CONF_OK;
     }
 
-    return set_operation(cf, a, arg);
+    return set_operations(cf, a, arg);
+}
+
+
+/* With commas as in fanout_permit, or each a word of its own. */
+
+static char *
+set_operations(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
+{
+    u_char     *p, *end, *last;
+    ngx_str_t   name;
+
+    last = arg->data + arg->len;
+
+    for (p = arg->data; p <= last; p = end + 1) {
+
+        end = ngx_strlchr(p, last, ',');
+        end = end ? end : last;
+
+        name.data = p;
+        name.len = end - p;
+
+        if (set_operation(cf, a, &name) != NGX_CONF_OK) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    return NGX_CONF_OK;
 }
 
 
@@ -137,7 +166,8 @@ set_operation(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
 {
     ngx_uint_t  op;
 
-    op = ngx_strcmp(arg->data, "connect") == 0
+    op = arg->len == sizeof("connect") - 1
+         && ngx_strncmp(arg->data, "connect", arg->len) == 0
          ? FANOUT_ASK_CONNECT : fanout_permission(arg->data, arg->len);
 
     if (op == 0) {

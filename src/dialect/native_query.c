@@ -160,7 +160,6 @@ join_one(fanout_session_t *s, fanout_query_t *q, joined_t *o)
     }
 
     j = &o->j;
-
     rc = fanout_session_join(s, o->channel, o->since, o->epoch, o->offset,
                              o->history, &sub, j);
 

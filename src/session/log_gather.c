@@ -7,7 +7,9 @@
  * over.  So a client can't fill a disk, or hide lines of other clients.
  *
  * Counts are in a table of fixed size, by address and reason.  When a kind
- * takes the place of another, the line of the old one is written first.
+ * takes the place of another, the line of the old one is written first.  New
+ * kinds beyond a number are not told apart: who has many addresses can't fill
+ * the disk either.
  */
 
 
@@ -18,6 +20,9 @@
 #define FANOUT_GATHER_WAYS   4
 #define FANOUT_GATHER_LINES  5                  /* written in a span */
 #define FANOUT_GATHER_SPAN   10000              /* ms */
+#define FANOUT_GATHER_KINDS  256                /* begun in a span */
+#define FANOUT_GATHER_OTHERS 8                  /* counters of those beyond, by
+                                                   log and event */
 #define FANOUT_GATHER_TEXT   (2 * FANOUT_LOG_TEXT + 64)
 
 
@@ -37,6 +42,9 @@ typedef struct {
 
 static ngx_uint_t session_gather(fanout_loc_conf_t *conf,
     fanout_session_log_line_t *line, ngx_uint_t level);
+static ngx_uint_t gather_new(void);
+static void gather_other(fanout_loc_conf_t *conf,
+    fanout_session_log_line_t *line, ngx_uint_t level);
 static gathered_t *gather_place(fanout_loc_conf_t *conf,
     fanout_session_log_line_t *line, uint64_t from);
 static uint64_t gather_address(ngx_str_t *text);
@@ -47,10 +55,17 @@ static void begin(gathered_t *g, fanout_loc_conf_t *conf,
     fanout_session_log_line_t *line, ngx_uint_t level);
 static void keep(u_char **p, ngx_str_t *text, size_t max);
 static void gather_write(gathered_t *g);
+static void gather_end(gathered_t *g, ngx_uint_t all);
 
 
 static gathered_t  *table;
+static gathered_t   gather_others[FANOUT_GATHER_OTHERS];
 static uint32_t     seed;
+
+/* kinds begun since a time */
+
+static ngx_uint_t   gather_kinds;
+static ngx_msec_t   gather_since;
 
 
 ngx_uint_t
@@ -102,6 +117,11 @@ session_gather(fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
     if (!gather_same(g, conf, line, from)
         || ngx_current_msec - g->at >= FANOUT_GATHER_SPAN)
     {
+        if (!gather_new()) {
+            gather_other(conf, line, level);
+            return 0;
+        }
+
         gather_write(g);
         begin(g, conf, line, level);
         g->from = from;
@@ -120,6 +140,54 @@ session_gather(fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
     }
 
     return 0;
+}
+
+
+/* whether a kind may begin now */
+
+static ngx_uint_t
+gather_new(void)
+{
+    if (ngx_current_msec - gather_since >= FANOUT_GATHER_SPAN) {
+        gather_since = ngx_current_msec;
+        gather_kinds = 0;
+    }
+
+    return gather_kinds < FANOUT_GATHER_KINDS && ++gather_kinds;
+}
+
+
+/* Without a counter that is free, it is only in that of the status. */
+
+static void
+gather_other(fanout_loc_conf_t *conf, fanout_session_log_line_t *line,
+    ngx_uint_t level)
+{
+    ngx_uint_t                 i;
+    gathered_t                *g;
+    fanout_session_log_line_t  other;
+
+    for (i = 0; i < FANOUT_GATHER_OTHERS; i++) {
+        g = &gather_others[i];
+
+        if (g->written == 0) {
+            ngx_memzero(&other, sizeof(fanout_session_log_line_t));
+
+            other.kind = line->kind;
+            other.zone = line->zone;
+            other.pid = line->pid;
+            ngx_str_set(&other.addr, "many");
+            ngx_str_set(&other.reason, "refusals of too many kinds");
+
+            begin(g, conf, &other, level);
+            g->written = 1;
+        }
+
+        if (g->conf == conf && g->line.kind == line->kind) {
+            g->counted++;
+            return;
+        }
+    }
 }
 
 
@@ -294,17 +362,23 @@ fanout_session_log_gathered(ngx_uint_t all)
 {
     ngx_uint_t  i;
 
-    if (table == NULL) {
-        return;
+    for (i = 0; table && i < FANOUT_GATHER; i++) {
+        gather_end(&table[i], all);
     }
 
-    for (i = 0; i < FANOUT_GATHER; i++) {
-        if (table[i].written
-            && (all || ngx_current_msec - table[i].at
-                       >= FANOUT_GATHER_SPAN))
-        {
-            gather_write(&table[i]);
-            table[i].written = 0;
-        }
+    for (i = 0; i < FANOUT_GATHER_OTHERS; i++) {
+        gather_end(&gather_others[i], all);
+    }
+}
+
+
+static void
+gather_end(gathered_t *g, ngx_uint_t all)
+{
+    if (g->written
+        && (all || ngx_current_msec - g->at >= FANOUT_GATHER_SPAN))
+    {
+        gather_write(g);
+        g->written = 0;
     }
 }

@@ -17,6 +17,10 @@
 
 #define FANOUT_SEAT_NAMES  64                   /* names read at once */
 
+/* what a backend may have granted to who has a seat */
+#define FANOUT_PERMIT_ASKED                                                   \
+    (FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE|FANOUT_MAY_LOCK)
+
 
 static void granted_presence(fanout_subscription_t *sub,
     fanout_grant_t *grant);
@@ -31,8 +35,10 @@ static void granted_more(fanout_subscription_t *sub, fanout_grantee_t *who,
     ngx_uint_t op);
 static ngx_uint_t keeps(fanout_session_t *s, ngx_str_t *name,
     fanout_zone_channel_t *c, ngx_uint_t want);
-static ngx_uint_t keeps_op(fanout_session_t *s, ngx_uint_t op,
-    ngx_str_t *name);
+static ngx_uint_t permit_holds(fanout_session_t *s, ngx_str_t *name,
+    fanout_zone_channel_t *c, ngx_uint_t unasked);
+static ngx_uint_t permit_op(fanout_session_t *s, ngx_uint_t op,
+    ngx_str_t *name, ngx_uint_t unasked);
 static ngx_uint_t permit_doubts(fanout_session_t *s, ngx_str_t *name,
     fanout_zone_channel_t *c);
 
@@ -425,8 +431,8 @@ keeps(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c,
         return 0;
     }
 
-    presence = keeps_op(s, FANOUT_MAY_PRESENCE, name);
-    lock = keeps_op(s, FANOUT_MAY_LOCK, name);
+    presence = fanout_session_may(s, FANOUT_MAY_PRESENCE, name);
+    lock = fanout_session_may(s, FANOUT_MAY_LOCK, name);
 
     if ((presence && lock) || s->identity.client == 0) {
         return 1;
@@ -440,27 +446,6 @@ keeps(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c,
 
     return (presence || !(holds & FANOUT_HOLDS_MEMBERS))
            && (lock || !(holds & FANOUT_HOLDS_LOCKS));
-}
-
-
-/* What a backend has not been asked about since it was granted stays. */
-
-static ngx_uint_t
-keeps_op(fanout_session_t *s, ngx_uint_t op, ngx_str_t *name)
-{
-    fanout_grantee_t  who;
-
-    if (fanout_session_may(s, op, name)) {
-        return 1;
-    }
-
-    if (!(s->conf->asks & op)) {
-        return 0;
-    }
-
-    fanout_session_grantee(s, &who);
-
-    return fanout_grants_answered(s->conf->asked, &who, op, name) == NULL;
 }
 
 
@@ -524,7 +509,7 @@ fanout_session_seat_again(fanout_subscription_t *sub)
     ch = sub->channel;
 
     if (s->resumed && !sub->seat && (s->conf->asks || s->conf->tickets)
-        && !keeps(s, &ch->name, &ch->zc, 0))
+        && !permit_holds(s, &ch->name, &ch->zc, 1))
     {
         fanout_seat_close(&s->hub->zone, &ch->zc, s->identity_ref,
                           &s->identity, FANOUT_LEFT_FORBIDDEN);
@@ -540,24 +525,47 @@ fanout_session_seat_again(fanout_subscription_t *sub)
 static ngx_uint_t
 permit_doubts(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c)
 {
-    ngx_uint_t  holds, needs;
-
-    holds = fanout_seat_holds(&s->hub->zone, c, s->identity.client);
-
-    needs = FANOUT_MAY_JOIN
-            | (holds & FANOUT_HOLDS_MEMBERS ? FANOUT_MAY_PRESENCE : 0)
-            | (holds & FANOUT_HOLDS_LOCKS ? FANOUT_MAY_LOCK : 0);
-
-    if (fanout_session_may(s, FANOUT_MAY_JOIN, name)
-        && (!(needs & FANOUT_MAY_PRESENCE)
-            || fanout_session_may(s, FANOUT_MAY_PRESENCE, name))
-        && (!(needs & FANOUT_MAY_LOCK)
-            || fanout_session_may(s, FANOUT_MAY_LOCK, name)))
-    {
+    if (permit_holds(s, name, c, 0)) {
         return 1;
     }
 
-    return ((s->conf->asks & needs) || s->conf->tickets)
+    return ((s->conf->asks & FANOUT_PERMIT_ASKED) || s->conf->tickets)
            && fanout_seat_doubt(&s->hub->zone, c, s->identity_ref,
                                 &s->identity);
+}
+
+
+/* Whether a client may have its seat, and what it holds there.  unasked: what a
+ * backend would be asked for, and has not been, counts as permitted. */
+
+static ngx_uint_t
+permit_holds(fanout_session_t *s, ngx_str_t *name, fanout_zone_channel_t *c,
+    ngx_uint_t unasked)
+{
+    ngx_uint_t  holds;
+
+    holds = fanout_seat_holds(&s->hub->zone, c, s->identity.client);
+
+    return permit_op(s, FANOUT_MAY_JOIN, name, 0)
+           && (!(holds & FANOUT_HOLDS_MEMBERS)
+               || permit_op(s, FANOUT_MAY_PRESENCE, name, unasked))
+           && (!(holds & FANOUT_HOLDS_LOCKS)
+               || permit_op(s, FANOUT_MAY_LOCK, name, unasked));
+}
+
+
+static ngx_uint_t
+permit_op(fanout_session_t *s, ngx_uint_t op, ngx_str_t *name,
+    ngx_uint_t unasked)
+{
+    fanout_grantee_t  who;
+
+    if (fanout_session_may(s, op, name)) {
+        return 1;
+    }
+
+    fanout_session_grantee(s, &who);
+
+    return unasked && (s->conf->asks & op)
+           && fanout_grants_answered(s->conf->asked, &who, op, name) == NULL;
 }

@@ -341,8 +341,8 @@ query_arg(ngx_http_request_t *r, fanout_query_t *q, ngx_str_t *name,
     }
 
     if (named(name, "join")) {
-        return fanout_http_decode(r, value, &text) == NGX_OK ? query_join(r, q, &text)
-                                                 : "out of memory";
+        return fanout_http_decode(r, value, &text) == NGX_OK
+               ? query_join(r, q, &text) : "out of memory";
     }
 
     if (named(name, "history")) {

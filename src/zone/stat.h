@@ -181,6 +181,7 @@ typedef enum {
     _(lags,               NOTE)                                               \
     _(rejects,            NOTE)                                               \
     _(rate_limited,       NOTE)                                               \
+    _(tokens_refused,     NOTE)                                               \
     _(protocol_errors,    NOTE)                                               \
     _(timeouts,           NOTE)                                               \
     _(send_timeouts,      NOTE)                                               \

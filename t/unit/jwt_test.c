@@ -380,10 +380,8 @@ static const case_t  claims_cases[] = {
     { "{\"exp\":-1e99}", FANOUT_JWT_MALFORMED, "-1e99" },
     { "{\"exp\":\"1700000060\"}", FANOUT_JWT_MALFORMED, "exp is a string" },
     { "{\"exp\":null}", FANOUT_JWT_MALFORMED, "exp is null" },
-    { "{\"exp\":1700000060,\"exp\":1700000060}", FANOUT_JWT_MALFORMED,
-      "exp twice" },
-    { "{\"exp\":1,\"\\u0065xp\":1700000060}", FANOUT_JWT_MALFORMED,
-      "exp twice, escaped" },
+    { "{\"exp\":17e8,\"exp\":17e8}", FANOUT_JWT_MALFORMED, "exp twice" },
+    { "{\"exp\":1,\"\\u0065xp\":17e8}", FANOUT_JWT_MALFORMED, "escaped" },
     { "{\"nbf\":1700000000}", FANOUT_JWT_OK, "valid from now on" },
     { "{\"nbf\":1700000001}", FANOUT_JWT_EARLY, "not yet" },
     { "{\"nbf\":{}}", FANOUT_JWT_MALFORMED, "nbf is an object" },
@@ -400,13 +398,8 @@ static const case_t  claims_cases[] = {
     { "{\"aud\":[\"a\",7]}", FANOUT_JWT_MALFORMED, "aud has a number" },
     { "{\"aud\":\"a\",\"aud\":\"b\"}", FANOUT_JWT_MALFORMED, "aud twice" },
     { "{\"any\":1,\"any\":2}", FANOUT_JWT_OK, "another claim twice" },
-    { "{\"jti\":\"a\"}", FANOUT_JWT_OK, "an id" },
     { "{\"jti\":\"a\",\"jti\":\"a\"}", FANOUT_JWT_MALFORMED, "jti twice" },
-    { "{\"jti\":\"a\",\"\\u006ati\":\"b\"}", FANOUT_JWT_MALFORMED,
-      "jti twice, escaped" },
     { "{\"jti\":7}", FANOUT_JWT_ID, "jti is a number" },
-    { "{\"jti\":null}", FANOUT_JWT_ID, "jti is null" },
-    { "{\"jti\":\"\"}", FANOUT_JWT_ID, "jti is empty" },
     { "{\"jti\":\"\\ud800\"}", FANOUT_JWT_ID, "jti with half of a pair" }
 };
 
@@ -449,8 +442,7 @@ static const case_t  rules_cases[] = {
 
 static const case_t  session_cases[] = {
     { "{}", FANOUT_JWT_OK, "of no channel" },
-    { "{\"chan\":\"a\",\"x\":{\"channel\":\"a\"}}", FANOUT_JWT_OK,
-      "deeper" },
+    { "{\"chan\":\"a\",\"x\":{\"channel\":\"a\"}}", FANOUT_JWT_OK, "deeper" },
     { "{\"channel\":\"a\"}", FANOUT_JWT_OF_CHANNEL, "of a channel" },
     { "{\"\\u0063hannel\":\"a\"}", FANOUT_JWT_OF_CHANNEL, "escaped" },
     { "{\"channel\":null}", FANOUT_JWT_OF_CHANNEL, "null" },
@@ -490,8 +482,6 @@ test_channel(void)
               channel_cases[i].want, channel_cases[i].name);
     }
 
-    is_rc(verify(token_make(&hs256, "", "{\"channel\":\"a\",\"jti\":[]}")),
-          FANOUT_JWT_ID, "its jti is an array");
     is_rc(verify(token_make(&hs256, "", "{\"channel\":\"a\",\"sub\":\"b\"}")),
           FANOUT_JWT_OK, "with a user");
     is_int(jwt.channel.len, 3, "its channel");
