@@ -109,8 +109,8 @@ export class Sending extends Emitter {
     }
 }
 
-function stored({ command, user, group, cuts, state }) {
-    return { command, user, group,
+function stored({ command, commands, user, group, cuts, state }) {
+    return { command, commands, user, group,
              cuts: cuts + (state === "sending" ? 1 : 0) };
 }
 
@@ -363,8 +363,7 @@ export class Queue extends Emitter {
 
         await Promise.all(burst.map(async (item) => {
             try {
-                const { parts, ...ok } = await this.#hub.connection
-                    .request(item.command);
+                const ok = await this.#ask(item);
 
                 lane.pause = 0;
                 this.#settle(item, "sent", ok);
@@ -376,6 +375,34 @@ export class Queue extends Emitter {
 
         lane.burst = undefined;
         this.#next(name, lane);
+    }
+
+    /*
+     * A change may be sent in several commands, see split() of records.js. What
+     * was sent once stays as it was.
+     */
+
+    async #ask(item) {
+        item.commands ??= item.split?.() ?? [item.command];
+
+        const all = await Promise.all(item.commands.map(
+            (command) => this.#hub.connection.request(command).then(
+                ({ parts, ...ok }) => ok, (error) => ({ error }))));
+        const errors = all.map((r) => r.error).filter(Boolean);
+        const final = errors.find((e) => e.code !== "conflict");
+
+        if (final || errors.length === all.length) {
+            throw final || errors[0];
+        }
+
+        return all.reduce((sum, { error, ...ok }) => ({
+            ...sum, ...ok,
+            ...(error || sum.partial || ok.partial) && {
+                partial: true,
+                rejected: { ...sum.rejected, ...ok.rejected,
+                            ...error?.data?.rejected },
+            },
+        }), {});
     }
 
     #next(name, lane) {
@@ -621,10 +648,10 @@ export class Queue extends Emitter {
 
         storage.removeItem(name);
 
-        for (const { command, group, cuts } of mine) {
+        for (const { command, commands, group, cuts } of mine) {
             const item = new Sending(this, command);
 
-            Object.assign(item, { user, known: true, group, cuts });
+            Object.assign(item, { commands, user, known: true, group, cuts });
             this.items.push(item);
         }
 

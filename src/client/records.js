@@ -19,11 +19,10 @@
  *
  * retry() sends these fields again, based on what the others have set.
  *
- * A change is based on the version that was shown. One that follows another of
- * this client on the same record is based on the answer to that one, if it
- * touches the same fields, or if nobody else has changed the record in between;
- * else it keeps its base, and what is the client's own may be told as a
- * conflict, but nothing of others is overwritten unseen.
+ * A change is based on the version that was shown. A field that this client
+ * has changed meanwhile, by another change that was on its way, is based on the
+ * answer to that one. If the fields of a change then have several bases, it is
+ * sent in several commands, but for mode "reject", which keeps the oldest base.
  */
 
 import { Emitter } from "./emitter.js";
@@ -160,6 +159,9 @@ class Records extends Emitter {
             ...command,
         });
 
+        sending.split = () => split(sending);
+        this.#acked.filter((s) => s.command.record === command.record)
+            .forEach((s) => own(sending, s));
         this.#tell(command.record);
 
         return sending;
@@ -276,23 +278,11 @@ class Records extends Emitter {
         this.#tell(id);
     }
 
-    /* The next change of the same record, which had the same base. */
+    /* Later changes of what this client has set by this one. */
 
-    #rebase({ command, result }) {
-        const next = this.#hub.queue.items.find(
-            ({ command: c, state }) => c.channel === command.channel
-                && c.record === command.record && state === "queued");
-
-        if (next?.command.base === undefined) {
-            return;
-        }
-
-        const mine = namesOf(command);
-
-        if (result.version === command.base + 1
-            || namesOf(next.command).every((name) => mine.includes(name)))
-        {
-            next.command.base = Math.max(next.command.base, result.version);
+    #rebase(item) {
+        for (const later of this.pending(item.command.record)) {
+            own(later, item);
         }
     }
 
@@ -313,6 +303,7 @@ class Records extends Emitter {
             retry: () => this.change({
                 ...item.command,
                 key: undefined,
+                release: undefined,
                 base: version,
                 append: item.error ? append : undefined,
                 unset: unset.filter((name) => name in fields),
@@ -335,6 +326,38 @@ class Records extends Emitter {
 
         this.#changed.add(id);
     }
+}
+
+/* A change comes after one of this client's own, which was answered. */
+
+function own(later, { command, result }) {
+    later.own ??= {};
+    namesOf(command).forEach((n) => later.own[n] = result.version);
+}
+
+/* The commands of a change: one for each base that its fields have. */
+
+function split({ command, own: after = {} }) {
+    const { base, mode, key, release, append, set, unset = [] } = command;
+    const names = namesOf({ set, unset });
+    const baseOf = (name) => Math.max(after[name] ?? base, base);
+    const bases = [...new Set(names.map(baseOf))].sort((a, b) => a - b);
+
+    if (base === undefined || mode === "reject" || bases.length < 2) {
+        return [{ ...command, base: base === undefined ? base
+                                                       : bases[0] ?? base }];
+    }
+
+    return bases.map((at, i) => ({
+        ...command,
+        base: at,
+        key: key + "/" + at,
+        append: i ? undefined : append,
+        release: i < bases.length - 1 ? undefined : release,
+        unset: unset.filter((n) => baseOf(n) === at),
+        set: Object.fromEntries(Object.entries(set || {})
+            .filter(([n]) => baseOf(n) === at)),
+    }));
 }
 
 function without(command, names) {

@@ -15,6 +15,7 @@ import * as all from "../../src/client/fanout.js";
 const { WebSocket } = createRequire(process.env.WS_MODULES + "/x")("ws");
 const [port, path, transport] = process.argv.slice(2);
 const CLIENTS = 4;
+const RECORDS = 5;
 const sockets = new Set();
 let off = false;
 
@@ -22,6 +23,11 @@ process.on("unhandledRejection", (e) => {
     console.log(JSON.stringify({ error: "unhandled: " + e.stack }));
     process.exit(1);
 });
+
+setTimeout(() => {
+    console.log(JSON.stringify({ error: "it takes too long" }));
+    process.exit(1);
+}, 180000 * (process.env.TEST_TIMEOUT_SCALE || 1)).unref();
 
 const proxy = net.createServer((socket) => {
     if (off) {
@@ -47,13 +53,26 @@ const cut = () => sockets.forEach((s) => s.destroy());
 function client(i, at) {
     const hub = new Fanout(`http://127.0.0.1:${at}${path}?user=u${i}`, {
         ...transport === "websocket" && { WebSocket },
-        use: [all.sse, all.poll].filter((t) => t?.name === transport),
+        use: [all.records, all.locks,
+              ...[all.sse, all.poll].filter((t) => t.name === transport)],
         queue: { limit: 100000 },
         backoff: { base: 100, max: 1000 },
     });
     const room = hub.channel("soak-" + transport, { presence: { n: i } });
     const c = { hub, room, got: [], lost: [], sendings: [], states: [],
-                leaves: [] };
+                leaves: [], sets: [], conflicts: 0, table: room.records };
+
+    /* a text of one's own in each record, and one that all fight for */
+
+    for (let r = 0; r < RECORDS; r++) {
+        room.record("r" + r).on("conflict", ({ fields }) => {
+            c.conflicts++;
+
+            if ("own" + i in fields) {
+                c.lost.push("own field");
+            }
+        });
+    }
 
     hub.on("state", ({ state }) => c.states.push(state));
     room.on("message", (m) => c.got.push([m.offset, m.data]));
@@ -79,6 +98,14 @@ proxy.listen(0, "127.0.0.1", async () => {
         const c = clients[i];
 
         c.sendings.push(c.room.publish(`${i}.${c.sendings.length}`));
+
+        if (Math.random() < 0.3) {
+            const record = c.room.record("r" + Math.floor(Math.random()
+                                                          * RECORDS));
+            const field = Math.random() < 0.5 ? "own" + i : "all";
+
+            c.sets.push(record.set({ [field]: `${i}.${c.sets.length}` }));
+        }
     }, 5);
 
     readline.createInterface({ input: process.stdin }).on("line", (line) => {
@@ -100,7 +127,7 @@ proxy.listen(0, "127.0.0.1", async () => {
 });
 
 async function end(clients) {
-    await Promise.all(clients.flatMap((c) => c.sendings.map(
+    await Promise.all(clients.flatMap((c) => [...c.sendings, ...c.sets].map(
         (s) => s.done.catch(() => {}))));
 
     const last = clients[0].room.publish("end");
@@ -119,6 +146,11 @@ async function end(clients) {
         lost: clients.flatMap((c) => c.lost),
         states: clients.map((c) => c.states),
         leaves: clients.map((c) => c.leaves),
+        tables: clients.map((c) => Object.fromEntries(c.table)),
+        pending: clients.map((c) => c.table.pending().length),
+        sets: clients.flatMap((c) => c.sets)
+            .map((s) => s.error?.code ?? s.state),
+        conflicts: clients.map((c) => c.conflicts),
         members: clients.map((c) => c.room.presence.size),
     }));
     clients.forEach((c) => c.hub.close());

@@ -84,6 +84,19 @@ test("no flicker between the answer and the change", async () => {
     assert.equal(record.pending, 0);
 });
 
+test("nor a conflict with what was answered, and is yet to come", async () => {
+    const { world, record } = await joined();
+
+    world.server.instead = ({ op }) => op === "set"
+        ? { ok: { version: 3, epoch: "e1", offset: 3 } } : null;
+    record.set({ title: "mine" });
+    await world.pass(100);
+    assert.equal(record.version, 1, "the change itself is not here yet");
+    record.set({ title: "mine too" });
+    await world.pass(100);
+    assert.deepEqual(done(world, "set").map((c) => c.base), [1, 3]);
+});
+
 test("what is refused is rolled back", async () => {
     const { world, record } = await joined();
 
@@ -141,7 +154,31 @@ test("one's own changes are no conflict", async () => {
     await world.pass(1000);
     assert.deepEqual(conflicts, []);
     assert.deepEqual(record.fields, { title: "abc", done: true });
-    assert.deepEqual(done(world, "set").map((c) => c.base), [1, 2, 3, 0]);
+    assert.deepEqual(done(world, "set").map((c) => [c.base, c.set]), [
+        [1, { title: "a" }], [2, { title: "ab" }],
+        [1, { done: true }], [3, { title: "abc" }],
+        [0, { title: "another" }],
+    ]);
+});
+
+test("but what others set in between is one, field by field", async () => {
+    const { world, record } = await joined();
+    const conflicts = [];
+
+    record.on("conflict", (c) => conflicts.push(c));
+    record.set({ title: "a" });
+
+    const both = record.set({ title: "ab", done: true });
+
+    world.server.change("a", "r1", { done: "bob's" });
+    await world.pass(1000);
+    assert.equal(both.result.partial, true);
+    assert.deepEqual(conflicts.map((c) => c.fields), [{ done: {
+        mine: true, value: "bob's", version: 2, user: "bob" } }]);
+    assert.deepEqual(record.fields, { title: "ab", done: "bob's" });
+    conflicts[0].retry();
+    await world.pass(100);
+    assert.deepEqual(record.fields, { title: "ab", done: true });
 });
 
 test("offline: kept, shown, sent in order, once", async () => {
