@@ -37,6 +37,7 @@ export class Channel extends Emitter {
     #parts = [];
     #idle;
     #retry;
+    #asked;                         /* options that the join had */
     #round = 0;
     #tries = 0;
     #waiting = [];                  /* join()s */
@@ -68,13 +69,17 @@ export class Channel extends Emitter {
         const before = JSON.stringify(this.#options);
         const { presence, ...others } = options;
 
-        this.#options = { ...this.#options, ...others };
+        const after = { ...this.#options, ...others };
+
+        if (JSON.stringify(after) !== before) {
+            this.#options = after;
+        }
 
         if (presence !== undefined) {
             this.presence.enter(presence);
         }
 
-        if (this.joined && JSON.stringify(this.#options) !== before) {
+        if (this.joined && this.#asked !== this.#options) {
             this.#join();
         }
 
@@ -338,6 +343,8 @@ export class Channel extends Emitter {
         }
 
         try {
+            this.#asked = this.#options;
+
             const command = await this.#command();
 
             if (round !== this.#round) {
@@ -411,6 +418,10 @@ export class Channel extends Emitter {
         this.#enter("joined");
         this.#hub.synced();
         this.#waiting.splice(0).forEach(({ resolve }) => resolve(this));
+
+        if (this.joined && this.#asked !== this.#options) {
+            this.#join();                   /* they have changed meanwhile */
+        }
     }
 
     #refused(error) {

@@ -314,6 +314,11 @@ export class Connection extends Emitter {
                 }
             };
 
+            this.#timer("better", OPENING, () => {
+                wire.close(4000);
+                again();
+            });
+
             try {
                 wire = this.#ways()[0].open({
                     ...this.#common(),

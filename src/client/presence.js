@@ -24,6 +24,7 @@ export class Presence extends Emitter {
     #hub;
     #members = new Map();
     #mine;                          /* data, undefined: not a member */
+    #sent;                          /* what the join had of it */
     #state;
     #end;                           /* of the use by being a member */
     #drawn = false;
@@ -72,6 +73,7 @@ export class Presence extends Emitter {
         this.#end ??= this.#channel.use();
 
         if (this.#channel.joined && !same(before, data)) {
+            this.#sent = data;
             this.#tell({ data });
         }
     }
@@ -91,6 +93,7 @@ export class Presence extends Emitter {
             this.#mine = undefined;
 
             if (this.#channel.joined) {
+                this.#sent = undefined;
                 this.#tell({ data: null });
             }
         }
@@ -102,6 +105,8 @@ export class Presence extends Emitter {
     /* From the channel. */
 
     join(command) {
+        this.#sent = this.#mine;
+
         if (this.#mine !== undefined) {
             command.presence = this.#mine;
         }
@@ -109,6 +114,11 @@ export class Presence extends Emitter {
 
     arrived(reply, parts) {
         this.#replace(reply, parts);
+
+        if (!same(this.#sent, this.#mine)) {    /* changed since the join */
+            this.#sent = this.#mine;
+            this.#tell({ data: this.#mine ?? null });
+        }
 
         if (this.#state === "idle" && this.#mine !== undefined) {
             this.#tell({ state: this.#state });

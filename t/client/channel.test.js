@@ -436,3 +436,22 @@ test("enter, change, leave", async () => {
     await world.pass(100);
     assert.deepEqual(told().pop(), null);
 });
+
+test("what changes while the join is on its way", async () => {
+    const world = new World();
+    const hub = world.hub();
+    const room = hub.channel("a");
+
+    await world.pass(100);
+    room.on("message", () => {});
+    await world.pass(5);
+    room.presence.enter({ x: 1 });
+    hub.channel("a", { every: 100 });
+    await world.pass(100);
+    assert.deepEqual(joins(world).map((c) => [c.presence, c.every]),
+                     [[undefined, undefined], [{ x: 1 }, 100]]);
+    assert.deepEqual(world.server.commands.filter((c) => c.op === "presence")
+                         .map((c) => c.data), [{ x: 1 }]);
+    await world.pass(10000);
+    assert.equal(joins(world).length, 2);
+});

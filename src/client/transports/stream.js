@@ -55,6 +55,14 @@ export class Stream {
 
         for (const command of commands) {
             const { op, channel } = command;
+            const join = this.#joins.get(channel);
+
+            /* a GET that begins anew says what is so then */
+
+            if (op === "presence" && join && "data" in command) {
+                join.command = { ...join.command,
+                                 presence: command.data ?? undefined };
+            }
 
             if (op === "join") {
                 this.#joins.set(channel, { command, since: command.since });
