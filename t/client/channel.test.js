@@ -455,3 +455,26 @@ test("what changes while the join is on its way", async () => {
     await world.pass(10000);
     assert.equal(joins(world).length, 2);
 });
+
+test("what comes in one frame with the reply comes after it", async () => {
+    const world = new World();
+    const room = world.hub().channel("a", { history: 9 });
+    const got = collect(room);
+
+    world.server.instead = ({ op, id }, socket) => {
+        if (op !== "join") {
+            return null;
+        }
+
+        socket.say([
+            { id, ok: { channel: "a", epoch: "e1", offset: 1, messages:
+                [{ offset: 1, data: 1 }] } },
+            { channel: "a", offset: 2, data: 2 },
+        ]);
+
+        return true;
+    };
+    await world.pass(100);
+    assert.deepEqual(got, [1, 2]);
+    assert.equal(room.position.offset, 2);
+});

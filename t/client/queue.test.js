@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { World } from "./world.js";
 
 const log = (world, name = "a") => world.server.channel(name).log
-    .map((m) => m.data);
+    .filter((m) => "data" in m).map((m) => m.data);
 const publishes = (world) => world.server.commands
     .filter((c) => c.op === "publish");
 
@@ -365,7 +365,10 @@ test("close() gives up what waits", async () => {
     assert.equal(world.timers, 0);
 });
 
-/* Random schedules: what two clients publish arrives once, in order. */
+/*
+ * Random schedules: what two clients publish arrives once, in order, and both
+ * have the records that the server has.
+ */
 
 function random(seed) {
     return (n) => {
@@ -383,9 +386,15 @@ async function schedule(seed) {
     const rooms = hubs.map((hub) => hub.channel("a"));
     const got = rooms.map(() => []);
     const sendings = [];
+    const wrong = [];               /* conflicts with oneself */
 
     rooms.forEach((room, i) => room.on("message", (m) => got[i].push(m.data)));
     await world.pass(100);
+    hubs.forEach((hub, i) => [0, 1, 2].forEach((n) => {
+        rooms[i].record("r" + n).on("conflict", ({ fields }) => {
+            wrong.push(..."own" + i in fields ? ["own" + i] : []);
+        });
+    }));
     world.server.instead = ({ op }) => op === "publish" && any(12) === 0
         ? { error: { code: "rate_limited", data: { retry_after: 50 } } } : null;
 
@@ -395,7 +404,17 @@ async function schedule(seed) {
 
         world.luck = any(100) / 100;
 
-        if (what < 6) {
+        if (what < 2) {
+            const record = rooms[i].record("r" + any(3));
+            const fields = { ["own" + i]: step };
+
+            if (any(2)) {
+                fields.all = step;
+            }
+
+            record.set(fields);
+
+        } else if (what < 6) {
             sendings.push(rooms[i].publish(i + ":" + sendings.length));
 
         } else if (what < 8) {
@@ -424,6 +443,18 @@ async function schedule(seed) {
         () => "rate_limited"), "seed " + seed);
     assert.equal(all.length, sendings.length - failed.length, "seed " + seed);
     assert.deepEqual(got, [all, all], "seed " + seed);
+
+    assert.deepEqual(wrong, [], "seed " + seed);
+
+    for (const room of rooms) {
+        assert.deepEqual(
+            Object.fromEntries([...room.records].map(
+                ([id, { fields }]) => [id, fields])),
+            Object.fromEntries(Object.entries(
+                world.server.channel("a").records).map(
+                    ([id, { fields }]) => [id, fields])), "seed " + seed);
+        assert.equal(room.records.pending().length, 0, "seed " + seed);
+    }
 
     for (const i of ["0", "1"]) {
         const numbers = all.filter((d) => d[0] === i)

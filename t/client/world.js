@@ -138,8 +138,14 @@ class Socket {
         this.later(() => server.connects(this));
     }
 
-    later(f) {
-        this.server.world.timer(() => this.gone || f(), this.server.delay);
+    /* In order in each direction, whatever becomes of the delay. */
+
+    later(f, way = "up") {
+        const { world, delay } = this.server;
+        const at = Math.max(world.now + delay, this[way] || 0);
+
+        this[way] = at;
+        world.timer(() => this.gone || f(), at - world.now);
     }
 
     send(text) {
@@ -159,7 +165,8 @@ class Socket {
 
     say(frame) {
         if (!this.mute) {
-            this.later(() => this.onmessage?.({ data: JSON.stringify(frame) }));
+            this.later(() => this.onmessage?.({ data: JSON.stringify(frame) }),
+                       "down");
         }
     }
 
