@@ -150,6 +150,24 @@ subtest 'coming back with less' => sub {
 };
 
 
+subtest 'joined again with less' => sub {
+    for my $lost (qw( presence lock )) {
+        my $ann = connect_as();
+        my %join = (channel => $lost, want => [ 'messages' ]);
+
+        $ann->ok('join', %join, presence => { a => 1 }, token => ticket($lost, \@all));
+        $ann->ok('lock', channel => $lost, name => 'l') if $lost eq 'lock';
+        $ann->ok('join', %join,
+                 token => ticket($lost, [ grep { $_ ne $lost } @all ]));
+
+        my $left = $ann->next_where(sub { $_[0]{left} }, 10);
+        is($left && $left->{left}{reason}, 'forbidden', "without $lost");
+        ok(until_no(\&members, $lost), 'no member stays');
+        ok(until_no(\&locked, $lost), 'and no lock');
+    }
+};
+
+
 subtest 'what waits to be sent' => sub {
     my $ann = connect_as(rcvbuf => 4096);
     $ann->ok('join', channel => 'slow', token => ticket('slow', [ 'join' ], jti => 'j'));
