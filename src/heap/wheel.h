@@ -7,7 +7,8 @@
  * must be held.  Each function is all or nothing if the process dies, see
  * heap/list.h.
  *
- * The owner turns the wheel, and stores the place of each record.
+ * The owner has the tick that the wheel has turned to, and stores the place of
+ * each record.
  */
 
 
@@ -58,6 +59,37 @@ fanout_wheel_remove(fanout_zone_t *z, const fanout_wheel_t *w,
     fanout_ref_t *wheel, uint32_t place, fanout_ref_t ref)
 {
     fanout_list_remove(z, &w->links, &wheel[place], NULL, ref);
+}
+
+
+/* Turns the wheel, from the tick *turned towards now, to the first record that
+ * is met.  Returns the record, or 0 when *turned is now.  The owner removes it,
+ * or adds it again if it is due later, and goes on. */
+static fanout_inline fanout_ref_t
+fanout_wheel_turn(fanout_zone_t *z, const fanout_wheel_t *w,
+    const fanout_ref_t *wheel, uint32_t *turned, uint32_t now)
+{
+    uint32_t      at;
+    fanout_ref_t  ref;
+
+    at = *turned;
+    ref = 0;
+
+    /* a turn meets all */
+
+    if (now > at && now - at > w->places) {
+        at = now - w->places;
+    }
+
+    while (at < now && (ref = wheel[(at + 1) % w->places]) == 0) {
+        at++;
+    }
+
+    if (at != *turned) {
+        fanout_set(z, *turned, at);
+    }
+
+    return ref;
 }
 
 

@@ -259,7 +259,7 @@ denial_free(fanout_zone_t *z, fanout_ref_t ref)
 int
 fanout_denial_sweep(fanout_zone_t *z)
 {
-    uint32_t       now, at;
+    uint32_t       now;
     unsigned       n;
     fanout_ref_t   ref;
     fanout_shm_t  *shm;
@@ -268,32 +268,22 @@ fanout_denial_sweep(fanout_zone_t *z)
     now = fanout_seconds(z);
     n = 0;
 
-    /* a turn meets all */
-
-    if (shm->ndenials && now > shm->denials_at + FANOUT_DENIALS_WHEEL) {
-        fanout_set(z, shm->denials_at, now - FANOUT_DENIALS_WHEEL);
-    }
-
-    while (shm->ndenials && shm->denials_at < now) {
-        at = shm->denials_at + 1;
-
-        while ((ref = shm->denials_due[at % FANOUT_DENIALS_WHEEL]) != 0) {
-
-            if (n++ == FANOUT_STEP || !fanout_section_room(z)) {
-                return FANOUT_ZONE_AGAIN;
-            }
-
-            if (fanout_denial(z, ref)->due > at) {
-                fanout_wheel_remove(z, &denial_wheel, shm->denials_due,
-                                    fanout_denial(z, ref)->place, ref);
-                denial_file(z, ref);
-
-            } else {
-                denial_free(z, ref);
-            }
+    while (shm->ndenials
+           && (ref = fanout_wheel_turn(z, &denial_wheel, shm->denials_due,
+                                       &shm->denials_at, now)) != 0)
+    {
+        if (n++ == FANOUT_STEP || !fanout_section_room(z)) {
+            return FANOUT_ZONE_AGAIN;
         }
 
-        fanout_set(z, shm->denials_at, at);
+        if (fanout_denial(z, ref)->due > shm->denials_at + 1) {
+            fanout_wheel_remove(z, &denial_wheel, shm->denials_due,
+                                fanout_denial(z, ref)->place, ref);
+            denial_file(z, ref);
+
+        } else {
+            denial_free(z, ref);
+        }
     }
 
     return FANOUT_ZONE_OK;

@@ -176,41 +176,21 @@ record_stamp(fanout_zone_t *z, uint32_t slot, uint64_t offset)
 int
 fanout_record_sweep(fanout_zone_t *z)
 {
-    uint32_t       now, at;
-    unsigned       n;
-    fanout_ref_t   ref;
-    fanout_shm_t  *shm;
+    unsigned      n;
+    fanout_ref_t  ref;
 
-    shm = z->shm;
-    now = fanout_seconds(z);
-    n = 0;
+    for (n = 0; (ref = fanout_record_over(z)) != 0; n++) {
 
-    /* a turn meets all */
-
-    if (shm->nrecords_due && now > shm->records_at + FANOUT_RECORDS_WHEEL) {
-        fanout_set(z, shm->records_at, now - FANOUT_RECORDS_WHEEL);
-    }
-
-    while (shm->nrecords_due && shm->records_at < now) {
-        at = shm->records_at + 1;
-
-        while ((ref = shm->records_due[at % FANOUT_RECORDS_WHEEL]) != 0) {
-
-            if (n && (!fanout_journal_room(z) || !fanout_section_room(z))) {
-                return FANOUT_ZONE_AGAIN;
-            }
-
-            n++;
-
-            if (fanout_record(z, ref)->due > at) {
-                fanout_record_due(z, ref, fanout_record(z, ref)->due);
-
-            } else {
-                record_expire(z, ref);
-            }
+        if (n && (!fanout_journal_room(z) || !fanout_section_room(z))) {
+            return FANOUT_ZONE_AGAIN;
         }
 
-        fanout_set(z, shm->records_at, at);
+        if (fanout_record(z, ref)->due > z->shm->records_at + 1) {
+            fanout_record_due(z, ref, fanout_record(z, ref)->due);
+
+        } else {
+            record_expire(z, ref);
+        }
     }
 
     return FANOUT_ZONE_OK;

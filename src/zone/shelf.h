@@ -221,6 +221,11 @@ void fanout_record_changed(fanout_zone_t *z, fanout_ref_t record,
  * the wheel. */
 void fanout_record_due(fanout_zone_t *z, fanout_ref_t record, uint32_t due);
 
+/* Turns the wheel towards now.  Returns a record of the second after
+ * records_at, which is due then or after a turn of the wheel; 0 when it has
+ * turned to now. */
+fanout_ref_t fanout_record_over(fanout_zone_t *z);
+
 /* Copies the id to buf of 255 bytes.  Returns its length. */
 uint8_t fanout_record_id(fanout_zone_t *z, const fanout_record_block_t *rec,
     uint8_t *buf);

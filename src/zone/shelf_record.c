@@ -270,3 +270,18 @@ fanout_record_due(fanout_zone_t *z, fanout_ref_t ref, uint32_t due)
     fanout_wheel_add(z, &due_wheel, shm->records_due, rec->place, ref,
                      FANOUT_OLD_RECORD);
 }
+
+
+fanout_ref_t
+fanout_record_over(fanout_zone_t *z)
+{
+    fanout_shm_t  *shm;
+
+    shm = z->shm;
+
+    return shm->nrecords_due ? fanout_wheel_turn(z, &due_wheel,
+                                                 shm->records_due,
+                                                 &shm->records_at,
+                                                 fanout_seconds(z))
+                             : 0;
+}
