@@ -13,6 +13,7 @@
 
 #include "broadcast/broadcast.h"
 #include "base/id.h"
+#include "http/filter.h"
 
 
 /* the headers X-Accel-Fanout-… of a backend */
@@ -65,38 +66,7 @@ static ngx_http_output_header_filter_pt  next_header_filter;
 static ngx_http_output_body_filter_pt    next_body_filter;
 
 
-static ngx_http_module_t  module_ctx = {
-    NULL,                                  /* preconfiguration */
-    broadcast_init,                        /* postconfiguration */
-
-    NULL,                                  /* create main configuration */
-    NULL,                                  /* init main configuration */
-
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
-};
-
-
-/* Its directives are those of ngx_http_fanout_module: a module of its own for
- * its place among the filters and its context of a request. */
-
-ngx_module_t  ngx_http_fanout_broadcast_filter_module = {
-    NGX_MODULE_V1,
-    &module_ctx,                           /* module context */
-    NULL,                                  /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
+fanout_filter_module(ngx_http_fanout_broadcast_filter_module, broadcast_init);
 
 
 static ngx_int_t
@@ -106,15 +76,10 @@ broadcast_init(ngx_conf_t *cf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
 
-    if (!mcf->broadcast) {
-        return NGX_OK;
+    if (mcf->broadcast) {
+        fanout_filter_add(broadcast_header_filter, broadcast_body_filter,
+                          &next_header_filter, &next_body_filter);
     }
-
-    next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = broadcast_header_filter;
-
-    next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = broadcast_body_filter;
 
     return NGX_OK;
 }

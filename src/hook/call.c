@@ -10,6 +10,7 @@
 
 
 #include "hook/call.h"
+#include "http/filter.h"
 
 
 #define FANOUT_CALL_RESPONSE  1024              /* bytes at first */
@@ -60,35 +61,7 @@ static ngx_http_output_body_filter_pt    next_body_filter;
 const char  fanout_call_too_large[] = "the response is too large";
 
 
-static ngx_http_module_t  module_ctx = {
-    NULL,                                  /* preconfiguration */
-    call_init,                             /* postconfiguration */
-
-    NULL,                                  /* create main configuration */
-    NULL,                                  /* init main configuration */
-
-    NULL,                                  /* create server configuration */
-    NULL,                                  /* merge server configuration */
-
-    NULL,                                  /* create location configuration */
-    NULL                                   /* merge location configuration */
-};
-
-
-ngx_module_t  ngx_http_fanout_call_filter_module = {
-    NGX_MODULE_V1,
-    &module_ctx,                           /* module context */
-    NULL,                                  /* module directives */
-    NGX_HTTP_MODULE,                       /* module type */
-    NULL,                                  /* init master */
-    NULL,                                  /* init module */
-    NULL,                                  /* init process */
-    NULL,                                  /* init thread */
-    NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
-    NULL,                                  /* exit master */
-    NGX_MODULE_V1_PADDING
-};
+fanout_filter_module(ngx_http_fanout_call_filter_module, call_init);
 
 
 static ngx_int_t
@@ -98,15 +71,10 @@ call_init(ngx_conf_t *cf)
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_fanout_module);
 
-    if (!mcf->calls) {
-        return NGX_OK;
+    if (mcf->calls) {
+        fanout_filter_add(call_header_filter, call_body_filter,
+                          &next_header_filter, &next_body_filter);
     }
-
-    next_header_filter = ngx_http_top_header_filter;
-    ngx_http_top_header_filter = call_header_filter;
-
-    next_body_filter = ngx_http_top_body_filter;
-    ngx_http_top_body_filter = call_body_filter;
 
     return NGX_OK;
 }
