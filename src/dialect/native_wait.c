@@ -33,12 +33,21 @@ struct fanout_native_waits_s {
     fanout_session_t  *session;
 };
 
+/* whether the command has got its reply */
+
+typedef ngx_uint_t (*wait_over_pt)(fanout_native_waits_t *w, wait_t *wait,
+    void *data);
+
 
 static fanout_native_waits_t *waits_of(fanout_session_t *s);
 static void waits_add(fanout_native_waits_t *w, fanout_command_t *cmd,
     wait_t *wait);
 static void waits_timer(fanout_native_waits_t *w);
 static void waits_handler(ngx_event_t *ev);
+static ngx_uint_t wait_late(fanout_native_waits_t *w, wait_t *wait,
+    void *data);
+static ngx_uint_t waits_end(fanout_native_waits_t *w, wait_over_pt over,
+    void *data);
 static ngx_uint_t waits_shared(fanout_native_waits_t *w, wait_t *wait);
 static ngx_uint_t waits_for(wait_t *wait, ngx_str_t *channel,
     fanout_zstr_t *name);
@@ -49,6 +58,12 @@ static void wait_error(fanout_session_t *s, wait_t *wait, fanout_error_e rc,
 static void wait_remove(fanout_native_waits_t *w, wait_t *wait);
 static fanout_native_batch_t *batch_aside(fanout_session_t *s,
     fanout_native_batch_t *b);
+static ngx_uint_t wait_granted(fanout_native_waits_t *w, wait_t *wait,
+    void *data);
+static ngx_uint_t wait_withdrawn(fanout_native_waits_t *w, wait_t *wait,
+    void *data);
+static ngx_uint_t wait_left(fanout_native_waits_t *w, wait_t *wait,
+    void *data);
 
 
 fanout_error_e
@@ -187,38 +202,64 @@ waits_timer(fanout_native_waits_t *w)
 }
 
 
-/* Those whose time is over give up, unless they were granted just now. */
-
 static void
 waits_handler(ngx_event_t *ev)
 {
-    wait_t                 *wait;
-    ngx_queue_t            *q, *next;
-    fanout_session_t       *s;
     fanout_native_waits_t  *w;
 
     w = ev->data;
-    s = w->session;
+
+    (void) waits_end(w, wait_late, NULL);
+
+    /* sends the replies, and what they have caused */
+    ngx_post_event(&w->session->hub->drain, &ngx_posted_events);
+}
+
+
+/* Those whose time is over give up, unless they were granted just now. */
+
+static ngx_uint_t
+wait_late(fanout_native_waits_t *w, wait_t *wait, void *data)
+{
+    return (ngx_msec_int_t) (wait->deadline - ngx_current_msec) <= 0
+           && wait_look(w->session, wait, !waits_shared(w, wait));
+}
+
+
+/* Ends the waits that over() has replied to.  Returns how many. */
+
+static ngx_uint_t
+waits_end(fanout_native_waits_t *w, wait_over_pt over, void *data)
+{
+    wait_t       *wait;
+    ngx_uint_t    n;
+    ngx_queue_t  *q, *next;
+
+    n = 0;
+
+    if (w == NULL) {
+        return 0;
+    }
 
     for (q = ngx_queue_head(&w->list);
-         q != ngx_queue_sentinel(&w->list) && s->state == FANOUT_OPEN;
+         q != ngx_queue_sentinel(&w->list)
+         && w->session->state == FANOUT_OPEN;
          q = next)
     {
         next = ngx_queue_next(q);
         wait = ngx_queue_data(q, wait_t, queue);
 
-        if ((ngx_msec_int_t) (wait->deadline - ngx_current_msec) <= 0) {
-            (void) wait_look(s, wait, !waits_shared(w, wait));
+        if (over(w, wait, data)) {
             wait_remove(w, wait);
+            n++;
         }
     }
 
-    if (s->state == FANOUT_OPEN) {
+    if (w->session->state == FANOUT_OPEN) {
         waits_timer(w);
     }
 
-    /* sends the replies, and what they have caused */
-    ngx_post_event(&s->hub->drain, &ngx_posted_events);
+    return n;
 }
 
 
@@ -353,100 +394,61 @@ wait_remove(fanout_native_waits_t *w, wait_t *wait)
 void
 fanout_native_granted(fanout_session_t *s)
 {
-    wait_t                 *wait;
-    ngx_queue_t            *q, *next;
-    fanout_native_waits_t  *w;
+    (void) waits_end(fanout_native_part(s)->waits, wait_granted, NULL);
+}
 
-    w = fanout_native_part(s)->waits;
 
-    if (w == NULL) {
-        return;
-    }
-
-    for (q = ngx_queue_head(&w->list);
-         q != ngx_queue_sentinel(&w->list) && s->state == FANOUT_OPEN;
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        wait = ngx_queue_data(q, wait_t, queue);
-
-        if (wait_look(s, wait, 0)) {
-            wait_remove(w, wait);
-        }
-    }
-
-    if (s->state == FANOUT_OPEN) {
-        waits_timer(w);
-    }
+static ngx_uint_t
+wait_granted(fanout_native_waits_t *w, wait_t *wait, void *data)
+{
+    return wait_look(w->session, wait, 0);
 }
 
 
 ngx_uint_t
 fanout_native_unwait(fanout_session_t *s, fanout_command_t *cmd)
 {
-    wait_t                 *wait;
-    ngx_uint_t              n;
-    ngx_queue_t            *q, *next;
-    fanout_native_waits_t  *w;
+    return waits_end(fanout_native_part(s)->waits, wait_withdrawn, cmd);
+}
 
-    w = fanout_native_part(s)->waits;
-    n = 0;
 
-    if (w == NULL) {
+static ngx_uint_t
+wait_withdrawn(fanout_native_waits_t *w, wait_t *wait, void *data)
+{
+    fanout_command_t  *cmd = data;
+
+    if (!waits_for(wait, &cmd->channel, &cmd->u.lock.name)) {
         return 0;
     }
 
-    for (q = ngx_queue_head(&w->list);
-         q != ngx_queue_sentinel(&w->list) && s->state == FANOUT_OPEN;
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        wait = ngx_queue_data(q, wait_t, queue);
+    wait->deadline = ngx_current_msec;
 
-        if (waits_for(wait, &cmd->channel, &cmd->u.lock.name)) {
-            wait->deadline = ngx_current_msec;
-            n += wait_look(s, wait, !waits_shared(w, wait));
-            wait_remove(w, wait);
-        }
-    }
-
-    if (s->state == FANOUT_OPEN) {
-        waits_timer(w);
-    }
-
-    return n;
+    return wait_look(w->session, wait, !waits_shared(w, wait));
 }
 
 
 void
 fanout_native_waits_left(fanout_session_t *s, ngx_str_t *channel)
 {
-    wait_t                 *wait;
-    ngx_queue_t            *q, *next;
-    fanout_native_waits_t  *w;
+    (void) waits_end(fanout_native_part(s)->waits, wait_left, channel);
+}
 
-    w = fanout_native_part(s)->waits;
 
-    if (w == NULL) {
-        return;
-    }
+static ngx_uint_t
+wait_left(fanout_native_waits_t *w, wait_t *wait, void *data)
+{
+    ngx_str_t  *channel = data;
 
-    for (q = ngx_queue_head(&w->list);
-         q != ngx_queue_sentinel(&w->list) && s->state == FANOUT_OPEN;
-         q = next)
+    if (wait->channel.len != channel->len
+        || ngx_memcmp(wait->channel.data, channel->data, channel->len) != 0)
     {
-        next = ngx_queue_next(q);
-        wait = ngx_queue_data(q, wait_t, queue);
-
-        if (wait->channel.len == channel->len
-            && ngx_memcmp(wait->channel.data, channel->data, channel->len)
-               == 0)
-        {
-            wait_error(s, wait, FANOUT_E_NOT_JOINED,
-                       "the channel was left while the command waited");
-            wait_remove(w, wait);
-        }
+        return 0;
     }
+
+    wait_error(w->session, wait, FANOUT_E_NOT_JOINED,
+               "the channel was left while the command waited");
+
+    return 1;
 }
 
 
