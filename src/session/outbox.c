@@ -372,10 +372,6 @@ send_output(fanout_session_t *s)
     c = s->connection;
     some = 0;
 
-    if (s->nout && fanout_session_denied(s) && s->state == FANOUT_ENDED) {
-        return NGX_DONE;
-    }
-
     if (s->deaf) {
         fanout_outbox_clear(s);
     }

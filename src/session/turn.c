@@ -164,6 +164,8 @@ step(fanout_session_t *s)
         fanout_session_catch_up(s);
     }
 
+    fanout_hub_denials(hub);
+
     if (!s->blocked) {
         fanout_outbox_send(s);
     }
@@ -183,6 +185,10 @@ fanout_session_flush(fanout_hub_t *hub)
         fanout_session_shed(hub);
         return;
     }
+
+    /* all output is older than this: nothing published after a denial */
+
+    fanout_hub_denials(hub);
 
     /* sessions queued meanwhile wait for the next turn */
 
