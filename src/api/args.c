@@ -327,6 +327,9 @@ fanout_api_args_read(fanout_api_t *api, const fanout_api_arg_t *arg,
         if (arg->name[0] == '\0') {
             value = api->words[arg->word];
 
+        } else if (api->request->args.len == 0) {
+            value.len = 0;
+
         } else if (fanout_http_arg(api->request, arg->name, &value)
                    == NGX_ERROR)
         {

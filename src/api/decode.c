@@ -79,9 +79,6 @@ static const fanout_json_field_t  position_fields[] = {
     fanout_json_field("offset", position_t, offset)
 };
 
-#define nelts(a)  (sizeof(a) / sizeof(a[0]))
-
-
 #define member(text, reader)                                                  \
     .field = { text, sizeof(text) - 1, 0 }, .read = reader
 
@@ -241,7 +238,7 @@ static const fanout_json_field_t  op_fields[] = {
 
 
 #define verb(name, members, run)                                              \
-    { ngx_string(name), members, nelts(members), run }
+    { ngx_string(name), members, fanout_nelts(members), run }
 
 static const fanout_api_verb_t  verbs[] = {
     verb("publish", publish_members, fanout_api_publish),
@@ -331,7 +328,7 @@ decode_verb(fanout_api_t *api, fanout_json_t *name,
         return error;
     }
 
-    for (i = 0; i < nelts(verbs); i++) {
+    for (i = 0; i < fanout_nelts(verbs); i++) {
         if (verbs[i].name.len == text.len
             && ngx_memcmp(verbs[i].name.data, text.data, text.len) == 0)
         {
@@ -409,7 +406,7 @@ decode_known(const fanout_json_t *name)
 
     table.fields = op_fields;
     table.size = sizeof(fanout_json_field_t);
-    table.n = nelts(op_fields);
+    table.n = fanout_nelts(op_fields);
 
     if (fanout_json_find(&table, name) < table.n) {
         return 1;
@@ -419,7 +416,7 @@ decode_known(const fanout_json_t *name)
 
     for (i = 0; fanout_json_find(&table, name) == table.n; i++) {
 
-        if (i == nelts(verbs)) {
+        if (i == fanout_nelts(verbs)) {
             return 0;
         }
 
@@ -568,7 +565,8 @@ read_to(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     to_t            to;
     fanout_error_e  error;
 
-    if (fanout_json_members(value, to_fields, nelts(to_fields), &to, NULL)
+    if (fanout_json_members(value, to_fields, fanout_nelts(to_fields), &to,
+                            NULL)
         == FANOUT_JSON_OK)
     {
         if ((error = fanout_api_read_text(api, "client", &to.client,
@@ -597,7 +595,7 @@ read_position(fanout_api_t *api, const member_t *m, fanout_json_t *value,
     fanout_error_e  error;
 
     if (fanout_json_members(value, position_fields,
-                            nelts(position_fields), &pos, NULL)
+                            fanout_nelts(position_fields), &pos, NULL)
         != FANOUT_JSON_OK
         || fanout_api_is_null(&pos.epoch) || fanout_api_is_null(&pos.offset))
     {

@@ -92,8 +92,6 @@ const fanout_api_route_t  fanout_api_sync_routes[] = {
 };
 
 
-#define nelts(a)  (sizeof(a) / sizeof(a[0]))
-
 static const fanout_json_field_t  body_fields[] = {
     { "changes", sizeof("changes") - 1, 0 }
 };
@@ -287,7 +285,7 @@ sync_decode(fanout_api_t *api, fanout_json_t *item, fanout_api_op_t *op,
     ngx_memzero(op, sizeof(fanout_api_op_t));
 
     if ((error = sync_members(api, item, "a change", change_fields,
-                              nelts(change_fields), &c))
+                              fanout_nelts(change_fields), &c))
         || (error = sync_type(api, &c, op, run))
         || (error = sync_version(api, &c, op))
         || (error = sync_channel(api, &c, op))
@@ -418,11 +416,13 @@ sync_record(fanout_api_t *api, sync_change_t *c, fanout_api_op_t *op)
         return error;
     }
 
-    for (i = 0; i < nelts(types) && !sync_is(&type, types[i].name); i++) {
-        /* void */
+    for (i = 0; i < fanout_nelts(types); i++) {
+        if (sync_is(&type, types[i].name)) {
+            break;
+        }
     }
 
-    if (i == nelts(types)) {
+    if (i == fanout_nelts(types)) {
         return fanout_api_fail(api, FANOUT_E_BAD_REQUEST,
                                "\"entityType\" is \"record\", \"field\", "
                                "\"view\", \"table\" or \"base\"");
@@ -520,7 +520,7 @@ sync_field(fanout_api_t *api, fanout_json_t *item, fanout_api_op_t *op)
     fanout_error_e   error;
 
     error = sync_members(api, item, "an element of \"changes\"", field_fields,
-                         nelts(field_fields), &f);
+                         fanout_nelts(field_fields), &f);
     if (error != FANOUT_E_NONE) {
         return error;
     }

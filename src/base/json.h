@@ -90,6 +90,10 @@ typedef struct {
 #define fanout_json_field(name, type, member)                                 \
     { name, sizeof(name) - 1, offsetof(type, member) }
 
+/* the rows of a table */
+
+#define fanout_nelts(a)  (sizeof(a) / sizeof((a)[0]))
+
 
 typedef struct {
     const uint8_t  *pos;

@@ -29,8 +29,6 @@
 #define FANOUT_NATIVE_MEMBERS   16              /* most of a command */
 #define FANOUT_NATIVE_EVENTS    64              /* most of a filter */
 
-#define fanout_nelts(a)  (sizeof(a) / sizeof((a)[0]))
-
 
 typedef struct fanout_command_s        fanout_command_t;
 typedef struct fanout_native_member_s  fanout_native_member_t;
