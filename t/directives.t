@@ -532,30 +532,30 @@ my @hook = (
     'fanout_hook app /h join leave join' => 'duplicate event "join"',
     'fanout_hook app /h batch=1'   => 'a hook needs at least one event',
     'fanout_hook app /h join calls=2' => '"calls=" is for "publish"',
-    'fanout_hook app /h join batch='    => 'invalid number in "batch="',
-    'fanout_hook app /h join batch=0'   => 'invalid number in "batch=0"',
-    'fanout_hook app /h join batch=x'   => 'invalid number in "batch=x"',
-    'fanout_hook app /h join batch=65' => 'invalid number in "batch=65", it '
-                                         . 'is from 1 to 64',
-    'fanout_hook app /h join queue=0'   => 'invalid number in "queue=0"',
-    'fanout_hook app /h join queue=-1'  => 'invalid number in "queue=-1"',
-    'fanout_hook app /h join queue=1k'  => 'invalid number in "queue=1k"',
+    'fanout_hook app /h join batch='    => 'invalid "batch="',
+    'fanout_hook app /h join batch=0'   => 'invalid "batch=0"',
+    'fanout_hook app /h join batch=x'   => 'invalid "batch=x"',
+    'fanout_hook app /h join batch=65' => 'invalid "batch=65": a number from '
+                                         . '1 to 64 is needed',
+    'fanout_hook app /h join queue=0'   => 'invalid "queue=0"',
+    'fanout_hook app /h join queue=-1'  => 'invalid "queue=-1"',
+    'fanout_hook app /h join queue=1k'  => 'invalid "queue=1k"',
     'fanout_hook app /h join queue=10000' => '"queue=10000" of fanout_hook '
                                   . '"/h" is more than a quarter of zone "app" can '
                                   . 'hold: it is at most \d+',
-    'fanout_hook app /h join timeout=0'  => 'invalid time in "timeout=0", it '
-                                          . 'is from 1ms to 1h',
-    'fanout_hook app /h join timeout=2h' => 'invalid time in "timeout=2h"',
-    'fanout_hook app /h join timeout=x'  => 'invalid time in "timeout=x"',
-    'fanout_hook app /h join retry=0'    => 'invalid time in "retry=0"',
-    'fanout_hook app /h join retry=61m'  => 'invalid time in "retry=61m"',
-    'fanout_hook app /h join limit=0'    => 'invalid size in "limit=0", it is '
-                                          . 'from 1 to 64m',
-    'fanout_hook app /h join limit=65m'  => 'invalid size in "limit=65m"',
-    'fanout_hook app /h join limit=x'    => 'invalid size in "limit=x"',
-    'fanout_hook app /h publish fail='     => 'invalid value in "fail=", it is '
-                                            . '"deny" or "pass"',
-    'fanout_hook app /h publish fail=open' => 'invalid value in "fail=open"',
+    'fanout_hook app /h join timeout=0'  => 'invalid "timeout=0": a time '
+                                          . 'from 1ms to 1h is needed',
+    'fanout_hook app /h join timeout=2h' => 'invalid "timeout=2h"',
+    'fanout_hook app /h join timeout=x'  => 'invalid "timeout=x"',
+    'fanout_hook app /h join retry=0'    => 'invalid "retry=0"',
+    'fanout_hook app /h join retry=61m'  => 'invalid "retry=61m"',
+    'fanout_hook app /h join limit=0'    => 'invalid "limit=0": a size '
+                                          . 'from 1 to 64m is needed',
+    'fanout_hook app /h join limit=65m'  => 'invalid "limit=65m"',
+    'fanout_hook app /h join limit=x'    => 'invalid "limit=x"',
+    'fanout_hook app /h publish fail='     => 'invalid "fail=": "deny" or '
+                                            . '"pass" is needed',
+    'fanout_hook app /h publish fail=open' => 'invalid "fail=open"',
     'fanout_hook app /h join fail=pass'    => '"fail=" is for "publish"',
     'fanout_hook app /h publish retry=1s'  => '"retry=" is for events',
     'fanout_hook app /a publish; fanout_hook app /b publish'
@@ -583,8 +583,7 @@ my @authorize = (
     'fanout_authorize /h join,'     => 'unknown operation or parameter "" of',
     'fanout_authorize /h all lock'  => 'duplicate operation "lock"',
     'fanout_authorize /h join cache=1s cache=1s' => 'duplicate parameter',
-    'fanout_authorize /h join cache=x' => 'invalid value in "cache=x" of '
-                                    . '"fanout_authorize", it is a time from',
+    'fanout_authorize /h join cache=x' => 'invalid "cache=x": a time from',
     'fanout_authorize /a join; fanout_authorize /b publish join'
                     => '"join" is asked for by fanout_authorize "/a" already',
     'fanout app; fanout_dialect raw; fanout_authorize /a join'

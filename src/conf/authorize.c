@@ -115,13 +115,9 @@ set_word(ngx_conf_t *cf, fanout_authorizer_t *a, ngx_str_t *arg)
             continue;
         }
 
-        value = fanout_conf_value(parameters[i].range, &s);
+        value = fanout_conf_ranged(cf, parameters[i].range, arg, &s);
 
         if (value == NGX_ERROR) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid value in \"%V\" of "
-                               "\"fanout_authorize\", it is %s", arg,
-                               parameters[i].range->needed);
             return NGX_CONF_ERROR;
         }
 

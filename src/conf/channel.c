@@ -410,14 +410,11 @@ channel_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app,
 
         n = p->words ? word_value(p->words, &s) : NGX_ERROR;
 
-        if (n == NGX_ERROR && p->range.max) {
-            n = fanout_conf_value(&p->range, &s);
+        if (n == NGX_ERROR) {
+            n = fanout_conf_ranged(cf, &p->range, value, &s);
         }
 
         if (n == NGX_ERROR) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": %s is needed",
-                               value, p->range.needed);
             return NGX_CONF_ERROR;
         }
 

@@ -68,22 +68,6 @@ fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first)
 }
 
 
-char *
-fanout_conf_time(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, time_t *sec)
-{
-    *sec = ngx_parse_time(s, 1);
-
-    if (*sec == (time_t) NGX_ERROR || *sec < 1 || *sec > 365 * 24 * 3600) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": a time from 1s to 365d is needed",
-                           value);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
-}
-
-
 fanout_app_t *
 fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name)
 {
@@ -310,6 +294,9 @@ fanout_conf_value(const fanout_conf_range_t *range, ngx_str_t *s)
 
     switch (range->unit) {
 
+    case FANOUT_CONF_WORD:
+        return NGX_ERROR;
+
     case FANOUT_CONF_NUMBER:
         n = ngx_atoi(s->data, s->len);
         break;
@@ -330,6 +317,24 @@ fanout_conf_value(const fanout_conf_range_t *range, ngx_str_t *s)
         || (range->unit == FANOUT_CONF_MINUTE && n % 60))
     {
         return NGX_ERROR;
+    }
+
+    return n;
+}
+
+
+int64_t
+fanout_conf_ranged(ngx_conf_t *cf, const fanout_conf_range_t *range,
+    ngx_str_t *parameter, ngx_str_t *s)
+{
+    int64_t  n;
+
+    n = fanout_conf_value(range, s);
+
+    if (n == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": %s is needed", parameter,
+                           range->needed);
     }
 
     return n;

@@ -11,6 +11,7 @@
 #define FANOUT_CONF_CONF_H
 
 
+#include "base/json.h"
 #include "hook/call.h"
 #include "hub/policy.h"
 #include "session/conf.h"
@@ -65,11 +66,6 @@ fanout_app_t *fanout_conf_zone(ngx_conf_t *cf, ngx_str_t *name);
 ngx_uint_t fanout_conf_parameter(ngx_str_t *value, const char *name,
     ngx_str_t *s);
 
-/* The time of a parameter, of which s is what comes behind the "=": from 1 s
- * to 365 days, or an error that names value. */
-char *fanout_conf_time(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
-    time_t *sec);
-
 /* The range of a number, a size or a time; needed describes it in words. */
 
 #define FANOUT_NUMBER  1000000
@@ -80,7 +76,7 @@ typedef enum {
     FANOUT_CONF_SEC,
     FANOUT_CONF_MINUTE,         /* whole minutes, in seconds */
     FANOUT_CONF_MSEC,
-    FANOUT_CONF_WORD
+    FANOUT_CONF_WORD            /* no value in range: words, the caller's */
 } fanout_conf_unit_e;
 
 typedef struct {
@@ -92,6 +88,11 @@ typedef struct {
 
 /* The value of s, or NGX_ERROR if it is none or out of its range. */
 int64_t fanout_conf_value(const fanout_conf_range_t *range, ngx_str_t *s);
+
+/* The same of a parameter, of which s is what comes behind the "="; an error
+ * names the parameter. */
+int64_t fanout_conf_ranged(ngx_conf_t *cf, const fanout_conf_range_t *range,
+    ngx_str_t *parameter, ngx_str_t *s);
 
 /* A directive with one value: cmd->post is its range, cmd->offset a field of
  * the size of ngx_int_t. */

@@ -21,10 +21,10 @@
 
 static char *set_argument(ngx_conf_t *cf, fanout_hook_t *hook,
     ngx_str_t *arg);
-static char *set_number(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s,
-    ngx_uint_t max, ngx_uint_t *n);
-static char *set_time(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s,
-    ngx_msec_t *msec);
+static char *set_event(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg,
+    ngx_uint_t bit);
+static char *set_pass(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg,
+    ngx_str_t *s);
 static char *check(ngx_conf_t *cf, fanout_app_t *app, fanout_hook_t *hook);
 
 
@@ -42,6 +42,29 @@ static const struct {
     { ngx_string("vacated"), FANOUT_EVENT_VACATED },
     { ngx_string("publish"), FANOUT_HOOK_PUBLISH },
     { ngx_null_string, 0 }
+};
+
+#define at(field)  offsetof(fanout_hook_t, field)
+
+/* into fields of the size of ngx_int_t */
+
+static const struct {
+    const char           *name;
+    size_t                offset;
+    fanout_conf_range_t   range;
+} parameters[] = {
+    { "batch", at(batch),
+      { FANOUT_CONF_NUMBER, 1, FANOUT_HOOK_BATCH, "a number from 1 to 64" } },
+    { "calls", at(calls),
+      { FANOUT_CONF_NUMBER, 1, FANOUT_HOOK_CALLS, "a number from 1 to 64" } },
+    { "queue", at(queue),
+      { FANOUT_CONF_NUMBER, 1, FANOUT_NUMBER, "a number from 1 to 1000000" } },
+    { "timeout", at(callee.timeout),
+      { FANOUT_CONF_MSEC, 1, 3600000, "a time from 1ms to 1h" } },
+    { "retry", at(retry),
+      { FANOUT_CONF_MSEC, 1, 3600000, "a time from 1ms to 1h" } },
+    { "limit", at(callee.limit),
+      { FANOUT_CONF_SIZE, 1, 64 * 1024 * 1024, "a size from 1 to 64m" } }
 };
 
 
@@ -107,7 +130,7 @@ fanout_set_hook(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 set_argument(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg)
 {
-    ssize_t     size;
+    int64_t     n;
     ngx_str_t   s;
     ngx_uint_t  i;
 
@@ -115,64 +138,23 @@ set_argument(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg)
         if (arg->len == events[i].name.len
             && ngx_strncmp(arg->data, events[i].name.data, arg->len) == 0)
         {
-            if (hook->mask & events[i].bit) {
-                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                   "duplicate event \"%V\"", arg);
-                return NGX_CONF_ERROR;
-            }
-
-            hook->mask |= events[i].bit;
-            return NGX_CONF_OK;
+            return set_event(cf, hook, arg, events[i].bit);
         }
-    }
-
-    if (fanout_conf_parameter(arg, "batch", &s)) {
-        return set_number(cf, arg, &s, FANOUT_HOOK_BATCH, &hook->batch);
-    }
-
-    if (fanout_conf_parameter(arg, "calls", &s)) {
-        return set_number(cf, arg, &s, FANOUT_HOOK_CALLS, &hook->calls);
-    }
-
-    if (fanout_conf_parameter(arg, "queue", &s)) {
-        return set_number(cf, arg, &s, FANOUT_NUMBER, &hook->queue);
-    }
-
-    if (fanout_conf_parameter(arg, "timeout", &s)) {
-        return set_time(cf, arg, &s, &hook->callee.timeout);
-    }
-
-    if (fanout_conf_parameter(arg, "retry", &s)) {
-        return set_time(cf, arg, &s, &hook->retry);
-    }
-
-    if (fanout_conf_parameter(arg, "limit", &s)) {
-        size = ngx_parse_size(&s);
-
-        if (size < 1 || size > 64 * 1024 * 1024) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid size in \"%V\", it is from 1 to 64m",
-                               arg);
-            return NGX_CONF_ERROR;
-        }
-
-        hook->callee.limit = size;
-        return NGX_CONF_OK;
     }
 
     if (fanout_conf_parameter(arg, "fail", &s)) {
+        return set_pass(cf, hook, arg, &s);
+    }
 
-        if (s.len == 4 && ngx_strncmp(s.data, "pass", 4) == 0) {
-            hook->pass = 1;
+    for (i = 0; i < fanout_nelts(parameters); i++) {
 
-        } else if (s.len != 4 || ngx_strncmp(s.data, "deny", 4) != 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid value in \"%V\", it is \"deny\" or "
-                               "\"pass\"", arg);
-            return NGX_CONF_ERROR;
+        if (fanout_conf_parameter(arg, parameters[i].name, &s)) {
+            n = fanout_conf_ranged(cf, &parameters[i].range, arg, &s);
+
+            *(ngx_int_t *) ((u_char *) hook + parameters[i].offset) = n;
+
+            return n == NGX_ERROR ? NGX_CONF_ERROR : NGX_CONF_OK;
         }
-
-        return NGX_CONF_OK;
     }
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -187,41 +169,32 @@ set_argument(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg)
 
 
 static char *
-set_number(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s, ngx_uint_t max,
-    ngx_uint_t *n)
+set_event(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg, ngx_uint_t bit)
 {
-    ngx_int_t  value;
-
-    value = ngx_atoi(s->data, s->len);
-
-    if (value < 1 || (ngx_uint_t) value > max) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid number in \"%V\", it is from 1 to %ui",
-                           arg, max);
+    if (hook->mask & bit) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate event \"%V\"",
+                           arg);
         return NGX_CONF_ERROR;
     }
 
-    *n = value;
+    hook->mask |= bit;
 
     return NGX_CONF_OK;
 }
 
 
 static char *
-set_time(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *s, ngx_msec_t *msec)
+set_pass(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg, ngx_str_t *s)
 {
-    ngx_int_t  value;
+    if (s->len == 4 && ngx_strncmp(s->data, "pass", 4) == 0) {
+        hook->pass = 1;
 
-    value = ngx_parse_time(s, 0);
-
-    if (value < 1 || value > 3600000) {
+    } else if (s->len != 4 || ngx_strncmp(s->data, "deny", 4) != 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid time in \"%V\", it is from 1ms to 1h",
+                           "invalid \"%V\": \"deny\" or \"pass\" is needed",
                            arg);
         return NGX_CONF_ERROR;
     }
-
-    *msec = value;
 
     return NGX_CONF_OK;
 }

@@ -501,16 +501,9 @@ static char *
 jwt_range(ngx_conf_t *cf, const fanout_conf_range_t *range, ngx_str_t *value,
     ngx_str_t *s, int64_t *n)
 {
-    *n = fanout_conf_value(range, s);
+    *n = fanout_conf_ranged(cf, range, value, s);
 
-    if (*n == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": %s is needed", value,
-                           range->needed);
-        return NGX_CONF_ERROR;
-    }
-
-    return NGX_CONF_OK;
+    return *n == NGX_ERROR ? NGX_CONF_ERROR : NGX_CONF_OK;
 }
 
 

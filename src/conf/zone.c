@@ -12,8 +12,31 @@
 
 static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     fanout_app_t *app);
-static char *zone_number(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
-    ngx_int_t max, uint32_t *number);
+static char *set_held(ngx_conf_t *cf, fanout_app_t *app, ngx_str_t *value,
+    ngx_str_t *s);
+static char *set_frames(ngx_conf_t *cf, fanout_app_t *app, ngx_str_t *value,
+    ngx_str_t *s);
+
+
+#define at(field)  offsetof(fanout_app_t, conf.field)
+
+/* into fields of 32 bits */
+
+static const struct {
+    const char           *name;
+    size_t                offset;
+    fanout_conf_range_t   range;
+} parameters[] = {
+    { "slots", at(slots),
+      { FANOUT_CONF_NUMBER, 1, FANOUT_ZONE_SLOTS, "a number from 1 to 64" } },
+    { "denials", at(denials),
+      { FANOUT_CONF_NUMBER, 1, FANOUT_ZONE_DENIALS_MAX,
+        "a number from 1 to 1000000" } },
+    { "idle", at(idle),
+      { FANOUT_CONF_SEC, 1, 365 * 24 * 3600, "a time from 1s to 365d" } },
+    { "dedupe", at(dedupe),
+      { FANOUT_CONF_SEC, 1, 365 * 24 * 3600, "a time from 1s to 365d" } }
+};
 
 
 char *
@@ -116,66 +139,27 @@ fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static char *
 zone_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
 {
-    time_t      sec;
-    ssize_t     size;
-    ngx_int_t   n;
+    int64_t     n;
     ngx_str_t   s;
+    ngx_uint_t  i;
 
-    if (fanout_conf_parameter(value, "slots", &s)) {
-        return zone_number(cf, value, &s, FANOUT_ZONE_SLOTS,
-                           &app->conf.slots);
-    }
+    for (i = 0; i < fanout_nelts(parameters); i++) {
 
-    if (fanout_conf_parameter(value, "denials", &s)) {
-        return zone_number(cf, value, &s, FANOUT_ZONE_DENIALS_MAX,
-                           &app->conf.denials);
+        if (fanout_conf_parameter(value, parameters[i].name, &s)) {
+            n = fanout_conf_ranged(cf, &parameters[i].range, value, &s);
+
+            *(uint32_t *) ((u_char *) app + parameters[i].offset) = n;
+
+            return n == NGX_ERROR ? NGX_CONF_ERROR : NGX_CONF_OK;
+        }
     }
 
     if (fanout_conf_parameter(value, "held", &s)) {
-        n = s.len && s.data[s.len - 1] == '%' ? ngx_atoi(s.data, s.len - 1)
-                                              : NGX_ERROR;
-
-        if (n < 1 || n > 90) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a percentage from 1%% to 90%% "
-                               "is needed", value);
-            return NGX_CONF_ERROR;
-        }
-
-        app->conf.held = n;
-        return NGX_CONF_OK;
+        return set_held(cf, app, value, &s);
     }
 
     if (fanout_conf_parameter(value, "frames", &s)) {
-        size = ngx_parse_size(&s);
-
-        if (size < 1024 * 1024) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a size of 1m or more is "
-                               "needed", value);
-            return NGX_CONF_ERROR;
-        }
-
-        app->frames = size;
-        return NGX_CONF_OK;
-    }
-
-    if (fanout_conf_parameter(value, "idle", &s)) {
-        if (fanout_conf_time(cf, value, &s, &sec) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-
-        app->conf.idle = sec;
-        return NGX_CONF_OK;
-    }
-
-    if (fanout_conf_parameter(value, "dedupe", &s)) {
-        if (fanout_conf_time(cf, value, &s, &sec) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
-
-        app->conf.dedupe = sec;
-        return NGX_CONF_OK;
+        return set_frames(cf, app, value, &s);
     }
 
     n = fanout_conf_zone_share(cf, value, app);
@@ -196,21 +180,41 @@ zone_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_app_t *app)
 
 
 static char *
-zone_number(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s, ngx_int_t max,
-    uint32_t *number)
+set_held(ngx_conf_t *cf, fanout_app_t *app, ngx_str_t *value, ngx_str_t *s)
 {
     ngx_int_t  n;
 
-    n = ngx_atoi(s->data, s->len);
+    n = s->len && s->data[s->len - 1] == '%' ? ngx_atoi(s->data, s->len - 1)
+                                             : NGX_ERROR;
 
-    if (n < 1 || n > max) {
+    if (n < 1 || n > 90) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid \"%V\": a number from 1 to %i is needed",
-                           value, max);
+                           "invalid \"%V\": a percentage from 1%% to 90%% is "
+                           "needed", value);
         return NGX_CONF_ERROR;
     }
 
-    *number = n;
+    app->conf.held = n;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+set_frames(ngx_conf_t *cf, fanout_app_t *app, ngx_str_t *value, ngx_str_t *s)
+{
+    ssize_t  size;
+
+    size = ngx_parse_size(s);
+
+    if (size < 1024 * 1024) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": a size of 1m or more is needed",
+                           value);
+        return NGX_CONF_ERROR;
+    }
+
+    app->frames = size;
 
     return NGX_CONF_OK;
 }

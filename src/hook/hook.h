@@ -46,7 +46,7 @@ struct fanout_hook_s {
     ngx_uint_t              events;             /* that may wait */
     ngx_msec_t              retry;              /* the longest wait, 0: not
                                                    given */
-    unsigned                pass:1;             /* publish if it fails */
+    ngx_uint_t              pass;               /* publish if it fails */
 };
 
 
