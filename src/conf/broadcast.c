@@ -199,20 +199,11 @@ create_rule(ngx_conf_t *cf, fanout_loc_conf_t *flcf)
     fanout_main_conf_t       *mcf;
     fanout_broadcast_rule_t  *rule;
 
-    if (flcf->broadcasts == NGX_CONF_UNSET_PTR) {
-        flcf->broadcasts = ngx_array_create(cf->pool, 2,
-                                    sizeof(fanout_broadcast_rule_t));
-        if (flcf->broadcasts == NULL) {
-            return NULL;
-        }
-    }
-
-    rule = ngx_array_push(flcf->broadcasts);
+    rule = fanout_conf_push(cf, &flcf->broadcasts,
+                            sizeof(fanout_broadcast_rule_t));
     if (rule == NULL) {
         return NULL;
     }
-
-    ngx_memzero(rule, sizeof(fanout_broadcast_rule_t));
 
     rule->body = FANOUT_BROADCAST_RESPONSE;
     rule->headers = 1;

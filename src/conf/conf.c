@@ -68,6 +68,28 @@ fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first)
 }
 
 
+void *
+fanout_conf_push(ngx_conf_t *cf, ngx_array_t **a, size_t size)
+{
+    void  *p;
+
+    if (*a == NGX_CONF_UNSET_PTR) {
+        *a = ngx_array_create(cf->pool, 4, size);
+        if (*a == NULL) {
+            return NULL;
+        }
+    }
+
+    p = ngx_array_push(*a);
+
+    if (p) {
+        ngx_memzero(p, size);
+    }
+
+    return p;
+}
+
+
 fanout_app_t *
 fanout_conf_find(ngx_conf_t *cf, ngx_str_t *name)
 {

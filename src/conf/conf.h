@@ -98,6 +98,10 @@ int64_t fanout_conf_ranged(ngx_conf_t *cf, const fanout_conf_range_t *range,
  * the size of ngx_int_t. */
 char *fanout_set_range(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* Adds an element of so many bytes, all 0, to an array of a location, which is
+ * made with the first.  NULL without memory. */
+void *fanout_conf_push(ngx_conf_t *cf, ngx_array_t **a, size_t size);
+
 /* An error if a parameter name= is there twice, from an argument on. */
 char *fanout_conf_repeated(ngx_conf_t *cf, ngx_uint_t first);
 

@@ -21,7 +21,7 @@
 
 static char *set_argument(ngx_conf_t *cf, fanout_hook_t *hook,
     ngx_str_t *arg);
-static char *set_event(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg,
+static char *hook_set_event(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg,
     ngx_uint_t bit);
 static char *set_pass(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg,
     ngx_str_t *s);
@@ -138,7 +138,7 @@ set_argument(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg)
         if (arg->len == events[i].name.len
             && ngx_strncmp(arg->data, events[i].name.data, arg->len) == 0)
         {
-            return set_event(cf, hook, arg, events[i].bit);
+            return hook_set_event(cf, hook, arg, events[i].bit);
         }
     }
 
@@ -169,7 +169,8 @@ set_argument(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg)
 
 
 static char *
-set_event(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg, ngx_uint_t bit)
+hook_set_event(ngx_conf_t *cf, fanout_hook_t *hook, ngx_str_t *arg,
+    ngx_uint_t bit)
 {
     if (hook->mask & bit) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate event \"%V\"",

@@ -12,8 +12,17 @@
 
 static void log_check_twice(ngx_conf_t *cf, ngx_array_t *logs);
 static ngx_uint_t log_same_format(ngx_array_t *a, ngx_array_t *b);
+static char *log_off(ngx_conf_t *cf, fanout_loc_conf_t *flcf);
+static fanout_session_log_t *log_create(ngx_conf_t *cf,
+    fanout_loc_conf_t *flcf);
+static char *log_parameters(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
+    fanout_session_log_t *log);
+static char *log_check_buffer(ngx_conf_t *cf, fanout_session_log_t *log,
+    ssize_t size, ngx_msec_t flush);
 static char *log_open(ngx_conf_t *cf, fanout_session_log_t *log,
     ngx_str_t *target);
+static char *log_events(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
+    fanout_session_log_t *log);
 static char *log_level(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *name,
     ngx_uint_t *severity);
 static char *log_samples(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
@@ -29,34 +38,27 @@ static ngx_uint_t log_prefix(ngx_str_t *value, const char *prefix,
     ngx_str_t *rest);
 
 
+static const fanout_conf_range_t  buffer_range = {
+    FANOUT_CONF_SIZE, 1, 64 * 1024 * 1024, "a size from 1 to 64m"
+};
+
+static const fanout_conf_range_t  flush_range = {
+    FANOUT_CONF_MSEC, 1, 24 * 3600 * 1000, "a time from 1ms to 1d"
+};
+
+
 char *
 fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    fanout_loc_conf_t     *flcf = conf;
+    fanout_loc_conf_t  *flcf = conf;
 
-    ssize_t                size;
     ngx_str_t             *value;
-    ngx_uint_t             i;
-    ngx_msec_t             flush;
     fanout_session_log_t  *log;
 
     value = cf->args->elts;
 
     if (ngx_strcmp(value[1].data, "off") == 0) {
-
-        if (cf->args->nelts > 2) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\": \"off\" has none",
-                               &value[2]);
-            return NGX_CONF_ERROR;
-        }
-
-        if (flcf->logs != NGX_CONF_UNSET_PTR) {
-            return "is duplicate";
-        }
-
-        flcf->logs = NULL;
-        return NGX_CONF_OK;
+        return log_off(cf, flcf);
     }
 
     if (flcf->logs == NULL) {
@@ -73,27 +75,68 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (flcf->logs == NGX_CONF_UNSET_PTR) {
-        flcf->logs = ngx_array_create(cf->pool, 1,
-                                      sizeof(fanout_session_log_t));
-        if (flcf->logs == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
+    log = log_create(cf, flcf);
 
-    log = ngx_array_push(flcf->logs);
-    if (log == NULL) {
+    if (log == NULL || log_open(cf, log, &value[1]) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(log, sizeof(fanout_session_log_t));
+    return log_parameters(cf, flcf, log);
+}
 
-    log->events = FANOUT_LOG_DEFAULT;
 
-    if (log_open(cf, log, &value[1]) != NGX_CONF_OK) {
+static char *
+log_off(ngx_conf_t *cf, fanout_loc_conf_t *flcf)
+{
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts > 2) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\": \"off\" has none",
+                           &value[2]);
         return NGX_CONF_ERROR;
     }
 
+    if (flcf->logs != NGX_CONF_UNSET_PTR) {
+        return "is duplicate";
+    }
+
+    flcf->logs = NULL;
+
+    return NGX_CONF_OK;
+}
+
+
+static fanout_session_log_t *
+log_create(ngx_conf_t *cf, fanout_loc_conf_t *flcf)
+{
+    fanout_session_log_t  *log;
+
+    log = fanout_conf_push(cf, &flcf->logs, sizeof(fanout_session_log_t));
+
+    if (log) {
+        log->events = FANOUT_LOG_DEFAULT;
+        log->severity = FANOUT_LOG_INFO;
+    }
+
+    return log;
+}
+
+
+/* the format, and what comes behind it */
+
+static char *
+log_parameters(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
+    fanout_session_log_t *log)
+{
+    ssize_t      size;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
+    ngx_msec_t   flush;
+
+    value = cf->args->elts;
     size = 0;
     flush = 0;
 
@@ -103,13 +146,27 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    log->severity = FANOUT_LOG_INFO;
-
     for ( /* void */ ; i < cf->args->nelts; i++) {
         if (log_parameter(cf, &value[i], log, &size, &flush) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
     }
+
+    if (log_check_buffer(cf, log, size, flush) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    log_check_twice(cf, flcf->logs);
+
+    return size ? fanout_session_log_buffer(cf, log, size, flush) : NGX_CONF_OK;
+}
+
+
+static char *
+log_check_buffer(ngx_conf_t *cf, fanout_session_log_t *log, ssize_t size,
+    ngx_msec_t flush)
+{
+    ngx_str_t  *value;
 
     if (size && log->syslog) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -119,15 +176,15 @@ fanout_set_log(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     if (flush && size == 0) {
+        value = cf->args->elts;
+
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "no buffer is defined for fanout_log \"%V\"",
                            &value[1]);
         return NGX_CONF_ERROR;
     }
 
-    log_check_twice(cf, flcf->logs);
-
-    return size ? fanout_session_log_buffer(cf, log, size, flush) : NGX_CONF_OK;
+    return NGX_CONF_OK;
 }
 
 
@@ -302,18 +359,7 @@ log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_session_log_t *log,
     ngx_str_t  s;
 
     if (log_prefix(value, "events=", &s)) {
-        log->events = fanout_session_log_events(&s);
-
-        if (log->events == 0) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "unknown event \"%V\" in \"%V\": there are "
-                               "connect, deny, join, leave, auth, close, "
-                               "conflict, kick, publish and change",
-                               &s, value);
-            return NGX_CONF_ERROR;
-        }
-
-        return NGX_CONF_OK;
+        return log_events(cf, value, &s, log);
     }
 
     if (log_prefix(value, "level=", &s)) {
@@ -325,37 +371,38 @@ log_parameter(ngx_conf_t *cf, ngx_str_t *value, fanout_session_log_t *log,
     }
 
     if (log_prefix(value, "buffer=", &s)) {
-        *size = ngx_parse_size(&s);
-
-        if (*size == NGX_ERROR || *size == 0 || *size > 64 * 1024 * 1024) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a size from 1 to 64m is needed",
-                               value);
-            return NGX_CONF_ERROR;
-        }
-
-        return NGX_CONF_OK;
+        *size = fanout_conf_ranged(cf, &buffer_range, value, &s);
+        return *size == NGX_ERROR ? NGX_CONF_ERROR : NGX_CONF_OK;
     }
 
     if (log_prefix(value, "flush=", &s)) {
-        *flush = ngx_parse_time(&s, 0);
-
-        if (*flush == (ngx_msec_t) NGX_ERROR || *flush == 0
-            || *flush > 24 * 3600 * 1000)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": a time from 1ms to 1d is "
-                               "needed", value);
-            return NGX_CONF_ERROR;
-        }
-
-        return NGX_CONF_OK;
+        *flush = fanout_conf_ranged(cf, &flush_range, value, &s);
+        return *flush == (ngx_msec_t) NGX_ERROR ? NGX_CONF_ERROR : NGX_CONF_OK;
     }
 
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "invalid parameter \"%V\": \"fanout_log\" has \"json\" "
                        "or a format with $names, then events=, level=, "
                        "sample=, buffer= and flush=", value);
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+log_events(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
+    fanout_session_log_t *log)
+{
+    log->events = fanout_session_log_events(list);
+
+    if (log->events) {
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "unknown event \"%V\" in \"%V\": there are connect, "
+                       "deny, join, leave, auth, close, conflict, kick, "
+                       "publish and change", list, value);
 
     return NGX_CONF_ERROR;
 }

@@ -14,6 +14,19 @@
 static ngx_uint_t is_list(fanout_permit_t *permit);
 static char *check_permit(ngx_conf_t *cf, ngx_str_t *pattern,
     ngx_uint_t alone);
+static char *permit_separators(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    fanout_permit_t *permit);
+static char *permit_add(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
+    fanout_permit_t *of, ngx_str_t *pattern);
+static char *permit_text(ngx_conf_t *cf, ngx_str_t *value, u_char **pos,
+    ngx_str_t *text);
+static char *permit_variable(ngx_conf_t *cf, ngx_str_t *value, u_char **pos,
+    ngx_int_t *index);
+static ngx_uint_t permit_is_name(u_char c);
+static char *profile_add(ngx_conf_t *cf, fanout_loc_conf_t *flcf,
+    ngx_str_t *value);
+static char *profile_value(ngx_conf_t *cf, ngx_str_t *text,
+    ngx_http_complex_value_t *cv);
 static char *permit_pattern(ngx_conf_t *cf, ngx_str_t *value,
     fanout_permit_t *permit);
 static ngx_uint_t has_channel(ngx_array_t *channels, ngx_str_t *text);
@@ -27,14 +40,17 @@ fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     fanout_loc_conf_t  *flcf = conf;
 
     ngx_str_t        *value, s;
-    ngx_uint_t        i, n, ops, separators;
-    fanout_permit_t  *permit;
+    ngx_uint_t        i, n;
+    fanout_permit_t   permit;
 
     value = cf->args->elts;
+    n = cf->args->nelts;
 
-    ops = fanout_conf_operations(&value[1], &s);
+    ngx_memzero(&permit, sizeof(fanout_permit_t));
 
-    if (ops == 0) {
+    permit.ops = fanout_conf_operations(&value[1], &s);
+
+    if (permit.ops == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "unknown operation \"%V\" in \"%V\": there are "
                            "join, publish, history, presence, profile, "
@@ -42,66 +58,82 @@ fanout_set_permit(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    n = cf->args->nelts;
-    separators = 0;
-
     if (fanout_conf_parameter(&value[n - 1], "separators", &s)) {
-
-        if (ngx_strcmp(s.data, "refuse") != 0
-            && ngx_strcmp(s.data, "allow") != 0)
-        {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": \"separators=\" is "
-                               "\"refuse\" or \"allow\"", &value[n - 1]);
+        if (permit_separators(cf, &value[n - 1], &s, &permit) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
 
-        separators = (s.data[0] == 'a');
         n--;
-
-        if (n == 2) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"fanout_permit\" has no channel pattern");
-            return NGX_CONF_ERROR;
-        }
-    }
-
-    if (flcf->permits == NGX_CONF_UNSET_PTR) {
-        flcf->permits = ngx_array_create(cf->pool, 4,
-                                         sizeof(fanout_permit_t));
-        if (flcf->permits == NULL) {
-            return NGX_CONF_ERROR;
-        }
     }
 
     for (i = 2; i < n; i++) {
-
-        if (check_permit(cf, &value[i], n == 3) != NGX_CONF_OK) {
+        if (check_permit(cf, &value[i], n == 3) != NGX_CONF_OK
+            || permit_add(cf, flcf, &permit, &value[i]) != NGX_CONF_OK)
+        {
             return NGX_CONF_ERROR;
         }
+    }
 
-        permit = ngx_array_push(flcf->permits);
-        if (permit == NULL) {
-            return NGX_CONF_ERROR;
-        }
+    return NGX_CONF_OK;
+}
 
-        permit->ops = ops;
-        permit->text = value[i];
-        permit->separators = separators;
 
-        if (permit_pattern(cf, &value[i], permit) != NGX_CONF_OK) {
-            return NGX_CONF_ERROR;
-        }
+static char *
+permit_separators(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *s,
+    fanout_permit_t *permit)
+{
+    if (ngx_strcmp(s->data, "refuse") != 0
+        && ngx_strcmp(s->data, "allow") != 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": \"separators=\" is \"refuse\" or "
+                           "\"allow\"", value);
+        return NGX_CONF_ERROR;
+    }
 
-        permit->list = is_list(permit);
+    permit->separators = (s->data[0] == 'a');
 
-        if (permit->list && n < cf->args->nelts) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "\"separators=\" is not for the list \"%V\": "
-                               "its patterns are taken as they are",
-                               &value[i]);
-            return NGX_CONF_ERROR;
-        }
+    if (cf->args->nelts == 3) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"fanout_permit\" has no channel pattern");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* of: the operations and separators */
+
+static char *
+permit_add(ngx_conf_t *cf, fanout_loc_conf_t *flcf, fanout_permit_t *of,
+    ngx_str_t *pattern)
+{
+    ngx_str_t        *value, s;
+    fanout_permit_t  *permit;
+
+    permit = fanout_conf_push(cf, &flcf->permits, sizeof(fanout_permit_t));
+    if (permit == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *permit = *of;
+    permit->text = *pattern;
+
+    if (permit_pattern(cf, pattern, permit) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    permit->list = is_list(permit);
+    value = cf->args->elts;
+
+    if (permit->list
+        && fanout_conf_parameter(&value[cf->args->nelts - 1], "separators", &s))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"separators=\" is not for the list \"%V\": its "
+                           "patterns are taken as they are", pattern);
+        return NGX_CONF_ERROR;
     }
 
     return NGX_CONF_OK;
@@ -199,9 +231,8 @@ check_permit(ngx_conf_t *cf, ngx_str_t *pattern, ngx_uint_t alone)
 static char *
 permit_pattern(ngx_conf_t *cf, ngx_str_t *value, fanout_permit_t *permit)
 {
-    u_char         *p, *last, *start;
-    ngx_str_t       name;
-    ngx_uint_t      bracket;
+    char           *rv;
+    u_char         *p;
     fanout_part_t  *part;
 
     permit->parts = ngx_array_create(cf->pool, 4, sizeof(fanout_part_t));
@@ -209,9 +240,7 @@ permit_pattern(ngx_conf_t *cf, ngx_str_t *value, fanout_permit_t *permit)
         return NGX_CONF_ERROR;
     }
 
-    last = value->data + value->len;
-
-    for (p = value->data; p < last; /* void */ ) {
+    for (p = value->data; p < value->data + value->len; /* void */ ) {
 
         part = ngx_array_push(permit->parts);
         if (part == NULL) {
@@ -219,52 +248,12 @@ permit_pattern(ngx_conf_t *cf, ngx_str_t *value, fanout_permit_t *permit)
         }
 
         part->variable = -1;
-        start = p;
 
-        if (*p != '$') {
-            while (p < last && *p != '$') {
-                if (*p < 0x20 || *p == 0x7f) {
-                    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                                       "control character in channel pattern "
-                                       "\"%V\"", value);
-                    return NGX_CONF_ERROR;
-                }
+        rv = *p == '$' ? permit_variable(cf, value, &p, &part->variable)
+                       : permit_text(cf, value, &p, &part->text);
 
-                p++;
-            }
-
-            part->text.data = start;
-            part->text.len = p - start;
-            continue;
-        }
-
-        p++;
-        bracket = (p < last && *p == '{');
-        p += bracket;
-        name.data = p;
-
-        while (p < last
-               && ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')
-                   || (*p >= '0' && *p <= '9') || *p == '_'))
-        {
-            p++;
-        }
-
-        name.len = p - name.data;
-
-        if (name.len == 0 || (bracket && (p == last || *p != '}'))) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid variable in channel pattern \"%V\"",
-                               value);
-            return NGX_CONF_ERROR;
-        }
-
-        p += bracket;
-
-        part->variable = ngx_http_get_variable_index(cf, &name);
-
-        if (part->variable == NGX_ERROR) {
-            return NGX_CONF_ERROR;
+        if (rv != NGX_CONF_OK) {
+            return rv;
         }
     }
 
@@ -274,6 +263,69 @@ permit_pattern(ngx_conf_t *cf, ngx_str_t *value, fanout_permit_t *permit)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+permit_text(ngx_conf_t *cf, ngx_str_t *value, u_char **pos, ngx_str_t *text)
+{
+    u_char  *p;
+
+    for (p = *pos; p < value->data + value->len && *p != '$'; p++) {
+        if (*p < 0x20 || *p == 0x7f) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "control character in channel pattern \"%V\"",
+                               value);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    text->data = *pos;
+    text->len = p - *pos;
+    *pos = p;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+permit_variable(ngx_conf_t *cf, ngx_str_t *value, u_char **pos,
+    ngx_int_t *index)
+{
+    u_char      *p, *last;
+    ngx_str_t    name;
+    ngx_uint_t   bracket;
+
+    last = value->data + value->len;
+    p = *pos + 1;
+    bracket = (p < last && *p == '{');
+    p += bracket;
+    name.data = p;
+
+    while (p < last && permit_is_name(*p)) {
+        p++;
+    }
+
+    name.len = p - name.data;
+
+    if (name.len == 0 || (bracket && (p == last || *p != '}'))) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid variable in channel pattern \"%V\"", value);
+        return NGX_CONF_ERROR;
+    }
+
+    *pos = p + bracket;
+    *index = ngx_http_get_variable_index(cf, &name);
+
+    return *index == NGX_ERROR ? NGX_CONF_ERROR : NGX_CONF_OK;
+}
+
+
+static ngx_uint_t
+permit_is_name(u_char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+           || (c >= '0' && c <= '9') || c == '_';
 }
 
 
@@ -358,59 +410,13 @@ has_channel(ngx_array_t *channels, ngx_str_t *text)
 char *
 fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    fanout_loc_conf_t  *flcf = conf;
-
-    u_char                            *p;
-    ngx_str_t                         *value, s;
-    ngx_uint_t                         i;
-    fanout_profile_t                  *profile;
-    ngx_http_compile_complex_value_t   ccv;
-
-    if (flcf->user_info == NGX_CONF_UNSET_PTR) {
-        flcf->user_info = ngx_array_create(cf->pool, 4,
-                                           sizeof(fanout_profile_t));
-        if (flcf->user_info == NULL) {
-            return NGX_CONF_ERROR;
-        }
-    }
+    ngx_str_t   *value;
+    ngx_uint_t   i;
 
     value = cf->args->elts;
 
     for (i = 1; i < cf->args->nelts; i++) {
-
-        p = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
-
-        if (p == NULL || !profile_name(value[i].data, p)) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid \"%V\": NAME=VALUE is needed, the name "
-                               "of letters, digits and \"_\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        if (has_profile(flcf->user_info, value[i].data, p - value[i].data)) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "duplicate name in \"%V\"", &value[i]);
-            return NGX_CONF_ERROR;
-        }
-
-        profile = ngx_array_push(flcf->user_info);
-        if (profile == NULL) {
-            return NGX_CONF_ERROR;
-        }
-
-        profile->name.data = value[i].data;
-        profile->name.len = p - value[i].data;
-
-        s.data = p + 1;
-        s.len = value[i].data + value[i].len - s.data;
-
-        ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
-
-        ccv.cf = cf;
-        ccv.value = &s;
-        ccv.complex_value = &profile->value;
-
-        if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        if (profile_add(cf, conf, &value[i]) != NGX_CONF_OK) {
             return NGX_CONF_ERROR;
         }
     }
@@ -419,11 +425,69 @@ fanout_set_user_info(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+static char *
+profile_add(ngx_conf_t *cf, fanout_loc_conf_t *flcf, ngx_str_t *value)
+{
+    u_char            *p, *last;
+    ngx_str_t          text;
+    fanout_profile_t  *profile;
+
+    last = value->data + value->len;
+    p = ngx_strlchr(value->data, last, '=');
+
+    if (p == NULL || !profile_name(value->data, p)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid \"%V\": NAME=VALUE is needed, the name of "
+                           "letters, digits and \"_\"", value);
+        return NGX_CONF_ERROR;
+    }
+
+    if (has_profile(flcf->user_info, value->data, p - value->data)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "duplicate name in \"%V\"",
+                           value);
+        return NGX_CONF_ERROR;
+    }
+
+    profile = fanout_conf_push(cf, &flcf->user_info, sizeof(fanout_profile_t));
+    if (profile == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    profile->name.data = value->data;
+    profile->name.len = p - value->data;
+
+    text.data = p + 1;
+    text.len = last - text.data;
+
+    return profile_value(cf, &text, &profile->value);
+}
+
+
+static char *
+profile_value(ngx_conf_t *cf, ngx_str_t *text, ngx_http_complex_value_t *cv)
+{
+    ngx_http_compile_complex_value_t  ccv;
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = text;
+    ccv.complex_value = cv;
+
+    return ngx_http_compile_complex_value(&ccv) == NGX_OK ? NGX_CONF_OK
+                                                          : NGX_CONF_ERROR;
+}
+
+
 static ngx_uint_t
 has_profile(ngx_array_t *info, u_char *name, size_t len)
 {
     ngx_uint_t         i;
     fanout_profile_t  *profile;
+
+    if (info == NGX_CONF_UNSET_PTR) {
+        return 0;
+    }
 
     profile = info->elts;
 

@@ -10,6 +10,9 @@
 #include "zone/denial.h"
 
 
+static ssize_t zone_size(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *value);
+static fanout_app_t *zone_create(ngx_conf_t *cf, ngx_str_t *name);
+static char *zone_share(ngx_conf_t *cf, fanout_app_t *app, size_t size);
 static char *zone_parameter(ngx_conf_t *cf, ngx_str_t *value,
     fanout_app_t *app);
 static char *set_held(ngx_conf_t *cf, fanout_app_t *app, ngx_str_t *value,
@@ -55,44 +58,10 @@ fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return "is duplicate: there is a zone of this name";
     }
 
-    if (fanout_label_check(&value[1], FANOUT_NAME) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone name \"%V\": 1 to %d bytes of UTF-8 "
-                           "without control characters are needed", &value[1],
-                           FANOUT_NAME);
-        return NGX_CONF_ERROR;
-    }
+    size = zone_size(cf, &value[1], &value[2]);
+    app = size == NGX_ERROR ? NULL : zone_create(cf, &value[1]);
 
-    size = ngx_parse_size(&value[2]);
-
-    if (size == NGX_ERROR) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone size \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
-
-    if (size < 2 * FANOUT_ZONE_MIN) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "zone \"%V\" is too small: a fanout zone needs "
-                           "2m at least", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    app = ngx_pcalloc(cf->pool, sizeof(fanout_app_t));
     if (app == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    app->name = value[1];
-    app->frames = 64 * 1024 * 1024;
-    fanout_conf_shares(app);
-    fanout_conf_policy(&app->none);
-    ngx_str_set(&app->none.text, "");
-
-    if (ngx_array_init(&app->policies, cf->pool, 4,
-                       sizeof(fanout_policy_t))
-        != NGX_OK)
-    {
         return NGX_CONF_ERROR;
     }
 
@@ -110,20 +79,9 @@ fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    app->shm_zone = ngx_shared_memory_add(cf, &value[1], size,
-                                          &ngx_http_fanout_module);
-    if (app->shm_zone == NULL) {
+    if (zone_share(cf, app, size) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
-
-    if (app->shm_zone->data) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "duplicate zone \"%V\"", &value[1]);
-        return NGX_CONF_ERROR;
-    }
-
-    app->shm_zone->init = fanout_init_zone;
-    app->shm_zone->data = app;
 
     appp = ngx_array_push(&mcf->apps);
     if (appp == NULL) {
@@ -131,6 +89,85 @@ fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     *appp = app;
+
+    return NGX_CONF_OK;
+}
+
+
+/* checks the name as well */
+
+static ssize_t
+zone_size(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *value)
+{
+    ssize_t  size;
+
+    if (fanout_label_check(name, FANOUT_NAME) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone name \"%V\": 1 to %d bytes of UTF-8 "
+                           "without control characters are needed", name,
+                           FANOUT_NAME);
+        return NGX_ERROR;
+    }
+
+    size = ngx_parse_size(value);
+
+    if (size == NGX_ERROR) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone size \"%V\"", value);
+
+    } else if (size < 2 * FANOUT_ZONE_MIN) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "zone \"%V\" is too small: a fanout zone needs "
+                           "2m at least", name);
+        return NGX_ERROR;
+    }
+
+    return size;
+}
+
+
+static fanout_app_t *
+zone_create(ngx_conf_t *cf, ngx_str_t *name)
+{
+    fanout_app_t  *app;
+
+    app = ngx_pcalloc(cf->pool, sizeof(fanout_app_t));
+
+    if (app == NULL
+        || ngx_array_init(&app->policies, cf->pool, 4,
+                          sizeof(fanout_policy_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    app->name = *name;
+    app->frames = 64 * 1024 * 1024;
+    fanout_conf_shares(app);
+    fanout_conf_policy(&app->none);
+    ngx_str_set(&app->none.text, "");
+
+    return app;
+}
+
+
+static char *
+zone_share(ngx_conf_t *cf, fanout_app_t *app, size_t size)
+{
+    app->shm_zone = ngx_shared_memory_add(cf, &app->name, size,
+                                          &ngx_http_fanout_module);
+    if (app->shm_zone == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (app->shm_zone->data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate zone \"%V\"", &app->name);
+        return NGX_CONF_ERROR;
+    }
+
+    app->shm_zone->init = fanout_init_zone;
+    app->shm_zone->data = app;
 
     return NGX_CONF_OK;
 }
