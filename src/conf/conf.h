@@ -11,10 +11,10 @@
 #define FANOUT_CONF_CONF_H
 
 
-#include "base/json.h"
 #include "hook/call.h"
 #include "hub/policy.h"
 #include "session/conf.h"
+#include "base/json.h"
 
 
 char *fanout_set_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

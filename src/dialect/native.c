@@ -14,9 +14,9 @@
 #include "base/time.h"
 #include "dialect/native.h"
 #include "session/connect.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "base/random.h"
-#include "session/token.h"
+#include "session/resume_token.h"
 #include "session/transport.h"
 
 

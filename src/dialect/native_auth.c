@@ -10,7 +10,7 @@
 #include "base/time.h"
 #include "dialect/native.h"
 #include "session/denial.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "session/transport.h"
 #include "transport/bearer.h"
 #include "transport/renew.h"

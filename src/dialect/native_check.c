@@ -8,7 +8,7 @@
 
 #include "dialect/native.h"
 #include "hub/locks.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 
 
 /* bytes of a refusal beside its texts */

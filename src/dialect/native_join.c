@@ -9,7 +9,7 @@
 #include "hub/roster.h"
 #include "session/join.h"
 #include "session/members.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "dialect/native.h"
 #include "hub/locks.h"
 

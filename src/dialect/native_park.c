@@ -13,7 +13,7 @@
 
 
 #include "dialect/native.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "session/transport.h"
 
 

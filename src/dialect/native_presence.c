@@ -7,7 +7,7 @@
 
 
 #include "dialect/native.h"
-#include "session/may.h"
+#include "session/permitted.h"
 #include "session/members.h"
 #include "hub/roster.h"
 #include "session/transport.h"

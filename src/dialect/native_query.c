@@ -11,7 +11,7 @@
 #include "hub/roster.h"
 #include "session/join.h"
 #include "session/members.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "session/position.h"
 #include "dialect/native.h"
 

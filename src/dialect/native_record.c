@@ -11,7 +11,7 @@
 #include "hub/record_json.h"
 #include "hub/records.h"
 #include "session/members.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "dialect/native.h"
 
 

@@ -8,7 +8,7 @@
  */
 
 
-#include "session/token.h"
+#include "session/resume_token.h"
 #include "dialect/native.h"
 
 

@@ -8,7 +8,7 @@
 
 #include "session/denial.h"
 #include "session/dialect.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "session/transport.h"
 
 

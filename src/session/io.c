@@ -8,7 +8,7 @@
 
 #include "base/time.h"
 #include "session/session.h"
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "session/dialect.h"
 #include "session/transport.h"
 

@@ -11,7 +11,7 @@
 #include "session/dialect.h"
 #include "hub/roster.h"
 #include "session/transport.h"
-#include "session/may.h"
+#include "session/permitted.h"
 
 
 static fanout_error_e members_refused(fanout_hub_t *hub, int rc);

@@ -10,7 +10,7 @@
 #include "http/headers.h"
 #include "http/http.h"
 #include "session/connect.h"
-#include "session/token.h"
+#include "session/resume_token.h"
 #include "transport/bearer.h"
 #include "transport/ticket.h"
 #include "transport/transport.h"

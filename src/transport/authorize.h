@@ -14,7 +14,7 @@
 
 #include "hook/call.h"
 #include "session/grants.h"
-#include "transport/kept.h"
+#include "transport/kept_handshake.h"
 
 
 /* a fanout_authorize */

@@ -13,7 +13,7 @@
 #include "session/dialect.h"
 #include "http/headers.h"
 #include "transport/bearer.h"
-#include "transport/kept.h"
+#include "transport/kept_handshake.h"
 #include "transport/transport.h"
 
 

@@ -11,8 +11,8 @@
 #include "hub/entry_json.h"
 #include "http/headers.h"
 #include "http/http.h"
-#include "session/token.h"
-#include "transport/kept.h"
+#include "session/resume_token.h"
+#include "transport/kept_handshake.h"
 #include "transport/ticket.h"
 #include "transport/transport.h"
 

@@ -11,7 +11,7 @@
 #include "http/http.h"
 #include "session/dialect.h"
 #include "transport/bearer.h"
-#include "transport/kept.h"
+#include "transport/kept_handshake.h"
 #include "transport/transport.h"
 
 

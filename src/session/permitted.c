@@ -4,7 +4,7 @@
  */
 
 
-#include "session/may.h"
+#include "session/permitted.h"
 #include "base/time.h"
 
 

@@ -6,8 +6,8 @@
  */
 
 
-#ifndef FANOUT_SESSION_TOKEN_H
-#define FANOUT_SESSION_TOKEN_H
+#ifndef FANOUT_SESSION_RESUME_TOKEN_H
+#define FANOUT_SESSION_RESUME_TOKEN_H
 
 
 #include "hub/hub.h"
@@ -24,4 +24,4 @@ ngx_uint_t fanout_token_read(ngx_http_request_t *r, fanout_identity_t *id);
 u_char *fanout_token_write(u_char *p, fanout_identity_t *id);
 
 
-#endif /* FANOUT_SESSION_TOKEN_H */
+#endif /* FANOUT_SESSION_RESUME_TOKEN_H */

@@ -7,11 +7,11 @@
  */
 
 
-#ifndef FANOUT_SESSION_PERMIT_H
-#define FANOUT_SESSION_PERMIT_H
+#ifndef FANOUT_SESSION_FORBID_H
+#define FANOUT_SESSION_FORBID_H
 
 
-#include "session/may.h"
+#include "session/permitted.h"
 #include "zone/denial.h"
 
 
@@ -51,4 +51,4 @@ void fanout_session_seat_again(fanout_subscription_t *sub);
 void fanout_session_leave_forbidden(fanout_session_t *s);
 
 
-#endif /* FANOUT_SESSION_PERMIT_H */
+#endif /* FANOUT_SESSION_FORBID_H */

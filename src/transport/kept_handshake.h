@@ -7,8 +7,8 @@
  */
 
 
-#ifndef FANOUT_TRANSPORT_KEPT_H
-#define FANOUT_TRANSPORT_KEPT_H
+#ifndef FANOUT_TRANSPORT_KEPT_HANDSHAKE_H
+#define FANOUT_TRANSPORT_KEPT_HANDSHAKE_H
 
 
 #include "session/session.h"
@@ -75,4 +75,4 @@ ngx_int_t fanout_kept_connect(ngx_connection_t *c,
     const fanout_kept_address_t *address);
 
 
-#endif /* FANOUT_TRANSPORT_KEPT_H */
+#endif /* FANOUT_TRANSPORT_KEPT_HANDSHAKE_H */

@@ -6,8 +6,8 @@
  */
 
 
-#ifndef FANOUT_SESSION_MAY_H
-#define FANOUT_SESSION_MAY_H
+#ifndef FANOUT_SESSION_PERMITTED_H
+#define FANOUT_SESSION_PERMITTED_H
 
 
 #include "session/grants.h"
@@ -29,4 +29,4 @@ const ngx_str_t *fanout_session_presence(fanout_session_t *s,
 void fanout_session_grantee(fanout_session_t *s, fanout_grantee_t *who);
 
 
-#endif /* FANOUT_SESSION_MAY_H */
+#endif /* FANOUT_SESSION_PERMITTED_H */

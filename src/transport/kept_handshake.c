@@ -6,7 +6,7 @@
  */
 
 
-#include "transport/kept.h"
+#include "transport/kept_handshake.h"
 #include "hook/call.h"
 #include "transport/bearer.h"
 

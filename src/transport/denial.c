@@ -9,7 +9,7 @@
 
 #include "session/denial.h"
 #include "session/meter.h"
-#include "session/token.h"
+#include "session/resume_token.h"
 #include "transport/bearer.h"
 #include "transport/transport.h"
 

@@ -6,7 +6,7 @@
  */
 
 
-#include "session/token.h"
+#include "session/resume_token.h"
 #include "base/id.h"
 #include "http/headers.h"
 

@@ -7,7 +7,7 @@
  */
 
 
-#include "session/permit.h"
+#include "session/forbid.h"
 #include "base/time.h"
 #include "session/dialect.h"
 #include "session/join.h"
