@@ -112,6 +112,25 @@ subtest 'wrong' => sub {
              qr{^src/room/a\.c:\d+: (?:$want)[^\n]*\n\z}, $name);
     }
 
+    my $many = sub {
+        my ($lines) = @_;
+        my $body = "    call();\n" x ($lines - 6);
+
+        format_of('src/room/a.c',
+                  join '', map { "static int\nf$_(int a)\n{\n$body\n"
+                                 . "    return a;\n}\n" } 1 .. 34);
+    };
+
+    write_file("src/room/b$_.c", "static int\ng$_(int a)\n{\n"
+                                 . "    call();\n" x 17 . "}\n") for 1 .. 80;
+
+    is($many->(20), '', 'many functions of 20 lines');
+    write_file("src/room/b$_.c", "static int\ng$_(int a)\n{\n"
+                                 . "    call();\n" x 18 . "}\n") for 1 .. 80;
+    like($many->(20), qr{^src: half of the functions have 21 lines or more$},
+         'and of 21');
+    unlink "$dir/src/room/b$_.c" for 1 .. 80;
+
     like(format_of('t/a.t', "1;  \n"), qr{^t/a\.t:1: trailing space$},
          'a file that is not C');
 };
