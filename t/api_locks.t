@@ -22,6 +22,7 @@ my $nginx = Fanout::Nginx->start(
         fanout_zone tiny 2m records=1%;
         fanout_channel app off:*;
         fanout_channel app few:* locks=1s locks_max=3;
+        fanout_channel app page:* locks=10m locks_max=5000;
         fanout_channel app * history=100 records=on locks=1m guard=on;
         fanout_channel tiny * locks=1m locks_max=100000;
 END
@@ -246,6 +247,58 @@ subtest 'limits' => sub {
     cmp_ok(scalar keys %names, '>', 60, 'all are there: ' . keys %names);
     is(ask(DELETE => '/tiny/channels/t/locks/l0')->{status}, 200,
        'a full zone gives up locks');
+};
+
+
+# 2,001 locks, two pages of the most and a last one with a single lock
+
+subtest 'pages' => sub {
+    my $page = sub { ask(GET => at('page:1') . "?$_[0]") };
+
+    for my $from (map { 64 * $_ } 0 .. 31) {
+        my $r = ask(POST => '/fanout/batch',
+                    [ map { { op => 'lock', channel => 'page:1', name => "l$_" } }
+                      $from .. ($from + 63 > 2000 ? 2000 : $from + 63) ])->json;
+        last if grep { $_->{error} } @$r;
+    }
+
+    my ($cursor, @sizes, %names) = ('');
+
+    for (1 .. 9) {
+        my $got = $page->("limit=5000$cursor")->json;
+        push @sizes, scalar @{ $got->{locks} };
+        $names{ $_->{name} }++ for @{ $got->{locks} };
+        last if !$got->{cursor};
+        $cursor = "&cursor=$got->{cursor}";
+    }
+
+    is_deeply(\@sizes, [ 1000, 1000, 1 ], 'a page has at most 1,000');
+    is(scalar(keys %names), 2001, 'all are there');
+    is((grep { $_ != 1 } values %names) + 0, 0, 'each is on one page');
+
+    is(scalar @{ $page->('')->json->{locks} }, 100, 'by default 100');
+
+    drop('page:1', "l$_") for 3 .. 2000;
+
+    my $all = $page->('limit=3')->json;
+    is(@{ $all->{locks} } . ' ' . defined $all->{cursor}, '3 ',
+       'as many as there are: no cursor');
+
+    my $some = $page->('limit=2')->json;
+    is(@{ $some->{locks} } . ' ' . !!$some->{cursor}, '2 1', 'one less: a cursor');
+
+    $some = $page->('limit=0')->json;
+    is(@{ $some->{locks} } . ' ' . !!$some->{cursor}, '1 1', 'a page has at least one');
+
+    for my $beyond (2001, 2 ** 32 - 1, 2 ** 32, '9007199254740991') {
+        my $r = $page->("cursor=$beyond")->json;
+        is(@{ $r->{locks} } . ' ' . defined $r->{cursor}, '0 ',
+           "a cursor of $beyond: none are left");
+    }
+
+    for my $bad ('cursor=x', 'cursor=-1', 'cursor=18446744073709551616', 'limit=x', 'limit=-1', 'limit=1.5') {
+        is($page->($bad)->{status}, 400, $bad);
+    }
 };
 
 

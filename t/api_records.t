@@ -386,6 +386,12 @@ subtest 'pages' => sub {
               { version => 1, fields => { n => 249 }, versions => { n => 1 } },
               'with versions');
     ok(!exists $page->{cursor}, 'no cursor at the end');
+
+    $page = get('l', undef, 'limit=0')->json;
+    is(keys(%{ $page->{records} }) . ' ' . !!$page->{cursor}, '1 1',
+       'a page has at least one');
+    is_deeply(get('l', undef, 'cursor=4294967296')->json->{records}, {},
+              'a cursor beyond all');
     is_deeply(get('l', undef, 'prefix=none')->json->{records}, {}, 'none');
     is_deeply(get('nowhere')->json->{records}, {}, 'no channel, no records');
 

@@ -36,6 +36,7 @@ my $nginx = $clock->start(
         fanout_zone small 2m;
         fanout_zone hooked 8m;
         fanout_channel app room:* history=100;
+        fanout_channel app form:* locks=2h;
         fanout_channel app * history=10;
         fanout_channel small * history=100000;
         map $http_upgrade $refuse { default ''; websocket 1; }
@@ -176,6 +177,17 @@ $_->ok('join', channel => 'room:lobby') for @clients;
 $_->ok('join', channel => $evil) for @clients[ 0 .. 8 ];
 $_->ok('join', channel => "orders") for @clients[ 4 .. 10 ];
 
+# one has a lock, and two wait for it
+
+my @form = map { $nginx->native(path => '/realtime') } 1 .. 3;
+
+for my $client (@form) {
+    $client->ok('join', channel => 'form:1');
+    $client->send_cmd('lock', channel => 'form:1', name => 'title', ttl => 7_200_000,
+                      $client == $form[0] ? () : (wait => 300_000));
+    $client->ok('ping');
+}
+
 my $samples = $ENV{TEST_SCREENSHOTS} ? 356 : 12;
 my $began   = status()->{history}{samples};
 
@@ -231,6 +243,8 @@ my $published = $s->{counters}{api_published};
 cmp_ok($told, '>', 0.5 * $published, "rates are those of the counters: $told of $published");
 cmp_ok($told, '<', 1.2 * $published, 'about');
 is($s->{history}{series}{channels}[-1], $s->{zone}{channels}, 'so are gauges');
+is(join(' ', map { $s->{history}{series}{$_}[1] } qw( locks lock_waiters )), '1 2',
+   'locks, and who waits for them');
 
 
 # the page: numbers are those of the JSON
@@ -297,6 +311,11 @@ is_deeply([ sort @{ $tabs->evaluate('1440 light',
                "[...document.querySelectorAll('#workers td:first-child')]"
                . ".map((e) => e.textContent)") } ],
           [ sort map { "$_->{pid}" } @{ $s->{workers} } ], 'workers');
+
+like($tabs->evaluate('1440 light',
+         "[...document.querySelectorAll('#plots .plot')]"
+         . ".map((e) => e.textContent).find((s) => s.startsWith('Locks'))"),
+     qr/^Locks.*held.*waiters/, 'locks have a plot');
 
 $tabs->click('1440 light', '#counters-more summary');
 

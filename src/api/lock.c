@@ -44,7 +44,7 @@ fanout_api_locks_handler(fanout_api_t *api, fanout_api_args_t *args)
     fanout_lock_list_t  *list;
 
     op = &args->op;
-    limit = ngx_min(args->limit, FANOUT_API_CHANNELS);
+    limit = ngx_max(1, ngx_min(args->limit, FANOUT_API_CHANNELS));
     n = 0;
     sections = 0;
 

@@ -43,7 +43,7 @@ fanout_api_records_handler(fanout_api_t *api, fanout_api_args_t *args)
     fanout_api_op_t  *op;
 
     op = &args->op;
-    op->limit = ngx_min(args->limit, RECORD_LIMIT);
+    op->limit = ngx_max(1, ngx_min(args->limit, RECORD_LIMIT));
     op->versions = args->versions;
 
     error = fanout_api_records(api, op);

@@ -29,7 +29,7 @@ fanout_lock_list(fanout_zone_t *z, fanout_zone_channel_t *c, uint64_t *cursor,
 
     channel = fanout_channel_find(z, c);
     shelf = channel ? fanout_shelf_of(z, channel) : 0;
-    s = shelf ? fanout_shelf(z, shelf) : NULL;
+    s = shelf && *cursor <= UINT32_MAX ? fanout_shelf(z, shelf) : NULL;
     used = 0;
     *n = 0;
 

@@ -64,6 +64,7 @@ fanout_record_list(fanout_zone_t *z, fanout_zone_channel_t *c,
     (void) fanout_enter(z);
 
     s = shelf_find(z, c, to);
+    s = *cursor <= UINT32_MAX ? s : NULL;
     start = to->used;
     met = 0;
     rc = FANOUT_ZONE_OK;

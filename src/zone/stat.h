@@ -147,6 +147,8 @@ typedef enum {
     _(channels,  shm->nchannels)                                              \
     _(members,   shm->nmembers)                                               \
     _(records,   shm->nrecords)                                               \
+    _(locks,     shm->nlocks)                                                 \
+    _(lock_waiters, shm->nwaiters)                                            \
     _(used,      shm->heap.nblocks - 1 - shm->heap.nfree                      \
                  - shm->heap.nlimbo)                                          \
     _(held,      shm->held)                                                   \
