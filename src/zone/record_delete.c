@@ -26,7 +26,8 @@ static fanout_plan_t  plan;             /* of the delete in work */
 
 static const fanout_change_t  delete_change = {
     delete_decide,
-    fanout_plan_deleted
+    fanout_plan_deleted,
+    0
 };
 
 

@@ -111,6 +111,11 @@ fanout_record_prepare(fanout_zone_t *z, fanout_zone_channel_t *c,
         }
 
         change->message(z, plan, m);
+
+        if (change->most && m->data.len > change->most) {
+            return FANOUT_CHANGE_LARGE;
+        }
+
         rc = fanout_record_ensure(z, c,
                                   plan->blocks + fanout_message_blocks(m)
                                   + (plan->set->release.len ? FANOUT_LOCK_ROOM

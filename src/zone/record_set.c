@@ -19,8 +19,10 @@
 
 
 static int valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set);
+static int set_section(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_change_t *change, fanout_zone_set_result_t *r);
 static int set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_zone_set_result_t *r);
+    const fanout_change_t *change, fanout_zone_set_result_t *r);
 static int set_decide(fanout_zone_t *z, fanout_zone_channel_t *c,
     fanout_zone_set_result_t *r);
 static unsigned set_holder(fanout_zone_t *z);
@@ -49,9 +51,18 @@ static void record_count(fanout_zone_t *z, unsigned blocks);
 static fanout_plan_t          plan;     /* of the set in work */
 static fanout_record_stage_t  stage;    /* what is staged for it */
 
-static const fanout_change_t  set_change = {
+/* a set whose entry one section can write, and any */
+
+static const fanout_change_t  set_small = {
     set_decide,
-    fanout_plan_message
+    fanout_plan_message,
+    FANOUT_SLICE * FANOUT_PAYLOAD
+};
+
+static const fanout_change_t  set_any = {
+    set_decide,
+    fanout_plan_message,
+    0
 };
 
 
@@ -72,17 +83,31 @@ fanout_record_set(fanout_zone_t *z, fanout_zone_channel_t *c,
     plan.policy = c->policy;
     plan.to = to;
 
-    if (is_large(set)) {
-        rc = set_large(z, c, r);
+    /* an entry can also be large by what was before, or by the whole record */
 
-    } else {
-        (void) fanout_enter(z);
-        fanout_record_room(z, c, set->opts, FANOUT_FEW);
-        rc = set_locked(z, c, r);
-        fanout_leave(z);
+    rc = is_large(set) ? FANOUT_CHANGE_LARGE
+                       : set_section(z, c, &set_small, r);
+
+    if (rc == FANOUT_CHANGE_LARGE) {
+        rc = set_large(z, c, r);
     }
 
     fanout_held_trim(z);
+
+    return rc;
+}
+
+
+static int
+set_section(fanout_zone_t *z, fanout_zone_channel_t *c,
+    const fanout_change_t *change, fanout_zone_set_result_t *r)
+{
+    int  rc;
+
+    (void) fanout_enter(z);
+    fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
+    rc = set_locked(z, c, change, r);
+    fanout_leave(z);
 
     return rc;
 }
@@ -126,14 +151,7 @@ set_large(fanout_zone_t *z, fanout_zone_channel_t *c,
 
     fanout_staging_return(z, stage.slot);
 
-    if (!done) {
-        (void) fanout_enter(z);
-        fanout_record_room(z, c, plan.set->opts, FANOUT_FEW);
-        rc = set_locked(z, c, r);
-        fanout_leave(z);
-    }
-
-    return rc;
+    return done ? rc : set_section(z, c, &set_any, r);
 }
 
 
@@ -264,12 +282,12 @@ valid(const fanout_zone_channel_t *c, const fanout_zone_set_t *set)
 
 static int
 set_locked(fanout_zone_t *z, fanout_zone_channel_t *c,
-    fanout_zone_set_result_t *r)
+    const fanout_change_t *change, fanout_zone_set_result_t *r)
 {
     int                    rc;
     fanout_zone_message_t  m;
 
-    rc = fanout_record_prepare(z, c, &plan, &set_change, &m, r);
+    rc = fanout_record_prepare(z, c, &plan, change, &m, r);
 
     if (rc != FANOUT_ZONE_OK) {
         return rc == FANOUT_ZONE_AGAIN ? FANOUT_ZONE_OK : rc;

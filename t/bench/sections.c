@@ -173,7 +173,7 @@ begin(size_t bytes)
 
 /* what a worker does before it needs the pages */
 
-static void
+void
 touch(zone_t *z)
 {
     while (fanout_zone_touch(z) == FANOUT_ZONE_AGAIN) {
@@ -825,6 +825,9 @@ static const struct {
     { "record_128_fields", record_128_fields },
     { "record_all_others", record_whole },
     { "record_64k", record_64k },
+    { "record_old_64k", record_old_64k },
+    { "record_full_1_field", record_full_1_field },
+    { "record_full_128_fields", record_full_128_fields },
     { "record_append_to_64k", record_append },
     { "record_delete_64k", record_delete },
     { "record_list", record_list }

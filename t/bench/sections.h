@@ -31,6 +31,9 @@ void begin(size_t bytes);
 channel_t opened(zone_t *z, const char *name, unsigned n, policy_t *p);
 void drain(zone_t *z);
 
+/* what a worker does before it needs the pages */
+void touch(zone_t *z);
+
 
 /* sections_record.c */
 
@@ -38,6 +41,9 @@ void record_1_field(void);
 void record_128_fields(void);
 void record_whole(void);
 void record_64k(void);
+void record_old_64k(void);
+void record_full_1_field(void);
+void record_full_128_fields(void);
 void record_append(void);
 void record_delete(void);
 void record_list(void);

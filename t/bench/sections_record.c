@@ -62,6 +62,7 @@ change(const char *id, unsigned n, const char *prefix, size_t len, int op,
         changes[i].op = FANOUT_FIELD_SET;
     }
 
+    touch(&za);
     need(fanout_record_set(&za, &c, &set, &to, &r), "set");
     drain(&za);
     drain(&zb);
@@ -101,6 +102,49 @@ void
 record_64k(void)
 {
     changed(1, FANOUT_ZONE_RECORD - 100);
+}
+
+
+/* entries with what was before, and with the whole record */
+
+void
+record_old_64k(void)
+{
+    policy.records |= FANOUT_RECORDS_OLD;
+    changed(1, FANOUT_ZONE_RECORD - 100);
+    policy.records = FANOUT_RECORDS_ON;
+}
+
+
+static void
+full(unsigned n)
+{
+    unsigned  i;
+
+    start();
+    policy.records |= FANOUT_RECORDS_OLD|FANOUT_RECORDS_WHOLE;
+    change("record", FANOUT_ZONE_FIELDS, "field", 490, FANOUT_FIELD_SET, '1');
+    longest = 0;
+
+    for (i = 0; i < 100; i++) {
+        change("record", n, "field", 490, FANOUT_FIELD_SET, '2' + i % 8);
+    }
+
+    policy.records = FANOUT_RECORDS_ON;
+}
+
+
+void
+record_full_1_field(void)
+{
+    full(1);
+}
+
+
+void
+record_full_128_fields(void)
+{
+    full(FANOUT_ZONE_FIELDS);
 }
 
 

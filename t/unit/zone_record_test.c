@@ -376,6 +376,51 @@ test_entries(void)
 }
 
 
+/* Entries that are large because of what was before, or of the whole record:
+ * sections are as long as those of small ones. */
+
+static void
+test_large_entries(void)
+{
+    size_t        n;
+    unsigned      i;
+
+    static char   most[FANOUT_ZONE_RECORD];
+    static char   want[2 * FANOUT_ZONE_RECORD];
+
+    start();
+
+    for (i = 0, n = 0; i < 50; i++) {
+        n += sprintf(most + n, "%sf%u=%0999d", i ? " " : "", i, i);
+    }
+
+    is_int(set("r", most, -1), OK, "a record of 50 KB");
+
+    policy.records |= FANOUT_RECORDS_WHOLE;
+    fanout_test_work = 0;
+    is_int(set("r", "g=1", 1), OK, "a field more");
+    ok(fanout_test_work < 4 * FANOUT_SLICE, "the whole: work of %u",
+       fanout_test_work);
+    (void) sprintf(want, "r:2 g=1 | g=1 %s", most);
+    ok(strcmp(told(), want) == 0, "all of it is told");
+
+    policy.records = FANOUT_RECORDS_ON | FANOUT_RECORDS_OLD;
+    (void) sprintf(want, "big=%050000d", 1);
+    is_int(set("old", want, -1), OK, "a field of 50 KB");
+    fanout_test_work = 0;
+    is_int(set("old", "big=1", -1, .key = "k"), OK, "it becomes short");
+    ok(fanout_test_work < 4 * FANOUT_SLICE, "what was before: work of %u",
+       fanout_test_work);
+    (void) sprintf(want, "old:2 big=1(was %050000d)", 1);
+    ok(strcmp(told(), want) == 0, "and is told");
+
+    is_int(set("old", "big=1", -1, .key = "k"), OK, "it is repeated");
+    ok(was.log.duplicate && was.version == 2, "and known");
+
+    stop("large entries");
+}
+
+
 /* of the first table of the channel */
 
 static uint64_t
@@ -669,6 +714,7 @@ main(void)
     test_limits();
     test_many();
     test_entries();
+    test_large_entries();
     test_list();
     test_keys();
     test_ttl();
