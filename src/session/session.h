@@ -549,9 +549,8 @@ size_t fanout_outbox_copy(fanout_session_t *s, u_char *p, size_t size);
  * same address: at most a record at a time. */
 ssize_t fanout_outbox_write(fanout_session_t *s, u_char *p, size_t len);
 
-/* Sends what the socket takes; denials were applied since the output was
- * gathered.  When all was sent, continues what waits for it: the end of the
- * session, input, work. */
+/* Sends what the socket takes; the caller has just applied denials.  When all
+ * was sent, continues what waits for it: the end of the session, input, work. */
 void fanout_outbox_send(fanout_session_t *s);
 
 /* Queues the session: its output is sent at the end of the turn. */

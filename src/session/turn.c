@@ -186,10 +186,6 @@ fanout_session_flush(fanout_hub_t *hub)
         return;
     }
 
-    /* all output is older than this: nothing published after a denial */
-
-    fanout_hub_denials(hub);
-
     /* sessions queued meanwhile wait for the next turn */
 
     ngx_queue_init(&now);
@@ -207,6 +203,8 @@ fanout_session_flush(fanout_hub_t *hub)
 
         ngx_queue_remove(q);
         s->queued = 0;
+
+        fanout_hub_denials(hub);
 
         if (!s->blocked) {
             fanout_outbox_send(s);
