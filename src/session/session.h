@@ -550,7 +550,8 @@ size_t fanout_outbox_copy(fanout_session_t *s, u_char *p, size_t size);
 ssize_t fanout_outbox_write(fanout_session_t *s, u_char *p, size_t len);
 
 /* Sends what the socket takes; the caller has just applied denials.  When all
- * was sent, continues what waits for it: the end of the session, input, work. */
+ * was sent, continues what waits for that: the end of the session, input,
+ * work. */
 void fanout_outbox_send(fanout_session_t *s);
 
 /* Queues the session: its output is sent at the end of the turn. */
