@@ -708,7 +708,12 @@ for my $answer ([ denied => 403, 403 ], [ broken => 503, 500 ],
                 [ info => 503, 200, { info => 'x' } ],
                 [ permit => 503, 200, { permit => { joins => [ 'a' ] } } ],
                 [ pattern => 503, 200, { permit => { join => 'a' } } ],
-                [ join => 503, 200, { join => [ "a\nb" ] } ])
+                [ join => 503, 200, { join => [ "a\nb" ] } ],
+                [ 'no channel' => 503, 200, { join => [ { presence => {} } ] } ],
+                [ 'join of more' => 503, 200,
+                  { join => [ { channel => 'a', history => 1 } ] } ],
+                [ 'large presence' => 503, 200,
+                  { join => [ { channel => 'a', presence => { x => 'y' x 8200 } } ] } ])
 {
     my ($name, $status, @answer) = @$answer;
 
@@ -719,6 +724,35 @@ for my $answer ([ denied => 403, 403 ], [ broken => 503, 500 ],
     ok(!eval { $nginx->ws(path => '/in') }, "$name: not by websocket");
     like($@, qr/the handshake got $status/, 'with that status');
 }
+
+# members by what connect says: of sessions only
+
+$backend->says('connect *' => [ 200, {
+    user => 'ann b', join => [ { channel => 'seats', presence => { seat => 'A "4"' } } ],
+    permit => { all => [ '*' ] },
+} ]);
+
+sub seats {
+    return [ map { $_->{data} }
+             @{ $http->get('/fanout/channels/seats/presence')->json->{members} } ];
+}
+
+is($in{poll}->('/in')->{status}, 200, 'a poll');
+is_deeply(seats(), [], 'is no member');
+$in = $in{websocket}->('/in')->{s};
+$in->next_where(sub { $_[0]{ok} }, 20);
+is_deeply(seats(), [ { seat => 'A "4"' } ], 'a WebSocket is one');
+$in->cmd('leave', channel => 'seats');
+ok(Fanout::Nginx::wait_for(sub { !@{ seats() } }), 'until it leaves');
+
+{
+    my $s = Fanout::Stream->new($nginx, '/in', query => 'channel=a:1');
+    Fanout::Nginx::wait_for(sub { @{ seats() } });
+    is_deeply(seats(), [ { seat => 'A "4"' } ], 'an event stream too');
+    $s->cut;
+}
+
+$in->cut;
 
 $backend->says('connect *' => [ 200, { expires => time() * 1000 + 5000,
                                        permit => { join => [ '*' ] } } ]);

@@ -120,33 +120,37 @@ fanout_connect_njoins(ngx_http_request_t *r, fanout_loc_conf_t *conf)
 
 ngx_int_t
 fanout_connect_joins(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t **names, ngx_uint_t *n)
+    fanout_autojoin_t **joins, ngx_uint_t *n)
 {
-    ngx_str_t         *name;
-    ngx_uint_t         i;
-    fanout_permit_t   *channels;
-    fanout_connect_t  *c;
+    ngx_uint_t          i;
+    fanout_permit_t    *channels;
+    fanout_connect_t   *c;
+    fanout_autojoin_t  *join;
 
     c = fanout_connect_of(r, conf);
     *n = fanout_connect_njoins(r, conf);
 
-    name = ngx_palloc(r->pool, *n * sizeof(ngx_str_t) + 1);
-    if (name == NULL) {
+    join = ngx_pcalloc(r->pool, *n * sizeof(fanout_autojoin_t) + 1);
+    if (join == NULL) {
         return NGX_ERROR;
     }
 
-    *names = name;
+    *joins = join;
 
     for (i = 0; conf->autojoin && i < conf->autojoin->nelts; i++) {
         channels = conf->autojoin->elts;
 
-        if (fanout_permissions_name(r, &channels[i], name++) != NGX_OK) {
+        if (fanout_permissions_name(r, &channels[i], &join->channel)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
+
+        join++;
     }
 
     for (i = 0; c && i < c->njoins; i++) {
-        *name++ = c->joins[i];
+        *join++ = c->joins[i];
     }
 
     return NGX_OK;

@@ -15,6 +15,15 @@
 #include "session/session.h"
 
 
+/* a channel that a session joins by itself */
+
+typedef struct {
+    ngx_str_t                channel;       /* len 0: a variable has no name */
+    ngx_str_t                presence;      /* JSON, data of a member; len 0:
+                                               there is none */
+} fanout_autojoin_t;
+
+
 /* a part of a grant, one block of ngx_alloc() */
 
 struct fanout_connect_s {
@@ -23,7 +32,7 @@ struct fanout_connect_s {
                                                says */
     ngx_str_t                rules;         /* in addition to fanout_permit,
                                                packed */
-    ngx_str_t               *joins;         /* in addition to fanout_autojoin */
+    fanout_autojoin_t       *joins;         /* in addition to fanout_autojoin */
     ngx_uint_t               njoins;
 };
 
@@ -50,10 +59,10 @@ ngx_msec_t fanout_connect_left(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 fanout_permissions_t *fanout_connect_permissions(ngx_http_request_t *r,
     fanout_loc_conf_t *conf);
 
-/* The names of channels that a session joins by itself, of the request's pool;
- * .len is 0 where a variable has no name.  NGX_ERROR on lack of memory. */
+/* The channels that a session joins by itself, of the request's pool; what they
+ * point to lives as long as the request.  NGX_ERROR on lack of memory. */
 ngx_int_t fanout_connect_joins(ngx_http_request_t *r, fanout_loc_conf_t *conf,
-    ngx_str_t **names, ngx_uint_t *n);
+    fanout_autojoin_t **joins, ngx_uint_t *n);
 
 /* How many these are. */
 ngx_uint_t fanout_connect_njoins(ngx_http_request_t *r,

@@ -23,6 +23,8 @@ static const char *take_permit(fanout_connect_t *c, u_char **p,
 static ngx_uint_t permit_ops(const fanout_json_t *key);
 static const char *take_joins(fanout_connect_t *c, u_char **p,
     const fanout_json_t *join);
+static const char *take_join(fanout_autojoin_t *to, u_char **p,
+    const fanout_json_t *join);
 
 
 const char *
@@ -57,8 +59,8 @@ fanout_authorize_connect(fanout_grant_t *grant,
         return "\"info\" is not an object of 4096 bytes at most";
     }
 
-    size = sizeof(fanout_connect_t) + n * sizeof(ngx_str_t) + a->user.len
-           + a->info.len + a->join.len + 4 * a->permit.len;
+    size = sizeof(fanout_connect_t) + n * sizeof(fanout_autojoin_t)
+           + a->user.len + a->info.len + a->join.len + 4 * a->permit.len;
 
     /* fanout_permit_list_size() is 4 times the length at most */
 
@@ -70,7 +72,7 @@ fanout_authorize_connect(fanout_grant_t *grant,
     ngx_memzero(c, sizeof(fanout_connect_t));
 
     grant->connect = c;
-    c->joins = (ngx_str_t *) (c + 1);
+    c->joins = (fanout_autojoin_t *) (c + 1);
     p = (u_char *) (c->joins + n);
 
     if (a->info.len) {
@@ -114,7 +116,7 @@ take_user(fanout_connect_t *c, u_char **p, const fanout_json_t *user)
 static const char *
 take_joins(fanout_connect_t *c, u_char **p, const fanout_json_t *join)
 {
-    ngx_str_t           *name;
+    const char          *wrong;
     fanout_json_t        item;
     fanout_json_iter_t   it;
 
@@ -125,19 +127,66 @@ take_joins(fanout_connect_t *c, u_char **p, const fanout_json_t *join)
     (void) fanout_json_iter(&it, join);
 
     while (fanout_json_next(&it, NULL, &item) == 1) {
-        name = &c->joins[c->njoins];
-        name->data = *p;
+        wrong = take_join(&c->joins[c->njoins++], p, &item);
 
-        if (fanout_json_string(&item, *p, FANOUT_NAME, &name->len)
-            != FANOUT_JSON_OK
-            || fanout_name_check(name) != NGX_OK)
+        if (wrong) {
+            return wrong;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* "news" or {"channel":"news","presence":{...}} */
+
+static const char *
+take_join(fanout_autojoin_t *to, u_char **p, const fanout_json_t *join)
+{
+    fanout_json_t  name, member[2];
+
+    static const fanout_json_field_t  fields[] = {
+        { "channel", sizeof("channel") - 1, 0 },
+        { "presence", sizeof("presence") - 1, sizeof(fanout_json_t) }
+    };
+
+    name = *join;
+    ngx_str_null(&to->presence);
+
+    if (fanout_json_type(join) == FANOUT_JSON_OBJECT) {
+
+        if (fanout_json_members(join, fields, 2, member, NULL)
+            != FANOUT_JSON_OK)
         {
-            return "\"join\" has what is no channel";
+            return "\"join\" has an object with other members than "
+                   "\"channel\" and \"presence\"";
         }
 
-        *p += name->len;
-        c->njoins++;
+        name = member[0];
+
+        if (member[1].len) {
+
+            if (member[1].len > FANOUT_ZONE_MEMBER) {
+                return "\"presence\" of \"join\" is more than 8192 bytes";
+            }
+
+            to->presence.data = *p;
+            to->presence.len = fanout_json_minify(*p, member[1].data,
+                                                  member[1].len);
+            *p += to->presence.len;
+        }
     }
+
+    to->channel.data = *p;
+
+    if (fanout_json_string(&name, *p, FANOUT_NAME, &to->channel.len)
+        != FANOUT_JSON_OK
+        || fanout_name_check(&to->channel) != NGX_OK)
+    {
+        return "\"join\" has what is no channel";
+    }
+
+    *p += to->channel.len;
 
     return NULL;
 }

@@ -375,19 +375,19 @@ ask_channels(request_t *q)
 static fanout_error_e
 ask_joins(request_t *q)
 {
-    ngx_str_t       *names;
-    ngx_uint_t       i, n;
-    fanout_error_e   rc;
+    ngx_uint_t          i, n;
+    fanout_error_e      rc;
+    fanout_autojoin_t  *joins;
 
-    if (fanout_connect_joins(q->request, q->conf, &names, &n) != NGX_OK) {
+    if (fanout_connect_joins(q->request, q->conf, &joins, &n) != NGX_OK) {
         return FANOUT_E_INTERNAL;
     }
 
     for (i = 0; i < n; i++) {
 
-        rc = names[i].len
-             ? ask_ops(q, &names[i], FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE
-                                    |FANOUT_MAY_PROFILE)
+        rc = joins[i].channel.len
+             ? ask_ops(q, &joins[i].channel,
+                       FANOUT_MAY_JOIN|FANOUT_MAY_PRESENCE|FANOUT_MAY_PROFILE)
              : FANOUT_E_NONE;
 
         if (rc != FANOUT_E_NONE) {

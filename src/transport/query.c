@@ -50,6 +50,8 @@ static const char *query_join(ngx_http_request_t *r, fanout_query_t *q,
     ngx_str_t *join);
 static const char *query_autojoin(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, fanout_query_t *q);
+static ngx_int_t query_member(ngx_http_request_t *r, fanout_query_t *q,
+    ngx_str_t *presence, ngx_str_t *join);
 static const char *query_permits(ngx_http_request_t *r,
     fanout_loc_conf_t *conf, fanout_query_t *q, ngx_uint_t *status);
 static ngx_uint_t query_may(ngx_http_request_t *r,
@@ -474,11 +476,12 @@ static const char *
 query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
     fanout_query_t *q)
 {
-    ngx_str_t             *names, join;
+    ngx_str_t              join;
     ngx_uint_t             i, n;
+    fanout_autojoin_t     *joins;
     fanout_permissions_t  *access;
 
-    if (fanout_connect_joins(r, conf, &names, &n) != NGX_OK) {
+    if (fanout_connect_joins(r, conf, &joins, &n) != NGX_OK) {
         return "out of memory";
     }
 
@@ -494,26 +497,57 @@ query_autojoin(ngx_http_request_t *r, fanout_loc_conf_t *conf,
 
     for (i = 0; i < n; i++) {
 
-        if (names[i].len == 0) {
+        if (joins[i].channel.len == 0) {
             continue;
         }
 
-        if (!query_may(r, access, FANOUT_MAY_JOIN, &names[i])) {
+        if (!query_may(r, access, FANOUT_MAY_JOIN, &joins[i].channel)) {
             ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                           "fanout_autojoin: no \"fanout_permit join\" allows "
-                          "\"%V\"", &names[i]);
+                          "\"%V\"", &joins[i].channel);
             continue;
         }
 
-        ngx_str_set(&join, "{}");
+        if (query_member(r, q, &joins[i].presence, &join) != NGX_OK) {
+            fanout_permissions_release(access);
+            return "out of memory";
+        }
 
         /* the query comes first */
-        (void) query_channel(q, &names[i], &join);
+        (void) query_channel(q, &joins[i].channel, &join);
     }
 
     fanout_permissions_release(access);
 
     return NULL;
+}
+
+
+/* The join, with the data of a member if there is some.  A poll without a
+ * session is no member. */
+
+static ngx_int_t
+query_member(ngx_http_request_t *r, fanout_query_t *q, ngx_str_t *presence,
+    ngx_str_t *join)
+{
+    ngx_str_set(join, "{}");
+
+    if (presence->len == 0 || (q->polls && !q->session)) {
+        return NGX_OK;
+    }
+
+    q->member = 1;
+
+    join->len = sizeof("{\"presence\":}") - 1 + presence->len;
+    join->data = ngx_pnalloc(r->pool, join->len);
+
+    if (join->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(join->data, "{\"presence\":%V}", presence);
+
+    return NGX_OK;
 }
 
 
