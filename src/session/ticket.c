@@ -15,7 +15,9 @@ fanout_ticket_on(const fanout_ticket_t *tickets, ngx_uint_t n,
 {
     const fanout_ticket_t  *t;
 
-    for (t = tickets + n; t-- > tickets; /* void */ ) {
+    while (n--) {
+        t = &tickets[n];
+
         if (t->channel.len == channel->len
             && ngx_memcmp(t->name, channel->data, channel->len) == 0
             && (t->until == 0 || t->until > fanout_time()))
