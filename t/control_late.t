@@ -50,6 +50,12 @@ END
             fanout_jwt  'secret=$secret';
             fanout_user \$fanout_claim_sub;
         }
+        location /hooked-ticket {
+            fanout asking;
+            fanout_permit join none;
+            fanout_jwt  'secret=$secret' channel=channel token=optional;
+            fanout_user \$arg_user;
+        }
         location /api { fanout_api app; }
         location /slow {
             auth_request /gate;
@@ -139,6 +145,15 @@ my %denials = (
     tokens  => sub { api(POST => "/asking/users/$_[0]/revoke") },
 );
 
+# what comes behind a publish that was held is published
+
+sub behind {
+    my ($channel) = @_;
+    my $c = $nginx->native(path => '/hooked?user=other', worker => $one);
+
+    $c->ok('publish', channel => $channel, data => 1);
+}
+
 for my $kind (sort keys %denials) {
     for my $how (sort keys %publishers) {
         for my $leaves (0, 1) {
@@ -162,15 +177,51 @@ for my $kind (sort keys %denials) {
             $denials{$kind}->($user, $address);
             $hook->let("go-$n");
 
-            # what comes behind it is published
-
-            my $after = $nginx->native(path => '/hooked?user=other',
-                                       worker => $one);
-
-            $after->ok('publish', channel => $channel, data => 1);
+            behind($channel);
 
             is(kept($channel), 1, "$how: nothing is published for a $kind that "
                 . 'was shut out' . ($leaves ? ', and had left' : ''));
+        }
+    }
+}
+
+
+# The same where the token of a channel permits the publish
+
+for my $kind ('token', 'tokens', 'none') {
+    for my $how ('websocket', 'post') {
+        for my $leaves (0, 1) {
+            my $user = 'p' . ++$n;
+            my $channel = "ticket-$n";
+            my $path = "/hooked-ticket?user=$user";
+            my $ticket = token({ sub => $user, jti => $user, channel => $channel,
+                                 ops => [ 'join', 'publish' ] });
+
+            $hook->forget;
+            $hook->does(wait => "go-$n", answer => 1);
+
+            my $c;
+
+            if ($how eq 'post') {
+                $c = $publishers{post}->($channel, $path,
+                    headers => [ [ 'Fanout-Join-Token' => $ticket ] ]);
+
+            } else {
+                $c = $nginx->native(path => $path, worker => $one);
+                $c->ok('join', channel => $channel, token => $ticket);
+                $c->send_json({ id => 9, op => 'publish', channel => $channel,
+                                data => 'late' });
+            }
+
+            $hook->wait_calls(1);
+            $c->can('cut') ? $c->cut : $c->disconnect if $leaves;
+            $denials{$kind}->($user) if $kind ne 'none';
+            $hook->let("go-$n");
+            behind($channel);
+
+            is(kept($channel), $kind eq 'none' ? 2 : 1,
+               "$how: $kind of a channel was revoked"
+               . ($leaves ? ', and the sender had left' : ''));
         }
     }
 }

@@ -82,6 +82,8 @@ struct fanout_approval_s {
     fanout_hub_t           *hub;
     fanout_session_t       *session;            /* NULL: gone */
     fanout_subject_t        who;                /* sends it */
+    fanout_subject_t        token;              /* that permits it, if ticketed
+                                                   is set */
     uint64_t                id;
 
     /* the senders that it counts for, by scope: the user, the address; NULL:
@@ -98,6 +100,7 @@ struct fanout_approval_s {
 
     /* the result */
     unsigned                answered:1;
+    unsigned                ticketed:1;
     fanout_error_e          rc;
     fanout_zone_result_t    result;
     ngx_str_t               text;               /* of the error, or empty */

@@ -9,6 +9,7 @@
 
 #include "hook/lane.h"
 #include "base/base64.h"
+#include "session/permitted.h"
 #include "session/transport.h"
 
 
@@ -411,6 +412,8 @@ approval_create(fanout_session_t *s, ngx_str_t *channel,
     approval->session = s;
     approval->who = s->who;
     approval->who.client = s->identity.client;
+    approval->ticketed = fanout_session_ticket(s, FANOUT_MAY_PUBLISH, channel,
+                                               &approval->token);
     approval->n = n;
     approval->max = s->conf->message_size;
     approval->messages = (fanout_zone_message_t *) (approval + 1);
@@ -700,8 +703,8 @@ fanout_approval_fail(fanout_approval_t *approval, ngx_uint_t pass)
 }
 
 
-/* A sender that was shut out while the backend decided publishes nothing, even
- * if its session has ended. */
+/* A sender that was shut out while the backend decided, or whose token was
+ * revoked, publishes nothing, even if its session has ended. */
 
 static void
 hook_publish(fanout_approval_t *approval, fanout_zone_message_t *m,
@@ -710,7 +713,11 @@ hook_publish(fanout_approval_t *approval, fanout_zone_message_t *m,
     fanout_denial_t      denial;
     fanout_meter_mark_t  mark;
 
-    if (fanout_denial_check(&approval->hub->zone, &approval->who, &denial)) {
+    if (fanout_denial_check(&approval->hub->zone, &approval->who, &denial)
+        || (approval->ticketed
+            && fanout_denial_check(&approval->hub->zone, &approval->token,
+                                   &denial)))
+    {
         approval->rc = FANOUT_E_FORBIDDEN;
         return;
     }

@@ -51,6 +51,43 @@ fanout_session_may(fanout_session_t *s, ngx_uint_t ops, ngx_str_t *channel)
 }
 
 
+ngx_uint_t
+fanout_session_ticket(fanout_session_t *s, ngx_uint_t op, ngx_str_t *channel,
+    fanout_subject_t *who)
+{
+    const fanout_ticket_t  *ticket;
+    fanout_subscription_t  *sub;
+
+    if (!s->ticketed || fanout_permissions_check(s->permissions, op, channel)) {
+        return 0;
+    }
+
+    ngx_memzero(who, sizeof(fanout_subject_t));
+
+    who->user = s->who.user;
+    who->change = s->who.change;
+    who->tokened = 1;
+
+    ticket = fanout_ticket_on(s->tickets, s->ntickets, channel);
+
+    if (ticket && (ticket->ops & op)) {
+        who->token = ticket->token;
+        who->issued = ticket->issued;
+        return 1;
+    }
+
+    sub = fanout_session_sub(s, channel);
+
+    if (sub && sub->ticket && (sub->granted & op)) {
+        who->token = sub->token;
+        who->issued = sub->issued;
+        return 1;
+    }
+
+    return 0;
+}
+
+
 const ngx_str_t *
 fanout_session_presence(fanout_session_t *s, ngx_str_t *channel,
     fanout_subscription_t *sub)

@@ -20,6 +20,11 @@
 ngx_uint_t fanout_session_may(fanout_session_t *s, ngx_uint_t ops,
     ngx_str_t *channel);
 
+/* The subject of the token of a channel that permits an op there, if no rule of
+ * the location does: a denial may concern it.  0: there is none. */
+ngx_uint_t fanout_session_ticket(fanout_session_t *s, ngx_uint_t op,
+    ngx_str_t *channel, fanout_subject_t *who);
+
 /* The data that the backend gives to the members of a session on a channel;
  * NULL: they have their own.  sub may be NULL. */
 const ngx_str_t *fanout_session_presence(fanout_session_t *s,
