@@ -12,7 +12,6 @@
 #include "transport/authorize.h"
 #include "transport/bearer.h"
 #include "transport/ticket.h"
-#include "session/connect.h"
 #include "transport/transport.h"
 
 
