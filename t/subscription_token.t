@@ -55,6 +55,7 @@ END
             fanout_user   \$arg_user;
             fanout_permit join open:*;
         }
+        location /plain { fanout app; fanout_permit join open:*; }
         location /rated {
             fanout app;
             $jwt token=optional;
@@ -449,6 +450,13 @@ subtest 'streams, polls and POSTs' => sub {
 
     is($get->('poll=1&channel=sse&resume=r_secret')->{status}, 400,
        'a resume token does not belong there, either');
+
+    is($http->get('/plain?poll=1&channel=open:1&Resume=r_secret', headers => {
+                  Origin => 'https://evil.example' })->{status}, 403,
+       'nor with a foreign origin');
+    like($http->get("/plain?poll=1&channel=open:1&join_token=$s")->{body},
+         qr/no tokens of channels are read here/,
+         'a token of a channel where none is read');
 
     my $stream = Fanout::Stream->new($nginx, '/rt', channels => [ 'sse' ],
                                      query => "join_token=$s", headers => $bearer);

@@ -612,7 +612,8 @@ jwt_finish(ngx_conf_t *cf, fanout_jwt_conf_t *jwt)
 }
 
 
-/* The first phase that knows the location, before any that refuses requests. */
+/* The first phase that knows the location, before any that refuses requests: no
+ * secret of a URL is in a log, also of a request that is refused. */
 
 ngx_int_t
 fanout_jwt_init(ngx_conf_t *cf)
@@ -638,13 +639,17 @@ take_token(ngx_http_request_t *r)
 {
     fanout_loc_conf_t  *conf;
 
+    static ngx_str_t  resume = ngx_string("resume");
+
     conf = ngx_http_get_module_loc_conf(r, ngx_http_fanout_module);
 
-    if (r != r->main || conf->app == NULL || conf->jwt == NULL) {
+    if (r != r->main || conf->app == NULL) {
         return NGX_DECLINED;
     }
 
-    return fanout_bearer_take(r, conf->jwt) == NGX_OK
+    fanout_bearer_hide(r, &resume);
+
+    return (conf->jwt == NULL || fanout_bearer_take(r, conf->jwt) == NGX_OK)
            && fanout_tickets_take(r) == NGX_OK
            ? NGX_DECLINED : NGX_HTTP_INTERNAL_SERVER_ERROR;
 }

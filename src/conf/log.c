@@ -402,7 +402,7 @@ log_events(ngx_conf_t *cf, ngx_str_t *value, ngx_str_t *list,
     ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                        "unknown event \"%V\" in \"%V\": there are connect, "
                        "deny, join, leave, auth, close, conflict, kick, "
-                       "publish and change", list, value);
+                       "publish, change, block and revoke", list, value);
 
     return NGX_CONF_ERROR;
 }

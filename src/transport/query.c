@@ -13,7 +13,6 @@
 #include "base/json.h"
 #include "session/grants.h"
 #include "session/position.h"
-#include "transport/bearer.h"
 #include "transport/ticket.h"
 #include "transport/transport.h"
 
@@ -130,7 +129,6 @@ fanout_query_check(ngx_http_request_t *r, fanout_loc_conf_t *conf)
         seen |= bit;
 
         if (named(&name, "resume")) {
-            fanout_bearer_hide(r, &name);
             return "a resume token is a secret: it goes into the header "
                    "Fanout-Resume, or for a WebSocket into a subprotocol, "
                    "never into a URL";
