@@ -6,8 +6,7 @@
  * States: idle (nobody uses it), joining (also while there is no connection),
  * joined, failed (see .error; tried again with the next connection or token).
  *
- * Events: "message"; "state"; "error"; "signal"; "progress" with {messages,
- * members, records} while a large reply comes; and "lost" with {reason}, when
+ * Events: "message"; "state"; "error"; "signal"; and "lost" with {reason}, when
  * messages are missing:
  *
  *   gap          it was too slow: {from, to}

@@ -19,6 +19,7 @@
 
 import { Emitter } from "./emitter.js";
 import { FanoutError, isPassing } from "./errors.js";
+import { View } from "./view.js";
 
 const AGAIN = 1000;                 /* ms until a renewal is tried again */
 
@@ -80,34 +81,21 @@ class Lock extends Emitter {
     }
 }
 
-class Locks extends Emitter {
+class Locks extends View {
     #channel;
     #hub;
-    #all = new Map();
+    #all;
     #mine = new Map();              /* name: {lock, timer, end, asked} */
-    #drawn = false;
 
     constructor(channel, hub) {
-        super();
+        const all = new Map();
+
+        super(channel, hub.host, all);
+        this.#all = all;
         this.#channel = channel;
         this.#hub = hub;
         channel.locks = this;
         channel.lock = (name, options) => this.#take(name, options);
-    }
-
-    get size() { return this.#all.size; }
-    get(name) { return this.#all.get(name); }
-    has(name) { return this.#all.has(name); }
-    [Symbol.iterator]() { return this.#all.entries(); }
-
-    on(event, listener) {
-        const off = super.on(event, listener);
-        const end = this.#channel.use();
-
-        return () => {
-            off();
-            end();
-        };
     }
 
     release(lock) {
@@ -147,7 +135,7 @@ class Locks extends Emitter {
             }
         }
 
-        this.#change();
+        this.changed();
     }
 
     told({ lock: l }) {
@@ -168,7 +156,7 @@ class Locks extends Emitter {
             this.#end(lock, "lost", new FanoutError(l.reason || "lost"));
         }
 
-        this.#change();
+        this.changed();
 
         return true;
     }
@@ -186,7 +174,7 @@ class Locks extends Emitter {
         }
 
         this.#all.clear();
-        this.#change();
+        this.changed();
     }
 
     #take(name, options = {}) {
@@ -340,16 +328,6 @@ class Locks extends Emitter {
         if (this.#all.size || this.#mine.size) {
             this.#channel.read({ op: "get", locks: true },
                                (...reply) => this.arrived(...reply));
-        }
-    }
-
-    #change() {
-        if (!this.#drawn) {
-            this.#drawn = true;
-            this.#hub.host.frame(() => {
-                this.#drawn = false;
-                this.emit("change", this);
-            });
         }
     }
 }

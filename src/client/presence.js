@@ -10,58 +10,39 @@
  * leave() or the channel is left.
  */
 
-import { Emitter } from "./emitter.js";
+import { View } from "./view.js";
 
 const nameOf = ({ client, key }) => key === undefined ? client
                                                       : client + "/" + key;
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-export class Presence extends Emitter {
+export class Presence extends View {
     summary;                        /* {members}, with presence=summary */
 
     #channel;
     #hub;
-    #members = new Map();
+    #members;
     #mine;                          /* data, undefined: not a member */
     #sent;                          /* what the join had of it */
     #state;
     #end;                           /* of the use by being a member */
-    #drawn = false;
 
     constructor(channel, hub) {
-        super();
+        const members = new Map();
+
+        super(channel, hub.host, members);
+        this.#members = members;
         this.#channel = channel;
         this.#hub = hub;
         channel.presence = this;
     }
-
-    get size() { return this.#members.size; }
-    get(name) { return this.#members.get(name); }
-    has(name) { return this.#members.has(name); }
-    keys() { return this.#members.keys(); }
-    values() { return this.#members.values(); }
-    entries() { return this.#members.entries(); }
-    forEach(f) { this.#members.forEach((m, name) => f(m, name, this)); }
-    [Symbol.iterator]() { return this.#members.entries(); }
 
     /* This client's own, as the others see it, or undefined. */
 
     get me() {
         return this.get(nameOf({ client: this.#hub.connection.client,
                                  key: this.#channel.key }));
-    }
-
-    /* A listener uses the channel. */
-
-    on(event, listener) {
-        const off = super.on(event, listener);
-        const end = this.#channel.use();
-
-        return () => {
-            off();
-            end();
-        };
     }
 
     /* Becomes a member, or changes its data. */
@@ -137,7 +118,7 @@ export class Presence extends Emitter {
         (presence.left || []).forEach((m) => this.#remove(m));
         [...presence.joined || [], ...presence.updated || []]
             .forEach((m) => this.#put(m));
-        this.#change();
+        this.changed();
 
         return true;
     }
@@ -153,7 +134,7 @@ export class Presence extends Emitter {
         this.#end = undefined;
         this.#mine = undefined;
         this.#members.clear();
-        this.#change();
+        this.changed();
     }
 
     #tell(what) {
@@ -182,7 +163,7 @@ export class Presence extends Emitter {
             }
         }
 
-        this.#change();
+        this.changed();
     }
 
     #put(member) {
@@ -196,16 +177,6 @@ export class Presence extends Emitter {
     #remove(member) {
         if (this.#members.delete(nameOf(member))) {
             this.emit("leave", member);
-        }
-    }
-
-    #change() {
-        if (!this.#drawn) {
-            this.#drawn = true;
-            this.#hub.host.frame(() => {
-                this.#drawn = false;
-                this.emit("change", this);
-            });
         }
     }
 }
