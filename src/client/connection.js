@@ -209,7 +209,7 @@ export class Connection extends Emitter {
         }
     }
 
-    /* What it is while it has no connection. */
+    /* The state without a connection. */
 
     #trying() {
         const host = this.#host;
@@ -674,7 +674,7 @@ export class Connection extends Emitter {
         }
     }
 
-    /* What the page and its network do. */
+    /* Events of the page and its network. */
 
     #listen() {
         const wake = () => {
