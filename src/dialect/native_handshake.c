@@ -11,7 +11,7 @@
 #include "session/connect.h"
 
 
-static size_t autojoin(u_char *p, fanout_autojoin_t *join);
+static size_t write_join(u_char *p, fanout_autojoin_t *join);
 
 
 ngx_int_t
@@ -32,7 +32,7 @@ fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
     }
 
     for (i = 0; i < n; i++) {
-        size += autojoin(NULL, &joins[i]);
+        size += write_join(NULL, &joins[i]);
     }
 
     p = ngx_pnalloc(r->pool, size);
@@ -45,7 +45,7 @@ fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
 
     for (i = 0; i < n; i++) {
         if (joins[i].channel.len) {
-            p += autojoin(p, &joins[i]);
+            p += write_join(p, &joins[i]);
         }
     }
 
@@ -62,7 +62,7 @@ fanout_native_autojoin(fanout_session_t *s, ngx_http_request_t *r,
  * length. */
 
 static size_t
-autojoin(u_char *p, fanout_autojoin_t *join)
+write_join(u_char *p, fanout_autojoin_t *join)
 {
     size_t  len;
 
