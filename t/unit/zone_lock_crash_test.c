@@ -1,5 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_events.c */
+/* sources: t/unit/random.c t/unit/zone_util.c t/unit/crash.c */
+/* sources: t/unit/zone_events.c */
 /* sources: t/unit/zone_presence.c t/unit/zone_lock.c t/unit/zone_record.c */
 /* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 */
 
@@ -12,73 +13,25 @@
  * and after each store, or at a sample of them.  A survivor then finds a sound
  * zone, with the locks, entries and blocks of before or of after; and goes on.
  *
- * ZONE_KILLS (60) says how many kills an operation gets, 0: one at every
- * point; ZONE_OP=name does one alone.
+ * ZONE_KILLS (60), ZONE_STEP and ZONE_OP are explained in crash.h.
  */
 
 
-#include <signal.h>
-#include <sys/wait.h>
-
 #include "tap.h"
+#include "crash.h"
 #include "zone_lock.h"
 
 
 #define SIZE     (2 * MB)
-#define TEXT     (64 * 1024)
-#define SERIES   1                      /* more than one transaction */
 #define PERSONS  8                      /* of the survivor from 1 on, of the
                                            killed from 11 on */
 
-typedef struct {
-    const char  *name;
-    void       (*setup)(void);          /* by the survivor */
-    void       (*prepare)(void);        /* by the killed, before */
-    int        (*run)(void);            /* by the killed */
-    unsigned     flags;
-} op_t;
 
-typedef struct {
-    volatile long      points;
-    volatile int       acked;
-    volatile int       rc;
-    char               text[TEXT];      /* what the survivor found */
-    char               error[512];
-} shared_t;
-
-
-static void           *mem, *image, *virgin;
-static size_t          image_size;
-static zone_t          survivor, own, *z;
 static channel_t       ca, co, *c;      /* "table": survivor's, killed's */
 static channel_t       na, no, *cn;     /* "new" */
 static policy_t        policy;
-static arena_t         arena;
 static person_t        p[20];
-static shared_t       *shared;
-static char            before[TEXT], after[TEXT];
-static unsigned        nkills;
 static uint64_t        last;            /* token that was seen */
-static volatile int    armed;
-static volatile long   points, crash_at;
-
-
-void
-fanout_crash_point(void)
-{
-    if (armed && ++points == crash_at) {
-        (void) kill(getpid(), SIGKILL);
-    }
-}
-
-
-static int
-fail(const char *what, const char *why)
-{
-    (void) snprintf(shared->error, sizeof(shared->error), "%s: %s", what,
-                    why);
-    return -1;
-}
 
 
 /* operations */
@@ -414,8 +367,7 @@ say_channel(size_t n, channel_t *ch)
 
     text = lock_all(&survivor, ch, 64, &calls);
 
-    return n + snprintf(shared->text + n, TEXT - n, "locks: %s\n",
-                        text ? text : "no channel");
+    return crash_say(n, "locks: %s\n", text ? text : "no channel");
 }
 
 
@@ -426,39 +378,33 @@ say_state(void)
     fanout_shm_t  *shm;
 
     shm = survivor.shm;
-    n = snprintf(shared->text, TEXT, "told: %s\n",
-                 lock_told(&survivor, &arena));
+    n = crash_say(0, "told: %s\n", lock_told(&survivor, &arena));
     n = say_channel(say_channel(n, &ca), &na);
 
-    (void) snprintf(shared->text + n, TEXT - n, "%llu free, locks %u waiters "
-                    "%u grants %llu expired %llu broken %llu\n",
-                    (unsigned long long) free_blocks(&survivor),
-                    (unsigned) shm->nlocks, (unsigned) shm->nwaiters,
-                    (unsigned long long) shm->lock_grants,
-                    (unsigned long long) shm->locks_expired,
-                    (unsigned long long) shm->locks_broken);
+    (void) crash_say(n, "%llu free, locks %u waiters %u grants %llu expired "
+                     "%llu broken %llu\n",
+                     (unsigned long long) free_blocks(&survivor),
+                     (unsigned) shm->nlocks, (unsigned) shm->nwaiters,
+                     (unsigned long long) shm->lock_grants,
+                     (unsigned long long) shm->locks_expired,
+                     (unsigned long long) shm->locks_broken);
 }
 
 
 static int
 sound(const char *when)
 {
-    char    why[256];
-    stat_t  st;
-
-    if (fanout_zone_verify(&survivor, why, sizeof(why)) != 0) {
-        return fail(when, why);
+    if (crash_sound(when) != 0) {
+        return -1;
     }
 
-    fanout_zone_stat(&survivor, &st);
-
     if (survivor.shm->token < last) {
-        return fail(when, "the last token goes back");
+        return crash_fail("%s: the last token goes back", when);
     }
 
     last = survivor.shm->token;
 
-    return st.overflows ? fail(when, "the journal is too short") : 0;
+    return 0;
 }
 
 
@@ -469,16 +415,15 @@ goes_on(void)
 {
     int  rc;
 
-    z = &survivor;
     c = &ca;
     rc = take(6, "late");
 
     if (rc != FULL && (rc != OK || lock_was.token <= last)) {
-        return fail("later", "no lock can be taken");
+        return crash_fail("later: no lock can be taken");
     }
 
     if (rc == OK && drop(6, "late", lock_was.token) != OK) {
-        return fail("later", "no lock can be dropped");
+        return crash_fail("later: no lock can be dropped");
     }
 
     if (sound("later") != 0) {
@@ -488,32 +433,19 @@ goes_on(void)
     fanout_test_seconds += 10000;
 
     if (sweep_all(z) < 0) {
-        return fail("at last", "something never ends");
+        return crash_fail("at last: something never ends");
     }
 
     return survivor.shm->nlocks || survivor.shm->nwaiters
            || survivor.shm->heap.used[FANOUT_LOCKS]
-           ? fail("at last", "locks are left") : sound("at last");
+           ? crash_fail("at last: locks are left") : sound("at last");
 }
 
 
 static int
 survive(void)
 {
-    survivor.heap.wake = 0;
-    shared->error[0] = '\0';
-
-    if (sound("killed") != 0) {
-        return -1;
-    }
-
-    (void) fanout_slot_reap(&survivor, 20000, NULL);
-
-    if (survivor.heap.incarnation != survivor.shm->heap.incarnation) {
-        return fail("reaped", "rebuilt");
-    }
-
-    if (sound("reaped") != 0) {
+    if (crash_recover() != 0 || sound("reaped") != 0) {
         return -1;
     }
 
@@ -523,37 +455,11 @@ survive(void)
 }
 
 
-/* one trial */
-
 static void
-hung(int sig)
+begin(const op_t *op)
 {
-    static const char  text[] = "Bail out! a survivor hangs\n";
-
-    (void) !write(STDOUT_FILENO, text, sizeof(text) - 1);
-    _exit(3);
-}
-
-
-static int
-ended(pid_t pid, int killed)
-{
-    int  status;
-
-    (void) waitpid(pid, &status, 0);
-
-    return killed ? WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
-                  : WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-
-static void
-die(const op_t *op, long at)
-{
-    (void) alarm(20);
     (void) fanout_zone_attach(&own, mem, SIZE);
     (void) fanout_slot_claim(&own, 2);
-    z = &own;
     c = &co;
     cn = &no;
     (void) fanout_channel_open(z, c, 9);
@@ -562,67 +468,18 @@ die(const op_t *op, long at)
     if (op->prepare) {
         op->prepare();
     }
-
-    if (at == 0) {
-        (void) kill(getpid(), SIGKILL);
-    }
-
-    points = 0;
-    crash_at = at;
-    armed = 1;
-    shared->rc = op->run();
-    armed = 0;
-    shared->points = points;
-    shared->acked = 1;
-    (void) kill(getpid(), SIGKILL);
-}
-
-
-/* at: 0: killed before, -1: after */
-
-static int
-trial(const op_t *op, long at)
-{
-    pid_t  pid;
-
-    memcpy(mem, image, image_size);
-    shared->acked = 0;
-    pid = fork();
-
-    if (pid == 0) {
-        die(op, at);
-    }
-
-    if (!ended(pid, 1)) {
-        return fail("killed", "not so");
-    }
-
-    pid = fork();
-
-    if (pid == 0) {
-        (void) alarm(20);
-        _exit(survive() != 0);
-    }
-
-    return ended(pid, 0) ? 0 : -1;
 }
 
 
 static void
-take_image(const op_t *op)
+world(const op_t *op)
 {
-    fanout_shm_t  *shm;
-
-    memcpy(mem, virgin, SIZE);
-    fanout_test_seconds = 100;
     memset(&policy, 0, sizeof(policy_t));
     policy.linger = 20;
     policy.records = FANOUT_RECORDS_ON;
     policy.locks = 60000;
-    z = &survivor;
     c = &ca;
     cn = &na;
-    survivor.heap.wake = 0;
     sit(1);
 
     if (op->setup) {
@@ -630,97 +487,16 @@ take_image(const op_t *op)
     }
 
     (void) lock_told(&survivor, &arena);
-
-    shm = mem;
-    last = shm->token;
-    image_size = shm->heap.blocks + (uint64_t) shm->heap.fresh * FANOUT_BLOCK;
-    memcpy(image, mem, image_size);
-}
-
-
-static int
-lawful(const op_t *op)
-{
-    if (shared->acked) {
-        return strcmp(shared->text, after) == 0;
-    }
-
-    return (op->flags & SERIES) || strcmp(shared->text, before) == 0
-           || strcmp(shared->text, after) == 0;
-}
-
-
-static void
-every_point(const op_t *op)
-{
-    int   rc;
-    long  at, n, step, trials;
-
-    take_image(op);
-
-    if (trial(op, 0) != 0) {
-        ok(0, "%s, before: %s", op->name, shared->error);
-        return;
-    }
-
-    strcpy(before, shared->text);
-
-    if (trial(op, -1) != 0) {
-        ok(0, "%s, after: %s", op->name, shared->error);
-        return;
-    }
-
-    strcpy(after, shared->text);
-    n = shared->points;
-    rc = shared->rc;
-    step = nkills ? n / nkills + 1 : 1;
-    trials = 0;
-
-    for (at = 1; at <= n; at += step, trials++) {
-
-        if (trial(op, at) != 0) {
-            ok(0, "%s, killed at %ld of %ld: %s", op->name, at, n,
-               shared->error);
-            return;
-        }
-
-        if (!lawful(op)) {
-            diag("before:\n%s\nafter:\n%s\nfound:\n%s", before, after,
-                 shared->text);
-            ok(0, "%s, killed at %ld of %ld%s: neither before nor after",
-               op->name, at, n, shared->acked ? ", acknowledged" : "");
-            return;
-        }
-    }
-
-    if (getenv("ZONE_OP")) {
-        diag("before:\n%s\nafter:\n%s", before, after);
-    }
-
-    ok(n > 0 && rc >= 0, "%s: %ld kills at %ld points, result %d", op->name,
-       trials, n, rc);
+    last = survivor.shm->token;
 }
 
 
 int
 main(void)
 {
-    char      *only, *s;
-    unsigned   i;
+    static const crash_t  test = { SIZE, 60, world, begin, survive, NULL };
 
-    (void) signal(SIGALRM, hung);
-
-    s = getenv("ZONE_KILLS");
-    nkills = s ? atoi(s) : SLOW ? 10 : 60;
-    only = getenv("ZONE_OP");
-
-    shared = map(sizeof(shared_t));
-    virgin = malloc(SIZE);
-    image = malloc(SIZE);
-    arena_init(&arena);
-
-    fanout_test_seconds = 100;
-    mem = zone_make(SIZE, 300, 120);
+    crash_init(&test, 300, 120);
     (void) fanout_zone_attach(&survivor, mem, SIZE);
     (void) fanout_slot_claim(&survivor, 1);
     ca = view(&survivor, "table", &policy);
@@ -728,13 +504,9 @@ main(void)
     co = ca;
     no = na;
     (void) fanout_channel_open(&survivor, &ca, 7);
-    memcpy(virgin, mem, SIZE);
+    crash_begin();
 
-    for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (only == NULL || strcmp(only, ops[i].name) == 0) {
-            every_point(&ops[i]);
-        }
-    }
+    crash_ops(ops, sizeof(ops) / sizeof(ops[0]));
 
     return done_testing();
 }

@@ -8,42 +8,20 @@
 #define _ZONE_PRESENCE_CRASH_H_INCLUDED_
 
 
+#include "crash.h"
 #include "zone_presence.h"
 
 
-#define SIZE       (2 * MB)
-#define TEXT       65536
-#define SEATS      60                   /* of a client that has many */
-#define SERIES     1                    /* more than one transaction */
-
-typedef struct {
-    const char  *name;
-    void       (*setup)(void);          /* by the survivor, before all */
-    void       (*prepare)(void);        /* by the killed, not killed yet */
-    int        (*run)(void);
-    unsigned     flags;
-} op_t;
-
-typedef struct {
-    volatile long      points;          /* of an operation that lived */
-    volatile int       acked;
-    volatile int       rc;
-    char               text[TEXT];      /* what the survivor found */
-    char               error[512];
-} shared_t;
+#define SIZE   (2 * MB)
+#define SEATS  60                       /* of a client that has many */
 
 
-extern void           *mem;
-extern zone_t          survivor, own, *z;  /* z: of this process */
 extern channel_t       ca, co, *c;      /* "room" */
 extern channel_t       sa, so, *cs;     /* "summary" */
 extern channel_t       rooms[SEATS];    /* of the killed */
 extern person_t        people[200], p;  /* people of the survivor */
 extern mirror_t        mirror;
-extern arena_t         arena;
-extern shared_t       *shared;
 extern char            names[SEATS][8];
-extern volatile int    armed;
 extern policy_t        presence;
 extern const op_t      ops[];
 extern const unsigned  nops;
@@ -51,7 +29,6 @@ extern const unsigned  nops;
 
 /* zone_presence_crash_test.c */
 
-void arm(long at);
 int drain(void);
 int settle(void);
 

@@ -440,7 +440,7 @@ c_work(c_worker_t *w, void *zone, long at)
         mirror_init(&w->mirror[i]);
     }
 
-    arm(at);
+    crash_arm(at);
     (void) fanout_slot_reap(&w->z, 3000, NULL);
 
     if (fanout_slot_claim(&w->z, getpid()) != OK) {
@@ -463,7 +463,7 @@ c_work(c_worker_t *w, void *zone, long at)
         }
     }
 
-    armed = 0;
+    crash_disarm();
     w->shared->done[w->n] = 1;
 
     while (!w->shared->stop) {

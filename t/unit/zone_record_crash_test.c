@@ -1,5 +1,6 @@
 /* sources: src/heap/[a-z]*.c src/zone/[a-z]*.c */
-/* sources: t/unit/random.c t/unit/zone_util.c t/unit/zone_record.c */
+/* sources: t/unit/random.c t/unit/zone_util.c t/unit/crash.c */
+/* sources: t/unit/zone_record.c */
 /* cflags: -DFANOUT_CRASH=1 -DFANOUT_TEST=1 */
 
 /*
@@ -11,69 +12,22 @@
  * zone, with the records, entries and blocks of before or of after; and goes
  * on.
  *
- * ZONE_KILLS (60) says how many kills an operation gets, 0: one at every
- * point; ZONE_OP=name does one alone.
+ * ZONE_KILLS (60), ZONE_STEP and ZONE_OP are explained in crash.h.
  */
 
 
-#include <signal.h>
-#include <sys/wait.h>
-
 #include "tap.h"
+#include "crash.h"
 #include "zone_record.h"
 
 
-#define SIZE    (2 * MB)
-#define TEXT    (256 * 1024)
-#define SERIES  1                       /* more than one transaction */
-
-typedef struct {
-    const char  *name;
-    void       (*setup)(void);          /* by the survivor */
-    int        (*run)(void);            /* by the killed */
-    unsigned     flags;
-} op_t;
-
-typedef struct {
-    volatile long      points;
-    volatile int       acked;
-    volatile int       rc;
-    char               text[TEXT];      /* what the survivor found */
-    char               error[512];
-} shared_t;
+#define SIZE  (2 * MB)
 
 
-static void           *mem, *image, *virgin;
-static size_t          image_size;
-static zone_t          survivor, own, *z;
 static channel_t       ca, co, *c;      /* "table": survivor's, killed's */
 static channel_t       na, no, *cn;     /* "new" */
 static policy_t        policy;
-static arena_t         arena;
-static shared_t       *shared;
-static char            before[TEXT], after[TEXT];
 static char            large[FANOUT_ZONE_RECORD + 64];
-static unsigned        nkills;
-static volatile int    armed;
-static volatile long   points, crash_at;
-
-
-void
-fanout_crash_point(void)
-{
-    if (armed && ++points == crash_at) {
-        (void) kill(getpid(), SIGKILL);
-    }
-}
-
-
-static int
-fail(const char *what, const char *why)
-{
-    (void) snprintf(shared->error, sizeof(shared->error), "%s: %s", what,
-                    why);
-    return -1;
-}
 
 
 /* operations */
@@ -374,33 +328,33 @@ run_far(void)
 
 
 static const op_t  ops[] = {
-    { "new channel", setup_some, run_new, 0 },
-    { "new record", setup_some, run_make, 0 },
-    { "first record", NULL, run_make, 0 },
-    { "new table", setup_table, run_make, 0 },
-    { "some fields", setup_some, run_some, 0 },
-    { "some fields, told in whole", setup_old, run_some, 0 },
-    { "forget", setup_unset, run_forget, 0 },
-    { "append", setup_some, run_append, 0 },
-    { "append blocks", setup_some, run_append_blocks, 0 },
-    { "append by another user", setup_array, run_append_user, 0 },
-    { "append to nothing", setup_some, run_append_absent, 0 },
-    { "append much", setup_array, run_append_large, 0 },
-    { "whole", setup_many, run_whole, 0 },
-    { "large", setup_some, run_large, 0 },
-    { "large in a new channel", setup_some, run_large_new, 0 },
-    { "key", setup_key, run_key, 0 },
-    { "duplicate", setup_key, run_duplicate, 0 },
-    { "conflict", setup_some, run_conflict, 0 },
-    { "full", setup_full, run_large, SERIES },
-    { "delete", setup_many, run_delete, 0 },
-    { "delete the last", setup_one, run_delete, 0 },
-    { "delete, told in whole", setup_old, run_delete, 0 },
-    { "expire", setup_ttl, run_sweep, SERIES },
-    { "expire the last", setup_ttl_all, run_sweep, SERIES },
-    { "turn of the wheel", setup_far, run_sweep, SERIES },
-    { "another time", setup_far, run_far, 0 },
-    { "clear", setup_table, run_clear, SERIES }
+    { "new channel", setup_some, NULL, run_new, 0 },
+    { "new record", setup_some, NULL, run_make, 0 },
+    { "first record", NULL, NULL, run_make, 0 },
+    { "new table", setup_table, NULL, run_make, 0 },
+    { "some fields", setup_some, NULL, run_some, 0 },
+    { "some fields, told in whole", setup_old, NULL, run_some, 0 },
+    { "forget", setup_unset, NULL, run_forget, 0 },
+    { "append", setup_some, NULL, run_append, 0 },
+    { "append blocks", setup_some, NULL, run_append_blocks, 0 },
+    { "append by another user", setup_array, NULL, run_append_user, 0 },
+    { "append to nothing", setup_some, NULL, run_append_absent, 0 },
+    { "append much", setup_array, NULL, run_append_large, 0 },
+    { "whole", setup_many, NULL, run_whole, 0 },
+    { "large", setup_some, NULL, run_large, 0 },
+    { "large in a new channel", setup_some, NULL, run_large_new, 0 },
+    { "key", setup_key, NULL, run_key, 0 },
+    { "duplicate", setup_key, NULL, run_duplicate, 0 },
+    { "conflict", setup_some, NULL, run_conflict, 0 },
+    { "full", setup_full, NULL, run_large, SERIES },
+    { "delete", setup_many, NULL, run_delete, 0 },
+    { "delete the last", setup_one, NULL, run_delete, 0 },
+    { "delete, told in whole", setup_old, NULL, run_delete, 0 },
+    { "expire", setup_ttl, NULL, run_sweep, SERIES },
+    { "expire the last", setup_ttl_all, NULL, run_sweep, SERIES },
+    { "turn of the wheel", setup_far, NULL, run_sweep, SERIES },
+    { "another time", setup_far, NULL, run_far, 0 },
+    { "clear", setup_table, NULL, run_clear, SERIES }
 };
 
 
@@ -421,8 +375,7 @@ say_record(size_t n, const fanout_record_t *r)
         sum = sum * 31 + (uint8_t) text[i];
     }
 
-    return n + snprintf(shared->text + n, TEXT - n, "%.1000s %u %x\n", text,
-                        (unsigned) len, sum);
+    return crash_say(n, "%.1000s %u %x\n", text, (unsigned) len, sum);
 }
 
 
@@ -447,8 +400,7 @@ say_channel(size_t n, channel_t *ch)
                               &to)
            == AGAIN) { /* void */ }
 
-    n += snprintf(shared->text + n, TEXT - n, "at %llu of %llx\n",
-                  (unsigned long long) to.offset,
+    n = crash_say(n, "at %llu of %llx\n", (unsigned long long) to.offset,
                   (unsigned long long) to.epoch);
     p = bytes;
 
@@ -474,8 +426,7 @@ say_entries(size_t n)
 
         for (i = 0; i < arena.n; i++) {
             p = arena.entries[i].data.data;
-            n += snprintf(shared->text + n, TEXT - n, "entry %d ",
-                          arena.entries[i].type);
+            n = crash_say(n, "entry %d ", arena.entries[i].type);
 
             if (arena.entries[i].type == FANOUT_RECORD
                 && fanout_record_next(&p, p + arena.entries[i].data.len, &r)
@@ -500,30 +451,14 @@ say_state(void)
     shm = survivor.shm;
     n = say_channel(say_channel(say_entries(0), &ca), &na);
 
-    (void) snprintf(shared->text + n, TEXT - n, "%llu free, records %u due "
-                    "%u bytes %llu floor %llu most %llu sets %llu\n",
-                    (unsigned long long) free_blocks(&survivor),
-                    (unsigned) shm->nrecords, (unsigned) shm->nrecords_due,
-                    (unsigned long long) shm->record_bytes,
-                    (unsigned long long) shm->records_floor,
-                    (unsigned long long) shm->version_max,
-                    (unsigned long long) shm->sets);
-}
-
-
-static int
-sound(const char *when)
-{
-    char    why[256];
-    stat_t  st;
-
-    if (fanout_zone_verify(&survivor, why, sizeof(why)) != 0) {
-        return fail(when, why);
-    }
-
-    fanout_zone_stat(&survivor, &st);
-
-    return st.overflows ? fail(when, "the journal is too short") : 0;
+    (void) crash_say(n, "%llu free, records %u due %u bytes %llu floor %llu "
+                     "most %llu sets %llu\n",
+                     (unsigned long long) free_blocks(&survivor),
+                     (unsigned) shm->nrecords, (unsigned) shm->nrecords_due,
+                     (unsigned long long) shm->record_bytes,
+                     (unsigned long long) shm->records_floor,
+                     (unsigned long long) shm->version_max,
+                     (unsigned long long) shm->sets);
 }
 
 
@@ -533,46 +468,32 @@ goes_on(void)
     int       rc;
     uint64_t  most;
 
-    z = &survivor;
     c = &ca;
     most = survivor.shm->records_floor;
     rc = set("late", "a=1 b=[1]", -1);
 
     if (rc != FULL && (rc != OK || was.version <= most)) {
-        return fail("later", "no record can be made");
+        return crash_fail("later: no record can be made");
     }
 
     if (rc == OK && (set("late", "b+2 -a", 1) == FULL
                      || record_delete(z, c, "late", -1) != OK))
     {
-        return fail("later", "no record can be changed");
+        return crash_fail("later: no record can be changed");
     }
 
     while (fanout_record_clear(z, c) == AGAIN) { /* void */ }
     while (fanout_record_clear(z, &na) == AGAIN) { /* void */ }
 
     return survivor.shm->nrecords || survivor.shm->record_bytes
-           ? fail("later", "records are left") : sound("later");
+           ? crash_fail("later: records are left") : crash_sound("later");
 }
 
 
 static int
 survive(void)
 {
-    survivor.heap.wake = 0;
-    shared->error[0] = '\0';
-
-    if (sound("killed") != 0) {
-        return -1;
-    }
-
-    (void) fanout_slot_reap(&survivor, 20000, NULL);
-
-    if (survivor.heap.incarnation != survivor.shm->heap.incarnation) {
-        return fail("reaped", "rebuilt");
-    }
-
-    if (sound("reaped") != 0) {
+    if (crash_recover() != 0 || crash_sound("reaped") != 0) {
         return -1;
     }
 
@@ -582,99 +503,24 @@ survive(void)
 }
 
 
-/* one trial */
-
 static void
-hung(int sig)
+begin(const op_t *op)
 {
-    static const char  text[] = "Bail out! a survivor hangs\n";
-
-    (void) !write(STDOUT_FILENO, text, sizeof(text) - 1);
-    _exit(3);
-}
-
-
-static int
-ended(pid_t pid, int killed)
-{
-    int  status;
-
-    (void) waitpid(pid, &status, 0);
-
-    return killed ? WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
-                  : WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-
-static void
-die(const op_t *op, long at)
-{
-    (void) alarm(20);
     (void) fanout_zone_attach(&own, mem, SIZE);
     (void) fanout_slot_claim(&own, 2);
-    z = &own;
     c = &co;
     cn = &no;
-
-    if (at == 0) {
-        (void) kill(getpid(), SIGKILL);
-    }
-
-    points = 0;
-    crash_at = at;
-    armed = 1;
-    shared->rc = op->run();
-    armed = 0;
-    shared->points = points;
-    shared->acked = 1;
-    (void) kill(getpid(), SIGKILL);
-}
-
-
-/* at: 0: killed before, -1: after */
-
-static int
-trial(const op_t *op, long at)
-{
-    pid_t  pid;
-
-    memcpy(mem, image, image_size);
-    shared->acked = 0;
-    pid = fork();
-
-    if (pid == 0) {
-        die(op, at);
-    }
-
-    if (!ended(pid, 1)) {
-        return fail("killed", "not so");
-    }
-
-    pid = fork();
-
-    if (pid == 0) {
-        (void) alarm(20);
-        _exit(survive() != 0);
-    }
-
-    return ended(pid, 0) ? 0 : -1;
 }
 
 
 static void
-take_image(const op_t *op)
+world(const op_t *op)
 {
-    fanout_shm_t  *shm;
-
-    memcpy(mem, virgin, SIZE);
-    fanout_test_seconds = 100;
     memset(&policy, 0, sizeof(policy_t));
     policy.history = 100;
     policy.records = FANOUT_RECORDS_ON;
-    z = &survivor;
     c = &ca;
     cn = &na;
-    survivor.heap.wake = 0;
 
     if (op->setup) {
         op->setup();
@@ -683,96 +529,15 @@ take_image(const op_t *op)
     do {
         arena_reset(&arena);
     } while (fanout_log_drain(&survivor, &arena) == AGAIN);
-
-    shm = mem;
-    image_size = shm->heap.blocks + (uint64_t) shm->heap.fresh * FANOUT_BLOCK;
-    memcpy(image, mem, image_size);
-}
-
-
-static int
-lawful(const op_t *op)
-{
-    if (shared->acked) {
-        return strcmp(shared->text, after) == 0;
-    }
-
-    return (op->flags & SERIES) || strcmp(shared->text, before) == 0
-           || strcmp(shared->text, after) == 0;
-}
-
-
-static void
-every_point(const op_t *op)
-{
-    int   rc;
-    long  at, n, step, trials;
-
-    take_image(op);
-
-    if (trial(op, 0) != 0) {
-        ok(0, "%s, before: %s", op->name, shared->error);
-        return;
-    }
-
-    strcpy(before, shared->text);
-
-    if (trial(op, -1) != 0) {
-        ok(0, "%s, after: %s", op->name, shared->error);
-        return;
-    }
-
-    strcpy(after, shared->text);
-    n = shared->points;
-    rc = shared->rc;
-    step = nkills ? n / nkills + 1 : 1;
-    trials = 0;
-
-    for (at = 1; at <= n; at += step, trials++) {
-
-        if (trial(op, at) != 0) {
-            ok(0, "%s, killed at %ld of %ld: %s", op->name, at, n,
-               shared->error);
-            return;
-        }
-
-        if (!lawful(op)) {
-            diag("before:\n%s\nafter:\n%s\nfound:\n%s", before, after,
-                 shared->text);
-            ok(0, "%s, killed at %ld of %ld%s: neither before nor after",
-               op->name, at, n, shared->acked ? ", acknowledged" : "");
-            return;
-        }
-    }
-
-    if (getenv("ZONE_OP")) {
-        diag("before:\n%s\nafter:\n%s", before, after);
-    }
-
-    ok(n > 0 && rc >= 0, "%s: %ld kills at %ld points, result %d", op->name,
-       trials, n, rc);
 }
 
 
 int
 main(void)
 {
-    char      *only, *s;
-    unsigned   i;
+    static const crash_t  test = { SIZE, 60, world, begin, survive, NULL };
 
-    (void) signal(SIGALRM, hung);
-
-    s = getenv("ZONE_KILLS");
-    nkills = s ? atoi(s) : SLOW ? 10 : 60;
-    only = getenv("ZONE_OP");
-
-    shared = map(sizeof(shared_t));
-    virgin = malloc(SIZE);
-    image = malloc(SIZE);
-    arena_init(&arena);
-
-    fanout_test_seconds = 100;
-    mem = zone_make(SIZE, 300, 120);
+    crash_init(&test, 300, 120);
     (void) fanout_zone_attach(&survivor, mem, SIZE);
     (void) fanout_slot_claim(&survivor, 1);
     ca = view(&survivor, "table", &policy);
@@ -780,13 +545,9 @@ main(void)
     co = ca;
     no = na;
     (void) fanout_channel_open(&survivor, &ca, 7);
-    memcpy(virgin, mem, SIZE);
+    crash_begin();
 
-    for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-        if (only == NULL || strcmp(only, ops[i].name) == 0) {
-            every_point(&ops[i]);
-        }
-    }
+    crash_ops(ops, sizeof(ops) / sizeof(ops[0]));
 
     return done_testing();
 }
